@@ -1,0 +1,7 @@
+//! Model file formats and tokenizers: bytes in, checked facts out.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod manifest;
