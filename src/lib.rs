@@ -1,1 +1,24 @@
-//! Language models on plain CPUs.
+//! Language models on plain CPUs: mapped weights, memory planned before the first token, no
+//! allocation per token.
+//!
+//! A file becomes a [`Model`] once; a [`Session`] is its working memory; rows go in and outputs
+//! come out. See `ARCHITECTURE.md` for the house.
+
+pub mod arena;
+pub mod error;
+pub mod exec;
+pub mod graph;
+pub mod kernels;
+pub mod model;
+pub mod models;
+pub mod plan;
+pub mod pool;
+pub mod quant;
+pub mod session;
+pub mod state;
+pub mod weights;
+
+pub use error::{LoadError, RunError};
+pub use exec::{Output, Row};
+pub use model::{Model, ModelOptions};
+pub use session::{Session, SessionOptions};

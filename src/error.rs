@@ -1,0 +1,172 @@
+//! What can go wrong, as values: the library never aborts, exits or prints.
+
+use crate::graph::BuildError;
+use crate::plan::PlanError;
+use crate::state::StateError;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Which part of loading failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LoadErrorKind {
+    /// A file could not be read.
+    Io,
+    /// A file is not what it claims to be.
+    Format,
+    /// The model is of a kind that is not known.
+    Architecture,
+    /// A hyperparameter is missing or makes no sense.
+    Hyperparameter,
+    /// A tensor is missing or has the wrong shape.
+    Tensor,
+    /// Well formed, but outside what can be computed.
+    Unsupported,
+    /// The tokenizer's files are damaged.
+    Tokenizer,
+    /// The instruction set asked for is not available.
+    Isa,
+}
+
+/// Why a model could not be opened: one line, naming the file where there is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadError {
+    kind: LoadErrorKind,
+    path: Option<PathBuf>,
+    what: String,
+}
+
+impl LoadError {
+    /// An error not (yet) tied to a file.
+    pub fn new(kind: LoadErrorKind, what: impl Into<String>) -> LoadError {
+        LoadError { kind, path: None, what: what.into() }
+    }
+
+    /// The same error about this file, unless it names one already.
+    pub fn at(mut self, path: &Path) -> LoadError {
+        self.path.get_or_insert_with(|| path.to_path_buf());
+        self
+    }
+
+    /// What failed.
+    pub fn kind(&self) -> LoadErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(path) = &self.path {
+            write!(f, "{}: ", path.display())?;
+        }
+        // One line, whatever a file's names contain.
+        for character in self.what.chars() {
+            match character {
+                character if character.is_control() => write!(f, "{}", character.escape_default())?,
+                character => write!(f, "{character}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+impl From<BuildError> for LoadError {
+    fn from(error: BuildError) -> LoadError {
+        let kind = match error {
+            BuildError::Missing { .. } | BuildError::Invalid { .. } => {
+                LoadErrorKind::Hyperparameter
+            }
+            _ => LoadErrorKind::Tensor,
+        };
+        LoadError::new(kind, error.to_string())
+    }
+}
+
+/// Which part of running failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RunErrorKind {
+    /// Rows that the model cannot take.
+    Input,
+    /// A sequence that cannot be changed so.
+    State,
+    /// Not enough memory, or too large to plan.
+    Memory,
+    /// The caller aborted the run.
+    Aborted,
+    /// A defect of this library.
+    Internal,
+}
+
+/// Why a run failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RunError {
+    /// Rows that the model cannot take.
+    Input(String),
+    /// A sequence that cannot be changed so.
+    State(StateError),
+    /// The plan could not be made.
+    Plan(PlanError),
+    /// The operating system refused memory.
+    OutOfMemory {
+        /// Bytes asked for.
+        bytes: usize,
+    },
+    /// The caller aborted the run.
+    Aborted,
+    /// A worker panicked.
+    Panicked,
+}
+
+impl RunError {
+    /// What failed.
+    pub fn kind(&self) -> RunErrorKind {
+        match self {
+            RunError::Input(_) => RunErrorKind::Input,
+            RunError::State(_) => RunErrorKind::State,
+            RunError::Plan(PlanError::TooLarge { .. }) | RunError::OutOfMemory { .. } => {
+                RunErrorKind::Memory
+            }
+            RunError::Aborted => RunErrorKind::Aborted,
+            RunError::Plan(_) | RunError::Panicked => RunErrorKind::Internal,
+        }
+    }
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunError::Input(what) => f.write_str(what),
+            RunError::State(error) => error.fmt(f),
+            RunError::Plan(error) => error.fmt(f),
+            RunError::OutOfMemory { bytes } => {
+                write!(f, "cannot reserve {bytes} bytes, use a smaller context or batch")
+            }
+            RunError::Aborted => f.write_str("aborted"),
+            RunError::Panicked => f.write_str("internal error: a worker panicked"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+
+impl From<StateError> for RunError {
+    fn from(error: StateError) -> RunError {
+        RunError::State(error)
+    }
+}
+
+impl From<PlanError> for RunError {
+    fn from(error: PlanError) -> RunError {
+        RunError::Plan(error)
+    }
+}
+
+impl From<crate::arena::OutOfMemory> for RunError {
+    fn from(error: crate::arena::OutOfMemory) -> RunError {
+        RunError::OutOfMemory { bytes: error.bytes }
+    }
+}

@@ -1,0 +1,114 @@
+//! The rows of one run, as the steps see them.
+
+use crate::state::{State, StateError};
+
+/// One token entering a model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    /// Vocabulary id.
+    pub token: u32,
+    /// Position, as embeddings and distances count it. Padding is never a row, but it may leave
+    /// gaps here.
+    pub position: u64,
+    /// Sequence that the row extends.
+    pub sequence: u32,
+    /// Whether this row's output is asked for.
+    pub emit: bool,
+    /// Token type (BERT's segment); 0 for models without.
+    pub token_type: u32,
+}
+
+/// Rows of one sequence that follow each other in a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Group {
+    /// Their sequence.
+    pub sequence: u32,
+    /// The first one's index in the run.
+    pub first: usize,
+    /// How many.
+    pub len: usize,
+}
+
+/// What a step reads about a row beside [`Row`].
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// The row itself.
+    pub row: Row,
+    /// Its index in its sequence's history.
+    pub slot: usize,
+    /// Page of the history it is written to, and the place in it.
+    pub page: u32,
+    /// Place in the page.
+    pub place: u32,
+    /// Index of its group.
+    pub group: u32,
+}
+
+/// The rows of a run. Reserved once, so that a run allocates nothing.
+#[derive(Debug, Default)]
+pub struct Rows {
+    /// All rows, in order.
+    pub facts: Vec<Facts>,
+    /// Neighbours of one sequence.
+    pub groups: Vec<Group>,
+    /// Rows whose outputs are asked for.
+    pub selected: Vec<u32>,
+    /// Longest length (largest position + 1) after the feed that this run is a part of.
+    pub length: u64,
+    /// Index, in the feed, of the run's first row.
+    pub first: usize,
+}
+
+impl Rows {
+    /// Room for `rows` rows.
+    pub fn with_capacity(rows: usize) -> Rows {
+        Rows {
+            facts: Vec::with_capacity(rows),
+            groups: Vec::with_capacity(rows),
+            selected: Vec::with_capacity(rows),
+            length: 0,
+            first: 0,
+        }
+    }
+
+    /// Begins a run with no rows.
+    pub fn clear(&mut self, first: usize, length: u64) {
+        self.facts.clear();
+        self.groups.clear();
+        self.selected.clear();
+        self.first = first;
+        self.length = length;
+    }
+
+    /// Appends a row of a decoding run, making its place in the history writable. The caller
+    /// has checked that there is room.
+    pub fn push_step(&mut self, row: Row, state: &mut State) -> Result<(), StateError> {
+        let before = self.facts.iter().filter(|facts| facts.row.sequence == row.sequence).count();
+        let slot = state.len(row.sequence)? + before;
+        let (page, place) = state.make_writable(row.sequence, slot, row.position);
+        self.push(row, slot, page, place);
+        Ok(())
+    }
+
+    /// Appends a row of an encoder's run.
+    pub fn push_source(&mut self, row: Row) {
+        let slot = match self.groups.last() {
+            Some(group) if group.sequence == row.sequence => group.len,
+            _ => 0,
+        };
+        self.push(row, slot, 0, 0);
+    }
+
+    fn push(&mut self, row: Row, slot: usize, page: u32, place: u32) {
+        let index = self.facts.len();
+        match self.groups.last_mut() {
+            Some(group) if group.sequence == row.sequence => group.len += 1,
+            _ => self.groups.push(Group { sequence: row.sequence, first: index, len: 1 }),
+        }
+        if row.emit {
+            self.selected.push(index as u32);
+        }
+        let group = self.groups.len() as u32 - 1;
+        self.facts.push(Facts { row, slot, page, place, group });
+    }
+}

@@ -1,0 +1,313 @@
+//! One chunk of one step: find the rows, call a kernel.
+
+use super::{Output, Run, Sink, Tile, attention, recurrent};
+use crate::graph::{Activation, Index, NormKind, Op, RowSpace, Value};
+use crate::kernels::MatMul;
+use crate::weights::Weight;
+use std::ops::Range;
+use std::sync::Mutex;
+
+/// Weight rows that a worker claims at a time.
+const MATRIX_CHUNK: usize = 64;
+
+/// Rows of an element-wise step that a worker claims at a time.
+const ROW_CHUNK: usize = 4;
+
+/// Into how many chunks a step falls for this tile.
+pub fn chunks(run: &Run<'_>, node: usize, tile: &Tile) -> usize {
+    match &run.plan.graph.nodes[node].op {
+        Op::Slice { .. } => 0,
+        // One worker hands all of a tile's outputs over, in order.
+        Op::Emit { .. } => 1,
+        Op::MatMul { weight, .. } => weight.rows.div_ceil(MATRIX_CHUNK),
+        Op::ExpertMatMul { experts, .. } => experts.stack * experts.rows.div_ceil(MATRIX_CHUNK),
+        Op::Attention { attention, .. } => attention::chunks(attention, tile),
+        Op::Conv { weight, .. } => recurrent::conv_chunks(run, node, weight.len),
+        Op::Scan { d, .. } => recurrent::channel_chunks(d.len),
+        Op::LinearAttention { heads, .. } => *heads,
+        _ => tile.range.len().div_ceil(ROW_CHUNK),
+    }
+}
+
+/// Computes chunk `chunk`.
+pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&mut Sink<'_>>) {
+    let Some(out) = run.plan.graph.nodes[node].out else {
+        return effect(run, node, tile, chunk, sink);
+    };
+    let kernels = run.kernels;
+    match &run.plan.graph.nodes[node].op {
+        Op::MatMul { x, bias, weight } => {
+            let rows = range(chunk, MATRIX_CHUNK, weight.rows);
+            matmul(run, tile, *x, run.weights.matrix(*weight), rows.clone(), out);
+            if let Some(bias) = bias {
+                let bias = &run.weights.vector(*bias)[rows.clone()];
+                for row in tile.range.clone() {
+                    // SAFETY: these columns are this chunk's.
+                    let out = unsafe { run.row_mut(out, tile, row, rows.clone()) };
+                    for (out, bias) in out.iter_mut().zip(bias) {
+                        *out += bias;
+                    }
+                }
+            }
+        }
+        Op::ExpertMatMul { x, route, experts } => {
+            let per_expert = experts.rows.div_ceil(MATRIX_CHUNK);
+            let expert = chunk / per_expert;
+            let rows = range(chunk % per_expert, MATRIX_CHUNK, experts.rows);
+            let weight = run.weights.matrix(*experts);
+            expert_matmul(run, tile, (*x, *route), (weight, expert, experts.rows), rows, out);
+        }
+        Op::Attention { q, kv, attention } => {
+            attention::run(run, node, tile, chunk, (*q, *kv, out), attention);
+        }
+        Op::Conv { .. } => recurrent::conv(run, node, tile, chunk, out),
+        Op::Scan { .. } => recurrent::scan(run, node, tile, chunk, out),
+        Op::LinearAttention { .. } => recurrent::linear_attention(run, node, tile, chunk, out),
+        op => {
+            let rows = range(chunk, ROW_CHUNK, tile.range.len());
+            for row in rows.start + tile.range.start..rows.end + tile.range.start {
+                let width = run.plan.graph.info(out).width;
+                if let Op::Quantize { x, to } = op {
+                    quantize(run, tile, row, (*x, out), *to);
+                    continue;
+                }
+                // SAFETY: this row is this chunk's. An operand may lie in the same bytes; such
+                // operands are read through `out` below.
+                let into = unsafe { run.row_mut(out, tile, row, 0..width) };
+                let get = |value: Value| run.row(value, tile, row);
+                let same = |value: Value| {
+                    std::ptr::eq(run.row_ptr(value, tile, row), run.row_ptr(out, tile, row))
+                };
+                match op {
+                    Op::Embed { table, index } => {
+                        let facts = &run.rows.facts[row].row;
+                        let index = match index {
+                            Index::Token => facts.token as usize,
+                            Index::Position => facts.position as usize,
+                            Index::TokenType => facts.token_type as usize,
+                        };
+                        run.weights.decode_row(run.kernels, *table, index, into);
+                    }
+                    Op::Norm { x, kind, weight, bias, eps } => {
+                        let (x, weight) = (get(*x), run.weights.vector(*weight));
+                        let bias = bias.map(|bias| run.weights.vector(bias));
+                        match kind {
+                            NormKind::Rms => (kernels.rms_norm)(x, weight, *eps, into),
+                            NormKind::Layer => (kernels.layer_norm)(x, weight, bias, *eps, into),
+                        }
+                    }
+                    Op::Add { a, b } => match (same(*a), same(*b)) {
+                        (false, false) => (kernels.add)(get(*a), get(*b), into),
+                        (true, true) => into.iter_mut().for_each(|x| *x += *x),
+                        (true, false) => {
+                            into.iter_mut().zip(get(*b)).for_each(|(x, y)| *x += y);
+                        }
+                        (false, true) => {
+                            into.iter_mut().zip(get(*a)).for_each(|(x, y)| *x += y);
+                        }
+                    },
+                    Op::Mul { a, b } => match (same(*a), same(*b)) {
+                        (false, false) => (kernels.mul)(get(*a), get(*b), into),
+                        (true, true) => into.iter_mut().for_each(|x| *x *= *x),
+                        (true, false) => {
+                            into.iter_mut().zip(get(*b)).for_each(|(x, y)| *x *= y);
+                        }
+                        (false, true) => {
+                            into.iter_mut().zip(get(*a)).for_each(|(x, y)| *x *= y);
+                        }
+                    },
+                    Op::Scale { x, factor } => {
+                        if !same(*x) {
+                            into.copy_from_slice(get(*x));
+                        }
+                        into.iter_mut().for_each(|x| *x *= factor);
+                    }
+                    Op::Apply { x, function } => {
+                        if !same(*x) {
+                            into.copy_from_slice(get(*x));
+                        }
+                        (kernels.pointwise)(*function, into);
+                    }
+                    Op::RopeTable { rope } => {
+                        let divisors = rope.divisors.map(|id| run.weights.vector(id));
+                        let pairs = rope.dims() / 2;
+                        let (cos, sin) = into.split_at_mut(pairs);
+                        // The product is rounded to f32 as the references round it.
+                        let position = run.rows.facts[row].row.position as f32;
+                        for pair in 0..pairs {
+                            let divisor = divisors.map_or(1.0, |divisors| divisors[pair]);
+                            let frequency = rope.frequency(pair, run.rows.length) / divisor;
+                            let (s, c) = f64::from(position * frequency).sin_cos();
+                            cos[pair] = c as f32 * rope.magnitude;
+                            sin[pair] = s as f32 * rope.magnitude;
+                        }
+                    }
+                    Op::Rotate { x, table, head_dim, pairing } => {
+                        into.copy_from_slice(get(*x));
+                        let table = get(*table);
+                        let (cos, sin) = table.split_at(table.len() / 2);
+                        for head in into.chunks_exact_mut(*head_dim) {
+                            (kernels.rotate)(head, cos, sin, *pairing);
+                        }
+                    }
+                    Op::Route { logits, top_k } => route(run, get(*logits), *top_k, into),
+                    Op::ExpertSum { x, route } => {
+                        let route = get(*route);
+                        into.fill(0.0);
+                        let parts = get(*x).chunks_exact(into.len());
+                        for (weight, part) in route[..route.len() / 2].iter().zip(parts) {
+                            (kernels.axpy)(*weight, part, into);
+                        }
+                    }
+                    Op::Select { x } => {
+                        let from = match run.plan.graph.info(out).space {
+                            RowSpace::Selected => run.rows.selected[row] as usize,
+                            _ => run.rows.groups[row].first,
+                        };
+                        into.copy_from_slice(run.row(*x, tile, from));
+                    }
+                    // Handled above, or without a result.
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+fn effect(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&mut Sink<'_>>) {
+    match &run.plan.graph.nodes[node].op {
+        Op::StoreKv { k, v, state } => {
+            let rows = range(chunk, ROW_CHUNK, tile.range.len());
+            for row in rows.start + tile.range.start..rows.end + tile.range.start {
+                attention::store(run, tile, row, (*k, *v), *state);
+            }
+        }
+        Op::StoreCross { k, v, state } => {
+            let rows = range(chunk, ROW_CHUNK, tile.range.len());
+            for row in rows.start + tile.range.start..rows.end + tile.range.start {
+                attention::store_cross(run, tile, row, (*k, *v), *state);
+            }
+        }
+        Op::Emit { x, name } => {
+            let mut sink = sink.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            for row in tile.range.clone() {
+                let index = match run.plan.graph.info(*x).space {
+                    RowSpace::Step | RowSpace::Source => row,
+                    RowSpace::Selected => run.rows.selected[row] as usize,
+                    RowSpace::Sequence => run.rows.groups[row].first,
+                };
+                let values = run.row(*x, tile, row);
+                sink(Output { name, row: run.rows.first + index, values });
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Chunk `chunk` of `0..len`.
+pub fn range(chunk: usize, size: usize, len: usize) -> Range<usize> {
+    let start = chunk * size;
+    start..len.min(start + size)
+}
+
+fn matmul(
+    run: &Run<'_>,
+    tile: &Tile,
+    x: Value,
+    weight: &Weight,
+    rows: Range<usize>,
+    out: Value,
+) {
+    let first = tile.range.start;
+    let product = MatMul {
+        weights: std::ptr::null(),
+        weight_stride: weight.stride,
+        weight_rows: 0,
+        columns: weight.columns,
+        inputs: run.row_ptr(x, tile, first),
+        input_stride: run.plan.place(x).stride,
+        inputs_len: tile.range.len(),
+        out: run.row_ptr(out, tile, first).cast(),
+        out_stride: run.plan.place(out).stride / size_of::<f32>(),
+    };
+    for (part, weights) in run.weights.runs(weight, rows) {
+        // SAFETY: `runs` yields valid rows of this weight; the inputs are as many rows of this
+        // width as the tile has; these columns of `out` are this chunk's.
+        unsafe {
+            let out = product.out.add(part.start);
+            (weight.kernel.run)(&MatMul { weights, weight_rows: part.len(), out, ..product });
+        }
+    }
+}
+
+/// Rows `rows` of one expert against every slot that chose it.
+fn expert_matmul(
+    run: &Run<'_>,
+    tile: &Tile,
+    (x, route): (Value, Value),
+    (weight, expert, expert_rows): (&Weight, usize, usize),
+    rows: Range<usize>,
+    out: Value,
+) {
+    let slots = run.plan.graph.info(route).width / 2;
+    let info = run.plan.graph.info(x);
+    let per_slot = info.width != weight.columns;
+    let input_len = info.form.row_len(weight.columns).unwrap_or(0);
+    let stored = expert * expert_rows + rows.start..expert * expert_rows + rows.end;
+    for row in tile.range.clone() {
+        for slot in 0..slots {
+            if run.row(route, tile, row)[slots + slot] as usize != expert {
+                continue;
+            }
+            let skip = if per_slot { slot * input_len } else { 0 };
+            for (part, weights) in run.weights.runs(weight, stored.clone()) {
+                let column = slot * expert_rows + part.start - expert * expert_rows;
+                // SAFETY: as in `matmul`, for one input row; the columns of this slot that
+                // belong to `rows` are this chunk's.
+                unsafe {
+                    (weight.kernel.run)(&MatMul {
+                        weights,
+                        weight_stride: weight.stride,
+                        weight_rows: part.len(),
+                        columns: weight.columns,
+                        inputs: run.row_ptr(x, tile, row).add(skip),
+                        input_stride: 0,
+                        inputs_len: 1,
+                        out: run.row_ptr(out, tile, row).cast::<f32>().add(column),
+                        out_stride: 0,
+                    });
+                }
+            }
+        }
+    }
+}
+
+fn quantize(run: &Run<'_>, tile: &Tile, row: usize, (x, out): (Value, Value), to: Activation) {
+    let info = run.plan.graph.info(out);
+    let len = info.form.row_len(info.width).unwrap_or(0);
+    // SAFETY: the row has `len` bytes (see `row_ptr`) and is this chunk's.
+    let into = unsafe { std::slice::from_raw_parts_mut(run.row_ptr(out, tile, row), len) };
+    if let Some(quantize) = run.kernels.quantize(to) {
+        quantize(run.row(x, tile, row), into);
+    }
+}
+
+/// The `top_k` largest of softmax(logits), renormalised, then their numbers. Ties go to the
+/// lower number.
+fn route(run: &Run<'_>, logits: &[f32], top_k: usize, out: &mut [f32]) {
+    let (weights, experts) = out.split_at_mut(top_k);
+    for slot in 0..top_k {
+        let mut best: Option<usize> = None;
+        for (expert, &logit) in logits.iter().enumerate() {
+            let taken = experts[..slot].iter().any(|&other| other as usize == expert);
+            if !taken && best.is_none_or(|best| logit > logits[best]) {
+                best = Some(expert);
+            }
+        }
+        let best = best.unwrap_or(0);
+        experts[slot] = best as f32;
+        weights[slot] = logits[best];
+    }
+    // softmax over all, then over the chosen ones: the sum over all cancels
+    (run.kernels.softmax)(weights);
+}

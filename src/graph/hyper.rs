@@ -1,0 +1,115 @@
+//! Hyperparameters under their canonical (GGUF) names, whatever the container calls them.
+
+use super::BuildError;
+use rillm_formats::manifest::{Container, Metadata};
+
+/// Reads hyperparameters for one architecture.
+#[derive(Clone, Copy, Debug)]
+pub struct Hyper<'a> {
+    /// Everything the files say.
+    pub metadata: &'a Metadata,
+    /// Decides the names.
+    pub container: Container,
+    /// Prefix of GGUF keys.
+    pub architecture: &'a str,
+    /// Canonical name → `config.json`'s, several lines for several spellings.
+    pub keys: &'static [(&'static str, &'static str)],
+}
+
+impl<'a> Hyper<'a> {
+    /// A positive whole number that must be there.
+    pub fn count(&self, key: &str) -> Result<usize, BuildError> {
+        match self.optional_count(key)? {
+            Some(count) => Ok(count),
+            None => Err(BuildError::Missing { key: self.spelling(key) }),
+        }
+    }
+
+    /// A positive whole number; absent is fine, anything else is an error.
+    pub fn optional_count(&self, key: &str) -> Result<Option<usize>, BuildError> {
+        let Some(found) = self.key(key) else { return Ok(None) };
+        let count = self.metadata.u64(&found).filter(|&count| count > 0 && count <= u32::MAX.into());
+        match count.and_then(|count| usize::try_from(count).ok()) {
+            Some(count) => Ok(Some(count)),
+            None => Err(self.bad(&found, "a positive whole number below 2^32")),
+        }
+    }
+
+    /// A finite number, or `default` if absent.
+    pub fn float(&self, key: &str, default: f32) -> Result<f32, BuildError> {
+        let Some(found) = self.key(key) else { return Ok(default) };
+        match self.metadata.f64(&found).map(|number| number as f32).filter(|n| n.is_finite()) {
+            Some(number) => Ok(number),
+            None => Err(self.bad(&found, "a finite number")),
+        }
+    }
+
+    /// A truth value, or `default` if absent.
+    pub fn flag(&self, key: &str, default: bool) -> Result<bool, BuildError> {
+        let Some(found) = self.key(key) else { return Ok(default) };
+        self.metadata.bool(&found).ok_or_else(|| self.bad(&found, "true or false"))
+    }
+
+    /// A string, if present.
+    pub fn text(&self, key: &str) -> Result<Option<&'a str>, BuildError> {
+        let Some(found) = self.key(key) else { return Ok(None) };
+        self.metadata.str(&found).map(Some).ok_or_else(|| self.bad(&found, "a string"))
+    }
+
+    /// `architectures[0]` of a Hugging Face folder: tells which head was trained.
+    pub fn class(&self) -> Option<&'a str> {
+        match self.metadata.array("architectures")? {
+            rillm_formats::manifest::Array::String(names) => {
+                core::str::from_utf8(names.get(0)?).ok()
+            }
+            _ => None,
+        }
+    }
+
+    /// An error about the value under a canonical name.
+    pub fn invalid(&self, key: &str, expected: &str) -> BuildError {
+        let found = self.key(key).unwrap_or_else(|| self.spelling(key));
+        self.bad(&found, expected)
+    }
+
+    fn bad(&self, found: &str, expected: &str) -> BuildError {
+        let value = match self.metadata.value(found) {
+            Some(value) => {
+                let mut text = format!("{value:?}");
+                if let Some((cut, _)) = text.char_indices().nth(60) {
+                    text.truncate(cut);
+                    text.push('…');
+                }
+                text
+            }
+            None => "nothing".to_string(),
+        };
+        BuildError::Invalid { key: found.to_string(), found: value, expected: expected.to_string() }
+    }
+
+    /// The key under which the files hold `key`, if they do.
+    fn key(&self, key: &str) -> Option<String> {
+        match self.container {
+            Container::Gguf => {
+                let full = format!("{}.{key}", self.architecture);
+                self.metadata.value(&full).map(|_| full)
+            }
+            Container::HuggingFace => self
+                .keys
+                .iter()
+                .filter(|(canonical, _)| *canonical == key)
+                .map(|(_, theirs)| *theirs)
+                .find(|theirs| self.metadata.value(theirs).is_some())
+                .map(str::to_string),
+        }
+    }
+
+    /// How a user would have to write a missing key.
+    fn spelling(&self, key: &str) -> String {
+        let theirs = self.keys.iter().find(|(canonical, _)| *canonical == key);
+        match (self.container, theirs) {
+            (Container::HuggingFace, Some((_, theirs))) => (*theirs).to_string(),
+            _ => format!("{}.{key}", self.architecture),
+        }
+    }
+}

@@ -1,0 +1,469 @@
+//! What an architecture says: values over rows, and the closed set of operations between them.
+//!
+//! A [`Graph`] is in static single assignment form and knows neither bytes nor threads. Its
+//! values are `[rows, width]` matrices of floats whose row count is a run-time fact named by a
+//! [`RowSpace`].
+
+pub mod blocks;
+mod hyper;
+mod names;
+mod net;
+pub mod rope;
+
+pub use hyper::Hyper;
+pub use names::{Name, View};
+pub use net::{BuildError, Builder, Catalog, MatrixSpec, Net, RowOrder, VectorSpec, Wiring};
+pub use rope::Rope;
+
+pub use crate::kernels::{Activation, Pairing, Pointwise};
+
+/// Which rows a value has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RowSpace {
+    /// The rows of this run of a decoding graph.
+    Step,
+    /// The rows of an encoder's input.
+    Source,
+    /// One row per sequence of the run (a pooled output).
+    Sequence,
+    /// The rows whose outputs are asked for.
+    Selected,
+}
+
+/// What a graph is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Causal: rows extend a sequence held in state.
+    Decode,
+    /// Bidirectional: a run holds every row of each of its sequences.
+    Encode,
+}
+
+impl Role {
+    /// The rows such a graph runs over.
+    pub fn rows(self) -> RowSpace {
+        match self {
+            Role::Decode => RowSpace::Step,
+            Role::Encode => RowSpace::Source,
+        }
+    }
+}
+
+/// A value of one graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Value(pub(crate) u32);
+
+/// A weight matrix: `rows` outputs by `columns` inputs, each row contiguous in the view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Matrix {
+    /// Index into [`Wiring::matrices`].
+    pub(crate) id: u32,
+    /// Outputs (for a stack of experts: of one expert).
+    pub rows: usize,
+    /// Inputs.
+    pub columns: usize,
+    /// Matrices stacked in it: 1, or the number of experts.
+    pub stack: usize,
+}
+
+/// A small parameter, materialised as floats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Vector {
+    /// Index into [`Wiring::vectors`].
+    pub(crate) id: u32,
+    /// Number of floats.
+    pub len: usize,
+}
+
+/// One piece of a model's state, shared by its graphs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StateId(pub(crate) u32);
+
+/// What a piece of state holds for each sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateKind {
+    /// Keys and values of every position, in pages. Truncates.
+    Kv {
+        /// Heads stored.
+        kv_heads: usize,
+        /// Floats per head.
+        head_dim: usize,
+    },
+    /// Keys and values projected once from an encoder's output.
+    Cross {
+        /// Heads stored.
+        kv_heads: usize,
+        /// Floats per head.
+        head_dim: usize,
+    },
+    /// The last `width - 1` inputs of a causal convolution. Can only be checkpointed.
+    Conv {
+        /// Independent channels.
+        channels: usize,
+        /// Taps of the filter.
+        width: usize,
+    },
+    /// A selective scan's hidden state. Can only be checkpointed.
+    Scan {
+        /// Independent channels.
+        channels: usize,
+        /// State elements per channel.
+        states: usize,
+    },
+    /// A sum of outer products k ⊗ v and of k (linear attention). Can only be checkpointed.
+    Outer {
+        /// Heads.
+        heads: usize,
+        /// Floats of a key.
+        key_dim: usize,
+        /// Floats of a value.
+        value_dim: usize,
+    },
+}
+
+/// Which fact of a row picks the row of an embedding table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Index {
+    /// The token's id.
+    Token,
+    /// The position.
+    Position,
+    /// The token type (BERT's segment).
+    TokenType,
+}
+
+/// Normalisations of one row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormKind {
+    /// x / sqrt(mean(x²) + eps) · w (Zhang & Sennrich 2019).
+    Rms,
+    /// (x − mean) / sqrt(var + eps) · w + b (Ba et al. 2016).
+    Layer,
+}
+
+/// Which keys a query may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mask {
+    /// Rows of its sequence up to itself; with a window w, only positions i − w < j ≤ i.
+    Causal {
+        /// Sliding window in positions.
+        window: Option<u64>,
+    },
+    /// Every row of its sequence.
+    Bidirectional,
+}
+
+/// How positions enter attention.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PositionScheme {
+    /// They do not (they came with the embedding, or not at all).
+    None,
+    /// Queries and keys are rotated (Su et al. 2021).
+    Rope(Rope),
+    /// A learned bias per head and bucket of distance (Raffel et al. 2020).
+    Buckets(Buckets),
+}
+
+/// T5's relative position bias.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Buckets {
+    /// `[buckets, heads]`.
+    pub table: Vector,
+    /// Number of buckets.
+    pub buckets: usize,
+    /// Distance from which on all share the last bucket.
+    pub max_distance: usize,
+    /// Whether keys after the query have buckets of their own.
+    pub bidirectional: bool,
+}
+
+/// Where attention's keys and values come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// This run's are appended to a sequence's history.
+    History(StateId),
+    /// This run's alone.
+    Rows,
+    /// Projected from the encoder's output beforehand.
+    Cross(StateId),
+}
+
+/// Softmax attention: one operation for every scheme.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attention {
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads; a divisor of `heads`.
+    pub kv_heads: usize,
+    /// Floats per head.
+    pub head_dim: usize,
+    /// Factor on q·k.
+    pub scale: f32,
+    /// Which keys are seen.
+    pub mask: Mask,
+    /// How positions enter.
+    pub position: PositionScheme,
+    /// Source of keys and values.
+    pub keys: Keys,
+}
+
+/// Operations. Closed, so that the compiler lists every place that a new one must touch.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)] // operands are named as in the formula above them
+pub enum Op {
+    /// Row `index(row)` of a table → `[rows, columns]`.
+    Embed { table: Matrix, index: Index },
+    /// x Wᵀ + b.
+    MatMul { x: Value, weight: Matrix, bias: Option<Vector> },
+    /// Normalisation of each row.
+    Norm { x: Value, kind: NormKind, weight: Vector, bias: Option<Vector>, eps: f32 },
+    /// a + b.
+    Add { a: Value, b: Value },
+    /// a ⊙ b.
+    Mul { a: Value, b: Value },
+    /// c · x.
+    Scale { x: Value, factor: f32 },
+    /// f(x).
+    Apply { x: Value, function: Pointwise },
+    /// Columns `offset..offset + width` of x: a view, never a copy.
+    Slice { x: Value, offset: usize },
+    /// softmax(scale · q kᵀ + bias) v; `k`, `v` are absent for cross-attention.
+    Attention { q: Value, kv: Option<(Value, Value)>, attention: Attention },
+    /// Keeps an encoder's projected keys and values for a decoder's cross-attention.
+    StoreCross { k: Value, v: Value, state: StateId },
+    /// Depthwise causal convolution, weight `[channels, width]`.
+    Conv { x: Value, weight: Vector, bias: Option<Vector>, state: StateId },
+    /// hₜ = exp(Δₜ A) hₜ₋₁ + Δₜ Bₜ xₜ; yₜ = Cₜ hₜ + D xₜ (Gu & Dao 2023, eq. 2).
+    Scan { x: Value, dt: Value, b: Value, c: Value, a: Vector, d: Vector, state: StateId },
+    /// q·Σk⊗v / (q·Σk + eps), summed over the past; q and k have been through a feature map.
+    LinearAttention { q: Value, k: Value, v: Value, heads: usize, eps: f32, state: StateId },
+    /// Top-k of softmax(logits), renormalised → `[rows, 2k]`: k weights, then k expert numbers.
+    Route { logits: Value, top_k: usize },
+    /// Slot s of a row: x W[expert s]ᵀ → `[rows, k · out]`; `x` is `[rows, in]` or `[rows, k · in]`.
+    ExpertMatMul { x: Value, route: Value, experts: Matrix },
+    /// Σ over slots of weight · x → `[rows, out]`.
+    ExpertSum { x: Value, route: Value },
+    /// Rows that are asked for (`Selected`), or the first of each sequence (`Sequence`).
+    Select { x: Value },
+    /// Hands each row of x to the caller under a name.
+    Emit { x: Value, name: &'static str },
+
+    // What follows is inserted by the plan.
+    /// x rounded to blocks of int8, once for all its consumers.
+    Quantize { x: Value, to: Activation },
+    /// cos and sin of every row's position: `[rows, dims]`, first cosines.
+    RopeTable { rope: Rope },
+    /// Every head of x rotated by a table.
+    Rotate { x: Value, table: Value, head_dim: usize, pairing: Pairing },
+    /// Appends keys and values to their sequences' histories.
+    StoreKv { k: Value, v: Value, state: StateId },
+}
+
+/// One operation and what it yields.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The operation.
+    pub op: Op,
+    /// Its result, if it has one.
+    pub out: Option<Value>,
+}
+
+/// Elements of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ValueInfo {
+    /// Which rows it has.
+    pub space: RowSpace,
+    /// Elements per row.
+    pub width: usize,
+    /// How they are held (`F32` but for what [`Op::Quantize`] yields).
+    pub form: Activation,
+    /// For a slice: the value whose columns it shows, and from which on.
+    pub base: Option<(Value, usize)>,
+}
+
+/// One graph of a model.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    /// What it is for.
+    pub role: Role,
+    /// Operations, each after those it reads.
+    pub nodes: Vec<Node>,
+    /// Facts of each value.
+    pub values: Vec<ValueInfo>,
+}
+
+impl Graph {
+    /// An empty graph.
+    pub fn new(role: Role) -> Graph {
+        Graph { role, nodes: Vec::new(), values: Vec::new() }
+    }
+
+    /// Facts of a value.
+    pub fn info(&self, value: Value) -> ValueInfo {
+        self.values[value.0 as usize]
+    }
+
+    /// Appends an operation with a result.
+    pub fn push(&mut self, op: Op, info: ValueInfo) -> Value {
+        let out = Value(self.values.len() as u32);
+        self.values.push(info);
+        self.nodes.push(Node { op, out: Some(out) });
+        out
+    }
+
+    /// Appends an operation without a result.
+    pub fn push_effect(&mut self, op: Op) {
+        self.nodes.push(Node { op, out: None });
+    }
+
+    /// The value that owns the memory of `value` (itself, unless it is a slice) and the first
+    /// column shown.
+    pub fn root(&self, value: Value) -> (Value, usize) {
+        match self.info(value).base {
+            Some((base, offset)) => {
+                let (root, more) = self.root(base);
+                (root, more + offset)
+            }
+            None => (value, 0),
+        }
+    }
+}
+
+impl Op {
+    /// Values read, in the order of the fields.
+    pub fn inputs(&self) -> impl Iterator<Item = Value> {
+        let mut found = [None; 4];
+        match *self {
+            Op::Embed { .. } | Op::RopeTable { .. } => {}
+            Op::MatMul { x, .. }
+            | Op::Norm { x, .. }
+            | Op::Scale { x, .. }
+            | Op::Apply { x, .. }
+            | Op::Slice { x, .. }
+            | Op::Conv { x, .. }
+            | Op::Select { x }
+            | Op::Emit { x, .. }
+            | Op::Quantize { x, .. } => found[0] = Some(x),
+            Op::Add { a, b } | Op::Mul { a, b } => found[..2].copy_from_slice(&[Some(a), Some(b)]),
+            Op::Attention { q, kv, .. } => {
+                found[..3].copy_from_slice(&[Some(q), kv.map(|kv| kv.0), kv.map(|kv| kv.1)]);
+            }
+            Op::StoreCross { k, v, .. } | Op::StoreKv { k, v, .. } => {
+                found[..2].copy_from_slice(&[Some(k), Some(v)]);
+            }
+            Op::Scan { x, dt, b, c, .. } => {
+                found = [Some(x), Some(dt), Some(b), Some(c)];
+            }
+            Op::LinearAttention { q, k, v, .. } => {
+                found[..3].copy_from_slice(&[Some(q), Some(k), Some(v)]);
+            }
+            Op::Route { logits, .. } => found[0] = Some(logits),
+            Op::ExpertMatMul { x, route, .. } | Op::ExpertSum { x, route } => {
+                found[..2].copy_from_slice(&[Some(x), Some(route)]);
+            }
+            Op::Rotate { x, table, .. } => found[..2].copy_from_slice(&[Some(x), Some(table)]),
+        }
+        found.into_iter().flatten()
+    }
+
+    /// The same operation with every input replaced.
+    pub fn map_inputs(&self, mut to: impl FnMut(Value) -> Value) -> Op {
+        let mut op = self.clone();
+        match &mut op {
+            Op::Embed { .. } | Op::RopeTable { .. } => {}
+            Op::MatMul { x, .. }
+            | Op::Norm { x, .. }
+            | Op::Scale { x, .. }
+            | Op::Apply { x, .. }
+            | Op::Slice { x, .. }
+            | Op::Conv { x, .. }
+            | Op::Select { x }
+            | Op::Emit { x, .. }
+            | Op::Route { logits: x, .. }
+            | Op::Quantize { x, .. } => *x = to(*x),
+            Op::Add { a: x, b: y }
+            | Op::Mul { a: x, b: y }
+            | Op::StoreCross { k: x, v: y, .. }
+            | Op::StoreKv { k: x, v: y, .. }
+            | Op::ExpertMatMul { x, route: y, .. }
+            | Op::ExpertSum { x, route: y }
+            | Op::Rotate { x, table: y, .. } => {
+                *x = to(*x);
+                *y = to(*y);
+            }
+            Op::Attention { q, kv, .. } => {
+                *q = to(*q);
+                *kv = kv.map(|(k, v)| (to(k), to(v)));
+            }
+            Op::Scan { x, dt, b, c, .. } => {
+                for value in [x, dt, b, c] {
+                    *value = to(*value);
+                }
+            }
+            Op::LinearAttention { q, k, v, .. } => {
+                for value in [q, k, v] {
+                    *value = to(*value);
+                }
+            }
+        }
+        op
+    }
+
+    /// The state read or written, and whether it is written.
+    pub fn state(&self) -> Option<(StateId, bool)> {
+        match self {
+            Op::Attention { attention, .. } => match attention.keys {
+                Keys::History(state) | Keys::Cross(state) => Some((state, false)),
+                Keys::Rows => None,
+            },
+            Op::StoreKv { state, .. }
+            | Op::StoreCross { state, .. }
+            | Op::Conv { state, .. }
+            | Op::Scan { state, .. }
+            | Op::LinearAttention { state, .. } => Some((*state, true)),
+            _ => None,
+        }
+    }
+
+    /// Whether every row of the run must exist in whole before this may start.
+    pub fn needs_all_rows(&self) -> bool {
+        matches!(self, Op::Attention { attention, .. } if attention.keys == Keys::Rows)
+    }
+
+    /// Whether the result may overwrite `input`: element i depends on no other element of it.
+    pub fn may_overwrite(&self, input: Value) -> bool {
+        match *self {
+            Op::Add { a, b } | Op::Mul { a, b } => input == a || input == b,
+            Op::Scale { x, .. } | Op::Apply { x, .. } => input == x,
+            _ => false,
+        }
+    }
+
+    /// The operation's name in drawings and messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Op::Embed { .. } => "embed",
+            Op::MatMul { .. } => "matmul",
+            Op::Norm { .. } => "norm",
+            Op::Add { .. } => "add",
+            Op::Mul { .. } => "mul",
+            Op::Scale { .. } => "scale",
+            Op::Apply { .. } => "apply",
+            Op::Slice { .. } => "slice",
+            Op::Attention { .. } => "attention",
+            Op::StoreCross { .. } => "store_cross",
+            Op::Conv { .. } => "conv",
+            Op::Scan { .. } => "scan",
+            Op::LinearAttention { .. } => "linear_attention",
+            Op::Route { .. } => "route",
+            Op::ExpertMatMul { .. } => "expert_matmul",
+            Op::ExpertSum { .. } => "expert_sum",
+            Op::Select { .. } => "select",
+            Op::Emit { .. } => "emit",
+            Op::Quantize { .. } => "quantize",
+            Op::RopeTable { .. } => "rope_table",
+            Op::Rotate { .. } => "rotate",
+            Op::StoreKv { .. } => "store_kv",
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! How a checkpoint's tensor names become canonical ones.
+
+/// How a stored tensor is to be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// As stored.
+    Plain,
+    /// Stored `[in, out]` (GPT-2's Conv1D); seen as `[out, in]`.
+    Transposed,
+    /// A small parameter stored as ln(−A) (Mamba's `A_log`); seen as A = −eˣ.
+    NegativeExp,
+}
+
+/// One line of an architecture's table. `{i}` stands for a layer's number; `{e}` for an
+/// expert's, whose tensors become the parts of one stack, in order.
+#[derive(Clone, Copy, Debug)]
+pub struct Name {
+    /// The checkpoint's name.
+    pub from: &'static str,
+    /// The canonical name.
+    pub to: &'static str,
+    /// How it is stored.
+    pub view: View,
+}
+
+impl Name {
+    /// A tensor that is stored as it is used.
+    pub const fn plain(from: &'static str, to: &'static str) -> Name {
+        Name { from, to, view: View::Plain }
+    }
+
+    /// A tensor stored in another way.
+    pub const fn viewed(from: &'static str, to: &'static str, view: View) -> Name {
+        Name { from, to, view }
+    }
+
+    /// If `name` is of this form: its canonical name and, where the form has one, the expert's
+    /// number.
+    pub fn apply(&self, name: &str) -> Option<(String, Option<u32>)> {
+        let (layer, expert) = matches(self.from, name)?;
+        let mut to = self.to.to_string();
+        if let Some(layer) = layer {
+            to = to.replace("{i}", &layer.to_string());
+        }
+        Some((to, expert))
+    }
+}
+
+/// The numbers that `{i}` and `{e}` stand for, if `name` is of the form `pattern`.
+fn matches(pattern: &str, name: &str) -> Option<(Option<u32>, Option<u32>)> {
+    let (mut layer, mut expert) = (None, None);
+    let mut rest = name;
+    let mut pattern = pattern;
+    while let Some(open) = pattern.find('{') {
+        rest = rest.strip_prefix(&pattern[..open])?;
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, after) = rest.split_at(digits);
+        // One spelling per number: "007" would name the same layer twice.
+        if number.len() > 1 && number.starts_with('0') {
+            return None;
+        }
+        let number = number.parse().ok()?;
+        match &pattern[open..open + 3] {
+            "{i}" => layer = Some(number),
+            _ => expert = Some(number),
+        }
+        rest = after;
+        pattern = &pattern[open + 3..];
+    }
+    (rest == pattern).then_some((layer, expert))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_and_placed() {
+        let name = Name::plain("model.layers.{i}.experts.{e}.w1.weight", "blk.{i}.gate.weight");
+        let got = name.apply("model.layers.12.experts.3.w1.weight");
+        assert_eq!(got, Some(("blk.12.gate.weight".into(), Some(3))));
+        for wrong in ["model.layers.x.experts.3.w1.weight", "model.layers.1.experts.3.w1.bias"] {
+            assert_eq!(name.apply(wrong), None);
+        }
+        assert_eq!(name.apply("model.layers.01.experts.3.w1.weight"), None);
+        assert_eq!(name.apply("model.layers.99999999999.experts.3.w1.weight"), None);
+    }
+}

@@ -1,0 +1,472 @@
+//! The recorder that architectures talk to.
+//!
+//! A [`Builder`] belongs to a model: it hands out weights (checking each one's shape against
+//! the files), state and hyperparameters. A [`Net`] records one graph. Both record behind
+//! `&self`, so that calls nest as formulas do.
+
+use super::{
+    Activation, Attention, Graph, Hyper, Index, Matrix, NormKind, Pointwise, Op, Role, RowSpace,
+    StateId, StateKind, Value, ValueInfo, Vector,
+};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+
+/// Says which tensors the files hold, under canonical names.
+pub trait Catalog {
+    /// Extents, outermost first, as seen through the tensor's view.
+    fn shape(&self, name: &str) -> Option<&[u64]>;
+}
+
+/// Why a model could not be built from its files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A hyperparameter is absent.
+    Missing {
+        /// Its key.
+        key: String,
+    },
+    /// A hyperparameter makes no sense.
+    Invalid {
+        /// Its key.
+        key: String,
+        /// What is there.
+        found: String,
+        /// What should be.
+        expected: String,
+    },
+    /// A tensor is absent.
+    NoTensor {
+        /// Its canonical name.
+        name: String,
+    },
+    /// A tensor has other extents than its hyperparameters imply.
+    Shape {
+        /// Its canonical name.
+        name: String,
+        /// Extents in the file.
+        found: Vec<u64>,
+        /// Extents implied.
+        expected: Vec<u64>,
+    },
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BuildError::Missing { key } => write!(f, "hyperparameter {key} is missing"),
+            BuildError::Invalid { key, found, expected } => {
+                write!(f, "hyperparameter {key} is {found}, expected {expected}")
+            }
+            BuildError::NoTensor { name } => write!(f, "tensor {name} is missing"),
+            BuildError::Shape { name, found, expected } => write!(
+                f,
+                "tensor {name} has shape {found:?}, but the hyperparameters imply {expected:?}"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+/// Which stored rows a matrix shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RowOrder {
+    /// All, in order.
+    All,
+    /// Row r is stored row `r / block * stride + offset + r % block`: one part of a fused
+    /// projection, or one that interleaves its parts head by head.
+    Blocks {
+        /// Rows that stay together.
+        block: usize,
+        /// Stored rows from one block to the next.
+        stride: usize,
+        /// Stored rows before the first.
+        offset: usize,
+    },
+}
+
+/// A matrix that the graphs use.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct MatrixSpec {
+    /// Canonical name of the tensor.
+    pub name: String,
+    /// Rows in all (a stack's: of every expert).
+    pub rows: usize,
+    /// Columns.
+    pub columns: usize,
+    /// Which stored rows.
+    pub order: RowOrder,
+}
+
+/// A vector that the graphs use.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct VectorSpec {
+    /// Canonical name of the tensor.
+    pub name: String,
+    /// Number of floats.
+    pub len: usize,
+}
+
+/// Everything an architecture's `build` leaves behind.
+#[derive(Clone, Debug, Default)]
+pub struct Wiring {
+    /// The graphs, at most one per role.
+    pub graphs: Vec<Graph>,
+    /// Matrices by id.
+    pub matrices: Vec<MatrixSpec>,
+    /// Vectors by id.
+    pub vectors: Vec<VectorSpec>,
+    /// Pieces of state by id.
+    pub states: Vec<StateKind>,
+    /// Positions that the model was trained for.
+    pub context: Option<usize>,
+    /// The token a decoder of an encoder–decoder model starts from.
+    pub decoder_start: Option<u32>,
+}
+
+/// Records one model.
+pub struct Builder<'a> {
+    hyper: Hyper<'a>,
+    catalog: &'a dyn Catalog,
+    wiring: RefCell<Wiring>,
+    matrix_ids: RefCell<HashMap<MatrixSpec, u32>>,
+    vector_ids: RefCell<HashMap<VectorSpec, u32>>,
+}
+
+impl<'a> Builder<'a> {
+    /// A recorder over what the files hold.
+    pub fn new(hyper: Hyper<'a>, catalog: &'a dyn Catalog) -> Builder<'a> {
+        Builder {
+            hyper,
+            catalog,
+            wiring: RefCell::default(),
+            matrix_ids: RefCell::default(),
+            vector_ids: RefCell::default(),
+        }
+    }
+
+    /// What was recorded.
+    pub fn finish(self) -> Wiring {
+        self.wiring.into_inner()
+    }
+
+    /// The hyperparameters.
+    pub fn hyper(&self) -> &Hyper<'a> {
+        &self.hyper
+    }
+
+    /// Says for how many positions the model was trained.
+    pub fn context(&self, positions: usize) {
+        self.wiring.borrow_mut().context = Some(positions);
+    }
+
+    /// Says which token decoding starts from.
+    pub fn decoder_start(&self, token: u32) {
+        self.wiring.borrow_mut().decoder_start = Some(token);
+    }
+
+    /// Whether the files hold a tensor.
+    pub fn has(&self, name: &str) -> bool {
+        self.catalog.shape(name).is_some()
+    }
+
+    /// The outermost extent of a tensor: how many tokens a table has, say.
+    pub fn rows(&self, name: &str) -> Result<usize, BuildError> {
+        let shape = self.shape(name)?;
+        let rows = shape.first().copied().unwrap_or(1);
+        usize::try_from(rows).map_err(|_| BuildError::Shape {
+            name: name.to_string(),
+            found: shape.to_vec(),
+            expected: vec![],
+        })
+    }
+
+    /// A matrix of `rows` outputs and `columns` inputs.
+    pub fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<Matrix, BuildError> {
+        self.expect(name, &[rows, columns])?;
+        Ok(self.add_matrix(name, rows, columns, 1, RowOrder::All))
+    }
+
+    /// `rows` rows of a stored matrix of `stored` rows.
+    pub fn matrix_rows(
+        &self,
+        name: &str,
+        (stored, columns): (usize, usize),
+        rows: usize,
+        order: RowOrder,
+    ) -> Result<Matrix, BuildError> {
+        self.expect(name, &[stored, columns])?;
+        let last = match (order, rows.checked_sub(1)) {
+            (RowOrder::Blocks { block, stride, offset }, Some(last)) if block > 0 => (last / block)
+                .checked_mul(stride)
+                .and_then(|row| row.checked_add(offset)?.checked_add(last % block)),
+            (RowOrder::All, Some(last)) => Some(last),
+            _ => None,
+        };
+        if !last.is_some_and(|last| last < stored) {
+            return Err(BuildError::Shape {
+                name: name.to_string(),
+                found: vec![stored as u64, columns as u64],
+                expected: vec![rows as u64, columns as u64],
+            });
+        }
+        Ok(self.add_matrix(name, rows, columns, 1, order))
+    }
+
+    /// One matrix per expert, stacked: `[experts, rows, columns]`.
+    pub fn experts(
+        &self,
+        name: &str,
+        experts: usize,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Matrix, BuildError> {
+        self.expect(name, &[experts, rows, columns])?;
+        Ok(self.add_matrix(name, rows, columns, experts, RowOrder::All))
+    }
+
+    /// A small parameter of these extents; extents of one do not count.
+    pub fn vector(&self, name: &str, shape: &[usize]) -> Result<Vector, BuildError> {
+        self.expect(name, shape)?;
+        let spec = VectorSpec { name: name.to_string(), len: shape.iter().product() };
+        let len = spec.len;
+        let mut wiring = self.wiring.borrow_mut();
+        let id = *self.vector_ids.borrow_mut().entry(spec.clone()).or_insert_with(|| {
+            wiring.vectors.push(spec);
+            wiring.vectors.len() as u32 - 1
+        });
+        Ok(Vector { id, len })
+    }
+
+    /// A small parameter that not every checkpoint has.
+    pub fn optional_vector(
+        &self,
+        name: &str,
+        shape: &[usize],
+    ) -> Result<Option<Vector>, BuildError> {
+        if self.has(name) { self.vector(name, shape).map(Some) } else { Ok(None) }
+    }
+
+    /// A new piece of state.
+    pub fn state(&self, kind: StateKind) -> StateId {
+        let states = &mut self.wiring.borrow_mut().states;
+        states.push(kind);
+        StateId(states.len() as u32 - 1)
+    }
+
+    /// A new graph.
+    pub fn graph(&self, role: Role) -> Net<'_, 'a> {
+        Net { builder: self, graph: RefCell::new(Graph::new(role)) }
+    }
+
+    fn shape(&self, name: &str) -> Result<&'a [u64], BuildError> {
+        self.catalog.shape(name).ok_or_else(|| BuildError::NoTensor { name: name.to_string() })
+    }
+
+    fn expect(&self, name: &str, expected: &[usize]) -> Result<(), BuildError> {
+        let found = self.shape(name)?;
+        let expected: Vec<u64> = expected.iter().map(|&extent| extent as u64).collect();
+        let same = |a: &[u64], b: &[u64]| {
+            a.iter().filter(|&&extent| extent != 1).eq(b.iter().filter(|&&extent| extent != 1))
+        };
+        if same(found, &expected) {
+            return Ok(());
+        }
+        Err(BuildError::Shape { name: name.to_string(), found: found.to_vec(), expected })
+    }
+
+    fn add_matrix(
+        &self,
+        name: &str,
+        rows: usize,
+        columns: usize,
+        stack: usize,
+        order: RowOrder,
+    ) -> Matrix {
+        // The product fits: the shape was found in a file whose byte ranges were checked.
+        let spec = MatrixSpec { name: name.to_string(), rows: rows * stack, columns, order };
+        let mut wiring = self.wiring.borrow_mut();
+        let id = *self.matrix_ids.borrow_mut().entry(spec.clone()).or_insert_with(|| {
+            wiring.matrices.push(spec);
+            wiring.matrices.len() as u32 - 1
+        });
+        Matrix { id, rows, columns, stack }
+    }
+}
+
+/// Records one graph.
+pub struct Net<'b, 'a> {
+    /// The model this graph belongs to.
+    pub builder: &'b Builder<'a>,
+    graph: RefCell<Graph>,
+}
+
+impl Net<'_, '_> {
+    /// Ends the recording: the graph becomes part of the model.
+    pub fn finish(self) {
+        self.builder.wiring.borrow_mut().graphs.push(self.graph.into_inner());
+    }
+
+    /// Elements per row of `x`.
+    pub fn width(&self, x: Value) -> usize {
+        self.graph.borrow().info(x).width
+    }
+
+    /// The row of `table` that each row's `index` picks.
+    pub fn embed(&self, table: Matrix, index: Index) -> Value {
+        let space = self.graph.borrow().role.rows();
+        self.push_in(space, table.columns, Op::Embed { table, index })
+    }
+
+    /// x Wᵀ + b with `{name}.weight` and, if the files hold one, `{name}.bias`.
+    pub fn linear(&self, x: Value, name: &str, out: usize) -> Result<Value, BuildError> {
+        let weight = self.builder.matrix(&format!("{name}.weight"), out, self.width(x))?;
+        let bias = self.builder.optional_vector(&format!("{name}.bias"), &[out])?;
+        Ok(self.matmul(x, weight, bias))
+    }
+
+    /// x Wᵀ + b.
+    pub fn matmul(&self, x: Value, weight: Matrix, bias: Option<Vector>) -> Value {
+        assert_eq!(self.width(x), weight.columns, "architecture: matmul of unequal widths");
+        self.push(x, weight.rows, Op::MatMul { x, weight, bias })
+    }
+
+    /// Root-mean-square normalisation with `{name}.weight`.
+    pub fn rms_norm(&self, x: Value, name: &str, eps: f32) -> Result<Value, BuildError> {
+        let weight = self.builder.vector(&format!("{name}.weight"), &[self.width(x)])?;
+        let op = Op::Norm { x, kind: NormKind::Rms, weight, bias: None, eps };
+        Ok(self.push(x, self.width(x), op))
+    }
+
+    /// Layer normalisation with `{name}.weight` and `{name}.bias`.
+    pub fn layer_norm(&self, x: Value, name: &str, eps: f32) -> Result<Value, BuildError> {
+        let width = self.width(x);
+        let weight = self.builder.vector(&format!("{name}.weight"), &[width])?;
+        let bias = self.builder.optional_vector(&format!("{name}.bias"), &[width])?;
+        Ok(self.push(x, width, Op::Norm { x, kind: NormKind::Layer, weight, bias, eps }))
+    }
+
+    /// a + b.
+    pub fn add(&self, a: Value, b: Value) -> Value {
+        self.pair(a, b);
+        self.push(a, self.width(a), Op::Add { a, b })
+    }
+
+    /// a ⊙ b.
+    pub fn mul(&self, a: Value, b: Value) -> Value {
+        self.pair(a, b);
+        self.push(a, self.width(a), Op::Mul { a, b })
+    }
+
+    /// factor · x.
+    pub fn scale(&self, x: Value, factor: f32) -> Value {
+        if factor == 1.0 {
+            return x;
+        }
+        self.push(x, self.width(x), Op::Scale { x, factor })
+    }
+
+    /// f(x).
+    pub fn apply(&self, x: Value, function: Pointwise) -> Value {
+        self.push(x, self.width(x), Op::Apply { x, function })
+    }
+
+    /// Columns `offset..offset + width` of x.
+    pub fn slice(&self, x: Value, offset: usize, width: usize) -> Value {
+        assert!(offset + width <= self.width(x), "architecture: slice past the end");
+        let info = self.graph.borrow().info(x);
+        let info = ValueInfo { width, base: Some((x, offset)), ..info };
+        self.graph.borrow_mut().push(Op::Slice { x, offset }, info)
+    }
+
+    /// Attention; `kv` is absent for cross-attention, whose keys are in state.
+    pub fn attention(&self, q: Value, kv: Option<(Value, Value)>, attention: Attention) -> Value {
+        let width = attention.heads * attention.head_dim;
+        assert_eq!(self.width(q), width, "architecture: queries of another width");
+        for value in kv.iter().flat_map(|&(k, v)| [k, v]) {
+            let width = attention.kv_heads * attention.head_dim;
+            assert_eq!(self.width(value), width, "architecture: keys of another width");
+        }
+        self.push(q, width, Op::Attention { q, kv, attention })
+    }
+
+    /// Keeps projected keys and values for a decoder.
+    pub fn store_cross(&self, k: Value, v: Value, state: StateId) {
+        self.graph.borrow_mut().push_effect(Op::StoreCross { k, v, state });
+    }
+
+    /// Depthwise causal convolution with `{name}.weight` and, if there, `{name}.bias`.
+    pub fn conv(&self, x: Value, name: &str, width: usize) -> Result<Value, BuildError> {
+        let channels = self.width(x);
+        let weight = self.builder.vector(&format!("{name}.weight"), &[channels, width])?;
+        let bias = self.builder.optional_vector(&format!("{name}.bias"), &[channels])?;
+        let state = self.builder.state(StateKind::Conv { channels, width });
+        Ok(self.push(x, channels, Op::Conv { x, weight, bias, state }))
+    }
+
+    /// Selective scan; `[x, dt, b, c]` as in the paper.
+    pub fn scan(&self, [x, dt, b, c]: [Value; 4], a: Vector, d: Vector) -> Value {
+        let (channels, states) = (self.width(x), self.width(b));
+        assert_eq!(a.len, channels * states, "architecture: scan of unequal widths");
+        let state = self.builder.state(StateKind::Scan { channels, states });
+        self.push(x, channels, Op::Scan { x, dt, b, c, a, d, state })
+    }
+
+    /// Linear attention over feature maps already applied.
+    pub fn linear_attention(&self, [q, k, v]: [Value; 3], heads: usize, eps: f32) -> Value {
+        let (key_dim, value_dim) = (self.width(k) / heads, self.width(v) / heads);
+        let state = self.builder.state(StateKind::Outer { heads, key_dim, value_dim });
+        self.push(v, self.width(v), Op::LinearAttention { q, k, v, heads, eps, state })
+    }
+
+    /// Chooses `top_k` experts per row.
+    pub fn route(&self, logits: Value, top_k: usize) -> Value {
+        assert!(top_k <= self.width(logits), "architecture: more experts chosen than there are");
+        self.push(logits, 2 * top_k, Op::Route { logits, top_k })
+    }
+
+    /// x through each chosen expert's matrix.
+    pub fn expert_matmul(&self, x: Value, route: Value, experts: Matrix) -> Value {
+        let slots = self.width(route) / 2;
+        self.push(x, slots * experts.rows, Op::ExpertMatMul { x, route, experts })
+    }
+
+    /// The chosen experts' outputs, weighted and summed.
+    pub fn expert_sum(&self, x: Value, route: Value) -> Value {
+        let slots = self.width(route) / 2;
+        self.push(x, self.width(x) / slots, Op::ExpertSum { x, route })
+    }
+
+    /// Only the rows whose outputs are asked for.
+    pub fn selected(&self, x: Value) -> Value {
+        self.push_in(RowSpace::Selected, self.width(x), Op::Select { x })
+    }
+
+    /// The first row of each sequence.
+    pub fn first_rows(&self, x: Value) -> Value {
+        self.push_in(RowSpace::Sequence, self.width(x), Op::Select { x })
+    }
+
+    /// Hands x to the caller.
+    pub fn emit(&self, x: Value, name: &'static str) {
+        self.graph.borrow_mut().push_effect(Op::Emit { x, name });
+    }
+
+    fn pair(&self, a: Value, b: Value) {
+        let graph = self.graph.borrow();
+        let (a, b) = (graph.info(a), graph.info(b));
+        assert_eq!((a.space, a.width), (b.space, b.width), "architecture: unequal operands");
+    }
+
+    fn push(&self, like: Value, width: usize, op: Op) -> Value {
+        let space = self.graph.borrow().info(like).space;
+        self.push_in(space, width, op)
+    }
+
+    fn push_in(&self, space: RowSpace, width: usize, op: Op) -> Value {
+        let info = ValueInfo { space, width, form: Activation::F32, base: None };
+        self.graph.borrow_mut().push(op, info)
+    }
+}

@@ -1,0 +1,222 @@
+//! A model: immutable, shared, cheap to clone.
+
+use crate::error::{LoadError, LoadErrorKind};
+use crate::graph::{Builder, Graph, Hyper, Index, Op, Role, StateKind, Wiring};
+use crate::kernels::{Isa, Kernels};
+use crate::models::{ARCHITECTURES, Architecture};
+use crate::pool::Pool;
+use crate::weights::{Files, TokenizerFiles, Views, Weights, open, open_static};
+use rillm_formats::manifest::{Container, Manifest};
+use rillm_formats::tokenizer::{HfFiles, Tokenizer};
+use std::path::Path;
+use std::sync::Arc;
+
+/// How a model is opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ModelOptions {
+    /// The instruction set; `None` for the best that this CPU has.
+    pub isa: Option<Isa>,
+    /// Workers; `None` for one per core that this process may use.
+    pub threads: Option<usize>,
+}
+
+/// A loaded model.
+#[derive(Clone, Debug)]
+pub struct Model {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    architecture: &'static Architecture,
+    manifest: Manifest,
+    wiring: Wiring,
+    weights: Weights,
+    kernels: &'static Kernels,
+    pool: Pool,
+    tokenizer: Result<Option<Tokenizer>, LoadError>,
+    limits: Limits,
+}
+
+/// What rows a model accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Tokens are below this.
+    pub vocabulary: u64,
+    /// Positions are below this.
+    pub positions: u64,
+    /// Token types are below this.
+    pub token_types: u64,
+}
+
+impl Model {
+    /// Opens a GGUF file or a Hugging Face folder.
+    ///
+    /// # Errors
+    /// One line that names the file and the key or tensor at fault.
+    pub fn open(path: &Path, options: ModelOptions) -> Result<Model, LoadError> {
+        Model::from_files(open(path)?, options).map_err(|error| error.at(path))
+    }
+
+    /// Opens a GGUF file that is part of the program.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn from_static(bytes: &'static [u8], options: ModelOptions) -> Result<Model, LoadError> {
+        Model::from_files(open_static(bytes)?, options)
+    }
+
+    /// The model that these files describe.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn from_files(files: Files, options: ModelOptions) -> Result<Model, LoadError> {
+        let kernels = Kernels::select(options.isa)
+            .map_err(|error| LoadError::new(LoadErrorKind::Isa, error.to_string()))?;
+        let Files { manifest, sources, tokenizer, .. } = files;
+        let architecture = find_architecture(&manifest)?;
+        let views = Views::new(&manifest, architecture.names)?;
+        let hyper = Hyper {
+            metadata: &manifest.metadata,
+            container: manifest.container,
+            architecture: &manifest.architecture,
+            keys: architecture.keys,
+        };
+        let builder = Builder::new(hyper, &views);
+        (architecture.build)(&builder)?;
+        let wiring = builder.finish();
+        let weights = Weights::resolve(&wiring, &views, sources, kernels)?;
+        let limits = limits(&wiring);
+        let tokenizer = open_tokenizer(&manifest, &tokenizer);
+        let threads = options.threads.unwrap_or_else(default_threads);
+        let pool = Pool::new(threads);
+        let inner = Inner {
+            architecture,
+            manifest,
+            wiring,
+            weights,
+            kernels,
+            pool,
+            tokenizer,
+            limits,
+        };
+        Ok(Model { inner: Arc::new(inner) })
+    }
+
+    /// The architecture.
+    pub fn architecture(&self) -> &'static Architecture {
+        self.inner.architecture
+    }
+
+    /// What the files say.
+    pub fn manifest(&self) -> &Manifest {
+        &self.inner.manifest
+    }
+
+    /// The graph for a role, if the model has one.
+    pub fn graph(&self, role: Role) -> Option<&Graph> {
+        self.inner.wiring.graphs.iter().find(|graph| graph.role == role)
+    }
+
+    /// Pieces of state.
+    pub fn states(&self) -> &[StateKind] {
+        &self.inner.wiring.states
+    }
+
+    /// Positions that the model was trained for, if it says.
+    pub fn context(&self) -> Option<usize> {
+        self.inner.wiring.context
+    }
+
+    /// The token that the decoder of an encoder–decoder model starts from.
+    pub fn decoder_start(&self) -> Option<u32> {
+        self.inner.wiring.decoder_start
+    }
+
+    /// What rows it accepts.
+    pub fn limits(&self) -> Limits {
+        self.inner.limits
+    }
+
+    /// The tokenizer.
+    ///
+    /// # Errors
+    /// The files hold none, or one that cannot be used; the model itself still runs.
+    pub fn tokenizer(&self) -> Result<&Tokenizer, LoadError> {
+        match &self.inner.tokenizer {
+            Ok(Some(tokenizer)) => Ok(tokenizer),
+            Ok(None) => {
+                let what = "model has no vocabulary, only token ids can be given to it (rillm eval)";
+                Err(LoadError::new(LoadErrorKind::Tokenizer, what))
+            }
+            Err(error) => Err(error.clone()),
+        }
+    }
+
+    /// The parameters.
+    pub fn weights(&self) -> &Weights {
+        &self.inner.weights
+    }
+
+    /// The kernels in use.
+    pub fn kernels(&self) -> &'static Kernels {
+        self.inner.kernels
+    }
+
+    /// The workers.
+    pub fn pool(&self) -> &Pool {
+        &self.inner.pool
+    }
+}
+
+/// One worker per core that this process may use (its affinity and its cgroup's quota count).
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn find_architecture(manifest: &Manifest) -> Result<&'static Architecture, LoadError> {
+    let name = manifest.architecture.as_str();
+    let names = |architecture: &'static Architecture| match manifest.container {
+        Container::Gguf => architecture.gguf,
+        Container::HuggingFace => architecture.hugging_face,
+    };
+    if let Some(found) = ARCHITECTURES.iter().find(|found| names(found).contains(&name)) {
+        return Ok(found);
+    }
+    let known: Vec<&str> = ARCHITECTURES.iter().flat_map(names).copied().collect();
+    let what = format!("architecture {name:?} is not known, this version runs {}", known.join(", "));
+    Err(LoadError::new(LoadErrorKind::Architecture, what))
+}
+
+/// Tables looked up by a row's facts bound them.
+fn limits(wiring: &Wiring) -> Limits {
+    let mut limits = Limits { vocabulary: u64::MAX, positions: u64::MAX, token_types: u64::MAX };
+    for node in wiring.graphs.iter().flat_map(|graph| &graph.nodes) {
+        if let Op::Embed { table, index } = node.op {
+            let limit = match index {
+                Index::Token => &mut limits.vocabulary,
+                Index::Position => &mut limits.positions,
+                Index::TokenType => &mut limits.token_types,
+            };
+            *limit = (*limit).min(table.rows as u64);
+        }
+    }
+    limits
+}
+
+fn open_tokenizer(
+    manifest: &Manifest,
+    files: &TokenizerFiles,
+) -> Result<Option<Tokenizer>, LoadError> {
+    let found = match manifest.container {
+        Container::Gguf => Tokenizer::from_gguf(&manifest.metadata),
+        Container::HuggingFace => Tokenizer::from_hf(HfFiles {
+            tokenizer_json: files.tokenizer_json.as_deref(),
+            tokenizer_model: files.tokenizer_model.as_deref(),
+            tokenizer_config: files.tokenizer_config.as_deref(),
+            generation_config: files.generation_config.as_deref(),
+            special_tokens_map: files.special_tokens_map.as_deref(),
+        }),
+    };
+    found.map_err(|error| LoadError::new(LoadErrorKind::Tokenizer, error.to_string()))
+}

@@ -1,0 +1,170 @@
+//! BERT (Devlin et al. 2019) and its heads.
+
+use super::{Architecture, Family};
+use crate::graph::blocks::mlp;
+use crate::graph::{
+    Attention, BuildError, Builder, Index, Keys, Mask, Name, Net, Pointwise, PositionScheme, Role,
+    Value,
+};
+
+/// Hugging Face names: the bare model has no prefix.
+macro_rules! names {
+    ($($prefix:literal),*) => {
+        &[$(
+            Name::plain(concat!($prefix, "embeddings.word_embeddings.weight"), "token_embd.weight"),
+            Name::plain(concat!($prefix, "embeddings.position_embeddings.weight"), "position_embd.weight"),
+            Name::plain(concat!($prefix, "embeddings.token_type_embeddings.weight"), "token_types.weight"),
+            Name::plain(concat!($prefix, "embeddings.LayerNorm.weight"), "token_embd_norm.weight"),
+            Name::plain(concat!($prefix, "embeddings.LayerNorm.bias"), "token_embd_norm.bias"),
+            Name::plain(concat!($prefix, "embeddings.LayerNorm.gamma"), "token_embd_norm.weight"),
+            Name::plain(concat!($prefix, "embeddings.LayerNorm.beta"), "token_embd_norm.bias"),
+            Name::plain(concat!($prefix, "encoder.layer.{i}.attention.self.query.weight"), "blk.{i}.attn_q.weight"),
+            Name::plain(concat!($prefix, "encoder.layer.{i}.attention.self.query.bias"), "blk.{i}.attn_q.bias"),
+            Name::plain(concat!($prefix, "encoder.layer.{i}.attention.self.key.weight"), "blk.{i}.attn_k.weight"),
+            Name::plain(concat!($prefix, "encoder.layer.{i}.attention.self.key.bias"), "blk.{i}.attn_k.bias"),
+            Name::plain(concat!($prefix, "encoder.layer.{i}.attention.self.value.weight"), "blk.{i}.attn_v.weight"),
+            Name::plain(concat!($prefix, "encoder.layer.{i}.attention.self.value.bias"), "blk.{i}.attn_v.bias"),
+            Name::plain(concat!($prefix, "encoder.layer.{i}.attention.output.dense.weight"), "blk.{i}.attn_output.weight"),
+            Name::plain(concat!($prefix, "encoder.layer.{i}.attention.output.dense.bias"), "blk.{i}.attn_output.bias"),
+            Name::plain(concat!($prefix, "encoder.layer.{i}.attention.output.LayerNorm.weight"), "blk.{i}.attn_output_norm.weight"),
+            Name::plain(concat!($prefix, "encoder.layer.{i}.attention.output.LayerNorm.bias"), "blk.{i}.attn_output_norm.bias"),
+            Name::plain(concat!($prefix, "encoder.layer.{i}.attention.output.LayerNorm.gamma"), "blk.{i}.attn_output_norm.weight"),
+            Name::plain(concat!($prefix, "encoder.layer.{i}.attention.output.LayerNorm.beta"), "blk.{i}.attn_output_norm.bias"),
+            Name::plain(concat!($prefix, "encoder.layer.{i}.intermediate.dense.weight"), "blk.{i}.ffn_up.weight"),
+            Name::plain(concat!($prefix, "encoder.layer.{i}.intermediate.dense.bias"), "blk.{i}.ffn_up.bias"),
+            Name::plain(concat!($prefix, "encoder.layer.{i}.output.dense.weight"), "blk.{i}.ffn_down.weight"),
+            Name::plain(concat!($prefix, "encoder.layer.{i}.output.dense.bias"), "blk.{i}.ffn_down.bias"),
+            Name::plain(concat!($prefix, "encoder.layer.{i}.output.LayerNorm.weight"), "blk.{i}.layer_output_norm.weight"),
+            Name::plain(concat!($prefix, "encoder.layer.{i}.output.LayerNorm.bias"), "blk.{i}.layer_output_norm.bias"),
+            Name::plain(concat!($prefix, "encoder.layer.{i}.output.LayerNorm.gamma"), "blk.{i}.layer_output_norm.weight"),
+            Name::plain(concat!($prefix, "encoder.layer.{i}.output.LayerNorm.beta"), "blk.{i}.layer_output_norm.bias"),
+            Name::plain(concat!($prefix, "pooler.dense.weight"), "pooler.weight"),
+            Name::plain(concat!($prefix, "pooler.dense.bias"), "pooler.bias"),
+        )*
+            Name::plain("cls.predictions.transform.dense.weight", "mlm_dense.weight"),
+            Name::plain("cls.predictions.transform.dense.bias", "mlm_dense.bias"),
+            Name::plain("cls.predictions.transform.LayerNorm.weight", "mlm_norm.weight"),
+            Name::plain("cls.predictions.transform.LayerNorm.bias", "mlm_norm.bias"),
+            Name::plain("cls.predictions.transform.LayerNorm.gamma", "mlm_norm.weight"),
+            Name::plain("cls.predictions.transform.LayerNorm.beta", "mlm_norm.bias"),
+            Name::plain("cls.predictions.decoder.weight", "output.weight"),
+            Name::plain("cls.predictions.bias", "output.bias"),
+            Name::plain("classifier.weight", "classifier.weight"),
+            Name::plain("classifier.bias", "classifier.bias"),
+            Name::plain("qa_outputs.weight", "qa_outputs.weight"),
+            Name::plain("qa_outputs.bias", "qa_outputs.bias"),
+        ]
+    };
+}
+
+pub(super) const ARCHITECTURE: Architecture = Architecture {
+    title: "BERT",
+    gguf: &["bert"],
+    hugging_face: &["bert"],
+    family: Family::Encoder,
+    keys: &[
+        ("embedding_length", "hidden_size"),
+        ("block_count", "num_hidden_layers"),
+        ("feed_forward_length", "intermediate_size"),
+        ("attention.head_count", "num_attention_heads"),
+        ("attention.layer_norm_epsilon", "layer_norm_eps"),
+        ("hidden_act", "hidden_act"),
+        ("position_embedding_type", "position_embedding_type"),
+    ],
+    names: names!("", "bert."),
+    build,
+};
+
+/// x ← LN(x + Attention(x)); x ← LN(x + MLP(x)): normalisation comes after the sum.
+fn build(model: &Builder<'_>) -> Result<(), BuildError> {
+    let hyper = model.hyper();
+    let width = hyper.count("embedding_length")?;
+    let hidden = hyper.count("feed_forward_length")?;
+    let heads = hyper.count("attention.head_count")?;
+    if width % heads != 0 {
+        return Err(hyper.invalid("attention.head_count", "a divisor of the width"));
+    }
+    let head_dim = width / heads;
+    let eps = hyper.float("attention.layer_norm_epsilon", 1e-12)?;
+    let function = match hyper.text("hidden_act")?.unwrap_or("gelu") {
+        "gelu" => Pointwise::GeluErf,
+        "gelu_new" | "gelu_pytorch_tanh" => Pointwise::GeluTanh,
+        "relu" => Pointwise::Relu,
+        "silu" | "swish" => Pointwise::Silu,
+        _ => return Err(hyper.invalid("hidden_act", "gelu, gelu_new, relu or silu")),
+    };
+    if hyper.text("position_embedding_type")?.unwrap_or("absolute") != "absolute" {
+        return Err(hyper.invalid("position_embedding_type", "absolute"));
+    }
+    let positions = model.rows("position_embd.weight")?;
+    model.context(positions);
+
+    let net = model.graph(Role::Encode);
+    let table = |name: &str| model.matrix(name, model.rows(name)?, width);
+    let mut x = net.embed(table("token_embd.weight")?, Index::Token);
+    x = net.add(x, net.embed(table("token_types.weight")?, Index::TokenType));
+    x = net.add(x, net.embed(table("position_embd.weight")?, Index::Position));
+    x = net.layer_norm(x, "token_embd_norm", eps)?;
+    for i in 0..hyper.count("block_count")? {
+        let layer = format!("blk.{i}");
+        let q = net.linear(x, &format!("{layer}.attn_q"), width)?;
+        let k = net.linear(x, &format!("{layer}.attn_k"), width)?;
+        let v = net.linear(x, &format!("{layer}.attn_v"), width)?;
+        let attention = Attention {
+            heads,
+            kv_heads: heads,
+            head_dim,
+            scale: 1.0 / (head_dim as f32).sqrt(),
+            mask: Mask::Bidirectional,
+            position: PositionScheme::None,
+            keys: Keys::Rows,
+        };
+        let a = net.attention(q, Some((k, v)), attention);
+        let a = net.linear(a, &format!("{layer}.attn_output"), width)?;
+        x = net.layer_norm(net.add(x, a), &format!("{layer}.attn_output_norm"), eps)?;
+        let f = mlp(&net, x, &layer, hidden, function)?;
+        x = net.layer_norm(net.add(x, f), &format!("{layer}.layer_output_norm"), eps)?;
+    }
+    heads_of(model, &net, x, (function, eps))?;
+    net.finish();
+    Ok(())
+}
+
+/// What the checkpoint's class puts on top of the encoder's output.
+fn heads_of(
+    model: &Builder<'_>,
+    net: &Net<'_, '_>,
+    x: Value,
+    (function, eps): (Pointwise, f32),
+) -> Result<(), BuildError> {
+    let width = net.width(x);
+    let pooled = || -> Result<Value, BuildError> {
+        Ok(net.apply(net.linear(net.first_rows(x), "pooler", width)?, Pointwise::Tanh))
+    };
+    let classifier = |x| net.linear(x, "classifier", model.rows("classifier.weight")?);
+    match model.hyper().class().unwrap_or("BertModel") {
+        "BertForMaskedLM" | "BertForPreTraining" => {
+            let h = net.apply(net.linear(x, "mlm_dense", width)?, function);
+            let h = net.layer_norm(h, "mlm_norm", eps)?;
+            let vocabulary = model.rows("token_embd.weight")?;
+            let tied = !model.has("output.weight");
+            let head = if tied { "token_embd.weight" } else { "output.weight" };
+            let bias = model.optional_vector("output.bias", &[vocabulary])?;
+            net.emit(net.matmul(h, model.matrix(head, vocabulary, width)?, bias), "logits");
+        }
+        "BertForSequenceClassification" => net.emit(classifier(pooled()?)?, "logits"),
+        "BertForTokenClassification" => net.emit(classifier(x)?, "logits"),
+        "BertForQuestionAnswering" => {
+            let ends = net.linear(x, "qa_outputs", 2)?;
+            net.emit(net.slice(ends, 0, 1), "start_logits");
+            net.emit(net.slice(ends, 1, 1), "end_logits");
+        }
+        _ => {
+            net.emit(x, "last_hidden_state");
+            if model.has("pooler.weight") {
+                net.emit(pooled()?, "pooler_output");
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! Causal linear attention with the elu + 1 feature map (Katharopoulos et al. 2020).
+
+use super::{Architecture, Family};
+use crate::graph::blocks::mlp;
+use crate::graph::{BuildError, Builder, Index, Name, Pointwise, Role};
+
+pub(super) const ARCHITECTURE: Architecture = Architecture {
+    title: "Linear transformer",
+    gguf: &["linear_transformer"],
+    hugging_face: &["linear_transformer"],
+    family: Family::Recurrent,
+    keys: &[
+        ("embedding_length", "hidden_size"),
+        ("block_count", "num_layers"),
+        ("feed_forward_length", "intermediate_size"),
+        ("context_length", "max_position_embeddings"),
+        ("attention.head_count", "num_heads"),
+        ("attention.layer_norm_epsilon", "layer_norm_eps"),
+        ("attention.epsilon", "eps"),
+        ("attention.causal", "causal"),
+        ("feature_map", "feature_map"),
+    ],
+    names: &[
+        Name::plain("wte.weight", "token_embd.weight"),
+        Name::plain("wpe.weight", "position_embd.weight"),
+        Name::plain("ln_f.weight", "output_norm.weight"),
+        Name::plain("ln_f.bias", "output_norm.bias"),
+        Name::plain("lm_head.weight", "output.weight"),
+        Name::plain("h.{i}.ln_1.weight", "blk.{i}.attn_norm.weight"),
+        Name::plain("h.{i}.ln_1.bias", "blk.{i}.attn_norm.bias"),
+        Name::plain("h.{i}.q_proj.weight", "blk.{i}.attn_q.weight"),
+        Name::plain("h.{i}.q_proj.bias", "blk.{i}.attn_q.bias"),
+        Name::plain("h.{i}.k_proj.weight", "blk.{i}.attn_k.weight"),
+        Name::plain("h.{i}.k_proj.bias", "blk.{i}.attn_k.bias"),
+        Name::plain("h.{i}.v_proj.weight", "blk.{i}.attn_v.weight"),
+        Name::plain("h.{i}.v_proj.bias", "blk.{i}.attn_v.bias"),
+        Name::plain("h.{i}.o_proj.weight", "blk.{i}.attn_output.weight"),
+        Name::plain("h.{i}.o_proj.bias", "blk.{i}.attn_output.bias"),
+        Name::plain("h.{i}.ln_2.weight", "blk.{i}.ffn_norm.weight"),
+        Name::plain("h.{i}.ln_2.bias", "blk.{i}.ffn_norm.bias"),
+        Name::plain("h.{i}.fc_in.weight", "blk.{i}.ffn_up.weight"),
+        Name::plain("h.{i}.fc_in.bias", "blk.{i}.ffn_up.bias"),
+        Name::plain("h.{i}.fc_out.weight", "blk.{i}.ffn_down.weight"),
+        Name::plain("h.{i}.fc_out.bias", "blk.{i}.ffn_down.bias"),
+    ],
+    build,
+};
+
+/// x ← x + o(φ(q) Σ φ(k) vᵀ / (φ(q) Σ φ(k) + eps)); x ← x + MLP(LN(x)); learned positions.
+fn build(model: &Builder<'_>) -> Result<(), BuildError> {
+    let hyper = model.hyper();
+    let width = hyper.count("embedding_length")?;
+    let hidden = hyper.count("feed_forward_length")?;
+    let heads = hyper.count("attention.head_count")?;
+    if width % heads != 0 {
+        return Err(hyper.invalid("attention.head_count", "a divisor of the width"));
+    }
+    if !hyper.flag("attention.causal", true)? {
+        return Err(hyper.invalid("attention.causal", "true: only the causal form runs"));
+    }
+    if hyper.text("feature_map")?.unwrap_or("elu+1") != "elu+1" {
+        return Err(hyper.invalid("feature_map", "elu+1"));
+    }
+    let norm_eps = hyper.float("attention.layer_norm_epsilon", 1e-5)?;
+    let eps = hyper.float("attention.epsilon", 1e-6)?;
+    let positions = model.rows("position_embd.weight")?;
+    model.context(positions);
+
+    let net = model.graph(Role::Decode);
+    let vocabulary = model.rows("token_embd.weight")?;
+    let mut x = net.add(
+        net.embed(model.matrix("token_embd.weight", vocabulary, width)?, Index::Token),
+        net.embed(model.matrix("position_embd.weight", positions, width)?, Index::Position),
+    );
+    for i in 0..hyper.count("block_count")? {
+        let layer = format!("blk.{i}");
+        let h = net.layer_norm(x, &format!("{layer}.attn_norm"), norm_eps)?;
+        let q = net.linear(h, &format!("{layer}.attn_q"), width)?;
+        let k = net.linear(h, &format!("{layer}.attn_k"), width)?;
+        let v = net.linear(h, &format!("{layer}.attn_v"), width)?;
+        let [q, k] = [q, k].map(|x| net.apply(x, Pointwise::EluPlusOne));
+        let a = net.linear_attention([q, k, v], heads, eps);
+        x = net.add(x, net.linear(a, &format!("{layer}.attn_output"), width)?);
+        let h = net.layer_norm(x, &format!("{layer}.ffn_norm"), norm_eps)?;
+        x = net.add(x, mlp(&net, h, &layer, hidden, Pointwise::GeluErf)?);
+    }
+    let x = net.layer_norm(net.selected(x), "output_norm", norm_eps)?;
+    net.emit(net.linear(x, "output", vocabulary)?, "logits");
+    net.finish();
+    Ok(())
+}

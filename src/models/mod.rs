@@ -1,0 +1,72 @@
+//! The architectures: one value in one file each, wiring and nothing else.
+//!
+//! An architecture names its hyperparameters and tensors, and records its graphs on a
+//! [`Builder`]. It sees no bytes, no threads and no instruction sets.
+
+mod bert;
+mod gpt2;
+mod linear_transformer;
+mod llama;
+mod mamba;
+mod mixtral;
+mod t5;
+
+use crate::graph::{BuildError, Builder, Name};
+
+/// Families, as users speak of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Predicts the next token.
+    Decoder,
+    /// Encodes a text.
+    Encoder,
+    /// Encodes one text and writes another.
+    EncoderDecoder,
+    /// Predicts the next token from a state of constant size.
+    Recurrent,
+    /// A decoder with routed experts.
+    MixtureOfExperts,
+}
+
+impl Family {
+    /// The name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Family::Decoder => "decoder",
+            Family::Encoder => "encoder",
+            Family::EncoderDecoder => "encoder-decoder",
+            Family::Recurrent => "recurrent",
+            Family::MixtureOfExperts => "mixture of experts",
+        }
+    }
+}
+
+/// One architecture.
+#[derive(Clone, Copy, Debug)]
+pub struct Architecture {
+    /// What it is called in the README's table.
+    pub title: &'static str,
+    /// GGUF's `general.architecture` values it answers to.
+    pub gguf: &'static [&'static str],
+    /// `config.json`'s `model_type` values it answers to.
+    pub hugging_face: &'static [&'static str],
+    /// What kind of model it is.
+    pub family: Family,
+    /// Hyperparameters: canonical name, `config.json`'s key.
+    pub keys: &'static [(&'static str, &'static str)],
+    /// Tensors of a Hugging Face checkpoint; the first line that fits counts.
+    pub names: &'static [Name],
+    /// Records the graphs.
+    pub build: fn(&Builder<'_>) -> Result<(), BuildError>,
+}
+
+/// Every architecture.
+pub const ARCHITECTURES: &[Architecture] = &[
+    gpt2::ARCHITECTURE,
+    llama::ARCHITECTURE,
+    mixtral::ARCHITECTURE,
+    bert::ARCHITECTURE,
+    t5::ARCHITECTURE,
+    mamba::ARCHITECTURE,
+    linear_transformer::ARCHITECTURE,
+];

@@ -1,0 +1,260 @@
+//! T5 (Raffel et al. 2020), its version 1.1 and Flan-T5: an encoder, and a decoder that attends
+//! to it.
+
+use super::{Architecture, Family};
+use crate::graph::blocks::{gated_mlp, mlp};
+use crate::graph::{
+    Attention, BuildError, Buckets, Builder, Index, Keys, Mask, Name, Net, Pointwise,
+    PositionScheme, Role, StateId, StateKind, Value,
+};
+
+pub(super) const ARCHITECTURE: Architecture = Architecture {
+    title: "T5, Flan-T5",
+    gguf: &["t5", "t5encoder"],
+    hugging_face: &["t5"],
+    family: Family::EncoderDecoder,
+    keys: &[
+        ("embedding_length", "d_model"),
+        ("block_count", "num_layers"),
+        ("decoder_block_count", "num_decoder_layers"),
+        ("feed_forward_length", "d_ff"),
+        ("feed_forward_proj", "feed_forward_proj"),
+        ("context_length", "n_positions"),
+        ("attention.head_count", "num_heads"),
+        ("attention.key_length", "d_kv"),
+        ("attention.relative_buckets_count", "relative_attention_num_buckets"),
+        ("attention.relative_max_distance", "relative_attention_max_distance"),
+        ("attention.layer_norm_rms_epsilon", "layer_norm_epsilon"),
+        ("decoder_start_token_id", "decoder_start_token_id"),
+        ("tie_word_embeddings", "tie_word_embeddings"),
+    ],
+    names: &[
+        Name::plain("shared.weight", "token_embd.weight"),
+        Name::plain("lm_head.weight", "output.weight"),
+        Name::plain("encoder.final_layer_norm.weight", "enc.output_norm.weight"),
+        Name::plain("decoder.final_layer_norm.weight", "dec.output_norm.weight"),
+        Name::plain("encoder.block.{i}.layer.0.layer_norm.weight", "enc.blk.{i}.attn_norm.weight"),
+        Name::plain("encoder.block.{i}.layer.0.SelfAttention.q.weight", "enc.blk.{i}.attn_q.weight"),
+        Name::plain("encoder.block.{i}.layer.0.SelfAttention.k.weight", "enc.blk.{i}.attn_k.weight"),
+        Name::plain("encoder.block.{i}.layer.0.SelfAttention.v.weight", "enc.blk.{i}.attn_v.weight"),
+        Name::plain("encoder.block.{i}.layer.0.SelfAttention.o.weight", "enc.blk.{i}.attn_o.weight"),
+        Name::plain(
+            "encoder.block.{i}.layer.0.SelfAttention.relative_attention_bias.weight",
+            "enc.blk.{i}.attn_rel_b.weight",
+        ),
+        Name::plain("encoder.block.{i}.layer.1.layer_norm.weight", "enc.blk.{i}.ffn_norm.weight"),
+        Name::plain("encoder.block.{i}.layer.1.DenseReluDense.wi.weight", "enc.blk.{i}.ffn_up.weight"),
+        Name::plain("encoder.block.{i}.layer.1.DenseReluDense.wi_0.weight", "enc.blk.{i}.ffn_gate.weight"),
+        Name::plain("encoder.block.{i}.layer.1.DenseReluDense.wi_1.weight", "enc.blk.{i}.ffn_up.weight"),
+        Name::plain("encoder.block.{i}.layer.1.DenseReluDense.wo.weight", "enc.blk.{i}.ffn_down.weight"),
+        Name::plain("decoder.block.{i}.layer.0.layer_norm.weight", "dec.blk.{i}.attn_norm.weight"),
+        Name::plain("decoder.block.{i}.layer.0.SelfAttention.q.weight", "dec.blk.{i}.attn_q.weight"),
+        Name::plain("decoder.block.{i}.layer.0.SelfAttention.k.weight", "dec.blk.{i}.attn_k.weight"),
+        Name::plain("decoder.block.{i}.layer.0.SelfAttention.v.weight", "dec.blk.{i}.attn_v.weight"),
+        Name::plain("decoder.block.{i}.layer.0.SelfAttention.o.weight", "dec.blk.{i}.attn_o.weight"),
+        Name::plain(
+            "decoder.block.{i}.layer.0.SelfAttention.relative_attention_bias.weight",
+            "dec.blk.{i}.attn_rel_b.weight",
+        ),
+        Name::plain("decoder.block.{i}.layer.1.layer_norm.weight", "dec.blk.{i}.cross_attn_norm.weight"),
+        Name::plain("decoder.block.{i}.layer.1.EncDecAttention.q.weight", "dec.blk.{i}.cross_attn_q.weight"),
+        Name::plain("decoder.block.{i}.layer.1.EncDecAttention.k.weight", "dec.blk.{i}.cross_attn_k.weight"),
+        Name::plain("decoder.block.{i}.layer.1.EncDecAttention.v.weight", "dec.blk.{i}.cross_attn_v.weight"),
+        Name::plain("decoder.block.{i}.layer.1.EncDecAttention.o.weight", "dec.blk.{i}.cross_attn_o.weight"),
+        Name::plain("decoder.block.{i}.layer.2.layer_norm.weight", "dec.blk.{i}.ffn_norm.weight"),
+        Name::plain("decoder.block.{i}.layer.2.DenseReluDense.wi.weight", "dec.blk.{i}.ffn_up.weight"),
+        Name::plain("decoder.block.{i}.layer.2.DenseReluDense.wi_0.weight", "dec.blk.{i}.ffn_gate.weight"),
+        Name::plain("decoder.block.{i}.layer.2.DenseReluDense.wi_1.weight", "dec.blk.{i}.ffn_up.weight"),
+        Name::plain("decoder.block.{i}.layer.2.DenseReluDense.wo.weight", "dec.blk.{i}.ffn_down.weight"),
+    ],
+    build,
+};
+
+/// Hyperparameters that both halves share.
+struct Config {
+    width: usize,
+    hidden: usize,
+    heads: usize,
+    head_dim: usize,
+    buckets: usize,
+    max_distance: usize,
+    eps: f32,
+    function: Pointwise,
+    gated: bool,
+}
+
+fn build(model: &Builder<'_>) -> Result<(), BuildError> {
+    let hyper = model.hyper();
+    let (gated, function) = match hyper.text("feed_forward_proj")? {
+        // GGUF does not say: version 1.1 has gates and GELU, version 1.0 neither.
+        None if model.has("enc.blk.0.ffn_gate.weight") => (true, Pointwise::GeluTanh),
+        None | Some("relu") => (false, Pointwise::Relu),
+        Some("gated-gelu") => (true, Pointwise::GeluTanh),
+        Some("gated-silu") => (true, Pointwise::Silu),
+        Some("gated-relu") => (true, Pointwise::Relu),
+        Some("gelu") => (false, Pointwise::GeluErf),
+        Some("silu") => (false, Pointwise::Silu),
+        Some(_) => {
+            let expected = "relu, gelu or silu, or one of them after gated-";
+            return Err(hyper.invalid("feed_forward_proj", expected));
+        }
+    };
+    let config = Config {
+        width: hyper.count("embedding_length")?,
+        hidden: hyper.count("feed_forward_length")?,
+        heads: hyper.count("attention.head_count")?,
+        head_dim: hyper.count("attention.key_length")?,
+        buckets: hyper.optional_count("attention.relative_buckets_count")?.unwrap_or(32),
+        max_distance: hyper.optional_count("attention.relative_max_distance")?.unwrap_or(128),
+        eps: hyper.float("attention.layer_norm_rms_epsilon", 1e-6)?,
+        function,
+        gated,
+    };
+    if config.buckets < 4 || config.buckets % 2 != 0 || config.max_distance > 1 << 20 {
+        let expected = "an even number from 4 on, with a maximum distance up to 2^20";
+        return Err(hyper.invalid("attention.relative_buckets_count", expected));
+    }
+    // The logarithmic half must begin before the last bucket's distance.
+    if config.max_distance <= config.buckets / 2 {
+        return Err(hyper.invalid("attention.relative_max_distance", "more than half the buckets"));
+    }
+    if let Some(context) = hyper.optional_count("context_length")? {
+        model.context(context);
+    }
+    let layers = hyper.count("block_count")?;
+    if !model.has("dec.output_norm.weight") {
+        let net = model.graph(Role::Encode);
+        net.emit(encoder(model, &net, &config, layers)?, "last_hidden_state");
+        net.finish();
+        return Ok(());
+    }
+
+    let decoder_layers = hyper.optional_count("decoder_block_count")?.unwrap_or(layers);
+    let Config { heads, head_dim, .. } = config;
+    let cross: Vec<StateId> = (0..decoder_layers)
+        .map(|_| model.state(StateKind::Cross { kv_heads: heads, head_dim }))
+        .collect();
+    let net = model.graph(Role::Encode);
+    let encoded = encoder(model, &net, &config, layers)?;
+    net.emit(encoded, "encoder_last_hidden_state");
+    // Every decoder layer's keys and values of the source are projected once, here.
+    for (i, &state) in cross.iter().enumerate() {
+        let k = net.linear(encoded, &format!("dec.blk.{i}.cross_attn_k"), heads * head_dim)?;
+        let v = net.linear(encoded, &format!("dec.blk.{i}.cross_attn_v"), heads * head_dim)?;
+        net.store_cross(k, v, state);
+    }
+    net.finish();
+    decoder(model, &config, &cross)
+}
+
+/// x ← x + Attention(RMS(x)); x ← x + FFN(RMS(x)); RMS(x).
+fn encoder(
+    model: &Builder<'_>,
+    net: &Net<'_, '_>,
+    config: &Config,
+    layers: usize,
+) -> Result<Value, BuildError> {
+    let vocabulary = model.rows("token_embd.weight")?;
+    let tokens = model.matrix("token_embd.weight", vocabulary, config.width)?;
+    let mut x = net.embed(tokens, Index::Token);
+    let position = relative_bias(model, config, "enc", true)?;
+    for i in 0..layers {
+        let layer = format!("enc.blk.{i}");
+        let h = net.rms_norm(x, &format!("{layer}.attn_norm"), config.eps)?;
+        let attention = attention(config, Mask::Bidirectional, &position, Keys::Rows);
+        x = net.add(x, self_attention(net, h, &layer, attention)?);
+        x = net.add(x, feed_forward(net, x, &layer, config)?);
+    }
+    net.rms_norm(x, "enc.output_norm", config.eps)
+}
+
+/// The same with attention to the past, then to the source, in each layer.
+fn decoder(model: &Builder<'_>, config: &Config, cross: &[StateId]) -> Result<(), BuildError> {
+    let hyper = model.hyper();
+    let &Config { width, heads, head_dim, eps, .. } = config;
+    let net = model.graph(Role::Decode);
+    let vocabulary = model.rows("token_embd.weight")?;
+    let mut x = net.embed(model.matrix("token_embd.weight", vocabulary, width)?, Index::Token);
+    let position = relative_bias(model, config, "dec", false)?;
+    for (i, &cross) in cross.iter().enumerate() {
+        let layer = format!("dec.blk.{i}");
+        let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
+        let keys = Keys::History(model.state(StateKind::Kv { kv_heads: heads, head_dim }));
+        let mask = Mask::Causal { window: None };
+        x = net.add(x, self_attention(&net, h, &layer, attention(config, mask, &position, keys))?);
+
+        let h = net.rms_norm(x, &format!("{layer}.cross_attn_norm"), eps)?;
+        let q = net.linear(h, &format!("{layer}.cross_attn_q"), heads * head_dim)?;
+        let unbiased = PositionScheme::None;
+        let source = attention(config, Mask::Bidirectional, &unbiased, Keys::Cross(cross));
+        let a = net.attention(q, None, source);
+        x = net.add(x, net.linear(a, &format!("{layer}.cross_attn_o"), width)?);
+
+        x = net.add(x, feed_forward(&net, x, &layer, config)?);
+    }
+    let mut x = net.rms_norm(net.selected(x), "dec.output_norm", eps)?;
+    let tied = !model.has("output.weight") || hyper.flag("tie_word_embeddings", false)?;
+    if tied {
+        x = net.scale(x, 1.0 / (width as f32).sqrt());
+    }
+    let head = if tied { "token_embd.weight" } else { "output.weight" };
+    net.emit(net.matmul(x, model.matrix(head, vocabulary, width)?, None), "logits");
+    net.finish();
+    let start = match hyper.optional_count("decoder_start_token_id") {
+        // Token 0 is T5's padding and the usual start.
+        Err(_) | Ok(None) => 0,
+        Ok(Some(start)) => start as u32,
+    };
+    if start as usize >= vocabulary {
+        return Err(hyper.invalid("decoder_start_token_id", "a token of the vocabulary"));
+    }
+    model.decoder_start(start);
+    Ok(())
+}
+
+/// The bias table of a half's first layer serves all its layers.
+fn relative_bias(
+    model: &Builder<'_>,
+    config: &Config,
+    half: &str,
+    bidirectional: bool,
+) -> Result<PositionScheme, BuildError> {
+    let &Config { buckets, max_distance, heads, .. } = config;
+    let table = model.vector(&format!("{half}.blk.0.attn_rel_b.weight"), &[buckets, heads])?;
+    Ok(PositionScheme::Buckets(Buckets { table, buckets, max_distance, bidirectional }))
+}
+
+/// T5 does not divide q·k by √d: its initialisation took care of that.
+fn attention(config: &Config, mask: Mask, position: &PositionScheme, keys: Keys) -> Attention {
+    let &Config { heads, head_dim, .. } = config;
+    let position = position.clone();
+    Attention { heads, kv_heads: heads, head_dim, scale: 1.0, mask, position, keys }
+}
+
+fn self_attention(
+    net: &Net<'_, '_>,
+    h: Value,
+    layer: &str,
+    attention: Attention,
+) -> Result<Value, BuildError> {
+    let inner = attention.heads * attention.head_dim;
+    let q = net.linear(h, &format!("{layer}.attn_q"), inner)?;
+    let k = net.linear(h, &format!("{layer}.attn_k"), inner)?;
+    let v = net.linear(h, &format!("{layer}.attn_v"), inner)?;
+    let a = net.attention(q, Some((k, v)), attention);
+    net.linear(a, &format!("{layer}.attn_o"), net.width(h))
+}
+
+fn feed_forward(
+    net: &Net<'_, '_>,
+    x: Value,
+    layer: &str,
+    config: &Config,
+) -> Result<Value, BuildError> {
+    let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), config.eps)?;
+    if config.gated {
+        gated_mlp(net, h, layer, config.hidden, config.function)
+    } else {
+        mlp(net, h, layer, config.hidden, config.function)
+    }
+}

@@ -1,0 +1,100 @@
+//! Makes explicit what a graph leaves unsaid: rotations, the writing of keys and values, and
+//! one rounding of activations for all the matrices that want it.
+
+use crate::graph::{Activation, Graph, Keys, Matrix, Node, Op, PositionScheme, Rope, RowSpace, Value, ValueInfo};
+use std::collections::HashMap;
+
+/// The graph with every implied step inserted.
+pub fn lower(graph: &Graph, activation: &dyn Fn(Matrix) -> Activation) -> Graph {
+    let mut lowering = Lowering {
+        from: graph,
+        to: Graph::new(graph.role),
+        values: HashMap::new(),
+        rounded: HashMap::new(),
+        tables: Vec::new(),
+    };
+    for node in &graph.nodes {
+        lowering.node(node, activation);
+    }
+    lowering.to
+}
+
+struct Lowering<'a> {
+    from: &'a Graph,
+    to: Graph,
+    values: HashMap<Value, Value>,
+    rounded: HashMap<(Value, Activation), Value>,
+    tables: Vec<(Rope, Value)>,
+}
+
+impl Lowering<'_> {
+    fn node(&mut self, node: &Node, activation: &dyn Fn(Matrix) -> Activation) {
+        let mut op = node.op.map_inputs(|value| self.values[&value]);
+        match &mut op {
+            Op::MatMul { x, weight, .. } | Op::ExpertMatMul { x, experts: weight, .. } => {
+                *x = self.round(*x, activation(*weight));
+            }
+            Op::Attention { q, kv, attention } => {
+                let position = std::mem::replace(&mut attention.position, PositionScheme::None);
+                match position {
+                    PositionScheme::Rope(rope) => {
+                        let table = self.table(&rope);
+                        let pairing = rope.pairing;
+                        let head_dim = attention.head_dim;
+                        *q = self.like(*q, Op::Rotate { x: *q, table, head_dim, pairing });
+                        if let Some((k, _)) = kv {
+                            *k = self.like(*k, Op::Rotate { x: *k, table, head_dim, pairing });
+                        }
+                    }
+                    other => attention.position = other,
+                }
+                if let Keys::History(state) = attention.keys
+                    && let Some((k, v)) = kv.take()
+                {
+                    self.to.push_effect(Op::StoreKv { k, v, state });
+                }
+            }
+            _ => {}
+        }
+        match node.out {
+            Some(out) => {
+                let mut info = self.from.info(out);
+                info.base = info.base.map(|(base, column)| (self.values[&base], column));
+                let lowered = self.to.push(op, info);
+                self.values.insert(out, lowered);
+            }
+            None => self.to.push_effect(op),
+        }
+    }
+
+    /// `x` in the form that a kernel wants.
+    fn round(&mut self, x: Value, to: Activation) -> Value {
+        if to == Activation::F32 {
+            return x;
+        }
+        if let Some(&rounded) = self.rounded.get(&(x, to)) {
+            return rounded;
+        }
+        let info = ValueInfo { form: to, base: None, ..self.to.info(x) };
+        let rounded = self.to.push(Op::Quantize { x, to }, info);
+        self.rounded.insert((x, to), rounded);
+        rounded
+    }
+
+    /// The table of a rotation, made once for all layers.
+    fn table(&mut self, rope: &Rope) -> Value {
+        if let Some((_, table)) = self.tables.iter().find(|(known, _)| known == rope) {
+            return *table;
+        }
+        let space: RowSpace = self.to.role.rows();
+        let info = ValueInfo { space, width: rope.dims(), form: Activation::F32, base: None };
+        let table = self.to.push(Op::RopeTable { rope: rope.clone() }, info);
+        self.tables.push((rope.clone(), table));
+        table
+    }
+
+    fn like(&mut self, value: Value, op: Op) -> Value {
+        let info = ValueInfo { base: None, ..self.to.info(value) };
+        self.to.push(op, info)
+    }
+}

@@ -1,0 +1,313 @@
+//! From a graph to an executable plan: explicit steps, memory spans, barriers.
+//!
+//! A plan is made for a largest number of rows. Its steps are grouped into *stages* (all rows
+//! of one [`RowSpace`], tile by tile) and inside a stage into *phases*, between which workers
+//! meet at a barrier. Values used inside one stage only take a tile's memory; those that cross
+//! stages hold every row.
+
+mod check;
+mod lower;
+mod spans;
+
+pub use check::check;
+
+use crate::graph::{Activation, Graph, Matrix, Op, PositionScheme, Role, RowSpace, Value};
+use std::fmt;
+use std::ops::Range;
+
+/// Rows in a tile of an encoding plan: enough to reuse each weight row from cache, few enough
+/// that a feed-forward layer's inner values stay small.
+const ENCODE_TILE: usize = 64;
+
+/// Selected rows computed at a time: logits are wide, and often only one row's are asked for.
+const SELECTED_TILE: usize = 16;
+
+/// Most steps between two barriers: each needs a claim counter.
+pub const PHASE_STEPS: usize = 32;
+
+/// Alignment of every span, a cache line.
+pub const ALIGN: usize = 64;
+
+/// How many rows a plan must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Rows of one run.
+    pub rows: usize,
+    /// Sequences of one run.
+    pub sequences: usize,
+}
+
+/// Where a value lives in the arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Bytes from the arena's start to the first element of row 0.
+    pub offset: usize,
+    /// Bytes from row to row.
+    pub stride: usize,
+    /// Whether every row of the run has its place, or only those of the current tile.
+    pub whole: bool,
+}
+
+/// Bytes that a value owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// First byte.
+    pub start: usize,
+    /// Number of bytes.
+    pub len: usize,
+}
+
+impl Span {
+    /// Whether two spans share a byte.
+    pub fn overlaps(self, other: Span) -> bool {
+        self.start < other.start + other.len && other.start < self.start + self.len
+    }
+}
+
+/// Steps that run over the same rows, tile by tile.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// Whose rows.
+    pub space: RowSpace,
+    /// Rows at a time.
+    pub tile: usize,
+    /// Nodes of the graph, in order.
+    pub nodes: Range<usize>,
+    /// The same nodes, cut where workers must meet.
+    pub phases: Vec<Range<usize>>,
+}
+
+/// An executable plan.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The lowered graph: its nodes are the steps.
+    pub graph: Graph,
+    /// Where each value lives.
+    pub places: Vec<Place>,
+    /// Bytes of each value that owns memory.
+    pub spans: Vec<Option<Span>>,
+    /// Stages in order.
+    pub stages: Vec<Stage>,
+    /// Bytes of the arena.
+    pub arena_len: usize,
+    /// What it can hold.
+    pub capacity: Capacity,
+    /// For nodes with a bucketed position bias: the bucket of each clamped distance.
+    pub buckets: Vec<Box<[u32]>>,
+}
+
+/// Why a plan could not be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// A size does not fit the address space.
+    TooLarge {
+        /// Operation whose result is too large.
+        step: &'static str,
+        /// Rows planned for.
+        rows: usize,
+    },
+    /// The checker found two live values in the same bytes, or a read before its write: a
+    /// defect of the planner, never of the input.
+    Unsound(String),
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PlanError::TooLarge { step, rows } => write!(
+                f,
+                "memory of step {step} for {rows} rows exceeds the address space, use a smaller batch"
+            ),
+            PlanError::Unsound(what) => write!(f, "internal error: plan is unsound: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for PlanError {}
+
+impl Plan {
+    /// Plans `graph` for `capacity`; `activation` says in which form a matrix wants its inputs.
+    pub fn new(
+        graph: &Graph,
+        capacity: Capacity,
+        activation: &dyn Fn(Matrix) -> Activation,
+    ) -> Result<Plan, PlanError> {
+        let graph = lower::lower(graph, activation);
+        let mut stages = stages(&graph, capacity);
+        let uses = Uses::of(&graph, &stages);
+        let spans = spans::assign(&graph, &stages, &uses, capacity)?;
+        let mut places = Vec::with_capacity(graph.values.len());
+        for index in 0..graph.values.len() {
+            let (root, column) = graph.root(Value(index as u32));
+            let info = graph.info(root);
+            let start = spans[root.0 as usize].map_or(0, |span| span.start);
+            places.push(Place {
+                offset: start + 4 * column,
+                stride: info.form.row_len(info.width).unwrap_or(0),
+                whole: uses.crosses(root),
+            });
+        }
+        for stage in &mut stages {
+            stage.phases = phases(&graph, &spans, stage.nodes.clone());
+        }
+        let arena_len = spans.iter().flatten().map(|span| span.start + span.len).max();
+        let buckets = graph.nodes.iter().map(|node| bucket_table(&node.op)).collect();
+        let arena_len = arena_len.unwrap_or(0);
+        let plan = Plan { graph, places, spans, stages, arena_len, capacity, buckets };
+        check(&plan).map_err(PlanError::Unsound)?;
+        Ok(plan)
+    }
+
+    /// Where a value lives.
+    pub fn place(&self, value: Value) -> Place {
+        self.places[value.0 as usize]
+    }
+}
+
+/// The rows that a node computes.
+fn space_of(graph: &Graph, op: &Op, out: Option<Value>) -> RowSpace {
+    match (out, op.inputs().next()) {
+        (Some(out), _) => graph.info(out).space,
+        (None, Some(input)) => graph.info(input).space,
+        (None, None) => graph.role.rows(),
+    }
+}
+
+fn stages(graph: &Graph, capacity: Capacity) -> Vec<Stage> {
+    let mut stages: Vec<Stage> = Vec::new();
+    for (index, node) in graph.nodes.iter().enumerate() {
+        let space = space_of(graph, &node.op, node.out);
+        let open = stages.last_mut().filter(|stage| stage.space == space);
+        match open {
+            Some(stage) if !node.op.needs_all_rows() => stage.nodes.end = index + 1,
+            _ => stages.push(Stage {
+                space,
+                tile: match (space, graph.role) {
+                    (RowSpace::Selected, _) => capacity.rows.min(SELECTED_TILE),
+                    (RowSpace::Sequence, _) => capacity.sequences,
+                    (_, Role::Decode) => capacity.rows,
+                    (_, Role::Encode) => capacity.rows.min(ENCODE_TILE),
+                },
+                nodes: index..index + 1,
+                phases: Vec::new(),
+            }),
+        }
+    }
+    stages
+}
+
+/// Where each value (slices count for their roots) is made and last read, by stage and node.
+struct Uses {
+    /// Per root value: (stage, node) that makes it.
+    made: Vec<Option<(usize, usize)>>,
+    /// Per root value: (stage, node) of the last read.
+    last: Vec<Option<(usize, usize)>>,
+    /// Per root value: whether a step reads rows other than its own.
+    across: Vec<bool>,
+}
+
+impl Uses {
+    fn of(graph: &Graph, stages: &[Stage]) -> Uses {
+        let values = graph.values.len();
+        let mut uses =
+            Uses { made: vec![None; values], last: vec![None; values], across: vec![false; values] };
+        for (stage_index, stage) in stages.iter().enumerate() {
+            for index in stage.nodes.clone() {
+                let node = &graph.nodes[index];
+                let across = node.op.needs_all_rows() || matches!(node.op, Op::Select { .. });
+                for input in node.op.inputs() {
+                    let root = graph.root(input).0.0 as usize;
+                    uses.last[root] = Some((stage_index, index));
+                    uses.across[root] |= across;
+                }
+                if let Some(out) = node.out.filter(|&out| graph.root(out).0 == out) {
+                    uses.made[out.0 as usize] = Some((stage_index, index));
+                }
+            }
+        }
+        uses
+    }
+
+    /// Whether a root value outlives the stage that makes it.
+    fn crosses(&self, root: Value) -> bool {
+        let index = root.0 as usize;
+        match (self.made[index], self.last[index]) {
+            (Some((made, _)), Some((last, _))) => made != last,
+            _ => false,
+        }
+    }
+}
+
+/// Cuts nodes into phases: inside one, no step touches what another writes.
+fn phases(graph: &Graph, spans: &[Option<Span>], nodes: Range<usize>) -> Vec<Range<usize>> {
+    let mut phases = Vec::new();
+    let mut start = nodes.start;
+    for index in nodes.clone() {
+        let conflict = (start..index).any(|earlier| conflicts(graph, spans, earlier, index));
+        if conflict || index - start == PHASE_STEPS {
+            phases.push(start..index);
+            start = index;
+        }
+    }
+    phases.push(start..nodes.end);
+    phases
+}
+
+/// Whether two nodes may not run at the same time.
+pub(crate) fn conflicts(graph: &Graph, spans: &[Option<Span>], a: usize, b: usize) -> bool {
+    let (a, b) = (&graph.nodes[a], &graph.nodes[b]);
+    let span = |value: Value| spans[graph.root(value).0.0 as usize];
+    // A slice computes nothing: it writes nowhere.
+    let written = |node: &crate::graph::Node| match node.op {
+        Op::Slice { .. } => None,
+        _ => node.out.and_then(span),
+    };
+    let reads = |node: &crate::graph::Node| -> Vec<Span> {
+        match node.op {
+            Op::Slice { .. } => Vec::new(),
+            _ => node.op.inputs().filter_map(span).collect(),
+        }
+    };
+    let hits = |written: Option<Span>, others: &[Span]| {
+        written.is_some_and(|w| others.iter().any(|&other| w.overlaps(other)))
+    };
+    let state = match (a.op.state(), b.op.state()) {
+        (Some((a, a_writes)), Some((b, b_writes))) => a == b && (a_writes || b_writes),
+        _ => false,
+    };
+    let both = match (written(a), written(b)) {
+        (Some(a), Some(b)) => a.overlaps(b),
+        _ => false,
+    };
+    state || both || hits(written(a), &reads(b)) || hits(written(b), &reads(a))
+}
+
+/// T5's buckets of relative distance: half for exact small distances, half logarithmic
+/// (Raffel et al. 2020, section 2.1). Entry `d + max_distance` is for distance d = key − query.
+fn bucket_table(op: &Op) -> Box<[u32]> {
+    let Op::Attention { attention, .. } = op else { return Box::default() };
+    let PositionScheme::Buckets(buckets) = &attention.position else { return Box::default() };
+    let far = buckets.max_distance as i64;
+    (-far..=far)
+        .map(|distance| {
+            let (count, offset, distance) = if buckets.bidirectional {
+                let half = buckets.buckets / 2;
+                (half, if distance > 0 { half } else { 0 }, distance.unsigned_abs())
+            } else {
+                (buckets.buckets, 0, (-distance).max(0).unsigned_abs())
+            };
+            let exact = (count / 2) as u64;
+            let bucket = if distance < exact {
+                distance as usize
+            } else {
+                // In f32, as the reference computes it: the result is truncated.
+                let ratio = (distance as f32 / exact as f32).ln()
+                    / (far as f64 / exact as f64).ln() as f32
+                    * (count as u64 - exact) as f32;
+                (exact as usize + ratio as usize).min(count - 1)
+            };
+            (offset + bucket) as u32
+        })
+        .collect()
+}

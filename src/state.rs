@@ -1,0 +1,563 @@
+//! What a session remembers of its sequences.
+//!
+//! One allocation, laid out before the first token. Keys and values live in pages of
+//! [`PAGE`] positions that a sequence reaches through its table: forking shares pages, writing
+//! to a shared page copies it first, rewinding drops pages. Convolution, scan and
+//! outer-product states are a fixed number of bytes a sequence, whatever its length; they
+//! cannot be truncated, only checkpointed.
+
+use crate::arena::{Arena, OutOfMemory};
+use crate::graph::StateKind;
+use std::fmt;
+
+/// Positions in one page. Attention takes a page at a time, so this is also its tile along the
+/// sequence: a constant, on which results depend.
+pub const PAGE: usize = 64;
+
+/// How much a session's state must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateCapacity {
+    /// Positions per sequence.
+    pub context: usize,
+    /// Sequences.
+    pub sequences: usize,
+    /// Rows of an encoder's output that one sequence can attend to.
+    pub source: usize,
+    /// Checkpoints that can be held at a time.
+    pub checkpoints: usize,
+}
+
+/// Why a sequence could not be changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StateError {
+    /// No such sequence.
+    NoSequence {
+        /// Number asked for.
+        sequence: u32,
+        /// How many there are.
+        sequences: usize,
+    },
+    /// The sequence would outgrow the context.
+    ContextFull {
+        /// Positions per sequence.
+        context: usize,
+    },
+    /// The encoder's output is longer than was reserved.
+    SourceFull {
+        /// Rows per sequence.
+        source: usize,
+    },
+    /// Recurrent state cannot be truncated, and no checkpoint was taken at that length.
+    NoCheckpoint {
+        /// Length asked for.
+        len: usize,
+    },
+    /// Every reserved checkpoint is in use.
+    CheckpointsFull {
+        /// How many were reserved.
+        checkpoints: usize,
+    },
+    /// A rewind forward.
+    Ahead {
+        /// Length asked for.
+        len: usize,
+        /// Present length.
+        current: usize,
+    },
+    /// An aborted run left the recurrent state between two positions.
+    Interrupted,
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StateError::NoSequence { sequence, sequences } => {
+                write!(f, "sequence {sequence} does not exist, the session has {sequences}")
+            }
+            StateError::ContextFull { context } => write!(
+                f,
+                "context of {context} positions is full, open the session with a larger one or rewind"
+            ),
+            StateError::SourceFull { source } => write!(
+                f,
+                "encoder input exceeds the {source} rows reserved, open the session with more"
+            ),
+            StateError::NoCheckpoint { len } => write!(
+                f,
+                "recurrent state cannot be rewound to {len} without a checkpoint taken there"
+            ),
+            StateError::CheckpointsFull { checkpoints } => write!(
+                f,
+                "all {checkpoints} checkpoints are in use, drop one or open the session with more"
+            ),
+            StateError::Ahead { len, current } => {
+                write!(f, "cannot rewind to {len}: the sequence has {current} positions")
+            }
+            StateError::Interrupted => f.write_str(
+                "an aborted run left this sequence's recurrent state incomplete, reset it or rewind to a checkpoint",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for StateError {}
+
+/// Where each piece of state lies, in bytes.
+#[derive(Clone, Debug)]
+pub struct StateLayout {
+    kinds: Vec<StateKind>,
+    /// First byte of each piece.
+    offsets: Vec<usize>,
+    positions: usize,
+    pages: usize,
+    capacity: StateCapacity,
+    len: usize,
+}
+
+impl StateLayout {
+    /// Lays out `kinds`; `None` if the sizes overflow.
+    pub fn new(kinds: &[StateKind], capacity: StateCapacity) -> Option<StateLayout> {
+        let has_kv = kinds.iter().any(|kind| matches!(kind, StateKind::Kv { .. }));
+        let per_sequence = if has_kv { capacity.context.div_ceil(PAGE) } else { 0 };
+        let pages = per_sequence.checked_mul(capacity.sequences)?;
+        u32::try_from(pages).ok()?;
+        let slots = capacity.sequences.checked_add(capacity.checkpoints)?;
+        let mut len = 0usize;
+        let mut reserve = |bytes: usize| -> Option<usize> {
+            let start = len;
+            len = len.checked_add(bytes)?.checked_next_multiple_of(64)?;
+            (len <= isize::MAX as usize).then_some(start)
+        };
+        let mut offsets = Vec::with_capacity(kinds.len());
+        for kind in kinds {
+            let count = match kind {
+                StateKind::Kv { .. } => pages,
+                StateKind::Cross { .. } => capacity.sequences,
+                _ => slots,
+            };
+            offsets.push(reserve(unit_len(kind, capacity)?.checked_mul(count)?)?);
+        }
+        let positions = reserve(pages.checked_mul(PAGE * size_of::<u64>())?)?;
+        Some(StateLayout { kinds: kinds.to_vec(), offsets, positions, pages, capacity, len })
+    }
+
+    /// What piece `id` holds.
+    pub fn kind(&self, id: usize) -> StateKind {
+        self.kinds[id]
+    }
+
+    /// Bytes in all.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is nothing to hold.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes that one sequence holds whatever its length.
+    pub fn fixed_len(&self) -> usize {
+        self.sum(|kind| !matches!(kind, StateKind::Kv { .. }))
+    }
+
+    /// Bytes that `positions` positions of one sequence take, in whole pages.
+    pub fn history_len(&self, positions: usize) -> usize {
+        if self.pages == 0 {
+            return 0;
+        }
+        let page = self.sum(|kind| matches!(kind, StateKind::Kv { .. })) + PAGE * size_of::<u64>();
+        positions.div_ceil(PAGE) * page
+    }
+
+    fn sum(&self, of: impl Fn(&StateKind) -> bool) -> usize {
+        let kinds = self.kinds.iter().filter(|kind| of(kind));
+        kinds.filter_map(|kind| unit_len(kind, self.capacity)).sum()
+    }
+}
+
+/// Bytes of one page (KV) or of one sequence's slot (the others).
+fn unit_len(kind: &StateKind, capacity: StateCapacity) -> Option<usize> {
+    let floats = match *kind {
+        StateKind::Kv { kv_heads, head_dim } => {
+            kv_heads.checked_mul(head_dim)?.checked_mul(2 * PAGE)?
+        }
+        StateKind::Cross { kv_heads, head_dim } => {
+            kv_heads.checked_mul(head_dim)?.checked_mul(2)?.checked_mul(capacity.source)?
+        }
+        StateKind::Conv { channels, width } => channels.checked_mul(width.saturating_sub(1))?,
+        StateKind::Scan { channels, states } => channels.checked_mul(states)?,
+        StateKind::Outer { heads, key_dim, value_dim } => {
+            heads.checked_mul(key_dim)?.checked_mul(value_dim.checked_add(1)?)?
+        }
+    };
+    floats.checked_mul(size_of::<f32>())
+}
+
+/// One sequence's place in the state.
+#[derive(Clone, Debug)]
+struct Sequence {
+    len: usize,
+    /// Page of each run of [`PAGE`] positions.
+    pages: Vec<u32>,
+    cross_slot: usize,
+    cross_len: usize,
+    interrupted: bool,
+}
+
+/// A state saved at one length, in a slot behind the sequences'.
+#[derive(Clone, Copy, Debug)]
+struct Checkpoint {
+    sequence: u32,
+    len: usize,
+}
+
+/// The state of one session.
+#[derive(Debug)]
+pub struct State {
+    memory: Arena,
+    layout: StateLayout,
+    sequences: Vec<Sequence>,
+    checkpoints: Vec<Option<Checkpoint>>,
+    /// How many tables hold each page.
+    holders: Vec<u32>,
+    free: Vec<u32>,
+    cross_holders: Vec<u32>,
+}
+
+impl State {
+    /// Reserves everything; nothing is touched until it is used.
+    pub fn new(layout: StateLayout) -> Result<State, OutOfMemory> {
+        let capacity = layout.capacity;
+        let memory = Arena::new(layout.len)?;
+        let per_sequence = layout.pages.checked_div(capacity.sequences).unwrap_or(0);
+        let sequences = (0..capacity.sequences).map(|slot| Sequence {
+            len: 0,
+            pages: Vec::with_capacity(per_sequence),
+            cross_slot: slot,
+            cross_len: 0,
+            interrupted: false,
+        });
+        Ok(State {
+            memory,
+            sequences: sequences.collect(),
+            checkpoints: vec![None; capacity.checkpoints],
+            holders: vec![0; layout.pages],
+            free: (0..layout.pages as u32).rev().collect(),
+            cross_holders: vec![1; capacity.sequences],
+            layout,
+        })
+    }
+
+    /// The layout, for figures.
+    pub fn layout(&self) -> &StateLayout {
+        &self.layout
+    }
+
+    /// Positions that a sequence holds.
+    pub fn len(&self, sequence: u32) -> Result<usize, StateError> {
+        Ok(self.sequence(sequence)?.len)
+    }
+
+    /// Whether a sequence is empty.
+    pub fn is_empty(&self, sequence: u32) -> Result<bool, StateError> {
+        Ok(self.len(sequence)? == 0)
+    }
+
+    /// Forgets a sequence, its checkpoints included.
+    pub fn reset(&mut self, sequence: u32) -> Result<(), StateError> {
+        self.sequence(sequence)?;
+        self.truncate(sequence, 0);
+        self.drop_checkpoints(sequence, |_| true);
+        self.clear_recurrent(sequence);
+        let sequence = &mut self.sequences[sequence as usize];
+        sequence.cross_len = 0;
+        sequence.interrupted = false;
+        Ok(())
+    }
+
+    /// Makes `to` a copy of `from`; history is shared until one of them writes.
+    pub fn fork(&mut self, from: u32, to: u32) -> Result<(), StateError> {
+        self.usable(from)?;
+        self.sequence(to)?;
+        if from == to {
+            return Ok(());
+        }
+        self.truncate(to, 0);
+        self.drop_checkpoints(to, |_| true);
+        for index in 0..self.sequences[from as usize].pages.len() {
+            let page = self.sequences[from as usize].pages[index];
+            self.holders[page as usize] += 1;
+            self.sequences[to as usize].pages.push(page);
+        }
+        self.copy_slot(from as usize, to as usize);
+        let (slot, cross_len, len) = {
+            let from = &self.sequences[from as usize];
+            (from.cross_slot, from.cross_len, from.len)
+        };
+        let to = &mut self.sequences[to as usize];
+        self.cross_holders[to.cross_slot] -= 1;
+        self.cross_holders[slot] += 1;
+        to.cross_slot = slot;
+        to.cross_len = cross_len;
+        to.len = len;
+        to.interrupted = false;
+        Ok(())
+    }
+
+    /// Shortens a sequence to `len` positions: by truncation where state is only history, else
+    /// from the checkpoint taken at that length.
+    pub fn rewind(&mut self, sequence: u32, len: usize) -> Result<(), StateError> {
+        let Sequence { len: current, interrupted, .. } = *self.sequence(sequence)?;
+        if len > current {
+            return Err(StateError::Ahead { len, current });
+        }
+        if self.has_recurrent() && (len != current || interrupted) {
+            let found = self.checkpoints.iter().position(|held| {
+                held.is_some_and(|held| held.sequence == sequence && held.len == len)
+            });
+            match found {
+                Some(index) => self.copy_slot(self.layout.capacity.sequences + index, sequence as usize),
+                None if len == 0 => self.clear_recurrent(sequence),
+                None => return Err(StateError::NoCheckpoint { len }),
+            }
+        }
+        // A checkpoint past the cut belongs to a history that is being dropped.
+        self.drop_checkpoints(sequence, |held| held > len);
+        self.truncate(sequence, len);
+        self.sequences[sequence as usize].interrupted = false;
+        Ok(())
+    }
+
+    /// Saves a sequence at its present length, so that it can be rewound to it.
+    pub fn checkpoint(&mut self, sequence: u32) -> Result<(), StateError> {
+        let len = self.usable(sequence)?.len;
+        let new = Checkpoint { sequence, len };
+        let same = |held: &Option<Checkpoint>| {
+            held.is_some_and(|held| held.sequence == sequence && held.len == len)
+        };
+        if !self.has_recurrent() || self.checkpoints.iter().any(same) {
+            return Ok(());
+        }
+        let Some(index) = self.checkpoints.iter().position(Option::is_none) else {
+            return Err(StateError::CheckpointsFull { checkpoints: self.checkpoints.len() });
+        };
+        self.checkpoints[index] = Some(new);
+        self.copy_slot(sequence as usize, self.layout.capacity.sequences + index);
+        Ok(())
+    }
+
+    /// Frees the checkpoints of a sequence.
+    pub fn forget_checkpoints(&mut self, sequence: u32) -> Result<(), StateError> {
+        self.sequence(sequence)?;
+        self.drop_checkpoints(sequence, |_| true);
+        Ok(())
+    }
+
+    /// A sequence that may be extended, or why not.
+    fn usable(&self, sequence: u32) -> Result<&Sequence, StateError> {
+        let found = self.sequence(sequence)?;
+        if found.interrupted { Err(StateError::Interrupted) } else { Ok(found) }
+    }
+
+    /// Whether `more` positions may be appended.
+    pub(crate) fn check_room(&self, sequence: u32, more: usize) -> Result<(), StateError> {
+        let len = self.usable(sequence)?.len;
+        let context = self.layout.capacity.context;
+        if self.layout.pages > 0 && more > context - len {
+            return Err(StateError::ContextFull { context });
+        }
+        Ok(())
+    }
+
+    /// Makes entry `slot` of a sequence's history writable, notes its position, and says where
+    /// it lies: page and place inside it. The caller has checked that there is room.
+    pub(crate) fn make_writable(&mut self, sequence: u32, slot: usize, position: u64) -> (u32, u32) {
+        if self.layout.pages == 0 {
+            return (0, 0);
+        }
+        let index = slot / PAGE;
+        let table = &self.sequences[sequence as usize].pages;
+        let page = match table.get(index) {
+            None => {
+                let page = self.take_page();
+                self.sequences[sequence as usize].pages.push(page);
+                page
+            }
+            Some(&page) if self.holders[page as usize] > 1 => {
+                let copy = self.take_page();
+                self.copy_page(page, copy);
+                self.holders[page as usize] -= 1;
+                self.sequences[sequence as usize].pages[index] = copy;
+                copy
+            }
+            Some(&page) => page,
+        };
+        // SAFETY: a page has PAGE positions, and nobody else touches the state while it is
+        // borrowed mutably.
+        unsafe { self.positions_ptr(page).add(slot % PAGE).write(position) }
+        (page, (slot % PAGE) as u32)
+    }
+
+    /// Records that a sequence has grown.
+    pub(crate) fn advance(&mut self, sequence: u32, rows: usize) {
+        self.sequences[sequence as usize].len += rows;
+    }
+
+    /// Records that a run ended half way: history past the length is simply not there, but
+    /// recurrent state is spoiled.
+    pub(crate) fn interrupt(&mut self, sequence: u32) {
+        self.sequences[sequence as usize].interrupted = self.has_recurrent();
+        let len = self.sequences[sequence as usize].len;
+        self.truncate(sequence, len);
+    }
+
+    /// Gives a sequence a cross-attention slot of its own for `rows` new rows.
+    pub(crate) fn begin_cross(&mut self, sequence: u32, rows: usize) -> Result<(), StateError> {
+        let source = self.layout.capacity.source;
+        if rows > source {
+            return Err(StateError::SourceFull { source });
+        }
+        let slot = self.sequence(sequence)?.cross_slot;
+        if self.cross_holders[slot] > 1 {
+            // As many slots as sequences: if this one is shared, another is free.
+            if let Some(own) = self.cross_holders.iter().position(|&holders| holders == 0) {
+                self.cross_holders[slot] -= 1;
+                self.cross_holders[own] = 1;
+                self.sequences[sequence as usize].cross_slot = own;
+            }
+        }
+        self.sequences[sequence as usize].cross_len = rows;
+        Ok(())
+    }
+
+    /// Pages of a sequence, in order.
+    pub(crate) fn pages(&self, sequence: u32) -> &[u32] {
+        &self.sequences[sequence as usize].pages
+    }
+
+    /// Rows of the encoder's output that a sequence sees.
+    pub(crate) fn cross_len(&self, sequence: u32) -> usize {
+        self.sequences[sequence as usize].cross_len
+    }
+
+    /// Address of state piece `id` for one page (KV).
+    pub(crate) fn page_ptr(&self, id: usize, page: u32) -> *mut f32 {
+        self.unit_ptr(id, page as usize)
+    }
+
+    /// Address of state piece `id` in a sequence's cross-attention slot.
+    pub(crate) fn cross_ptr(&self, id: usize, sequence: u32) -> *mut f32 {
+        self.unit_ptr(id, self.sequences[sequence as usize].cross_slot)
+    }
+
+    /// Address of recurrent state piece `id` of a sequence.
+    pub(crate) fn recurrent_ptr(&self, id: usize, sequence: u32) -> *mut f32 {
+        self.unit_ptr(id, sequence as usize)
+    }
+
+    /// Rows reserved for each cross-attention slot.
+    pub(crate) fn source(&self) -> usize {
+        self.layout.capacity.source
+    }
+
+    /// Address of the positions that a page's entries have.
+    pub(crate) fn positions_ptr(&self, page: u32) -> *mut u64 {
+        let offset = self.layout.positions + page as usize * PAGE * size_of::<u64>();
+        // SAFETY: a page's number is below `pages`, for which the layout reserved positions.
+        unsafe { self.memory.as_ptr().add(offset).cast() }
+    }
+
+    fn unit_ptr(&self, id: usize, unit: usize) -> *mut f32 {
+        let len = unit_len(&self.layout.kinds[id], self.layout.capacity).unwrap_or(0);
+        // SAFETY: pages and slots are numbered below the counts that the layout reserved.
+        unsafe { self.memory.as_ptr().add(self.layout.offsets[id] + unit * len).cast() }
+    }
+
+    fn sequence(&self, sequence: u32) -> Result<&Sequence, StateError> {
+        let sequences = self.sequences.len();
+        let found = self.sequences.get(sequence as usize);
+        found.ok_or(StateError::NoSequence { sequence, sequences })
+    }
+
+    fn has_recurrent(&self) -> bool {
+        self.layout.kinds.iter().any(is_recurrent)
+    }
+
+    fn truncate(&mut self, sequence: u32, len: usize) {
+        let keep = len.div_ceil(PAGE);
+        while self.sequences[sequence as usize].pages.len() > keep {
+            if let Some(page) = self.sequences[sequence as usize].pages.pop() {
+                self.holders[page as usize] -= 1;
+                if self.holders[page as usize] == 0 {
+                    self.free.push(page);
+                }
+            }
+        }
+        self.sequences[sequence as usize].len = len;
+    }
+
+    fn drop_checkpoints(&mut self, sequence: u32, which: impl Fn(usize) -> bool) {
+        for held in &mut self.checkpoints {
+            if held.is_some_and(|held| held.sequence == sequence && which(held.len)) {
+                *held = None;
+            }
+        }
+    }
+
+    /// A page that nobody holds. There is one: a sequence never holds more than its share, and
+    /// a shared page counts for both holders.
+    fn take_page(&mut self) -> u32 {
+        let page = self.free.pop().expect("every sequence's share of pages is reserved");
+        self.holders[page as usize] = 1;
+        page
+    }
+
+    fn copy_page(&mut self, from: u32, to: u32) {
+        for id in 0..self.layout.kinds.len() {
+            if matches!(self.layout.kinds[id], StateKind::Kv { .. }) {
+                self.copy_unit(id, from as usize, to as usize);
+            }
+        }
+        // SAFETY: distinct pages' positions are disjoint, PAGE entries each.
+        unsafe {
+            let (from, to) = (self.positions_ptr(from), self.positions_ptr(to));
+            std::ptr::copy_nonoverlapping(from, to, PAGE);
+        }
+    }
+
+    /// Copies all recurrent state from one slot to another.
+    fn copy_slot(&mut self, from: usize, to: usize) {
+        for id in 0..self.layout.kinds.len() {
+            if is_recurrent(&self.layout.kinds[id]) {
+                self.copy_unit(id, from, to);
+            }
+        }
+    }
+
+    fn copy_unit(&mut self, id: usize, from: usize, to: usize) {
+        let len = unit_len(&self.layout.kinds[id], self.layout.capacity).unwrap_or(0);
+        // SAFETY: distinct units of one piece are disjoint, `len` bytes each, and nobody else
+        // touches the state while it is borrowed mutably.
+        unsafe {
+            let (from, to) = (self.unit_ptr(id, from), self.unit_ptr(id, to));
+            std::ptr::copy_nonoverlapping(from.cast::<u8>(), to.cast::<u8>(), len);
+        }
+    }
+
+    fn clear_recurrent(&mut self, sequence: u32) {
+        for id in 0..self.layout.kinds.len() {
+            let kind = &self.layout.kinds[id];
+            if is_recurrent(kind) {
+                let len = unit_len(kind, self.layout.capacity).unwrap_or(0);
+                // SAFETY: as in `copy_unit`.
+                unsafe { self.unit_ptr(id, sequence as usize).cast::<u8>().write_bytes(0, len) }
+            }
+        }
+    }
+}
+
+fn is_recurrent(kind: &StateKind) -> bool {
+    !matches!(kind, StateKind::Kv { .. } | StateKind::Cross { .. })
+}

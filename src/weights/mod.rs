@@ -1,0 +1,208 @@
+//! A model's parameters: views into mapped files, never copies of matrices.
+//!
+//! A [`Weight`] is a set of byte ranges with a data type and a closed transform (none,
+//! transposed, permuted rows, parts). Only vectors and small scan parameters become floats.
+
+mod map;
+mod names;
+mod open;
+
+pub use map::Source;
+pub use names::Views;
+pub use open::{Files, TokenizerFiles, open, open_static};
+
+use crate::error::{LoadError, LoadErrorKind};
+use crate::graph::{Matrix, RowOrder, Vector, View, Wiring};
+use crate::kernels::{Kernels, Layout, MatMulKernel};
+use crate::quant;
+use rillm_formats::manifest::{DType, TensorInfo};
+use std::ops::Range;
+
+/// Bytes of one part of a matrix.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    file: usize,
+    start: usize,
+}
+
+/// A matrix in the files.
+#[derive(Clone, Debug)]
+pub struct Weight {
+    /// How elements are stored.
+    pub dtype: DType,
+    /// How blocks are arranged.
+    pub layout: Layout,
+    /// The product for this type and layout.
+    pub kernel: MatMulKernel,
+    /// Bytes from one stored row to the next.
+    pub stride: usize,
+    /// Elements of a row, as seen.
+    pub columns: usize,
+    /// Rows, as seen.
+    pub rows: usize,
+    transposed: bool,
+    order: RowOrder,
+    parts: Vec<Part>,
+    /// Stored rows of each part.
+    part_rows: usize,
+}
+
+/// All parameters of a model.
+#[derive(Debug)]
+pub struct Weights {
+    sources: Vec<Source>,
+    matrices: Vec<Weight>,
+    vectors: Vec<Box<[f32]>>,
+}
+
+impl Weights {
+    /// Finds everything that `wiring` names.
+    ///
+    /// # Errors
+    /// A data type without a kernel, or one that a vector cannot have.
+    pub fn resolve(
+        wiring: &Wiring,
+        views: &Views,
+        sources: Vec<Source>,
+        kernels: &Kernels,
+    ) -> Result<Weights, LoadError> {
+        let mut weights = Weights { sources, matrices: Vec::new(), vectors: Vec::new() };
+        for spec in &wiring.matrices {
+            let found = views.find(&spec.name)?;
+            let first = found.parts.first().ok_or_else(|| missing(&spec.name))?;
+            let (dtype, transposed) = (first.dtype, found.view == View::Transposed);
+            let kernel = if transposed {
+                kernels.matmul_transposed(dtype)
+            } else {
+                kernels.matmul(dtype, Layout::Plain)
+            };
+            let kernel = kernel.ok_or_else(|| no_kernel(&spec.name, dtype, transposed))?;
+            if found.parts.iter().any(|part| part.dtype != dtype) {
+                let what = format!("tensor {}: its parts differ in type", spec.name);
+                return Err(LoadError::new(LoadErrorKind::Unsupported, what));
+            }
+            // Stored extents: rows of a part, and elements in each.
+            let stored_rows: u64 = found.shape.iter().rev().skip(1).product();
+            let (stored_rows, row) = if transposed {
+                (spec.columns as u64, spec.rows as u64)
+            } else {
+                (stored_rows / found.parts.len() as u64, spec.columns as u64)
+            };
+            let stride = dtype.row_len(row).ok_or_else(|| missing(&spec.name))?;
+            weights.matrices.push(Weight {
+                dtype,
+                layout: Layout::Plain,
+                kernel,
+                stride: stride as usize,
+                columns: spec.columns,
+                rows: spec.rows,
+                transposed,
+                order: spec.order,
+                parts: found.parts.iter().map(|part| weights.part(part)).collect(),
+                part_rows: stored_rows as usize,
+            });
+        }
+        for spec in &wiring.vectors {
+            let found = views.find(&spec.name)?;
+            let info = found.parts.first().ok_or_else(|| missing(&spec.name))?;
+            let decode = quant::decode(info.dtype);
+            let decode = decode.ok_or_else(|| no_kernel(&spec.name, info.dtype, false))?;
+            let mut values = vec![0.0; spec.len].into_boxed_slice();
+            decode(weights.bytes(info), &mut values);
+            if found.view == View::NegativeExp {
+                values.iter_mut().for_each(|value| *value = -value.exp());
+            }
+            weights.vectors.push(values);
+        }
+        Ok(weights)
+    }
+
+    /// The matrix of a graph.
+    pub fn matrix(&self, matrix: Matrix) -> &Weight {
+        &self.matrices[matrix.id as usize]
+    }
+
+    /// The vector of a graph.
+    pub fn vector(&self, vector: Vector) -> &[f32] {
+        &self.vectors[vector.id as usize]
+    }
+
+    /// Every matrix, by id.
+    pub fn matrices(&self) -> &[Weight] {
+        &self.matrices
+    }
+
+    /// Bytes that vectors take beside the files.
+    pub fn vectors_len(&self) -> usize {
+        self.vectors.iter().map(|vector| size_of_val(&**vector)).sum()
+    }
+
+    /// Addresses of `rows`, cut where they are not contiguous in the files. For a transposed
+    /// matrix: the address of the first stored row's elements `rows`.
+    pub fn runs<'a>(
+        &'a self,
+        weight: &'a Weight,
+        rows: Range<usize>,
+    ) -> impl Iterator<Item = (Range<usize>, *const u8)> + 'a {
+        let first = rows.start;
+        let mut next = rows.start;
+        std::iter::from_fn(move || {
+            if next >= rows.end {
+                return None;
+            }
+            let (start, end) = (next, rows.end);
+            let (len, address) = if weight.transposed {
+                let element = weight.dtype.block_len() as usize;
+                (end - start, self.stored(weight, 0, 0).wrapping_add(start * element))
+            } else {
+                let (stored, together) = match weight.order {
+                    RowOrder::All => (start, end - start),
+                    RowOrder::Blocks { block, stride, offset } => {
+                        (start / block * stride + offset + start % block, block - start % block)
+                    }
+                };
+                let (part, row) = (stored / weight.part_rows, stored % weight.part_rows);
+                let len = (end - start).min(together).min(weight.part_rows - row);
+                (len, self.stored(weight, part, row))
+            };
+            next = start + len;
+            Some((start - first..next - first, address))
+        })
+        .map(move |(range, address)| (range.start + first..range.end + first, address))
+    }
+
+    /// Decodes row `index` into floats; the caller has checked it against the matrix's rows.
+    pub fn decode_row(&self, kernels: &Kernels, matrix: Matrix, index: usize, out: &mut [f32]) {
+        let weight = self.matrix(matrix);
+        let found = self.runs(weight, index..index + 1).next();
+        if let (Some(decode), Some((_, address))) = (kernels.dequantize(weight.dtype), found) {
+            // SAFETY: `runs` yields the address of one whole row of `stride` bytes.
+            decode(unsafe { std::slice::from_raw_parts(address, weight.stride) }, out);
+        }
+    }
+
+    fn stored(&self, weight: &Weight, part: usize, row: usize) -> *const u8 {
+        let part = weight.parts[part];
+        self.sources[part.file].bytes()[part.start..].as_ptr().wrapping_add(row * weight.stride)
+    }
+
+    fn part(&self, info: &TensorInfo) -> Part {
+        // The formats crate has checked the range against the file, which is in memory.
+        Part { file: info.file as usize, start: info.range.start as usize }
+    }
+
+    fn bytes(&self, info: &TensorInfo) -> &[u8] {
+        let source = self.sources[info.file as usize].bytes();
+        &source[info.range.start as usize..info.range.end as usize]
+    }
+}
+
+fn missing(name: &str) -> LoadError {
+    LoadError::new(LoadErrorKind::Tensor, format!("tensor {name} has no data"))
+}
+
+fn no_kernel(name: &str, dtype: DType, transposed: bool) -> LoadError {
+    let stored = if transposed { " stored transposed" } else { "" };
+    let what = format!("tensor {name} has type {}{stored}, which cannot be computed with", dtype.name());
+    LoadError::new(LoadErrorKind::Unsupported, what)
+}

@@ -1,0 +1,185 @@
+//! From a path to mapped files and a manifest.
+
+use super::Source;
+use crate::error::{LoadError, LoadErrorKind};
+use rillm_formats::manifest::{Container, Manifest, Metadata};
+use rillm_formats::{gguf, hf_config, safetensors};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A model's files, mapped and parsed.
+#[derive(Debug)]
+pub struct Files {
+    /// What they say.
+    pub manifest: Manifest,
+    /// Their bytes; tensors name them by index.
+    pub sources: Vec<Source>,
+    /// Where the tokenizer is, if it is not in the metadata.
+    pub tokenizer: TokenizerFiles,
+    /// The path that was asked for.
+    pub path: PathBuf,
+}
+
+/// The tokenizer's files of a Hugging Face folder, as far as they are there.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)] // named as the files are
+pub struct TokenizerFiles {
+    pub tokenizer_json: Option<Vec<u8>>,
+    pub tokenizer_model: Option<Vec<u8>>,
+    pub tokenizer_config: Option<Vec<u8>>,
+    pub generation_config: Option<Vec<u8>>,
+    pub special_tokens_map: Option<Vec<u8>>,
+}
+
+/// Opens a GGUF file (or the first of a split one), or a Hugging Face folder.
+///
+/// # Errors
+/// Says which file is missing, unreadable or damaged, and how.
+pub fn open(path: &Path) -> Result<Files, LoadError> {
+    let facts = std::fs::metadata(path).map_err(|error| io(path, &error))?;
+    if facts.is_dir() { folder(path) } else { file(path) }
+}
+
+/// Opens a GGUF file that is part of the program.
+pub fn open_static(bytes: &'static [u8]) -> Result<Files, LoadError> {
+    let parsed = gguf::parse(bytes, 0).map_err(|error| format(error))?;
+    let manifest = gguf::merge(vec![parsed]).map_err(|error| format(error))?;
+    let tokenizer = TokenizerFiles::default();
+    Ok(Files { manifest, sources: vec![Source::Static(bytes)], tokenizer, path: PathBuf::new() })
+}
+
+fn file(path: &Path) -> Result<Files, LoadError> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if name.ends_with(".safetensors") {
+        let parent = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        if parent.join("config.json").is_file() {
+            return folder(parent);
+        }
+        let what = "a safetensors file says nothing about its architecture, put it into a folder with its config.json";
+        return Err(LoadError::new(LoadErrorKind::Format, what).at(path));
+    }
+    let paths = match gguf::split_names(name) {
+        Some(names) => names.iter().map(|name| path.with_file_name(name)).collect(),
+        None => vec![path.to_path_buf()],
+    };
+    let mut parsed = Vec::new();
+    let mut sources = Vec::new();
+    for (index, path) in paths.iter().enumerate() {
+        let source = Source::map(path).map_err(|error| io(path, &error))?;
+        let part = gguf::parse(source.bytes(), index as u32);
+        parsed.push(part.map_err(|error| format(error).at(path))?);
+        sources.push(source);
+    }
+    let manifest = gguf::merge(parsed).map_err(|error| format(error).at(path))?;
+    let tokenizer = TokenizerFiles::default();
+    Ok(Files { manifest, sources, tokenizer, path: path.to_path_buf() })
+}
+
+fn folder(folder: &Path) -> Result<Files, LoadError> {
+    let config_path = folder.join("config.json");
+    if !config_path.is_file() {
+        return Err(no_config(folder));
+    }
+    let config = read(&config_path)?;
+    let config = hf_config::parse(&config).map_err(|error| format(error).at(&config_path))?;
+    let mut metadata = config.metadata;
+    let generation_config = optional(&folder.join("generation_config.json"))?;
+    if let Some(bytes) = &generation_config {
+        let path = folder.join("generation_config.json");
+        let generation = hf_config::parse_generation(bytes);
+        let generation: Metadata = generation.map_err(|error| format(error).at(&path))?;
+        metadata.0.extend(generation.0);
+    }
+    let mut tensors = BTreeMap::new();
+    let mut sources = Vec::new();
+    for path in shards(folder)? {
+        let source = Source::map(&path).map_err(|error| io(&path, &error))?;
+        let parsed = safetensors::parse(source.bytes(), sources.len() as u32)
+            .map_err(|error| format(error).at(&path))?;
+        for (name, info) in parsed.tensors {
+            if tensors.contains_key(&name) {
+                let what = format!("tensor {name} is in more than one shard");
+                return Err(LoadError::new(LoadErrorKind::Tensor, what).at(&path));
+            }
+            tensors.insert(name, info);
+        }
+        sources.push(source);
+    }
+    let tokenizer = TokenizerFiles {
+        tokenizer_json: optional(&folder.join("tokenizer.json"))?,
+        tokenizer_model: optional(&folder.join("tokenizer.model"))?,
+        tokenizer_config: optional(&folder.join("tokenizer_config.json"))?,
+        generation_config,
+        special_tokens_map: optional(&folder.join("special_tokens_map.json"))?,
+    };
+    let manifest = Manifest {
+        architecture: config.model_type,
+        container: Container::HuggingFace,
+        metadata,
+        tensors,
+    };
+    Ok(Files { manifest, sources, tokenizer, path: folder.to_path_buf() })
+}
+
+/// The weight files of a folder.
+fn shards(folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
+    let index_path = folder.join("model.safetensors.index.json");
+    if index_path.is_file() {
+        let index = safetensors::Index::parse(&read(&index_path)?)
+            .map_err(|error| format(error).at(&index_path))?;
+        return Ok(index.files().map(|name| folder.join(name)).collect());
+    }
+    let single = folder.join("model.safetensors");
+    if single.is_file() {
+        return Ok(vec![single]);
+    }
+    let found = with_extension(folder, "safetensors")?;
+    if let [only] = &found[..] {
+        return Ok(vec![only.clone()]);
+    }
+    let hint = match (found.len(), with_extension(folder, "bin")?.is_empty()) {
+        (0, false) => "only pickled weights (.bin) are here, save them with safe_serialization=True",
+        (0, true) => "no model.safetensors is here",
+        _ => "several safetensors files are here, but no model.safetensors.index.json",
+    };
+    Err(LoadError::new(LoadErrorKind::Io, hint).at(folder))
+}
+
+fn no_config(folder: &Path) -> LoadError {
+    let hint = match with_extension(folder, "gguf") {
+        Ok(found) if !found.is_empty() => {
+            format!("folder has no config.json, did you mean {}?", found[0].display())
+        }
+        _ => "folder has no config.json".to_string(),
+    };
+    LoadError::new(LoadErrorKind::Format, hint).at(folder)
+}
+
+fn with_extension(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, LoadError> {
+    let entries = std::fs::read_dir(folder).map_err(|error| io(folder, &error))?;
+    let mut found: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .collect();
+    found.sort();
+    Ok(found)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    std::fs::read(path).map_err(|error| io(path, &error))
+}
+
+fn optional(path: &Path) -> Result<Option<Vec<u8>>, LoadError> {
+    if path.is_file() { read(path).map(Some) } else { Ok(None) }
+}
+
+fn io(path: &Path, error: &std::io::Error) -> LoadError {
+    LoadError::new(LoadErrorKind::Io, error.to_string()).at(path)
+}
+
+fn format(error: rillm_formats::FormatError) -> LoadError {
+    LoadError::new(LoadErrorKind::Format, error.to_string())
+}
