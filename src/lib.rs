@@ -1,1 +1,4 @@
 //! Language models on plain CPUs.
+
+pub mod kernels;
+pub mod quant;
