@@ -1,0 +1,103 @@
+//! Which instruction sets there are, and which of them this CPU has. The only file that asks
+//! the CPU.
+
+use core::fmt;
+use core::str::FromStr;
+
+/// An instruction set with a table of kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Isa {
+    /// Plain Rust, on any CPU: the oracle.
+    Scalar,
+    /// x86-64 with AVX2, FMA and F16C (Haswell, Zen and later).
+    Avx2,
+}
+
+impl Isa {
+    /// Every instruction set, from the plainest to the most capable.
+    pub const ALL: &'static [Isa] = &[Isa::Scalar, Isa::Avx2];
+
+    /// The name users know, as in `RILLM_ISA=avx2`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Isa::Scalar => "scalar",
+            Isa::Avx2 => "avx2",
+        }
+    }
+
+    /// Whether this CPU can run it.
+    pub fn is_available(self) -> bool {
+        match self {
+            Isa::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => {
+                std::is_x86_feature_detected!("avx2")
+                    && std::is_x86_feature_detected!("fma")
+                    && std::is_x86_feature_detected!("f16c")
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx2 => false,
+        }
+    }
+
+    /// What this CPU has, from the plainest to the most capable.
+    pub fn available() -> impl DoubleEndedIterator<Item = Isa> {
+        Isa::ALL.iter().copied().filter(|isa| isa.is_available())
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Isa {
+    type Err = IsaError;
+
+    fn from_str(name: &str) -> Result<Isa, IsaError> {
+        Isa::ALL
+            .iter()
+            .copied()
+            .find(|isa| isa.name() == name)
+            .ok_or_else(|| IsaError::Unknown {
+                name: name.to_owned(),
+            })
+    }
+}
+
+/// Why an instruction set cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IsaError {
+    /// There is no instruction set of that name.
+    Unknown {
+        /// What was asked for.
+        name: String,
+    },
+    /// This CPU does not have it.
+    Unavailable {
+        /// What was asked for.
+        isa: Isa,
+    },
+}
+
+impl fmt::Display for IsaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            IsaError::Unknown { name } => write!(f, "unknown instruction set {name:?}")?,
+            IsaError::Unavailable { isa } => {
+                write!(f, "this CPU cannot run instruction set {isa}")?;
+            }
+        }
+        f.write_str(": this CPU has ")?;
+        for (index, isa) in Isa::available().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{isa}")?;
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for IsaError {}

@@ -1,0 +1,101 @@
+//! The matrix product's calling convention, shared by every table.
+
+use crate::quant::{ActivationQ8_0, ActivationQ8K};
+
+/// How a weight matrix's blocks are arranged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Layout {
+    /// As in the file: one row after the other.
+    Plain,
+}
+
+/// The form in which a weight type wants its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[allow(non_camel_case_types)] // the names of the formats
+pub enum Activation {
+    /// Floats.
+    F32,
+    /// Blocks of 32 rounded to int8: [`ActivationQ8_0`].
+    Q8_0,
+    /// Blocks of 256 rounded to int8: [`ActivationQ8K`].
+    Q8_K,
+}
+
+impl Activation {
+    /// Activations in one block: a row's length is a multiple of it.
+    pub const fn block_elements(self) -> usize {
+        match self {
+            Activation::F32 => 1,
+            Activation::Q8_0 => ActivationQ8_0::ELEMENTS,
+            Activation::Q8_K => ActivationQ8K::ELEMENTS,
+        }
+    }
+
+    /// Bytes of one block.
+    pub const fn block_len(self) -> usize {
+        match self {
+            Activation::F32 => size_of::<f32>(),
+            Activation::Q8_0 => ActivationQ8_0::LEN,
+            Activation::Q8_K => ActivationQ8K::LEN,
+        }
+    }
+
+    /// Bytes of a row of `columns` activations: `None` if it is not whole blocks or the size
+    /// overflows.
+    pub const fn row_len(self, columns: usize) -> Option<usize> {
+        if !columns.is_multiple_of(self.block_elements()) {
+            return None;
+        }
+        (columns / self.block_elements()).checked_mul(self.block_len())
+    }
+}
+
+/// One matrix product: `weight_rows` rows of weights against `inputs_len` rows of input.
+///
+/// `out[i · out_stride + r] = Σ_k weights[r][k] · inputs[i][k]`. Every pointer may have any
+/// address, odd ones included.
+#[derive(Clone, Copy, Debug)]
+pub struct MatMul {
+    /// The first weight row.
+    pub weights: *const u8,
+    /// Bytes from one weight row to the next (for a transposed product: from one stored row
+    /// to the next).
+    pub weight_stride: usize,
+    /// Weight rows, each of which is one output.
+    pub weight_rows: usize,
+    /// Length of a row in elements, a multiple of the weight type's block.
+    pub columns: usize,
+    /// The first input row, in the form the kernel's [`Activation`] names.
+    pub inputs: *const u8,
+    /// Bytes from one input row to the next.
+    pub input_stride: usize,
+    /// Input rows.
+    pub inputs_len: usize,
+    /// Where the first input's first result goes.
+    pub out: *mut f32,
+    /// Floats from one input's results to the next one's.
+    pub out_stride: usize,
+}
+
+/// A matrix product.
+///
+/// # Safety
+///
+/// For `r < weight_rows` and `i < inputs_len`: `weights + r · weight_stride` is valid for
+/// reading one row of `columns` weights, `inputs + i · input_stride` for one row of `columns`
+/// activations, and `out + i · out_stride + r` for writing one float, by no other thread at
+/// the same time. For a transposed product: `weights + k · weight_stride` is valid for reading
+/// `weight_rows` weights for each `k < columns`. What is written overlaps nothing that is
+/// read. int8 activations are never −128.
+pub type MatMulFn = unsafe fn(&MatMul);
+
+/// A matrix product for one weight type and layout.
+#[derive(Clone, Copy, Debug)]
+pub struct MatMulKernel {
+    /// The form in which it wants its input.
+    pub activation: Activation,
+    /// The product.
+    pub run: MatMulFn,
+}

@@ -1,0 +1,24 @@
+//! The arithmetic: one table of function pointers per instruction set.
+//!
+//! [`Kernels::select`] picks a table once, when a model is opened; from there on nobody asks
+//! what the CPU can do. Every table is the scalar one with some entries replaced, so a new
+//! operation needs only its scalar version, and one test suite holds every entry of every
+//! table against the scalar one.
+//!
+//! **Bit rule.** What a kernel computes for one (weight row, input row) pair, or for one row of
+//! an element-wise operation, never depends on how many rows the call carries: each has one
+//! fixed order of operations. Any way of cutting work among threads gives the same bits.
+
+mod isa;
+mod matmul;
+mod ops;
+mod scalar;
+mod table;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+
+pub use isa::{Isa, IsaError};
+pub use matmul::{Activation, Layout, MatMul, MatMulFn, MatMulKernel};
+pub use ops::{Attend, Conv1d, LinearAttend, Pairing, Pointwise, Running, Scan};
+pub use table::{Kernels, LayerNorm, Quantize};

@@ -1,0 +1,160 @@
+//! Arguments of the operations that take more than a few.
+
+/// One query head against one tile of keys, with an online softmax.
+///
+/// On entry `scores` holds a bias per key: 0, a position bias, or −∞ for a masked key, whose
+/// key and value are then never looked at. The kernel adds `scale · (query · key)`, soft-capped
+/// if asked, and folds `exp(score) · value` into `out` and `exp(score)` into the running sum,
+/// both relative to the running maximum. The caller divides `out` by the sum after the last
+/// tile.
+#[derive(Clone, Copy, Debug)]
+pub struct Attend<'a> {
+    /// `[head_dim]`
+    pub query: &'a [f32],
+    /// `[scores.len()][key_stride]`, of which `query.len()` floats of each row count.
+    pub keys: &'a [f32],
+    /// `[scores.len()][value_stride]`, of which `out.len()` floats of each row count.
+    pub values: &'a [f32],
+    /// Floats from one key to the next.
+    pub key_stride: usize,
+    /// Floats from one value to the next.
+    pub value_stride: usize,
+    /// Factor on the dot product, commonly 1/√head_dim.
+    pub scale: f32,
+    /// c: scores become c · tanh(score / c) before the bias is added.
+    pub softcap: Option<f32>,
+}
+
+/// The state of an online softmax.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Running {
+    /// Largest score so far.
+    pub max: f32,
+    /// Σ exp(score − max) so far.
+    pub sum: f32,
+}
+
+impl Running {
+    /// No key seen yet.
+    pub const START: Running = Running {
+        max: f32::NEG_INFINITY,
+        sum: 0.0,
+    };
+}
+
+impl Default for Running {
+    fn default() -> Self {
+        Self::START
+    }
+}
+
+/// Functions of one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Pointwise {
+    /// x · sigmoid(x)
+    Silu,
+    /// x · Φ(x), by the error function
+    GeluErf,
+    /// x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))
+    GeluTanh,
+    /// max(x, 0)
+    Relu,
+    /// tanh(x)
+    Tanh,
+    /// 1 / (1 + exp(−x))
+    Sigmoid,
+    /// ln(1 + exp(x)), and x itself above 20
+    Softplus,
+    /// exp(x)
+    Exp,
+}
+
+impl Pointwise {
+    /// Every function.
+    pub const ALL: &'static [Pointwise] = &[
+        Pointwise::Silu,
+        Pointwise::GeluErf,
+        Pointwise::GeluTanh,
+        Pointwise::Relu,
+        Pointwise::Tanh,
+        Pointwise::Sigmoid,
+        Pointwise::Softplus,
+        Pointwise::Exp,
+    ];
+}
+
+/// One row through a depthwise causal convolution, for a range of channels.
+///
+/// `out[c] = bias[c] + Σ_j weight[c][j] · window[c][j]`, where the window is the state followed
+/// by the input; the state then moves on by one.
+#[derive(Debug)]
+pub struct Conv1d<'a> {
+    /// `[channels][width − 1]`, oldest first; updated.
+    pub state: &'a mut [f32],
+    /// `[channels][width]`, oldest first.
+    pub weight: &'a [f32],
+    /// `[channels]`
+    pub bias: Option<&'a [f32]>,
+    /// `[channels]`
+    pub input: &'a [f32],
+    /// `[channels]`
+    pub out: &'a mut [f32],
+    /// Taps, at least one.
+    pub width: usize,
+}
+
+/// One row through Mamba's selective scan, for a range of channels.
+///
+/// `h[c][n] ← exp(dt[c] · a[c][n]) · h[c][n] + dt[c] · b[n] · x[c]`, then
+/// `out[c] = Σ_n h[c][n] · c[n] + d[c] · x[c]`. The number of states is `b.len()`.
+#[derive(Debug)]
+pub struct Scan<'a> {
+    /// h, `[channels][states]`; updated.
+    pub state: &'a mut [f32],
+    /// A, `[channels][states]`, negative.
+    pub a: &'a [f32],
+    /// B, `[states]`
+    pub b: &'a [f32],
+    /// C, `[states]`
+    pub c: &'a [f32],
+    /// D, `[channels]`
+    pub d: &'a [f32],
+    /// Step size after softplus, `[channels]`
+    pub dt: &'a [f32],
+    /// `[channels]`
+    pub x: &'a [f32],
+    /// `[channels]`
+    pub out: &'a mut [f32],
+}
+
+/// One row of one head through attention without a softmax, whose history is one matrix.
+///
+/// `S ← S + k ⊗ v`, `z ← z + k`, `out = (q · S) / (q · z + epsilon)`; queries and keys have
+/// been through their feature map.
+#[derive(Debug)]
+pub struct LinearAttend<'a> {
+    /// S, `[key_dim][value_dim]`; updated.
+    pub state: &'a mut [f32],
+    /// z, `[key_dim]`; updated.
+    pub normalizer: &'a mut [f32],
+    /// `[key_dim]`
+    pub query: &'a [f32],
+    /// `[key_dim]`
+    pub key: &'a [f32],
+    /// `[value_dim]`
+    pub value: &'a [f32],
+    /// Added to the divisor.
+    pub epsilon: f32,
+    /// `[value_dim]`
+    pub out: &'a mut [f32],
+}
+
+/// Which elements a rotary embedding turns together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pairing {
+    /// `(x[2i], x[2i + 1])`
+    Interleaved,
+    /// `(x[i], x[i + n])`, where n is the number of pairs
+    Halves,
+}

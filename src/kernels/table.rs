@@ -1,0 +1,172 @@
+//! The table of kernels, and the choice of one.
+
+use rillm_formats::manifest::DType;
+
+use super::scalar;
+use super::{
+    Activation, Attend, Conv1d, Isa, IsaError, Layout, LinearAttend, MatMulFn, MatMulKernel,
+    Pairing, Pointwise, Running, Scan,
+};
+use crate::quant::Decode;
+
+/// Rounds a row of floats to int8 blocks.
+pub type Quantize = fn(&[f32], &mut [u8]);
+
+/// `layer_norm(x, weight, bias, epsilon, out)`.
+pub type LayerNorm = fn(&[f32], &[f32], Option<&[f32]>, f32, &mut [f32]);
+
+/// The kernels of one instruction set.
+///
+/// Slices that belong together have the lengths the entry names; where they do not, an entry
+/// works on as much as they have in common and never reads or writes outside them.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernels {
+    /// The instruction set.
+    pub isa: Isa,
+    /// F32 weights, F32 input.
+    pub matmul_f32: MatMulFn,
+    /// F16 weights, F32 input.
+    pub matmul_f16: MatMulFn,
+    /// BF16 weights, F32 input.
+    pub matmul_bf16: MatMulFn,
+    /// Q8_0 weights, Q8_0 input.
+    pub matmul_q8_0: MatMulFn,
+    /// Q4_0 weights, Q8_0 input.
+    pub matmul_q4_0: MatMulFn,
+    /// Q4_K weights, Q8_K input.
+    pub matmul_q4_k: MatMulFn,
+    /// Q6_K weights, Q8_K input.
+    pub matmul_q6_k: MatMulFn,
+    /// F32 weights stored `[columns][weight_rows]`, F32 input, summed over the columns in order.
+    pub matmul_transposed_f32: MatMulFn,
+    /// The same for F16 weights.
+    pub matmul_transposed_f16: MatMulFn,
+    /// The same for BF16 weights.
+    pub matmul_transposed_bf16: MatMulFn,
+    /// F32 to floats.
+    pub dequantize_f32: Decode,
+    /// F16 to floats.
+    pub dequantize_f16: Decode,
+    /// BF16 to floats.
+    pub dequantize_bf16: Decode,
+    /// Q8_0 to floats.
+    pub dequantize_q8_0: Decode,
+    /// Q4_0 to floats.
+    pub dequantize_q4_0: Decode,
+    /// Q4_K to floats.
+    pub dequantize_q4_k: Decode,
+    /// Q6_K to floats.
+    pub dequantize_q6_k: Decode,
+    /// Floats to [`Activation::Q8_0`]; the same bits from every table.
+    pub quantize_q8_0: Quantize,
+    /// Floats to [`Activation::Q8_K`]; the same bits from every table.
+    pub quantize_q8_k: Quantize,
+    /// `dot(a, b)` = Σ a·b
+    pub dot: fn(&[f32], &[f32]) -> f32,
+    /// `axpy(a, x, y)`: y ← y + a·x
+    pub axpy: fn(f32, &[f32], &mut [f32]),
+    /// One query head against a tile of keys: see [`Attend`].
+    pub attend: fn(&Attend<'_>, &mut [f32], &mut Running, &mut [f32]),
+    /// `rms_norm(x, weight, epsilon, out)`: x / √(mean(x²) + epsilon) · weight
+    pub rms_norm: fn(&[f32], &[f32], f32, &mut [f32]),
+    /// `layer_norm(x, weight, bias, epsilon, out)`:
+    /// (x − mean(x)) / √(variance(x) + epsilon) · weight + bias
+    pub layer_norm: LayerNorm,
+    /// `add(a, b, out)`: out = a + b
+    pub add: fn(&[f32], &[f32], &mut [f32]),
+    /// `mul(a, b, out)`: out = a · b
+    pub mul: fn(&[f32], &[f32], &mut [f32]),
+    /// `scale(a, factor, out)`: out = a · factor
+    pub scale: fn(&[f32], f32, &mut [f32]),
+    /// Softmax in place. A row of nothing but −∞ becomes zeros.
+    pub softmax: fn(&mut [f32]),
+    /// A function of each element, in place.
+    pub pointwise: fn(Pointwise, &mut [f32]),
+    /// `gated(function, gate, up, out)`: out = function(gate) · up
+    pub gated: fn(Pointwise, &[f32], &[f32], &mut [f32]),
+    /// One row of a depthwise causal convolution: see [`Conv1d`].
+    pub conv1d: fn(Conv1d<'_>),
+    /// One row of a selective scan: see [`Scan`].
+    pub scan: fn(Scan<'_>),
+    /// One row of softmax-free attention: see [`LinearAttend`].
+    pub linear_attend: fn(LinearAttend<'_>),
+    /// `rotate(head, cos, sin, pairing)` turns the first `2 · cos.len()` elements of a head:
+    /// (a, b) ← (a·cos − b·sin, a·sin + b·cos)
+    pub rotate: fn(&mut [f32], &[f32], &[f32], Pairing),
+}
+
+impl Kernels {
+    /// The table to use: the one asked for, or the most capable this CPU can run.
+    ///
+    /// # Errors
+    ///
+    /// [`IsaError::Unavailable`] if this CPU cannot run the one asked for.
+    pub fn select(isa: Option<Isa>) -> Result<&'static Kernels, IsaError> {
+        let isa = match isa {
+            Some(isa) if !isa.is_available() => return Err(IsaError::Unavailable { isa }),
+            Some(isa) => isa,
+            None => Isa::available().next_back().unwrap_or(Isa::Scalar),
+        };
+        Ok(match isa {
+            Isa::Scalar => &scalar::TABLE,
+            // The checks above are what makes this table's functions safe to call.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => &super::avx2::TABLE,
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx2 => return Err(IsaError::Unavailable { isa }),
+        })
+    }
+
+    /// The product for a weight type and layout, if there is one.
+    pub fn matmul(&self, dtype: DType, layout: Layout) -> Option<MatMulKernel> {
+        let Layout::Plain = layout;
+        let (activation, run) = match dtype {
+            DType::F32 => (Activation::F32, self.matmul_f32),
+            DType::F16 => (Activation::F32, self.matmul_f16),
+            DType::BF16 => (Activation::F32, self.matmul_bf16),
+            DType::Q8_0 => (Activation::Q8_0, self.matmul_q8_0),
+            DType::Q4_0 => (Activation::Q8_0, self.matmul_q4_0),
+            DType::Q4_K => (Activation::Q8_K, self.matmul_q4_k),
+            DType::Q6_K => (Activation::Q8_K, self.matmul_q6_k),
+            _ => return None,
+        };
+        Some(MatMulKernel { activation, run })
+    }
+
+    /// The product for weights stored `[columns][weight_rows]`, if there is one.
+    pub fn matmul_transposed(&self, dtype: DType) -> Option<MatMulKernel> {
+        let run = match dtype {
+            DType::F32 => self.matmul_transposed_f32,
+            DType::F16 => self.matmul_transposed_f16,
+            DType::BF16 => self.matmul_transposed_bf16,
+            _ => return None,
+        };
+        Some(MatMulKernel {
+            activation: Activation::F32,
+            run,
+        })
+    }
+
+    /// The decoder of a weight type, if there is one.
+    pub fn dequantize(&self, dtype: DType) -> Option<Decode> {
+        match dtype {
+            DType::F32 => Some(self.dequantize_f32),
+            DType::F16 => Some(self.dequantize_f16),
+            DType::BF16 => Some(self.dequantize_bf16),
+            DType::Q8_0 => Some(self.dequantize_q8_0),
+            DType::Q4_0 => Some(self.dequantize_q4_0),
+            DType::Q4_K => Some(self.dequantize_q4_k),
+            DType::Q6_K => Some(self.dequantize_q6_k),
+            _ => None,
+        }
+    }
+
+    /// What turns floats into an activation form; `None` for floats themselves.
+    pub fn quantize(&self, activation: Activation) -> Option<Quantize> {
+        match activation {
+            Activation::F32 => None,
+            Activation::Q8_0 => Some(self.quantize_q8_0),
+            Activation::Q8_K => Some(self.quantize_q8_k),
+        }
+    }
+}
