@@ -45,7 +45,12 @@ impl Arena {
         let skip = allocation.as_ptr().align_offset(ALIGN);
         // SAFETY: skip < ALIGN, and the allocation is ALIGN bytes longer than `len`.
         let start = unsafe { allocation.add(skip) };
-        Ok(Arena { allocation, start, layout, len })
+        Ok(Arena {
+            allocation,
+            start,
+            layout,
+            len,
+        })
     }
 
     /// Number of bytes.

@@ -39,7 +39,11 @@ pub struct LoadError {
 impl LoadError {
     /// An error not (yet) tied to a file.
     pub fn new(kind: LoadErrorKind, what: impl Into<String>) -> LoadError {
-        LoadError { kind, path: None, what: what.into() }
+        LoadError {
+            kind,
+            path: None,
+            what: what.into(),
+        }
     }
 
     /// The same error about this file, unless it names one already.
@@ -143,7 +147,10 @@ impl fmt::Display for RunError {
             RunError::State(error) => error.fmt(f),
             RunError::Plan(error) => error.fmt(f),
             RunError::OutOfMemory { bytes } => {
-                write!(f, "cannot reserve {bytes} bytes, use a smaller context or batch")
+                write!(
+                    f,
+                    "cannot reserve {bytes} bytes, use a smaller context or batch"
+                )
             }
             RunError::Aborted => f.write_str("aborted"),
             RunError::Panicked => f.write_str("internal error: a worker panicked"),

@@ -73,7 +73,12 @@ impl Model {
     pub fn from_files(files: Files, options: ModelOptions) -> Result<Model, LoadError> {
         let kernels = Kernels::select(options.isa)
             .map_err(|error| LoadError::new(LoadErrorKind::Isa, error.to_string()))?;
-        let Files { manifest, sources, tokenizer, .. } = files;
+        let Files {
+            manifest,
+            sources,
+            tokenizer,
+            ..
+        } = files;
         let architecture = find_architecture(&manifest)?;
         let views = Views::new(&manifest, architecture.names)?;
         let hyper = Hyper {
@@ -100,7 +105,9 @@ impl Model {
             tokenizer,
             limits,
         };
-        Ok(Model { inner: Arc::new(inner) })
+        Ok(Model {
+            inner: Arc::new(inner),
+        })
     }
 
     /// The architecture.
@@ -115,7 +122,11 @@ impl Model {
 
     /// The graph for a role, if the model has one.
     pub fn graph(&self, role: Role) -> Option<&Graph> {
-        self.inner.wiring.graphs.iter().find(|graph| graph.role == role)
+        self.inner
+            .wiring
+            .graphs
+            .iter()
+            .find(|graph| graph.role == role)
     }
 
     /// Pieces of state.
@@ -146,7 +157,8 @@ impl Model {
         match &self.inner.tokenizer {
             Ok(Some(tokenizer)) => Ok(tokenizer),
             Ok(None) => {
-                let what = "model has no vocabulary, only token ids can be given to it (rillm eval)";
+                let what =
+                    "model has no vocabulary, only token ids can be given to it (rillm eval)";
                 Err(LoadError::new(LoadErrorKind::Tokenizer, what))
             }
             Err(error) => Err(error.clone()),
@@ -180,17 +192,27 @@ fn find_architecture(manifest: &Manifest) -> Result<&'static Architecture, LoadE
         Container::Gguf => architecture.gguf,
         Container::HuggingFace => architecture.hugging_face,
     };
-    if let Some(found) = ARCHITECTURES.iter().find(|found| names(found).contains(&name)) {
+    if let Some(found) = ARCHITECTURES
+        .iter()
+        .find(|found| names(found).contains(&name))
+    {
         return Ok(found);
     }
     let known: Vec<&str> = ARCHITECTURES.iter().flat_map(names).copied().collect();
-    let what = format!("architecture {name:?} is not known, this version runs {}", known.join(", "));
+    let what = format!(
+        "architecture {name:?} is not known, this version runs {}",
+        known.join(", ")
+    );
     Err(LoadError::new(LoadErrorKind::Architecture, what))
 }
 
 /// Tables looked up by a row's facts bound them.
 fn limits(wiring: &Wiring) -> Limits {
-    let mut limits = Limits { vocabulary: u64::MAX, positions: u64::MAX, token_types: u64::MAX };
+    let mut limits = Limits {
+        vocabulary: u64::MAX,
+        positions: u64::MAX,
+        token_types: u64::MAX,
+    };
     for node in wiring.graphs.iter().flat_map(|graph| &graph.nodes) {
         if let Op::Embed { table, index } = node.op {
             let limit = match index {

@@ -100,13 +100,19 @@ impl Pool {
             for index in 1..threads {
                 let shared = Arc::clone(&shared);
                 let name = format!("rillm-{index}");
-                let spawned = std::thread::Builder::new().name(name).spawn(move || work(&shared, index));
+                let spawned = std::thread::Builder::new()
+                    .name(name)
+                    .spawn(move || work(&shared, index));
                 match spawned {
                     Ok(handle) => workers.push(handle),
                     Err(_) => break,
                 }
             }
-            let pool = Pool { shared, workers, turn: Mutex::new(()) };
+            let pool = Pool {
+                shared,
+                workers,
+                turn: Mutex::new(()),
+            };
             if pool.workers.len() + 1 == threads {
                 return pool;
             }
@@ -136,7 +142,11 @@ impl Pool {
             shared.round.0.fetch_add(1, Ordering::SeqCst);
             shared.wake_parked();
         }
-        let worker = Worker { index: 0, shared, abort };
+        let worker = Worker {
+            index: 0,
+            shared,
+            abort,
+        };
         if catch_unwind(AssertUnwindSafe(|| task(&worker))).is_err() {
             shared.panicked.store(true, Ordering::SeqCst);
             shared.wake_parked();
@@ -245,7 +255,10 @@ impl Shared {
         // `done` is looked at after `parked` was raised and under the lock that a waker takes:
         // no wake-up can fall in between.
         while !done() {
-            sleep = self.wake.wait(sleep).unwrap_or_else(PoisonError::into_inner);
+            sleep = self
+                .wake
+                .wait(sleep)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         drop(sleep);
         self.parked.fetch_sub(1, Ordering::SeqCst);
@@ -273,7 +286,11 @@ fn work(shared: &Shared, index: usize) {
         if let Some(task) = task {
             // SAFETY: `Pool::run` keeps both alive until this worker has raised `finished`.
             let (run, abort) = unsafe { (&*task.run, &*task.abort) };
-            let worker = Worker { index, shared, abort };
+            let worker = Worker {
+                index,
+                shared,
+                abort,
+            };
             if catch_unwind(AssertUnwindSafe(|| run(&worker))).is_err() {
                 shared.panicked.store(true, Ordering::SeqCst);
                 shared.wake_parked();
@@ -308,7 +325,10 @@ mod tests {
                         cell.fetch_add(1, Ordering::Relaxed);
                     }
                     assert!(worker.barrier());
-                    let seen = first.iter().filter(|c| c.load(Ordering::Relaxed) != 1).count();
+                    let seen = first
+                        .iter()
+                        .filter(|c| c.load(Ordering::Relaxed) != 1)
+                        .count();
                     wrong.fetch_add(seen, Ordering::Relaxed);
                     if worker.claim(0) >= threads {
                         wrong.fetch_add(1, Ordering::Relaxed);

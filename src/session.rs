@@ -29,7 +29,13 @@ pub struct SessionOptions {
 
 impl Default for SessionOptions {
     fn default() -> SessionOptions {
-        SessionOptions { context: 4096, sequences: 1, batch: 512, source: 512, checkpoints: 1 }
+        SessionOptions {
+            context: 4096,
+            sequences: 1,
+            batch: 512,
+            source: 512,
+            checkpoints: 1,
+        }
     }
 }
 
@@ -91,7 +97,10 @@ pub struct Session {
 impl Plans {
     fn new(model: &Model, options: SessionOptions) -> Result<Plans, RunError> {
         let plan = |graph: &Graph, rows: usize| {
-            let capacity = Capacity { rows, sequences: rows.min(options.sequences) };
+            let capacity = Capacity {
+                rows,
+                sequences: rows.min(options.sequences),
+            };
             let activation = |matrix| model.weights().matrix(matrix).kernel.activation;
             Plan::new(graph, capacity, &activation)
         };
@@ -100,32 +109,60 @@ impl Plans {
         Ok(Plans {
             single: decode.map(|graph| plan(graph, 1)).transpose()?,
             batch: decode.map(|graph| plan(graph, options.batch)).transpose()?,
-            encode: encode.map(|graph| plan(graph, options.source)).transpose()?,
+            encode: encode
+                .map(|graph| plan(graph, options.source))
+                .transpose()?,
         })
     }
 
     fn named(&self) -> impl Iterator<Item = (&'static str, &Plan)> {
-        let named = [("decode", &self.single), ("prefill", &self.batch), ("encode", &self.encode)];
-        named.into_iter().filter_map(|(name, plan)| Some((name, plan.as_ref()?)))
+        let named = [
+            ("decode", &self.single),
+            ("prefill", &self.batch),
+            ("encode", &self.encode),
+        ];
+        named
+            .into_iter()
+            .filter_map(|(name, plan)| Some((name, plan.as_ref()?)))
     }
 
     fn arena_len(&self) -> usize {
-        self.named().map(|(_, plan)| plan.arena_len).max().unwrap_or(0)
+        self.named()
+            .map(|(_, plan)| plan.arena_len)
+            .max()
+            .unwrap_or(0)
     }
 }
 
 impl SessionOptions {
     fn checked(self) -> Result<(SessionOptions, StateCapacity), RunError> {
-        let SessionOptions { context, sequences, batch, source, checkpoints } = self;
-        for (name, value) in
-            [("context", context), ("sequences", sequences), ("batch", batch), ("source", source)]
-        {
+        let SessionOptions {
+            context,
+            sequences,
+            batch,
+            source,
+            checkpoints,
+        } = self;
+        for (name, value) in [
+            ("context", context),
+            ("sequences", sequences),
+            ("batch", batch),
+            ("source", source),
+        ] {
             if value == 0 || value > u32::MAX as usize {
                 let what = format!("session option {name} is {value}, expected 1 to 2^32 - 1");
                 return Err(RunError::Input(what));
             }
         }
-        Ok((self, StateCapacity { context, sequences, source, checkpoints }))
+        Ok((
+            self,
+            StateCapacity {
+                context,
+                sequences,
+                source,
+                checkpoints,
+            },
+        ))
     }
 }
 
@@ -237,13 +274,21 @@ impl Session {
                 self.state.check_room(sequence as u32, count)?;
             }
         }
-        let length = rows.iter().map(|row| row.position.saturating_add(1)).max().unwrap_or(0);
+        let length = rows
+            .iter()
+            .map(|row| row.position.saturating_add(1))
+            .max()
+            .unwrap_or(0);
         for (index, batch) in rows.chunks(self.options.batch).enumerate() {
             self.rows.clear(index * self.options.batch, length);
             for &row in batch {
                 self.rows.push_step(row, &mut self.state)?;
             }
-            let plan = if batch.len() == 1 { &self.plans.single } else { &self.plans.batch };
+            let plan = if batch.len() == 1 {
+                &self.plans.single
+            } else {
+                &self.plans.batch
+            };
             let Some(plan) = plan else { return Ok(()) };
             let result = self.run(plan, sink);
             for group in &self.rows.groups {
@@ -276,13 +321,19 @@ impl Session {
         for (index, row) in rows.iter().enumerate() {
             let count = &mut self.counts[row.sequence as usize];
             if whole(index) && *count > 0 {
-                let what = format!("row {index}: the rows of sequence {} stand apart", row.sequence);
+                let what = format!(
+                    "row {index}: the rows of sequence {} stand apart",
+                    row.sequence
+                );
                 return Err(RunError::Input(what));
             }
             *count += 1;
         }
         if self.counts.iter().any(|&count| count > self.options.source) {
-            return Err(crate::state::StateError::SourceFull { source: self.options.source }.into());
+            return Err(crate::state::StateError::SourceFull {
+                source: self.options.source,
+            }
+            .into());
         }
         // As many whole sequences at a time as the plan holds.
         let mut start = 0;
@@ -295,7 +346,11 @@ impl Session {
                 }
                 end += count;
             }
-            let length = rows.iter().map(|row| row.position.saturating_add(1)).max().unwrap_or(0);
+            let length = rows
+                .iter()
+                .map(|row| row.position.saturating_add(1))
+                .max()
+                .unwrap_or(0);
             self.rows.clear(start, length);
             for &row in &rows[start..end] {
                 self.rows.push_source(row);
@@ -303,7 +358,9 @@ impl Session {
             for group in &self.rows.groups {
                 self.state.begin_cross(group.sequence, group.len)?;
             }
-            let Some(plan) = &self.plans.encode else { return Ok(()) };
+            let Some(plan) = &self.plans.encode else {
+                return Ok(());
+            };
             self.run(plan, sink)?;
             start = end;
         }
@@ -377,7 +434,11 @@ impl Session {
                 ("token", u64::from(row.token), limits.vocabulary),
                 ("position", row.position, limits.positions),
                 ("token type", u64::from(row.token_type), limits.token_types),
-                ("sequence", u64::from(row.sequence), self.options.sequences as u64),
+                (
+                    "sequence",
+                    u64::from(row.sequence),
+                    self.options.sequences as u64,
+                ),
             ];
             for (name, value, limit) in facts {
                 if value >= limit {

@@ -118,8 +118,14 @@ pub struct StateLayout {
 impl StateLayout {
     /// Lays out `kinds`; `None` if the sizes overflow.
     pub fn new(kinds: &[StateKind], capacity: StateCapacity) -> Option<StateLayout> {
-        let has_kv = kinds.iter().any(|kind| matches!(kind, StateKind::Kv { .. }));
-        let per_sequence = if has_kv { capacity.context.div_ceil(PAGE) } else { 0 };
+        let has_kv = kinds
+            .iter()
+            .any(|kind| matches!(kind, StateKind::Kv { .. }));
+        let per_sequence = if has_kv {
+            capacity.context.div_ceil(PAGE)
+        } else {
+            0
+        };
         let pages = per_sequence.checked_mul(capacity.sequences)?;
         u32::try_from(pages).ok()?;
         let slots = capacity.sequences.checked_add(capacity.checkpoints)?;
@@ -139,7 +145,14 @@ impl StateLayout {
             offsets.push(reserve(unit_len(kind, capacity)?.checked_mul(count)?)?);
         }
         let positions = reserve(pages.checked_mul(PAGE * size_of::<u64>())?)?;
-        Some(StateLayout { kinds: kinds.to_vec(), offsets, positions, pages, capacity, len })
+        Some(StateLayout {
+            kinds: kinds.to_vec(),
+            offsets,
+            positions,
+            pages,
+            capacity,
+            len,
+        })
     }
 
     /// What piece `id` holds.
@@ -183,14 +196,19 @@ fn unit_len(kind: &StateKind, capacity: StateCapacity) -> Option<usize> {
         StateKind::Kv { kv_heads, head_dim } => {
             kv_heads.checked_mul(head_dim)?.checked_mul(2 * PAGE)?
         }
-        StateKind::Cross { kv_heads, head_dim } => {
-            kv_heads.checked_mul(head_dim)?.checked_mul(2)?.checked_mul(capacity.source)?
-        }
+        StateKind::Cross { kv_heads, head_dim } => kv_heads
+            .checked_mul(head_dim)?
+            .checked_mul(2)?
+            .checked_mul(capacity.source)?,
         StateKind::Conv { channels, width } => channels.checked_mul(width.saturating_sub(1))?,
         StateKind::Scan { channels, states } => channels.checked_mul(states)?,
-        StateKind::Outer { heads, key_dim, value_dim } => {
-            heads.checked_mul(key_dim)?.checked_mul(value_dim.checked_add(1)?)?
-        }
+        StateKind::Outer {
+            heads,
+            key_dim,
+            value_dim,
+        } => heads
+            .checked_mul(key_dim)?
+            .checked_mul(value_dim.checked_add(1)?)?,
     };
     floats.checked_mul(size_of::<f32>())
 }
@@ -309,7 +327,11 @@ impl State {
     /// Shortens a sequence to `len` positions: by truncation where state is only history, else
     /// from the checkpoint taken at that length.
     pub fn rewind(&mut self, sequence: u32, len: usize) -> Result<(), StateError> {
-        let Sequence { len: current, interrupted, .. } = *self.sequence(sequence)?;
+        let Sequence {
+            len: current,
+            interrupted,
+            ..
+        } = *self.sequence(sequence)?;
         if len > current {
             return Err(StateError::Ahead { len, current });
         }
@@ -318,7 +340,9 @@ impl State {
                 held.is_some_and(|held| held.sequence == sequence && held.len == len)
             });
             match found {
-                Some(index) => self.copy_slot(self.layout.capacity.sequences + index, sequence as usize),
+                Some(index) => {
+                    self.copy_slot(self.layout.capacity.sequences + index, sequence as usize)
+                }
                 None if len == 0 => self.clear_recurrent(sequence),
                 None => return Err(StateError::NoCheckpoint { len }),
             }
@@ -341,7 +365,9 @@ impl State {
             return Ok(());
         }
         let Some(index) = self.checkpoints.iter().position(Option::is_none) else {
-            return Err(StateError::CheckpointsFull { checkpoints: self.checkpoints.len() });
+            return Err(StateError::CheckpointsFull {
+                checkpoints: self.checkpoints.len(),
+            });
         };
         self.checkpoints[index] = Some(new);
         self.copy_slot(sequence as usize, self.layout.capacity.sequences + index);
@@ -358,7 +384,11 @@ impl State {
     /// A sequence that may be extended, or why not.
     fn usable(&self, sequence: u32) -> Result<&Sequence, StateError> {
         let found = self.sequence(sequence)?;
-        if found.interrupted { Err(StateError::Interrupted) } else { Ok(found) }
+        if found.interrupted {
+            Err(StateError::Interrupted)
+        } else {
+            Ok(found)
+        }
     }
 
     /// Whether `more` positions may be appended.
@@ -373,7 +403,12 @@ impl State {
 
     /// Makes entry `slot` of a sequence's history writable, notes its position, and says where
     /// it lies: page and place inside it. The caller has checked that there is room.
-    pub(crate) fn make_writable(&mut self, sequence: u32, slot: usize, position: u64) -> (u32, u32) {
+    pub(crate) fn make_writable(
+        &mut self,
+        sequence: u32,
+        slot: usize,
+        position: u64,
+    ) -> (u32, u32) {
         if self.layout.pages == 0 {
             return (0, 0);
         }
@@ -472,13 +507,21 @@ impl State {
     fn unit_ptr(&self, id: usize, unit: usize) -> *mut f32 {
         let len = unit_len(&self.layout.kinds[id], self.layout.capacity).unwrap_or(0);
         // SAFETY: pages and slots are numbered below the counts that the layout reserved.
-        unsafe { self.memory.as_ptr().add(self.layout.offsets[id] + unit * len).cast() }
+        unsafe {
+            self.memory
+                .as_ptr()
+                .add(self.layout.offsets[id] + unit * len)
+                .cast()
+        }
     }
 
     fn sequence(&self, sequence: u32) -> Result<&Sequence, StateError> {
         let sequences = self.sequences.len();
         let found = self.sequences.get(sequence as usize);
-        found.ok_or(StateError::NoSequence { sequence, sequences })
+        found.ok_or(StateError::NoSequence {
+            sequence,
+            sequences,
+        })
     }
 
     fn has_recurrent(&self) -> bool {
@@ -509,7 +552,10 @@ impl State {
     /// A page that nobody holds. There is one: a sequence never holds more than its share, and
     /// a shared page counts for both holders.
     fn take_page(&mut self) -> u32 {
-        let page = self.free.pop().expect("every sequence's share of pages is reserved");
+        let page = self
+            .free
+            .pop()
+            .expect("every sequence's share of pages is reserved");
         self.holders[page as usize] = 1;
         page
     }
@@ -552,7 +598,11 @@ impl State {
             if is_recurrent(kind) {
                 let len = unit_len(kind, self.layout.capacity).unwrap_or(0);
                 // SAFETY: as in `copy_unit`.
-                unsafe { self.unit_ptr(id, sequence as usize).cast::<u8>().write_bytes(0, len) }
+                unsafe {
+                    self.unit_ptr(id, sequence as usize)
+                        .cast::<u8>()
+                        .write_bytes(0, len)
+                }
             }
         }
     }

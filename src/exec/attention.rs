@@ -19,7 +19,14 @@ pub fn store(run: &Run<'_>, tile: &Tile, row: usize, (k, v): (Value, Value), sta
     let base = run.state.page_ptr(state.0 as usize, facts.page);
     let head_dim = kv_head_dim(run, state);
     let heads = run.plan.graph.info(k).width / head_dim;
-    write_heads(run, tile, row, (k, v), base, (heads, head_dim, PAGE, facts.place as usize));
+    write_heads(
+        run,
+        tile,
+        row,
+        (k, v),
+        base,
+        (heads, head_dim, PAGE, facts.place as usize),
+    );
 }
 
 /// Writes one encoder row's projected keys and values to its sequence's slot.
@@ -148,7 +155,10 @@ impl Query<'_> {
         let head_dim = self.attention.head_dim;
         let source = self.run.state.source();
         let count = self.run.state.cross_len(self.facts.row.sequence);
-        let base = self.run.state.cross_ptr(state.0 as usize, self.facts.row.sequence);
+        let base = self
+            .run
+            .state
+            .cross_ptr(state.0 as usize, self.facts.row.sequence);
         // SAFETY: a slot holds [k, v][head][source][head_dim] floats, of which the encoder's
         // run wrote `count` ≤ source.
         let (keys, values) = unsafe {
@@ -162,9 +172,13 @@ impl Query<'_> {
         for start in (0..count).step_by(PAGE) {
             let floats = start * head_dim..count.min(start + PAGE) * head_dim;
             let tile = floats.len() / head_dim;
-            self.attend(&keys[floats.clone()], &values[floats], head_dim, tile, |key| {
-                (start + key) as u64
-            });
+            self.attend(
+                &keys[floats.clone()],
+                &values[floats],
+                head_dim,
+                tile,
+                |key| (start + key) as u64,
+            );
         }
     }
 
@@ -216,7 +230,10 @@ impl Query<'_> {
                 *score = table[bucket as usize * self.attention.heads + self.head];
             }
         }
-        if let Mask::Causal { window: Some(window) } = self.attention.mask {
+        if let Mask::Causal {
+            window: Some(window),
+        } = self.attention.mask
+        {
             for (key, score) in scores.iter_mut().enumerate() {
                 if here.saturating_sub(position(key)) >= window {
                     *score = f32::NEG_INFINITY;

@@ -105,7 +105,11 @@ impl Run<'_> {
     /// Address of row `row` (an index into the run's rows of the value's space).
     fn row_ptr(&self, value: Value, tile: &Tile, row: usize) -> *mut u8 {
         let place = self.plan.place(value);
-        let index = if place.whole { row } else { row - tile.range.start };
+        let index = if place.whole {
+            row
+        } else {
+            row - tile.range.start
+        };
         // SAFETY: the plan gave the value `rows × stride` bytes of the arena from `offset` on,
         // for as many rows as its capacity or its stage's tile, and the checker found that they
         // fit; `execute`'s caller keeps the run within the capacity.
@@ -137,7 +141,10 @@ impl Run<'_> {
         debug_assert!(columns.end <= self.plan.graph.info(value).width);
         // SAFETY: see `row_ptr`; the caller vouches for exclusiveness.
         unsafe {
-            let start = self.row_ptr(value, tile, row).cast::<f32>().add(columns.start);
+            let start = self
+                .row_ptr(value, tile, row)
+                .cast::<f32>()
+                .add(columns.start);
             std::slice::from_raw_parts_mut(start, columns.len())
         }
     }

@@ -28,7 +28,9 @@ fn width_of(run: &Run<'_>, node: usize) -> usize {
 
 fn kind(run: &Run<'_>, node: usize) -> StateKind {
     let state = run.plan.graph.nodes[node].op.state();
-    run.state.layout().kind(state.map_or(0, |(state, _)| state.0 as usize))
+    run.state
+        .layout()
+        .kind(state.map_or(0, |(state, _)| state.0 as usize))
 }
 
 /// Floats `range` of a piece of recurrent state of the row's sequence.
@@ -37,17 +39,29 @@ fn kind(run: &Run<'_>, node: usize) -> StateKind {
 ///
 /// `range` lies inside the piece and belongs to this chunk alone.
 #[allow(clippy::mut_from_ref)] // exclusiveness comes from chunks of channels, not from a borrow
-unsafe fn state_mut<'a>(run: &'a Run<'_>, node: usize, row: usize, range: Range<usize>) -> &'a mut [f32] {
+unsafe fn state_mut<'a>(
+    run: &'a Run<'_>,
+    node: usize,
+    row: usize,
+    range: Range<usize>,
+) -> &'a mut [f32] {
     let state = run.plan.graph.nodes[node].op.state();
     let id = state.map_or(0, |(state, _)| state.0 as usize);
-    let base = run.state.recurrent_ptr(id, run.rows.facts[row].row.sequence);
+    let base = run
+        .state
+        .recurrent_ptr(id, run.rows.facts[row].row.sequence);
     // SAFETY: the caller vouches for range and exclusiveness.
     unsafe { std::slice::from_raw_parts_mut(base.add(range.start), range.len()) }
 }
 
 /// One chunk of channels through the convolution.
 pub fn conv(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
-    let Op::Conv { x, weight, bias, .. } = &run.plan.graph.nodes[node].op else { return };
+    let Op::Conv {
+        x, weight, bias, ..
+    } = &run.plan.graph.nodes[node].op
+    else {
+        return;
+    };
     let width = width_of(run, node);
     let channels = super::step::range(chunk, CHANNEL_CHUNK, weight.len / width);
     let weight = &run.weights.vector(*weight)[channels.start * width..channels.end * width];
@@ -62,17 +76,32 @@ pub fn conv(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
             )
         };
         let input = &run.row(*x, tile, row)[channels.clone()];
-        (run.kernels.conv1d)(Conv1d { state, weight, bias, input, out, width });
+        (run.kernels.conv1d)(Conv1d {
+            state,
+            weight,
+            bias,
+            input,
+            out,
+            width,
+        });
     }
 }
 
 /// One chunk of channels through the selective scan.
 pub fn scan(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
-    let Op::Scan { x, dt, b, c, a, d, .. } = &run.plan.graph.nodes[node].op else { return };
+    let Op::Scan {
+        x, dt, b, c, a, d, ..
+    } = &run.plan.graph.nodes[node].op
+    else {
+        return;
+    };
     let channels = super::step::range(chunk, CHANNEL_CHUNK, d.len);
     let states = a.len / d.len;
     let held = channels.start * states..channels.end * states;
-    let (a, d) = (&run.weights.vector(*a)[held.clone()], &run.weights.vector(*d)[channels.clone()]);
+    let (a, d) = (
+        &run.weights.vector(*a)[held.clone()],
+        &run.weights.vector(*d)[channels.clone()],
+    );
     for row in tile.range.clone() {
         // SAFETY: these channels of state and output are this chunk's.
         let (state, out) = unsafe {
@@ -96,11 +125,20 @@ pub fn scan(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
 
 /// One head of linear attention.
 pub fn linear_attention(run: &Run<'_>, node: usize, tile: &Tile, head: usize, out: Value) {
-    let Op::LinearAttention { q, k, v, eps, .. } = &run.plan.graph.nodes[node].op else { return };
-    let StateKind::Outer { key_dim, value_dim, .. } = kind(run, node) else { return };
+    let Op::LinearAttention { q, k, v, eps, .. } = &run.plan.graph.nodes[node].op else {
+        return;
+    };
+    let StateKind::Outer {
+        key_dim, value_dim, ..
+    } = kind(run, node)
+    else {
+        return;
+    };
     let held = head * key_dim * (value_dim + 1)..(head + 1) * key_dim * (value_dim + 1);
-    let (keys, values) =
-        (head * key_dim..(head + 1) * key_dim, head * value_dim..(head + 1) * value_dim);
+    let (keys, values) = (
+        head * key_dim..(head + 1) * key_dim,
+        head * value_dim..(head + 1) * value_dim,
+    );
     for row in tile.range.clone() {
         // SAFETY: this head's state and output are this chunk's.
         let (state, out) = unsafe {

@@ -83,7 +83,11 @@ impl Rows {
     /// Appends a row of a decoding run, making its place in the history writable. The caller
     /// has checked that there is room.
     pub fn push_step(&mut self, row: Row, state: &mut State) -> Result<(), StateError> {
-        let before = self.facts.iter().filter(|facts| facts.row.sequence == row.sequence).count();
+        let before = self
+            .facts
+            .iter()
+            .filter(|facts| facts.row.sequence == row.sequence)
+            .count();
         let slot = state.len(row.sequence)? + before;
         let (page, place) = state.make_writable(row.sequence, slot, row.position);
         self.push(row, slot, page, place);
@@ -103,12 +107,22 @@ impl Rows {
         let index = self.facts.len();
         match self.groups.last_mut() {
             Some(group) if group.sequence == row.sequence => group.len += 1,
-            _ => self.groups.push(Group { sequence: row.sequence, first: index, len: 1 }),
+            _ => self.groups.push(Group {
+                sequence: row.sequence,
+                first: index,
+                len: 1,
+            }),
         }
         if row.emit {
             self.selected.push(index as u32);
         }
         let group = self.groups.len() as u32 - 1;
-        self.facts.push(Facts { row, slot, page, place, group });
+        self.facts.push(Facts {
+            row,
+            slot,
+            page,
+            place,
+            group,
+        });
     }
 }

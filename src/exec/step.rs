@@ -38,7 +38,14 @@ pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&
     match &run.plan.graph.nodes[node].op {
         Op::MatMul { x, bias, weight } => {
             let rows = range(chunk, MATRIX_CHUNK, weight.rows);
-            matmul(run, tile, *x, run.weights.matrix(*weight), rows.clone(), out);
+            matmul(
+                run,
+                tile,
+                *x,
+                run.weights.matrix(*weight),
+                rows.clone(),
+                out,
+            );
             if let Some(bias) = bias {
                 let bias = &run.weights.vector(*bias)[rows.clone()];
                 for row in tile.range.clone() {
@@ -55,7 +62,14 @@ pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&
             let expert = chunk / per_expert;
             let rows = range(chunk % per_expert, MATRIX_CHUNK, experts.rows);
             let weight = run.weights.matrix(*experts);
-            expert_matmul(run, tile, (*x, *route), (weight, expert, experts.rows), rows, out);
+            expert_matmul(
+                run,
+                tile,
+                (*x, *route),
+                (weight, expert, experts.rows),
+                rows,
+                out,
+            );
         }
         Op::Attention { q, kv, attention } => {
             attention::run(run, node, tile, chunk, (*q, *kv, out), attention);
@@ -88,7 +102,13 @@ pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&
                         };
                         run.weights.decode_row(run.kernels, *table, index, into);
                     }
-                    Op::Norm { x, kind, weight, bias, eps } => {
+                    Op::Norm {
+                        x,
+                        kind,
+                        weight,
+                        bias,
+                        eps,
+                    } => {
                         let (x, weight) = (get(*x), run.weights.vector(*weight));
                         let bias = bias.map(|bias| run.weights.vector(bias));
                         match kind {
@@ -142,7 +162,12 @@ pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&
                             sin[pair] = s as f32 * rope.magnitude;
                         }
                     }
-                    Op::Rotate { x, table, head_dim, pairing } => {
+                    Op::Rotate {
+                        x,
+                        table,
+                        head_dim,
+                        pairing,
+                    } => {
                         into.copy_from_slice(get(*x));
                         let table = get(*table);
                         let (cos, sin) = table.split_at(table.len() / 2);
@@ -189,7 +214,9 @@ fn effect(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&m
             }
         }
         Op::Emit { x, name } => {
-            let mut sink = sink.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut sink = sink
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             for row in tile.range.clone() {
                 let index = match run.plan.graph.info(*x).space {
                     RowSpace::Step | RowSpace::Source => row,
@@ -197,7 +224,11 @@ fn effect(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&m
                     RowSpace::Sequence => run.rows.groups[row].first,
                 };
                 let values = run.row(*x, tile, row);
-                sink(Output { name, row: run.rows.first + index, values });
+                sink(Output {
+                    name,
+                    row: run.rows.first + index,
+                    values,
+                });
             }
         }
         _ => {}
@@ -210,14 +241,7 @@ pub fn range(chunk: usize, size: usize, len: usize) -> Range<usize> {
     start..len.min(start + size)
 }
 
-fn matmul(
-    run: &Run<'_>,
-    tile: &Tile,
-    x: Value,
-    weight: &Weight,
-    rows: Range<usize>,
-    out: Value,
-) {
+fn matmul(run: &Run<'_>, tile: &Tile, x: Value, weight: &Weight, rows: Range<usize>, out: Value) {
     let first = tile.range.start;
     let product = MatMul {
         weights: std::ptr::null(),
@@ -235,7 +259,12 @@ fn matmul(
         // width as the tile has; these columns of `out` are this chunk's.
         unsafe {
             let out = product.out.add(part.start);
-            (weight.kernel.run)(&MatMul { weights, weight_rows: part.len(), out, ..product });
+            (weight.kernel.run)(&MatMul {
+                weights,
+                weight_rows: part.len(),
+                out,
+                ..product
+            });
         }
     }
 }
@@ -299,7 +328,9 @@ fn route(run: &Run<'_>, logits: &[f32], top_k: usize, out: &mut [f32]) {
     for slot in 0..top_k {
         let mut best: Option<usize> = None;
         for (expert, &logit) in logits.iter().enumerate() {
-            let taken = experts[..slot].iter().any(|&other| other as usize == expert);
+            let taken = experts[..slot]
+                .iter()
+                .any(|&other| other as usize == expert);
             if !taken && best.is_none_or(|best| logit > logits[best]) {
                 best = Some(expert);
             }

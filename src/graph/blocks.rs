@@ -25,7 +25,11 @@ pub fn mlp(
     function: Pointwise,
 ) -> Result<Value, BuildError> {
     let up = net.linear(x, &format!("{layer}.ffn_up"), hidden)?;
-    net.linear(net.apply(up, function), &format!("{layer}.ffn_down"), net.width(x))
+    net.linear(
+        net.apply(up, function),
+        &format!("{layer}.ffn_down"),
+        net.width(x),
+    )
 }
 
 /// A mixture of gated feed-forward experts: the `used` best of softmax(router x), their
@@ -39,9 +43,17 @@ pub fn gated_experts(
 ) -> Result<Value, BuildError> {
     let width = net.width(x);
     let stack = |part: &str, rows, columns| {
-        net.builder.experts(&format!("{layer}.ffn_{part}_exps.weight"), experts, rows, columns)
+        net.builder.experts(
+            &format!("{layer}.ffn_{part}_exps.weight"),
+            experts,
+            rows,
+            columns,
+        )
     };
-    let route = net.route(net.linear(x, &format!("{layer}.ffn_gate_inp"), experts)?, used);
+    let route = net.route(
+        net.linear(x, &format!("{layer}.ffn_gate_inp"), experts)?,
+        used,
+    );
     let gate = net.expert_matmul(x, route, stack("gate", hidden, width)?);
     let up = net.expert_matmul(x, route, stack("up", hidden, width)?);
     let inner = net.mul(net.apply(gate, Pointwise::Silu), up);

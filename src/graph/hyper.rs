@@ -21,14 +21,21 @@ impl<'a> Hyper<'a> {
     pub fn count(&self, key: &str) -> Result<usize, BuildError> {
         match self.optional_count(key)? {
             Some(count) => Ok(count),
-            None => Err(BuildError::Missing { key: self.spelling(key) }),
+            None => Err(BuildError::Missing {
+                key: self.spelling(key),
+            }),
         }
     }
 
     /// A positive whole number; absent is fine, anything else is an error.
     pub fn optional_count(&self, key: &str) -> Result<Option<usize>, BuildError> {
-        let Some(found) = self.key(key) else { return Ok(None) };
-        let count = self.metadata.u64(&found).filter(|&count| count > 0 && count <= u32::MAX.into());
+        let Some(found) = self.key(key) else {
+            return Ok(None);
+        };
+        let count = self
+            .metadata
+            .u64(&found)
+            .filter(|&count| count > 0 && count <= u32::MAX.into());
         match count.and_then(|count| usize::try_from(count).ok()) {
             Some(count) => Ok(Some(count)),
             None => Err(self.bad(&found, "a positive whole number below 2^32")),
@@ -37,8 +44,15 @@ impl<'a> Hyper<'a> {
 
     /// A finite number, or `default` if absent.
     pub fn float(&self, key: &str, default: f32) -> Result<f32, BuildError> {
-        let Some(found) = self.key(key) else { return Ok(default) };
-        match self.metadata.f64(&found).map(|number| number as f32).filter(|n| n.is_finite()) {
+        let Some(found) = self.key(key) else {
+            return Ok(default);
+        };
+        match self
+            .metadata
+            .f64(&found)
+            .map(|number| number as f32)
+            .filter(|n| n.is_finite())
+        {
             Some(number) => Ok(number),
             None => Err(self.bad(&found, "a finite number")),
         }
@@ -46,14 +60,23 @@ impl<'a> Hyper<'a> {
 
     /// A truth value, or `default` if absent.
     pub fn flag(&self, key: &str, default: bool) -> Result<bool, BuildError> {
-        let Some(found) = self.key(key) else { return Ok(default) };
-        self.metadata.bool(&found).ok_or_else(|| self.bad(&found, "true or false"))
+        let Some(found) = self.key(key) else {
+            return Ok(default);
+        };
+        self.metadata
+            .bool(&found)
+            .ok_or_else(|| self.bad(&found, "true or false"))
     }
 
     /// A string, if present.
     pub fn text(&self, key: &str) -> Result<Option<&'a str>, BuildError> {
-        let Some(found) = self.key(key) else { return Ok(None) };
-        self.metadata.str(&found).map(Some).ok_or_else(|| self.bad(&found, "a string"))
+        let Some(found) = self.key(key) else {
+            return Ok(None);
+        };
+        self.metadata
+            .str(&found)
+            .map(Some)
+            .ok_or_else(|| self.bad(&found, "a string"))
     }
 
     /// `architectures[0]` of a Hugging Face folder: tells which head was trained.
@@ -84,7 +107,11 @@ impl<'a> Hyper<'a> {
             }
             None => "nothing".to_string(),
         };
-        BuildError::Invalid { key: found.to_string(), found: value, expected: expected.to_string() }
+        BuildError::Invalid {
+            key: found.to_string(),
+            found: value,
+            expected: expected.to_string(),
+        }
     }
 
     /// The key under which the files hold `key`, if they do.

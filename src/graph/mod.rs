@@ -214,9 +214,19 @@ pub enum Op {
     /// Row `index(row)` of a table → `[rows, columns]`.
     Embed { table: Matrix, index: Index },
     /// x Wᵀ + b.
-    MatMul { x: Value, weight: Matrix, bias: Option<Vector> },
+    MatMul {
+        x: Value,
+        weight: Matrix,
+        bias: Option<Vector>,
+    },
     /// Normalisation of each row.
-    Norm { x: Value, kind: NormKind, weight: Vector, bias: Option<Vector>, eps: f32 },
+    Norm {
+        x: Value,
+        kind: NormKind,
+        weight: Vector,
+        bias: Option<Vector>,
+        eps: f32,
+    },
     /// a + b.
     Add { a: Value, b: Value },
     /// a ⊙ b.
@@ -228,19 +238,47 @@ pub enum Op {
     /// Columns `offset..offset + width` of x: a view, never a copy.
     Slice { x: Value, offset: usize },
     /// softmax(scale · q kᵀ + bias) v; `k`, `v` are absent for cross-attention.
-    Attention { q: Value, kv: Option<(Value, Value)>, attention: Attention },
+    Attention {
+        q: Value,
+        kv: Option<(Value, Value)>,
+        attention: Attention,
+    },
     /// Keeps an encoder's projected keys and values for a decoder's cross-attention.
     StoreCross { k: Value, v: Value, state: StateId },
     /// Depthwise causal convolution, weight `[channels, width]`.
-    Conv { x: Value, weight: Vector, bias: Option<Vector>, state: StateId },
+    Conv {
+        x: Value,
+        weight: Vector,
+        bias: Option<Vector>,
+        state: StateId,
+    },
     /// hₜ = exp(Δₜ A) hₜ₋₁ + Δₜ Bₜ xₜ; yₜ = Cₜ hₜ + D xₜ (Gu & Dao 2023, eq. 2).
-    Scan { x: Value, dt: Value, b: Value, c: Value, a: Vector, d: Vector, state: StateId },
+    Scan {
+        x: Value,
+        dt: Value,
+        b: Value,
+        c: Value,
+        a: Vector,
+        d: Vector,
+        state: StateId,
+    },
     /// q·Σk⊗v / (q·Σk + eps), summed over the past; q and k have been through a feature map.
-    LinearAttention { q: Value, k: Value, v: Value, heads: usize, eps: f32, state: StateId },
+    LinearAttention {
+        q: Value,
+        k: Value,
+        v: Value,
+        heads: usize,
+        eps: f32,
+        state: StateId,
+    },
     /// Top-k of softmax(logits), renormalised → `[rows, 2k]`: k weights, then k expert numbers.
     Route { logits: Value, top_k: usize },
     /// Slot s of a row: x W[expert s]ᵀ → `[rows, k · out]`; `x` is `[rows, in]` or `[rows, k · in]`.
-    ExpertMatMul { x: Value, route: Value, experts: Matrix },
+    ExpertMatMul {
+        x: Value,
+        route: Value,
+        experts: Matrix,
+    },
     /// Σ over slots of weight · x → `[rows, out]`.
     ExpertSum { x: Value, route: Value },
     /// Rows that are asked for (`Selected`), or the first of each sequence (`Sequence`).
@@ -254,7 +292,12 @@ pub enum Op {
     /// cos and sin of every row's position: `[rows, dims]`, first cosines.
     RopeTable { rope: Rope },
     /// Every head of x rotated by a table.
-    Rotate { x: Value, table: Value, head_dim: usize, pairing: Pairing },
+    Rotate {
+        x: Value,
+        table: Value,
+        head_dim: usize,
+        pairing: Pairing,
+    },
     /// Appends keys and values to their sequences' histories.
     StoreKv { k: Value, v: Value, state: StateId },
 }
@@ -295,7 +338,11 @@ pub struct Graph {
 impl Graph {
     /// An empty graph.
     pub fn new(role: Role) -> Graph {
-        Graph { role, nodes: Vec::new(), values: Vec::new() }
+        Graph {
+            role,
+            nodes: Vec::new(),
+            values: Vec::new(),
+        }
     }
 
     /// Facts of a value.

@@ -26,7 +26,11 @@ pub struct Name {
 impl Name {
     /// A tensor that is stored as it is used.
     pub const fn plain(from: &'static str, to: &'static str) -> Name {
-        Name { from, to, view: View::Plain }
+        Name {
+            from,
+            to,
+            view: View::Plain,
+        }
     }
 
     /// A tensor stored in another way.
@@ -76,13 +80,22 @@ mod tests {
 
     #[test]
     fn numbers_are_read_and_placed() {
-        let name = Name::plain("model.layers.{i}.experts.{e}.w1.weight", "blk.{i}.gate.weight");
+        let name = Name::plain(
+            "model.layers.{i}.experts.{e}.w1.weight",
+            "blk.{i}.gate.weight",
+        );
         let got = name.apply("model.layers.12.experts.3.w1.weight");
         assert_eq!(got, Some(("blk.12.gate.weight".into(), Some(3))));
-        for wrong in ["model.layers.x.experts.3.w1.weight", "model.layers.1.experts.3.w1.bias"] {
+        for wrong in [
+            "model.layers.x.experts.3.w1.weight",
+            "model.layers.1.experts.3.w1.bias",
+        ] {
             assert_eq!(name.apply(wrong), None);
         }
         assert_eq!(name.apply("model.layers.01.experts.3.w1.weight"), None);
-        assert_eq!(name.apply("model.layers.99999999999.experts.3.w1.weight"), None);
+        assert_eq!(
+            name.apply("model.layers.99999999999.experts.3.w1.weight"),
+            None
+        );
     }
 }

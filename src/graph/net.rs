@@ -5,7 +5,7 @@
 //! `&self`, so that calls nest as formulas do.
 
 use super::{
-    Activation, Attention, Graph, Hyper, Index, Matrix, NormKind, Pointwise, Op, Role, RowSpace,
+    Activation, Attention, Graph, Hyper, Index, Matrix, NormKind, Op, Pointwise, Role, RowSpace,
     StateId, StateKind, Value, ValueInfo, Vector,
 };
 use std::cell::RefCell;
@@ -56,11 +56,19 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BuildError::Missing { key } => write!(f, "hyperparameter {key} is missing"),
-            BuildError::Invalid { key, found, expected } => {
+            BuildError::Invalid {
+                key,
+                found,
+                expected,
+            } => {
                 write!(f, "hyperparameter {key} is {found}, expected {expected}")
             }
             BuildError::NoTensor { name } => write!(f, "tensor {name} is missing"),
-            BuildError::Shape { name, found, expected } => write!(
+            BuildError::Shape {
+                name,
+                found,
+                expected,
+            } => write!(
                 f,
                 "tensor {name} has shape {found:?}, but the hyperparameters imply {expected:?}"
             ),
@@ -199,7 +207,14 @@ impl<'a> Builder<'a> {
     ) -> Result<Matrix, BuildError> {
         self.expect(name, &[stored, columns])?;
         let last = match (order, rows.checked_sub(1)) {
-            (RowOrder::Blocks { block, stride, offset }, Some(last)) if block > 0 => (last / block)
+            (
+                RowOrder::Blocks {
+                    block,
+                    stride,
+                    offset,
+                },
+                Some(last),
+            ) if block > 0 => (last / block)
                 .checked_mul(stride)
                 .and_then(|row| row.checked_add(offset)?.checked_add(last % block)),
             (RowOrder::All, Some(last)) => Some(last),
@@ -230,13 +245,20 @@ impl<'a> Builder<'a> {
     /// A small parameter of these extents; extents of one do not count.
     pub fn vector(&self, name: &str, shape: &[usize]) -> Result<Vector, BuildError> {
         self.expect(name, shape)?;
-        let spec = VectorSpec { name: name.to_string(), len: shape.iter().product() };
+        let spec = VectorSpec {
+            name: name.to_string(),
+            len: shape.iter().product(),
+        };
         let len = spec.len;
         let mut wiring = self.wiring.borrow_mut();
-        let id = *self.vector_ids.borrow_mut().entry(spec.clone()).or_insert_with(|| {
-            wiring.vectors.push(spec);
-            wiring.vectors.len() as u32 - 1
-        });
+        let id = *self
+            .vector_ids
+            .borrow_mut()
+            .entry(spec.clone())
+            .or_insert_with(|| {
+                wiring.vectors.push(spec);
+                wiring.vectors.len() as u32 - 1
+            });
         Ok(Vector { id, len })
     }
 
@@ -246,7 +268,11 @@ impl<'a> Builder<'a> {
         name: &str,
         shape: &[usize],
     ) -> Result<Option<Vector>, BuildError> {
-        if self.has(name) { self.vector(name, shape).map(Some) } else { Ok(None) }
+        if self.has(name) {
+            self.vector(name, shape).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// A new piece of state.
@@ -258,23 +284,36 @@ impl<'a> Builder<'a> {
 
     /// A new graph.
     pub fn graph(&self, role: Role) -> Net<'_, 'a> {
-        Net { builder: self, graph: RefCell::new(Graph::new(role)) }
+        Net {
+            builder: self,
+            graph: RefCell::new(Graph::new(role)),
+        }
     }
 
     fn shape(&self, name: &str) -> Result<&'a [u64], BuildError> {
-        self.catalog.shape(name).ok_or_else(|| BuildError::NoTensor { name: name.to_string() })
+        self.catalog
+            .shape(name)
+            .ok_or_else(|| BuildError::NoTensor {
+                name: name.to_string(),
+            })
     }
 
     fn expect(&self, name: &str, expected: &[usize]) -> Result<(), BuildError> {
         let found = self.shape(name)?;
         let expected: Vec<u64> = expected.iter().map(|&extent| extent as u64).collect();
         let same = |a: &[u64], b: &[u64]| {
-            a.iter().filter(|&&extent| extent != 1).eq(b.iter().filter(|&&extent| extent != 1))
+            a.iter()
+                .filter(|&&extent| extent != 1)
+                .eq(b.iter().filter(|&&extent| extent != 1))
         };
         if same(found, &expected) {
             return Ok(());
         }
-        Err(BuildError::Shape { name: name.to_string(), found: found.to_vec(), expected })
+        Err(BuildError::Shape {
+            name: name.to_string(),
+            found: found.to_vec(),
+            expected,
+        })
     }
 
     fn add_matrix(
@@ -286,13 +325,27 @@ impl<'a> Builder<'a> {
         order: RowOrder,
     ) -> Matrix {
         // The product fits: the shape was found in a file whose byte ranges were checked.
-        let spec = MatrixSpec { name: name.to_string(), rows: rows * stack, columns, order };
+        let spec = MatrixSpec {
+            name: name.to_string(),
+            rows: rows * stack,
+            columns,
+            order,
+        };
         let mut wiring = self.wiring.borrow_mut();
-        let id = *self.matrix_ids.borrow_mut().entry(spec.clone()).or_insert_with(|| {
-            wiring.matrices.push(spec);
-            wiring.matrices.len() as u32 - 1
-        });
-        Matrix { id, rows, columns, stack }
+        let id = *self
+            .matrix_ids
+            .borrow_mut()
+            .entry(spec.clone())
+            .or_insert_with(|| {
+                wiring.matrices.push(spec);
+                wiring.matrices.len() as u32 - 1
+            });
+        Matrix {
+            id,
+            rows,
+            columns,
+            stack,
+        }
     }
 }
 
@@ -306,7 +359,11 @@ pub struct Net<'b, 'a> {
 impl Net<'_, '_> {
     /// Ends the recording: the graph becomes part of the model.
     pub fn finish(self) {
-        self.builder.wiring.borrow_mut().graphs.push(self.graph.into_inner());
+        self.builder
+            .wiring
+            .borrow_mut()
+            .graphs
+            .push(self.graph.into_inner());
     }
 
     /// Elements per row of `x`.
@@ -322,21 +379,37 @@ impl Net<'_, '_> {
 
     /// x Wᵀ + b with `{name}.weight` and, if the files hold one, `{name}.bias`.
     pub fn linear(&self, x: Value, name: &str, out: usize) -> Result<Value, BuildError> {
-        let weight = self.builder.matrix(&format!("{name}.weight"), out, self.width(x))?;
-        let bias = self.builder.optional_vector(&format!("{name}.bias"), &[out])?;
+        let weight = self
+            .builder
+            .matrix(&format!("{name}.weight"), out, self.width(x))?;
+        let bias = self
+            .builder
+            .optional_vector(&format!("{name}.bias"), &[out])?;
         Ok(self.matmul(x, weight, bias))
     }
 
     /// x Wᵀ + b.
     pub fn matmul(&self, x: Value, weight: Matrix, bias: Option<Vector>) -> Value {
-        assert_eq!(self.width(x), weight.columns, "architecture: matmul of unequal widths");
+        assert_eq!(
+            self.width(x),
+            weight.columns,
+            "architecture: matmul of unequal widths"
+        );
         self.push(x, weight.rows, Op::MatMul { x, weight, bias })
     }
 
     /// Root-mean-square normalisation with `{name}.weight`.
     pub fn rms_norm(&self, x: Value, name: &str, eps: f32) -> Result<Value, BuildError> {
-        let weight = self.builder.vector(&format!("{name}.weight"), &[self.width(x)])?;
-        let op = Op::Norm { x, kind: NormKind::Rms, weight, bias: None, eps };
+        let weight = self
+            .builder
+            .vector(&format!("{name}.weight"), &[self.width(x)])?;
+        let op = Op::Norm {
+            x,
+            kind: NormKind::Rms,
+            weight,
+            bias: None,
+            eps,
+        };
         Ok(self.push(x, self.width(x), op))
     }
 
@@ -344,8 +417,20 @@ impl Net<'_, '_> {
     pub fn layer_norm(&self, x: Value, name: &str, eps: f32) -> Result<Value, BuildError> {
         let width = self.width(x);
         let weight = self.builder.vector(&format!("{name}.weight"), &[width])?;
-        let bias = self.builder.optional_vector(&format!("{name}.bias"), &[width])?;
-        Ok(self.push(x, width, Op::Norm { x, kind: NormKind::Layer, weight, bias, eps }))
+        let bias = self
+            .builder
+            .optional_vector(&format!("{name}.bias"), &[width])?;
+        Ok(self.push(
+            x,
+            width,
+            Op::Norm {
+                x,
+                kind: NormKind::Layer,
+                weight,
+                bias,
+                eps,
+            },
+        ))
     }
 
     /// a + b.
@@ -375,62 +460,130 @@ impl Net<'_, '_> {
 
     /// Columns `offset..offset + width` of x.
     pub fn slice(&self, x: Value, offset: usize, width: usize) -> Value {
-        assert!(offset + width <= self.width(x), "architecture: slice past the end");
+        assert!(
+            offset + width <= self.width(x),
+            "architecture: slice past the end"
+        );
         let info = self.graph.borrow().info(x);
-        let info = ValueInfo { width, base: Some((x, offset)), ..info };
+        let info = ValueInfo {
+            width,
+            base: Some((x, offset)),
+            ..info
+        };
         self.graph.borrow_mut().push(Op::Slice { x, offset }, info)
     }
 
     /// Attention; `kv` is absent for cross-attention, whose keys are in state.
     pub fn attention(&self, q: Value, kv: Option<(Value, Value)>, attention: Attention) -> Value {
         let width = attention.heads * attention.head_dim;
-        assert_eq!(self.width(q), width, "architecture: queries of another width");
+        assert_eq!(
+            self.width(q),
+            width,
+            "architecture: queries of another width"
+        );
         for value in kv.iter().flat_map(|&(k, v)| [k, v]) {
             let width = attention.kv_heads * attention.head_dim;
-            assert_eq!(self.width(value), width, "architecture: keys of another width");
+            assert_eq!(
+                self.width(value),
+                width,
+                "architecture: keys of another width"
+            );
         }
         self.push(q, width, Op::Attention { q, kv, attention })
     }
 
     /// Keeps projected keys and values for a decoder.
     pub fn store_cross(&self, k: Value, v: Value, state: StateId) {
-        self.graph.borrow_mut().push_effect(Op::StoreCross { k, v, state });
+        self.graph
+            .borrow_mut()
+            .push_effect(Op::StoreCross { k, v, state });
     }
 
     /// Depthwise causal convolution with `{name}.weight` and, if there, `{name}.bias`.
     pub fn conv(&self, x: Value, name: &str, width: usize) -> Result<Value, BuildError> {
         let channels = self.width(x);
-        let weight = self.builder.vector(&format!("{name}.weight"), &[channels, width])?;
-        let bias = self.builder.optional_vector(&format!("{name}.bias"), &[channels])?;
+        let weight = self
+            .builder
+            .vector(&format!("{name}.weight"), &[channels, width])?;
+        let bias = self
+            .builder
+            .optional_vector(&format!("{name}.bias"), &[channels])?;
         let state = self.builder.state(StateKind::Conv { channels, width });
-        Ok(self.push(x, channels, Op::Conv { x, weight, bias, state }))
+        Ok(self.push(
+            x,
+            channels,
+            Op::Conv {
+                x,
+                weight,
+                bias,
+                state,
+            },
+        ))
     }
 
     /// Selective scan; `[x, dt, b, c]` as in the paper.
     pub fn scan(&self, [x, dt, b, c]: [Value; 4], a: Vector, d: Vector) -> Value {
         let (channels, states) = (self.width(x), self.width(b));
-        assert_eq!(a.len, channels * states, "architecture: scan of unequal widths");
+        assert_eq!(
+            a.len,
+            channels * states,
+            "architecture: scan of unequal widths"
+        );
         let state = self.builder.state(StateKind::Scan { channels, states });
-        self.push(x, channels, Op::Scan { x, dt, b, c, a, d, state })
+        self.push(
+            x,
+            channels,
+            Op::Scan {
+                x,
+                dt,
+                b,
+                c,
+                a,
+                d,
+                state,
+            },
+        )
     }
 
     /// Linear attention over feature maps already applied.
     pub fn linear_attention(&self, [q, k, v]: [Value; 3], heads: usize, eps: f32) -> Value {
         let (key_dim, value_dim) = (self.width(k) / heads, self.width(v) / heads);
-        let state = self.builder.state(StateKind::Outer { heads, key_dim, value_dim });
-        self.push(v, self.width(v), Op::LinearAttention { q, k, v, heads, eps, state })
+        let state = self.builder.state(StateKind::Outer {
+            heads,
+            key_dim,
+            value_dim,
+        });
+        self.push(
+            v,
+            self.width(v),
+            Op::LinearAttention {
+                q,
+                k,
+                v,
+                heads,
+                eps,
+                state,
+            },
+        )
     }
 
     /// Chooses `top_k` experts per row.
     pub fn route(&self, logits: Value, top_k: usize) -> Value {
-        assert!(top_k <= self.width(logits), "architecture: more experts chosen than there are");
+        assert!(
+            top_k <= self.width(logits),
+            "architecture: more experts chosen than there are"
+        );
         self.push(logits, 2 * top_k, Op::Route { logits, top_k })
     }
 
     /// x through each chosen expert's matrix.
     pub fn expert_matmul(&self, x: Value, route: Value, experts: Matrix) -> Value {
         let slots = self.width(route) / 2;
-        self.push(x, slots * experts.rows, Op::ExpertMatMul { x, route, experts })
+        self.push(
+            x,
+            slots * experts.rows,
+            Op::ExpertMatMul { x, route, experts },
+        )
     }
 
     /// The chosen experts' outputs, weighted and summed.
@@ -457,7 +610,11 @@ impl Net<'_, '_> {
     fn pair(&self, a: Value, b: Value) {
         let graph = self.graph.borrow();
         let (a, b) = (graph.info(a), graph.info(b));
-        assert_eq!((a.space, a.width), (b.space, b.width), "architecture: unequal operands");
+        assert_eq!(
+            (a.space, a.width),
+            (b.space, b.width),
+            "architecture: unequal operands"
+        );
     }
 
     fn push(&self, like: Value, width: usize, op: Op) -> Value {
@@ -466,7 +623,12 @@ impl Net<'_, '_> {
     }
 
     fn push_in(&self, space: RowSpace, width: usize, op: Op) -> Value {
-        let info = ValueInfo { space, width, form: Activation::F32, base: None };
+        let info = ValueInfo {
+            space,
+            width,
+            form: Activation::F32,
+            base: None,
+        };
         self.graph.borrow_mut().push(op, info)
     }
 }

@@ -48,7 +48,12 @@ impl Rope {
     pub fn frequency(&self, index: usize, length: u64) -> f32 {
         match &self.frequencies {
             Frequencies::Fixed(fixed) => fixed[index],
-            &Frequencies::Dynamic { base, pairs, factor, trained } => {
+            &Frequencies::Dynamic {
+                base,
+                pairs,
+                factor,
+                trained,
+            } => {
                 let dims = 2.0 * pairs as f64;
                 let (factor, trained) = (f64::from(factor), trained as f64);
                 let over = (length as f64).max(trained);
@@ -60,11 +65,7 @@ impl Rope {
     }
 
     /// Reads `rope.*` hyperparameters for heads of `dims` rotated elements.
-    pub fn read(
-        builder: &Builder<'_>,
-        pairing: Pairing,
-        dims: usize,
-    ) -> Result<Rope, BuildError> {
+    pub fn read(builder: &Builder<'_>, pairing: Pairing, dims: usize) -> Result<Rope, BuildError> {
         let hyper = builder.hyper();
         let dims = match hyper.optional_count("rope.dimension_count")? {
             Some(found) if found > dims || found % 2 != 0 => {
@@ -80,16 +81,19 @@ impl Rope {
         let base = hyper.float("rope.freq_base", 10000.0)?;
         let factor = hyper.float("rope.scaling.factor", 1.0)?;
         if base <= 0.0 || factor <= 0.0 {
-            let key = if base <= 0.0 { "rope.freq_base" } else { "rope.scaling.factor" };
+            let key = if base <= 0.0 {
+                "rope.freq_base"
+            } else {
+                "rope.scaling.factor"
+            };
             return Err(hyper.invalid(key, "a positive number"));
         }
         let pairs = dims / 2;
-        let original = |fallback: &str| match hyper
-            .optional_count("rope.scaling.original_context_length")?
-        {
-            Some(length) => Ok(length),
-            None => hyper.count(fallback),
-        };
+        let original =
+            |fallback: &str| match hyper.optional_count("rope.scaling.original_context_length")? {
+                Some(length) => Ok(length),
+                None => hyper.count(fallback),
+            };
         let mut magnitude = 1.0;
         let base_wide = f64::from(base);
         let kind = hyper.text("rope.scaling.type")?.unwrap_or("none");
@@ -98,7 +102,12 @@ impl Rope {
             "linear" => fixed(pairs, |i| plain(base_wide, dims, i) / factor),
             "dynamic" => {
                 let trained = hyper.count("context_length")?;
-                Frequencies::Dynamic { base, pairs, factor, trained }
+                Frequencies::Dynamic {
+                    base,
+                    pairs,
+                    factor,
+                    trained,
+                }
             }
             "yarn" => {
                 let trained = original("context_length")?;
@@ -128,7 +137,12 @@ impl Rope {
             }
         };
         let divisors = builder.optional_vector("rope_freqs.weight", &[pairs])?;
-        Ok(Rope { pairing, frequencies, divisors, magnitude })
+        Ok(Rope {
+            pairing,
+            frequencies,
+            divisors,
+            magnitude,
+        })
     }
 }
 
@@ -147,7 +161,13 @@ impl Yarn {
     fn read(builder: &Builder<'_>, trained: usize, factor: f32) -> Result<Yarn, BuildError> {
         let hyper = builder.hyper();
         // 0.1 m ln s + 1, the temperature of the paper's equation 22
-        let temperature = |m: f32| if factor <= 1.0 { 1.0 } else { 0.1 * m * factor.ln() + 1.0 };
+        let temperature = |m: f32| {
+            if factor <= 1.0 {
+                1.0
+            } else {
+                0.1 * m * factor.ln() + 1.0
+            }
+        };
         let m = hyper.float("rope.scaling.mscale", 0.0)?;
         let m_all = hyper.float("rope.scaling.mscale_all_dim", 0.0)?;
         let default = if m != 0.0 && m_all != 0.0 {
@@ -166,9 +186,8 @@ impl Yarn {
     }
 
     fn frequency(&self, base: f64, dims: usize, index: usize) -> f32 {
-        let turning = |turns: f64| {
-            dims as f64 * (self.trained / (turns * 2.0 * PI)).ln() / (2.0 * base.ln())
-        };
+        let turning =
+            |turns: f64| dims as f64 * (self.trained / (turns * 2.0 * PI)).ln() / (2.0 * base.ln());
         let (mut low, mut high) = (turning(self.fast), turning(self.slow));
         if self.truncate {
             (low, high) = (low.floor(), high.ceil());

@@ -68,6 +68,8 @@ pub enum Pointwise {
     Softplus,
     /// exp(x)
     Exp,
+    /// elu(x) + 1: x + 1 above 0, exp(x) below (linear attention's feature map)
+    EluPlusOne,
 }
 
 impl Pointwise {
@@ -81,6 +83,7 @@ impl Pointwise {
         Pointwise::Sigmoid,
         Pointwise::Softplus,
         Pointwise::Exp,
+        Pointwise::EluPlusOne,
     ];
 }
 

@@ -103,7 +103,10 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let table = |name: &str| model.matrix(name, model.rows(name)?, width);
     let mut x = net.embed(table("token_embd.weight")?, Index::Token);
     x = net.add(x, net.embed(table("token_types.weight")?, Index::TokenType));
-    x = net.add(x, net.embed(table("position_embd.weight")?, Index::Position));
+    x = net.add(
+        x,
+        net.embed(table("position_embd.weight")?, Index::Position),
+    );
     x = net.layer_norm(x, "token_embd_norm", eps)?;
     for i in 0..hyper.count("block_count")? {
         let layer = format!("blk.{i}");
@@ -139,7 +142,10 @@ fn heads_of(
 ) -> Result<(), BuildError> {
     let width = net.width(x);
     let pooled = || -> Result<Value, BuildError> {
-        Ok(net.apply(net.linear(net.first_rows(x), "pooler", width)?, Pointwise::Tanh))
+        Ok(net.apply(
+            net.linear(net.first_rows(x), "pooler", width)?,
+            Pointwise::Tanh,
+        ))
     };
     let classifier = |x| net.linear(x, "classifier", model.rows("classifier.weight")?);
     match model.hyper().class().unwrap_or("BertModel") {
@@ -148,9 +154,16 @@ fn heads_of(
             let h = net.layer_norm(h, "mlm_norm", eps)?;
             let vocabulary = model.rows("token_embd.weight")?;
             let tied = !model.has("output.weight");
-            let head = if tied { "token_embd.weight" } else { "output.weight" };
+            let head = if tied {
+                "token_embd.weight"
+            } else {
+                "output.weight"
+            };
             let bias = model.optional_vector("output.bias", &[vocabulary])?;
-            net.emit(net.matmul(h, model.matrix(head, vocabulary, width)?, bias), "logits");
+            net.emit(
+                net.matmul(h, model.matrix(head, vocabulary, width)?, bias),
+                "logits",
+            );
         }
         "BertForSequenceClassification" => net.emit(classifier(pooled()?)?, "logits"),
         "BertForTokenClassification" => net.emit(classifier(x)?, "logits"),

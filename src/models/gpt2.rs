@@ -48,7 +48,10 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ("attention.layer_norm_epsilon", "layer_norm_epsilon"),
         ("hidden_act", "activation_function"),
         ("scale_attn_weights", "scale_attn_weights"),
-        ("scale_attn_by_inverse_layer_idx", "scale_attn_by_inverse_layer_idx"),
+        (
+            "scale_attn_by_inverse_layer_idx",
+            "scale_attn_by_inverse_layer_idx",
+        ),
     ],
     names: names!("transformer.", ""),
     build,
@@ -58,7 +61,9 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let hyper = model.hyper();
     let width = hyper.count("embedding_length")?;
-    let hidden = hyper.optional_count("feed_forward_length")?.unwrap_or(4 * width);
+    let hidden = hyper
+        .optional_count("feed_forward_length")?
+        .unwrap_or(4 * width);
     let heads = hyper.count("attention.head_count")?;
     if width % heads != 0 {
         return Err(hyper.invalid("attention.head_count", "a divisor of the width"));
@@ -83,14 +88,21 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let tokens = model.matrix("token_embd.weight", vocabulary, width)?;
     let mut x = net.add(
         net.embed(tokens, Index::Token),
-        net.embed(model.matrix("position_embd.weight", positions, width)?, Index::Position),
+        net.embed(
+            model.matrix("position_embd.weight", positions, width)?,
+            Index::Position,
+        ),
     );
     for i in 0..hyper.count("block_count")? {
         let layer = format!("blk.{i}");
         let h = net.layer_norm(x, &format!("{layer}.attn_norm"), eps)?;
         let qkv = net.linear(h, &format!("{layer}.attn_qkv"), 3 * width)?;
         let [q, k, v] = [0, 1, 2].map(|part| net.slice(qkv, part * width, width));
-        let mut scale = if scaled { 1.0 / (head_dim as f32).sqrt() } else { 1.0 };
+        let mut scale = if scaled {
+            1.0 / (head_dim as f32).sqrt()
+        } else {
+            1.0
+        };
         if by_layer {
             scale /= (i + 1) as f32;
         }
@@ -101,7 +113,10 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
             scale,
             mask: Mask::Causal { window: None },
             position: PositionScheme::None,
-            keys: Keys::History(model.state(StateKind::Kv { kv_heads: heads, head_dim })),
+            keys: Keys::History(model.state(StateKind::Kv {
+                kv_heads: heads,
+                head_dim,
+            })),
         };
         let a = net.attention(q, Some((k, v)), attention);
         x = net.add(x, net.linear(a, &format!("{layer}.attn_output"), width)?);
@@ -109,8 +124,15 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, mlp(&net, h, &layer, hidden, function)?);
     }
     let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
-    let head = if model.has("output.weight") { "output.weight" } else { "token_embd.weight" };
-    net.emit(net.matmul(x, model.matrix(head, vocabulary, width)?, None), "logits");
+    let head = if model.has("output.weight") {
+        "output.weight"
+    } else {
+        "token_embd.weight"
+    };
+    net.emit(
+        net.matmul(x, model.matrix(head, vocabulary, width)?, None),
+        "logits",
+    );
     net.finish();
     Ok(())
 }

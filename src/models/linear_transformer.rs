@@ -69,8 +69,14 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let net = model.graph(Role::Decode);
     let vocabulary = model.rows("token_embd.weight")?;
     let mut x = net.add(
-        net.embed(model.matrix("token_embd.weight", vocabulary, width)?, Index::Token),
-        net.embed(model.matrix("position_embd.weight", positions, width)?, Index::Position),
+        net.embed(
+            model.matrix("token_embd.weight", vocabulary, width)?,
+            Index::Token,
+        ),
+        net.embed(
+            model.matrix("position_embd.weight", positions, width)?,
+            Index::Position,
+        ),
     );
     for i in 0..hyper.count("block_count")? {
         let layer = format!("blk.{i}");

@@ -18,22 +18,67 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         Name::plain("model.embed_tokens.weight", "token_embd.weight"),
         Name::plain("model.norm.weight", "output_norm.weight"),
         Name::plain("lm_head.weight", "output.weight"),
-        Name::plain("model.layers.{i}.input_layernorm.weight", "blk.{i}.attn_norm.weight"),
-        Name::plain("model.layers.{i}.self_attn.q_proj.weight", "blk.{i}.attn_q.weight"),
-        Name::plain("model.layers.{i}.self_attn.k_proj.weight", "blk.{i}.attn_k.weight"),
-        Name::plain("model.layers.{i}.self_attn.v_proj.weight", "blk.{i}.attn_v.weight"),
-        Name::plain("model.layers.{i}.self_attn.o_proj.weight", "blk.{i}.attn_output.weight"),
-        Name::plain("model.layers.{i}.self_attn.q_proj.bias", "blk.{i}.attn_q.bias"),
-        Name::plain("model.layers.{i}.self_attn.k_proj.bias", "blk.{i}.attn_k.bias"),
-        Name::plain("model.layers.{i}.self_attn.v_proj.bias", "blk.{i}.attn_v.bias"),
-        Name::plain("model.layers.{i}.self_attn.o_proj.bias", "blk.{i}.attn_output.bias"),
-        Name::plain("model.layers.{i}.post_attention_layernorm.weight", "blk.{i}.ffn_norm.weight"),
-        Name::plain("model.layers.{i}.mlp.gate_proj.weight", "blk.{i}.ffn_gate.weight"),
-        Name::plain("model.layers.{i}.mlp.up_proj.weight", "blk.{i}.ffn_up.weight"),
-        Name::plain("model.layers.{i}.mlp.down_proj.weight", "blk.{i}.ffn_down.weight"),
-        Name::plain("model.layers.{i}.mlp.gate_proj.bias", "blk.{i}.ffn_gate.bias"),
+        Name::plain(
+            "model.layers.{i}.input_layernorm.weight",
+            "blk.{i}.attn_norm.weight",
+        ),
+        Name::plain(
+            "model.layers.{i}.self_attn.q_proj.weight",
+            "blk.{i}.attn_q.weight",
+        ),
+        Name::plain(
+            "model.layers.{i}.self_attn.k_proj.weight",
+            "blk.{i}.attn_k.weight",
+        ),
+        Name::plain(
+            "model.layers.{i}.self_attn.v_proj.weight",
+            "blk.{i}.attn_v.weight",
+        ),
+        Name::plain(
+            "model.layers.{i}.self_attn.o_proj.weight",
+            "blk.{i}.attn_output.weight",
+        ),
+        Name::plain(
+            "model.layers.{i}.self_attn.q_proj.bias",
+            "blk.{i}.attn_q.bias",
+        ),
+        Name::plain(
+            "model.layers.{i}.self_attn.k_proj.bias",
+            "blk.{i}.attn_k.bias",
+        ),
+        Name::plain(
+            "model.layers.{i}.self_attn.v_proj.bias",
+            "blk.{i}.attn_v.bias",
+        ),
+        Name::plain(
+            "model.layers.{i}.self_attn.o_proj.bias",
+            "blk.{i}.attn_output.bias",
+        ),
+        Name::plain(
+            "model.layers.{i}.post_attention_layernorm.weight",
+            "blk.{i}.ffn_norm.weight",
+        ),
+        Name::plain(
+            "model.layers.{i}.mlp.gate_proj.weight",
+            "blk.{i}.ffn_gate.weight",
+        ),
+        Name::plain(
+            "model.layers.{i}.mlp.up_proj.weight",
+            "blk.{i}.ffn_up.weight",
+        ),
+        Name::plain(
+            "model.layers.{i}.mlp.down_proj.weight",
+            "blk.{i}.ffn_down.weight",
+        ),
+        Name::plain(
+            "model.layers.{i}.mlp.gate_proj.bias",
+            "blk.{i}.ffn_gate.bias",
+        ),
         Name::plain("model.layers.{i}.mlp.up_proj.bias", "blk.{i}.ffn_up.bias"),
-        Name::plain("model.layers.{i}.mlp.down_proj.bias", "blk.{i}.ffn_down.bias"),
+        Name::plain(
+            "model.layers.{i}.mlp.down_proj.bias",
+            "blk.{i}.ffn_down.bias",
+        ),
     ],
     build,
 };
@@ -58,10 +103,19 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("rope.scaling.type", "rope_parameters.rope_type"),
     ("rope.scaling.factor", "rope_scaling.factor"),
     ("rope.scaling.factor", "rope_parameters.factor"),
-    ("rope.scaling.original_context_length", "rope_scaling.original_max_position_embeddings"),
-    ("rope.scaling.original_context_length", "rope_parameters.original_max_position_embeddings"),
+    (
+        "rope.scaling.original_context_length",
+        "rope_scaling.original_max_position_embeddings",
+    ),
+    (
+        "rope.scaling.original_context_length",
+        "rope_parameters.original_max_position_embeddings",
+    ),
     ("rope.scaling.attn_factor", "rope_scaling.attention_factor"),
-    ("rope.scaling.attn_factor", "rope_parameters.attention_factor"),
+    (
+        "rope.scaling.attn_factor",
+        "rope_parameters.attention_factor",
+    ),
     ("rope.scaling.yarn_beta_fast", "rope_scaling.beta_fast"),
     ("rope.scaling.yarn_beta_fast", "rope_parameters.beta_fast"),
     ("rope.scaling.yarn_beta_slow", "rope_scaling.beta_slow"),
@@ -69,13 +123,28 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("rope.scaling.mscale", "rope_scaling.mscale"),
     ("rope.scaling.mscale", "rope_parameters.mscale"),
     ("rope.scaling.mscale_all_dim", "rope_scaling.mscale_all_dim"),
-    ("rope.scaling.mscale_all_dim", "rope_parameters.mscale_all_dim"),
+    (
+        "rope.scaling.mscale_all_dim",
+        "rope_parameters.mscale_all_dim",
+    ),
     ("rope.scaling.truncate", "rope_scaling.truncate"),
     ("rope.scaling.truncate", "rope_parameters.truncate"),
-    ("rope.scaling.low_freq_factor", "rope_scaling.low_freq_factor"),
-    ("rope.scaling.low_freq_factor", "rope_parameters.low_freq_factor"),
-    ("rope.scaling.high_freq_factor", "rope_scaling.high_freq_factor"),
-    ("rope.scaling.high_freq_factor", "rope_parameters.high_freq_factor"),
+    (
+        "rope.scaling.low_freq_factor",
+        "rope_scaling.low_freq_factor",
+    ),
+    (
+        "rope.scaling.low_freq_factor",
+        "rope_parameters.low_freq_factor",
+    ),
+    (
+        "rope.scaling.high_freq_factor",
+        "rope_scaling.high_freq_factor",
+    ),
+    (
+        "rope.scaling.high_freq_factor",
+        "rope_parameters.high_freq_factor",
+    ),
 ];
 
 /// x ← x + Attention(RMS(x)); x ← x + FFN(RMS(x)), where FFN is gated, or a mixture of gated
@@ -95,7 +164,10 @@ pub(super) fn build(model: &Builder<'_>) -> Result<(), BuildError> {
 
     let net = model.graph(Role::Decode);
     let vocabulary = model.rows("token_embd.weight")?;
-    let mut x = net.embed(model.matrix("token_embd.weight", vocabulary, width)?, Index::Token);
+    let mut x = net.embed(
+        model.matrix("token_embd.weight", vocabulary, width)?,
+        Index::Token,
+    );
     for i in 0..hyper.count("block_count")? {
         let layer = format!("blk.{i}");
         let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
@@ -105,7 +177,14 @@ pub(super) fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         let k = net.linear(h, &format!("{layer}.attn_k"), kv_width)?;
         let v = net.linear(h, &format!("{layer}.attn_v"), kv_width)?;
         let keys = Keys::History(model.state(StateKind::Kv { kv_heads, head_dim }));
-        let a = net.attention(q, Some((k, v)), Attention { keys, ..attention.clone() });
+        let a = net.attention(
+            q,
+            Some((k, v)),
+            Attention {
+                keys,
+                ..attention.clone()
+            },
+        );
         x = net.add(x, net.linear(a, &format!("{layer}.attn_output"), width)?);
 
         let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), eps)?;
@@ -122,9 +201,16 @@ pub(super) fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, f);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    let head = if model.has("output.weight") { "output.weight" } else { "token_embd.weight" };
+    let head = if model.has("output.weight") {
+        "output.weight"
+    } else {
+        "token_embd.weight"
+    };
     let bias = model.optional_vector("output.bias", &[vocabulary])?;
-    net.emit(net.matmul(x, model.matrix(head, vocabulary, width)?, bias), "logits");
+    net.emit(
+        net.matmul(x, model.matrix(head, vocabulary, width)?, bias),
+        "logits",
+    );
     net.finish();
     Ok(())
 }
@@ -133,7 +219,9 @@ pub(super) fn build(model: &Builder<'_>) -> Result<(), BuildError> {
 fn attention_of(model: &Builder<'_>, width: usize) -> Result<Attention, BuildError> {
     let hyper = model.hyper();
     let heads = hyper.count("attention.head_count")?;
-    let kv_heads = hyper.optional_count("attention.head_count_kv")?.unwrap_or(heads);
+    let kv_heads = hyper
+        .optional_count("attention.head_count_kv")?
+        .unwrap_or(heads);
     if heads % kv_heads != 0 {
         return Err(hyper.invalid("attention.head_count_kv", "a divisor of the head count"));
     }
@@ -147,7 +235,9 @@ fn attention_of(model: &Builder<'_>, width: usize) -> Result<Attention, BuildErr
         Container::Gguf => Pairing::Interleaved,
         Container::HuggingFace => Pairing::Halves,
     };
-    let window = hyper.optional_count("attention.sliding_window")?.map(|window| window as u64);
+    let window = hyper
+        .optional_count("attention.sliding_window")?
+        .map(|window| window as u64);
     Ok(Attention {
         heads,
         kv_heads,

@@ -23,18 +23,52 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         Name::plain("backbone.embedding.weight", "token_embd.weight"),
         Name::plain("backbone.norm_f.weight", "output_norm.weight"),
         Name::plain("lm_head.weight", "output.weight"),
-        Name::plain("backbone.layers.{i}.norm.weight", "blk.{i}.attn_norm.weight"),
-        Name::plain("backbone.layers.{i}.mixer.in_proj.weight", "blk.{i}.ssm_in.weight"),
-        Name::plain("backbone.layers.{i}.mixer.in_proj.bias", "blk.{i}.ssm_in.bias"),
-        Name::plain("backbone.layers.{i}.mixer.conv1d.weight", "blk.{i}.ssm_conv1d.weight"),
-        Name::plain("backbone.layers.{i}.mixer.conv1d.bias", "blk.{i}.ssm_conv1d.bias"),
-        Name::plain("backbone.layers.{i}.mixer.x_proj.weight", "blk.{i}.ssm_x.weight"),
-        Name::plain("backbone.layers.{i}.mixer.dt_proj.weight", "blk.{i}.ssm_dt.weight"),
-        Name::plain("backbone.layers.{i}.mixer.dt_proj.bias", "blk.{i}.ssm_dt.bias"),
-        Name::viewed("backbone.layers.{i}.mixer.A_log", "blk.{i}.ssm_a", View::NegativeExp),
+        Name::plain(
+            "backbone.layers.{i}.norm.weight",
+            "blk.{i}.attn_norm.weight",
+        ),
+        Name::plain(
+            "backbone.layers.{i}.mixer.in_proj.weight",
+            "blk.{i}.ssm_in.weight",
+        ),
+        Name::plain(
+            "backbone.layers.{i}.mixer.in_proj.bias",
+            "blk.{i}.ssm_in.bias",
+        ),
+        Name::plain(
+            "backbone.layers.{i}.mixer.conv1d.weight",
+            "blk.{i}.ssm_conv1d.weight",
+        ),
+        Name::plain(
+            "backbone.layers.{i}.mixer.conv1d.bias",
+            "blk.{i}.ssm_conv1d.bias",
+        ),
+        Name::plain(
+            "backbone.layers.{i}.mixer.x_proj.weight",
+            "blk.{i}.ssm_x.weight",
+        ),
+        Name::plain(
+            "backbone.layers.{i}.mixer.dt_proj.weight",
+            "blk.{i}.ssm_dt.weight",
+        ),
+        Name::plain(
+            "backbone.layers.{i}.mixer.dt_proj.bias",
+            "blk.{i}.ssm_dt.bias",
+        ),
+        Name::viewed(
+            "backbone.layers.{i}.mixer.A_log",
+            "blk.{i}.ssm_a",
+            View::NegativeExp,
+        ),
         Name::plain("backbone.layers.{i}.mixer.D", "blk.{i}.ssm_d"),
-        Name::plain("backbone.layers.{i}.mixer.out_proj.weight", "blk.{i}.ssm_out.weight"),
-        Name::plain("backbone.layers.{i}.mixer.out_proj.bias", "blk.{i}.ssm_out.bias"),
+        Name::plain(
+            "backbone.layers.{i}.mixer.out_proj.weight",
+            "blk.{i}.ssm_out.weight",
+        ),
+        Name::plain(
+            "backbone.layers.{i}.mixer.out_proj.bias",
+            "blk.{i}.ssm_out.bias",
+        ),
     ],
     build,
 };
@@ -48,13 +82,19 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let taps = hyper.count("ssm.conv_kernel")?;
     let rank = hyper.count("ssm.time_step_rank")?;
     let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-5)?;
-    if !matches!(hyper.text("hidden_act")?.unwrap_or("silu"), "silu" | "swish") {
+    if !matches!(
+        hyper.text("hidden_act")?.unwrap_or("silu"),
+        "silu" | "swish"
+    ) {
         return Err(hyper.invalid("hidden_act", "silu"));
     }
 
     let net = model.graph(Role::Decode);
     let vocabulary = model.rows("token_embd.weight")?;
-    let mut x = net.embed(model.matrix("token_embd.weight", vocabulary, width)?, Index::Token);
+    let mut x = net.embed(
+        model.matrix("token_embd.weight", vocabulary, width)?,
+        Index::Token,
+    );
     for i in 0..hyper.count("block_count")? {
         let layer = format!("blk.{i}");
         let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
@@ -68,7 +108,10 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         let dt = net.slice(selected, 0, rank);
         let b = net.slice(selected, rank, states);
         let c = net.slice(selected, rank + states, states);
-        let dt = net.apply(net.linear(dt, &format!("{layer}.ssm_dt"), inner)?, Pointwise::Softplus);
+        let dt = net.apply(
+            net.linear(dt, &format!("{layer}.ssm_dt"), inner)?,
+            Pointwise::Softplus,
+        );
 
         let a = model.vector(&format!("{layer}.ssm_a"), &[inner, states])?;
         let d = model.vector(&format!("{layer}.ssm_d"), &[inner])?;
@@ -77,8 +120,15 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, net.linear(y, &format!("{layer}.ssm_out"), width)?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    let head = if model.has("output.weight") { "output.weight" } else { "token_embd.weight" };
-    net.emit(net.matmul(x, model.matrix(head, vocabulary, width)?, None), "logits");
+    let head = if model.has("output.weight") {
+        "output.weight"
+    } else {
+        "token_embd.weight"
+    };
+    net.emit(
+        net.matmul(x, model.matrix(head, vocabulary, width)?, None),
+        "logits",
+    );
     net.finish();
     Ok(())
 }

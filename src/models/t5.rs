@@ -4,7 +4,7 @@
 use super::{Architecture, Family};
 use crate::graph::blocks::{gated_mlp, mlp};
 use crate::graph::{
-    Attention, BuildError, Buckets, Builder, Index, Keys, Mask, Name, Net, Pointwise,
+    Attention, Buckets, BuildError, Builder, Index, Keys, Mask, Name, Net, Pointwise,
     PositionScheme, Role, StateId, StateKind, Value,
 };
 
@@ -22,8 +22,14 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ("context_length", "n_positions"),
         ("attention.head_count", "num_heads"),
         ("attention.key_length", "d_kv"),
-        ("attention.relative_buckets_count", "relative_attention_num_buckets"),
-        ("attention.relative_max_distance", "relative_attention_max_distance"),
+        (
+            "attention.relative_buckets_count",
+            "relative_attention_num_buckets",
+        ),
+        (
+            "attention.relative_max_distance",
+            "relative_attention_max_distance",
+        ),
         ("attention.layer_norm_rms_epsilon", "layer_norm_epsilon"),
         ("decoder_start_token_id", "decoder_start_token_id"),
         ("tie_word_embeddings", "tie_word_embeddings"),
@@ -33,39 +39,114 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         Name::plain("lm_head.weight", "output.weight"),
         Name::plain("encoder.final_layer_norm.weight", "enc.output_norm.weight"),
         Name::plain("decoder.final_layer_norm.weight", "dec.output_norm.weight"),
-        Name::plain("encoder.block.{i}.layer.0.layer_norm.weight", "enc.blk.{i}.attn_norm.weight"),
-        Name::plain("encoder.block.{i}.layer.0.SelfAttention.q.weight", "enc.blk.{i}.attn_q.weight"),
-        Name::plain("encoder.block.{i}.layer.0.SelfAttention.k.weight", "enc.blk.{i}.attn_k.weight"),
-        Name::plain("encoder.block.{i}.layer.0.SelfAttention.v.weight", "enc.blk.{i}.attn_v.weight"),
-        Name::plain("encoder.block.{i}.layer.0.SelfAttention.o.weight", "enc.blk.{i}.attn_o.weight"),
+        Name::plain(
+            "encoder.block.{i}.layer.0.layer_norm.weight",
+            "enc.blk.{i}.attn_norm.weight",
+        ),
+        Name::plain(
+            "encoder.block.{i}.layer.0.SelfAttention.q.weight",
+            "enc.blk.{i}.attn_q.weight",
+        ),
+        Name::plain(
+            "encoder.block.{i}.layer.0.SelfAttention.k.weight",
+            "enc.blk.{i}.attn_k.weight",
+        ),
+        Name::plain(
+            "encoder.block.{i}.layer.0.SelfAttention.v.weight",
+            "enc.blk.{i}.attn_v.weight",
+        ),
+        Name::plain(
+            "encoder.block.{i}.layer.0.SelfAttention.o.weight",
+            "enc.blk.{i}.attn_o.weight",
+        ),
         Name::plain(
             "encoder.block.{i}.layer.0.SelfAttention.relative_attention_bias.weight",
             "enc.blk.{i}.attn_rel_b.weight",
         ),
-        Name::plain("encoder.block.{i}.layer.1.layer_norm.weight", "enc.blk.{i}.ffn_norm.weight"),
-        Name::plain("encoder.block.{i}.layer.1.DenseReluDense.wi.weight", "enc.blk.{i}.ffn_up.weight"),
-        Name::plain("encoder.block.{i}.layer.1.DenseReluDense.wi_0.weight", "enc.blk.{i}.ffn_gate.weight"),
-        Name::plain("encoder.block.{i}.layer.1.DenseReluDense.wi_1.weight", "enc.blk.{i}.ffn_up.weight"),
-        Name::plain("encoder.block.{i}.layer.1.DenseReluDense.wo.weight", "enc.blk.{i}.ffn_down.weight"),
-        Name::plain("decoder.block.{i}.layer.0.layer_norm.weight", "dec.blk.{i}.attn_norm.weight"),
-        Name::plain("decoder.block.{i}.layer.0.SelfAttention.q.weight", "dec.blk.{i}.attn_q.weight"),
-        Name::plain("decoder.block.{i}.layer.0.SelfAttention.k.weight", "dec.blk.{i}.attn_k.weight"),
-        Name::plain("decoder.block.{i}.layer.0.SelfAttention.v.weight", "dec.blk.{i}.attn_v.weight"),
-        Name::plain("decoder.block.{i}.layer.0.SelfAttention.o.weight", "dec.blk.{i}.attn_o.weight"),
+        Name::plain(
+            "encoder.block.{i}.layer.1.layer_norm.weight",
+            "enc.blk.{i}.ffn_norm.weight",
+        ),
+        Name::plain(
+            "encoder.block.{i}.layer.1.DenseReluDense.wi.weight",
+            "enc.blk.{i}.ffn_up.weight",
+        ),
+        Name::plain(
+            "encoder.block.{i}.layer.1.DenseReluDense.wi_0.weight",
+            "enc.blk.{i}.ffn_gate.weight",
+        ),
+        Name::plain(
+            "encoder.block.{i}.layer.1.DenseReluDense.wi_1.weight",
+            "enc.blk.{i}.ffn_up.weight",
+        ),
+        Name::plain(
+            "encoder.block.{i}.layer.1.DenseReluDense.wo.weight",
+            "enc.blk.{i}.ffn_down.weight",
+        ),
+        Name::plain(
+            "decoder.block.{i}.layer.0.layer_norm.weight",
+            "dec.blk.{i}.attn_norm.weight",
+        ),
+        Name::plain(
+            "decoder.block.{i}.layer.0.SelfAttention.q.weight",
+            "dec.blk.{i}.attn_q.weight",
+        ),
+        Name::plain(
+            "decoder.block.{i}.layer.0.SelfAttention.k.weight",
+            "dec.blk.{i}.attn_k.weight",
+        ),
+        Name::plain(
+            "decoder.block.{i}.layer.0.SelfAttention.v.weight",
+            "dec.blk.{i}.attn_v.weight",
+        ),
+        Name::plain(
+            "decoder.block.{i}.layer.0.SelfAttention.o.weight",
+            "dec.blk.{i}.attn_o.weight",
+        ),
         Name::plain(
             "decoder.block.{i}.layer.0.SelfAttention.relative_attention_bias.weight",
             "dec.blk.{i}.attn_rel_b.weight",
         ),
-        Name::plain("decoder.block.{i}.layer.1.layer_norm.weight", "dec.blk.{i}.cross_attn_norm.weight"),
-        Name::plain("decoder.block.{i}.layer.1.EncDecAttention.q.weight", "dec.blk.{i}.cross_attn_q.weight"),
-        Name::plain("decoder.block.{i}.layer.1.EncDecAttention.k.weight", "dec.blk.{i}.cross_attn_k.weight"),
-        Name::plain("decoder.block.{i}.layer.1.EncDecAttention.v.weight", "dec.blk.{i}.cross_attn_v.weight"),
-        Name::plain("decoder.block.{i}.layer.1.EncDecAttention.o.weight", "dec.blk.{i}.cross_attn_o.weight"),
-        Name::plain("decoder.block.{i}.layer.2.layer_norm.weight", "dec.blk.{i}.ffn_norm.weight"),
-        Name::plain("decoder.block.{i}.layer.2.DenseReluDense.wi.weight", "dec.blk.{i}.ffn_up.weight"),
-        Name::plain("decoder.block.{i}.layer.2.DenseReluDense.wi_0.weight", "dec.blk.{i}.ffn_gate.weight"),
-        Name::plain("decoder.block.{i}.layer.2.DenseReluDense.wi_1.weight", "dec.blk.{i}.ffn_up.weight"),
-        Name::plain("decoder.block.{i}.layer.2.DenseReluDense.wo.weight", "dec.blk.{i}.ffn_down.weight"),
+        Name::plain(
+            "decoder.block.{i}.layer.1.layer_norm.weight",
+            "dec.blk.{i}.cross_attn_norm.weight",
+        ),
+        Name::plain(
+            "decoder.block.{i}.layer.1.EncDecAttention.q.weight",
+            "dec.blk.{i}.cross_attn_q.weight",
+        ),
+        Name::plain(
+            "decoder.block.{i}.layer.1.EncDecAttention.k.weight",
+            "dec.blk.{i}.cross_attn_k.weight",
+        ),
+        Name::plain(
+            "decoder.block.{i}.layer.1.EncDecAttention.v.weight",
+            "dec.blk.{i}.cross_attn_v.weight",
+        ),
+        Name::plain(
+            "decoder.block.{i}.layer.1.EncDecAttention.o.weight",
+            "dec.blk.{i}.cross_attn_o.weight",
+        ),
+        Name::plain(
+            "decoder.block.{i}.layer.2.layer_norm.weight",
+            "dec.blk.{i}.ffn_norm.weight",
+        ),
+        Name::plain(
+            "decoder.block.{i}.layer.2.DenseReluDense.wi.weight",
+            "dec.blk.{i}.ffn_up.weight",
+        ),
+        Name::plain(
+            "decoder.block.{i}.layer.2.DenseReluDense.wi_0.weight",
+            "dec.blk.{i}.ffn_gate.weight",
+        ),
+        Name::plain(
+            "decoder.block.{i}.layer.2.DenseReluDense.wi_1.weight",
+            "dec.blk.{i}.ffn_up.weight",
+        ),
+        Name::plain(
+            "decoder.block.{i}.layer.2.DenseReluDense.wo.weight",
+            "dec.blk.{i}.ffn_down.weight",
+        ),
     ],
     build,
 };
@@ -104,8 +185,12 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         hidden: hyper.count("feed_forward_length")?,
         heads: hyper.count("attention.head_count")?,
         head_dim: hyper.count("attention.key_length")?,
-        buckets: hyper.optional_count("attention.relative_buckets_count")?.unwrap_or(32),
-        max_distance: hyper.optional_count("attention.relative_max_distance")?.unwrap_or(128),
+        buckets: hyper
+            .optional_count("attention.relative_buckets_count")?
+            .unwrap_or(32),
+        max_distance: hyper
+            .optional_count("attention.relative_max_distance")?
+            .unwrap_or(128),
         eps: hyper.float("attention.layer_norm_rms_epsilon", 1e-6)?,
         function,
         gated,
@@ -116,7 +201,10 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     }
     // The logarithmic half must begin before the last bucket's distance.
     if config.max_distance <= config.buckets / 2 {
-        return Err(hyper.invalid("attention.relative_max_distance", "more than half the buckets"));
+        return Err(hyper.invalid(
+            "attention.relative_max_distance",
+            "more than half the buckets",
+        ));
     }
     if let Some(context) = hyper.optional_count("context_length")? {
         model.context(context);
@@ -129,18 +217,35 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         return Ok(());
     }
 
-    let decoder_layers = hyper.optional_count("decoder_block_count")?.unwrap_or(layers);
-    let Config { heads, head_dim, .. } = config;
+    let decoder_layers = hyper
+        .optional_count("decoder_block_count")?
+        .unwrap_or(layers);
+    let Config {
+        heads, head_dim, ..
+    } = config;
     let cross: Vec<StateId> = (0..decoder_layers)
-        .map(|_| model.state(StateKind::Cross { kv_heads: heads, head_dim }))
+        .map(|_| {
+            model.state(StateKind::Cross {
+                kv_heads: heads,
+                head_dim,
+            })
+        })
         .collect();
     let net = model.graph(Role::Encode);
     let encoded = encoder(model, &net, &config, layers)?;
     net.emit(encoded, "encoder_last_hidden_state");
     // Every decoder layer's keys and values of the source are projected once, here.
     for (i, &state) in cross.iter().enumerate() {
-        let k = net.linear(encoded, &format!("dec.blk.{i}.cross_attn_k"), heads * head_dim)?;
-        let v = net.linear(encoded, &format!("dec.blk.{i}.cross_attn_v"), heads * head_dim)?;
+        let k = net.linear(
+            encoded,
+            &format!("dec.blk.{i}.cross_attn_k"),
+            heads * head_dim,
+        )?;
+        let v = net.linear(
+            encoded,
+            &format!("dec.blk.{i}.cross_attn_v"),
+            heads * head_dim,
+        )?;
         net.store_cross(k, v, state);
     }
     net.finish();
@@ -171,17 +276,32 @@ fn encoder(
 /// The same with attention to the past, then to the source, in each layer.
 fn decoder(model: &Builder<'_>, config: &Config, cross: &[StateId]) -> Result<(), BuildError> {
     let hyper = model.hyper();
-    let &Config { width, heads, head_dim, eps, .. } = config;
+    let &Config {
+        width,
+        heads,
+        head_dim,
+        eps,
+        ..
+    } = config;
     let net = model.graph(Role::Decode);
     let vocabulary = model.rows("token_embd.weight")?;
-    let mut x = net.embed(model.matrix("token_embd.weight", vocabulary, width)?, Index::Token);
+    let mut x = net.embed(
+        model.matrix("token_embd.weight", vocabulary, width)?,
+        Index::Token,
+    );
     let position = relative_bias(model, config, "dec", false)?;
     for (i, &cross) in cross.iter().enumerate() {
         let layer = format!("dec.blk.{i}");
         let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
-        let keys = Keys::History(model.state(StateKind::Kv { kv_heads: heads, head_dim }));
+        let keys = Keys::History(model.state(StateKind::Kv {
+            kv_heads: heads,
+            head_dim,
+        }));
         let mask = Mask::Causal { window: None };
-        x = net.add(x, self_attention(&net, h, &layer, attention(config, mask, &position, keys))?);
+        x = net.add(
+            x,
+            self_attention(&net, h, &layer, attention(config, mask, &position, keys))?,
+        );
 
         let h = net.rms_norm(x, &format!("{layer}.cross_attn_norm"), eps)?;
         let q = net.linear(h, &format!("{layer}.cross_attn_q"), heads * head_dim)?;
@@ -197,8 +317,15 @@ fn decoder(model: &Builder<'_>, config: &Config, cross: &[StateId]) -> Result<()
     if tied {
         x = net.scale(x, 1.0 / (width as f32).sqrt());
     }
-    let head = if tied { "token_embd.weight" } else { "output.weight" };
-    net.emit(net.matmul(x, model.matrix(head, vocabulary, width)?, None), "logits");
+    let head = if tied {
+        "token_embd.weight"
+    } else {
+        "output.weight"
+    };
+    net.emit(
+        net.matmul(x, model.matrix(head, vocabulary, width)?, None),
+        "logits",
+    );
     net.finish();
     let start = match hyper.optional_count("decoder_start_token_id") {
         // Token 0 is T5's padding and the usual start.
@@ -219,16 +346,39 @@ fn relative_bias(
     half: &str,
     bidirectional: bool,
 ) -> Result<PositionScheme, BuildError> {
-    let &Config { buckets, max_distance, heads, .. } = config;
-    let table = model.vector(&format!("{half}.blk.0.attn_rel_b.weight"), &[buckets, heads])?;
-    Ok(PositionScheme::Buckets(Buckets { table, buckets, max_distance, bidirectional }))
+    let &Config {
+        buckets,
+        max_distance,
+        heads,
+        ..
+    } = config;
+    let table = model.vector(
+        &format!("{half}.blk.0.attn_rel_b.weight"),
+        &[buckets, heads],
+    )?;
+    Ok(PositionScheme::Buckets(Buckets {
+        table,
+        buckets,
+        max_distance,
+        bidirectional,
+    }))
 }
 
 /// T5 does not divide q·k by √d: its initialisation took care of that.
 fn attention(config: &Config, mask: Mask, position: &PositionScheme, keys: Keys) -> Attention {
-    let &Config { heads, head_dim, .. } = config;
+    let &Config {
+        heads, head_dim, ..
+    } = config;
     let position = position.clone();
-    Attention { heads, kv_heads: heads, head_dim, scale: 1.0, mask, position, keys }
+    Attention {
+        heads,
+        kv_heads: heads,
+        head_dim,
+        scale: 1.0,
+        mask,
+        position,
+        keys,
+    }
 }
 
 fn self_attention(

@@ -15,7 +15,10 @@ pub fn check(plan: &Plan) -> Result<(), String> {
     let mut next = 0;
     for (stage_index, stage) in plan.stages.iter().enumerate() {
         if stage.nodes.start != next {
-            return Err(format!("stage {stage_index} starts at node {}", stage.nodes.start));
+            return Err(format!(
+                "stage {stage_index} starts at node {}",
+                stage.nodes.start
+            ));
         }
         next = stage.nodes.end;
         check_phases(plan, stage_index)?;
@@ -24,17 +27,26 @@ pub fn check(plan: &Plan) -> Result<(), String> {
             for input in node.op.inputs() {
                 let input = root(input);
                 if !owners.iter().any(|&(owner, _)| owner == input) {
-                    return Err(format!("node {index} ({}) reads {input:?}, which is gone or not made", node.op.name()));
+                    return Err(format!(
+                        "node {index} ({}) reads {input:?}, which is gone or not made",
+                        node.op.name()
+                    ));
                 }
                 let made_here = made_in(plan, input, stage_index);
                 if node.op.needs_all_rows() && made_here {
-                    return Err(format!("node {index} needs all rows of {input:?}, made in its own stage"));
+                    return Err(format!(
+                        "node {index} needs all rows of {input:?}, made in its own stage"
+                    ));
                 }
                 if !made_here && !plan.place(input).whole {
-                    return Err(format!("{input:?} crosses into stage {stage_index} but is not whole"));
+                    return Err(format!(
+                        "{input:?} crosses into stage {stage_index} but is not whole"
+                    ));
                 }
             }
-            let Some(out) = node.out.filter(|_| !matches!(node.op, Op::Slice { .. })) else { continue };
+            let Some(out) = node.out.filter(|_| !matches!(node.op, Op::Slice { .. })) else {
+                continue;
+            };
             let Some(span) = plan.spans[out.0 as usize] else {
                 return Err(format!("{out:?} has no memory"));
             };
@@ -63,13 +75,22 @@ pub fn check(plan: &Plan) -> Result<(), String> {
             owners.push((out, span));
         }
     }
-    if next == graph.nodes.len() { Ok(()) } else { Err("not every node is in a stage".into()) }
+    if next == graph.nodes.len() {
+        Ok(())
+    } else {
+        Err("not every node is in a stage".into())
+    }
 }
 
 /// Whether `owner`'s bytes must survive the write of `out` by node `index`.
 fn needed(plan: &Plan, owner: Value, stage: usize, index: usize, out: Value) -> bool {
     let graph = &plan.graph;
-    let reads = |node: usize| graph.nodes[node].op.inputs().any(|i| graph.root(i).0 == owner);
+    let reads = |node: usize| {
+        graph.nodes[node]
+            .op
+            .inputs()
+            .any(|i| graph.root(i).0 == owner)
+    };
     // Later nodes read it.
     if (index + 1..graph.nodes.len()).any(reads) {
         return true;
@@ -77,7 +98,9 @@ fn needed(plan: &Plan, owner: Value, stage: usize, index: usize, out: Value) -> 
     // This node reads it: fine only element by element, in the same layout.
     let op = &graph.nodes[index].op;
     if reads(index) {
-        let element_wise = op.inputs().all(|i| graph.root(i).0 != owner || op.may_overwrite(i));
+        let element_wise = op
+            .inputs()
+            .all(|i| graph.root(i).0 != owner || op.may_overwrite(i));
         if !element_wise || plan.place(owner) != plan.place(out) {
             return true;
         }
@@ -99,7 +122,10 @@ fn needed(plan: &Plan, owner: Value, stage: usize, index: usize, out: Value) -> 
 }
 
 fn made_in(plan: &Plan, value: Value, stage: usize) -> bool {
-    plan.stages[stage].nodes.clone().any(|node| plan.graph.nodes[node].out == Some(value))
+    plan.stages[stage]
+        .nodes
+        .clone()
+        .any(|node| plan.graph.nodes[node].out == Some(value))
 }
 
 fn check_phases(plan: &Plan, stage: usize) -> Result<(), String> {
@@ -118,5 +144,9 @@ fn check_phases(plan: &Plan, stage: usize) -> Result<(), String> {
             }
         }
     }
-    if next == stage.nodes.end { Ok(()) } else { Err(format!("phases end at node {next}")) }
+    if next == stage.nodes.end {
+        Ok(())
+    } else {
+        Err(format!("phases end at node {next}"))
+    }
 }

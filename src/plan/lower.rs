@@ -1,7 +1,9 @@
 //! Makes explicit what a graph leaves unsaid: rotations, the writing of keys and values, and
 //! one rounding of activations for all the matrices that want it.
 
-use crate::graph::{Activation, Graph, Keys, Matrix, Node, Op, PositionScheme, Rope, RowSpace, Value, ValueInfo};
+use crate::graph::{
+    Activation, Graph, Keys, Matrix, Node, Op, PositionScheme, Rope, RowSpace, Value, ValueInfo,
+};
 use std::collections::HashMap;
 
 /// The graph with every implied step inserted.
@@ -31,7 +33,10 @@ impl Lowering<'_> {
     fn node(&mut self, node: &Node, activation: &dyn Fn(Matrix) -> Activation) {
         let mut op = node.op.map_inputs(|value| self.values[&value]);
         match &mut op {
-            Op::MatMul { x, weight, .. } | Op::ExpertMatMul { x, experts: weight, .. } => {
+            Op::MatMul { x, weight, .. }
+            | Op::ExpertMatMul {
+                x, experts: weight, ..
+            } => {
                 *x = self.round(*x, activation(*weight));
             }
             Op::Attention { q, kv, attention } => {
@@ -41,9 +46,25 @@ impl Lowering<'_> {
                         let table = self.table(&rope);
                         let pairing = rope.pairing;
                         let head_dim = attention.head_dim;
-                        *q = self.like(*q, Op::Rotate { x: *q, table, head_dim, pairing });
+                        *q = self.like(
+                            *q,
+                            Op::Rotate {
+                                x: *q,
+                                table,
+                                head_dim,
+                                pairing,
+                            },
+                        );
                         if let Some((k, _)) = kv {
-                            *k = self.like(*k, Op::Rotate { x: *k, table, head_dim, pairing });
+                            *k = self.like(
+                                *k,
+                                Op::Rotate {
+                                    x: *k,
+                                    table,
+                                    head_dim,
+                                    pairing,
+                                },
+                            );
                         }
                     }
                     other => attention.position = other,
@@ -75,7 +96,11 @@ impl Lowering<'_> {
         if let Some(&rounded) = self.rounded.get(&(x, to)) {
             return rounded;
         }
-        let info = ValueInfo { form: to, base: None, ..self.to.info(x) };
+        let info = ValueInfo {
+            form: to,
+            base: None,
+            ..self.to.info(x)
+        };
         let rounded = self.to.push(Op::Quantize { x, to }, info);
         self.rounded.insert((x, to), rounded);
         rounded
@@ -87,14 +112,22 @@ impl Lowering<'_> {
             return *table;
         }
         let space: RowSpace = self.to.role.rows();
-        let info = ValueInfo { space, width: rope.dims(), form: Activation::F32, base: None };
+        let info = ValueInfo {
+            space,
+            width: rope.dims(),
+            form: Activation::F32,
+            base: None,
+        };
         let table = self.to.push(Op::RopeTable { rope: rope.clone() }, info);
         self.tables.push((rope.clone(), table));
         table
     }
 
     fn like(&mut self, value: Value, op: Op) -> Value {
-        let info = ValueInfo { base: None, ..self.to.info(value) };
+        let info = ValueInfo {
+            base: None,
+            ..self.to.info(value)
+        };
         self.to.push(op, info)
     }
 }

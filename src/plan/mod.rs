@@ -151,10 +151,26 @@ impl Plan {
         for stage in &mut stages {
             stage.phases = phases(&graph, &spans, stage.nodes.clone());
         }
-        let arena_len = spans.iter().flatten().map(|span| span.start + span.len).max();
-        let buckets = graph.nodes.iter().map(|node| bucket_table(&node.op)).collect();
+        let arena_len = spans
+            .iter()
+            .flatten()
+            .map(|span| span.start + span.len)
+            .max();
+        let buckets = graph
+            .nodes
+            .iter()
+            .map(|node| bucket_table(&node.op))
+            .collect();
         let arena_len = arena_len.unwrap_or(0);
-        let plan = Plan { graph, places, spans, stages, arena_len, capacity, buckets };
+        let plan = Plan {
+            graph,
+            places,
+            spans,
+            stages,
+            arena_len,
+            capacity,
+            buckets,
+        };
         check(&plan).map_err(PlanError::Unsound)?;
         Ok(plan)
     }
@@ -210,8 +226,11 @@ struct Uses {
 impl Uses {
     fn of(graph: &Graph, stages: &[Stage]) -> Uses {
         let values = graph.values.len();
-        let mut uses =
-            Uses { made: vec![None; values], last: vec![None; values], across: vec![false; values] };
+        let mut uses = Uses {
+            made: vec![None; values],
+            last: vec![None; values],
+            across: vec![false; values],
+        };
         for (stage_index, stage) in stages.iter().enumerate() {
             for index in stage.nodes.clone() {
                 let node = &graph.nodes[index];
@@ -286,14 +305,22 @@ pub(crate) fn conflicts(graph: &Graph, spans: &[Option<Span>], a: usize, b: usiz
 /// T5's buckets of relative distance: half for exact small distances, half logarithmic
 /// (Raffel et al. 2020, section 2.1). Entry `d + max_distance` is for distance d = key − query.
 fn bucket_table(op: &Op) -> Box<[u32]> {
-    let Op::Attention { attention, .. } = op else { return Box::default() };
-    let PositionScheme::Buckets(buckets) = &attention.position else { return Box::default() };
+    let Op::Attention { attention, .. } = op else {
+        return Box::default();
+    };
+    let PositionScheme::Buckets(buckets) = &attention.position else {
+        return Box::default();
+    };
     let far = buckets.max_distance as i64;
     (-far..=far)
         .map(|distance| {
             let (count, offset, distance) = if buckets.bidirectional {
                 let half = buckets.buckets / 2;
-                (half, if distance > 0 { half } else { 0 }, distance.unsigned_abs())
+                (
+                    half,
+                    if distance > 0 { half } else { 0 },
+                    distance.unsigned_abs(),
+                )
             } else {
                 (buckets.buckets, 0, (-distance).max(0).unsigned_abs())
             };

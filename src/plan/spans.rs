@@ -24,7 +24,10 @@ pub fn assign(
     let mut placed: Vec<(Span, RangeInclusive<usize>)> = Vec::new();
     let mut spans = vec![None; graph.values.len()];
     for tenant in &tenants {
-        let span = Span { start: best_fit(tenant, &placed)?, len: tenant.len };
+        let span = Span {
+            start: best_fit(tenant, &placed)?,
+            len: tenant.len,
+        };
         let at = placed.partition_point(|(other, _)| other.start <= span.start);
         placed.insert(at, (span, tenant.alive.clone()));
         for &value in &tenant.values {
@@ -43,7 +46,9 @@ fn tenants(
     let mut tenants: Vec<Tenant> = Vec::new();
     let mut tenant_of = vec![usize::MAX; graph.values.len()];
     for node in &graph.nodes {
-        let Some(out) = node.out.filter(|&out| graph.root(out).0 == out) else { continue };
+        let Some(out) = node.out.filter(|&out| graph.root(out).0 == out) else {
+            continue;
+        };
         let index = out.0 as usize;
         let alive = alive(uses, stages, out);
         let len = length(graph, uses, stages, capacity, out, node.op.name())?;
@@ -61,7 +66,11 @@ fn tenants(
             }
             None => {
                 tenant_of[index] = tenants.len();
-                tenants.push(Tenant { values: vec![index], alive, len });
+                tenants.push(Tenant {
+                    values: vec![index],
+                    alive,
+                    len,
+                });
             }
         }
     }
@@ -117,17 +126,18 @@ fn can_inherit(graph: &Graph, uses: &Uses, op: &Op, input: Value, out: Value) ->
 }
 
 /// The start of the smallest gap that holds `tenant` among those alive at the same time.
-fn best_fit(
-    tenant: &Tenant,
-    placed: &[(Span, RangeInclusive<usize>)],
-) -> Result<usize, PlanError> {
+fn best_fit(tenant: &Tenant, placed: &[(Span, RangeInclusive<usize>)]) -> Result<usize, PlanError> {
     let together = |other: &RangeInclusive<usize>| {
         tenant.alive.start() <= other.end() && other.start() <= tenant.alive.end()
     };
     let mut best: Option<(usize, usize)> = None; // (gap, start)
     let mut free = 0usize;
     for (span, _) in placed.iter().filter(|(_, alive)| together(alive)) {
-        if let Some(gap) = span.start.checked_sub(free).filter(|&gap| gap >= tenant.len) {
+        if let Some(gap) = span
+            .start
+            .checked_sub(free)
+            .filter(|&gap| gap >= tenant.len)
+        {
             if best.is_none_or(|(smallest, _)| gap < smallest) {
                 best = Some((gap, free));
             }
@@ -135,8 +145,14 @@ fn best_fit(
         free = free.max(span.start + span.len);
     }
     let start = best.map_or(free, |(_, start)| start);
-    match start.checked_add(tenant.len).filter(|&end| end <= isize::MAX as usize) {
+    match start
+        .checked_add(tenant.len)
+        .filter(|&end| end <= isize::MAX as usize)
+    {
         Some(_) => Ok(start),
-        None => Err(PlanError::TooLarge { step: "arena", rows: 0 }),
+        None => Err(PlanError::TooLarge {
+            step: "arena",
+            rows: 0,
+        }),
     }
 }

@@ -66,7 +66,11 @@ impl Weights {
         sources: Vec<Source>,
         kernels: &Kernels,
     ) -> Result<Weights, LoadError> {
-        let mut weights = Weights { sources, matrices: Vec::new(), vectors: Vec::new() };
+        let mut weights = Weights {
+            sources,
+            matrices: Vec::new(),
+            vectors: Vec::new(),
+        };
         for spec in &wiring.matrices {
             let found = views.find(&spec.name)?;
             let first = found.parts.first().ok_or_else(|| missing(&spec.name))?;
@@ -134,7 +138,10 @@ impl Weights {
 
     /// Bytes that vectors take beside the files.
     pub fn vectors_len(&self) -> usize {
-        self.vectors.iter().map(|vector| size_of_val(&**vector)).sum()
+        self.vectors
+            .iter()
+            .map(|vector| size_of_val(&**vector))
+            .sum()
     }
 
     /// Addresses of `rows`, cut where they are not contiguous in the files. For a transposed
@@ -153,13 +160,21 @@ impl Weights {
             let (start, end) = (next, rows.end);
             let (len, address) = if weight.transposed {
                 let element = weight.dtype.block_len() as usize;
-                (end - start, self.stored(weight, 0, 0).wrapping_add(start * element))
+                (
+                    end - start,
+                    self.stored(weight, 0, 0).wrapping_add(start * element),
+                )
             } else {
                 let (stored, together) = match weight.order {
                     RowOrder::All => (start, end - start),
-                    RowOrder::Blocks { block, stride, offset } => {
-                        (start / block * stride + offset + start % block, block - start % block)
-                    }
+                    RowOrder::Blocks {
+                        block,
+                        stride,
+                        offset,
+                    } => (
+                        start / block * stride + offset + start % block,
+                        block - start % block,
+                    ),
                 };
                 let (part, row) = (stored / weight.part_rows, stored % weight.part_rows);
                 let len = (end - start).min(together).min(weight.part_rows - row);
@@ -177,18 +192,26 @@ impl Weights {
         let found = self.runs(weight, index..index + 1).next();
         if let (Some(decode), Some((_, address))) = (kernels.dequantize(weight.dtype), found) {
             // SAFETY: `runs` yields the address of one whole row of `stride` bytes.
-            decode(unsafe { std::slice::from_raw_parts(address, weight.stride) }, out);
+            decode(
+                unsafe { std::slice::from_raw_parts(address, weight.stride) },
+                out,
+            );
         }
     }
 
     fn stored(&self, weight: &Weight, part: usize, row: usize) -> *const u8 {
         let part = weight.parts[part];
-        self.sources[part.file].bytes()[part.start..].as_ptr().wrapping_add(row * weight.stride)
+        self.sources[part.file].bytes()[part.start..]
+            .as_ptr()
+            .wrapping_add(row * weight.stride)
     }
 
     fn part(&self, info: &TensorInfo) -> Part {
         // The formats crate has checked the range against the file, which is in memory.
-        Part { file: info.file as usize, start: info.range.start as usize }
+        Part {
+            file: info.file as usize,
+            start: info.range.start as usize,
+        }
     }
 
     fn bytes(&self, info: &TensorInfo) -> &[u8] {
@@ -203,6 +226,9 @@ fn missing(name: &str) -> LoadError {
 
 fn no_kernel(name: &str, dtype: DType, transposed: bool) -> LoadError {
     let stored = if transposed { " stored transposed" } else { "" };
-    let what = format!("tensor {name} has type {}{stored}, which cannot be computed with", dtype.name());
+    let what = format!(
+        "tensor {name} has type {}{stored}, which cannot be computed with",
+        dtype.name()
+    );
     LoadError::new(LoadErrorKind::Unsupported, what)
 }

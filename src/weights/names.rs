@@ -30,9 +30,9 @@ impl Views {
         for (name, info) in &manifest.tensors {
             let canonical = match manifest.container {
                 Container::Gguf => Some((name.clone(), None, View::Plain)),
-                Container::HuggingFace => names.iter().find_map(|line| {
-                    line.apply(name).map(|(to, expert)| (to, expert, line.view))
-                }),
+                Container::HuggingFace => names
+                    .iter()
+                    .find_map(|line| line.apply(name).map(|(to, expert)| (to, expert, line.view))),
             };
             match canonical {
                 None => {}
@@ -45,7 +45,11 @@ impl Views {
                     if view == View::Transposed {
                         shape.reverse();
                     }
-                    let found = Found { shape, view, parts: vec![info.clone()] };
+                    let found = Found {
+                        shape,
+                        view,
+                        parts: vec![info.clone()],
+                    };
                     if views.insert(to.clone(), found).is_some() {
                         let what = format!("tensor {to} is there twice, once as {name}");
                         return Err(LoadError::new(LoadErrorKind::Tensor, what));
@@ -57,7 +61,10 @@ impl Views {
             let whole = parts.keys().copied().eq(0..parts.len() as u32);
             let shape = parts.values().next().map(|part| part.shape.clone());
             let Some(shape) = shape.filter(|_| whole) else {
-                let what = format!("tensor {name}: experts are not numbered 0 to {}", parts.len());
+                let what = format!(
+                    "tensor {name}: experts are not numbered 0 to {}",
+                    parts.len()
+                );
                 return Err(LoadError::new(LoadErrorKind::Tensor, what));
             };
             if let Some((expert, part)) = parts.iter().find(|(_, part)| part.shape != shape) {
@@ -68,7 +75,14 @@ impl Views {
                 return Err(LoadError::new(LoadErrorKind::Tensor, what));
             }
             let shape = std::iter::once(parts.len() as u64).chain(shape.0).collect();
-            views.insert(name, Found { shape, view, parts: parts.into_values().collect() });
+            views.insert(
+                name,
+                Found {
+                    shape,
+                    view,
+                    parts: parts.into_values().collect(),
+                },
+            );
         }
         Ok(Views(views))
     }

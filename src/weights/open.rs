@@ -37,7 +37,11 @@ pub struct TokenizerFiles {
 /// Says which file is missing, unreadable or damaged, and how.
 pub fn open(path: &Path) -> Result<Files, LoadError> {
     let facts = std::fs::metadata(path).map_err(|error| io(path, &error))?;
-    if facts.is_dir() { folder(path) } else { file(path) }
+    if facts.is_dir() {
+        folder(path)
+    } else {
+        file(path)
+    }
 }
 
 /// Opens a GGUF file that is part of the program.
@@ -45,11 +49,19 @@ pub fn open_static(bytes: &'static [u8]) -> Result<Files, LoadError> {
     let parsed = gguf::parse(bytes, 0).map_err(|error| format(error))?;
     let manifest = gguf::merge(vec![parsed]).map_err(|error| format(error))?;
     let tokenizer = TokenizerFiles::default();
-    Ok(Files { manifest, sources: vec![Source::Static(bytes)], tokenizer, path: PathBuf::new() })
+    Ok(Files {
+        manifest,
+        sources: vec![Source::Static(bytes)],
+        tokenizer,
+        path: PathBuf::new(),
+    })
 }
 
 fn file(path: &Path) -> Result<Files, LoadError> {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     if name.ends_with(".safetensors") {
         let parent = match path.parent() {
             Some(parent) if parent != Path::new("") => parent,
@@ -75,7 +87,12 @@ fn file(path: &Path) -> Result<Files, LoadError> {
     }
     let manifest = gguf::merge(parsed).map_err(|error| format(error).at(path))?;
     let tokenizer = TokenizerFiles::default();
-    Ok(Files { manifest, sources, tokenizer, path: path.to_path_buf() })
+    Ok(Files {
+        manifest,
+        sources,
+        tokenizer,
+        path: path.to_path_buf(),
+    })
 }
 
 fn folder(folder: &Path) -> Result<Files, LoadError> {
@@ -121,7 +138,12 @@ fn folder(folder: &Path) -> Result<Files, LoadError> {
         metadata,
         tensors,
     };
-    Ok(Files { manifest, sources, tokenizer, path: folder.to_path_buf() })
+    Ok(Files {
+        manifest,
+        sources,
+        tokenizer,
+        path: folder.to_path_buf(),
+    })
 }
 
 /// The weight files of a folder.
@@ -141,7 +163,9 @@ fn shards(folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
         return Ok(vec![only.clone()]);
     }
     let hint = match (found.len(), with_extension(folder, "bin")?.is_empty()) {
-        (0, false) => "only pickled weights (.bin) are here, save them with safe_serialization=True",
+        (0, false) => {
+            "only pickled weights (.bin) are here, save them with safe_serialization=True"
+        }
         (0, true) => "no model.safetensors is here",
         _ => "several safetensors files are here, but no model.safetensors.index.json",
     };
@@ -151,7 +175,10 @@ fn shards(folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
 fn no_config(folder: &Path) -> LoadError {
     let hint = match with_extension(folder, "gguf") {
         Ok(found) if !found.is_empty() => {
-            format!("folder has no config.json, did you mean {}?", found[0].display())
+            format!(
+                "folder has no config.json, did you mean {}?",
+                found[0].display()
+            )
         }
         _ => "folder has no config.json".to_string(),
     };
@@ -173,7 +200,11 @@ fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
 }
 
 fn optional(path: &Path) -> Result<Option<Vec<u8>>, LoadError> {
-    if path.is_file() { read(path).map(Some) } else { Ok(None) }
+    if path.is_file() {
+        read(path).map(Some)
+    } else {
+        Ok(None)
+    }
 }
 
 fn io(path: &Path, error: &std::io::Error) -> LoadError {

@@ -12,6 +12,7 @@ pub(super) fn pointwise(function: Pointwise, x: &mut [f32]) {
         Pointwise::Sigmoid => each(x, sigmoid),
         Pointwise::Softplus => each(x, softplus),
         Pointwise::Exp => each(x, f32::exp),
+        Pointwise::EluPlusOne => each(x, elu_plus_one),
     }
 }
 
@@ -25,6 +26,7 @@ pub(super) fn gated(function: Pointwise, gate: &[f32], up: &[f32], out: &mut [f3
         Pointwise::Sigmoid => each_gated(gate, up, out, sigmoid),
         Pointwise::Softplus => each_gated(gate, up, out, softplus),
         Pointwise::Exp => each_gated(gate, up, out, f32::exp),
+        Pointwise::EluPlusOne => each_gated(gate, up, out, elu_plus_one),
     }
 }
 
@@ -51,6 +53,10 @@ fn sigmoid(x: f32) -> f32 {
 
 fn silu(x: f32) -> f32 {
     x / (1.0 + (-x).exp())
+}
+
+fn elu_plus_one(x: f32) -> f32 {
+    if x > 0.0 { x + 1.0 } else { x.exp() }
 }
 
 fn softplus(x: f32) -> f32 {
