@@ -6,14 +6,18 @@
 
 pub mod arena;
 pub mod error;
+pub mod eval;
 pub mod exec;
+pub mod generate;
 pub mod graph;
 pub mod kernels;
+pub mod knobs;
 pub mod model;
 pub mod models;
 pub mod plan;
 pub mod pool;
 pub mod quant;
+pub mod sample;
 pub mod session;
 pub mod state;
 pub mod weights;

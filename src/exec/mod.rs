@@ -25,6 +25,8 @@ use std::sync::atomic::AtomicBool;
 pub struct Output<'a> {
     /// transformers' name: `logits`, `last_hidden_state` …
     pub name: &'static str,
+    /// Whether there is one per row (`Step`, `Source`, `Selected`) or one per sequence.
+    pub space: RowSpace,
     /// For an output per row: its index in the feed. For one per sequence: the index of the
     /// sequence's first row in the feed.
     pub row: usize,

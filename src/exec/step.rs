@@ -218,7 +218,8 @@ fn effect(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&m
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
             for row in tile.range.clone() {
-                let index = match run.plan.graph.info(*x).space {
+                let space = run.plan.graph.info(*x).space;
+                let index = match space {
                     RowSpace::Step | RowSpace::Source => row,
                     RowSpace::Selected => run.rows.selected[row] as usize,
                     RowSpace::Sequence => run.rows.groups[row].first,
@@ -226,6 +227,7 @@ fn effect(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&m
                 let values = run.row(*x, tile, row);
                 sink(Output {
                     name,
+                    space,
                     row: run.rows.first + index,
                     values,
                 });

@@ -2,9 +2,9 @@
 
 use super::Source;
 use crate::error::{LoadError, LoadErrorKind};
-use rillm_formats::manifest::{Container, Manifest, Metadata};
-use rillm_formats::{gguf, hf_config, safetensors};
-use std::collections::BTreeMap;
+use rillm_formats::manifest::Manifest;
+use rillm_formats::safetensors::Index;
+use rillm_formats::{FormatError, gguf, hf_config, safetensors};
 use std::path::{Path, PathBuf};
 
 /// A model's files, mapped and parsed.
@@ -102,29 +102,24 @@ fn folder(folder: &Path) -> Result<Files, LoadError> {
     }
     let config = read(&config_path)?;
     let config = hf_config::parse(&config).map_err(|error| format(error).at(&config_path))?;
-    let mut metadata = config.metadata;
+    let mut config = config;
     let generation_config = optional(&folder.join("generation_config.json"))?;
     if let Some(bytes) = &generation_config {
         let path = folder.join("generation_config.json");
-        let generation = hf_config::parse_generation(bytes);
-        let generation: Metadata = generation.map_err(|error| format(error).at(&path))?;
-        metadata.0.extend(generation.0);
-    }
-    let mut tensors = BTreeMap::new();
-    let mut sources = Vec::new();
-    for path in shards(folder)? {
-        let source = Source::map(&path).map_err(|error| io(&path, &error))?;
-        let parsed = safetensors::parse(source.bytes(), sources.len() as u32)
+        hf_config::parse_generation(bytes, &mut config.metadata)
             .map_err(|error| format(error).at(&path))?;
-        for (name, info) in parsed.tensors {
-            if tensors.contains_key(&name) {
-                let what = format!("tensor {name} is in more than one shard");
-                return Err(LoadError::new(LoadErrorKind::Tensor, what).at(&path));
-            }
-            tensors.insert(name, info);
-        }
+    }
+    let (paths, index) = shards(folder)?;
+    let mut parsed = Vec::new();
+    let mut sources = Vec::new();
+    for (number, path) in paths.iter().enumerate() {
+        let source = Source::map(path).map_err(|error| io(path, &error))?;
+        let shard = safetensors::parse(source.bytes(), number as u32);
+        parsed.push(shard.map_err(|error| format(error).at(path))?);
         sources.push(source);
     }
+    let manifest = safetensors::merge(config, parsed, index.as_ref());
+    let manifest = manifest.map_err(|error| format(error).at(folder))?;
     let tokenizer = TokenizerFiles {
         tokenizer_json: optional(&folder.join("tokenizer.json"))?,
         tokenizer_model: optional(&folder.join("tokenizer.model"))?,
@@ -132,35 +127,26 @@ fn folder(folder: &Path) -> Result<Files, LoadError> {
         generation_config,
         special_tokens_map: optional(&folder.join("special_tokens_map.json"))?,
     };
-    let manifest = Manifest {
-        architecture: config.model_type,
-        container: Container::HuggingFace,
-        metadata,
-        tensors,
-    };
-    Ok(Files {
-        manifest,
-        sources,
-        tokenizer,
-        path: folder.to_path_buf(),
-    })
+    let path = folder.to_path_buf();
+    Ok(Files { manifest, sources, tokenizer, path })
 }
 
-/// The weight files of a folder.
-fn shards(folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
+/// The weight files of a folder, and the index that names them if there is one.
+fn shards(folder: &Path) -> Result<(Vec<PathBuf>, Option<Index>), LoadError> {
     let index_path = folder.join("model.safetensors.index.json");
     if index_path.is_file() {
-        let index = safetensors::Index::parse(&read(&index_path)?)
+        let index = Index::parse(&read(&index_path)?)
             .map_err(|error| format(error).at(&index_path))?;
-        return Ok(index.files().map(|name| folder.join(name)).collect());
+        let paths = index.files().iter().map(|name| folder.join(name)).collect();
+        return Ok((paths, Some(index)));
     }
     let single = folder.join("model.safetensors");
     if single.is_file() {
-        return Ok(vec![single]);
+        return Ok((vec![single], None));
     }
     let found = with_extension(folder, "safetensors")?;
     if let [only] = &found[..] {
-        return Ok(vec![only.clone()]);
+        return Ok((vec![only.clone()], None));
     }
     let hint = match (found.len(), with_extension(folder, "bin")?.is_empty()) {
         (0, false) => {
@@ -211,6 +197,6 @@ fn io(path: &Path, error: &std::io::Error) -> LoadError {
     LoadError::new(LoadErrorKind::Io, error.to_string()).at(path)
 }
 
-fn format(error: rillm_formats::FormatError) -> LoadError {
+fn format(error: FormatError) -> LoadError {
     LoadError::new(LoadErrorKind::Format, error.to_string())
 }

@@ -1,0 +1,303 @@
+//! Runs inputs in transformers' terms and hands over outputs in transformers' terms: how a
+//! model is compared with its authors' implementation.
+
+use crate::error::RunError;
+use crate::exec::{Output, Row, Sink};
+use crate::graph::{Graph, Op, Role, RowSpace};
+use crate::model::Model;
+use crate::session::{Session, SessionOptions};
+use serde_json::Value as Json;
+
+/// How an input is cut into feeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// All at once.
+    Whole,
+    /// So many positions of every sequence at a time.
+    Batch(usize),
+}
+
+/// Token ids of a padded batch: `[batch][n]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Ids {
+    ids: Vec<Vec<u32>>,
+    /// Whether each is real.
+    mask: Option<Vec<Vec<u32>>>,
+    token_types: Option<Vec<Vec<u32>>>,
+    positions: Option<Vec<Vec<u32>>>,
+}
+
+/// An input as `forward` takes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EvalInput {
+    input: Ids,
+    decoder: Option<Ids>,
+}
+
+/// One output's name and extents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputShape {
+    /// transformers' name.
+    pub name: &'static str,
+    /// `[batch, n, width]`, `[batch, width]` for one per sequence, `[batch, n]` if the width is
+    /// one.
+    pub shape: Vec<u64>,
+}
+
+/// One row of one output: where it goes in the tensor of [`OutputShape`].
+#[derive(Clone, Copy, Debug)]
+pub struct OutputRow<'a> {
+    /// Index into the list of [`EvalInput::outputs`].
+    pub output: usize,
+    /// Index of its first float in the flat tensor.
+    pub start: usize,
+    /// The values.
+    pub values: &'a [f32],
+}
+
+const KEYS: &[&str] = &[
+    "input_ids",
+    "attention_mask",
+    "token_type_ids",
+    "position_ids",
+    "decoder_input_ids",
+    "decoder_attention_mask",
+];
+
+impl EvalInput {
+    /// Reads `{"input_ids": [[…]], "attention_mask": [[…]], …}`.
+    ///
+    /// # Errors
+    /// Says which key is missing, unknown or of the wrong form.
+    pub fn parse(json: &[u8]) -> Result<EvalInput, RunError> {
+        let json: Json = serde_json::from_slice(json)
+            .map_err(|error| RunError::Input(format!("input is not JSON: {error}")))?;
+        let Json::Object(object) = &json else {
+            return Err(RunError::Input("input is not a JSON object".to_string()));
+        };
+        if let Some(unknown) = object.keys().find(|key| !KEYS.contains(&key.as_str())) {
+            let what = format!("key {unknown:?} is not known, expected {}", KEYS.join(", "));
+            return Err(RunError::Input(what));
+        }
+        let read = |key: &str| object.get(key).map(|value| matrix(key, value)).transpose();
+        let ids = read("input_ids")?;
+        let ids = ids.ok_or_else(|| RunError::Input("key \"input_ids\" is missing".into()))?;
+        let like = |key: &str, shape: &[Vec<u32>]| -> Result<Option<Vec<Vec<u32>>>, RunError> {
+            let found = read(key)?;
+            if let Some(found) = &found {
+                same_shape(key, found, shape)?;
+            }
+            Ok(found)
+        };
+        let decoder = match read("decoder_input_ids")? {
+            Some(ids) => {
+                let mask = like("decoder_attention_mask", &ids)?;
+                Some(Ids { mask, ids, token_types: None, positions: None })
+            }
+            None => None,
+        };
+        let input = Ids {
+            mask: like("attention_mask", &ids)?,
+            token_types: like("token_type_ids", &ids)?,
+            positions: like("position_ids", &ids)?,
+            ids,
+        };
+        let input = EvalInput { input, decoder };
+        if input.decoder.as_ref().is_some_and(|decoder| decoder.ids.len() != input.input.ids.len()) {
+            let what = "decoder_input_ids and input_ids differ in the number of sequences";
+            return Err(RunError::Input(what.to_string()));
+        }
+        Ok(input)
+    }
+
+    /// The outputs that `model` will give for this input.
+    pub fn outputs(&self, model: &Model) -> Vec<OutputShape> {
+        let graphs = [Role::Encode, Role::Decode].into_iter().filter_map(|role| model.graph(role));
+        let emits = graphs.flat_map(|graph| {
+            let ids = self.ids_of(model, graph);
+            emits(graph).map(move |(name, space, width)| {
+                let (batch, n) = (ids.ids.len() as u64, ids.width() as u64);
+                let shape = match (space, width) {
+                    (RowSpace::Sequence, width) => vec![batch, width as u64],
+                    (_, 1) => vec![batch, n],
+                    (_, width) => vec![batch, n, width as u64],
+                };
+                OutputShape { name, shape }
+            })
+        });
+        emits.collect()
+    }
+
+    /// Runs the input. Rows of `sink` come in no particular order; positions under the mask
+    /// get none.
+    ///
+    /// # Errors
+    /// What the model does not use or lacks, and whatever [`Session::feed`] refuses.
+    pub fn run(
+        &self,
+        model: &Model,
+        cut: Cut,
+        sink: &mut (dyn FnMut(OutputRow<'_>) + Send),
+    ) -> Result<(), RunError> {
+        self.check(model, cut)?;
+        let decoder = self.decoder.as_ref().unwrap_or(&self.input);
+        let batch = self.input.ids.len();
+        let source = self.input.rows().count().max(1);
+        let longest = decoder.width().max(1);
+        let step = match cut {
+            Cut::Whole => longest,
+            Cut::Batch(step) => step.max(1),
+        };
+        let options = SessionOptions {
+            context: longest,
+            sequences: batch,
+            batch: (batch.saturating_mul(step)).min(SessionOptions::default().batch),
+            source,
+            checkpoints: 0,
+        };
+        let mut session = Session::new(model, options)?;
+        let shapes = self.outputs(model);
+        let place = |output: &Output<'_>, row: &(Row, usize), width: usize| -> Option<(usize, usize)> {
+            let index = shapes.iter().position(|shape| shape.name == output.name)?;
+            let sequence = row.0.sequence as usize;
+            let at = match output.space {
+                RowSpace::Sequence => sequence,
+                _ => sequence * width + row.1,
+            };
+            Some((index, at * output.values.len()))
+        };
+        if model.graph(Role::Encode).is_some() {
+            let rows: Vec<(Row, usize)> = self.input.rows().collect();
+            let fed: Vec<Row> = rows.iter().map(|row| row.0).collect();
+            session.encode(&fed, &mut |output| {
+                if let Some((index, start)) = place(&output, &rows[output.row], self.input.width()) {
+                    sink(OutputRow { output: index, start, values: output.values });
+                }
+            })?;
+        }
+        if model.graph(Role::Decode).is_some() {
+            for start in (0..longest).step_by(step) {
+                let part = start..start.saturating_add(step);
+                let rows: Vec<(Row, usize)> =
+                    decoder.rows().filter(|(_, column)| part.contains(column)).collect();
+                let fed: Vec<Row> = rows.iter().map(|row| row.0).collect();
+                session.feed(&fed, &mut |output| {
+                    if let Some((index, start)) = place(&output, &rows[output.row], decoder.width()) {
+                        sink(OutputRow { output: index, start, values: output.values });
+                    }
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self, model: &Model, cut: Cut) -> Result<(), RunError> {
+        let title = model.architecture().title;
+        let refuse = |what: String| Err(RunError::Input(what));
+        match (model.graph(Role::Encode), model.graph(Role::Decode), &self.decoder) {
+            (Some(_), Some(_), None) => {
+                refuse(format!("key \"decoder_input_ids\" is missing, {title} needs them"))
+            }
+            (None, _, Some(_)) | (_, None, Some(_)) => {
+                refuse(format!("key \"decoder_input_ids\" is given, but {title} has one input"))
+            }
+            (Some(_), None, None) if cut != Cut::Whole => {
+                refuse(format!("{title} sees its input whole, it cannot be fed step by step"))
+            }
+            _ if self.input.token_types.is_some() && model.limits().token_types == u64::MAX => {
+                refuse(format!("key \"token_type_ids\" is given, but {title} has no token types"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn ids_of(&self, model: &Model, graph: &Graph) -> &Ids {
+        match (graph.role, model.graph(Role::Encode), &self.decoder) {
+            (Role::Decode, Some(_), Some(decoder)) => decoder,
+            _ => &self.input,
+        }
+    }
+}
+
+impl Ids {
+    fn width(&self) -> usize {
+        self.ids.first().map_or(0, Vec::len)
+    }
+
+    /// Real rows and their columns, sequence by sequence. Positions are those that the
+    /// reference's plain `forward` gives: the column, padding or not.
+    fn rows(&self) -> impl Iterator<Item = (Row, usize)> + '_ {
+        let at = |of: &Option<Vec<Vec<u32>>>, sequence: usize, column: usize| {
+            of.as_ref().map(|of| of[sequence][column])
+        };
+        self.ids.iter().enumerate().flat_map(move |(sequence, ids)| {
+            let real = move |column: &usize| at(&self.mask, sequence, *column) != Some(0);
+            (0..ids.len()).filter(real).map(move |column| {
+                let position = at(&self.positions, sequence, column).map_or(column as u64, u64::from);
+                let row = Row {
+                    token: ids[column],
+                    position,
+                    sequence: sequence as u32,
+                    emit: true,
+                    token_type: at(&self.token_types, sequence, column).unwrap_or(0),
+                };
+                (row, column)
+            })
+        })
+    }
+}
+
+/// Names, spaces and widths of a graph's outputs.
+fn emits(graph: &Graph) -> impl Iterator<Item = (&'static str, RowSpace, usize)> + '_ {
+    graph.nodes.iter().filter_map(|node| match node.op {
+        Op::Emit { x, name } => Some((name, graph.info(x).space, graph.info(x).width)),
+        _ => None,
+    })
+}
+
+/// A list of equally long lists of numbers; a flat list counts as one of them.
+fn matrix(key: &str, value: &Json) -> Result<Vec<Vec<u32>>, RunError> {
+    let bad = |what: String| RunError::Input(format!("key {key:?}: {what}"));
+    let Json::Array(outer) = value else {
+        return Err(bad("expected a list of lists of numbers".into()));
+    };
+    let number = |value: &Json| {
+        let number = value.as_u64().or_else(|| value.as_bool().map(u64::from));
+        number.and_then(|number| u32::try_from(number).ok())
+    };
+    let line = |values: &[Json]| -> Result<Vec<u32>, RunError> {
+        let numbers = values.iter().map(|value| {
+            number(value).ok_or_else(|| bad(format!("found {value}, expected a number from 0 on")))
+        });
+        numbers.collect()
+    };
+    let lines = if outer.iter().any(Json::is_array) {
+        let lines = outer.iter().map(|value| match value {
+            Json::Array(values) => line(values),
+            other => Err(bad(format!("found {other} among lists"))),
+        });
+        lines.collect::<Result<Vec<_>, _>>()?
+    } else {
+        vec![line(outer)?]
+    };
+    let width = lines.first().map_or(0, Vec::len);
+    if width == 0 {
+        return Err(bad("is empty".into()));
+    }
+    match lines.iter().position(|line| line.len() != width) {
+        Some(odd) => Err(bad(format!(
+            "row {odd} has {} numbers, row 0 has {width}: pad them and give attention_mask",
+            lines[odd].len()
+        ))),
+        None => Ok(lines),
+    }
+}
+
+fn same_shape(key: &str, found: &[Vec<u32>], expected: &[Vec<u32>]) -> Result<(), RunError> {
+    let shape = |of: &[Vec<u32>]| (of.len(), of.first().map_or(0, Vec::len));
+    if shape(found) == shape(expected) {
+        return Ok(());
+    }
+    let what = format!("key {key:?} has shape {:?}, expected {:?}", shape(found), shape(expected));
+    Err(RunError::Input(what))
+}

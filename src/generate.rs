@@ -1,0 +1,112 @@
+//! Text generation: prompt in, tokens out, for decoders and encoder–decoders alike.
+
+use crate::error::RunError;
+use crate::exec::Row;
+use crate::graph::Role;
+use crate::sample::Sampler;
+use crate::session::Session;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+/// Why generation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The model wrote an end token.
+    End,
+    /// As many tokens as asked for.
+    Length,
+    /// The context is full.
+    Context,
+    /// The caller said so.
+    Caller,
+}
+
+/// What a generation did.
+#[derive(Clone, Copy, Debug)]
+pub struct Generated {
+    /// Tokens of the prompt.
+    pub prompt: usize,
+    /// Time until the first token was chosen.
+    pub prompt_time: Duration,
+    /// Tokens written.
+    pub tokens: usize,
+    /// Time after the first token.
+    pub time: Duration,
+    /// Why it ended.
+    pub stop: Stop,
+}
+
+/// Feeds `prompt` to sequence 0 and hands each new token to `token`, up to `limit` of them.
+/// An encoder–decoder model encodes the prompt and decodes from its start token.
+///
+/// # Errors
+/// An empty prompt, a model that does not generate, whatever [`Session::feed`] refuses.
+pub fn generate(
+    session: &mut Session,
+    prompt: &[u32],
+    end_tokens: &[u32],
+    sampler: &mut Sampler,
+    limit: Option<usize>,
+    token: &mut dyn FnMut(u32) -> ControlFlow<()>,
+) -> Result<Generated, RunError> {
+    if prompt.is_empty() {
+        return Err(RunError::Input("prompt is empty, give at least one token".to_string()));
+    }
+    let start = Instant::now();
+    let model = session.model().clone();
+    let mut logits = vec![0.0; model.limits().vocabulary.min(1 << 32) as usize];
+    let row = |token, position, emit| Row { token, position, emit, ..Row::default() };
+    let rows: Vec<Row> = match (model.graph(Role::Encode), model.decoder_start()) {
+        (Some(_), Some(first)) => {
+            let source: Vec<Row> =
+                prompt.iter().zip(0..).map(|(&id, at)| row(id, at, false)).collect();
+            session.encode(&source, &mut |_| {})?;
+            vec![row(first, 0, true)]
+        }
+        _ => {
+            let before = session.len(0)? as u64;
+            let last = prompt.len() - 1;
+            let ids = prompt.iter().enumerate();
+            ids.map(|(index, &id)| row(id, before + index as u64, index == last)).collect()
+        }
+    };
+    feed(session, &rows, &mut logits)?;
+    let mut next = sampler.sample(&logits);
+    let prompt_time = start.elapsed();
+    let start = Instant::now();
+    let mut tokens = 0;
+    let mut position = rows.last().map_or(0, |row| row.position);
+    let stop = loop {
+        if end_tokens.contains(&next) {
+            break Stop::End;
+        }
+        if limit.is_some_and(|limit| tokens >= limit) {
+            break Stop::Length;
+        }
+        tokens += 1;
+        if token(next).is_break() {
+            break Stop::Caller;
+        }
+        if limit == Some(tokens) {
+            break Stop::Length;
+        }
+        position += 1;
+        match feed(session, &[row(next, position, true)], &mut logits) {
+            Ok(()) => next = sampler.sample(&logits),
+            Err(RunError::State(crate::state::StateError::ContextFull { .. })) => {
+                break Stop::Context;
+            }
+            Err(_) if position >= model.limits().positions => break Stop::Context,
+            Err(error) => return Err(error),
+        }
+    };
+    Ok(Generated { prompt: prompt.len(), prompt_time, tokens, time: start.elapsed(), stop })
+}
+
+fn feed(session: &mut Session, rows: &[Row], logits: &mut [f32]) -> Result<(), RunError> {
+    session.feed(rows, &mut |output| {
+        if output.values.len() == logits.len() {
+            logits.copy_from_slice(output.values);
+        }
+    })
+}
