@@ -4,4 +4,6 @@
 
 extern crate alloc;
 
+mod dtype;
 pub mod manifest;
+mod metadata;
