@@ -19,5 +19,6 @@ pub mod limits;
 pub mod manifest;
 mod metadata;
 pub mod safetensors;
+pub mod tokenizer;
 
 pub use error::{ErrorKind, FormatError};

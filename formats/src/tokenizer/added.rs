@@ -1,0 +1,176 @@
+//! Tokens that are looked for in text as they are written, before anything is merged:
+//! control tokens (when asked for) and the ones users added.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// One such token and how its surroundings are treated (as in `tokenizer.json`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Added {
+    pub(super) text: Vec<u8>,
+    pub(super) id: u32,
+    /// Only text that may hold control tokens is searched for it.
+    pub(super) is_control: bool,
+    /// White space before it is part of it.
+    pub(super) strips_left: bool,
+    /// White space after it is part of it.
+    pub(super) strips_right: bool,
+    /// It does not match inside a word.
+    pub(super) is_word: bool,
+}
+
+impl Added {
+    pub(super) fn plain(text: &[u8], id: u32, is_control: bool) -> Added {
+        Added {
+            text: text.into(),
+            id,
+            is_control,
+            strips_left: false,
+            strips_right: false,
+            is_word: false,
+        }
+    }
+}
+
+/// A set of added tokens, searched for leftmost first and longest first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AddedTokens {
+    /// By text. Text of equal beginning lies together, so that the table serves as a trie.
+    entries: Vec<Added>,
+}
+
+/// A stretch of text, or a token found in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Segment {
+    Text(Range<usize>),
+    Token(u32),
+}
+
+impl AddedTokens {
+    /// Of tokens with the same text the last counts; empty ones match nothing.
+    pub(super) fn new(mut entries: Vec<Added>) -> AddedTokens {
+        entries.retain(|entry| !entry.text.is_empty());
+        entries.reverse();
+        entries.sort_by(|left, right| left.text.cmp(&right.text));
+        entries.dedup_by(|later, kept| later.text == kept.text);
+        AddedTokens { entries }
+    }
+
+    /// Cuts `text` at the tokens in it. Empty stretches are left out.
+    pub(super) fn segments(
+        &self,
+        text: &str,
+        with_control: bool,
+        segment: &mut dyn FnMut(Segment),
+    ) {
+        let mut is_first_byte = [false; 256];
+        for entry in &self.entries {
+            if let Some(&byte) = entry.text.first()
+                && (with_control || !entry.is_control)
+                && let Some(flag) = is_first_byte.get_mut(usize::from(byte))
+            {
+                *flag = true;
+            }
+        }
+        let (mut from, mut at) = (0, 0);
+        while let Some(&byte) = text.as_bytes().get(at) {
+            let found = match is_first_byte.get(usize::from(byte)) {
+                Some(true) => self.longest_at(text, at, with_control),
+                _ => None,
+            };
+            let Some(entry) = found else {
+                at += 1;
+                continue;
+            };
+            let Some((before, after)) = text.get(from..at).zip(text.get(at + entry.text.len()..))
+            else {
+                // Not on a character boundary: a token that is not whole characters.
+                at += 1;
+                continue;
+            };
+            if entry.is_word && (text[..at].ends_with(is_word) || after.starts_with(is_word)) {
+                at += 1;
+                continue;
+            }
+            let before = match entry.strips_left {
+                true => before.trim_end(),
+                false => before,
+            };
+            if !before.is_empty() {
+                segment(Segment::Text(from..from + before.len()));
+            }
+            segment(Segment::Token(entry.id));
+            at += entry.text.len();
+            if entry.strips_right {
+                at += after.len() - after.trim_start().len();
+            }
+            from = at;
+        }
+        if from < text.len() {
+            segment(Segment::Text(from..text.len()));
+        }
+    }
+
+    fn longest_at(&self, text: &str, at: usize, with_control: bool) -> Option<&Added> {
+        let mut candidates = self.entries.as_slice();
+        let mut longest = None;
+        for (depth, &byte) in text.as_bytes().get(at..)?.iter().enumerate() {
+            // All candidates agree in their first `depth` bytes and are longer than that.
+            let first = candidates.partition_point(|entry| entry.text.get(depth) < Some(&byte));
+            let past = candidates.partition_point(|entry| entry.text.get(depth) <= Some(&byte));
+            candidates = candidates.get(first..past)?;
+            let Some(shortest) = candidates.first() else {
+                break;
+            };
+            if shortest.text.len() == depth + 1 {
+                if with_control || !shortest.is_control {
+                    longest = Some(shortest);
+                }
+                candidates = candidates.get(1..)?;
+            }
+        }
+        longest
+    }
+}
+
+fn is_word(character: char) -> bool {
+    character.is_alphanumeric() || character == '_'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    fn cut(tokens: &[(&str, bool)], text: &str, with_control: bool) -> Vec<Segment> {
+        let entries = tokens
+            .iter()
+            .zip(0..)
+            .map(|(&(text, is_control), id)| Added::plain(text.as_bytes(), id, is_control))
+            .collect();
+        let mut found = Vec::new();
+        AddedTokens::new(entries).segments(text, with_control, &mut |segment| found.push(segment));
+        found
+    }
+
+    #[test]
+    fn the_longest_token_wins_and_control_tokens_wait_to_be_asked_for() {
+        use Segment::{Text, Token};
+        let tokens = [("<a", false), ("<a>", true), ("<a>b", false), ("x", false)];
+        assert_eq!(
+            cut(&tokens, "y<a>bx", false),
+            vec![Text(0..1), Token(2), Token(3)]
+        );
+        assert_eq!(cut(&tokens, "<a>", false), vec![Token(0), Text(2..3)]);
+        assert_eq!(cut(&tokens, "<a>", true), vec![Token(1)]);
+        assert_eq!(cut(&tokens, "", true), vec![]);
+    }
+
+    #[test]
+    fn tokens_that_are_not_whole_characters_match_nothing() {
+        let entries = vec![Added::plain(&[0xC3], 0, false)];
+        let mut found = Vec::new();
+        AddedTokens::new(entries).segments("é", true, &mut |segment| found.push(segment));
+        assert_eq!(found, vec![Segment::Text(0..2)]);
+    }
+}

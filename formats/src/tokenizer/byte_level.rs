@@ -1,0 +1,70 @@
+//! The alphabet of byte-level vocabularies: each byte is written as a printable character.
+
+use alloc::vec::Vec;
+
+/// The text of a byte-level token as the bytes it stands for, or `None` if it has a
+/// character outside the alphabet (such tokens stand for their own text).
+///
+/// GPT-2's table: printable Latin-1 bytes are themselves; the other 68 are, in order, the
+/// characters from U+0100 on.
+pub(super) fn bytes_of(token: &[u8]) -> Option<Vec<u8>> {
+    core::str::from_utf8(token)
+        .ok()?
+        .chars()
+        .map(byte_of)
+        .collect()
+}
+
+fn byte_of(character: char) -> Option<u8> {
+    match u32::from(character) {
+        code @ (0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF) => u8::try_from(code).ok(),
+        code @ 0x100..=0x143 => {
+            let index = u8::try_from(code - 0x100).ok()?;
+            Some(match index {
+                0..=0x20 => index,
+                0x21..=0x42 => 0x7F + (index - 0x21),
+                _ => 0xAD,
+            })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeSet;
+    use alloc::string::ToString;
+
+    #[test]
+    fn every_byte_has_one_character() {
+        let bytes: BTreeSet<u8> = (0..0x400)
+            .filter_map(char::from_u32)
+            .filter_map(byte_of)
+            .collect();
+        assert_eq!(bytes.len(), 256);
+        let characters = (0..0x400)
+            .filter_map(char::from_u32)
+            .filter(|&c| byte_of(c).is_some());
+        assert_eq!(characters.count(), 256);
+    }
+
+    #[test]
+    fn known_characters() {
+        // From GPT-2's published vocabulary: a space, a line end, a tab, the soft hyphen.
+        for (character, byte) in [
+            ('Ġ', b' '),
+            ('Ċ', b'\n'),
+            ('ĉ', b'\t'),
+            ('Ń', 0xAD),
+            ('ġ', 0x7F),
+            ('Ģ', 0x80),
+            ('ł', 0xA0),
+        ] {
+            assert_eq!(
+                bytes_of(character.to_string().as_bytes()),
+                Some(alloc::vec![byte])
+            );
+        }
+    }
+}

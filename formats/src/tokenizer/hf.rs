@@ -1,0 +1,434 @@
+//! Tokenizers from the files of a Hugging Face folder.
+
+use super::added::{Added, AddedTokens};
+use super::error::{TokenizerError, failure};
+use super::hf_steps;
+use super::json::{AddedTokenJson, TokenizerJson};
+use super::model::{Alphabet, Fallback, Merges, Model, Ranked, Scored};
+use super::normalize::{Place, Step, normalize};
+use super::sentencepiece::SentencePiece;
+use super::slots::Slots;
+use super::vocabulary::{Kind, Vocabulary, byte_of};
+use super::{HfFiles, Tokenizer, TokenizerKind, byte_level, ends, limits, unescape};
+use alloc::borrow::Cow;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+use serde_json::Value;
+
+const JSON: &str = "tokenizer.json";
+const MODEL: &str = "tokenizer.model";
+
+pub(super) fn tokenizer(files: &HfFiles<'_>) -> Result<Option<Tokenizer>, TokenizerError> {
+    let settings = Settings::read(files)?;
+    match (files.tokenizer_json, files.tokenizer_model) {
+        (Some(json), _) => from_json(json, &settings).map(Some),
+        (None, Some(model)) => from_model(model, &settings).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+fn parse_json<'a, T: serde::Deserialize<'a>>(
+    bytes: &'a [u8],
+    file: &str,
+) -> Result<T, TokenizerError> {
+    serde_json::from_slice(bytes).map_err(|error| failure!(Malformed, "{file}: {error}"))
+}
+
+/// What the small files say.
+#[derive(Default)]
+struct Settings {
+    bos: Option<String>,
+    eos: Option<String>,
+    adds_bos: Option<bool>,
+    adds_eos: Option<bool>,
+    added: Vec<AddedTokenJson>,
+    ends: Vec<u32>,
+}
+
+impl Settings {
+    fn read(files: &HfFiles<'_>) -> Result<Settings, TokenizerError> {
+        let mut settings = Settings::default();
+        if let Some(bytes) = files.tokenizer_config {
+            const FILE: &str = "tokenizer_config.json";
+            let config: Value = parse_json(bytes, FILE)?;
+            settings.names(&config);
+            settings.adds_bos = config.get("add_bos_token").and_then(Value::as_bool);
+            settings.adds_eos = config.get("add_eos_token").and_then(Value::as_bool);
+            if let Some(Value::Object(tokens)) = config.get("added_tokens_decoder") {
+                for (key, token) in tokens {
+                    let id = key.parse::<u32>().ok();
+                    let token = serde::Deserialize::deserialize(token).ok();
+                    let Some((id, token)) = id.zip(token) else {
+                        return Err(failure!(
+                            Malformed,
+                            "{FILE}: added_tokens_decoder has an entry that is no id and token"
+                        ));
+                    };
+                    settings.added.push(AddedTokenJson { id, ..token });
+                }
+            }
+        }
+        if let Some(bytes) = files.special_tokens_map {
+            let map: Value = parse_json(bytes, "special_tokens_map.json")?;
+            settings.names(&map);
+        }
+        if let Some(bytes) = files.generation_config {
+            const FILE: &str = "generation_config.json";
+            let config: Value = parse_json(bytes, FILE)?;
+            let ids = match config.get("eos_token_id") {
+                None | Some(Value::Null) => Vec::new(),
+                Some(Value::Array(ids)) => ids.iter().collect(),
+                Some(id) => vec![id],
+            };
+            for id in ids {
+                settings.ends.push(hf_steps::id_of(id).ok_or_else(|| {
+                    failure!(
+                        Malformed,
+                        "{FILE}: eos_token_id has {id}, expected token ids"
+                    )
+                })?);
+            }
+        }
+        Ok(settings)
+    }
+
+    /// Takes the names of BOS and EOS that are not known yet.
+    fn names(&mut self, map: &Value) {
+        // A name, or an object that says how the token is matched.
+        let name = |key: &str| {
+            let token = map.get(key)?;
+            let name = token.as_str().or_else(|| token.get("content")?.as_str())?;
+            Some(name.to_string())
+        };
+        self.bos = self.bos.take().or_else(|| name("bos_token"));
+        self.eos = self.eos.take().or_else(|| name("eos_token"));
+    }
+
+    fn is_named(&self, text: &str) -> bool {
+        [&self.bos, &self.eos]
+            .into_iter()
+            .any(|name| name.as_deref() == Some(text))
+    }
+
+    /// The kind of an added token: BOS and EOS are control tokens whatever else is said.
+    fn kind_of(&self, token: &AddedTokenJson) -> Kind {
+        match token.special || self.is_named(&token.content) {
+            true => Kind::Control,
+            false => Kind::UserDefined,
+        }
+    }
+
+    /// What the two kinds of file have in common, last.
+    fn finish(&self, mut tokenizer: Tokenizer) -> Result<Tokenizer, TokenizerError> {
+        let find = |name: &Option<String>| name.as_deref().and_then(|name| tokenizer.token(name));
+        let bos = find(&self.bos).or(tokenizer.bos);
+        let eos = find(&self.eos).or(tokenizer.eos);
+        let wanted = |said: Option<bool>, id: Option<u32>, what: &str| match (said, id) {
+            (Some(true), None) => Err(failure!(
+                Missing,
+                "tokenizer_config.json: add_{what}_token is true, but {what}_token names no \
+                 token of the vocabulary"
+            )),
+            (Some(true), Some(id)) => Ok(Some(vec![id])),
+            (Some(false), _) => Ok(Some(Vec::new())),
+            (None, _) => Ok(None),
+        };
+        if let Some(prefix) = wanted(self.adds_bos, bos, "bos")? {
+            tokenizer.prefix = prefix;
+        }
+        if let Some(suffix) = wanted(self.adds_eos, eos, "eos")? {
+            tokenizer.suffix = suffix;
+        }
+        for &id in tokenizer.prefix.iter().chain(&tokenizer.suffix) {
+            if tokenizer.piece(id).is_none() {
+                return Err(failure!(
+                    Malformed,
+                    "{JSON} post_processor adds token {id}, which is not in the vocabulary"
+                ));
+            }
+        }
+        let listed = eos.into_iter().chain(self.ends.iter().copied());
+        tokenizer.end_tokens = ends::end_tokens(&tokenizer.vocabulary, listed);
+        tokenizer.eos = eos;
+        tokenizer.bos = bos.or(match tokenizer.prefix.as_slice() {
+            [only] => Some(*only),
+            _ => None,
+        });
+        Ok(tokenizer)
+    }
+}
+
+fn added_token(token: &AddedTokenJson, text: &str, kind: Kind) -> Result<Added, TokenizerError> {
+    if text.len() > limits::ADDED_TOKEN_LEN {
+        return Err(failure!(
+            Limit,
+            "{JSON} added token {} has {} bytes, expected at most {}",
+            token.id,
+            text.len(),
+            limits::ADDED_TOKEN_LEN
+        ));
+    }
+    Ok(Added {
+        text: text.as_bytes().to_vec(),
+        id: token.id,
+        is_control: kind.is_control(),
+        strips_left: token.lstrip,
+        strips_right: token.rstrip,
+        is_word: token.single_word,
+    })
+}
+
+fn from_json(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerError> {
+    let file: TokenizerJson = parse_json(bytes, JSON)?;
+    check_model(&file)?;
+    let normalizer = hf_steps::normalizer(&file.normalizer)?;
+    let pre_tokenizer = hf_steps::pre_tokenizer(&file.pre_tokenizer)?;
+    let escapes = pre_tokenizer.escapes
+        || normalizer
+            .iter()
+            .any(|step| matches!(step, Step::Replace { from, to } if from == " " && to == "▁"));
+    let kind = match (pre_tokenizer.is_byte_level, escapes) {
+        (true, false) => TokenizerKind::ByteLevelBpe,
+        (false, true) => TokenizerKind::SentencePieceBpe,
+        _ => {
+            return Err(failure!(
+                Unsupported,
+                "{JSON} is a BPE that is neither byte-level nor writes spaces as ▁ (or both); \
+                 the model runs on token ids without it"
+            ));
+        }
+    };
+
+    let vocabulary = vocabulary(&file, kind, settings)?;
+    let model = ranked(&file, kind, &vocabulary)?;
+    let (mut raw, mut normalized) = (Vec::new(), Vec::new());
+    for token in &file.added_tokens {
+        let kind = settings.kind_of(token);
+        if token.normalized {
+            let text = normalize(&normalizer, &token.content, Place::Start);
+            normalized.push(added_token(token, &text, kind)?);
+        } else {
+            raw.push(added_token(token, &token.content, kind)?);
+        }
+    }
+    let (prefix, suffix) = hf_steps::post_processor(&file.post_processor)?;
+    settings.finish(Tokenizer {
+        kind,
+        normalizer,
+        normalized: AddedTokens::new(normalized),
+        openers: pre_tokenizer.openers,
+        stages: pre_tokenizer.stages,
+        unescapes: escapes,
+        strips_space: hf_steps::strips_space(&file.decoder)?,
+        prefix,
+        suffix,
+        ..Tokenizer::bare(vocabulary, model, AddedTokens::new(raw))
+    })
+}
+
+fn check_model(file: &TokenizerJson) -> Result<(), TokenizerError> {
+    let model = &file.model;
+    match model.kind.as_deref() {
+        Some("BPE") => {}
+        None if !model.merges.sides.is_empty() => {}
+        other => {
+            return Err(failure!(
+                Unsupported,
+                "{JSON} has a model of type {}, supported is BPE; the model runs on token ids \
+                 without it",
+                other.unwrap_or("(none)")
+            ));
+        }
+    }
+    for (key, value) in [
+        (
+            "continuing_subword_prefix",
+            &model.continuing_subword_prefix,
+        ),
+        ("end_of_word_suffix", &model.end_of_word_suffix),
+    ] {
+        if value.as_deref().is_some_and(|value| !value.is_empty()) {
+            return Err(failure!(
+                Unsupported,
+                "{JSON} has a model with {key}, which is not supported; the model runs on token \
+                 ids without it"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn vocabulary(
+    file: &TokenizerJson,
+    kind: TokenizerKind,
+    settings: &Settings,
+) -> Result<Vocabulary, TokenizerError> {
+    let model = &file.model;
+    let added = file.added_tokens.iter().map(|token| token.id);
+    let mut slots = Slots::new(model.vocab.ids.iter().copied().chain(added), JSON)?;
+    let unknown = model.unk_token.as_deref().map(str::as_bytes);
+    for (&id, text) in model.vocab.ids.iter().zip(model.vocab.texts.iter()) {
+        let kind = match byte_of(text) {
+            Some(_) if model.byte_fallback => Kind::Byte,
+            _ if unknown == Some(text) => Kind::Unknown,
+            _ => Kind::Normal,
+        };
+        slots.put(id, text, kind, JSON)?;
+    }
+    for token in &file.added_tokens {
+        let text = token.content.as_bytes();
+        slots.put(token.id, text, settings.kind_of(token), JSON)?;
+    }
+    slots.vocabulary(|text, token| match (kind, token) {
+        (_, Kind::Control | Kind::Unknown) => Cow::Borrowed(text),
+        (_, Kind::Byte) => match byte_of(text) {
+            Some(byte) => Cow::Owned(vec![byte]),
+            None => Cow::Borrowed(text),
+        },
+        (TokenizerKind::ByteLevelBpe, Kind::UserDefined) => Cow::Borrowed(text),
+        (TokenizerKind::ByteLevelBpe, _) => raw_bytes(text),
+        (TokenizerKind::SentencePieceBpe, _) => unescape(text),
+    })
+}
+
+fn raw_bytes(text: &[u8]) -> Cow<'_, [u8]> {
+    byte_level::bytes_of(text).map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
+fn ranked(
+    file: &TokenizerJson,
+    kind: TokenizerKind,
+    vocabulary: &Vocabulary,
+) -> Result<Model, TokenizerError> {
+    let model = &file.model;
+    let sides = &model.merges.sides;
+    let mut merges = Merges::with_capacity(sides.len() / 2);
+    let mut joined = Vec::new();
+    let raw = |text| match kind {
+        TokenizerKind::ByteLevelBpe => raw_bytes(text),
+        TokenizerKind::SentencePieceBpe => unescape(text),
+    };
+    let mut texts = sides.iter();
+    for index in 0.. {
+        let (Some(left), Some(right)) = (texts.next(), texts.next()) else {
+            break;
+        };
+        merges.add(index, &raw(left), &raw(right), vocabulary, &mut joined)?;
+    }
+    let alphabet = match kind {
+        TokenizerKind::ByteLevelBpe => {
+            let mut bytes = [None; 256];
+            for (byte, slot) in (0u8..=255).zip(&mut bytes) {
+                *slot = vocabulary.find(&[byte]);
+            }
+            Alphabet::Bytes(bytes)
+        }
+        TokenizerKind::SentencePieceBpe => {
+            let unknown = model.unk_token.as_deref().and_then(|text| {
+                let text = text.as_bytes();
+                vocabulary
+                    .find_control(text)
+                    .or_else(|| vocabulary.find(text))
+            });
+            Alphabet::Characters(Fallback {
+                bytes: match model.byte_fallback {
+                    true => vocabulary.byte_tokens(),
+                    false => [None; 256],
+                },
+                unknown,
+                fuses_unknown: model.fuse_unk,
+            })
+        }
+    };
+    Ok(Model::Ranked(Ranked {
+        alphabet,
+        merges,
+        whole_words_first: model.ignore_merges,
+    }))
+}
+
+fn from_model(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerError> {
+    let file = SentencePiece::parse(bytes)?;
+    let count = u32::try_from(file.kinds.len()).unwrap_or(u32::MAX);
+    let ids = (0..count).chain(settings.added.iter().map(|token| token.id));
+    let mut slots = Slots::new(ids, MODEL)?;
+    for ((id, text), &kind) in (0..).zip(file.texts.iter()).zip(&file.kinds) {
+        slots.put(id, text, kind, MODEL)?;
+    }
+    let (mut raw, mut normalized) = (Vec::new(), Vec::new());
+    for token in &settings.added {
+        let kind = settings.kind_of(token);
+        // Folders also list the tokens the model file has, sometimes with other flags.
+        if token.id >= count {
+            slots.put(
+                token.id,
+                token.content.as_bytes(),
+                kind,
+                "tokenizer_config.json",
+            )?;
+            raw.push(added_token(token, &token.content, kind)?);
+        }
+    }
+    for ((id, text), &kind) in (0..).zip(file.texts.iter()).zip(&file.kinds) {
+        if text.len() > limits::ADDED_TOKEN_LEN && (kind.is_control() || kind == Kind::UserDefined)
+        {
+            return Err(failure!(
+                Limit,
+                "{MODEL} piece {id} is a special token of {} bytes, expected at most {}",
+                text.len(),
+                limits::ADDED_TOKEN_LEN
+            ));
+        }
+        match kind {
+            Kind::Control | Kind::Unknown => raw.push(Added::plain(text, id, true)),
+            Kind::UserDefined => normalized.push(Added::plain(text, id, false)),
+            _ => {}
+        }
+    }
+    let vocabulary = slots.vocabulary(|text, kind| match (kind, byte_of(text)) {
+        (Kind::Control | Kind::Unknown, _) => Cow::Borrowed(text),
+        (Kind::Byte, Some(byte)) => Cow::Owned(vec![byte]),
+        _ => unescape(text),
+    })?;
+    let mut order = file.order;
+    // Added tokens are never made by merging, so their order does not matter.
+    order.resize(vocabulary.len(), u32::MAX);
+    let model = Model::Scored(Scored {
+        order,
+        fallback: Fallback {
+            bytes: match file.byte_fallback {
+                true => vocabulary.byte_tokens(),
+                false => [None; 256],
+            },
+            unknown: file.unknown,
+            fuses_unknown: true,
+        },
+    });
+    let mut normalizer = Vec::new();
+    if file.remove_extra_whitespaces {
+        normalizer.push(Step::CollapseSpaces);
+    }
+    if file.add_dummy_prefix {
+        normalizer.push(Step::Prepend(" ".to_string()));
+    }
+    normalizer.push(Step::Replace {
+        from: " ".to_string(),
+        to: "▁".to_string(),
+    });
+    let prefix = match (settings.adds_bos, file.bos) {
+        (None, Some(bos)) => vec![bos],
+        _ => Vec::new(),
+    };
+    settings.finish(Tokenizer {
+        kind: TokenizerKind::SentencePieceBpe,
+        normalizer,
+        normalized: AddedTokens::new(normalized),
+        unescapes: true,
+        strips_space: file.add_dummy_prefix,
+        prefix,
+        bos: file.bos,
+        eos: file.eos,
+        ..Tokenizer::bare(vocabulary, model, AddedTokens::new(raw))
+    })
+}

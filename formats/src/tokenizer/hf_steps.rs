@@ -1,0 +1,325 @@
+//! The normalizer, pre-tokenizer, post-processor and decoder of `tokenizer.json`.
+
+use super::error::{Shown, TokenizerError, failure};
+use super::limits;
+use super::normalize::Step;
+use super::pattern::Pattern;
+use super::presets::GPT2;
+use super::split::{Behavior, Matcher, Stage};
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+use serde_json::Value;
+
+/// What the pre-tokenizer comes to.
+#[derive(Default)]
+pub(super) struct PreTokenizer {
+    /// Done to text before it is cut.
+    pub(super) openers: Vec<Step>,
+    pub(super) stages: Vec<Stage>,
+    /// Whether words are made of bytes.
+    pub(super) is_byte_level: bool,
+    /// Whether words write spaces as `▁`.
+    pub(super) escapes: bool,
+}
+
+/// The parts of a component: itself, or those in the list under `key` if it is a sequence.
+fn parts<'a>(
+    component: &'a Value,
+    key: &str,
+    what: &str,
+) -> Result<Vec<&'a Value>, TokenizerError> {
+    let mut found = Vec::new();
+    // Sequences may hold sequences; depth-first, the next on top.
+    let mut waiting = vec![(component, 0)];
+    while let Some((component, depth)) = waiting.pop() {
+        if component.is_null() {
+            continue;
+        }
+        if kind_of(component) != "Sequence" {
+            found.push(component);
+        } else {
+            let list = component.get(key).and_then(Value::as_array);
+            let list = list.ok_or_else(|| {
+                failure!(Malformed, "tokenizer.json {what}: a sequence without {key}")
+            })?;
+            waiting.extend(list.iter().rev().map(|part| (part, depth + 1)));
+        }
+        if depth > limits::STEPS || found.len() + waiting.len() > limits::STEPS {
+            return Err(failure!(
+                Limit,
+                "tokenizer.json {what} has more than {} steps or levels",
+                limits::STEPS
+            ));
+        }
+    }
+    Ok(found)
+}
+
+fn kind_of(component: &Value) -> &str {
+    component.get("type").and_then(Value::as_str).unwrap_or("")
+}
+
+fn flag(component: &Value, key: &str, unsaid: bool) -> bool {
+    component
+        .get(key)
+        .and_then(Value::as_bool)
+        .unwrap_or(unsaid)
+}
+
+fn unsupported(what: &str, found: &str) -> TokenizerError {
+    failure!(
+        Unsupported,
+        "tokenizer.json {what} {} is not supported; the model runs on token ids without it",
+        Shown(found.as_bytes())
+    )
+}
+
+/// A piece of text that a step inserts or looks for.
+fn text(component: &Value, key: &str, what: &str) -> Result<String, TokenizerError> {
+    let text = component.get(key).and_then(Value::as_str).ok_or_else(|| {
+        failure!(
+            Malformed,
+            "tokenizer.json {what}: {key} is missing or is no string"
+        )
+    })?;
+    if text.len() > limits::INSERTED_LEN {
+        return Err(failure!(
+            Limit,
+            "tokenizer.json {what}: {key} has {} bytes, expected at most {}",
+            text.len(),
+            limits::INSERTED_LEN
+        ));
+    }
+    Ok(text.to_string())
+}
+
+pub(super) fn normalizer(component: &Value) -> Result<Vec<Step>, TokenizerError> {
+    const WHAT: &str = "normalizer";
+    parts(component, "normalizers", WHAT)?
+        .into_iter()
+        .map(|part| {
+            Ok(match kind_of(part) {
+                "NFC" => Step::Nfc,
+                "NFD" => Step::Nfd,
+                "NFKC" => Step::Nfkc,
+                "NFKD" => Step::Nfkd,
+                "Lowercase" => Step::Lowercase,
+                "Strip" => Step::Strip {
+                    left: flag(part, "strip_left", true),
+                    right: flag(part, "strip_right", true),
+                },
+                "Prepend" => Step::Prepend(text(part, "prepend", WHAT)?),
+                "Replace" => {
+                    let from = part.get("pattern").unwrap_or(&Value::Null);
+                    if from.get("String").is_none() {
+                        return Err(unsupported(WHAT, "Replace by a regular expression"));
+                    }
+                    let from = text(from, "String", WHAT)?;
+                    if from.is_empty() {
+                        return Err(failure!(
+                            Malformed,
+                            "tokenizer.json {WHAT}: Replace looks for nothing"
+                        ));
+                    }
+                    let to = text(part, "content", WHAT)?;
+                    Step::Replace { from, to }
+                }
+                other => return Err(unsupported(WHAT, other)),
+            })
+        })
+        .collect()
+}
+
+pub(super) fn pre_tokenizer(component: &Value) -> Result<PreTokenizer, TokenizerError> {
+    const WHAT: &str = "pre_tokenizer";
+    let mut found = PreTokenizer::default();
+    for part in parts(component, "pretokenizers", WHAT)? {
+        match kind_of(part) {
+            "ByteLevel" => {
+                found.is_byte_level = true;
+                if flag(part, "add_prefix_space", true) {
+                    open(&mut found, Step::Begin(" ".to_string()))?;
+                }
+                if flag(part, "use_regex", true) {
+                    found.stages.push(Stage::isolated(pattern(GPT2)?));
+                }
+            }
+            "Metaspace" => {
+                found.escapes = true;
+                if part.get("replacement").and_then(Value::as_str) != Some("▁") {
+                    return Err(unsupported(WHAT, "Metaspace with another sign than ▁"));
+                }
+                open(
+                    &mut found,
+                    Step::Replace {
+                        from: " ".to_string(),
+                        to: "▁".to_string(),
+                    },
+                )?;
+                let scheme = part.get("prepend_scheme").and_then(Value::as_str);
+                match scheme {
+                    Some("never") => {}
+                    Some("first") => found.openers.push(Step::BeginFirst("▁".to_string())),
+                    None if !flag(part, "add_prefix_space", true) => {}
+                    Some("always") | None => found.openers.push(Step::Begin("▁".to_string())),
+                    Some(other) => return Err(unsupported("Metaspace prepend_scheme", other)),
+                }
+                if flag(part, "split", true) {
+                    found.stages.push(Stage {
+                        matcher: Matcher::Text("▁".to_string()),
+                        behavior: Behavior::MergedWithNext,
+                        invert: false,
+                    });
+                }
+            }
+            "Split" => {
+                let matcher = match part.get("pattern") {
+                    Some(Value::Object(object)) => {
+                        match (object.get("Regex"), object.get("String")) {
+                            (Some(Value::String(regex)), None) => Matcher::Pattern(pattern(regex)?),
+                            (None, Some(Value::String(text))) if !text.is_empty() => {
+                                Matcher::Text(text.clone())
+                            }
+                            _ => {
+                                return Err(unsupported(WHAT, "Split by neither Regex nor String"));
+                            }
+                        }
+                    }
+                    _ => return Err(unsupported(WHAT, "Split without a pattern")),
+                };
+                found.stages.push(Stage {
+                    matcher,
+                    behavior: behavior(part)?,
+                    invert: flag(part, "invert", false),
+                });
+            }
+            "Digits" => {
+                let mut stage = Stage::isolated(pattern(r"\p{N}")?);
+                if !flag(part, "individual_digits", false) {
+                    stage.behavior = Behavior::Contiguous;
+                }
+                found.stages.push(stage);
+            }
+            "Punctuation" => found.stages.push(Stage {
+                behavior: behavior(part)?,
+                ..Stage::isolated(pattern(r"[\p{P}!-/:-@\[-`{-~]")?)
+            }),
+            other => return Err(unsupported(WHAT, other)),
+        }
+    }
+    Ok(found)
+}
+
+/// Text can be changed before it is cut, not between two cuts.
+fn open(found: &mut PreTokenizer, step: Step) -> Result<(), TokenizerError> {
+    if !found.stages.is_empty() {
+        return Err(unsupported("pre_tokenizer", "prefix space after a split"));
+    }
+    found.openers.push(step);
+    Ok(())
+}
+
+fn pattern(text: &str) -> Result<Pattern, TokenizerError> {
+    Pattern::parse(text).ok_or_else(|| unsupported("pre_tokenizer pattern", text))
+}
+
+fn behavior(component: &Value) -> Result<Behavior, TokenizerError> {
+    match component.get("behavior").and_then(Value::as_str) {
+        Some("Isolated") | None => Ok(Behavior::Isolated),
+        Some("Removed") => Ok(Behavior::Removed),
+        Some("MergedWithPrevious") => Ok(Behavior::MergedWithPrevious),
+        Some("MergedWithNext") => Ok(Behavior::MergedWithNext),
+        Some("Contiguous") => Ok(Behavior::Contiguous),
+        Some(other) => Err(unsupported("pre_tokenizer behavior", other)),
+    }
+}
+
+/// The tokens before and after a text.
+pub(super) fn post_processor(component: &Value) -> Result<(Vec<u32>, Vec<u32>), TokenizerError> {
+    const WHAT: &str = "post_processor";
+    let (mut prefix, mut suffix) = (Vec::new(), Vec::new());
+    for part in parts(component, "processors", WHAT)? {
+        match kind_of(part) {
+            // Moves offsets only.
+            "ByteLevel" => {}
+            "TemplateProcessing" => template(part, &mut prefix, &mut suffix)?,
+            "RobertaProcessing" | "BertProcessing" => {
+                let id = |key: &str| {
+                    let id = part.get(key).and_then(|pair| pair.get(1)).and_then(id_of);
+                    id.ok_or_else(|| {
+                        failure!(Malformed, "tokenizer.json {WHAT}: {key} is no token and id")
+                    })
+                };
+                prefix.push(id("cls")?);
+                suffix.push(id("sep")?);
+            }
+            other => return Err(unsupported(WHAT, other)),
+        }
+    }
+    if prefix.len().max(suffix.len()) > limits::TEMPLATE_TOKENS {
+        return Err(failure!(
+            Limit,
+            "tokenizer.json {WHAT} puts more than {} tokens around a text",
+            limits::TEMPLATE_TOKENS
+        ));
+    }
+    Ok((prefix, suffix))
+}
+
+fn template(
+    component: &Value,
+    prefix: &mut Vec<u32>,
+    suffix: &mut Vec<u32>,
+) -> Result<(), TokenizerError> {
+    let malformed = |what: &str| failure!(Malformed, "tokenizer.json post_processor: {what}");
+    let single = component.get("single").and_then(Value::as_array);
+    let single = single.ok_or_else(|| malformed("a template without single"))?;
+    let (mut before, mut after, mut has_text) = (Vec::new(), Vec::new(), false);
+    for item in single {
+        if item.get("Sequence").is_some() {
+            has_text = true;
+            continue;
+        }
+        let name = item.get("SpecialToken").and_then(|token| token.get("id"));
+        let name = name
+            .and_then(Value::as_str)
+            .ok_or_else(|| malformed("a template item that is neither token nor text"))?;
+        let ids = component
+            .get("special_tokens")
+            .and_then(|tokens| tokens.get(name))
+            .and_then(|token| token.get("ids"))
+            .and_then(Value::as_array)
+            .and_then(|ids| ids.iter().map(id_of).collect::<Option<Vec<u32>>>())
+            .ok_or_else(|| malformed("a template token without ids"))?;
+        match has_text {
+            false => before.extend(ids),
+            true => after.extend(ids),
+        }
+    }
+    // Processors wrap what the ones before made.
+    before.append(prefix);
+    *prefix = before;
+    suffix.append(&mut after);
+    Ok(())
+}
+
+pub(super) fn id_of(value: &Value) -> Option<u32> {
+    value
+        .as_u64()
+        .and_then(|id| u32::try_from(id).ok())
+        .filter(|&id| usize::try_from(id).is_ok_and(|id| id < limits::TOKENS))
+}
+
+/// Whether decoding takes one space away at the start of a text.
+pub(super) fn strips_space(component: &Value) -> Result<bool, TokenizerError> {
+    let parts = parts(component, "decoders", "decoder")?;
+    Ok(parts.into_iter().any(|part| match kind_of(part) {
+        "Strip" => part.get("start").and_then(Value::as_u64) != Some(0),
+        "Metaspace" => match part.get("prepend_scheme").and_then(Value::as_str) {
+            Some(scheme) => scheme != "never",
+            None => flag(part, "add_prefix_space", true),
+        },
+        _ => false,
+    }))
+}

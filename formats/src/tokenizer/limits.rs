@@ -1,0 +1,30 @@
+//! How large the parts of a tokenizer may be: a hostile file meets one of these before it
+//! costs memory or time out of proportion to its size.
+
+/// Tokens in a vocabulary. The largest published ones have about 300,000.
+pub(super) const TOKENS: usize = 1 << 24;
+
+/// Ids that no token may leave unused, beyond as many as there are tokens.
+pub(super) const ID_GAP: usize = 1 << 16;
+
+/// Bytes of a token that is searched for in raw text: the search costs at most this much
+/// for each byte of text.
+pub(super) const ADDED_TOKEN_LEN: usize = 1024;
+
+/// Tokens put before or after a text.
+pub(super) const TEMPLATE_TOKENS: usize = 16;
+
+/// Steps of a normalizer, stages of a pre-tokenizer, and how deep either is nested.
+pub(super) const STEPS: usize = 32;
+
+/// Bytes of text that a normalizer step inserts: text grows by no more than this factor.
+pub(super) const INSERTED_LEN: usize = 64;
+
+/// Bytes of one regular expression.
+pub(super) const PATTERN_LEN: usize = 8192;
+
+/// Characters that one alternative of a regular expression may demand or count to.
+pub(super) const PATTERN_COUNT: u32 = 64;
+
+/// Bytes merged at once: a longer word is cut, so that positions fit 32 bits.
+pub(super) const WORD_LEN: usize = 1 << 30;

@@ -1,0 +1,289 @@
+//! Text to token ids and back.
+//!
+//! A [`Tokenizer`] is built from the metadata of a GGUF file or from the files of a Hugging
+//! Face folder, and is the same thing afterwards. Text is cut at the tokens that are matched
+//! as written ([`added`]), normalized, cut into words ([`split`]) and merged ([`model`]).
+//! Control tokens come from text only where the caller asks for it.
+
+mod added;
+mod byte_level;
+mod class;
+mod decode;
+mod ends;
+mod error;
+mod gguf;
+mod hf;
+mod hf_steps;
+mod json;
+mod limits;
+mod merge;
+mod model;
+mod normalize;
+mod pattern;
+mod pattern_text;
+mod presets;
+mod sentencepiece;
+mod slots;
+mod split;
+mod vocabulary;
+
+pub use decode::{DecodeOptions, Decoder, Position};
+pub use error::{TokenizerError, TokenizerErrorKind};
+
+use crate::manifest::Metadata;
+use added::{AddedTokens, Segment};
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+use core::fmt;
+use merge::Merger;
+use model::Model;
+use normalize::{Place, Step, normalize};
+use split::Stage;
+use vocabulary::Vocabulary;
+
+/// Turns text into token ids and ids into text.
+#[derive(Clone)]
+pub struct Tokenizer {
+    kind: TokenizerKind,
+    vocabulary: Vocabulary,
+    model: Model,
+    /// Searched for in the text as given.
+    raw: AddedTokens,
+    normalizer: Vec<Step>,
+    /// Searched for in normalized text.
+    normalized: AddedTokens,
+    /// Done to what lies between those.
+    openers: Vec<Step>,
+    stages: Vec<Stage>,
+    /// Whether words write spaces as `▁`. The vocabulary holds real spaces.
+    unescapes: bool,
+    /// Whether decoding takes one space away at the start of a text.
+    strips_space: bool,
+    /// Tokens around a text.
+    prefix: Vec<u32>,
+    suffix: Vec<u32>,
+    bos: Option<u32>,
+    eos: Option<u32>,
+    end_tokens: Vec<u32>,
+}
+
+/// The families of tokenizers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TokenizerKind {
+    /// BPE whose smallest units are bytes (GPT-2, LLaMA 3, Qwen).
+    ByteLevelBpe,
+    /// BPE over characters with spaces as part of words (LLaMA 1 and 2, Mistral).
+    SentencePieceBpe,
+}
+
+/// How text becomes tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Encode {
+    /// Puts the tokens around the text that the model expects (BOS, EOS), as its files say.
+    /// A BOS that the text itself begins with is not doubled.
+    pub add_special: bool,
+    /// Lets the names of control tokens in the text become those tokens. Only for text that
+    /// its author controls, such as a rendered chat template: never for what users typed.
+    pub parse_special: bool,
+}
+
+/// The contents of those files of a Hugging Face folder that bear on text.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HfFiles<'a> {
+    /// `tokenizer.json`
+    pub tokenizer_json: Option<&'a [u8]>,
+    /// `tokenizer.model` (SentencePiece)
+    pub tokenizer_model: Option<&'a [u8]>,
+    /// `tokenizer_config.json`
+    pub tokenizer_config: Option<&'a [u8]>,
+    /// `generation_config.json`
+    pub generation_config: Option<&'a [u8]>,
+    /// `special_tokens_map.json`
+    pub special_tokens_map: Option<&'a [u8]>,
+}
+
+impl Tokenizer {
+    /// The tokenizer in a GGUF file's metadata; `None` if the file has no vocabulary.
+    ///
+    /// # Errors
+    /// If the vocabulary is of a kind, or names a pre-tokenizer, that is not supported, or
+    /// if its parts contradict each other.
+    pub fn from_gguf(metadata: &Metadata) -> Result<Option<Tokenizer>, TokenizerError> {
+        gguf::tokenizer(metadata)
+    }
+
+    /// The tokenizer in the files of a Hugging Face folder: `tokenizer.json` if it is there,
+    /// otherwise `tokenizer.model`; `None` if neither is.
+    ///
+    /// # Errors
+    /// If the tokenizer is of a kind, or has a part, that is not supported, or if a file is
+    /// malformed.
+    pub fn from_hf(files: HfFiles<'_>) -> Result<Option<Tokenizer>, TokenizerError> {
+        hf::tokenizer(&files)
+    }
+
+    /// The tokens of `text`.
+    pub fn encode(&self, text: &str, options: Encode) -> Vec<u32> {
+        let mut ids = Vec::new();
+        if options.add_special {
+            ids.extend_from_slice(&self.prefix);
+        }
+        let body = ids.len();
+        let mut merger = Merger::default();
+        self.raw
+            .segments(text, options.parse_special, &mut |segment| match segment {
+                Segment::Token(id) => ids.push(id),
+                Segment::Text(range) => {
+                    let place = match range.start {
+                        0 => Place::Start,
+                        _ => Place::Later,
+                    };
+                    let stretch = text.get(range).unwrap_or_default();
+                    self.encode_stretch(stretch, place, options, &mut merger, &mut ids);
+                }
+            });
+        if options.parse_special
+            && ids
+                .get(body..)
+                .is_some_and(|ids| ids.starts_with(&self.prefix))
+        {
+            ids.drain(..body);
+        }
+        if options.add_special {
+            ids.extend_from_slice(&self.suffix);
+        }
+        ids
+    }
+
+    /// Text between two tokens that were matched as written.
+    fn encode_stretch(
+        &self,
+        text: &str,
+        place: Place,
+        options: Encode,
+        merger: &mut Merger,
+        ids: &mut Vec<u32>,
+    ) {
+        let text = normalize(&self.normalizer, text, place);
+        let mut segment = |segment: Segment| match segment {
+            Segment::Token(id) => ids.push(id),
+            Segment::Text(range) => {
+                let place = match range.start {
+                    0 => place,
+                    _ => Place::Later,
+                };
+                let stretch = text.get(range).unwrap_or_default();
+                let stretch = normalize(&self.openers, stretch, place);
+                split::words(&self.stages, &stretch, &mut |word| {
+                    let word = match self.unescapes && word.contains('▁') {
+                        true => Cow::Owned(word.replace('▁', " ")),
+                        false => Cow::Borrowed(word),
+                    };
+                    self.model.encode(&word, &self.vocabulary, merger, ids);
+                });
+            }
+        };
+        self.normalized
+            .segments(&text, options.parse_special, &mut segment);
+    }
+
+    /// The family this tokenizer is of.
+    pub fn kind(&self) -> TokenizerKind {
+        self.kind
+    }
+
+    /// How many ids there are: one more than the largest.
+    pub fn vocabulary_len(&self) -> usize {
+        self.vocabulary.len()
+    }
+
+    /// The exact bytes a token stands for (a space is a space); control tokens stand for
+    /// their names. `None` if no token has this id.
+    pub fn piece(&self, id: u32) -> Option<&[u8]> {
+        self.vocabulary.piece(id)
+    }
+
+    /// Whether the token is one that users cannot type.
+    pub fn is_control(&self, id: u32) -> bool {
+        self.vocabulary.kind(id).is_control()
+    }
+
+    /// The token with this exact text: a control token if there is one.
+    pub fn token(&self, text: &str) -> Option<u32> {
+        self.vocabulary
+            .find_control(text.as_bytes())
+            .or_else(|| self.vocabulary.find(text.as_bytes()))
+    }
+
+    /// The token that begins a text, if the model has one.
+    pub fn bos(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// The token that ends a text, if the model names one.
+    pub fn eos(&self) -> Option<u32> {
+        self.eos
+    }
+
+    /// All tokens that end generation: end of text, of turn, of message. Ascending.
+    pub fn end_tokens(&self) -> &[u32] {
+        &self.end_tokens
+    }
+
+    /// A tokenizer with nothing around the vocabulary and the model.
+    fn bare(vocabulary: Vocabulary, model: Model, raw: AddedTokens) -> Tokenizer {
+        Tokenizer {
+            kind: TokenizerKind::ByteLevelBpe,
+            vocabulary,
+            model,
+            raw,
+            normalizer: Vec::new(),
+            normalized: AddedTokens::default(),
+            openers: Vec::new(),
+            stages: Vec::new(),
+            unescapes: false,
+            strips_space: false,
+            prefix: Vec::new(),
+            suffix: Vec::new(),
+            bos: None,
+            eos: None,
+            end_tokens: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Debug for Tokenizer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Tokenizer")
+            .field("kind", &self.kind)
+            .field("vocabulary_len", &self.vocabulary_len())
+            .field("bos", &self.bos)
+            .field("end_tokens", &self.end_tokens)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Token text with `▁` written as the space it stands for.
+fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
+    const MARK: &[u8] = "▁".as_bytes();
+    if !text.windows(MARK.len()).any(|window| window == MARK) {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, after)) = rest.split_first() {
+        match rest.strip_prefix(MARK) {
+            Some(after) => {
+                plain.push(b' ');
+                rest = after;
+            }
+            None => {
+                plain.push(byte);
+                rest = after;
+            }
+        }
+    }
+    Cow::Owned(plain)
+}

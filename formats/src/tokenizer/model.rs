@@ -1,0 +1,304 @@
+//! From a word to token ids: the two kinds of byte-pair encoding.
+
+use super::error::{Shown, TokenizerError, failure};
+use super::limits;
+use super::merge::{Merged, Merger, NONE, Symbol};
+use super::vocabulary::{Kind, Vocabulary};
+use alloc::vec::Vec;
+use core::ops::Range;
+use hashbrown::HashMap;
+
+/// How words become tokens.
+#[derive(Clone)]
+pub(super) enum Model {
+    /// Pairs are merged in the order of a list.
+    Ranked(Ranked),
+    /// Pairs are merged by the score of the token they make (SentencePiece).
+    Scored(Scored),
+}
+
+/// What a word is before its first merge.
+#[derive(Clone)]
+pub(super) enum Alphabet {
+    /// Bytes, by the token of each.
+    Bytes([Option<u32>; 256]),
+    /// Characters.
+    Characters(Fallback),
+}
+
+/// What becomes of characters that are no token.
+#[derive(Clone)]
+pub(super) struct Fallback {
+    pub(super) bytes: [Option<u32>; 256],
+    pub(super) unknown: Option<u32>,
+    /// Whether neighbours become one unknown token.
+    pub(super) fuses_unknown: bool,
+}
+
+#[derive(Clone)]
+pub(super) struct Ranked {
+    pub(super) alphabet: Alphabet,
+    pub(super) merges: Merges,
+    /// A word that is a token is not merged.
+    pub(super) whole_words_first: bool,
+}
+
+#[derive(Clone)]
+pub(super) struct Scored {
+    /// Smaller is merged earlier; by token.
+    pub(super) order: Vec<u32>,
+    pub(super) fallback: Fallback,
+}
+
+/// Pairs of tokens and what they become.
+#[derive(Clone, Default)]
+pub(super) struct Merges {
+    pairs: HashMap<(u32, u32), Merged>,
+}
+
+impl Merges {
+    pub(super) fn with_capacity(count: usize) -> Merges {
+        Merges {
+            pairs: HashMap::with_capacity(count),
+        }
+    }
+
+    /// Adds the merge with this index in the file's list; the texts are raw bytes.
+    pub(super) fn add(
+        &mut self,
+        index: usize,
+        left: &[u8],
+        right: &[u8],
+        vocabulary: &Vocabulary,
+        joined: &mut Vec<u8>,
+    ) -> Result<(), TokenizerError> {
+        joined.clear();
+        joined.extend_from_slice(left);
+        joined.extend_from_slice(right);
+        let find = |text: &[u8]| {
+            vocabulary.find(text).ok_or_else(|| {
+                failure!(
+                    Malformed,
+                    "merge {index} of {} and {} needs {}, which is not in the vocabulary",
+                    Shown(left),
+                    Shown(right),
+                    Shown(text)
+                )
+            })
+        };
+        let pair = (find(left)?, find(right)?);
+        let order = u32::try_from(index)
+            .map_err(|_| failure!(Limit, "merge {index} is beyond {}", u32::MAX))?;
+        // A merge whose product is a control token is left out: users cannot type those.
+        if vocabulary.find(joined).is_none() && vocabulary.find_control(joined).is_some() {
+            return Ok(());
+        }
+        let id = find(joined)?;
+        self.pairs.entry(pair).or_insert(Merged { order, id });
+        Ok(())
+    }
+}
+
+impl Model {
+    /// Appends the tokens of one word.
+    pub(super) fn encode(
+        &self,
+        word: &str,
+        vocabulary: &Vocabulary,
+        merger: &mut Merger,
+        ids: &mut Vec<u32>,
+    ) {
+        let mut rest = word;
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(cut(rest));
+            match self {
+                Model::Ranked(model) => model.encode(piece, vocabulary, merger, ids),
+                Model::Scored(model) => model.encode(piece, vocabulary, merger, ids),
+            }
+            rest = after;
+        }
+    }
+}
+
+/// Where to cut a text so that the first part is within `limits::WORD_LEN`.
+fn cut(text: &str) -> usize {
+    if text.len() <= limits::WORD_LEN {
+        return text.len();
+    }
+    // A character has at most four bytes.
+    (limits::WORD_LEN - 3..=limits::WORD_LEN)
+        .find(|&at| text.is_char_boundary(at))
+        .unwrap_or(text.len())
+}
+
+impl Ranked {
+    fn encode(&self, word: &str, vocabulary: &Vocabulary, merger: &mut Merger, ids: &mut Vec<u32>) {
+        if self.whole_words_first
+            && let Some(id) = vocabulary.find(word.as_bytes())
+        {
+            ids.push(id);
+            return;
+        }
+        merger.clear();
+        match &self.alphabet {
+            Alphabet::Bytes(tokens) => {
+                for (place, &byte) in (0..).zip(word.as_bytes()) {
+                    // As in the reference, a byte that the vocabulary lacks is left out.
+                    if let Some(Some(id)) = tokens.get(usize::from(byte)) {
+                        merger.push(place, 1, *id);
+                    }
+                }
+            }
+            Alphabet::Characters(fallback) => {
+                fallback.characters(word, vocabulary, &mut |place, len, id| {
+                    merger.push(place, len, id);
+                });
+            }
+        }
+        let pair =
+            |left: &Symbol, right: &Symbol| self.merges.pairs.get(&(left.id, right.id)).copied();
+        ids.extend(merger.merge(pair).map(|symbol| symbol.id));
+    }
+}
+
+impl Fallback {
+    /// Cuts a word into characters, bytes and unknowns: place, length and token of each.
+    fn characters(
+        &self,
+        word: &str,
+        vocabulary: &Vocabulary,
+        symbol: &mut dyn FnMut(u32, u32, u32),
+    ) {
+        // Words are cut at `limits::WORD_LEN`, so places and lengths fit.
+        let mut unknown: Option<Range<usize>> = None;
+        let flush = |unknown: &mut Option<Range<usize>>, symbol: &mut dyn FnMut(u32, u32, u32)| {
+            if let (Some(range), Some(id)) = (unknown.take(), self.unknown) {
+                symbol(range.start as u32, range.len() as u32, id);
+            }
+        };
+        for (at, character) in word.char_indices() {
+            let end = at + character.len_utf8();
+            let bytes = word.as_bytes().get(at..end).unwrap_or_default();
+            if let Some(id) = vocabulary.find(bytes) {
+                flush(&mut unknown, symbol);
+                symbol(at as u32, bytes.len() as u32, id);
+            } else if let Some(tokens) = self.byte_tokens(bytes) {
+                flush(&mut unknown, symbol);
+                for (place, id) in (at as u32..).zip(tokens) {
+                    symbol(place, 1, id);
+                }
+            } else {
+                match &mut unknown {
+                    Some(range) if self.fuses_unknown => range.end = end,
+                    _ => {
+                        flush(&mut unknown, symbol);
+                        unknown = Some(at..end);
+                    }
+                }
+            }
+        }
+        flush(&mut unknown, symbol);
+    }
+
+    /// The tokens of all these bytes, if each has one.
+    fn byte_tokens(&self, bytes: &[u8]) -> Option<impl Iterator<Item = u32>> {
+        let token = |byte: &u8| self.bytes.get(usize::from(*byte)).copied().flatten();
+        bytes
+            .iter()
+            .all(|byte| token(byte).is_some())
+            .then(|| bytes.iter().filter_map(token))
+    }
+}
+
+impl Scored {
+    fn encode(&self, word: &str, vocabulary: &Vocabulary, merger: &mut Merger, ids: &mut Vec<u32>) {
+        let bytes = word.as_bytes();
+        let stretch =
+            |start: u32, len: u32| bytes.get(start as usize..start as usize + len as usize);
+        merger.clear();
+        for (at, character) in word.char_indices() {
+            merger.push(at as u32, character.len_utf8() as u32, NONE);
+        }
+        // How a token that may not stay was put together: the length of its left part.
+        let unused = core::cell::RefCell::new(HashMap::<u32, u32>::new());
+        let pair = |left: &Symbol, right: &Symbol| {
+            let id = vocabulary.find(stretch(left.start, left.len + right.len)?)?;
+            if vocabulary.kind(id) == Kind::Unused {
+                unused.borrow_mut().insert(id, left.len);
+            }
+            let order = *self.order.get(id as usize)?;
+            Some(Merged { order, id })
+        };
+        let mut was_unknown = false;
+        for symbol in merger.merge(pair) {
+            // Parts still to be written, the next on top.
+            let mut parts = alloc::vec![(symbol.start, symbol.len)];
+            while let Some((start, len)) = parts.pop() {
+                let Some(text) = stretch(start, len) else {
+                    continue;
+                };
+                let id = vocabulary.find(text);
+                match id {
+                    Some(id) if vocabulary.kind(id) != Kind::Unused => {
+                        ids.push(id);
+                        was_unknown = false;
+                        continue;
+                    }
+                    Some(id) => {
+                        match unused.borrow().get(&id).filter(|left| **left < len) {
+                            Some(&left) => {
+                                parts.push((start + left, len - left));
+                                parts.push((start, left));
+                            }
+                            None => ids.push(id),
+                        }
+                        was_unknown = false;
+                        continue;
+                    }
+                    None => {}
+                }
+                if let Some(tokens) = self.fallback.byte_tokens(text) {
+                    ids.extend(tokens);
+                    was_unknown = false;
+                } else if let Some(id) = self.fallback.unknown {
+                    if !(was_unknown && self.fallback.fuses_unknown) {
+                        ids.push(id);
+                    }
+                    was_unknown = true;
+                }
+            }
+        }
+    }
+}
+
+/// Orders such that the highest score comes first; `None` for a score that is no number.
+pub(super) fn order_of(score: f32) -> Option<u32> {
+    if score.is_nan() {
+        return None;
+    }
+    // Adding zero makes -0.0 equal to 0.0.
+    let bits = (score + 0.0).to_bits();
+    // Floats sort as integers once the sign is folded in.
+    let ascending = match bits >> 31 {
+        0 => bits | 1 << 31,
+        _ => !bits,
+    };
+    Some(!ascending)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::order_of;
+
+    #[test]
+    fn higher_scores_come_first() {
+        let scores = [f32::INFINITY, 3.5, 0.0, -1e-9, -2.0, f32::NEG_INFINITY];
+        assert!(
+            scores
+                .windows(2)
+                .all(|pair| order_of(pair[0]) < order_of(pair[1]))
+        );
+        assert_eq!(order_of(0.0), order_of(-0.0));
+        assert_eq!(order_of(f32::NAN), None);
+    }
+}

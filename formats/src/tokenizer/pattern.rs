@@ -1,0 +1,297 @@
+//! The regular expressions that split text into words before merging, matched in time
+//! linear in the text.
+//!
+//! Published tokenizers share a small stock of alternatives (an optional lead and a run of
+//! one class, white space up to a line end, a word in mixed case, a contraction). Each
+//! becomes a [`Rule`] with a matcher that never looks at a character more than a bounded
+//! number of times; a pattern with anything else in it is refused rather than approximated.
+
+use super::class::Class;
+use super::limits;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// An ordered alternation: at each place the first rule that matches decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pattern {
+    pub(super) rules: Vec<Rule>,
+}
+
+/// One alternative.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// One character of each class in turn: `'s`, `[0-9][0-9][0-9]`.
+    Fixed(Vec<Class>),
+    /// `'s`, `'re` and so on as one group.
+    Contraction(Letters),
+    /// `lead? body{least,most} tail*`, and a contraction if there is one.
+    Run {
+        lead: Lead,
+        body: Class,
+        least: u32,
+        most: u32,
+        tail: Option<(Class, u32)>,
+        contraction: Option<Letters>,
+    },
+    /// `lead? first* last+`, where the two classes may overlap: `\s*[\r\n]+`, and words in
+    /// mixed case whose uncased letters belong to both.
+    Ending {
+        lead: Lead,
+        first: Class,
+        last: Class,
+        most: u32,
+        contraction: Option<Letters>,
+    },
+    /// `\s+(?!\S)`: white space, but not the last before something else.
+    SpaceBeforeSpace,
+    /// `\s+$`.
+    SpaceAtEnd,
+}
+
+/// What may stand before a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Lead {
+    None,
+    /// `c?`, given back if the run would then be empty.
+    Optional(Class),
+    /// `c?+`, never given back.
+    Possessive(Class),
+    /// `c`.
+    Required(Class),
+}
+
+/// How the letters of a contraction are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Letters {
+    Lower,
+    /// `[sS]`.
+    AsciiCase,
+    /// `(?i:s)`: full case folding, so that `ſ` is an `s` too.
+    AnyCase,
+}
+
+/// The text being split and what is known to be fruitless in it.
+pub(super) struct Search<'a> {
+    pattern: &'a Pattern,
+    text: &'a str,
+    /// For each rule, where the run ends that it has already searched in vain. Without
+    /// this, a long run refused at every place would be searched again from every place.
+    barren: Vec<usize>,
+}
+
+impl Pattern {
+    pub(super) fn search<'a>(&'a self, text: &'a str) -> Search<'a> {
+        Search {
+            pattern: self,
+            text,
+            barren: vec![0; self.rules.len()],
+        }
+    }
+}
+
+impl Search<'_> {
+    /// Where the match that starts at byte `at` ends, if there is one. Calls must come with
+    /// `at` not going back.
+    pub(super) fn match_at(&mut self, at: usize) -> Option<usize> {
+        let text = self.text;
+        self.pattern
+            .rules
+            .iter()
+            .zip(&mut self.barren)
+            .find_map(|(rule, barren)| {
+                if at < *barren {
+                    return None;
+                }
+                rule.match_at(text, at, barren)
+            })
+    }
+}
+
+impl Rule {
+    fn match_at(&self, text: &str, at: usize, barren: &mut usize) -> Option<usize> {
+        match self {
+            Rule::Fixed(classes) => classes
+                .iter()
+                .try_fold(at, |at, class| class.step(text, at)),
+            Rule::Contraction(letters) => letters.match_at(text, at),
+            Rule::Run {
+                lead,
+                body,
+                least,
+                most,
+                tail,
+                contraction,
+            } => lead.starts(text, at).find_map(|start| {
+                let (mut end, count) = body.run(text, start, *most);
+                if count < *least {
+                    return None;
+                }
+                if let Some((class, most)) = tail {
+                    end = class.run(text, end, *most).0;
+                }
+                Some(contracted(*contraction, text, end))
+            }),
+            Rule::Ending {
+                lead,
+                first,
+                last,
+                most,
+                contraction,
+            } => {
+                let mut searched = at;
+                let end = lead.starts(text, at).find_map(|start| {
+                    let (run_end, _) = first.run(text, start, u32::MAX);
+                    searched = searched.max(run_end);
+                    let (end, count) = last.run(text, run_end, *most);
+                    if count > 0 {
+                        return Some(end);
+                    }
+                    // Give characters back until one of them can be the last.
+                    text.get(start..run_end)?
+                        .char_indices()
+                        .rev()
+                        .find(|&(_, character)| last.contains(character))
+                        .map(|(offset, character)| start + offset + character.len_utf8())
+                });
+                match end {
+                    Some(end) => Some(contracted(*contraction, text, end)),
+                    None => {
+                        *barren = searched;
+                        None
+                    }
+                }
+            }
+            Rule::SpaceBeforeSpace => {
+                let (end, last) = space_run(text, at)?;
+                match end == text.len() {
+                    true => Some(end),
+                    false => (last > at).then_some(last),
+                }
+            }
+            Rule::SpaceAtEnd => {
+                let (end, _) = space_run(text, at)?;
+                if end != text.len() {
+                    *barren = end;
+                    return None;
+                }
+                Some(end)
+            }
+        }
+    }
+}
+
+/// Where the white space from `at` ends and where its last character starts.
+fn space_run(text: &str, at: usize) -> Option<(usize, usize)> {
+    let rest = text.get(at..)?;
+    let space = &rest[..rest.len() - rest.trim_start().len()];
+    let (last, _) = space.char_indices().next_back()?;
+    Some((at + space.len(), at + last))
+}
+
+fn contracted(letters: Option<Letters>, text: &str, end: usize) -> usize {
+    letters
+        .and_then(|letters| letters.match_at(text, end))
+        .unwrap_or(end)
+}
+
+impl Lead {
+    /// The places where a run may begin, in the order in which they are tried.
+    fn starts(&self, text: &str, at: usize) -> impl Iterator<Item = usize> {
+        let (with, without) = match self {
+            Lead::None => (None, Some(at)),
+            Lead::Optional(class) => (class.step(text, at), Some(at)),
+            Lead::Possessive(class) => match class.step(text, at) {
+                Some(start) => (Some(start), None),
+                None => (None, Some(at)),
+            },
+            Lead::Required(class) => (class.step(text, at), None),
+        };
+        with.into_iter().chain(without)
+    }
+}
+
+impl Letters {
+    fn match_at(self, text: &str, at: usize) -> Option<usize> {
+        let rest = text.get(at..)?.strip_prefix('\'')?;
+        ["s", "t", "re", "ve", "m", "ll", "d"]
+            .into_iter()
+            .find_map(|letters| self.prefix_len(rest, letters))
+            .map(|len| at + 1 + len)
+    }
+
+    fn prefix_len(self, text: &str, letters: &str) -> Option<usize> {
+        let mut found = text.chars();
+        letters.chars().try_fold(0, |len, expected| {
+            let character = found.next()?;
+            let equal = match self {
+                Letters::Lower => character == expected,
+                Letters::AsciiCase => character.eq_ignore_ascii_case(&expected),
+                Letters::AnyCase => {
+                    character.eq_ignore_ascii_case(&expected)
+                        || (character == 'ſ' && expected == 's')
+                }
+            };
+            equal.then_some(len + character.len_utf8())
+        })
+    }
+}
+
+/// Whether `count` is one a rule may demand.
+pub(super) fn is_countable(count: u32) -> bool {
+    count <= limits::PATTERN_COUNT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::{String, ToString};
+
+    fn words(pattern: &str, text: &str) -> Vec<String> {
+        let pattern = Pattern::parse(pattern).expect("a known pattern");
+        let mut search = pattern.search(text);
+        let (mut at, mut found) = (0, Vec::new());
+        while at < text.len() {
+            let end = search.match_at(at);
+            let next =
+                end.unwrap_or_else(|| at + text[at..].chars().next().map_or(1, char::len_utf8));
+            found.push(text[at..next].to_string());
+            at = next;
+        }
+        found
+    }
+
+    // Expected splits below were made with Oniguruma, the engine these patterns were
+    // written for.
+    const CL100K: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+    #[test]
+    fn long_s_is_an_s_when_case_is_folded() {
+        assert_eq!(words(CL100K, "a'ſ b"), ["a", "'ſ", " b"]);
+    }
+
+    #[test]
+    fn the_last_space_belongs_to_the_word() {
+        assert_eq!(words(CL100K, "  \u{200b} z"), [" ", " \u{200b}", " z"]);
+        assert_eq!(
+            words(CL100K, "\u{2028}\u{2028}a"),
+            ["\u{2028}", "\u{2028}a"]
+        );
+    }
+
+    #[test]
+    fn separators_that_are_not_white_space_stay_together() {
+        assert_eq!(words(CL100K, "\x1c\x1d a"), ["\x1c\x1d", " a"]);
+    }
+
+    #[test]
+    fn fruitless_runs_are_searched_once() {
+        // Each place of the run is refused by the first rule and passed by the second: with
+        // a search from every place this would take hours.
+        let text = " ".repeat(1 << 20);
+        assert_eq!(words(r"\s*[\r\n]+|\s", &text).len(), 1 << 20);
+        let text = "A".repeat(1 << 20);
+        assert_eq!(words(r"[A-Z]*[a-z]+|[A-Z]", &text).len(), 1 << 20);
+        let text = [" ".repeat(1 << 20), "x".to_string()].concat();
+        assert_eq!(words(r"\s+$|\s|x", &text).len(), (1 << 20) + 1);
+    }
+}

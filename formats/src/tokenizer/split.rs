@@ -1,0 +1,141 @@
+//! Pre-tokenization: the stages that cut text into words, which merges never cross.
+
+use super::pattern::Pattern;
+use alloc::string::String;
+use core::ops::Range;
+
+/// One stage; each cuts the pieces left by the one before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stage {
+    pub(super) matcher: Matcher,
+    pub(super) behavior: Behavior,
+    /// Whether what lies between the matches counts as matched instead.
+    pub(super) invert: bool,
+}
+
+/// What a stage looks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Matcher {
+    Pattern(Pattern),
+    Text(String),
+}
+
+/// What becomes of a match (the names are those of `tokenizer.json`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Behavior {
+    /// A piece of its own.
+    Isolated,
+    /// Dropped.
+    Removed,
+    /// Glued to the unmatched text before it.
+    MergedWithPrevious,
+    /// Glued to the unmatched text after it.
+    MergedWithNext,
+    /// Adjacent matches make one piece.
+    Contiguous,
+}
+
+impl Stage {
+    /// A stage whose matches stand alone.
+    pub(super) fn isolated(pattern: Pattern) -> Stage {
+        Stage {
+            matcher: Matcher::Pattern(pattern),
+            behavior: Behavior::Isolated,
+            invert: false,
+        }
+    }
+
+    /// Hands the pieces of `text` to `piece`, in order.
+    fn apply(&self, text: &str, piece: &mut dyn FnMut(&str)) {
+        let mut joiner = Joiner {
+            behavior: self.behavior,
+            held: None,
+            piece: &mut |range| piece(text.get(range).unwrap_or_default()),
+        };
+        self.matches(text, &mut |range, is_match| {
+            if !range.is_empty() {
+                joiner.add(range, is_match != self.invert);
+            }
+        });
+        joiner.flush();
+    }
+
+    /// Hands over the matches and what lies between them.
+    fn matches(&self, text: &str, segment: &mut dyn FnMut(Range<usize>, bool)) {
+        let mut gap = 0;
+        match &self.matcher {
+            Matcher::Pattern(pattern) => {
+                let mut search = pattern.search(text);
+                let mut at = 0;
+                while let Some(character) = text.get(at..).and_then(|rest| rest.chars().next()) {
+                    match search.match_at(at) {
+                        Some(end) if end > at => {
+                            segment(gap..at, false);
+                            segment(at..end, true);
+                            at = end;
+                            gap = end;
+                        }
+                        _ => at += character.len_utf8(),
+                    }
+                }
+            }
+            Matcher::Text(wanted) => {
+                for (at, found) in text.match_indices(wanted.as_str()) {
+                    segment(gap..at, false);
+                    gap = at + found.len();
+                    segment(at..gap, true);
+                }
+            }
+        }
+        segment(gap..text.len(), false);
+    }
+}
+
+/// Hands the words that `stages` make of `text` to `word`, in order.
+pub(super) fn words(stages: &[Stage], text: &str, word: &mut dyn FnMut(&str)) {
+    match stages.split_first() {
+        None if text.is_empty() => {}
+        None => word(text),
+        Some((stage, rest)) => stage.apply(text, &mut |piece| words(rest, piece, word)),
+    }
+}
+
+/// Joins matches to their neighbours as a [`Behavior`] says.
+struct Joiner<'a> {
+    behavior: Behavior,
+    held: Option<(Range<usize>, bool)>,
+    piece: &'a mut dyn FnMut(Range<usize>),
+}
+
+impl Joiner<'_> {
+    fn add(&mut self, range: Range<usize>, is_match: bool) {
+        if self.behavior == Behavior::Removed && is_match {
+            return;
+        }
+        if let Some((held, held_is_match)) = self.held.take() {
+            let joins = match self.behavior {
+                Behavior::Isolated | Behavior::Removed => false,
+                Behavior::MergedWithPrevious => is_match && !held_is_match,
+                Behavior::MergedWithNext => held_is_match && !is_match,
+                Behavior::Contiguous => is_match == held_is_match,
+            };
+            if joins {
+                // A joined piece takes part in no further join, except a contiguous one.
+                let joined = held.start..range.end;
+                match self.behavior {
+                    Behavior::Contiguous => self.held = Some((joined, is_match)),
+                    _ => (self.piece)(joined),
+                }
+                return;
+            }
+            (self.piece)(held);
+        }
+        self.held = Some((range, is_match));
+    }
+
+    fn flush(&mut self) {
+        if let Some((range, _)) = self.held.take() {
+            (self.piece)(range);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Tokens by id and by text.
+
+use super::error::{Shown, TokenizerError, failure};
+use super::limits;
+use alloc::vec::Vec;
+use core::hash::BuildHasher;
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+/// What a token is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Made by merging.
+    Normal,
+    /// Stands for text no other token covers. Treated as control: nobody types it.
+    Unknown,
+    /// Means something to the model and has no text of its own.
+    Control,
+    /// Matched as written, before merging.
+    UserDefined,
+    /// May appear while merging but not in the result.
+    Unused,
+    /// One byte, used when no other token covers a character.
+    Byte,
+    /// No token has this id.
+    Absent,
+}
+
+impl Kind {
+    pub(super) fn is_control(self) -> bool {
+        matches!(self, Kind::Control | Kind::Unknown)
+    }
+}
+
+/// All tokens: their text as raw bytes (a space is a space), in one buffer.
+#[derive(Clone, Default)]
+pub(super) struct Vocabulary {
+    text: Vec<u8>,
+    ends: Vec<u32>,
+    kinds: Vec<Kind>,
+    /// Ids by text, for tokens that merging may make.
+    table: HashTable<u32>,
+    /// Ids by text, for control tokens.
+    controls: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    longest: usize,
+}
+
+impl Vocabulary {
+    /// Appends the token with the next id.
+    pub(super) fn push(&mut self, text: &[u8], kind: Kind) -> Result<(), TokenizerError> {
+        let id = self.ends.len();
+        let end = self
+            .text
+            .len()
+            .checked_add(text.len())
+            .and_then(|end| u32::try_from(end).ok())
+            .filter(|_| id < limits::TOKENS);
+        let Some(end) = end else {
+            return Err(failure!(
+                Limit,
+                "vocabulary is over {} tokens or 4 GiB of text at token {id} {}",
+                limits::TOKENS,
+                Shown(text)
+            ));
+        };
+        self.text.extend_from_slice(text);
+        self.ends.push(end);
+        self.kinds.push(kind);
+        Ok(())
+    }
+
+    /// Makes tokens findable by text. Of tokens with the same text a normal one counts
+    /// before a user-defined one, otherwise the later.
+    pub(super) fn index(&mut self) {
+        self.table = self.table_of(&[Kind::UserDefined, Kind::Unused, Kind::Normal]);
+        self.controls = self.table_of(&[Kind::Unknown, Kind::Control]);
+        let longest = self.table.iter().filter_map(|&id| self.piece(id));
+        self.longest = longest.map(<[u8]>::len).max().unwrap_or(0);
+    }
+
+    /// Ids by text of the tokens of these kinds; later kinds and later tokens win.
+    fn table_of(&self, kinds: &[Kind]) -> HashTable<u32> {
+        let hash = |id: u32| self.hasher.hash_one(self.piece(id).unwrap_or_default());
+        let mut table = HashTable::new();
+        for &wanted in kinds {
+            for id in self.ids().filter(|&id| self.kind(id) == wanted) {
+                let Some(text) = self.piece(id).filter(|text| !text.is_empty()) else {
+                    continue;
+                };
+                match table.find_mut(hash(id), |&other| self.piece(other) == Some(text)) {
+                    Some(other) => *other = id,
+                    None => {
+                        table.insert_unique(hash(id), id, |&other| hash(other));
+                    }
+                }
+            }
+        }
+        table
+    }
+
+    /// The id of the token with this text, if merging may make it.
+    pub(super) fn find(&self, text: &[u8]) -> Option<u32> {
+        match text.len() <= self.longest {
+            true => self.find_in(&self.table, text),
+            false => None,
+        }
+    }
+
+    /// The id of the control token with this text.
+    pub(super) fn find_control(&self, text: &[u8]) -> Option<u32> {
+        self.find_in(&self.controls, text)
+    }
+
+    fn find_in(&self, table: &HashTable<u32>, text: &[u8]) -> Option<u32> {
+        table
+            .find(self.hasher.hash_one(text), |&id| {
+                self.piece(id) == Some(text)
+            })
+            .copied()
+    }
+
+    /// How many ids there are.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(super) fn ids(&self) -> core::ops::Range<u32> {
+        // `push` keeps the count below `limits::TOKENS`.
+        0..u32::try_from(self.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The text of a token.
+    pub(super) fn piece(&self, id: u32) -> Option<&[u8]> {
+        let index = usize::try_from(id).ok()?;
+        if *self.kinds.get(index)? == Kind::Absent {
+            return None;
+        }
+        let end = *self.ends.get(index)?;
+        let start = match index.checked_sub(1) {
+            Some(before) => *self.ends.get(before)?,
+            None => 0,
+        };
+        self.text
+            .get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
+    }
+
+    pub(super) fn kind(&self, id: u32) -> Kind {
+        usize::try_from(id)
+            .ok()
+            .and_then(|index| self.kinds.get(index).copied())
+            .unwrap_or(Kind::Absent)
+    }
+
+    /// The token that stands for each byte: the one of [`Kind::Byte`], whose text is the byte.
+    pub(super) fn byte_tokens(&self) -> [Option<u32>; 256] {
+        let mut tokens = [None; 256];
+        for id in self.ids().filter(|&id| self.kind(id) == Kind::Byte) {
+            if let Some(&[byte]) = self.piece(id)
+                && let Some(slot) = tokens.get_mut(usize::from(byte))
+            {
+                *slot = Some(id);
+            }
+        }
+        tokens
+    }
+}
+
+/// The byte that `<0xHH>` stands for.
+pub(super) fn byte_of(text: &[u8]) -> Option<u8> {
+    let digits = text.strip_prefix(b"<0x")?.strip_suffix(b">")?;
+    let digits = core::str::from_utf8(digits).ok()?;
+    if digits.len() != 2 || digits.starts_with('+') {
+        return None;
+    }
+    u8::from_str_radix(digits, 16).ok()
+}
