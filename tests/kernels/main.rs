@@ -1,7 +1,10 @@
 //! Every table of kernels this CPU can run, every operation, every type: against the scalar
 //! table and against sums in double precision.
 
+mod attend;
+mod blocks;
 mod matmul;
+mod ops;
 mod quant;
 
 use rillm::kernels::{Isa, IsaError, Kernels};
