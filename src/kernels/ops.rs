@@ -5,7 +5,7 @@
 /// On entry `scores` holds a bias per key: 0, a position bias, or −∞ for a masked key, whose
 /// key and value are then never looked at. The kernel adds `scale · (query · key)`, soft-capped
 /// if asked, and folds `exp(score) · value` into `out` and `exp(score)` into the running sum,
-/// both relative to the running maximum. The caller divides `out` by the sum after the last
+/// both relative to the running maximum; `scores` is left holding the latter. The caller divides `out` by the sum after the last
 /// tile.
 #[derive(Clone, Copy, Debug)]
 pub struct Attend<'a> {

@@ -1,9 +1,67 @@
 //! x86-64 with AVX2, FMA and F16C.
 
-use super::{Isa, Kernels, scalar};
+mod attend;
+mod float;
+mod quantize;
+mod quantized;
+mod register;
+mod vector;
+
+use super::{Attend, Isa, Kernels, Pointwise, Running, scalar};
 
 /// The scalar table with what AVX2 does better.
 pub(super) const TABLE: Kernels = Kernels {
     isa: Isa::Avx2,
+    matmul_f32: float::f32,
+    matmul_f16: float::f16,
+    matmul_bf16: float::bf16,
+    matmul_q8_0: quantized::q8_0,
+    matmul_q4_0: quantized::q4_0,
+    matmul_q4_k: quantized::q4_k,
+    matmul_q6_k: quantized::q6_k,
+    matmul_transposed_f32: float::transposed_f32,
+    matmul_transposed_f16: float::transposed_f16,
+    matmul_transposed_bf16: float::transposed_bf16,
+    quantize_q8_0,
+    quantize_q8_k,
+    dot,
+    axpy,
+    attend,
+    rms_norm,
+    pointwise,
+    gated,
     ..scalar::TABLE
 };
+
+macro_rules! entries {
+    ($(fn $name:ident($($arg:ident: $type:ty),*) $(-> $result:ty)? = $module:ident;)*) => {$(
+        fn $name($($arg: $type),*) $(-> $result)? {
+            // SAFETY: these functions are reached through the table alone, which
+            // `Kernels::select` hands out only where the CPU has what they need.
+            unsafe { $module::$name($($arg),*) }
+        }
+    )*};
+}
+
+entries! {
+    fn quantize_q8_0(values: &[f32], out: &mut [u8]) = quantize;
+    fn quantize_q8_k(values: &[f32], out: &mut [u8]) = quantize;
+    fn dot(a: &[f32], b: &[f32]) -> f32 = vector;
+    fn axpy(a: f32, x: &[f32], y: &mut [f32]) = vector;
+    fn attend(call: &Attend<'_>, scores: &mut [f32], running: &mut Running, out: &mut [f32]) = attend;
+    fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) = vector;
+}
+
+fn pointwise(function: Pointwise, x: &mut [f32]) {
+    // SAFETY: as for the entries above.
+    if !unsafe { vector::pointwise(function, x) } {
+        (scalar::TABLE.pointwise)(function, x);
+    }
+}
+
+fn gated(function: Pointwise, gate: &[f32], up: &[f32], out: &mut [f32]) {
+    // SAFETY: as for the entries above.
+    if !unsafe { vector::gated(function, gate, up, out) } {
+        (scalar::TABLE.gated)(function, gate, up, out);
+    }
+}

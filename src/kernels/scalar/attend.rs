@@ -34,12 +34,11 @@ pub(super) fn attend(
     }
     let values = call.values.chunks(call.value_stride.max(1));
     for (score, value) in scores.iter_mut().zip(values) {
-        if *score == f32::NEG_INFINITY {
-            *score = 0.0;
-            continue;
-        }
         *score = (*score - largest).exp();
         running.sum += *score;
-        axpy(*score, value, out);
+        // A masked key's value may be anything, NaN included.
+        if *score != 0.0 {
+            axpy(*score, value, out);
+        }
     }
 }

@@ -63,9 +63,10 @@ fn softplus(x: f32) -> f32 {
     if x > 20.0 { x } else { x.exp().ln_1p() }
 }
 
+/// (1 + tanh(u)) / 2 is sigmoid(2u), which does not cancel.
 fn gelu_tanh(x: f32) -> f32 {
     const ROOT: f32 = 0.797_884_6; // √(2/π)
-    0.5 * x * (1.0 + (ROOT * (x + 0.044_715 * x * x * x)).tanh())
+    x * sigmoid(2.0 * ROOT * (x + 0.044_715 * x * x * x))
 }
 
 /// x · Φ(x) = x · erfc(−x/√2) / 2: no cancellation for large negative x.

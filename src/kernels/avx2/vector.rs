@@ -1,0 +1,141 @@
+//! Sums and element-wise arithmetic on rows of floats.
+
+use core::arch::x86_64::*;
+
+use super::register::{
+    LANES, exp_below_one, load_floats, load_tail, store_floats, store_tail, sum,
+};
+use crate::kernels::Pointwise;
+
+/// Σ a·b in two registers of partial sums; a ragged end is filled with zeros.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let len = a.len().min(b.len());
+    let (a, a_tail) = a[..len].as_chunks::<LANES>();
+    let (b, b_tail) = b[..len].as_chunks::<LANES>();
+    let mut sums = [_mm256_setzero_ps(); 2];
+    let (a_pairs, a_last) = a.as_chunks::<2>();
+    let (b_pairs, b_last) = b.as_chunks::<2>();
+    for (a, b) in a_pairs.iter().zip(b_pairs) {
+        for n in 0..2 {
+            sums[n] = _mm256_fmadd_ps(load_floats(&a[n]), load_floats(&b[n]), sums[n]);
+        }
+    }
+    for (a, b) in a_last.iter().zip(b_last) {
+        sums[0] = _mm256_fmadd_ps(load_floats(a), load_floats(b), sums[0]);
+    }
+    if !a_tail.is_empty() {
+        sums[1] = _mm256_fmadd_ps(load_tail(a_tail), load_tail(b_tail), sums[1]);
+    }
+    sum(_mm256_add_ps(sums[0], sums[1]))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn axpy(a: f32, x: &[f32], y: &mut [f32]) {
+    let len = x.len().min(y.len());
+    let (x, x_tail) = x[..len].as_chunks::<LANES>();
+    let (y, y_tail) = y[..len].as_chunks_mut::<LANES>();
+    let factor = _mm256_set1_ps(a);
+    for (y, x) in y.iter_mut().zip(x) {
+        let sum = _mm256_fmadd_ps(factor, load_floats(x), load_floats(y));
+        store_floats(y, sum);
+    }
+    for (y, x) in y_tail.iter_mut().zip(x_tail) {
+        *y = a.mul_add(*x, *y);
+    }
+}
+
+/// The squares are added in double precision, as in the scalar version.
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+    let mut sums = [_mm256_setzero_pd(); 2];
+    let (chunks, tail) = x.as_chunks::<LANES>();
+    let mut square = |x: __m256| {
+        let low = _mm256_cvtps_pd(_mm256_castps256_ps128(x));
+        let high = _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(x));
+        sums[0] = _mm256_fmadd_pd(low, low, sums[0]);
+        sums[1] = _mm256_fmadd_pd(high, high, sums[1]);
+    };
+    for x in chunks {
+        square(load_floats(x));
+    }
+    square(load_tail(tail));
+    let mut lanes = [0.0f64; 4];
+    // SAFETY: the array is 32 writable bytes; the store wants no alignment.
+    unsafe { _mm256_storeu_pd(lanes.as_mut_ptr(), _mm256_add_pd(sums[0], sums[1])) };
+    let squares: f64 = lanes.iter().sum();
+    let mean_square = squares / x.len() as f64;
+    let inverse = (1.0 / (mean_square + f64::from(epsilon)).sqrt()) as f32;
+    for (out, (x, weight)) in out.iter_mut().zip(x.iter().zip(weight)) {
+        *out = x * inverse * weight;
+    }
+}
+
+/// Applies a function in place; `false` if there is no vector version of it.
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn pointwise(function: Pointwise, x: &mut [f32]) -> bool {
+    let (chunks, tail) = x.as_chunks_mut::<LANES>();
+    for x in chunks {
+        let Some(value) = apply(function, load_floats(x)) else {
+            return false;
+        };
+        store_floats(x, value);
+    }
+    match apply(function, load_tail(tail)) {
+        Some(value) => store_tail(tail, value),
+        None => return false,
+    }
+    true
+}
+
+/// `out = function(gate) · up`; `false` if there is no vector version of the function.
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn gated(function: Pointwise, gate: &[f32], up: &[f32], out: &mut [f32]) -> bool {
+    let len = gate.len().min(up.len()).min(out.len());
+    let (gate, gate_tail) = gate[..len].as_chunks::<LANES>();
+    let (up, up_tail) = up[..len].as_chunks::<LANES>();
+    let (out, out_tail) = out[..len].as_chunks_mut::<LANES>();
+    for (out, (gate, up)) in out.iter_mut().zip(gate.iter().zip(up)) {
+        let Some(value) = apply(function, load_floats(gate)) else {
+            return false;
+        };
+        store_floats(out, _mm256_mul_ps(value, load_floats(up)));
+    }
+    match apply(function, load_tail(gate_tail)) {
+        Some(value) => store_tail(out_tail, _mm256_mul_ps(value, load_tail(up_tail))),
+        None => return false,
+    }
+    true
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn apply(function: Pointwise, x: __m256) -> Option<__m256> {
+    match function {
+        Pointwise::Silu => Some(_mm256_mul_ps(x, sigmoid(x))),
+        Pointwise::Sigmoid => Some(sigmoid(x)),
+        Pointwise::GeluTanh => {
+            const TWICE_ROOT: f32 = 1.595_769_2; // 2·√(2/π)
+            let square = _mm256_mul_ps(x, x);
+            let factor = _mm256_fmadd_ps(
+                _mm256_set1_ps(TWICE_ROOT * 0.044_715),
+                square,
+                _mm256_set1_ps(TWICE_ROOT),
+            );
+            Some(_mm256_mul_ps(x, sigmoid(_mm256_mul_ps(x, factor))))
+        }
+        _ => None,
+    }
+}
+
+/// 1 / (1 + exp(−|x|)), or one minus that: the exponential never overflows.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn sigmoid(x: __m256) -> __m256 {
+    let sign = _mm256_set1_ps(-0.0);
+    let small = exp_below_one(_mm256_or_ps(x, sign));
+    let numerator = _mm256_blendv_ps(_mm256_set1_ps(1.0), small, x);
+    _mm256_div_ps(numerator, _mm256_add_ps(_mm256_set1_ps(1.0), small))
+}

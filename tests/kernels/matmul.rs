@@ -1,0 +1,410 @@
+//! Matrix products: any shape, any address, any cut of the work.
+
+use rillm::kernels::{Activation, Kernels, Layout, MatMul, MatMulKernel};
+use rillm::quant::{ActivationQ8_0, ActivationQ8K, BlockQ4K, decode};
+use rillm_formats::manifest::DType;
+
+use super::blocks::{PATTERNS, Pattern, input_row, weight_row};
+use super::{Random, tables};
+
+const TYPES: [DType; 7] = [
+    DType::F32,
+    DType::F16,
+    DType::BF16,
+    DType::Q8_0,
+    DType::Q4_0,
+    DType::Q4_K,
+    DType::Q6_K,
+];
+
+/// A weight row as double-precision values, and for each the magnitude its rounding errors
+/// are relative to (Q4_K's difference may be far smaller than its two terms).
+fn weight_values(dtype: DType, row: &[u8], columns: usize) -> Vec<(f64, f64)> {
+    let mut values = vec![0.0; columns];
+    decode(dtype).expect("known type")(row, &mut values);
+    let mut values: Vec<_> = values
+        .iter()
+        .map(|&v| (f64::from(v), f64::from(v.abs())))
+        .collect();
+    if dtype == DType::Q4_K {
+        let (blocks, _) = row.as_chunks::<{ BlockQ4K::LEN }>();
+        for (block, values) in blocks.iter().zip(values.chunks_mut(256)) {
+            let block = BlockQ4K::from_bytes(block);
+            let (_, mins) = block.scales_and_mins();
+            for (index, (value, magnitude)) in values.iter_mut().enumerate() {
+                let min = f64::from(block.min_scale()) * f64::from(mins[index / 32]);
+                *magnitude = value.abs() + 2.0 * min.abs();
+            }
+        }
+    }
+    values
+}
+
+fn input_values(form: Activation, row: &[u8]) -> Vec<f64> {
+    let quants = |scale: f32, quants: &[i8]| -> Vec<f64> {
+        let scale = f64::from(scale);
+        quants.iter().map(|&q| scale * f64::from(q)).collect()
+    };
+    match form {
+        Activation::F32 => {
+            let (floats, _) = row.as_chunks::<4>();
+            floats
+                .iter()
+                .map(|&x| f64::from(f32::from_le_bytes(x)))
+                .collect()
+        }
+        Activation::Q8_0 => {
+            let (blocks, _) = row.as_chunks::<{ ActivationQ8_0::LEN }>();
+            let blocks = blocks.iter().map(ActivationQ8_0::from_bytes);
+            blocks.flat_map(|b| quants(b.scale(), &b.quants)).collect()
+        }
+        Activation::Q8_K => {
+            let (blocks, _) = row.as_chunks::<{ ActivationQ8K::LEN }>();
+            let blocks = blocks.iter().map(ActivationQ8K::from_bytes);
+            blocks.flat_map(|b| quants(b.scale(), &b.quants)).collect()
+        }
+        _ => unreachable!(),
+    }
+}
+
+/// Rounding errors of a sum of k products, relative to Σ|aᵢbᵢ|. Each of eight lanes or more
+/// adds k/8 products one by one; decoding, scales and the sum of the lanes add a few roundings.
+fn tolerance(columns: usize) -> f64 {
+    (columns as f64 / 8.0 + 8.0) * f64::from(f32::EPSILON)
+}
+
+/// Rows laid out with gaps between them, at `offset` from an aligned address.
+fn lay_out(rows: &[Vec<u8>], offset: usize) -> (Vec<u8>, usize) {
+    const GAP: usize = 5;
+    let stride = rows[0].len() + GAP;
+    // No gap after the last row: reading beyond it is reading beyond the allocation.
+    let mut bytes = vec![0xa5; offset + stride * rows.len() - GAP];
+    for (index, row) in rows.iter().enumerate() {
+        let start = offset + index * stride;
+        bytes[start..start + row.len()].copy_from_slice(row);
+    }
+    (bytes, stride)
+}
+
+/// One product through a kernel, everything `offset` bytes off: `[inputs][rows]`.
+fn product(
+    kernel: MatMulKernel,
+    weights: &[Vec<u8>],
+    inputs: &[Vec<u8>],
+    columns: usize,
+    offset: usize,
+) -> Vec<f32> {
+    let (weight_bytes, weight_stride) = lay_out(weights, offset);
+    let (input_bytes, input_stride) = lay_out(inputs, offset);
+    run(
+        kernel,
+        columns,
+        offset,
+        weights.len(),
+        inputs.len(),
+        |out, out_stride| MatMul {
+            weights: weight_bytes[offset..].as_ptr(),
+            weight_stride,
+            weight_rows: weights.len(),
+            columns,
+            inputs: input_bytes[offset..].as_ptr(),
+            input_stride,
+            inputs_len: inputs.len(),
+            out,
+            out_stride,
+        },
+    )
+}
+
+fn run(
+    kernel: MatMulKernel,
+    columns: usize,
+    offset: usize,
+    rows: usize,
+    inputs: usize,
+    call: impl Fn(*mut f32, usize) -> MatMul,
+) -> Vec<f32> {
+    const SENTINEL: [u8; 4] = [0x5a; 4];
+    let out_stride = rows + 3;
+    let mut out = vec![SENTINEL[0]; offset + 4 * out_stride * inputs];
+    let call = call(out[offset..].as_mut_ptr().cast(), out_stride);
+    assert_eq!(call.columns, columns);
+    // SAFETY: rows and results lie in the vectors that the strides were made for, and whoever
+    // made the call kept those it reads.
+    unsafe { (kernel.run)(&call) };
+    let (floats, _) = out[offset..].as_chunks::<4>();
+    let mut results = Vec::new();
+    for line in floats.chunks(out_stride) {
+        results.extend(line[..rows].iter().map(|&x| f32::from_le_bytes(x)));
+        assert!(
+            line[rows..].iter().all(|gap| *gap == SENTINEL),
+            "wrote between results"
+        );
+    }
+    results
+}
+
+fn columns_of(dtype: DType) -> Vec<usize> {
+    match dtype.block_elements() {
+        1 => vec![1, 3, 7, 8, 9, 15, 16, 17, 24, 31, 33, 64, 100, 257],
+        32 => vec![32, 64, 96, 160, 288],
+        _ => vec![256, 512, 768],
+    }
+}
+
+struct Case {
+    dtype: DType,
+    pattern: Pattern,
+    columns: usize,
+    form: Activation,
+    weights: Vec<Vec<u8>>,
+    inputs: Vec<Vec<u8>>,
+}
+
+fn case(table: &Kernels, dtype: DType, pattern: Pattern, columns: usize) -> Case {
+    let mut random = Random(columns as u64 * 1000 + u64::from(dtype.id()));
+    let form = table
+        .matmul(dtype, Layout::Plain)
+        .expect("complete")
+        .activation;
+    let weights = (0..19).map(|_| weight_row(dtype, columns, pattern, &mut random));
+    let weights = weights.collect();
+    let inputs = (0..9).map(|_| input_row(form, columns, pattern, &mut random));
+    let inputs = inputs.collect();
+    Case {
+        dtype,
+        pattern,
+        columns,
+        form,
+        weights,
+        inputs,
+    }
+}
+
+impl Case {
+    fn check(&self, name: &str, out: &[f32]) {
+        for (n, input) in self.inputs.iter().enumerate() {
+            let input = input_values(self.form, input);
+            for (r, weights) in self.weights.iter().enumerate() {
+                let weights = weight_values(self.dtype, weights, self.columns);
+                let (mut sum, mut magnitude) = (0.0, 0.0);
+                for ((weight, size), x) in weights.iter().zip(&input) {
+                    sum += weight * x;
+                    magnitude += size * x.abs();
+                }
+                let found = f64::from(out[n * self.weights.len() + r]);
+                // Whole numbers that every partial sum holds exactly leave no room for error.
+                let whole = matches!(self.pattern, Pattern::Extremes | Pattern::Aligned)
+                    && magnitude < f64::from(1 << 24);
+                let bound = if whole {
+                    0.0
+                } else {
+                    tolerance(self.columns) * magnitude
+                };
+                assert!(
+                    (found - sum).abs() <= bound,
+                    "{name} {:?} {:?}, {} columns, row {r}, input {n}: {found} is not {sum} ± {bound}",
+                    self.dtype,
+                    self.pattern,
+                    self.columns,
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn products_match_double_precision() {
+    for table in tables() {
+        for dtype in TYPES {
+            let kernel = table.matmul(dtype, Layout::Plain).expect("complete");
+            for pattern in PATTERNS {
+                for columns in columns_of(dtype) {
+                    let case = case(table, dtype, pattern, columns);
+                    for offset in [0, 1, 3] {
+                        let out = product(kernel, &case.weights, &case.inputs, columns, offset);
+                        case.check(table.isa.name(), &out);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pair_of_rows_has_one_result_however_work_is_cut() {
+    for table in tables() {
+        for dtype in TYPES {
+            let kernel = table.matmul(dtype, Layout::Plain).expect("complete");
+            for columns in columns_of(dtype) {
+                let case = case(table, dtype, Pattern::Random, columns);
+                let (weights, inputs) = (&case.weights, &case.inputs);
+                let whole = product(kernel, weights, inputs, columns, 0);
+                for rows in 1..=9 {
+                    for count in 1..=inputs.len() {
+                        let offset = rows % 4;
+                        let part = product(
+                            kernel,
+                            &weights[19 - rows..],
+                            &inputs[9 - count..],
+                            columns,
+                            offset,
+                        );
+                        for n in 0..count {
+                            for r in 0..rows {
+                                let expected = whole[(9 - count + n) * 19 + 19 - rows + r];
+                                assert_eq!(
+                                    part[n * rows + r].to_bits(),
+                                    expected.to_bits(),
+                                    "{} {dtype:?}, {columns} columns, {rows} × {count}",
+                                    table.isa
+                                );
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn no_rows_and_no_inputs_write_nothing() {
+    for table in tables() {
+        for dtype in TYPES {
+            let kernel = table.matmul(dtype, Layout::Plain).expect("complete");
+            let columns = dtype.block_elements() as usize;
+            let case = case(table, dtype, Pattern::Random, columns);
+            let (weights, inputs) = (case.weights[0].as_ptr(), case.inputs[0].as_ptr());
+            for (weight_rows, inputs_len) in [(0, 3), (3, 0)] {
+                let out = run(kernel, columns, 0, 0, 3, |out, out_stride| MatMul {
+                    weights,
+                    weight_stride: 0,
+                    weight_rows,
+                    columns,
+                    inputs,
+                    input_stride: 0,
+                    inputs_len,
+                    out,
+                    out_stride,
+                });
+                assert!(out.is_empty());
+            }
+        }
+    }
+}
+
+#[test]
+fn an_infinite_or_nan_activation_is_not_hidden() {
+    for table in tables() {
+        for dtype in [DType::Q8_0, DType::Q4_0, DType::Q4_K, DType::Q6_K] {
+            let kernel = table.matmul(dtype, Layout::Plain).expect("complete");
+            let quantize = table.quantize(kernel.activation).expect("int8");
+            for fault in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let mut random = Random(9);
+                let mut input = random.floats(256);
+                input[77] = fault;
+                let mut row = vec![0; kernel.activation.row_len(256).expect("whole blocks")];
+                quantize(&input, &mut row);
+                let weights = weight_row(dtype, 256, Pattern::Random, &mut random);
+                let out = product(kernel, &[weights], &[row], 256, 1);
+                assert!(out[0].is_nan(), "{} {dtype:?} {fault}", table.isa);
+            }
+        }
+    }
+}
+
+#[test]
+fn transposed_products_match_double_precision() {
+    for table in tables() {
+        for dtype in [DType::F32, DType::F16, DType::BF16] {
+            let kernel = table.matmul_transposed(dtype).expect("complete");
+            for (rows, columns) in [(1, 1), (3, 5), (8, 7), (17, 16), (65, 9), (147, 33)] {
+                let mut random = Random(rows as u64);
+                // Stored [columns][rows]: a stored row is one column of the product.
+                let stored: Vec<_> = (0..columns)
+                    .map(|_| weight_row(dtype, rows, Pattern::Random, &mut random))
+                    .collect();
+                let inputs: Vec<_> = (0..9)
+                    .map(|_| input_row(Activation::F32, columns, Pattern::Random, &mut random))
+                    .collect();
+                for offset in [0, 1, 3] {
+                    let whole = transposed(kernel, dtype, &stored, &inputs, 0..rows, offset);
+                    check_transposed(table, dtype, &stored, &inputs, rows, &whole);
+                    // The last columns alone, fewer inputs: the same bits.
+                    let first = rows / 3;
+                    let part = transposed(kernel, dtype, &stored, &inputs[5..], first..rows, 0);
+                    for (n, line) in part.chunks(rows - first).enumerate() {
+                        let expected = &whole[(5 + n) * rows + first..(6 + n) * rows];
+                        assert!(
+                            line.iter()
+                                .zip(expected)
+                                .all(|(a, b)| a.to_bits() == b.to_bits())
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn transposed(
+    kernel: MatMulKernel,
+    dtype: DType,
+    stored: &[Vec<u8>],
+    inputs: &[Vec<u8>],
+    rows: std::ops::Range<usize>,
+    offset: usize,
+) -> Vec<f32> {
+    let (weight_bytes, weight_stride) = lay_out(stored, offset);
+    let (input_bytes, input_stride) = lay_out(inputs, offset);
+    let first = offset + rows.start * dtype.block_len() as usize;
+    run(
+        kernel,
+        stored.len(),
+        offset,
+        rows.len(),
+        inputs.len(),
+        |out, out_stride| MatMul {
+            weights: weight_bytes[first..].as_ptr(),
+            weight_stride,
+            weight_rows: rows.len(),
+            columns: stored.len(),
+            inputs: input_bytes[offset..].as_ptr(),
+            input_stride,
+            inputs_len: inputs.len(),
+            out,
+            out_stride,
+        },
+    )
+}
+
+fn check_transposed(
+    table: &Kernels,
+    dtype: DType,
+    stored: &[Vec<u8>],
+    inputs: &[Vec<u8>],
+    rows: usize,
+    out: &[f32],
+) {
+    let weights: Vec<_> = stored
+        .iter()
+        .map(|row| weight_values(dtype, row, rows))
+        .collect();
+    for (n, input) in inputs.iter().enumerate() {
+        let input = input_values(Activation::F32, input);
+        for r in 0..rows {
+            let products = weights.iter().zip(&input).map(|(row, x)| row[r].0 * x);
+            let (sum, magnitude) =
+                products.fold((0.0, 0.0), |(sum, size), p| (sum + p, size + p.abs()));
+            // One chain of additions.
+            let bound = (stored.len() as f64 + 2.0) * f64::from(f32::EPSILON) * magnitude;
+            let found = f64::from(out[n * rows + r]);
+            assert!(
+                (found - sum).abs() <= bound,
+                "{} {dtype:?}: {found}, {sum}",
+                table.isa
+            );
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! Everything but matrix products and attention, against double precision.
+
+use rillm::kernels::{Conv1d, LinearAttend, Pairing, Pointwise, Scan};
+
+use super::{Random, tables};
+
+const EPSILON: f64 = f32::EPSILON as f64;
+
+/// Fails unless each number is within `bound` of its reference.
+pub(super) fn near(what: &str, found: &[f32], expected: &[f64], bound: impl Fn(usize) -> f64) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (index, (&found, &expected)) in found.iter().zip(expected).enumerate() {
+        let bound = bound(index);
+        assert!(
+            (f64::from(found) - expected).abs() <= bound,
+            "{what}, element {index}: {found} is not {expected} ± {bound}"
+        );
+    }
+}
+
+pub(super) fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&v| f64::from(v)).collect()
+}
+
+#[test]
+fn dot_and_axpy() {
+    for table in tables() {
+        for len in 0..80 {
+            let mut random = Random(len as u64);
+            let (a, b) = (random.floats(len), random.floats(len));
+            let products: Vec<f64> = wide(&a).iter().zip(wide(&b)).map(|(a, b)| a * b).collect();
+            let size: f64 = products.iter().map(|p| p.abs()).sum();
+            let bound = (len as f64 / 8.0 + 8.0) * EPSILON * size;
+            let name = format!("{} dot {len}", table.isa);
+            near(
+                &name,
+                &[(table.dot)(&a, &b)],
+                &[products.iter().sum()],
+                |_| bound,
+            );
+
+            let factor = random.float();
+            let mut y = b.clone();
+            (table.axpy)(factor, &a, &mut y);
+            let expected: Vec<f64> = wide(&a)
+                .iter()
+                .zip(wide(&b))
+                .map(|(a, b)| b + f64::from(factor) * a)
+                .collect();
+            near(&format!("{} axpy {len}", table.isa), &y, &expected, |_| {
+                2.0 * EPSILON
+            });
+
+            // The same bits wherever an element stands.
+            for cut in 0..len {
+                let mut tail = b[cut..].to_vec();
+                (table.axpy)(factor, &a[cut..], &mut tail);
+                assert_eq!(tail, y[cut..], "{} axpy {len} from {cut}", table.isa);
+            }
+        }
+        // Unequal lengths: what they have in common.
+        let mut y = [1.0; 20];
+        (table.axpy)(2.0, &[1.0; 13], &mut y);
+        assert!(y[..13].iter().all(|&y| y == 3.0) && y[13..].iter().all(|&y| y == 1.0));
+        let mut y = [1.0; 13];
+        (table.axpy)(2.0, &[1.0; 20], &mut y);
+        assert_eq!(y, [3.0; 13]);
+        assert_eq!((table.dot)(&[1.0; 9], &[2.0; 30]), 18.0);
+    }
+}
+
+#[test]
+fn norms_are_within_a_millionth() {
+    const TOLERANCE: f64 = 1e-6;
+    for table in tables() {
+        for len in [1, 2, 7, 8, 9, 64, 100, 4096] {
+            let mut random = Random(len as u64);
+            // A large mean, and an outlier a thousand times the rest.
+            let mut x: Vec<f32> = random.floats(len).iter().map(|x| x + 300.0).collect();
+            x[len / 2] = -4000.0;
+            let weight: Vec<f32> = random.floats(len).iter().map(|w| w + 2.0).collect();
+            let bias = random.floats(len);
+            let (wide_x, wide_weight) = (wide(&x), wide(&weight));
+            let count = len as f64;
+
+            let mut out = vec![f32::NAN; len];
+            (table.rms_norm)(&x, &weight, 1e-5, &mut out);
+            let mean_square = wide_x.iter().map(|x| x * x).sum::<f64>() / count;
+            let root = (mean_square + f64::from(1e-5f32)).sqrt();
+            let expected: Vec<f64> = wide_x
+                .iter()
+                .zip(&wide_weight)
+                .map(|(x, w)| x / root * w)
+                .collect();
+            let bound = |i: usize| TOLERANCE * expected[i].abs();
+            near(
+                &format!("{} rms_norm {len}", table.isa),
+                &out,
+                &expected,
+                bound,
+            );
+
+            let mean = wide_x.iter().sum::<f64>() / count;
+            let variance = wide_x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count;
+            let root = (variance + f64::from(1e-5f32)).sqrt();
+            for bias in [None, Some(&bias[..])] {
+                (table.layer_norm)(&x, &weight, bias, 1e-5, &mut out);
+                let expected: Vec<f64> = (0..len)
+                    .map(|i| {
+                        let bias = bias.map_or(0.0, |bias| f64::from(bias[i]));
+                        (wide_x[i] - mean) / root * wide_weight[i] + bias
+                    })
+                    .collect();
+                let bound = |i: usize| TOLERANCE * (expected[i].abs() + 1.0);
+                near(
+                    &format!("{} layer_norm {len}", table.isa),
+                    &out,
+                    &expected,
+                    bound,
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn softmax_sums_to_one() {
+    for table in tables() {
+        for len in [1, 2, 7, 8, 9, 100, 5000] {
+            let mut x: Vec<f32> = Random(6).floats(len).iter().map(|x| x * 40.0).collect();
+            if len > 2 {
+                x[1] = f32::NEG_INFINITY;
+            }
+            let largest = wide(&x).into_iter().fold(f64::NEG_INFINITY, f64::max);
+            let powers: Vec<f64> = wide(&x).iter().map(|x| (x - largest).exp()).collect();
+            let sum: f64 = powers.iter().sum();
+            let expected: Vec<f64> = powers.iter().map(|p| p / sum).collect();
+            (table.softmax)(&mut x);
+            // The exponential of a rounded difference of up to 80.
+            let bound = |i: usize| 80.0 * EPSILON * expected[i] + 1e-38;
+            near(
+                &format!("{} softmax {len}", table.isa),
+                &x,
+                &expected,
+                bound,
+            );
+        }
+        let mut masked = [f32::NEG_INFINITY; 11];
+        (table.softmax)(&mut masked);
+        assert_eq!(masked, [0.0; 11]);
+        let mut faulty = [f32::NEG_INFINITY, f32::NAN];
+        (table.softmax)(&mut faulty);
+        assert!(faulty.iter().all(|x| x.is_nan()));
+    }
+}
+
+#[test]
+fn arithmetic_is_exact() {
+    for table in tables() {
+        for len in [0, 1, 7, 8, 9, 33] {
+            let mut random = Random(7);
+            let (a, b) = (random.floats(len), random.floats(len));
+            let mut out = vec![f32::NAN; len];
+            (table.add)(&a, &b, &mut out);
+            assert!(
+                out.iter()
+                    .zip(a.iter().zip(&b))
+                    .all(|(out, (a, b))| *out == a + b)
+            );
+            (table.mul)(&a, &b, &mut out);
+            assert!(
+                out.iter()
+                    .zip(a.iter().zip(&b))
+                    .all(|(out, (a, b))| *out == a * b)
+            );
+            (table.scale)(&a, 0.3, &mut out);
+            assert!(out.iter().zip(&a).all(|(out, a)| *out == a * 0.3));
+        }
+    }
+}
+
+/// erf by its series of positive terms: (2/√π)·exp(−z²)·Σ 2ⁿz²ⁿ⁺¹/(2n+1)!!
+fn erf(z: f64) -> f64 {
+    let (mut term, mut sum, mut n) = (z, 0.0, 0.0);
+    while term.abs() > 1e-18 * f64::abs(sum) {
+        sum += term;
+        n += 1.0;
+        term *= 2.0 * z * z / (2.0 * n + 1.0);
+    }
+    if z.abs() > 6.0 {
+        return z.signum();
+    }
+    core::f64::consts::FRAC_2_SQRT_PI * (-z * z).exp() * sum
+}
+
+fn exact(function: Pointwise, x: f64) -> f64 {
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    match function {
+        Pointwise::Silu => x * sigmoid(x),
+        Pointwise::GeluErf => 0.5 * x * (1.0 + erf(x / 2.0f64.sqrt())),
+        Pointwise::GeluTanh => {
+            let root = (2.0 / core::f64::consts::PI).sqrt();
+            0.5 * x * (1.0 + (root * (x + 0.044_715 * x * x * x)).tanh())
+        }
+        Pointwise::Relu => x.max(0.0),
+        Pointwise::Tanh => x.tanh(),
+        Pointwise::Sigmoid => sigmoid(x),
+        Pointwise::Softplus => x.exp().ln_1p(),
+        Pointwise::Exp => x.exp(),
+        _ => panic!("a function without a reference"),
+    }
+}
+
+#[test]
+fn functions_match_their_definitions() {
+    // A few units in the last place, the argument's own included where it is exponentiated.
+    const TOLERANCE: f64 = 4e-7;
+    let x: Vec<f32> = (-4000..=4000).map(|i| i as f32 * 0.0031).collect();
+    let up = Random(8).floats(x.len());
+    for table in tables() {
+        for &function in Pointwise::ALL {
+            let name = format!("{} {function:?}", table.isa);
+            let expected: Vec<f64> = wide(&x).iter().map(|&x| exact(function, x)).collect();
+            let bound = |i: usize| TOLERANCE * (expected[i].abs() + f64::from(x[i].abs()).min(1.0));
+            let mut found = x.clone();
+            (table.pointwise)(function, &mut found);
+            near(&name, &found, &expected, bound);
+            // The same bits wherever an element stands.
+            for cut in 1..9 {
+                let mut part = x[cut..100].to_vec();
+                (table.pointwise)(function, &mut part);
+                assert_eq!(part, found[cut..100], "{name} from {cut}");
+            }
+            let mut out = vec![f32::NAN; x.len()];
+            (table.gated)(function, &x, &up, &mut out);
+            let products: Vec<f32> = found.iter().zip(&up).map(|(a, b)| a * b).collect();
+            assert_eq!(out, products, "{name}, gated");
+        }
+    }
+}
+
+#[test]
+fn functions_have_their_limits() {
+    let limits = [
+        (Pointwise::Silu, 0.0, 1e30),
+        (Pointwise::GeluErf, 0.0, 1e30),
+        (Pointwise::GeluTanh, 0.0, 1e30),
+        (Pointwise::Relu, 0.0, 1e30),
+        (Pointwise::Tanh, -1.0, 1.0),
+        (Pointwise::Sigmoid, 0.0, 1.0),
+        (Pointwise::Softplus, 0.0, 1e30),
+        (Pointwise::Exp, 0.0, f32::INFINITY),
+    ];
+    for table in tables() {
+        for (function, below, above) in limits {
+            let mut x = [-1e30, -1e30, 1e30, f32::NAN, 1.0];
+            (table.pointwise)(function, &mut x);
+            assert_eq!(x[..3], [below, below, above], "{} {function:?}", table.isa);
+            assert!(x[3].is_nan(), "{} {function:?}", table.isa);
+        }
+        // From tables of the normal distribution: Φ(1) = 0.8413447461, Φ(−3) = 0.0013498980.
+        let mut x = [1.0, -3.0];
+        (table.pointwise)(Pointwise::GeluErf, &mut x);
+        assert!(
+            (f64::from(x[0]) - 0.841_344_746).abs() < 1e-7 && (x[1] + 0.004_049_694).abs() < 1e-9
+        );
+    }
+}
+
+#[test]
+fn convolution_slides() {
+    const CHANNELS: usize = 13;
+    for table in tables() {
+        for width in 1..6 {
+            let mut random = Random(width as u64);
+            let weight = random.floats(CHANNELS * width);
+            let bias = random.floats(CHANNELS);
+            let rows: Vec<_> = (0..9).map(|_| random.floats(CHANNELS)).collect();
+            for bias in [None, Some(&bias[..])] {
+                let mut state = vec![0.0; CHANNELS * (width - 1)];
+                for (time, input) in rows.iter().enumerate() {
+                    let mut out = vec![f32::NAN; CHANNELS];
+                    (table.conv1d)(Conv1d {
+                        state: &mut state,
+                        weight: &weight,
+                        bias,
+                        input,
+                        out: &mut out,
+                        width,
+                    });
+                    let expected: Vec<f64> = (0..CHANNELS)
+                        .map(|c| {
+                            let taps = (0..width.min(time + 1)).map(|back| {
+                                let tap = weight[c * width + width - 1 - back];
+                                f64::from(tap) * f64::from(rows[time - back][c])
+                            });
+                            bias.map_or(0.0, |bias| f64::from(bias[c])) + taps.sum::<f64>()
+                        })
+                        .collect();
+                    let name = format!("{} conv1d, {width} taps, row {time}", table.isa);
+                    near(&name, &out, &expected, |_| 8.0 * EPSILON);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn scan_follows_its_recurrence() {
+    const CHANNELS: usize = 5;
+    // Each row rounds the state some four times, and old rounding errors decay with it.
+    const TOLERANCE: f64 = 64.0 * EPSILON;
+    for table in tables() {
+        for states in [1, 3, 8, 16] {
+            let mut random = Random(states as u64);
+            let a: Vec<f32> = random
+                .floats(CHANNELS * states)
+                .iter()
+                .map(|a| -1.0 - a.abs())
+                .collect();
+            let d = random.floats(CHANNELS);
+            let mut state = vec![0.0; CHANNELS * states];
+            let mut wide_state = vec![0.0; CHANNELS * states];
+            for _ in 0..20 {
+                let (b, c) = (random.floats(states), random.floats(states));
+                let x = random.floats(CHANNELS);
+                let dt: Vec<f32> = random.floats(CHANNELS).iter().map(|dt| dt.abs()).collect();
+                let mut out = vec![f32::NAN; CHANNELS];
+                let mut expected = vec![0.0; CHANNELS];
+                for (channel, expected) in expected.iter_mut().enumerate() {
+                    let (dt, x) = (f64::from(dt[channel]), f64::from(x[channel]));
+                    *expected = f64::from(d[channel]) * x;
+                    for n in 0..states {
+                        let h = &mut wide_state[channel * states + n];
+                        let decay = (dt * f64::from(a[channel * states + n])).exp();
+                        *h = decay * *h + dt * f64::from(b[n]) * x;
+                        *expected += *h * f64::from(c[n]);
+                    }
+                }
+                (table.scan)(Scan {
+                    state: &mut state,
+                    a: &a,
+                    b: &b,
+                    c: &c,
+                    d: &d,
+                    dt: &dt,
+                    x: &x,
+                    out: &mut out,
+                });
+                near(&format!("{} scan", table.isa), &out, &expected, |_| {
+                    TOLERANCE
+                });
+                near(&format!("{} state", table.isa), &state, &wide_state, |_| {
+                    TOLERANCE
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn linear_attention_is_a_ratio_of_sums_over_the_past() {
+    for table in tables() {
+        for (key_dim, value_dim) in [(1, 1), (4, 9), (16, 16)] {
+            let mut random = Random(value_dim as u64);
+            let mut state = vec![0.0; key_dim * value_dim];
+            let mut normalizer = vec![0.0; key_dim];
+            let mut past = Vec::new();
+            for _ in 0..12 {
+                let mut positive = |len| {
+                    random
+                        .floats(len)
+                        .iter()
+                        .map(|x| x.abs() + 0.1)
+                        .collect::<Vec<_>>()
+                };
+                let (query, key) = (positive(key_dim), positive(key_dim));
+                let value = random.floats(value_dim);
+                let mut out = vec![f32::NAN; value_dim];
+                (table.linear_attend)(LinearAttend {
+                    state: &mut state,
+                    normalizer: &mut normalizer,
+                    query: &query,
+                    key: &key,
+                    value: &value,
+                    epsilon: 1e-6,
+                    out: &mut out,
+                });
+                past.push((key, value));
+                // As attention over the past: weights q·k, divided by their sum.
+                let mut expected = vec![0.0; value_dim];
+                let mut sum = f64::from(1e-6f32);
+                for (key, value) in &past {
+                    let weight: f64 = wide(&query).iter().zip(wide(key)).map(|(q, k)| q * k).sum();
+                    sum += weight;
+                    for (expected, value) in expected.iter_mut().zip(wide(value)) {
+                        *expected += weight * value;
+                    }
+                }
+                expected.iter_mut().for_each(|expected| *expected /= sum);
+                let name = format!("{} linear_attend", table.isa);
+                near(&name, &out, &expected, |_| 64.0 * EPSILON);
+            }
+        }
+    }
+}
+
+#[test]
+fn rotation_turns_the_right_pairs() {
+    for table in tables() {
+        for (len, pairs) in [(2, 1), (8, 4), (20, 6), (64, 32), (64, 16), (5, 0)] {
+            let x = Random(pairs as u64).floats(len);
+            let angles = Random(10).floats(pairs);
+            let cos: Vec<f32> = angles.iter().map(|a| (a * 3.0).cos()).collect();
+            let sin: Vec<f32> = angles.iter().map(|a| (a * 3.0).sin()).collect();
+            for pairing in [Pairing::Interleaved, Pairing::Halves] {
+                let mut found = x.clone();
+                (table.rotate)(&mut found, &cos, &sin, pairing);
+                let mut expected = wide(&x);
+                for pair in 0..pairs {
+                    let (a, b) = match pairing {
+                        Pairing::Interleaved => (2 * pair, 2 * pair + 1),
+                        Pairing::Halves => (pair, pair + pairs),
+                    };
+                    let (cos, sin) = (f64::from(cos[pair]), f64::from(sin[pair]));
+                    let (first, second) = (f64::from(x[a]), f64::from(x[b]));
+                    expected[a] = first * cos - second * sin;
+                    expected[b] = first * sin + second * cos;
+                }
+                let name = format!("{} rotate {pairing:?} {len}", table.isa);
+                near(&name, &found, &expected, |i| {
+                    if i < 2 * pairs { 4.0 * EPSILON } else { 0.0 }
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Blocks: decoding, encoding, and activations rounded to int8.
+
+use rillm::quant::{ActivationQ8_0, ActivationQ8K, decode, encode};
+use rillm_formats::manifest::DType;
+
+use super::{Random, scalar, tables};
+
+/// Random blocks and what the `gguf` package decodes them to, by `tools/quant/make.py`.
+const DECODED: &[u8] = include_bytes!("dequantize.bin");
+
+#[test]
+fn decoding_gives_the_bits_of_the_gguf_package() {
+    let mut rest = DECODED;
+    let mut seen = Vec::new();
+    while !rest.is_empty() {
+        let (head, tail) = rest.split_at(8);
+        let id = u32::from_le_bytes(head[..4].try_into().expect("four bytes"));
+        let len = u32::from_le_bytes(head[4..].try_into().expect("four bytes")) as usize;
+        let dtype = DType::from_id(id).expect("known type");
+        let elements = len as u64 / dtype.block_len() * dtype.block_elements();
+        let (blocks, tail) = tail.split_at(len);
+        let (expected, tail) = tail.split_at(4 * elements as usize);
+        rest = tail;
+        let (expected, _) = expected.as_chunks::<4>();
+        for table in tables() {
+            let mut found = vec![f32::NAN; expected.len()];
+            table.dequantize(dtype).expect("complete")(blocks, &mut found);
+            for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
+                let expected = f32::from_le_bytes(*expected);
+                assert_eq!(
+                    found.to_bits(),
+                    expected.to_bits(),
+                    "{} {dtype:?}, element {index}: {found} is not {expected}",
+                    table.isa
+                );
+            }
+        }
+        seen.push(dtype);
+    }
+    let all = [
+        DType::F16,
+        DType::BF16,
+        DType::Q8_0,
+        DType::Q4_0,
+        DType::Q4_K,
+        DType::Q6_K,
+    ];
+    assert_eq!(seen, all);
+}
+
+#[test]
+fn encoding_loses_no_more_than_its_bits_imply() {
+    let mut random = Random(3);
+    // A sum of uniforms: near normal, deviation one.
+    let values: Vec<f32> = (0..256 * 40)
+        .map(|_| (0..12).map(|_| random.float()).sum::<f32>() / 2.0)
+        .collect();
+    let power = values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
+    // A grid of 2^b steps over the ±2.2 (of 32 normal numbers the largest on average) or ±1.8
+    // (of 16) deviations of a group has an error of step/√12; a third more for what exceeds
+    // the average and for rounded scales. Halves and bfloat16 round to 11 and 8 bits.
+    let cases = [
+        (DType::F32, 0.0),
+        (DType::F16, 0.000_3),
+        (DType::BF16, 0.002_3),
+        (DType::Q8_0, 4.4 / 255.0 / 3.46 * 1.33),
+        (DType::Q4_0, 4.4 / 16.0 / 3.46 * 1.33),
+        (DType::Q4_K, 4.4 / 15.0 / 3.46 * 1.33),
+        (DType::Q6_K, 3.6 / 64.0 / 3.46 * 1.33),
+    ];
+    for (dtype, bound) in cases {
+        let len = dtype.row_len(values.len() as u64).expect("whole blocks") as usize;
+        let mut blocks = vec![0; len];
+        encode(dtype).expect("known type")(&values, &mut blocks);
+        let mut back = vec![0.0; values.len()];
+        decode(dtype).expect("known type")(&blocks, &mut back);
+        let errors = values
+            .iter()
+            .zip(&back)
+            .map(|(&a, &b)| f64::from(a - b).powi(2));
+        let error = (errors.sum::<f64>() / power).sqrt();
+        assert!(error <= bound, "{dtype:?}: {error} > {bound}");
+    }
+}
+
+#[test]
+fn encoding_keeps_zeros_and_survives_tiny_and_huge_values() {
+    let rows = [0.0, -0.0, 1e-40, 1e-7, 3e4].map(|size| {
+        let mut random = Random(4);
+        random
+            .floats(512)
+            .iter()
+            .map(|v| v * size)
+            .collect::<Vec<_>>()
+    });
+    for row in rows {
+        let largest = row.iter().fold(0.0f32, |a, v| a.max(v.abs()));
+        for dtype in [DType::Q8_0, DType::Q4_0, DType::Q4_K, DType::Q6_K] {
+            let len = dtype.row_len(512).expect("whole blocks") as usize;
+            let mut blocks = vec![0; len];
+            encode(dtype).expect("known type")(&row, &mut blocks);
+            let mut back = vec![f32::NAN; 512];
+            decode(dtype).expect("known type")(&blocks, &mut back);
+            for (found, value) in back.iter().zip(&row) {
+                // Half a step of the coarsest grid, 2/15 of the range, doubled for rounded
+                // scales; and the smallest half-precision number times the largest quants.
+                let bound = largest * 2.0 / 15.0 + 63.0 * 15.0 * 6e-8;
+                assert!(
+                    (found - value).abs() <= bound,
+                    "{dtype:?}: {found} is not {value}"
+                );
+            }
+        }
+    }
+}
+
+/// Rows that rounding must get right: ordinary, ties, zeros, outliers, subnormals, faults.
+fn rows() -> Vec<Vec<f32>> {
+    let mut random = Random(5);
+    let mut rows = vec![
+        random.floats(768),
+        (0..768).map(|i| (i % 255) as f32 - 127.0).collect(),
+        // Halves exactly, whose ties go to the even neighbour (the largest is 127).
+        (0..768)
+            .map(|i| {
+                if i % 32 == 0 {
+                    127.0
+                } else {
+                    (i % 31) as f32 - 15.5
+                }
+            })
+            .collect(),
+        vec![0.0; 768],
+        vec![-0.0; 768],
+        vec![1e-42; 768],
+        random.floats(768).iter().map(|v| v * 3e38).collect(),
+    ];
+    for size in [1e-36, 1e-37, 1e-38] {
+        rows.push(random.floats(768).iter().map(|v| v * size).collect());
+    }
+    for fault in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30] {
+        let mut row = random.floats(768);
+        row[300] = fault;
+        rows.push(row);
+    }
+    rows
+}
+
+#[test]
+fn rounded_activations_are_the_same_bits_from_every_table() {
+    for row in rows() {
+        for table in tables() {
+            let mut expected = vec![0xaa; 768 / 32 * ActivationQ8_0::LEN];
+            let mut found = expected.clone();
+            (scalar().quantize_q8_0)(&row, &mut expected);
+            (table.quantize_q8_0)(&row, &mut found);
+            assert_eq!(found, expected, "{} {:?}", table.isa, &row[..8]);
+            let mut expected = vec![0xaa; 3 * ActivationQ8K::LEN];
+            let mut found = expected.clone();
+            (scalar().quantize_q8_k)(&row, &mut expected);
+            (table.quantize_q8_k)(&row, &mut found);
+            assert_eq!(found, expected, "{} {:?}", table.isa, &row[..8]);
+        }
+    }
+}
+
+#[test]
+fn rounded_activations_are_within_half_a_step_and_know_their_sums() {
+    for row in rows() {
+        let mut bytes = vec![0; 768 / 32 * ActivationQ8_0::LEN];
+        (scalar().quantize_q8_0)(&row, &mut bytes);
+        let (blocks, _) = bytes.as_chunks::<{ ActivationQ8_0::LEN }>();
+        for (block, values) in blocks.iter().zip(row.chunks(32)) {
+            let block = ActivationQ8_0::from_bytes(block);
+            assert_eq!(
+                block.sum(),
+                block.quants.iter().map(|&q| i32::from(q)).sum::<i32>()
+            );
+            check_rounding(block.scale(), &block.quants, values);
+        }
+        let mut bytes = vec![0; 3 * ActivationQ8K::LEN];
+        (scalar().quantize_q8_k)(&row, &mut bytes);
+        let (blocks, _) = bytes.as_chunks::<{ ActivationQ8K::LEN }>();
+        for (block, values) in blocks.iter().zip(row.chunks(256)) {
+            let block = ActivationQ8K::from_bytes(block);
+            for (sum, group) in block.sums().iter().zip(block.quants.chunks(16)) {
+                assert_eq!(*sum, group.iter().map(|&q| i32::from(q)).sum::<i32>());
+            }
+            check_rounding(block.scale(), &block.quants, values);
+        }
+    }
+}
+
+fn check_rounding(scale: f32, quants: &[i8], values: &[f32]) {
+    assert!(quants.iter().all(|&quant| quant != i8::MIN));
+    if values.iter().any(|value| !value.is_finite()) {
+        assert!(scale.is_nan());
+        return;
+    }
+    let largest = values.iter().fold(0.0f32, |a, v| a.max(v.abs()));
+    assert!(largest < 1e-34 || quants.iter().any(|quant| quant.abs() == 127));
+    for (&quant, &value) in quants.iter().zip(values) {
+        let error = f64::from(value) - f64::from(scale) * f64::from(quant);
+        // Blocks below 1e-36 may become zeros.
+        let bound = f64::from(scale) * 0.500_1 + 1e-36;
+        assert!(error.abs() <= bound, "{value}: {quant} × {scale}");
+    }
+}

@@ -1,0 +1,53 @@
+"""Writes tests/kernels/dequantize.bin: random blocks and what the gguf package decodes them to.
+
+    python tools/quant/make.py tests/kernels/dequantize.bin
+
+Needs numpy and gguf 0.19. Entries follow each other, little endian: type id (u32), bytes of
+blocks (u32), the blocks, and one f32 per element. The same seed gives the same file.
+"""
+
+import struct
+import sys
+
+import numpy as np
+from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType as Type
+from gguf.quants import dequantize
+
+BLOCKS = {Type.F16: 512, Type.BF16: 512, Type.Q8_0: 32, Type.Q4_0: 32, Type.Q4_K: 12, Type.Q6_K: 12}
+# Where each block keeps half-precision scales.
+SCALES = {Type.Q8_0: [0], Type.Q4_0: [0], Type.Q4_K: [0, 2], Type.Q6_K: [208]}
+# Zeros, subnormals, the largest, ordinary ones; both signs.
+HALVES = [0x0000, 0x8000, 0x0001, 0x83FF, 0x7BFF, 0xFBFF, 0x0400, 0x3C00, 0xBC01]
+
+
+def blocks(kind, count, random):
+    _, size = GGML_QUANT_SIZES[kind]
+    data = random.integers(0, 256, (count, size), dtype=np.uint8)
+    for at in SCALES.get(kind, []):
+        for row in range(count):
+            if row < len(HALVES):
+                half = HALVES[(row + at) % len(HALVES)]
+            else:
+                half = int(random.integers(0, 0x7C00)) | int(random.integers(0, 2)) << 15
+            data[row, at : at + 2] = half & 255, half >> 8
+    if kind in (Type.F16, Type.BF16):
+        values = data.view("<u2")
+        infinity = 0x7C00 if kind == Type.F16 else 0x7F80
+        # NaNs have many bit patterns, and nobody promises which one comes out.
+        values[(values & infinity) == infinity] = infinity
+    return data
+
+
+def main(path):
+    random = np.random.default_rng(20)
+    with open(path, "wb") as file:
+        for kind, count in BLOCKS.items():
+            data = blocks(kind, count, random)
+            with np.errstate(over="ignore"):
+                values = dequantize(data, kind).astype("<f4")
+            file.write(struct.pack("<II", int(kind), data.nbytes))
+            file.write(data.tobytes())
+            file.write(values.tobytes())
+
+
+main(sys.argv[1])
