@@ -12,7 +12,7 @@ PLOTS = [
         {"thing": "wooden horse", "use": "had played with it", "spot": "in the tall grass"},
         {"thing": "doll", "use": "had given it a bath", "spot": "beside the bath"},
     ], "text": """
-{open} {h2} had a {thing} that {he} [loved very much|took everywhere|loved more than all {his} other toys].
+{open} {hero} had a {thing} that {he} [loved very much|took everywhere|loved more than all {his} other toys].
 {day} {h} could not find {his} {thing}. {He} looked [in the box|in the closet|under the chair|behind the door],
 but it was not there. {He} looked [in the yard|on the shelf|in {his} bag|by the window], but it was not there either.
 [{h} {sad}.|"Oh no! Where is my {thing}?" {h} cried.|"I have lost my {thing}," {h} said and {sad}.]
@@ -63,7 +63,7 @@ but it was not there. {He} looked [in the yard|on the shelf|in {his} bag|by the 
         {"skill": "catch a ball", "try": "held out {his} hands, but the ball fell on the ground", "hint": "Keep your eyes on the ball", "win": "the ball was safe in {his} hands", "tool": "ball"},
         {"skill": "bake bread", "try": "put the bread in the oven, but it came out flat and black", "hint": "Give the bread time to rise first", "win": "the bread was round and brown", "tool": "bread"},
     ], "text": """
-{open} {h2} wanted to learn how to {skill}. [All {his} friends could do it.|{his} big brother could do it very well.|It looked like so much fun.]
+{open} {hero} wanted to learn how to {skill}. [All {his} friends could do it.|{his} big brother could do it very well.|It looked like so much fun.]
 {day} {h} {try}. {He} tried again, but it did not work. [{h} {sad}.|"It is too hard!" {he} said.|"I will never learn it," said {h}.]
 
 {dad} [saw this and came over|had been watching|sat down beside {him}]. "When I was small, I could not {skill} either," he said. "[I tried many times.|It took me a long time.]
@@ -124,9 +124,9 @@ They [worked all morning|worked and laughed] and made {make} from {from}. [Soon|
 """},
     # A broken thing, the truth, and repair.
     {"cast": "child", "table": [
-        {"thing": "vase", "how": "kicked {his} ball in the house, and the ball hit {mom2}'s blue vase", "fix": "they glued the vase together, piece by piece", "rule": "play with the ball outside"},
-        {"thing": "cup", "how": "ran through the kitchen and bumped into the table, and {mom2}'s best cup fell down", "fix": "they put the pieces together with glue", "rule": "walk in the kitchen"},
-        {"thing": "lamp", "how": "jumped on the bed, and {mom2}'s lamp fell on the floor", "fix": "they cleaned the floor and found a new glass for the lamp", "rule": "jump only on the grass"},
+        {"thing": "vase", "how": "kicked {his} ball in the house, and the ball hit {mom}'s blue vase", "fix": "they glued the vase together, piece by piece", "rule": "play with the ball outside"},
+        {"thing": "cup", "how": "ran through the kitchen and bumped into the table, and {mom}'s best cup fell down", "fix": "they put the pieces together with glue", "rule": "walk in the kitchen"},
+        {"thing": "lamp", "how": "jumped on the bed, and {mom}'s lamp fell on the floor", "fix": "they cleaned the floor and found a new glass for the lamp", "rule": "jump only on the grass"},
         {"thing": "window", "how": "threw a stone for fun, and it hit the window", "fix": "they put a new glass in the window", "rule": "throw stones only into the lake"},
         {"thing": "clock", "how": "climbed on a chair to touch the old clock, and it fell down", "fix": "they put the little wheels back in, one by one", "rule": "ask before touching things"},
         {"thing": "plate", "how": "spun around and around in the kitchen, and {his} arm hit a pretty plate", "fix": "they glued the plate and hung it on the wall", "rule": "dance in the yard"},
@@ -162,7 +162,7 @@ They [worked all morning|worked and laughed] and made {make} from {from}. [Soon|
     ], "text": """
 {open} {day} {S} was [walking in the woods with {mom}|picking flowers in the woods with {mom}]. Then {he} saw {chase}. "[How pretty|Wait for me]!" said {h}, and {he} ran after it, [deeper and deeper into the woods|over roots and under branches]. [When it was gone, {h} looked around.|At last, {he} stopped.] {He} did not know this place. {He} was lost!
 
-"{mom3}! Where are you?" {h} called. Nobody answered. [The trees looked very tall.|It was very quiet.] {h} {sad}. But then {he} [remembered what {mom} always said|thought of {mom}'s words]: "When you are lost, stay calm and use your eyes and ears." So {h} [sat down on a log|stood still], [took a deep breath|wiped {his} eyes], and [looked and listened|listened]. And then {he} noticed {sign}!
+"Mom! Where are you?" {h} called. Nobody answered. [The trees looked very tall.|It was very quiet.] {h} {sad}. But then {he} [remembered what {mom} always said|thought of {mom}'s words]: "When you are lost, stay calm and use your eyes and ears." So {h} [sat down on a log|stood still], [took a deep breath|wiped {his} eyes], and [looked and listened|listened]. And then {he} noticed {sign}!
 
 {h} {follow}. [Soon|Step by step,] {he} came to [a path that {he} knew|the edge of the woods]. There was {mom}, [looking for {him}|calling {his} name]. {h} ran into her arms. "[I was lost, but I stayed calm|I remembered what you told me]," said {h}. "[You were very brave|You did just the right thing]," said {mom}[| and held {him} tight]. {theend}
 """},
@@ -181,9 +181,3 @@ They [worked all morning|worked and laughed] and made {make} from {from}. [Soon|
 The stone [glowed again|flashed once more], and everything was [fine|as it was before]. {h} [put the stone back|gave the stone back to the river] and ran home to {mom}. "[I am happy just as I am|I have all I need right here]," said {h}. {theend}
 """},
 ]
-for _plot in PLOTS:
-    # The name on its own, however the story opened, where a second mention follows.
-    for _row in _plot["table"]:
-        _row.setdefault("h2", "{S}")
-        _row.setdefault("mom2", "{mom}")
-        _row.setdefault("mom3", "Mom")

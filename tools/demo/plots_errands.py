@@ -9,7 +9,7 @@ PLOTS = [
         {"dish": "pie", "missing": "apples", "taste": "It was empty inside", "save": "cooked the apples and ate them with the pie"},
         {"dish": "pancake", "missing": "milk", "taste": "It was as dry as sand", "save": "drank the milk with it"},
     ], "text": """
-{open} {day} {S} wanted to [make|bake] a {dish2} for {his} grandma's birthday. "[I can do it all by myself|I know how to do it]," said {h}. {He} took a [big bowl|large pot] and [mixed everything|stirred and stirred]. [There was flour on {his} nose.|The kitchen was a big mess.] {He} was in such a hurry that {he} forgot the {missing}.
+{open} {day} {S} wanted to [make|bake] a {dish} for {his} grandma's birthday. "[I can do it all by myself|I know how to do it]," said {h}. {He} took a [big bowl|large pot] and [mixed everything|stirred and stirred]. [There was flour on {his} nose.|The kitchen was a big mess.] {He} was in such a hurry that {he} forgot the {missing}.
 
 When the {dish} was ready, {h} [took a small bite|tasted it]. {taste}! "[What did I do wrong?|Oh no!]" {h} said. [Then {he} saw the {missing} on the table.|There was the {missing}, still on the table.] "I forgot the {missing}!" {h} {sad}. Just then, {his} grandma came in. {h} told her [everything|what had happened].
 
@@ -37,25 +37,25 @@ It was {gift}. {f} was quiet for a moment. Then {fhe} [smiled from ear to ear|hu
         {"animal": "fish", "way": "came up from below and pushed the boat with its nose", "pay": "some crumbs"},
         {"animal": "beaver", "way": "swam out and brought the boat back in its teeth", "pay": "a sweet apple"},
     ], "text": """
-{open} {h2} had a little [wooden|paper|white] boat. {day2} {he} took it to the [pond|lake] and put it on the water. The boat [sailed very well|bobbed up and down]. But then [the wind blew hard|the string slipped from {his} hand], and the boat sailed away, farther and farther. "Come back, little boat!" called {h}. But the boat did not come back. The water was too deep, and {h} could not [swim|reach it].
+{open} {hero} had a little [wooden|paper|white] boat. {some_day} {he} took it to the [pond|lake] and put it on the water. The boat [sailed very well|bobbed up and down]. But then [the wind blew hard|the string slipped from {his} hand], and the boat sailed away, farther and farther. "Come back, little boat!" called {h}. But the boat did not come back. The water was too deep, and {h} could not [swim|reach it].
 
-A {animal} [looked up|was watching]. "Why are you crying?" asked the {animal}. "My boat is gone," said {h}. "[I made it with {dad4}|It was a gift from {dad4}]." "[Do not cry|Wait here]," said the {animal}. "I can help you." The {animal} {way}. {h} [clapped {his} hands|jumped up and down]. "You are [so kind|so clever]!" {he} said. "How can I thank you?"
+A {animal} [looked up|was watching]. "Why are you crying?" asked the {animal}. "My boat is gone," said {h}. "[I made it with {maker}|It was a gift from {maker}]." "[Do not cry|Wait here]," said the {animal}. "I can help you." The {animal} {way}. {h} [clapped {his} hands|jumped up and down]. "You are [so kind|so clever]!" {he} said. "How can I thank you?"
 
-"I am a little bit hungry," said the {animal}. So {h} [came back with {pay2}|gave the {animal} {pay2}]. [The next day, {h} came to the water again, and the {animal} was there|From then on, {h} visited the {animal} every day]. And {he} tied a [long, strong|good] string to the boat, so that it could not sail away again. {theend}
+"I am a little bit hungry," said the {animal}. So {h} [came back with {pay}|gave the {animal} {pay}]. [The next day, {h} came to the water again, and the {animal} was there|From then on, {h} visited the {animal} every day]. And {he} tied a [long, strong|good] string to the boat, so that it could not sail away again. {theend}
 """},
     # Found and given back.
     {"cast": "child", "table": [
-        {"find": "a purse full of money", "owner": "an old woman", "why": "I need it to buy food"},
-        {"find": "a gold ring", "owner": "an old man", "why": "My wife gave it to me long ago"},
-        {"find": "a small brown dog", "owner": "a tall man", "why": "He ran away when I opened the gate"},
-        {"find": "a silver key", "owner": "the baker", "why": "I cannot open my shop without it"},
-        {"find": "a bag of letters", "owner": "the mailman", "why": "It fell from my bike"},
+        {"find": "a purse full of money", "owner": "an old woman", "the_owner": "the old woman", "why": "I need it to buy food"},
+        {"find": "a gold ring", "owner": "an old man", "the_owner": "the old man", "why": "My wife gave it to me long ago"},
+        {"find": "a small brown dog", "owner": "a tall man", "the_owner": "the tall man", "why": "He ran away when I opened the gate"},
+        {"find": "a silver key", "owner": "the baker", "the_owner": "the baker", "why": "I cannot open my shop without it"},
+        {"find": "a bag of letters", "owner": "the mailman", "the_owner": "the mailman", "why": "It fell from my bike"},
     ], "text": """
 {open} {day} {S} was walking [home|down the street|to the shop] when {he} found {find}. [{h} looked around, but nobody was there.|There was nobody near.] "[I could keep it|It could be mine]," {h} thought. But then {he} thought again. "Somebody must be very sad without it," {he} said.
 
-{h} [asked at the shop|asked everyone on the street], but [nobody knew|they all shook their heads]. {He} did not give up. [At last|Near the school], {he} saw {owner} [sitting on a bench|looking at the ground]. "[Did you lose something|Are you looking for something]?" asked {h}. "Yes," said {owner2}. "I have lost {find}. {why}." "[Here it is|I found it]!" said {h}.
+{h} [asked at the shop|asked everyone on the street], but [nobody knew|they all shook their heads]. {He} did not give up. [At last|Near the school], {he} saw {owner} [sitting on a bench|looking at the ground]. "[Did you lose something|Are you looking for something]?" asked {h}. "Yes," said {the_owner}. "I have lost {find}. {why}." "[Here it is|I found it]!" said {h}.
 
-{owner2} [could not believe it|had tears of joy]. "You are an honest {child}," said {owner2}. "[How can I thank you|What would you like]?" "[I only wanted to help|I am just glad you are happy]," said {h}. But the next day, there was a [big box of cookies|basket of sweet apples] at {his} door. [{mom} was very proud.|{h} shared it with the whole family.] {theend}
+{the_owner} [could not believe it|had tears of joy]. "You are an honest {child}," said {the_owner}. "[How can I thank you|What would you like]?" "[I only wanted to help|I am just glad you are happy]," said {h}. But the next day, there was a [big box of cookies|basket of sweet apples] at {his} door. [{mom} was very proud.|{h} shared it with the whole family.] {theend}
 """},
     # Snow: a snowman is missing something.
     {"cast": "child", "table": [
@@ -73,14 +73,14 @@ They danced around the snowman until [their noses were red|their toes were cold]
 """},
     # A picnic saved from the weather.
     {"cast": "any", "pair": True, "known": True, "table": [
-        {"storm": "big drops of rain began to fall", "shelter": "an old barn"},
-        {"storm": "a strong wind blew the blanket away", "shelter": "a small cave"},
-        {"storm": "dark clouds came, and thunder rolled over the hills", "shelter": "a hut in the woods"},
-        {"storm": "rain fell from the gray sky", "shelter": "a big tree with thick leaves"},
+        {"storm": "big drops of rain began to fall", "shelter": "an old barn", "roof": "its roof"},
+        {"storm": "a strong wind blew the blanket away", "shelter": "a small cave", "roof": "its roof"},
+        {"storm": "dark clouds came, and thunder rolled over the hills", "shelter": "a hut in the woods", "roof": "its roof"},
+        {"storm": "rain fell from the gray sky", "shelter": "a big tree with thick leaves", "roof": "the tree"},
     ], "text": """
 {open} {day} {S} and {friend} wanted to have a picnic [on the hill|by the river|in the meadow]. They [packed|filled] a basket with [bread, cheese, and {snack}|{snack} and cake|{snack} and juice]. "[This will be a perfect day|I cannot wait]," said {h}. They put a blanket on the grass and sat down. But just then, {storm}. "Oh no!" cried {f}. "[Our picnic is ruined|Everything will get wet]!"
 
-{h} [looked around|thought fast]. Not far away, {he} saw {shelter}. "[Quick, take the basket|Follow me]!" said {h}. They [ran as fast as they could|took everything and ran]. Under {shelter2}, it was [dry and warm|dry]. They were out of breath. {f} looked at {h}, who was all wet, and began to laugh, and then {h} had to laugh, too.
+{h} [looked around|thought fast]. Not far away, {he} saw {shelter}. "[Quick, take the basket|Follow me]!" said {h}. They [ran as fast as they could|took everything and ran]. Under {roof}, it was [dry and warm|dry]. They were out of breath. {f} looked at {h}, who was all wet, and began to laugh, and then {h} had to laugh, too.
 
 They [put the blanket down|sat close together] and ate [every bite|all the good food]. [They listened to the weather outside and told stories.|Outside it was gray, but inside they were happy.] When the sun came back, there was a [big|bright] rainbow in the sky. "[This was the best picnic ever|A picnic with you is always good]," said {f}. {theend}
 """},
@@ -91,7 +91,7 @@ They [put the blanket down|sat close together] and ate [every bite|all the good 
         {"task": "the bell in the old tower did not ring anymore", "use": "climbed up through a small hole", "result": "pulled out the leaf that held the bell", "big": "The hole is too small for us"},
         {"task": "the rope of the bridge was in a knot", "use": "put {his} tiny hands into the knot", "result": "pulled it open bit by bit", "big": "Our hands are too big"},
     ], "text": """
-{open} {h2} was [the smallest of all {his} friends|much smaller than the others]. The others [laughed at {him}|did not let {him} play]. "You are too small," they said. "[You cannot help us|Go home to your mother]." {h} {sad}. "[Nobody needs me|I wish I were big]," {he} said to {mom}. "[Wait and see|One day, they will need you]," said {mom}. "Small ones can do things that big ones cannot."
+{open} {hero} was [the smallest of all {his} friends|much smaller than the others]. The others [laughed at {him}|did not let {him} play]. "You are too small," they said. "[You cannot help us|Go home to your mother]." {h} {sad}. "[Nobody needs me|I wish I were big]," {he} said to {mom}. "[Wait and see|One day, they will need you]," said {mom}. "Small ones can do things that big ones cannot."
 
 {day} there was [trouble|a problem] in the forest. {task}. [Everybody tried to help.|The big animals tried and tried.] "We cannot do it," said {f} the {fchild}. "{big}." [They did not know what to do.|They all looked at each other.] Then {h} stepped forward. "[Let me try|I can do it]," {he} said. [Somebody laughed, but {h} was brave.|Nobody laughed this time.]
 
@@ -118,19 +118,10 @@ So {h} [picked up the toys|put the books on the shelf] and [folded the clothes|p
         {"act": "tell a story", "did": "the words came one after the other"},
         {"act": "play the drum", "did": "the drum went boom, boom, boom"},
     ], "text": """
-{open} {h2} loved to {act} at home. {day2} there was going to be a big show. "[You should be in the show|Please come and {act} for us]," said {friend}. {h} [wanted to do it very much|said yes], but {he} was also afraid. "[What if I make a mistake|What if they laugh at me]?" {he} thought.
+{open} {hero} loved to {act} at home. {some_day} there was going to be a big show. "[You should be in the show|Please come and {act} for us]," said {friend}. {h} [wanted to do it very much|said yes], but {he} was also afraid. "[What if I make a mistake|What if they laugh at me]?" {he} thought.
 
 On the night of the show, {h} stood [behind the curtain|behind a big tree]. {his} knees were shaking. There were so many eyes! "[I cannot do it|I want to go home]," {h} whispered. {f} took {his} hand. "[I will sit in the front|I will stand right here]," {fhe} said. "Just look at me, and {act} for me, as you do at home." {h} nodded and [took a deep breath|stepped out].
 
 At first, {h} was very quiet. Then {he} saw {f}, who smiled at {him}. {h} began to {act}, and {did}. [{He} forgot that {he} was afraid.|All {his} fear was gone.] When it was over, everybody clapped and cheered. "You were wonderful!" said {f}. "[You helped me to be brave|I could do it because you were there]," said {h}. {theend}
 """},
 ]
-for _plot in PLOTS:
-    for _row in _plot["table"]:
-        _row.setdefault("h2", "{S}")
-        _row.setdefault("day2", "One [day|sunny day|fine day|morning],")
-        _row.setdefault("pay2", _row.get("pay", ""))
-        _row.setdefault("dad4", "my [father|grandpa|mother]")
-        _row.setdefault("dish2", _row.get("dish", ""))
-        _row.setdefault("shelter2", "its roof" if "tree" not in _row.get("shelter", "") else "the tree")
-        _row.setdefault("owner2", "the " + _row.get("owner", "").split(" ", 1)[-1])

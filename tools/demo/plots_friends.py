@@ -46,15 +46,15 @@ PLOTS = [
 """},
     # A lost baby animal goes back to its mother.
     {"cast": "any", "pair": True, "table": [
-        {"baby": "bird", "found": "under a tree", "mother": "in a nest above them", "carry": "carried it up to the nest", "cry": "Peep, peep"},
-        {"baby": "duckling", "found": "in the tall grass", "mother": "on the pond with her other babies", "carry": "carried it to the water", "cry": "Quack, quack"},
-        {"baby": "lamb", "found": "behind a bush", "mother": "on the other side of the fence", "carry": "led it through the gate", "cry": "Baa, baa"},
-        {"baby": "chick", "found": "beside the road", "mother": "in the yard of the farm", "carry": "carried it back to the farm", "cry": "Cheep, cheep"},
-        {"baby": "bunny", "found": "on the path", "mother": "by a hole in the ground", "carry": "carried it gently to the hole", "cry": "Squeak, squeak"},
+        {"baby": "bird", "grown": "bird", "found": "under a tree", "mother": "in a nest above them", "carry": "carried it up to the nest", "cry": "Peep, peep"},
+        {"baby": "duckling", "grown": "duck", "found": "in the tall grass", "mother": "on the pond with her other babies", "carry": "carried it to the water", "cry": "Quack, quack"},
+        {"baby": "lamb", "grown": "sheep", "found": "behind a bush", "mother": "on the other side of the fence", "carry": "led it through the gate", "cry": "Baa, baa"},
+        {"baby": "chick", "grown": "hen", "found": "beside the road", "mother": "in the yard of the farm", "carry": "carried it back to the farm", "cry": "Cheep, cheep"},
+        {"baby": "bunny", "grown": "rabbit", "found": "on the path", "mother": "by a hole in the ground", "carry": "carried it gently to the hole", "cry": "Squeak, squeak"},
     ], "text": """
 {open} {day} {S} was walking in the {place}. "{cry}!" {h} heard a [small|tiny] voice. {He} [stopped and looked around|looked everywhere]. {found}, there was a baby {baby}. It was [shaking|all alone] and looked scared. "[Poor little {baby}|Oh, you are so small]," said {h}. "[Where is your mother|Did you lose your mother]?"
 
-{h} did not know what to do, so {he} [called|went to get] {friend2}. "We must find its mother," said {f}. "[She must be very worried|She cannot be far away]." They [walked slowly and listened|looked here and looked there]. [At last|After a while], {h} heard [a loud cry|somebody calling]. The mother {baby2} was {mother}! {h} and {f} [very carefully|slowly] {carry}.
+{h} did not know what to do, so {he} [called|went to get] {companion}. "We must find its mother," said {f}. "[She must be very worried|She cannot be far away]." They [walked slowly and listened|looked here and looked there]. [At last|After a while], {h} heard [a loud cry|somebody calling]. The mother {grown} was {mother}! {h} and {f} [very carefully|slowly] {carry}.
 
 The mother was [so happy to have her baby back|full of joy]. The baby {baby} [pressed close to her|closed its eyes and felt safe]. ["We did it," said {f}.|"Now they are together again," said {h}.] [{h} and {f} watched them for a long time and smiled.|It made {h} feel warm inside.] When {h} came home, {he} gave {his} own mother a [big|long] hug. {theend}
 """},
@@ -128,8 +128,3 @@ Now {h} had it all to {himself}. But [it was no fun alone|it did not work well w
 "I am sorry!" they said at the same time, and then they [laughed|had to laugh]. "[Let us take turns|We can use it together]," said {h}. So {turn}, and then they changed places. [It was much more fun with two.|They played until it was dark.] {friends} {theend}
 """},
 ]
-for _plot in PLOTS:
-    for _row in _plot["table"]:
-        _row.setdefault("baby2", "sheep" if _row.get("baby") == "lamb" else
-                        {"duckling": "duck", "chick": "hen", "bunny": "rabbit"}.get(_row.get("baby"), "bird"))
-        _row.setdefault("friend2", "{friend}")

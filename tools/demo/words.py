@@ -31,6 +31,11 @@ CHILD_HOMES = [
 ]
 
 MACROS = {
+    # `S` and `friend` at one remove: the draws of the shipped corpus depend on it.
+    "hero": "{S}",
+    "companion": "{friend}",
+    "maker": "my [father|grandpa|mother]",
+    "some_day": "One [day|sunny day|fine day|morning],",
     "size": "[little|small|young]",
     "kind": "[kind|happy|brave|clever|curious|cheerful|gentle|playful]",
     "day": "[One day,|One day,|One [sunny|warm|bright|fine|quiet] [day|morning|afternoon],|"
