@@ -1,0 +1,145 @@
+"""Trains the tokenizer and the demo model on the generated corpus, on a CPU.
+
+    python train.py --output build
+
+leaves `corpus.txt`, `tokenizer.json`, `config.json`, `model.safetensors` and `train.json`
+(loss and time) in the output folder. With `--minutes` the learning rate follows the clock
+instead of the step, for a machine that is shared.
+"""
+
+import argparse
+import json
+import math
+import os
+import time
+
+import numpy
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+import corpus
+from model import CONFIG, Llama
+
+END = corpus.SEPARATOR
+PROMPTS = ["Once upon a time", "One day,", "Lily and Tom", "There was once"]
+
+
+def train_tokenizer(texts, path):
+    """Byte-level pairs with GPT-2's splitting; all 256 bytes are in the vocabulary."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(
+        vocab_size=CONFIG["vocab_size"], special_tokens=[END], show_progress=False,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet())))
+    tokenizer.save(path)
+    return tokenizer
+
+
+def sample(model, tokenizer, prompt, temperature, tokens, generator):
+    """A continuation by the model in training, stopped at the end token."""
+    end = tokenizer.token_to_id(END)
+    ids = [end] + tokenizer.encode(prompt).ids
+    with torch.no_grad():
+        for _ in range(min(tokens, CONFIG["max_position_embeddings"] - len(ids))):
+            logits = model(torch.tensor([ids]))[0, -1]
+            if temperature == 0:
+                token = int(logits.argmax())
+            else:
+                token = int(torch.multinomial(F.softmax(logits / temperature, -1), 1, generator=generator))
+            if token == end:
+                break
+            ids.append(token)
+    return tokenizer.decode(ids[1:])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", default="build")
+    parser.add_argument("--stories", type=int, default=60000)
+    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--minutes", type=float, help="stop by the clock instead of by the step")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=7)
+    arguments = parser.parse_args()
+    torch.manual_seed(arguments.seed)
+    torch.set_num_threads(arguments.threads)
+    torch.set_flush_denormal(True)
+    os.makedirs(arguments.output, exist_ok=True)
+    inside = lambda name: os.path.join(arguments.output, name)
+
+    texts = list(corpus.stories(arguments.stories, arguments.seed))
+    with open(inside("corpus.txt"), "w", encoding="utf-8", newline="\n") as file:
+        file.writelines(text + "\n" + END + "\n" for text in texts)
+    tokenizer = train_tokenizer(texts[:8000], inside("tokenizer.json"))
+    end, length = tokenizer.token_to_id(END), CONFIG["max_position_embeddings"]
+    pieces = [numpy.array([end] + encoded.ids, dtype=numpy.int64) for encoded in tokenizer.encode_batch(texts)]
+    starts = numpy.cumsum([0] + [len(piece) for piece in pieces])
+    stream = numpy.concatenate(pieces)
+    # A row starts with a story and ends wherever it is full; the last stories are held back.
+    starts = starts[:-1][starts[:-1] + length < len(stream)]
+    held, starts = starts[-96:], starts[:-200]
+    rows = lambda at: torch.from_numpy(numpy.stack([stream[i:i + length + 1] for i in at]))
+    print(f"{len(stream)} tokens, longest story {max(map(len, pieces))}", flush=True)
+
+    model = Llama()
+    count = sum(p.numel() for p in model.parameters())
+    print(f"{count} parameters", flush=True)
+    matrices = [p for p in model.parameters() if p.dim() == 2]
+    vectors = [p for p in model.parameters() if p.dim() == 1]
+    optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1},
+                                   {"params": vectors, "weight_decay": 0.0}],
+                                  lr=arguments.rate, betas=(0.9, 0.97), fused=True)
+    order = numpy.random.default_rng(arguments.seed)
+    generator = torch.Generator().manual_seed(arguments.seed)
+
+    def loss_of(at):
+        data = rows(at)
+        return F.cross_entropy(model(data[:, :-1]).flatten(0, 1), data[:, 1:].flatten())
+
+    def save(step, held_loss, minutes):
+        save_file(model.hugging_face_weights(), inside("model.safetensors"), metadata={"format": "pt"})
+        with open(inside("config.json"), "w", encoding="utf-8") as file:
+            json.dump({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
+                       "bos_token_id": end, "eos_token_id": end, "torch_dtype": "float32",
+                       "attention_bias": False, "mlp_bias": False, **CONFIG}, file, indent=1)
+        with open(inside("train.json"), "w", encoding="utf-8") as file:
+            json.dump({"steps": step, "tokens": step * arguments.batch * length, "parameters": count,
+                       "held_out_loss": round(held_loss, 4), "minutes": round(minutes, 1),
+                       "seed": arguments.seed}, file, indent=1)
+
+    step, begun, queue, mean = 0, time.time(), [], None
+    while True:
+        minutes = (time.time() - begun) / 60
+        done = minutes / arguments.minutes if arguments.minutes else step / arguments.steps
+        if step % 250 == 0 or done >= 1:
+            with torch.no_grad():
+                held_loss = sum(loss_of(held[i:i + 12]).item() for i in range(0, 96, 12)) / 8
+            print(f"step {step} held-out {held_loss:.4f} after {minutes:.1f} min", flush=True)
+            for prompt, heat in zip(PROMPTS[:2], (0.0, 0.8)):
+                print(f"  [{heat}]", sample(model, tokenizer, prompt, heat, 120, generator).replace("\n", "\n  "), flush=True)
+            save(step, held_loss, minutes)
+        if done >= 1:
+            break
+        if len(queue) < arguments.batch:
+            queue = list(order.permutation(starts))
+        at, queue = queue[:arguments.batch], queue[arguments.batch:]
+        for group in optimizer.param_groups:
+            group["lr"] = arguments.rate * min((step + 1) / 100, 0.02 + 0.98 * (1 + math.cos(math.pi * min(done, 1))) / 2)
+        optimizer.zero_grad(set_to_none=True)
+        loss = loss_of(at)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        step += 1
+        mean = loss.item() if mean is None else 0.95 * mean + 0.05 * loss.item()
+        if step % 25 == 0:
+            print(f"step {step} loss {mean:.4f} {step * arguments.batch * length / (time.time() - begun):.0f} tokens/s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
