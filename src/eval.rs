@@ -2,7 +2,7 @@
 //! model is compared with its authors' implementation.
 
 use crate::error::RunError;
-use crate::exec::{Output, Row, Sink};
+use crate::exec::{Output, Row};
 use crate::graph::{Graph, Op, Role, RowSpace};
 use crate::model::Model;
 use crate::session::{Session, SessionOptions};
@@ -92,7 +92,12 @@ impl EvalInput {
         let decoder = match read("decoder_input_ids")? {
             Some(ids) => {
                 let mask = like("decoder_attention_mask", &ids)?;
-                Some(Ids { mask, ids, token_types: None, positions: None })
+                Some(Ids {
+                    mask,
+                    ids,
+                    token_types: None,
+                    positions: None,
+                })
             }
             None => None,
         };
@@ -103,7 +108,11 @@ impl EvalInput {
             ids,
         };
         let input = EvalInput { input, decoder };
-        if input.decoder.as_ref().is_some_and(|decoder| decoder.ids.len() != input.input.ids.len()) {
+        if input
+            .decoder
+            .as_ref()
+            .is_some_and(|decoder| decoder.ids.len() != input.input.ids.len())
+        {
             let what = "decoder_input_ids and input_ids differ in the number of sequences";
             return Err(RunError::Input(what.to_string()));
         }
@@ -112,7 +121,9 @@ impl EvalInput {
 
     /// The outputs that `model` will give for this input.
     pub fn outputs(&self, model: &Model) -> Vec<OutputShape> {
-        let graphs = [Role::Encode, Role::Decode].into_iter().filter_map(|role| model.graph(role));
+        let graphs = [Role::Encode, Role::Decode]
+            .into_iter()
+            .filter_map(|role| model.graph(role));
         let emits = graphs.flat_map(|graph| {
             let ids = self.ids_of(model, graph);
             emits(graph).map(move |(name, space, width)| {
@@ -157,33 +168,46 @@ impl EvalInput {
         };
         let mut session = Session::new(model, options)?;
         let shapes = self.outputs(model);
-        let place = |output: &Output<'_>, row: &(Row, usize), width: usize| -> Option<(usize, usize)> {
-            let index = shapes.iter().position(|shape| shape.name == output.name)?;
-            let sequence = row.0.sequence as usize;
-            let at = match output.space {
-                RowSpace::Sequence => sequence,
-                _ => sequence * width + row.1,
+        let place =
+            |output: &Output<'_>, row: &(Row, usize), width: usize| -> Option<(usize, usize)> {
+                let index = shapes.iter().position(|shape| shape.name == output.name)?;
+                let sequence = row.0.sequence as usize;
+                let at = match output.space {
+                    RowSpace::Sequence => sequence,
+                    _ => sequence * width + row.1,
+                };
+                Some((index, at * output.values.len()))
             };
-            Some((index, at * output.values.len()))
-        };
         if model.graph(Role::Encode).is_some() {
             let rows: Vec<(Row, usize)> = self.input.rows().collect();
             let fed: Vec<Row> = rows.iter().map(|row| row.0).collect();
             session.encode(&fed, &mut |output| {
-                if let Some((index, start)) = place(&output, &rows[output.row], self.input.width()) {
-                    sink(OutputRow { output: index, start, values: output.values });
+                if let Some((index, start)) = place(&output, &rows[output.row], self.input.width())
+                {
+                    sink(OutputRow {
+                        output: index,
+                        start,
+                        values: output.values,
+                    });
                 }
             })?;
         }
         if model.graph(Role::Decode).is_some() {
             for start in (0..longest).step_by(step) {
                 let part = start..start.saturating_add(step);
-                let rows: Vec<(Row, usize)> =
-                    decoder.rows().filter(|(_, column)| part.contains(column)).collect();
+                let rows: Vec<(Row, usize)> = decoder
+                    .rows()
+                    .filter(|(_, column)| part.contains(column))
+                    .collect();
                 let fed: Vec<Row> = rows.iter().map(|row| row.0).collect();
                 session.feed(&fed, &mut |output| {
-                    if let Some((index, start)) = place(&output, &rows[output.row], decoder.width()) {
-                        sink(OutputRow { output: index, start, values: output.values });
+                    if let Some((index, start)) = place(&output, &rows[output.row], decoder.width())
+                    {
+                        sink(OutputRow {
+                            output: index,
+                            start,
+                            values: output.values,
+                        });
                     }
                 })?;
             }
@@ -194,18 +218,24 @@ impl EvalInput {
     fn check(&self, model: &Model, cut: Cut) -> Result<(), RunError> {
         let title = model.architecture().title;
         let refuse = |what: String| Err(RunError::Input(what));
-        match (model.graph(Role::Encode), model.graph(Role::Decode), &self.decoder) {
-            (Some(_), Some(_), None) => {
-                refuse(format!("key \"decoder_input_ids\" is missing, {title} needs them"))
-            }
-            (None, _, Some(_)) | (_, None, Some(_)) => {
-                refuse(format!("key \"decoder_input_ids\" is given, but {title} has one input"))
-            }
-            (Some(_), None, None) if cut != Cut::Whole => {
-                refuse(format!("{title} sees its input whole, it cannot be fed step by step"))
-            }
+        match (
+            model.graph(Role::Encode),
+            model.graph(Role::Decode),
+            &self.decoder,
+        ) {
+            (Some(_), Some(_), None) => refuse(format!(
+                "key \"decoder_input_ids\" is missing, {title} needs them"
+            )),
+            (None, _, Some(_)) | (_, None, Some(_)) => refuse(format!(
+                "key \"decoder_input_ids\" is given, but {title} has one input"
+            )),
+            (Some(_), None, None) if cut != Cut::Whole => refuse(format!(
+                "{title} sees its input whole, it cannot be fed step by step"
+            )),
             _ if self.input.token_types.is_some() && model.limits().token_types == u64::MAX => {
-                refuse(format!("key \"token_type_ids\" is given, but {title} has no token types"))
+                refuse(format!(
+                    "key \"token_type_ids\" is given, but {title} has no token types"
+                ))
             }
             _ => Ok(()),
         }
@@ -230,20 +260,24 @@ impl Ids {
         let at = |of: &Option<Vec<Vec<u32>>>, sequence: usize, column: usize| {
             of.as_ref().map(|of| of[sequence][column])
         };
-        self.ids.iter().enumerate().flat_map(move |(sequence, ids)| {
-            let real = move |column: &usize| at(&self.mask, sequence, *column) != Some(0);
-            (0..ids.len()).filter(real).map(move |column| {
-                let position = at(&self.positions, sequence, column).map_or(column as u64, u64::from);
-                let row = Row {
-                    token: ids[column],
-                    position,
-                    sequence: sequence as u32,
-                    emit: true,
-                    token_type: at(&self.token_types, sequence, column).unwrap_or(0),
-                };
-                (row, column)
+        self.ids
+            .iter()
+            .enumerate()
+            .flat_map(move |(sequence, ids)| {
+                let real = move |column: &usize| at(&self.mask, sequence, *column) != Some(0);
+                (0..ids.len()).filter(real).map(move |column| {
+                    let position =
+                        at(&self.positions, sequence, column).map_or(column as u64, u64::from);
+                    let row = Row {
+                        token: ids[column],
+                        position,
+                        sequence: sequence as u32,
+                        emit: true,
+                        token_type: at(&self.token_types, sequence, column).unwrap_or(0),
+                    };
+                    (row, column)
+                })
             })
-        })
     }
 }
 
@@ -298,6 +332,10 @@ fn same_shape(key: &str, found: &[Vec<u32>], expected: &[Vec<u32>]) -> Result<()
     if shape(found) == shape(expected) {
         return Ok(());
     }
-    let what = format!("key {key:?} has shape {:?}, expected {:?}", shape(found), shape(expected));
+    let what = format!(
+        "key {key:?} has shape {:?}, expected {:?}",
+        shape(found),
+        shape(expected)
+    );
     Err(RunError::Input(what))
 }

@@ -50,16 +50,26 @@ pub fn generate(
     token: &mut dyn FnMut(u32) -> ControlFlow<()>,
 ) -> Result<Generated, RunError> {
     if prompt.is_empty() {
-        return Err(RunError::Input("prompt is empty, give at least one token".to_string()));
+        return Err(RunError::Input(
+            "prompt is empty, give at least one token".to_string(),
+        ));
     }
     let start = Instant::now();
     let model = session.model().clone();
     let mut logits = vec![0.0; model.limits().vocabulary.min(1 << 32) as usize];
-    let row = |token, position, emit| Row { token, position, emit, ..Row::default() };
+    let row = |token, position, emit| Row {
+        token,
+        position,
+        emit,
+        ..Row::default()
+    };
     let rows: Vec<Row> = match (model.graph(Role::Encode), model.decoder_start()) {
         (Some(_), Some(first)) => {
-            let source: Vec<Row> =
-                prompt.iter().zip(0..).map(|(&id, at)| row(id, at, false)).collect();
+            let source: Vec<Row> = prompt
+                .iter()
+                .zip(0..)
+                .map(|(&id, at)| row(id, at, false))
+                .collect();
             session.encode(&source, &mut |_| {})?;
             vec![row(first, 0, true)]
         }
@@ -67,7 +77,8 @@ pub fn generate(
             let before = session.len(0)? as u64;
             let last = prompt.len() - 1;
             let ids = prompt.iter().enumerate();
-            ids.map(|(index, &id)| row(id, before + index as u64, index == last)).collect()
+            ids.map(|(index, &id)| row(id, before + index as u64, index == last))
+                .collect()
         }
     };
     feed(session, &rows, &mut logits)?;
@@ -100,7 +111,13 @@ pub fn generate(
             Err(error) => return Err(error),
         }
     };
-    Ok(Generated { prompt: prompt.len(), prompt_time, tokens, time: start.elapsed(), stop })
+    Ok(Generated {
+        prompt: prompt.len(),
+        prompt_time,
+        tokens,
+        time: start.elapsed(),
+        stop,
+    })
 }
 
 fn feed(session: &mut Session, rows: &[Row], logits: &mut [f32]) -> Result<(), RunError> {

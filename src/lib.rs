@@ -22,6 +22,8 @@ pub mod session;
 pub mod state;
 pub mod weights;
 
+pub use rillm_formats as formats;
+
 pub use error::{LoadError, RunError};
 pub use exec::{Output, Row};
 pub use model::{Model, ModelOptions};

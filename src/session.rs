@@ -9,7 +9,7 @@ use crate::plan::{Capacity, Plan};
 use crate::pool::Outcome;
 use crate::state::{State, StateCapacity, StateLayout};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// How much a session can hold. Everything is reserved when it is opened and touched only when
 /// used.
@@ -92,6 +92,7 @@ pub struct Session {
     /// Rows of this feed per sequence, for checking room.
     counts: Vec<usize>,
     abort: Arc<AtomicBool>,
+    progress: Arc<AtomicU64>,
 }
 
 impl Plans {
@@ -214,6 +215,7 @@ impl Session {
             rows: Rows::with_capacity(rows),
             counts: vec![0; options.sequences],
             abort: Arc::default(),
+            progress: Arc::default(),
             model: model.clone(),
             options,
             plans,
@@ -234,6 +236,11 @@ impl Session {
     /// from any thread. The call lowers it.
     pub fn abort_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.abort)
+    }
+
+    /// Counts the rows taken since the session was opened, for whoever shows progress.
+    pub fn progress(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.progress)
     }
 
     /// Positions that a sequence holds.
@@ -418,7 +425,11 @@ impl Session {
         };
         let mut forward = |output: Output<'_>| sink(output);
         match execute(&run, self.model.pool(), &self.abort, &mut forward) {
-            Outcome::Finished => Ok(()),
+            Outcome::Finished => {
+                let rows = self.rows.facts.len() as u64;
+                self.progress.fetch_add(rows, Ordering::Relaxed);
+                Ok(())
+            }
             Outcome::Aborted => {
                 self.abort.store(false, Ordering::Relaxed);
                 Err(RunError::Aborted)

@@ -128,15 +128,20 @@ fn folder(folder: &Path) -> Result<Files, LoadError> {
         special_tokens_map: optional(&folder.join("special_tokens_map.json"))?,
     };
     let path = folder.to_path_buf();
-    Ok(Files { manifest, sources, tokenizer, path })
+    Ok(Files {
+        manifest,
+        sources,
+        tokenizer,
+        path,
+    })
 }
 
 /// The weight files of a folder, and the index that names them if there is one.
 fn shards(folder: &Path) -> Result<(Vec<PathBuf>, Option<Index>), LoadError> {
     let index_path = folder.join("model.safetensors.index.json");
     if index_path.is_file() {
-        let index = Index::parse(&read(&index_path)?)
-            .map_err(|error| format(error).at(&index_path))?;
+        let index =
+            Index::parse(&read(&index_path)?).map_err(|error| format(error).at(&index_path))?;
         let paths = index.files().iter().map(|name| folder.join(name)).collect();
         return Ok((paths, Some(index)));
     }

@@ -1,0 +1,112 @@
+//! `rillm bench`: llama-bench's terms, token ids that mean nothing.
+
+use super::{CliError, ModelArguments};
+use clap::Args;
+use rillm::graph::Role;
+use rillm::session::{Session, SessionOptions};
+use rillm::{Model, Row, RunError};
+use serde_json::json;
+use std::io::Write;
+use std::time::Instant;
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// Prompt tokens
+    #[arg(short = 'p', long, value_name = "N", default_value_t = 512)]
+    n_prompt: usize,
+    /// Generated tokens
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 128)]
+    n_gen: usize,
+    /// Tokens in the context beforehand
+    #[arg(short = 'd', long, value_name = "N", default_value_t = 0)]
+    n_depth: usize,
+    /// Repetitions; the median is reported
+    #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repetitions: u32,
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
+    let model = arguments.model.open()?;
+    if model.graph(Role::Decode).is_none() || model.graph(Role::Encode).is_some() {
+        let what = format!(
+            "{} is not a decoder, bench measures decoders",
+            model.architecture().title
+        );
+        return Err(RunError::Input(what).into());
+    }
+    let mut results = Vec::new();
+    for (test, tokens, batch) in [
+        ("pp", arguments.n_prompt, arguments.n_prompt),
+        ("tg", arguments.n_gen, 1),
+    ] {
+        if tokens == 0 {
+            continue;
+        }
+        let mut rates = Vec::new();
+        // One more run than is counted: the first touches pages and wakes threads.
+        for repetition in 0..=arguments.repetitions {
+            let rate = measure(&model, arguments.n_depth, tokens, batch)?;
+            if repetition > 0 {
+                rates.push(rate);
+            }
+        }
+        rates.sort_by(f64::total_cmp);
+        let name = match arguments.n_depth {
+            0 => format!("{test}{tokens}"),
+            depth => format!("{test}{tokens} @ d{depth}"),
+        };
+        results.push((name, rates));
+    }
+    let mut out = std::io::stdout().lock();
+    let (threads, isa) = (model.pool().threads(), model.kernels().isa);
+    for (name, rates) in results {
+        let (low, high) = (rates[0], rates[rates.len() - 1]);
+        let median = rates[rates.len() / 2];
+        if arguments.json {
+            let line = json!({
+                "test": name, "threads": threads, "isa": isa.name(),
+                "tokens_per_second": median, "min": low, "max": high, "repetitions": rates.len(),
+            });
+            writeln!(out, "{line}")?;
+        } else {
+            writeln!(
+                out,
+                "{name:<16} {median:>10.2} tokens/s  ({low:.2} to {high:.2}), {threads} threads, {isa}"
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// Tokens per second of feeding `tokens` tokens, `batch` at a time, after `depth` others.
+fn measure(model: &Model, depth: usize, tokens: usize, batch: usize) -> Result<f64, CliError> {
+    let context = depth + tokens;
+    let batch_rows = SessionOptions::default().batch.min(context);
+    let options = SessionOptions {
+        context,
+        batch: batch_rows,
+        ..SessionOptions::default()
+    };
+    let mut session = Session::new(model, options)?;
+    let vocabulary = model.limits().vocabulary.max(1);
+    let rows: Vec<Row> = (0..context as u64)
+        .map(|position| Row {
+            // Any ids will do, but not all the same one: experts are chosen by them.
+            token: (position.wrapping_mul(2_654_435_761) % vocabulary) as u32,
+            position,
+            emit: position + 1 == context as u64 || (batch == 1 && position >= depth as u64),
+            ..Row::default()
+        })
+        .collect();
+    session.feed(&rows[..depth], &mut |_| {})?;
+    let start = Instant::now();
+    for rows in rows[depth..].chunks(batch) {
+        session.feed(rows, &mut |_| {})?;
+    }
+    Ok(tokens as f64 / start.elapsed().as_secs_f64())
+}

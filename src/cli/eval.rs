@@ -1,0 +1,108 @@
+//! `rillm eval`.
+
+use super::{CliError, ModelArguments};
+use clap::Args;
+use rillm::eval::{Cut, EvalInput, OutputRow, OutputShape};
+use rillm::formats::manifest::{DType, Shape};
+use rillm::formats::safetensors::write::{TensorSpec, header};
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::PathBuf;
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// JSON with transformers' names: input_ids, attention_mask, token_type_ids, position_ids,
+    /// decoder_input_ids, decoder_attention_mask
+    #[arg(long, value_name = "FILE")]
+    input: PathBuf,
+    /// Where the outputs go, as float32 safetensors; zeros at masked positions
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// Feed one position at a time
+    #[arg(long, conflicts_with = "batch")]
+    step: bool,
+    /// Feed this many positions at a time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    batch: Option<u32>,
+}
+
+pub fn eval(arguments: &Arguments) -> Result<(), CliError> {
+    let file_error = |path: &PathBuf, what: String| CliError::File(path.clone(), what);
+    let json = std::fs::read(&arguments.input)
+        .map_err(|error| file_error(&arguments.input, error.to_string()))?;
+    let input =
+        EvalInput::parse(&json).map_err(|error| file_error(&arguments.input, error.to_string()))?;
+    let model = arguments.model.open()?;
+    let cut = match (arguments.step, arguments.batch) {
+        (true, _) => Cut::Batch(1),
+        (false, Some(batch)) => Cut::Batch(batch as usize),
+        (false, None) => Cut::Whole,
+    };
+    let outputs = input.outputs(&model);
+    let path = &arguments.output;
+    let mut file =
+        OutputFile::create(path, &outputs).map_err(|error| file_error(path, error.to_string()))?;
+    let mut failure = None;
+    let mut write = |row: OutputRow<'_>| {
+        if failure.is_none() {
+            failure = file.write(&row).err();
+        }
+    };
+    let run = input.run(&model, cut, &mut write);
+    if run.is_err() || failure.is_some() {
+        // Half an output must not pass for one; if it cannot be removed, the error still shows.
+        let _ = std::fs::remove_file(path);
+    }
+    run?;
+    match failure {
+        Some(error) => Err(file_error(path, error.to_string())),
+        None => Ok(()),
+    }
+}
+
+/// A safetensors file of zeros that is filled row by row: no output is ever held in memory.
+struct OutputFile {
+    file: File,
+    /// First byte of each tensor.
+    starts: Vec<u64>,
+    buffer: Vec<u8>,
+}
+
+impl OutputFile {
+    fn create(path: &PathBuf, outputs: &[OutputShape]) -> std::io::Result<OutputFile> {
+        let specs: Vec<TensorSpec> = outputs
+            .iter()
+            .map(|output| TensorSpec {
+                name: output.name.to_string(),
+                dtype: DType::F32,
+                shape: Shape(output.shape.clone()),
+            })
+            .collect();
+        let header = header(&specs).map_err(|error| std::io::Error::other(error.to_string()))?;
+        let mut end = header.len() as u64;
+        let mut starts = Vec::new();
+        for output in outputs {
+            starts.push(end);
+            end += 4 * output.shape.iter().product::<u64>();
+        }
+        let mut file = File::create(path)?;
+        file.write_all(&header)?;
+        file.set_len(end)?;
+        Ok(OutputFile {
+            file,
+            starts,
+            buffer: Vec::new(),
+        })
+    }
+
+    fn write(&mut self, row: &OutputRow<'_>) -> std::io::Result<()> {
+        self.buffer.clear();
+        self.buffer
+            .extend(row.values.iter().flat_map(|value| value.to_le_bytes()));
+        let start = self.starts[row.output] + 4 * row.start as u64;
+        self.file.seek(SeekFrom::Start(start))?;
+        self.file.write_all(&self.buffer)
+    }
+}

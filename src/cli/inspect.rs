@@ -1,0 +1,253 @@
+//! `rillm inspect`.
+
+use super::{CliError, ModelArguments, bytes};
+use clap::Args;
+use rillm::Model;
+use rillm::formats::manifest::{Array, TensorInfo, Value};
+use rillm::session::{MemoryPlan, SessionOptions, memory_plan};
+use serde_json::{Map, json};
+use std::collections::BTreeMap;
+use std::io::Write;
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// Positions to plan for [default: the model's, at most 4096]
+    #[arg(short, long, value_name = "N")]
+    ctx_size: Option<usize>,
+    /// List every tensor
+    #[arg(long)]
+    tensors: bool,
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn inspect(arguments: &Arguments) -> Result<(), CliError> {
+    let model = arguments.model.open()?;
+    let defaults = SessionOptions::default();
+    let trained = model.context().unwrap_or(defaults.context);
+    let context = arguments.ctx_size.unwrap_or(trained.min(defaults.context));
+    let options = SessionOptions {
+        context,
+        source: context.min(trained),
+        ..defaults
+    };
+    let plan = memory_plan(&model, options)?;
+    if arguments.json {
+        as_json(&model, &plan, options)
+    } else {
+        as_text(&model, &plan, options, arguments.tensors)
+    }
+}
+
+fn as_text(
+    model: &Model,
+    plan: &MemoryPlan,
+    options: SessionOptions,
+    every_tensor: bool,
+) -> Result<(), CliError> {
+    let mut out = std::io::stdout().lock();
+    let manifest = model.manifest();
+    let title = model.architecture().title;
+    writeln!(
+        out,
+        "architecture  {} ({title}, {})",
+        manifest.architecture,
+        model.architecture().family.name()
+    )?;
+    writeln!(
+        out,
+        "kernels       {}, {} threads",
+        model.kernels().isa,
+        model.pool().threads()
+    )?;
+    match model.tokenizer() {
+        Ok(tokenizer) => writeln!(
+            out,
+            "tokenizer     {:?}, {} tokens",
+            tokenizer.kind(),
+            tokenizer.vocabulary_len()
+        )?,
+        Err(error) => writeln!(out, "tokenizer     {error}")?,
+    }
+
+    writeln!(out, "\nmetadata")?;
+    for (key, value) in &manifest.metadata.0 {
+        writeln!(out, "  {key} = {}", show(value))?;
+    }
+
+    writeln!(out, "\ntensors")?;
+    if every_tensor {
+        for (name, info) in &manifest.tensors {
+            let (shape, dtype) = (&info.shape.0, info.dtype.name());
+            writeln!(out, "  {name}  {shape:?}  {dtype}  {}", bytes(len(info)))?;
+        }
+    }
+    for (dtype, (count, len)) in by_type(model) {
+        writeln!(out, "  {count} of type {dtype}, {}", bytes(len))?;
+    }
+
+    let SessionOptions {
+        context,
+        batch,
+        source,
+        ..
+    } = options;
+    writeln!(
+        out,
+        "\nmemory for a context of {context}, batches of {batch}, sources of {source}"
+    )?;
+    let weights: u64 = manifest.tensors.values().map(len).sum();
+    writeln!(out, "  weights, mapped        {}", bytes(weights))?;
+    writeln!(
+        out,
+        "  vectors as floats      {}",
+        bytes(model.weights().vectors_len() as u64)
+    )?;
+    writeln!(out, "  arena                  {}", bytes(plan.arena as u64))?;
+    writeln!(out, "  state, reserved        {}", bytes(plan.state as u64))?;
+    writeln!(
+        out,
+        "  state, any length      {}",
+        bytes(plan.state_fixed as u64)
+    )?;
+    writeln!(
+        out,
+        "  state per 1K tokens    {}",
+        bytes(plan.state_per_1k as u64)
+    )?;
+    for figures in &plan.plans {
+        writeln!(
+            out,
+            "  plan {:<8} {} rows, {} steps, {} barriers, arena {}",
+            figures.name,
+            figures.rows,
+            figures.steps,
+            figures.barriers,
+            bytes(figures.arena as u64)
+        )?;
+    }
+    Ok(())
+}
+
+fn as_json(model: &Model, plan: &MemoryPlan, options: SessionOptions) -> Result<(), CliError> {
+    let manifest = model.manifest();
+    let metadata: Map<String, serde_json::Value> = manifest
+        .metadata
+        .0
+        .iter()
+        .map(|(key, value)| (key.clone(), to_json(value)))
+        .collect();
+    let tensors: Vec<serde_json::Value> = manifest
+        .tensors
+        .iter()
+        .map(|(name, info)| {
+            json!({
+                "name": name, "type": info.dtype.name(), "shape": info.shape.0,
+                "file": info.file, "offset": info.range.start, "bytes": len(info),
+            })
+        })
+        .collect();
+    let plans: Vec<serde_json::Value> = plan
+        .plans
+        .iter()
+        .map(|figures| {
+            json!({
+                "name": figures.name, "rows": figures.rows, "steps": figures.steps,
+                "barriers": figures.barriers, "arena_bytes": figures.arena,
+            })
+        })
+        .collect();
+    let all = json!({
+        "architecture": manifest.architecture,
+        "family": model.architecture().family.name(),
+        "isa": model.kernels().isa.name(),
+        "threads": model.pool().threads(),
+        "metadata": metadata,
+        "tensors": tensors,
+        "memory": {
+            "context": options.context,
+            "batch": options.batch,
+            "source": options.source,
+            "weights_bytes": manifest.tensors.values().map(len).sum::<u64>(),
+            "vectors_bytes": model.weights().vectors_len(),
+            "arena_bytes": plan.arena,
+            "state_bytes": plan.state,
+            "state_fixed_bytes": plan.state_fixed,
+            "state_per_1k_bytes": plan.state_per_1k,
+            "plans": plans,
+        },
+    });
+    writeln!(std::io::stdout().lock(), "{all}")?;
+    Ok(())
+}
+
+fn len(info: &TensorInfo) -> u64 {
+    info.range.end - info.range.start
+}
+
+fn by_type(model: &Model) -> BTreeMap<&'static str, (usize, u64)> {
+    let mut types = BTreeMap::new();
+    for info in model.manifest().tensors.values() {
+        let (count, sum) = types.entry(info.dtype.name()).or_insert((0, 0));
+        *count += 1;
+        *sum += len(info);
+    }
+    types
+}
+
+/// A value in one short line.
+fn show(value: &Value) -> String {
+    match value {
+        Value::Array(array) => format!("[{} values]", count(array)),
+        other => {
+            let text = match to_json(other) {
+                serde_json::Value::String(text) => format!("{text:?}"),
+                other => other.to_string(),
+            };
+            match text.char_indices().nth(100) {
+                Some((cut, _)) => format!("{}…", &text[..cut]),
+                None => text,
+            }
+        }
+    }
+}
+
+fn count(array: &Array) -> usize {
+    match array {
+        Array::U8(v) => v.len(),
+        Array::I8(v) => v.len(),
+        Array::U16(v) => v.len(),
+        Array::I16(v) => v.len(),
+        Array::U32(v) => v.len(),
+        Array::I32(v) => v.len(),
+        Array::U64(v) => v.len(),
+        Array::I64(v) => v.len(),
+        Array::F32(v) => v.len(),
+        Array::F64(v) => v.len(),
+        Array::Bool(v) => v.len(),
+        Array::String(v) => v.len(),
+        Array::Array(v) => v.len(),
+    }
+}
+
+fn to_json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::U8(v) => json!(v),
+        Value::I8(v) => json!(v),
+        Value::U16(v) => json!(v),
+        Value::I16(v) => json!(v),
+        Value::U32(v) => json!(v),
+        Value::I32(v) => json!(v),
+        Value::U64(v) => json!(v),
+        Value::I64(v) => json!(v),
+        Value::F32(v) => json!(v),
+        Value::F64(v) => json!(v),
+        Value::Bool(v) => json!(v),
+        Value::String(v) => json!(v),
+        // Vocabularies are not what anybody inspects: their length is.
+        Value::Array(array) => json!({ "values": count(array) }),
+    }
+}

@@ -1,0 +1,159 @@
+//! One file per subcommand. Results go to stdout, chatter to stderr; an error is one line and
+//! an exit code.
+
+mod bench;
+mod eval;
+mod inspect;
+mod progress;
+mod run;
+
+use clap::{Args, Parser, Subcommand};
+use rillm::{LoadError, Model, ModelOptions, RunError};
+use std::fmt;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Language models on plain CPUs
+///
+/// Without a command, the embedded demonstration model tells a story.
+#[derive(Debug, Parser)]
+#[command(name = "rillm", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Continue a text (or, with an encoder–decoder model, answer it)
+    Run(run::Arguments),
+    /// Run token ids as transformers' forward does and write the outputs as safetensors
+    Eval(eval::Arguments),
+    /// Show what a model's files say and what memory it would take
+    Inspect(inspect::Arguments),
+    /// Measure prompt processing and generation in tokens per second
+    Bench(bench::Arguments),
+}
+
+/// Which model, and how it is opened.
+#[derive(Args, Clone, Debug)]
+struct ModelArguments {
+    /// GGUF file (of a split one: the first) or Hugging Face folder
+    model: PathBuf,
+    #[command(flatten)]
+    options: ThreadArguments,
+}
+
+#[derive(Args, Clone, Debug)]
+struct ThreadArguments {
+    /// Threads [default: the cores this process may use]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+enum CliError {
+    Load(LoadError),
+    Run(RunError),
+    Isa(rillm::kernels::IsaError),
+    /// A file of the user's, and what is wrong with it.
+    File(PathBuf, String),
+    Usage(String),
+    Output(io::Error),
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CliError::Load(error) => error.fmt(f),
+            CliError::Run(error) => error.fmt(f),
+            CliError::Isa(error) => write!(f, "{}: {error}", rillm::knobs::ISA),
+            CliError::File(path, what) => write!(f, "{}: {what}", path.display()),
+            CliError::Usage(what) => f.write_str(what),
+            CliError::Output(error) => write!(f, "standard output: {error}"),
+        }
+    }
+}
+
+impl From<LoadError> for CliError {
+    fn from(error: LoadError) -> CliError {
+        CliError::Load(error)
+    }
+}
+
+impl From<RunError> for CliError {
+    fn from(error: RunError) -> CliError {
+        CliError::Run(error)
+    }
+}
+
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> CliError {
+        CliError::Output(error)
+    }
+}
+
+/// Runs the command and says how it went.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        None => run::demo(),
+        Some(Command::Run(arguments)) => run::run(&arguments),
+        Some(Command::Eval(arguments)) => eval::eval(&arguments),
+        Some(Command::Inspect(arguments)) => inspect::inspect(&arguments),
+        Some(Command::Bench(arguments)) => bench::bench(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has seen enough.
+        Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            // If stderr is gone as well there is nobody left to tell.
+            let _ = writeln!(io::stderr(), "rillm: {error}");
+            ExitCode::from(if matches!(error, CliError::Usage(_)) {
+                2
+            } else {
+                1
+            })
+        }
+    }
+}
+
+impl ThreadArguments {
+    fn model_options(&self) -> Result<ModelOptions, CliError> {
+        let isa = rillm::knobs::isa().map_err(CliError::Isa)?;
+        Ok(ModelOptions {
+            isa,
+            threads: self.threads.map(usize::from),
+        })
+    }
+}
+
+impl ModelArguments {
+    fn open(&self) -> Result<Model, CliError> {
+        Ok(Model::open(&self.model, self.options.model_options()?)?)
+    }
+}
+
+/// Bytes as people read them.
+fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut value = count as f64;
+    let mut unit = None;
+    for name in UNITS {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = Some(name);
+    }
+    match unit {
+        None => format!("{count} B"),
+        Some(unit) if value < 10.0 => format!("{value:.2} {unit}"),
+        Some(unit) => format!("{value:.1} {unit}"),
+    }
+}

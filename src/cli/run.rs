@@ -1,0 +1,271 @@
+//! `rillm run`, and `rillm` alone.
+
+use super::progress::Progress;
+use super::{CliError, ModelArguments};
+use clap::Args;
+use rillm::formats::tokenizer::{DecodeOptions, Encode, Position, Tokenizer};
+use rillm::generate::{Generated, Stop, generate};
+use rillm::graph::Role;
+use rillm::sample::{SampleOptions, Sampler};
+use rillm::session::{Session, SessionOptions};
+use rillm::{Model, RunError};
+use std::io::{self, IsTerminal, Read, Write};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+/// Positions reserved by default, if the model was trained for as many.
+const DEFAULT_CONTEXT: usize = 4096;
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// The text to continue
+    #[arg(short, long, value_name = "TEXT", conflicts_with = "file")]
+    prompt: Option<String>,
+    /// A file with the text to continue (- for standard input)
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Most tokens to write [default: until the model ends or the context is full]
+    #[arg(short = 'n', long, value_name = "N")]
+    predict: Option<usize>,
+    /// Randomness; 0 always takes the most likely token
+    #[arg(long = "temp", value_name = "T", default_value_t = SampleOptions::default().temperature, value_parser = temperature)]
+    temperature: f32,
+    /// Keep the most likely tokens that reach this probability together
+    #[arg(long, value_name = "P", default_value_t = SampleOptions::default().top_p, value_parser = probability)]
+    top_p: f32,
+    /// Makes the choices repeatable [default: a new one each time]
+    #[arg(short, long)]
+    seed: Option<u64>,
+    /// Positions to reserve [default: the model's, at most 4096]
+    #[arg(short, long, value_name = "N")]
+    ctx_size: Option<usize>,
+    /// Let the names of control tokens in the prompt become those tokens
+    #[arg(long)]
+    special: bool,
+    /// Write only what the model adds
+    #[arg(long)]
+    no_display_prompt: bool,
+}
+
+fn temperature(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(value) if (0.0..=1000.0).contains(&value) => Ok(value),
+        _ => Err("expected a number from 0 to 1000".to_string()),
+    }
+}
+
+fn probability(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("expected a number from 0 to 1".to_string()),
+    }
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), CliError> {
+    let prompt = read_prompt(arguments)?;
+    let model = arguments.model.open()?;
+    let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..));
+    let sample = SampleOptions {
+        temperature: arguments.temperature,
+        top_p: arguments.top_p,
+        seed,
+    };
+    let job = Job {
+        prompt: &prompt,
+        special: arguments.special,
+        echo: !arguments.no_display_prompt,
+        limit: arguments.predict,
+        context: arguments.ctx_size,
+        sample,
+    };
+    job.run(&model)
+}
+
+/// `rillm` alone: the embedded model tells a story.
+#[cfg(feature = "demo")]
+pub fn demo() -> Result<(), CliError> {
+    static DEMO: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo.gguf"));
+    let options = super::ThreadArguments { threads: None }.model_options()?;
+    let model = Model::from_static(DEMO, options)?;
+    let job = Job {
+        prompt: "One day,",
+        special: false,
+        echo: true,
+        limit: None,
+        context: None,
+        sample: SampleOptions {
+            temperature: 0.7,
+            top_p: 0.95,
+            seed: fastrand::u64(..),
+        },
+    };
+    job.run(&model)
+}
+
+#[cfg(not(feature = "demo"))]
+pub fn demo() -> Result<(), CliError> {
+    let what = "built without the demonstration model, try: rillm run MODEL -p TEXT (see --help)";
+    Err(CliError::Usage(what.to_string()))
+}
+
+fn read_prompt(arguments: &Arguments) -> Result<String, CliError> {
+    let stdin = |path: PathBuf| {
+        let mut text = String::new();
+        let read = io::stdin().read_to_string(&mut text);
+        read.map_err(|error| CliError::File(path, error.to_string()))?;
+        Ok(text)
+    };
+    match (&arguments.prompt, &arguments.file) {
+        (Some(prompt), _) => Ok(prompt.clone()),
+        (None, Some(path)) if path.as_os_str() == "-" => stdin(path.clone()),
+        (None, Some(path)) => std::fs::read_to_string(path)
+            .map_err(|error| CliError::File(path.clone(), error.to_string())),
+        (None, None) if io::stdin().is_terminal() => {
+            let what = "no prompt: give -p TEXT or -f FILE, or pipe a text in";
+            Err(CliError::Usage(what.to_string()))
+        }
+        (None, None) => stdin(PathBuf::from("standard input")),
+    }
+}
+
+/// One text to continue.
+struct Job<'a> {
+    prompt: &'a str,
+    special: bool,
+    echo: bool,
+    limit: Option<usize>,
+    context: Option<usize>,
+    sample: SampleOptions,
+}
+
+impl Job<'_> {
+    fn run(&self, model: &Model) -> Result<(), CliError> {
+        if model.graph(Role::Decode).is_none() {
+            let title = model.architecture().title;
+            let what = format!("{title} encodes texts, it does not write them: see rillm eval");
+            return Err(RunError::Input(what).into());
+        }
+        let tokenizer = model.tokenizer()?;
+        let options = Encode {
+            add_special: true,
+            parse_special: self.special,
+        };
+        let ids = tokenizer.encode(self.prompt, options);
+        check_vocabulary(model, tokenizer)?;
+        if ids.is_empty() {
+            return Err(RunError::Input("prompt is empty, give some text".to_string()).into());
+        }
+        let context = self.context(model);
+        if ids.len() > context {
+            let what = format!(
+                "prompt has {} tokens, the context {context}: raise it with -c",
+                ids.len()
+            );
+            return Err(RunError::Input(what).into());
+        }
+        let defaults = SessionOptions::default();
+        let options = SessionOptions {
+            context,
+            batch: defaults.batch.min(ids.len()),
+            source: ids.len(),
+            checkpoints: 0,
+            ..defaults
+        };
+        let mut session = Session::new(model, options)?;
+        let mut sampler = Sampler::new(self.sample, tokenizer.vocabulary_len());
+
+        let translates = model.graph(Role::Encode).is_some();
+        let mut out = io::stdout().lock();
+        if self.echo && !translates {
+            out.write_all(self.prompt.as_bytes())?;
+            out.flush()?;
+        }
+        let position = if translates {
+            Position::Start
+        } else {
+            Position::Continued
+        };
+        let mut decoder = tokenizer.decoder(DecodeOptions {
+            skip_special: true,
+            position,
+        });
+        let mut text = String::new();
+        let mut failure = None;
+        let mut progress = Some(Progress::watch(&session, ids.len(), "prompt"));
+        let mut token = |id| {
+            progress = None;
+            text.clear();
+            decoder.push(id, &mut text);
+            match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failure = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        };
+        let ends = tokenizer.end_tokens();
+        let done = generate(
+            &mut session,
+            &ids,
+            ends,
+            &mut sampler,
+            self.limit,
+            &mut token,
+        );
+        drop(progress);
+        if let Some(error) = failure {
+            return Err(error.into());
+        }
+        text.clear();
+        decoder.finish(&mut text);
+        writeln!(out, "{text}")?;
+        drop(out);
+        figures(model, &done?);
+        Ok(())
+    }
+
+    fn context(&self, model: &Model) -> usize {
+        match (self.context, model.context()) {
+            (Some(asked), _) => asked,
+            (None, Some(trained)) => trained.min(DEFAULT_CONTEXT),
+            (None, None) => DEFAULT_CONTEXT,
+        }
+    }
+}
+
+/// A tokenizer with more tokens than the model could ask for rows that do not exist.
+fn check_vocabulary(model: &Model, tokenizer: &Tokenizer) -> Result<(), CliError> {
+    let (tokens, rows) = (tokenizer.vocabulary_len() as u64, model.limits().vocabulary);
+    if tokens <= rows {
+        return Ok(());
+    }
+    let what = format!("tokenizer has {tokens} tokens, the model's embedding {rows} rows");
+    Err(RunError::Input(what).into())
+}
+
+fn figures(model: &Model, done: &Generated) {
+    let rate = |tokens: usize, seconds: f64| tokens as f64 / seconds.max(1e-9);
+    let stop = match done.stop {
+        Stop::End => "end of text",
+        Stop::Length => "length reached",
+        Stop::Context => "context full",
+        Stop::Caller => "stopped",
+    };
+    // The first token's time belongs to the prompt.
+    let generated = done.tokens.saturating_sub(1);
+    let line = format!(
+        "prompt {} tokens, {:.1} tokens/s; generated {} tokens, {:.1} tokens/s; {}; {} threads, {}",
+        done.prompt,
+        rate(done.prompt, done.prompt_time.as_secs_f64()),
+        done.tokens,
+        rate(generated, done.time.as_secs_f64()),
+        stop,
+        model.pool().threads(),
+        model.kernels().isa,
+    );
+    // Figures are a courtesy: a closed stderr is no failure.
+    let _ = writeln!(io::stderr(), "{line}");
+}
