@@ -5,7 +5,7 @@ use crate::graph::{Builder, Graph, Hyper, Index, Op, Role, StateKind, Wiring};
 use crate::kernels::{Isa, Kernels};
 use crate::models::{ARCHITECTURES, Architecture};
 use crate::pool::Pool;
-use crate::weights::{Files, TokenizerFiles, Views, Weights, open, open_static};
+use crate::weights::{Files, Source, TokenizerFiles, Views, Weights, open, open_source};
 use rillm_formats::manifest::{Container, Manifest};
 use rillm_formats::tokenizer::{HfFiles, Tokenizer};
 use std::path::Path;
@@ -58,12 +58,12 @@ impl Model {
         Model::from_files(open(path)?, options).map_err(|error| error.at(path))
     }
 
-    /// Opens a GGUF file that is part of the program.
+    /// Opens a GGUF file whose bytes are at hand: part of the program, or in memory.
     ///
     /// # Errors
     /// As [`Model::open`].
-    pub fn from_static(bytes: &'static [u8], options: ModelOptions) -> Result<Model, LoadError> {
-        Model::from_files(open_static(bytes)?, options)
+    pub fn from_source(source: Source, options: ModelOptions) -> Result<Model, LoadError> {
+        Model::from_files(open_source(source)?, options)
     }
 
     /// The model that these files describe.

@@ -88,7 +88,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
 pub fn demo() -> Result<(), CliError> {
     static DEMO: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo.gguf"));
     let options = super::ThreadArguments { threads: None }.model_options()?;
-    let model = Model::from_static(DEMO, options)?;
+    let model = Model::from_source(rillm::weights::Source::Static(DEMO), options)?;
     let job = Job {
         prompt: "One day,",
         special: false,

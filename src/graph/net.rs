@@ -184,11 +184,14 @@ impl<'a> Builder<'a> {
     pub fn rows(&self, name: &str) -> Result<usize, BuildError> {
         let shape = self.shape(name)?;
         let rows = shape.first().copied().unwrap_or(1);
-        usize::try_from(rows).map_err(|_| BuildError::Shape {
-            name: name.to_string(),
-            found: shape.to_vec(),
-            expected: vec![],
-        })
+        match usize::try_from(rows) {
+            Ok(rows) if rows > 0 => Ok(rows),
+            _ => Err(BuildError::Shape {
+                name: name.to_string(),
+                found: shape.to_vec(),
+                expected: vec![1],
+            }),
+        }
     }
 
     /// A matrix of `rows` outputs and `columns` inputs.
@@ -220,7 +223,7 @@ impl<'a> Builder<'a> {
             (RowOrder::All, Some(last)) => Some(last),
             _ => None,
         };
-        if !last.is_some_and(|last| last < stored) {
+        if last.is_none_or(|last| last >= stored) {
             return Err(BuildError::Shape {
                 name: name.to_string(),
                 found: vec![stored as u64, columns as u64],

@@ -68,12 +68,12 @@ impl Rope {
     pub fn read(builder: &Builder<'_>, pairing: Pairing, dims: usize) -> Result<Rope, BuildError> {
         let hyper = builder.hyper();
         let dims = match hyper.optional_count("rope.dimension_count")? {
-            Some(found) if found > dims || found % 2 != 0 => {
+            Some(found) if found > dims || !found.is_multiple_of(2) => {
                 let expected = format!("an even number up to {dims}");
                 return Err(hyper.invalid("rope.dimension_count", &expected));
             }
             Some(found) => found,
-            None if dims % 2 != 0 => {
+            None if !dims.is_multiple_of(2) => {
                 return Err(hyper.invalid("attention.key_length", "an even number"));
             }
             None => dims,

@@ -81,7 +81,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let width = hyper.count("embedding_length")?;
     let hidden = hyper.count("feed_forward_length")?;
     let heads = hyper.count("attention.head_count")?;
-    if width % heads != 0 {
+    if !width.is_multiple_of(heads) {
         return Err(hyper.invalid("attention.head_count", "a divisor of the width"));
     }
     let head_dim = width / heads;

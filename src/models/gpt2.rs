@@ -65,7 +65,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         .optional_count("feed_forward_length")?
         .unwrap_or(4 * width);
     let heads = hyper.count("attention.head_count")?;
-    if width % heads != 0 {
+    if !width.is_multiple_of(heads) {
         return Err(hyper.invalid("attention.head_count", "a divisor of the width"));
     }
     let head_dim = width / heads;

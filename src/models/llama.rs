@@ -222,12 +222,12 @@ fn attention_of(model: &Builder<'_>, width: usize) -> Result<Attention, BuildErr
     let kv_heads = hyper
         .optional_count("attention.head_count_kv")?
         .unwrap_or(heads);
-    if heads % kv_heads != 0 {
+    if !heads.is_multiple_of(kv_heads) {
         return Err(hyper.invalid("attention.head_count_kv", "a divisor of the head count"));
     }
     let head_dim = match hyper.optional_count("attention.key_length")? {
         Some(head_dim) => head_dim,
-        None if width % heads == 0 => width / heads,
+        None if width.is_multiple_of(heads) => width / heads,
         None => return Err(hyper.invalid("attention.head_count", "a divisor of the width")),
     };
     // GGUF's converter has permuted the rows of Q and K so that neighbours pair up.

@@ -195,7 +195,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         function,
         gated,
     };
-    if config.buckets < 4 || config.buckets % 2 != 0 || config.max_distance > 1 << 20 {
+    if config.buckets < 4 || !config.buckets.is_multiple_of(2) || config.max_distance > 1 << 20 {
         let expected = "an even number from 4 on, with a maximum distance up to 2^20";
         return Err(hyper.invalid("attention.relative_buckets_count", expected));
     }

@@ -133,14 +133,12 @@ fn best_fit(tenant: &Tenant, placed: &[(Span, RangeInclusive<usize>)]) -> Result
     let mut best: Option<(usize, usize)> = None; // (gap, start)
     let mut free = 0usize;
     for (span, _) in placed.iter().filter(|(_, alive)| together(alive)) {
-        if let Some(gap) = span
+        let gap = span
             .start
             .checked_sub(free)
-            .filter(|&gap| gap >= tenant.len)
-        {
-            if best.is_none_or(|(smallest, _)| gap < smallest) {
-                best = Some((gap, free));
-            }
+            .filter(|&gap| gap >= tenant.len);
+        if let Some(gap) = gap.filter(|&gap| best.is_none_or(|(smallest, _)| gap < smallest)) {
+            best = Some((gap, free));
         }
         free = free.max(span.start + span.len);
     }

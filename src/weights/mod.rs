@@ -9,7 +9,7 @@ mod open;
 
 pub use map::Source;
 pub use names::Views;
-pub use open::{Files, TokenizerFiles, open, open_static};
+pub use open::{Files, TokenizerFiles, open, open_source};
 
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::{Matrix, RowOrder, Vector, View, Wiring};
@@ -85,14 +85,20 @@ impl Weights {
                 let what = format!("tensor {}: its parts differ in type", spec.name);
                 return Err(LoadError::new(LoadErrorKind::Unsupported, what));
             }
-            // Stored extents: rows of a part, and elements in each.
-            let stored_rows: u64 = found.shape.iter().rev().skip(1).product();
-            let (stored_rows, row) = if transposed {
-                (spec.columns as u64, spec.rows as u64)
-            } else {
-                (stored_rows / found.parts.len() as u64, spec.columns as u64)
-            };
-            let stride = dtype.row_len(row).ok_or_else(|| missing(&spec.name))?;
+            // A stored row is as long as a row of the view, or as a column if transposed.
+            let (row, elements) = (
+                if transposed { spec.rows } else { spec.columns },
+                found.shape.iter().product::<u64>() / found.parts.len() as u64,
+            );
+            let stride = dtype.row_len(row as u64).ok_or_else(|| {
+                let what = format!(
+                    "tensor {}: rows of {row} elements are not whole blocks of {}",
+                    spec.name,
+                    dtype.name()
+                );
+                LoadError::new(LoadErrorKind::Tensor, what)
+            })?;
+            let stored_rows = elements / row as u64;
             weights.matrices.push(Weight {
                 dtype,
                 layout: Layout::Plain,

@@ -44,15 +44,17 @@ pub fn open(path: &Path) -> Result<Files, LoadError> {
     }
 }
 
-/// Opens a GGUF file that is part of the program.
-pub fn open_static(bytes: &'static [u8]) -> Result<Files, LoadError> {
-    let parsed = gguf::parse(bytes, 0).map_err(|error| format(error))?;
-    let manifest = gguf::merge(vec![parsed]).map_err(|error| format(error))?;
-    let tokenizer = TokenizerFiles::default();
+/// Opens a GGUF file whose bytes are at hand.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_source(source: Source) -> Result<Files, LoadError> {
+    let parsed = gguf::parse(source.bytes(), 0).map_err(format)?;
+    let manifest = gguf::merge(vec![parsed]).map_err(format)?;
     Ok(Files {
         manifest,
-        sources: vec![Source::Static(bytes)],
-        tokenizer,
+        sources: vec![source],
+        tokenizer: TokenizerFiles::default(),
         path: PathBuf::new(),
     })
 }
