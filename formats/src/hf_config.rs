@@ -186,6 +186,10 @@ impl State<'_> {
             what: &"a key",
         };
         while let Some(key) = map.next_key_seed(key_seed())? {
+            if json::stand_in(&key).is_some() {
+                let what = format!("a key under {} is not in quotes", Quoted(&self.path));
+                return Err(context.refuse(ErrorKind::Syntax, what));
+            }
             if key.is_empty() {
                 let what = format!("an empty key under {}", Quoted(&self.path));
                 return Err(context.refuse(ErrorKind::Value, what));

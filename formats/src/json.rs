@@ -7,6 +7,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::Cell;
 use core::fmt::{self, Display};
+use core::ops::Range;
 
 use serde::de::{self, DeserializeSeed, Deserializer, Visitor};
 use serde_json::error::Category;
@@ -84,43 +85,52 @@ pub(crate) fn stand_in(text: &str) -> Option<f64> {
 
 /// Puts a stand-in where Python's `json` wrote `Infinity`, `-Infinity` or `NaN`.
 pub(crate) fn without_python_numbers(bytes: &[u8]) -> Cow<'_, [u8]> {
-    let mut places = Vec::new();
-    let mut quoted = false;
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        at += match byte {
-            b'"' => {
-                quoted = !quoted;
-                1
-            }
-            b'\\' if quoted => 2,
-            b'-' | b'I' | b'N' if !quoted => {
-                let rest = bytes.get(at..).unwrap_or_default();
-                let found = NOT_JSON.iter().find(|(text, _, _)| rest.starts_with(text));
-                if let Some((text, stand_in, _)) = found {
-                    places.push((at, text.len(), *stand_in));
-                }
-                found.map_or(1, |(text, _, _)| text.len())
-            }
-            _ => 1,
-        };
-    }
-    if places.is_empty() {
+    const QUOTES: usize = 2;
+    // Twice over the text rather than a list of places, which could outweigh it.
+    let longer: usize = python_numbers(bytes)
+        .map(|(_, stand_in)| stand_in.len() + QUOTES)
+        .sum();
+    if longer == 0 {
         return Cow::Borrowed(bytes);
     }
-    let quotes = 2;
-    let longer: usize = places.iter().map(|(_, _, text)| text.len() + quotes).sum();
-    let mut output = Vec::with_capacity(bytes.len() + longer);
+    let mut output = Vec::with_capacity(bytes.len().saturating_add(longer));
     let mut done = 0;
-    for (at, len, stand_in) in places {
-        output.extend_from_slice(bytes.get(done..at).unwrap_or_default());
+    for (place, stand_in) in python_numbers(bytes) {
+        output.extend_from_slice(bytes.get(done..place.start).unwrap_or_default());
         output.push(b'"');
         output.extend_from_slice(stand_in.as_bytes());
         output.push(b'"');
-        done = at + len;
+        done = place.end;
     }
     output.extend_from_slice(bytes.get(done..).unwrap_or_default());
     Cow::Owned(output)
+}
+
+/// Where such words lie outside strings, with their stand-ins.
+fn python_numbers(bytes: &[u8]) -> impl Iterator<Item = (Range<usize>, &'static str)> {
+    let mut quoted = false;
+    let mut at = 0usize;
+    core::iter::from_fn(move || {
+        while let Some(byte) = bytes.get(at) {
+            let start = at;
+            at += 1;
+            match byte {
+                b'"' => quoted = !quoted,
+                // What is escaped ends no string.
+                b'\\' if quoted => at += 1,
+                b'-' | b'I' | b'N' if !quoted => {
+                    let rest = bytes.get(start..).unwrap_or_default();
+                    let found = NOT_JSON.iter().find(|(text, _, _)| rest.starts_with(text));
+                    if let Some((text, stand_in, _)) = found {
+                        at = start + text.len();
+                        return Some((start..at, *stand_in));
+                    }
+                }
+                _ => {}
+            }
+        }
+        None
+    })
 }
 
 /// A string of at most `limit` bytes; `what` says which, for errors.

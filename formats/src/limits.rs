@@ -31,6 +31,8 @@ pub const ARRAY_DEPTH: u32 = 4;
 pub const GGUF_DIMENSIONS: usize = 4;
 /// Extents of a safetensors tensor.
 pub const SAFETENSORS_DIMENSIONS: usize = 8;
+/// Largest `general.alignment`: huge pages have 2 MiB.
+pub const ALIGNMENT: u64 = 16 << 20;
 /// Files one model may be split into.
 pub const FILES: u32 = 4096;
 /// Bytes of a safetensors header (the format's own bound).

@@ -164,9 +164,9 @@ impl Strings {
 
     /// The string at `index`.
     pub fn get(&self, index: usize) -> Option<&[u8]> {
-        let end = *self.ends.get(index)? as usize;
+        let end = usize::try_from(*self.ends.get(index)?).ok()?;
         let start = match index.checked_sub(1) {
-            Some(before) => *self.ends.get(before)? as usize,
+            Some(before) => usize::try_from(*self.ends.get(before)?).ok()?,
             None => 0,
         };
         self.text.get(start..end)

@@ -208,12 +208,14 @@ fn alignment(metadata: &Metadata) -> Result<u64, FormatError> {
             "an unsigned integer",
         ));
     };
-    // u32 in the standard; beyond it padding alone would dwarf any file.
-    if !alignment.is_power_of_two() || alignment > u64::from(u32::MAX) {
+    if !alignment.is_power_of_two() || alignment > limits::ALIGNMENT {
         return Err(FormatError::new(
             ErrorKind::Value,
             None,
-            format!("key \"{ALIGNMENT_KEY}\" is {alignment}, expected a power of two below 2^32"),
+            format!(
+                "key \"{ALIGNMENT_KEY}\" is {alignment}, expected a power of two up to {}",
+                limits::ALIGNMENT
+            ),
         ));
     }
     Ok(alignment)
