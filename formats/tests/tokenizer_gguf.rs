@@ -1,6 +1,7 @@
 //! Tokenizers from GGUF metadata: the small vocabularies of the other tests, written as a
 //! converter writes them, and what is wrong with hostile ones.
 
+use rillm_formats::gguf;
 use rillm_formats::manifest::{Array, Metadata, Strings, Value};
 use rillm_formats::tokenizer::{DecodeOptions, Encode, Tokenizer, TokenizerErrorKind};
 use serde_json::Value as Json;
@@ -294,7 +295,7 @@ fn a_promised_token_must_exist() {
 
 #[test]
 fn endless_special_tokens_are_refused() {
-    let mut metadata = spm();
+    let metadata = spm();
     let long = "x".repeat(2000);
     if let Some(Value::Array(Array::String(texts))) = metadata.value("tokenizer.ggml.tokens") {
         let texts: Vec<&str> = texts
@@ -313,5 +314,17 @@ fn endless_special_tokens_are_refused() {
             &["[1]", "2000 bytes"],
         );
     }
-    put(&mut metadata, "model", text("llama"));
+}
+
+/// Not a test: writes the fuzzer's seeds (`cargo test --test tokenizer_gguf -- --ignored`).
+#[test]
+#[ignore = "writes files"]
+fn write_seeds() {
+    let folder =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/tokenizer_gguf");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    for (name, metadata) in [("spm.gguf", spm()), ("llama3.gguf", llama3())] {
+        let layout = gguf::write::layout(&metadata, &[]).expect("valid");
+        std::fs::write(folder.join(name), layout.header).expect("written");
+    }
 }

@@ -1,4 +1,4 @@
-"""Writes the tokenizer fixtures under formats/tests/data/tokenizer.
+"""Writes the tokenizer fixtures under formats/tests/data/tokenizer and the fuzzers' seeds.
 
 Tiny vocabularies are trained on the text below, and what the reference libraries make of
 nasty strings is recorded beside them. Needs tokenizers 0.22, sentencepiece 0.2 and
@@ -26,7 +26,9 @@ from tokenizers import (
 )
 from transformers import LlamaTokenizerFast
 
-OUT = Path(__file__).resolve().parents[2] / "formats/tests/data/tokenizer"
+ROOT = Path(__file__).resolve().parents[2]
+OUT = ROOT / "formats/tests/data/tokenizer"
+SEEDS = ROOT / "fuzz/seeds"
 
 CORPUS = """The old lighthouse keeper lit the lamp at dusk and wrote down the weather: wind from
 the west, light rain, 12 degrees. He'd seen 3 ships that day; they'd all gone by without a
@@ -281,8 +283,74 @@ def write(name, data):
     (OUT / name).write_text(text + "\n", encoding="utf-8")
 
 
+def seeds():
+    """What the fuzzers start from: each kind of component once, in small files."""
+
+    def seed(target, name, data):
+        folder = SEEDS / f"tokenizer_{target}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+
+    byte_level = {
+        "added_tokens": [
+            {"id": 5, "content": "<s>", "special": True, "rstrip": True},
+            {"id": 6, "content": "<box>", "normalized": True, "single_word": True},
+        ],
+        "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}]},
+        "pre_tokenizer": {
+            "type": "Sequence",
+            "pretokenizers": [
+                {"type": "Digits", "individual_digits": True},
+                {"type": "Split", "pattern": {"Regex": LLAMA3}, "behavior": "Isolated"},
+                {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False},
+            ],
+        },
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}],
+            "special_tokens": {"<s>": {"ids": [5]}},
+        },
+        "model": {
+            "type": "BPE",
+            "vocab": {"a": 0, "b": 1, "Ġ": 2, "ab": 3, "Ġab": 4},
+            "merges": ["a b", "Ġ ab"],
+            "ignore_merges": True,
+        },
+    }
+    metaspace = {
+        "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first"},
+        "decoder": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first"},
+        "model": {
+            "type": "BPE",
+            "unk_token": "<unk>",
+            "fuse_unk": True,
+            "byte_fallback": True,
+            "vocab": {"<unk>": 0, "<0x41>": 1, "a": 2, "▁": 3, "▁a": 4},
+            "merges": [["▁", "a"]],
+        },
+    }
+    for name, data in [("byte_level.json", byte_level), ("metaspace.json", metaspace)]:
+        seed("json", name, json.dumps(data, ensure_ascii=False).encode())
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(CORPUS[:2]),
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=48,
+        normalization_rule_name="identity",
+        user_defined_symbols=["<sep>"],
+        num_threads=1,
+        minloglevel=2,
+    )
+    seed("model", "bpe.model", model.getvalue())
+    for number, text in enumerate(TEXTS):
+        if 20 < len(text) < 100:
+            seed("text", f"{number:02}.txt", text.encode())
+
+
 def main():
     splits()
+    seeds()
     found = {"gpt2.tokenizer.json": cases(gpt2()), "llama3.tokenizer.json": cases(llama3())}
     found["spm.model"] = spm_cases(spm("spm", remove_extra_whitespaces=False))
     found["spm.tokenizer.json"] = cases(converted("spm", legacy=True))
