@@ -1,7 +1,8 @@
 //! Published vocabularies against the ids their reference implementation gives. The files
 //! are too large to be kept here: name their folder in `RILLM_VOCAB_DIR`.
 
-use rillm_formats::manifest::{Array, Metadata, Strings, Value};
+use rillm_formats::gguf;
+use rillm_formats::manifest::Metadata;
 use rillm_formats::tokenizer::{DecodeOptions, Encode, Tokenizer, TokenizerErrorKind};
 use std::path::PathBuf;
 
@@ -15,66 +16,7 @@ fn folder() -> Option<PathBuf> {
 
 fn metadata(name: &str) -> Option<Metadata> {
     let bytes = std::fs::read(folder()?.join(name)).expect(name);
-    Some(Reader(&bytes).metadata())
-}
-
-/// Reads the metadata of a GGUF file that is trusted to be well-formed.
-struct Reader<'a>(&'a [u8]);
-
-impl Reader<'_> {
-    fn take<const N: usize>(&mut self) -> [u8; N] {
-        let (head, rest) = self.0.split_first_chunk().expect("enough bytes");
-        self.0 = rest;
-        *head
-    }
-    fn u32(&mut self) -> u32 {
-        u32::from_le_bytes(self.take())
-    }
-    fn u64(&mut self) -> u64 {
-        u64::from_le_bytes(self.take())
-    }
-    fn text(&mut self) -> &[u8] {
-        let len = self.u64() as usize;
-        let (text, rest) = self.0.split_at(len);
-        self.0 = rest;
-        text
-    }
-    fn metadata(&mut self) -> Metadata {
-        assert_eq!(&self.take::<4>(), b"GGUF");
-        let (_version, _tensors, pairs) = (self.u32(), self.u64(), self.u64());
-        let mut metadata = Metadata::default();
-        for _ in 0..pairs {
-            let key = String::from_utf8(self.text().to_vec()).expect("a key");
-            let value = self.value();
-            metadata.0.insert(key, value);
-        }
-        metadata
-    }
-    fn value(&mut self) -> Value {
-        match self.u32() {
-            4 => Value::U32(self.u32()),
-            5 => Value::I32(self.u32() as i32),
-            6 => Value::F32(f32::from_bits(self.u32())),
-            7 => Value::Bool(self.take::<1>() != [0]),
-            8 => Value::String(String::from_utf8(self.text().to_vec()).expect("text")),
-            9 => {
-                let (kind, count) = (self.u32(), self.u64());
-                Value::Array(match kind {
-                    5 => Array::I32((0..count).map(|_| self.u32() as i32).collect()),
-                    6 => Array::F32((0..count).map(|_| f32::from_bits(self.u32())).collect()),
-                    8 => {
-                        let mut strings = Strings::default();
-                        for _ in 0..count {
-                            strings.push(self.text());
-                        }
-                        Array::String(strings)
-                    }
-                    other => panic!("array of type {other}"),
-                })
-            }
-            other => panic!("value of type {other}"),
-        }
-    }
+    Some(gguf::parse(&bytes, 0).expect(name).metadata)
 }
 
 fn agrees(name: &str) {

@@ -122,35 +122,40 @@ const DEEPSEEK_LLM_LETTERS: &str = "\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯ�
 
 #[cfg(test)]
 mod tests {
+    use super::super::split;
     use super::*;
+    use serde_json::Value;
+
+    /// How Oniguruma cuts nasty and random texts by each model's own patterns; written by
+    /// `tools/tokenizers/make.py`.
+    const SPLITS: &[u8] = include_bytes!("../../tests/data/tokenizer/splits.json");
 
     #[test]
-    fn every_pattern_can_be_read() {
-        let names = [
-            "gpt-2",
-            "llama-bpe",
-            "qwen2",
-            "qwen35",
-            "ufakzeka",
-            "bailingmoe",
-            "seed-coder",
-            "minicpm5",
-            "laguna",
-            "deepseek-llm",
-            "deepseek-coder",
-            "deepseek-v3",
-            "falcon",
-            "starcoder",
-            "default",
-            "bloom",
-            "viking",
-            "tekken",
-            "gpt-4o",
-            "youtu",
-        ];
-        for name in names {
+    fn words_are_those_of_the_reference() {
+        let file: Value = serde_json::from_slice(SPLITS).expect("json");
+        let texts = file["texts"].as_array().expect("texts");
+        let splits = file["splits"].as_object().expect("splits");
+        assert!(texts.len() > 60 && splits.len() >= 16);
+        for (name, expected) in splits {
+            let stages = Preset::named(name).and_then(|preset| preset.stages());
+            let stages = stages.unwrap_or_else(|| panic!("{name}"));
+            for (text, lengths) in texts.iter().zip(expected.as_array().expect("lists")) {
+                let text = text.as_str().expect("text");
+                let mut found = Vec::new();
+                split::words(&stages, text, &mut |word| {
+                    found.push(Value::from(word.len()))
+                });
+                assert_eq!(&Value::from(found), lengths, "{name}: {text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn patterns_without_a_reference_can_be_read() {
+        for name in ["deepseek-llm", "ufakzeka", "viking", "youtu"] {
             let preset = Preset::named(name).expect(name);
             assert!(preset.stages().is_some(), "{name}");
         }
+        assert!(Preset::named("no-such-model").is_none());
     }
 }

@@ -1,0 +1,132 @@
+//! Small vocabularies against what the reference libraries make of nasty strings. Files and
+//! expected values are written by `tools/tokenizers/make.py`.
+
+use rillm_formats::tokenizer::{DecodeOptions, Encode, HfFiles, Tokenizer};
+use serde_json::Value;
+
+const CASES: &[u8] = include_bytes!("data/tokenizer/cases.json");
+
+fn json(bytes: &[u8]) -> Tokenizer {
+    let files = HfFiles {
+        tokenizer_json: Some(bytes),
+        ..HfFiles::default()
+    };
+    Tokenizer::from_hf(files).expect("valid").expect("there")
+}
+
+fn model(bytes: &[u8]) -> Tokenizer {
+    let files = HfFiles {
+        tokenizer_model: Some(bytes),
+        ..HfFiles::default()
+    };
+    Tokenizer::from_hf(files).expect("valid").expect("there")
+}
+
+fn gpt2() -> Tokenizer {
+    json(include_bytes!("data/tokenizer/gpt2.tokenizer.json"))
+}
+
+fn llama3() -> Tokenizer {
+    json(include_bytes!("data/tokenizer/llama3.tokenizer.json"))
+}
+
+fn spm() -> Tokenizer {
+    json(include_bytes!("data/tokenizer/spm.tokenizer.json"))
+}
+
+fn metaspace() -> Tokenizer {
+    json(include_bytes!("data/tokenizer/metaspace.tokenizer.json"))
+}
+
+fn spm_model() -> Tokenizer {
+    model(include_bytes!("data/tokenizer/spm.model"))
+}
+
+fn squeezed() -> Tokenizer {
+    model(include_bytes!("data/tokenizer/squeezed.model"))
+}
+
+const TEMPLATED: Encode = Encode {
+    add_special: true,
+    parse_special: true,
+};
+
+struct Case {
+    text: String,
+    /// Names of control tokens are text.
+    plain: Vec<u32>,
+    /// Names of control tokens are tokens, with the template around.
+    special: Option<Vec<u32>>,
+    /// The first ids as text.
+    back: String,
+}
+
+fn cases(file: &str) -> Vec<Case> {
+    let all: Value = serde_json::from_slice(CASES).expect("json");
+    let texts = all["texts"].as_array().expect("texts");
+    let found = all["cases"][file].as_array().expect(file);
+    assert_eq!(texts.len(), found.len());
+    let ids = |value: &Value| -> Vec<u32> {
+        let ids = value.as_array().expect("ids").iter();
+        ids.map(|id| id.as_u64().expect("an id") as u32).collect()
+    };
+    let texts = texts.iter().zip(found);
+    texts
+        .map(|(text, case)| Case {
+            text: text.as_str().expect("text").into(),
+            plain: ids(&case[0]),
+            special: (!case[1].is_null()).then(|| ids(&case[1])),
+            back: case[2].as_str().expect("text").into(),
+        })
+        .collect()
+}
+
+fn agrees(tokenizer: &Tokenizer, file: &str) {
+    for case in cases(file) {
+        let Case { text, plain, .. } = &case;
+        let found = tokenizer.encode(text, Encode::default());
+        assert_eq!(&found, plain, "{file}: {text:?}");
+        // The reference also takes away leading spaces that a text wrote as ▁. These are exact.
+        if !(file == "squeezed.model" && text.starts_with('▁')) {
+            let back = tokenizer.decode_text(&found, DecodeOptions::default());
+            assert_eq!(back, case.back, "{file}: {text:?} back");
+        }
+        // A text that begins with BOS is where the reference doubles it.
+        if let Some(special) = &case.special
+            && !text.starts_with("<s>")
+        {
+            let found = tokenizer.encode(text, TEMPLATED);
+            assert_eq!(&found, special, "{file}: {text:?} with special tokens");
+        }
+    }
+}
+
+#[test]
+fn byte_level_as_gpt2() {
+    agrees(&gpt2(), "gpt2.tokenizer.json");
+}
+
+#[test]
+fn byte_level_as_llama3() {
+    agrees(&llama3(), "llama3.tokenizer.json");
+}
+
+#[test]
+fn sentencepiece_file() {
+    agrees(&spm_model(), "spm.model");
+}
+
+#[test]
+fn sentencepiece_file_that_squeezes_spaces() {
+    agrees(&squeezed(), "squeezed.model");
+}
+
+#[test]
+fn sentencepiece_converted() {
+    agrees(&spm(), "spm.tokenizer.json");
+}
+
+#[test]
+fn sentencepiece_converted_with_metaspace() {
+    agrees(&metaspace(), "metaspace.tokenizer.json");
+}

@@ -1,0 +1,330 @@
+//! Tokenizers from GGUF metadata: the small vocabularies of the other tests, written as a
+//! converter writes them, and what is wrong with hostile ones.
+
+use rillm_formats::gguf;
+use rillm_formats::manifest::{Array, Metadata, Strings, Value};
+use rillm_formats::tokenizer::{DecodeOptions, Encode, Tokenizer, TokenizerErrorKind};
+use serde_json::Value as Json;
+
+const SPM: &[u8] = include_bytes!("data/tokenizer/spm.tokenizer.json");
+const LLAMA3: &[u8] = include_bytes!("data/tokenizer/llama3.tokenizer.json");
+const CASES: &[u8] = include_bytes!("data/tokenizer/cases.json");
+
+fn strings<'a>(texts: impl IntoIterator<Item = &'a str>) -> Value {
+    let mut strings = Strings::default();
+    for text in texts {
+        strings.push(text.as_bytes());
+    }
+    Value::Array(Array::String(strings))
+}
+
+fn put(metadata: &mut Metadata, key: &str, value: Value) {
+    metadata.0.insert(format!("tokenizer.ggml.{key}"), value);
+}
+
+fn text(value: &str) -> Value {
+    Value::String(value.into())
+}
+
+/// The tokens of a `tokenizer.json` by id, and GGUF's type of each.
+fn tokens(file: &Json) -> (Vec<String>, Vec<i32>) {
+    let vocabulary = file["model"]["vocab"].as_object().expect("a map");
+    let byte_fallback = file["model"]["byte_fallback"].as_bool() == Some(true);
+    let mut tokens = vec![String::new(); vocabulary.len()];
+    for (text, id) in vocabulary {
+        tokens[id.as_u64().expect("an id") as usize] = text.clone();
+    }
+    let mut types: Vec<i32> = tokens
+        .iter()
+        .map(|text| match byte_fallback && text.starts_with("<0x") {
+            true => 6,
+            false => 1,
+        })
+        .collect();
+    for token in file["added_tokens"].as_array().expect("a list") {
+        let id = token["id"].as_u64().expect("an id") as usize;
+        types[id] = match (token["content"].as_str(), token["special"].as_bool()) {
+            (Some("<unk>"), _) => 2,
+            (_, Some(true)) => 3,
+            _ => 4,
+        };
+    }
+    (tokens, types)
+}
+
+fn spm() -> Metadata {
+    let file: Json = serde_json::from_slice(SPM).expect("json");
+    let (tokens, types) = tokens(&file);
+    let mut metadata = Metadata::default();
+    put(&mut metadata, "model", text("llama"));
+    // SentencePiece's trainer scores merged pieces by their order, others 0.
+    let scores = types.iter().zip(0u16..);
+    let scores = scores.map(|(&kind, id)| if kind == 1 { -f32::from(id) } else { 0.0 });
+    put(
+        &mut metadata,
+        "scores",
+        Value::Array(Array::F32(scores.collect())),
+    );
+    put(
+        &mut metadata,
+        "tokens",
+        strings(tokens.iter().map(String::as_str)),
+    );
+    put(&mut metadata, "token_type", Value::Array(Array::I32(types)));
+    put(&mut metadata, "unknown_token_id", Value::U32(0));
+    put(&mut metadata, "bos_token_id", Value::U32(1));
+    put(&mut metadata, "eos_token_id", Value::U32(2));
+    metadata
+}
+
+fn llama3() -> Metadata {
+    let file: Json = serde_json::from_slice(LLAMA3).expect("json");
+    let (tokens, types) = tokens(&file);
+    let merges = file["model"]["merges"].as_array().expect("a list");
+    let merges: Vec<String> = merges
+        .iter()
+        .map(|pair| {
+            format!(
+                "{} {}",
+                pair[0].as_str().expect("a"),
+                pair[1].as_str().expect("b")
+            )
+        })
+        .collect();
+    let mut metadata = Metadata::default();
+    put(&mut metadata, "model", text("gpt2"));
+    put(&mut metadata, "pre", text("llama-bpe"));
+    put(
+        &mut metadata,
+        "tokens",
+        strings(tokens.iter().map(String::as_str)),
+    );
+    put(&mut metadata, "token_type", Value::Array(Array::I32(types)));
+    put(
+        &mut metadata,
+        "merges",
+        strings(merges.iter().map(String::as_str)),
+    );
+    put(&mut metadata, "bos_token_id", Value::U32(0));
+    put(&mut metadata, "eos_token_id", Value::U32(1));
+    put(&mut metadata, "add_eos_token", Value::Bool(true));
+    metadata
+}
+
+fn tokenizer(metadata: &Metadata) -> Tokenizer {
+    Tokenizer::from_gguf(metadata)
+        .expect("valid")
+        .expect("there")
+}
+
+/// The same vocabulary gives the same ids whichever container it comes in.
+fn agrees(metadata: &Metadata, file: &str) {
+    let tokenizer = tokenizer(metadata);
+    let all: Json = serde_json::from_slice(CASES).expect("json");
+    let texts = all["texts"].as_array().expect("texts").iter();
+    for (text, case) in texts.zip(all["cases"][file].as_array().expect(file)) {
+        let text = text.as_str().expect("text");
+        let plain = tokenizer.encode(text, Encode::default());
+        assert_eq!(Json::from(plain.clone()), case[0], "{file}: {text:?}");
+        let back = tokenizer.decode_text(&plain, DecodeOptions::default());
+        assert_eq!(back, case[2].as_str().expect("text"), "{file}: {text:?}");
+        let options = Encode {
+            add_special: true,
+            parse_special: true,
+        };
+        if !text.starts_with("<s>") {
+            let special = tokenizer.encode(text, options);
+            assert_eq!(Json::from(special), case[1], "{file}: {text:?}");
+        }
+    }
+}
+
+#[test]
+fn sentencepiece() {
+    agrees(&spm(), "spm.tokenizer.json");
+}
+
+#[test]
+fn byte_level() {
+    agrees(&llama3(), "llama3.tokenizer.json");
+}
+
+#[test]
+fn a_model_may_have_no_vocabulary() {
+    let mut metadata = Metadata::default();
+    assert!(matches!(Tokenizer::from_gguf(&metadata), Ok(None)));
+    for name in ["none", "no_vocab"] {
+        put(&mut metadata, "model", text(name));
+        assert!(matches!(Tokenizer::from_gguf(&metadata), Ok(None)));
+    }
+}
+
+#[test]
+fn end_tokens_are_what_the_file_names_and_what_is_known() {
+    let mut metadata = llama3();
+    assert_eq!(tokenizer(&metadata).end_tokens(), [1]);
+    assert_eq!(tokenizer(&metadata).bos(), Some(0));
+    put(&mut metadata, "eot_token_id", Value::U32(7));
+    // Rename a control token and an ordinary one to texts that end turns.
+    if let Some(Value::Array(Array::String(texts))) = metadata.value("tokenizer.ggml.tokens") {
+        let last = texts.len() - 1;
+        let renamed: Vec<&str> = texts
+            .iter()
+            .zip(0..)
+            .map(|(text, id)| match id {
+                0 => "<|im_end|>",
+                id if id == last => "<|eot_id|>",
+                _ => std::str::from_utf8(text).expect("text"),
+            })
+            .collect();
+        let renamed = strings(renamed);
+        put(&mut metadata, "tokens", renamed);
+    }
+    // The ordinary one does not end anything: users can type it.
+    assert_eq!(tokenizer(&metadata).end_tokens(), [0, 1, 7]);
+}
+
+#[test]
+fn minus_one_means_no_token() {
+    let mut metadata = spm();
+    put(&mut metadata, "eot_token_id", Value::U32(u32::MAX));
+    put(&mut metadata, "eom_token_id", Value::I32(-1));
+    assert_eq!(tokenizer(&metadata).end_tokens(), [2]);
+}
+
+/// Each defect is one line that names the key and, where there is one, the index.
+fn refused(mut metadata: Metadata, key: &str, value: Option<Value>, words: &[&str]) {
+    match value {
+        Some(value) => put(&mut metadata, key, value),
+        None => {
+            metadata.0.remove(&format!("tokenizer.ggml.{key}"));
+        }
+    }
+    let error = Tokenizer::from_gguf(&metadata).expect_err(key).to_string();
+    assert!(error.contains(&format!("tokenizer.ggml.{key}")), "{error}");
+    for word in words {
+        assert!(error.contains(word), "{error}");
+    }
+    assert!(!error.contains('\n') && error.len() < 400, "{error}");
+}
+
+#[test]
+fn other_kinds_are_refused_by_name() {
+    for (name, kind) in [("bert", "WordPiece"), ("t5", "unigram"), ("rwkv", "RWKV")] {
+        let mut metadata = spm();
+        put(&mut metadata, "model", text(name));
+        let error = Tokenizer::from_gguf(&metadata).expect_err(name);
+        assert_eq!(error.kind(), TokenizerErrorKind::Unsupported);
+        assert!(error.to_string().contains(kind), "{error}");
+    }
+    refused(llama3(), "pre", Some(text("no\nsuch")), &["no\\nsuch"]);
+}
+
+#[test]
+fn values_of_other_types_are_refused() {
+    refused(spm(), "model", Some(Value::U32(1)), &["string"]);
+    refused(llama3(), "pre", Some(Value::Bool(true)), &["string"]);
+    refused(spm(), "tokens", Some(Value::U32(1)), &["list of strings"]);
+    refused(spm(), "tokens", None, &["missing"]);
+    refused(spm(), "tokens", Some(strings([])), &["0 entries"]);
+    refused(
+        llama3(),
+        "merges",
+        Some(Value::U32(1)),
+        &["list of strings"],
+    );
+    refused(llama3(), "merges", None, &["missing"]);
+    refused(spm(), "scores", None, &["missing"]);
+    refused(
+        spm(),
+        "add_bos_token",
+        Some(Value::U32(1)),
+        &["truth value"],
+    );
+    refused(spm(), "token_type", Some(text("x")), &["I32"]);
+    refused(spm(), "bos_token_id", Some(text("x")), &["token id"]);
+}
+
+#[test]
+fn lengths_and_ids_are_checked() {
+    let list = |count| Value::Array(Array::F32(vec![0.0; count]));
+    refused(spm(), "scores", Some(list(3)), &["3 entries", "440"]);
+    refused(spm(), "scores", Some(list(441)), &["441 entries"]);
+    let not_numbers = Value::Array(Array::F32(vec![f32::NAN; 440]));
+    refused(spm(), "scores", Some(not_numbers), &["[0]", "number"]);
+    let types = |kind, count| Value::Array(Array::I32(vec![kind; count]));
+    refused(spm(), "token_type", Some(types(1, 2)), &["2 entries"]);
+    refused(spm(), "token_type", Some(types(9, 440)), &["[0] is 9"]);
+    refused(spm(), "token_type", Some(types(-1, 440)), &["[0] is -1"]);
+    refused(spm(), "tokens", Some(strings(["x"; 440])), &["[4]", "byte"]);
+    for key in ["bos", "eos", "eot", "eom", "unknown"] {
+        let key = format!("{key}_token_id");
+        refused(spm(), &key, Some(Value::U32(440)), &["440 tokens"]);
+        refused(spm(), &key, Some(Value::I32(-2)), &["token id"]);
+        refused(spm(), &key, Some(Value::U64(1 << 40)), &["440 tokens"]);
+    }
+}
+
+#[test]
+fn merges_are_checked() {
+    for (line, word) in [("", "[0]"), ("a", "[0]"), ("a ", "[0]"), (" a", "[0]")] {
+        refused(
+            llama3(),
+            "merges",
+            Some(strings([line])),
+            &[word, "two tokens"],
+        );
+    }
+    let mut metadata = llama3();
+    put(&mut metadata, "merges", strings(["t h", "q qq"]));
+    let error = Tokenizer::from_gguf(&metadata).expect_err("no such token");
+    assert!(error.to_string().contains("merge 1 "), "{error}");
+    assert!(error.to_string().contains("\"qq\""), "{error}");
+}
+
+#[test]
+fn a_promised_token_must_exist() {
+    let mut metadata = spm();
+    metadata.0.remove("tokenizer.ggml.bos_token_id");
+    put(&mut metadata, "add_bos_token", Value::Bool(true));
+    let error = Tokenizer::from_gguf(&metadata)
+        .expect_err("no BOS")
+        .to_string();
+    assert!(error.contains("bos_token_id is missing"), "{error}");
+}
+
+#[test]
+fn endless_special_tokens_are_refused() {
+    let metadata = spm();
+    let long = "x".repeat(2000);
+    if let Some(Value::Array(Array::String(texts))) = metadata.value("tokenizer.ggml.tokens") {
+        let texts: Vec<&str> = texts
+            .iter()
+            .zip(0..)
+            .map(|(text, id)| match id {
+                1 => long.as_str(),
+                _ => std::str::from_utf8(text).expect("text"),
+            })
+            .collect();
+        let texts = strings(texts);
+        refused(
+            metadata.clone(),
+            "tokens",
+            Some(texts),
+            &["[1]", "2000 bytes"],
+        );
+    }
+}
+
+/// Not a test: writes the fuzzer's seeds (`cargo test --test tokenizer_gguf -- --ignored`).
+#[test]
+#[ignore = "writes files"]
+fn write_seeds() {
+    let folder =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/tokenizer_gguf");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    for (name, metadata) in [("spm.gguf", spm()), ("llama3.gguf", llama3())] {
+        let layout = gguf::write::layout(&metadata, &[]).expect("valid");
+        std::fs::write(folder.join(name), layout.header).expect("written");
+    }
+}

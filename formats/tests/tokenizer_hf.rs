@@ -1,0 +1,312 @@
+//! What the small files of a Hugging Face folder change, and hostile `tokenizer.json` and
+//! `tokenizer.model` files.
+
+use rillm_formats::tokenizer::{Encode, HfFiles, Tokenizer, TokenizerError, TokenizerErrorKind};
+
+const SPM_MODEL: &[u8] = include_bytes!("data/tokenizer/spm.model");
+const SPM: &[u8] = include_bytes!("data/tokenizer/spm.tokenizer.json");
+const GPT2: &[u8] = include_bytes!("data/tokenizer/gpt2.tokenizer.json");
+
+const ADD: Encode = Encode {
+    add_special: true,
+    parse_special: true,
+};
+
+fn json(bytes: &[u8]) -> HfFiles<'_> {
+    HfFiles {
+        tokenizer_json: Some(bytes),
+        ..HfFiles::default()
+    }
+}
+
+fn model(bytes: &[u8]) -> HfFiles<'_> {
+    HfFiles {
+        tokenizer_model: Some(bytes),
+        ..HfFiles::default()
+    }
+}
+
+fn open(files: HfFiles<'_>) -> Tokenizer {
+    Tokenizer::from_hf(files).expect("valid").expect("there")
+}
+
+fn refused(files: HfFiles<'_>) -> TokenizerError {
+    let error = Tokenizer::from_hf(files).expect_err("refused");
+    let text = error.to_string();
+    assert!(!text.contains('\n') && text.len() < 400, "{text}");
+    error
+}
+
+#[test]
+fn a_folder_may_have_no_tokenizer() {
+    assert!(matches!(Tokenizer::from_hf(HfFiles::default()), Ok(None)));
+}
+
+#[test]
+fn the_configuration_decides_about_first_and_last_token() {
+    for files in [json(SPM), model(SPM_MODEL)] {
+        let ids = |config: &str| {
+            let files = HfFiles {
+                tokenizer_config: Some(config.as_bytes()),
+                ..files
+            };
+            open(files).encode("", ADD)
+        };
+        assert_eq!(ids("{}"), [1]);
+        assert_eq!(
+            ids(r#"{"bos_token":"<s>","add_bos_token":false}"#),
+            [0u32; 0]
+        );
+        assert_eq!(
+            ids(r#"{"bos_token":{"content":"<s>"},"add_bos_token":true}"#),
+            [1]
+        );
+        let both =
+            r#"{"bos_token":"<s>","eos_token":"</s>","add_bos_token":true,"add_eos_token":true}"#;
+        assert_eq!(ids(both), [1, 2]);
+    }
+}
+
+#[test]
+fn end_tokens_come_from_all_files() {
+    let ends = |config: &str, generation: &str| {
+        let files = HfFiles {
+            tokenizer_config: Some(config.as_bytes()),
+            generation_config: Some(generation.as_bytes()),
+            ..json(SPM)
+        };
+        open(files).end_tokens().to_vec()
+    };
+    assert_eq!(ends("{}", "{}"), [0u32; 0]);
+    assert_eq!(ends(r#"{"eos_token":"</s>"}"#, "{}"), [2]);
+    assert_eq!(
+        ends(r#"{"eos_token":"</s>"}"#, r#"{"eos_token_id":7}"#),
+        [2, 7]
+    );
+    assert_eq!(ends("{}", r#"{"eos_token_id":[9,7,9]}"#), [7, 9]);
+    assert_eq!(ends("{}", r#"{"eos_token_id":null}"#), [0u32; 0]);
+    // GPT-2's is well known.
+    assert_eq!(open(json(GPT2)).end_tokens(), [0]);
+
+    let files = HfFiles {
+        special_tokens_map: Some(br#"{"eos_token":{"content":"</s>"}}"#),
+        ..json(SPM)
+    };
+    assert_eq!(open(files).end_tokens(), [2]);
+    for wrong in [
+        r#"{"eos_token_id":-1}"#,
+        r#"{"eos_token_id":["x"]}"#,
+        r#"{"eos_token_id":1e30}"#,
+    ] {
+        let files = HfFiles {
+            generation_config: Some(wrong.as_bytes()),
+            ..json(SPM)
+        };
+        assert!(
+            refused(files)
+                .to_string()
+                .contains("generation_config.json: eos_token_id")
+        );
+    }
+}
+
+#[test]
+fn tokens_can_be_added_to_a_sentencepiece_file() {
+    let config = r#"{"added_tokens_decoder":{
+        "2":{"content":"</s>","special":true},
+        "440":{"content":"<|im_end|>","special":true},
+        "441":{"content":"<box>","special":false}}}"#;
+    let files = HfFiles {
+        tokenizer_config: Some(config.as_bytes()),
+        ..model(SPM_MODEL)
+    };
+    let tokenizer = open(files);
+    assert_eq!(tokenizer.vocabulary_len(), 442);
+    assert_eq!(tokenizer.end_tokens(), [2, 440]);
+    let plain = tokenizer.encode("<box><|im_end|>", Encode::default());
+    assert_eq!(plain[0], 441);
+    assert!(!plain.contains(&440));
+    assert_eq!(tokenizer.encode("<box><|im_end|>", ADD), [1, 441, 440]);
+}
+
+#[test]
+fn other_kinds_are_refused_by_name() {
+    for kind in ["WordPiece", "Unigram", "WordLevel"] {
+        let file = format!(r#"{{"model":{{"type":"{kind}","vocab":[["a",-1.5]]}}}}"#);
+        let error = refused(json(file.as_bytes()));
+        assert_eq!(error.kind(), TokenizerErrorKind::Unsupported);
+        assert!(error.to_string().contains(kind), "{error}");
+    }
+}
+
+/// A byte-level `tokenizer.json` with these parts.
+fn file(pre_tokenizer: &str, rest: &str, vocabulary: &str, merges: &str) -> String {
+    format!(
+        r#"{{"pre_tokenizer":{pre_tokenizer}{rest},"model":{{"type":"BPE","vocab":{vocabulary},"merges":{merges}}}}}"#
+    )
+}
+
+const BYTE_LEVEL: &str = r#"{"type":"ByteLevel"}"#;
+const VOCABULARY: &str = r#"{"a":0,"b":1,"ab":2}"#;
+
+#[test]
+fn parts_that_are_not_there_yet_are_refused_by_name() {
+    let cases = [
+        (r#"{"type":"Whitespace"}"#, "", "Whitespace"),
+        (
+            r#"{"type":"Split","pattern":{"Regex":"(a|b)*c"}}"#,
+            "",
+            "(a|b)*c",
+        ),
+        (
+            r#"{"type":"Split","pattern":{"Regex":"\\p{Han}+"}}"#,
+            "",
+            "Han",
+        ),
+        (r#"{"type":"Split","pattern":{"String":""}}"#, "", "Split"),
+        (
+            BYTE_LEVEL,
+            r#","normalizer":{"type":"Precompiled"}"#,
+            "Precompiled",
+        ),
+        (
+            BYTE_LEVEL,
+            r#","post_processor":{"type":"Mystery"}"#,
+            "Mystery",
+        ),
+        ("null", "", "neither byte-level"),
+    ];
+    for (pre_tokenizer, rest, word) in cases {
+        let file = file(pre_tokenizer, rest, VOCABULARY, "[]");
+        let error = refused(json(file.as_bytes()));
+        assert_eq!(error.kind(), TokenizerErrorKind::Unsupported, "{error}");
+        assert!(error.to_string().contains(word), "{error}");
+    }
+}
+
+#[test]
+fn ids_and_merges_are_checked() {
+    let cases = [
+        (r#"{"a":0,"b":0}"#, "[]", "the id 0"),
+        (r#"{"a":0,"b":4294967295}"#, "[]", "4294967295"),
+        (r#"{"a":0,"b":1000000}"#, "[]", "1000000"),
+        (r#"{"a":-1}"#, "[]", "-1"),
+        (r#"{"a":1.5}"#, "[]", "1.5"),
+        ("{}", "[]", "0 tokens"),
+        (VOCABULARY, r#"["ab"]"#, "merge"),
+        (VOCABULARY, r#"[["a"]]"#, "two tokens"),
+        (VOCABULARY, r#"[["a","b","c"]]"#, "two tokens"),
+        (VOCABULARY, r#"[7]"#, "merge"),
+        (VOCABULARY, r#"[["a","b"],["b","a"]]"#, "merge 1 "),
+        (VOCABULARY, r#"["c a"]"#, "\"c\""),
+    ];
+    for (vocabulary, merges, word) in cases {
+        let file = file(BYTE_LEVEL, "", vocabulary, merges);
+        let error = refused(json(file.as_bytes())).to_string();
+        assert!(
+            error.contains("tokenizer.json") || error.contains("merge"),
+            "{error}"
+        );
+        assert!(error.contains(word), "{error}");
+    }
+    let rest = r#","added_tokens":[{"id":1,"content":"x","special":true}]"#;
+    let error = refused(json(file(BYTE_LEVEL, rest, VOCABULARY, "[]").as_bytes()));
+    assert!(error.to_string().contains("the id 1"), "{error}");
+    let rest = r#","post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"x"}}],"special_tokens":{"x":{"ids":[99]}}}"#;
+    let error = refused(json(file(BYTE_LEVEL, rest, VOCABULARY, "[]").as_bytes()));
+    assert!(error.to_string().contains("token 99"), "{error}");
+}
+
+#[test]
+fn nesting_and_lengths_are_bounded() {
+    let deep = "[".repeat(100_000);
+    assert_eq!(
+        refused(json(deep.as_bytes())).kind(),
+        TokenizerErrorKind::Malformed
+    );
+    let nested = (0..100).fold(BYTE_LEVEL.to_string(), |inner, _| {
+        format!(r#"{{"type":"Sequence","pretokenizers":[{inner}]}}"#)
+    });
+    // 127 levels of JSON are read; 32 levels of sequences are enough.
+    refused(json(file(&nested, "", VOCABULARY, "[]").as_bytes()));
+    let many = vec![BYTE_LEVEL; 1000].join(",");
+    let many = format!(r#"{{"type":"Sequence","pretokenizers":[{many}]}}"#);
+    let error = refused(json(file(&many, "", VOCABULARY, "[]").as_bytes()));
+    assert_eq!(error.kind(), TokenizerErrorKind::Limit);
+    let long = "x".repeat(5000);
+    let rest = format!(r#","added_tokens":[{{"id":3,"content":"{long}"}}]"#);
+    let error = refused(json(file(BYTE_LEVEL, &rest, VOCABULARY, "[]").as_bytes()));
+    assert_eq!(error.kind(), TokenizerErrorKind::Limit);
+    let rest = format!(r#","normalizer":{{"type":"Prepend","prepend":"{long}"}}"#);
+    let error = refused(json(file(BYTE_LEVEL, &rest, VOCABULARY, "[]").as_bytes()));
+    assert_eq!(error.kind(), TokenizerErrorKind::Limit);
+}
+
+#[test]
+fn a_file_cut_anywhere_is_refused_and_a_flipped_bit_never_panics() {
+    for len in 0..SPM.len() - 2 {
+        refused(json(&SPM[..len]));
+    }
+    for len in 0..SPM_MODEL.len() {
+        // A cut between two messages is a file with fewer pieces.
+        let _ = Tokenizer::from_hf(model(&SPM_MODEL[..len]));
+    }
+    for (bytes, is_json) in [(SPM, true), (SPM_MODEL, false), (GPT2, true)] {
+        let mut bytes = bytes.to_vec();
+        for at in 0..bytes.len() {
+            let bit = 1 << (at % 8);
+            bytes[at] ^= bit;
+            let files = if is_json { json(&bytes) } else { model(&bytes) };
+            if let Ok(Some(tokenizer)) = Tokenizer::from_hf(files) {
+                tokenizer.encode("<s>a lamp 👍\n", ADD);
+            }
+            bytes[at] ^= bit;
+        }
+    }
+}
+
+/// One field of a protocol buffer message.
+fn field(number: u8, data: &[u8]) -> Vec<u8> {
+    [&[number << 3 | 2, data.len() as u8], data].concat()
+}
+
+#[test]
+fn sentencepiece_files_are_checked() {
+    let bpe = field(2, &[3 << 3, 2]);
+    let piece = |text: &[u8], score: f32, kind: u8| {
+        let score = [&[2 << 3 | 5][..], &score.to_le_bytes()].concat();
+        field(1, &[field(1, text), score, vec![3 << 3, kind]].concat())
+    };
+    let unknown = piece(b"<unk>", 0.0, 2);
+    assert!(Tokenizer::from_hf(model(&[bpe.clone(), unknown.clone()].concat())).is_ok());
+    let cases = [
+        (field(2, &[3 << 3, 1]), "unigram"),
+        ([bpe.clone(), piece(b"a", 0.0, 1)].concat(), "unknown piece"),
+        ([bpe.clone(), piece(b"a", f32::NAN, 1)].concat(), "piece 0"),
+        ([bpe.clone(), piece(b"a", 0.0, 9)].concat(), "type 9"),
+        ([bpe.clone(), piece(b"", 0.0, 1)].concat(), "piece 0"),
+        ([bpe.clone(), piece(b"a", 0.0, 6)].concat(), "piece 0"),
+        (
+            [bpe.clone(), field(3, &field(2, b"map"))].concat(),
+            "identity",
+        ),
+        (
+            [bpe.clone(), field(3, &[5 << 3, 0])].concat(),
+            "escape_whitespaces",
+        ),
+        (vec![0x0A, 0xFF], "broken"),
+        (vec![0xFF; 20], "broken"),
+        (
+            vec![
+                0x0A, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01,
+            ],
+            "broken",
+        ),
+        (vec![0x0B], "broken"),
+    ];
+    for (bytes, word) in cases {
+        let error = refused(model(&bytes)).to_string();
+        assert!(error.contains("tokenizer.model"), "{error}");
+        assert!(error.contains(word), "{error}");
+    }
+}

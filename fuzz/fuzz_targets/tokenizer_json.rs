@@ -1,0 +1,26 @@
+//! A hostile `tokenizer.json`; what it builds must encode and decode without panicking.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use rillm_formats::tokenizer::{DecodeOptions, Encode, HfFiles, Tokenizer};
+
+fuzz_target!(|bytes: &[u8]| {
+    let files = HfFiles {
+        tokenizer_json: Some(bytes),
+        ..HfFiles::default()
+    };
+    let Ok(Some(tokenizer)) = Tokenizer::from_hf(files) else {
+        return;
+    };
+    // The file's own text is as good a text as any.
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(512)]);
+    let options = Encode {
+        add_special: true,
+        parse_special: true,
+    };
+    let ids = tokenizer.encode(&text, options);
+    tokenizer.decode_text(&ids, DecodeOptions::default());
+    for id in tokenizer.encode(&text, Encode::default()) {
+        assert!(!tokenizer.is_control(id) || tokenizer.piece(id) == Some(b"<unk>"));
+    }
+});

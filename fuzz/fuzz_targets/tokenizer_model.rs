@@ -1,0 +1,24 @@
+//! A hostile `tokenizer.model`; what it builds must encode and decode without panicking.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use rillm_formats::tokenizer::{DecodeOptions, Encode, HfFiles, Tokenizer};
+
+fuzz_target!(|bytes: &[u8]| {
+    let files = HfFiles {
+        tokenizer_model: Some(bytes),
+        ..HfFiles::default()
+    };
+    let Ok(Some(tokenizer)) = Tokenizer::from_hf(files) else {
+        return;
+    };
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(512)]);
+    for parse_special in [false, true] {
+        let options = Encode {
+            add_special: true,
+            parse_special,
+        };
+        let ids = tokenizer.encode(&text, options);
+        tokenizer.decode_text(&ids, DecodeOptions::default());
+    }
+});
