@@ -58,9 +58,9 @@ impl ActivationQ8_0 {
     /// Reads one block.
     pub fn from_bytes(bytes: &[u8; Self::LEN]) -> Self {
         Self {
-            scale: field::<0, 4, 40>(bytes),
-            sum: field::<4, 4, 40>(bytes),
-            quants: field::<8, 32, 40>(bytes).map(u8::cast_signed),
+            scale: field::<0, 4, _>(bytes),
+            sum: field::<4, 4, _>(bytes),
+            quants: field::<8, 32, _>(bytes).map(u8::cast_signed),
         }
     }
 
@@ -108,11 +108,11 @@ impl ActivationQ8K {
 
     /// Reads one block.
     pub fn from_bytes(bytes: &[u8; Self::LEN]) -> Self {
-        let sums = field::<4, 32, 292>(bytes);
+        let sums = field::<4, 32, _>(bytes);
         Self {
-            scale: field::<0, 4, 292>(bytes),
+            scale: field::<0, 4, _>(bytes),
             sums: core::array::from_fn(|index| [sums[2 * index], sums[2 * index + 1]]),
-            quants: field::<36, 256, 292>(bytes).map(u8::cast_signed),
+            quants: field::<36, 256, _>(bytes).map(u8::cast_signed),
         }
     }
 

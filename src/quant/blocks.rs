@@ -62,8 +62,7 @@ const _: () = {
     assert!(align_of::<BlockQ4K>() == 1 && align_of::<BlockQ6K>() == 1);
 };
 
-/// `N` bytes of a longer array. A length that does not fit fails to compile or, for a wrong
-/// constant, in every test.
+/// `N` bytes of a longer array, from `AT` on. What does not fit does not compile.
 pub(super) fn field<const AT: usize, const N: usize, const LEN: usize>(
     bytes: &[u8; LEN],
 ) -> [u8; N] {
@@ -80,8 +79,8 @@ impl BlockQ8_0 {
     /// Reads one block.
     pub fn from_bytes(bytes: &[u8; Self::LEN]) -> Self {
         Self {
-            scale: field::<0, 2, 34>(bytes),
-            quants: field::<2, 32, 34>(bytes).map(u8::cast_signed),
+            scale: field::<0, 2, _>(bytes),
+            quants: field::<2, 32, _>(bytes).map(u8::cast_signed),
         }
     }
 
@@ -108,8 +107,8 @@ impl BlockQ4_0 {
     /// Reads one block.
     pub fn from_bytes(bytes: &[u8; Self::LEN]) -> Self {
         Self {
-            scale: field::<0, 2, 18>(bytes),
-            quants: field::<2, 16, 18>(bytes),
+            scale: field::<0, 2, _>(bytes),
+            quants: field::<2, 16, _>(bytes),
         }
     }
 
@@ -144,10 +143,10 @@ impl BlockQ4K {
     /// Reads one block.
     pub fn from_bytes(bytes: &[u8; Self::LEN]) -> Self {
         Self {
-            scale: field::<0, 2, 144>(bytes),
-            min_scale: field::<2, 2, 144>(bytes),
-            scales: field::<4, 12, 144>(bytes),
-            quants: field::<16, 128, 144>(bytes),
+            scale: field::<0, 2, _>(bytes),
+            min_scale: field::<2, 2, _>(bytes),
+            scales: field::<4, 12, _>(bytes),
+            quants: field::<16, 128, _>(bytes),
         }
     }
 
@@ -218,10 +217,10 @@ impl BlockQ6K {
     /// Reads one block.
     pub fn from_bytes(bytes: &[u8; Self::LEN]) -> Self {
         Self {
-            low: field::<0, 128, 210>(bytes),
-            high: field::<128, 64, 210>(bytes),
-            scales: field::<192, 16, 210>(bytes).map(u8::cast_signed),
-            scale: field::<208, 2, 210>(bytes),
+            low: field::<0, 128, _>(bytes),
+            high: field::<128, 64, _>(bytes),
+            scales: field::<192, 16, _>(bytes).map(u8::cast_signed),
+            scale: field::<208, 2, _>(bytes),
         }
     }
 

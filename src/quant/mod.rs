@@ -9,6 +9,7 @@ mod blocks;
 mod decode;
 mod encode;
 
+#[cfg(target_arch = "x86_64")]
 pub(crate) use activation::scale_of;
 pub use activation::{ActivationQ8_0, ActivationQ8K, quantize_q8_0, quantize_q8_k};
 pub use blocks::{BlockQ4_0, BlockQ4K, BlockQ6K, BlockQ8_0};

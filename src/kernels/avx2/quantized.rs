@@ -6,7 +6,7 @@
 
 use core::arch::x86_64::*;
 
-use super::register::{half_to_float, load, load_half, sum};
+use super::register::{load, load_half, spread_half, sum};
 use crate::kernels::MatMul;
 use crate::quant::{ActivationQ8_0, ActivationQ8K, BlockQ4_0, BlockQ4K, BlockQ6K, BlockQ8_0};
 
@@ -117,12 +117,16 @@ fn dot_q8_0<const N: usize>(weights: &[BlockQ8_0], x: [&[ActivationQ8_0]; N]) ->
     for (index, block) in weights.iter().enumerate() {
         let quants = load(&block.quants);
         let magnitudes = _mm256_abs_epi8(quants);
-        let scale = half_to_float(block.scale);
+        let scale = spread_half(block.scale);
         for n in 0..N {
             let x = &x[n][index];
             let pairs = signed_products(magnitudes, quants, load(&x.quants));
             let products = _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, ones));
-            sums[n] = _mm256_fmadd_ps(_mm256_set1_ps(scale * x.scale()), products, sums[n]);
+            sums[n] = _mm256_fmadd_ps(
+                _mm256_mul_ps(scale, _mm256_set1_ps(x.scale())),
+                products,
+                sums[n],
+            );
         }
     }
     total(sums)
@@ -139,12 +143,16 @@ fn dot_q4_0<const N: usize>(weights: &[BlockQ4_0], x: [&[ActivationQ8_0]; N]) ->
         let unsigned = _mm256_and_si256(halves, _mm256_set1_epi8(15));
         let quants = _mm256_sub_epi8(unsigned, _mm256_set1_epi8(8));
         let magnitudes = _mm256_abs_epi8(quants);
-        let scale = half_to_float(block.scale);
+        let scale = spread_half(block.scale);
         for n in 0..N {
             let x = &x[n][index];
             let pairs = signed_products(magnitudes, quants, load(&x.quants));
             let products = _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, ones));
-            sums[n] = _mm256_fmadd_ps(_mm256_set1_ps(scale * x.scale()), products, sums[n]);
+            sums[n] = _mm256_fmadd_ps(
+                _mm256_mul_ps(scale, _mm256_set1_ps(x.scale())),
+                products,
+                sums[n],
+            );
         }
     }
     total(sums)
@@ -181,15 +189,23 @@ fn dot_q4_k<const N: usize>(weights: &[BlockQ4K], x: [&[ActivationQ8K]; N]) -> [
                 products[n] = _mm256_add_epi32(products[n], pair);
             }
         }
-        let scale = half_to_float(block.scale);
-        let min_scale = half_to_float(block.min_scale);
+        let scale = spread_half(block.scale);
+        let min_scale = spread_half(block.min_scale);
         for n in 0..N {
             let x = &x[n][index];
             // At most 32 · 63 · 15 · 127 to a lane: exact as a float, like the minima's.
             let products = _mm256_cvtepi32_ps(products[n]);
-            sums[n] = _mm256_fmadd_ps(_mm256_set1_ps(scale * x.scale()), products, sums[n]);
+            sums[n] = _mm256_fmadd_ps(
+                _mm256_mul_ps(scale, _mm256_set1_ps(x.scale())),
+                products,
+                sums[n],
+            );
             let offsets = _mm256_cvtepi32_ps(_mm256_madd_epi16(mins, load(&x.sums)));
-            sums[n] = _mm256_fnmadd_ps(_mm256_set1_ps(min_scale * x.scale()), offsets, sums[n]);
+            sums[n] = _mm256_fnmadd_ps(
+                _mm256_mul_ps(min_scale, _mm256_set1_ps(x.scale())),
+                offsets,
+                sums[n],
+            );
         }
     }
     total(sums)
@@ -262,11 +278,11 @@ fn dot_q6_k<const N: usize>(weights: &[BlockQ6K], x: [&[ActivationQ8K]; N]) -> [
                 }
             }
         }
-        let scale = half_to_float(block.scale);
+        let scale = spread_half(block.scale);
         for n in 0..N {
             // At most 32 · 128 · 32 · 127 < 2^24 to a lane: exact as a float.
             let products = _mm256_cvtepi32_ps(products[n]);
-            let scale = _mm256_set1_ps(scale * x[n][index].scale());
+            let scale = _mm256_mul_ps(scale, _mm256_set1_ps(x[n][index].scale()));
             sums[n] = _mm256_fmadd_ps(scale, products, sums[n]);
         }
     }
