@@ -1,0 +1,218 @@
+//! Models split into several GGUF files: `name-00001-of-00003.gguf` and its sisters. The first
+//! carries the metadata; every one says its number, how many there are and how many tensors the
+//! whole has.
+
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::{ARCHITECTURE_KEY, Gguf, unexpected_type};
+use crate::error::{ErrorKind, FormatError, Quoted};
+use crate::limits;
+use crate::manifest::{Container, Manifest, Metadata};
+
+const NUMBER_KEY: &str = "split.no";
+const COUNT_KEY: &str = "split.count";
+const TENSORS_KEY: &str = "split.tensors.count";
+
+/// A file's place in a split model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// This file's number, from zero.
+    pub number: u32,
+    /// Files in all.
+    pub count: u32,
+    /// Tensors in all files together, if this file says so.
+    pub tensors: Option<u64>,
+}
+
+/// What the metadata says about splitting.
+pub(super) fn split(metadata: &Metadata) -> Result<Option<Split>, FormatError> {
+    let number = |key| match (metadata.value(key), metadata.u64(key)) {
+        (None, _) => Ok(None),
+        (_, Some(number)) => Ok(Some(number)),
+        (Some(value), None) => {
+            let found = value.type_name();
+            Err(unexpected_type(
+                key,
+                found,
+                "a count (an integer that is not negative)",
+            ))
+        }
+    };
+    let (no, count, tensors) = (
+        number(NUMBER_KEY)?,
+        number(COUNT_KEY)?,
+        number(TENSORS_KEY)?,
+    );
+    let count = match count {
+        // Files never split carry zero or one.
+        None | Some(0 | 1) => return Ok(None),
+        Some(count) => u32::try_from(count)
+            .ok()
+            .filter(|count| *count <= limits::FILES)
+            .ok_or_else(|| {
+                let limit = limits::FILES;
+                FormatError::new(
+                    ErrorKind::Limit,
+                    None,
+                    format!("key \"{COUNT_KEY}\" is {count}, at most {limit} files are accepted"),
+                )
+            })?,
+    };
+    let Some(no) = no else {
+        return Err(FormatError::new(
+            ErrorKind::Missing,
+            None,
+            format!("key \"{NUMBER_KEY}\" is missing in a file that has \"{COUNT_KEY}\""),
+        ));
+    };
+    let number = u32::try_from(no)
+        .ok()
+        .filter(|number| *number < count)
+        .ok_or_else(|| {
+            FormatError::new(
+                ErrorKind::Value,
+                None,
+                format!("key \"{NUMBER_KEY}\" is {no}, expected less than \"{COUNT_KEY}\" {count}"),
+            )
+        })?;
+    Ok(Some(Split {
+        number,
+        count,
+        tensors,
+    }))
+}
+
+/// Joins the files of a model, in order, into one manifest; a model in one file is a list of one.
+/// Each tensor's [`crate::manifest::TensorInfo::file`] becomes its file's place in the list.
+///
+/// # Errors
+/// No files, one missing or out of order, a tensor in two files, another number of tensors than
+/// announced, or no architecture.
+pub fn merge(files: Vec<Gguf>) -> Result<Manifest, FormatError> {
+    expect_sequence(&files)?;
+    let announced = files.first().and_then(|first| first.split?.tensors);
+    let mut metadata = Metadata::default();
+    let mut tensors = BTreeMap::new();
+    for (number, file) in (0u32..).zip(files) {
+        if number == 0 {
+            metadata = file.metadata;
+        }
+        for (name, mut info) in file.tensors {
+            info.file = number;
+            match tensors.entry(name) {
+                Entry::Vacant(entry) => {
+                    entry.insert(info);
+                }
+                Entry::Occupied(entry) => {
+                    return Err(FormatError::new(
+                        ErrorKind::Duplicate,
+                        None,
+                        format!(
+                            "tensor {} is in split {} and again in split {}",
+                            Quoted(entry.key()),
+                            u64::from(entry.get().file) + 1,
+                            u64::from(number) + 1
+                        ),
+                    ));
+                }
+            }
+        }
+    }
+    if let Some(announced) = announced.filter(|announced| *announced != tensors.len() as u64) {
+        return Err(FormatError::new(
+            ErrorKind::Missing,
+            None,
+            format!(
+                "key \"{TENSORS_KEY}\" announces {announced} tensors, the files hold {}",
+                tensors.len()
+            ),
+        ));
+    }
+    // What is true of the first file is not true of the whole.
+    for key in [NUMBER_KEY, COUNT_KEY, TENSORS_KEY] {
+        metadata.0.remove(key);
+    }
+    Ok(Manifest {
+        architecture: architecture(&metadata)?,
+        container: Container::Gguf,
+        metadata,
+        tensors,
+        unsupported: BTreeMap::new(),
+    })
+}
+
+fn expect_sequence(files: &[Gguf]) -> Result<(), FormatError> {
+    let missing = |what| Err(FormatError::new(ErrorKind::Missing, None, what));
+    let Some(first) = files.first() else {
+        return missing("no GGUF file was given".to_owned());
+    };
+    let count = first.split.map_or(1, |split| split.count);
+    for (number, file) in (0u32..).zip(files) {
+        let found = file
+            .split
+            .map_or((0, 1), |split| (split.number, split.count));
+        if found != (number, count) {
+            return Err(FormatError::new(
+                ErrorKind::Value,
+                None,
+                format!(
+                    "file {} of {count} says it is split {} of {} (keys \"{NUMBER_KEY}\" and \
+                     \"{COUNT_KEY}\"): give all files of one model, in order",
+                    u64::from(number) + 1,
+                    u64::from(found.0) + 1,
+                    found.1
+                ),
+            ));
+        }
+    }
+    if files.len() as u64 != u64::from(count) {
+        return missing(format!(
+            "the model is split into {count} files (key \"{COUNT_KEY}\"), {} were given",
+            files.len()
+        ));
+    }
+    Ok(())
+}
+
+fn architecture(metadata: &Metadata) -> Result<String, FormatError> {
+    match (
+        metadata.value(ARCHITECTURE_KEY),
+        metadata.str(ARCHITECTURE_KEY),
+    ) {
+        (_, Some(name)) => Ok(name.to_owned()),
+        (Some(value), None) => Err(unexpected_type(
+            ARCHITECTURE_KEY,
+            value.type_name(),
+            "a string",
+        )),
+        (None, None) => Err(FormatError::new(
+            ErrorKind::Missing,
+            None,
+            format!("key \"{ARCHITECTURE_KEY}\" is missing: the file does not say what it is"),
+        )),
+    }
+}
+
+/// The names of all files of a split model, in order, from the name (or path) of any of them;
+/// `None` if the name is not of the form `…-00001-of-00003.gguf`.
+pub fn split_names(name: &str) -> Option<Vec<String>> {
+    let stem = name.strip_suffix(".gguf")?;
+    let (stem, count) = stem.rsplit_once("-of-")?;
+    let (prefix, number) = stem.rsplit_once('-')?;
+    let (number, count) = (five_digits(number)?, five_digits(count)?);
+    if number == 0 || number > count || count > limits::FILES {
+        return None;
+    }
+    let name = |number| format!("{prefix}-{number:05}-of-{count:05}.gguf");
+    Some((1..=count).map(name).collect())
+}
+
+fn five_digits(text: &str) -> Option<u32> {
+    let digits = text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok())?
+}

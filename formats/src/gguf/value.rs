@@ -1,0 +1,196 @@
+//! GGUF's typed values. Arrays are reserved exactly: their count is first held against the bytes
+//! that are left.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::vec::Vec;
+
+use byteorder::{ByteOrder, LittleEndian};
+
+use crate::cursor::Cursor;
+use crate::error::{ErrorKind, FormatError, Quoted};
+use crate::limits;
+use crate::manifest::{Array, Strings, Value};
+
+/// Bytes of the shortest pair: key length, a letter, value type, one byte.
+pub(super) const MIN_PAIR_LEN: u64 = 8 + 1 + 4 + 1;
+
+/// Bytes of an empty array: element type and count.
+const MIN_ARRAY_LEN: u64 = 4 + 8;
+
+/// Bytes of an empty string: its length.
+const MIN_STRING_LEN: u64 = 8;
+
+/// GGUF's numbers for the types of values.
+pub(super) mod id {
+    pub const U8: u32 = 0;
+    pub const I8: u32 = 1;
+    pub const U16: u32 = 2;
+    pub const I16: u32 = 3;
+    pub const U32: u32 = 4;
+    pub const I32: u32 = 5;
+    pub const F32: u32 = 6;
+    pub const BOOL: u32 = 7;
+    pub const STRING: u32 = 8;
+    pub const ARRAY: u32 = 9;
+    pub const U64: u32 = 10;
+    pub const I64: u32 = 11;
+    pub const F64: u32 = 12;
+}
+
+/// Reads the type and value of `key`.
+pub(super) fn read(cursor: &mut Cursor<'_>, key: &str) -> Result<Value, FormatError> {
+    let what = format_args!("the value of key {}", Quoted(key));
+    let at = cursor.offset();
+    let kind = cursor.u32(&format_args!("the type of key {}", Quoted(key)))?;
+    Ok(match kind {
+        id::U8 => Value::U8(cursor.u8(&what)?),
+        id::I8 => Value::I8(cursor.u8(&what)?.cast_signed()),
+        id::U16 => Value::U16(cursor.u16(&what)?),
+        id::I16 => Value::I16(cursor.u16(&what)?.cast_signed()),
+        id::U32 => Value::U32(cursor.u32(&what)?),
+        id::I32 => Value::I32(cursor.u32(&what)?.cast_signed()),
+        id::F32 => Value::F32(f32::from_bits(cursor.u32(&what)?)),
+        id::BOOL => {
+            let at = cursor.offset();
+            let byte = cursor.u8(&what)?;
+            Value::Bool(truth(byte).ok_or_else(|| not_a_bool(at, key, byte))?)
+        }
+        id::STRING => Value::String(cursor.text(limits::STRING_LEN, &what)?.to_owned()),
+        id::ARRAY => Value::Array(read_array(cursor, key, 1)?),
+        id::U64 => Value::U64(cursor.u64(&what)?),
+        id::I64 => Value::I64(cursor.u64(&what)?.cast_signed()),
+        id::F64 => Value::F64(f64::from_bits(cursor.u64(&what)?)),
+        _ => return Err(unknown_type(at, key, kind)),
+    })
+}
+
+fn read_array(cursor: &mut Cursor<'_>, key: &str, depth: u32) -> Result<Array, FormatError> {
+    let at = cursor.offset();
+    if depth > limits::ARRAY_DEPTH {
+        return Err(FormatError::new(
+            ErrorKind::Limit,
+            Some(at),
+            format!(
+                "key {} nests arrays deeper than {}",
+                Quoted(key),
+                limits::ARRAY_DEPTH
+            ),
+        ));
+    }
+    let what = format_args!("the array of key {}", Quoted(key));
+    let kind = cursor.u32(&what)?;
+    let count = cursor.u64(&what)?;
+    if count > limits::ARRAY_ELEMENTS {
+        return Err(FormatError::new(
+            ErrorKind::Limit,
+            Some(at),
+            format!(
+                "the array of key {} claims {count} elements, at most {} are accepted",
+                Quoted(key),
+                limits::ARRAY_ELEMENTS
+            ),
+        ));
+    }
+    let mut fixed = |width: u64| {
+        cursor.expect_room(count, width, &what)?;
+        cursor.take(count.saturating_mul(width), &what)
+    };
+    Ok(match kind {
+        id::U8 => Array::U8(fixed(1)?.to_vec()),
+        id::I8 => Array::I8(fixed(1)?.iter().map(|byte| byte.cast_signed()).collect()),
+        id::U16 => Array::U16(elements(fixed(2)?, LittleEndian::read_u16)),
+        id::I16 => Array::I16(elements(fixed(2)?, LittleEndian::read_i16)),
+        id::U32 => Array::U32(elements(fixed(4)?, LittleEndian::read_u32)),
+        id::I32 => Array::I32(elements(fixed(4)?, LittleEndian::read_i32)),
+        id::F32 => Array::F32(elements(fixed(4)?, LittleEndian::read_f32)),
+        id::BOOL => {
+            let bytes = fixed(1)?;
+            let start = cursor.offset().saturating_sub(count);
+            let wrong = bytes.iter().zip(start..).find(|(byte, _)| **byte > 1);
+            if let Some((byte, at)) = wrong {
+                return Err(not_a_bool(at, key, *byte));
+            }
+            Array::Bool(bytes.iter().map(|byte| *byte == 1).collect())
+        }
+        id::U64 => Array::U64(elements(fixed(8)?, LittleEndian::read_u64)),
+        id::I64 => Array::I64(elements(fixed(8)?, LittleEndian::read_i64)),
+        id::F64 => Array::F64(elements(fixed(8)?, LittleEndian::read_f64)),
+        id::STRING => Array::String(read_strings(cursor, key, count)?),
+        id::ARRAY => {
+            cursor.expect_room(count, MIN_ARRAY_LEN, &what)?;
+            // Not reserved: every level could claim the same bytes for its elements.
+            let mut arrays = Vec::with_capacity(usize::from(count > 0));
+            for _ in 0..count {
+                arrays.push(read_array(cursor, key, depth + 1)?);
+            }
+            Array::Array(arrays)
+        }
+        _ => return Err(unknown_type(at, key, kind)),
+    })
+}
+
+fn elements<T>(bytes: &[u8], element: fn(&[u8]) -> T) -> Vec<T> {
+    bytes.chunks_exact(size_of::<T>()).map(element).collect()
+}
+
+/// Two passes: the first finds every string's end, so that the second can reserve exactly.
+fn read_strings(cursor: &mut Cursor<'_>, key: &str, count: u64) -> Result<Strings, FormatError> {
+    cursor.expect_room(
+        count,
+        MIN_STRING_LEN,
+        &format_args!("the strings of key {}", Quoted(key)),
+    )?;
+    let mut ahead = cursor.clone();
+    let mut text_len = 0;
+    for index in 0..count {
+        text_len += read_string(&mut ahead, key, index)?.len();
+    }
+    // The room check has shown that the count is below the slice's length.
+    let mut strings = Strings::with_capacity(usize::try_from(count).unwrap_or(0), text_len);
+    for index in 0..count {
+        strings.push(read_string(cursor, key, index)?);
+    }
+    Ok(strings)
+}
+
+fn read_string<'a>(
+    cursor: &mut Cursor<'a>,
+    key: &str,
+    index: u64,
+) -> Result<&'a [u8], FormatError> {
+    cursor.string(
+        limits::STRING_LEN,
+        &format_args!("string {index} of key {}", Quoted(key)),
+    )
+}
+
+fn truth(byte: u8) -> Option<bool> {
+    match byte {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
+}
+
+fn not_a_bool(at: u64, key: &str, byte: u8) -> FormatError {
+    FormatError::new(
+        ErrorKind::Value,
+        Some(at),
+        format!(
+            "key {} holds {byte} as a truth value, expected 0 or 1",
+            Quoted(key)
+        ),
+    )
+}
+
+fn unknown_type(at: u64, key: &str, kind: u32) -> FormatError {
+    FormatError::new(
+        ErrorKind::Type,
+        Some(at),
+        format!(
+            "key {} has value type {kind}, types 0 to 12 are known",
+            Quoted(key)
+        ),
+    )
+}

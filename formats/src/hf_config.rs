@@ -1,0 +1,439 @@
+//! Hugging Face configurations: `config.json` and `generation_config.json` become [`Metadata`]
+//! under their own keys.
+//!
+//! Nested objects are flattened with dots (`rope_scaling.factor`, `text_config.hidden_size`).
+//! Whole numbers are `U64`, or `I64` if negative; others `F64`. Arrays of one kind of scalar
+//! become an array (`I64`, `F64`, `Bool` or `String`; an empty one is `I64`); elements of mixed
+//! arrays, and objects and arrays in arrays, get keys of their own (`key.0`, `key.1`). Nulls are
+//! dropped. Translating names is each architecture's business.
+
+use alloc::borrow::ToOwned;
+use alloc::collections::btree_map::Entry;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::{self, Write};
+
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use crate::error::{ErrorKind, FormatError, Quoted};
+use crate::json::{self, Context};
+use crate::limits::{self, Budget};
+use crate::manifest::{Array, Metadata, Strings, Value};
+
+/// What `config.json` says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// `model_type`, if the file has it.
+    pub model_type: Option<String>,
+    /// Every key of the file, flattened.
+    pub metadata: Metadata,
+}
+
+/// Reads `config.json`.
+///
+/// # Errors
+/// What is not a JSON object, nests too deep, names a key twice (also through flattening), holds
+/// numbers no float can, or whose `model_type` is no string.
+pub fn parse(bytes: &[u8]) -> Result<Config, FormatError> {
+    let mut metadata = Metadata::default();
+    flatten(bytes, "config.json", String::new(), &mut metadata)?;
+    let model_type = match metadata.value("model_type") {
+        None => None,
+        Some(Value::String(name)) => Some(name.clone()),
+        Some(value) => {
+            return Err(FormatError::new(
+                ErrorKind::Type,
+                None,
+                format!(
+                    "config.json: key \"model_type\" is {}, expected a string",
+                    value.type_name()
+                ),
+            ));
+        }
+    };
+    Ok(Config {
+        model_type,
+        metadata,
+    })
+}
+
+/// Adds `generation_config.json` to `metadata`, each key prefixed with `generation.`.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_generation(bytes: &[u8], metadata: &mut Metadata) -> Result<(), FormatError> {
+    let prefix = "generation".to_owned();
+    flatten(bytes, "generation_config.json", prefix, metadata)
+}
+
+fn flatten(
+    bytes: &[u8],
+    name: &str,
+    path: String,
+    metadata: &mut Metadata,
+) -> Result<(), FormatError> {
+    if bytes.len() as u64 > limits::JSON_LEN {
+        return Err(FormatError::new(
+            ErrorKind::Limit,
+            None,
+            format!(
+                "{name} has {} bytes, at most {} are accepted",
+                bytes.len(),
+                limits::JSON_LEN
+            ),
+        ));
+    }
+    let context = Context::default();
+    let text = json::without_python_numbers(bytes);
+    let mut state = State {
+        context: &context,
+        budget: Budget::new(bytes.len()),
+        path,
+        metadata,
+    };
+    json::parse(&text, 0, name, &context, Root(&mut state))
+}
+
+/// What the visitors share.
+struct State<'a> {
+    context: &'a Context,
+    budget: Budget,
+    /// Key of the value being read.
+    path: String,
+    metadata: &'a mut Metadata,
+}
+
+/// Bytes of a map entry beside its text: key and value in a node that is half full.
+const ENTRY_LEN: usize = 144;
+
+impl State<'_> {
+    /// Runs `read` one level down the path.
+    fn within<T>(&mut self, step: fmt::Arguments<'_>, read: impl FnOnce(&mut Self) -> T) -> T {
+        let len = self.path.len();
+        if len > 0 {
+            self.path.push('.');
+        }
+        // Writing to a string cannot fail.
+        let _ = self.path.write_fmt(step);
+        let result = read(self);
+        self.path.truncate(len);
+        result
+    }
+
+    fn insert<E: de::Error>(&mut self, value: Value) -> Result<(), E> {
+        if self.path.len() as u64 > limits::KEY_LEN {
+            let key = Quoted(&self.path);
+            let what = format!("key {key} is longer than {} bytes", limits::KEY_LEN);
+            return Err(self.context.refuse(ErrorKind::Limit, what));
+        }
+        let text_len = match &value {
+            Value::String(text) => text.len(),
+            _ => 0,
+        };
+        let len = ENTRY_LEN
+            .saturating_add(self.path.len())
+            .saturating_add(text_len);
+        let what = format!("key {}", Quoted(&self.path));
+        self.budget
+            .spend(len, &what)
+            .map_err(|error| self.context.refuse(error.kind(), error.what()))?;
+        match self.metadata.0.entry(self.path.clone()) {
+            Entry::Vacant(entry) => {
+                entry.insert(value);
+                Ok(())
+            }
+            Entry::Occupied(entry) => {
+                let what = format!("key {} appears twice", Quoted(entry.key()));
+                Err(self.context.refuse(ErrorKind::Duplicate, what))
+            }
+        }
+    }
+
+    fn insert_scalar<E: de::Error>(&mut self, scalar: Scalar) -> Result<(), E> {
+        self.insert(match scalar {
+            Scalar::Null => return Ok(()),
+            Scalar::Bool(v) => Value::Bool(v),
+            Scalar::Unsigned(v) => Value::U64(v),
+            Scalar::Negative(v) => Value::I64(v),
+            Scalar::Float(v) => Value::F64(v),
+            Scalar::Text(v) => Value::String(v),
+        })
+    }
+
+    fn expect_depth<E: de::Error>(&self, depth: u32) -> Result<(), E> {
+        if depth <= limits::CONFIG_DEPTH {
+            return Ok(());
+        }
+        let what = format!(
+            "key {} nests deeper than {}",
+            Quoted(&self.path),
+            limits::CONFIG_DEPTH
+        );
+        Err(self.context.refuse(ErrorKind::Limit, what))
+    }
+
+    fn read_object<'de, A: MapAccess<'de>>(
+        &mut self,
+        mut map: A,
+        depth: u32,
+    ) -> Result<(), A::Error> {
+        self.expect_depth(depth)?;
+        let context = self.context;
+        let key_seed = || json::Text {
+            context,
+            limit: limits::KEY_LEN,
+            what: &"a key",
+        };
+        while let Some(key) = map.next_key_seed(key_seed())? {
+            if key.is_empty() {
+                let what = format!("an empty key under {}", Quoted(&self.path));
+                return Err(context.refuse(ErrorKind::Value, what));
+            }
+            self.within(format_args!("{key}"), |state| {
+                match map.next_value_seed(Item {
+                    state,
+                    depth,
+                    index: None,
+                })? {
+                    Some(scalar) => state.insert_scalar(scalar),
+                    None => Ok(()),
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    fn read_array<'de, A: SeqAccess<'de>>(
+        &mut self,
+        mut seq: A,
+        depth: u32,
+    ) -> Result<(), A::Error> {
+        self.expect_depth(depth)?;
+        let mut elements = Elements::Empty;
+        for index in 0usize.. {
+            let item = Item {
+                state: self,
+                depth,
+                index: Some(index),
+            };
+            let Some(item) = seq.next_element_seed(item)? else {
+                break;
+            };
+            let rejected = match item {
+                Some(scalar) => elements.push(scalar),
+                // Nested, and flattened already.
+                None => Err(Scalar::Null),
+            };
+            if let Err(scalar) = rejected {
+                for (earlier, scalar) in core::mem::replace(&mut elements, Elements::Apart)
+                    .into_scalars()
+                    .enumerate()
+                {
+                    self.within(format_args!("{earlier}"), |state| {
+                        state.insert_scalar(scalar)
+                    })?;
+                }
+                self.within(format_args!("{index}"), |state| state.insert_scalar(scalar))?;
+            }
+        }
+        match elements.into_array() {
+            Some(array) => self.insert(Value::Array(array)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A JSON value without parts.
+enum Scalar {
+    Null,
+    Bool(bool),
+    Unsigned(u64),
+    Negative(i64),
+    Float(f64),
+    Text(String),
+}
+
+/// The elements of an array so far.
+enum Elements {
+    Empty,
+    Bools(Vec<bool>),
+    Integers(Vec<i64>),
+    Floats(Vec<f64>),
+    Texts(Strings),
+    /// Not of one kind: each has its own key.
+    Apart,
+}
+
+impl Elements {
+    /// Appends, or gives back what does not fit.
+    fn push(&mut self, scalar: Scalar) -> Result<(), Scalar> {
+        if let Elements::Empty = self {
+            *self = match scalar {
+                Scalar::Null => return Err(scalar),
+                Scalar::Bool(_) => Elements::Bools(Vec::new()),
+                Scalar::Unsigned(_) | Scalar::Negative(_) => Elements::Integers(Vec::new()),
+                Scalar::Float(_) => Elements::Floats(Vec::new()),
+                Scalar::Text(_) => Elements::Texts(Strings::default()),
+            };
+        }
+        if let Elements::Integers(numbers) = self {
+            let floats = match scalar {
+                Scalar::Unsigned(v) => i64::try_from(v).is_err(),
+                Scalar::Float(_) => true,
+                _ => false,
+            };
+            if floats {
+                *self = Elements::Floats(numbers.iter().map(|v| *v as f64).collect());
+            }
+        }
+        match (self, scalar) {
+            (Elements::Bools(values), Scalar::Bool(v)) => values.push(v),
+            (Elements::Integers(values), Scalar::Unsigned(v)) => values.push(v.cast_signed()),
+            (Elements::Integers(values), Scalar::Negative(v)) => values.push(v),
+            (Elements::Floats(values), Scalar::Unsigned(v)) => values.push(v as f64),
+            (Elements::Floats(values), Scalar::Negative(v)) => values.push(v as f64),
+            (Elements::Floats(values), Scalar::Float(v)) => values.push(v),
+            (Elements::Texts(values), Scalar::Text(v)) => values.push(v.as_bytes()),
+            (_, scalar) => return Err(scalar),
+        }
+        Ok(())
+    }
+
+    fn into_array(self) -> Option<Array> {
+        Some(match self {
+            Elements::Empty => Array::I64(Vec::new()),
+            Elements::Bools(mut values) => {
+                values.shrink_to_fit();
+                Array::Bool(values)
+            }
+            Elements::Integers(mut values) => {
+                values.shrink_to_fit();
+                Array::I64(values)
+            }
+            Elements::Floats(mut values) => {
+                values.shrink_to_fit();
+                Array::F64(values)
+            }
+            Elements::Texts(values) => Array::String(values),
+            Elements::Apart => return None,
+        })
+    }
+
+    fn into_scalars(self) -> alloc::boxed::Box<dyn Iterator<Item = Scalar>> {
+        use alloc::boxed::Box;
+        match self {
+            Elements::Empty | Elements::Apart => Box::new(core::iter::empty()),
+            Elements::Bools(values) => Box::new(values.into_iter().map(Scalar::Bool)),
+            Elements::Integers(values) => Box::new(values.into_iter().map(integer)),
+            Elements::Floats(values) => Box::new(values.into_iter().map(Scalar::Float)),
+            Elements::Texts(values) => Box::new((0..values.len()).map(move |index| {
+                let text = values.get(index).unwrap_or_default();
+                Scalar::Text(String::from_utf8_lossy(text).into_owned())
+            })),
+        }
+    }
+}
+
+fn integer(number: i64) -> Scalar {
+    match u64::try_from(number) {
+        Ok(number) => Scalar::Unsigned(number),
+        Err(_) => Scalar::Negative(number),
+    }
+}
+
+/// The file's outermost value.
+struct Root<'a, 'b>(&'a mut State<'b>);
+
+impl<'de> DeserializeSeed<'de> for Root<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Root<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of settings")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        self.0.read_object(map, 1)
+    }
+}
+
+/// A value: a scalar is handed back, anything else is flattened on the spot.
+struct Item<'a, 'b> {
+    state: &'a mut State<'b>,
+    depth: u32,
+    /// Its place, if it is an array's element.
+    index: Option<usize>,
+}
+
+impl Item<'_, '_> {
+    fn descend<T>(self, read: impl FnOnce(&mut State<'_>, u32) -> T) -> T {
+        let depth = self.depth.saturating_add(1);
+        match self.index {
+            None => read(self.state, depth),
+            Some(index) => self
+                .state
+                .within(format_args!("{index}"), |state| read(state, depth)),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Item<'_, '_> {
+    type Value = Option<Scalar>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Item<'_, '_> {
+    type Value = Option<Scalar>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a value of key {}", Quoted(&self.state.path))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+        Ok(Some(Scalar::Null))
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Some(Scalar::Bool(value)))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Some(Scalar::Unsigned(value)))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Some(integer(value)))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(Some(Scalar::Float(value)))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
+        Ok(Some(match json::stand_in(value) {
+            Some(number) => Scalar::Float(number),
+            None => Scalar::Text(value.to_owned()),
+        }))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        self.descend(|state, depth| state.read_object(map, depth))?;
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+        self.descend(|state, depth| state.read_array(seq, depth))?;
+        Ok(None)
+    }
+}

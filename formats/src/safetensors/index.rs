@@ -1,0 +1,274 @@
+//! Models in several files: `model.safetensors.index.json` says which file has which tensor.
+
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+
+use super::Safetensors;
+use crate::error::{ErrorKind, FormatError, Quoted};
+use crate::hf_config::Config;
+use crate::json::{self, Context, Text};
+use crate::limits;
+use crate::manifest::{Container, Manifest};
+
+/// Which shard holds which tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Index {
+    files: Vec<String>,
+    weight_map: BTreeMap<String, u32>,
+}
+
+impl Index {
+    /// Reads `model.safetensors.index.json`.
+    ///
+    /// # Errors
+    /// What is not such an index; a tensor named twice; a file name that is not plain (a path,
+    /// `..`, control characters) or not a safetensors file's.
+    pub fn parse(bytes: &[u8]) -> Result<Index, FormatError> {
+        if bytes.len() as u64 > limits::JSON_LEN {
+            return Err(FormatError::new(
+                ErrorKind::Limit,
+                None,
+                format!(
+                    "model.safetensors.index.json has {} bytes, at most {} are accepted",
+                    bytes.len(),
+                    limits::JSON_LEN
+                ),
+            ));
+        }
+        let context = Context::default();
+        let visitor = IndexVisitor { context: &context };
+        json::parse(bytes, 0, "model.safetensors.index.json", &context, visitor)
+    }
+
+    /// The shards' file names, sorted: plain names in the index's own folder. A tensor's
+    /// `TensorInfo::file` is a place in this list.
+    pub fn files(&self) -> &[String] {
+        &self.files
+    }
+
+    /// Number (in [`Index::files`]) of the shard that holds the tensor.
+    pub fn file_of(&self, tensor: &str) -> Option<u32> {
+        self.weight_map.get(tensor).copied()
+    }
+
+    /// Every tensor's name with the number of its shard.
+    pub fn weight_map(&self) -> &BTreeMap<String, u32> {
+        &self.weight_map
+    }
+}
+
+/// Joins a Hugging Face folder into one manifest: its configuration, and its shards in the order
+/// of [`Index::files`] (one shard if there is no index).
+///
+/// # Errors
+/// No `model_type`, a tensor in two shards, or one that the index promises and its shard lacks.
+pub fn merge(
+    config: Config,
+    shards: Vec<Safetensors>,
+    index: Option<&Index>,
+) -> Result<Manifest, FormatError> {
+    let Some(architecture) = config.model_type else {
+        return Err(FormatError::new(
+            ErrorKind::Missing,
+            None,
+            "key \"model_type\" is missing in config.json: add the architecture's name".to_owned(),
+        ));
+    };
+    let mut manifest = Manifest {
+        architecture,
+        container: Container::HuggingFace,
+        metadata: config.metadata,
+        tensors: BTreeMap::new(),
+        unsupported: BTreeMap::new(),
+    };
+    // Where tensors of unsupported types are; the others know it themselves.
+    let mut files = BTreeMap::new();
+    for (number, shard) in (0u32..).zip(shards) {
+        for (name, dtype) in shard.unsupported {
+            files.insert(name.clone(), number);
+            if manifest.unsupported.insert(name.clone(), dtype).is_some() {
+                return Err(in_two_shards(&name));
+            }
+        }
+        for (name, mut info) in shard.tensors {
+            info.file = number;
+            match manifest.tensors.entry(name) {
+                Entry::Vacant(entry) => {
+                    entry.insert(info);
+                }
+                Entry::Occupied(entry) => return Err(in_two_shards(entry.key())),
+            }
+        }
+    }
+    let both = manifest
+        .unsupported
+        .keys()
+        .find(|name| manifest.tensors.contains_key(*name));
+    if let Some(name) = both {
+        return Err(in_two_shards(name));
+    }
+    for (name, number) in index.map(Index::weight_map).into_iter().flatten() {
+        let found = manifest.tensors.get(name).map(|info| info.file);
+        if found.or_else(|| files.get(name).copied()) != Some(*number) {
+            let file = index.and_then(|index| index.files.get(usize::try_from(*number).ok()?));
+            return Err(FormatError::new(
+                ErrorKind::Missing,
+                None,
+                format!(
+                    "the index says tensor {} is in {}, which lacks it",
+                    Quoted(name),
+                    Quoted(file.map_or("", String::as_str))
+                ),
+            ));
+        }
+    }
+    Ok(manifest)
+}
+
+fn in_two_shards(name: &str) -> FormatError {
+    FormatError::new(
+        ErrorKind::Duplicate,
+        None,
+        format!("tensor {} is in two shards", Quoted(name)),
+    )
+}
+
+struct IndexVisitor<'a> {
+    context: &'a Context,
+}
+
+impl<'de> DeserializeSeed<'de> for IndexVisitor<'_> {
+    type Value = Index;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Index, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for IndexVisitor<'_> {
+    type Value = Index;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with weight_map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Index, A::Error> {
+        let context = self.context;
+        let mut index = None;
+        let key_seed = || Text {
+            context,
+            limit: limits::KEY_LEN,
+            what: &"a key of the index",
+        };
+        while let Some(key) = map.next_key_seed(key_seed())? {
+            if key != "weight_map" {
+                map.next_value::<IgnoredAny>()?;
+            } else if index
+                .replace(map.next_value_seed(WeightMap { context })?)
+                .is_some()
+            {
+                let what = "key \"weight_map\" appears twice";
+                return Err(context.refuse(ErrorKind::Duplicate, what));
+            }
+        }
+        index.ok_or_else(|| context.refuse(ErrorKind::Missing, "key \"weight_map\" is missing"))
+    }
+}
+
+struct WeightMap<'a> {
+    context: &'a Context,
+}
+
+impl<'de> DeserializeSeed<'de> for WeightMap<'_> {
+    type Value = Index;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Index, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for WeightMap<'_> {
+    type Value = Index;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("key \"weight_map\" to be an object of file names")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Index, A::Error> {
+        let context = self.context;
+        // File name to number, in the order of appearance.
+        let mut numbers: BTreeMap<String, u32> = BTreeMap::new();
+        let mut weight_map = BTreeMap::new();
+        let name_seed = || Text {
+            context,
+            limit: limits::TENSOR_NAME_LEN,
+            what: &"a tensor's name",
+        };
+        while let Some(name) = map.next_key_seed(name_seed())? {
+            let quoted = Quoted(&name);
+            let file = map.next_value_seed(Text {
+                context,
+                limit: limits::KEY_LEN,
+                what: &format_args!("the file of tensor {quoted}"),
+            })?;
+            if let Err(why) = expect_plain(&file) {
+                let file = Quoted(&file);
+                let what = format!("tensor {quoted} is in file {file}, {why}");
+                return Err(context.refuse(ErrorKind::Value, what));
+            }
+            let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+            let number = *numbers.entry(file).or_insert(next);
+            if number >= limits::FILES {
+                let what = format!("more than {} files", limits::FILES);
+                return Err(context.refuse(ErrorKind::Limit, what));
+            }
+            if weight_map.len() as u64 >= limits::TENSORS {
+                let what = format!("more than {} tensors", limits::TENSORS);
+                return Err(context.refuse(ErrorKind::Limit, what));
+            }
+            match weight_map.entry(name) {
+                Entry::Vacant(entry) => entry.insert(number),
+                Entry::Occupied(entry) => {
+                    let what = format!("tensor {} appears twice", Quoted(entry.key()));
+                    return Err(context.refuse(ErrorKind::Duplicate, what));
+                }
+            };
+        }
+        // From the order of appearance to the sorted one.
+        let mut sorted: Vec<u32> = alloc::vec![0; numbers.len()];
+        for (place, number) in (0u32..).zip(numbers.values()) {
+            if let Some(slot) = sorted.get_mut(*number as usize) {
+                *slot = place;
+            }
+        }
+        for number in weight_map.values_mut() {
+            *number = sorted.get(*number as usize).copied().unwrap_or_default();
+        }
+        Ok(Index {
+            files: numbers.into_keys().collect(),
+            weight_map,
+        })
+    }
+}
+
+/// A shard lies beside its index: its name must not lead anywhere else, on any system.
+fn expect_plain(name: &str) -> Result<(), &'static str> {
+    if name.len() > limits::FILE_NAME_LEN {
+        return Err("whose name is too long");
+    }
+    if name.contains(['/', '\\', ':']) || name.contains(char::is_control) || name.starts_with("..")
+    {
+        return Err("expected a plain file name, not a path");
+    }
+    if !name.ends_with(".safetensors") {
+        return Err("expected a name that ends with .safetensors (convert other files first)");
+    }
+    Ok(())
+}
