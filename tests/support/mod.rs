@@ -1,0 +1,11 @@
+//! What the integration tests share: golden fixtures made by the authors' code (see
+//! `tools/fixtures/README.md`), folders that last as long as a test, and the comparison of floats.
+
+// Every test file compiles this module for itself and uses a part of it.
+#![allow(dead_code)]
+
+pub mod compare;
+pub mod fixture;
+pub mod folder;
+pub mod generator;
+pub mod tensors;
