@@ -25,8 +25,8 @@ static TOKENIZERS: LazyLock<Vec<Tokenizer>> = LazyLock::new(|| {
 });
 
 fuzz_target!(|text: &str| {
-    // A text that writes ▁ gets a space back.
-    let is_exact = !text.contains('▁');
+    // A text that writes ▁ gets a space back, and so does one that goes on after <sep>.
+    let is_exact = !text.contains('▁') && !text.contains("<sep>");
     for tokenizer in TOKENIZERS.iter() {
         let ids = tokenizer.encode(text, Encode::default());
         assert!(ids.iter().all(|&id| !tokenizer.is_control(id)));

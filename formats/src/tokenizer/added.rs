@@ -88,7 +88,9 @@ impl AddedTokens {
                 at += 1;
                 continue;
             };
-            if entry.is_word && (text[..at].ends_with(is_word) || after.starts_with(is_word)) {
+            let in_word = text.get(..at).is_some_and(|text| text.ends_with(is_word))
+                || after.starts_with(is_word);
+            if entry.is_word && in_word {
                 at += 1;
                 continue;
             }

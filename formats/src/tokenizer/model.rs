@@ -216,6 +216,7 @@ impl Scored {
         let stretch =
             |start: u32, len: u32| bytes.get(start as usize..start as usize + len as usize);
         merger.clear();
+        // Words are cut at `limits::WORD_LEN`, so places and lengths fit.
         for (at, character) in word.char_indices() {
             merger.push(at as u32, character.len_utf8() as u32, NONE);
         }

@@ -183,7 +183,7 @@ impl Rule {
 /// Where the white space from `at` ends and where its last character starts.
 fn space_run(text: &str, at: usize) -> Option<(usize, usize)> {
     let rest = text.get(at..)?;
-    let space = &rest[..rest.len() - rest.trim_start().len()];
+    let (space, _) = rest.split_at_checked(rest.len() - rest.trim_start().len())?;
     let (last, _) = space.char_indices().next_back()?;
     Some((at + space.len(), at + last))
 }
