@@ -9,7 +9,7 @@ use crate::weights::{Files, Source, TokenizerFiles, Views, Weights, open, open_s
 use rillm_formats::manifest::{Container, Manifest};
 use rillm_formats::tokenizer::{HfFiles, Tokenizer};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// How a model is opened.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,7 +34,9 @@ struct Inner {
     weights: Weights,
     kernels: &'static Kernels,
     pool: Pool,
-    tokenizer: Result<Option<Tokenizer>, LoadError>,
+    tokenizer_files: TokenizerFiles,
+    /// Built when first asked for: a large vocabulary takes longer than all the rest.
+    tokenizer: OnceLock<Result<Option<Tokenizer>, LoadError>>,
     limits: Limits,
 }
 
@@ -92,7 +94,6 @@ impl Model {
         let wiring = builder.finish();
         let weights = Weights::resolve(&wiring, &views, sources, kernels)?;
         let limits = limits(&wiring);
-        let tokenizer = open_tokenizer(&manifest, &tokenizer);
         let threads = options.threads.unwrap_or_else(default_threads);
         let pool = Pool::new(threads);
         let inner = Inner {
@@ -102,7 +103,8 @@ impl Model {
             weights,
             kernels,
             pool,
-            tokenizer,
+            tokenizer_files: tokenizer,
+            tokenizer: OnceLock::new(),
             limits,
         };
         Ok(Model {
@@ -149,12 +151,16 @@ impl Model {
         self.inner.limits
     }
 
-    /// The tokenizer.
+    /// The tokenizer, built at the first call.
     ///
     /// # Errors
     /// The files hold none, or one that cannot be used; the model itself still runs.
     pub fn tokenizer(&self) -> Result<&Tokenizer, LoadError> {
-        match &self.inner.tokenizer {
+        let built = self
+            .inner
+            .tokenizer
+            .get_or_init(|| open_tokenizer(&self.inner.manifest, &self.inner.tokenizer_files));
+        match built {
             Ok(Some(tokenizer)) => Ok(tokenizer),
             Ok(None) => {
                 let what =
