@@ -279,6 +279,10 @@ impl Session {
         for (sequence, &count) in self.counts.iter().enumerate() {
             if count > 0 {
                 self.state.check_room(sequence as u32, count)?;
+                if self.plans.encode.is_some() && self.state.cross_len(sequence as u32) == 0 {
+                    let what = format!("sequence {sequence} has no source, encode one first");
+                    return Err(RunError::Input(what));
+                }
             }
         }
         let length = rows
@@ -310,8 +314,8 @@ impl Session {
     }
 
     /// Encodes whole inputs: all rows of a sequence stand together. Per-row outputs of every
-    /// row go to `sink`, `emit` or not. For an encoder–decoder model the sequences' sources are
-    /// replaced.
+    /// row go to `sink`, `emit` or not. For an encoder–decoder model this begins the sequences anew:
+    /// their sources are replaced and what was decoded is forgotten.
     ///
     /// # Errors
     /// As [`Session::feed`].
@@ -363,6 +367,8 @@ impl Session {
                 self.rows.push_source(row);
             }
             for group in &self.rows.groups {
+                // What was decoded belongs to the former source.
+                self.state.reset(group.sequence)?;
                 self.state.begin_cross(group.sequence, group.len)?;
             }
             let Some(plan) = &self.plans.encode else {

@@ -1,5 +1,6 @@
 //! `rillm bench`: llama-bench's terms, token ids that mean nothing.
 
+use super::progress::Progress;
 use super::{CliError, ModelArguments};
 use clap::Args;
 use rillm::graph::Role;
@@ -7,6 +8,8 @@ use rillm::session::{Session, SessionOptions};
 use rillm::{Model, Row, RunError};
 use serde_json::json;
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 #[derive(Args, Debug)]
@@ -39,6 +42,9 @@ pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
         );
         return Err(RunError::Input(what).into());
     }
+    let done = Arc::new(AtomicU64::new(0));
+    let runs = 2 * u64::from(arguments.repetitions + 1);
+    let progress = Progress::watch(Arc::clone(&done), runs, "bench", "runs");
     let mut results = Vec::new();
     for (test, tokens, batch) in [
         ("pp", arguments.n_prompt, arguments.n_prompt),
@@ -51,6 +57,7 @@ pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
         // One more run than is counted: the first touches pages and wakes threads.
         for repetition in 0..=arguments.repetitions {
             let rate = measure(&model, arguments.n_depth, tokens, batch)?;
+            done.fetch_add(1, Ordering::Relaxed);
             if repetition > 0 {
                 rates.push(rate);
             }
@@ -62,6 +69,7 @@ pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
         };
         results.push((name, rates));
     }
+    drop(progress);
     let mut out = std::io::stdout().lock();
     let (threads, isa) = (model.pool().threads(), model.kernels().isa);
     for (name, rates) in results {

@@ -1,5 +1,6 @@
 //! `rillm eval`.
 
+use super::progress::Progress;
 use super::{CliError, ModelArguments};
 use clap::Args;
 use rillm::eval::{Cut, EvalInput, OutputRow, OutputShape};
@@ -8,6 +9,8 @@ use rillm::formats::safetensors::write::{TensorSpec, header};
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -44,13 +47,20 @@ pub fn eval(arguments: &Arguments) -> Result<(), CliError> {
     let path = &arguments.output;
     let mut file =
         OutputFile::create(path, &outputs).map_err(|error| file_error(path, error.to_string()))?;
+    let written = Arc::new(AtomicU64::new(0));
+    let rows = outputs
+        .iter()
+        .map(|output| output.shape.iter().take(2).product::<u64>());
+    let progress = Progress::watch(Arc::clone(&written), rows.sum(), "eval", "rows");
     let mut failure = None;
     let mut write = |row: OutputRow<'_>| {
+        written.fetch_add(1, Ordering::Relaxed);
         if failure.is_none() {
             failure = file.write(&row).err();
         }
     };
     let run = input.run(&model, cut, &mut write);
+    drop(progress);
     if run.is_err() || failure.is_some() {
         // Half an output must not pass for one; if it cannot be removed, the error still shows.
         let _ = std::fs::remove_file(path);

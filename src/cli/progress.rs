@@ -1,42 +1,45 @@
 //! A bar on stderr for what takes longer than two seconds.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use rillm::Session;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Nothing is shown for work shorter than this.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Shows how many rows a session has taken, until dropped.
+/// Shows how far a counter has come, until dropped.
 pub struct Progress {
     done: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Progress {
-    /// Watches `session` take `rows` rows.
-    pub fn watch(session: &Session, rows: usize, what: &'static str) -> Progress {
+    /// Watches `counter` grow by `total`; `what` and `unit` say what is counted.
+    pub fn watch(
+        counter: Arc<AtomicU64>,
+        total: u64,
+        what: &'static str,
+        unit: &'static str,
+    ) -> Progress {
         let done = Arc::new(AtomicBool::new(false));
-        let taken = session.progress();
-        let start = taken.load(Ordering::Relaxed);
+        let start = counter.load(Ordering::Relaxed);
         let seen = Arc::clone(&done);
         let began = Instant::now();
         let draw = move || {
-            let bar =
-                ProgressBar::with_draw_target(Some(rows as u64), ProgressDrawTarget::stderr());
+            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
             let style =
-                ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} tokens, {eta} left");
+                ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {msg}, {eta} left");
             if let Ok(style) = style {
                 bar.set_style(style);
             }
             bar.set_prefix(what);
+            bar.set_message(unit);
             while !seen.load(Ordering::Relaxed) {
                 std::thread::park_timeout(Duration::from_millis(100));
                 if began.elapsed() >= PATIENCE {
-                    bar.set_position(taken.load(Ordering::Relaxed) - start);
+                    bar.set_position(counter.load(Ordering::Relaxed) - start);
                 }
             }
             bar.finish_and_clear();

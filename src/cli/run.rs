@@ -26,9 +26,9 @@ pub struct Arguments {
     /// A file with the text to continue (- for standard input)
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Most tokens to write [default: until the model ends or the context is full]
-    #[arg(short = 'n', long, value_name = "N")]
-    predict: Option<usize>,
+    /// Most tokens to write; -1 goes on until the model ends or the context is full
+    #[arg(short = 'n', long, value_name = "N", default_value_t = -1, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
+    predict: i64,
     /// Randomness; 0 always takes the most likely token
     #[arg(long = "temp", value_name = "T", default_value_t = SampleOptions::default().temperature, value_parser = temperature)]
     temperature: f32,
@@ -76,7 +76,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         prompt: &prompt,
         special: arguments.special,
         echo: !arguments.no_display_prompt,
-        limit: arguments.predict,
+        limit: usize::try_from(arguments.predict).ok(),
         context: arguments.ctx_size,
         sample,
     };
@@ -193,7 +193,12 @@ impl Job<'_> {
         });
         let mut text = String::new();
         let mut failure = None;
-        let mut progress = Some(Progress::watch(&session, ids.len(), "prompt"));
+        let mut progress = Some(Progress::watch(
+            session.progress(),
+            ids.len() as u64,
+            "prompt",
+            "tokens",
+        ));
         let mut token = |id| {
             progress = None;
             text.clear();

@@ -34,7 +34,8 @@ pub struct Output<'a> {
     pub values: &'a [f32],
 }
 
-/// Takes outputs as they appear.
+/// Takes outputs as they appear. It runs on one of the pool's workers, so it must not run the
+/// same model in turn: that would wait for itself.
 pub type Sink<'a> = dyn FnMut(Output<'_>) + Send + 'a;
 
 /// Everything a run reads.
