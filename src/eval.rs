@@ -62,6 +62,7 @@ const KEYS: &[&str] = &[
     "position_ids",
     "decoder_input_ids",
     "decoder_attention_mask",
+    "global_attention_mask",
 ];
 
 impl EvalInput {
@@ -80,6 +81,10 @@ impl EvalInput {
             return Err(RunError::Input(what));
         }
         let read = |key: &str| object.get(key).map(|value| matrix(key, value)).transpose();
+        if object.contains_key("global_attention_mask") {
+            let what = "key \"global_attention_mask\" is given, but no architecture here has global attention";
+            return Err(RunError::Input(what.to_string()));
+        }
         let ids = read("input_ids")?;
         let ids = ids.ok_or_else(|| RunError::Input("key \"input_ids\" is missing".into()))?;
         let like = |key: &str, shape: &[Vec<u32>]| -> Result<Option<Vec<Vec<u32>>>, RunError> {

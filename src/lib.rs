@@ -15,6 +15,7 @@ pub mod knobs;
 pub mod model;
 pub mod models;
 pub mod plan;
+pub mod platform;
 pub mod pool;
 pub mod quant;
 pub mod sample;

@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 pub struct ModelOptions {
     /// The instruction set; `None` for the best that this CPU has.
     pub isa: Option<Isa>,
-    /// Workers; `None` for one per core that this process may use.
+    /// Workers; `None` for one per physical core that this process may use.
     pub threads: Option<usize>,
 }
 
@@ -94,7 +94,9 @@ impl Model {
         let wiring = builder.finish();
         let weights = Weights::resolve(&wiring, &views, sources, kernels)?;
         let limits = limits(&wiring);
-        let threads = options.threads.unwrap_or_else(default_threads);
+        let threads = options
+            .threads
+            .unwrap_or_else(crate::platform::default_threads);
         let pool = Pool::new(threads);
         let inner = Inner {
             architecture,
@@ -185,11 +187,6 @@ impl Model {
     pub fn pool(&self) -> &Pool {
         &self.inner.pool
     }
-}
-
-/// One worker per core that this process may use (its affinity and its cgroup's quota count).
-fn default_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn find_architecture(manifest: &Manifest) -> Result<&'static Architecture, LoadError> {

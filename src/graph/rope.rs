@@ -3,6 +3,10 @@
 use super::{BuildError, Builder, Pairing, Vector};
 use std::f64::consts::PI;
 
+/// Largest head that is rotated: frequencies are worked out before any tensor's shape has
+/// confirmed the hyperparameter.
+const MAX_HEAD_DIM: usize = 1 << 16;
+
 /// A rotary embedding with its scaling worked out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rope {
@@ -67,6 +71,10 @@ impl Rope {
     /// Reads `rope.*` hyperparameters for heads of `dims` rotated elements.
     pub fn read(builder: &Builder<'_>, pairing: Pairing, dims: usize) -> Result<Rope, BuildError> {
         let hyper = builder.hyper();
+        if dims > MAX_HEAD_DIM {
+            let expected = format!("at most {MAX_HEAD_DIM}");
+            return Err(hyper.invalid("attention.key_length", &expected));
+        }
         let dims = match hyper.optional_count("rope.dimension_count")? {
             Some(found) if found > dims || !found.is_multiple_of(2) => {
                 let expected = format!("an even number up to {dims}");

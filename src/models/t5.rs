@@ -223,19 +223,12 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let Config {
         heads, head_dim, ..
     } = config;
-    let cross: Vec<StateId> = (0..decoder_layers)
-        .map(|_| {
-            model.state(StateKind::Cross {
-                kv_heads: heads,
-                head_dim,
-            })
-        })
-        .collect();
     let net = model.graph(Role::Encode);
     let encoded = encoder(model, &net, &config, layers)?;
     net.emit(encoded, "encoder_last_hidden_state");
     // Every decoder layer's keys and values of the source are projected once, here.
-    for (i, &state) in cross.iter().enumerate() {
+    let mut cross = Vec::new();
+    for i in 0..decoder_layers {
         let k = net.linear(
             encoded,
             &format!("dec.blk.{i}.cross_attn_k"),
@@ -246,7 +239,12 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
             &format!("dec.blk.{i}.cross_attn_v"),
             heads * head_dim,
         )?;
+        let state = model.state(StateKind::Cross {
+            kv_heads: heads,
+            head_dim,
+        });
         net.store_cross(k, v, state);
+        cross.push(state);
     }
     net.finish();
     decoder(model, &config, &cross)

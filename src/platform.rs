@@ -1,0 +1,45 @@
+//! What this machine offers. The one module that knows operating systems apart.
+
+/// Workers to use by default: one per physical core that this process may run on. Two threads
+/// of one core share its arithmetic units, so a second worker there only adds waiting.
+///
+/// The process's affinity and its cgroup's quota count, as far as the standard library sees
+/// them.
+pub fn default_threads() -> usize {
+    let allowed = std::thread::available_parallelism().map_or(1, usize::from);
+    match physical_cores() {
+        Some(cores) => allowed.min(cores),
+        None => allowed,
+    }
+}
+
+/// Physical cores, where the system tells: Linux lists for each processor the ones it shares
+/// its core with.
+#[cfg(target_os = "linux")]
+fn physical_cores() -> Option<usize> {
+    let mut cores = std::collections::BTreeSet::new();
+    for entry in std::fs::read_dir("/sys/devices/system/cpu").ok()? {
+        let list = entry.ok()?.path().join("topology/thread_siblings_list");
+        // Other entries of that folder are no processors; offline ones have no topology.
+        if let Ok(siblings) = std::fs::read_to_string(list) {
+            cores.insert(siblings);
+        }
+    }
+    (!cores.is_empty()).then_some(cores.len())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn physical_cores() -> Option<usize> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_a_worker_and_no_more_than_processors() {
+        let allowed = std::thread::available_parallelism().map_or(1, usize::from);
+        assert!((1..=allowed).contains(&default_threads()));
+    }
+}
