@@ -16,7 +16,8 @@ use std::sync::{Arc, OnceLock};
 pub struct ModelOptions {
     /// The instruction set; `None` for the best that this CPU has.
     pub isa: Option<Isa>,
-    /// Workers; `None` for one per physical core that this process may use.
+    /// Workers, all of which then work at every run; `None` for one per physical core that this
+    /// process may use, as far as sharing the work pays.
     pub threads: Option<usize>,
 }
 
@@ -34,6 +35,7 @@ struct Inner {
     weights: Weights,
     kernels: &'static Kernels,
     pool: Pool,
+    threads_asked: bool,
     tokenizer_files: TokenizerFiles,
     /// Built when first asked for: a large vocabulary takes longer than all the rest.
     tokenizer: OnceLock<Result<Option<Tokenizer>, LoadError>>,
@@ -105,6 +107,7 @@ impl Model {
             weights,
             kernels,
             pool,
+            threads_asked: options.threads.is_some(),
             tokenizer_files: tokenizer,
             tokenizer: OnceLock::new(),
             limits,
@@ -181,6 +184,11 @@ impl Model {
     /// The kernels in use.
     pub fn kernels(&self) -> &'static Kernels {
         self.inner.kernels
+    }
+
+    /// Whether the number of workers was asked for, rather than chosen.
+    pub fn threads_asked(&self) -> bool {
+        self.inner.threads_asked
     }
 
     /// The workers.

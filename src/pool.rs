@@ -29,10 +29,21 @@ pub enum Outcome {
     Panicked,
 }
 
+/// Who runs a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crew {
+    /// Every worker.
+    All,
+    /// The caller: meeting at barriers would cost more than the work between them.
+    Caller,
+}
+
 /// A fixed set of workers.
 #[derive(Debug)]
 pub struct Pool {
     shared: Arc<Shared>,
+    /// For tasks that the caller runs alone.
+    alone: Shared,
     workers: Vec<JoinHandle<()>>,
     /// Held while a task runs: the pool serves its sessions in turn.
     turn: Mutex<()>,
@@ -110,6 +121,7 @@ impl Pool {
             }
             let pool = Pool {
                 shared,
+                alone: Shared::new(1),
                 workers,
                 turn: Mutex::new(()),
             };
@@ -126,11 +138,19 @@ impl Pool {
         self.shared.threads
     }
 
-    /// Runs `task` on every worker and returns when all have left it. `abort` is polled at each
+    /// Runs `task` on a crew and returns when all have left it. `abort` is polled at each
     /// barrier.
-    pub fn run(&self, abort: &AtomicBool, task: &(dyn Fn(&Worker<'_>) + Sync)) -> Outcome {
+    pub fn run(
+        &self,
+        crew: Crew,
+        abort: &AtomicBool,
+        task: &(dyn Fn(&Worker<'_>) + Sync),
+    ) -> Outcome {
         let _turn = lock(&self.turn);
-        let shared = &*self.shared;
+        let shared = match crew {
+            Crew::All => &*self.shared,
+            Crew::Caller => &self.alone,
+        };
         shared.begin();
         if shared.threads > 1 {
             let task: *const (dyn Fn(&Worker<'_>) + Sync + '_) = task;
@@ -320,7 +340,7 @@ mod tests {
             for _ in 0..200 {
                 let first: Vec<AtomicUsize> = (0..57).map(|_| AtomicUsize::new(0)).collect();
                 let wrong = AtomicUsize::new(0);
-                let outcome = pool.run(&never, &|worker| {
+                let outcome = pool.run(Crew::All, &never, &|worker| {
                     while let Some(cell) = first.get(worker.claim(0)) {
                         cell.fetch_add(1, Ordering::Relaxed);
                     }
@@ -341,11 +361,28 @@ mod tests {
     }
 
     #[test]
+    fn the_caller_alone_claims_and_meets_nobody() {
+        let pool = Pool::new(3);
+        let seen = Mutex::new(Vec::new());
+        let outcome = pool.run(Crew::Caller, &AtomicBool::new(false), &|worker| {
+            for _ in 0..2 {
+                let chunk = worker.claim(0);
+                lock(&seen).push((worker.index, chunk));
+            }
+            assert!(worker.barrier());
+            let chunk = worker.claim(0);
+            lock(&seen).push((worker.index, chunk));
+        });
+        assert_eq!(outcome, Outcome::Finished);
+        assert_eq!(*lock(&seen), [(0, 0), (0, 1), (0, 0)]);
+    }
+
+    #[test]
     fn an_abort_stops_every_worker_at_the_same_barrier() {
         let pool = Pool::new(3);
         let abort = AtomicBool::new(false);
         let turns: Vec<AtomicUsize> = (0..3).map(|_| AtomicUsize::new(0)).collect();
-        let outcome = pool.run(&abort, &|worker| {
+        let outcome = pool.run(Crew::All, &abort, &|worker| {
             loop {
                 let turn = turns[worker.index].fetch_add(1, Ordering::Relaxed);
                 if worker.index == 1 && turn == 10 {
@@ -366,14 +403,14 @@ mod tests {
         for guilty in [0, 1] {
             let pool = Pool::new(2);
             let never = AtomicBool::new(false);
-            let outcome = pool.run(&never, &|worker| {
+            let outcome = pool.run(Crew::All, &never, &|worker| {
                 if worker.index == guilty {
                     panic!("on purpose");
                 }
                 while worker.barrier() {}
             });
             assert_eq!(outcome, Outcome::Panicked);
-            let outcome = pool.run(&never, &|worker| {
+            let outcome = pool.run(Crew::All, &never, &|worker| {
                 worker.barrier();
             });
             assert_eq!(outcome, Outcome::Finished);

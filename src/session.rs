@@ -2,11 +2,11 @@
 
 use crate::arena::Arena;
 use crate::error::RunError;
-use crate::exec::{Output, Row, Rows, Run, Sink, execute};
+use crate::exec::{Output, Row, Rows, Run, Sink, crew_for, execute};
 use crate::graph::{Graph, Role};
 use crate::model::Model;
 use crate::plan::{Capacity, Plan};
-use crate::pool::Outcome;
+use crate::pool::{Crew, Outcome};
 use crate::state::{State, StateCapacity, StateLayout};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -179,7 +179,7 @@ pub fn memory_plan(model: &Model, options: SessionOptions) -> Result<MemoryPlan,
         name,
         rows: plan.capacity.rows,
         steps: plan.graph.nodes.len(),
-        barriers: plan.stages.iter().map(|stage| stage.phases.len()).sum(),
+        barriers: plan.barriers(),
         arena: plan.arena_len,
     });
     Ok(MemoryPlan {
@@ -430,7 +430,11 @@ impl Session {
             rows: &self.rows,
         };
         let mut forward = |output: Output<'_>| sink(output);
-        match execute(&run, self.model.pool(), &self.abort, &mut forward) {
+        let crew = match self.model.threads_asked() {
+            true => Crew::All,
+            false => crew_for(plan, self.rows.facts.len()),
+        };
+        match execute(&run, (self.model.pool(), crew), &self.abort, &mut forward) {
             Outcome::Finished => {
                 let rows = self.rows.facts.len() as u64;
                 self.progress.fetch_add(rows, Ordering::Relaxed);

@@ -47,7 +47,7 @@ struct ModelArguments {
 
 #[derive(Args, Clone, Debug)]
 struct ThreadArguments {
-    /// Threads [default: the physical cores this process may use]
+    /// Threads [default: the physical cores this process may use, where sharing pays]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
 }

@@ -13,12 +13,24 @@ use crate::arena::Arena;
 use crate::graph::{RowSpace, Value};
 use crate::kernels::Kernels;
 use crate::plan::{Plan, Stage};
-use crate::pool::{Outcome, Pool, Worker};
+use crate::pool::{Crew, Outcome, Pool, Worker};
 use crate::state::State;
 use crate::weights::Weights;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
+
+/// Products between two barriers from which on sharing them pays: about ten microseconds of one
+/// core, several times what a calm barrier costs.
+const SHARED_WORK: usize = 1 << 16;
+
+/// Who should walk `plan` for `rows` rows, if nobody has asked for a number of threads.
+pub fn crew_for(plan: &Plan, rows: usize) -> Crew {
+    match plan.row_work.saturating_mul(rows) / plan.barriers().max(1) {
+        0..SHARED_WORK => Crew::Caller,
+        _ => Crew::All,
+    }
+}
 
 /// One row of a model's output, on its way to the caller.
 #[derive(Clone, Copy, Debug)]
@@ -57,9 +69,14 @@ pub struct Run<'a> {
 
 /// Runs all stages. The caller holds session memory exclusively, and `run.rows` fits the plan's
 /// capacity.
-pub fn execute(run: &Run<'_>, pool: &Pool, abort: &AtomicBool, sink: &mut Sink<'_>) -> Outcome {
+pub fn execute(
+    run: &Run<'_>,
+    (pool, crew): (&Pool, Crew),
+    abort: &AtomicBool,
+    sink: &mut Sink<'_>,
+) -> Outcome {
     let sink = Mutex::new(sink);
-    pool.run(abort, &|worker| walk(run, worker, &sink))
+    pool.run(crew, abort, &|worker| walk(run, worker, &sink))
 }
 
 /// Rows `range` of the run's rows in `space`, at hand as the tile of one stage.

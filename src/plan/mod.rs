@@ -90,6 +90,8 @@ pub struct Plan {
     pub stages: Vec<Stage>,
     /// Bytes of the arena.
     pub arena_len: usize,
+    /// Weights multiplied for each row.
+    pub row_work: usize,
     /// What it can hold.
     pub capacity: Capacity,
     /// For nodes with a bucketed position bias: the bucket of each clamped distance.
@@ -162,12 +164,18 @@ impl Plan {
             .map(|node| bucket_table(&node.op))
             .collect();
         let arena_len = arena_len.unwrap_or(0);
+        let row_work = graph
+            .nodes
+            .iter()
+            .map(|node| row_work(&graph, &node.op))
+            .sum();
         let plan = Plan {
             graph,
             places,
             spans,
             stages,
             arena_len,
+            row_work,
             capacity,
             buckets,
         };
@@ -175,9 +183,25 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Barriers in one pass over one tile.
+    pub fn barriers(&self) -> usize {
+        self.stages.iter().map(|stage| stage.phases.len()).sum()
+    }
+
     /// Where a value lives.
     pub fn place(&self, value: Value) -> Place {
         self.places[value.0 as usize]
+    }
+}
+
+/// Weights that an operation multiplies for one row.
+fn row_work(graph: &Graph, op: &Op) -> usize {
+    match op {
+        Op::MatMul { weight, .. } => weight.rows * weight.columns,
+        Op::ExpertMatMul { route, experts, .. } => {
+            graph.info(*route).width / 2 * experts.rows * experts.columns
+        }
+        _ => 0,
     }
 }
 
