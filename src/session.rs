@@ -311,10 +311,10 @@ impl Session {
 
     /// Encodes whole inputs: all rows of a sequence stand together. Per-row outputs of every
     /// row go to `sink`, `emit` or not. For an encoder–decoder model the sequences' sources are
-    /// replaced.
+    /// replaced; their decoded histories stay.
     ///
     /// # Errors
-    /// As [`Session::feed`].
+    /// As [`Session::feed`]. Sequences whose source an abort left incomplete have none.
     pub fn encode(&mut self, rows: &[Row], sink: &mut Sink<'_>) -> Result<(), RunError> {
         if self.plans.encode.is_none() {
             return Err(RunError::Input(format!(
@@ -368,7 +368,12 @@ impl Session {
             let Some(plan) = &self.plans.encode else {
                 return Ok(());
             };
-            self.run(plan, sink)?;
+            if let Err(error) = self.run(plan, sink) {
+                for group in &self.rows.groups {
+                    self.state.interrupt_cross(group.sequence);
+                }
+                return Err(error);
+            }
             start = end;
         }
         Ok(())
