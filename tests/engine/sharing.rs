@@ -75,20 +75,20 @@ fn sources_of_several_sequences_stay_apart() {
         opened.tokens(11, 2),
     ];
     let mut session = opened.session(small(3, 80));
-    // 60 rows in a plan of 64: one run; then in two, the second sequence's row being too many.
+    // 60 rows in a plan of 64: one run. In a plan of 42 the third does not fit any more.
     let mut fed = Vec::new();
     for (sequence, source) in (0..).zip(&sources) {
         fed.extend(opened.rows(source, 0, sequence));
     }
     let mut narrow = small(3, 80);
     narrow.source = 42;
-    for (label, mut session) in [
+    for (label, session) in [
         ("at once", &mut session),
         ("in two runs", &mut opened.session(narrow)),
     ] {
-        encode(&mut session, &fed).expect("three sources");
+        encode(session, &fed).expect("three sources");
         for (sequence, (source, tokens)) in (0..).zip(sources.iter().zip(&tokens)) {
-            let outputs = feed(&mut session, &opened.rows(tokens, 0, sequence)).expect("a feed");
+            let outputs = feed(session, &opened.rows(tokens, 0, sequence)).expect("a feed");
             let label = format!("{label}, sequence {sequence}");
             same_bits(&label, &outputs, &translate(&opened, source, tokens));
         }
