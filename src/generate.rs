@@ -37,7 +37,8 @@ pub struct Generated {
 }
 
 /// Feeds `prompt` to sequence 0 and hands each new token to `token`, up to `limit` of them.
-/// An encoder–decoder model encodes the prompt and decodes from its start token.
+/// An encoder–decoder model encodes the prompt and decodes from its start token, forgetting
+/// what it decoded before; others continue what the sequence holds.
 ///
 /// # Errors
 /// An empty prompt, a model that does not generate, whatever [`Session::feed`] refuses.

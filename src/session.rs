@@ -279,10 +279,6 @@ impl Session {
         for (sequence, &count) in self.counts.iter().enumerate() {
             if count > 0 {
                 self.state.check_room(sequence as u32, count)?;
-                if self.plans.encode.is_some() && self.state.cross_len(sequence as u32) == 0 {
-                    let what = format!("sequence {sequence} has no source, encode one first");
-                    return Err(RunError::Input(what));
-                }
             }
         }
         let length = rows
@@ -318,7 +314,7 @@ impl Session {
     /// their sources are replaced and what was decoded is forgotten.
     ///
     /// # Errors
-    /// As [`Session::feed`].
+    /// As [`Session::feed`]. Sequences whose source an abort left incomplete have none.
     pub fn encode(&mut self, rows: &[Row], sink: &mut Sink<'_>) -> Result<(), RunError> {
         if self.plans.encode.is_none() {
             return Err(RunError::Input(format!(
@@ -374,7 +370,12 @@ impl Session {
             let Some(plan) = &self.plans.encode else {
                 return Ok(());
             };
-            self.run(plan, sink)?;
+            if let Err(error) = self.run(plan, sink) {
+                for group in &self.rows.groups {
+                    self.state.interrupt_cross(group.sequence);
+                }
+                return Err(error);
+            }
             start = end;
         }
         Ok(())

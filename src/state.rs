@@ -67,6 +67,12 @@ pub enum StateError {
     },
     /// An aborted run left the recurrent state between two positions.
     Interrupted,
+    /// The decoder of an encoder–decoder model has nothing to attend to: no input was encoded
+    /// for this sequence, or encoding it was aborted.
+    NoSource {
+        /// Whose.
+        sequence: u32,
+    },
 }
 
 impl fmt::Display for StateError {
@@ -97,6 +103,9 @@ impl fmt::Display for StateError {
             StateError::Interrupted => f.write_str(
                 "an aborted run left this sequence's recurrent state incomplete, reset it or rewind to a checkpoint",
             ),
+            StateError::NoSource { sequence } => {
+                write!(f, "sequence {sequence} has no source, encode its input first")
+            }
         }
     }
 }
@@ -393,7 +402,10 @@ impl State {
 
     /// Whether `more` positions may be appended.
     pub(crate) fn check_room(&self, sequence: u32, more: usize) -> Result<(), StateError> {
-        let len = self.usable(sequence)?.len;
+        let Sequence { len, cross_len, .. } = *self.usable(sequence)?;
+        if cross_len == 0 && self.has_cross() {
+            return Err(StateError::NoSource { sequence });
+        }
         let context = self.layout.capacity.context;
         if self.layout.pages > 0 && more > context - len {
             return Err(StateError::ContextFull { context });
@@ -467,6 +479,11 @@ impl State {
         Ok(())
     }
 
+    /// Records that an encoder's run ended half way: what it wrote is no source.
+    pub(crate) fn interrupt_cross(&mut self, sequence: u32) {
+        self.sequences[sequence as usize].cross_len = 0;
+    }
+
     /// Pages of a sequence, in order.
     pub(crate) fn pages(&self, sequence: u32) -> &[u32] {
         &self.sequences[sequence as usize].pages
@@ -526,6 +543,11 @@ impl State {
 
     fn has_recurrent(&self) -> bool {
         self.layout.kinds.iter().any(is_recurrent)
+    }
+
+    fn has_cross(&self) -> bool {
+        let is_cross = |kind: &StateKind| matches!(kind, StateKind::Cross { .. });
+        self.layout.kinds.iter().any(is_cross)
     }
 
     fn truncate(&mut self, sequence: u32, len: usize) {

@@ -1,0 +1,293 @@
+//! After the first feed nothing is allocated any more: no thread of the process asks the
+//! allocator for anything while rows go through, sequences fork and rewind, or text is written.
+//!
+//! One test alone in its program, since the counter counts every thread.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rillm::generate::generate;
+use rillm::graph::Role;
+use rillm::sample::{SampleOptions, Sampler};
+use rillm::session::memory_plan;
+use rillm::{Model, ModelOptions, Row, Session, SessionOptions};
+use support::fixture::Fixture;
+
+/// Calls that asked for memory, on any thread.
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+struct Counting;
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        CALLS.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: the caller's promise, handed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        CALLS.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: the caller's promise, handed on.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, len: usize) -> *mut u8 {
+        CALLS.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: the caller's promise, handed on.
+        unsafe { System.realloc(at, layout, len) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// One fixture of every family.
+const FAMILIES: [&str; 8] = [
+    "gpt2",
+    "llama",
+    "mistral",
+    "mixtral",
+    "bert",
+    "t5",
+    "mamba",
+    "linear_transformer",
+];
+
+/// Rows of a prefill: more than a page of history, than a tile of an encoder and than a tile of
+/// logits.
+const PREFILL: usize = 100;
+
+/// Steps of a stream without end.
+const STEPS: usize = 5000;
+
+#[test]
+fn nothing_is_allocated_after_the_first_feed() {
+    the_counter_counts_every_thread();
+    for name in FAMILIES {
+        for threads in [1, 2] {
+            let label = format!("{name}, {threads} threads");
+            let model = open(name, threads);
+            if model.graph(Role::Decode).is_some() {
+                feeds(&label, &model);
+                sequences(&label, &model);
+                text(&label, &model);
+            } else {
+                encodings(&label, &model);
+            }
+        }
+    }
+    memory_of_streams();
+}
+
+fn the_counter_counts_every_thread() {
+    let found = calls(|| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| std::hint::black_box(vec![1u8; 100]));
+        });
+    });
+    assert!(found > 1, "{found} calls for a thread and a list");
+}
+
+fn feeds(label: &str, model: &Model) {
+    let mut session = open_session(model, 2, PREFILL + 60);
+    let prefill = rows(model, 0..PREFILL, 0);
+    let steps = rows(model, PREFILL..PREFILL + 60, 0);
+    let round = |session: &mut Session| {
+        session.rewind(0, 0).expect("the beginning");
+        feed(session, &prefill);
+        for step in &steps {
+            feed(session, std::slice::from_ref(step));
+        }
+    };
+    round(&mut session);
+    let found = calls(|| round(&mut session));
+    assert_eq!(found, 0, "{label}: calls in a prefill and 60 steps");
+}
+
+fn sequences(label: &str, model: &Model) {
+    let mut session = open_session(model, 3, PREFILL);
+    let prefill = rows(model, 0..PREFILL - 10, 0);
+    let source = rows_of_source(0);
+    let mut mixed = rows(model, PREFILL - 10..PREFILL, 0);
+    mixed.extend(rows(model, PREFILL - 10..PREFILL, 1));
+    let round = |session: &mut Session| {
+        session.reset(0).expect("a reset");
+        if session.model().graph(Role::Encode).is_some() {
+            encode(session, &source);
+        }
+        feed(session, &prefill);
+        session.checkpoint(0).expect("a checkpoint");
+        session.fork(0, 1).expect("a fork");
+        feed(session, &mixed);
+        session.rewind(0, PREFILL - 10).expect("a rewind");
+        session.forget_checkpoints(0).expect("forgetting");
+    };
+    round(&mut session);
+    let found = calls(|| round(&mut session));
+    assert_eq!(found, 0, "{label}: calls in a fork's life");
+}
+
+/// The calls between two tokens; what a text needs is reserved before the first.
+fn text(label: &str, model: &Model) {
+    let mut session = open_session(model, 1, 60);
+    let vocabulary = model.limits().vocabulary as usize;
+    let options = SampleOptions {
+        temperature: 0.8,
+        top_p: 0.9,
+        seed: 1,
+    };
+    let mut sampler = Sampler::new(options, vocabulary);
+    let (mut first, mut last, mut tokens) = (0, 0, 0);
+    generate(
+        &mut session,
+        &[5, 7, 3],
+        &[],
+        &mut sampler,
+        Some(30),
+        &mut |_| {
+            tokens += 1;
+            last = CALLS.load(Ordering::SeqCst);
+            if tokens == 1 {
+                first = last;
+            }
+            ControlFlow::Continue(())
+        },
+    )
+    .expect("text");
+    assert_eq!(tokens, 30, "{label}");
+    assert_eq!(
+        last - first,
+        0,
+        "{label}: calls between the tokens of a text"
+    );
+}
+
+fn encodings(label: &str, model: &Model) {
+    let mut session = open_session(model, 2, PREFILL);
+    let mut inputs = rows(model, 0..PREFILL, 0);
+    inputs.extend(rows(model, 0..30, 1));
+    encode(&mut session, &inputs);
+    let found = calls(|| {
+        for _ in 0..10 {
+            encode(&mut session, &inputs);
+        }
+    });
+    assert_eq!(found, 0, "{label}: calls in ten encodings");
+}
+
+/// A recurrent family needs as much memory for any length; activations never depend on it.
+fn memory_of_streams() {
+    let plan = |model: &Model, context| {
+        let options = SessionOptions {
+            context,
+            ..SessionOptions::default()
+        };
+        memory_plan(model, options).expect("a plan")
+    };
+    for name in ["mamba", "linear_transformer"] {
+        let model = open(name, 1);
+        assert_eq!(plan(&model, 64).state_per_1k, 0, "{name}");
+        assert!(plan(&model, 64).state_fixed > 0, "{name}");
+        assert_eq!(
+            plan(&model, 64),
+            plan(&model, 1 << 30),
+            "{name}: any context"
+        );
+        let mut session = open_session(&model, 1, 2);
+        let steps = rows(&model, 0..STEPS, 0);
+        feed(&mut session, &steps[..1]);
+        let found = calls(|| {
+            for step in &steps[1..] {
+                feed(&mut session, std::slice::from_ref(step));
+            }
+        });
+        assert_eq!(found, 0, "{name}: calls in {STEPS} steps");
+        assert_eq!(session.len(0).expect("a sequence"), STEPS, "{name}");
+    }
+    let model = open("llama", 1);
+    let (short, long) = (plan(&model, 64), plan(&model, 1 << 20));
+    assert_eq!(
+        short.arena, long.arena,
+        "activations do not grow with the context"
+    );
+    assert_eq!(short.state_per_1k, long.state_per_1k);
+    assert!(short.state_per_1k > 0 && short.state < long.state);
+}
+
+/// How often `work` makes any thread ask for memory.
+fn calls(work: impl FnOnce()) -> usize {
+    let before = CALLS.load(Ordering::SeqCst);
+    work();
+    CALLS.load(Ordering::SeqCst) - before
+}
+
+fn open(name: &str, threads: usize) -> Model {
+    let fixture = Fixture::load(name);
+    let folder = fixture.folder();
+    let options = ModelOptions {
+        isa: rillm::knobs::isa().expect("RILLM_ISA names an instruction set"),
+        threads: Some(threads),
+    };
+    Model::open(&folder, options).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn open_session(model: &Model, sequences: usize, context: usize) -> Session {
+    let options = SessionOptions {
+        context,
+        sequences,
+        batch: PREFILL,
+        source: PREFILL,
+        checkpoints: 1,
+    };
+    let mut session = Session::new(model, options).expect("a session");
+    if model.graph(Role::Encode).is_some() && model.graph(Role::Decode).is_some() {
+        encode(&mut session, &rows_of_source(0));
+    }
+    session
+}
+
+fn rows(model: &Model, slots: std::ops::Range<usize>, sequence: u32) -> Vec<Row> {
+    let limits = model.limits();
+    let row = |slot: usize| Row {
+        token: (slot * 7 % limits.vocabulary as usize) as u32,
+        position: slot as u64 % limits.positions,
+        sequence,
+        emit: true,
+        token_type: 0,
+    };
+    slots.map(row).collect()
+}
+
+fn rows_of_source(sequence: u32) -> Vec<Row> {
+    let row = |(token, position)| Row {
+        token,
+        position,
+        sequence,
+        ..Row::default()
+    };
+    (3..83).zip(0..).map(row).collect()
+}
+
+fn feed(session: &mut Session, rows: &[Row]) {
+    let mut outputs = 0;
+    session
+        .feed(rows, &mut |_| outputs += 1)
+        .expect("rows that the model takes");
+    assert_eq!(outputs, rows.len());
+}
+
+fn encode(session: &mut Session, rows: &[Row]) {
+    session
+        .encode(rows, &mut |_| {})
+        .expect("rows that the model takes");
+}

@@ -1,0 +1,15 @@
+//! The engine computes what the authors' code computes, under every cut of the input, number
+//! of threads, instruction set and operation on a session's state.
+//!
+//! `RILLM_ISA` forces one instruction set on the whole suite.
+
+mod abort;
+mod cuts;
+mod generation;
+mod reference;
+mod setup;
+mod sharing;
+mod state;
+#[path = "../support/mod.rs"]
+mod support;
+mod threads;

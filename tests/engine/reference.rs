@@ -1,0 +1,53 @@
+//! Every output of every fixture against the reference's.
+
+use rillm::eval::Cut;
+use rillm::{Model, ModelOptions};
+
+use crate::setup::{REFUSED, evaluate, instruction_sets, open_with, runnable};
+use crate::support::fixture::Fixture;
+
+#[test]
+fn every_output_is_the_references() {
+    for name in runnable() {
+        for isa in instruction_sets() {
+            for threads in [1, 2] {
+                let opened = open_with(&name, Some(isa), threads);
+                assert_eq!(opened.model.kernels().isa, isa, "{name}");
+                assert_eq!(opened.model.pool().threads(), threads, "{name}");
+                for case in &opened.fixture.cases {
+                    let label = format!("{name}/{} on {isa}, {threads} threads", case.name);
+                    let answers = evaluate(&label, &opened.model, &case.input, Cut::Whole);
+                    for output in &case.outputs {
+                        let answer = answers.iter().find(|answer| answer.shape.name == output);
+                        let answer = answer.unwrap_or_else(|| panic!("{label}: no {output}"));
+                        let shape = answer.shape.shape.iter().map(|&extent| extent as usize);
+                        let shape: Vec<usize> = shape.collect();
+                        opened.fixture.check(case, output, &shape, &answer.values);
+                        // Padding never becomes a row; everything else comes.
+                        let mask = case.mask(output).unwrap_or_else(|| vec![true]);
+                        let width = answer.came.len() / mask.len();
+                        let came = answer.came.chunks_exact(width).zip(&mask);
+                        assert!(
+                            came.into_iter()
+                                .all(|(row, &real)| row.iter().all(|&came| came == real)),
+                            "{label}: {output} at other positions than the mask keeps"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn linear_attention_that_sees_the_future_is_refused() {
+    let fixture = Fixture::load(REFUSED);
+    let folder = fixture.folder();
+    let error = Model::open(&folder, ModelOptions::default()).expect_err("it cannot be run");
+    let error = error.to_string();
+    assert!(
+        error.contains("causal") && error.ends_with("expected true: only the causal form runs"),
+        "{error}"
+    );
+    assert!(error.starts_with(&folder.display().to_string()), "{error}");
+}
