@@ -16,7 +16,8 @@ fn translate(opened: &Opened, source: &[u32], tokens: &[u32]) -> Vec<Vec<f32>> {
 fn forks_share_a_source_until_one_is_encoded_anew() {
     for name in ["t5", "t5_gated"] {
         let opened = open(name);
-        let (first, second) = (opened.tokens(0, 47), opened.tokens(9, 13));
+        let first = opened.tokens(0, 47);
+        let others = [opened.tokens(9, 13), opened.tokens(15, 60)];
         for len in [1, 20, 64, 66] {
             let history = opened.tokens(2, len);
             let tokens = [
@@ -27,8 +28,9 @@ fn forks_share_a_source_until_one_is_encoded_anew() {
             let whole = |source: &[u32], tokens: &[u32]| {
                 translate(&opened, source, &[&history, tokens].concat())[len..].to_vec()
             };
-            // Any of the three may be the one that gets another source.
-            for renewed in 0..3u32 {
+            // Any of the three may be the one that keeps the source, and be the last to share it.
+            for kept in 0..3u32 {
+                let renewed = [(kept + 1) % 3, (kept + 2) % 3];
                 let mut session = opened.session(small(3, 140));
                 encode(&mut session, &opened.rows(&first, 0, 0)).expect("a source");
                 feed(&mut session, &opened.rows(&history, 0, 0)).expect("a history");
@@ -40,15 +42,19 @@ fn forks_share_a_source_until_one_is_encoded_anew() {
                     let label = format!("{name}, {len} tokens, branch {sequence}");
                     same_bits(&label, &outputs, &whole(&first, tokens)[..4]);
                 }
-                encode(&mut session, &opened.rows(&second, 0, renewed)).expect("another source");
+                for (sequence, source) in renewed.into_iter().zip(&others) {
+                    let rows = opened.rows(source, 0, sequence);
+                    encode(&mut session, &rows).expect("another source");
+                }
                 for (sequence, tokens) in (0..).zip(&tokens) {
-                    let label = format!("{name}, {len} tokens, {renewed} renewed: {sequence}");
-                    if sequence == renewed {
+                    let label = format!("{name}, {len} tokens, {kept} keeps: {sequence}");
+                    let new = renewed.iter().position(|&renewed| renewed == sequence);
+                    if let Some(new) = new {
                         session
                             .rewind(sequence, 0)
                             .expect("the decoder's history goes");
                         let outputs = feed(&mut session, &opened.rows(tokens, 0, sequence));
-                        let expected = translate(&opened, &second, tokens);
+                        let expected = translate(&opened, &others[new], tokens);
                         same_bits(&label, &outputs.expect("from the start"), &expected);
                     } else {
                         let rows = opened.rows(&tokens[4..], len + 4, sequence);
