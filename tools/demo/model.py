@@ -87,6 +87,22 @@ class Llama(nn.Module):
             x = block(x, self.cos[:n], self.sin[:n])
         return F.linear(self.norm(x), self.embedding.weight)
 
+    def load_hugging_face_weights(self, weights):
+        """Takes back what `hugging_face_weights` gave."""
+        for name, weight in self.hugging_face_weights().items():
+            assert weights[name].shape == weight.shape, name
+        with torch.no_grad():
+            self.embedding.weight.copy_(weights["model.embed_tokens.weight"])
+            self.norm.weight.copy_(weights["model.norm.weight"])
+            for index, block in enumerate(self.blocks):
+                part = lambda name: weights[f"model.layers.{index}.{name}.weight"]
+                block.attention_norm.weight.copy_(part("input_layernorm"))
+                block.qkv.weight.copy_(torch.cat([part(f"self_attn.{x}_proj") for x in "qkv"]))
+                block.out.weight.copy_(part("self_attn.o_proj"))
+                block.ffn_norm.weight.copy_(part("post_attention_layernorm"))
+                block.gate_up.weight.copy_(torch.cat([part("mlp.gate_proj"), part("mlp.up_proj")]))
+                block.down.weight.copy_(part("mlp.down_proj"))
+
     def hugging_face_weights(self):
         """The parameters under the names and shapes transformers gives them."""
         weights = {"model.embed_tokens.weight": self.embedding.weight,
