@@ -5,7 +5,9 @@
 #![allow(dead_code)]
 
 pub mod compare;
+pub mod evaluate;
 pub mod fixture;
 pub mod folder;
 pub mod generator;
 pub mod tensors;
+pub mod to_gguf;

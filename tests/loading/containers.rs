@@ -1,0 +1,308 @@
+//! The same model from a GGUF file, a split one, a sharded folder.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use rillm::eval::Cut;
+use rillm_formats::gguf::write::{TensorSpec, to_bytes};
+use rillm_formats::manifest::{DType, Metadata, Shape, Value};
+use rillm_formats::safetensors::write::{self, header};
+
+use crate::support::evaluate::{
+    all_outputs, check_all, evaluate, open, open_bytes, runnable,
+};
+use crate::support::fixture::Fixture;
+use crate::support::folder::TempFolder;
+use crate::support::to_gguf::{Gguf, encode};
+
+#[test]
+fn a_gguf_in_memory_computes_what_the_reference_does() {
+    for fixture in runnable() {
+        let model = open_bytes(Gguf::of(&fixture).bytes())
+            .unwrap_or_else(|error| panic!("{}: {error}", fixture.name));
+        check_all(&fixture, &model);
+    }
+}
+
+#[test]
+fn a_mapped_gguf_is_the_gguf_in_memory() {
+    let folder = TempFolder::new("mapped");
+    for fixture in runnable() {
+        let bytes = Gguf::of(&fixture).bytes();
+        let path = folder.join(format!("{}.gguf", fixture.name));
+        fs::write(&path, &bytes).unwrap();
+        let (mapped, owned) = (open(&path).unwrap(), open_bytes(bytes).unwrap());
+        assert_eq!(
+            all_outputs(&fixture, &mapped),
+            all_outputs(&fixture, &owned),
+            "{}",
+            fixture.name
+        );
+    }
+}
+
+#[test]
+fn a_folder_computes_what_the_reference_does() {
+    for fixture in runnable() {
+        let folder = fixture.folder();
+        check_all(&fixture, &open(&folder).unwrap());
+    }
+}
+
+/// What the usual converters call the tensors, written down from their lists and not from ours.
+#[test]
+fn converted_names_are_the_converters_names() {
+    let llama: &[&str] = &[
+        "attn_norm.weight",
+        "attn_q.weight",
+        "attn_k.weight",
+        "attn_v.weight",
+        "attn_output.weight",
+        "ffn_norm.weight",
+        "ffn_gate.weight",
+        "ffn_up.weight",
+        "ffn_down.weight",
+    ];
+    let gpt2: &[&str] = &[
+        "attn_norm.weight",
+        "attn_norm.bias",
+        "attn_qkv.weight",
+        "attn_qkv.bias",
+        "attn_output.weight",
+        "attn_output.bias",
+        "ffn_norm.weight",
+        "ffn_norm.bias",
+        "ffn_up.weight",
+        "ffn_up.bias",
+        "ffn_down.weight",
+        "ffn_down.bias",
+    ];
+    let mixtral: &[&str] = &[
+        "attn_norm.weight",
+        "attn_q.weight",
+        "attn_k.weight",
+        "attn_v.weight",
+        "attn_output.weight",
+        "ffn_norm.weight",
+        "ffn_gate_inp.weight",
+        "ffn_gate_exps.weight",
+        "ffn_up_exps.weight",
+        "ffn_down_exps.weight",
+    ];
+    let bert: &[&str] = &[
+        "attn_q.weight",
+        "attn_q.bias",
+        "attn_k.weight",
+        "attn_k.bias",
+        "attn_v.weight",
+        "attn_v.bias",
+        "attn_output.weight",
+        "attn_output.bias",
+        "attn_output_norm.weight",
+        "attn_output_norm.bias",
+        "ffn_up.weight",
+        "ffn_up.bias",
+        "ffn_down.weight",
+        "ffn_down.bias",
+        "layer_output_norm.weight",
+        "layer_output_norm.bias",
+    ];
+    let mamba: &[&str] = &[
+        "attn_norm.weight",
+        "ssm_in.weight",
+        "ssm_conv1d.weight",
+        "ssm_conv1d.bias",
+        "ssm_x.weight",
+        "ssm_dt.weight",
+        "ssm_dt.bias",
+        "ssm_a",
+        "ssm_d",
+        "ssm_out.weight",
+    ];
+    let decoder = &[
+        "attn_norm.weight",
+        "attn_q.weight",
+        "attn_k.weight",
+        "attn_v.weight",
+        "attn_o.weight",
+        "cross_attn_norm.weight",
+        "cross_attn_q.weight",
+        "cross_attn_k.weight",
+        "cross_attn_v.weight",
+        "cross_attn_o.weight",
+        "ffn_norm.weight",
+        "ffn_up.weight",
+        "ffn_down.weight",
+    ];
+    for (name, prefix, expected) in [
+        ("llama_mqa", "blk.1.", llama),
+        ("gpt2", "blk.1.", gpt2),
+        ("mixtral", "blk.1.", mixtral),
+        ("bert", "blk.1.", bert),
+        ("mamba", "blk.1.", mamba),
+        ("t5", "dec.blk.1.", decoder),
+    ] {
+        let gguf = Gguf::of(&Fixture::load(name));
+        let mut found: Vec<&str> = gguf
+            .tensors
+            .keys()
+            .filter_map(|name| name.strip_prefix(prefix))
+            .filter(|name| !(name.ends_with(".bias") && prefix == "blk.1." && expected == llama))
+            .collect();
+        let mut expected = expected.to_vec();
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{name}");
+    }
+    let t5 = Gguf::of(&Fixture::load("t5"));
+    for name in [
+        "token_embd.weight",
+        "enc.output_norm.weight",
+        "dec.output_norm.weight",
+        "enc.blk.0.attn_rel_b.weight",
+        "dec.blk.0.attn_rel_b.weight",
+    ] {
+        assert!(t5.tensors.contains_key(name), "{name}");
+    }
+}
+
+/// A file of a split model: its number, how many there are, how many tensors in all.
+fn split_keys(keys: &mut Metadata, number: u16, files: u16, tensors: usize) {
+    let tensors = Value::I32(i32::try_from(tensors).unwrap());
+    keys.0.insert("split.no".into(), Value::U16(number));
+    keys.0.insert("split.count".into(), Value::U16(files));
+    keys.0.insert("split.tensors.count".into(), tensors);
+}
+
+fn write_split(folder: &Path, gguf: &Gguf, files: u16) {
+    let names: Vec<&String> = gguf.tensors.keys().collect();
+    for number in 0..files {
+        // Only the first file says what the model is.
+        let mut keys = match number {
+            0 => gguf.metadata.clone(),
+            _ => Metadata::default(),
+        };
+        split_keys(&mut keys, number, files, names.len());
+        let mine = names.iter().skip(number.into()).step_by(files.into());
+        let encoded: Vec<(TensorSpec, Vec<u8>)> = mine
+            .map(|name| {
+                let floats = &gguf.tensors[*name];
+                let spec = TensorSpec {
+                    name: (*name).clone(),
+                    dtype: DType::F32,
+                    shape: Shape(floats.shape.clone()),
+                };
+                (spec, encode(DType::F32, floats))
+            })
+            .collect();
+        let tensors: Vec<(TensorSpec, &[u8])> = encoded
+            .iter()
+            .map(|(spec, bytes)| (spec.clone(), bytes.as_slice()))
+            .collect();
+        let path = folder.join(format!("model-{:05}-of-{files:05}.gguf", number + 1));
+        fs::write(path, to_bytes(&keys, &tensors).unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn a_split_gguf_is_the_whole_one() {
+    for name in ["gpt2", "mixtral", "t5"] {
+        let fixture = Fixture::load(name);
+        let gguf = Gguf::of(&fixture);
+        let folder = TempFolder::new("split");
+        write_split(&folder, &gguf, 3);
+        let split = open(&folder.join("model-00001-of-00003.gguf")).unwrap();
+        let whole = open_bytes(gguf.bytes()).unwrap();
+        assert_eq!(split.manifest().tensors.values().map(|t| t.file).max(), Some(2));
+        assert_eq!(all_outputs(&fixture, &split), all_outputs(&fixture, &whole));
+
+        let missing = folder.join("model-00002-of-00003.gguf");
+        fs::remove_file(&missing).unwrap();
+        let error = open(&folder.join("model-00001-of-00003.gguf")).unwrap_err();
+        assert!(error.to_string().contains("model-00002-of-00003.gguf"), "{error}");
+    }
+}
+
+/// Writes a fixture as a folder of `shards` safetensors files and their index.
+fn write_shards(folder: &Path, fixture: &Fixture, shards: usize) {
+    let weights = fixture.weights();
+    let mut map = BTreeMap::new();
+    for shard in 0..shards {
+        let file_name = format!("model-{:05}-of-{shards:05}.safetensors", shard + 1);
+        let mine: Vec<_> = weights.iter().skip(shard).step_by(shards).collect();
+        let specs: Vec<write::TensorSpec> = mine
+            .iter()
+            .map(|weight| write::TensorSpec {
+                name: weight.name.clone(),
+                dtype: DType::F32,
+                shape: Shape(weight.shape.clone()),
+            })
+            .collect();
+        let mut bytes = header(&specs).unwrap();
+        for weight in &mine {
+            bytes.extend(weight.values.iter().flat_map(|value| value.to_le_bytes()));
+            map.insert(weight.name.clone(), file_name.clone());
+        }
+        fs::write(folder.join(file_name), bytes).unwrap();
+    }
+    let index = serde_json::json!({ "metadata": { "total_size": 0 }, "weight_map": map });
+    fs::write(folder.join("model.safetensors.index.json"), index.to_string()).unwrap();
+    fs::write(folder.join("config.json"), fixture.config().to_string()).unwrap();
+}
+
+#[test]
+fn a_sharded_folder_is_the_whole_one() {
+    for name in ["gpt2", "mixtral", "bert_masked_lm"] {
+        let fixture = Fixture::load(name);
+        let (folder, whole) = (TempFolder::new("shards"), fixture.folder());
+        write_shards(&folder, &fixture, 3);
+        let (sharded, whole) = (open(&folder).unwrap(), open(&whole).unwrap());
+        assert_eq!(all_outputs(&fixture, &sharded), all_outputs(&fixture, &whole));
+
+        let missing = "model-00003-of-00003.safetensors";
+        fs::remove_file(folder.join(missing)).unwrap();
+        let error = open(&folder).unwrap_err();
+        assert!(error.to_string().contains(missing), "{error}");
+    }
+}
+
+#[test]
+fn the_path_of_the_weights_opens_their_folder() {
+    let fixture = Fixture::load("llama_mqa");
+    let folder = fixture.folder();
+    check_all(&fixture, &open(&folder.join("model.safetensors")).unwrap());
+}
+
+#[test]
+fn tensors_that_nobody_names_are_left_out() {
+    let fixture = Fixture::load("gpt2");
+    let mut gguf = Gguf::of(&fixture);
+    let plain = open_bytes(gguf.bytes()).unwrap();
+    let floats = gguf.tensors["output_norm.weight"].clone();
+    gguf.tensors.insert("blk.0.buffer.of.old".into(), floats);
+    let more = open_bytes(gguf.bytes()).unwrap();
+    let input = &fixture.cases[0].input;
+    assert_eq!(
+        evaluate(&more, input, Cut::Whole).unwrap(),
+        evaluate(&plain, input, Cut::Whole).unwrap()
+    );
+    assert_eq!(more.weights().matrices().len(), plain.weights().matrices().len());
+}
+
+/// A vector may come as a row or as a column.
+#[test]
+fn extents_of_one_do_not_count() {
+    let fixture = Fixture::load("mamba_bias");
+    let plain = open_bytes(Gguf::of(&fixture).bytes()).unwrap();
+    for shape in [|n: u64| vec![1, n], |n: u64| vec![n, 1]] {
+        let mut gguf = Gguf::of(&fixture);
+        for floats in gguf.tensors.values_mut() {
+            if let &[n] = floats.shape.as_slice() {
+                floats.shape = shape(n);
+            }
+        }
+        let model = open_bytes(gguf.bytes()).unwrap();
+        assert_eq!(all_outputs(&fixture, &model), all_outputs(&fixture, &plain));
+    }
+}

@@ -1,0 +1,359 @@
+//! Models that lie: every hyperparameter in turn takes values that nobody trained with. Each
+//! is refused in one line or runs; none panics or reserves memory out of proportion.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use rillm::error::RunErrorKind;
+use rillm::graph::Role;
+use rillm::models::ARCHITECTURES;
+use rillm::session::{Session, SessionOptions, memory_plan};
+use rillm::{LoadError, Model, Row};
+use rillm_formats::manifest::{Array, Metadata, Strings, Value};
+use serde_json::{Value as Json, json};
+
+use crate::support::evaluate::{open, open_bytes, runnable};
+use crate::support::fixture::Fixture;
+use crate::support::to_gguf::Gguf;
+
+const OPTIONS: SessionOptions = SessionOptions {
+    context: 8,
+    sequences: 1,
+    batch: 4,
+    source: 4,
+    checkpoints: 1,
+};
+
+/// A fixture's own state and activations for [`OPTIONS`] take well under one of these; what a
+/// hyperparameter alone can add must stay below.
+const MEMORY_BOUND: usize = 32 << 20;
+
+/// Runs a model as far as it goes. Errors about the input are fine, defects are not.
+pub fn exercise(model: &Model) {
+    let plan = memory_plan(model, OPTIONS).expect("a plan");
+    assert!(plan.arena + plan.state <= MEMORY_BOUND, "{plan:?}");
+    let mut session = Session::new(model, OPTIONS).expect("a session");
+    let rows: Vec<Row> = (0..3)
+        .map(|position| Row {
+            token: position as u32,
+            position,
+            emit: true,
+            ..Row::default()
+        })
+        .collect();
+    let mut outcomes = Vec::new();
+    if model.graph(Role::Encode).is_some() {
+        outcomes.push(session.encode(&rows, &mut |_| {}));
+    }
+    if model.graph(Role::Decode).is_some() {
+        outcomes.push(session.feed(&rows, &mut |_| {}));
+        let next = Row {
+            position: 3,
+            ..rows[0]
+        };
+        outcomes.push(session.feed(&[next], &mut |_| {}));
+    }
+    for error in outcomes.into_iter().filter_map(Result::err) {
+        assert_ne!(error.kind(), RunErrorKind::Internal, "{error}");
+    }
+}
+
+/// Opens and runs; says how opening went. Panics with `label` if anything panicked.
+pub fn survives(label: &str, open: impl FnOnce() -> Result<Model, LoadError>) -> Option<String> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| match open() {
+        Ok(model) => {
+            exercise(&model);
+            None
+        }
+        Err(error) => Some(error.to_string()),
+    }));
+    let error = outcome.unwrap_or_else(|_| panic!("{label} panicked"));
+    if let Some(error) = &error {
+        assert!(!error.is_empty() && !error.contains('\n'), "{label}: {error:?}");
+    }
+    error
+}
+
+/// One fixture of every kind of wiring.
+const KINDS: &[&str] = &[
+    "bert_masked_lm",
+    "bert_question",
+    "bert_sequence",
+    "gpt2",
+    "linear_transformer",
+    "llama",
+    "llama_dynamic",
+    "llama_llama3",
+    "llama_yarn_mscale",
+    "mamba_bias",
+    "mistral",
+    "mixtral",
+    "t5",
+    "t5_gated",
+];
+
+fn nasty_json() -> Vec<Json> {
+    vec![
+        json!(0),
+        json!(-1),
+        json!(1),
+        json!(3),
+        json!(7),
+        json!(1u64 << 16),
+        json!(1u64 << 31),
+        json!((1u64 << 32) - 1),
+        json!(1u64 << 63),
+        json!(u64::MAX),
+        json!(0.5),
+        json!(1e-45),
+        json!(-1e38),
+        json!(1e308),
+        json!("x"),
+        json!("relu"),
+        json!(""),
+        json!([]),
+        json!([1, 2]),
+        json!({}),
+        json!({"factor": 0, "rope_type": "yarn"}),
+        json!(null),
+        json!(true),
+        json!(false),
+    ]
+}
+
+/// Every path to a value of a configuration, objects' own included.
+fn paths(config: &Json) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    for (key, value) in config.as_object().into_iter().flatten() {
+        found.push(vec![key.clone()]);
+        for mut path in paths(value) {
+            path.insert(0, key.clone());
+            found.push(path);
+        }
+    }
+    found
+}
+
+fn put(config: &mut Json, path: &[String], value: Option<Json>) {
+    let Some((last, parents)) = path.split_last() else {
+        return;
+    };
+    let mut at = config;
+    for key in parents {
+        at = &mut at[key];
+    }
+    let object = at.as_object_mut().expect("an object");
+    match value {
+        Some(value) => object.insert(last.clone(), value),
+        None => object.remove(last),
+    };
+}
+
+#[test]
+fn every_key_of_a_config_may_lie() {
+    for name in KINDS {
+        let fixture = Fixture::load(name);
+        let folder = fixture.folder();
+        let config = fixture.config();
+        let mut refused = 0;
+        for path in paths(&config) {
+            for value in nasty_json().into_iter().map(Some).chain([None]) {
+                let label = format!("{name}: {path:?} = {value:?}");
+                let mut config = config.clone();
+                put(&mut config, &path, value);
+                fs::write(folder.join("config.json"), config.to_string()).unwrap();
+                refused += usize::from(survives(&label, || open(&folder)).is_some());
+            }
+        }
+        // Half a dozen keys matter in every architecture, and most values are wrong for each.
+        assert!(refused > 50, "{name} refused only {refused}");
+    }
+}
+
+#[test]
+fn every_pair_of_related_counts_may_disagree() {
+    // Divisibility, halves and limits are properties of pairs.
+    for (name, keys) in [
+        ("gpt2", ["n_head", "n_embd"]),
+        ("llama", ["num_attention_heads", "num_key_value_heads"]),
+        ("llama", ["head_dim", "num_attention_heads"]),
+        ("llama_tied", ["hidden_size", "num_attention_heads"]),
+        ("mixtral", ["num_local_experts", "num_experts_per_tok"]),
+        ("t5", ["relative_attention_num_buckets", "relative_attention_max_distance"]),
+        ("t5", ["num_heads", "d_kv"]),
+        ("mamba", ["time_step_rank", "state_size"]),
+        ("mamba", ["conv_kernel", "intermediate_size"]),
+        ("linear_transformer", ["num_heads", "hidden_size"]),
+        ("bert", ["num_attention_heads", "hidden_size"]),
+    ] {
+        let fixture = Fixture::load(name);
+        let folder = fixture.folder();
+        let values = [0u64, 1, 2, 3, 4, 5, 6, 8, 9, 31, 33, 36, 64, 1 << 20, (1 << 32) - 1];
+        for first in values {
+            for second in values {
+                let mut config = fixture.config();
+                config[keys[0]] = json!(first);
+                config[keys[1]] = json!(second);
+                fs::write(folder.join("config.json"), config.to_string()).unwrap();
+                let label = format!("{name}: {keys:?} = {first}, {second}");
+                survives(&label, || open(&folder));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_may_claim_to_be_of_any_kind() {
+    let types = ARCHITECTURES.iter().flat_map(|found| found.hugging_face);
+    let types: Vec<&str> = types.copied().collect();
+    for fixture in runnable() {
+        let folder = fixture.folder();
+        for &model_type in &types {
+            for class in ["BertForQuestionAnswering", "BertForPreTraining", "T5EncoderModel"] {
+                let mut config = fixture.config();
+                config["model_type"] = json!(model_type);
+                config["architectures"] = json!([class]);
+                fs::write(folder.join("config.json"), config.to_string()).unwrap();
+                survives(&format!("{} as {model_type}", fixture.name), || open(&folder));
+            }
+        }
+    }
+}
+
+fn nasty_values() -> Vec<Value> {
+    let mut strings = Strings::default();
+    strings.push(b"\xFF\xFE");
+    vec![
+        Value::U32(0),
+        Value::U32(1),
+        Value::U32(3),
+        Value::U32(7),
+        Value::U32(1 << 16),
+        Value::U32(1 << 31),
+        Value::U32(u32::MAX),
+        Value::I8(-1),
+        Value::I32(i32::MIN),
+        Value::I64(i64::MIN),
+        Value::U64(1 << 32),
+        Value::U64(1 << 63),
+        Value::U64(u64::MAX),
+        Value::F32(f32::NAN),
+        Value::F32(f32::INFINITY),
+        Value::F32(-1e38),
+        Value::F32(1e-45),
+        Value::F32(0.5),
+        Value::F64(1e308),
+        Value::Bool(true),
+        Value::Bool(false),
+        Value::String("yarn".into()),
+        Value::String("dynamic".into()),
+        Value::String("two\nlines".into()),
+        Value::String(String::new()),
+        Value::Array(Array::U32(vec![])),
+        Value::Array(Array::U32(vec![4, 4])),
+        Value::Array(Array::String(strings)),
+        Value::Array(Array::Array(vec![Array::Bool(vec![true])])),
+    ]
+}
+
+/// Canonical keys of an architecture, present in the file or not.
+fn keys_of(gguf: &Gguf) -> Vec<String> {
+    let name = gguf.metadata.str("general.architecture").unwrap();
+    let table = ARCHITECTURES.iter().find(|found| found.gguf.contains(&name));
+    let canonical = table.unwrap().keys.iter().map(|(canonical, _)| gguf.key(canonical));
+    let mut keys: Vec<String> = canonical
+        .chain(gguf.metadata.0.keys().cloned())
+        .chain(["general.alignment", "split.count", "split.no"].map(String::from))
+        .chain([gguf.key("rope.dimension_count")])
+        .collect();
+    keys.sort();
+    keys.dedup();
+    keys
+}
+
+#[test]
+fn every_key_of_a_gguf_may_lie() {
+    for name in KINDS {
+        let fixture = Fixture::load(name);
+        let gguf = Gguf::of(&fixture);
+        // The tensors are encoded once, the keys again and again.
+        let mut refused = 0;
+        for key in keys_of(&gguf) {
+            for value in nasty_values().into_iter().map(Some).chain([None]) {
+                let label = format!("{name}: {key} = {value:?}");
+                let mut lying = gguf.clone();
+                match value {
+                    Some(value) => lying.metadata.0.insert(key.clone(), value),
+                    None => lying.metadata.0.remove(&key),
+                };
+                let Some(bytes) = bytes_of(&lying) else {
+                    continue;
+                };
+                refused += usize::from(survives(&label, || open_bytes(bytes)).is_some());
+            }
+        }
+        assert!(refused > 50, "{name} refused only {refused}");
+    }
+}
+
+/// The file, unless the writer itself refuses the keys (an alignment, say).
+fn bytes_of(gguf: &Gguf) -> Option<Vec<u8>> {
+    use rillm_formats::gguf::write::layout;
+    let alignment = Metadata(
+        gguf.metadata.0.iter()
+            .filter(|(key, _)| key.as_str() == "general.alignment")
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect(),
+    );
+    layout(&alignment, &[]).ok().map(|_| gguf.bytes())
+}
+
+/// Weights are not trusted either: no value of a float may send an index astray.
+#[test]
+fn weights_that_are_no_numbers_do_not_panic() {
+    for name in KINDS {
+        let fixture = Fixture::load(name);
+        for (index, value) in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, 1e-45, 0.0]
+            .into_iter()
+            .enumerate()
+        {
+            let mut gguf = Gguf::of(&fixture);
+            for floats in gguf.tensors.values_mut() {
+                // All of them, or every seventh.
+                let stride = if index % 2 == 0 { 1 } else { 7 };
+                floats.values.iter_mut().step_by(stride).for_each(|float| *float = value);
+            }
+            let refused = survives(&format!("{name}: weights of {value}"), || {
+                open_bytes(gguf.bytes())
+            });
+            assert_eq!(refused, None, "{name}");
+        }
+    }
+}
+
+/// A context beyond all memory is an error of the session, not of the process.
+#[test]
+fn a_session_too_large_is_an_error() {
+    let fixture = Fixture::load("llama");
+    let model = open_bytes(Gguf::of(&fixture).bytes()).unwrap();
+    for (context, sequences) in [(u32::MAX as usize, 1), (1 << 31, 1 << 31), (1 << 40, 1), (0, 1)] {
+        let options = SessionOptions {
+            context,
+            sequences,
+            ..OPTIONS
+        };
+        let outcome = catch_unwind(AssertUnwindSafe(|| memory_plan(&model, options)));
+        if let Err(error) = outcome.expect("no panic") {
+            assert_ne!(error.kind(), RunErrorKind::Internal, "{error}");
+        }
+    }
+    let huge = SessionOptions {
+        batch: u32::MAX as usize,
+        context: u32::MAX as usize,
+        sequences: u32::MAX as usize,
+        ..OPTIONS
+    };
+    let error = catch_unwind(AssertUnwindSafe(|| memory_plan(&model, huge).map(|_| ())));
+    let error = error.expect("no panic").unwrap_err();
+    assert_eq!(error.kind(), RunErrorKind::Memory, "{error}");
+}

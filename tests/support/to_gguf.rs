@@ -1,0 +1,271 @@
+//! Fixtures as GGUF files, laid out as the usual converters do it: canonical names and keys,
+//! GPT-2's matrices turned round, A instead of `A_log`, LLaMA's Q and K rows permuted so that
+//! neighbours rotate together, experts stacked, llama3's scaling as a tensor of divisors.
+
+use std::collections::BTreeMap;
+use std::f64::consts::PI;
+
+use rillm::graph::View;
+use rillm::models::{ARCHITECTURES, Architecture};
+use rillm::quant;
+use rillm_formats::gguf::write::{TensorSpec, to_bytes};
+use rillm_formats::hf_config;
+use rillm_formats::manifest::{DType, Metadata, Shape, Value};
+
+use super::fixture::Fixture;
+
+/// A tensor in floats.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Floats {
+    /// Extents, outermost first.
+    pub shape: Vec<u64>,
+    /// Row-major values.
+    pub values: Vec<f32>,
+}
+
+/// A model on its way into a GGUF file.
+#[derive(Clone, Debug)]
+pub struct Gguf {
+    /// Keys with their architecture's prefix.
+    pub metadata: Metadata,
+    /// Tensors under canonical names.
+    pub tensors: BTreeMap<String, Floats>,
+}
+
+/// Keys that converters drop, because GGUF says it in another way or not at all.
+const NOT_WRITTEN: &[&str] = &["feed_forward_proj", "tie_word_embeddings"];
+
+impl Gguf {
+    /// Converts a fixture.
+    pub fn of(fixture: &Fixture) -> Gguf {
+        let config = fixture.config().to_string();
+        let config = hf_config::parse(config.as_bytes()).expect("a fixture's config.json");
+        let model_type = config.model_type.clone().expect("a model_type");
+        let table = ARCHITECTURES
+            .iter()
+            .find(|found| found.hugging_face.contains(&model_type.as_str()))
+            .expect("a known model_type");
+        let mut gguf = Gguf {
+            metadata: metadata(gguf_name(fixture, &model_type), table, &config.metadata),
+            tensors: tensors(fixture, table),
+        };
+        if matches!(model_type.as_str(), "llama" | "mistral" | "mixtral") {
+            gguf.pair_neighbours();
+            gguf.scaling_as_divisors();
+        }
+        gguf
+    }
+
+    /// The file, all tensors in float32.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.bytes_as(DType::F32)
+    }
+
+    /// The file with its matrices in `dtype`; vectors, and matrices whose rows are not whole
+    /// blocks, stay in float32.
+    pub fn bytes_as(&self, dtype: DType) -> Vec<u8> {
+        self.bytes_with(|_, floats| {
+            let columns = *floats.shape.last().unwrap_or(&1);
+            if floats.shape.len() > 1 && dtype.row_len(columns).is_some() {
+                dtype
+            } else {
+                DType::F32
+            }
+        })
+    }
+
+    /// The file with each tensor in the type that `choose` gives.
+    pub fn bytes_with(&self, choose: impl Fn(&str, &Floats) -> DType) -> Vec<u8> {
+        let encoded: Vec<(TensorSpec, Vec<u8>)> = self
+            .tensors
+            .iter()
+            .map(|(name, floats)| {
+                let dtype = choose(name, floats);
+                let spec = TensorSpec {
+                    name: name.clone(),
+                    dtype,
+                    shape: Shape(floats.shape.clone()),
+                };
+                (spec, encode(dtype, floats))
+            })
+            .collect();
+        let tensors: Vec<(TensorSpec, &[u8])> = encoded
+            .iter()
+            .map(|(spec, bytes)| (spec.clone(), bytes.as_slice()))
+            .collect();
+        to_bytes(&self.metadata, &tensors).expect("a GGUF file of the fixture's tensors")
+    }
+
+    /// The same model whose matrices went through `dtype`: what its quantized file means.
+    pub fn rounded(&self, dtype: DType) -> Gguf {
+        let mut rounded = self.clone();
+        let decode = quant::decode(dtype).expect("a decoder");
+        for floats in rounded.tensors.values_mut() {
+            let columns = *floats.shape.last().unwrap_or(&1);
+            if floats.shape.len() > 1 && dtype.row_len(columns).is_some() {
+                let bytes = encode(dtype, floats);
+                decode(&bytes, &mut floats.values);
+            }
+        }
+        rounded
+    }
+
+    /// A key's value under `general.architecture`'s prefix.
+    pub fn key(&self, canonical: &str) -> String {
+        let architecture = self.metadata.str("general.architecture");
+        format!("{}.{canonical}", architecture.expect("an architecture"))
+    }
+
+    fn count(&self, canonical: &str) -> Option<u64> {
+        self.metadata.u64(&self.key(canonical))
+    }
+
+    /// Row h·d + 2j + s of the result is row h·d + s·d/2 + j of the original, s = 0, 1.
+    fn pair_neighbours(&mut self) {
+        let heads = self.count("attention.head_count").expect("heads");
+        let kv_heads = self.count("attention.head_count_kv").unwrap_or(heads);
+        for (name, floats) in &mut self.tensors {
+            let heads = match name.split('.').nth(2) {
+                Some("attn_q") => heads,
+                Some("attn_k") => kv_heads,
+                _ => continue,
+            };
+            let row = floats.shape.iter().skip(1).product::<u64>() as usize;
+            let dim = (floats.shape[0] / heads) as usize;
+            let rows: Vec<&[f32]> = floats.values.chunks(row).collect();
+            let from = |to: usize| to / dim * dim + to % dim % 2 * (dim / 2) + to % dim / 2;
+            floats.values = (0..rows.len()).flat_map(|to| rows[from(to)]).copied().collect();
+        }
+    }
+
+    /// llama3's scaling (Dubey et al. 2024) goes into a tensor that divides the frequencies.
+    fn scaling_as_divisors(&mut self) {
+        if self.metadata.str(&self.key("rope.scaling.type")) != Some("llama3") {
+            return;
+        }
+        let float = |key: &str| self.metadata.f64(&self.key(key)).expect(key);
+        let (factor, trained) = (
+            float("rope.scaling.factor"),
+            float("rope.scaling.original_context_length"),
+        );
+        let (low, high) = (
+            float("rope.scaling.low_freq_factor"),
+            float("rope.scaling.high_freq_factor"),
+        );
+        let (base, dims) = (float("rope.freq_base"), float("attention.key_length"));
+        let divisors = (0..dims as usize / 2).map(|pair| {
+            let wave = 2.0 * PI * base.powf(2.0 * pair as f64 / dims);
+            if wave < trained / high {
+                1.0
+            } else if wave > trained / low {
+                factor
+            } else {
+                let smooth = (trained / wave - low) / (high - low);
+                1.0 / ((1.0 - smooth) / factor + smooth)
+            }
+        });
+        let values: Vec<f32> = divisors.map(|divisor| divisor as f32).collect();
+        let shape = vec![values.len() as u64];
+        self.metadata.0.retain(|key, _| !key.contains(".rope.scaling."));
+        self.tensors
+            .insert("rope_freqs.weight".into(), Floats { shape, values });
+    }
+}
+
+/// A tensor's bytes in `dtype`.
+pub fn encode(dtype: DType, floats: &Floats) -> Vec<u8> {
+    let len = dtype.row_len(floats.values.len() as u64).expect("whole blocks");
+    let mut bytes = vec![0; len as usize];
+    quant::encode(dtype).expect("an encoder")(&floats.values, &mut bytes);
+    bytes
+}
+
+fn gguf_name(fixture: &Fixture, model_type: &str) -> &'static str {
+    match model_type {
+        "gpt2" => "gpt2",
+        "llama" | "mistral" | "mixtral" => "llama",
+        "bert" => "bert",
+        "t5" if fixture.config()["architectures"][0] == "T5EncoderModel" => "t5encoder",
+        "t5" => "t5",
+        "mamba" => "mamba",
+        "linear_transformer" => "linear_transformer",
+        other => panic!("no GGUF architecture for {other}"),
+    }
+}
+
+fn metadata(name: &str, table: &Architecture, config: &Metadata) -> Metadata {
+    let mut keys = BTreeMap::new();
+    keys.insert("general.architecture".into(), Value::String(name.into()));
+    for &(canonical, theirs) in table.keys {
+        let narrow = match config.value(theirs) {
+            None => continue,
+            Some(Value::F64(float)) => Value::F32(*float as f32),
+            Some(other) => match config.u64(theirs) {
+                Some(count) => Value::U32(u32::try_from(count).expect("a small number")),
+                None => other.clone(),
+            },
+        };
+        if !NOT_WRITTEN.contains(&canonical) {
+            keys.entry(format!("{name}.{canonical}")).or_insert(narrow);
+        }
+    }
+    if name == "bert" {
+        // Which head a checkpoint has is known by its class alone.
+        let classes = config.value("architectures").expect("a class");
+        keys.insert("architectures".into(), classes.clone());
+    }
+    if name == "mamba" {
+        // Without meaning for Mamba, but written: readers of old insist on them.
+        keys.insert("mamba.attention.head_count".into(), Value::U32(0));
+        keys.insert("mamba.feed_forward_length".into(), Value::U32(0));
+    }
+    Metadata(keys)
+}
+
+fn tensors(fixture: &Fixture, table: &Architecture) -> BTreeMap<String, Floats> {
+    let mut tensors = BTreeMap::new();
+    let mut experts: BTreeMap<String, BTreeMap<u32, Floats>> = BTreeMap::new();
+    // GPT-2 checkpoints carry their causal masks.
+    let kept = |name: &str| !name.ends_with(".attn.bias") && !name.ends_with(".attn.masked_bias");
+    for weight in fixture.weights().into_iter().filter(|weight| kept(&weight.name)) {
+        let (to, expert, view) = table
+            .names
+            .iter()
+            .find_map(|line| line.apply(&weight.name).map(|(to, e)| (to, e, line.view)))
+            .unwrap_or_else(|| panic!("{} of {} has no name", weight.name, fixture.name));
+        let floats = view_of(view, weight.shape, weight.values);
+        match expert {
+            Some(expert) => {
+                experts.entry(to).or_default().insert(expert, floats);
+            }
+            None => assert!(tensors.insert(to, floats).is_none(), "{} twice", weight.name),
+        }
+    }
+    for (name, parts) in experts {
+        let first = parts.values().next().expect("an expert");
+        let shape = [&[parts.len() as u64], first.shape.as_slice()].concat();
+        let values = parts.into_values().flat_map(|part| part.values).collect();
+        tensors.insert(name, Floats { shape, values });
+    }
+    tensors
+}
+
+fn view_of(view: View, mut shape: Vec<u64>, mut values: Vec<f32>) -> Floats {
+    match view {
+        View::Plain => {}
+        View::Transposed => {
+            let (rows, columns) = (shape[0] as usize, shape[1] as usize);
+            values = (0..columns)
+                .flat_map(|column| (0..rows).map(move |row| (row, column)))
+                .map(|(row, column)| values[row * columns + column])
+                .collect();
+            shape.reverse();
+        }
+        View::NegativeExp => values.iter_mut().for_each(|value| *value = -value.exp()),
+    }
+    // A convolution's [channels, 1, width] is squeezed.
+    if let &[channels, 1, width] = shape.as_slice() {
+        shape = vec![channels, width];
+    }
+    Floats { shape, values }
+}
