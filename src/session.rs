@@ -98,10 +98,13 @@ pub struct Session {
 impl Plans {
     fn new(model: &Model, options: SessionOptions) -> Result<Plans, RunError> {
         let plan = |graph: &Graph, rows: usize| {
-            let capacity = Capacity {
-                rows,
-                sequences: rows.min(options.sequences),
+            let sequences = match graph.role {
+                // Each is whole and stands once in a run.
+                Role::Encode => rows.min(options.sequences),
+                // Interleaved rows may change sequence at every row.
+                Role::Decode => rows,
             };
+            let capacity = Capacity { rows, sequences };
             let activation = |matrix| model.weights().matrix(matrix).kernel.activation;
             Plan::new(graph, capacity, &activation)
         };
@@ -212,7 +215,7 @@ impl Session {
         Ok(Session {
             arena: Arena::new(plans.arena_len())?,
             state: State::new(state_layout(model, capacity)?)?,
-            rows: Rows::with_capacity(rows),
+            rows: Rows::with_capacity(rows, options.sequences),
             counts: vec![0; options.sequences],
             abort: Arc::default(),
             progress: Arc::default(),
@@ -233,7 +236,8 @@ impl Session {
     }
 
     /// A flag that ends the running call with [`RunError::Aborted`] soon after it is raised,
-    /// from any thread. The call lowers it.
+    /// from any thread. The call that ends so lowers it; raised too late for one call, it ends
+    /// the next.
     pub fn abort_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.abort)
     }

@@ -57,17 +57,20 @@ pub struct Rows {
     pub length: u64,
     /// Index, in the feed, of the run's first row.
     pub first: usize,
+    /// Rows of this run per sequence.
+    counts: Vec<usize>,
 }
 
 impl Rows {
-    /// Room for `rows` rows.
-    pub fn with_capacity(rows: usize) -> Rows {
+    /// Room for `rows` rows of `sequences` sequences.
+    pub fn with_capacity(rows: usize, sequences: usize) -> Rows {
         Rows {
             facts: Vec::with_capacity(rows),
             groups: Vec::with_capacity(rows),
             selected: Vec::with_capacity(rows),
             length: 0,
             first: 0,
+            counts: vec![0; sequences],
         }
     }
 
@@ -76,6 +79,7 @@ impl Rows {
         self.facts.clear();
         self.groups.clear();
         self.selected.clear();
+        self.counts.fill(0);
         self.first = first;
         self.length = length;
     }
@@ -83,12 +87,9 @@ impl Rows {
     /// Appends a row of a decoding run, making its place in the history writable. The caller
     /// has checked that there is room.
     pub fn push_step(&mut self, row: Row, state: &mut State) -> Result<(), StateError> {
-        let before = self
-            .facts
-            .iter()
-            .filter(|facts| facts.row.sequence == row.sequence)
-            .count();
-        let slot = state.len(row.sequence)? + before;
+        let before = &mut self.counts[row.sequence as usize];
+        let slot = state.len(row.sequence)? + *before;
+        *before += 1;
         let (page, place) = state.make_writable(row.sequence, slot, row.position);
         self.push(row, slot, page, place);
         Ok(())

@@ -69,7 +69,10 @@ pub fn survives(label: &str, open: impl FnOnce() -> Result<Model, LoadError>) ->
     }));
     let error = outcome.unwrap_or_else(|_| panic!("{label} panicked"));
     if let Some(error) = &error {
-        assert!(!error.is_empty() && !error.contains('\n'), "{label}: {error:?}");
+        assert!(
+            !error.is_empty() && !error.contains('\n'),
+            "{label}: {error:?}"
+        );
     }
     error
 }
@@ -179,7 +182,13 @@ fn every_pair_of_related_counts_may_disagree() {
         ("llama", ["head_dim", "num_attention_heads"]),
         ("llama_tied", ["hidden_size", "num_attention_heads"]),
         ("mixtral", ["num_local_experts", "num_experts_per_tok"]),
-        ("t5", ["relative_attention_num_buckets", "relative_attention_max_distance"]),
+        (
+            "t5",
+            [
+                "relative_attention_num_buckets",
+                "relative_attention_max_distance",
+            ],
+        ),
         ("t5", ["num_heads", "d_kv"]),
         ("mamba", ["time_step_rank", "state_size"]),
         ("mamba", ["conv_kernel", "intermediate_size"]),
@@ -188,7 +197,23 @@ fn every_pair_of_related_counts_may_disagree() {
     ] {
         let fixture = Fixture::load(name);
         let folder = fixture.folder();
-        let values = [0u64, 1, 2, 3, 4, 5, 6, 8, 9, 31, 33, 36, 64, 1 << 20, (1 << 32) - 1];
+        let values = [
+            0u64,
+            1,
+            2,
+            3,
+            4,
+            5,
+            6,
+            8,
+            9,
+            31,
+            33,
+            36,
+            64,
+            1 << 20,
+            (1 << 32) - 1,
+        ];
         for first in values {
             for second in values {
                 let mut config = fixture.config();
@@ -209,12 +234,18 @@ fn a_checkpoint_may_claim_to_be_of_any_kind() {
     for fixture in runnable() {
         let folder = fixture.folder();
         for &model_type in &types {
-            for class in ["BertForQuestionAnswering", "BertForPreTraining", "T5EncoderModel"] {
+            for class in [
+                "BertForQuestionAnswering",
+                "BertForPreTraining",
+                "T5EncoderModel",
+            ] {
                 let mut config = fixture.config();
                 config["model_type"] = json!(model_type);
                 config["architectures"] = json!([class]);
                 fs::write(folder.join("config.json"), config.to_string()).unwrap();
-                survives(&format!("{} as {model_type}", fixture.name), || open(&folder));
+                survives(&format!("{} as {model_type}", fixture.name), || {
+                    open(&folder)
+                });
             }
         }
     }
@@ -259,8 +290,14 @@ fn nasty_values() -> Vec<Value> {
 /// Canonical keys of an architecture, present in the file or not.
 fn keys_of(gguf: &Gguf) -> Vec<String> {
     let name = gguf.metadata.str("general.architecture").unwrap();
-    let table = ARCHITECTURES.iter().find(|found| found.gguf.contains(&name));
-    let canonical = table.unwrap().keys.iter().map(|(canonical, _)| gguf.key(canonical));
+    let table = ARCHITECTURES
+        .iter()
+        .find(|found| found.gguf.contains(&name));
+    let canonical = table
+        .unwrap()
+        .keys
+        .iter()
+        .map(|(canonical, _)| gguf.key(canonical));
     let mut keys: Vec<String> = canonical
         .chain(gguf.metadata.0.keys().cloned())
         .chain(["general.alignment", "split.count", "split.no"].map(String::from))
@@ -300,7 +337,9 @@ fn every_key_of_a_gguf_may_lie() {
 fn bytes_of(gguf: &Gguf) -> Option<Vec<u8>> {
     use rillm_formats::gguf::write::layout;
     let alignment = Metadata(
-        gguf.metadata.0.iter()
+        gguf.metadata
+            .0
+            .iter()
             .filter(|(key, _)| key.as_str() == "general.alignment")
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect(),
@@ -313,15 +352,26 @@ fn bytes_of(gguf: &Gguf) -> Option<Vec<u8>> {
 fn weights_that_are_no_numbers_do_not_panic() {
     for name in KINDS {
         let fixture = Fixture::load(name);
-        for (index, value) in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, 1e-45, 0.0]
-            .into_iter()
-            .enumerate()
+        for (index, value) in [
+            f32::NAN,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::MAX,
+            1e-45,
+            0.0,
+        ]
+        .into_iter()
+        .enumerate()
         {
             let mut gguf = Gguf::of(&fixture);
             for floats in gguf.tensors.values_mut() {
                 // All of them, or every seventh.
                 let stride = if index % 2 == 0 { 1 } else { 7 };
-                floats.values.iter_mut().step_by(stride).for_each(|float| *float = value);
+                floats
+                    .values
+                    .iter_mut()
+                    .step_by(stride)
+                    .for_each(|float| *float = value);
             }
             let refused = survives(&format!("{name}: weights of {value}"), || {
                 open_bytes(gguf.bytes())
@@ -336,7 +386,12 @@ fn weights_that_are_no_numbers_do_not_panic() {
 fn a_session_too_large_is_an_error() {
     let fixture = Fixture::load("llama");
     let model = open_bytes(Gguf::of(&fixture).bytes()).unwrap();
-    for (context, sequences) in [(u32::MAX as usize, 1), (1 << 31, 1 << 31), (1 << 40, 1), (0, 1)] {
+    for (context, sequences) in [
+        (u32::MAX as usize, 1),
+        (1 << 31, 1 << 31),
+        (1 << 40, 1),
+        (0, 1),
+    ] {
         let options = SessionOptions {
             context,
             sequences,
