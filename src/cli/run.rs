@@ -90,13 +90,13 @@ pub fn demo() -> Result<(), CliError> {
     let options = super::ThreadArguments { threads: None }.model_options()?;
     let model = Model::from_source(rillm::weights::Source::Static(DEMO), options)?;
     let job = Job {
-        prompt: "One day,",
+        prompt: "One day, Lily found a tiny bean seed",
         special: false,
         echo: true,
         limit: None,
         context: None,
         sample: SampleOptions {
-            temperature: 0.7,
+            temperature: 0.6,
             top_p: 0.95,
             seed: fastrand::u64(..),
         },
