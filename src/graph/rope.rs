@@ -3,10 +3,6 @@
 use super::{BuildError, Builder, Pairing, Vector};
 use std::f64::consts::PI;
 
-/// Largest head that is rotated: frequencies are worked out before any tensor's shape has
-/// confirmed the hyperparameter.
-const MAX_HEAD_DIM: usize = 1 << 16;
-
 /// A rotary embedding with its scaling worked out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rope {
@@ -38,6 +34,10 @@ pub enum Frequencies {
         trained: usize,
     },
 }
+
+/// Most elements of a head that can be rotated: frequencies are worked out before any tensor
+/// has confirmed the head's size.
+const MAX_DIMS: usize = 1 << 16;
 
 impl Rope {
     /// Number of elements of a head that are rotated.
@@ -71,18 +71,16 @@ impl Rope {
     /// Reads `rope.*` hyperparameters for heads of `dims` rotated elements.
     pub fn read(builder: &Builder<'_>, pairing: Pairing, dims: usize) -> Result<Rope, BuildError> {
         let hyper = builder.hyper();
-        if dims > MAX_HEAD_DIM {
-            let expected = format!("at most {MAX_HEAD_DIM}");
-            return Err(hyper.invalid("attention.key_length", &expected));
-        }
+        let most = dims.min(MAX_DIMS);
         let dims = match hyper.optional_count("rope.dimension_count")? {
-            Some(found) if found > dims || !found.is_multiple_of(2) => {
-                let expected = format!("an even number up to {dims}");
+            Some(found) if found > most || !found.is_multiple_of(2) => {
+                let expected = format!("an even number up to {most}");
                 return Err(hyper.invalid("rope.dimension_count", &expected));
             }
             Some(found) => found,
-            None if !dims.is_multiple_of(2) => {
-                return Err(hyper.invalid("attention.key_length", "an even number"));
+            None if !dims.is_multiple_of(2) || dims > MAX_DIMS => {
+                let expected = format!("an even number up to {MAX_DIMS}");
+                return Err(hyper.invalid("attention.key_length", &expected));
             }
             None => dims,
         };
