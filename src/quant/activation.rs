@@ -5,6 +5,7 @@
 //! multiplication per group instead of one per element.
 
 use super::blocks::field;
+use half::f16;
 
 /// 32 activations: `scale · quant`.
 ///
@@ -13,7 +14,7 @@ use super::blocks::field;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct ActivationQ8_0 {
-    /// Scale, an f32 in little-endian order.
+    /// Scale, an f32 in little-endian order, rounded to half precision.
     pub scale: [u8; 4],
     /// Sum of the quants, an i32 in little-endian order.
     pub sum: [u8; 4],
@@ -47,6 +48,7 @@ impl ActivationQ8_0 {
     /// Rounds 32 activations.
     pub fn quantize(values: &[f32; 32]) -> Self {
         let (scale, quants) = round_to_bytes(values);
+        let scale = half_scale(scale);
         let sum: i32 = quants.iter().map(|&quant| i32::from(quant)).sum();
         Self {
             scale: scale.to_le_bytes(),
@@ -172,6 +174,18 @@ pub(crate) fn scale_of(largest: f32) -> (f32, f32) {
         (0.0, 0.0)
     } else {
         (largest / 127.0, 127.0 / largest)
+    }
+}
+
+/// A scale with the precision that Q8_0 blocks in files have. Others round activations to that
+/// very block; with the same scales, the same file gives the same text here and there. A scale
+/// outside half precision's normal range keeps its value.
+pub(crate) fn half_scale(scale: f32) -> f32 {
+    let half = f16::from_f32(scale);
+    if half.is_normal() {
+        half.to_f32()
+    } else {
+        scale
     }
 }
 

@@ -209,6 +209,8 @@ fn exact(function: Pointwise, x: f64) -> f64 {
         Pointwise::Sigmoid => sigmoid(x),
         Pointwise::Softplus => x.exp().ln_1p(),
         Pointwise::Exp => x.exp(),
+        Pointwise::EluPlusOne if x > 0.0 => x + 1.0,
+        Pointwise::EluPlusOne => x.exp(),
         _ => panic!("a function without a reference"),
     }
 }
@@ -252,6 +254,7 @@ fn functions_have_their_limits() {
         (Pointwise::Sigmoid, 0.0, 1.0),
         (Pointwise::Softplus, 0.0, 1e30),
         (Pointwise::Exp, 0.0, f32::INFINITY),
+        (Pointwise::EluPlusOne, 0.0, 1e30),
     ];
     for table in tables() {
         for (function, below, above) in limits {

@@ -3,7 +3,7 @@
 use core::arch::x86_64::*;
 
 use super::register::{LANES, load_floats, store_bytes};
-use crate::quant::{ActivationQ8_0, ActivationQ8K, scale_of};
+use crate::quant::{ActivationQ8_0, ActivationQ8K, half_scale, scale_of};
 
 #[target_feature(enable = "avx2")]
 pub(super) fn quantize_q8_0(values: &[f32], out: &mut [u8]) {
@@ -14,7 +14,7 @@ pub(super) fn quantize_q8_0(values: &[f32], out: &mut [u8]) {
         let (scale, inverse) = scale_of(largest(values));
         let quants = round(values, inverse);
         let sum: i32 = sums_of_four(quants).iter().sum();
-        out[..4].copy_from_slice(&scale.to_le_bytes());
+        out[..4].copy_from_slice(&half_scale(scale).to_le_bytes());
         out[4..8].copy_from_slice(&sum.to_le_bytes());
         if let Some(out) = out.last_chunk_mut::<32>() {
             store_bytes(out, quants);
