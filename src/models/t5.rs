@@ -210,7 +210,8 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         model.context(context);
     }
     let layers = hyper.count("block_count")?;
-    if !model.has("dec.output_norm.weight") {
+    let decodes = ["dec.output_norm.weight", "dec.blk.0.attn_q.weight"];
+    if !decodes.iter().any(|name| model.has(name)) {
         let net = model.graph(Role::Encode);
         net.emit(encoder(model, &net, &config, layers)?, "last_hidden_state");
         net.finish();
@@ -223,19 +224,12 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let Config {
         heads, head_dim, ..
     } = config;
-    let cross: Vec<StateId> = (0..decoder_layers)
-        .map(|_| {
-            model.state(StateKind::Cross {
-                kv_heads: heads,
-                head_dim,
-            })
-        })
-        .collect();
     let net = model.graph(Role::Encode);
     let encoded = encoder(model, &net, &config, layers)?;
     net.emit(encoded, "encoder_last_hidden_state");
     // Every decoder layer's keys and values of the source are projected once, here.
-    for (i, &state) in cross.iter().enumerate() {
+    let mut cross = Vec::new();
+    for i in 0..decoder_layers {
         let k = net.linear(
             encoded,
             &format!("dec.blk.{i}.cross_attn_k"),
@@ -246,7 +240,13 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
             &format!("dec.blk.{i}.cross_attn_v"),
             heads * head_dim,
         )?;
+        // Only now: a hostile count of layers ends at the first one without tensors.
+        let state = model.state(StateKind::Cross {
+            kv_heads: heads,
+            head_dim,
+        });
         net.store_cross(k, v, state);
+        cross.push(state);
     }
     net.finish();
     decoder(model, &config, &cross)
