@@ -166,9 +166,13 @@ struct Config {
 
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let hyper = model.hyper();
+    // More than one place is asked, so that a file without one gate does not pass for version 1.0.
+    let has_gates = ["enc.blk.0", "enc.blk.1", "dec.blk.0"]
+        .iter()
+        .any(|layer| model.has(&format!("{layer}.ffn_gate.weight")));
     let (gated, function) = match hyper.text("feed_forward_proj")? {
         // GGUF does not say: version 1.1 has gates and GELU, version 1.0 neither.
-        None if model.has("enc.blk.0.ffn_gate.weight") => (true, Pointwise::GeluTanh),
+        None if has_gates => (true, Pointwise::GeluTanh),
         None | Some("relu") => (false, Pointwise::Relu),
         Some("gated-gelu") => (true, Pointwise::GeluTanh),
         Some("gated-silu") => (true, Pointwise::Silu),
@@ -402,6 +406,11 @@ fn feed_forward(
     config: &Config,
 ) -> Result<Value, BuildError> {
     let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), config.eps)?;
+    let gate = format!("{layer}.ffn_gate.weight");
+    if !config.gated && net.builder.has(&gate) {
+        let expected = format!("a gated function, for there is {gate}");
+        return Err(net.builder.hyper().invalid("feed_forward_proj", &expected));
+    }
     if config.gated {
         gated_mlp(net, h, layer, config.hidden, config.function)
     } else {

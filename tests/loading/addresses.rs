@@ -5,10 +5,10 @@ use rillm::weights::Source;
 use rillm_formats::gguf;
 use rillm_formats::manifest::DType;
 
+use crate::quantized;
 use crate::support::evaluate::{all_outputs, open_bytes, options, runnable};
 use crate::support::fixture::Fixture;
 use crate::support::to_gguf::Gguf;
-use crate::quantized;
 
 /// A copy of `file` whose tensors' data begin `shift` bytes past a multiple of 64.
 fn shifted(file: &[u8], shift: usize) -> &'static [u8] {
@@ -59,7 +59,10 @@ fn blocks_at_odd_addresses_give_the_same_bits() {
     for dtype in [DType::Q8_0, DType::Q4_0, DType::Q4_K, DType::Q6_K] {
         let file = wide.bytes_as(dtype);
         let aligned = quantized::logits(&open_shifted(&file, 0));
-        assert_eq!(aligned, quantized::logits(&open_bytes(file.clone()).unwrap()));
+        assert_eq!(
+            aligned,
+            quantized::logits(&open_bytes(file.clone()).unwrap())
+        );
         for shift in 1..8 {
             let outputs = quantized::logits(&open_shifted(&file, shift));
             assert_eq!(outputs, aligned, "{} shifted by {shift}", dtype.name());

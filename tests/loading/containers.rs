@@ -9,9 +9,7 @@ use rillm_formats::gguf::write::{TensorSpec, to_bytes};
 use rillm_formats::manifest::{DType, Metadata, Shape, Value};
 use rillm_formats::safetensors::write::{self, header};
 
-use crate::support::evaluate::{
-    all_outputs, check_all, evaluate, open, open_bytes, runnable,
-};
+use crate::support::evaluate::{all_outputs, check_all, evaluate, open, open_bytes, runnable};
 use crate::support::fixture::Fixture;
 use crate::support::folder::TempFolder;
 use crate::support::to_gguf::{Gguf, encode};
@@ -214,13 +212,19 @@ fn a_split_gguf_is_the_whole_one() {
         write_split(&folder, &gguf, 3);
         let split = open(&folder.join("model-00001-of-00003.gguf")).unwrap();
         let whole = open_bytes(gguf.bytes()).unwrap();
-        assert_eq!(split.manifest().tensors.values().map(|t| t.file).max(), Some(2));
+        assert_eq!(
+            split.manifest().tensors.values().map(|t| t.file).max(),
+            Some(2)
+        );
         assert_eq!(all_outputs(&fixture, &split), all_outputs(&fixture, &whole));
 
         let missing = folder.join("model-00002-of-00003.gguf");
         fs::remove_file(&missing).unwrap();
         let error = open(&folder.join("model-00001-of-00003.gguf")).unwrap_err();
-        assert!(error.to_string().contains("model-00002-of-00003.gguf"), "{error}");
+        assert!(
+            error.to_string().contains("model-00002-of-00003.gguf"),
+            "{error}"
+        );
     }
 }
 
@@ -247,7 +251,11 @@ fn write_shards(folder: &Path, fixture: &Fixture, shards: usize) {
         fs::write(folder.join(file_name), bytes).unwrap();
     }
     let index = serde_json::json!({ "metadata": { "total_size": 0 }, "weight_map": map });
-    fs::write(folder.join("model.safetensors.index.json"), index.to_string()).unwrap();
+    fs::write(
+        folder.join("model.safetensors.index.json"),
+        index.to_string(),
+    )
+    .unwrap();
     fs::write(folder.join("config.json"), fixture.config().to_string()).unwrap();
 }
 
@@ -258,7 +266,10 @@ fn a_sharded_folder_is_the_whole_one() {
         let (folder, whole) = (TempFolder::new("shards"), fixture.folder());
         write_shards(&folder, &fixture, 3);
         let (sharded, whole) = (open(&folder).unwrap(), open(&whole).unwrap());
-        assert_eq!(all_outputs(&fixture, &sharded), all_outputs(&fixture, &whole));
+        assert_eq!(
+            all_outputs(&fixture, &sharded),
+            all_outputs(&fixture, &whole)
+        );
 
         let missing = "model-00003-of-00003.safetensors";
         fs::remove_file(folder.join(missing)).unwrap();
@@ -287,7 +298,10 @@ fn tensors_that_nobody_names_are_left_out() {
         evaluate(&more, input, Cut::Whole).unwrap(),
         evaluate(&plain, input, Cut::Whole).unwrap()
     );
-    assert_eq!(more.weights().matrices().len(), plain.weights().matrices().len());
+    assert_eq!(
+        more.weights().matrices().len(),
+        plain.weights().matrices().len()
+    );
 }
 
 /// A vector may come as a row or as a column.

@@ -58,7 +58,10 @@ pub fn wide() -> Gguf {
         (format!("llama.{key}"), value)
     };
     let keys = [
-        ("general.architecture".to_owned(), Value::String("llama".into())),
+        (
+            "general.architecture".to_owned(),
+            Value::String("llama".into()),
+        ),
         number("embedding_length", WIDTH),
         number("feed_forward_length", HIDDEN),
         number("block_count", LAYERS),
@@ -114,7 +117,11 @@ fn quantized_is_near_float() {
         let quantized = logits(&open_bytes(wide().bytes_as(dtype)).unwrap());
         let error = rms_error(&quantized.values, &float.values);
         println!("{}: {error:.4} of float's RMS", dtype.name());
-        assert!(error <= bound, "{}: {error:.4}, {bound} allowed", dtype.name());
+        assert!(
+            error <= bound,
+            "{}: {error:.4}, {bound} allowed",
+            dtype.name()
+        );
         // A type that silently fell back to floats would be too good.
         assert!(error >= bound / 100.0, "{}: {error:.6}", dtype.name());
     }
@@ -201,7 +208,11 @@ fn vectors_decode_from_halves_and_blocks() {
     let float = norms(DType::F32);
     // Half a unit in the last place of 11 and 8 bits, and of 8 bits of the largest of a block;
     // five norms one after the other.
-    for (dtype, bound) in [(DType::F16, 0.003), (DType::BF16, 0.02), (DType::Q8_0, 0.03)] {
+    for (dtype, bound) in [
+        (DType::F16, 0.003),
+        (DType::BF16, 0.02),
+        (DType::Q8_0, 0.03),
+    ] {
         let error = rms_error(&norms(dtype), &float);
         assert!(error > 0.0 && error <= bound, "{}: {error}", dtype.name());
     }

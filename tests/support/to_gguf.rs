@@ -134,7 +134,10 @@ impl Gguf {
             let dim = (floats.shape[0] / heads) as usize;
             let rows: Vec<&[f32]> = floats.values.chunks(row).collect();
             let from = |to: usize| to / dim * dim + to % dim % 2 * (dim / 2) + to % dim / 2;
-            floats.values = (0..rows.len()).flat_map(|to| rows[from(to)]).copied().collect();
+            floats.values = (0..rows.len())
+                .flat_map(|to| rows[from(to)])
+                .copied()
+                .collect();
         }
     }
 
@@ -166,7 +169,9 @@ impl Gguf {
         });
         let values: Vec<f32> = divisors.map(|divisor| divisor as f32).collect();
         let shape = vec![values.len() as u64];
-        self.metadata.0.retain(|key, _| !key.contains(".rope.scaling."));
+        self.metadata
+            .0
+            .retain(|key, _| !key.contains(".rope.scaling."));
         self.tensors
             .insert("rope_freqs.weight".into(), Floats { shape, values });
     }
@@ -174,7 +179,9 @@ impl Gguf {
 
 /// A tensor's bytes in `dtype`.
 pub fn encode(dtype: DType, floats: &Floats) -> Vec<u8> {
-    let len = dtype.row_len(floats.values.len() as u64).expect("whole blocks");
+    let len = dtype
+        .row_len(floats.values.len() as u64)
+        .expect("whole blocks");
     let mut bytes = vec![0; len as usize];
     quant::encode(dtype).expect("an encoder")(&floats.values, &mut bytes);
     bytes
@@ -227,7 +234,11 @@ fn tensors(fixture: &Fixture, table: &Architecture) -> BTreeMap<String, Floats> 
     let mut experts: BTreeMap<String, BTreeMap<u32, Floats>> = BTreeMap::new();
     // GPT-2 checkpoints carry their causal masks.
     let kept = |name: &str| !name.ends_with(".attn.bias") && !name.ends_with(".attn.masked_bias");
-    for weight in fixture.weights().into_iter().filter(|weight| kept(&weight.name)) {
+    for weight in fixture
+        .weights()
+        .into_iter()
+        .filter(|weight| kept(&weight.name))
+    {
         let (to, expert, view) = table
             .names
             .iter()
@@ -238,7 +249,11 @@ fn tensors(fixture: &Fixture, table: &Architecture) -> BTreeMap<String, Floats> 
             Some(expert) => {
                 experts.entry(to).or_default().insert(expert, floats);
             }
-            None => assert!(tensors.insert(to, floats).is_none(), "{} twice", weight.name),
+            None => assert!(
+                tensors.insert(to, floats).is_none(),
+                "{} twice",
+                weight.name
+            ),
         }
     }
     for (name, parts) in experts {
