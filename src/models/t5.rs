@@ -166,9 +166,13 @@ struct Config {
 
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let hyper = model.hyper();
+    // More than one place is asked, so that a file without one gate does not pass for version 1.0.
+    let has_gates = ["enc.blk.0", "enc.blk.1", "dec.blk.0"]
+        .iter()
+        .any(|layer| model.has(&format!("{layer}.ffn_gate.weight")));
     let (gated, function) = match hyper.text("feed_forward_proj")? {
         // GGUF does not say: version 1.1 has gates and GELU, version 1.0 neither.
-        None if model.has("enc.blk.0.ffn_gate.weight") => (true, Pointwise::GeluTanh),
+        None if has_gates => (true, Pointwise::GeluTanh),
         None | Some("relu") => (false, Pointwise::Relu),
         Some("gated-gelu") => (true, Pointwise::GeluTanh),
         Some("gated-silu") => (true, Pointwise::Silu),
@@ -210,7 +214,8 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         model.context(context);
     }
     let layers = hyper.count("block_count")?;
-    if !model.has("dec.output_norm.weight") {
+    let decodes = ["dec.output_norm.weight", "dec.blk.0.attn_q.weight"];
+    if !decodes.iter().any(|name| model.has(name)) {
         let net = model.graph(Role::Encode);
         net.emit(encoder(model, &net, &config, layers)?, "last_hidden_state");
         net.finish();
@@ -239,6 +244,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
             &format!("dec.blk.{i}.cross_attn_v"),
             heads * head_dim,
         )?;
+        // Only now: a hostile count of layers ends at the first one without tensors.
         let state = model.state(StateKind::Cross {
             kv_heads: heads,
             head_dim,
@@ -400,6 +406,11 @@ fn feed_forward(
     config: &Config,
 ) -> Result<Value, BuildError> {
     let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), config.eps)?;
+    let gate = format!("{layer}.ffn_gate.weight");
+    if !config.gated && net.builder.has(&gate) {
+        let expected = format!("a gated function, for there is {gate}");
+        return Err(net.builder.hyper().invalid("feed_forward_proj", &expected));
+    }
     if config.gated {
         gated_mlp(net, h, layer, config.hidden, config.function)
     } else {

@@ -1,0 +1,319 @@
+//! The house's order, read off the source: who may name whom, who may be unsafe, who may talk
+//! to the world; and the README's table of architectures.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rillm::models::ARCHITECTURES;
+
+/// Modules of the library and what they may name. Downward only.
+const MAY_NAME: &[(&str, &[&str])] = &[
+    ("arena", &[]),
+    ("knobs", &["kernels"]),
+    ("quant", &[]),
+    ("kernels", &["quant"]),
+    ("graph", &["kernels"]),
+    ("models", &["graph"]),
+    ("plan", &["graph"]),
+    ("pool", &["plan"]),
+    ("state", &["arena", "graph"]),
+    // Errors gather what others say went wrong.
+    ("error", &["arena", "graph", "plan", "state"]),
+    ("weights", &["error", "graph", "kernels", "quant"]),
+    (
+        "exec",
+        &[
+            "arena", "graph", "kernels", "plan", "pool", "quant", "state", "weights",
+        ],
+    ),
+    (
+        "model",
+        &["error", "graph", "kernels", "models", "pool", "weights"],
+    ),
+    (
+        "session",
+        &[
+            "arena", "error", "exec", "graph", "model", "plan", "pool", "state",
+        ],
+    ),
+    ("sample", &["error"]),
+    (
+        "generate",
+        &[
+            "error", "exec", "graph", "model", "sample", "session", "state",
+        ],
+    ),
+    (
+        "eval",
+        &["error", "exec", "graph", "model", "session", "state"],
+    ),
+];
+
+/// Names that a module may take from another and no others.
+const ONLY: &[(&str, &str, &[&str])] = &[
+    ("graph", "kernels", &["Activation", "Pairing", "Pointwise"]),
+    ("pool", "plan", &["PHASE_STEPS"]),
+];
+
+/// Where `unsafe` may stand.
+const UNSAFE: &[&str] = &[
+    "arena.rs",
+    "pool.rs",
+    "state.rs",
+    "weights/map.rs",
+    "weights/mod.rs",
+    "kernels/",
+    "exec/",
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Rust files under a folder by their path in it, comments and test modules cut away.
+fn sources(folder: &str) -> BTreeMap<String, String> {
+    let top = root().join(folder);
+    let mut found = BTreeMap::new();
+    let mut open: Vec<PathBuf> = vec![top.clone()];
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(&path).unwrap();
+            open.extend(entries.map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let name = path.strip_prefix(&top).unwrap().to_str().unwrap();
+            let text = fs::read_to_string(&path).unwrap();
+            found.insert(name.replace('\\', "/"), code(&text));
+        }
+    }
+    assert!(found.len() > 5, "{folder} has sources");
+    found
+}
+
+/// Without comments, and without what follows the first module of tests (they stand last).
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or(text);
+    let lines = text.lines().map(|line| {
+        let comment = line.find("//").filter(|&at| !line[..at].contains('"'));
+        &line[..comment.unwrap_or(line.len())]
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Every `crate::a::B` that a text names, `use` lists unfolded to `(a, B)`; `B` is empty if the
+/// module itself is named.
+fn named(text: &str) -> BTreeSet<(String, String)> {
+    let mut found = BTreeSet::new();
+    for (at, _) in text.match_indices("crate::") {
+        let path = &text[at + "crate::".len()..];
+        let before = text[..at].chars().next_back();
+        if before.is_some_and(|c| c.is_alphanumeric() || c == '_') {
+            continue;
+        }
+        let module = word(path);
+        let rest = &path[module.len()..];
+        match rest.strip_prefix("::") {
+            Some(list) if list.starts_with('{') => {
+                let list = &list[1..list.find('}').unwrap()];
+                for name in list
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|name| !name.is_empty())
+                {
+                    found.insert((module.to_owned(), word(name).to_owned()));
+                }
+            }
+            Some(name) => {
+                found.insert((module.to_owned(), word(name).to_owned()));
+            }
+            None => {
+                found.insert((module.to_owned(), String::new()));
+            }
+        }
+    }
+    found
+}
+
+fn word(text: &str) -> &str {
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_');
+    &text[..end.unwrap_or(text.len())]
+}
+
+/// The library's module that a file belongs to; `None` for its root and the command line.
+fn module(file: &str) -> Option<&str> {
+    let module = file
+        .split('/')
+        .next()
+        .unwrap_or(file)
+        .trim_end_matches(".rs");
+    (!matches!(module, "lib" | "main" | "cli")).then_some(module)
+}
+
+#[test]
+fn modules_name_only_what_lies_below() {
+    let sources = sources("src");
+    let mut wrong = Vec::new();
+    let known: BTreeSet<&str> = MAY_NAME.iter().map(|(module, _)| *module).collect();
+    let present: BTreeSet<&str> = sources.keys().filter_map(|file| module(file)).collect();
+    assert_eq!(present, known, "every module has its line here");
+    for (file, text) in &sources {
+        let Some(module) = module(file) else { continue };
+        let allowed = MAY_NAME.iter().find(|(name, _)| *name == module).unwrap().1;
+        for (other, name) in named(text) {
+            let only = ONLY
+                .iter()
+                .find(|(from, to, _)| (*from, *to) == (module, other.as_str()));
+            let fits = other == module
+                || allowed.contains(&other.as_str())
+                    && only.is_none_or(|(_, _, names)| names.contains(&name.as_str()));
+            if !fits {
+                wrong.push(format!("src/{file} names crate::{other}::{name}"));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "upward or sideways:\n{}",
+        wrong.join("\n")
+    );
+}
+
+/// The order above must itself have no circle, but for the types of errors.
+#[test]
+fn the_order_has_no_circle() {
+    let mut left: BTreeMap<&str, &[&str]> = MAY_NAME.iter().copied().collect();
+    while !left.is_empty() {
+        let free: Vec<&str> = left
+            .iter()
+            .filter(|(_, names)| names.iter().all(|name| !left.contains_key(name)))
+            .map(|(module, _)| *module)
+            .collect();
+        assert!(!free.is_empty(), "a circle among {:?}", left.keys());
+        left.retain(|module, _| !free.contains(module));
+    }
+}
+
+#[test]
+fn the_command_line_uses_the_public_library() {
+    for (file, text) in sources("src") {
+        if file != "main.rs" && !file.starts_with("cli/") {
+            continue;
+        }
+        let inner = named(&text);
+        assert!(
+            inner.iter().all(|(module, _)| module == "cli"),
+            "src/{file} names {inner:?}, expected rillm::"
+        );
+    }
+}
+
+#[test]
+fn unsafe_stands_where_it_is_argued() {
+    for (file, text) in sources("src") {
+        let may = UNSAFE.iter().any(|prefix| file.starts_with(prefix));
+        let has = text
+            .split(|c: char| !c.is_alphanumeric() && c != '_')
+            .any(|word| word == "unsafe");
+        assert!(may || !has, "src/{file} is unsafe");
+    }
+    let formats = fs::read_to_string(root().join("formats/src/lib.rs")).unwrap();
+    assert!(formats.contains("#![forbid(unsafe_code)]") && formats.contains("#![no_std]"));
+}
+
+#[test]
+fn formats_needs_no_system() {
+    for (file, text) in sources("formats/src") {
+        let words = text.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':');
+        let found = words
+            .filter(|word| word.starts_with("std::") || *word == "std")
+            .count();
+        assert_eq!(found, 0, "formats/src/{file} names std");
+    }
+}
+
+/// The library never prints, exits, aborts on purpose or reads the environment.
+#[test]
+fn the_library_is_silent() {
+    let loud = [
+        "println!",
+        "eprintln!",
+        "print!",
+        "eprint!",
+        "dbg!",
+        "todo!",
+        "unimplemented!",
+        "process::exit",
+        "process::abort",
+        "env::var",
+        "stdout()",
+        "stderr()",
+    ];
+    for (folder, text) in [
+        ("src", sources("src")),
+        ("formats/src", sources("formats/src")),
+    ] {
+        for (file, text) in text {
+            let allowed: &[&str] = match file.as_str() {
+                "knobs.rs" => &["env::var"],
+                "main.rs" => continue,
+                file if file.starts_with("cli/") => continue,
+                _ => &[],
+            };
+            for word in loud.iter().filter(|word| !allowed.contains(word)) {
+                assert!(!text.contains(word), "{folder}/{file} says {word}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_scan_sees_what_it_should() {
+    let text = code(
+        "use crate::plan::{Plan, PHASE_STEPS};\nuse crate::{arena, pool};\n// crate::cli::x\nlet x = crate::exec::Row;\n#[cfg(test)]\nmod tests { use crate::eval; }",
+    );
+    let expected = [
+        ("", ""),
+        ("exec", "Row"),
+        ("plan", "PHASE_STEPS"),
+        ("plan", "Plan"),
+    ];
+    let found = named(&text);
+    let found: Vec<(&str, &str)> = found
+        .iter()
+        .map(|(a, b)| (a.as_str(), b.as_str()))
+        .collect();
+    // A list of modules has an empty name, which no line above allows.
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn the_readme_lists_every_architecture() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let (open, close) = ("<!-- architectures -->", "<!-- /architectures -->");
+    let table = readme
+        .split_once(open)
+        .and_then(|(_, rest)| rest.split_once(close))
+        .expect("README.md marks its table of architectures")
+        .0;
+    let mut expected = String::from(
+        "| Architecture | Family | GGUF | Hugging Face `model_type` |\n|---|---|---|---|\n",
+    );
+    let names = |names: &[&str]| {
+        let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        quoted.join(", ")
+    };
+    for architecture in ARCHITECTURES {
+        expected.push_str(&format!(
+            "| {} | {} | {} | {} |\n",
+            architecture.title,
+            architecture.family.name(),
+            names(architecture.gguf),
+            names(architecture.hugging_face)
+        ));
+    }
+    assert_eq!(
+        table.trim(),
+        expected.trim(),
+        "expected between the marks:\n{expected}"
+    );
+}
