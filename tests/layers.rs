@@ -16,6 +16,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("graph", &["kernels"]),
     ("models", &["graph"]),
     ("plan", &["graph"]),
+    ("platform", &[]),
     ("pool", &["plan"]),
     ("state", &["arena", "graph"]),
     // Errors gather what others say went wrong.
@@ -29,7 +30,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     (
         "model",
-        &["error", "graph", "kernels", "models", "pool", "weights"],
+        &[
+            "error", "graph", "kernels", "models", "platform", "pool", "weights",
+        ],
     ),
     (
         "session",
@@ -300,7 +303,10 @@ fn the_readme_lists_every_architecture() {
     );
     let names = |names: &[&str]| {
         let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-        quoted.join(", ")
+        match names {
+            [] => "–".to_string(),
+            _ => quoted.join(", "),
+        }
     };
     for architecture in ARCHITECTURES {
         expected.push_str(&format!(
