@@ -1,5 +1,8 @@
 //! The embedded model from end to end: opening, a prompt, one token.
 
+// Criterion's macro makes a public function without a comment.
+#![allow(missing_docs)]
+
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rillm::weights::Source;
 use rillm::{Model, ModelOptions, Row, Session, SessionOptions};

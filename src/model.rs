@@ -1,13 +1,14 @@
 //! A model: immutable, shared, cheap to clone.
 
 use crate::error::{LoadError, LoadErrorKind};
-use crate::graph::{Builder, Graph, Hyper, Index, Op, Role, StateKind, Wiring};
+use crate::graph::{Builder, Graph, Hyper, Index, Op, Role, StateKind, Wiring, fits};
 use crate::kernels::{Isa, Kernels};
 use crate::models::{ARCHITECTURES, Architecture};
 use crate::pool::Pool;
 use crate::weights::{Files, Source, TokenizerFiles, Views, Weights, open, open_source};
 use rillm_formats::manifest::{Container, Manifest};
 use rillm_formats::tokenizer::{HfFiles, Tokenizer};
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -94,6 +95,7 @@ impl Model {
         let builder = Builder::new(hyper, &views);
         (architecture.build)(&builder)?;
         let wiring = builder.finish();
+        check_unknown(&manifest, architecture, &wiring)?;
         let weights = Weights::resolve(&wiring, &views, sources, kernels)?;
         let limits = limits(&wiring);
         let threads = options
@@ -215,6 +217,39 @@ fn find_architecture(manifest: &Manifest) -> Result<&'static Architecture, LoadE
         known.join(", ")
     );
     Err(LoadError::new(LoadErrorKind::Architecture, what))
+}
+
+/// A GGUF tensor that the graphs do not use belongs to a variant of the architecture that they
+/// do not describe. (Hugging Face checkpoints carry buffers of many kinds; there the table of
+/// names says what counts.)
+fn check_unknown(
+    manifest: &Manifest,
+    architecture: &Architecture,
+    wiring: &Wiring,
+) -> Result<(), LoadError> {
+    if manifest.container != Container::Gguf {
+        return Ok(());
+    }
+    let matrices = wiring.matrices.iter().map(|spec| spec.name.as_str());
+    let vectors = wiring.vectors.iter().map(|spec| spec.name.as_str());
+    let used: HashSet<&str> = matrices.chain(vectors).collect();
+    let known = |name: &str| {
+        used.contains(name)
+            || architecture
+                .unused
+                .iter()
+                .any(|pattern| fits(pattern, name))
+    };
+    match manifest.tensors.keys().find(|name| !known(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let what = format!(
+                "tensor {name} is unknown in architecture {}: a variant that this version does not run",
+                manifest.architecture
+            );
+            Err(LoadError::new(LoadErrorKind::Unsupported, what))
+        }
+    }
 }
 
 /// Tables looked up by a row's facts bound them.

@@ -18,6 +18,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("graph", &["kernels"]),
     ("models", &["graph"]),
     ("plan", &["graph"]),
+    ("platform", &[]),
     ("pool", &["plan"]),
     ("state", &["arena", "graph"]),
     // Errors gather what others say went wrong.
@@ -313,9 +314,9 @@ fn the_readme_lists_every_architecture() {
     );
     let names = |names: &[&str]| {
         let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-        match quoted.is_empty() {
-            true => "–".to_owned(),
-            false => quoted.join(", "),
+        match names {
+            [] => "–".to_string(),
+            _ => quoted.join(", "),
         }
     };
     for architecture in ARCHITECTURES {

@@ -80,7 +80,10 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         context: arguments.ctx_size,
         sample,
     };
-    job.run(&model)
+    job.run(&model).map_err(|error| match error {
+        CliError::Load(error) => CliError::Load(error.at(&arguments.model.model)),
+        other => other,
+    })
 }
 
 /// `rillm` alone: the embedded model tells a story.

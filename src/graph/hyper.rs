@@ -1,7 +1,7 @@
 //! Hyperparameters under their canonical (GGUF) names, whatever the container calls them.
 
 use super::BuildError;
-use rillm_formats::manifest::{Container, Metadata};
+use rillm_formats::manifest::{Container, Metadata, Value};
 
 /// Reads hyperparameters for one architecture.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,16 @@ impl<'a> Hyper<'a> {
         match count.and_then(|count| usize::try_from(count).ok()) {
             Some(count) => Ok(Some(count)),
             None => Err(self.bad(&found, "a positive whole number below 2^32")),
+        }
+    }
+
+    /// A whole number whose zero means "without", as its absence does: experts, a window.
+    pub fn feature(&self, key: &str) -> Result<Option<usize>, BuildError> {
+        let found = self.key(key).and_then(|found| self.metadata.u64(&found));
+        if found == Some(0) {
+            Ok(None)
+        } else {
+            self.optional_count(key)
         }
     }
 
@@ -97,14 +107,7 @@ impl<'a> Hyper<'a> {
 
     fn bad(&self, found: &str, expected: &str) -> BuildError {
         let value = match self.metadata.value(found) {
-            Some(value) => {
-                let mut text = format!("{value:?}");
-                if let Some((cut, _)) = text.char_indices().nth(60) {
-                    text.truncate(cut);
-                    text.push('…');
-                }
-                text
-            }
+            Some(value) => show(value),
             None => "nothing".to_string(),
         };
         BuildError::Invalid {
@@ -138,5 +141,28 @@ impl<'a> Hyper<'a> {
             (Container::HuggingFace, Some((_, theirs))) => (*theirs).to_string(),
             _ => format!("{}.{key}", self.architecture),
         }
+    }
+}
+
+/// A value as its file's author would write it, cut to a readable length.
+fn show(value: &Value) -> String {
+    let text = match value {
+        Value::U8(v) => v.to_string(),
+        Value::I8(v) => v.to_string(),
+        Value::U16(v) => v.to_string(),
+        Value::I16(v) => v.to_string(),
+        Value::U32(v) => v.to_string(),
+        Value::I32(v) => v.to_string(),
+        Value::U64(v) => v.to_string(),
+        Value::I64(v) => v.to_string(),
+        Value::F32(v) => v.to_string(),
+        Value::F64(v) => v.to_string(),
+        Value::Bool(v) => v.to_string(),
+        Value::String(v) => format!("{v:?}"),
+        Value::Array(v) => format!("a list of {} values", v.len()),
+    };
+    match text.char_indices().nth(60) {
+        Some((cut, _)) => format!("{}…", &text[..cut]),
+        None => text,
     }
 }

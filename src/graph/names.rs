@@ -50,6 +50,11 @@ impl Name {
     }
 }
 
+/// Whether `name` is of the form `pattern`.
+pub fn fits(pattern: &str, name: &str) -> bool {
+    matches(pattern, name).is_some()
+}
+
 /// The numbers that `{i}` and `{e}` stand for, if `name` is of the form `pattern`.
 fn matches(pattern: &str, name: &str) -> Option<(Option<u32>, Option<u32>)> {
     let (mut layer, mut expert) = (None, None);

@@ -1,6 +1,7 @@
 //! Rotary position embedding (Su et al. 2021) and the ways it has been stretched.
 
 use super::{BuildError, Builder, Pairing, Vector};
+use rillm_formats::manifest::Container;
 use std::f64::consts::PI;
 
 /// A rotary embedding with its scaling worked out.
@@ -85,7 +86,10 @@ impl Rope {
             None => dims,
         };
         let base = hyper.float("rope.freq_base", 10000.0)?;
-        let factor = hyper.float("rope.scaling.factor", 1.0)?;
+        let factor = hyper.float(
+            "rope.scaling.factor",
+            hyper.float("rope.scale_linear", 1.0)?,
+        )?;
         if base <= 0.0 || factor <= 0.0 {
             let key = if base <= 0.0 {
                 "rope.freq_base"
@@ -102,7 +106,9 @@ impl Rope {
             };
         let mut magnitude = 1.0;
         let base_wide = f64::from(base);
-        let kind = hyper.text("rope.scaling.type")?.unwrap_or("none");
+        // In GGUF a factor alone means linear scaling.
+        let unnamed = if factor == 1.0 { "none" } else { "linear" };
+        let kind = hyper.text("rope.scaling.type")?.unwrap_or(unnamed);
         let frequencies = match kind {
             "none" | "default" => fixed(pairs, |i| plain(base_wide, dims, i)),
             "linear" => fixed(pairs, |i| plain(base_wide, dims, i) / factor),
@@ -187,7 +193,11 @@ impl Yarn {
             fast: f64::from(hyper.float("rope.scaling.yarn_beta_fast", 32.0)?),
             slow: f64::from(hyper.float("rope.scaling.yarn_beta_slow", 1.0)?),
             truncate: hyper.flag("rope.scaling.truncate", true)?,
-            magnitude: hyper.float("rope.scaling.attn_factor", default)?,
+            magnitude: match hyper.container {
+                // GGUF's is a factor on top, Hugging Face's the whole.
+                Container::Gguf => default * hyper.float("rope.scaling.attn_factor", 1.0)?,
+                Container::HuggingFace => hyper.float("rope.scaling.attn_factor", default)?,
+            },
         })
     }
 

@@ -72,6 +72,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ("position_embedding_type", "position_embedding_type"),
     ],
     names: names!("", "bert."),
+    unused: &[],
     build,
 };
 
@@ -110,9 +111,16 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     x = net.layer_norm(x, "token_embd_norm", eps)?;
     for i in 0..hyper.count("block_count")? {
         let layer = format!("blk.{i}");
-        let q = net.linear(x, &format!("{layer}.attn_q"), width)?;
-        let k = net.linear(x, &format!("{layer}.attn_k"), width)?;
-        let v = net.linear(x, &format!("{layer}.attn_v"), width)?;
+        let [q, k, v] = if model.has(&format!("{layer}.attn_qkv.weight")) {
+            let qkv = net.linear(x, &format!("{layer}.attn_qkv"), 3 * width)?;
+            [0, 1, 2].map(|part| net.slice(qkv, part * width, width))
+        } else {
+            [
+                net.linear(x, &format!("{layer}.attn_q"), width)?,
+                net.linear(x, &format!("{layer}.attn_k"), width)?,
+                net.linear(x, &format!("{layer}.attn_v"), width)?,
+            ]
+        };
         let attention = Attention {
             heads,
             kv_heads: heads,

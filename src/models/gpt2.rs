@@ -54,6 +54,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ),
     ],
     names: names!("transformer.", ""),
+    unused: &[],
     build,
 };
 

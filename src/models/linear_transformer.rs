@@ -43,6 +43,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         Name::plain("h.{i}.fc_out.weight", "blk.{i}.ffn_down.weight"),
         Name::plain("h.{i}.fc_out.bias", "blk.{i}.ffn_down.bias"),
     ],
+    unused: &[],
     build,
 };
 

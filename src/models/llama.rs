@@ -80,6 +80,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "blk.{i}.ffn_down.bias",
         ),
     ],
+    unused: &[],
     build,
 };
 
@@ -154,11 +155,14 @@ pub(super) fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let width = hyper.count("embedding_length")?;
     let hidden = hyper.count("feed_forward_length")?;
     let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-6)?;
-    let experts = hyper.optional_count("expert_count")?;
+    let experts = hyper.feature("expert_count")?;
     let function = match hyper.text("hidden_act")?.unwrap_or("silu") {
         "silu" | "swish" => Pointwise::Silu,
         _ => return Err(hyper.invalid("hidden_act", "silu")),
     };
+    if !hyper.flag("attention.causal", true)? {
+        return Err(hyper.invalid("attention.causal", "true: this is a decoder"));
+    }
     let attention = attention_of(model, width)?;
     model.context(hyper.count("context_length")?);
 
@@ -236,7 +240,7 @@ fn attention_of(model: &Builder<'_>, width: usize) -> Result<Attention, BuildErr
         Container::HuggingFace => Pairing::Halves,
     };
     let window = hyper
-        .optional_count("attention.sliding_window")?
+        .feature("attention.sliding_window")?
         .map(|window| window as u64);
     Ok(Attention {
         heads,

@@ -70,6 +70,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "blk.{i}.ssm_out.bias",
         ),
     ],
+    unused: &[],
     build,
 };
 

@@ -55,5 +55,6 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "blk.{i}.ffn_down_exps.weight",
         ),
     ],
+    unused: &[],
     build: llama::build,
 };

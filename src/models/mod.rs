@@ -56,6 +56,9 @@ pub struct Architecture {
     pub keys: &'static [(&'static str, &'static str)],
     /// Tensors of a Hugging Face checkpoint; the first line that fits counts.
     pub names: &'static [Name],
+    /// Tensors that GGUF files may carry and nobody needs. Any other unknown one is an error:
+    /// the file is of a variant whose results would be wrong.
+    pub unused: &'static [&'static str],
     /// Records the graphs.
     pub build: fn(&Builder<'_>) -> Result<(), BuildError>,
 }

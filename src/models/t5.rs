@@ -148,6 +148,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "dec.blk.{i}.ffn_down.weight",
         ),
     ],
+    unused: &["dec.blk.{i}.cross_attn_rel_b.weight"],
     build,
 };
 
