@@ -1,0 +1,172 @@
+//! Weights stay in their file: opening a model takes memory for its vectors, running it for
+//! what the plan says. Measured as the system counts it, so this file is one test in a process
+//! of its own.
+#![cfg(target_os = "linux")]
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use rillm::session::{SessionOptions, memory_plan};
+use rillm::{Model, Row, Session};
+use rillm_formats::gguf::write::{TensorSpec, layout};
+use rillm_formats::manifest::{DType, Metadata, Shape, Value};
+use support::evaluate::options;
+use support::folder::TempFolder;
+use support::generator;
+
+const WIDTH: u64 = 1024;
+const KV_WIDTH: u64 = 256;
+const HIDDEN: u64 = 2816;
+const LAYERS: u64 = 4;
+const VOCABULARY: u64 = 8000;
+
+/// Names, tables, plans, the allocator's own pages.
+const SLACK: u64 = 2 << 20;
+
+fn specs() -> Vec<TensorSpec> {
+    let mut specs = Vec::new();
+    let mut add = |name: String, shape: &[u64]| {
+        let dtype = match (shape.len(), name.as_str()) {
+            (1, _) => DType::F32,
+            (_, "output.weight") => DType::F16,
+            _ => DType::Q8_0,
+        };
+        let shape = Shape(shape.to_vec());
+        specs.push(TensorSpec { name, dtype, shape });
+    };
+    add("token_embd.weight".into(), &[VOCABULARY, WIDTH]);
+    for i in 0..LAYERS {
+        let mut layer = |name: &str, shape: &[u64]| add(format!("blk.{i}.{name}.weight"), shape);
+        layer("attn_norm", &[WIDTH]);
+        layer("attn_q", &[WIDTH, WIDTH]);
+        layer("attn_k", &[KV_WIDTH, WIDTH]);
+        layer("attn_v", &[KV_WIDTH, WIDTH]);
+        layer("attn_output", &[WIDTH, WIDTH]);
+        layer("ffn_norm", &[WIDTH]);
+        layer("ffn_gate", &[HIDDEN, WIDTH]);
+        layer("ffn_up", &[HIDDEN, WIDTH]);
+        layer("ffn_down", &[WIDTH, HIDDEN]);
+    }
+    add("output_norm.weight".into(), &[WIDTH]);
+    add("output.weight".into(), &[VOCABULARY, WIDTH]);
+    specs
+}
+
+/// Writes the model without ever holding a tensor of it; gives the file's length.
+fn write_model(path: &Path) -> u64 {
+    let number = |key: &str, value: u64| {
+        let value = Value::U32(u32::try_from(value).unwrap());
+        (format!("llama.{key}"), value)
+    };
+    let architecture = Value::String("llama".into());
+    let keys = [
+        ("general.architecture".to_owned(), architecture),
+        number("embedding_length", WIDTH),
+        number("feed_forward_length", HIDDEN),
+        number("block_count", LAYERS),
+        number("context_length", 4096),
+        number("attention.head_count", 16),
+        number("attention.head_count_kv", 4),
+    ];
+    let specs = specs();
+    let layout = layout(&Metadata(keys.into()), &specs).unwrap();
+    let mut file = BufWriter::new(File::create(path).unwrap());
+    file.write_all(&layout.header).unwrap();
+    for (index, spec) in specs.iter().enumerate() {
+        // One row of small numbers, again and again.
+        let columns = *spec.shape.0.last().unwrap();
+        let scale = if spec.shape.0.len() == 1 { 1.0 } else { 0.05 };
+        let row = generator::tensor(3, &spec.name, columns as usize, scale, 0.0);
+        let mut bytes = vec![0; spec.dtype.row_len(columns).unwrap() as usize];
+        rillm::quant::encode(spec.dtype).unwrap()(&row, &mut bytes);
+        let range = &layout.ranges[index];
+        for _ in 0..(range.end - range.start) / bytes.len() as u64 {
+            file.write_all(&bytes).unwrap();
+        }
+        let padding = vec![0; layout.padding(index) as usize];
+        file.write_all(&padding).unwrap();
+    }
+    file.into_inner().unwrap();
+    layout.file_len
+}
+
+/// Bytes of resident memory of one kind.
+fn resident(kind: &str) -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(kind));
+    let line = line.unwrap_or_else(|| panic!("no {kind} in /proc/self/status"));
+    let kilobytes: u64 = line
+        .trim_start_matches(':')
+        .trim_end_matches("kB")
+        .trim()
+        .parse()
+        .unwrap();
+    kilobytes << 10
+}
+
+fn anonymous() -> u64 {
+    resident("RssAnon")
+}
+
+#[test]
+fn weights_stay_in_their_file() {
+    let folder = TempFolder::new("memory");
+    let path = folder.join("model.gguf");
+    let file_len = write_model(&path);
+    assert!(file_len > 64 << 20);
+
+    let before = anonymous();
+    let model = Model::open(&path, options()).unwrap();
+    let asked = SessionOptions {
+        context: 4096,
+        ..SessionOptions::default()
+    };
+    let plan = memory_plan(&model, asked).unwrap();
+    let vectors = model.weights().vectors_len() as u64;
+    let grown = anonymous().saturating_sub(before);
+    assert!(
+        grown <= vectors + SLACK,
+        "opening took {grown} bytes, vectors {vectors}"
+    );
+
+    // Reserving touches nothing.
+    let before = anonymous();
+    let mut session = Session::new(&model, asked).unwrap();
+    let grown = anonymous().saturating_sub(before);
+    assert!(
+        grown <= SLACK,
+        "a session took {grown} bytes before its first row"
+    );
+
+    // A page of positions is the unit of history: 100 rows touch at most 128 positions.
+    let rows: Vec<Row> = (0..100)
+        .map(|position| Row {
+            token: (position * 79 % VOCABULARY) as u32,
+            position,
+            emit: position == 99,
+            ..Row::default()
+        })
+        .collect();
+    let (before, mapped) = (anonymous(), resident("RssFile"));
+    session.feed(&rows, &mut |_| {}).unwrap();
+    let touched = (plan.state_fixed + plan.state_per_1k / 8) as u64;
+    let allowed = plan.arena as u64 + touched + SLACK;
+    let grown = anonymous().saturating_sub(before);
+    assert!(
+        grown <= allowed,
+        "a feed took {grown} bytes, {allowed} allowed"
+    );
+    // Far from what a copy of the weights would be, or the whole context.
+    assert!(allowed < file_len, "{allowed} bytes prove nothing");
+    assert!(touched < plan.state as u64 / 4);
+    // And the weights were in fact read where they are.
+    let read = resident("RssFile").saturating_sub(mapped);
+    assert!(
+        read > file_len / 2,
+        "{read} of {file_len} bytes became resident"
+    );
+}
