@@ -13,7 +13,7 @@ use std::io::Write;
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// Positions to plan for [default: the model's, at most 4096]
+    /// Positions to plan for; 0 for all that the model has [default: the model's, at most 4096]
     #[arg(short, long, value_name = "N")]
     ctx_size: Option<usize>,
     /// List every tensor
@@ -28,7 +28,11 @@ pub fn inspect(arguments: &Arguments) -> Result<(), CliError> {
     let model = arguments.model.open()?;
     let defaults = SessionOptions::default();
     let trained = model.context().unwrap_or(defaults.context);
-    let context = arguments.ctx_size.unwrap_or(trained.min(defaults.context));
+    let context = match arguments.ctx_size {
+        Some(0) => trained,
+        Some(asked) => asked,
+        None => trained.min(defaults.context),
+    };
     let options = SessionOptions {
         context,
         source: context.min(trained),
