@@ -95,7 +95,7 @@ impl Model {
         let builder = Builder::new(hyper, &views);
         (architecture.build)(&builder)?;
         let wiring = builder.finish();
-        check_unknown(&manifest, architecture, &wiring)?;
+        check_unknown(&manifest, &views, architecture, &wiring)?;
         let weights = Weights::resolve(&wiring, &views, sources, kernels)?;
         let limits = limits(&wiring);
         let threads = options
@@ -220,31 +220,31 @@ fn find_architecture(manifest: &Manifest) -> Result<&'static Architecture, LoadE
 }
 
 /// A GGUF tensor that the graphs do not use belongs to a variant of the architecture that they
-/// do not describe. (Hugging Face checkpoints carry buffers of many kinds; there the table of
-/// names says what counts.)
+/// do not describe. Hugging Face checkpoints carry buffers of many kinds, so there only what the
+/// table of names knows as part of a layer counts: a layer beyond those the configuration says.
 fn check_unknown(
     manifest: &Manifest,
+    views: &Views,
     architecture: &Architecture,
     wiring: &Wiring,
 ) -> Result<(), LoadError> {
-    if manifest.container != Container::Gguf {
-        return Ok(());
-    }
+    let gguf = manifest.container == Container::Gguf;
     let matrices = wiring.matrices.iter().map(|spec| spec.name.as_str());
     let vectors = wiring.vectors.iter().map(|spec| spec.name.as_str());
     let used: HashSet<&str> = matrices.chain(vectors).collect();
     let known = |name: &str| {
         used.contains(name)
+            || !(gguf || name.contains("blk."))
             || architecture
                 .unused
                 .iter()
                 .any(|pattern| fits(pattern, name))
     };
-    match manifest.tensors.keys().find(|name| !known(name)) {
+    match views.iter().map(|(name, _)| name).find(|name| !known(name)) {
         None => Ok(()),
         Some(name) => {
             let what = format!(
-                "tensor {name} is unknown in architecture {}: a variant that this version does not run",
+                "tensor {name} is not used by architecture {} with these hyperparameters: results would be wrong",
                 manifest.architecture
             );
             Err(LoadError::new(LoadErrorKind::Unsupported, what))

@@ -57,6 +57,9 @@ struct Counter(AtomicUsize);
 #[derive(Debug)]
 struct Shared {
     threads: usize,
+    /// Turns of the spin loop before parking: none where workers outnumber processors, since
+    /// a spinning one then keeps the one it waits for from running.
+    spins: usize,
     /// Claim counters of the current phase.
     claims: [Counter; PHASE_STEPS],
     arrived: Counter,
@@ -236,6 +239,10 @@ impl Shared {
     fn new(threads: usize) -> Shared {
         Shared {
             threads,
+            spins: match std::thread::available_parallelism() {
+                Ok(processors) if threads > processors.get() => 0,
+                _ => SPINS,
+            },
             claims: std::array::from_fn(|_| Counter::default()),
             arrived: Counter::default(),
             epoch: Counter::default(),
@@ -264,7 +271,7 @@ impl Shared {
 
     /// Spins until `done`, then parks between looks.
     fn wait_until(&self, done: impl Fn() -> bool) {
-        for _ in 0..SPINS {
+        for _ in 0..self.spins {
             if done() {
                 return;
             }

@@ -74,7 +74,7 @@ pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
     let (threads, isa) = (model.pool().threads(), model.kernels().isa);
     for (name, rates) in results {
         let (low, high) = (rates[0], rates[rates.len() - 1]);
-        let median = rates[rates.len() / 2];
+        let median = f64::midpoint(rates[(rates.len() - 1) / 2], rates[rates.len() / 2]);
         if arguments.json {
             let line = json!({
                 "test": name, "threads": threads, "isa": isa.name(),

@@ -45,8 +45,16 @@ pub fn eval(arguments: &Arguments) -> Result<(), CliError> {
     };
     let outputs = input.outputs(&model);
     let path = &arguments.output;
-    let mut file =
-        OutputFile::create(path, &outputs).map_err(|error| file_error(path, error.to_string()))?;
+    // Beside the output until it is whole: the output may be a file that the model is mapped
+    // from, and half a file must not pass for one.
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let partial = match std::fs::metadata(path) {
+        // Devices and pipes are written as they are, never replaced.
+        Ok(facts) if !facts.is_file() => path.clone(),
+        _ => path.with_file_name(format!(".{name}.{}.partial", std::process::id())),
+    };
+    let mut file = OutputFile::create(&partial, &outputs)
+        .map_err(|error| file_error(path, error.to_string()))?;
     let written = Arc::new(AtomicU64::new(0));
     let rows = outputs
         .iter()
@@ -61,9 +69,12 @@ pub fn eval(arguments: &Arguments) -> Result<(), CliError> {
     };
     let run = input.run(&model, cut, &mut write);
     drop(progress);
-    if run.is_err() || failure.is_some() {
-        // Half an output must not pass for one; if it cannot be removed, the error still shows.
-        let _ = std::fs::remove_file(path);
+    if partial != *path && run.is_ok() && failure.is_none() {
+        failure = std::fs::rename(&partial, path).err();
+    }
+    if partial != *path && (run.is_err() || failure.is_some()) {
+        // If it cannot be removed, the error still shows.
+        let _ = std::fs::remove_file(&partial);
     }
     run?;
     match failure {

@@ -3,7 +3,7 @@
 use super::{CliError, ModelArguments, bytes};
 use clap::Args;
 use rillm::Model;
-use rillm::formats::manifest::{Array, TensorInfo, Value};
+use rillm::formats::manifest::{TensorInfo, Value};
 use rillm::session::{MemoryPlan, SessionOptions, memory_plan};
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use std::io::Write;
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// Positions to plan for [default: the model's, at most 4096]
+    /// Positions to plan for; 0 for all that the model has [default: the model's, at most 4096]
     #[arg(short, long, value_name = "N")]
     ctx_size: Option<usize>,
     /// List every tensor
@@ -28,7 +28,11 @@ pub fn inspect(arguments: &Arguments) -> Result<(), CliError> {
     let model = arguments.model.open()?;
     let defaults = SessionOptions::default();
     let trained = model.context().unwrap_or(defaults.context);
-    let context = arguments.ctx_size.unwrap_or(trained.min(defaults.context));
+    let context = match arguments.ctx_size {
+        Some(0) => trained,
+        Some(asked) => asked,
+        None => trained.min(defaults.context),
+    };
     let options = SessionOptions {
         context,
         source: context.min(trained),
@@ -201,7 +205,7 @@ fn by_type(model: &Model) -> BTreeMap<&'static str, (usize, u64)> {
 /// A value in one short line.
 fn show(value: &Value) -> String {
     match value {
-        Value::Array(array) => format!("[{} values]", count(array)),
+        Value::Array(array) => format!("[{} values]", array.len()),
         other => {
             let text = match to_json(other) {
                 serde_json::Value::String(text) => format!("{text:?}"),
@@ -212,24 +216,6 @@ fn show(value: &Value) -> String {
                 None => text,
             }
         }
-    }
-}
-
-fn count(array: &Array) -> usize {
-    match array {
-        Array::U8(v) => v.len(),
-        Array::I8(v) => v.len(),
-        Array::U16(v) => v.len(),
-        Array::I16(v) => v.len(),
-        Array::U32(v) => v.len(),
-        Array::I32(v) => v.len(),
-        Array::U64(v) => v.len(),
-        Array::I64(v) => v.len(),
-        Array::F32(v) => v.len(),
-        Array::F64(v) => v.len(),
-        Array::Bool(v) => v.len(),
-        Array::String(v) => v.len(),
-        Array::Array(v) => v.len(),
     }
 }
 
@@ -248,6 +234,6 @@ fn to_json(value: &Value) -> serde_json::Value {
         Value::Bool(v) => json!(v),
         Value::String(v) => json!(v),
         // Vocabularies are not what anybody inspects: their length is.
-        Value::Array(array) => json!({ "values": count(array) }),
+        Value::Array(array) => json!({ "values": array.len() }),
     }
 }

@@ -21,16 +21,22 @@ pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
     /// The text to continue
-    #[arg(short, long, value_name = "TEXT", conflicts_with = "file")]
+    #[arg(
+        short,
+        long,
+        value_name = "TEXT",
+        conflicts_with = "file",
+        allow_hyphen_values = true
+    )]
     prompt: Option<String>,
     /// A file with the text to continue (- for standard input)
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Most tokens to write; -1 goes on until the model ends or the context is full
-    #[arg(short = 'n', long, value_name = "N", default_value_t = -1, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
+    #[arg(short = 'n', long, alias = "n-predict", value_name = "N", default_value_t = -1, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
     predict: i64,
     /// Randomness; 0 always takes the most likely token
-    #[arg(long = "temp", value_name = "T", default_value_t = SampleOptions::default().temperature, value_parser = temperature)]
+    #[arg(long = "temp", allow_negative_numbers = true, value_name = "T", default_value_t = SampleOptions::default().temperature, value_parser = temperature)]
     temperature: f32,
     /// Keep the most likely tokens that reach this probability together
     #[arg(long, value_name = "P", default_value_t = SampleOptions::default().top_p, value_parser = probability)]
@@ -38,7 +44,7 @@ pub struct Arguments {
     /// Makes the choices repeatable [default: a new one each time]
     #[arg(short, long)]
     seed: Option<u64>,
-    /// Positions to reserve [default: the model's, at most 4096]
+    /// Positions to reserve; 0 for all that the model has [default: the model's, at most 4096]
     #[arg(short, long, value_name = "N")]
     ctx_size: Option<usize>,
     /// Let the names of control tokens in the prompt become those tokens
@@ -118,12 +124,13 @@ fn read_prompt(arguments: &Arguments) -> Result<String, CliError> {
         let mut text = String::new();
         let read = io::stdin().read_to_string(&mut text);
         read.map_err(|error| CliError::File(path, error.to_string()))?;
-        Ok(text)
+        Ok(without_last_newline(text))
     };
     match (&arguments.prompt, &arguments.file) {
         (Some(prompt), _) => Ok(prompt.clone()),
         (None, Some(path)) if path.as_os_str() == "-" => stdin(path.clone()),
         (None, Some(path)) => std::fs::read_to_string(path)
+            .map(without_last_newline)
             .map_err(|error| CliError::File(path.clone(), error.to_string())),
         (None, None) if io::stdin().is_terminal() => {
             let what = "no prompt: give -p TEXT or -f FILE, or pipe a text in";
@@ -131,6 +138,17 @@ fn read_prompt(arguments: &Arguments) -> Result<String, CliError> {
         }
         (None, None) => stdin(PathBuf::from("standard input")),
     }
+}
+
+/// Editors and `echo` end a text with a newline that its author did not mean.
+fn without_last_newline(mut text: String) -> String {
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    text
 }
 
 /// One text to continue.
@@ -237,9 +255,10 @@ impl Job<'_> {
 
     fn context(&self, model: &Model) -> usize {
         match (self.context, model.context()) {
-            (Some(asked), _) => asked,
-            (None, Some(trained)) => trained.min(DEFAULT_CONTEXT),
-            (None, None) => DEFAULT_CONTEXT,
+            (Some(0), Some(trained)) => trained,
+            (Some(asked), _) if asked > 0 => asked,
+            (_, Some(trained)) => trained.min(DEFAULT_CONTEXT),
+            (_, None) => DEFAULT_CONTEXT,
         }
     }
 }

@@ -14,75 +14,94 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     hugging_face: &["llama", "mistral"],
     family: Family::Decoder,
     keys: KEYS,
-    names: &[
-        Name::plain("model.embed_tokens.weight", "token_embd.weight"),
-        Name::plain("model.norm.weight", "output_norm.weight"),
-        Name::plain("lm_head.weight", "output.weight"),
-        Name::plain(
-            "model.layers.{i}.input_layernorm.weight",
-            "blk.{i}.attn_norm.weight",
-        ),
-        Name::plain(
-            "model.layers.{i}.self_attn.q_proj.weight",
-            "blk.{i}.attn_q.weight",
-        ),
-        Name::plain(
-            "model.layers.{i}.self_attn.k_proj.weight",
-            "blk.{i}.attn_k.weight",
-        ),
-        Name::plain(
-            "model.layers.{i}.self_attn.v_proj.weight",
-            "blk.{i}.attn_v.weight",
-        ),
-        Name::plain(
-            "model.layers.{i}.self_attn.o_proj.weight",
-            "blk.{i}.attn_output.weight",
-        ),
-        Name::plain(
-            "model.layers.{i}.self_attn.q_proj.bias",
-            "blk.{i}.attn_q.bias",
-        ),
-        Name::plain(
-            "model.layers.{i}.self_attn.k_proj.bias",
-            "blk.{i}.attn_k.bias",
-        ),
-        Name::plain(
-            "model.layers.{i}.self_attn.v_proj.bias",
-            "blk.{i}.attn_v.bias",
-        ),
-        Name::plain(
-            "model.layers.{i}.self_attn.o_proj.bias",
-            "blk.{i}.attn_output.bias",
-        ),
-        Name::plain(
-            "model.layers.{i}.post_attention_layernorm.weight",
-            "blk.{i}.ffn_norm.weight",
-        ),
-        Name::plain(
-            "model.layers.{i}.mlp.gate_proj.weight",
-            "blk.{i}.ffn_gate.weight",
-        ),
-        Name::plain(
-            "model.layers.{i}.mlp.up_proj.weight",
-            "blk.{i}.ffn_up.weight",
-        ),
-        Name::plain(
-            "model.layers.{i}.mlp.down_proj.weight",
-            "blk.{i}.ffn_down.weight",
-        ),
-        Name::plain(
-            "model.layers.{i}.mlp.gate_proj.bias",
-            "blk.{i}.ffn_gate.bias",
-        ),
-        Name::plain("model.layers.{i}.mlp.up_proj.bias", "blk.{i}.ffn_up.bias"),
-        Name::plain(
-            "model.layers.{i}.mlp.down_proj.bias",
-            "blk.{i}.ffn_down.bias",
-        ),
-    ],
+    names: NAMES,
     unused: &[],
     build,
 };
+
+/// Dense and Mixtral's: a checkpoint has the ones or the others.
+pub(super) const NAMES: &[Name] = &[
+    Name::plain("model.embed_tokens.weight", "token_embd.weight"),
+    Name::plain("model.norm.weight", "output_norm.weight"),
+    Name::plain("lm_head.weight", "output.weight"),
+    Name::plain(
+        "model.layers.{i}.input_layernorm.weight",
+        "blk.{i}.attn_norm.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.self_attn.q_proj.weight",
+        "blk.{i}.attn_q.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.self_attn.k_proj.weight",
+        "blk.{i}.attn_k.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.self_attn.v_proj.weight",
+        "blk.{i}.attn_v.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.self_attn.o_proj.weight",
+        "blk.{i}.attn_output.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.self_attn.q_proj.bias",
+        "blk.{i}.attn_q.bias",
+    ),
+    Name::plain(
+        "model.layers.{i}.self_attn.k_proj.bias",
+        "blk.{i}.attn_k.bias",
+    ),
+    Name::plain(
+        "model.layers.{i}.self_attn.v_proj.bias",
+        "blk.{i}.attn_v.bias",
+    ),
+    Name::plain(
+        "model.layers.{i}.self_attn.o_proj.bias",
+        "blk.{i}.attn_output.bias",
+    ),
+    Name::plain(
+        "model.layers.{i}.post_attention_layernorm.weight",
+        "blk.{i}.ffn_norm.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.mlp.gate_proj.weight",
+        "blk.{i}.ffn_gate.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.mlp.up_proj.weight",
+        "blk.{i}.ffn_up.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.mlp.down_proj.weight",
+        "blk.{i}.ffn_down.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.mlp.gate_proj.bias",
+        "blk.{i}.ffn_gate.bias",
+    ),
+    Name::plain("model.layers.{i}.mlp.up_proj.bias", "blk.{i}.ffn_up.bias"),
+    Name::plain(
+        "model.layers.{i}.mlp.down_proj.bias",
+        "blk.{i}.ffn_down.bias",
+    ),
+    Name::plain(
+        "model.layers.{i}.block_sparse_moe.gate.weight",
+        "blk.{i}.ffn_gate_inp.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.block_sparse_moe.experts.{e}.w1.weight",
+        "blk.{i}.ffn_gate_exps.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.block_sparse_moe.experts.{e}.w3.weight",
+        "blk.{i}.ffn_up_exps.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.block_sparse_moe.experts.{e}.w2.weight",
+        "blk.{i}.ffn_down_exps.weight",
+    ),
+];
 
 pub(super) const KEYS: &[(&str, &str)] = &[
     ("embedding_length", "hidden_size"),

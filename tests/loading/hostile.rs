@@ -6,60 +6,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use rillm::error::{LoadErrorKind, RunErrorKind};
-use rillm::graph::Role;
 use rillm::models::ARCHITECTURES;
-use rillm::session::{Session, SessionOptions, memory_plan};
+use rillm::session::{SessionOptions, memory_plan};
 use rillm::weights::{Files, Source, TokenizerFiles};
-use rillm::{LoadError, Model, Row};
+use rillm::{LoadError, Model};
 use rillm_formats::manifest::{Array, Metadata, Strings, Value};
 use rillm_formats::{FormatError, hf_config, safetensors};
 use serde_json::{Value as Json, json};
 
 use crate::support::evaluate::{open_bytes, options, runnable};
+use crate::support::exercise::{OPTIONS, exercise};
 use crate::support::fixture::Fixture;
 use crate::support::to_gguf::Gguf;
-
-const OPTIONS: SessionOptions = SessionOptions {
-    context: 8,
-    sequences: 1,
-    batch: 4,
-    source: 4,
-    checkpoints: 1,
-};
-
-/// A fixture's own state and activations for [`OPTIONS`] take well under one of these; what a
-/// hyperparameter alone can add must stay below.
-const MEMORY_BOUND: usize = 32 << 20;
-
-/// Runs a model as far as it goes. Errors about the input are fine, defects are not.
-pub fn exercise(model: &Model) {
-    let plan = memory_plan(model, OPTIONS).expect("a plan");
-    assert!(plan.arena + plan.state <= MEMORY_BOUND, "{plan:?}");
-    let mut session = Session::new(model, OPTIONS).expect("a session");
-    let rows: Vec<Row> = (0..3)
-        .map(|position| Row {
-            token: position as u32,
-            position,
-            emit: true,
-            ..Row::default()
-        })
-        .collect();
-    let mut outcomes = Vec::new();
-    if model.graph(Role::Encode).is_some() {
-        outcomes.push(session.encode(&rows, &mut |_| {}));
-    }
-    if model.graph(Role::Decode).is_some() {
-        outcomes.push(session.feed(&rows, &mut |_| {}));
-        let next = Row {
-            position: 3,
-            ..rows[0]
-        };
-        outcomes.push(session.feed(&[next], &mut |_| {}));
-    }
-    for error in outcomes.into_iter().filter_map(Result::err) {
-        assert_ne!(error.kind(), RunErrorKind::Internal, "{error}");
-    }
-}
 
 /// Opens and runs; says how opening went. Panics with `label` if anything panicked.
 pub fn survives(label: &str, open: impl FnOnce() -> Result<Model, LoadError>) -> Option<String> {

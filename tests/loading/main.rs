@@ -12,3 +12,4 @@ mod quantized;
 mod refused;
 mod regressions;
 mod row_order;
+mod seeds;

@@ -5,8 +5,9 @@ use rillm::error::LoadErrorKind;
 use rillm_formats::gguf::write::{TensorSpec, to_bytes};
 use rillm_formats::manifest::{DType, Shape};
 
-use crate::hostile::{exercise, survives};
+use crate::hostile::survives;
 use crate::support::evaluate::{open, open_bytes, runnable};
+use crate::support::exercise::exercise;
 use crate::support::fixture::Fixture;
 use crate::support::to_gguf::{Floats, Gguf};
 

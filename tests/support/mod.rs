@@ -6,6 +6,7 @@
 
 pub mod compare;
 pub mod evaluate;
+pub mod exercise;
 pub mod fixture;
 pub mod folder;
 pub mod generator;

@@ -1,0 +1,352 @@
+//! What the fuzzer of whole models starts from: the smallest file of every architecture.
+//! `cargo test --test loading write_seeds -- --ignored` writes them.
+
+use std::collections::BTreeMap;
+
+use rillm_formats::manifest::{Array, DType, Metadata, Strings, Value};
+
+use crate::regressions::folder;
+use crate::support::generator;
+use crate::support::to_gguf::{Floats, Gguf};
+
+/// A model under construction.
+struct Seed {
+    name: &'static str,
+    gguf: Gguf,
+    dtype: DType,
+}
+
+impl Seed {
+    fn new(name: &'static str, architecture: &str, keys: &[(&str, u32)]) -> Seed {
+        let mut metadata = Metadata::default();
+        let value = Value::String(architecture.into());
+        metadata.0.insert("general.architecture".into(), value);
+        for &(key, value) in keys {
+            let key = format!("{architecture}.{key}");
+            metadata.0.insert(key, Value::U32(value));
+        }
+        let tensors = BTreeMap::new();
+        let gguf = Gguf { metadata, tensors };
+        Seed {
+            name,
+            gguf,
+            dtype: DType::F32,
+        }
+    }
+
+    fn key(mut self, key: &str, value: Value) -> Seed {
+        self.gguf.metadata.0.insert(key.into(), value);
+        self
+    }
+
+    fn stored(mut self, dtype: DType) -> Seed {
+        self.dtype = dtype;
+        self
+    }
+
+    fn tensors(mut self, prefix: &str, tensors: &[(&str, &[u64])]) -> Seed {
+        for &(name, shape) in tensors {
+            let name = format!("{prefix}{name}");
+            let shift = if name.contains("norm") { 1.0 } else { 0.0 };
+            let count = shape.iter().product::<u64>() as usize;
+            let values = generator::tensor(1, &name, count, 0.5, shift);
+            let shape = shape.to_vec();
+            self.gguf.tensors.insert(name, Floats { shape, values });
+        }
+        self
+    }
+}
+
+fn llama(name: &'static str, width: u64) -> Seed {
+    let keys = [
+        ("embedding_length", width as u32),
+        ("block_count", 1),
+        ("feed_forward_length", width as u32),
+        ("context_length", 16),
+        ("attention.head_count", 2),
+        ("attention.head_count_kv", 1),
+    ];
+    let kv = width / 2;
+    Seed::new(name, "llama", &keys)
+        .tensors(
+            "",
+            &[
+                ("token_embd.weight", &[5, width]),
+                ("output_norm.weight", &[width]),
+            ],
+        )
+        .tensors(
+            "blk.0.",
+            &[
+                ("attn_norm.weight", &[width]),
+                ("attn_q.weight", &[width, width]),
+                ("attn_k.weight", &[kv, width]),
+                ("attn_v.weight", &[kv, width]),
+                ("attn_output.weight", &[width, width]),
+                ("ffn_norm.weight", &[width]),
+                ("ffn_gate.weight", &[width, width]),
+                ("ffn_up.weight", &[width, width]),
+                ("ffn_down.weight", &[width, width]),
+            ],
+        )
+}
+
+fn scaled(name: &'static str, kind: &str) -> Seed {
+    llama(name, 4)
+        .key("llama.rope.scaling.type", Value::String(kind.into()))
+        .key("llama.rope.scaling.factor", Value::F32(4.0))
+        .key("llama.rope.scaling.original_context_length", Value::U32(4))
+        .key("llama.attention.sliding_window", Value::U32(2))
+        .tensors(
+            "",
+            &[("rope_freqs.weight", &[1]), ("output.weight", &[5, 4])],
+        )
+}
+
+fn mixtral() -> Seed {
+    let mut seed = llama("ok-mixtral", 4)
+        .key("llama.expert_count", Value::U32(3))
+        .key("llama.expert_used_count", Value::U32(2))
+        .tensors(
+            "blk.0.",
+            &[
+                ("ffn_gate_inp.weight", &[3, 4]),
+                ("ffn_gate_exps.weight", &[3, 4, 4]),
+                ("ffn_up_exps.weight", &[3, 4, 4]),
+                ("ffn_down_exps.weight", &[3, 4, 4]),
+            ],
+        );
+    let dense = ["ffn_gate.weight", "ffn_up.weight", "ffn_down.weight"];
+    let is_dense = |name: &str| dense.iter().any(|dense| name.ends_with(dense));
+    seed.gguf.tensors.retain(|name, _| !is_dense(name));
+    seed
+}
+
+fn gpt2() -> Seed {
+    let keys = [
+        ("embedding_length", 4),
+        ("block_count", 1),
+        ("attention.head_count", 2),
+    ];
+    Seed::new("ok-gpt2", "gpt2", &keys)
+        .tensors(
+            "",
+            &[
+                ("token_embd.weight", &[5, 4]),
+                ("position_embd.weight", &[8, 4]),
+                ("output_norm.weight", &[4]),
+                ("output_norm.bias", &[4]),
+            ],
+        )
+        .tensors(
+            "blk.0.",
+            &[
+                ("attn_norm.weight", &[4]),
+                ("attn_norm.bias", &[4]),
+                ("attn_qkv.weight", &[12, 4]),
+                ("attn_qkv.bias", &[12]),
+                ("attn_output.weight", &[4, 4]),
+                ("ffn_norm.weight", &[4]),
+                ("ffn_up.weight", &[16, 4]),
+                ("ffn_down.weight", &[4, 16]),
+                ("ffn_down.bias", &[4]),
+            ],
+        )
+}
+
+fn bert(name: &'static str, class: &str) -> Seed {
+    let keys = [
+        ("embedding_length", 4),
+        ("block_count", 1),
+        ("feed_forward_length", 4),
+        ("attention.head_count", 2),
+    ];
+    let mut classes = Strings::default();
+    classes.push(class.as_bytes());
+    let head: &[(&str, &[u64])] = match class {
+        "BertForMaskedLM" => &[
+            ("mlm_dense.weight", &[4, 4]),
+            ("mlm_norm.weight", &[4]),
+            ("output.bias", &[5]),
+        ],
+        "BertForQuestionAnswering" => &[("qa_outputs.weight", &[2, 4])],
+        "BertForSequenceClassification" => &[
+            ("pooler.weight", &[4, 4]),
+            ("pooler.bias", &[4]),
+            ("classifier.weight", &[3, 4]),
+        ],
+        _ => &[("pooler.weight", &[4, 4]), ("pooler.bias", &[4])],
+    };
+    Seed::new(name, "bert", &keys)
+        .key("architectures", Value::Array(Array::String(classes)))
+        .tensors("", head)
+        .tensors(
+            "",
+            &[
+                ("token_embd.weight", &[5, 4]),
+                ("token_types.weight", &[2, 4]),
+                ("position_embd.weight", &[8, 4]),
+                ("token_embd_norm.weight", &[4]),
+                ("token_embd_norm.bias", &[4]),
+            ],
+        )
+        .tensors(
+            "blk.0.",
+            &[
+                ("attn_q.weight", &[4, 4]),
+                ("attn_k.weight", &[4, 4]),
+                ("attn_v.weight", &[4, 4]),
+                ("attn_output.weight", &[4, 4]),
+                ("attn_output_norm.weight", &[4]),
+                ("ffn_up.weight", &[4, 4]),
+                ("ffn_down.weight", &[4, 4]),
+                ("layer_output_norm.weight", &[4]),
+            ],
+        )
+}
+
+fn t5(name: &'static str, architecture: &str) -> Seed {
+    let keys = [
+        ("embedding_length", 4),
+        ("block_count", 1),
+        ("feed_forward_length", 4),
+        ("attention.head_count", 2),
+        ("attention.key_length", 3),
+        ("attention.relative_buckets_count", 4),
+        ("attention.relative_max_distance", 6),
+        ("decoder_start_token_id", 1),
+    ];
+    let layer: &[(&str, &[u64])] = &[
+        ("attn_norm.weight", &[4]),
+        ("attn_q.weight", &[6, 4]),
+        ("attn_k.weight", &[6, 4]),
+        ("attn_v.weight", &[6, 4]),
+        ("attn_o.weight", &[4, 6]),
+        ("attn_rel_b.weight", &[4, 2]),
+        ("ffn_norm.weight", &[4]),
+        ("ffn_up.weight", &[4, 4]),
+        ("ffn_down.weight", &[4, 4]),
+    ];
+    let seed = Seed::new(name, architecture, &keys)
+        .tensors(
+            "",
+            &[
+                ("token_embd.weight", &[5, 4]),
+                ("enc.output_norm.weight", &[4]),
+            ],
+        )
+        .tensors("enc.blk.0.", layer);
+    if architecture == "t5encoder" {
+        return seed.tensors("enc.blk.0.", &[("ffn_gate.weight", &[4, 4])]);
+    }
+    seed.tensors("dec.blk.0.", layer)
+        .tensors("", &[("dec.output_norm.weight", &[4])])
+        .tensors(
+            "dec.blk.0.",
+            &[
+                ("cross_attn_norm.weight", &[4]),
+                ("cross_attn_q.weight", &[6, 4]),
+                ("cross_attn_k.weight", &[6, 4]),
+                ("cross_attn_v.weight", &[6, 4]),
+                ("cross_attn_o.weight", &[4, 6]),
+            ],
+        )
+}
+
+fn mamba() -> Seed {
+    let keys = [
+        ("embedding_length", 4),
+        ("block_count", 1),
+        ("ssm.inner_size", 6),
+        ("ssm.state_size", 2),
+        ("ssm.conv_kernel", 3),
+        ("ssm.time_step_rank", 1),
+    ];
+    Seed::new("ok-mamba", "mamba", &keys)
+        .tensors(
+            "",
+            &[("token_embd.weight", &[5, 4]), ("output_norm.weight", &[4])],
+        )
+        .tensors(
+            "blk.0.",
+            &[
+                ("attn_norm.weight", &[4]),
+                ("ssm_in.weight", &[12, 4]),
+                ("ssm_conv1d.weight", &[6, 3]),
+                ("ssm_conv1d.bias", &[6]),
+                ("ssm_x.weight", &[5, 6]),
+                ("ssm_dt.weight", &[6, 1]),
+                ("ssm_dt.bias", &[6]),
+                ("ssm_a", &[6, 2]),
+                ("ssm_d", &[6]),
+                ("ssm_out.weight", &[4, 6]),
+            ],
+        )
+}
+
+fn linear_transformer() -> Seed {
+    let keys = [
+        ("embedding_length", 4),
+        ("block_count", 1),
+        ("feed_forward_length", 6),
+        ("attention.head_count", 2),
+    ];
+    Seed::new("ok-linear-transformer", "linear_transformer", &keys)
+        .tensors(
+            "",
+            &[
+                ("token_embd.weight", &[5, 4]),
+                ("position_embd.weight", &[8, 4]),
+                ("output_norm.weight", &[4]),
+                ("output.weight", &[5, 4]),
+            ],
+        )
+        .tensors(
+            "blk.0.",
+            &[
+                ("attn_norm.weight", &[4]),
+                ("attn_q.weight", &[4, 4]),
+                ("attn_k.weight", &[4, 4]),
+                ("attn_v.weight", &[4, 4]),
+                ("attn_output.weight", &[4, 4]),
+                ("ffn_norm.weight", &[4]),
+                ("ffn_up.weight", &[6, 4]),
+                ("ffn_down.weight", &[4, 6]),
+            ],
+        )
+}
+
+/// Every seed by file name.
+pub fn all() -> BTreeMap<String, Vec<u8>> {
+    let seeds = [
+        llama("ok-llama", 4),
+        llama("ok-llama-q8", 32).stored(DType::Q8_0),
+        llama("ok-llama-q4", 32).stored(DType::Q4_0),
+        llama("ok-llama-half", 4).stored(DType::BF16),
+        scaled("ok-yarn", "yarn"),
+        scaled("ok-dynamic", "dynamic"),
+        scaled("ok-llama3", "llama3"),
+        mixtral(),
+        gpt2(),
+        bert("ok-bert", "BertModel"),
+        bert("ok-bert-masked", "BertForMaskedLM"),
+        bert("ok-bert-question", "BertForQuestionAnswering"),
+        bert("ok-bert-sequence", "BertForSequenceClassification"),
+        t5("ok-t5", "t5"),
+        t5("ok-t5-encoder", "t5encoder"),
+        mamba(),
+        linear_transformer(),
+    ];
+    let file = |seed: Seed| (seed.name.to_owned(), seed.gguf.bytes_as(seed.dtype));
+    seeds.into_iter().map(file).collect()
+}
+
+#[test]
+#[ignore = "writes the seeds into fuzz/seeds/model"]
+fn write_seeds() {
+    let folder = folder("seeds");
+    std::fs::create_dir_all(&folder).unwrap();
+    for (name, bytes) in all() {
+        std::fs::write(folder.join(name), bytes).unwrap();
+    }
+}

@@ -1,0 +1,45 @@
+//! Runs a model that may be hostile as far as it goes. Uses nothing but the library, so that
+//! the fuzz target shares it.
+
+use rillm::error::RunErrorKind;
+use rillm::graph::Role;
+use rillm::session::{Session, SessionOptions, memory_plan};
+use rillm::{Model, Row};
+
+/// Small: what a file claims must not decide what a test reserves.
+pub const OPTIONS: SessionOptions = SessionOptions {
+    context: 8,
+    sequences: 1,
+    batch: 4,
+    source: 4,
+    checkpoints: 1,
+};
+
+/// A tiny model's own state and activations for [`OPTIONS`] take well under one MiB; what a
+/// hyperparameter alone can add must stay below.
+const MEMORY_BOUND: usize = 32 << 20;
+
+/// Encodes three rows and feeds four. Errors about the input are fine; panics if there is a
+/// defect.
+pub fn exercise(model: &Model) {
+    let plan = memory_plan(model, OPTIONS).expect("a plan");
+    assert!(plan.arena + plan.state <= MEMORY_BOUND, "{plan:?}");
+    let mut session = Session::new(model, OPTIONS).expect("a session");
+    let rows = [0, 1, 2, 3].map(|position| Row {
+        token: position as u32 % 3,
+        position,
+        emit: true,
+        ..Row::default()
+    });
+    let mut outcomes = Vec::new();
+    if model.graph(Role::Encode).is_some() {
+        outcomes.push(session.encode(&rows[..3], &mut |_| {}));
+    }
+    if model.graph(Role::Decode).is_some() {
+        outcomes.push(session.feed(&rows[..3], &mut |_| {}));
+        outcomes.push(session.feed(&rows[3..], &mut |_| {}));
+    }
+    for error in outcomes.into_iter().filter_map(Result::err) {
+        assert_ne!(error.kind(), RunErrorKind::Internal, "{error}");
+    }
+}
