@@ -7,6 +7,7 @@ mod support;
 mod addresses;
 mod containers;
 mod hostile;
+mod inconsistent;
 mod plans;
 mod quantized;
 mod refused;

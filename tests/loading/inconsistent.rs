@@ -1,0 +1,186 @@
+//! Hyperparameters that cannot be true together: an error that names the key.
+
+use std::fs;
+
+use rillm::error::LoadErrorKind;
+use rillm_formats::manifest::{DType, Shape};
+use rillm_formats::safetensors::write::{TensorSpec, header};
+use serde_json::{Value as Json, json};
+
+use crate::support::evaluate::open;
+use crate::support::fixture::Fixture;
+
+#[test]
+fn inconsistent_hyperparameters_are_named() {
+    let cases: &[(&str, &str, Json)] = &[
+        // Heads that do not divide.
+        ("gpt2", "n_head", json!(4)),
+        ("bert", "num_attention_heads", json!(2)),
+        ("linear_transformer", "num_heads", json!(5)),
+        ("llama_tied", "num_attention_heads", json!(9)),
+        ("llama", "num_key_value_heads", json!(4)),
+        ("mixtral", "num_key_value_heads", json!(5)),
+        // Rotation wants pairs.
+        ("llama", "head_dim", json!(9)),
+        // More experts chosen than there are.
+        ("mixtral", "num_experts_per_tok", json!(6)),
+        // Buckets in two halves, and room between near and far.
+        ("t5", "relative_attention_num_buckets", json!(7)),
+        ("t5", "relative_attention_num_buckets", json!(2)),
+        ("t5", "relative_attention_max_distance", json!(1)),
+        (
+            "t5",
+            "relative_attention_max_distance",
+            json!(4_000_000_000u32),
+        ),
+        ("t5", "decoder_start_token_id", json!(100_000)),
+        ("t5", "feed_forward_proj", json!("cubic")),
+        // Functions and forms that do not run.
+        ("gpt2", "activation_function", json!("cubic")),
+        ("llama", "hidden_act", json!("cubic")),
+        ("mamba", "hidden_act", json!("relu")),
+        ("bert", "position_embedding_type", json!("relative_key")),
+        ("linear_transformer", "causal", json!(false)),
+        ("linear_transformer", "feature_map", json!("relu")),
+        // Numbers that are none.
+        ("llama", "rope_theta", json!(0)),
+        ("llama", "rope_theta", json!(-10000.0)),
+        ("llama", "rms_norm_eps", json!(1e308)),
+        ("llama", "num_hidden_layers", json!(0)),
+        ("llama", "hidden_size", json!(-36)),
+        ("llama", "intermediate_size", json!("50")),
+        ("llama", "max_position_embeddings", json!(1u64 << 32)),
+        ("mamba", "state_size", json!(2.5)),
+        ("mamba", "conv_kernel", json!([4])),
+    ];
+    for (name, key, value) in cases {
+        let fixture = Fixture::load(name);
+        let folder = fixture.folder();
+        let mut config = fixture.config();
+        config[*key] = value.clone();
+        fs::write(folder.join("config.json"), config.to_string()).unwrap();
+        let label = format!("{name}: {key} = {value}");
+        let error = match open(&folder) {
+            Ok(_) => panic!("{label} opens"),
+            Err(error) => error,
+        };
+        assert_eq!(
+            error.kind(),
+            LoadErrorKind::Hyperparameter,
+            "{label}: {error}"
+        );
+        // Two facts that contradict each other may be named by either.
+        let either = match *key {
+            "relative_attention_max_distance" => "relative_attention_",
+            key => key,
+        };
+        assert!(error.to_string().contains(either), "{label}: {error}");
+    }
+}
+
+#[test]
+fn a_missing_hyperparameter_is_named() {
+    for (name, keys) in [
+        ("gpt2", &["n_embd", "n_layer", "n_head"][..]),
+        (
+            "llama",
+            &[
+                "hidden_size",
+                "num_hidden_layers",
+                "intermediate_size",
+                "num_attention_heads",
+                "max_position_embeddings",
+            ],
+        ),
+        ("mixtral", &["num_experts_per_tok"]),
+        (
+            "bert",
+            &[
+                "hidden_size",
+                "num_hidden_layers",
+                "intermediate_size",
+                "num_attention_heads",
+            ],
+        ),
+        (
+            "t5",
+            &["d_model", "num_layers", "d_ff", "d_kv", "num_heads"],
+        ),
+        (
+            "mamba",
+            &[
+                "hidden_size",
+                "num_hidden_layers",
+                "intermediate_size",
+                "state_size",
+                "conv_kernel",
+                "time_step_rank",
+            ],
+        ),
+        (
+            "linear_transformer",
+            &[
+                "hidden_size",
+                "num_layers",
+                "intermediate_size",
+                "num_heads",
+            ],
+        ),
+    ] {
+        let fixture = Fixture::load(name);
+        let folder = fixture.folder();
+        for key in keys {
+            let mut config = fixture.config();
+            config.as_object_mut().unwrap().remove(*key).expect(key);
+            fs::write(folder.join("config.json"), config.to_string()).unwrap();
+            let error = open(&folder).map(|_| ()).unwrap_err();
+            assert_eq!(
+                error.kind(),
+                LoadErrorKind::Hyperparameter,
+                "{name}: {error}"
+            );
+            assert!(
+                error.to_string().contains(&format!("{key} is missing")),
+                "{name}: {error}"
+            );
+        }
+    }
+}
+
+/// Safetensors may hold tensors without elements: no model has one.
+#[test]
+fn tensors_without_elements_are_named() {
+    let fixture = Fixture::load("llama_tied");
+    let folder = fixture.folder();
+    for (empty, canonical) in [
+        ("model.embed_tokens.weight", "token_embd.weight"),
+        ("model.norm.weight", "output_norm.weight"),
+        ("model.layers.1.mlp.up_proj.weight", "blk.1.ffn_up.weight"),
+    ] {
+        for axis in [0, 1] {
+            let weights = fixture.weights();
+            let shape_of = |name: &str, shape: &[u64]| {
+                let mut shape = shape.to_vec();
+                if name == empty {
+                    let last = shape.len() - 1;
+                    shape[axis.min(last)] = 0;
+                }
+                Shape(shape)
+            };
+            let specs: Vec<TensorSpec> = weights
+                .iter()
+                .map(|weight| TensorSpec {
+                    name: weight.name.clone(),
+                    dtype: DType::F32,
+                    shape: shape_of(&weight.name, &weight.shape),
+                })
+                .collect();
+            let mut bytes = header(&specs).unwrap();
+            let kept = weights.iter().filter(|weight| weight.name != empty);
+            bytes.extend(kept.flat_map(|w| &w.values).flat_map(|v| v.to_le_bytes()));
+            fs::write(folder.join("model.safetensors"), bytes).unwrap();
+            let error = open(&folder).map(|_| ()).unwrap_err().to_string();
+            assert!(error.contains(canonical), "{error}");
+        }
+    }
+}
