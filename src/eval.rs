@@ -4,7 +4,7 @@
 use crate::error::RunError;
 use crate::exec::{Output, Row};
 use crate::graph::{Graph, Op, Role, RowSpace};
-use crate::model::Model;
+use crate::model::{Limits, Model};
 use crate::session::{Session, SessionOptions};
 use serde_json::Value as Json;
 
@@ -39,8 +39,8 @@ pub struct EvalInput {
 pub struct OutputShape {
     /// transformers' name.
     pub name: &'static str,
-    /// `[batch, n, width]`, `[batch, width]` for one per sequence, `[batch, n]` if the width is
-    /// one.
+    /// `[batch, n, width]`, `[batch, width]` for one per sequence, `[batch, n]` for
+    /// `start_logits` and `end_logits`.
     pub shape: Vec<u64>,
 }
 
@@ -54,6 +54,9 @@ pub struct OutputRow<'a> {
     /// The values.
     pub values: &'a [f32],
 }
+
+/// Outputs of one float per row that have no extent for it.
+const ENDS: &[&str] = &["start_logits", "end_logits"];
 
 const KEYS: &[&str] = &[
     "input_ids",
@@ -135,7 +138,8 @@ impl EvalInput {
                 let (batch, n) = (ids.ids.len() as u64, ids.width() as u64);
                 let shape = match (space, width) {
                     (RowSpace::Sequence, width) => vec![batch, width as u64],
-                    (_, 1) => vec![batch, n],
+                    // The ends of a span are squeezed, as the reference squeezes them.
+                    (_, 1) if ENDS.contains(&name) => vec![batch, n],
                     (_, width) => vec![batch, n, width as u64],
                 };
                 OutputShape { name, shape }
@@ -156,9 +160,13 @@ impl EvalInput {
         sink: &mut (dyn FnMut(OutputRow<'_>) + Send),
     ) -> Result<(), RunError> {
         self.check(model, cut)?;
+        self.input.check("input_ids", model.limits())?;
+        if let Some(decoder) = &self.decoder {
+            decoder.check("decoder_input_ids", model.limits())?;
+        }
         let decoder = self.decoder.as_ref().unwrap_or(&self.input);
         let batch = self.input.ids.len();
-        let source = self.input.rows().count().max(1);
+        let source = self.input.longest().max(1);
         let longest = decoder.width().max(1);
         let step = match cut {
             Cut::Whole => longest,
@@ -257,6 +265,36 @@ impl EvalInput {
 impl Ids {
     fn width(&self) -> usize {
         self.ids.first().map_or(0, Vec::len)
+    }
+
+    /// Real rows of the sequence that has most.
+    fn longest(&self) -> usize {
+        let mut counts = vec![0usize; self.ids.len()];
+        for (row, _) in self.rows() {
+            counts[row.sequence as usize] += 1;
+        }
+        counts.into_iter().max().unwrap_or(0)
+    }
+
+    /// That the model has these tokens and positions; `key` is what the user calls the ids.
+    fn check(&self, key: &str, limits: Limits) -> Result<(), RunError> {
+        for (row, column) in self.rows() {
+            let (sequence, token) = (row.sequence, u64::from(row.token));
+            let what = if token >= limits.vocabulary {
+                let limit = limits.vocabulary;
+                format!("{key}[{sequence}][{column}] is {token}, expected a token below {limit}")
+            } else if row.position >= limits.positions {
+                let limit = limits.positions;
+                format!(
+                    "{key}[{sequence}][{column}] is at position {}, the model has {limit} positions",
+                    row.position
+                )
+            } else {
+                continue;
+            };
+            return Err(RunError::Input(what));
+        }
+        Ok(())
     }
 
     /// Real rows and their columns, sequence by sequence. Positions are those that the

@@ -17,14 +17,14 @@ pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
     /// Prompt tokens
-    #[arg(short = 'p', long, value_name = "N", default_value_t = 512)]
-    n_prompt: usize,
+    #[arg(short = 'p', long, value_name = "N", default_value_t = 512, value_parser = tokens())]
+    n_prompt: u32,
     /// Generated tokens
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 128)]
-    n_gen: usize,
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 128, value_parser = tokens())]
+    n_gen: u32,
     /// Tokens in the context beforehand
-    #[arg(short = 'd', long, value_name = "N", default_value_t = 0)]
-    n_depth: usize,
+    #[arg(short = 'd', long, value_name = "N", default_value_t = 0, value_parser = tokens())]
+    n_depth: u32,
     /// Repetitions; the median is reported
     #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     repetitions: u32,
@@ -33,7 +33,16 @@ pub struct Arguments {
     json: bool,
 }
 
+/// Every row of a run is made beforehand: some millions of them fit into a small machine.
+fn tokens() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(..=1 << 22)
+}
+
 pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
+    if arguments.n_prompt == 0 && arguments.n_gen == 0 {
+        let what = "nothing to measure: give -p or -n above 0";
+        return Err(CliError::Usage(what.to_string()));
+    }
     let model = arguments.model.open()?;
     if model.graph(Role::Decode).is_none() || model.graph(Role::Encode).is_some() {
         let what = format!(
@@ -56,7 +65,12 @@ pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
         let mut rates = Vec::new();
         // One more run than is counted: the first touches pages and wakes threads.
         for repetition in 0..=arguments.repetitions {
-            let rate = measure(&model, arguments.n_depth, tokens, batch)?;
+            let rate = measure(
+                &model,
+                arguments.n_depth as usize,
+                tokens as usize,
+                batch as usize,
+            )?;
             done.fetch_add(1, Ordering::Relaxed);
             if repetition > 0 {
                 rates.push(rate);

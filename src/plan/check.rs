@@ -1,152 +1,287 @@
-//! An independent checker: walks a finished plan as the executor will and proves that no step
-//! overwrites bytes that a later step reads. The executor's unsafe code rests on this.
+//! An independent checker: judges a finished plan by how the executor will walk it (stage by
+//! stage, tile by tile, node by node) and proves that every read finds what was written for it.
+//! The executor's unsafe code rests on this.
 //!
-//! It shares no code with the allocator: who owns which bytes is simulated, stage by stage.
+//! It shares no code with the planner: lifetimes, layouts and conflicts are worked out anew.
 
-use super::{Plan, Span};
-use crate::graph::{Op, Value};
+use super::{ALIGN, PHASE_STEPS, Plan, Span, Stage};
+use crate::graph::{Activation, Node, Op, RowSpace, Value};
+use std::ops::Range;
 
-/// `Err` says which values collide.
+/// `Err` says which rule is broken and where.
 pub fn check(plan: &Plan) -> Result<(), String> {
-    let graph = &plan.graph;
-    let root = |value: Value| graph.root(value).0;
-    // Values defined so far that still own their bytes.
-    let mut owners: Vec<(Value, Span)> = Vec::new();
+    check_cover(plan)?;
+    let history = History::of(plan)?;
+    check_layout(plan, &history)?;
+    check_reads(plan, &history)?;
+    check_lives(plan, &history)?;
+    plan.stages
+        .iter()
+        .flat_map(|stage| &stage.phases)
+        .try_for_each(|phase| check_phase(plan, phase.clone()))
+}
+
+/// Stages cover the nodes and phases cover their stage, in order and without gaps.
+fn check_cover(plan: &Plan) -> Result<(), String> {
     let mut next = 0;
-    for (stage_index, stage) in plan.stages.iter().enumerate() {
-        if stage.nodes.start != next {
+    for stage in &plan.stages {
+        let mut inner = stage.nodes.start;
+        for phase in &stage.phases {
+            if phase.start != inner || phase.end <= inner || phase.len() > PHASE_STEPS {
+                return Err(format!("phase {phase:?} does not follow node {inner}"));
+            }
+            inner = phase.end;
+        }
+        if stage.nodes.start != next || inner != stage.nodes.end {
             return Err(format!(
-                "stage {stage_index} starts at node {}",
-                stage.nodes.start
+                "stage {:?} does not follow node {next}",
+                stage.nodes
             ));
         }
         next = stage.nodes.end;
-        check_phases(plan, stage_index)?;
-        for index in stage.nodes.clone() {
-            let node = &graph.nodes[index];
-            for input in node.op.inputs() {
-                let input = root(input);
-                if !owners.iter().any(|&(owner, _)| owner == input) {
-                    return Err(format!(
-                        "node {index} ({}) reads {input:?}, which is gone or not made",
-                        node.op.name()
-                    ));
-                }
-                let made_here = made_in(plan, input, stage_index);
-                if node.op.needs_all_rows() && made_here {
-                    return Err(format!(
-                        "node {index} needs all rows of {input:?}, made in its own stage"
-                    ));
-                }
-                if !made_here && !plan.place(input).whole {
-                    return Err(format!(
-                        "{input:?} crosses into stage {stage_index} but is not whole"
-                    ));
-                }
-            }
-            let Some(out) = node.out.filter(|_| !matches!(node.op, Op::Slice { .. })) else {
-                continue;
-            };
-            let Some(span) = plan.spans[out.0 as usize] else {
-                return Err(format!("{out:?} has no memory"));
-            };
-            if span.start % super::ALIGN != 0 || span.start + span.len > plan.arena_len {
-                return Err(format!("{out:?} lies outside the arena or is not aligned"));
-            }
-            let rows = match (plan.place(out).whole, graph.info(out).space) {
-                (false, _) => stage.tile,
-                (true, crate::graph::RowSpace::Sequence) => plan.capacity.sequences,
-                (true, _) => plan.capacity.rows,
-            };
-            if plan.place(out).stride * rows > span.len {
-                return Err(format!("{out:?} is longer than its span"));
-            }
-            // Who is still needed after this node, or by this very node in another way than
-            // element by element?
-            for &(owner, held) in owners.iter().filter(|(_, held)| held.overlaps(span)) {
-                if needed(plan, owner, stage_index, index, out) {
-                    return Err(format!(
-                        "node {index} ({}) writes {out:?} over {owner:?} at {held:?}",
-                        node.op.name()
-                    ));
-                }
-            }
-            owners.retain(|&(_, held)| !held.overlaps(span));
-            owners.push((out, span));
-        }
     }
-    if next == graph.nodes.len() {
+    if next == plan.graph.nodes.len() {
         Ok(())
     } else {
         Err("not every node is in a stage".into())
     }
 }
 
-/// Whether `owner`'s bytes must survive the write of `out` by node `index`.
-fn needed(plan: &Plan, owner: Value, stage: usize, index: usize, out: Value) -> bool {
-    let graph = &plan.graph;
-    let reads = |node: usize| {
-        graph.nodes[node]
-            .op
-            .inputs()
-            .any(|i| graph.root(i).0 == owner)
-    };
-    // Later nodes read it.
-    if (index + 1..graph.nodes.len()).any(reads) {
-        return true;
-    }
-    // This node reads it: fine only element by element, in the same layout.
-    let op = &graph.nodes[index].op;
-    if reads(index) {
-        let element_wise = op
-            .inputs()
-            .all(|i| graph.root(i).0 != owner || op.may_overwrite(i));
-        if !element_wise || plan.place(owner) != plan.place(out) {
-            return true;
-        }
-    }
-    // A value that holds all rows is read again by the stage's earlier nodes for the next
-    // tile. Row by row that is harmless if this write touches the same rows only.
-    if plan.place(owner).whole {
-        let earlier = (plan.stages[stage].nodes.start..index).filter(|&node| reads(node));
-        for node in earlier {
-            let across = graph.nodes[node].op.needs_all_rows()
-                || matches!(graph.nodes[node].op, Op::Select { .. });
-            if across || plan.place(owner) != plan.place(out) {
-                return true;
+/// A node and the stage it is in; ordered as they run, but for the repetition of tiles.
+type When = (usize, usize);
+
+/// When each value that owns bytes is made and read.
+struct History {
+    /// By value: when it is made. Slices are made with their root.
+    made: Vec<Option<When>>,
+    /// By value: when it, or a slice of it, is read.
+    reads: Vec<Vec<When>>,
+}
+
+impl History {
+    fn of(plan: &Plan) -> Result<History, String> {
+        let graph = &plan.graph;
+        let mut history = History {
+            made: vec![None; graph.values.len()],
+            reads: vec![Vec::new(); graph.values.len()],
+        };
+        for (at, stage) in plan.stages.iter().enumerate() {
+            for index in stage.nodes.clone() {
+                let node = &graph.nodes[index];
+                for input in reads(node) {
+                    let root = graph.root(input).0.0 as usize;
+                    if history.made[root].is_none() {
+                        return Err(format!(
+                            "{} reads {input:?} before it is made",
+                            name(plan, index)
+                        ));
+                    }
+                    history.reads[root].push((at, index));
+                }
+                let Some(out) = writes(node) else { continue };
+                let made = &mut history.made[out.0 as usize];
+                if graph.info(out).base.is_some() || made.replace((at, index)).is_some() {
+                    return Err(format!("{} makes {out:?} a second time", name(plan, index)));
+                }
             }
         }
-        // Made by this stage and all rows wanted by nobody later: dead.
+        Ok(history)
     }
-    false
 }
 
-fn made_in(plan: &Plan, value: Value, stage: usize) -> bool {
-    plan.stages[stage]
-        .nodes
-        .clone()
-        .any(|node| plan.graph.nodes[node].out == Some(value))
+/// Values whose bytes a node reads. A slice is a view: it touches nothing.
+fn reads(node: &Node) -> impl Iterator<Item = Value> {
+    let inputs = match node.op {
+        Op::Slice { .. } => None,
+        _ => Some(node.op.inputs()),
+    };
+    inputs.into_iter().flatten()
 }
 
-fn check_phases(plan: &Plan, stage: usize) -> Result<(), String> {
-    let stage = &plan.stages[stage];
-    let mut next = stage.nodes.start;
-    for phase in &stage.phases {
-        if phase.start != next || phase.len() > super::PHASE_STEPS {
-            return Err(format!("phase {phase:?} does not follow node {next}"));
+/// The value whose bytes a node writes.
+fn writes(node: &Node) -> Option<Value> {
+    node.out.filter(|_| !matches!(node.op, Op::Slice { .. }))
+}
+
+fn name(plan: &Plan, node: usize) -> String {
+    format!("node {node} ({})", plan.graph.nodes[node].op.name())
+}
+
+/// Every value's rows lie within the bytes that it, or the root it is a slice of, owns.
+fn check_layout(plan: &Plan, history: &History) -> Result<(), String> {
+    let graph = &plan.graph;
+    for index in 0..graph.values.len() {
+        let value = Value(index as u32);
+        let (root, column) = graph.root(value);
+        let Some((stage, _)) = history.made[root.0 as usize] else {
+            continue; // nobody makes it, and nobody reads it
+        };
+        let Some(span) = plan.spans[root.0 as usize] else {
+            return Err(format!("{root:?} has no memory"));
+        };
+        let (info, whole) = (graph.info(root), graph.info(value));
+        let end = span.start.checked_add(span.len);
+        if span.start % ALIGN != 0 || end.is_none_or(|end| end > plan.arena_len) {
+            return Err(format!("{root:?} lies outside the arena or is not aligned"));
         }
-        next = phase.end;
-        for b in phase.clone() {
-            for a in phase.start..b {
-                if super::conflicts(&plan.graph, &plan.spans, a, b) {
-                    return Err(format!("nodes {a} and {b} conflict without a barrier"));
+        let place = plan.place(value);
+        let rows = match (plan.place(root).whole, info.space) {
+            (false, _) => plan.stages[stage].tile,
+            (true, RowSpace::Sequence) => plan.capacity.sequences,
+            (true, _) => plan.capacity.rows,
+        };
+        let stride = info.form.row_len(info.width);
+        if stride != Some(place.stride)
+            || place
+                .stride
+                .checked_mul(rows)
+                .is_none_or(|len| len > span.len)
+        {
+            return Err(format!("{value:?} is longer than its span"));
+        }
+        let sliced = value != root;
+        let inside = column
+            .checked_add(whole.width)
+            .is_some_and(|end| end <= info.width);
+        let floats = info.form == Activation::F32 && whole.form == Activation::F32;
+        if sliced && !(inside && floats && whole.space == info.space)
+            || place.offset != span.start + 4 * column
+            || place.whole != plan.place(root).whole
+        {
+            return Err(format!("{value:?} is not where its root {root:?} is"));
+        }
+    }
+    Ok(())
+}
+
+/// Each node finds the rows that it reads: those of its tile, or all of an earlier stage.
+fn check_reads(plan: &Plan, history: &History) -> Result<(), String> {
+    for (at, stage) in plan.stages.iter().enumerate() {
+        for index in stage.nodes.clone() {
+            let op = &plan.graph.nodes[index].op;
+            let selects = matches!(op, Op::Select { .. });
+            let out = writes(&plan.graph.nodes[index]);
+            if out.is_some_and(|out| plan.graph.info(out).space != stage.space) {
+                return Err(format!(
+                    "{} is in a stage over other rows",
+                    name(plan, index)
+                ));
+            }
+            for input in reads(&plan.graph.nodes[index]) {
+                let root = plan.graph.root(input).0;
+                let here = history.made[root.0 as usize].is_some_and(|(made, _)| made == at);
+                if !here && !plan.place(input).whole {
+                    return Err(format!(
+                        "{input:?} crosses into stage {at} but is not whole"
+                    ));
+                }
+                if here && across(op) {
+                    return Err(format!("{} needs all rows of {input:?}", name(plan, index)));
+                }
+                if !selects && plan.graph.info(input).space != stage.space {
+                    return Err(format!(
+                        "{} reads other rows of {input:?}",
+                        name(plan, index)
+                    ));
                 }
             }
         }
     }
-    if next == stage.nodes.end {
-        Ok(())
-    } else {
-        Err(format!("phases end at node {next}"))
+    Ok(())
+}
+
+/// Whether a node reads rows other than those it writes.
+fn across(op: &Op) -> bool {
+    op.needs_all_rows() || matches!(op, Op::Select { .. })
+}
+
+/// Nobody writes a value's bytes between its making and its last reading.
+fn check_lives(plan: &Plan, history: &History) -> Result<(), String> {
+    let owners = || {
+        let spans = plan.spans.iter().zip(&history.made).enumerate();
+        spans.filter_map(|(value, (span, made))| Some((Value(value as u32), (*span)?, (*made)?)))
+    };
+    for (value, span, made) in owners() {
+        let neighbours = owners().filter(|&(other, held, _)| other != value && held.overlaps(span));
+        for (other, _, written) in neighbours {
+            if !survives(plan, history, (value, made), (other, written)) {
+                return Err(format!(
+                    "{} writes {other:?} over {value:?} at {span:?}",
+                    name(plan, written.1)
+                ));
+            }
+        }
     }
+    Ok(())
+}
+
+/// Whether all readers of `value` find it although `other`, in overlapping bytes, is written.
+fn survives(
+    plan: &Plan,
+    history: &History,
+    (value, made): (Value, When),
+    (other, written): (Value, When),
+) -> bool {
+    let readers = &history.reads[value.0 as usize];
+    let Some(&last) = readers.last() else {
+        return true; // nobody reads it
+    };
+    if !plan.place(value).whole {
+        // It lives within one tile. Another tile's writes come before its making or after its
+        // last reading, another stage's in any case.
+        return written.0 != made.0
+            || written.1 < made.1
+            || written.1 > last.1
+            || written.1 == last.1 && in_place(plan, value, other, last.1);
+    }
+    // All its rows live from its stage's first tile to the last tile of the last stage that
+    // reads it.
+    let stage: &Stage = match written.0 {
+        at if at < made.0 || at > last.0 => return true,
+        at if at == last.0 && at != made.0 => &plan.stages[at],
+        _ => return false,
+    };
+    // In that last stage a row may give way to the same row of another value once every reader
+    // of the tile has passed, if none of them looks at other rows.
+    let row_by_row = stage
+        .nodes
+        .clone()
+        .filter(|node| readers.contains(&(written.0, *node)))
+        .all(|node| !across(&plan.graph.nodes[node].op));
+    let passed = written.1 > last.1 || written.1 == last.1 && in_place(plan, value, other, last.1);
+    row_by_row && passed && plan.place(value) == plan.place(other)
+}
+
+/// Whether `node` may write `out` where it reads `value`: each element from its own alone.
+fn in_place(plan: &Plan, value: Value, out: Value, node: usize) -> bool {
+    let op = &plan.graph.nodes[node].op;
+    op.inputs()
+        .filter(|&input| plan.graph.root(input).0 == value)
+        .all(|input| op.may_overwrite(input) && plan.place(input) == plan.place(out))
+}
+
+/// Inside a phase no node touches bytes or state that another one writes.
+fn check_phase(plan: &Plan, phase: Range<usize>) -> Result<(), String> {
+    let nodes = &plan.graph.nodes;
+    let bytes = |value: Value| plan.spans[plan.graph.root(value).0.0 as usize];
+    let touched =
+        |node: &Node| -> Vec<Span> { reads(node).chain(writes(node)).filter_map(bytes).collect() };
+    for b in phase.clone() {
+        for a in phase.start..b {
+            let disturbs = |writer: usize, other: usize| {
+                let written = writes(&nodes[writer]).and_then(bytes);
+                let in_bytes = written
+                    .is_some_and(|span| touched(&nodes[other]).iter().any(|&t| t.overlaps(span)));
+                let in_state = match (nodes[writer].op.state(), nodes[other].op.state()) {
+                    (Some((state, true)), Some((other, _))) => state == other,
+                    _ => false,
+                };
+                in_bytes || in_state
+            };
+            if disturbs(a, b) || disturbs(b, a) {
+                return Err(format!("nodes {a} and {b} conflict without a barrier"));
+            }
+        }
+    }
+    Ok(())
 }

@@ -298,7 +298,7 @@ fn phases(graph: &Graph, spans: &[Option<Span>], nodes: Range<usize>) -> Vec<Ran
 }
 
 /// Whether two nodes may not run at the same time.
-pub(crate) fn conflicts(graph: &Graph, spans: &[Option<Span>], a: usize, b: usize) -> bool {
+fn conflicts(graph: &Graph, spans: &[Option<Span>], a: usize, b: usize) -> bool {
     let (a, b) = (&graph.nodes[a], &graph.nodes[b]);
     let span = |value: Value| spans[graph.root(value).0.0 as usize];
     // A slice computes nothing: it writes nowhere.

@@ -1,7 +1,7 @@
 //! Plans: sound at every capacity, and their checker tells a sound one from every damage.
 
 use rillm::Model;
-use rillm::graph::{Activation, Graph, Matrix, Role};
+use rillm::graph::{Activation, Graph, Matrix, Role, Value};
 use rillm::plan::{Capacity, Plan, Span, check};
 use rillm::session::{SessionOptions, memory_plan};
 use rillm_formats::manifest::DType;
@@ -139,14 +139,7 @@ fn overlay(plan: &Plan, index: usize) -> Option<Plan> {
         .inputs()
         .map(|input| plan.graph.root(input).0)
         .find(|&input| input != out && !node.op.may_overwrite(input))?;
-    let at = |value| {
-        plan.graph
-            .values
-            .iter()
-            .enumerate()
-            .position(|(i, _)| value_index(plan, value) == i)
-    };
-    let (out, input) = (at(out)?, at(input)?);
+    let (out, input) = (value_index(plan, out), value_index(plan, input));
     let mut damaged = plan.clone();
     let (from, span) = (plan.spans[input]?, damaged.spans[out].as_mut()?);
     span.start = from.start;
@@ -154,17 +147,74 @@ fn overlay(plan: &Plan, index: usize) -> Option<Plan> {
     Some(damaged)
 }
 
-/// A value's index: values are numbered as they are made.
-fn value_index(plan: &Plan, value: rillm::graph::Value) -> usize {
-    let made: Vec<_> = plan
-        .graph
-        .nodes
-        .iter()
-        .filter_map(|node| node.out)
-        .collect();
-    made.iter()
-        .position(|&out| out == value)
+/// The values, which are numbered as they are made.
+fn values(plan: &Plan) -> impl Iterator<Item = Value> {
+    plan.graph.nodes.iter().filter_map(|node| node.out)
+}
+
+fn value_index(plan: &Plan, value: Value) -> usize {
+    values(plan)
+        .position(|out| out == value)
         .expect("a value that is made")
+}
+
+/// A value that all rows of a stage fill lies where that stage keeps a tile's values: the next
+/// tile would write over its rows, however long the tile's values have been dead.
+fn bury(plan: &Plan, index: usize) -> Option<Plan> {
+    let values: Vec<Value> = values(plan).collect();
+    let made = |value: usize| {
+        let node = (plan.graph.nodes.iter()).position(|node| node.out == Some(values[value]))?;
+        let stage = (plan.stages.iter()).position(|stage| stage.nodes.contains(&node))?;
+        Some((stage, node))
+    };
+    let mut crossing = (0..plan.places.len())
+        .filter(|&value| plan.places[value].whole && plan.spans[value].is_some());
+    let value = crossing.nth(index)?;
+    let (stage, node) = made(value)?;
+    if plan.stages[stage].tile >= plan.capacity.rows {
+        return None;
+    }
+    let inner = owned(plan).into_iter().find(|&inner| {
+        let earlier = made(inner).is_some_and(|(at, by)| at == stage && by + 2 < node);
+        !plan.places[inner].whole && earlier
+    })?;
+    // Behind everything else, so that only these two meet.
+    let mut damaged = plan.clone();
+    let start = plan.arena_len;
+    let (len, inner_len) = (plan.spans[value]?.len, plan.spans[inner]?.len);
+    move_to(&mut damaged, value, start);
+    move_to(&mut damaged, inner, start);
+    damaged.arena_len = start + len.max(inner_len);
+    Some(damaged)
+}
+
+/// Gives a value and its slices another place.
+fn move_to(plan: &mut Plan, value: usize, start: usize) {
+    let Some(span) = plan.spans[value].as_mut() else {
+        return;
+    };
+    let from = std::mem::replace(&mut span.start, start);
+    let values: Vec<Value> = values(plan).collect();
+    for (index, &slice) in values.iter().enumerate() {
+        if plan.graph.root(slice).0 == values[value] {
+            plan.places[index].offset = plan.places[index].offset - from + start;
+        }
+    }
+}
+
+/// A value's rows start elsewhere than its bytes do.
+fn displace(plan: &Plan, index: usize) -> Option<Plan> {
+    let mut damaged = plan.clone();
+    damaged.places.get_mut(index)?.offset += 64;
+    Some(damaged)
+}
+
+/// Rows lie closer together than they are long.
+fn squeeze(plan: &Plan, index: usize) -> Option<Plan> {
+    let mut damaged = plan.clone();
+    let place = damaged.places.get_mut(index)?;
+    place.stride = place.stride.checked_sub(4)?;
+    Some(damaged)
 }
 
 /// A node is in no stage.
@@ -187,7 +237,7 @@ fn misalign(plan: &Plan, index: usize) -> Option<Plan> {
 
 #[test]
 fn every_damage_is_found() {
-    let damages: [(&str, Damage); 8] = [
+    let damages: [(&str, Damage); 11] = [
         ("swap", swap),
         ("shrink", shrink),
         ("merge", merge),
@@ -196,6 +246,9 @@ fn every_damage_is_found() {
         ("overlay", overlay),
         ("forget", forget),
         ("misalign", misalign),
+        ("bury", bury),
+        ("displace", displace),
+        ("squeeze", squeeze),
     ];
     for (damage, apply) in damages {
         let mut found = 0;
