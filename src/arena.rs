@@ -58,11 +58,6 @@ impl Arena {
         self.len
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// Address of the first byte.
     pub fn as_ptr(&self) -> *mut u8 {
         self.start.as_ptr()

@@ -4,10 +4,10 @@
 //! A file becomes a [`Model`] once; a [`Session`] is its working memory; rows go in and outputs
 //! come out. See `ARCHITECTURE.md` for the house.
 
-pub mod arena;
+mod arena;
 pub mod error;
 pub mod eval;
-pub mod exec;
+mod exec;
 pub mod generate;
 pub mod graph;
 pub mod kernels;
@@ -26,6 +26,6 @@ pub mod weights;
 pub use rillm_formats as formats;
 
 pub use error::{LoadError, RunError};
-pub use exec::{Output, Row};
+pub use exec::{Output, Row, Sink};
 pub use model::{Model, ModelOptions};
 pub use session::{Session, SessionOptions};

@@ -1,7 +1,8 @@
 //! What this machine offers. The one module that knows operating systems apart.
 
-/// Workers to use by default: one per physical core that this process may run on. Two threads
-/// of one core share its arithmetic units, so a second worker there only adds waiting.
+/// Workers to use by default: as many as this process may use processors, but no more than the
+/// machine has physical cores. Two threads of one core share its arithmetic units, so a second
+/// worker there only adds waiting.
 ///
 /// The process's affinity and its cgroup's quota count, as far as the standard library sees
 /// them.

@@ -153,7 +153,7 @@ fn eval_says_what_is_wrong_with_an_input() {
         ),
         (
             r#"{"input_ids": [[1, 4294967295]]}"#,
-            vec!["token is 4294967295"],
+            vec!["input_ids[0][1] is 4294967295", "below"],
         ),
         (
             r#"{"input_ids": [[1, 4294967296]]}"#,
@@ -161,7 +161,7 @@ fn eval_says_what_is_wrong_with_an_input() {
         ),
         (
             r#"{"input_ids": [[1]], "position_ids": [[100000]]}"#,
-            vec!["position is 100000"],
+            vec!["input_ids[0][0] is at position 100000"],
         ),
         (
             r#"{"input_ids": [[1]], "token_type_ids": [[0]]}"#,
@@ -219,6 +219,21 @@ fn an_output_that_cannot_be_written_is_named() {
         failure(&eval.run(&[]), 1, &["/dev/full"]);
         assert!(Path::new("/dev/full").exists(), "a device was removed");
     }
+}
+
+#[test]
+fn eval_never_replaces_what_it_reads() {
+    let mut eval = Eval::of(&Fixture::load("gpt2"));
+    eval.input(r#"{"input_ids": [[1]]}"#);
+    for read in [eval.input.clone(), eval.model.join("model.safetensors")] {
+        let before = fs::read(&read).unwrap();
+        eval.output = read;
+        failure(&eval.run(&[]), 1, &[path(&eval.output), "--output"]);
+        assert!(fs::read(&eval.output).unwrap() == before);
+    }
+    // A new file in the model's folder is nobody's business but the user's.
+    eval.output = eval.model.join("out.safetensors");
+    assert!(eval.run(&[]).status.success());
 }
 
 /// Model files of every kind of damage, and what must be said of each.
@@ -342,6 +357,8 @@ fn a_wrong_command_line_is_exit_code_two() {
         vec!["eval", "x", "--input", "x", "--output", "y", "--batch", "0"],
         vec!["inspect", "x.gguf", "--yaml"],
         vec!["bench", "x.gguf", "-r", "0"],
+        vec!["bench", "x.gguf", "-p", "0", "-n", "0"],
+        vec!["bench", "x.gguf", "-d", "18446744073709551615"],
     ] {
         failure(&rillm(&arguments), 2, &[]);
     }

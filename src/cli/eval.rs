@@ -8,7 +8,7 @@ use rillm::formats::manifest::{DType, Shape};
 use rillm::formats::safetensors::write::{TensorSpec, header};
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -37,6 +37,14 @@ pub fn eval(arguments: &Arguments) -> Result<(), CliError> {
         .map_err(|error| file_error(&arguments.input, error.to_string()))?;
     let input =
         EvalInput::parse(&json).map_err(|error| file_error(&arguments.input, error.to_string()))?;
+    let path = &arguments.output;
+    if let Some(read) = [&arguments.input, &arguments.model.model]
+        .into_iter()
+        .find(|read| same_file(read, path))
+    {
+        let what = format!("is read as {}, choose another --output", read.display());
+        return Err(file_error(path, what));
+    }
     let model = arguments.model.open()?;
     let cut = match (arguments.step, arguments.batch) {
         (true, _) => Cut::Batch(1),
@@ -44,7 +52,6 @@ pub fn eval(arguments: &Arguments) -> Result<(), CliError> {
         (false, None) => Cut::Whole,
     };
     let outputs = input.outputs(&model);
-    let path = &arguments.output;
     // Beside the output until it is whole: the output may be a file that the model is mapped
     // from, and half a file must not pass for one.
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -80,6 +87,14 @@ pub fn eval(arguments: &Arguments) -> Result<(), CliError> {
     match failure {
         Some(error) => Err(file_error(path, error.to_string())),
         None => Ok(()),
+    }
+}
+
+/// Whether both paths lead to one file, or to a file of one folder.
+fn same_file(read: &Path, written: &Path) -> bool {
+    match (read.canonicalize(), written.canonicalize()) {
+        (Ok(read), Ok(written)) => written.is_file() && written.starts_with(read),
+        _ => false,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Softmax attention: history, cross and in-run keys through one loop over tiles of keys.
 
-use super::{Facts, Run, Tile};
+use super::rows::Facts;
+use super::{Run, Tile};
 use crate::graph::{Attention, Keys, Mask, PositionScheme, StateId, Value};
 use crate::kernels::{Attend, Running};
 use crate::state::PAGE;

@@ -7,7 +7,7 @@ mod recurrent;
 mod rows;
 mod step;
 
-pub use rows::{Facts, Group, Row, Rows};
+pub use rows::{Row, Rows};
 
 use crate::arena::Arena;
 use crate::graph::{RowSpace, Value};
@@ -67,14 +67,23 @@ pub struct Run<'a> {
     pub rows: &'a Rows,
 }
 
-/// Runs all stages. The caller holds session memory exclusively, and `run.rows` fits the plan's
-/// capacity.
+/// Runs all stages. The caller holds session memory exclusively.
 pub fn execute(
     run: &Run<'_>,
     (pool, crew): (&Pool, Crew),
     abort: &AtomicBool,
     sink: &mut Sink<'_>,
 ) -> Outcome {
+    // What the plan's certificate takes for granted.
+    let (rows, capacity) = (run.rows, run.plan.capacity);
+    assert!(
+        run.arena.len() >= run.plan.arena_len,
+        "arena of another plan"
+    );
+    assert!(
+        rows.facts.len() <= capacity.rows && rows.groups.len() <= capacity.sequences,
+        "more rows than were planned for"
+    );
     let sink = Mutex::new(sink);
     pool.run(crew, abort, &|worker| walk(run, worker, &sink))
 }
@@ -132,7 +141,7 @@ impl Run<'_> {
         };
         // SAFETY: the plan gave the value `rows × stride` bytes of the arena from `offset` on,
         // for as many rows as its capacity or its stage's tile, and the checker found that they
-        // fit; `execute`'s caller keeps the run within the capacity.
+        // fit; `execute` has seen that the run is within the capacity.
         unsafe { self.arena.as_ptr().add(place.offset + index * place.stride) }
     }
 

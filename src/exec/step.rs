@@ -116,26 +116,14 @@ pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&
                             NormKind::Layer => (kernels.layer_norm)(x, weight, bias, *eps, into),
                         }
                     }
-                    Op::Add { a, b } => match (same(*a), same(*b)) {
-                        (false, false) => (kernels.add)(get(*a), get(*b), into),
-                        (true, true) => into.iter_mut().for_each(|x| *x += *x),
-                        (true, false) => {
-                            into.iter_mut().zip(get(*b)).for_each(|(x, y)| *x += y);
-                        }
-                        (false, true) => {
-                            into.iter_mut().zip(get(*a)).for_each(|(x, y)| *x += y);
-                        }
-                    },
-                    Op::Mul { a, b } => match (same(*a), same(*b)) {
-                        (false, false) => (kernels.mul)(get(*a), get(*b), into),
-                        (true, true) => into.iter_mut().for_each(|x| *x *= *x),
-                        (true, false) => {
-                            into.iter_mut().zip(get(*b)).for_each(|(x, y)| *x *= y);
-                        }
-                        (false, true) => {
-                            into.iter_mut().zip(get(*a)).for_each(|(x, y)| *x *= y);
-                        }
-                    },
+                    Op::Add { a, b } => {
+                        let operands = [*a, *b].map(|x| (!same(x)).then(|| get(x)));
+                        in_place(operands, into, kernels.add, |x, y| x + y);
+                    }
+                    Op::Mul { a, b } => {
+                        let operands = [*a, *b].map(|x| (!same(x)).then(|| get(x)));
+                        in_place(operands, into, kernels.mul, |x, y| x * y);
+                    }
                     Op::Scale { x, factor } => {
                         if !same(*x) {
                             into.copy_from_slice(get(*x));
@@ -196,6 +184,24 @@ pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&
                 }
             }
         }
+    }
+}
+
+/// out ← f(a, b), where an operand that is absent lies in `out`. `kernel` is the same function of
+/// operands that lie apart.
+fn in_place(
+    operands: [Option<&[f32]>; 2],
+    out: &mut [f32],
+    kernel: fn(&[f32], &[f32], &mut [f32]),
+    f: impl Fn(f32, f32) -> f32,
+) {
+    match operands {
+        [Some(a), Some(b)] => kernel(a, b, out),
+        // Both functions commute.
+        [Some(other), None] | [None, Some(other)] => {
+            out.iter_mut().zip(other).for_each(|(x, y)| *x = f(*x, *y));
+        }
+        [None, None] => out.iter_mut().for_each(|x| *x = f(*x, *x)),
     }
 }
 

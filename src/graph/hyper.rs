@@ -99,6 +99,15 @@ impl<'a> Hyper<'a> {
         }
     }
 
+    /// An error about the class.
+    pub fn invalid_class(&self, expected: &str) -> BuildError {
+        BuildError::Invalid {
+            key: "architectures".to_string(),
+            found: self.class().unwrap_or("nothing").to_string(),
+            expected: expected.to_string(),
+        }
+    }
+
     /// An error about the value under a canonical name.
     pub fn invalid(&self, key: &str, expected: &str) -> BuildError {
         let found = self.key(key).unwrap_or_else(|| self.spelling(key));

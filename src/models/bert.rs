@@ -70,6 +70,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ("attention.layer_norm_epsilon", "layer_norm_eps"),
         ("hidden_act", "hidden_act"),
         ("position_embedding_type", "position_embedding_type"),
+        ("is_decoder", "is_decoder"),
     ],
     names: names!("", "bert."),
     unused: &[],
@@ -96,6 +97,9 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     };
     if hyper.text("position_embedding_type")?.unwrap_or("absolute") != "absolute" {
         return Err(hyper.invalid("position_embedding_type", "absolute"));
+    }
+    if hyper.flag("is_decoder", false)? {
+        return Err(hyper.invalid("is_decoder", "false: BERT is run as an encoder"));
     }
     let positions = model.rows("position_embd.weight")?;
     model.context(positions);
@@ -157,7 +161,7 @@ fn heads_of(
     };
     let classifier = |x| net.linear(x, "classifier", model.rows("classifier.weight")?);
     match model.hyper().class().unwrap_or("BertModel") {
-        "BertForMaskedLM" | "BertForPreTraining" => {
+        "BertForMaskedLM" => {
             let h = net.apply(net.linear(x, "mlm_dense", width)?, function);
             let h = net.layer_norm(h, "mlm_norm", eps)?;
             let vocabulary = model.rows("token_embd.weight")?;
@@ -180,11 +184,16 @@ fn heads_of(
             net.emit(net.slice(ends, 0, 1), "start_logits");
             net.emit(net.slice(ends, 1, 1), "end_logits");
         }
-        _ => {
+        "BertModel" => {
             net.emit(x, "last_hidden_state");
             if model.has("pooler.weight") {
                 net.emit(pooled()?, "pooler_output");
             }
+        }
+        _ => {
+            let known = "BertModel, BertForMaskedLM, BertForSequenceClassification, \
+                         BertForTokenClassification or BertForQuestionAnswering";
+            return Err(model.hyper().invalid_class(known));
         }
     }
     Ok(())

@@ -192,9 +192,14 @@ impl Weights {
         .map(move |(range, address)| (range.start + first..range.end + first, address))
     }
 
-    /// Decodes row `index` into floats; the caller has checked it against the matrix's rows.
+    /// Decodes row `index` of a matrix that is not transposed into floats.
+    ///
+    /// # Panics
+    /// If there is no such row: callers check what a user asks for.
     pub fn decode_row(&self, kernels: &Kernels, matrix: Matrix, index: usize, out: &mut [f32]) {
         let weight = self.matrix(matrix);
+        let rows = matrix.rows * matrix.stack;
+        assert!(index < rows && !weight.transposed, "row {index} of {rows}");
         let found = self.runs(weight, index..index + 1).next();
         if let (Some(decode), Some((_, address))) = (kernels.dequantize(weight.dtype), found) {
             // SAFETY: `runs` yields the address of one whole row of `stride` bytes.

@@ -40,6 +40,9 @@ fn inconsistent_hyperparameters_are_named() {
         ("llama", "hidden_act", json!("cubic")),
         ("mamba", "hidden_act", json!("relu")),
         ("bert", "position_embedding_type", json!("relative_key")),
+        ("bert", "is_decoder", json!(true)),
+        ("bert", "architectures", json!(["BertForPreTraining"])),
+        ("bert", "architectures", json!(["BertForMultipleChoice"])),
         ("linear_transformer", "causal", json!(false)),
         ("linear_transformer", "feature_map", json!("relu")),
         // Numbers that are none.
