@@ -1,7 +1,9 @@
 //! A model: immutable, shared, cheap to clone.
 
 use crate::error::{LoadError, LoadErrorKind};
-use crate::graph::{Builder, Graph, Hyper, Index, Op, Role, StateKind, Wiring, fits};
+use crate::graph::{
+    Builder, Graph, Hyper, Index, Op, Role, StateKind, View, Wiring, fits, spelling,
+};
 use crate::kernels::{Isa, Kernels};
 use crate::models::{ARCHITECTURES, Architecture};
 use crate::pool::Pool;
@@ -93,7 +95,9 @@ impl Model {
             keys: architecture.keys,
         };
         let builder = Builder::new(hyper, &views);
-        (architecture.build)(&builder)?;
+        (architecture.build)(&builder).map_err(|error| {
+            error.as_stored(|canonical| as_in_files(&manifest, architecture, canonical))
+        })?;
         let wiring = builder.finish();
         check_unknown(&manifest, &views, architecture, &wiring)?;
         let weights = Weights::resolve(&wiring, &views, sources, kernels)?;
@@ -270,6 +274,23 @@ fn limits(wiring: &Wiring) -> Limits {
         }
     }
     limits
+}
+
+/// A tensor's name and form as the user finds them in the files.
+fn as_in_files(
+    manifest: &Manifest,
+    architecture: &Architecture,
+    canonical: &str,
+) -> Option<(String, View)> {
+    if manifest.container == Container::Gguf {
+        return None;
+    }
+    spelling(architecture.names, canonical, |begin| {
+        let names = manifest.tensors.keys();
+        names
+            .filter_map(|name| name.strip_prefix(begin))
+            .any(|rest| rest.starts_with('.'))
+    })
 }
 
 fn open_tokenizer(

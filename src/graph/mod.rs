@@ -11,7 +11,7 @@ mod net;
 pub mod rope;
 
 pub use hyper::Hyper;
-pub use names::{Name, View, fits};
+pub use names::{Name, View, fits, spelling};
 pub use net::{BuildError, Builder, Catalog, MatrixSpec, Net, RowOrder, VectorSpec, Wiring};
 pub use rope::Rope;
 

@@ -50,6 +50,29 @@ impl Name {
     }
 }
 
+/// What a checkpoint calls the tensor of a canonical name and how it stores it, as far as the
+/// table knows. Of several spellings, one that begins as `known` says the checkpoint's names do.
+pub fn spelling(
+    names: &[Name],
+    canonical: &str,
+    known: impl Fn(&str) -> bool,
+) -> Option<(String, View)> {
+    let spellings = names.iter().filter_map(|line| {
+        let (layer, _) = matches(line.to, canonical)?;
+        let layer = layer.map(|layer| layer.to_string()).unwrap_or_default();
+        let spelled = line.from.replace("{i}", &layer).replace("{e}", "0");
+        Some((spelled, line.view))
+    });
+    let mut first = None;
+    for spelling in spellings {
+        if spelling.0.split('.').next().is_some_and(&known) {
+            return Some(spelling);
+        }
+        first.get_or_insert(spelling);
+    }
+    first
+}
+
 /// Whether `name` is of the form `pattern`.
 pub fn fits(pattern: &str, name: &str) -> bool {
     matches(pattern, name).is_some()
@@ -82,6 +105,21 @@ fn matches(pattern: &str, name: &str) -> Option<(Option<u32>, Option<u32>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_checkpoint_s_own_spelling_is_found() {
+        let names = [
+            Name::plain("h.{i}.ln.weight", "blk.{i}.norm.weight"),
+            Name::plain("model.h.{i}.ln.weight", "blk.{i}.norm.weight"),
+        ];
+        let found = |root: &str| {
+            let known = |begin: &str| begin == root;
+            spelling(&names, "blk.7.norm.weight", known).map(|(name, _)| name)
+        };
+        assert_eq!(found("model").as_deref(), Some("model.h.7.ln.weight"));
+        assert_eq!(found("other").as_deref(), Some("h.7.ln.weight"));
+        assert_eq!(spelling(&names, "blk.7.bias", |_| true), None);
+    }
 
     #[test]
     fn numbers_are_read_and_placed() {

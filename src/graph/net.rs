@@ -6,7 +6,7 @@
 
 use super::{
     Activation, Attention, Graph, Hyper, Index, Matrix, NormKind, Op, Pointwise, Role, RowSpace,
-    StateId, StateKind, Value, ValueInfo, Vector,
+    StateId, StateKind, Value, ValueInfo, Vector, View,
 };
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -77,6 +77,35 @@ impl fmt::Display for BuildError {
 }
 
 impl std::error::Error for BuildError {}
+
+impl BuildError {
+    /// The same error about the tensor as it is stored, under the name and in the form that
+    /// `stored` gives for a canonical name.
+    pub fn as_stored(mut self, stored: impl Fn(&str) -> Option<(String, View)>) -> BuildError {
+        match &mut self {
+            BuildError::NoTensor { name } => {
+                if let Some((theirs, _)) = stored(name) {
+                    *name = theirs;
+                }
+            }
+            BuildError::Shape {
+                name,
+                found,
+                expected,
+            } => {
+                if let Some((theirs, view)) = stored(name) {
+                    *name = theirs;
+                    if view == View::Transposed {
+                        found.reverse();
+                        expected.reverse();
+                    }
+                }
+            }
+            _ => {}
+        }
+        self
+    }
+}
 
 /// Which stored rows a matrix shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -155,10 +155,10 @@ fn a_missing_hyperparameter_is_named() {
 fn tensors_without_elements_are_named() {
     let fixture = Fixture::load("llama_tied");
     let folder = fixture.folder();
-    for (empty, canonical) in [
-        ("model.embed_tokens.weight", "token_embd.weight"),
-        ("model.norm.weight", "output_norm.weight"),
-        ("model.layers.1.mlp.up_proj.weight", "blk.1.ffn_up.weight"),
+    for empty in [
+        "model.embed_tokens.weight",
+        "model.norm.weight",
+        "model.layers.1.mlp.up_proj.weight",
     ] {
         for axis in [0, 1] {
             let weights = fixture.weights();
@@ -183,7 +183,34 @@ fn tensors_without_elements_are_named() {
             bytes.extend(kept.flat_map(|w| &w.values).flat_map(|v| v.to_le_bytes()));
             fs::write(folder.join("model.safetensors"), bytes).unwrap();
             let error = open(&folder).map(|_| ()).unwrap_err().to_string();
-            assert!(error.contains(canonical), "{error}");
+            assert!(error.contains(empty), "{error}");
         }
+    }
+}
+
+#[test]
+fn a_missing_tensor_has_the_checkpoint_s_own_name() {
+    for (name, key, says) in [
+        ("gpt2", "n_layer", "transformer.h.9.ln_1.weight"),
+        (
+            "llama",
+            "num_hidden_layers",
+            "model.layers.9.input_layernorm.weight",
+        ),
+        (
+            "bert_question",
+            "num_hidden_layers",
+            "bert.encoder.layer.9.",
+        ),
+    ] {
+        let fixture = Fixture::load(name);
+        let folder = fixture.folder();
+        let mut config = fixture.config();
+        let layers = config[key].as_u64().unwrap();
+        config[key] = json!(layers + 1);
+        fs::write(folder.join("config.json"), config.to_string()).unwrap();
+        let error = open(&folder).expect_err("a layer too many").to_string();
+        let says = says.replace('9', &layers.to_string());
+        assert!(error.contains(&says), "{name}: {error}");
     }
 }
