@@ -1,6 +1,51 @@
 //! Blocks that several architectures share.
 
-use super::{BuildError, Net, Pointwise, Value};
+use super::{BuildError, Builder, Net, Pointwise, Value};
+use rillm_formats::manifest::Container;
+
+/// Whether a class's head is its embedding where `config.json` does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tied {
+    /// Yes: a head that is stored nevertheless is left alone, as the reference leaves it.
+    ByDefault,
+    /// No, unless none is stored.
+    OnRequest,
+}
+
+/// Whether the head is the embedding. GGUF stores a head if and only if it is another matrix;
+/// in a Hugging Face folder the configuration decides, whatever is stored.
+pub fn is_tied(model: &Builder<'_>, default: Tied) -> Result<bool, BuildError> {
+    let stored = model.has("output.weight");
+    Ok(match (model.hyper().container, model.hyper().tied()?) {
+        (Container::Gguf, _) => !stored,
+        (Container::HuggingFace, Some(tied)) => tied,
+        (Container::HuggingFace, None) => default == Tied::ByDefault || !stored,
+    })
+}
+
+/// Logits: x Wᵀ + b, where W is `output.weight` or, if tied, `token_embd.weight`, and b is
+/// `output.bias` if there is one. Normalising x is the caller's.
+pub fn head(net: &Net<'_, '_>, x: Value, default: Tied) -> Result<Value, BuildError> {
+    let model = net.builder;
+    let vocabulary = model.rows("token_embd.weight")?;
+    let name = if is_tied(model, default)? {
+        "token_embd.weight"
+    } else {
+        "output.weight"
+    };
+    let weight = model.matrix(name, vocabulary, net.width(x))?;
+    let bias = model.optional_vector("output.bias", &[vocabulary])?;
+    Ok(net.matmul(x, weight, bias))
+}
+
+/// c · tanh(x / c), which keeps values within ±c (Gemma Team 2024, section 2); x itself without
+/// a cap.
+pub fn soft_cap(net: &Net<'_, '_>, x: Value, cap: Option<f32>) -> Value {
+    match cap {
+        Some(cap) => net.scale(net.apply(net.scale(x, 1.0 / cap), Pointwise::Tanh), cap),
+        None => x,
+    }
+}
 
 /// down(f(gate x) ⊙ up x), the gated feed-forward layer (Shazeer 2020).
 pub fn gated_mlp(

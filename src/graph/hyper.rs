@@ -99,6 +99,18 @@ impl<'a> Hyper<'a> {
         }
     }
 
+    /// `tie_word_embeddings` of a Hugging Face folder, if it says; GGUF has no such key.
+    pub fn tied(&self) -> Result<Option<bool>, BuildError> {
+        let key = "tie_word_embeddings";
+        if self.container == Container::Gguf || self.metadata.value(key).is_none() {
+            return Ok(None);
+        }
+        match self.metadata.bool(key) {
+            Some(tied) => Ok(Some(tied)),
+            None => Err(self.bad(key, "true or false")),
+        }
+    }
+
     /// An error about the class.
     pub fn invalid_class(&self, expected: &str) -> BuildError {
         BuildError::Invalid {

@@ -1,7 +1,7 @@
 //! BERT (Devlin et al. 2019) and its heads.
 
 use super::{Architecture, Family};
-use crate::graph::blocks::mlp;
+use crate::graph::blocks::{Tied, head, mlp};
 use crate::graph::{
     Attention, BuildError, Builder, Index, Keys, Mask, Name, Net, Pointwise, PositionScheme, Role,
     Value,
@@ -164,18 +164,7 @@ fn heads_of(
         "BertForMaskedLM" => {
             let h = net.apply(net.linear(x, "mlm_dense", width)?, function);
             let h = net.layer_norm(h, "mlm_norm", eps)?;
-            let vocabulary = model.rows("token_embd.weight")?;
-            let tied = !model.has("output.weight");
-            let head = if tied {
-                "token_embd.weight"
-            } else {
-                "output.weight"
-            };
-            let bias = model.optional_vector("output.bias", &[vocabulary])?;
-            net.emit(
-                net.matmul(h, model.matrix(head, vocabulary, width)?, bias),
-                "logits",
-            );
+            net.emit(head(net, h, Tied::ByDefault)?, "logits");
         }
         "BertForSequenceClassification" => net.emit(classifier(pooled()?)?, "logits"),
         "BertForTokenClassification" => net.emit(classifier(x)?, "logits"),

@@ -1,7 +1,7 @@
 //! GPT-2 (Radford et al. 2019).
 
 use super::{Architecture, Family};
-use crate::graph::blocks::mlp;
+use crate::graph::blocks::{Tied, head, mlp};
 use crate::graph::{
     Attention, BuildError, Builder, Index, Keys, Mask, Name, Pointwise, PositionScheme, Role,
     StateKind, View,
@@ -125,15 +125,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, mlp(&net, h, &layer, hidden, function)?);
     }
     let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
-    let head = if model.has("output.weight") {
-        "output.weight"
-    } else {
-        "token_embd.weight"
-    };
-    net.emit(
-        net.matmul(x, model.matrix(head, vocabulary, width)?, None),
-        "logits",
-    );
+    net.emit(head(&net, x, Tied::ByDefault)?, "logits");
     net.finish();
     Ok(())
 }

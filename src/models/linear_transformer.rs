@@ -1,7 +1,7 @@
 //! Causal linear attention with the elu + 1 feature map (Katharopoulos et al. 2020).
 
 use super::{Architecture, Family};
-use crate::graph::blocks::mlp;
+use crate::graph::blocks::{Tied, head, mlp};
 use crate::graph::{BuildError, Builder, Index, Name, Pointwise, Role};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -92,7 +92,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, mlp(&net, h, &layer, hidden, Pointwise::GeluErf)?);
     }
     let x = net.layer_norm(net.selected(x), "output_norm", norm_eps)?;
-    net.emit(net.linear(x, "output", vocabulary)?, "logits");
+    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
     net.finish();
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! LLaMA (Touvron et al. 2023; Grattafiori et al. 2024) and Mistral (Jiang et al. 2023).
 
 use super::{Architecture, Family};
-use crate::graph::blocks::{gated_experts, gated_mlp};
+use crate::graph::blocks::{Tied, gated_experts, gated_mlp, head};
 use crate::graph::{
     Attention, BuildError, Builder, Index, Keys, Mask, Name, Pairing, Pointwise, PositionScheme,
     Role, Rope, StateKind, Value,
@@ -224,16 +224,7 @@ pub(super) fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, f);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    let head = if model.has("output.weight") {
-        "output.weight"
-    } else {
-        "token_embd.weight"
-    };
-    let bias = model.optional_vector("output.bias", &[vocabulary])?;
-    net.emit(
-        net.matmul(x, model.matrix(head, vocabulary, width)?, bias),
-        "logits",
-    );
+    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
     net.finish();
     Ok(())
 }

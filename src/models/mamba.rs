@@ -1,6 +1,7 @@
 //! Mamba (Gu & Dao 2023): selective state spaces, memory constant in length.
 
 use super::{Architecture, Family};
+use crate::graph::blocks::{Tied, head};
 use crate::graph::{BuildError, Builder, Index, Name, Pointwise, Role, View};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -121,15 +122,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, net.linear(y, &format!("{layer}.ssm_out"), width)?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    let head = if model.has("output.weight") {
-        "output.weight"
-    } else {
-        "token_embd.weight"
-    };
-    net.emit(
-        net.matmul(x, model.matrix(head, vocabulary, width)?, None),
-        "logits",
-    );
+    net.emit(head(&net, x, Tied::ByDefault)?, "logits");
     net.finish();
     Ok(())
 }

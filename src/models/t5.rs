@@ -2,7 +2,7 @@
 //! to it.
 
 use super::{Architecture, Family};
-use crate::graph::blocks::{gated_mlp, mlp};
+use crate::graph::blocks::{Tied, gated_mlp, head, is_tied, mlp};
 use crate::graph::{
     Attention, Buckets, BuildError, Builder, Index, Keys, Mask, Name, Net, Pointwise,
     PositionScheme, Role, StateId, StateKind, Value,
@@ -32,7 +32,6 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ),
         ("attention.layer_norm_rms_epsilon", "layer_norm_epsilon"),
         ("decoder_start_token_id", "decoder_start_token_id"),
-        ("tie_word_embeddings", "tie_word_embeddings"),
     ],
     names: &[
         Name::plain("shared.weight", "token_embd.weight"),
@@ -318,19 +317,10 @@ fn decoder(model: &Builder<'_>, config: &Config, cross: &[StateId]) -> Result<()
         x = net.add(x, feed_forward(&net, x, &layer, config)?);
     }
     let mut x = net.rms_norm(net.selected(x), "dec.output_norm", eps)?;
-    let tied = !model.has("output.weight") || hyper.flag("tie_word_embeddings", false)?;
-    if tied {
+    if is_tied(model, Tied::ByDefault)? {
         x = net.scale(x, 1.0 / (width as f32).sqrt());
     }
-    let head = if tied {
-        "token_embd.weight"
-    } else {
-        "output.weight"
-    };
-    net.emit(
-        net.matmul(x, model.matrix(head, vocabulary, width)?, None),
-        "logits",
-    );
+    net.emit(head(&net, x, Tied::ByDefault)?, "logits");
     net.finish();
     let start = match hyper.optional_count("decoder_start_token_id") {
         // Token 0 is T5's padding and the usual start.

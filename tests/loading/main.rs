@@ -6,6 +6,7 @@ mod support;
 
 mod addresses;
 mod containers;
+mod heads;
 mod hostile;
 mod inconsistent;
 mod plans;

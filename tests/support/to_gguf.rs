@@ -33,7 +33,7 @@ pub struct Gguf {
 }
 
 /// Keys that converters drop, because GGUF says it in another way or not at all.
-const NOT_WRITTEN: &[&str] = &["feed_forward_proj", "tie_word_embeddings"];
+const NOT_WRITTEN: &[&str] = &["feed_forward_proj"];
 
 impl Gguf {
     /// Converts a fixture.
