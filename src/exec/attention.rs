@@ -235,10 +235,16 @@ impl Query<'_> {
             window: Some(window),
         } = self.attention.mask
         {
+            let mut seen = false;
             for (key, score) in scores.iter_mut().enumerate() {
                 if here.saturating_sub(position(key)) >= window {
                     *score = f32::NEG_INFINITY;
+                } else {
+                    seen = true;
                 }
+            }
+            if !seen {
+                return;
             }
         }
         let tile = Attend {
@@ -248,7 +254,7 @@ impl Query<'_> {
             key_stride: stride,
             value_stride: stride,
             scale: self.attention.scale,
-            softcap: None,
+            softcap: self.attention.softcap,
         };
         (self.run.kernels.attend)(&tile, scores, &mut self.running, self.out);
     }

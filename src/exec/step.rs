@@ -1,7 +1,8 @@
 //! One chunk of one step: find the rows, call a kernel.
 
 use super::{Output, Run, Sink, Tile, attention, recurrent};
-use crate::graph::{Activation, Index, NormKind, Op, RowSpace, Value};
+use crate::graph::rope::Divisors;
+use crate::graph::{Activation, Index, NormKind, Op, RowSpace, Value, Vector};
 use crate::kernels::MatMul;
 use crate::weights::Weight;
 use std::ops::Range;
@@ -108,12 +109,23 @@ pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&
                         weight,
                         bias,
                         eps,
+                        group,
                     } => {
-                        let (x, weight) = (get(*x), run.weights.vector(*weight));
-                        let bias = bias.map(|bias| run.weights.vector(bias));
-                        match kind {
-                            NormKind::Rms => (kernels.rms_norm)(x, weight, *eps, into),
-                            NormKind::Layer => (kernels.layer_norm)(x, weight, bias, *eps, into),
+                        let groups = get(*x).chunks_exact(*group);
+                        for (index, (x, into)) in
+                            groups.zip(into.chunks_exact_mut(*group)).enumerate()
+                        {
+                            let of = |vector: &Vector| {
+                                let start = index * group % vector.len;
+                                &run.weights.vector(*vector)[start..start + group]
+                            };
+                            let bias = bias.as_ref().map(of);
+                            match kind {
+                                NormKind::Rms => (kernels.rms_norm)(x, of(weight), *eps, into),
+                                NormKind::Layer => {
+                                    (kernels.layer_norm)(x, of(weight), bias, *eps, into);
+                                }
+                            }
                         }
                     }
                     Op::Add { a, b } => {
@@ -137,7 +149,11 @@ pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&
                         (kernels.pointwise)(*function, into);
                     }
                     Op::RopeTable { rope } => {
-                        let divisors = rope.divisors.map(|id| run.weights.vector(id));
+                        let divisors = rope.divisors(run.rows.length);
+                        let divisors = divisors.map(|found| match found {
+                            Divisors::Numbers(numbers) => &numbers[..],
+                            Divisors::Tensor(vector) => run.weights.vector(*vector),
+                        });
                         let pairs = rope.dims() / 2;
                         let (cos, sin) = into.split_at_mut(pairs);
                         // The product is rounded to f32 as the references round it.

@@ -1,7 +1,193 @@
 //! Blocks that several architectures share.
 
-use super::{BuildError, Builder, Net, Pointwise, Value};
-use rillm_formats::manifest::Container;
+use super::{
+    Attention, BuildError, Builder, Hyper, Keys, Mask, Net, Pointwise, PositionScheme, StateKind,
+    Value,
+};
+use rillm_formats::manifest::{Array, Container, Value as Fact};
+
+/// The function that `key` names in transformers' terms, or `default`.
+pub fn activation(hyper: &Hyper<'_>, key: &str, default: &str) -> Result<Pointwise, BuildError> {
+    Ok(match hyper.text(key)?.unwrap_or(default) {
+        "silu" | "swish" => Pointwise::Silu,
+        "gelu" | "gelu_python" => Pointwise::GeluErf,
+        "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" | "gelu_accurate" => Pointwise::GeluTanh,
+        "relu" => Pointwise::Relu,
+        "tanh" => Pointwise::Tanh,
+        "sigmoid" => Pointwise::Sigmoid,
+        _ => {
+            let known = "silu, gelu, gelu_new, gelu_pytorch_tanh, relu, tanh or sigmoid";
+            return Err(hyper.invalid(key, known));
+        }
+    })
+}
+
+/// How a projection is cut into heads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heads {
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads; a divisor of `heads`.
+    pub kv_heads: usize,
+    /// Elements of a head.
+    pub head_dim: usize,
+}
+
+impl Heads {
+    /// Reads `attention.head_count` and what goes with it; heads that share no keys, and as
+    /// wide as they fit into `width`, unless the files say otherwise.
+    pub fn read(hyper: &Hyper<'_>, width: usize) -> Result<Heads, BuildError> {
+        let heads = hyper.count("attention.head_count")?;
+        let kv_heads = hyper.optional_count("attention.head_count_kv")?;
+        let kv_heads = kv_heads.unwrap_or(heads);
+        if !heads.is_multiple_of(kv_heads) {
+            return Err(hyper.invalid("attention.head_count_kv", "a divisor of the head count"));
+        }
+        let head_dim = match hyper.optional_count("attention.key_length")? {
+            Some(head_dim) => head_dim,
+            None if width.is_multiple_of(heads) => width / heads,
+            None => return Err(hyper.invalid("attention.head_count", "a divisor of the width")),
+        };
+        Ok(Heads {
+            heads,
+            kv_heads,
+            head_dim,
+        })
+    }
+
+    /// softmax(q kᵀ / √d) v over all rows so far, to be altered where a model differs.
+    pub fn causal(self, position: PositionScheme) -> Attention {
+        Attention {
+            heads: self.heads,
+            kv_heads: self.kv_heads,
+            head_dim: self.head_dim,
+            scale: 1.0 / (self.head_dim as f32).sqrt(),
+            softcap: None,
+            mask: Mask::Causal { window: None },
+            position,
+            keys: Keys::Rows,
+        }
+    }
+}
+
+/// q, k and v: three projections, or parts of the fused one that converters can make of them.
+pub fn projections(
+    net: &Net<'_, '_>,
+    x: Value,
+    layer: &str,
+    heads: Heads,
+) -> Result<[Value; 3], BuildError> {
+    let (q, kv) = (
+        heads.heads * heads.head_dim,
+        heads.kv_heads * heads.head_dim,
+    );
+    if net.builder.has(&format!("{layer}.attn_qkv.weight")) {
+        let qkv = net.linear(x, &format!("{layer}.attn_qkv"), q + 2 * kv)?;
+        return Ok([
+            net.slice(qkv, 0, q),
+            net.slice(qkv, q, kv),
+            net.slice(qkv, q + kv, kv),
+        ]);
+    }
+    Ok([
+        net.linear(x, &format!("{layer}.attn_q"), q)?,
+        net.linear(x, &format!("{layer}.attn_k"), kv)?,
+        net.linear(x, &format!("{layer}.attn_v"), kv)?,
+    ])
+}
+
+/// Attention to a decoder's own past, kept in a state of its own, then `attn_output`.
+pub fn attend(
+    net: &Net<'_, '_>,
+    [q, k, v]: [Value; 3],
+    layer: &str,
+    width: usize,
+    attention: Attention,
+) -> Result<Value, BuildError> {
+    let keys = Keys::History(net.builder.state(StateKind::Kv {
+        kv_heads: attention.kv_heads,
+        head_dim: attention.head_dim,
+    }));
+    let a = net.attention(q, Some((k, v)), Attention { keys, ..attention });
+    net.linear(a, &format!("{layer}.attn_output"), width)
+}
+
+/// Which layers look through a sliding window, and how wide it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Windows {
+    /// In positions; without one every layer sees everything.
+    pub window: Option<u64>,
+    /// Whose turn it is.
+    pub pattern: WindowPattern,
+}
+
+/// Layers that look through the window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WindowPattern {
+    /// All from this one on.
+    From(usize),
+    /// All but the last of so many.
+    AllButEvery(usize),
+    /// Said for each layer.
+    Listed(Vec<bool>),
+}
+
+impl Windows {
+    /// Reads `attention.sliding_window` (`default` if there is none) and its pattern for
+    /// `layers` layers.
+    pub fn read(
+        hyper: &Hyper<'_>,
+        layers: usize,
+        default: Option<usize>,
+        pattern: WindowPattern,
+    ) -> Result<Windows, BuildError> {
+        let window = match hyper.value("attention.sliding_window") {
+            Some(_) => hyper.feature("attention.sliding_window")?,
+            None => default,
+        };
+        let key = "attention.sliding_window_pattern";
+        let pattern = match hyper.value(key) {
+            None => pattern,
+            Some(Fact::Array(list)) => {
+                WindowPattern::Listed(listed(list, layers).ok_or_else(|| {
+                    hyper.invalid(key, &format!("an entry for each of {layers} layers"))
+                })?)
+            }
+            Some(_) => WindowPattern::AllButEvery(hyper.count(key)?),
+        };
+        Ok(Windows {
+            window: window.map(|window| window as u64),
+            pattern,
+        })
+    }
+
+    /// The window of a layer, if it has one.
+    pub fn of(&self, layer: usize) -> Option<u64> {
+        let slides = match &self.pattern {
+            WindowPattern::From(first) => layer >= *first,
+            WindowPattern::AllButEvery(period) => !(layer + 1).is_multiple_of(*period),
+            WindowPattern::Listed(list) => list[layer],
+        };
+        self.window.filter(|_| slides)
+    }
+}
+
+/// GGUF lists truth values, Hugging Face kinds of attention.
+fn listed(list: &Array, layers: usize) -> Option<Vec<bool>> {
+    if list.len() != layers {
+        return None;
+    }
+    let kind = |index| match list {
+        Array::Bool(slides) => Some(slides[index]),
+        Array::String(kinds) => match kinds.get(index)? {
+            b"sliding_attention" => Some(true),
+            b"full_attention" => Some(false),
+            _ => None,
+        },
+        _ => list.u64(index).map(|slides| slides != 0),
+    };
+    (0..layers).map(kind).collect()
+}
 
 /// Whether a class's head is its embedding where `config.json` does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,10 @@
 //! Hyperparameters under their canonical (GGUF) names, whatever the container calls them.
 
 use super::BuildError;
-use rillm_formats::manifest::{Container, Metadata, Value};
+use rillm_formats::manifest::{Array, Container, Metadata, Value};
+
+/// A canonical name and `config.json`'s; several lines for several spellings.
+pub type Key = (&'static str, &'static str);
 
 /// Reads hyperparameters for one architecture.
 #[derive(Clone, Copy, Debug)]
@@ -12,8 +15,8 @@ pub struct Hyper<'a> {
     pub container: Container,
     /// Prefix of GGUF keys.
     pub architecture: &'a str,
-    /// Canonical name → `config.json`'s, several lines for several spellings.
-    pub keys: &'static [(&'static str, &'static str)],
+    /// Tables of canonical names and `config.json`'s.
+    pub keys: &'static [&'static [Key]],
 }
 
 impl<'a> Hyper<'a> {
@@ -54,15 +57,19 @@ impl<'a> Hyper<'a> {
 
     /// A finite number, or `default` if absent.
     pub fn float(&self, key: &str, default: f32) -> Result<f32, BuildError> {
+        let number = self.double(key, f64::from(default))? as f32;
+        match self.key(key) {
+            Some(found) if !number.is_finite() => Err(self.bad(&found, "a finite number")),
+            _ => Ok(number),
+        }
+    }
+
+    /// The same, not rounded to a float.
+    pub fn double(&self, key: &str, default: f64) -> Result<f64, BuildError> {
         let Some(found) = self.key(key) else {
             return Ok(default);
         };
-        match self
-            .metadata
-            .f64(&found)
-            .map(|number| number as f32)
-            .filter(|n| n.is_finite())
-        {
+        match self.metadata.f64(&found).filter(|n| n.is_finite()) {
             Some(number) => Ok(number),
             None => Err(self.bad(&found, "a finite number")),
         }
@@ -89,12 +96,29 @@ impl<'a> Hyper<'a> {
             .ok_or_else(|| self.bad(&found, "a string"))
     }
 
+    /// A list, or anything else that is there, for the caller to judge.
+    pub fn value(&self, key: &str) -> Option<&'a Value> {
+        self.metadata.value(&self.key(key)?)
+    }
+
+    /// Exactly `len` finite numbers, if the key is there.
+    pub fn floats(&self, key: &str, len: usize) -> Result<Option<Vec<f32>>, BuildError> {
+        let Some(found) = self.key(key) else {
+            return Ok(None);
+        };
+        let list = self.metadata.array(&found).filter(|list| list.len() == len);
+        let number = |index| list?.f64(index).map(|n| n as f32).filter(|n| n.is_finite());
+        let numbers: Option<Vec<f32>> = list.and_then(|_| (0..len).map(number).collect());
+        match numbers {
+            Some(numbers) => Ok(Some(numbers)),
+            None => Err(self.bad(&found, &format!("a list of {len} finite numbers"))),
+        }
+    }
+
     /// `architectures[0]` of a Hugging Face folder: tells which head was trained.
     pub fn class(&self) -> Option<&'a str> {
         match self.metadata.array("architectures")? {
-            rillm_formats::manifest::Array::String(names) => {
-                core::str::from_utf8(names.get(0)?).ok()
-            }
+            Array::String(names) => core::str::from_utf8(names.get(0)?).ok(),
             _ => None,
         }
     }
@@ -148,6 +172,8 @@ impl<'a> Hyper<'a> {
             Container::HuggingFace => self
                 .keys
                 .iter()
+                .copied()
+                .flatten()
                 .filter(|(canonical, _)| *canonical == key)
                 .map(|(_, theirs)| *theirs)
                 .find(|theirs| self.metadata.value(theirs).is_some())
@@ -157,7 +183,8 @@ impl<'a> Hyper<'a> {
 
     /// How a user would have to write a missing key.
     fn spelling(&self, key: &str) -> String {
-        let theirs = self.keys.iter().find(|(canonical, _)| *canonical == key);
+        let mut keys = self.keys.iter().copied().flatten();
+        let theirs = keys.find(|(canonical, _)| *canonical == key);
         match (self.container, theirs) {
             (Container::HuggingFace, Some((_, theirs))) => (*theirs).to_string(),
             _ => format!("{}.{key}", self.architecture),

@@ -10,7 +10,7 @@ mod names;
 mod net;
 pub mod rope;
 
-pub use hyper::Hyper;
+pub use hyper::{Hyper, Key};
 pub use names::{Name, View, fits, spelling};
 pub use net::{BuildError, Builder, Catalog, MatrixSpec, Net, RowOrder, VectorSpec, Wiring};
 pub use rope::Rope;
@@ -199,6 +199,8 @@ pub struct Attention {
     pub head_dim: usize,
     /// Factor on q·k.
     pub scale: f32,
+    /// c: scores s become c · tanh(s / c) before the mask (Gemma Team 2024, section 2).
+    pub softcap: Option<f32>,
     /// Which keys are seen.
     pub mask: Mask,
     /// How positions enter.
@@ -219,13 +221,15 @@ pub enum Op {
         weight: Matrix,
         bias: Option<Vector>,
     },
-    /// Normalisation of each row.
+    /// Normalisation of each row, or of each `group` of neighbouring elements by itself. The
+    /// weight and bias are as long as a row, or as a group and then the same for all.
     Norm {
         x: Value,
         kind: NormKind,
         weight: Vector,
         bias: Option<Vector>,
         eps: f32,
+        group: usize,
     },
     /// a + b.
     Add { a: Value, b: Value },

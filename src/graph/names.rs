@@ -9,6 +9,8 @@ pub enum View {
     Transposed,
     /// A small parameter stored as ln(−A) (Mamba's `A_log`); seen as A = −eˣ.
     NegativeExp,
+    /// A norm's weight stored as its distance from one (Gemma); seen as 1 + w.
+    PlusOne,
 }
 
 /// One line of an architecture's table. `{i}` stands for a layer's number; `{e}` for an
@@ -53,11 +55,11 @@ impl Name {
 /// What a checkpoint calls the tensor of a canonical name and how it stores it, as far as the
 /// table knows. Of several spellings, one that begins as `known` says the checkpoint's names do.
 pub fn spelling(
-    names: &[Name],
+    names: &[&[Name]],
     canonical: &str,
     known: impl Fn(&str) -> bool,
 ) -> Option<(String, View)> {
-    let spellings = names.iter().filter_map(|line| {
+    let spellings = names.iter().copied().flatten().filter_map(|line| {
         let (layer, _) = matches(line.to, canonical)?;
         let layer = layer.map(|layer| layer.to_string()).unwrap_or_default();
         let spelled = line.from.replace("{i}", &layer).replace("{e}", "0");
@@ -114,11 +116,11 @@ mod tests {
         ];
         let found = |root: &str| {
             let known = |begin: &str| begin == root;
-            spelling(&names, "blk.7.norm.weight", known).map(|(name, _)| name)
+            spelling(&[&names], "blk.7.norm.weight", known).map(|(name, _)| name)
         };
         assert_eq!(found("model").as_deref(), Some("model.h.7.ln.weight"));
         assert_eq!(found("other").as_deref(), Some("h.7.ln.weight"));
-        assert_eq!(spelling(&names, "blk.7.bias", |_| true), None);
+        assert_eq!(spelling(&[&names], "blk.7.bias", |_| true), None);
     }
 
     #[test]

@@ -432,15 +432,30 @@ impl Net<'_, '_> {
 
     /// Root-mean-square normalisation with `{name}.weight`.
     pub fn rms_norm(&self, x: Value, name: &str, eps: f32) -> Result<Value, BuildError> {
-        let weight = self
-            .builder
-            .vector(&format!("{name}.weight"), &[self.width(x)])?;
+        self.rms_norm_by(x, name, self.width(x), eps)
+    }
+
+    /// The same for each `group` of neighbouring elements by itself: every head of queries or
+    /// keys, with one weight for all.
+    pub fn rms_norm_by(
+        &self,
+        x: Value,
+        name: &str,
+        group: usize,
+        eps: f32,
+    ) -> Result<Value, BuildError> {
+        assert!(
+            self.width(x).is_multiple_of(group),
+            "architecture: norm of broken groups"
+        );
+        let weight = self.builder.vector(&format!("{name}.weight"), &[group])?;
         let op = Op::Norm {
             x,
             kind: NormKind::Rms,
             weight,
             bias: None,
             eps,
+            group,
         };
         Ok(self.push(x, self.width(x), op))
     }
@@ -461,6 +476,7 @@ impl Net<'_, '_> {
                 weight,
                 bias,
                 eps,
+                group: width,
             },
         ))
     }

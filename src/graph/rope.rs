@@ -1,6 +1,6 @@
 //! Rotary position embedding (Su et al. 2021) and the ways it has been stretched.
 
-use super::{BuildError, Builder, Pairing, Vector};
+use super::{BuildError, Builder, Hyper, Pairing, Vector};
 use rillm_formats::manifest::Container;
 use std::f64::consts::PI;
 
@@ -11,10 +11,38 @@ pub struct Rope {
     pub pairing: Pairing,
     /// Radians per position of each pair.
     pub frequencies: Frequencies,
-    /// A tensor that divides the frequencies, as some GGUF files carry.
-    pub divisors: Option<Vector>,
+    /// What divides the frequencies.
+    pub division: Division,
     /// Factor on cos and sin (YaRN's attention factor).
     pub magnitude: f32,
+}
+
+/// What divides the frequencies, pair by pair.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Division {
+    /// Nothing.
+    None,
+    /// The same at any length (llama3's scaling in GGUF).
+    Fixed(Divisors),
+    /// One table up to the trained length, another one beyond (Ding et al. 2024, LongRoPE),
+    /// chosen by the length after the current feed.
+    ByLength {
+        /// Up to the trained length.
+        short: Divisors,
+        /// Beyond.
+        long: Divisors,
+        /// The trained length.
+        trained: u64,
+    },
+}
+
+/// One divisor for each pair.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Divisors {
+    /// From the configuration.
+    Numbers(Vec<f32>),
+    /// From the files' tensors.
+    Tensor(Vector),
 }
 
 /// Radians per position.
@@ -49,7 +77,8 @@ impl Rope {
         }
     }
 
-    /// Radians per position of pair `index` when the feed ends at `length` positions.
+    /// Radians per position of pair `index`, before division, when the feed ends at `length`
+    /// positions.
     pub fn frequency(&self, index: usize, length: u64) -> f32 {
         match &self.frequencies {
             Frequencies::Fixed(fixed) => fixed[index],
@@ -69,65 +98,75 @@ impl Rope {
         }
     }
 
-    /// Reads `rope.*` hyperparameters for heads of `dims` rotated elements.
-    pub fn read(builder: &Builder<'_>, pairing: Pairing, dims: usize) -> Result<Rope, BuildError> {
-        let hyper = builder.hyper();
-        let most = dims.min(MAX_DIMS);
-        let dims = match hyper.optional_count("rope.dimension_count")? {
-            Some(found) if found > most || !found.is_multiple_of(2) => {
-                let expected = format!("an even number up to {most}");
-                return Err(hyper.invalid("rope.dimension_count", &expected));
-            }
-            Some(found) => found,
-            None if !dims.is_multiple_of(2) || dims > MAX_DIMS => {
-                let expected = format!("an even number up to {MAX_DIMS}");
-                return Err(hyper.invalid("attention.key_length", &expected));
-            }
-            None => dims,
-        };
-        let base = hyper.float("rope.freq_base", 10000.0)?;
-        let factor = hyper.float(
-            "rope.scaling.factor",
-            hyper.float("rope.scale_linear", 1.0)?,
-        )?;
-        if base <= 0.0 || factor <= 0.0 {
-            let key = if base <= 0.0 {
-                "rope.freq_base"
-            } else {
-                "rope.scaling.factor"
-            };
-            return Err(hyper.invalid(key, "a positive number"));
+    /// What divides the frequencies when the feed ends at `length` positions.
+    pub fn divisors(&self, length: u64) -> Option<&Divisors> {
+        match &self.division {
+            Division::None => None,
+            Division::Fixed(divisors) => Some(divisors),
+            Division::ByLength { long, trained, .. } if length > *trained => Some(long),
+            Division::ByLength { short, .. } => Some(short),
         }
+    }
+
+    /// Reads `rope.*` hyperparameters for heads of `head_dim` elements.
+    pub fn read(
+        builder: &Builder<'_>,
+        pairing: Pairing,
+        head_dim: usize,
+    ) -> Result<Rope, BuildError> {
+        let hyper = builder.hyper();
+        let dims = rotated(hyper, head_dim)?;
         let pairs = dims / 2;
+        let base = positive(hyper, "rope.freq_base", 10000.0)?;
+        let factor = match hyper.value("rope.scaling.factor") {
+            Some(_) => positive(hyper, "rope.scaling.factor", 1.0)?,
+            None => positive(hyper, "rope.scale_linear", 1.0)?,
+        };
         let original =
             |fallback: &str| match hyper.optional_count("rope.scaling.original_context_length")? {
                 Some(length) => Ok(length),
                 None => hyper.count(fallback),
             };
-        let mut magnitude = 1.0;
-        let base_wide = f64::from(base);
-        // In GGUF a factor alone means linear scaling.
-        let unnamed = if factor == 1.0 { "none" } else { "linear" };
-        let kind = hyper.text("rope.scaling.type")?.unwrap_or(unnamed);
-        let frequencies = match kind {
-            "none" | "default" => fixed(pairs, |i| plain(base_wide, dims, i)),
-            "linear" => fixed(pairs, |i| plain(base_wide, dims, i) / factor),
-            "dynamic" => {
-                let trained = hyper.count("context_length")?;
-                Frequencies::Dynamic {
-                    base,
+        let mut rope = Rope::plain(pairing, dims, base);
+        if let Some(tensor) = builder.optional_vector("rope_freqs.weight", &[pairs])? {
+            rope.division = Division::Fixed(Divisors::Tensor(tensor));
+        }
+        let long = LongRope::find(builder, pairs)?;
+        let base = f64::from(base);
+        let kind = match hyper.text("rope.scaling.type")? {
+            // Files before the name was settled call it su or yarn, and GGUF files not at all.
+            _ if long.is_some() => "longrope",
+            Some(kind) => kind,
+            // In GGUF a factor alone means linear scaling.
+            None if factor != 1.0 => "linear",
+            None => "none",
+        };
+        match (kind, long) {
+            ("none" | "default", _) => {}
+            ("linear", _) => rope.frequencies = fixed(pairs, |i| plain(base, dims, i) / factor),
+            ("dynamic", _) => {
+                rope.frequencies = Frequencies::Dynamic {
+                    base: base as f32,
                     pairs,
                     factor,
-                    trained,
-                }
+                    trained: hyper.count("context_length")?,
+                };
             }
-            "yarn" => {
+            ("yarn", _) => {
+                let yarn = Yarn::read(builder, original("context_length")?, factor)?;
+                rope.magnitude = yarn.magnitude;
+                rope.frequencies = fixed(pairs, |i| yarn.frequency(base, dims, i));
+            }
+            ("longrope", Some(tables)) => {
                 let trained = original("context_length")?;
-                let yarn = Yarn::read(builder, trained, factor)?;
-                magnitude = yarn.magnitude;
-                fixed(pairs, |i| yarn.frequency(base_wide, dims, i))
+                rope.magnitude = tables.magnitude(hyper, trained, factor)?;
+                rope.division = Division::ByLength {
+                    short: tables.short,
+                    long: tables.long,
+                    trained: trained as u64,
+                };
             }
-            "llama3" => {
+            ("llama3", _) => {
                 let trained = original("context_length")? as f64;
                 let low = f64::from(hyper.float("rope.scaling.low_freq_factor", 1.0)?);
                 let high = f64::from(hyper.float("rope.scaling.high_freq_factor", 4.0)?);
@@ -136,25 +175,129 @@ impl Rope {
                     let expected = "a number above low_freq_factor, which is above zero";
                     return Err(hyper.invalid("rope.scaling.high_freq_factor", expected));
                 }
-                fixed(pairs, |i| {
-                    let frequency = f64::from(plain(base_wide, dims, i));
+                rope.frequencies = fixed(pairs, |i| {
+                    let frequency = f64::from(plain(base, dims, i));
                     let wave = 2.0 * PI / frequency;
                     let smooth = ((trained / wave - low) / (high - low)).clamp(0.0, 1.0);
                     ((1.0 - smooth) * frequency / wide + smooth * frequency) as f32
-                })
+                });
             }
             _ => {
-                let expected = "none, linear, dynamic, yarn or llama3";
+                let expected = "none, linear, dynamic, yarn, llama3, or longrope with its tables";
                 return Err(hyper.invalid("rope.scaling.type", expected));
             }
-        };
-        let divisors = builder.optional_vector("rope_freqs.weight", &[pairs])?;
-        Ok(Rope {
+        }
+        Ok(rope)
+    }
+
+    /// A rotation without scaling, whose base is under `key` (or `default`): that of layers
+    /// which look through a window beside others which see everything.
+    pub fn read_local(
+        builder: &Builder<'_>,
+        pairing: Pairing,
+        head_dim: usize,
+        (key, default): (&str, f32),
+    ) -> Result<Rope, BuildError> {
+        let hyper = builder.hyper();
+        let base = positive(hyper, key, default)?;
+        Ok(Rope::plain(pairing, rotated(hyper, head_dim)?, base))
+    }
+
+    fn plain(pairing: Pairing, dims: usize, base: f32) -> Rope {
+        Rope {
             pairing,
-            frequencies,
-            divisors,
-            magnitude,
-        })
+            frequencies: fixed(dims / 2, |i| plain(f64::from(base), dims, i)),
+            division: Division::None,
+            magnitude: 1.0,
+        }
+    }
+}
+
+/// How many elements of a head are rotated: as many as are said, a part, or all.
+fn rotated(hyper: &Hyper<'_>, head_dim: usize) -> Result<usize, BuildError> {
+    let dims = match hyper.optional_count("rope.dimension_count")? {
+        Some(dims) => dims,
+        // Rounded down, as the reference does it.
+        None => (head_dim as f64 * hyper.double("rope.partial_factor", 1.0)?) as usize,
+    };
+    let most = head_dim.min(MAX_DIMS);
+    if dims > 0 && dims <= most && dims.is_multiple_of(2) {
+        return Ok(dims);
+    }
+    let said = ["rope.dimension_count", "rope.partial_factor"]
+        .into_iter()
+        .find(|key| hyper.value(key).is_some());
+    let expected = match said {
+        Some("rope.partial_factor") => {
+            format!("a part of the head's {head_dim} elements that is an even number")
+        }
+        _ => format!("an even number up to {most}"),
+    };
+    Err(hyper.invalid(said.unwrap_or("attention.key_length"), &expected))
+}
+
+fn positive(hyper: &Hyper<'_>, key: &str, default: f32) -> Result<f32, BuildError> {
+    let number = hyper.float(key, default)?;
+    if number > 0.0 {
+        Ok(number)
+    } else {
+        Err(hyper.invalid(key, "a positive number"))
+    }
+}
+
+/// LongRoPE's two tables.
+struct LongRope {
+    short: Divisors,
+    long: Divisors,
+}
+
+impl LongRope {
+    /// In a Hugging Face folder they are lists, in GGUF tensors.
+    fn find(builder: &Builder<'_>, pairs: usize) -> Result<Option<LongRope>, BuildError> {
+        let names = ["rope_factors_short.weight", "rope_factors_long.weight"];
+        if names.iter().any(|name| builder.has(name)) {
+            let [short, long] = names.map(|name| builder.vector(name, &[pairs]));
+            let [short, long] = [Divisors::Tensor(short?), Divisors::Tensor(long?)];
+            return Ok(Some(LongRope { short, long }));
+        }
+        let keys = ["rope.scaling.short_factor", "rope.scaling.long_factor"];
+        let hyper = builder.hyper();
+        if keys.iter().all(|key| hyper.value(key).is_none()) {
+            return Ok(None);
+        }
+        let read = |key: &str| {
+            let numbers = hyper.floats(key, pairs)?;
+            match numbers.filter(|numbers| numbers.iter().all(|&number| number > 0.0)) {
+                Some(numbers) => Ok(Divisors::Numbers(numbers)),
+                None => Err(hyper.invalid(key, "a list of positive numbers")),
+            }
+        };
+        let [short, long] = keys.map(read);
+        Ok(Some(LongRope {
+            short: short?,
+            long: long?,
+        }))
+    }
+
+    /// √(1 + ln s / ln trained) for a context stretched s-fold (Ding et al. 2024, section 4),
+    /// unless the files say otherwise. GGUF always does, where there is one.
+    fn magnitude(&self, hyper: &Hyper<'_>, trained: usize, factor: f32) -> Result<f32, BuildError> {
+        let stretch = match hyper.optional_count("rope.scaling.original_context_length")? {
+            Some(original) => hyper.count("context_length")? as f64 / original as f64,
+            None => f64::from(factor),
+        };
+        let default = match hyper.container {
+            Container::Gguf => 1.0,
+            Container::HuggingFace if stretch <= 1.0 => 1.0,
+            Container::HuggingFace => (1.0 + stretch.ln() / (trained as f64).ln()).sqrt() as f32,
+        };
+        let magnitude = hyper.float("rope.scaling.attn_factor", default)?;
+        if magnitude.is_finite() {
+            Ok(magnitude)
+        } else {
+            let key = "rope.scaling.original_context_length";
+            Err(hyper.invalid(key, "a length above 1"))
+        }
     }
 }
 
@@ -194,8 +337,11 @@ impl Yarn {
             slow: f64::from(hyper.float("rope.scaling.yarn_beta_slow", 1.0)?),
             truncate: hyper.flag("rope.scaling.truncate", true)?,
             magnitude: match hyper.container {
-                // GGUF's is a factor on top, Hugging Face's the whole.
-                Container::Gguf => default * hyper.float("rope.scaling.attn_factor", 1.0)?,
+                // GGUF has two: Hugging Face's, which is the whole, and a factor on top.
+                Container::Gguf => {
+                    hyper.float("rope.scaling.yarn_attn_factor", default)?
+                        * hyper.float("rope.scaling.attn_factor", 1.0)?
+                }
                 Container::HuggingFace => hyper.float("rope.scaling.attn_factor", default)?,
             },
         })

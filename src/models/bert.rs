@@ -1,7 +1,7 @@
 //! BERT (Devlin et al. 2019) and its heads.
 
 use super::{Architecture, Family};
-use crate::graph::blocks::{Tied, head, mlp};
+use crate::graph::blocks::{Tied, activation, head, mlp};
 use crate::graph::{
     Attention, BuildError, Builder, Index, Keys, Mask, Name, Net, Pointwise, PositionScheme, Role,
     Value,
@@ -62,7 +62,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     gguf: &["bert"],
     hugging_face: &["bert"],
     family: Family::Encoder,
-    keys: &[
+    keys: &[&[
         ("embedding_length", "hidden_size"),
         ("block_count", "num_hidden_layers"),
         ("feed_forward_length", "intermediate_size"),
@@ -71,8 +71,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ("hidden_act", "hidden_act"),
         ("position_embedding_type", "position_embedding_type"),
         ("is_decoder", "is_decoder"),
-    ],
-    names: names!("", "bert."),
+    ]],
+    names: &[names!("", "bert.")],
     unused: &[],
     build,
 };
@@ -88,13 +88,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     }
     let head_dim = width / heads;
     let eps = hyper.float("attention.layer_norm_epsilon", 1e-12)?;
-    let function = match hyper.text("hidden_act")?.unwrap_or("gelu") {
-        "gelu" => Pointwise::GeluErf,
-        "gelu_new" | "gelu_pytorch_tanh" => Pointwise::GeluTanh,
-        "relu" => Pointwise::Relu,
-        "silu" | "swish" => Pointwise::Silu,
-        _ => return Err(hyper.invalid("hidden_act", "gelu, gelu_new, relu or silu")),
-    };
+    let function = activation(hyper, "hidden_act", "gelu")?;
     if hyper.text("position_embedding_type")?.unwrap_or("absolute") != "absolute" {
         return Err(hyper.invalid("position_embedding_type", "absolute"));
     }
@@ -130,6 +124,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
             kv_heads: heads,
             head_dim,
             scale: 1.0 / (head_dim as f32).sqrt(),
+            softcap: None,
             mask: Mask::Bidirectional,
             position: PositionScheme::None,
             keys: Keys::Rows,

@@ -1,10 +1,9 @@
 //! GPT-2 (Radford et al. 2019).
 
 use super::{Architecture, Family};
-use crate::graph::blocks::{Tied, head, mlp};
+use crate::graph::blocks::{Tied, activation, head, mlp};
 use crate::graph::{
-    Attention, BuildError, Builder, Index, Keys, Mask, Name, Pointwise, PositionScheme, Role,
-    StateKind, View,
+    Attention, BuildError, Builder, Index, Keys, Mask, Name, PositionScheme, Role, StateKind, View,
 };
 
 /// Hugging Face names, with and without the language model's prefix. Its Conv1D layers store
@@ -39,7 +38,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     gguf: &["gpt2"],
     hugging_face: &["gpt2"],
     family: Family::Decoder,
-    keys: &[
+    keys: &[&[
         ("embedding_length", "n_embd"),
         ("block_count", "n_layer"),
         ("feed_forward_length", "n_inner"),
@@ -52,8 +51,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "scale_attn_by_inverse_layer_idx",
             "scale_attn_by_inverse_layer_idx",
         ),
-    ],
-    names: names!("transformer.", ""),
+    ]],
+    names: &[names!("transformer.", "")],
     unused: &[],
     build,
 };
@@ -73,14 +72,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let eps = hyper.float("attention.layer_norm_epsilon", 1e-5)?;
     let scaled = hyper.flag("scale_attn_weights", true)?;
     let by_layer = hyper.flag("scale_attn_by_inverse_layer_idx", false)?;
-    let function = match hyper.text("hidden_act")?.unwrap_or("gelu_new") {
-        "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Pointwise::GeluTanh,
-        "gelu" => Pointwise::GeluErf,
-        "relu" => Pointwise::Relu,
-        "silu" | "swish" => Pointwise::Silu,
-        "tanh" => Pointwise::Tanh,
-        _ => return Err(hyper.invalid("hidden_act", "gelu_new, gelu, relu, silu or tanh")),
-    };
+    let function = activation(hyper, "hidden_act", "gelu_new")?;
     let positions = model.rows("position_embd.weight")?;
     model.context(positions);
 
@@ -112,6 +104,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
             kv_heads: heads,
             head_dim,
             scale,
+            softcap: None,
             mask: Mask::Causal { window: None },
             position: PositionScheme::None,
             keys: Keys::History(model.state(StateKind::Kv {

@@ -9,7 +9,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     gguf: &["linear_transformer"],
     hugging_face: &["linear_transformer"],
     family: Family::Recurrent,
-    keys: &[
+    keys: &[&[
         ("embedding_length", "hidden_size"),
         ("block_count", "num_layers"),
         ("feed_forward_length", "intermediate_size"),
@@ -19,8 +19,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ("attention.epsilon", "eps"),
         ("attention.causal", "causal"),
         ("feature_map", "feature_map"),
-    ],
-    names: &[
+    ]],
+    names: &[&[
         Name::plain("wte.weight", "token_embd.weight"),
         Name::plain("wpe.weight", "position_embd.weight"),
         Name::plain("ln_f.weight", "output_norm.weight"),
@@ -42,7 +42,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         Name::plain("h.{i}.fc_in.bias", "blk.{i}.ffn_up.bias"),
         Name::plain("h.{i}.fc_out.weight", "blk.{i}.ffn_down.weight"),
         Name::plain("h.{i}.fc_out.bias", "blk.{i}.ffn_down.bias"),
-    ],
+    ]],
     unused: &[],
     build,
 };

@@ -9,7 +9,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     gguf: &["mamba"],
     hugging_face: &["mamba"],
     family: Family::Recurrent,
-    keys: &[
+    keys: &[&[
         ("embedding_length", "hidden_size"),
         ("block_count", "num_hidden_layers"),
         ("ssm.inner_size", "intermediate_size"),
@@ -18,8 +18,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ("ssm.time_step_rank", "time_step_rank"),
         ("attention.layer_norm_rms_epsilon", "layer_norm_epsilon"),
         ("hidden_act", "hidden_act"),
-    ],
-    names: &[
+    ]],
+    names: &[&[
         Name::plain("backbone.embeddings.weight", "token_embd.weight"),
         Name::plain("backbone.embedding.weight", "token_embd.weight"),
         Name::plain("backbone.norm_f.weight", "output_norm.weight"),
@@ -70,7 +70,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "backbone.layers.{i}.mixer.out_proj.bias",
             "blk.{i}.ssm_out.bias",
         ),
-    ],
+    ]],
     unused: &[],
     build,
 };

@@ -8,10 +8,12 @@ mod gpt2;
 mod linear_transformer;
 mod llama;
 mod mamba;
+mod mistral;
 mod mixtral;
 mod t5;
+mod tables;
 
-use crate::graph::{BuildError, Builder, Name};
+use crate::graph::{BuildError, Builder, Key, Name};
 
 /// Families, as users speak of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,10 +54,10 @@ pub struct Architecture {
     pub hugging_face: &'static [&'static str],
     /// What kind of model it is.
     pub family: Family,
-    /// Hyperparameters: canonical name, `config.json`'s key.
-    pub keys: &'static [(&'static str, &'static str)],
+    /// Hyperparameters of a Hugging Face folder.
+    pub keys: &'static [&'static [Key]],
     /// Tensors of a Hugging Face checkpoint; the first line that fits counts.
-    pub names: &'static [Name],
+    pub names: &'static [&'static [Name]],
     /// Tensors that GGUF files may carry and nobody needs. Any other unknown one is an error:
     /// the file is of a variant whose results would be wrong.
     pub unused: &'static [&'static str],
@@ -67,6 +69,7 @@ pub struct Architecture {
 pub const ARCHITECTURES: &[Architecture] = &[
     gpt2::ARCHITECTURE,
     llama::ARCHITECTURE,
+    mistral::ARCHITECTURE,
     mixtral::ARCHITECTURE,
     bert::ARCHITECTURE,
     t5::ARCHITECTURE,

@@ -13,7 +13,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     gguf: &["t5", "t5encoder"],
     hugging_face: &["t5"],
     family: Family::EncoderDecoder,
-    keys: &[
+    keys: &[&[
         ("embedding_length", "d_model"),
         ("block_count", "num_layers"),
         ("decoder_block_count", "num_decoder_layers"),
@@ -32,8 +32,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ),
         ("attention.layer_norm_rms_epsilon", "layer_norm_epsilon"),
         ("decoder_start_token_id", "decoder_start_token_id"),
-    ],
-    names: &[
+    ]],
+    names: &[&[
         Name::plain("shared.weight", "token_embd.weight"),
         Name::plain("lm_head.weight", "output.weight"),
         Name::plain("encoder.final_layer_norm.weight", "enc.output_norm.weight"),
@@ -146,7 +146,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "decoder.block.{i}.layer.2.DenseReluDense.wo.weight",
             "dec.blk.{i}.ffn_down.weight",
         ),
-    ],
+    ]],
     unused: &["dec.blk.{i}.cross_attn_rel_b.weight"],
     build,
 };
@@ -370,6 +370,7 @@ fn attention(config: &Config, mask: Mask, position: &PositionScheme, keys: Keys)
         kv_heads: heads,
         head_dim,
         scale: 1.0,
+        softcap: None,
         mask,
         position,
         keys,

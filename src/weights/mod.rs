@@ -119,8 +119,10 @@ impl Weights {
             let decode = decode.ok_or_else(|| no_kernel(&spec.name, info.dtype, false))?;
             let mut values = vec![0.0; spec.len].into_boxed_slice();
             decode(weights.bytes(info), &mut values);
-            if found.view == View::NegativeExp {
-                values.iter_mut().for_each(|value| *value = -value.exp());
+            match found.view {
+                View::Plain | View::Transposed => {}
+                View::NegativeExp => values.iter_mut().for_each(|value| *value = -value.exp()),
+                View::PlusOne => values.iter_mut().for_each(|value| *value += 1.0),
             }
             weights.vectors.push(values);
         }

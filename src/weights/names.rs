@@ -24,16 +24,17 @@ pub struct Views(BTreeMap<String, Found>);
 impl Views {
     /// Applies an architecture's table. Tensors that no line names are left out: checkpoints
     /// carry buffers that nobody needs.
-    pub fn new(manifest: &Manifest, names: &[Name]) -> Result<Views, LoadError> {
+    pub fn new(manifest: &Manifest, names: &[&[Name]]) -> Result<Views, LoadError> {
         let mut views: BTreeMap<String, Found> = BTreeMap::new();
         let mut stacks: BTreeMap<String, (View, BTreeMap<u32, TensorInfo>)> = BTreeMap::new();
         for (name, info) in &manifest.tensors {
-            let canonical = match manifest.container {
-                Container::Gguf => Some((name.clone(), None, View::Plain)),
-                Container::HuggingFace => names
-                    .iter()
-                    .find_map(|line| line.apply(name).map(|(to, expert)| (to, expert, line.view))),
-            };
+            let canonical =
+                match manifest.container {
+                    Container::Gguf => Some((name.clone(), None, View::Plain)),
+                    Container::HuggingFace => names.iter().copied().flatten().find_map(|line| {
+                        line.apply(name).map(|(to, expert)| (to, expert, line.view))
+                    }),
+                };
             match canonical {
                 None => {}
                 Some((to, Some(expert), view)) => {

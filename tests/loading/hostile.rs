@@ -280,6 +280,8 @@ fn keys_of(gguf: &Gguf) -> Vec<String> {
         .unwrap()
         .keys
         .iter()
+        .copied()
+        .flatten()
         .map(|(canonical, _)| gguf.key(canonical));
     let mut keys: Vec<String> = canonical
         .chain(gguf.metadata.0.keys().cloned())

@@ -55,7 +55,7 @@ fn resolve(
     wire: impl Fn(&Builder<'_>) -> Result<Matrix, BuildError>,
 ) -> Result<(Weights, Matrix), String> {
     let files = files(tensors);
-    let views = Views::new(&files.manifest, NAMES).map_err(|error| error.to_string())?;
+    let views = Views::new(&files.manifest, &[NAMES]).map_err(|error| error.to_string())?;
     let hyper = Hyper {
         metadata: &files.manifest.metadata,
         container: files.manifest.container,

@@ -203,7 +203,7 @@ fn gguf_name(fixture: &Fixture, model_type: &str) -> &'static str {
 fn metadata(name: &str, table: &Architecture, config: &Metadata) -> Metadata {
     let mut keys = BTreeMap::new();
     keys.insert("general.architecture".into(), Value::String(name.into()));
-    for &(canonical, theirs) in table.keys {
+    for &(canonical, theirs) in table.keys.iter().copied().flatten() {
         let narrow = match config.value(theirs) {
             None => continue,
             Some(Value::F64(float)) => Value::F32(*float as f32),
@@ -242,6 +242,8 @@ fn tensors(fixture: &Fixture, table: &Architecture) -> BTreeMap<String, Floats> 
         let (to, expert, view) = table
             .names
             .iter()
+            .copied()
+            .flatten()
             .find_map(|line| line.apply(&weight.name).map(|(to, e)| (to, e, line.view)))
             .unwrap_or_else(|| panic!("{} of {} has no name", weight.name, fixture.name));
         let floats = view_of(view, weight.shape, weight.values);
@@ -277,6 +279,7 @@ fn view_of(view: View, mut shape: Vec<u64>, mut values: Vec<f32>) -> Floats {
             shape.reverse();
         }
         View::NegativeExp => values.iter_mut().for_each(|value| *value = -value.exp()),
+        View::PlusOne => values.iter_mut().for_each(|value| *value += 1.0),
     }
     // A convolution's [channels, 1, width] is squeezed.
     if let &[channels, 1, width] = shape.as_slice() {

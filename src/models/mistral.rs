@@ -1,0 +1,21 @@
+//! Mistral (Jiang et al. 2023): LLaMA whose layers look through a sliding window. In GGUF it is
+//! a `llama`.
+
+use super::{Architecture, Family, llama, tables};
+
+pub(super) const ARCHITECTURE: Architecture = Architecture {
+    title: "Mistral",
+    gguf: &[],
+    hugging_face: &["mistral"],
+    family: Family::Decoder,
+    keys: &[
+        tables::SIZES,
+        tables::ROPE,
+        tables::ROPE_SCALING,
+        tables::ROPE_PARAMETERS,
+        &[("attention.sliding_window", "sliding_window")],
+    ],
+    names: llama::NAMES,
+    unused: &[],
+    build: llama::build,
+};
