@@ -122,9 +122,20 @@ pub fn generate(
 }
 
 fn feed(session: &mut Session, rows: &[Row], logits: &mut [f32]) -> Result<(), RunError> {
+    let mut width = None;
     session.feed(rows, &mut |output| {
+        width = Some(output.values.len());
         if output.values.len() == logits.len() {
             logits.copy_from_slice(output.values);
         }
-    })
+    })?;
+    match width {
+        Some(width) if width == logits.len() => Ok(()),
+        width => Err(RunError::Input(format!(
+            "{} gives {} values for a token, expected {}, one for each of the vocabulary",
+            session.model().architecture().title,
+            width.unwrap_or(0),
+            logits.len()
+        ))),
+    }
 }

@@ -174,8 +174,15 @@ impl Model {
         match built {
             Ok(Some(tokenizer)) => Ok(tokenizer),
             Ok(None) => {
-                let what =
-                    "model has no vocabulary, only token ids can be given to it (rillm eval)";
+                let what = match self.inner.manifest.container {
+                    Container::Gguf => {
+                        "model has no vocabulary, only token ids can be given to it (rillm eval)"
+                    }
+                    Container::HuggingFace => {
+                        "there is no tokenizer.json and no tokenizer.model, copy one of them from \
+                         where the checkpoint came from; token ids alone can be run by rillm eval"
+                    }
+                };
                 Err(LoadError::new(LoadErrorKind::Tokenizer, what))
             }
             Err(error) => Err(error.clone()),

@@ -139,6 +139,9 @@ impl Plans {
 }
 
 impl SessionOptions {
+    /// Most sequences, rows of a batch or a source, and checkpoints.
+    pub const MOST: usize = 1 << 20;
+
     fn checked(self) -> Result<(SessionOptions, StateCapacity), RunError> {
         let SessionOptions {
             context,
@@ -147,14 +150,17 @@ impl SessionOptions {
             source,
             checkpoints,
         } = self;
-        for (name, value) in [
-            ("context", context),
-            ("sequences", sequences),
-            ("batch", batch),
-            ("source", source),
+        // The planner and the state keep tables of rows and sequences: what is above these
+        // bounds is a mistake, and must not cost memory before it is refused.
+        for (name, value, least, most) in [
+            ("context", context, 1, u32::MAX as usize),
+            ("sequences", sequences, 1, Self::MOST),
+            ("batch", batch, 1, Self::MOST),
+            ("source", source, 1, Self::MOST),
+            ("checkpoints", checkpoints, 0, Self::MOST),
         ] {
-            if value == 0 || value > u32::MAX as usize {
-                let what = format!("session option {name} is {value}, expected 1 to 2^32 - 1");
+            if value < least || value > most {
+                let what = format!("session option {name} is {value}, expected {least} to {most}");
                 return Err(RunError::Input(what));
             }
         }

@@ -384,10 +384,15 @@ fn inspect_shows_what_is_there() {
         "context of 77",
         "arena",
         "state per 1K tokens",
-        "no vocabulary",
+        "no tokenizer.json",
     ] {
         assert!(shown.contains(part), "{part} is not in\n{shown}");
     }
+
+    // A longer context than the trained one is allowed, and said.
+    let output = rillm(&["inspect", "-m", path(&folder), "-c", "9999999"]);
+    assert!(output.status.success());
+    assert!(text(&output.stderr).contains("warning: context 9999999 is more than the"));
 
     let output = rillm(&["inspect", path(&folder), "--json", "-c", "77"]);
     let shown: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -428,7 +433,11 @@ fn the_instruction_set_can_be_forced() {
 fn a_model_without_vocabulary_cannot_run_text() {
     let folder = Fixture::load("gpt2").folder();
     let output = rillm(&["run", path(&folder), "-p", "hello"]);
-    failure(&output, 1, &["no vocabulary", "rillm eval"]);
+    failure(
+        &output,
+        1,
+        &[path(&folder), "no tokenizer.json", "rillm eval"],
+    );
     let folder = Fixture::load("bert").folder();
     failure(
         &rillm(&["run", path(&folder), "-p", "hello"]),

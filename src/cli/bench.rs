@@ -1,7 +1,7 @@
 //! `rillm bench`: llama-bench's terms, token ids that mean nothing.
 
 use super::progress::Progress;
-use super::{CliError, ModelArguments};
+use super::{CliError, ModelArguments, threads};
 use clap::Args;
 use rillm::graph::Role;
 use rillm::session::{Session, SessionOptions};
@@ -85,20 +85,22 @@ pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
     }
     drop(progress);
     let mut out = std::io::stdout().lock();
-    let (threads, isa) = (model.pool().threads(), model.kernels().isa);
+    let (count, isa) = (model.pool().threads(), model.kernels().isa);
+    let threads = threads(&model);
     for (name, rates) in results {
         let (low, high) = (rates[0], rates[rates.len() - 1]);
         let median = f64::midpoint(rates[(rates.len() - 1) / 2], rates[rates.len() / 2]);
         if arguments.json {
             let line = json!({
-                "test": name, "threads": threads, "isa": isa.name(),
+                "model": arguments.model.path().display().to_string(),
+                "test": name, "threads": count, "isa": isa.name(),
                 "tokens_per_second": median, "min": low, "max": high, "repetitions": rates.len(),
             });
             writeln!(out, "{line}")?;
         } else {
             writeln!(
                 out,
-                "{name:<16} {median:>10.2} tokens/s  ({low:.2} to {high:.2}), {threads} threads, {isa}"
+                "{name:<16} {median:>10.2} tokens/s  ({low:.2} to {high:.2}), {threads}, {isa}"
             )?;
         }
     }

@@ -38,7 +38,7 @@ pub fn eval(arguments: &Arguments) -> Result<(), CliError> {
     let input =
         EvalInput::parse(&json).map_err(|error| file_error(&arguments.input, error.to_string()))?;
     let path = &arguments.output;
-    if let Some(read) = [&arguments.input, &arguments.model.model]
+    if let Some(read) = [&arguments.input, arguments.model.path()]
         .into_iter()
         .find(|read| same_file(read, path))
     {

@@ -1,9 +1,9 @@
 //! `rillm inspect`.
 
-use super::{CliError, ModelArguments, bytes};
+use super::{CliError, ModelArguments, bytes, context, threads};
 use clap::Args;
 use rillm::Model;
-use rillm::formats::manifest::{TensorInfo, Value};
+use rillm::formats::manifest::{Array, TensorInfo, Value};
 use rillm::session::{MemoryPlan, SessionOptions, memory_plan};
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
@@ -28,11 +28,7 @@ pub fn inspect(arguments: &Arguments) -> Result<(), CliError> {
     let model = arguments.model.open()?;
     let defaults = SessionOptions::default();
     let trained = model.context().unwrap_or(defaults.context);
-    let context = match arguments.ctx_size {
-        Some(0) => trained,
-        Some(asked) => asked,
-        None => trained.min(defaults.context),
-    };
+    let context = context(arguments.ctx_size, &model);
     let options = SessionOptions {
         context,
         source: context.min(trained),
@@ -63,15 +59,15 @@ fn as_text(
     )?;
     writeln!(
         out,
-        "kernels       {}, {} threads",
+        "kernels       {}, {}",
         model.kernels().isa,
-        model.pool().threads()
+        threads(model)
     )?;
     match model.tokenizer() {
         Ok(tokenizer) => writeln!(
             out,
-            "tokenizer     {:?}, {} tokens",
-            tokenizer.kind(),
+            "tokenizer     {}, {} tokens",
+            tokenizer.kind().name(),
             tokenizer.vocabulary_len()
         )?,
         Err(error) => writeln!(out, "tokenizer     {error}")?,
@@ -84,9 +80,24 @@ fn as_text(
 
     writeln!(out, "\ntensors")?;
     if every_tensor {
+        let shape = |info: &TensorInfo| format!("{:?}", info.shape.0);
+        let tensors = manifest.tensors.iter();
+        let (name_width, shape_width) =
+            tensors.fold((0, 0), |(name_width, shape_width), tensor| {
+                let (name, info) = tensor;
+                (
+                    name_width.max(name.len()),
+                    shape_width.max(shape(info).len()),
+                )
+            });
         for (name, info) in &manifest.tensors {
-            let (shape, dtype) = (&info.shape.0, info.dtype.name());
-            writeln!(out, "  {name}  {shape:?}  {dtype}  {}", bytes(len(info)))?;
+            writeln!(
+                out,
+                "  {name:name_width$}  {:shape_width$}  {:6} {:>10}",
+                shape(info),
+                info.dtype.name(),
+                bytes(len(info))
+            )?;
         }
     }
     for (dtype, (count, len)) in by_type(model) {
@@ -205,7 +216,7 @@ fn by_type(model: &Model) -> BTreeMap<&'static str, (usize, u64)> {
 /// A value in one short line.
 fn show(value: &Value) -> String {
     match value {
-        Value::Array(array) => format!("[{} values]", array.len()),
+        Value::Array(array) if array.len() > SHORT => format!("[{} values]", array.len()),
         other => {
             let text = match to_json(other) {
                 serde_json::Value::String(text) => format!("{text:?}"),
@@ -216,6 +227,23 @@ fn show(value: &Value) -> String {
                 None => text,
             }
         }
+    }
+}
+
+/// Lists up to this long are shown whole.
+const SHORT: usize = 8;
+
+fn element(array: &Array, at: usize) -> serde_json::Value {
+    match array {
+        Array::Bool(values) => json!(values[at]),
+        Array::String(values) => match values.get(at) {
+            Some(text) => json!(String::from_utf8_lossy(text)),
+            None => serde_json::Value::Null,
+        },
+        other => match (other.u64(at), other.f64(at)) {
+            (Some(whole), _) => json!(whole),
+            (None, number) => json!(number),
+        },
     }
 }
 
@@ -234,6 +262,7 @@ fn to_json(value: &Value) -> serde_json::Value {
         Value::Bool(v) => json!(v),
         Value::String(v) => json!(v),
         // Vocabularies are not what anybody inspects: their length is.
-        Value::Array(array) => json!({ "values": array.len() }),
+        Value::Array(array) if array.len() > SHORT => json!({ "values": array.len() }),
+        Value::Array(array) => (0..array.len()).map(|at| element(array, at)).collect(),
     }
 }

@@ -8,10 +8,11 @@ mod progress;
 mod run;
 
 use clap::{Args, Parser, Subcommand};
+use rillm::session::SessionOptions;
 use rillm::{LoadError, Model, ModelOptions, RunError};
 use std::fmt;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Language models on plain CPUs
@@ -40,7 +41,16 @@ enum Command {
 #[derive(Args, Clone, Debug)]
 struct ModelArguments {
     /// GGUF file (of a split one: the first) or Hugging Face folder
-    model: PathBuf,
+    #[arg(value_name = "MODEL", required_unless_present = "model_option")]
+    model: Option<PathBuf>,
+    /// The same, as an option
+    #[arg(
+        short = 'm',
+        long = "model",
+        value_name = "MODEL",
+        conflicts_with = "model"
+    )]
+    model_option: Option<PathBuf>,
     #[command(flatten)]
     options: ThreadArguments,
 }
@@ -134,8 +144,57 @@ impl ThreadArguments {
 }
 
 impl ModelArguments {
+    fn path(&self) -> &Path {
+        let given = self.model.as_deref().or(self.model_option.as_deref());
+        given.unwrap_or(Path::new(""))
+    }
+
     fn open(&self) -> Result<Model, CliError> {
-        Ok(Model::open(&self.model, self.options.model_options()?)?)
+        Ok(Model::open(self.path(), self.options.model_options()?)?)
+    }
+
+    /// The same error, naming the model's file where it does not name one.
+    fn blame(&self, error: CliError) -> CliError {
+        match error {
+            CliError::Load(error) => CliError::Load(error.at(self.path())),
+            CliError::Run(error @ RunError::Input(_)) => {
+                CliError::File(self.path().to_path_buf(), error.to_string())
+            }
+            other => other,
+        }
+    }
+}
+
+/// "1 thread", "2 threads".
+fn threads(model: &Model) -> String {
+    match model.pool().threads() {
+        1 => "1 thread".to_string(),
+        count => format!("{count} threads"),
+    }
+}
+
+/// Says on stderr what may not be meant, and goes on.
+fn warn(what: &str) {
+    // A closed stderr is no failure.
+    let _ = writeln!(io::stderr(), "rillm: warning: {what}");
+}
+
+/// Positions to reserve: those asked for (0 for all that the model was trained for), or as many
+/// as it was trained for, up to the default.
+fn context(asked: Option<usize>, model: &Model) -> usize {
+    let usual = SessionOptions::default().context;
+    match (asked, model.context()) {
+        (Some(0), trained) => trained.unwrap_or(usual),
+        (Some(asked), Some(trained)) => {
+            if asked > trained {
+                warn(&format!(
+                    "context {asked} is more than the {trained} the model was trained for"
+                ));
+            }
+            asked
+        }
+        (Some(asked), None) => asked,
+        (None, trained) => trained.map_or(usual, |trained| trained.min(usual)),
     }
 }
 

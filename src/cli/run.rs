@@ -1,7 +1,7 @@
 //! `rillm run`, and `rillm` alone.
 
 use super::progress::Progress;
-use super::{CliError, ModelArguments};
+use super::{CliError, ModelArguments, context, threads};
 use clap::Args;
 use rillm::formats::tokenizer::{DecodeOptions, Encode, Position, Tokenizer};
 use rillm::generate::{Generated, Stop, generate};
@@ -12,9 +12,6 @@ use rillm::{Model, RunError};
 use std::io::{self, IsTerminal, Read, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-
-/// Positions reserved by default, if the model was trained for as many.
-const DEFAULT_CONTEXT: usize = 4096;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -86,10 +83,8 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         context: arguments.ctx_size,
         sample,
     };
-    job.run(&model).map_err(|error| match error {
-        CliError::Load(error) => CliError::Load(error.at(&arguments.model.model)),
-        other => other,
-    })
+    job.run(&model)
+        .map_err(|error| arguments.model.blame(error))
 }
 
 /// `rillm` alone: the embedded model tells a story.
@@ -176,9 +171,11 @@ impl Job<'_> {
         let ids = tokenizer.encode(self.prompt, options);
         check_vocabulary(model, tokenizer)?;
         if ids.is_empty() {
-            return Err(RunError::Input("prompt is empty, give some text".to_string()).into());
+            return Err(CliError::Usage(
+                "prompt is empty, give some text".to_string(),
+            ));
         }
-        let context = self.context(model);
+        let context = context(self.context, model);
         if ids.len() > context {
             let what = format!(
                 "prompt has {} tokens, the context {context}: raise it with -c",
@@ -252,15 +249,6 @@ impl Job<'_> {
         figures(model, &done?);
         Ok(())
     }
-
-    fn context(&self, model: &Model) -> usize {
-        match (self.context, model.context()) {
-            (Some(0), Some(trained)) => trained,
-            (Some(asked), _) if asked > 0 => asked,
-            (_, Some(trained)) => trained.min(DEFAULT_CONTEXT),
-            (_, None) => DEFAULT_CONTEXT,
-        }
-    }
 }
 
 /// A tokenizer with more tokens than the model could ask for rows that do not exist.
@@ -284,13 +272,13 @@ fn figures(model: &Model, done: &Generated) {
     // The first token's time belongs to the prompt.
     let generated = done.tokens.saturating_sub(1);
     let line = format!(
-        "prompt {} tokens, {:.1} tokens/s; generated {} tokens, {:.1} tokens/s; {}; {} threads, {}",
+        "prompt {} tokens, {:.1} tokens/s; generated {} tokens, {:.1} tokens/s; {}; {}, {}",
         done.prompt,
         rate(done.prompt, done.prompt_time.as_secs_f64()),
         done.tokens,
         rate(generated, done.time.as_secs_f64()),
         stop,
-        model.pool().threads(),
+        threads(model),
         model.kernels().isa,
     );
     // Figures are a courtesy: a closed stderr is no failure.

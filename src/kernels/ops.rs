@@ -66,8 +66,6 @@ pub enum Pointwise {
     Sigmoid,
     /// ln(1 + exp(x)), and x itself above 20
     Softplus,
-    /// exp(x)
-    Exp,
     /// elu(x) + 1: x + 1 above 0, exp(x) below (linear attention's feature map)
     EluPlusOne,
 }
@@ -82,7 +80,6 @@ impl Pointwise {
         Pointwise::Tanh,
         Pointwise::Sigmoid,
         Pointwise::Softplus,
-        Pointwise::Exp,
         Pointwise::EluPlusOne,
     ];
 }

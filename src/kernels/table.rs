@@ -76,14 +76,10 @@ pub struct Kernels {
     pub add: fn(&[f32], &[f32], &mut [f32]),
     /// `mul(a, b, out)`: out = a · b
     pub mul: fn(&[f32], &[f32], &mut [f32]),
-    /// `scale(a, factor, out)`: out = a · factor
-    pub scale: fn(&[f32], f32, &mut [f32]),
     /// Softmax in place. A row of nothing but −∞ becomes zeros.
     pub softmax: fn(&mut [f32]),
     /// A function of each element, in place.
     pub pointwise: fn(Pointwise, &mut [f32]),
-    /// `gated(function, gate, up, out)`: out = function(gate) · up
-    pub gated: fn(Pointwise, &[f32], &[f32], &mut [f32]),
     /// One row of a depthwise causal convolution: see [`Conv1d`].
     pub conv1d: fn(Conv1d<'_>),
     /// One row of a selective scan: see [`Scan`].

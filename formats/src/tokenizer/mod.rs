@@ -77,6 +77,16 @@ pub enum TokenizerKind {
     SentencePieceBpe,
 }
 
+impl TokenizerKind {
+    /// What the field calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            TokenizerKind::ByteLevelBpe => "byte-level BPE",
+            TokenizerKind::SentencePieceBpe => "SentencePiece BPE",
+        }
+    }
+}
+
 /// How text becomes tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Encode {

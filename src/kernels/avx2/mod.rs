@@ -29,7 +29,6 @@ pub(super) const TABLE: Kernels = Kernels {
     attend,
     rms_norm,
     pointwise,
-    gated,
     ..scalar::TABLE
 };
 
@@ -56,12 +55,5 @@ fn pointwise(function: Pointwise, x: &mut [f32]) {
     // SAFETY: as for the entries above.
     if !unsafe { vector::pointwise(function, x) } {
         (scalar::TABLE.pointwise)(function, x);
-    }
-}
-
-fn gated(function: Pointwise, gate: &[f32], up: &[f32], out: &mut [f32]) {
-    // SAFETY: as for the entries above.
-    if !unsafe { vector::gated(function, gate, up, out) } {
-        (scalar::TABLE.gated)(function, gate, up, out);
     }
 }

@@ -90,26 +90,6 @@ pub(super) fn pointwise(function: Pointwise, x: &mut [f32]) -> bool {
     true
 }
 
-/// `out = function(gate) · up`; `false` if there is no vector version of the function.
-#[target_feature(enable = "avx2,fma")]
-pub(super) fn gated(function: Pointwise, gate: &[f32], up: &[f32], out: &mut [f32]) -> bool {
-    let len = gate.len().min(up.len()).min(out.len());
-    let (gate, gate_tail) = gate[..len].as_chunks::<LANES>();
-    let (up, up_tail) = up[..len].as_chunks::<LANES>();
-    let (out, out_tail) = out[..len].as_chunks_mut::<LANES>();
-    for (out, (gate, up)) in out.iter_mut().zip(gate.iter().zip(up)) {
-        let Some(value) = apply(function, load_floats(gate)) else {
-            return false;
-        };
-        store_floats(out, _mm256_mul_ps(value, load_floats(up)));
-    }
-    match apply(function, load_tail(gate_tail)) {
-        Some(value) => store_tail(out_tail, _mm256_mul_ps(value, load_tail(up_tail))),
-        None => return false,
-    }
-    true
-}
-
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 fn apply(function: Pointwise, x: __m256) -> Option<__m256> {

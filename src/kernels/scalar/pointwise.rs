@@ -11,34 +11,13 @@ pub(super) fn pointwise(function: Pointwise, x: &mut [f32]) {
         Pointwise::Tanh => each(x, f32::tanh),
         Pointwise::Sigmoid => each(x, sigmoid),
         Pointwise::Softplus => each(x, softplus),
-        Pointwise::Exp => each(x, f32::exp),
         Pointwise::EluPlusOne => each(x, elu_plus_one),
-    }
-}
-
-pub(super) fn gated(function: Pointwise, gate: &[f32], up: &[f32], out: &mut [f32]) {
-    match function {
-        Pointwise::Silu => each_gated(gate, up, out, silu),
-        Pointwise::GeluErf => each_gated(gate, up, out, gelu_erf),
-        Pointwise::GeluTanh => each_gated(gate, up, out, gelu_tanh),
-        Pointwise::Relu => each_gated(gate, up, out, relu),
-        Pointwise::Tanh => each_gated(gate, up, out, f32::tanh),
-        Pointwise::Sigmoid => each_gated(gate, up, out, sigmoid),
-        Pointwise::Softplus => each_gated(gate, up, out, softplus),
-        Pointwise::Exp => each_gated(gate, up, out, f32::exp),
-        Pointwise::EluPlusOne => each_gated(gate, up, out, elu_plus_one),
     }
 }
 
 fn each(x: &mut [f32], function: impl Fn(f32) -> f32) {
     for x in x {
         *x = function(*x);
-    }
-}
-
-fn each_gated(gate: &[f32], up: &[f32], out: &mut [f32], function: impl Fn(f32) -> f32) {
-    for (out, (&gate, up)) in out.iter_mut().zip(gate.iter().zip(up)) {
-        *out = function(gate) * up;
     }
 }
 

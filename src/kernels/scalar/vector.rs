@@ -46,12 +46,6 @@ pub(super) fn mul(a: &[f32], b: &[f32], out: &mut [f32]) {
     }
 }
 
-pub(super) fn scale(a: &[f32], factor: f32, out: &mut [f32]) {
-    for (out, a) in out.iter_mut().zip(a) {
-        *out = a * factor;
-    }
-}
-
 pub(super) fn rotate(head: &mut [f32], cos: &[f32], sin: &[f32], pairing: Pairing) {
     let turns = cos.iter().zip(sin);
     let turn = |a: &mut f32, b: &mut f32, cos: f32, sin: f32| {
