@@ -374,7 +374,9 @@ fn inspect_shows_what_is_there() {
     let folder = fixture.folder();
     let output = rillm(&["inspect", path(&folder), "--tensors", "-c", "77"]);
     let shown = text(&output.stdout);
-    assert!(output.status.success() && output.stderr.is_empty());
+    assert!(output.status.success());
+    // A longer context than the trained one is allowed, and said.
+    assert!(text(&output.stderr).contains("warning: context 77 is more than the"));
     for part in [
         "llama",
         "decoder",
@@ -389,15 +391,10 @@ fn inspect_shows_what_is_there() {
         assert!(shown.contains(part), "{part} is not in\n{shown}");
     }
 
-    // A longer context than the trained one is allowed, and said.
-    let output = rillm(&["inspect", "-m", path(&folder), "-c", "9999999"]);
-    assert!(output.status.success());
-    assert!(text(&output.stderr).contains("warning: context 9999999 is more than the"));
-
-    let output = rillm(&["inspect", path(&folder), "--json", "-c", "77"]);
+    let output = rillm(&["inspect", "-m", path(&folder), "--json", "-c", "20"]);
     let shown: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(shown["architecture"], "llama");
-    assert_eq!(shown["memory"]["context"], 77);
+    assert_eq!(shown["memory"]["context"], 20);
     let weights = fixture.weights();
     let floats: usize = weights.iter().map(|weight| weight.values.len()).sum();
     assert_eq!(shown["memory"]["weights_bytes"], json!(4 * floats));

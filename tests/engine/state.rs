@@ -1,6 +1,7 @@
 //! What a session remembers: forks, rewinds, checkpoints, limits. Each is compared with a
 //! replay: a fresh session that is fed the same tokens at once.
 
+use rillm::session::SessionOptions;
 use rillm::state::StateError;
 use rillm::{RunError, Session};
 
@@ -397,6 +398,58 @@ fn options_of_zero_are_refused() {
             .to_string();
         assert!(
             error.starts_with(&format!("session option {name} is 0")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn options_that_would_cost_memory_before_any_use_are_refused() {
+    let opened = open("bert");
+    let least = small(1, 4);
+    let many = SessionOptions::MOST + 1;
+    for (name, options) in [
+        (
+            "sequences",
+            SessionOptions {
+                sequences: many,
+                ..least
+            },
+        ),
+        (
+            "batch",
+            SessionOptions {
+                batch: many,
+                ..least
+            },
+        ),
+        (
+            "source",
+            SessionOptions {
+                source: usize::MAX,
+                ..least
+            },
+        ),
+        (
+            "checkpoints",
+            SessionOptions {
+                checkpoints: many,
+                ..least
+            },
+        ),
+        (
+            "context",
+            SessionOptions {
+                context: usize::MAX,
+                ..least
+            },
+        ),
+    ] {
+        let error = Session::new(&opened.model, options)
+            .expect_err(name)
+            .to_string();
+        assert!(
+            error.starts_with(&format!("session option {name} is ")),
             "{error}"
         );
     }
