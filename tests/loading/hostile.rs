@@ -387,13 +387,20 @@ fn a_session_too_large_is_an_error() {
             assert_ne!(error.kind(), RunErrorKind::Internal, "{error}");
         }
     }
-    let huge = SessionOptions {
-        batch: u32::MAX as usize,
-        context: u32::MAX as usize,
-        sequences: u32::MAX as usize,
-        ..OPTIONS
-    };
-    let error = catch_unwind(AssertUnwindSafe(|| memory_plan(&model, huge).map(|_| ())));
-    let error = error.expect("no panic").unwrap_err();
-    assert_eq!(error.kind(), RunErrorKind::Memory, "{error}");
+    let bounds = [
+        (SessionOptions::MOST, RunErrorKind::Memory),
+        (SessionOptions::MOST + 1, RunErrorKind::Input),
+        (u32::MAX as usize, RunErrorKind::Input),
+    ];
+    for (many, kind) in bounds {
+        let huge = SessionOptions {
+            batch: many,
+            context: u32::MAX as usize,
+            sequences: many,
+            ..OPTIONS
+        };
+        let error = catch_unwind(AssertUnwindSafe(|| memory_plan(&model, huge).map(|_| ())));
+        let error = error.expect("no panic").unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+    }
 }
