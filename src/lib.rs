@@ -5,6 +5,7 @@
 //! come out. See `ARCHITECTURE.md` for the house.
 
 mod arena;
+mod checksum;
 pub mod error;
 pub mod eval;
 mod exec;

@@ -1,5 +1,9 @@
 //! One conversation with a model: its sequences, their memory and its plans.
 
+mod snapshot;
+
+pub use snapshot::SnapshotError;
+
 use crate::arena::Arena;
 use crate::error::RunError;
 use crate::exec::{Output, Row, Rows, Run, Sink, crew_for, execute};

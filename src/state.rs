@@ -6,6 +6,8 @@
 //! outer-product states are a fixed number of bytes a sequence, whatever its length; they
 //! cannot be truncated, only checkpointed.
 
+mod saved;
+
 use crate::arena::{Arena, OutOfMemory};
 use crate::graph::StateKind;
 use std::fmt;
@@ -344,7 +346,7 @@ impl State {
         if len > current {
             return Err(StateError::Ahead { len, current });
         }
-        if self.has_recurrent() && (len != current || interrupted) {
+        if self.is_recurrent() && (len != current || interrupted) {
             let found = self.checkpoints.iter().position(|held| {
                 held.is_some_and(|held| held.sequence == sequence && held.len == len)
             });
@@ -370,7 +372,7 @@ impl State {
         let same = |held: &Option<Checkpoint>| {
             held.is_some_and(|held| held.sequence == sequence && held.len == len)
         };
-        if !self.has_recurrent() || self.checkpoints.iter().any(same) {
+        if !self.is_recurrent() || self.checkpoints.iter().any(same) {
             return Ok(());
         }
         let Some(index) = self.checkpoints.iter().position(Option::is_none) else {
@@ -455,7 +457,7 @@ impl State {
     /// Records that a run ended half way: history past the length is simply not there, but
     /// recurrent state is spoiled.
     pub(crate) fn interrupt(&mut self, sequence: u32) {
-        self.sequences[sequence as usize].interrupted = self.has_recurrent();
+        self.sequences[sequence as usize].interrupted = self.is_recurrent();
         let len = self.sequences[sequence as usize].len;
         self.truncate(sequence, len);
     }
@@ -516,20 +518,28 @@ impl State {
 
     /// Address of the positions that a page's entries have.
     pub(crate) fn positions_ptr(&self, page: u32) -> *mut u64 {
-        let offset = self.layout.positions + page as usize * PAGE * size_of::<u64>();
         // SAFETY: a page's number is below `pages`, for which the layout reserved positions.
-        unsafe { self.memory.as_ptr().add(offset).cast() }
+        unsafe {
+            let start = self.memory.as_ptr().add(self.positions_offset(page));
+            start.cast()
+        }
+    }
+
+    fn positions_offset(&self, page: u32) -> usize {
+        self.layout.positions + page as usize * PAGE * size_of::<u64>()
     }
 
     fn unit_ptr(&self, id: usize, unit: usize) -> *mut f32 {
-        let len = unit_len(&self.layout.kinds[id], self.layout.capacity).unwrap_or(0);
         // SAFETY: pages and slots are numbered below the counts that the layout reserved.
         unsafe {
-            self.memory
-                .as_ptr()
-                .add(self.layout.offsets[id] + unit * len)
-                .cast()
+            let start = self.memory.as_ptr().add(self.unit_offset(id, unit));
+            start.cast()
         }
+    }
+
+    fn unit_offset(&self, id: usize, unit: usize) -> usize {
+        let len = unit_len(&self.layout.kinds[id], self.layout.capacity).unwrap_or(0);
+        self.layout.offsets[id] + unit * len
     }
 
     fn sequence(&self, sequence: u32) -> Result<&Sequence, StateError> {
@@ -539,10 +549,6 @@ impl State {
             sequence,
             sequences,
         })
-    }
-
-    fn has_recurrent(&self) -> bool {
-        self.layout.kinds.iter().any(is_recurrent)
     }
 
     fn has_cross(&self) -> bool {

@@ -20,6 +20,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("plan", &["graph"]),
     ("platform", &[]),
     ("pool", &["plan"]),
+    ("checksum", &[]),
     ("state", &["arena", "graph"]),
     // Errors gather what others say went wrong.
     ("error", &["arena", "graph", "plan", "state"]),
@@ -33,13 +34,13 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "model",
         &[
-            "error", "graph", "kernels", "models", "platform", "pool", "weights",
+            "checksum", "error", "graph", "kernels", "models", "platform", "pool", "weights",
         ],
     ),
     (
         "session",
         &[
-            "arena", "error", "exec", "graph", "model", "plan", "pool", "state",
+            "arena", "checksum", "error", "exec", "graph", "model", "plan", "pool", "state",
         ],
     ),
     (
@@ -60,6 +61,7 @@ const UNSAFE: &[&str] = &[
     "arena.rs",
     "pool.rs",
     "state.rs",
+    "state/",
     "weights/map.rs",
     "weights/mod.rs",
     "kernels/",

@@ -227,7 +227,8 @@ impl Weights {
         }
     }
 
-    fn bytes(&self, info: &TensorInfo) -> &[u8] {
+    /// Bytes of a stored tensor.
+    pub(crate) fn bytes(&self, info: &TensorInfo) -> &[u8] {
         let source = self.sources[info.file as usize].bytes();
         &source[info.range.start as usize..info.range.end as usize]
     }

@@ -9,6 +9,7 @@ mod generation;
 mod reference;
 mod setup;
 mod sharing;
+mod snapshot;
 mod state;
 #[path = "../support/mod.rs"]
 mod support;

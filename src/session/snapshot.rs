@@ -1,0 +1,254 @@
+//! A sequence as bytes: written by one session, brought back by another one of the same model,
+//! whatever its size, machine or instruction set.
+//!
+//! Little-endian throughout:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 8 | `RILLSNAP` |
+//! | 4 | version, 1 |
+//! | 8 | the model's fingerprint |
+//! | 4, then 16 each | pieces of state: their number; of each a kind and three sizes |
+//! | 8, 8, 8 | positions held; rows of the encoder's output; tokens noted |
+//! | 4 each | the tokens |
+//! | | 8 for each position in a history, then the floats, piece by piece |
+//! | 8 | FNV-1a of all that came before |
+
+use super::Session;
+use crate::checksum::Checksum;
+use crate::error::RunError;
+use crate::graph::StateKind;
+use crate::state::StateError;
+use std::fmt;
+use std::io::{self, Read, Write};
+
+const MAGIC: &[u8; 8] = b"RILLSNAP";
+const VERSION: u32 = 1;
+
+/// Why a snapshot could not be written or brought back.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// Reading or writing failed.
+    Io(io::Error),
+    /// The bytes are no snapshot, or damaged.
+    Damaged(String),
+    /// A snapshot of another model or of another version of the format.
+    Other(String),
+    /// The session cannot hold it, or the sequence cannot be saved.
+    Run(RunError),
+}
+
+impl fmt::Display for SnapshotError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SnapshotError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                f.write_str("snapshot ends early")
+            }
+            SnapshotError::Io(error) => error.fmt(f),
+            SnapshotError::Damaged(what) | SnapshotError::Other(what) => f.write_str(what),
+            SnapshotError::Run(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SnapshotError {}
+
+impl From<io::Error> for SnapshotError {
+    fn from(error: io::Error) -> SnapshotError {
+        SnapshotError::Io(error)
+    }
+}
+
+impl From<StateError> for SnapshotError {
+    fn from(error: StateError) -> SnapshotError {
+        SnapshotError::Run(error.into())
+    }
+}
+
+/// What passes through, and its checksum.
+struct Summed<T> {
+    inner: T,
+    sum: Checksum,
+}
+
+impl<T> Summed<T> {
+    fn new(inner: T) -> Summed<T> {
+        Summed {
+            inner,
+            sum: Checksum::START,
+        }
+    }
+}
+
+impl Summed<&mut dyn Write> {
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.sum.add(bytes);
+        self.inner.write_all(bytes)
+    }
+}
+
+impl Summed<&mut dyn Read> {
+    fn fill(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        self.inner.read_exact(bytes)?;
+        self.sum.add(bytes);
+        Ok(())
+    }
+
+    fn array<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn u32(&mut self) -> io::Result<u32> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    fn u64(&mut self) -> io::Result<u64> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+}
+
+/// A piece of state in four numbers.
+fn numbers(kind: &StateKind) -> [u32; 4] {
+    let of = |tag, a: usize, b: usize, c: usize| [tag, a as u32, b as u32, c as u32];
+    match *kind {
+        StateKind::Kv { kv_heads, head_dim } => of(1, kv_heads, head_dim, 0),
+        StateKind::Cross { kv_heads, head_dim } => of(2, kv_heads, head_dim, 0),
+        StateKind::Conv { channels, width } => of(3, channels, width, 0),
+        StateKind::Scan { channels, states } => of(4, channels, states, 0),
+        StateKind::Outer {
+            heads,
+            key_dim,
+            value_dim,
+        } => of(5, heads, key_dim, value_dim),
+    }
+}
+
+impl Session {
+    /// Writes a sequence to `out`, with the tokens that made it if the caller wants them back.
+    ///
+    /// # Errors
+    /// No such sequence, or one that an abort has spoiled; whatever `out` refuses.
+    pub fn snapshot(
+        &self,
+        sequence: u32,
+        tokens: &[u32],
+        out: &mut dyn Write,
+    ) -> Result<(), SnapshotError> {
+        let ranges = self.state.saved(sequence)?;
+        let mut out = Summed::new(out);
+        out.put(MAGIC)?;
+        out.put(&VERSION.to_le_bytes())?;
+        out.put(&self.model.fingerprint().to_le_bytes())?;
+        let kinds = self.model.states();
+        out.put(&(kinds.len() as u32).to_le_bytes())?;
+        for number in kinds.iter().flat_map(numbers) {
+            out.put(&number.to_le_bytes())?;
+        }
+        let lengths = [
+            self.state.len(sequence)?,
+            self.state.cross_len(sequence),
+            tokens.len(),
+        ];
+        for length in lengths {
+            out.put(&(length as u64).to_le_bytes())?;
+        }
+        for token in tokens {
+            out.put(&token.to_le_bytes())?;
+        }
+        for range in ranges {
+            out.put(self.state.bytes(range))?;
+        }
+        let sum = out.sum.0;
+        out.put(&sum.to_le_bytes())?;
+        Ok(out.inner.flush()?)
+    }
+
+    /// Makes a sequence what a snapshot holds, and returns the tokens noted in it.
+    ///
+    /// # Errors
+    /// Bytes that are no whole snapshot of this model, or more positions than the session has
+    /// room for. Once the snapshot was seen to be of this model the sequence is empty after an
+    /// error.
+    pub fn restore(
+        &mut self,
+        sequence: u32,
+        from: &mut dyn Read,
+    ) -> Result<Vec<u32>, SnapshotError> {
+        let mut from = Summed::new(from);
+        if &from.array::<8>()? != MAGIC {
+            let what = "not a snapshot: it does not begin with RILLSNAP";
+            return Err(SnapshotError::Damaged(what.to_string()));
+        }
+        let version = from.u32()?;
+        if version != VERSION {
+            let what = format!("snapshot is of version {version}, expected {VERSION}");
+            return Err(SnapshotError::Other(what));
+        }
+        let (theirs, ours) = (from.u64()?, self.model.fingerprint());
+        if theirs != ours {
+            let what = format!(
+                "snapshot is of another model: its fingerprint is {theirs:016x}, this one's {ours:016x}"
+            );
+            return Err(SnapshotError::Other(what));
+        }
+        let model = self.model.clone();
+        let kinds = model.states();
+        let mut alike = from.u32()? as usize == kinds.len();
+        for number in kinds.iter().flat_map(numbers) {
+            alike = alike && from.u32()? == number;
+        }
+        if !alike {
+            let what = "snapshot holds other pieces of state than this model keeps";
+            return Err(SnapshotError::Other(what.to_string()));
+        }
+        let length = |from: &mut Summed<&mut dyn Read>, what: &str| {
+            let found = from.u64()?;
+            let length = usize::try_from(found).ok().filter(|_| found >> 48 == 0);
+            length.ok_or_else(|| SnapshotError::Damaged(format!("snapshot has {found} {what}")))
+        };
+        let len = length(&mut from, "positions")?;
+        let source = length(&mut from, "source rows")?;
+        let count = length(&mut from, "tokens")?;
+        // Grown as they come: a count alone must not cost memory.
+        let mut tokens = Vec::new();
+        for _ in 0..count {
+            tokens.push(from.u32()?);
+        }
+        let read = self.fill(sequence, (len, source), &mut from);
+        if read.is_err() {
+            self.state.reset(sequence)?;
+        }
+        read.map(|()| tokens)
+    }
+
+    fn fill(
+        &mut self,
+        sequence: u32,
+        (len, source): (usize, usize),
+        from: &mut Summed<&mut dyn Read>,
+    ) -> Result<(), SnapshotError> {
+        self.state.prepare(sequence, len, source)?;
+        for range in self.state.saved(sequence)? {
+            from.fill(self.state.bytes_mut(range))?;
+        }
+        let sum = from.sum.0;
+        if from.u64()? != sum {
+            let what = "snapshot is damaged: its checksum does not fit";
+            return Err(SnapshotError::Damaged(what.to_string()));
+        }
+        let limit = self.model.limits().positions;
+        if self.state.positions(sequence).any(|at| at >= limit) {
+            let what = format!("snapshot holds positions that are not below {limit}");
+            return Err(SnapshotError::Damaged(what));
+        }
+        Ok(())
+    }
+
+    /// Whether sequences can be rewound to any length, without a checkpoint.
+    pub fn can_rewind(&self) -> bool {
+        !self.state.is_recurrent()
+    }
+}

@@ -1,0 +1,136 @@
+//! A sequence written out and brought back continues as if it had never left.
+
+use rillm::session::SnapshotError;
+use rillm::{RunError, Session};
+
+use crate::setup::{DECODERS, Opened, encode, feed, open, open_with, same_bits, small};
+
+fn saved(session: &Session, sequence: u32, tokens: &[u32]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let written = session.snapshot(sequence, tokens, &mut bytes);
+    written.expect("a snapshot");
+    bytes
+}
+
+fn fed(opened: &Opened, tokens: &[u32]) -> Session {
+    let mut session = opened.session(small(2, tokens.len() + 10));
+    feed(&mut session, &opened.rows(tokens, 0, 1)).expect("a history");
+    session
+}
+
+#[test]
+fn another_session_continues_as_a_replay() {
+    for name in DECODERS {
+        let opened = open(name);
+        for len in [1, 21, 63, 64, 65, 130] {
+            let history = opened.tokens(0, len);
+            let bytes = saved(&fed(&opened, &history), 1, &history);
+            // Another size, another number of sequences, and pages that others hold.
+            let mut session = opened.session(small(3, 150));
+            let other = opened.tokens(5, 70);
+            feed(&mut session, &opened.rows(&other, 0, 0)).expect("another sequence");
+            session.fork(0, 2).expect("a fork");
+            let tokens = session.restore(2, &mut &bytes[..]).expect("a snapshot");
+            assert_eq!(tokens, history, "{name}");
+            assert_eq!(session.len(2).unwrap(), len, "{name}");
+            let more = opened.tokens(11, 9);
+            for (sequence, before) in [(2, &history), (0, &other)] {
+                let rows = opened.rows(&more, before.len(), sequence);
+                let outputs = feed(&mut session, &rows).expect("more");
+                let replay = opened.replay(&[&before[..], &more].concat());
+                let label = format!("{name}: {len}, sequence {sequence}");
+                same_bits(&label, &outputs, &replay[before.len()..]);
+            }
+            // What was brought back is saved as the same bytes.
+            assert_eq!(session.restore(1, &mut &bytes[..]).unwrap(), history);
+            assert_eq!(saved(&session, 1, &history), bytes, "{name}: {len}");
+        }
+    }
+}
+
+#[test]
+fn a_decoder_s_source_comes_along() {
+    let opened = open("t5");
+    let source = opened.tokens(2, 17);
+    let history = opened.tokens(0, 5);
+    let more = opened.tokens(9, 4);
+    let mut session = opened.session(small(2, 20));
+    encode(&mut session, &opened.rows(&source, 0, 1)).expect("a source");
+    feed(&mut session, &opened.rows(&history, 0, 1)).expect("a history");
+    let bytes = saved(&session, 1, &[]);
+    let expected = feed(&mut session, &opened.rows(&more, 5, 1)).expect("more");
+    let mut options = small(1, 30);
+    options.source = 40;
+    let mut session = opened.session(options);
+    session.restore(0, &mut &bytes[..]).expect("a snapshot");
+    let outputs = feed(&mut session, &opened.rows(&more, 5, 0)).expect("more");
+    same_bits("t5", &outputs, &expected);
+
+    options.source = 16;
+    let mut session = opened.session(options);
+    let error = session.restore(0, &mut &bytes[..]).expect_err("too long");
+    assert!(error.to_string().contains("exceeds the 16 rows"), "{error}");
+}
+
+/// From the scalar kernels to the machine's best: what was saved is the same, what comes after
+/// is what the new table computes.
+#[test]
+fn instruction_sets_share_snapshots() {
+    use rillm::kernels::Isa;
+    let scalar = open_with("llama", Some(Isa::Scalar), 1);
+    let bytes = saved(&fed(&scalar, &scalar.tokens(0, 30)), 1, &[]);
+    for isa in Isa::available() {
+        let opened = open_with("llama", Some(isa), 2);
+        let mut session = opened.session(small(1, 40));
+        session.restore(0, &mut &bytes[..]).expect("a snapshot");
+        assert_eq!(saved(&session, 0, &[]), bytes, "{isa}");
+    }
+}
+
+#[test]
+fn what_is_no_whole_snapshot_of_this_model_is_refused() {
+    for name in ["llama_mqa", "mamba"] {
+        let opened = open(name);
+        let history = opened.tokens(0, 3);
+        let bytes = saved(&fed(&opened, &history), 1, &history);
+        let mut session = opened.session(small(1, 8));
+        for end in 0..bytes.len() {
+            let error = session.restore(0, &mut &bytes[..end]);
+            let error = error.expect_err("cut off").to_string();
+            assert_eq!(error, "snapshot ends early", "{name}: {end}");
+            assert_eq!(session.len(0).unwrap(), 0, "{name}: {end}");
+        }
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x41;
+            let error = session.restore(0, &mut &damaged[..]);
+            let error = error.expect_err("damaged").to_string();
+            assert!(!error.contains('\n'), "{error}");
+            assert_eq!(session.len(0).unwrap(), 0, "{name}: {at}");
+        }
+        assert_eq!(session.restore(0, &mut &bytes[..]).unwrap(), history);
+
+        let other = open("gpt2");
+        let mut session = other.session(small(1, 8));
+        let error = session.restore(0, &mut &bytes[..]);
+        let error = error.expect_err("another model");
+        assert!(matches!(error, SnapshotError::Other(_)), "{error}");
+        assert!(error.to_string().contains("another model"), "{error}");
+    }
+}
+
+#[test]
+fn a_snapshot_must_fit() {
+    let opened = open("llama");
+    let bytes = saved(&fed(&opened, &opened.tokens(0, 30)), 1, &[]);
+    let mut session = opened.session(small(1, 29));
+    let error = session.restore(0, &mut &bytes[..]).expect_err("too long");
+    assert!(
+        matches!(&error, SnapshotError::Run(RunError::State(_))),
+        "{error}"
+    );
+    assert!(error.to_string().contains("context of 29"), "{error}");
+    assert_eq!(session.len(0).unwrap(), 0);
+    assert!(session.restore(7, &mut &bytes[..]).is_err());
+    assert!(session.snapshot(7, &[], &mut Vec::new()).is_err());
+}
