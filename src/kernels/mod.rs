@@ -17,6 +17,8 @@ mod table;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 
 pub use isa::{Isa, IsaError};
 pub use matmul::{Activation, Layout, MatMul, MatMulFn, MatMulKernel};

@@ -108,8 +108,10 @@ impl Kernels {
             // The checks above are what makes this table's functions safe to call.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => &super::avx2::TABLE,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => &super::avx512::TABLE,
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 => return Err(IsaError::Unavailable { isa }),
+            Isa::Avx2 | Isa::Avx512 => return Err(IsaError::Unavailable { isa }),
         })
     }
 

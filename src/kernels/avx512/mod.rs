@@ -1,0 +1,29 @@
+//! x86-64 with AVX-512 (F, BW, DQ, VL) and its int8 products (VNNI): Ice Lake, Zen 4 and later.
+//!
+//! Loops over registers are written with indices, for closures handed to library functions are
+//! compiled without these instructions.
+//!
+//! Sixteen rows of weights are worked on at a time and stand, once summed, in the sixteen lanes
+//! of a register. Few inputs: each row is multiplied as it lies in the file, and the rows' lanes
+//! are added up in integers. Many inputs: the rows are first unpacked into a [`panel::Panel`].
+//! Both come to the same integers for each block of weights, and from there on it is the same
+//! arithmetic: the results agree bit for bit.
+
+#![allow(clippy::needless_range_loop)]
+
+mod blocks;
+mod k_quants;
+mod panel;
+mod register;
+
+use super::{Isa, Kernels, avx2};
+
+/// The AVX2 table with what AVX-512 does better.
+pub(super) const TABLE: Kernels = Kernels {
+    isa: Isa::Avx512,
+    matmul_q8_0: blocks::q8_0,
+    matmul_q4_0: blocks::q4_0,
+    matmul_q4_k: k_quants::q4_k,
+    matmul_q6_k: k_quants::q6_k,
+    ..avx2::TABLE
+};

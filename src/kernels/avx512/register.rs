@@ -1,0 +1,194 @@
+//! Loads, and sums over lanes.
+
+use core::arch::x86_64::*;
+
+/// Weight rows worked on together: one per 32-bit lane.
+pub(super) const ROWS: usize = 16;
+
+/// A value for each of sixteen rows.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct Lanes<T>(pub [T; ROWS]);
+
+/// Any 64 bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn load<T: Copy>(from: &T) -> __m512i {
+    const { assert!(size_of::<T>() == 64) }
+    // SAFETY: the reference is to 64 readable bytes; the load wants no alignment.
+    unsafe { _mm512_loadu_si512((&raw const *from).cast()) }
+}
+
+/// Any 64 bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn store<T: Copy>(to: &mut T, value: __m512i) {
+    const { assert!(size_of::<T>() == 64) }
+    // SAFETY: the reference is to 64 writable bytes; the store wants no alignment.
+    unsafe { _mm512_storeu_si512((&raw mut *to).cast(), value) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn load_floats(from: &Lanes<f32>) -> __m512 {
+    _mm512_castsi512_ps(load(from))
+}
+
+/// Any 32 bytes, twice.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn load_twice<T: Copy>(from: &T) -> __m512i {
+    const { assert!(size_of::<T>() == 32) }
+    // SAFETY: the reference is to 32 readable bytes; the load wants no alignment.
+    _mm512_broadcast_i64x4(unsafe { _mm256_loadu_si256((&raw const *from).cast()) })
+}
+
+/// Any 32 bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn load_half<T: Copy>(from: &T) -> __m256i {
+    const { assert!(size_of::<T>() == 32) }
+    // SAFETY: the reference is to 32 readable bytes; the load wants no alignment.
+    unsafe { _mm256_loadu_si256((&raw const *from).cast()) }
+}
+
+/// Any 16 bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn load_quarter<T: Copy>(from: &T) -> __m128i {
+    const { assert!(size_of::<T>() == 16) }
+    // SAFETY: the reference is to 16 readable bytes; the load wants no alignment.
+    unsafe { _mm_loadu_si128((&raw const *from).cast()) }
+}
+
+/// Half-precision scales of sixteen rows.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn halves(of: impl Fn(usize) -> [u8; 2]) -> __m512 {
+    let h = |row| i16::from_le_bytes(of(row));
+    let halves = _mm256_setr_epi16(
+        h(0),
+        h(1),
+        h(2),
+        h(3),
+        h(4),
+        h(5),
+        h(6),
+        h(7),
+        h(8),
+        h(9),
+        h(10),
+        h(11),
+        h(12),
+        h(13),
+        h(14),
+        h(15),
+    );
+    _mm512_cvtph_ps(halves)
+}
+
+/// Word k of row r's sixteen bytes → lane r of result k.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn transpose_quarters(of: impl Fn(usize) -> __m128i) -> [__m512i; 4] {
+    let four = |first: usize| {
+        let x = _mm512_castsi128_si512(of(first));
+        let x = _mm512_inserti32x4::<1>(x, of(first + 4));
+        let x = _mm512_inserti32x4::<2>(x, of(first + 8));
+        _mm512_inserti32x4::<3>(x, of(first + 12))
+    };
+    let [a, b, c, d] = [four(0), four(1), four(2), four(3)];
+    let (ab, cd) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
+    let (ab_high, cd_high) = (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d));
+    [
+        _mm512_unpacklo_epi64(ab, cd),
+        _mm512_unpackhi_epi64(ab, cd),
+        _mm512_unpacklo_epi64(ab_high, cd_high),
+        _mm512_unpackhi_epi64(ab_high, cd_high),
+    ]
+}
+
+/// Word k of row r → lane r of result k.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn transpose(rows: [__m512i; ROWS]) -> [__m512i; ROWS] {
+    let mut pairs = rows;
+    for i in 0..8 {
+        let (a, b) = (rows[2 * i], rows[2 * i + 1]);
+        pairs[2 * i] = _mm512_unpacklo_epi32(a, b);
+        pairs[2 * i + 1] = _mm512_unpackhi_epi32(a, b);
+    }
+    let mut fours = rows;
+    for j in 0..4 {
+        let [a, b, c, d] = [
+            pairs[4 * j],
+            pairs[4 * j + 1],
+            pairs[4 * j + 2],
+            pairs[4 * j + 3],
+        ];
+        fours[4 * j] = _mm512_unpacklo_epi64(a, c);
+        fours[4 * j + 1] = _mm512_unpackhi_epi64(a, c);
+        fours[4 * j + 2] = _mm512_unpacklo_epi64(b, d);
+        fours[4 * j + 3] = _mm512_unpackhi_epi64(b, d);
+    }
+    let mut out = rows;
+    for k in 0..4 {
+        let [a, b, c, d] = [fours[k], fours[4 + k], fours[8 + k], fours[12 + k]];
+        let ab = _mm512_shuffle_i32x4::<0x44>(a, b);
+        let ab_high = _mm512_shuffle_i32x4::<0xee>(a, b);
+        let cd = _mm512_shuffle_i32x4::<0x44>(c, d);
+        let cd_high = _mm512_shuffle_i32x4::<0xee>(c, d);
+        out[k] = _mm512_shuffle_i32x4::<0x88>(ab, cd);
+        out[4 + k] = _mm512_shuffle_i32x4::<0xdd>(ab, cd);
+        out[8 + k] = _mm512_shuffle_i32x4::<0x88>(ab_high, cd_high);
+        out[12 + k] = _mm512_shuffle_i32x4::<0xdd>(ab_high, cd_high);
+    }
+    out
+}
+
+/// The sum of row r's lanes → lane r.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn sum_rows(rows: [__m512i; ROWS]) -> __m512i {
+    let mut pairs = [_mm512_setzero_si512(); 8];
+    for (i, pair) in pairs.iter_mut().enumerate() {
+        let (a, b) = (rows[2 * i], rows[2 * i + 1]);
+        *pair = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    }
+    let mut fours = [_mm512_setzero_si512(); 4];
+    for (j, four) in fours.iter_mut().enumerate() {
+        let (a, b) = (pairs[2 * j], pairs[2 * j + 1]);
+        *four = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+    }
+    let [a, b, c, d] = fours;
+    fold(fold(a, b), fold(c, d))
+}
+
+/// Sums of neighbouring quarters: first those of `a`, then those of `b`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn fold(a: __m512i, b: __m512i) -> __m512i {
+    let even = _mm512_shuffle_i32x4::<0x88>(a, b);
+    _mm512_add_epi32(even, _mm512_shuffle_i32x4::<0xdd>(a, b))
+}
+
+/// The same for rows of eight lanes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn sum_half_rows(rows: [__m256i; ROWS]) -> __m512i {
+    let both = |row: usize| {
+        let low = _mm512_castsi256_si512(rows[row]);
+        _mm512_inserti64x4::<1>(low, rows[row + 8])
+    };
+    let pair = |row: usize| {
+        let (a, b) = (both(row), both(row + 1));
+        _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b))
+    };
+    let four = |row: usize| {
+        let (a, b) = (pair(row), pair(row + 2));
+        _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b))
+    };
+    // Rows 0 to 3, 8 to 11, 4 to 7, 12 to 15.
+    let sums = fold(four(0), four(4));
+    _mm512_shuffle_i32x4::<0xd8>(sums, sums)
+}
