@@ -154,7 +154,7 @@ fn unpack<W: Block>(rows: &Rows, blocks: usize, panel: &mut Panel, quants: impl 
     }
 }
 
-#[inline]
+#[inline(never)] // so that the sixteen addresses are read where they are, not spilled
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn direct<W: Block>(
     (rows, next): (&Rows, *const u8),

@@ -215,7 +215,7 @@ fn unpack_q4_k(rows: &Rows, panel: &mut Panel) {
     }
 }
 
-#[inline]
+#[inline(never)] // so that the sixteen addresses are read where they are, not spilled
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn direct_q4_k(
     (rows, next): (&Rows, *const u8),
@@ -336,7 +336,7 @@ fn unpack_q6_k(rows: &Rows, panel: &mut Panel) {
     }
 }
 
-#[inline]
+#[inline(never)] // so that the sixteen addresses are read where they are, not spilled
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn direct_q6_k(
     (rows, next): (&Rows, *const u8),
