@@ -5,6 +5,7 @@ mod bench;
 mod eval;
 mod inspect;
 mod progress;
+mod prompt_cache;
 mod run;
 
 use clap::{Args, Parser, Subcommand};

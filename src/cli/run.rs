@@ -1,6 +1,7 @@
 //! `rillm run`, and `rillm` alone.
 
 use super::progress::Progress;
+use super::prompt_cache;
 use super::{CliError, ModelArguments, context, threads};
 use clap::Args;
 use rillm::formats::tokenizer::{DecodeOptions, Encode, Position, Tokenizer};
@@ -11,7 +12,7 @@ use rillm::session::{Session, SessionOptions};
 use rillm::{Model, RunError};
 use std::io::{self, IsTerminal, Read, Write};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -47,6 +48,13 @@ pub struct Arguments {
     /// Let the names of control tokens in the prompt become those tokens
     #[arg(long)]
     special: bool,
+    /// Keep the model's state after the prompt in this file, and begin from it next time: only
+    /// what the new prompt does not share with the old one is computed
+    #[arg(long, value_name = "FILE")]
+    prompt_cache: Option<PathBuf>,
+    /// Use the prompt cache, but leave its file as it is
+    #[arg(long, requires = "prompt_cache")]
+    prompt_cache_ro: bool,
     /// Write only what the model adds
     #[arg(long)]
     no_display_prompt: bool,
@@ -82,6 +90,8 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         limit: usize::try_from(arguments.predict).ok(),
         context: arguments.ctx_size,
         sample,
+        cache: arguments.prompt_cache.as_deref(),
+        keep_cache: arguments.prompt_cache_ro,
     };
     job.run(&model)
         .map_err(|error| arguments.model.blame(error))
@@ -104,6 +114,8 @@ pub fn demo() -> Result<(), CliError> {
             top_p: 0.95,
             seed: fastrand::u64(..),
         },
+        cache: None,
+        keep_cache: false,
     };
     job.run(&model)
 }
@@ -154,6 +166,8 @@ struct Job<'a> {
     limit: Option<usize>,
     context: Option<usize>,
     sample: SampleOptions,
+    cache: Option<&'a Path>,
+    keep_cache: bool,
 }
 
 impl Job<'_> {
@@ -195,6 +209,10 @@ impl Job<'_> {
         let mut sampler = Sampler::new(self.sample, tokenizer.vocabulary_len());
 
         let translates = model.graph(Role::Encode).is_some();
+        if self.cache.is_some() && translates {
+            let what = "--prompt-cache is for models that continue a text, this one encodes it";
+            return Err(CliError::Usage(what.to_string()));
+        }
         let mut out = io::stdout().lock();
         if self.echo && !translates {
             out.write_all(self.prompt.as_bytes())?;
@@ -229,10 +247,17 @@ impl Job<'_> {
                 }
             }
         };
+        let (reused, left) = match self.cache {
+            Some(path) => {
+                let reused = prompt_cache::advance(&mut session, &ids, path, self.keep_cache)?;
+                (Some(reused), &ids[ids.len() - 1..])
+            }
+            None => (None, &ids[..]),
+        };
         let ends = tokenizer.end_tokens();
         let done = generate(
             &mut session,
-            &ids,
+            left,
             ends,
             &mut sampler,
             self.limit,
@@ -247,6 +272,10 @@ impl Job<'_> {
         writeln!(out, "{text}")?;
         drop(out);
         figures(model, &done?);
+        if let Some(reused) = reused {
+            let line = format!("{reused} of {} prompt tokens from the cache", ids.len());
+            let _ = writeln!(io::stderr(), "{line}");
+        }
         Ok(())
     }
 }

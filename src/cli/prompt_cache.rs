@@ -1,0 +1,93 @@
+//! The state after a prompt, in a file.
+
+use super::{CliError, warn};
+use rillm::session::SnapshotError;
+use rillm::{Row, RunError, Session};
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write};
+use std::path::Path;
+
+/// Brings sequence 0 to the last token but one of `ids`, from the state in `path` as far as
+/// that is of the same tokens, and writes the new state there unless `keep`. Returns how many
+/// of `ids` came from the file. The last one is left to be fed for its logits.
+pub fn advance(
+    session: &mut Session,
+    ids: &[u32],
+    path: &Path,
+    keep: bool,
+) -> Result<usize, CliError> {
+    let wanted = &ids[..ids.len().saturating_sub(1)];
+    let held = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(CliError::File(path.to_path_buf(), error.to_string())),
+        Ok(file) => begin(session, wanted, path, file)?,
+    };
+    let rows: Vec<Row> = wanted
+        .iter()
+        .zip(0..)
+        .skip(held)
+        .map(|(&token, position)| Row {
+            token,
+            position,
+            ..Row::default()
+        })
+        .collect();
+    session.feed(&rows, &mut |_| {})?;
+    if !keep && held < wanted.len() {
+        write(session, wanted, path)
+            .map_err(|error| CliError::File(path.to_path_buf(), error.to_string()))?;
+    }
+    Ok(held)
+}
+
+/// Restores what the file holds and cuts it to what it shares with `wanted`.
+fn begin(
+    session: &mut Session,
+    wanted: &[u32],
+    path: &Path,
+    file: File,
+) -> Result<usize, CliError> {
+    let held = match session.restore(0, &mut BufReader::new(file)) {
+        Ok(tokens) if session.len(0)? == tokens.len() => tokens,
+        // A longer prompt than this context has room for: of no use here, but no mistake.
+        Err(SnapshotError::Run(RunError::State(_))) | Ok(_) => {
+            session.reset(0)?;
+            Vec::new()
+        }
+        Err(error) => {
+            let what = format!("{error}; remove the file, or name another --prompt-cache");
+            return Err(CliError::File(path.to_path_buf(), what));
+        }
+    };
+    let pairs = held.iter().zip(wanted);
+    let shared = pairs.take_while(|(held, wanted)| held == wanted).count();
+    if shared == held.len() {
+        return Ok(shared);
+    }
+    if session.can_rewind() {
+        session.rewind(0, shared)?;
+        return Ok(shared);
+    }
+    warn("the prompt does not begin with the cached one, and a recurrent state cannot go back");
+    session.reset(0)?;
+    Ok(0)
+}
+
+/// Beside the file until it is whole.
+fn write(session: &Session, tokens: &[u32], path: &Path) -> Result<(), SnapshotError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let partial = path.with_file_name(format!(".{name}.{}.partial", std::process::id()));
+    let written = File::create(&partial)
+        .map_err(SnapshotError::Io)
+        .and_then(|file| {
+            let mut out = BufWriter::new(file);
+            session.snapshot(0, tokens, &mut out)?;
+            Ok(out.flush()?)
+        })
+        .and_then(|()| Ok(std::fs::rename(&partial, path)?));
+    if written.is_err() {
+        // If it cannot be removed, the error still shows.
+        let _ = std::fs::remove_file(&partial);
+    }
+    written
+}
