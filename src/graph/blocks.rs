@@ -1,8 +1,8 @@
 //! Blocks that several architectures share.
 
 use super::{
-    Attention, BuildError, Builder, Hyper, Keys, Mask, Net, Pointwise, PositionScheme, StateKind,
-    Value,
+    Attention, BuildError, Builder, Hyper, Index, Keys, Mask, Net, Pointwise, PositionScheme,
+    StateKind, Value,
 };
 use rillm_formats::manifest::{Array, Container, Value as Fact};
 
@@ -20,6 +20,13 @@ pub fn activation(hyper: &Hyper<'_>, key: &str, default: &str) -> Result<Pointwi
             return Err(hyper.invalid(key, known));
         }
     })
+}
+
+/// The row of `token_embd.weight` that each token names.
+pub fn embedding(net: &Net<'_, '_>, width: usize) -> Result<Value, BuildError> {
+    let vocabulary = net.builder.rows("token_embd.weight")?;
+    let tokens = net.builder.matrix("token_embd.weight", vocabulary, width)?;
+    Ok(net.embed(tokens, Index::Token))
 }
 
 /// How a projection is cut into heads.

@@ -2,12 +2,11 @@
 
 use super::{Architecture, Family, tables};
 use crate::graph::blocks::{
-    Heads, Tied, WindowPattern, Windows, activation, attend, gated_experts, gated_mlp, head,
-    projections,
+    Heads, Tied, WindowPattern, Windows, activation, attend, embedding, gated_experts, gated_mlp,
+    head, projections,
 };
 use crate::graph::{
-    Attention, BuildError, Builder, Index, Key, Mask, Name, Pairing, PositionScheme, Role, Rope,
-    Value,
+    Attention, BuildError, Builder, Key, Mask, Name, Pairing, PositionScheme, Role, Rope, Value,
 };
 use rillm_formats::manifest::Container;
 
@@ -56,9 +55,7 @@ pub(super) fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     model.context(hyper.count("context_length")?);
 
     let net = model.graph(Role::Decode);
-    let vocabulary = model.rows("token_embd.weight")?;
-    let tokens = model.matrix("token_embd.weight", vocabulary, width)?;
-    let mut x = net.embed(tokens, Index::Token);
+    let mut x = embedding(&net, width)?;
     for i in 0..layers {
         let layer = format!("blk.{i}");
         let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;

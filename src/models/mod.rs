@@ -10,6 +10,7 @@ mod llama;
 mod mamba;
 mod mistral;
 mod mixtral;
+mod qwen;
 mod t5;
 mod tables;
 
@@ -71,6 +72,8 @@ pub const ARCHITECTURES: &[Architecture] = &[
     llama::ARCHITECTURE,
     mistral::ARCHITECTURE,
     mixtral::ARCHITECTURE,
+    qwen::QWEN_2,
+    qwen::QWEN_3,
     bert::ARCHITECTURE,
     t5::ARCHITECTURE,
     mamba::ARCHITECTURE,

@@ -79,6 +79,13 @@ pub(super) const ROPE: &[Key] = &[
 pub(super) const ROPE_SCALING: &[Key] = rope_scaling!("rope_scaling");
 pub(super) const ROPE_PARAMETERS: &[Key] = rope_scaling!("rope_parameters");
 
+/// How far back layers look, and which of them.
+pub(super) const WINDOWS: &[Key] = &[
+    ("attention.sliding_window", "sliding_window"),
+    ("attention.sliding_window_pattern", "layer_types"),
+    ("attention.sliding_window_pattern", "sliding_window_pattern"),
+];
+
 /// Embedding, last norm and head.
 pub(super) const ENDS: &[Name] = &[
     Name::plain("model.embed_tokens.weight", "token_embd.weight"),
@@ -119,6 +126,18 @@ pub(super) const ATTENTION: &[Name] = &[
     Name::plain(
         "model.layers.{i}.self_attn.o_proj.bias",
         "blk.{i}.attn_output.bias",
+    ),
+];
+
+/// Norms of queries and keys.
+pub(super) const HEAD_NORMS: &[Name] = &[
+    Name::plain(
+        "model.layers.{i}.self_attn.q_norm.weight",
+        "blk.{i}.attn_q_norm.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.self_attn.k_norm.weight",
+        "blk.{i}.attn_k_norm.weight",
     ),
 ];
 

@@ -10,7 +10,7 @@ use rillm::models::{ARCHITECTURES, Architecture};
 use rillm::quant;
 use rillm_formats::gguf::write::{TensorSpec, to_bytes};
 use rillm_formats::hf_config;
-use rillm_formats::manifest::{DType, Metadata, Shape, Value};
+use rillm_formats::manifest::{Array, DType, Metadata, Shape, Value};
 
 use super::fixture::Fixture;
 
@@ -191,6 +191,8 @@ fn gguf_name(fixture: &Fixture, model_type: &str) -> &'static str {
     match model_type {
         "gpt2" => "gpt2",
         "llama" | "mistral" | "mixtral" => "llama",
+        "qwen2" => "qwen2",
+        "qwen3" => "qwen3",
         "bert" => "bert",
         "t5" if fixture.config()["architectures"][0] == "T5EncoderModel" => "t5encoder",
         "t5" => "t5",
@@ -207,6 +209,11 @@ fn metadata(name: &str, table: &Architecture, config: &Metadata) -> Metadata {
         let narrow = match config.value(theirs) {
             None => continue,
             Some(Value::F64(float)) => Value::F32(*float as f32),
+            Some(Value::Array(Array::String(kinds))) if theirs == "layer_types" => {
+                let slides = |kind: &[u8]| kind == b"sliding_attention";
+                let slides = (0..kinds.len()).filter_map(|i| kinds.get(i)).map(slides);
+                Value::Array(Array::Bool(slides.collect()))
+            }
             Some(other) => match config.u64(theirs) {
                 Some(count) => Value::U32(u32::try_from(count).expect("a small number")),
                 None => other.clone(),

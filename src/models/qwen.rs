@@ -1,0 +1,113 @@
+//! Qwen 2 (Yang et al. 2024) and Qwen 3 (Yang et al. 2025).
+
+use super::{Architecture, Family, tables};
+use crate::graph::blocks::{
+    Heads, Tied, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head,
+    projections,
+};
+use crate::graph::{
+    Attention, BuildError, Builder, Key, Mask, Name, Pairing, PositionScheme, Role, Rope,
+};
+use rillm_formats::manifest::Container;
+
+pub(super) const QWEN_2: Architecture = Architecture {
+    title: "Qwen 2, 2.5",
+    gguf: &["qwen2"],
+    hugging_face: &["qwen2"],
+    family: Family::Decoder,
+    keys: KEYS,
+    names: NAMES,
+    unused: &[],
+    build: |model| build(model, HeadNorm::None),
+};
+
+pub(super) const QWEN_3: Architecture = Architecture {
+    title: "Qwen 3",
+    gguf: &["qwen3"],
+    hugging_face: &["qwen3"],
+    build: |model| build(model, HeadNorm::Rms),
+    ..QWEN_2
+};
+
+const KEYS: &[&[Key]] = &[
+    tables::SIZES,
+    tables::ROPE,
+    tables::ROPE_SCALING,
+    tables::ROPE_PARAMETERS,
+    tables::WINDOWS,
+    &[
+        ("use_sliding_window", "use_sliding_window"),
+        ("max_window_layers", "max_window_layers"),
+    ],
+];
+
+const NAMES: &[&[Name]] = &[
+    tables::ENDS,
+    tables::NORMS,
+    tables::ATTENTION,
+    tables::HEAD_NORMS,
+    tables::GATED_MLP,
+];
+
+/// What happens to queries and keys before they are rotated.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum HeadNorm {
+    /// Nothing: Qwen 2 has biases instead.
+    None,
+    /// Each head is normalised by itself.
+    Rms,
+}
+
+/// x ← x + Attention(RMS(x)); x ← x + FFN(RMS(x)).
+fn build(model: &Builder<'_>, head_norm: HeadNorm) -> Result<(), BuildError> {
+    let hyper = model.hyper();
+    let width = hyper.count("embedding_length")?;
+    let hidden = hyper.count("feed_forward_length")?;
+    let layers = hyper.count("block_count")?;
+    let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-6)?;
+    let function = activation(hyper, "hidden_act", "silu")?;
+    let heads = Heads::read(hyper, width)?;
+    let rope = Rope::read(model, Pairing::Halves, heads.head_dim)?;
+    let attention = heads.causal(PositionScheme::Rope(rope));
+    let windows = windows(model, layers)?;
+    model.context(hyper.count("context_length")?);
+
+    let net = model.graph(Role::Decode);
+    let mut x = embedding(&net, width)?;
+    for i in 0..layers {
+        let layer = format!("blk.{i}");
+        let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
+        let [mut q, mut k, v] = projections(&net, h, &layer, heads)?;
+        if head_norm == HeadNorm::Rms {
+            q = net.rms_norm_by(q, &format!("{layer}.attn_q_norm"), heads.head_dim, eps)?;
+            k = net.rms_norm_by(k, &format!("{layer}.attn_k_norm"), heads.head_dim, eps)?;
+        }
+        let window = windows.of(i);
+        let attention = Attention {
+            mask: Mask::Causal { window },
+            ..attention.clone()
+        };
+        x = net.add(x, attend(&net, [q, k, v], &layer, width, attention)?);
+        let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), eps)?;
+        x = net.add(x, gated_mlp(&net, h, &layer, hidden, function)?);
+    }
+    let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
+    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.finish();
+    Ok(())
+}
+
+/// Published configurations name a window that they do not use.
+fn windows(model: &Builder<'_>, layers: usize) -> Result<Windows, BuildError> {
+    let hyper = model.hyper();
+    let first = match hyper.value("max_window_layers") {
+        Some(_) => hyper.feature("max_window_layers")?.unwrap_or(0),
+        None => 28,
+    };
+    let windows = Windows::read(hyper, layers, None, WindowPattern::From(first))?;
+    let used = hyper.flag("use_sliding_window", hyper.container == Container::Gguf)?;
+    Ok(Windows {
+        window: windows.window.filter(|_| used),
+        ..windows
+    })
+}
