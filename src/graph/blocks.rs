@@ -231,6 +231,17 @@ pub fn head(net: &Net<'_, '_>, x: Value, default: Tied) -> Result<Value, BuildEr
     Ok(net.matmul(x, weight, bias))
 }
 
+/// The positive number under `key`, or `default` if there is none; `null` says there is no cap.
+pub fn cap(hyper: &Hyper<'_>, key: &str, default: Option<f32>) -> Result<Option<f32>, BuildError> {
+    if hyper.value(key).is_none() {
+        return Ok(default);
+    }
+    match hyper.float(key, 0.0)? {
+        cap if cap > 0.0 => Ok(Some(cap)),
+        _ => Err(hyper.invalid(key, "a positive number")),
+    }
+}
+
 /// c · tanh(x / c), which keeps values within ±c (Gemma Team 2024, section 2); x itself without
 /// a cap.
 pub fn soft_cap(net: &Net<'_, '_>, x: Value, cap: Option<f32>) -> Value {

@@ -114,10 +114,20 @@ impl Rope {
         pairing: Pairing,
         head_dim: usize,
     ) -> Result<Rope, BuildError> {
+        Rope::read_from(builder, pairing, head_dim, 10000.0)
+    }
+
+    /// The same where the base is another one if the files do not say.
+    pub fn read_from(
+        builder: &Builder<'_>,
+        pairing: Pairing,
+        head_dim: usize,
+        base: f32,
+    ) -> Result<Rope, BuildError> {
         let hyper = builder.hyper();
         let dims = rotated(hyper, head_dim)?;
         let pairs = dims / 2;
-        let base = positive(hyper, "rope.freq_base", 10000.0)?;
+        let base = positive(hyper, "rope.freq_base", base)?;
         let factor = match hyper.value("rope.scaling.factor") {
             Some(_) => positive(hyper, "rope.scaling.factor", 1.0)?,
             None => positive(hyper, "rope.scale_linear", 1.0)?,

@@ -4,6 +4,7 @@
 //! [`Builder`]. It sees no bytes, no threads and no instruction sets.
 
 mod bert;
+mod gemma;
 mod gpt2;
 mod linear_transformer;
 mod llama;
@@ -74,6 +75,8 @@ pub const ARCHITECTURES: &[Architecture] = &[
     mixtral::ARCHITECTURE,
     qwen::QWEN_2,
     qwen::QWEN_3,
+    gemma::GEMMA_2,
+    gemma::GEMMA_3,
     bert::ARCHITECTURE,
     t5::ARCHITECTURE,
     mamba::ARCHITECTURE,

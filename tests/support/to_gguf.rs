@@ -193,6 +193,8 @@ fn gguf_name(fixture: &Fixture, model_type: &str) -> &'static str {
         "llama" | "mistral" | "mixtral" => "llama",
         "qwen2" => "qwen2",
         "qwen3" => "qwen3",
+        "gemma2" => "gemma2",
+        "gemma3_text" => "gemma3",
         "bert" => "bert",
         "t5" if fixture.config()["architectures"][0] == "T5EncoderModel" => "t5encoder",
         "t5" => "t5",

@@ -1,0 +1,200 @@
+//! Gemma 2 (Gemma Team 2024) and Gemma 3 (Gemma Team 2025).
+
+use super::{Architecture, Family, tables};
+use crate::graph::blocks::{
+    Heads, Tied, WindowPattern, Windows, activation, attend, cap, embedding, gated_mlp, head,
+    projections, soft_cap,
+};
+use crate::graph::{
+    Attention, BuildError, Builder, Hyper, Key, Mask, Name, Pairing, PositionScheme, Role, Rope,
+    View,
+};
+use rillm_formats::manifest::Container;
+
+pub(super) const GEMMA_2: Architecture = Architecture {
+    title: "Gemma 2",
+    gguf: &["gemma2"],
+    hugging_face: &["gemma2"],
+    family: Family::Decoder,
+    keys: KEYS,
+    names: NAMES,
+    unused: &[],
+    build: |model| build(model, &SECOND),
+};
+
+pub(super) const GEMMA_3: Architecture = Architecture {
+    title: "Gemma 3 (text)",
+    gguf: &["gemma3"],
+    hugging_face: &["gemma3_text"],
+    build: |model| build(model, &THIRD),
+    ..GEMMA_2
+};
+
+/// What differs between the generations.
+struct Generation {
+    /// Layers up to one that sees everything.
+    period: usize,
+    /// Base of the rotation.
+    base: f32,
+    /// Base of the windowed layers' own rotation, which is never scaled, if they have one.
+    local_base: Option<f32>,
+    /// Whether queries and keys are normalised, each head by itself.
+    head_norms: bool,
+    /// Caps of scores and logits of a GGUF file that does not say.
+    caps: (Option<f32>, Option<f32>),
+    /// The size whose scale GGUF leaves to be known: 27 billion, by its layers.
+    layers_of_27b: usize,
+}
+
+const SECOND: Generation = Generation {
+    period: 2,
+    base: 1e4,
+    local_base: None,
+    head_norms: false,
+    caps: (Some(50.0), Some(30.0)),
+    layers_of_27b: 46,
+};
+
+const THIRD: Generation = Generation {
+    period: 6,
+    base: 1e6,
+    local_base: Some(1e4),
+    head_norms: true,
+    caps: (None, None),
+    layers_of_27b: 62,
+};
+
+const KEYS: &[&[Key]] = &[
+    tables::SIZES,
+    tables::ROPE,
+    tables::ROPE_SCALING,
+    tables::ROPE_PARAMETERS,
+    tables::WINDOWS,
+    &[
+        ("hidden_activation", "hidden_activation"),
+        ("query_pre_attn_scalar", "query_pre_attn_scalar"),
+        ("attn_logit_softcapping", "attn_logit_softcapping"),
+        ("final_logit_softcapping", "final_logit_softcapping"),
+        ("rope.freq_base_swa", "rope_local_base_freq"),
+        ("use_bidirectional_attention", "use_bidirectional_attention"),
+    ],
+];
+
+const NAMES: &[&[Name]] = &[
+    &[
+        // Checkpoints store w where the weight is 1 + w; GGUF stores the weight.
+        Name::viewed("model.norm.weight", "output_norm.weight", View::PlusOne),
+        Name::viewed(
+            "model.layers.{i}.input_layernorm.weight",
+            "blk.{i}.attn_norm.weight",
+            View::PlusOne,
+        ),
+        Name::viewed(
+            "model.layers.{i}.post_attention_layernorm.weight",
+            "blk.{i}.post_attention_norm.weight",
+            View::PlusOne,
+        ),
+        Name::viewed(
+            "model.layers.{i}.pre_feedforward_layernorm.weight",
+            "blk.{i}.ffn_norm.weight",
+            View::PlusOne,
+        ),
+        Name::viewed(
+            "model.layers.{i}.post_feedforward_layernorm.weight",
+            "blk.{i}.post_ffw_norm.weight",
+            View::PlusOne,
+        ),
+        Name::viewed(
+            "model.layers.{i}.self_attn.q_norm.weight",
+            "blk.{i}.attn_q_norm.weight",
+            View::PlusOne,
+        ),
+        Name::viewed(
+            "model.layers.{i}.self_attn.k_norm.weight",
+            "blk.{i}.attn_k_norm.weight",
+            View::PlusOne,
+        ),
+    ],
+    tables::ENDS,
+    tables::ATTENTION,
+    tables::GATED_MLP,
+];
+
+/// x ← x + RMS(Attention(RMS(x))); x ← x + RMS(FFN(RMS(x))); embeddings times √d; windows in
+/// all layers but every so many, from Gemma 3 on with a rotation of their own.
+fn build(model: &Builder<'_>, generation: &Generation) -> Result<(), BuildError> {
+    let hyper = model.hyper();
+    let width = hyper.count("embedding_length")?;
+    let hidden = hyper.count("feed_forward_length")?;
+    let layers = hyper.count("block_count")?;
+    let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-6)?;
+    let function = activation(hyper, "hidden_activation", "gelu_pytorch_tanh")?;
+    if hyper.flag("use_bidirectional_attention", false)? {
+        return Err(hyper.invalid("use_bidirectional_attention", "false: this is a decoder"));
+    }
+    let heads = Heads::read(hyper, width)?;
+    let (pairing, head_dim) = (Pairing::Halves, heads.head_dim);
+    let rope = Rope::read_from(model, pairing, head_dim, generation.base)?;
+    let local = match generation.local_base {
+        Some(base) => Rope::read_local(model, pairing, head_dim, ("rope.freq_base_swa", base))?,
+        None => rope.clone(),
+    };
+    let pattern = WindowPattern::AllButEvery(generation.period);
+    let windows = Windows::read(hyper, layers, Some(4096), pattern)?;
+    let (of_scores, of_logits) = match hyper.container {
+        Container::Gguf => generation.caps,
+        Container::HuggingFace => (None, None),
+    };
+    let of_logits = cap(hyper, "final_logit_softcapping", of_logits)?;
+    let attention = Attention {
+        scale: scale(hyper, width, heads, layers == generation.layers_of_27b)?,
+        softcap: cap(hyper, "attn_logit_softcapping", of_scores)?,
+        ..heads.causal(PositionScheme::None)
+    };
+    model.context(hyper.count("context_length")?);
+
+    let net = model.graph(Role::Decode);
+    let mut x = net.scale(embedding(&net, width)?, (width as f32).sqrt());
+    for i in 0..layers {
+        let layer = format!("blk.{i}");
+        let norm = |x, name: &str| net.rms_norm(x, &format!("{layer}.{name}"), eps);
+        let h = norm(x, "attn_norm")?;
+        let [mut q, mut k, v] = projections(&net, h, &layer, heads)?;
+        if generation.head_norms {
+            q = net.rms_norm_by(q, &format!("{layer}.attn_q_norm"), heads.head_dim, eps)?;
+            k = net.rms_norm_by(k, &format!("{layer}.attn_k_norm"), heads.head_dim, eps)?;
+        }
+        let window = windows.of(i);
+        let rope = if window.is_some() { &local } else { &rope };
+        let attention = Attention {
+            mask: Mask::Causal { window },
+            position: PositionScheme::Rope(rope.clone()),
+            ..attention.clone()
+        };
+        let a = attend(&net, [q, k, v], &layer, width, attention)?;
+        x = net.add(x, norm(a, "post_attention_norm")?);
+        let h = norm(x, "ffn_norm")?;
+        let f = gated_mlp(&net, h, &layer, hidden, function)?;
+        x = net.add(x, norm(f, "post_ffw_norm")?);
+    }
+    let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
+    let logits = head(&net, x, Tied::ByDefault)?;
+    net.emit(soft_cap(&net, logits, of_logits), "logits");
+    net.finish();
+    Ok(())
+}
+
+/// Scores are divided by √d of the heads, but in the largest size by √(width / heads).
+/// `config.json` says it, GGUF does not.
+fn scale(hyper: &Hyper<'_>, width: usize, heads: Heads, largest: bool) -> Result<f32, BuildError> {
+    let known = match hyper.container {
+        Container::Gguf if largest => width as f64 / heads.heads as f64,
+        Container::Gguf => heads.head_dim as f64,
+        Container::HuggingFace => 256.0,
+    };
+    let scale = hyper.double("query_pre_attn_scalar", known)?.powf(-0.5) as f32;
+    if scale.is_finite() && scale > 0.0 {
+        return Ok(scale);
+    }
+    Err(hyper.invalid("query_pre_attn_scalar", "a positive number"))
+}
