@@ -6,12 +6,15 @@
 mod bert;
 mod gemma;
 mod gpt2;
+mod granite;
 mod linear_transformer;
 mod llama;
 mod mamba;
 mod mistral;
 mod mixtral;
+mod olmo2;
 mod qwen;
+mod starcoder2;
 mod t5;
 mod tables;
 
@@ -77,6 +80,9 @@ pub const ARCHITECTURES: &[Architecture] = &[
     qwen::QWEN_3,
     gemma::GEMMA_2,
     gemma::GEMMA_3,
+    granite::ARCHITECTURE,
+    olmo2::ARCHITECTURE,
+    starcoder2::ARCHITECTURE,
     bert::ARCHITECTURE,
     t5::ARCHITECTURE,
     mamba::ARCHITECTURE,

@@ -49,7 +49,10 @@ impl Gguf {
             metadata: metadata(gguf_name(fixture, &model_type), table, &config.metadata),
             tensors: tensors(fixture, table),
         };
-        if matches!(model_type.as_str(), "llama" | "mistral" | "mixtral") {
+        if matches!(
+            model_type.as_str(),
+            "llama" | "mistral" | "mixtral" | "granite"
+        ) {
             gguf.pair_neighbours();
             gguf.scaling_as_divisors();
         }
@@ -193,6 +196,9 @@ fn gguf_name(fixture: &Fixture, model_type: &str) -> &'static str {
         "llama" | "mistral" | "mixtral" => "llama",
         "qwen2" => "qwen2",
         "qwen3" => "qwen3",
+        "granite" => "granite",
+        "olmo2" => "olmo2",
+        "starcoder2" => "starcoder2",
         "gemma2" => "gemma2",
         "gemma3_text" => "gemma3",
         "bert" => "bert",

@@ -1,0 +1,77 @@
+//! Granite 3 (Granite Team 2024): LLaMA with a factor on embeddings, scores, residual branches
+//! and logits (Yang et al. 2022).
+
+use super::{Architecture, Family, llama, tables};
+use crate::graph::blocks::{
+    Heads, Tied, activation, attend, embedding, gated_mlp, head, projections,
+};
+use crate::graph::{Attention, BuildError, Builder, Hyper, PositionScheme, Role, Rope};
+
+pub(super) const ARCHITECTURE: Architecture = Architecture {
+    title: "Granite 3",
+    gguf: &["granite"],
+    hugging_face: &["granite"],
+    family: Family::Decoder,
+    keys: &[
+        tables::SIZES,
+        tables::ROPE,
+        tables::ROPE_SCALING,
+        tables::ROPE_PARAMETERS,
+        &[
+            ("embedding_scale", "embedding_multiplier"),
+            ("attention.scale", "attention_multiplier"),
+            ("residual_scale", "residual_multiplier"),
+            ("logit_scale", "logits_scaling"),
+        ],
+    ],
+    names: llama::NAMES,
+    unused: &[],
+    build,
+};
+
+/// x ← x + r · Attention(RMS(x)); x ← x + r · FFN(RMS(x)); logits divided by their factor.
+fn build(model: &Builder<'_>) -> Result<(), BuildError> {
+    let hyper = model.hyper();
+    let width = hyper.count("embedding_length")?;
+    let hidden = hyper.count("feed_forward_length")?;
+    let layers = hyper.count("block_count")?;
+    let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-6)?;
+    let function = activation(hyper, "hidden_act", "silu")?;
+    let heads = Heads::read(hyper, width)?;
+    let rope = Rope::read(model, llama::neighbours_pair_up(model), heads.head_dim)?;
+    let attention = Attention {
+        scale: hyper.float("attention.scale", 1.0)?,
+        ..heads.causal(PositionScheme::Rope(rope))
+    };
+    let residual = hyper.float("residual_scale", 1.0)?;
+    let of_embedding = hyper.float("embedding_scale", 1.0)?;
+    let of_logits = divisor(hyper, "logit_scale")?;
+    model.context(hyper.count("context_length")?);
+
+    let net = model.graph(Role::Decode);
+    let mut x = net.scale(embedding(&net, width)?, of_embedding);
+    for i in 0..layers {
+        let layer = format!("blk.{i}");
+        let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
+        let qkv = projections(&net, h, &layer, heads)?;
+        let a = attend(&net, qkv, &layer, width, attention.clone())?;
+        x = net.add(x, net.scale(a, residual));
+        let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), eps)?;
+        let f = gated_mlp(&net, h, &layer, hidden, function)?;
+        x = net.add(x, net.scale(f, residual));
+    }
+    let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
+    let logits = head(&net, x, Tied::OnRequest)?;
+    net.emit(net.scale(logits, 1.0 / of_logits), "logits");
+    net.finish();
+    Ok(())
+}
+
+fn divisor(hyper: &Hyper<'_>, key: &str) -> Result<f32, BuildError> {
+    let number = hyper.float(key, 1.0)?;
+    if number.is_normal() && (1.0 / number).is_normal() {
+        Ok(number)
+    } else {
+        Err(hyper.invalid(key, "a number to divide by"))
+    }
+}
