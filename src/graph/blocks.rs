@@ -89,17 +89,31 @@ pub fn projections(
         heads.kv_heads * heads.head_dim,
     );
     if net.builder.has(&format!("{layer}.attn_qkv.weight")) {
-        let qkv = net.linear(x, &format!("{layer}.attn_qkv"), q + 2 * kv)?;
-        return Ok([
-            net.slice(qkv, 0, q),
-            net.slice(qkv, q, kv),
-            net.slice(qkv, q + kv, kv),
-        ]);
+        return fused_projections(net, x, layer, heads);
     }
     Ok([
         net.linear(x, &format!("{layer}.attn_q"), q)?,
         net.linear(x, &format!("{layer}.attn_k"), kv)?,
         net.linear(x, &format!("{layer}.attn_v"), kv)?,
+    ])
+}
+
+/// q, k and v: parts of one projection.
+pub fn fused_projections(
+    net: &Net<'_, '_>,
+    x: Value,
+    layer: &str,
+    heads: Heads,
+) -> Result<[Value; 3], BuildError> {
+    let (q, kv) = (
+        heads.heads * heads.head_dim,
+        heads.kv_heads * heads.head_dim,
+    );
+    let qkv = net.linear(x, &format!("{layer}.attn_qkv"), q + 2 * kv)?;
+    Ok([
+        net.slice(qkv, 0, q),
+        net.slice(qkv, q, kv),
+        net.slice(qkv, q + kv, kv),
     ])
 }
 

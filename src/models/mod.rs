@@ -13,6 +13,7 @@ mod mamba;
 mod mistral;
 mod mixtral;
 mod olmo2;
+mod phi3;
 mod qwen;
 mod starcoder2;
 mod t5;
@@ -82,6 +83,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     gemma::GEMMA_3,
     granite::ARCHITECTURE,
     olmo2::ARCHITECTURE,
+    phi3::ARCHITECTURE,
     starcoder2::ARCHITECTURE,
     bert::ARCHITECTURE,
     t5::ARCHITECTURE,

@@ -56,6 +56,7 @@ impl Gguf {
             gguf.pair_neighbours();
             gguf.scaling_as_divisors();
         }
+        gguf.long_rope_as_tensors();
         gguf
     }
 
@@ -144,6 +145,28 @@ impl Gguf {
         }
     }
 
+    /// LongRoPE's tables go into tensors, and what the stretch makes of cos and sin into a key
+    /// (Ding et al. 2024, section 4).
+    fn long_rope_as_tensors(&mut self) {
+        for which in ["short", "long"] {
+            let key = self.key(&format!("rope.scaling.{which}_factor"));
+            let Some(Value::Array(table)) = self.metadata.0.remove(&key) else {
+                return;
+            };
+            let numbers = (0..table.len()).map(|index| table.f64(index).expect("a number") as f32);
+            let values: Vec<f32> = numbers.collect();
+            let shape = vec![values.len() as u64];
+            let name = format!("rope_factors_{which}.weight");
+            self.tensors.insert(name, Floats { shape, values });
+        }
+        let trained = self.count("rope.scaling.original_context_length");
+        let trained = trained.expect("the trained length") as f64;
+        let stretch = self.count("context_length").expect("a context") as f64 / trained;
+        let magnitude = (1.0 + stretch.ln() / trained.ln()).sqrt();
+        let key = self.key("rope.scaling.attn_factor");
+        self.metadata.0.insert(key, Value::F32(magnitude as f32));
+    }
+
     /// llama3's scaling (Dubey et al. 2024) goes into a tensor that divides the frequencies.
     fn scaling_as_divisors(&mut self) {
         if self.metadata.str(&self.key("rope.scaling.type")) != Some("llama3") {
@@ -198,6 +221,7 @@ fn gguf_name(fixture: &Fixture, model_type: &str) -> &'static str {
         "qwen3" => "qwen3",
         "granite" => "granite",
         "olmo2" => "olmo2",
+        "phi3" => "phi3",
         "starcoder2" => "starcoder2",
         "gemma2" => "gemma2",
         "gemma3_text" => "gemma3",

@@ -1,0 +1,78 @@
+//! Phi-3 and Phi-4 (Abdin et al. 2024).
+
+use super::{Architecture, Family, tables};
+use crate::graph::blocks::{Heads, Tied, activation, attend, embedding, fused_projections, head};
+use crate::graph::{
+    Attention, BuildError, Builder, Mask, Name, Pairing, PositionScheme, Role, Rope,
+};
+
+pub(super) const ARCHITECTURE: Architecture = Architecture {
+    title: "Phi-3, Phi-4",
+    gguf: &["phi3"],
+    hugging_face: &["phi3"],
+    family: Family::Decoder,
+    keys: &[
+        tables::SIZES,
+        tables::ROPE,
+        tables::ROPE_SCALING,
+        tables::ROPE_PARAMETERS,
+        &[("attention.sliding_window", "sliding_window")],
+    ],
+    names: &[
+        tables::ENDS,
+        tables::NORMS,
+        tables::ATTENTION,
+        tables::GATED_MLP,
+        &[
+            Name::plain(
+                "model.layers.{i}.self_attn.qkv_proj.weight",
+                "blk.{i}.attn_qkv.weight",
+            ),
+            // Gates first, then what they let through.
+            Name::plain(
+                "model.layers.{i}.mlp.gate_up_proj.weight",
+                "blk.{i}.ffn_up.weight",
+            ),
+        ],
+    ],
+    unused: &[],
+    build,
+};
+
+/// x ← x + Attention(RMS(x)); x ← x + FFN(RMS(x)); projections of one input are fused.
+fn build(model: &Builder<'_>) -> Result<(), BuildError> {
+    let hyper = model.hyper();
+    let width = hyper.count("embedding_length")?;
+    let hidden = hyper.count("feed_forward_length")?;
+    let layers = hyper.count("block_count")?;
+    let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-5)?;
+    let function = activation(hyper, "hidden_act", "silu")?;
+    let heads = Heads::read(hyper, width)?;
+    let rope = Rope::read(model, Pairing::Halves, heads.head_dim)?;
+    let window = hyper.feature("attention.sliding_window")?;
+    let attention = Attention {
+        mask: Mask::Causal {
+            window: window.map(|window| window as u64),
+        },
+        ..heads.causal(PositionScheme::Rope(rope))
+    };
+    model.context(hyper.count("context_length")?);
+
+    let net = model.graph(Role::Decode);
+    let mut x = embedding(&net, width)?;
+    for i in 0..layers {
+        let layer = format!("blk.{i}");
+        let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
+        let qkv = fused_projections(&net, h, &layer, heads)?;
+        x = net.add(x, attend(&net, qkv, &layer, width, attention.clone())?);
+        let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), eps)?;
+        let both = net.linear(h, &format!("{layer}.ffn_up"), 2 * hidden)?;
+        let gate = net.apply(net.slice(both, 0, hidden), function);
+        let inner = net.mul(gate, net.slice(both, hidden, hidden));
+        x = net.add(x, net.linear(inner, &format!("{layer}.ffn_down"), width)?);
+    }
+    let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
+    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.finish();
+    Ok(())
+}
