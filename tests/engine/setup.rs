@@ -262,15 +262,19 @@ pub fn sequences(case: &Case) -> usize {
     case.rows("input_ids").expect("input_ids").len()
 }
 
-/// Why a case cannot be cut: frequencies of the dynamic kind come from the length after the
+/// Why a case cannot be cut: frequencies of the dynamic kind, and which of LongRoPE's tables is used, come from the length after the
 /// feed (in the reference, too), so that past the trained length every cut is another model.
 pub fn depends_on_cut(opened: &Opened, case: &Case) -> bool {
     let config = opened.fixture.config();
     let scaling = &config["rope_scaling"];
     let kind = scaling.get("rope_type").or(scaling.get("type"));
-    let trained = config["max_position_embeddings"].as_u64();
+    let trained = match kind.and_then(Value::as_str) {
+        Some("dynamic") => config["max_position_embeddings"].as_u64(),
+        Some("longrope") => config["original_max_position_embeddings"].as_u64(),
+        _ => return false,
+    };
     let length = case
         .rows("input_ids")
         .map_or(0, |rows| rows[0].len() as u64);
-    kind.and_then(Value::as_str) == Some("dynamic") && Some(length) > trained
+    Some(length) > trained
 }
