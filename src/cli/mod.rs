@@ -2,6 +2,7 @@
 //! an exit code.
 
 mod bench;
+mod completions;
 mod eval;
 mod inspect;
 mod progress;
@@ -36,6 +37,8 @@ enum Command {
     Inspect(inspect::Arguments),
     /// Measure prompt processing and generation in tokens per second
     Bench(bench::Arguments),
+    /// Print a script that completes this command line in a shell
+    Completions(completions::Arguments),
 }
 
 /// Which model, and how it is opened.
@@ -115,6 +118,7 @@ pub fn main() -> ExitCode {
         Some(Command::Eval(arguments)) => eval::eval(&arguments),
         Some(Command::Inspect(arguments)) => inspect::inspect(&arguments),
         Some(Command::Bench(arguments)) => bench::bench(&arguments),
+        Some(Command::Completions(arguments)) => completions::completions(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
