@@ -279,6 +279,20 @@ pub fn gated_mlp(
     net.linear(inner, &format!("{layer}.ffn_down"), net.width(x))
 }
 
+/// The same where one projection, called `ffn_up`, yields gates and then what they let through.
+pub fn fused_gated_mlp(
+    net: &Net<'_, '_>,
+    x: Value,
+    layer: &str,
+    hidden: usize,
+    function: Pointwise,
+) -> Result<Value, BuildError> {
+    let both = net.linear(x, &format!("{layer}.ffn_up"), 2 * hidden)?;
+    let gate = net.apply(net.slice(both, 0, hidden), function);
+    let inner = net.mul(gate, net.slice(both, hidden, hidden));
+    net.linear(inner, &format!("{layer}.ffn_down"), net.width(x))
+}
+
 /// down(f(up x)), the plain feed-forward layer.
 pub fn mlp(
     net: &Net<'_, '_>,

@@ -5,6 +5,7 @@
 
 mod bert;
 mod gemma;
+mod glm4;
 mod gpt2;
 mod granite;
 mod linear_transformer;
@@ -85,6 +86,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     olmo2::ARCHITECTURE,
     phi3::ARCHITECTURE,
     starcoder2::ARCHITECTURE,
+    glm4::ARCHITECTURE,
     bert::ARCHITECTURE,
     t5::ARCHITECTURE,
     mamba::ARCHITECTURE,

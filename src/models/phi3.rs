@@ -1,7 +1,9 @@
 //! Phi-3 and Phi-4 (Abdin et al. 2024).
 
 use super::{Architecture, Family, tables};
-use crate::graph::blocks::{Heads, Tied, activation, attend, embedding, fused_projections, head};
+use crate::graph::blocks::{
+    Heads, Tied, activation, attend, embedding, fused_gated_mlp, fused_projections, head,
+};
 use crate::graph::{
     Attention, BuildError, Builder, Mask, Name, Pairing, PositionScheme, Role, Rope,
 };
@@ -66,10 +68,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         let qkv = fused_projections(&net, h, &layer, heads)?;
         x = net.add(x, attend(&net, qkv, &layer, width, attention.clone())?);
         let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), eps)?;
-        let both = net.linear(h, &format!("{layer}.ffn_up"), 2 * hidden)?;
-        let gate = net.apply(net.slice(both, 0, hidden), function);
-        let inner = net.mul(gate, net.slice(both, hidden, hidden));
-        x = net.add(x, net.linear(inner, &format!("{layer}.ffn_down"), width)?);
+        x = net.add(x, fused_gated_mlp(&net, h, &layer, hidden, function)?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
     net.emit(head(&net, x, Tied::OnRequest)?, "logits");

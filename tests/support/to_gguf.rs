@@ -225,6 +225,7 @@ fn gguf_name(fixture: &Fixture, model_type: &str) -> &'static str {
         "starcoder2" => "starcoder2",
         "gemma2" => "gemma2",
         "gemma3_text" => "gemma3",
+        "glm4" => "glm4",
         "bert" => "bert",
         "t5" if fixture.config()["architectures"][0] == "T5EncoderModel" => "t5encoder",
         "t5" => "t5",

@@ -1,0 +1,73 @@
+//! GLM-4 (Team GLM 2024), in the form of its release of April 2025.
+
+use super::{Architecture, Family, tables};
+use crate::graph::blocks::{
+    Heads, Tied, activation, attend, embedding, fused_gated_mlp, head, projections,
+};
+use crate::graph::{BuildError, Builder, Name, Pairing, PositionScheme, Role, Rope};
+
+pub(super) const ARCHITECTURE: Architecture = Architecture {
+    title: "GLM-4 (0414)",
+    gguf: &["glm4"],
+    hugging_face: &["glm4"],
+    family: Family::Decoder,
+    keys: &[
+        tables::SIZES,
+        tables::ROPE,
+        tables::ROPE_SCALING,
+        tables::ROPE_PARAMETERS,
+    ],
+    names: &[
+        tables::ENDS,
+        tables::NORMS,
+        tables::ATTENTION,
+        tables::GATED_MLP,
+        &[
+            Name::plain(
+                "model.layers.{i}.post_self_attn_layernorm.weight",
+                "blk.{i}.post_attention_norm.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.post_mlp_layernorm.weight",
+                "blk.{i}.post_ffw_norm.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.mlp.gate_up_proj.weight",
+                "blk.{i}.ffn_up.weight",
+            ),
+        ],
+    ],
+    unused: &[],
+    build,
+};
+
+/// x ← x + RMS(Attention(RMS(x))); x ← x + RMS(FFN(RMS(x))); neighbours rotate together, in
+/// half of each head.
+fn build(model: &Builder<'_>) -> Result<(), BuildError> {
+    let hyper = model.hyper();
+    let width = hyper.count("embedding_length")?;
+    let hidden = hyper.count("feed_forward_length")?;
+    let eps = hyper.float("attention.layer_norm_rms_epsilon", 1.5625e-7)?;
+    let function = activation(hyper, "hidden_act", "silu")?;
+    let heads = Heads::read(hyper, width)?;
+    let rope = Rope::read(model, Pairing::Interleaved, heads.head_dim)?;
+    let attention = heads.causal(PositionScheme::Rope(rope));
+    model.context(hyper.count("context_length")?);
+
+    let net = model.graph(Role::Decode);
+    let mut x = embedding(&net, width)?;
+    for i in 0..hyper.count("block_count")? {
+        let layer = format!("blk.{i}");
+        let norm = |x, name: &str| net.rms_norm(x, &format!("{layer}.{name}"), eps);
+        let qkv = projections(&net, norm(x, "attn_norm")?, &layer, heads)?;
+        let a = attend(&net, qkv, &layer, width, attention.clone())?;
+        x = net.add(x, norm(a, "post_attention_norm")?);
+        let h = norm(x, "ffn_norm")?;
+        let f = fused_gated_mlp(&net, h, &layer, hidden, function)?;
+        x = net.add(x, norm(f, "post_ffw_norm")?);
+    }
+    let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
+    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.finish();
+    Ok(())
+}
