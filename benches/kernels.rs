@@ -7,16 +7,6 @@ use rillm::quant::encode;
 use rillm_formats::manifest::DType;
 
 const COLUMNS: usize = 4096;
-const TYPES: [DType; 7] = [
-    DType::F32,
-    DType::F16,
-    DType::BF16,
-    DType::Q8_0,
-    DType::Q4_0,
-    DType::Q4_K,
-    DType::Q6_K,
-];
-
 fn matmul(criterion: &mut Criterion) {
     let wave: Vec<f32> = (0..COLUMNS).map(|i| (i as f32 * 0.37).sin()).collect();
     for isa in Isa::available() {
@@ -31,7 +21,7 @@ fn matmul(criterion: &mut Criterion) {
                 (_, 1) => 32768,
                 _ => 2048,
             };
-            for dtype in TYPES {
+            for dtype in DType::ALL.iter().copied() {
                 let (Some(kernel), Some(encode), Some(weight_stride)) = (
                     table.matmul(dtype, Layout::Plain),
                     encode(dtype),

@@ -101,7 +101,7 @@ pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&
                             Index::Position => facts.position as usize,
                             Index::TokenType => facts.token_type as usize,
                         };
-                        run.weights.decode_row(run.kernels, *table, index, into);
+                        run.weights.decode_row(*table, index, into);
                     }
                     Op::Norm {
                         x,

@@ -1,6 +1,7 @@
 //! The matrix product's calling convention, shared by every table.
 
 use crate::quant::{ActivationQ8_0, ActivationQ8K};
+use rillm_formats::manifest::DType;
 
 /// How a weight matrix's blocks are arranged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +25,36 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// The form that a weight type is multiplied with, if it can be multiplied at all.
+    pub const fn of(weights: DType) -> Option<Activation> {
+        Some(match weights {
+            DType::F32 | DType::F16 | DType::BF16 | DType::NVFP4 => Activation::F32,
+            DType::Q4_0
+            | DType::Q4_1
+            | DType::Q5_0
+            | DType::Q5_1
+            | DType::Q8_0
+            | DType::IQ4_NL
+            | DType::MXFP4 => Activation::Q8_0,
+            DType::Q2_K
+            | DType::Q3_K
+            | DType::Q4_K
+            | DType::Q5_K
+            | DType::Q6_K
+            | DType::IQ1_S
+            | DType::IQ1_M
+            | DType::IQ2_XXS
+            | DType::IQ2_XS
+            | DType::IQ2_S
+            | DType::IQ3_XXS
+            | DType::IQ3_S
+            | DType::IQ4_XS
+            | DType::TQ1_0
+            | DType::TQ2_0 => Activation::Q8_K,
+            _ => return None,
+        })
+    }
+
     /// Activations in one block: a row's length is a multiple of it.
     pub const fn block_elements(self) -> usize {
         match self {

@@ -7,7 +7,6 @@ use super::{
     Activation, Attend, Conv1d, Isa, IsaError, Layout, LinearAttend, MatMulFn, MatMulKernel,
     Pairing, Pointwise, Running, Scan,
 };
-use crate::quant::Decode;
 
 /// Rounds a row of floats to int8 blocks.
 pub type Quantize = fn(&[f32], &mut [u8]);
@@ -23,40 +22,11 @@ pub type LayerNorm = fn(&[f32], &[f32], Option<&[f32]>, f32, &mut [f32]);
 pub struct Kernels {
     /// The instruction set.
     pub isa: Isa,
-    /// F32 weights, F32 input.
-    pub matmul_f32: MatMulFn,
-    /// F16 weights, F32 input.
-    pub matmul_f16: MatMulFn,
-    /// BF16 weights, F32 input.
-    pub matmul_bf16: MatMulFn,
-    /// Q8_0 weights, Q8_0 input.
-    pub matmul_q8_0: MatMulFn,
-    /// Q4_0 weights, Q8_0 input.
-    pub matmul_q4_0: MatMulFn,
-    /// Q4_K weights, Q8_K input.
-    pub matmul_q4_k: MatMulFn,
-    /// Q6_K weights, Q8_K input.
-    pub matmul_q6_k: MatMulFn,
-    /// F32 weights stored `[columns][weight_rows]`, F32 input, summed over the columns in order.
-    pub matmul_transposed_f32: MatMulFn,
-    /// The same for F16 weights.
-    pub matmul_transposed_f16: MatMulFn,
-    /// The same for BF16 weights.
-    pub matmul_transposed_bf16: MatMulFn,
-    /// F32 to floats.
-    pub dequantize_f32: Decode,
-    /// F16 to floats.
-    pub dequantize_f16: Decode,
-    /// BF16 to floats.
-    pub dequantize_bf16: Decode,
-    /// Q8_0 to floats.
-    pub dequantize_q8_0: Decode,
-    /// Q4_0 to floats.
-    pub dequantize_q4_0: Decode,
-    /// Q4_K to floats.
-    pub dequantize_q4_k: Decode,
-    /// Q6_K to floats.
-    pub dequantize_q6_k: Decode,
+    /// The product of a weight type with the form of input that [`Activation::of`] names.
+    pub matmul: fn(DType) -> Option<MatMulFn>,
+    /// The product of weights stored `[columns][weight_rows]` with F32 input, summed over the
+    /// columns in order.
+    pub matmul_transposed: fn(DType) -> Option<MatMulFn>,
     /// Floats to [`Activation::Q8_0`]; the same bits from every table.
     pub quantize_q8_0: Quantize,
     /// Floats to [`Activation::Q8_K`]; the same bits from every table.
@@ -118,45 +88,17 @@ impl Kernels {
     /// The product for a weight type and layout, if there is one.
     pub fn matmul(&self, dtype: DType, layout: Layout) -> Option<MatMulKernel> {
         let Layout::Plain = layout;
-        let (activation, run) = match dtype {
-            DType::F32 => (Activation::F32, self.matmul_f32),
-            DType::F16 => (Activation::F32, self.matmul_f16),
-            DType::BF16 => (Activation::F32, self.matmul_bf16),
-            DType::Q8_0 => (Activation::Q8_0, self.matmul_q8_0),
-            DType::Q4_0 => (Activation::Q8_0, self.matmul_q4_0),
-            DType::Q4_K => (Activation::Q8_K, self.matmul_q4_k),
-            DType::Q6_K => (Activation::Q8_K, self.matmul_q6_k),
-            _ => return None,
-        };
+        let (activation, run) = (Activation::of(dtype)?, (self.matmul)(dtype)?);
         Some(MatMulKernel { activation, run })
     }
 
     /// The product for weights stored `[columns][weight_rows]`, if there is one.
     pub fn matmul_transposed(&self, dtype: DType) -> Option<MatMulKernel> {
-        let run = match dtype {
-            DType::F32 => self.matmul_transposed_f32,
-            DType::F16 => self.matmul_transposed_f16,
-            DType::BF16 => self.matmul_transposed_bf16,
-            _ => return None,
-        };
+        let run = (self.matmul_transposed)(dtype)?;
         Some(MatMulKernel {
             activation: Activation::F32,
             run,
         })
-    }
-
-    /// The decoder of a weight type, if there is one.
-    pub fn dequantize(&self, dtype: DType) -> Option<Decode> {
-        match dtype {
-            DType::F32 => Some(self.dequantize_f32),
-            DType::F16 => Some(self.dequantize_f16),
-            DType::BF16 => Some(self.dequantize_bf16),
-            DType::Q8_0 => Some(self.dequantize_q8_0),
-            DType::Q4_0 => Some(self.dequantize_q4_0),
-            DType::Q4_K => Some(self.dequantize_q4_k),
-            DType::Q6_K => Some(self.dequantize_q6_k),
-            _ => None,
-        }
     }
 
     /// What turns floats into an activation form; `None` for floats themselves.

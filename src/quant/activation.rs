@@ -4,7 +4,6 @@
 //! because a weight's constant offset (Q4_0's 8, Q6_K's 32, Q4_K's minima) then costs one
 //! multiplication per group instead of one per element.
 
-use super::blocks::field;
 use half::f16;
 
 /// 32 activations: `scale · quant`.
@@ -136,6 +135,12 @@ impl ActivationQ8K {
     pub fn sums(&self) -> [i32; 16] {
         self.sums.map(|sum| i32::from(i16::from_le_bytes(sum)))
     }
+}
+
+/// `N` bytes of a longer array, from `AT` on. What does not fit does not compile.
+fn field<const AT: usize, const N: usize, const LEN: usize>(bytes: &[u8; LEN]) -> [u8; N] {
+    const { assert!(AT + N <= LEN) };
+    core::array::from_fn(|index| bytes[AT + index])
 }
 
 /// Rounds a row to [`ActivationQ8_0`] blocks. `out` holds 40 bytes per 32 values; what is

@@ -3,7 +3,8 @@
 use half::{bf16, f16};
 use rillm_formats::manifest::DType;
 
-use super::{BlockQ4_0, BlockQ4K, BlockQ6K, BlockQ8_0};
+use super::blocks::*;
+use super::integers::{Integers256, SmallBlock, SuperBlock};
 
 /// Decodes a row: whole blocks in, floats out. Lengths that do not fit each other decode as
 /// many whole blocks as both hold.
@@ -11,93 +12,93 @@ pub type Decode = fn(&[u8], &mut [f32]);
 
 /// The decoder of a type, if there is one.
 pub fn decode(dtype: DType) -> Option<Decode> {
-    match dtype {
-        DType::F32 => Some(decode_f32),
-        DType::F16 => Some(decode_f16),
-        DType::BF16 => Some(decode_bf16),
-        DType::Q8_0 => Some(decode_q8_0),
-        DType::Q4_0 => Some(decode_q4_0),
-        DType::Q4_K => Some(decode_q4_k),
-        DType::Q6_K => Some(decode_q6_k),
-        _ => None,
+    Some(match dtype {
+        DType::F32 => |bytes, out| floats(bytes, out, f32::from_le_bytes),
+        DType::F16 => |bytes, out| floats(bytes, out, |x| f16::from_le_bytes(x).to_f32()),
+        DType::BF16 => |bytes, out| floats(bytes, out, |x| bf16::from_le_bytes(x).to_f32()),
+        DType::Q4_0 => small::<BlockQ4_0>,
+        DType::Q4_1 => small::<BlockQ4_1>,
+        DType::Q5_0 => small::<BlockQ5_0>,
+        DType::Q5_1 => small::<BlockQ5_1>,
+        DType::Q8_0 => small::<BlockQ8_0>,
+        DType::Q2_K => large::<BlockQ2K>,
+        DType::Q3_K => large::<BlockQ3K>,
+        DType::Q4_K => large::<BlockQ4K>,
+        DType::Q5_K => large::<BlockQ5K>,
+        DType::Q6_K => large::<BlockQ6K>,
+        DType::IQ4_NL => small::<BlockIQ4NL>,
+        DType::IQ4_XS => large::<BlockIQ4XS>,
+        DType::MXFP4 => small::<BlockMXFP4>,
+        DType::NVFP4 => nvfp4,
+        DType::TQ1_0 => large::<BlockTQ1_0>,
+        DType::TQ2_0 => large::<BlockTQ2_0>,
+        DType::IQ2_XXS => large::<BlockIQ2XXS>,
+        DType::IQ2_XS => large::<BlockIQ2XS>,
+        DType::IQ2_S => large::<BlockIQ2S>,
+        DType::IQ3_XXS => large::<BlockIQ3XXS>,
+        DType::IQ3_S => large::<BlockIQ3S>,
+        DType::IQ1_S => large::<BlockIQ1S>,
+        DType::IQ1_M => large::<BlockIQ1M>,
+        _ => return None,
+    })
+}
+
+fn floats<const LEN: usize>(bytes: &[u8], out: &mut [f32], decode: impl Fn([u8; LEN]) -> f32) {
+    let (values, _) = bytes.as_chunks::<LEN>();
+    debug_assert_eq!(values.len(), out.len());
+    for (value, out) in values.iter().zip(out) {
+        *out = decode(*value);
     }
 }
 
-/// F32: a copy.
-pub fn decode_f32(bytes: &[u8], out: &mut [f32]) {
-    each_block(bytes, out, |block: &[u8; 4], out: &mut [f32; 1]| {
-        *out = [f32::from_le_bytes(*block)];
+fn small<B: SmallBlock>(bytes: &[u8], out: &mut [f32]) {
+    each_block(bytes, out, |block: B, out| {
+        let block = block.integers();
+        for (out, quant) in out.iter_mut().zip(block.quants) {
+            *out = block.scale * f32::from(quant);
+            if B::OFFSETS {
+                *out += block.offset;
+            }
+        }
     });
 }
 
-/// F16, exactly.
-pub fn decode_f16(bytes: &[u8], out: &mut [f32]) {
-    each_block(bytes, out, |block: &[u8; 2], out: &mut [f32; 1]| {
-        *out = [f16::from_le_bytes(*block).to_f32()];
+fn large<B: SuperBlock>(bytes: &[u8], out: &mut [f32]) {
+    let mut integers = Integers256::ZERO;
+    each_block(bytes, out, |block: B, out| {
+        block.integers(&mut integers);
+        let (groups, _) = integers.quants.as_chunks::<16>();
+        let (out, _) = out.as_chunks_mut::<16>();
+        for (g, (out, quants)) in out.iter_mut().zip(groups).enumerate() {
+            let scale = integers.scale * f32::from(integers.scales[g]);
+            let min = integers.min_scale * f32::from(integers.mins[g]);
+            for (out, &quant) in out.iter_mut().zip(quants) {
+                *out = scale * f32::from(quant);
+                if B::MINS {
+                    *out -= min;
+                }
+            }
+        }
     });
 }
 
-/// BF16, exactly.
-pub fn decode_bf16(bytes: &[u8], out: &mut [f32]) {
-    each_block(bytes, out, |block: &[u8; 2], out: &mut [f32; 1]| {
-        *out = [bf16::from_le_bytes(*block).to_f32()];
-    });
-}
-
-/// Q8_0: `scale · quant`.
-pub fn decode_q8_0(bytes: &[u8], out: &mut [f32]) {
-    each_block(bytes, out, |block, out: &mut [f32; 32]| {
-        let block = BlockQ8_0::from_bytes(block);
-        let scale = block.scale();
-        *out = block.quants.map(|quant| scale * f32::from(quant));
-    });
-}
-
-/// Q4_0: `scale · (quant − 8)`.
-pub fn decode_q4_0(bytes: &[u8], out: &mut [f32]) {
-    each_block(bytes, out, |block, out: &mut [f32; 32]| {
-        let block = BlockQ4_0::from_bytes(block);
-        let scale = block.scale();
-        *out = block
-            .unpacked()
-            .map(|quant| scale * (f32::from(quant) - 8.0));
-    });
-}
-
-/// Q4_K: `scale · scales[g] · quant − min_scale · mins[g]`.
-pub fn decode_q4_k(bytes: &[u8], out: &mut [f32]) {
-    each_block(bytes, out, |block, out: &mut [f32; 256]| {
-        let block = BlockQ4K::from_bytes(block);
-        let (scale, min_scale) = (block.scale(), block.min_scale());
-        let (scales, mins) = block.scales_and_mins();
-        let scales = scales.map(|group| scale * f32::from(group));
-        let mins = mins.map(|group| min_scale * f32::from(group));
-        let quants = block.unpacked();
-        *out = core::array::from_fn(|i| scales[i / 32] * f32::from(quants[i]) - mins[i / 32]);
-    });
-}
-
-/// Q6_K: `scale · scales[g] · (quant − 32)`.
-pub fn decode_q6_k(bytes: &[u8], out: &mut [f32]) {
-    each_block(bytes, out, |block, out: &mut [f32; 256]| {
-        let block = BlockQ6K::from_bytes(block);
-        let scale = block.scale();
-        let scales = block.scales.map(|group| scale * f32::from(group));
-        let quants = block.unpacked();
-        *out = core::array::from_fn(|i| scales[i / 16] * f32::from(quants[i]));
+fn nvfp4(bytes: &[u8], out: &mut [f32]) {
+    each_block(bytes, out, |block: BlockNVFP4, out| {
+        let scales = block.group_scales();
+        for (i, (out, value)) in out.iter_mut().zip(block.values()).enumerate() {
+            *out = scales[i / 16] * f32::from(value);
+        }
     });
 }
 
 #[inline]
-fn each_block<const LEN: usize, const ELEMENTS: usize>(
-    bytes: &[u8],
-    out: &mut [f32],
-    decode: impl Fn(&[u8; LEN], &mut [f32; ELEMENTS]),
-) {
-    let (blocks, _) = bytes.as_chunks::<LEN>();
-    let (out, _) = out.as_chunks_mut::<ELEMENTS>();
+fn each_block<B: Block>(bytes: &[u8], out: &mut [f32], mut decode: impl FnMut(B, &mut [f32])) {
+    let (blocks, out) = (
+        bytes.chunks_exact(B::LEN),
+        out.chunks_exact_mut(B::ELEMENTS),
+    );
     debug_assert_eq!(blocks.len(), out.len());
-    for (block, out) in blocks.iter().zip(out) {
-        decode(block, out);
+    for (block, out) in blocks.zip(out) {
+        decode(B::read(block), out);
     }
 }

@@ -4,7 +4,7 @@
 use half::{bf16, f16};
 use rillm_formats::manifest::DType;
 
-use super::{BlockQ4_0, BlockQ4K, BlockQ6K, BlockQ8_0};
+use super::{Block, BlockQ4_0, BlockQ4K, BlockQ6K, BlockQ8_0, pack_scales_and_mins};
 
 /// Encodes a row of finite weights into whole blocks. Lengths that do not fit each other
 /// encode as many whole blocks as both hold.
@@ -13,19 +13,9 @@ pub type Encode = fn(&[f32], &mut [u8]);
 /// The encoder of a type, if there is one.
 pub fn encode(dtype: DType) -> Option<Encode> {
     match dtype {
-        DType::F32 => Some(|values, out| {
-            each_block(values, out, |&[value]: &[f32; 1]| value.to_le_bytes());
-        }),
-        DType::F16 => Some(|values, out| {
-            each_block(values, out, |&[value]: &[f32; 1]| {
-                f16::from_f32(value).to_le_bytes()
-            });
-        }),
-        DType::BF16 => Some(|values, out| {
-            each_block(values, out, |&[value]: &[f32; 1]| {
-                bf16::from_f32(value).to_le_bytes()
-            });
-        }),
+        DType::F32 => Some(|values, out| floats(values, out, f32::to_le_bytes)),
+        DType::F16 => Some(|values, out| floats(values, out, |x| f16::from_f32(x).to_le_bytes())),
+        DType::BF16 => Some(|values, out| floats(values, out, |x| bf16::from_f32(x).to_le_bytes())),
         DType::Q8_0 => Some(|values, out| each_block(values, out, encode_q8_0)),
         DType::Q4_0 => Some(|values, out| each_block(values, out, encode_q4_0)),
         DType::Q4_K => Some(|values, out| each_block(values, out, encode_q4_k)),
@@ -34,17 +24,16 @@ pub fn encode(dtype: DType) -> Option<Encode> {
     }
 }
 
-fn encode_q8_0(values: &[f32; 32]) -> [u8; BlockQ8_0::LEN] {
+fn encode_q8_0(values: &[f32; 32]) -> BlockQ8_0 {
     let scale = f16::from_f32(extreme(values).abs() / 127.0);
     let inverse = inverse(scale.to_f32());
     BlockQ8_0 {
         scale: scale.to_le_bytes(),
         quants: values.map(|value| to_range(value * inverse, -127, 127)),
     }
-    .to_bytes()
 }
 
-fn encode_q4_0(values: &[f32; 32]) -> [u8; BlockQ4_0::LEN] {
+fn encode_q4_0(values: &[f32; 32]) -> BlockQ4_0 {
     // −8 is the one quant without a mirror image: it takes the value of largest magnitude.
     let scale = f16::from_f32(extreme(values) / -8.0);
     let inverse = inverse(scale.to_f32());
@@ -55,10 +44,9 @@ fn encode_q4_0(values: &[f32; 32]) -> [u8; BlockQ4_0::LEN] {
             quants[i].cast_unsigned() | (quants[i + 16].cast_unsigned() << 4)
         }),
     }
-    .to_bytes()
 }
 
-fn encode_q4_k(values: &[f32; 256]) -> [u8; BlockQ4K::LEN] {
+fn encode_q4_k(values: &[f32; 256]) -> BlockQ4K {
     let (groups, _) = values.as_chunks::<32>();
     // Each group runs from −min (never above zero) to its largest value in 15 steps.
     let lowest: [f32; 8] =
@@ -81,16 +69,15 @@ fn encode_q4_k(values: &[f32; 256]) -> [u8; BlockQ4K::LEN] {
     BlockQ4K {
         scale: scale.to_le_bytes(),
         min_scale: min_scale.to_le_bytes(),
-        scales: BlockQ4K::pack_scales(scales, mins),
+        scales: pack_scales_and_mins(scales, mins),
         quants: core::array::from_fn(|i| {
             let first = i / 32 * 64 + i % 32;
             quant(first) | (quant(first + 32) << 4)
         }),
     }
-    .to_bytes()
 }
 
-fn encode_q6_k(values: &[f32; 256]) -> [u8; BlockQ6K::LEN] {
+fn encode_q6_k(values: &[f32; 256]) -> BlockQ6K {
     let (groups, _) = values.as_chunks::<16>();
     let steps: [f32; 16] = core::array::from_fn(|g| extreme(&groups[g]) / -32.0);
     let scale = f16::from_f32(extreme(&steps).abs() / 127.0);
@@ -100,14 +87,13 @@ fn encode_q6_k(values: &[f32; 256]) -> [u8; BlockQ6K::LEN] {
         let step = scale.to_f32() * f32::from(scales[i / 16]);
         to_range(values[i] * inverse(step), -32, 31)
     });
-    let (low, high) = BlockQ6K::pack_quants(&quants);
+    let (low, high) = pack_q6_k(&quants);
     BlockQ6K {
         low,
         high,
         scales,
         scale: scale.to_le_bytes(),
     }
-    .to_bytes()
 }
 
 /// The value of largest magnitude, with its sign.
@@ -137,15 +123,40 @@ fn to_range(value: f32, low: i8, high: i8) -> i8 {
     (value.round_ties_even() as i8).clamp(low, high)
 }
 
-fn each_block<const ELEMENTS: usize, const LEN: usize>(
-    values: &[f32],
-    out: &mut [u8],
-    encode: impl Fn(&[f32; ELEMENTS]) -> [u8; LEN],
-) {
-    let (values, _) = values.as_chunks::<ELEMENTS>();
+/// The nearest float of a narrower type, one by one.
+fn floats<const LEN: usize>(values: &[f32], out: &mut [u8], encode: impl Fn(f32) -> [u8; LEN]) {
     let (out, _) = out.as_chunks_mut::<LEN>();
     debug_assert_eq!(values.len(), out.len());
-    for (block, out) in values.iter().zip(out) {
-        *out = encode(block);
+    for (value, out) in values.iter().zip(out) {
+        *out = encode(*value);
     }
+}
+
+fn each_block<const ELEMENTS: usize, B: Block>(
+    values: &[f32],
+    out: &mut [u8],
+    encode: impl Fn(&[f32; ELEMENTS]) -> B,
+) {
+    let (values, _) = values.as_chunks::<ELEMENTS>();
+    let out = out.chunks_exact_mut(B::LEN);
+    debug_assert_eq!(values.len(), out.len());
+    for (block, out) in values.iter().zip(out) {
+        encode(block).write(out);
+    }
+}
+
+/// Packs quants in −32..=31.
+fn pack_q6_k(quants: &[i8; 256]) -> ([u8; 128], [u8; 64]) {
+    let bits = |index: usize| (quants[index] + 32).cast_unsigned() & 63;
+    let low = core::array::from_fn(|i| {
+        let first = i / 64 * 128 + i % 64;
+        (bits(first) & 15) | ((bits(first + 64) & 15) << 4)
+    });
+    let high = core::array::from_fn(|i| {
+        let first = i / 32 * 128 + i % 32;
+        (0..4).fold(0, |byte, part| {
+            byte | ((bits(first + 32 * part) >> 4) << (2 * part))
+        })
+    });
+    (low, high)
 }

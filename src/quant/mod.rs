@@ -8,13 +8,13 @@ mod activation;
 mod blocks;
 mod decode;
 mod encode;
+mod grids;
+mod integers;
 
 pub use activation::{ActivationQ8_0, ActivationQ8K, quantize_q8_0, quantize_q8_k};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use activation::{half_scale, scale_of};
-pub use blocks::{BlockQ4_0, BlockQ4K, BlockQ6K, BlockQ8_0};
-pub use decode::{
-    Decode, decode, decode_bf16, decode_f16, decode_f32, decode_q4_0, decode_q4_k, decode_q6_k,
-    decode_q8_0,
-};
+pub use blocks::*;
+pub use decode::{Decode, decode};
 pub use encode::{Encode, encode};
+pub use integers::{Integers32, Integers256, SmallBlock, SuperBlock};

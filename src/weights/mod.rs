@@ -198,12 +198,12 @@ impl Weights {
     ///
     /// # Panics
     /// If there is no such row: callers check what a user asks for.
-    pub fn decode_row(&self, kernels: &Kernels, matrix: Matrix, index: usize, out: &mut [f32]) {
+    pub fn decode_row(&self, matrix: Matrix, index: usize, out: &mut [f32]) {
         let weight = self.matrix(matrix);
         let rows = matrix.rows * matrix.stack;
         assert!(index < rows && !weight.transposed, "row {index} of {rows}");
         let found = self.runs(weight, index..index + 1).next();
-        if let (Some(decode), Some((_, address))) = (kernels.dequantize(weight.dtype), found) {
+        if let (Some(decode), Some((_, address))) = (quant::decode(weight.dtype), found) {
             // SAFETY: `runs` yields the address of one whole row of `stride` bytes.
             decode(
                 unsafe { std::slice::from_raw_parts(address, weight.stride) },

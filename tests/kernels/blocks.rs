@@ -98,10 +98,63 @@ pub(super) fn weight_row(
                 field(pattern, [0x80, 0x7f], &mut block[192..208], random);
                 block[208..].copy_from_slice(&half_scale(pattern, random));
             }
-            _ => unreachable!(),
+            DType::MXFP4 => {
+                block[0] = match pattern {
+                    Pattern::Random => 120 + random.byte() % 16,
+                    Pattern::Extremes | Pattern::Aligned => 128,
+                    Pattern::Zero => random.byte() % 2,
+                    Pattern::Huge => 150,
+                };
+                field(pattern, [0xff, 0x00], &mut block[1..], random);
+            }
+            DType::NVFP4 => {
+                for scale in &mut block[..4] {
+                    *scale = match pattern {
+                        Pattern::Random => random.byte(),
+                        Pattern::Extremes | Pattern::Aligned => 0x40, // two, halved
+                        Pattern::Zero => [0x00, 0x7f][random.below(2) as usize],
+                        Pattern::Huge => 0x7e,
+                    };
+                }
+                field(pattern, [0xff, 0x00], &mut block[4..], random);
+            }
+            DType::IQ1_M => {
+                field(pattern, [0xff, 0x00], block, random);
+                let scale = u16::from_le_bytes(scaled(8.0, pattern, random));
+                for part in 0..4 {
+                    let top = (scale >> (4 * part)) as u8 & 15;
+                    block[49 + 2 * part] = block[49 + 2 * part] & 15 | top << 4;
+                }
+            }
+            _ => {
+                // Where half-precision numbers stand, and what makes whole numbers of weights.
+                let (scales, unit): (&[usize], _) = match dtype {
+                    DType::Q4_1 | DType::Q5_1 | DType::Q5_K => (&[0, 2], 1.0),
+                    DType::Q5_0 | DType::IQ4_NL | DType::IQ4_XS | DType::IQ3_S => (&[0], 1.0),
+                    DType::IQ3_XXS => (&[0], 4.0),
+                    DType::IQ2_XXS | DType::IQ2_XS | DType::IQ2_S | DType::IQ1_S => (&[0], 8.0),
+                    DType::Q2_K => (&[80, 82], 1.0),
+                    DType::Q3_K => (&[108], 1.0),
+                    DType::TQ1_0 => (&[52], 1.0),
+                    DType::TQ2_0 => (&[64], 1.0),
+                    _ => unreachable!(),
+                };
+                field(pattern, [0xff, 0x00], block, random);
+                for &at in scales {
+                    block[at..at + 2].copy_from_slice(&scaled(unit, pattern, random));
+                }
+            }
         }
     }
     row
+}
+
+/// A scale that makes whole numbers where there should be any.
+fn scaled(unit: f32, pattern: Pattern, random: &mut Random) -> [u8; 2] {
+    match pattern {
+        Pattern::Extremes | Pattern::Aligned => f16::from_f32(unit).to_le_bytes(),
+        _ => half_scale(pattern, random),
+    }
 }
 
 pub(super) fn input_row(

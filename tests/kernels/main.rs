@@ -8,6 +8,7 @@ mod ops;
 mod quant;
 
 use rillm::kernels::{Isa, IsaError, Kernels};
+use rillm_formats::manifest::DType;
 
 /// Every table this CPU can run.
 fn tables() -> impl Iterator<Item = &'static Kernels> {
@@ -47,6 +48,28 @@ impl Random {
     }
 }
 
+/// Types that every table but the scalar one multiplies in its own way.
+const SIMD: [DType; 18] = [
+    DType::F32,
+    DType::F16,
+    DType::BF16,
+    DType::Q4_0,
+    DType::Q4_1,
+    DType::Q5_0,
+    DType::Q5_1,
+    DType::Q8_0,
+    DType::Q2_K,
+    DType::Q3_K,
+    DType::Q4_K,
+    DType::Q5_K,
+    DType::Q6_K,
+    DType::IQ4_NL,
+    DType::IQ4_XS,
+    DType::MXFP4,
+    DType::TQ1_0,
+    DType::TQ2_0,
+];
+
 #[test]
 fn forced_table_is_the_one_in_use() {
     for isa in Isa::available() {
@@ -54,17 +77,10 @@ fn forced_table_is_the_one_in_use() {
         assert_eq!(table.isa, isa);
         if isa != Isa::Scalar {
             // Not merely labelled: its products are other functions.
-            let pairs = [
-                (table.matmul_f32, scalar().matmul_f32),
-                (table.matmul_f16, scalar().matmul_f16),
-                (table.matmul_bf16, scalar().matmul_bf16),
-                (table.matmul_q8_0, scalar().matmul_q8_0),
-                (table.matmul_q4_0, scalar().matmul_q4_0),
-                (table.matmul_q4_k, scalar().matmul_q4_k),
-                (table.matmul_q6_k, scalar().matmul_q6_k),
-            ];
-            for (own, scalar) in pairs {
-                assert_ne!(own as usize, scalar as usize, "{isa}");
+            for dtype in SIMD {
+                let (own, scalar) = ((table.matmul)(dtype), (scalar().matmul)(dtype));
+                let (own, scalar) = (own.expect("complete"), scalar.expect("complete"));
+                assert_ne!(own as usize, scalar as usize, "{isa} {dtype:?}");
             }
         }
     }

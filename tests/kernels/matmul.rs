@@ -1,43 +1,56 @@
 //! Matrix products: any shape, any address, any cut of the work.
 
 use rillm::kernels::{Activation, Kernels, Layout, MatMul, MatMulKernel};
-use rillm::quant::{ActivationQ8_0, ActivationQ8K, BlockQ4K, decode};
+use rillm::quant::{
+    ActivationQ8_0, ActivationQ8K, BlockQ2K, BlockQ4_1, BlockQ4K, BlockQ5_1, BlockQ5K, Integers256,
+    SmallBlock, SuperBlock, decode,
+};
 use rillm_formats::manifest::DType;
 
 use super::blocks::{PATTERNS, Pattern, input_row, weight_row};
 use super::{Random, tables};
 
-const TYPES: [DType; 7] = [
-    DType::F32,
-    DType::F16,
-    DType::BF16,
-    DType::Q8_0,
-    DType::Q4_0,
-    DType::Q4_K,
-    DType::Q6_K,
-];
+/// Every type that can be multiplied.
+fn types() -> impl Iterator<Item = DType> {
+    let all = DType::ALL.iter().copied();
+    all.filter(|&dtype| Activation::of(dtype).is_some())
+}
 
 /// A weight row as double-precision values, and for each the magnitude its rounding errors
-/// are relative to (Q4_K's difference may be far smaller than its two terms).
+/// are relative to (a difference may be far smaller than its two terms).
 fn weight_values(dtype: DType, row: &[u8], columns: usize) -> Vec<(f64, f64)> {
     let mut values = vec![0.0; columns];
     decode(dtype).expect("known type")(row, &mut values);
-    let mut values: Vec<_> = values
-        .iter()
-        .map(|&v| (f64::from(v), f64::from(v.abs())))
-        .collect();
-    if dtype == DType::Q4_K {
-        let (blocks, _) = row.as_chunks::<{ BlockQ4K::LEN }>();
-        for (block, values) in blocks.iter().zip(values.chunks_mut(256)) {
-            let block = BlockQ4K::from_bytes(block);
-            let (_, mins) = block.scales_and_mins();
-            for (index, (value, magnitude)) in values.iter_mut().enumerate() {
-                let min = f64::from(block.min_scale()) * f64::from(mins[index / 32]);
-                *magnitude = value.abs() + 2.0 * min.abs();
-            }
+    let terms = match dtype {
+        DType::Q4_1 => offsets::<BlockQ4_1>(row),
+        DType::Q5_1 => offsets::<BlockQ5_1>(row),
+        DType::Q2_K => mins::<BlockQ2K>(row),
+        DType::Q4_K => mins::<BlockQ4K>(row),
+        DType::Q5_K => mins::<BlockQ5K>(row),
+        _ => vec![0.0; columns],
+    };
+    let values = values.iter().map(|&value| f64::from(value)).zip(terms);
+    let values = values.map(|(value, term)| (value, value.abs() + 2.0 * term.abs()));
+    values.collect()
+}
+
+fn offsets<B: SmallBlock>(row: &[u8]) -> Vec<f64> {
+    let blocks = row.chunks(B::LEN).map(|block| B::read(block).integers());
+    blocks
+        .flat_map(|block| [f64::from(block.offset); 32])
+        .collect()
+}
+
+fn mins<B: SuperBlock>(row: &[u8]) -> Vec<f64> {
+    let mut integers = Integers256::ZERO;
+    let mut mins = Vec::new();
+    for block in row.chunks(B::LEN) {
+        B::read(block).integers(&mut integers);
+        for min in integers.mins {
+            mins.extend([f64::from(integers.min_scale) * f64::from(min); 16]);
         }
     }
-    values
+    mins
 }
 
 fn input_values(form: Activation, row: &[u8]) -> Vec<f64> {
@@ -216,7 +229,7 @@ impl Case {
 #[test]
 fn products_match_double_precision() {
     for table in tables() {
-        for dtype in TYPES {
+        for dtype in types() {
             let kernel = table.matmul(dtype, Layout::Plain).expect("complete");
             for pattern in PATTERNS {
                 for columns in columns_of(dtype) {
@@ -234,7 +247,7 @@ fn products_match_double_precision() {
 #[test]
 fn a_pair_of_rows_has_one_result_however_work_is_cut() {
     for table in tables() {
-        for dtype in TYPES {
+        for dtype in types() {
             let kernel = table.matmul(dtype, Layout::Plain).expect("complete");
             for columns in columns_of(dtype) {
                 let case = case(table, dtype, Pattern::Random, columns);
@@ -271,7 +284,7 @@ fn a_pair_of_rows_has_one_result_however_work_is_cut() {
 #[test]
 fn no_rows_and_no_inputs_write_nothing() {
     for table in tables() {
-        for dtype in TYPES {
+        for dtype in types() {
             let kernel = table.matmul(dtype, Layout::Plain).expect("complete");
             let columns = dtype.block_elements() as usize;
             let case = case(table, dtype, Pattern::Random, columns);
@@ -297,7 +310,7 @@ fn no_rows_and_no_inputs_write_nothing() {
 #[test]
 fn an_infinite_or_nan_activation_is_not_hidden() {
     for table in tables() {
-        for dtype in [DType::Q8_0, DType::Q4_0, DType::Q4_K, DType::Q6_K] {
+        for dtype in types().filter(|&dtype| Activation::of(dtype) != Some(Activation::F32)) {
             let kernel = table.matmul(dtype, Layout::Plain).expect("complete");
             let quantize = table.quantize(kernel.activation).expect("int8");
             for fault in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {

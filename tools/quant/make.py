@@ -13,9 +13,19 @@ import numpy as np
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType as Type
 from gguf.quants import dequantize
 
-BLOCKS = {Type.F16: 512, Type.BF16: 512, Type.Q8_0: 32, Type.Q4_0: 32, Type.Q4_K: 12, Type.Q6_K: 12}
+FLOATS = {Type.F16: 512, Type.BF16: 512}
+SMALL = ["Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ4_NL", "MXFP4", "NVFP4"]
+LARGE = ["Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS", "TQ1_0", "TQ2_0"]
+POINTS = ["IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ1_S", "IQ1_M"]
+BLOCKS = FLOATS | {Type[n]: 24 for n in SMALL} | {Type[n]: 10 for n in LARGE + POINTS}
 # Where each block keeps half-precision scales.
-SCALES = {Type.Q8_0: [0], Type.Q4_0: [0], Type.Q4_K: [0, 2], Type.Q6_K: [208]}
+SCALES = {
+    Type.Q8_0: [0], Type.Q4_0: [0], Type.Q4_1: [0, 2], Type.Q5_0: [0], Type.Q5_1: [0, 2],
+    Type.IQ4_NL: [0], Type.Q2_K: [80, 82], Type.Q3_K: [108], Type.Q4_K: [0, 2],
+    Type.Q5_K: [0, 2], Type.Q6_K: [208], Type.IQ4_XS: [0], Type.TQ1_0: [52], Type.TQ2_0: [64],
+    Type.IQ2_XXS: [0], Type.IQ2_XS: [0], Type.IQ2_S: [0], Type.IQ3_XXS: [0], Type.IQ3_S: [0],
+    Type.IQ1_S: [0],
+}
 # Zeros, subnormals, the largest, ordinary ones; both signs.
 HALVES = [0x0000, 0x8000, 0x0001, 0x83FF, 0x7BFF, 0xFBFF, 0x0400, 0x3C00, 0xBC01]
 
@@ -30,7 +40,10 @@ def blocks(kind, count, random):
             else:
                 half = int(random.integers(0, 0x7C00)) | int(random.integers(0, 2)) << 15
             data[row, at : at + 2] = half & 255, half >> 8
-    if kind in (Type.F16, Type.BF16):
+    if kind == Type.IQ1_M:
+        # Its scale's four parts are the top bits of four numbers: no exponent of ones.
+        data[:, 55] &= 0xBF
+    if kind in FLOATS:
         values = data.view("<u2")
         infinity = 0x7C00 if kind == Type.F16 else 0x7F80
         # NaNs have many bit patterns, and nobody promises which one comes out.

@@ -6,7 +6,28 @@ use half::{bf16, f16};
 
 use super::quantized::each_pair;
 use super::register::{LANES, load_floats, load_half, sum};
-use crate::kernels::MatMul;
+use crate::kernels::{MatMul, MatMulFn};
+use rillm_formats::manifest::DType;
+
+/// The product of a type of floats.
+pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
+    Some(match dtype {
+        DType::F32 => f32,
+        DType::F16 => f16,
+        DType::BF16 => bf16,
+        _ => return None,
+    })
+}
+
+/// The product of a type of floats stored `[columns][weight_rows]`.
+pub(super) fn transposed_of(dtype: DType) -> Option<MatMulFn> {
+    Some(match dtype {
+        DType::F32 => transposed_f32,
+        DType::F16 => transposed_f16,
+        DType::BF16 => transposed_bf16,
+        _ => return None,
+    })
+}
 
 #[inline]
 #[target_feature(enable = "avx2")]

@@ -12,16 +12,13 @@ use super::{Attend, Isa, Kernels, Pointwise, Running, scalar};
 /// The scalar table with what AVX2 does better.
 pub(super) const TABLE: Kernels = Kernels {
     isa: Isa::Avx2,
-    matmul_f32: float::f32,
-    matmul_f16: float::f16,
-    matmul_bf16: float::bf16,
-    matmul_q8_0: quantized::q8_0,
-    matmul_q4_0: quantized::q4_0,
-    matmul_q4_k: quantized::q4_k,
-    matmul_q6_k: quantized::q6_k,
-    matmul_transposed_f32: float::transposed_f32,
-    matmul_transposed_f16: float::transposed_f16,
-    matmul_transposed_bf16: float::transposed_bf16,
+    matmul: |dtype| {
+        let better = float::of(dtype).or_else(|| quantized::of(dtype));
+        better.or_else(|| (scalar::TABLE.matmul)(dtype))
+    },
+    matmul_transposed: |dtype| {
+        float::transposed_of(dtype).or_else(|| (scalar::TABLE.matmul_transposed)(dtype))
+    },
     quantize_q8_0,
     quantize_q8_k,
     dot,

@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::register::{LANES, load_floats, store_bytes};
+use super::register::{LANES, load_floats, store};
 use crate::quant::{ActivationQ8_0, ActivationQ8K, half_scale, scale_of};
 
 #[target_feature(enable = "avx2")]
@@ -17,7 +17,7 @@ pub(super) fn quantize_q8_0(values: &[f32], out: &mut [u8]) {
         out[..4].copy_from_slice(&half_scale(scale).to_le_bytes());
         out[4..8].copy_from_slice(&sum.to_le_bytes());
         if let Some(out) = out.last_chunk_mut::<32>() {
-            store_bytes(out, quants);
+            store(out, quants);
         }
     }
 }
@@ -36,7 +36,7 @@ pub(super) fn quantize_q8_k(values: &[f32], out: &mut [u8]) {
         let (quants_out, _) = quants_out.as_chunks_mut::<32>();
         for ((group, out), sums_out) in groups.iter().zip(quants_out).zip(sums_out) {
             let quants = round(group, inverse);
-            store_bytes(out, quants);
+            store(out, quants);
             let [a, b, c, d, e, f, g, h] = sums_of_four(quants);
             // Sixteen quants add up to 2032 at most: the low halves are the whole sums.
             let (first, second) = ((a + b + c + d) as i16, (e + f + g + h) as i16);
@@ -92,7 +92,7 @@ fn round(values: &[f32; 32], inverse: f32) -> __m256i {
 fn sums_of_four(quants: __m256i) -> [i32; 8] {
     let pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), quants);
     let mut bytes = [0; 32];
-    store_bytes(&mut bytes, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    store(&mut bytes, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
     let (words, _) = bytes.as_chunks::<4>();
     core::array::from_fn(|index| i32::from_le_bytes(words[index]))
 }

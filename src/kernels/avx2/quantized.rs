@@ -6,30 +6,156 @@
 
 use core::arch::x86_64::*;
 
-use super::register::{load, load_half, spread_half, sum};
-use crate::kernels::MatMul;
-use crate::quant::{ActivationQ8_0, ActivationQ8K, BlockQ4_0, BlockQ4K, BlockQ6K, BlockQ8_0};
+use super::register::{load, load_half, spread_half, store, sum};
+use crate::kernels::{MatMul, MatMulFn};
+use crate::quant::*;
+use rillm_formats::manifest::DType;
 
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) unsafe fn q8_0(call: &MatMul) {
-    // SAFETY: the caller's promise, handed on.
-    unsafe { each_pair(call, 32, |w, x| dot_q8_0(w, x), |w, x| dot_q8_0(w, x)) }
+/// The product of a type, if it is better here than in plain Rust.
+pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
+    Some(match dtype {
+        DType::Q4_0 => q4_0,
+        DType::Q4_1 => q4_1,
+        DType::Q5_0 => q5_0,
+        DType::Q5_1 => q5_1,
+        DType::Q8_0 => q8_0,
+        DType::IQ4_NL => iq4_nl,
+        DType::MXFP4 => mxfp4,
+        DType::Q2_K => large::<BlockQ2K>,
+        DType::Q3_K => large::<BlockQ3K>,
+        DType::Q4_K => q4_k,
+        DType::Q5_K => large::<BlockQ5K>,
+        DType::Q6_K => q6_k,
+        DType::IQ4_XS => iq4_xs,
+        DType::TQ1_0 => large::<BlockTQ1_0>,
+        DType::TQ2_0 => large::<BlockTQ2_0>,
+        DType::IQ2_XXS => large::<BlockIQ2XXS>,
+        DType::IQ2_XS => large::<BlockIQ2XS>,
+        DType::IQ2_S => large::<BlockIQ2S>,
+        DType::IQ3_XXS => large::<BlockIQ3XXS>,
+        DType::IQ3_S => large::<BlockIQ3S>,
+        DType::IQ1_S => large::<BlockIQ1S>,
+        DType::IQ1_M => large::<BlockIQ1M>,
+        _ => return None,
+    })
+}
+
+/// Products of 32 weights to a block: its quants, its factor in every lane, its offset.
+macro_rules! small {
+    ($($name:ident: $block:ident, |$b:ident| $quants:expr, $scale:expr, $offset:expr;)*) => {$(
+        #[target_feature(enable = "avx2,fma,f16c")]
+        unsafe fn $name(call: &MatMul) {
+            let unpack = |$b: &$block| ($quants, $scale, $offset);
+            // SAFETY: the caller's promise, handed on.
+            unsafe {
+                each_pair(
+                    call,
+                    32,
+                    |w, x| dot_small(w, x, unpack),
+                    |w, x| dot_small(w, x, unpack),
+                )
+            }
+        }
+    )*};
+}
+
+small! {
+    q4_0: BlockQ4_0, |b| _mm256_sub_epi8(nibbles(&b.quants), _mm256_set1_epi8(8)),
+        spread_half(b.scale), None;
+    q4_1: BlockQ4_1, |b| nibbles(&b.quants), spread_half(b.scale), Some(b.min);
+    q5_0: BlockQ5_0, |b| _mm256_sub_epi8(with_fifth(&b.quants, b.high), _mm256_set1_epi8(16)),
+        spread_half(b.scale), None;
+    q5_1: BlockQ5_1, |b| with_fifth(&b.quants, b.high), spread_half(b.scale), Some(b.min);
+    q8_0: BlockQ8_0, |b| load(&b.quants), spread_half(b.scale), None;
+    iq4_nl: BlockIQ4NL, |b| values(&IQ4_VALUES, &b.quants), spread_half(b.scale), None;
+    mxfp4: BlockMXFP4, |b| values(&FP4_VALUES, &b.quants), _mm256_set1_ps(b.scale()), None;
+}
+
+/// Low halves of sixteen bytes, then their high halves.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn nibbles(bytes: &[u8; 16]) -> __m256i {
+    let bytes = load_half(bytes);
+    let halves = _mm256_set_m128i(_mm_srli_epi16::<4>(bytes), bytes);
+    _mm256_and_si256(halves, _mm256_set1_epi8(15))
+}
+
+/// [`nibbles`] with a fifth bit, bit i of a u32 for weight i.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn with_fifth(bytes: &[u8; 16], high: [u8; 4]) -> __m256i {
+    const BYTE_OF: [u8; 32] = {
+        let mut bytes = [0; 32];
+        let mut i = 0;
+        while i < 32 {
+            bytes[i] = (i / 8) as u8;
+            i += 1;
+        }
+        bytes
+    };
+    let bits = _mm256_set1_epi32(i32::from_le_bytes(high));
+    let bits = _mm256_shuffle_epi8(bits, load(&BYTE_OF));
+    let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64.cast_signed());
+    let set = _mm256_cmpeq_epi8(_mm256_and_si256(bits, bit), bit);
+    let fifth = _mm256_and_si256(set, _mm256_set1_epi8(16));
+    _mm256_or_si256(nibbles(bytes), fifth)
+}
+
+/// What [`nibbles`] stand for.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn values(values: &[i8; 16], bytes: &[u8; 16]) -> __m256i {
+    let values = _mm256_broadcastsi128_si256(load_half(values));
+    _mm256_shuffle_epi8(values, nibbles(bytes))
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) unsafe fn q4_0(call: &MatMul) {
+unsafe fn large<B: SuperBlock>(call: &MatMul) {
+    let unpack = |block: &B, out: &mut Integers256| block.integers(out);
     // SAFETY: the caller's promise, handed on.
-    unsafe { each_pair(call, 32, |w, x| dot_q4_0(w, x), |w, x| dot_q4_0(w, x)) }
+    unsafe {
+        each_pair(
+            call,
+            256,
+            |w, x| dot_large(w, x, unpack),
+            |w, x| dot_large(w, x, unpack),
+        )
+    }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) unsafe fn q4_k(call: &MatMul) {
+unsafe fn iq4_xs(call: &MatMul) {
+    let unpack = |block: &BlockIQ4XS, out: &mut Integers256| {
+        let (groups, _) = block.quants.as_chunks::<16>();
+        let (quants, _) = out.quants.as_chunks_mut::<32>();
+        for g in 0..8 {
+            store(&mut quants[g], values(&IQ4_VALUES, &groups[g]));
+        }
+        let scales = block.group_scales();
+        for g in 0..16 {
+            out.scales[g] = scales[g / 2];
+        }
+        out.scale = _mm256_cvtss_f32(spread_half(block.scale));
+    };
+    // SAFETY: the caller's promise, handed on.
+    unsafe {
+        each_pair(
+            call,
+            256,
+            |w, x| dot_large(w, x, unpack),
+            |w, x| dot_large(w, x, unpack),
+        )
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn q4_k(call: &MatMul) {
     // SAFETY: the caller's promise, handed on.
     unsafe { each_pair(call, 256, |w, x| dot_q4_k(w, x), |w, x| dot_q4_k(w, x)) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) unsafe fn q6_k(call: &MatMul) {
+unsafe fn q6_k(call: &MatMul) {
     // SAFETY: the caller's promise, handed on.
     unsafe { each_pair(call, 256, |w, x| dot_q6_k(w, x), |w, x| dot_q6_k(w, x)) }
 }
@@ -111,13 +237,17 @@ fn signed_products(magnitudes: __m256i, weights: __m256i, x: __m256i) -> __m256i
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn dot_q8_0<const N: usize>(weights: &[BlockQ8_0], x: [&[ActivationQ8_0]; N]) -> [f32; N] {
+fn dot_small<B, const N: usize>(
+    weights: &[B],
+    x: [&[ActivationQ8_0]; N],
+    unpack: impl Fn(&B) -> (__m256i, __m256, Option<[u8; 2]>),
+) -> [f32; N] {
     let ones = _mm256_set1_epi16(1);
     let mut sums = [_mm256_setzero_ps(); N];
+    let mut offsets = [0.0; N];
     for (index, block) in weights.iter().enumerate() {
-        let quants = load(&block.quants);
+        let (quants, scale, offset) = unpack(block);
         let magnitudes = _mm256_abs_epi8(quants);
-        let scale = spread_half(block.scale);
         for n in 0..N {
             let x = &x[n][index];
             let pairs = signed_products(magnitudes, quants, load(&x.quants));
@@ -127,32 +257,61 @@ fn dot_q8_0<const N: usize>(weights: &[BlockQ8_0], x: [&[ActivationQ8_0]; N]) ->
                 products,
                 sums[n],
             );
+            if let Some(offset) = offset {
+                let offset = _mm256_cvtss_f32(spread_half(offset));
+                offsets[n] += offset * (x.scale() * x.sum() as f32);
+            }
         }
     }
-    total(sums)
+    let mut totals = total(sums);
+    for n in 0..N {
+        totals[n] += offsets[n];
+    }
+    totals
 }
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn dot_q4_0<const N: usize>(weights: &[BlockQ4_0], x: [&[ActivationQ8_0]; N]) -> [f32; N] {
-    let ones = _mm256_set1_epi16(1);
+fn dot_large<B: SuperBlock, const N: usize>(
+    weights: &[B],
+    x: [&[ActivationQ8K]; N],
+    unpack: impl Fn(&B, &mut Integers256),
+) -> [f32; N] {
+    let mut integers = Integers256::ZERO;
     let mut sums = [_mm256_setzero_ps(); N];
     for (index, block) in weights.iter().enumerate() {
-        let packed = load_half(&block.quants);
-        let halves = _mm256_set_m128i(_mm_srli_epi16::<4>(packed), packed);
-        let unsigned = _mm256_and_si256(halves, _mm256_set1_epi8(15));
-        let quants = _mm256_sub_epi8(unsigned, _mm256_set1_epi8(8));
-        let magnitudes = _mm256_abs_epi8(quants);
-        let scale = spread_half(block.scale);
+        unpack(block, &mut integers);
+        let (quants, _) = integers.quants.as_chunks::<32>();
+        let mut products = [_mm256_setzero_si256(); N];
+        for group in 0..8 {
+            let quants = load(&quants[group]);
+            let magnitudes = _mm256_abs_epi8(quants);
+            let scale = _mm256_set_m128i(
+                _mm_set1_epi16(integers.scales[2 * group + 1]),
+                _mm_set1_epi16(integers.scales[2 * group]),
+            );
+            for n in 0..N {
+                let (x, _) = x[n][index].quants.as_chunks::<32>();
+                let pairs = signed_products(magnitudes, quants, load(&x[group]));
+                let scaled = _mm256_madd_epi16(pairs, scale);
+                products[n] = _mm256_add_epi32(products[n], scaled);
+            }
+        }
+        let scale = _mm256_set1_ps(integers.scale);
         for n in 0..N {
             let x = &x[n][index];
-            let pairs = signed_products(magnitudes, quants, load(&x.quants));
-            let products = _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, ones));
-            sums[n] = _mm256_fmadd_ps(
-                _mm256_mul_ps(scale, _mm256_set1_ps(x.scale())),
-                products,
-                sums[n],
-            );
+            let products = _mm256_cvtepi32_ps(products[n]);
+            let x_scale = _mm256_set1_ps(x.scale());
+            sums[n] = _mm256_fmadd_ps(_mm256_mul_ps(scale, x_scale), products, sums[n]);
+            if B::MINS {
+                let mins = _mm256_madd_epi16(load(&integers.mins), load(&x.sums));
+                let min_scale = _mm256_set1_ps(integers.min_scale);
+                sums[n] = _mm256_fnmadd_ps(
+                    _mm256_mul_ps(min_scale, x_scale),
+                    _mm256_cvtepi32_ps(mins),
+                    sums[n],
+                );
+            }
         }
     }
     total(sums)
@@ -223,7 +382,7 @@ const SPREAD: [[u8; 32]; 8] = {
 };
 
 /// The eight scales and the eight minima of a Q4_K block, a byte each: four at a time, what
-/// [`BlockQ4K::scales_and_mins`] does one by one.
+/// [`scales_and_mins`] does one by one.
 #[inline]
 fn unpack_scales(packed: &[u8; 12]) -> (i64, i64) {
     const SIX: u32 = 0x3f3f_3f3f;

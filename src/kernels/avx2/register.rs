@@ -39,9 +39,10 @@ pub(super) fn store_floats(to: &mut [f32; LANES], value: __m256) {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn store_bytes(to: &mut [u8; 32], value: __m256i) {
+pub(super) fn store<T: Copy>(to: &mut T, value: __m256i) {
+    const { assert!(size_of::<T>() == 32) }
     // SAFETY: the reference is to 32 writable bytes; the store wants no alignment.
-    unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), value) }
+    unsafe { _mm256_storeu_si256((&raw mut *to).cast(), value) }
 }
 
 /// Up to eight floats, the rest zero.

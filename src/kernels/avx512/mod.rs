@@ -12,18 +12,18 @@
 #![allow(clippy::needless_range_loop)]
 
 mod blocks;
-mod k_quants;
 mod panel;
 mod register;
+mod super_blocks;
 
 use super::{Isa, Kernels, avx2};
 
 /// The AVX2 table with what AVX-512 does better.
 pub(super) const TABLE: Kernels = Kernels {
     isa: Isa::Avx512,
-    matmul_q8_0: blocks::q8_0,
-    matmul_q4_0: blocks::q4_0,
-    matmul_q4_k: k_quants::q4_k,
-    matmul_q6_k: k_quants::q6_k,
+    matmul: |dtype| {
+        let better = blocks::of(dtype).or_else(|| super_blocks::of(dtype));
+        better.or_else(|| (avx2::TABLE.matmul)(dtype))
+    },
     ..avx2::TABLE
 };

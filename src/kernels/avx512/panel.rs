@@ -28,6 +28,8 @@ pub(super) struct Panel {
     pub mins: [Lanes<i32>; 8],
     /// Factors of the blocks.
     pub factors: [Lanes<f32>; 8],
+    /// What is added to the weights of the blocks.
+    pub offsets: [Lanes<f32>; 8],
     /// Factor of `mins`.
     pub min_factor: Lanes<f32>,
 }
@@ -38,6 +40,7 @@ impl Panel {
         scales: [Lanes([0; ROWS]); 16],
         mins: [Lanes([0; ROWS]); 8],
         factors: [Lanes([0.0; ROWS]); 8],
+        offsets: [Lanes([0.0; ROWS]); 8],
         min_factor: Lanes([0.0; ROWS]),
     };
 }

@@ -61,6 +61,13 @@ pub(super) fn load_quarter<T: Copy>(from: &T) -> __m128i {
     unsafe { _mm_loadu_si128((&raw const *from).cast()) }
 }
 
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn half_to_float(bytes: [u8; 2]) -> f32 {
+    let half = _mm_cvtsi32_si128(i32::from(i16::from_le_bytes(bytes)));
+    _mm_cvtss_f32(_mm_cvtph_ps(half))
+}
+
 /// Half-precision scales of sixteen rows.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]

@@ -1,91 +1,121 @@
 //! Products of every weight type with its activation form.
 
 use half::{bf16, f16};
+use rillm_formats::manifest::DType;
 
 use super::vector::{LANES, sum_lanes};
-use crate::kernels::MatMul;
-use crate::quant::{ActivationQ8_0, ActivationQ8K, BlockQ4_0, BlockQ4K, BlockQ6K, BlockQ8_0};
+use crate::kernels::{MatMul, MatMulFn};
+use crate::quant::*;
 
-pub(super) unsafe fn f32(call: &MatMul) {
-    // SAFETY: the caller's promise, handed on.
-    unsafe { each_pair(call, |w, x| dot_floats(w, x, f32::from_le_bytes)) }
+/// The product of a type.
+pub(in crate::kernels) fn of(dtype: DType) -> Option<MatMulFn> {
+    Some(match dtype {
+        DType::F32 => f32,
+        DType::F16 => f16,
+        DType::BF16 => bf16,
+        DType::Q4_0 => small::<BlockQ4_0>,
+        DType::Q4_1 => small::<BlockQ4_1>,
+        DType::Q5_0 => small::<BlockQ5_0>,
+        DType::Q5_1 => small::<BlockQ5_1>,
+        DType::Q8_0 => small::<BlockQ8_0>,
+        DType::Q2_K => large::<BlockQ2K>,
+        DType::Q3_K => large::<BlockQ3K>,
+        DType::Q4_K => large::<BlockQ4K>,
+        DType::Q5_K => large::<BlockQ5K>,
+        DType::Q6_K => large::<BlockQ6K>,
+        DType::IQ4_NL => small::<BlockIQ4NL>,
+        DType::IQ4_XS => large::<BlockIQ4XS>,
+        DType::MXFP4 => small::<BlockMXFP4>,
+        DType::NVFP4 => nvfp4,
+        DType::TQ1_0 => large::<BlockTQ1_0>,
+        DType::TQ2_0 => large::<BlockTQ2_0>,
+        DType::IQ2_XXS => large::<BlockIQ2XXS>,
+        DType::IQ2_XS => large::<BlockIQ2XS>,
+        DType::IQ2_S => large::<BlockIQ2S>,
+        DType::IQ3_XXS => large::<BlockIQ3XXS>,
+        DType::IQ3_S => large::<BlockIQ3S>,
+        DType::IQ1_S => large::<BlockIQ1S>,
+        DType::IQ1_M => large::<BlockIQ1M>,
+        _ => return None,
+    })
 }
 
-pub(super) unsafe fn f16(call: &MatMul) {
-    // SAFETY: the caller's promise, handed on.
-    unsafe { each_pair(call, |w, x| dot_floats(w, x, f16_to_f32)) }
+/// The product of a type stored `[columns][weight_rows]`.
+pub(in crate::kernels) fn transposed_of(dtype: DType) -> Option<MatMulFn> {
+    Some(match dtype {
+        DType::F32 => transposed_f32,
+        DType::F16 => transposed_f16,
+        DType::BF16 => transposed_bf16,
+        _ => return None,
+    })
 }
 
-pub(super) unsafe fn bf16(call: &MatMul) {
+unsafe fn f32(call: &MatMul) {
     // SAFETY: the caller's promise, handed on.
-    unsafe { each_pair(call, |w, x| dot_floats(w, x, bf16_to_f32)) }
+    unsafe { each_pair(call, 1, |w, x| dot_floats(w, x, f32::from_le_bytes)) }
 }
 
-pub(super) unsafe fn q8_0(call: &MatMul) {
+unsafe fn f16(call: &MatMul) {
     // SAFETY: the caller's promise, handed on.
-    unsafe { each_pair(&in_blocks(call, 32), |w, x| dot_blocks(w, x, q8_0_block)) }
+    unsafe { each_pair(call, 1, |w, x| dot_floats(w, x, f16_to_f32)) }
 }
 
-pub(super) unsafe fn q4_0(call: &MatMul) {
+unsafe fn bf16(call: &MatMul) {
     // SAFETY: the caller's promise, handed on.
-    unsafe { each_pair(&in_blocks(call, 32), |w, x| dot_blocks(w, x, q4_0_block)) }
+    unsafe { each_pair(call, 1, |w, x| dot_floats(w, x, bf16_to_f32)) }
 }
 
-pub(super) unsafe fn q4_k(call: &MatMul) {
-    // SAFETY: the caller's promise, handed on.
-    unsafe { each_pair(&in_blocks(call, 256), |w, x| dot_blocks(w, x, q4_k_block)) }
+unsafe fn small<B: SmallBlock>(call: &MatMul) {
+    // SAFETY: the caller's promise, handed on; both are blocks of 32.
+    unsafe { each_pair(call, B::ELEMENTS, dot_small::<B>) }
 }
 
-pub(super) unsafe fn q6_k(call: &MatMul) {
-    // SAFETY: the caller's promise, handed on.
-    unsafe { each_pair(&in_blocks(call, 256), |w, x| dot_blocks(w, x, q6_k_block)) }
+unsafe fn large<B: SuperBlock>(call: &MatMul) {
+    // SAFETY: the caller's promise, handed on; both are blocks of 256.
+    unsafe { each_pair(call, B::ELEMENTS, dot_large::<B>) }
 }
 
-pub(super) unsafe fn transposed_f32(call: &MatMul) {
+unsafe fn nvfp4(call: &MatMul) {
+    // SAFETY: the caller's promise, handed on; an input's block is 64 floats.
+    unsafe { each_pair(call, BlockNVFP4::ELEMENTS, dot_nvfp4) }
+}
+
+unsafe fn transposed_f32(call: &MatMul) {
     // SAFETY: the caller's promise, handed on.
     unsafe { each_column(call, f32::from_le_bytes) }
 }
 
-pub(super) unsafe fn transposed_f16(call: &MatMul) {
+unsafe fn transposed_f16(call: &MatMul) {
     // SAFETY: the caller's promise, handed on.
     unsafe { each_column(call, f16_to_f32) }
 }
 
-pub(super) unsafe fn transposed_bf16(call: &MatMul) {
+unsafe fn transposed_bf16(call: &MatMul) {
     // SAFETY: the caller's promise, handed on.
     unsafe { each_column(call, bf16_to_f32) }
 }
 
-/// The same product, its columns counted in blocks.
-fn in_blocks(call: &MatMul, elements: usize) -> MatMul {
-    debug_assert!(call.columns.is_multiple_of(elements));
-    MatMul {
-        columns: call.columns / elements,
-        ..*call
-    }
-}
-
-/// Runs `dot` on each pair of rows, given as `columns` elements of `W` and `X` bytes.
+/// Runs `dot` on each pair of rows, given as blocks of `elements` weights and activations.
 ///
 /// # Safety
 ///
-/// As for [`crate::kernels::MatMulFn`], a column being `W` bytes of a weight row and `X` bytes
-/// of an input row.
-unsafe fn each_pair<const W: usize, const X: usize>(
-    call: &MatMul,
-    dot: impl Fn(&[[u8; W]], &[[u8; X]]) -> f32,
-) {
+/// As for [`crate::kernels::MatMulFn`], a row being `columns / elements` blocks of `W` or `X`,
+/// which have alignment 1 and no invalid bytes.
+unsafe fn each_pair<W, X>(call: &MatMul, elements: usize, dot: impl Fn(&[W], &[X]) -> f32) {
+    const { assert!(align_of::<W>() == 1 && align_of::<X>() == 1) }
+    debug_assert!(call.columns.is_multiple_of(elements));
+    let len = call.columns / elements;
     for row in 0..call.weight_rows {
-        // SAFETY: the caller promises that this row can be read; byte arrays have no alignment.
-        let weights: &[[u8; W]] = unsafe {
+        // SAFETY: the caller promises that this row can be read; blocks have alignment 1.
+        let weights: &[W] = unsafe {
             let start = call.weights.add(row * call.weight_stride);
-            core::slice::from_raw_parts(start.cast(), call.columns)
+            core::slice::from_raw_parts(start.cast(), len)
         };
         for index in 0..call.inputs_len {
             // SAFETY: as above, for the input row.
-            let input: &[[u8; X]] = unsafe {
+            let input: &[X] = unsafe {
                 let start = call.inputs.add(index * call.input_stride);
-                core::slice::from_raw_parts(start.cast(), call.columns)
+                core::slice::from_raw_parts(start.cast(), len)
             };
             let sum = dot(weights, input);
             // SAFETY: the caller promises that this result can be written, at any alignment.
@@ -127,63 +157,54 @@ fn bf16_to_f32(bytes: [u8; 2]) -> f32 {
     bf16::from_le_bytes(bytes).to_f32()
 }
 
-/// Σ over blocks, one after the other.
-fn dot_blocks<const W: usize, const X: usize>(
-    weights: &[[u8; W]],
-    input: &[[u8; X]],
-    block: impl Fn(&[u8; W], &[u8; X]) -> f32,
-) -> f32 {
-    let blocks = weights.iter().zip(input);
-    blocks.fold(0.0, |sum, (weights, x)| sum + block(weights, x))
-}
-
-fn q8_0_block(weights: &[u8; BlockQ8_0::LEN], x: &[u8; ActivationQ8_0::LEN]) -> f32 {
-    let (weights, x) = (
-        BlockQ8_0::from_bytes(weights),
-        ActivationQ8_0::from_bytes(x),
-    );
-    let quants = weights.quants.iter().zip(&x.quants);
-    let sum: i32 = quants.map(|(&w, &x)| i32::from(w) * i32::from(x)).sum();
-    weights.scale() * x.scale() * sum as f32
-}
-
-fn q4_0_block(weights: &[u8; BlockQ4_0::LEN], x: &[u8; ActivationQ8_0::LEN]) -> f32 {
-    let (weights, x) = (
-        BlockQ4_0::from_bytes(weights),
-        ActivationQ8_0::from_bytes(x),
-    );
-    let unpacked = weights.unpacked();
-    let quants = unpacked.iter().zip(&x.quants);
-    let sum: i32 = quants.map(|(&w, &x)| i32::from(w) * i32::from(x)).sum();
-    weights.scale() * x.scale() * (sum - 8 * x.sum()) as f32
-}
-
-fn q4_k_block(weights: &[u8; BlockQ4K::LEN], x: &[u8; ActivationQ8K::LEN]) -> f32 {
-    let (weights, x) = (BlockQ4K::from_bytes(weights), ActivationQ8K::from_bytes(x));
-    let (scales, mins) = weights.scales_and_mins();
-    let (unpacked, sums) = (weights.unpacked(), x.sums());
-    // At most 256 · 63 · 15 · 127 and 256 · 63 · 127: both fit in 32 bits.
-    let (mut sum, mut min_sum) = (0, 0);
-    for group in 0..8 {
-        let quants = unpacked[32 * group..].iter().zip(&x.quants[32 * group..]);
-        let products = quants.take(32).map(|(&w, &x)| i32::from(w) * i32::from(x));
-        sum += i32::from(scales[group]) * products.sum::<i32>();
-        min_sum += i32::from(mins[group]) * (sums[2 * group] + sums[2 * group + 1]);
+fn dot_small<B: SmallBlock>(weights: &[B], input: &[ActivationQ8_0]) -> f32 {
+    let mut total = 0.0;
+    for (weights, x) in weights.iter().zip(input) {
+        let weights = weights.integers();
+        let products = weights.quants.iter().zip(&x.quants);
+        let sum: i32 = products.map(|(&w, &x)| i32::from(w) * i32::from(x)).sum();
+        total += weights.scale * x.scale() * sum as f32;
+        if B::OFFSETS {
+            total += weights.offset * x.scale() * x.sum() as f32;
+        }
     }
-    weights.scale() * x.scale() * sum as f32 - weights.min_scale() * x.scale() * min_sum as f32
+    total
 }
 
-fn q6_k_block(weights: &[u8; BlockQ6K::LEN], x: &[u8; ActivationQ8K::LEN]) -> f32 {
-    let (weights, x) = (BlockQ6K::from_bytes(weights), ActivationQ8K::from_bytes(x));
-    let unpacked = weights.unpacked();
-    // At most 256 · 128 · 32 · 127: fits in 32 bits.
-    let mut sum = 0;
-    for (group, &scale) in weights.scales.iter().enumerate() {
-        let quants = unpacked[16 * group..].iter().zip(&x.quants[16 * group..]);
-        let products = quants.take(16).map(|(&w, &x)| i32::from(w) * i32::from(x));
-        sum += i32::from(scale) * products.sum::<i32>();
+fn dot_large<B: SuperBlock>(weights: &[B], input: &[ActivationQ8K]) -> f32 {
+    let mut integers = Integers256::ZERO;
+    let mut total = 0.0;
+    for (weights, x) in weights.iter().zip(input) {
+        weights.integers(&mut integers);
+        let (weights, _) = integers.quants.as_chunks::<16>();
+        let (inputs, _) = x.quants.as_chunks::<16>();
+        let sums = x.sums();
+        // At most 256 · 128 · 128 · 127 and 256 · 127 · 63: both fit in 32 bits.
+        let (mut sum, mut min_sum) = (0, 0);
+        for (g, (weights, inputs)) in weights.iter().zip(inputs).enumerate() {
+            let products = weights.iter().zip(inputs);
+            let products = products.map(|(&w, &x)| i32::from(w) * i32::from(x));
+            sum += i32::from(integers.scales[g]) * products.sum::<i32>();
+            min_sum += i32::from(integers.mins[g]) * sums[g];
+        }
+        total += integers.scale * x.scale() * sum as f32;
+        if B::MINS {
+            total -= integers.min_scale * x.scale() * min_sum as f32;
+        }
     }
-    weights.scale() * x.scale() * sum as f32
+    total
+}
+
+/// A group's scale has no integer that would fit: its weights become floats.
+fn dot_nvfp4(weights: &[BlockNVFP4], input: &[[[u8; 4]; 64]]) -> f32 {
+    let mut lanes = [0.0; LANES];
+    for (weights, input) in weights.iter().zip(input) {
+        let (scales, values) = (weights.group_scales(), weights.values());
+        for (i, x) in input.iter().enumerate() {
+            lanes[i % LANES] += scales[i / 16] * f32::from(values[i]) * f32::from_le_bytes(*x);
+        }
+    }
+    sum_lanes(lanes)
 }
 
 /// A product whose weights are stored `[columns][weight_rows]`.

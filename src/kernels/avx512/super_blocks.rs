@@ -4,16 +4,32 @@ use core::arch::x86_64::*;
 
 use super::panel::{Panel, Rows, fetch_ahead, product};
 use super::register::{
-    Lanes, ROWS, halves, load, load_floats, load_quarter, load_twice, store, sum_rows, transpose,
-    transpose_quarters,
+    Lanes, ROWS, half_to_float, halves, load, load_floats, load_half, load_quarter, load_twice,
+    store, sum_half_rows, sum_rows, transpose, transpose_quarters,
 };
-use crate::kernels::MatMul;
-use crate::quant::{ActivationQ8K, BlockQ4K, BlockQ6K};
+use crate::kernels::{MatMul, MatMulFn};
+use crate::quant::*;
+use rillm_formats::manifest::DType;
+
+/// The product of a type.
+pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
+    Some(match dtype {
+        DType::Q2_K => q2_k,
+        DType::Q3_K => q3_k,
+        DType::Q4_K => q4_k,
+        DType::Q5_K => q5_k,
+        DType::Q6_K => q6_k,
+        DType::IQ4_XS => iq4_xs,
+        DType::TQ1_0 => tq1_0,
+        DType::TQ2_0 => tq2_0,
+        _ => return None,
+    })
+}
 
 macro_rules! kernel {
     ($name:ident, $block:ty, $parts:literal, $mins:literal, $unpack:ident, $direct:ident) => {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-        pub(super) unsafe fn $name(call: &MatMul) {
+        unsafe fn $name(call: &MatMul) {
             // SAFETY: the caller's promise, handed on; rows are whole blocks.
             unsafe {
                 product::<$block, ActivationQ8K>(
@@ -32,6 +48,37 @@ macro_rules! kernel {
     };
 }
 
+/// The same for a type known by its integers alone.
+macro_rules! general {
+    ($name:ident, $block:ident, |$b:ident, $out:ident| $integers:expr) => {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+        unsafe fn $name(call: &MatMul) {
+            const MINS: bool = $block::MINS;
+            let integers = |$b: &$block, $out: &mut Integers256| $integers;
+            // SAFETY: the caller's promise, handed on; rows are whole blocks.
+            unsafe {
+                product::<$block, ActivationQ8K>(
+                    call,
+                    256,
+                    |rows, _, panel| unpack(rows, panel, integers),
+                    (
+                        |panel, x, sums| tile::<16, MINS, _>(panel, x, sums),
+                        |panel, x, sums| tile::<16, MINS, _>(panel, x, sums),
+                        |panel, x, sums| tile::<16, MINS, _>(panel, x, sums),
+                    ),
+                    |rows, x, _, sum| direct(rows, x, sum, integers),
+                )
+            }
+        }
+    };
+}
+
+general!(q2_k, BlockQ2K, |block, out| block.integers(out));
+general!(q3_k, BlockQ3K, |block, out| block.integers(out));
+general!(q5_k, BlockQ5K, |block, out| block.integers(out));
+general!(tq1_0, BlockTQ1_0, |block, out| block.integers(out));
+general!(tq2_0, BlockTQ2_0, |block, out| block.integers(out));
+general!(iq4_xs, BlockIQ4XS, |block, out| iq4_xs_integers(block, out));
 kernel!(q4_k, BlockQ4K, 8, true, unpack_q4_k, direct_q4_k);
 kernel!(q6_k, BlockQ6K, 16, false, unpack_q6_k, direct_q6_k);
 
@@ -141,8 +188,142 @@ fn store_quants(panel: &mut Panel, quarter: usize, rows: [__m512i; ROWS]) {
     }
 }
 
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn iq4_xs_integers(block: &BlockIQ4XS, out: &mut Integers256) {
+    let values = _mm512_broadcast_i32x4(load_quarter(&IQ4_VALUES));
+    let (pairs, _) = block.quants.as_chunks::<32>();
+    let (quants, _) = out.quants.as_chunks_mut::<64>();
+    for pair in 0..4 {
+        // Two groups of sixteen bytes; each one's low halves, then its high ones.
+        let bytes = _mm512_castsi256_si512(load_half(&pairs[pair]));
+        let bytes = _mm512_permutex2var_epi64(
+            bytes,
+            _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11),
+            _mm512_srli_epi16::<4>(bytes),
+        );
+        let bytes = _mm512_and_si512(bytes, _mm512_set1_epi8(15));
+        store(&mut quants[pair], _mm512_shuffle_epi8(values, bytes));
+    }
+    let scales = block.group_scales();
+    for group in 0..16 {
+        out.scales[group] = scales[group / 2];
+    }
+    out.scale = half_to_float(block.scale);
+}
+
+/// Sixteen numbers of 16 bits, in 32 each.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn widened(numbers: &[i16; 16]) -> __m512i {
+    _mm512_cvtepi16_epi32(load_half(numbers))
+}
+
+/// A panel from sixteen rows' blocks as integers.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn unpack<B: SuperBlock>(rows: &Rows, panel: &mut Panel, integers: impl Fn(&B, &mut Integers256)) {
+    let mut all = [Integers256::ZERO; ROWS];
+    for row in 0..ROWS {
+        // SAFETY: a block is at each row's address; it has alignment 1 and no invalid bytes.
+        integers(unsafe { &*rows[row].cast::<B>() }, &mut all[row]);
+    }
+    for quarter in 0..4 {
+        let mut quants = [_mm512_setzero_si512(); ROWS];
+        for row in 0..ROWS {
+            let bytes: &[[i8; 64]] = all[row].quants.as_chunks().0;
+            quants[row] = load(&bytes[quarter]);
+            if !B::MINS {
+                // Turning the highest bit of a signed byte adds 128.
+                quants[row] = _mm512_xor_si512(quants[row], _mm512_set1_epi8(-128));
+            }
+        }
+        store_quants(panel, quarter, quants);
+    }
+    let (mut scales, mut mins) = (
+        [_mm512_setzero_si512(); ROWS],
+        [_mm512_setzero_si512(); ROWS],
+    );
+    for row in 0..ROWS {
+        scales[row] = widened(&all[row].scales);
+        let offsets = if B::MINS {
+            load_half(&all[row].mins)
+        } else {
+            // What 128 too much in every weight amounts to.
+            let scales = _mm256_slli_epi16::<7>(load_half(&all[row].scales));
+            _mm256_sub_epi16(_mm256_setzero_si256(), scales)
+        };
+        mins[row] = _mm512_castsi256_si512(offsets);
+        panel.factors[0].0[row] = all[row].scale;
+        panel.min_factor.0[row] = all[row].min_scale;
+    }
+    let (scales, mins) = (transpose(scales), transpose(mins));
+    for part in 0..16 {
+        store(&mut panel.scales[part], scales[part]);
+    }
+    for pair in 0..8 {
+        store(&mut panel.mins[pair], mins[pair]);
+    }
+}
+
+#[inline(never)] // so that the sixteen addresses are read where they are, not spilled
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn direct<B: SuperBlock>(
+    (rows, next): (&Rows, *const u8),
+    x: &[ActivationQ8K],
+    sum: &mut __m512,
+    integers: impl Fn(&B, &mut Integers256),
+) {
+    let mut unpacked = Integers256::ZERO;
+    for (index, x) in x.iter().enumerate() {
+        fetch_ahead(next, index, B::LEN);
+        let inputs: &[[i8; 64]] = x.quants.as_chunks().0;
+        let mut all = [_mm512_setzero_si512(); ROWS];
+        let mut all_mins = [_mm256_setzero_si256(); ROWS];
+        let (mut factors, mut min_factors) = (Lanes([0.0; ROWS]), Lanes([0.0; ROWS]));
+        for row in 0..ROWS {
+            // SAFETY: as in `unpack`; all blocks of a row are there.
+            let block = unsafe { &*rows[row].wrapping_add(index * B::LEN).cast::<B>() };
+            integers(block, &mut unpacked);
+            let quants: &[[i8; 64]] = unpacked.quants.as_chunks().0;
+            let scales = widened(&unpacked.scales);
+            let mut products = _mm512_setzero_si512();
+            for quarter in 0..4 {
+                let (weights, input) = (load(&quants[quarter]), load(&inputs[quarter]));
+                let dots = if B::MINS {
+                    _mm512_dpbusd_epi32(_mm512_setzero_si512(), weights, input)
+                } else {
+                    let negative = _mm512_movepi8_mask(weights);
+                    let turned =
+                        _mm512_mask_sub_epi8(input, negative, _mm512_setzero_si512(), input);
+                    let magnitudes = _mm512_abs_epi8(weights);
+                    _mm512_dpbusd_epi32(_mm512_setzero_si512(), magnitudes, turned)
+                };
+                // Four parts of sixteen weights, four lanes each.
+                let parts = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+                let which = _mm512_or_si512(parts, _mm512_set1_epi32(4 * quarter as i32));
+                let scaled = _mm512_mullo_epi32(dots, _mm512_permutexvar_epi32(which, scales));
+                products = _mm512_add_epi32(products, scaled);
+            }
+            all[row] = products;
+            if B::MINS {
+                all_mins[row] = _mm256_madd_epi16(load_half(&unpacked.mins), load_half(&x.sums));
+            }
+            factors.0[row] = unpacked.scale;
+            min_factors.0[row] = unpacked.min_scale;
+        }
+        let products = (sum_rows(all), sum_half_rows(all_mins));
+        let factors = (load_floats(&factors), load_floats(&min_factors));
+        *sum = if B::MINS {
+            finish::<true>(*sum, products, factors, x)
+        } else {
+            finish::<false>(*sum, products, factors, x)
+        };
+    }
+}
+
 /// Factors and minima of sixteen Q4_K blocks. Scales of six bits: four low and the two high
-/// bits of four others in each byte (see [`BlockQ4K::scales_and_mins`]).
+/// bits of four others in each byte (see [`scales_and_mins`]).
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn q4_k_header(rows: &Rows, panel: &mut Panel, with_scales: bool) {
@@ -232,7 +413,7 @@ fn direct_q4_k(
         for row in 0..ROWS {
             // SAFETY: as in `unpack_q4_k`; all blocks of a row are there.
             let block = unsafe { &*rows[row].cast::<BlockQ4K>() };
-            let (scales, _) = block.scales_and_mins();
+            let (scales, _) = scales_and_mins(&block.scales);
             let scales = _mm512_castsi256_si512(_mm256_cvtepu8_epi32(_mm_set_epi64x(
                 0,
                 i64::from_le_bytes(scales),
