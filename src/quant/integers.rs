@@ -4,6 +4,8 @@
 //! Written as loops over runs of bytes, so that a table compiled for a wider instruction set
 //! gets vector code from the same source.
 
+#![allow(clippy::needless_range_loop)] // indices say best where in a block something stands
+
 use super::blocks::*;
 use super::grids::{self, Grid};
 

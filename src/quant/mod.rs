@@ -8,6 +8,7 @@ mod activation;
 mod blocks;
 mod decode;
 mod encode;
+mod grid;
 mod grids;
 mod integers;
 
