@@ -19,6 +19,7 @@ pub mod plan;
 pub mod platform;
 pub mod pool;
 pub mod quant;
+pub mod quantize;
 pub mod sample;
 pub mod session;
 pub mod state;

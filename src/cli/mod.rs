@@ -7,6 +7,7 @@ mod eval;
 mod inspect;
 mod progress;
 mod prompt_cache;
+mod quantize;
 mod run;
 
 use clap::{Args, Parser, Subcommand};
@@ -37,6 +38,8 @@ enum Command {
     Inspect(inspect::Arguments),
     /// Measure prompt processing and generation in tokens per second
     Bench(bench::Arguments),
+    /// Write a model's file anew with smaller weights
+    Quantize(quantize::Arguments),
     /// Print a script that completes this command line in a shell
     Completions(completions::Arguments),
 }
@@ -118,6 +121,7 @@ pub fn main() -> ExitCode {
         Some(Command::Eval(arguments)) => eval::eval(&arguments),
         Some(Command::Inspect(arguments)) => inspect::inspect(&arguments),
         Some(Command::Bench(arguments)) => bench::bench(&arguments),
+        Some(Command::Quantize(arguments)) => quantize::quantize(&arguments),
         Some(Command::Completions(arguments)) => completions::completions(&arguments),
     };
     match result {

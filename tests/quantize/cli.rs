@@ -1,0 +1,125 @@
+//! `rillm quantize` as a user meets it.
+#![cfg(feature = "cli")]
+
+use super::folder::TempFolder;
+use std::process::{Command, Output};
+
+fn rillm(arguments: &[&str]) -> Output {
+    let rillm = env!("CARGO_BIN_EXE_rillm");
+    Command::new(rillm)
+        .args(arguments)
+        .output()
+        .expect("the program runs")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("text")
+}
+
+#[test]
+fn the_embedded_model_tells_a_story_in_every_type() {
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo.gguf");
+    let folder = TempFolder::new("story");
+    for mix in ["q4_k_m", "Q6_K", "q5_1", "iq4_nl", "mxfp4", "q3_k_l"] {
+        let path = folder.join("out.gguf");
+        let path = path.to_str().expect("text");
+        let done = rillm(&[
+            "quantize",
+            demo,
+            path,
+            "-q",
+            mix,
+            "--allow-requantize",
+            "--force",
+        ]);
+        assert!(done.status.success(), "{mix}: {}", text(&done.stderr));
+        let lines: Vec<&str> = text(&done.stdout).lines().collect();
+        assert!(lines[0].starts_with("type"), "{lines:?}");
+        assert!(lines.last().is_some_and(|line| line.starts_with("file")));
+        let story = rillm(&[
+            "run",
+            path,
+            "-p",
+            "Once upon a time",
+            "-n",
+            "20",
+            "--temp",
+            "0",
+        ]);
+        assert!(story.status.success(), "{mix}: {}", text(&story.stderr));
+        assert!(
+            text(&story.stdout).len() > 30,
+            "{mix}: {}",
+            text(&story.stdout)
+        );
+    }
+}
+
+#[test]
+fn nothing_is_lost_by_accident() {
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo.gguf");
+    let folder = TempFolder::new("accident");
+    let path = folder.join("out.gguf");
+    let out = path.to_str().expect("text");
+    let refused = |arguments: &[&str], why: &str| {
+        let done = rillm(arguments);
+        assert_eq!(done.status.code(), Some(1), "{arguments:?}");
+        let error = text(&done.stderr);
+        assert!(
+            error.contains(why) && error.trim_end().lines().count() == 1,
+            "{error}"
+        );
+    };
+    refused(
+        &["quantize", demo, out, "-q", "q4_0"],
+        "say --allow-requantize",
+    );
+    std::fs::write(&path, "mine").expect("a file");
+    let again = ["quantize", demo, out, "-q", "q4_0", "--allow-requantize"];
+    refused(&again, "--force replaces it");
+    assert_eq!(std::fs::read(&path).expect("a file"), b"mine");
+    std::fs::copy(demo, &path).expect("a copy");
+    refused(
+        &["quantize", out, out, "-q", "copy", "-f"],
+        "is the file to read",
+    );
+    let unknown = rillm(&["quantize", demo, out, "-q", "q9"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown.stderr).contains("Q4_K_M"));
+}
+
+#[test]
+fn a_dry_run_says_what_a_run_does() {
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo.gguf");
+    let folder = TempFolder::new("dry");
+    let path = folder.join("out.gguf");
+    let out = path.to_str().expect("text");
+    let arguments = [
+        "quantize",
+        demo,
+        out,
+        "-q",
+        "q4_k_m",
+        "--allow-requantize",
+        "--json",
+    ];
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        let done = rillm(arguments);
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        serde_json::from_slice(&done.stdout).expect("JSON")
+    };
+    let dry = json(&[&arguments[..], &["--dry-run"]].concat());
+    assert!(!path.exists());
+    let done = json(&arguments);
+    let len = std::fs::metadata(&path).expect("a file").len();
+    assert_eq!(dry["bytes"], len);
+    assert_eq!(done["bytes"], len);
+    let tensors = done["tensors"].as_array().expect("tensors");
+    let planned = dry["tensors"].as_array().expect("tensors");
+    assert_eq!(tensors.len(), planned.len());
+    for (tensor, planned) in tensors.iter().zip(planned) {
+        assert_eq!(tensor["to"], planned["to"]);
+        let error = tensor["relative_rmse"].as_f64().expect("an error");
+        assert!(error < 0.2, "{tensor}");
+    }
+}

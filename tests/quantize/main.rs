@@ -1,0 +1,193 @@
+//! Files written anew: which types their tensors get, and that nothing else changes.
+
+mod cli;
+#[path = "../support/folder.rs"]
+mod folder;
+mod mixes;
+
+use folder::TempFolder;
+use rillm::formats::gguf::write::{TensorSpec, to_bytes};
+use rillm::formats::manifest::{DType, Metadata, Shape, Value};
+use rillm::quant;
+use rillm::quantize::{Input, Options, Plan, QuantizeError, write};
+use rillm::weights::{Source, open, open_source};
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+
+/// A file of these tensors, all in F32, filled with a wave.
+fn file(metadata: Metadata, tensors: &[(&str, &[u64])]) -> Vec<u8> {
+    let data: Vec<(TensorSpec, Vec<u8>)> = tensors
+        .iter()
+        .map(|(name, shape)| {
+            let spec = TensorSpec {
+                name: (*name).to_string(),
+                dtype: DType::F32,
+                shape: Shape(shape.to_vec()),
+            };
+            let values = (0..shape.iter().product::<u64>()).map(wave);
+            (spec, values.flat_map(f32::to_le_bytes).collect())
+        })
+        .collect();
+    let data: Vec<(TensorSpec, &[u8])> = data
+        .iter()
+        .map(|(s, d)| (s.clone(), d.as_slice()))
+        .collect();
+    to_bytes(&metadata, &data).expect("a GGUF file")
+}
+
+fn wave(index: u64) -> f32 {
+    (index as f32 * 0.37).sin() * (1.0 + (index % 7) as f32)
+}
+
+fn llama() -> Metadata {
+    let mut metadata = Metadata::default();
+    let architecture = Value::String("llama".into());
+    metadata
+        .0
+        .insert("general.architecture".into(), architecture);
+    metadata.0.insert("llama.block_count".into(), Value::U32(1));
+    metadata
+}
+
+fn input(bytes: Vec<u8>) -> Input {
+    Input::new(open_source(Source::Owned(bytes)).expect("a GGUF file")).expect("an input")
+}
+
+fn options(mix: &str) -> Options {
+    Options::new(mix.parse().expect("a mix"))
+}
+
+const TENSORS: &[(&str, &[u64])] = &[
+    ("token_embd.weight", &[40, 512]),
+    ("output.weight", &[40, 512]),
+    ("output_norm.weight", &[512]),
+    ("blk.0.attn_q.weight", &[300, 512]),
+    ("blk.0.ffn_up.weight", &[70, 96]),
+    ("blk.0.ffn_gate.weight", &[70, 20]),
+    ("blk.0.ffn_gate_inp.weight", &[8, 512]),
+    ("blk.0.attn_q.bias", &[300]),
+];
+
+fn run(input: &Input, options: &Options, to: &Path, threads: usize) -> Result<Plan, QuantizeError> {
+    let plan = Plan::new(input, options)?;
+    let done = AtomicU64::new(0);
+    let qualities = write(input, &plan, to, threads, &done)?;
+    assert_eq!(qualities.len(), plan.tensors.len());
+    assert_eq!(done.into_inner(), plan.elements());
+    Ok(plan)
+}
+
+#[test]
+fn each_tensor_is_what_its_encoder_makes_of_it() {
+    let folder = TempFolder::new("encoder");
+    let input = input(file(llama(), TENSORS));
+    let path = folder.join("out.gguf");
+    let plan = run(&input, &options("q4_k_m"), &path, 2).expect("a file");
+    let files = open(&path).expect("a GGUF file");
+    assert_eq!(
+        std::fs::metadata(&path).expect("a file").len(),
+        plan.file_len()
+    );
+    assert_eq!(files.manifest.metadata.u64("general.file_type"), Some(15));
+    assert_eq!(
+        files.manifest.metadata.u64("general.quantization_version"),
+        Some(2)
+    );
+    for (name, shape) in TENSORS {
+        let found = &files.manifest.tensors[*name];
+        assert_eq!(found.shape.0, *shape);
+        let values: Vec<f32> = (0..shape.iter().product::<u64>()).map(wave).collect();
+        let mut expected = vec![0; (found.range.end - found.range.start) as usize];
+        quant::encode(found.dtype).expect("an encoder")(&values, &mut expected);
+        let bytes = &files.sources[0].bytes()[found.range.start as usize..found.range.end as usize];
+        assert!(bytes == expected, "{name}");
+    }
+    let types = |name: &str| files.manifest.tensors[name].dtype;
+    assert_eq!(types("blk.0.attn_q.weight"), DType::Q4_K);
+    assert_eq!(types("blk.0.ffn_up.weight"), DType::Q5_0);
+    assert_eq!(types("blk.0.ffn_gate.weight"), DType::F16);
+    assert_eq!(types("blk.0.ffn_gate_inp.weight"), DType::F32);
+    assert_eq!(types("output_norm.weight"), DType::F32);
+    assert_eq!(types("output.weight"), DType::Q6_K);
+}
+
+#[test]
+fn threads_change_nothing() {
+    let folder = TempFolder::new("threads");
+    let input = input(file(llama(), TENSORS));
+    let written = [1, 2, 3, 7].map(|threads| {
+        let path = folder.join(&format!("{threads}.gguf"));
+        run(&input, &options("q5_k_m"), &path, threads).expect("a file");
+        std::fs::read(path).expect("a file")
+    });
+    assert!(written.iter().all(|bytes| *bytes == written[0]));
+}
+
+#[test]
+fn a_copy_is_the_same_file() {
+    let folder = TempFolder::new("copy");
+    let original = file(llama(), TENSORS);
+    let path = folder.join("copy.gguf");
+    run(&input(original.clone()), &options("copy"), &path, 1).expect("a file");
+    assert!(std::fs::read(path).expect("a file") == original);
+}
+
+#[test]
+fn what_is_asked_for_a_tensor_counts() {
+    let input = input(file(llama(), TENSORS));
+    let mut options = options("q4_k_m");
+    options.output = Some(DType::Q8_0);
+    options.embedding = Some(DType::Q2_K);
+    options.tensors = vec![("attn_q".into(), DType::Q6_K)];
+    let plan = Plan::new(&input, &options).expect("a plan");
+    let to = |name: &str| {
+        plan.tensors
+            .iter()
+            .find(|t| t.name == name)
+            .expect("planned")
+            .to
+    };
+    assert_eq!(to("output.weight"), DType::Q8_0);
+    assert_eq!(to("token_embd.weight"), DType::Q2_K);
+    assert_eq!(to("blk.0.attn_q.weight"), DType::Q6_K);
+    options.output = None;
+    options.keep_output = true;
+    let plan = Plan::new(&input, &options).expect("a plan");
+    let output = plan.tensors.iter().find(|t| t.name == "output.weight");
+    assert_eq!(output.expect("planned").to, DType::F32);
+    // Blocks that the rows are not made of: said, not done.
+    options.tensors = vec![("ffn_gate.weight".into(), DType::Q8_0)];
+    let error = Plan::new(&input, &options).expect_err("20 columns");
+    assert!(
+        error.to_string().contains("blk.0.ffn_gate.weight"),
+        "{error}"
+    );
+}
+
+#[test]
+fn quantized_weights_are_quantized_again_on_request_alone() {
+    let folder = TempFolder::new("again");
+    let path = folder.join("q8_0.gguf");
+    run(&input(file(llama(), TENSORS)), &options("q8_0"), &path, 2).expect("a file");
+    let input = Input::new(open(&path).expect("a file")).expect("an input");
+    let error = Plan::new(&input, &options("q4_0")).expect_err("quantized already");
+    assert!(error.to_string().contains("is Q8_0 already"), "{error}");
+    let mut options = options("q4_0");
+    options.requantize = true;
+    run(&input, &options, &folder.join("q4_0.gguf"), 2).expect("a file");
+}
+
+#[test]
+fn weights_that_are_not_numbers_leave_no_file() {
+    let folder = TempFolder::new("nan");
+    for fault in [f32::NAN, f32::INFINITY] {
+        let mut bytes = file(llama(), TENSORS);
+        let at = bytes.len() - 4 * 300 - 4 * 8 * 512 - 20;
+        bytes[at..at + 4].copy_from_slice(&fault.to_le_bytes());
+        let path = folder.join("out.gguf");
+        let error = run(&input(bytes), &options("q4_0"), &path, 2).expect_err("not finite");
+        assert!(error.to_string().contains("not finite"), "{error}");
+        let left = std::fs::read_dir(&*folder).expect("a folder").count();
+        assert_eq!(left, 0);
+    }
+}
