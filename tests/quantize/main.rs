@@ -116,7 +116,7 @@ fn threads_change_nothing() {
     let folder = TempFolder::new("threads");
     let input = input(file(llama(), TENSORS));
     let written = [1, 2, 3, 7].map(|threads| {
-        let path = folder.join(&format!("{threads}.gguf"));
+        let path = folder.join(format!("{threads}.gguf"));
         run(&input, &options("q5_k_m"), &path, threads).expect("a file");
         std::fs::read(path).expect("a file")
     });
