@@ -134,6 +134,11 @@ impl Model {
         &self.inner.manifest
     }
 
+    /// The tokenizer's files of a Hugging Face folder.
+    pub fn tokenizer_files(&self) -> &TokenizerFiles {
+        &self.inner.tokenizer_files
+    }
+
     /// The graph for a role, if the model has one.
     pub fn graph(&self, role: Role) -> Option<&Graph> {
         self.inner

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rillm::generate::generate;
 use rillm::graph::Role;
-use rillm::sample::{SampleOptions, Sampler};
+use rillm::sample::{DryOptions, SampleOptions, Sampler};
 use rillm::session::memory_plan;
 use rillm::{Model, ModelOptions, Row, Session, SessionOptions};
 use support::fixture::Fixture;
@@ -141,12 +141,24 @@ fn sequences(label: &str, model: &Model) {
 fn text(label: &str, model: &Model) {
     let mut session = open_session(model, 1, 60);
     let vocabulary = model.limits().vocabulary as usize;
+    // Everything that a sampler can be asked for.
     let options = SampleOptions {
-        temperature: 0.8,
+        top_k: 0,
         top_p: 0.9,
-        seed: 1,
+        typical_p: 0.95,
+        top_n_sigma: 3.0,
+        xtc_probability: 0.5,
+        dynamic_temperature: 0.2,
+        repeat_penalty: 1.1,
+        frequency_penalty: 0.1,
+        dry: DryOptions {
+            multiplier: 0.8,
+            breakers: vec![vec![1]],
+            ..DryOptions::default()
+        },
+        ..SampleOptions::default()
     };
-    let mut sampler = Sampler::new(options, vocabulary);
+    let mut sampler = Sampler::new(options, vocabulary, 60);
     let (mut first, mut last, mut tokens) = (0, 0, 0);
     generate(
         &mut session,

@@ -39,11 +39,8 @@ fn the_demo_tells_the_references_story() {
         assert_eq!(prompt, ids(&golden["ids"]));
 
         let mut session = Session::new(&model, SessionOptions::default()).expect("a session");
-        let greedy = SampleOptions {
-            temperature: 0.0,
-            ..SampleOptions::default()
-        };
-        let mut sampler = Sampler::new(greedy, tokenizer.vocabulary_len());
+        let greedy = SampleOptions::greedy();
+        let mut sampler = Sampler::new(greedy, tokenizer.vocabulary_len(), 0);
         let mut written = Vec::new();
         generate(
             &mut session,
@@ -51,8 +48,8 @@ fn the_demo_tells_the_references_story() {
             &[],
             &mut sampler,
             Some(expected.len()),
-            &mut |id| {
-                written.push(id);
+            &mut |chosen| {
+                written.push(chosen.token);
                 ControlFlow::Continue(())
             },
         )

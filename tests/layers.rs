@@ -48,6 +48,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "generate",
         &["error", "exec", "graph", "sample", "session", "state"],
     ),
+    ("chat", &["model"]),
     ("eval", &["error", "exec", "graph", "model", "session"]),
 ];
 

@@ -2,19 +2,23 @@
 //! an exit code.
 
 mod bench;
+mod chat;
 mod completions;
 mod eval;
 mod inspect;
+mod perplexity;
 mod progress;
 mod prompt_cache;
 mod quantize;
 mod run;
+mod sampling;
+mod tokenize;
 
 use clap::{Args, Parser, Subcommand};
 use rillm::session::SessionOptions;
 use rillm::{LoadError, Model, ModelOptions, RunError};
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -32,6 +36,14 @@ struct Cli {
 enum Command {
     /// Continue a text (or, with an encoder–decoder model, answer it)
     Run(run::Arguments),
+    /// Talk with a model, through its own template
+    Chat(chat::Arguments),
+    /// Show the tokens of a text
+    Tokenize(tokenize::Arguments),
+    /// Show the text of token ids
+    Detokenize(tokenize::Back),
+    /// Measure how well a model foresees a text
+    Perplexity(perplexity::Arguments),
     /// Run token ids as transformers' forward does and write the outputs as safetensors
     Eval(eval::Arguments),
     /// Show what a model's files say and what memory it would take
@@ -118,6 +130,10 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         None => run::demo(),
         Some(Command::Run(arguments)) => run::run(&arguments),
+        Some(Command::Chat(arguments)) => chat::chat(&arguments),
+        Some(Command::Tokenize(arguments)) => tokenize::tokenize(&arguments),
+        Some(Command::Detokenize(arguments)) => tokenize::detokenize(&arguments),
+        Some(Command::Perplexity(arguments)) => perplexity::perplexity(&arguments),
         Some(Command::Eval(arguments)) => eval::eval(&arguments),
         Some(Command::Inspect(arguments)) => inspect::inspect(&arguments),
         Some(Command::Bench(arguments)) => bench::bench(&arguments),
@@ -205,6 +221,44 @@ fn context(asked: Option<usize>, model: &Model) -> usize {
         (Some(asked), None) => asked,
         (None, trained) => trained.map_or(usual, |trained| trained.min(usual)),
     }
+}
+
+/// The text given on the command line, in a file, or piped in.
+fn text(
+    given: Option<&str>,
+    file: Option<&Path>,
+    what: &str,
+    option: &str,
+) -> Result<String, CliError> {
+    let stdin = |path: &Path| {
+        let mut text = String::new();
+        let read = io::stdin().read_to_string(&mut text);
+        read.map_err(|error| CliError::File(path.to_path_buf(), error.to_string()))?;
+        Ok(without_last_newline(text))
+    };
+    match (given, file) {
+        (Some(text), _) => Ok(text.to_string()),
+        (None, Some(path)) if path.as_os_str() == "-" => stdin(path),
+        (None, Some(path)) => std::fs::read_to_string(path)
+            .map(without_last_newline)
+            .map_err(|error| CliError::File(path.to_path_buf(), error.to_string())),
+        (None, None) if io::stdin().is_terminal() => {
+            let what = format!("no {what}: give {option} or -f FILE, or pipe a text in");
+            Err(CliError::Usage(what))
+        }
+        (None, None) => stdin(Path::new("standard input")),
+    }
+}
+
+/// Editors and `echo` end a text with a newline that its author did not mean.
+fn without_last_newline(mut text: String) -> String {
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    text
 }
 
 /// Bytes as people read them.

@@ -2,15 +2,17 @@
 
 use super::progress::Progress;
 use super::prompt_cache;
+use super::sampling::SampleArguments;
 use super::{CliError, ModelArguments, context, threads};
 use clap::Args;
-use rillm::formats::tokenizer::{DecodeOptions, Encode, Position, Tokenizer};
-use rillm::generate::{Generated, Stop, generate};
+use rillm::formats::tokenizer::{DecodeOptions, Decoder, Encode, Position, Tokenizer};
+use rillm::generate::{Chosen, Generated, Stop, StopStrings, generate};
 use rillm::graph::Role;
-use rillm::sample::{SampleOptions, Sampler};
+use rillm::sample::{SampleOptions, Sampler, log_probability, most_likely};
 use rillm::session::{Session, SessionOptions};
 use rillm::{Model, RunError};
-use std::io::{self, IsTerminal, Read, Write};
+use serde_json::json;
+use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -33,15 +35,18 @@ pub struct Arguments {
     /// Most tokens to write; -1 goes on until the model ends or the context is full
     #[arg(short = 'n', long, alias = "n-predict", value_name = "N", default_value_t = -1, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
     predict: i64,
-    /// Randomness; 0 always takes the most likely token
-    #[arg(long = "temp", allow_negative_numbers = true, value_name = "T", default_value_t = SampleOptions::default().temperature, value_parser = temperature)]
-    temperature: f32,
-    /// Keep the most likely tokens that reach this probability together
-    #[arg(long, value_name = "P", default_value_t = SampleOptions::default().top_p, value_parser = probability)]
-    top_p: f32,
-    /// Makes the choices repeatable [default: a new one each time]
+    /// End where the model writes this text, which is left out; may be given several times
+    #[arg(
+        short = 'r',
+        long = "reverse-prompt",
+        visible_alias = "stop",
+        value_name = "TEXT",
+        allow_hyphen_values = true
+    )]
+    stop: Vec<String>,
+    /// Read \n, \t, \\, \" and \' in PROMPT and stop texts as the characters they stand for
     #[arg(short, long)]
-    seed: Option<u64>,
+    escape: bool,
     /// Positions to reserve; 0 for all that the model has [default: the model's, at most 4096]
     #[arg(short, long, value_name = "N")]
     ctx_size: Option<usize>,
@@ -58,43 +63,62 @@ pub struct Arguments {
     /// Write only what the model adds
     #[arg(long)]
     no_display_prompt: bool,
-}
-
-fn temperature(text: &str) -> Result<f32, String> {
-    match text.parse::<f32>() {
-        Ok(value) if (0.0..=1000.0).contains(&value) => Ok(value),
-        _ => Err("expected a number from 0 to 1000".to_string()),
-    }
-}
-
-fn probability(text: &str) -> Result<f32, String> {
-    match text.parse::<f32>() {
-        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
-        _ => Err("expected a number from 0 to 1".to_string()),
-    }
+    /// Write a line of JSON for each token, and one for the whole at the end
+    #[arg(long)]
+    json: bool,
+    /// With --json: the N most likely tokens at each place, with the logarithms of their
+    /// probabilities
+    #[arg(long, value_name = "N", requires = "json", value_parser = clap::value_parser!(u16).range(..=1000))]
+    logprobs: Option<u16>,
+    #[command(flatten)]
+    sample: SampleArguments,
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), CliError> {
-    let prompt = read_prompt(arguments)?;
-    let model = arguments.model.open()?;
-    let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..));
-    let sample = SampleOptions {
-        temperature: arguments.temperature,
-        top_p: arguments.top_p,
-        seed,
+    let escaped = |text: &str| match arguments.escape {
+        true => unescaped(text),
+        false => text.to_string(),
     };
+    let prompt = escaped(&read_prompt(arguments)?);
+    let model = arguments.model.open()?;
     let job = Job {
         prompt: &prompt,
         special: arguments.special,
-        echo: !arguments.no_display_prompt,
+        echo: !arguments.no_display_prompt && !arguments.json,
         limit: usize::try_from(arguments.predict).ok(),
         context: arguments.ctx_size,
-        sample,
+        stop: arguments.stop.iter().map(|stop| escaped(stop)).collect(),
+        json: arguments.json,
+        logprobs: arguments.logprobs.map(usize::from),
         cache: arguments.prompt_cache.as_deref(),
         keep_cache: arguments.prompt_cache_ro,
     };
-    job.run(&model)
+    let choice = |tokenizer: &Tokenizer| arguments.sample.options(tokenizer);
+    job.run(&model, choice)
         .map_err(|error| arguments.model.blame(error))
+}
+
+/// C's escapes for what is hard to type.
+fn unescaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        if character != '\\' {
+            out.push(character);
+            continue;
+        }
+        match characters.next() {
+            Some('n') => out.push('\n'),
+            Some('r') => out.push('\r'),
+            Some('t') => out.push('\t'),
+            Some(known @ ('\\' | '"' | '\'')) => out.push(known),
+            other => {
+                out.push('\\');
+                out.extend(other);
+            }
+        }
+    }
+    out
 }
 
 /// `rillm` alone: the embedded model tells a story.
@@ -109,15 +133,20 @@ pub fn demo() -> Result<(), CliError> {
         echo: true,
         limit: None,
         context: None,
-        sample: SampleOptions {
-            temperature: 0.6,
-            top_p: 0.95,
-            seed: fastrand::u64(..),
-        },
+        stop: Vec::new(),
+        json: false,
+        logprobs: None,
         cache: None,
         keep_cache: false,
     };
-    job.run(&model)
+    let choice = |_: &Tokenizer| {
+        Ok(SampleOptions {
+            temperature: 0.6,
+            seed: fastrand::u64(..),
+            ..SampleOptions::default()
+        })
+    };
+    job.run(&model, choice)
 }
 
 #[cfg(not(feature = "demo"))]
@@ -127,35 +156,12 @@ pub fn demo() -> Result<(), CliError> {
 }
 
 fn read_prompt(arguments: &Arguments) -> Result<String, CliError> {
-    let stdin = |path: PathBuf| {
-        let mut text = String::new();
-        let read = io::stdin().read_to_string(&mut text);
-        read.map_err(|error| CliError::File(path, error.to_string()))?;
-        Ok(without_last_newline(text))
-    };
-    match (&arguments.prompt, &arguments.file) {
-        (Some(prompt), _) => Ok(prompt.clone()),
-        (None, Some(path)) if path.as_os_str() == "-" => stdin(path.clone()),
-        (None, Some(path)) => std::fs::read_to_string(path)
-            .map(without_last_newline)
-            .map_err(|error| CliError::File(path.clone(), error.to_string())),
-        (None, None) if io::stdin().is_terminal() => {
-            let what = "no prompt: give -p TEXT or -f FILE, or pipe a text in";
-            Err(CliError::Usage(what.to_string()))
-        }
-        (None, None) => stdin(PathBuf::from("standard input")),
-    }
-}
-
-/// Editors and `echo` end a text with a newline that its author did not mean.
-fn without_last_newline(mut text: String) -> String {
-    if text.ends_with('\n') {
-        text.pop();
-        if text.ends_with('\r') {
-            text.pop();
-        }
-    }
-    text
+    super::text(
+        arguments.prompt.as_deref(),
+        arguments.file.as_deref(),
+        "prompt",
+        "-p TEXT",
+    )
 }
 
 /// One text to continue.
@@ -165,13 +171,19 @@ struct Job<'a> {
     echo: bool,
     limit: Option<usize>,
     context: Option<usize>,
-    sample: SampleOptions,
+    stop: Vec<String>,
+    json: bool,
+    logprobs: Option<usize>,
     cache: Option<&'a Path>,
     keep_cache: bool,
 }
 
 impl Job<'_> {
-    fn run(&self, model: &Model) -> Result<(), CliError> {
+    fn run(
+        &self,
+        model: &Model,
+        choice: impl Fn(&Tokenizer) -> Result<SampleOptions, CliError>,
+    ) -> Result<(), CliError> {
         if model.graph(Role::Decode).is_none() {
             let title = model.architecture().title;
             let what = format!("{title} encodes texts, it does not write them: see rillm eval");
@@ -206,7 +218,7 @@ impl Job<'_> {
             ..defaults
         };
         let mut session = Session::new(model, options)?;
-        let mut sampler = Sampler::new(self.sample, tokenizer.vocabulary_len());
+        let mut sampler = Sampler::new(choice(tokenizer)?, tokenizer.vocabulary_len(), context);
 
         let translates = model.graph(Role::Encode).is_some();
         if self.cache.is_some() && translates {
@@ -223,11 +235,21 @@ impl Job<'_> {
         } else {
             Position::Continued
         };
-        let mut decoder = tokenizer.decoder(DecodeOptions {
+        let decoder = tokenizer.decoder(DecodeOptions {
             skip_special: true,
             position,
         });
-        let mut text = String::new();
+        let mut writer = Writer {
+            out,
+            decoder,
+            stops: StopStrings::new(self.stop.iter().cloned()),
+            piece: String::new(),
+            shown: String::new(),
+            json: self.json.then(String::new),
+            top: vec![(0, 0.0); self.logprobs.unwrap_or(0)],
+            logprobs: self.logprobs.is_some(),
+            stopped: false,
+        };
         let mut failure = None;
         let mut progress = Some(Progress::watch(
             session.progress(),
@@ -235,12 +257,11 @@ impl Job<'_> {
             "prompt",
             "tokens",
         ));
-        let mut token = |id| {
+        let mut token = |chosen: Chosen<'_>| {
             progress = None;
-            text.clear();
-            decoder.push(id, &mut text);
-            match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-                Ok(()) => ControlFlow::Continue(()),
+            match writer.token(chosen) {
+                Ok(false) => ControlFlow::Continue(()),
+                Ok(true) => ControlFlow::Break(()),
                 Err(error) => {
                     failure = Some(error);
                     ControlFlow::Break(())
@@ -254,6 +275,9 @@ impl Job<'_> {
             }
             None => (None, &ids[..]),
         };
+        for &id in &ids[..ids.len() - left.len()] {
+            sampler.accept(id);
+        }
         let ends = tokenizer.end_tokens();
         let done = generate(
             &mut session,
@@ -267,11 +291,24 @@ impl Job<'_> {
         if let Some(error) = failure {
             return Err(error.into());
         }
-        text.clear();
-        decoder.finish(&mut text);
-        writeln!(out, "{text}")?;
-        drop(out);
-        figures(model, &done?);
+        let done = done?;
+        let stop = match done.stop {
+            Stop::Caller if writer.stopped => "stop string",
+            stop => reason(stop),
+        };
+        writer.finish(|text| {
+            json!({
+                "text": text,
+                "stop": stop,
+                "prompt_tokens": done.prompt + reused.unwrap_or(0),
+                "cached_tokens": reused.unwrap_or(0),
+                "prompt_seconds": done.prompt_time.as_secs_f64(),
+                "tokens": done.tokens,
+                "seconds": done.time.as_secs_f64(),
+                "seed": sampler.options().seed,
+            })
+        })?;
+        figures(model, &done, stop);
         if let Some(reused) = reused {
             let line = format!("{reused} of {} prompt tokens from the cache", ids.len());
             let _ = writeln!(io::stderr(), "{line}");
@@ -290,14 +327,76 @@ fn check_vocabulary(model: &Model, tokenizer: &Tokenizer) -> Result<(), CliError
     Err(RunError::Input(what).into())
 }
 
-fn figures(model: &Model, done: &Generated) {
-    let rate = |tokens: usize, seconds: f64| tokens as f64 / seconds.max(1e-9);
-    let stop = match done.stop {
+/// Puts out what is written, as text or as lines of JSON.
+struct Writer<'a> {
+    out: io::StdoutLock<'a>,
+    decoder: Decoder<'a>,
+    stops: StopStrings,
+    /// Of one token.
+    piece: String,
+    /// What of it and of those before may be shown now.
+    shown: String,
+    /// All of it, where it is written as JSON.
+    json: Option<String>,
+    top: Vec<(u32, f64)>,
+    logprobs: bool,
+    /// Whether a stop string is complete: nothing behind it is shown.
+    stopped: bool,
+}
+
+impl Writer<'_> {
+    /// Shows a token; true if a stop string is complete.
+    fn token(&mut self, chosen: Chosen<'_>) -> io::Result<bool> {
+        self.piece.clear();
+        self.shown.clear();
+        self.decoder.push(chosen.token, &mut self.piece);
+        self.stopped = self.stops.push(&self.piece, &mut self.shown);
+        match &mut self.json {
+            None => self.out.write_all(self.shown.as_bytes())?,
+            Some(all) => {
+                all.push_str(&self.shown);
+                let mut line = json!({ "token": chosen.token, "text": self.shown });
+                if self.logprobs {
+                    most_likely(chosen.logits, &mut self.top);
+                    let top = self.top.iter().take(chosen.logits.len());
+                    let top = top.map(|(token, p)| json!({ "token": token, "logprob": p }));
+                    line["logprob"] = json!(log_probability(chosen.logits, chosen.token));
+                    line["top"] = top.collect();
+                }
+                writeln!(self.out, "{line}")?;
+            }
+        }
+        self.out.flush()?;
+        Ok(self.stopped)
+    }
+
+    /// Shows what was held back, and the whole.
+    fn finish(mut self, whole: impl FnOnce(&str) -> serde_json::Value) -> io::Result<()> {
+        self.piece.clear();
+        self.shown.clear();
+        self.decoder.finish(&mut self.piece);
+        if !self.stopped && !self.stops.push(&self.piece, &mut self.shown) {
+            self.stops.finish(&mut self.shown);
+        }
+        match self.json.take() {
+            None => writeln!(self.out, "{}", self.shown)?,
+            Some(all) => writeln!(self.out, "{}", whole(&(all + &self.shown)))?,
+        }
+        self.out.flush()
+    }
+}
+
+fn reason(stop: Stop) -> &'static str {
+    match stop {
         Stop::End => "end of text",
         Stop::Length => "length reached",
         Stop::Context => "context full",
         Stop::Caller => "stopped",
-    };
+    }
+}
+
+fn figures(model: &Model, done: &Generated, stop: &str) {
+    let rate = |tokens: usize, seconds: f64| tokens as f64 / seconds.max(1e-9);
     // The first token's time belongs to the prompt.
     let generated = done.tokens.saturating_sub(1);
     let line = format!(

@@ -29,6 +29,7 @@ pub struct TokenizerFiles {
     pub tokenizer_config: Option<Vec<u8>>,
     pub generation_config: Option<Vec<u8>>,
     pub special_tokens_map: Option<Vec<u8>>,
+    pub chat_template: Option<Vec<u8>>,
 }
 
 /// Opens a GGUF file (or the first of a split one), or a Hugging Face folder.
@@ -126,6 +127,7 @@ fn folder(folder: &Path) -> Result<Files, LoadError> {
         tokenizer_json: optional(&folder.join("tokenizer.json"))?,
         tokenizer_model: optional(&folder.join("tokenizer.model"))?,
         tokenizer_config: optional(&folder.join("tokenizer_config.json"))?,
+        chat_template: optional(&folder.join("chat_template.jinja"))?,
         generation_config,
         special_tokens_map: optional(&folder.join("special_tokens_map.json"))?,
     };

@@ -17,11 +17,8 @@ use crate::setup::{Opened, evaluate, open, small};
 const GENERATORS: [&str; 4] = ["gpt2", "llama", "t5", "mamba"];
 
 fn greedy(opened: &Opened) -> Sampler {
-    let options = SampleOptions {
-        temperature: 0.0,
-        ..SampleOptions::default()
-    };
-    Sampler::new(options, opened.model.limits().vocabulary as usize)
+    let options = SampleOptions::greedy();
+    Sampler::new(options, opened.model.limits().vocabulary as usize, 0)
 }
 
 fn write(
@@ -38,8 +35,8 @@ fn write(
         end,
         &mut greedy(opened),
         limit,
-        &mut |token| {
-            tokens.push(token);
+        &mut |chosen| {
+            tokens.push(chosen.token);
             ControlFlow::Continue(())
         },
     )?;
@@ -130,8 +127,8 @@ fn it_ends_where_it_is_told_to() {
             &[],
             &mut sampler,
             None,
-            &mut |token| {
-                taken.push(token);
+            &mut |chosen| {
+                taken.push(chosen.token);
                 match taken.len() {
                     7 => ControlFlow::Break(()),
                     _ => ControlFlow::Continue(()),

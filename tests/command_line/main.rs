@@ -2,8 +2,9 @@
 //! wrong, exit codes 0, 1 and 2.
 #![cfg(feature = "cli")]
 
-#[path = "support/mod.rs"]
+#[path = "../support/mod.rs"]
 mod support;
+mod text;
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,10 +1,15 @@
 //! Text generation: prompt in, tokens out, for decoders and encoder–decoders alike.
 
+mod stop;
+
+pub use stop::StopStrings;
+
 use crate::error::RunError;
 use crate::exec::Row;
 use crate::graph::Role;
 use crate::sample::Sampler;
 use crate::session::Session;
+use rillm_formats::tokenizer::{DecodeOptions, Encode, Tokenizer};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -19,6 +24,15 @@ pub enum Stop {
     Context,
     /// The caller said so.
     Caller,
+}
+
+/// A token just chosen.
+#[derive(Clone, Copy, Debug)]
+pub struct Chosen<'a> {
+    /// Which.
+    pub token: u32,
+    /// What it was chosen from, as the model gave it.
+    pub logits: &'a [f32],
 }
 
 /// What a generation did.
@@ -36,6 +50,28 @@ pub struct Generated {
     pub stop: Stop,
 }
 
+/// The sequences of tokens that break repetitions (see
+/// [`crate::sample::DryOptions::breakers`]) at these texts: tokens that contain one, and tokens
+/// whose end begins one, with those of the rest.
+pub fn breakers(tokenizer: &Tokenizer, texts: &[&str]) -> Vec<Vec<u32>> {
+    let mut found = Vec::new();
+    for id in 0..tokenizer.vocabulary_len() as u32 {
+        let word = tokenizer.decode_text(&[id], DecodeOptions::default());
+        for text in texts.iter().filter(|text| !text.is_empty()) {
+            if word.contains(text) {
+                found.push(vec![id]);
+                continue;
+            }
+            let begins = |len: &usize| text.is_char_boundary(*len) && word.ends_with(&text[..*len]);
+            for len in (1..text.len()).filter(begins) {
+                let rest = tokenizer.encode(&text[len..], Encode::default());
+                found.push([&[id], rest.as_slice()].concat());
+            }
+        }
+    }
+    found
+}
+
 /// Feeds `prompt` to sequence 0 and hands each new token to `token`, up to `limit` of them.
 /// An encoder–decoder model encodes the prompt and decodes from its start token, forgetting
 /// what it decoded before; others continue what the sequence holds.
@@ -48,7 +84,7 @@ pub fn generate(
     end_tokens: &[u32],
     sampler: &mut Sampler,
     limit: Option<usize>,
-    token: &mut dyn FnMut(u32) -> ControlFlow<()>,
+    token: &mut dyn FnMut(Chosen<'_>) -> ControlFlow<()>,
 ) -> Result<Generated, RunError> {
     if prompt.is_empty() {
         return Err(RunError::Input(
@@ -83,6 +119,13 @@ pub fn generate(
         }
     };
     feed(session, &rows, &mut logits)?;
+    // Of an encoder–decoder model, the text begins here.
+    for &id in prompt
+        .iter()
+        .filter(|_| session.model().graph(Role::Encode).is_none())
+    {
+        sampler.accept(id);
+    }
     let mut next = sampler.sample(&logits);
     let prompt_time = start.elapsed();
     let start = Instant::now();
@@ -96,7 +139,12 @@ pub fn generate(
             break Stop::Length;
         }
         tokens += 1;
-        if token(next).is_break() {
+        sampler.accept(next);
+        let chosen = Chosen {
+            token: next,
+            logits: &logits,
+        };
+        if token(chosen).is_break() {
             break Stop::Caller;
         }
         if limit == Some(tokens) {

@@ -1,0 +1,413 @@
+//! `rillm chat`: a conversation in a terminal.
+
+use super::sampling::SampleArguments;
+use super::{CliError, ModelArguments, context, warn};
+use clap::Args;
+use rillm::chat::{ChatError, ChatTemplate, Message, NAMED};
+use rillm::formats::tokenizer::{DecodeOptions, Encode, Position, Tokenizer};
+use rillm::generate::{Chosen, Stop, StopStrings, generate};
+use rillm::graph::Role;
+use rillm::sample::Sampler;
+use rillm::session::{Session, SessionOptions};
+use rillm::{Model, Row, RunError};
+use serde_json::{Value, json};
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// What the model is told before the conversation
+    #[arg(
+        long,
+        visible_alias = "sys",
+        value_name = "TEXT",
+        allow_hyphen_values = true
+    )]
+    system: Option<String>,
+    /// A file with a template, or the name of one: chatml, llama2, llama3, mistral, gemma, phi3,
+    /// zephyr, vicuna, alpaca, plain [default: the model's own]
+    #[arg(long, value_name = "NAME|FILE")]
+    chat_template: Option<String>,
+    /// Positions to reserve; 0 for all that the model has [default: the model's, at most 4096]
+    #[arg(short, long, value_name = "N")]
+    ctx_size: Option<usize>,
+    /// Most tokens of a reply; -1 goes on until the model ends it
+    #[arg(short = 'n', long, alias = "n-predict", value_name = "N", default_value_t = -1, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
+    predict: i64,
+    /// End a reply where the model writes this text; may be given several times
+    #[arg(
+        short = 'r',
+        long = "reverse-prompt",
+        visible_alias = "stop",
+        value_name = "TEXT",
+        allow_hyphen_values = true
+    )]
+    stop: Vec<String>,
+    #[command(flatten)]
+    sample: SampleArguments,
+}
+
+impl From<ChatError> for CliError {
+    fn from(error: ChatError) -> CliError {
+        CliError::Usage(error.to_string())
+    }
+}
+
+pub fn chat(arguments: &Arguments) -> Result<(), CliError> {
+    let model = arguments.model.open()?;
+    let talk = Chat::new(arguments, &model).and_then(|mut chat| chat.talk());
+    talk.map_err(|error| arguments.model.blame(error))
+}
+
+const HELP: &str = "\
+/reset          begin a new conversation
+/system TEXT    begin a new one in which the model is told this
+/undo           take back the last turn and its reply
+/save FILE      write the conversation as JSON
+/load FILE      go on with one
+/exit           end (or end of input)
+A line that ends in \\ goes on with the next one. Ctrl-C stops a reply.";
+
+struct Chat<'a> {
+    arguments: &'a Arguments,
+    tokenizer: &'a Tokenizer,
+    template: ChatTemplate,
+    session: Session,
+    sampler: Sampler,
+    context: usize,
+    messages: Vec<Message>,
+    /// What the session holds.
+    held: Vec<u32>,
+    /// Whether people are at both ends.
+    terminal: bool,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl<'a> Chat<'a> {
+    fn new(arguments: &'a Arguments, model: &'a Model) -> Result<Chat<'a>, CliError> {
+        if model.graph(Role::Decode).is_none() || model.graph(Role::Encode).is_some() {
+            let what = format!("{} does not talk", model.architecture().title);
+            return Err(RunError::Input(what).into());
+        }
+        let tokenizer = model.tokenizer()?;
+        let template = template(arguments, model, tokenizer)?;
+        let context = context(arguments.ctx_size, model);
+        let defaults = SessionOptions::default();
+        let options = SessionOptions {
+            context,
+            batch: defaults.batch.min(context),
+            ..defaults
+        };
+        let session = Session::new(model, options)?;
+        let options = arguments.sample.options(tokenizer)?;
+        let sampler = Sampler::new(options, tokenizer.vocabulary_len(), context);
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let mut chat = Chat {
+            arguments,
+            tokenizer,
+            template,
+            session,
+            sampler,
+            context,
+            messages: Vec::new(),
+            held: Vec::new(),
+            terminal: io::stdin().is_terminal() && io::stdout().is_terminal(),
+            interrupted,
+        };
+        chat.restart(arguments.system.clone());
+        Ok(chat)
+    }
+
+    fn restart(&mut self, system: Option<String>) {
+        let system = system.filter(|system| !system.is_empty());
+        self.messages = system
+            .map(|text| Message::new("system", text))
+            .into_iter()
+            .collect();
+    }
+
+    /// Turn after turn, until the input ends.
+    fn talk(&mut self) -> Result<(), CliError> {
+        let writing = Arc::new(AtomicBool::new(false));
+        let (flag, busy) = (Arc::clone(&self.interrupted), Arc::clone(&writing));
+        // Without a handler, Ctrl-C ends the program: no harm.
+        let _ = ctrlc::set_handler(move || {
+            if busy.load(Ordering::SeqCst) && !flag.swap(true, Ordering::SeqCst) {
+                return;
+            }
+            // At the prompt, or a second time.
+            let _ = writeln!(io::stderr());
+            std::process::exit(130);
+        });
+        if self.terminal {
+            let _ = writeln!(io::stderr(), "/help lists commands, Ctrl-C stops a reply");
+        }
+        while let Some(line) = self.read()? {
+            let line = line.trim_end();
+            if line.trim_start().starts_with('/') {
+                match self.command(line.trim()) {
+                    Ok(true) => continue,
+                    Ok(false) => break,
+                    Err(error) => {
+                        warn(&error.to_string());
+                        continue;
+                    }
+                }
+            }
+            if line.is_empty() {
+                continue;
+            }
+            self.messages.push(Message::new("user", line));
+            writing.store(true, Ordering::SeqCst);
+            let reply = self.reply();
+            writing.store(false, Ordering::SeqCst);
+            self.interrupted.store(false, Ordering::SeqCst);
+            match reply {
+                Ok(reply) => self.messages.push(Message::new("assistant", reply)),
+                Err(error @ CliError::Output(_)) => return Err(error),
+                Err(error) => {
+                    self.messages.pop();
+                    warn(&error.to_string());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A turn of the user's; `None` at the end of input.
+    fn read(&self) -> Result<Option<String>, CliError> {
+        let failed =
+            |error: io::Error| CliError::File(PathBuf::from("standard input"), error.to_string());
+        let mut text = String::new();
+        loop {
+            if self.terminal {
+                let _ = write!(
+                    io::stderr(),
+                    "{}",
+                    if text.is_empty() { "> " } else { "… " }
+                );
+            }
+            let before = text.len();
+            if io::stdin().lock().read_line(&mut text).map_err(failed)? == 0 {
+                return Ok(Some(text).filter(|_| before > 0));
+            }
+            while text.ends_with(['\n', '\r']) {
+                text.pop();
+            }
+            if !text.ends_with('\\') {
+                return Ok(Some(text));
+            }
+            text.pop();
+            text.push('\n');
+        }
+    }
+
+    /// Does what a line that begins with a slash says; false to end.
+    fn command(&mut self, line: &str) -> Result<bool, CliError> {
+        let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match (name, rest.trim()) {
+            ("/exit" | "/quit" | "/bye", _) => return Ok(false),
+            ("/help" | "/?", _) => {
+                let _ = writeln!(io::stderr(), "{HELP}");
+            }
+            ("/reset" | "/clear", _) => self.restart(self.arguments.system.clone()),
+            ("/system", text) => self.restart(Some(text.to_string())),
+            ("/undo", _) => {
+                let last = self
+                    .messages
+                    .iter()
+                    .rposition(|message| message.role == "user");
+                self.messages.truncate(last.unwrap_or(self.messages.len()));
+            }
+            ("/save", path) if !path.is_empty() => self.save(Path::new(path))?,
+            ("/load", path) if !path.is_empty() => self.load(Path::new(path))?,
+            _ => {
+                let what = format!("{line}: no such command, /help lists them");
+                return Err(CliError::Usage(what));
+            }
+        }
+        Ok(true)
+    }
+
+    fn save(&self, path: &Path) -> Result<(), CliError> {
+        let messages = self.messages.iter();
+        let messages: Value = messages
+            .map(|message| json!({ "role": message.role, "content": message.content }))
+            .collect();
+        std::fs::write(path, format!("{messages:#}\n"))
+            .map_err(|error| CliError::File(path.to_path_buf(), error.to_string()))
+    }
+
+    fn load(&mut self, path: &Path) -> Result<(), CliError> {
+        let wrong = |what: String| CliError::File(path.to_path_buf(), what);
+        let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+        let list: Vec<Value> = serde_json::from_slice(&bytes)
+            .map_err(|error| wrong(format!("expected a JSON list of messages: {error}")))?;
+        let message = |entry: &Value| {
+            let text = |key: &str| entry[key].as_str().map(str::to_string);
+            Some(Message {
+                role: text("role")?,
+                content: text("content")?,
+            })
+        };
+        let messages: Option<Vec<Message>> = list.iter().map(message).collect();
+        let expected = "expected messages with \"role\" and \"content\"";
+        self.messages = messages.ok_or_else(|| wrong(expected.to_string()))?;
+        Ok(())
+    }
+
+    /// Writes the model's next turn as it comes, and returns it.
+    fn reply(&mut self) -> Result<String, CliError> {
+        let text = self.template.render(&self.messages, true)?;
+        let options = Encode {
+            add_special: true,
+            parse_special: true,
+        };
+        let ids = self.tokenizer.encode(&text, options);
+        if ids.len() >= self.context {
+            let what = format!(
+                "the conversation has {} tokens, the context {}: /reset begins a new one, -c makes \
+                 more room",
+                ids.len(),
+                self.context
+            );
+            return Err(CliError::Usage(what));
+        }
+        self.advance(&ids)?;
+        let mut decoder = self.tokenizer.decoder(DecodeOptions {
+            skip_special: true,
+            position: Position::Continued,
+        });
+        let mut stops = StopStrings::new(self.arguments.stop.iter().cloned());
+        let (mut reply, mut piece, mut failure) = (String::new(), String::new(), None);
+        let mut out = io::stdout().lock();
+        let (held, interrupted) = (&mut self.held, &self.interrupted);
+        let mut token = |chosen: Chosen<'_>| {
+            held.push(chosen.token);
+            let shown = reply.len();
+            piece.clear();
+            decoder.push(chosen.token, &mut piece);
+            let stopped = stops.push(&piece, &mut reply);
+            let written = out.write_all(&reply.as_bytes()[shown..]);
+            match written.and_then(|()| out.flush()) {
+                Ok(()) if stopped || interrupted.load(Ordering::SeqCst) => ControlFlow::Break(()),
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failure = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        };
+        let limit = usize::try_from(self.arguments.predict).ok();
+        let done = generate(
+            &mut self.session,
+            &ids[ids.len() - 1..],
+            self.tokenizer.end_tokens(),
+            &mut self.sampler,
+            limit,
+            &mut token,
+        );
+        // The last token that was chosen was not fed.
+        let fed = self.session.len(0)?;
+        self.held.truncate(fed);
+        if let Some(error) = failure {
+            return Err(error.into());
+        }
+        let done = done?;
+        let shown = reply.len();
+        piece.clear();
+        decoder.finish(&mut piece);
+        if done.stop != Stop::Caller {
+            stops.push(&piece, &mut reply);
+            stops.finish(&mut reply);
+        }
+        writeln!(out, "{}", &reply[shown..])?;
+        out.flush()?;
+        if done.stop == Stop::Context {
+            warn("the context is full: /reset begins a new conversation, -c makes more room");
+        }
+        Ok(reply)
+    }
+
+    /// Brings the session to the last token but one of `ids`: what it holds already is not
+    /// computed again.
+    fn advance(&mut self, ids: &[u32]) -> Result<(), CliError> {
+        let wanted = &ids[..ids.len() - 1];
+        let pairs = self.held.iter().zip(wanted);
+        let mut shared = pairs.take_while(|(held, wanted)| held == wanted).count();
+        if shared < self.held.len() {
+            if self.session.can_rewind() {
+                self.session.rewind(0, shared)?;
+            } else {
+                self.session.reset(0)?;
+                shared = 0;
+            }
+        }
+        self.held.truncate(shared);
+        let rows: Vec<Row> = wanted[shared..]
+            .iter()
+            .zip(shared as u64..)
+            .map(|(&token, position)| Row {
+                token,
+                position,
+                ..Row::default()
+            })
+            .collect();
+        for &id in &ids[shared..ids.len() - 1] {
+            self.sampler.accept(id);
+        }
+        let fed = self.session.feed(&rows, &mut |_| {});
+        let len = self.session.len(0)?;
+        self.held
+            .extend_from_slice(&ids[shared..len.clamp(shared, ids.len() - 1)]);
+        fed?;
+        // The last one is fed together with the choice of the first token of the reply.
+        self.held.push(ids[ids.len() - 1]);
+        Ok(())
+    }
+}
+
+/// The template asked for, or the model's own, or one that its tokens suggest.
+fn template(
+    arguments: &Arguments,
+    model: &Model,
+    tokenizer: &Tokenizer,
+) -> Result<ChatTemplate, CliError> {
+    let text = |id: Option<u32>| {
+        let piece = id.and_then(|id| tokenizer.piece(id)).unwrap_or_default();
+        String::from_utf8_lossy(piece).into_owned()
+    };
+    let source = match &arguments.chat_template {
+        Some(name) => match ChatTemplate::named(name) {
+            Some(source) => source.to_string(),
+            None => std::fs::read_to_string(name).map_err(|error| {
+                let names: Vec<&str> = NAMED.iter().map(|(name, _)| *name).collect();
+                let what = format!("{error}; templates by name: {}", names.join(", "));
+                CliError::File(PathBuf::from(name), what)
+            })?,
+        },
+        None => match ChatTemplate::of(model) {
+            Some(source) => source,
+            None => {
+                let name = match tokenizer.token("<|im_start|>") {
+                    Some(_) => "chatml",
+                    None => "plain",
+                };
+                warn(&format!(
+                    "the model has no chat template: using {name}, --chat-template names another"
+                ));
+                ChatTemplate::named(name).unwrap_or_default().to_string()
+            }
+        },
+    };
+    Ok(ChatTemplate::new(
+        &source,
+        &text(tokenizer.bos()),
+        &text(tokenizer.eos()),
+    )?)
+}

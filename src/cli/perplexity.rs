@@ -1,0 +1,161 @@
+//! `rillm perplexity`: how well a model foresees a text, by llama.cpp's method.
+//!
+//! The text is cut into chunks of one context; of each, the second half is scored, every token
+//! given all of the chunk before it.
+
+use super::progress::Progress;
+use super::{CliError, ModelArguments, text};
+use clap::Args;
+use rillm::formats::tokenizer::Encode;
+use rillm::graph::Role;
+use rillm::sample::log_probability;
+use rillm::session::{Session, SessionOptions};
+use rillm::{Model, Row, RunError};
+use serde_json::json;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// A file with the text (- for standard input)
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Tokens of a chunk; a shorter text is one chunk
+    #[arg(short, long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(2..))]
+    ctx_size: u32,
+    /// Most chunks to score; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    chunks: usize,
+    /// A line of JSON for each chunk, and one for the whole
+    #[arg(long)]
+    json: bool,
+}
+
+/// Σ and Σ² of negative logarithms of probabilities.
+#[derive(Default)]
+struct Score {
+    count: usize,
+    sum: f64,
+    squares: f64,
+}
+
+impl Score {
+    fn add(&mut self, nll: f64) {
+        self.count += 1;
+        self.sum += nll;
+        self.squares += nll * nll;
+    }
+
+    /// exp(mean), and its standard error.
+    fn perplexity(&self) -> (f64, f64) {
+        let count = self.count as f64;
+        let mean = self.sum / count;
+        let variance = (self.squares / count - mean * mean).max(0.0);
+        let error = (variance / (count - 1.0).max(1.0)).sqrt();
+        (mean.exp(), mean.exp() * error)
+    }
+}
+
+pub fn perplexity(arguments: &Arguments) -> Result<(), CliError> {
+    let text = text(None, arguments.file.as_deref(), "text", "it in a file")?;
+    let model = arguments.model.open()?;
+    measure(arguments, &model, &text).map_err(|error| arguments.model.blame(error))
+}
+
+fn measure(arguments: &Arguments, model: &Model, text: &str) -> Result<(), CliError> {
+    if model.graph(Role::Decode).is_none() || model.graph(Role::Encode).is_some() {
+        let title = model.architecture().title;
+        let what = format!("{title} does not go on with a text: it has no perplexity");
+        return Err(RunError::Input(what).into());
+    }
+    let tokenizer = model.tokenizer()?;
+    let options = Encode {
+        add_special: true,
+        parse_special: false,
+    };
+    let mut ids = tokenizer.encode(text, options);
+    let size = (arguments.ctx_size as usize).min(ids.len());
+    if size < 2 {
+        return Err(CliError::Usage(
+            "text has fewer than two tokens".to_string(),
+        ));
+    }
+    // Each chunk begins as the text does.
+    let bos = tokenizer.bos().filter(|bos| ids.first() == Some(bos));
+    let all = ids.len() / size;
+    let chunks = match arguments.chunks {
+        0 => all,
+        most => most.min(all),
+    };
+    let defaults = SessionOptions::default();
+    let mut session = Session::new(
+        model,
+        SessionOptions {
+            context: size,
+            batch: defaults.batch.min(size),
+            ..defaults
+        },
+    )?;
+    let total = (chunks * size) as u64;
+    let _progress = Progress::watch(session.progress(), total, "scoring", "tokens");
+    let mut out = io::stdout().lock();
+    let mut score = Score::default();
+    for (number, chunk) in ids.chunks_exact_mut(size).take(chunks).enumerate() {
+        if let Some(bos) = bos {
+            chunk[0] = bos;
+        }
+        score_chunk(&mut session, chunk, &mut score)?;
+        let (perplexity, error) = score.perplexity();
+        if arguments.json {
+            let line = json!({
+                "chunk": number + 1,
+                "tokens": score.count,
+                "perplexity": perplexity,
+                "error": error,
+            });
+            writeln!(out, "{line}")?;
+        } else {
+            write!(out, "[{}]{perplexity:.4},", number + 1)?;
+        }
+        out.flush()?;
+    }
+    let (perplexity, error) = score.perplexity();
+    if arguments.json {
+        let line = json!({
+            "perplexity": perplexity,
+            "error": error,
+            "tokens": score.count,
+            "chunks": chunks,
+            "chunk_tokens": size,
+        });
+        writeln!(out, "{line}")?;
+    } else {
+        writeln!(
+            out,
+            "\nperplexity {perplexity:.4} ± {error:.4} ({} tokens)",
+            score.count
+        )?;
+    }
+    Ok(())
+}
+
+fn score_chunk(session: &mut Session, chunk: &[u32], score: &mut Score) -> Result<(), CliError> {
+    session.reset(0)?;
+    let (first, last) = (chunk.len() / 2, chunk.len() - 1);
+    let rows: Vec<Row> = chunk[..last]
+        .iter()
+        .zip(0..)
+        .map(|(&token, position)| Row {
+            token,
+            position,
+            emit: position as usize >= first.min(last - 1),
+            ..Row::default()
+        })
+        .collect();
+    session.feed(&rows, &mut |output| {
+        score.add(-log_probability(output.values, chunk[output.row + 1]));
+    })?;
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! `rillm tokenize` and `rillm detokenize`: a model's vocabulary, both ways.
+
+use super::{CliError, ModelArguments, text};
+use clap::Args;
+use rillm::formats::tokenizer::{DecodeOptions, Encode, Position, Tokenizer};
+use serde_json::json;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// The text
+    #[arg(
+        short,
+        long,
+        value_name = "TEXT",
+        conflicts_with = "file",
+        allow_hyphen_values = true
+    )]
+    prompt: Option<String>,
+    /// A file with the text (- for standard input)
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Only the text's own tokens, not those that begin or end a text
+    #[arg(long, visible_alias = "no-bos")]
+    no_special: bool,
+    /// Let the names of control tokens in the text become those tokens
+    #[arg(long, visible_alias = "parse-special")]
+    special: bool,
+    /// Only the ids, on one line
+    #[arg(long, conflicts_with = "json")]
+    ids: bool,
+    /// Only how many there are
+    #[arg(long, conflicts_with_all = ["ids", "json"])]
+    count: bool,
+    /// A JSON list of ids and texts
+    #[arg(long)]
+    json: bool,
+}
+
+/// A line for each token: its id and its text.
+pub fn tokenize(arguments: &Arguments) -> Result<(), CliError> {
+    let text = text(
+        arguments.prompt.as_deref(),
+        arguments.file.as_deref(),
+        "text",
+        "-p TEXT",
+    )?;
+    let model = arguments.model.open()?;
+    let tokenizer = model
+        .tokenizer()
+        .map_err(|error| arguments.model.blame(error.into()))?;
+    let options = Encode {
+        add_special: !arguments.no_special,
+        parse_special: arguments.special,
+    };
+    let ids = tokenizer.encode(&text, options);
+    let mut out = io::stdout().lock();
+    if arguments.count {
+        writeln!(out, "{}", ids.len())?;
+    } else if arguments.ids {
+        let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
+        writeln!(out, "{}", ids.join(" "))?;
+    } else if arguments.json {
+        let tokens = ids
+            .iter()
+            .map(|&id| json!({ "id": id, "text": shown(tokenizer, id) }));
+        writeln!(out, "{}", tokens.collect::<serde_json::Value>())?;
+    } else {
+        for id in ids {
+            writeln!(out, "{id:>7}  {:?}", shown(tokenizer, id))?;
+        }
+    }
+    Ok(out.flush()?)
+}
+
+/// A token's text; of bytes that are no character by themselves, replacement characters.
+fn shown(tokenizer: &Tokenizer, id: u32) -> String {
+    String::from_utf8_lossy(tokenizer.piece(id).unwrap_or_default()).into_owned()
+}
+
+#[derive(Args, Debug)]
+pub struct Back {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// Token ids [default: from standard input, separated by spaces, commas or lines]
+    #[arg(value_name = "ID")]
+    ids: Vec<u32>,
+    /// Leave control tokens out instead of writing their names
+    #[arg(long)]
+    skip_special: bool,
+    /// The tokens go on with a text: keep a space before the first word
+    #[arg(long)]
+    continued: bool,
+}
+
+/// The tokens' bytes, exactly, and nothing else.
+pub fn detokenize(arguments: &Back) -> Result<(), CliError> {
+    let ids = match arguments.ids.as_slice() {
+        [] => from_text(&text(None, None, "ids", "them as arguments")?)?,
+        given => given.to_vec(),
+    };
+    let model = arguments.model.open()?;
+    let tokenizer = model
+        .tokenizer()
+        .map_err(|error| arguments.model.blame(error.into()))?;
+    let known = tokenizer.vocabulary_len();
+    if let Some(id) = ids.iter().find(|id| **id as usize >= known) {
+        let what = format!("there is no token {id}, the vocabulary has {known}");
+        return Err(CliError::Usage(what));
+    }
+    let options = DecodeOptions {
+        skip_special: arguments.skip_special,
+        position: match arguments.continued {
+            true => Position::Continued,
+            false => Position::Start,
+        },
+    };
+    let mut out = io::stdout().lock();
+    out.write_all(&tokenizer.decode(&ids, options))?;
+    Ok(out.flush()?)
+}
+
+fn from_text(text: &str) -> Result<Vec<u32>, CliError> {
+    let parts = text.split(|c: char| c.is_whitespace() || matches!(c, ',' | '[' | ']'));
+    let parts = parts.filter(|part| !part.is_empty());
+    let ids = parts.map(|part| {
+        let id = part.parse::<u32>();
+        id.map_err(|_| CliError::Usage(format!("{part:?} is no token id")))
+    });
+    ids.collect()
+}

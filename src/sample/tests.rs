@@ -1,0 +1,467 @@
+use super::*;
+
+/// Logits of these probabilities, or of numbers in their ratio.
+fn logits(shares: &[f32]) -> Vec<f32> {
+    shares.iter().map(|share| share.ln()).collect()
+}
+
+fn unchanged() -> SampleOptions {
+    SampleOptions::unchanged(1)
+}
+
+fn only(stage: Stage) -> SampleOptions {
+    SampleOptions {
+        stages: vec![stage],
+        ..unchanged()
+    }
+}
+
+/// What the stages leave, in the vocabulary's order.
+fn left(sampler: &mut Sampler, logits: &[f32]) -> Vec<(u32, f32)> {
+    sampler.candidates.fill(logits);
+    sampler.narrow();
+    let mut left = sampler.candidates.probabilities();
+    left.sort_unstable_by_key(|(token, _)| *token);
+    left
+}
+
+fn tokens(options: &SampleOptions, shares: &[f32]) -> Vec<u32> {
+    let mut sampler = Sampler::new(options.clone(), shares.len(), 100);
+    let left = left(&mut sampler, &logits(shares));
+    left.iter().map(|(token, _)| *token).collect()
+}
+
+fn near(found: &[(u32, f32)], expected: &[(u32, f32)]) {
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+    for (found, expected) in found.iter().zip(expected) {
+        let same = found.0 == expected.0 && (found.1 - expected.1).abs() < 1e-5;
+        assert!(same, "{found:?} is not {expected:?}");
+    }
+}
+
+fn counts(options: SampleOptions, logits: &[f32], draws: usize) -> Vec<usize> {
+    let mut sampler = Sampler::new(options, logits.len(), 100);
+    let mut counts = vec![0; logits.len()];
+    for _ in 0..draws {
+        counts[sampler.sample(logits) as usize] += 1;
+    }
+    counts
+}
+
+#[test]
+fn zero_temperature_is_greedy_and_ties_go_to_the_first() {
+    let greedy = SampleOptions::greedy();
+    let logits = [1.0, 3.0, 3.0, -1.0];
+    assert_eq!(counts(greedy.clone(), &logits, 10), [0, 10, 0, 0]);
+    // The long way round, with something to penalise.
+    let penalised = SampleOptions {
+        repeat_penalty: 1.5,
+        ..greedy
+    };
+    assert_eq!(counts(penalised.clone(), &logits, 10), [0, 10, 0, 0]);
+    let mut sampler = Sampler::new(penalised, 4, 100);
+    sampler.accept(1);
+    assert_eq!(sampler.sample(&logits), 2);
+}
+
+#[test]
+fn frequencies_follow_the_softmax() {
+    let counts = counts(unchanged(), &logits(&[1.0, 2.0, 5.0]), 40_000);
+    for (count, share) in counts.iter().zip([1.0, 2.0, 5.0]) {
+        let expected = 40_000.0 * share / 8.0;
+        // six standard deviations of a binomial count
+        assert!(
+            (*count as f64 - expected).abs() < 6.0 * f64::sqrt(expected),
+            "{counts:?}"
+        );
+    }
+}
+
+#[test]
+fn a_seed_repeats_itself() {
+    let options = SampleOptions {
+        seed: 5,
+        ..SampleOptions::default()
+    };
+    let logits = logits(&[0.2, 0.3, 0.1, 0.4]);
+    let mut sampler = Sampler::new(options, 4, 100);
+    let mut draw = |_| sampler.sample(&logits);
+    let first: Vec<u32> = (0..50).map(&mut draw).collect();
+    sampler.reset();
+    let again: Vec<u32> = (0..50).map(|_| sampler.sample(&logits)).collect();
+    assert_eq!(first, again);
+    assert!(first.iter().any(|token| *token != first[0]));
+}
+
+#[test]
+fn top_k_keeps_as_many() {
+    let shares = [0.1, 0.4, 0.2, 0.3];
+    let top = |top_k, min_keep| SampleOptions {
+        top_k,
+        min_keep,
+        ..only(Stage::TopK)
+    };
+    assert_eq!(tokens(&top(2, 0), &shares), [1, 3]);
+    assert_eq!(tokens(&top(1, 3), &shares), [1, 2, 3]);
+    assert_eq!(tokens(&top(0, 0), &shares), [0, 1, 2, 3]);
+    assert_eq!(tokens(&top(9, 0), &shares), [0, 1, 2, 3]);
+    assert_eq!(tokens(&top(2, 0), &[0.25; 4]), [0, 1]);
+}
+
+#[test]
+fn top_p_cuts_the_tail_but_keeps_the_first() {
+    let shares = [0.625, 0.125, 0.25];
+    let top = |top_p| SampleOptions {
+        top_p,
+        ..only(Stage::TopP)
+    };
+    assert_eq!(tokens(&top(0.7), &shares), [0, 2]);
+    assert_eq!(tokens(&top(0.6), &shares), [0]);
+    assert_eq!(tokens(&top(0.0), &shares), [0]);
+    assert_eq!(tokens(&top(0.88), &shares), [0, 1, 2]);
+    assert_eq!(tokens(&top(1.0), &shares), [0, 1, 2]);
+}
+
+#[test]
+fn min_p_is_a_share_of_the_highest() {
+    let shares = [0.5, 0.2, 0.24, 0.06];
+    let least = |min_p, min_keep| SampleOptions {
+        min_p,
+        min_keep,
+        ..only(Stage::MinP)
+    };
+    assert_eq!(tokens(&least(0.45, 0), &shares), [0, 2]);
+    assert_eq!(tokens(&least(0.39, 0), &shares), [0, 1, 2]);
+    assert_eq!(tokens(&least(0.99, 2), &shares), [0, 2]);
+    assert_eq!(tokens(&least(0.0, 0), &shares), [0, 1, 2, 3]);
+}
+
+#[test]
+fn typical_p_goes_by_the_distance_from_the_entropy() {
+    // Entropy 1.2206 nats; surprises 0.6931, 1.3863, 2.0794, 2.0794: distances 0.527, 0.166,
+    // 0.859, 0.859. So the second comes first, then the first one.
+    let shares = [0.5, 0.25, 0.125, 0.125];
+    let typical = |typical_p| SampleOptions {
+        typical_p,
+        ..only(Stage::TypicalP)
+    };
+    assert_eq!(tokens(&typical(0.2), &shares), [1]);
+    assert_eq!(tokens(&typical(0.25), &shares), [0, 1]);
+    assert_eq!(tokens(&typical(0.8), &shares), [0, 1, 2]);
+    assert_eq!(tokens(&typical(1.0), &shares), [0, 1, 2, 3]);
+}
+
+#[test]
+fn top_n_sigma_counts_deviations_of_logits() {
+    // Mean 2.5, deviation √((1.5² + 0.5²) / 2) = 1.118.
+    let options = |n| SampleOptions {
+        top_n_sigma: n,
+        ..only(Stage::TopNSigma)
+    };
+    let of = |n: f32| {
+        let mut sampler = Sampler::new(options(n), 5, 100);
+        let logits = [1.0, 2.0, 3.0, 4.0, f32::NEG_INFINITY];
+        left(&mut sampler, &logits).len()
+    };
+    assert_eq!(of(0.5), 1);
+    assert_eq!(of(1.0), 2);
+    assert_eq!(of(2.0), 3);
+    assert_eq!(of(3.0), 4);
+    assert_eq!(of(-1.0), 5);
+}
+
+#[test]
+fn xtc_drops_all_above_the_threshold_but_the_last() {
+    let shares = [0.4, 0.1, 0.3, 0.2];
+    let options = |probability, threshold, min_keep| SampleOptions {
+        xtc_probability: probability,
+        xtc_threshold: threshold,
+        min_keep,
+        ..only(Stage::Xtc)
+    };
+    assert_eq!(tokens(&options(1.0, 0.15, 0), &shares), [1, 3]);
+    assert_eq!(tokens(&options(1.0, 0.25, 0), &shares), [1, 2, 3]);
+    assert_eq!(tokens(&options(1.0, 0.35, 0), &shares), [0, 1, 2, 3]);
+    assert_eq!(tokens(&options(1.0, 0.15, 3), &shares), [0, 1, 2, 3]);
+    assert_eq!(tokens(&options(0.0, 0.15, 0), &shares), [0, 1, 2, 3]);
+    // Now and then.
+    let mut sampler = Sampler::new(options(0.3, 0.15, 0), 4, 100);
+    let logits = logits(&shares);
+    let dropped = (0..2000).filter(|_| left(&mut sampler, &logits).len() == 2);
+    let dropped = dropped.count() as f64;
+    assert!(
+        (dropped - 600.0).abs() < 6.0 * f64::sqrt(2000.0 * 0.3 * 0.7),
+        "{dropped}"
+    );
+}
+
+#[test]
+fn temperature_is_a_power_of_probabilities() {
+    let options = SampleOptions {
+        temperature: 0.5,
+        ..only(Stage::Temperature)
+    };
+    let mut sampler = Sampler::new(options, 2, 100);
+    // Squares: 0.36 and 0.16 of 0.52.
+    near(
+        &left(&mut sampler, &logits(&[0.6, 0.4])),
+        &[(0, 0.36 / 0.52), (1, 0.16 / 0.52)],
+    );
+}
+
+#[test]
+fn dynamic_temperature_follows_the_entropy() {
+    let options = |exponent| SampleOptions {
+        temperature: 1.0,
+        dynamic_temperature: 0.5,
+        dynamic_temperature_exponent: exponent,
+        ..only(Stage::Temperature)
+    };
+    // As even as can be: the highest temperature, which changes nothing here.
+    let mut sampler = Sampler::new(options(1.0), 2, 100);
+    near(
+        &left(&mut sampler, &logits(&[0.5, 0.5])),
+        &[(0, 0.5), (1, 0.5)],
+    );
+    // Entropy of 3 : 1 is 0.811278 bits of 1. T = 0.5 + 0.811278, and 3^(1/T) : 1.
+    let ratio = |temperature: f64| {
+        let share = 3f64.powf(1.0 / temperature);
+        (share / (share + 1.0)) as f32
+    };
+    let found = left(&mut sampler, &logits(&[0.75, 0.25]));
+    near(
+        &found,
+        &[(0, ratio(1.311_278)), (1, 1.0 - ratio(1.311_278))],
+    );
+    let mut sampler = Sampler::new(options(2.0), 2, 100);
+    let found = left(&mut sampler, &logits(&[0.75, 0.25]));
+    let squared = 0.5 + 0.811_278f64.powi(2);
+    near(&found, &[(0, ratio(squared)), (1, 1.0 - ratio(squared))]);
+}
+
+#[test]
+fn penalties_look_at_the_last_tokens() {
+    let options = SampleOptions {
+        repeat_penalty: 2.0,
+        presence_penalty: 0.25,
+        frequency_penalty: 0.5,
+        penalty_last_n: 3,
+        ..only(Stage::Penalties)
+    };
+    let mut sampler = Sampler::new(options, 4, 100);
+    for token in [3, 0, 1, 1] {
+        sampler.accept(token);
+    }
+    // Token 3 is out of sight. 0: 2/2 − 0.5 − 0.25; 1: −2·2 − 2·0.5 − 0.25.
+    let expected = [0.25, -5.25, 1.0, 1.0];
+    let sum: f32 = expected.iter().map(|logit: &f32| logit.exp()).sum();
+    let shares: Vec<_> = (0..4)
+        .map(|i| (i as u32, expected[i].exp() / sum))
+        .collect();
+    near(&left(&mut sampler, &[2.0, -2.0, 1.0, 1.0]), &shares);
+    sampler.reset();
+    let shares: Vec<_> = (0..4).map(|i| (i, 0.25)).collect();
+    near(&left(&mut sampler, &[1.0; 4]), &shares);
+}
+
+/// What is taken off each of `vocabulary` tokens after `text`.
+fn dry(options: DryOptions, text: &[u32], vocabulary: usize) -> Vec<f32> {
+    let mut dry = Dry::new(&options, vocabulary, 1000);
+    for &token in text {
+        dry.push(token);
+    }
+    dry.measure();
+    (0..vocabulary as u32)
+        .map(|token| dry.penalty(token))
+        .collect()
+}
+
+#[test]
+fn dry_penalises_what_goes_on_with_a_repetition() {
+    let options = DryOptions {
+        multiplier: 1.0,
+        base: 2.0,
+        ..DryOptions::default()
+    };
+    let (a, b, c, y) = (0, 1, 2, 3);
+    // After "a b c c b c y a b c": c would make "a b c c" out of three; y follows "b c" (two);
+    // b follows "c" alone, which is less than is allowed.
+    let text = [a, b, c, c, b, c, y, a, b, c];
+    assert_eq!(dry(options.clone(), &text, 4), [0.0, 0.0, 2.0, 1.0]);
+    // A breaker inside the repetition cuts it: "c" alone is left.
+    let broken = DryOptions {
+        breakers: vec![vec![b]],
+        ..options.clone()
+    };
+    assert_eq!(dry(broken, &text, 4), [0.0; 4]);
+    // A breaker of two tokens cuts after its last.
+    let broken = DryOptions {
+        breakers: vec![vec![y, a]],
+        ..options.clone()
+    };
+    assert_eq!(dry(broken, &text, 4), [0.0, 0.0, 1.0, 1.0]);
+    // What would be a breaker itself goes free.
+    let broken = DryOptions {
+        breakers: vec![vec![y]],
+        ..options.clone()
+    };
+    assert_eq!(dry(broken, &text, 4), [0.0, 0.0, 2.0, 0.0]);
+    // Out of sight, out of mind.
+    let short = DryOptions {
+        last_n: 5,
+        ..options.clone()
+    };
+    assert_eq!(dry(short, &text, 4), [0.0; 4]);
+    // Very long repetitions do not overflow.
+    let long: Vec<u32> = std::iter::repeat_n(a, 900).collect();
+    let endless = DryOptions {
+        last_n: usize::MAX,
+        ..options
+    };
+    assert_eq!(dry(endless, &long, 2), [f32::MAX, 0.0]);
+}
+
+#[test]
+fn dry_finds_what_comparing_everything_finds() {
+    let mut random = fastrand::Rng::with_seed(3);
+    for _ in 0..300 {
+        let text: Vec<u32> = (0..random.usize(0..40)).map(|_| random.u32(0..3)).collect();
+        let options = DryOptions {
+            multiplier: 1.0,
+            base: 2.0,
+            allowed_length: 1 + random.usize(0..3),
+            ..DryOptions::default()
+        };
+        let mut expected = vec![0.0f32; 3];
+        for next in 1..text.len() {
+            let same = |length: &usize| text[next - length..next] == text[text.len() - length..];
+            let length = (1..=next).filter(same).max().unwrap_or(0);
+            if length >= options.allowed_length {
+                let penalty = 2f32.powi((length - options.allowed_length) as i32);
+                let token = text[next] as usize;
+                expected[token] = expected[token].max(penalty);
+            }
+        }
+        assert_eq!(dry(options.clone(), &text, 3), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn mirostat_keeps_surprise_near_its_aim() {
+    let options = SampleOptions {
+        temperature: 1.0,
+        mirostat: Some(Mirostat { tau: 3.0, eta: 0.1 }),
+        ..unchanged()
+    };
+    // 2^10 tokens, Zipf's law.
+    let shares: Vec<f32> = (1..=1024).map(|rank| 1.0 / rank as f32).collect();
+    let logits = logits(&shares);
+    let mut sampler = Sampler::new(options, 1024, 100);
+    let draws: Vec<u32> = (0..3000).map(|_| sampler.sample(&logits)).collect();
+    // The bound settles where what is drawn surprises, among what is left, by three bits.
+    let largest = draws[1000..].iter().max().expect("draws");
+    assert!((15..300).contains(largest), "{largest}");
+    let entropy = |left: usize| -> f64 {
+        let sum: f64 = shares[..left].iter().map(|&s| f64::from(s)).sum();
+        let terms = shares[..left].iter().map(|&s| f64::from(s) / sum);
+        terms.map(|p| -p * p.log2()).sum()
+    };
+    // The number of tokens whose entropy is three bits.
+    let settled = (1..1024).find(|&left| entropy(left) >= 3.0).expect("some");
+    let mean = draws[1000..]
+        .iter()
+        .map(|&d| f64::from(d) + 1.0)
+        .sum::<f64>()
+        / 2000.0;
+    let sum: f64 = shares[..settled].iter().map(|&s| f64::from(s)).sum();
+    // Σ rank · (1/rank) / Σ 1/rank
+    let expected = settled as f64 / sum;
+    assert!((mean / expected - 1.0).abs() < 0.25, "{mean}, {expected}");
+}
+
+#[test]
+fn biases_are_added_and_can_forbid() {
+    let options = SampleOptions {
+        logit_bias: vec![(0, f32::NEG_INFINITY), (2, 50.0), (99, 1.0)],
+        ..unchanged()
+    };
+    assert_eq!(counts(options, &[9.0, 1.0, 0.0], 100), [0, 0, 100]);
+}
+
+#[test]
+fn probabilities_and_the_most_likely() {
+    let logits = [1.0, 3.0, 2.0, 3.0];
+    let sum = (1f64.exp() + 2.0 * 3f64.exp() + 2f64.exp()).ln();
+    assert!((log_probability(&logits, 2) - (2.0 - sum)).abs() < 1e-12);
+    assert_eq!(log_probability(&logits, 9), f64::NEG_INFINITY);
+    let mut out = [(0, 0.0); 3];
+    most_likely(&logits, &mut out);
+    let tokens = out.map(|(token, _)| token);
+    assert_eq!(tokens, [1, 3, 2]);
+    assert!((out[0].1 - (3.0 - sum)).abs() < 1e-12);
+}
+
+#[test]
+fn options_out_of_range_are_named() {
+    assert_eq!(SampleOptions::default().check(), Ok(()));
+    let wrong = SampleOptions {
+        top_p: 1.5,
+        ..SampleOptions::default()
+    };
+    let error = wrong.check().expect_err("too large").to_string();
+    assert_eq!(error, "top-p is 1.5, expected 0 to 1");
+    let wrong = SampleOptions {
+        temperature: f32::NAN,
+        ..SampleOptions::default()
+    };
+    assert!(wrong.check().is_err());
+}
+
+#[test]
+fn stages_go_by_their_names() {
+    for stage in Stage::ORDER {
+        assert_eq!(stage.name().parse(), Ok(*stage));
+    }
+    assert_eq!("typical".parse(), Ok(Stage::TypicalP));
+    assert_eq!("top-k".parse(), Ok(Stage::TopK));
+    assert_eq!("grammar".parse::<Stage>(), Err(UnknownStage));
+}
+
+#[test]
+fn damaged_logits_give_some_token() {
+    let everything = SampleOptions {
+        typical_p: 0.9,
+        top_n_sigma: 1.0,
+        xtc_probability: 0.5,
+        repeat_penalty: 1.1,
+        dynamic_temperature: 0.5,
+        ..SampleOptions::default()
+    };
+    let mirostat = SampleOptions {
+        mirostat: Some(Mirostat::default()),
+        ..SampleOptions::default()
+    };
+    let options = [
+        SampleOptions::default(),
+        SampleOptions::greedy(),
+        everything,
+        mirostat,
+    ];
+    for options in options {
+        for logits in [
+            &[f32::NAN; 3][..],
+            &[f32::NEG_INFINITY; 3],
+            &[f32::INFINITY, 1.0],
+            &[f32::INFINITY, f32::INFINITY, f32::NEG_INFINITY],
+            &[f32::NAN, 1.0, f32::NEG_INFINITY],
+            &[],
+        ] {
+            let mut sampler = Sampler::new(options.clone(), logits.len(), 100);
+            for _ in 0..20 {
+                let token = sampler.sample(logits);
+                assert!((token as usize) < logits.len().max(1));
+                sampler.accept(token);
+            }
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! Commands about text, on the embedded model.
+
+use crate::{command, failure, rillm, text};
+use serde_json::Value;
+use std::io::Write;
+use std::process::Stdio;
+
+const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo.gguf");
+
+/// Runs a command with this input; its output, if it went well.
+fn with_input(arguments: &[&str], input: &str) -> (String, String) {
+    let mut piped = command(arguments);
+    piped
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = piped.spawn().expect("rillm runs");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(input.as_bytes()).expect("it reads");
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    (
+        text(&output.stdout).to_string(),
+        text(&output.stderr).to_string(),
+    )
+}
+
+fn well(arguments: &[&str]) -> String {
+    let output = rillm(arguments);
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        text(&output.stderr)
+    );
+    text(&output.stdout).to_string()
+}
+
+fn lines(json: &str) -> Vec<Value> {
+    let lines = json
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"));
+    lines.collect()
+}
+
+#[test]
+fn tokens_and_back() {
+    let words = well(&["tokenize", DEMO, "-p", "One day, Lily"]);
+    assert_eq!(words.lines().count(), 5, "{words}");
+    let ids = well(&["tokenize", DEMO, "-p", "One day, Lily", "--ids"]);
+    let count = well(&["tokenize", DEMO, "-p", "One day, Lily", "--count"]);
+    assert_eq!(count.trim().parse(), Ok(ids.split_whitespace().count()));
+    let json: Value =
+        serde_json::from_str(&well(&["tokenize", DEMO, "-p", "One day, Lily", "--json"]))
+            .expect("JSON");
+    let listed: Vec<String> = json
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|token| token["id"].to_string())
+        .collect();
+    assert_eq!(listed.join(" "), ids.trim());
+    let (back, _) = with_input(&["detokenize", DEMO, "--skip-special"], &ids);
+    assert_eq!(back, "One day, Lily");
+    let own = well(&[
+        "tokenize",
+        DEMO,
+        "-p",
+        "One day, Lily",
+        "--ids",
+        "--no-special",
+    ]);
+    let mut arguments = vec!["detokenize", DEMO];
+    arguments.extend(own.split_whitespace());
+    assert_eq!(well(&arguments), "One day, Lily");
+    failure(
+        &rillm(&["detokenize", DEMO, "99999999"]),
+        2,
+        &["no token 99999999"],
+    );
+}
+
+#[test]
+fn json_has_every_token_and_the_whole() {
+    let base = ["run", DEMO, "-p", "One day", "-n", "12", "--temp", "0"];
+    let plain = well(&[&base[..], &["--no-display-prompt"]].concat());
+    let json = lines(&well(&[&base[..], &["--json", "--logprobs", "3"]].concat()));
+    let (whole, tokens) = json.split_last().expect("lines");
+    assert_eq!(tokens.len(), 12);
+    assert_eq!(
+        whole["text"].as_str().map(|text| format!("{text}\n")),
+        Some(plain)
+    );
+    assert_eq!(whole["tokens"], 12);
+    assert_eq!(whole["stop"], "length reached");
+    for token in tokens {
+        // Greedy: what was taken is the most likely.
+        let top = token["top"].as_array().expect("a list");
+        assert_eq!(top.len(), 3);
+        assert_eq!(top[0]["token"], token["token"]);
+        assert_eq!(top[0]["logprob"], token["logprob"]);
+        let p = |index: usize| top[index]["logprob"].as_f64().expect("a number");
+        assert!(p(0) <= 0.0 && p(0) >= p(1) && p(1) >= p(2));
+    }
+    failure(
+        &rillm(&[&base[..], &["--logprobs", "3"]].concat()),
+        2,
+        &["--json"],
+    );
+}
+
+#[test]
+fn stop_strings_end_a_text_and_are_left_out() {
+    let base = [
+        "run",
+        DEMO,
+        "-p",
+        "One day",
+        "-n",
+        "60",
+        "--temp",
+        "0",
+        "--no-display-prompt",
+    ];
+    let all = well(&base);
+    // From the middle of a word to the middle of another: not where tokens end.
+    let stop = &all[20..29];
+    let before = &all[..all.find(stop).expect("it is there")];
+    let found = well(&[&base[..], &["--stop", stop]].concat());
+    assert_eq!(found, format!("{before}\n"));
+    let json = lines(&well(
+        &[&base[..], &["--json", "-r", "nowhere", "-r", stop]].concat(),
+    ));
+    let whole = json.last().expect("lines");
+    assert_eq!(whole["text"], before);
+    assert_eq!(whole["stop"], "stop string");
+    let shown: String = json[..json.len() - 1]
+        .iter()
+        .filter_map(|t| t["text"].as_str())
+        .collect();
+    assert_eq!(shown, before);
+    let escaped = well(&[&base[..], &["-e", "--stop", "\\n"]].concat());
+    assert_eq!(escaped.lines().count(), 1);
+}
+
+#[test]
+fn choices_are_llama_cpps() {
+    let base = ["run", DEMO, "-p", "One day", "-n", "40", "-s", "7"];
+    let run = |more: &[&str]| well(&[&base[..], more].concat());
+    let greedy = run(&["--temp", "0"]);
+    for same in [
+        &["--top-k", "1"][..],
+        &["--top-p", "0", "--top-k", "0"],
+        &["--min-p", "1"],
+        &["--samplers", "top_k", "--top-k", "1"],
+        &["--samplers", "temperature;top_k", "--temp", "0"],
+        &["--top-nsigma", "0.0001"],
+    ] {
+        assert_eq!(run(same), greedy, "{same:?}");
+    }
+    assert_eq!(run(&[]), run(&[]));
+    assert_ne!(run(&["--temp", "2", "--samplers", "temperature"]), greedy);
+    for other in [
+        &[
+            "--mirostat",
+            "2",
+            "--mirostat-ent",
+            "3",
+            "--mirostat-lr",
+            "0.2",
+        ][..],
+        &[
+            "--dry-multiplier",
+            "5",
+            "--dry-penalty-last-n",
+            "-1",
+            "--temp",
+            "0",
+        ],
+        &[
+            "--repeat-penalty",
+            "1.3",
+            "--repeat-last-n",
+            "-1",
+            "--temp",
+            "0",
+        ],
+        &["--presence-penalty", "1", "--frequency-penalty", "0.5"],
+        &["--xtc-probability", "1", "--xtc-threshold", "0.05"],
+        &["--typical", "0.5", "--min-keep", "2"],
+        &["--dynatemp-range", "0.5", "--dynatemp-exp", "2"],
+    ] {
+        assert!(run(other).len() > 40, "{other:?}");
+    }
+    // The token that greedy choice takes first, forbidden.
+    let json = lines(&run(&["--temp", "0", "--json"]));
+    let first = json[0]["token"].clone();
+    let forbidden = format!("{first}-inf");
+    let json = lines(&run(&["--temp", "0", "--json", "-l", &forbidden]));
+    assert!(json.iter().all(|line| line["token"] != first));
+    let endless = [
+        "run",
+        DEMO,
+        "-p",
+        "One day",
+        "-n",
+        "300",
+        "--ignore-eos",
+        "--json",
+    ];
+    let endless = lines(&well(&endless));
+    assert_eq!(endless.last().expect("lines")["tokens"], 300);
+    for wrong in [
+        &["--top-p", "1.5"][..],
+        &["--min-p", "-1"],
+        &["--samplers", "magic"],
+        &["--mirostat", "1"],
+        &["-l", "x"],
+    ] {
+        failure(&rillm(&[&base[..], wrong].concat()), 2, &[]);
+    }
+}
+
+#[test]
+fn perplexity_of_its_own_text_is_low() {
+    let story = well(&[
+        "run", DEMO, "-p", "One day", "-n", "300", "--temp", "0.8", "-s", "1",
+    ]);
+    let (scored, _) = with_input(&["perplexity", DEMO, "-c", "64", "--json"], &story);
+    let json = lines(&scored);
+    let (whole, chunks) = json.split_last().expect("lines");
+    assert_eq!(whole["chunks"], chunks.len());
+    let own = whole["perplexity"].as_f64().expect("a number");
+    assert!(own > 1.0 && own < 8.0, "{own}");
+    let mut words: Vec<&str> = story.split(' ').collect();
+    words.sort_unstable();
+    let (scored, _) = with_input(
+        &["perplexity", DEMO, "-c", "64", "--json"],
+        &words.join(" "),
+    );
+    let other = lines(&scored).last().expect("lines")["perplexity"].as_f64();
+    assert!(other.expect("a number") > 5.0 * own, "{other:?}, {own}");
+}
+
+/// Against probabilities taken one position at a time from the command that shows them.
+#[test]
+fn perplexity_is_the_mean_of_what_run_says() {
+    let text = "One day, Lily found a tiny bean seed in the garden.";
+    let ids: Vec<String> = well(&["tokenize", DEMO, "-p", text, "--ids"])
+        .split_whitespace()
+        .map(str::to_string)
+        .collect();
+    let mut sum = 0.0;
+    let scored = ids.len() / 2 + 1..ids.len();
+    for at in scored.clone() {
+        let mut arguments = vec!["detokenize", DEMO, "--skip-special"];
+        arguments.extend(ids[..at].iter().map(String::as_str));
+        let before = well(&arguments);
+        let base = ["run", DEMO, "-p", &before, "-n", "1", "--temp", "0"];
+        let json = lines(&well(
+            &[&base[..], &["--json", "--logprobs", "1000"]].concat(),
+        ));
+        let top = json[0]["top"].as_array().expect("a list").iter();
+        let mut found = top.filter(|entry| entry["token"].as_u64() == ids[at].parse().ok());
+        let found = found.next().expect("among the first thousand");
+        sum -= found["logprob"].as_f64().expect("a number");
+    }
+    let expected = (sum / scored.len() as f64).exp();
+    let (out, _) = with_input(&["perplexity", DEMO, "--json"], text);
+    let json = lines(&out);
+    let found = json.last().expect("lines")["perplexity"]
+        .as_f64()
+        .expect("a number");
+    assert_eq!(json[0]["tokens"], scored.len());
+    assert!((found / expected - 1.0).abs() < 0.01, "{found}, {expected}");
+}
+
+#[test]
+fn a_conversation_goes_on_from_what_was_said() {
+    let folder = crate::support::folder::TempFolder::new("chat");
+    let file = folder.join("talk.json");
+    let file = file.to_str().expect("text");
+    let base = [
+        "chat",
+        DEMO,
+        "-n",
+        "8",
+        "--temp",
+        "0",
+        "--chat-template",
+        "plain",
+    ];
+    let input = format!("Tom has a dog.\nThe dog is \\\nbig.\n/save {file}\n/nope\n");
+    let (said, warned) = with_input(&base, &input);
+    assert_eq!(said.lines().count(), 2, "{said}");
+    assert!(warned.contains("/nope: no such command"), "{warned}");
+    let saved: Value = serde_json::from_slice(&std::fs::read(file).expect("a file")).expect("JSON");
+    let roles: Vec<&Value> = saved
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|m| &m["role"])
+        .collect();
+    assert_eq!(roles, ["user", "assistant", "user", "assistant"]);
+    assert_eq!(saved[2]["content"], "The dog is \nbig.");
+    // Taken back and said again, or loaded: the same reply.
+    let input = "Tom has a dog.\nWhat?\n/undo\nThe dog is \\\nbig.\n";
+    let (again, _) = with_input(&base, input);
+    assert_eq!(again.lines().last(), said.lines().last());
+    let (loaded, _) = with_input(
+        &base,
+        &format!("/load {file}\n/undo\nThe dog is \\\nbig.\n"),
+    );
+    assert_eq!(loaded.lines().last(), said.lines().last());
+    // What was said first bears on it.
+    let (alone, _) = with_input(&base, "The dog is \\\nbig.\n");
+    assert_ne!(alone.lines().last(), said.lines().last());
+    let (told, _) = with_input(&[&base[..], &["--system", "A cat sat."]].concat(), "Hi.\n");
+    let (untold, _) = with_input(&base, "Hi.\n");
+    assert_ne!(told, untold);
+    let (long, warned) = with_input(
+        &["chat", DEMO, "-c", "16", "--chat-template", "plain"],
+        &format!("{}\n", "word ".repeat(40)),
+    );
+    assert!(long.is_empty() && warned.contains("/reset"), "{warned}");
+    failure(
+        &rillm(&["chat", DEMO, "--chat-template", "nosuch"]),
+        1,
+        &["nosuch", "chatml"],
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_stops_a_reply_and_not_the_program() {
+    use std::io::{BufRead, BufReader, Read};
+    let base = [
+        "chat",
+        DEMO,
+        "-c",
+        "2000000",
+        "--ignore-eos",
+        "--chat-template",
+        "plain",
+    ];
+    let mut piped = command(&base);
+    piped
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut child = piped.spawn().expect("rillm runs");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    stdin.write_all(b"Tom has a dog.\n").expect("it reads");
+    let mut some = [0; 200];
+    stdout.read_exact(&mut some).expect("it writes");
+    let kill = |child: &std::process::Child| {
+        let id = child.id().to_string();
+        let sent = std::process::Command::new("kill")
+            .args(["-INT", &id])
+            .status();
+        sent.is_ok_and(|status| status.success())
+    };
+    if !kill(&child) {
+        // No kill command here.
+        let _ = child.kill();
+        let _ = child.wait();
+        return;
+    }
+    // The next turn is answered as well.
+    stdin
+        .write_all(b"/reset\nAnother one.\n")
+        .expect("it reads");
+    let mut rest = String::new();
+    stdout
+        .read_line(&mut rest)
+        .expect("the end of the first reply");
+    stdout.read_exact(&mut some).expect("a second reply");
+    assert!(kill(&child));
+    drop(stdin);
+    let mut out = Vec::new();
+    stdout.read_to_end(&mut out).expect("the end");
+    assert!(child.wait().expect("it ends").success());
+}
