@@ -4,7 +4,7 @@
 use crate::error::RunError;
 use crate::exec::{Output, Row};
 use crate::graph::{Graph, Op, Role, RowSpace};
-use crate::model::{Limits, Model};
+use crate::model::Model;
 use crate::session::{Session, SessionOptions};
 use serde_json::Value as Json;
 
@@ -160,9 +160,9 @@ impl EvalInput {
         sink: &mut (dyn FnMut(OutputRow<'_>) + Send),
     ) -> Result<(), RunError> {
         self.check(model, cut)?;
-        self.input.check("input_ids", model.limits())?;
+        self.input.check("input_ids", model)?;
         if let Some(decoder) = &self.decoder {
-            decoder.check("decoder_input_ids", model.limits())?;
+            decoder.check("decoder_input_ids", model)?;
         }
         let decoder = self.decoder.as_ref().unwrap_or(&self.input);
         let batch = self.input.ids.len();
@@ -192,7 +192,7 @@ impl EvalInput {
                 Some((index, at * output.values.len()))
             };
         if model.graph(Role::Encode).is_some() {
-            let rows: Vec<(Row, usize)> = self.input.rows().collect();
+            let rows: Vec<(Row, usize)> = self.input.rows(model.counts_positions()).collect();
             let fed: Vec<Row> = rows.iter().map(|row| row.0).collect();
             session.encode(&fed, &mut |output| {
                 if let Some((index, start)) = place(&output, &rows[output.row], self.input.width())
@@ -209,7 +209,7 @@ impl EvalInput {
             for start in (0..longest).step_by(step) {
                 let part = start..start.saturating_add(step);
                 let rows: Vec<(Row, usize)> = decoder
-                    .rows()
+                    .rows(model.counts_positions())
                     .filter(|(_, column)| part.contains(column))
                     .collect();
                 let fed: Vec<Row> = rows.iter().map(|row| row.0).collect();
@@ -270,15 +270,16 @@ impl Ids {
     /// Real rows of the sequence that has most.
     fn longest(&self) -> usize {
         let mut counts = vec![0usize; self.ids.len()];
-        for (row, _) in self.rows() {
+        for (row, _) in self.rows(false) {
             counts[row.sequence as usize] += 1;
         }
         counts.into_iter().max().unwrap_or(0)
     }
 
     /// That the model has these tokens and positions; `key` is what the user calls the ids.
-    fn check(&self, key: &str, limits: Limits) -> Result<(), RunError> {
-        for (row, column) in self.rows() {
+    fn check(&self, key: &str, model: &Model) -> Result<(), RunError> {
+        let limits = model.limits();
+        for (row, column) in self.rows(model.counts_positions()) {
             let (sequence, token) = (row.sequence, u64::from(row.token));
             let what = if token >= limits.vocabulary {
                 let limit = limits.vocabulary;
@@ -298,8 +299,9 @@ impl Ids {
     }
 
     /// Real rows and their columns, sequence by sequence. Positions are those that the
-    /// reference's plain `forward` gives: the column, padding or not.
-    fn rows(&self) -> impl Iterator<Item = (Row, usize)> + '_ {
+    /// reference's plain `forward` gives: the column, padding or not, or if `counted` how many
+    /// real rows stand before.
+    fn rows(&self, counted: bool) -> impl Iterator<Item = (Row, usize)> + '_ {
         let at = |of: &Option<Vec<Vec<u32>>>, sequence: usize, column: usize| {
             of.as_ref().map(|of| of[sequence][column])
         };
@@ -308,9 +310,10 @@ impl Ids {
             .enumerate()
             .flat_map(move |(sequence, ids)| {
                 let real = move |column: &usize| at(&self.mask, sequence, *column) != Some(0);
-                (0..ids.len()).filter(real).map(move |column| {
-                    let position =
-                        at(&self.positions, sequence, column).map_or(column as u64, u64::from);
+                let real = (0..ids.len()).filter(real).enumerate();
+                real.map(move |(before, column)| {
+                    let usual = if counted { before } else { column } as u64;
+                    let position = at(&self.positions, sequence, column).map_or(usual, u64::from);
                     let row = Row {
                         token: ids[column],
                         position,

@@ -163,6 +163,12 @@ impl Model {
         self.inner.wiring.decoder_start
     }
 
+    /// Whether transformers counts positions over the tokens that are not masked, not over
+    /// columns.
+    pub fn counts_positions(&self) -> bool {
+        self.inner.wiring.counts_positions
+    }
+
     /// What rows it accepts.
     pub fn limits(&self) -> Limits {
         self.inner.limits

@@ -231,6 +231,12 @@ impl Query<'_> {
                 *score = table[bucket as usize * self.attention.heads + self.head];
             }
         }
+        if let PositionScheme::Alibi(slopes) = &self.attention.position {
+            let slope = slopes[self.head];
+            for (key, score) in scores.iter_mut().enumerate() {
+                *score = slope * (position(key) as f32 - here as f32);
+            }
+        }
         if let Mask::Causal {
             window: Some(window),
         } = self.attention.mask

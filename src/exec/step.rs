@@ -142,6 +142,12 @@ pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&
                         }
                         into.iter_mut().for_each(|x| *x *= factor);
                     }
+                    Op::Clamp { x, limit } => {
+                        if !same(*x) {
+                            into.copy_from_slice(get(*x));
+                        }
+                        into.iter_mut().for_each(|x| *x = x.clamp(-limit, *limit));
+                    }
                     Op::Apply { x, function } => {
                         if !same(*x) {
                             into.copy_from_slice(get(*x));

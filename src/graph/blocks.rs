@@ -2,7 +2,7 @@
 
 use super::{
     Attention, BuildError, Builder, Hyper, Index, Keys, Mask, Net, Pointwise, PositionScheme,
-    StateKind, Value,
+    RowOrder, StateKind, Value,
 };
 use rillm_formats::manifest::{Array, Container, Value as Fact};
 
@@ -115,6 +115,65 @@ pub fn fused_projections(
         net.slice(qkv, q, kv),
         net.slice(qkv, q + kv, kv),
     ])
+}
+
+/// q, k and v of a projection that is fused head by head: for each head of keys its queries, its
+/// keys and its values. GGUF's converters put all queries first, then all keys, then all values.
+pub fn interleaved_projections(
+    net: &Net<'_, '_>,
+    x: Value,
+    layer: &str,
+    heads: Heads,
+) -> Result<[Value; 3], BuildError> {
+    if net.builder.hyper().container == Container::Gguf {
+        return fused_projections(net, x, layer, heads);
+    }
+    let (dim, group) = (heads.head_dim, heads.heads / heads.kv_heads);
+    let stored = (heads.heads + 2 * heads.kv_heads) * dim;
+    let part = |offset: usize, block: usize| -> Result<Value, BuildError> {
+        let order = RowOrder::Blocks {
+            block,
+            stride: (group + 2) * dim,
+            offset,
+        };
+        let (rows, name) = (heads.kv_heads * block, format!("{layer}.attn_qkv"));
+        let weight = format!("{name}.weight");
+        let weight = net
+            .builder
+            .matrix_rows(&weight, (stored, net.width(x)), rows, order)?;
+        let bias = format!("{name}.bias");
+        let bias = net
+            .builder
+            .optional_vector_rows(&bias, stored, rows, order)?;
+        Ok(net.matmul(x, weight, bias))
+    };
+    Ok([
+        part(0, group * dim)?,
+        part(group * dim, dim)?,
+        part((group + 1) * dim, dim)?,
+    ])
+}
+
+/// Whether a layer normalises its queries and keys, where no key says so.
+pub fn head_norms(model: &Builder<'_>, layer: &str) -> bool {
+    let has = |name: &str| model.has(&format!("{layer}.{name}.weight"));
+    has("attn_q_norm") || has("attn_k_norm")
+}
+
+/// What each head's scores lose per position of distance (Press et al. 2022, section 3): powers
+/// of 2^(−max/n) for the first n heads, n being a power of two, and of its square root, every
+/// other one, for those beyond.
+pub fn alibi(heads: usize, max: f32) -> PositionScheme {
+    let first = 1 << heads.max(1).ilog2();
+    let slopes = (0..heads).map(|head| {
+        let power = if head < first {
+            (head + 1) as f64
+        } else {
+            (head - first) as f64 + 0.5
+        };
+        (-f64::from(max) / first as f64 * power).exp2() as f32
+    });
+    PositionScheme::Alibi(slopes.collect())
 }
 
 /// Attention to a decoder's own past, kept in a state of its own, then `attn_output`.

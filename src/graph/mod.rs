@@ -162,6 +162,8 @@ pub enum PositionScheme {
     Rope(Rope),
     /// A learned bias per head and bucket of distance (Raffel et al. 2020).
     Buckets(Buckets),
+    /// Each head's slope times the distance is taken off its scores (Press et al. 2022).
+    Alibi(Vec<f32>),
 }
 
 /// T5's relative position bias.
@@ -237,6 +239,8 @@ pub enum Op {
     Mul { a: Value, b: Value },
     /// c · x.
     Scale { x: Value, factor: f32 },
+    /// x within ±limit.
+    Clamp { x: Value, limit: f32 },
     /// f(x).
     Apply { x: Value, function: Pointwise },
     /// Columns `offset..offset + width` of x: a view, never a copy.
@@ -389,6 +393,7 @@ impl Op {
             Op::MatMul { x, .. }
             | Op::Norm { x, .. }
             | Op::Scale { x, .. }
+            | Op::Clamp { x, .. }
             | Op::Apply { x, .. }
             | Op::Slice { x, .. }
             | Op::Conv { x, .. }
@@ -425,6 +430,7 @@ impl Op {
             Op::MatMul { x, .. }
             | Op::Norm { x, .. }
             | Op::Scale { x, .. }
+            | Op::Clamp { x, .. }
             | Op::Apply { x, .. }
             | Op::Slice { x, .. }
             | Op::Conv { x, .. }
@@ -485,7 +491,7 @@ impl Op {
     pub fn may_overwrite(&self, input: Value) -> bool {
         match *self {
             Op::Add { a, b } | Op::Mul { a, b } => input == a || input == b,
-            Op::Scale { x, .. } | Op::Apply { x, .. } => input == x,
+            Op::Scale { x, .. } | Op::Clamp { x, .. } | Op::Apply { x, .. } => input == x,
             _ => false,
         }
     }
@@ -499,6 +505,7 @@ impl Op {
             Op::Add { .. } => "add",
             Op::Mul { .. } => "mul",
             Op::Scale { .. } => "scale",
+            Op::Clamp { .. } => "clamp",
             Op::Apply { .. } => "apply",
             Op::Slice { .. } => "slice",
             Op::Attention { .. } => "attention",

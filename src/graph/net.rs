@@ -124,6 +124,30 @@ pub enum RowOrder {
     },
 }
 
+impl RowOrder {
+    /// Where row `row` is stored; `None` if the number overflows.
+    pub fn stored(self, row: usize) -> Option<usize> {
+        match self {
+            RowOrder::All => Some(row),
+            RowOrder::Blocks {
+                block,
+                stride,
+                offset,
+            } => row
+                .checked_div(block)?
+                .checked_mul(stride)?
+                .checked_add(offset)?
+                .checked_add(row % block),
+        }
+    }
+
+    /// Whether `rows` rows lie within `stored`. Later rows are stored further behind.
+    fn fits(self, rows: usize, stored: usize) -> bool {
+        let last = rows.checked_sub(1).and_then(|last| self.stored(last));
+        last.is_some_and(|last| last < stored)
+    }
+}
+
 /// A matrix that the graphs use.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MatrixSpec {
@@ -144,6 +168,8 @@ pub struct VectorSpec {
     pub name: String,
     /// Number of floats.
     pub len: usize,
+    /// Which of the stored ones they are.
+    pub order: RowOrder,
 }
 
 /// Everything an architecture's `build` leaves behind.
@@ -161,6 +187,8 @@ pub struct Wiring {
     pub context: Option<usize>,
     /// The token a decoder of an encoder–decoder model starts from.
     pub decoder_start: Option<u32>,
+    /// Whether positions count the tokens that are not masked.
+    pub counts_positions: bool,
 }
 
 /// Records one model.
@@ -204,6 +232,12 @@ impl<'a> Builder<'a> {
         self.wiring.borrow_mut().decoder_start = Some(token);
     }
 
+    /// Says that the model counts positions over the tokens that are not masked, whatever lies
+    /// between them.
+    pub fn counts_positions(&self) {
+        self.wiring.borrow_mut().counts_positions = true;
+    }
+
     /// Whether the files hold a tensor.
     pub fn has(&self, name: &str) -> bool {
         self.catalog.shape(name).is_some()
@@ -238,21 +272,7 @@ impl<'a> Builder<'a> {
         order: RowOrder,
     ) -> Result<Matrix, BuildError> {
         self.expect(name, &[stored, columns])?;
-        let last = match (order, rows.checked_sub(1)) {
-            (
-                RowOrder::Blocks {
-                    block,
-                    stride,
-                    offset,
-                },
-                Some(last),
-            ) if block > 0 => (last / block)
-                .checked_mul(stride)
-                .and_then(|row| row.checked_add(offset)?.checked_add(last % block)),
-            (RowOrder::All, Some(last)) => Some(last),
-            _ => None,
-        };
-        if last.is_none_or(|last| last >= stored) {
+        if !order.fits(rows, stored) {
             return Err(BuildError::Shape {
                 name: name.to_string(),
                 found: vec![stored as u64, columns as u64],
@@ -260,6 +280,26 @@ impl<'a> Builder<'a> {
             });
         }
         Ok(self.add_matrix(name, rows, columns, 1, order))
+    }
+
+    /// `len` numbers of a stored vector of `stored`, if there is one: the biases of
+    /// [`Builder::matrix_rows`].
+    pub fn optional_vector_rows(
+        &self,
+        name: &str,
+        stored: usize,
+        len: usize,
+        order: RowOrder,
+    ) -> Result<Option<Vector>, BuildError> {
+        if !self.has(name) {
+            return Ok(None);
+        }
+        self.expect(name, &[stored])?;
+        assert!(
+            order.fits(len, stored),
+            "architecture: biases of other rows"
+        );
+        Ok(Some(self.add_vector(name, len, order)))
     }
 
     /// One matrix per expert, stacked: `[experts, rows, columns]`.
@@ -277,9 +317,14 @@ impl<'a> Builder<'a> {
     /// A small parameter of these extents; extents of one do not count.
     pub fn vector(&self, name: &str, shape: &[usize]) -> Result<Vector, BuildError> {
         self.expect(name, shape)?;
+        Ok(self.add_vector(name, shape.iter().product(), RowOrder::All))
+    }
+
+    fn add_vector(&self, name: &str, len: usize, order: RowOrder) -> Vector {
         let spec = VectorSpec {
             name: name.to_string(),
-            len: shape.iter().product(),
+            len,
+            order,
         };
         let len = spec.len;
         let mut wiring = self.wiring.borrow_mut();
@@ -291,7 +336,7 @@ impl<'a> Builder<'a> {
                 wiring.vectors.push(spec);
                 wiring.vectors.len() as u32 - 1
             });
-        Ok(Vector { id, len })
+        Vector { id, len }
     }
 
     /// A small parameter that not every checkpoint has.
@@ -460,25 +505,40 @@ impl Net<'_, '_> {
         Ok(self.push(x, self.width(x), op))
     }
 
-    /// Layer normalisation with `{name}.weight` and `{name}.bias`.
+    /// Layer normalisation with `{name}.weight` and, if there is one, `{name}.bias`.
     pub fn layer_norm(&self, x: Value, name: &str, eps: f32) -> Result<Value, BuildError> {
-        let width = self.width(x);
-        let weight = self.builder.vector(&format!("{name}.weight"), &[width])?;
+        self.layer_norm_by(x, name, &[self.width(x)], eps)
+    }
+
+    /// The same for each group of neighbouring elements by itself. `shape` is that of the
+    /// weight: its innermost extent is the group's; a weight may be the same for all groups or
+    /// have a row for each.
+    pub fn layer_norm_by(
+        &self,
+        x: Value,
+        name: &str,
+        shape: &[usize],
+        eps: f32,
+    ) -> Result<Value, BuildError> {
+        let (width, group) = (self.width(x), shape.last().copied().unwrap_or(1));
+        let weights: usize = shape.iter().product();
+        assert!(
+            width.is_multiple_of(group) && (weights == group || weights == width),
+            "architecture: norm of broken groups"
+        );
+        let weight = self.builder.vector(&format!("{name}.weight"), shape)?;
         let bias = self
             .builder
-            .optional_vector(&format!("{name}.bias"), &[width])?;
-        Ok(self.push(
+            .optional_vector(&format!("{name}.bias"), shape)?;
+        let op = Op::Norm {
             x,
-            width,
-            Op::Norm {
-                x,
-                kind: NormKind::Layer,
-                weight,
-                bias,
-                eps,
-                group: width,
-            },
-        ))
+            kind: NormKind::Layer,
+            weight,
+            bias,
+            eps,
+            group,
+        };
+        Ok(self.push(x, width, op))
     }
 
     /// a + b.
@@ -499,6 +559,14 @@ impl Net<'_, '_> {
             return x;
         }
         self.push(x, self.width(x), Op::Scale { x, factor })
+    }
+
+    /// x within ±limit; x itself without one.
+    pub fn clamp(&self, x: Value, limit: Option<f32>) -> Value {
+        match limit {
+            Some(limit) => self.push(x, self.width(x), Op::Clamp { x, limit }),
+            None => x,
+        }
     }
 
     /// f(x).

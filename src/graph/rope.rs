@@ -117,6 +117,17 @@ impl Rope {
         Rope::read_from(builder, pairing, head_dim, 10000.0)
     }
 
+    /// The same where `part` of a head is rotated if the files do not say.
+    pub fn read_part(
+        builder: &Builder<'_>,
+        pairing: Pairing,
+        head_dim: usize,
+        part: f64,
+    ) -> Result<Rope, BuildError> {
+        let dims = rotated(builder.hyper(), head_dim, part)?;
+        Rope::read_dims(builder, pairing, dims, 10000.0)
+    }
+
     /// The same where the base is another one if the files do not say.
     pub fn read_from(
         builder: &Builder<'_>,
@@ -124,8 +135,17 @@ impl Rope {
         head_dim: usize,
         base: f32,
     ) -> Result<Rope, BuildError> {
+        let dims = rotated(builder.hyper(), head_dim, 1.0)?;
+        Rope::read_dims(builder, pairing, dims, base)
+    }
+
+    fn read_dims(
+        builder: &Builder<'_>,
+        pairing: Pairing,
+        dims: usize,
+        base: f32,
+    ) -> Result<Rope, BuildError> {
         let hyper = builder.hyper();
-        let dims = rotated(hyper, head_dim)?;
         let pairs = dims / 2;
         let base = positive(hyper, "rope.freq_base", base)?;
         let factor = match hyper.value("rope.scaling.factor") {
@@ -210,7 +230,7 @@ impl Rope {
     ) -> Result<Rope, BuildError> {
         let hyper = builder.hyper();
         let base = positive(hyper, key, default)?;
-        Ok(Rope::plain(pairing, rotated(hyper, head_dim)?, base))
+        Ok(Rope::plain(pairing, rotated(hyper, head_dim, 1.0)?, base))
     }
 
     fn plain(pairing: Pairing, dims: usize, base: f32) -> Rope {
@@ -224,11 +244,11 @@ impl Rope {
 }
 
 /// How many elements of a head are rotated: as many as are said, a part, or all.
-fn rotated(hyper: &Hyper<'_>, head_dim: usize) -> Result<usize, BuildError> {
+fn rotated(hyper: &Hyper<'_>, head_dim: usize, part: f64) -> Result<usize, BuildError> {
     let dims = match hyper.optional_count("rope.dimension_count")? {
         Some(dims) => dims,
         // Rounded down, as the reference does it.
-        None => (head_dim as f64 * hyper.double("rope.partial_factor", 1.0)?) as usize,
+        None => (head_dim as f64 * hyper.double("rope.partial_factor", part)?) as usize,
     };
     let most = head_dim.min(MAX_DIMS);
     if dims > 0 && dims <= most && dims.is_multiple_of(2) {

@@ -4,16 +4,22 @@
 //! [`Builder`]. It sees no bytes, no threads and no instruction sets.
 
 mod bert;
+mod bloom;
+mod cohere;
+mod falcon;
 mod gemma;
 mod glm4;
 mod gpt2;
+mod gpt_neox;
 mod granite;
 mod linear_transformer;
 mod llama;
 mod mamba;
 mod mistral;
 mod mixtral;
+mod mpt;
 mod olmo2;
+mod phi2;
 mod phi3;
 mod qwen;
 mod starcoder2;
@@ -87,6 +93,13 @@ pub const ARCHITECTURES: &[Architecture] = &[
     phi3::ARCHITECTURE,
     starcoder2::ARCHITECTURE,
     glm4::ARCHITECTURE,
+    cohere::COMMAND_R,
+    cohere::COMMAND_R7B,
+    phi2::ARCHITECTURE,
+    falcon::ARCHITECTURE,
+    gpt_neox::ARCHITECTURE,
+    bloom::ARCHITECTURE,
+    mpt::ARCHITECTURE,
     bert::ARCHITECTURE,
     t5::ARCHITECTURE,
     mamba::ARCHITECTURE,

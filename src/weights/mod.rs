@@ -117,8 +117,15 @@ impl Weights {
             let info = found.parts.first().ok_or_else(|| missing(&spec.name))?;
             let decode = quant::decode(info.dtype);
             let decode = decode.ok_or_else(|| no_kernel(&spec.name, info.dtype, false))?;
-            let mut values = vec![0.0; spec.len].into_boxed_slice();
-            decode(weights.bytes(info), &mut values);
+            let stored: u64 = found.shape.iter().product();
+            let mut all = vec![0.0; stored as usize];
+            decode(weights.bytes(info), &mut all);
+            let mut values: Box<[f32]> = match spec.order {
+                RowOrder::All => all.into(),
+                order => (0..spec.len)
+                    .filter_map(|index| all.get(order.stored(index)?).copied())
+                    .collect(),
+            };
             match found.view {
                 View::Plain | View::Transposed => {}
                 View::NegativeExp => values.iter_mut().for_each(|value| *value = -value.exp()),
@@ -175,12 +182,9 @@ impl Weights {
             } else {
                 let (stored, together) = match weight.order {
                     RowOrder::All => (start, end - start),
-                    RowOrder::Blocks {
-                        block,
-                        stride,
-                        offset,
-                    } => (
-                        start / block * stride + offset + start % block,
+                    RowOrder::Blocks { block, .. } => (
+                        // The builder has seen that the last one lies within the files.
+                        weight.order.stored(start).unwrap_or_default(),
                         block - start % block,
                     ),
                 };

@@ -56,6 +56,9 @@ impl Gguf {
             gguf.pair_neighbours();
             gguf.scaling_as_divisors();
         }
+        if matches!(model_type.as_str(), "gpt_neox" | "bloom" | "falcon") {
+            gguf.queries_first();
+        }
         gguf.long_rope_as_tensors();
         gguf
     }
@@ -145,6 +148,33 @@ impl Gguf {
         }
     }
 
+    /// Rows of projections that are fused head by head: all queries, all keys, all values.
+    fn queries_first(&mut self) {
+        let heads = self.count("attention.head_count").expect("heads") as usize;
+        let width = self.count("embedding_length").expect("a width") as usize;
+        let dim = width / heads;
+        let fused = self
+            .tensors
+            .iter_mut()
+            .filter(|(name, _)| name.contains("attn_qkv"));
+        let mut kv_heads = heads;
+        for (_, floats) in fused {
+            let rows = floats.shape[0] as usize;
+            kv_heads = (rows / dim - heads) / 2;
+            let group = heads / kv_heads;
+            let row = floats.values.len() / rows;
+            let heads: Vec<&[f32]> = floats.values.chunks(dim * row).collect();
+            let of_group = |from: usize, to: usize| {
+                let groups = heads.chunks(group + 2);
+                groups.flat_map(move |parts| parts[from..to].iter().copied().flatten().copied())
+            };
+            let parts = of_group(0, group).chain(of_group(group, group + 1));
+            floats.values = parts.chain(of_group(group + 1, group + 2)).collect();
+        }
+        let key = self.key("attention.head_count_kv");
+        self.metadata.0.insert(key, Value::U32(kv_heads as u32));
+    }
+
     /// LongRoPE's tables go into tensors, and what the stretch makes of cos and sin into a key
     /// (Ding et al. 2024, section 4).
     fn long_rope_as_tensors(&mut self) {
@@ -223,6 +253,13 @@ fn gguf_name(fixture: &Fixture, model_type: &str) -> &'static str {
         "olmo2" => "olmo2",
         "phi3" => "phi3",
         "starcoder2" => "starcoder2",
+        "gpt_neox" => "gptneox",
+        "falcon" => "falcon",
+        "phi" => "phi2",
+        "bloom" => "bloom",
+        "mpt" => "mpt",
+        "cohere" => "command-r",
+        "cohere2" => "cohere2",
         "gemma2" => "gemma2",
         "gemma3_text" => "gemma3",
         "glm4" => "glm4",

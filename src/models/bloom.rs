@@ -1,0 +1,92 @@
+//! BLOOM (BigScience Workshop 2022).
+
+use super::{Architecture, Family};
+use crate::graph::blocks::{
+    Heads, Tied, alibi, attend, embedding, head, interleaved_projections, mlp,
+};
+use crate::graph::{BuildError, Builder, Name, Pointwise, Role};
+
+/// Hugging Face names, with and without the language model's prefix.
+macro_rules! names {
+    ($($prefix:literal),*) => {
+        &[$(
+            Name::plain(concat!($prefix, "word_embeddings.weight"), "token_embd.weight"),
+            Name::plain(concat!($prefix, "word_embeddings_layernorm.weight"), "token_embd_norm.weight"),
+            Name::plain(concat!($prefix, "word_embeddings_layernorm.bias"), "token_embd_norm.bias"),
+            Name::plain(concat!($prefix, "ln_f.weight"), "output_norm.weight"),
+            Name::plain(concat!($prefix, "ln_f.bias"), "output_norm.bias"),
+            Name::plain(concat!($prefix, "h.{i}.input_layernorm.weight"), "blk.{i}.attn_norm.weight"),
+            Name::plain(concat!($prefix, "h.{i}.input_layernorm.bias"), "blk.{i}.attn_norm.bias"),
+            Name::plain(concat!($prefix, "h.{i}.self_attention.query_key_value.weight"), "blk.{i}.attn_qkv.weight"),
+            Name::plain(concat!($prefix, "h.{i}.self_attention.query_key_value.bias"), "blk.{i}.attn_qkv.bias"),
+            Name::plain(concat!($prefix, "h.{i}.self_attention.dense.weight"), "blk.{i}.attn_output.weight"),
+            Name::plain(concat!($prefix, "h.{i}.self_attention.dense.bias"), "blk.{i}.attn_output.bias"),
+            Name::plain(concat!($prefix, "h.{i}.post_attention_layernorm.weight"), "blk.{i}.ffn_norm.weight"),
+            Name::plain(concat!($prefix, "h.{i}.post_attention_layernorm.bias"), "blk.{i}.ffn_norm.bias"),
+            Name::plain(concat!($prefix, "h.{i}.mlp.dense_h_to_4h.weight"), "blk.{i}.ffn_up.weight"),
+            Name::plain(concat!($prefix, "h.{i}.mlp.dense_h_to_4h.bias"), "blk.{i}.ffn_up.bias"),
+            Name::plain(concat!($prefix, "h.{i}.mlp.dense_4h_to_h.weight"), "blk.{i}.ffn_down.weight"),
+            Name::plain(concat!($prefix, "h.{i}.mlp.dense_4h_to_h.bias"), "blk.{i}.ffn_down.bias"),
+        )*
+            Name::plain("lm_head.weight", "output.weight"),
+        ]
+    };
+}
+
+pub(super) const ARCHITECTURE: Architecture = Architecture {
+    title: "BLOOM",
+    gguf: &["bloom"],
+    hugging_face: &["bloom"],
+    family: Family::Decoder,
+    keys: &[&[
+        ("embedding_length", "hidden_size"),
+        ("embedding_length", "n_embed"),
+        ("block_count", "n_layer"),
+        ("block_count", "num_hidden_layers"),
+        ("attention.head_count", "n_head"),
+        ("attention.head_count", "num_attention_heads"),
+        ("attention.layer_norm_epsilon", "layer_norm_epsilon"),
+        ("context_length", "seq_length"),
+        (
+            "apply_residual_connection_post_layernorm",
+            "apply_residual_connection_post_layernorm",
+        ),
+    ]],
+    names: &[names!("transformer.", "")],
+    unused: &[],
+    build,
+};
+
+/// x ← x + Attention(LN(x)); x ← x + MLP(LN(x)), where some models add to the normalised x.
+fn build(model: &Builder<'_>) -> Result<(), BuildError> {
+    let hyper = model.hyper();
+    let width = hyper.count("embedding_length")?;
+    let hidden = hyper.optional_count("feed_forward_length")?;
+    let hidden = hidden.unwrap_or(4 * width);
+    let layers = hyper.count("block_count")?;
+    let eps = hyper.float("attention.layer_norm_epsilon", 1e-5)?;
+    let after = hyper.flag("apply_residual_connection_post_layernorm", false)?;
+    let heads = Heads::read(hyper, width)?;
+    let attention = heads.causal(alibi(heads.heads, 8.0));
+    if let Some(context) = hyper.optional_count("context_length")? {
+        model.context(context);
+    }
+    model.counts_positions();
+
+    let net = model.graph(Role::Decode);
+    let mut x = net.layer_norm(embedding(&net, width)?, "token_embd_norm", eps)?;
+    for i in 0..layers {
+        let layer = format!("blk.{i}");
+        let h = net.layer_norm(x, &format!("{layer}.attn_norm"), eps)?;
+        let qkv = interleaved_projections(&net, h, &layer, heads)?;
+        let a = attend(&net, qkv, &layer, width, attention.clone())?;
+        x = net.add(if after { h } else { x }, a);
+        let h = net.layer_norm(x, &format!("{layer}.ffn_norm"), eps)?;
+        let f = mlp(&net, h, &layer, hidden, Pointwise::GeluTanh)?;
+        x = net.add(if after { h } else { x }, f);
+    }
+    let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
+    net.emit(head(&net, x, Tied::ByDefault)?, "logits");
+    net.finish();
+    Ok(())
+}

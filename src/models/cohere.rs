@@ -1,0 +1,96 @@
+//! Command R and R+ (Cohere 2024), Aya, and Command R7B ("Cohere 2", Cohere 2025).
+
+use super::{Architecture, Family, tables};
+use crate::graph::blocks::{
+    Heads, Tied, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head,
+    head_norms, projections,
+};
+use crate::graph::{Attention, BuildError, Builder, Mask, Pairing, PositionScheme, Role, Rope};
+
+pub(super) const COMMAND_R: Architecture = Architecture {
+    title: "Command R",
+    gguf: &["command-r"],
+    hugging_face: &["cohere"],
+    family: Family::Decoder,
+    keys: &[
+        tables::SIZES,
+        tables::ROPE,
+        tables::ROPE_SCALING,
+        tables::ROPE_PARAMETERS,
+        tables::WINDOWS,
+        &[
+            ("attention.layer_norm_epsilon", "layer_norm_eps"),
+            ("logit_scale", "logit_scale"),
+        ],
+    ],
+    names: &[
+        tables::ENDS,
+        tables::NORMS,
+        tables::ATTENTION,
+        tables::HEAD_NORMS,
+        tables::GATED_MLP,
+    ],
+    unused: &[],
+    build: |model| build(model, None),
+};
+
+pub(super) const COMMAND_R7B: Architecture = Architecture {
+    title: "Command R7B",
+    gguf: &["cohere2"],
+    hugging_face: &["cohere2"],
+    build: |model| build(model, Some(WindowPattern::AllButEvery(4))),
+    ..COMMAND_R
+};
+
+/// x ← x + Attention(LN(x)) + FFN(LN(x)), with one norm for both; logits are scaled. With
+/// windows, only the layers that have one know positions.
+fn build(model: &Builder<'_>, windows: Option<WindowPattern>) -> Result<(), BuildError> {
+    let hyper = model.hyper();
+    let width = hyper.count("embedding_length")?;
+    let hidden = hyper.count("feed_forward_length")?;
+    let layers = hyper.count("block_count")?;
+    let eps = hyper.float("attention.layer_norm_epsilon", 1e-5)?;
+    let logit_scale = hyper.float("logit_scale", 0.0625)?;
+    let function = activation(hyper, "hidden_act", "silu")?;
+    let heads = Heads::read(hyper, width)?;
+    let rope = Rope::read(model, Pairing::Interleaved, heads.head_dim)?;
+    let everywhere = windows.is_none();
+    let pattern = windows.unwrap_or(WindowPattern::From(0));
+    let windows = Windows::read(hyper, layers, None, pattern)?;
+    model.context(hyper.count("context_length")?);
+
+    let net = model.graph(Role::Decode);
+    let mut x = embedding(&net, width)?;
+    for i in 0..layers {
+        let layer = format!("blk.{i}");
+        let h = net.layer_norm(x, &format!("{layer}.attn_norm"), eps)?;
+        let [mut q, mut k, v] = projections(&net, h, &layer, heads)?;
+        if head_norms(model, &layer) {
+            // A weight for each element of every head.
+            let norm = |x, name: &str, count| {
+                let name = format!("{layer}.{name}");
+                net.layer_norm_by(x, &name, &[count, heads.head_dim], eps)
+            };
+            q = norm(q, "attn_q_norm", heads.heads)?;
+            k = norm(k, "attn_k_norm", heads.kv_heads)?;
+        }
+        let window = windows.of(i);
+        let position = if everywhere || window.is_some() {
+            PositionScheme::Rope(rope.clone())
+        } else {
+            PositionScheme::None
+        };
+        let attention = Attention {
+            mask: Mask::Causal { window },
+            ..heads.causal(position)
+        };
+        let a = attend(&net, [q, k, v], &layer, width, attention)?;
+        let f = gated_mlp(&net, h, &layer, hidden, function)?;
+        x = net.add(x, net.add(a, f));
+    }
+    let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
+    let logits = head(&net, x, Tied::ByDefault)?;
+    net.emit(net.scale(logits, logit_scale), "logits");
+    net.finish();
+    Ok(())
+}

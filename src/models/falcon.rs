@@ -1,0 +1,161 @@
+//! Falcon (Almazrouei et al. 2023).
+
+use super::{Architecture, Family, tables};
+use crate::graph::blocks::{
+    Heads, Tied, activation, attend, embedding, head, interleaved_projections, mlp,
+};
+use crate::graph::{BuildError, Builder, Hyper, Name, Pairing, PositionScheme, Role, Rope};
+use rillm_formats::manifest::Container;
+
+pub(super) const ARCHITECTURE: Architecture = Architecture {
+    title: "Falcon",
+    gguf: &["falcon"],
+    hugging_face: &["falcon"],
+    family: Family::Decoder,
+    keys: &[
+        tables::SIZES,
+        tables::ROPE,
+        tables::ROPE_SCALING,
+        tables::ROPE_PARAMETERS,
+        &[
+            ("block_count", "n_layer"),
+            ("attention.head_count", "n_head"),
+            ("attention.head_count_kv", "num_kv_heads"),
+            ("attention.head_count_kv", "n_head_kv"),
+            ("feed_forward_length", "ffn_hidden_size"),
+            ("attention.layer_norm_epsilon", "layer_norm_epsilon"),
+            ("activation", "activation"),
+            ("alibi", "alibi"),
+            ("multi_query", "multi_query"),
+            ("parallel_attn", "parallel_attn"),
+            ("new_decoder_architecture", "new_decoder_architecture"),
+        ],
+    ],
+    names: &[&[
+        Name::plain("transformer.word_embeddings.weight", "token_embd.weight"),
+        Name::plain("lm_head.weight", "output.weight"),
+        Name::plain("transformer.ln_f.weight", "output_norm.weight"),
+        Name::plain("transformer.ln_f.bias", "output_norm.bias"),
+        Name::plain(
+            "transformer.h.{i}.input_layernorm.weight",
+            "blk.{i}.attn_norm.weight",
+        ),
+        Name::plain(
+            "transformer.h.{i}.input_layernorm.bias",
+            "blk.{i}.attn_norm.bias",
+        ),
+        Name::plain(
+            "transformer.h.{i}.ln_mlp.weight",
+            "blk.{i}.attn_norm.weight",
+        ),
+        Name::plain("transformer.h.{i}.ln_mlp.bias", "blk.{i}.attn_norm.bias"),
+        Name::plain(
+            "transformer.h.{i}.ln_attn.weight",
+            "blk.{i}.attn_norm_2.weight",
+        ),
+        Name::plain("transformer.h.{i}.ln_attn.bias", "blk.{i}.attn_norm_2.bias"),
+        Name::plain(
+            "transformer.h.{i}.post_attention_layernorm.weight",
+            "blk.{i}.ffn_norm.weight",
+        ),
+        Name::plain(
+            "transformer.h.{i}.post_attention_layernorm.bias",
+            "blk.{i}.ffn_norm.bias",
+        ),
+        Name::plain(
+            "transformer.h.{i}.self_attention.query_key_value.weight",
+            "blk.{i}.attn_qkv.weight",
+        ),
+        Name::plain(
+            "transformer.h.{i}.self_attention.query_key_value.bias",
+            "blk.{i}.attn_qkv.bias",
+        ),
+        Name::plain(
+            "transformer.h.{i}.self_attention.dense.weight",
+            "blk.{i}.attn_output.weight",
+        ),
+        Name::plain(
+            "transformer.h.{i}.self_attention.dense.bias",
+            "blk.{i}.attn_output.bias",
+        ),
+        Name::plain(
+            "transformer.h.{i}.mlp.dense_h_to_4h.weight",
+            "blk.{i}.ffn_up.weight",
+        ),
+        Name::plain(
+            "transformer.h.{i}.mlp.dense_h_to_4h.bias",
+            "blk.{i}.ffn_up.bias",
+        ),
+        Name::plain(
+            "transformer.h.{i}.mlp.dense_4h_to_h.weight",
+            "blk.{i}.ffn_down.weight",
+        ),
+        Name::plain(
+            "transformer.h.{i}.mlp.dense_4h_to_h.bias",
+            "blk.{i}.ffn_down.bias",
+        ),
+    ]],
+    unused: &[],
+    build,
+};
+
+/// x ← x + Attention(LN(x)) + MLP(LN(x)), with one norm for both or one for each; the oldest
+/// models do one after the other.
+fn build(model: &Builder<'_>) -> Result<(), BuildError> {
+    let hyper = model.hyper();
+    let width = hyper.count("embedding_length")?;
+    let hidden = hyper.optional_count("feed_forward_length")?;
+    let hidden = hidden.unwrap_or(4 * width);
+    let layers = hyper.count("block_count")?;
+    let eps = hyper.float("attention.layer_norm_epsilon", 1e-5)?;
+    let function = activation(hyper, "activation", "gelu")?;
+    if hyper.flag("alibi", false)? {
+        // The reference rounds these biases to bfloat16, by the position of the key.
+        return Err(hyper.invalid("alibi", "false: only rotary positions are known of Falcon"));
+    }
+    let parallel = hyper.flag("parallel_attn", true)?;
+    let heads = heads(hyper, width)?;
+    let rope = Rope::read(model, Pairing::Halves, heads.head_dim)?;
+    let attention = heads.causal(PositionScheme::Rope(rope));
+    model.context(hyper.optional_count("context_length")?.unwrap_or(2048));
+
+    let net = model.graph(Role::Decode);
+    let mut x = embedding(&net, width)?;
+    for i in 0..layers {
+        let layer = format!("blk.{i}");
+        let norm = |x, name: &str| net.layer_norm(x, &format!("{layer}.{name}"), eps);
+        let own = model.has(&format!("{layer}.attn_norm_2.weight"));
+        let h = norm(x, if own { "attn_norm_2" } else { "attn_norm" })?;
+        let qkv = interleaved_projections(&net, h, &layer, heads)?;
+        let attended = net.add(x, attend(&net, qkv, &layer, width, attention.clone())?);
+        let h = match (parallel, own) {
+            (true, true) => norm(x, "attn_norm")?,
+            (true, false) => h,
+            (false, _) => norm(attended, "ffn_norm")?,
+        };
+        x = net.add(attended, mlp(&net, h, &layer, hidden, function)?);
+    }
+    let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
+    net.emit(head(&net, x, Tied::ByDefault)?, "logits");
+    net.finish();
+    Ok(())
+}
+
+/// The count of key heads in `config.json` holds for the newer models alone: of the older ones,
+/// all heads share one, or none does.
+fn heads(hyper: &Hyper<'_>, width: usize) -> Result<Heads, BuildError> {
+    let newer = hyper.flag("new_decoder_architecture", false)?;
+    if hyper.container == Container::Gguf || newer {
+        return Heads::read(hyper, width);
+    }
+    let heads = hyper.count("attention.head_count")?;
+    if !width.is_multiple_of(heads) {
+        return Err(hyper.invalid("attention.head_count", "a divisor of the width"));
+    }
+    let shared = hyper.flag("multi_query", true)?;
+    Ok(Heads {
+        heads,
+        kv_heads: if shared { 1 } else { heads },
+        head_dim: width / heads,
+    })
+}

@@ -1,0 +1,131 @@
+//! MPT (MosaicML 2023). The strength of ALiBi is read as the authors' own code reads it;
+//! transformers knows none but 8.
+
+use super::{Architecture, Family};
+use crate::graph::blocks::{Heads, Tied, alibi, attend, cap, embedding, head, mlp};
+use crate::graph::{Attention, BuildError, Builder, Index, Name, Pointwise, PositionScheme, Role};
+
+pub(super) const ARCHITECTURE: Architecture = Architecture {
+    title: "MPT",
+    gguf: &["mpt"],
+    hugging_face: &["mpt"],
+    family: Family::Decoder,
+    keys: &[&[
+        ("embedding_length", "d_model"),
+        ("block_count", "n_layers"),
+        ("attention.head_count", "n_heads"),
+        ("context_length", "max_seq_len"),
+        ("attention.layer_norm_epsilon", "layer_norm_epsilon"),
+        ("attention.max_alibi_bias", "attn_config.alibi_bias_max"),
+        ("attention.clamp_kqv", "attn_config.clip_qkv"),
+        ("attention.scale", "attn_config.softmax_scale"),
+    ]],
+    names: &[&[
+        Name::plain("transformer.wte.weight", "token_embd.weight"),
+        Name::plain("lm_head.weight", "output.weight"),
+        Name::plain("transformer.norm_f.weight", "output_norm.weight"),
+        Name::plain("transformer.norm_f.bias", "output_norm.bias"),
+        Name::plain(
+            "transformer.blocks.{i}.norm_1.weight",
+            "blk.{i}.attn_norm.weight",
+        ),
+        Name::plain(
+            "transformer.blocks.{i}.norm_1.bias",
+            "blk.{i}.attn_norm.bias",
+        ),
+        Name::plain(
+            "transformer.blocks.{i}.attn.Wqkv.weight",
+            "blk.{i}.attn_qkv.weight",
+        ),
+        Name::plain(
+            "transformer.blocks.{i}.attn.Wqkv.bias",
+            "blk.{i}.attn_qkv.bias",
+        ),
+        Name::plain(
+            "transformer.blocks.{i}.attn.out_proj.weight",
+            "blk.{i}.attn_output.weight",
+        ),
+        Name::plain(
+            "transformer.blocks.{i}.attn.out_proj.bias",
+            "blk.{i}.attn_output.bias",
+        ),
+        Name::plain(
+            "transformer.blocks.{i}.norm_2.weight",
+            "blk.{i}.ffn_norm.weight",
+        ),
+        Name::plain(
+            "transformer.blocks.{i}.norm_2.bias",
+            "blk.{i}.ffn_norm.bias",
+        ),
+        Name::plain(
+            "transformer.blocks.{i}.ffn.up_proj.weight",
+            "blk.{i}.ffn_up.weight",
+        ),
+        Name::plain(
+            "transformer.blocks.{i}.ffn.up_proj.bias",
+            "blk.{i}.ffn_up.bias",
+        ),
+        Name::plain(
+            "transformer.blocks.{i}.ffn.down_proj.weight",
+            "blk.{i}.ffn_down.weight",
+        ),
+        Name::plain(
+            "transformer.blocks.{i}.ffn.down_proj.bias",
+            "blk.{i}.ffn_down.bias",
+        ),
+    ]],
+    unused: &[],
+    build,
+};
+
+/// x ← x + Attention(LN(x)); x ← x + MLP(LN(x)); projections within bounds.
+fn build(model: &Builder<'_>) -> Result<(), BuildError> {
+    let hyper = model.hyper();
+    let width = hyper.count("embedding_length")?;
+    let hidden = hyper.optional_count("feed_forward_length")?;
+    let hidden = hidden.unwrap_or(4 * width);
+    let layers = hyper.count("block_count")?;
+    let eps = hyper.float("attention.layer_norm_epsilon", 1e-5)?;
+    let limit = cap(hyper, "attention.clamp_kqv", None)?;
+    let heads = Heads::read(hyper, width)?;
+    let max = hyper.float("attention.max_alibi_bias", 8.0)?;
+    let position = if max > 0.0 {
+        alibi(heads.heads, max)
+    } else {
+        PositionScheme::None
+    };
+    let scale = cap(hyper, "attention.scale", None)?;
+    let usual = heads.causal(position);
+    let attention = Attention {
+        scale: scale.unwrap_or(usual.scale),
+        ..usual
+    };
+    model.context(hyper.count("context_length")?);
+
+    let net = model.graph(Role::Decode);
+    let mut x = embedding(&net, width)?;
+    if model.has("position_embd.weight") {
+        let positions = model.rows("position_embd.weight")?;
+        let table = model.matrix("position_embd.weight", positions, width)?;
+        x = net.add(x, net.embed(table, Index::Position));
+    }
+    for i in 0..layers {
+        let layer = format!("blk.{i}");
+        let h = net.layer_norm(x, &format!("{layer}.attn_norm"), eps)?;
+        let (q, kv) = (width, heads.kv_heads * heads.head_dim);
+        let qkv = net.linear(h, &format!("{layer}.attn_qkv"), q + 2 * kv)?;
+        let qkv = net.clamp(qkv, limit);
+        let qkv = [
+            net.slice(qkv, 0, q),
+            net.slice(qkv, q, kv),
+            net.slice(qkv, q + kv, kv),
+        ];
+        x = net.add(x, attend(&net, qkv, &layer, width, attention.clone())?);
+        let h = net.layer_norm(x, &format!("{layer}.ffn_norm"), eps)?;
+        x = net.add(x, mlp(&net, h, &layer, hidden, Pointwise::GeluErf)?);
+    }
+    let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
+    net.emit(head(&net, x, Tied::ByDefault)?, "logits");
+    net.finish();
+    Ok(())
+}

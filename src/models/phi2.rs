@@ -1,0 +1,102 @@
+//! Phi-1, Phi-1.5 and Phi-2 (Gunasekar et al. 2023).
+
+use super::{Architecture, Family, tables};
+use crate::graph::blocks::{
+    Heads, Tied, activation, attend, embedding, head, head_norms, mlp, projections,
+};
+use crate::graph::{BuildError, Builder, Name, Pairing, PositionScheme, Role, Rope};
+
+pub(super) const ARCHITECTURE: Architecture = Architecture {
+    title: "Phi-1, Phi-2",
+    gguf: &["phi2"],
+    hugging_face: &["phi"],
+    family: Family::Decoder,
+    keys: &[
+        tables::SIZES,
+        tables::ROPE,
+        tables::ROPE_SCALING,
+        tables::ROPE_PARAMETERS,
+        &[("attention.layer_norm_epsilon", "layer_norm_eps")],
+    ],
+    names: &[
+        tables::ENDS,
+        tables::ATTENTION,
+        &[
+            Name::plain("lm_head.bias", "output.bias"),
+            Name::plain("model.final_layernorm.weight", "output_norm.weight"),
+            Name::plain("model.final_layernorm.bias", "output_norm.bias"),
+            Name::plain(
+                "model.layers.{i}.input_layernorm.weight",
+                "blk.{i}.attn_norm.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.input_layernorm.bias",
+                "blk.{i}.attn_norm.bias",
+            ),
+            Name::plain(
+                "model.layers.{i}.self_attn.dense.weight",
+                "blk.{i}.attn_output.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.self_attn.dense.bias",
+                "blk.{i}.attn_output.bias",
+            ),
+            Name::plain(
+                "model.layers.{i}.self_attn.q_layernorm.weight",
+                "blk.{i}.attn_q_norm.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.self_attn.q_layernorm.bias",
+                "blk.{i}.attn_q_norm.bias",
+            ),
+            Name::plain(
+                "model.layers.{i}.self_attn.k_layernorm.weight",
+                "blk.{i}.attn_k_norm.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.self_attn.k_layernorm.bias",
+                "blk.{i}.attn_k_norm.bias",
+            ),
+            Name::plain("model.layers.{i}.mlp.fc1.weight", "blk.{i}.ffn_up.weight"),
+            Name::plain("model.layers.{i}.mlp.fc1.bias", "blk.{i}.ffn_up.bias"),
+            Name::plain("model.layers.{i}.mlp.fc2.weight", "blk.{i}.ffn_down.weight"),
+            Name::plain("model.layers.{i}.mlp.fc2.bias", "blk.{i}.ffn_down.bias"),
+        ],
+    ],
+    unused: &[],
+    build,
+};
+
+/// x ← x + Attention(LN(x)) + MLP(LN(x)), with one norm for both.
+fn build(model: &Builder<'_>) -> Result<(), BuildError> {
+    let hyper = model.hyper();
+    let width = hyper.count("embedding_length")?;
+    let hidden = hyper.count("feed_forward_length")?;
+    let layers = hyper.count("block_count")?;
+    let eps = hyper.float("attention.layer_norm_epsilon", 1e-5)?;
+    let function = activation(hyper, "hidden_act", "gelu_new")?;
+    let heads = Heads::read(hyper, width)?;
+    let rope = Rope::read_part(model, Pairing::Halves, heads.head_dim, 0.5)?;
+    let attention = heads.causal(PositionScheme::Rope(rope));
+    model.context(hyper.count("context_length")?);
+
+    let net = model.graph(Role::Decode);
+    let mut x = embedding(&net, width)?;
+    for i in 0..layers {
+        let layer = format!("blk.{i}");
+        let h = net.layer_norm(x, &format!("{layer}.attn_norm"), eps)?;
+        let [mut q, mut k, v] = projections(&net, h, &layer, heads)?;
+        if head_norms(model, &layer) {
+            let shape = [heads.head_dim];
+            q = net.layer_norm_by(q, &format!("{layer}.attn_q_norm"), &shape, eps)?;
+            k = net.layer_norm_by(k, &format!("{layer}.attn_k_norm"), &shape, eps)?;
+        }
+        let a = attend(&net, [q, k, v], &layer, width, attention.clone())?;
+        let f = mlp(&net, h, &layer, hidden, function)?;
+        x = net.add(x, net.add(a, f));
+    }
+    let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
+    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.finish();
+    Ok(())
+}
