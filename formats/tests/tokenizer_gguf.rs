@@ -210,13 +210,11 @@ fn refused(mut metadata: Metadata, key: &str, value: Option<Value>, words: &[&st
 
 #[test]
 fn other_kinds_are_refused_by_name() {
-    for (name, kind) in [("bert", "WordPiece"), ("t5", "unigram"), ("rwkv", "RWKV")] {
-        let mut metadata = spm();
-        put(&mut metadata, "model", text(name));
-        let error = Tokenizer::from_gguf(&metadata).expect_err(name);
-        assert_eq!(error.kind(), TokenizerErrorKind::Unsupported);
-        assert!(error.to_string().contains(kind), "{error}");
-    }
+    let mut metadata = spm();
+    put(&mut metadata, "model", text("plamo2"));
+    let error = Tokenizer::from_gguf(&metadata).expect_err("not known");
+    assert_eq!(error.kind(), TokenizerErrorKind::Unsupported);
+    assert!(error.to_string().contains("plamo2"), "{error}");
     refused(llama3(), "pre", Some(text("no\nsuch")), &["no\\nsuch"]);
 }
 
@@ -327,4 +325,88 @@ fn write_seeds() {
         let layout = gguf::write::layout(&metadata, &[]).expect("valid");
         std::fs::write(folder.join(name), layout.header).expect("written");
     }
+}
+
+/// A file of this kind with normal tokens.
+fn of_kind(kind: &str, tokens: &[&str]) -> Metadata {
+    let mut metadata = Metadata::default();
+    put(&mut metadata, "model", text(kind));
+    put(&mut metadata, "tokens", strings(tokens.iter().copied()));
+    let types = vec![1; tokens.len()];
+    put(&mut metadata, "token_type", Value::Array(Array::I32(types)));
+    metadata
+}
+
+fn encoded(metadata: &Metadata, text: &str) -> Vec<u32> {
+    let tokenizer = Tokenizer::from_gguf(metadata)
+        .expect("valid")
+        .expect("there");
+    tokenizer.encode(text, Encode::default())
+}
+
+#[test]
+fn rwkv_takes_the_longest_token() {
+    let tokens = [
+        "<s>",
+        "\\x00",
+        "\\n",
+        "a",
+        "ab",
+        "abc",
+        " a",
+        "\\xe6",
+        "\\x97\\xa5",
+        "\\'",
+        "\\\\",
+    ];
+    let metadata = of_kind("rwkv", &tokens);
+    assert_eq!(encoded(&metadata, "abcab a\n"), [5, 4, 6, 2]);
+    assert_eq!(encoded(&metadata, "日'\\"), [7, 8, 9, 10]);
+    // What no token begins is left out.
+    assert_eq!(encoded(&metadata, "azb\0"), [3, 1]);
+    let tokenizer = Tokenizer::from_gguf(&metadata)
+        .expect("valid")
+        .expect("there");
+    assert_eq!(
+        tokenizer.decode_text(&[7, 8, 2], DecodeOptions::default()),
+        "日\n"
+    );
+}
+
+#[test]
+fn wordpiece_needs_an_unknown_token() {
+    let mut metadata = of_kind("bert", &["[UNK]", "▁the", "re", "▁re"]);
+    refused(metadata.clone(), "unknown_token_id", None, &["missing"]);
+    put(&mut metadata, "unknown_token_id", Value::U32(0));
+    assert_eq!(encoded(&metadata, "The THERE ré x"), [1, 1, 2, 3, 0]);
+}
+
+#[test]
+fn unigram_takes_the_likeliest_cut() {
+    let mut metadata = of_kind("t5", &["<unk>", "▁", "▁a", "a", "b", "ab", "▁ab"]);
+    let scores = vec![0.0, -3.0, -4.0, -2.0, -2.5, -4.0, -9.0];
+    put(&mut metadata, "scores", Value::Array(Array::F32(scores)));
+    put(&mut metadata, "unknown_token_id", Value::U32(0));
+    // ▁a b (−6.5) before ▁ ab (−7), ▁ a b (−7.5) and ▁ab (−9).
+    assert_eq!(encoded(&metadata, "ab"), [2, 4]);
+    assert_eq!(encoded(&metadata, "  ab   xyab "), [2, 4, 1, 0, 5]);
+    refused(metadata.clone(), "scores", None, &["missing"]);
+    let bytes = |bytes: &[u8]| Some(Value::Array(Array::U8(bytes.to_vec())));
+    let map = "precompiled_charsmap";
+    refused(
+        metadata.clone(),
+        map,
+        bytes(b"map"),
+        &["no precompiled map"],
+    );
+    refused(
+        metadata.clone(),
+        map,
+        bytes(&[255, 255, 255, 255, 0]),
+        &["no precompiled map"],
+    );
+    // A trie that points nowhere replaces nothing.
+    let nowhere = [4, 0, 0, 0, 255, 255, 255, 255];
+    put(&mut metadata, map, bytes(&nowhere).expect("bytes"));
+    assert_eq!(encoded(&metadata, "ab"), [2, 4]);
 }

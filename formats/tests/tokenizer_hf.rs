@@ -131,11 +131,24 @@ fn tokens_can_be_added_to_a_sentencepiece_file() {
 
 #[test]
 fn other_kinds_are_refused_by_name() {
-    for kind in ["WordPiece", "Unigram", "WordLevel"] {
-        let file = format!(r#"{{"model":{{"type":"{kind}","vocab":[["a",-1.5]]}}}}"#);
-        let error = refused(json(file.as_bytes()));
-        assert_eq!(error.kind(), TokenizerErrorKind::Unsupported);
-        assert!(error.to_string().contains(kind), "{error}");
+    let file = r#"{"model":{"type":"WordLevel","vocab":{"a":0}}}"#;
+    let error = refused(json(file.as_bytes()));
+    assert_eq!(error.kind(), TokenizerErrorKind::Unsupported);
+    assert!(error.to_string().contains("WordLevel"), "{error}");
+    for (file, word) in [
+        (r#"{"model":{"type":"WordPiece","vocab":{"a":0}}}"#, "[UNK]"),
+        (
+            r###"{"model":{"type":"WordPiece","continuing_subword_prefix":"@","vocab":{"[UNK]":0}}}"###,
+            "##",
+        ),
+        (r#"{"model":{"type":"Unigram","vocab":{"a":0}}}"#, "scores"),
+        (
+            r#"{"normalizer":{"type":"Precompiled","precompiled_charsmap":"AAA"},"model":{"type":"Unigram","vocab":[["a",0]]}}"#,
+            "precompiled",
+        ),
+    ] {
+        let error = refused(json(file.as_bytes())).to_string();
+        assert!(error.contains(word), "{error}");
     }
 }
 
@@ -166,8 +179,8 @@ fn parts_that_are_not_there_yet_are_refused_by_name() {
         (r#"{"type":"Split","pattern":{"String":""}}"#, "", "Split"),
         (
             BYTE_LEVEL,
-            r#","normalizer":{"type":"Precompiled"}"#,
-            "Precompiled",
+            r#","normalizer":{"type":"Replace","pattern":{"Regex":"a+"},"content":""}"#,
+            "a+",
         ),
         (
             BYTE_LEVEL,
@@ -280,7 +293,7 @@ fn sentencepiece_files_are_checked() {
     let unknown = piece(b"<unk>", 0.0, 2);
     assert!(Tokenizer::from_hf(model(&[bpe.clone(), unknown.clone()].concat())).is_ok());
     let cases = [
-        (field(2, &[3 << 3, 1]), "unigram"),
+        (field(2, &[3 << 3, 3]), "word"),
         ([bpe.clone(), piece(b"a", 0.0, 1)].concat(), "unknown piece"),
         ([bpe.clone(), piece(b"a", f32::NAN, 1)].concat(), "piece 0"),
         ([bpe.clone(), piece(b"a", 0.0, 9)].concat(), "type 9"),
@@ -288,7 +301,7 @@ fn sentencepiece_files_are_checked() {
         ([bpe.clone(), piece(b"a", 0.0, 6)].concat(), "piece 0"),
         (
             [bpe.clone(), field(3, &field(2, b"map"))].concat(),
-            "identity",
+            "precompiled_charsmap",
         ),
         (
             [bpe.clone(), field(3, &[5 << 3, 0])].concat(),

@@ -20,11 +20,12 @@ from tokenizers import (
     Tokenizer,
     decoders,
     models,
+    normalizers,
     pre_tokenizers,
     processors,
     trainers,
 )
-from transformers import LlamaTokenizerFast
+from transformers import LlamaTokenizerFast, T5TokenizerFast
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "formats/tests/data/tokenizer"
@@ -256,6 +257,81 @@ def converted(name, legacy):
     return Tokenizer.from_str(json.dumps(data))
 
 
+def word_piece(name, lowercase):
+    """BERT's, with and without case."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=50))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=400,
+        special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    tokenizer.decoder = decoders.WordPiece(cleanup=False)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    data = json.loads(tokenizer.to_str())
+    write(f"{name}.tokenizer.json", data)
+    return Tokenizer.from_str(json.dumps(data))
+
+
+# What becomes of some characters; the published maps are a hundred times as long.
+RULES = {
+    "ﬁ": "fi",
+    "\u00a0": " ",
+    "\u2003": " ",
+    "\u3000": " ",
+    "\t": " ",
+    "\n": " ",
+    "\r": " ",
+    "e\u0301": "é",
+    "n\u0303": "ñ",
+    "½": "1⁄2",
+    "…": "...",
+    "Ⅷ": "VIII",
+    "\u200b": "",
+    "ß": "ss",
+    "→→": "⇒",
+}
+
+
+def unigram():
+    """A unigram model whose text goes through a map of characters."""
+    model = io.BytesIO()
+    with tempfile.TemporaryDirectory() as folder:
+        rules = Path(folder) / "rules.tsv"
+        lines = [
+            " ".join(f"{ord(c):X}" for c in a) + "\t" + " ".join(f"{ord(c):X}" for c in b)
+            for a, b in RULES.items()
+        ]
+        rules.write_text("\n".join(lines) + "\n")
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(CORPUS),
+            model_writer=model,
+            model_type="unigram",
+            vocab_size=330,
+            hard_vocab_limit=False,
+            character_coverage=0.99,
+            normalization_rule_tsv=str(rules),
+            pad_id=0,
+            eos_id=1,
+            unk_id=2,
+            bos_id=-1,
+            num_threads=1,
+            minloglevel=2,
+        )
+        (OUT / "unigram.model").write_bytes(model.getvalue())
+        path = Path(folder) / "spiece.model"
+        path.write_bytes(model.getvalue())
+        fast = T5TokenizerFast(vocab_file=str(path), extra_ids=0, legacy=False)
+        data = json.loads(fast.backend_tokenizer.to_str())
+    write("unigram.tokenizer.json", data)
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    return processor, Tokenizer.from_str(json.dumps(data))
+
+
 def cases(tokenizer):
     """For each text: ids where names of control tokens are text; ids where they are tokens,
     with the template around; and the first ones as text again."""
@@ -357,6 +433,11 @@ def main():
     found["metaspace.tokenizer.json"] = cases(converted("spm", legacy=False))
     squeezed = spm("squeezed", remove_extra_whitespaces=True, add_dummy_prefix=False)
     found["squeezed.model"] = spm_cases(squeezed)
+    found["wordpiece.tokenizer.json"] = cases(word_piece("wordpiece", lowercase=True))
+    found["cased.tokenizer.json"] = cases(word_piece("cased", lowercase=False))
+    processor, tokenizer = unigram()
+    found["unigram.model"] = spm_cases(processor)
+    found["unigram.tokenizer.json"] = cases(tokenizer)
     write("cases.json", {"texts": TEXTS, "cases": found})
 
 

@@ -44,6 +44,33 @@ const fn mask(categories: &[GeneralCategory]) -> u32 {
     bits
 }
 
+const OTHER: u32 = mask(&[
+    G::Control,
+    G::Format,
+    G::PrivateUse,
+    G::Surrogate,
+    G::Unassigned,
+]);
+
+fn is_in(character: char, categories: u32) -> bool {
+    categories & 1 << character.general_category() as u32 != 0
+}
+
+/// Combining marks.
+pub(super) fn is_mark(character: char) -> bool {
+    is_in(character, MARK)
+}
+
+/// Combining marks without a width.
+pub(super) fn is_nonspacing_mark(character: char) -> bool {
+    character.general_category() == G::NonspacingMark
+}
+
+/// Control characters, formatting, and what is not assigned.
+pub(super) fn is_other(character: char) -> bool {
+    is_in(character, OTHER)
+}
+
 /// A set of characters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Class {

@@ -29,7 +29,9 @@ impl Tokenizer {
         let mut bytes = Vec::new();
         let mut strips = self.strips(options);
         for &id in ids {
-            bytes.extend_from_slice(self.shown(id, options, &mut strips));
+            for part in self.shown(id, options, &mut strips) {
+                bytes.extend_from_slice(part);
+            }
         }
         bytes
     }
@@ -59,20 +61,27 @@ impl Tokenizer {
         self.strips_space && options.position == Position::Start
     }
 
-    /// The text of one token; `strips` says whether a space before it is still to be taken
+    /// The text of one token, in two parts; `strips` says whether a space before it is still to be taken
     /// away.
-    fn shown(&self, id: u32, options: DecodeOptions, strips: &mut bool) -> &[u8] {
-        if options.skip_special && self.is_control(id) {
-            return &[];
+    fn shown(&self, id: u32, options: DecodeOptions, strips: &mut bool) -> [&[u8]; 2] {
+        let is_control = self.is_control(id);
+        if options.skip_special && is_control {
+            return [&[], &[]];
         }
         let piece = self.piece(id).unwrap_or_default();
-        if piece.is_empty() || !core::mem::take(strips) {
-            return piece;
+        if piece.is_empty() {
+            return [&[], &[]];
         }
-        match self.kind {
-            TokenizerKind::SentencePieceBpe => piece.strip_prefix(b" ").unwrap_or(piece),
-            TokenizerKind::ByteLevelBpe => piece,
+        if !core::mem::take(strips) {
+            // Control tokens are words as well where words are told apart by spaces.
+            let is_word = is_control && self.kind == TokenizerKind::WordPiece;
+            return [if is_word { b" " } else { b"" }, piece];
         }
+        let piece = match self.kind {
+            TokenizerKind::ByteLevelBpe | TokenizerKind::Longest => piece,
+            _ => piece.strip_prefix(b" ").unwrap_or(piece),
+        };
+        [b"", piece]
     }
 }
 
@@ -91,8 +100,9 @@ impl Decoder<'_> {
     /// Appends what `id` completes to `text`. Bytes that can never become a character are
     /// written as U+FFFD.
     pub fn push(&mut self, id: u32, text: &mut String) {
-        let piece = self.tokenizer.shown(id, self.options, &mut self.strips);
-        self.held.extend_from_slice(piece);
+        for part in self.tokenizer.shown(id, self.options, &mut self.strips) {
+            self.held.extend_from_slice(part);
+        }
         let mut written = 0;
         while let Some(rest) = self.held.get(written..).filter(|rest| !rest.is_empty()) {
             let (valid, wrong) = match core::str::from_utf8(rest) {

@@ -1,12 +1,16 @@
 //! Tokenizers from the `tokenizer.ggml.*` metadata of a GGUF file.
 
 use super::added::{Added, AddedTokens};
+use super::charsmap::Charsmap;
 use super::error::{Shown, TokenizerError, failure};
 use super::model::{Alphabet, Fallback, Merges, Model, Ranked, Scored, order_of};
 use super::normalize::Step;
 use super::presets::Preset;
+use super::trie::Trie;
+use super::unigram::Unigram;
 use super::vocabulary::{Kind, Vocabulary, byte_of};
-use super::{Tokenizer, TokenizerKind, byte_level, ends, limits, unescape};
+use super::word_piece::{BERT_CHARACTERS, WordPiece};
+use super::{Tokenizer, TokenizerKind, byte_level, ends, hf_steps, limits, unescape};
 use crate::manifest::{Array, Metadata, Strings, Value};
 use alloc::borrow::Cow;
 use alloc::string::ToString;
@@ -23,6 +27,10 @@ const EOS: &str = "tokenizer.ggml.eos_token_id";
 const EOT: &str = "tokenizer.ggml.eot_token_id";
 const EOM: &str = "tokenizer.ggml.eom_token_id";
 const UNKNOWN: &str = "tokenizer.ggml.unknown_token_id";
+const CLS: &str = "tokenizer.ggml.cls_token_id";
+/// As the format spells it.
+const SEPARATOR: &str = "tokenizer.ggml.seperator_token_id";
+const CHARSMAP: &str = "tokenizer.ggml.precompiled_charsmap";
 const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
 const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
 const ADD_SPACE: &str = "tokenizer.ggml.add_space_prefix";
@@ -35,30 +43,123 @@ pub(super) fn tokenizer(metadata: &Metadata) -> Result<Option<Tokenizer>, Tokeni
             "none" | "no_vocab" => return Ok(None),
             "gpt2" => TokenizerKind::ByteLevelBpe,
             "llama" => TokenizerKind::SentencePieceBpe,
+            "t5" => TokenizerKind::Unigram,
+            "bert" => TokenizerKind::WordPiece,
+            "rwkv" => TokenizerKind::Longest,
             other => return Err(unsupported(other)),
         },
         Some(_) => return Err(failure!(Malformed, "{MODEL} is not a string")),
     };
     match kind {
         TokenizerKind::ByteLevelBpe => byte_level_bpe(metadata),
-        TokenizerKind::SentencePieceBpe => sentencepiece(metadata),
+        TokenizerKind::SentencePieceBpe | TokenizerKind::Unigram => sentencepiece(metadata, kind),
+        TokenizerKind::WordPiece => word_piece(metadata),
+        TokenizerKind::Longest => longest(metadata),
     }
     .map(Some)
 }
 
 fn unsupported(model: &str) -> TokenizerError {
-    let kind = match model {
-        "bert" => "WordPiece",
-        "t5" => "SentencePiece unigram",
-        "rwkv" => "RWKV trie",
-        _ => "unknown",
-    };
     failure!(
         Unsupported,
-        "{MODEL} is {}, a {kind} tokenizer; supported are \"gpt2\" (byte-level BPE) and \
-         \"llama\" (SentencePiece BPE); the model runs on token ids without it",
+        "{MODEL} is {}, which is not known here; supported are \"gpt2\" (byte-level BPE), \
+         \"llama\" (SentencePiece BPE), \"t5\" (unigram), \"bert\" (WordPiece) and \"rwkv\"; the \
+         model runs on token ids without it",
         Shown(model.as_bytes())
     )
+}
+
+/// WordPiece, always of lowercase text: the format has no key for another.
+fn word_piece(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
+    let facts = Facts::read(metadata)?;
+    // Converters write ▁ before tokens that begin a word, and leave ## out.
+    let vocabulary = facts.vocabulary(|text, kind| match kind {
+        Kind::Normal | Kind::Unused => unescape(text),
+        _ => Cow::Borrowed(text),
+    })?;
+    let id = |key: &str| token_id(metadata, key, vocabulary.len());
+    let named = |name: &str| vocabulary.find_control(name.as_bytes());
+    let unknown = facts.unknown.or_else(|| named("[UNK]"));
+    let unknown = unknown.ok_or_else(|| failure!(Missing, "{UNKNOWN} is missing"))?;
+    let first = id(CLS)?.or(facts.bos).or_else(|| named("[CLS]"));
+    let last = id(SEPARATOR)?.or(facts.eos).or_else(|| named("[SEP]"));
+    let adds = |key: &str, id: Option<u32>| -> Result<Vec<u32>, TokenizerError> {
+        let wanted = truth(metadata, key)?.unwrap_or(true);
+        Ok(id.filter(|_| wanted).into_iter().collect())
+    };
+    let (prefix, suffix) = (adds(ADD_BOS, first)?, adds(ADD_EOS, last)?);
+    let model = Model::WordPiece(WordPiece::new(&vocabulary, unknown, BERT_CHARACTERS));
+    let tokenizer = facts.finish(
+        metadata,
+        vocabulary,
+        |raw, vocabulary| Tokenizer {
+            kind: TokenizerKind::WordPiece,
+            normalizer: hf_steps::bert_normalizer(true, true, true, true),
+            stages: hf_steps::bert_stages(),
+            strips_space: true,
+            ..Tokenizer::bare(vocabulary, model, raw)
+        },
+        false,
+    )?;
+    Ok(Tokenizer {
+        prefix,
+        suffix,
+        ..tokenizer
+    })
+}
+
+/// RWKV's: tokens are written with escapes.
+fn longest(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
+    let facts = Facts::read(metadata)?;
+    let vocabulary = facts.vocabulary(|text, kind| match kind {
+        Kind::Normal | Kind::Unused | Kind::UserDefined => Cow::Owned(unescaped(text)),
+        _ => Cow::Borrowed(text),
+    })?;
+    let tokens = vocabulary
+        .ids()
+        .filter(|id| vocabulary.kind(*id) == Kind::Normal);
+    let tokens = tokens.filter_map(|id| Some((vocabulary.piece(id)?, id)));
+    let model = Model::Longest(Trie::new(tokens.collect()));
+    facts.finish(
+        metadata,
+        vocabulary,
+        |raw, vocabulary| Tokenizer {
+            kind: TokenizerKind::Longest,
+            ..Tokenizer::bare(vocabulary, model, raw)
+        },
+        false,
+    )
+}
+
+/// `\t`, `\n`, `\r` and `\xHH` as the bytes they stand for; after another backslash, any byte as
+/// itself.
+fn unescaped(text: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text.iter().copied();
+    while let Some(byte) = rest.next() {
+        if byte != b'\\' {
+            plain.push(byte);
+            continue;
+        }
+        match rest.next() {
+            Some(b't') => plain.push(b'\t'),
+            Some(b'n') => plain.push(b'\n'),
+            Some(b'r') => plain.push(b'\r'),
+            Some(b'x') => {
+                let digits = [rest.next(), rest.next()];
+                let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+                let [high, low] = digits.map(digit);
+                if let (Some(high), Some(low)) = (high, low) {
+                    plain.push((high * 16 + low) as u8);
+                } else {
+                    plain.push(b'x');
+                    plain.extend(digits.into_iter().flatten());
+                }
+            }
+            other => plain.extend(other),
+        }
+    }
+    plain
 }
 
 fn byte_level_bpe(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
@@ -135,13 +236,13 @@ pub(super) fn split_merge(line: &[u8]) -> Option<(&[u8], &[u8])> {
     (!right.is_empty()).then_some((left, right))
 }
 
-fn sentencepiece(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
+fn sentencepiece(metadata: &Metadata, kind: TokenizerKind) -> Result<Tokenizer, TokenizerError> {
     let facts = Facts::read(metadata)?;
     let vocabulary = facts.vocabulary(|text, kind| match kind {
         Kind::Normal | Kind::Unused => unescape(text),
         _ => Cow::Borrowed(text),
     })?;
-    let order = scores(metadata, vocabulary.len())?;
+    let scores = scores(metadata, vocabulary.len())?;
     let fallback = Fallback {
         bytes: vocabulary.byte_tokens(),
         unknown: facts.unknown,
@@ -153,30 +254,68 @@ fn sentencepiece(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
             "the vocabulary has neither an unknown token ({UNKNOWN}) nor tokens for all 256 bytes"
         ));
     }
-    let model = Model::Scored(Scored { order, fallback });
+    let is_unigram = kind == TokenizerKind::Unigram;
+    let model = if is_unigram {
+        let scores = scores.iter().map(|&score| f64::from(score)).collect();
+        Model::Unigram(Unigram::new(&vocabulary, scores, fallback))
+    } else {
+        let order = scores.iter().filter_map(|&score| order_of(score)).collect();
+        Model::Scored(Scored { order, fallback })
+    };
     let adds_space = truth(metadata, ADD_SPACE)?.unwrap_or(true);
     let mut normalizer = Vec::new();
-    if truth(metadata, REMOVE_SPACES)?.unwrap_or(false) {
+    if let Some(map) = charsmap(metadata)? {
+        let by_grapheme = false;
+        normalizer.push(Step::Charsmap { map, by_grapheme });
+    }
+    if truth(metadata, REMOVE_SPACES)?.unwrap_or(is_unigram) {
         normalizer.push(Step::CollapseSpaces);
     }
     if adds_space {
         normalizer.push(Step::Prepend(" ".to_string()));
     }
-    facts.finish(
+    let eos = facts.eos.filter(|_| is_unigram);
+    let tokenizer = facts.finish(
         metadata,
         vocabulary,
         |raw, vocabulary| Tokenizer {
-            kind: TokenizerKind::SentencePieceBpe,
+            kind,
             normalizer,
             unescapes: true,
             strips_space: adds_space,
             ..Tokenizer::bare(vocabulary, model, raw)
         },
-        true,
-    )
+        !is_unigram,
+    )?;
+    // Encoders of this kind want their texts ended, unless the file says otherwise.
+    Ok(match (eos, truth(metadata, ADD_EOS)?) {
+        (Some(eos), None) => Tokenizer {
+            suffix: alloc::vec![eos],
+            ..tokenizer
+        },
+        _ => tokenizer,
+    })
 }
 
-fn scores(metadata: &Metadata, tokens: usize) -> Result<Vec<u32>, TokenizerError> {
+fn charsmap(metadata: &Metadata) -> Result<Option<Charsmap>, TokenizerError> {
+    let bytes: Cow<'_, [u8]> = match metadata.value(CHARSMAP) {
+        None => return Ok(None),
+        Some(Value::Array(Array::U8(bytes))) => Cow::Borrowed(bytes),
+        Some(Value::Array(Array::I8(bytes))) => {
+            bytes.iter().map(|byte| byte.cast_unsigned()).collect()
+        }
+        Some(_) => return Err(failure!(Malformed, "{CHARSMAP} is no list of bytes")),
+    };
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    match Charsmap::parse(&bytes) {
+        Some(map) => Ok(Some(map)),
+        None => Err(failure!(Malformed, "{CHARSMAP} is no precompiled map")),
+    }
+}
+
+fn scores(metadata: &Metadata, tokens: usize) -> Result<&[f32], TokenizerError> {
     let scores = match metadata.array(SCORES) {
         Some(Array::F32(scores)) => scores,
         _ => {
@@ -193,13 +332,10 @@ fn scores(metadata: &Metadata, tokens: usize) -> Result<Vec<u32>, TokenizerError
             scores.len()
         ));
     }
-    scores
-        .iter()
-        .enumerate()
-        .map(|(id, &score)| {
-            order_of(score).ok_or_else(|| failure!(Malformed, "{SCORES}[{id}] is not a number"))
-        })
-        .collect()
+    match scores.iter().position(|score| score.is_nan()) {
+        Some(id) => Err(failure!(Malformed, "{SCORES}[{id}] is not a number")),
+        None => Ok(scores),
+    }
 }
 
 /// What both kinds of vocabulary have.

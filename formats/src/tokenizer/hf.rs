@@ -1,14 +1,16 @@
 //! Tokenizers from the files of a Hugging Face folder.
 
 use super::added::{Added, AddedTokens};
-use super::error::{TokenizerError, failure};
+use super::error::{Shown, TokenizerError, failure};
 use super::hf_steps;
-use super::json::{AddedTokenJson, TokenizerJson};
-use super::model::{Alphabet, Fallback, Merges, Model, Ranked, Scored};
+use super::json::{AddedTokenJson, ModelJson, TokenizerJson};
+use super::model::{Alphabet, Fallback, Merges, Model, Ranked, Scored, order_of};
 use super::normalize::{Place, Step, normalize};
 use super::sentencepiece::SentencePiece;
 use super::slots::Slots;
+use super::unigram::Unigram;
 use super::vocabulary::{Kind, Vocabulary, byte_of};
+use super::word_piece::{BERT_CHARACTERS, WordPiece};
 use super::{HfFiles, Tokenizer, TokenizerKind, byte_level, ends, limits, unescape};
 use alloc::borrow::Cow;
 use alloc::string::{String, ToString};
@@ -181,27 +183,19 @@ fn added_token(token: &AddedTokenJson, text: &str, kind: Kind) -> Result<Added, 
 
 fn from_json(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerError> {
     let file: TokenizerJson = parse_json(bytes, JSON)?;
-    check_model(&file)?;
     let normalizer = hf_steps::normalizer(&file.normalizer)?;
     let pre_tokenizer = hf_steps::pre_tokenizer(&file.pre_tokenizer)?;
     let escapes = pre_tokenizer.escapes
         || normalizer
             .iter()
             .any(|step| matches!(step, Step::Replace { from, to } if from == " " && to == "▁"));
-    let kind = match (pre_tokenizer.is_byte_level, escapes) {
-        (true, false) => TokenizerKind::ByteLevelBpe,
-        (false, true) => TokenizerKind::SentencePieceBpe,
-        _ => {
-            return Err(failure!(
-                Unsupported,
-                "{JSON} is a BPE that is neither byte-level nor writes spaces as ▁ (or both); \
-                 the model runs on token ids without it"
-            ));
-        }
-    };
-
+    let kind = kind(&file, pre_tokenizer.is_byte_level, escapes)?;
     let vocabulary = vocabulary(&file, kind, settings)?;
-    let model = ranked(&file, kind, &vocabulary)?;
+    let model = match kind {
+        TokenizerKind::WordPiece => word_piece(&file, &vocabulary)?,
+        TokenizerKind::Unigram => unigram(&file, &vocabulary)?,
+        _ => ranked(&file, kind, &vocabulary)?,
+    };
     let (mut raw, mut normalized) = (Vec::new(), Vec::new());
     for token in &file.added_tokens {
         let kind = settings.kind_of(token);
@@ -220,6 +214,7 @@ fn from_json(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerEr
         openers: pre_tokenizer.openers,
         stages: pre_tokenizer.stages,
         unescapes: escapes,
+        spaces_words: pre_tokenizer.spaces_words,
         strips_space: hf_steps::strips_space(&file.decoder)?,
         prefix,
         suffix,
@@ -227,20 +222,86 @@ fn from_json(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerEr
     })
 }
 
-fn check_model(file: &TokenizerJson) -> Result<(), TokenizerError> {
-    let model = &file.model;
-    match model.kind.as_deref() {
+fn kind(
+    file: &TokenizerJson,
+    is_byte_level: bool,
+    escapes: bool,
+) -> Result<TokenizerKind, TokenizerError> {
+    match file.model.kind.as_deref() {
+        Some("WordPiece") => return Ok(TokenizerKind::WordPiece),
+        Some("Unigram") => return Ok(TokenizerKind::Unigram),
         Some("BPE") => {}
-        None if !model.merges.sides.is_empty() => {}
+        None if !file.model.merges.sides.is_empty() => {}
         other => {
             return Err(failure!(
                 Unsupported,
-                "{JSON} has a model of type {}, supported is BPE; the model runs on token ids \
-                 without it",
+                "{JSON} has a model of type {}, supported are BPE, Unigram and WordPiece; the \
+                 model runs on token ids without it",
                 other.unwrap_or("(none)")
             ));
         }
     }
+    check_bpe(&file.model)?;
+    match (is_byte_level, escapes) {
+        (true, false) => Ok(TokenizerKind::ByteLevelBpe),
+        (false, true) => Ok(TokenizerKind::SentencePieceBpe),
+        _ => Err(failure!(
+            Unsupported,
+            "{JSON} is a BPE that is neither byte-level nor writes spaces as ▁ (or both); the \
+             model runs on token ids without it"
+        )),
+    }
+}
+
+fn word_piece(file: &TokenizerJson, vocabulary: &Vocabulary) -> Result<Model, TokenizerError> {
+    let prefix = file.model.continuing_subword_prefix.as_deref();
+    if prefix.is_some_and(|prefix| prefix != CONTINUES) {
+        return Err(failure!(
+            Unsupported,
+            "{JSON} has a WordPiece model whose tokens go on with another sign than \
+             {CONTINUES}; the model runs on token ids without it"
+        ));
+    }
+    let name = file.model.unk_token.as_deref().unwrap_or("[UNK]");
+    let unknown = vocabulary.find_control(name.as_bytes());
+    let unknown = unknown.ok_or_else(|| {
+        failure!(
+            Malformed,
+            "{JSON}: unk_token is {}, which is not in the vocabulary",
+            Shown(name.as_bytes())
+        )
+    })?;
+    let most = file
+        .model
+        .max_input_chars_per_word
+        .unwrap_or(BERT_CHARACTERS);
+    Ok(Model::WordPiece(WordPiece::new(vocabulary, unknown, most)))
+}
+
+/// Stands before tokens that go on with a word.
+const CONTINUES: &str = "##";
+
+fn unigram(file: &TokenizerJson, vocabulary: &Vocabulary) -> Result<Model, TokenizerError> {
+    let model = &file.model;
+    if model.vocab.scores.len() != model.vocab.ids.len() {
+        return Err(failure!(
+            Malformed,
+            "{JSON} has a Unigram model without scores"
+        ));
+    }
+    let fallback = Fallback {
+        bytes: match model.byte_fallback {
+            true => vocabulary.byte_tokens(),
+            false => [None; 256],
+        },
+        unknown: model.unk_id,
+        fuses_unknown: true,
+    };
+    let scores = model.vocab.scores.clone();
+    Ok(Model::Unigram(Unigram::new(vocabulary, scores, fallback)))
+}
+
+fn check_bpe(model: &ModelJson) -> Result<(), TokenizerError> {
     for (key, value) in [
         (
             "continuing_subword_prefix",
@@ -271,7 +332,7 @@ fn vocabulary(
     for (&id, text) in model.vocab.ids.iter().zip(model.vocab.texts.iter()) {
         let kind = match byte_of(text) {
             Some(_) if model.byte_fallback => Kind::Byte,
-            _ if unknown == Some(text) => Kind::Unknown,
+            _ if unknown == Some(text) || model.unk_id == Some(id) => Kind::Unknown,
             _ => Kind::Normal,
         };
         slots.put(id, text, kind, JSON)?;
@@ -288,7 +349,12 @@ fn vocabulary(
         },
         (TokenizerKind::ByteLevelBpe, Kind::UserDefined) => Cow::Borrowed(text),
         (TokenizerKind::ByteLevelBpe, _) => raw_bytes(text),
-        (TokenizerKind::SentencePieceBpe, _) => unescape(text),
+        (TokenizerKind::WordPiece, Kind::UserDefined) => Cow::Borrowed(text),
+        (TokenizerKind::WordPiece, _) => match text.strip_prefix(CONTINUES.as_bytes()) {
+            Some(rest) if !rest.is_empty() => Cow::Borrowed(rest),
+            _ => Cow::Owned([b" ", text].concat()),
+        },
+        _ => unescape(text),
     })
 }
 
@@ -307,7 +373,7 @@ fn ranked(
     let mut joined = Vec::new();
     let raw = |text| match kind {
         TokenizerKind::ByteLevelBpe => raw_bytes(text),
-        TokenizerKind::SentencePieceBpe => unescape(text),
+        _ => unescape(text),
     };
     let mut texts = sides.iter();
     for index in 0.. {
@@ -324,7 +390,7 @@ fn ranked(
             }
             Alphabet::Bytes(bytes)
         }
-        TokenizerKind::SentencePieceBpe => {
+        _ => {
             let unknown = model.unk_token.as_deref().and_then(|text| {
                 let text = text.as_bytes();
                 vocabulary
@@ -391,21 +457,33 @@ fn from_model(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerE
         (Kind::Byte, Some(byte)) => Cow::Owned(vec![byte]),
         _ => unescape(text),
     })?;
-    let mut order = file.order;
-    // Added tokens are never made by merging, so their order does not matter.
-    order.resize(vocabulary.len(), u32::MAX);
-    let model = Model::Scored(Scored {
-        order,
-        fallback: Fallback {
-            bytes: match file.byte_fallback {
-                true => vocabulary.byte_tokens(),
-                false => [None; 256],
-            },
-            unknown: file.unknown,
-            fuses_unknown: true,
+    let fallback = Fallback {
+        bytes: match file.byte_fallback {
+            true => vocabulary.byte_tokens(),
+            false => [None; 256],
         },
-    });
+        unknown: file.unknown,
+        fuses_unknown: true,
+    };
+    let kind = match file.is_unigram {
+        true => TokenizerKind::Unigram,
+        false => TokenizerKind::SentencePieceBpe,
+    };
+    let model = if file.is_unigram {
+        let scores = file.scores.iter().map(|&score| f64::from(score)).collect();
+        Model::Unigram(Unigram::new(&vocabulary, scores, fallback))
+    } else {
+        let order = file.scores.iter().filter_map(|&score| order_of(score));
+        let mut order: Vec<u32> = order.collect();
+        // Added tokens are never made by merging, so their order does not matter.
+        order.resize(vocabulary.len(), u32::MAX);
+        Model::Scored(Scored { order, fallback })
+    };
     let mut normalizer = Vec::new();
+    if let Some(map) = file.charsmap {
+        let by_grapheme = false;
+        normalizer.push(Step::Charsmap { map, by_grapheme });
+    }
     if file.remove_extra_whitespaces {
         normalizer.push(Step::CollapseSpaces);
     }
@@ -416,17 +494,21 @@ fn from_model(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerE
         from: " ".to_string(),
         to: "▁".to_string(),
     });
-    let prefix = match (settings.adds_bos, file.bos) {
-        (None, Some(bos)) => vec![bos],
-        _ => Vec::new(),
-    };
+    // What Hugging Face's slow tokenizers do: LLaMA's begins a text, T5's ends it.
+    let (mut prefix, mut suffix) = (Vec::new(), Vec::new());
+    if file.is_unigram {
+        suffix.extend(file.eos.filter(|_| settings.adds_eos.is_none()));
+    } else {
+        prefix.extend(file.bos.filter(|_| settings.adds_bos.is_none()));
+    }
     settings.finish(Tokenizer {
-        kind: TokenizerKind::SentencePieceBpe,
+        kind,
         normalizer,
         normalized: AddedTokens::new(normalized),
         unescapes: true,
         strips_space: file.add_dummy_prefix,
         prefix,
+        suffix,
         bos: file.bos,
         eos: file.eos,
         ..Tokenizer::bare(vocabulary, model, AddedTokens::new(raw))

@@ -1,5 +1,6 @@
 //! The normalizer, pre-tokenizer, post-processor and decoder of `tokenizer.json`.
 
+use super::charsmap::Charsmap;
 use super::error::{Shown, TokenizerError, failure};
 use super::limits;
 use super::normalize::Step;
@@ -21,6 +22,8 @@ pub(super) struct PreTokenizer {
     pub(super) is_byte_level: bool,
     /// Whether words write spaces as `▁`.
     pub(super) escapes: bool,
+    /// Whether each word gets a space in front.
+    pub(super) spaces_words: bool,
 }
 
 /// The parts of a component: itself, or those in the list under `key` if it is a sequence.
@@ -96,39 +99,128 @@ fn text(component: &Value, key: &str, what: &str) -> Result<String, TokenizerErr
 
 pub(super) fn normalizer(component: &Value) -> Result<Vec<Step>, TokenizerError> {
     const WHAT: &str = "normalizer";
-    parts(component, "normalizers", WHAT)?
-        .into_iter()
-        .map(|part| {
-            Ok(match kind_of(part) {
-                "NFC" => Step::Nfc,
-                "NFD" => Step::Nfd,
-                "NFKC" => Step::Nfkc,
-                "NFKD" => Step::Nfkd,
-                "Lowercase" => Step::Lowercase,
-                "Strip" => Step::Strip {
-                    left: flag(part, "strip_left", true),
-                    right: flag(part, "strip_right", true),
-                },
-                "Prepend" => Step::Prepend(text(part, "prepend", WHAT)?),
-                "Replace" => {
-                    let from = part.get("pattern").unwrap_or(&Value::Null);
-                    if from.get("String").is_none() {
-                        return Err(unsupported(WHAT, "Replace by a regular expression"));
-                    }
-                    let from = text(from, "String", WHAT)?;
-                    if from.is_empty() {
-                        return Err(failure!(
-                            Malformed,
-                            "tokenizer.json {WHAT}: Replace looks for nothing"
-                        ));
-                    }
-                    let to = text(part, "content", WHAT)?;
-                    Step::Replace { from, to }
+    let mut steps = Vec::new();
+    for part in parts(component, "normalizers", WHAT)? {
+        if kind_of(part) == "BertNormalizer" {
+            let lowercase = flag(part, "lowercase", true);
+            steps.extend(bert_normalizer(
+                flag(part, "clean_text", true),
+                flag(part, "handle_chinese_chars", true),
+                flag(part, "strip_accents", lowercase),
+                lowercase,
+            ));
+            continue;
+        }
+        steps.push(match kind_of(part) {
+            "NFC" => Step::Nfc,
+            "NFD" => Step::Nfd,
+            "NFKC" => Step::Nfkc,
+            "NFKD" => Step::Nfkd,
+            "Lowercase" => Step::Lowercase,
+            "StripAccents" => Step::DropMarks { all: true },
+            "Precompiled" => {
+                let map = part.get("precompiled_charsmap").and_then(Value::as_str);
+                let map = map.and_then(base64).and_then(|map| Charsmap::parse(&map));
+                let map = map.ok_or_else(|| {
+                    failure!(Malformed, "tokenizer.json {WHAT}: no precompiled map")
+                })?;
+                Step::Charsmap {
+                    map,
+                    by_grapheme: true,
                 }
-                other => return Err(unsupported(WHAT, other)),
-            })
-        })
-        .collect()
+            }
+            "Strip" => Step::Strip {
+                left: flag(part, "strip_left", true),
+                right: flag(part, "strip_right", true),
+            },
+            "Prepend" => Step::Prepend(text(part, "prepend", WHAT)?),
+            "Replace" => {
+                let from = part.get("pattern").unwrap_or(&Value::Null);
+                if let Some(Value::String(regex)) = from.get("Regex") {
+                    steps.push(runs(regex, text(part, "content", WHAT)?)?);
+                    continue;
+                }
+                let from = text(from, "String", WHAT)?;
+                if from.is_empty() {
+                    return Err(failure!(
+                        Malformed,
+                        "tokenizer.json {WHAT}: Replace looks for nothing"
+                    ));
+                }
+                let to = text(part, "content", WHAT)?;
+                Step::Replace { from, to }
+            }
+            other => return Err(unsupported(WHAT, other)),
+        });
+    }
+    Ok(steps)
+}
+
+/// The one regular expression that normalizers replace: `X{2,}`.
+fn runs(regex: &str, to: String) -> Result<Step, TokenizerError> {
+    let mut character = regex.strip_suffix("{2,}").unwrap_or_default().chars();
+    match (character.next(), character.next()) {
+        (Some(of), None) => Ok(Step::ReplaceRuns { of, to }),
+        _ => Err(unsupported("normalizer Replace by the expression", regex)),
+    }
+}
+
+/// What BERT does to text before cutting it.
+pub(super) fn bert_normalizer(
+    cleans: bool,
+    spaces_chinese: bool,
+    strips_accents: bool,
+    lowercases: bool,
+) -> Vec<Step> {
+    [
+        (cleans, Step::Clean),
+        (spaces_chinese, Step::SpaceChinese),
+        (strips_accents, Step::Nfd),
+        (strips_accents, Step::DropMarks { all: false }),
+        (lowercases, Step::Lowercase),
+    ]
+    .into_iter()
+    .filter_map(|(wanted, step)| wanted.then_some(step))
+    .collect()
+}
+
+/// How BERT cuts text: at whitespace, and around each punctuation mark.
+pub(super) fn bert_stages() -> Vec<Stage> {
+    let whitespace = pattern(r"\s+").map(|pattern| Stage {
+        behavior: Behavior::Removed,
+        ..Stage::isolated(pattern)
+    });
+    let punctuation = pattern(PUNCTUATION).map(Stage::isolated);
+    // Both patterns can be read: a test says so.
+    [whitespace, punctuation].into_iter().flatten().collect()
+}
+
+const PUNCTUATION: &str = r"[\p{P}!-/:-@\[-`{-~]";
+
+/// Bytes written as text (RFC 4648, section 4).
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let value = |byte: u8| {
+        Some(u32::from(match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        }))
+    };
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let digits = text.trim_end_matches('=').as_bytes();
+    for group in digits.chunks(4) {
+        let mut bits = 0;
+        for &digit in group {
+            bits = bits << 6 | value(digit)?;
+        }
+        bits <<= 6 * (4 - group.len() as u32);
+        let [_, whole @ ..] = bits.to_be_bytes();
+        bytes.extend(whole.get(..group.len().checked_sub(1)?)?);
+    }
+    Some(bytes)
 }
 
 pub(super) fn pre_tokenizer(component: &Value) -> Result<PreTokenizer, TokenizerError> {
@@ -149,6 +241,12 @@ pub(super) fn pre_tokenizer(component: &Value) -> Result<PreTokenizer, Tokenizer
                 found.escapes = true;
                 if part.get("replacement").and_then(Value::as_str) != Some("▁") {
                     return Err(unsupported(WHAT, "Metaspace with another sign than ▁"));
+                }
+                let scheme = part.get("prepend_scheme").and_then(Value::as_str);
+                if !found.stages.is_empty() && scheme.is_none_or(|scheme| scheme == "always") {
+                    // Words without spaces, each of which gets one in front.
+                    found.spaces_words = true;
+                    continue;
                 }
                 open(
                     &mut found,
@@ -203,7 +301,12 @@ pub(super) fn pre_tokenizer(component: &Value) -> Result<PreTokenizer, Tokenizer
             }
             "Punctuation" => found.stages.push(Stage {
                 behavior: behavior(part)?,
-                ..Stage::isolated(pattern(r"[\p{P}!-/:-@\[-`{-~]")?)
+                ..Stage::isolated(pattern(PUNCTUATION)?)
+            }),
+            "BertPreTokenizer" => found.stages.extend(bert_stages()),
+            "WhitespaceSplit" => found.stages.push(Stage {
+                behavior: Behavior::Removed,
+                ..Stage::isolated(pattern(r"\s+")?)
             }),
             other => return Err(unsupported(WHAT, other)),
         }
@@ -315,6 +418,7 @@ pub(super) fn id_of(value: &Value) -> Option<u32> {
 pub(super) fn strips_space(component: &Value) -> Result<bool, TokenizerError> {
     let parts = parts(component, "decoders", "decoder")?;
     Ok(parts.into_iter().any(|part| match kind_of(part) {
+        "WordPiece" => true,
         "Strip" => part.get("start").and_then(Value::as_u64) != Some(0),
         "Metaspace" => match part.get("prepend_scheme").and_then(Value::as_str) {
             Some(scheme) => scheme != "never",

@@ -55,6 +55,10 @@ pub(super) struct ModelJson {
     #[serde(default)]
     pub(super) unk_token: Option<String>,
     #[serde(default)]
+    pub(super) unk_id: Option<u32>,
+    #[serde(default)]
+    pub(super) max_input_chars_per_word: Option<usize>,
+    #[serde(default)]
     pub(super) continuing_subword_prefix: Option<String>,
     #[serde(default)]
     pub(super) end_of_word_suffix: Option<String>,
@@ -71,6 +75,8 @@ pub(super) struct ModelJson {
 pub(super) struct VocabularyJson {
     pub(super) texts: Strings,
     pub(super) ids: Vec<u32>,
+    /// Logarithms of probabilities, where tokens are listed with them.
+    pub(super) scores: Vec<f64>,
 }
 
 /// The two sides of each merge, one after the other.
@@ -98,10 +104,16 @@ impl<'de> Deserialize<'de> for VocabularyJson {
                 Ok(vocabulary)
             }
 
-            // Unigram models have a list here; the model's type is what gets reported.
+            // Unigram models list tokens with their scores.
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-                while list.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(VocabularyJson::default())
+                let mut vocabulary = VocabularyJson::default();
+                while let Some((text, score)) = list.next_element::<(String, f64)>()? {
+                    let id = u32::try_from(vocabulary.ids.len()).map_err(Error::custom)?;
+                    vocabulary.texts.push(text.as_bytes());
+                    vocabulary.ids.push(id);
+                    vocabulary.scores.push(score);
+                }
+                Ok(vocabulary)
             }
         }
         deserializer.deserialize_any(Read)

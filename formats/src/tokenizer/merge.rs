@@ -37,6 +37,8 @@ type Waiting = Reverse<(u32, u32, u32, u32)>;
 pub(super) struct Merger {
     symbols: Vec<Symbol>,
     waiting: BinaryHeap<Waiting>,
+    /// Of unigram models.
+    pub(super) steps: Vec<super::unigram::Step>,
 }
 
 impl Merger {

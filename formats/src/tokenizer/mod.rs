@@ -7,6 +7,7 @@
 
 mod added;
 mod byte_level;
+mod charsmap;
 mod class;
 mod decode;
 mod ends;
@@ -25,7 +26,10 @@ mod presets;
 mod sentencepiece;
 mod slots;
 mod split;
+mod trie;
+mod unigram;
 mod vocabulary;
+mod word_piece;
 
 pub use decode::{DecodeOptions, Decoder, Position};
 pub use error::{TokenizerError, TokenizerErrorKind};
@@ -57,6 +61,8 @@ pub struct Tokenizer {
     stages: Vec<Stage>,
     /// Whether words write spaces as `▁`. The vocabulary holds real spaces.
     unescapes: bool,
+    /// Whether each word begins with a space that the text does not have.
+    spaces_words: bool,
     /// Whether decoding takes one space away at the start of a text.
     strips_space: bool,
     /// Tokens around a text.
@@ -75,6 +81,12 @@ pub enum TokenizerKind {
     ByteLevelBpe,
     /// BPE over characters with spaces as part of words (LLaMA 1 and 2, Mistral).
     SentencePieceBpe,
+    /// A unigram language model over characters (T5, XLM-R).
+    Unigram,
+    /// The longest pieces of words (BERT).
+    WordPiece,
+    /// The longest tokens, whatever they are made of (RWKV).
+    Longest,
 }
 
 impl TokenizerKind {
@@ -83,6 +95,9 @@ impl TokenizerKind {
         match self {
             TokenizerKind::ByteLevelBpe => "byte-level BPE",
             TokenizerKind::SentencePieceBpe => "SentencePiece BPE",
+            TokenizerKind::Unigram => "unigram",
+            TokenizerKind::WordPiece => "WordPiece",
+            TokenizerKind::Longest => "longest match",
         }
     }
 }
@@ -186,10 +201,13 @@ impl Tokenizer {
                 let stretch = text.get(range).unwrap_or_default();
                 let stretch = normalize(&self.openers, stretch, place);
                 split::words(&self.stages, &stretch, &mut |word| {
-                    let word = match self.unescapes && word.contains('▁') {
+                    let mut word = match self.unescapes && word.contains('▁') {
                         true => Cow::Owned(word.replace('▁', " ")),
                         false => Cow::Borrowed(word),
                     };
+                    if self.spaces_words && !word.starts_with(' ') {
+                        word.to_mut().insert(0, ' ');
+                    }
                     self.model.encode(&word, &self.vocabulary, merger, ids);
                 });
             }
@@ -253,6 +271,7 @@ impl Tokenizer {
             openers: Vec::new(),
             stages: Vec::new(),
             unescapes: false,
+            spaces_words: false,
             strips_space: false,
             prefix: Vec::new(),
             suffix: Vec::new(),

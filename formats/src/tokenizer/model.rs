@@ -1,9 +1,12 @@
-//! From a word to token ids: the two kinds of byte-pair encoding.
+//! From a word to token ids.
 
 use super::error::{Shown, TokenizerError, failure};
 use super::limits;
 use super::merge::{Merged, Merger, NONE, Symbol};
+use super::trie::Trie;
+use super::unigram::Unigram;
 use super::vocabulary::{Kind, Vocabulary};
+use super::word_piece::WordPiece;
 use alloc::vec::Vec;
 use core::ops::Range;
 use hashbrown::HashMap;
@@ -15,6 +18,12 @@ pub(super) enum Model {
     Ranked(Ranked),
     /// Pairs are merged by the score of the token they make (SentencePiece).
     Scored(Scored),
+    /// The most likely pieces.
+    Unigram(Unigram),
+    /// The longest pieces that a word begins and goes on with.
+    WordPiece(WordPiece),
+    /// The longest tokens, bytes being tokens too (RWKV).
+    Longest(Trie),
 }
 
 /// What a word is before its first merge.
@@ -114,9 +123,22 @@ impl Model {
             match self {
                 Model::Ranked(model) => model.encode(piece, vocabulary, merger, ids),
                 Model::Scored(model) => model.encode(piece, vocabulary, merger, ids),
+                Model::Unigram(model) => model.encode(piece, merger, ids),
+                Model::WordPiece(model) => model.encode(piece, ids),
+                Model::Longest(tokens) => longest(tokens, piece.as_bytes(), ids),
             }
             rest = after;
         }
+    }
+}
+
+fn longest(tokens: &Trie, text: &[u8], ids: &mut Vec<u32>) {
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (len, id) = tokens.longest(rest).unzip();
+        ids.extend(id);
+        // A byte that the vocabulary lacks is left out.
+        rest = rest.get(len.unwrap_or(1)..).unwrap_or_default();
     }
 }
 
@@ -201,7 +223,7 @@ impl Fallback {
     }
 
     /// The tokens of all these bytes, if each has one.
-    fn byte_tokens(&self, bytes: &[u8]) -> Option<impl Iterator<Item = u32>> {
+    pub(super) fn byte_tokens(&self, bytes: &[u8]) -> Option<impl Iterator<Item = u32>> {
         let token = |byte: &u8| self.bytes.get(usize::from(*byte)).copied().flatten();
         bytes
             .iter()

@@ -1,5 +1,7 @@
 //! What is done to text before it is cut into words.
 
+use super::charsmap::Charsmap;
+use super::class;
 use alloc::borrow::Cow;
 use alloc::string::String;
 use unicode_normalization::UnicodeNormalization;
@@ -17,11 +19,29 @@ pub(super) enum Step {
         from: String,
         to: String,
     },
+    /// Runs of at least two of a character.
+    ReplaceRuns {
+        of: char,
+        to: String,
+    },
     Nfc,
     Nfd,
     Nfkc,
     Nfkd,
     Lowercase,
+    /// SentencePiece's precompiled map; by grapheme as Hugging Face's tokenizers use it.
+    Charsmap {
+        map: Charsmap,
+        by_grapheme: bool,
+    },
+    /// Combining marks go: all of them, or those without a width.
+    DropMarks {
+        all: bool,
+    },
+    /// BERT's cleaning: control characters go, whitespace becomes spaces.
+    Clean,
+    /// Spaces around each Chinese character.
+    SpaceChinese,
     Strip {
         left: bool,
         right: bool,
@@ -69,6 +89,22 @@ impl Step {
             Step::Replace { from, to } => text
                 .contains(from.as_str())
                 .then(|| text.replace(from.as_str(), to)),
+            Step::ReplaceRuns { of, to } => {
+                let mut changed = String::with_capacity(text.len());
+                let mut rest = text;
+                while let Some(character) = rest.chars().next() {
+                    let after = rest.trim_start_matches(*of);
+                    let run = rest.len() - after.len();
+                    if run > of.len_utf8() {
+                        changed.push_str(to);
+                        rest = after;
+                    } else {
+                        changed.push(character);
+                        rest = rest.get(character.len_utf8()..).unwrap_or_default();
+                    }
+                }
+                Some(changed)
+            }
             Step::Nfc if text.is_ascii() => None,
             Step::Nfd if text.is_ascii() => None,
             Step::Nfkc if text.is_ascii() => None,
@@ -78,6 +114,40 @@ impl Step {
             Step::Nfkc => Some(text.nfkc().collect()),
             Step::Nfkd => Some(text.nfkd().collect()),
             Step::Lowercase => Some(text.chars().flat_map(char::to_lowercase).collect()),
+            Step::Charsmap { map, by_grapheme } => Some(match by_grapheme {
+                true => map.apply_by_grapheme(text),
+                false => map.apply(text),
+            }),
+            Step::DropMarks { .. } if text.is_ascii() => None,
+            Step::DropMarks { all: true } => {
+                Some(text.chars().filter(|c| !class::is_mark(*c)).collect())
+            }
+            Step::DropMarks { all: false } => {
+                let kept = text.chars().filter(|c| !class::is_nonspacing_mark(*c));
+                Some(kept.collect())
+            }
+            Step::Clean => {
+                let kept = text.chars().filter(|c| {
+                    matches!(c, '\t' | '\n' | '\r')
+                        || !(matches!(c, '\0' | '\u{fffd}') || class::is_other(*c))
+                });
+                Some(
+                    kept.map(|c| if c.is_whitespace() { ' ' } else { c })
+                        .collect(),
+                )
+            }
+            Step::SpaceChinese if text.is_ascii() => None,
+            Step::SpaceChinese => {
+                let mut changed = String::with_capacity(text.len());
+                for character in text.chars() {
+                    if is_chinese(character) {
+                        changed.extend([' ', character, ' ']);
+                    } else {
+                        changed.push(character);
+                    }
+                }
+                Some(changed)
+            }
             Step::Strip { left, right } => {
                 let text = if *left { text.trim_start() } else { text };
                 let text = if *right { text.trim_end() } else { text };
@@ -95,4 +165,19 @@ impl Step {
             }
         }
     }
+}
+
+/// What BERT takes for Chinese: the unified ideographs and their extensions.
+fn is_chinese(character: char) -> bool {
+    matches!(
+        u32::from(character),
+        0x4E00..=0x9FFF
+            | 0x3400..=0x4DBF
+            | 0x20000..=0x2A6DF
+            | 0x2A700..=0x2B73F
+            | 0x2B740..=0x2B81F
+            | 0x2B920..=0x2CEAF
+            | 0xF900..=0xFAFF
+            | 0x2F800..=0x2FA1F
+    )
 }

@@ -3,9 +3,9 @@
 //! Only the fields that decide the encoding are looked at (`sentencepiece_model.proto`):
 //! pieces with score and type, the trainer's model type and ids, the normalizer's flags.
 
+use super::charsmap::Charsmap;
 use super::error::{Shown, TokenizerError, failure};
 use super::limits;
-use super::model::order_of;
 use super::vocabulary::{Kind, byte_of};
 use crate::manifest::Strings;
 use alloc::vec::Vec;
@@ -13,8 +13,10 @@ use alloc::vec::Vec;
 pub(super) struct SentencePiece {
     pub(super) texts: Strings,
     pub(super) kinds: Vec<Kind>,
-    /// Smaller is merged earlier; by piece.
-    pub(super) order: Vec<u32>,
+    /// By piece: what merges go by, or logarithms of probabilities. All are numbers.
+    pub(super) scores: Vec<f32>,
+    pub(super) is_unigram: bool,
+    pub(super) charsmap: Option<Charsmap>,
     pub(super) byte_fallback: bool,
     pub(super) unknown: Option<u32>,
     pub(super) bos: Option<u32>,
@@ -28,7 +30,9 @@ impl SentencePiece {
         let mut model = SentencePiece {
             texts: Strings::default(),
             kinds: Vec::new(),
-            order: Vec::new(),
+            scores: Vec::new(),
+            is_unigram: false,
+            charsmap: None,
             byte_fallback: false,
             unknown: None,
             bos: None,
@@ -50,17 +54,17 @@ impl SentencePiece {
                 _ => {}
             }
         }
-        if trainer.model_type != 2 {
+        model.is_unigram = trainer.model_type == 1;
+        if !matches!(trainer.model_type, 1 | 2) {
             let name = match trainer.model_type {
-                1 => "unigram",
                 3 => "word",
                 4 => "character",
                 _ => "unknown",
             };
             return Err(failure!(
                 Unsupported,
-                "tokenizer.model is a SentencePiece {name} model, supported is BPE; the model \
-                 runs on token ids without it"
+                "tokenizer.model is a SentencePiece {name} model, supported are BPE and unigram; the \
+                 model runs on token ids without it"
             ));
         }
         model.bos = model.control(trainer.bos);
@@ -118,12 +122,12 @@ impl SentencePiece {
                 _ => {}
             }
         }
-        let order = order_of(score).ok_or_else(|| {
-            failure!(
+        if score.is_nan() {
+            return Err(failure!(
                 Malformed,
                 "tokenizer.model piece {id} has a score that is no number"
-            )
-        })?;
+            ));
+        }
         if text.is_empty() || (kind == Kind::Byte && byte_of(text).is_none()) {
             return Err(failure!(
                 Malformed,
@@ -133,7 +137,7 @@ impl SentencePiece {
         }
         self.texts.push(text);
         self.kinds.push(kind);
-        self.order.push(order);
+        self.scores.push(score);
         Ok(())
     }
 
@@ -158,12 +162,18 @@ impl SentencePiece {
     }
 
     fn normalizer(&mut self, bytes: &[u8]) -> Result<(), TokenizerError> {
-        let mut name = &[][..];
-        let mut has_map = false;
         for field in Fields(bytes) {
             match field? {
-                (1, Data::Bytes(bytes)) => name = bytes,
-                (2, Data::Bytes(map)) => has_map = !map.is_empty(),
+                (2, Data::Bytes([])) => {}
+                (2, Data::Bytes(map)) => {
+                    let map = Charsmap::parse(map).ok_or_else(|| {
+                        failure!(
+                            Malformed,
+                            "tokenizer.model has a precompiled_charsmap that is none"
+                        )
+                    })?;
+                    self.charsmap = Some(map);
+                }
                 (3, Data::Number(number)) => self.add_dummy_prefix = number != 0,
                 (4, Data::Number(number)) => self.remove_extra_whitespaces = number != 0,
                 (5, Data::Number(0)) => {
@@ -175,14 +185,6 @@ impl SentencePiece {
                 }
                 _ => {}
             }
-        }
-        if has_map {
-            return Err(failure!(
-                Unsupported,
-                "tokenizer.model normalizes text by {}, supported is identity; convert it to \
-                 tokenizer.json",
-                Shown(name)
-            ));
         }
         Ok(())
     }
