@@ -178,6 +178,7 @@ impl EvalInput {
             batch: (batch.saturating_mul(step)).min(SessionOptions::default().batch),
             source,
             checkpoints: 0,
+            ..SessionOptions::default()
         };
         let mut session = Session::new(model, options)?;
         let shapes = self.outputs(model);

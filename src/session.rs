@@ -6,12 +6,12 @@ pub use snapshot::SnapshotError;
 
 use crate::arena::Arena;
 use crate::error::RunError;
-use crate::exec::{Output, Row, Rows, Run, Sink, crew_for, execute};
-use crate::graph::{Graph, Role};
+use crate::exec::{LONGEST_HEAD, Output, Row, Rows, Run, Sink, crew_for, execute};
+use crate::graph::{Graph, Role, StateKind};
 use crate::model::Model;
 use crate::plan::{Capacity, Plan};
 use crate::pool::{Crew, Outcome};
-use crate::state::{State, StateCapacity, StateLayout};
+use crate::state::{HistoryType, State, StateCapacity, StateLayout};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -29,6 +29,8 @@ pub struct SessionOptions {
     pub source: usize,
     /// Checkpoints of recurrent state.
     pub checkpoints: usize,
+    /// How keys and values of histories are kept.
+    pub history: HistoryType,
 }
 
 impl Default for SessionOptions {
@@ -39,6 +41,7 @@ impl Default for SessionOptions {
             batch: 512,
             source: 512,
             checkpoints: 1,
+            history: HistoryType::F32,
         }
     }
 }
@@ -153,6 +156,7 @@ impl SessionOptions {
             batch,
             source,
             checkpoints,
+            history,
         } = self;
         // The planner and the state keep tables of rows and sequences: what is above these
         // bounds is a mistake, and must not cost memory before it is refused.
@@ -175,6 +179,7 @@ impl SessionOptions {
                 sequences,
                 source,
                 checkpoints,
+                history,
             },
         ))
     }
@@ -205,6 +210,18 @@ pub fn memory_plan(model: &Model, options: SessionOptions) -> Result<MemoryPlan,
 }
 
 fn state_layout(model: &Model, capacity: StateCapacity) -> Result<StateLayout, RunError> {
+    let longest = model.states().iter().map(|kind| match kind {
+        StateKind::Kv { head_dim, .. } => *head_dim,
+        _ => 0,
+    });
+    let longest = longest.max().unwrap_or(0);
+    if capacity.history != HistoryType::F32 && longest > LONGEST_HEAD {
+        let what = format!(
+            "a history of heads of {longest} elements cannot be kept as {}, only up to {LONGEST_HEAD}",
+            capacity.history
+        );
+        return Err(RunError::Input(what));
+    }
     let layout = StateLayout::new(model.states(), capacity);
     layout.ok_or(RunError::OutOfMemory { bytes: usize::MAX })
 }

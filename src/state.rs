@@ -6,7 +6,10 @@
 //! outer-product states are a fixed number of bytes a sequence, whatever its length; they
 //! cannot be truncated, only checkpointed.
 
+mod history;
 mod saved;
+
+pub use history::{HistoryType, UnknownHistoryType};
 
 use crate::arena::{Arena, OutOfMemory};
 use crate::graph::StateKind;
@@ -27,6 +30,8 @@ pub struct StateCapacity {
     pub source: usize,
     /// Checkpoints that can be held at a time.
     pub checkpoints: usize,
+    /// How keys and values of histories are kept.
+    pub history: HistoryType,
 }
 
 /// Why a sequence could not be changed.
@@ -205,7 +210,8 @@ impl StateLayout {
 fn unit_len(kind: &StateKind, capacity: StateCapacity) -> Option<usize> {
     let floats = match *kind {
         StateKind::Kv { kv_heads, head_dim } => {
-            kv_heads.checked_mul(head_dim)?.checked_mul(2 * PAGE)?
+            let row = capacity.history.row_len(head_dim)?;
+            return kv_heads.checked_mul(row)?.checked_mul(2 * PAGE);
         }
         StateKind::Cross { kv_heads, head_dim } => kv_heads
             .checked_mul(head_dim)?
@@ -496,9 +502,15 @@ impl State {
         self.sequences[sequence as usize].cross_len
     }
 
-    /// Address of state piece `id` for one page (KV).
-    pub(crate) fn page_ptr(&self, id: usize, page: u32) -> *mut f32 {
-        self.unit_ptr(id, page as usize)
+    /// Address of state piece `id` for one page (KV): `[k|v][head][position]`, each a row of
+    /// [`HistoryType::row_len`] bytes.
+    pub(crate) fn page_ptr(&self, id: usize, page: u32) -> *mut u8 {
+        self.unit_ptr(id, page as usize).cast()
+    }
+
+    /// How keys and values are kept.
+    pub(crate) fn history(&self) -> HistoryType {
+        self.layout.capacity.history
     }
 
     /// Address of state piece `id` in a sequence's cross-attention slot.

@@ -14,6 +14,7 @@ use rillm::generate::generate;
 use rillm::graph::Role;
 use rillm::sample::{DryOptions, SampleOptions, Sampler};
 use rillm::session::memory_plan;
+use rillm::state::HistoryType;
 use rillm::{Model, ModelOptions, Row, Session, SessionOptions};
 use support::fixture::Fixture;
 
@@ -260,6 +261,8 @@ fn open_session(model: &Model, sequences: usize, context: usize) -> Session {
         batch: PREFILL,
         source: PREFILL,
         checkpoints: 1,
+        // What is kept in a smaller type is read through floats.
+        history: HistoryType::Q8_0,
     };
     let mut session = Session::new(model, options).expect("a session");
     if model.graph(Role::Encode).is_some() && model.graph(Role::Decode).is_some() {

@@ -21,7 +21,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("platform", &[]),
     ("pool", &["plan"]),
     ("checksum", &[]),
-    ("state", &["arena", "graph"]),
+    ("state", &["arena", "graph", "kernels"]),
     // Errors gather what others say went wrong.
     ("error", &["arena", "graph", "plan", "state"]),
     ("weights", &["error", "graph", "kernels", "quant"]),

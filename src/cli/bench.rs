@@ -1,10 +1,11 @@
 //! `rillm bench`: llama-bench's terms, token ids that mean nothing.
 
 use super::progress::Progress;
-use super::{CliError, ModelArguments, threads};
+use super::{CliError, HistoryArguments, ModelArguments, threads};
 use clap::Args;
 use rillm::graph::Role;
 use rillm::session::{Session, SessionOptions};
+use rillm::state::HistoryType;
 use rillm::{Model, Row, RunError};
 use serde_json::json;
 use std::io::Write;
@@ -16,6 +17,8 @@ use std::time::Instant;
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
+    #[command(flatten)]
+    history: HistoryArguments,
     /// Prompt tokens
     #[arg(short = 'p', long, value_name = "N", default_value_t = 512, value_parser = tokens())]
     n_prompt: u32,
@@ -67,9 +70,9 @@ pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
         for repetition in 0..=arguments.repetitions {
             let rate = measure(
                 &model,
+                arguments.history.history,
                 arguments.n_depth as usize,
-                tokens as usize,
-                batch as usize,
+                (tokens as usize, batch as usize),
             )?;
             done.fetch_add(1, Ordering::Relaxed);
             if repetition > 0 {
@@ -108,12 +111,18 @@ pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
 }
 
 /// Tokens per second of feeding `tokens` tokens, `batch` at a time, after `depth` others.
-fn measure(model: &Model, depth: usize, tokens: usize, batch: usize) -> Result<f64, CliError> {
+fn measure(
+    model: &Model,
+    history: HistoryType,
+    depth: usize,
+    (tokens, batch): (usize, usize),
+) -> Result<f64, CliError> {
     let context = depth + tokens;
     let batch_rows = SessionOptions::default().batch.min(context);
     let options = SessionOptions {
         context,
         batch: batch_rows,
+        history,
         ..SessionOptions::default()
     };
     let mut session = Session::new(model, options)?;

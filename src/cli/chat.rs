@@ -1,7 +1,7 @@
 //! `rillm chat`: a conversation in a terminal.
 
 use super::sampling::SampleArguments;
-use super::{CliError, ModelArguments, context, warn};
+use super::{CliError, HistoryArguments, ModelArguments, context, warn};
 use clap::Args;
 use rillm::chat::{ChatError, ChatTemplate, Message, NAMED};
 use rillm::formats::tokenizer::{DecodeOptions, Encode, Position, Tokenizer};
@@ -21,6 +21,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
+    #[command(flatten)]
+    history: HistoryArguments,
     /// What the model is told before the conversation
     #[arg(
         long,
@@ -101,6 +103,7 @@ impl<'a> Chat<'a> {
         let options = SessionOptions {
             context,
             batch: defaults.batch.min(context),
+            history: arguments.history.history,
             ..defaults
         };
         let session = Session::new(model, options)?;

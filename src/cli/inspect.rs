@@ -1,6 +1,6 @@
 //! `rillm inspect`.
 
-use super::{CliError, ModelArguments, bytes, context, threads};
+use super::{CliError, HistoryArguments, ModelArguments, bytes, context, threads};
 use clap::Args;
 use rillm::Model;
 use rillm::formats::manifest::{Array, TensorInfo, Value};
@@ -13,6 +13,8 @@ use std::io::Write;
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
+    #[command(flatten)]
+    history: HistoryArguments,
     /// Positions to plan for; 0 for all that the model has [default: the model's, at most 4096]
     #[arg(short, long, value_name = "N")]
     ctx_size: Option<usize>,
@@ -32,6 +34,7 @@ pub fn inspect(arguments: &Arguments) -> Result<(), CliError> {
     let options = SessionOptions {
         context,
         source: context.min(trained),
+        history: arguments.history.history,
         ..defaults
     };
     let plan = memory_plan(&model, options)?;

@@ -16,6 +16,7 @@ mod tokenize;
 
 use clap::{Args, Parser, Subcommand};
 use rillm::session::SessionOptions;
+use rillm::state::HistoryType;
 use rillm::{LoadError, Model, ModelOptions, RunError};
 use std::fmt;
 use std::io::{self, IsTerminal, Read, Write};
@@ -72,6 +73,14 @@ struct ModelArguments {
     model_option: Option<PathBuf>,
     #[command(flatten)]
     options: ThreadArguments,
+}
+
+/// How a conversation's past is kept.
+#[derive(Args, Clone, Copy, Debug)]
+struct HistoryArguments {
+    /// Type of keys and values of the past: f32, f16 or q8_0
+    #[arg(long = "kv-type", visible_aliases = ["cache-type-k", "ctk"], value_name = "TYPE", default_value_t = HistoryType::F16)]
+    history: HistoryType,
 }
 
 #[derive(Args, Clone, Debug)]

@@ -4,7 +4,7 @@
 //! given all of the chunk before it.
 
 use super::progress::Progress;
-use super::{CliError, ModelArguments, text};
+use super::{CliError, HistoryArguments, ModelArguments, text};
 use clap::Args;
 use rillm::formats::tokenizer::Encode;
 use rillm::graph::Role;
@@ -19,6 +19,8 @@ use std::path::PathBuf;
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
+    #[command(flatten)]
+    history: HistoryArguments,
     /// A file with the text (- for standard input)
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -95,6 +97,7 @@ fn measure(arguments: &Arguments, model: &Model, text: &str) -> Result<(), CliEr
         SessionOptions {
             context: size,
             batch: defaults.batch.min(size),
+            history: arguments.history.history,
             ..defaults
         },
     )?;

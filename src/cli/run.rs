@@ -3,13 +3,14 @@
 use super::progress::Progress;
 use super::prompt_cache;
 use super::sampling::SampleArguments;
-use super::{CliError, ModelArguments, context, threads};
+use super::{CliError, HistoryArguments, ModelArguments, context, threads};
 use clap::Args;
 use rillm::formats::tokenizer::{DecodeOptions, Decoder, Encode, Position, Tokenizer};
 use rillm::generate::{Chosen, Generated, Stop, StopStrings, generate};
 use rillm::graph::Role;
 use rillm::sample::{SampleOptions, Sampler, log_probability, most_likely};
 use rillm::session::{Session, SessionOptions};
+use rillm::state::HistoryType;
 use rillm::{Model, RunError};
 use serde_json::json;
 use std::io::{self, Write};
@@ -20,6 +21,8 @@ use std::path::{Path, PathBuf};
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
+    #[command(flatten)]
+    history: HistoryArguments,
     /// The text to continue
     #[arg(
         short,
@@ -87,6 +90,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         echo: !arguments.no_display_prompt && !arguments.json,
         limit: usize::try_from(arguments.predict).ok(),
         context: arguments.ctx_size,
+        history: arguments.history.history,
         stop: arguments.stop.iter().map(|stop| escaped(stop)).collect(),
         json: arguments.json,
         logprobs: arguments.logprobs.map(usize::from),
@@ -133,6 +137,7 @@ pub fn demo() -> Result<(), CliError> {
         echo: true,
         limit: None,
         context: None,
+        history: HistoryType::F16,
         stop: Vec::new(),
         json: false,
         logprobs: None,
@@ -171,6 +176,7 @@ struct Job<'a> {
     echo: bool,
     limit: Option<usize>,
     context: Option<usize>,
+    history: HistoryType,
     stop: Vec<String>,
     json: bool,
     logprobs: Option<usize>,
@@ -215,6 +221,7 @@ impl Job<'_> {
             batch: defaults.batch.min(ids.len()),
             source: ids.len(),
             checkpoints: 0,
+            history: self.history,
             ..defaults
         };
         let mut session = Session::new(model, options)?;

@@ -7,6 +7,7 @@ mod recurrent;
 mod rows;
 mod step;
 
+pub(crate) use attention::LONGEST_HEAD;
 pub use rows::{Row, Rows};
 
 use crate::arena::Arena;

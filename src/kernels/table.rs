@@ -31,6 +31,8 @@ pub struct Kernels {
     pub quantize_q8_0: Quantize,
     /// Floats to [`Activation::Q8_K`]; the same bits from every table.
     pub quantize_q8_k: Quantize,
+    /// `widen(halves, out)`: half-precision numbers to floats, exactly.
+    pub widen: fn(&[u8], &mut [f32]),
     /// `dot(a, b)` = Σ a·b
     pub dot: fn(&[f32], &[f32]) -> f32,
     /// `axpy(a, x, y)`: y ← y + a·x

@@ -18,6 +18,7 @@ use super::Session;
 use crate::checksum::Checksum;
 use crate::error::RunError;
 use crate::graph::StateKind;
+use crate::state::HistoryType;
 use crate::state::StateError;
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -111,10 +112,17 @@ impl Summed<&mut dyn Read> {
 }
 
 /// A piece of state in four numbers.
-fn numbers(kind: &StateKind) -> [u32; 4] {
+fn numbers(kind: &StateKind, history: HistoryType) -> [u32; 4] {
     let of = |tag, a: usize, b: usize, c: usize| [tag, a as u32, b as u32, c as u32];
     match *kind {
-        StateKind::Kv { kv_heads, head_dim } => of(1, kv_heads, head_dim, 0),
+        StateKind::Kv { kv_heads, head_dim } => {
+            let tag = match history {
+                HistoryType::F32 => 0,
+                HistoryType::F16 => 1,
+                HistoryType::Q8_0 => 2,
+            };
+            of(1, kv_heads, head_dim, tag)
+        }
         StateKind::Cross { kv_heads, head_dim } => of(2, kv_heads, head_dim, 0),
         StateKind::Conv { channels, width } => of(3, channels, width, 0),
         StateKind::Scan { channels, states } => of(4, channels, states, 0),
@@ -144,7 +152,8 @@ impl Session {
         out.put(&self.model.fingerprint().to_le_bytes())?;
         let kinds = self.model.states();
         out.put(&(kinds.len() as u32).to_le_bytes())?;
-        for number in kinds.iter().flat_map(numbers) {
+        let history = self.options.history;
+        for number in kinds.iter().flat_map(|kind| numbers(kind, history)) {
             out.put(&number.to_le_bytes())?;
         }
         let lengths = [
@@ -197,11 +206,13 @@ impl Session {
         let model = self.model.clone();
         let kinds = model.states();
         let mut alike = from.u32()? as usize == kinds.len();
-        for number in kinds.iter().flat_map(numbers) {
+        let history = self.options.history;
+        for number in kinds.iter().flat_map(|kind| numbers(kind, history)) {
             alike = alike && from.u32()? == number;
         }
         if !alike {
-            let what = "snapshot holds other pieces of state than this model keeps";
+            let what =
+                "snapshot holds other pieces of state, or of another type, than this session keeps";
             return Err(SnapshotError::Other(what.to_string()));
         }
         let length = |from: &mut Summed<&mut dyn Read>, what: &str| {

@@ -18,15 +18,17 @@ impl State {
         for (id, kind) in self.layout.kinds.iter().enumerate() {
             match *kind {
                 StateKind::Kv { kv_heads, head_dim } => {
+                    let row = self.history().row_len(head_dim).unwrap_or(0);
                     for (index, &page) in held.pages.iter().enumerate() {
                         let unit = self.unit_offset(id, page as usize);
-                        ranges.extend(heads(unit, kv_heads, head_dim, (PAGE, used(index))));
+                        ranges.extend(heads(unit, kv_heads, row, (PAGE, used(index))));
                     }
                 }
                 StateKind::Cross { kv_heads, head_dim } => {
                     let unit = self.unit_offset(id, held.cross_slot);
                     let rows = (self.source(), held.cross_len);
-                    ranges.extend(heads(unit, kv_heads, head_dim, rows));
+                    let row = head_dim * size_of::<f32>();
+                    ranges.extend(heads(unit, kv_heads, row, rows));
                 }
                 _ => {
                     let unit = self.unit_offset(id, sequence as usize);
@@ -97,14 +99,13 @@ impl State {
     }
 }
 
-/// `[k, v][head][rows reserved][head_dim]`: of each head the rows that are used.
+/// `[k, v][head][rows reserved]`: of each head the rows that are used, of so many bytes.
 fn heads(
     unit: usize,
     kv_heads: usize,
-    head_dim: usize,
+    row: usize,
     (reserved, used): (usize, usize),
 ) -> impl Iterator<Item = Range<usize>> {
-    let row = head_dim * size_of::<f32>();
     (0..2 * kv_heads).map(move |head| {
         let start = unit + head * reserved * row;
         start..start + used * row

@@ -401,10 +401,10 @@ fn inspect_shows_what_is_there() {
     assert_eq!(shown["memory"]["weights_bytes"], json!(4 * floats));
     let tensors = shown["tensors"].as_array().unwrap();
     assert_eq!(tensors.len(), weights.len());
-    // Two layers of keys and values for 1,024 positions of 2 heads of 10 floats, and at most
+    // Two layers of keys and values for 1,024 positions of 2 heads of 10 halves, and at most
     // what positions themselves take.
     let layers = fixture.config()["num_hidden_layers"].as_u64().unwrap();
-    let history = layers * 2 * 2 * 10 * 4 * 1024;
+    let history = layers * 2 * 2 * 10 * 2 * 1024;
     let found = shown["memory"]["state_per_1k_bytes"].as_u64().unwrap();
     assert!(
         (history..=history + 8 * 1024 + 4096).contains(&found),

@@ -6,6 +6,7 @@
 mod abort;
 mod cuts;
 mod generation;
+mod history;
 mod reference;
 mod setup;
 mod sharing;

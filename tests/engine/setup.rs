@@ -3,6 +3,7 @@
 use rillm::eval::{Cut, EvalInput, OutputShape};
 use rillm::graph::{Role, StateKind};
 use rillm::kernels::Isa;
+use rillm::state::HistoryType;
 use rillm::{Model, ModelOptions, Row, RunError, Session, SessionOptions};
 use serde_json::Value;
 
@@ -149,6 +150,7 @@ pub fn small(sequences: usize, context: usize) -> SessionOptions {
         batch: context * sequences,
         source: 64,
         checkpoints: 2,
+        history: HistoryType::F32,
     }
 }
 

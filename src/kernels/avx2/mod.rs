@@ -21,6 +21,7 @@ pub(super) const TABLE: Kernels = Kernels {
     },
     quantize_q8_0,
     quantize_q8_k,
+    widen,
     dot,
     axpy,
     attend,
@@ -42,6 +43,7 @@ macro_rules! entries {
 entries! {
     fn quantize_q8_0(values: &[f32], out: &mut [u8]) = quantize;
     fn quantize_q8_k(values: &[f32], out: &mut [u8]) = quantize;
+    fn widen(halves: &[u8], out: &mut [f32]) = vector;
     fn dot(a: &[f32], b: &[f32]) -> f32 = vector;
     fn axpy(a: f32, x: &[f32], y: &mut [f32]) = vector;
     fn attend(call: &Attend<'_>, scores: &mut [f32], running: &mut Running, out: &mut [f32]) = attend;

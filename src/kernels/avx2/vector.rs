@@ -3,7 +3,7 @@
 use core::arch::x86_64::*;
 
 use super::register::{
-    LANES, exp_below_one, load_floats, load_tail, store_floats, store_tail, sum,
+    LANES, exp_below_one, load_floats, load_half, load_tail, store_floats, store_tail, sum,
 };
 use crate::kernels::Pointwise;
 
@@ -118,4 +118,23 @@ fn sigmoid(x: __m256) -> __m256 {
     let small = exp_below_one(_mm256_or_ps(x, sign));
     let numerator = _mm256_blendv_ps(_mm256_set1_ps(1.0), small, x);
     _mm256_div_ps(numerator, _mm256_add_ps(_mm256_set1_ps(1.0), small))
+}
+
+#[target_feature(enable = "avx2,f16c")]
+pub(super) fn widen(halves: &[u8], out: &mut [f32]) {
+    let (halves, _) = halves.as_chunks::<2>();
+    let (eights, halves) = halves.as_chunks::<LANES>();
+    let (whole, out) = out.as_chunks_mut::<LANES>();
+    for (from, to) in eights.iter().zip(whole) {
+        store_floats(to, _mm256_cvtph_ps(load_half(from)));
+    }
+    let mut padded = [[0; 2]; LANES];
+    for (to, from) in padded.iter_mut().zip(halves) {
+        *to = *from;
+    }
+    let mut floats = [0.0; LANES];
+    store_floats(&mut floats, _mm256_cvtph_ps(load_half(&padded)));
+    for (to, from) in out.iter_mut().zip(floats) {
+        *to = from;
+    }
 }

@@ -17,6 +17,7 @@ pub(super) const TABLE: Kernels = Kernels {
     matmul_transposed: matmul::transposed_of,
     quantize_q8_0: quant::quantize_q8_0,
     quantize_q8_k: quant::quantize_q8_k,
+    widen: vector::widen,
     dot: vector::dot,
     axpy: vector::axpy,
     attend: attend::attend,

@@ -1,5 +1,7 @@
 //! Sums and element-wise arithmetic on rows of floats.
 
+use half::f16;
+
 use crate::kernels::Pairing;
 
 /// Partial sums kept side by side: enough for the compiler to use the baseline's vectors, and
@@ -64,5 +66,11 @@ pub(super) fn rotate(head: &mut [f32], cos: &[f32], sin: &[f32], pairing: Pairin
                 turn(a, b, cos, sin);
             }
         }
+    }
+}
+
+pub(super) fn widen(halves: &[u8], out: &mut [f32]) {
+    for (half, out) in halves.as_chunks().0.iter().zip(out) {
+        *out = f16::from_le_bytes(*half).to_f32();
     }
 }

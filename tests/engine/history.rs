@@ -1,0 +1,137 @@
+//! Keys and values kept in smaller types.
+
+use rillm::graph::StateKind;
+use rillm::session::SessionOptions;
+use rillm::state::HistoryType;
+
+use crate::setup::{
+    Opened, encode, feed, instruction_sets, open, open_with, runnable, same_bits, small,
+};
+
+const SMALLER: [HistoryType; 2] = [HistoryType::F16, HistoryType::Q8_0];
+
+fn keeps_history(opened: &Opened) -> bool {
+    let mut kinds = opened.model.states().iter();
+    opened.decodes() && kinds.any(|kind| matches!(kind, StateKind::Kv { .. }))
+}
+
+fn options(history: HistoryType) -> SessionOptions {
+    SessionOptions {
+        history,
+        ..small(1, 150)
+    }
+}
+
+/// What a session answers to 140 tokens (more than two pages), fed in pieces.
+fn answers(opened: &Opened, history: HistoryType, pieces: &[usize]) -> Vec<Vec<f32>> {
+    let mut session = opened.session(options(history));
+    if opened.model.graph(rillm::graph::Role::Encode).is_some() {
+        let source = opened.rows(&opened.tokens(0, 9), 0, 0);
+        encode(&mut session, &source).expect("a source");
+    }
+    let rows = opened.rows(&opened.tokens(0, 140), 0, 0);
+    let mut out = Vec::new();
+    let mut rest = &rows[..];
+    for &piece in pieces.iter().cycle() {
+        let (now, later) = rest.split_at(piece.min(rest.len()));
+        out.extend(feed(&mut session, now).expect("answers"));
+        rest = later;
+        if rest.is_empty() {
+            return out;
+        }
+    }
+    unreachable!("pieces are not empty")
+}
+
+/// Rounding keys and values to b bits moves scores and sums by about 2^-b of their scale, each
+/// layer again; the bounds leave a factor of ten to the root mean square of that.
+#[test]
+fn smaller_types_give_nearly_the_same() {
+    let mut seen = 0;
+    for name in runnable() {
+        let opened = open(&name);
+        if !keeps_history(&opened) {
+            continue;
+        }
+        seen += 1;
+        let exact = answers(&opened, HistoryType::F32, &[140]);
+        let rms = |rows: &[Vec<f32>]| {
+            let all = rows.iter().flatten().map(|x| f64::from(*x).powi(2));
+            (all.sum::<f64>() / rows.iter().flatten().count() as f64).sqrt()
+        };
+        for (history, bound) in [(HistoryType::F16, 5e-3), (HistoryType::Q8_0, 5e-2)] {
+            let found = answers(&opened, history, &[140]);
+            let pairs = found.iter().zip(&exact);
+            let errors: Vec<Vec<f32>> = pairs
+                .map(|(a, b)| a.iter().zip(b).map(|(a, b)| a - b).collect())
+                .collect();
+            let error = rms(&errors) / rms(&exact);
+            assert!(error > 0.0, "{name} {history}: nothing was rounded");
+            assert!(error < bound, "{name} {history}: {error}");
+        }
+    }
+    assert!(seen >= 30, "{seen}");
+}
+
+#[test]
+fn pieces_and_threads_change_no_bit() {
+    for name in ["llama", "gemma2", "bloom", "falcon", "t5", "mistral"] {
+        for isa in instruction_sets() {
+            for history in SMALLER {
+                let whole = answers(&open_with(name, Some(isa), 1), history, &[140]);
+                let opened = open_with(name, Some(isa), 3);
+                for pieces in [&[1][..], &[7, 64, 3], &[65]] {
+                    let label = format!("{name} {history} on {isa}, {pieces:?}");
+                    same_bits(&label, &answers(&opened, history, pieces), &whole);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn histories_of_smaller_types_are_shared_copied_cut_and_brought_back() {
+    let opened = open("llama");
+    for history in SMALLER {
+        let tokens = opened.tokens(0, 100);
+        let mut session = opened.session(SessionOptions {
+            history,
+            ..small(2, 150)
+        });
+        let expected = feed(&mut session, &opened.rows(&tokens, 0, 0)).expect("answers");
+        session.fork(0, 1).expect("a fork");
+        session.rewind(1, 70).expect("a rewind");
+        let again = feed(&mut session, &opened.rows(&tokens[70..], 70, 1)).expect("answers");
+        same_bits("forked and cut", &again, &expected[70..]);
+
+        let mut bytes = Vec::new();
+        session
+            .snapshot(0, &tokens, &mut bytes)
+            .expect("a snapshot");
+        let mut other = opened.session(options(history));
+        assert_eq!(other.restore(0, &mut &bytes[..]).expect("its own"), tokens);
+        let more = opened.tokens(100, 5);
+        let expected = feed(&mut session, &opened.rows(&more, 100, 0)).expect("answers");
+        let found = feed(&mut other, &opened.rows(&more, 100, 0)).expect("answers");
+        same_bits("brought back", &found, &expected);
+        let mut floats = opened.session(options(HistoryType::F32));
+        let error = floats
+            .restore(0, &mut &bytes[..])
+            .expect_err("another type");
+        assert!(error.to_string().contains("another type"), "{error}");
+    }
+}
+
+#[test]
+fn smaller_types_take_less_memory() {
+    let opened = open("llama");
+    let of = |history| {
+        let plan = rillm::session::memory_plan(&opened.model, options(history));
+        plan.expect("a plan").state_per_1k as f64
+    };
+    let positions = 8.0 * 1024.0;
+    let whole = of(HistoryType::F32) - positions;
+    assert_eq!((of(HistoryType::F16) - positions) / whole, 0.5);
+    // A scale for a head of eight elements costs a quarter of them.
+    assert!((of(HistoryType::Q8_0) - positions) / whole < 0.35);
+}
