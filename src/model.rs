@@ -242,7 +242,7 @@ impl Model {
     }
 }
 
-fn find_architecture(manifest: &Manifest) -> Result<&'static Architecture, LoadError> {
+pub(crate) fn find_architecture(manifest: &Manifest) -> Result<&'static Architecture, LoadError> {
     let name = manifest.architecture.as_str();
     let names = |architecture: &'static Architecture| match manifest.container {
         Container::Gguf => architecture.gguf,

@@ -25,7 +25,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     // Errors gather what others say went wrong.
     ("error", &["arena", "graph", "plan", "state"]),
     ("weights", &["error", "graph", "kernels", "quant"]),
-    ("quantize", &["error", "quant", "weights"]),
+    (
+        "quantize",
+        &["error", "graph", "model", "models", "quant", "weights"],
+    ),
     (
         "exec",
         &[

@@ -16,7 +16,7 @@ use std::sync::atomic::AtomicU64;
 #[derive(Args, Debug)]
 #[command(after_help = types())]
 pub struct Arguments {
-    /// GGUF file (of a split one: the first)
+    /// GGUF file (of a split one: the first) or Hugging Face folder
     #[arg(value_name = "IN")]
     input: PathBuf,
     /// GGUF file to write

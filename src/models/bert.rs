@@ -1,6 +1,6 @@
 //! BERT (Devlin et al. 2019) and its heads.
 
-use super::{Architecture, Family};
+use super::{Architecture, Converted, Family};
 use crate::graph::blocks::{Tied, activation, head, mlp};
 use crate::graph::{
     Attention, BuildError, Builder, Index, Keys, Mask, Name, Net, Pointwise, PositionScheme, Role,
@@ -74,6 +74,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     ]],
     names: &[names!("", "bert.")],
     unused: &[],
+    converted: Converted::AsStored,
     build,
 };
 

@@ -1,6 +1,6 @@
 //! BLOOM (BigScience Workshop 2022).
 
-use super::{Architecture, Family};
+use super::{Architecture, Converted, Family};
 use crate::graph::blocks::{
     Heads, Tied, alibi, attend, embedding, head, interleaved_projections, mlp,
 };
@@ -54,6 +54,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     ]],
     names: &[names!("transformer.", "")],
     unused: &[],
+    converted: Converted::QueriesFirst,
     build,
 };
 

@@ -1,6 +1,6 @@
 //! Command R and R+ (Cohere 2024), Aya, and Command R7B ("Cohere 2", Cohere 2025).
 
-use super::{Architecture, Family, tables};
+use super::{Architecture, Converted, Family, tables};
 use crate::graph::blocks::{
     Heads, Tied, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head,
     head_norms, projections,
@@ -31,6 +31,7 @@ pub(super) const COMMAND_R: Architecture = Architecture {
         tables::GATED_MLP,
     ],
     unused: &[],
+    converted: Converted::AsStored,
     build: |model| build(model, None),
 };
 

@@ -1,6 +1,6 @@
 //! Falcon (Almazrouei et al. 2023).
 
-use super::{Architecture, Family, tables};
+use super::{Architecture, Converted, Family, tables};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, head, interleaved_projections, mlp,
 };
@@ -96,6 +96,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ),
     ]],
     unused: &[],
+    converted: Converted::QueriesFirst,
     build,
 };
 

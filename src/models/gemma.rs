@@ -1,6 +1,6 @@
 //! Gemma 2 (Gemma Team 2024) and Gemma 3 (Gemma Team 2025).
 
-use super::{Architecture, Family, tables};
+use super::{Architecture, Converted, Family, tables};
 use crate::graph::blocks::{
     Heads, Tied, WindowPattern, Windows, activation, attend, cap, embedding, gated_mlp, head,
     projections, soft_cap,
@@ -19,6 +19,7 @@ pub(super) const GEMMA_2: Architecture = Architecture {
     keys: KEYS,
     names: NAMES,
     unused: &[],
+    converted: Converted::AsStored,
     build: |model| build(model, &SECOND),
 };
 

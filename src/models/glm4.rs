@@ -1,6 +1,6 @@
 //! GLM-4 (Team GLM 2024), in the form of its release of April 2025.
 
-use super::{Architecture, Family, tables};
+use super::{Architecture, Converted, Family, tables};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, fused_gated_mlp, head, projections,
 };
@@ -38,6 +38,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ],
     ],
     unused: &[],
+    converted: Converted::AsStored,
     build,
 };
 

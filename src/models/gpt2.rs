@@ -1,6 +1,6 @@
 //! GPT-2 (Radford et al. 2019).
 
-use super::{Architecture, Family};
+use super::{Architecture, Converted, Family};
 use crate::graph::blocks::{Tied, activation, head, mlp};
 use crate::graph::{
     Attention, BuildError, Builder, Index, Keys, Mask, Name, PositionScheme, Role, StateKind, View,
@@ -54,6 +54,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     ]],
     names: &[names!("transformer.", "")],
     unused: &[],
+    converted: Converted::AsStored,
     build,
 };
 

@@ -1,6 +1,6 @@
 //! GPT-NeoX (Black et al. 2022) and Pythia (Biderman et al. 2023).
 
-use super::{Architecture, Family, tables};
+use super::{Architecture, Converted, Family, tables};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, head, interleaved_projections, mlp,
 };
@@ -78,6 +78,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ),
     ]],
     unused: &[],
+    converted: Converted::QueriesFirst,
     build,
 };
 

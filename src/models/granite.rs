@@ -1,7 +1,7 @@
 //! Granite 3 (Granite Team 2024): LLaMA with a factor on embeddings, scores, residual branches
 //! and logits (Yang et al. 2022).
 
-use super::{Architecture, Family, llama, tables};
+use super::{Architecture, Converted, Family, llama, tables};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, gated_mlp, head, projections,
 };
@@ -26,6 +26,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     ],
     names: llama::NAMES,
     unused: &[],
+    converted: Converted::NeighboursPaired,
     build,
 };
 

@@ -1,6 +1,6 @@
 //! Causal linear attention with the elu + 1 feature map (Katharopoulos et al. 2020).
 
-use super::{Architecture, Family};
+use super::{Architecture, Converted, Family};
 use crate::graph::blocks::{Tied, head, mlp};
 use crate::graph::{BuildError, Builder, Index, Name, Pointwise, Role};
 
@@ -44,6 +44,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         Name::plain("h.{i}.fc_out.bias", "blk.{i}.ffn_down.bias"),
     ]],
     unused: &[],
+    converted: Converted::AsStored,
     build,
 };
 

@@ -1,6 +1,6 @@
 //! LLaMA (Touvron et al. 2023; Grattafiori et al. 2024).
 
-use super::{Architecture, Family, tables};
+use super::{Architecture, Converted, Family, tables};
 use crate::graph::blocks::{
     Heads, Tied, WindowPattern, Windows, activation, attend, embedding, gated_experts, gated_mlp,
     head, projections,
@@ -18,6 +18,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     keys: KEYS,
     names: NAMES,
     unused: &[],
+    converted: Converted::NeighboursPaired,
     build,
 };
 

@@ -1,6 +1,6 @@
 //! Mamba (Gu & Dao 2023): selective state spaces, memory constant in length.
 
-use super::{Architecture, Family};
+use super::{Architecture, Converted, Family};
 use crate::graph::blocks::{Tied, head};
 use crate::graph::{BuildError, Builder, Index, Name, Pointwise, Role, View};
 
@@ -72,6 +72,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ),
     ]],
     unused: &[],
+    converted: Converted::AsStored,
     build,
 };
 

@@ -1,7 +1,7 @@
 //! Mistral (Jiang et al. 2023): LLaMA whose layers look through a sliding window. In GGUF it is
 //! a `llama`.
 
-use super::{Architecture, Family, llama, tables};
+use super::{Architecture, Converted, Family, llama, tables};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Mistral",
@@ -17,5 +17,6 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     ],
     names: llama::NAMES,
     unused: &[],
+    converted: Converted::NeighboursPaired,
     build: llama::build,
 };

@@ -1,7 +1,7 @@
 //! Mixtral (Jiang et al. 2024): LLaMA whose feed-forward layers are mixtures of experts.
 //! In GGUF it is a `llama` with an expert count.
 
-use super::{Architecture, Family, llama, tables};
+use super::{Architecture, Converted, Family, llama, tables};
 use crate::graph::Name;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -44,5 +44,6 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ],
     ],
     unused: &[],
+    converted: Converted::NeighboursPaired,
     build: llama::build,
 };

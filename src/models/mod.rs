@@ -56,6 +56,17 @@ impl Family {
     }
 }
 
+/// How converters to GGUF arrange rows that a Hugging Face checkpoint has in another order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Converted {
+    /// In the same.
+    AsStored,
+    /// Queries and keys so that elements that rotate together are neighbours.
+    NeighboursPaired,
+    /// Projections that are fused head by head: all queries, all keys, all values.
+    QueriesFirst,
+}
+
 /// One architecture.
 #[derive(Clone, Copy, Debug)]
 pub struct Architecture {
@@ -74,6 +85,8 @@ pub struct Architecture {
     /// Tensors that GGUF files may carry and nobody needs. Any other unknown one is an error:
     /// the file is of a variant whose results would be wrong.
     pub unused: &'static [&'static str],
+    /// How converters to GGUF arrange the rows of its projections.
+    pub converted: Converted,
     /// Records the graphs.
     pub build: fn(&Builder<'_>) -> Result<(), BuildError>,
 }

@@ -1,7 +1,7 @@
 //! MPT (MosaicML 2023). The strength of ALiBi is read as the authors' own code reads it;
 //! transformers knows none but 8.
 
-use super::{Architecture, Family};
+use super::{Architecture, Converted, Family};
 use crate::graph::blocks::{Heads, Tied, alibi, attend, cap, embedding, head, mlp};
 use crate::graph::{Attention, BuildError, Builder, Index, Name, Pointwise, PositionScheme, Role};
 
@@ -75,6 +75,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ),
     ]],
     unused: &[],
+    converted: Converted::AsStored,
     build,
 };
 

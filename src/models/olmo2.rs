@@ -1,6 +1,6 @@
 //! OLMo 2 (OLMo Team 2024).
 
-use super::{Architecture, Family, tables};
+use super::{Architecture, Converted, Family, tables};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, gated_mlp, head, projections,
 };
@@ -34,6 +34,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         tables::GATED_MLP,
     ],
     unused: &[],
+    converted: Converted::AsStored,
     build,
 };
 

@@ -1,6 +1,6 @@
 //! Phi-1, Phi-1.5 and Phi-2 (Gunasekar et al. 2023).
 
-use super::{Architecture, Family, tables};
+use super::{Architecture, Converted, Family, tables};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, head, head_norms, mlp, projections,
 };
@@ -64,6 +64,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ],
     ],
     unused: &[],
+    converted: Converted::AsStored,
     build,
 };
 

@@ -1,6 +1,6 @@
 //! Phi-3 and Phi-4 (Abdin et al. 2024).
 
-use super::{Architecture, Family, tables};
+use super::{Architecture, Converted, Family, tables};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, fused_gated_mlp, fused_projections, head,
 };
@@ -38,6 +38,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ],
     ],
     unused: &[],
+    converted: Converted::AsStored,
     build,
 };
 

@@ -1,6 +1,6 @@
 //! Qwen 2 (Yang et al. 2024) and Qwen 3 (Yang et al. 2025).
 
-use super::{Architecture, Family, tables};
+use super::{Architecture, Converted, Family, tables};
 use crate::graph::blocks::{
     Heads, Tied, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head,
     projections,
@@ -18,6 +18,7 @@ pub(super) const QWEN_2: Architecture = Architecture {
     keys: KEYS,
     names: NAMES,
     unused: &[],
+    converted: Converted::AsStored,
     build: |model| build(model, HeadNorm::None),
 };
 

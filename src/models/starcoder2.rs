@@ -1,6 +1,6 @@
 //! StarCoder 2 (Lozhkov et al. 2024).
 
-use super::{Architecture, Family, tables};
+use super::{Architecture, Converted, Family, tables};
 use crate::graph::blocks::{Heads, Tied, activation, attend, embedding, head, mlp, projections};
 use crate::graph::{
     Attention, BuildError, Builder, Mask, Name, Pairing, PositionScheme, Role, Rope,
@@ -45,6 +45,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ],
     ],
     unused: &[],
+    converted: Converted::AsStored,
     build,
 };
 

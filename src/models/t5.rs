@@ -1,7 +1,7 @@
 //! T5 (Raffel et al. 2020), its version 1.1 and Flan-T5: an encoder, and a decoder that attends
 //! to it.
 
-use super::{Architecture, Family};
+use super::{Architecture, Converted, Family};
 use crate::graph::blocks::{Tied, gated_mlp, head, is_tied, mlp};
 use crate::graph::{
     Attention, Buckets, BuildError, Builder, Index, Keys, Mask, Name, Net, Pointwise,
@@ -148,6 +148,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ),
     ]],
     unused: &["dec.blk.{i}.cross_attn_rel_b.weight"],
+    converted: Converted::AsStored,
     build,
 };
 

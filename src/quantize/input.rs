@@ -1,6 +1,8 @@
 //! A model as a GGUF file would have it.
 
-use crate::error::{LoadError, LoadErrorKind};
+use super::hugging_face;
+use crate::error::LoadError;
+use crate::graph::View;
 use crate::quant;
 use crate::weights::Files;
 use rillm_formats::manifest::{Container, DType, Metadata, TensorInfo};
@@ -13,24 +15,84 @@ pub struct Input {
     files: Files,
 }
 
-/// A tensor to write, and where it is stored.
+/// A tensor to write, and where it comes from.
 #[derive(Clone, Debug)]
 pub(super) struct Tensor {
     pub name: String,
+    /// As it is to be written.
     pub shape: Vec<u64>,
     pub dtype: DType,
-    stored: TensorInfo,
+    pub from: From,
+}
+
+/// Where a tensor's values are.
+#[derive(Clone, Debug)]
+pub(super) enum From {
+    /// In one stored tensor, as it is.
+    Stored(TensorInfo),
+    /// In stored tensors, each a part of the whole, to be seen in another way.
+    Seen {
+        parts: Vec<TensorInfo>,
+        view: View,
+        rows: Rows,
+    },
+    /// Worked out.
+    Values(Vec<f32>),
+}
+
+/// The order of a tensor's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rows {
+    AsStored,
+    /// Of heads of so many rows, the halves' rows by turns.
+    Paired(usize),
+    /// Of groups of heads of `dim` rows (queries, then one of keys and one of values): all
+    /// queries, all keys, all values.
+    QueriesFirst {
+        dim: usize,
+        queries: usize,
+    },
+}
+
+impl Rows {
+    /// Which stored row of `count` stands at `row`.
+    fn stored(self, row: usize, count: usize) -> usize {
+        match self {
+            Rows::AsStored => row,
+            Rows::Paired(dim) => {
+                let within = row % dim;
+                row - within + within % 2 * (dim / 2) + within / 2
+            }
+            Rows::QueriesFirst { dim, queries } => {
+                let group = (queries + 2) * dim;
+                let (groups, block) = (count / group, queries * dim);
+                let (row, block, offset) = if row < groups * block {
+                    (row, block, 0)
+                } else if row < groups * (block + dim) {
+                    (row - groups * block, dim, block)
+                } else {
+                    (row - groups * (block + dim), dim, block + dim)
+                };
+                row / block * group + offset + row % block
+            }
+        }
+    }
 }
 
 impl Input {
-    /// What these files hold.
+    /// What these files hold: a GGUF file as it is, a Hugging Face folder as a converter would
+    /// write it.
     ///
     /// # Errors
-    /// Folders are not read yet.
+    /// An architecture that is not known, or a folder that is none of it.
     pub fn new(files: Files) -> Result<Input, LoadError> {
-        if files.manifest.container != Container::Gguf {
-            let what = "only GGUF files can be quantized";
-            return Err(LoadError::new(LoadErrorKind::Unsupported, what).at(&files.path));
+        if files.manifest.container == Container::HuggingFace {
+            let (metadata, tensors) = hugging_face::converted(&files)?;
+            return Ok(Input {
+                metadata,
+                tensors,
+                files,
+            });
         }
         let mut stored: Vec<_> = files.manifest.tensors.iter().collect();
         stored.sort_by_key(|(_, info)| (info.file, info.range.start));
@@ -38,7 +100,7 @@ impl Input {
             name: name.clone(),
             shape: info.shape.0.clone(),
             dtype: info.dtype,
-            stored: info.clone(),
+            from: From::Stored(info.clone()),
         });
         Ok(Input {
             metadata: files.manifest.metadata.clone(),
@@ -49,25 +111,74 @@ impl Input {
 
     /// A tensor's bytes as they are to be written, if they are stored so.
     pub(super) fn stored(&self, tensor: &Tensor) -> Option<&[u8]> {
-        Some(self.bytes(&tensor.stored))
+        match &tensor.from {
+            From::Stored(info) => Some(self.bytes(info)),
+            _ => None,
+        }
     }
 
     /// Whole rows from `first` on, in floats.
     pub(super) fn read(&self, tensor: &Tensor, first: usize, out: &mut [f32]) {
-        let columns = tensor.shape.last().copied().unwrap_or(1);
-        let (Some(row), Some(decode)) =
-            (tensor.dtype.row_len(columns), quant::decode(tensor.dtype))
-        else {
+        let columns = tensor.shape.last().copied().unwrap_or(1).max(1) as usize;
+        match &tensor.from {
+            From::Stored(info) => self.rows(info, columns, first, out),
+            From::Values(values) => {
+                let from = values.iter().skip(first * columns);
+                out.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+            }
+            From::Seen { parts, view, rows } => {
+                let all: u64 = tensor.shape.iter().product();
+                // Vectors go with the rows of their matrices.
+                let row = if tensor.shape.len() == 1 { 1 } else { columns };
+                let count = (all as usize / row).max(1);
+                let in_part = count / parts.len().max(1);
+                for (index, out) in out.chunks_exact_mut(row).enumerate() {
+                    let stored = rows.stored(first * columns / row + index, count);
+                    let part = &parts[(stored / in_part).min(parts.len() - 1)];
+                    match view {
+                        View::Transposed => self.column(part, stored, in_part, out),
+                        _ => self.rows(part, row, stored % in_part, out),
+                    }
+                    seen(*view, out);
+                }
+            }
+        }
+    }
+
+    fn rows(&self, info: &TensorInfo, columns: usize, first: usize, out: &mut [f32]) {
+        let (Some(row), Some(decode)) = (
+            info.dtype.row_len(columns as u64),
+            quant::decode(info.dtype),
+        ) else {
             return;
         };
-        let (row, rows) = (row as usize, out.len() / columns.max(1) as usize);
-        let bytes = self.bytes(&tensor.stored);
-        decode(&bytes[first * row..(first + rows) * row], out);
+        let (row, rows) = (row as usize, out.len() / columns);
+        decode(&self.bytes(info)[first * row..(first + rows) * row], out);
+    }
+
+    /// Column `index` of a matrix of `columns`, whose elements stand by themselves.
+    fn column(&self, info: &TensorInfo, index: usize, columns: usize, out: &mut [f32]) {
+        let (size, bytes) = (info.dtype.block_len() as usize, self.bytes(info));
+        let Some(decode) = quant::decode(info.dtype) else {
+            return;
+        };
+        for (row, out) in out.chunks_exact_mut(1).enumerate() {
+            let at = (row * columns + index) * size;
+            decode(&bytes[at..at + size], out);
+        }
     }
 
     fn bytes(&self, info: &TensorInfo) -> &[u8] {
         // The formats crate has checked the range against the file.
         let source = self.files.sources[info.file as usize].bytes();
         &source[info.range.start as usize..info.range.end as usize]
+    }
+}
+
+fn seen(view: View, values: &mut [f32]) {
+    match view {
+        View::Plain | View::Transposed => {}
+        View::NegativeExp => values.iter_mut().for_each(|value| *value = -value.exp()),
+        View::PlusOne => values.iter_mut().for_each(|value| *value += 1.0),
     }
 }

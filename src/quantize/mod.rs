@@ -4,6 +4,7 @@
 //! tensor becomes, so that sizes are known before anything is done; [`write`] does it, a few
 //! rows at a time: files of any size need little memory.
 
+mod hugging_face;
 mod input;
 mod mix;
 

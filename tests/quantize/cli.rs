@@ -1,7 +1,7 @@
 //! `rillm quantize` as a user meets it.
 #![cfg(feature = "cli")]
 
-use super::folder::TempFolder;
+use super::support::folder::TempFolder;
 use std::process::{Command, Output};
 
 fn rillm(arguments: &[&str]) -> Output {

@@ -1,11 +1,11 @@
 //! Files written anew: which types their tensors get, and that nothing else changes.
 
 mod cli;
-#[path = "../support/folder.rs"]
-mod folder;
+mod folders;
 mod mixes;
+#[path = "../support/mod.rs"]
+mod support;
 
-use folder::TempFolder;
 use rillm::formats::gguf::write::{TensorSpec, to_bytes};
 use rillm::formats::manifest::{DType, Metadata, Shape, Value};
 use rillm::quant;
@@ -13,6 +13,7 @@ use rillm::quantize::{Input, Options, Plan, QuantizeError, write};
 use rillm::weights::{Source, open, open_source};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
+use support::folder::TempFolder;
 
 /// A file of these tensors, all in F32, filled with a wave.
 fn file(metadata: Metadata, tensors: &[(&str, &[u64])]) -> Vec<u8> {

@@ -1,0 +1,286 @@
+//! Hugging Face folders as converters to GGUF write them.
+
+use super::input::{From, Rows, Tensor};
+use crate::error::{LoadError, LoadErrorKind};
+use crate::graph::View;
+use crate::model::find_architecture;
+use crate::models::{Architecture, Converted};
+use crate::weights::{Files, Views};
+use rillm_formats::manifest::{Array, DType, Manifest, Metadata, Value};
+use std::f64::consts::PI;
+
+/// Keys and tensors of the file that a folder becomes.
+pub(super) fn converted(files: &Files) -> Result<(Metadata, Vec<Tensor>), LoadError> {
+    let manifest = &files.manifest;
+    let architecture = find_architecture(manifest)?;
+    let name = gguf_name(manifest, architecture);
+    let mut keys = Keys {
+        name,
+        metadata: metadata(name, architecture, manifest, &files.path),
+    };
+    let views = Views::new(manifest, architecture.names)?;
+    let mut tensors = Vec::new();
+    for (name, found) in views.iter() {
+        let (Some(part), false) = (found.parts.first(), found.parts.is_empty()) else {
+            continue;
+        };
+        let mut shape = found.shape.clone();
+        // A convolution's [channels, 1, width] is squeezed.
+        if let &[channels, 1, width] = shape.as_slice() {
+            shape = vec![channels, width];
+        }
+        let rows = rows(name, &shape, architecture.converted, &mut keys)?;
+        let as_it_is =
+            found.view == View::Plain && rows == Rows::AsStored && found.parts.len() == 1;
+        tensors.push(Tensor {
+            name: name.to_string(),
+            shape,
+            dtype: part.dtype,
+            from: if as_it_is {
+                From::Stored(part.clone())
+            } else {
+                From::Seen {
+                    parts: found.parts.clone(),
+                    view: found.view,
+                    rows,
+                }
+            },
+        });
+    }
+    if architecture.converted == Converted::NeighboursPaired {
+        tensors.extend(keys.divisors());
+    }
+    tensors.extend(keys.long_rope());
+    keys.rotated();
+    tensors.sort_by(|a, b| place(&a.name).cmp(&place(&b.name)));
+    Ok((keys.metadata, tensors))
+}
+
+/// Embeddings, then layer by layer, then what comes last.
+fn place(name: &str) -> (u8, u64, &str) {
+    let mut parts = name.split('.');
+    let (first, second) = (parts.next().unwrap_or_default(), parts.next());
+    match (first, second.and_then(|number| number.parse().ok())) {
+        ("blk", Some(layer)) => (1, layer, name),
+        ("token_embd" | "position_embd" | "token_types" | "token_embd_norm", _) => (0, 0, name),
+        _ => (2, 0, name),
+    }
+}
+
+/// `general.architecture`: Mistral and Mixtral are LLaMAs there.
+fn gguf_name(manifest: &Manifest, architecture: &Architecture) -> &'static str {
+    let class = match manifest.metadata.array("architectures") {
+        Some(Array::String(names)) => names.get(0).unwrap_or_default(),
+        _ => b"",
+    };
+    match architecture.gguf {
+        ["t5", encoder, ..] if class == b"T5EncoderModel" => encoder,
+        [name, ..] => name,
+        [] => "llama",
+    }
+}
+
+/// Hyperparameters under their canonical names.
+fn metadata(
+    name: &str,
+    architecture: &Architecture,
+    manifest: &Manifest,
+    path: &std::path::Path,
+) -> Metadata {
+    /// GGUF says it in another way, or not at all.
+    const NOT_WRITTEN: &[&str] = &["feed_forward_proj"];
+    let config = &manifest.metadata;
+    let mut metadata = Metadata::default();
+    let mut put = |key: String, value| {
+        metadata.0.entry(key).or_insert(value);
+    };
+    put("general.architecture".into(), Value::String(name.into()));
+    let folder = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
+    if let Some(folder) = folder.filter(|folder| !folder.is_empty()) {
+        put("general.name".into(), Value::String(folder));
+    }
+    for &(canonical, theirs) in architecture.keys.iter().copied().flatten() {
+        if NOT_WRITTEN.contains(&canonical) {
+            continue;
+        }
+        let value = match config.value(theirs) {
+            None => continue,
+            Some(Value::F64(float)) => Value::F32(*float as f32),
+            Some(Value::Array(Array::String(kinds))) if theirs == "layer_types" => {
+                let slides = kinds.iter().map(|kind| kind == b"sliding_attention");
+                Value::Array(Array::Bool(slides.collect()))
+            }
+            Some(other) => match config.u64(theirs).map(u32::try_from) {
+                Some(Ok(count)) => Value::U32(count),
+                _ => other.clone(),
+            },
+        };
+        put(format!("{name}.{canonical}"), value);
+    }
+    if name == "bert"
+        && let Some(classes) = config.value("architectures")
+    {
+        // Which head a checkpoint has is known by its class alone.
+        put("architectures".into(), classes.clone());
+    }
+    if name == "mamba" {
+        // Without meaning for Mamba, but readers insist on them.
+        put("mamba.attention.head_count".into(), Value::U32(0));
+        put("mamba.feed_forward_length".into(), Value::U32(0));
+    }
+    metadata
+}
+
+/// How a tensor's rows are to be arranged; notes how many heads of keys there turn out to be.
+fn rows(
+    name: &str,
+    shape: &[u64],
+    converted: Converted,
+    keys: &mut Keys,
+) -> Result<Rows, LoadError> {
+    let part = name.split('.').nth(2).unwrap_or_default();
+    let heads = keys.count("attention.head_count").unwrap_or(1).max(1);
+    let count = shape.first().copied().unwrap_or(1);
+    let wrong = || {
+        let what = format!("tensor {name} has {count} rows, which are not whole heads");
+        LoadError::new(LoadErrorKind::Tensor, what)
+    };
+    match (converted, part) {
+        (Converted::NeighboursPaired, "attn_q" | "attn_k") => {
+            let heads = match part {
+                "attn_k" => keys
+                    .count("attention.head_count_kv")
+                    .unwrap_or(heads)
+                    .max(1),
+                _ => heads,
+            };
+            let dim = count / heads;
+            if dim * heads != count || dim % 2 != 0 || dim == 0 {
+                return Err(wrong());
+            }
+            Ok(Rows::Paired(dim as usize))
+        }
+        (Converted::QueriesFirst, "attn_qkv") => {
+            let dim = keys.count("embedding_length").unwrap_or(0) / heads;
+            let all = count.checked_div(dim).unwrap_or(0);
+            let kv_heads = all.saturating_sub(heads) / 2;
+            if kv_heads == 0 || dim * (heads + 2 * kv_heads) != count || heads % kv_heads != 0 {
+                return Err(wrong());
+            }
+            keys.put("attention.head_count_kv", Value::U32(kv_heads as u32));
+            Ok(Rows::QueriesFirst {
+                dim: dim as usize,
+                queries: (heads / kv_heads) as usize,
+            })
+        }
+        _ => Ok(Rows::AsStored),
+    }
+}
+
+/// Keys under the architecture's prefix.
+struct Keys {
+    name: &'static str,
+    metadata: Metadata,
+}
+
+impl Keys {
+    fn full(&self, key: &str) -> String {
+        format!("{}.{key}", self.name)
+    }
+
+    fn count(&self, key: &str) -> Option<u64> {
+        self.metadata.u64(&self.full(key))
+    }
+
+    fn float(&self, key: &str) -> Option<f64> {
+        self.metadata.f64(&self.full(key))
+    }
+
+    fn put(&mut self, key: &str, value: Value) {
+        let key = self.full(key);
+        self.metadata.0.insert(key, value);
+    }
+
+    fn head_dim(&self) -> Option<u64> {
+        let heads = self.count("attention.head_count")?;
+        let usual = || self.count("embedding_length")?.checked_div(heads);
+        self.count("attention.key_length").or_else(usual)
+    }
+
+    /// A part of a head becomes a number of elements.
+    fn rotated(&mut self) {
+        let part = self.float("rope.partial_factor");
+        if let (Some(part), Some(dim)) = (part, self.head_dim()) {
+            let dims = (dim as f64 * part) as u32;
+            self.put("rope.dimension_count", Value::U32(dims));
+        }
+        let key = self.full("rope.partial_factor");
+        self.metadata.0.remove(&key);
+    }
+
+    /// llama3's scaling (Dubey et al. 2024) goes into a tensor that divides the frequencies.
+    fn divisors(&mut self) -> Option<Tensor> {
+        let kind = self.metadata.str(&self.full("rope.scaling.type"));
+        if kind != Some("llama3") {
+            return None;
+        }
+        let scaling = |key: &str| self.float(&format!("rope.scaling.{key}"));
+        let (factor, trained) = (scaling("factor")?, scaling("original_context_length")?);
+        let (low, high) = (scaling("low_freq_factor")?, scaling("high_freq_factor")?);
+        let base = self.float("rope.freq_base").unwrap_or(10_000.0);
+        let dims = self.head_dim()?;
+        let divisors = (0..dims / 2).map(|pair| {
+            let wave = 2.0 * PI * base.powf(2.0 * pair as f64 / dims as f64);
+            if wave < trained / high {
+                1.0
+            } else if wave > trained / low {
+                factor
+            } else {
+                let smooth = (trained / wave - low) / (high - low);
+                1.0 / ((1.0 - smooth) / factor + smooth)
+            }
+        });
+        let values: Vec<f32> = divisors.map(|divisor| divisor as f32).collect();
+        self.metadata
+            .0
+            .retain(|key, _| !key.contains(".rope.scaling."));
+        Some(vector("rope_freqs.weight", values))
+    }
+
+    /// LongRoPE's tables go into tensors, and what the stretch makes of cos and sin into a key
+    /// (Ding et al. 2024, section 4).
+    fn long_rope(&mut self) -> Vec<Tensor> {
+        let mut tensors = Vec::new();
+        for which in ["short", "long"] {
+            let key = self.full(&format!("rope.scaling.{which}_factor"));
+            if let Some(Value::Array(table)) = self.metadata.0.remove(&key) {
+                let numbers = (0..table.len()).filter_map(|index| table.f64(index));
+                let values = numbers.map(|number| number as f32).collect();
+                tensors.push(vector(&format!("rope_factors_{which}.weight"), values));
+            }
+        }
+        let trained = self.count("rope.scaling.original_context_length");
+        if let (Some(trained), Some(context), false) =
+            (trained, self.count("context_length"), tensors.is_empty())
+            && self.float("rope.scaling.attn_factor").is_none()
+        {
+            let (trained, context) = (trained as f64, context as f64);
+            let magnitude = (1.0 + (context / trained).ln() / trained.ln())
+                .max(1.0)
+                .sqrt();
+            self.put("rope.scaling.attn_factor", Value::F32(magnitude as f32));
+        }
+        tensors
+    }
+}
+
+fn vector(name: &str, values: Vec<f32>) -> Tensor {
+    Tensor {
+        name: name.to_string(),
+        shape: vec![values.len() as u64],
+        dtype: DType::F32,
+        from: From::Values(values),
+    }
+}

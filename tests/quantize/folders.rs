@@ -1,0 +1,68 @@
+//! Hugging Face folders become GGUF files.
+
+use super::support::evaluate::check_all;
+use super::support::fixture::Fixture;
+use super::support::folder::TempFolder;
+use super::support::to_gguf::Gguf;
+use super::{options, run};
+use rillm::quant;
+use rillm::quantize::Input;
+use rillm::weights::open;
+use rillm::{Model, ModelOptions};
+
+fn runnable() -> Vec<Fixture> {
+    let names = Fixture::all().into_iter();
+    let names = names.filter(|name| name != "linear_transformer_bidirectional");
+    names.map(|name| Fixture::load(&name)).collect()
+}
+
+/// Tensor by tensor what the tests' own converter makes of it, and the reference's outputs.
+#[test]
+fn every_folder_becomes_the_file_that_converters_write() {
+    let folder = TempFolder::new("folders");
+    for fixture in runnable() {
+        let from = fixture.folder();
+        let input = Input::new(open(&from).expect("a folder")).expect("an input");
+        let path = folder.join(format!("{}.gguf", fixture.name));
+        run(&input, &options("f32"), &path, 2).unwrap_or_else(|e| panic!("{}: {e}", fixture.name));
+        let files = open(&path).expect("a GGUF file");
+        let expected = Gguf::of(&fixture);
+        let names: Vec<&String> = files.manifest.tensors.keys().collect();
+        assert_eq!(
+            names,
+            expected.tensors.keys().collect::<Vec<_>>(),
+            "{}",
+            fixture.name
+        );
+        for (name, info) in &files.manifest.tensors {
+            let floats = &expected.tensors[name];
+            assert_eq!(info.shape.0, floats.shape, "{}: {name}", fixture.name);
+            let bytes =
+                &files.sources[0].bytes()[info.range.start as usize..info.range.end as usize];
+            let mut values = vec![0.0; floats.values.len()];
+            quant::decode(info.dtype).expect("known")(bytes, &mut values);
+            assert_eq!(values, floats.values, "{}: {name}", fixture.name);
+        }
+        let model = Model::open(&path, ModelOptions::default());
+        let model = model.unwrap_or_else(|error| panic!("{}: {error}", fixture.name));
+        check_all(&fixture, &model);
+    }
+}
+
+/// What a folder's quantized file holds is what its float file holds, quantized.
+#[test]
+fn folders_are_quantized_at_once() {
+    let folder = TempFolder::new("at-once");
+    for name in ["gpt2", "llama", "mixtral", "gpt_neox"] {
+        let fixture = Fixture::load(name);
+        let from = fixture.folder();
+        let input = Input::new(open(&from).expect("a folder")).expect("an input");
+        let (whole, once, twice) = ("whole.gguf", "once.gguf", "twice.gguf");
+        run(&input, &options("f32"), &folder.join(whole), 1).expect("a file");
+        run(&input, &options("q8_0"), &folder.join(once), 3).expect("a file");
+        let again = Input::new(open(&folder.join(whole)).expect("a file")).expect("an input");
+        run(&again, &options("q8_0"), &folder.join(twice), 1).expect("a file");
+        let read = |name: &str| std::fs::read(folder.join(name)).expect("a file");
+        assert!(read(once) == read(twice), "{name}");
+    }
+}
