@@ -177,22 +177,7 @@ impl ChatTemplate {
             let found = model.manifest().metadata.str("tokenizer.chat_template");
             return found.map(str::to_string);
         }
-        let files = model.tokenizer_files();
-        if let Some(bytes) = &files.chat_template {
-            return String::from_utf8(bytes.clone()).ok();
-        }
-        let config = files.tokenizer_config.as_deref()?;
-        let config: serde_json::Value = serde_json::from_slice(config).ok()?;
-        match &config["chat_template"] {
-            serde_json::Value::String(template) => Some(template.clone()),
-            // Several, by name.
-            serde_json::Value::Array(templates) => {
-                let mut named = templates.iter();
-                let found = named.find(|template| template["name"] == "default");
-                found?["template"].as_str().map(str::to_string)
-            }
-            _ => None,
-        }
+        model.tokenizer_files().chat_template()
     }
 
     /// The text of a conversation; with `reply`, up to where the model's next turn begins.

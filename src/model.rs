@@ -332,7 +332,7 @@ fn as_in_files(
     })
 }
 
-fn open_tokenizer(
+pub(crate) fn open_tokenizer(
     manifest: &Manifest,
     files: &TokenizerFiles,
 ) -> Result<Option<Tokenizer>, LoadError> {

@@ -167,3 +167,45 @@ fn unigram_converted() {
         "unigram.tokenizer.json",
     );
 }
+
+/// Written into a GGUF file and read again, it gives the same tokens.
+#[test]
+fn through_gguf_they_are_the_same() {
+    let word_piece: &[u8] = include_bytes!("data/tokenizer/wordpiece.tokenizer.json");
+    let unigram: &[u8] = include_bytes!("data/tokenizer/unigram.model");
+    // GGUF has no flags for how a token is matched, and SentencePiece's put a space after each.
+    let never: fn(&str) -> bool = |_| false;
+    let flags: fn(&str) -> bool = |text| text.contains("<|user|>") || text.contains("[word]");
+    let tokens: fn(&str) -> bool = |text| text.contains('<');
+    for (name, tokenizer, differs) in [
+        ("gpt2", gpt2(), flags),
+        ("llama3", llama3(), never),
+        ("spm_model", spm_model(), tokens),
+        ("squeezed", squeezed(), tokens),
+        ("spm", spm(), tokens),
+        ("word_piece", json(word_piece), never),
+        ("unigram", model(unigram), tokens),
+    ] {
+        let metadata = tokenizer.to_gguf().expect(name);
+        let again = Tokenizer::from_gguf(&metadata).expect(name).expect(name);
+        assert_eq!(again.vocabulary_len(), tokenizer.vocabulary_len(), "{name}");
+        assert_eq!(again.end_tokens(), tokenizer.end_tokens(), "{name}");
+        let all: Value = serde_json::from_slice(CASES).expect("json");
+        for text in all["texts"].as_array().expect("texts") {
+            let text = text.as_str().expect("text");
+            if differs(text) {
+                continue;
+            }
+            for options in [Encode::default(), TEMPLATED] {
+                let expected = tokenizer.encode(text, options);
+                assert_eq!(again.encode(text, options), expected, "{name}: {text:?}");
+                let decode = DecodeOptions::default();
+                assert_eq!(
+                    again.decode_text(&expected, decode),
+                    tokenizer.decode_text(&expected, decode),
+                    "{name}: {text:?} back"
+                );
+            }
+        }
+    }
+}

@@ -127,6 +127,7 @@ pub fn quantize(arguments: &Arguments) -> Result<(), CliError> {
     if let Some(to) = to {
         refuse_to_lose(arguments, to)?;
     }
+    input.notes().iter().for_each(|note| warn(note));
     fallbacks(&plan);
     let qualities = match to {
         Some(to) => {

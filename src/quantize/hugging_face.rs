@@ -3,14 +3,14 @@
 use super::input::{From, Rows, Tensor};
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::View;
-use crate::model::find_architecture;
+use crate::model::{find_architecture, open_tokenizer};
 use crate::models::{Architecture, Converted};
 use crate::weights::{Files, Views};
 use rillm_formats::manifest::{Array, DType, Manifest, Metadata, Value};
 use std::f64::consts::PI;
 
-/// Keys and tensors of the file that a folder becomes.
-pub(super) fn converted(files: &Files) -> Result<(Metadata, Vec<Tensor>), LoadError> {
+/// Keys and tensors of the file that a folder becomes, and what could not be brought along.
+pub(super) fn converted(files: &Files) -> Result<(Metadata, Vec<Tensor>, Vec<String>), LoadError> {
     let manifest = &files.manifest;
     let architecture = find_architecture(manifest)?;
     let name = gguf_name(manifest, architecture);
@@ -53,7 +53,27 @@ pub(super) fn converted(files: &Files) -> Result<(Metadata, Vec<Tensor>), LoadEr
     tensors.extend(keys.long_rope());
     keys.rotated();
     tensors.sort_by(|a, b| place(&a.name).cmp(&place(&b.name)));
-    Ok((keys.metadata, tensors))
+    let notes = add_text(files, &mut keys.metadata);
+    Ok((keys.metadata, tensors, notes))
+}
+
+/// The vocabulary and the chat template.
+fn add_text(files: &Files, metadata: &mut Metadata) -> Vec<String> {
+    let mut notes = Vec::new();
+    let without = "the file has no vocabulary, and runs on token ids";
+    match open_tokenizer(&files.manifest, &files.tokenizer) {
+        Ok(None) => notes.push(format!("the folder has no tokenizer: {without}")),
+        Err(error) => notes.push(format!("{error}: {without}")),
+        Ok(Some(tokenizer)) => match tokenizer.to_gguf() {
+            Ok(vocabulary) => metadata.0.extend(vocabulary.0),
+            Err(error) => notes.push(format!("{error}: {without}")),
+        },
+    }
+    if let Some(template) = files.tokenizer.chat_template() {
+        let key = "tokenizer.chat_template".to_string();
+        metadata.0.insert(key, Value::String(template));
+    }
+    notes
 }
 
 /// Embeddings, then layer by layer, then what comes last.

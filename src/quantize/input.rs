@@ -12,6 +12,7 @@ use rillm_formats::manifest::{Container, DType, Metadata, TensorInfo};
 pub struct Input {
     pub(super) metadata: Metadata,
     pub(super) tensors: Vec<Tensor>,
+    notes: Vec<String>,
     files: Files,
 }
 
@@ -87,10 +88,11 @@ impl Input {
     /// An architecture that is not known, or a folder that is none of it.
     pub fn new(files: Files) -> Result<Input, LoadError> {
         if files.manifest.container == Container::HuggingFace {
-            let (metadata, tensors) = hugging_face::converted(&files)?;
+            let (metadata, tensors, notes) = hugging_face::converted(&files)?;
             return Ok(Input {
                 metadata,
                 tensors,
+                notes,
                 files,
             });
         }
@@ -105,8 +107,14 @@ impl Input {
         Ok(Input {
             metadata: files.manifest.metadata.clone(),
             tensors: tensors.collect(),
+            notes: Vec::new(),
             files,
         })
+    }
+
+    /// What of a folder could not be brought along, and what that means.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// A tensor's bytes as they are to be written, if they are stored so.

@@ -32,6 +32,29 @@ pub struct TokenizerFiles {
     pub chat_template: Option<Vec<u8>>,
 }
 
+impl TokenizerFiles {
+    /// The chat template, from a file of its own or from `tokenizer_config.json`; of several,
+    /// the default one.
+    pub fn chat_template(&self) -> Option<String> {
+        if let Some(bytes) = &self.chat_template {
+            return String::from_utf8(bytes.clone()).ok();
+        }
+        let config = self.tokenizer_config.as_deref()?;
+        let config: serde_json::Value = serde_json::from_slice(config).ok()?;
+        match config.get("chat_template")? {
+            serde_json::Value::String(template) => Some(template.clone()),
+            serde_json::Value::Array(templates) => {
+                let name = |template: &&serde_json::Value| {
+                    template.get("name").is_some_and(|name| name == "default")
+                };
+                let found = templates.iter().find(name)?;
+                found.get("template")?.as_str().map(str::to_string)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Opens a GGUF file (or the first of a split one), or a Hugging Face folder.
 ///
 /// # Errors

@@ -123,3 +123,41 @@ fn a_dry_run_says_what_a_run_does() {
         assert!(error < 0.2, "{tensor}");
     }
 }
+
+/// A folder with a vocabulary becomes a file that speaks.
+#[test]
+fn a_folder_becomes_a_file_with_its_vocabulary_and_template() {
+    use super::support::fixture::Fixture;
+    let folder = TempFolder::new("vocabulary");
+    let fixture = Fixture::load("llama");
+    let from = fixture.folder();
+    let tokenizer = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/formats/tests/data/tokenizer/llama3.tokenizer.json"
+    );
+    std::fs::copy(tokenizer, from.join("tokenizer.json")).expect("a copy");
+    let config = r#"{"chat_template":"{{ messages[0].content }}"}"#;
+    std::fs::write(from.join("tokenizer_config.json"), config).expect("a file");
+    let path = folder.join("out.gguf");
+    let (from, out) = (from.to_str().expect("text"), path.to_str().expect("text"));
+    let done = rillm(&["quantize", from, out, "-q", "f16"]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let ids = |model: &str| {
+        let done = rillm(&["tokenize", model, "-p", "The lamp, 365 keepers!", "--ids"]);
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        text(&done.stdout).to_string()
+    };
+    assert_eq!(ids(out), ids(from));
+    let files = rillm::weights::open(&path).expect("a file");
+    let template = files.manifest.metadata.str("tokenizer.chat_template");
+    assert_eq!(template, Some("{{ messages[0].content }}"));
+    // Without one, it says so and goes on.
+    std::fs::remove_file(std::path::Path::new(from).join("tokenizer.json")).expect("it was there");
+    let done = rillm(&["quantize", from, out, "-q", "f16", "-f"]);
+    assert!(done.status.success());
+    assert!(
+        text(&done.stderr).contains("has no tokenizer"),
+        "{}",
+        text(&done.stderr)
+    );
+}

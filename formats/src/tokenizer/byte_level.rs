@@ -15,6 +15,22 @@ pub(super) fn bytes_of(token: &[u8]) -> Option<Vec<u8>> {
         .collect()
 }
 
+/// Bytes as a byte-level token's text: the inverse of [`bytes_of`].
+pub(super) fn text_of(bytes: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(bytes.len());
+    for &byte in bytes {
+        let code = match byte {
+            0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF => u32::from(byte),
+            0..=0x20 => 0x100 + u32::from(byte),
+            0x7F..=0xA0 => 0x121 + u32::from(byte - 0x7F),
+            0xAD => 0x143,
+        };
+        let character = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+        text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+    }
+    text
+}
+
 fn byte_of(character: char) -> Option<u8> {
     match u32::from(character) {
         code @ (0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF) => u8::try_from(code).ok(),
@@ -47,6 +63,12 @@ mod tests {
             .filter_map(char::from_u32)
             .filter(|&c| byte_of(c).is_some());
         assert_eq!(characters.count(), 256);
+    }
+
+    #[test]
+    fn bytes_come_back() {
+        let all: Vec<u8> = (0..=255).collect();
+        assert_eq!(bytes_of(&text_of(&all)), Some(all));
     }
 
     #[test]

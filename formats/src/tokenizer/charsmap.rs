@@ -30,6 +30,15 @@ impl Charsmap {
         })
     }
 
+    /// The file's bytes: the inverse of [`Charsmap::parse`].
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let len = u32::try_from(4 * self.units.len()).unwrap_or(0);
+        let mut bytes = len.to_le_bytes().to_vec();
+        bytes.extend(self.units.iter().flat_map(|unit| unit.to_le_bytes()));
+        bytes.extend_from_slice(&self.texts);
+        bytes
+    }
+
     /// The beginnings of `text` that become something else: length and replacement, the
     /// shortest first.
     fn matches<'a, 't>(

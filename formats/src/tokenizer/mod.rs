@@ -12,6 +12,7 @@ mod class;
 mod decode;
 mod ends;
 mod error;
+mod export;
 mod gguf;
 mod hf;
 mod hf_steps;

@@ -72,6 +72,17 @@ impl Merges {
         }
     }
 
+    /// The pairs, in their order.
+    pub(super) fn in_order(&self) -> Vec<((u32, u32), Merged)> {
+        let mut pairs: Vec<_> = self
+            .pairs
+            .iter()
+            .map(|(pair, merged)| (*pair, *merged))
+            .collect();
+        pairs.sort_unstable_by_key(|(_, merged)| merged.order);
+        pairs
+    }
+
     /// Adds the merge with this index in the file's list; the texts are raw bytes.
     pub(super) fn add(
         &mut self,
@@ -309,9 +320,18 @@ pub(super) fn order_of(score: f32) -> Option<u32> {
     Some(!ascending)
 }
 
+/// The score that has this order: the inverse of [`order_of`].
+pub(super) fn score_of(order: u32) -> f32 {
+    let ascending = !order;
+    f32::from_bits(match ascending >> 31 {
+        1 => ascending & !(1 << 31),
+        _ => !ascending,
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::order_of;
+    use super::{order_of, score_of};
 
     #[test]
     fn higher_scores_come_first() {
@@ -321,6 +341,9 @@ mod tests {
                 .windows(2)
                 .all(|pair| order_of(pair[0]) < order_of(pair[1]))
         );
+        for score in scores {
+            assert_eq!(order_of(score).map(score_of), Some(score));
+        }
         assert_eq!(order_of(0.0), order_of(-0.0));
         assert_eq!(order_of(f32::NAN), None);
     }

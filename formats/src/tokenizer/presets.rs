@@ -14,7 +14,43 @@ pub(super) struct Preset {
     pub(super) adds_bos: bool,
 }
 
+/// Names of presets of which no two are the same.
+const DISTINCT: &[&str] = &[
+    "gpt-2",
+    "llama-bpe",
+    "qwen2",
+    "glm4",
+    "starcoder",
+    "falcon",
+    "default",
+    "deepseek-llm",
+    "deepseek-coder",
+    "deepseek-v3",
+    "bloom",
+    "viking",
+    "tekken",
+    "gpt-4o",
+    "qwen35",
+    "youtu",
+    "bailingmoe",
+    "seed-coder",
+    "minicpm5",
+    "laguna",
+    "ufakzeka",
+];
+
 impl Preset {
+    /// The name of the preset that cuts text so.
+    pub(super) fn name_of(stages: &[Stage], whole_words_first: bool) -> Option<&'static str> {
+        let same = |name: &&&str| {
+            Preset::named(name).is_some_and(|preset| {
+                preset.whole_words_first == whole_words_first
+                    && preset.stages().is_some_and(|found| found == stages)
+            })
+        };
+        DISTINCT.iter().find(same).copied()
+    }
+
     /// The preset with this name.
     pub(super) fn named(name: &str) -> Option<Preset> {
         let patterns: &'static [&'static str] = match name {

@@ -43,6 +43,11 @@ impl Unigram {
         }
     }
 
+    /// Logarithms of probabilities, by token.
+    pub(super) fn scores(&self) -> &[f64] {
+        &self.scores
+    }
+
     /// Viterbi's algorithm: linear in the text, as pieces have a longest.
     pub(super) fn encode(&self, word: &str, merger: &mut Merger, ids: &mut Vec<u32>) {
         let steps = &mut merger.steps;
