@@ -186,7 +186,10 @@ fn rows(
             let dim = keys.count("embedding_length").unwrap_or(0) / heads;
             let all = count.checked_div(dim).unwrap_or(0);
             let kv_heads = all.saturating_sub(heads) / 2;
-            if kv_heads == 0 || dim * (heads + 2 * kv_heads) != count || heads % kv_heads != 0 {
+            if kv_heads == 0
+                || dim * (heads + 2 * kv_heads) != count
+                || !heads.is_multiple_of(kv_heads)
+            {
                 return Err(wrong());
             }
             keys.put("attention.head_count_kv", Value::U32(kv_heads as u32));
