@@ -54,7 +54,39 @@ pub(super) fn converted(files: &Files) -> Result<(Metadata, Vec<Tensor>, Vec<Str
     keys.rotated();
     tensors.sort_by(|a, b| place(&a.name).cmp(&place(&b.name)));
     let notes = add_text(files, &mut keys.metadata);
+    let embedding = tensors
+        .iter()
+        .find(|tensor| tensor.name == "token_embd.weight");
+    if let Some(&rows) = embedding.and_then(|tensor| tensor.shape.first()) {
+        pad_vocabulary(&mut keys.metadata, rows);
+    }
     Ok((keys.metadata, tensors, notes))
+}
+
+/// Embeddings may have more rows than there are tokens; in the file, each has a name.
+fn pad_vocabulary(metadata: &mut Metadata, rows: u64) {
+    /// The type of a token that is never written.
+    const UNUSED: i32 = 5;
+    let mut list = |name: &str| match metadata.0.get_mut(&format!("tokenizer.ggml.{name}")) {
+        Some(Value::Array(array)) => Some(std::mem::replace(array, Array::U8(Vec::new()))),
+        _ => None,
+    };
+    let lists = ["tokens", "token_type", "scores"].map(|name| (name, list(name)));
+    for (name, list) in lists {
+        let Some(mut list) = list else {
+            continue;
+        };
+        for id in list.len() as u64..rows {
+            match &mut list {
+                Array::String(tokens) => tokens.push(format!("[PAD{id}]").as_bytes()),
+                Array::I32(types) => types.push(UNUSED),
+                Array::F32(scores) => scores.push(0.0),
+                _ => {}
+            }
+        }
+        let key = format!("tokenizer.ggml.{name}");
+        metadata.0.insert(key, Value::Array(list));
+    }
 }
 
 /// The vocabulary and the chat template.
