@@ -5,6 +5,8 @@
 //! come out. See `ARCHITECTURE.md` for the house.
 
 mod arena;
+#[cfg(feature = "capi")]
+pub mod capi;
 #[cfg(feature = "chat")]
 pub mod chat;
 mod checksum;

@@ -53,6 +53,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("chat", &["model"]),
     ("eval", &["error", "exec", "graph", "model", "session"]),
+    (
+        "capi",
+        &[
+            "error", "exec", "generate", "graph", "model", "sample", "session", "state", "weights",
+        ],
+    ),
 ];
 
 /// Names that a module may take from another and no others.
@@ -64,6 +70,7 @@ const ONLY: &[(&str, &str, &[&str])] = &[
 /// Where `unsafe` may stand.
 const UNSAFE: &[&str] = &[
     "arena.rs",
+    "capi/",
     "pool.rs",
     "state.rs",
     "state/",

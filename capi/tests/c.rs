@@ -1,0 +1,225 @@
+//! The header and the libraries as a C compiler sees them. Without one these tests say so.
+
+use std::mem::{offset_of, size_of};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use rillm::capi::*;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn scratch(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+fn compiler(name: &str) -> Option<Command> {
+    let found = Command::new(name).arg("--version").output();
+    if found.is_ok_and(|output| output.status.success()) {
+        return Some(Command::new(name));
+    }
+    println!("skipped: there is no {name}");
+    None
+}
+
+fn succeeded(what: &str, output: &Output) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{what}: {said}");
+}
+
+/// Where cargo puts the libraries. It does not make them for tests, so it is asked to; with the
+/// same packages and features as `cargo test --workspace`, nothing is compiled but they.
+fn libraries() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let program = std::env::current_exe().expect("a path");
+        let folder = program.parent().and_then(Path::parent).expect("a folder");
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--workspace", "--lib", "--test", "c"]);
+        if folder.ends_with("release") {
+            cargo.arg("--release");
+        }
+        cargo
+            .arg("--target-dir")
+            .arg(folder.parent().expect("target"));
+        let built = cargo.current_dir(root()).output().expect("cargo");
+        succeeded("cargo build", &built);
+        folder.to_path_buf()
+    })
+}
+
+/// Compiles a text against the header.
+fn compiles(name: &str, flags: &[&str], text: &str) {
+    let Some(mut command) = compiler(if name.ends_with(".cpp") { "c++" } else { "cc" }) else {
+        return;
+    };
+    let file = scratch(name);
+    std::fs::write(&file, text).expect("a file");
+    command.args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only"]);
+    command.args(flags).arg("-I").arg(root().join("include"));
+    succeeded(name, &command.arg(&file).output().expect("a compiler"));
+}
+
+#[test]
+fn the_header_is_plain_c_and_c_plus_plus() {
+    let text = "#include \"rillm.h\"\nint main(void) { return rillm_abi() != RILLM_ABI; }\n";
+    compiles("plain.c", &["-std=c99"], text);
+    compiles("plain.cpp", &["-std=c++11"], text);
+}
+
+macro_rules! layout {
+    ($($c:literal $rust:ident { $($field:ident)* })*) => {{
+        let mut lines = String::from("#include \"rillm.h\"\n");
+        $(
+            let size = size_of::<$rust>();
+            lines += &format!("_Static_assert(sizeof({}) == {size}, \"{}\");\n", $c, $c);
+            $(
+                let at = offset_of!($rust, $field);
+                let field = stringify!($field);
+                lines += &format!("_Static_assert(offsetof({}, {field}) == {at}, \"{field}\");\n", $c);
+            )*
+        )*
+        lines
+    }};
+}
+
+#[test]
+fn structs_lie_as_the_header_says() {
+    let text = layout! {
+        "rillm_error" CallError { status text }
+        "rillm_model_options" ModelSettings { size threads isa }
+        "rillm_model_facts" ModelFacts {
+            size vocabulary context positions embedding parameters weights threads decodes encodes
+        }
+        "rillm_memory" MemoryFigures { size weights arena state state_fixed state_per_1k }
+        "rillm_vocabulary_facts" VocabularyFacts { size tokens bos eos }
+        "rillm_token_facts" TokenFacts { size bytes len is_control is_end }
+        "rillm_session_options" SessionSettings {
+            size context sequences batch source checkpoints history
+        }
+        "rillm_row" InputRow { position token sequence token_type emit }
+        "rillm_output" OutputRow { name values count row of_sequence }
+        "rillm_sampler_options" SamplerSettings {
+            size seed min_keep top_k penalty_last_n temperature dynamic_temperature
+            dynamic_temperature_exponent top_p min_p typical_p top_n_sigma xtc_probability
+            xtc_threshold repeat_penalty presence_penalty frequency_penalty mirostat_tau
+            mirostat_eta
+        }
+        "rillm_generation" GenerationFacts {
+            size prompt tokens prompt_seconds seconds stop reserved
+        }
+    };
+    compiles("layout.c", &["-std=c11"], &text);
+}
+
+/// Name and parameters of every function in these texts, `begin` before the name.
+fn functions(text: &str, begin: &str) -> Vec<(String, Vec<String>)> {
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices(begin) {
+        let rest = &text[at + begin.len()..];
+        let Some((name, rest)) = rest.split_once('(') else {
+            continue;
+        };
+        let parameters = rest.split_once(')').expect("a closing bracket").0;
+        let word = |c: char| !c.is_alphanumeric() && c != '_';
+        let names = parameters
+            .split(',')
+            .map(str::trim)
+            .filter(|one| !one.is_empty());
+        let names = names
+            .filter(|one| *one != "void")
+            .map(|one| match one.split_once(':') {
+                Some((name, _)) => name.to_string(),
+                None => one.rsplit(word).next().unwrap_or_default().to_string(),
+            });
+        found.push((format!("rillm_{name}"), names.collect()));
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn the_header_declares_what_the_library_has() {
+    let header = std::fs::read_to_string(root().join("include/rillm.h")).expect("the header");
+    let code: Vec<&str> = header
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect();
+    let mut declared = Vec::new();
+    for part in code.join("\n").split(';') {
+        // A declaration is one that ends in its parameters.
+        if part.trim_end().ends_with(')') && !part.contains("typedef") {
+            let open = part.find('(').expect("parameters");
+            let name = part[..open].rfind("rillm_").expect("a name");
+            declared.extend(functions(&part[name..], "rillm_").into_iter().take(1));
+        }
+    }
+    declared.sort();
+    let mut defined = Vec::new();
+    for entry in std::fs::read_dir(root().join("src/capi")).expect("sources") {
+        let text = std::fs::read_to_string(entry.expect("a file").path()).expect("a source");
+        defined.extend(functions(&text, "extern \"C\" fn rillm_"));
+        // What C programmers read is what the sources say.
+        let mut documented = false;
+        for line in text.lines().rev() {
+            documented = match line.trim() {
+                line if line.starts_with("pub unsafe extern \"C\"") => true,
+                line if line.starts_with("///") || line.starts_with("#[unsafe") => documented,
+                _ => false,
+            };
+            if let Some(said) = line.strip_prefix("///").filter(|_| documented) {
+                assert!(
+                    header.contains(said.trim_end()),
+                    "the header is old: {said}"
+                );
+            }
+        }
+    }
+    defined.sort();
+    assert!(defined.len() > 40);
+    assert_eq!(declared, defined, "run tools/capi/header.sh");
+}
+
+#[test]
+fn the_example_tells_the_story_from_both_libraries() {
+    if compiler("cc").is_none() || cfg!(not(target_os = "linux")) {
+        return;
+    }
+    let golden = std::fs::read(root().join("assets/demo-greedy.json")).expect("the golden");
+    let golden: serde_json::Value = serde_json::from_slice(&golden).expect("JSON");
+    let prompt = golden["prompt"].as_str().expect("a prompt");
+    let count = golden["greedy_ids"]
+        .as_array()
+        .expect("ids")
+        .len()
+        .to_string();
+    let folder = libraries();
+    for (name, library) in [("static", "librillm.a"), ("shared", "librillm.so")] {
+        let program = scratch(&format!("generate-{name}"));
+        let mut cc = Command::new("cc");
+        cc.args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-I"]);
+        cc.arg(root().join("include"))
+            .arg(root().join("examples/c/generate.c"));
+        cc.arg(folder.join(library))
+            .args(["-lpthread", "-ldl", "-lm", "-o"]);
+        succeeded(name, &cc.arg(&program).output().expect("cc"));
+        let run = |model: PathBuf| {
+            let mut command = Command::new(&program);
+            command.env("LD_LIBRARY_PATH", folder);
+            command
+                .arg(model)
+                .args([prompt, &count])
+                .output()
+                .expect("the example")
+        };
+        let output = run(root().join("assets/demo.gguf"));
+        succeeded(name, &output);
+        let text = golden["greedy_text"].as_str().expect("a text");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), text, "{name}");
+        let output = run(root().join("README.md"));
+        assert!(!output.status.success());
+        assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1);
+    }
+}

@@ -1,0 +1,335 @@
+//! Models: opening them, what they are, what a session of theirs would take.
+
+use super::arguments::{Sized, borrow, free, hand_over, init, put, read, slice, string, write};
+use super::error::{CallError, Failure, Status, enter};
+use super::session::{SessionSettings, session_options};
+use crate::graph::{Index, Op, Role};
+use crate::model::{Model, ModelOptions};
+use crate::session::memory_plan;
+use crate::weights::Source;
+use std::ffi::{CString, c_char};
+use std::path::Path;
+
+/// A model: immutable, and shared by the sessions, decoders and samplers made from it, which
+/// keep what they need of it: it may be freed before them.
+pub struct ModelHandle {
+    pub(super) model: Model,
+    architecture: CString,
+    title: CString,
+}
+
+/// How a model is opened. Zeros and nulls are the defaults.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ModelSettings {
+    /// sizeof(rillm_model_options).
+    pub size: usize,
+    /// Workers; 0 for one per physical core, as far as sharing the work pays.
+    pub threads: usize,
+    /// Instruction set: "scalar", "avx2" ...; null for the best that this CPU has.
+    pub isa: *const c_char,
+}
+
+// SAFETY: `repr(C)`, the size first, integers and a pointer.
+unsafe impl Sized for ModelSettings {
+    const NAME: &'static str = "rillm_model_options";
+    const FIRST: usize = size_of::<ModelSettings>();
+}
+
+/// The library keeps a copy of the bytes.
+pub const MEMORY_COPY: u32 = 0;
+
+/// The library reads the caller's bytes where they lie: they must stay, unchanged, until the
+/// model and everything made from it is freed.
+pub const MEMORY_BORROW: u32 = 1;
+
+/// What a model is. 0 stands where it does not say.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ModelFacts {
+    /// sizeof(rillm_model_facts).
+    pub size: usize,
+    /// Tokens are below this; so many logits has a row.
+    pub vocabulary: u64,
+    /// Positions it was trained for.
+    pub context: u64,
+    /// Positions are below this, however long the session; 0 for any.
+    pub positions: u64,
+    /// Width of its embeddings.
+    pub embedding: u64,
+    /// Numbers in its tensors.
+    pub parameters: u64,
+    /// Bytes of its tensors, in the file.
+    pub weights: u64,
+    /// Workers.
+    pub threads: u64,
+    /// 1 if it predicts tokens: rillm_session_feed, rillm_generate.
+    pub decodes: u32,
+    /// 1 if it encodes whole texts: rillm_session_encode_rows.
+    pub encodes: u32,
+}
+
+// SAFETY: `repr(C)`, the size first, integers.
+unsafe impl Sized for ModelFacts {
+    const NAME: &'static str = "rillm_model_facts";
+    const FIRST: usize = size_of::<ModelFacts>();
+}
+
+/// Bytes that a session takes, by the arithmetic that reserves them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryFigures {
+    /// sizeof(rillm_memory).
+    pub size: usize,
+    /// Weights, mapped from the file: shared by all sessions and processes.
+    pub weights: u64,
+    /// Activations.
+    pub arena: u64,
+    /// State, reserved whole and touched as sequences grow.
+    pub state: u64,
+    /// State that one sequence holds whatever its length.
+    pub state_fixed: u64,
+    /// State for each 1,024 positions of a sequence.
+    pub state_per_1k: u64,
+}
+
+// SAFETY: `repr(C)`, the size first, integers.
+unsafe impl Sized for MemoryFigures {
+    const NAME: &'static str = "rillm_memory";
+    const FIRST: usize = size_of::<MemoryFigures>();
+}
+
+impl ModelHandle {
+    fn new(model: Model) -> Result<ModelHandle, Failure> {
+        let text = |text: &str| {
+            CString::new(text).map_err(|_| Failure::new(Status::Format, "a name holds a NUL"))
+        };
+        Ok(ModelHandle {
+            architecture: text(&model.manifest().architecture)?,
+            title: text(model.architecture().title)?,
+            model,
+        })
+    }
+
+    fn facts(&self) -> ModelFacts {
+        let model = &self.model;
+        let limits = model.limits();
+        let known = |limit: u64| if limit == u64::MAX { 0 } else { limit };
+        let roles = [Role::Decode, Role::Encode];
+        let graphs = roles.iter().filter_map(|&role| model.graph(role));
+        let embedding = graphs
+            .flat_map(|graph| &graph.nodes)
+            .find_map(|node| match node.op {
+                Op::Embed {
+                    table,
+                    index: Index::Token,
+                } => Some(table.columns as u64),
+                _ => None,
+            });
+        let tensors = model.manifest().tensors.values();
+        ModelFacts {
+            size: size_of::<ModelFacts>(),
+            vocabulary: known(limits.vocabulary),
+            context: model.context().unwrap_or(0) as u64,
+            positions: known(limits.positions),
+            embedding: embedding.unwrap_or(0),
+            parameters: tensors
+                .map(|info| info.shape.0.iter().product::<u64>())
+                .sum(),
+            weights: weights(model),
+            threads: model.pool().threads() as u64,
+            decodes: u32::from(model.graph(Role::Decode).is_some()),
+            encodes: u32::from(model.graph(Role::Encode).is_some()),
+        }
+    }
+}
+
+fn weights(model: &Model) -> u64 {
+    let tensors = model.manifest().tensors.values();
+    tensors
+        .map(|info| model.weights().bytes(info).len() as u64)
+        .sum()
+}
+
+/// # Safety
+/// As [`read`]; a name of an instruction set that is not null ends with a NUL.
+unsafe fn model_options(options: *const ModelSettings) -> Result<ModelOptions, Failure> {
+    let defaults = ModelSettings {
+        size: size_of::<ModelSettings>(),
+        threads: 0,
+        isa: std::ptr::null(),
+    };
+    // SAFETY: the caller's.
+    unsafe {
+        let given = read(options, defaults)?;
+        let isa = match given.isa.is_null() {
+            true => None,
+            false => {
+                let name = string(given.isa, "isa")?;
+                let isa = name.parse();
+                Some(isa.map_err(|error| Failure::new(Status::InvalidArgument, error))?)
+            }
+        };
+        Ok(ModelOptions {
+            isa,
+            threads: Some(given.threads).filter(|&threads| threads > 0),
+        })
+    }
+}
+
+/// Writes the defaults into options of the size given.
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_model_options_init(
+    options: *mut ModelSettings,
+    size: usize,
+) -> Status {
+    let defaults = ModelSettings {
+        size,
+        threads: 0,
+        isa: std::ptr::null(),
+    };
+    // SAFETY: the contract of this module.
+    unsafe { enter(std::ptr::null_mut(), || init(options, size, &defaults)) }
+}
+
+/// Opens a GGUF file (of a split one: the first) or a Hugging Face folder. The file is mapped and
+/// must stay as it is while in use. Null options are the defaults; after an error `*model` is
+/// null.
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_model_open(
+    path: *const c_char,
+    options: *const ModelSettings,
+    model: *mut *mut ModelHandle,
+    error: *mut CallError,
+) -> Status {
+    // SAFETY: the contract of this module.
+    unsafe {
+        enter(error, || {
+            hand_over(model, "model", || {
+                let path = Path::new(string(path, "path")?);
+                ModelHandle::new(Model::open(path, model_options(options)?)?)
+            })
+        })
+    }
+}
+
+/// Opens a GGUF file whose bytes are at hand. `memory` is RILLM_MEMORY_COPY or
+/// RILLM_MEMORY_BORROW and says whose they are afterwards. Any alignment will do.
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_model_open_memory(
+    data: *const u8,
+    len: usize,
+    memory: u32,
+    options: *const ModelSettings,
+    model: *mut *mut ModelHandle,
+    error: *mut CallError,
+) -> Status {
+    // SAFETY: the contract of this module; borrowed bytes outlive the model, which is what
+    // `MEMORY_BORROW` asks of the caller.
+    unsafe {
+        enter(error, || {
+            hand_over(model, "model", || {
+                let bytes: &'static [u8] = slice(data, len, "data")?;
+                let source = match memory {
+                    MEMORY_BORROW => Source::Static(bytes),
+                    MEMORY_COPY => {
+                        let mut copy = Vec::new();
+                        copy.try_reserve_exact(len)?;
+                        copy.extend_from_slice(bytes);
+                        Source::Owned(copy)
+                    }
+                    _ => {
+                        let what = format!("memory is {memory}, expected 0 (copy) or 1 (borrow)");
+                        return Err(Failure::new(Status::InvalidArgument, what));
+                    }
+                };
+                ModelHandle::new(Model::from_source(source, model_options(options)?)?)
+            })
+        })
+    }
+}
+
+/// Frees a model; null is allowed. What was made from it lives on.
+/// Threads: any, once.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_model_free(model: *mut ModelHandle) {
+    // SAFETY: the contract of this module.
+    unsafe { free(model, |_| false) }
+}
+
+/// What a model is.
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_model_describe(
+    model: *const ModelHandle,
+    facts: *mut ModelFacts,
+    error: *mut CallError,
+) -> Status {
+    // SAFETY: the contract of this module.
+    unsafe { enter(error, || write(facts, &borrow(model, "model")?.facts())) }
+}
+
+/// Architecture as the files name it, such as "llama". It lives as long as the handle.
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_model_architecture(
+    model: *const ModelHandle,
+    name: *mut *const c_char,
+    error: *mut CallError,
+) -> Status {
+    // SAFETY: the contract of this module.
+    unsafe {
+        enter(error, || {
+            let model = borrow(model, "model")?;
+            put(name, model.architecture.as_ptr(), "name")
+        })
+    }
+}
+
+/// Architecture as people name it, such as "Qwen 3". It lives as long as the handle.
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_model_title(
+    model: *const ModelHandle,
+    title: *mut *const c_char,
+    error: *mut CallError,
+) -> Status {
+    // SAFETY: the contract of this module.
+    unsafe {
+        enter(error, || {
+            let model = borrow(model, "model")?;
+            put(title, model.title.as_ptr(), "title")
+        })
+    }
+}
+
+/// The bytes that a session with these options would take, without reserving them. Null options
+/// are the defaults.
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_memory_plan(
+    model: *const ModelHandle,
+    options: *const SessionSettings,
+    memory: *mut MemoryFigures,
+    error: *mut CallError,
+) -> Status {
+    // SAFETY: the contract of this module.
+    unsafe {
+        enter(error, || {
+            let model = &borrow(model, "model")?.model;
+            let plan = memory_plan(model, session_options(options)?)?;
+            let figures = MemoryFigures {
+                size: size_of::<MemoryFigures>(),
+                weights: weights(model),
+                arena: plan.arena as u64,
+                state: plan.state as u64,
+                state_fixed: plan.state_fixed as u64,
+                state_per_1k: plan.state_per_1k as u64,
+            };
+            write(memory, &figures)
+        })
+    }
+}

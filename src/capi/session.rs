@@ -1,0 +1,626 @@
+//! Sessions: rows in, outputs out, and what can be done to a sequence.
+
+use super::arguments::{
+    Sized, borrow, broken, enter_handle, free, hand_over, in_use, init, put, put_if, read, slice,
+    string,
+};
+use super::error::{CallError, Failure, Status, enter};
+use super::model::ModelHandle;
+use crate::error::RunError;
+use crate::exec::{Output, Row};
+use crate::graph::{Op, Role, RowSpace};
+use crate::model::Model;
+use crate::session::{Session, SessionOptions};
+use crate::state::HistoryType;
+use std::ffi::{CString, c_char};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// How much a session can hold. Null options are what rillm_session_options_init writes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct SessionSettings {
+    /// sizeof(rillm_session_options).
+    pub size: usize,
+    /// Positions per sequence.
+    pub context: usize,
+    /// Sequences: numbers below this name one.
+    pub sequences: usize,
+    /// Rows that are computed at a time; longer feeds are cut.
+    pub batch: usize,
+    /// Rows of one encoder input.
+    pub source: usize,
+    /// Checkpoints of recurrent state.
+    pub checkpoints: usize,
+    /// How keys and values are kept: "f32", "f16" or "q8_0"; null for "f32".
+    pub history: *const c_char,
+}
+
+// SAFETY: `repr(C)`, the size first, integers and a pointer.
+unsafe impl Sized for SessionSettings {
+    const NAME: &'static str = "rillm_session_options";
+    const FIRST: usize = size_of::<SessionSettings>();
+}
+
+/// One token on its way in.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct InputRow {
+    /// Position; padding is left out, and may leave gaps here.
+    pub position: u64,
+    /// Token.
+    pub token: u32,
+    /// Sequence that it extends.
+    pub sequence: u32,
+    /// Token type (BERT's segment); 0 for models without.
+    pub token_type: u32,
+    /// Not 0 if its outputs are asked for.
+    pub emit: u32,
+}
+
+/// One output. Everything it points to lives until the session is next fed, encodes, generates
+/// or is freed.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct OutputRow {
+    /// "logits", "last_hidden_state" ... as transformers names them.
+    pub name: *const c_char,
+    /// The values.
+    pub values: *const f32,
+    /// How many.
+    pub count: usize,
+    /// Index of its row in the feed; of an output per sequence: of the sequence's first row.
+    pub row: usize,
+    /// 1 if it belongs to a sequence and not to a row.
+    pub of_sequence: u32,
+}
+
+/// A model's working memory: sequences, numbered from 0, and the outputs of the last feed.
+pub struct SessionHandle {
+    pub(super) inner: Mutex<Working>,
+    abort: Arc<AtomicBool>,
+    progress: Arc<AtomicU64>,
+}
+
+pub(super) struct Working {
+    pub session: Session,
+    outputs: Outputs,
+    rows: Vec<Row>,
+    pub restored: Vec<u32>,
+    /// Set by a defect of the library.
+    broken: bool,
+}
+
+/// Outputs of the last feed, end to end.
+struct Outputs {
+    names: Vec<(&'static str, CString)>,
+    records: Vec<Record>,
+    values: Vec<f32>,
+}
+
+struct Record {
+    name: usize,
+    start: usize,
+    count: usize,
+    row: usize,
+    of_sequence: bool,
+}
+
+impl Outputs {
+    fn new(model: &Model) -> Outputs {
+        let mut names = Vec::new();
+        for role in [Role::Decode, Role::Encode] {
+            for (name, _, _) in emitted(model, role) {
+                if let Ok(text) = CString::new(name) {
+                    names.push((name, text));
+                }
+            }
+        }
+        Outputs {
+            names,
+            records: Vec::new(),
+            values: Vec::new(),
+        }
+    }
+
+    pub fn clear(&mut self) {
+        self.records.clear();
+        self.values.clear();
+    }
+
+    /// Makes room for all that `rows` can give, so that the run itself never asks for memory.
+    fn reserve(&mut self, model: &Model, role: Role, rows: &[Row]) -> Result<(), Failure> {
+        self.clear();
+        let selected = rows.iter().filter(|row| row.emit).count();
+        let (mut records, mut values) = (0usize, 0usize);
+        for (_, space, width) in emitted(model, role) {
+            let count = match space {
+                RowSpace::Selected => selected,
+                _ => rows.len(),
+            };
+            records = records.saturating_add(count);
+            values = values.saturating_add(count.saturating_mul(width));
+        }
+        self.records.try_reserve(records)?;
+        Ok(self.values.try_reserve(values)?)
+    }
+
+    fn push(&mut self, output: Output<'_>) {
+        let Some(name) = self.names.iter().position(|(name, _)| *name == output.name) else {
+            return;
+        };
+        self.records.push(Record {
+            name,
+            start: self.values.len(),
+            count: output.values.len(),
+            row: output.row,
+            of_sequence: output.space == RowSpace::Sequence,
+        });
+        self.values.extend_from_slice(output.values);
+    }
+
+    fn get(&self, record: &Record) -> OutputRow {
+        OutputRow {
+            name: self.names[record.name].1.as_ptr(),
+            values: self.values[record.start..][..record.count].as_ptr(),
+            count: record.count,
+            row: record.row,
+            of_sequence: u32::from(record.of_sequence),
+        }
+    }
+}
+
+/// The outputs of a graph: name, row space, width.
+fn emitted(
+    model: &Model,
+    role: Role,
+) -> impl Iterator<Item = (&'static str, RowSpace, usize)> + '_ {
+    model.graph(role).into_iter().flat_map(|graph| {
+        graph.nodes.iter().filter_map(|node| match node.op {
+            Op::Emit { x, name } => Some((name, graph.info(x).space, graph.info(x).width)),
+            _ => None,
+        })
+    })
+}
+
+impl Working {
+    /// Before what computes without leaving outputs.
+    pub fn clear_outputs(&mut self) {
+        self.outputs.clear();
+    }
+
+    /// Feeds or encodes what lies in `rows`.
+    fn run(&mut self, role: Role) -> Result<(), Failure> {
+        let Working {
+            session,
+            outputs,
+            rows,
+            ..
+        } = self;
+        outputs.reserve(session.model(), role, rows)?;
+        let sink = &mut |output: Output<'_>| outputs.push(output);
+        let result = match role {
+            Role::Encode => session.encode(rows, sink),
+            Role::Decode => session.feed(rows, sink),
+        };
+        if result.is_err() {
+            outputs.clear();
+        }
+        Ok(result?)
+    }
+}
+
+/// What is not null as [`SessionOptions`].
+///
+/// # Safety
+/// As [`read`]; a name of a history's type that is not null ends with a NUL.
+pub(super) unsafe fn session_options(
+    options: *const SessionSettings,
+) -> Result<SessionOptions, Failure> {
+    // SAFETY: the caller's.
+    let given = unsafe { read(options, settings())? };
+    let history = match given.history.is_null() {
+        true => HistoryType::default(),
+        false => {
+            // SAFETY: the caller's.
+            let name = unsafe { string(given.history, "history")? };
+            let found = HistoryType::ALL.iter().find(|one| one.name() == name);
+            *found.ok_or_else(|| {
+                let what = format!("history is {name:?}, expected f32, f16 or q8_0");
+                Failure::new(Status::InvalidArgument, what)
+            })?
+        }
+    };
+    Ok(SessionOptions {
+        history,
+        context: given.context,
+        sequences: given.sequences,
+        batch: given.batch,
+        source: given.source,
+        checkpoints: given.checkpoints,
+    })
+}
+
+fn settings() -> SessionSettings {
+    let SessionOptions {
+        context,
+        sequences,
+        batch,
+        source,
+        checkpoints,
+        ..
+    } = SessionOptions::default();
+    SessionSettings {
+        size: size_of::<SessionSettings>(),
+        context,
+        sequences,
+        batch,
+        source,
+        checkpoints,
+        history: std::ptr::null(),
+    }
+}
+
+/// Runs a call in a session that nobody else is using.
+///
+/// # Safety
+/// The contract of this module.
+pub(super) unsafe fn with_session(
+    session: *const SessionHandle,
+    error: *mut CallError,
+    call: impl FnOnce(&mut Working) -> Result<(), Failure>,
+) -> Status {
+    // SAFETY: the caller's.
+    unsafe {
+        enter(error, || {
+            let mut inner = enter_handle(&borrow(session, "session")?.inner, "session")?;
+            if inner.broken {
+                return Err(broken("session"));
+            }
+            let result = call(&mut inner);
+            if let Err(failure) = &result {
+                // A worker that panicked was caught where it ran.
+                inner.broken = failure.status == Status::Panicked;
+            }
+            result
+        })
+    }
+}
+
+/// Writes the defaults into options of the size given.
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_session_options_init(
+    options: *mut SessionSettings,
+    size: usize,
+) -> Status {
+    // SAFETY: the contract of this module.
+    unsafe { enter(std::ptr::null_mut(), || init(options, size, &settings())) }
+}
+
+/// Reserves a session's memory. Null options are the defaults; after an error `*session` is
+/// null. The model may be freed before its sessions.
+/// Threads: any. Sessions of one model compute in turn.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_session_new(
+    model: *const ModelHandle,
+    options: *const SessionSettings,
+    session: *mut *mut SessionHandle,
+    error: *mut CallError,
+) -> Status {
+    // SAFETY: the contract of this module.
+    unsafe {
+        enter(error, || {
+            hand_over(session, "session", || {
+                let model = &borrow(model, "model")?.model;
+                let session = Session::new(model, session_options(options)?)?;
+                Ok(SessionHandle {
+                    abort: session.abort_flag(),
+                    progress: session.progress(),
+                    inner: Mutex::new(Working {
+                        outputs: Outputs::new(model),
+                        session,
+                        rows: Vec::new(),
+                        restored: Vec::new(),
+                        broken: false,
+                    }),
+                })
+            })
+        })
+    }
+}
+
+/// Frees a session; null is allowed, and one that a call is using stays.
+/// Threads: any, once.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_session_free(session: *mut SessionHandle) {
+    // SAFETY: the contract of this module.
+    unsafe { free(session, |session| in_use(&session.inner)) }
+}
+
+/// Ends the call that feeds, encodes or generates, soon, with RILLM_STATUS_CANCELLED. If none is
+/// running, the next one ends so.
+/// Threads: any, also while another thread is in a call, and from callbacks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_session_cancel(
+    session: *const SessionHandle,
+    error: *mut CallError,
+) -> Status {
+    // SAFETY: the contract of this module.
+    unsafe {
+        enter(error, || {
+            let session = borrow(session, "session")?;
+            session.abort.store(true, Ordering::Relaxed);
+            Ok(())
+        })
+    }
+}
+
+/// Rows taken since the session was made, for whoever shows progress.
+/// Threads: any, also while another thread is in a call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_session_progress(
+    session: *const SessionHandle,
+    rows: *mut u64,
+    error: *mut CallError,
+) -> Status {
+    // SAFETY: the contract of this module.
+    unsafe {
+        enter(error, || {
+            let session = borrow(session, "session")?;
+            put(rows, session.progress.load(Ordering::Relaxed), "rows")
+        })
+    }
+}
+
+/// Positions that a sequence holds.
+/// Threads: one at a time, others get RILLM_STATUS_BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_session_length(
+    session: *const SessionHandle,
+    sequence: u32,
+    length: *mut usize,
+    error: *mut CallError,
+) -> Status {
+    // SAFETY: the contract of this module.
+    unsafe {
+        with_session(session, error, |inner| {
+            put(length, inner.session.len(sequence)?, "length")
+        })
+    }
+}
+
+/// Extends a sequence by tokens and keeps the last one's outputs (rillm_session_logits).
+/// `positions` are theirs, one for each; null goes on counting from the sequence's length.
+/// Threads: one at a time, others get RILLM_STATUS_BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_session_feed(
+    session: *const SessionHandle,
+    sequence: u32,
+    tokens: *const u32,
+    positions: *const u64,
+    count: usize,
+    error: *mut CallError,
+) -> Status {
+    // SAFETY: the contract of this module.
+    unsafe {
+        with_session(session, error, |inner| {
+            let tokens = slice(tokens, count, "tokens")?;
+            let positions = match positions.is_null() {
+                true => None,
+                false => Some(slice(positions, count, "positions")?),
+            };
+            let held = inner.session.len(sequence)? as u64;
+            inner.rows.clear();
+            inner.rows.try_reserve(count)?;
+            let row = |(index, &token): (usize, &u32)| Row {
+                token,
+                position: positions.map_or(held.saturating_add(index as u64), |all| all[index]),
+                sequence,
+                emit: index + 1 == count,
+                token_type: 0,
+            };
+            inner.rows.extend(tokens.iter().enumerate().map(row));
+            inner.run(Role::Decode)
+        })
+    }
+}
+
+/// Extends sequences by rows and keeps the outputs of those that ask for them: as many floats
+/// each as the model has tokens, so ask for no more than are wanted.
+/// Threads: one at a time, others get RILLM_STATUS_BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_session_feed_rows(
+    session: *const SessionHandle,
+    rows: *const InputRow,
+    count: usize,
+    error: *mut CallError,
+) -> Status {
+    // SAFETY: the contract of this module.
+    unsafe { rows_in(session, rows, count, Role::Decode, error) }
+}
+
+/// Encodes whole inputs: all rows of a sequence stand together. For an encoder-decoder model this
+/// begins the sequences anew.
+/// Threads: one at a time, others get RILLM_STATUS_BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_session_encode_rows(
+    session: *const SessionHandle,
+    rows: *const InputRow,
+    count: usize,
+    error: *mut CallError,
+) -> Status {
+    // SAFETY: the contract of this module.
+    unsafe { rows_in(session, rows, count, Role::Encode, error) }
+}
+
+/// # Safety
+/// The contract of this module.
+unsafe fn rows_in(
+    session: *const SessionHandle,
+    rows: *const InputRow,
+    count: usize,
+    role: Role,
+    error: *mut CallError,
+) -> Status {
+    // SAFETY: the caller's.
+    unsafe {
+        with_session(session, error, |inner| {
+            let rows = slice(rows, count, "rows")?;
+            inner.rows.clear();
+            inner.rows.try_reserve(count)?;
+            let row = |row: &InputRow| Row {
+                token: row.token,
+                position: row.position,
+                sequence: row.sequence,
+                emit: row.emit != 0,
+                token_type: row.token_type,
+            };
+            inner.rows.extend(rows.iter().map(row));
+            inner.run(role)
+        })
+    }
+}
+
+/// How many outputs the last feed or encoding left.
+/// Threads: one at a time, others get RILLM_STATUS_BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_session_output_count(
+    session: *const SessionHandle,
+    count: *mut usize,
+    error: *mut CallError,
+) -> Status {
+    // SAFETY: the contract of this module.
+    unsafe {
+        with_session(session, error, |inner| {
+            put(count, inner.outputs.records.len(), "count")
+        })
+    }
+}
+
+/// Output `index` of the last feed or encoding.
+/// Threads: one at a time, others get RILLM_STATUS_BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_session_output(
+    session: *const SessionHandle,
+    index: usize,
+    output: *mut OutputRow,
+    error: *mut CallError,
+) -> Status {
+    // SAFETY: the contract of this module.
+    unsafe {
+        with_session(session, error, |inner| {
+            let outputs = &inner.outputs;
+            let record = outputs.records.get(index).ok_or_else(|| {
+                let held = outputs.records.len();
+                let what = format!("there is no output {index}, the last call left {held}");
+                Failure::new(Status::Input, what)
+            })?;
+            put(output, outputs.get(record), "output")
+        })
+    }
+}
+
+/// The last row's logits of the last feed, one float for each token. They live until the session
+/// is next fed, encodes, generates or is freed.
+/// Threads: one at a time, others get RILLM_STATUS_BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_session_logits(
+    session: *const SessionHandle,
+    logits: *mut *const f32,
+    count: *mut usize,
+    error: *mut CallError,
+) -> Status {
+    // SAFETY: the contract of this module.
+    unsafe {
+        with_session(session, error, |inner| {
+            let outputs = &inner.outputs;
+            let is_logits = |record: &&Record| outputs.names[record.name].0 == "logits";
+            let found = outputs.records.iter().rev().find(is_logits);
+            let record = found.ok_or_else(|| {
+                Failure::new(Status::State, "there are no logits, feed the session first")
+            })?;
+            put(logits, outputs.get(record).values, "logits")?;
+            put_if(count, record.count, "count")
+        })
+    }
+}
+
+/// Forgets a sequence.
+/// Threads: one at a time, others get RILLM_STATUS_BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_session_reset(
+    session: *const SessionHandle,
+    sequence: u32,
+    error: *mut CallError,
+) -> Status {
+    // SAFETY: the contract of this module.
+    unsafe { change(session, error, |session| session.reset(sequence)) }
+}
+
+/// Makes sequence `to` a copy of `from`, sharing its history until one of them grows.
+/// Threads: one at a time, others get RILLM_STATUS_BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_session_fork(
+    session: *const SessionHandle,
+    from: u32,
+    to: u32,
+    error: *mut CallError,
+) -> Status {
+    // SAFETY: the contract of this module.
+    unsafe { change(session, error, |session| session.fork(from, to)) }
+}
+
+/// Shortens a sequence to `length` positions. A recurrent model goes back only to a checkpoint
+/// or to 0.
+/// Threads: one at a time, others get RILLM_STATUS_BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_session_rewind(
+    session: *const SessionHandle,
+    sequence: u32,
+    length: usize,
+    error: *mut CallError,
+) -> Status {
+    // SAFETY: the contract of this module.
+    unsafe { change(session, error, |session| session.rewind(sequence, length)) }
+}
+
+/// Saves a recurrent model's state, so that the sequence can be rewound to its present length;
+/// others need none.
+/// Threads: one at a time, others get RILLM_STATUS_BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_session_checkpoint(
+    session: *const SessionHandle,
+    sequence: u32,
+    error: *mut CallError,
+) -> Status {
+    // SAFETY: the contract of this module.
+    unsafe { change(session, error, |session| session.checkpoint(sequence)) }
+}
+
+/// Frees a sequence's checkpoints.
+/// Threads: one at a time, others get RILLM_STATUS_BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_session_forget_checkpoints(
+    session: *const SessionHandle,
+    sequence: u32,
+    error: *mut CallError,
+) -> Status {
+    // SAFETY: the contract of this module.
+    unsafe {
+        change(session, error, |session| {
+            session.forget_checkpoints(sequence)
+        })
+    }
+}
+
+/// # Safety
+/// The contract of this module.
+unsafe fn change(
+    session: *const SessionHandle,
+    error: *mut CallError,
+    to: impl FnOnce(&mut Session) -> Result<(), RunError>,
+) -> Status {
+    // SAFETY: the caller's.
+    unsafe { with_session(session, error, |inner| Ok(to(&mut inner.session)?)) }
+}
