@@ -1,5 +1,6 @@
 //! One conversation with a model: its sequences, their memory and its plans.
 
+mod endless;
 mod snapshot;
 
 pub use snapshot::SnapshotError;

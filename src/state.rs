@@ -6,6 +6,7 @@
 //! outer-product states are a fixed number of bytes a sequence, whatever its length; they
 //! cannot be truncated, only checkpointed.
 
+mod discard;
 mod history;
 mod saved;
 

@@ -10,7 +10,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rillm::generate::generate;
+use rillm::generate::{Limits, generate};
 use rillm::graph::Role;
 use rillm::sample::{DryOptions, SampleOptions, Sampler};
 use rillm::session::memory_plan;
@@ -164,9 +164,11 @@ fn text(label: &str, model: &Model) {
     generate(
         &mut session,
         &[5, 7, 3],
-        &[],
+        Limits {
+            tokens: Some(30),
+            ..Limits::default()
+        },
         &mut sampler,
-        Some(30),
         &mut |_| {
             tokens += 1;
             last = CALLS.load(Ordering::SeqCst);

@@ -3,7 +3,7 @@
 //! more than rounding activations to int8 can move a logit of this model).
 
 use rillm::formats::tokenizer::{DecodeOptions, Encode, Position};
-use rillm::generate::generate;
+use rillm::generate::{Limits, generate};
 use rillm::kernels::Isa;
 use rillm::sample::{SampleOptions, Sampler};
 use rillm::weights::Source;
@@ -45,9 +45,11 @@ fn the_demo_tells_the_references_story() {
         generate(
             &mut session,
             &prompt,
-            &[],
+            Limits {
+                tokens: Some(expected.len()),
+                ..Limits::default()
+            },
             &mut sampler,
-            Some(expected.len()),
             &mut |chosen| {
                 written.push(chosen.token);
                 ControlFlow::Continue(())

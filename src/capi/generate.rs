@@ -7,7 +7,7 @@ use super::arguments::{
 use super::error::{CallError, Failure, Status, enter};
 use super::model::ModelHandle;
 use super::session::{SessionHandle, with_session};
-use crate::generate::{Stop, generate};
+use crate::generate::{Limits, Stop, generate};
 use crate::graph::Role;
 use crate::sample::{Mirostat, SampleOptions, Sampler};
 use rillm_formats::tokenizer::{DecodeOptions, Position};
@@ -319,9 +319,12 @@ pub unsafe extern "C" fn rillm_generate(
             let done = generate(
                 &mut inner.session,
                 prompt,
-                tokenizer.map_or(&[], |tokenizer| tokenizer.end_tokens()),
+                Limits {
+                    end_tokens: tokenizer.map_or(&[], |tokenizer| tokenizer.end_tokens()),
+                    tokens: Some(limit).filter(|&limit| limit > 0),
+                    endless: None,
+                },
                 &mut sampler,
-                Some(limit).filter(|&limit| limit > 0),
                 &mut |chosen| {
                     text.clear();
                     if let Some(decoder) = &mut decoder {

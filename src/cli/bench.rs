@@ -1,14 +1,13 @@
 //! `rillm bench`: llama-bench's terms, token ids that mean nothing.
 
 use super::progress::Progress;
-use super::{CliError, HistoryArguments, ModelArguments, threads};
-use clap::Args;
+use super::{CliError, HistoryArguments, ModelArguments};
+use clap::{Args, ValueEnum};
 use rillm::graph::Role;
 use rillm::session::{Session, SessionOptions};
-use rillm::state::HistoryType;
 use rillm::{Model, Row, RunError};
-use serde_json::json;
-use std::io::Write;
+use serde_json::{Value, json};
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -19,21 +18,45 @@ pub struct Arguments {
     model: ModelArguments,
     #[command(flatten)]
     history: HistoryArguments,
-    /// Prompt tokens
-    #[arg(short = 'p', long, value_name = "N", default_value_t = 512, value_parser = tokens())]
-    n_prompt: u32,
-    /// Generated tokens
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 128, value_parser = tokens())]
-    n_gen: u32,
-    /// Tokens in the context beforehand
-    #[arg(short = 'd', long, value_name = "N", default_value_t = 0, value_parser = tokens())]
-    n_depth: u32,
-    /// Repetitions; the median is reported
+    /// Prompt tokens; several by commas, 0 for none
+    #[arg(short = 'p', long, value_name = "N", default_value = "512", value_delimiter = ',', value_parser = tokens())]
+    n_prompt: Vec<u32>,
+    /// Generated tokens; several by commas, 0 for none
+    #[arg(short = 'n', long, value_name = "N", default_value = "128", value_delimiter = ',', value_parser = tokens())]
+    n_gen: Vec<u32>,
+    /// A prompt and what is generated after it, timed as one; may be given several times
+    #[arg(long, value_name = "PROMPT,GEN", value_parser = pair)]
+    pg: Vec<(u32, u32)>,
+    /// Tokens in the context beforehand; several by commas
+    #[arg(short = 'd', long, value_name = "N", default_value = "0", value_delimiter = ',', value_parser = tokens())]
+    n_depth: Vec<u32>,
+    /// Rows of a prompt that are fed at a time
+    #[arg(short = 'b', long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
+    batch_size: u32,
+    /// Repetitions; their mean is reported, and its standard deviation
     #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     repetitions: u32,
-    /// Write JSON
+    /// Leave out the run before those that count
     #[arg(long)]
+    no_warmup: bool,
+    /// How results are written
+    #[arg(short, long, value_enum, default_value_t = Form::Md)]
+    output: Form,
+    /// The same as --output jsonl
+    #[arg(long, conflicts_with = "output")]
     json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// A table
+    Md,
+    /// A line of comma-separated values for each test, after one of their names
+    Csv,
+    /// A list of objects
+    Json,
+    /// An object on a line of its own for each test
+    Jsonl,
 }
 
 /// Every row of a run is made beforehand: some millions of them fit into a small machine.
@@ -41,9 +64,62 @@ fn tokens() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(..=1 << 22)
 }
 
+fn pair(text: &str) -> Result<(u32, u32), String> {
+    let wrong = "expected two numbers from 1 to 4194304, as in 512,128";
+    let (prompt, generated) = text.split_once(',').ok_or(wrong)?;
+    let count = |text: &str| match text.trim().parse::<u32>() {
+        Ok(count) if (1..=1 << 22).contains(&count) => Ok(count),
+        _ => Err(wrong.to_string()),
+    };
+    Ok((count(prompt)?, count(generated)?))
+}
+
+/// What is timed: a prompt, generation, or both, after other tokens.
+#[derive(Clone, Copy, Debug)]
+struct Test {
+    prompt: usize,
+    generated: usize,
+    depth: usize,
+}
+
+impl Test {
+    /// As llama-bench calls it.
+    fn name(self) -> String {
+        let what = match (self.prompt, self.generated) {
+            (prompt, 0) => format!("pp{prompt}"),
+            (0, generated) => format!("tg{generated}"),
+            (prompt, generated) => format!("pp{prompt}+tg{generated}"),
+        };
+        match self.depth {
+            0 => what,
+            depth => format!("{what} @ d{depth}"),
+        }
+    }
+}
+
+fn tests(arguments: &Arguments) -> Vec<Test> {
+    let mut tests = Vec::new();
+    for &depth in &arguments.n_depth {
+        let prompts = arguments.n_prompt.iter().map(|&count| (count, 0));
+        let generations = arguments.n_gen.iter().map(|&count| (0, count));
+        let both = arguments.pg.iter().copied();
+        for (prompt, generated) in prompts.chain(generations).chain(both) {
+            if prompt + generated > 0 {
+                tests.push(Test {
+                    prompt: prompt as usize,
+                    generated: generated as usize,
+                    depth: depth as usize,
+                });
+            }
+        }
+    }
+    tests
+}
+
 pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
-    if arguments.n_prompt == 0 && arguments.n_gen == 0 {
-        let what = "nothing to measure: give -p or -n above 0";
+    let tests = tests(arguments);
+    if tests.is_empty() {
+        let what = "nothing to measure: give -p, -n or --pg above 0";
         return Err(CliError::Usage(what.to_string()));
     }
     let model = arguments.model.open()?;
@@ -55,91 +131,192 @@ pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
         return Err(RunError::Input(what).into());
     }
     let done = Arc::new(AtomicU64::new(0));
-    let runs = 2 * u64::from(arguments.repetitions + 1);
-    let progress = Progress::watch(Arc::clone(&done), runs, "bench", "runs");
-    let mut results = Vec::new();
-    for (test, tokens, batch) in [
-        ("pp", arguments.n_prompt, arguments.n_prompt),
-        ("tg", arguments.n_gen, 1),
-    ] {
-        if tokens == 0 {
-            continue;
-        }
-        let mut rates = Vec::new();
-        // One more run than is counted: the first touches pages and wakes threads.
-        for repetition in 0..=arguments.repetitions {
-            let rate = measure(
-                &model,
-                arguments.history.history,
-                arguments.n_depth as usize,
-                (tokens as usize, batch as usize),
-            )?;
-            done.fetch_add(1, Ordering::Relaxed);
-            if repetition > 0 {
-                rates.push(rate);
-            }
-        }
-        rates.sort_by(f64::total_cmp);
-        let name = match arguments.n_depth {
-            0 => format!("{test}{tokens}"),
-            depth => format!("{test}{tokens} @ d{depth}"),
-        };
-        results.push((name, rates));
-    }
+    let runs = arguments.repetitions + u32::from(!arguments.no_warmup);
+    let total = tests.len() as u64 * u64::from(runs);
+    let progress = Progress::watch(Arc::clone(&done), total, "bench", "runs");
+    let results: Result<Vec<_>, CliError> = tests
+        .iter()
+        .map(|&test| Ok((test, measure(arguments, &model, test, &done)?)))
+        .collect();
     drop(progress);
-    let mut out = std::io::stdout().lock();
-    let (count, isa) = (model.pool().threads(), model.kernels().isa);
-    let threads = threads(&model);
-    for (name, rates) in results {
-        let (low, high) = (rates[0], rates[rates.len() - 1]);
-        let median = f64::midpoint(rates[(rates.len() - 1) / 2], rates[rates.len() / 2]);
-        if arguments.json {
-            let line = json!({
-                "model": arguments.model.path().display().to_string(),
-                "test": name, "threads": count, "isa": isa.name(),
-                "tokens_per_second": median, "min": low, "max": high, "repetitions": rates.len(),
-            });
-            writeln!(out, "{line}")?;
-        } else {
-            writeln!(
-                out,
-                "{name:<16} {median:>10.2} tokens/s  ({low:.2} to {high:.2}), {threads}, {isa}"
-            )?;
-        }
-    }
-    Ok(())
+    report(arguments, &model, &results?).map_err(CliError::Output)
 }
 
-/// Tokens per second of feeding `tokens` tokens, `batch` at a time, after `depth` others.
+/// Tokens per second of each repetition.
 fn measure(
+    arguments: &Arguments,
     model: &Model,
-    history: HistoryType,
-    depth: usize,
-    (tokens, batch): (usize, usize),
-) -> Result<f64, CliError> {
-    let context = depth + tokens;
-    let batch_rows = SessionOptions::default().batch.min(context);
+    test: Test,
+    done: &AtomicU64,
+) -> Result<Vec<f64>, CliError> {
+    let context = test.depth + test.prompt + test.generated;
+    let batch = (arguments.batch_size as usize).min(context);
     let options = SessionOptions {
         context,
-        batch: batch_rows,
-        history,
+        batch,
+        history: arguments.history.history,
         ..SessionOptions::default()
     };
     let mut session = Session::new(model, options)?;
     let vocabulary = model.limits().vocabulary.max(1);
-    let rows: Vec<Row> = (0..context as u64)
-        .map(|position| Row {
+    let prompted = test.depth + test.prompt;
+    let rows: Vec<Row> = (0..context)
+        .map(|place| Row {
             // Any ids will do, but not all the same one: experts are chosen by them.
-            token: (position.wrapping_mul(2_654_435_761) % vocabulary) as u32,
-            position,
-            emit: position + 1 == context as u64 || (batch == 1 && position >= depth as u64),
+            token: ((place as u64).wrapping_mul(2_654_435_761) % vocabulary) as u32,
+            position: place as u64,
+            emit: place + 1 >= prompted.max(test.depth + 1),
             ..Row::default()
         })
         .collect();
-    session.feed(&rows[..depth], &mut |_| {})?;
-    let start = Instant::now();
-    for rows in rows[depth..].chunks(batch) {
-        session.feed(rows, &mut |_| {})?;
+    let (before, timed) = rows.split_at(test.depth);
+    let (prompt, generated) = timed.split_at(test.prompt);
+    session.feed(before, &mut |_| {})?;
+    session.checkpoint(0)?;
+    let mut rates = Vec::with_capacity(arguments.repetitions as usize);
+    // The first run touches pages and wakes threads.
+    let warmups = u32::from(!arguments.no_warmup);
+    for run in 0..warmups + arguments.repetitions {
+        session.rewind(0, test.depth)?;
+        let start = Instant::now();
+        session.feed(prompt, &mut |_| {})?;
+        for row in generated.chunks(1) {
+            session.feed(row, &mut |_| {})?;
+        }
+        let rate = timed.len() as f64 / start.elapsed().as_secs_f64();
+        done.fetch_add(1, Ordering::Relaxed);
+        if run >= warmups {
+            rates.push(rate);
+        }
     }
-    Ok(tokens as f64 / start.elapsed().as_secs_f64())
+    Ok(rates)
+}
+
+/// Mean and standard deviation of a sample.
+fn mean(rates: &[f64]) -> (f64, f64) {
+    let count = rates.len() as f64;
+    let mean = rates.iter().sum::<f64>() / count;
+    let squares: f64 = rates.iter().map(|rate| (rate - mean).powi(2)).sum();
+    (mean, (squares / (count - 1.0).max(1.0)).sqrt())
+}
+
+/// Names and values of a result, in the order of the columns.
+fn fields(
+    arguments: &Arguments,
+    model: &Model,
+    test: Test,
+    rates: &[f64],
+) -> Vec<(&'static str, Value)> {
+    let (mean, deviation) = mean(rates);
+    let least = rates.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = rates.iter().copied().fold(0.0, f64::max);
+    let mut sorted = rates.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let median = f64::midpoint(sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
+    vec![
+        ("model", json!(arguments.model.path().display().to_string())),
+        ("architecture", json!(model.manifest().architecture)),
+        ("isa", json!(model.kernels().isa.name())),
+        ("threads", json!(model.pool().threads())),
+        ("batch", json!(arguments.batch_size)),
+        ("kv_type", json!(arguments.history.history.name())),
+        ("test", json!(test.name())),
+        ("n_prompt", json!(test.prompt)),
+        ("n_gen", json!(test.generated)),
+        ("n_depth", json!(test.depth)),
+        ("repetitions", json!(rates.len())),
+        ("tokens_per_second", json!(mean)),
+        ("stddev", json!(deviation)),
+        ("median", json!(median)),
+        ("min", json!(least)),
+        ("max", json!(most)),
+    ]
+}
+
+fn report(arguments: &Arguments, model: &Model, results: &[(Test, Vec<f64>)]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let rows: Vec<_> = results
+        .iter()
+        .map(|(test, rates)| fields(arguments, model, *test, rates))
+        .collect();
+    let object = |row: &[(&'static str, Value)]| -> Value {
+        let pairs = row.iter();
+        Value::Object(pairs.map(|(k, v)| (k.to_string(), v.clone())).collect())
+    };
+    match if arguments.json {
+        Form::Jsonl
+    } else {
+        arguments.output
+    } {
+        Form::Md => table(&mut out, model, results)?,
+        Form::Csv => {
+            for (index, row) in rows.iter().enumerate() {
+                if index == 0 {
+                    let names: Vec<&str> = row.iter().map(|(name, _)| *name).collect();
+                    writeln!(out, "{}", names.join(","))?;
+                }
+                let values: Vec<String> = row.iter().map(|(_, value)| quoted(value)).collect();
+                writeln!(out, "{}", values.join(","))?;
+            }
+        }
+        Form::Json => {
+            let all: Value = rows.iter().map(|row| object(row)).collect();
+            writeln!(out, "{all:#}")?;
+        }
+        Form::Jsonl => {
+            for row in &rows {
+                writeln!(out, "{}", object(row))?;
+            }
+        }
+    }
+    out.flush()
+}
+
+/// A value as RFC 4180 writes it: text in quotation marks, those inside doubled.
+fn quoted(value: &Value) -> String {
+    match value.as_str() {
+        Some(text) => format!("\"{}\"", text.replace('"', "\"\"")),
+        None => value.to_string(),
+    }
+}
+
+fn table(out: &mut impl Write, model: &Model, results: &[(Test, Vec<f64>)]) -> io::Result<()> {
+    let heads = ["model", "isa", "threads", "test", "t/s"].map(str::to_string);
+    let lines = results.iter().map(|(test, rates)| {
+        let (mean, deviation) = mean(rates);
+        [
+            model.manifest().architecture.clone(),
+            model.kernels().isa.to_string(),
+            model.pool().threads().to_string(),
+            test.name(),
+            format!("{mean:.2} ± {deviation:.2}"),
+        ]
+    });
+    let lines: Vec<[String; 5]> = std::iter::once(heads).chain(lines).collect();
+    let width = |column: usize| {
+        let cells = lines.iter().map(|line| line[column].chars().count());
+        cells.max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..5).map(width).collect();
+    for (index, line) in lines.iter().enumerate() {
+        let cells = line.iter().zip(&widths).enumerate();
+        let cells: Vec<String> = cells
+            .map(|(column, (cell, &width))| match column {
+                2 | 4 => format!("{cell:>width$}"),
+                _ => format!("{cell:<width$}"),
+            })
+            .collect();
+        writeln!(out, "| {} |", cells.join(" | "))?;
+        if index == 0 {
+            let rules = widths.iter().enumerate().map(|(column, &width)| {
+                let dashes = "-".repeat(width.saturating_sub(1));
+                match column {
+                    2 | 4 => format!("{dashes}:"),
+                    _ => format!(":{dashes}"),
+                }
+            });
+            writeln!(out, "| {} |", rules.collect::<Vec<_>>().join(" | "))?;
+        }
+    }
+    Ok(())
 }

@@ -1,11 +1,11 @@
 //! `rillm chat`: a conversation in a terminal.
 
 use super::sampling::SampleArguments;
-use super::{CliError, HistoryArguments, ModelArguments, context, warn};
+use super::{CliError, EndlessArguments, HistoryArguments, ModelArguments, context, warn};
 use clap::Args;
 use rillm::chat::{ChatError, ChatTemplate, Message, NAMED};
 use rillm::formats::tokenizer::{DecodeOptions, Encode, Position, Tokenizer};
-use rillm::generate::{Chosen, Stop, StopStrings, generate};
+use rillm::generate::{Chosen, Limits, Stop, StopStrings, generate};
 use rillm::graph::Role;
 use rillm::sample::Sampler;
 use rillm::session::{Session, SessionOptions};
@@ -23,6 +23,8 @@ pub struct Arguments {
     model: ModelArguments,
     #[command(flatten)]
     history: HistoryArguments,
+    #[command(flatten)]
+    endless: EndlessArguments,
     /// What the model is told before the conversation
     #[arg(
         long,
@@ -266,21 +268,7 @@ impl<'a> Chat<'a> {
 
     /// Writes the model's next turn as it comes, and returns it.
     fn reply(&mut self) -> Result<String, CliError> {
-        let text = self.template.render(&self.messages, true)?;
-        let options = Encode {
-            add_special: true,
-            parse_special: true,
-        };
-        let ids = self.tokenizer.encode(&text, options);
-        if ids.len() >= self.context {
-            let what = format!(
-                "the conversation has {} tokens, the context {}: /reset begins a new one, -c makes \
-                 more room",
-                ids.len(),
-                self.context
-            );
-            return Err(CliError::Usage(what));
-        }
+        let ids = self.conversation()?;
         self.advance(&ids)?;
         let mut decoder = self.tokenizer.decoder(DecodeOptions {
             skip_special: true,
@@ -310,9 +298,12 @@ impl<'a> Chat<'a> {
         let done = generate(
             &mut self.session,
             &ids[ids.len() - 1..],
-            self.tokenizer.end_tokens(),
+            Limits {
+                end_tokens: self.tokenizer.end_tokens(),
+                tokens: limit,
+                endless: self.arguments.endless.keep(),
+            },
             &mut self.sampler,
-            limit,
             &mut token,
         );
         // The last token that was chosen was not fed.
@@ -322,6 +313,11 @@ impl<'a> Chat<'a> {
             return Err(error.into());
         }
         let done = done?;
+        if done.discarded > 0 {
+            // What is left is no beginning of any conversation.
+            self.session.reset(0)?;
+            self.held.clear();
+        }
         let shown = reply.len();
         piece.clear();
         decoder.finish(&mut piece);
@@ -332,9 +328,49 @@ impl<'a> Chat<'a> {
         writeln!(out, "{}", &reply[shown..])?;
         out.flush()?;
         if done.stop == Stop::Context {
-            warn("the context is full: /reset begins a new conversation, -c makes more room");
+            warn(
+                "the context is full: /reset begins a new conversation, -c makes more room, --endless \
+                 forgets the oldest",
+            );
         }
         Ok(reply)
+    }
+
+    /// The tokens of what was said, up to the reply; of an endless one, without the oldest
+    /// messages where they do not fit.
+    fn conversation(&mut self) -> Result<Vec<u32>, CliError> {
+        let options = Encode {
+            add_special: true,
+            parse_special: true,
+        };
+        loop {
+            let text = self.template.render(&self.messages, true)?;
+            let ids = self.tokenizer.encode(&text, options);
+            let room = match self.arguments.endless.keep() {
+                Some(_) => self.context - self.context / 8,
+                None => self.context,
+            };
+            if ids.len() < room {
+                return Ok(ids);
+            }
+            // A question goes with its answer; a system message stays, as does the last word.
+            let first = usize::from(
+                self.messages
+                    .first()
+                    .is_some_and(|first| first.role == "system"),
+            );
+            if self.arguments.endless.keep().is_some() && self.messages.len() > first + 2 {
+                self.messages.drain(first..first + 2);
+                continue;
+            }
+            let what = format!(
+                "the conversation has {} tokens, the context {}: /reset begins a new one, -c makes \
+                 more room",
+                ids.len(),
+                self.context
+            );
+            return Err(CliError::Usage(what));
+        }
     }
 
     /// Brings the session to the last token but one of `ids`: what it holds already is not
@@ -361,7 +397,9 @@ impl<'a> Chat<'a> {
                 ..Row::default()
             })
             .collect();
-        for &id in &ids[shared..ids.len() - 1] {
+        // Templates may drop or rewrite what was said before: penalties look at what is there.
+        self.sampler.forget();
+        for &id in wanted {
             self.sampler.accept(id);
         }
         let fed = self.session.feed(&rows, &mut |_| {});

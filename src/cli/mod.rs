@@ -83,6 +83,23 @@ struct HistoryArguments {
     history: HistoryType,
 }
 
+/// What happens when the context is full.
+#[derive(Args, Clone, Copy, Debug)]
+struct EndlessArguments {
+    /// When the context is full, forget the eighth of it behind its first tokens and go on
+    #[arg(long, visible_alias = "context-shift")]
+    endless: bool,
+    /// With --endless: how many of the first tokens are never forgotten
+    #[arg(long, value_name = "N", default_value_t = 4, requires = "endless", value_parser = clap::value_parser!(u32))]
+    keep: u32,
+}
+
+impl EndlessArguments {
+    fn keep(self) -> Option<usize> {
+        self.endless.then_some(self.keep as usize)
+    }
+}
+
 #[derive(Args, Clone, Debug)]
 struct ThreadArguments {
     /// Threads [default: the physical cores this process may use, where sharing pays]

@@ -3,11 +3,11 @@
 use super::progress::Progress;
 use super::prompt_cache;
 use super::sampling::SampleArguments;
-use super::{CliError, HistoryArguments, ModelArguments, context, threads};
+use super::{CliError, EndlessArguments, HistoryArguments, ModelArguments, context, threads};
 use clap::Args;
 use rillm::formats::tokenizer::{DecodeOptions, Decoder, Encode, Position, Tokenizer};
-use rillm::generate::{Chosen, Generated, Stop, StopStrings, generate};
-use rillm::graph::Role;
+use rillm::generate::{Chosen, Generated, Limits, Stop, StopStrings, generate};
+use rillm::graph::{Role, StateKind};
 use rillm::sample::{SampleOptions, Sampler, log_probability, most_likely};
 use rillm::session::{Session, SessionOptions};
 use rillm::state::HistoryType;
@@ -58,11 +58,13 @@ pub struct Arguments {
     special: bool,
     /// Keep the model's state after the prompt in this file, and begin from it next time: only
     /// what the new prompt does not share with the old one is computed
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "endless")]
     prompt_cache: Option<PathBuf>,
     /// Use the prompt cache, but leave its file as it is
     #[arg(long, requires = "prompt_cache")]
     prompt_cache_ro: bool,
+    #[command(flatten)]
+    endless: EndlessArguments,
     /// Write only what the model adds
     #[arg(long)]
     no_display_prompt: bool,
@@ -91,6 +93,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         limit: usize::try_from(arguments.predict).ok(),
         context: arguments.ctx_size,
         history: arguments.history.history,
+        endless: arguments.endless.keep(),
         stop: arguments.stop.iter().map(|stop| escaped(stop)).collect(),
         json: arguments.json,
         logprobs: arguments.logprobs.map(usize::from),
@@ -138,6 +141,7 @@ pub fn demo() -> Result<(), CliError> {
         limit: None,
         context: None,
         history: HistoryType::F16,
+        endless: None,
         stop: Vec::new(),
         json: false,
         logprobs: None,
@@ -177,6 +181,7 @@ struct Job<'a> {
     limit: Option<usize>,
     context: Option<usize>,
     history: HistoryType,
+    endless: Option<usize>,
     stop: Vec<String>,
     json: bool,
     logprobs: Option<usize>,
@@ -208,7 +213,7 @@ impl Job<'_> {
             ));
         }
         let context = context(self.context, model);
-        if ids.len() > context {
+        if ids.len() > context && has_history(model) {
             let what = format!(
                 "prompt has {} tokens, the context {context}: raise it with -c",
                 ids.len()
@@ -285,13 +290,15 @@ impl Job<'_> {
         for &id in &ids[..ids.len() - left.len()] {
             sampler.accept(id);
         }
-        let ends = tokenizer.end_tokens();
         let done = generate(
             &mut session,
             left,
-            ends,
+            Limits {
+                end_tokens: tokenizer.end_tokens(),
+                tokens: self.limit,
+                endless: self.endless,
+            },
             &mut sampler,
-            self.limit,
             &mut token,
         );
         drop(progress);
@@ -307,6 +314,7 @@ impl Job<'_> {
             json!({
                 "text": text,
                 "stop": stop,
+                "discarded_tokens": done.discarded,
                 "prompt_tokens": done.prompt + reused.unwrap_or(0),
                 "cached_tokens": reused.unwrap_or(0),
                 "prompt_seconds": done.prompt_time.as_secs_f64(),
@@ -391,6 +399,12 @@ impl Writer<'_> {
         }
         self.out.flush()
     }
+}
+
+/// Whether the context bounds a text: recurrent models have none.
+fn has_history(model: &Model) -> bool {
+    let kv = |kind: &StateKind| matches!(kind, StateKind::Kv { .. });
+    model.states().iter().any(kv)
 }
 
 fn reason(stop: Stop) -> &'static str {

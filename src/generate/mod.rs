@@ -10,7 +10,7 @@ use crate::graph::Role;
 use crate::sample::Sampler;
 use crate::session::Session;
 use rillm_formats::tokenizer::{DecodeOptions, Encode, Tokenizer};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::time::{Duration, Instant};
 
 /// Why generation ended.
@@ -48,6 +48,20 @@ pub struct Generated {
     pub time: Duration,
     /// Why it ended.
     pub stop: Stop,
+    /// Tokens of the history that were forgotten to make room.
+    pub discarded: usize,
+}
+
+/// How far a generation goes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits<'a> {
+    /// Tokens that end the text.
+    pub end_tokens: &'a [u32],
+    /// Most tokens to write.
+    pub tokens: Option<usize>,
+    /// Go on when the context is full: keep so many tokens of its beginning (attention sinks,
+    /// Xiao et al. 2023) and forget the eighth of the context that comes after them.
+    pub endless: Option<usize>,
 }
 
 /// The sequences of tokens that break repetitions (see
@@ -72,7 +86,7 @@ pub fn breakers(tokenizer: &Tokenizer, texts: &[&str]) -> Vec<Vec<u32>> {
     found
 }
 
-/// Feeds `prompt` to sequence 0 and hands each new token to `token`, up to `limit` of them.
+/// Feeds `prompt` to sequence 0 and hands each new token to `token`, within `limits`.
 /// An encoder–decoder model encodes the prompt and decodes from its start token, forgetting
 /// what it decoded before; others continue what the sequence holds.
 ///
@@ -81,9 +95,8 @@ pub fn breakers(tokenizer: &Tokenizer, texts: &[&str]) -> Vec<Vec<u32>> {
 pub fn generate(
     session: &mut Session,
     prompt: &[u32],
-    end_tokens: &[u32],
+    limits: Limits<'_>,
     sampler: &mut Sampler,
-    limit: Option<usize>,
     token: &mut dyn FnMut(Chosen<'_>) -> ControlFlow<()>,
 ) -> Result<Generated, RunError> {
     if prompt.is_empty() {
@@ -91,8 +104,11 @@ pub fn generate(
             "prompt is empty, give at least one token".to_string(),
         ));
     }
-    let start = Instant::now();
     let model = session.model().clone();
+    if limits.endless.is_some() {
+        session.can_discard()?;
+    }
+    let start = Instant::now();
     let mut logits = vec![0.0; model.limits().vocabulary.min(1 << 32) as usize];
     let row = |token, position, emit| Row {
         token,
@@ -130,12 +146,13 @@ pub fn generate(
     let prompt_time = start.elapsed();
     let start = Instant::now();
     let mut tokens = 0;
+    let mut discarded = 0;
     let mut position = rows.last().map_or(0, |row| row.position);
     let stop = loop {
-        if end_tokens.contains(&next) {
+        if limits.end_tokens.contains(&next) {
             break Stop::End;
         }
-        if limit.is_some_and(|limit| tokens >= limit) {
+        if limits.tokens.is_some_and(|limit| tokens >= limit) {
             break Stop::Length;
         }
         tokens += 1;
@@ -147,10 +164,16 @@ pub fn generate(
         if token(chosen).is_break() {
             break Stop::Caller;
         }
-        if limit == Some(tokens) {
+        if limits.tokens == Some(tokens) {
             break Stop::Length;
         }
         position += 1;
+        if let Some(keep) = limits.endless
+            && let Some(range) = overflow(session, keep)?
+        {
+            discarded += range.len();
+            position -= session.discard(0, range)?;
+        }
         match feed(session, &[row(next, position, true)], &mut logits) {
             Ok(()) => next = sampler.sample(&logits),
             Err(RunError::State(crate::state::StateError::ContextFull { .. })) => {
@@ -166,7 +189,20 @@ pub fn generate(
         tokens,
         time: start.elapsed(),
         stop,
+        discarded,
     })
+}
+
+/// What to forget of a history that is full: an eighth of the context, behind `keep` entries.
+fn overflow(session: &Session, keep: usize) -> Result<Option<Range<usize>>, RunError> {
+    let (len, context) = (session.len(0)?, session.options().context);
+    if !session.has_history() || len < context {
+        return Ok(None);
+    }
+    // At least one entry goes and one, the newest, stays: its place tells the next position.
+    let keep = keep.min(len.saturating_sub(2));
+    let count = (context / 8).clamp(1, len.saturating_sub(keep + 1).max(1));
+    Ok((keep + count < len).then_some(keep..keep + count))
 }
 
 fn feed(session: &mut Session, rows: &[Row], logits: &mut [f32]) -> Result<(), RunError> {

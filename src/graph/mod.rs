@@ -13,7 +13,7 @@ pub mod rope;
 pub use hyper::{Hyper, Key};
 pub use names::{Name, View, fits, spelling};
 pub use net::{BuildError, Builder, Catalog, MatrixSpec, Net, RowOrder, VectorSpec, Wiring};
-pub use rope::Rope;
+pub use rope::{Divisors, Rope};
 
 pub use crate::kernels::{Activation, Pairing, Pointwise};
 

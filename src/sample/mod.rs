@@ -366,10 +366,15 @@ impl Sampler {
         self.dry.push(token);
     }
 
-    /// Forgets the text, and chooses as if anew.
-    pub fn reset(&mut self) {
+    /// Forgets the text, as if penalties had nothing to look back at.
+    pub fn forget(&mut self) {
         self.history.clear();
         self.dry.clear();
+    }
+
+    /// Forgets the text, and chooses as if anew.
+    pub fn reset(&mut self) {
+        self.forget();
         self.random = fastrand::Rng::with_seed(self.options.seed);
         self.mu = self
             .options

@@ -2,6 +2,7 @@
 //! wrong, exit codes 0, 1 and 2.
 #![cfg(feature = "cli")]
 
+mod bench;
 #[path = "../support/mod.rs"]
 mod support;
 mod text;
@@ -554,37 +555,6 @@ fn a_closed_stdout_is_no_failure() {
             "{error}"
         );
     }
-}
-
-#[test]
-fn bench_reports_both_phases() {
-    let folder = Fixture::load("llama_mqa").folder();
-    let output = rillm(&[
-        "bench",
-        path(&folder),
-        "-p",
-        "8",
-        "-n",
-        "4",
-        "-r",
-        "2",
-        "--json",
-    ]);
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    let lines: Vec<serde_json::Value> = text(&output.stdout)
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"))
-        .collect();
-    let tests: Vec<&str> = lines
-        .iter()
-        .map(|line| line["test"].as_str().unwrap())
-        .collect();
-    assert_eq!(tests, ["pp8", "tg4"]);
-    assert!(
-        lines
-            .iter()
-            .all(|line| line["tokens_per_second"].as_f64().unwrap() > 0.0)
-    );
 }
 
 #[cfg(feature = "demo")]

@@ -382,3 +382,42 @@ fn an_interrupt_stops_a_reply_and_not_the_program() {
     stdout.read_to_end(&mut out).expect("the end");
     assert!(child.wait().expect("it ends").success());
 }
+
+#[test]
+fn an_endless_text_outgrows_its_context() {
+    let arguments = [
+        "run",
+        DEMO,
+        "-p",
+        "One day",
+        "-n",
+        "150",
+        "-c",
+        "48",
+        "--json",
+        "--ignore-eos",
+        "--temp",
+        "0",
+    ];
+    let full = lines(&well(&arguments));
+    assert_eq!(full.last().expect("the whole")["stop"], "context full");
+    let endless = lines(&well(
+        &[&arguments[..], &["--endless", "--keep", "6"]].concat(),
+    ));
+    let (whole, tokens) = endless.split_last().expect("the whole");
+    assert_eq!(whole["stop"], "length reached");
+    assert_eq!(tokens.len(), 150);
+    // An eighth of 48 at a time, as often as it takes.
+    let forgotten = whole["discarded_tokens"].as_u64().expect("a count");
+    assert!(
+        forgotten >= 100 && forgotten.is_multiple_of(6),
+        "{forgotten}"
+    );
+    // Until the context is full, nothing is different.
+    assert_eq!(tokens[..full.len() - 1], full[..full.len() - 1]);
+    failure(
+        &rillm(&["run", DEMO, "-p", "x", "--keep", "6"]),
+        2,
+        &["--endless"],
+    );
+}

@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use rillm::eval::Cut;
-use rillm::generate::{Generated, Stop, generate};
+use rillm::generate::{Generated, Limits, Stop, generate};
 use rillm::graph::Role;
 use rillm::sample::{SampleOptions, Sampler};
 use rillm::state::StateError;
@@ -32,9 +32,12 @@ fn write(
     let generated = generate(
         session,
         prompt,
-        end,
+        Limits {
+            end_tokens: end,
+            tokens: limit,
+            endless: None,
+        },
         &mut greedy(opened),
-        limit,
         &mut |chosen| {
             tokens.push(chosen.token);
             ControlFlow::Continue(())
@@ -124,9 +127,8 @@ fn it_ends_where_it_is_told_to() {
         let generated = generate(
             &mut session(),
             &prompt,
-            &[],
+            Limits::default(),
             &mut sampler,
-            None,
             &mut |chosen| {
                 taken.push(chosen.token);
                 match taken.len() {

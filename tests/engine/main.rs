@@ -5,6 +5,7 @@
 
 mod abort;
 mod cuts;
+mod endless;
 mod generation;
 mod history;
 mod reference;

@@ -149,6 +149,13 @@ impl Fixture {
         self.recipes.iter().map(generate).collect()
     }
 
+    /// Leaves out the tensors of all layers but the first.
+    pub fn keep_one_layer(&mut self) {
+        let later = |part: &str| part.parse::<u32>().is_ok_and(|layer| layer > 0);
+        self.recipes
+            .retain(|recipe| !recipe.name.split('.').any(later));
+    }
+
     /// A Hugging Face folder of this model in float32, removed on drop.
     pub fn folder(&self) -> TempFolder {
         let folder = TempFolder::new(&self.name);

@@ -1,0 +1,102 @@
+//! Going on when the context is full.
+
+use super::Session;
+use crate::error::RunError;
+use crate::graph::{Divisors, Index, Keys, Op, PositionScheme, Role, Rope, StateKind};
+use crate::model::Model;
+use std::ops::Range;
+
+impl Session {
+    /// Whether this model's sequences have a history, which a context bounds.
+    pub fn has_history(&self) -> bool {
+        let mut kinds = self.model.states().iter();
+        kinds.any(|kind| matches!(kind, StateKind::Kv { .. }))
+    }
+
+    /// Whether the middle of a history can be forgotten.
+    ///
+    /// # Errors
+    /// Why not: positions that were learned are inside what is kept, and cannot be changed.
+    pub fn can_discard(&self) -> Result<(), RunError> {
+        let learned = |op: &Op| {
+            let index = Index::Position;
+            matches!(op, Op::Embed { index: found, .. } if *found == index)
+        };
+        let mut nodes = self.model.graph(Role::Decode).into_iter();
+        if nodes.any(|graph| graph.nodes.iter().any(|node| learned(&node.op))) {
+            return Err(RunError::Input(format!(
+                "{} has learned positions, its history cannot be moved: it ends where the context does",
+                self.model.architecture().title
+            )));
+        }
+        Ok(())
+    }
+
+    /// Forgets the entries `range` of a sequence's history and moves those behind them up, in
+    /// place and in position: rotated keys are turned back by as many positions (and rounded
+    /// again to the type they are kept in). What the later entries took from the forgotten ones
+    /// stays in them. Returns how many positions less the next row has.
+    ///
+    /// # Errors
+    /// No such sequence; a range that is empty, or behind which there is nothing (see
+    /// [`Session::rewind`]); learned positions.
+    pub fn discard(&mut self, sequence: u32, range: Range<usize>) -> Result<u64, RunError> {
+        let len = self.state.len(sequence)?;
+        if range.start >= range.end || range.end >= len {
+            let Range { start, end } = range;
+            return Err(RunError::Input(format!(
+                "cannot discard entries {start} to {end} of {len}: expected a range with an end above its \
+                 start and below {len}"
+            )));
+        }
+        self.can_discard()?;
+        let model = self.model.clone();
+        let turns: Vec<Option<(&Rope, usize)>> = (0..model.states().len())
+            .map(|id| rotation(&model, id))
+            .collect();
+        let history = self.options.history;
+        let kernels = model.kernels();
+        let mut floats = Vec::new();
+        let mut table: (usize, u64, Vec<f32>, Vec<f32>) = (usize::MAX, 0, Vec::new(), Vec::new());
+        let mut turn = |id: usize, back: u64, key: &mut [u8]| {
+            let Some((rope, dim)) = turns[id] else { return };
+            let (made_for, made_back, cos, sin) = &mut table;
+            if (*made_for, *made_back) != (id, back) {
+                (*made_for, *made_back) = (id, back);
+                let pairs = rope.dims() / 2;
+                let divisors = rope.divisors(len as u64).map(|found| match found {
+                    Divisors::Numbers(numbers) => &numbers[..],
+                    Divisors::Tensor(vector) => model.weights().vector(*vector),
+                });
+                cos.clear();
+                sin.clear();
+                for pair in 0..pairs {
+                    let divisor = divisors.map_or(1.0, |divisors| divisors[pair]);
+                    let frequency = f64::from(rope.frequency(pair, len as u64) / divisor);
+                    let (s, c) = (-(back as f64) * frequency).sin_cos();
+                    cos.push(c as f32);
+                    sin.push(s as f32);
+                }
+            }
+            floats.resize(dim, 0.0);
+            history.read(kernels, key, dim, &mut floats);
+            (kernels.rotate)(&mut floats, cos, sin, rope.pairing);
+            history.write(&floats, key);
+        };
+        Ok(self.state.discard(sequence, range, &mut turn)?)
+    }
+}
+
+/// How the keys of piece `id` of the state were rotated, and the elements of each.
+fn rotation(model: &Model, id: usize) -> Option<(&Rope, usize)> {
+    let graph = model.graph(Role::Decode)?;
+    graph.nodes.iter().find_map(|node| match &node.op {
+        Op::Attention { attention, .. } => match (&attention.keys, &attention.position) {
+            (Keys::History(state), PositionScheme::Rope(rope)) if state.0 as usize == id => {
+                Some((rope, attention.head_dim))
+            }
+            _ => None,
+        },
+        _ => None,
+    })
+}

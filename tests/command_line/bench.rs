@@ -1,0 +1,99 @@
+//! `rillm bench`: the tests asked for, in every form.
+
+use crate::support::fixture::Fixture;
+use crate::{failure, path, rillm, text};
+use serde_json::Value;
+
+fn bench(model: &str, more: &[&str]) -> String {
+    let folder = Fixture::load(model).folder();
+    let output = rillm(&[&["bench", path(&folder), "-r", "2"], more].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout).to_owned()
+}
+
+/// Two depths of two prompts, one generation and both together.
+const MANY: &[&str] = &[
+    "-p", "8,3", "-n", "4", "--pg", "5,2", "-d", "0,6", "-b", "4",
+];
+
+const NAMES: [&str; 8] = [
+    "pp8",
+    "pp3",
+    "tg4",
+    "pp5+tg2",
+    "pp8 @ d6",
+    "pp3 @ d6",
+    "tg4 @ d6",
+    "pp5+tg2 @ d6",
+];
+
+#[test]
+fn every_combination_is_measured() {
+    // One that rewinds and one that goes back to a checkpoint.
+    for model in ["llama_mqa", "mamba"] {
+        let shown = bench(model, &[MANY, &["--json"]].concat());
+        let lines: Vec<Value> = shown
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect();
+        let names: Vec<&str> = lines
+            .iter()
+            .map(|line| line["test"].as_str().unwrap())
+            .collect();
+        assert_eq!(names, NAMES, "{model}");
+        for line in &lines {
+            let number = |key: &str| line[key].as_f64().unwrap();
+            let (least, mean, most) = (number("min"), number("tokens_per_second"), number("max"));
+            assert!(0.0 < least && least <= mean && mean <= most, "{line}");
+            // Of two values, the deviation is their distance by √2.
+            let deviation = (most - least) / f64::sqrt(2.0);
+            assert!((number("stddev") - deviation).abs() < 1e-6 * most, "{line}");
+            assert_eq!(line["repetitions"], 2);
+        }
+        assert_eq!(lines[7]["n_prompt"], 5);
+        assert_eq!(lines[7]["n_gen"], 2);
+        assert_eq!(lines[7]["n_depth"], 6);
+    }
+}
+
+#[test]
+fn every_form_has_every_test() {
+    let small = ["-p", "4", "-n", "2", "--no-warmup"];
+    let all: Vec<Value> =
+        serde_json::from_str(&bench("llama_mqa", &[&small[..], &["-o", "json"]].concat()))
+            .expect("a JSON list");
+    assert_eq!(all.len(), 2);
+    assert_eq!(all[1]["test"], "tg2");
+
+    let shown = bench("llama_mqa", &[&small[..], &["-o", "csv"]].concat());
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!(lines.len(), 3, "{shown}");
+    assert!(lines[0].starts_with("model,architecture,"), "{shown}");
+    assert!(lines[1].contains("\"llama\"") && lines[1].contains("\"pp4\""));
+
+    let shown = bench("llama_mqa", &small);
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!(lines.len(), 4, "{shown}");
+    assert!(lines[1].starts_with("| :--") && lines[3].contains(" ± "));
+    let width = lines[0].chars().count();
+    assert!(
+        lines.iter().all(|line| line.chars().count() == width),
+        "{shown}"
+    );
+}
+
+#[test]
+fn what_cannot_be_measured_is_a_wrong_command_line() {
+    for more in [
+        &["--pg", "5"][..],
+        &["--pg", "0,5"],
+        &["--pg", "5,4194305"],
+        &["-p", "1,x"],
+        &["-b", "0"],
+        &["-o", "xml"],
+        &["--json", "-o", "md"],
+    ] {
+        let arguments = [&["bench", "x.gguf"], more].concat();
+        failure(&rillm(&arguments), 2, &[]);
+    }
+}
