@@ -12,6 +12,7 @@ mod prompt_cache;
 mod quantize;
 mod run;
 mod sampling;
+mod synth;
 mod tokenize;
 
 use clap::{Args, Parser, Subcommand};
@@ -53,6 +54,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Write a model's file anew with smaller weights
     Quantize(quantize::Arguments),
+    /// Write a model of a known shape with random weights, to measure on
+    Synth(synth::Arguments),
     /// Print a script that completes this command line in a shell
     Completions(completions::Arguments),
 }
@@ -164,6 +167,7 @@ pub fn main() -> ExitCode {
         Some(Command::Inspect(arguments)) => inspect::inspect(&arguments),
         Some(Command::Bench(arguments)) => bench::bench(&arguments),
         Some(Command::Quantize(arguments)) => quantize::quantize(&arguments),
+        Some(Command::Synth(arguments)) => synth::synth(&arguments),
         Some(Command::Completions(arguments)) => completions::completions(&arguments),
     };
     match result {

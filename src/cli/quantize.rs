@@ -57,7 +57,7 @@ pub struct Arguments {
     json: bool,
 }
 
-fn mix(name: &str) -> Result<Mix, String> {
+pub(super) fn mix(name: &str) -> Result<Mix, String> {
     name.parse()
         .map_err(|error: rillm::quantize::UnknownMix| error.to_string())
 }
@@ -131,12 +131,7 @@ pub fn quantize(arguments: &Arguments) -> Result<(), CliError> {
     fallbacks(&plan);
     let qualities = match to {
         Some(to) => {
-            let threads = arguments.threads.map(usize::from);
-            let threads = threads.unwrap_or_else(rillm::platform::default_threads);
-            let done = Arc::new(AtomicU64::new(0));
-            let bar = Progress::watch(Arc::clone(&done), plan.elements(), "quantizing", "weights");
-            let qualities = write(&input, &plan, to, threads, &done);
-            drop(bar);
+            let qualities = save(&input, &plan, to, arguments.threads, "quantizing");
             Some(qualities.map_err(|error| match error {
                 QuantizeError::Tensor(..) => {
                     CliError::File(arguments.input.clone(), error.to_string())
@@ -153,6 +148,21 @@ pub fn quantize(arguments: &Arguments) -> Result<(), CliError> {
         table(&mut stdout, &plan, qualities.as_deref())?;
     }
     Ok(())
+}
+
+/// Writes the file, showing how far it is.
+pub(super) fn save(
+    input: &Input,
+    plan: &Plan,
+    to: &Path,
+    threads: Option<u16>,
+    what: &'static str,
+) -> Result<Vec<Quality>, QuantizeError> {
+    let threads = threads.map(usize::from);
+    let threads = threads.unwrap_or_else(rillm::platform::default_threads);
+    let done = Arc::new(AtomicU64::new(0));
+    let _bar = Progress::watch(Arc::clone(&done), plan.elements(), what, "weights");
+    write(input, plan, to, threads, &done)
 }
 
 /// An existing file is replaced on request alone, and never the one that is read.

@@ -1,6 +1,7 @@
 //! A model as a GGUF file would have it.
 
 use super::hugging_face;
+use super::synthetic::Draw;
 use crate::error::LoadError;
 use crate::graph::View;
 use crate::quant;
@@ -13,7 +14,7 @@ pub struct Input {
     pub(super) metadata: Metadata,
     pub(super) tensors: Vec<Tensor>,
     notes: Vec<String>,
-    files: Files,
+    files: Option<Files>,
 }
 
 /// A tensor to write, and where it comes from.
@@ -39,6 +40,8 @@ pub(super) enum From {
     },
     /// Worked out.
     Values(Vec<f32>),
+    /// Random.
+    Drawn(Draw),
 }
 
 /// The order of a tensor's rows.
@@ -93,7 +96,7 @@ impl Input {
                 metadata,
                 tensors,
                 notes,
-                files,
+                files: Some(files),
             });
         }
         let mut stored: Vec<_> = files.manifest.tensors.iter().collect();
@@ -108,8 +111,18 @@ impl Input {
             metadata: files.manifest.metadata.clone(),
             tensors: tensors.collect(),
             notes: Vec::new(),
-            files,
+            files: Some(files),
         })
+    }
+
+    /// What comes from no file.
+    pub(super) fn made(metadata: Metadata, tensors: Vec<Tensor>) -> Input {
+        Input {
+            metadata,
+            tensors,
+            notes: Vec::new(),
+            files: None,
+        }
     }
 
     /// What of a folder could not be brought along, and what that means.
@@ -134,6 +147,7 @@ impl Input {
                 let from = values.iter().skip(first * columns);
                 out.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
             }
+            From::Drawn(draw) => draw.fill(first * columns, out),
             From::Seen { parts, view, rows } => {
                 let all: u64 = tensor.shape.iter().product();
                 // Vectors go with the rows of their matrices.
@@ -177,8 +191,11 @@ impl Input {
     }
 
     fn bytes(&self, info: &TensorInfo) -> &[u8] {
+        let Some(files) = &self.files else {
+            return &[];
+        };
         // The formats crate has checked the range against the file.
-        let source = self.files.sources[info.file as usize].bytes();
+        let source = files.sources[info.file as usize].bytes();
         &source[info.range.start as usize..info.range.end as usize]
     }
 }

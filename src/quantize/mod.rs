@@ -7,6 +7,7 @@
 mod hugging_face;
 mod input;
 mod mix;
+pub mod synthetic;
 
 pub use input::Input;
 pub use mix::{MIXES, Mix, UnknownMix, is_quantized};

@@ -5,6 +5,7 @@ mod folders;
 mod mixes;
 #[path = "../support/mod.rs"]
 mod support;
+mod synthetic;
 
 use rillm::formats::gguf::write::{TensorSpec, to_bytes};
 use rillm::formats::manifest::{DType, Metadata, Shape, Value};

@@ -1,0 +1,74 @@
+//! `rillm synth`: models of known shapes with random weights, to measure on.
+
+use super::quantize::save;
+use super::{CliError, bytes};
+use clap::Args;
+use rillm::quantize::synthetic::{SHAPES, Shape, UnknownShape};
+use rillm::quantize::{Mix, Options, Plan};
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+#[derive(Args, Debug)]
+#[command(after_help = shapes())]
+pub struct Arguments {
+    /// Shape of the model, one of those below
+    #[arg(value_name = "SHAPE", value_parser = shape)]
+    shape: Shape,
+    /// GGUF file to write
+    #[arg(value_name = "OUT")]
+    output: PathBuf,
+    /// Type of the weights, as for quantize
+    #[arg(short = 'q', long = "type", value_name = "TYPE", default_value = "q4_k_m", value_parser = super::quantize::mix)]
+    mix: Mix,
+    /// Another seed, other weights
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Threads [default: the physical cores this process may use]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+    /// Replace OUT if it exists
+    #[arg(short, long)]
+    force: bool,
+}
+
+fn shape(name: &str) -> Result<Shape, String> {
+    name.parse()
+        .map_err(|error: UnknownShape| error.to_string())
+}
+
+/// What `--help` says of shapes.
+fn shapes() -> String {
+    let lines = SHAPES
+        .iter()
+        .map(|shape| format!("  {:<14} {}\n", shape.name, shape.about));
+    let lines: String = lines.collect();
+    format!(
+        "Shapes:\n{lines}\nAs large and as fast as the real ones, and any text is tokens to them; what they \
+         write means nothing."
+    )
+}
+
+pub fn synth(arguments: &Arguments) -> Result<(), CliError> {
+    if arguments.output.exists() && !arguments.force {
+        let what = "exists, --force replaces it".to_string();
+        return Err(CliError::File(arguments.output.clone(), what));
+    }
+    let input = arguments.shape.input(arguments.seed);
+    let plan = Plan::new(&input, &Options::new(arguments.mix))?;
+    save(
+        &input,
+        &plan,
+        &arguments.output,
+        arguments.threads,
+        "drawing",
+    )?;
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "{}: {} weights, {}",
+        arguments.output.display(),
+        plan.elements(),
+        bytes(plan.file_len())
+    )?;
+    Ok(())
+}
