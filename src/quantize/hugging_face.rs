@@ -52,6 +52,7 @@ pub(super) fn converted(files: &Files) -> Result<(Metadata, Vec<Tensor>, Vec<Str
     }
     tensors.extend(keys.long_rope());
     keys.rotated();
+    keys.complete(&tensors);
     tensors.sort_by(|a, b| place(&a.name).cmp(&place(&b.name)));
     let notes = add_text(files, &mut keys.metadata);
     let embedding = tensors
@@ -59,6 +60,12 @@ pub(super) fn converted(files: &Files) -> Result<(Metadata, Vec<Tensor>, Vec<Str
         .find(|tensor| tensor.name == "token_embd.weight");
     if let Some(&rows) = embedding.and_then(|tensor| tensor.shape.first()) {
         pad_vocabulary(&mut keys.metadata, rows);
+        if keys.metadata.value("tokenizer.ggml.model").is_none() {
+            // Other readers insist on the one, and then on the other.
+            let none = Value::String("none".into());
+            keys.metadata.0.insert("tokenizer.ggml.model".into(), none);
+            keys.put("vocab_size", Value::U32(rows as u32));
+        }
     }
     Ok((keys.metadata, tensors, notes))
 }
@@ -119,7 +126,7 @@ fn place(name: &str) -> (u8, u64, &str) {
     }
 }
 
-/// `general.architecture`: Mistral and Mixtral are LLaMAs there.
+/// `general.architecture`: Mistral and Mixtral are LLaMAs there, OLMo 3 is an OLMo 2.
 fn gguf_name(manifest: &Manifest, architecture: &Architecture) -> &'static str {
     let class = match manifest.metadata.array("architectures") {
         Some(Array::String(names)) => names.get(0).unwrap_or_default(),
@@ -128,6 +135,7 @@ fn gguf_name(manifest: &Manifest, architecture: &Architecture) -> &'static str {
     match architecture.gguf {
         ["t5", encoder, ..] if class == b"T5EncoderModel" => encoder,
         [name, ..] => name,
+        [] if architecture.hugging_face.contains(&"olmo3") => "olmo2",
         [] => "llama",
     }
 }
@@ -141,6 +149,29 @@ fn metadata(
 ) -> Metadata {
     /// GGUF says it in another way, or not at all.
     const NOT_WRITTEN: &[&str] = &["feed_forward_proj"];
+    /// Real numbers, even where a configuration writes whole ones.
+    const REAL: &[&str] = &[
+        "attention.clamp_kqv",
+        "attention.layer_norm_epsilon",
+        "attention.layer_norm_rms_epsilon",
+        "attention.max_alibi_bias",
+        "attention.scale",
+        "attn_logit_softcapping",
+        "embedding_scale",
+        "final_logit_softcapping",
+        "logit_scale",
+        "query_pre_attn_scalar",
+        "residual_scale",
+        "rope.freq_base",
+        "rope.freq_base_swa",
+        "rope.partial_factor",
+        "rope.scaling.attn_factor",
+        "rope.scaling.factor",
+        "rope.scaling.high_freq_factor",
+        "rope.scaling.low_freq_factor",
+        "rope.scaling.yarn_beta_fast",
+        "rope.scaling.yarn_beta_slow",
+    ];
     let config = &manifest.metadata;
     let mut metadata = Metadata::default();
     let mut put = |key: String, value| {
@@ -163,6 +194,10 @@ fn metadata(
             Some(Value::Array(Array::String(kinds))) if theirs == "layer_types" => {
                 let slides = kinds.iter().map(|kind| kind == b"sliding_attention");
                 Value::Array(Array::Bool(slides.collect()))
+            }
+            // Configurations write 10000 where they mean 10000.0; readers of GGUF are strict.
+            Some(_) if REAL.contains(&canonical) && config.f64(theirs).is_some() => {
+                Value::F32(config.f64(theirs).unwrap_or_default() as f32)
             }
             Some(other) => match config.u64(theirs).map(u32::try_from) {
                 Some(Ok(count)) => Value::U32(count),
@@ -273,6 +308,32 @@ impl Keys {
         }
         let key = self.full("rope.partial_factor");
         self.metadata.0.remove(&key);
+    }
+
+    /// What configurations leave to be known and other readers of GGUF insist on.
+    fn complete(&mut self, tensors: &[Tensor]) {
+        if let Some(dim) = self.count("attention.key_length") {
+            self.put("attention.value_length", Value::U32(dim as u32));
+        }
+        let context = match self.name {
+            // As converters write it for models that have no limit.
+            "mamba" => Some(1 << 20),
+            "bloom" | "falcon" => Some(2048),
+            _ => None,
+        };
+        if let (None, Some(context)) = (self.count("context_length"), context) {
+            self.put("context_length", Value::U32(context));
+        }
+        let down = tensors
+            .iter()
+            .find(|tensor| tensor.name == "blk.0.ffn_down.weight");
+        let hidden = down.and_then(|tensor| tensor.shape.last());
+        if let (None, Some(&hidden)) = (self.count("feed_forward_length"), hidden) {
+            self.put("feed_forward_length", Value::U32(hidden as u32));
+        }
+        if self.name == "mpt" && self.float("attention.layer_norm_epsilon").is_none() {
+            self.put("attention.layer_norm_epsilon", Value::F32(1e-5));
+        }
     }
 
     /// llama3's scaling (Dubey et al. 2024) goes into a tensor that divides the frequencies.

@@ -5,6 +5,7 @@ use super::support::fixture::Fixture;
 use super::support::folder::TempFolder;
 use super::support::to_gguf::Gguf;
 use super::{options, run};
+use rillm::formats::manifest::Value;
 use rillm::quant;
 use rillm::quantize::Input;
 use rillm::weights::open;
@@ -47,6 +48,30 @@ fn every_folder_becomes_the_file_that_converters_write() {
         let model = model.unwrap_or_else(|error| panic!("{}: {error}", fixture.name));
         check_all(&fixture, &model);
     }
+}
+
+/// Other readers of GGUF take a key for missing if its type is another one, and insist on some
+/// that configurations leave to be known.
+#[test]
+fn keys_are_what_other_readers_insist_on() {
+    let folder = TempFolder::new("keys");
+    let keys_of = |name: &str| {
+        let input = Input::new(open(&Fixture::load(name).folder()).expect("a folder"));
+        let path = folder.join(format!("{name}.gguf"));
+        run(&input.expect("an input"), &options("f32"), &path, 1).expect("a file");
+        open(&path).expect("a GGUF file").manifest.metadata
+    };
+    let neox = keys_of("gpt_neox");
+    assert_eq!(neox.str("tokenizer.ggml.model"), Some("none"));
+    assert_eq!(neox.u64("gptneox.vocab_size"), Some(101));
+    let base = neox.value("gptneox.rope.freq_base");
+    assert!(matches!(base, Some(Value::F32(_))), "{base:?}");
+    let llama = keys_of("llama");
+    assert_eq!(llama.u64("llama.attention.value_length"), Some(10));
+    let gpt2 = keys_of("gpt2_inverse_layer");
+    assert_eq!(gpt2.u64("gpt2.feed_forward_length"), Some(132));
+    assert_eq!(keys_of("bloom").u64("bloom.context_length"), Some(2048));
+    assert_eq!(keys_of("mamba").u64("mamba.context_length"), Some(1 << 20));
 }
 
 /// What a folder's quantized file holds is what its float file holds, quantized.
