@@ -36,9 +36,13 @@ pub(super) const NAMES: &[&[Name]] = &[
     tables::GATED_MLP,
 ];
 
-/// x ← x + Attention(RMS(x)); x ← x + FFN(RMS(x)), where FFN is gated, or a mixture of gated
-/// experts if there are any.
 pub(super) fn build(model: &Builder<'_>) -> Result<(), BuildError> {
+    wire(model, &|_| true)
+}
+
+/// x ← x + Attention(RMS(x)); x ← x + FFN(RMS(x)), where FFN is gated, or a mixture of gated
+/// experts if there are any. Layers that are not `rotated` know no positions.
+pub(super) fn wire(model: &Builder<'_>, rotated: &dyn Fn(usize) -> bool) -> Result<(), BuildError> {
     let hyper = model.hyper();
     let width = hyper.count("embedding_length")?;
     let hidden = hyper.count("feed_forward_length")?;
@@ -51,7 +55,6 @@ pub(super) fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     }
     let heads = Heads::read(hyper, width)?;
     let rope = Rope::read(model, neighbours_pair_up(model), heads.head_dim)?;
-    let attention = heads.causal(PositionScheme::Rope(rope));
     let windows = Windows::read(hyper, layers, None, WindowPattern::From(0))?;
     model.context(hyper.count("context_length")?);
 
@@ -61,9 +64,13 @@ pub(super) fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         let layer = format!("blk.{i}");
         let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
         let window = windows.of(i);
+        let position = match rotated(i) {
+            true => PositionScheme::Rope(rope.clone()),
+            false => PositionScheme::None,
+        };
         let attention = Attention {
             mask: Mask::Causal { window },
-            ..attention.clone()
+            ..heads.causal(position)
         };
         let qkv = projections(&net, h, &layer, heads)?;
         x = net.add(x, attend(&net, qkv, &layer, width, attention)?);

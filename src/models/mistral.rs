@@ -3,7 +3,7 @@
 
 use super::{Architecture, Converted, Family, llama, tables};
 
-pub(super) const ARCHITECTURE: Architecture = Architecture {
+pub(super) const MISTRAL: Architecture = Architecture {
     title: "Mistral",
     gguf: &[],
     hugging_face: &["mistral"],
@@ -19,4 +19,18 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     unused: &[],
     converted: Converted::NeighboursPaired,
     build: llama::build,
+};
+
+/// Some of whose layers may see everything.
+pub(super) const MINISTRAL: Architecture = Architecture {
+    title: "Ministral",
+    hugging_face: &["ministral"],
+    keys: &[
+        tables::SIZES,
+        tables::ROPE,
+        tables::ROPE_SCALING,
+        tables::ROPE_PARAMETERS,
+        tables::WINDOWS,
+    ],
+    ..MISTRAL
 };

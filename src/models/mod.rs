@@ -8,6 +8,7 @@ mod bloom;
 mod cohere;
 mod falcon;
 mod gemma;
+mod gemma1;
 mod glm4;
 mod gpt2;
 mod gpt_neox;
@@ -22,6 +23,7 @@ mod olmo2;
 mod phi2;
 mod phi3;
 mod qwen;
+mod smollm3;
 mod starcoder2;
 mod t5;
 mod tables;
@@ -95,14 +97,18 @@ pub struct Architecture {
 pub const ARCHITECTURES: &[Architecture] = &[
     gpt2::ARCHITECTURE,
     llama::ARCHITECTURE,
-    mistral::ARCHITECTURE,
+    mistral::MISTRAL,
+    mistral::MINISTRAL,
     mixtral::ARCHITECTURE,
     qwen::QWEN_2,
     qwen::QWEN_3,
+    gemma1::ARCHITECTURE,
     gemma::GEMMA_2,
     gemma::GEMMA_3,
     granite::ARCHITECTURE,
-    olmo2::ARCHITECTURE,
+    olmo2::OLMO_2,
+    olmo2::OLMO_3,
+    smollm3::ARCHITECTURE,
     phi3::ARCHITECTURE,
     starcoder2::ARCHITECTURE,
     glm4::ARCHITECTURE,

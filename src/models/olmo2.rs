@@ -1,12 +1,15 @@
-//! OLMo 2 (OLMo Team 2024).
+//! OLMo 2 (OLMo Team 2024) and OLMo 3 (OLMo Team 2025), which adds windows.
 
 use super::{Architecture, Converted, Family, tables};
 use crate::graph::blocks::{
-    Heads, Tied, activation, attend, embedding, gated_mlp, head, projections,
+    Heads, Tied, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head,
+    projections,
 };
-use crate::graph::{BuildError, Builder, Name, Pairing, PositionScheme, Role, Rope};
+use crate::graph::{
+    Attention, BuildError, Builder, Mask, Name, Pairing, PositionScheme, Role, Rope,
+};
 
-pub(super) const ARCHITECTURE: Architecture = Architecture {
+pub(super) const OLMO_2: Architecture = Architecture {
     title: "OLMo 2",
     gguf: &["olmo2"],
     hugging_face: &["olmo2"],
@@ -16,6 +19,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         tables::ROPE,
         tables::ROPE_SCALING,
         tables::ROPE_PARAMETERS,
+        tables::WINDOWS,
     ],
     names: &[
         tables::ENDS,
@@ -35,12 +39,22 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     ],
     unused: &[],
     converted: Converted::AsStored,
-    build,
+    build: |model| build(model, None),
+};
+
+/// In GGUF it is an `olmo2` with a window.
+pub(super) const OLMO_3: Architecture = Architecture {
+    title: "OLMo 3",
+    gguf: &[],
+    hugging_face: &["olmo3"],
+    build: |model| build(model, Some(4096)),
+    ..OLMO_2
 };
 
 /// x ← x + RMS(Attention(x)); x ← x + RMS(FFN(x)); queries and keys are normalised over all
-/// heads together.
-fn build(model: &Builder<'_>) -> Result<(), BuildError> {
+/// heads together. Three layers of four look through the window if there is one, with a rotation
+/// that is never scaled.
+fn build(model: &Builder<'_>, window: Option<usize>) -> Result<(), BuildError> {
     let hyper = model.hyper();
     let width = hyper.count("embedding_length")?;
     let hidden = hyper.count("feed_forward_length")?;
@@ -48,8 +62,11 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-5)?;
     let function = activation(hyper, "hidden_act", "silu")?;
     let heads = Heads::read(hyper, width)?;
-    let rope = Rope::read(model, Pairing::Halves, heads.head_dim)?;
-    let attention = heads.causal(PositionScheme::Rope(rope));
+    let (pairing, head_dim) = (Pairing::Halves, heads.head_dim);
+    let rope = Rope::read(model, pairing, head_dim)?;
+    let base = hyper.float("rope.freq_base", 10_000.0)?;
+    let local = Rope::read_local(model, pairing, head_dim, ("rope.freq_base_swa", base))?;
+    let windows = Windows::read(hyper, layers, window, WindowPattern::AllButEvery(4))?;
     model.context(hyper.count("context_length")?);
 
     let net = model.graph(Role::Decode);
@@ -59,7 +76,13 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         let norm = |x, name: &str| net.rms_norm(x, &format!("{layer}.{name}"), eps);
         let [q, k, v] = projections(&net, x, &layer, heads)?;
         let qkv = [norm(q, "attn_q_norm")?, norm(k, "attn_k_norm")?, v];
-        let a = attend(&net, qkv, &layer, width, attention.clone())?;
+        let window = windows.of(i);
+        let rope = if window.is_some() { &local } else { &rope };
+        let attention = Attention {
+            mask: Mask::Causal { window },
+            ..heads.causal(PositionScheme::Rope(rope.clone()))
+        };
+        let a = attend(&net, qkv, &layer, width, attention)?;
         x = net.add(x, norm(a, "post_attention_norm")?);
         let f = gated_mlp(&net, x, &layer, hidden, function)?;
         x = net.add(x, norm(f, "post_ffw_norm")?);

@@ -51,7 +51,7 @@ impl Gguf {
         };
         if matches!(
             model_type.as_str(),
-            "llama" | "mistral" | "mixtral" | "granite"
+            "llama" | "mistral" | "ministral" | "mixtral" | "granite" | "smollm3"
         ) {
             gguf.pair_neighbours();
             gguf.scaling_as_divisors();
@@ -246,11 +246,12 @@ pub fn encode(dtype: DType, floats: &Floats) -> Vec<u8> {
 fn gguf_name(fixture: &Fixture, model_type: &str) -> &'static str {
     match model_type {
         "gpt2" => "gpt2",
-        "llama" | "mistral" | "mixtral" => "llama",
+        "llama" | "mistral" | "ministral" | "mixtral" => "llama",
+        "smollm3" => "smollm3",
         "qwen2" => "qwen2",
         "qwen3" => "qwen3",
         "granite" => "granite",
-        "olmo2" => "olmo2",
+        "olmo2" | "olmo3" => "olmo2",
         "phi3" => "phi3",
         "starcoder2" => "starcoder2",
         "gpt_neox" => "gptneox",
@@ -260,6 +261,7 @@ fn gguf_name(fixture: &Fixture, model_type: &str) -> &'static str {
         "mpt" => "mpt",
         "cohere" => "command-r",
         "cohere2" => "cohere2",
+        "gemma" => "gemma",
         "gemma2" => "gemma2",
         "gemma3_text" => "gemma3",
         "glm4" => "glm4",

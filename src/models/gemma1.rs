@@ -1,0 +1,71 @@
+//! Gemma (Gemma Team 2024a), the first generation: no windows, no caps, no norms after layers.
+
+use super::{Architecture, Converted, Family, tables};
+use crate::graph::blocks::{
+    Heads, Tied, activation, attend, embedding, gated_mlp, head, projections,
+};
+use crate::graph::{BuildError, Builder, Name, Pairing, PositionScheme, Role, Rope, View};
+
+pub(super) const ARCHITECTURE: Architecture = Architecture {
+    title: "Gemma",
+    gguf: &["gemma"],
+    hugging_face: &["gemma"],
+    family: Family::Decoder,
+    keys: &[
+        tables::SIZES,
+        tables::ROPE,
+        tables::ROPE_SCALING,
+        tables::ROPE_PARAMETERS,
+    ],
+    names: &[
+        &[
+            // Checkpoints store w where the weight is 1 + w; GGUF stores the weight.
+            Name::viewed("model.norm.weight", "output_norm.weight", View::PlusOne),
+            Name::viewed(
+                "model.layers.{i}.input_layernorm.weight",
+                "blk.{i}.attn_norm.weight",
+                View::PlusOne,
+            ),
+            Name::viewed(
+                "model.layers.{i}.post_attention_layernorm.weight",
+                "blk.{i}.ffn_norm.weight",
+                View::PlusOne,
+            ),
+        ],
+        tables::ENDS,
+        tables::ATTENTION,
+        tables::GATED_MLP,
+    ],
+    unused: &[],
+    converted: Converted::AsStored,
+    build,
+};
+
+/// x ← x + Attention(RMS(x)); x ← x + FFN(RMS(x)); embeddings times √d.
+fn build(model: &Builder<'_>) -> Result<(), BuildError> {
+    let hyper = model.hyper();
+    let width = hyper.count("embedding_length")?;
+    let hidden = hyper.count("feed_forward_length")?;
+    let layers = hyper.count("block_count")?;
+    let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-6)?;
+    let function = activation(hyper, "hidden_act", "gelu_pytorch_tanh")?;
+    let heads = Heads::read(hyper, width)?;
+    let rope = Rope::read(model, Pairing::Halves, heads.head_dim)?;
+    let attention = heads.causal(PositionScheme::Rope(rope));
+    model.context(hyper.count("context_length")?);
+
+    let net = model.graph(Role::Decode);
+    let mut x = net.scale(embedding(&net, width)?, (width as f32).sqrt());
+    for i in 0..layers {
+        let layer = format!("blk.{i}");
+        let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
+        let qkv = projections(&net, h, &layer, heads)?;
+        x = net.add(x, attend(&net, qkv, &layer, width, attention.clone())?);
+        let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), eps)?;
+        x = net.add(x, gated_mlp(&net, h, &layer, hidden, function)?);
+    }
+    let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
+    net.emit(head(&net, x, Tied::ByDefault)?, "logits");
+    net.finish();
+    Ok(())
+}
