@@ -8,7 +8,7 @@ pub use snapshot::SnapshotError;
 use crate::arena::Arena;
 use crate::error::RunError;
 use crate::exec::{LONGEST_HEAD, Output, Row, Rows, Run, Sink, crew_for, execute};
-use crate::graph::{Graph, Role, StateKind};
+use crate::graph::{Graph, Op, Role};
 use crate::model::Model;
 use crate::plan::{Capacity, Plan};
 use crate::pool::{Crew, Outcome};
@@ -211,15 +211,18 @@ pub fn memory_plan(model: &Model, options: SessionOptions) -> Result<MemoryPlan,
 }
 
 fn state_layout(model: &Model, capacity: StateCapacity) -> Result<StateLayout, RunError> {
-    let longest = model.states().iter().map(|kind| match kind {
-        StateKind::Kv { head_dim, .. } => *head_dim,
-        _ => 0,
+    let graphs = [Role::Decode, Role::Encode].into_iter();
+    let nodes = graphs
+        .flat_map(|role| model.graph(role))
+        .flat_map(|graph| &graph.nodes);
+    let heads = nodes.filter_map(|node| match &node.op {
+        Op::Attention { attention, .. } => Some(attention.head_dim),
+        _ => None,
     });
-    let longest = longest.max().unwrap_or(0);
-    if capacity.history != HistoryType::F32 && longest > LONGEST_HEAD {
+    let longest = heads.max().unwrap_or(0);
+    if longest > LONGEST_HEAD {
         let what = format!(
-            "a history of heads of {longest} elements cannot be kept as {}, only up to {LONGEST_HEAD}",
-            capacity.history
+            "attention with heads of {longest} elements is not supported, only up to {LONGEST_HEAD}"
         );
         return Err(RunError::Input(what));
     }

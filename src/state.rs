@@ -7,18 +7,13 @@
 //! cannot be truncated, only checkpointed.
 
 mod discard;
-mod history;
 mod saved;
 
-pub use history::{HistoryType, UnknownHistoryType};
+pub use crate::kernels::{HistoryType, PAGE, UnknownHistoryType};
 
 use crate::arena::{Arena, OutOfMemory};
 use crate::graph::StateKind;
 use std::fmt;
-
-/// Positions in one page. Attention takes a page at a time, so this is also its tile along the
-/// sequence: a constant, on which results depend.
-pub const PAGE: usize = 64;
 
 /// How much a session's state must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,7 +212,7 @@ fn unit_len(kind: &StateKind, capacity: StateCapacity) -> Option<usize> {
         StateKind::Cross { kv_heads, head_dim } => kv_heads
             .checked_mul(head_dim)?
             .checked_mul(2)?
-            .checked_mul(capacity.source)?,
+            .checked_mul(capacity.source.checked_next_multiple_of(PAGE)?)?,
         StateKind::Conv { channels, width } => channels.checked_mul(width.saturating_sub(1))?,
         StateKind::Scan { channels, states } => channels.checked_mul(states)?,
         StateKind::Outer {
@@ -503,8 +498,8 @@ impl State {
         self.sequences[sequence as usize].cross_len
     }
 
-    /// Address of state piece `id` for one page (KV): `[k|v][head][position]`, each a row of
-    /// [`HistoryType::row_len`] bytes.
+    /// Address of state piece `id` for one page (KV): `[k|v][head]`, of each [`PAGE`] rows of
+    /// [`HistoryType::row_len`] bytes in the order of [`HistoryType::parts`].
     pub(crate) fn page_ptr(&self, id: usize, page: u32) -> *mut u8 {
         self.unit_ptr(id, page as usize).cast()
     }
@@ -514,19 +509,22 @@ impl State {
         self.layout.capacity.history
     }
 
-    /// Address of state piece `id` in a sequence's cross-attention slot.
-    pub(crate) fn cross_ptr(&self, id: usize, sequence: u32) -> *mut f32 {
-        self.unit_ptr(id, self.sequences[sequence as usize].cross_slot)
+    /// Address of a page of floats, as [`State::page_ptr`] has them, of state piece `id` in a
+    /// sequence's cross-attention slot.
+    pub(crate) fn cross_page_ptr(&self, id: usize, sequence: u32, index: usize) -> *mut u8 {
+        let slot = self.sequences[sequence as usize].cross_slot;
+        let page = match self.layout.kinds[id] {
+            StateKind::Cross { kv_heads, head_dim } => 2 * kv_heads * head_dim * PAGE,
+            _ => 0,
+        };
+        debug_assert!(index * PAGE < self.layout.capacity.source);
+        // SAFETY: a slot holds as many pages as the source's rows fill.
+        unsafe { self.unit_ptr(id, slot).add(index * page).cast() }
     }
 
     /// Address of recurrent state piece `id` of a sequence.
     pub(crate) fn recurrent_ptr(&self, id: usize, sequence: u32) -> *mut f32 {
         self.unit_ptr(id, sequence as usize)
-    }
-
-    /// Rows reserved for each cross-attention slot.
-    pub(crate) fn source(&self) -> usize {
-        self.layout.capacity.source
     }
 
     /// Address of the positions that a page's entries have.

@@ -22,7 +22,10 @@ pub fn chunks(run: &Run<'_>, node: usize, tile: &Tile) -> usize {
         Op::Emit { .. } => 1,
         Op::MatMul { weight, .. } => weight.rows.div_ceil(MATRIX_CHUNK),
         Op::ExpertMatMul { experts, .. } => experts.stack * experts.rows.div_ceil(MATRIX_CHUNK),
-        Op::Attention { attention, .. } => attention::chunks(attention, tile),
+        Op::Attention { attention, .. } => attention::chunks(run, attention, tile),
+        Op::StoreKv { state, .. } | Op::StoreCross { state, .. } => {
+            attention::store_chunks(run, tile, *state)
+        }
         Op::Conv { weight, .. } => recurrent::conv_chunks(run, node, weight.len),
         Op::Scan { d, .. } => recurrent::channel_chunks(d.len),
         Op::LinearAttention { heads, .. } => *heads,
@@ -229,17 +232,8 @@ fn in_place(
 
 fn effect(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&mut Sink<'_>>) {
     match &run.plan.graph.nodes[node].op {
-        Op::StoreKv { k, v, state } => {
-            let rows = range(chunk, ROW_CHUNK, tile.range.len());
-            for row in rows.start + tile.range.start..rows.end + tile.range.start {
-                attention::store(run, tile, row, (*k, *v), *state);
-            }
-        }
-        Op::StoreCross { k, v, state } => {
-            let rows = range(chunk, ROW_CHUNK, tile.range.len());
-            for row in rows.start + tile.range.start..rows.end + tile.range.start {
-                attention::store_cross(run, tile, row, (*k, *v), *state);
-            }
+        Op::StoreKv { k, v, state } | Op::StoreCross { k, v, state } => {
+            attention::store(run, tile, chunk, (*k, *v), *state);
         }
         Op::Emit { x, name } => {
             let mut sink = sink

@@ -9,17 +9,21 @@
 //! an element-wise operation, never depends on how many rows the call carries: each has one
 //! fixed order of operations. Any way of cutting work among threads gives the same bits.
 
+mod history;
 mod isa;
 mod matmul;
 mod ops;
 mod scalar;
 mod table;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 
+pub use history::{Half, HistoryType, PAGE, UnknownHistoryType};
 pub use isa::{Isa, IsaError};
 pub use matmul::{Activation, Layout, MatMul, MatMulFn, MatMulKernel};
 pub use ops::{Attend, Conv1d, LinearAttend, Pairing, Pointwise, Running, Scan};

@@ -1,28 +1,68 @@
 //! Arguments of the operations that take more than a few.
 
-/// One query head against one tile of keys, with an online softmax.
+use super::{HistoryType, PAGE};
+
+/// Queries that share a head of keys, against a page of them, with an online softmax.
 ///
-/// On entry `scores` holds a bias per key: 0, a position bias, or −∞ for a masked key, whose
-/// key and value are then never looked at. The kernel adds `scale · (query · key)`, soft-capped
-/// if asked, and folds `exp(score) · value` into `out` and `exp(score)` into the running sum,
-/// both relative to the running maximum; `scores` is left holding the latter. The caller divides `out` by the sum after the last
-/// tile.
+/// The kernel adds to each key's bias the product `query · key`, soft-capped if asked, and folds
+/// `exp(score) · value` into `out` and `exp(score)` into the running sum, both relative to the
+/// running maximum. The caller divides `out` by the sum after the last page. What is hidden may
+/// be anything: it leaves no trace.
 #[derive(Clone, Copy, Debug)]
 pub struct Attend<'a> {
-    /// `[head_dim]`
-    pub query: &'a [f32],
-    /// `[scores.len()][key_stride]`, of which `query.len()` floats of each row count.
-    pub keys: &'a [f32],
-    /// `[scores.len()][value_stride]`, of which `out.len()` floats of each row count.
-    pub values: &'a [f32],
-    /// Floats from one key to the next.
-    pub key_stride: usize,
-    /// Floats from one value to the next.
+    /// What keys and values are made of.
+    pub history: HistoryType,
+    /// [`PAGE`] keys, laid out as [`HistoryType::parts`] has it.
+    pub keys: &'a [u8],
+    /// As many values. Floats may stand further apart: see `value_stride`.
+    pub values: &'a [u8],
+    /// Elements from one value to the next; other types than floats have no gaps.
     pub value_stride: usize,
-    /// Factor on the dot product, commonly 1/√head_dim.
-    pub scale: f32,
-    /// c: scores become c · tanh(score / c) before the bias is added.
+    /// Elements of a head.
+    pub dim: usize,
+    /// Entries that there are, the first of the page; the rest is hidden.
+    pub count: usize,
+    /// The scale already in them, `[queries][Attend::stride(dim)]`.
+    pub queries: &'a [f32],
+    /// c: products become c · tanh(product / c) before the bias is added.
     pub softcap: Option<f32>,
+    /// What is added to each score, −∞ where a key is hidden: `[queries][PAGE]`.
+    pub biases: Option<&'a [f32]>,
+    /// Where the keys and values lie that will be asked for next, to be fetched ahead.
+    pub next: Option<[*const u8; 2]>,
+}
+
+impl Attend<'_> {
+    /// Floats from one query or result to the next: whole registers.
+    pub const fn stride(dim: usize) -> usize {
+        dim.next_multiple_of(16)
+    }
+
+    /// Whether what is pointed to is as long as the numbers say, for so many queries. Every
+    /// kernel asks before it looks.
+    pub(super) fn checked(&self, scores: &[f32], queries: usize, out: &[f32]) -> bool {
+        let stride = Attend::stride(self.dim);
+        let row = self.history.row_len(self.dim).unwrap_or(usize::MAX);
+        let values = match (self.history, self.count) {
+            (_, 0) => Some(0),
+            (HistoryType::F32, count) => (count - 1)
+                .checked_mul(self.value_stride)
+                .and_then(|floats| floats.checked_add(self.dim)?.checked_mul(4)),
+            _ => row.checked_mul(PAGE),
+        };
+        self.dim > 0
+            && self.count <= PAGE
+            && row
+                .checked_mul(PAGE)
+                .is_some_and(|len| len <= self.keys.len())
+            && values.is_some_and(|len| len <= self.values.len())
+            && self.queries.len() >= queries * stride
+            && out.len() >= queries * stride
+            && scores.len() >= queries * PAGE
+            && self
+                .biases
+                .is_none_or(|biases| biases.len() >= queries * PAGE)
+    }
 }
 
 /// The state of an online softmax.

@@ -37,8 +37,13 @@ pub struct Kernels {
     pub dot: fn(&[f32], &[f32]) -> f32,
     /// `axpy(a, x, y)`: y ← y + a·x
     pub axpy: fn(f32, &[f32], &mut [f32]),
-    /// One query head against a tile of keys: see [`Attend`].
-    pub attend: fn(&Attend<'_>, &mut [f32], &mut Running, &mut [f32]),
+    /// `attend(call, scores, running, out)`: queries against a page of keys, see [`Attend`].
+    /// There are as many as `running` has elements; `out` is laid out as they are, and `scores`
+    /// holds [`PAGE`](super::PAGE) floats for each, of which nothing is asked before or after.
+    ///
+    /// # Panics
+    /// If a slice is shorter than the numbers say.
+    pub attend: fn(&Attend<'_>, &mut [f32], &mut [Running], &mut [f32]),
     /// `rms_norm(x, weight, epsilon, out)`: x / √(mean(x²) + epsilon) · weight
     pub rms_norm: fn(&[f32], &[f32], f32, &mut [f32]),
     /// `layer_norm(x, weight, bias, epsilon, out)`:

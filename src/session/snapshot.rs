@@ -6,7 +6,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 8 | `RILLSNAP` |
-//! | 4 | version, 1 |
+//! | 4 | version, 2 |
 //! | 8 | the model's fingerprint |
 //! | 4, then 16 each | pieces of state: their number; of each a kind and three sizes |
 //! | 8, 8, 8 | positions held; rows of the encoder's output; tokens noted |
@@ -24,7 +24,7 @@ use std::fmt;
 use std::io::{self, Read, Write};
 
 const MAGIC: &[u8; 8] = b"RILLSNAP";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Why a snapshot could not be written or brought back.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use super::{PAGE, Sequence, State, StateError};
 use crate::graph::StateKind;
+use crate::kernels::Half;
 use std::ops::Range;
 
 impl State {
@@ -21,6 +22,7 @@ impl State {
             0 => 0..0,
             _ => range.end..len,
         };
+        let mut entry = Vec::new();
         for from in moved {
             let position = self.position(sequence, from) - gap;
             let to = from - range.len();
@@ -31,21 +33,34 @@ impl State {
                 let StateKind::Kv { kv_heads, head_dim } = self.layout.kinds[id] else {
                     continue;
                 };
-                let row = self.history().row_len(head_dim).unwrap_or(0);
-                let place = |head: usize, place: usize| (head * PAGE + place) * row;
+                let history = self.history();
+                let row = history.row_len(head_dim).unwrap_or(0);
+                entry.resize(row, 0);
                 for head in 0..2 * kv_heads {
-                    // SAFETY: a page holds 2 × kv_heads × PAGE rows of `row` bytes; the two
-                    // rows are distinct, and nobody else touches the state while it is borrowed
-                    // mutably.
-                    let moved = unsafe {
-                        let from = self.page_ptr(id, from_page).add(place(head, from % PAGE));
-                        let to = self.page_ptr(id, to_page);
-                        let to = to.add(place(head, to_place as usize));
-                        std::ptr::copy_nonoverlapping(from, to, row);
-                        std::slice::from_raw_parts_mut(to, row)
+                    let half = match head < kv_heads {
+                        true => Half::Keys,
+                        false => Half::Values,
                     };
-                    if head < kv_heads {
-                        turn(id, gap, moved);
+                    let part = |page: u32, place: usize, (first, len): (usize, usize)| {
+                        let at = PAGE * (head * row + first) + place * len;
+                        // SAFETY: a page holds 2 × kv_heads × PAGE rows of `row` bytes, of
+                        // which these are one's.
+                        unsafe { self.page_ptr(id, page).add(at) }
+                    };
+                    for (first, len) in history.parts(half, head_dim) {
+                        let from = part(from_page, from % PAGE, (first, len));
+                        // SAFETY: as above; parts lie inside a row.
+                        let from = unsafe { std::slice::from_raw_parts(from, len) };
+                        entry[first..first + len].copy_from_slice(from);
+                    }
+                    if half == Half::Keys {
+                        turn(id, gap, &mut entry);
+                    }
+                    for (first, len) in history.parts(half, head_dim) {
+                        let to = part(to_page, to_place as usize, (first, len));
+                        // SAFETY: as above, and nobody else touches the state while it is
+                        // borrowed mutably.
+                        unsafe { to.copy_from_nonoverlapping(entry[first..].as_ptr(), len) };
                     }
                 }
             }

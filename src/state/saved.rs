@@ -1,7 +1,8 @@
 //! Which bytes hold a sequence, for writing them out and bringing them back.
 
-use super::{PAGE, State, StateError, is_recurrent, unit_len};
+use super::{HistoryType, PAGE, State, StateError, is_recurrent, unit_len};
 use crate::graph::StateKind;
+use crate::kernels::Half;
 use std::ops::Range;
 
 impl State {
@@ -18,17 +19,20 @@ impl State {
         for (id, kind) in self.layout.kinds.iter().enumerate() {
             match *kind {
                 StateKind::Kv { kv_heads, head_dim } => {
-                    let row = self.history().row_len(head_dim).unwrap_or(0);
+                    let heads = (self.history(), kv_heads, head_dim);
                     for (index, &page) in held.pages.iter().enumerate() {
                         let unit = self.unit_offset(id, page as usize);
-                        ranges.extend(heads(unit, kv_heads, row, (PAGE, used(index))));
+                        page_ranges(unit, heads, used(index), &mut ranges);
                     }
                 }
                 StateKind::Cross { kv_heads, head_dim } => {
                     let unit = self.unit_offset(id, held.cross_slot);
-                    let rows = (self.source(), held.cross_len);
-                    let row = head_dim * size_of::<f32>();
-                    ranges.extend(heads(unit, kv_heads, row, rows));
+                    let page = 2 * kv_heads * head_dim * PAGE * size_of::<f32>();
+                    let heads = (HistoryType::F32, kv_heads, head_dim);
+                    for index in 0..held.cross_len.div_ceil(PAGE) {
+                        let used = PAGE.min(held.cross_len - index * PAGE);
+                        page_ranges(unit + index * page, heads, used, &mut ranges);
+                    }
                 }
                 _ => {
                     let unit = self.unit_offset(id, sequence as usize);
@@ -99,15 +103,26 @@ impl State {
     }
 }
 
-/// `[k, v][head][rows reserved]`: of each head the rows that are used, of so many bytes.
-fn heads(
+/// Of a page of keys and values, the bytes of its first `used` entries.
+fn page_ranges(
     unit: usize,
-    kv_heads: usize,
-    row: usize,
-    (reserved, used): (usize, usize),
-) -> impl Iterator<Item = Range<usize>> {
-    (0..2 * kv_heads).map(move |head| {
-        let start = unit + head * reserved * row;
-        start..start + used * row
-    })
+    (history, kv_heads, head_dim): (HistoryType, usize, usize),
+    used: usize,
+    ranges: &mut Vec<Range<usize>>,
+) {
+    let head_len = PAGE * history.row_len(head_dim).unwrap_or(0);
+    if used == PAGE {
+        ranges.push(unit..unit + 2 * kv_heads * head_len);
+        return;
+    }
+    for head in 0..2 * kv_heads {
+        let half = match head < kv_heads {
+            true => Half::Keys,
+            false => Half::Values,
+        };
+        ranges.extend(history.parts(half, head_dim).map(|(first, len)| {
+            let start = unit + head * head_len + PAGE * first;
+            start..start + used * len
+        }));
+    }
 }

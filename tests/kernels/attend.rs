@@ -1,104 +1,171 @@
-//! Attention over tiles of keys, against one softmax in double precision.
+//! Attention over pages of keys, against one softmax in double precision.
 
-use rillm::kernels::{Attend, Kernels, Running};
+use rillm::kernels::{Attend, Half, HistoryType, Kernels, PAGE, Running};
 
-use super::ops::{near, wide};
+use super::ops::near;
 use super::{Random, tables};
 
+/// Queries that share keys, and what they see of them.
 struct Attention {
-    query: Vec<f32>,
-    keys: Vec<f32>,
-    values: Vec<f32>,
-    biases: Vec<f32>,
-    key_dim: usize,
-    value_dim: usize,
+    history: HistoryType,
+    dim: usize,
+    queries: Vec<Vec<f32>>,
+    /// As they are kept.
+    pages: Vec<[Vec<u8>; 2]>,
+    keys: Vec<Vec<f32>>,
+    values: Vec<Vec<f32>>,
+    /// `[query][key]`
+    biases: Option<Vec<Vec<f32>>>,
     softcap: Option<f32>,
 }
 
 impl Attention {
-    const SCALE: f32 = 0.3;
-    /// Floats between the end of a key or value and the start of the next.
-    const GAP: usize = 3;
-
-    fn new(count: usize, key_dim: usize, value_dim: usize, softcap: Option<f32>) -> Self {
-        let mut random = Random((count * key_dim + value_dim) as u64);
-        let query = random.floats(key_dim).iter().map(|q| q * 4.0).collect();
-        let mut keys = random.floats(count * (key_dim + Self::GAP));
-        let mut values = random.floats(count * (value_dim + Self::GAP));
-        let mut biases = random.floats(count);
-        // Some keys are masked; what is stored there must not matter.
-        for n in (0..count).filter(|n| n % 5 == 1 || *n < count / 3) {
-            biases[n] = f32::NEG_INFINITY;
-            keys[n * (key_dim + Self::GAP)..][..key_dim].fill(f32::NAN);
-            values[n * (value_dim + Self::GAP)..][..value_dim].fill(f32::NAN);
-        }
-        Self {
-            query,
-            keys,
-            values,
-            biases,
-            key_dim,
-            value_dim,
+    fn new(
+        history: HistoryType,
+        dim: usize,
+        (queries, count): (usize, usize),
+        hides: bool,
+        softcap: Option<f32>,
+    ) -> Self {
+        let mut random = Random((count * dim + queries) as u64);
+        let scaled = |random: &mut Random| random.floats(dim).iter().map(|q| q * 1.2).collect();
+        let row = history.row_len(dim).expect("a length");
+        // What was never written may be anything.
+        let empty = || [vec![0xff; row * PAGE], vec![0xff; row * PAGE]];
+        let mut this = Self {
+            history,
+            dim,
+            queries: (0..queries).map(|_| scaled(&mut random)).collect(),
+            pages: (0..count.div_ceil(PAGE)).map(|_| empty()).collect(),
+            keys: (0..count).map(|_| random.floats(dim)).collect(),
+            values: (0..count).map(|_| random.floats(dim)).collect(),
+            biases: None,
             softcap,
+        };
+        if hides {
+            let biases = (0..queries).map(|query| {
+                let mut biases = random.floats(count);
+                for key in (0..count).filter(|key| key % 5 == 1 || *key < query * count / 9) {
+                    biases[key] = f32::NEG_INFINITY;
+                }
+                biases
+            });
+            this.biases = Some(biases.collect());
+        }
+        this.keep();
+        this
+    }
+
+    /// Writes the pages, and takes what was written for what is meant.
+    fn keep(&mut self) {
+        let (history, dim) = (self.history, self.dim);
+        for (half, rows) in [
+            (Half::Keys, &mut self.keys),
+            (Half::Values, &mut self.values),
+        ] {
+            for (at, row) in rows.iter_mut().enumerate() {
+                let page = &mut self.pages[at / PAGE][half as usize];
+                // SAFETY: a page of rows of this type and length.
+                unsafe { history.store(half, row, page.as_mut_ptr(), at % PAGE) };
+                let scales: Vec<f32> = history
+                    .parts(half, dim)
+                    .filter(|&(first, _)| {
+                        history == HistoryType::Q8_0 && first < 2 * dim.div_ceil(32)
+                    })
+                    .map(|(first, _)| {
+                        let at = PAGE * first + 2 * (at % PAGE);
+                        half_precision(&page[at..at + 2])
+                    })
+                    .collect();
+                let (width, skip) = match history {
+                    HistoryType::F32 => (4, 0),
+                    HistoryType::F16 => (2, 0),
+                    _ => (1, 2 * scales.len() * PAGE),
+                };
+                for (i, value) in row.iter_mut().enumerate() {
+                    let index = match half {
+                        Half::Keys => i * PAGE + at % PAGE,
+                        Half::Values => at % PAGE * dim + i,
+                    };
+                    let bytes = &page[skip + index * width..][..width];
+                    *value = match history {
+                        HistoryType::F32 => f32::from_le_bytes(bytes.try_into().expect("four")),
+                        HistoryType::F16 => half_precision(bytes),
+                        _ => scales[i / 32] * f32::from(bytes[0].cast_signed()),
+                    };
+                }
+            }
         }
     }
 
-    fn run(&self, table: &Kernels, tile: usize) -> (Running, Vec<f32>) {
-        let (key_stride, value_stride) = (self.key_dim + Self::GAP, self.value_dim + Self::GAP);
-        let mut running = Running::START;
-        let mut out = vec![0.0; self.value_dim];
-        let tiles = self
-            .keys
-            .chunks(tile * key_stride)
-            .zip(self.values.chunks(tile * value_stride));
-        for (biases, (keys, values)) in self.biases.chunks(tile).zip(tiles) {
-            let mut scores = biases.to_vec();
+    /// Results of the queries `which`, before the division, one after the other.
+    fn run(&self, table: &Kernels, which: std::ops::Range<usize>) -> (Vec<Running>, Vec<f32>) {
+        let stride = Attend::stride(self.dim);
+        let mut running = vec![Running::START; which.len()];
+        let mut out = vec![0.0; which.len() * stride];
+        let mut queries = vec![f32::NAN; which.len() * stride];
+        for (query, to) in self.queries[which.clone()]
+            .iter()
+            .zip(queries.chunks_mut(stride))
+        {
+            to[..self.dim].copy_from_slice(query);
+        }
+        let mut scores = vec![f32::NAN; which.len() * PAGE];
+        for (index, [keys, values]) in self.pages.iter().enumerate() {
+            let count = PAGE.min(self.keys.len() - index * PAGE);
+            let biases: Option<Vec<f32>> = self.biases.as_ref().map(|biases| {
+                let page = |biases: &Vec<f32>| {
+                    let mut page = biases[index * PAGE..][..count].to_vec();
+                    page.resize(PAGE, f32::NAN);
+                    page
+                };
+                biases[which.clone()].iter().flat_map(page).collect()
+            });
             let call = Attend {
-                query: &self.query,
-                // Of the last row, what follows the key itself need not be there.
-                keys: &keys[..keys.len() - Self::GAP],
-                values: &values[..values.len() - Self::GAP],
-                key_stride,
-                value_stride,
-                scale: Self::SCALE,
+                history: self.history,
+                keys,
+                values,
+                value_stride: self.dim,
+                dim: self.dim,
+                count,
+                queries: &queries,
                 softcap: self.softcap,
+                biases: biases.as_deref(),
+                next: self
+                    .pages
+                    .get(index + 1)
+                    .map(|[k, v]| [k.as_ptr(), v.as_ptr()]),
             };
             (table.attend)(&call, &mut scores, &mut running, &mut out);
         }
-        (running, out)
+        let out = out.chunks(stride).flat_map(|out| &out[..self.dim]).copied();
+        (running, out.collect())
     }
 
     /// The softmax in one piece: Σ exp(score − max)·value / Σ exp(score − max).
-    fn reference(&self) -> Vec<f64> {
-        let scores: Vec<f64> = (0..self.biases.len())
-            .map(|n| {
-                if self.biases[n] == f32::NEG_INFINITY {
-                    return f64::NEG_INFINITY;
-                }
-                let key = &self.keys[n * (self.key_dim + Self::GAP)..][..self.key_dim];
-                let product: f64 = wide(&self.query)
-                    .iter()
-                    .zip(wide(key))
-                    .map(|(q, k)| q * k)
-                    .sum();
-                let score = f64::from(Self::SCALE) * product;
-                let capped = self.softcap.map_or(score, |cap| {
-                    let cap = f64::from(cap);
-                    cap * (score / cap).tanh()
-                });
-                capped + f64::from(self.biases[n])
-            })
-            .collect();
+    fn reference(&self, query: usize) -> Vec<f64> {
+        let score = |key: usize| {
+            let bias = self
+                .biases
+                .as_ref()
+                .map_or(0.0, |biases| biases[query][key]);
+            if bias == f32::NEG_INFINITY {
+                return f64::NEG_INFINITY;
+            }
+            let products = self.queries[query].iter().zip(&self.keys[key]);
+            let product: f64 = products.map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
+            let capped = self.softcap.map_or(product, |cap| {
+                let cap = f64::from(cap);
+                cap * (product / cap).tanh()
+            });
+            capped + f64::from(bias)
+        };
+        let scores: Vec<f64> = (0..self.keys.len()).map(score).collect();
         let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let weights: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
         let sum: f64 = weights.iter().sum();
-        let mut out = vec![0.0; self.value_dim];
-        for (n, weight) in weights
-            .iter()
-            .enumerate()
-            .filter(|(_, weight)| **weight > 0.0)
-        {
-            let value = &self.values[n * (self.value_dim + Self::GAP)..];
+        let mut out = vec![0.0; self.dim];
+        for (weight, value) in weights.iter().zip(&self.values) {
             for (out, value) in out.iter_mut().zip(value) {
                 *out += weight / sum * f64::from(*value);
             }
@@ -107,33 +174,36 @@ impl Attention {
     }
 }
 
+fn half_precision(bytes: &[u8]) -> f32 {
+    half::f16::from_le_bytes([bytes[0], bytes[1]]).to_f32()
+}
+
 #[test]
-fn attention_over_tiles_is_a_softmax() {
+fn attention_over_pages_is_a_softmax() {
     // Scores of some ten units carry an error of k·ε·10, and the exponential passes it on.
     const TOLERANCE: f64 = 2e-5;
     for table in tables() {
-        for (key_dim, value_dim) in [(1, 1), (5, 7), (8, 64), (64, 64), (80, 100), (128, 137)] {
-            for softcap in [None, Some(2.0)] {
-                for count in [1, 2, 7, 8, 9, 31, 64, 70] {
-                    let attention = Attention::new(count, key_dim, value_dim, softcap);
-                    if attention
-                        .biases
-                        .iter()
-                        .all(|&bias| bias == f32::NEG_INFINITY)
-                    {
-                        continue;
-                    }
-                    let expected = attention.reference();
-                    for tile in [1, 4, 16, 64, 100] {
-                        let (running, mut out) = attention.run(table, tile);
-                        for out in &mut out {
-                            *out /= running.sum;
+        for &history in HistoryType::ALL {
+            for dim in [1, 5, 8, 16, 31, 33, 64, 80, 100, 128, 137, 256] {
+                for softcap in [None, Some(2.0)] {
+                    for (queries, count) in [(1, 1), (2, 7), (3, 64), (4, 65), (7, 31), (9, 150)] {
+                        for hides in [false, true] {
+                            let attention =
+                                Attention::new(history, dim, (queries, count), hides, softcap);
+                            let (running, mut out) = attention.run(table, 0..queries);
+                            for (n, out) in out.chunks_mut(dim).enumerate() {
+                                if running[n].sum == 0.0 {
+                                    assert!(hides && out.iter().all(|x| *x == 0.0));
+                                    continue;
+                                }
+                                out.iter_mut().for_each(|x| *x /= running[n].sum);
+                                let name = format!(
+                                    "{} attend {history} {dim}, {n} of {queries}, {count} keys",
+                                    table.isa
+                                );
+                                near(&name, out, &attention.reference(n), |_| TOLERANCE);
+                            }
                         }
-                        let name = format!(
-                            "{} attend {key_dim}/{value_dim}, {count} keys by {tile}",
-                            table.isa
-                        );
-                        near(&name, &out, &expected, |_| TOLERANCE);
                     }
                 }
             }
@@ -142,28 +212,88 @@ fn attention_over_tiles_is_a_softmax() {
 }
 
 #[test]
-fn a_masked_tile_leaves_no_trace() {
+fn a_query_has_one_result_whatever_others_there_are() {
+    for table in tables() {
+        for &history in HistoryType::ALL {
+            for dim in [8, 64, 80, 100] {
+                for hides in [false, true] {
+                    let attention = Attention::new(history, dim, (70, 100), hides, None);
+                    let (running, whole) = attention.run(table, 0..70);
+                    for part in [0..1, 3..5, 4..8, 10..16, 20..27, 1..9, 33..70] {
+                        let (found, out) = attention.run(table, part.clone());
+                        assert_eq!(found, running[part.clone()]);
+                        let expected = &whole[part.start * dim..part.end * dim];
+                        let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                        assert_eq!(bits(&out), bits(expected), "{} {history} {dim}", table.isa);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_fault_is_seen_by_those_who_see_its_key() {
+    for table in tables() {
+        for &history in HistoryType::ALL {
+            for half in [Half::Keys, Half::Values] {
+                let mut attention = Attention::new(history, 40, (7, 90), true, None);
+                // The second key is hidden from all, the last one from none.
+                for (faulty, seen) in [(1, false), (89, true)] {
+                    let rows = match half {
+                        Half::Keys => &mut attention.keys,
+                        Half::Values => &mut attention.values,
+                    };
+                    let sound = std::mem::replace(&mut rows[faulty], vec![f32::NAN; 40]);
+                    attention.keep();
+                    let (running, out) = attention.run(table, 0..7);
+                    let spoiled = |x: &f32| x.is_nan();
+                    let found = out.iter().any(spoiled);
+                    assert_eq!(found, seen, "{} {history} {half:?}", table.isa);
+                    if half == Half::Keys {
+                        assert_eq!(running.iter().any(|one| one.sum.is_nan()), seen);
+                    }
+                    match half {
+                        Half::Keys => attention.keys[faulty] = sound,
+                        Half::Values => attention.values[faulty] = sound,
+                    }
+                    attention.keep();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_hidden_page_leaves_no_trace() {
     for table in tables() {
         let call = Attend {
-            query: &[f32::NAN; 8],
-            keys: &[f32::NAN; 80],
-            values: &[f32::NAN; 80],
-            key_stride: 8,
+            history: HistoryType::F32,
+            keys: &[0xff; 4 * 8 * PAGE],
+            values: &[0xff; 4 * 8 * PAGE],
             value_stride: 8,
-            scale: 1.0,
+            dim: 8,
+            count: 10,
+            queries: &[f32::NAN; 16],
             softcap: None,
+            biases: Some(&[f32::NEG_INFINITY; PAGE]),
+            next: None,
         };
-        let mut running = Running::START;
-        let mut out = [0.0; 8];
-        (table.attend)(&call, &mut [f32::NEG_INFINITY; 10], &mut running, &mut out);
-        assert_eq!((running, out), (Running::START, [0.0; 8]), "{}", table.isa);
-        let mut running = Running { max: 2.0, sum: 3.0 };
-        let mut out = [0.5; 8];
-        (table.attend)(&call, &mut [f32::NEG_INFINITY; 10], &mut running, &mut out);
-        assert_eq!(running, Running { max: 2.0, sum: 3.0 }, "{}", table.isa);
-        assert_eq!(out, [0.5; 8], "{}", table.isa);
-        // But a fault in a key that counts is passed on.
-        (table.attend)(&call, &mut [0.0; 10], &mut running, &mut out);
-        assert!(running.sum.is_nan() && out[0].is_nan(), "{}", table.isa);
+        let mut scores = [0.0; PAGE];
+        let mut running = [Running::START];
+        let mut out = [0.0; 16];
+        (table.attend)(&call, &mut scores, &mut running, &mut out);
+        assert_eq!(
+            (running, out),
+            ([Running::START], [0.0; 16]),
+            "{}",
+            table.isa
+        );
+        let before = [Running { max: 2.0, sum: 3.0 }];
+        let mut running = before;
+        let mut out = [0.5; 16];
+        (table.attend)(&call, &mut scores, &mut running, &mut out);
+        assert_eq!(running, before, "{}", table.isa);
+        assert_eq!(out[..8], [0.5; 8], "{}", table.isa);
     }
 }

@@ -1,11 +1,11 @@
 //! x86-64 with AVX2, FMA and F16C.
 
-mod attend;
 mod float;
 mod quantize;
 mod quantized;
 mod register;
 mod vector;
+mod wide;
 
 use super::{Attend, Isa, Kernels, Pointwise, Running, scalar};
 
@@ -46,7 +46,7 @@ entries! {
     fn widen(halves: &[u8], out: &mut [f32]) = vector;
     fn dot(a: &[f32], b: &[f32]) -> f32 = vector;
     fn axpy(a: f32, x: &[f32], y: &mut [f32]) = vector;
-    fn attend(call: &Attend<'_>, scores: &mut [f32], running: &mut Running, out: &mut [f32]) = attend;
+    fn attend(call: &Attend<'_>, scores: &mut [f32], running: &mut [Running], out: &mut [f32]) = wide;
     fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) = vector;
 }
 

@@ -15,8 +15,9 @@ mod blocks;
 mod panel;
 mod register;
 mod super_blocks;
+mod wide;
 
-use super::{Isa, Kernels, avx2};
+use super::{Attend, Isa, Kernels, Running, avx2};
 
 /// The AVX2 table with what AVX-512 does better.
 pub(super) const TABLE: Kernels = Kernels {
@@ -25,5 +26,12 @@ pub(super) const TABLE: Kernels = Kernels {
         let better = blocks::of(dtype).or_else(|| super_blocks::of(dtype));
         better.or_else(|| (avx2::TABLE.matmul)(dtype))
     },
+    attend,
     ..avx2::TABLE
 };
+
+fn attend(call: &Attend<'_>, scores: &mut [f32], running: &mut [Running], out: &mut [f32]) {
+    // SAFETY: this function is reached through the table alone, which `Kernels::select` hands
+    // out only where the CPU has what it needs.
+    unsafe { wide::attend(call, scores, running, out) }
+}

@@ -199,3 +199,34 @@ pub(super) fn sum_half_rows(rows: [__m256i; ROWS]) -> __m512i {
     let sums = fold(four(0), four(4));
     _mm512_shuffle_i32x4::<0xd8>(sums, sums)
 }
+
+/// exp(x) for x ≤ 0, to two units in the last place; zero below −87.3, NaN for NaN: as in the
+/// AVX2 table.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn exp_below_one(x: __m512) -> __m512 {
+    const LOWEST: f32 = -87.3;
+    // ln 2 in two parts, the first short enough for n times it to be exact.
+    const LN_2_HIGH: f32 = 0.693_359_4;
+    const LN_2_LOW: f32 = -2.121_944_4e-4;
+    // With x second, NaN comes through.
+    let clamped = _mm512_max_ps(_mm512_set1_ps(LOWEST), x);
+    let log = _mm512_mul_ps(clamped, _mm512_set1_ps(core::f32::consts::LOG2_E));
+    let n = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(log);
+    let r = _mm512_fnmadd_ps(n, _mm512_set1_ps(LN_2_HIGH), clamped);
+    let r = _mm512_fnmadd_ps(n, _mm512_set1_ps(LN_2_LOW), r);
+    let mut power = _mm512_set1_ps(1.0 / 5040.0);
+    for factor in [
+        1.0 / 720.0,
+        1.0 / 120.0,
+        1.0 / 24.0,
+        1.0 / 6.0,
+        0.5,
+        1.0,
+        1.0,
+    ] {
+        power = _mm512_fmadd_ps(power, r, _mm512_set1_ps(factor));
+    }
+    let there = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(x, _mm512_set1_ps(LOWEST));
+    _mm512_maskz_scalef_ps(there, power, n)
+}

@@ -1,44 +1,76 @@
-//! One query head against a tile of keys.
+//! Queries against a page of keys, one after the other.
 
-use super::vector::{axpy, dot};
-use crate::kernels::{Attend, Running};
+use half::f16;
+
+use crate::kernels::history::BLOCK;
+use crate::kernels::{Attend, Half, HistoryType, PAGE, Running};
 
 pub(super) fn attend(
     call: &Attend<'_>,
     scores: &mut [f32],
-    running: &mut Running,
+    running: &mut [Running],
     out: &mut [f32],
 ) {
-    let keys = call.keys.chunks(call.key_stride.max(1));
-    let mut largest = running.max;
-    for (score, key) in scores.iter_mut().zip(keys) {
-        if *score == f32::NEG_INFINITY {
+    assert!(call.checked(scores, running.len(), out), "slices too short");
+    let stride = Attend::stride(call.dim);
+    for (n, running) in running.iter_mut().enumerate() {
+        let query = &call.queries[n * stride..][..call.dim];
+        let out = &mut out[n * stride..][..call.dim];
+        let scores = &mut scores[n * PAGE..][..call.count];
+        let mut largest = running.max;
+        for (place, score) in scores.iter_mut().enumerate() {
+            let bias = call.biases.map_or(0.0, |biases| biases[n * PAGE + place]);
+            if bias == f32::NEG_INFINITY {
+                *score = bias;
+                continue;
+            }
+            let product = query.iter().enumerate();
+            let product = product.map(|(i, q)| q * element(call, Half::Keys, place, i));
+            let product: f32 = product.sum();
+            *score = bias
+                + match call.softcap {
+                    Some(cap) => cap * (product / cap).tanh(),
+                    None => product,
+                };
+            largest = largest.max(*score);
+        }
+        if largest == f32::NEG_INFINITY && !scores.iter().any(|score| score.is_nan()) {
+            // Every key so far was hidden: there is nothing to rescale, and −∞ − (−∞) is NaN.
             continue;
         }
-        let product = call.scale * dot(call.query, key);
-        *score += match call.softcap {
-            Some(cap) => cap * (product / cap).tanh(),
-            None => product,
-        };
-        largest = largest.max(*score);
+        let correction = (running.max - largest).exp();
+        running.max = largest;
+        running.sum *= correction;
+        for out in out.iter_mut() {
+            *out *= correction;
+        }
+        for (place, score) in scores.iter_mut().enumerate() {
+            *score = (*score - largest).exp();
+            running.sum += *score;
+            // A hidden key's value may be anything, NaN included.
+            if *score != 0.0 {
+                for (i, out) in out.iter_mut().enumerate() {
+                    *out += *score * element(call, Half::Values, place, i);
+                }
+            }
+        }
     }
-    if largest == f32::NEG_INFINITY {
-        // Every key so far was masked: there is nothing to rescale, and −∞ − (−∞) is NaN.
-        return;
-    }
-    let correction = (running.max - largest).exp();
-    running.max = largest;
-    running.sum *= correction;
-    for out in out.iter_mut() {
-        *out *= correction;
-    }
-    let values = call.values.chunks(call.value_stride.max(1));
-    for (score, value) in scores.iter_mut().zip(values) {
-        *score = (*score - largest).exp();
-        running.sum += *score;
-        // A masked key's value may be anything, NaN included.
-        if *score != 0.0 {
-            axpy(*score, value, out);
+}
+
+/// Element `i` of a page's key or value.
+fn element(call: &Attend<'_>, half: Half, place: usize, i: usize) -> f32 {
+    let scales = call.dim.div_ceil(BLOCK);
+    let (bytes, index) = match half {
+        Half::Keys => (call.keys, i * PAGE + place),
+        Half::Values => (call.values, place * call.value_stride + i),
+    };
+    let half_at = |index: usize| f16::from_le_bytes([bytes[2 * index], bytes[2 * index + 1]]);
+    match call.history {
+        HistoryType::F32 => f32::from_ne_bytes(bytes.as_chunks().0[index]),
+        HistoryType::F16 => half_at(index).to_f32(),
+        HistoryType::Q8_0 => {
+            let scale = half_at(i / BLOCK * PAGE + place).to_f32();
+            scale * f32::from(bytes[2 * scales * PAGE + index].cast_signed())
         }
     }
 }

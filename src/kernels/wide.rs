@@ -1,0 +1,58 @@
+//! What is the same for every width of registers: a tile of products, and attention made of it.
+
+mod attend;
+mod tile;
+
+pub(super) use attend::attend;
+pub(super) use tile::{Element, F16, F32, I8, tile};
+
+/// A register of floats. Everything is inlined into functions that have the instructions.
+///
+/// # Safety
+///
+/// Of every function: the CPU has this register's instructions, and what is pointed to can be
+/// read or written, at any address, for as many elements as a register has lanes or as are named.
+pub(super) trait Vector: Copy {
+    /// Floats.
+    const LANES: usize;
+    unsafe fn splat(x: f32) -> Self;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    /// From half precision.
+    unsafe fn load_halves(from: *const u8) -> Self;
+    /// From signed bytes.
+    unsafe fn load_bytes(from: *const u8) -> Self;
+    unsafe fn add(self, other: Self) -> Self;
+    unsafe fn sub(self, other: Self) -> Self;
+    unsafe fn mul(self, other: Self) -> Self;
+    unsafe fn div(self, other: Self) -> Self;
+    /// self · factor + term
+    unsafe fn fma(self, factor: Self, term: Self) -> Self;
+    unsafe fn max(self, other: Self) -> Self;
+    /// exp(x) for x ≤ 0, to two units in the last place; zero far below, NaN for NaN.
+    unsafe fn exp_below_one(self) -> Self;
+    /// −|x|
+    unsafe fn minus_abs(self) -> Self;
+    /// |self| with the sign of `other`
+    unsafe fn with_sign(self, other: Self) -> Self;
+    /// self + bias, and −∞ where that is −∞, whatever self is.
+    unsafe fn biased(self, bias: Self) -> Self;
+    /// The largest lane, NaN aside.
+    unsafe fn largest(self) -> f32;
+    /// The sum of all lanes, halving: one fixed order.
+    unsafe fn sum(self) -> f32;
+}
+
+/// Brings a cache line nearer.
+///
+/// # Safety
+///
+/// None: a hint, which any address may be given to.
+#[inline(always)]
+pub(super) unsafe fn fetch(line: *const u8) {
+    // SAFETY: as above.
+    #[allow(unused_unsafe)]
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(line.cast());
+    }
+}

@@ -1,0 +1,85 @@
+//! A few rows times a few registers of columns.
+
+use super::{Vector, fetch};
+
+/// How numbers are kept in memory.
+pub(in crate::kernels) trait Element {
+    /// Bytes of one.
+    const LEN: usize;
+    /// A register's worth.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Vector`].
+    unsafe fn load<V: Vector>(from: *const u8) -> V;
+}
+
+pub(in crate::kernels) struct F32;
+pub(in crate::kernels) struct F16;
+pub(in crate::kernels) struct I8;
+
+impl Element for F32 {
+    const LEN: usize = 4;
+    #[inline(always)]
+    unsafe fn load<V: Vector>(from: *const u8) -> V {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { V::load(from.cast()) }
+    }
+}
+
+impl Element for F16 {
+    const LEN: usize = 2;
+    #[inline(always)]
+    unsafe fn load<V: Vector>(from: *const u8) -> V {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { V::load_halves(from) }
+    }
+}
+
+impl Element for I8 {
+    const LEN: usize = 1;
+    #[inline(always)]
+    unsafe fn load<V: Vector>(from: *const u8) -> V {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { V::load_bytes(from) }
+    }
+}
+
+/// `sums[m][r] += Σ_k a[m][k] · b[k][r]` over `depth` steps, each sum one chain of fused
+/// multiplications and additions: the same whatever M and R are. Meanwhile `ahead`, which lies
+/// as `b` does, is brought nearer.
+///
+/// # Safety
+///
+/// As for [`Vector`]: of `a`, M rows `a_stride` floats apart hold `depth` floats; of `b`,
+/// `depth` rows `b_stride` bytes apart hold R registers' worth of `E`.
+#[inline(always)]
+pub(in crate::kernels) unsafe fn tile<V: Vector, E: Element, const M: usize, const R: usize>(
+    sums: &mut [[V; R]; M],
+    (a, a_stride): (*const f32, usize),
+    (b, b_stride): (*const u8, usize),
+    ahead: *const u8,
+    depth: usize,
+) {
+    let mut local = *sums;
+    for k in 0..depth {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let row = b.add(k * b_stride);
+            let mut columns = [V::splat(0.0); R];
+            for r in 0..R {
+                columns[r] = E::load(row.add(r * V::LANES * E::LEN));
+            }
+            for line in 0..(R * V::LANES * E::LEN).div_ceil(64) {
+                fetch(ahead.wrapping_add(k * b_stride + line * 64));
+            }
+            for m in 0..M {
+                let factor = V::splat(*a.add(m * a_stride + k));
+                for r in 0..R {
+                    local[m][r] = factor.fma(columns[r], local[m][r]);
+                }
+            }
+        }
+    }
+    *sums = local;
+}
