@@ -12,6 +12,7 @@
 #![allow(clippy::needless_range_loop)]
 
 mod blocks;
+mod float;
 mod panel;
 mod register;
 mod super_blocks;
@@ -23,7 +24,8 @@ use super::{Attend, Isa, Kernels, Running, avx2};
 pub(super) const TABLE: Kernels = Kernels {
     isa: Isa::Avx512,
     matmul: |dtype| {
-        let better = blocks::of(dtype).or_else(|| super_blocks::of(dtype));
+        let better = float::of(dtype).or_else(|| blocks::of(dtype));
+        let better = better.or_else(|| super_blocks::of(dtype));
         better.or_else(|| (avx2::TABLE.matmul)(dtype))
     },
     attend,

@@ -144,7 +144,7 @@ unsafe fn products<V: Vector, E: Element, const M: usize, const R: usize>(
                 let mut tile_sums = [[V::splat(0.0); R]; M];
                 tile::<V, E, M, R>(
                     &mut tile_sums,
-                    (queries.add(block), stride),
+                    (queries.add(block).cast(), stride * size_of::<f32>()),
                     (keys.add(skip), PAGE * E::LEN),
                     next.wrapping_add(skip),
                     depth,
@@ -297,7 +297,7 @@ unsafe fn block<V: Vector, E: Element, const M: usize, const R: usize>(
         let next = call
             .next
             .map_or(values, |[_, next]| next.wrapping_add(skip));
-        let weights = (weights.add(places.start), PAGE);
+        let weights = (weights.add(places.start).cast(), PAGE * size_of::<f32>());
         let mut at = columns.start;
         macro_rules! slab {
             ($width:expr, $values:expr, $ahead:expr) => {{

@@ -51,12 +51,12 @@ impl Element for I8 {
 ///
 /// # Safety
 ///
-/// As for [`Vector`]: of `a`, M rows `a_stride` floats apart hold `depth` floats; of `b`,
+/// As for [`Vector`]: of `a`, M rows `a_stride` bytes apart hold `depth` floats; of `b`,
 /// `depth` rows `b_stride` bytes apart hold R registers' worth of `E`.
 #[inline(always)]
 pub(in crate::kernels) unsafe fn tile<V: Vector, E: Element, const M: usize, const R: usize>(
     sums: &mut [[V; R]; M],
-    (a, a_stride): (*const f32, usize),
+    (a, a_stride): (*const u8, usize),
     (b, b_stride): (*const u8, usize),
     ahead: *const u8,
     depth: usize,
@@ -74,7 +74,8 @@ pub(in crate::kernels) unsafe fn tile<V: Vector, E: Element, const M: usize, con
                 fetch(ahead.wrapping_add(k * b_stride + line * 64));
             }
             for m in 0..M {
-                let factor = V::splat(*a.add(m * a_stride + k));
+                let factor = a.add(m * a_stride + k * 4).cast::<f32>();
+                let factor = V::splat(factor.read_unaligned());
                 for r in 0..R {
                     local[m][r] = factor.fma(columns[r], local[m][r]);
                 }
