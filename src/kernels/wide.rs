@@ -1,4 +1,9 @@
 //! What is the same for every width of registers: a tile of products, and attention made of it.
+//!
+//! Loops over registers are written with indices, for closures handed to library functions are
+//! compiled without these instructions.
+
+#![allow(clippy::needless_range_loop)]
 
 mod attend;
 mod tile;
