@@ -214,7 +214,9 @@ fn unit_len(kind: &StateKind, capacity: StateCapacity) -> Option<usize> {
             .checked_mul(2)?
             .checked_mul(capacity.source.checked_next_multiple_of(PAGE)?)?,
         StateKind::Conv { channels, width } => channels.checked_mul(width.saturating_sub(1))?,
-        StateKind::Scan { channels, states } => channels.checked_mul(states)?,
+        StateKind::Scan {
+            channels, states, ..
+        } => channels.checked_mul(states)?,
         StateKind::Outer {
             heads,
             key_dim,

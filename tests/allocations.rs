@@ -53,7 +53,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// One fixture of every family.
-const FAMILIES: [&str; 8] = [
+const FAMILIES: [&str; 9] = [
     "gpt2",
     "llama",
     "mistral",
@@ -61,6 +61,7 @@ const FAMILIES: [&str; 8] = [
     "bert",
     "t5",
     "mamba",
+    "mamba2",
     "linear_transformer",
 ];
 
@@ -209,7 +210,7 @@ fn memory_of_streams() {
         };
         memory_plan(model, options).expect("a plan")
     };
-    for name in ["mamba", "linear_transformer"] {
+    for name in ["mamba", "mamba2", "linear_transformer"] {
         let model = open(name, 1);
         assert_eq!(plan(&model, 64).state_per_1k, 0, "{name}");
         assert!(plan(&model, 64).state_fixed > 0, "{name}");

@@ -5,6 +5,7 @@
 mod attention;
 mod recurrent;
 mod rows;
+mod scan;
 mod step;
 
 pub(crate) use attention::LONGEST_HEAD;

@@ -1,9 +1,9 @@
 //! One chunk of one step: find the rows, call a kernel.
 
-use super::{Output, Run, Sink, Tile, attention, recurrent};
+use super::{Output, Run, Sink, Tile, attention, recurrent, scan};
 use crate::graph::rope::Divisors;
 use crate::graph::{Activation, Index, NormKind, Op, RowSpace, Value, Vector};
-use crate::kernels::MatMul;
+use crate::kernels::{MatMul, Pointwise};
 use crate::weights::Weight;
 use std::ops::Range;
 use std::sync::Mutex;
@@ -26,8 +26,7 @@ pub fn chunks(run: &Run<'_>, node: usize, tile: &Tile) -> usize {
         Op::StoreKv { state, .. } | Op::StoreCross { state, .. } => {
             attention::store_chunks(run, tile, *state)
         }
-        Op::Conv { weight, .. } => recurrent::conv_chunks(run, node, weight.len),
-        Op::Scan { d, .. } => recurrent::channel_chunks(d.len),
+        Op::Conv { .. } | Op::Scan { .. } => scan::chunks(run, node),
         Op::LinearAttention { heads, .. } => *heads,
         _ => tile.range.len().div_ceil(ROW_CHUNK),
     }
@@ -78,8 +77,8 @@ pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&
         Op::Attention { q, kv, attention } => {
             attention::run(run, node, tile, chunk, (*q, *kv, out), attention);
         }
-        Op::Conv { .. } => recurrent::conv(run, node, tile, chunk, out),
-        Op::Scan { .. } => recurrent::scan(run, node, tile, chunk, out),
+        Op::Conv { .. } => scan::conv(run, node, tile, chunk, out),
+        Op::Scan { .. } => scan::scan(run, node, tile, chunk, out),
         Op::LinearAttention { .. } => recurrent::linear_attention(run, node, tile, chunk, out),
         op => {
             let rows = range(chunk, ROW_CHUNK, tile.range.len());
@@ -138,6 +137,18 @@ pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&
                     Op::Mul { a, b } => {
                         let operands = [*a, *b].map(|x| (!same(x)).then(|| get(x)));
                         in_place(operands, into, kernels.mul, |x, y| x * y);
+                    }
+                    Op::StepSize { x, bias, limits } => {
+                        for (into, (x, bias)) in into
+                            .iter_mut()
+                            .zip(get(*x).iter().zip(run.weights.vector(*bias)))
+                        {
+                            *into = x + bias;
+                        }
+                        (kernels.pointwise)(Pointwise::Softplus, into);
+                        for step in into {
+                            *step = step.clamp(limits.0, limits.1);
+                        }
                     }
                     Op::Scale { x, factor } => {
                         if !same(*x) {

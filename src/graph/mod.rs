@@ -105,7 +105,10 @@ pub enum StateKind {
     },
     /// A selective scan's hidden state. Can only be checkpointed.
     Scan {
-        /// Independent channels.
+        /// Heads, whose channels share what decides how fast they forget; 1 in Mamba, where
+        /// none do.
+        heads: usize,
+        /// Channels of all heads.
         channels: usize,
         /// State elements per channel.
         states: usize,
@@ -260,7 +263,15 @@ pub enum Op {
         bias: Option<Vector>,
         state: StateId,
     },
-    /// hₜ = exp(Δₜ A) hₜ₋₁ + Δₜ Bₜ xₜ; yₜ = Cₜ hₜ + D xₜ (Gu & Dao 2023, eq. 2).
+    /// clamp(softplus(x + bias)), Δ of Mamba-2.
+    StepSize {
+        x: Value,
+        bias: Vector,
+        limits: (f32, f32),
+    },
+    /// hₜ = exp(Δₜ A) hₜ₋₁ + Δₜ Bₜ xₜ; yₜ = Cₜ hₜ + D xₜ (Gu & Dao 2023, eq. 2). In Mamba-2 Δ, A
+    /// and D are numbers for each head, and groups of heads have B and C of their own (Dao & Gu
+    /// 2024, section 7).
     Scan {
         x: Value,
         dt: Value,
@@ -395,6 +406,7 @@ impl Op {
             | Op::Scale { x, .. }
             | Op::Clamp { x, .. }
             | Op::Apply { x, .. }
+            | Op::StepSize { x, .. }
             | Op::Slice { x, .. }
             | Op::Conv { x, .. }
             | Op::Select { x }
@@ -432,6 +444,7 @@ impl Op {
             | Op::Scale { x, .. }
             | Op::Clamp { x, .. }
             | Op::Apply { x, .. }
+            | Op::StepSize { x, .. }
             | Op::Slice { x, .. }
             | Op::Conv { x, .. }
             | Op::Select { x }
@@ -511,6 +524,7 @@ impl Op {
             Op::Attention { .. } => "attention",
             Op::StoreCross { .. } => "store_cross",
             Op::Conv { .. } => "conv",
+            Op::StepSize { .. } => "step_size",
             Op::Scan { .. } => "scan",
             Op::LinearAttention { .. } => "linear_attention",
             Op::Route { .. } => "route",

@@ -8,6 +8,8 @@ use super::{
     Activation, Attention, Graph, Hyper, Index, Matrix, NormKind, Op, Pointwise, Role, RowSpace,
     StateId, StateKind, Value, ValueInfo, Vector, View,
 };
+use crate::kernels::SCAN_LANES;
+use rillm_formats::manifest::Container;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
@@ -122,6 +124,14 @@ pub enum RowOrder {
         /// Stored rows before the first.
         offset: usize,
     },
+    /// Of a table `[rows][columns]` each [`SCAN_LANES`] rows are turned into
+    /// `[columns][rows]`, as scans and convolutions want the numbers of their channels.
+    Turned {
+        /// Rows of the table.
+        rows: usize,
+        /// Columns of the table.
+        columns: usize,
+    },
 }
 
 impl RowOrder {
@@ -138,10 +148,18 @@ impl RowOrder {
                 .checked_mul(stride)?
                 .checked_add(offset)?
                 .checked_add(row % block),
+            RowOrder::Turned { rows, columns } => {
+                let first = row.checked_div(SCAN_LANES.checked_mul(columns)?)? * SCAN_LANES;
+                let lanes = SCAN_LANES.min(rows.checked_sub(first)?);
+                let rest = row - first * columns;
+                let lane = first + rest.checked_rem(lanes)?;
+                Some(lane * columns + rest / lanes)
+            }
         }
     }
 
-    /// Whether `rows` rows lie within `stored`. Later rows are stored further behind.
+    /// Whether `rows` rows lie within `stored`. Later rows are stored further behind, or all
+    /// rows are there.
     fn fits(self, rows: usize, stored: usize) -> bool {
         let last = rows.checked_sub(1).and_then(|last| self.stored(last));
         last.is_some_and(|last| last < stored)
@@ -164,7 +182,7 @@ pub struct MatrixSpec {
 /// A vector that the graphs use.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct VectorSpec {
-    /// Canonical name of the tensor.
+    /// Canonical name of the tensor; none for ones.
     pub name: String,
     /// Number of floats.
     pub len: usize,
@@ -318,6 +336,24 @@ impl<'a> Builder<'a> {
     pub fn vector(&self, name: &str, shape: &[usize]) -> Result<Vector, BuildError> {
         self.expect(name, shape)?;
         Ok(self.add_vector(name, shape.iter().product(), RowOrder::All))
+    }
+
+    /// The parameters `[channels, columns]` of a scan or a convolution, turned as its kernel
+    /// wants them.
+    pub fn turned(
+        &self,
+        name: &str,
+        channels: usize,
+        columns: usize,
+    ) -> Result<Vector, BuildError> {
+        self.expect(name, &[channels, columns])?;
+        let rows = channels;
+        Ok(self.add_vector(name, rows * columns, RowOrder::Turned { rows, columns }))
+    }
+
+    /// A vector of ones, which no file holds: the weight of norms without one.
+    pub fn ones(&self, len: usize) -> Vector {
+        self.add_vector("", len, RowOrder::All)
     }
 
     fn add_vector(&self, name: &str, len: usize, order: RowOrder) -> Vector {
@@ -480,6 +516,34 @@ impl Net<'_, '_> {
         self.rms_norm_by(x, name, self.width(x), eps)
     }
 
+    /// The same for each of `groups` parts of a row by itself, with a weight for every element.
+    /// Converters to GGUF cut the weight into rows, a group in each.
+    pub fn rms_norm_parts(
+        &self,
+        x: Value,
+        name: &str,
+        groups: usize,
+        eps: f32,
+    ) -> Result<Value, BuildError> {
+        let width = self.width(x);
+        assert!(
+            width.is_multiple_of(groups),
+            "architecture: norm of broken groups"
+        );
+        let name = format!("{name}.weight");
+        let weight = match self.builder.hyper().container {
+            Container::Gguf => self.builder.vector(&name, &[groups, width / groups])?,
+            Container::HuggingFace => self.builder.vector(&name, &[width])?,
+        };
+        Ok(self.push_rms_norm(x, weight, width / groups, eps))
+    }
+
+    /// Root-mean-square normalisation and no weight.
+    pub fn bare_rms_norm(&self, x: Value, eps: f32) -> Value {
+        let weight = self.builder.ones(self.width(x));
+        self.push_rms_norm(x, weight, self.width(x), eps)
+    }
+
     /// The same for each `group` of neighbouring elements by itself: every head of queries or
     /// keys, with one weight for all.
     pub fn rms_norm_by(
@@ -494,6 +558,10 @@ impl Net<'_, '_> {
             "architecture: norm of broken groups"
         );
         let weight = self.builder.vector(&format!("{name}.weight"), &[group])?;
+        Ok(self.push_rms_norm(x, weight, group, eps))
+    }
+
+    fn push_rms_norm(&self, x: Value, weight: Vector, group: usize, eps: f32) -> Value {
         let op = Op::Norm {
             x,
             kind: NormKind::Rms,
@@ -502,7 +570,7 @@ impl Net<'_, '_> {
             eps,
             group,
         };
-        Ok(self.push(x, self.width(x), op))
+        self.push(x, self.width(x), op)
     }
 
     /// Layer normalisation with `{name}.weight` and, if there is one, `{name}.bias`.
@@ -620,7 +688,7 @@ impl Net<'_, '_> {
         let channels = self.width(x);
         let weight = self
             .builder
-            .vector(&format!("{name}.weight"), &[channels, width])?;
+            .turned(&format!("{name}.weight"), channels, width)?;
         let bias = self
             .builder
             .optional_vector(&format!("{name}.bias"), &[channels])?;
@@ -637,15 +705,59 @@ impl Net<'_, '_> {
         ))
     }
 
-    /// Selective scan; `[x, dt, b, c]` as in the paper.
-    pub fn scan(&self, [x, dt, b, c]: [Value; 4], a: Vector, d: Vector) -> Value {
+    /// clamp(softplus(x + bias)) with `{name}.bias`.
+    pub fn step_size(&self, x: Value, name: &str, limits: (f32, f32)) -> Result<Value, BuildError> {
+        assert!(limits.0 <= limits.1, "architecture: limits leave nothing");
+        let bias = format!("{name}.bias");
+        let bias = self.builder.vector(&bias, &[self.width(x)])?;
+        Ok(self.push(x, self.width(x), Op::StepSize { x, bias, limits }))
+    }
+
+    /// Selective scan, each channel by itself; `[x, dt, b, c]` as in the paper, A
+    /// [`Builder::turned`].
+    pub fn scan(&self, inputs: [Value; 4], a: Vector, d: Vector) -> Value {
+        let [x, dt, b, _] = inputs;
         let (channels, states) = (self.width(x), self.width(b));
-        assert_eq!(
-            a.len,
-            channels * states,
+        assert!(
+            a.len == channels * states && d.len == channels && self.width(dt) == channels,
             "architecture: scan of unequal widths"
         );
-        let state = self.builder.state(StateKind::Scan { channels, states });
+        let state = StateKind::Scan {
+            heads: 1,
+            channels,
+            states,
+        };
+        self.push_scan(inputs, a, d, state)
+    }
+
+    /// Selective scan of heads, each with a step, an A and a D; B and C are of `groups` groups
+    /// of heads.
+    pub fn head_scan(&self, inputs: [Value; 4], a: Vector, d: Vector, groups: usize) -> Value {
+        let [x, dt, b, _] = inputs;
+        let (channels, heads) = (self.width(x), a.len);
+        assert!(
+            d.len == heads && self.width(dt) == heads && channels.is_multiple_of(heads),
+            "architecture: scan of unequal widths"
+        );
+        assert!(
+            heads.is_multiple_of(groups) && self.width(b).is_multiple_of(groups),
+            "architecture: scan of broken groups"
+        );
+        let state = StateKind::Scan {
+            heads,
+            channels,
+            states: self.width(b) / groups,
+        };
+        self.push_scan(inputs, a, d, state)
+    }
+
+    fn push_scan(&self, [x, dt, b, c]: [Value; 4], a: Vector, d: Vector, kind: StateKind) -> Value {
+        assert_eq!(
+            self.width(b),
+            self.width(c),
+            "architecture: scan of unequal widths"
+        );
+        let (channels, state) = (self.width(x), self.builder.state(kind));
         self.push(
             x,
             channels,

@@ -26,5 +26,7 @@ mod avx512;
 pub use history::{Half, HistoryType, PAGE, UnknownHistoryType};
 pub use isa::{Isa, IsaError};
 pub use matmul::{Activation, Layout, MatMul, MatMulFn, MatMulKernel};
-pub use ops::{Attend, Conv1d, LinearAttend, Pairing, Pointwise, Running, Scan};
+pub use ops::{
+    Attend, Conv1d, LinearAttend, Pairing, Pointwise, Running, SCAN_LANES, SCAN_ROWS, Scan, Strided,
+};
 pub use table::{Kernels, LayerNorm, Quantize};

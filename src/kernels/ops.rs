@@ -124,48 +124,116 @@ impl Pointwise {
     ];
 }
 
-/// One row through a depthwise causal convolution, for a range of channels.
+/// Channels that a scan or a convolution works on together, one in each lane. What belongs to
+/// channels and to something else beside (states, taps) lies
+/// `[block of so many channels][state or tap][channel]`, the last block being narrower.
+pub const SCAN_LANES: usize = 16;
+
+/// Most rows of one call of a scan or a convolution.
+pub const SCAN_ROWS: usize = 32;
+
+/// Some columns of some rows: row r begins `r · stride` floats behind the first.
+#[derive(Clone, Copy, Debug)]
+pub struct Strided<'a> {
+    /// From the first row's first column to the last row's last.
+    pub values: &'a [f32],
+    /// Floats from one row to the next.
+    pub stride: usize,
+}
+
+impl<'a> Strided<'a> {
+    /// `width` columns of row `row`, or as many of them as there are.
+    pub fn row(&self, row: usize, width: usize) -> &'a [f32] {
+        let rest = self.values.get(row * self.stride..).unwrap_or_default();
+        &rest[..width.min(rest.len())]
+    }
+}
+
+/// At most [`SCAN_ROWS`] rows of one sequence through a depthwise causal convolution, for a
+/// range of channels.
 ///
 /// `out[c] = bias[c] + Σ_j weight[c][j] · window[c][j]`, where the window is the state followed
 /// by the input; the state then moves on by one.
 #[derive(Debug)]
 pub struct Conv1d<'a> {
-    /// `[channels][width − 1]`, oldest first; updated.
+    /// The last `width − 1` inputs of each channel, oldest first, in blocks of [`SCAN_LANES`];
+    /// updated.
     pub state: &'a mut [f32],
-    /// `[channels][width]`, oldest first.
+    /// `width` taps for each channel, oldest first, in blocks of [`SCAN_LANES`].
     pub weight: &'a [f32],
     /// `[channels]`
     pub bias: Option<&'a [f32]>,
-    /// `[channels]`
-    pub input: &'a [f32],
-    /// `[channels]`
+    /// `[rows][channels]`
+    pub input: Strided<'a>,
+    /// `[rows][channels]`
     pub out: &'a mut [f32],
+    /// Channels.
+    pub channels: usize,
     /// Taps, at least one.
     pub width: usize,
 }
 
-/// One row through Mamba's selective scan, for a range of channels.
+/// At most [`SCAN_ROWS`] rows of one sequence through a selective scan, for a range of channels.
 ///
-/// `h[c][n] ← exp(dt[c] · a[c][n]) · h[c][n] + dt[c] · b[n] · x[c]`, then
-/// `out[c] = Σ_n h[c][n] · c[n] + d[c] · x[c]`. The number of states is `b.len()`.
+/// `h[c][n] ← exp(dt[c] · a[c][n]) · h[c][n] + dt[c] · x[c] · b[n]`, then
+/// `out[c] = Σ_n h[c][n] · c[n] + d[c] · x[c]`. In Mamba-2 the channels are of one head, and
+/// `dt`, `a` and `d` are one number for all of them.
 #[derive(Debug)]
 pub struct Scan<'a> {
-    /// h, `[channels][states]`; updated.
+    /// h in blocks of [`SCAN_LANES`] channels; updated.
     pub state: &'a mut [f32],
-    /// A, `[channels][states]`, negative.
+    /// A, negative: in blocks as `state`, or one number.
     pub a: &'a [f32],
-    /// B, `[states]`
-    pub b: &'a [f32],
-    /// C, `[states]`
-    pub c: &'a [f32],
-    /// D, `[channels]`
+    /// B, `[rows][states]`
+    pub b: Strided<'a>,
+    /// C, `[rows][states]`
+    pub c: Strided<'a>,
+    /// D, `[channels]`, or one number.
     pub d: &'a [f32],
-    /// Step size after softplus, `[channels]`
-    pub dt: &'a [f32],
-    /// `[channels]`
-    pub x: &'a [f32],
-    /// `[channels]`
+    /// Step size after softplus, `[rows][channels]`, or one number a row.
+    pub dt: Strided<'a>,
+    /// `[rows][channels]`
+    pub x: Strided<'a>,
+    /// `[rows][channels]`
     pub out: &'a mut [f32],
+    /// Channels.
+    pub channels: usize,
+    /// States of a channel.
+    pub states: usize,
+}
+
+/// Whether the channels of a [`Scan`] share Δ, A and D.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shared {
+    None,
+    All,
+}
+
+impl Scan<'_> {
+    /// Rows asked for.
+    pub(super) fn rows(&self) -> usize {
+        self.out.len().checked_div(self.channels).unwrap_or(0)
+    }
+
+    /// Whether everything is as long as the fields say.
+    pub(super) fn fits(&self, shared: Shared) -> bool {
+        let (rows, all) = (self.rows(), self.channels * self.states);
+        let (steps, rates) = match shared {
+            Shared::None => (self.channels, all),
+            Shared::All => (1, 1),
+        };
+        let whole = |of: &Strided<'_>, width: usize| {
+            rows > 0 && of.values.len() >= (rows - 1) * of.stride + width
+        };
+        rows <= SCAN_ROWS
+            && self.state.len() >= all
+            && self.a.len() >= rates
+            && self.d.len() >= steps
+            && whole(&self.dt, steps)
+            && whole(&self.x, self.channels)
+            && whole(&self.b, self.states)
+            && whole(&self.c, self.states)
+    }
 }
 
 /// One row of one head through attention without a softmax, whose history is one matrix.

@@ -57,10 +57,12 @@ pub struct Kernels {
     pub softmax: fn(&mut [f32]),
     /// A function of each element, in place.
     pub pointwise: fn(Pointwise, &mut [f32]),
-    /// One row of a depthwise causal convolution: see [`Conv1d`].
+    /// Rows of a depthwise causal convolution: see [`Conv1d`].
     pub conv1d: fn(Conv1d<'_>),
-    /// One row of a selective scan: see [`Scan`].
+    /// Rows of a selective scan, each channel by its own A: see [`Scan`].
     pub scan: fn(Scan<'_>),
+    /// The same for channels of one head, which share it: see [`Scan`].
+    pub head_scan: fn(Scan<'_>),
     /// One row of softmax-free attention: see [`LinearAttend`].
     pub linear_attend: fn(LinearAttend<'_>),
     /// `rotate(head, cos, sin, pairing)` turns the first `2 · cos.len()` elements of a head:

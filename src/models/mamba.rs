@@ -1,129 +1,259 @@
-//! Mamba (Gu & Dao 2023): selective state spaces, memory constant in length.
+//! Mamba (Gu & Dao 2023): selective state spaces, memory constant in length. Falcon Mamba (Zuo et
+//! al. 2024) normalises what is selected.
 
 use super::{Architecture, Converted, Family};
-use crate::graph::blocks::{Tied, head};
-use crate::graph::{BuildError, Builder, Index, Name, Pointwise, Role, View};
+use crate::graph::blocks::{Tied, embedding, head};
+use crate::graph::{BuildError, Builder, Hyper, Key, Name, Net, Pointwise, Role, Value, View};
+use rillm_formats::manifest::Container;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
-    title: "Mamba",
+    title: "Mamba, Falcon Mamba",
     gguf: &["mamba"],
-    hugging_face: &["mamba"],
+    hugging_face: &["mamba", "falcon_mamba"],
     family: Family::Recurrent,
-    keys: &[&[
-        ("embedding_length", "hidden_size"),
-        ("block_count", "num_hidden_layers"),
-        ("ssm.inner_size", "intermediate_size"),
-        ("ssm.state_size", "state_size"),
-        ("ssm.conv_kernel", "conv_kernel"),
-        ("ssm.time_step_rank", "time_step_rank"),
-        ("attention.layer_norm_rms_epsilon", "layer_norm_epsilon"),
-        ("hidden_act", "hidden_act"),
-    ]],
-    names: &[&[
-        Name::plain("backbone.embeddings.weight", "token_embd.weight"),
-        Name::plain("backbone.embedding.weight", "token_embd.weight"),
-        Name::plain("backbone.norm_f.weight", "output_norm.weight"),
-        Name::plain("lm_head.weight", "output.weight"),
-        Name::plain(
-            "backbone.layers.{i}.norm.weight",
-            "blk.{i}.attn_norm.weight",
-        ),
-        Name::plain(
-            "backbone.layers.{i}.mixer.in_proj.weight",
-            "blk.{i}.ssm_in.weight",
-        ),
-        Name::plain(
-            "backbone.layers.{i}.mixer.in_proj.bias",
-            "blk.{i}.ssm_in.bias",
-        ),
-        Name::plain(
-            "backbone.layers.{i}.mixer.conv1d.weight",
-            "blk.{i}.ssm_conv1d.weight",
-        ),
-        Name::plain(
-            "backbone.layers.{i}.mixer.conv1d.bias",
-            "blk.{i}.ssm_conv1d.bias",
-        ),
-        Name::plain(
-            "backbone.layers.{i}.mixer.x_proj.weight",
-            "blk.{i}.ssm_x.weight",
-        ),
-        Name::plain(
-            "backbone.layers.{i}.mixer.dt_proj.weight",
-            "blk.{i}.ssm_dt.weight",
-        ),
-        Name::plain(
-            "backbone.layers.{i}.mixer.dt_proj.bias",
-            "blk.{i}.ssm_dt.bias",
-        ),
-        Name::viewed(
-            "backbone.layers.{i}.mixer.A_log",
-            "blk.{i}.ssm_a",
-            View::NegativeExp,
-        ),
-        Name::plain("backbone.layers.{i}.mixer.D", "blk.{i}.ssm_d"),
-        Name::plain(
-            "backbone.layers.{i}.mixer.out_proj.weight",
-            "blk.{i}.ssm_out.weight",
-        ),
-        Name::plain(
-            "backbone.layers.{i}.mixer.out_proj.bias",
-            "blk.{i}.ssm_out.bias",
-        ),
-    ]],
+    keys: &[
+        KEYS,
+        &[
+            ("ssm.time_step_rank", "time_step_rank"),
+            ("ssm.time_step_rank", "ssm_cfg.dt_rank"),
+            ("ssm.norm_rms_epsilon", "mixer_rms_eps"),
+        ],
+    ],
+    names: &[ENDS, MIXER],
     unused: &[],
     converted: Converted::AsStored,
     build,
 };
 
-/// x ← x + out(SSM(silu(conv(u))) ⊙ silu(z)) with u, z = in(RMS(x)).
+/// As transformers and as the authors write them.
+pub(super) const KEYS: &[Key] = &[
+    ("embedding_length", "hidden_size"),
+    ("embedding_length", "d_model"),
+    ("block_count", "num_hidden_layers"),
+    ("block_count", "n_layer"),
+    ("ssm.inner_size", "intermediate_size"),
+    ("ssm.expand", "expand"),
+    ("ssm.expand", "ssm_cfg.expand"),
+    ("ssm.state_size", "state_size"),
+    ("ssm.state_size", "ssm_cfg.d_state"),
+    ("ssm.conv_kernel", "conv_kernel"),
+    ("ssm.conv_kernel", "ssm_cfg.d_conv"),
+    ("attention.layer_norm_rms_epsilon", "layer_norm_epsilon"),
+    ("hidden_act", "hidden_act"),
+    ("rms_norm", "rms_norm"),
+    ("feed_forward_length", "d_intermediate"),
+    ("attention.layers", "attn_layer_idx"),
+];
+
+/// Embedding, norms and head.
+pub(super) const ENDS: &[Name] = &[
+    Name::plain("backbone.embeddings.weight", "token_embd.weight"),
+    Name::plain("backbone.embedding.weight", "token_embd.weight"),
+    Name::plain("backbone.norm_f.weight", "output_norm.weight"),
+    Name::plain("lm_head.weight", "output.weight"),
+    Name::plain(
+        "backbone.layers.{i}.norm.weight",
+        "blk.{i}.attn_norm.weight",
+    ),
+];
+
+/// The mixing layer's tensors under a layer's prefix.
+macro_rules! mixer_names {
+    ($prefix:literal) => {
+        &[
+            Name::plain(concat!($prefix, ".in_proj.weight"), "blk.{i}.ssm_in.weight"),
+            Name::plain(concat!($prefix, ".in_proj.bias"), "blk.{i}.ssm_in.bias"),
+            Name::plain(
+                concat!($prefix, ".conv1d.weight"),
+                "blk.{i}.ssm_conv1d.weight",
+            ),
+            Name::plain(concat!($prefix, ".conv1d.bias"), "blk.{i}.ssm_conv1d.bias"),
+            Name::plain(concat!($prefix, ".x_proj.weight"), "blk.{i}.ssm_x.weight"),
+            Name::plain(concat!($prefix, ".dt_proj.weight"), "blk.{i}.ssm_dt.weight"),
+            Name::plain(concat!($prefix, ".dt_proj.bias"), "blk.{i}.ssm_dt.bias"),
+            Name::viewed(
+                concat!($prefix, ".A_log"),
+                "blk.{i}.ssm_a",
+                View::NegativeExp,
+            ),
+            Name::plain(concat!($prefix, ".D"), "blk.{i}.ssm_d"),
+            Name::plain(
+                concat!($prefix, ".out_proj.weight"),
+                "blk.{i}.ssm_out.weight",
+            ),
+            Name::plain(concat!($prefix, ".out_proj.bias"), "blk.{i}.ssm_out.bias"),
+        ]
+    };
+}
+
+const MIXER: &[Name] = mixer_names!("backbone.layers.{i}.mixer");
+
+/// x ← x + Mixer(RMS(x)).
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let hyper = model.hyper();
     let width = hyper.count("embedding_length")?;
-    let inner = hyper.count("ssm.inner_size")?;
-    let states = hyper.count("ssm.state_size")?;
-    let taps = hyper.count("ssm.conv_kernel")?;
-    let rank = hyper.count("ssm.time_step_rank")?;
     let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-5)?;
-    if !matches!(
-        hyper.text("hidden_act")?.unwrap_or("silu"),
-        "silu" | "swish"
-    ) {
-        return Err(hyper.invalid("hidden_act", "silu"));
-    }
+    check_authors(hyper)?;
+    let (normalized, usual) = match hyper.container {
+        Container::Gguf => (hyper.flag("ssm.dt_b_c_rms", false)?, eps),
+        Container::HuggingFace => {
+            let kind = hyper.metadata.str("model_type");
+            (kind == Some("falcon_mamba"), 1e-6)
+        }
+    };
+    let mixer = Mixer {
+        norms: if normalized {
+            Norms::Bare(hyper.float("ssm.norm_rms_epsilon", usual)?)
+        } else {
+            Norms::None
+        },
+        ..Mixer::read(hyper, width)?
+    };
 
     let net = model.graph(Role::Decode);
-    let vocabulary = model.rows("token_embd.weight")?;
-    let mut x = net.embed(
-        model.matrix("token_embd.weight", vocabulary, width)?,
-        Index::Token,
-    );
+    let mut x = embedding(&net, width)?;
     for i in 0..hyper.count("block_count")? {
         let layer = format!("blk.{i}");
         let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
+        x = net.add(x, mixer.wire(&net, h, &layer)?);
+    }
+    let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
+    net.emit(head(&net, x, tied(hyper, Tied::ByDefault))?, "logits");
+    net.finish();
+    Ok(())
+}
+
+/// How step sizes, B and C are normalised once they are selected.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Norms {
+    None,
+    /// Without weights.
+    Bare(f32),
+}
+
+/// Sizes of the mixing layer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mixer {
+    width: usize,
+    inner: usize,
+    states: usize,
+    taps: usize,
+    rank: usize,
+    pub(super) norms: Norms,
+}
+
+impl Mixer {
+    /// Reads `ssm.*` for a layer of `width` elements.
+    pub(super) fn read(hyper: &Hyper<'_>, width: usize) -> Result<Mixer, BuildError> {
+        check_activation(hyper)?;
+        let authors = is_authors(hyper);
+        let or = |key: &str, usual: usize| match hyper.optional_count(key) {
+            Ok(Some(count)) => Ok(count),
+            Ok(None) if authors => Ok(usual),
+            // "auto"
+            Err(_) if authors && hyper.text(key).is_ok() => Ok(usual),
+            Ok(None) => hyper.count(key),
+            Err(error) => Err(error),
+        };
+        let inner = match hyper.optional_count("ssm.inner_size")? {
+            Some(inner) => inner,
+            None if authors => expanded(hyper, width)?,
+            None => hyper.count("ssm.inner_size")?,
+        };
+        Ok(Mixer {
+            width,
+            inner,
+            states: or("ssm.state_size", 16)?,
+            taps: or("ssm.conv_kernel", 4)?,
+            rank: or("ssm.time_step_rank", width.div_ceil(16))?,
+            norms: Norms::None,
+        })
+    }
+
+    /// out(SSM(silu(conv(u))) ⊙ silu(z)) with u and z = in(h).
+    pub(super) fn wire(
+        &self,
+        net: &Net<'_, '_>,
+        h: Value,
+        layer: &str,
+    ) -> Result<Value, BuildError> {
+        let (inner, states, rank) = (self.inner, self.states, self.rank);
         let uz = net.linear(h, &format!("{layer}.ssm_in"), 2 * inner)?;
         let (u, z) = (net.slice(uz, 0, inner), net.slice(uz, inner, inner));
-        let u = net.conv(u, &format!("{layer}.ssm_conv1d"), taps)?;
+        let u = net.conv(u, &format!("{layer}.ssm_conv1d"), self.taps)?;
         let u = net.apply(u, Pointwise::Silu);
 
         // The selection: step size, input and output projections depend on u.
         let selected = net.linear(u, &format!("{layer}.ssm_x"), rank + 2 * states)?;
-        let dt = net.slice(selected, 0, rank);
-        let b = net.slice(selected, rank, states);
-        let c = net.slice(selected, rank + states, states);
-        let dt = net.apply(
-            net.linear(dt, &format!("{layer}.ssm_dt"), inner)?,
-            Pointwise::Softplus,
-        );
+        let norm = |x: Value| match self.norms {
+            Norms::None => x,
+            Norms::Bare(eps) => net.bare_rms_norm(x, eps),
+        };
+        let dt = norm(net.slice(selected, 0, rank));
+        let b = norm(net.slice(selected, rank, states));
+        let c = norm(net.slice(selected, rank + states, states));
+        let dt = net.linear(dt, &format!("{layer}.ssm_dt"), inner)?;
+        let dt = net.apply(dt, Pointwise::Softplus);
 
-        let a = model.vector(&format!("{layer}.ssm_a"), &[inner, states])?;
+        let model = net.builder;
+        let a = model.turned(&format!("{layer}.ssm_a"), inner, states)?;
         let d = model.vector(&format!("{layer}.ssm_d"), &[inner])?;
         let y = net.scan([u, dt, b, c], a, d);
         let y = net.mul(y, net.apply(z, Pointwise::Silu));
-        x = net.add(x, net.linear(y, &format!("{layer}.ssm_out"), width)?);
+        net.linear(y, &format!("{layer}.ssm_out"), self.width)
     }
-    let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x, Tied::ByDefault)?, "logits");
-    net.finish();
-    Ok(())
+}
+
+/// Whether `config.json` is the authors' own, which says what is unusual and nothing else.
+pub(super) fn is_authors(hyper: &Hyper<'_>) -> bool {
+    let has = |key: &str| hyper.metadata.value(key).is_some();
+    hyper.container == Container::HuggingFace && has("d_model") && !has("hidden_size")
+}
+
+/// What the authors' code can do beside.
+pub(super) fn check_authors(hyper: &Hyper<'_>) -> Result<(), BuildError> {
+    if !is_authors(hyper) {
+        return Ok(());
+    }
+    if !hyper.flag("rms_norm", true)? {
+        return Err(hyper.invalid("rms_norm", "true"));
+    }
+    if hyper.feature("feed_forward_length")?.is_some() {
+        return Err(hyper.invalid("feed_forward_length", "0: no layers but the mixing ones"));
+    }
+    match hyper.value("attention.layers") {
+        Some(rillm_formats::manifest::Value::Array(list)) if !list.is_empty() => {
+            Err(hyper.invalid("attention.layers", "an empty list"))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn check_activation(hyper: &Hyper<'_>) -> Result<(), BuildError> {
+    match hyper.text("hidden_act")?.unwrap_or("silu") {
+        "silu" | "swish" => Ok(()),
+        _ => Err(hyper.invalid("hidden_act", "silu")),
+    }
+}
+
+/// `ssm.expand` times the width, twice unless the files say otherwise.
+pub(super) fn expanded(hyper: &Hyper<'_>, width: usize) -> Result<usize, BuildError> {
+    let inner = hyper.double("ssm.expand", 2.0)? * width as f64;
+    if (1.0..1e9).contains(&inner) {
+        Ok(inner as usize)
+    } else {
+        Err(hyper.invalid("ssm.expand", "a factor for the width"))
+    }
+}
+
+/// Whether the head is the embedding where a class does not say; the authors' models are tied
+/// unless they say otherwise.
+pub(super) fn tied(hyper: &Hyper<'_>, usual: Tied) -> Tied {
+    if !is_authors(hyper) {
+        return usual;
+    }
+    match hyper.metadata.bool("tie_embeddings") {
+        Some(false) => Tied::OnRequest,
+        _ => Tied::ByDefault,
+    }
 }

@@ -16,6 +16,7 @@ mod granite;
 mod linear_transformer;
 mod llama;
 mod mamba;
+mod mamba2;
 mod mistral;
 mod mixtral;
 mod mpt;
@@ -122,5 +123,6 @@ pub const ARCHITECTURES: &[Architecture] = &[
     bert::ARCHITECTURE,
     t5::ARCHITECTURE,
     mamba::ARCHITECTURE,
+    mamba2::ARCHITECTURE,
     linear_transformer::ARCHITECTURE,
 ];

@@ -1,6 +1,7 @@
 //! Hugging Face folders as converters to GGUF write them.
 
 use super::input::{From, Rows, Tensor};
+use super::state_space;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::View;
 use crate::model::{find_architecture, open_tokenizer};
@@ -25,10 +26,8 @@ pub(super) fn converted(files: &Files) -> Result<(Metadata, Vec<Tensor>, Vec<Str
             continue;
         };
         let mut shape = found.shape.clone();
-        // A convolution's [channels, 1, width] is squeezed.
-        if let &[channels, 1, width] = shape.as_slice() {
-            shape = vec![channels, width];
-        }
+        let groups = keys.count("ssm.group_count");
+        state_space::reshape(name, &mut shape, groups);
         let rows = rows(name, &shape, architecture.converted, &mut keys)?;
         let as_it_is =
             found.view == View::Plain && rows == Rows::AsStored && found.parts.len() == 1;
@@ -212,11 +211,7 @@ fn metadata(
         // Which head a checkpoint has is known by its class alone.
         put("architectures".into(), classes.clone());
     }
-    if name == "mamba" {
-        // Without meaning for Mamba, but readers insist on them.
-        put("mamba.attention.head_count".into(), Value::U32(0));
-        put("mamba.feed_forward_length".into(), Value::U32(0));
-    }
+    state_space::complete(name, config, &mut metadata);
     metadata
 }
 

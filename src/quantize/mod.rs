@@ -7,6 +7,7 @@
 mod hugging_face;
 mod input;
 mod mix;
+mod state_space;
 pub mod synthetic;
 
 pub use input::Input;

@@ -124,8 +124,13 @@ fn numbers(kind: &StateKind, history: HistoryType) -> [u32; 4] {
             of(1, kv_heads, head_dim, tag)
         }
         StateKind::Cross { kv_heads, head_dim } => of(2, kv_heads, head_dim, 0),
-        StateKind::Conv { channels, width } => of(3, channels, width, 0),
-        StateKind::Scan { channels, states } => of(4, channels, states, 0),
+        // 3 and 4 were the same with each channel's floats together.
+        StateKind::Conv { channels, width } => of(8, channels, width, 0),
+        StateKind::Scan {
+            heads,
+            channels,
+            states,
+        } => of(9, heads, channels, states),
         StateKind::Outer {
             heads,
             key_dim,

@@ -113,6 +113,10 @@ impl Weights {
             });
         }
         for spec in &wiring.vectors {
+            if spec.name.is_empty() {
+                weights.vectors.push(vec![1.0; spec.len].into());
+                continue;
+            }
             let found = views.find(&spec.name)?;
             let info = found.parts.first().ok_or_else(|| missing(&spec.name))?;
             let decode = quant::decode(info.dtype);
@@ -182,6 +186,7 @@ impl Weights {
             } else {
                 let (stored, together) = match weight.order {
                     RowOrder::All => (start, end - start),
+                    RowOrder::Turned { .. } => (weight.order.stored(start).unwrap_or_default(), 1),
                     RowOrder::Blocks { block, .. } => (
                         // The builder has seen that the last one lies within the files.
                         weight.order.stored(start).unwrap_or_default(),

@@ -2,7 +2,7 @@
 
 use super::Source;
 use crate::error::{LoadError, LoadErrorKind};
-use rillm_formats::manifest::Manifest;
+use rillm_formats::manifest::{Manifest, Metadata};
 use rillm_formats::safetensors::Index;
 use rillm_formats::{FormatError, gguf, hf_config, safetensors};
 use std::path::{Path, PathBuf};
@@ -129,6 +129,9 @@ fn folder(folder: &Path) -> Result<Files, LoadError> {
     let config = read(&config_path)?;
     let config = hf_config::parse(&config).map_err(|error| format(error).at(&config_path))?;
     let mut config = config;
+    if config.model_type.is_none() {
+        config.model_type = mamba_of_its_authors(&config.metadata).map(str::to_string);
+    }
     let generation_config = optional(&folder.join("generation_config.json"))?;
     if let Some(bytes) = &generation_config {
         let path = folder.join("generation_config.json");
@@ -161,6 +164,16 @@ fn folder(folder: &Path) -> Result<Files, LoadError> {
         tokenizer,
         path,
     })
+}
+
+/// The authors of Mamba do not write what a model is: their configurations are of one kind.
+fn mamba_of_its_authors(config: &Metadata) -> Option<&'static str> {
+    config.u64("d_model").and(config.u64("n_layer"))?;
+    config.value("fused_add_norm")?;
+    match config.str("ssm_cfg.layer") {
+        Some("Mamba2") => Some("mamba2"),
+        _ => Some("mamba"),
+    }
 }
 
 /// The weight files of a folder, and the index that names them if there is one.

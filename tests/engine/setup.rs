@@ -13,14 +13,15 @@ use crate::support::folder::TempFolder;
 /// Sees its input whole: `Model::open` refuses it, and `reference` says how.
 pub const REFUSED: &str = "linear_transformer_bidirectional";
 
-/// One fixture of every family that decodes; the first four keep their history, the other two
+/// One fixture of every family that decodes; the first four keep their history, the others
 /// a state of constant size.
-pub const DECODERS: [&str; 6] = [
+pub const DECODERS: [&str; 7] = [
     "gpt2",
     "llama",
     "mistral",
     "mixtral",
     "mamba",
+    "mamba2",
     "linear_transformer",
 ];
 
@@ -28,7 +29,7 @@ pub const DECODERS: [&str; 6] = [
 pub const WITH_HISTORY: [&str; 4] = ["gpt2", "llama", "mistral", "mixtral"];
 
 /// Those of [`DECODERS`] whose state can only be checkpointed.
-pub const RECURRENT: [&str; 2] = ["mamba", "linear_transformer"];
+pub const RECURRENT: [&str; 3] = ["mamba", "mamba2", "linear_transformer"];
 
 /// An open fixture. The folder goes when this does.
 pub struct Opened {

@@ -6,6 +6,7 @@ mod blocks;
 mod matmul;
 mod ops;
 mod quant;
+mod scan;
 
 use rillm::kernels::{Isa, IsaError, Kernels};
 use rillm_formats::manifest::DType;

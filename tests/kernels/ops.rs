@@ -1,6 +1,6 @@
 //! Everything but matrix products and attention, against double precision.
 
-use rillm::kernels::{Conv1d, LinearAttend, Pairing, Pointwise, Scan};
+use rillm::kernels::{LinearAttend, Pairing, Pointwise};
 
 use super::{Random, tables};
 
@@ -260,97 +260,6 @@ fn functions_have_their_limits() {
         assert!(
             (f64::from(x[0]) - 0.841_344_746).abs() < 1e-7 && (x[1] + 0.004_049_694).abs() < 1e-9
         );
-    }
-}
-
-#[test]
-fn convolution_slides() {
-    const CHANNELS: usize = 13;
-    for table in tables() {
-        for width in 1..6 {
-            let mut random = Random(width as u64);
-            let weight = random.floats(CHANNELS * width);
-            let bias = random.floats(CHANNELS);
-            let rows: Vec<_> = (0..9).map(|_| random.floats(CHANNELS)).collect();
-            for bias in [None, Some(&bias[..])] {
-                let mut state = vec![0.0; CHANNELS * (width - 1)];
-                for (time, input) in rows.iter().enumerate() {
-                    let mut out = vec![f32::NAN; CHANNELS];
-                    (table.conv1d)(Conv1d {
-                        state: &mut state,
-                        weight: &weight,
-                        bias,
-                        input,
-                        out: &mut out,
-                        width,
-                    });
-                    let expected: Vec<f64> = (0..CHANNELS)
-                        .map(|c| {
-                            let taps = (0..width.min(time + 1)).map(|back| {
-                                let tap = weight[c * width + width - 1 - back];
-                                f64::from(tap) * f64::from(rows[time - back][c])
-                            });
-                            bias.map_or(0.0, |bias| f64::from(bias[c])) + taps.sum::<f64>()
-                        })
-                        .collect();
-                    let name = format!("{} conv1d, {width} taps, row {time}", table.isa);
-                    near(&name, &out, &expected, |_| 8.0 * EPSILON);
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn scan_follows_its_recurrence() {
-    const CHANNELS: usize = 5;
-    // Each row rounds the state some four times, and old rounding errors decay with it.
-    const TOLERANCE: f64 = 64.0 * EPSILON;
-    for table in tables() {
-        for states in [1, 3, 8, 16] {
-            let mut random = Random(states as u64);
-            let a: Vec<f32> = random
-                .floats(CHANNELS * states)
-                .iter()
-                .map(|a| -1.0 - a.abs())
-                .collect();
-            let d = random.floats(CHANNELS);
-            let mut state = vec![0.0; CHANNELS * states];
-            let mut wide_state = vec![0.0; CHANNELS * states];
-            for _ in 0..20 {
-                let (b, c) = (random.floats(states), random.floats(states));
-                let x = random.floats(CHANNELS);
-                let dt: Vec<f32> = random.floats(CHANNELS).iter().map(|dt| dt.abs()).collect();
-                let mut out = vec![f32::NAN; CHANNELS];
-                let mut expected = vec![0.0; CHANNELS];
-                for (channel, expected) in expected.iter_mut().enumerate() {
-                    let (dt, x) = (f64::from(dt[channel]), f64::from(x[channel]));
-                    *expected = f64::from(d[channel]) * x;
-                    for n in 0..states {
-                        let h = &mut wide_state[channel * states + n];
-                        let decay = (dt * f64::from(a[channel * states + n])).exp();
-                        *h = decay * *h + dt * f64::from(b[n]) * x;
-                        *expected += *h * f64::from(c[n]);
-                    }
-                }
-                (table.scan)(Scan {
-                    state: &mut state,
-                    a: &a,
-                    b: &b,
-                    c: &c,
-                    d: &d,
-                    dt: &dt,
-                    x: &x,
-                    out: &mut out,
-                });
-                near(&format!("{} scan", table.isa), &out, &expected, |_| {
-                    TOLERANCE
-                });
-                near(&format!("{} state", table.isa), &state, &wide_state, |_| {
-                    TOLERANCE
-                });
-            }
-        }
     }
 }
 

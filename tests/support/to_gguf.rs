@@ -40,7 +40,11 @@ impl Gguf {
     pub fn of(fixture: &Fixture) -> Gguf {
         let config = fixture.config().to_string();
         let config = hf_config::parse(config.as_bytes()).expect("a fixture's config.json");
-        let model_type = config.model_type.clone().expect("a model_type");
+        let model_type = config.model_type.clone().unwrap_or_else(|| {
+            // The authors of Mamba do not write one.
+            let layer = config.metadata.str("ssm_cfg.layer").unwrap_or("Mamba");
+            layer.to_lowercase()
+        });
         let table = ARCHITECTURES
             .iter()
             .find(|found| found.hugging_face.contains(&model_type.as_str()))
@@ -60,6 +64,7 @@ impl Gguf {
             gguf.queries_first();
         }
         gguf.long_rope_as_tensors();
+        gguf.groups_in_rows();
         gguf
     }
 
@@ -175,6 +180,20 @@ impl Gguf {
         self.metadata.0.insert(key, Value::U32(kv_heads as u32));
     }
 
+    /// Mamba-2: numbers of heads stand in a column, and a norm has a row for each group.
+    fn groups_in_rows(&mut self) {
+        let Some(groups) = self.count("ssm.group_count") else {
+            return;
+        };
+        for (name, floats) in &mut self.tensors {
+            match name.split('.').nth(2) {
+                Some("ssm_a" | "ssm_d") => floats.shape.push(1),
+                Some("ssm_norm") => floats.shape = vec![groups, floats.shape[0] / groups],
+                _ => {}
+            }
+        }
+    }
+
     /// LongRoPE's tables go into tensors, and what the stretch makes of cos and sin into a key
     /// (Ding et al. 2024, section 4).
     fn long_rope_as_tensors(&mut self) {
@@ -268,7 +287,8 @@ fn gguf_name(fixture: &Fixture, model_type: &str) -> &'static str {
         "bert" => "bert",
         "t5" if fixture.config()["architectures"][0] == "T5EncoderModel" => "t5encoder",
         "t5" => "t5",
-        "mamba" => "mamba",
+        "mamba" | "falcon_mamba" => "mamba",
+        "mamba2" => "mamba2",
         "linear_transformer" => "linear_transformer",
         other => panic!("no GGUF architecture for {other}"),
     }
@@ -300,12 +320,50 @@ fn metadata(name: &str, table: &Architecture, config: &Metadata) -> Metadata {
         let classes = config.value("architectures").expect("a class");
         keys.insert("architectures".into(), classes.clone());
     }
-    if name == "mamba" {
-        // Without meaning for Mamba, but written: readers of old insist on them.
-        keys.insert("mamba.attention.head_count".into(), Value::U32(0));
-        keys.insert("mamba.feed_forward_length".into(), Value::U32(0));
+    let mut keys = Metadata(keys);
+    match name {
+        "mamba" => mamba(config, &mut keys),
+        "mamba2" => mamba2(&mut keys),
+        _ => {}
     }
-    Metadata(keys)
+    keys
+}
+
+/// What the authors' configurations leave out, Falcon Mamba's norms, and what has no meaning but
+/// readers of old insist on.
+fn mamba(config: &Metadata, keys: &mut Metadata) {
+    let width = keys.u64("mamba.embedding_length").expect("a width") as u32;
+    let falcon = config.str("model_type") == Some("falcon_mamba");
+    for (key, value) in [
+        ("attention.head_count", Value::U32(0)),
+        ("feed_forward_length", Value::U32(0)),
+        ("ssm.dt_b_c_rms", Value::Bool(falcon)),
+        ("ssm.inner_size", Value::U32(2 * width)),
+        ("ssm.time_step_rank", Value::U32(width.div_ceil(16))),
+        ("ssm.state_size", Value::U32(16)),
+        ("ssm.conv_kernel", Value::U32(4)),
+    ] {
+        keys.0.entry(format!("mamba.{key}")).or_insert(value);
+    }
+}
+
+/// The same, and heads by their number and all their channels.
+fn mamba2(keys: &mut Metadata) {
+    let count = |key: &str| keys.u64(&format!("mamba2.{key}"));
+    let inner = 2 * count("embedding_length").expect("a width");
+    let head_dim = count("ssm.head_dim").unwrap_or(64);
+    for (key, value) in [
+        ("attention.head_count", 0),
+        ("feed_forward_length", 0),
+        ("ssm.inner_size", inner),
+        ("ssm.time_step_rank", inner / head_dim),
+        ("ssm.group_count", 1),
+        ("ssm.conv_kernel", 4),
+    ] {
+        let value = Value::U32(value as u32);
+        keys.0.entry(format!("mamba2.{key}")).or_insert(value);
+    }
+    keys.0.remove("mamba2.ssm.head_dim");
 }
 
 fn tensors(fixture: &Fixture, table: &Architecture) -> BTreeMap<String, Floats> {

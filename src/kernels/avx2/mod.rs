@@ -4,10 +4,11 @@ mod float;
 mod quantize;
 mod quantized;
 mod register;
+mod scan;
 mod vector;
 mod wide;
 
-use super::{Attend, Isa, Kernels, Pointwise, Running, scalar};
+use super::{Attend, Conv1d, Isa, Kernels, Pointwise, Running, Scan, scalar};
 
 /// The scalar table with what AVX2 does better.
 pub(super) const TABLE: Kernels = Kernels {
@@ -27,6 +28,9 @@ pub(super) const TABLE: Kernels = Kernels {
     attend,
     rms_norm,
     pointwise,
+    conv1d,
+    scan,
+    head_scan,
     ..scalar::TABLE
 };
 
@@ -48,6 +52,9 @@ entries! {
     fn axpy(a: f32, x: &[f32], y: &mut [f32]) = vector;
     fn attend(call: &Attend<'_>, scores: &mut [f32], running: &mut [Running], out: &mut [f32]) = wide;
     fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) = vector;
+    fn conv1d(call: Conv1d<'_>) = scan;
+    fn scan(call: Scan<'_>) = scan;
+    fn head_scan(call: Scan<'_>) = scan;
 }
 
 fn pointwise(function: Pointwise, x: &mut [f32]) {

@@ -15,10 +15,11 @@ mod blocks;
 mod float;
 mod panel;
 mod register;
+mod scan;
 mod super_blocks;
 mod wide;
 
-use super::{Attend, Isa, Kernels, Running, avx2};
+use super::{Attend, Conv1d, Isa, Kernels, Running, Scan, avx2};
 
 /// The AVX2 table with what AVX-512 does better.
 pub(super) const TABLE: Kernels = Kernels {
@@ -29,11 +30,25 @@ pub(super) const TABLE: Kernels = Kernels {
         better.or_else(|| (avx2::TABLE.matmul)(dtype))
     },
     attend,
+    conv1d,
+    scan,
+    head_scan,
     ..avx2::TABLE
 };
 
-fn attend(call: &Attend<'_>, scores: &mut [f32], running: &mut [Running], out: &mut [f32]) {
-    // SAFETY: this function is reached through the table alone, which `Kernels::select` hands
-    // out only where the CPU has what it needs.
-    unsafe { wide::attend(call, scores, running, out) }
+macro_rules! entries {
+    ($(fn $name:ident($($arg:ident: $type:ty),*) = $module:ident;)*) => {$(
+        fn $name($($arg: $type),*) {
+            // SAFETY: these functions are reached through the table alone, which
+            // `Kernels::select` hands out only where the CPU has what they need.
+            unsafe { $module::$name($($arg),*) }
+        }
+    )*};
+}
+
+entries! {
+    fn attend(call: &Attend<'_>, scores: &mut [f32], running: &mut [Running], out: &mut [f32]) = wide;
+    fn conv1d(call: Conv1d<'_>) = scan;
+    fn scan(call: Scan<'_>) = scan;
+    fn head_scan(call: Scan<'_>) = scan;
 }

@@ -5,10 +5,13 @@ mod matmul;
 mod norm;
 mod pointwise;
 mod recurrent;
+mod scan;
 mod vector;
 
 use super::{Isa, Kernels};
 use crate::quant;
+
+pub(super) use scan::{conv_block, head_block, scan_block};
 
 /// Every kernel there is.
 pub(super) const TABLE: Kernels = Kernels {
@@ -27,8 +30,9 @@ pub(super) const TABLE: Kernels = Kernels {
     mul: vector::mul,
     softmax: norm::softmax,
     pointwise: pointwise::pointwise,
-    conv1d: recurrent::conv1d,
-    scan: recurrent::scan,
+    conv1d: scan::conv1d,
+    scan: scan::scan,
+    head_scan: scan::head_scan,
     linear_attend: recurrent::linear_attend,
     rotate: vector::rotate,
 };

@@ -1,0 +1,176 @@
+//! Convolutions and scans of state-space layers: chunks are channels, of one head where there
+//! are heads, and each takes a sequence's rows in order.
+
+use super::recurrent::{kind, state_mut};
+use super::{Run, Tile, step};
+use crate::graph::{Op, StateKind, Value};
+use crate::kernels::{Conv1d, SCAN_LANES, SCAN_ROWS, Scan, Strided};
+use std::ops::Range;
+
+/// Channels that a worker claims at a time.
+const CHANNEL_CHUNK: usize = 64;
+const _: () = assert!(CHANNEL_CHUNK.is_multiple_of(SCAN_LANES));
+
+/// Chunks of a convolution or a scan.
+pub fn chunks(run: &Run<'_>, node: usize) -> usize {
+    match kind(run, node) {
+        StateKind::Conv { channels, .. } => channels.div_ceil(CHANNEL_CHUNK),
+        StateKind::Scan {
+            heads, channels, ..
+        } => heads * (channels / heads).div_ceil(CHANNEL_CHUNK),
+        _ => 0,
+    }
+}
+
+/// One chunk of channels through the convolution.
+pub fn conv(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
+    let Op::Conv {
+        x, weight, bias, ..
+    } = &run.plan.graph.nodes[node].op
+    else {
+        return;
+    };
+    let StateKind::Conv { channels, width } = kind(run, node) else {
+        return;
+    };
+    let part = step::range(chunk, CHANNEL_CHUNK, channels);
+    let weight = &run.weights.vector(*weight)[part.start * width..part.end * width];
+    let bias = bias.map(|bias| &run.weights.vector(bias)[part.clone()]);
+    let held = part.start * (width - 1)..part.end * (width - 1);
+    each_run(run, tile, |rows| {
+        write(run, tile, (out, rows.clone(), part.clone()), |out| {
+            // SAFETY: these channels of state are this chunk's.
+            let state = unsafe { state_mut(run, node, rows.start, held.clone()) };
+            (run.kernels.conv1d)(Conv1d {
+                state,
+                weight,
+                bias,
+                input: strided(run, *x, tile, (rows.clone(), part.clone())),
+                out,
+                channels: part.len(),
+                width,
+            });
+        });
+    });
+}
+
+/// One chunk of channels through the selective scan.
+pub fn scan(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
+    let Op::Scan {
+        x, dt, b, c, a, d, ..
+    } = &run.plan.graph.nodes[node].op
+    else {
+        return;
+    };
+    let StateKind::Scan {
+        heads,
+        channels,
+        states,
+    } = kind(run, node)
+    else {
+        return;
+    };
+    let (a, d) = (run.weights.vector(*a), run.weights.vector(*d));
+    let head_dim = channels / heads;
+    let parts = head_dim.div_ceil(CHANNEL_CHUNK);
+    let (head, first) = (chunk / parts, chunk / parts * head_dim);
+    let part = step::range(chunk % parts, CHANNEL_CHUNK, head_dim);
+    let part = first + part.start..first + part.end;
+    let held = part.start * states..part.end * states;
+    // In Mamba-2 channels of a head share their step and decay, and heads of a group B and C.
+    let shared = heads > 1 || a.len() < channels * states;
+    let (kernel, a, d, steps) = if shared {
+        (
+            run.kernels.head_scan,
+            &a[head..=head],
+            &d[head..=head],
+            head..head + 1,
+        )
+    } else {
+        (
+            run.kernels.scan,
+            &a[held.clone()],
+            &d[part.clone()],
+            part.clone(),
+        )
+    };
+    let groups = run.plan.graph.info(*b).width / states;
+    let group = head * groups / heads;
+    let selected = group * states..(group + 1) * states;
+    each_run(run, tile, |rows| {
+        write(run, tile, (out, rows.clone(), part.clone()), |out| {
+            let of = |value, columns: &Range<usize>| {
+                strided(run, value, tile, (rows.clone(), columns.clone()))
+            };
+            // SAFETY: these channels of state are this chunk's.
+            let state = unsafe { state_mut(run, node, rows.start, held.clone()) };
+            kernel(Scan {
+                state,
+                a,
+                b: of(*b, &selected),
+                c: of(*c, &selected),
+                d,
+                dt: of(*dt, &steps),
+                x: of(*x, &part),
+                out,
+                channels: part.len(),
+                states,
+            });
+        });
+    });
+}
+
+/// Calls `run_rows` for the tile's rows in order, those of one sequence at a time, and no more than a
+/// kernel takes.
+fn each_run(run: &Run<'_>, tile: &Tile, mut run_rows: impl FnMut(Range<usize>)) {
+    let mut start = tile.range.start;
+    while start < tile.range.end {
+        let facts = &run.rows.facts[start];
+        let group = run.rows.groups[facts.group as usize];
+        let end = tile.range.end.min(group.first + group.len);
+        let end = end.min(start + SCAN_ROWS);
+        run_rows(start..end);
+        start = end;
+    }
+}
+
+/// Lets `fill` compute `[rows][columns]` and puts it into a value. A single row is computed
+/// where it belongs.
+fn write(
+    run: &Run<'_>,
+    tile: &Tile,
+    (out, rows, columns): (Value, Range<usize>, Range<usize>),
+    fill: impl FnOnce(&mut [f32]),
+) {
+    if rows.len() == 1 {
+        // SAFETY: these columns are this chunk's.
+        return fill(unsafe { run.row_mut(out, tile, rows.start, columns) });
+    }
+    let mut computed = [0.0; SCAN_ROWS * CHANNEL_CHUNK];
+    let computed = &mut computed[..rows.len() * columns.len()];
+    fill(computed);
+    for (row, computed) in rows.zip(computed.chunks_exact(columns.len())) {
+        // SAFETY: these columns are this chunk's.
+        unsafe { run.row_mut(out, tile, row, columns.clone()) }.copy_from_slice(computed);
+    }
+}
+
+/// Columns of some rows of a float value.
+fn strided<'a>(
+    run: &'a Run<'_>,
+    value: Value,
+    tile: &Tile,
+    (rows, columns): (Range<usize>, Range<usize>),
+) -> Strided<'a> {
+    let stride = run.plan.place(value).stride / size_of::<f32>();
+    let len = (rows.len() - 1) * stride + columns.len();
+    debug_assert!(columns.end <= run.plan.graph.info(value).width);
+    // SAFETY: as in `Run::row`, of which these are neighbouring ones: from a column of the
+    // first row to a column of the last, what lies between belongs to the same root value,
+    // which nobody writes during this phase.
+    let values = unsafe {
+        let start = run.row_ptr(value, tile, rows.start).cast::<f32>();
+        std::slice::from_raw_parts(start.add(columns.start), len)
+    };
+    Strided { values, stride }
+}

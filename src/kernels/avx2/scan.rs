@@ -1,0 +1,296 @@
+//! Convolutions and scans of state-space layers: eight channels in the lanes of a register, half
+//! a block.
+//!
+//! A few states are taken through all rows of a call before the next few, so that they stay in
+//! registers meanwhile; the outputs' sums wait in cache. Blocks of fewer channels are left to the
+//! scalar version.
+
+use core::arch::x86_64::*;
+
+use super::register::{LANES, exp_below_one, load_floats, store_floats};
+use crate::kernels::ops::Shared;
+use crate::kernels::{Conv1d, SCAN_LANES, SCAN_ROWS, Scan, Strided, scalar};
+
+/// States at a time where each has a decay of its own, which takes registers.
+const OWN: usize = 2;
+
+/// States at a time where all share one.
+const SHARED: usize = 8;
+
+/// What belongs to each row of a call, for the channels of one block.
+struct Rows {
+    /// Step sizes.
+    steps: [[f32; LANES]; SCAN_ROWS],
+    /// Δ · x.
+    inputs: [[f32; LANES]; SCAN_ROWS],
+    sums: [[f32; LANES]; SCAN_ROWS],
+}
+
+impl Rows {
+    const NONE: Rows = Rows {
+        steps: [[0.0; LANES]; SCAN_ROWS],
+        inputs: [[0.0; LANES]; SCAN_ROWS],
+        sums: [[0.0; LANES]; SCAN_ROWS],
+    };
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn scan(mut call: Scan<'_>) {
+    let mut rows = Rows::NONE;
+    for first in (0..call.channels).step_by(SCAN_LANES) {
+        if call.channels - first < SCAN_LANES || !call.fits(Shared::None) {
+            scalar::scan_block(&mut call, first);
+        } else {
+            for half in [0, LANES] {
+                scan_block(&mut call, (first, half), &mut rows);
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn head_scan(mut call: Scan<'_>) {
+    let count = call.rows();
+    if call.channels < SCAN_LANES || !call.fits(Shared::All) {
+        for first in (0..call.channels).step_by(SCAN_LANES) {
+            scalar::head_block(&mut call, first);
+        }
+        return;
+    }
+    let mut rows = Rows::NONE;
+    // exp(Δ A) of every row, eight rows in a register.
+    let mut decays = [[0.0; LANES]; SCAN_ROWS / LANES];
+    let a = _mm256_set1_ps(call.a[0]);
+    for row in 0..count {
+        decays[row / LANES][row % LANES] = call.dt.values[row * call.dt.stride];
+    }
+    for decays in &mut decays[..count.div_ceil(LANES)] {
+        *decays = keep(exp_below_one(_mm256_mul_ps(lanes(decays), a)));
+    }
+    for first in (0..call.channels).step_by(SCAN_LANES) {
+        if call.channels - first < SCAN_LANES {
+            scalar::head_block(&mut call, first);
+        } else {
+            for half in [0, LANES] {
+                head_block(&mut call, (first, half), &decays, &mut rows);
+            }
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn scan_block(call: &mut Scan<'_>, (first, half): (usize, usize), rows: &mut Rows) {
+    let from = first + half;
+    let (count, states, channels) = (call.rows(), call.states, call.channels);
+    let d = lanes(&call.d[from..]);
+    for row in 0..count {
+        let dt = lanes(&call.dt.values[row * call.dt.stride + from..]);
+        let x = lanes(&call.x.values[row * call.x.stride + from..]);
+        rows.steps[row] = keep(dt);
+        rows.inputs[row] = keep(_mm256_mul_ps(dt, x));
+        rows.sums[row] = keep(_mm256_mul_ps(d, x));
+    }
+    let held = first * states..(first + SCAN_LANES) * states;
+    let (a, state) = (&call.a[held.clone()], &mut call.state[held]);
+    let whole = states / OWN * OWN;
+    for n in (0..whole).step_by(OWN) {
+        let own = n * SCAN_LANES + half;
+        own_states::<OWN>(
+            (call.b, call.c, n),
+            &a[own..],
+            &mut state[own..],
+            count,
+            rows,
+        );
+    }
+    for n in whole..states {
+        let own = n * SCAN_LANES + half;
+        own_states::<1>(
+            (call.b, call.c, n),
+            &a[own..],
+            &mut state[own..],
+            count,
+            rows,
+        );
+    }
+    for (out, sum) in call.out.chunks_exact_mut(channels).zip(&rows.sums) {
+        out[from..from + LANES].copy_from_slice(sum);
+    }
+}
+
+/// States `n..n + N` of eight channels through all rows.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn own_states<const N: usize>(
+    (b, c, n): (Strided<'_>, Strided<'_>, usize),
+    a: &[f32],
+    state: &mut [f32],
+    count: usize,
+    rows: &mut Rows,
+) {
+    let mut h = [_mm256_setzero_ps(); N];
+    let mut rates = [_mm256_setzero_ps(); N];
+    for k in 0..N {
+        h[k] = lanes(&state[k * SCAN_LANES..]);
+        rates[k] = lanes(&a[k * SCAN_LANES..]);
+    }
+    for row in 0..count {
+        let (b, c) = (some::<N>(b, row, n), some::<N>(c, row, n));
+        let (step, input) = (lanes(&rows.steps[row]), lanes(&rows.inputs[row]));
+        let mut sum = lanes(&rows.sums[row]);
+        for k in 0..N {
+            let decay = exp_below_one(_mm256_mul_ps(step, rates[k]));
+            let new = _mm256_mul_ps(input, _mm256_set1_ps(b[k]));
+            h[k] = _mm256_fmadd_ps(decay, h[k], new);
+            sum = _mm256_fmadd_ps(h[k], _mm256_set1_ps(c[k]), sum);
+        }
+        rows.sums[row] = keep(sum);
+    }
+    for k in 0..N {
+        state[k * SCAN_LANES..][..LANES].copy_from_slice(&keep(h[k]));
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn head_block(
+    call: &mut Scan<'_>,
+    (first, half): (usize, usize),
+    decays: &[[f32; LANES]; SCAN_ROWS / LANES],
+    rows: &mut Rows,
+) {
+    let from = first + half;
+    let (count, states, channels) = (call.rows(), call.states, call.channels);
+    let d = _mm256_set1_ps(call.d[0]);
+    for row in 0..count {
+        let dt = _mm256_set1_ps(call.dt.values[row * call.dt.stride]);
+        let x = lanes(&call.x.values[row * call.x.stride + from..]);
+        rows.inputs[row] = keep(_mm256_mul_ps(dt, x));
+        rows.sums[row] = keep(_mm256_mul_ps(d, x));
+    }
+    let state = &mut call.state[first * states..(first + SCAN_LANES) * states];
+    let whole = states / SHARED * SHARED;
+    for n in (0..whole).step_by(SHARED) {
+        let own = &mut state[n * SCAN_LANES + half..];
+        shared_states::<SHARED>((call.b, call.c, n), decays, own, count, rows);
+    }
+    for n in whole..states {
+        let own = &mut state[n * SCAN_LANES + half..];
+        shared_states::<1>((call.b, call.c, n), decays, own, count, rows);
+    }
+    for (out, sum) in call.out.chunks_exact_mut(channels).zip(&rows.sums) {
+        out[from..from + LANES].copy_from_slice(sum);
+    }
+}
+
+/// States `n..n + N` of eight channels of a head through all rows.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn shared_states<const N: usize>(
+    (b, c, n): (Strided<'_>, Strided<'_>, usize),
+    decays: &[[f32; LANES]; SCAN_ROWS / LANES],
+    state: &mut [f32],
+    count: usize,
+    rows: &mut Rows,
+) {
+    let mut h = [_mm256_setzero_ps(); N];
+    for k in 0..N {
+        h[k] = lanes(&state[k * SCAN_LANES..]);
+    }
+    for row in 0..count {
+        let (b, c) = (some::<N>(b, row, n), some::<N>(c, row, n));
+        let decay = _mm256_set1_ps(decays[row / LANES][row % LANES]);
+        let input = lanes(&rows.inputs[row]);
+        let mut sum = lanes(&rows.sums[row]);
+        for k in 0..N {
+            h[k] = _mm256_fmadd_ps(input, _mm256_set1_ps(b[k]), _mm256_mul_ps(decay, h[k]));
+            sum = _mm256_fmadd_ps(h[k], _mm256_set1_ps(c[k]), sum);
+        }
+        rows.sums[row] = keep(sum);
+    }
+    for k in 0..N {
+        state[k * SCAN_LANES..][..LANES].copy_from_slice(&keep(h[k]));
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn conv1d(mut call: Conv1d<'_>) {
+    for first in (0..call.channels).step_by(SCAN_LANES) {
+        if call.channels - first < SCAN_LANES || !conv_block(&mut call, first) {
+            scalar::conv_block(&mut call, first);
+        }
+    }
+}
+
+/// Sixteen channels; `false`, and nothing done, if something is too short.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn conv_block(call: &mut Conv1d<'_>, first: usize) -> bool {
+    let (channels, width) = (call.channels, call.width);
+    let rows = call.out.len() / channels;
+    let input = call.input;
+    let last = first + SCAN_LANES;
+    let Some(held) = width.checked_sub(1) else {
+        return false;
+    };
+    let bias = call.bias.map(|bias| bias.get(first..last));
+    let (Some(state), Some(weight), false) = (
+        call.state.get_mut(first * held..last * held),
+        call.weight.get(first * width..last * width),
+        bias == Some(None) || rows == 0,
+    ) else {
+        return false;
+    };
+    if input.values.len() < (rows - 1) * input.stride + channels {
+        return false;
+    }
+    for from in [0, LANES] {
+        let bias = match bias.flatten() {
+            Some(bias) => lanes(&bias[from..]),
+            None => _mm256_setzero_ps(),
+        };
+        // What was there before the first row, and then the rows.
+        let past = |state: &[f32], index: usize| match index.checked_sub(held) {
+            Some(row) => lanes(&input.values[row * input.stride + first + from..]),
+            None => lanes(&state[index * SCAN_LANES + from..]),
+        };
+        for (row, out) in call.out.chunks_exact_mut(channels).enumerate() {
+            let mut sum = bias;
+            for tap in 0..width {
+                let weight = lanes(&weight[tap * SCAN_LANES + from..]);
+                sum = _mm256_fmadd_ps(weight, past(state, row + tap), sum);
+            }
+            out[first + from..][..LANES].copy_from_slice(&keep(sum));
+        }
+        for index in 0..held {
+            let value = keep(past(state, rows + index));
+            state[index * SCAN_LANES + from..][..LANES].copy_from_slice(&value);
+        }
+    }
+    true
+}
+
+/// Eight floats from the start of a slice.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn lanes(from: &[f32]) -> __m256 {
+    let (whole, _) = from[..LANES].as_chunks::<LANES>();
+    load_floats(&whole[0])
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn keep(value: __m256) -> [f32; LANES] {
+    let mut lanes = [0.0; LANES];
+    store_floats(&mut lanes, value);
+    lanes
+}
+
+/// Columns `n..n + N` of a row.
+#[inline]
+fn some<'a, const N: usize>(of: Strided<'a>, row: usize, n: usize) -> &'a [f32; N] {
+    let start = row * of.stride + n;
+    let (columns, _) = of.values[start..start + N].as_chunks::<N>();
+    &columns[0]
+}

@@ -1,0 +1,314 @@
+//! Convolutions and scans of state-space layers: sixteen channels in the lanes of a register.
+//!
+//! A few states are taken through all rows of a call before the next few, so that they stay in
+//! registers meanwhile; the outputs' sums wait in cache. Blocks of fewer channels are left to the
+//! scalar version.
+
+use core::arch::x86_64::*;
+
+use super::register::Lanes;
+use crate::kernels::ops::Shared;
+use crate::kernels::{Conv1d, SCAN_LANES, SCAN_ROWS, Scan, Strided, scalar};
+
+/// States at a time where each has a decay of its own, which takes registers.
+const OWN: usize = 4;
+
+/// States at a time where all share one.
+const SHARED: usize = 16;
+
+/// What belongs to each row of a call, for the channels of one block.
+struct Rows {
+    /// Step sizes in units of ln 2.
+    steps: [Lanes<f32>; SCAN_ROWS],
+    /// Δ · x.
+    inputs: [Lanes<f32>; SCAN_ROWS],
+    sums: [Lanes<f32>; SCAN_ROWS],
+}
+
+impl Rows {
+    const NONE: Rows = Rows {
+        steps: [Lanes([0.0; SCAN_LANES]); SCAN_ROWS],
+        inputs: [Lanes([0.0; SCAN_LANES]); SCAN_ROWS],
+        sums: [Lanes([0.0; SCAN_LANES]); SCAN_ROWS],
+    };
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn scan(mut call: Scan<'_>) {
+    let mut rows = Rows::NONE;
+    for first in (0..call.channels).step_by(SCAN_LANES) {
+        if call.channels - first < SCAN_LANES || !call.fits(Shared::None) {
+            scalar::scan_block(&mut call, first);
+        } else {
+            scan_block(&mut call, first, &mut rows);
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn head_scan(mut call: Scan<'_>) {
+    let count = call.rows();
+    if call.channels < SCAN_LANES || !call.fits(Shared::All) {
+        for first in (0..call.channels).step_by(SCAN_LANES) {
+            scalar::head_block(&mut call, first);
+        }
+        return;
+    }
+    let mut rows = Rows::NONE;
+    // exp(Δ A) of every row, sixteen rows in a register.
+    let mut decays = [Lanes([0.0; SCAN_LANES]); SCAN_ROWS / SCAN_LANES];
+    let a = _mm512_set1_ps(call.a[0] * core::f32::consts::LOG2_E);
+    for row in 0..count {
+        decays[row / SCAN_LANES].0[row % SCAN_LANES] = call.dt.values[row * call.dt.stride];
+    }
+    for decays in &mut decays[..count.div_ceil(SCAN_LANES)] {
+        *decays = keep(exp2(_mm512_mul_ps(lanes(&decays.0), a)));
+    }
+    for first in (0..call.channels).step_by(SCAN_LANES) {
+        if call.channels - first < SCAN_LANES {
+            scalar::head_block(&mut call, first);
+        } else {
+            head_block(&mut call, first, &decays, &mut rows);
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn scan_block(call: &mut Scan<'_>, first: usize, rows: &mut Rows) {
+    let (count, states, channels) = (call.rows(), call.states, call.channels);
+    let d = lanes(&call.d[first..]);
+    for row in 0..count {
+        let dt = lanes(&call.dt.values[row * call.dt.stride + first..]);
+        let x = lanes(&call.x.values[row * call.x.stride + first..]);
+        rows.steps[row] = keep(_mm512_mul_ps(dt, _mm512_set1_ps(core::f32::consts::LOG2_E)));
+        rows.inputs[row] = keep(_mm512_mul_ps(dt, x));
+        rows.sums[row] = keep(_mm512_mul_ps(d, x));
+    }
+    let held = first * states..(first + SCAN_LANES) * states;
+    let (a, state) = (&call.a[held.clone()], &mut call.state[held]);
+    let whole = states / OWN * OWN;
+    for n in (0..whole).step_by(OWN) {
+        let own = n * SCAN_LANES..(n + OWN) * SCAN_LANES;
+        own_states::<OWN>(
+            (call.b, call.c, n),
+            &a[own.clone()],
+            &mut state[own],
+            count,
+            rows,
+        );
+    }
+    for n in whole..states {
+        let own = n * SCAN_LANES..(n + 1) * SCAN_LANES;
+        own_states::<1>(
+            (call.b, call.c, n),
+            &a[own.clone()],
+            &mut state[own],
+            count,
+            rows,
+        );
+    }
+    for (out, sum) in call.out.chunks_exact_mut(channels).zip(&rows.sums) {
+        out[first..first + SCAN_LANES].copy_from_slice(&sum.0);
+    }
+}
+
+/// States `n..n + N` of sixteen channels through all rows.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn own_states<const N: usize>(
+    (b, c, n): (Strided<'_>, Strided<'_>, usize),
+    a: &[f32],
+    state: &mut [f32],
+    count: usize,
+    rows: &mut Rows,
+) {
+    let mut h = [_mm512_setzero_ps(); N];
+    let mut rates = [_mm512_setzero_ps(); N];
+    for k in 0..N {
+        h[k] = lanes(&state[k * SCAN_LANES..]);
+        rates[k] = lanes(&a[k * SCAN_LANES..]);
+    }
+    for row in 0..count {
+        let (b, c) = (some::<N>(b, row, n), some::<N>(c, row, n));
+        let (step, input) = (lanes(&rows.steps[row].0), lanes(&rows.inputs[row].0));
+        let mut sum = lanes(&rows.sums[row].0);
+        for k in 0..N {
+            let decay = exp2(_mm512_mul_ps(step, rates[k]));
+            let new = _mm512_mul_ps(input, _mm512_set1_ps(b[k]));
+            h[k] = _mm512_fmadd_ps(decay, h[k], new);
+            sum = _mm512_fmadd_ps(h[k], _mm512_set1_ps(c[k]), sum);
+        }
+        rows.sums[row] = keep(sum);
+    }
+    for k in 0..N {
+        state[k * SCAN_LANES..][..SCAN_LANES].copy_from_slice(&keep(h[k]).0);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn head_block(
+    call: &mut Scan<'_>,
+    first: usize,
+    decays: &[Lanes<f32>; SCAN_ROWS / SCAN_LANES],
+    rows: &mut Rows,
+) {
+    let (count, states, channels) = (call.rows(), call.states, call.channels);
+    let d = _mm512_set1_ps(call.d[0]);
+    for row in 0..count {
+        let dt = _mm512_set1_ps(call.dt.values[row * call.dt.stride]);
+        let x = lanes(&call.x.values[row * call.x.stride + first..]);
+        rows.inputs[row] = keep(_mm512_mul_ps(dt, x));
+        rows.sums[row] = keep(_mm512_mul_ps(d, x));
+    }
+    let state = &mut call.state[first * states..(first + SCAN_LANES) * states];
+    let whole = states / SHARED * SHARED;
+    for n in (0..whole).step_by(SHARED) {
+        let own = &mut state[n * SCAN_LANES..(n + SHARED) * SCAN_LANES];
+        shared_states::<SHARED>((call.b, call.c, n), decays, own, count, rows);
+    }
+    for n in whole..states {
+        let own = &mut state[n * SCAN_LANES..(n + 1) * SCAN_LANES];
+        shared_states::<1>((call.b, call.c, n), decays, own, count, rows);
+    }
+    for (out, sum) in call.out.chunks_exact_mut(channels).zip(&rows.sums) {
+        out[first..first + SCAN_LANES].copy_from_slice(&sum.0);
+    }
+}
+
+/// States `n..n + N` of sixteen channels of a head through all rows.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn shared_states<const N: usize>(
+    (b, c, n): (Strided<'_>, Strided<'_>, usize),
+    decays: &[Lanes<f32>; SCAN_ROWS / SCAN_LANES],
+    state: &mut [f32],
+    count: usize,
+    rows: &mut Rows,
+) {
+    let mut h = [_mm512_setzero_ps(); N];
+    for k in 0..N {
+        h[k] = lanes(&state[k * SCAN_LANES..]);
+    }
+    for row in 0..count {
+        let (b, c) = (some::<N>(b, row, n), some::<N>(c, row, n));
+        let decay = _mm512_set1_ps(decays[row / SCAN_LANES].0[row % SCAN_LANES]);
+        let input = lanes(&rows.inputs[row].0);
+        let mut sum = lanes(&rows.sums[row].0);
+        for k in 0..N {
+            h[k] = _mm512_fmadd_ps(input, _mm512_set1_ps(b[k]), _mm512_mul_ps(decay, h[k]));
+            sum = _mm512_fmadd_ps(h[k], _mm512_set1_ps(c[k]), sum);
+        }
+        rows.sums[row] = keep(sum);
+    }
+    for k in 0..N {
+        state[k * SCAN_LANES..][..SCAN_LANES].copy_from_slice(&keep(h[k]).0);
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn conv1d(mut call: Conv1d<'_>) {
+    for first in (0..call.channels).step_by(SCAN_LANES) {
+        if call.channels - first < SCAN_LANES || !conv_block(&mut call, first) {
+            scalar::conv_block(&mut call, first);
+        }
+    }
+}
+
+/// Sixteen channels; `false`, and nothing done, if something is too short.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn conv_block(call: &mut Conv1d<'_>, first: usize) -> bool {
+    let (channels, width) = (call.channels, call.width);
+    let rows = call.out.len() / channels;
+    let input = call.input;
+    let last = first + SCAN_LANES;
+    let Some(held) = width.checked_sub(1) else {
+        return false;
+    };
+    let bias = call.bias.map(|bias| bias.get(first..last));
+    let (Some(state), Some(weight), false) = (
+        call.state.get_mut(first * held..last * held),
+        call.weight.get(first * width..last * width),
+        bias == Some(None) || rows == 0,
+    ) else {
+        return false;
+    };
+    if input.values.len() < (rows - 1) * input.stride + channels {
+        return false;
+    }
+    let bias = match bias.flatten() {
+        Some(bias) => lanes(bias),
+        None => _mm512_setzero_ps(),
+    };
+    // What was there before the first row, and then the rows.
+    let past = |state: &[f32], index: usize| match index.checked_sub(held) {
+        Some(row) => lanes(&input.values[row * input.stride + first..]),
+        None => lanes(&state[index * SCAN_LANES..]),
+    };
+    for (row, out) in call.out.chunks_exact_mut(channels).enumerate() {
+        let mut sum = bias;
+        for tap in 0..width {
+            let weight = lanes(&weight[tap * SCAN_LANES..]);
+            sum = _mm512_fmadd_ps(weight, past(state, row + tap), sum);
+        }
+        out[first..last].copy_from_slice(&keep(sum).0);
+    }
+    for index in 0..held {
+        let value = keep(past(state, rows + index));
+        state[index * SCAN_LANES..][..SCAN_LANES].copy_from_slice(&value.0);
+    }
+    true
+}
+
+/// Sixteen floats from the start of a slice.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn lanes(from: &[f32]) -> __m512 {
+    let from = &from[..SCAN_LANES];
+    // SAFETY: the slice is sixteen readable floats; the load wants no alignment.
+    unsafe { _mm512_loadu_ps(from.as_ptr()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn keep(value: __m512) -> Lanes<f32> {
+    let mut lanes = Lanes([0.0; SCAN_LANES]);
+    super::register::store(&mut lanes, _mm512_castps_si512(value));
+    lanes
+}
+
+/// Columns `n..n + N` of a row.
+#[inline]
+fn some<'a, const N: usize>(of: Strided<'a>, row: usize, n: usize) -> &'a [f32; N] {
+    let start = row * of.stride + n;
+    let (columns, _) = of.values[start..start + N].as_chunks::<N>();
+    &columns[0]
+}
+
+/// 2ˣ for x ≤ 0, to two units in the last place.
+///
+/// x = n + f with |f| ≤ ½, and a polynomial of the fifth degree for 2ᶠ: the one that is least
+/// wrong, by 1.6·10⁻⁷ at most, among those that are 1 at 0. What never decays must not grow.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn exp2(x: __m512) -> __m512 {
+    // Not ln 2 itself: all coefficients were fitted together.
+    #[allow(clippy::approx_constant)]
+    const SERIES: [f32; 6] = [
+        1.0,
+        0.693_147,
+        0.240_222_42,
+        0.055_507_336,
+        0.009_671_513,
+        0.001_326_472_7,
+    ];
+    let n = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x);
+    let f = _mm512_sub_ps(x, n);
+    let mut power = _mm512_set1_ps(SERIES[5]);
+    for factor in [SERIES[4], SERIES[3], SERIES[2], SERIES[1], SERIES[0]] {
+        power = _mm512_fmadd_ps(power, f, _mm512_set1_ps(factor));
+    }
+    _mm512_scalef_ps(power, n)
+}

@@ -1,0 +1,219 @@
+//! Mamba-2 (Dao & Gu 2024): selective state spaces whose channels form heads, each with one
+//! rate of forgetting, so that states can be large.
+
+use super::{Architecture, Converted, Family, mamba};
+use crate::graph::blocks::{Tied, embedding, head};
+use crate::graph::{BuildError, Builder, Hyper, Name, Net, Pointwise, Role, Value, View};
+use rillm_formats::manifest::Container;
+
+pub(super) const ARCHITECTURE: Architecture = Architecture {
+    title: "Mamba-2",
+    gguf: &["mamba2"],
+    hugging_face: &["mamba2"],
+    family: Family::Recurrent,
+    keys: &[
+        mamba::KEYS,
+        &[
+            ("ssm.inner_size", "ssm_cfg.d_ssm"),
+            ("ssm.time_step_rank", "num_heads"),
+            ("ssm.head_dim", "head_dim"),
+            ("ssm.head_dim", "ssm_cfg.headdim"),
+            ("ssm.group_count", "n_groups"),
+            ("ssm.group_count", "ssm_cfg.ngroups"),
+            ("ssm.time_step_limit", "time_step_limit"),
+            ("ssm.norm_before_gate", "ssm_cfg.norm_before_gate"),
+            ("ssm.norm", "ssm_cfg.rmsnorm"),
+        ],
+    ],
+    names: &[
+        mamba::ENDS,
+        MIXER,
+        &[
+            // Codestral Mamba as its authors store it.
+            Name::plain("model.backbone.embeddings.weight", "token_embd.weight"),
+            Name::plain("model.backbone.embedding.weight", "token_embd.weight"),
+            Name::plain("model.backbone.norm_f.weight", "output_norm.weight"),
+            Name::plain("model.lm_head.weight", "output.weight"),
+            Name::plain(
+                "model.backbone.layers.{i}.norm.weight",
+                "blk.{i}.attn_norm.weight",
+            ),
+        ],
+        CODESTRAL_MIXER,
+    ],
+    unused: &[],
+    converted: Converted::AsStored,
+    build,
+};
+
+/// The mixing layer's tensors under a layer's prefix.
+macro_rules! mixer_names {
+    ($prefix:literal) => {
+        &[
+            Name::plain(concat!($prefix, ".in_proj.weight"), "blk.{i}.ssm_in.weight"),
+            Name::plain(concat!($prefix, ".in_proj.bias"), "blk.{i}.ssm_in.bias"),
+            Name::plain(
+                concat!($prefix, ".conv1d.weight"),
+                "blk.{i}.ssm_conv1d.weight",
+            ),
+            Name::plain(concat!($prefix, ".conv1d.bias"), "blk.{i}.ssm_conv1d.bias"),
+            Name::plain(concat!($prefix, ".dt_bias"), "blk.{i}.ssm_dt.bias"),
+            Name::viewed(
+                concat!($prefix, ".A_log"),
+                "blk.{i}.ssm_a",
+                View::NegativeExp,
+            ),
+            Name::plain(concat!($prefix, ".D"), "blk.{i}.ssm_d"),
+            Name::plain(concat!($prefix, ".norm.weight"), "blk.{i}.ssm_norm.weight"),
+            Name::plain(
+                concat!($prefix, ".out_proj.weight"),
+                "blk.{i}.ssm_out.weight",
+            ),
+            Name::plain(concat!($prefix, ".out_proj.bias"), "blk.{i}.ssm_out.bias"),
+        ]
+    };
+}
+
+const MIXER: &[Name] = mixer_names!("backbone.layers.{i}.mixer");
+const CODESTRAL_MIXER: &[Name] = mixer_names!("model.backbone.layers.{i}.mixer");
+
+/// x ← x + Mixer(RMS(x)).
+fn build(model: &Builder<'_>) -> Result<(), BuildError> {
+    let hyper = model.hyper();
+    let width = hyper.count("embedding_length")?;
+    let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-5)?;
+    mamba::check_authors(hyper)?;
+    if hyper.flag("ssm.norm_before_gate", false)? {
+        return Err(hyper.invalid("ssm.norm_before_gate", "false"));
+    }
+    if !hyper.flag("ssm.norm", true)? {
+        return Err(hyper.invalid("ssm.norm", "true"));
+    }
+    let mixer = Mixer::read(hyper, width)?;
+
+    let net = model.graph(Role::Decode);
+    let mut x = embedding(&net, width)?;
+    for i in 0..hyper.count("block_count")? {
+        let layer = format!("blk.{i}");
+        let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
+        x = net.add(x, mixer.wire(&net, h, &layer, eps)?);
+    }
+    let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
+    net.emit(
+        head(&net, x, mamba::tied(hyper, Tied::OnRequest))?,
+        "logits",
+    );
+    net.finish();
+    Ok(())
+}
+
+/// Sizes of the mixing layer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mixer {
+    width: usize,
+    inner: usize,
+    heads: usize,
+    groups: usize,
+    states: usize,
+    taps: usize,
+    /// What the step sizes are kept within.
+    limits: (f32, f32),
+}
+
+impl Mixer {
+    /// Reads `ssm.*` for a layer of `width` elements.
+    pub(super) fn read(hyper: &Hyper<'_>, width: usize) -> Result<Mixer, BuildError> {
+        mamba::check_activation(hyper)?;
+        let authors = mamba::is_authors(hyper);
+        let or = |key: &str, usual: usize| match hyper.optional_count(key)? {
+            Some(count) => Ok(count),
+            None if authors => Ok(usual),
+            None => hyper.count(key),
+        };
+        let (heads, inner) = if hyper.container == Container::Gguf {
+            (
+                hyper.count("ssm.time_step_rank")?,
+                hyper.count("ssm.inner_size")?,
+            )
+        } else if authors {
+            let inner = match hyper.optional_count("ssm.inner_size")? {
+                Some(inner) => inner,
+                None => mamba::expanded(hyper, width)?,
+            };
+            (inner / or("ssm.head_dim", 64)?, inner)
+        } else {
+            let heads = hyper.count("ssm.time_step_rank")?;
+            let inner = match hyper.optional_count("ssm.head_dim")? {
+                Some(head_dim) => heads.saturating_mul(head_dim),
+                // Where heads share what there is.
+                None => mamba::expanded(hyper, width)?,
+            };
+            (heads, inner)
+        };
+        if heads == 0 || !inner.is_multiple_of(heads) {
+            return Err(hyper.invalid("ssm.time_step_rank", "a divisor of the inner width"));
+        }
+        let groups = or("ssm.group_count", 1)?;
+        if !heads.is_multiple_of(groups) || !inner.is_multiple_of(groups) {
+            return Err(hyper.invalid("ssm.group_count", "a divisor of the head count"));
+        }
+        let mixer = Mixer {
+            width,
+            inner,
+            heads,
+            groups,
+            states: or("ssm.state_size", 128)?,
+            taps: or("ssm.conv_kernel", 4)?,
+            limits: limits(hyper)?,
+        };
+        match mixer.groups.checked_mul(mixer.states) {
+            Some(selected) if selected < 1 << 40 && inner < 1 << 40 => Ok(mixer),
+            _ => Err(hyper.invalid("ssm.state_size", "a smaller number")),
+        }
+    }
+
+    /// out(RMS(SSD(silu(conv(u))) ⊙ silu(z))) with z, u and Δ = in(h).
+    pub(super) fn wire(
+        &self,
+        net: &Net<'_, '_>,
+        h: Value,
+        layer: &str,
+        eps: f32,
+    ) -> Result<Value, BuildError> {
+        let (inner, selected) = (self.inner, self.groups * self.states);
+        let all = 2 * inner + 2 * selected + self.heads;
+        let zu = net.linear(h, &format!("{layer}.ssm_in"), all)?;
+        let z = net.slice(zu, 0, inner);
+        let u = net.slice(zu, inner, inner + 2 * selected);
+        let dt = net.slice(zu, all - self.heads, self.heads);
+        let u = net.conv(u, &format!("{layer}.ssm_conv1d"), self.taps)?;
+        let u = net.apply(u, Pointwise::Silu);
+        let dt = net.step_size(dt, &format!("{layer}.ssm_dt"), self.limits)?;
+
+        let x = net.slice(u, 0, inner);
+        let b = net.slice(u, inner, selected);
+        let c = net.slice(u, inner + selected, selected);
+        let model = net.builder;
+        let a = model.vector(&format!("{layer}.ssm_a"), &[self.heads])?;
+        let d = model.vector(&format!("{layer}.ssm_d"), &[self.heads])?;
+        let y = net.head_scan([x, dt, b, c], a, d, self.groups);
+        let y = net.mul(y, net.apply(z, Pointwise::Silu));
+        let y = net.rms_norm_parts(y, &format!("{layer}.ssm_norm"), self.groups, eps)?;
+        net.linear(y, &format!("{layer}.ssm_out"), self.width)
+    }
+}
+
+/// Two numbers, the second of which may be infinite.
+fn limits(hyper: &Hyper<'_>) -> Result<(f32, f32), BuildError> {
+    use rillm_formats::manifest::Value as Fact;
+    let key = "ssm.time_step_limit";
+    let both = match hyper.value(key) {
+        None => return Ok((0.0, f32::INFINITY)),
+        Some(Fact::Array(list)) if list.len() == 2 => (list.f64(0), list.f64(1)),
+        Some(_) => (None, None),
+    };
+    match both {
+        (Some(low), Some(high)) if low <= high => Ok((low as f32, high as f32)),
+        _ => Err(hyper.invalid(key, "a list of two numbers, the smaller one first")),
+    }
+}

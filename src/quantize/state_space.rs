@@ -1,0 +1,69 @@
+//! What GGUF says about state-space layers in other words than `config.json`.
+
+use rillm_formats::manifest::{Metadata, Value};
+
+/// Positions that a model without a longest length claims to take: readers want a number.
+const ANY_LENGTH: u32 = 1 << 20;
+
+/// Completes the keys of a file of architecture `name` that the folder with `config` becomes.
+pub(super) fn complete(name: &str, config: &Metadata, metadata: &mut Metadata) {
+    let full = |key: &str| format!("{name}.{key}");
+    if !matches!(name, "mamba" | "mamba2") {
+        return;
+    }
+    let count = |metadata: &Metadata, key: &str| metadata.u64(&full(key));
+    let width = count(metadata, "embedding_length").unwrap_or(0);
+    let expand = metadata.f64(&full("ssm.expand")).unwrap_or(2.0);
+    let expanded = (width as f64 * expand) as u64;
+    let (heads, head_dim) = (
+        count(metadata, "ssm.time_step_rank"),
+        count(metadata, "ssm.head_dim"),
+    );
+    let head_dim = head_dim.unwrap_or(64);
+    let (inner, rank, states) = match name {
+        "mamba" => (expanded, width.div_ceil(16), 16),
+        _ => (
+            heads.map_or(expanded, |heads| heads.saturating_mul(head_dim)),
+            expanded.checked_div(head_dim).unwrap_or(0),
+            128,
+        ),
+    };
+    let mut put = |key: &str, value: Value| {
+        metadata.0.entry(full(key)).or_insert(value);
+    };
+    let number = |count: u64| Value::U32(u32::try_from(count).unwrap_or(0));
+    put("ssm.inner_size", number(inner));
+    put("ssm.time_step_rank", number(rank));
+    put("ssm.state_size", number(states));
+    put("ssm.conv_kernel", Value::U32(4));
+    put("context_length", Value::U32(ANY_LENGTH));
+    put("attention.layer_norm_rms_epsilon", Value::F32(1e-5));
+    // Without meaning, but readers insist on them.
+    put("attention.head_count", Value::U32(0));
+    put("feed_forward_length", Value::U32(0));
+    if name == "mamba" {
+        let normalized = config.str("model_type") == Some("falcon_mamba");
+        put("ssm.dt_b_c_rms", Value::Bool(normalized));
+    } else {
+        put("ssm.group_count", Value::U32(1));
+    }
+    for key in ["ssm.expand", "ssm.head_dim", "rms_norm", "attention.layers"] {
+        metadata.0.remove(&full(key));
+    }
+}
+
+/// The shape that converters give a tensor: heads' numbers stand in a column, a norm of groups
+/// in a row for each.
+pub(super) fn reshape(name: &str, shape: &mut Vec<u64>, groups: Option<u64>) {
+    let part = name.split('.').nth(2).unwrap_or_default();
+    match (part, shape.as_slice()) {
+        // A convolution's [channels, 1, width].
+        ("ssm_conv1d", &[channels, 1, width]) => *shape = vec![channels, width],
+        ("ssm_a" | "ssm_d", &[heads]) if groups.is_some() => *shape = vec![heads, 1],
+        ("ssm_norm", &[inner]) => {
+            let groups = groups.unwrap_or(1).max(1);
+            *shape = vec![groups, inner / groups];
+        }
+        _ => {}
+    }
+}
