@@ -185,7 +185,7 @@ pub(crate) fn scale_of(largest: f32) -> (f32, f32) {
 /// A scale with the precision that Q8_0 blocks in files have. Others round activations to that
 /// very block; with the same scales, the same file gives the same text here and there. A scale
 /// outside half precision's normal range keeps its value.
-pub(crate) fn half_scale(scale: f32) -> f32 {
+fn half_scale(scale: f32) -> f32 {
     let half = f16::from_f32(scale);
     if half.is_normal() {
         half.to_f32()

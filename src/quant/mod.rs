@@ -12,9 +12,9 @@ mod grid;
 mod grids;
 mod integers;
 
-pub use activation::{ActivationQ8_0, ActivationQ8K, quantize_q8_0, quantize_q8_k};
 #[cfg(target_arch = "x86_64")]
-pub(crate) use activation::{half_scale, scale_of};
+pub(crate) use activation::scale_of;
+pub use activation::{ActivationQ8_0, ActivationQ8K, quantize_q8_0, quantize_q8_k};
 pub use blocks::*;
 pub use decode::{Decode, decode};
 pub use encode::{Encode, encode};

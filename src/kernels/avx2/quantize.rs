@@ -3,9 +3,9 @@
 use core::arch::x86_64::*;
 
 use super::register::{LANES, load_floats, store};
-use crate::quant::{ActivationQ8_0, ActivationQ8K, half_scale, scale_of};
+use crate::quant::{ActivationQ8_0, ActivationQ8K, scale_of};
 
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,f16c")]
 pub(super) fn quantize_q8_0(values: &[f32], out: &mut [u8]) {
     let (values, _) = values.as_chunks::<{ ActivationQ8_0::ELEMENTS }>();
     let (out, _) = out.as_chunks_mut::<{ ActivationQ8_0::LEN }>();
@@ -13,9 +13,9 @@ pub(super) fn quantize_q8_0(values: &[f32], out: &mut [u8]) {
     for (values, out) in values.iter().zip(out) {
         let (scale, inverse) = scale_of(largest(values));
         let quants = round(values, inverse);
-        let sum: i32 = sums_of_four(quants).iter().sum();
+        let (first, second) = sums_of_sixteen(quants);
         out[..4].copy_from_slice(&half_scale(scale).to_le_bytes());
-        out[4..8].copy_from_slice(&sum.to_le_bytes());
+        out[4..8].copy_from_slice(&(first + second).to_le_bytes());
         if let Some(out) = out.last_chunk_mut::<32>() {
             store(out, quants);
         }
@@ -37,11 +37,10 @@ pub(super) fn quantize_q8_k(values: &[f32], out: &mut [u8]) {
         for ((group, out), sums_out) in groups.iter().zip(quants_out).zip(sums_out) {
             let quants = round(group, inverse);
             store(out, quants);
-            let [a, b, c, d, e, f, g, h] = sums_of_four(quants);
+            let (first, second) = sums_of_sixteen(quants);
             // Sixteen quants add up to 2032 at most: the low halves are the whole sums.
-            let (first, second) = ((a + b + c + d) as i16, (e + f + g + h) as i16);
-            sums_out[..2].copy_from_slice(&first.to_le_bytes());
-            sums_out[2..].copy_from_slice(&second.to_le_bytes());
+            sums_out[..2].copy_from_slice(&(first as i16).to_le_bytes());
+            sums_out[2..].copy_from_slice(&(second as i16).to_le_bytes());
         }
     }
 }
@@ -86,13 +85,29 @@ fn round(values: &[f32; 32], inverse: f32) -> __m256i {
     _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
 }
 
-/// Sums of four neighbouring quants.
+/// The sums of the first and of the last sixteen quants.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn sums_of_four(quants: __m256i) -> [i32; 8] {
+fn sums_of_sixteen(quants: __m256i) -> (i32, i32) {
     let pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), quants);
-    let mut bytes = [0; 32];
-    store(&mut bytes, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-    let (words, _) = bytes.as_chunks::<4>();
-    core::array::from_fn(|index| i32::from_le_bytes(words[index]))
+    let fours = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+    // Adds neighbours within halves of the register: twice, and each half holds its sum.
+    let eights = _mm256_hadd_epi32(fours, fours);
+    let sums = _mm256_hadd_epi32(eights, eights);
+    (
+        _mm256_extract_epi32::<0>(sums),
+        _mm256_extract_epi32::<4>(sums),
+    )
+}
+
+/// `quant::half_scale`, by the CPU's own conversion.
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+fn half_scale(scale: f32) -> f32 {
+    const EXPONENT: i32 = 0x7c00;
+    let half = _mm_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm_set_ss(scale));
+    match _mm_extract_epi16::<0>(half) & EXPONENT {
+        0 | EXPONENT => scale,
+        _ => _mm_cvtss_f32(_mm_cvtph_ps(half)),
+    }
 }
