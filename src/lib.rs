@@ -32,6 +32,6 @@ pub mod weights;
 pub use rillm_formats as formats;
 
 pub use error::{LoadError, RunError};
-pub use exec::{Output, Row, Sink};
+pub use exec::{Event, Output, Row, Sink};
 pub use model::{Model, ModelOptions};
 pub use session::{Session, SessionOptions};

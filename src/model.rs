@@ -221,6 +221,11 @@ impl Model {
         }
     }
 
+    /// What the architecture has left behind.
+    pub(crate) fn wiring(&self) -> &Wiring {
+        &self.inner.wiring
+    }
+
     /// The parameters.
     pub fn weights(&self) -> &Weights {
         &self.inner.weights

@@ -1,11 +1,13 @@
 //! Worker threads that walk one plan together.
 //!
-//! A task is run by every worker at once, the caller being worker 0. Work is claimed in chunks
-//! from atomic counters, so a core that a stranger occupies costs no more than its share;
-//! workers meet at barriers, where waiting spins first and then parks.
+//! A task is run by every worker at once, the caller being worker 0. Each worker has a part of a
+//! step's chunks, which lie side by side, and helps with the others' once its own are done: so a
+//! core that a stranger occupies costs no more than its share, and a calm one streams through
+//! memory without asking anybody. Workers meet at barriers, where waiting spins first and then
+//! parks; what one worker can do alone, the last to arrive does before it lets the others go.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -14,6 +16,10 @@ use crate::plan::PHASE_STEPS;
 /// Turns of the spin loop before a waiting worker parks: some tens of microseconds, longer than
 /// a calm barrier takes.
 const SPINS: usize = 4096;
+
+/// Into how many parts a step's chunks fall at most: beyond that workers share one, for whoever
+/// is done looks through all of them.
+const PARTS: usize = 8;
 
 /// Most workers of one pool.
 pub const MAX_THREADS: usize = 256;
@@ -54,16 +60,28 @@ pub struct Pool {
 #[repr(align(64))]
 struct Counter(AtomicUsize);
 
+/// How far one part of each of the phase's steps has been claimed; nobody else's lines.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Claims([AtomicU32; PHASE_STEPS]);
+
+/// Both on one line: who arrives last has it already when it lets the others go.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Meeting {
+    arrived: AtomicUsize,
+    epoch: AtomicUsize,
+}
+
 #[derive(Debug)]
 struct Shared {
     threads: usize,
     /// Turns of the spin loop before parking: none where workers outnumber processors, since
     /// a spinning one then keeps the one it waits for from running.
     spins: usize,
-    /// Claim counters of the current phase.
-    claims: [Counter; PHASE_STEPS],
-    arrived: Counter,
-    epoch: Counter,
+    /// Claims of the current phase; as many of them count as there are workers.
+    claims: [Claims; PARTS],
+    meeting: Meeting,
     /// Workers asleep at a barrier or between tasks.
     parked: AtomicUsize,
     stop: AtomicBool,
@@ -198,40 +216,65 @@ impl Drop for Pool {
 }
 
 impl Worker<'_> {
-    /// Takes the next chunk of the phase's step `step`; chunks count up from 0 without end.
-    pub fn claim(&self, step: usize) -> usize {
-        if self.shared.threads == 1 {
+    /// Takes one of the `chunks` chunks of the phase's step `step`, from this worker's part as
+    /// long as there are any: there they come in order.
+    pub fn claim(&self, step: usize, chunks: usize) -> Option<usize> {
+        let parts = self.shared.parts();
+        if parts == 1 && self.shared.threads == 1 {
             // Alone: no need for the bus lock.
-            let counter = &self.shared.claims[step].0;
+            let counter = &self.shared.claims[0].0[step];
             let chunk = counter.load(Ordering::Relaxed);
             counter.store(chunk + 1, Ordering::Relaxed);
-            return chunk;
+            return Some(chunk as usize).filter(|&chunk| chunk < chunks);
         }
-        self.shared.claims[step].0.fetch_add(1, Ordering::Relaxed)
+        for part in (self.index..self.index + parts).map(|part| part % parts) {
+            let (start, end) = (chunks * part / parts, chunks * (part + 1) / parts);
+            let counter = &self.shared.claims[part].0[step];
+            // Looked at first: what is used up is not written any more.
+            if (counter.load(Ordering::Relaxed) as usize) < end - start {
+                let chunk = counter.fetch_add(1, Ordering::Relaxed) as usize;
+                if chunk < end - start {
+                    return Some(start + chunk);
+                }
+            }
+        }
+        None
     }
 
-    /// Waits for all workers, then makes the claim counters zero. `false`: leave the task, it
-    /// was aborted (the same answer for every worker).
-    pub fn barrier(&self) -> bool {
+    /// Waits for all workers, then gives the claims of `steps` steps back. The last to arrive
+    /// runs `alone` before anybody goes on. `false`: leave the task, it was aborted (the same
+    /// answer for every worker).
+    pub fn barrier(&self, steps: usize, alone: impl FnOnce()) -> bool {
         let shared = self.shared;
-        let epoch = shared.epoch.0.load(Ordering::SeqCst);
-        if shared.arrived.0.fetch_add(1, Ordering::SeqCst) + 1 == shared.threads {
-            for claim in &shared.claims {
-                claim.0.store(0, Ordering::Relaxed);
+        // Nobody moves it before this worker has arrived.
+        let epoch = shared.meeting.epoch.load(Ordering::Relaxed);
+        if shared.meeting.arrived.fetch_add(1, Ordering::AcqRel) + 1 == shared.threads {
+            for part in &shared.claims[..shared.parts()] {
+                for claim in &part.0[..steps] {
+                    claim.store(0, Ordering::Relaxed);
+                }
             }
-            shared.arrived.0.store(0, Ordering::SeqCst);
-            if self.abort.load(Ordering::Relaxed) {
-                shared.stop.store(true, Ordering::SeqCst);
+            let aborted = || self.abort.load(Ordering::Relaxed);
+            // Whoever is handed outputs may raise the flag there.
+            let stop = aborted() || {
+                alone();
+                aborted()
+            };
+            if stop {
+                shared.stop.store(true, Ordering::Relaxed);
             }
-            shared.epoch.0.store(epoch + 1, Ordering::SeqCst);
-            shared.wake_parked();
+            shared.meeting.arrived.store(0, Ordering::Relaxed);
+            shared.meeting.epoch.store(epoch + 1, Ordering::Release);
+            if shared.threads > 1 {
+                shared.wake_parked();
+            }
         } else {
             shared.wait_until(|| {
-                shared.epoch.0.load(Ordering::SeqCst) != epoch
-                    || shared.panicked.load(Ordering::SeqCst)
+                shared.meeting.epoch.load(Ordering::Acquire) != epoch
+                    || shared.panicked.load(Ordering::Relaxed)
             });
         }
-        !shared.stop.load(Ordering::SeqCst) && !shared.panicked.load(Ordering::SeqCst)
+        !shared.stop.load(Ordering::Relaxed) && !shared.panicked.load(Ordering::Relaxed)
     }
 }
 
@@ -243,9 +286,8 @@ impl Shared {
                 Ok(processors) if threads > processors.get() => 0,
                 _ => SPINS,
             },
-            claims: std::array::from_fn(|_| Counter::default()),
-            arrived: Counter::default(),
-            epoch: Counter::default(),
+            claims: std::array::from_fn(|_| Claims(Default::default())),
+            meeting: Meeting::default(),
             parked: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
@@ -258,12 +300,16 @@ impl Shared {
         }
     }
 
+    fn parts(&self) -> usize {
+        self.threads.min(PARTS)
+    }
+
     /// Clears what a former task (perhaps one that panicked) has left.
     fn begin(&self) {
-        for claim in &self.claims {
-            claim.0.store(0, Ordering::Relaxed);
+        for claim in self.claims.iter().flat_map(|part| &part.0) {
+            claim.store(0, Ordering::Relaxed);
         }
-        self.arrived.0.store(0, Ordering::SeqCst);
+        self.meeting.arrived.store(0, Ordering::SeqCst);
         self.finished.0.store(0, Ordering::SeqCst);
         self.stop.store(false, Ordering::SeqCst);
         self.panicked.store(false, Ordering::SeqCst);
@@ -279,6 +325,7 @@ impl Shared {
         }
         self.parked.fetch_add(1, Ordering::SeqCst);
         let mut sleep = lock(&self.sleep);
+        fence(Ordering::SeqCst);
         // `done` is looked at after `parked` was raised and under the lock that a waker takes:
         // no wake-up can fall in between.
         while !done() {
@@ -291,7 +338,10 @@ impl Shared {
         self.parked.fetch_sub(1, Ordering::SeqCst);
     }
 
+    /// What was stored for sleepers to see is stored before `parked` is looked at: one side
+    /// sees the other.
     fn wake_parked(&self) {
+        fence(Ordering::SeqCst);
         if self.parked.load(Ordering::SeqCst) > 0 {
             drop(lock(&self.sleep));
             self.wake.notify_all();
@@ -341,23 +391,27 @@ mod tests {
     /// Every worker adds each claimed chunk once, in two phases, many times over.
     #[test]
     fn every_chunk_is_claimed_once_and_barriers_hold() {
-        for threads in [1, 2, 3, 8] {
+        for threads in [1, 2, 3, 8, 11] {
             let pool = Pool::new(threads);
             let never = AtomicBool::new(false);
             for _ in 0..200 {
                 let first: Vec<AtomicUsize> = (0..57).map(|_| AtomicUsize::new(0)).collect();
                 let wrong = AtomicUsize::new(0);
+                let alone = AtomicUsize::new(0);
                 let outcome = pool.run(Crew::All, &never, &|worker| {
-                    while let Some(cell) = first.get(worker.claim(0)) {
-                        cell.fetch_add(1, Ordering::Relaxed);
+                    while let Some(chunk) = worker.claim(0, first.len()) {
+                        first[chunk].fetch_add(1, Ordering::Relaxed);
                     }
-                    assert!(worker.barrier());
+                    assert!(worker.barrier(1, || _ = alone.fetch_add(1, Ordering::Relaxed)));
                     let seen = first
                         .iter()
                         .filter(|c| c.load(Ordering::Relaxed) != 1)
                         .count();
                     wrong.fetch_add(seen, Ordering::Relaxed);
-                    if worker.claim(0) >= threads {
+                    if worker.claim(0, threads).is_none() {
+                        wrong.fetch_add(1, Ordering::Relaxed);
+                    }
+                    if alone.load(Ordering::Relaxed) != 1 {
                         wrong.fetch_add(1, Ordering::Relaxed);
                     }
                 });
@@ -373,15 +427,17 @@ mod tests {
         let seen = Mutex::new(Vec::new());
         let outcome = pool.run(Crew::Caller, &AtomicBool::new(false), &|worker| {
             for _ in 0..2 {
-                let chunk = worker.claim(0);
+                let chunk = worker.claim(0, 2);
                 lock(&seen).push((worker.index, chunk));
             }
-            assert!(worker.barrier());
-            let chunk = worker.claim(0);
+            assert_eq!(worker.claim(0, 2), None);
+            assert!(worker.barrier(1, || {}));
+            let chunk = worker.claim(0, 2);
             lock(&seen).push((worker.index, chunk));
         });
         assert_eq!(outcome, Outcome::Finished);
-        assert_eq!(*lock(&seen), [(0, 0), (0, 1), (0, 0)]);
+        let chunks = [(0, Some(0)), (0, Some(1)), (0, Some(0))];
+        assert_eq!(*lock(&seen), chunks);
     }
 
     #[test]
@@ -395,7 +451,7 @@ mod tests {
                 if worker.index == 1 && turn == 10 {
                     abort.store(true, Ordering::Relaxed);
                 }
-                if !worker.barrier() {
+                if !worker.barrier(0, || {}) {
                     break;
                 }
             }
@@ -414,11 +470,11 @@ mod tests {
                 if worker.index == guilty {
                     panic!("on purpose");
                 }
-                while worker.barrier() {}
+                while worker.barrier(0, || {}) {}
             });
             assert_eq!(outcome, Outcome::Panicked);
             let outcome = pool.run(Crew::All, &never, &|worker| {
-                worker.barrier();
+                worker.barrier(0, || {});
             });
             assert_eq!(outcome, Outcome::Finished);
         }

@@ -1,13 +1,16 @@
 //! One conversation with a model: its sequences, their memory and its plans.
 
 mod endless;
+mod profile;
 mod snapshot;
+
+pub use profile::{PlanReport, Report, StepReport};
 
 pub use snapshot::SnapshotError;
 
 use crate::arena::Arena;
 use crate::error::RunError;
-use crate::exec::{LONGEST_HEAD, Output, Row, Rows, Run, Sink, crew_for, execute};
+use crate::exec::{LONGEST_HEAD, Output, Profile, Row, Rows, Run, Sink, crew_for, execute};
 use crate::graph::{Graph, Op, Role};
 use crate::model::Model;
 use crate::plan::{Capacity, Plan};
@@ -15,6 +18,7 @@ use crate::pool::{Crew, Outcome};
 use crate::state::{HistoryType, State, StateCapacity, StateLayout};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 /// How much a session can hold. Everything is reserved when it is opened and touched only when
 /// used.
@@ -101,6 +105,7 @@ pub struct Session {
     counts: Vec<usize>,
     abort: Arc<AtomicBool>,
     progress: Arc<AtomicU64>,
+    profile: Option<profile::Running>,
 }
 
 impl Plans {
@@ -250,6 +255,7 @@ impl Session {
             counts: vec![0; options.sequences],
             abort: Arc::default(),
             progress: Arc::default(),
+            profile: None,
             model: model.clone(),
             options,
             plans,
@@ -464,13 +470,23 @@ impl Session {
             arena: &self.arena,
             state: &self.state,
             rows: &self.rows,
+            profile: self.profile.as_ref().map(|running| {
+                let mut named = self.plans.named();
+                let number = named.position(|(_, found)| std::ptr::eq(found, plan));
+                (&running.profile, number.unwrap_or(0))
+            }),
         };
+        let start = run.profile.map(|_| Instant::now());
         let mut forward = |output: Output<'_>| sink(output);
         let crew = match self.model.threads_asked() {
             true => Crew::All,
             false => crew_for(plan, self.rows.facts.len()),
         };
-        match execute(&run, (self.model.pool(), crew), &self.abort, &mut forward) {
+        let outcome = execute(&run, (self.model.pool(), crew), &self.abort, &mut forward);
+        if let (Some(running), Some((_, plan)), Some(start)) = (&self.profile, run.profile, start) {
+            running.ran(plan, self.rows.facts.len(), start.elapsed());
+        }
+        match outcome {
             Outcome::Finished => {
                 let rows = self.rows.facts.len() as u64;
                 self.progress.fetch_add(rows, Ordering::Relaxed);

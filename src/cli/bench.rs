@@ -1,5 +1,6 @@
 //! `rillm bench`: llama-bench's terms, token ids that mean nothing.
 
+use super::profile::{ProfileArguments, Profiles};
 use super::progress::Progress;
 use super::{CliError, HistoryArguments, ModelArguments};
 use clap::{Args, ValueEnum};
@@ -45,6 +46,8 @@ pub struct Arguments {
     /// The same as --output jsonl
     #[arg(long, conflicts_with = "output")]
     json: bool,
+    #[command(flatten)]
+    profile: ProfileArguments,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -134,11 +137,16 @@ pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
     let runs = arguments.repetitions + u32::from(!arguments.no_warmup);
     let total = tests.len() as u64 * u64::from(runs);
     let progress = Progress::watch(Arc::clone(&done), total, "bench", "runs");
+    let mut profiles = Profiles::default();
     let results: Result<Vec<_>, CliError> = tests
         .iter()
-        .map(|&test| Ok((test, measure(arguments, &model, test, &done)?)))
+        .map(|&test| {
+            let rates = measure(arguments, &model, test, &done, &mut profiles)?;
+            Ok((test, rates))
+        })
         .collect();
     drop(progress);
+    arguments.profile.finish(&profiles)?;
     report(arguments, &model, &results?).map_err(CliError::Output)
 }
 
@@ -148,6 +156,7 @@ fn measure(
     model: &Model,
     test: Test,
     done: &AtomicU64,
+    profiles: &mut Profiles,
 ) -> Result<Vec<f64>, CliError> {
     let context = test.depth + test.prompt + test.generated;
     let batch = (arguments.batch_size as usize).min(context);
@@ -178,6 +187,9 @@ fn measure(
     let warmups = u32::from(!arguments.no_warmup);
     for run in 0..warmups + arguments.repetitions {
         session.rewind(0, test.depth)?;
+        if run == warmups {
+            arguments.profile.begin(&mut session);
+        }
         let start = Instant::now();
         session.feed(prompt, &mut |_| {})?;
         for row in generated.chunks(1) {
@@ -189,6 +201,7 @@ fn measure(
             rates.push(rate);
         }
     }
+    profiles.end(&test.name(), &mut session);
     Ok(rates)
 }
 

@@ -7,6 +7,7 @@ mod completions;
 mod eval;
 mod inspect;
 mod perplexity;
+mod profile;
 mod progress;
 mod prompt_cache;
 mod quantize;

@@ -1,5 +1,6 @@
 //! `rillm run`, and `rillm` alone.
 
+use super::profile::{ProfileArguments, Profiles};
 use super::progress::Progress;
 use super::prompt_cache;
 use super::sampling::SampleArguments;
@@ -76,6 +77,8 @@ pub struct Arguments {
     #[arg(long, value_name = "N", requires = "json", value_parser = clap::value_parser!(u16).range(..=1000))]
     logprobs: Option<u16>,
     #[command(flatten)]
+    profile: ProfileArguments,
+    #[command(flatten)]
     sample: SampleArguments,
 }
 
@@ -99,6 +102,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         logprobs: arguments.logprobs.map(usize::from),
         cache: arguments.prompt_cache.as_deref(),
         keep_cache: arguments.prompt_cache_ro,
+        profile: Some(&arguments.profile),
     };
     let choice = |tokenizer: &Tokenizer| arguments.sample.options(tokenizer);
     job.run(&model, choice)
@@ -147,6 +151,7 @@ pub fn demo() -> Result<(), CliError> {
         logprobs: None,
         cache: None,
         keep_cache: false,
+        profile: None,
     };
     let choice = |_: &Tokenizer| {
         Ok(SampleOptions {
@@ -187,6 +192,7 @@ struct Job<'a> {
     logprobs: Option<usize>,
     cache: Option<&'a Path>,
     keep_cache: bool,
+    profile: Option<&'a ProfileArguments>,
 }
 
 impl Job<'_> {
@@ -290,6 +296,9 @@ impl Job<'_> {
         for &id in &ids[..ids.len() - left.len()] {
             sampler.accept(id);
         }
+        if let Some(profile) = self.profile {
+            profile.begin(&mut session);
+        }
         let done = generate(
             &mut session,
             left,
@@ -302,6 +311,11 @@ impl Job<'_> {
             &mut token,
         );
         drop(progress);
+        if let Some(profile) = self.profile {
+            let mut profiles = Profiles::default();
+            profiles.end("run", &mut session);
+            profile.finish(&profiles)?;
+        }
         if let Some(error) = failure {
             return Err(error.into());
         }

@@ -44,10 +44,15 @@ pub fn chunks(run: &Run<'_>, attention: &Attention, tile: &Tile) -> usize {
 
 /// Into how many chunks the storing of a tile's keys and values falls.
 pub fn store_chunks(run: &Run<'_>, tile: &Tile, state: StateId) -> usize {
-    tile.range.len().div_ceil(STORE_CHUNK) * kv_heads(run, state).0
+    match tile.range.len() {
+        // So little that a second worker would only have to be waited for.
+        1 => 1,
+        rows => rows.div_ceil(STORE_CHUNK) * kv_heads(run, state).0,
+    }
 }
 
-/// Writes some rows' keys and values of one head to their pages.
+/// Writes some rows' keys and values of one head to their pages; those of all heads, of a single
+/// row.
 pub fn store(run: &Run<'_>, tile: &Tile, chunk: usize, (k, v): (Value, Value), state: StateId) {
     let (kv_heads, head_dim) = kv_heads(run, state);
     let cross = matches!(
@@ -58,8 +63,11 @@ pub fn store(run: &Run<'_>, tile: &Tile, chunk: usize, (k, v): (Value, Value), s
         true => HistoryType::F32,
         false => run.state.history(),
     };
-    let head = chunk % kv_heads;
-    let rows = super::step::range(chunk / kv_heads, STORE_CHUNK, tile.range.len());
+    let (heads, rows) = match tile.range.len() {
+        1 => (0..kv_heads, 0),
+        _ => (chunk % kv_heads..chunk % kv_heads + 1, chunk / kv_heads),
+    };
+    let rows = super::step::range(rows, STORE_CHUNK, tile.range.len());
     let len = history.row_len(head_dim).unwrap_or(0) * PAGE;
     for row in rows.start + tile.range.start..rows.end + tile.range.start {
         let facts = &run.rows.facts[row];
@@ -72,11 +80,14 @@ pub fn store(run: &Run<'_>, tile: &Tile, chunk: usize, (k, v): (Value, Value), s
             }
             false => (run.state.page_ptr(id, facts.page), facts.place as usize),
         };
-        for (half, value, index) in [(Half::Keys, k, head), (Half::Values, v, kv_heads + head)] {
-            let values = &run.row(value, tile, row)[head * head_dim..(head + 1) * head_dim];
-            // SAFETY: a page holds 2 × kv_heads blocks of PAGE rows, and this row's place in
-            // it is nobody else's.
-            unsafe { history.store(half, values, page.add(index * len), place) };
+        for head in heads.clone() {
+            let halves = [(Half::Keys, k, head), (Half::Values, v, kv_heads + head)];
+            for (half, value, index) in halves {
+                let values = &run.row(value, tile, row)[head * head_dim..(head + 1) * head_dim];
+                // SAFETY: a page holds 2 × kv_heads blocks of PAGE rows, and this row's place in
+                // it is nobody else's.
+                unsafe { history.store(half, values, page.add(index * len), place) };
+            }
         }
     }
 }

@@ -3,18 +3,20 @@
 //! Chunk boundaries are constants, so results never depend on the number of threads.
 
 mod attention;
+mod profile;
 mod recurrent;
 mod rows;
 mod scan;
 mod step;
 
 pub(crate) use attention::LONGEST_HEAD;
+pub use profile::{Event, Profile};
 pub use rows::{Row, Rows};
 
 use crate::arena::Arena;
 use crate::graph::{RowSpace, Value};
 use crate::kernels::Kernels;
-use crate::plan::{Plan, Stage};
+use crate::plan::{Order, Phase, Plan, Stage};
 use crate::pool::{Crew, Outcome, Pool, Worker};
 use crate::state::State;
 use crate::weights::Weights;
@@ -67,6 +69,8 @@ pub struct Run<'a> {
     pub state: &'a State,
     /// What enters.
     pub rows: &'a Rows,
+    /// Where times are noted, and under which plan's number.
+    pub profile: Option<(&'a Profile, usize)>,
 }
 
 /// Runs all stages. The caller holds session memory exclusively.
@@ -97,30 +101,156 @@ pub(crate) struct Tile {
     pub range: Range<usize>,
 }
 
+/// Every worker's way through the plan. What only one worker can do, the last to arrive at a
+/// barrier does on the way (with one row, all small steps): each worker sees from the plan alone
+/// which phases those are.
 fn walk(run: &Run<'_>, worker: &Worker<'_>, sink: &Mutex<&mut Sink<'_>>) {
-    for stage in &run.plan.stages {
-        let rows = rows_in(run, stage);
-        let mut start = 0;
-        while start < rows {
-            let end = rows.min(start + stage.tile);
-            let tile = Tile { range: start..end };
-            for phase in &stage.phases {
-                for (counter, node) in phase.clone().enumerate() {
-                    let chunks = step::chunks(run, node, &tile);
-                    loop {
-                        let chunk = worker.claim(counter);
-                        if chunk >= chunks {
-                            break;
-                        }
+    let mut clock = run
+        .profile
+        .map(|(profile, plan)| profile.clock(plan, worker.index));
+    let mut walk = Walk {
+        run,
+        stage: 0,
+        start: 0,
+        phase: 0,
+    };
+    while let Some((phase, tile)) = walk.here() {
+        let mut claimed = 0;
+        if !single(run, phase, &tile) {
+            share(run, worker, (phase, &tile), sink, &mut clock);
+            claimed = phase.claimed();
+            walk.step();
+        }
+        let mut alone = walk;
+        walk.pass_singles();
+        let since = clock.as_ref().map(|clock| clock.now());
+        let mut busy = 0;
+        let go_on = worker.barrier(claimed, || {
+            while !alone.is_at(&walk)
+                && let Some((phase, tile)) = alone.here()
+            {
+                for node in phase.nodes.clone() {
+                    let since = clock.as_ref().map(|clock| clock.now());
+                    for chunk in 0..step::chunks(run, node, &tile) {
                         step::run(run, node, &tile, chunk, sink);
                     }
+                    if let (Some(clock), Some(since)) = (&mut clock, since) {
+                        busy += clock.worked(node, since);
+                    }
                 }
-                if !worker.barrier() {
-                    return;
+                alone.step();
+            }
+        });
+        if let (Some(clock), Some(since)) = (&mut clock, since) {
+            clock.waited(phase.nodes.start, since, busy);
+        }
+        if !go_on {
+            return;
+        }
+    }
+}
+
+/// Claims chunks of a phase until there are none.
+fn share(
+    run: &Run<'_>,
+    worker: &Worker<'_>,
+    (phase, tile): (&Phase, &Tile),
+    sink: &Mutex<&mut Sink<'_>>,
+    clock: &mut Option<profile::Clock<'_>>,
+) {
+    let timed = |node: usize, clock: &mut Option<profile::Clock<'_>>, work: &mut dyn FnMut()| {
+        let since = clock.as_ref().map(|clock| clock.now());
+        work();
+        if let (Some(clock), Some(since)) = (clock, since) {
+            clock.worked(node, since);
+        }
+    };
+    match phase.order {
+        Order::Apart => {
+            for (counter, node) in phase.nodes.clone().enumerate() {
+                let chunks = step::chunks(run, node, tile);
+                timed(node, clock, &mut || {
+                    while let Some(chunk) = worker.claim(counter, chunks) {
+                        step::run(run, node, tile, chunk, sink);
+                    }
+                });
+            }
+        }
+        Order::RowByRow => {
+            while let Some(chunk) = worker.claim(0, step::row_chunks(tile)) {
+                for node in phase.nodes.clone() {
+                    if step::chunks(run, node, tile) > 0 {
+                        timed(node, clock, &mut || {
+                            step::run(run, node, tile, chunk, sink);
+                        });
+                    }
                 }
             }
-            start = end;
         }
+    }
+}
+
+/// Whether a phase is one chunk, so that a second worker would find nothing to do.
+fn single(run: &Run<'_>, phase: &Phase, tile: &Tile) -> bool {
+    match phase.order {
+        Order::RowByRow => step::row_chunks(tile) <= 1,
+        Order::Apart => {
+            let chunks = phase
+                .nodes
+                .clone()
+                .map(|node| step::chunks(run, node, tile));
+            chunks.sum::<usize>() <= 1
+        }
+    }
+}
+
+/// A place in a run: a phase of a tile of a stage.
+#[derive(Clone, Copy)]
+struct Walk<'a> {
+    run: &'a Run<'a>,
+    stage: usize,
+    start: usize,
+    phase: usize,
+}
+
+impl<'a> Walk<'a> {
+    /// The phase that is next and its tile; `None` at the end.
+    fn here(&mut self) -> Option<(&'a Phase, Tile)> {
+        loop {
+            let stage = self.run.plan.stages.get(self.stage)?;
+            let rows = rows_in(self.run, stage);
+            if self.start >= rows {
+                (self.stage, self.start, self.phase) = (self.stage + 1, 0, 0);
+                continue;
+            }
+            let end = rows.min(self.start + stage.tile);
+            match stage.phases.get(self.phase) {
+                Some(phase) => {
+                    let range = self.start..end;
+                    return Some((phase, Tile { range }));
+                }
+                None => (self.start, self.phase) = (end, 0),
+            }
+        }
+    }
+
+    fn step(&mut self) {
+        self.phase += 1;
+    }
+
+    /// Goes on to the next phase that workers share.
+    fn pass_singles(&mut self) {
+        while let Some((phase, tile)) = self.here()
+            && single(self.run, phase, &tile)
+        {
+            self.step();
+        }
+    }
+
+    /// Whether two ways have come equally far; `other` stands before a phase or at the end.
+    fn is_at(&mut self, other: &Walk<'_>) -> bool {
+        self.here();
+        (self.stage, self.start, self.phase) == (other.stage, other.start, other.phase)
     }
 }
 

@@ -14,7 +14,13 @@ const MATRIX_CHUNK: usize = 64;
 /// Rows of an element-wise step that a worker claims at a time.
 const ROW_CHUNK: usize = 4;
 
-/// Into how many chunks a step falls for this tile.
+/// Into how many chunks of rows a tile falls.
+pub fn row_chunks(tile: &Tile) -> usize {
+    tile.range.len().div_ceil(ROW_CHUNK)
+}
+
+/// Into how many chunks a step falls for this tile. Those that go row by row all fall into the
+/// same ones.
 pub fn chunks(run: &Run<'_>, node: usize, tile: &Tile) -> usize {
     match &run.plan.graph.nodes[node].op {
         Op::Slice { .. } => 0,
@@ -28,7 +34,7 @@ pub fn chunks(run: &Run<'_>, node: usize, tile: &Tile) -> usize {
         }
         Op::Conv { .. } | Op::Scan { .. } => scan::chunks(run, node),
         Op::LinearAttention { heads, .. } => *heads,
-        _ => tile.range.len().div_ceil(ROW_CHUNK),
+        _ => row_chunks(tile),
     }
 }
 
@@ -192,7 +198,9 @@ pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&
                         head_dim,
                         pairing,
                     } => {
-                        into.copy_from_slice(get(*x));
+                        if !same(*x) {
+                            into.copy_from_slice(get(*x));
+                        }
                         let table = get(*table);
                         let (cos, sin) = table.split_at(table.len() / 2);
                         for head in into.chunks_exact_mut(*head_dim) {

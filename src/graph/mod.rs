@@ -500,11 +500,34 @@ impl Op {
         matches!(self, Op::Attention { attention, .. } if attention.keys == Keys::Rows)
     }
 
-    /// Whether the result may overwrite `input`: element i depends on no other element of it.
+    /// Whether each row is computed by itself, a few rows at a time, from the same rows of
+    /// other values: such operations pass rows on to each other without a barrier.
+    pub fn row_by_row(&self) -> bool {
+        matches!(
+            self,
+            Op::Embed { .. }
+                | Op::Norm { .. }
+                | Op::Add { .. }
+                | Op::Mul { .. }
+                | Op::Scale { .. }
+                | Op::Clamp { .. }
+                | Op::Apply { .. }
+                | Op::Route { .. }
+                | Op::ExpertSum { .. }
+                | Op::Quantize { .. }
+                | Op::RopeTable { .. }
+                | Op::Rotate { .. }
+        )
+    }
+
+    /// Whether the result may overwrite `input`: it is computed in place, row by row.
     pub fn may_overwrite(&self, input: Value) -> bool {
         match *self {
             Op::Add { a, b } | Op::Mul { a, b } => input == a || input == b,
-            Op::Scale { x, .. } | Op::Clamp { x, .. } | Op::Apply { x, .. } => input == x,
+            Op::Scale { x, .. }
+            | Op::Clamp { x, .. }
+            | Op::Apply { x, .. }
+            | Op::Rotate { x, .. } => input == x,
             _ => false,
         }
     }

@@ -4,7 +4,7 @@
 //!
 //! It shares no code with the planner: lifetimes, layouts and conflicts are worked out anew.
 
-use super::{ALIGN, PHASE_STEPS, Plan, Span, Stage};
+use super::{ALIGN, Order, PHASE_STEPS, Phase, Plan, Span, Stage};
 use crate::graph::{Activation, Node, Op, RowSpace, Value};
 use std::ops::Range;
 
@@ -18,7 +18,10 @@ pub fn check(plan: &Plan) -> Result<(), String> {
     plan.stages
         .iter()
         .flat_map(|stage| &stage.phases)
-        .try_for_each(|phase| check_phase(plan, phase.clone()))
+        .try_for_each(|phase| match phase.order {
+            Order::Apart => check_phase(plan, phase.nodes.clone()),
+            Order::RowByRow => check_rows(plan, phase.nodes.clone()),
+        })
 }
 
 /// Stages cover the nodes and phases cover their stage, in order and without gaps.
@@ -27,10 +30,11 @@ fn check_cover(plan: &Plan) -> Result<(), String> {
     for stage in &plan.stages {
         let mut inner = stage.nodes.start;
         for phase in &stage.phases {
-            if phase.start != inner || phase.end <= inner || phase.len() > PHASE_STEPS {
-                return Err(format!("phase {phase:?} does not follow node {inner}"));
+            let Phase { nodes, .. } = phase;
+            if nodes.start != inner || nodes.end <= inner || phase.claimed() > PHASE_STEPS {
+                return Err(format!("phase {nodes:?} does not follow node {inner}"));
             }
-            inner = phase.end;
+            inner = nodes.end;
         }
         if stage.nodes.start != next || inner != stage.nodes.end {
             return Err(format!(
@@ -258,6 +262,39 @@ fn in_place(plan: &Plan, value: Value, out: Value, node: usize) -> bool {
     op.inputs()
         .filter(|&input| plan.graph.root(input).0 == value)
         .all(|input| op.may_overwrite(input) && plan.place(input) == plan.place(out))
+}
+
+/// In a phase that rows pass one by one, no node looks at other rows, and bytes that two nodes
+/// share, one of them writing, are each row's own: then a row finds what it would find if every
+/// node had been finished before the next.
+fn check_rows(plan: &Plan, phase: Range<usize>) -> Result<(), String> {
+    let nodes = &plan.graph.nodes;
+    let root = |value: Value| plan.graph.root(value).0;
+    let span = |value: Value| plan.spans[value.0 as usize];
+    for b in phase.clone() {
+        let slice = matches!(nodes[b].op, Op::Slice { .. });
+        if !slice && (!nodes[b].op.row_by_row() || across(&nodes[b].op)) {
+            return Err(format!("{} cannot go row by row", name(plan, b)));
+        }
+        for a in phase.start..b {
+            let clash = |writer: usize, other: usize| {
+                let Some(written) = writes(&nodes[writer]).map(root) else {
+                    return false;
+                };
+                let mut touched = reads(&nodes[other]).chain(writes(&nodes[other])).map(root);
+                touched.any(|value| match (span(written), span(value)) {
+                    (Some(x), Some(y)) => x.overlaps(y) && plan.place(written) != plan.place(value),
+                    _ => false,
+                })
+            };
+            let state = |node: usize| nodes[node].op.state().map(|(state, _)| state);
+            let same_state = state(a).is_some() && state(a) == state(b);
+            if clash(a, b) || clash(b, a) || same_state {
+                return Err(format!("rows at nodes {a} and {b} disturb each other"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Inside a phase no node touches bytes or state that another one writes.

@@ -15,10 +15,38 @@ pub fn lower(graph: &Graph, activation: &dyn Fn(Matrix) -> Activation) -> Graph 
         rounded: HashMap::new(),
         tables: Vec::new(),
     };
-    for node in &graph.nodes {
-        lowering.node(node, activation);
+    for index in gathered(graph) {
+        lowering.node(&graph.nodes[index], activation);
     }
     lowering.to
+}
+
+/// The nodes in an order that keeps products together: one that does not need what small steps
+/// between it and the product before have made comes before them, so that workers meet once for
+/// both (gate and up, which an architecture writes as one formula with what follows).
+fn gathered(graph: &Graph) -> Vec<usize> {
+    let product = |index: usize| matches!(graph.nodes[index].op, Op::MatMul { .. });
+    let mut order: Vec<usize> = Vec::with_capacity(graph.nodes.len());
+    for (index, node) in graph.nodes.iter().enumerate() {
+        let needs = |earlier: usize| {
+            let made = graph.nodes[earlier].out;
+            // A slice is made with its root, but must be named before it is used.
+            let mut inputs = node.op.inputs();
+            made.is_some_and(|made| inputs.any(|x| x == made || graph.root(x).0 == made))
+        };
+        let passes = |&&earlier: &&usize| {
+            let op = &graph.nodes[earlier].op;
+            (op.row_by_row() || matches!(op, Op::Slice { .. })) && !needs(earlier)
+        };
+        let passed = order.iter().rev().take_while(passes).count();
+        let at = order.len() - passed;
+        let beside = at.checked_sub(1).map(|before| order[before]);
+        match beside.filter(|&before| product(index) && product(before) && !needs(before)) {
+            Some(_) => order.insert(at, index),
+            None => order.push(index),
+        }
+    }
+    order
 }
 
 struct Lowering<'a> {

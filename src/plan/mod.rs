@@ -22,7 +22,7 @@ const ENCODE_TILE: usize = 64;
 /// Selected rows computed at a time: logits are wide, and often only one row's are asked for.
 const SELECTED_TILE: usize = 16;
 
-/// Most steps between two barriers: each needs a claim counter.
+/// Most steps between two barriers that workers share one by one: each needs a claim counter.
 pub const PHASE_STEPS: usize = 32;
 
 /// Alignment of every span, a cache line.
@@ -74,7 +74,37 @@ pub struct Stage {
     /// Nodes of the graph, in order.
     pub nodes: Range<usize>,
     /// The same nodes, cut where workers must meet.
-    pub phases: Vec<Range<usize>>,
+    pub phases: Vec<Phase>,
+}
+
+/// Nodes between two barriers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// Which, in order.
+    pub nodes: Range<usize>,
+    /// How workers share them.
+    pub order: Order,
+}
+
+/// How workers share the nodes of a phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Node by node: none touches what another writes.
+    Apart,
+    /// Some rows through all nodes at a time: none looks at other rows than those it writes, so
+    /// a row passes from one to the next without waiting for its neighbours, and in the nearest
+    /// cache.
+    RowByRow,
+}
+
+impl Phase {
+    /// Steps whose chunks are claimed one by one.
+    pub fn claimed(&self) -> usize {
+        match self.order {
+            Order::Apart => self.nodes.len(),
+            Order::RowByRow => 1,
+        }
+    }
 }
 
 /// An executable plan.
@@ -151,7 +181,7 @@ impl Plan {
             });
         }
         for stage in &mut stages {
-            stage.phases = phases(&graph, &spans, stage.nodes.clone());
+            stage.phases = phases(&graph, &spans, &places, stage.nodes.clone());
         }
         let arena_len = spans
             .iter()
@@ -282,19 +312,79 @@ impl Uses {
     }
 }
 
-/// Cuts nodes into phases: inside one, no step touches what another writes.
-fn phases(graph: &Graph, spans: &[Option<Span>], nodes: Range<usize>) -> Vec<Range<usize>> {
-    let mut phases = Vec::new();
-    let mut start = nodes.start;
-    for index in nodes.clone() {
-        let conflict = (start..index).any(|earlier| conflicts(graph, spans, earlier, index));
-        if conflict || index - start == PHASE_STEPS {
-            phases.push(start..index);
-            start = index;
+/// Cuts nodes into phases.
+fn phases(
+    graph: &Graph,
+    spans: &[Option<Span>],
+    places: &[Place],
+    nodes: Range<usize>,
+) -> Vec<Phase> {
+    let mut phases: Vec<Phase> = Vec::new();
+    for index in nodes {
+        let op = &graph.nodes[index].op;
+        let slice = |index: usize| matches!(graph.nodes[index].op, Op::Slice { .. });
+        let order = match op.row_by_row() {
+            true => Order::RowByRow,
+            false => Order::Apart,
+        };
+        // Nothing but slices: such a phase takes the order of what joins it.
+        if let Some(phase) = phases.last_mut()
+            && phase.nodes.clone().all(slice)
+            && !slice(index)
+        {
+            phase.order = order;
+        }
+        let joins = |phase: &Phase| {
+            // A slice computes nothing: it stands wherever it is met.
+            if slice(index) {
+                return phase.order == Order::RowByRow || phase.nodes.len() < PHASE_STEPS;
+            }
+            let mut earlier = phase.nodes.clone();
+            match (phase.order, order) {
+                (Order::RowByRow, Order::Apart) => false,
+                (Order::RowByRow, Order::RowByRow) => {
+                    earlier.all(|earlier| follows(graph, spans, places, earlier, index))
+                }
+                (Order::Apart, _) => {
+                    phase.nodes.len() < PHASE_STEPS
+                        && !earlier.any(|earlier| conflicts(graph, spans, earlier, index))
+                }
+            }
+        };
+        match phases.last_mut() {
+            Some(phase) if joins(phase) => phase.nodes.end = index + 1,
+            _ => phases.push(Phase {
+                nodes: index..index + 1,
+                order,
+            }),
         }
     }
-    phases.push(start..nodes.end);
     phases
+}
+
+/// Whether `b` may take a row that `a` is done with while `a` is at other rows: what they share
+/// lies, row by row, in the same bytes.
+fn follows(graph: &Graph, spans: &[Option<Span>], places: &[Place], a: usize, b: usize) -> bool {
+    let touched = |index: usize| {
+        let node = &graph.nodes[index];
+        let values = node.op.inputs().map(|value| (value, false));
+        let values = values.chain(node.out.map(|out| (out, true)));
+        let roots = values.map(|(value, written)| (graph.root(value).0.0 as usize, written));
+        let slice = matches!(node.op, Op::Slice { .. });
+        roots.filter(move |_| !slice).collect::<Vec<_>>()
+    };
+    let meet = |a: usize, b: usize| match (spans[a], spans[b]) {
+        (Some(a), Some(b)) => a.overlaps(b),
+        _ => false,
+    };
+    let others = touched(b);
+    let apart = touched(a).iter().all(|&(x, x_written)| {
+        others.iter().all(|&(y, y_written)| {
+            !(x_written || y_written) || !meet(x, y) || places[x] == places[y]
+        })
+    });
+    let state = |index: usize| graph.nodes[index].op.state().map(|(state, _)| state);
+    apart && (state(a).is_none() || state(a) != state(b))
 }
 
 /// Whether two nodes may not run at the same time.

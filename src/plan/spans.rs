@@ -2,7 +2,7 @@
 
 use super::{ALIGN, Capacity, PlanError, Span, Stage, Uses};
 use crate::graph::{Graph, Op, RowSpace, Value};
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 /// Values that live in the same bytes one after the other, and when.
 struct Tenant {
@@ -18,7 +18,8 @@ pub fn assign(
     uses: &Uses,
     capacity: Capacity,
 ) -> Result<Vec<Option<Span>>, PlanError> {
-    let mut tenants = tenants(graph, stages, uses, capacity)?;
+    let bands = bands(graph, stages);
+    let mut tenants = tenants(graph, stages, uses, &bands, capacity)?;
     // The largest first: what is small fits into the gaps that they leave.
     tenants.sort_by_key(|tenant| (std::cmp::Reverse(tenant.len), *tenant.alive.start()));
     let mut placed: Vec<(Span, RangeInclusive<usize>)> = Vec::new();
@@ -41,6 +42,7 @@ fn tenants(
     graph: &Graph,
     stages: &[Stage],
     uses: &Uses,
+    bands: &[Range<usize>],
     capacity: Capacity,
 ) -> Result<Vec<Tenant>, PlanError> {
     let mut tenants: Vec<Tenant> = Vec::new();
@@ -50,7 +52,7 @@ fn tenants(
             continue;
         };
         let index = out.0 as usize;
-        let alive = alive(uses, stages, out);
+        let alive = alive(uses, stages, bands, out);
         let len = length(graph, uses, stages, capacity, out, node.op.name())?;
         let heir = node.op.inputs().find(|&input| {
             can_inherit(graph, uses, &node.op, input, out)
@@ -77,14 +79,39 @@ fn tenants(
     Ok(tenants)
 }
 
+/// For each node, the neighbours that rows may pass through one by one: at any moment some row
+/// is at each of them.
+fn bands(graph: &Graph, stages: &[Stage]) -> Vec<Range<usize>> {
+    let joins = |index: usize| {
+        let op = &graph.nodes[index].op;
+        op.row_by_row() || matches!(op, Op::Slice { .. })
+    };
+    let mut bands = Vec::with_capacity(graph.nodes.len());
+    for stage in stages {
+        let mut start = stage.nodes.start;
+        while start < stage.nodes.end {
+            let band = (start..stage.nodes.end).take_while(|&index| joins(index));
+            let end = start + band.count().max(1);
+            bands.extend((start..end).map(|_| start..end));
+            start = end;
+        }
+    }
+    bands
+}
+
 /// Nodes during which a root value must keep its bytes. A value that crosses stages is used
 /// tile by tile, so it lives from its stage's first node to the last node of the last stage.
-fn alive(uses: &Uses, stages: &[Stage], value: Value) -> RangeInclusive<usize> {
+fn alive(
+    uses: &Uses,
+    stages: &[Stage],
+    bands: &[Range<usize>],
+    value: Value,
+) -> RangeInclusive<usize> {
     let index = value.0 as usize;
     let (made_stage, made) = uses.made[index].unwrap_or((0, 0));
     let (last_stage, last) = uses.last[index].unwrap_or((made_stage, made));
     if made_stage == last_stage {
-        made..=last
+        bands[made].start..=bands[last].end - 1
     } else {
         stages[made_stage].nodes.start..=stages[last_stage].nodes.end - 1
     }

@@ -1,6 +1,7 @@
 //! `rillm bench`: the tests asked for, in every form.
 
 use crate::support::fixture::Fixture;
+use crate::support::folder::TempFolder;
 use crate::{failure, path, rillm, text};
 use serde_json::Value;
 
@@ -96,4 +97,40 @@ fn what_cannot_be_measured_is_a_wrong_command_line() {
         let arguments = [&["bench", "x.gguf"], more].concat();
         failure(&rillm(&arguments), 2, &[]);
     }
+}
+
+#[test]
+fn a_profile_names_steps_and_layers_and_a_trace_is_json() {
+    let folder = TempFolder::new("trace");
+    let trace = folder.join("trace.json");
+    let model = Fixture::load("llama_mqa").folder();
+    let arguments = [
+        "bench",
+        path(&model),
+        "-p",
+        "5",
+        "-n",
+        "3",
+        "-r",
+        "1",
+        "--profile",
+        "--trace",
+        path(&trace),
+    ];
+    let output = rillm(&arguments);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let shown = text(&output.stderr);
+    for what in [
+        "pp5, prefill",
+        "tg3, decode",
+        "matmul attn_q",
+        "waiting at barriers",
+    ] {
+        assert!(shown.contains(what), "{what}: {shown}");
+    }
+    let trace: Value = serde_json::from_slice(&std::fs::read(&trace).unwrap()).expect("JSON");
+    let events = trace["traceEvents"].as_array().unwrap();
+    let steps = events.iter().filter(|event| event["ph"] == "X");
+    assert!(steps.clone().any(|event| event["args"]["layer"] == 1));
+    assert!(steps.clone().all(|event| event["dur"].as_f64().is_some()));
 }

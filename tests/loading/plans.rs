@@ -1,8 +1,8 @@
 //! Plans: sound at every capacity, and their checker tells a sound one from every damage.
 
 use rillm::Model;
-use rillm::graph::{Activation, Graph, Matrix, Role, Value};
-use rillm::plan::{Capacity, Plan, Span, check};
+use rillm::graph::{Activation, Graph, Matrix, Op, Role, Value};
+use rillm::plan::{Capacity, Order, Plan, Span, check};
 use rillm::session::{SessionOptions, memory_plan};
 use rillm_formats::manifest::DType;
 
@@ -100,8 +100,26 @@ fn merge(plan: &Plan, index: usize) -> Option<Plan> {
     if second + 1 >= phases.len() {
         return None;
     }
-    phases[second].end = phases[second + 1].end;
+    phases[second].nodes.end = phases[second + 1].nodes.end;
     phases.remove(second + 1);
+    Some(damaged)
+}
+
+/// Rows pass one by one through a node that looks at other rows, or at state of its own.
+fn hurry(plan: &Plan, index: usize) -> Option<Plan> {
+    let mut damaged = plan.clone();
+    let phases = damaged
+        .stages
+        .iter_mut()
+        .flat_map(|stage| &mut stage.phases);
+    let phase = phases
+        .filter(|phase| phase.order == Order::Apart)
+        .nth(index)?;
+    let works = |node: usize| !matches!(plan.graph.nodes[node].op, Op::Slice { .. });
+    if !phase.nodes.clone().any(works) {
+        return None;
+    }
+    phase.order = Order::RowByRow;
     Some(damaged)
 }
 
@@ -237,10 +255,11 @@ fn misalign(plan: &Plan, index: usize) -> Option<Plan> {
 
 #[test]
 fn every_damage_is_found() {
-    let damages: [(&str, Damage); 11] = [
+    let damages: [(&str, Damage); 12] = [
         ("swap", swap),
         ("shrink", shrink),
         ("merge", merge),
+        ("hurry", hurry),
         ("shorten", shorten),
         ("drop_whole", drop_whole),
         ("overlay", overlay),
