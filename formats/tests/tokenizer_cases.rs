@@ -172,6 +172,7 @@ fn unigram_converted() {
 #[test]
 fn through_gguf_they_are_the_same() {
     let word_piece: &[u8] = include_bytes!("data/tokenizer/wordpiece.tokenizer.json");
+    let cased: &[u8] = include_bytes!("data/tokenizer/cased.tokenizer.json");
     let unigram: &[u8] = include_bytes!("data/tokenizer/unigram.model");
     // GGUF has no flags for how a token is matched, and SentencePiece's put a space after each.
     let never: fn(&str) -> bool = |_| false;
@@ -184,6 +185,7 @@ fn through_gguf_they_are_the_same() {
         ("squeezed", squeezed(), tokens),
         ("spm", spm(), tokens),
         ("word_piece", json(word_piece), never),
+        ("cased", json(cased), never),
         ("unigram", model(unigram), tokens),
     ] {
         let metadata = tokenizer.to_gguf().expect(name);

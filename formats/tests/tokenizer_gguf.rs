@@ -180,8 +180,11 @@ fn end_tokens_are_what_the_file_names_and_what_is_known() {
         let renamed = strings(renamed);
         put(&mut metadata, "tokens", renamed);
     }
-    // The ordinary one does not end anything: users can type it.
-    assert_eq!(tokenizer(&metadata).end_tokens(), [0, 1, 7]);
+    // Converters have said that the ordinary one is: as in llama.cpp its name counts for more.
+    let tokenizer = tokenizer(&metadata);
+    let last = tokenizer.vocabulary_len() as u32 - 1;
+    assert_eq!(tokenizer.end_tokens(), [0, 1, 7, last]);
+    assert!(tokenizer.is_control(last));
 }
 
 #[test]
@@ -409,4 +412,65 @@ fn unigram_takes_the_likeliest_cut() {
     let nowhere = [4, 0, 0, 0, 255, 255, 255, 255];
     put(&mut metadata, map, bytes(&nowhere).expect("bytes"));
     assert_eq!(encoded(&metadata, "ab"), [2, 4]);
+}
+
+/// Gemma 4's form: merges in a list, spaces as ▁, newlines and spaces in runs.
+#[test]
+fn merges_of_text_with_marked_spaces() {
+    let mut metadata = Metadata::default();
+    let mut tokens = vec![
+        "<pad>".to_string(),
+        "<eos>".into(),
+        "<bos>".into(),
+        "<unk>".into(),
+    ];
+    tokens.extend((0..=255u8).map(|byte| format!("<0x{byte:02X}>")));
+    tokens.extend(["▁", "a", "b", "\n", "▁▁", "ab", "▁ab", "\n\n"].map(String::from));
+    let types = tokens.iter().enumerate().map(|(id, _)| match id {
+        0..=2 => 3,
+        3 => 2,
+        4..260 => 6,
+        _ => 1,
+    });
+    let types: Vec<i32> = types.collect();
+    put(&mut metadata, "model", text("gemma4"));
+    put(&mut metadata, "token_type", Value::Array(Array::I32(types)));
+    put(
+        &mut metadata,
+        "tokens",
+        strings(tokens.iter().map(String::as_str)),
+    );
+    let merges = strings(vec!["a b", "▁ ab", "▁ ▁", "\n \n"]);
+    put(&mut metadata, "merges", merges);
+    put(&mut metadata, "bos_token_id", Value::U32(2));
+    put(&mut metadata, "eos_token_id", Value::U32(1));
+    let tokenizer = tokenizer(&metadata);
+    let (space, a, newline, spaces, ab, space_ab, newlines) = (260, 261, 263, 264, 265, 266, 267);
+    let encoded = tokenizer.encode("ab ab   a\n\n\né", Encode::default());
+    let expected = [
+        ab,
+        space_ab,
+        spaces,
+        space,
+        a,
+        newlines,
+        newline,
+        4 + 0xC3,
+        4 + 0xA9,
+    ];
+    assert_eq!(encoded, expected);
+    assert_eq!(
+        tokenizer.decode_text(&encoded, DecodeOptions::default()),
+        "ab ab   a\n\n\né"
+    );
+    assert_eq!(
+        tokenizer.encode(
+            "",
+            Encode {
+                add_special: true,
+                ..Encode::default()
+            }
+        ),
+        [2]
+    );
 }

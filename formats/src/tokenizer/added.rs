@@ -37,6 +37,35 @@ impl Added {
 pub(super) struct AddedTokens {
     /// By text. Text of equal beginning lies together, so that the table serves as a trie.
     entries: Vec<Added>,
+    first_bytes: FirstBytes,
+    /// Without those of control tokens.
+    plain_first_bytes: FirstBytes,
+}
+
+/// Which bytes tokens begin with.
+#[derive(Clone, Debug)]
+struct FirstBytes([bool; 256]);
+
+impl Default for FirstBytes {
+    fn default() -> FirstBytes {
+        FirstBytes([false; 256])
+    }
+}
+
+impl FirstBytes {
+    fn of<'a>(entries: impl Iterator<Item = &'a Added>) -> FirstBytes {
+        let mut bytes = FirstBytes::default();
+        for byte in entries.filter_map(|entry| entry.text.first()) {
+            if let Some(flag) = bytes.0.get_mut(usize::from(*byte)) {
+                *flag = true;
+            }
+        }
+        bytes
+    }
+
+    fn contains(&self, byte: u8) -> bool {
+        self.0.get(usize::from(byte)) == Some(&true)
+    }
 }
 
 /// A stretch of text, or a token found in it.
@@ -53,7 +82,11 @@ impl AddedTokens {
         entries.reverse();
         entries.sort_by(|left, right| left.text.cmp(&right.text));
         entries.dedup_by(|later, kept| later.text == kept.text);
-        AddedTokens { entries }
+        AddedTokens {
+            first_bytes: FirstBytes::of(entries.iter()),
+            plain_first_bytes: FirstBytes::of(entries.iter().filter(|entry| !entry.is_control)),
+            entries,
+        }
     }
 
     /// Cuts `text` at the tokens in it. Empty stretches are left out.
@@ -63,22 +96,17 @@ impl AddedTokens {
         with_control: bool,
         segment: &mut dyn FnMut(Segment),
     ) {
-        let mut is_first_byte = [false; 256];
-        for entry in &self.entries {
-            if let Some(&byte) = entry.text.first()
-                && (with_control || !entry.is_control)
-                && let Some(flag) = is_first_byte.get_mut(usize::from(byte))
-            {
-                *flag = true;
-            }
-        }
+        let first_bytes = match with_control {
+            true => &self.first_bytes,
+            false => &self.plain_first_bytes,
+        };
         let (mut from, mut at) = (0, 0);
-        while let Some(&byte) = text.as_bytes().get(at) {
-            let found = match is_first_byte.get(usize::from(byte)) {
-                Some(true) => self.longest_at(text, at, with_control),
-                _ => None,
+        while let Some(rest) = text.as_bytes().get(at..) {
+            let Some(skipped) = rest.iter().position(|byte| first_bytes.contains(*byte)) else {
+                break;
             };
-            let Some(entry) = found else {
+            at += skipped;
+            let Some(entry) = self.longest_at(text, at, with_control) else {
                 at += 1;
                 continue;
             };

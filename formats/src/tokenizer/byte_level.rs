@@ -1,5 +1,6 @@
 //! The alphabet of byte-level vocabularies: each byte is written as a printable character.
 
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 /// The text of a byte-level token as the bytes it stands for, or `None` if it has a
@@ -13,6 +14,11 @@ pub(super) fn bytes_of(token: &[u8]) -> Option<Vec<u8>> {
         .chars()
         .map(byte_of)
         .collect()
+}
+
+/// The bytes a token stands for, whether or not it is of the alphabet.
+pub(super) fn raw(token: &[u8]) -> Cow<'_, [u8]> {
+    bytes_of(token).map_or(Cow::Borrowed(token), Cow::Owned)
 }
 
 /// Bytes as a byte-level token's text: the inverse of [`bytes_of`].

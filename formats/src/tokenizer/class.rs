@@ -66,6 +66,17 @@ pub(super) fn is_nonspacing_mark(character: char) -> bool {
     character.general_category() == G::NonspacingMark
 }
 
+/// Decimal digits (`\d`).
+pub(super) fn is_decimal(character: char) -> bool {
+    character.general_category() == G::DecimalNumber
+}
+
+/// What words are made of (`\w`).
+pub(super) fn is_word(character: char) -> bool {
+    const CONNECTOR: u32 = mask(&[G::ConnectorPunctuation, G::DecimalNumber]);
+    is_in(character, LETTER | MARK | CONNECTOR)
+}
+
 /// Control characters, formatting, and what is not assigned.
 pub(super) fn is_other(character: char) -> bool {
     is_in(character, OTHER)

@@ -94,6 +94,11 @@ impl Tokenizer {
                 put(key, Value::Bool(id.is_some()));
             }
         }
+        if self.kind == TokenizerKind::WordPiece {
+            let does = |step: Step| Value::Bool(self.normalizer.contains(&step));
+            put(key::LOWERCASE, does(Step::Lowercase));
+            put(key::STRIP_ACCENTS, does(Step::DropMarks { all: false }));
+        }
         if matches!(
             self.kind,
             TokenizerKind::SentencePieceBpe | TokenizerKind::Unigram

@@ -33,6 +33,8 @@ pub(super) const SEPARATOR: &str = "tokenizer.ggml.seperator_token_id";
 pub(super) const CHARSMAP: &str = "tokenizer.ggml.precompiled_charsmap";
 pub(super) const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
 pub(super) const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
+pub(super) const LOWERCASE: &str = "tokenizer.ggml.normalizer.lowercase";
+pub(super) const STRIP_ACCENTS: &str = "tokenizer.ggml.normalizer.strip_accents";
 pub(super) const ADD_SPACE: &str = "tokenizer.ggml.add_space_prefix";
 pub(super) const REMOVE_SPACES: &str = "tokenizer.ggml.remove_extra_whitespaces";
 
@@ -41,7 +43,9 @@ pub(super) fn tokenizer(metadata: &Metadata) -> Result<Option<Tokenizer>, Tokeni
         None => return Ok(None),
         Some(Value::String(name)) => match name.as_str() {
             "none" | "no_vocab" => return Ok(None),
+            "gpt2" if writes_spaces(metadata) => TokenizerKind::SentencePieceBpe,
             "gpt2" => TokenizerKind::ByteLevelBpe,
+            "gemma4" => TokenizerKind::SentencePieceBpe,
             "llama" => TokenizerKind::SentencePieceBpe,
             "t5" => TokenizerKind::Unigram,
             "bert" => TokenizerKind::WordPiece,
@@ -52,11 +56,20 @@ pub(super) fn tokenizer(metadata: &Metadata) -> Result<Option<Tokenizer>, Tokeni
     };
     match kind {
         TokenizerKind::ByteLevelBpe => byte_level_bpe(metadata),
+        TokenizerKind::SentencePieceBpe if writes_spaces(metadata) => spaced_bpe(metadata),
         TokenizerKind::SentencePieceBpe | TokenizerKind::Unigram => sentencepiece(metadata, kind),
         TokenizerKind::WordPiece => word_piece(metadata),
         TokenizerKind::Longest => longest(metadata),
     }
     .map(Some)
+}
+
+/// Whether this is a BPE with a list of merges that writes spaces as ▁: by name, and by that of
+/// its pre-tokenizer.
+fn writes_spaces(metadata: &Metadata) -> bool {
+    let is = |key: &str, names: &[&str]| matches!(metadata.value(key), Some(Value::String(name)) if names.contains(&name.as_str()));
+    let pres = ["gemma4", "granite-embed-multi-311m", "sarvam-moe"];
+    is(MODEL, &["gemma4"]) || is(MODEL, &["gpt2"]) && is(PRE, &pres)
 }
 
 fn unsupported(model: &str) -> TokenizerError {
@@ -69,7 +82,7 @@ fn unsupported(model: &str) -> TokenizerError {
     )
 }
 
-/// WordPiece, always of lowercase text: the format has no key for another.
+/// WordPiece, of lowercase text unless the file says otherwise.
 fn word_piece(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
     let facts = Facts::read(metadata)?;
     // Converters write ▁ before tokens that begin a word, and leave ## out.
@@ -88,13 +101,15 @@ fn word_piece(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
         Ok(id.filter(|_| wanted).into_iter().collect())
     };
     let (prefix, suffix) = (adds(ADD_BOS, first)?, adds(ADD_EOS, last)?);
+    let lowercases = truth(metadata, LOWERCASE)?.unwrap_or(true);
+    let strips_accents = truth(metadata, STRIP_ACCENTS)?.unwrap_or(lowercases);
     let model = Model::WordPiece(WordPiece::new(&vocabulary, unknown, BERT_CHARACTERS));
     let tokenizer = facts.finish(
         metadata,
         vocabulary,
         |raw, vocabulary| Tokenizer {
             kind: TokenizerKind::WordPiece,
-            normalizer: hf_steps::bert_normalizer(true, true, true, true),
+            normalizer: hf_steps::bert_normalizer(true, true, strips_accents, lowercases),
             stages: hf_steps::bert_stages(),
             strips_space: true,
             ..Tokenizer::bare(vocabulary, model, raw)
@@ -182,32 +197,10 @@ fn byte_level_bpe(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
 
     let facts = Facts::read(metadata)?;
     let vocabulary = facts.vocabulary(|text, kind| match kind {
-        Kind::Normal | Kind::Unused | Kind::Byte => match byte_level::bytes_of(text) {
-            Some(bytes) => Cow::Owned(bytes),
-            None => Cow::Borrowed(text),
-        },
+        Kind::Normal | Kind::Unused | Kind::Byte => byte_level::raw(text),
         _ => Cow::Borrowed(text),
     })?;
-    let Some(Array::String(lines)) = metadata.array(MERGES) else {
-        return Err(failure!(
-            Missing,
-            "{MERGES} is missing or is no list of strings"
-        ));
-    };
-    let mut merges = Merges::with_capacity(lines.len());
-    let mut joined = Vec::new();
-    for (index, line) in lines.iter().enumerate() {
-        let (left, right) = split_merge(line).ok_or_else(|| {
-            failure!(
-                Malformed,
-                "{MERGES}[{index}] is {}, expected two tokens with a space between",
-                Shown(line)
-            )
-        })?;
-        let left = byte_level::bytes_of(left).map_or(Cow::Borrowed(left), Cow::Owned);
-        let right = byte_level::bytes_of(right).map_or(Cow::Borrowed(right), Cow::Owned);
-        merges.add(index, &left, &right, &vocabulary, &mut joined)?;
-    }
+    let merges = merges(metadata, &vocabulary, byte_level::raw)?;
     let mut bytes = [None; 256];
     for (byte, slot) in (0u8..=255).zip(&mut bytes) {
         *slot = vocabulary.find(&[byte]);
@@ -227,6 +220,66 @@ fn byte_level_bpe(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
         },
         preset.adds_bos,
     )
+}
+
+/// Gemma 4's: merges in a list, of text in which spaces are ▁, the whole of it one word.
+fn spaced_bpe(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
+    let facts = Facts::read(metadata)?;
+    let vocabulary = facts.vocabulary(|text, kind| match kind {
+        Kind::Normal | Kind::Unused => unescape(text),
+        _ => Cow::Borrowed(text),
+    })?;
+    let fallback = Fallback {
+        bytes: vocabulary.byte_tokens(),
+        unknown: facts.unknown,
+        fuses_unknown: true,
+    };
+    let model = Model::Ranked(Ranked {
+        alphabet: Alphabet::Characters(fallback),
+        merges: merges(metadata, &vocabulary, unescape)?,
+        whole_words_first: false,
+    });
+    let adds_space = truth(metadata, ADD_SPACE)?.unwrap_or(false);
+    let prefix = adds_space.then(|| Step::Prepend(" ".to_string()));
+    facts.finish(
+        metadata,
+        vocabulary,
+        |raw, vocabulary| Tokenizer {
+            kind: TokenizerKind::SentencePieceBpe,
+            normalizer: prefix.into_iter().collect(),
+            unescapes: true,
+            strips_space: adds_space,
+            ..Tokenizer::bare(vocabulary, model, raw)
+        },
+        true,
+    )
+}
+
+/// The file's list of merges; `raw` turns the text of a token into the bytes it stands for.
+fn merges(
+    metadata: &Metadata,
+    vocabulary: &Vocabulary,
+    raw: impl for<'t> Fn(&'t [u8]) -> Cow<'t, [u8]>,
+) -> Result<Merges, TokenizerError> {
+    let Some(Array::String(lines)) = metadata.array(MERGES) else {
+        return Err(failure!(
+            Missing,
+            "{MERGES} is missing or is no list of strings"
+        ));
+    };
+    let mut merges = Merges::with_capacity(lines.len());
+    let mut joined = Vec::new();
+    for (index, line) in lines.iter().enumerate() {
+        let (left, right) = split_merge(line).ok_or_else(|| {
+            failure!(
+                Malformed,
+                "{MERGES}[{index}] is {}, expected two tokens with a space between",
+                Shown(line)
+            )
+        })?;
+        merges.add(index, &raw(left), &raw(right), vocabulary, &mut joined)?;
+    }
+    Ok(merges)
 }
 
 /// The two tokens of a merge. The first may itself be a space.
@@ -419,6 +472,8 @@ impl<'a> Facts<'a> {
         // What the file itself names as an end is no text that users add.
         let is_end = self.eos == Some(id) || self.other_ends.contains(&id);
         Ok(match kind {
+            // Converters have forgotten to say so, and then models never stop.
+            Kind::Normal | Kind::UserDefined if ends::is_end(text) => Kind::Control,
             Kind::UserDefined if is_end || self.bos == Some(id) => Kind::Control,
             _ => kind,
         })

@@ -348,7 +348,7 @@ fn vocabulary(
             None => Cow::Borrowed(text),
         },
         (TokenizerKind::ByteLevelBpe, Kind::UserDefined) => Cow::Borrowed(text),
-        (TokenizerKind::ByteLevelBpe, _) => raw_bytes(text),
+        (TokenizerKind::ByteLevelBpe, _) => byte_level::raw(text),
         (TokenizerKind::WordPiece, Kind::UserDefined) => Cow::Borrowed(text),
         (TokenizerKind::WordPiece, _) => match text.strip_prefix(CONTINUES.as_bytes()) {
             Some(rest) if !rest.is_empty() => Cow::Borrowed(rest),
@@ -356,10 +356,6 @@ fn vocabulary(
         },
         _ => unescape(text),
     })
-}
-
-fn raw_bytes(text: &[u8]) -> Cow<'_, [u8]> {
-    byte_level::bytes_of(text).map_or(Cow::Borrowed(text), Cow::Owned)
 }
 
 fn ranked(
@@ -372,7 +368,7 @@ fn ranked(
     let mut merges = Merges::with_capacity(sides.len() / 2);
     let mut joined = Vec::new();
     let raw = |text| match kind {
-        TokenizerKind::ByteLevelBpe => raw_bytes(text),
+        TokenizerKind::ByteLevelBpe => byte_level::raw(text),
         _ => unescape(text),
     };
     let mut texts = sides.iter();

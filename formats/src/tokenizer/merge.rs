@@ -2,8 +2,9 @@
 //!
 //! Symbols are a linked list in one vector and pairs wait in a heap, so that a word costs
 //! O(n log n) in its length. (The obvious rescan after each merge takes hours on a megabyte
-//! of one letter.)
+//! of one letter, but it is the faster way for words as texts have them.)
 
+use super::known::KnownWords;
 use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
@@ -29,6 +30,9 @@ pub(super) struct Merged {
     pub(super) id: u32,
 }
 
+/// Words of at most so many symbols are merged by looking at all pairs each time.
+const FEW_SYMBOLS: usize = 24;
+
 /// A pair that waits: order, then place, then what it looked like when it was seen.
 type Waiting = Reverse<(u32, u32, u32, u32)>;
 
@@ -37,11 +41,23 @@ type Waiting = Reverse<(u32, u32, u32, u32)>;
 pub(super) struct Merger {
     symbols: Vec<Symbol>,
     waiting: BinaryHeap<Waiting>,
+    /// Of few symbols: what each would become together with the next.
+    pairs: Vec<Merged>,
+    /// Words of this text and what became of them.
+    pub(super) known: KnownWords,
     /// Of unigram models.
     pub(super) steps: Vec<super::unigram::Step>,
 }
 
 impl Merger {
+    /// For a text of this length.
+    pub(super) fn for_text(len: usize) -> Merger {
+        Merger {
+            known: KnownWords::for_text(len),
+            ..Merger::default()
+        }
+    }
+
     /// Starts a new word.
     pub(super) fn clear(&mut self) {
         self.symbols.clear();
@@ -70,8 +86,51 @@ impl Merger {
         &mut self,
         pair: impl Fn(&Symbol, &Symbol) -> Option<Merged>,
     ) -> impl Iterator<Item = Symbol> {
+        match self.symbols.len() {
+            0..=FEW_SYMBOLS => self.merge_few(&pair),
+            _ => self.merge_many(&pair),
+        }
+        self.symbols.iter().filter(|symbol| symbol.len > 0).copied()
+    }
+
+    fn merge_few(&mut self, pair: &impl Fn(&Symbol, &Symbol) -> Option<Merged>) {
+        const NEVER: Merged = Merged {
+            order: u32::MAX,
+            id: NONE,
+        };
+        let pair_at = |symbols: &[Symbol], place: usize| match symbols.get(place..) {
+            Some([left, right, ..]) => pair(left, right).unwrap_or(NEVER),
+            _ => NEVER,
+        };
+        self.pairs.clear();
+        for place in 0..self.symbols.len() {
+            self.pairs.push(pair_at(&self.symbols, place));
+        }
+        loop {
+            // The first of equals is the leftmost.
+            let pairs = self.pairs.iter().enumerate();
+            let best = pairs.min_by_key(|(_, merged)| merged.order);
+            let Some((place, merged)) = best.filter(|(_, merged)| **merged != NEVER) else {
+                return;
+            };
+            let id = merged.id;
+            let right = self.symbols.remove(place + 1);
+            self.pairs.remove(place + 1);
+            if let Some(left) = self.symbols.get_mut(place) {
+                left.len += right.len;
+                left.id = id;
+            }
+            for place in [place.checked_sub(1), Some(place)].into_iter().flatten() {
+                if let Some(merged) = self.pairs.get_mut(place) {
+                    *merged = pair_at(&self.symbols, place);
+                }
+            }
+        }
+    }
+
+    fn merge_many(&mut self, pair: &impl Fn(&Symbol, &Symbol) -> Option<Merged>) {
         for place in 1..self.symbols.len() as u32 {
-            self.consider(place - 1, place, &pair);
+            self.consider(place - 1, place, pair);
         }
         while let Some(Reverse((_, place, len, id))) = self.waiting.pop() {
             let Some(left) = self.symbol(place) else {
@@ -95,10 +154,9 @@ impl Merger {
                 symbol.id = id;
                 symbol.next = right.next;
             }
-            self.consider(left.previous, place, &pair);
-            self.consider(place, right.next, &pair);
+            self.consider(left.previous, place, pair);
+            self.consider(place, right.next, pair);
         }
-        self.symbols.iter().filter(|symbol| symbol.len > 0).copied()
     }
 
     fn consider(

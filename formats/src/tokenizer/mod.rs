@@ -17,6 +17,7 @@ mod gguf;
 mod hf;
 mod hf_steps;
 mod json;
+mod known;
 mod limits;
 mod merge;
 mod model;
@@ -66,6 +67,8 @@ pub struct Tokenizer {
     spaces_words: bool,
     /// Whether decoding takes one space away at the start of a text.
     strips_space: bool,
+    /// Whether a space after something else begins a word that nothing is merged with.
+    cuts_at_spaces: bool,
     /// Tokens around a text.
     prefix: Vec<u32>,
     suffix: Vec<u32>,
@@ -156,7 +159,7 @@ impl Tokenizer {
             ids.extend_from_slice(&self.prefix);
         }
         let body = ids.len();
-        let mut merger = Merger::default();
+        let mut merger = Merger::for_text(text.len());
         self.raw
             .segments(text, options.parse_special, &mut |segment| match segment {
                 Segment::Token(id) => ids.push(id),
@@ -209,7 +212,15 @@ impl Tokenizer {
                     if self.spaces_words && !word.starts_with(' ') {
                         word.to_mut().insert(0, ' ');
                     }
-                    self.model.encode(&word, &self.vocabulary, merger, ids);
+                    let mut rest = word.as_ref();
+                    while self.cuts_at_spaces
+                        && let Some(at) = space_after_text(rest.as_bytes())
+                        && let Some((word, after)) = rest.split_at_checked(at)
+                    {
+                        self.model.encode(word, &self.vocabulary, merger, ids);
+                        rest = after;
+                    }
+                    self.model.encode(rest, &self.vocabulary, merger, ids);
                 });
             }
         };
@@ -264,6 +275,7 @@ impl Tokenizer {
     fn bare(vocabulary: Vocabulary, model: Model, raw: AddedTokens) -> Tokenizer {
         Tokenizer {
             kind: TokenizerKind::ByteLevelBpe,
+            cuts_at_spaces: model.cuts_at_spaces(&vocabulary),
             vocabulary,
             model,
             raw,
@@ -293,6 +305,12 @@ impl fmt::Debug for Tokenizer {
             .field("end_tokens", &self.end_tokens)
             .finish_non_exhaustive()
     }
+}
+
+/// Where the first space is that follows something else.
+fn space_after_text(text: &[u8]) -> Option<usize> {
+    let is_start = |pair: &[u8]| matches!(pair, [before, b' '] if *before != b' ');
+    Some(1 + text.windows(2).position(is_start)?)
 }
 
 /// Token text with `▁` written as the space it stands for.

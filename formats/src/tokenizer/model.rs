@@ -3,6 +3,7 @@
 use super::error::{Shown, TokenizerError, failure};
 use super::limits;
 use super::merge::{Merged, Merger, NONE, Symbol};
+use super::space_after_text;
 use super::trie::Trie;
 use super::unigram::Unigram;
 use super::vocabulary::{Kind, Vocabulary};
@@ -72,6 +73,11 @@ impl Merges {
         }
     }
 
+    /// What the pairs become.
+    fn products(&self) -> impl Iterator<Item = u32> {
+        self.pairs.values().map(|merged| merged.id)
+    }
+
     /// The pairs, in their order.
     pub(super) fn in_order(&self) -> Vec<((u32, u32), Merged)> {
         let mut pairs: Vec<_> = self
@@ -128,6 +134,12 @@ impl Model {
         merger: &mut Merger,
         ids: &mut Vec<u32>,
     ) {
+        let known = merger.known.word(word);
+        if let Some(tokens) = known.and_then(|word| merger.known.tokens(word)) {
+            ids.extend_from_slice(tokens);
+            return;
+        }
+        let before = ids.len();
         let mut rest = word;
         while !rest.is_empty() {
             let (piece, after) = rest.split_at(cut(rest));
@@ -139,6 +151,32 @@ impl Model {
                 Model::Longest(tokens) => longest(tokens, piece.as_bytes(), ids),
             }
             rest = after;
+        }
+        if let Some(word) = known {
+            merger
+                .known
+                .keep(word, ids.get(before..).unwrap_or_default());
+        }
+    }
+
+    /// Whether no token goes on after something else with a space, so that words can be told
+    /// apart by spaces and be merged one by one.
+    pub(super) fn cuts_at_spaces(&self, vocabulary: &Vocabulary) -> bool {
+        let goes_on = |id: u32| vocabulary.piece(id).and_then(space_after_text).is_some();
+        // A space that is no token would be one unknown token with its neighbours.
+        let Some(space) = vocabulary.find(b" ") else {
+            return false;
+        };
+        match self {
+            Model::Ranked(model) => match model.alphabet {
+                Alphabet::Bytes(_) => false,
+                Alphabet::Characters(_) => !model.merges.products().any(goes_on),
+            },
+            Model::Scored(_) => !vocabulary.made().any(goes_on),
+            Model::Unigram(_) => {
+                vocabulary.kind(space) == Kind::Normal && !vocabulary.made().any(goes_on)
+            }
+            Model::WordPiece(_) | Model::Longest(_) => false,
         }
     }
 }
@@ -265,6 +303,14 @@ impl Scored {
         };
         let mut was_unknown = false;
         for symbol in merger.merge(pair) {
+            let whole = stretch(symbol.start, symbol.len);
+            if let Some(id) = whole.and_then(|text| vocabulary.find(text))
+                && vocabulary.kind(id) != Kind::Unused
+            {
+                ids.push(id);
+                was_unknown = false;
+                continue;
+            }
             // Parts still to be written, the next on top.
             let mut parts = alloc::vec![(symbol.start, symbol.len)];
             while let Some((start, len)) = parts.pop() {

@@ -6,7 +6,7 @@
 //! becomes a [`Rule`] with a matcher that never looks at a character more than a bounded
 //! number of times; a pattern with anything else in it is refused rather than approximated.
 
-use super::class::Class;
+use super::class::{self, Class};
 use super::limits;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -42,8 +42,10 @@ pub(super) enum Rule {
         most: u32,
         contraction: Option<Letters>,
     },
-    /// `\s+(?!\S)`: white space, but not the last before something else.
-    SpaceBeforeSpace,
+    /// `\s+(?!\S)`, `\s{8}(?!\S)`: white space, but not the last before something else.
+    SpaceBeforeSpace { least: u32, most: u32 },
+    /// `\d{1,3}(?=(?:\d{3})*\b)`: digits of a number in groups of three, counted from its end.
+    DigitGroup,
     /// `\s+$`.
     SpaceAtEnd,
 }
@@ -77,6 +79,14 @@ pub(super) struct Search<'a> {
     /// For each rule, where the run ends that it has already searched in vain. Without
     /// this, a long run refused at every place would be searched again from every place.
     barren: Vec<usize>,
+    number: Number,
+}
+
+/// What is left of the number that is being cut into groups: it need not be counted again.
+#[derive(Default)]
+struct Number {
+    at: usize,
+    digits: usize,
 }
 
 impl Pattern {
@@ -85,6 +95,7 @@ impl Pattern {
             pattern: self,
             text,
             barren: vec![0; self.rules.len()],
+            number: Number::default(),
         }
     }
 }
@@ -94,6 +105,7 @@ impl Search<'_> {
     /// `at` not going back.
     pub(super) fn match_at(&mut self, at: usize) -> Option<usize> {
         let text = self.text;
+        let number = &mut self.number;
         self.pattern
             .rules
             .iter()
@@ -102,7 +114,10 @@ impl Search<'_> {
                 if at < *barren {
                     return None;
                 }
-                rule.match_at(text, at, barren)
+                match rule {
+                    Rule::DigitGroup => number.group(text, at, barren),
+                    _ => rule.match_at(text, at, barren),
+                }
             })
     }
 }
@@ -161,15 +176,31 @@ impl Rule {
                     }
                 }
             }
-            Rule::SpaceBeforeSpace => {
-                let (end, last) = space_run(text, at)?;
-                match end == text.len() {
-                    true => Some(end),
-                    false => (last > at).then_some(last),
+            Rule::SpaceBeforeSpace { least, most } => {
+                let rest = text.get(at..)?;
+                let (mut end, mut last, mut count) = (0, 0, 0);
+                let mut characters = rest.chars();
+                let mut next = characters.next();
+                while let Some(character) = next.filter(|c| c.is_whitespace() && count < *most) {
+                    last = end;
+                    end += character.len_utf8();
+                    count += 1;
+                    next = characters.next();
                 }
+                if next.is_some_and(|character| !character.is_whitespace()) {
+                    end = last;
+                    count = count.checked_sub(1)?;
+                }
+                (count >= *least).then_some(at + end)
             }
+            // Matched by the search, which knows the number.
+            Rule::DigitGroup => None,
             Rule::SpaceAtEnd => {
-                let (end, _) = space_run(text, at)?;
+                let rest = text.get(at..)?;
+                let end = at + rest.len() - rest.trim_start().len();
+                if end == at {
+                    return None;
+                }
                 if end != text.len() {
                     *barren = end;
                     return None;
@@ -180,12 +211,28 @@ impl Rule {
     }
 }
 
-/// Where the white space from `at` ends and where its last character starts.
-fn space_run(text: &str, at: usize) -> Option<(usize, usize)> {
-    let rest = text.get(at..)?;
-    let (space, _) = rest.split_at_checked(rest.len() - rest.trim_start().len())?;
-    let (last, _) = space.char_indices().next_back()?;
-    Some((at + space.len(), at + last))
+impl Number {
+    /// Where the group ends that begins at `at`.
+    fn group(&mut self, text: &str, at: usize, barren: &mut usize) -> Option<usize> {
+        let is_digit = |c: &char| class::is_decimal(*c);
+        if self.digits == 0 || self.at != at {
+            let rest = text.get(at..)?;
+            let digits = rest.chars().take_while(is_digit);
+            let (count, len) =
+                digits.fold((0, 0), |(count, len), c| (count + 1, len + c.len_utf8()));
+            // Letters go on with the number: it has no end to count from.
+            if rest.get(len..)?.chars().next().is_some_and(class::is_word) {
+                *barren = at + len;
+                return None;
+            }
+            *self = Number { at, digits: count };
+        }
+        let count = self.digits.checked_sub(1)? % 3 + 1;
+        let group = text.get(at..)?.chars().take(count);
+        self.at = at + group.map(char::len_utf8).sum::<usize>();
+        self.digits -= count;
+        Some(self.at)
+    }
 }
 
 fn contracted(letters: Option<Letters>, text: &str, end: usize) -> usize {
@@ -281,6 +328,32 @@ mod tests {
     #[test]
     fn separators_that_are_not_white_space_stay_together() {
         assert_eq!(words(CL100K, "\x1c\x1d a"), ["\x1c\x1d", " a"]);
+    }
+
+    #[test]
+    fn digits_are_grouped_from_the_end() {
+        const GROUPS: &str = r"\d{1,3}(?=(?:\d{3})*\b)|\p{N}{1,3}";
+        assert_eq!(words(GROUPS, "1234567"), ["1", "234", "567"]);
+        assert_eq!(words(GROUPS, "12٣4"), ["1", "2٣4"]);
+        // A number that goes on as a word has no end to count from.
+        assert_eq!(words(GROUPS, "1234_5"), ["123", "4", "_", "5"]);
+        let text = "7".repeat(1 << 20);
+        assert_eq!(words(GROUPS, &text).len(), (1 << 20) / 3 + 1);
+        let text = ["7".repeat(1 << 20), "x".to_string()].concat();
+        assert_eq!(words(GROUPS, &text).len(), (1 << 20) / 3 + 2);
+    }
+
+    #[test]
+    fn spaces_are_counted() {
+        const COUNTED: &str = r"\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1}|x";
+        let lengths = |spaces: usize, after: &str| -> Vec<usize> {
+            let text = [" ".repeat(spaces).as_str(), after].concat();
+            words(COUNTED, &text).iter().map(String::len).collect()
+        };
+        assert_eq!(lengths(17, ""), [8, 8, 1]);
+        assert_eq!(lengths(8, "x"), [4, 2, 1, 1, 1]);
+        assert_eq!(lengths(9, "x"), [8, 1, 1]);
+        assert_eq!(lengths(1 << 20, "x").len(), (1 << 17) + 4);
     }
 
     #[test]

@@ -39,6 +39,9 @@ const CONTRACTIONS: &[(&str, Letters)] = &[
     ("(?:'s|'t|'re|'ve|'m|'ll|'d)", Letters::Lower),
 ];
 
+/// The one alternative that looks further ahead than a character.
+const DIGIT_GROUP: &str = r"\d{1,3}(?=(?:\d{3})*\b)";
+
 impl Pattern {
     /// The pattern with this text, or `None` if it has an alternative that no [`Rule`]
     /// expresses.
@@ -50,7 +53,10 @@ impl Pattern {
         // the bare alternation is read.
         let rules = alternatives(text)?
             .into_iter()
-            .map(|alternative| rule(items(alternative)?))
+            .map(|alternative| match alternative {
+                DIGIT_GROUP => Some(Rule::DigitGroup),
+                _ => rule(items(alternative)?),
+            })
             .collect::<Option<Vec<Rule>>>()?;
         Some(Pattern { rules })
     }
@@ -244,12 +250,15 @@ fn quantifier(text: &str) -> Option<(u32, u32, bool, &str)> {
 fn rule(mut items: Vec<Item>) -> Option<Rule> {
     if let [space, end] = items.as_slice()
         && space.atom == Atom::Class(Class::space())
-        && (space.least, space.most, space.possessive) == (1, u32::MAX, false)
+        && !space.possessive
         && (end.least, end.most) == (1, 1)
     {
+        let (least, most) = (space.least, space.most);
         match end.atom {
-            Atom::NotBeforeText => return Some(Rule::SpaceBeforeSpace),
-            Atom::End => return Some(Rule::SpaceAtEnd),
+            Atom::NotBeforeText if least > 0 && is_countable(least) => {
+                return Some(Rule::SpaceBeforeSpace { least, most });
+            }
+            Atom::End if (least, most) == (1, u32::MAX) => return Some(Rule::SpaceAtEnd),
             _ => {}
         }
     }

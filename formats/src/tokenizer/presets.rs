@@ -19,7 +19,6 @@ const DISTINCT: &[&str] = &[
     "gpt-2",
     "llama-bpe",
     "qwen2",
-    "glm4",
     "starcoder",
     "falcon",
     "default",
@@ -37,6 +36,10 @@ const DISTINCT: &[&str] = &[
     "minicpm5",
     "laguna",
     "ufakzeka",
+    "chatglm-bpe",
+    "spark2_5",
+    "jais-2",
+    "tiny_aya",
 ];
 
 impl Preset {
@@ -59,8 +62,9 @@ impl Preset {
             | "mellum" | "modern-bert" | "exaone4" | "mpt" | "olmo" | "jais" | "trillion"
             | "granite-docling" => &[GPT2],
             "llama3" | "llama-v3" | "llama-bpe" | "falcon3" | "falcon-h1" | "pixtral"
-            | "midm-2.0" | "lfm2" | "jina-v5-nano" | "dbrx" | "smaug-bpe" | "glm4"
+            | "midm-2.0" | "lfm2" | "jina-v5-nano" | "dbrx" | "smaug-bpe" | "glm4" | "glm5"
             | "chatglm-bpe" => &[LLAMA3],
+            "jais-2" => &[JAIS2],
             "qwen2" | "deepseek-r1-qwen" | "kormo" | "f2llmv2" | "megrez" | "stablelm2"
             | "hunyuan" | "solar-open" | "grok-2" => &[QWEN2],
             "qwen35" => &[QWEN35],
@@ -87,6 +91,8 @@ impl Preset {
             "deepseek-v3" | "hunyuan-dense" | "joyai-llm" | "hy_v4" => {
                 &[r"\p{N}{1,3}", r"[一-龥぀-ゟ゠-ヿ]+", DEEPSEEK3]
             }
+            "spark2_5" => &[r"\p{N}{1,3}", r"[一-龥぀-ゟ゠-ヿ]+", SPARK, r"\p{N}"],
+            "tiny_aya" | "cohere2moe" => &[r"\d{1,3}(?=(?:\d{3})*\b)", GPT4O],
             "falcon" => &[r"[\p{P}\$\+<=>\^~\|`]+", GPT2, r"[0-9][0-9][0-9]"],
             "starcoder" | "refact" | "command-r" | "smollm" | "codeshell" | "exaone"
             | "minerva-7b" | "mellum2" => &[r"\p{N}", GPT2],
@@ -120,7 +126,7 @@ impl Preset {
             whole_words_first: llama3
                 || matches!(
                     name,
-                    "tekken" | "minicpm5" | "youtu" | "granite-embed-multi-97m"
+                    "tekken" | "minicpm5" | "youtu" | "granite-embed-multi-97m" | "glm4" | "glm5"
                 ),
             adds_bos: llama3 || name == "tekken",
         })
@@ -148,6 +154,8 @@ const BAILING: &str = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?
 const SEED_CODER: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+";
 const MINICPM5: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const DEEPSEEK3: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##;
+const SPARK: &str = r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+|[\r\n]|\s+(?!\S)|\s+"##;
+const JAIS2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1}";
 const BLOOM: &str = r" ?[^(\s|.,!?…。，、।۔،)]+";
 const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -188,7 +196,7 @@ mod tests {
 
     #[test]
     fn patterns_without_a_reference_can_be_read() {
-        for name in ["deepseek-llm", "ufakzeka", "viking", "youtu"] {
+        for name in ["ufakzeka", "viking", "youtu"] {
             let preset = Preset::named(name).expect(name);
             assert!(preset.stages().is_some(), "{name}");
         }

@@ -106,6 +106,11 @@ impl Vocabulary {
         }
     }
 
+    /// The tokens that merging may make.
+    pub(super) fn made(&self) -> impl Iterator<Item = u32> {
+        self.table.iter().copied()
+    }
+
     /// The id of the control token with this text.
     pub(super) fn find_control(&self, text: &[u8]) -> Option<u32> {
         self.find_in(&self.controls, text)

@@ -1,0 +1,113 @@
+//! Words of a text that were seen before: texts repeat most of theirs.
+
+use alloc::vec::Vec;
+
+/// Longer words, and such as become more tokens, are not kept.
+const WORD_LEN: usize = 23;
+const WORD_TOKENS: usize = 7;
+
+/// Words kept at a time, each in the one place its hash gives it; about 230 KB.
+const PLACES: usize = 1 << 12;
+
+/// Texts shorter than this are done before the table is.
+const LEAST_TEXT: usize = 1 << 12;
+
+/// A table of words and their tokens, for one text.
+#[derive(Default)]
+pub(super) struct KnownWords {
+    places: Vec<Known>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Known {
+    word: Word,
+    count: u32,
+    ids: [u32; WORD_TOKENS],
+}
+
+/// A word's bytes, zeros, and its length in the last byte: no word is all zeros.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Word([u64; 3]);
+
+impl KnownWords {
+    /// The table that a text of this length is worth.
+    pub(super) fn for_text(len: usize) -> KnownWords {
+        let places = match len < LEAST_TEXT {
+            true => Vec::new(),
+            false => alloc::vec![Known::default(); PLACES],
+        };
+        KnownWords { places }
+    }
+
+    /// The word as it is looked up, if it is one of those that are kept.
+    pub(super) fn word(&self, text: &str) -> Option<Word> {
+        if self.places.is_empty() || text.len() > WORD_LEN {
+            return None;
+        }
+        let mut bytes = [0; 24];
+        bytes
+            .get_mut(..text.len())?
+            .copy_from_slice(text.as_bytes());
+        *bytes.last_mut()? = text.len() as u8;
+        let (words, _) = bytes.as_chunks::<8>();
+        let mut word = Word::default();
+        for (part, bytes) in word.0.iter_mut().zip(words) {
+            *part = u64::from_le_bytes(*bytes);
+        }
+        Some(word)
+    }
+
+    /// What became of the word.
+    pub(super) fn tokens(&self, word: Word) -> Option<&[u32]> {
+        let known = self.places.get(word.place())?;
+        (known.word == word).then(|| known.ids.get(..known.count as usize))?
+    }
+
+    /// Keeps the word in place of another.
+    pub(super) fn keep(&mut self, word: Word, tokens: &[u32]) {
+        let mut ids = [0; WORD_TOKENS];
+        let (Some(kept), Some(place)) = (
+            ids.get_mut(..tokens.len()),
+            self.places.get_mut(word.place()),
+        ) else {
+            return;
+        };
+        kept.copy_from_slice(tokens);
+        *place = Known {
+            word,
+            count: tokens.len() as u32,
+            ids,
+        };
+    }
+}
+
+impl Word {
+    fn place(self) -> usize {
+        // Odd numbers with bits all over (of the golden ratio, and of the square root of two).
+        let [a, b, c] = self.0;
+        let mixed = a.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ b.rotate_left(23) ^ c.rotate_left(47);
+        (mixed.wrapping_mul(0x6A09_E667_F3BC_C909) >> 52) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_told_apart() {
+        let mut known = KnownWords::for_text(LEAST_TEXT);
+        let word = |known: &KnownWords, text: &str| known.word(text).expect("short enough");
+        let (one, two) = (word(&known, " the"), word(&known, " the\0"));
+        known.keep(one, &[1, 2]);
+        assert_eq!(known.tokens(one), Some(&[1, 2][..]));
+        assert_eq!(known.tokens(two), None);
+        known.keep(two, &[]);
+        assert_eq!(known.tokens(two), Some(&[][..]));
+        known.keep(one, &[7; WORD_TOKENS + 1]);
+        assert_ne!(known.tokens(one), Some(&[7; WORD_TOKENS + 1][..]));
+        assert_eq!(known.word(&"x".repeat(WORD_LEN + 1)), None);
+        assert_eq!(KnownWords::default().word("x"), None);
+        assert!(word(&known, &"x".repeat(WORD_LEN)).place() < PLACES);
+    }
+}
