@@ -3,7 +3,7 @@
 
 use crate::error::RunError;
 use crate::exec::{Output, Row};
-use crate::graph::{Graph, Op, Role, RowSpace};
+use crate::graph::{Graph, Op, Role, RowSpace, Segments};
 use crate::model::Model;
 use crate::session::{Session, SessionOptions};
 use serde_json::Value as Json;
@@ -32,6 +32,8 @@ struct Ids {
 pub struct EvalInput {
     input: Ids,
     decoder: Option<Ids>,
+    /// How models with memories of earlier segments cut it.
+    segments: Option<Vec<usize>>,
 }
 
 /// One output's name and extents.
@@ -66,6 +68,7 @@ const KEYS: &[&str] = &[
     "decoder_input_ids",
     "decoder_attention_mask",
     "global_attention_mask",
+    "segment_lengths",
 ];
 
 impl EvalInput {
@@ -115,7 +118,18 @@ impl EvalInput {
             positions: like("position_ids", &ids)?,
             ids,
         };
-        let input = EvalInput { input, decoder };
+        let segments = match read("segment_lengths")? {
+            Some(lines) => Some(segments(
+                &lines,
+                decoder.as_ref().unwrap_or(&input).width(),
+            )?),
+            None => None,
+        };
+        let input = EvalInput {
+            input,
+            decoder,
+            segments,
+        };
         if input
             .decoder
             .as_ref()
@@ -207,8 +221,14 @@ impl EvalInput {
             })?;
         }
         if model.graph(Role::Decode).is_some() {
-            for start in (0..longest).step_by(step) {
-                let part = start..start.saturating_add(step);
+            let cuts = match (&self.segments, cut) {
+                (Some(segments), Cut::Whole) => segments.clone(),
+                _ => vec![step; longest.div_ceil(step)],
+            };
+            let mut start = 0usize;
+            for count in cuts {
+                let part = start..start.saturating_add(count);
+                start = part.end;
                 let rows: Vec<(Row, usize)> = decoder
                     .rows(model.counts_positions())
                     .filter(|(_, column)| part.contains(column))
@@ -224,6 +244,11 @@ impl EvalInput {
                         });
                     }
                 })?;
+                if model.segments().is_some() {
+                    for sequence in 0..batch {
+                        session.end_segment(sequence as u32)?;
+                    }
+                }
             }
         }
         Ok(())
@@ -231,6 +256,8 @@ impl EvalInput {
 
     fn check(&self, model: &Model, cut: Cut) -> Result<(), RunError> {
         let title = model.architecture().title;
+        let rows = model.segments().and_then(Segments::rows);
+        let rows = rows.unwrap_or(usize::MAX);
         let refuse = |what: String| Err(RunError::Input(what));
         match (
             model.graph(Role::Encode),
@@ -246,12 +273,28 @@ impl EvalInput {
             (Some(_), None, None) if cut != Cut::Whole => refuse(format!(
                 "{title} sees its input whole, it cannot be fed step by step"
             )),
+            (None, Some(_), _) if self.cuts(model, cut) > rows => refuse(format!(
+                "a segment has {} tokens, {title} takes at most {rows}",
+                self.cuts(model, cut)
+            )),
+            _ if self.segments.is_some() && model.segments().is_none() => refuse(format!(
+                "key \"segment_lengths\" is given, but {title} has no segments"
+            )),
             _ if self.input.token_types.is_some() && model.limits().token_types == u64::MAX => {
                 refuse(format!(
                     "key \"token_type_ids\" is given, but {title} has no token types"
                 ))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Tokens of the longest segment that is asked for.
+    fn cuts(&self, model: &Model, cut: Cut) -> usize {
+        match (cut, &self.segments) {
+            (Cut::Batch(step), _) if model.segments().is_some() => step.min(self.input.width()),
+            (Cut::Whole, Some(segments)) => segments.iter().copied().max().unwrap_or(0),
+            _ => 0,
         }
     }
 
@@ -372,6 +415,24 @@ fn matrix(key: &str, value: &Json) -> Result<Vec<Vec<u32>>, RunError> {
         ))),
         None => Ok(lines),
     }
+}
+
+/// Lengths that cut `width` positions.
+fn segments(lines: &[Vec<u32>], width: usize) -> Result<Vec<usize>, RunError> {
+    let bad = |what: String| Err(RunError::Input(format!("key \"segment_lengths\": {what}")));
+    let [lengths] = lines else {
+        return bad("expected one list, the same for all sequences".to_string());
+    };
+    if lengths.contains(&0) {
+        return bad("found 0, expected numbers from 1 on".to_string());
+    }
+    let sum: u64 = lengths.iter().copied().map(u64::from).sum();
+    if sum != width as u64 {
+        return bad(format!(
+            "they add up to {sum}, the input has {width} positions"
+        ));
+    }
+    Ok(lengths.iter().map(|&length| length as usize).collect())
 }
 
 fn same_shape(key: &str, found: &[Vec<u32>], expected: &[Vec<u32>]) -> Result<(), RunError> {

@@ -3,7 +3,7 @@
 use crate::checksum::Checksum;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::{
-    Builder, Graph, Hyper, Index, Op, Role, StateKind, View, Wiring, fits, spelling,
+    Builder, Graph, Hyper, Index, Op, Role, Segments, StateKind, View, Wiring, fits, spelling,
 };
 use crate::kernels::{Isa, Kernels};
 use crate::models::{ARCHITECTURES, Architecture};
@@ -169,6 +169,11 @@ impl Model {
         self.inner.wiring.counts_positions
     }
 
+    /// How its sequences fall into segments, if they do.
+    pub fn segments(&self) -> Option<Segments> {
+        self.inner.wiring.segments
+    }
+
     /// What rows it accepts.
     pub fn limits(&self) -> Limits {
         self.inner.limits
@@ -307,12 +312,19 @@ fn limits(wiring: &Wiring) -> Limits {
         positions: u64::MAX,
         token_types: u64::MAX,
     };
+    let mut clusters = 0;
     for node in wiring.graphs.iter().flat_map(|graph| &graph.nodes) {
         if let Op::Embed { table, index } = node.op {
             let limit = match index {
                 Index::Token => &mut limits.vocabulary,
                 Index::Position => &mut limits.positions,
                 Index::TokenType => &mut limits.token_types,
+                // Each table has its share of the tokens.
+                Index::TokenFrom(first) => {
+                    clusters = clusters.max(u64::from(first) + table.rows as u64);
+                    limits.vocabulary = clusters;
+                    continue;
+                }
             };
             *limit = (*limit).min(table.rows as u64);
         }

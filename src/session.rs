@@ -2,6 +2,7 @@
 
 mod endless;
 mod profile;
+mod segments;
 mod snapshot;
 
 pub use profile::{PlanReport, Report, StepReport};
@@ -90,6 +91,12 @@ struct Plans {
     batch: Option<Plan>,
     /// Encoding.
     encode: Option<Plan>,
+    /// Working out the session's tables.
+    table: Option<Plan>,
+    /// Compressing a sequence's memories.
+    compress: Option<Plan>,
+    /// Projecting what a sequence remembers.
+    recollect: Option<Plan>,
 }
 
 /// A model's working memory. One thread uses it at a time.
@@ -116,6 +123,7 @@ impl Plans {
                 Role::Encode => rows.min(options.sequences),
                 // Interleaved rows may change sequence at every row.
                 Role::Decode => rows,
+                Role::Table | Role::Compress | Role::Recollect => 1,
             };
             let capacity = Capacity { rows, sequences };
             let activation = |matrix| model.weights().matrix(matrix).kernel.activation;
@@ -123,11 +131,22 @@ impl Plans {
         };
         let decode = model.graph(Role::Decode);
         let encode = model.graph(Role::Encode);
+        let (table, compress) = (model.graph(Role::Table), model.graph(Role::Compress));
+        let recollect = model.graph(Role::Recollect);
         Ok(Plans {
             single: decode.map(|graph| plan(graph, 1)).transpose()?,
             batch: decode.map(|graph| plan(graph, options.batch)).transpose()?,
             encode: encode
                 .map(|graph| plan(graph, options.source))
+                .transpose()?,
+            table: table
+                .map(|graph| plan(graph, segments::table_rows(model)))
+                .transpose()?,
+            compress: compress
+                .map(|graph| plan(graph, segments::compressed_rows(model)))
+                .transpose()?,
+            recollect: recollect
+                .map(|graph| plan(graph, segments::remembered_rows(model)))
                 .transpose()?,
         })
     }
@@ -137,6 +156,9 @@ impl Plans {
             ("decode", &self.single),
             ("prefill", &self.batch),
             ("encode", &self.encode),
+            ("table", &self.table),
+            ("compress", &self.compress),
+            ("recollect", &self.recollect),
         ];
         named
             .into_iter()
@@ -183,6 +205,7 @@ impl SessionOptions {
             StateCapacity {
                 context,
                 sequences,
+                batch,
                 source,
                 checkpoints,
                 history,
@@ -248,7 +271,14 @@ impl Session {
             (None, Some(_)) => options.source,
             _ => options.batch,
         };
-        Ok(Session {
+        let rows = [
+            rows,
+            segments::table_rows(model),
+            segments::compressed_rows(model),
+            segments::remembered_rows(model),
+        ];
+        let rows = rows.into_iter().max().unwrap_or(0);
+        let mut session = Session {
             arena: Arena::new(plans.arena_len())?,
             state: State::new(state_layout(model, capacity)?)?,
             rows: Rows::with_capacity(rows, options.sequences),
@@ -259,7 +289,9 @@ impl Session {
             model: model.clone(),
             options,
             plans,
-        })
+        };
+        session.fill_tables()?;
+        Ok(session)
     }
 
     /// The model.
@@ -320,6 +352,12 @@ impl Session {
         for (sequence, &count) in self.counts.iter().enumerate() {
             if count > 0 {
                 self.state.check_room(sequence as u32, count)?;
+                self.state.check_segment(count)?;
+            }
+        }
+        for (sequence, &count) in self.counts.iter().enumerate() {
+            if count > 0 {
+                self.state.begin_feed(sequence as u32);
             }
         }
         let length = rows
@@ -327,8 +365,12 @@ impl Session {
             .map(|row| row.position.saturating_add(1))
             .max()
             .unwrap_or(0);
-        for (index, batch) in rows.chunks(self.options.batch).enumerate() {
-            self.rows.clear(index * self.options.batch, length);
+        let mut start = 0;
+        while start < rows.len() {
+            let end = self.batch_end(rows, start);
+            let batch = &rows[start..end];
+            self.rows.clear(start, length);
+            start = end;
             for &row in batch {
                 self.rows.push_step(row, &mut self.state)?;
             }
@@ -346,6 +388,7 @@ impl Session {
                 }
             }
             result?;
+            self.end_full_segments()?;
         }
         Ok(())
     }
@@ -462,7 +505,15 @@ impl Session {
         Ok(self.state.forget_checkpoints(sequence)?)
     }
 
+    /// Runs what is counted as progress.
     fn run(&self, plan: &Plan, sink: &mut Sink<'_>) -> Result<(), RunError> {
+        self.walk(plan, sink)?;
+        let rows = self.rows.facts.len() as u64;
+        self.progress.fetch_add(rows, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn walk(&self, plan: &Plan, sink: &mut Sink<'_>) -> Result<(), RunError> {
         let run = Run {
             plan,
             weights: self.model.weights(),
@@ -487,11 +538,7 @@ impl Session {
             running.ran(plan, self.rows.facts.len(), start.elapsed());
         }
         match outcome {
-            Outcome::Finished => {
-                let rows = self.rows.facts.len() as u64;
-                self.progress.fetch_add(rows, Ordering::Relaxed);
-                Ok(())
-            }
+            Outcome::Finished => Ok(()),
             Outcome::Aborted => {
                 self.abort.store(false, Ordering::Relaxed);
                 Err(RunError::Aborted)

@@ -7,9 +7,11 @@
 //! cannot be truncated, only checkpointed.
 
 mod discard;
+mod memory;
 mod saved;
 
 pub use crate::kernels::{HistoryType, PAGE, UnknownHistoryType};
+pub(crate) use memory::{HiddenLayout, MemoryLayout, Ring};
 
 use crate::arena::{Arena, OutOfMemory};
 use crate::graph::StateKind;
@@ -22,6 +24,8 @@ pub struct StateCapacity {
     pub context: usize,
     /// Sequences.
     pub sequences: usize,
+    /// Rows of one run.
+    pub batch: usize,
     /// Rows of an encoder's output that one sequence can attend to.
     pub source: usize,
     /// Checkpoints that can be held at a time.
@@ -44,6 +48,13 @@ pub enum StateError {
     /// The sequence would outgrow the context.
     ContextFull {
         /// Positions per sequence.
+        context: usize,
+    },
+    /// A feed that is one segment is longer than was reserved.
+    SegmentFull {
+        /// Rows of the feed.
+        rows: usize,
+        /// Rows reserved.
         context: usize,
     },
     /// The encoder's output is longer than was reserved.
@@ -87,6 +98,10 @@ impl fmt::Display for StateError {
             StateError::ContextFull { context } => write!(
                 f,
                 "context of {context} positions is full, open the session with a larger one or rewind"
+            ),
+            StateError::SegmentFull { rows, context } => write!(
+                f,
+                "segment of {rows} rows exceeds the context of {context}, open the session with a larger one or feed it in parts"
             ),
             StateError::SourceFull { source } => write!(
                 f,
@@ -152,6 +167,7 @@ impl StateLayout {
             let count = match kind {
                 StateKind::Kv { .. } => pages,
                 StateKind::Cross { .. } => capacity.sequences,
+                StateKind::Table { .. } => 1,
                 _ => slots,
             };
             offsets.push(reserve(unit_len(kind, capacity)?.checked_mul(count)?)?);
@@ -224,6 +240,9 @@ fn unit_len(kind: &StateKind, capacity: StateCapacity) -> Option<usize> {
         } => heads
             .checked_mul(key_dim)?
             .checked_mul(value_dim.checked_add(1)?)?,
+        StateKind::Memory(ref memory) => MemoryLayout::new(memory, capacity)?.len,
+        StateKind::Hidden(ref hidden) => HiddenLayout::new(hidden)?.len,
+        StateKind::Table { width, rows } => rows.count(capacity.context)?.checked_mul(width)?,
     };
     floats.checked_mul(size_of::<f32>())
 }
@@ -236,6 +255,8 @@ struct Sequence {
     pages: Vec<u32>,
     cross_slot: usize,
     cross_len: usize,
+    /// Where its open segment began.
+    segment: usize,
     interrupted: bool,
 }
 
@@ -270,6 +291,7 @@ impl State {
             pages: Vec::with_capacity(per_sequence),
             cross_slot: slot,
             cross_len: 0,
+            segment: 0,
             interrupted: false,
         });
         Ok(State {
@@ -524,6 +546,11 @@ impl State {
         unsafe { self.unit_ptr(id, slot).add(index * page).cast() }
     }
 
+    /// Address of the session's table `id`.
+    pub(crate) fn table_ptr(&self, id: usize) -> *mut f32 {
+        self.unit_ptr(id, 0)
+    }
+
     /// Address of recurrent state piece `id` of a sequence.
     pub(crate) fn recurrent_ptr(&self, id: usize, sequence: u32) -> *mut f32 {
         self.unit_ptr(id, sequence as usize)
@@ -650,5 +677,8 @@ impl State {
 }
 
 fn is_recurrent(kind: &StateKind) -> bool {
-    !matches!(kind, StateKind::Kv { .. } | StateKind::Cross { .. })
+    !matches!(
+        kind,
+        StateKind::Kv { .. } | StateKind::Cross { .. } | StateKind::Table { .. }
+    )
 }

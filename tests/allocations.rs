@@ -53,7 +53,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// One fixture of every family.
-const FAMILIES: [&str; 9] = [
+const FAMILIES: [&str; 11] = [
     "gpt2",
     "llama",
     "mistral",
@@ -63,6 +63,8 @@ const FAMILIES: [&str; 9] = [
     "mamba",
     "mamba2",
     "linear_transformer",
+    "transfo_xl",
+    "compressive_transformer_gated",
 ];
 
 /// Rows of a prefill: more than a page of history, than a tile of an encoder and than a tile of
@@ -210,7 +212,13 @@ fn memory_of_streams() {
         };
         memory_plan(model, options).expect("a plan")
     };
-    for name in ["mamba", "mamba2", "linear_transformer"] {
+    for name in [
+        "mamba",
+        "mamba2",
+        "linear_transformer",
+        "transfo_xl",
+        "compressive_transformer_gated",
+    ] {
         let model = open(name, 1);
         assert_eq!(plan(&model, 64).state_per_1k, 0, "{name}");
         assert!(plan(&model, 64).state_fixed > 0, "{name}");

@@ -201,7 +201,9 @@ impl Working {
         let sink = &mut |output: Output<'_>| outputs.push(output);
         let result = match role {
             Role::Encode => session.encode(rows, sink),
-            Role::Decode => session.feed(rows, sink),
+            Role::Decode | Role::Table | Role::Compress | Role::Recollect => {
+                session.feed(rows, sink)
+            }
         };
         if result.is_err() {
             outputs.clear();

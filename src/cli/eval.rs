@@ -17,7 +17,7 @@ pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
     /// JSON with transformers' names: input_ids, attention_mask, token_type_ids, position_ids,
-    /// decoder_input_ids, decoder_attention_mask
+    /// decoder_input_ids, decoder_attention_mask; and segment_lengths
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
     /// Where the outputs go, as float32 safetensors; zeros at masked positions
@@ -26,7 +26,7 @@ pub struct Arguments {
     /// Feed one position at a time
     #[arg(long, conflicts_with = "batch")]
     step: bool,
-    /// Feed this many positions at a time
+    /// Feed this many positions at a time: segments, for models with memories of earlier ones
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch: Option<u32>,
 }

@@ -36,6 +36,8 @@ pub struct Facts {
     pub row: Row,
     /// Its index in its sequence's history.
     pub slot: usize,
+    /// The index at which its segment began, for models that have them.
+    pub segment: usize,
     /// Page of the history it is written to, and the place in it.
     pub page: u32,
     /// Place in the page.
@@ -91,7 +93,8 @@ impl Rows {
         let slot = state.len(row.sequence)? + *before;
         *before += 1;
         let (page, place) = state.make_writable(row.sequence, slot, row.position);
-        self.push(row, slot, page, place);
+        let segment = state.segment(row.sequence);
+        self.push(row, (slot, segment), page, place);
         Ok(())
     }
 
@@ -101,10 +104,10 @@ impl Rows {
             Some(group) if group.sequence == row.sequence => group.len,
             _ => 0,
         };
-        self.push(row, slot, 0, 0);
+        self.push(row, (slot, 0), 0, 0);
     }
 
-    fn push(&mut self, row: Row, slot: usize, page: u32, place: u32) {
+    fn push(&mut self, row: Row, (slot, segment): (usize, usize), page: u32, place: u32) {
         let index = self.facts.len();
         match self.groups.last_mut() {
             Some(group) if group.sequence == row.sequence => group.len += 1,
@@ -121,6 +124,7 @@ impl Rows {
         self.facts.push(Facts {
             row,
             slot,
+            segment,
             page,
             place,
             group,

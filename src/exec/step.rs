@@ -1,6 +1,6 @@
 //! One chunk of one step: find the rows, call a kernel.
 
-use super::{Output, Run, Sink, Tile, attention, recurrent, scan};
+use super::{Output, Run, Sink, Tile, attention, memory, recurrent, scan};
 use crate::graph::rope::Divisors;
 use crate::graph::{Activation, Index, NormKind, Op, RowSpace, Value, Vector};
 use crate::kernels::{MatMul, Pointwise};
@@ -34,6 +34,7 @@ pub fn chunks(run: &Run<'_>, node: usize, tile: &Tile) -> usize {
         }
         Op::Conv { .. } | Op::Scan { .. } => scan::chunks(run, node),
         Op::LinearAttention { heads, .. } => *heads,
+        Op::Memory(op) => memory::chunks(run, op, tile),
         _ => row_chunks(tile),
     }
 }
@@ -86,6 +87,7 @@ pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&
         Op::Conv { .. } => scan::conv(run, node, tile, chunk, out),
         Op::Scan { .. } => scan::scan(run, node, tile, chunk, out),
         Op::LinearAttention { .. } => recurrent::linear_attention(run, node, tile, chunk, out),
+        Op::Memory(_) => memory::run(run, node, tile, chunk, out),
         op => {
             let rows = range(chunk, ROW_CHUNK, tile.range.len());
             for row in rows.start + tile.range.start..rows.end + tile.range.start {
@@ -108,6 +110,13 @@ pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&
                             Index::Token => facts.token as usize,
                             Index::Position => facts.position as usize,
                             Index::TokenType => facts.token_type as usize,
+                            Index::TokenFrom(first) => match facts.token.checked_sub(*first) {
+                                Some(index) if (index as usize) < table.rows => index as usize,
+                                _ => {
+                                    into.fill(0.0);
+                                    continue;
+                                }
+                            },
                         };
                         run.weights.decode_row(*table, index, into);
                     }
@@ -251,6 +260,7 @@ fn in_place(
 
 fn effect(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&mut Sink<'_>>) {
     match &run.plan.graph.nodes[node].op {
+        Op::Memory(op) => memory::effect(run, op, tile, chunk),
         Op::StoreKv { k, v, state } | Op::StoreCross { k, v, state } => {
             attention::store(run, tile, chunk, (*k, *v), *state);
         }

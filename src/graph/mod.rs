@@ -6,11 +6,16 @@
 
 pub mod blocks;
 mod hyper;
+mod memory;
 mod names;
 mod net;
 pub mod rope;
 
 pub use hyper::{Hyper, Key};
+pub use memory::{
+    ABSENT_ROWS, Distances, Frequencies, Hidden, Memory, MemoryOp, Remembered, Remembers, Segments,
+    TableRows,
+};
 pub use names::{Name, View, fits, spelling};
 pub use net::{BuildError, Builder, Catalog, MatrixSpec, Net, RowOrder, VectorSpec, Wiring};
 pub use rope::{Divisors, Rope};
@@ -37,6 +42,12 @@ pub enum Role {
     Decode,
     /// Bidirectional: a run holds every row of each of its sequences.
     Encode,
+    /// Once, when a session opens: a row for each entry of the session's tables.
+    Table,
+    /// When a sequence's segment ends: a row for each row that its memory is compressed to.
+    Compress,
+    /// After that: a row for each that the sequence remembers.
+    Recollect,
 }
 
 impl Role {
@@ -44,7 +55,7 @@ impl Role {
     pub fn rows(self) -> RowSpace {
         match self {
             Role::Decode => RowSpace::Step,
-            Role::Encode => RowSpace::Source,
+            Role::Encode | Role::Table | Role::Compress | Role::Recollect => RowSpace::Source,
         }
     }
 }
@@ -122,6 +133,17 @@ pub enum StateKind {
         /// Floats of a value.
         value_dim: usize,
     },
+    /// Keys and values of earlier segments. Can only be checkpointed.
+    Memory(Memory),
+    /// Rows of earlier segments before their projection. Can only be checkpointed.
+    Hidden(Hidden),
+    /// Worked out once for the whole session.
+    Table {
+        /// Floats of a row.
+        width: usize,
+        /// Rows.
+        rows: TableRows,
+    },
 }
 
 /// Which fact of a row picks the row of an embedding table.
@@ -133,6 +155,8 @@ pub enum Index {
     Position,
     /// The token type (BERT's segment).
     TokenType,
+    /// The token's id counted from this one; tokens outside of the table get zeros.
+    TokenFrom(u32),
 }
 
 /// Normalisations of one row.
@@ -302,6 +326,8 @@ pub enum Op {
     ExpertSum { x: Value, route: Value },
     /// Rows that are asked for (`Selected`), or the first of each sequence (`Sequence`).
     Select { x: Value },
+    /// What is done with memories of earlier segments.
+    Memory(MemoryOp),
     /// Hands each row of x to the caller under a name.
     Emit { x: Value, name: &'static str },
 
@@ -399,7 +425,9 @@ impl Op {
     /// Values read, in the order of the fields.
     pub fn inputs(&self) -> impl Iterator<Item = Value> {
         let mut found = [None; 4];
+        let mut more: &[Value] = &[];
         match *self {
+            Op::Memory(ref op) => (found, more) = op.inputs(),
             Op::Embed { .. } | Op::RopeTable { .. } => {}
             Op::MatMul { x, .. }
             | Op::Norm { x, .. }
@@ -431,13 +459,14 @@ impl Op {
             }
             Op::Rotate { x, table, .. } => found[..2].copy_from_slice(&[Some(x), Some(table)]),
         }
-        found.into_iter().flatten()
+        found.into_iter().flatten().chain(more.iter().copied())
     }
 
     /// The same operation with every input replaced.
     pub fn map_inputs(&self, mut to: impl FnMut(Value) -> Value) -> Op {
         let mut op = self.clone();
         match &mut op {
+            Op::Memory(op) => op.map_inputs(to),
             Op::Embed { .. } | Op::RopeTable { .. } => {}
             Op::MatMul { x, .. }
             | Op::Norm { x, .. }
@@ -491,6 +520,7 @@ impl Op {
             | Op::Conv { state, .. }
             | Op::Scan { state, .. }
             | Op::LinearAttention { state, .. } => Some((*state, true)),
+            Op::Memory(op) => op.state(),
             _ => None,
         }
     }
@@ -554,6 +584,7 @@ impl Op {
             Op::ExpertMatMul { .. } => "expert_matmul",
             Op::ExpertSum { .. } => "expert_sum",
             Op::Select { .. } => "select",
+            Op::Memory(op) => op.name(),
             Op::Emit { .. } => "emit",
             Op::Quantize { .. } => "quantize",
             Op::RopeTable { .. } => "rope_table",

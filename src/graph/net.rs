@@ -6,7 +6,7 @@
 
 use super::{
     Activation, Attention, Graph, Hyper, Index, Matrix, NormKind, Op, Pointwise, Role, RowSpace,
-    StateId, StateKind, Value, ValueInfo, Vector, View,
+    Segments, StateId, StateKind, Value, ValueInfo, Vector, View,
 };
 use crate::kernels::SCAN_LANES;
 use rillm_formats::manifest::Container;
@@ -132,13 +132,15 @@ pub enum RowOrder {
         /// Columns of the table.
         columns: usize,
     },
+    /// Row r is stored column r.
+    Transposed,
 }
 
 impl RowOrder {
     /// Where row `row` is stored; `None` if the number overflows.
     pub fn stored(self, row: usize) -> Option<usize> {
         match self {
-            RowOrder::All => Some(row),
+            RowOrder::All | RowOrder::Transposed => Some(row),
             RowOrder::Blocks {
                 block,
                 stride,
@@ -207,13 +209,15 @@ pub struct Wiring {
     pub decoder_start: Option<u32>,
     /// Whether positions count the tokens that are not masked.
     pub counts_positions: bool,
+    /// How sequences fall into segments, if they do.
+    pub segments: Option<Segments>,
 }
 
 /// Records one model.
 pub struct Builder<'a> {
     hyper: Hyper<'a>,
     catalog: &'a dyn Catalog,
-    wiring: RefCell<Wiring>,
+    pub(super) wiring: RefCell<Wiring>,
     matrix_ids: RefCell<HashMap<MatrixSpec, u32>>,
     vector_ids: RefCell<HashMap<VectorSpec, u32>>,
 }
@@ -411,7 +415,7 @@ impl<'a> Builder<'a> {
             })
     }
 
-    fn expect(&self, name: &str, expected: &[usize]) -> Result<(), BuildError> {
+    pub(super) fn expect(&self, name: &str, expected: &[usize]) -> Result<(), BuildError> {
         let found = self.shape(name)?;
         let expected: Vec<u64> = expected.iter().map(|&extent| extent as u64).collect();
         let same = |a: &[u64], b: &[u64]| {
@@ -429,7 +433,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn add_matrix(
+    pub(super) fn add_matrix(
         &self,
         name: &str,
         rows: usize,
@@ -466,7 +470,7 @@ impl<'a> Builder<'a> {
 pub struct Net<'b, 'a> {
     /// The model this graph belongs to.
     pub builder: &'b Builder<'a>,
-    graph: RefCell<Graph>,
+    pub(super) graph: RefCell<Graph>,
 }
 
 impl Net<'_, '_> {
@@ -845,12 +849,12 @@ impl Net<'_, '_> {
         );
     }
 
-    fn push(&self, like: Value, width: usize, op: Op) -> Value {
+    pub(super) fn push(&self, like: Value, width: usize, op: Op) -> Value {
         let space = self.graph.borrow().info(like).space;
         self.push_in(space, width, op)
     }
 
-    fn push_in(&self, space: RowSpace, width: usize, op: Op) -> Value {
+    pub(super) fn push_in(&self, space: RowSpace, width: usize, op: Op) -> Value {
         let info = ValueInfo {
             space,
             width,

@@ -6,6 +6,7 @@
 mod bert;
 mod bloom;
 mod cohere;
+mod compressive_transformer;
 mod falcon;
 mod gemma;
 mod gemma1;
@@ -28,6 +29,7 @@ mod smollm3;
 mod starcoder2;
 mod t5;
 mod tables;
+mod transfo_xl;
 
 use crate::graph::{BuildError, Builder, Key, Name};
 
@@ -125,4 +127,6 @@ pub const ARCHITECTURES: &[Architecture] = &[
     mamba::ARCHITECTURE,
     mamba2::ARCHITECTURE,
     linear_transformer::ARCHITECTURE,
+    transfo_xl::ARCHITECTURE,
+    compressive_transformer::ARCHITECTURE,
 ];

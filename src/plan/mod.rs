@@ -257,7 +257,9 @@ fn stages(graph: &Graph, capacity: Capacity) -> Vec<Stage> {
                     (RowSpace::Selected, _) => capacity.rows.min(SELECTED_TILE),
                     (RowSpace::Sequence, _) => capacity.sequences,
                     (_, Role::Decode) => capacity.rows,
-                    (_, Role::Encode) => capacity.rows.min(ENCODE_TILE),
+                    (_, Role::Encode | Role::Table | Role::Compress | Role::Recollect) => {
+                        capacity.rows.min(ENCODE_TILE)
+                    }
                 },
                 nodes: index..index + 1,
                 phases: Vec::new(),

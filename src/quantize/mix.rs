@@ -156,6 +156,10 @@ pub fn is_quantized(name: &str, extents: &[u64]) -> bool {
     const KEPT: &[&str] = &[
         "_norm.weight",
         "ffn_gate_inp.weight",
+        // Also used the other way round, which blocks do not allow.
+        "token_proj.",
+        "output_proj.",
+        ".compress.weight",
         "altup",
         "laurel",
         "per_layer_model_proj",

@@ -136,6 +136,22 @@ fn numbers(kind: &StateKind, history: HistoryType) -> [u32; 4] {
             key_dim,
             value_dim,
         } => of(5, heads, key_dim, value_dim),
+        StateKind::Memory(ref memory) => {
+            let mut sum = Checksum::START;
+            for number in memory.numbers() {
+                sum.add(&(number as u64).to_le_bytes());
+            }
+            of(6, memory.heads, memory.head_dim, sum.0 as u32 as usize)
+        }
+        StateKind::Table { width, .. } => of(7, width, 0, 0),
+        StateKind::Hidden(ref hidden) => {
+            let mut sum = Checksum::START;
+            for number in hidden.segments.numbers() {
+                sum.add(&(number as u64).to_le_bytes());
+            }
+            let layers = 2 * hidden.layers + usize::from(hidden.rotates);
+            of(8, layers, hidden.width, sum.0 as u32 as usize)
+        }
     }
 }
 

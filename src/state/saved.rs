@@ -34,6 +34,10 @@ impl State {
                         page_ranges(unit + index * page, heads, used, &mut ranges);
                     }
                 }
+                StateKind::Memory(_) | StateKind::Hidden(_) => {
+                    ranges.extend(self.remembered(id, sequence, held.len))
+                }
+                StateKind::Table { .. } => {}
                 _ => {
                     let unit = self.unit_offset(id, sequence as usize);
                     ranges.push(unit..unit + unit_len(kind, self.layout.capacity).unwrap_or(0));

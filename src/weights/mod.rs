@@ -74,7 +74,8 @@ impl Weights {
         for spec in &wiring.matrices {
             let found = views.find(&spec.name)?;
             let first = found.parts.first().ok_or_else(|| missing(&spec.name))?;
-            let (dtype, transposed) = (first.dtype, found.view == View::Transposed);
+            let turned = spec.order == RowOrder::Transposed;
+            let (dtype, transposed) = (first.dtype, (found.view == View::Transposed) != turned);
             let kernel = if transposed {
                 kernels.matmul_transposed(dtype)
             } else {
@@ -125,7 +126,7 @@ impl Weights {
             let mut all = vec![0.0; stored as usize];
             decode(weights.bytes(info), &mut all);
             let mut values: Box<[f32]> = match spec.order {
-                RowOrder::All => all.into(),
+                RowOrder::All | RowOrder::Transposed => all.into(),
                 order => (0..spec.len)
                     .filter_map(|index| all.get(order.stored(index)?).copied())
                     .collect(),
@@ -185,7 +186,7 @@ impl Weights {
                 )
             } else {
                 let (stored, together) = match weight.order {
-                    RowOrder::All => (start, end - start),
+                    RowOrder::All | RowOrder::Transposed => (start, end - start),
                     RowOrder::Turned { .. } => (weight.order.stored(start).unwrap_or_default(), 1),
                     RowOrder::Blocks { block, .. } => (
                         // The builder has seen that the last one lies within the files.

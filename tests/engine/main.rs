@@ -9,6 +9,7 @@ mod endless;
 mod generation;
 mod history;
 mod reference;
+mod segments;
 mod setup;
 mod sharing;
 mod snapshot;

@@ -1,7 +1,7 @@
 //! Opening fixtures, running inputs, comparing bits.
 
 use rillm::eval::{Cut, EvalInput, OutputShape};
-use rillm::graph::{Role, StateKind};
+use rillm::graph::{Role, Segments, StateKind};
 use rillm::kernels::Isa;
 use rillm::state::HistoryType;
 use rillm::{Model, ModelOptions, Row, RunError, Session, SessionOptions};
@@ -15,7 +15,7 @@ pub const REFUSED: &str = "linear_transformer_bidirectional";
 
 /// One fixture of every family that decodes; the first four keep their history, the others
 /// a state of constant size.
-pub const DECODERS: [&str; 7] = [
+pub const DECODERS: [&str; 9] = [
     "gpt2",
     "llama",
     "mistral",
@@ -23,13 +23,21 @@ pub const DECODERS: [&str; 7] = [
     "mamba",
     "mamba2",
     "linear_transformer",
+    "transfo_xl",
+    "compressive_transformer_gated",
 ];
 
 /// Those of [`DECODERS`] whose history can be cut at any length.
 pub const WITH_HISTORY: [&str; 4] = ["gpt2", "llama", "mistral", "mixtral"];
 
 /// Those of [`DECODERS`] whose state can only be checkpointed.
-pub const RECURRENT: [&str; 3] = ["mamba", "mamba2", "linear_transformer"];
+pub const RECURRENT: [&str; 5] = [
+    "mamba",
+    "mamba2",
+    "linear_transformer",
+    "transfo_xl",
+    "compressive_transformer_gated",
+];
 
 /// An open fixture. The folder goes when this does.
 pub struct Opened {
@@ -255,8 +263,11 @@ pub fn same_answers(label: &str, actual: &[Answer], expected: &[Answer]) {
 /// The input that one sequence of a case is by itself.
 pub fn alone(case: &Case, sequence: usize) -> Value {
     let object = case.input.as_object().expect("an object of lists");
-    let one =
-        |(key, rows): (&String, &Value)| (key.clone(), Value::from(vec![rows[sequence].clone()]));
+    let one = |(key, rows): (&String, &Value)| match key.as_str() {
+        // The same for all.
+        "segment_lengths" => (key.clone(), rows.clone()),
+        _ => (key.clone(), Value::from(vec![rows[sequence].clone()])),
+    };
     Value::Object(object.iter().map(one).collect())
 }
 
@@ -265,9 +276,13 @@ pub fn sequences(case: &Case) -> usize {
     case.rows("input_ids").expect("input_ids").len()
 }
 
-/// Why a case cannot be cut: frequencies of the dynamic kind, and which of LongRoPE's tables is used, come from the length after the
+/// Why a case cannot be cut: memories of earlier segments; frequencies of the dynamic kind, and which of LongRoPE's tables is used, come from the length after the
 /// feed (in the reference, too), so that past the trained length every cut is another model.
 pub fn depends_on_cut(opened: &Opened, case: &Case) -> bool {
+    match opened.model.segments() {
+        None | Some(Segments::Sliding { .. }) => {}
+        Some(_) => return true,
+    }
     let config = opened.fixture.config();
     let scaling = &config["rope_scaling"];
     let kind = scaling.get("rope_type").or(scaling.get("type"));

@@ -14,9 +14,14 @@ use crate::support::to_gguf::{Floats, Gguf};
 /// Tensors that not every checkpoint has: without them a model opens and means another thing.
 fn is_optional(name: &str) -> bool {
     name.ends_with(".bias")
+        || name.ends_with(".compress.weight")
         || matches!(
             name,
-            "output.weight" | "rope_freqs.weight" | "pooler.weight"
+            "output.weight"
+                | "output.0.weight"
+                | "position_freqs.weight"
+                | "rope_freqs.weight"
+                | "pooler.weight"
         )
 }
 

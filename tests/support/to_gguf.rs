@@ -290,6 +290,8 @@ fn gguf_name(fixture: &Fixture, model_type: &str) -> &'static str {
         "mamba" | "falcon_mamba" => "mamba",
         "mamba2" => "mamba2",
         "linear_transformer" => "linear_transformer",
+        "transfo-xl" => "transfo-xl",
+        "compressive_transformer" => "compressive_transformer",
         other => panic!("no GGUF architecture for {other}"),
     }
 }

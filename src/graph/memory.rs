@@ -1,0 +1,594 @@
+//! Memories of earlier segments (Dai et al. 2019, Transformer-XL; Rae et al. 2020, Compressive
+//! Transformer): what is kept, which of it a query sees, and the operations on it.
+//!
+//! Everything here follows from a sequence's length and from where its open segment began, so
+//! that nothing else has to be saved with a state.
+
+use super::{BuildError, Builder, Net, Op, Role, RowSpace, StateId, StateKind, Value, Vector};
+use std::ops::Range;
+
+/// How a sequence falls into segments, and what each leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Segments {
+    /// Every query sees the last `len` rows, itself among them, wherever segments begin. Rows
+    /// before the first are there from the beginning.
+    Sliding {
+        /// Rows seen.
+        len: usize,
+    },
+    /// A segment is what one feed brings. A query sees `len` rows before its segment, and the
+    /// segment up to itself. Rows before the first are there from the beginning.
+    Feed {
+        /// Rows remembered.
+        len: usize,
+    },
+    /// Segments of so many rows. What no longer fits into `len` remembered rows at a segment's
+    /// end is compressed, `ratio` rows into one, of which the last `compressed` are kept. A
+    /// segment that is ended before it is full leaves nothing behind.
+    Rows {
+        /// Rows of a segment.
+        rows: usize,
+        /// Rows remembered, at least a segment's.
+        len: usize,
+        /// Compressed rows kept; 0 if nothing is compressed.
+        compressed: usize,
+        /// Rows that become one.
+        ratio: usize,
+    },
+}
+
+/// What a sequence of a given length remembers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// Rows before the open segment.
+    pub rows: Range<usize>,
+    /// Compressed rows, counted from the first that was ever made.
+    pub compressed: Range<usize>,
+}
+
+impl Segments {
+    /// Rows in which nothing changes: a run must not go past the end of a segment.
+    pub fn rows(self) -> Option<usize> {
+        match self {
+            Segments::Rows { rows, .. } => Some(rows),
+            Segments::Sliding { .. } | Segments::Feed { .. } => None,
+        }
+    }
+
+    /// Remembered and compressed rows when the open segment began at row `start`.
+    pub fn remembered(self, start: usize) -> Remembered {
+        let first = match self {
+            Segments::Sliding { len } | Segments::Feed { len } | Segments::Rows { len, .. } => {
+                start.saturating_sub(len)
+            }
+        };
+        let made = self.compressed_by(start);
+        let kept = match self {
+            Segments::Rows { compressed, .. } => compressed,
+            _ => 0,
+        };
+        Remembered {
+            rows: first..start,
+            compressed: made.saturating_sub(kept)..made,
+        }
+    }
+
+    /// Compressed rows ever made when `start` rows have been through whole segments.
+    fn compressed_by(self, start: usize) -> usize {
+        let Segments::Rows {
+            rows,
+            len,
+            compressed: 1..,
+            ..
+        } = self
+        else {
+            return 0;
+        };
+        // The first segment after which rows must go leaves fewer of them than later ones.
+        let ends = start / rows;
+        let first = len / rows + 1;
+        if ends < first {
+            return 0;
+        }
+        let (_, some) = self.compression(first * rows - len);
+        let (_, all) = self.compression(rows);
+        some + (ends - first) * all
+    }
+
+    /// The rows that leave when the segment that began at `start` ends.
+    pub fn leaving(self, start: usize) -> Range<usize> {
+        let end = start + self.rows().unwrap_or(0);
+        self.remembered(start).rows.start..self.remembered(end).rows.start
+    }
+
+    /// Zeros before so many leaving rows, and what they are compressed to. The reference pads by
+    /// the remainder, not to a multiple: rows of the last incomplete group are lost.
+    pub fn compression(self, leaving: usize) -> (usize, usize) {
+        match self {
+            Segments::Rows { ratio, .. } => {
+                let padding = leaving % ratio;
+                (padding, (leaving + padding) / ratio)
+            }
+            _ => (0, 0),
+        }
+    }
+}
+
+/// Where a layer's keys and values of earlier segments come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remembers {
+    /// They stay as they were in their segment.
+    Kept,
+    /// They are projected anew after each segment, from [`Hidden`] rows.
+    Projected,
+    /// There are none: it sees its segment.
+    Nothing,
+}
+
+/// A layer's memory of a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Heads.
+    pub heads: usize,
+    /// Floats of a head.
+    pub head_dim: usize,
+    /// What is kept of the past.
+    pub segments: Segments,
+    /// Where they come from.
+    pub remembers: Remembers,
+}
+
+/// Rows of a sequence's earlier segments before their projection, for all layers that remember.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hidden {
+    /// Layers that remember.
+    pub layers: usize,
+    /// Floats of a row.
+    pub width: usize,
+    /// What is kept of the past.
+    pub segments: Segments,
+    /// Whether each segment's end, early or not, hands every layer what the next one remembered,
+    /// and the last one what the first did (Ding et al. 2021, enhanced recurrence).
+    pub rotates: bool,
+}
+
+impl Hidden {
+    /// Which of the kept memories is `layer`'s in the segment that begins at row `start` after
+    /// so many that were ended early: they stay where they are, and layers move on.
+    pub fn memory(&self, layer: usize, start: usize, early: usize) -> usize {
+        match (self.rotates, self.segments.rows()) {
+            (true, Some(rows)) => {
+                let turns = start / rows % self.layers + early % self.layers;
+                (layer + turns) % self.layers
+            }
+            _ => layer,
+        }
+    }
+}
+
+impl Memory {
+    /// All that tells this memory from others.
+    pub(crate) fn numbers(&self) -> [usize; 8] {
+        let whose = match self.remembers {
+            Remembers::Kept => 0,
+            Remembers::Projected => 1,
+            Remembers::Nothing => 2,
+        };
+        let [a, b, c, d, e] = self.segments.numbers();
+        [self.heads, self.head_dim, whose, a, b, c, d, e]
+    }
+}
+
+impl Segments {
+    pub(crate) fn numbers(self) -> [usize; 5] {
+        let (kind, rows, len, compressed, ratio) = match self {
+            Segments::Sliding { len } => (0, 0, len, 0, 0),
+            Segments::Feed { len } => (1, 0, len, 0, 0),
+            Segments::Rows {
+                rows,
+                len,
+                compressed,
+                ratio,
+            } => (2, rows, len, compressed, ratio),
+        };
+        [kind, rows, len, compressed, ratio]
+    }
+}
+
+/// Rows of a table that a session works out when it opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableRows {
+    /// So many.
+    Fixed(usize),
+    /// One for each position of the session's context, and so many more.
+    Context(usize),
+}
+
+/// What position a key at some distance has for a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distances {
+    /// Row `distance` of a session's table, or its last.
+    Table(StateId),
+    /// Learned, `[heads][positions][head_dim]`: counted back from the end of what the sequence
+    /// remembers and a whole segment.
+    Learned {
+        /// The table.
+        table: Vector,
+        /// Its positions.
+        positions: usize,
+    },
+}
+
+/// Operations on memories.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)] // operands are named as in the formula above them
+pub enum MemoryOp {
+    /// [sin(p f), cos(p f)] of each row's position p.
+    Sinusoids { frequencies: Frequencies },
+    /// Keeps row p in a session's table, p being its position.
+    StoreTable { x: Value, state: StateId },
+    /// x + b in every row.
+    Offset { x: Value, vector: Vector },
+    /// Writes rows' keys and values into a memory.
+    Remember { k: Value, v: Value, state: StateId },
+    /// Keeps rows for the projections of later segments.
+    RememberHidden {
+        x: Value,
+        layer: usize,
+        state: StateId,
+    },
+    /// softmax(scale · (q kᵀ + p rᵀ)) v over a memory and the segment, where r belongs to the
+    /// distance of key and query.
+    Recall {
+        q: Value,
+        p: Value,
+        scale: f32,
+        distances: Distances,
+        /// `[k, v]` of a row before the first, [`ABSENT_ROWS`] times; zeros without.
+        absent: Option<StateId>,
+        state: StateId,
+    },
+    /// Of a sequence whose segment ends: row i holds the rows that become compressed row i, side
+    /// by side, element by element.
+    Leaving { layer: usize, state: StateId },
+    /// Keeps compressed rows.
+    StoreCompressed {
+        x: Value,
+        layer: usize,
+        state: StateId,
+    },
+    /// Row i of what a layer remembers: compressed rows, then the others.
+    Remembered { layer: usize, state: StateId },
+    /// Keeps the keys and values of row i of what a layer remembers.
+    StoreRemembered { k: Value, v: Value, state: StateId },
+    /// Log-probabilities of all tokens: log softmax of [head, clusters], and for the tokens of
+    /// cluster i their log softmax among themselves plus the cluster's.
+    AdaptiveSoftmax {
+        head: Value,
+        clusters: Option<Value>,
+        tails: Vec<Value>,
+    },
+}
+
+/// Radians per position of a sinusoidal embedding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frequencies {
+    /// 10000^(−2i / width)
+    Usual {
+        /// Pairs of sine and cosine.
+        pairs: usize,
+    },
+    /// As the files hold them.
+    Stored(Vector),
+}
+
+impl Frequencies {
+    /// Pairs of sine and cosine.
+    pub fn pairs(self) -> usize {
+        match self {
+            Frequencies::Usual { pairs } => pairs,
+            Frequencies::Stored(vector) => vector.len,
+        }
+    }
+}
+
+/// How often a row before the first stands in its table: as often as attention takes at a time.
+pub const ABSENT_ROWS: usize = 64;
+
+impl MemoryOp {
+    /// Values read, in the order of the fields: up to four, and more.
+    pub(super) fn inputs(&self) -> ([Option<Value>; 4], &[Value]) {
+        let found = match *self {
+            MemoryOp::Sinusoids { .. } | MemoryOp::Leaving { .. } | MemoryOp::Remembered { .. } => {
+                [None; 4]
+            }
+            MemoryOp::StoreTable { x, .. }
+            | MemoryOp::Offset { x, .. }
+            | MemoryOp::RememberHidden { x, .. }
+            | MemoryOp::StoreCompressed { x, .. } => [Some(x), None, None, None],
+            MemoryOp::Recall { q, p, .. } => [Some(q), Some(p), None, None],
+            MemoryOp::Remember { k, v, .. } | MemoryOp::StoreRemembered { k, v, .. } => {
+                [Some(k), Some(v), None, None]
+            }
+            MemoryOp::AdaptiveSoftmax { head, clusters, .. } => [Some(head), clusters, None, None],
+        };
+        match self {
+            MemoryOp::AdaptiveSoftmax { tails, .. } => (found, tails),
+            _ => (found, &[]),
+        }
+    }
+
+    /// Replaces every input.
+    pub(super) fn map_inputs(&mut self, mut to: impl FnMut(Value) -> Value) {
+        match self {
+            MemoryOp::Sinusoids { .. } | MemoryOp::Leaving { .. } | MemoryOp::Remembered { .. } => {
+            }
+            MemoryOp::StoreTable { x, .. }
+            | MemoryOp::Offset { x, .. }
+            | MemoryOp::RememberHidden { x, .. }
+            | MemoryOp::StoreCompressed { x, .. } => *x = to(*x),
+            MemoryOp::Recall { q: x, p: y, .. }
+            | MemoryOp::Remember { k: x, v: y, .. }
+            | MemoryOp::StoreRemembered { k: x, v: y, .. } => {
+                *x = to(*x);
+                *y = to(*y);
+            }
+            MemoryOp::AdaptiveSoftmax {
+                head,
+                clusters,
+                tails,
+            } => {
+                *head = to(*head);
+                *clusters = clusters.map(&mut to);
+                tails.iter_mut().for_each(|tail| *tail = to(*tail));
+            }
+        }
+    }
+
+    /// The state read or written, and whether it is written.
+    pub(super) fn state(&self) -> Option<(StateId, bool)> {
+        match *self {
+            MemoryOp::Remember { state, .. }
+            | MemoryOp::RememberHidden { state, .. }
+            | MemoryOp::StoreTable { state, .. }
+            | MemoryOp::StoreCompressed { state, .. }
+            | MemoryOp::StoreRemembered { state, .. } => Some((state, true)),
+            MemoryOp::Recall { state, .. }
+            | MemoryOp::Leaving { state, .. }
+            | MemoryOp::Remembered { state, .. } => Some((state, false)),
+            MemoryOp::Sinusoids { .. }
+            | MemoryOp::Offset { .. }
+            | MemoryOp::AdaptiveSoftmax { .. } => None,
+        }
+    }
+
+    /// The operation's name in drawings and messages.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            MemoryOp::Sinusoids { .. } => "sinusoids",
+            MemoryOp::StoreTable { .. } => "store_table",
+            MemoryOp::Offset { .. } => "offset",
+            MemoryOp::Remember { .. } => "remember",
+            MemoryOp::RememberHidden { .. } => "remember_hidden",
+            MemoryOp::Remembered { .. } => "remembered",
+            MemoryOp::StoreRemembered { .. } => "store_remembered",
+            MemoryOp::Recall { .. } => "recall",
+            MemoryOp::Leaving { .. } => "leaving",
+            MemoryOp::StoreCompressed { .. } => "store_compressed",
+            MemoryOp::AdaptiveSoftmax { .. } => "adaptive_softmax",
+        }
+    }
+}
+
+impl Builder<'_> {
+    /// Says how sequences fall into segments.
+    pub fn segments(&self, segments: Segments) {
+        self.wiring.borrow_mut().segments = Some(segments);
+    }
+
+    /// A convolution whose windows do not overlap, `[out, in, taps]`, as a matrix over windows.
+    pub fn window_matrix(
+        &self,
+        name: &str,
+        out: usize,
+        (inputs, taps): (usize, usize),
+    ) -> Result<super::Matrix, BuildError> {
+        self.expect(name, &[out, inputs, taps])?;
+        Ok(self.add_matrix(name, out, inputs * taps, 1, super::RowOrder::All))
+    }
+
+    /// A stored `[columns, rows]` matrix as its transpose.
+    pub fn transposed(
+        &self,
+        name: &str,
+        rows: usize,
+        columns: usize,
+    ) -> Result<super::Matrix, BuildError> {
+        self.expect(name, &[columns, rows])?;
+        Ok(self.add_matrix(name, rows, columns, 1, super::RowOrder::Transposed))
+    }
+
+    /// Rows `first..first + rows` of a stored matrix of `stored` rows.
+    pub fn row_range(
+        &self,
+        name: &str,
+        stored: (usize, usize),
+        (first, rows): (usize, usize),
+    ) -> Result<super::Matrix, BuildError> {
+        self.matrix_rows(name, stored, rows, range(first, rows))
+    }
+
+    /// Numbers `first..first + len` of a stored vector of `stored`, if there is one.
+    pub fn optional_vector_range(
+        &self,
+        name: &str,
+        stored: usize,
+        (first, len): (usize, usize),
+    ) -> Result<Option<Vector>, BuildError> {
+        self.optional_vector_rows(name, stored, len, range(first, len))
+    }
+}
+
+fn range(first: usize, rows: usize) -> super::RowOrder {
+    super::RowOrder::Blocks {
+        block: rows,
+        stride: rows,
+        offset: first,
+    }
+}
+
+impl Net<'_, '_> {
+    /// [sin(p f), cos(p f)] of each row's position p.
+    pub fn sinusoids(&self, frequencies: Frequencies) -> Value {
+        let space = self.role().rows();
+        let op = Op::Memory(MemoryOp::Sinusoids { frequencies });
+        self.push_in(space, 2 * frequencies.pairs(), op)
+    }
+
+    /// A table of the session: row p is what row p of `x` says.
+    pub fn table(&self, x: Value, rows: TableRows) -> StateId {
+        let width = self.width(x);
+        let state = self.builder.state(StateKind::Table { width, rows });
+        self.push_effect(Op::Memory(MemoryOp::StoreTable { x, state }));
+        state
+    }
+
+    /// x + the vector, in every row.
+    pub fn offset(&self, x: Value, vector: Vector) -> Value {
+        assert_eq!(
+            self.width(x),
+            vector.len,
+            "architecture: offset of another width"
+        );
+        self.push(x, self.width(x), Op::Memory(MemoryOp::Offset { x, vector }))
+    }
+
+    /// Keeps keys and values in a memory.
+    pub fn remember(&self, k: Value, v: Value, state: StateId) {
+        self.push_effect(Op::Memory(MemoryOp::Remember { k, v, state }));
+    }
+
+    /// Keeps rows of the `layer`th layer that remembers.
+    pub fn remember_hidden(&self, x: Value, layer: usize, state: StateId) {
+        self.push_effect(Op::Memory(MemoryOp::RememberHidden { x, layer, state }));
+    }
+
+    /// Attention over a memory and the open segment; `q` meets keys, `p` meets distances.
+    pub fn recall(
+        &self,
+        (q, p): (Value, Value),
+        scale: f32,
+        distances: Distances,
+        absent: Option<StateId>,
+        state: StateId,
+    ) -> Value {
+        assert_eq!(
+            self.width(q),
+            self.width(p),
+            "architecture: queries of unequal widths"
+        );
+        let op = MemoryOp::Recall {
+            q,
+            p,
+            scale,
+            distances,
+            absent,
+            state,
+        };
+        self.push(q, self.width(q), Op::Memory(op))
+    }
+
+    /// The rows that leave a layer's memory, `ratio` of `width` floats in each row.
+    pub fn leaving(&self, layer: usize, state: StateId, (width, ratio): (usize, usize)) -> Value {
+        let op = Op::Memory(MemoryOp::Leaving { layer, state });
+        self.push_in(RowSpace::Source, width * ratio, op)
+    }
+
+    /// Keeps compressed rows of a layer's memory.
+    pub fn store_compressed(&self, x: Value, layer: usize, state: StateId) {
+        self.push_effect(Op::Memory(MemoryOp::StoreCompressed { x, layer, state }));
+    }
+
+    /// What a layer remembers.
+    pub fn remembered(&self, layer: usize, state: StateId, width: usize) -> Value {
+        let op = Op::Memory(MemoryOp::Remembered { layer, state });
+        self.push_in(RowSpace::Source, width, op)
+    }
+
+    /// Keeps keys and values of what a layer remembers.
+    pub fn store_remembered(&self, k: Value, v: Value, state: StateId) {
+        self.push_effect(Op::Memory(MemoryOp::StoreRemembered { k, v, state }));
+    }
+
+    /// Log-probabilities of all tokens: those of the head, then those of each cluster.
+    pub fn adaptive_softmax(
+        &self,
+        head: Value,
+        clusters: Option<Value>,
+        tails: Vec<Value>,
+    ) -> Value {
+        assert_eq!(
+            clusters.map_or(0, |clusters| self.width(clusters)),
+            tails.len(),
+            "architecture: clusters without tails"
+        );
+        let tokens = tails.iter().map(|&tail| self.width(tail));
+        let width = self.width(head) + tokens.sum::<usize>();
+        let op = MemoryOp::AdaptiveSoftmax {
+            head,
+            clusters,
+            tails,
+        };
+        self.push(head, width, Op::Memory(op))
+    }
+
+    fn role(&self) -> Role {
+        self.graph.borrow().role
+    }
+
+    fn push_effect(&self, op: Op) {
+        self.graph.borrow_mut().push_effect(op);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The reference's bookkeeping, segment by segment.
+    #[test]
+    fn what_is_remembered_follows_from_the_length() {
+        for (rows, len, compressed, ratio) in [
+            (12, 16, 6, 4),
+            (3, 5, 2, 2),
+            (7, 7, 9, 3),
+            (4, 9, 3, 5),
+            (5, 5, 0, 4),
+            (1, 1, 1, 1),
+        ] {
+            let segments = Segments::Rows {
+                rows,
+                len,
+                compressed,
+                ratio,
+            };
+            let (mut memory, mut kept, mut made) = (0, 0, 0);
+            for segment in 0..40 {
+                let start = segment * rows;
+                let found = segments.remembered(start);
+                let label = format!("{segments:?} at {start}");
+                assert_eq!(found.rows, start - memory..start, "{label}");
+                assert_eq!(found.compressed, made - kept..made, "{label}");
+                let old = (memory + rows).saturating_sub(len);
+                assert_eq!(segments.leaving(start).len(), old, "{label}");
+                if compressed > 0 && old > 0 {
+                    let new = (old + old % ratio) / ratio;
+                    assert_eq!(segments.compression(old), (old % ratio, new), "{label}");
+                    made += new;
+                    kept = (kept + new).min(compressed);
+                }
+                memory = (memory + rows).min(len);
+            }
+        }
+    }
+}

@@ -1,0 +1,439 @@
+//! Compressive Transformer (Rae et al. 2020): what no longer fits into the memory of earlier
+//! segments is compressed into a second, coarser one. As compressive-transformer-pytorch has it,
+//! with its gates (Parisotto et al. 2020; Melis et al. 2020, the mogrifier) and its enhanced
+//! recurrence (a layer remembers what the next one saw; Ding et al. 2021).
+
+use super::{Architecture, Converted, Family};
+use crate::graph::{
+    BuildError, Builder, Distances, Hidden, Hyper, Index, Memory, Name, Net, Pointwise, Remembers,
+    Role, Segments, StateId, StateKind, Value,
+};
+use rillm_formats::manifest::Value as Fact;
+
+pub(super) const ARCHITECTURE: Architecture = Architecture {
+    title: "Compressive Transformer",
+    gguf: &["compressive_transformer"],
+    hugging_face: &["compressive_transformer"],
+    family: Family::Recurrent,
+    keys: &[&[
+        ("vocabulary.size", "num_tokens"),
+        ("embedding_length", "dim"),
+        ("embedding_length_table", "emb_dim"),
+        ("block_count", "depth"),
+        ("attention.head_count", "heads"),
+        ("memory.segment", "seq_len"),
+        ("memory.length", "mem_len"),
+        ("memory.compressed", "cmem_len"),
+        ("memory.ratio", "cmem_ratio"),
+        ("memory.layers", "memory_layers"),
+        ("memory.enhanced", "enhanced_recurrence"),
+        ("residual.gated", "gru_gated_residual"),
+        ("residual.mogrified", "mogrify_gru"),
+        ("feed_forward.gated", "ff_glu"),
+    ]],
+    names: &[
+        &[
+            Name::plain("token_emb.weight", "token_embd.weight"),
+            Name::plain("pos_emb", "position_embd.weight"),
+            Name::plain("to_model_dim.weight", "token_proj.weight"),
+            Name::plain("to_model_dim.bias", "token_proj.bias"),
+            Name::plain("to_logits.0.weight", "output_proj.weight"),
+            Name::plain("to_logits.0.bias", "output_proj.bias"),
+            Name::plain("to_logits.1.weight", "output.weight"),
+            Name::plain("to_logits.1.bias", "output.bias"),
+        ],
+        &[
+            Name::plain("attn_layers.{i}.fn.norm.weight", "blk.{i}.attn_norm.weight"),
+            Name::plain("attn_layers.{i}.fn.norm.bias", "blk.{i}.attn_norm.bias"),
+            Name::plain("attn_layers.{i}.fn.fn.to_q.weight", "blk.{i}.attn_q.weight"),
+            Name::plain(
+                "attn_layers.{i}.fn.fn.to_kv.weight",
+                "blk.{i}.attn_kv.weight",
+            ),
+            Name::plain(
+                "attn_layers.{i}.fn.fn.to_out.weight",
+                "blk.{i}.attn_output.weight",
+            ),
+            Name::plain(
+                "attn_layers.{i}.fn.fn.to_out.bias",
+                "blk.{i}.attn_output.bias",
+            ),
+            Name::plain(
+                "attn_layers.{i}.fn.fn.compress_mem_fn.conv.weight",
+                "blk.{i}.compress.weight",
+            ),
+            Name::plain(
+                "attn_layers.{i}.fn.fn.compress_mem_fn.conv.bias",
+                "blk.{i}.compress.bias",
+            ),
+            Name::plain("ff_layers.{i}.fn.norm.weight", "blk.{i}.ffn_norm.weight"),
+            Name::plain("ff_layers.{i}.fn.norm.bias", "blk.{i}.ffn_norm.bias"),
+            Name::plain("ff_layers.{i}.fn.fn.w1.weight", "blk.{i}.ffn_up.weight"),
+            Name::plain("ff_layers.{i}.fn.fn.w1.bias", "blk.{i}.ffn_up.bias"),
+            Name::plain("ff_layers.{i}.fn.fn.w2.weight", "blk.{i}.ffn_down.weight"),
+            Name::plain("ff_layers.{i}.fn.fn.w2.bias", "blk.{i}.ffn_down.bias"),
+        ],
+        &[
+            Name::plain(
+                "attn_layers.{i}.gru.weight_ih",
+                "blk.{i}.attn_gate_in.weight",
+            ),
+            Name::plain("attn_layers.{i}.gru.bias_ih", "blk.{i}.attn_gate_in.bias"),
+            Name::plain(
+                "attn_layers.{i}.gru.weight_hh",
+                "blk.{i}.attn_gate_past.weight",
+            ),
+            Name::plain("attn_layers.{i}.gru.bias_hh", "blk.{i}.attn_gate_past.bias"),
+            Name::plain("ff_layers.{i}.gru.weight_ih", "blk.{i}.ffn_gate_in.weight"),
+            Name::plain("ff_layers.{i}.gru.bias_ih", "blk.{i}.ffn_gate_in.bias"),
+            Name::plain(
+                "ff_layers.{i}.gru.weight_hh",
+                "blk.{i}.ffn_gate_past.weight",
+            ),
+            Name::plain("ff_layers.{i}.gru.bias_hh", "blk.{i}.ffn_gate_past.bias"),
+        ],
+        &[
+            Name::plain(
+                "attn_layers.{i}.mogrify.Q.0.0.weight",
+                "blk.{i}.attn_mogrify_q_down.weight",
+            ),
+            Name::plain(
+                "attn_layers.{i}.mogrify.Q.0.0.bias",
+                "blk.{i}.attn_mogrify_q_down.bias",
+            ),
+            Name::plain(
+                "attn_layers.{i}.mogrify.Q.0.1.weight",
+                "blk.{i}.attn_mogrify_q_up.weight",
+            ),
+            Name::plain(
+                "attn_layers.{i}.mogrify.Q.0.1.bias",
+                "blk.{i}.attn_mogrify_q_up.bias",
+            ),
+            Name::plain(
+                "attn_layers.{i}.mogrify.R.0.0.weight",
+                "blk.{i}.attn_mogrify_r_down.weight",
+            ),
+            Name::plain(
+                "attn_layers.{i}.mogrify.R.0.0.bias",
+                "blk.{i}.attn_mogrify_r_down.bias",
+            ),
+            Name::plain(
+                "attn_layers.{i}.mogrify.R.0.1.weight",
+                "blk.{i}.attn_mogrify_r_up.weight",
+            ),
+            Name::plain(
+                "attn_layers.{i}.mogrify.R.0.1.bias",
+                "blk.{i}.attn_mogrify_r_up.bias",
+            ),
+            Name::plain(
+                "ff_layers.{i}.mogrify.Q.0.0.weight",
+                "blk.{i}.ffn_mogrify_q_down.weight",
+            ),
+            Name::plain(
+                "ff_layers.{i}.mogrify.Q.0.0.bias",
+                "blk.{i}.ffn_mogrify_q_down.bias",
+            ),
+            Name::plain(
+                "ff_layers.{i}.mogrify.Q.0.1.weight",
+                "blk.{i}.ffn_mogrify_q_up.weight",
+            ),
+            Name::plain(
+                "ff_layers.{i}.mogrify.Q.0.1.bias",
+                "blk.{i}.ffn_mogrify_q_up.bias",
+            ),
+            Name::plain(
+                "ff_layers.{i}.mogrify.R.0.0.weight",
+                "blk.{i}.ffn_mogrify_r_down.weight",
+            ),
+            Name::plain(
+                "ff_layers.{i}.mogrify.R.0.0.bias",
+                "blk.{i}.ffn_mogrify_r_down.bias",
+            ),
+            Name::plain(
+                "ff_layers.{i}.mogrify.R.0.1.weight",
+                "blk.{i}.ffn_mogrify_r_up.weight",
+            ),
+            Name::plain(
+                "ff_layers.{i}.mogrify.R.0.1.bias",
+                "blk.{i}.ffn_mogrify_r_up.bias",
+            ),
+        ],
+    ],
+    unused: &[],
+    converted: Converted::AsStored,
+    build,
+};
+
+/// PyTorch's for a layer norm.
+const NORM_EPS: f32 = 1e-5;
+
+/// The mogrifier's rounds: the package's only ones.
+const ROUNDS: usize = 5;
+
+/// Hyperparameters.
+struct Shape {
+    width: usize,
+    heads: usize,
+    head_dim: usize,
+    segments: Segments,
+    compressed: usize,
+    ratio: usize,
+    layers: usize,
+    gated: bool,
+    mogrified: bool,
+    glu: bool,
+    /// Layers that remember.
+    memories: Vec<usize>,
+    enhanced: bool,
+    positions: usize,
+}
+
+/// x ← G(x, o(softmax(q (k + p)ᵀ) v)) over compressed rows, remembered ones and the segment;
+/// x ← G(x, FF(LN(x))), where G adds or is a gated recurrent unit.
+fn build(model: &Builder<'_>) -> Result<(), BuildError> {
+    let hyper = model.hyper();
+    let shape = Shape::read(model)?;
+    let Shape {
+        width,
+        heads,
+        head_dim,
+        segments,
+        ..
+    } = shape;
+    model.segments(segments);
+    let table = model.vector("position_embd.weight", &[heads, shape.positions, head_dim])?;
+    let distances = Distances::Learned {
+        table,
+        positions: shape.positions,
+    };
+    let states: Vec<StateId> = (0..shape.layers)
+        .map(|layer| model.state(StateKind::Memory(shape.memory(layer))))
+        .collect();
+    let hidden = model.state(StateKind::Hidden(Hidden {
+        layers: shape.memories.len(),
+        width,
+        segments,
+        rotates: shape.enhanced,
+    }));
+
+    let net = model.graph(Role::Decode);
+    let vocabulary = hyper.count("vocabulary.size")?;
+    let narrow = hyper
+        .optional_count("embedding_length_table")?
+        .unwrap_or(width);
+    let tokens = model.matrix("token_embd.weight", vocabulary, narrow)?;
+    let mut x = net.embed(tokens, Index::Token);
+    if narrow != width {
+        x = net.linear(x, "token_proj", width)?;
+    }
+    for (i, &state) in states.iter().enumerate() {
+        let layer = format!("blk.{i}");
+        let h = net.layer_norm(x, &format!("{layer}.attn_norm"), NORM_EPS)?;
+        let q = net.linear(h, &format!("{layer}.attn_q"), width)?;
+        let (k, v) = keys(&net, h, i)?;
+        net.remember(k, v, state);
+        if let Some(memory) = shape.memories.iter().position(|&layer| layer == i) {
+            net.remember_hidden(h, memory, hidden);
+        }
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        let a = net.recall((q, q), scale, distances, None, state);
+        let a = net.linear(a, &format!("{layer}.attn_output"), width)?;
+        x = shape.joined(&net, x, a, &format!("{layer}.attn"))?;
+
+        let h = net.layer_norm(x, &format!("{layer}.ffn_norm"), NORM_EPS)?;
+        let h = shape.feed_forward(&net, h, &layer)?;
+        x = shape.joined(&net, x, h, &format!("{layer}.ffn"))?;
+    }
+    let mut x = net.selected(x);
+    if narrow != width {
+        x = net.linear(x, "output_proj", narrow)?;
+    }
+    net.emit(net.linear(x, "output", vocabulary)?, "logits");
+    net.finish();
+    compress(model, &shape, hidden)?;
+    // k, v ← kv(what is remembered), for each layer that does.
+    let net = model.graph(Role::Recollect);
+    for (memory, &i) in shape.memories.iter().enumerate() {
+        let (k, v) = keys(&net, net.remembered(memory, hidden, width), i)?;
+        net.store_remembered(k, v, states[i]);
+    }
+    net.finish();
+    Ok(())
+}
+
+/// conv(rows that leave), for each layer that remembers, if anything is kept of it.
+fn compress(model: &Builder<'_>, shape: &Shape, hidden: StateId) -> Result<(), BuildError> {
+    let net = model.graph(Role::Compress);
+    let window = (shape.width, shape.ratio);
+    for i in 0..shape.layers {
+        let memory = shape.memories.iter().position(|&layer| layer == i);
+        let memory = memory.filter(|_| shape.compressed > 0);
+        let name = format!("blk.{i}.compress");
+        // Layers that need none have one nevertheless.
+        if memory.is_none() && !model.has(&format!("{name}.weight")) {
+            continue;
+        }
+        let weight = model.window_matrix(&format!("{name}.weight"), shape.width, window)?;
+        let bias = model.optional_vector(&format!("{name}.bias"), &[shape.width])?;
+        if let Some(memory) = memory {
+            let rows = net.leaving(memory, hidden, window);
+            net.store_compressed(net.matmul(rows, weight, bias), memory, hidden);
+        }
+    }
+    if shape.compressed > 0 {
+        net.finish();
+    }
+    Ok(())
+}
+
+/// Keys and values as layer `i` makes them.
+fn keys(net: &Net<'_, '_>, x: Value, i: usize) -> Result<(Value, Value), BuildError> {
+    let width = net.width(x);
+    let kv = net.linear(x, &format!("blk.{i}.attn_kv"), 2 * width)?;
+    Ok((net.slice(kv, 0, width), net.slice(kv, width, width)))
+}
+
+impl Shape {
+    fn read(model: &Builder<'_>) -> Result<Shape, BuildError> {
+        let hyper = model.hyper();
+        let width = hyper.count("embedding_length")?;
+        let layers = hyper.count("block_count")?;
+        let heads = hyper.optional_count("attention.head_count")?.unwrap_or(8);
+        if !width.is_multiple_of(heads) {
+            return Err(hyper.invalid("attention.head_count", "a divisor of the width"));
+        }
+        let rows = hyper.count("memory.segment")?;
+        let len = hyper.optional_count("memory.length")?.unwrap_or(rows);
+        let ratio = hyper.optional_count("memory.ratio")?.unwrap_or(4);
+        let compressed = match hyper.value("memory.compressed") {
+            Some(_) => hyper.feature("memory.compressed")?.unwrap_or(0),
+            None => len / ratio,
+        };
+        if len < rows {
+            return Err(hyper.invalid("memory.length", "at least the segment's length"));
+        }
+        if compressed < len / ratio {
+            let what = "at least the memory's length over the ratio";
+            return Err(hyper.invalid("memory.compressed", what));
+        }
+        Ok(Shape {
+            width,
+            heads,
+            head_dim: width / heads,
+            segments: Segments::Rows {
+                rows,
+                len,
+                compressed,
+                ratio,
+            },
+            compressed,
+            ratio,
+            layers,
+            gated: hyper.flag("residual.gated", true)?,
+            mogrified: hyper.flag("residual.mogrified", false)?,
+            glu: hyper.flag("feed_forward.gated", false)?,
+            memories: memories(hyper, layers)?,
+            enhanced: hyper.flag("memory.enhanced", true)?,
+            positions: rows + len + compressed,
+        })
+    }
+
+    fn memory(&self, layer: usize) -> Memory {
+        Memory {
+            heads: self.heads,
+            head_dim: self.head_dim,
+            segments: self.segments,
+            remembers: match self.memories.contains(&layer) {
+                true => Remembers::Projected,
+                false => Remembers::Nothing,
+            },
+        }
+    }
+
+    /// x + y, or a gated recurrent unit that takes y in and has x for its past.
+    fn joined(
+        &self,
+        net: &Net<'_, '_>,
+        x: Value,
+        y: Value,
+        name: &str,
+    ) -> Result<Value, BuildError> {
+        if !self.gated {
+            return Ok(net.add(y, x));
+        }
+        let (y, x) = match self.mogrified {
+            true => self.mogrify(net, y, x, name)?,
+            false => (y, x),
+        };
+        let width = self.width;
+        let taken = net.linear(y, &format!("{name}_gate_in"), 3 * width)?;
+        let past = net.linear(x, &format!("{name}_gate_past"), 3 * width)?;
+        let part = |of: Value, index: usize| net.slice(of, index * width, width);
+        let gate = |index: usize| {
+            let sum = net.add(part(taken, index), part(past, index));
+            net.apply(sum, Pointwise::Sigmoid)
+        };
+        let (r, z) = (gate(0), gate(1));
+        let n = net.add(part(taken, 2), net.mul(r, part(past, 2)));
+        let n = net.apply(n, Pointwise::Tanh);
+        // (1 − z) n + z x
+        Ok(net.add(n, net.mul(z, net.add(x, net.scale(n, -1.0)))))
+    }
+
+    /// In turns, each is scaled by 2 σ of a projection of the other.
+    fn mogrify(
+        &self,
+        net: &Net<'_, '_>,
+        mut y: Value,
+        mut x: Value,
+        name: &str,
+    ) -> Result<(Value, Value), BuildError> {
+        let gate = |from: Value, letter: char| -> Result<Value, BuildError> {
+            let down = format!("{name}_mogrify_{letter}_down");
+            let down = net.linear(from, &down, self.width / 4)?;
+            let up = net.linear(down, &format!("{name}_mogrify_{letter}_up"), self.width)?;
+            Ok(net.scale(net.apply(up, Pointwise::Sigmoid), 2.0))
+        };
+        for round in 0..ROUNDS {
+            if round % 2 == 0 {
+                y = net.mul(gate(x, 'q')?, y);
+            } else {
+                x = net.mul(gate(y, 'r')?, x);
+            }
+        }
+        Ok((y, x))
+    }
+
+    /// down(gelu(up x)), or down(gelu(g) ⊙ u) with both halves of up x.
+    fn feed_forward(&self, net: &Net<'_, '_>, x: Value, layer: &str) -> Result<Value, BuildError> {
+        let inner = 4 * self.width;
+        let up = format!("{layer}.ffn_up");
+        let h = if self.glu {
+            let both = net.linear(x, &up, 2 * inner)?;
+            let gate = net.apply(net.slice(both, 0, inner), Pointwise::GeluErf);
+            net.mul(gate, net.slice(both, inner, inner))
+        } else {
+            net.apply(net.linear(x, &up, inner)?, Pointwise::GeluErf)
+        };
+        net.linear(h, &format!("{layer}.ffn_down"), self.width)
+    }
+}
+
+/// The layers that remember: all, or those that are listed, counted from one.
+fn memories(hyper: &Hyper<'_>, layers: usize) -> Result<Vec<usize>, BuildError> {
+    let key = "memory.layers";
+    let Some(value) = hyper.value(key) else {
+        return Ok((0..layers).collect());
+    };
+    let mut found = Vec::new();
+    if let Fact::Array(list) = value {
+        let number = |index| list.u64(index)?.checked_sub(1);
+        found.extend((0..list.len()).map(|index| number(index).unwrap_or(u64::MAX)));
+    }
+    found.sort_unstable();
+    found.dedup();
+    if found.is_empty() || found.iter().any(|&layer| layer >= layers as u64) {
+        return Err(hyper.invalid(key, &format!("a list of numbers from 1 to {layers}")));
+    }
+    Ok(found.into_iter().map(|layer| layer as usize).collect())
+}
