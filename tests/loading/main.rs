@@ -15,3 +15,4 @@ mod refused;
 mod regressions;
 mod row_order;
 mod seeds;
+mod snapshots;

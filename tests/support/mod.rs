@@ -10,5 +10,6 @@ pub mod exercise;
 pub mod fixture;
 pub mod folder;
 pub mod generator;
+pub mod restore;
 pub mod tensors;
 pub mod to_gguf;

@@ -1,0 +1,48 @@
+//! A hostile snapshot, as it is and with a fingerprint and a checksum that fit: it is refused,
+//! or the sequence goes on.
+#![no_main]
+
+#[allow(dead_code)]
+#[path = "../../tests/support/restore.rs"]
+mod restore;
+
+use std::cell::OnceCell;
+
+use rillm::weights::Source;
+use rillm::{Model, ModelOptions};
+
+/// A history, two kinds of recurrent state, and an encoder's output.
+const MODELS: [&[u8]; 4] = [
+    include_bytes!("../seeds/model/ok-llama"),
+    include_bytes!("../seeds/model/ok-mamba"),
+    include_bytes!("../seeds/model/ok-linear-transformer"),
+    include_bytes!("../seeds/model/ok-t5"),
+];
+
+/// Longer ones find nothing that shorter ones do not.
+const LARGEST: usize = 16 << 10;
+
+thread_local! {
+    static OPENED: OnceCell<Vec<Model>> = const { OnceCell::new() };
+}
+
+fn open() -> Vec<Model> {
+    let options = ModelOptions {
+        threads: Some(1),
+        ..ModelOptions::default()
+    };
+    let open = |bytes| Model::from_source(Source::Static(bytes), options);
+    MODELS.map(|bytes| open(bytes).expect("a seed")).into()
+}
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    if bytes.len() > LARGEST {
+        return;
+    }
+    OPENED.with(|models| {
+        for model in models.get_or_init(open) {
+            restore::restore(model, bytes);
+            restore::restore(model, &restore::signed(model, bytes));
+        }
+    });
+});
