@@ -1,5 +1,9 @@
 //! A model: immutable, shared, cheap to clone.
 
+mod cost;
+
+pub use cost::Cost;
+
 use crate::checksum::Checksum;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::{

@@ -34,6 +34,23 @@ fn physical_cores() -> Option<usize> {
     None
 }
 
+/// Bytes of this process that are in memory, where the system tells.
+#[cfg(target_os = "linux")]
+pub fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+/// Bytes of this process that are in memory, where the system tells.
+#[cfg(not(target_os = "linux"))]
+pub fn resident() -> Option<u64> {
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

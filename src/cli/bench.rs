@@ -2,10 +2,11 @@
 
 use super::profile::{ProfileArguments, Profiles};
 use super::progress::Progress;
+use super::roofline::Roofline;
 use super::{CliError, HistoryArguments, ModelArguments};
 use clap::{Args, ValueEnum};
 use rillm::graph::Role;
-use rillm::session::{Session, SessionOptions};
+use rillm::session::{Session, SessionOptions, memory_plan};
 use rillm::{Model, Row, RunError};
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -46,6 +47,12 @@ pub struct Arguments {
     /// The same as --output jsonl
     #[arg(long, conflicts_with = "output")]
     json: bool,
+    /// Time every kernel of every instruction set on one core instead, without a model
+    #[arg(long, exclusive = true)]
+    kernels: bool,
+    /// Do not measure what the machine could do at best
+    #[arg(long)]
+    no_roofline: bool,
     #[command(flatten)]
     profile: ProfileArguments,
 }
@@ -120,6 +127,9 @@ fn tests(arguments: &Arguments) -> Vec<Test> {
 }
 
 pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
+    if arguments.kernels {
+        return super::kernels::kernels();
+    }
     let tests = tests(arguments);
     if tests.is_empty() {
         let what = "nothing to measure: give -p, -n or --pg above 0";
@@ -147,7 +157,49 @@ pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
         .collect();
     drop(progress);
     arguments.profile.finish(&profiles)?;
-    report(arguments, &model, &results?).map_err(CliError::Output)
+    let results = results?;
+    let roofline = (!arguments.no_roofline).then(|| Roofline::measure(&model));
+    let results = results.into_iter().map(|(test, rates)| {
+        let limit = roofline.map(|roofline| limit(arguments, &model, test, &roofline));
+        Ok(Measured {
+            test,
+            rates,
+            limit: limit.transpose()?,
+        })
+    });
+    let results: Result<Vec<Measured>, RunError> = results.collect();
+    report(arguments, &model, roofline, &results?).map_err(CliError::Output)
+}
+
+/// What was measured of one test.
+struct Measured {
+    test: Test,
+    rates: Vec<f64>,
+    /// Tokens per second that the machine would allow.
+    limit: Option<f64>,
+}
+
+/// Tokens per second if weights and history were read as fast as memory is, once for each token
+/// that is generated, and all products of a prompt were computed at the units' peak. A prompt's
+/// attention is left out, and so is whatever is small.
+fn limit(
+    arguments: &Arguments,
+    model: &Model,
+    test: Test,
+    roofline: &Roofline,
+) -> Result<f64, RunError> {
+    let cost = model.cost();
+    let options = SessionOptions {
+        history: arguments.history.history,
+        ..SessionOptions::default()
+    };
+    let plan = memory_plan(model, options)?;
+    let read = test.depth + test.prompt + test.generated / 2;
+    let history = (plan.state_fixed + plan.state_per_1k * read / 1024) as f64;
+    let token = (cost.bytes as f64 + history) / roofline.read;
+    let row = 2.0 * (cost.int8 as f64 / roofline.int8 + cost.float as f64 / roofline.f32);
+    let seconds = test.prompt as f64 * row + test.generated as f64 * token;
+    Ok((test.prompt + test.generated) as f64 / seconds)
 }
 
 /// Tokens per second of each repetition.
@@ -217,13 +269,14 @@ fn mean(rates: &[f64]) -> (f64, f64) {
 fn fields(
     arguments: &Arguments,
     model: &Model,
-    test: Test,
-    rates: &[f64],
+    roofline: Option<Roofline>,
+    measured: &Measured,
 ) -> Vec<(&'static str, Value)> {
+    let Measured { test, rates, limit } = measured;
     let (mean, deviation) = mean(rates);
     let least = rates.iter().copied().fold(f64::INFINITY, f64::min);
     let most = rates.iter().copied().fold(0.0, f64::max);
-    let mut sorted = rates.to_vec();
+    let mut sorted = rates.clone();
     sorted.sort_by(f64::total_cmp);
     let median = f64::midpoint(sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
     vec![
@@ -243,14 +296,22 @@ fn fields(
         ("median", json!(median)),
         ("min", json!(least)),
         ("max", json!(most)),
+        ("limit", json!(limit)),
+        ("share", json!(limit.map(|limit| mean / limit))),
+        ("roofline", json!(roofline.map(|roofline| roofline.json()))),
     ]
 }
 
-fn report(arguments: &Arguments, model: &Model, results: &[(Test, Vec<f64>)]) -> io::Result<()> {
+fn report(
+    arguments: &Arguments,
+    model: &Model,
+    roofline: Option<Roofline>,
+    results: &[Measured],
+) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let rows: Vec<_> = results
         .iter()
-        .map(|(test, rates)| fields(arguments, model, *test, rates))
+        .map(|measured| fields(arguments, model, roofline, measured))
         .collect();
     let object = |row: &[(&'static str, Value)]| -> Value {
         let pairs = row.iter();
@@ -261,7 +322,21 @@ fn report(arguments: &Arguments, model: &Model, results: &[(Test, Vec<f64>)]) ->
     } else {
         arguments.output
     } {
-        Form::Md => table(&mut out, model, results)?,
+        Form::Md => {
+            table(&mut out, model, results)?;
+            if let Some(Roofline { read, int8, f32 }) = roofline {
+                writeln!(
+                    out,
+                    "\nThis machine with {}, {}: {:.1} GB/s read, {:.0} GOP/s in int8, {:.0} GFLOP/s \
+                     in f32; limit is what they would allow.",
+                    super::threads(model),
+                    model.kernels().isa,
+                    read / 1e9,
+                    int8 / 1e9,
+                    f32 / 1e9
+                )?;
+            }
+        }
         Form::Csv => {
             for (index, row) in rows.iter().enumerate() {
                 if index == 0 {
@@ -289,33 +364,41 @@ fn report(arguments: &Arguments, model: &Model, results: &[(Test, Vec<f64>)]) ->
 fn quoted(value: &Value) -> String {
     match value.as_str() {
         Some(text) => format!("\"{}\"", text.replace('"', "\"\"")),
+        None if value.is_object() => quoted(&Value::String(value.to_string())),
         None => value.to_string(),
     }
 }
 
-fn table(out: &mut impl Write, model: &Model, results: &[(Test, Vec<f64>)]) -> io::Result<()> {
-    let heads = ["model", "isa", "threads", "test", "t/s"].map(str::to_string);
-    let lines = results.iter().map(|(test, rates)| {
-        let (mean, deviation) = mean(rates);
+const COLUMNS: usize = 7;
+
+fn table(out: &mut impl Write, model: &Model, results: &[Measured]) -> io::Result<()> {
+    let heads = ["model", "isa", "threads", "test", "t/s", "limit", "share"].map(str::to_string);
+    let lines = results.iter().map(|measured| {
+        let (mean, deviation) = mean(&measured.rates);
+        let limit = measured.limit;
         [
             model.manifest().architecture.clone(),
             model.kernels().isa.to_string(),
             model.pool().threads().to_string(),
-            test.name(),
+            measured.test.name(),
             format!("{mean:.2} ± {deviation:.2}"),
+            limit.map_or("–".to_string(), |limit| format!("{limit:.1}")),
+            limit.map_or("–".to_string(), |limit| {
+                format!("{:.0}%", 100.0 * mean / limit)
+            }),
         ]
     });
-    let lines: Vec<[String; 5]> = std::iter::once(heads).chain(lines).collect();
+    let lines: Vec<[String; COLUMNS]> = std::iter::once(heads).chain(lines).collect();
     let width = |column: usize| {
         let cells = lines.iter().map(|line| line[column].chars().count());
         cells.max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..5).map(width).collect();
+    let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
     for (index, line) in lines.iter().enumerate() {
         let cells = line.iter().zip(&widths).enumerate();
         let cells: Vec<String> = cells
             .map(|(column, (cell, &width))| match column {
-                2 | 4 => format!("{cell:>width$}"),
+                2 | 4.. => format!("{cell:>width$}"),
                 _ => format!("{cell:<width$}"),
             })
             .collect();
@@ -324,7 +407,7 @@ fn table(out: &mut impl Write, model: &Model, results: &[(Test, Vec<f64>)]) -> i
             let rules = widths.iter().enumerate().map(|(column, &width)| {
                 let dashes = "-".repeat(width.saturating_sub(1));
                 match column {
-                    2 | 4 => format!("{dashes}:"),
+                    2 | 4.. => format!("{dashes}:"),
                     _ => format!(":{dashes}"),
                 }
             });

@@ -3,14 +3,17 @@
 
 mod bench;
 mod chat;
+mod compare;
 mod completions;
 mod eval;
 mod inspect;
+mod kernels;
 mod perplexity;
 mod profile;
 mod progress;
 mod prompt_cache;
 mod quantize;
+mod roofline;
 mod run;
 mod sampling;
 mod synth;
@@ -53,6 +56,8 @@ enum Command {
     Inspect(inspect::Arguments),
     /// Measure prompt processing and generation in tokens per second
     Bench(bench::Arguments),
+    /// Measure several models' speed and memory as their context grows
+    Compare(compare::Arguments),
     /// Write a model's file anew with smaller weights
     Quantize(quantize::Arguments),
     /// Write a model of a known shape with random weights, to measure on
@@ -167,6 +172,7 @@ pub fn main() -> ExitCode {
         Some(Command::Eval(arguments)) => eval::eval(&arguments),
         Some(Command::Inspect(arguments)) => inspect::inspect(&arguments),
         Some(Command::Bench(arguments)) => bench::bench(&arguments),
+        Some(Command::Compare(arguments)) => compare::compare(&arguments),
         Some(Command::Quantize(arguments)) => quantize::quantize(&arguments),
         Some(Command::Synth(arguments)) => synth::synth(&arguments),
         Some(Command::Completions(arguments)) => completions::completions(&arguments),

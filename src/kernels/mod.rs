@@ -13,8 +13,10 @@ mod history;
 mod isa;
 mod matmul;
 mod ops;
+mod peak;
 mod scalar;
 mod table;
+mod trial;
 #[cfg(target_arch = "x86_64")]
 mod wide;
 
@@ -29,4 +31,6 @@ pub use matmul::{Activation, Layout, MatMul, MatMulFn, MatMulKernel};
 pub use ops::{
     Attend, Conv1d, LinearAttend, Pairing, Pointwise, Running, SCAN_LANES, SCAN_ROWS, Scan, Strided,
 };
+pub use peak::Peak;
 pub use table::{Kernels, LayerNorm, Quantize};
+pub use trial::Trial;

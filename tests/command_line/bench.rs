@@ -65,6 +65,14 @@ fn every_form_has_every_test() {
             .expect("a JSON list");
     assert_eq!(all.len(), 2);
     assert_eq!(all[1]["test"], "tg2");
+    for key in [
+        "read_gb_per_second",
+        "int8_gop_per_second",
+        "f32_gflop_per_second",
+    ] {
+        assert!(all[0]["roofline"][key].as_f64().unwrap() > 0.0, "{key}");
+    }
+    assert!(all[1]["share"].as_f64().unwrap() > 0.0);
 
     let shown = bench("llama_mqa", &[&small[..], &["-o", "csv"]].concat());
     let lines: Vec<&str> = shown.lines().collect();
@@ -72,7 +80,7 @@ fn every_form_has_every_test() {
     assert!(lines[0].starts_with("model,architecture,"), "{shown}");
     assert!(lines[1].contains("\"llama\"") && lines[1].contains("\"pp4\""));
 
-    let shown = bench("llama_mqa", &small);
+    let shown = bench("llama_mqa", &[&small[..], &["--no-roofline"]].concat());
     let lines: Vec<&str> = shown.lines().collect();
     assert_eq!(lines.len(), 4, "{shown}");
     assert!(lines[1].starts_with("| :--") && lines[3].contains(" ± "));
@@ -133,4 +141,9 @@ fn a_profile_names_steps_and_layers_and_a_trace_is_json() {
     let steps = events.iter().filter(|event| event["ph"] == "X");
     assert!(steps.clone().any(|event| event["args"]["layer"] == 1));
     assert!(steps.clone().all(|event| event["dur"].as_f64().is_some()));
+}
+
+#[test]
+fn kernels_need_no_model_and_stand_alone() {
+    failure(&rillm(&["bench", "x.gguf", "--kernels"]), 2, &["--kernels"]);
 }

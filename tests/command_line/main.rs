@@ -3,6 +3,7 @@
 #![cfg(feature = "cli")]
 
 mod bench;
+mod compare;
 #[path = "../support/mod.rs"]
 mod support;
 mod text;

@@ -1,0 +1,282 @@
+#!/usr/bin/env python3
+"""Measures rillm beside llama.cpp and ik_llama.cpp and writes docs/performance.md.
+
+    cargo build --release
+    python3 benches/compare/compare.py --llama-cpp PATH/llama-bench --ik PATH/llama-bench
+
+Models have real shapes and random weights (`rillm synth`); all engines get the same file and the
+same threads. Each peer runs in each of its configurations and its best one counts, test by test.
+Runs are interleaved: one of each engine, then again; medians count. What is measured is kept in a
+file of results, so that a comparison can be made in pieces (--only 1b-q4_k_m --quick) and the
+report written from all of them; a piece measured again replaces the former one.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+SHAPES = {
+    "1b": "llama-3.2-1b",
+    "135m": "smollm-135m",
+    "mamba": "mamba-370m",
+}
+CASES = [
+    f"{shape}-{mix}"
+    for shape, mixes in {
+        "1b": ["q4_k_m", "q4_0", "q8_0", "q6_k", "f16", "bf16"],
+        "135m": ["q4_k_m", "q4_0", "q8_0"],
+        "mamba": ["q4_k_m", "q8_0"],
+    }.items()
+    for mix in mixes
+]
+# Test, arguments of rillm bench and llama.cpp, arguments of ik_llama.cpp, which has no depth.
+TESTS = {
+    "pp512": (["-p", "512", "-n", "0"], ["-p", "512", "-n", "0"]),
+    "tg128": (["-p", "0", "-n", "128"], ["-p", "0", "-n", "128"]),
+    "tg32 @ d4096": (
+        ["-p", "0", "-n", "32", "-d", "4096"],
+        ["-p", "0", "-n", "0", "-gp", "4096,32"],
+    ),
+}
+QUICK = {
+    "pp128": (["-p", "128", "-n", "0"], ["-p", "128", "-n", "0"]),
+    "tg16": (["-p", "0", "-n", "16"], ["-p", "0", "-n", "16"]),
+}
+LLAMA_CPP = [
+    ["--repack", repack, "-fa", attention] for repack in "10" for attention in ("on", "off")
+]
+IK = [["-rtr", repack] for repack in "10"]
+ENGINES = ["rillm", "llama.cpp", "ik_llama.cpp"]
+COLOURS = {"llama.cpp": "#4e79a7", "ik_llama.cpp": "#f28e2b"}
+
+
+def output(command):
+    """Standard output of a command; None if it fails."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return done.stdout if done.returncode == 0 else None
+
+
+def rillm_rate(arguments, model, threads, test):
+    command = [arguments.rillm, "bench", str(model), "-t", str(threads), "-r", "1"]
+    printed = output(command + ["--json", "--no-roofline", "-b", "512"] + test[0])
+    return json.loads(printed.splitlines()[-1])["tokens_per_second"] if printed else None
+
+
+def peer_rate(binary, model, threads, test, configuration):
+    command = [binary, "-m", str(model), "-t", str(threads), "-r", "1", "-o", "json"]
+    printed = output(command + test + configuration)
+    try:
+        return json.loads(printed)[-1]["avg_ts"] if printed else None
+    except (ValueError, IndexError, KeyError):
+        return None
+
+
+def peers(arguments):
+    """Name, binary, which of a test's arguments it takes, configurations."""
+    if arguments.llama_cpp:
+        yield "llama.cpp", arguments.llama_cpp, 0, LLAMA_CPP
+    if arguments.ik:
+        yield "ik_llama.cpp", arguments.ik, 1, IK
+
+
+def measure(arguments, case, threads, results):
+    shape, mix = case.split("-", 1)
+    model = arguments.models / f"{case}.gguf"
+    if not model.exists():
+        print(f"drawing {model}", file=sys.stderr)
+        command = [arguments.rillm, "synth", SHAPES[shape], str(model), "-q", mix]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    for name, test in (QUICK if arguments.quick else TESTS).items():
+        rates = {}
+        for _ in range(arguments.repeat):
+            rate = rillm_rate(arguments, model, threads, test)
+            rates.setdefault(("rillm", ""), []).append(rate)
+            for peer, binary, form, configurations in peers(arguments):
+                for configuration in configurations:
+                    key = (peer, " ".join(configuration))
+                    # What has failed once, fails.
+                    if None in rates.get(key, []):
+                        continue
+                    rate = peer_rate(binary, model, threads, test[form], configuration)
+                    rates.setdefault(key, []).append(rate)
+        found = {}
+        for (engine, configuration), values in rates.items():
+            if None in values:
+                found.setdefault(engine, {"rate": None, "configuration": "fails"})
+                continue
+            median = statistics.median(values)
+            if (found.get(engine, {}).get("rate") or 0) < median:
+                found[engine] = {"rate": median, "configuration": configuration, "all": values}
+        results["cases"][f"{case} {threads} {name}"] = {
+            "case": case,
+            "threads": threads,
+            "test": name,
+            "engines": found,
+        }
+        shown = ", ".join(f"{engine} {fact['rate']}" for engine, fact in found.items())
+        print(f"{case}, {threads} threads, {name}: {shown}", file=sys.stderr)
+
+
+def cpu():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    fact = lambda key: next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), "?")
+    return f"{fact('model name')} (family {fact('cpu family')}, model {fact('model')}), {os.cpu_count()} processors"
+
+
+def roofline(arguments, threads):
+    """This machine's limits, as `rillm bench` measures them."""
+    model = arguments.models / "roofline.gguf"
+    if not model.exists():
+        command = [arguments.rillm, "synth", "tiny-llama", str(model)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    command = [arguments.rillm, "bench", str(model), "-t", str(threads), "-p", "8", "-n", "0"]
+    printed = output(command + ["-r", "1", "--json"])
+    return json.loads(printed.splitlines()[-1]).get("roofline") if printed else None
+
+
+def version(binary):
+    printed = output([binary, "--version"]) or ""
+    return printed.strip().splitlines()[0] if printed.strip() else "unknown"
+
+
+def number(rate):
+    return "–" if rate is None else f"{rate:.1f}" if rate < 1000 else f"{rate:.0f}"
+
+
+def ratio(entry, peer):
+    ours, theirs = (entry["engines"].get(name, {}).get("rate") for name in ("rillm", peer))
+    return ours / theirs if ours and theirs else None
+
+
+def markdown(results, svg):
+    facts = results["facts"]
+    lines = [
+        "# Beside llama.cpp and ik_llama.cpp",
+        "",
+        "Written by `benches/compare/compare.py`, which anyone can run: models have real shapes and",
+        "random weights (`rillm synth`), every engine gets the same file and threads, runs are",
+        "interleaved and medians count. Of each peer its best configuration counts, test by test",
+        "(llama.cpp: repacked or not, flash attention or not; ik_llama.cpp: repacked at run time or",
+        "not). Ratios are ours to theirs; above 1 we are faster.",
+        "",
+    ]
+    lines += [f"- {name}: {fact}" for name, fact in facts.items()]
+    for threads, limits in sorted(results.get("rooflines", {}).items()):
+        shown = ", ".join(f"{name.replace('_', ' ')} {value:.1f}" for name, value in limits.items())
+        lines.append(f"- limits at {threads} threads: {shown}")
+    lines += ["", f"![ratios]({svg.name})", ""]
+    head = "| model | threads | test | rillm t/s | llama.cpp t/s | ratio | with | ik_llama.cpp t/s | ratio | with |"
+    lines += [head, "|:--|--:|:--|--:|--:|--:|:--|--:|--:|:--|"]
+    for entry in ordered(results):
+        engines = entry["engines"]
+        cells = [entry["case"], str(entry["threads"]), entry["test"]]
+        cells.append(number(engines.get("rillm", {}).get("rate")))
+        for peer in ENGINES[1:]:
+            found, share = engines.get(peer, {}), ratio(entry, peer)
+            cells += [number(found.get("rate")), f"**{share:.2f}**" if share else "–"]
+            cells.append(found.get("configuration", "–"))
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def ordered(results):
+    place = {case: index for index, case in enumerate(CASES)}
+    key = lambda entry: (place.get(entry["case"], 99), -entry["threads"], entry["test"])
+    return sorted(results["cases"].values(), key=key)
+
+
+def chart(results):
+    """Ratios as bars, a row for each test; the line at 1 is the peer's speed."""
+    rows = [entry for entry in ordered(results) if any(ratio(entry, peer) for peer in COLOURS)]
+    most = max([ratio(entry, peer) or 0 for entry in rows for peer in COLOURS], default=1)
+    left, width, height, top = 230, 520, 34, 60
+    scale = width / max(most, 1.2)
+    total = top + height * len(rows) + 40
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 70} {total}" '
+        'font-family="sans-serif" font-size="12">',
+        f'<rect width="100%" height="100%" fill="white"/>',
+        f'<text x="{left}" y="22" font-size="15" font-weight="bold">rillm\'s speed over each peer\'s best</text>',
+    ]
+    for index, (peer, colour) in enumerate(COLOURS.items()):
+        x = left + 150 * index
+        out.append(f'<rect x="{x}" y="33" width="12" height="12" fill="{colour}"/>')
+        out.append(f'<text x="{x + 18}" y="43">over {peer}</text>')
+    for row, entry in enumerate(rows):
+        y = top + height * row
+        plural = "" if entry["threads"] == 1 else "s"
+        name = f"{entry['case']}, {entry['test']}, {entry['threads']} thread{plural}"
+        out.append(f'<text x="{left - 8}" y="{y + 18}" text-anchor="end">{name}</text>')
+        for bar, (peer, colour) in enumerate(COLOURS.items()):
+            share = ratio(entry, peer)
+            if share:
+                long, at = share * scale, y + 2 + 14 * bar
+                out.append(f'<rect x="{left}" y="{at}" width="{long:.1f}" height="13" fill="{colour}"/>')
+                out.append(f'<text x="{left + long + 4:.1f}" y="{at + 10}" font-size="10">{share:.2f}</text>')
+    one, end = left + scale, top + height * len(rows)
+    out.append(f'<line x1="{one:.1f}" y1="{top - 6}" x2="{one:.1f}" y2="{end}" stroke="black" stroke-dasharray="4 3"/>')
+    out.append(f'<text x="{one:.1f}" y="{end + 16}" text-anchor="middle">as fast as the peer</text>')
+    out.append("</svg>")
+    return "\n".join(out) + "\n"
+
+
+def main():
+    root = Path(__file__).resolve().parents[2]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rillm", default=str(root / "target/release/rillm"))
+    parser.add_argument("--llama-cpp", help="its llama-bench")
+    parser.add_argument("--ik", help="ik_llama.cpp's llama-bench")
+    parser.add_argument("--llama-cpp-version", default="", help="what the report calls it")
+    parser.add_argument("--ik-version", default="", help="what the report calls it")
+    parser.add_argument("--only", default=",".join(CASES), help=f"some of {','.join(CASES)}")
+    parser.add_argument("--threads", default="2,1", help="numbers of threads")
+    parser.add_argument("--repeat", type=int, default=3, help="interleaved runs of each")
+    parser.add_argument("--quick", action="store_true", help="short tests, to try it out")
+    parser.add_argument("--models", type=Path, default=root / "target/compare", help="where models are kept")
+    parser.add_argument("--results", type=Path, default=root / "benches/compare/results.json")
+    parser.add_argument("--report", type=Path, default=root / "docs/performance.md")
+    parser.add_argument("--report-only", action="store_true", help="measure nothing")
+    arguments = parser.parse_args()
+    results = {"facts": {}, "rooflines": {}, "cases": {}}
+    if arguments.results.exists():
+        results = json.loads(arguments.results.read_text())
+    if not arguments.report_only:
+        unknown = [case for case in arguments.only.split(",") if case not in CASES]
+        if unknown:
+            parser.error(f"there is no case {unknown[0]}, known are {', '.join(CASES)}")
+        arguments.models.mkdir(parents=True, exist_ok=True)
+        facts = results["facts"]
+        facts["CPU"] = cpu()
+        facts["date"] = datetime.date.today().isoformat()
+        facts["rillm"] = version(arguments.rillm)
+        for name, asked, binary in [
+            ("llama.cpp", arguments.llama_cpp_version, arguments.llama_cpp),
+            ("ik_llama.cpp", arguments.ik_version, arguments.ik),
+        ]:
+            if binary:
+                facts[name] = asked or version(binary)
+        for threads in map(int, arguments.threads.split(",")):
+            limits = roofline(arguments, threads)
+            if limits:
+                results["rooflines"][str(threads)] = limits
+            for case in arguments.only.split(","):
+                measure(arguments, case, threads, results)
+                arguments.results.write_text(json.dumps(results, indent=1) + "\n")
+    svg = arguments.report.with_suffix(".svg")
+    arguments.report.parent.mkdir(parents=True, exist_ok=True)
+    arguments.report.write_text(markdown(results, svg))
+    svg.write_text(chart(results))
+    print(f"{arguments.report} and {svg}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+//! The picture: speed and memory over length, side by side.
+
+use super::{Series, short};
+use std::fmt::Write;
+
+const COLOURS: [&str; 8] = [
+    "#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#76b7b2", "#9c755f", "#edc948",
+];
+
+/// Where a panel lies: left edge, top edge, width, height.
+const WIDTH: f64 = 360.0;
+const HEIGHT: f64 = 260.0;
+const TOP: f64 = 56.0;
+
+/// One panel: its title and what it shows of each point.
+struct Panel<'a> {
+    left: f64,
+    title: &'a str,
+    value: &'a dyn Fn(&Series, usize) -> f64,
+}
+
+/// An SVG document.
+pub fn svg(all: &[Series]) -> String {
+    let legend = TOP + HEIGHT + 56.0;
+    let height = legend + 20.0 * all.len() as f64 + 12.0;
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 920 {height}\" \
+         font-family=\"sans-serif\" font-size=\"12\">\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
+    );
+    let panels = [
+        Panel {
+            left: 70.0,
+            title: "tokens per second while decoding",
+            value: &|series, point| series.points[point].rate,
+        },
+        Panel {
+            left: 530.0,
+            title: "memory in MiB: weights, state, arena",
+            value: &|series, point| {
+                series.memory(&series.points[point]) as f64 / f64::from(1 << 20)
+            },
+        },
+    ];
+    for panel in &panels {
+        draw(&mut out, panel, all);
+    }
+    for (index, (series, colour)) in all.iter().zip(COLOURS.iter().cycle()).enumerate() {
+        let y = legend + 20.0 * index as f64;
+        let name = series.name.replace('&', "&amp;").replace('<', "&lt;");
+        out += &format!(
+            "<rect x=\"70\" y=\"{}\" width=\"22\" height=\"4\" fill=\"{colour}\"/>\
+             <text x=\"100\" y=\"{y}\">{name}</text>\n",
+            y - 6.0
+        );
+    }
+    out + "</svg>\n"
+}
+
+fn draw(out: &mut String, panel: &Panel<'_>, all: &[Series]) {
+    let Panel { left, title, value } = panel;
+    let contexts = all.iter().flat_map(|series| &series.points);
+    let mut contexts: Vec<usize> = contexts.map(|point| point.context).collect();
+    contexts.sort_unstable();
+    contexts.dedup();
+    let (Some(&first), Some(&last)) = (contexts.first(), contexts.last()) else {
+        return;
+    };
+    let values = all.iter().flat_map(|series| {
+        let points = 0..series.points.len();
+        points.map(move |point| value(series, point))
+    });
+    let most = ceiling(values.fold(0.0, f64::max));
+    let span = (last as f64 / first as f64).log2().max(1.0);
+    let x = |context: usize| left + WIDTH * (context as f64 / first as f64).log2() / span;
+    let y = |value: f64| TOP + HEIGHT * (1.0 - value / most);
+    let bottom = TOP + HEIGHT;
+    // Writing into a String cannot fail.
+    let mut put = |text: String| _ = writeln!(out, "{text}");
+    put(format!(
+        "<text x=\"{left}\" y=\"{}\" font-size=\"14\" font-weight=\"bold\">{title}</text>",
+        TOP - 20.0
+    ));
+    for step in 0..=4 {
+        let level = most * f64::from(step) / 4.0;
+        let (at, right) = (y(level), left + WIDTH);
+        put(format!(
+            "<line x1=\"{left}\" y1=\"{at:.1}\" x2=\"{right}\" y2=\"{at:.1}\" stroke=\"#ddd\"/>\
+             <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{level}</text>",
+            left - 6.0,
+            at + 4.0
+        ));
+    }
+    for &context in &contexts {
+        put(format!(
+            "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+            x(context),
+            bottom + 18.0,
+            short(context)
+        ));
+    }
+    put(format!(
+        "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">tokens in the context</text>",
+        left + WIDTH / 2.0,
+        bottom + 36.0
+    ));
+    for (series, colour) in all.iter().zip(COLOURS.iter().cycle()) {
+        let places = series.points.iter().enumerate();
+        let places = places.map(|(at, point)| (x(point.context), y(value(series, at))));
+        let places: Vec<(f64, f64)> = places.collect();
+        let line: Vec<String> = places
+            .iter()
+            .map(|(x, y)| format!("{x:.1},{y:.1}"))
+            .collect();
+        put(format!(
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2.5\"/>",
+            line.join(" ")
+        ));
+        for (x, y) in places {
+            put(format!(
+                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\" fill=\"{colour}\"/>"
+            ));
+        }
+    }
+}
+
+/// The next number above that reads well and divides by four: 1, 2, 4 or 8 times a power of ten.
+fn ceiling(value: f64) -> f64 {
+    let power = 10f64.powf(value.max(1e-9).log10().floor());
+    let digits = [1.0, 2.0, 4.0, 8.0, 10.0].map(|digit| digit * power);
+    digits
+        .into_iter()
+        .find(|&digit| digit >= value)
+        .unwrap_or(10.0 * power)
+}

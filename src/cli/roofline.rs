@@ -1,0 +1,86 @@
+//! What this machine could do at best, measured in less than a second.
+
+use rillm::Model;
+use rillm::kernels::{Isa, Peak};
+use serde_json::{Value, json};
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+/// Bytes read by all threads: several times what the largest caches hold.
+const BYTES: usize = 256 << 20;
+
+/// Turns of a loop of products: a few milliseconds.
+const TURNS: u64 = 1 << 20;
+
+/// Attempts, of which the best counts.
+const ATTEMPTS: usize = 4;
+
+/// Limits of the machine at a number of threads.
+#[derive(Clone, Copy, Debug)]
+pub struct Roofline {
+    /// Bytes read from memory per second.
+    pub read: f64,
+    /// int8 operations per second: two for each product.
+    pub int8: f64,
+    /// f32 operations per second.
+    pub f32: f64,
+}
+
+impl Roofline {
+    /// Measures with the instructions and threads that `model` uses.
+    pub fn measure(model: &Model) -> Roofline {
+        let isa = model.kernels().isa;
+        let threads = model.pool().threads();
+        let peak = Peak::of(isa);
+        // Written, so that each page has memory of its own.
+        let bytes = vec![1u8; BYTES];
+        let each = BYTES / threads;
+        let parts: Vec<&[u8]> = bytes.chunks(each).take(threads).collect();
+        let fewer = match isa {
+            Isa::Scalar => 4,
+            _ => 1,
+        };
+        let turns = TURNS / fewer;
+        let rate = |work: f64, loop_: &(dyn Fn(usize) -> u64 + Sync)| {
+            let best = (0..ATTEMPTS).map(|_| together(threads, loop_)).min();
+            work * threads as f64 / best.unwrap_or_default().as_secs_f64().max(1e-9)
+        };
+        Roofline {
+            read: rate(each as f64, &|worker| (peak.read)(parts[worker])),
+            int8: rate((turns * peak.int8_operations) as f64, &|_| {
+                (peak.int8)(turns)
+            }),
+            f32: rate((turns * peak.f32_operations) as f64, &|_| (peak.f32)(turns)),
+        }
+    }
+
+    /// For `--json`.
+    pub fn json(&self) -> Value {
+        json!({
+            "read_gb_per_second": self.read / 1e9,
+            "int8_gop_per_second": self.int8 / 1e9,
+            "f32_gflop_per_second": self.f32 / 1e9,
+        })
+    }
+}
+
+/// How long `work` takes on all threads that begin at once.
+fn together(threads: usize, work: &(dyn Fn(usize) -> u64 + Sync)) -> Duration {
+    let start = Barrier::new(threads);
+    let times = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|worker| {
+                let start = &start;
+                scope.spawn(move || {
+                    start.wait();
+                    let begin = Instant::now();
+                    std::hint::black_box(work(worker));
+                    begin.elapsed()
+                })
+            })
+            .collect();
+        let times = workers.into_iter().map(|worker| worker.join());
+        times.map(Result::unwrap_or_default).max()
+    });
+    times.unwrap_or_default()
+}

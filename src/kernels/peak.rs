@@ -1,0 +1,232 @@
+//! What this CPU could do at best: loops that do nothing but read, or nothing but multiply, to
+//! hold the kernels' figures against.
+
+use super::Isa;
+
+/// The fastest loops of one instruction set.
+#[derive(Clone, Copy, Debug)]
+pub struct Peak {
+    /// Reads every byte, several streams at a time; what it returns depends on all of them.
+    pub read: fn(&[u8]) -> u64,
+    /// Turns of a loop of int8 products summed in 32 bits.
+    pub int8: fn(u64) -> u64,
+    /// Operations of one of its turns, an addition and a multiplication for each product.
+    pub int8_operations: u64,
+    /// Turns of a loop of f32 products and sums.
+    pub f32: fn(u64) -> u64,
+    /// Operations of one of its turns.
+    pub f32_operations: u64,
+}
+
+/// Independent sums: as many as hide the latency of one.
+const CHAINS: usize = 12;
+
+/// Streams read side by side: one alone does not keep as many lines on their way as a core can.
+const STREAMS: usize = 8;
+
+impl Peak {
+    /// The loops of an instruction set that this CPU has; those of plain Rust otherwise.
+    pub fn of(isa: Isa) -> Peak {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 if isa.is_available() => x86::AVX512,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 if isa.is_available() => x86::AVX2,
+            _ => SCALAR,
+        }
+    }
+}
+
+const SCALAR: Peak = Peak {
+    read: |bytes| {
+        let (words, _) = bytes.as_chunks::<8>();
+        let words = words.iter().map(|word| u64::from_ne_bytes(*word));
+        words.fold(0, |sum, word| sum ^ word)
+    },
+    int8: |turns| {
+        let mut sums = [0i32; CHAINS];
+        for turn in 0..turns {
+            let (a, b) = std::hint::black_box((turn as i8, 3i8));
+            for sum in &mut sums {
+                *sum = sum.wrapping_add(i32::from(a) * i32::from(b));
+            }
+        }
+        sums.iter()
+            .fold(0, |all, &sum| all ^ u64::from(sum.cast_unsigned()))
+    },
+    int8_operations: 2 * CHAINS as u64,
+    f32: |turns| {
+        let mut sums = [0f32; CHAINS];
+        for turn in 0..turns {
+            let (a, b) = std::hint::black_box((turn as f32, 0.5f32));
+            for sum in &mut sums {
+                *sum += a * b;
+            }
+        }
+        sums.iter()
+            .fold(0, |all, &sum| all ^ u64::from(sum.to_bits()))
+    },
+    f32_operations: 2 * CHAINS as u64,
+};
+
+#[cfg(target_arch = "x86_64")]
+#[allow(clippy::needless_range_loop)] // closures are compiled without these instructions
+mod x86 {
+    use super::{CHAINS, Peak, STREAMS};
+    use core::arch::x86_64::*;
+
+    macro_rules! safe {
+        ($name:ident) => {
+            |argument| {
+                // SAFETY: `Peak::of` hands these out only where the CPU has what they need.
+                unsafe { $name(argument) }
+            }
+        };
+    }
+
+    pub(super) const AVX512: Peak = Peak {
+        read: safe!(read_512),
+        int8: safe!(int8_512),
+        int8_operations: 2 * 64 * CHAINS as u64,
+        f32: safe!(f32_512),
+        f32_operations: 2 * 16 * CHAINS as u64,
+    };
+
+    pub(super) const AVX2: Peak = Peak {
+        read: safe!(read_256),
+        int8: safe!(int8_256),
+        int8_operations: 2 * 32 * CHAINS as u64,
+        f32: safe!(f32_256),
+        f32_operations: 2 * 8 * CHAINS as u64,
+    };
+
+    /// Bytes that each stream fetches ahead.
+    const AHEAD: usize = 1024;
+
+    #[target_feature(enable = "avx512f")]
+    fn read_512(bytes: &[u8]) -> u64 {
+        let (lines, _) = bytes.as_chunks::<64>();
+        let each = lines.len() / STREAMS;
+        let mut sums = [_mm512_setzero_si512(); STREAMS];
+        for line in 0..each {
+            for stream in 0..STREAMS {
+                let line = lines[stream * each + line].as_ptr();
+                // SAFETY: the load is of 64 readable bytes; a prefetch may name any address.
+                unsafe {
+                    _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(AHEAD).cast());
+                    let line = _mm512_loadu_si512(line.cast());
+                    sums[stream] = _mm512_xor_si512(sums[stream], line);
+                }
+            }
+        }
+        let all = sums.into_iter();
+        all.fold(0, |all, sum| {
+            all ^ _mm512_reduce_add_epi64(sum).cast_unsigned()
+        })
+    }
+
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    fn int8_512(turns: u64) -> u64 {
+        let mut sums = [_mm512_setzero_si512(); CHAINS];
+        let (a, b) = std::hint::black_box((_mm512_set1_epi8(5), _mm512_set1_epi8(3)));
+        for _ in 0..turns {
+            for chain in 0..CHAINS {
+                sums[chain] = _mm512_dpbusd_epi32(sums[chain], a, b);
+            }
+        }
+        let all = sums.into_iter();
+        all.fold(0, |all, sum| {
+            all ^ u64::from(_mm512_reduce_add_epi32(sum).cast_unsigned())
+        })
+    }
+
+    #[target_feature(enable = "avx512f")]
+    fn f32_512(turns: u64) -> u64 {
+        let mut sums = [_mm512_setzero_ps(); CHAINS];
+        let (a, b) = std::hint::black_box((_mm512_set1_ps(0.5), _mm512_set1_ps(0.25)));
+        for _ in 0..turns {
+            for chain in 0..CHAINS {
+                sums[chain] = _mm512_fmadd_ps(a, b, sums[chain]);
+            }
+        }
+        let all = sums.into_iter();
+        all.fold(0, |all, sum| {
+            all ^ u64::from(_mm512_reduce_add_ps(sum).to_bits())
+        })
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn read_256(bytes: &[u8]) -> u64 {
+        let (lines, _) = bytes.as_chunks::<64>();
+        let each = lines.len() / STREAMS;
+        let mut sums = [_mm256_setzero_si256(); STREAMS];
+        for line in 0..each {
+            for stream in 0..STREAMS {
+                let line = lines[stream * each + line].as_ptr();
+                // SAFETY: the loads are of 32 readable bytes each; a prefetch may name any
+                // address.
+                unsafe {
+                    _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(AHEAD).cast());
+                    let low = _mm256_loadu_si256(line.cast());
+                    let high = _mm256_loadu_si256(line.add(32).cast());
+                    sums[stream] = _mm256_xor_si256(sums[stream], _mm256_xor_si256(low, high));
+                }
+            }
+        }
+        sums.into_iter().fold(0, |all, sum| all ^ any_bits(sum))
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn int8_256(turns: u64) -> u64 {
+        let mut sums = [_mm256_setzero_si256(); CHAINS];
+        let (a, b) = std::hint::black_box((_mm256_set1_epi8(5), _mm256_set1_epi8(3)));
+        let ones = _mm256_set1_epi16(1);
+        for _ in 0..turns {
+            for chain in 0..CHAINS {
+                let a = _mm256_xor_si256(a, sums[chain]);
+                let words = _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), ones);
+                sums[chain] = _mm256_add_epi32(sums[chain], words);
+            }
+        }
+        sums.into_iter().fold(0, |all, sum| all ^ any_bits(sum))
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    fn f32_256(turns: u64) -> u64 {
+        let mut sums = [_mm256_setzero_ps(); CHAINS];
+        let (a, b) = std::hint::black_box((_mm256_set1_ps(0.5), _mm256_set1_ps(0.25)));
+        for _ in 0..turns {
+            for chain in 0..CHAINS {
+                sums[chain] = _mm256_fmadd_ps(a, b, sums[chain]);
+            }
+        }
+        let all = sums.into_iter();
+        all.fold(0, |all, sum| all ^ any_bits(_mm256_castps_si256(sum)))
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn any_bits(register: __m256i) -> u64 {
+        let low = _mm256_extract_epi64::<0>(register) ^ _mm256_extract_epi64::<1>(register);
+        let high = _mm256_extract_epi64::<2>(register) ^ _mm256_extract_epi64::<3>(register);
+        (low ^ high).cast_unsigned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_is_read() {
+        for &isa in Isa::ALL {
+            let peak = Peak::of(isa);
+            let mut bytes = vec![0; 64 * STREAMS * 5];
+            assert_eq!((peak.read)(&bytes), 0);
+            for at in (0..bytes.len()).step_by(67) {
+                bytes[at] = 1;
+                assert_ne!((peak.read)(&bytes), 0, "{isa} {at}");
+                bytes[at] = 0;
+            }
+        }
+    }
+}
