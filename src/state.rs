@@ -233,13 +233,7 @@ fn unit_len(kind: &StateKind, capacity: StateCapacity) -> Option<usize> {
         StateKind::Scan {
             channels, states, ..
         } => channels.checked_mul(states)?,
-        StateKind::Outer {
-            heads,
-            key_dim,
-            value_dim,
-        } => heads
-            .checked_mul(key_dim)?
-            .checked_mul(value_dim.checked_add(1)?)?,
+        StateKind::Outer(memory) => memory.len()?,
         StateKind::Memory(ref memory) => MemoryLayout::new(memory, capacity)?.len,
         StateKind::Hidden(ref hidden) => HiddenLayout::new(hidden)?.len,
         StateKind::Table { width, rows } => rows.count(capacity.context)?.checked_mul(width)?,

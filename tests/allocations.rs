@@ -53,7 +53,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// One fixture of every family.
-const FAMILIES: [&str; 11] = [
+const FAMILIES: [&str; 15] = [
     "gpt2",
     "llama",
     "mistral",
@@ -65,6 +65,10 @@ const FAMILIES: [&str; 11] = [
     "linear_transformer",
     "transfo_xl",
     "compressive_transformer_gated",
+    "retnet_deepnorm",
+    "rwkv4",
+    "rwkv7",
+    "qwen3_next",
 ];
 
 /// Rows of a prefill: more than a page of history, than a tile of an encoder and than a tile of
@@ -218,6 +222,9 @@ fn memory_of_streams() {
         "linear_transformer",
         "transfo_xl",
         "compressive_transformer_gated",
+        "retnet_deepnorm",
+        "rwkv4",
+        "rwkv7",
     ] {
         let model = open(name, 1);
         assert_eq!(plan(&model, 64).state_per_1k, 0, "{name}");

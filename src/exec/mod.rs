@@ -6,7 +6,9 @@ mod attention;
 mod memory;
 mod profile;
 mod recurrent;
+mod retention;
 mod rows;
+mod rwkv;
 mod scan;
 mod step;
 

@@ -1,8 +1,8 @@
 //! One chunk of one step: find the rows, call a kernel.
 
-use super::{Output, Run, Sink, Tile, attention, memory, recurrent, scan};
+use super::{Output, Run, Sink, Tile, attention, memory, retention, rwkv, scan};
 use crate::graph::rope::Divisors;
-use crate::graph::{Activation, Index, NormKind, Op, RowSpace, Value, Vector};
+use crate::graph::{Activation, Index, NormKind, Op, RowSpace, Share, Value, Vector};
 use crate::kernels::{MatMul, Pointwise};
 use crate::weights::Weight;
 use std::ops::Range;
@@ -33,8 +33,12 @@ pub fn chunks(run: &Run<'_>, node: usize, tile: &Tile) -> usize {
             attention::store_chunks(run, tile, *state)
         }
         Op::Conv { .. } | Op::Scan { .. } => scan::chunks(run, node),
-        Op::LinearAttention { heads, .. } => *heads,
         Op::Memory(op) => memory::chunks(run, op, tile),
+        Op::Retention { retention, .. }
+        | Op::Memorise { retention, .. }
+        | Op::Recall { retention, .. } => retention::chunks(retention),
+        Op::TokenShift { x, .. } => rwkv::chunks(run.plan.graph.info(*x).width),
+        Op::Wkv { decay, .. } => rwkv::chunks(decay.len),
         _ => row_chunks(tile),
     }
 }
@@ -86,8 +90,11 @@ pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&
         }
         Op::Conv { .. } => scan::conv(run, node, tile, chunk, out),
         Op::Scan { .. } => scan::scan(run, node, tile, chunk, out),
-        Op::LinearAttention { .. } => recurrent::linear_attention(run, node, tile, chunk, out),
         Op::Memory(_) => memory::run(run, node, tile, chunk, out),
+        Op::Retention { .. } => retention::run(run, node, tile, chunk, out),
+        Op::Recall { .. } => retention::recall(run, node, tile, chunk, out),
+        Op::TokenShift { .. } => rwkv::token_shift(run, node, tile, chunk, out),
+        Op::Wkv { .. } => rwkv::wkv(run, node, tile, chunk, out),
         op => {
             let rows = range(chunk, ROW_CHUNK, tile.range.len());
             for row in rows.start + tile.range.start..rows.end + tile.range.start {
@@ -183,6 +190,48 @@ pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&
                         }
                         (kernels.pointwise)(*function, into);
                     }
+                    Op::Weigh { x, weight } => {
+                        if !same(*x) {
+                            into.copy_from_slice(get(*x));
+                        }
+                        let weight = run.weights.vector(*weight);
+                        into.iter_mut().zip(weight).for_each(|(x, w)| *x *= w);
+                    }
+                    Op::ScaleHeads { x, by } => {
+                        let by = get(*by);
+                        let dim = (width / by.len()).max(1);
+                        let heads = get(*x).chunks_exact(dim).zip(into.chunks_exact_mut(dim));
+                        for ((x, into), by) in heads.zip(by) {
+                            into.iter_mut().zip(x).for_each(|(into, x)| *into = x * by);
+                        }
+                    }
+                    Op::Lerp { a, b, t } => {
+                        let t = match t {
+                            Share::Row(t) => get(*t),
+                            Share::Fixed(t) => run.weights.vector(*t),
+                        };
+                        let ends = get(*a).iter().zip(get(*b));
+                        for ((into, (a, b)), t) in into.iter_mut().zip(ends).zip(t) {
+                            *into = a + (b - a) * t;
+                        }
+                    }
+                    Op::Bonus {
+                        a,
+                        b,
+                        v,
+                        weight,
+                        head_dim,
+                    } => {
+                        let weight = run.weights.vector(*weight);
+                        let heads = |x| <[f32]>::chunks_exact(x, *head_dim);
+                        let factors = heads(get(*a)).zip(heads(get(*b))).zip(heads(weight));
+                        let heads = into.chunks_exact_mut(*head_dim).zip(heads(get(*v)));
+                        for ((into, v), ((a, b), weight)) in heads.zip(factors) {
+                            (kernels.mul)(a, b, into);
+                            let sum = (kernels.dot)(into, weight);
+                            into.iter_mut().zip(v).for_each(|(x, v)| *x = sum * v);
+                        }
+                    }
                     Op::RopeTable { rope } => {
                         let divisors = rope.divisors(run.rows.length);
                         let divisors = divisors.map(|found| match found {
@@ -264,6 +313,7 @@ fn effect(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&m
         Op::StoreKv { k, v, state } | Op::StoreCross { k, v, state } => {
             attention::store(run, tile, chunk, (*k, *v), *state);
         }
+        Op::Memorise { .. } => retention::memorise(run, node, tile, chunk),
         Op::Emit { x, name } => {
             let mut sink = sink
                 .lock()

@@ -9,6 +9,7 @@ mod hyper;
 mod memory;
 mod names;
 mod net;
+mod retention;
 pub mod rope;
 
 pub use hyper::{Hyper, Key};
@@ -18,6 +19,7 @@ pub use memory::{
 };
 pub use names::{Name, View, fits, spelling};
 pub use net::{BuildError, Builder, Catalog, MatrixSpec, Net, RowOrder, VectorSpec, Wiring};
+pub use retention::{DECAY_ROWS, Decay, Divisor, Erase, MEMORY_COLUMNS, OuterMemory, Retention};
 pub use rope::{Divisors, Rope};
 
 pub use crate::kernels::{Activation, Pairing, Pointwise};
@@ -124,15 +126,8 @@ pub enum StateKind {
         /// State elements per channel.
         states: usize,
     },
-    /// A sum of outer products k ⊗ v and of k (linear attention). Can only be checkpointed.
-    Outer {
-        /// Heads.
-        heads: usize,
-        /// Floats of a key.
-        key_dim: usize,
-        /// Floats of a value.
-        value_dim: usize,
-    },
+    /// Sums of outer products k ⊗ v. Can only be checkpointed.
+    Outer(OuterMemory),
     /// Keys and values of earlier segments. Can only be checkpointed.
     Memory(Memory),
     /// Rows of earlier segments before their projection. Can only be checkpointed.
@@ -270,6 +265,20 @@ pub enum Op {
     Clamp { x: Value, limit: f32 },
     /// f(x).
     Apply { x: Value, function: Pointwise },
+    /// x ⊙ w, the same w for every row.
+    Weigh { x: Value, weight: Vector },
+    /// Each head of x times one element of `by`: as many heads as that has elements.
+    ScaleHeads { x: Value, by: Value },
+    /// a + (b − a) ⊙ t.
+    Lerp { a: Value, b: Value, t: Share },
+    /// For each head of `head_dim` elements: (Σ a ⊙ b ⊙ w) · v.
+    Bonus {
+        a: Value,
+        b: Value,
+        v: Value,
+        weight: Vector,
+        head_dim: usize,
+    },
     /// Columns `offset..offset + width` of x: a view, never a copy.
     Slice { x: Value, offset: usize },
     /// softmax(scale · q kᵀ + bias) v; `k`, `v` are absent for cross-attention.
@@ -305,13 +314,40 @@ pub enum Op {
         d: Vector,
         state: StateId,
     },
-    /// q·Σk⊗v / (q·Σk + eps), summed over the past; q and k have been through a feature map.
-    LinearAttention {
+    /// For each vector m: x + (x of the row before − x) ⊙ m, side by side.
+    TokenShift {
+        x: Value,
+        mixes: Vec<Vector>,
+        state: StateId,
+    },
+    /// RWKV-4's weighted mean of values over the past, and of this row's, whose weight is
+    /// e^(k + first); weights of old ones are e^k, and shrink by e^decay from row to row.
+    Wkv {
+        k: Value,
+        v: Value,
+        decay: Vector,
+        first: Vector,
+        state: StateId,
+    },
+    /// q·S, where S is a sum over the past of outer products k ⊗ v that fade.
+    Retention {
         q: Value,
         k: Value,
         v: Value,
-        heads: usize,
-        eps: f32,
+        retention: Retention,
+        state: StateId,
+    },
+    /// Adds every row's k ⊗ v to a memory that is to be read when it holds them all.
+    Memorise {
+        k: Value,
+        v: Value,
+        retention: Retention,
+        state: StateId,
+    },
+    /// q·S of such a memory.
+    Recall {
+        q: Value,
+        retention: Retention,
         state: StateId,
     },
     /// Top-k of softmax(logits), renormalised → `[rows, 2k]`: k weights, then k expert numbers.
@@ -345,6 +381,15 @@ pub enum Op {
     },
     /// Appends keys and values to their sequences' histories.
     StoreKv { k: Value, v: Value, state: StateId },
+}
+
+/// How far an interpolation goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// As each row says.
+    Row(Value),
+    /// The same in every row.
+    Fixed(Vector),
 }
 
 /// One operation and what it yields.
@@ -424,10 +469,14 @@ impl Graph {
 impl Op {
     /// Values read, in the order of the fields.
     pub fn inputs(&self) -> impl Iterator<Item = Value> {
-        let mut found = [None; 4];
+        let mut found = [None; 6];
         let mut more: &[Value] = &[];
         match *self {
-            Op::Memory(ref op) => (found, more) = op.inputs(),
+            Op::Memory(ref op) => {
+                let (four, rest) = op.inputs();
+                found[..4].copy_from_slice(&four);
+                more = rest;
+            }
             Op::Embed { .. } | Op::RopeTable { .. } => {}
             Op::MatMul { x, .. }
             | Op::Norm { x, .. }
@@ -437,9 +486,25 @@ impl Op {
             | Op::StepSize { x, .. }
             | Op::Slice { x, .. }
             | Op::Conv { x, .. }
+            | Op::Weigh { x, .. }
+            | Op::TokenShift { x, .. }
             | Op::Select { x }
             | Op::Emit { x, .. }
             | Op::Quantize { x, .. } => found[0] = Some(x),
+            Op::Lerp { a, b, t } => {
+                found[..2].copy_from_slice(&[Some(a), Some(b)]);
+                if let Share::Row(t) = t {
+                    found[2] = Some(t);
+                }
+            }
+            Op::Bonus { a, b, v, .. } => {
+                found[..3].copy_from_slice(&[Some(a), Some(b), Some(v)]);
+            }
+            Op::Recall { q, .. } => found[0] = Some(q),
+            Op::Wkv { k, v, .. } | Op::Memorise { k, v, .. } => {
+                found[..2].copy_from_slice(&[Some(k), Some(v)])
+            }
+            Op::ScaleHeads { x, by } => found[..2].copy_from_slice(&[Some(x), Some(by)]),
             Op::Add { a, b } | Op::Mul { a, b } => found[..2].copy_from_slice(&[Some(a), Some(b)]),
             Op::Attention { q, kv, .. } => {
                 found[..3].copy_from_slice(&[Some(q), kv.map(|kv| kv.0), kv.map(|kv| kv.1)]);
@@ -448,10 +513,17 @@ impl Op {
                 found[..2].copy_from_slice(&[Some(k), Some(v)]);
             }
             Op::Scan { x, dt, b, c, .. } => {
-                found = [Some(x), Some(dt), Some(b), Some(c)];
+                found[..4].copy_from_slice(&[Some(x), Some(dt), Some(b), Some(c)]);
             }
-            Op::LinearAttention { q, k, v, .. } => {
+            Op::Retention {
+                q,
+                k,
+                v,
+                ref retention,
+                ..
+            } => {
                 found[..3].copy_from_slice(&[Some(q), Some(k), Some(v)]);
+                found[3..].copy_from_slice(&retention.inputs());
             }
             Op::Route { logits, .. } => found[0] = Some(logits),
             Op::ExpertMatMul { x, route, .. } | Op::ExpertSum { x, route } => {
@@ -476,19 +548,37 @@ impl Op {
             | Op::StepSize { x, .. }
             | Op::Slice { x, .. }
             | Op::Conv { x, .. }
+            | Op::Weigh { x, .. }
+            | Op::TokenShift { x, .. }
             | Op::Select { x }
             | Op::Emit { x, .. }
+            | Op::Recall { q: x, .. }
             | Op::Route { logits: x, .. }
             | Op::Quantize { x, .. } => *x = to(*x),
             Op::Add { a: x, b: y }
             | Op::Mul { a: x, b: y }
             | Op::StoreCross { k: x, v: y, .. }
             | Op::StoreKv { k: x, v: y, .. }
+            | Op::Wkv { k: x, v: y, .. }
+            | Op::Memorise { k: x, v: y, .. }
+            | Op::ScaleHeads { x, by: y }
             | Op::ExpertMatMul { x, route: y, .. }
             | Op::ExpertSum { x, route: y }
             | Op::Rotate { x, table: y, .. } => {
                 *x = to(*x);
                 *y = to(*y);
+            }
+            Op::Lerp { a, b, t } => {
+                *a = to(*a);
+                *b = to(*b);
+                if let Share::Row(t) = t {
+                    *t = to(*t);
+                }
+            }
+            Op::Bonus { a, b, v, .. } => {
+                for value in [a, b, v] {
+                    *value = to(*value);
+                }
             }
             Op::Attention { q, kv, .. } => {
                 *q = to(*q);
@@ -499,10 +589,13 @@ impl Op {
                     *value = to(*value);
                 }
             }
-            Op::LinearAttention { q, k, v, .. } => {
+            Op::Retention {
+                q, k, v, retention, ..
+            } => {
                 for value in [q, k, v] {
                     *value = to(*value);
                 }
+                retention.map_inputs(to);
             }
         }
         op
@@ -519,7 +612,11 @@ impl Op {
             | Op::StoreCross { state, .. }
             | Op::Conv { state, .. }
             | Op::Scan { state, .. }
-            | Op::LinearAttention { state, .. } => Some((*state, true)),
+            | Op::TokenShift { state, .. }
+            | Op::Wkv { state, .. }
+            | Op::Memorise { state, .. }
+            | Op::Retention { state, .. } => Some((*state, true)),
+            Op::Recall { state, .. } => Some((*state, false)),
             Op::Memory(op) => op.state(),
             _ => None,
         }
@@ -527,7 +624,11 @@ impl Op {
 
     /// Whether every row of the run must exist in whole before this may start.
     pub fn needs_all_rows(&self) -> bool {
-        matches!(self, Op::Attention { attention, .. } if attention.keys == Keys::Rows)
+        match self {
+            Op::Attention { attention, .. } => attention.keys == Keys::Rows,
+            Op::Recall { .. } => true,
+            _ => false,
+        }
     }
 
     /// Whether each row is computed by itself, a few rows at a time, from the same rows of
@@ -542,6 +643,10 @@ impl Op {
                 | Op::Scale { .. }
                 | Op::Clamp { .. }
                 | Op::Apply { .. }
+                | Op::Weigh { .. }
+                | Op::ScaleHeads { .. }
+                | Op::Lerp { .. }
+                | Op::Bonus { .. }
                 | Op::Route { .. }
                 | Op::ExpertSum { .. }
                 | Op::Quantize { .. }
@@ -557,7 +662,8 @@ impl Op {
             Op::Scale { x, .. }
             | Op::Clamp { x, .. }
             | Op::Apply { x, .. }
-            | Op::Rotate { x, .. } => input == x,
+            | Op::Rotate { x, .. }
+            | Op::Weigh { x, .. } => input == x,
             _ => false,
         }
     }
@@ -573,13 +679,21 @@ impl Op {
             Op::Scale { .. } => "scale",
             Op::Clamp { .. } => "clamp",
             Op::Apply { .. } => "apply",
+            Op::Weigh { .. } => "weigh",
+            Op::ScaleHeads { .. } => "scale_heads",
+            Op::Lerp { .. } => "lerp",
+            Op::Bonus { .. } => "bonus",
+            Op::TokenShift { .. } => "token_shift",
+            Op::Wkv { .. } => "wkv",
+            Op::Memorise { .. } => "memorise",
+            Op::Recall { .. } => "recall",
             Op::Slice { .. } => "slice",
             Op::Attention { .. } => "attention",
             Op::StoreCross { .. } => "store_cross",
             Op::Conv { .. } => "conv",
             Op::StepSize { .. } => "step_size",
             Op::Scan { .. } => "scan",
-            Op::LinearAttention { .. } => "linear_attention",
+            Op::Retention { .. } => "retention",
             Op::Route { .. } => "route",
             Op::ExpertMatMul { .. } => "expert_matmul",
             Op::ExpertSum { .. } => "expert_sum",

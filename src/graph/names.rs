@@ -11,6 +11,8 @@ pub enum View {
     NegativeExp,
     /// A norm's weight stored as its distance from one (Gemma); seen as 1 + w.
     PlusOne,
+    /// A share stored as what it leaves (RWKV-4's mixes); seen as 1 − w.
+    OneMinus,
 }
 
 /// One line of an architecture's table. `{i}` stands for a layer's number; `{e}` for an
@@ -23,6 +25,8 @@ pub struct Name {
     pub to: &'static str,
     /// How it is stored.
     pub view: View,
+    /// Which part of the canonical tensor it is, where several make it up, in order.
+    pub part: Option<u32>,
 }
 
 impl Name {
@@ -32,23 +36,39 @@ impl Name {
             from,
             to,
             view: View::Plain,
+            part: None,
+        }
+    }
+
+    /// A tensor that is one part of a stack.
+    pub const fn part(from: &'static str, to: &'static str, part: u32) -> Name {
+        Name {
+            from,
+            to,
+            view: View::Plain,
+            part: Some(part),
         }
     }
 
     /// A tensor stored in another way.
     pub const fn viewed(from: &'static str, to: &'static str, view: View) -> Name {
-        Name { from, to, view }
+        Name {
+            from,
+            to,
+            view,
+            part: None,
+        }
     }
 
-    /// If `name` is of this form: its canonical name and, where the form has one, the expert's
-    /// number.
+    /// If `name` is of this form: its canonical name and, where it is one of several parts, its
+    /// number: the expert's, say.
     pub fn apply(&self, name: &str) -> Option<(String, Option<u32>)> {
         let (layer, expert) = matches(self.from, name)?;
         let mut to = self.to.to_string();
         if let Some(layer) = layer {
             to = to.replace("{i}", &layer.to_string());
         }
-        Some((to, expert))
+        Some((to, expert.or(self.part)))
     }
 }
 

@@ -5,8 +5,8 @@
 //! `&self`, so that calls nest as formulas do.
 
 use super::{
-    Activation, Attention, Graph, Hyper, Index, Matrix, NormKind, Op, Pointwise, Role, RowSpace,
-    Segments, StateId, StateKind, Value, ValueInfo, Vector, View,
+    Activation, Attention, Decay, Erase, Graph, Hyper, Index, Matrix, NormKind, Op, Pointwise,
+    Retention, Role, RowSpace, Segments, Share, StateId, StateKind, Value, ValueInfo, Vector, View,
 };
 use crate::kernels::SCAN_LANES;
 use rillm_formats::manifest::Container;
@@ -131,6 +131,8 @@ pub enum RowOrder {
         rows: usize,
         /// Columns of the table.
         columns: usize,
+        /// Stored rows before the first.
+        before: usize,
     },
     /// Row r is stored column r.
     Transposed,
@@ -150,12 +152,18 @@ impl RowOrder {
                 .checked_mul(stride)?
                 .checked_add(offset)?
                 .checked_add(row % block),
-            RowOrder::Turned { rows, columns } => {
+            RowOrder::Turned {
+                rows,
+                columns,
+                before,
+            } => {
                 let first = row.checked_div(SCAN_LANES.checked_mul(columns)?)? * SCAN_LANES;
                 let lanes = SCAN_LANES.min(rows.checked_sub(first)?);
                 let rest = row - first * columns;
                 let lane = first + rest.checked_rem(lanes)?;
-                Some(lane * columns + rest / lanes)
+                (before + lane)
+                    .checked_mul(columns)?
+                    .checked_add(rest / lanes)
             }
         }
     }
@@ -184,12 +192,14 @@ pub struct MatrixSpec {
 /// A vector that the graphs use.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct VectorSpec {
-    /// Canonical name of the tensor; none for ones.
+    /// Canonical name of the tensor; none for constants.
     pub name: String,
     /// Number of floats.
     pub len: usize,
     /// Which of the stored ones they are.
     pub order: RowOrder,
+    /// Bits of its floats, if they come from no file.
+    pub constant: Option<Vec<u32>>,
 }
 
 /// Everything an architecture's `build` leaves behind.
@@ -350,22 +360,70 @@ impl<'a> Builder<'a> {
         channels: usize,
         columns: usize,
     ) -> Result<Vector, BuildError> {
-        self.expect(name, &[channels, columns])?;
-        let rows = channels;
-        Ok(self.add_vector(name, rows * columns, RowOrder::Turned { rows, columns }))
+        self.turned_part(name, (channels, columns), (0, channels))
     }
 
-    /// A vector of ones, which no file holds: the weight of norms without one.
-    pub fn ones(&self, len: usize) -> Vector {
-        self.add_vector("", len, RowOrder::All)
+    /// The same for `rows` channels of a stored table, from channel `before` on.
+    pub fn turned_part(
+        &self,
+        name: &str,
+        (channels, columns): (usize, usize),
+        (before, rows): (usize, usize),
+    ) -> Result<Vector, BuildError> {
+        self.expect(name, &[channels, columns])?;
+        assert!(
+            before + rows <= channels,
+            "architecture: channels past the end"
+        );
+        let order = RowOrder::Turned {
+            rows,
+            columns,
+            before,
+        };
+        Ok(self.add_vector(name, rows * columns, order))
     }
 
     fn add_vector(&self, name: &str, len: usize, order: RowOrder) -> Vector {
-        let spec = VectorSpec {
+        self.vector_of(VectorSpec {
             name: name.to_string(),
             len,
             order,
+            constant: None,
+        })
+    }
+
+    /// Numbers that no file holds.
+    pub fn constant(&self, values: impl IntoIterator<Item = f32>) -> Vector {
+        let bits: Vec<u32> = values.into_iter().map(f32::to_bits).collect();
+        self.vector_of(VectorSpec {
+            name: String::new(),
+            len: bits.len(),
+            order: RowOrder::All,
+            constant: Some(bits),
+        })
+    }
+
+    /// `len` numbers of a stored parameter of these extents, from number `offset` on.
+    pub fn vector_range(
+        &self,
+        name: &str,
+        shape: &[usize],
+        (offset, len): (usize, usize),
+    ) -> Result<Vector, BuildError> {
+        self.expect(name, shape)?;
+        let order = RowOrder::Blocks {
+            block: len,
+            stride: len,
+            offset,
         };
+        assert!(
+            order.fits(len, shape.iter().product()),
+            "architecture: range past the end"
+        );
+        Ok(self.add_vector(name, len, order))
+    }
+
+    fn vector_of(&self, spec: VectorSpec) -> Vector {
         let len = spec.len;
         let mut wiring = self.wiring.borrow_mut();
         let id = *self
@@ -544,8 +602,7 @@ impl Net<'_, '_> {
 
     /// Root-mean-square normalisation and no weight.
     pub fn bare_rms_norm(&self, x: Value, eps: f32) -> Value {
-        let weight = self.builder.ones(self.width(x));
-        self.push_rms_norm(x, weight, self.width(x), eps)
+        self.rms_norm_plain(x, self.width(x), eps)
     }
 
     /// The same for each `group` of neighbouring elements by itself: every head of queries or
@@ -577,6 +634,26 @@ impl Net<'_, '_> {
         self.push(x, self.width(x), op)
     }
 
+    /// The same for each group by itself, without a weight.
+    pub fn rms_norm_plain(&self, x: Value, group: usize, eps: f32) -> Value {
+        self.rms_norm_scaled(x, (group, 1.0), eps)
+    }
+
+    /// x / √(Σx² + eps) for each group by itself.
+    pub fn l2_norm(&self, x: Value, group: usize, eps: f32) -> Value {
+        let count = group as f32;
+        self.rms_norm_scaled(x, (group, 1.0 / count.sqrt()), eps / count)
+    }
+
+    fn rms_norm_scaled(&self, x: Value, (group, factor): (usize, f32), eps: f32) -> Value {
+        assert!(
+            self.width(x).is_multiple_of(group),
+            "architecture: norm of broken groups"
+        );
+        let weight = self.builder.constant((0..group).map(|_| factor));
+        self.push_rms_norm(x, weight, group, eps)
+    }
+
     /// Layer normalisation with `{name}.weight` and, if there is one, `{name}.bias`.
     pub fn layer_norm(&self, x: Value, name: &str, eps: f32) -> Result<Value, BuildError> {
         self.layer_norm_by(x, name, &[self.width(x)], eps)
@@ -602,6 +679,35 @@ impl Net<'_, '_> {
         let bias = self
             .builder
             .optional_vector(&format!("{name}.bias"), shape)?;
+        let op = Op::Norm {
+            x,
+            kind: NormKind::Layer,
+            weight,
+            bias,
+            eps,
+            group,
+        };
+        Ok(self.push(x, width, op))
+    }
+
+    /// Layer normalisation of each group by itself, with a weight (and a bias, if there is one)
+    /// as wide as x.
+    pub fn group_norm(
+        &self,
+        x: Value,
+        name: &str,
+        group: usize,
+        eps: f32,
+    ) -> Result<Value, BuildError> {
+        let width = self.width(x);
+        assert!(
+            width.is_multiple_of(group),
+            "architecture: norm of broken groups"
+        );
+        let weight = self.builder.vector(&format!("{name}.weight"), &[width])?;
+        let bias = self
+            .builder
+            .optional_vector(&format!("{name}.bias"), &[width])?;
         let op = Op::Norm {
             x,
             kind: NormKind::Layer,
@@ -644,6 +750,88 @@ impl Net<'_, '_> {
     /// f(x).
     pub fn apply(&self, x: Value, function: Pointwise) -> Value {
         self.push(x, self.width(x), Op::Apply { x, function })
+    }
+
+    /// x ⊙ w.
+    pub fn weigh(&self, x: Value, weight: Vector) -> Value {
+        assert_eq!(self.width(x), weight.len, "architecture: unequal operands");
+        self.push(x, self.width(x), Op::Weigh { x, weight })
+    }
+
+    /// Each head of x times its element of `by`, which has as many elements as x has heads.
+    pub fn scale_heads(&self, x: Value, by: Value) -> Value {
+        assert!(
+            self.width(x).is_multiple_of(self.width(by)),
+            "architecture: broken heads"
+        );
+        self.push(x, self.width(x), Op::ScaleHeads { x, by })
+    }
+
+    /// a + (b − a) ⊙ t.
+    pub fn lerp(&self, a: Value, b: Value, t: Share) -> Value {
+        self.pair(a, b);
+        match t {
+            Share::Row(t) => self.pair(a, t),
+            Share::Fixed(t) => {
+                assert_eq!(self.width(a), t.len, "architecture: unequal operands");
+            }
+        }
+        self.push(a, self.width(a), Op::Lerp { a, b, t })
+    }
+
+    /// (Σ a ⊙ b ⊙ w) · v for each head.
+    pub fn bonus(&self, [a, b, v]: [Value; 3], weight: Vector, head_dim: usize) -> Value {
+        self.pair(a, b);
+        self.pair(a, v);
+        assert_eq!(self.width(a), weight.len, "architecture: unequal operands");
+        let op = Op::Bonus {
+            a,
+            b,
+            v,
+            weight,
+            head_dim,
+        };
+        self.push(v, self.width(v), op)
+    }
+
+    /// For each of `mixes`: x + (x of the row before − x) ⊙ mix, zeros being before the first.
+    pub fn token_shift<const N: usize>(&self, x: Value, mixes: [Vector; N]) -> [Value; N] {
+        let channels = self.width(x);
+        assert!(
+            mixes.iter().all(|mix| mix.len == channels),
+            "architecture: unequal operands"
+        );
+        let state = self.builder.state(StateKind::Conv { channels, width: 2 });
+        let op = Op::TokenShift {
+            x,
+            mixes: mixes.to_vec(),
+            state,
+        };
+        let all = self.push(x, N * channels, op);
+        std::array::from_fn(|part| self.slice(all, part * channels, channels))
+    }
+
+    /// RWKV-4's weighted mean over the past.
+    pub fn wkv(&self, [k, v]: [Value; 2], decay: Vector, first: Vector) -> Value {
+        self.pair(k, v);
+        let channels = self.width(k);
+        assert!(
+            decay.len == channels && first.len == channels,
+            "architecture: unequal operands"
+        );
+        let state = self.builder.state(StateKind::Scan {
+            heads: 1,
+            channels,
+            states: 3,
+        });
+        let op = Op::Wkv {
+            k,
+            v,
+            decay,
+            first,
+            state,
+        };
+        self.push(v, channels, op)
     }
 
     /// Columns `offset..offset + width` of x.
@@ -696,17 +884,25 @@ impl Net<'_, '_> {
         let bias = self
             .builder
             .optional_vector(&format!("{name}.bias"), &[channels])?;
+        Ok(self.conv_of(x, weight, bias, width))
+    }
+
+    /// Depthwise causal convolution with a weight of `[channels, width]`, [`Builder::turned`].
+    pub fn conv_of(&self, x: Value, weight: Vector, bias: Option<Vector>, width: usize) -> Value {
+        let channels = self.width(x);
+        assert_eq!(
+            weight.len,
+            channels * width,
+            "architecture: filter of another width"
+        );
         let state = self.builder.state(StateKind::Conv { channels, width });
-        Ok(self.push(
+        let op = Op::Conv {
             x,
-            channels,
-            Op::Conv {
-                x,
-                weight,
-                bias,
-                state,
-            },
-        ))
+            weight,
+            bias,
+            state,
+        };
+        self.push(x, channels, op)
     }
 
     /// clamp(softplus(x + bias)) with `{name}.bias`.
@@ -777,26 +973,51 @@ impl Net<'_, '_> {
         )
     }
 
-    /// Linear attention over feature maps already applied.
-    pub fn linear_attention(&self, [q, k, v]: [Value; 3], heads: usize, eps: f32) -> Value {
-        let (key_dim, value_dim) = (self.width(k) / heads, self.width(v) / heads);
-        let state = self.builder.state(StateKind::Outer {
-            heads,
-            key_dim,
-            value_dim,
-        });
-        self.push(
+    /// Reads a memory of outer products, in a state of its own.
+    pub fn retention(&self, [q, k, v]: [Value; 3], retention: Retention) -> Value {
+        let memory = retention.memory();
+        let of = |value, dim: usize| {
+            let heads = self.width(value) / dim;
+            heads * dim == self.width(value) && memory.heads.is_multiple_of(heads.max(1))
+        };
+        assert!(
+            of(q, memory.key_dim) && of(k, memory.key_dim) && of(v, memory.value_dim),
+            "architecture: retention of broken heads"
+        );
+        let state = self.builder.state(StateKind::Outer(memory));
+        let width = memory.heads * memory.value_dim;
+        let op = Op::Retention {
+            q,
+            k,
             v,
-            self.width(v),
-            Op::LinearAttention {
-                q,
-                k,
-                v,
-                heads,
-                eps,
-                state,
-            },
-        )
+            retention,
+            state,
+        };
+        self.push(v, width, op)
+    }
+
+    /// The same where each row reads what all rows of its sequence have written, those behind it
+    /// too: nothing fades and nothing is erased, for there is no order.
+    pub fn bidirectional(&self, [q, k, v]: [Value; 3], retention: Retention) -> Value {
+        assert!(
+            retention.decay == Decay::None && retention.erase == Erase::None,
+            "architecture: an order among rows that have none"
+        );
+        let memory = retention.memory();
+        let width = memory.heads * memory.value_dim;
+        let state = self.builder.state(StateKind::Outer(memory));
+        self.graph.borrow_mut().push_effect(Op::Memorise {
+            k,
+            v,
+            retention: retention.clone(),
+            state,
+        });
+        let op = Op::Recall {
+            q,
+            retention,
+            state,
+        };
+        self.push(q, width, op)
     }
 
     /// Chooses `top_k` experts per row.

@@ -29,7 +29,8 @@ pub use history::{Half, HistoryType, PAGE, UnknownHistoryType};
 pub use isa::{Isa, IsaError};
 pub use matmul::{Activation, Layout, MatMul, MatMulFn, MatMulKernel};
 pub use ops::{
-    Attend, Conv1d, LinearAttend, Pairing, Pointwise, Running, SCAN_LANES, SCAN_ROWS, Scan, Strided,
+    Attend, Conv1d, Erasure, Fading, Pairing, Pointwise, Retain, RetainRow, Running, SCAN_LANES,
+    SCAN_ROWS, Scan, Strided, Wkv,
 };
 pub use peak::Peak;
 pub use table::{Kernels, LayerNorm, Quantize};

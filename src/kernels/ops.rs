@@ -108,6 +108,10 @@ pub enum Pointwise {
     Softplus,
     /// elu(x) + 1: x + 1 above 0, exp(x) below (linear attention's feature map)
     EluPlusOne,
+    /// exp(x)
+    Exp,
+    /// max(x, 0)²
+    SquaredRelu,
 }
 
 impl Pointwise {
@@ -121,6 +125,8 @@ impl Pointwise {
         Pointwise::Sigmoid,
         Pointwise::Softplus,
         Pointwise::EluPlusOne,
+        Pointwise::Exp,
+        Pointwise::SquaredRelu,
     ];
 }
 
@@ -236,25 +242,104 @@ impl Scan<'_> {
     }
 }
 
-/// One row of one head through attention without a softmax, whose history is one matrix.
+/// Rows of one head through a memory of outer products, for a range of its columns.
 ///
-/// `S ← S + k ⊗ v`, `z ← z + k`, `out = (q · S) / (q · z + epsilon)`; queries and keys have
-/// been through their feature map.
+/// For each row in turn
+/// `S ← decay ⊙ S + factor · write ⊗ (read · S) + gain · key ⊗ value`, then `out = query · S`;
+/// `read · S` is of S as it was before. A row's result does not depend on which others the call
+/// carries.
 #[derive(Debug)]
-pub struct LinearAttend<'a> {
-    /// S, `[key_dim][value_dim]`; updated.
-    pub state: &'a mut [f32],
-    /// z, `[key_dim]`; updated.
-    pub normalizer: &'a mut [f32],
+pub struct Retain<'s, 'r> {
+    /// S, `[key_dim][columns]`, `columns` being the length of a value; updated.
+    pub state: &'s mut [f32],
+    /// In order; their values are equally long.
+    pub rows: &'s mut [RetainRow<'r>],
+}
+
+/// One row on its way through a memory.
+#[derive(Debug)]
+pub struct RetainRow<'a> {
     /// `[key_dim]`
     pub query: &'a [f32],
     /// `[key_dim]`
     pub key: &'a [f32],
-    /// `[value_dim]`
+    /// `[columns]`
     pub value: &'a [f32],
-    /// Added to the divisor.
-    pub epsilon: f32,
-    /// `[value_dim]`
+    /// Factor on `value`.
+    pub gain: f32,
+    /// What S shrinks by.
+    pub decay: Fading<'a>,
+    /// What is taken out of S.
+    pub erase: Option<Erasure<'a>>,
+    /// `[columns]`
+    pub out: &'a mut [f32],
+}
+
+impl RetainRow<'_> {
+    /// A row without elements.
+    pub fn empty() -> RetainRow<'static> {
+        RetainRow {
+            query: &[],
+            key: &[],
+            value: &[],
+            gain: 1.0,
+            decay: Fading::All(1.0),
+            erase: None,
+            out: &mut [],
+        }
+    }
+
+    /// Elements of keys that all of a row's parts have.
+    pub(super) fn key_dim(&self) -> usize {
+        let mut len = self.query.len().min(self.key.len());
+        if let Fading::Keys(decays) = self.decay {
+            len = len.min(decays.len());
+        }
+        if let Some(erase) = &self.erase {
+            len = len.min(erase.read.len()).min(erase.write.len());
+        }
+        len
+    }
+}
+
+/// What a memory shrinks by from row to row.
+#[derive(Clone, Copy, Debug)]
+pub enum Fading<'a> {
+    /// All of it by the same.
+    All(f32),
+    /// What each element of a key wrote, `[key_dim]`.
+    Keys(&'a [f32]),
+}
+
+/// What is taken out of a memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Erasure<'a> {
+    /// `[key_dim]`
+    pub read: &'a [f32],
+    /// `[key_dim]`
+    pub write: &'a [f32],
+    /// Factor on `write`.
+    pub factor: f32,
+}
+
+/// One row through RWKV-4's weighted mean, for a range of channels.
+///
+/// With weights e^kᵢ that have shrunk by e^decay from row to row, and e^(k + first) for this row:
+/// `out` = Σ weight · value / Σ weight. The state holds both sums over the past, relative to the
+/// largest exponent, and that exponent.
+#[derive(Debug)]
+pub struct Wkv<'a> {
+    /// `[channels][3]`: Σ weight · value, Σ weight, exponent; zeros say that there is no past.
+    pub state: &'a mut [f32],
+    /// `[channels]`
+    pub key: &'a [f32],
+    /// `[channels]`
+    pub value: &'a [f32],
+    /// `[channels]`, negative.
+    pub decay: &'a [f32],
+    /// `[channels]`
+    pub first: &'a [f32],
+    /// `[channels]`
     pub out: &'a mut [f32],
 }
 

@@ -4,8 +4,8 @@ use rillm_formats::manifest::DType;
 
 use super::scalar;
 use super::{
-    Activation, Attend, Conv1d, Isa, IsaError, Layout, LinearAttend, MatMulFn, MatMulKernel,
-    Pairing, Pointwise, Running, Scan,
+    Activation, Attend, Conv1d, Isa, IsaError, Layout, MatMulFn, MatMulKernel, Pairing, Pointwise,
+    Retain, Running, Scan, Wkv,
 };
 
 /// Rounds a row of floats to int8 blocks.
@@ -63,8 +63,10 @@ pub struct Kernels {
     pub scan: fn(Scan<'_>),
     /// The same for channels of one head, which share it: see [`Scan`].
     pub head_scan: fn(Scan<'_>),
-    /// One row of softmax-free attention: see [`LinearAttend`].
-    pub linear_attend: fn(LinearAttend<'_>),
+    /// Rows through a memory of outer products: see [`Retain`].
+    pub retain: fn(Retain<'_, '_>),
+    /// One row of RWKV-4's weighted mean: see [`Wkv`].
+    pub wkv: fn(Wkv<'_>),
     /// `rotate(head, cos, sin, pairing)` turns the first `2 · cos.len()` elements of a head:
     /// (a, b) ← (a·cos − b·sin, a·sin + b·cos)
     pub rotate: fn(&mut [f32], &[f32], &[f32], Pairing),

@@ -1,8 +1,8 @@
-//! Causal linear attention with the elu + 1 feature map (Katharopoulos et al. 2020).
+//! Linear attention with the elu + 1 feature map (Katharopoulos et al. 2020), causal or not.
 
 use super::{Architecture, Converted, Family};
 use crate::graph::blocks::{Tied, head, mlp};
-use crate::graph::{BuildError, Builder, Index, Name, Pointwise, Role};
+use crate::graph::{BuildError, Builder, Divisor, Index, Name, Pointwise, Retention, Role};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Linear transformer",
@@ -57,9 +57,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     if !width.is_multiple_of(heads) {
         return Err(hyper.invalid("attention.head_count", "a divisor of the width"));
     }
-    if !hyper.flag("attention.causal", true)? {
-        return Err(hyper.invalid("attention.causal", "true: only the causal form runs"));
-    }
+    let causal = hyper.flag("attention.causal", true)?;
     if hyper.text("feature_map")?.unwrap_or("elu+1") != "elu+1" {
         return Err(hyper.invalid("feature_map", "elu+1"));
     }
@@ -68,7 +66,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let positions = model.rows("position_embd.weight")?;
     model.context(positions);
 
-    let net = model.graph(Role::Decode);
+    let net = model.graph(if causal { Role::Decode } else { Role::Encode });
     let vocabulary = model.rows("token_embd.weight")?;
     let mut x = net.add(
         net.embed(
@@ -80,6 +78,10 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
             Index::Position,
         ),
     );
+    let attention = Retention {
+        divisor: Divisor::Sum(eps),
+        ..Retention::plain(heads, width / heads, width / heads)
+    };
     for i in 0..hyper.count("block_count")? {
         let layer = format!("blk.{i}");
         let h = net.layer_norm(x, &format!("{layer}.attn_norm"), norm_eps)?;
@@ -87,12 +89,16 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         let k = net.linear(h, &format!("{layer}.attn_k"), width)?;
         let v = net.linear(h, &format!("{layer}.attn_v"), width)?;
         let [q, k] = [q, k].map(|x| net.apply(x, Pointwise::EluPlusOne));
-        let a = net.linear_attention([q, k, v], heads, eps);
+        let a = match causal {
+            true => net.retention([q, k, v], attention.clone()),
+            false => net.bidirectional([q, k, v], attention.clone()),
+        };
         x = net.add(x, net.linear(a, &format!("{layer}.attn_output"), width)?);
         let h = net.layer_norm(x, &format!("{layer}.ffn_norm"), norm_eps)?;
         x = net.add(x, mlp(&net, h, &layer, hidden, Pointwise::GeluErf)?);
     }
-    let x = net.layer_norm(net.selected(x), "output_norm", norm_eps)?;
+    let x = if causal { net.selected(x) } else { x };
+    let x = net.layer_norm(x, "output_norm", norm_eps)?;
     net.emit(head(&net, x, Tied::OnRequest)?, "logits");
     net.finish();
     Ok(())

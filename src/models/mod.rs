@@ -25,6 +25,10 @@ mod olmo2;
 mod phi2;
 mod phi3;
 mod qwen;
+mod qwen3_next;
+mod retnet;
+mod rwkv4;
+mod rwkv7;
 mod smollm3;
 mod starcoder2;
 mod t5;
@@ -126,6 +130,10 @@ pub const ARCHITECTURES: &[Architecture] = &[
     t5::ARCHITECTURE,
     mamba::ARCHITECTURE,
     mamba2::ARCHITECTURE,
+    qwen3_next::ARCHITECTURE,
+    retnet::ARCHITECTURE,
+    rwkv4::ARCHITECTURE,
+    rwkv7::ARCHITECTURE,
     linear_transformer::ARCHITECTURE,
     transfo_xl::ARCHITECTURE,
     compressive_transformer::ARCHITECTURE,

@@ -71,28 +71,9 @@ impl Lowering<'_> {
                 let position = std::mem::replace(&mut attention.position, PositionScheme::None);
                 match position {
                     PositionScheme::Rope(rope) => {
-                        let table = self.table(&rope);
-                        let pairing = rope.pairing;
-                        let head_dim = attention.head_dim;
-                        *q = self.like(
-                            *q,
-                            Op::Rotate {
-                                x: *q,
-                                table,
-                                head_dim,
-                                pairing,
-                            },
-                        );
+                        *q = self.rotated(*q, &rope, attention.head_dim);
                         if let Some((k, _)) = kv {
-                            *k = self.like(
-                                *k,
-                                Op::Rotate {
-                                    x: *k,
-                                    table,
-                                    head_dim,
-                                    pairing,
-                                },
-                            );
+                            *k = self.rotated(*k, &rope, attention.head_dim);
                         }
                     }
                     other => attention.position = other,
@@ -101,6 +82,14 @@ impl Lowering<'_> {
                     && let Some((k, v)) = kv.take()
                 {
                     self.to.push_effect(Op::StoreKv { k, v, state });
+                }
+            }
+            Op::Retention {
+                q, k, retention, ..
+            } => {
+                if let Some(rope) = retention.rope.take() {
+                    *q = self.rotated(*q, &rope, retention.key_dim);
+                    *k = self.rotated(*k, &rope, retention.key_dim);
                 }
             }
             _ => {}
@@ -151,11 +140,19 @@ impl Lowering<'_> {
         table
     }
 
-    fn like(&mut self, value: Value, op: Op) -> Value {
+    /// Every head of `x` turned.
+    fn rotated(&mut self, x: Value, rope: &Rope, head_dim: usize) -> Value {
+        let table = self.table(rope);
         let info = ValueInfo {
             base: None,
-            ..self.to.info(value)
+            ..self.to.info(x)
         };
-        self.to.push(op, info)
+        let rotate = Op::Rotate {
+            x,
+            table,
+            head_dim,
+            pairing: rope.pairing,
+        };
+        self.to.push(rotate, info)
     }
 }

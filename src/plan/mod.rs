@@ -231,6 +231,8 @@ fn row_work(graph: &Graph, op: &Op) -> usize {
         Op::ExpertMatMul { route, experts, .. } => {
             graph.info(*route).width / 2 * experts.rows * experts.columns
         }
+        // Two products for each element of the memory, or more.
+        Op::Retention { retention, .. } => 2 * retention.memory().len().unwrap_or(0),
         _ => 0,
     }
 }

@@ -26,8 +26,15 @@ pub(super) fn converted(files: &Files) -> Result<(Metadata, Vec<Tensor>, Vec<Str
             continue;
         };
         let mut shape = found.shape.clone();
-        let groups = keys.count("ssm.group_count");
-        state_space::reshape(name, &mut shape, groups);
+        // What Qwen3-Next calls groups are heads of keys.
+        if keys.name != "qwen3next" || name.ends_with("conv1d.weight") {
+            let groups = keys.count("ssm.group_count");
+            state_space::reshape(name, &mut shape, groups);
+        }
+        // Readers want no heads in it.
+        if name.ends_with(".time_mix_r_k.weight") {
+            shape = vec![shape.iter().product()];
+        }
         let rows = rows(name, &shape, architecture.converted, &mut keys)?;
         let as_it_is =
             found.view == View::Plain && rows == Rows::AsStored && found.parts.len() == 1;
@@ -45,6 +52,16 @@ pub(super) fn converted(files: &Files) -> Result<(Metadata, Vec<Tensor>, Vec<Str
                 }
             },
         });
+    }
+    if let (Some(heads), Some(dim)) = (
+        keys.count("ssm.time_step_rank"),
+        keys.count("ssm.value_head_size"),
+    ) {
+        keys.put("ssm.inner_size", Value::U32((heads * dim) as u32));
+    }
+    if keys.name == "rwkv7" {
+        tensors.extend(unused_residuals(&tensors));
+        keys.put("attention.head_count", Value::U32(0));
     }
     if architecture.converted == Converted::NeighboursPaired {
         tensors.extend(keys.divisors());
@@ -112,6 +129,21 @@ fn add_text(files: &Files, metadata: &mut Metadata) -> Vec<String> {
         metadata.0.insert(key, Value::String(template));
     }
     notes
+}
+
+/// RWKV-7's first layer has no values to mix its own with; readers want the tensors for it
+/// nevertheless, as large as those of its learning rates, and do not use them.
+fn unused_residuals(tensors: &[Tensor]) -> Vec<Tensor> {
+    let of = |name: &str| tensors.iter().find(|tensor| tensor.name == name);
+    let parts = ["0", "1", "2"].into_iter().filter_map(|part| {
+        let name = format!("blk.0.time_mix_v{part}.weight");
+        let like = of(&format!("blk.0.time_mix_a{part}.weight"))?;
+        of(&name).is_none().then(|| Tensor {
+            name,
+            ..like.clone()
+        })
+    });
+    parts.collect()
 }
 
 /// Embeddings, then layer by layer, then what comes last.
@@ -191,7 +223,8 @@ fn metadata(
             None => continue,
             Some(Value::F64(float)) => Value::F32(*float as f32),
             Some(Value::Array(Array::String(kinds))) if theirs == "layer_types" => {
-                let slides = kinds.iter().map(|kind| kind == b"sliding_attention");
+                let special: [&[u8]; 2] = [b"sliding_attention", b"linear_attention"];
+                let slides = kinds.iter().map(|kind| special.contains(&kind));
                 Value::Array(Array::Bool(slides.collect()))
             }
             // Configurations write 10000 where they mean 10000.0; readers of GGUF are strict.
@@ -312,7 +345,7 @@ impl Keys {
         }
         let context = match self.name {
             // As converters write it for models that have no limit.
-            "mamba" => Some(1 << 20),
+            "mamba" | "retnet" | "rwkv4" | "rwkv7" => Some(1 << 20),
             "bloom" | "falcon" => Some(2048),
             _ => None,
         };

@@ -205,5 +205,6 @@ fn seen(view: View, values: &mut [f32]) {
         View::Plain | View::Transposed => {}
         View::NegativeExp => values.iter_mut().for_each(|value| *value = -value.exp()),
         View::PlusOne => values.iter_mut().for_each(|value| *value += 1.0),
+        View::OneMinus => values.iter_mut().for_each(|value| *value = 1.0 - *value),
     }
 }

@@ -1,7 +1,10 @@
 //! Models of well-known shapes with random weights: as fast and as large as the real ones.
 
+mod linear;
+
 use super::Input;
 use super::input::{From, Tensor};
+use linear::{RetNet, Rwkv7};
 use rillm_formats::manifest::{Array, DType, Metadata, Value};
 use std::fmt;
 use std::str::FromStr;
@@ -40,6 +43,8 @@ enum Kind {
         width: u64,
         rank: u64,
     },
+    RetNet(RetNet),
+    Rwkv7(Rwkv7),
 }
 
 /// Every shape.
@@ -168,6 +173,34 @@ pub const SHAPES: &[Shape] = &[
         },
     },
     Shape {
+        name: "retnet-370m",
+        about: "RetNet 370M",
+        vocabulary: 50_280,
+        width: 1024,
+        layers: 24,
+        context: 1_048_576,
+        untied: false,
+        kind: Kind::RetNet(RetNet {
+            heads: 4,
+            values: 2048,
+            hidden: 1536,
+        }),
+    },
+    Shape {
+        name: "rwkv7-0.4b",
+        about: "RWKV-7 0.4B",
+        vocabulary: 65_536,
+        width: 1024,
+        layers: 24,
+        context: 1_048_576,
+        untied: true,
+        kind: Kind::Rwkv7(Rwkv7 {
+            head_dim: 64,
+            hidden: 4096,
+            ranks: [64, 64, 32, 128],
+        }),
+    },
+    Shape {
         name: "tiny-llama",
         about: "a LLaMA to try things out with",
         vocabulary: 512,
@@ -184,6 +217,34 @@ pub const SHAPES: &[Shape] = &[
             base: 10_000.0,
             head_norms: false,
         },
+    },
+    Shape {
+        name: "tiny-retnet",
+        about: "a RetNet to try things out with",
+        vocabulary: 512,
+        width: 256,
+        layers: 2,
+        context: 2048,
+        untied: false,
+        kind: Kind::RetNet(RetNet {
+            heads: 2,
+            values: 512,
+            hidden: 512,
+        }),
+    },
+    Shape {
+        name: "tiny-rwkv7",
+        about: "an RWKV-7 to try things out with",
+        vocabulary: 512,
+        width: 256,
+        layers: 2,
+        context: 2048,
+        untied: true,
+        kind: Kind::Rwkv7(Rwkv7 {
+            head_dim: 64,
+            hidden: 512,
+            ranks: [16, 16, 16, 32],
+        }),
     },
     Shape {
         name: "tiny-mamba",
@@ -268,6 +329,8 @@ impl Shape {
         let architecture = match self.kind {
             Kind::Transformer { architecture, .. } => architecture,
             Kind::Mamba { .. } => "mamba",
+            Kind::RetNet(_) => "retnet",
+            Kind::Rwkv7(_) => "rwkv7",
         };
         let text = |text: &str| Value::String(text.to_string());
         made.put("general.architecture", text(architecture));
@@ -286,6 +349,8 @@ impl Shape {
         match self.kind {
             Kind::Transformer { .. } => self.transformer(&mut made, &key),
             Kind::Mamba { .. } => self.mamba(&mut made, &key),
+            Kind::RetNet(retnet) => retnet.fill(&mut made, (self.layers, self.width), &key),
+            Kind::Rwkv7(rwkv) => rwkv.fill(&mut made, (self.layers, self.width), &key),
         }
         made.norm("output_norm.weight", self.width);
         if self.untied {

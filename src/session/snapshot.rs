@@ -124,18 +124,17 @@ fn numbers(kind: &StateKind, history: HistoryType) -> [u32; 4] {
             of(1, kv_heads, head_dim, tag)
         }
         StateKind::Cross { kv_heads, head_dim } => of(2, kv_heads, head_dim, 0),
-        // 3 and 4 were the same with each channel's floats together.
+        // 3, 4 and 5 were the same, and memories, in another order.
         StateKind::Conv { channels, width } => of(8, channels, width, 0),
         StateKind::Scan {
             heads,
             channels,
             states,
         } => of(9, heads, channels, states),
-        StateKind::Outer {
-            heads,
-            key_dim,
-            value_dim,
-        } => of(5, heads, key_dim, value_dim),
+        StateKind::Outer(memory) => {
+            let tag = if memory.sums { 10 } else { 11 };
+            of(tag, memory.heads, memory.key_dim, memory.value_dim)
+        }
         StateKind::Memory(ref memory) => {
             let mut sum = Checksum::START;
             for number in memory.numbers() {

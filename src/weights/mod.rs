@@ -114,17 +114,23 @@ impl Weights {
             });
         }
         for spec in &wiring.vectors {
-            if spec.name.is_empty() {
-                weights.vectors.push(vec![1.0; spec.len].into());
+            if let Some(bits) = &spec.constant {
+                let values = bits.iter().map(|bits| f32::from_bits(*bits));
+                weights.vectors.push(values.collect());
                 continue;
             }
             let found = views.find(&spec.name)?;
-            let info = found.parts.first().ok_or_else(|| missing(&spec.name))?;
-            let decode = quant::decode(info.dtype);
-            let decode = decode.ok_or_else(|| no_kernel(&spec.name, info.dtype, false))?;
-            let stored: u64 = found.shape.iter().product();
-            let mut all = vec![0.0; stored as usize];
-            decode(weights.bytes(info), &mut all);
+            let stored = found.shape.iter().product::<u64>() as usize;
+            let mut all = vec![0.0; stored];
+            let parts = all.chunks_mut((stored / found.parts.len().max(1)).max(1));
+            for (info, part) in found.parts.iter().zip(parts) {
+                let decode = quant::decode(info.dtype);
+                let decode = decode.ok_or_else(|| no_kernel(&spec.name, info.dtype, false))?;
+                decode(weights.bytes(info), part);
+            }
+            if found.parts.is_empty() {
+                return Err(missing(&spec.name));
+            }
             let mut values: Box<[f32]> = match spec.order {
                 RowOrder::All | RowOrder::Transposed => all.into(),
                 order => (0..spec.len)
@@ -135,6 +141,7 @@ impl Weights {
                 View::Plain | View::Transposed => {}
                 View::NegativeExp => values.iter_mut().for_each(|value| *value = -value.exp()),
                 View::PlusOne => values.iter_mut().for_each(|value| *value += 1.0),
+                View::OneMinus => values.iter_mut().for_each(|value| *value = 1.0 - *value),
             }
             weights.vectors.push(values);
         }

@@ -6,6 +6,7 @@ mod blocks;
 mod matmul;
 mod ops;
 mod quant;
+mod retention;
 mod scan;
 
 use rillm::kernels::{Isa, IsaError, Kernels};

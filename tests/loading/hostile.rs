@@ -52,6 +52,11 @@ const KINDS: &[&str] = &[
     "mamba_bias",
     "mistral",
     "mixtral",
+    "qwen3_next",
+    "retnet",
+    "retnet_fla_shared",
+    "rwkv4",
+    "rwkv7",
     "t5",
     "t5_gated",
 ];

@@ -43,7 +43,6 @@ fn inconsistent_hyperparameters_are_named() {
         ("bert", "is_decoder", json!(true)),
         ("bert", "architectures", json!(["BertForPreTraining"])),
         ("bert", "architectures", json!(["BertForMultipleChoice"])),
-        ("linear_transformer", "causal", json!(false)),
         ("linear_transformer", "feature_map", json!("relu")),
         // Numbers that are none.
         ("llama", "rope_theta", json!(0)),

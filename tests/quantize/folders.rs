@@ -13,7 +13,6 @@ use rillm::{Model, ModelOptions};
 
 fn runnable() -> Vec<Fixture> {
     let names = Fixture::all().into_iter();
-    let names = names.filter(|name| name != "linear_transformer_bidirectional");
     names.map(|name| Fixture::load(&name)).collect()
 }
 
@@ -28,14 +27,22 @@ fn every_folder_becomes_the_file_that_converters_write() {
         run(&input, &options("f32"), &path, 2).unwrap_or_else(|e| panic!("{}: {e}", fixture.name));
         let files = open(&path).expect("a GGUF file");
         let expected = Gguf::of(&fixture);
-        let names: Vec<&String> = files.manifest.tensors.keys().collect();
+        // RWKV-7's first layer has tensors that nobody uses, for readers that ask for them.
+        let added = |name: &str| {
+            ["v0", "v1", "v2"]
+                .iter()
+                .any(|part| name == format!("blk.0.time_mix_{part}.weight"))
+        };
+        let tensors = files.manifest.tensors.iter();
+        let tensors: Vec<_> = tensors.filter(|(name, _)| !added(name)).collect();
+        let names: Vec<&String> = tensors.iter().map(|(name, _)| *name).collect();
         assert_eq!(
             names,
             expected.tensors.keys().collect::<Vec<_>>(),
             "{}",
             fixture.name
         );
-        for (name, info) in &files.manifest.tensors {
+        for (name, info) in tensors {
             let floats = &expected.tensors[name];
             assert_eq!(info.shape.0, floats.shape, "{}: {name}", fixture.name);
             let bytes =

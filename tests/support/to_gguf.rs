@@ -65,6 +65,9 @@ impl Gguf {
         }
         gguf.long_rope_as_tensors();
         gguf.groups_in_rows();
+        if model_type == "rwkv7" {
+            gguf.bonus_without_heads();
+        }
         gguf
     }
 
@@ -132,6 +135,15 @@ impl Gguf {
         self.metadata.u64(&self.key(canonical))
     }
 
+    /// RWKV-7's heads are not told apart.
+    fn bonus_without_heads(&mut self) {
+        for (name, floats) in &mut self.tensors {
+            if name.ends_with(".time_mix_r_k.weight") {
+                floats.shape = vec![floats.shape.iter().product()];
+            }
+        }
+    }
+
     /// Row h·d + 2j + s of the result is row h·d + s·d/2 + j of the original, s = 0, 1.
     fn pair_neighbours(&mut self) {
         let heads = self.count("attention.head_count").expect("heads");
@@ -182,7 +194,9 @@ impl Gguf {
 
     /// Mamba-2: numbers of heads stand in a column, and a norm has a row for each group.
     fn groups_in_rows(&mut self) {
-        let Some(groups) = self.count("ssm.group_count") else {
+        let groups = self.count("ssm.group_count");
+        // What Qwen3-Next calls groups are heads of keys.
+        let Some(groups) = groups.filter(|_| self.key("") != "qwen3next.") else {
             return;
         };
         for (name, floats) in &mut self.tensors {
@@ -292,6 +306,10 @@ fn gguf_name(fixture: &Fixture, model_type: &str) -> &'static str {
         "linear_transformer" => "linear_transformer",
         "transfo-xl" => "transfo-xl",
         "compressive_transformer" => "compressive_transformer",
+        "retnet" => "retnet",
+        "qwen3_next" => "qwen3next",
+        "rwkv" => "rwkv4",
+        "rwkv7" => "rwkv7",
         other => panic!("no GGUF architecture for {other}"),
     }
 }
@@ -304,7 +322,8 @@ fn metadata(name: &str, table: &Architecture, config: &Metadata) -> Metadata {
             None => continue,
             Some(Value::F64(float)) => Value::F32(*float as f32),
             Some(Value::Array(Array::String(kinds))) if theirs == "layer_types" => {
-                let slides = |kind: &[u8]| kind == b"sliding_attention";
+                let slides =
+                    |kind: &[u8]| kind == b"sliding_attention" || kind == b"linear_attention";
                 let slides = (0..kinds.len()).filter_map(|i| kinds.get(i)).map(slides);
                 Value::Array(Array::Bool(slides.collect()))
             }
@@ -419,9 +438,12 @@ fn view_of(view: View, mut shape: Vec<u64>, mut values: Vec<f32>) -> Floats {
         }
         View::NegativeExp => values.iter_mut().for_each(|value| *value = -value.exp()),
         View::PlusOne => values.iter_mut().for_each(|value| *value += 1.0),
+        View::OneMinus => values.iter_mut().for_each(|value| *value = 1.0 - *value),
     }
     // A convolution's [channels, 1, width] is squeezed.
-    if let &[channels, 1, width] = shape.as_slice() {
+    if let &[channels, 1, width] = shape.as_slice()
+        && channels > 1
+    {
         shape = vec![channels, width];
     }
     Floats { shape, values }

@@ -4,11 +4,12 @@ mod float;
 mod quantize;
 mod quantized;
 mod register;
+mod retention;
 mod scan;
 mod vector;
 mod wide;
 
-use super::{Attend, Conv1d, Isa, Kernels, Pointwise, Running, Scan, scalar};
+use super::{Attend, Conv1d, Isa, Kernels, Pointwise, Retain, Running, Scan, scalar};
 
 /// The scalar table with what AVX2 does better.
 pub(super) const TABLE: Kernels = Kernels {
@@ -31,6 +32,7 @@ pub(super) const TABLE: Kernels = Kernels {
     conv1d,
     scan,
     head_scan,
+    retain,
     ..scalar::TABLE
 };
 
@@ -55,6 +57,7 @@ entries! {
     fn conv1d(call: Conv1d<'_>) = scan;
     fn scan(call: Scan<'_>) = scan;
     fn head_scan(call: Scan<'_>) = scan;
+    fn retain(call: Retain<'_, '_>) = retention;
 }
 
 fn pointwise(function: Pointwise, x: &mut [f32]) {

@@ -96,6 +96,7 @@ fn apply(function: Pointwise, x: __m256) -> Option<__m256> {
     match function {
         Pointwise::Silu => Some(_mm256_mul_ps(x, sigmoid(x))),
         Pointwise::Sigmoid => Some(sigmoid(x)),
+        Pointwise::Exp => Some(exp(x)),
         Pointwise::GeluTanh => {
             const TWICE_ROOT: f32 = 1.595_769_2; // 2·√(2/π)
             let square = _mm256_mul_ps(x, x);
@@ -108,6 +109,25 @@ fn apply(function: Pointwise, x: __m256) -> Option<__m256> {
         }
         _ => None,
     }
+}
+
+/// exp(x): decays, whose exponents are negative, at full speed, others one by one.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn exp(x: __m256) -> __m256 {
+    let zero = _mm256_setzero_ps();
+    let above = _mm256_cmp_ps::<_CMP_GT_OQ>(x, zero);
+    // With x second, NaN comes through.
+    let below = exp_below_one(_mm256_min_ps(zero, x));
+    if _mm256_movemask_ps(above) == 0 {
+        return below;
+    }
+    let mut lanes = [0.0; LANES];
+    store_floats(&mut lanes, x);
+    for lane in &mut lanes {
+        *lane = lane.exp();
+    }
+    _mm256_blendv_ps(below, load_floats(&lanes), above)
 }
 
 /// 1 / (1 + exp(−|x|)), or one minus that: the exponential never overflows.

@@ -15,11 +15,12 @@ mod blocks;
 mod float;
 mod panel;
 mod register;
+mod retention;
 mod scan;
 mod super_blocks;
 mod wide;
 
-use super::{Attend, Conv1d, Isa, Kernels, Running, Scan, avx2};
+use super::{Attend, Conv1d, Isa, Kernels, Retain, Running, Scan, avx2};
 
 /// The AVX2 table with what AVX-512 does better.
 pub(super) const TABLE: Kernels = Kernels {
@@ -33,6 +34,7 @@ pub(super) const TABLE: Kernels = Kernels {
     conv1d,
     scan,
     head_scan,
+    retain,
     ..avx2::TABLE
 };
 
@@ -51,4 +53,5 @@ entries! {
     fn conv1d(call: Conv1d<'_>) = scan;
     fn scan(call: Scan<'_>) = scan;
     fn head_scan(call: Scan<'_>) = scan;
+    fn retain(call: Retain<'_, '_>) = retention;
 }

@@ -4,7 +4,7 @@ mod attend;
 mod matmul;
 mod norm;
 mod pointwise;
-mod recurrent;
+mod retention;
 mod scan;
 mod vector;
 
@@ -33,6 +33,7 @@ pub(super) const TABLE: Kernels = Kernels {
     conv1d: scan::conv1d,
     scan: scan::scan,
     head_scan: scan::head_scan,
-    linear_attend: recurrent::linear_attend,
+    retain: retention::retain,
+    wkv: retention::wkv,
     rotate: vector::rotate,
 };

@@ -12,6 +12,8 @@ pub(super) fn pointwise(function: Pointwise, x: &mut [f32]) {
         Pointwise::Sigmoid => each(x, sigmoid),
         Pointwise::Softplus => each(x, softplus),
         Pointwise::EluPlusOne => each(x, elu_plus_one),
+        Pointwise::Exp => each(x, f32::exp),
+        Pointwise::SquaredRelu => each(x, |x| relu(x) * relu(x)),
     }
 }
 

@@ -1,0 +1,275 @@
+//! Memories of outer products: chunks are blocks of a head's columns, and each takes its rows in
+//! order.
+
+use super::recurrent::state_mut;
+use super::{Run, Tile};
+use crate::graph::{DECAY_ROWS, Decay, Divisor, Erase, MEMORY_COLUMNS, Op, Retention, Value};
+use crate::kernels::{Erasure, Fading, Retain, RetainRow};
+use std::ops::Range;
+
+/// Rows handed to a kernel at a time.
+const TOGETHER: usize = 4;
+
+/// Nothing fades.
+const ADDED: Faded<'static> = Faded {
+    decay: Fading::All(1.0),
+    gain: 1.0,
+    step: 1.0,
+};
+
+/// Blocks of columns of all heads.
+pub fn chunks(retention: &Retention) -> usize {
+    retention.heads * retention.memory().blocks()
+}
+
+/// A block of a head's columns: what a chunk works on.
+struct Block<'a> {
+    retention: &'a Retention,
+    head: usize,
+    /// Its columns of the head's.
+    columns: Range<usize>,
+    /// Its floats of the state.
+    held: Range<usize>,
+}
+
+impl<'a> Block<'a> {
+    fn new(retention: &'a Retention, chunk: usize) -> Block<'a> {
+        let memory = retention.memory();
+        // The layout of the state has been counted when it was reserved.
+        let len = memory.block_len().unwrap_or(0);
+        Block {
+            retention,
+            head: chunk / memory.blocks(),
+            columns: super::step::range(chunk % memory.blocks(), MEMORY_COLUMNS, memory.value_dim),
+            held: chunk * len..(chunk + 1) * len,
+        }
+    }
+
+    /// Its columns of a row of results.
+    fn place(&self) -> Range<usize> {
+        let first = self.head * self.retention.value_dim;
+        first + self.columns.start..first + self.columns.end
+    }
+
+    /// S, then z and n.
+    fn split<'s>(&self, held: &'s mut [f32]) -> (&'s mut [f32], &'s mut [f32]) {
+        held.split_at_mut(self.retention.key_dim * self.columns.len())
+    }
+
+    /// The part of a row that is this head's, of an operand of so many elements to a head.
+    fn of<'r>(
+        &self,
+        run: &'r Run<'_>,
+        tile: &Tile,
+        row: usize,
+        (value, dim): (Value, usize),
+    ) -> &'r [f32] {
+        let heads = run.plan.graph.info(value).width / dim;
+        let first = self.head * heads / self.retention.heads * dim;
+        &run.row(value, tile, row)[first..first + dim]
+    }
+}
+
+/// How a memory shrinks at one row.
+struct Faded<'a> {
+    decay: Fading<'a>,
+    /// What S holds is as many times what it stands for, this row's k ⊗ v included.
+    gain: f32,
+    /// What n shrinks by.
+    step: f32,
+}
+
+impl Block<'_> {
+    /// A decay that never changes is left to add up for [`DECAY_ROWS`] rows: what comes in grows
+    /// instead, and what is read is divided by as much. Which row that is follows from its place
+    /// in the sequence alone.
+    fn fading<'r>(&self, run: &'r Run<'_>, tile: &Tile, row: usize) -> Faded<'r> {
+        let plain = |decay| Faded {
+            decay,
+            gain: 1.0,
+            step: 1.0,
+        };
+        let of = |value: Value, dim: usize| self.of(run, tile, row, (value, dim));
+        match &self.retention.decay {
+            Decay::None => plain(Fading::All(1.0)),
+            Decay::Heads(decay) => plain(Fading::All(of(*decay, 1)[0])),
+            Decay::Keys(decay) => plain(Fading::Keys(of(*decay, self.retention.key_dim))),
+            Decay::Fixed(powers) => {
+                let powers = run.weights.vector(*powers);
+                let powers = &powers[self.head * (DECAY_ROWS + 1)..][..=DECAY_ROWS];
+                match run.rows.facts[row].slot % DECAY_ROWS {
+                    0 => Faded {
+                        step: powers[1],
+                        ..plain(Fading::All(powers[DECAY_ROWS]))
+                    },
+                    place => Faded {
+                        decay: Fading::All(1.0),
+                        gain: 1.0 / powers[place],
+                        step: powers[1],
+                    },
+                }
+            }
+        }
+    }
+}
+
+/// One block of columns of one head.
+pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
+    let Op::Retention {
+        q, k, v, retention, ..
+    } = &run.plan.graph.nodes[node].op
+    else {
+        return;
+    };
+    let block = Block::new(retention, chunk);
+    let (keys, values) = (retention.key_dim, retention.value_dim);
+    let mut next = tile.range.start;
+    while next < tile.range.end {
+        let sequence = run.rows.facts[next].row.sequence;
+        let later = next + 1..tile.range.end.min(next + TOGETHER);
+        let same = |row: &usize| run.rows.facts[*row].row.sequence == sequence;
+        let taken = next..next + 1 + later.take_while(same).count();
+        // SAFETY: this block of the head's state is this chunk's.
+        let held = unsafe { state_mut(run, node, next, block.held.clone()) };
+        let (state, sums) = block.split(held);
+        let mut divisors = [1.0; TOGETHER];
+        let mut rows: [_; TOGETHER] = std::array::from_fn(|_| RetainRow::empty());
+        for ((row, divisor), into) in taken.clone().zip(&mut divisors).zip(&mut rows) {
+            let of = |value: Value, dim: usize| block.of(run, tile, row, (value, dim));
+            let (query, key) = (of(*q, keys), of(*k, keys));
+            let fading = block.fading(run, tile, row);
+            let (gain, erase) = match (&retention.erase, fading.decay) {
+                (Erase::None, _) => (fading.gain, None),
+                (Erase::Delta(beta), decay) => {
+                    let beta = of(*beta, 1)[0];
+                    // What the key reads has faded by then.
+                    let faded = match decay {
+                        Fading::All(decay) => decay,
+                        Fading::Keys(_) => 1.0,
+                    };
+                    let erasure = Erasure {
+                        read: key,
+                        write: key,
+                        factor: -beta * faded,
+                    };
+                    (beta, Some(erasure))
+                }
+                (Erase::Pair { read, write }, _) => {
+                    let erasure = Erasure {
+                        read: of(*read, keys),
+                        write: of(*write, keys),
+                        factor: 1.0,
+                    };
+                    (1.0, Some(erasure))
+                }
+            };
+            *divisor = fading.gain;
+            if retention.divisor != Divisor::None {
+                grow((key, gain), &fading, sums);
+                *divisor = divide(run, (retention.divisor, fading.gain), query, sums);
+            }
+            *into = RetainRow {
+                query,
+                key,
+                value: &of(*v, values)[block.columns.clone()],
+                gain,
+                decay: fading.decay,
+                erase,
+                // SAFETY: these columns are this chunk's.
+                out: unsafe { run.row_mut(out, tile, row, block.place()) },
+            };
+        }
+        let rows = &mut rows[..taken.len()];
+        (run.kernels.retain)(Retain { state, rows });
+        for (row, divisor) in rows.iter_mut().zip(divisors) {
+            if divisor != 1.0 {
+                row.out.iter_mut().for_each(|out| *out /= divisor);
+            }
+        }
+        next = taken.end;
+    }
+}
+
+/// Adds a tile's rows to one block of columns of one head.
+pub fn memorise(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize) {
+    let Op::Memorise {
+        k, v, retention, ..
+    } = &run.plan.graph.nodes[node].op
+    else {
+        return;
+    };
+    let block = Block::new(retention, chunk);
+    for row in tile.range.clone() {
+        // SAFETY: this block of the head's state is this chunk's.
+        let held = unsafe { state_mut(run, node, row, block.held.clone()) };
+        let (state, sums) = block.split(held);
+        let key = block.of(run, tile, row, (*k, retention.key_dim));
+        let value = block.of(run, tile, row, (*v, retention.value_dim));
+        let value = &value[block.columns.clone()];
+        for (state, key) in state.chunks_exact_mut(value.len()).zip(key) {
+            (run.kernels.axpy)(*key, value, state);
+        }
+        if retention.divisor != Divisor::None {
+            grow((key, 1.0), &ADDED, sums);
+        }
+    }
+}
+
+/// Reads one block of columns of one head for a tile's rows.
+pub fn recall(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
+    let Op::Recall { q, retention, .. } = &run.plan.graph.nodes[node].op else {
+        return;
+    };
+    let block = Block::new(retention, chunk);
+    for row in tile.range.clone() {
+        // SAFETY: this block of the head's state and these columns are this chunk's, which does
+        // not write to the state.
+        let (held, out) = unsafe {
+            (
+                state_mut(run, node, row, block.held.clone()),
+                run.row_mut(out, tile, row, block.place()),
+            )
+        };
+        let (state, sums) = block.split(held);
+        let query = block.of(run, tile, row, (*q, retention.key_dim));
+        out.fill(0.0);
+        for (state, query) in state.chunks_exact(out.len()).zip(query) {
+            (run.kernels.axpy)(*query, state, out);
+        }
+        if retention.divisor != Divisor::None {
+            let divisor = divide(run, (retention.divisor, 1.0), query, sums);
+            out.iter_mut().for_each(|out| *out /= divisor);
+        }
+    }
+}
+
+/// Takes a row into the sums z of keys and n of decays.
+fn grow((key, gain): (&[f32], f32), fading: &Faded<'_>, sums: &mut [f32]) {
+    let (z, rest) = sums.split_at_mut(key.len());
+    match fading.decay {
+        Fading::All(decay) => {
+            let keys = z.iter_mut().zip(key);
+            keys.for_each(|(z, k)| *z = *z * decay + gain * k);
+            let n = rest.iter_mut().take(1);
+            n.for_each(|n| *n = *n * fading.step + 1.0);
+        }
+        Fading::Keys(decays) => {
+            let faded = z.iter_mut().zip(decays);
+            faded.zip(key).for_each(|((z, d), k)| *z = *z * d + k);
+        }
+    }
+}
+
+/// What a reading is divided by, where S and z are `gain` times what they stand for.
+fn divide(run: &Run<'_>, (divisor, gain): (Divisor, f32), query: &[f32], sums: &[f32]) -> f32 {
+    let (z, rest) = sums.split_at(query.len());
+    let sum = (run.kernels.dot)(query, z);
+    match divisor {
+        Divisor::None => gain,
+        Divisor::Sum(eps) => sum + gain * eps,
+        Divisor::Clamp => {
+            let n = rest.first().copied().unwrap_or(0.0);
+            sum.abs().max(gain * n.sqrt())
+        }
+    }
+}

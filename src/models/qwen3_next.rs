@@ -1,0 +1,430 @@
+//! Qwen3-Next: three layers of gated delta rule (Yang et al. 2025, "Gated Delta Networks") to
+//! one of gated attention, each followed by routed experts beside one that all rows share.
+
+use super::tables::{ATTENTION, ENDS, ROPE, ROPE_PARAMETERS, ROPE_SCALING, SIZES};
+use super::{Architecture, Converted, Family};
+use crate::graph::blocks::{Heads, Tied, activation, embedding, gated_experts, gated_mlp, head};
+use crate::graph::{
+    Attention, BuildError, Builder, Decay, Erase, Hyper, Keys, Matrix, Name, Net, Pairing,
+    Pointwise, PositionScheme, Retention, Role, Rope, RowOrder, StateKind, Value, View,
+};
+use rillm_formats::manifest::{Array, Container, Value as Fact};
+
+pub(super) const ARCHITECTURE: Architecture = Architecture {
+    title: "Qwen3-Next",
+    gguf: &["qwen3next"],
+    hugging_face: &["qwen3_next"],
+    family: Family::MixtureOfExperts,
+    keys: &[
+        SIZES,
+        ROPE,
+        ROPE_SCALING,
+        ROPE_PARAMETERS,
+        &[
+            ("attention.recurrent_layers", "layer_types"),
+            ("full_attention_interval", "full_attention_interval"),
+            ("ssm.conv_kernel", "linear_conv_kernel_dim"),
+            ("ssm.state_size", "linear_key_head_dim"),
+            ("ssm.value_head_size", "linear_value_head_dim"),
+            ("ssm.group_count", "linear_num_key_heads"),
+            ("ssm.time_step_rank", "linear_num_value_heads"),
+            ("expert_count", "num_experts"),
+            ("expert_used_count", "num_experts_per_tok"),
+            ("expert_feed_forward_length", "moe_intermediate_size"),
+            (
+                "expert_shared_feed_forward_length",
+                "shared_expert_intermediate_size",
+            ),
+            ("expert_weights_norm", "norm_topk_prob"),
+            ("expert_every_n_layers", "decoder_sparse_step"),
+            ("expert_less_layers", "mlp_only_layers"),
+        ],
+    ],
+    names: &[NAMES, ENDS, ATTENTION, super::tables::GATED_MLP],
+    unused: &[],
+    converted: Converted::AsStored,
+    build,
+};
+
+const NAMES: &[Name] = &[
+    Name::viewed("model.norm.weight", "output_norm.weight", View::PlusOne),
+    Name::viewed(
+        "model.layers.{i}.input_layernorm.weight",
+        "blk.{i}.attn_norm.weight",
+        View::PlusOne,
+    ),
+    Name::viewed(
+        "model.layers.{i}.post_attention_layernorm.weight",
+        "blk.{i}.post_attention_norm.weight",
+        View::PlusOne,
+    ),
+    Name::viewed(
+        "model.layers.{i}.self_attn.q_norm.weight",
+        "blk.{i}.attn_q_norm.weight",
+        View::PlusOne,
+    ),
+    Name::viewed(
+        "model.layers.{i}.self_attn.k_norm.weight",
+        "blk.{i}.attn_k_norm.weight",
+        View::PlusOne,
+    ),
+    Name::plain(
+        "model.layers.{i}.linear_attn.in_proj_qkvz.weight",
+        "blk.{i}.ssm_in.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.linear_attn.in_proj_ba.weight",
+        "blk.{i}.ssm_ba.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.linear_attn.conv1d.weight",
+        "blk.{i}.ssm_conv1d.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.linear_attn.dt_bias",
+        "blk.{i}.ssm_dt.bias",
+    ),
+    Name::viewed(
+        "model.layers.{i}.linear_attn.A_log",
+        "blk.{i}.ssm_a",
+        View::NegativeExp,
+    ),
+    Name::plain(
+        "model.layers.{i}.linear_attn.norm.weight",
+        "blk.{i}.ssm_norm.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.linear_attn.out_proj.weight",
+        "blk.{i}.ssm_out.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.mlp.gate.weight",
+        "blk.{i}.ffn_gate_inp.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.mlp.experts.{e}.gate_proj.weight",
+        "blk.{i}.ffn_gate_exps.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.mlp.experts.{e}.up_proj.weight",
+        "blk.{i}.ffn_up_exps.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.mlp.experts.{e}.down_proj.weight",
+        "blk.{i}.ffn_down_exps.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.mlp.shared_expert_gate.weight",
+        "blk.{i}.ffn_gate_inp_shexp.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.mlp.shared_expert.gate_proj.weight",
+        "blk.{i}.ffn_gate_shexp.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.mlp.shared_expert.up_proj.weight",
+        "blk.{i}.ffn_up_shexp.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.mlp.shared_expert.down_proj.weight",
+        "blk.{i}.ffn_down_shexp.weight",
+    ),
+];
+
+/// Keeps keys of zeros from becoming infinitely long.
+const NORM_EPSILON: f32 = 1e-6;
+
+/// x ← x + mixer(RMS(x)); x ← x + experts(RMS(x)).
+fn build(model: &Builder<'_>) -> Result<(), BuildError> {
+    let hyper = model.hyper();
+    let width = hyper.count("embedding_length")?;
+    let layers = hyper.count("block_count")?;
+    let heads = Heads::read(hyper, width)?;
+    let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-6)?;
+    let function = activation(hyper, "hidden_act", "silu")?;
+    if function != Pointwise::Silu {
+        return Err(hyper.invalid("hidden_act", "silu"));
+    }
+    if let Some(context) = hyper.optional_count("context_length")? {
+        model.context(context);
+    }
+    let rope = Rope::read_part(model, Pairing::Halves, heads.head_dim, 0.25)?;
+    let attention = heads.causal(PositionScheme::Rope(rope));
+    let delta = Delta::read(hyper, eps)?;
+    let recurrent = recurrent_layers(hyper, layers)?;
+    let feed_forward = FeedForward::read(hyper)?;
+
+    let net = model.graph(Role::Decode);
+    let mut x = embedding(&net, width)?;
+    for (i, recurrent) in recurrent.into_iter().enumerate() {
+        let layer = format!("blk.{i}");
+        let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
+        let y = match recurrent {
+            true => delta.mix(&net, h, &layer)?,
+            false => attend(&net, h, &layer, (heads, eps), attention.clone())?,
+        };
+        x = net.add(x, y);
+        let h = net.rms_norm(x, &format!("{layer}.post_attention_norm"), eps)?;
+        x = net.add(x, feed_forward.of(&net, h, &layer, i)?);
+    }
+    let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
+    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.finish();
+    Ok(())
+}
+
+/// Layers that keep a memory instead of a history: listed, or all but every so many.
+fn recurrent_layers(hyper: &Hyper<'_>, layers: usize) -> Result<Vec<bool>, BuildError> {
+    let key = "attention.recurrent_layers";
+    let Some(found) = hyper.value(key) else {
+        let every = hyper
+            .optional_count("full_attention_interval")?
+            .unwrap_or(4);
+        return Ok((1..=layers).map(|i| !i.is_multiple_of(every)).collect());
+    };
+    let kind = |list: &Array, index: usize| match list {
+        Array::Bool(recurrent) => recurrent.get(index).copied(),
+        Array::String(kinds) => match kinds.get(index)? {
+            b"linear_attention" => Some(true),
+            b"full_attention" => Some(false),
+            _ => None,
+        },
+        _ => list.u64(index).map(|recurrent| recurrent != 0),
+    };
+    let listed: Option<Vec<bool>> = match found {
+        Fact::Array(list) if list.len() == layers => (0..layers).map(|i| kind(list, i)).collect(),
+        _ => None,
+    };
+    listed.ok_or_else(|| hyper.invalid(key, &format!("a kind for each of {layers} layers")))
+}
+
+/// o(softmax(q kᵀ) v ⊙ σ(gate)), where each head's queries lie before its gates.
+fn attend(
+    net: &Net<'_, '_>,
+    h: Value,
+    layer: &str,
+    (heads, eps): (Heads, f32),
+    attention: Attention,
+) -> Result<Value, BuildError> {
+    let (model, width, dim) = (net.builder, net.width(h), heads.head_dim);
+    let rows = heads.heads.saturating_mul(dim);
+    let part = |offset| {
+        let (name, stored) = (format!("{layer}.attn_q"), rows.saturating_mul(2));
+        let order = RowOrder::Blocks {
+            block: dim,
+            stride: 2 * dim,
+            offset,
+        };
+        let weight = format!("{name}.weight");
+        let weight = model.matrix_rows(&weight, (stored, width), rows, order)?;
+        let bias = model.optional_vector_rows(&format!("{name}.bias"), stored, rows, order)?;
+        Ok::<Value, BuildError>(net.matmul(h, weight, bias))
+    };
+    let (q, gate) = (part(0)?, part(dim)?);
+    let k = net.linear(h, &format!("{layer}.attn_k"), heads.kv_heads * dim)?;
+    let v = net.linear(h, &format!("{layer}.attn_v"), heads.kv_heads * dim)?;
+    let q = net.rms_norm_by(q, &format!("{layer}.attn_q_norm"), dim, eps)?;
+    let k = net.rms_norm_by(k, &format!("{layer}.attn_k_norm"), dim, eps)?;
+    let keys = Keys::History(model.state(StateKind::Kv {
+        kv_heads: heads.kv_heads,
+        head_dim: dim,
+    }));
+    let y = net.attention(q, Some((k, v)), Attention { keys, ..attention });
+    let y = net.mul(y, net.apply(gate, Pointwise::Sigmoid));
+    net.linear(y, &format!("{layer}.attn_output"), width)
+}
+
+/// The sizes of a layer of gated delta rule.
+struct Delta {
+    key_heads: usize,
+    heads: usize,
+    key_dim: usize,
+    value_dim: usize,
+    taps: usize,
+    eps: f32,
+}
+
+impl Delta {
+    fn read(hyper: &Hyper<'_>, eps: f32) -> Result<Delta, BuildError> {
+        let key_heads = hyper.count("ssm.group_count")?;
+        let heads = hyper.count("ssm.time_step_rank")?;
+        let key_dim = hyper.count("ssm.state_size")?;
+        let value_dim = match hyper.optional_count("ssm.value_head_size")? {
+            Some(dim) => dim,
+            None => hyper.count("ssm.inner_size")? / heads,
+        };
+        if !heads.is_multiple_of(key_heads) || value_dim == 0 {
+            let expected = format!("a multiple of {key_heads} heads of keys");
+            return Err(hyper.invalid("ssm.time_step_rank", &expected));
+        }
+        Ok(Delta {
+            key_heads,
+            heads,
+            key_dim,
+            value_dim,
+            taps: hyper.count("ssm.conv_kernel")?,
+            eps,
+        })
+    }
+
+    /// S ← α S + k ⊗ β (v − k·(α S)), read by q, normalised and gated; q, k and v have been
+    /// through a short convolution.
+    fn mix(&self, net: &Net<'_, '_>, h: Value, layer: &str) -> Result<Value, BuildError> {
+        let (model, width) = (net.builder, net.width(h));
+        let keys = self.key_heads.saturating_mul(self.key_dim);
+        let values = self.heads.saturating_mul(self.value_dim);
+        let [q, k, v, z] = self.projections(model, layer, width, (keys, values))?;
+        let channels = keys.saturating_mul(2).saturating_add(values);
+        let conv = |weight: Matrix, offset: usize| {
+            let name = format!("{layer}.ssm_conv1d.weight");
+            let sizes = (channels, self.taps);
+            let taps = model.turned_part(&name, sizes, (offset, weight.rows))?;
+            let x = net.conv_of(net.matmul(h, weight, None), taps, None, self.taps);
+            Ok::<Value, BuildError>(net.apply(x, Pointwise::Silu))
+        };
+        let (q, k, v) = (conv(q, 0)?, conv(k, keys)?, conv(v, 2 * keys)?);
+        let q = net.l2_norm(q, self.key_dim, NORM_EPSILON);
+        let q = net.scale(q, 1.0 / (self.key_dim as f32).sqrt());
+        let k = net.l2_norm(k, self.key_dim, NORM_EPSILON);
+
+        // For each head of values β, and what the step size is made of.
+        let shared = self.heads / self.key_heads;
+        let part = |offset, bias| {
+            let order = RowOrder::Blocks {
+                block: shared,
+                stride: 2 * shared,
+                offset,
+            };
+            let name = format!("{layer}.ssm_ba.weight");
+            let stored = (self.heads.saturating_mul(2), width);
+            let weight = model.matrix_rows(&name, stored, self.heads, order)?;
+            Ok::<Value, BuildError>(net.matmul(h, weight, bias))
+        };
+        let beta = net.apply(part(0, None)?, Pointwise::Sigmoid);
+        let bias = model.vector(&format!("{layer}.ssm_dt.bias"), &[self.heads])?;
+        let step = net.apply(part(shared, Some(bias))?, Pointwise::Softplus);
+        let a = model.vector(&format!("{layer}.ssm_a"), &[self.heads])?;
+        let alpha = net.apply(net.weigh(step, a), Pointwise::Exp);
+
+        let retention = Retention {
+            decay: Decay::Heads(alpha),
+            erase: Erase::Delta(beta),
+            ..Retention::plain(self.heads, self.key_dim, self.value_dim)
+        };
+        let y = net.retention([q, k, v], retention);
+        let y = net.rms_norm_by(y, &format!("{layer}.ssm_norm"), self.value_dim, self.eps)?;
+        let z = net.apply(net.matmul(h, z, None), Pointwise::Silu);
+        net.linear(net.mul(y, z), &format!("{layer}.ssm_out"), width)
+    }
+
+    /// q, k, v and z: fused for each head of keys, or, as newer converters to GGUF write them,
+    /// one after another and z apart.
+    fn projections(
+        &self,
+        model: &Builder<'_>,
+        layer: &str,
+        width: usize,
+        (keys, values): (usize, usize),
+    ) -> Result<[Matrix; 4], BuildError> {
+        let (k, v) = (self.key_dim, self.heads / self.key_heads * self.value_dim);
+        let stored = keys.saturating_add(values).saturating_mul(2);
+        let part = |name: &str, stored, rows, (block, stride, offset)| {
+            let order = RowOrder::Blocks {
+                block,
+                stride,
+                offset,
+            };
+            model.matrix_rows(
+                &format!("{layer}.{name}.weight"),
+                (stored, width),
+                rows,
+                order,
+            )
+        };
+        if model.hyper().container == Container::Gguf
+            && model.has(&format!("{layer}.attn_qkv.weight"))
+        {
+            let stored = stored - values;
+            let part = |rows, offset| part("attn_qkv", stored, rows, (rows, rows, offset));
+            let z = model.matrix(&format!("{layer}.attn_gate.weight"), values, width)?;
+            return Ok([
+                part(keys, 0)?,
+                part(keys, keys)?,
+                part(values, 2 * keys)?,
+                z,
+            ]);
+        }
+        let stride = 2 * (k + v);
+        let part = |rows, block, offset| part("ssm_in", stored, rows, (block, stride, offset));
+        Ok([
+            part(keys, k, 0)?,
+            part(keys, k, k)?,
+            part(values, v, 2 * k)?,
+            part(values, v, 2 * k + v)?,
+        ])
+    }
+}
+
+/// Feed-forward layers: experts in most.
+struct FeedForward {
+    experts: (usize, usize),
+    hidden: usize,
+    shared: usize,
+    every: usize,
+    plain: Vec<u64>,
+    plain_hidden: Option<usize>,
+}
+
+impl FeedForward {
+    fn read(hyper: &Hyper<'_>) -> Result<FeedForward, BuildError> {
+        if !hyper.flag("expert_weights_norm", true)? {
+            return Err(hyper.invalid("expert_weights_norm", "true"));
+        }
+        let experts = hyper.count("expert_count")?;
+        let used = hyper.count("expert_used_count")?;
+        if used > experts {
+            let expected = format!("at most the {experts} experts there are");
+            return Err(hyper.invalid("expert_used_count", &expected));
+        }
+        let hidden = hyper.count("expert_feed_forward_length")?;
+        let plain = match hyper.value("expert_less_layers") {
+            Some(Fact::Array(list)) => (0..list.len()).filter_map(|i| list.u64(i)).collect(),
+            _ => Vec::new(),
+        };
+        Ok(FeedForward {
+            experts: (experts, used),
+            hidden,
+            shared: hyper
+                .optional_count("expert_shared_feed_forward_length")?
+                .unwrap_or(hidden),
+            every: hyper.optional_count("expert_every_n_layers")?.unwrap_or(1),
+            plain,
+            plain_hidden: hyper.optional_count("feed_forward_length")?,
+        })
+    }
+
+    fn of(
+        &self,
+        net: &Net<'_, '_>,
+        h: Value,
+        layer: &str,
+        index: usize,
+    ) -> Result<Value, BuildError> {
+        let sparse = (index + 1).is_multiple_of(self.every);
+        if !sparse || self.plain.contains(&(index as u64)) {
+            let hidden = match self.plain_hidden {
+                Some(hidden) => hidden,
+                None => net.builder.hyper().count("feed_forward_length")?,
+            };
+            return gated_mlp(net, h, layer, hidden, Pointwise::Silu);
+        }
+        let routed = gated_experts(net, h, layer, self.hidden, self.experts)?;
+        let gate = net.linear(h, &format!("{layer}.ffn_gate_shexp"), self.shared)?;
+        let up = net.linear(h, &format!("{layer}.ffn_up_shexp"), self.shared)?;
+        let inner = net.mul(net.apply(gate, Pointwise::Silu), up);
+        let shared = net.linear(inner, &format!("{layer}.ffn_down_shexp"), net.width(h))?;
+        let open = net.linear(h, &format!("{layer}.ffn_gate_inp_shexp"), 1)?;
+        let open = net.apply(open, Pointwise::Sigmoid);
+        Ok(net.add(routed, net.scale_heads(shared, open)))
+    }
+}

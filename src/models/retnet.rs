@@ -1,0 +1,375 @@
+//! RetNet (Sun et al. 2023): retention, at a scale of its own for each head, in place of
+//! attention; memory constant in length.
+//!
+//! Two layouts are in use: that of torchscale, the authors' library, and that of
+//! flash-linear-attention. They differ in more than names: torchscale scales its rows.
+
+use super::{Architecture, Converted, Family};
+use crate::graph::blocks::{Tied, activation, embedding, gated_mlp, head};
+use crate::graph::rope::{Division, Frequencies};
+use crate::graph::{
+    BuildError, Builder, DECAY_ROWS, Decay, Divisor, Hyper, Name, Net, Pairing, Pointwise,
+    Retention, Role, Rope, RowOrder, Value,
+};
+
+pub(super) const ARCHITECTURE: Architecture = Architecture {
+    title: "RetNet",
+    gguf: &["retnet"],
+    hugging_face: &["retnet"],
+    family: Family::Recurrent,
+    keys: &[
+        &[
+            ("embedding_length", "decoder_embed_dim"),
+            ("block_count", "decoder_layers"),
+            ("feed_forward_length", "decoder_ffn_embed_dim"),
+            ("retention.head_count", "decoder_retention_heads"),
+            ("retention.value_length", "decoder_value_embed_dim"),
+            ("attention.layer_norm_rms_epsilon", "layernorm_eps"),
+            ("hidden_act", "activation_fn"),
+            ("norm_before", "decoder_normalize_before"),
+            ("deepnorm", "deepnorm"),
+            ("subln", "subln"),
+            ("embedding_unscaled", "no_scale_embedding"),
+            ("embedding_norm", "layernorm_embedding"),
+            ("moe_every_n_layers", "moe_freq"),
+            ("multiway", "multiway"),
+            ("without_output", "no_output_layer"),
+        ],
+        &[
+            ("embedding_length", "hidden_size"),
+            ("block_count", "num_hidden_layers"),
+            ("feed_forward_length", "intermediate_size"),
+            ("feed_forward_ratio", "hidden_ratio"),
+            ("attention.head_count", "num_heads"),
+            ("attention.head_count_kv", "num_kv_heads"),
+            ("retention.expand_k", "expand_k"),
+            ("retention.expand_v", "expand_v"),
+            ("retention.feature_map", "feature_map"),
+            ("retention.output_gate", "use_output_gate"),
+            ("retention.norm_weights", "elementwise_affine"),
+            ("retention.layers_of_attention", "attn.layers"),
+            ("residual_attention", "attnres_block_size"),
+            ("attention.layer_norm_rms_epsilon", "norm_eps"),
+            ("hidden_act", "hidden_act"),
+        ],
+    ],
+    names: &[
+        &[
+            Name::plain("embed_tokens.weight", "token_embd.weight"),
+            Name::plain("layernorm_embedding.weight", "token_embd_norm.weight"),
+            Name::plain("layer_norm.weight", "output_norm.weight"),
+            Name::plain("output_projection.weight", "output.weight"),
+            Name::plain(
+                "layers.{i}.retention_layer_norm.weight",
+                "blk.{i}.attn_norm.weight",
+            ),
+            Name::plain(
+                "layers.{i}.retention.q_proj.weight",
+                "blk.{i}.attn_q.weight",
+            ),
+            Name::plain(
+                "layers.{i}.retention.k_proj.weight",
+                "blk.{i}.attn_k.weight",
+            ),
+            Name::plain(
+                "layers.{i}.retention.v_proj.weight",
+                "blk.{i}.attn_v.weight",
+            ),
+            Name::plain(
+                "layers.{i}.retention.g_proj.weight",
+                "blk.{i}.attn_gate.weight",
+            ),
+            Name::plain(
+                "layers.{i}.retention.out_proj.weight",
+                "blk.{i}.attn_output.weight",
+            ),
+            Name::plain(
+                "layers.{i}.final_layer_norm.weight",
+                "blk.{i}.ffn_norm.weight",
+            ),
+            Name::plain("layers.{i}.ffn.fc1.weight", "blk.{i}.ffn_gate.weight"),
+            Name::plain("layers.{i}.ffn.gate.weight", "blk.{i}.ffn_up.weight"),
+            Name::plain("layers.{i}.ffn.fc2.weight", "blk.{i}.ffn_down.weight"),
+        ],
+        &[
+            Name::plain("model.embeddings.weight", "token_embd.weight"),
+            Name::plain("model.norm.weight", "output_norm.weight"),
+            Name::plain("lm_head.weight", "output.weight"),
+            Name::plain(
+                "model.layers.{i}.attn_norm.weight",
+                "blk.{i}.attn_norm.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.attn.q_proj.weight",
+                "blk.{i}.attn_q.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.attn.k_proj.weight",
+                "blk.{i}.attn_k.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.attn.v_proj.weight",
+                "blk.{i}.attn_v.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.attn.g_proj.weight",
+                "blk.{i}.attn_gate.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.attn.o_proj.weight",
+                "blk.{i}.attn_output.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.attn.g_norm_swish_gate.weight",
+                "blk.{i}.attn_sub_norm.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.attn.g_norm.weight",
+                "blk.{i}.attn_sub_norm.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.mlp_norm.weight",
+                "blk.{i}.ffn_norm.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.mlp.gate_proj.weight",
+                "blk.{i}.ffn_gate.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.mlp.up_proj.weight",
+                "blk.{i}.ffn_up.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.mlp.down_proj.weight",
+                "blk.{i}.ffn_down.weight",
+            ),
+        ],
+    ],
+    unused: &[],
+    converted: Converted::AsStored,
+    build,
+};
+
+/// Longest key whose elements are rotated: frequencies are worked out before any tensor has
+/// confirmed the key's size.
+const LONGEST_KEY: usize = 1 << 16;
+
+fn build(model: &Builder<'_>) -> Result<(), BuildError> {
+    match model.hyper().value("retention.head_count") {
+        Some(_) => torchscale(model),
+        None => flash_linear_attention(model),
+    }
+}
+
+/// x ← α x + out(silu(g) ⊙ RMS(retention(q, k, v))); x ← α x + down(f(gate x) ⊙ up x), each with
+/// a norm before it or behind it.
+fn torchscale(model: &Builder<'_>) -> Result<(), BuildError> {
+    let hyper = model.hyper();
+    if hyper.feature("moe_every_n_layers")?.is_some() {
+        return Err(hyper.invalid("moe_every_n_layers", "0: experts do not run"));
+    }
+    for key in ["multiway", "without_output"] {
+        if hyper.flag(key, false)? {
+            return Err(hyper.invalid(key, "false: only the plain decoder runs"));
+        }
+    }
+    let width = hyper.count("embedding_length")?;
+    let hidden = hyper.count("feed_forward_length")?;
+    let layers = hyper.count("block_count")?;
+    let heads = hyper.count("retention.head_count")?;
+    let (key_dim, value_dim) = (
+        cut(hyper, "retention.head_count", width, heads)?,
+        cut(
+            hyper,
+            "retention.value_length",
+            hyper.count("retention.value_length")?,
+            heads,
+        )?,
+    );
+    let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-6)?;
+    let function = activation(hyper, "hidden_act", "gelu")?;
+    // The authors' configuration lets each of the two rule out the other.
+    let sub_norm = hyper.flag("subln", true)?;
+    let deep = hyper.flag("deepnorm", false)? && !sub_norm;
+    let before = sub_norm || hyper.flag("norm_before", true)? && !deep;
+    let alpha = if deep {
+        (2.0 * layers as f64).powf(0.25) as f32
+    } else {
+        1.0
+    };
+
+    let net = model.graph(Role::Decode);
+    let mut x = embedding(&net, width)?;
+    if !hyper.flag("embedding_unscaled", true)? {
+        x = net.scale(x, (width as f32).sqrt());
+    }
+    if hyper.flag("embedding_norm", false)? {
+        x = net.rms_norm(x, "token_embd_norm", eps)?;
+    }
+    // θ = 10000^(−j/(n − 1)) for pair j of n.
+    let last = (key_dim / 2).saturating_sub(1).max(1) as f64;
+    let rope = rotation(key_dim, Pairing::Interleaved, |pair| pair / last);
+    let retention = Retention {
+        decay: decays(model, heads),
+        divisor: Divisor::Clamp,
+        rope: Some(rope),
+        ..Retention::plain(heads, key_dim, value_dim)
+    };
+    let norm = |x: Value, name: &str, due: bool| match due {
+        true => net.rms_norm(x, name, eps),
+        false => Ok(x),
+    };
+    for i in 0..layers {
+        let layer = format!("blk.{i}");
+        let (first, second) = (format!("{layer}.attn_norm"), format!("{layer}.ffn_norm"));
+        let h = norm(x, &first, before)?;
+        let q = net.linear(h, &format!("{layer}.attn_q"), width)?;
+        let k = net.linear(h, &format!("{layer}.attn_k"), width)?;
+        let k = net.scale(k, 1.0 / (key_dim as f32).sqrt());
+        let v = net.linear(h, &format!("{layer}.attn_v"), heads * value_dim)?;
+        let y = net.retention([q, k, v], retention.clone());
+        let y = gated(&net, h, net.rms_norm_plain(y, value_dim, eps), &layer)?;
+        let y = net.linear(y, &format!("{layer}.attn_output"), width)?;
+        x = norm(net.add(net.scale(x, alpha), y), &first, !before)?;
+        let h = norm(x, &second, before)?;
+        let y = gated_mlp(&net, h, &layer, hidden, function)?;
+        x = norm(net.add(net.scale(x, alpha), y), &second, !before)?;
+    }
+    let x = norm(net.selected(x), "output_norm", before)?;
+    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.finish();
+    Ok(())
+}
+
+/// The same with norms before each part, rows as they are, and a norm of heads that has weights.
+fn flash_linear_attention(model: &Builder<'_>) -> Result<(), BuildError> {
+    let hyper = model.hyper();
+    for key in [
+        "retention.feature_map",
+        "retention.layers_of_attention",
+        "residual_attention",
+    ] {
+        if hyper.value(key).is_some() {
+            return Err(hyper.invalid(key, "null: only retention without a feature map runs"));
+        }
+    }
+    if activation(hyper, "hidden_act", "swish")? != Pointwise::Silu {
+        return Err(hyper.invalid("hidden_act", "swish"));
+    }
+    let width = hyper.count("embedding_length")?;
+    let heads = hyper.count("attention.head_count")?;
+    let kv_heads = hyper.optional_count("attention.head_count_kv")?;
+    let kv_heads = kv_heads.unwrap_or(heads);
+    if !heads.is_multiple_of(kv_heads) {
+        return Err(hyper.invalid("attention.head_count_kv", "a divisor of the head count"));
+    }
+    let expanded = |key: &str, default: f64| -> Result<usize, BuildError> {
+        // Rounded down, as the reference does it.
+        let width = (width as f64 * hyper.double(key, default)?) as usize;
+        cut(hyper, key, width, heads)
+    };
+    let key_dim = expanded("retention.expand_k", 1.0)?;
+    let value_dim = expanded("retention.expand_v", 2.0)?;
+    let hidden = match hyper.optional_count("feed_forward_length")? {
+        Some(hidden) => hidden,
+        None => {
+            let ratio = hyper.double("feed_forward_ratio", 4.0)?;
+            let hidden = (width as f64 * ratio * 2.0 / 3.0) as usize;
+            hidden.div_ceil(256).saturating_mul(256)
+        }
+    };
+    let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-6)?;
+    // Padding is dropped before anything else happens.
+    model.counts_positions();
+
+    let net = model.graph(Role::Decode);
+    let mut x = embedding(&net, width)?;
+    let pairs = (key_dim / 2) as f64;
+    let retention = Retention {
+        decay: decays(model, heads),
+        rope: Some(rotation(key_dim, Pairing::Halves, |pair| pair / pairs)),
+        ..Retention::plain(heads, key_dim, value_dim)
+    };
+    for i in 0..hyper.count("block_count")? {
+        let layer = format!("blk.{i}");
+        let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
+        let q = net.linear(h, &format!("{layer}.attn_q"), heads * key_dim)?;
+        let q = net.scale(q, 1.0 / (key_dim as f32).sqrt());
+        let k = net.linear(h, &format!("{layer}.attn_k"), kv_heads * key_dim)?;
+        let v = net.linear(h, &format!("{layer}.attn_v"), kv_heads * value_dim)?;
+        let y = net.retention([q, k, v], retention.clone());
+        let name = format!("{layer}.attn_sub_norm");
+        let y = match hyper.flag("retention.norm_weights", true)? {
+            true => net.rms_norm_by(y, &name, value_dim, eps)?,
+            false => net.rms_norm_plain(y, value_dim, eps),
+        };
+        let y = match hyper.flag("retention.output_gate", true)? {
+            true => gated(&net, h, y, &layer)?,
+            false => y,
+        };
+        x = net.add(x, net.linear(y, &format!("{layer}.attn_output"), width)?);
+        let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), eps)?;
+        x = net.add(x, mlp(&net, h, &layer, hidden)?);
+    }
+    let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
+    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.finish();
+    Ok(())
+}
+
+/// silu(g) ⊙ y.
+fn gated(net: &Net<'_, '_>, h: Value, y: Value, layer: &str) -> Result<Value, BuildError> {
+    let g = net.linear(h, &format!("{layer}.attn_gate"), net.width(y))?;
+    Ok(net.mul(net.apply(g, Pointwise::Silu), y))
+}
+
+/// The gated feed-forward layer; checkpoints of 2024 have both of its inner projections in one.
+fn mlp(net: &Net<'_, '_>, h: Value, layer: &str, hidden: usize) -> Result<Value, BuildError> {
+    let (name, width) = (format!("{layer}.ffn_gate.weight"), net.width(h));
+    if net.builder.rows(&name)? != hidden.saturating_mul(2) {
+        return gated_mlp(net, h, layer, hidden, Pointwise::Silu);
+    }
+    let part = |offset| {
+        let order = RowOrder::Blocks {
+            block: hidden,
+            stride: hidden,
+            offset,
+        };
+        let stored = (hidden.saturating_mul(2), width);
+        let matrix = net.builder.matrix_rows(&name, stored, hidden, order)?;
+        Ok(net.matmul(h, matrix, None))
+    };
+    let inner = net.mul(net.apply(part(0)?, Pointwise::Silu), part(hidden)?);
+    net.linear(inner, &format!("{layer}.ffn_down"), width)
+}
+
+/// γ = 1 − 2^(−5−h) for head h (equation 8).
+fn decays(model: &Builder<'_>, heads: usize) -> Decay {
+    let powers = (0..heads).flat_map(|head| {
+        let gamma = 1.0 - (-5.0 - head as f64).exp2();
+        (0..=DECAY_ROWS).map(move |rows| gamma.powi(rows as i32) as f32)
+    });
+    Decay::Fixed(model.constant(powers))
+}
+
+/// Turns whole keys: pair j by 10000^(−power(j)) a position.
+fn rotation(key_dim: usize, pairing: Pairing, power: impl Fn(f64) -> f64) -> Rope {
+    let frequency = |pair| 10000f64.powf(-power(pair as f64)) as f32;
+    Rope {
+        pairing,
+        frequencies: Frequencies::Fixed((0..key_dim / 2).map(frequency).collect()),
+        division: Division::None,
+        magnitude: 1.0,
+    }
+}
+
+/// What a head gets of `width`.
+fn cut(hyper: &Hyper<'_>, key: &str, width: usize, heads: usize) -> Result<usize, BuildError> {
+    let dim = width / heads;
+    let keys = key != "retention.value_length" && key != "retention.expand_v";
+    if dim == 0 || dim * heads != width || keys && (!dim.is_multiple_of(2) || dim > LONGEST_KEY) {
+        let even = if keys { " of an even length" } else { "" };
+        return Err(hyper.invalid(key, &format!("a cut into {heads} heads{even}")));
+    }
+    Ok(dim)
+}

@@ -1,0 +1,221 @@
+//! Memories of outer products, against their recurrence in double precision.
+
+use rillm::kernels::{Erasure, Fading, Retain, RetainRow, Wkv};
+
+use crate::ops::{near, wide};
+use crate::{Random, tables};
+
+/// Rounding errors of the rows so far, each of a few operations, fade with what they are errors of.
+const TOLERANCE: f64 = 256.0 * f32::EPSILON as f64;
+
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Sum,
+    Fading,
+    FadingKeys,
+    Delta,
+    Pair,
+}
+
+#[test]
+fn memories_follow_their_recurrence() {
+    let forms = [
+        Form::Sum,
+        Form::Fading,
+        Form::FadingKeys,
+        Form::Delta,
+        Form::Pair,
+    ];
+    for table in tables() {
+        for form in forms {
+            for (key_dim, columns) in [
+                (1, 1),
+                (4, 9),
+                (6, 64),
+                (16, 16),
+                (3, 70),
+                (12, 48),
+                (8, 33),
+            ] {
+                follows(table, form, key_dim, columns);
+            }
+        }
+    }
+}
+
+fn follows(table: &rillm::kernels::Kernels, form: Form, key_dim: usize, columns: usize) {
+    let name = format!("{} {form:?} {key_dim} × {columns}", table.isa);
+    let mut random = Random((key_dim * 100 + columns) as u64);
+    let mut state = vec![0.0; key_dim * columns];
+    let mut exact = vec![0.0; key_dim * columns];
+    for _ in 0..20 {
+        let [query, mut key, read, write] = [0; 4].map(|_| random.floats(key_dim));
+        // A key of length one, for the delta rule to hold still.
+        let length = key.iter().map(|k| k * k).sum::<f32>().sqrt().max(1e-3);
+        key.iter_mut().for_each(|k| *k /= length);
+        let decays: Vec<f32> = random.floats(key_dim).iter().map(|d| d.abs()).collect();
+        let value = random.floats(columns);
+        let (gain, decay) = (random.float().abs(), random.float().abs());
+        let factor = 0.3 / key_dim as f32;
+        let pair = Erasure {
+            read: &read,
+            write: &write,
+            factor,
+        };
+        let delta = Erasure {
+            read: &key,
+            write: &key,
+            factor: -gain * decay,
+        };
+        let (decay, erase) = match form {
+            Form::Sum => (Fading::All(1.0), None),
+            Form::Fading => (Fading::All(decay), None),
+            Form::FadingKeys => (Fading::Keys(&decays), None),
+            Form::Delta => (Fading::All(decay), Some(delta)),
+            Form::Pair => (Fading::Keys(&decays), Some(pair)),
+        };
+        let mut out = vec![f32::NAN; columns];
+        (table.retain)(Retain {
+            state: &mut state,
+            rows: &mut [RetainRow {
+                query: &query,
+                key: &key,
+                value: &value,
+                gain,
+                decay,
+                erase,
+                out: &mut out,
+            }],
+        });
+        let before = exact.clone();
+        let mut expected = vec![0.0; columns];
+        for (index, row) in exact.chunks_exact_mut(columns).enumerate() {
+            let decay = match decay {
+                Fading::All(decay) => f64::from(decay),
+                Fading::Keys(decays) => f64::from(decays[index]),
+            };
+            for (column, s) in row.iter_mut().enumerate() {
+                *s = decay * *s + f64::from(gain * key[index]) * f64::from(value[column]);
+                if let Some(erase) = &erase {
+                    let reads = wide(erase.read).into_iter().enumerate();
+                    let seen: f64 = reads.map(|(k, r)| r * before[k * columns + column]).sum();
+                    *s += f64::from(erase.factor) * f64::from(erase.write[index]) * seen;
+                }
+                expected[column] += f64::from(query[index]) * *s;
+            }
+        }
+        near(&name, &out, &expected, |_| TOLERANCE * key_dim as f64);
+        near(&format!("{name}, state"), &state, &exact, |_| TOLERANCE);
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_left_alone() {
+    for table in tables() {
+        let mut state = [1.0; 11];
+        let mut out = [7.0; 3];
+        // Five columns to a row, of which three are asked for; rows for two keys alone.
+        (table.retain)(Retain {
+            state: &mut state,
+            rows: &mut [RetainRow {
+                query: &[1.0; 4],
+                key: &[1.0; 3],
+                value: &[1.0; 5],
+                gain: 1.0,
+                decay: Fading::All(0.5),
+                erase: None,
+                out: &mut out,
+            }],
+        });
+        assert_eq!(out, [3.0; 3], "{}", table.isa);
+        assert_eq!(state[3..5], [1.0; 2], "{}", table.isa);
+        assert_eq!(state[10], 1.0, "{}", table.isa);
+    }
+}
+
+#[test]
+fn rows_are_the_same_together_and_one_by_one() {
+    const ROWS: usize = 11;
+    for table in tables() {
+        for (key_dim, columns) in [(5, 64), (8, 32), (3, 96), (6, 41)] {
+            let mut random = Random(columns as u64);
+            let mut all =
+                |len: usize| -> Vec<Vec<f32>> { (0..ROWS).map(|_| random.floats(len)).collect() };
+            let (queries, keys, values) = (all(key_dim), all(key_dim), all(columns));
+            let run = |together: usize| {
+                let mut state = vec![0.5; key_dim * columns];
+                let mut outs = vec![vec![f32::NAN; columns]; ROWS];
+                let mut rows: Vec<RetainRow<'_>> = outs
+                    .iter_mut()
+                    .enumerate()
+                    .map(|(row, out)| RetainRow {
+                        query: &queries[row],
+                        key: &keys[row],
+                        value: &values[row],
+                        gain: 1.0 + row as f32 / 8.0,
+                        // One of them stands in the way of taking four together.
+                        decay: Fading::All(if row == 6 { 0.5 } else { 1.0 }),
+                        erase: None,
+                        out,
+                    })
+                    .collect();
+                for rows in rows.chunks_mut(together) {
+                    let state = &mut state;
+                    (table.retain)(Retain { state, rows });
+                }
+                drop(rows);
+                (state, outs)
+            };
+            for together in [4, 7, ROWS] {
+                let name = format!("{} {key_dim} × {columns}, {together}", table.isa);
+                assert_eq!(run(together), run(1), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn weighted_means_follow_their_definition() {
+    const CHANNELS: usize = 7;
+    for table in tables() {
+        // Large keys would overflow, small ones vanish, were the sums not kept relative to one.
+        for shift in [0.0, 200.0, -200.0] {
+            let mut random = Random(7);
+            let decay: Vec<f32> = random.floats(CHANNELS).iter().map(|d| -d.abs()).collect();
+            let first = random.floats(CHANNELS);
+            let mut state = vec![0.0; 3 * CHANNELS];
+            let mut past: Vec<(Vec<f32>, Vec<f32>)> = Vec::new();
+            for row in 0..12 {
+                let key: Vec<f32> = random.floats(CHANNELS).iter().map(|k| k + shift).collect();
+                let value = random.floats(CHANNELS);
+                let mut out = vec![f32::NAN; CHANNELS];
+                (table.wkv)(Wkv {
+                    state: &mut state,
+                    key: &key,
+                    value: &value,
+                    decay: &decay,
+                    first: &first,
+                    out: &mut out,
+                });
+                past.push((key, value));
+                let mean = |channel: usize| {
+                    let (mut sum, mut weights) = (0.0, 0.0);
+                    for (back, (key, value)) in past.iter().rev().enumerate() {
+                        let fade = match back {
+                            0 => f64::from(first[channel]),
+                            rows => (rows - 1) as f64 * f64::from(decay[channel]),
+                        };
+                        let weight = (f64::from(key[channel]) - f64::from(shift) + fade).exp();
+                        sum += weight * f64::from(value[channel]);
+                        weights += weight;
+                    }
+                    sum / weights
+                };
+                let expected: Vec<f64> = (0..CHANNELS).map(mean).collect();
+                let name = format!("{} wkv, row {row}, keys by {shift}", table.isa);
+                // Keys of that size are known to 200 · ε.
+                near(&name, &out, &expected, |_| 800.0 * f64::from(f32::EPSILON));
+            }
+        }
+    }
+}
