@@ -63,7 +63,11 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 
 /// Names that a module may take from another and no others.
 const ONLY: &[(&str, &str, &[&str])] = &[
-    ("graph", "kernels", &["Activation", "Pairing", "Pointwise"]),
+    (
+        "graph",
+        "kernels",
+        &["Activation", "Pairing", "Pointwise", "SCAN_LANES"],
+    ),
     ("pool", "plan", &["PHASE_STEPS"]),
 ];
 
