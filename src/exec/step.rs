@@ -2,7 +2,7 @@
 
 use super::{Output, Run, Sink, Tile, attention, memory, retention, rwkv, scan};
 use crate::graph::rope::Divisors;
-use crate::graph::{Activation, Index, NormKind, Op, RowSpace, Share, Value, Vector};
+use crate::graph::{Activation, Among, Index, NormKind, Op, RowSpace, Share, Value, Vector};
 use crate::kernels::{MatMul, Pointwise};
 use crate::weights::Weight;
 use std::ops::Range;
@@ -265,7 +265,11 @@ pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&
                             (kernels.rotate)(head, cos, sin, *pairing);
                         }
                     }
-                    Op::Route { logits, top_k } => route(run, get(*logits), *top_k, into),
+                    Op::Route {
+                        logits,
+                        top_k,
+                        among,
+                    } => route(run, get(*logits), (*top_k, *among), into),
                     Op::ExpertSum { x, route } => {
                         let route = get(*route);
                         into.fill(0.0);
@@ -424,9 +428,8 @@ fn quantize(run: &Run<'_>, tile: &Tile, row: usize, (x, out): (Value, Value), to
     }
 }
 
-/// The `top_k` largest of softmax(logits), renormalised, then their numbers. Ties go to the
-/// lower number.
-fn route(run: &Run<'_>, logits: &[f32], top_k: usize, out: &mut [f32]) {
+/// The `top_k` largest of softmax(logits), then their numbers. Ties go to the lower number.
+fn route(run: &Run<'_>, logits: &[f32], (top_k, among): (usize, Among), out: &mut [f32]) {
     let (weights, experts) = out.split_at_mut(top_k);
     for slot in 0..top_k {
         let mut best: Option<usize> = None;
@@ -442,6 +445,16 @@ fn route(run: &Run<'_>, logits: &[f32], top_k: usize, out: &mut [f32]) {
         experts[slot] = best as f32;
         weights[slot] = logits[best];
     }
-    // softmax over all, then over the chosen ones: the sum over all cancels
-    (run.kernels.softmax)(weights);
+    match among {
+        // softmax over all, then over the chosen ones: the sum over all cancels
+        Among::Chosen => (run.kernels.softmax)(weights),
+        Among::All => {
+            let largest = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let exponential = |logit: f32| (logit - largest).exp();
+            let sum: f64 = logits.iter().map(|&l| f64::from(exponential(l))).sum();
+            for weight in weights {
+                *weight = (f64::from(exponential(*weight)) / sum) as f32;
+            }
+        }
+    }
 }

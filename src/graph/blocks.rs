@@ -1,8 +1,8 @@
 //! Blocks that several architectures share.
 
 use super::{
-    Attention, BuildError, Builder, Hyper, Index, Keys, Mask, Net, Pointwise, PositionScheme,
-    RowOrder, StateKind, Value,
+    Among, Attention, BuildError, Builder, Hyper, Index, Keys, Mask, Net, Pointwise,
+    PositionScheme, RowOrder, StateKind, Value,
 };
 use rillm_formats::manifest::{Array, Container, Value as Fact};
 
@@ -60,6 +60,27 @@ impl Heads {
             kv_heads,
             head_dim,
         })
+    }
+
+    /// The same where only some layers attend: GGUF lists their heads of keys, and none for the
+    /// others.
+    pub fn read_some(hyper: &Hyper<'_>, width: usize) -> Result<Heads, BuildError> {
+        let key = "attention.head_count_kv";
+        let Some(Fact::Array(list)) = hyper.value(key) else {
+            return Heads::read(hyper, width);
+        };
+        let heads = hyper.count("attention.head_count")?;
+        let listed = (0..list.len()).filter_map(|layer| list.u64(layer));
+        let kv_heads = listed.max().and_then(|most| usize::try_from(most).ok());
+        let shared = |of: usize, parts: usize| parts > 0 && of.is_multiple_of(parts);
+        match kv_heads.filter(|&kv_heads| shared(heads, kv_heads)) {
+            Some(kv_heads) if shared(width, heads) => Ok(Heads {
+                heads,
+                kv_heads,
+                head_dim: width / heads,
+            }),
+            _ => Err(hyper.invalid(key, "divisors of the head count, itself one of the width")),
+        }
     }
 
     /// softmax(q kᵀ / √d) v over all rows so far, to be altered where a model differs.
@@ -368,14 +389,15 @@ pub fn mlp(
     )
 }
 
-/// A mixture of gated feed-forward experts: the `used` best of softmax(router x), their
-/// weights renormalised (Jiang et al. 2024, equation 4).
+/// A mixture of gated feed-forward experts: the `used` best of softmax(router x), whose weights
+/// add up to one among the chosen (Jiang et al. 2024, equation 4) or among all.
 pub fn gated_experts(
     net: &Net<'_, '_>,
     x: Value,
     layer: &str,
     hidden: usize,
     (experts, used): (usize, usize),
+    among: Among,
 ) -> Result<Value, BuildError> {
     let width = net.width(x);
     let stack = |part: &str, rows, columns| {
@@ -389,6 +411,7 @@ pub fn gated_experts(
     let route = net.route(
         net.linear(x, &format!("{layer}.ffn_gate_inp"), experts)?,
         used,
+        among,
     );
     let gate = net.expert_matmul(x, route, stack("gate", hidden, width)?);
     let up = net.expert_matmul(x, route, stack("up", hidden, width)?);

@@ -24,6 +24,15 @@ pub use rope::{Divisors, Rope};
 
 pub use crate::kernels::{Activation, Pairing, Pointwise};
 
+/// Among which experts the weights of the chosen ones add up to one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Among {
+    /// The chosen ones.
+    Chosen,
+    /// All.
+    All,
+}
+
 /// Which rows a value has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RowSpace {
@@ -350,8 +359,12 @@ pub enum Op {
         retention: Retention,
         state: StateId,
     },
-    /// Top-k of softmax(logits), renormalised → `[rows, 2k]`: k weights, then k expert numbers.
-    Route { logits: Value, top_k: usize },
+    /// Top-k of softmax(logits) → `[rows, 2k]`: k weights, then k expert numbers.
+    Route {
+        logits: Value,
+        top_k: usize,
+        among: Among,
+    },
     /// Slot s of a row: x W[expert s]ᵀ → `[rows, k · out]`; `x` is `[rows, in]` or `[rows, k · in]`.
     ExpertMatMul {
         x: Value,

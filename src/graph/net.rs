@@ -5,8 +5,9 @@
 //! `&self`, so that calls nest as formulas do.
 
 use super::{
-    Activation, Attention, Decay, Erase, Graph, Hyper, Index, Matrix, NormKind, Op, Pointwise,
-    Retention, Role, RowSpace, Segments, Share, StateId, StateKind, Value, ValueInfo, Vector, View,
+    Activation, Among, Attention, Decay, Erase, Graph, Hyper, Index, Matrix, NormKind, Op,
+    Pointwise, Retention, Role, RowSpace, Segments, Share, StateId, StateKind, Value, ValueInfo,
+    Vector, View,
 };
 use crate::kernels::SCAN_LANES;
 use rillm_formats::manifest::Container;
@@ -1021,12 +1022,17 @@ impl Net<'_, '_> {
     }
 
     /// Chooses `top_k` experts per row.
-    pub fn route(&self, logits: Value, top_k: usize) -> Value {
+    pub fn route(&self, logits: Value, top_k: usize, among: Among) -> Value {
         assert!(
             top_k <= self.width(logits),
             "architecture: more experts chosen than there are"
         );
-        self.push(logits, 2 * top_k, Op::Route { logits, top_k })
+        let op = Op::Route {
+            logits,
+            top_k,
+            among,
+        };
+        self.push(logits, 2 * top_k, op)
     }
 
     /// x through each chosen expert's matrix.

@@ -6,7 +6,8 @@ use crate::graph::blocks::{
     head, projections,
 };
 use crate::graph::{
-    Attention, BuildError, Builder, Key, Mask, Name, Pairing, PositionScheme, Role, Rope, Value,
+    Among, Attention, BuildError, Builder, Key, Mask, Name, Pairing, PositionScheme, Role, Rope,
+    Value,
 };
 use rillm_formats::manifest::Container;
 
@@ -82,7 +83,7 @@ pub(super) fn wire(model: &Builder<'_>, rotated: &dyn Fn(usize) -> bool) -> Resu
                 if used > experts {
                     return Err(hyper.invalid("expert_used_count", "at most the expert count"));
                 }
-                gated_experts(&net, h, &layer, hidden, (experts, used))?
+                gated_experts(&net, h, &layer, hidden, (experts, used), Among::Chosen)?
             }
             None => gated_mlp(&net, h, &layer, hidden, function)?,
         };

@@ -87,6 +87,8 @@ macro_rules! mixer_names {
 }
 
 const MIXER: &[Name] = mixer_names!("backbone.layers.{i}.mixer");
+/// As Jamba calls them.
+pub(super) const JAMBA_MIXER: &[Name] = mixer_names!("model.layers.{i}.mamba");
 
 /// x ← x + Mixer(RMS(x)).
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
@@ -129,16 +131,17 @@ pub(super) enum Norms {
     None,
     /// Without weights.
     Bare(f32),
+    Weighted(f32),
 }
 
 /// Sizes of the mixing layer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mixer {
-    width: usize,
-    inner: usize,
-    states: usize,
-    taps: usize,
-    rank: usize,
+    pub(super) width: usize,
+    pub(super) inner: usize,
+    pub(super) states: usize,
+    pub(super) taps: usize,
+    pub(super) rank: usize,
     pub(super) norms: Norms,
 }
 
@@ -157,7 +160,10 @@ impl Mixer {
         };
         let inner = match hyper.optional_count("ssm.inner_size")? {
             Some(inner) => inner,
-            None if authors => expanded(hyper, width)?,
+            // Jamba writes nothing but the factor.
+            None if authors || hyper.metadata.value("mamba_expand").is_some() => {
+                expanded(hyper, width)?
+            }
             None => hyper.count("ssm.inner_size")?,
         };
         Ok(Mixer {
@@ -185,13 +191,14 @@ impl Mixer {
 
         // The selection: step size, input and output projections depend on u.
         let selected = net.linear(u, &format!("{layer}.ssm_x"), rank + 2 * states)?;
-        let norm = |x: Value| match self.norms {
-            Norms::None => x,
-            Norms::Bare(eps) => net.bare_rms_norm(x, eps),
+        let norm = |x: Value, name: &str| match self.norms {
+            Norms::None => Ok(x),
+            Norms::Bare(eps) => Ok(net.bare_rms_norm(x, eps)),
+            Norms::Weighted(eps) => net.rms_norm(x, &format!("{layer}.{name}"), eps),
         };
-        let dt = norm(net.slice(selected, 0, rank));
-        let b = norm(net.slice(selected, rank, states));
-        let c = norm(net.slice(selected, rank + states, states));
+        let dt = norm(net.slice(selected, 0, rank), "ssm_dt_norm")?;
+        let b = norm(net.slice(selected, rank, states), "ssm_b_norm")?;
+        let c = norm(net.slice(selected, rank + states, states), "ssm_c_norm")?;
         let dt = net.linear(dt, &format!("{layer}.ssm_dt"), inner)?;
         let dt = net.apply(dt, Pointwise::Softplus);
 

@@ -14,6 +14,7 @@ mod glm4;
 mod gpt2;
 mod gpt_neox;
 mod granite;
+mod jamba;
 mod linear_transformer;
 mod llama;
 mod mamba;
@@ -134,6 +135,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     retnet::ARCHITECTURE,
     rwkv4::ARCHITECTURE,
     rwkv7::ARCHITECTURE,
+    jamba::ARCHITECTURE,
     linear_transformer::ARCHITECTURE,
     transfo_xl::ARCHITECTURE,
     compressive_transformer::ARCHITECTURE,

@@ -5,7 +5,7 @@ use super::tables::{ATTENTION, ENDS, ROPE, ROPE_PARAMETERS, ROPE_SCALING, SIZES}
 use super::{Architecture, Converted, Family};
 use crate::graph::blocks::{Heads, Tied, activation, embedding, gated_experts, gated_mlp, head};
 use crate::graph::{
-    Attention, BuildError, Builder, Decay, Erase, Hyper, Keys, Matrix, Name, Net, Pairing,
+    Among, Attention, BuildError, Builder, Decay, Erase, Hyper, Keys, Matrix, Name, Net, Pairing,
     Pointwise, PositionScheme, Retention, Role, Rope, RowOrder, StateKind, Value, View,
 };
 use rillm_formats::manifest::{Array, Container, Value as Fact};
@@ -418,7 +418,7 @@ impl FeedForward {
             };
             return gated_mlp(net, h, layer, hidden, Pointwise::Silu);
         }
-        let routed = gated_experts(net, h, layer, self.hidden, self.experts)?;
+        let routed = gated_experts(net, h, layer, self.hidden, self.experts, Among::Chosen)?;
         let gate = net.linear(h, &format!("{layer}.ffn_gate_shexp"), self.shared)?;
         let up = net.linear(h, &format!("{layer}.ffn_up_shexp"), self.shared)?;
         let inner = net.mul(net.apply(gate, Pointwise::Silu), up);

@@ -1,6 +1,6 @@
 //! What GGUF says about state-space layers in other words than `config.json`.
 
-use rillm_formats::manifest::{Metadata, Value};
+use rillm_formats::manifest::{Array, Metadata, Value};
 
 /// Positions that a model without a longest length claims to take: readers want a number.
 const ANY_LENGTH: u32 = 1 << 20;
@@ -8,8 +8,10 @@ const ANY_LENGTH: u32 = 1 << 20;
 /// Completes the keys of a file of architecture `name` that the folder with `config` becomes.
 pub(super) fn complete(name: &str, config: &Metadata, metadata: &mut Metadata) {
     let full = |key: &str| format!("{name}.{key}");
-    if !matches!(name, "mamba" | "mamba2") {
-        return;
+    match name {
+        "mamba" | "mamba2" => {}
+        "jamba" => return jamba(config, metadata),
+        _ => return,
     }
     let count = |metadata: &Metadata, key: &str| metadata.u64(&full(key));
     let width = count(metadata, "embedding_length").unwrap_or(0);
@@ -50,6 +52,26 @@ pub(super) fn complete(name: &str, config: &Metadata, metadata: &mut Metadata) {
     for key in ["ssm.expand", "ssm.head_dim", "rms_norm", "attention.layers"] {
         metadata.0.remove(&full(key));
     }
+}
+
+/// Which layers attend is said by their heads of keys.
+fn jamba(config: &Metadata, metadata: &mut Metadata) {
+    let count = |metadata: &Metadata, key: &str| metadata.u64(&format!("jamba.{key}"));
+    let or = |key: &str, usual: u64| config.u64(key).unwrap_or(usual);
+    let (period, offset) = (or("attn_layer_period", 8), or("attn_layer_offset", 4));
+    let layers = count(metadata, "block_count").unwrap_or(0).min(1 << 16);
+    let kv_heads = or("num_key_value_heads", or("num_attention_heads", 1));
+    let heads = (0..layers).map(|layer| match layer.checked_rem(period) {
+        Some(place) if place == offset => kv_heads as u32,
+        _ => 0,
+    });
+    let heads = Value::Array(Array::U32(heads.collect()));
+    let width = count(metadata, "embedding_length").unwrap_or(0);
+    let inner = width.saturating_mul(or("mamba_expand", 2)) as u32;
+    let full = |key: &str| format!("jamba.{key}");
+    metadata.0.insert(full("attention.head_count_kv"), heads);
+    metadata.0.insert(full("ssm.inner_size"), Value::U32(inner));
+    metadata.0.remove(&full("ssm.expand"));
 }
 
 /// The shape that converters give a tensor: heads' numbers stand in a column, a norm of groups

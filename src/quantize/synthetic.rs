@@ -45,6 +45,13 @@ enum Kind {
     },
     RetNet(RetNet),
     Rwkv7(Rwkv7),
+    Mamba2 {
+        inner: u64,
+        heads: u64,
+        groups: u64,
+        states: u64,
+        width: u64,
+    },
 }
 
 /// Every shape.
@@ -201,6 +208,22 @@ pub const SHAPES: &[Shape] = &[
         }),
     },
     Shape {
+        name: "mamba2-370m",
+        about: "Mamba-2 370M",
+        vocabulary: 50_288,
+        width: 1024,
+        layers: 48,
+        context: 1_048_576,
+        untied: false,
+        kind: Kind::Mamba2 {
+            inner: 2048,
+            heads: 32,
+            groups: 1,
+            states: 128,
+            width: 4,
+        },
+    },
+    Shape {
         name: "tiny-llama",
         about: "a LLaMA to try things out with",
         vocabulary: 512,
@@ -259,6 +282,22 @@ pub const SHAPES: &[Shape] = &[
             states: 16,
             width: 4,
             rank: 16,
+        },
+    },
+    Shape {
+        name: "tiny-mamba2",
+        about: "a Mamba-2 to try things out with",
+        vocabulary: 512,
+        width: 256,
+        layers: 2,
+        context: 2048,
+        untied: false,
+        kind: Kind::Mamba2 {
+            inner: 512,
+            heads: 8,
+            groups: 2,
+            states: 32,
+            width: 4,
         },
     },
 ];
@@ -331,6 +370,7 @@ impl Shape {
             Kind::Mamba { .. } => "mamba",
             Kind::RetNet(_) => "retnet",
             Kind::Rwkv7(_) => "rwkv7",
+            Kind::Mamba2 { .. } => "mamba2",
         };
         let text = |text: &str| Value::String(text.to_string());
         made.put("general.architecture", text(architecture));
@@ -351,6 +391,7 @@ impl Shape {
             Kind::Mamba { .. } => self.mamba(&mut made, &key),
             Kind::RetNet(retnet) => retnet.fill(&mut made, (self.layers, self.width), &key),
             Kind::Rwkv7(rwkv) => rwkv.fill(&mut made, (self.layers, self.width), &key),
+            Kind::Mamba2 { .. } => self.mamba2(&mut made, &key),
         }
         made.norm("output_norm.weight", self.width);
         if self.untied {
@@ -438,6 +479,47 @@ impl Shape {
             made.drawn(&name("ssm_dt.bias"), &[inner], -4.6, 0.7);
             made.push(&name("ssm_a"), &[inner, states], From::Values(a.clone()));
             made.drawn(&name("ssm_d"), &[inner], 1.0, 0.1);
+            made.matrix(&name("ssm_out.weight"), &[self.width, inner]);
+        }
+    }
+
+    fn mamba2(&self, made: &mut Made, key: &dyn Fn(&str) -> String) {
+        let Kind::Mamba2 {
+            inner,
+            heads,
+            groups,
+            states,
+            width: taps,
+        } = self.kind
+        else {
+            return;
+        };
+        for (name, value) in [
+            ("feed_forward_length", 0),
+            ("attention.head_count", 0),
+            ("ssm.conv_kernel", taps),
+            ("ssm.inner_size", inner),
+            ("ssm.state_size", states),
+            ("ssm.time_step_rank", heads),
+            ("ssm.group_count", groups),
+        ] {
+            made.put(&key(name), Value::U32(value as u32));
+        }
+        let mixed = inner + 2 * groups * states;
+        // A between −1 and −16, as real ones begin (Dao & Gu 2024, section 9).
+        let a = (0..heads).map(|head| -1.0 - 15.0 * head as f32 / heads as f32);
+        let a: Vec<f32> = a.collect();
+        for layer in 0..self.layers {
+            let name = |name: &str| format!("blk.{layer}.{name}");
+            made.norm(&name("attn_norm.weight"), self.width);
+            made.matrix(&name("ssm_in.weight"), &[inner + mixed + heads, self.width]);
+            made.drawn(&name("ssm_conv1d.weight"), &[mixed, taps], 0.0, 0.3);
+            made.drawn(&name("ssm_conv1d.bias"), &[mixed], 0.0, 0.1);
+            made.drawn(&name("ssm_dt.bias"), &[heads], -4.6, 0.7);
+            made.push(&name("ssm_a"), &[heads, 1], From::Values(a.clone()));
+            made.drawn(&name("ssm_d"), &[heads, 1], 1.0, 0.1);
+            let parts = [groups, inner / groups];
+            made.drawn(&name("ssm_norm.weight"), &parts, 1.0, 0.1);
             made.matrix(&name("ssm_out.weight"), &[self.width, inner]);
         }
     }

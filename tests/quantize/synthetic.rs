@@ -23,7 +23,13 @@ fn random_models_run_in_every_kind_of_type() {
     let folder = TempFolder::new("synth");
     let path = folder.join("out.gguf");
     let path = path.to_str().expect("text");
-    for shape in ["tiny-llama", "tiny-mamba", "tiny-retnet", "tiny-rwkv7"] {
+    for shape in [
+        "tiny-llama",
+        "tiny-mamba",
+        "tiny-mamba2",
+        "tiny-retnet",
+        "tiny-rwkv7",
+    ] {
         for mix in ["q4_k_m", "q8_0", "f16", "f32"] {
             well(&["synth", shape, path, "-q", mix, "--force"]);
             let text = "Hello, wörld \u{1f600}\n";

@@ -303,6 +303,7 @@ fn gguf_name(fixture: &Fixture, model_type: &str) -> &'static str {
         "t5" => "t5",
         "mamba" | "falcon_mamba" => "mamba",
         "mamba2" => "mamba2",
+        "jamba" => "jamba",
         "linear_transformer" => "linear_transformer",
         "transfo-xl" => "transfo-xl",
         "compressive_transformer" => "compressive_transformer",
@@ -345,6 +346,7 @@ fn metadata(name: &str, table: &Architecture, config: &Metadata) -> Metadata {
     match name {
         "mamba" => mamba(config, &mut keys),
         "mamba2" => mamba2(&mut keys),
+        "jamba" => jamba(config, &mut keys),
         _ => {}
     }
     keys
@@ -366,6 +368,28 @@ fn mamba(config: &Metadata, keys: &mut Metadata) {
     ] {
         keys.0.entry(format!("mamba.{key}")).or_insert(value);
     }
+}
+
+/// Layers that attend are those with heads of keys.
+fn jamba(config: &Metadata, keys: &mut Metadata) {
+    let count = |key: &str| config.u64(key).expect(key);
+    let attends = |layer| layer % count("attn_layer_period") == count("attn_layer_offset");
+    let heads = |layer| {
+        if attends(layer) {
+            count("num_key_value_heads") as u32
+        } else {
+            0
+        }
+    };
+    let heads: Vec<u32> = (0..count("num_hidden_layers")).map(heads).collect();
+    let inner = count("mamba_expand") * count("hidden_size");
+    for (key, value) in [
+        ("attention.head_count_kv", Value::Array(Array::U32(heads))),
+        ("ssm.inner_size", Value::U32(inner as u32)),
+    ] {
+        keys.0.insert(format!("jamba.{key}"), value);
+    }
+    keys.0.remove("jamba.ssm.expand");
 }
 
 /// The same, and heads by their number and all their channels.

@@ -1,0 +1,137 @@
+//! Jamba (Lieber et al. 2024): layers of Mamba, every few of them one of attention without
+//! positions; after each a feed-forward layer, or a mixture of experts.
+
+use super::mamba::{JAMBA_MIXER, Mixer, Norms};
+use super::{Architecture, Converted, Family, tables};
+use crate::graph::blocks::{
+    Heads, Tied, activation, attend, embedding, gated_experts, gated_mlp, head, projections,
+};
+use crate::graph::{Among, BuildError, Builder, Name, PositionScheme, Role};
+
+pub(super) const ARCHITECTURE: Architecture = Architecture {
+    title: "Jamba",
+    gguf: &["jamba"],
+    hugging_face: &["jamba"],
+    family: Family::Recurrent,
+    keys: &[
+        tables::SIZES,
+        &[
+            ("ssm.expand", "mamba_expand"),
+            ("ssm.state_size", "mamba_d_state"),
+            ("ssm.conv_kernel", "mamba_d_conv"),
+            ("ssm.time_step_rank", "mamba_dt_rank"),
+            ("expert_count", "num_experts"),
+            ("expert_used_count", "num_experts_per_tok"),
+        ],
+    ],
+    names: &[
+        &[
+            Name::plain("model.embed_tokens.weight", "token_embd.weight"),
+            Name::plain("model.final_layernorm.weight", "output_norm.weight"),
+            Name::plain("lm_head.weight", "output.weight"),
+            Name::plain(
+                "model.layers.{i}.input_layernorm.weight",
+                "blk.{i}.attn_norm.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.pre_ff_layernorm.weight",
+                "blk.{i}.ffn_norm.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.mamba.dt_layernorm.weight",
+                "blk.{i}.ssm_dt_norm.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.mamba.b_layernorm.weight",
+                "blk.{i}.ssm_b_norm.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.mamba.c_layernorm.weight",
+                "blk.{i}.ssm_c_norm.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.feed_forward.gate_proj.weight",
+                "blk.{i}.ffn_gate.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.feed_forward.up_proj.weight",
+                "blk.{i}.ffn_up.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.feed_forward.down_proj.weight",
+                "blk.{i}.ffn_down.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.feed_forward.router.weight",
+                "blk.{i}.ffn_gate_inp.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.feed_forward.experts.{e}.gate_proj.weight",
+                "blk.{i}.ffn_gate_exps.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.feed_forward.experts.{e}.up_proj.weight",
+                "blk.{i}.ffn_up_exps.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.feed_forward.experts.{e}.down_proj.weight",
+                "blk.{i}.ffn_down_exps.weight",
+            ),
+        ],
+        tables::ATTENTION,
+        JAMBA_MIXER,
+    ],
+    unused: &[],
+    converted: Converted::AsStored,
+    build,
+};
+
+/// x ← x + (Mamba or Attention)(RMS(x)); x ← x + (FFN or experts)(RMS(x)). Which of them a layer
+/// has its tensors say.
+fn build(model: &Builder<'_>) -> Result<(), BuildError> {
+    let hyper = model.hyper();
+    let width = hyper.count("embedding_length")?;
+    let hidden = hyper.count("feed_forward_length")?;
+    let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-6)?;
+    let function = activation(hyper, "hidden_act", "silu")?;
+    let attention = Heads::read_some(hyper, width)?;
+    let mixer = Mixer {
+        norms: Norms::Weighted(eps),
+        ..Mixer::read(hyper, width)?
+    };
+    let experts = hyper.feature("expert_count")?;
+    model.context(hyper.count("context_length")?);
+
+    let net = model.graph(Role::Decode);
+    let mut x = embedding(&net, width)?;
+    for i in 0..hyper.count("block_count")? {
+        let layer = format!("blk.{i}");
+        let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
+        let mixed = if model.has(&format!("{layer}.ssm_in.weight")) {
+            mixer.wire(&net, h, &layer)?
+        } else {
+            let qkv = projections(&net, h, &layer, attention)?;
+            let causal = attention.causal(PositionScheme::None);
+            attend(&net, qkv, &layer, width, causal)?
+        };
+        x = net.add(x, mixed);
+
+        let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), eps)?;
+        let routed = model.has(&format!("{layer}.ffn_gate_inp.weight"));
+        let f = match experts.filter(|_| routed) {
+            Some(experts) => {
+                let used = hyper.count("expert_used_count")?;
+                if used > experts {
+                    return Err(hyper.invalid("expert_used_count", "at most the expert count"));
+                }
+                gated_experts(&net, h, &layer, hidden, (experts, used), Among::All)?
+            }
+            None => gated_mlp(&net, h, &layer, hidden, function)?,
+        };
+        x = net.add(x, f);
+    }
+    let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
+    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.finish();
+    Ok(())
+}
