@@ -4,8 +4,7 @@ use core::arch::x86_64::*;
 
 use super::panel::{Panel, Rows, fetch_ahead, product};
 use super::register::{
-    Lanes, ROWS, halves, load, load_floats, load_half, load_quarter, store, sum_half_rows,
-    transpose,
+    Lanes, ROWS, halves, load, load_floats, load_quarter, store, sum_quarters, transpose,
 };
 use crate::kernels::{MatMul, MatMulFn};
 use crate::quant::*;
@@ -50,7 +49,7 @@ macro_rules! kernels {
 
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
         unsafe fn $name(call: &MatMul) {
-            let quants = |$b: &$block| $quants;
+            let quants = |$b: [&$block; 4]| $quants;
             // SAFETY: the caller's promise, handed on; rows are whole blocks.
             unsafe {
                 product::<$block, ActivationQ8_0>(
@@ -71,52 +70,86 @@ macro_rules! kernels {
 
 kernels! {
     q4_0: BlockQ4_0, 8, |b| Some(b.scale), |_| [0; 2],
-        |b| nibbles(&b.quants);
+        |b| nibbles(b.map(|b| &b.quants));
     q4_1: BlockQ4_1, 0, |b| Some(b.scale), |b| b.min,
-        |b| nibbles(&b.quants);
+        |b| nibbles(b.map(|b| &b.quants));
     q5_0: BlockQ5_0, 16, |b| Some(b.scale), |_| [0; 2],
-        |b| with_fifth(&b.quants, b.high);
+        |b| with_fifth(b.map(|b| &b.quants), b.map(|b| b.high));
     q5_1: BlockQ5_1, 0, |b| Some(b.scale), |b| b.min,
-        |b| with_fifth(&b.quants, b.high);
+        |b| with_fifth(b.map(|b| &b.quants), b.map(|b| b.high));
     q8_0: BlockQ8_0, 128, |b| Some(b.scale), |_| [0; 2],
-        |b| above_128(load_half(&b.quants));
+        |b| halves_of(b.map(|b| &b.quants)).map(|quants| above_128(quants));
     iq4_nl: BlockIQ4NL, 128, |b| Some(b.scale), |_| [0; 2],
-        |b| above_128(values(&IQ4_VALUES, &b.quants));
+        |b| values(&IQ4_VALUES, b.map(|b| &b.quants));
     mxfp4: BlockMXFP4, 128, |_| None, |_| [0; 2],
-        |b| above_128(values(&FP4_VALUES, &b.quants));
+        |b| values(&FP4_VALUES, b.map(|b| &b.quants));
+}
+
+/// Sixteen bytes of each of four blocks.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn quarters<T: Copy>(of: [&T; 4]) -> __m512i {
+    let bytes = _mm512_castsi128_si512(load_quarter(of[0]));
+    let bytes = _mm512_inserti32x4::<1>(bytes, load_quarter(of[1]));
+    let bytes = _mm512_inserti32x4::<2>(bytes, load_quarter(of[2]));
+    _mm512_inserti32x4::<3>(bytes, load_quarter(of[3]))
+}
+
+/// The first sixteen numbers of each of four blocks, then the others.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn halves_of(of: [&[i8; 32]; 4]) -> [__m512i; 2] {
+    let half = |which: usize| {
+        let half = |block: usize| -> &[i8; 16] { &of[block].as_chunks().0[which] };
+        quarters([half(0), half(1), half(2), half(3)])
+    };
+    [half(0), half(1)]
 }
 
 /// Signed bytes: turning the highest bit adds 128.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn above_128(quants: __m256i) -> __m256i {
-    _mm256_xor_si256(quants, _mm256_set1_epi8(-128))
+fn above_128(quants: __m512i) -> __m512i {
+    _mm512_xor_si512(quants, _mm512_set1_epi8(-128))
 }
 
-/// Low halves of sixteen bytes, then their high halves.
+/// Low halves of sixteen bytes of each of four blocks, then their high halves.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn nibbles(bytes: &[u8; 16]) -> __m256i {
-    let bytes = _mm256_broadcastsi128_si256(load_quarter(bytes));
-    let shifts = _mm256_inserti128_si256::<1>(_mm256_setzero_si256(), _mm_set1_epi16(4));
-    _mm256_and_si256(_mm256_srlv_epi16(bytes, shifts), _mm256_set1_epi8(15))
+fn nibbles(of: [&[u8; 16]; 4]) -> [__m512i; 2] {
+    let (bytes, mask) = (quarters(of), _mm512_set1_epi8(15));
+    let high = _mm512_srli_epi16::<4>(bytes);
+    [_mm512_and_si512(bytes, mask), _mm512_and_si512(high, mask)]
 }
 
-/// [`nibbles`] with a fifth bit, bit i of a u32 for weight i.
+/// [`nibbles`] with a fifth bit, bit i of a u32 for weight i of a block.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn with_fifth(bytes: &[u8; 16], high: [u8; 4]) -> __m256i {
-    let nibbles = nibbles(bytes);
-    let set = u32::from_le_bytes(high);
-    _mm256_mask_add_epi8(nibbles, set, nibbles, _mm256_set1_epi8(16))
+fn with_fifth(of: [&[u8; 16]; 4], high: [[u8; 4]; 4]) -> [__m512i; 2] {
+    let [low_quants, high_quants] = nibbles(of);
+    let (mut low, mut top) = (0, 0);
+    for (block, high) in high.into_iter().enumerate() {
+        let bits = u64::from(u32::from_le_bytes(high));
+        low |= (bits & 0xffff) << (16 * block);
+        top |= (bits >> 16) << (16 * block);
+    }
+    let fifth = _mm512_set1_epi8(16);
+    [
+        _mm512_mask_add_epi8(low_quants, low, low_quants, fifth),
+        _mm512_mask_add_epi8(high_quants, top, high_quants, fifth),
+    ]
 }
 
-/// What [`nibbles`] stand for.
+/// What [`nibbles`] stand for, 128 above themselves.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn values(values: &[i8; 16], bytes: &[u8; 16]) -> __m256i {
-    let values = _mm256_broadcastsi128_si256(load_quarter(values));
-    _mm256_shuffle_epi8(values, nibbles(bytes))
+fn values(values: &[i8; 16], of: [&[u8; 16]; 4]) -> [__m512i; 2] {
+    let values = above_128(_mm512_broadcast_i32x4(load_quarter(values)));
+    let [low, high] = nibbles(of);
+    [
+        _mm512_shuffle_epi8(values, low),
+        _mm512_shuffle_epi8(values, high),
+    ]
 }
 
 /// Factors of sixteen rows' blocks.
@@ -193,37 +226,51 @@ fn tile<W: Stored, const N: usize>(
     }
 }
 
+/// Blocks `first` to `first + 3` of a row of `len`. Those beyond its end are its last one again:
+/// what comes of them is dropped.
+#[inline]
+fn four<W>(row: *const u8, first: usize, len: usize) -> [*const W; 4] {
+    let at = |index: usize| {
+        let index = (first + index).min(len - 1);
+        row.wrapping_add(index * size_of::<W>()).cast()
+    };
+    [at(0), at(1), at(2), at(3)]
+}
+
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn unpack<W: Stored>(
     rows: &Rows,
     blocks: usize,
     panel: &mut Panel,
-    quants: impl Fn(&W) -> __m256i,
+    quants: impl Fn([&W; 4]) -> [__m512i; 2],
 ) {
-    // SAFETY: so many blocks are at each row's address; they have alignment 1 and no invalid
-    // bytes.
-    let block =
-        |row: usize, index: usize| unsafe { &*rows[row].wrapping_add(index * W::LEN).cast::<W>() };
-    for index in (0..blocks).step_by(2) {
-        // A last one without a neighbour stands twice: what it leaves behind is not read.
-        let second = (index + 1).min(blocks - 1);
-        let mut pair = [_mm512_setzero_si512(); ROWS];
-        for (row, pair) in pair.iter_mut().enumerate() {
-            let first = _mm512_castsi256_si512(quants(block(row, index)));
-            *pair = _mm512_inserti64x4::<1>(first, quants(block(row, second)));
+    for first in (0..blocks).step_by(4) {
+        let mut low = [_mm512_setzero_si512(); ROWS];
+        let mut high = [_mm512_setzero_si512(); ROWS];
+        for row in 0..ROWS {
+            // SAFETY: so many blocks are at each row's address; they have alignment 1 and no
+            // invalid bytes.
+            let four = four::<W>(rows[row], first, blocks).map(|block| unsafe { &*block });
+            [low[row], high[row]] = quants(four);
         }
-        let words = transpose(pair);
-        // The second block of an odd last one has no place in the panel.
-        for group in 0..words.len().min(panel.quants.len() - 8 * index) {
-            store(&mut panel.quants[8 * index + group], words[group]);
+        let count = 4.min(blocks - first);
+        for (half, rows) in [low, high].into_iter().enumerate() {
+            // Four words of each block.
+            let words = transpose(rows);
+            for word in 0..4 * count {
+                let group = 8 * (first + word / 4) + 4 * half + word % 4;
+                store(&mut panel.quants[group], words[word]);
+            }
         }
     }
     for index in 0..blocks {
-        let factors = factors(|row| block(row, index));
+        // SAFETY: as above.
+        let block = |row: usize| unsafe { &*rows[row].wrapping_add(index * W::LEN).cast::<W>() };
+        let factors = factors(block);
         store(&mut panel.factors[index], _mm512_castps_si512(factors));
         if W::OFFSETS {
-            let offsets = halves(|row| (W::OFFSET)(block(row, index)));
+            let offsets = halves(|row| (W::OFFSET)(block(row)));
             store(&mut panel.offsets[index], _mm512_castps_si512(offsets));
         }
     }
@@ -235,23 +282,37 @@ fn direct<W: Stored>(
     (rows, next): (&Rows, *const u8),
     x: &[ActivationQ8_0],
     sum: &mut __m512,
-    quants: impl Fn(&W) -> __m256i,
+    quants: impl Fn([&W; 4]) -> [__m512i; 2],
 ) {
-    for (index, x) in x.iter().enumerate() {
-        fetch_ahead(next, index, W::LEN);
-        // SAFETY: as in `unpack`; all blocks of a row are there.
-        let block = |row: usize| unsafe { &*rows[row].wrapping_add(index * W::LEN).cast::<W>() };
-        let activations = load_half(&x.quants);
-        let mut products = [_mm256_setzero_si256(); ROWS];
-        for (row, products) in products.iter_mut().enumerate() {
-            *products = _mm256_dpbusd_epi32(*products, quants(block(row)), activations);
+    let len = x.len();
+    for first in (0..len).step_by(4) {
+        fetch_ahead(next, first / 4, 4 * W::LEN);
+        let at = |index: usize| &x[(first + index).min(len - 1)].quants;
+        let [low, high] = halves_of([at(0), at(1), at(2), at(3)]);
+        // What the weights' bytes have too much is taken off beforehand.
+        let (zero, above) = (_mm512_setzero_si512(), _mm512_set1_epi8(W::ABOVE as i8));
+        let excess = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(zero, above, low), above, high);
+        let start = _mm512_sub_epi32(zero, excess);
+        let mut dots = [zero; ROWS];
+        for row in 0..ROWS {
+            // SAFETY: as in `unpack`; all blocks of a row are there.
+            let four = four::<W>(rows[row], first, len).map(|block| unsafe { &*block });
+            let quants = quants(four);
+            let dot = _mm512_dpbusd_epi32(start, quants[0], low);
+            dots[row] = _mm512_dpbusd_epi32(dot, quants[1], high);
         }
-        let products = _mm512_add_epi32(sum_half_rows(products), start::<W>(x));
-        let offset = if W::OFFSETS {
-            halves(|row| (W::OFFSET)(block(row)))
-        } else {
-            _mm512_setzero_ps()
-        };
-        *sum = finish::<W>(*sum, products, (factors(block), offset), x);
+        let products = sum_quarters(dots);
+        for (index, x) in (first..len.min(first + 4)).zip(&x[first..]) {
+            // SAFETY: as above.
+            let block =
+                |row: usize| unsafe { &*rows[row].wrapping_add(index * W::LEN).cast::<W>() };
+            let offset = if W::OFFSETS {
+                halves(|row| (W::OFFSET)(block(row)))
+            } else {
+                _mm512_setzero_ps()
+            };
+            let factors = (factors(block), offset);
+            *sum = finish::<W>(*sum, products[index - first], factors, x);
+        }
     }
 }

@@ -13,6 +13,7 @@
 
 mod blocks;
 mod float;
+mod k_blocks;
 mod panel;
 mod register;
 mod retention;
@@ -27,6 +28,7 @@ pub(super) const TABLE: Kernels = Kernels {
     isa: Isa::Avx512,
     matmul: |dtype| {
         let better = float::of(dtype).or_else(|| blocks::of(dtype));
+        let better = better.or_else(|| k_blocks::of(dtype));
         let better = better.or_else(|| super_blocks::of(dtype));
         better.or_else(|| (avx2::TABLE.matmul)(dtype))
     },

@@ -171,6 +171,36 @@ pub(super) fn sum_rows(rows: [__m512i; ROWS]) -> __m512i {
     fold(fold(a, b), fold(c, d))
 }
 
+/// The sum of quarter k of row r → lane r of result k.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn sum_quarters(rows: [__m512i; ROWS]) -> [__m512i; 4] {
+    let pair = |row: usize| {
+        let (a, b) = (rows[row], rows[row + 1]);
+        _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b))
+    };
+    // Quarter k: the sums of four rows' quarters k.
+    let four = |row: usize| {
+        let (a, b) = (pair(row), pair(row + 2));
+        _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b))
+    };
+    let [a, b, c, d] = [four(0), four(4), four(8), four(12)];
+    let (ab, cd) = (
+        _mm512_shuffle_i32x4::<0x44>(a, b),
+        _mm512_shuffle_i32x4::<0x44>(c, d),
+    );
+    let (ab_high, cd_high) = (
+        _mm512_shuffle_i32x4::<0xee>(a, b),
+        _mm512_shuffle_i32x4::<0xee>(c, d),
+    );
+    [
+        _mm512_shuffle_i32x4::<0x88>(ab, cd),
+        _mm512_shuffle_i32x4::<0xdd>(ab, cd),
+        _mm512_shuffle_i32x4::<0x88>(ab_high, cd_high),
+        _mm512_shuffle_i32x4::<0xdd>(ab_high, cd_high),
+    ]
+}
+
 /// Sums of neighbouring quarters: first those of `a`, then those of `b`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
