@@ -7,7 +7,8 @@ pub use cost::Cost;
 use crate::checksum::Checksum;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::{
-    Builder, Graph, Hyper, Index, Op, Role, Segments, StateKind, View, Wiring, fits, spelling,
+    Builder, Graph, Hyper, Index, Matrix, Op, Role, Segments, StateKind, Vector, View, Wiring,
+    fits, spelling,
 };
 use crate::kernels::{Isa, Kernels};
 use crate::models::{ARCHITECTURES, Architecture};
@@ -150,6 +151,23 @@ impl Model {
             .graphs
             .iter()
             .find(|graph| graph.role == role)
+    }
+
+    /// The tensor that an operation multiplies by or looks rows up in, if there is one.
+    pub fn tensor_of(&self, op: &Op) -> Option<&str> {
+        let Wiring {
+            matrices, vectors, ..
+        } = &self.inner.wiring;
+        let matrix = |matrix: &Matrix| Some(matrices[matrix.id as usize].name.as_str());
+        let vector = |vector: &Vector| Some(vectors[vector.id as usize].name.as_str());
+        match op {
+            Op::Embed { table, .. } => matrix(table),
+            Op::MatMul { weight, .. } => matrix(weight),
+            Op::ExpertMatMul { experts, .. } => matrix(experts),
+            Op::Norm { weight, .. } | Op::Conv { weight, .. } => vector(weight),
+            Op::Scan { a, .. } => vector(a),
+            _ => None,
+        }
     }
 
     /// Pieces of state.

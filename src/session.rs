@@ -238,6 +238,26 @@ pub fn memory_plan(model: &Model, options: SessionOptions) -> Result<MemoryPlan,
     })
 }
 
+/// The plans that a session of these options would walk, by name.
+///
+/// # Errors
+/// As [`memory_plan`].
+pub fn plans(
+    model: &Model,
+    options: SessionOptions,
+) -> Result<Vec<(&'static str, Plan)>, RunError> {
+    let Plans {
+        single,
+        batch,
+        encode,
+    } = Plans::new(model, options.checked()?.0)?;
+    let named = [("decode", single), ("prefill", batch), ("encode", encode)];
+    let named = named.into_iter();
+    Ok(named
+        .filter_map(|(name, plan)| Some((name, plan?)))
+        .collect())
+}
+
 fn state_layout(model: &Model, capacity: StateCapacity) -> Result<StateLayout, RunError> {
     let graphs = [Role::Decode, Role::Encode].into_iter();
     let nodes = graphs

@@ -215,7 +215,7 @@ fn measure(
     let options = SessionOptions {
         context,
         batch,
-        history: arguments.history.history,
+        history: arguments.history.history()?,
         ..SessionOptions::default()
     };
     let mut session = Session::new(model, options)?;

@@ -1,7 +1,9 @@
 //! `rillm chat`: a conversation in a terminal.
 
 use super::sampling::SampleArguments;
-use super::{CliError, EndlessArguments, HistoryArguments, ModelArguments, context, warn};
+use super::{
+    BatchArguments, CliError, EndlessArguments, HistoryArguments, ModelArguments, context, warn,
+};
 use clap::Args;
 use rillm::chat::{ChatError, ChatTemplate, Message, NAMED};
 use rillm::formats::tokenizer::{DecodeOptions, Encode, Position, Tokenizer};
@@ -24,15 +26,26 @@ pub struct Arguments {
     #[command(flatten)]
     history: HistoryArguments,
     #[command(flatten)]
+    batch: BatchArguments,
+    #[command(flatten)]
     endless: EndlessArguments,
     /// What the model is told before the conversation
     #[arg(
         long,
-        visible_alias = "sys",
+        visible_alias = "system-prompt",
+        alias = "sys",
         value_name = "TEXT",
         allow_hyphen_values = true
     )]
     system: Option<String>,
+    /// The same in a file
+    #[arg(
+        long,
+        alias = "system-prompt-file",
+        value_name = "FILE",
+        conflicts_with = "system"
+    )]
+    system_file: Option<PathBuf>,
     /// A file with a template, or the name of one: chatml, llama2, llama3, mistral, gemma, phi3,
     /// zephyr, vicuna, alpaca, plain [default: the model's own]
     #[arg(long, value_name = "NAME|FILE")]
@@ -41,7 +54,7 @@ pub struct Arguments {
     #[arg(short, long, value_name = "N")]
     ctx_size: Option<usize>,
     /// Most tokens of a reply; -1 goes on until the model ends it
-    #[arg(short = 'n', long, alias = "n-predict", value_name = "N", default_value_t = -1, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
+    #[arg(short = 'n', long, alias = "n-predict", value_name = "N", default_value_t = -1, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-2..))]
     predict: i64,
     /// End a reply where the model writes this text; may be given several times
     #[arg(
@@ -84,6 +97,8 @@ struct Chat<'a> {
     session: Session,
     sampler: Sampler,
     context: usize,
+    /// Tokens of the conversation before its first reply.
+    begun: usize,
     messages: Vec<Message>,
     /// What the session holds.
     held: Vec<u32>,
@@ -104,8 +119,8 @@ impl<'a> Chat<'a> {
         let defaults = SessionOptions::default();
         let options = SessionOptions {
             context,
-            batch: defaults.batch.min(context),
-            history: arguments.history.history,
+            batch: arguments.batch.rows().min(context),
+            history: arguments.history.history()?,
             ..defaults
         };
         let session = Session::new(model, options)?;
@@ -119,17 +134,19 @@ impl<'a> Chat<'a> {
             session,
             sampler,
             context,
+            begun: 0,
             messages: Vec::new(),
             held: Vec::new(),
             terminal: io::stdin().is_terminal() && io::stdout().is_terminal(),
             interrupted,
         };
-        chat.restart(arguments.system.clone());
+        chat.restart(system(arguments)?);
         Ok(chat)
     }
 
     fn restart(&mut self, system: Option<String>) {
         let system = system.filter(|system| !system.is_empty());
+        self.begun = 0;
         self.messages = system
             .map(|text| Message::new("system", text))
             .into_iter()
@@ -220,7 +237,7 @@ impl<'a> Chat<'a> {
             ("/help" | "/?", _) => {
                 let _ = writeln!(io::stderr(), "{HELP}");
             }
-            ("/reset" | "/clear", _) => self.restart(self.arguments.system.clone()),
+            ("/reset" | "/clear", _) => self.restart(system(self.arguments)?),
             ("/system", text) => self.restart(Some(text.to_string())),
             ("/undo", _) => {
                 let last = self
@@ -269,6 +286,9 @@ impl<'a> Chat<'a> {
     /// Writes the model's next turn as it comes, and returns it.
     fn reply(&mut self) -> Result<String, CliError> {
         let ids = self.conversation()?;
+        if self.begun == 0 {
+            self.begun = ids.len();
+        }
         self.advance(&ids)?;
         let mut decoder = self.tokenizer.decoder(DecodeOptions {
             skip_special: true,
@@ -301,7 +321,7 @@ impl<'a> Chat<'a> {
             Limits {
                 end_tokens: self.tokenizer.end_tokens(),
                 tokens: limit,
-                endless: self.arguments.endless.keep(),
+                endless: self.arguments.endless.keep(self.begun),
             },
             &mut self.sampler,
             &mut token,
@@ -346,7 +366,7 @@ impl<'a> Chat<'a> {
         loop {
             let text = self.template.render(&self.messages, true)?;
             let ids = self.tokenizer.encode(&text, options);
-            let room = match self.arguments.endless.keep() {
+            let room = match self.arguments.endless.keep(0) {
                 Some(_) => self.context - self.context / 8,
                 None => self.context,
             };
@@ -359,7 +379,7 @@ impl<'a> Chat<'a> {
                     .first()
                     .is_some_and(|first| first.role == "system"),
             );
-            if self.arguments.endless.keep().is_some() && self.messages.len() > first + 2 {
+            if self.arguments.endless.keep(0).is_some() && self.messages.len() > first + 2 {
                 self.messages.drain(first..first + 2);
                 continue;
             }
@@ -410,6 +430,14 @@ impl<'a> Chat<'a> {
         // The last one is fed together with the choice of the first token of the reply.
         self.held.push(ids[ids.len() - 1]);
         Ok(())
+    }
+}
+
+/// What the model is told first.
+fn system(arguments: &Arguments) -> Result<Option<String>, CliError> {
+    match &arguments.system_file {
+        Some(path) => super::text(None, Some(path), "system message", "--system").map(Some),
+        None => Ok(arguments.system.clone()),
     }
 }
 

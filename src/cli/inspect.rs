@@ -1,6 +1,6 @@
 //! `rillm inspect`.
 
-use super::{CliError, HistoryArguments, ModelArguments, bytes, context, threads};
+use super::{CliError, HistoryArguments, ModelArguments, bytes, context, picture, threads};
 use clap::Args;
 use rillm::Model;
 use rillm::formats::manifest::{Array, TensorInfo, Value};
@@ -8,6 +8,7 @@ use rillm::session::{MemoryPlan, SessionOptions, memory_plan};
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::PathBuf;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -21,6 +22,9 @@ pub struct Arguments {
     /// List every tensor
     #[arg(long)]
     tensors: bool,
+    /// Draw the graph, the memory plan and the state as SVG, which browsers show
+    #[arg(long, value_name = "FILE")]
+    graph: Option<PathBuf>,
     /// Write JSON
     #[arg(long)]
     json: bool,
@@ -34,10 +38,15 @@ pub fn inspect(arguments: &Arguments) -> Result<(), CliError> {
     let options = SessionOptions {
         context,
         source: context.min(trained),
-        history: arguments.history.history,
+        history: arguments.history.history()?,
         ..defaults
     };
     let plan = memory_plan(&model, options)?;
+    if let Some(path) = &arguments.graph {
+        let drawing = picture::draw(&model, options)?;
+        std::fs::write(path, drawing)
+            .map_err(|error| CliError::File(path.clone(), error.to_string()))?;
+    }
     if arguments.json {
         as_json(&model, &plan, options)
     } else {

@@ -6,9 +6,12 @@ mod chat;
 mod compare;
 mod completions;
 mod eval;
+mod foreign;
 mod inspect;
 mod kernels;
+mod overrides;
 mod perplexity;
+mod picture;
 mod profile;
 mod progress;
 mod prompt_cache;
@@ -82,6 +85,8 @@ struct ModelArguments {
     model_option: Option<PathBuf>,
     #[command(flatten)]
     options: ThreadArguments,
+    #[command(flatten)]
+    overrides: overrides::OverrideArguments,
 }
 
 /// How a conversation's past is kept.
@@ -90,6 +95,21 @@ struct HistoryArguments {
     /// Type of keys and values of the past: f32, f16 or q8_0
     #[arg(long = "kv-type", visible_aliases = ["cache-type-k", "ctk"], value_name = "TYPE", default_value_t = HistoryType::F16)]
     history: HistoryType,
+    /// The same for values alone, which are kept in the type of keys
+    #[arg(long = "cache-type-v", alias = "ctv", value_name = "TYPE", hide = true)]
+    values: Option<HistoryType>,
+}
+
+impl HistoryArguments {
+    fn history(self) -> Result<HistoryType, CliError> {
+        match self.values {
+            Some(values) if values != self.history => Err(CliError::Usage(format!(
+                "keys and values are kept in one type, not in {} and {values}",
+                self.history
+            ))),
+            _ => Ok(self.history),
+        }
+    }
 }
 
 /// What happens when the context is full.
@@ -98,14 +118,39 @@ struct EndlessArguments {
     /// When the context is full, forget the eighth of it behind its first tokens and go on
     #[arg(long, visible_alias = "context-shift")]
     endless: bool,
-    /// With --endless: how many of the first tokens are never forgotten
-    #[arg(long, value_name = "N", default_value_t = 4, requires = "endless", value_parser = clap::value_parser!(u32))]
-    keep: u32,
+    /// With --endless: how many of the first tokens are never forgotten, -1 for the whole prompt
+    #[arg(long, value_name = "N", default_value_t = 4, requires = "endless", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..=i64::from(u32::MAX)))]
+    keep: i64,
 }
 
 impl EndlessArguments {
-    fn keep(self) -> Option<usize> {
-        self.endless.then_some(self.keep as usize)
+    /// What to keep, for a prompt of so many tokens.
+    fn keep(self, prompt: usize) -> Option<usize> {
+        let keep = usize::try_from(self.keep).unwrap_or(prompt);
+        self.endless.then_some(keep)
+    }
+}
+
+/// How much of a prompt is computed at a time.
+#[derive(Args, Clone, Copy, Debug)]
+struct BatchArguments {
+    /// Rows of a prompt at a time: fewer take less memory, and longer [default: 512]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    batch_size: Option<u32>,
+    /// The same, and counts before it
+    #[arg(long, value_name = "N", hide = true, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    ubatch_size: Option<u32>,
+}
+
+impl BatchArguments {
+    fn rows(self) -> usize {
+        let usual = SessionOptions::default().batch;
+        match (self.ubatch_size, self.batch_size) {
+            (Some(rows), _) => rows as usize,
+            // More than the usual rows at a time are not faster.
+            (None, Some(rows)) => (rows as usize).min(usual),
+            (None, None) => usual,
+        }
     }
 }
 
@@ -161,7 +206,14 @@ impl From<io::Error> for CliError {
 
 /// Runs the command and says how it went.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let (line, without_effect) = foreign::translated(std::env::args_os());
+    let cli = Cli::parse_from(line);
+    if !without_effect.is_empty() {
+        warn(&format!(
+            "without effect here: {}",
+            without_effect.join(", ")
+        ));
+    }
     let result = match cli.command {
         None => run::demo(),
         Some(Command::Run(arguments)) => run::run(&arguments),
@@ -212,7 +264,14 @@ impl ModelArguments {
     }
 
     fn open(&self) -> Result<Model, CliError> {
-        Ok(Model::open(self.path(), self.options.model_options()?)?)
+        let options = self.options.model_options()?;
+        if self.overrides.is_empty() {
+            return Ok(Model::open(self.path(), options)?);
+        }
+        let mut files = rillm::weights::open(self.path())?;
+        self.overrides.apply(&mut files.manifest.metadata);
+        let model = Model::from_files(files, options);
+        Ok(model.map_err(|error| error.at(self.path()))?)
     }
 
     /// The same error, naming the model's file where it does not name one.

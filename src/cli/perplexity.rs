@@ -4,7 +4,7 @@
 //! given all of the chunk before it.
 
 use super::progress::Progress;
-use super::{CliError, HistoryArguments, ModelArguments, text};
+use super::{BatchArguments, CliError, HistoryArguments, ModelArguments, text};
 use clap::Args;
 use rillm::formats::tokenizer::Encode;
 use rillm::graph::Role;
@@ -21,6 +21,8 @@ pub struct Arguments {
     model: ModelArguments,
     #[command(flatten)]
     history: HistoryArguments,
+    #[command(flatten)]
+    batch: BatchArguments,
     /// A file with the text (- for standard input)
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -96,8 +98,8 @@ fn measure(arguments: &Arguments, model: &Model, text: &str) -> Result<(), CliEr
         model,
         SessionOptions {
             context: size,
-            batch: defaults.batch.min(size),
-            history: arguments.history.history,
+            batch: arguments.batch.rows().min(size),
+            history: arguments.history.history()?,
             ..defaults
         },
     )?;

@@ -23,8 +23,11 @@ pub struct Arguments {
     #[arg(value_name = "OUT", required_unless_present = "dry_run")]
     output: Option<PathBuf>,
     /// Type of the weights, one of those below
-    #[arg(short = 'q', long = "type", value_name = "TYPE", value_parser = mix)]
-    mix: Mix,
+    #[arg(value_name = "TYPE", required_unless_present = "mix_option", value_parser = mix)]
+    mix: Option<Mix>,
+    /// The same, as an option
+    #[arg(short = 'q', long = "type", value_name = "TYPE", conflicts_with = "mix", value_parser = mix)]
+    mix_option: Option<Mix>,
     /// Threads [default: the physical cores this process may use]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
@@ -109,9 +112,12 @@ impl From<QuantizeError> for CliError {
 
 /// Reads, plans, writes, and says how it came out.
 pub fn quantize(arguments: &Arguments) -> Result<(), CliError> {
+    let Some(mix) = arguments.mix.or(arguments.mix_option) else {
+        return Err(CliError::Usage("give a TYPE".to_string()));
+    };
     let input = Input::new(open(&arguments.input)?)?;
     let options = Options {
-        mix: arguments.mix,
+        mix,
         pure: arguments.pure,
         keep_output: arguments.leave_output_tensor,
         output: arguments.output_tensor_type,

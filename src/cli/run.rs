@@ -4,7 +4,9 @@ use super::profile::{ProfileArguments, Profiles};
 use super::progress::Progress;
 use super::prompt_cache;
 use super::sampling::SampleArguments;
-use super::{CliError, EndlessArguments, HistoryArguments, ModelArguments, context, threads};
+use super::{
+    BatchArguments, CliError, EndlessArguments, HistoryArguments, ModelArguments, context, threads,
+};
 use clap::Args;
 use rillm::formats::tokenizer::{DecodeOptions, Decoder, Encode, Position, Tokenizer};
 use rillm::generate::{Chosen, Generated, Limits, Stop, StopStrings, generate};
@@ -36,8 +38,9 @@ pub struct Arguments {
     /// A file with the text to continue (- for standard input)
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Most tokens to write; -1 goes on until the model ends or the context is full
-    #[arg(short = 'n', long, alias = "n-predict", value_name = "N", default_value_t = -1, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
+    /// Most tokens to write; -1 goes on until the model ends or the context is full, -2 until the
+    /// context is full
+    #[arg(short = 'n', long, alias = "n-predict", value_name = "N", default_value_t = -1, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-2..))]
     predict: i64,
     /// End where the model writes this text, which is left out; may be given several times
     #[arg(
@@ -48,8 +51,12 @@ pub struct Arguments {
         allow_hyphen_values = true
     )]
     stop: Vec<String>,
-    /// Read \n, \t, \\, \" and \' in PROMPT and stop texts as the characters they stand for
-    #[arg(short, long)]
+    /// Read \n, \t, \\, \" and \' in PROMPT and stop texts as they are, not as the characters that
+    /// they stand for
+    #[arg(long, overrides_with = "escape")]
+    no_escape: bool,
+    /// The opposite, which is the default
+    #[arg(short, long, hide = true)]
     escape: bool,
     /// Positions to reserve; 0 for all that the model has [default: the model's, at most 4096]
     #[arg(short, long, value_name = "N")]
@@ -64,6 +71,8 @@ pub struct Arguments {
     /// Use the prompt cache, but leave its file as it is
     #[arg(long, requires = "prompt_cache")]
     prompt_cache_ro: bool,
+    #[command(flatten)]
+    batch: BatchArguments,
     #[command(flatten)]
     endless: EndlessArguments,
     /// Write only what the model adds
@@ -83,11 +92,14 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), CliError> {
-    let escaped = |text: &str| match arguments.escape {
-        true => unescaped(text),
-        false => text.to_string(),
+    let escaped = |text: &str| match arguments.no_escape {
+        true => text.to_string(),
+        false => unescaped(text),
     };
-    let prompt = escaped(&read_prompt(arguments)?);
+    let prompt = match &arguments.prompt {
+        Some(prompt) => escaped(prompt),
+        None => super::text(None, arguments.file.as_deref(), "prompt", "-p TEXT")?,
+    };
     let model = arguments.model.open()?;
     let job = Job {
         prompt: &prompt,
@@ -95,8 +107,9 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         echo: !arguments.no_display_prompt && !arguments.json,
         limit: usize::try_from(arguments.predict).ok(),
         context: arguments.ctx_size,
-        history: arguments.history.history,
-        endless: arguments.endless.keep(),
+        history: arguments.history.history()?,
+        endless: arguments.endless,
+        batch: arguments.batch.rows(),
         stop: arguments.stop.iter().map(|stop| escaped(stop)).collect(),
         json: arguments.json,
         logprobs: arguments.logprobs.map(usize::from),
@@ -159,7 +172,11 @@ pub fn demo() -> Result<(), CliError> {
         limit: None,
         context: None,
         history: HistoryType::F16,
-        endless: None,
+        endless: EndlessArguments {
+            endless: false,
+            keep: 0,
+        },
+        batch: SessionOptions::default().batch,
         stop: Vec::new(),
         json: false,
         logprobs: None,
@@ -183,15 +200,6 @@ pub fn demo() -> Result<(), CliError> {
     Err(CliError::Usage(what.to_string()))
 }
 
-fn read_prompt(arguments: &Arguments) -> Result<String, CliError> {
-    super::text(
-        arguments.prompt.as_deref(),
-        arguments.file.as_deref(),
-        "prompt",
-        "-p TEXT",
-    )
-}
-
 /// One text to continue.
 struct Job<'a> {
     prompt: &'a str,
@@ -200,7 +208,8 @@ struct Job<'a> {
     limit: Option<usize>,
     context: Option<usize>,
     history: HistoryType,
-    endless: Option<usize>,
+    endless: EndlessArguments,
+    batch: usize,
     stop: Vec<String>,
     json: bool,
     logprobs: Option<usize>,
@@ -243,7 +252,7 @@ impl Job<'_> {
         let defaults = SessionOptions::default();
         let options = SessionOptions {
             context,
-            batch: defaults.batch.min(ids.len()),
+            batch: self.batch.min(ids.len()),
             source: ids.len(),
             checkpoints: 0,
             history: self.history,
@@ -319,7 +328,7 @@ impl Job<'_> {
             Limits {
                 end_tokens: tokenizer.end_tokens(),
                 tokens: self.limit,
-                endless: self.endless,
+                endless: self.endless.keep(ids.len()),
             },
             &mut sampler,
             &mut token,

@@ -12,9 +12,9 @@ pub struct SampleArguments {
     /// Randomness; 0 always takes the most likely token [default: 0.8]
     #[arg(long = "temp", alias = "temperature", allow_negative_numbers = true, value_name = "T", value_parser = within(0.0, 1000.0))]
     temperature: Option<f32>,
-    /// Makes the choices repeatable [default: a new one each time]
-    #[arg(short, long)]
-    seed: Option<u64>,
+    /// Makes the choices repeatable; -1 is a new one each time [default: -1]
+    #[arg(short, long, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
+    seed: Option<i64>,
     /// Keep so many of the most likely tokens; 0 keeps all [default: 40]
     #[arg(long, value_name = "N")]
     top_k: Option<usize>,
@@ -87,6 +87,10 @@ pub struct SampleArguments {
     /// penalties;dry;top_n_sigma;top_k;typ_p;top_p;min_p;xtc;temperature]
     #[arg(long, value_name = "NAMES", value_parser = stages)]
     samplers: Option<Stages>,
+    /// The same in letters: e penalties, d dry, s top_n_sigma, k top_k, y typ_p, p top_p, m min_p,
+    /// x xtc, t temperature
+    #[arg(long, alias = "sampling-seq", value_name = "LETTERS", conflicts_with = "samplers", value_parser = letters)]
+    sampler_seq: Option<Stages>,
     /// Stages that drop tokens leave at least so many
     #[arg(long, value_name = "N")]
     min_keep: Option<usize>,
@@ -106,6 +110,24 @@ fn stages(text: &str) -> Result<Stages, String> {
         stage.map_err(|error| format!("{name}: {error}"))
     });
     Ok(Stages(stages.collect::<Result<_, _>>()?))
+}
+
+fn letters(text: &str) -> Result<Stages, String> {
+    let stage = |letter| match letter {
+        'e' => Ok(Stage::Penalties),
+        'd' => Ok(Stage::Dry),
+        's' => Ok(Stage::TopNSigma),
+        'k' => Ok(Stage::TopK),
+        'y' => Ok(Stage::TypicalP),
+        'p' => Ok(Stage::TopP),
+        'm' => Ok(Stage::MinP),
+        'x' => Ok(Stage::Xtc),
+        't' => Ok(Stage::Temperature),
+        _ => Err(format!(
+            "{letter:?} is not one of e, d, s, k, y, p, m, x, t"
+        )),
+    };
+    Ok(Stages(text.chars().map(stage).collect::<Result<_, _>>()?))
 }
 
 /// Reads a number from `low` to `high`.
@@ -132,6 +154,7 @@ impl SampleArguments {
     /// What the options say; `tokenizer` knows which tokens break repetitions.
     pub fn options(&self, tokenizer: &Tokenizer) -> Result<SampleOptions, CliError> {
         let plain = SampleOptions::default();
+        let seed = self.seed.and_then(|seed| u64::try_from(seed).ok());
         let last_n = |asked: Option<i64>, usual| match asked {
             None => usual,
             Some(count) => usize::try_from(count).unwrap_or(usize::MAX),
@@ -159,10 +182,11 @@ impl SampleArguments {
             eta: self.mirostat_eta.unwrap_or(usual.eta),
         };
         let options = SampleOptions {
-            seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
+            seed: seed.unwrap_or_else(|| fastrand::u64(..)),
             stages: self
                 .samplers
                 .clone()
+                .or_else(|| self.sampler_seq.clone())
                 .map_or(plain.stages, |stages| stages.0),
             min_keep: self.min_keep.unwrap_or(plain.min_keep),
             temperature: self.temperature.unwrap_or(plain.temperature),

@@ -75,6 +75,13 @@ impl Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Value(pub(crate) u32);
 
+impl Value {
+    /// Its place in [`Graph::values`] and in a plan's tables.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// A weight matrix: `rows` outputs by `columns` inputs, each row contiguous in the view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Matrix {

@@ -4,6 +4,7 @@
 
 mod bench;
 mod compare;
+mod foreign;
 #[path = "../support/mod.rs"]
 mod support;
 mod text;
@@ -369,6 +370,50 @@ fn a_wrong_command_line_is_exit_code_two() {
         let output = rillm(&arguments);
         assert!(output.status.success() && !output.stdout.is_empty());
     }
+}
+
+#[test]
+fn inspect_draws_what_is_there() {
+    let folder = TempFolder::new("drawing");
+    let file = folder.join("out.svg");
+    for (name, parts) in [
+        (
+            "gemma2",
+            &[
+                "layer 0, 2 (2 ×)",
+                "window 6, rope",
+                "Arena of plan prefill",
+            ][..],
+        ),
+        (
+            "t5",
+            &[
+                "encoding, s rows",
+                "cross-attention",
+                "both ways, buckets",
+                "cross",
+            ],
+        ),
+        ("mixtral", &["route, the best", "ffn_up_exps", "expert_sum"]),
+        ("mamba", &["conv", "scan", "ssm_in", "× conv"]),
+    ] {
+        let model = Fixture::load(name).folder();
+        let output = rillm(&["inspect", path(&model), "--graph", path(&file)]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let drawing = fs::read_to_string(&file).expect("a drawing");
+        assert!(drawing.starts_with("<svg ") && drawing.ends_with("</svg>\n"));
+        for part in parts {
+            assert!(drawing.contains(part), "{name}: {part}");
+        }
+        assert!(
+            !drawing.contains("NaN") && !drawing.contains("inf"),
+            "{name}"
+        );
+    }
+    let missing = folder.join("no").join("out.svg");
+    let model = Fixture::load("llama").folder();
+    let output = rillm(&["inspect", path(&model), "--graph", path(&missing)]);
+    failure(&output, 1, &["out.svg"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::io::Write;
 use std::process::Stdio;
 
-const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo.gguf");
+pub const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo.gguf");
 
 /// Runs a command with this input; its output, if it went well.
 fn with_input(arguments: &[&str], input: &str) -> (String, String) {
@@ -26,7 +26,7 @@ fn with_input(arguments: &[&str], input: &str) -> (String, String) {
     )
 }
 
-fn well(arguments: &[&str]) -> String {
+pub fn well(arguments: &[&str]) -> String {
     let output = rillm(arguments);
     assert!(
         output.status.success(),
@@ -139,7 +139,7 @@ fn stop_strings_end_a_text_and_are_left_out() {
         .filter_map(|t| t["text"].as_str())
         .collect();
     assert_eq!(shown, before);
-    let escaped = well(&[&base[..], &["-e", "--stop", "\\n"]].concat());
+    let escaped = well(&[&base[..], &["--stop", "\\n"]].concat());
     assert_eq!(escaped.lines().count(), 1);
 }
 

@@ -1,0 +1,87 @@
+//! What a sequence is remembered by: a bar for each kind of state.
+
+use super::MARGIN;
+use super::svg::{Anchor, Svg};
+use crate::cli::bytes;
+use rillm::graph::StateKind;
+use rillm::session::{SessionOptions, memory_plan};
+use rillm::state::{StateCapacity, StateLayout};
+use rillm::{Model, RunError};
+
+const WIDTH: f64 = 600.0;
+const LABELS: f64 = 330.0;
+
+/// Draws the memory's parts below `top` and says where they end.
+pub fn draw(
+    svg: &mut Svg,
+    model: &Model,
+    options: SessionOptions,
+    top: f64,
+) -> Result<f64, RunError> {
+    let plan = memory_plan(model, options)?;
+    svg.heading(
+        MARGIN,
+        top,
+        &format!("Memory for a context of {}", options.context),
+    );
+    let tensors = model.manifest().tensors.values();
+    let weights: u64 = tensors.map(|info| info.range.end - info.range.start).sum();
+    let vectors = model.weights().vectors_len() as u64;
+    let mut bars = vec![
+        ("weights, mapped".to_string(), weights, "#cfe2f7"),
+        ("vectors as floats".to_string(), vectors, "#d5efd3"),
+        ("arena".to_string(), plan.arena as u64, "#efefef"),
+        ("state, reserved".to_string(), plan.state as u64, "#f7e3a1"),
+    ];
+    for (kind, count) in kinds(model) {
+        bars.push((label(&kind, count), len(kind, count, options), "#fbd9b5"));
+    }
+    let longest = bars.iter().map(|bar| bar.1).max().unwrap_or(1).max(1);
+    let mut y = top + 14.0;
+    for (label, len, fill) in bars {
+        svg.text(MARGIN, y + 13.0, &label, Anchor::Start);
+        let width = WIDTH * len as f64 / longest as f64;
+        svg.rectangle((MARGIN + LABELS, y, width.max(1.0), 17.0), fill, "");
+        svg.text(
+            MARGIN + LABELS + width + 8.0,
+            y + 13.0,
+            &bytes(len),
+            Anchor::Start,
+        );
+        svg.reach(MARGIN + LABELS + width + 80.0);
+        y += 24.0;
+    }
+    Ok(y)
+}
+
+/// Pieces of state that are alike, and how many.
+fn kinds(model: &Model) -> Vec<(StateKind, usize)> {
+    let mut kinds: Vec<(StateKind, usize)> = Vec::new();
+    for &kind in model.states() {
+        match kinds.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, count)) => *count += 1,
+            None => kinds.push((kind, 1)),
+        }
+    }
+    kinds
+}
+
+/// "4 × kv, kv_heads: 2, head_dim: 32".
+fn label(kind: &StateKind, count: usize) -> String {
+    let kind = format!("{kind:?}").to_lowercase();
+    format!("{count} × {}", kind.replace(" {", ",").replace(" }", ""))
+}
+
+/// Bytes that one sequence takes at full length, by the arithmetic that reserves them.
+fn len(kind: StateKind, count: usize, options: SessionOptions) -> u64 {
+    let capacity = StateCapacity {
+        context: options.context,
+        sequences: 1,
+        source: options.source,
+        checkpoints: 0,
+        history: options.history,
+    };
+    let layout = StateLayout::new(&vec![kind; count], capacity);
+    let len = layout.map(|layout| layout.fixed_len() + layout.history_len(options.context));
+    len.unwrap_or(0) as u64
+}
