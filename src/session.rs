@@ -246,15 +246,10 @@ pub fn plans(
     model: &Model,
     options: SessionOptions,
 ) -> Result<Vec<(&'static str, Plan)>, RunError> {
-    let Plans {
-        single,
-        batch,
-        encode,
-    } = Plans::new(model, options.checked()?.0)?;
-    let named = [("decode", single), ("prefill", batch), ("encode", encode)];
-    let named = named.into_iter();
-    Ok(named
-        .filter_map(|(name, plan)| Some((name, plan?)))
+    let plans = Plans::new(model, options.checked()?.0)?;
+    Ok(plans
+        .named()
+        .map(|(name, plan)| (name, plan.clone()))
         .collect())
 }
 

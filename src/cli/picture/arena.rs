@@ -68,7 +68,7 @@ pub fn draw(svg: &mut Svg, model: &Model, name: &str, plan: &Plan, top: f64) -> 
     }
     for stage in &plan.stages {
         for phase in &stage.phases {
-            let x = across(phase.end);
+            let x = across(phase.nodes.end);
             svg.path(
                 &format!("M{x:.1} {y}V{}", y + HEIGHT),
                 "stroke=\"#000\" stroke-opacity=\"0.15\"",

@@ -37,6 +37,9 @@ pub fn draw(svg: &mut Svg, model: &Model, graph: &Graph, top: f64) -> f64 {
     let title = match graph.role {
         Role::Decode => "Graph: decoding, n rows of which m are asked for",
         Role::Encode => "Graph: encoding, s rows of b sequences",
+        Role::Table => "Graph: the session's tables, s entries",
+        Role::Compress => "Graph: compressing a sequence's memories to s rows",
+        Role::Recollect => "Graph: projecting the s rows that a sequence remembers",
     };
     svg.heading(MARGIN, top, title);
     let makers = makers(graph);

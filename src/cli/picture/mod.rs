@@ -13,6 +13,15 @@ use rillm::session::{SessionOptions, plans};
 use rillm::{Model, RunError};
 use svg::Svg;
 
+/// Graphs in the order in which they are first walked.
+const ROLES: [Role; 5] = [
+    Role::Table,
+    Role::Encode,
+    Role::Decode,
+    Role::Compress,
+    Role::Recollect,
+];
+
 /// Space around everything.
 const MARGIN: f64 = 24.0;
 
@@ -23,7 +32,7 @@ pub fn draw(model: &Model, options: SessionOptions) -> Result<String, RunError> 
     let title = format!("{} ({})", manifest.architecture, model.architecture().title);
     svg.heading(MARGIN, MARGIN + 16.0, &title);
     let mut y = MARGIN + 44.0;
-    for role in [Role::Encode, Role::Decode] {
+    for role in ROLES {
         if let Some(graph) = model.graph(role) {
             y = layers::draw(&mut svg, model, graph, y) + 40.0;
         }
@@ -56,9 +65,9 @@ fn colour(op: &Op) -> &'static str {
     match op {
         Op::Embed { .. } | Op::RopeTable { .. } => "#e6dcf5",
         Op::MatMul { .. } | Op::ExpertMatMul { .. } => "#cfe2f7",
-        Op::Attention { .. } | Op::LinearAttention { .. } => "#fbd9b5",
-        Op::Conv { .. } | Op::Scan { .. } => "#fbd9b5",
-        Op::StoreKv { .. } | Op::StoreCross { .. } => "#f7e3a1",
+        Op::Attention { .. } | Op::Retention { .. } | Op::Recall { .. } => "#fbd9b5",
+        Op::Conv { .. } | Op::Scan { .. } | Op::TokenShift { .. } | Op::Wkv { .. } => "#fbd9b5",
+        Op::StoreKv { .. } | Op::StoreCross { .. } | Op::Memorise { .. } => "#f7e3a1",
         Op::Norm { .. } => "#d5efd3",
         Op::Quantize { .. } => "#f6cfd6",
         Op::Route { .. } | Op::ExpertSum { .. } => "#d9d4f7",

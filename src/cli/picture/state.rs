@@ -77,6 +77,7 @@ fn len(kind: StateKind, count: usize, options: SessionOptions) -> u64 {
     let capacity = StateCapacity {
         context: options.context,
         sequences: 1,
+        batch: options.batch,
         source: options.source,
         checkpoints: 0,
         history: options.history,
