@@ -192,7 +192,7 @@ fn measure(
         context: most + timed,
         batch: BATCH,
         checkpoints: 0,
-        history: arguments.history.history,
+        history: arguments.history.history()?,
         ..SessionOptions::default()
     };
     let plan = memory_plan(model, options)?;

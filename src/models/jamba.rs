@@ -107,17 +107,22 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     for i in 0..hyper.count("block_count")? {
         let layer = format!("blk.{i}");
         let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
-        let mixed = if model.has(&format!("{layer}.ssm_in.weight")) {
-            mixer.wire(&net, h, &layer)?
-        } else {
+        // Two of a kind are looked for, so that a file without one of them is told which.
+        let any = |names: [&str; 2]| {
+            let mut names = names.into_iter();
+            names.any(|name| model.has(&format!("{layer}.{name}.weight")))
+        };
+        let mixed = if any(["attn_q", "attn_k"]) {
             let qkv = projections(&net, h, &layer, attention)?;
             let causal = attention.causal(PositionScheme::None);
             attend(&net, qkv, &layer, width, causal)?
+        } else {
+            mixer.wire(&net, h, &layer)?
         };
         x = net.add(x, mixed);
 
         let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), eps)?;
-        let routed = model.has(&format!("{layer}.ffn_gate_inp.weight"));
+        let routed = any(["ffn_gate_inp", "ffn_gate_exps"]);
         let f = match experts.filter(|_| routed) {
             Some(experts) => {
                 let used = hyper.count("expert_used_count")?;
