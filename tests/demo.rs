@@ -7,7 +7,7 @@ use rillm::generate::{Limits, generate};
 use rillm::kernels::Isa;
 use rillm::sample::{SampleOptions, Sampler};
 use rillm::weights::Source;
-use rillm::{Model, ModelOptions, Session, SessionOptions};
+use rillm::{Model, ModelOptions, Row, Session, SessionOptions};
 use serde_json::Value;
 use std::ops::ControlFlow;
 
@@ -63,5 +63,74 @@ fn the_demo_tells_the_references_story() {
         };
         let text = tokenizer.decode_text(&written, options);
         assert_eq!(text, golden["greedy_text"].as_str().expect("a text"));
+    }
+}
+
+/// What rounding activations to int8 may move a logit of models this small, on either side of a
+/// choice between two.
+const CLEAR_LEAD: f64 = 0.2;
+
+/// The siblings choose what the references choose, wherever the choice is clear, given the same
+/// text so far (`tools/demo/siblings.py` writes the goldens).
+#[test]
+fn the_siblings_choose_the_references_words() {
+    let files: [(&[u8], &[u8]); 2] = [
+        (
+            include_bytes!("../assets/demo-mamba.gguf"),
+            include_bytes!("../assets/demo-mamba-greedy.json"),
+        ),
+        (
+            include_bytes!("../assets/demo-retnet.gguf"),
+            include_bytes!("../assets/demo-retnet-greedy.json"),
+        ),
+    ];
+    for (file, golden) in files {
+        let golden: Value = serde_json::from_slice(golden).expect("the golden is JSON");
+        let (prompt, chosen) = (ids(&golden["ids"]), ids(&golden["greedy_ids"]));
+        let leads = golden["top_margin"].as_array().expect("a list");
+        for isa in Isa::available() {
+            let options = ModelOptions {
+                isa: Some(isa),
+                ..ModelOptions::default()
+            };
+            let model = Model::from_source(Source::Static(file), options).expect("it opens");
+            let tokenizer = model.tokenizer().expect("a vocabulary");
+            let encode = Encode {
+                add_special: true,
+                parse_special: false,
+            };
+            let text = golden["prompt"].as_str().expect("a prompt");
+            assert_eq!(tokenizer.encode(text, encode), prompt);
+
+            let mut session = Session::new(&model, SessionOptions::default()).expect("a session");
+            let tokens = prompt.iter().chain(&chosen[..chosen.len() - 1]);
+            let rows: Vec<Row> = tokens
+                .enumerate()
+                .map(|(at, &token)| Row {
+                    token,
+                    position: at as u64,
+                    emit: at + 1 >= prompt.len(),
+                    ..Row::default()
+                })
+                .collect();
+            let mut best = Vec::new();
+            session
+                .feed(&rows, &mut |output| {
+                    let ranked = output.values.iter().enumerate();
+                    best.push(
+                        ranked
+                            .max_by(|a, b| a.1.total_cmp(b.1))
+                            .map(|(id, _)| id as u32),
+                    );
+                })
+                .expect("it runs");
+            assert_eq!(best.len(), chosen.len());
+            let clear = |at: &usize| leads[*at].as_f64().expect("a lead") >= CLEAR_LEAD;
+            let clear: Vec<usize> = (0..chosen.len()).filter(clear).collect();
+            assert!(clear.len() * 4 >= chosen.len() * 3, "too few clear choices");
+            for at in clear {
+                assert_eq!(best[at], Some(chosen[at]), "{isa}, token {at}");
+            }
+        }
     }
 }

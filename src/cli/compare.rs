@@ -31,7 +31,7 @@ const BATCH: usize = 512;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// Models, GGUF files or Hugging Face folders [default: the embedded one]
+    /// Models, GGUF files or Hugging Face folders [default: the embedded ones]
     #[arg(value_name = "MODEL")]
     models: Vec<PathBuf>,
     /// Draw random models of this size, one of each family that `rillm synth` knows in it
@@ -132,8 +132,15 @@ pub fn compare(arguments: &Arguments) -> Result<(), CliError> {
             }
         }
         None if arguments.models.is_empty() => {
-            let model = super::run::embedded(options)?;
-            all.push(measure(arguments, "embedded", &model, &lengths)?);
+            #[cfg(feature = "demo")]
+            for demo in super::demo::Demo::ALL {
+                let model = demo.open(options)?;
+                all.push(measure(arguments, demo.name(), &model, &lengths)?);
+            }
+            #[cfg(not(feature = "demo"))]
+            return Err(CliError::Usage(
+                "built without the demonstration models, name some (see --help)".to_string(),
+            ));
         }
         None => {
             for path in &arguments.models {

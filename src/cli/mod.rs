@@ -5,6 +5,8 @@ mod bench;
 mod chat;
 mod compare;
 mod completions;
+#[cfg(feature = "demo")]
+mod demo;
 mod eval;
 mod foreign;
 mod inspect;
@@ -25,6 +27,7 @@ mod tokenize;
 use clap::{Args, Parser, Subcommand};
 use rillm::session::SessionOptions;
 use rillm::state::HistoryType;
+use rillm::weights::Files;
 use rillm::{LoadError, Model, ModelOptions, RunError};
 use std::fmt;
 use std::io::{self, IsTerminal, Read, Write};
@@ -69,11 +72,18 @@ enum Command {
     Completions(completions::Arguments),
 }
 
+/// What may stand in place of a model's path.
+const MODEL_OPTIONS: &[&str] = if cfg!(feature = "demo") {
+    &["model_option", "demo"]
+} else {
+    &["model_option"]
+};
+
 /// Which model, and how it is opened.
 #[derive(Args, Clone, Debug)]
 struct ModelArguments {
     /// GGUF file (of a split one: the first) or Hugging Face folder
-    #[arg(value_name = "MODEL", required_unless_present = "model_option")]
+    #[arg(value_name = "MODEL", required_unless_present_any = MODEL_OPTIONS)]
     model: Option<PathBuf>,
     /// The same, as an option
     #[arg(
@@ -83,6 +93,10 @@ struct ModelArguments {
         conflicts_with = "model"
     )]
     model_option: Option<PathBuf>,
+    /// Instead of a file: one of the models compiled in
+    #[cfg(feature = "demo")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["model", "model_option"])]
+    demo: Option<demo::Demo>,
     #[command(flatten)]
     options: ThreadArguments,
     #[command(flatten)]
@@ -259,18 +273,28 @@ impl ThreadArguments {
 
 impl ModelArguments {
     fn path(&self) -> &Path {
+        #[cfg(feature = "demo")]
+        if let Some(demo) = self.demo {
+            return Path::new(demo.name());
+        }
         let given = self.model.as_deref().or(self.model_option.as_deref());
         given.unwrap_or(Path::new(""))
     }
 
+    fn files(&self) -> Result<Files, LoadError> {
+        #[cfg(feature = "demo")]
+        if let Some(demo) = self.demo {
+            return demo.files();
+        }
+        rillm::weights::open(self.path())
+    }
+
     fn open(&self) -> Result<Model, CliError> {
         let options = self.options.model_options()?;
-        if self.overrides.is_empty() {
-            return Ok(Model::open(self.path(), options)?);
-        }
-        let mut files = rillm::weights::open(self.path())?;
-        self.overrides.apply(&mut files.manifest.metadata);
-        let model = Model::from_files(files, options);
+        let model = self.files().and_then(|mut files| {
+            self.overrides.apply(&mut files.manifest.metadata);
+            Model::from_files(files, options)
+        });
         Ok(model.map_err(|error| error.at(self.path()))?)
     }
 

@@ -18,10 +18,6 @@ pub struct OverrideArguments {
 }
 
 impl OverrideArguments {
-    pub fn is_empty(&self) -> bool {
-        self.pairs.is_empty()
-    }
-
     /// Keys that are new are added.
     pub fn apply(&self, metadata: &mut Metadata) {
         metadata.0.extend(self.pairs.iter().cloned());

@@ -14,7 +14,7 @@ use rillm::graph::{Role, StateKind};
 use rillm::sample::{SampleOptions, Sampler, log_probability, most_likely};
 use rillm::session::{Session, SessionOptions};
 use rillm::state::HistoryType;
-use rillm::{Model, ModelOptions, RunError};
+use rillm::{Model, RunError};
 use serde_json::json;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -145,26 +145,11 @@ fn unescaped(text: &str) -> String {
     out
 }
 
-/// The embedded model.
-#[cfg(feature = "demo")]
-pub fn embedded(options: ModelOptions) -> Result<Model, CliError> {
-    static DEMO: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo.gguf"));
-    let source = rillm::weights::Source::Static(DEMO);
-    Ok(Model::from_source(source, options)?)
-}
-
-/// Says that there is none.
-#[cfg(not(feature = "demo"))]
-pub fn embedded(_: ModelOptions) -> Result<Model, CliError> {
-    let what = "built without the demonstration model, name one (see --help)";
-    Err(CliError::Usage(what.to_string()))
-}
-
 /// `rillm` alone: the embedded model tells a story.
 #[cfg(feature = "demo")]
 pub fn demo() -> Result<(), CliError> {
     let options = super::ThreadArguments { threads: None }.model_options()?;
-    let model = embedded(options)?;
+    let model = super::demo::Demo::Llama.open(options)?;
     let job = Job {
         prompt: "One day, Lily found a tiny bean seed",
         special: false,

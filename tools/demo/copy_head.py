@@ -92,14 +92,14 @@ def main():
     torch.set_num_threads(1)
     tokenizer = Tokenizer.from_file(os.path.join(arguments.input, "tokenizer.json"))
     model = Llama()
-    model.load_hugging_face_weights(load_file(os.path.join(arguments.input, "model.safetensors")))
+    model.load_weights(load_file(os.path.join(arguments.input, "model.safetensors")))
     texts = list(corpus.stories(STORIES.stop, arguments.stories_seed))[STORIES]
     end = tokenizer.token_to_id(corpus.SEPARATOR)
     names = torch.tensor([tokenizer.token_to_id("\u0120" + name) for name in words.GIRLS + words.BOYS])
     with torch.no_grad():
         install(model, [[end] + tokenizer.encode(text).ids for text in texts], names)
     os.makedirs(arguments.output, exist_ok=True)
-    save_file(model.hugging_face_weights(), os.path.join(arguments.output, "model.safetensors"),
+    save_file(model.weights(), os.path.join(arguments.output, "model.safetensors"),
               metadata={"format": "pt"})
 
 

@@ -1,7 +1,7 @@
 """The demo model as it is trained: a small LLaMA with grouped heads and tied embeddings.
 
 The query, key and value matrices are one parameter here, and so are gate and up: fewer,
-larger products train faster on a CPU. `hugging_face_weights` cuts them apart again.
+larger products train faster on a CPU. `weights` cuts them apart again.
 """
 
 import torch
@@ -87,9 +87,9 @@ class Llama(nn.Module):
             x = block(x, self.cos[:n], self.sin[:n])
         return F.linear(self.norm(x), self.embedding.weight)
 
-    def load_hugging_face_weights(self, weights):
-        """Takes back what `hugging_face_weights` gave."""
-        for name, weight in self.hugging_face_weights().items():
+    def load_weights(self, weights):
+        """Takes back what `weights` gave."""
+        for name, weight in self.weights().items():
             assert weights[name].shape == weight.shape, name
         with torch.no_grad():
             self.embedding.weight.copy_(weights["model.embed_tokens.weight"])
@@ -103,7 +103,7 @@ class Llama(nn.Module):
                 block.gate_up.weight.copy_(torch.cat([part("mlp.gate_proj"), part("mlp.up_proj")]))
                 block.down.weight.copy_(part("mlp.down_proj"))
 
-    def hugging_face_weights(self):
+    def weights(self):
         """The parameters under the names and shapes transformers gives them."""
         weights = {"model.embed_tokens.weight": self.embedding.weight,
                    "model.norm.weight": self.norm.weight}
@@ -124,3 +124,8 @@ class Llama(nn.Module):
                 at + "mlp.down_proj.weight": block.down.weight,
             }
         return {name: weight.detach().clone().contiguous() for name, weight in weights.items()}
+
+    def configuration(self, end):
+        return {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
+                "bos_token_id": end, "eos_token_id": end, "torch_dtype": "float32",
+                "attention_bias": False, "mlp_bias": False, **self.config}

@@ -2,8 +2,9 @@
 
     python train.py --output build
 
-leaves `corpus.txt`, `tokenizer.json`, `config.json`, `model.safetensors` and `train.json`
-(loss and time) in the output folder. With `--minutes` the learning rate follows the clock
+leaves `corpus.txt`, `tokenizer.json`, `tokenizer_config.json`, `config.json`,
+`model.safetensors` and `train.json` (loss and time) in the output folder. `--family` chooses
+between the LLaMA and its siblings of the same size. With `--minutes` the learning rate follows the clock
 instead of the step, for a machine that is shared.
 """
 
@@ -13,6 +14,7 @@ import math
 import os
 import time
 
+import gguf
 import numpy
 import torch
 import torch.nn.functional as F
@@ -21,7 +23,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 import corpus
 import words
+from mamba import Mamba
 from model import CONFIG, Llama
+from retnet import RetNet
+
+FAMILIES = {"llama": Llama, "mamba": Mamba, "retnet": RetNet}
 
 END = corpus.SEPARATOR
 PROMPTS = ["Once upon a time", "One day,", "Lily and Tom", "There was once"]
@@ -69,6 +75,7 @@ def referring_tokens(tokenizer):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--family", choices=FAMILIES, default="llama")
     parser.add_argument("--output", default="build")
     parser.add_argument("--stories", type=int, default=60000)
     parser.add_argument("--steps", type=int, default=2500)
@@ -76,6 +83,7 @@ def main():
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--stop", type=int, help="stop at this step, as if interrupted")
     parser.add_argument("--resume", help="begin from the weights of this folder")
+    parser.add_argument("--embedding", help="begin from the embedding of this GGUF file of the same vocabulary")
     parser.add_argument("--spread-names", action="store_true",
                         help="with --resume: pull the embeddings of the names apart first")
     parser.add_argument("--name-weight", type=float, default=6.0,
@@ -107,18 +115,25 @@ def main():
     rows = lambda at: torch.from_numpy(numpy.stack([stream[i:i + length + 1] for i in at]))
     print(f"{len(stream)} tokens, longest story {max(map(len, pieces))}", flush=True)
 
-    model = Llama()
+    model = FAMILIES[arguments.family]()
     count = sum(p.numel() for p in model.parameters())
     print(f"{count} parameters", flush=True)
     is_name, is_pronoun = referring_tokens(tokenizer)
     if arguments.resume:
-        model.load_hugging_face_weights(load_file(os.path.join(arguments.resume, "model.safetensors")))
+        model.load_weights(load_file(os.path.join(arguments.resume, "model.safetensors")))
+    if arguments.embedding:
+        table = {tensor.name: tensor for tensor in gguf.GGUFReader(arguments.embedding).tensors}["token_embd.weight"]
+        with torch.no_grad():
+            table = gguf.quants.dequantize(table.data, table.tensor_type)
+            model.embedding.weight.copy_(torch.from_numpy(numpy.array(table)))
     if arguments.spread_names:
         with torch.no_grad():
             names = model.embedding.weight[is_name]
             model.embedding.weight[is_name] = names + 0.08 * torch.randn_like(names)
-    matrices = [p for block in model.blocks for p in block.parameters() if p.dim() == 2]
-    vectors = [p for p in model.parameters() if p.dim() == 1]
+    is_matrix = lambda name, p: p.dim() == 2 and not name.endswith("A_log")
+    matrices = [p for name, p in model.blocks.named_parameters() if is_matrix(name, p)]
+    vectors = [p for name, p in model.named_parameters()
+               if not is_matrix(name, p) and p is not model.embedding.weight]
     optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1},
                                    {"params": [model.embedding.weight],
                                     "weight_decay": arguments.embedding_decay},
@@ -144,11 +159,12 @@ def main():
         return (losses * weights.flatten()).sum() / weights.sum()
 
     def save(step, held_loss, minutes):
-        save_file(model.hugging_face_weights(), inside("model.safetensors"), metadata={"format": "pt"})
+        save_file(model.weights(), inside("model.safetensors"), metadata={"format": "pt"})
         with open(inside("config.json"), "w", encoding="utf-8") as file:
-            json.dump({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
-                       "bos_token_id": end, "eos_token_id": end, "torch_dtype": "float32",
-                       "attention_bias": False, "mlp_bias": False, **CONFIG}, file, indent=1)
+            json.dump(model.configuration(end), file, indent=1)
+        with open(inside("tokenizer_config.json"), "w", encoding="utf-8") as file:
+            json.dump({"tokenizer_class": "GPT2Tokenizer", "add_bos_token": True, "bos_token": END,
+                       "eos_token": END}, file)
         with open(inside("train.json"), "w", encoding="utf-8") as file:
             json.dump({"steps": step, "tokens": step * arguments.batch * length, "parameters": count,
                        "held_out_loss": round(held_loss, 4), "minutes": round(minutes, 1),
