@@ -5,6 +5,7 @@
 //! [`RowSpace`].
 
 pub mod blocks;
+mod builder;
 mod hyper;
 mod memory;
 mod names;
@@ -12,13 +13,14 @@ mod net;
 mod retention;
 pub mod rope;
 
+pub use builder::{BuildError, Builder, Catalog, MatrixSpec, RowOrder, VectorSpec, Wiring};
 pub use hyper::{Hyper, Key};
 pub use memory::{
     ABSENT_ROWS, Distances, Frequencies, Hidden, Memory, MemoryOp, Remembered, Remembers, Segments,
     TableRows,
 };
 pub use names::{Name, View, fits, spelling};
-pub use net::{BuildError, Builder, Catalog, MatrixSpec, Net, RowOrder, VectorSpec, Wiring};
+pub use net::Net;
 pub use retention::{DECAY_ROWS, Decay, Divisor, Erase, MEMORY_COLUMNS, OuterMemory, Retention};
 pub use rope::{Divisors, Rope};
 

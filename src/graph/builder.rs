@@ -1,0 +1,518 @@
+//! What an architecture takes from its model: weights (each one's shape checked against the
+//! files), state and hyperparameters, recorded behind `&self`.
+
+use super::{Graph, Hyper, Matrix, Net, Role, Segments, StateId, StateKind, Vector, View};
+use crate::kernels::SCAN_LANES;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+
+/// Says which tensors the files hold, under canonical names.
+pub trait Catalog {
+    /// Extents, outermost first, as seen through the tensor's view.
+    fn shape(&self, name: &str) -> Option<&[u64]>;
+}
+
+/// Why a model could not be built from its files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A hyperparameter is absent.
+    Missing {
+        /// Its key.
+        key: String,
+    },
+    /// A hyperparameter makes no sense.
+    Invalid {
+        /// Its key.
+        key: String,
+        /// What is there.
+        found: String,
+        /// What should be.
+        expected: String,
+    },
+    /// A tensor is absent.
+    NoTensor {
+        /// Its canonical name.
+        name: String,
+    },
+    /// A tensor has other extents than its hyperparameters imply.
+    Shape {
+        /// Its canonical name.
+        name: String,
+        /// Extents in the file.
+        found: Vec<u64>,
+        /// Extents implied.
+        expected: Vec<u64>,
+    },
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BuildError::Missing { key } => write!(f, "hyperparameter {key} is missing"),
+            BuildError::Invalid {
+                key,
+                found,
+                expected,
+            } => {
+                write!(f, "hyperparameter {key} is {found}, expected {expected}")
+            }
+            BuildError::NoTensor { name } => write!(f, "tensor {name} is missing"),
+            BuildError::Shape {
+                name,
+                found,
+                expected,
+            } => write!(
+                f,
+                "tensor {name} has shape {found:?}, but the hyperparameters imply {expected:?}"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+impl BuildError {
+    /// The same error about the tensor as it is stored, under the name and in the form that
+    /// `stored` gives for a canonical name.
+    pub fn as_stored(mut self, stored: impl Fn(&str) -> Option<(String, View)>) -> BuildError {
+        match &mut self {
+            BuildError::NoTensor { name } => {
+                if let Some((theirs, _)) = stored(name) {
+                    *name = theirs;
+                }
+            }
+            BuildError::Shape {
+                name,
+                found,
+                expected,
+            } => {
+                if let Some((theirs, view)) = stored(name) {
+                    *name = theirs;
+                    if view == View::Transposed {
+                        found.reverse();
+                        expected.reverse();
+                    }
+                }
+            }
+            _ => {}
+        }
+        self
+    }
+}
+
+/// Which stored rows a matrix shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RowOrder {
+    /// All, in order.
+    All,
+    /// Row r is stored row `r / block * stride + offset + r % block`: one part of a fused
+    /// projection, or one that interleaves its parts head by head.
+    Blocks {
+        /// Rows that stay together.
+        block: usize,
+        /// Stored rows from one block to the next.
+        stride: usize,
+        /// Stored rows before the first.
+        offset: usize,
+    },
+    /// Of a table `[rows][columns]` each [`SCAN_LANES`] rows are turned into
+    /// `[columns][rows]`, as scans and convolutions want the numbers of their channels.
+    Turned {
+        /// Rows of the table.
+        rows: usize,
+        /// Columns of the table.
+        columns: usize,
+        /// Stored rows before the first.
+        before: usize,
+    },
+    /// Row r is stored column r.
+    Transposed,
+}
+
+impl RowOrder {
+    /// Where row `row` is stored; `None` if the number overflows.
+    pub fn stored(self, row: usize) -> Option<usize> {
+        match self {
+            RowOrder::All | RowOrder::Transposed => Some(row),
+            RowOrder::Blocks {
+                block,
+                stride,
+                offset,
+            } => row
+                .checked_div(block)?
+                .checked_mul(stride)?
+                .checked_add(offset)?
+                .checked_add(row % block),
+            RowOrder::Turned {
+                rows,
+                columns,
+                before,
+            } => {
+                let first = row.checked_div(SCAN_LANES.checked_mul(columns)?)? * SCAN_LANES;
+                let lanes = SCAN_LANES.min(rows.checked_sub(first)?);
+                let rest = row - first * columns;
+                let lane = first + rest.checked_rem(lanes)?;
+                (before + lane)
+                    .checked_mul(columns)?
+                    .checked_add(rest / lanes)
+            }
+        }
+    }
+
+    /// Whether `rows` rows lie within `stored`. Later rows are stored further behind, or all
+    /// rows are there.
+    fn fits(self, rows: usize, stored: usize) -> bool {
+        let last = rows.checked_sub(1).and_then(|last| self.stored(last));
+        last.is_some_and(|last| last < stored)
+    }
+}
+
+/// A matrix that the graphs use.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct MatrixSpec {
+    /// Canonical name of the tensor.
+    pub name: String,
+    /// Rows in all (a stack's: of every expert).
+    pub rows: usize,
+    /// Columns.
+    pub columns: usize,
+    /// Which stored rows.
+    pub order: RowOrder,
+}
+
+/// A vector that the graphs use.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct VectorSpec {
+    /// Canonical name of the tensor; none for constants.
+    pub name: String,
+    /// Number of floats.
+    pub len: usize,
+    /// Which of the stored ones they are.
+    pub order: RowOrder,
+    /// Bits of its floats, if they come from no file.
+    pub constant: Option<Vec<u32>>,
+}
+
+/// Everything an architecture's `build` leaves behind.
+#[derive(Clone, Debug, Default)]
+pub struct Wiring {
+    /// The graphs, at most one per role.
+    pub graphs: Vec<Graph>,
+    /// Matrices by id.
+    pub matrices: Vec<MatrixSpec>,
+    /// Vectors by id.
+    pub vectors: Vec<VectorSpec>,
+    /// Pieces of state by id.
+    pub states: Vec<StateKind>,
+    /// Positions that the model was trained for.
+    pub context: Option<usize>,
+    /// The token a decoder of an encoder–decoder model starts from.
+    pub decoder_start: Option<u32>,
+    /// Whether positions count the tokens that are not masked.
+    pub counts_positions: bool,
+    /// How sequences fall into segments, if they do.
+    pub segments: Option<Segments>,
+}
+
+/// Records one model.
+pub struct Builder<'a> {
+    hyper: Hyper<'a>,
+    catalog: &'a dyn Catalog,
+    pub(super) wiring: RefCell<Wiring>,
+    matrix_ids: RefCell<HashMap<MatrixSpec, u32>>,
+    vector_ids: RefCell<HashMap<VectorSpec, u32>>,
+}
+
+impl<'a> Builder<'a> {
+    /// A recorder over what the files hold.
+    pub fn new(hyper: Hyper<'a>, catalog: &'a dyn Catalog) -> Builder<'a> {
+        Builder {
+            hyper,
+            catalog,
+            wiring: RefCell::default(),
+            matrix_ids: RefCell::default(),
+            vector_ids: RefCell::default(),
+        }
+    }
+
+    /// What was recorded.
+    pub fn finish(self) -> Wiring {
+        self.wiring.into_inner()
+    }
+
+    /// The hyperparameters.
+    pub fn hyper(&self) -> &Hyper<'a> {
+        &self.hyper
+    }
+
+    /// Says for how many positions the model was trained.
+    pub fn context(&self, positions: usize) {
+        self.wiring.borrow_mut().context = Some(positions);
+    }
+
+    /// Says which token decoding starts from.
+    pub fn decoder_start(&self, token: u32) {
+        self.wiring.borrow_mut().decoder_start = Some(token);
+    }
+
+    /// Says that the model counts positions over the tokens that are not masked, whatever lies
+    /// between them.
+    pub fn counts_positions(&self) {
+        self.wiring.borrow_mut().counts_positions = true;
+    }
+
+    /// Whether the files hold a tensor.
+    pub fn has(&self, name: &str) -> bool {
+        self.catalog.shape(name).is_some()
+    }
+
+    /// The outermost extent of a tensor: how many tokens a table has, say.
+    pub fn rows(&self, name: &str) -> Result<usize, BuildError> {
+        let shape = self.shape(name)?;
+        let rows = shape.first().copied().unwrap_or(1);
+        match usize::try_from(rows) {
+            Ok(rows) if rows > 0 => Ok(rows),
+            _ => Err(BuildError::Shape {
+                name: name.to_string(),
+                found: shape.to_vec(),
+                expected: vec![1],
+            }),
+        }
+    }
+
+    /// A matrix of `rows` outputs and `columns` inputs.
+    pub fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<Matrix, BuildError> {
+        self.expect(name, &[rows, columns])?;
+        Ok(self.add_matrix(name, rows, columns, 1, RowOrder::All))
+    }
+
+    /// `rows` rows of a stored matrix of `stored` rows.
+    pub fn matrix_rows(
+        &self,
+        name: &str,
+        (stored, columns): (usize, usize),
+        rows: usize,
+        order: RowOrder,
+    ) -> Result<Matrix, BuildError> {
+        self.expect(name, &[stored, columns])?;
+        if !order.fits(rows, stored) {
+            return Err(BuildError::Shape {
+                name: name.to_string(),
+                found: vec![stored as u64, columns as u64],
+                expected: vec![rows as u64, columns as u64],
+            });
+        }
+        Ok(self.add_matrix(name, rows, columns, 1, order))
+    }
+
+    /// `len` numbers of a stored vector of `stored`, if there is one: the biases of
+    /// [`Builder::matrix_rows`].
+    pub fn optional_vector_rows(
+        &self,
+        name: &str,
+        stored: usize,
+        len: usize,
+        order: RowOrder,
+    ) -> Result<Option<Vector>, BuildError> {
+        if !self.has(name) {
+            return Ok(None);
+        }
+        self.expect(name, &[stored])?;
+        assert!(
+            order.fits(len, stored),
+            "architecture: biases of other rows"
+        );
+        Ok(Some(self.add_vector(name, len, order)))
+    }
+
+    /// One matrix per expert, stacked: `[experts, rows, columns]`.
+    pub fn experts(
+        &self,
+        name: &str,
+        experts: usize,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Matrix, BuildError> {
+        self.expect(name, &[experts, rows, columns])?;
+        Ok(self.add_matrix(name, rows, columns, experts, RowOrder::All))
+    }
+
+    /// A small parameter of these extents; extents of one do not count.
+    pub fn vector(&self, name: &str, shape: &[usize]) -> Result<Vector, BuildError> {
+        self.expect(name, shape)?;
+        Ok(self.add_vector(name, shape.iter().product(), RowOrder::All))
+    }
+
+    /// The parameters `[channels, columns]` of a scan or a convolution, turned as its kernel
+    /// wants them.
+    pub fn turned(
+        &self,
+        name: &str,
+        channels: usize,
+        columns: usize,
+    ) -> Result<Vector, BuildError> {
+        self.turned_part(name, (channels, columns), (0, channels))
+    }
+
+    /// The same for `rows` channels of a stored table, from channel `before` on.
+    pub fn turned_part(
+        &self,
+        name: &str,
+        (channels, columns): (usize, usize),
+        (before, rows): (usize, usize),
+    ) -> Result<Vector, BuildError> {
+        self.expect(name, &[channels, columns])?;
+        assert!(
+            before + rows <= channels,
+            "architecture: channels past the end"
+        );
+        let order = RowOrder::Turned {
+            rows,
+            columns,
+            before,
+        };
+        Ok(self.add_vector(name, rows * columns, order))
+    }
+
+    fn add_vector(&self, name: &str, len: usize, order: RowOrder) -> Vector {
+        self.vector_of(VectorSpec {
+            name: name.to_string(),
+            len,
+            order,
+            constant: None,
+        })
+    }
+
+    /// Numbers that no file holds.
+    pub fn constant(&self, values: impl IntoIterator<Item = f32>) -> Vector {
+        let bits: Vec<u32> = values.into_iter().map(f32::to_bits).collect();
+        self.vector_of(VectorSpec {
+            name: String::new(),
+            len: bits.len(),
+            order: RowOrder::All,
+            constant: Some(bits),
+        })
+    }
+
+    /// `len` numbers of a stored parameter of these extents, from number `offset` on.
+    pub fn vector_range(
+        &self,
+        name: &str,
+        shape: &[usize],
+        (offset, len): (usize, usize),
+    ) -> Result<Vector, BuildError> {
+        self.expect(name, shape)?;
+        let order = RowOrder::Blocks {
+            block: len,
+            stride: len,
+            offset,
+        };
+        assert!(
+            order.fits(len, shape.iter().product()),
+            "architecture: range past the end"
+        );
+        Ok(self.add_vector(name, len, order))
+    }
+
+    fn vector_of(&self, spec: VectorSpec) -> Vector {
+        let len = spec.len;
+        let mut wiring = self.wiring.borrow_mut();
+        let id = *self
+            .vector_ids
+            .borrow_mut()
+            .entry(spec.clone())
+            .or_insert_with(|| {
+                wiring.vectors.push(spec);
+                wiring.vectors.len() as u32 - 1
+            });
+        Vector { id, len }
+    }
+
+    /// A small parameter that not every checkpoint has.
+    pub fn optional_vector(
+        &self,
+        name: &str,
+        shape: &[usize],
+    ) -> Result<Option<Vector>, BuildError> {
+        if self.has(name) {
+            self.vector(name, shape).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// A new piece of state.
+    pub fn state(&self, kind: StateKind) -> StateId {
+        let states = &mut self.wiring.borrow_mut().states;
+        states.push(kind);
+        StateId(states.len() as u32 - 1)
+    }
+
+    /// A new graph.
+    pub fn graph(&self, role: Role) -> Net<'_, 'a> {
+        Net {
+            builder: self,
+            graph: RefCell::new(Graph::new(role)),
+        }
+    }
+
+    fn shape(&self, name: &str) -> Result<&'a [u64], BuildError> {
+        self.catalog
+            .shape(name)
+            .ok_or_else(|| BuildError::NoTensor {
+                name: name.to_string(),
+            })
+    }
+
+    pub(super) fn expect(&self, name: &str, expected: &[usize]) -> Result<(), BuildError> {
+        let found = self.shape(name)?;
+        let expected: Vec<u64> = expected.iter().map(|&extent| extent as u64).collect();
+        let same = |a: &[u64], b: &[u64]| {
+            a.iter()
+                .filter(|&&extent| extent != 1)
+                .eq(b.iter().filter(|&&extent| extent != 1))
+        };
+        if same(found, &expected) {
+            return Ok(());
+        }
+        Err(BuildError::Shape {
+            name: name.to_string(),
+            found: found.to_vec(),
+            expected,
+        })
+    }
+
+    pub(super) fn add_matrix(
+        &self,
+        name: &str,
+        rows: usize,
+        columns: usize,
+        stack: usize,
+        order: RowOrder,
+    ) -> Matrix {
+        // The product fits: the shape was found in a file whose byte ranges were checked.
+        let spec = MatrixSpec {
+            name: name.to_string(),
+            rows: rows * stack,
+            columns,
+            order,
+        };
+        let mut wiring = self.wiring.borrow_mut();
+        let id = *self
+            .matrix_ids
+            .borrow_mut()
+            .entry(spec.clone())
+            .or_insert_with(|| {
+                wiring.matrices.push(spec);
+                wiring.matrices.len() as u32 - 1
+            });
+        Matrix {
+            id,
+            rows,
+            columns,
+            stack,
+        }
+    }
+}
