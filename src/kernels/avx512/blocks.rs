@@ -68,21 +68,34 @@ macro_rules! kernels {
     )*};
 }
 
+/// A field of each of four blocks. Not by `map`: what it calls may be left a call, and what a
+/// call returns goes through memory.
+macro_rules! of {
+    ($blocks:ident.$field:ident) => {
+        [
+            &$blocks[0].$field,
+            &$blocks[1].$field,
+            &$blocks[2].$field,
+            &$blocks[3].$field,
+        ]
+    };
+}
+
 kernels! {
     q4_0: BlockQ4_0, 8, |b| Some(b.scale), |_| [0; 2],
-        |b| nibbles(b.map(|b| &b.quants));
+        |b| nibbles(of!(b.quants));
     q4_1: BlockQ4_1, 0, |b| Some(b.scale), |b| b.min,
-        |b| nibbles(b.map(|b| &b.quants));
+        |b| nibbles(of!(b.quants));
     q5_0: BlockQ5_0, 16, |b| Some(b.scale), |_| [0; 2],
-        |b| with_fifth(b.map(|b| &b.quants), b.map(|b| b.high));
+        |b| with_fifth(of!(b.quants), of!(b.high));
     q5_1: BlockQ5_1, 0, |b| Some(b.scale), |b| b.min,
-        |b| with_fifth(b.map(|b| &b.quants), b.map(|b| b.high));
+        |b| with_fifth(of!(b.quants), of!(b.high));
     q8_0: BlockQ8_0, 128, |b| Some(b.scale), |_| [0; 2],
-        |b| halves_of(b.map(|b| &b.quants)).map(|quants| above_128(quants));
+        |b| above_128(halves_of(of!(b.quants)));
     iq4_nl: BlockIQ4NL, 128, |b| Some(b.scale), |_| [0; 2],
-        |b| values(&IQ4_VALUES, b.map(|b| &b.quants));
+        |b| values(&IQ4_VALUES, of!(b.quants));
     mxfp4: BlockMXFP4, 128, |_| None, |_| [0; 2],
-        |b| values(&FP4_VALUES, b.map(|b| &b.quants));
+        |b| values(&FP4_VALUES, of!(b.quants));
 }
 
 /// Sixteen bytes of each of four blocks.
@@ -109,8 +122,12 @@ fn halves_of(of: [&[i8; 32]; 4]) -> [__m512i; 2] {
 /// Signed bytes: turning the highest bit adds 128.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn above_128(quants: __m512i) -> __m512i {
-    _mm512_xor_si512(quants, _mm512_set1_epi8(-128))
+fn above_128([first, second]: [__m512i; 2]) -> [__m512i; 2] {
+    let highest = _mm512_set1_epi8(-128);
+    [
+        _mm512_xor_si512(first, highest),
+        _mm512_xor_si512(second, highest),
+    ]
 }
 
 /// Low halves of sixteen bytes of each of four blocks, then their high halves.
@@ -125,11 +142,11 @@ fn nibbles(of: [&[u8; 16]; 4]) -> [__m512i; 2] {
 /// [`nibbles`] with a fifth bit, bit i of a u32 for weight i of a block.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn with_fifth(of: [&[u8; 16]; 4], high: [[u8; 4]; 4]) -> [__m512i; 2] {
+fn with_fifth(of: [&[u8; 16]; 4], high: [&[u8; 4]; 4]) -> [__m512i; 2] {
     let [low_quants, high_quants] = nibbles(of);
     let (mut low, mut top) = (0, 0);
     for (block, high) in high.into_iter().enumerate() {
-        let bits = u64::from(u32::from_le_bytes(high));
+        let bits = u64::from(u32::from_le_bytes(*high));
         low |= (bits & 0xffff) << (16 * block);
         top |= (bits >> 16) << (16 * block);
     }
@@ -144,12 +161,12 @@ fn with_fifth(of: [&[u8; 16]; 4], high: [[u8; 4]; 4]) -> [__m512i; 2] {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn values(values: &[i8; 16], of: [&[u8; 16]; 4]) -> [__m512i; 2] {
-    let values = above_128(_mm512_broadcast_i32x4(load_quarter(values)));
+    let values = _mm512_broadcast_i32x4(load_quarter(values));
     let [low, high] = nibbles(of);
-    [
+    above_128([
         _mm512_shuffle_epi8(values, low),
         _mm512_shuffle_epi8(values, high),
-    ]
+    ])
 }
 
 /// Factors of sixteen rows' blocks.
@@ -228,13 +245,18 @@ fn tile<W: Stored, const N: usize>(
 
 /// Blocks `first` to `first + 3` of a row of `len`. Those beyond its end are its last one again:
 /// what comes of them is dropped.
+///
+/// # Safety
+///
+/// So many blocks are at `row`, and stay there; they have alignment 1 and no invalid bytes.
 #[inline]
-fn four<W>(row: *const u8, first: usize, len: usize) -> [*const W; 4] {
-    let at = |index: usize| {
+unsafe fn four<'a, W>(row: *const u8, first: usize, len: usize) -> [&'a W; 4] {
+    let at = |index: usize| -> *const W {
         let index = (first + index).min(len - 1);
         row.wrapping_add(index * size_of::<W>()).cast()
     };
-    [at(0), at(1), at(2), at(3)]
+    // SAFETY: the caller's promise, for each block up to the row's end.
+    unsafe { [&*at(0), &*at(1), &*at(2), &*at(3)] }
 }
 
 #[inline]
@@ -251,7 +273,7 @@ fn unpack<W: Stored>(
         for row in 0..ROWS {
             // SAFETY: so many blocks are at each row's address; they have alignment 1 and no
             // invalid bytes.
-            let four = four::<W>(rows[row], first, blocks).map(|block| unsafe { &*block });
+            let four = unsafe { four::<W>(rows[row], first, blocks) };
             [low[row], high[row]] = quants(four);
         }
         let count = 4.min(blocks - first);
@@ -286,7 +308,6 @@ fn direct<W: Stored>(
 ) {
     let len = x.len();
     for first in (0..len).step_by(4) {
-        fetch_ahead(next, first / 4, 4 * W::LEN);
         let at = |index: usize| &x[(first + index).min(len - 1)].quants;
         let [low, high] = halves_of([at(0), at(1), at(2), at(3)]);
         // What the weights' bytes have too much is taken off beforehand.
@@ -295,8 +316,9 @@ fn direct<W: Stored>(
         let start = _mm512_sub_epi32(zero, excess);
         let mut dots = [zero; ROWS];
         for row in 0..ROWS {
+            fetch_ahead(next, first / 4, 4 * W::LEN, row);
             // SAFETY: as in `unpack`; all blocks of a row are there.
-            let four = four::<W>(rows[row], first, len).map(|block| unsafe { &*block });
+            let four = unsafe { four::<W>(rows[row], first, len) };
             let quants = quants(four);
             let dot = _mm512_dpbusd_epi32(start, quants[0], low);
             dots[row] = _mm512_dpbusd_epi32(dot, quants[1], high);

@@ -236,7 +236,9 @@ unsafe fn direct<W: Weights>(call: &MatMul, first: usize) {
             let mut sum = _mm512_setzero_ps();
             let mut column = start;
             while column + W::STEP <= end {
-                fetch_ahead(next, column / W::STEP, 64);
+                for row in 0..ROWS {
+                    fetch_ahead(next, column / W::STEP, 64, row);
+                }
                 let weights = turned::<W>(&rows, column, W::STEP);
                 for c in 0..W::STEP {
                     let x = _mm512_set1_ps(inputs.add(column + c).read_unaligned());

@@ -206,7 +206,6 @@ fn direct_fours<B: SuperBlock>(
 ) {
     let spread = [load(&SPREAD[0]), load(&SPREAD[1])];
     for (index, x) in x.iter().enumerate() {
-        fetch_ahead(next, index, B::LEN);
         let rows = behind(rows, index * B::LEN);
         let [low, high] = header(&rows, panel);
         // The scales of rows 0, 1, 4, 5, 8 …, then of the others.
@@ -221,6 +220,7 @@ fn direct_fours<B: SuperBlock>(
         let inputs = [[input(0), input(1)], [input(4), input(5)]];
         let mut all = [_mm512_setzero_si512(); ROWS];
         for row in 0..ROWS {
+            fetch_ahead(next, index, B::LEN, row);
             // SAFETY: as in `unpack_fours`; all blocks of a row are there.
             let block = unsafe { &*rows[row].cast::<B>() };
             let scales = _mm512_set1_epi64(scales[row % 4 / 2][row / 4 * 2 + row % 2]);
@@ -339,7 +339,6 @@ fn direct_q6_k(
     };
     let places = [load(&PLACES[0]), load(&PLACES[1])];
     for (index, x) in x.iter().enumerate() {
-        fetch_ahead(next, index, BlockQ6K::LEN);
         // SAFETY: as in `unpack_fours`; all blocks of a row are there.
         let block = |row: usize| unsafe {
             let at = rows[row].wrapping_add(index * BlockQ6K::LEN);
@@ -356,6 +355,7 @@ fn direct_q6_k(
         }
         let mut all = [_mm512_setzero_si512(); ROWS];
         for row in 0..ROWS {
+            fetch_ahead(next, index, BlockQ6K::LEN, row);
             let block = block(row);
             let scales = _mm512_castsi256_si512(_mm256_cvtepi8_epi16(load_quarter(&block.scales)));
             let mut products = _mm512_setzero_si512();

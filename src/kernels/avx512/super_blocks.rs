@@ -248,12 +248,12 @@ fn direct<B: SuperBlock>(
 ) {
     let mut unpacked = Integers256::ZERO;
     for (index, x) in x.iter().enumerate() {
-        fetch_ahead(next, index, B::LEN);
         let inputs: &[[i8; 64]] = x.quants.as_chunks().0;
         let mut all = [_mm512_setzero_si512(); ROWS];
         let mut all_mins = [_mm256_setzero_si256(); ROWS];
         let (mut factors, mut min_factors) = (Lanes([0.0; ROWS]), Lanes([0.0; ROWS]));
         for row in 0..ROWS {
+            fetch_ahead(next, index, B::LEN, row);
             // SAFETY: as in `unpack`; all blocks of a row are there.
             let block = unsafe { &*rows[row].wrapping_add(index * B::LEN).cast::<B>() };
             integers(block, &mut unpacked);
