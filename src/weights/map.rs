@@ -24,7 +24,13 @@ impl Source {
         // SAFETY: the map is private and read-only. Should somebody truncate the file while it
         // is mapped, the system ends the process at the next touch, as for every mapping;
         // changed bytes only change results, since every value is valid for every type.
-        Ok(Source::Map(unsafe { memmap2::Mmap::map(&file)? }))
+        let map = unsafe { memmap2::Mmap::map(&file)? };
+        // Where the system caches files in large pages, a file that is read from its disk now
+        // comes in such: a core that streams through weights otherwise waits for translations
+        // of addresses. A wish, which systems without them refuse.
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(memmap2::Advice::HugePage);
+        Ok(Source::Map(map))
     }
 
     /// All bytes.
