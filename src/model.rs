@@ -160,14 +160,16 @@ impl Model {
         } = &self.inner.wiring;
         let matrix = |matrix: &Matrix| Some(matrices[matrix.id as usize].name.as_str());
         let vector = |vector: &Vector| Some(vectors[vector.id as usize].name.as_str());
-        match op {
+        let name = match op {
             Op::Embed { table, .. } => matrix(table),
             Op::MatMul { weight, .. } => matrix(weight),
             Op::ExpertMatMul { experts, .. } => matrix(experts),
             Op::Norm { weight, .. } | Op::Conv { weight, .. } => vector(weight),
             Op::Scan { a, .. } => vector(a),
             _ => None,
-        }
+        };
+        // What no file holds has no name.
+        name.filter(|name| !name.is_empty())
     }
 
     /// Pieces of state.

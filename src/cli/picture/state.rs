@@ -9,7 +9,9 @@ use rillm::state::{StateCapacity, StateLayout};
 use rillm::{Model, RunError};
 
 const WIDTH: f64 = 600.0;
-const LABELS: f64 = 330.0;
+
+/// A letter of a label, on the broad side.
+const LETTER: f64 = 6.6;
 
 /// Draws the memory's parts below `top` and says where they end.
 pub fn draw(
@@ -37,18 +39,20 @@ pub fn draw(
         bars.push((label(&kind, count), len(kind, count, options), "#fbd9b5"));
     }
     let longest = bars.iter().map(|bar| bar.1).max().unwrap_or(1).max(1);
+    let letters = bars.iter().map(|bar| bar.0.chars().count()).max();
+    let labels = LETTER * letters.unwrap_or(0) as f64 + 12.0;
     let mut y = top + 14.0;
     for (label, len, fill) in bars {
         svg.text(MARGIN, y + 13.0, &label, Anchor::Start);
         let width = WIDTH * len as f64 / longest as f64;
-        svg.rectangle((MARGIN + LABELS, y, width.max(1.0), 17.0), fill, "");
+        svg.rectangle((MARGIN + labels, y, width.max(1.0), 17.0), fill, "");
         svg.text(
-            MARGIN + LABELS + width + 8.0,
+            MARGIN + labels + width + 8.0,
             y + 13.0,
             &bytes(len),
             Anchor::Start,
         );
-        svg.reach(MARGIN + LABELS + width + 80.0);
+        svg.reach(MARGIN + labels + width + 80.0);
         y += 24.0;
     }
     Ok(y)
@@ -68,7 +72,12 @@ fn kinds(model: &Model) -> Vec<(StateKind, usize)> {
 
 /// "4 × kv, kv_heads: 2, head_dim: 32".
 fn label(kind: &StateKind, count: usize) -> String {
-    let kind = format!("{kind:?}").to_lowercase();
+    // What a kind wraps says the same again.
+    let kind = format!("{kind:?}");
+    let kind = kind
+        .split_once('(')
+        .map_or(kind.as_str(), |(_, inner)| inner);
+    let kind = kind.trim_end_matches(')').to_lowercase();
     format!("{count} × {}", kind.replace(" {", ",").replace(" }", ""))
 }
 
