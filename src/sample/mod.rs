@@ -395,7 +395,11 @@ impl Sampler {
             self.candidates.bias(token, bias);
         }
         if let Some(mirostat) = options.mirostat {
-            self.candidates.temperature(options.temperature.max(1e-3));
+            if options.temperature > 0.0 {
+                self.candidates.temperature(options.temperature);
+            } else {
+                self.candidates.best_alone();
+            }
             let (token, surprise) = self.candidates.surprising(self.mu, &mut self.random);
             self.mu -= mirostat.eta * (surprise - mirostat.tau);
             return token;

@@ -380,6 +380,110 @@ fn mirostat_keeps_surprise_near_its_aim() {
 }
 
 #[test]
+fn mirostat_moves_its_bound_by_what_surprised() {
+    let options = SampleOptions {
+        temperature: 1.0,
+        mirostat: Some(Mirostat {
+            tau: 1.25,
+            eta: 0.5,
+        }),
+        ..unchanged()
+    };
+    let mut sampler = Sampler::new(options.clone(), 4, 100);
+    assert_eq!(sampler.mu, 2.5, "twice the aim");
+    // Surprises of 1, 2 and 3 bits: the first two are left, in shares of 2/3 and 1/3.
+    let token = sampler.sample(&logits(&[0.5, 0.25, 0.125, 0.125]));
+    let surprise = match token {
+        0 => 1.5f32.log2(),
+        1 => 3f32.log2(),
+        other => panic!("{other} surprises more than the bound"),
+    };
+    let expected = 2.5 - 0.5 * (surprise - 1.25);
+    assert!((sampler.mu - expected).abs() < 1e-5, "{}", sampler.mu);
+    // Without a temperature even a near tie is no choice; the bound moves on as with certainty.
+    let greedy = SampleOptions {
+        temperature: 0.0,
+        ..options
+    };
+    let mut sampler = Sampler::new(greedy, 3, 100);
+    for draw in 1..=50 {
+        assert_eq!(sampler.sample(&[1.0, 1.000_001, 0.0]), 1);
+        assert_eq!(sampler.mu, 2.5 + 0.625 * draw as f32);
+    }
+}
+
+#[test]
+fn stages_leave_as_many_as_asked() {
+    let shares = [0.5, 0.25, 0.125, 0.0625, 0.0625];
+    let least = |stage, min_keep| SampleOptions {
+        min_keep,
+        top_k: 1,
+        top_p: 0.1,
+        min_p: 0.9,
+        typical_p: 0.1,
+        ..only(stage)
+    };
+    for stage in [Stage::TopK, Stage::TopP, Stage::MinP] {
+        for keep in 0..=5usize {
+            let expected: Vec<u32> = (0..keep.max(1) as u32).collect();
+            assert_eq!(tokens(&least(stage, keep), &shares), expected, "{stage:?}");
+        }
+    }
+    // The entropy is 1.875 bits; surprises of 1, 2, 3 and twice 4 are 0.875, 0.125, 1.125 and
+    // 2.125 away from it.
+    for (keep, expected) in [
+        (0, vec![1]),
+        (1, vec![1]),
+        (2, vec![0, 1]),
+        (3, vec![0, 1, 2]),
+        (4, vec![0, 1, 2, 3]),
+        (5, vec![0, 1, 2, 3, 4]),
+    ] {
+        assert_eq!(tokens(&least(Stage::TypicalP, keep), &shares), expected);
+    }
+}
+
+#[test]
+fn the_usual_chain_narrows_step_by_step() {
+    // Penalties first: the third token's logit ln 16 is halved, its share falls from 16 to 4;
+    // then the four most likely, of a sum of 15; 0.8 of that are the first two (8 + 4 = 12) and
+    // min-p's half of the highest keeps both; a temperature of 0.5 squares: 64 to 16.
+    let shares = [8.0, 2.0, 16.0, 1.0, 0.5, 0.25];
+    let options = SampleOptions {
+        stages: Stage::ORDER.to_vec(),
+        repeat_penalty: 2.0,
+        top_k: 4,
+        top_p: 0.79,
+        min_p: 0.49,
+        temperature: 0.5,
+        ..unchanged()
+    };
+    let mut sampler = Sampler::new(options, 6, 100);
+    sampler.accept(2);
+    near(&left(&mut sampler, &logits(&shares)), &[(0, 0.8), (2, 0.2)]);
+}
+
+#[test]
+fn one_candidate_and_impossible_ones_pass_every_stage() {
+    let every = SampleOptions {
+        stages: Stage::ORDER.to_vec(),
+        typical_p: 0.5,
+        top_n_sigma: 1.0,
+        xtc_probability: 1.0,
+        xtc_threshold: 0.1,
+        dynamic_temperature: 0.3,
+        ..unchanged()
+    };
+    let mut sampler = Sampler::new(every.clone(), 1, 100);
+    assert_eq!(left(&mut sampler, &[-3.0]), [(0, 1.0)]);
+    let never = f32::NEG_INFINITY;
+    assert_eq!(
+        counts(every, &[never, 2.0, never, never], 20),
+        [0, 20, 0, 0]
+    );
+}
+
+#[test]
 fn biases_are_added_and_can_forbid() {
     let options = SampleOptions {
         logit_bias: vec![(0, f32::NEG_INFINITY), (2, 50.0), (99, 1.0)],
