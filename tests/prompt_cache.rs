@@ -75,6 +75,29 @@ fn a_cached_prompt_continues_as_a_fresh_one() {
 }
 
 #[test]
+fn the_whole_prompt_is_counted() {
+    let folder = TempFolder::new("prompt_cache_counted");
+    let cache = cache(&folder);
+    let count = |output: &Output, key: &str| -> u64 {
+        let text = text(output);
+        let line = text.lines().last().expect("a line for the whole");
+        let whole: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        whole[key].as_u64().expect("a count")
+    };
+    let story = "One day, Lily found a tiny bean seed";
+    let plain = count(&run(story, &["--json"]), "prompt_tokens");
+    for cached in [0, plain - 1] {
+        let output = run(story, &["--json", "--prompt-cache", &cache]);
+        assert_eq!(count(&output, "prompt_tokens"), plain);
+        assert_eq!(count(&output, "cached_tokens"), cached);
+        // The figures speak of what was computed.
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let computed = format!("prompt {} tokens,", plain - cached);
+        assert!(stderr.contains(&computed), "{stderr}");
+    }
+}
+
+#[test]
 fn a_file_that_is_no_cache_is_named_and_kept() {
     let folder = TempFolder::new("prompt_cache_damaged");
     let cache = cache(&folder);

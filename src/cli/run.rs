@@ -19,6 +19,7 @@ use serde_json::json;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -294,6 +295,7 @@ impl Job<'_> {
                 }
             }
         };
+        let started = Instant::now();
         let (reused, left) = match self.cache {
             Some(path) => {
                 let reused = prompt_cache::advance(&mut session, &ids, path, self.keep_cache)?;
@@ -301,6 +303,7 @@ impl Job<'_> {
             }
             None => (None, &ids[..]),
         };
+        let advancing = started.elapsed();
         for &id in &ids[..ids.len() - left.len()] {
             sampler.accept(id);
         }
@@ -327,7 +330,12 @@ impl Job<'_> {
         if let Some(error) = failure {
             return Err(error.into());
         }
-        let done = done?;
+        let mut done = done?;
+        if let Some(reused) = reused {
+            // What was read or computed before its last token is the prompt's as well.
+            done.prompt = ids.len() - reused;
+            done.prompt_time += advancing;
+        }
         let stop = match done.stop {
             Stop::Caller if writer.stopped => "stop string",
             stop => reason(stop),
