@@ -73,11 +73,12 @@ impl Heads {
         let listed = (0..list.len()).filter_map(|layer| list.u64(layer));
         let kv_heads = listed.max().and_then(|most| usize::try_from(most).ok());
         let shared = |of: usize, parts: usize| parts > 0 && of.is_multiple_of(parts);
+        let head_dim = hyper.optional_count("attention.key_length")?;
         match kv_heads.filter(|&kv_heads| shared(heads, kv_heads)) {
-            Some(kv_heads) if shared(width, heads) => Ok(Heads {
+            Some(kv_heads) if head_dim.is_some() || shared(width, heads) => Ok(Heads {
                 heads,
                 kv_heads,
-                head_dim: width / heads,
+                head_dim: head_dim.unwrap_or(width / heads),
             }),
             _ => Err(hyper.invalid(key, "divisors of the head count, itself one of the width")),
         }
@@ -400,21 +401,28 @@ pub fn gated_experts(
     among: Among,
 ) -> Result<Value, BuildError> {
     let width = net.width(x);
-    let stack = |part: &str, rows, columns| {
-        net.builder.experts(
-            &format!("{layer}.ffn_{part}_exps.weight"),
-            experts,
-            rows,
-            columns,
-        )
+    let name = |part: &str| format!("{layer}.ffn_{part}_exps.weight");
+    let stack =
+        |part: &str, rows, columns| net.builder.experts(&name(part), experts, rows, columns);
+    // Gates, and what they let through: two stacks, or, for each expert, halves of one matrix.
+    let both = name("gate_up");
+    let half = |offset| {
+        let sizes = (hidden.saturating_mul(2), width);
+        net.builder
+            .experts_part(&both, experts, sizes, (offset, hidden))
     };
     let route = net.route(
         net.linear(x, &format!("{layer}.ffn_gate_inp"), experts)?,
         used,
         among,
     );
-    let gate = net.expert_matmul(x, route, stack("gate", hidden, width)?);
-    let up = net.expert_matmul(x, route, stack("up", hidden, width)?);
+    let (gate, up) = if net.builder.has(&both) {
+        (half(0)?, half(hidden)?)
+    } else {
+        (stack("gate", hidden, width)?, stack("up", hidden, width)?)
+    };
+    let gate = net.expert_matmul(x, route, gate);
+    let up = net.expert_matmul(x, route, up);
     let inner = net.mul(net.apply(gate, Pointwise::Silu), up);
     let down = net.expert_matmul(inner, route, stack("down", width, hidden)?);
     Ok(net.expert_sum(down, route))

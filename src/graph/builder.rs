@@ -339,6 +339,27 @@ impl<'a> Builder<'a> {
         Ok(self.add_matrix(name, rows, columns, experts, RowOrder::All))
     }
 
+    /// The same where each expert's `rows` rows, from row `offset` on, are a part of its `stored`.
+    pub fn experts_part(
+        &self,
+        name: &str,
+        experts: usize,
+        (stored, columns): (usize, usize),
+        (offset, rows): (usize, usize),
+    ) -> Result<Matrix, BuildError> {
+        self.expect(name, &[experts, stored, columns])?;
+        assert!(
+            offset + rows <= stored,
+            "architecture: rows past an expert's end"
+        );
+        let order = RowOrder::Blocks {
+            block: rows,
+            stride: stored,
+            offset,
+        };
+        Ok(self.add_matrix(name, rows, columns, experts, order))
+    }
+
     /// A small parameter of these extents; extents of one do not count.
     pub fn vector(&self, name: &str, shape: &[usize]) -> Result<Vector, BuildError> {
         self.expect(name, shape)?;

@@ -5,7 +5,7 @@ use super::{Architecture, Converted, Family, llama, tables};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, gated_mlp, head, projections,
 };
-use crate::graph::{Attention, BuildError, Builder, Hyper, PositionScheme, Role, Rope};
+use crate::graph::{Attention, BuildError, Builder, Hyper, Key, PositionScheme, Role, Rope};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Granite 3",
@@ -17,18 +17,21 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         tables::ROPE,
         tables::ROPE_SCALING,
         tables::ROPE_PARAMETERS,
-        &[
-            ("embedding_scale", "embedding_multiplier"),
-            ("attention.scale", "attention_multiplier"),
-            ("residual_scale", "residual_multiplier"),
-            ("logit_scale", "logits_scaling"),
-        ],
+        FACTORS,
     ],
     names: llama::NAMES,
     unused: &[],
     converted: Converted::NeighboursPaired,
     build,
 };
+
+/// What they are called.
+pub(super) const FACTORS: &[Key] = &[
+    ("embedding_scale", "embedding_multiplier"),
+    ("attention.scale", "attention_multiplier"),
+    ("residual_scale", "residual_multiplier"),
+    ("logit_scale", "logits_scaling"),
+];
 
 /// x ← x + r · Attention(RMS(x)); x ← x + r · FFN(RMS(x)); logits divided by their factor.
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
@@ -68,7 +71,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     Ok(())
 }
 
-fn divisor(hyper: &Hyper<'_>, key: &str) -> Result<f32, BuildError> {
+pub(super) fn divisor(hyper: &Hyper<'_>, key: &str) -> Result<f32, BuildError> {
     let number = hyper.float(key, 1.0)?;
     if number.is_normal() && (1.0 / number).is_normal() {
         Ok(number)

@@ -76,6 +76,8 @@ macro_rules! mixer_names {
 
 const MIXER: &[Name] = mixer_names!("backbone.layers.{i}.mixer");
 const CODESTRAL_MIXER: &[Name] = mixer_names!("model.backbone.layers.{i}.mixer");
+/// As hybrids call them.
+pub(super) const HYBRID_MIXER: &[Name] = mixer_names!("model.layers.{i}.mamba");
 
 /// x ← x + Mixer(RMS(x)).
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {

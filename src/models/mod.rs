@@ -14,6 +14,7 @@ mod glm4;
 mod gpt2;
 mod gpt_neox;
 mod granite;
+mod granite_hybrid;
 mod jamba;
 mod linear_transformer;
 mod llama;
@@ -136,6 +137,8 @@ pub const ARCHITECTURES: &[Architecture] = &[
     rwkv4::ARCHITECTURE,
     rwkv7::ARCHITECTURE,
     jamba::ARCHITECTURE,
+    granite_hybrid::GRANITE_4,
+    granite_hybrid::BAMBA,
     linear_transformer::ARCHITECTURE,
     transfo_xl::ARCHITECTURE,
     compressive_transformer::ARCHITECTURE,

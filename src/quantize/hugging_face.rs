@@ -6,7 +6,7 @@ use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::View;
 use crate::model::{find_architecture, open_tokenizer};
 use crate::models::{Architecture, Converted};
-use crate::weights::{Files, Views};
+use crate::weights::{Files, Found, Views};
 use rillm_formats::manifest::{Array, DType, Manifest, Metadata, Value};
 use std::f64::consts::PI;
 
@@ -25,6 +25,11 @@ pub(super) fn converted(files: &Files) -> Result<(Metadata, Vec<Tensor>, Vec<Str
         let (Some(part), false) = (found.parts.first(), found.parts.is_empty()) else {
             continue;
         };
+        if let Some(halves) = halves(name, found, &keys)? {
+            tensors.extend(halves);
+            continue;
+        }
+        let name = &without_experts(name, &keys);
         let mut shape = found.shape.clone();
         // What Qwen3-Next calls groups are heads of keys.
         if keys.name != "qwen3next" || name.ends_with("conv1d.weight") {
@@ -157,7 +162,8 @@ fn place(name: &str) -> (u8, u64, &str) {
     }
 }
 
-/// `general.architecture`: Mistral and Mixtral are LLaMAs there, OLMo 3 is an OLMo 2.
+/// `general.architecture`: Mistral and Mixtral are LLaMAs there, OLMo 3 is an OLMo 2, Bamba a
+/// Granite 4.
 fn gguf_name(manifest: &Manifest, architecture: &Architecture) -> &'static str {
     let class = match manifest.metadata.array("architectures") {
         Some(Array::String(names)) => names.get(0).unwrap_or_default(),
@@ -167,6 +173,7 @@ fn gguf_name(manifest: &Manifest, architecture: &Architecture) -> &'static str {
         ["t5", encoder, ..] if class == b"T5EncoderModel" => encoder,
         [name, ..] => name,
         [] if architecture.hugging_face.contains(&"olmo3") => "olmo2",
+        [] if architecture.hugging_face.contains(&"bamba") => "granitehybrid",
         [] => "llama",
     }
 }
@@ -248,6 +255,45 @@ fn metadata(
     metadata
 }
 
+/// Gates and what they let through, which some checkpoints keep in one matrix and converters do
+/// not.
+fn halves(name: &str, found: &Found, keys: &Keys) -> Result<Option<[Tensor; 2]>, LoadError> {
+    let (true, Some(part)) = (name.contains(".ffn_gate_up_"), found.parts.first()) else {
+        return Ok(None);
+    };
+    let mut shape = found.shape.clone();
+    let place = shape.len().saturating_sub(2);
+    let rows = match shape.get_mut(place) {
+        Some(rows) if *rows >= 2 && rows.is_multiple_of(2) => {
+            *rows /= 2;
+            *rows as usize
+        }
+        _ => {
+            let what = format!("tensor {name} of shape {shape:?} has no two halves");
+            return Err(LoadError::new(LoadErrorKind::Tensor, what));
+        }
+    };
+    let half = |kind: &str, second| Tensor {
+        name: without_experts(&name.replace("ffn_gate_up", kind), keys),
+        shape: shape.clone(),
+        dtype: part.dtype,
+        from: From::Seen {
+            parts: found.parts.clone(),
+            view: found.view,
+            rows: Rows::Half { rows, second },
+        },
+    };
+    Ok(Some([half("ffn_gate", false), half("ffn_up", true)]))
+}
+
+/// Where there are no experts, what all rows share is a feed-forward layer like any other.
+fn without_experts(name: &str, keys: &Keys) -> String {
+    match (keys.name, keys.count("expert_count")) {
+        ("granitehybrid", None) => name.replace("_shexp.", "."),
+        _ => name.to_string(),
+    }
+}
+
 /// How a tensor's rows are to be arranged; notes how many heads of keys there turn out to be.
 fn rows(
     name: &str,
@@ -265,17 +311,19 @@ fn rows(
     match (converted, part) {
         (Converted::NeighboursPaired, "attn_q" | "attn_k") => {
             let heads = match part {
-                "attn_k" => keys
-                    .count("attention.head_count_kv")
-                    .unwrap_or(heads)
-                    .max(1),
+                "attn_k" => keys.kv_heads().unwrap_or(heads).max(1),
                 _ => heads,
             };
             let dim = count / heads;
-            if dim * heads != count || dim % 2 != 0 || dim == 0 {
+            let part = keys.float("rope.partial_factor").unwrap_or(1.0);
+            let rotated = (dim as f64 * part) as u64;
+            if dim * heads != count || !rotated.is_multiple_of(2) || rotated > dim || dim == 0 {
                 return Err(wrong());
             }
-            Ok(Rows::Paired(dim as usize))
+            Ok(Rows::Paired {
+                dim: dim as usize,
+                rotated: rotated as usize,
+            })
         }
         (Converted::QueriesFirst, "attn_qkv") => {
             let dim = keys.count("embedding_length").unwrap_or(0) / heads;
@@ -310,6 +358,15 @@ impl Keys {
 
     fn count(&self, key: &str) -> Option<u64> {
         self.metadata.u64(&self.full(key))
+    }
+
+    /// Heads of keys, of the layers that have some.
+    fn kv_heads(&self) -> Option<u64> {
+        let key = "attention.head_count_kv";
+        match self.metadata.value(&self.full(key)) {
+            Some(Value::Array(list)) => (0..list.len()).filter_map(|i| list.u64(i)).max(),
+            _ => self.count(key),
+        }
     }
 
     fn float(&self, key: &str) -> Option<f64> {

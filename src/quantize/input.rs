@@ -48,8 +48,16 @@ pub(super) enum From {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rows {
     AsStored,
-    /// Of heads of so many rows, the halves' rows by turns.
-    Paired(usize),
+    /// Of heads of `dim` rows: of the first `rotated` of them, the halves' rows by turns.
+    Paired {
+        dim: usize,
+        rotated: usize,
+    },
+    /// One half of every `2 * rows` rows.
+    Half {
+        rows: usize,
+        second: bool,
+    },
     /// Of groups of heads of `dim` rows (queries, then one of keys and one of values): all
     /// queries, all keys, all values.
     QueriesFirst {
@@ -63,9 +71,14 @@ impl Rows {
     fn stored(self, row: usize, count: usize) -> usize {
         match self {
             Rows::AsStored => row,
-            Rows::Paired(dim) => {
-                let within = row % dim;
-                row - within + within % 2 * (dim / 2) + within / 2
+            Rows::Paired { dim, rotated } => match row % dim {
+                within if within < rotated => {
+                    row - within + within % 2 * (rotated / 2) + within / 2
+                }
+                _ => row,
+            },
+            Rows::Half { rows, second } => {
+                row / rows * 2 * rows + usize::from(second) * rows + row % rows
             }
             Rows::QueriesFirst { dim, queries } => {
                 let group = (queries + 2) * dim;
@@ -153,7 +166,12 @@ impl Input {
                 // Vectors go with the rows of their matrices.
                 let row = if tensor.shape.len() == 1 { 1 } else { columns };
                 let count = (all as usize / row).max(1);
-                let in_part = count / parts.len().max(1);
+                let halves = if matches!(rows, Rows::Half { .. }) {
+                    2
+                } else {
+                    1
+                };
+                let in_part = halves * count / parts.len().max(1);
                 for (index, out) in out.chunks_exact_mut(row).enumerate() {
                     let stored = rows.stored(first * columns / row + index, count);
                     let part = &parts[(stored / in_part).min(parts.len() - 1)];

@@ -11,6 +11,7 @@ pub(super) fn complete(name: &str, config: &Metadata, metadata: &mut Metadata) {
     match name {
         "mamba" | "mamba2" => {}
         "jamba" => return jamba(config, metadata),
+        "granitehybrid" => return granite_hybrid(config, metadata),
         _ => return,
     }
     let count = |metadata: &Metadata, key: &str| metadata.u64(&full(key));
@@ -72,6 +73,47 @@ fn jamba(config: &Metadata, metadata: &mut Metadata) {
     metadata.0.insert(full("attention.head_count_kv"), heads);
     metadata.0.insert(full("ssm.inner_size"), Value::U32(inner));
     metadata.0.remove(&full("ssm.expand"));
+}
+
+/// The same; whether they rotate what they compare is said by a flag.
+fn granite_hybrid(config: &Metadata, metadata: &mut Metadata) {
+    let full = |key: &str| format!("granitehybrid.{key}");
+    let count = |metadata: &Metadata, key: &str| metadata.u64(&full(key));
+    let layers = count(metadata, "block_count").unwrap_or(0).min(1 << 16);
+    let attends = |layer: u64| match config.array("layer_types") {
+        Some(Array::String(kinds)) => kinds.get(layer as usize) == Some(b"attention"),
+        _ => config
+            .array("attn_layer_indices")
+            .is_some_and(|list| (0..list.len()).any(|index| list.u64(index) == Some(layer))),
+    };
+    let all = config.u64("num_attention_heads").unwrap_or(1);
+    let kv_heads = config.u64("num_key_value_heads").unwrap_or(all) as u32;
+    let heads = (0..layers).map(|layer| if attends(layer) { kv_heads } else { 0 });
+    let heads = Value::Array(Array::U32(heads.collect()));
+    let width = count(metadata, "embedding_length").unwrap_or(0);
+    let expand = config.f64("mamba_expand").unwrap_or(2.0);
+    let inner = Value::U32((width as f64 * expand) as u32);
+    let bamba = config.str("model_type") == Some("bamba");
+    let rotates = bamba || config.str("position_embedding_type") == Some("rope");
+    metadata.0.insert(full("attention.head_count_kv"), heads);
+    metadata.0.insert(full("ssm.inner_size"), inner);
+    let rotates = Value::Bool(rotates);
+    metadata.0.insert(full("rope.scaling.finetuned"), rotates);
+    if bamba {
+        let part = metadata.0.entry(full("rope.partial_factor"));
+        part.or_insert(Value::F32(0.5));
+    }
+    let shared = "expert_shared_feed_forward_length";
+    if count(metadata, "expert_count").unwrap_or(0) == 0 {
+        if let Some(hidden) = metadata.0.remove(&full(shared)) {
+            metadata.0.insert(full("feed_forward_length"), hidden);
+        }
+        metadata.0.remove(&full("expert_count"));
+        metadata.0.remove(&full("expert_used_count"));
+    }
+    for key in ["ssm.expand", "position_embedding_type"] {
+        metadata.0.remove(&full(key));
+    }
 }
 
 /// The shape that converters give a tensor: heads' numbers stand in a column, a norm of groups

@@ -8,7 +8,7 @@ mod names;
 mod open;
 
 pub use map::Source;
-pub use names::Views;
+pub use names::{Found, Views};
 pub use open::{Files, TokenizerFiles, open, open_source};
 
 use crate::error::{LoadError, LoadErrorKind};

@@ -55,13 +55,23 @@ impl Gguf {
         };
         if matches!(
             model_type.as_str(),
-            "llama" | "mistral" | "ministral" | "mixtral" | "granite" | "smollm3"
+            "llama"
+                | "mistral"
+                | "ministral"
+                | "mixtral"
+                | "granite"
+                | "smollm3"
+                | "granitemoehybrid"
+                | "bamba"
         ) {
             gguf.pair_neighbours();
             gguf.scaling_as_divisors();
         }
         if matches!(model_type.as_str(), "gpt_neox" | "bloom" | "falcon") {
             gguf.queries_first();
+        }
+        if model_type == "granitemoehybrid" {
+            gguf.gates_apart();
         }
         gguf.long_rope_as_tensors();
         gguf.groups_in_rows();
@@ -147,7 +157,12 @@ impl Gguf {
     /// Row h·d + 2j + s of the result is row h·d + s·d/2 + j of the original, s = 0, 1.
     fn pair_neighbours(&mut self) {
         let heads = self.count("attention.head_count").expect("heads");
-        let kv_heads = self.count("attention.head_count_kv").unwrap_or(heads);
+        let kv_heads = match self.metadata.value(&self.key("attention.head_count_kv")) {
+            Some(Value::Array(list)) => (0..list.len()).filter_map(|i| list.u64(i)).max(),
+            _ => self.count("attention.head_count_kv"),
+        };
+        let kv_heads = kv_heads.unwrap_or(heads);
+        let part = self.metadata.f64(&self.key("rope.partial_factor"));
         for (name, floats) in &mut self.tensors {
             let heads = match name.split('.').nth(2) {
                 Some("attn_q") => heads,
@@ -157,11 +172,46 @@ impl Gguf {
             let row = floats.shape.iter().skip(1).product::<u64>() as usize;
             let dim = (floats.shape[0] / heads) as usize;
             let rows: Vec<&[f32]> = floats.values.chunks(row).collect();
-            let from = |to: usize| to / dim * dim + to % dim % 2 * (dim / 2) + to % dim / 2;
+            let rotated = (dim as f64 * part.unwrap_or(1.0)) as usize;
+            let from = |to: usize| match to % dim {
+                within if within < rotated => {
+                    to / dim * dim + within % 2 * (rotated / 2) + within / 2
+                }
+                _ => to,
+            };
             floats.values = (0..rows.len())
                 .flat_map(|to| rows[from(to)])
                 .copied()
                 .collect();
+        }
+    }
+
+    /// Gates and what they let through are two tensors; without experts beside it, what all rows
+    /// share is called as everywhere.
+    fn gates_apart(&mut self) {
+        let routed = self.count("expert_count").is_some();
+        for (mut name, floats) in std::mem::take(&mut self.tensors) {
+            if !routed {
+                name = name.replace("_shexp.", ".");
+            }
+            let place = floats.shape.len().saturating_sub(2);
+            if !name.contains(".ffn_gate_up") {
+                self.tensors.insert(name, floats);
+                continue;
+            }
+            let mut shape = floats.shape.clone();
+            shape[place] /= 2;
+            let half = shape[place..].iter().product::<u64>() as usize;
+            for (kind, from) in [("ffn_gate", 0), ("ffn_up", half)] {
+                let both = floats.values.chunks(2 * half);
+                let values = both.flat_map(|both| &both[from..from + half]).copied();
+                let floats = Floats {
+                    shape: shape.clone(),
+                    values: values.collect(),
+                };
+                let name = name.replace("ffn_gate_up", kind);
+                self.tensors.insert(name, floats);
+            }
         }
     }
 
@@ -284,6 +334,7 @@ fn gguf_name(fixture: &Fixture, model_type: &str) -> &'static str {
         "qwen2" => "qwen2",
         "qwen3" => "qwen3",
         "granite" => "granite",
+        "granitemoehybrid" | "bamba" => "granitehybrid",
         "olmo2" | "olmo3" => "olmo2",
         "phi3" => "phi3",
         "starcoder2" => "starcoder2",
@@ -347,6 +398,7 @@ fn metadata(name: &str, table: &Architecture, config: &Metadata) -> Metadata {
         "mamba" => mamba(config, &mut keys),
         "mamba2" => mamba2(&mut keys),
         "jamba" => jamba(config, &mut keys),
+        "granitehybrid" => granite_hybrid(config, &mut keys),
         _ => {}
     }
     keys
@@ -392,7 +444,49 @@ fn jamba(config: &Metadata, keys: &mut Metadata) {
     keys.0.remove("jamba.ssm.expand");
 }
 
-/// The same, and heads by their number and all their channels.
+/// The same; a flag says whether heads are rotated.
+fn granite_hybrid(config: &Metadata, keys: &mut Metadata) {
+    let count = |key: &str| config.u64(key).expect(key);
+    let kv_heads = count("num_key_value_heads") as u32;
+    let heads: Vec<u32> = match config.array("layer_types") {
+        Some(Array::String(kinds)) => kinds
+            .iter()
+            .map(|kind| if kind == b"attention" { kv_heads } else { 0 })
+            .collect(),
+        _ => {
+            let attends = config.array("attn_layer_indices").expect("layers");
+            let attends = |layer| (0..attends.len()).any(|i| attends.u64(i) == Some(layer));
+            let layers = 0..count("num_hidden_layers");
+            layers
+                .map(|layer| if attends(layer) { kv_heads } else { 0 })
+                .collect()
+        }
+    };
+    let bamba = config.str("model_type") == Some("bamba");
+    let rotates = bamba || config.str("position_embedding_type") == Some("rope");
+    let inner = count("mamba_expand") * count("hidden_size");
+    for (key, value) in [
+        ("attention.head_count_kv", Value::Array(Array::U32(heads))),
+        ("ssm.inner_size", Value::U32(inner as u32)),
+        ("rope.scaling.finetuned", Value::Bool(rotates)),
+    ] {
+        keys.0.insert(format!("granitehybrid.{key}"), value);
+    }
+    if config.u64("num_local_experts") == Some(0) {
+        for key in ["expert_count", "expert_used_count"] {
+            keys.0.remove(&format!("granitehybrid.{key}"));
+        }
+        let key = "granitehybrid.expert_shared_feed_forward_length";
+        let hidden = keys.0.remove(key).expect("a length");
+        keys.0
+            .insert("granitehybrid.feed_forward_length".into(), hidden);
+    }
+    for key in ["ssm.expand", "position_embedding_type"] {
+        keys.0.remove(&format!("granitehybrid.{key}"));
+    }
+}
+
+/// As for Mamba, and heads by their number and all their channels.
 fn mamba2(keys: &mut Metadata) {
     let count = |key: &str| keys.u64(&format!("mamba2.{key}"));
     let inner = 2 * count("embedding_length").expect("a width");

@@ -1,0 +1,271 @@
+//! Granite 4 (Granite Team 2025) and Bamba (Ganti et al. 2024): layers of Mamba-2, and a few of
+//! attention with or without positions; after each a feed-forward layer, or experts beside one
+//! that all rows share. In GGUF both have one name.
+
+use super::mamba2::{HYBRID_MIXER, Mixer};
+use super::{Architecture, Converted, Family, granite, llama, tables};
+use crate::graph::blocks::{
+    Heads, Tied, activation, attend, embedding, gated_experts, gated_mlp, head, projections,
+};
+use crate::graph::{
+    Among, Attention, BuildError, Builder, Hyper, Key, Name, Net, Pointwise, PositionScheme, Role,
+    Rope, Value,
+};
+use rillm_formats::manifest::Container;
+
+pub(super) const GRANITE_4: Architecture = Architecture {
+    title: "Granite 4",
+    gguf: &["granitehybrid"],
+    hugging_face: &["granitemoehybrid"],
+    family: Family::Recurrent,
+    keys: &[
+        tables::SIZES,
+        tables::ROPE,
+        tables::ROPE_SCALING,
+        tables::ROPE_PARAMETERS,
+        granite::FACTORS,
+        MIXER_KEYS,
+        &[
+            ("position_embedding_type", "position_embedding_type"),
+            ("expert_count", "num_local_experts"),
+            ("expert_used_count", "num_experts_per_tok"),
+            (
+                "expert_shared_feed_forward_length",
+                "shared_intermediate_size",
+            ),
+        ],
+    ],
+    names: &[
+        tables::ENDS,
+        tables::NORMS,
+        tables::ATTENTION,
+        HYBRID_MIXER,
+        &[
+            // Gates first, then what they let through.
+            Name::plain(
+                "model.layers.{i}.shared_mlp.input_linear.weight",
+                "blk.{i}.ffn_gate_up_shexp.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.shared_mlp.output_linear.weight",
+                "blk.{i}.ffn_down_shexp.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.block_sparse_moe.router.layer.weight",
+                "blk.{i}.ffn_gate_inp.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.block_sparse_moe.input_linear.weight",
+                "blk.{i}.ffn_gate_up_exps.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.block_sparse_moe.output_linear.weight",
+                "blk.{i}.ffn_down_exps.weight",
+            ),
+        ],
+    ],
+    unused: &[],
+    converted: Converted::NeighboursPaired,
+    build: |model| build(model, granite_rope(model)?),
+};
+
+pub(super) const BAMBA: Architecture = Architecture {
+    title: "Bamba",
+    gguf: &[],
+    hugging_face: &["bamba"],
+    family: Family::Recurrent,
+    keys: &[
+        tables::SIZES,
+        tables::ROPE,
+        tables::ROPE_SCALING,
+        tables::ROPE_PARAMETERS,
+        MIXER_KEYS,
+    ],
+    names: &[
+        tables::ENDS,
+        tables::ATTENTION,
+        HYBRID_MIXER,
+        &[
+            Name::plain("model.final_layernorm.weight", "output_norm.weight"),
+            Name::plain(
+                "model.layers.{i}.input_layernorm.weight",
+                "blk.{i}.attn_norm.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.pre_ff_layernorm.weight",
+                "blk.{i}.ffn_norm.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.feed_forward.gate_proj.weight",
+                "blk.{i}.ffn_gate.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.feed_forward.up_proj.weight",
+                "blk.{i}.ffn_up.weight",
+            ),
+            Name::plain(
+                "model.layers.{i}.feed_forward.down_proj.weight",
+                "blk.{i}.ffn_down.weight",
+            ),
+        ],
+    ],
+    unused: &[],
+    converted: Converted::NeighboursPaired,
+    build: |model| build(model, Some(BAMBA_PART)),
+};
+
+const MIXER_KEYS: &[Key] = &[
+    ("ssm.expand", "mamba_expand"),
+    ("ssm.state_size", "mamba_d_state"),
+    ("ssm.conv_kernel", "mamba_d_conv"),
+    ("ssm.time_step_rank", "mamba_n_heads"),
+    ("ssm.group_count", "mamba_n_groups"),
+];
+
+/// The part of a head that Bamba rotates.
+const BAMBA_PART: f64 = 0.5;
+
+/// x ← x + r · (Mamba-2 or Attention)(RMS(x)); x ← x + r · (FFN or experts + FFN)(RMS(x)); logits
+/// divided by their factor. Which of them a layer has its tensors say. `rotated` is the part of a
+/// head that knows positions, where no file says it.
+fn build(model: &Builder<'_>, rotated: Option<f64>) -> Result<(), BuildError> {
+    let hyper = model.hyper();
+    let width = hyper.count("embedding_length")?;
+    let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-6)?;
+    let heads = Heads::read_some(hyper, width)?;
+    let position = match rotated {
+        Some(part) => PositionScheme::Rope(Rope::read_part(
+            model,
+            llama::neighbours_pair_up(model),
+            heads.head_dim,
+            part,
+        )?),
+        None => PositionScheme::None,
+    };
+    let causal = heads.causal(position);
+    let attention = Attention {
+        scale: attention_scale(hyper, causal.scale)?,
+        ..causal
+    };
+    let mixer = Mixer::read(hyper, width)?;
+    let feed_forward = FeedForward::read(hyper)?;
+    let residual = hyper.float("residual_scale", 1.0)?;
+    let of_embedding = hyper.float("embedding_scale", 1.0)?;
+    let of_logits = granite::divisor(hyper, "logit_scale")?;
+    model.context(hyper.count("context_length")?);
+
+    let net = model.graph(Role::Decode);
+    let mut x = net.scale(embedding(&net, width)?, of_embedding);
+    for i in 0..hyper.count("block_count")? {
+        let layer = format!("blk.{i}");
+        let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
+        // Several are looked for, so that a file without one of them is told which.
+        let attends = ["attn_q", "attn_k", "attn_qkv"]
+            .iter()
+            .any(|name| model.has(&format!("{layer}.{name}.weight")));
+        let mixed = if attends {
+            let qkv = projections(&net, h, &layer, heads)?;
+            attend(&net, qkv, &layer, width, attention.clone())?
+        } else {
+            mixer.wire(&net, h, &layer, eps)?
+        };
+        x = net.add(x, net.scale(mixed, residual));
+        let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), eps)?;
+        let f = feed_forward.wire(&net, h, &layer)?;
+        x = net.add(x, net.scale(f, residual));
+    }
+    let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
+    let logits = head(&net, x, Tied::OnRequest)?;
+    net.emit(net.scale(logits, 1.0 / of_logits), "logits");
+    net.finish();
+    Ok(())
+}
+
+/// All of a head, if it knows positions at all.
+fn granite_rope(model: &Builder<'_>) -> Result<Option<f64>, BuildError> {
+    let hyper = model.hyper();
+    let rotates = match hyper.container {
+        Container::Gguf => hyper.flag("rope.scaling.finetuned", true)?,
+        Container::HuggingFace => hyper.text("position_embedding_type")? == Some("rope"),
+    };
+    Ok(rotates.then_some(1.0))
+}
+
+/// GGUF leaves out what is usual; Granite's own configuration means one.
+fn attention_scale(hyper: &Hyper<'_>, usual: f32) -> Result<f32, BuildError> {
+    let granite = hyper.metadata.str("model_type") == Some("granitemoehybrid");
+    let default = match hyper.container {
+        Container::HuggingFace if granite => 1.0,
+        _ => usual,
+    };
+    hyper.float("attention.scale", default)
+}
+
+/// What follows a mixing layer.
+struct FeedForward {
+    hidden: usize,
+    experts: Option<(usize, usize)>,
+    shared: Option<usize>,
+    function: Pointwise,
+}
+
+impl FeedForward {
+    fn read(hyper: &Hyper<'_>) -> Result<FeedForward, BuildError> {
+        let experts = match hyper.feature("expert_count")? {
+            None => None,
+            Some(experts) => {
+                let used = hyper.count("expert_used_count")?;
+                if used > experts {
+                    return Err(hyper.invalid("expert_used_count", "at most the expert count"));
+                }
+                Some((experts, used))
+            }
+        };
+        Ok(FeedForward {
+            hidden: hyper.count("feed_forward_length")?,
+            experts,
+            shared: hyper.feature("expert_shared_feed_forward_length")?,
+            function: activation(hyper, "hidden_act", "silu")?,
+        })
+    }
+
+    fn wire(&self, net: &Net<'_, '_>, h: Value, layer: &str) -> Result<Value, BuildError> {
+        let folder = net.builder.hyper().container == Container::HuggingFace;
+        match (self.experts, self.shared) {
+            (Some(experts), shared) => {
+                let routed = gated_experts(net, h, layer, self.hidden, experts, Among::Chosen)?;
+                match shared {
+                    Some(hidden) => Ok(net.add(routed, self.shared(net, h, layer, hidden)?)),
+                    None => Ok(routed),
+                }
+            }
+            (None, Some(hidden)) if folder => self.shared(net, h, layer, hidden),
+            (None, _) => gated_mlp(net, h, layer, self.hidden, self.function),
+        }
+    }
+
+    /// down(f(gate x) ⊙ up x), gate and up in one matrix or in two.
+    fn shared(
+        &self,
+        net: &Net<'_, '_>,
+        h: Value,
+        layer: &str,
+        hidden: usize,
+    ) -> Result<Value, BuildError> {
+        let (gate, up) = if net.builder.hyper().container == Container::HuggingFace {
+            let both = net.linear(
+                h,
+                &format!("{layer}.ffn_gate_up_shexp"),
+                hidden.saturating_mul(2),
+            )?;
+            (net.slice(both, 0, hidden), net.slice(both, hidden, hidden))
+        } else {
+            (
+                net.linear(h, &format!("{layer}.ffn_gate_shexp"), hidden)?,
+                net.linear(h, &format!("{layer}.ffn_up_shexp"), hidden)?,
+            )
+        };
+        let inner = net.mul(net.apply(gate, self.function), up);
+        net.linear(inner, &format!("{layer}.ffn_down_shexp"), net.width(h))
+    }
+}
