@@ -107,6 +107,7 @@ fn apply(function: Pointwise, x: __m256) -> Option<__m256> {
             );
             Some(_mm256_mul_ps(x, sigmoid(_mm256_mul_ps(x, factor))))
         }
+        Pointwise::Softplus => Some(softplus(x)),
         _ => None,
     }
 }
@@ -138,6 +139,23 @@ fn sigmoid(x: __m256) -> __m256 {
     let small = exp_below_one(_mm256_or_ps(x, sign));
     let numerator = _mm256_blendv_ps(_mm256_set1_ps(1.0), small, x);
     _mm256_div_ps(numerator, _mm256_add_ps(_mm256_set1_ps(1.0), small))
+}
+
+/// max(x, 0) + ln(1 + exp(−|x|)). With s = u / (2 + u), ln(1 + u) is 2 artanh(s), and s ≤ ⅓ for
+/// u ≤ 1: eight terms of its series leave 2·10⁻⁹.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn softplus(x: __m256) -> __m256 {
+    let small = exp_below_one(_mm256_or_ps(x, _mm256_set1_ps(-0.0)));
+    let s = _mm256_div_ps(small, _mm256_add_ps(_mm256_set1_ps(2.0), small));
+    let square = _mm256_mul_ps(s, s);
+    let mut series = _mm256_set1_ps(2.0 / 15.0);
+    for odd in [13.0, 11.0, 9.0, 7.0, 5.0, 3.0, 1.0] {
+        series = _mm256_fmadd_ps(series, square, _mm256_set1_ps(2.0 / odd));
+    }
+    // With x second, NaN comes through.
+    let above = _mm256_max_ps(_mm256_setzero_ps(), x);
+    _mm256_fmadd_ps(s, series, above)
 }
 
 #[target_feature(enable = "avx2,f16c")]
