@@ -6,6 +6,7 @@ use super::register::{
     LANES, exp_below_one, load_floats, load_half, load_tail, store_floats, store_tail, sum,
 };
 use crate::kernels::Pointwise;
+use crate::kernels::scalar::pointwise::ERROR_SERIES;
 
 /// Σ a·b in two registers of partial sums; a ragged end is filled with zeros.
 #[inline]
@@ -97,6 +98,12 @@ fn apply(function: Pointwise, x: __m256) -> Option<__m256> {
         Pointwise::Silu => Some(_mm256_mul_ps(x, sigmoid(x))),
         Pointwise::Sigmoid => Some(sigmoid(x)),
         Pointwise::Exp => Some(exp(x)),
+        Pointwise::SquaredRelu => {
+            // With x second, NaN comes through.
+            let above = _mm256_max_ps(_mm256_setzero_ps(), x);
+            Some(_mm256_mul_ps(above, above))
+        }
+        Pointwise::GeluErf => Some(gelu_erf(x)),
         Pointwise::GeluTanh => {
             const TWICE_ROOT: f32 = 1.595_769_2; // 2·√(2/π)
             let square = _mm256_mul_ps(x, x);
@@ -110,6 +117,35 @@ fn apply(function: Pointwise, x: __m256) -> Option<__m256> {
         Pointwise::Softplus => Some(softplus(x)),
         _ => None,
     }
+}
+
+/// x · Φ(x) = x · erfc(−x/√2) / 2, as the scalar function has it: erfc(z) is exp(−z²) t and a
+/// series in 2t − 1, where t = 1/(1 + z/2).
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn gelu_erf(x: __m256) -> __m256 {
+    let half = _mm256_set1_ps(0.5);
+    let one = _mm256_set1_ps(1.0);
+    // Far out nothing is left of the tail. With |x| second, NaN comes through.
+    let size = _mm256_andnot_ps(_mm256_set1_ps(-0.0), x);
+    let size = _mm256_min_ps(_mm256_set1_ps(20.0), size);
+    let quarter = _mm256_set1_ps(0.5 * core::f32::consts::FRAC_1_SQRT_2);
+    let t = _mm256_div_ps(one, _mm256_fmadd_ps(size, quarter, one));
+    let s = _mm256_fmsub_ps(_mm256_set1_ps(2.0), t, one);
+    let mut series = _mm256_setzero_ps();
+    for term in ERROR_SERIES.iter().rev() {
+        series = _mm256_fmadd_ps(series, s, _mm256_set1_ps(*term as f32));
+    }
+    // What rounding takes from the square would be seen in the exponential of a large one.
+    let square = _mm256_mul_ps(size, size);
+    let lost = _mm256_fmsub_ps(size, size, square);
+    let power = exp_below_one(_mm256_mul_ps(_mm256_set1_ps(-0.5), square));
+    let power = _mm256_fnmadd_ps(_mm256_mul_ps(half, lost), power, power);
+    let tail = _mm256_mul_ps(_mm256_mul_ps(half, power), _mm256_mul_ps(t, series));
+    let below = _mm256_blendv_ps(_mm256_sub_ps(one, tail), tail, x);
+    // −∞ times nothing is nothing.
+    let none = _mm256_cmp_ps::<_CMP_EQ_OQ>(below, _mm256_setzero_ps());
+    _mm256_andnot_ps(none, _mm256_mul_ps(x, below))
 }
 
 /// exp(x): decays, whose exponents are negative, at full speed, others one by one.

@@ -3,7 +3,7 @@
 mod attend;
 mod matmul;
 mod norm;
-mod pointwise;
+pub(super) mod pointwise;
 mod retention;
 mod scan;
 mod vector;
