@@ -240,12 +240,11 @@ pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&
                         });
                         let pairs = rope.dims() / 2;
                         let (cos, sin) = into.split_at_mut(pairs);
-                        // The product is rounded to f32 as the references round it.
-                        let position = run.rows.facts[row].row.position as f32;
+                        let position = run.rows.facts[row].row.position;
                         for pair in 0..pairs {
                             let divisor = divisors.map_or(1.0, |divisors| divisors[pair]);
                             let frequency = rope.frequency(pair, run.rows.length) / divisor;
-                            let (s, c) = f64::from(position * frequency).sin_cos();
+                            let (s, c) = rope.angle(frequency, position).sin_cos();
                             cos[pair] = c as f32 * rope.magnitude;
                             sin[pair] = s as f32 * rope.magnitude;
                         }

@@ -50,6 +50,9 @@ pub enum Divisors {
 pub enum Frequencies {
     /// The same at any length.
     Fixed(Vec<f32>),
+    /// The same, for memories without an end: angles are not rounded to single precision, in
+    /// which neighbours are told apart ever less as positions grow (half a radian at ten million).
+    Endless(Vec<f32>),
     /// NTK by parts of the length after the current feed ("dynamic"): the base grows once the
     /// trained length is passed.
     Dynamic {
@@ -72,7 +75,7 @@ impl Rope {
     /// Number of elements of a head that are rotated.
     pub fn dims(&self) -> usize {
         2 * match &self.frequencies {
-            Frequencies::Fixed(fixed) => fixed.len(),
+            Frequencies::Fixed(fixed) | Frequencies::Endless(fixed) => fixed.len(),
             Frequencies::Dynamic { pairs, .. } => *pairs,
         }
     }
@@ -81,7 +84,7 @@ impl Rope {
     /// positions.
     pub fn frequency(&self, index: usize, length: u64) -> f32 {
         match &self.frequencies {
-            Frequencies::Fixed(fixed) => fixed[index],
+            Frequencies::Fixed(fixed) | Frequencies::Endless(fixed) => fixed[index],
             &Frequencies::Dynamic {
                 base,
                 pairs,
@@ -95,6 +98,15 @@ impl Rope {
                     * (factor * over / trained - (factor - 1.0)).powf(dims / (dims - 2.0));
                 plain(grown, 2 * pairs, index)
             }
+        }
+    }
+
+    /// The angle of a pair of this frequency at a position: rounded as the references round it,
+    /// or not at all where there is no last position.
+    pub fn angle(&self, frequency: f32, position: u64) -> f64 {
+        match self.frequencies {
+            Frequencies::Endless(_) => position as f64 * f64::from(frequency),
+            _ => f64::from(position as f32 * frequency),
         }
     }
 
@@ -402,4 +414,26 @@ fn fixed(pairs: usize, frequency: impl Fn(usize) -> f32) -> Frequencies {
 /// base^(−2i / dims)
 fn plain(base: f64, dims: usize, index: usize) -> f32 {
     base.powf(-(2.0 * index as f64) / dims as f64) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endless_angles_tell_neighbours_apart_far_out() {
+        let with = |frequencies| Rope {
+            pairing: Pairing::Halves,
+            frequencies,
+            division: Division::None,
+            magnitude: 1.0,
+        };
+        let rope = with(Frequencies::Endless(vec![0.3]));
+        let far = 1 << 40;
+        let step = rope.angle(0.3, far + 1) - rope.angle(0.3, far);
+        assert!((step - f64::from(0.3f32)).abs() < 1e-3, "{step}");
+        // As references have it, positions run into one.
+        let rope = with(Frequencies::Fixed(vec![0.3]));
+        assert_eq!(rope.angle(0.3, far + 1), rope.angle(0.3, far));
+    }
 }

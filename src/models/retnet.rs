@@ -357,7 +357,7 @@ fn rotation(key_dim: usize, pairing: Pairing, power: impl Fn(f64) -> f64) -> Rop
     let frequency = |pair| 10000f64.powf(-power(pair as f64)) as f32;
     Rope {
         pairing,
-        frequencies: Frequencies::Fixed((0..key_dim / 2).map(frequency).collect()),
+        frequencies: Frequencies::Endless((0..key_dim / 2).map(frequency).collect()),
         division: Division::None,
         magnitude: 1.0,
     }
