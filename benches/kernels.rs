@@ -17,7 +17,7 @@ fn matmul(criterion: &mut Criterion) {
             let mut group = criterion.benchmark_group(format!("matmul/{isa}/{inputs_len}"));
             // A decoded token should find its weights in memory, not in a cache.
             let weight_rows = match (isa, inputs_len) {
-                (Isa::Scalar, _) => 1024,
+                (Isa::Scalar | Isa::Portable, _) => 1024,
                 (_, 1) => 32768,
                 _ => 2048,
             };

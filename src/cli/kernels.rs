@@ -51,6 +51,7 @@ pub fn kernels() -> Result<(), CliError> {
             let row_len = dtype.row_len(COLUMNS as u64).unwrap_or(0).max(1) as usize;
             let streamed = match table.isa {
                 Isa::Scalar => STREAMED / 64,
+                Isa::Portable => STREAMED / 8,
                 _ => STREAMED,
             };
             let one = Trial::new(table, dtype, (streamed / row_len, COLUMNS), 1);

@@ -38,7 +38,7 @@ impl Roofline {
         let each = BYTES / threads;
         let parts: Vec<&[u8]> = bytes.chunks(each).take(threads).collect();
         let fewer = match isa {
-            Isa::Scalar => 4,
+            Isa::Scalar | Isa::Portable => 4,
             _ => 1,
         };
         let turns = TURNS / fewer;

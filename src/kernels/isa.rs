@@ -10,6 +10,8 @@ use core::str::FromStr;
 pub enum Isa {
     /// Plain Rust, on any CPU: the oracle.
     Scalar,
+    /// The registers that every CPU of this target has, through the crate `wide`.
+    Portable,
     /// x86-64 with AVX2, FMA and F16C (Haswell, Zen and later).
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI (Ice Lake, Zen 4 and later).
@@ -18,12 +20,13 @@ pub enum Isa {
 
 impl Isa {
     /// Every instruction set, from the plainest to the most capable.
-    pub const ALL: &'static [Isa] = &[Isa::Scalar, Isa::Avx2, Isa::Avx512];
+    pub const ALL: &'static [Isa] = &[Isa::Scalar, Isa::Portable, Isa::Avx2, Isa::Avx512];
 
     /// The name users know, as in `RILLM_ISA=avx2`.
     pub const fn name(self) -> &'static str {
         match self {
             Isa::Scalar => "scalar",
+            Isa::Portable => "portable",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
         }
@@ -32,7 +35,7 @@ impl Isa {
     /// Whether this CPU can run it.
     pub fn is_available(self) -> bool {
         match self {
-            Isa::Scalar => true,
+            Isa::Scalar | Isa::Portable => true,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => {
                 std::is_x86_feature_detected!("avx2")

@@ -14,10 +14,10 @@ mod isa;
 mod matmul;
 mod ops;
 mod peak;
+mod portable;
 mod scalar;
 mod table;
 mod trial;
-#[cfg(target_arch = "x86_64")]
 mod wide;
 
 #[cfg(target_arch = "x86_64")]

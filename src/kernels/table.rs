@@ -2,11 +2,11 @@
 
 use rillm_formats::manifest::DType;
 
-use super::scalar;
 use super::{
     Activation, Attend, Conv1d, Isa, IsaError, Layout, MatMulFn, MatMulKernel, Pairing, Pointwise,
     Retain, Running, Scan, Wkv,
 };
+use super::{portable, scalar};
 
 /// Rounds a row of floats to int8 blocks.
 pub type Quantize = fn(&[f32], &mut [u8]);
@@ -82,10 +82,11 @@ impl Kernels {
         let isa = match isa {
             Some(isa) if !isa.is_available() => return Err(IsaError::Unavailable { isa }),
             Some(isa) => isa,
-            None => Isa::available().next_back().unwrap_or(Isa::Scalar),
+            None => Isa::available().next_back().unwrap_or(Isa::Portable),
         };
         Ok(match isa {
             Isa::Scalar => &scalar::TABLE,
+            Isa::Portable => &portable::TABLE,
             // The checks above are what makes this table's functions safe to call.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => &super::avx2::TABLE,

@@ -48,7 +48,7 @@ pub(super) trait Vector: Copy {
     unsafe fn sum(self) -> f32;
 }
 
-/// Brings a cache line nearer.
+/// Brings a cache line nearer, where the target has an instruction for it.
 ///
 /// # Safety
 ///
@@ -56,8 +56,11 @@ pub(super) trait Vector: Copy {
 #[inline(always)]
 pub(super) unsafe fn fetch(line: *const u8) {
     // SAFETY: as above.
+    #[cfg(target_arch = "x86_64")]
     #[allow(unused_unsafe)]
     unsafe {
         core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(line.cast());
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
 }

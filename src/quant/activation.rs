@@ -75,11 +75,13 @@ impl ActivationQ8_0 {
     }
 
     /// The scale as a float.
+    #[inline]
     pub fn scale(&self) -> f32 {
         f32::from_le_bytes(self.scale)
     }
 
     /// The sum of the quants.
+    #[inline]
     pub fn sum(&self) -> i32 {
         i32::from_le_bytes(self.sum)
     }
@@ -127,6 +129,7 @@ impl ActivationQ8K {
     }
 
     /// The scale as a float.
+    #[inline]
     pub fn scale(&self) -> f32 {
         f32::from_le_bytes(self.scale)
     }

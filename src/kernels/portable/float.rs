@@ -1,0 +1,161 @@
+//! Products of float weights with float activations.
+
+use core::marker::PhantomData;
+
+use rillm_formats::manifest::DType;
+use wide::f32x4;
+
+use super::product::{Product, matmul};
+use super::register::{LANES, from_bits, from_halves, sum, words};
+use crate::kernels::MatMulFn;
+
+/// The product of a type of floats.
+pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
+    Some(match dtype {
+        DType::F32 => matmul::<Floats<Single>>,
+        DType::F16 => matmul::<Floats<Half>>,
+        DType::BF16 => matmul::<Floats<Brain>>,
+        _ => return None,
+    })
+}
+
+/// A float as it lies in memory.
+trait Stored: Copy {
+    const ZERO: Self;
+    fn four(stored: &[Self; LANES]) -> f32x4;
+}
+
+type Single = [u8; 4];
+
+/// Half precision.
+type Half = [u8; 2];
+
+/// The upper half of a float.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Brain([u8; 2]);
+
+impl Stored for Single {
+    const ZERO: Self = [0; 4];
+    #[inline(always)]
+    fn four(stored: &[Self; LANES]) -> f32x4 {
+        let [a, b, c, d] = *stored;
+        let float = f32::from_le_bytes;
+        f32x4::new([float(a), float(b), float(c), float(d)])
+    }
+}
+
+impl Stored for Half {
+    const ZERO: Self = [0; 2];
+    #[inline(always)]
+    fn four(stored: &[Self; LANES]) -> f32x4 {
+        from_halves(stored)
+    }
+}
+
+impl Stored for Brain {
+    const ZERO: Self = Brain([0; 2]);
+    #[inline(always)]
+    fn four(stored: &[Self; LANES]) -> f32x4 {
+        let [a, b, c, d] = *stored;
+        from_bits(words(&[a.0, b.0, c.0, d.0]) << 16u32)
+    }
+}
+
+/// Σ of products in two registers of partial sums; a ragged end is filled with zeros.
+struct Floats<W>(PhantomData<W>);
+
+/// Columns at a time.
+const WIDTH: usize = 2 * LANES;
+
+impl<W: Stored> Product for Floats<W> {
+    type Weights = W;
+    type Inputs = Single;
+    const ELEMENTS: usize = 1;
+    const ROWS: [usize; 2] = [4, 1];
+
+    #[inline(always)]
+    fn dot<const R: usize, const N: usize>(
+        weights: [&[W]; R],
+        inputs: [&[Single]; N],
+    ) -> [[f32; N]; R] {
+        let mut sums = [[[f32x4::ZERO; 2]; N]; R];
+        let columns = weights.first().map_or(0, |row| row.len());
+        let whole = columns / WIDTH;
+        let rows = weights.map(|row| &row.as_chunks::<WIDTH>().0[..whole]);
+        let xs = inputs.map(|row| &row.as_chunks::<WIDTH>().0[..whole]);
+        for at in 0..whole {
+            let (mut eights, mut x_eights) = ([[W::ZERO; WIDTH]; R], [[Single::ZERO; WIDTH]; N]);
+            for r in 0..R {
+                eights[r] = rows[r][at];
+            }
+            for n in 0..N {
+                x_eights[n] = xs[n][at];
+            }
+            add_products(&mut sums, &eights, &x_eights);
+        }
+        if columns > whole * WIDTH {
+            let rows = weights.map(|row| padded(&row[whole * WIDTH..]));
+            let xs = inputs.map(|row| padded(&row[whole * WIDTH..]));
+            add_products(&mut sums, &rows, &xs);
+        }
+        let mut totals = [[0.0; N]; R];
+        for r in 0..R {
+            for n in 0..N {
+                let [even, odd] = sums[r][n];
+                totals[r][n] = sum(even + odd);
+            }
+        }
+        totals
+    }
+}
+
+#[inline(always)]
+fn add_products<W: Stored, const R: usize, const N: usize>(
+    sums: &mut [[[f32x4; 2]; N]; R],
+    rows: &[[W; WIDTH]; R],
+    inputs: &[[Single; WIDTH]; N],
+) {
+    for half in 0..2 {
+        let mut weights = [f32x4::ZERO; R];
+        for r in 0..R {
+            weights[r] = W::four(&rows[r].as_chunks().0[half]);
+        }
+        for n in 0..N {
+            let x = Single::four(&inputs[n].as_chunks().0[half]);
+            for r in 0..R {
+                sums[r][n][half] = weights[r].mul_add(x, sums[r][n][half]);
+            }
+        }
+    }
+}
+
+fn padded<W: Stored>(rest: &[W]) -> [W; WIDTH] {
+    let mut padded = [W::ZERO; WIDTH];
+    for (padded, rest) in padded.iter_mut().zip(rest) {
+        *padded = *rest;
+    }
+    padded
+}
+
+pub(super) fn widen(halves: &[u8], out: &mut [f32]) {
+    let (halves, _) = halves.as_chunks::<2>();
+    let (fours, halves) = halves.as_chunks::<LANES>();
+    let len = fours.len();
+    let (whole, rest) = out.as_chunks_mut::<LANES>();
+    for (from, to) in fours.iter().zip(whole.iter_mut()) {
+        *to = from_halves(from).to_array();
+    }
+    let mut last = [[0; 2]; LANES];
+    for (to, from) in last.iter_mut().zip(halves) {
+        *to = *from;
+    }
+    let rest = match whole.get_mut(len) {
+        Some(whole) => whole,
+        None => rest,
+    };
+    let floats = from_halves(&last).to_array();
+    for (to, from) in rest.iter_mut().zip(&floats[..halves.len()]) {
+        *to = *from;
+    }
+}

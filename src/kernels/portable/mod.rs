@@ -1,0 +1,32 @@
+//! Any CPU, by four floats or eight 16-bit integers at a time: SSE2 on x86-64, NEON on AArch64,
+//! and what the compiler makes of arrays elsewhere.
+//!
+//! No instruction beyond the target's baseline is used, so there is nothing to ask the CPU for.
+//! What the compiler makes vectors of by itself is left to the scalar table.
+
+#![allow(clippy::needless_range_loop)] // indices say best which row and which input is meant
+
+mod float;
+mod product;
+mod quantized;
+mod register;
+mod vector;
+
+use super::{Isa, Kernels, scalar};
+
+/// The scalar table with what registers do better.
+pub(super) const TABLE: Kernels = Kernels {
+    isa: Isa::Portable,
+    matmul: |dtype| {
+        let better = float::of(dtype).or_else(|| quantized::of(dtype));
+        better.or_else(|| (scalar::TABLE.matmul)(dtype))
+    },
+    widen: float::widen,
+    dot: vector::dot,
+    attend: register::attend,
+    rms_norm: vector::rms_norm,
+    layer_norm: vector::layer_norm,
+    softmax: vector::softmax,
+    pointwise: vector::pointwise,
+    ..scalar::TABLE
+};
