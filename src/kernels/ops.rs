@@ -209,12 +209,14 @@ pub struct Scan<'a> {
 }
 
 /// Whether the channels of a [`Scan`] share Δ, A and D.
+#[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shared {
     None,
     All,
 }
 
+#[cfg(target_arch = "x86_64")]
 impl Scan<'_> {
     /// Rows asked for.
     pub(super) fn rows(&self) -> usize {

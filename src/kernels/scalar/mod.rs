@@ -11,6 +11,7 @@ mod vector;
 use super::{Isa, Kernels};
 use crate::quant;
 
+#[cfg(target_arch = "x86_64")]
 pub(super) use scan::{conv_block, head_block, scan_block};
 
 /// Every kernel there is.
