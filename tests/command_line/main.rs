@@ -5,6 +5,7 @@
 mod bench;
 mod compare;
 mod foreign;
+mod stop;
 #[path = "../support/mod.rs"]
 mod support;
 mod text;
