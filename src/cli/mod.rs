@@ -38,7 +38,8 @@ use std::process::ExitCode;
 ///
 /// Without a command, the embedded demonstration model tells a story.
 #[derive(Debug, Parser)]
-#[command(name = "rillm", version)]
+// Of an option that is given several times the last counts, unless several are asked for.
+#[command(name = "rillm", version, args_override_self = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

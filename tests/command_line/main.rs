@@ -367,6 +367,15 @@ fn a_wrong_command_line_is_exit_code_two() {
     ] {
         failure(&rillm(&arguments), 2, &[]);
     }
+    // Of an option given twice the last counts, whatever the first would have come to.
+    let twice = [
+        "run", "x.gguf", "-p", "a", "-n", "5", "-t", "1", "-n", "6", "-t", "0",
+    ];
+    failure(&rillm(&twice), 2, &["'0'", "--threads"]);
+    let twice = [
+        "inspect", "x.gguf", "--json", "-c", "8", "--json", "-c", "9",
+    ];
+    failure(&rillm(&twice), 1, &["x.gguf"]);
     for arguments in [["--help"], ["--version"]] {
         let output = rillm(&arguments);
         assert!(output.status.success() && !output.stdout.is_empty());

@@ -421,3 +421,35 @@ fn an_endless_text_outgrows_its_context() {
         &["--endless"],
     );
 }
+
+#[test]
+fn of_an_option_given_twice_the_last_counts() {
+    let base = ["run", DEMO, "-p", "One day", "--temp", "0"];
+    let run = |more: &[&str]| well(&[&base[..], more].concat());
+    assert_eq!(run(&["-n", "30", "-n", "6"]), run(&["-n", "6"]));
+    assert_eq!(
+        run(&[
+            "-n",
+            "6",
+            "--temp",
+            "1",
+            "--temp",
+            "0",
+            "--no-escape",
+            "--no-escape"
+        ]),
+        run(&["-n", "6"])
+    );
+    // Those that are meant to be given several times are.
+    let all = run(&["-n", "40", "--no-display-prompt"]);
+    let (early, late) = (&all[10..14], &all[30..36]);
+    for stops in [["-r", early, "-r", late], ["-r", late, "-r", early]] {
+        let more = [&["-n", "40", "--no-display-prompt"][..], &stops].concat();
+        assert_eq!(
+            run(&more),
+            run(&["-n", "40", "--no-display-prompt", "-r", early])
+        );
+    }
+    let biased = run(&["-n", "4", "-l", "300+100", "-l", "301+90", "--json"]);
+    assert_eq!(lines(&biased)[0]["token"], 300);
+}
