@@ -110,6 +110,8 @@ fn a_file_that_is_no_cache_is_named_and_kept() {
         "{stderr}"
     );
     assert_eq!(stderr.trim_end().lines().count(), 1, "{stderr}");
+    // On a terminal, where both are seen, the message begins a line.
+    assert_eq!(output.stdout, b"One day\n");
     assert_eq!(
         std::fs::read_to_string(&cache).unwrap(),
         "something of the user's"

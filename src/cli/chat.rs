@@ -1,5 +1,6 @@
 //! `rillm chat`: a conversation in a terminal.
 
+use super::line::Line;
 use super::sampling::SampleArguments;
 use super::{
     BatchArguments, CliError, EndlessArguments, HistoryArguments, ModelArguments, context, warn,
@@ -296,7 +297,7 @@ impl<'a> Chat<'a> {
         });
         let mut stops = StopStrings::new(self.arguments.stop.iter().cloned());
         let (mut reply, mut piece, mut failure) = (String::new(), String::new(), None);
-        let mut out = io::stdout().lock();
+        let mut out = Line::stdout();
         let (held, interrupted) = (&mut self.held, &self.interrupted);
         let mut token = |chosen: Chosen<'_>| {
             held.push(chosen.token);

@@ -11,6 +11,7 @@ mod eval;
 mod foreign;
 mod inspect;
 mod kernels;
+mod line;
 mod overrides;
 mod perplexity;
 mod picture;

@@ -1,5 +1,6 @@
 //! `rillm run`, and `rillm` alone.
 
+use super::line::Line;
 use super::profile::{ProfileArguments, Profiles};
 use super::progress::Progress;
 use super::prompt_cache;
@@ -252,7 +253,7 @@ impl Job<'_> {
             let what = "--prompt-cache is for models that continue a text, this one encodes it";
             return Err(CliError::Usage(what.to_string()));
         }
-        let mut out = io::stdout().lock();
+        let mut out = Line::stdout();
         if self.echo && !translates {
             out.write_all(self.prompt.as_bytes())?;
             out.flush()?;
@@ -374,7 +375,7 @@ fn check_vocabulary(model: &Model, tokenizer: &Tokenizer) -> Result<(), CliError
 
 /// Puts out what is written, as text or as lines of JSON.
 struct Writer<'a> {
-    out: io::StdoutLock<'a>,
+    out: Line,
     decoder: Decoder<'a>,
     stops: StopStrings,
     /// Of one token.
