@@ -3,8 +3,9 @@
 //! The text is cut into chunks of one context; of each, the second half is scored, every token
 //! given all of the chunk before it.
 
+use super::line::Line;
 use super::progress::Progress;
-use super::{BatchArguments, CliError, HistoryArguments, ModelArguments, text};
+use super::{BatchArguments, CliError, HistoryArguments, ModelArguments, context, text};
 use clap::Args;
 use rillm::formats::tokenizer::Encode;
 use rillm::graph::Role;
@@ -12,7 +13,7 @@ use rillm::sample::log_probability;
 use rillm::session::{Session, SessionOptions};
 use rillm::{Model, Row, RunError};
 use serde_json::json;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 #[derive(Args, Debug)]
@@ -26,9 +27,10 @@ pub struct Arguments {
     /// A file with the text (- for standard input)
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Tokens of a chunk; a shorter text is one chunk
-    #[arg(short, long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(2..))]
-    ctx_size: u32,
+    /// Tokens of a chunk; a shorter text is one chunk [default: 512, or as many as the model was
+    /// trained for if those are fewer]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    ctx_size: Option<u32>,
     /// Most chunks to score; 0 for all
     #[arg(long, value_name = "N", default_value_t = 0)]
     chunks: usize,
@@ -36,6 +38,9 @@ pub struct Arguments {
     #[arg(long)]
     json: bool,
 }
+
+/// Tokens of a chunk where the model knows so many, as in llama.cpp.
+const USUAL: usize = 512;
 
 /// Σ and Σ² of negative logarithms of probabilities.
 #[derive(Default)]
@@ -80,7 +85,7 @@ fn measure(arguments: &Arguments, model: &Model, text: &str) -> Result<(), CliEr
         parse_special: false,
     };
     let mut ids = tokenizer.encode(text, options);
-    let size = (arguments.ctx_size as usize).min(ids.len());
+    let size = window(arguments, model).min(ids.len());
     if size < 2 {
         return Err(CliError::Usage(
             "text has fewer than two tokens".to_string(),
@@ -105,7 +110,7 @@ fn measure(arguments: &Arguments, model: &Model, text: &str) -> Result<(), CliEr
     )?;
     let total = (chunks * size) as u64;
     let _progress = Progress::watch(session.progress(), total, "scoring", "tokens");
-    let mut out = io::stdout().lock();
+    let mut out = Line::stdout();
     let mut score = Score::default();
     for (number, chunk) in ids.chunks_exact_mut(size).take(chunks).enumerate() {
         if let Some(bos) = bos {
@@ -144,6 +149,14 @@ fn measure(arguments: &Arguments, model: &Model, text: &str) -> Result<(), CliEr
         )?;
     }
     Ok(())
+}
+
+/// Tokens of a chunk of a long text.
+fn window(arguments: &Arguments, model: &Model) -> usize {
+    match arguments.ctx_size {
+        Some(asked) => context(Some(asked as usize), model),
+        None => model.context().unwrap_or(USUAL).clamp(2, USUAL),
+    }
 }
 
 fn score_chunk(session: &mut Session, chunk: &[u32], score: &mut Score) -> Result<(), CliError> {

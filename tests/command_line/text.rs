@@ -453,3 +453,29 @@ fn of_an_option_given_twice_the_last_counts() {
     let biased = run(&["-n", "4", "-l", "300+100", "-l", "301+90", "--json"]);
     assert_eq!(lines(&biased)[0]["token"], 300);
 }
+
+#[test]
+fn perplexity_asks_no_more_of_a_model_than_it_learnt() {
+    let story = well(&[
+        "run",
+        DEMO,
+        "-p",
+        "One day",
+        "-n",
+        "500",
+        "--temp",
+        "0.8",
+        "-s",
+        "3",
+        "--ignore-eos",
+    ]);
+    let trained = "llama.context_length=int:64";
+    let base = ["perplexity", DEMO, "--json", "--override-kv", trained];
+    let (usual, warned) = with_input(&base, &story);
+    let usual = lines(&usual).pop().expect("lines");
+    assert_eq!(usual["chunk_tokens"], 64);
+    assert!(!warned.contains("warning"), "{warned}");
+    let (wide, warned) = with_input(&[&base[..], &["-c", "128"]].concat(), &story);
+    assert_eq!(lines(&wide).pop().expect("lines")["chunk_tokens"], 128);
+    assert!(warned.contains("128 is more than the 64"), "{warned}");
+}
