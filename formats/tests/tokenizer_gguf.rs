@@ -474,3 +474,24 @@ fn merges_of_text_with_marked_spaces() {
         [2]
     );
 }
+
+/// Jina's Chinese form: merges in a list, white space dropped, bytes not written as characters.
+#[test]
+fn merges_between_white_space() {
+    let mut metadata = of_kind("whitespace", &["<unk>", "a", "b", "ab", "中", "文", "中文"]);
+    let types = Value::Array(Array::I32(vec![2, 1, 1, 1, 1, 1, 1]));
+    put(&mut metadata, "token_type", types);
+    put(&mut metadata, "pre", text("whitespace"));
+    put(&mut metadata, "merges", strings(["a b", "中 文"]));
+    put(&mut metadata, "unknown_token_id", Value::U32(0));
+    assert_eq!(
+        encoded(&metadata, " ab\t a b\n中文 中 文"),
+        [3, 1, 2, 6, 4, 5]
+    );
+    assert_eq!(encoded(&metadata, "axxA\u{3000}"), [1, 0, 0, 0]);
+    put(&mut metadata, "normalizer.lowercase", Value::Bool(true));
+    assert_eq!(encoded(&metadata, "AB"), [3]);
+    // Files from before the kind had a name.
+    put(&mut metadata, "model", text("gpt2"));
+    assert_eq!(encoded(&metadata, "ab ab"), [3, 3]);
+}

@@ -172,9 +172,9 @@ fn parts_that_are_not_there_yet_are_refused_by_name() {
             "(a|b)*c",
         ),
         (
-            r#"{"type":"Split","pattern":{"Regex":"\\p{Han}+"}}"#,
+            r#"{"type":"Split","pattern":{"Regex":"\\p{Thai}+"}}"#,
             "",
-            "Han",
+            "Thai",
         ),
         (r#"{"type":"Split","pattern":{"String":""}}"#, "", "Split"),
         (

@@ -97,13 +97,12 @@ GPT2 = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S
 CASES = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 SPACES = r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 LLAMA3 = CASES + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*" + SPACES
-UPPER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"
-LOWER = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
 
 
-def cased(ending):
+def cased(ending, but=""):
     lead = r"[^\r\n\p{L}\p{N}]?"
-    return f"{lead}{UPPER}*{LOWER}+{ending}|{lead}{UPPER}+{LOWER}*{ending}"
+    upper, lower = (rf"[\p{{{case}}}\p{{Lm}}\p{{Lo}}\p{{M}}{but}]" for case in (r"Lu}\p{Lt", "Ll"))
+    return f"{lead}{upper}*{lower}+{ending}|{lead}{upper}+{lower}*{ending}"
 
 
 PRESETS = {
@@ -167,7 +166,47 @@ PRESETS = {
         r"\d{1,3}(?=(?:\d{3})*\b)",
         cased(CASES + "?") + r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*" + SPACES,
     ],
+    "exaone-moe": [
+        CASES
+        + r"|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}"
+        r"| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+"
+    ],
+    "chameleon": [
+        "<sentinel:[0-9]+>",
+        "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z",
+        "([\t\n]|    |  )",
+        r"\p{N}",
+        r"[\p{P}!-/:-@\[-`{-~]",
+        GPT2,
+    ],
+    "superbpe": [r"\p{N}+", r"(?=(\d{3})+(?!\d))"],
+    # Numbers in groups from their end, for which llama.cpp has a routine; then its patterns.
+    "afmoe": [
+        r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))",
+        "[\u4E00-\u9FFF\u3400-\u4DBF\uF900-\uFAFF\u3040-\u309F\u30A0-\u30FF\uFF65-\uFF9F"
+        "\u2F00-\u2FDF\u0E40-\u0E7F\u0E80-\u0EFF\u1780-\u17FF\u1000-\u109F\uAA60-\uAA7F"
+        "\uA9E0-\uA9FF\uAC00-\uD7AF\u1100-\u11FF]+",
+        r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+"""
+        r"|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*" + SPACES,
+    ],
+    "kimi-k2": [
+        r"[\p{Han}]+|"
+        + cased(CASES + "?", but=r"&&[^\p{Han}]")
+        + r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+        + SPACES
+    ],
 }
+
+# What only some of these patterns look at.
+PATTERN_TEXTS = [
+    "one two  three four, x\u0301 y\u0301\u0302z w 1 a b\nc d /\n/ e",
+    "12345678 1234567½890 ½1234 ½123 ٣٤٥٦٧ 1a23b4567 1000 000",
+    "<sentinel:12345><sentinel:> <sentinel:1a> <sentinel:٣> x<sentinel:7>>",
+    "IMGIMGAZ IMGIMGABCDEZ IMGIMGABCDZ IMGIMGJZ IMGIMGZ IMGIMGIMGIMGABZ",
+    "\tA  B    C     D       E\n\n",
+    "漢字かな漢字 abc漢字's 々〇〡⺀ Don't漢'LL 한글漢 \u2F00\uF900",
+    "ประเทศไทย ພາສາລາວ ភាសាខ្មែរ မြန်မာစာ ﾊﾝｶｸ カタカナ12345 한국어",
+]
 
 
 def random_texts():
@@ -182,7 +221,7 @@ def random_texts():
 
 
 def splits():
-    texts = [text for text in TEXTS if 0 < len(text) < 100] + random_texts()
+    texts = [text for text in TEXTS if 0 < len(text) < 100] + random_texts() + PATTERN_TEXTS
     found = {}
     for name, patterns in PRESETS.items():
         stages = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in patterns]

@@ -56,6 +56,38 @@ fn is_in(character: char, categories: u32) -> bool {
     categories & 1 << character.general_category() as u32 != 0
 }
 
+/// Chinese characters: the script Han of Unicode 17.
+const HAN: &[(char, char)] = &[
+    ('\u{2E80}', '\u{2E99}'),
+    ('\u{2E9B}', '\u{2EF3}'),
+    ('\u{2F00}', '\u{2FD5}'),
+    ('\u{3005}', '\u{3005}'),
+    ('\u{3007}', '\u{3007}'),
+    ('\u{3021}', '\u{3029}'),
+    ('\u{3038}', '\u{303B}'),
+    ('\u{3400}', '\u{4DBF}'),
+    ('\u{4E00}', '\u{9FFF}'),
+    ('\u{F900}', '\u{FA6D}'),
+    ('\u{FA70}', '\u{FAD9}'),
+    ('\u{16FE2}', '\u{16FE3}'),
+    ('\u{16FF0}', '\u{16FF6}'),
+    ('\u{20000}', '\u{2A6DF}'),
+    ('\u{2A700}', '\u{2B81D}'),
+    ('\u{2B820}', '\u{2CEAD}'),
+    ('\u{2CEB0}', '\u{2EBE0}'),
+    ('\u{2EBF0}', '\u{2EE5D}'),
+    ('\u{2F800}', '\u{2FA1D}'),
+    ('\u{30000}', '\u{3134A}'),
+    ('\u{31350}', '\u{33479}'),
+];
+
+/// Whether one of these disjoint ranges, which are in order, has the character.
+fn lists(ranges: &[(char, char)], character: char) -> bool {
+    let before = ranges.partition_point(|range| range.0 <= character);
+    let range = before.checked_sub(1).and_then(|index| ranges.get(index));
+    range.is_some_and(|range| character <= range.1)
+}
+
 /// Combining marks.
 pub(super) fn is_mark(character: char) -> bool {
     is_in(character, MARK)
@@ -66,15 +98,26 @@ pub(super) fn is_nonspacing_mark(character: char) -> bool {
     character.general_category() == G::NonspacingMark
 }
 
+/// Letters (`\p{L}`).
+pub(super) fn is_letter(character: char) -> bool {
+    is_in(character, LETTER)
+}
+
 /// Decimal digits (`\d`).
 pub(super) fn is_decimal(character: char) -> bool {
     character.general_category() == G::DecimalNumber
 }
 
-/// What words are made of (`\w`).
+/// What words are made of (`\w`), as Oniguruma has it: with the fractions and raised digits of
+/// Latin-1 and with letters in circles and squares, without the other numbers.
 pub(super) fn is_word(character: char) -> bool {
-    const CONNECTOR: u32 = mask(&[G::ConnectorPunctuation, G::DecimalNumber]);
-    is_in(character, LETTER | MARK | CONNECTOR)
+    const OTHERS: u32 = mask(&[G::ConnectorPunctuation, G::DecimalNumber, G::LetterNumber]);
+    let is_listed = matches!(
+        character,
+        '²' | '³' | '¹' | '¼'..='¾' | '\u{24B6}'..='\u{24E9}' | '\u{1F130}'..='\u{1F149}'
+            | '\u{1F150}'..='\u{1F169}' | '\u{1F170}'..='\u{1F189}'
+    );
+    is_in(character, LETTER | MARK | OTHERS) || is_listed
 }
 
 /// Control characters, formatting, and what is not assigned.
@@ -87,6 +130,8 @@ pub(super) fn is_other(character: char) -> bool {
 pub(super) struct Class {
     categories: u32,
     ranges: Vec<(char, char)>,
+    /// Left out, whatever puts them in.
+    without: Vec<(char, char)>,
     negated: bool,
     /// Membership of the 128 ASCII characters, worked out once by [`Class::finish`].
     ascii: u128,
@@ -108,9 +153,22 @@ impl Class {
         self.categories |= SPACE;
     }
 
-    /// Adds a category by its regular-expression name (`L`, `Lu`, `P` …); `false` if it is
-    /// not one of those.
+    /// Leaves out what `other` is the complement of; `false` if that is more than ranges.
+    pub(super) fn intersect(&mut self, other: Class) -> bool {
+        let is_ranges = other.negated && other.categories == 0 && other.without.is_empty();
+        if is_ranges {
+            self.without.extend(other.ranges);
+        }
+        is_ranges
+    }
+
+    /// Adds a category by its regular-expression name (`L`, `Lu`, `P` …), or the one script that
+    /// patterns name; `false` if it is neither.
     pub(super) fn add_category(&mut self, name: &str) -> bool {
+        if name == "Han" {
+            self.ranges.extend_from_slice(HAN);
+            return true;
+        }
         self.categories |= match name {
             "L" => LETTER,
             "Lu" => mask(&[G::UppercaseLetter]),
@@ -132,15 +190,17 @@ impl Class {
     /// Completes the set, or its complement.
     pub(super) fn finish(mut self, negated: bool) -> Class {
         self.negated = negated;
-        self.ranges.sort_unstable();
-        // Disjoint ranges let a search look at one of them only.
-        self.ranges.dedup_by(|next, kept| {
-            let overlaps = next.0 <= kept.1;
-            if overlaps {
-                kept.1 = kept.1.max(next.1);
-            }
-            overlaps
-        });
+        for ranges in [&mut self.ranges, &mut self.without] {
+            ranges.sort_unstable();
+            // Disjoint ranges let a search look at one of them only.
+            ranges.dedup_by(|next, kept| {
+                let overlaps = next.0 <= kept.1;
+                if overlaps {
+                    kept.1 = kept.1.max(next.1);
+                }
+                overlaps
+            });
+        }
         self.ascii = (0..128u8)
             .filter(|&byte| self.search(char::from(byte)))
             .fold(0, |bits, byte| bits | 1 << byte);
@@ -158,12 +218,17 @@ impl Class {
     fn search(&self, character: char) -> bool {
         let bits = 1 << character.general_category() as u32
             | if character.is_whitespace() { SPACE } else { 0 };
-        let before = self.ranges.partition_point(|range| range.0 <= character);
-        let listed = before
-            .checked_sub(1)
-            .and_then(|index| self.ranges.get(index))
-            .is_some_and(|range| character <= range.1);
-        (self.categories & bits != 0 || listed) != self.negated
+        let listed = self.categories & bits != 0 || lists(&self.ranges, character);
+        (listed && !lists(&self.without, character)) != self.negated
+    }
+
+    /// The one character of the set, if it is one range of one.
+    pub(super) fn only(&self) -> Option<char> {
+        let plain = self.categories == 0 && self.without.is_empty() && !self.negated;
+        match self.ranges.as_slice() {
+            [(first, last)] if plain && first == last => Some(*first),
+            _ => None,
+        }
     }
 
     /// How many bytes of `text` from `at` are characters of this set, `most` at the most,

@@ -43,6 +43,9 @@ pub(super) fn tokenizer(metadata: &Metadata) -> Result<Option<Tokenizer>, Tokeni
         None => return Ok(None),
         Some(Value::String(name)) => match name.as_str() {
             "none" | "no_vocab" => return Ok(None),
+            "gpt2" | "whitespace" if is_cut_at_spaces(metadata) => {
+                return cut_at_spaces(metadata).map(Some);
+            }
             "gpt2" if writes_spaces(metadata) => TokenizerKind::SentencePieceBpe,
             "gpt2" => TokenizerKind::ByteLevelBpe,
             "gemma4" => TokenizerKind::SentencePieceBpe,
@@ -70,6 +73,15 @@ fn writes_spaces(metadata: &Metadata) -> bool {
     let is = |key: &str, names: &[&str]| matches!(metadata.value(key), Some(Value::String(name)) if names.contains(&name.as_str()));
     let pres = ["gemma4", "granite-embed-multi-311m", "sarvam-moe"];
     is(MODEL, &["gemma4"]) || is(MODEL, &["gpt2"]) && is(PRE, &pres)
+}
+
+/// Whether this is a BPE of the characters between white space, which is dropped: by name, or by
+/// that of its pre-tokenizer.
+fn is_cut_at_spaces(metadata: &Metadata) -> bool {
+    [MODEL, PRE].iter().any(|key| match metadata.value(key) {
+        Some(Value::String(name)) => name == "whitespace",
+        _ => false,
+    })
 }
 
 fn unsupported(model: &str) -> TokenizerError {
@@ -252,6 +264,34 @@ fn spaced_bpe(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
             ..Tokenizer::bare(vocabulary, model, raw)
         },
         true,
+    )
+}
+
+/// Jina's Chinese: merges in a list, of the characters between white space.
+fn cut_at_spaces(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
+    let facts = Facts::read(metadata)?;
+    let vocabulary = facts.vocabulary(|text, _| Cow::Borrowed(text))?;
+    let fallback = Fallback {
+        bytes: vocabulary.byte_tokens(),
+        unknown: facts.unknown,
+        fuses_unknown: false,
+    };
+    let model = Model::Ranked(Ranked {
+        alphabet: Alphabet::Characters(fallback),
+        merges: merges(metadata, &vocabulary, |text| Cow::Borrowed(text))?,
+        whole_words_first: false,
+    });
+    let lowercases = truth(metadata, LOWERCASE)?.unwrap_or(false);
+    facts.finish(
+        metadata,
+        vocabulary,
+        |raw, vocabulary| Tokenizer {
+            kind: TokenizerKind::SentencePieceBpe,
+            normalizer: lowercases.then_some(Step::Lowercase).into_iter().collect(),
+            stages: hf_steps::white_space_stages(),
+            ..Tokenizer::bare(vocabulary, model, raw)
+        },
+        false,
     )
 }
 

@@ -186,13 +186,20 @@ pub(super) fn bert_normalizer(
 
 /// How BERT cuts text: at whitespace, and around each punctuation mark.
 pub(super) fn bert_stages() -> Vec<Stage> {
-    let whitespace = pattern(r"\s+").map(|pattern| Stage {
+    let punctuation = pattern(PUNCTUATION).map(Stage::isolated);
+    // Both patterns can be read: a test says so.
+    let mut stages = white_space_stages();
+    stages.extend(punctuation);
+    stages
+}
+
+/// At white space, which is dropped.
+pub(super) fn white_space_stages() -> Vec<Stage> {
+    let white_space = pattern(r"\s+").map(|pattern| Stage {
         behavior: Behavior::Removed,
         ..Stage::isolated(pattern)
     });
-    let punctuation = pattern(PUNCTUATION).map(Stage::isolated);
-    // Both patterns can be read: a test says so.
-    [whitespace, punctuation].into_iter().flatten().collect()
+    white_space.into_iter().collect()
 }
 
 const PUNCTUATION: &str = r"[\p{P}!-/:-@\[-`{-~]";
@@ -275,7 +282,10 @@ pub(super) fn pre_tokenizer(component: &Value) -> Result<PreTokenizer, Tokenizer
                 let matcher = match part.get("pattern") {
                     Some(Value::Object(object)) => {
                         match (object.get("Regex"), object.get("String")) {
-                            (Some(Value::String(regex)), None) => Matcher::Pattern(pattern(regex)?),
+                            (Some(Value::String(regex)), None) => {
+                                let matcher = Matcher::parse(regex);
+                                matcher.ok_or_else(|| unsupported_pattern(regex))?
+                            }
                             (None, Some(Value::String(text))) if !text.is_empty() => {
                                 Matcher::Text(text.clone())
                             }
@@ -324,7 +334,11 @@ fn open(found: &mut PreTokenizer, step: Step) -> Result<(), TokenizerError> {
 }
 
 fn pattern(text: &str) -> Result<Pattern, TokenizerError> {
-    Pattern::parse(text).ok_or_else(|| unsupported("pre_tokenizer pattern", text))
+    Pattern::parse(text).ok_or_else(|| unsupported_pattern(text))
+}
+
+fn unsupported_pattern(text: &str) -> TokenizerError {
+    unsupported("pre_tokenizer pattern", text)
 }
 
 fn behavior(component: &Value) -> Result<Behavior, TokenizerError> {

@@ -45,9 +45,27 @@ pub(super) enum Rule {
     /// `\s+(?!\S)`, `\s{8}(?!\S)`: white space, but not the last before something else.
     SpaceBeforeSpace { least: u32, most: u32 },
     /// `\d{1,3}(?=(?:\d{3})*\b)`: digits of a number in groups of three, counted from its end.
-    DigitGroup,
+    DigitGroup(DigitGroup),
+    /// A text around a run whose end it cannot belong to: `<sentinel:[0-9]+>`.
+    Framed {
+        before: Vec<Class>,
+        body: Class,
+        least: u32,
+        most: u32,
+        after: Vec<Class>,
+    },
+    /// `lead? (?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+`: words of letters, with single spaces between.
+    Phrase(Lead),
     /// `\s+$`.
     SpaceAtEnd,
+}
+
+/// Which digits make a number, and how it ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DigitGroup {
+    pub(super) digits: Class,
+    /// Whether the number must end where a word does.
+    pub(super) ends_word: bool,
 }
 
 /// What may stand before a run.
@@ -115,7 +133,7 @@ impl Search<'_> {
                     return None;
                 }
                 match rule {
-                    Rule::DigitGroup => number.group(text, at, barren),
+                    Rule::DigitGroup(group) => number.group(group, text, at, barren),
                     _ => rule.match_at(text, at, barren),
                 }
             })
@@ -194,7 +212,40 @@ impl Rule {
                 (count >= *least).then_some(at + end)
             }
             // Matched by the search, which knows the number.
-            Rule::DigitGroup => None,
+            Rule::DigitGroup(_) => None,
+            Rule::Framed {
+                before,
+                body,
+                least,
+                most,
+                after,
+            } => {
+                let step = |at: usize, class: &Class| class.step(text, at);
+                let start = before.iter().try_fold(at, step)?;
+                let (end, count) = body.run(text, start, *most);
+                if count < *least {
+                    return None;
+                }
+                after.iter().try_fold(end, step)
+            }
+            Rule::Phrase(lead) => {
+                let is_letter = |c: char| class::is_letter(c);
+                lead.starts(text, at).find_map(|start| {
+                    let rest = text.get(start..)?;
+                    rest.chars().next().filter(|first| is_letter(*first))?;
+                    let mut characters = rest.char_indices().peekable();
+                    while let Some((at, character)) = characters.next() {
+                        let next = characters.peek().map(|next| next.1);
+                        let goes_on = is_letter(character)
+                            || class::is_mark(character)
+                            || character == ' ' && next.is_some_and(is_letter);
+                        if !goes_on {
+                            return Some(start + at);
+                        }
+                    }
+                    Some(text.len())
+                })
+            }
             Rule::SpaceAtEnd => {
                 let rest = text.get(at..)?;
                 let end = at + rest.len() - rest.trim_start().len();
@@ -213,23 +264,29 @@ impl Rule {
 
 impl Number {
     /// Where the group ends that begins at `at`.
-    fn group(&mut self, text: &str, at: usize, barren: &mut usize) -> Option<usize> {
-        let is_digit = |c: &char| class::is_decimal(*c);
+    fn group(
+        &mut self,
+        group: &DigitGroup,
+        text: &str,
+        at: usize,
+        barren: &mut usize,
+    ) -> Option<usize> {
+        let is_digit = |c: &char| group.digits.contains(*c);
         if self.digits == 0 || self.at != at {
             let rest = text.get(at..)?;
             let digits = rest.chars().take_while(is_digit);
             let (count, len) =
                 digits.fold((0, 0), |(count, len), c| (count + 1, len + c.len_utf8()));
             // Letters go on with the number: it has no end to count from.
-            if rest.get(len..)?.chars().next().is_some_and(class::is_word) {
+            if group.ends_word && rest.get(len..)?.chars().next().is_some_and(class::is_word) {
                 *barren = at + len;
                 return None;
             }
             *self = Number { at, digits: count };
         }
         let count = self.digits.checked_sub(1)? % 3 + 1;
-        let group = text.get(at..)?.chars().take(count);
-        self.at = at + group.map(char::len_utf8).sum::<usize>();
+        let digits = text.get(at..)?.chars().take(count);
+        self.at = at + digits.map(char::len_utf8).sum::<usize>();
         self.digits -= count;
         Some(self.at)
     }
@@ -341,6 +398,56 @@ mod tests {
         assert_eq!(words(GROUPS, &text).len(), (1 << 20) / 3 + 1);
         let text = ["7".repeat(1 << 20), "x".to_string()].concat();
         assert_eq!(words(GROUPS, &text).len(), (1 << 20) / 3 + 2);
+    }
+
+    #[test]
+    fn a_run_may_stand_between_texts() {
+        const FRAMED: &str = r"<sentinel:[0-9]+>|IMGIMG[A-I]{1,4}Z";
+        assert_eq!(
+            words(FRAMED, "<sentinel:12>IMGIMGABZIMGIMGZ").len(),
+            2 + "IMGIMGZ".len()
+        );
+        assert_eq!(words(FRAMED, "<sentinel:>").len(), "<sentinel:>".len());
+        let text = ["<sentinel:", "7".repeat(1 << 20).as_str()].concat();
+        assert_eq!(words(FRAMED, &text).len(), text.len());
+        // Here the run might have to give characters back, or be searched from within.
+        for pattern in ["aa[a-z]+_", "_[a-z]+b", "ab[a-z]{2,}_"] {
+            assert!(Pattern::parse(pattern).is_none(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn words_of_a_phrase_have_single_spaces_between() {
+        const PHRASE: &str = r"[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\s";
+        assert_eq!(
+            words(PHRASE, "one two  three "),
+            ["one two", " ", " three", " "]
+        );
+        assert_eq!(
+            words(PHRASE, "e\u{301} e\u{301}\u{302}-x"),
+            ["e\u{301} e\u{301}\u{302}", "-x"]
+        );
+        let text = "a ".repeat(1 << 19);
+        assert_eq!(words(PHRASE, &text).len(), 2);
+        assert_eq!(words(PHRASE, &" ".repeat(1 << 20)).len(), 1 << 20);
+    }
+
+    #[test]
+    fn a_class_may_leave_characters_out() {
+        const LETTERS: &str = r"[\p{Han}]+|[\p{L}\p{M}&&[^\p{Han}]]+";
+        assert_eq!(
+            words(LETTERS, "ab漢字cかな々〇"),
+            ["ab", "漢字", "cかな", "々〇"]
+        );
+        for pattern in [
+            r"[^\p{L}&&[^\p{Han}]]",
+            r"[\p{L}&&\p{Han}]",
+            r"[\p{L}&&[\p{Han}]]",
+            r"[\p{L}&&[^\p{Lu}]]",
+            r"[\p{L}&&[^a]b]",
+        ] {
+            assert!(Pattern::parse(pattern).is_none(), "{pattern}");
+        }
     }
 
     #[test]

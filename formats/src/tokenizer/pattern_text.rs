@@ -2,7 +2,7 @@
 
 use super::class::Class;
 use super::limits;
-use super::pattern::{Lead, Letters, Pattern, Rule, is_countable};
+use super::pattern::{DigitGroup, Lead, Letters, Pattern, Rule, is_countable};
 use alloc::vec::Vec;
 
 /// One character class and how often it is repeated, or a group that is known whole.
@@ -39,8 +39,22 @@ const CONTRACTIONS: &[(&str, Letters)] = &[
     ("(?:'s|'t|'re|'ve|'m|'ll|'d)", Letters::Lower),
 ];
 
-/// The one alternative that looks further ahead than a character.
-const DIGIT_GROUP: &str = r"\d{1,3}(?=(?:\d{3})*\b)";
+/// The alternatives that look further ahead than a character: the digits of a number, its name in
+/// patterns, and whether it ends where a word does.
+const DIGIT_GROUPS: &[(&str, &str, bool)] = &[
+    (r"\d{1,3}(?=(?:\d{3})*\b)", "Nd", true),
+    (r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))", "N", false),
+];
+
+/// Words with their marks, with single spaces between.
+const PHRASE: &str = r"(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+";
+
+/// Alternatives as some models spell them, and as they are read.
+const SPELLINGS: &[(&str, &str)] = &[
+    ("(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", "IMGIMG[A-I]{1,4}Z"),
+    ("([\t\n]|    |  )", "[\t\n]|    |  "),
+    (r"([\t\n]|    |  )", "[\t\n]|    |  "),
+];
 
 impl Pattern {
     /// The pattern with this text, or `None` if it has an alternative that no [`Rule`]
@@ -49,13 +63,21 @@ impl Pattern {
         if text.is_empty() || text.len() > limits::PATTERN_LEN {
             return None;
         }
+        let spelled = SPELLINGS.iter().find(|(spelling, _)| *spelling == text);
+        let text = spelled.map_or(text, |(_, read)| read);
         // `(?i:…)` around the alternation and a capturing group add nothing here, so only
         // the bare alternation is read.
         let rules = alternatives(text)?
             .into_iter()
-            .map(|alternative| match alternative {
-                DIGIT_GROUP => Some(Rule::DigitGroup),
-                _ => rule(items(alternative)?),
+            .map(|alternative| {
+                let group = DIGIT_GROUPS.iter().find(|group| group.0 == alternative);
+                if let Some((_, digits, ends_word)) = group {
+                    return digit_group(digits, *ends_word);
+                }
+                match alternative.strip_suffix(PHRASE) {
+                    Some(lead) => phrase(items(lead)?),
+                    None => rule(items(alternative)?),
+                }
             })
             .collect::<Option<Vec<Rule>>>()?;
         Some(Pattern { rules })
@@ -180,9 +202,13 @@ fn bracketed(text: &str) -> Option<(Class, &str)> {
         let mut characters = text.chars();
         let character = match characters.next()? {
             ']' => return Some((class.finish(negated), characters.as_str())),
-            // Intersections and nested classes are not read.
+            // Of nested classes and intersections, only what leaves out ranges is read.
             '[' => return None,
-            '&' if characters.as_str().starts_with('&') => return None,
+            '&' if characters.as_str().starts_with('&') => {
+                let (other, rest) = bracketed(characters.as_str().strip_prefix("&[")?)?;
+                let rest = rest.strip_prefix(']')?;
+                return (!negated && class.intersect(other)).then(|| (class.finish(false), rest));
+            }
             '\\' => {
                 let (character, rest) = escape(characters.as_str(), &mut class)?;
                 characters = rest.chars();
@@ -295,7 +321,64 @@ fn rule(mut items: Vec<Item>) -> Option<Rule> {
             classes.into_iter().map(|item| item.0).collect(),
         ));
     }
+    if contraction.is_none()
+        && let Some(rule) = framed(&classes)
+    {
+        return Some(rule);
+    }
     sequence(classes, contraction)
+}
+
+fn digit_group(digits: &str, ends_word: bool) -> Option<Rule> {
+    let mut class = Class::default();
+    class.add_category(digits).then(|| {
+        let digits = class.finish(false);
+        Rule::DigitGroup(DigitGroup { digits, ends_word })
+    })
+}
+
+fn phrase(lead: Vec<Item>) -> Option<Rule> {
+    let mut lead = lead.into_iter();
+    let kind = match (lead.next(), lead.next()) {
+        (None, _) => Lead::None,
+        (Some(item), None) if (item.least, item.most, item.possessive) == (0, 1, false) => {
+            match item.atom {
+                Atom::Class(class) => Lead::Optional(class),
+                _ => return None,
+            }
+        }
+        _ => return None,
+    };
+    Some(Rule::Phrase(kind))
+}
+
+/// A text, a run, a text. What follows the run begins with no character of it, so that it has one
+/// end; nor does what stands before it, unless it is short, so that it is not searched again from
+/// its inside.
+fn framed(classes: &[(Class, u32, u32, bool)]) -> Option<Rule> {
+    let is_single = |item: &&(Class, u32, u32, bool)| (item.1, item.2) == (1, 1);
+    let place = classes.iter().take_while(is_single).count();
+    let (before, rest) = classes.split_at_checked(place)?;
+    let ((body, least, most, _), after) = rest.split_first()?;
+    let belongs = |item: Option<&(Class, u32, u32, bool)>| {
+        let character = item?.0.only()?;
+        Some(body.contains(character))
+    };
+    let fits = *least > 0
+        && is_countable(*least)
+        && after.iter().all(|item| is_single(&item))
+        && is_countable(u32::try_from(classes.len()).ok()?)
+        && !belongs(after.first())?
+        && (is_countable(*most) || !belongs(before.first())?);
+    let texts =
+        |items: &[(Class, u32, u32, bool)]| items.iter().map(|item| item.0.clone()).collect();
+    fits.then(|| Rule::Framed {
+        before: texts(before),
+        body: body.clone(),
+        least: *least,
+        most: *most,
+        after: texts(after),
+    })
 }
 
 /// `[lead] body [tail]` or `[lead] first* last+`.

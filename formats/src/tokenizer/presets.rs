@@ -1,7 +1,6 @@
 //! The pre-tokenizers that GGUF files name in `tokenizer.ggml.pre`.
 
-use super::pattern::Pattern;
-use super::split::Stage;
+use super::split::{Matcher, Stage};
 use alloc::vec::Vec;
 
 /// What a name stands for.
@@ -40,6 +39,11 @@ const DISTINCT: &[&str] = &[
     "spark2_5",
     "jais-2",
     "tiny_aya",
+    "exaone-moe",
+    "chameleon",
+    "superbpe",
+    "afmoe",
+    "kimi-k2",
 ];
 
 impl Preset {
@@ -107,6 +111,22 @@ impl Preset {
             | "minimax-m2"
             | "granite-embed-multi-97m" => &[GPT4O],
             "youtu" => &[YOUTU_SCRIPTS, YOUTU],
+            "exaone-moe" => &[EXAONE_MOE],
+            "chameleon" => &[
+                "<sentinel:[0-9]+>",
+                "IMGIMG[A-I]{1,4}Z",
+                "[\t\n]|    |  ",
+                r"\p{N}",
+                r"[\p{P}!-/:-@\[-`{-~]",
+                GPT2,
+            ],
+            "superbpe" => &[r"\p{N}+", r"(?=(\d{3})+(?!\d))"],
+            "afmoe" => &[
+                r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))",
+                AFMOE_SCRIPTS,
+                DEEPSEEK3,
+            ],
+            "kimi-k2" => &[KIMI],
             _ => return None,
         };
         let llama3 = matches!(
@@ -128,7 +148,7 @@ impl Preset {
                     name,
                     "tekken" | "minicpm5" | "youtu" | "granite-embed-multi-97m" | "glm4" | "glm5"
                 ),
-            adds_bos: llama3 || name == "tekken",
+            adds_bos: llama3 || matches!(name, "tekken" | "chameleon"),
         })
     }
 
@@ -136,7 +156,7 @@ impl Preset {
     pub(super) fn stages(&self) -> Option<Vec<Stage>> {
         self.patterns
             .iter()
-            .map(|text| Pattern::parse(text).map(Stage::isolated))
+            .map(|text| Matcher::parse(text).map(Stage::isolated))
             .collect()
     }
 }
@@ -161,6 +181,11 @@ const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}
 const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const YOUTU_SCRIPTS: &str = "[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥぀-ゟ゠-ヿ]+";
 const YOUTU: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const EXAONE_MOE: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+";
+const KIMI: &str = r"[\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// Scripts that are written without spaces, by their blocks (of Thai's, its second half): Chinese
+/// and Japanese, Thai, Lao, Khmer, Burmese, Korean.
+const AFMOE_SCRIPTS: &str = "[\u{4E00}-\u{9FFF}\u{3400}-\u{4DBF}\u{F900}-\u{FAFF}\u{3040}-\u{309F}\u{30A0}-\u{30FF}\u{FF65}-\u{FF9F}\u{2F00}-\u{2FDF}\u{E40}-\u{E7F}\u{E80}-\u{EFF}\u{1780}-\u{17FF}\u{1000}-\u{109F}\u{AA60}-\u{AA7F}\u{A9E0}-\u{A9FF}\u{AC00}-\u{D7AF}\u{1100}-\u{11FF}]+";
 /// Cased letters as of Unicode 11. Characters that composition would replace are escaped.
 const DEEPSEEK_LLM_LETTERS: &str = "\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-\u{1F7D}ᾀ-ᾴᾶ-ᾼ\u{1FBE}ῂ-ῄῆ-ῌῐ-\u{1FD3}ῖ-\u{1FDB}ῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤ\u{2126}ℨ\u{212A}-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+";
 

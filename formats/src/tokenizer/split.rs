@@ -1,5 +1,6 @@
 //! Pre-tokenization: the stages that cut text into words, which merges never cross.
 
+use super::class;
 use super::pattern::Pattern;
 use alloc::string::String;
 use core::ops::Range;
@@ -18,6 +19,28 @@ pub(super) struct Stage {
 pub(super) enum Matcher {
     Pattern(Pattern),
     Text(String),
+    /// The empty places in front of the last three digits of each number, the three before those,
+    /// and so on. What is empty is the same to every behavior.
+    Thousands,
+}
+
+/// What [`Matcher::Thousands`] is in regular expressions.
+const THOUSANDS: &str = r"(?=(\d{3})+(?!\d))";
+
+impl Matcher {
+    /// What this expression looks for, or `None` if that cannot be said.
+    pub(super) fn parse(regex: &str) -> Option<Matcher> {
+        match regex {
+            THOUSANDS => Some(Matcher::Thousands),
+            _ => Pattern::parse(regex).map(Matcher::Pattern),
+        }
+    }
+}
+
+impl From<Pattern> for Matcher {
+    fn from(pattern: Pattern) -> Matcher {
+        Matcher::Pattern(pattern)
+    }
 }
 
 /// What becomes of a match (the names are those of `tokenizer.json`).
@@ -37,9 +60,9 @@ pub(super) enum Behavior {
 
 impl Stage {
     /// A stage whose matches stand alone.
-    pub(super) fn isolated(pattern: Pattern) -> Stage {
+    pub(super) fn isolated(matcher: impl Into<Matcher>) -> Stage {
         Stage {
-            matcher: Matcher::Pattern(pattern),
+            matcher: matcher.into(),
             behavior: Behavior::Isolated,
             invert: false,
         }
@@ -53,7 +76,9 @@ impl Stage {
             piece: &mut |range| piece(text.get(range).unwrap_or_default()),
         };
         self.matches(text, &mut |range, is_match| {
-            if !range.is_empty() {
+            if range.is_empty() && is_match {
+                joiner.flush();
+            } else if !range.is_empty() {
                 joiner.add(range, is_match != self.invert);
             }
         });
@@ -86,8 +111,32 @@ impl Stage {
                     segment(at..gap, true);
                 }
             }
+            Matcher::Thousands => thousands(text, &mut |place| {
+                segment(gap..place, false);
+                segment(place..place, true);
+                gap = place;
+            }),
         }
         segment(gap..text.len(), false);
+    }
+}
+
+/// The places that [`Matcher::Thousands`] finds.
+fn thousands(text: &str, found: &mut dyn FnMut(usize)) {
+    let mut at = 0;
+    while let Some(rest) = text.get(at..)
+        && let Some(first) = rest.find(class::is_decimal)
+    {
+        let number = rest.get(first..).unwrap_or_default();
+        let end = number.find(|c| !class::is_decimal(c));
+        let number = number.get(..end.unwrap_or(number.len()));
+        let number = number.unwrap_or_default();
+        let count = number.chars().count();
+        let places = number.char_indices().enumerate();
+        for (_, (offset, _)) in places.filter(|(index, _)| (count - index) % 3 == 0) {
+            found(at + first + offset);
+        }
+        at += first + number.len();
     }
 }
 
@@ -137,5 +186,37 @@ impl Joiner<'_> {
         if let Some((range, _)) = self.held.take() {
             (self.piece)(range);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn thousands_are_cut_whatever_the_behavior() {
+        let lengths = |behavior, text: &str| {
+            let matcher = Matcher::parse(THOUSANDS).expect("known");
+            let stage = Stage {
+                behavior,
+                ..Stage::isolated(matcher)
+            };
+            let mut found = Vec::new();
+            words(&[stage], text, &mut |word| found.push(word.len()));
+            found
+        };
+        for behavior in [
+            Behavior::Isolated,
+            Behavior::Removed,
+            Behavior::MergedWithPrevious,
+            Behavior::Contiguous,
+        ] {
+            assert_eq!(lengths(behavior, "1234567"), [1, 3, 3]);
+            assert_eq!(lengths(behavior, "x123 45y678"), [1, 7, 3]);
+            assert_eq!(lengths(behavior, "no number"), [9]);
+        }
+        let text = "7".repeat(1 << 20);
+        assert_eq!(lengths(Behavior::Isolated, &text).len(), (1 << 20) / 3 + 1);
     }
 }
