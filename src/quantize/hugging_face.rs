@@ -400,10 +400,15 @@ impl Keys {
         if let Some(dim) = self.count("attention.key_length") {
             self.put("attention.value_length", Value::U32(dim as u32));
         }
+        let rows = |name: &str| -> Option<u32> {
+            let tensor = tensors.iter().find(|tensor| tensor.name == name);
+            u32::try_from(*tensor?.shape.first()?).ok()
+        };
         let context = match self.name {
             // As converters write it for models that have no limit.
             "mamba" | "retnet" | "rwkv4" | "rwkv7" => Some(1 << 20),
             "bloom" | "falcon" => Some(2048),
+            "bert" => rows("position_embd.weight"),
             _ => None,
         };
         if let (None, Some(context)) = (self.count("context_length"), context) {

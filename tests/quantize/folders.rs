@@ -78,6 +78,7 @@ fn keys_are_what_other_readers_insist_on() {
     let gpt2 = keys_of("gpt2_inverse_layer");
     assert_eq!(gpt2.u64("gpt2.feed_forward_length"), Some(132));
     assert_eq!(keys_of("bloom").u64("bloom.context_length"), Some(2048));
+    assert_eq!(keys_of("bert").u64("bert.context_length"), Some(40));
     assert_eq!(keys_of("mamba").u64("mamba.context_length"), Some(1 << 20));
 }
 
