@@ -2,8 +2,9 @@
 
     python tools/tokenizers/compare.py VOCABULARY… [--text FILE…] [--driver PROGRAM] [--speed]
 
-A vocabulary is a `tokenizer.json` (held against Hugging Face's tokenizers 0.22) or a GGUF file
-(against llama.cpp, through the program that `llama_tokens.cpp` makes). Texts are nasty strings
+A vocabulary is a `tokenizer.json` (held against Hugging Face's tokenizers 0.22), a GGUF file
+(against llama.cpp, through the program that `llama_tokens.cpp` makes) or RWKV's list of tokens, a
+`.txt` (against the tokenizer of its authors' package rwkv 0.8). Texts are nasty strings
 made here, each class of them a row, and the lines of the given files. `--speed` times the given
 files instead: each in one piece, and cut into short texts. Needs our own side built before:
 
@@ -11,9 +12,11 @@ files instead: each in one piece, and cut into short texts. Needs our own side b
 """
 
 import argparse
+import ast
 import json
 import os
 import random
+import re
 import struct
 import subprocess
 import tempfile
@@ -158,6 +161,55 @@ class LlamaCpp:
         return min(float(self.run(texts, False).stderr.split()[-2]) for _ in range(3))
 
 
+class Rwkv:
+    specials = []
+
+    def __init__(self, path):
+        from rwkv.rwkv_tokenizer import TRIE_TOKENIZER
+
+        self.tokenizer = TRIE_TOKENIZER(path)
+
+    @staticmethod
+    def as_gguf(path, out):
+        """The list as converters write it: as Python shows bytes, after one control token."""
+        from gguf import GGUFWriter, TokenType
+
+        tokens, kinds = [b"<s>"], [TokenType.CONTROL]
+        for line in Path(path).read_text(encoding="utf-8").split("\n")[:-1]:
+            token = ast.literal_eval(line.split(" ", 1)[1].rsplit(" ", 1)[0])
+            token = token.encode() if isinstance(token, str) else token
+            tokens.append(repr(token)[2:-1].encode())
+            kinds.append(TokenType.NORMAL)
+        for id in range(len(tokens), 1 << 16):
+            tokens.append(f"[PAD{id}]".encode())
+            kinds.append(TokenType.UNUSED)
+        writer = GGUFWriter(out, "rwkv7")
+        writer.add_tokenizer_model("rwkv")
+        writer.add_token_list(tokens)
+        writer.add_token_types(kinds)
+        writer.add_bos_token_id(0)
+        writer.add_eos_token_id(0)
+        writer.add_eot_token_id(261)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.close()
+
+    def encode(self, texts, special):
+        def ids(text):
+            parts = re.split("(<s>)", text) if special else [text]
+            return [id for part in parts if part for id in ([0] if special and part == "<s>" else self.tokenizer.encode(part))]
+
+        found = [ids(text) for text in texts]
+        text = lambda ids: b"".join(self.tokenizer.idx2token.get(id, b"<s>") for id in ids)
+        return found, [text(ids).decode(errors="replace") for ids in found]
+
+    def time(self, texts):
+        start = time.perf_counter()
+        for text in texts:
+            self.tokenizer.encode(text)
+        return time.perf_counter() - start
+
+
 def equality(reference, vocabulary, classes, verbose):
     cells = []
     for name, texts in classes.items():
@@ -207,8 +259,14 @@ def main():
     given = parser.parse_args()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     for vocabulary in given.vocabularies:
-        is_gguf = vocabulary.endswith(".gguf")
-        reference = LlamaCpp(vocabulary, given.driver) if is_gguf else HuggingFace(vocabulary)
+        if vocabulary.endswith(".txt"):
+            reference, written = Rwkv(vocabulary), os.path.join(tempfile.mkdtemp(), "rwkv.gguf")
+            reference.as_gguf(vocabulary, written)
+            vocabulary = written
+        elif vocabulary.endswith(".gguf"):
+            reference = LlamaCpp(vocabulary, given.driver)
+        else:
+            reference = HuggingFace(vocabulary)
         if given.speed:
             speed(reference, vocabulary, given.text)
             continue
