@@ -134,8 +134,10 @@ fn check_layout(plan: &Plan, history: &History) -> Result<(), String> {
             (true, RowSpace::Sequence) => plan.capacity.sequences,
             (true, _) => plan.capacity.rows,
         };
-        let stride = info.form.row_len(info.width);
-        if stride != Some(place.stride)
+        let row = info.form.row_len(info.width);
+        if row.is_none_or(|row| row > place.stride)
+            || !place.stride.is_multiple_of(size_of::<f32>())
+            || place.stride != plan.place(root).stride
             || place
                 .stride
                 .checked_mul(rows)

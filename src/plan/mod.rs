@@ -11,7 +11,9 @@ mod spans;
 
 pub use check::check;
 
-use crate::graph::{Activation, Graph, Matrix, Op, PositionScheme, Role, RowSpace, Value};
+use crate::graph::{
+    Activation, Graph, Matrix, Op, PositionScheme, Role, RowSpace, Value, ValueInfo,
+};
 use std::fmt;
 use std::ops::Range;
 
@@ -27,6 +29,9 @@ pub const PHASE_STEPS: usize = 32;
 
 /// Alignment of every span, a cache line.
 pub const ALIGN: usize = 64;
+
+/// Rows a multiple of this apart share so few sets of a cache that a line more pays.
+const CROWDED: usize = 16 * ALIGN;
 
 /// How many rows a plan must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,7 +181,7 @@ impl Plan {
             let start = spans[root.0 as usize].map_or(0, |span| span.start);
             places.push(Place {
                 offset: start + 4 * column,
-                stride: info.form.row_len(info.width).unwrap_or(0),
+                stride: stride(info).unwrap_or(0),
                 whole: uses.crosses(root),
             });
         }
@@ -221,6 +226,16 @@ impl Plan {
     /// Where a value lives.
     pub fn place(&self, value: Value) -> Place {
         self.places[value.0 as usize]
+    }
+}
+
+/// Bytes from one row of a value to the next. Where rows are whole multiples of many cache lines,
+/// one more keeps a column of them from meeting in a few sets of the nearest caches.
+fn stride(info: ValueInfo) -> Option<usize> {
+    let len = info.form.row_len(info.width)?;
+    match len.is_multiple_of(CROWDED) {
+        true => len.checked_add(ALIGN),
+        false => Some(len),
     }
 }
 

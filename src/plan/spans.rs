@@ -1,6 +1,6 @@
 //! Gives every value its bytes: values that are never alive together share them.
 
-use super::{ALIGN, Capacity, PlanError, Span, Stage, Uses};
+use super::{ALIGN, Capacity, PlanError, Span, Stage, Uses, stride};
 use crate::graph::{Graph, Op, RowSpace, Value};
 use std::ops::{Range, RangeInclusive};
 
@@ -132,8 +132,7 @@ fn length(
         (true, RowSpace::Sequence) => capacity.sequences,
         (true, _) => capacity.rows,
     };
-    info.form
-        .row_len(info.width)
+    stride(info)
         .and_then(|len| len.checked_mul(rows))
         .and_then(|len| len.checked_next_multiple_of(ALIGN))
         .filter(|&len| len <= isize::MAX as usize)

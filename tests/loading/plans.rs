@@ -231,7 +231,9 @@ fn displace(plan: &Plan, index: usize) -> Option<Plan> {
 fn squeeze(plan: &Plan, index: usize) -> Option<Plan> {
     let mut damaged = plan.clone();
     let place = damaged.places.get_mut(index)?;
-    place.stride = place.stride.checked_sub(4)?;
+    let (root, _) = plan.graph.root(values(plan).nth(index)?);
+    let info = plan.graph.info(root);
+    place.stride = info.form.row_len(info.width)?.checked_sub(4)?;
     Some(damaged)
 }
 
