@@ -1,7 +1,9 @@
 //! What steps whose rows depend on the rows before them keep.
 
-use super::Run;
-use crate::graph::StateKind;
+use super::{Run, Tile};
+use crate::graph::{StateKind, Value};
+use crate::kernels;
+use crate::plan::ALIGN;
 use std::ops::Range;
 
 /// What the state of a step is.
@@ -31,4 +33,30 @@ pub(super) unsafe fn state_mut<'a>(
         .recurrent_ptr(id, run.rows.facts[row].row.sequence);
     // SAFETY: the caller vouches for range and exclusiveness.
     unsafe { std::slice::from_raw_parts_mut(base.add(range.start), range.len()) }
+}
+
+/// Brings columns of some rows of a float value nearer: rows lie too far apart for the CPU to
+/// foresee the next, and another worker may have written them.
+pub(super) fn fetch(
+    run: &Run<'_>,
+    value: Value,
+    tile: &Tile,
+    (rows, columns): (Range<usize>, Range<usize>),
+) {
+    for row in rows {
+        let row = run.row_ptr(value, tile, row).cast::<f32>();
+        fetch_floats(row.wrapping_add(columns.start), columns.len());
+    }
+}
+
+/// Brings what follows `these` nearer, as much again: the next chunk, which will be this worker's.
+pub(super) fn fetch_next(these: &[f32]) {
+    fetch_floats(these.as_ptr().wrapping_add(these.len()), these.len());
+}
+
+fn fetch_floats(from: *const f32, len: usize) {
+    for line in (0..len).step_by(ALIGN / size_of::<f32>()) {
+        // SAFETY: a hint, which any address may be given to.
+        unsafe { kernels::fetch(from.wrapping_add(line).cast()) };
+    }
 }

@@ -1,10 +1,11 @@
 //! Convolutions and scans of state-space layers: chunks are channels, of one head where there
-//! are heads, and each takes a sequence's rows in order.
+//! are heads, and each takes a sequence's rows in order. Functions of one number on their way in
+//! and out are taken while those are in the nearest cache.
 
-use super::recurrent::{kind, state_mut};
+use super::recurrent::{fetch, fetch_next, kind, state_mut};
 use super::{Run, Tile, step};
 use crate::graph::{Op, StateKind, Value};
-use crate::kernels::{Conv1d, SCAN_LANES, SCAN_ROWS, Scan, Strided};
+use crate::kernels::{Conv1d, Pointwise, SCAN_LANES, SCAN_ROWS, Scan, Strided};
 use std::ops::Range;
 
 /// Channels that a worker claims at a time.
@@ -37,19 +38,25 @@ pub fn conv(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
     let weight = &run.weights.vector(*weight)[part.start * width..part.end * width];
     let bias = bias.map(|bias| &run.weights.vector(bias)[part.clone()]);
     let held = part.start * (width - 1)..part.end * (width - 1);
-    each_run(run, tile, |rows| {
+    each_run(run, tile, |rows, next| {
+        fetch(run, *x, tile, (next, part.clone()));
         write(run, tile, (out, rows.clone(), part.clone()), |out| {
             // SAFETY: these channels of state are this chunk's.
             let state = unsafe { state_mut(run, node, rows.start, held.clone()) };
+            if tile.range.len() == 1 {
+                fetch_next(state);
+                fetch_next(weight);
+            }
             (run.kernels.conv1d)(Conv1d {
                 state,
                 weight,
                 bias,
                 input: strided(run, *x, tile, (rows.clone(), part.clone())),
-                out,
+                out: &mut *out,
                 channels: part.len(),
                 width,
             });
+            (run.kernels.pointwise)(Pointwise::Silu, out);
         });
     });
 }
@@ -57,7 +64,15 @@ pub fn conv(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
 /// One chunk of channels through the selective scan.
 pub fn scan(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
     let Op::Scan {
-        x, dt, b, c, a, d, ..
+        x,
+        dt,
+        b,
+        c,
+        z,
+        softplus,
+        a,
+        d,
+        ..
     } = &run.plan.graph.nodes[node].op
     else {
         return;
@@ -97,41 +112,92 @@ pub fn scan(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
     let groups = run.plan.graph.info(*b).width / states;
     let group = head * groups / heads;
     let selected = group * states..(group + 1) * states;
-    each_run(run, tile, |rows| {
+    each_run(run, tile, |rows, next| {
+        for (value, columns) in [(*x, &part), (*dt, &steps), (*z, &part)] {
+            fetch(run, value, tile, (next.clone(), columns.clone()));
+        }
         write(run, tile, (out, rows.clone(), part.clone()), |out| {
             let of = |value, columns: &Range<usize>| {
                 strided(run, value, tile, (rows.clone(), columns.clone()))
             };
             // SAFETY: these channels of state are this chunk's.
             let state = unsafe { state_mut(run, node, rows.start, held.clone()) };
-            kernel(Scan {
-                state,
-                a,
-                b: of(*b, &selected),
-                c: of(*c, &selected),
-                d,
-                dt: of(*dt, &steps),
-                x: of(*x, &part),
-                out,
-                channels: part.len(),
-                states,
+            if tile.range.len() == 1 && !shared {
+                fetch_next(state);
+                fetch_next(a);
+            }
+            let mut scan = |dt: Strided<'_>| {
+                kernel(Scan {
+                    state,
+                    a,
+                    b: of(*b, &selected),
+                    c: of(*c, &selected),
+                    d,
+                    dt,
+                    x: of(*x, &part),
+                    out: &mut *out,
+                    channels: part.len(),
+                    states,
+                });
+            };
+            let dt = of(*dt, &steps);
+            match softplus {
+                true => applied(run, Pointwise::Softplus, (dt, steps.len()), |values| {
+                    scan(Strided {
+                        values,
+                        stride: steps.len(),
+                    });
+                }),
+                false => scan(dt),
+            }
+            let z = (of(*z, &part), part.len());
+            applied(run, Pointwise::Silu, z, |gate| {
+                out.iter_mut()
+                    .zip(gate)
+                    .for_each(|(out, gate)| *out *= gate);
             });
         });
     });
 }
 
 /// Calls `run_rows` for the tile's rows in order, those of one sequence at a time, and no more than a
-/// kernel takes.
-fn each_run(run: &Run<'_>, tile: &Tile, mut run_rows: impl FnMut(Range<usize>)) {
+/// kernel takes; and says which come next.
+fn each_run(run: &Run<'_>, tile: &Tile, mut run_rows: impl FnMut(Range<usize>, Range<usize>)) {
     let mut start = tile.range.start;
     while start < tile.range.end {
         let facts = &run.rows.facts[start];
         let group = run.rows.groups[facts.group as usize];
         let end = tile.range.end.min(group.first + group.len);
         let end = end.min(start + SCAN_ROWS);
-        run_rows(start..end);
+        run_rows(start..end, end..tile.range.end.min(end + SCAN_ROWS));
         start = end;
     }
+}
+
+/// A function of columns of some rows, side by side.
+fn applied(
+    run: &Run<'_>,
+    function: Pointwise,
+    (of, columns): (Strided<'_>, usize),
+    then: impl FnOnce(&[f32]),
+) {
+    let rows = of.values.chunks(of.stride.max(1));
+    let (mut one, mut many);
+    let values = match rows.len() {
+        1 => {
+            one = [0.0; CHANNEL_CHUNK];
+            &mut one[..columns]
+        }
+        count => {
+            many = [0.0; SCAN_ROWS * CHANNEL_CHUNK];
+            &mut many[..count * columns]
+        }
+    };
+    for (into, row) in values.chunks_exact_mut(columns).zip(rows) {
+        into.copy_from_slice(&row[..columns]);
+    }
+    (run.kernels.pointwise)(function, values);
+    then(values);
 }
 
 /// Lets `fill` compute `[rows][columns]` and puts it into a value. A single row is computed
@@ -146,6 +212,7 @@ fn write(
         // SAFETY: these columns are this chunk's.
         return fill(unsafe { run.row_mut(out, tile, rows.start, columns) });
     }
+    fetch(run, out, tile, (rows.clone(), columns.clone()));
     let mut computed = [0.0; SCAN_ROWS * CHANNEL_CHUNK];
     let computed = &mut computed[..rows.len() * columns.len()];
     fill(computed);

@@ -307,7 +307,7 @@ pub enum Op {
     },
     /// Keeps an encoder's projected keys and values for a decoder's cross-attention.
     StoreCross { k: Value, v: Value, state: StateId },
-    /// Depthwise causal convolution, weight `[channels, width]`.
+    /// silu(depthwise causal convolution), weight `[channels, width]`.
     Conv {
         x: Value,
         weight: Vector,
@@ -322,12 +322,14 @@ pub enum Op {
     },
     /// hₜ = exp(Δₜ A) hₜ₋₁ + Δₜ Bₜ xₜ; yₜ = Cₜ hₜ + D xₜ (Gu & Dao 2023, eq. 2). In Mamba-2 Δ, A
     /// and D are numbers for each head, and groups of heads have B and C of their own (Dao & Gu
-    /// 2024, section 7).
+    /// 2024, section 7). Δ is dt or its softplus; the result is y ⊙ silu(z).
     Scan {
         x: Value,
         dt: Value,
         b: Value,
         c: Value,
+        z: Value,
+        softplus: bool,
         a: Vector,
         d: Vector,
         state: StateId,
@@ -534,8 +536,8 @@ impl Op {
             Op::StoreCross { k, v, .. } | Op::StoreKv { k, v, .. } => {
                 found[..2].copy_from_slice(&[Some(k), Some(v)]);
             }
-            Op::Scan { x, dt, b, c, .. } => {
-                found[..4].copy_from_slice(&[Some(x), Some(dt), Some(b), Some(c)]);
+            Op::Scan { x, dt, b, c, z, .. } => {
+                found[..5].copy_from_slice(&[x, dt, b, c, z].map(Some));
             }
             Op::Retention {
                 q,
@@ -606,8 +608,8 @@ impl Op {
                 *q = to(*q);
                 *kv = kv.map(|(k, v)| (to(k), to(v)));
             }
-            Op::Scan { x, dt, b, c, .. } => {
-                for value in [x, dt, b, c] {
+            Op::Scan { x, dt, b, c, z, .. } => {
+                for value in [x, dt, b, c, z] {
                     *value = to(*value);
                 }
             }
@@ -665,6 +667,7 @@ impl Op {
                 | Op::Scale { .. }
                 | Op::Clamp { .. }
                 | Op::Apply { .. }
+                | Op::StepSize { .. }
                 | Op::Weigh { .. }
                 | Op::ScaleHeads { .. }
                 | Op::Lerp { .. }

@@ -360,7 +360,7 @@ impl Net<'_, '_> {
             .push_effect(Op::StoreCross { k, v, state });
     }
 
-    /// Depthwise causal convolution with `{name}.weight` and, if there, `{name}.bias`.
+    /// silu(depthwise causal convolution) with `{name}.weight` and, if there, `{name}.bias`.
     pub fn conv(&self, x: Value, name: &str, width: usize) -> Result<Value, BuildError> {
         let channels = self.width(x);
         let weight = self
@@ -372,7 +372,7 @@ impl Net<'_, '_> {
         Ok(self.conv_of(x, weight, bias, width))
     }
 
-    /// Depthwise causal convolution with a weight of `[channels, width]`, [`Builder::turned`].
+    /// The same with a weight of `[channels, width]`, [`Builder::turned`].
     pub fn conv_of(&self, x: Value, weight: Vector, bias: Option<Vector>, width: usize) -> Value {
         let channels = self.width(x);
         assert_eq!(
@@ -398,10 +398,10 @@ impl Net<'_, '_> {
         Ok(self.push(x, self.width(x), Op::StepSize { x, bias, limits }))
     }
 
-    /// Selective scan, each channel by itself; `[x, dt, b, c]` as in the paper, A
-    /// [`Builder::turned`].
-    pub fn scan(&self, inputs: [Value; 4], a: Vector, d: Vector) -> Value {
-        let [x, dt, b, _] = inputs;
+    /// Selective scan, each channel by itself, gated by silu(z); `[x, dt, b, c, z]` as in the
+    /// paper, Δ before its softplus, A [`Builder::turned`].
+    pub fn scan(&self, inputs: [Value; 5], a: Vector, d: Vector) -> Value {
+        let [x, dt, b, ..] = inputs;
         let (channels, states) = (self.width(x), self.width(b));
         assert!(
             a.len == channels * states && d.len == channels && self.width(dt) == channels,
@@ -412,13 +412,13 @@ impl Net<'_, '_> {
             channels,
             states,
         };
-        self.push_scan(inputs, a, d, state)
+        self.push_scan(inputs, true, (a, d), state)
     }
 
-    /// Selective scan of heads, each with a step, an A and a D; B and C are of `groups` groups
-    /// of heads.
-    pub fn head_scan(&self, inputs: [Value; 4], a: Vector, d: Vector, groups: usize) -> Value {
-        let [x, dt, b, _] = inputs;
+    /// Selective scan of heads, gated by silu(z), each with a step, an A and a D; B and C are of
+    /// `groups` groups of heads.
+    pub fn head_scan(&self, inputs: [Value; 5], a: Vector, d: Vector, groups: usize) -> Value {
+        let [x, dt, b, ..] = inputs;
         let (channels, heads) = (self.width(x), a.len);
         assert!(
             d.len == heads && self.width(dt) == heads && channels.is_multiple_of(heads),
@@ -433,13 +433,18 @@ impl Net<'_, '_> {
             channels,
             states: self.width(b) / groups,
         };
-        self.push_scan(inputs, a, d, state)
+        self.push_scan(inputs, false, (a, d), state)
     }
 
-    fn push_scan(&self, [x, dt, b, c]: [Value; 4], a: Vector, d: Vector, kind: StateKind) -> Value {
-        assert_eq!(
-            self.width(b),
-            self.width(c),
+    fn push_scan(
+        &self,
+        [x, dt, b, c, z]: [Value; 5],
+        softplus: bool,
+        (a, d): (Vector, Vector),
+        kind: StateKind,
+    ) -> Value {
+        assert!(
+            self.width(b) == self.width(c) && self.width(x) == self.width(z),
             "architecture: scan of unequal widths"
         );
         let (channels, state) = (self.width(x), self.builder.state(kind));
@@ -451,6 +456,8 @@ impl Net<'_, '_> {
                 dt,
                 b,
                 c,
+                z,
+                softplus,
                 a,
                 d,
                 state,

@@ -35,3 +35,4 @@ pub use ops::{
 pub use peak::Peak;
 pub use table::{Kernels, LayerNorm, Quantize};
 pub use trial::Trial;
+pub(crate) use wide::fetch;

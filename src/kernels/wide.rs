@@ -54,7 +54,7 @@ pub(super) trait Vector: Copy {
 ///
 /// None: a hint, which any address may be given to.
 #[inline(always)]
-pub(super) unsafe fn fetch(line: *const u8) {
+pub(crate) unsafe fn fetch(line: *const u8) {
     // SAFETY: as above.
     #[cfg(target_arch = "x86_64")]
     #[allow(unused_unsafe)]

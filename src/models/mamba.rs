@@ -3,7 +3,7 @@
 
 use super::{Architecture, Converted, Family};
 use crate::graph::blocks::{Tied, embedding, head};
-use crate::graph::{BuildError, Builder, Hyper, Key, Name, Net, Pointwise, Role, Value, View};
+use crate::graph::{BuildError, Builder, Hyper, Key, Name, Net, Role, Value, View};
 use rillm_formats::manifest::Container;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -187,7 +187,6 @@ impl Mixer {
         let uz = net.linear(h, &format!("{layer}.ssm_in"), 2 * inner)?;
         let (u, z) = (net.slice(uz, 0, inner), net.slice(uz, inner, inner));
         let u = net.conv(u, &format!("{layer}.ssm_conv1d"), self.taps)?;
-        let u = net.apply(u, Pointwise::Silu);
 
         // The selection: step size, input and output projections depend on u.
         let selected = net.linear(u, &format!("{layer}.ssm_x"), rank + 2 * states)?;
@@ -200,13 +199,11 @@ impl Mixer {
         let b = norm(net.slice(selected, rank, states), "ssm_b_norm")?;
         let c = norm(net.slice(selected, rank + states, states), "ssm_c_norm")?;
         let dt = net.linear(dt, &format!("{layer}.ssm_dt"), inner)?;
-        let dt = net.apply(dt, Pointwise::Softplus);
 
         let model = net.builder;
         let a = model.turned(&format!("{layer}.ssm_a"), inner, states)?;
         let d = model.vector(&format!("{layer}.ssm_d"), &[inner])?;
-        let y = net.scan([u, dt, b, c], a, d);
-        let y = net.mul(y, net.apply(z, Pointwise::Silu));
+        let y = net.scan([u, dt, b, c, z], a, d);
         net.linear(y, &format!("{layer}.ssm_out"), self.width)
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{Architecture, Converted, Family, mamba};
 use crate::graph::blocks::{Tied, embedding, head};
-use crate::graph::{BuildError, Builder, Hyper, Name, Net, Pointwise, Role, Value, View};
+use crate::graph::{BuildError, Builder, Hyper, Name, Net, Role, Value, View};
 use rillm_formats::manifest::Container;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -189,7 +189,6 @@ impl Mixer {
         let u = net.slice(zu, inner, inner + 2 * selected);
         let dt = net.slice(zu, all - self.heads, self.heads);
         let u = net.conv(u, &format!("{layer}.ssm_conv1d"), self.taps)?;
-        let u = net.apply(u, Pointwise::Silu);
         let dt = net.step_size(dt, &format!("{layer}.ssm_dt"), self.limits)?;
 
         let x = net.slice(u, 0, inner);
@@ -198,8 +197,7 @@ impl Mixer {
         let model = net.builder;
         let a = model.vector(&format!("{layer}.ssm_a"), &[self.heads])?;
         let d = model.vector(&format!("{layer}.ssm_d"), &[self.heads])?;
-        let y = net.head_scan([x, dt, b, c], a, d, self.groups);
-        let y = net.mul(y, net.apply(z, Pointwise::Silu));
+        let y = net.head_scan([x, dt, b, c, z], a, d, self.groups);
         let y = net.rms_norm_parts(y, &format!("{layer}.ssm_norm"), self.groups, eps)?;
         net.linear(y, &format!("{layer}.ssm_out"), self.width)
     }

@@ -279,8 +279,7 @@ impl Delta {
             let name = format!("{layer}.ssm_conv1d.weight");
             let sizes = (channels, self.taps);
             let taps = model.turned_part(&name, sizes, (offset, weight.rows))?;
-            let x = net.conv_of(net.matmul(h, weight, None), taps, None, self.taps);
-            Ok::<Value, BuildError>(net.apply(x, Pointwise::Silu))
+            Ok::<Value, BuildError>(net.conv_of(net.matmul(h, weight, None), taps, None, self.taps))
         };
         let (q, k, v) = (conv(q, 0)?, conv(k, keys)?, conv(v, 2 * keys)?);
         let q = net.l2_norm(q, self.key_dim, NORM_EPSILON);
