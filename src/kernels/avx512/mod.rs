@@ -19,9 +19,10 @@ mod register;
 mod retention;
 mod scan;
 mod super_blocks;
+mod vector;
 mod wide;
 
-use super::{Attend, Conv1d, Isa, Kernels, Retain, Running, Scan, avx2};
+use super::{Attend, Conv1d, Isa, Kernels, Pointwise, Retain, Running, Scan, avx2};
 
 /// The AVX2 table with what AVX-512 does better.
 pub(super) const TABLE: Kernels = Kernels {
@@ -33,6 +34,8 @@ pub(super) const TABLE: Kernels = Kernels {
         better.or_else(|| (avx2::TABLE.matmul)(dtype))
     },
     attend,
+    layer_norm,
+    pointwise,
     conv1d,
     scan,
     head_scan,
@@ -52,8 +55,16 @@ macro_rules! entries {
 
 entries! {
     fn attend(call: &Attend<'_>, scores: &mut [f32], running: &mut [Running], out: &mut [f32]) = wide;
+    fn layer_norm(x: &[f32], weight: &[f32], bias: Option<&[f32]>, epsilon: f32, out: &mut [f32]) = vector;
     fn conv1d(call: Conv1d<'_>) = scan;
     fn scan(call: Scan<'_>) = scan;
     fn head_scan(call: Scan<'_>) = scan;
     fn retain(call: Retain<'_, '_>) = retention;
+}
+
+fn pointwise(function: Pointwise, x: &mut [f32]) {
+    // SAFETY: as for the entries above.
+    if !unsafe { vector::pointwise(function, x) } {
+        (avx2::TABLE.pointwise)(function, x);
+    }
 }
