@@ -17,25 +17,35 @@ const OWN: usize = 4;
 const SHARED: usize = 16;
 
 /// What belongs to each row of a call, for the channels of one block.
-struct Rows {
+struct Rows<const R: usize> {
     /// Step sizes in units of ln 2.
-    steps: [Lanes<f32>; SCAN_ROWS],
+    steps: [Lanes<f32>; R],
     /// Δ · x.
-    inputs: [Lanes<f32>; SCAN_ROWS],
-    sums: [Lanes<f32>; SCAN_ROWS],
+    inputs: [Lanes<f32>; R],
+    sums: [Lanes<f32>; R],
 }
 
-impl Rows {
-    const NONE: Rows = Rows {
-        steps: [Lanes([0.0; SCAN_LANES]); SCAN_ROWS],
-        inputs: [Lanes([0.0; SCAN_LANES]); SCAN_ROWS],
-        sums: [Lanes([0.0; SCAN_LANES]); SCAN_ROWS],
+impl<const R: usize> Rows<R> {
+    const NONE: Rows<R> = Rows {
+        steps: [Lanes([0.0; SCAN_LANES]); R],
+        inputs: [Lanes([0.0; SCAN_LANES]); R],
+        sums: [Lanes([0.0; SCAN_LANES]); R],
     };
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn scan(mut call: Scan<'_>) {
-    let mut rows = Rows::NONE;
+pub(super) fn scan(call: Scan<'_>) {
+    // A single row is not worth clearing room for many.
+    match call.rows() {
+        1 => scan_rows::<1>(call),
+        _ => scan_rows::<SCAN_ROWS>(call),
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn scan_rows<const R: usize>(mut call: Scan<'_>) {
+    let mut rows = Rows::<R>::NONE;
     for first in (0..call.channels).step_by(SCAN_LANES) {
         if call.channels - first < SCAN_LANES || !call.fits(Shared::None) {
             scalar::scan_block(&mut call, first);
@@ -46,7 +56,16 @@ pub(super) fn scan(mut call: Scan<'_>) {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn head_scan(mut call: Scan<'_>) {
+pub(super) fn head_scan(call: Scan<'_>) {
+    match call.rows() {
+        1 => head_rows::<1>(call),
+        _ => head_rows::<SCAN_ROWS>(call),
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn head_rows<const R: usize>(mut call: Scan<'_>) {
     let count = call.rows();
     if call.channels < SCAN_LANES || !call.fits(Shared::All) {
         for first in (0..call.channels).step_by(SCAN_LANES) {
@@ -54,7 +73,7 @@ pub(super) fn head_scan(mut call: Scan<'_>) {
         }
         return;
     }
-    let mut rows = Rows::NONE;
+    let mut rows = Rows::<R>::NONE;
     // exp(Δ A) of every row, sixteen rows in a register.
     let mut decays = [Lanes([0.0; SCAN_LANES]); SCAN_ROWS / SCAN_LANES];
     let a = _mm512_set1_ps(call.a[0] * core::f32::consts::LOG2_E);
@@ -75,7 +94,7 @@ pub(super) fn head_scan(mut call: Scan<'_>) {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn scan_block(call: &mut Scan<'_>, first: usize, rows: &mut Rows) {
+fn scan_block<const R: usize>(call: &mut Scan<'_>, first: usize, rows: &mut Rows<R>) {
     let (count, states, channels) = (call.rows(), call.states, call.channels);
     let d = lanes(&call.d[first..]);
     for row in 0..count {
@@ -90,7 +109,7 @@ fn scan_block(call: &mut Scan<'_>, first: usize, rows: &mut Rows) {
     let whole = states / OWN * OWN;
     for n in (0..whole).step_by(OWN) {
         let own = n * SCAN_LANES..(n + OWN) * SCAN_LANES;
-        own_states::<OWN>(
+        own_states::<OWN, R>(
             (call.b, call.c, n),
             &a[own.clone()],
             &mut state[own],
@@ -100,7 +119,7 @@ fn scan_block(call: &mut Scan<'_>, first: usize, rows: &mut Rows) {
     }
     for n in whole..states {
         let own = n * SCAN_LANES..(n + 1) * SCAN_LANES;
-        own_states::<1>(
+        own_states::<1, R>(
             (call.b, call.c, n),
             &a[own.clone()],
             &mut state[own],
@@ -116,12 +135,12 @@ fn scan_block(call: &mut Scan<'_>, first: usize, rows: &mut Rows) {
 /// States `n..n + N` of sixteen channels through all rows.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn own_states<const N: usize>(
+fn own_states<const N: usize, const R: usize>(
     (b, c, n): (Strided<'_>, Strided<'_>, usize),
     a: &[f32],
     state: &mut [f32],
     count: usize,
-    rows: &mut Rows,
+    rows: &mut Rows<R>,
 ) {
     let mut h = [_mm512_setzero_ps(); N];
     let mut rates = [_mm512_setzero_ps(); N];
@@ -142,17 +161,17 @@ fn own_states<const N: usize>(
         rows.sums[row] = keep(sum);
     }
     for k in 0..N {
-        state[k * SCAN_LANES..][..SCAN_LANES].copy_from_slice(&keep(h[k]).0);
+        put(&mut state[k * SCAN_LANES..], h[k]);
     }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn head_block(
+fn head_block<const R: usize>(
     call: &mut Scan<'_>,
     first: usize,
     decays: &[Lanes<f32>; SCAN_ROWS / SCAN_LANES],
-    rows: &mut Rows,
+    rows: &mut Rows<R>,
 ) {
     let (count, states, channels) = (call.rows(), call.states, call.channels);
     let d = _mm512_set1_ps(call.d[0]);
@@ -166,11 +185,11 @@ fn head_block(
     let whole = states / SHARED * SHARED;
     for n in (0..whole).step_by(SHARED) {
         let own = &mut state[n * SCAN_LANES..(n + SHARED) * SCAN_LANES];
-        shared_states::<SHARED>((call.b, call.c, n), decays, own, count, rows);
+        shared_states::<SHARED, R>((call.b, call.c, n), decays, own, count, rows);
     }
     for n in whole..states {
         let own = &mut state[n * SCAN_LANES..(n + 1) * SCAN_LANES];
-        shared_states::<1>((call.b, call.c, n), decays, own, count, rows);
+        shared_states::<1, R>((call.b, call.c, n), decays, own, count, rows);
     }
     for (out, sum) in call.out.chunks_exact_mut(channels).zip(&rows.sums) {
         out[first..first + SCAN_LANES].copy_from_slice(&sum.0);
@@ -180,12 +199,12 @@ fn head_block(
 /// States `n..n + N` of sixteen channels of a head through all rows.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn shared_states<const N: usize>(
+fn shared_states<const N: usize, const R: usize>(
     (b, c, n): (Strided<'_>, Strided<'_>, usize),
     decays: &[Lanes<f32>; SCAN_ROWS / SCAN_LANES],
     state: &mut [f32],
     count: usize,
-    rows: &mut Rows,
+    rows: &mut Rows<R>,
 ) {
     let mut h = [_mm512_setzero_ps(); N];
     for k in 0..N {
@@ -203,7 +222,7 @@ fn shared_states<const N: usize>(
         rows.sums[row] = keep(sum);
     }
     for k in 0..N {
-        state[k * SCAN_LANES..][..SCAN_LANES].copy_from_slice(&keep(h[k]).0);
+        put(&mut state[k * SCAN_LANES..], h[k]);
     }
 }
 
@@ -242,24 +261,57 @@ fn conv_block(call: &mut Conv1d<'_>, first: usize) -> bool {
         Some(bias) => lanes(bias),
         None => _mm512_setzero_ps(),
     };
+    let values = &input.values[first..];
+    let outs = call.out.chunks_exact_mut(channels);
+    // Most models have four taps: the window stays in registers.
+    if let [a, b, c, d] = weight.as_chunks::<SCAN_LANES>().0 {
+        let taps = [lanes(a), lanes(b), lanes(c), lanes(d)];
+        let mut window = [
+            lanes(state),
+            lanes(&state[SCAN_LANES..]),
+            lanes(&state[2 * SCAN_LANES..]),
+        ];
+        for (row, out) in outs.enumerate() {
+            let new = lanes(&values[row * input.stride..]);
+            let mut sum = bias;
+            for tap in 0..3 {
+                sum = _mm512_fmadd_ps(taps[tap], window[tap], sum);
+            }
+            put(&mut out[first..], _mm512_fmadd_ps(taps[3], new, sum));
+            window = [window[1], window[2], new];
+        }
+        for index in 0..3 {
+            put(&mut state[index * SCAN_LANES..], window[index]);
+        }
+        return true;
+    }
     // What was there before the first row, and then the rows.
     let past = |state: &[f32], index: usize| match index.checked_sub(held) {
-        Some(row) => lanes(&input.values[row * input.stride + first..]),
+        Some(row) => lanes(&values[row * input.stride..]),
         None => lanes(&state[index * SCAN_LANES..]),
     };
-    for (row, out) in call.out.chunks_exact_mut(channels).enumerate() {
+    for (row, out) in outs.enumerate() {
         let mut sum = bias;
         for tap in 0..width {
             let weight = lanes(&weight[tap * SCAN_LANES..]);
             sum = _mm512_fmadd_ps(weight, past(state, row + tap), sum);
         }
-        out[first..last].copy_from_slice(&keep(sum).0);
+        put(&mut out[first..], sum);
     }
     for index in 0..held {
-        let value = keep(past(state, rows + index));
-        state[index * SCAN_LANES..][..SCAN_LANES].copy_from_slice(&value.0);
+        let value = past(state, rows + index);
+        put(&mut state[index * SCAN_LANES..], value);
     }
     true
+}
+
+/// Sixteen floats to the start of a slice.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn put(to: &mut [f32], value: __m512) {
+    let to = &mut to[..SCAN_LANES];
+    // SAFETY: the slice is sixteen writable floats; the store wants no alignment.
+    unsafe { _mm512_storeu_ps(to.as_mut_ptr(), value) };
 }
 
 /// Sixteen floats from the start of a slice.
