@@ -7,8 +7,8 @@ use crate::graph::{DECAY_ROWS, Decay, Divisor, Erase, MEMORY_COLUMNS, Op, Retent
 use crate::kernels::{Erasure, Fading, Retain, RetainRow};
 use std::ops::Range;
 
-/// Rows handed to a kernel at a time.
-const TOGETHER: usize = 4;
+/// Most rows handed to a kernel at a time.
+const TOGETHER: usize = 32;
 
 /// Nothing fades.
 const ADDED: Faded<'static> = Faded {
@@ -115,6 +115,15 @@ impl Block<'_> {
 
 /// One block of columns of one head.
 pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
+    // A single row is not worth clearing room for many.
+    match tile.range.len() {
+        1 => some_rows::<1>(run, node, tile, chunk, out),
+        _ => some_rows::<TOGETHER>(run, node, tile, chunk, out),
+    }
+}
+
+/// The same, so many rows at a time.
+fn some_rows<const N: usize>(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
     let Op::Retention {
         q, k, v, retention, ..
     } = &run.plan.graph.nodes[node].op
@@ -126,14 +135,14 @@ pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
     let mut next = tile.range.start;
     while next < tile.range.end {
         let sequence = run.rows.facts[next].row.sequence;
-        let later = next + 1..tile.range.end.min(next + TOGETHER);
+        let later = next + 1..tile.range.end.min(next + N);
         let same = |row: &usize| run.rows.facts[*row].row.sequence == sequence;
         let taken = next..next + 1 + later.take_while(same).count();
         // SAFETY: this block of the head's state is this chunk's.
         let held = unsafe { state_mut(run, node, next, block.held.clone()) };
         let (state, sums) = block.split(held);
-        let mut divisors = [1.0; TOGETHER];
-        let mut rows: [_; TOGETHER] = std::array::from_fn(|_| RetainRow::empty());
+        let mut divisors = [1.0; N];
+        let mut rows: [_; N] = std::array::from_fn(|_| RetainRow::empty());
         for ((row, divisor), into) in taken.clone().zip(&mut divisors).zip(&mut rows) {
             let of = |value: Value, dim: usize| block.of(run, tile, row, (value, dim));
             let (query, key) = (of(*q, keys), of(*k, keys));

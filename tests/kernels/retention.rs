@@ -137,7 +137,7 @@ fn what_does_not_fit_is_left_alone() {
 fn rows_are_the_same_together_and_one_by_one() {
     const ROWS: usize = 11;
     for table in tables() {
-        for (key_dim, columns) in [(5, 64), (8, 32), (3, 96), (6, 41)] {
+        for (key_dim, columns) in [(5, 64), (8, 32), (24, 64), (3, 96), (6, 41)] {
             let mut random = Random(columns as u64);
             let mut all =
                 |len: usize| -> Vec<Vec<f32>> { (0..ROWS).map(|_| random.floats(len)).collect() };
@@ -153,7 +153,7 @@ fn rows_are_the_same_together_and_one_by_one() {
                         key: &keys[row],
                         value: &values[row],
                         gain: 1.0 + row as f32 / 8.0,
-                        // One of them stands in the way of taking four together.
+                        // One of them fades.
                         decay: Fading::All(if row == 6 { 0.5 } else { 1.0 }),
                         erase: None,
                         out,

@@ -1,10 +1,12 @@
 //! Memories of outer products: sixteen columns to a register.
 //!
-//! A row by itself takes 64 columns at a time through the memory. Four rows that erase and shrink
-//! nothing take 32 together: the memory is loaded and stored once for all of them.
+//! A row by itself takes 64 columns at a time through the memory. Several rows that erase nothing
+//! pass through a piece of the memory that stays in registers meanwhile, then through the next;
+//! what they read of each adds up in the same order.
 
 use core::arch::x86_64::*;
 
+use crate::kernels::wide::fetch;
 use crate::kernels::{Fading, Retain, RetainRow};
 
 /// Floats in a register.
@@ -13,75 +15,143 @@ const LANES: usize = 16;
 /// Registers of columns that a row takes: as many sums as hide the latency of one.
 const GROUP: usize = 4;
 
-/// Rows taken together, and the registers of columns that they take.
-const TOGETHER: usize = 4;
-const TOGETHER_GROUP: usize = 2;
+/// Elements of keys, and registers of columns, of a piece.
+const PIECE_KEYS: usize = 8;
+const PIECE_GROUP: usize = 2;
 
 #[target_feature(enable = "avx512f")]
 pub(super) fn retain(call: Retain<'_, '_>) {
     let Retain { state, rows } = call;
-    let (fours, rest) = rows.as_chunks_mut::<TOGETHER>();
-    for rows in fours {
-        let only_adds =
-            |row: &RetainRow<'_>| row.erase.is_none() && matches!(row.decay, Fading::All(1.0));
-        if rows.iter().all(only_adds) {
-            add(state, rows);
-        } else {
-            rows.iter_mut().for_each(|row| one(state, row));
-        }
-    }
-    rest.iter_mut().for_each(|row| one(state, row));
-}
-
-/// Rows that only add to the memory.
-#[target_feature(enable = "avx512f")]
-fn add(state: &mut [f32], rows: &mut [RetainRow<'_>; TOGETHER]) {
-    let stride = rows[0].value.len();
-    let columns = |row: &RetainRow<'_>| row.value.len().min(row.out.len());
-    let alike = |row: &RetainRow<'_>| row.value.len() == stride && columns(row) == stride;
-    let keys = rows.iter().map(RetainRow::key_dim).min().unwrap_or(0);
-    let whole = stride.is_multiple_of(TOGETHER_GROUP * LANES) && state.len() >= keys * stride;
-    let alike = rows.iter().all(|row| alike(row) && row.key_dim() == keys);
-    if !(whole && alike) {
-        rows.iter_mut().for_each(|row| one(state, row));
+    if together(state, rows) {
         return;
     }
-    for first in (0..stride).step_by(TOGETHER_GROUP * LANES) {
-        let state = state.as_mut_ptr().wrapping_add(first);
-        let mut values = [[_mm512_setzero_ps(); TOGETHER_GROUP]; TOGETHER];
-        let mut sums = [[_mm512_setzero_ps(); TOGETHER_GROUP]; TOGETHER];
-        // SAFETY: all rows have `stride` columns and `keys` elements of keys, and the state as
-        // many rows of as many columns.
-        unsafe {
-            for (row, value) in rows.iter().zip(&mut values) {
-                for g in 0..TOGETHER_GROUP {
-                    let at = row.value.as_ptr().wrapping_add(first + g * LANES);
-                    value[g] = _mm512_mul_ps(_mm512_set1_ps(row.gain), _mm512_loadu_ps(at));
+    for index in 0..rows.len() {
+        if let Some(next) = rows.get(index + 1) {
+            next_row(next);
+        }
+        one(state, &mut rows[index]);
+    }
+}
+
+/// Brings a row nearer: rows lie too far apart for the CPU to foresee.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn next_row(row: &RetainRow<'_>) {
+    lines(row.query);
+    lines(row.key);
+    lines(row.value);
+    lines(row.out);
+    if let Fading::Keys(decays) = row.decay {
+        lines(decays);
+    }
+    if let Some(erase) = &row.erase {
+        lines(erase.read);
+        lines(erase.write);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn lines(of: &[f32]) {
+    for line in of.iter().step_by(LANES) {
+        // SAFETY: a hint, which any address may be given to.
+        unsafe { fetch((&raw const *line).cast()) };
+    }
+}
+
+/// All rows in one go; `false`, and nothing done, if they do not allow it.
+#[target_feature(enable = "avx512f")]
+fn together(state: &mut [f32], rows: &mut [RetainRow<'_>]) -> bool {
+    let [first, _, ..] = &rows[..] else {
+        return false;
+    };
+    let (keys, stride) = (first.key_dim(), first.value.len());
+    let alike = |row: &RetainRow<'_>| {
+        row.value.len() == stride && row.out.len() == stride && row.key_dim() == keys
+    };
+    let plain = |row: &RetainRow<'_>| row.erase.is_none() && matches!(row.decay, Fading::All(_));
+    let whole =
+        keys > 0 && keys.is_multiple_of(PIECE_KEYS) && stride.is_multiple_of(PIECE_GROUP * LANES);
+    if !(whole && keys * stride <= state.len() && rows.iter().all(|row| alike(row) && plain(row))) {
+        return false;
+    }
+    for column in (0..stride).step_by(PIECE_GROUP * LANES) {
+        for key in (0..keys).step_by(PIECE_KEYS) {
+            // SAFETY: all rows have `stride` columns and `keys` elements of keys, multiples of a
+            // piece's, and the state as many rows of as many columns.
+            unsafe { piece(state.as_mut_ptr(), stride, rows, (key, column)) };
+        }
+    }
+    true
+}
+
+/// All rows through one piece of the memory.
+///
+/// # Safety
+///
+/// The state has rows of `stride` columns, and the piece from `key` and `column` on lies inside
+/// both; so do its keys and columns in each of the rows.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn piece(
+    state: *mut f32,
+    stride: usize,
+    rows: &mut [RetainRow<'_>],
+    (key, column): (usize, usize),
+) {
+    let mut s = [[_mm512_setzero_ps(); PIECE_GROUP]; PIECE_KEYS];
+    // SAFETY: the caller vouches for all of these places.
+    unsafe {
+        let state = state.add(key * stride + column);
+        for k in 0..PIECE_KEYS {
+            for g in 0..PIECE_GROUP {
+                s[k][g] = _mm512_loadu_ps(state.add(k * stride + g * LANES));
+            }
+        }
+        for row in rows {
+            let (keys, queries) = (row.key.as_ptr().add(key), row.query.as_ptr().add(key));
+            // What the piece after the next wants of this row.
+            fetch(keys.wrapping_add(2 * PIECE_KEYS).cast());
+            fetch(queries.wrapping_add(2 * PIECE_KEYS).cast());
+            let (value, out) = (
+                row.value.as_ptr().add(column),
+                row.out.as_mut_ptr().add(column),
+            );
+            let mut values = [_mm512_setzero_ps(); PIECE_GROUP];
+            let mut sums = [_mm512_setzero_ps(); PIECE_GROUP];
+            for g in 0..PIECE_GROUP {
+                let value = _mm512_loadu_ps(value.add(g * LANES));
+                values[g] = _mm512_mul_ps(_mm512_set1_ps(row.gain), value);
+                if key > 0 {
+                    sums[g] = _mm512_loadu_ps(out.add(g * LANES));
                 }
             }
-            for key in 0..keys {
-                let at = state.wrapping_add(key * stride);
-                let mut s = [_mm512_setzero_ps(); TOGETHER_GROUP];
-                for g in 0..TOGETHER_GROUP {
-                    s[g] = _mm512_loadu_ps(at.wrapping_add(g * LANES));
-                }
-                for row in 0..TOGETHER {
-                    let k = _mm512_set1_ps(*rows[row].key.get_unchecked(key));
-                    let q = _mm512_set1_ps(*rows[row].query.get_unchecked(key));
-                    for g in 0..TOGETHER_GROUP {
-                        s[g] = _mm512_fmadd_ps(k, values[row][g], s[g]);
-                        sums[row][g] = _mm512_fmadd_ps(q, s[g], sums[row][g]);
+            if let Fading::All(decay) = row.decay
+                && decay != 1.0
+            {
+                for k in 0..PIECE_KEYS {
+                    for g in 0..PIECE_GROUP {
+                        s[k][g] = _mm512_mul_ps(_mm512_set1_ps(decay), s[k][g]);
                     }
                 }
-                for g in 0..TOGETHER_GROUP {
-                    _mm512_storeu_ps(at.wrapping_add(g * LANES), s[g]);
+            }
+            for k in 0..PIECE_KEYS {
+                let (key, query) = (
+                    _mm512_set1_ps(*keys.add(k)),
+                    _mm512_set1_ps(*queries.add(k)),
+                );
+                for g in 0..PIECE_GROUP {
+                    s[k][g] = _mm512_fmadd_ps(key, values[g], s[k][g]);
+                    sums[g] = _mm512_fmadd_ps(query, s[k][g], sums[g]);
                 }
             }
-            for (row, sums) in rows.iter_mut().zip(&sums) {
-                for g in 0..TOGETHER_GROUP {
-                    let at = row.out.as_mut_ptr().wrapping_add(first + g * LANES);
-                    _mm512_storeu_ps(at, sums[g]);
-                }
+            for g in 0..PIECE_GROUP {
+                _mm512_storeu_ps(out.add(g * LANES), sums[g]);
+            }
+        }
+        for k in 0..PIECE_KEYS {
+            for g in 0..PIECE_GROUP {
+                _mm512_storeu_ps(state.add(k * stride + g * LANES), s[k][g]);
             }
         }
     }
