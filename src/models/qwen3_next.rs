@@ -367,6 +367,8 @@ impl Delta {
 /// Feed-forward layers: experts in most.
 struct FeedForward {
     experts: (usize, usize),
+    /// Among which experts' weights add up to one.
+    among: Among,
     hidden: usize,
     shared: usize,
     every: usize,
@@ -376,9 +378,10 @@ struct FeedForward {
 
 impl FeedForward {
     fn read(hyper: &Hyper<'_>) -> Result<FeedForward, BuildError> {
-        if !hyper.flag("expert_weights_norm", true)? {
-            return Err(hyper.invalid("expert_weights_norm", "true"));
-        }
+        let among = match hyper.flag("expert_weights_norm", true)? {
+            true => Among::Chosen,
+            false => Among::All,
+        };
         let experts = hyper.count("expert_count")?;
         let used = hyper.count("expert_used_count")?;
         if used > experts {
@@ -392,6 +395,7 @@ impl FeedForward {
         };
         Ok(FeedForward {
             experts: (experts, used),
+            among,
             hidden,
             shared: hyper
                 .optional_count("expert_shared_feed_forward_length")?
@@ -417,7 +421,7 @@ impl FeedForward {
             };
             return gated_mlp(net, h, layer, hidden, Pointwise::Silu);
         }
-        let routed = gated_experts(net, h, layer, self.hidden, self.experts, Among::Chosen)?;
+        let routed = gated_experts(net, h, layer, self.hidden, self.experts, self.among)?;
         let gate = net.linear(h, &format!("{layer}.ffn_gate_shexp"), self.shared)?;
         let up = net.linear(h, &format!("{layer}.ffn_up_shexp"), self.shared)?;
         let inner = net.mul(net.apply(gate, Pointwise::Silu), up);
