@@ -41,7 +41,7 @@ pub struct Arguments {
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Most tokens to write; -1 goes on until the model ends or the context is full, -2 until the
-    /// context is full
+    /// context is full; that of recurrent models never is, so with --ignore-eos they go on for ever
     #[arg(short = 'n', long, alias = "n-predict", value_name = "N", default_value_t = -1, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-2..))]
     predict: i64,
     /// End where the model writes this text, which is left out; may be given several times
@@ -80,7 +80,8 @@ pub struct Arguments {
     /// Write only what the model adds
     #[arg(long)]
     no_display_prompt: bool,
-    /// Write a line of JSON for each token, and one for the whole at the end
+    /// Write a line of JSON for each token, and one for the whole at the end; its text is null if
+    /// that is longer than 1 MiB: then the tokens' texts are the text
     #[arg(long)]
     json: bool,
     /// With --json: the N most likely tokens at each place, with the logarithms of their
@@ -273,7 +274,7 @@ impl Job<'_> {
             stops: StopStrings::new(self.stop.iter().cloned()),
             piece: String::new(),
             shown: String::new(),
-            json: self.json.then(String::new),
+            json: self.json.then(Whole::default),
             top: vec![(0, 0.0); self.logprobs.unwrap_or(0)],
             logprobs: self.logprobs.is_some(),
             stopped: false,
@@ -373,6 +374,26 @@ fn check_vocabulary(model: &Model, tokenizer: &Tokenizer) -> Result<(), CliError
     Err(RunError::Input(what).into())
 }
 
+/// A text as long as it is short: a stream without end must not grow.
+struct Whole(Option<String>);
+
+impl Whole {
+    const LONGEST: usize = 1 << 20;
+
+    fn push(&mut self, more: &str) {
+        match &mut self.0 {
+            Some(text) if text.len() + more.len() <= Whole::LONGEST => text.push_str(more),
+            _ => self.0 = None,
+        }
+    }
+}
+
+impl Default for Whole {
+    fn default() -> Self {
+        Whole(Some(String::new()))
+    }
+}
+
 /// Puts out what is written, as text or as lines of JSON.
 struct Writer<'a> {
     out: Line,
@@ -383,7 +404,7 @@ struct Writer<'a> {
     /// What of it and of those before may be shown now.
     shown: String,
     /// All of it, where it is written as JSON.
-    json: Option<String>,
+    json: Option<Whole>,
     top: Vec<(u32, f64)>,
     logprobs: bool,
     /// Whether a stop string is complete: nothing behind it is shown.
@@ -400,7 +421,7 @@ impl Writer<'_> {
         match &mut self.json {
             None => self.out.write_all(self.shown.as_bytes())?,
             Some(all) => {
-                all.push_str(&self.shown);
+                all.push(&self.shown);
                 let mut line = json!({ "token": chosen.token, "text": self.shown });
                 if self.logprobs {
                     most_likely(chosen.logits, &mut self.top);
@@ -417,7 +438,7 @@ impl Writer<'_> {
     }
 
     /// Shows what was held back, and the whole.
-    fn finish(mut self, whole: impl FnOnce(&str) -> serde_json::Value) -> io::Result<()> {
+    fn finish(mut self, whole: impl FnOnce(Option<&str>) -> serde_json::Value) -> io::Result<()> {
         self.piece.clear();
         self.shown.clear();
         self.decoder.finish(&mut self.piece);
@@ -426,7 +447,10 @@ impl Writer<'_> {
         }
         match self.json.take() {
             None => writeln!(self.out, "{}", self.shown)?,
-            Some(all) => writeln!(self.out, "{}", whole(&(all + &self.shown)))?,
+            Some(mut all) => {
+                all.push(&self.shown);
+                writeln!(self.out, "{}", whole(all.0.as_deref()))?;
+            }
         }
         self.out.flush()
     }
@@ -463,4 +487,24 @@ fn figures(model: &Model, done: &Generated, stop: &str) {
     );
     // Figures are a courtesy: a closed stderr is no failure.
     let _ = writeln!(io::stderr(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Whole;
+
+    #[test]
+    fn a_text_is_given_up_when_it_grows_too_long() {
+        let mut whole = Whole::default();
+        let half = "x".repeat(Whole::LONGEST / 2);
+        whole.push(&half);
+        whole.push(&half);
+        assert_eq!(whole.0.as_ref().map(String::len), Some(Whole::LONGEST));
+        whole.push("");
+        assert!(whole.0.is_some());
+        whole.push("x");
+        assert_eq!(whole.0, None);
+        whole.push("y");
+        assert_eq!(whole.0, None);
+    }
 }

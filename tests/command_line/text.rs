@@ -479,3 +479,66 @@ fn perplexity_asks_no_more_of_a_model_than_it_learnt() {
     assert_eq!(lines(&wide).pop().expect("lines")["chunk_tokens"], 128);
     assert!(warned.contains("128 is more than the 64"), "{warned}");
 }
+
+/// Recurrent models go on beyond any context, in the memory they had after the first tokens.
+#[test]
+#[cfg(target_os = "linux")]
+fn recurrent_models_stream_without_end() {
+    use std::io::{BufRead, BufReader};
+    /// More than any context that is reserved unasked.
+    const TOKENS: usize = 6000;
+    const SETTLED: usize = 1000;
+    for demo in ["mamba", "retnet"] {
+        for json in [false, true] {
+            let mut arguments = vec![
+                "run",
+                "--demo",
+                demo,
+                "-p",
+                "One day",
+                "-t",
+                "1",
+                "-n",
+                "-1",
+                "--ignore-eos",
+            ];
+            if json {
+                arguments.push("--json");
+            }
+            let mut piped = command(&arguments);
+            piped.stdout(Stdio::piped()).stderr(Stdio::piped());
+            let mut child = piped.spawn().expect("rillm runs");
+            let id = child.id();
+            let resident = || -> u64 {
+                let status =
+                    std::fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
+                let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+                let kib = line.and_then(|line| line.split_whitespace().nth(1));
+                kib.and_then(|kib| kib.parse().ok()).expect("a number")
+            };
+            let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
+            // As JSON a token is a line; as text it is two bytes or more, on the average.
+            let mut wait = |tokens: usize| match json {
+                true => (0..tokens).for_each(|_| {
+                    let mut line = Vec::new();
+                    let read = out.read_until(b'\n', &mut line).expect("it writes");
+                    assert!(read > 0, "{demo} has ended");
+                }),
+                false => {
+                    let mut bytes = vec![0; 2 * tokens];
+                    std::io::Read::read_exact(&mut out, &mut bytes).expect("it goes on");
+                }
+            };
+            wait(SETTLED);
+            let before = resident();
+            wait(TOKENS);
+            let grown = resident().saturating_sub(before);
+            assert!(grown <= 256, "{demo}, JSON {json}: {grown} KiB more");
+            // Nobody listens any more: it ends by itself, and in order.
+            drop(out);
+            let output = child.wait_with_output().expect("it ends");
+            let error = text(&output.stderr);
+            assert!(!error.contains("panicked"), "{error}");
+        }
+    }
+}
