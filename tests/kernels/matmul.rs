@@ -281,6 +281,43 @@ fn a_pair_of_rows_has_one_result_however_work_is_cut() {
     }
 }
 
+/// More rows than any table works on at a time, and inputs for every step of it.
+#[test]
+fn many_rows_and_inputs_have_the_results_of_few() {
+    const ROWS: usize = 37;
+    for table in tables().filter(|table| table.isa != Isa::Scalar) {
+        for dtype in types() {
+            let kernel = table.matmul(dtype, Layout::Plain).expect("complete");
+            for columns in columns_of(dtype) {
+                let mut random = Random(columns as u64);
+                let mut row = || weight_row(dtype, columns, Pattern::Random, &mut random);
+                let weights: Vec<_> = (0..ROWS).map(|_| row()).collect();
+                let mut random = Random(dtype.id().into());
+                let form = kernel.activation;
+                let mut input = || input_row(form, columns, Pattern::Random, &mut random);
+                let inputs: Vec<_> = (0..527).map(|_| input()).collect();
+                let alone: Vec<_> = inputs
+                    .iter()
+                    .map(|x| product(kernel, &weights, std::slice::from_ref(x), columns, 0))
+                    .collect();
+                for count in (4..=22).chain([527]) {
+                    let together = product(kernel, &weights, &inputs[..count], columns, 1);
+                    for (n, (together, alone)) in together.chunks(ROWS).zip(&alone).enumerate() {
+                        for (r, (together, alone)) in together.iter().zip(alone).enumerate() {
+                            assert_eq!(
+                                together.to_bits(),
+                                alone.to_bits(),
+                                "{} {dtype:?}, {columns} columns, row {r}, input {n} of {count}",
+                                table.isa
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn no_rows_and_no_inputs_write_nothing() {
     for table in tables() {

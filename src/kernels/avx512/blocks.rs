@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::panel::{Panel, Rows, fetch_ahead, product};
+use super::panel::{Panel, Rows, Sums, WIDTH, fetch_ahead, product};
 use super::register::{
     Lanes, ROWS, halves, load, load_floats, load_quarter, store, sum_quarters, transpose,
 };
@@ -208,21 +208,24 @@ fn finish<W: Stored>(
     _mm512_fmadd_ps(offset, _mm512_set1_ps(x.scale() * x.sum() as f32), sum)
 }
 
-/// A panel of some blocks against `N` inputs.
-#[inline]
+/// Panels of some blocks against `N` inputs.
+#[inline(never)] // so that the registers are all for its sums
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn tile<W: Stored, const N: usize>(
-    panel: &Panel,
+    panels: &[Panel; WIDTH],
     x: [&[ActivationQ8_0]; N],
-    sums: &mut [__m512; N],
+    sums: &mut [Sums; N],
 ) {
-    for block in 0..x[0].len().min(panel.factors.len()) {
-        let mut products = [_mm512_setzero_si512(); N];
+    for block in 0..x[0].len().min(panels[0].factors.len()) {
+        let mut products = [[_mm512_setzero_si512(); WIDTH]; N];
         for n in 0..N {
-            products[n] = start::<W>(&x[n][block]);
+            products[n] = [start::<W>(&x[n][block]); WIDTH];
         }
         for group in 0..8 {
-            let weights = load(&panel.quants[8 * block + group]);
+            let mut weights = [_mm512_setzero_si512(); WIDTH];
+            for side in 0..WIDTH {
+                weights[side] = load(&panels[side].quants[8 * block + group]);
+            }
             for n in 0..N {
                 // SAFETY: eight groups of four lie in a block's quants; the read wants no
                 // alignment.
@@ -230,15 +233,22 @@ fn tile<W: Stored, const N: usize>(
                     let quants = x[n][block].quants.as_ptr();
                     quants.cast::<i32>().add(group).read_unaligned()
                 };
-                products[n] = _mm512_dpbusd_epi32(products[n], weights, _mm512_set1_epi32(four));
+                let four = _mm512_set1_epi32(four);
+                for side in 0..WIDTH {
+                    let sum = products[n][side];
+                    products[n][side] = _mm512_dpbusd_epi32(sum, weights[side], four);
+                }
             }
         }
-        let factors = (
-            load_floats(&panel.factors[block]),
-            load_floats(&panel.offsets[block]),
-        );
-        for n in 0..N {
-            sums[n] = finish::<W>(sums[n], products[n], factors, &x[n][block]);
+        for side in 0..WIDTH {
+            let factors = (
+                load_floats(&panels[side].factors[block]),
+                load_floats(&panels[side].offsets[block]),
+            );
+            for n in 0..N {
+                let (sum, products) = (sums[n][side], products[n][side]);
+                sums[n][side] = finish::<W>(sum, products, factors, &x[n][block]);
+            }
         }
     }
 }

@@ -1,18 +1,23 @@
 //! Sixteen rows against any number of inputs.
 
 use core::arch::x86_64::*;
+use core::ops::Range;
 
-use super::register::{Lanes, ROWS};
+use super::register::{Lanes, ROWS, load_floats, store};
 use crate::kernels::MatMul;
 
 /// Columns of a panel.
 pub(super) const COLUMNS: usize = 256;
 
-/// Inputs that a step of the product takes: as many independent sums as hide the latency of one.
-const INPUTS: usize = 12;
+/// Panels side by side: what is read of an input serves all of them.
+pub(super) const WIDTH: usize = 2;
 
-/// Inputs for which a panel is unpacked once: their sums stay in the nearest cache.
-const GROUP: usize = 16 * INPUTS;
+/// Inputs that a step of the product takes: with so many panels, as many independent sums as
+/// hide the latency of one, and registers for them and for what they add up to.
+const INPUTS: usize = 6;
+
+/// Inputs for which panels are unpacked once.
+const GROUP: usize = 512;
 
 /// Inputs from which on unpacking pays.
 const MANY: usize = 4;
@@ -49,10 +54,58 @@ impl Panel {
 /// results are dropped.
 pub(super) type Rows = [*const u8; ROWS];
 
+/// Sums of an input with the rows of panels side by side.
+pub(super) type Sums = [__m512; WIDTH];
+
+/// The rows from the `first` on, at a block of `len` bytes. Fewer than sixteen rows are filled up
+/// with the last one.
+#[inline]
+fn rows_at(call: &MatMul, first: usize, block: usize, len: usize) -> Rows {
+    let count = ROWS.min(call.weight_rows - first);
+    let mut rows = [call.weights; ROWS];
+    for (row, at) in rows.iter_mut().enumerate() {
+        let row = first + row.min(count - 1);
+        // In range: the caller promises whole rows, and `block` is below their length.
+        *at = at.wrapping_add(row * call.weight_stride + block * len);
+    }
+    rows
+}
+
+/// Some blocks of an input.
+///
+/// # Safety
+///
+/// As for [`crate::kernels::MatMulFn`]: the input has these blocks, of alignment 1.
+#[inline]
+unsafe fn input<'a, X>(call: &MatMul, index: usize, blocks: Range<usize>) -> &'a [X] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let start = call.inputs.add(index * call.input_stride).cast::<X>();
+        core::slice::from_raw_parts(start.add(blocks.start), blocks.len())
+    }
+}
+
+/// Writes an input's results with the rows from the `first` on, as far as there are any.
+///
+/// # Safety
+///
+/// As for [`crate::kernels::MatMulFn`]: these results can be written, at any address.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn write(call: &MatMul, (index, first): (usize, usize), sums: __m512) {
+    let mask = match call.weight_rows - first {
+        ROWS.. => !0,
+        rows => (1 << rows) - 1,
+    };
+    let offset = (index * call.out_stride + first) * size_of::<f32>();
+    // SAFETY: the caller's promise; the mask leaves out what is beyond the rows.
+    unsafe { _mm512_mask_storeu_ps(call.out.byte_add(offset), mask, sums) }
+}
+
 /// Runs a product: `W` and `X` are blocks of weights and of activations of `elements` elements.
 ///
-/// `unpack` fills a panel from so many blocks of each row; `tile` adds the products of a panel
-/// with inputs to their sums, for twelve, four or one input; `direct` does the same for one
+/// `unpack` fills a panel from so many blocks of each row; `tile` adds the products of panels
+/// with inputs to their sums, for six, four or one input; `direct` does the same for one
 /// input from the rows themselves, with the panel's factors for scratch; the second address is
 /// where the next rows stand, for fetching them ahead.
 ///
@@ -66,92 +119,143 @@ pub(super) unsafe fn product<W, X>(
     call: &MatMul,
     elements: usize,
     unpack: impl Fn(&Rows, usize, &mut Panel),
-    (twelve, four, one): (
-        impl Fn(&Panel, [&[X]; INPUTS], &mut [__m512; INPUTS]),
-        impl Fn(&Panel, [&[X]; 4], &mut [__m512; 4]),
-        impl Fn(&Panel, [&[X]; 1], &mut [__m512; 1]),
+    tiles: (
+        impl Fn(&[Panel; WIDTH], [&[X]; INPUTS], &mut [Sums; INPUTS]),
+        impl Fn(&[Panel; WIDTH], [&[X]; 4], &mut [Sums; 4]),
+        impl Fn(&[Panel; WIDTH], [&[X]; 1], &mut [Sums; 1]),
     ),
     direct: impl Fn((&Rows, *const u8), &[X], &mut Panel, &mut __m512),
 ) {
     const { assert!(align_of::<W>() == 1 && align_of::<X>() == 1) }
+    if call.inputs_len >= MANY {
+        // SAFETY: the caller's promise, handed on.
+        return unsafe { many::<W, X>(call, elements, unpack, tiles) };
+    }
     let len = call.columns / elements;
-    let per_panel = COLUMNS / elements;
     let mut panel = Panel::EMPTY;
     for first in (0..call.weight_rows).step_by(ROWS) {
-        let count = ROWS.min(call.weight_rows - first);
-        let rows_at = |block: usize| -> Rows {
-            let mut rows = [call.weights; ROWS];
-            for (row, at) in rows.iter_mut().enumerate() {
-                let row = first + row.min(count - 1);
-                // In range: the caller promises whole rows, and `block` is below their length.
-                *at = at.wrapping_add(row * call.weight_stride + block * size_of::<W>());
-            }
-            rows
-        };
-        let input = |index: usize, blocks: core::ops::Range<usize>| -> &[X] {
-            // SAFETY: the caller promises that each input row can be read; blocks have
-            // alignment 1.
+        for index in 0..call.inputs_len {
+            let mut sum = _mm512_setzero_ps();
+            let rows = rows_at(call, first, 0, size_of::<W>());
+            let next = rows[0].wrapping_add(ROWS * call.weight_stride);
+            // SAFETY: the caller promises these inputs and results.
             unsafe {
-                let start = call.inputs.add(index * call.input_stride).cast::<X>();
-                core::slice::from_raw_parts(start.add(blocks.start), blocks.len())
+                direct(
+                    (&rows, next),
+                    input(call, index, 0..len),
+                    &mut panel,
+                    &mut sum,
+                );
+                write(call, (index, first), sum);
             }
-        };
-        let write = |index: usize, sums: &Lanes<f32>| {
-            for (row, sum) in sums.0.iter().enumerate().take(count) {
-                // SAFETY: the caller promises that each result can be written, at any address.
-                unsafe {
-                    let offset = (index * call.out_stride + first + row) * size_of::<f32>();
-                    call.out.byte_add(offset).write_unaligned(*sum);
-                }
-            }
-        };
-        if call.inputs_len < MANY {
-            for index in 0..call.inputs_len {
-                let mut sum = _mm512_setzero_ps();
-                let rows = rows_at(0);
-                let next = rows[0].wrapping_add(ROWS * call.weight_stride);
-                direct((&rows, next), input(index, 0..len), &mut panel, &mut sum);
-                let mut lanes = Lanes([0.0; ROWS]);
-                super::register::store(&mut lanes, _mm512_castps_si512(sum));
-                write(index, &lanes);
-            }
-            continue;
         }
+    }
+}
+
+/// The same by panels: all inputs of a group with some blocks of the rows, then with the next
+/// blocks.
+///
+/// # Safety
+///
+/// As for [`product`].
+#[inline(never)] // so that its scratch is none of a product with few inputs
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn many<W, X>(
+    call: &MatMul,
+    elements: usize,
+    unpack: impl Fn(&Rows, usize, &mut Panel),
+    (six, four, one): (
+        impl Fn(&[Panel; WIDTH], [&[X]; INPUTS], &mut [Sums; INPUTS]),
+        impl Fn(&[Panel; WIDTH], [&[X]; 4], &mut [Sums; 4]),
+        impl Fn(&[Panel; WIDTH], [&[X]; 1], &mut [Sums; 1]),
+    ),
+) {
+    let len = call.columns / elements;
+    let per_panel = COLUMNS / elements;
+    let mut panels = [Panel::EMPTY; WIDTH];
+    let mut sums = [[Lanes([0.0f32; ROWS]); WIDTH]; GROUP];
+    for first in (0..call.weight_rows).step_by(WIDTH * ROWS) {
+        let there = |side: usize| first + side * ROWS < call.weight_rows;
         for group in (0..call.inputs_len).step_by(GROUP) {
             let inputs = group..call.inputs_len.min(group + GROUP);
-            let mut sums = [Lanes([0.0f32; ROWS]); GROUP];
             for block in (0..len).step_by(per_panel) {
                 let blocks = block..len.min(block + per_panel);
-                unpack(&rows_at(block), blocks.len(), &mut panel);
+                for (side, panel) in panels.iter_mut().enumerate() {
+                    // Without rows it stays as it is, and what comes of it is not written.
+                    if there(side) {
+                        let rows = rows_at(call, first + side * ROWS, block, size_of::<W>());
+                        unpack(&rows, blocks.len(), panel);
+                    }
+                }
+                let rows = first..call.weight_rows.min(first + WIDTH * ROWS);
+                let share = rows.len().div_ceil(inputs.len());
                 let mut index = inputs.start;
                 macro_rules! step {
-                    ($count:expr, $tile:expr) => {
-                        while inputs.end - index >= $count {
-                            let at = index - group;
-                            let mut x = [input(index, blocks.clone()); $count];
-                            for (n, x) in x.iter_mut().enumerate() {
-                                *x = input(index + n, blocks.clone());
+                    ($count:expr, $tile:expr) => {{
+                        let sums = &mut sums[index - group..][..$count];
+                        let mut x: [&[X]; $count] = [&[]; $count];
+                        let mut tile = [[_mm512_setzero_ps(); WIDTH]; $count];
+                        for n in 0..$count {
+                            // SAFETY: the caller promises these blocks of this input.
+                            x[n] = unsafe { input(call, index + n, blocks.clone()) };
+                            // The hardware foresees neither of these: the same blocks of an input
+                            // that follows, and in time all rows' next blocks. What there is
+                            // less of at an end does no harm.
+                            let ahead = index + n + $count;
+                            let at = call.inputs.wrapping_add(ahead * call.input_stride);
+                            let at = at.wrapping_add(blocks.start * size_of::<X>());
+                            fetch::<_MM_HINT_T0>(at, per_panel * size_of::<X>());
+                            let from = rows.start + (index + n - group) * share;
+                            for row in from..rows.end.min(from + share) {
+                                let at = call.weights.wrapping_add(row * call.weight_stride);
+                                let at = at.wrapping_add(blocks.end * size_of::<W>());
+                                fetch::<_MM_HINT_T1>(at, per_panel * size_of::<W>());
                             }
-                            let mut tile = [_mm512_setzero_ps(); $count];
-                            for n in 0..$count {
-                                tile[n] = super::register::load_floats(&sums[at + n]);
+                            if block > 0 {
+                                for side in 0..WIDTH {
+                                    tile[n][side] = load_floats(&sums[n][side]);
+                                }
                             }
-                            $tile(&panel, x, &mut tile);
-                            for n in 0..$count {
-                                let sum = _mm512_castps_si512(tile[n]);
-                                super::register::store(&mut sums[at + n], sum);
-                            }
-                            index += $count;
                         }
-                    };
+                        $tile(&panels, x, &mut tile);
+                        for n in 0..$count {
+                            for side in 0..WIDTH {
+                                let sum = _mm512_castps_si512(tile[n][side]);
+                                store(&mut sums[n][side], sum);
+                            }
+                        }
+                        index += $count;
+                    }};
                 }
-                step!(INPUTS, twelve);
-                step!(4, four);
-                step!(1, one);
+                while index < inputs.end {
+                    // Two fours, rather than six and two by themselves.
+                    match inputs.end - index {
+                        4 | 5 | 8 | 9 => step!(4, four),
+                        INPUTS.. => step!(INPUTS, six),
+                        _ => step!(1, one),
+                    }
+                }
             }
             for index in inputs {
-                write(index, &sums[index - group]);
+                for side in (0..WIDTH).filter(|&side| there(side)) {
+                    let sum = load_floats(&sums[index - group][side]);
+                    // SAFETY: the caller promises these results.
+                    unsafe { write(call, (index, first + side * ROWS), sum) };
+                }
             }
+        }
+    }
+}
+
+/// Brings nearer some bytes, of a number known beforehand: what is left of it is no loop.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn fetch<const HINT: i32>(start: *const u8, len: usize) {
+    for line in 0..len.div_ceil(64) {
+        // SAFETY: a hint, which any address may be given to (older compilers want the block).
+        #[allow(unused_unsafe)]
+        unsafe {
+            _mm_prefetch::<HINT>(start.wrapping_add(64 * line).cast());
         }
     }
 }

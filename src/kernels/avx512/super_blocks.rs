@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::panel::{Panel, Rows, fetch_ahead, product};
+use super::panel::{Panel, Rows, Sums, WIDTH, fetch_ahead, product};
 use super::register::{
     Lanes, ROWS, half_to_float, load, load_floats, load_half, load_quarter, store, sum_half_rows,
     sum_rows, transpose,
@@ -95,48 +95,56 @@ pub(super) fn finish<const MINS: bool>(
     _mm512_fnmadd_ps(products, _mm512_mul_ps(min_factor, scale), sum)
 }
 
-/// A panel of one block against `N` inputs. `PARTS` parts of a block have factors of their own.
-#[inline]
+/// Panels of one block against `N` inputs. `PARTS` parts of a block have factors of their own.
+#[inline(never)] // so that the registers are all for its sums
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn tile<const PARTS: usize, const MINS: bool, const N: usize>(
-    panel: &Panel,
+    panels: &[Panel; WIDTH],
     x: [&[ActivationQ8K]; N],
-    sums: &mut [__m512; N],
+    sums: &mut [Sums; N],
 ) {
     let groups = 64 / PARTS;
-    let mut products = [_mm512_setzero_si512(); N];
+    let mut products = [[_mm512_setzero_si512(); WIDTH]; N];
     for part in 0..PARTS {
-        let mut dots = [_mm512_setzero_si512(); N];
+        let mut dots = [[_mm512_setzero_si512(); WIDTH]; N];
         for group in part * groups..(part + 1) * groups {
-            let weights = load(&panel.quants[group]);
+            let mut weights = [_mm512_setzero_si512(); WIDTH];
+            for side in 0..WIDTH {
+                weights[side] = load(&panels[side].quants[group]);
+            }
             for n in 0..N {
-                dots[n] = _mm512_dpbusd_epi32(dots[n], weights, spread(&x[n][0], group));
+                let four = spread(&x[n][0], group);
+                for side in 0..WIDTH {
+                    dots[n][side] = _mm512_dpbusd_epi32(dots[n][side], weights[side], four);
+                }
             }
         }
-        let scale = load(&panel.scales[part]);
-        for n in 0..N {
-            let scaled = _mm512_mullo_epi32(dots[n], scale);
-            products[n] = _mm512_add_epi32(products[n], scaled);
+        for side in 0..WIDTH {
+            let scale = load(&panels[side].scales[part]);
+            for n in 0..N {
+                let scaled = _mm512_mullo_epi32(dots[n][side], scale);
+                products[n][side] = _mm512_add_epi32(products[n][side], scaled);
+            }
         }
     }
-    let factors = (
-        load_floats(&panel.factors[0]),
-        load_floats(&panel.min_factor),
-    );
     for n in 0..N {
-        // Without a factor of their own they belong to the products.
-        let start = if MINS {
-            _mm512_setzero_si512()
-        } else {
-            products[n]
-        };
-        let mins = add_mins(start, &panel.mins, &x[n][0]);
-        let both = if MINS {
-            (products[n], mins)
-        } else {
-            (mins, mins)
-        };
-        sums[n] = finish::<MINS>(sums[n], both, factors, &x[n][0]);
+        for side in 0..WIDTH {
+            let panel = &panels[side];
+            let products = products[n][side];
+            // Without a factor of their own they belong to the products.
+            let start = if MINS {
+                _mm512_setzero_si512()
+            } else {
+                products
+            };
+            let mins = add_mins(start, &panel.mins, &x[n][0]);
+            let both = if MINS { (products, mins) } else { (mins, mins) };
+            let factors = (
+                load_floats(&panel.factors[0]),
+                load_floats(&panel.min_factor),
+            );
+            sums[n][side] = finish::<MINS>(sums[n][side], both, factors, &x[n][0]);
+        }
     }
 }
 
