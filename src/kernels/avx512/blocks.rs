@@ -1,10 +1,13 @@
 //! Blocks of 32 weights with a factor each.
 
 use core::arch::x86_64::*;
+use core::mem::MaybeUninit;
 
-use super::panel::{Panel, Rows, Sums, WIDTH, fetch_ahead, product};
+use super::direct::{Group, Kept};
+use super::panel::{Panel, Rows, Sums, WIDTH, product};
 use super::register::{
-    Lanes, ROWS, halves, load, load_floats, load_quarter, store, sum_quarters, transpose,
+    Lanes, ROWS, halves, load, load_floats, load_halves, load_quarter, store, sum_in_quarters,
+    transpose,
 };
 use crate::kernels::{MatMul, MatMulFn};
 use crate::quant::*;
@@ -61,7 +64,7 @@ macro_rules! kernels {
                         |panel, x, sums| tile::<$block, _>(panel, x, sums),
                         |panel, x, sums| tile::<$block, _>(panel, x, sums),
                     ),
-                    |rows, x, _, sum| direct(rows, x, sum, quants),
+                    |group, x| direct(group, x, quants),
                 )
             }
         }
@@ -308,43 +311,141 @@ fn unpack<W: Stored>(
     }
 }
 
-#[inline(never)] // so that the sixteen addresses are read where they are, not spilled
+/// Blocks of a row that are walked before the next row's: what is kept of them stays in the
+/// nearest cache.
+const RUN: usize = 128;
+
+/// Activations of four blocks: the first sixteen of each, the others, and what the sums of their
+/// products are to begin with.
+type Four = [__m512i; 3];
+
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn direct<W: Stored>(
-    (rows, next): (&Rows, *const u8),
-    x: &[ActivationQ8_0],
-    sum: &mut __m512,
+fn four_inputs<W: Stored>(x: &[ActivationQ8_0]) -> Four {
+    // Those beyond the end meet weights whose products are dropped.
+    let at = |index: usize| &x[index.min(x.len() - 1)].quants;
+    let [low, high] = halves_of([at(0), at(1), at(2), at(3)]);
+    // What the weights' bytes have too much is taken off beforehand.
+    let (zero, above) = (_mm512_setzero_si512(), _mm512_set1_epi8(W::ABOVE as i8));
+    let excess = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(zero, above, low), above, high);
+    [low, high, _mm512_sub_epi32(zero, excess)]
+}
+
+/// The sums of the products of up to sixteen blocks, of block 4l + k in lane l of quarter k;
+/// keeps their factors and offsets. `FULL`: there are sixteen.
+///
+/// # Safety
+///
+/// `count` blocks of a row are at `at` and stay there; they have alignment 1 and no invalid
+/// bytes. The inputs of all fours that begin before their end have been written.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn sums<W: Stored, const FULL: bool>(
+    (at, count): (*const u8, usize),
+    inputs: &[MaybeUninit<Four>; 4],
+    (factors, offsets): (&mut Kept<[u8; 2], RUN>, &mut Kept<[u8; 2], RUN>),
+    (first, row): (usize, usize),
     quants: impl Fn([&W; 4]) -> [__m512i; 2],
-) {
-    let len = x.len();
-    for first in (0..len).step_by(4) {
-        let at = |index: usize| &x[(first + index).min(len - 1)].quants;
-        let [low, high] = halves_of([at(0), at(1), at(2), at(3)]);
-        // What the weights' bytes have too much is taken off beforehand.
-        let (zero, above) = (_mm512_setzero_si512(), _mm512_set1_epi8(W::ABOVE as i8));
-        let excess = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(zero, above, low), above, high);
-        let start = _mm512_sub_epi32(zero, excess);
-        let mut dots = [zero; ROWS];
-        for row in 0..ROWS {
-            fetch_ahead(next, first / 4, 4 * W::LEN, row);
-            // SAFETY: as in `unpack`; all blocks of a row are there.
-            let four = unsafe { four::<W>(rows[row], first, len) };
-            let quants = quants(four);
-            let dot = _mm512_dpbusd_epi32(start, quants[0], low);
-            dots[row] = _mm512_dpbusd_epi32(dot, quants[1], high);
-        }
-        let products = sum_quarters(dots);
-        for (index, x) in (first..len.min(first + 4)).zip(&x[first..]) {
-            // SAFETY: as above.
-            let block =
-                |row: usize| unsafe { &*rows[row].wrapping_add(index * W::LEN).cast::<W>() };
-            let offset = if W::OFFSETS {
-                halves(|row| (W::OFFSET)(block(row)))
-            } else {
-                _mm512_setzero_ps()
+) -> __m512i {
+    let count = if FULL { 16 } else { count };
+    let mut dots = [_mm512_setzero_si512(); 4];
+    for k in 0..4 {
+        if 4 * k < count {
+            // SAFETY: the caller's promise.
+            let (blocks, [low, high, start]) = unsafe {
+                let blocks = four::<W>(at, 4 * k, count);
+                (blocks, inputs[k].assume_init_ref())
             };
-            let factors = (factors(block), offset);
-            *sum = finish::<W>(*sum, products[index - first], factors, x);
+            let quants = quants(blocks);
+            let dot = _mm512_dpbusd_epi32(*start, quants[0], *low);
+            dots[k] = _mm512_dpbusd_epi32(dot, quants[1], *high);
+            for l in 0..4 {
+                if 4 * k + l < count {
+                    if let Some(factor) = (W::FACTOR)(blocks[l]) {
+                        factors.keep(first + 4 * k + l, row, factor);
+                    }
+                    if W::OFFSETS {
+                        offsets.keep(first + 4 * k + l, row, (W::OFFSET)(blocks[l]));
+                    }
+                }
+            }
         }
     }
+    sum_in_quarters(dots)
+}
+
+#[inline(never)] // so that what is kept lies on a stack of its own
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn direct<W: Stored>(
+    group: &Group,
+    x: &[ActivationQ8_0],
+    quants: impl Fn([&W; 4]) -> [__m512i; 2],
+) -> __m512 {
+    let mut inputs = [const { MaybeUninit::<Four>::uninit() }; RUN / 4];
+    // Of sixteen blocks: the sums of their products.
+    let mut products = Kept::<Lanes<i32>, { RUN / 16 }>::new();
+    let mut factors = Kept::<[u8; 2], RUN>::new();
+    let mut offsets = Kept::<[u8; 2], RUN>::new();
+    let mut sum = _mm512_setzero_ps();
+    for (run, part) in x.chunks(RUN).enumerate() {
+        for (input, x) in inputs.iter_mut().zip(part.chunks(4)) {
+            input.write(four_inputs::<W>(x));
+        }
+        let len = part.len();
+        let start = run * RUN * W::LEN;
+        for row in 0..ROWS {
+            let bytes = (start, start + len * W::LEN);
+            let stretch = group.stretch(row, bytes, x.len() * W::LEN);
+            for first in (0..len).step_by(16) {
+                stretch.fetch(first * W::LEN, 16 * W::LEN);
+                let sixteen = (
+                    stretch.at.wrapping_add(first * W::LEN),
+                    (len - first).min(16),
+                );
+                let inputs = &inputs.as_chunks().0[first / 16];
+                let kept = (&mut factors, &mut offsets);
+                // SAFETY: so many blocks of the row are there, and their inputs.
+                let sums = unsafe {
+                    match sixteen.1 {
+                        16 => sums::<W, true>(sixteen, inputs, kept, (first, row), &quants),
+                        _ => sums::<W, false>(sixteen, inputs, kept, (first, row), &quants),
+                    }
+                };
+                let mut lanes = Lanes([0; ROWS]);
+                store(&mut lanes, sums);
+                products.keep(first / 16, row, lanes);
+            }
+        }
+        for (sixteen, x) in part.chunks(16).enumerate() {
+            // SAFETY: kept above for all rows, as is what follows.
+            let sums = unsafe { products.all(sixteen) };
+            let mut rows = [_mm512_setzero_si512(); ROWS];
+            for row in 0..ROWS {
+                rows[row] = load(&sums[row]);
+            }
+            let products = transpose(rows);
+            for (index, x) in x.iter().enumerate() {
+                let at = 16 * sixteen + index;
+                // SAFETY: as in the walk.
+                let block = |row: usize| unsafe {
+                    let at = start + at * W::LEN;
+                    &*group.rows[row].wrapping_add(at).cast::<W>()
+                };
+                let factor = match (W::FACTOR)(block(0)) {
+                    // SAFETY: as above: a type has factors of this form in all blocks or none.
+                    Some(_) => load_halves(unsafe { factors.all(at) }),
+                    None => self::factors(block),
+                };
+                let offset = match W::OFFSETS {
+                    // SAFETY: as above.
+                    true => load_halves(unsafe { offsets.all(at) }),
+                    false => _mm512_setzero_ps(),
+                };
+                // A block's sum stands where its place among four and its four have met.
+                let products = products[index % 4 * 4 + index / 4];
+                sum = finish::<W>(sum, products, (factor, offset), x);
+            }
+        }
+    }
+    sum
 }

@@ -1,17 +1,17 @@
 //! Q4_K, Q5_K and Q6_K: the types that most files are made of.
 //!
-//! One input against a row: four products of bytes add up to less than sixteen bits hold, so
-//! two registers of them are packed into one, and one multiplication by pairs brings in the
-//! factors of their parts.
+//! Few inputs: four products of bytes add up to less than sixteen bits hold, so two registers of
+//! them are packed into one, and one multiplication by pairs brings in the factors of their parts.
 
 use core::arch::x86_64::*;
 
-use super::panel::{Panel, Rows, fetch_ahead, product};
+use super::direct::{Group, Kept};
+use super::panel::{Panel, Rows, product};
 use super::register::{
-    ROWS, halves, load, load_floats, load_half, load_quarter, load_twice, store, sum_rows,
-    transpose, transpose_quarters,
+    Lanes, ROWS, halves, load, load_half, load_halves, load_quarter, load_twice, store,
+    sum_in_quarters, sum_quarters, transpose, transpose_quarters,
 };
-use super::super_blocks::{add_mins, behind, finish, tile};
+use super::super_blocks::{finish, tile};
 use crate::kernels::{MatMul, MatMulFn};
 use crate::quant::*;
 use rillm_formats::manifest::DType;
@@ -41,7 +41,7 @@ macro_rules! kernel {
                         |panel, x, sums| tile::<$parts, $mins, _>(panel, x, sums),
                         |panel, x, sums| tile::<$parts, $mins, _>(panel, x, sums),
                     ),
-                    |rows, x, panel, sum| $direct(rows, x, panel, sum),
+                    |group, x| $direct(group, x),
                 )
             }
         }
@@ -54,7 +54,7 @@ kernel!(
     8,
     true,
     |rows, panel| unpack_fours(rows, panel, |block, half| q4_k_half(block, half)),
-    |rows, x, panel, sum| direct_fours(rows, x, panel, sum, |block, half| q4_k_half(block, half))
+    |group, x| direct_fours(group, x, |block, pair| q4_k_pair(block, pair))
 );
 kernel!(
     q5_k,
@@ -62,7 +62,7 @@ kernel!(
     8,
     true,
     |rows, panel| unpack_fours(rows, panel, |block, half| q5_k_half(block, half)),
-    |rows, x, panel, sum| direct_fours(rows, x, panel, sum, |block, half| q5_k_half(block, half))
+    |group, x| direct_fours(group, x, |block, pair| q5_k_pair(block, pair))
 );
 kernel!(q6_k, BlockQ6K, 16, false, unpack_q6_k, direct_q6_k);
 
@@ -100,6 +100,37 @@ fn q5_k_half(block: &BlockQ5K, half: usize) -> [__m512i; 2] {
     quants
 }
 
+/// Two neighbouring parts of a Q4_K block.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn q4_k_pair(block: &BlockQ4K, pair: usize) -> __m512i {
+    let bytes: &[[u8; 32]] = block.quants.as_chunks().0;
+    both_nibbles(&bytes[pair])
+}
+
+/// Two neighbouring parts of a Q5_K block.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn q5_k_pair(block: &BlockQ5K, pair: usize) -> __m512i {
+    let bytes: &[[u8; 32]] = block.quants.as_chunks().0;
+    let quants = both_nibbles(&bytes[pair]);
+    let bit = |part: usize| _mm256_set1_epi8((1u8 << part).cast_signed());
+    let first = _mm512_castsi256_si512(bit(2 * pair));
+    let bits = _mm512_inserti64x4::<1>(first, bit(2 * pair + 1));
+    let set = _mm512_test_epi8_mask(load_twice(&block.high), bits);
+    _mm512_mask_add_epi8(quants, set, quants, _mm512_set1_epi8(16))
+}
+
+/// Low halves of 32 bytes, then their high halves.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn both_nibbles(bytes: &[u8; 32]) -> __m512i {
+    let zero = _mm512_setzero_si512();
+    let places = _mm512_inserti64x4::<1>(zero, _mm256_set1_epi16(4));
+    let bytes = _mm512_srlv_epi16(load_twice(bytes), places);
+    _mm512_and_si512(bytes, _mm512_set1_epi8(15))
+}
+
 /// What a Q4_K and a Q5_K block begin with.
 type Header = [u8; 16];
 
@@ -110,16 +141,22 @@ const _: () = {
     assert!(core::mem::offset_of!(BlockQ5K, scales) == 4);
 };
 
-/// Factors and minima of sixteen blocks, and their scales, four of each row to a lane. Scales of
-/// six bits: four low and the two high bits of four others in each byte (see
+/// What the headers of sixteen blocks say, a row's in each lane.
+struct Headers {
+    factor: __m512,
+    min_factor: __m512,
+    /// Scales of six bits, four parts' to a lane.
+    scales: [__m512i; 2],
+    /// Minima, likewise.
+    mins: [__m512i; 2],
+}
+
+/// Scales of six bits: four low and the two high bits of four others in each byte (see
 /// [`scales_and_mins`]).
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn header(rows: &Rows, panel: &mut Panel) -> [__m512i; 2] {
-    let [halves, s0, s1, s2] = transpose_quarters(|row| {
-        // SAFETY: a block of either type is at each row's address and begins so.
-        load_quarter(unsafe { &*rows[row].cast::<Header>() })
-    });
+fn headers<'a>(of: impl Fn(usize) -> &'a Header) -> Headers {
+    let [halves, s0, s1, s2] = transpose_quarters(|row| load_quarter(of(row)));
     let (six, four, two) = (
         _mm512_set1_epi8(0x3f),
         _mm512_set1_epi8(0x0f),
@@ -129,11 +166,26 @@ fn header(rows: &Rows, panel: &mut Panel) -> [__m512i; 2] {
         let top = _mm512_and_si512(_mm512_srli_epi32::<2>(s), two);
         _mm512_or_si512(_mm512_and_si512(bits, four), top)
     };
-    let mins = [
-        _mm512_and_si512(s1, six),
-        high(_mm512_srli_epi32::<4>(s2), s1),
-    ];
-    for (half, mut word) in mins.into_iter().enumerate() {
+    Headers {
+        factor: _mm512_cvtph_ps(_mm512_cvtepi32_epi16(halves)),
+        min_factor: _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(halves))),
+        scales: [_mm512_and_si512(s0, six), high(s2, s0)],
+        mins: [
+            _mm512_and_si512(s1, six),
+            high(_mm512_srli_epi32::<4>(s2), s1),
+        ],
+    }
+}
+
+/// Writes what sixteen blocks' headers say but their scales, which are handed back.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn header(rows: &Rows, panel: &mut Panel) -> [__m512i; 2] {
+    let headers = headers(|row| {
+        // SAFETY: a block of either type is at each row's address and begins so.
+        unsafe { &*rows[row].cast::<Header>() }
+    });
+    for (half, mut word) in headers.mins.into_iter().enumerate() {
         for part in 0..4 {
             let min = _mm512_and_si512(word, _mm512_set1_epi32(0xff));
             let pair = _mm512_or_si512(min, _mm512_slli_epi32::<16>(min));
@@ -141,11 +193,12 @@ fn header(rows: &Rows, panel: &mut Panel) -> [__m512i; 2] {
             word = _mm512_srli_epi32::<8>(word);
         }
     }
-    let factor = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(halves));
-    let min = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(halves)));
-    store(&mut panel.factors[0], _mm512_castps_si512(factor));
-    store(&mut panel.min_factor, _mm512_castps_si512(min));
-    [_mm512_and_si512(s0, six), high(s2, s0)]
+    store(&mut panel.factors[0], _mm512_castps_si512(headers.factor));
+    store(
+        &mut panel.min_factor,
+        _mm512_castps_si512(headers.min_factor),
+    );
+    headers.scales
 }
 
 #[inline]
@@ -180,71 +233,128 @@ fn unpack_fours<B: SuperBlock>(
     }
 }
 
-/// Shuffles that spread eight bytes: the first and third quarter of a register get four times
-/// byte 4·half, then four times the next, each widened to sixteen bits; the others the two bytes
-/// after those.
+/// Blocks of a row that are walked before the next row's: what is kept of them stays in the
+/// nearest cache.
+const RUN: usize = 32;
+
+/// Shuffles that bring bytes of a header to where the packed dots of four parts want them as
+/// words: those of its first scales, and those that hold the low bits of the others.
 const SPREAD: [[u8; 64]; 2] = {
     let mut masks = [[0x80; 64]; 2];
     let mut at = 0;
     while at < 64 {
-        let part = at / 32 * 2 + at % 16 / 8;
-        masks[0][at] = part as u8;
-        masks[1][at] = 4 + part as u8;
+        let part = at / 32 + at % 16 / 8 * 2;
+        masks[0][at] = 4 + part as u8;
+        masks[1][at] = 12 + part as u8;
         at += 2;
     }
     masks
 };
 
-#[inline(never)] // so that the sixteen addresses are read where they are, not spilled
+/// The products of a block with their scales, to be summed.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn fours_products<B>(
+    (block, header): (&B, &Header),
+    x: &ActivationQ8K,
+    quants: impl Fn(&B, usize) -> __m512i,
+) -> __m512i {
+    let header = _mm512_broadcast_i32x4(load_quarter(header));
+    let first = _mm512_shuffle_epi8(header, load(&SPREAD[0]));
+    let low = _mm512_shuffle_epi8(header, load(&SPREAD[1]));
+    // Four bits of the one, the other's in the place above.
+    const CHOOSE: i32 = 0xca;
+    let (four, six) = (_mm512_set1_epi16(0x0f), _mm512_set1_epi16(0x3f));
+    let second = _mm512_ternarylogic_epi32::<CHOOSE>(four, low, _mm512_srli_epi16::<2>(first));
+    let scales = [_mm512_and_si512(first, six), _mm512_and_si512(second, six)];
+    let inputs: &[[i8; 64]] = x.quants.as_chunks().0;
+    let mut products = _mm512_setzero_si512();
+    for half in 0..2 {
+        let zero = _mm512_setzero_si512();
+        let (a, b) = (2 * half, 2 * half + 1);
+        // At most 4 · 31 · 127: sixteen bits hold it.
+        let a = _mm512_dpbusd_epi32(zero, quants(block, a), load(&inputs[a]));
+        let b = _mm512_dpbusd_epi32(zero, quants(block, b), load(&inputs[b]));
+        products = _mm512_dpwssd_epi32(products, _mm512_packs_epi32(a, b), scales[half]);
+    }
+    products
+}
+
+#[inline(never)] // so that what is kept lies on a stack of its own
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn direct_fours<B: SuperBlock>(
-    (rows, next): (&Rows, *const u8),
+    group: &Group,
     x: &[ActivationQ8K],
-    panel: &mut Panel,
-    sum: &mut __m512,
-    quants: impl Fn(&B, usize) -> [__m512i; 2],
-) {
-    let spread = [load(&SPREAD[0]), load(&SPREAD[1])];
-    for (index, x) in x.iter().enumerate() {
-        let rows = behind(rows, index * B::LEN);
-        let [low, high] = header(&rows, panel);
-        // The scales of rows 0, 1, 4, 5, 8 …, then of the others.
-        let mut scales = [[0i64; 8]; 2];
-        store(&mut scales[0], _mm512_unpacklo_epi32(low, high));
-        store(&mut scales[1], _mm512_unpackhi_epi32(low, high));
-        let parts: &[[i8; 32]] = x.quants.as_chunks().0;
-        let input = |part: usize| {
-            let first = _mm512_castsi256_si512(load_half(&parts[part]));
-            _mm512_inserti64x4::<1>(first, load_half(&parts[part + 2]))
-        };
-        let inputs = [[input(0), input(1)], [input(4), input(5)]];
-        let mut all = [_mm512_setzero_si512(); ROWS];
+    quants: impl Fn(&B, usize) -> __m512i,
+) -> __m512 {
+    // Of four blocks: the sums of a quarter of their products in each quarter.
+    let mut products = Kept::<Lanes<i32>, { RUN / 4 }>::new();
+    let mut headers = Kept::<Header, RUN>::new();
+    let mut sum = _mm512_setzero_ps();
+    for (run, part) in x.chunks(RUN).enumerate() {
+        let start = run * RUN * B::LEN;
         for row in 0..ROWS {
-            fetch_ahead(next, index, B::LEN, row);
-            // SAFETY: as in `unpack_fours`; all blocks of a row are there.
-            let block = unsafe { &*rows[row].cast::<B>() };
-            let scales = _mm512_set1_epi64(scales[row % 4 / 2][row / 4 * 2 + row % 2]);
-            let mut products = _mm512_setzero_si512();
-            for half in 0..2 {
-                let [even, odd] = quants(block, half);
-                let zero = _mm512_setzero_si512();
-                // At most 4 · 31 · 127: sixteen bits hold it.
-                let even = _mm512_dpbusd_epi32(zero, even, inputs[half][0]);
-                let odd = _mm512_dpbusd_epi32(zero, odd, inputs[half][1]);
-                let dots = _mm512_packs_epi32(even, odd);
-                let scale = _mm512_shuffle_epi8(scales, spread[half]);
-                products = _mm512_dpwssd_epi32(products, dots, scale);
+            let bytes = (start, start + part.len() * B::LEN);
+            let stretch = group.stretch(row, bytes, x.len() * B::LEN);
+            for (four, x) in part.chunks(4).enumerate() {
+                stretch.fetch(4 * four * B::LEN, 4 * B::LEN);
+                let mut parts = [_mm512_setzero_si512(); 4];
+                for index in 0..4 {
+                    let Some(x) = x.get(index) else { break };
+                    let at = 4 * four + index;
+                    // SAFETY: all blocks of a row are there; they have alignment 1 and no
+                    // invalid bytes, and begin with a header.
+                    let (block, header) = unsafe {
+                        let block = stretch.at.wrapping_add(at * B::LEN);
+                        (&*block.cast::<B>(), &*block.cast::<Header>())
+                    };
+                    headers.keep(at, row, *header);
+                    parts[index] = fours_products((block, header), x, &quants);
+                }
+                let mut sums = Lanes([0; ROWS]);
+                store(&mut sums, sum_in_quarters(parts));
+                products.keep(four, row, sums);
             }
-            all[row] = products;
         }
-        let products = sum_rows(all);
-        let mins = add_mins(_mm512_setzero_si512(), &panel.mins, x);
-        let factors = (
-            load_floats(&panel.factors[0]),
-            load_floats(&panel.min_factor),
-        );
-        *sum = finish::<true>(*sum, (products, mins), factors, x);
+        for (four, x) in part.chunks(4).enumerate() {
+            // SAFETY: kept above for all rows.
+            let products = sum_quarters(unsafe { products.all(four) });
+            for (index, x) in x.iter().enumerate() {
+                // SAFETY: as above.
+                let kept = unsafe { headers.all(4 * four + index) };
+                let headers = self::headers(|row| &kept[row]);
+                let mins = mins_products(headers.mins, x);
+                let factors = (headers.factor, headers.min_factor);
+                sum = finish::<true>(sum, (products[index], mins), factors, x);
+            }
+        }
     }
+    sum
+}
+
+/// Σ min · (sum of a part's activations), minima being four to a lane.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn mins_products(mins: [__m512i; 2], x: &ActivationQ8K) -> __m512i {
+    let mut products = _mm512_setzero_si512();
+    for half in 0..2 {
+        for odd in 0..2 {
+            // Every second byte: as words, the minima of two parts two apart.
+            let pair = match odd {
+                0 => mins[half],
+                _ => _mm512_srli_epi16::<8>(mins[half]),
+            };
+            let pair = _mm512_and_si512(pair, _mm512_set1_epi16(0xff));
+            // 32 activations' sum fits in sixteen bits.
+            let [a, b] = [4 * half + odd, 4 * half + odd + 2];
+            let sixteen = |at: usize| i16::from_le_bytes(x.sums[at]);
+            let a = sixteen(2 * a) + sixteen(2 * a + 1);
+            let b = sixteen(2 * b) + sixteen(2 * b + 1);
+            let sums = i32::from(a.cast_unsigned()) | i32::from(b) << 16;
+            products = _mm512_dpwssd_epi32(products, pair, _mm512_set1_epi32(sums));
+        }
+    }
+    products
 }
 
 /// 128 neighbouring weights of a Q6_K block, 32 above themselves.
@@ -316,14 +426,10 @@ fn unpack_q6_k(rows: &Rows, panel: &mut Panel) {
     }
 }
 
-#[inline(never)] // so that the sixteen addresses are read where they are, not spilled
+/// The products of a block with their scales, to be summed.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn direct_q6_k(
-    (rows, next): (&Rows, *const u8),
-    x: &[ActivationQ8K],
-    _panel: &mut Panel,
-    sum: &mut __m512,
-) {
+fn q6_k_products(block: &BlockQ6K, x: &ActivationQ8K) -> __m512i {
     // The scales of each quarter of a register of packed dots: four times one part's, four
     // times that of the part four further on.
     const PLACES: [[u16; 32]; 2] = {
@@ -337,41 +443,66 @@ fn direct_q6_k(
         }
         places
     };
-    let places = [load(&PLACES[0]), load(&PLACES[1])];
-    for (index, x) in x.iter().enumerate() {
-        // SAFETY: as in `unpack_fours`; all blocks of a row are there.
-        let block = |row: usize| unsafe {
-            let at = rows[row].wrapping_add(index * BlockQ6K::LEN);
-            &*at.cast::<BlockQ6K>()
-        };
-        let inputs: &[[i8; 64]] = x.quants.as_chunks().0;
-        // What 32 too much in each weight comes to is taken off beforehand: the dots are then
-        // those of the weights themselves.
-        let mut starts = [_mm512_setzero_si512(); 4];
-        for quarter in 0..4 {
-            let (zero, above) = (_mm512_setzero_si512(), _mm512_set1_epi8(32));
-            let excess = _mm512_dpbusd_epi32(zero, above, load(&inputs[quarter]));
-            starts[quarter] = _mm512_sub_epi32(zero, excess);
-        }
-        let mut all = [_mm512_setzero_si512(); ROWS];
-        for row in 0..ROWS {
-            fetch_ahead(next, index, BlockQ6K::LEN, row);
-            let block = block(row);
-            let scales = _mm512_castsi256_si512(_mm256_cvtepi8_epi16(load_quarter(&block.scales)));
-            let mut products = _mm512_setzero_si512();
-            for half in 0..2 {
-                let (at, quants) = (2 * half, q6_k_half(block, half));
-                // At most 4 · 32 · 127: sixteen bits hold it.
-                let first = _mm512_dpbusd_epi32(starts[at], quants[0], load(&inputs[at]));
-                let second = _mm512_dpbusd_epi32(starts[at + 1], quants[1], load(&inputs[at + 1]));
-                let dots = _mm512_packs_epi32(first, second);
-                let scale = _mm512_permutexvar_epi16(places[half], scales);
-                products = _mm512_dpwssd_epi32(products, dots, scale);
-            }
-            all[row] = products;
-        }
-        let products = sum_rows(all);
-        let factors = halves(|row| block(row).scale);
-        *sum = finish::<false>(*sum, (products, products), (factors, factors), x);
+    let scales = _mm256_cvtepi8_epi16(load_quarter(&block.scales));
+    // What 32 too much in each weight comes to.
+    let excess = _mm256_madd_epi16(scales, load_half(&x.sums));
+    let excess = _mm256_slli_epi32::<5>(excess);
+    let start = _mm256_sub_epi32(_mm256_setzero_si256(), excess);
+    let mut products = _mm512_zextsi256_si512(start);
+    let inputs: &[[i8; 64]] = x.quants.as_chunks().0;
+    for half in 0..2 {
+        let (at, quants) = (2 * half, q6_k_half(block, half));
+        let zero = _mm512_setzero_si512();
+        // At most 4 · 63 · 127: sixteen bits hold it.
+        let first = _mm512_dpbusd_epi32(zero, quants[0], load(&inputs[at]));
+        let second = _mm512_dpbusd_epi32(zero, quants[1], load(&inputs[at + 1]));
+        let dots = _mm512_packs_epi32(first, second);
+        let scales = _mm512_castsi256_si512(scales);
+        let scale = _mm512_permutexvar_epi16(load(&PLACES[half]), scales);
+        products = _mm512_dpwssd_epi32(products, dots, scale);
     }
+    products
+}
+
+#[inline(never)] // so that what is kept lies on a stack of its own
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn direct_q6_k(group: &Group, x: &[ActivationQ8K]) -> __m512 {
+    const LEN: usize = BlockQ6K::LEN;
+    // Of four blocks: the sums of a quarter of their products in each quarter.
+    let mut products = Kept::<Lanes<i32>, { RUN / 4 }>::new();
+    let mut factors = Kept::<[u8; 2], RUN>::new();
+    let mut sum = _mm512_setzero_ps();
+    for (run, part) in x.chunks(RUN).enumerate() {
+        let start = run * RUN * LEN;
+        for row in 0..ROWS {
+            let bytes = (start, start + part.len() * LEN);
+            let stretch = group.stretch(row, bytes, x.len() * LEN);
+            for (four, x) in part.chunks(4).enumerate() {
+                stretch.fetch(4 * four * LEN, 4 * LEN);
+                let mut parts = [_mm512_setzero_si512(); 4];
+                for index in 0..4 {
+                    let Some(x) = x.get(index) else { break };
+                    let at = 4 * four + index;
+                    // SAFETY: as in `direct_fours`.
+                    let block = unsafe { &*stretch.at.wrapping_add(at * LEN).cast::<BlockQ6K>() };
+                    factors.keep(at, row, block.scale);
+                    parts[index] = q6_k_products(block, x);
+                }
+                let mut sums = Lanes([0; ROWS]);
+                store(&mut sums, sum_in_quarters(parts));
+                products.keep(four, row, sums);
+            }
+        }
+        for (four, x) in part.chunks(4).enumerate() {
+            // SAFETY: kept above for all rows.
+            let products = sum_quarters(unsafe { products.all(four) });
+            for (index, x) in x.iter().enumerate() {
+                // SAFETY: as above.
+                let factors = load_halves(unsafe { factors.all(4 * four + index) });
+                let products = (products[index], products[index]);
+                sum = finish::<false>(sum, products, (factors, factors), x);
+            }
+        }
+    }
+    sum
 }

@@ -12,6 +12,7 @@
 #![allow(clippy::needless_range_loop)]
 
 mod blocks;
+mod direct;
 mod float;
 mod k_blocks;
 mod panel;

@@ -3,6 +3,7 @@
 use core::arch::x86_64::*;
 use core::ops::Range;
 
+use super::direct::{Group, few};
 use super::register::{Lanes, ROWS, load_floats, store};
 use crate::kernels::MatMul;
 
@@ -60,7 +61,7 @@ pub(super) type Sums = [__m512; WIDTH];
 /// The rows from the `first` on, at a block of `len` bytes. Fewer than sixteen rows are filled up
 /// with the last one.
 #[inline]
-fn rows_at(call: &MatMul, first: usize, block: usize, len: usize) -> Rows {
+pub(super) fn rows_at(call: &MatMul, first: usize, block: usize, len: usize) -> Rows {
     let count = ROWS.min(call.weight_rows - first);
     let mut rows = [call.weights; ROWS];
     for (row, at) in rows.iter_mut().enumerate() {
@@ -77,7 +78,7 @@ fn rows_at(call: &MatMul, first: usize, block: usize, len: usize) -> Rows {
 ///
 /// As for [`crate::kernels::MatMulFn`]: the input has these blocks, of alignment 1.
 #[inline]
-unsafe fn input<'a, X>(call: &MatMul, index: usize, blocks: Range<usize>) -> &'a [X] {
+pub(super) unsafe fn input<'a, X>(call: &MatMul, index: usize, blocks: Range<usize>) -> &'a [X] {
     // SAFETY: the caller's promise.
     unsafe {
         let start = call.inputs.add(index * call.input_stride).cast::<X>();
@@ -92,7 +93,7 @@ unsafe fn input<'a, X>(call: &MatMul, index: usize, blocks: Range<usize>) -> &'a
 /// As for [`crate::kernels::MatMulFn`]: these results can be written, at any address.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn write(call: &MatMul, (index, first): (usize, usize), sums: __m512) {
+pub(super) unsafe fn write(call: &MatMul, (index, first): (usize, usize), sums: __m512) {
     let mask = match call.weight_rows - first {
         ROWS.. => !0,
         rows => (1 << rows) - 1,
@@ -104,10 +105,9 @@ unsafe fn write(call: &MatMul, (index, first): (usize, usize), sums: __m512) {
 
 /// Runs a product: `W` and `X` are blocks of weights and of activations of `elements` elements.
 ///
-/// `unpack` fills a panel from so many blocks of each row; `tile` adds the products of panels
-/// with inputs to their sums, for six, four or one input; `direct` does the same for one
-/// input from the rows themselves, with the panel's factors for scratch; the second address is
-/// where the next rows stand, for fetching them ahead.
+/// `unpack` fills a panel from so many blocks of each row; `tiles` add the products of panels
+/// with inputs to their sums, for six, four or one input; `direct` yields the same for one
+/// input from the rows themselves.
 ///
 /// # Safety
 ///
@@ -124,32 +124,15 @@ pub(super) unsafe fn product<W, X>(
         impl Fn(&[Panel; WIDTH], [&[X]; 4], &mut [Sums; 4]),
         impl Fn(&[Panel; WIDTH], [&[X]; 1], &mut [Sums; 1]),
     ),
-    direct: impl Fn((&Rows, *const u8), &[X], &mut Panel, &mut __m512),
+    direct: impl Fn(&Group, &[X]) -> __m512,
 ) {
     const { assert!(align_of::<W>() == 1 && align_of::<X>() == 1) }
-    if call.inputs_len >= MANY {
+    if call.inputs_len < MANY {
         // SAFETY: the caller's promise, handed on.
-        return unsafe { many::<W, X>(call, elements, unpack, tiles) };
+        return unsafe { few(call, elements, direct) };
     }
-    let len = call.columns / elements;
-    let mut panel = Panel::EMPTY;
-    for first in (0..call.weight_rows).step_by(ROWS) {
-        for index in 0..call.inputs_len {
-            let mut sum = _mm512_setzero_ps();
-            let rows = rows_at(call, first, 0, size_of::<W>());
-            let next = rows[0].wrapping_add(ROWS * call.weight_stride);
-            // SAFETY: the caller promises these inputs and results.
-            unsafe {
-                direct(
-                    (&rows, next),
-                    input(call, index, 0..len),
-                    &mut panel,
-                    &mut sum,
-                );
-                write(call, (index, first), sum);
-            }
-        }
-    }
+    // SAFETY: the caller's promise, handed on.
+    unsafe { many::<W, X>(call, elements, unpack, tiles) };
 }
 
 /// The same by panels: all inputs of a group with some blocks of the rows, then with the next
@@ -272,7 +255,7 @@ pub(super) fn fetch_ahead(next: *const u8, index: usize, len: usize, row: usize)
         // SAFETY: a hint, which any address may be given to (older compilers want the block).
         #[allow(unused_unsafe)]
         unsafe {
-            _mm_prefetch::<_MM_HINT_T1>(start.wrapping_add(64 * line).cast());
+            _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(64 * line).cast());
         }
     }
 }

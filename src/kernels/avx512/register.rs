@@ -68,6 +68,13 @@ pub(super) fn half_to_float(bytes: [u8; 2]) -> f32 {
     _mm_cvtss_f32(_mm_cvtph_ps(half))
 }
 
+/// Half-precision numbers of sixteen rows, side by side.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn load_halves(from: &[[u8; 2]; ROWS]) -> __m512 {
+    _mm512_cvtph_ps(load_half(from))
+}
+
 /// Half-precision scales of sixteen rows.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
@@ -171,33 +178,34 @@ pub(super) fn sum_rows(rows: [__m512i; ROWS]) -> __m512i {
     fold(fold(a, b), fold(c, d))
 }
 
-/// The sum of quarter k of row r → lane r of result k.
+/// Sums over the lanes of each quarter: that of quarter k of row l → lane l of quarter k.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn sum_quarters(rows: [__m512i; ROWS]) -> [__m512i; 4] {
-    let pair = |row: usize| {
-        let (a, b) = (rows[row], rows[row + 1]);
+pub(super) fn sum_in_quarters([a, b, c, d]: [__m512i; 4]) -> __m512i {
+    let pair = |a: __m512i, b: __m512i| {
         _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b))
     };
-    // Quarter k: the sums of four rows' quarters k.
-    let four = |row: usize| {
-        let (a, b) = (pair(row), pair(row + 2));
-        _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b))
+    let (ab, cd) = (pair(a, b), pair(c, d));
+    _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd))
+}
+
+/// Sums over quarters: that of lanes k of row r → lane r of result k.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn sum_quarters(rows: &[Lanes<i32>; ROWS]) -> [__m512i; 4] {
+    // Quarter k: lanes of row 4k + first.
+    let four = |first: usize| {
+        let row = |row: usize| load(&rows[first + row]);
+        fold(fold(row(0), row(4)), fold(row(8), row(12)))
     };
-    let [a, b, c, d] = [four(0), four(4), four(8), four(12)];
-    let (ab, cd) = (
-        _mm512_shuffle_i32x4::<0x44>(a, b),
-        _mm512_shuffle_i32x4::<0x44>(c, d),
-    );
-    let (ab_high, cd_high) = (
-        _mm512_shuffle_i32x4::<0xee>(a, b),
-        _mm512_shuffle_i32x4::<0xee>(c, d),
-    );
+    let [a, b, c, d] = [four(0), four(1), four(2), four(3)];
+    let (ab, cd) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
+    let (ab_high, cd_high) = (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d));
     [
-        _mm512_shuffle_i32x4::<0x88>(ab, cd),
-        _mm512_shuffle_i32x4::<0xdd>(ab, cd),
-        _mm512_shuffle_i32x4::<0x88>(ab_high, cd_high),
-        _mm512_shuffle_i32x4::<0xdd>(ab_high, cd_high),
+        _mm512_unpacklo_epi64(ab, cd),
+        _mm512_unpackhi_epi64(ab, cd),
+        _mm512_unpacklo_epi64(ab_high, cd_high),
+        _mm512_unpackhi_epi64(ab_high, cd_high),
     ]
 }
 

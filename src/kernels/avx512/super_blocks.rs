@@ -2,6 +2,7 @@
 
 use core::arch::x86_64::*;
 
+use super::direct::Group;
 use super::panel::{Panel, Rows, Sums, WIDTH, fetch_ahead, product};
 use super::register::{
     Lanes, ROWS, half_to_float, load, load_floats, load_half, load_quarter, store, sum_half_rows,
@@ -41,7 +42,7 @@ macro_rules! general {
                         |panel, x, sums| tile::<16, MINS, _>(panel, x, sums),
                         |panel, x, sums| tile::<16, MINS, _>(panel, x, sums),
                     ),
-                    |rows, x, _, sum| direct(rows, x, sum, integers),
+                    |group, x| direct(group, x, integers),
                 )
             }
         }
@@ -67,7 +68,7 @@ fn spread(x: &ActivationQ8K, group: usize) -> __m512i {
 /// Adds Σ min · (sum of sixteen activations) to `sum`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn add_mins(mut sum: __m512i, mins: &[Lanes<i32>; 8], x: &ActivationQ8K) -> __m512i {
+fn add_mins(mut sum: __m512i, mins: &[Lanes<i32>; 8], x: &ActivationQ8K) -> __m512i {
     for pair in 0..mins.len() {
         // SAFETY: eight pairs of sums lie in the block; the read wants no alignment.
         let sums = unsafe { x.sums.as_ptr().cast::<i32>().add(pair).read_unaligned() };
@@ -146,16 +147,6 @@ pub(super) fn tile<const PARTS: usize, const MINS: bool, const N: usize>(
             sums[n][side] = finish::<MINS>(sums[n][side], both, factors, &x[n][0]);
         }
     }
-}
-
-/// The same rows some bytes on.
-#[inline]
-pub(super) fn behind(rows: &Rows, bytes: usize) -> Rows {
-    let mut rows = *rows;
-    for row in &mut rows {
-        *row = row.wrapping_add(bytes);
-    }
-    rows
 }
 
 /// Sixteen rows of 256 bytes, four columns of all rows together.
@@ -249,11 +240,11 @@ fn unpack<B: SuperBlock>(rows: &Rows, panel: &mut Panel, integers: impl Fn(&B, &
 #[inline(never)] // so that the sixteen addresses are read where they are, not spilled
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn direct<B: SuperBlock>(
-    (rows, next): (&Rows, *const u8),
+    group: &Group,
     x: &[ActivationQ8K],
-    sum: &mut __m512,
     integers: impl Fn(&B, &mut Integers256),
-) {
+) -> __m512 {
+    let mut sum = _mm512_setzero_ps();
     let mut unpacked = Integers256::ZERO;
     for (index, x) in x.iter().enumerate() {
         let inputs: &[[i8; 64]] = x.quants.as_chunks().0;
@@ -261,9 +252,9 @@ fn direct<B: SuperBlock>(
         let mut all_mins = [_mm256_setzero_si256(); ROWS];
         let (mut factors, mut min_factors) = (Lanes([0.0; ROWS]), Lanes([0.0; ROWS]));
         for row in 0..ROWS {
-            fetch_ahead(next, index, B::LEN, row);
+            fetch_ahead(group.next, index, B::LEN, row);
             // SAFETY: as in `unpack`; all blocks of a row are there.
-            let block = unsafe { &*rows[row].wrapping_add(index * B::LEN).cast::<B>() };
+            let block = unsafe { &*group.rows[row].wrapping_add(index * B::LEN).cast::<B>() };
             integers(block, &mut unpacked);
             let quants: &[[i8; 64]] = unpacked.quants.as_chunks().0;
             let scales = widened(&unpacked.scales);
@@ -294,10 +285,11 @@ fn direct<B: SuperBlock>(
         }
         let products = (sum_rows(all), sum_half_rows(all_mins));
         let factors = (load_floats(&factors), load_floats(&min_factors));
-        *sum = if B::MINS {
-            finish::<true>(*sum, products, factors, x)
+        sum = if B::MINS {
+            finish::<true>(sum, products, factors, x)
         } else {
-            finish::<false>(*sum, products, factors, x)
+            finish::<false>(sum, products, factors, x)
         };
     }
+    sum
 }

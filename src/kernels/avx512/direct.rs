@@ -1,0 +1,135 @@
+//! Sixteen rows against few inputs, read once and in the order of memory.
+//!
+//! What a core can fetch while it computes depends on how it asks. One stretch of memory after
+//! the other is foreseen by the hardware and comes as fast as the bus allows; sixteen rows side
+//! by side, a block of each, come at half of that. So a row's blocks are walked one after the
+//! other, and what the results of sixteen rows need of them is kept in the nearest cache, until
+//! the floats of all sixteen are added up side by side, block after block.
+
+use core::arch::x86_64::*;
+use core::mem::MaybeUninit;
+
+use super::panel::{Rows, input, rows_at, write};
+use super::register::ROWS;
+use crate::kernels::MatMul;
+
+/// Bytes between what is read and what is fetched meanwhile.
+const AHEAD: usize = 8192;
+
+/// Sixteen rows, and what lies behind them.
+pub(super) struct Group {
+    /// Where the rows stand. Fewer are filled up with the last one, whose further results are
+    /// dropped.
+    pub rows: Rows,
+    /// Where the next group's rows stand.
+    pub next: *const u8,
+}
+
+/// Part of a row, and where the walk goes on behind it.
+pub(super) struct Stretch {
+    /// Its beginning.
+    pub at: *const u8,
+    len: usize,
+    next: *const u8,
+}
+
+impl Group {
+    /// Bytes `from..to` of a row of `len`, when of every row just these are walked.
+    #[inline]
+    pub fn stretch(&self, row: usize, (from, to): (usize, usize), len: usize) -> Stretch {
+        let next = match self.rows.get(row + 1) {
+            Some(next) => next.wrapping_add(from),
+            None if to < len => self.rows[0].wrapping_add(to),
+            None => self.next,
+        };
+        Stretch {
+            at: self.rows[row].wrapping_add(from),
+            len: to - from,
+            next,
+        }
+    }
+}
+
+impl Stretch {
+    /// Brings nearer what will be read when the walk is as far behind byte `at` as it fetches
+    /// ahead: `len` bytes. The hardware does it alone, but at the beginning of a stretch that
+    /// does not follow the one before.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    pub fn fetch(&self, at: usize, len: usize) {
+        let at = at + AHEAD;
+        let start = match at < self.len {
+            true => self.at.wrapping_add(at),
+            false => self.next.wrapping_add(at - self.len),
+        };
+        for line in 0..len.div_ceil(64) {
+            // SAFETY: a hint, which any address may be given to (older compilers want the
+            // block).
+            #[allow(unused_unsafe)]
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(64 * line).cast());
+            }
+        }
+    }
+}
+
+/// What is kept of `N` blocks or groups of blocks of each row. Not cleared beforehand: that
+/// would take as long as a good part of the walk.
+pub(super) struct Kept<T, const N: usize>([[MaybeUninit<T>; ROWS]; N]);
+
+impl<T: Copy, const N: usize> Kept<T, N> {
+    /// Room for it.
+    #[inline]
+    pub fn new() -> Self {
+        Kept([const { [const { MaybeUninit::uninit() }; ROWS] }; N])
+    }
+
+    /// Keeps a row's value of block `at`.
+    #[inline]
+    pub fn keep(&mut self, at: usize, row: usize, value: T) {
+        self.0[at][row].write(value);
+    }
+
+    /// All rows' values of block `at`.
+    ///
+    /// # Safety
+    ///
+    /// They have been kept.
+    #[inline]
+    pub unsafe fn all(&self, at: usize) -> &[T; ROWS] {
+        // SAFETY: the caller's promise; an array of values has the layout of one of such as may
+        // not be there yet.
+        unsafe { &*(&raw const self.0[at]).cast() }
+    }
+}
+
+/// Runs a product with few inputs: `direct` yields the results of sixteen rows for one.
+///
+/// # Safety
+///
+/// As for [`crate::kernels::MatMulFn`], a row being `columns / elements` blocks of `W` or `X`,
+/// which have alignment 1 and no invalid bytes. `direct` reads what it is given alone.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) unsafe fn few<X>(
+    call: &MatMul,
+    elements: usize,
+    direct: impl Fn(&Group, &[X]) -> __m512,
+) {
+    let len = call.columns / elements;
+    for first in (0..call.weight_rows).step_by(ROWS) {
+        let rows = rows_at(call, first, 0, 0);
+        let group = Group {
+            rows,
+            next: rows[0].wrapping_add(ROWS * call.weight_stride),
+            once: call.inputs_len == 1,
+        };
+        for index in 0..call.inputs_len {
+            // SAFETY: the caller promises these inputs and results.
+            unsafe {
+                let sums = direct(&group, input(call, index, 0..len));
+                write(call, (index, first), sums);
+            }
+        }
+    }
+}
