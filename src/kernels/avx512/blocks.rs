@@ -313,7 +313,7 @@ fn unpack<W: Stored>(
 
 /// Blocks of a row that are walked before the next row's: what is kept of them stays in the
 /// nearest cache.
-const RUN: usize = 128;
+const RUN: usize = 256;
 
 /// Activations of four blocks: the first sixteen of each, the others, and what the sums of their
 /// products are to begin with.
@@ -374,6 +374,24 @@ unsafe fn sums<W: Stored, const FULL: bool>(
     sum_in_quarters(dots)
 }
 
+/// [`sums`] of fewer than sixteen blocks.
+///
+/// # Safety
+///
+/// The same.
+#[inline(never)] // so that finding the last block costs nothing where it is not asked for
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn last_sums<W: Stored>(
+    blocks: (*const u8, usize),
+    inputs: &[MaybeUninit<Four>; 4],
+    kept: (&mut Kept<[u8; 2], RUN>, &mut Kept<[u8; 2], RUN>),
+    at: (usize, usize),
+    quants: impl Fn([&W; 4]) -> [__m512i; 2],
+) -> __m512i {
+    // SAFETY: the caller's promise, handed on.
+    unsafe { sums::<W, false>(blocks, inputs, kept, at, quants) }
+}
+
 #[inline(never)] // so that what is kept lies on a stack of its own
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn direct<W: Stored>(
@@ -408,7 +426,7 @@ fn direct<W: Stored>(
                 let sums = unsafe {
                     match sixteen.1 {
                         16 => sums::<W, true>(sixteen, inputs, kept, (first, row), &quants),
-                        _ => sums::<W, false>(sixteen, inputs, kept, (first, row), &quants),
+                        _ => last_sums::<W>(sixteen, inputs, kept, (first, row), &quants),
                     }
                 };
                 let mut lanes = Lanes([0; ROWS]);

@@ -13,7 +13,8 @@ use super::panel::{Rows, input, rows_at, write};
 use super::register::ROWS;
 use crate::kernels::MatMul;
 
-/// Bytes between what is read and what is fetched meanwhile.
+/// Bytes between what is read and what is fetched meanwhile: what a core has on its way when
+/// memory is far, and little of the nearest cache.
 const AHEAD: usize = 8192;
 
 /// Sixteen rows, and what lies behind them.
@@ -23,6 +24,8 @@ pub(super) struct Group {
     pub rows: Rows,
     /// Where the next group's rows stand.
     pub next: *const u8,
+    /// Whether there is but one input: then nothing is read again.
+    once: bool,
 }
 
 /// Part of a row, and where the walk goes on behind it.
@@ -31,6 +34,8 @@ pub(super) struct Stretch {
     pub at: *const u8,
     len: usize,
     next: *const u8,
+    ahead: usize,
+    once: bool,
 }
 
 impl Group {
@@ -42,32 +47,43 @@ impl Group {
             None if to < len => self.rows[0].wrapping_add(to),
             None => self.next,
         };
+        // Whole rows follow each other; of parts it is known where the next begins, no more.
+        let ahead = match to - from == len {
+            true => AHEAD,
+            false => AHEAD.min(to - from),
+        };
         Stretch {
             at: self.rows[row].wrapping_add(from),
             len: to - from,
             next,
+            ahead,
+            once: self.once,
         }
     }
 }
 
 impl Stretch {
     /// Brings nearer what will be read when the walk is as far behind byte `at` as it fetches
-    /// ahead: `len` bytes. The hardware does it alone, but at the beginning of a stretch that
-    /// does not follow the one before.
+    /// ahead: `len` bytes, past the other caches if they are read once. What the hardware
+    /// foresees ends with each page, and comes no nearer than the second cache.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     pub fn fetch(&self, at: usize, len: usize) {
-        let at = at + AHEAD;
+        let at = at + self.ahead;
         let start = match at < self.len {
             true => self.at.wrapping_add(at),
             false => self.next.wrapping_add(at - self.len),
         };
         for line in 0..len.div_ceil(64) {
+            let line = start.wrapping_add(64 * line).cast();
             // SAFETY: a hint, which any address may be given to (older compilers want the
             // block).
             #[allow(unused_unsafe)]
             unsafe {
-                _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(64 * line).cast());
+                match self.once {
+                    true => _mm_prefetch::<_MM_HINT_NTA>(line),
+                    false => _mm_prefetch::<_MM_HINT_T0>(line),
+                }
             }
         }
     }
