@@ -8,8 +8,10 @@ mod bloom;
 mod cohere;
 mod compressive_transformer;
 mod falcon;
+mod fla;
 mod gemma;
 mod gemma1;
+mod gla;
 mod glm4;
 mod gpt2;
 mod gpt_neox;
@@ -134,6 +136,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     mamba2::ARCHITECTURE,
     qwen3_next::ARCHITECTURE,
     retnet::ARCHITECTURE,
+    gla::ARCHITECTURE,
     rwkv4::ARCHITECTURE,
     rwkv7::ARCHITECTURE,
     jamba::ARCHITECTURE,

@@ -4,12 +4,12 @@
 //! Two layouts are in use: that of torchscale, the authors' library, and that of
 //! flash-linear-attention. They differ in more than names: torchscale scales its rows.
 
-use super::{Architecture, Converted, Family};
+use super::{Architecture, Converted, Family, fla};
 use crate::graph::blocks::{Tied, activation, embedding, gated_mlp, head};
 use crate::graph::rope::{Division, Frequencies};
 use crate::graph::{
-    BuildError, Builder, DECAY_ROWS, Decay, Divisor, Hyper, Name, Net, Pairing, Pointwise,
-    Retention, Role, Rope, RowOrder, Value,
+    BuildError, Builder, DECAY_ROWS, Decay, Divisor, Hyper, Name, Pairing, Retention, Role, Rope,
+    Value,
 };
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -35,23 +35,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             ("multiway", "multiway"),
             ("without_output", "no_output_layer"),
         ],
-        &[
-            ("embedding_length", "hidden_size"),
-            ("block_count", "num_hidden_layers"),
-            ("feed_forward_length", "intermediate_size"),
-            ("feed_forward_ratio", "hidden_ratio"),
-            ("attention.head_count", "num_heads"),
-            ("attention.head_count_kv", "num_kv_heads"),
-            ("retention.expand_k", "expand_k"),
-            ("retention.expand_v", "expand_v"),
-            ("retention.feature_map", "feature_map"),
-            ("retention.output_gate", "use_output_gate"),
-            ("retention.norm_weights", "elementwise_affine"),
-            ("retention.layers_of_attention", "attn.layers"),
-            ("residual_attention", "attnres_block_size"),
-            ("attention.layer_norm_rms_epsilon", "norm_eps"),
-            ("hidden_act", "hidden_act"),
-        ],
+        fla::KEYS,
     ],
     names: &[
         &[
@@ -91,68 +75,12 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             Name::plain("layers.{i}.ffn.gate.weight", "blk.{i}.ffn_up.weight"),
             Name::plain("layers.{i}.ffn.fc2.weight", "blk.{i}.ffn_down.weight"),
         ],
-        &[
-            Name::plain("model.embeddings.weight", "token_embd.weight"),
-            Name::plain("model.norm.weight", "output_norm.weight"),
-            Name::plain("lm_head.weight", "output.weight"),
-            Name::plain(
-                "model.layers.{i}.attn_norm.weight",
-                "blk.{i}.attn_norm.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.attn.q_proj.weight",
-                "blk.{i}.attn_q.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.attn.k_proj.weight",
-                "blk.{i}.attn_k.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.attn.v_proj.weight",
-                "blk.{i}.attn_v.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.attn.g_proj.weight",
-                "blk.{i}.attn_gate.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.attn.o_proj.weight",
-                "blk.{i}.attn_output.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.attn.g_norm_swish_gate.weight",
-                "blk.{i}.attn_sub_norm.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.attn.g_norm.weight",
-                "blk.{i}.attn_sub_norm.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.mlp_norm.weight",
-                "blk.{i}.ffn_norm.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.mlp.gate_proj.weight",
-                "blk.{i}.ffn_gate.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.mlp.up_proj.weight",
-                "blk.{i}.ffn_up.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.mlp.down_proj.weight",
-                "blk.{i}.ffn_down.weight",
-            ),
-        ],
+        fla::NAMES,
     ],
     unused: &[],
     converted: Converted::AsStored,
     build,
 };
-
-/// Longest key whose elements are rotated: frequencies are worked out before any tensor has
-/// confirmed the key's size.
-const LONGEST_KEY: usize = 1 << 16;
 
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     match model.hyper().value("retention.head_count") {
@@ -228,7 +156,7 @@ fn torchscale(model: &Builder<'_>) -> Result<(), BuildError> {
         let k = net.scale(k, 1.0 / (key_dim as f32).sqrt());
         let v = net.linear(h, &format!("{layer}.attn_v"), heads * value_dim)?;
         let y = net.retention([q, k, v], retention.clone());
-        let y = gated(&net, h, net.rms_norm_plain(y, value_dim, eps), &layer)?;
+        let y = fla::gated(&net, h, net.rms_norm_plain(y, value_dim, eps), &layer)?;
         let y = net.linear(y, &format!("{layer}.attn_output"), width)?;
         x = norm(net.add(net.scale(x, alpha), y), &first, !before)?;
         let h = norm(x, &second, before)?;
@@ -243,104 +171,21 @@ fn torchscale(model: &Builder<'_>) -> Result<(), BuildError> {
 
 /// The same with norms before each part, rows as they are, and a norm of heads that has weights.
 fn flash_linear_attention(model: &Builder<'_>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    for key in [
-        "retention.feature_map",
-        "retention.layers_of_attention",
-        "residual_attention",
-    ] {
-        if hyper.value(key).is_some() {
-            return Err(hyper.invalid(key, "null: only retention without a feature map runs"));
-        }
+    let sizes = fla::Sizes::of(model.hyper(), (1.0, 2.0), 1e-6)?;
+    if !sizes.key_dim.is_multiple_of(2) {
+        let even = "heads whose keys have an even length";
+        return Err(model.hyper().invalid("retention.expand_k", even));
     }
-    if activation(hyper, "hidden_act", "swish")? != Pointwise::Silu {
-        return Err(hyper.invalid("hidden_act", "swish"));
-    }
-    let width = hyper.count("embedding_length")?;
-    let heads = hyper.count("attention.head_count")?;
-    let kv_heads = hyper.optional_count("attention.head_count_kv")?;
-    let kv_heads = kv_heads.unwrap_or(heads);
-    if !heads.is_multiple_of(kv_heads) {
-        return Err(hyper.invalid("attention.head_count_kv", "a divisor of the head count"));
-    }
-    let expanded = |key: &str, default: f64| -> Result<usize, BuildError> {
-        // Rounded down, as the reference does it.
-        let width = (width as f64 * hyper.double(key, default)?) as usize;
-        cut(hyper, key, width, heads)
-    };
-    let key_dim = expanded("retention.expand_k", 1.0)?;
-    let value_dim = expanded("retention.expand_v", 2.0)?;
-    let hidden = match hyper.optional_count("feed_forward_length")? {
-        Some(hidden) => hidden,
-        None => {
-            let ratio = hyper.double("feed_forward_ratio", 4.0)?;
-            let hidden = (width as f64 * ratio * 2.0 / 3.0) as usize;
-            hidden.div_ceil(256).saturating_mul(256)
-        }
-    };
-    let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-6)?;
-    // Padding is dropped before anything else happens.
-    model.counts_positions();
-
-    let net = model.graph(Role::Decode);
-    let mut x = embedding(&net, width)?;
-    let pairs = (key_dim / 2) as f64;
-    let retention = Retention {
-        decay: decays(model, heads),
-        rope: Some(rotation(key_dim, Pairing::Halves, |pair| pair / pairs)),
-        ..Retention::plain(heads, key_dim, value_dim)
-    };
-    for i in 0..hyper.count("block_count")? {
-        let layer = format!("blk.{i}");
-        let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
-        let q = net.linear(h, &format!("{layer}.attn_q"), heads * key_dim)?;
-        let q = net.scale(q, 1.0 / (key_dim as f32).sqrt());
-        let k = net.linear(h, &format!("{layer}.attn_k"), kv_heads * key_dim)?;
-        let v = net.linear(h, &format!("{layer}.attn_v"), kv_heads * value_dim)?;
-        let y = net.retention([q, k, v], retention.clone());
-        let name = format!("{layer}.attn_sub_norm");
-        let y = match hyper.flag("retention.norm_weights", true)? {
-            true => net.rms_norm_by(y, &name, value_dim, eps)?,
-            false => net.rms_norm_plain(y, value_dim, eps),
-        };
-        let y = match hyper.flag("retention.output_gate", true)? {
-            true => gated(&net, h, y, &layer)?,
-            false => y,
-        };
-        x = net.add(x, net.linear(y, &format!("{layer}.attn_output"), width)?);
-        let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), eps)?;
-        x = net.add(x, mlp(&net, h, &layer, hidden)?);
-    }
-    let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
-    net.finish();
-    Ok(())
-}
-
-/// silu(g) ⊙ y.
-fn gated(net: &Net<'_, '_>, h: Value, y: Value, layer: &str) -> Result<Value, BuildError> {
-    let g = net.linear(h, &format!("{layer}.attn_gate"), net.width(y))?;
-    Ok(net.mul(net.apply(g, Pointwise::Silu), y))
-}
-
-/// The gated feed-forward layer; checkpoints of 2024 have both of its inner projections in one.
-fn mlp(net: &Net<'_, '_>, h: Value, layer: &str, hidden: usize) -> Result<Value, BuildError> {
-    let (name, width) = (format!("{layer}.ffn_gate.weight"), net.width(h));
-    if net.builder.rows(&name)? != hidden.saturating_mul(2) {
-        return gated_mlp(net, h, layer, hidden, Pointwise::Silu);
-    }
-    let part = |offset| {
-        let order = RowOrder::Blocks {
-            block: hidden,
-            stride: hidden,
-            offset,
-        };
-        let stored = (hidden.saturating_mul(2), width);
-        let matrix = net.builder.matrix_rows(&name, stored, hidden, order)?;
-        Ok(net.matmul(h, matrix, None))
-    };
-    let inner = net.mul(net.apply(part(0)?, Pointwise::Silu), part(hidden)?);
-    net.linear(inner, &format!("{layer}.ffn_down"), width)
+    let pairs = (sizes.key_dim / 2) as f64;
+    let rope = rotation(sizes.key_dim, Pairing::Halves, |pair| pair / pairs);
+    let decay = decays(model, sizes.heads);
+    fla::decoder(model, &sizes, |_, _, _| {
+        Ok(Retention {
+            decay: decay.clone(),
+            rope: Some(rope.clone()),
+            ..Retention::plain(sizes.heads, sizes.key_dim, sizes.value_dim)
+        })
+    })
 }
 
 /// γ = 1 − 2^(−5−h) for head h (equation 8).
@@ -366,8 +211,11 @@ fn rotation(key_dim: usize, pairing: Pairing, power: impl Fn(f64) -> f64) -> Rop
 /// What a head gets of `width`.
 fn cut(hyper: &Hyper<'_>, key: &str, width: usize, heads: usize) -> Result<usize, BuildError> {
     let dim = width / heads;
-    let keys = key != "retention.value_length" && key != "retention.expand_v";
-    if dim == 0 || dim * heads != width || keys && (!dim.is_multiple_of(2) || dim > LONGEST_KEY) {
+    let keys = key != "retention.value_length";
+    if dim == 0
+        || dim * heads != width
+        || keys && (!dim.is_multiple_of(2) || dim > fla::LONGEST_KEY)
+    {
         let even = if keys { " of an even length" } else { "" };
         return Err(hyper.invalid(key, &format!("a cut into {heads} heads{even}")));
     }

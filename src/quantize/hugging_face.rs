@@ -406,7 +406,7 @@ impl Keys {
         };
         let context = match self.name {
             // As converters write it for models that have no limit.
-            "mamba" | "retnet" | "rwkv4" | "rwkv7" => Some(1 << 20),
+            "gla" | "mamba" | "retnet" | "rwkv4" | "rwkv7" => Some(1 << 20),
             "bloom" | "falcon" => Some(2048),
             "bert" => rows("position_embd.weight"),
             _ => None,

@@ -43,6 +43,7 @@ const KINDS: &[&str] = &[
     "bert_masked_lm",
     "bert_question",
     "bert_sequence",
+    "gla_shared",
     "gpt2",
     "linear_transformer",
     "llama",

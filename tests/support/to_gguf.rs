@@ -359,6 +359,7 @@ fn gguf_name(fixture: &Fixture, model_type: &str) -> &'static str {
         "transfo-xl" => "transfo-xl",
         "compressive_transformer" => "compressive_transformer",
         "retnet" => "retnet",
+        "gla" => "gla",
         "qwen3_next" => "qwen3next",
         "rwkv" => "rwkv4",
         "rwkv7" => "rwkv7",

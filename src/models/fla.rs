@@ -1,0 +1,257 @@
+//! What models of flash-linear-attention share: names, hyperparameters, and layers that differ in
+//! how their memories fade alone.
+
+use crate::graph::blocks::{Tied, activation, embedding, gated_mlp, head};
+use crate::graph::{
+    BuildError, Builder, Hyper, Key, Name, Net, Pointwise, Retention, Role, RowOrder, Value,
+};
+
+/// Hyperparameters of a folder.
+pub(super) const KEYS: &[Key] = &[
+    ("embedding_length", "hidden_size"),
+    ("block_count", "num_hidden_layers"),
+    ("feed_forward_length", "intermediate_size"),
+    ("feed_forward_ratio", "hidden_ratio"),
+    ("attention.head_count", "num_heads"),
+    ("attention.head_count_kv", "num_kv_heads"),
+    ("retention.expand_k", "expand_k"),
+    ("retention.expand_v", "expand_v"),
+    ("retention.feature_map", "feature_map"),
+    ("retention.output_gate", "use_output_gate"),
+    ("retention.norm_weights", "elementwise_affine"),
+    ("retention.layers_of_attention", "attn.layers"),
+    ("retention.short_conv", "use_short_conv"),
+    ("retention.decay_of_keys", "use_gk"),
+    ("retention.decay_of_values", "use_gv"),
+    ("retention.least_decay", "clamp_min"),
+    ("residual_attention", "attnres_block_size"),
+    ("attention.layer_norm_rms_epsilon", "norm_eps"),
+    ("hidden_act", "hidden_act"),
+];
+
+/// Tensors of a folder.
+pub(super) const NAMES: &[Name] = &[
+    Name::plain("model.embeddings.weight", "token_embd.weight"),
+    Name::plain("model.norm.weight", "output_norm.weight"),
+    Name::plain("lm_head.weight", "output.weight"),
+    Name::plain(
+        "model.layers.{i}.attn_norm.weight",
+        "blk.{i}.attn_norm.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.attn.q_proj.weight",
+        "blk.{i}.attn_q.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.attn.k_proj.weight",
+        "blk.{i}.attn_k.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.attn.v_proj.weight",
+        "blk.{i}.attn_v.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.attn.g_proj.weight",
+        "blk.{i}.attn_gate.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.attn.o_proj.weight",
+        "blk.{i}.attn_output.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.attn.gk_proj.0.weight",
+        "blk.{i}.attn_decay_a.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.attn.gk_proj.1.weight",
+        "blk.{i}.attn_decay_b.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.attn.gk_proj.1.bias",
+        "blk.{i}.attn_decay_b.bias",
+    ),
+    Name::plain(
+        "model.layers.{i}.attn.g_norm_swish_gate.weight",
+        "blk.{i}.attn_sub_norm.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.attn.g_norm.weight",
+        "blk.{i}.attn_sub_norm.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.mlp_norm.weight",
+        "blk.{i}.ffn_norm.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.mlp.gate_proj.weight",
+        "blk.{i}.ffn_gate.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.mlp.up_proj.weight",
+        "blk.{i}.ffn_up.weight",
+    ),
+    Name::plain(
+        "model.layers.{i}.mlp.down_proj.weight",
+        "blk.{i}.ffn_down.weight",
+    ),
+];
+
+/// Longest key of a head: what depends on it is worked out before any tensor has confirmed it.
+pub(super) const LONGEST_KEY: usize = 1 << 16;
+
+/// Sizes of the layers.
+pub(super) struct Sizes {
+    pub width: usize,
+    /// Memories of a layer.
+    pub heads: usize,
+    /// Heads of keys and values, each shared by neighbours.
+    pub kv_heads: usize,
+    /// Elements of a head's key.
+    pub key_dim: usize,
+    /// Elements of a head's value.
+    pub value_dim: usize,
+    hidden: usize,
+    eps: f32,
+}
+
+impl Sizes {
+    /// As the configuration has them; `expand_k` and `expand_v` are what it leaves unsaid.
+    pub fn of(
+        hyper: &Hyper<'_>,
+        (expand_k, expand_v): (f64, f64),
+        eps: f32,
+    ) -> Result<Sizes, BuildError> {
+        let width = hyper.count("embedding_length")?;
+        let heads = hyper.count("attention.head_count")?;
+        let kv_heads = hyper.optional_count("attention.head_count_kv")?;
+        let kv_heads = kv_heads.unwrap_or(heads);
+        if !heads.is_multiple_of(kv_heads) {
+            return Err(hyper.invalid("attention.head_count_kv", "a divisor of the head count"));
+        }
+        let expanded = |key: &str, default: f64| -> Result<usize, BuildError> {
+            // Rounded down, as the reference does it.
+            let width = (width as f64 * hyper.double(key, default)?) as usize;
+            match width / heads {
+                dim if dim > 0 && dim * heads == width => Ok(dim),
+                _ => Err(hyper.invalid(key, &format!("a cut into {heads} heads"))),
+            }
+        };
+        let key_dim = expanded("retention.expand_k", expand_k)?;
+        if key_dim > LONGEST_KEY {
+            let most = format!("keys of at most {LONGEST_KEY} elements");
+            return Err(hyper.invalid("retention.expand_k", &most));
+        }
+        let hidden = match hyper.optional_count("feed_forward_length")? {
+            Some(hidden) => hidden,
+            None => {
+                let ratio = hyper.double("feed_forward_ratio", 4.0)?;
+                let hidden = (width as f64 * ratio * 2.0 / 3.0) as usize;
+                hidden.div_ceil(256).saturating_mul(256)
+            }
+        };
+        Ok(Sizes {
+            width,
+            heads,
+            kv_heads,
+            key_dim,
+            value_dim: expanded("retention.expand_v", expand_v)?,
+            hidden,
+            eps: hyper.float("attention.layer_norm_rms_epsilon", eps)?,
+        })
+    }
+}
+
+/// x ← x + out(silu(g) ⊙ RMS(retention(q, k, v))); x ← x + down(silu(gate x) ⊙ up x), each with a
+/// norm before it. `memory` says how a layer's memory fades, given what enters the layer.
+pub(super) fn decoder(
+    model: &Builder<'_>,
+    sizes: &Sizes,
+    memory: impl Fn(&Net<'_, '_>, Value, &str) -> Result<Retention, BuildError>,
+) -> Result<(), BuildError> {
+    let hyper = model.hyper();
+    for key in [
+        "retention.feature_map",
+        "retention.layers_of_attention",
+        "residual_attention",
+    ] {
+        if hyper.value(key).is_some() {
+            return Err(hyper.invalid(key, "null: only layers without it run"));
+        }
+    }
+    if hyper.flag("retention.short_conv", false)? {
+        return Err(hyper.invalid("retention.short_conv", "false: convolutions do not run"));
+    }
+    if activation(hyper, "hidden_act", "swish")? != Pointwise::Silu {
+        return Err(hyper.invalid("hidden_act", "swish"));
+    }
+    // Padding is dropped before anything else happens.
+    model.counts_positions();
+
+    let &Sizes {
+        width,
+        heads,
+        kv_heads,
+        key_dim,
+        value_dim,
+        hidden,
+        eps,
+    } = sizes;
+    let net = model.graph(Role::Decode);
+    let mut x = embedding(&net, width)?;
+    for i in 0..hyper.count("block_count")? {
+        let layer = format!("blk.{i}");
+        let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
+        let q = net.linear(h, &format!("{layer}.attn_q"), heads * key_dim)?;
+        let q = net.scale(q, 1.0 / (key_dim as f32).sqrt());
+        let k = net.linear(h, &format!("{layer}.attn_k"), kv_heads * key_dim)?;
+        let v = net.linear(h, &format!("{layer}.attn_v"), kv_heads * value_dim)?;
+        let y = net.retention([q, k, v], memory(&net, h, &layer)?);
+        let name = format!("{layer}.attn_sub_norm");
+        let y = match hyper.flag("retention.norm_weights", true)? {
+            true => net.rms_norm_by(y, &name, value_dim, eps)?,
+            false => net.rms_norm_plain(y, value_dim, eps),
+        };
+        let y = match hyper.flag("retention.output_gate", true)? {
+            true => gated(&net, h, y, &layer)?,
+            false => y,
+        };
+        x = net.add(x, net.linear(y, &format!("{layer}.attn_output"), width)?);
+        let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), eps)?;
+        x = net.add(x, mlp(&net, h, &layer, hidden)?);
+    }
+    let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
+    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.finish();
+    Ok(())
+}
+
+/// silu(g) ⊙ y.
+pub(super) fn gated(
+    net: &Net<'_, '_>,
+    h: Value,
+    y: Value,
+    layer: &str,
+) -> Result<Value, BuildError> {
+    let g = net.linear(h, &format!("{layer}.attn_gate"), net.width(y))?;
+    Ok(net.mul(net.apply(g, Pointwise::Silu), y))
+}
+
+/// The gated feed-forward layer; checkpoints of 2024 have both of its inner projections in one.
+fn mlp(net: &Net<'_, '_>, h: Value, layer: &str, hidden: usize) -> Result<Value, BuildError> {
+    let (name, width) = (format!("{layer}.ffn_gate.weight"), net.width(h));
+    if net.builder.rows(&name)? != hidden.saturating_mul(2) {
+        return gated_mlp(net, h, layer, hidden, Pointwise::Silu);
+    }
+    let part = |offset| {
+        let order = RowOrder::Blocks {
+            block: hidden,
+            stride: hidden,
+            offset,
+        };
+        let stored = (hidden.saturating_mul(2), width);
+        let matrix = net.builder.matrix_rows(&name, stored, hidden, order)?;
+        Ok(net.matmul(h, matrix, None))
+    };
+    let inner = net.mul(net.apply(part(0)?, Pointwise::Silu), part(hidden)?);
+    net.linear(inner, &format!("{layer}.ffn_down"), width)
+}

@@ -1,0 +1,57 @@
+//! Gated linear attention (Yang et al. 2023): a memory of outer products, each of whose rows fades
+//! by a number of the input's making; memory constant in length. The layout is that of
+//! flash-linear-attention, the authors' library.
+
+use super::{Architecture, Converted, Family, fla};
+use crate::graph::{BuildError, Builder, Decay, Net, Pointwise, Retention, Value};
+
+pub(super) const ARCHITECTURE: Architecture = Architecture {
+    title: "Gated linear attention",
+    gguf: &["gla"],
+    hugging_face: &["gla"],
+    family: Family::Recurrent,
+    keys: &[fla::KEYS],
+    names: &[fla::NAMES],
+    unused: &[],
+    converted: Converted::AsStored,
+    build,
+};
+
+/// τ, the temperature that keeps decays near one (section 4.4).
+const TEMPERATURE: f32 = 16.0;
+
+fn build(model: &Builder<'_>) -> Result<(), BuildError> {
+    let hyper = model.hyper();
+    for (key, only) in [
+        ("retention.decay_of_keys", true),
+        ("retention.decay_of_values", false),
+    ] {
+        if hyper.flag(key, only)? != only {
+            return Err(hyper.invalid(key, &format!("{only}: only keys fade")));
+        }
+    }
+    if hyper.value("retention.least_decay").is_some() {
+        return Err(hyper.invalid("retention.least_decay", "null: decays are not clamped"));
+    }
+    let sizes = fla::Sizes::of(hyper, (0.5, 1.0), 1e-6)?;
+    fla::decoder(model, &sizes, |net, h, layer| {
+        let decay = Decay::Keys(decay(net, h, layer, sizes.kv_heads * sizes.key_dim)?);
+        Ok(Retention {
+            decay,
+            ..Retention::plain(sizes.heads, sizes.key_dim, sizes.value_dim)
+        })
+    })
+}
+
+/// α = σ(h W₁ W₂ + b)^(1/τ) (equation 5 of section 4.4).
+fn decay(net: &Net<'_, '_>, h: Value, layer: &str, keys: usize) -> Result<Value, BuildError> {
+    let (first, second) = (
+        format!("{layer}.attn_decay_a"),
+        format!("{layer}.attn_decay_b"),
+    );
+    let rank = net.builder.rows(&format!("{first}.weight"))?;
+    let logits = net.linear(net.linear(h, &first, rank)?, &second, keys)?;
+    // ln σ(x) = −softplus(−x), exact where σ(x) itself would have rounded to one.
+    let log = net.apply(net.scale(logits, -1.0), Pointwise::Softplus);
+    Ok(net.apply(net.scale(log, -1.0 / TEMPERATURE), Pointwise::Exp))
+}
