@@ -81,7 +81,6 @@ const WITHOUT_EFFECT: &[(Takes, &[&str])] = &[
         &[
             "--mlock",
             "--mmap",
-            "--no-mmap",
             "--perf",
             "--no-perf",
             "--warmup",
@@ -191,9 +190,9 @@ mod tests {
         same("rillm run m.gguf -p -ngl -n 5");
         same("rillm run m.gguf --stop --mlock");
         same("rillm run -- -ngl 5");
-        let (kept, dropped) = of("run -m m.gguf -ngl 99 -fa on -c 512 --no-mmap -ctk q8_0 -p x");
+        let (kept, dropped) = of("run -m m.gguf -ngl 99 -fa on -c 512 --no-repack -ctk q8_0 -p x");
         assert_eq!(kept, "run -m m.gguf -c 512 --cache-type-k q8_0 -p x");
-        assert_eq!(dropped, "-ngl -fa --no-mmap");
+        assert_eq!(dropped, "-ngl -fa --no-repack");
         let (kept, dropped) = of("run -fa m.gguf --n-gpu-layers=5 -p -p -no-cnv");
         assert_eq!(
             (kept.as_str(), dropped.as_str()),

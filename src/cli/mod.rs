@@ -26,6 +26,7 @@ mod synth;
 mod tokenize;
 
 use clap::{Args, Parser, Subcommand};
+use progress::Progress;
 use rillm::session::SessionOptions;
 use rillm::state::HistoryType;
 use rillm::weights::Files;
@@ -34,6 +35,8 @@ use std::fmt;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// Language models on plain CPUs
 ///
@@ -99,6 +102,10 @@ struct ModelArguments {
     #[cfg(feature = "demo")]
     #[arg(long, value_name = "NAME", conflicts_with_all = ["model", "model_option"])]
     demo: Option<demo::Demo>,
+    /// Copy the model into memory instead of mapping its file: slower to start, not shared with
+    /// other processes, and often faster to run, as memory comes in larger pages than cached files
+    #[arg(long)]
+    no_mmap: bool,
     #[command(flatten)]
     options: ThreadArguments,
     #[command(flatten)]
@@ -288,7 +295,17 @@ impl ModelArguments {
         if let Some(demo) = self.demo {
             return demo.files();
         }
-        rillm::weights::open(self.path())
+        let mut files = rillm::weights::open(self.path())?;
+        if self.no_mmap {
+            let total = files
+                .sources
+                .iter()
+                .map(|source| source.bytes().len() as u64);
+            let done = Arc::new(AtomicU64::new(0));
+            let _shown = Progress::watch(Arc::clone(&done), total.sum(), "copying", "bytes");
+            files.copy(rillm::platform::default_threads(), &done)?;
+        }
+        Ok(files)
     }
 
     fn open(&self) -> Result<Model, CliError> {

@@ -1,11 +1,17 @@
 //! Where a file's bytes come from.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes that a thread copies at a time.
+const PIECE: usize = 8 << 20;
 
 /// The bytes of one file.
 pub enum Source {
-    /// Mapped: pages are read when touched, and shared between processes.
+    /// Mapped: pages are read when touched, and shared between processes; or copied from there.
     Map(memmap2::Mmap),
     /// Part of the program.
     Static(&'static [u8]),
@@ -15,7 +21,7 @@ pub enum Source {
 
 impl Source {
     /// Maps a file.
-    pub fn map(path: &Path) -> std::io::Result<Source> {
+    pub fn map(path: &Path) -> io::Result<Source> {
         let file = File::open(path)?;
         if file.metadata()?.len() == 0 {
             // An empty range cannot be mapped; the parsers say what is wrong with it.
@@ -31,6 +37,38 @@ impl Source {
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::HugePage);
         Ok(Source::Map(map))
+    }
+
+    /// A mapped file's bytes in memory of this process's own, which comes in large pages where the
+    /// system has them, as a cached file rarely does; `None` for what is not mapped. `done` counts
+    /// bytes.
+    ///
+    /// # Errors
+    /// There is not so much memory.
+    pub fn copied(&self, threads: usize, done: &AtomicU64) -> io::Result<Option<Source>> {
+        let Source::Map(map) = self else {
+            return Ok(None);
+        };
+        let mut copy = memmap2::MmapMut::map_anon(map.len())?;
+        // A wish, as above.
+        #[cfg(target_os = "linux")]
+        let _ = copy.advise(memmap2::Advice::HugePage);
+        let pieces = Mutex::new(copy.chunks_mut(PIECE).zip(map.chunks(PIECE)));
+        let next = || pieces.lock().ok()?.next();
+        std::thread::scope(|scope| {
+            let work = || {
+                while let Some((to, from)) = next() {
+                    to.copy_from_slice(from);
+                    done.fetch_add(from.len() as u64, Ordering::Relaxed);
+                }
+            };
+            for _ in 1..threads {
+                // Without another thread this one does it all.
+                let _ = std::thread::Builder::new().spawn_scoped(scope, work);
+            }
+            work();
+        });
+        Ok(Some(Source::Map(copy.make_read_only()?)))
     }
 
     /// All bytes.

@@ -6,6 +6,7 @@ use rillm_formats::manifest::{Manifest, Metadata};
 use rillm_formats::safetensors::Index;
 use rillm_formats::{FormatError, gguf, hf_config, safetensors};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 
 /// A model's files, mapped and parsed.
 #[derive(Debug)]
@@ -30,6 +31,24 @@ pub struct TokenizerFiles {
     pub generation_config: Option<Vec<u8>>,
     pub special_tokens_map: Option<Vec<u8>>,
     pub chat_template: Option<Vec<u8>>,
+}
+
+impl Files {
+    /// Copies what is mapped into memory of this process's own: opening takes as long as reading
+    /// all of it, which other processes then no longer share, and running is faster where the
+    /// system caches files in small pages. `done` counts bytes.
+    ///
+    /// # Errors
+    /// There is not so much memory.
+    pub fn copy(&mut self, threads: usize, done: &AtomicU64) -> Result<(), LoadError> {
+        for source in &mut self.sources {
+            let copied = source.copied(threads, done);
+            if let Some(copied) = copied.map_err(|error| io(&self.path, &error))? {
+                *source = copied;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl TokenizerFiles {
