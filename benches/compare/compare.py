@@ -5,7 +5,9 @@
     python3 benches/compare/compare.py --llama-cpp PATH/llama-bench --ik PATH/llama-bench
 
 Models have real shapes and random weights (`rillm synth`); all engines get the same file and the
-same threads. Each peer runs in each of its configurations and its best one counts, test by test.
+same threads. Each engine runs in each of its configurations and its best one counts, test by test.
+The file is cached: rillm has read it from the disk just before, which leaves it in large pages where
+the system can, for all engines alike.
 Runs are interleaved: one of each engine, then again; medians count. What is measured is kept in a
 file of results, so that a comparison can be made in pieces (--only 1b-q4_k_m --quick) and the
 report written from all of them; a piece measured again replaces the former one.
@@ -25,6 +27,8 @@ SHAPES = {
     "1b": "llama-3.2-1b",
     "135m": "smollm-135m",
     "mamba": "mamba-370m",
+    "mamba2": "mamba2-370m",
+    "rwkv7": "rwkv7-0.4b",
 }
 CASES = [
     f"{shape}-{mix}"
@@ -32,6 +36,8 @@ CASES = [
         "1b": ["q4_k_m", "q4_0", "q8_0", "q6_k", "f16", "bf16"],
         "135m": ["q4_k_m", "q4_0", "q8_0"],
         "mamba": ["q4_k_m", "q8_0"],
+        "mamba2": ["f16", "q4_k_m"],
+        "rwkv7": ["f16"],
     }.items()
     for mix in mixes
 ]
@@ -44,10 +50,13 @@ TESTS = {
         ["-p", "0", "-n", "0", "-gp", "4096,32"],
     ),
 }
+# Tests at a depth take long: for these cases alone.
+DEEP = ["1b-q4_k_m"]
 QUICK = {
     "pp128": (["-p", "128", "-n", "0"], ["-p", "128", "-n", "0"]),
     "tg16": (["-p", "0", "-n", "16"], ["-p", "0", "-n", "16"]),
 }
+RILLM = [[], ["--no-mmap"]]
 LLAMA_CPP = [
     ["--repack", repack, "-fa", attention] for repack in "10" for attention in ("on", "off")
 ]
@@ -62,10 +71,14 @@ def output(command):
     return done.stdout if done.returncode == 0 else None
 
 
-def rillm_rate(arguments, model, threads, test):
+def rillm_rate(arguments, model, threads, test, configuration):
+    """Tokens per second, and what share that is of what this machine allowed just then."""
     command = [arguments.rillm, "bench", str(model), "-t", str(threads), "-r", "1"]
-    printed = output(command + ["--json", "--no-roofline", "-b", "512"] + test[0])
-    return json.loads(printed.splitlines()[-1])["tokens_per_second"] if printed else None
+    printed = output(command + ["--json", "-b", "512"] + test[0] + configuration)
+    if not printed:
+        return None, None
+    line = json.loads(printed.splitlines()[-1])
+    return line["tokens_per_second"], line.get("share")
 
 
 def peer_rate(binary, model, threads, test, configuration):
@@ -85,6 +98,15 @@ def peers(arguments):
         yield "ik_llama.cpp", arguments.ik, 1, IK
 
 
+def settle(arguments, model):
+    """Has the file read from the disk by rillm, which asks for large pages."""
+    if hasattr(os, "posix_fadvise"):
+        os.sync()
+        with open(model, "rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    output([arguments.rillm, "bench", str(model), "-p", "8", "-n", "0", "-r", "1", "--no-roofline"])
+
+
 def measure(arguments, case, threads, results):
     shape, mix = case.split("-", 1)
     model = arguments.models / f"{case}.gguf"
@@ -92,11 +114,17 @@ def measure(arguments, case, threads, results):
         print(f"drawing {model}", file=sys.stderr)
         command = [arguments.rillm, "synth", SHAPES[shape], str(model), "-q", mix]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    settle(arguments, model)
     for name, test in (QUICK if arguments.quick else TESTS).items():
-        rates = {}
+        if "@" in name and case not in DEEP:
+            continue
+        rates, shares = {}, {}
         for _ in range(arguments.repeat):
-            rate = rillm_rate(arguments, model, threads, test)
-            rates.setdefault(("rillm", ""), []).append(rate)
+            for configuration in RILLM:
+                key = ("rillm", " ".join(configuration))
+                rate, share = rillm_rate(arguments, model, threads, test, configuration)
+                rates.setdefault(key, []).append(rate)
+                shares.setdefault(key, []).append(share)
             for peer, binary, form, configurations in peers(arguments):
                 for configuration in configurations:
                     key = (peer, " ".join(configuration))
@@ -111,8 +139,13 @@ def measure(arguments, case, threads, results):
                 found.setdefault(engine, {"rate": None, "configuration": "fails"})
                 continue
             median = statistics.median(values)
+            if engine == "rillm" and not configuration:
+                found["mapped"] = {"rate": median, "all": values}
             if (found.get(engine, {}).get("rate") or 0) < median:
                 found[engine] = {"rate": median, "configuration": configuration, "all": values}
+                reached = [share for share in shares.get((engine, configuration), []) if share]
+                if reached:
+                    found[engine]["share"] = statistics.median(reached)
         results["cases"][f"{case} {threads} {name}"] = {
             "case": case,
             "threads": threads,
@@ -164,9 +197,11 @@ def markdown(results, svg):
         "",
         "Written by `benches/compare/compare.py`, which anyone can run: models have real shapes and",
         "random weights (`rillm synth`), every engine gets the same file and threads, runs are",
-        "interleaved and medians count. Of each peer its best configuration counts, test by test",
-        "(llama.cpp: repacked or not, flash attention or not; ik_llama.cpp: repacked at run time or",
-        "not). Ratios are ours to theirs; above 1 we are faster.",
+        "interleaved and medians count. Of each engine its best configuration counts, test by test",
+        "(rillm: mapped, or copied into memory by `--no-mmap`; llama.cpp: repacked or not, flash",
+        "attention or not; ik_llama.cpp: repacked at run time or not). Ratios are ours to theirs;",
+        "above 1 we are faster. The share is of what this machine's int8 or float units, or its",
+        "memory bus, would allow, measured beside each run.",
         "",
     ]
     lines += [f"- {name}: {fact}" for name, fact in facts.items()]
@@ -174,16 +209,19 @@ def markdown(results, svg):
         shown = ", ".join(f"{name.replace('_', ' ')} {value:.1f}" for name, value in limits.items())
         lines.append(f"- limits at {threads} threads: {shown}")
     lines += ["", f"![ratios]({svg.name})", ""]
-    head = "| model | threads | test | rillm t/s | llama.cpp t/s | ratio | with | ik_llama.cpp t/s | ratio | with |"
-    lines += [head, "|:--|--:|:--|--:|--:|--:|:--|--:|--:|:--|"]
+    head = "| model | threads | test | rillm, mapped | rillm, best | share | llama.cpp | ratio | with |"
+    lines += [head + " ik_llama.cpp | ratio | with |", "|:--|--:|:--|" + "--:|" * 5 + ":--|--:|--:|:--|"]
     for entry in ordered(results):
         engines = entry["engines"]
         cells = [entry["case"], str(entry["threads"]), entry["test"]]
+        cells.append(number(engines.get("mapped", {}).get("rate")))
         cells.append(number(engines.get("rillm", {}).get("rate")))
+        share = engines.get("rillm", {}).get("share")
+        cells.append(f"{share:.0%}" if share else "–")
         for peer in ENGINES[1:]:
             found, share = engines.get(peer, {}), ratio(entry, peer)
             cells += [number(found.get("rate")), f"**{share:.2f}**" if share else "–"]
-            cells.append(found.get("configuration", "–"))
+            cells.append(f"`{found['configuration']}`" if found.get("configuration") else "–")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
