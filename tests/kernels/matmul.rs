@@ -1,6 +1,6 @@
 //! Matrix products: any shape, any address, any cut of the work.
 
-use rillm::kernels::{Activation, Kernels, Layout, MatMul, MatMulKernel};
+use rillm::kernels::{Activation, Isa, Kernels, Layout, MatMul, MatMulKernel};
 use rillm::quant::{
     ActivationQ8_0, ActivationQ8K, BlockQ2K, BlockQ4_1, BlockQ4K, BlockQ5_1, BlockQ5K, Integers256,
     SmallBlock, SuperBlock, decode,
