@@ -1,10 +1,10 @@
 //! A model: immutable, shared, cheap to clone.
 
 mod cost;
+mod fingerprint;
 
 pub use cost::Cost;
 
-use crate::checksum::Checksum;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::{
     Builder, Graph, Hyper, Index, Matrix, Op, Role, Segments, StateKind, Vector, View, Wiring,
@@ -201,26 +201,6 @@ impl Model {
     /// What rows it accepts.
     pub fn limits(&self) -> Limits {
         self.inner.limits
-    }
-
-    /// A number that tells this model from others, on every machine: of its architecture and of
-    /// its tensors' names, types, shapes and the ends of their bytes.
-    pub fn fingerprint(&self) -> u64 {
-        const END: usize = 256;
-        let mut sum = Checksum::START;
-        let manifest = self.manifest();
-        sum.add(manifest.architecture.as_bytes());
-        for (name, info) in &manifest.tensors {
-            sum.add(name.as_bytes());
-            sum.add(info.dtype.name().as_bytes());
-            for extent in &info.shape.0 {
-                sum.add(&extent.to_le_bytes());
-            }
-            let bytes = self.weights().bytes(info);
-            sum.add(&bytes[..bytes.len().min(END)]);
-            sum.add(&bytes[bytes.len().saturating_sub(END)..]);
-        }
-        sum.0
     }
 
     /// The tokenizer, built at the first call.

@@ -117,3 +117,20 @@ fn a_file_that_is_no_cache_is_named_and_kept() {
         "something of the user's"
     );
 }
+
+/// A cache is of a model and of its hyperparameters, as they were overridden.
+#[test]
+fn another_hyperparameter_is_another_model() {
+    let folder = TempFolder::new("prompt_cache_overridden");
+    let cache = cache(&folder);
+    let story = "One day, Lily found a tiny bean seed";
+    let with = |pair: &str| run(story, &["--prompt-cache", &cache, "--override-kv", pair]);
+    let named = with("general.name=str:first");
+    assert_eq!(reused(&named).0, 0);
+    let (held, all) = reused(&with("general.name=str:second"));
+    assert_eq!(held, all - 1);
+    let other = with("llama.attention.layer_norm_rms_epsilon=float:0.5");
+    let error = String::from_utf8_lossy(&other.stderr);
+    assert_eq!(other.status.code(), Some(1), "{error}");
+    assert!(error.contains("another model"), "{error}");
+}

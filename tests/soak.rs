@@ -48,13 +48,14 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// One fixture of every family whose state does not grow.
-const FAMILIES: [&str; 9] = [
+const FAMILIES: [&str; 10] = [
     "mamba",
     "mamba2",
     "linear_transformer",
     "retnet",
     "retnet_fla",
     "gla",
+    "rwkv4",
     "rwkv7",
     "transfo_xl",
     "compressive_transformer_gated",

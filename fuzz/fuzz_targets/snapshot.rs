@@ -11,12 +11,14 @@ use std::cell::OnceCell;
 use rillm::weights::Source;
 use rillm::{Model, ModelOptions};
 
-/// A history, two kinds of recurrent state, and an encoder's output.
-const MODELS: [&[u8]; 4] = [
+/// A history, two kinds of recurrent state, an encoder's output, and memories of segments.
+const MODELS: [&[u8]; 6] = [
     include_bytes!("../seeds/model/ok-llama"),
     include_bytes!("../seeds/model/ok-mamba"),
     include_bytes!("../seeds/model/ok-linear-transformer"),
     include_bytes!("../seeds/model/ok-t5"),
+    include_bytes!("../seeds/model/ok-transformer-xl"),
+    include_bytes!("../seeds/model/ok-compressive-transformer"),
 ];
 
 /// Longer ones find nothing that shorter ones do not.

@@ -3,7 +3,7 @@
 
 use super::recurrent::state_mut;
 use super::{Run, Tile};
-use crate::graph::{DECAY_ROWS, Decay, Divisor, Erase, MEMORY_COLUMNS, Op, Retention, Value};
+use crate::graph::{DECAY_ROWS, Decay, Divisor, Erase, MEMORY_COLUMNS, Op, Retention, Sums, Value};
 use crate::kernels::{Erasure, Fading, Retain, RetainRow};
 use std::ops::Range;
 
@@ -51,9 +51,21 @@ impl<'a> Block<'a> {
         first + self.columns.start..first + self.columns.end
     }
 
-    /// S, then z and n.
-    fn split<'s>(&self, held: &'s mut [f32]) -> (&'s mut [f32], &'s mut [f32]) {
-        held.split_at_mut(self.retention.key_dim * self.columns.len())
+    /// Its part of the state.
+    fn split<'s>(&self, held: &'s mut [f32]) -> Held<'s> {
+        let len = self.retention.key_dim * self.columns.len();
+        let (state, rest) = held.split_at_mut(len);
+        let (whole, sums) = match self.retention.memory().sums {
+            Sums::Exact => rest.split_at_mut(len),
+            Sums::Counted | Sums::None => rest.split_at_mut(0),
+        };
+        let (z, rest) = sums.split_at_mut(self.retention.key_dim.min(sums.len()));
+        Held {
+            state,
+            whole,
+            z,
+            rest,
+        }
     }
 
     /// The part of a row that is this head's, of an operand of so many elements to a head.
@@ -67,6 +79,42 @@ impl<'a> Block<'a> {
         let heads = run.plan.graph.info(value).width / dim;
         let first = self.head * heads / self.retention.heads * dim;
         &run.row(value, tile, row)[first..first + dim]
+    }
+}
+
+/// A block's part of the state.
+struct Held<'a> {
+    /// S, or what came to it lately.
+    state: &'a mut [f32],
+    /// S before that, where it is kept apart.
+    whole: &'a mut [f32],
+    /// The sum of keys, where readings are divided.
+    z: &'a mut [f32],
+    /// n, or what rounding took from z.
+    rest: &'a mut [f32],
+}
+
+impl Held<'_> {
+    /// Whether sums are kept in two parts.
+    fn is_exact(&self) -> bool {
+        !self.whole.is_empty()
+    }
+
+    /// Before row number `slot`: what came lately becomes part of the whole, but for what rounding
+    /// leaves over.
+    fn fold(&mut self, slot: usize) {
+        if slot.is_multiple_of(DECAY_ROWS) {
+            for (whole, late) in self.whole.iter_mut().zip(self.state.iter_mut()) {
+                (*whole, *late) = sum_of(*whole, *late);
+            }
+        }
+    }
+
+    /// Adds what a query reads of the whole.
+    fn read_whole(&self, run: &Run<'_>, query: &[f32], out: &mut [f32]) {
+        for (whole, query) in self.whole.chunks_exact(out.len()).zip(query) {
+            (run.kernels.axpy)(*query, whole, out);
+        }
     }
 }
 
@@ -134,13 +182,18 @@ fn some_rows<const N: usize>(run: &Run<'_>, node: usize, tile: &Tile, chunk: usi
     let (keys, values) = (retention.key_dim, retention.value_dim);
     let mut next = tile.range.start;
     while next < tile.range.end {
-        let sequence = run.rows.facts[next].row.sequence;
-        let later = next + 1..tile.range.end.min(next + N);
-        let same = |row: &usize| run.rows.facts[*row].row.sequence == sequence;
-        let taken = next..next + 1 + later.take_while(same).count();
+        let (sequence, slot) = (run.rows.facts[next].row.sequence, run.rows.facts[next].slot);
         // SAFETY: this block of the head's state is this chunk's.
         let held = unsafe { state_mut(run, node, next, block.held.clone()) };
-        let (state, sums) = block.split(held);
+        let mut held = block.split(held);
+        held.fold(slot);
+        let later = next + 1..tile.range.end.min(next + N);
+        let same = |row: &usize| {
+            let facts = &run.rows.facts[*row];
+            let folds = held.is_exact() && facts.slot.is_multiple_of(DECAY_ROWS);
+            facts.row.sequence == sequence && !folds
+        };
+        let taken = next..next + 1 + later.take_while(same).count();
         let mut divisors = [1.0; N];
         let mut rows: [_; N] = std::array::from_fn(|_| RetainRow::empty());
         for ((row, divisor), into) in taken.clone().zip(&mut divisors).zip(&mut rows) {
@@ -174,8 +227,8 @@ fn some_rows<const N: usize>(run: &Run<'_>, node: usize, tile: &Tile, chunk: usi
             };
             *divisor = fading.gain;
             if retention.divisor != Divisor::None {
-                grow((key, gain), &fading, sums);
-                *divisor = divide(run, (retention.divisor, fading.gain), query, sums);
+                grow((key, gain), &fading, &mut held);
+                *divisor = divide(run, (retention.divisor, fading.gain), query, &held);
             }
             *into = RetainRow {
                 query,
@@ -189,8 +242,12 @@ fn some_rows<const N: usize>(run: &Run<'_>, node: usize, tile: &Tile, chunk: usi
             };
         }
         let rows = &mut rows[..taken.len()];
-        (run.kernels.retain)(Retain { state, rows });
+        (run.kernels.retain)(Retain {
+            state: &mut *held.state,
+            rows: &mut *rows,
+        });
         for (row, divisor) in rows.iter_mut().zip(divisors) {
+            held.read_whole(run, row.query, row.out);
             if divisor != 1.0 {
                 row.out.iter_mut().for_each(|out| *out /= divisor);
             }
@@ -211,15 +268,16 @@ pub fn memorise(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize) {
     for row in tile.range.clone() {
         // SAFETY: this block of the head's state is this chunk's.
         let held = unsafe { state_mut(run, node, row, block.held.clone()) };
-        let (state, sums) = block.split(held);
+        let mut held = block.split(held);
+        held.fold(run.rows.facts[row].slot);
         let key = block.of(run, tile, row, (*k, retention.key_dim));
         let value = block.of(run, tile, row, (*v, retention.value_dim));
         let value = &value[block.columns.clone()];
-        for (state, key) in state.chunks_exact_mut(value.len()).zip(key) {
+        for (state, key) in held.state.chunks_exact_mut(value.len()).zip(key) {
             (run.kernels.axpy)(*key, value, state);
         }
         if retention.divisor != Divisor::None {
-            grow((key, 1.0), &ADDED, sums);
+            grow((key, 1.0), &ADDED, &mut held);
         }
     }
 }
@@ -239,46 +297,104 @@ pub fn recall(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value)
                 run.row_mut(out, tile, row, block.place()),
             )
         };
-        let (state, sums) = block.split(held);
+        let held = block.split(held);
         let query = block.of(run, tile, row, (*q, retention.key_dim));
         out.fill(0.0);
-        for (state, query) in state.chunks_exact(out.len()).zip(query) {
+        for (state, query) in held.state.chunks_exact(out.len()).zip(query) {
             (run.kernels.axpy)(*query, state, out);
         }
+        held.read_whole(run, query, out);
         if retention.divisor != Divisor::None {
-            let divisor = divide(run, (retention.divisor, 1.0), query, sums);
+            let divisor = divide(run, (retention.divisor, 1.0), query, &held);
             out.iter_mut().for_each(|out| *out /= divisor);
         }
     }
 }
 
 /// Takes a row into the sums z of keys and n of decays.
-fn grow((key, gain): (&[f32], f32), fading: &Faded<'_>, sums: &mut [f32]) {
-    let (z, rest) = sums.split_at_mut(key.len());
+fn grow((key, gain): (&[f32], f32), fading: &Faded<'_>, held: &mut Held<'_>) {
+    if held.is_exact() {
+        let kept = held.z.iter_mut().zip(held.rest.iter_mut());
+        for ((z, lost), key) in kept.zip(key) {
+            (*z, *lost) = sum_of(*z, *lost + gain * key);
+        }
+        return;
+    }
     match fading.decay {
         Fading::All(decay) => {
-            let keys = z.iter_mut().zip(key);
+            let keys = held.z.iter_mut().zip(key);
             keys.for_each(|(z, k)| *z = *z * decay + gain * k);
-            let n = rest.iter_mut().take(1);
+            let n = held.rest.iter_mut().take(1);
             n.for_each(|n| *n = *n * fading.step + 1.0);
         }
         Fading::Keys(decays) => {
-            let faded = z.iter_mut().zip(decays);
+            let faded = held.z.iter_mut().zip(decays);
             faded.zip(key).for_each(|((z, d), k)| *z = *z * d + k);
         }
     }
 }
 
+/// A sum and what rounding it lost, exactly (Knuth 1969, section 4.2.2).
+fn sum_of(a: f32, b: f32) -> (f32, f32) {
+    let sum = a + b;
+    let of_b = sum - a;
+    (sum, (a - (sum - of_b)) + (b - of_b))
+}
+
 /// What a reading is divided by, where S and z are `gain` times what they stand for.
-fn divide(run: &Run<'_>, (divisor, gain): (Divisor, f32), query: &[f32], sums: &[f32]) -> f32 {
-    let (z, rest) = sums.split_at(query.len());
-    let sum = (run.kernels.dot)(query, z);
+fn divide(run: &Run<'_>, (divisor, gain): (Divisor, f32), query: &[f32], held: &Held<'_>) -> f32 {
+    let sum = (run.kernels.dot)(query, held.z);
     match divisor {
         Divisor::None => gain,
         Divisor::Sum(eps) => sum + gain * eps,
         Divisor::Clamp => {
-            let n = rest.first().copied().unwrap_or(0.0);
+            let n = held.rest.first().copied().unwrap_or(0.0);
             sum.abs().max(gain * n.sqrt())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows, beyond which a plain sum of these keys no longer takes in another.
+    const ROWS: usize = 1 << 25;
+
+    /// Sums that never fade, over more rows than a float can count, against floats of 64 bits.
+    #[test]
+    fn what_never_fades_does_not_drift() {
+        let mut parts = [[0.0f32; 1]; 4];
+        let [state, whole, z, rest] = &mut parts;
+        let mut held = Held {
+            state,
+            whole,
+            z,
+            rest,
+        };
+        let (mut keys, mut products, mut plain) = (0f64, 0f64, 0f32);
+        let mut seed = 1u64;
+        for slot in 0..ROWS {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            // Positive as what elu + 1 gives, and values that are not zero on average.
+            let key = 0.4375 * ((seed >> 40) as f32 / (1 << 23) as f32);
+            let value = 0.6 - key / 4.0;
+            held.fold(slot);
+            held.state[0] += key * value;
+            grow((&[key][..], 1.0), &ADDED, &mut held);
+            keys += f64::from(key);
+            products += f64::from(key * value);
+            plain += key;
+        }
+        let off = |sum: f64, exact: f64| ((sum - exact) / exact).abs();
+        assert!(off(f64::from(held.z[0]), keys) < 1e-7, "z");
+        let sum = f64::from(held.whole[0]) + f64::from(held.state[0]);
+        assert!(off(sum, products) < 1e-7, "S: {}", off(sum, products));
+        // Which is what the second parts are for.
+        assert!(
+            off(f64::from(plain), keys) > 1e-4,
+            "{}",
+            off(f64::from(plain), keys)
+        );
     }
 }

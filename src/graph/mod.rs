@@ -21,7 +21,9 @@ pub use memory::{
 };
 pub use names::{Name, View, fits, spelling};
 pub use net::Net;
-pub use retention::{DECAY_ROWS, Decay, Divisor, Erase, MEMORY_COLUMNS, OuterMemory, Retention};
+pub use retention::{
+    DECAY_ROWS, Decay, Divisor, Erase, MEMORY_COLUMNS, OuterMemory, Retention, Sums,
+};
 pub use rope::{Divisors, Rope};
 
 pub use crate::kernels::{Activation, Pairing, Pointwise};

@@ -119,7 +119,11 @@ impl Retention {
             heads: self.heads,
             key_dim: self.key_dim,
             value_dim: self.value_dim,
-            sums: self.divisor != Divisor::None,
+            sums: match (self.divisor, &self.decay) {
+                (Divisor::None, _) => Sums::None,
+                (Divisor::Sum(_), Decay::None) => Sums::Exact,
+                _ => Sums::Counted,
+            },
         }
     }
 }
@@ -134,8 +138,21 @@ pub const DECAY_ROWS: usize = 64;
 /// Floats of a cache line, at which blocks begin.
 const LINE: usize = 16;
 
+/// What is kept beside a block of S (in every block, so that blocks share nothing).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sums {
+    /// Nothing.
+    None,
+    /// z and n. Both fade, and so does what rounding adds to them.
+    Counted,
+    /// Where nothing ever fades: S up to the last row whose number was a multiple of
+    /// [`DECAY_ROWS`], the block itself then holding what came since; z; what rounding took from
+    /// each of its elements. After 2²⁴ rows a plain sum would no longer take in another.
+    Exact,
+}
+
 /// The state of one sequence: for each head, for each block of S's columns, `[key_dim][columns]`
-/// and then, where readings are divided, z and n (in every block, so that blocks share nothing).
+/// and then what [`Sums`] says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OuterMemory {
     /// Matrices.
@@ -144,8 +161,8 @@ pub struct OuterMemory {
     pub key_dim: usize,
     /// Columns of each.
     pub value_dim: usize,
-    /// Whether z and n are kept.
-    pub sums: bool,
+    /// What is kept beside each block.
+    pub sums: Sums,
 }
 
 impl OuterMemory {
@@ -168,12 +185,13 @@ impl OuterMemory {
     /// Floats from one block to the next.
     pub fn block_len(&self) -> Option<usize> {
         let columns = self.value_dim.min(MEMORY_COLUMNS);
-        let sums = if self.sums {
-            self.key_dim.checked_add(1)?
-        } else {
-            0
+        let block = self.key_dim.checked_mul(columns)?;
+        let sums = match self.sums {
+            Sums::None => 0,
+            Sums::Counted => self.key_dim.checked_add(1)?,
+            Sums::Exact => self.key_dim.checked_mul(2)?.checked_add(block)?,
         };
-        let floats = self.key_dim.checked_mul(columns)?.checked_add(sums)?;
+        let floats = block.checked_add(sums)?;
         floats.checked_next_multiple_of(LINE)
     }
 }

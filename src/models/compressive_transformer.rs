@@ -182,8 +182,8 @@ struct Shape {
     gated: bool,
     mogrified: bool,
     glu: bool,
-    /// Layers that remember.
-    memories: Vec<usize>,
+    /// Layers that remember, in order; all, if there is no list.
+    memories: Option<Vec<usize>>,
     enhanced: bool,
     positions: usize,
 }
@@ -206,11 +206,8 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         table,
         positions: shape.positions,
     };
-    let states: Vec<StateId> = (0..shape.layers)
-        .map(|layer| model.state(StateKind::Memory(shape.memory(layer))))
-        .collect();
     let hidden = model.state(StateKind::Hidden(Hidden {
-        layers: shape.memories.len(),
+        layers: shape.memories.as_ref().map_or(shape.layers, Vec::len),
         width,
         segments,
         rotates: shape.enhanced,
@@ -226,13 +223,17 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     if narrow != width {
         x = net.linear(x, "token_proj", width)?;
     }
-    for (i, &state) in states.iter().enumerate() {
+    // Layer by layer: a count that no tensors bear out ends at the first that is missing.
+    let mut states: Vec<StateId> = Vec::new();
+    for i in 0..shape.layers {
         let layer = format!("blk.{i}");
         let h = net.layer_norm(x, &format!("{layer}.attn_norm"), NORM_EPS)?;
         let q = net.linear(h, &format!("{layer}.attn_q"), width)?;
         let (k, v) = keys(&net, h, i)?;
+        let state = model.state(StateKind::Memory(shape.memory(i)));
+        states.push(state);
         net.remember(k, v, state);
-        if let Some(memory) = shape.memories.iter().position(|&layer| layer == i) {
+        if let Some(memory) = shape.place(i) {
             net.remember_hidden(h, memory, hidden);
         }
         let scale = 1.0 / (head_dim as f32).sqrt();
@@ -253,9 +254,11 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     compress(model, &shape, hidden)?;
     // k, v ← kv(what is remembered), for each layer that does.
     let net = model.graph(Role::Recollect);
-    for (memory, &i) in shape.memories.iter().enumerate() {
-        let (k, v) = keys(&net, net.remembered(memory, hidden, width), i)?;
-        net.store_remembered(k, v, states[i]);
+    for (i, &state) in states.iter().enumerate() {
+        if let Some(memory) = shape.place(i) {
+            let (k, v) = keys(&net, net.remembered(memory, hidden, width), i)?;
+            net.store_remembered(k, v, state);
+        }
     }
     net.finish();
     Ok(())
@@ -266,8 +269,7 @@ fn compress(model: &Builder<'_>, shape: &Shape, hidden: StateId) -> Result<(), B
     let net = model.graph(Role::Compress);
     let window = (shape.width, shape.ratio);
     for i in 0..shape.layers {
-        let memory = shape.memories.iter().position(|&layer| layer == i);
-        let memory = memory.filter(|_| shape.compressed > 0);
+        let memory = shape.place(i).filter(|_| shape.compressed > 0);
         let name = format!("blk.{i}.compress");
         // Layers that need none have one nevertheless.
         if memory.is_none() && !model.has(&format!("{name}.weight")) {
@@ -338,14 +340,22 @@ impl Shape {
         })
     }
 
+    /// A layer's place among those that remember.
+    fn place(&self, layer: usize) -> Option<usize> {
+        match &self.memories {
+            None => Some(layer),
+            Some(layers) => layers.binary_search(&layer).ok(),
+        }
+    }
+
     fn memory(&self, layer: usize) -> Memory {
         Memory {
             heads: self.heads,
             head_dim: self.head_dim,
             segments: self.segments,
-            remembers: match self.memories.contains(&layer) {
-                true => Remembers::Projected,
-                false => Remembers::Nothing,
+            remembers: match self.place(layer) {
+                Some(_) => Remembers::Projected,
+                None => Remembers::Nothing,
             },
         }
     }
@@ -420,10 +430,10 @@ impl Shape {
 }
 
 /// The layers that remember: all, or those that are listed, counted from one.
-fn memories(hyper: &Hyper<'_>, layers: usize) -> Result<Vec<usize>, BuildError> {
+fn memories(hyper: &Hyper<'_>, layers: usize) -> Result<Option<Vec<usize>>, BuildError> {
     let key = "memory.layers";
     let Some(value) = hyper.value(key) else {
-        return Ok((0..layers).collect());
+        return Ok(None);
     };
     let mut found = Vec::new();
     if let Fact::Array(list) = value {
@@ -435,5 +445,6 @@ fn memories(hyper: &Hyper<'_>, layers: usize) -> Result<Vec<usize>, BuildError> 
     if found.is_empty() || found.iter().any(|&layer| layer >= layers as u64) {
         return Err(hyper.invalid(key, &format!("a list of numbers from 1 to {layers}")));
     }
-    Ok(found.into_iter().map(|layer| layer as usize).collect())
+    let found = found.into_iter().map(|layer| layer as usize);
+    Ok(Some(found.collect()))
 }

@@ -6,7 +6,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 8 | `RILLSNAP` |
-//! | 4 | version, 2 |
+//! | 4 | version, 3 |
 //! | 8 | the model's fingerprint |
 //! | 4, then 16 each | pieces of state: their number; of each a kind and three sizes |
 //! | 8, 8, 8 | positions held; rows of the encoder's output; tokens noted |
@@ -17,14 +17,14 @@
 use super::Session;
 use crate::checksum::Checksum;
 use crate::error::RunError;
-use crate::graph::StateKind;
+use crate::graph::{StateKind, Sums};
 use crate::state::HistoryType;
 use crate::state::StateError;
 use std::fmt;
 use std::io::{self, Read, Write};
 
 const MAGIC: &[u8; 8] = b"RILLSNAP";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Why a snapshot could not be written or brought back.
 #[derive(Debug)]
@@ -132,7 +132,11 @@ fn numbers(kind: &StateKind, history: HistoryType) -> [u32; 4] {
             states,
         } => of(9, heads, channels, states),
         StateKind::Outer(memory) => {
-            let tag = if memory.sums { 10 } else { 11 };
+            let tag = match memory.sums {
+                Sums::Counted => 10,
+                Sums::None => 11,
+                Sums::Exact => 12,
+            };
             of(tag, memory.heads, memory.key_dim, memory.value_dim)
         }
         StateKind::Memory(ref memory) => {
@@ -149,7 +153,7 @@ fn numbers(kind: &StateKind, history: HistoryType) -> [u32; 4] {
                 sum.add(&(number as u64).to_le_bytes());
             }
             let layers = 2 * hidden.layers + usize::from(hidden.rotates);
-            of(8, layers, hidden.width, sum.0 as u32 as usize)
+            of(13, layers, hidden.width, sum.0 as u32 as usize)
         }
     }
 }

@@ -316,6 +316,73 @@ fn linear_transformer() -> Seed {
         )
 }
 
+fn transformer_xl() -> Seed {
+    let keys = [
+        ("embedding_length", 4),
+        ("block_count", 1),
+        ("feed_forward_length", 6),
+        ("attention.head_count", 2),
+        ("attention.key_length", 2),
+        ("memory.length", 3),
+        ("vocabulary.size", 5),
+    ];
+    Seed::new("ok-transformer-xl", "transfo-xl", &keys)
+        .tensors(
+            "",
+            &[("token_embd.0.weight", &[5, 4]), ("output.0.bias", &[5])],
+        )
+        .tensors(
+            "blk.0.",
+            &[
+                ("attn_qkv.weight", &[12, 4]),
+                ("attn_distance.weight", &[4, 4]),
+                ("attn_key_bias", &[2, 2]),
+                ("attn_distance_bias", &[2, 2]),
+                ("attn_output.weight", &[4, 4]),
+                ("attn_norm.weight", &[4]),
+                ("ffn_up.weight", &[6, 4]),
+                ("ffn_down.weight", &[4, 6]),
+                ("ffn_norm.weight", &[4]),
+            ],
+        )
+}
+
+fn compressive_transformer() -> Seed {
+    let keys = [
+        ("embedding_length", 4),
+        ("block_count", 1),
+        ("attention.head_count", 2),
+        ("memory.segment", 2),
+        ("memory.length", 2),
+        ("memory.ratio", 2),
+        ("vocabulary.size", 5),
+    ];
+    let name = "compressive_transformer";
+    Seed::new("ok-compressive-transformer", name, &keys)
+        .key(&format!("{name}.residual.gated"), Value::Bool(false))
+        .tensors(
+            "",
+            &[
+                ("token_embd.weight", &[5, 4]),
+                ("position_embd.weight", &[2, 5, 2]),
+                ("output.weight", &[5, 4]),
+            ],
+        )
+        .tensors(
+            "blk.0.",
+            &[
+                ("attn_norm.weight", &[4]),
+                ("attn_q.weight", &[4, 4]),
+                ("attn_kv.weight", &[8, 4]),
+                ("attn_output.weight", &[4, 4]),
+                ("compress.weight", &[4, 4, 2]),
+                ("ffn_norm.weight", &[4]),
+                ("ffn_up.weight", &[16, 4]),
+                ("ffn_down.weight", &[4, 16]),
+            ],
+        )
+}
+
 /// Every seed by file name.
 pub fn all() -> BTreeMap<String, Vec<u8>> {
     let seeds = [
@@ -336,6 +403,8 @@ pub fn all() -> BTreeMap<String, Vec<u8>> {
         t5("ok-t5-encoder", "t5encoder"),
         mamba(),
         linear_transformer(),
+        transformer_xl(),
+        compressive_transformer(),
     ];
     let file = |seed: Seed| (seed.name.to_owned(), seed.gguf.bytes_as(seed.dtype));
     seeds.into_iter().map(file).collect()

@@ -13,7 +13,14 @@ use crate::support::evaluate::open_bytes;
 use crate::support::restore::{OPTIONS, restore, signed};
 
 /// The models whose snapshots the fuzzer takes, which are in its own list as well.
-const MODELS: [&str; 4] = ["ok-llama", "ok-mamba", "ok-linear-transformer", "ok-t5"];
+const MODELS: [&str; 6] = [
+    "ok-llama",
+    "ok-mamba",
+    "ok-linear-transformer",
+    "ok-t5",
+    "ok-transformer-xl",
+    "ok-compressive-transformer",
+];
 
 fn models() -> impl Iterator<Item = (&'static str, Model)> {
     let mut seeds = seeds::all();
