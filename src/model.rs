@@ -14,7 +14,7 @@ use crate::kernels::{Isa, Kernels};
 use crate::models::{ARCHITECTURES, Architecture};
 use crate::pool::Pool;
 use crate::weights::{Files, Source, TokenizerFiles, Views, Weights, open, open_source};
-use rillm_formats::manifest::{Container, Manifest};
+use rillm_formats::manifest::{Container, Manifest, TensorInfo};
 use rillm_formats::tokenizer::{HfFiles, Tokenizer};
 use std::collections::HashSet;
 use std::path::Path;
@@ -92,20 +92,7 @@ impl Model {
             tokenizer,
             ..
         } = files;
-        let architecture = find_architecture(&manifest)?;
-        let views = Views::new(&manifest, architecture.names)?;
-        let hyper = Hyper {
-            metadata: &manifest.metadata,
-            container: manifest.container,
-            architecture: &manifest.architecture,
-            keys: architecture.keys,
-        };
-        let builder = Builder::new(hyper, &views);
-        (architecture.build)(&builder).map_err(|error| {
-            error.as_stored(|canonical| as_in_files(&manifest, architecture, canonical))
-        })?;
-        let wiring = builder.finish();
-        check_unknown(&manifest, &views, architecture, &wiring)?;
+        let (architecture, views, wiring) = wired(&manifest)?;
         let weights = Weights::resolve(&wiring, &views, sources, kernels)?;
         let limits = limits(&wiring);
         let threads = options
@@ -256,7 +243,28 @@ impl Model {
     }
 }
 
-pub(crate) fn find_architecture(manifest: &Manifest) -> Result<&'static Architecture, LoadError> {
+/// What a manifest is a model of, its tensors under their canonical names, and the graphs.
+pub(crate) fn wired(
+    manifest: &Manifest,
+) -> Result<(&'static Architecture, Views, Wiring), LoadError> {
+    let architecture = find_architecture(manifest)?;
+    let views = Views::new(manifest, architecture.names)?;
+    let hyper = Hyper {
+        metadata: &manifest.metadata,
+        container: manifest.container,
+        architecture: &manifest.architecture,
+        keys: architecture.keys,
+    };
+    let builder = Builder::new(hyper, &views);
+    (architecture.build)(&builder).map_err(|error| {
+        error.as_stored(|canonical| as_in_files(manifest, architecture, canonical))
+    })?;
+    let wiring = builder.finish();
+    check_unknown(manifest, &views, architecture, &wiring)?;
+    Ok((architecture, views, wiring))
+}
+
+fn find_architecture(manifest: &Manifest) -> Result<&'static Architecture, LoadError> {
     let name = manifest.architecture.as_str();
     let names = |architecture: &'static Architecture| match manifest.container {
         Container::Gguf => architecture.gguf,
@@ -276,9 +284,17 @@ pub(crate) fn find_architecture(manifest: &Manifest) -> Result<&'static Architec
     Err(LoadError::new(LoadErrorKind::Architecture, what))
 }
 
+/// Names of the tensors that graphs use.
+pub(crate) fn used(wiring: &Wiring) -> HashSet<&str> {
+    let matrices = wiring.matrices.iter().map(|spec| spec.name.as_str());
+    let vectors = wiring.vectors.iter().map(|spec| spec.name.as_str());
+    matrices.chain(vectors).collect()
+}
+
 /// A GGUF tensor that the graphs do not use belongs to a variant of the architecture that they
-/// do not describe. Hugging Face checkpoints carry buffers of many kinds, so there only what the
-/// table of names knows as part of a layer counts: a layer beyond those the configuration says.
+/// do not describe. Of Hugging Face checkpoints, which carry buffers of many kinds, only layers
+/// count: a layer beyond those the configuration says, and a layer's tensor that the table of
+/// names does not know.
 fn check_unknown(
     manifest: &Manifest,
     views: &Views,
@@ -286,9 +302,7 @@ fn check_unknown(
     wiring: &Wiring,
 ) -> Result<(), LoadError> {
     let gguf = manifest.container == Container::Gguf;
-    let matrices = wiring.matrices.iter().map(|spec| spec.name.as_str());
-    let vectors = wiring.vectors.iter().map(|spec| spec.name.as_str());
-    let used: HashSet<&str> = matrices.chain(vectors).collect();
+    let used = used(wiring);
     let known = |name: &str| {
         used.contains(name)
             || !(gguf || name.contains("blk."))
@@ -297,7 +311,13 @@ fn check_unknown(
                 .iter()
                 .any(|pattern| fits(pattern, name))
     };
-    match views.iter().map(|(name, _)| name).find(|name| !known(name)) {
+    let found = views.iter().map(|(name, _)| name).find(|name| !known(name));
+    let stray = || {
+        let mut tensors = manifest.tensors.iter().filter(|_| !gguf);
+        let stray = tensors.find(|(name, info)| is_stray(architecture, name, info));
+        stray.map(|(name, _)| name.as_str())
+    };
+    match found.or_else(stray) {
         None => Ok(()),
         Some(name) => {
             let what = format!(
@@ -307,6 +327,26 @@ fn check_unknown(
             Err(LoadError::new(LoadErrorKind::Unsupported, what))
         }
     }
+}
+
+/// Whether a checkpoint's tensor is part of a layer, and neither one that the table of names
+/// knows nor one of the buffers that modules of PyTorch used to save with their parameters.
+fn is_stray(architecture: &Architecture, name: &str, info: &TensorInfo) -> bool {
+    let lines = || architecture.names.iter().copied().flatten();
+    let in_layer = lines().any(|line| {
+        let begin = line.from.split_once("{i}.").map(|(begin, _)| begin);
+        let rest = begin.and_then(|begin| name.strip_prefix(begin));
+        let number = rest.and_then(|rest| rest.split_once('.'));
+        number.is_some_and(|(number, _)| number.parse::<u32>().is_ok())
+    });
+    let buffer = name.ends_with("inv_freq")
+        || name.ends_with(".masked_bias")
+        // A triangle of ones.
+        || (name.ends_with("attn.bias") || name.ends_with("attention.bias"))
+            && info.shape.0.len() == 4
+        // T5's: its cross-attention has no positions.
+        || name.ends_with(".EncDecAttention.relative_attention_bias.weight");
+    in_layer && !buffer && !lines().any(|line| line.apply(name).is_some())
 }
 
 /// Tables looked up by a row's facts bound them.

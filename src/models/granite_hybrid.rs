@@ -107,6 +107,18 @@ pub(super) const BAMBA: Architecture = Architecture {
                 "model.layers.{i}.feed_forward.down_proj.weight",
                 "blk.{i}.ffn_down.weight",
             ),
+            Name::plain(
+                "model.layers.{i}.feed_forward.gate_proj.bias",
+                "blk.{i}.ffn_gate.bias",
+            ),
+            Name::plain(
+                "model.layers.{i}.feed_forward.up_proj.bias",
+                "blk.{i}.ffn_up.bias",
+            ),
+            Name::plain(
+                "model.layers.{i}.feed_forward.down_proj.bias",
+                "blk.{i}.ffn_down.bias",
+            ),
         ],
     ],
     unused: &[],

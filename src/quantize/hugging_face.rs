@@ -4,27 +4,31 @@ use super::input::{From, Rows, Tensor};
 use super::state_space;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::View;
-use crate::model::{find_architecture, open_tokenizer};
+use crate::model::{open_tokenizer, used, wired};
 use crate::models::{Architecture, Converted};
-use crate::weights::{Files, Found, Views};
+use crate::weights::{Files, Found};
 use rillm_formats::manifest::{Array, DType, Manifest, Metadata, Value};
 use std::f64::consts::PI;
 
 /// Keys and tensors of the file that a folder becomes, and what could not be brought along.
 pub(super) fn converted(files: &Files) -> Result<(Metadata, Vec<Tensor>, Vec<String>), LoadError> {
     let manifest = &files.manifest;
-    let architecture = find_architecture(manifest)?;
+    let (architecture, views, wiring) = wired(manifest)?;
+    // Readers refuse what they do not use: second copies of what is shared, say.
+    let used = used(&wiring);
     let name = gguf_name(manifest, architecture);
     let mut keys = Keys {
         name,
         metadata: metadata(name, architecture, manifest, &files.path),
     };
-    let views = Views::new(manifest, architecture.names)?;
     let mut tensors = Vec::new();
     for (name, found) in views.iter() {
         let (Some(part), false) = (found.parts.first(), found.parts.is_empty()) else {
             continue;
         };
+        if !used.contains(name) {
+            continue;
+        }
         if let Some(halves) = halves(name, found, &keys)? {
             tensors.extend(halves);
             continue;

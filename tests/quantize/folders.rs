@@ -1,7 +1,7 @@
 //! Hugging Face folders become GGUF files.
 
 use super::support::evaluate::check_all;
-use super::support::fixture::Fixture;
+use super::support::fixture::{Fixture, Weight};
 use super::support::folder::TempFolder;
 use super::support::to_gguf::Gguf;
 use super::{options, run};
@@ -98,4 +98,28 @@ fn folders_are_quantized_at_once() {
         let read = |name: &str| std::fs::read(folder.join(name)).expect("a file");
         assert!(read(once) == read(twice), "{name}");
     }
+}
+
+/// Tied tensors that a checkpoint holds twice are written once: of the second copy a reader could
+/// only say that nothing uses it.
+#[test]
+fn second_copies_are_left_out() {
+    let folder = TempFolder::new("copies");
+    let fixture = Fixture::load("transfo_xl");
+    let weights = fixture.weights().into_iter();
+    let copies = weights.filter_map(|weight| {
+        let cluster = weight
+            .name
+            .strip_prefix("transformer.word_emb.emb_projs.")?;
+        (cluster != "0").then(|| Weight {
+            name: format!("crit.out_projs.{cluster}"),
+            ..weight
+        })
+    });
+    let from = fixture.folder_with(&fixture.config(), copies.collect());
+    let input = Input::new(open(&from).expect("a folder")).expect("an input");
+    let path = folder.join("once.gguf");
+    run(&input, &options("f32"), &path, 1).expect("a file");
+    let model = Model::open(&path, ModelOptions::default());
+    check_all(&fixture, &model.unwrap_or_else(|error| panic!("{error}")));
 }

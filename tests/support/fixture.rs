@@ -163,6 +163,16 @@ impl Fixture {
         folder
     }
 
+    /// The same with another configuration and more tensors.
+    pub fn folder_with(&self, config: &Value, more: Vec<Weight>) -> TempFolder {
+        let folder = TempFolder::new(&self.name);
+        let mut weights = self.weights();
+        weights.extend(more);
+        let encode = |value: f32| value.to_le_bytes().to_vec();
+        write_weights(&folder, config, &weights, DType::F32, encode);
+        folder
+    }
+
     /// Writes `config.json` and `model.safetensors` (float32) into an existing folder.
     pub fn write_folder(&self, folder: &Path) {
         self.write_folder_as(folder, DType::F32);
@@ -203,20 +213,29 @@ impl Fixture {
     }
 
     fn write(&self, folder: &Path, config: &Value, dtype: DType, encode: impl Fn(f32) -> Vec<u8>) {
-        let weights = self.weights();
-        let spec = |weight: &Weight| TensorSpec {
-            name: weight.name.clone(),
-            dtype,
-            shape: Shape(weight.shape.clone()),
-        };
-        let specs: Vec<TensorSpec> = weights.iter().map(spec).collect();
-        let mut file = write::header(&specs).expect("a header of the fixture's tensors");
-        for weight in &weights {
-            file.extend(weight.values.iter().flat_map(|&value| encode(value)));
-        }
-        write_file(&folder.join("model.safetensors"), &file);
-        write_file(&folder.join("config.json"), config.to_string().as_bytes());
+        write_weights(folder, config, &self.weights(), dtype, encode);
     }
+}
+
+fn write_weights(
+    folder: &Path,
+    config: &Value,
+    weights: &[Weight],
+    dtype: DType,
+    encode: impl Fn(f32) -> Vec<u8>,
+) {
+    let spec = |weight: &Weight| TensorSpec {
+        name: weight.name.clone(),
+        dtype,
+        shape: Shape(weight.shape.clone()),
+    };
+    let specs: Vec<TensorSpec> = weights.iter().map(spec).collect();
+    let mut file = write::header(&specs).expect("a header of the fixture's tensors");
+    for weight in weights {
+        file.extend(weight.values.iter().flat_map(|&value| encode(value)));
+    }
+    write_file(&folder.join("model.safetensors"), &file);
+    write_file(&folder.join("config.json"), config.to_string().as_bytes());
 }
 
 impl Case {
