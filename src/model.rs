@@ -164,6 +164,12 @@ impl Model {
         &self.inner.wiring.states
     }
 
+    /// Whether its sequences have a history, which a context bounds; recurrent ones have none.
+    pub fn has_history(&self) -> bool {
+        let mut kinds = self.states().iter();
+        kinds.any(|kind| matches!(kind, StateKind::Kv { .. }))
+    }
+
     /// Positions that the model was trained for, if it says.
     pub fn context(&self) -> Option<usize> {
         self.inner.wiring.context

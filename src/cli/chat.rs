@@ -371,7 +371,8 @@ impl<'a> Chat<'a> {
                 Some(_) => self.context - self.context / 8,
                 None => self.context,
             };
-            if ids.len() < room {
+            // What keeps no history is bounded by no context.
+            if ids.len() < room || !self.session.has_history() {
                 return Ok(ids);
             }
             // A question goes with its answer; a system message stays, as does the last word.

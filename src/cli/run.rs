@@ -11,7 +11,7 @@ use super::{
 use clap::Args;
 use rillm::formats::tokenizer::{DecodeOptions, Decoder, Encode, Position, Tokenizer};
 use rillm::generate::{Chosen, Generated, Limits, Stop, StopStrings, generate};
-use rillm::graph::{Role, StateKind};
+use rillm::graph::Role;
 use rillm::sample::{SampleOptions, Sampler, log_probability, most_likely};
 use rillm::session::{Session, SessionOptions};
 use rillm::state::HistoryType;
@@ -230,7 +230,7 @@ impl Job<'_> {
             ));
         }
         let context = context(self.context, model);
-        if ids.len() > context && has_history(model) {
+        if ids.len() > context && model.has_history() {
             let what = format!(
                 "prompt has {} tokens, the context {context}: raise it with -c",
                 ids.len()
@@ -454,12 +454,6 @@ impl Writer<'_> {
         }
         self.out.flush()
     }
-}
-
-/// Whether the context bounds a text: recurrent models have none.
-fn has_history(model: &Model) -> bool {
-    let kv = |kind: &StateKind| matches!(kind, StateKind::Kv { .. });
-    model.states().iter().any(kv)
 }
 
 fn reason(stop: Stop) -> &'static str {

@@ -105,7 +105,7 @@ pub fn generate(
         ));
     }
     let model = session.model().clone();
-    if limits.endless.is_some() {
+    if limits.endless.is_some() && session.has_history() {
         session.can_discard()?;
     }
     let start = Instant::now();

@@ -2,22 +2,23 @@
 
 use super::Session;
 use crate::error::RunError;
-use crate::graph::{Divisors, Index, Keys, Op, PositionScheme, Role, Rope, StateKind};
+use crate::graph::{Decay, Divisors, Index, Keys, Op, PositionScheme, Role, Rope, StateKind};
 use crate::model::Model;
 use std::ops::Range;
 
 impl Session {
     /// Whether this model's sequences have a history, which a context bounds.
     pub fn has_history(&self) -> bool {
-        let mut kinds = self.model.states().iter();
-        kinds.any(|kind| matches!(kind, StateKind::Kv { .. }))
+        self.model.has_history()
     }
 
     /// Whether the middle of a history can be forgotten.
     ///
     /// # Errors
-    /// Why not: positions that were learned are inside what is kept, and cannot be changed.
+    /// Why not: positions that were learned are inside what is kept, and cannot be changed; nor
+    /// can those that a state of constant size has taken in.
     pub fn can_discard(&self) -> Result<(), RunError> {
+        let title = self.model.architecture().title;
         let learned = |op: &Op| {
             let index = Index::Position;
             matches!(op, Op::Embed { index: found, .. } if *found == index)
@@ -25,8 +26,28 @@ impl Session {
         let mut nodes = self.model.graph(Role::Decode).into_iter();
         if nodes.any(|graph| graph.nodes.iter().any(|node| learned(&node.op))) {
             return Err(RunError::Input(format!(
-                "{} has learned positions, its history cannot be moved: it ends where the context does",
-                self.model.architecture().title
+                "{title} has learned positions, its history cannot be moved: it ends where the context does"
+            )));
+        }
+        // A memory's rows stand, and are compressed, by their number in the sequence.
+        let by_number =
+            |kind: &StateKind| matches!(kind, StateKind::Memory(_) | StateKind::Hidden(_));
+        // Keys are inside S as they were rotated; when S fades next follows from the number.
+        let by_place = |op: &Op| match op {
+            Op::Retention { retention, .. }
+            | Op::Memorise { retention, .. }
+            | Op::Recall { retention, .. } => {
+                retention.rope.is_some() || matches!(retention.decay, Decay::Fixed(_))
+            }
+            _ => false,
+        };
+        let mut graphs = self.model.graph(Role::Decode).into_iter();
+        if self.model.states().iter().any(by_number)
+            || graphs.any(|graph| graph.nodes.iter().any(|node| by_place(&node.op)))
+        {
+            return Err(RunError::Input(format!(
+                "{title} has taken every row's place into a state of constant size, from which none \
+                 can be forgotten: it needs no room, and can be rewound to a checkpoint"
             )));
         }
         Ok(())
@@ -39,7 +60,8 @@ impl Session {
     ///
     /// # Errors
     /// No such sequence; a range that is empty, or behind which there is nothing (see
-    /// [`Session::rewind`]); learned positions.
+    /// [`Session::rewind`]); whatever [`Session::can_discard`] says. Recurrent states that know no
+    /// positions stay as they are: only the count of their rows goes down.
     pub fn discard(&mut self, sequence: u32, range: Range<usize>) -> Result<u64, RunError> {
         let len = self.state.len(sequence)?;
         if range.start >= range.end || range.end >= len {

@@ -139,8 +139,18 @@ fn positions_that_skip_stay_apart() {
 
 #[test]
 fn text_goes_on_past_the_context() {
-    // Rotations, slopes, buckets, windows, and one that has no history which could be full.
-    for name in ["llama", "bloom", "t5", "qwen3_window", "mamba"] {
+    // Rotations, slopes, buckets, windows, a history beside a state, and some that have no history
+    // which could be full.
+    for name in [
+        "llama",
+        "bloom",
+        "t5",
+        "qwen3_window",
+        "jamba",
+        "mamba",
+        "retnet_fla",
+        "transfo_xl",
+    ] {
         let opened = open(name);
         let mut session = opened.session(small(1, 24));
         let vocabulary = opened.model.limits().vocabulary as usize;
@@ -171,6 +181,21 @@ fn what_cannot_be_forgotten_is_said() {
     let error = session.discard(0, 1..3).expect_err("learned positions");
     assert!(error.to_string().contains("learned positions"), "{error}");
 
+    for name in [
+        "retnet",
+        "retnet_fla",
+        "transfo_xl",
+        "transfo_xl_segments",
+        "compressive_transformer",
+    ] {
+        let opened = open(name);
+        let mut session = opened.session(small(1, 24));
+        feed(&mut session, &opened.rows(&opened.tokens(0, 8), 0, 0)).expect("room");
+        let error = session.discard(0, 1..3).expect_err("every row's place");
+        assert!(error.to_string().contains("every row's place"), "{error}");
+        assert_eq!(session.len(0), Ok(8), "{name}");
+    }
+
     let opened = open("llama");
     let mut session = opened.session(small(1, 24));
     feed(&mut session, &opened.rows(&opened.tokens(0, 8), 0, 0)).expect("room");
@@ -195,4 +220,20 @@ fn checkpoints_behind_a_cut_are_gone() {
     session.discard(0, 2..4).expect("it can");
     assert_eq!(session.len(0), Ok(8));
     assert!(session.rewind(0, 5).is_err());
+}
+
+/// A state that knows no positions goes on as if nothing had been forgotten.
+#[test]
+fn states_without_positions_stay_as_they_are() {
+    for name in ["mamba", "mamba2", "rwkv4", "rwkv7", "gla"] {
+        let opened = open(name);
+        let mut session = opened.session(small(2, 100));
+        feed(&mut session, &opened.rows(&opened.tokens(0, 70), 0, 0)).expect("room");
+        session.fork(0, 1).expect("a fork");
+        assert_eq!(session.discard(0, 3..20), Ok(17), "{name}");
+        let more = opened.tokens(70, 20);
+        let found = feed(&mut session, &opened.rows(&more, 53, 0)).expect("room");
+        let expected = feed(&mut session, &opened.rows(&more, 70, 1)).expect("room");
+        same_bits(name, &found, &expected);
+    }
 }

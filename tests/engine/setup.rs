@@ -11,8 +11,8 @@ use crate::support::fixture::{Case, Fixture};
 use crate::support::folder::TempFolder;
 
 /// One fixture of every family that decodes; the first four keep their history, the others a
-/// state of constant size.
-pub const DECODERS: [&str; 12] = [
+/// state of constant size, and some of those a history beside it.
+pub const DECODERS: [&str; 20] = [
     "gpt2",
     "llama",
     "mistral",
@@ -25,13 +25,21 @@ pub const DECODERS: [&str; 12] = [
     "retnet_deepnorm",
     "rwkv4",
     "rwkv7",
+    "jamba",
+    "granite_hybrid",
+    "bamba",
+    "qwen3_next",
+    "falcon_mamba",
+    "retnet_fla",
+    "rwkv7_fla",
+    "gla",
 ];
 
 /// Those of [`DECODERS`] whose history can be cut at any length.
 pub const WITH_HISTORY: [&str; 4] = ["gpt2", "llama", "mistral", "mixtral"];
 
 /// Those of [`DECODERS`] whose state can only be checkpointed.
-pub const RECURRENT: [&str; 8] = [
+pub const RECURRENT: [&str; 16] = [
     "mamba",
     "mamba2",
     "linear_transformer",
@@ -40,6 +48,14 @@ pub const RECURRENT: [&str; 8] = [
     "retnet_deepnorm",
     "rwkv4",
     "rwkv7",
+    "jamba",
+    "granite_hybrid",
+    "bamba",
+    "qwen3_next",
+    "falcon_mamba",
+    "retnet_fla",
+    "rwkv7_fla",
+    "gla",
 ];
 
 /// An open fixture. The folder goes when this does.

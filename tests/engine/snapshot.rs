@@ -3,6 +3,8 @@
 use rillm::session::SnapshotError;
 use rillm::{RunError, Session};
 
+use crate::support::compare::{REFERENCE_TOLERANCE, compare};
+
 use crate::setup::{DECODERS, Opened, encode, feed, open, open_with, same_bits, small};
 
 fn saved(session: &Session, sequence: u32, tokens: &[u32]) -> Vec<u8> {
@@ -77,30 +79,65 @@ fn a_decoder_s_source_comes_along() {
 #[test]
 fn instruction_sets_share_snapshots() {
     use rillm::kernels::Isa;
-    let scalar = open_with("llama", Some(Isa::Scalar), 1);
-    let bytes = saved(&fed(&scalar, &scalar.tokens(0, 30)), 1, &[]);
-    for isa in Isa::available() {
-        let opened = open_with("llama", Some(isa), 2);
-        let mut session = opened.session(small(1, 40));
-        session.restore(0, &mut &bytes[..]).expect("a snapshot");
-        assert_eq!(saved(&session, 0, &[]), bytes, "{isa}");
+    for name in DECODERS {
+        let scalar = open_with(name, Some(Isa::Scalar), 1);
+        let more = scalar.tokens(3, 9);
+        let mut session = fed(&scalar, &scalar.tokens(0, 40));
+        let bytes = saved(&session, 1, &[]);
+        let expected = feed(&mut session, &scalar.rows(&more, 40, 1)).expect("more");
+        for isa in Isa::available() {
+            let opened = open_with(name, Some(isa), 2);
+            let mut session = opened.session(small(1, 50));
+            session.restore(0, &mut &bytes[..]).expect("a snapshot");
+            assert_eq!(saved(&session, 0, &[]), bytes, "{name}, {isa}");
+            let found = feed(&mut session, &opened.rows(&more, 40, 0)).expect("more");
+            let error = compare(&found.concat(), &expected.concat(), None);
+            assert!(error <= REFERENCE_TOLERANCE, "{name}, {isa}: {error}");
+        }
     }
+}
+
+/// The same weights under another hyperparameter are another model.
+#[test]
+fn hyperparameters_tell_models_apart() {
+    let opened = open("mamba");
+    let bytes = saved(&fed(&opened, &opened.tokens(0, 5)), 1, &[]);
+    let restored = |key: &str, value: serde_json::Value| {
+        let mut config = opened.fixture.config();
+        config[key] = value;
+        let folder = opened.fixture.folder_with(&config, Vec::new());
+        let model = rillm::Model::open(&folder, Default::default()).expect("a model");
+        let mut session = Session::new(&model, small(1, 50)).expect("a session");
+        session.restore(0, &mut &bytes[..]).map(|_| ())
+    };
+    assert!(restored("transformers_version", "0.0".into()).is_ok());
+    let error = restored("layer_norm_epsilon", 0.5.into()).expect_err("another epsilon");
+    assert!(error.to_string().contains("another model"), "{error}");
 }
 
 #[test]
 fn what_is_no_whole_snapshot_of_this_model_is_refused() {
-    for name in ["llama_mqa", "mamba"] {
+    let families = [
+        "llama_mqa",
+        "mamba",
+        "linear_transformer",
+        "transfo_xl",
+        "compressive_transformer_layers",
+    ];
+    for name in families {
         let opened = open(name);
         let history = opened.tokens(0, 3);
         let bytes = saved(&fed(&opened, &history), 1, &history);
         let mut session = opened.session(small(1, 8));
-        for end in 0..bytes.len() {
+        // All of the head of a long one, and a part of its floats.
+        let stride = 1 + bytes.len() / 2048;
+        for end in (0..bytes.len()).step_by(stride) {
             let error = session.restore(0, &mut &bytes[..end]);
             let error = error.expect_err("cut off").to_string();
             assert_eq!(error, "snapshot ends early", "{name}: {end}");
             assert_eq!(session.len(0).unwrap(), 0, "{name}: {end}");
         }
-        for at in 0..bytes.len() {
+        for at in (0..bytes.len()).step_by(stride) {
             let mut damaged = bytes.clone();
             damaged[at] ^= 0x41;
             let error = session.restore(0, &mut &damaged[..]);

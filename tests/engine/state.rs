@@ -276,8 +276,11 @@ fn a_full_context_is_an_error_that_changes_nothing() {
         );
         continues_as_replay("the other", &opened, &mut session, 1, (&[], &tokens));
     }
-    for name in RECURRENT {
-        let opened = open(name);
+    for opened in RECURRENT.map(open) {
+        // Some have a history beside their state, which the context bounds.
+        if opened.model.has_history() {
+            continue;
+        }
         let mut session = opened.session(small(1, 8));
         let tokens = opened.tokens(0, 50);
         continues_as_replay(
