@@ -6,10 +6,10 @@ mod plot;
 use super::quantize::save;
 use super::{CliError, HistoryArguments, ThreadArguments, bytes};
 use clap::Args;
-use rillm::quantize::synthetic::SHAPES;
+use rillm::quantize::synthetic::{SHAPES, Shape};
 use rillm::quantize::{Mix, Options, Plan};
 use rillm::session::{SessionOptions, memory_plan};
-use rillm::{Model, Row, RunError, Session};
+use rillm::{Model, ModelOptions, Row, RunError, Session};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -40,13 +40,14 @@ pub struct Arguments {
     /// Type of the weights of models that are drawn
     #[arg(short = 'q', long = "type", value_name = "TYPE", default_value = "q8_0", requires = "synthetic", value_parser = super::quantize::mix)]
     mix: Mix,
-    /// The first length; each further one is twice as long
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1 << 22))]
-    min_context: u32,
+    /// The first length; each further one is twice as long [default: 1024, or the last length if
+    /// that is less]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 22))]
+    min_context: Option<u32>,
     /// The last length
     #[arg(short = 'c', long, value_name = "N", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..=1 << 22))]
     max_context: u32,
-    /// Tokens timed at each length; their median counts
+    /// Tokens timed at each length, as far as it is to the next one; their median counts
     #[arg(short = 'n', long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4096))]
     n_gen: u32,
     /// Seconds for each model: lengths that would take it longer are left out
@@ -83,9 +84,22 @@ struct Series {
     weights: u64,
     arena: u64,
     points: Vec<Point>,
+    /// What ended it before the last length.
+    failure: Option<String>,
 }
 
 impl Series {
+    /// A model of which there is nothing to show but why.
+    fn failed(name: &str, error: &CliError) -> Series {
+        Series {
+            name: name.to_string(),
+            weights: 0,
+            arena: 0,
+            points: Vec::new(),
+            failure: Some(error.to_string()),
+        }
+    }
+
     fn at(&self, context: usize) -> Option<&Point> {
         self.points.iter().find(|point| point.context == context)
     }
@@ -96,21 +110,68 @@ impl Series {
     }
 }
 
-pub fn compare(arguments: &Arguments) -> Result<(), CliError> {
-    let mut lengths = vec![arguments.min_context as usize];
-    while let Some(&last) = lengths.last()
-        && last * 2 <= arguments.max_context as usize
-    {
-        lengths.push(last * 2);
+/// A model's figures beside the first one's at the same length: speed and memory.
+fn ratios(all: &[Series], series: &Series, point: &Point) -> Option<(f64, f64)> {
+    let first = all.first()?;
+    let at = first.at(point.context)?;
+    let memory = series.memory(point) as f64 / first.memory(at) as f64;
+    Some((point.rate / at.rate, memory))
+}
+
+/// The lengths to measure at.
+fn lengths(arguments: &Arguments) -> Result<Vec<usize>, CliError> {
+    let last = arguments.max_context;
+    let first = arguments.min_context.unwrap_or(last.min(1024));
+    if first > last {
+        let what = format!("--min-context {first} is above the last length, -c {last}");
+        return Err(CliError::Usage(what));
     }
+    let doubled = std::iter::successors(Some(first as usize), |length| Some(length * 2));
+    Ok(doubled
+        .take_while(|&length| length <= last as usize)
+        .collect())
+}
+
+pub fn compare(arguments: &Arguments) -> Result<(), CliError> {
+    let lengths = lengths(arguments)?;
+    let all = measure_all(arguments, &lengths)?;
+    // A reader of the table may go away before its end: files first.
+    if let Some(path) = &arguments.json {
+        write(path, &format!("{:#}\n", as_json(&all)))?;
+    }
+    if let Some(path) = &arguments.svg {
+        write(path, &plot::svg(&all))?;
+    }
+    table(&mut io::stdout().lock(), &all, &lengths)?;
+    let failed = all.iter().filter_map(|series| {
+        let failure = series.failure.as_ref()?;
+        Some(format!("{}: {failure}", series.name))
+    });
+    let failed: Vec<String> = failed.collect();
+    match failed.first() {
+        None => Ok(()),
+        Some(first) => {
+            let (failed, all) = (failed.len(), all.len());
+            let what = format!("{failed} of {all} models failed, the first of them {first}");
+            Err(RunError::Input(what).into())
+        }
+    }
+}
+
+/// Every model at every length; one that fails stops no other.
+fn measure_all(arguments: &Arguments, lengths: &[usize]) -> Result<Vec<Series>, CliError> {
     let options = arguments.threads.model_options()?;
     let mut all = Vec::new();
+    let mut add = |name: &str, model: Result<Model, CliError>| {
+        let series = model.and_then(|model| measure(arguments, name, &model, lengths));
+        all.push(series.unwrap_or_else(|error| Series::failed(name, &error)));
+    };
     match &arguments.synthetic {
         Some(size) => {
             let size = size.to_ascii_lowercase();
             let shapes: Vec<_> = SHAPES
                 .iter()
-                .filter(|shape| shape.name.contains(&size))
+                .filter(|shape| shape.name.rsplit('-').next() == Some(size.as_str()))
                 .collect();
             if shapes.is_empty() {
                 let what = format!("there is no shape of size {size:?}, see rillm synth --help");
@@ -118,24 +179,13 @@ pub fn compare(arguments: &Arguments) -> Result<(), CliError> {
             }
             for shape in shapes {
                 let drawn = Drawn::new(shape.name);
-                let input = shape.input(0);
-                let plan = Plan::new(&input, &Options::new(arguments.mix))?;
-                save(
-                    &input,
-                    &plan,
-                    &drawn.0,
-                    arguments.threads.threads,
-                    "drawing",
-                )?;
-                let model = Model::open(&drawn.0, options)?;
-                all.push(measure(arguments, shape.name, &model, &lengths)?);
+                add(shape.name, draw(arguments, shape, &drawn.0, options));
             }
         }
         None if arguments.models.is_empty() => {
             #[cfg(feature = "demo")]
             for demo in super::demo::Demo::ALL {
-                let model = demo.open(options)?;
-                all.push(measure(arguments, demo.name(), &model, &lengths)?);
+                add(demo.name(), demo.open(options).map_err(CliError::from));
             }
             #[cfg(not(feature = "demo"))]
             return Err(CliError::Usage(
@@ -145,24 +195,25 @@ pub fn compare(arguments: &Arguments) -> Result<(), CliError> {
         None => {
             for path in &arguments.models {
                 let name = path.file_stem().unwrap_or(path.as_os_str());
-                let model = Model::open(path, options)?;
-                all.push(measure(
-                    arguments,
-                    &name.to_string_lossy(),
-                    &model,
-                    &lengths,
-                )?);
+                let model = Model::open(path, options).map_err(CliError::from);
+                add(&name.to_string_lossy(), model);
             }
         }
     }
-    table(&mut io::stdout().lock(), &all, &lengths)?;
-    if let Some(path) = &arguments.json {
-        write(path, &format!("{:#}\n", as_json(&all)))?;
-    }
-    if let Some(path) = &arguments.svg {
-        write(path, &plot::svg(&all))?;
-    }
-    Ok(())
+    Ok(all)
+}
+
+/// A random model of this shape, written to a file and opened.
+fn draw(
+    arguments: &Arguments,
+    shape: &Shape,
+    path: &Path,
+    options: ModelOptions,
+) -> Result<Model, CliError> {
+    let input = shape.input(0);
+    let plan = Plan::new(&input, &Options::new(arguments.mix))?;
+    save(&input, &plan, path, arguments.threads.threads, "drawing")?;
+    Ok(Model::open(path, options)?)
 }
 
 fn write(path: &Path, text: &str) -> Result<(), CliError> {
@@ -193,8 +244,8 @@ fn measure(
     model: &Model,
     lengths: &[usize],
 ) -> Result<Series, CliError> {
-    let timed = arguments.n_gen as usize;
     let most = lengths.last().copied().unwrap_or(1);
+    let timed = most.min(arguments.n_gen as usize);
     let options = SessionOptions {
         context: most + timed,
         batch: BATCH,
@@ -217,26 +268,61 @@ fn measure(
         weights: tensors.map(|info| info.range.end - info.range.start).sum(),
         arena: plan.arena as u64,
         points: Vec::new(),
+        failure: None,
     };
+    series.failure = steps(
+        (name, arguments),
+        lengths,
+        &row,
+        &mut session,
+        |length, rate| {
+            let held = plan.state_fixed + plan.state_per_1k * length / 1024;
+            series.points.push(Point {
+                context: length,
+                rate,
+                state: held as u64,
+                resident: rillm::platform::resident(),
+            });
+        },
+    )
+    .err()
+    .map(|error| error.to_string());
+    Ok(series)
+}
+
+/// Feeds a session from length to length, and hands on each with the tokens per second there.
+fn steps(
+    (name, arguments): (&str, &Arguments),
+    lengths: &[usize],
+    row: &dyn Fn(usize, bool) -> Row,
+    session: &mut Session,
+    mut reached: impl FnMut(usize, f64),
+) -> Result<(), CliError> {
     let begin = Instant::now();
     let budget = Duration::from_secs(arguments.budget);
     let mut read = 0;
-    'lengths: for &length in lengths {
+    for &length in lengths {
         // Everything before is really read: a history of a depth that was never fed would be
         // cheaper to make, and to look at.
         while read < length {
             if begin.elapsed() > budget {
-                super::warn(&format!(
-                    "{name} reached {read} of {length} tokens within {} s, --budget gives it longer",
+                let what = format!(
+                    "{read} of {length} tokens were read within {} s, --budget gives it longer",
                     arguments.budget
-                ));
-                break 'lengths;
+                );
+                if Some(&length) == lengths.first() {
+                    return Err(RunError::Input(what).into());
+                }
+                super::warn(&format!("{name}: {what}"));
+                return Ok(());
             }
             let end = length.min(read + BATCH);
             let rows: Vec<Row> = (read..end).map(|at| row(at, false)).collect();
             session.feed(&rows, &mut |_| {})?;
             read = end;
         }
+        // Not beyond the next length, which is twice this one.
+        let timed = length.min(arguments.n_gen as usize);
         let mut times = Vec::with_capacity(timed);
         for _ in 0..timed {
             let start = Instant::now();
@@ -245,19 +331,9 @@ fn measure(
             read += 1;
         }
         times.sort_unstable();
-        let held = plan.state_fixed + plan.state_per_1k * length / 1024;
-        series.points.push(Point {
-            context: length,
-            rate: 1.0 / times[times.len() / 2].as_secs_f64().max(1e-9),
-            state: held as u64,
-            resident: rillm::platform::resident(),
-        });
+        reached(length, 1.0 / times[times.len() / 2].as_secs_f64().max(1e-9));
     }
-    if series.points.is_empty() {
-        let what = format!("{name} reached no length within {} s", arguments.budget);
-        return Err(RunError::Input(what).into());
-    }
-    Ok(series)
+    Ok(())
 }
 
 /// 65536 is 64K.
@@ -274,14 +350,13 @@ fn table(out: &mut impl Write, all: &[Series], lengths: &[usize]) -> io::Result<
         "| model | context | t/s | weights | KV or state | arena | resident | speed | memory |"
     )?;
     writeln!(out, "|:--|--:|--:|--:|--:|--:|--:|--:|--:|")?;
-    let first = all.first();
     for series in all {
         for point in &series.points {
-            let beside = first.and_then(|first| Some((first, first.at(point.context)?)));
-            let ratio = |of: &dyn Fn(&Series, &Point) -> f64| match beside {
-                Some((first, at)) => format!("{:.2}", of(series, point) / of(first, at)),
+            let ratio = |ratio: Option<f64>| match ratio {
+                Some(ratio) => format!("{ratio:.2}"),
                 None => "–".to_string(),
             };
+            let beside = ratios(all, series, point);
             writeln!(
                 out,
                 "| {} | {} | {:.1} | {} | {} | {} | {} | {} | {} |",
@@ -292,27 +367,19 @@ fn table(out: &mut impl Write, all: &[Series], lengths: &[usize]) -> io::Result<
                 bytes(point.state),
                 bytes(series.arena),
                 point.resident.map_or("–".to_string(), bytes),
-                ratio(&|_, point| point.rate),
-                ratio(&|series, point| series.memory(point) as f64),
+                ratio(beside.map(|(speed, _)| speed)),
+                ratio(beside.map(|(_, memory)| memory)),
             )?;
+        }
+        if let Some(failure) = &series.failure {
+            writeln!(out, "| {} | failed: {failure} | | | | | | | |", series.name)?;
         }
     }
     writeln!(
         out,
         "\nSpeed and memory (weights, state and arena) beside {} at the same length.",
-        first.map_or("the first", |first| &first.name)
+        all.first().map_or("the first", |first| &first.name)
     )?;
-    let quoted: Vec<String> = QUOTED
-        .iter()
-        .map(|(name, rate, memory)| {
-            let (_, first_rate, first_memory) = QUOTED[0];
-            format!(
-                "{name} {rate} t/s in {memory} GB ({:.2}, {:.2})",
-                rate / first_rate,
-                memory / first_memory
-            )
-        })
-        .collect();
     let reached = match lengths.contains(&QUOTED_AT) {
         true => "",
         false => ", a length not measured here",
@@ -321,8 +388,21 @@ fn table(out: &mut impl Write, all: &[Series], lengths: &[usize]) -> io::Result<
         out,
         "Quoted for models of one size on a GPU at {}{reached}: {}.",
         short(QUOTED_AT),
-        quoted.join(", ")
+        quoted()
     )
+}
+
+/// The quoted figures, with their ratios.
+fn quoted() -> String {
+    let (_, first_rate, first_memory) = QUOTED[0];
+    let one = |(name, rate, memory): &(&str, f64, f64)| {
+        format!(
+            "{name} {rate} t/s in {memory} GB ({:.2}, {:.2})",
+            rate / first_rate,
+            memory / first_memory
+        )
+    };
+    QUOTED.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 fn as_json(all: &[Series]) -> Value {
@@ -330,11 +410,15 @@ fn as_json(all: &[Series]) -> Value {
         .iter()
         .map(|series| {
             let points = series.points.iter().map(|point| {
+                let beside = ratios(all, series, point);
                 json!({
                     "context": point.context,
                     "tokens_per_second": point.rate,
                     "state_bytes": point.state,
+                    "memory_bytes": series.memory(point),
                     "resident_bytes": point.resident,
+                    "speed_ratio": beside.map(|(speed, _)| speed),
+                    "memory_ratio": beside.map(|(_, memory)| memory),
                 })
             });
             json!({
@@ -342,13 +426,21 @@ fn as_json(all: &[Series]) -> Value {
                 "weights_bytes": series.weights,
                 "arena_bytes": series.arena,
                 "points": points.collect::<Vec<_>>(),
+                "failure": series.failure,
             })
         })
         .collect();
+    let (_, first_rate, first_memory) = QUOTED[0];
     let quoted: Vec<Value> = QUOTED
         .iter()
         .map(|(name, rate, memory)| {
-            json!({ "family": name, "tokens_per_second": rate, "gigabytes": memory })
+            json!({
+                "family": name,
+                "tokens_per_second": rate,
+                "gigabytes": memory,
+                "speed_ratio": rate / first_rate,
+                "memory_ratio": memory / first_memory,
+            })
         })
         .collect();
     json!({ "models": models, "quoted": { "context": QUOTED_AT, "figures": quoted } })

@@ -2,8 +2,9 @@
 
 use crate::support::fixture::Fixture;
 use crate::support::folder::TempFolder;
-use crate::{failure, path, rillm, text};
+use crate::{command, failure, path, rillm, text};
 use serde_json::Value;
+use std::process::Stdio;
 
 #[test]
 fn every_model_is_measured_at_every_length() {
@@ -42,11 +43,79 @@ fn every_model_is_measured_at_every_length() {
     // Keys and values grow, recurrent state does not.
     assert!(state(0, 0) < state(0, 2));
     assert_eq!(state(1, 0), state(1, 2));
+    // Beside the first model, which is beside itself one.
+    let ratio = |model: usize, which: &str| json["models"][model]["points"][1][which].as_f64();
+    assert_eq!(ratio(0, "speed_ratio"), Some(1.0));
+    assert!(ratio(1, "memory_ratio").is_some_and(|ratio| ratio > 0.0 && ratio != 1.0));
     let svg = std::fs::read_to_string(&svg).unwrap();
     assert_eq!(svg.matches("<polyline").count(), 4);
+    assert!(svg.contains("Mamba 380 t/s in 8 GB (3.17, 0.33)"), "{svg}");
 }
 
 #[test]
 fn a_size_that_no_shape_has_is_a_wrong_command_line() {
-    failure(&rillm(&["compare", "--synthetic", "3T"]), 2, &["3t"]);
+    for size in ["3T", "", "70m", "m"] {
+        let shown = size.to_ascii_lowercase();
+        failure(&rillm(&["compare", "--synthetic", size]), 2, &[&shown]);
+    }
+}
+
+/// What is timed at one length never reaches into the next, and the last one has room.
+#[test]
+fn the_lengths_are_those_asked_for() {
+    let model = Fixture::load("llama_mqa").folder();
+    let contexts = |arguments: &[&str]| -> Vec<String> {
+        let output = rillm(&[&["compare", path(&model)], arguments].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let lines = text(&output.stdout).lines();
+        let rows = lines.filter(|line| line.starts_with("| ")).skip(1);
+        let cell = |row: &str| row.split(" | ").nth(1).map(str::to_string);
+        rows.filter_map(cell).collect()
+    };
+    assert_eq!(contexts(&["-c", "64"]), ["64"]);
+    let short = ["--min-context", "1", "-c", "8", "-n", "100"];
+    assert_eq!(contexts(&short), ["1", "2", "4", "8"]);
+    failure(
+        &rillm(&["compare", path(&model), "--min-context", "9", "-c", "8"]),
+        2,
+        &["--min-context 9", "-c 8"],
+    );
+}
+
+/// One that cannot be run is said so in its place; the others have theirs, and so has the picture
+/// when nobody reads the table.
+#[test]
+fn a_model_that_fails_costs_no_other_its_figures() {
+    let folder = TempFolder::new("compare-failing");
+    let svg = folder.join("out.svg");
+    let model = Fixture::load("mamba").folder();
+    let arguments = [
+        "compare",
+        path(&model),
+        "/no/such/model.gguf",
+        path(&model),
+        "-c",
+        "16",
+        "-n",
+        "2",
+        "--svg",
+        path(&svg),
+    ];
+    let output = rillm(&arguments);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.contains("1 of 3 models failed"), "{said}");
+    let shown = text(&output.stdout);
+    assert_eq!(shown.matches(" | 16 | ").count(), 2, "{shown}");
+    assert_eq!(shown.matches("| model | failed: ").count(), 1, "{shown}");
+    std::fs::remove_file(&svg).expect("a picture");
+    let mut child = command(&arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("rillm runs");
+    drop(child.stdout.take());
+    child.wait().expect("it ends");
+    let picture = std::fs::read_to_string(&svg).expect("a picture");
+    assert_eq!(picture.matches("<polyline").count(), 4);
 }

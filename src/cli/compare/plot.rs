@@ -1,6 +1,6 @@
 //! The picture: speed and memory over length, side by side.
 
-use super::{Series, short};
+use super::{QUOTED_AT, Series, quoted, short};
 use std::fmt::Write;
 
 const COLOURS: [&str; 8] = [
@@ -22,7 +22,8 @@ struct Panel<'a> {
 /// An SVG document.
 pub fn svg(all: &[Series]) -> String {
     let legend = TOP + HEIGHT + 56.0;
-    let height = legend + 20.0 * all.len() as f64 + 12.0;
+    let quoted_at = legend + 20.0 * all.len() as f64 + 8.0;
+    let height = quoted_at + 28.0;
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 920 {height}\" \
          font-family=\"sans-serif\" font-size=\"12\">\n\
@@ -47,13 +48,24 @@ pub fn svg(all: &[Series]) -> String {
     }
     for (index, (series, colour)) in all.iter().zip(COLOURS.iter().cycle()).enumerate() {
         let y = legend + 20.0 * index as f64;
-        let name = series.name.replace('&', "&amp;").replace('<', "&lt;");
+        let mut name = series.name.replace('&', "&amp;").replace('<', "&lt;");
+        if series.failure.is_some() {
+            name += " (failed)";
+        }
         out += &format!(
             "<rect x=\"70\" y=\"{}\" width=\"22\" height=\"4\" fill=\"{colour}\"/>\
              <text x=\"100\" y=\"{y}\">{name}</text>\n",
             y - 6.0
         );
     }
+    out += &format!(
+        "<text x=\"70\" y=\"{quoted_at}\" fill=\"#555\">Quoted for models of one size on a GPU at {} (in \
+         brackets: beside the first)</text>\n\
+         <text x=\"70\" y=\"{}\" fill=\"#555\">{}</text>\n",
+        short(QUOTED_AT),
+        quoted_at + 16.0,
+        quoted()
+    );
     out + "</svg>\n"
 }
 
@@ -108,6 +120,9 @@ fn draw(out: &mut String, panel: &Panel<'_>, all: &[Series]) {
         let places = series.points.iter().enumerate();
         let places = places.map(|(at, point)| (x(point.context), y(value(series, at))));
         let places: Vec<(f64, f64)> = places.collect();
+        if places.is_empty() {
+            continue;
+        }
         let line: Vec<String> = places
             .iter()
             .map(|(x, y)| format!("{x:.1},{y:.1}"))
