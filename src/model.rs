@@ -213,8 +213,9 @@ impl Model {
                         "model has no vocabulary, only token ids can be given to it (rillm eval)"
                     }
                     Container::HuggingFace => {
-                        "there is no tokenizer.json and no tokenizer.model, copy one of them from \
-                         where the checkpoint came from; token ids alone can be run by rillm eval"
+                        "there is no tokenizer.json, no tokenizer.model and no rwkv_vocab_*.txt, copy \
+                         one of them from where the checkpoint came from; token ids alone can be \
+                         run by rillm eval"
                     }
                 };
                 Err(LoadError::new(LoadErrorKind::Tokenizer, what))
@@ -408,6 +409,7 @@ pub(crate) fn open_tokenizer(
         Container::HuggingFace => Tokenizer::from_hf(HfFiles {
             tokenizer_json: files.tokenizer_json.as_deref(),
             tokenizer_model: files.tokenizer_model.as_deref(),
+            rwkv_vocabulary: files.rwkv_vocabulary.as_deref(),
             tokenizer_config: files.tokenizer_config.as_deref(),
             generation_config: files.generation_config.as_deref(),
             special_tokens_map: files.special_tokens_map.as_deref(),

@@ -1,7 +1,9 @@
 //! What the small files of a Hugging Face folder change, and hostile `tokenizer.json` and
 //! `tokenizer.model` files.
 
-use rillm_formats::tokenizer::{Encode, HfFiles, Tokenizer, TokenizerError, TokenizerErrorKind};
+use rillm_formats::tokenizer::{
+    DecodeOptions, Encode, HfFiles, Tokenizer, TokenizerError, TokenizerErrorKind,
+};
 
 const SPM_MODEL: &[u8] = include_bytes!("data/tokenizer/spm.model");
 const SPM: &[u8] = include_bytes!("data/tokenizer/spm.tokenizer.json");
@@ -321,5 +323,78 @@ fn sentencepiece_files_are_checked() {
         let error = refused(model(&bytes)).to_string();
         assert!(error.contains("tokenizer.model"), "{error}");
         assert!(error.contains(word), "{error}");
+    }
+}
+
+/// RWKV's vocabulary as its authors publish it.
+#[test]
+fn rwkv_lines_are_python_literals() {
+    let build = |lines: &str| {
+        Tokenizer::from_hf(HfFiles {
+            rwkv_vocabulary: Some(lines.as_bytes()),
+            ..HfFiles::default()
+        })
+        .map(|tokenizer| tokenizer.expect("a vocabulary"))
+    };
+    let lines = [
+        r"1 '\x00' 1",
+        r"2 '\n' 1",
+        r"3 'a' 1",
+        r"4 'ab' 2",
+        r#"5 "'" 1"#,
+        r#"6 '"' 1"#,
+        r"7 ' \\' 2",
+        r"8 b'\xe6' 1",
+        r"9 b'\x97\xa5' 2",
+        r"10 'é' 2",
+        r"11 '\xa0\u200b\U0001f600' 9",
+        r"12 ' a b' 4",
+        r#"13 '\'\"' 2"#,
+    ];
+    let tokenizer = build(&lines.join("\n")).expect("valid");
+    let ids = |text: &str| tokenizer.encode(text, Encode::default());
+    assert_eq!(ids("ab\n'\"\0"), [4, 2, 13, 1]);
+    assert_eq!(ids("a \\é日"), [3, 7, 10, 8, 9]);
+    assert_eq!(ids("\u{a0}\u{200b}\u{1f600} a b"), [11, 12]);
+    assert_eq!(
+        tokenizer.decode_text(&[8, 9, 12], DecodeOptions::default()),
+        "日 a b"
+    );
+    // The end of a text has no line.
+    assert_eq!(tokenizer.eos(), Some(0));
+    assert_eq!(tokenizer.end_tokens(), [0]);
+    let special = Encode {
+        parse_special: true,
+        ..Encode::default()
+    };
+    assert_eq!(tokenizer.encode("a<|endoftext|>", special), [3, 0]);
+    // As a GGUF file holds it, it is the same.
+    let again = Tokenizer::from_gguf(&tokenizer.to_gguf().expect("a name"));
+    let again = again.expect("valid").expect("a vocabulary");
+    assert_eq!(again.encode("a \\é日", Encode::default()), [3, 7, 10, 8, 9]);
+    for wrong in [
+        "1 'a'",
+        "1 'a' 2",
+        "x 'a' 1",
+        "1 a 1",
+        "1 'a\" 1",
+        "1 ' 1",
+        "1  1",
+        r"1 '\' 1",
+        r"1 '\q' 2",
+        r"1 '\xg0' 1",
+        r"1 '\ud800' 3",
+        r"1 b'\u0041' 1",
+        "1 b'é' 2",
+        "1 'a' 1\n1 'b' 1",
+        "4000000000 'a' 1",
+        "1 'a'b' 3",
+    ] {
+        let error = build(wrong).expect_err(wrong).to_string();
+        assert!(!error.contains('\n'), "{error}");
+    }
+    for end in 0..lines.join("\n").len() {
+        let text = lines.join("\n");
+        let _ = build(text.get(..end).unwrap_or_default());
     }
 }

@@ -27,6 +27,7 @@ pub struct Files {
 pub struct TokenizerFiles {
     pub tokenizer_json: Option<Vec<u8>>,
     pub tokenizer_model: Option<Vec<u8>>,
+    pub rwkv_vocabulary: Option<Vec<u8>>,
     pub tokenizer_config: Option<Vec<u8>>,
     pub generation_config: Option<Vec<u8>>,
     pub special_tokens_map: Option<Vec<u8>>,
@@ -126,6 +127,10 @@ fn file(path: &Path) -> Result<Files, LoadError> {
     let mut sources = Vec::new();
     for (index, path) in paths.iter().enumerate() {
         let source = Source::map(path).map_err(|error| io(path, &error))?;
+        if is_pickle(source.bytes()) {
+            let what = format!("this is {PICKLE}");
+            return Err(LoadError::new(LoadErrorKind::Format, what).at(path));
+        }
         let part = gguf::parse(source.bytes(), index as u32);
         parsed.push(part.map_err(|error| format(error).at(path))?);
         sources.push(source);
@@ -171,6 +176,7 @@ fn folder(folder: &Path) -> Result<Files, LoadError> {
     let tokenizer = TokenizerFiles {
         tokenizer_json: optional(&folder.join("tokenizer.json"))?,
         tokenizer_model: optional(&folder.join("tokenizer.model"))?,
+        rwkv_vocabulary: rwkv_vocabulary(folder)?,
         tokenizer_config: optional(&folder.join("tokenizer_config.json"))?,
         chat_template: optional(&folder.join("chat_template.jinja"))?,
         generation_config,
@@ -212,14 +218,24 @@ fn shards(folder: &Path) -> Result<(Vec<PathBuf>, Option<Index>), LoadError> {
     if let [only] = &found[..] {
         return Ok((vec![only.clone()], None));
     }
-    let hint = match (found.len(), with_extension(folder, "bin")?.is_empty()) {
-        (0, false) => {
-            "only pickled weights (.bin) are here, save them with safe_serialization=True"
+    let hint = match (found.len(), pickles(folder)?.first()) {
+        (0, Some(pickle)) => {
+            let name = pickle.file_name().unwrap_or_default().to_string_lossy();
+            format!("no model.safetensors is here, but {name}, {PICKLE}")
         }
-        (0, true) => "no model.safetensors is here",
-        _ => "several safetensors files are here, but no model.safetensors.index.json",
+        (0, None) => "no model.safetensors is here".to_string(),
+        _ => "several safetensors files are here, but no model.safetensors.index.json".to_string(),
     };
     Err(LoadError::new(LoadErrorKind::Io, hint).at(folder))
+}
+
+/// Files that are named as PyTorch's pickles are.
+fn pickles(folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
+    let mut found = Vec::new();
+    for extension in ["bin", "pth", "pt", "ckpt"] {
+        found.extend(with_extension(folder, extension)?);
+    }
+    Ok(found)
 }
 
 fn no_config(folder: &Path) -> LoadError {
@@ -230,7 +246,13 @@ fn no_config(folder: &Path) -> LoadError {
                 found[0].display()
             )
         }
-        _ => "folder has no config.json".to_string(),
+        _ => match pickles(folder).unwrap_or_default().first() {
+            Some(pickle) => {
+                let name = pickle.file_name().unwrap_or_default().to_string_lossy();
+                format!("folder has no config.json, and {name} is {PICKLE}")
+            }
+            None => "folder has no config.json".to_string(),
+        },
     };
     LoadError::new(LoadErrorKind::Format, hint).at(folder)
 }
@@ -243,6 +265,26 @@ fn with_extension(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, LoadEr
         .collect();
     found.sort();
     Ok(found)
+}
+
+/// RWKV's vocabulary, the newest by its name.
+fn rwkv_vocabulary(folder: &Path) -> Result<Option<Vec<u8>>, LoadError> {
+    let mut texts = with_extension(folder, "txt")?;
+    texts.retain(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("rwkv_vocab")
+    });
+    texts.last().map_or(Ok(None), |path| optional(path))
+}
+
+/// What to do about weights that PyTorch has pickled: reading them would run what they say.
+const PICKLE: &str = "a pickle of PyTorch, which is not read here: save its tensors as model.safetensors \
+     (safetensors.torch.save_file(torch.load(PATH, weights_only=True), \"model.safetensors\")) in a \
+     folder with their config.json";
+
+/// Whether a file begins as `torch.save` writes it, in a zip archive or as pickles of old.
+fn is_pickle(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"PK\x03\x04") || matches!(bytes, [0x80, 2..=5, ..])
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {

@@ -318,7 +318,10 @@ fn damaged_models_are_named() {
         ("strange".to_owned(), vec!["strange", "zebra", "llama"]),
         ("weightless".to_owned(), vec!["weightless", "safetensors"]),
         ("broken".to_owned(), vec!["broken", "config.json"]),
-        ("pickled".to_owned(), vec!["pickled", "safe_serialization"]),
+        (
+            "pickled".to_owned(),
+            vec!["pickled", "safetensors.torch.save_file"],
+        ),
         ("escaping".to_owned(), vec!["escaping", "index.json"]),
         ("lines".to_owned(), vec!["lines"]),
     ];

@@ -330,6 +330,21 @@ fn a_conversation_goes_on_from_what_was_said() {
     );
 }
 
+/// Nothing bounds what a recurrent model has heard, or is about to.
+#[cfg(feature = "demo")]
+#[test]
+fn a_talk_with_a_recurrent_model_has_no_end() {
+    for more in [&[][..], &["--endless"]] {
+        let mut arguments = vec!["chat", "--demo", "mamba", "-c", "64", "-n", "4"];
+        arguments.extend(["--temp", "0", "--chat-template", "plain"]);
+        arguments.extend(more);
+        let turns = format!("{}\nAnd then?\nAnd then?\n", "The dog is big. ".repeat(60));
+        let (said, warned) = with_input(&arguments, &turns);
+        assert_eq!(said.lines().count(), 3, "{said}");
+        assert!(!warned.contains("context"), "{warned}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupt_stops_a_reply_and_not_the_program() {
@@ -541,4 +556,34 @@ fn recurrent_models_stream_without_end() {
             assert!(!error.contains("panicked"), "{error}");
         }
     }
+}
+
+/// RWKV's checkpoints come with a list of their tokens, in a form of its own.
+#[test]
+fn rwkv_runs_with_its_own_vocabulary() {
+    let folder = crate::support::fixture::Fixture::load("rwkv7_fla").folder();
+    let lines = ('!'..='S').zip(1..).map(|(letter, id)| match letter {
+        '\'' | '\\' => format!("{id} '\\{letter}' 1\n"),
+        _ => format!("{id} '{letter}' 1\n"),
+    });
+    let path = folder.join("rwkv_vocab_v1.txt");
+    std::fs::write(path, lines.collect::<String>()).expect("a file");
+    let folder = folder.to_str().expect("text");
+    let said = well(&[
+        "run",
+        folder,
+        "-p",
+        "ABC",
+        "-n",
+        "3",
+        "--temp",
+        "0",
+        "--ignore-eos",
+    ]);
+    assert!(said.starts_with("ABC"), "{said}");
+    let ids = well(&["tokenize", folder, "-p", "ABC", "--ids"]);
+    assert_eq!(
+        ids.split_whitespace().collect::<Vec<_>>(),
+        ["33", "34", "35"]
+    );
 }

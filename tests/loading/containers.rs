@@ -10,7 +10,7 @@ use rillm_formats::manifest::{DType, Metadata, Shape, Value};
 use rillm_formats::safetensors::write::{self, header};
 
 use crate::support::evaluate::{all_outputs, check_all, open, open_bytes, runnable};
-use crate::support::fixture::Fixture;
+use crate::support::fixture::{Fixture, Weight};
 use crate::support::folder::TempFolder;
 use crate::support::to_gguf::{Gguf, encode};
 
@@ -302,6 +302,66 @@ fn an_unknown_tensor_is_refused_by_name() {
         "{error}"
     );
     assert!(with("t5", "dec.blk.0.cross_attn_rel_b.weight").is_ok());
+}
+
+/// So does an unknown tensor of a folder's layer; buffers that PyTorch used to save are fine.
+#[test]
+fn an_unknown_tensor_of_a_layer_is_refused_by_name() {
+    let with = |name: &str, tensor: &str, shape: &[u64]| {
+        let fixture = Fixture::load(name);
+        let more = Weight {
+            name: tensor.to_string(),
+            shape: shape.to_vec(),
+            values: vec![0.5; shape.iter().product::<u64>() as usize],
+        };
+        open(&fixture.folder_with(&fixture.config(), vec![more]))
+    };
+    for (name, tensor) in [
+        ("llama", "model.layers.1.self_attn.q_norm.weight"),
+        ("bamba", "model.layers.0.feed_forward.norm.weight"),
+        ("gpt2", "h.0.attn.bias"),
+    ] {
+        let error = with(name, tensor, &[4]).unwrap_err();
+        assert_eq!(error.kind(), LoadErrorKind::Unsupported);
+        assert!(error.to_string().contains(tensor), "{error}");
+    }
+    for (name, tensor, shape) in [
+        (
+            "llama",
+            "model.layers.1.self_attn.rotary_emb.inv_freq",
+            &[4][..],
+        ),
+        ("llama", "mtp.layers.0.norm.weight", &[4]),
+        ("gpt2", "h.0.attn.bias", &[1, 1, 8, 8]),
+        ("gpt2", "h.0.attn.masked_bias", &[]),
+        (
+            "gpt_neox",
+            "gpt_neox.layers.0.attention.bias",
+            &[1, 1, 8, 8],
+        ),
+    ] {
+        with(name, tensor, shape).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+/// Weights that PyTorch pickled are named for what they are, with the way out.
+#[test]
+fn a_pickle_is_told_from_other_files() {
+    let folder = TempFolder::new("pickle");
+    let zip = folder.join("RWKV-x070.pth");
+    fs::write(&zip, b"PK\x03\x04rest").unwrap();
+    let refused = |path: &Path| open(path).unwrap_err().to_string();
+    for path in [&zip, folder.as_ref()] {
+        let error = refused(path);
+        assert!(error.contains("RWKV-x070.pth"), "{error}");
+        assert!(error.contains("save_file"), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+    fs::write(folder.join("config.json"), r#"{"model_type": "llama"}"#).unwrap();
+    assert!(refused(&folder).contains("a pickle of PyTorch"));
+    let old = folder.join("pytorch_model.bin");
+    fs::write(&old, b"\x80\x02}q\x00").unwrap();
+    assert!(refused(&old).contains("a pickle of PyTorch"));
 }
 
 /// A vector may come as a row or as a column.

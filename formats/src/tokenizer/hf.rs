@@ -11,7 +11,7 @@ use super::slots::Slots;
 use super::unigram::Unigram;
 use super::vocabulary::{Kind, Vocabulary, byte_of};
 use super::word_piece::{BERT_CHARACTERS, WordPiece};
-use super::{HfFiles, Tokenizer, TokenizerKind, byte_level, ends, limits, unescape};
+use super::{HfFiles, Tokenizer, TokenizerKind, byte_level, ends, limits, rwkv, unescape};
 use alloc::borrow::Cow;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -23,11 +23,16 @@ const MODEL: &str = "tokenizer.model";
 
 pub(super) fn tokenizer(files: &HfFiles<'_>) -> Result<Option<Tokenizer>, TokenizerError> {
     let settings = Settings::read(files)?;
-    match (files.tokenizer_json, files.tokenizer_model) {
-        (Some(json), _) => from_json(json, &settings).map(Some),
-        (None, Some(model)) => from_model(model, &settings).map(Some),
-        (None, None) => Ok(None),
+    if let Some(json) = files.tokenizer_json {
+        return from_json(json, &settings).map(Some);
     }
+    if let Some(model) = files.tokenizer_model {
+        return from_model(model, &settings).map(Some);
+    }
+    let lines = files.rwkv_vocabulary;
+    lines
+        .map(|lines| rwkv::tokenizer(lines, &settings))
+        .transpose()
 }
 
 fn parse_json<'a, T: serde::Deserialize<'a>>(
@@ -39,12 +44,12 @@ fn parse_json<'a, T: serde::Deserialize<'a>>(
 
 /// What the small files say.
 #[derive(Default)]
-struct Settings {
+pub(super) struct Settings {
     bos: Option<String>,
     eos: Option<String>,
     adds_bos: Option<bool>,
     adds_eos: Option<bool>,
-    added: Vec<AddedTokenJson>,
+    pub(super) added: Vec<AddedTokenJson>,
     ends: Vec<u32>,
 }
 
@@ -114,7 +119,7 @@ impl Settings {
     }
 
     /// The kind of an added token: BOS and EOS are control tokens whatever else is said.
-    fn kind_of(&self, token: &AddedTokenJson) -> Kind {
+    pub(super) fn kind_of(&self, token: &AddedTokenJson) -> Kind {
         match token.special || self.is_named(&token.content) {
             true => Kind::Control,
             false => Kind::UserDefined,
@@ -122,7 +127,7 @@ impl Settings {
     }
 
     /// What the two kinds of file have in common, last.
-    fn finish(&self, mut tokenizer: Tokenizer) -> Result<Tokenizer, TokenizerError> {
+    pub(super) fn finish(&self, mut tokenizer: Tokenizer) -> Result<Tokenizer, TokenizerError> {
         let find = |name: &Option<String>| name.as_deref().and_then(|name| tokenizer.token(name));
         let bos = find(&self.bos).or(tokenizer.bos);
         let eos = find(&self.eos).or(tokenizer.eos);
@@ -161,7 +166,11 @@ impl Settings {
     }
 }
 
-fn added_token(token: &AddedTokenJson, text: &str, kind: Kind) -> Result<Added, TokenizerError> {
+pub(super) fn added_token(
+    token: &AddedTokenJson,
+    text: &str,
+    kind: Kind,
+) -> Result<Added, TokenizerError> {
     if text.len() > limits::ADDED_TOKEN_LEN {
         return Err(failure!(
             Limit,

@@ -25,6 +25,7 @@ mod normalize;
 mod pattern;
 mod pattern_text;
 mod presets;
+mod rwkv;
 mod sentencepiece;
 mod slots;
 mod split;
@@ -124,6 +125,8 @@ pub struct HfFiles<'a> {
     pub tokenizer_json: Option<&'a [u8]>,
     /// `tokenizer.model` (SentencePiece)
     pub tokenizer_model: Option<&'a [u8]>,
+    /// `rwkv_vocab_*.txt`, where there is neither
+    pub rwkv_vocabulary: Option<&'a [u8]>,
     /// `tokenizer_config.json`
     pub tokenizer_config: Option<&'a [u8]>,
     /// `generation_config.json`
@@ -143,7 +146,7 @@ impl Tokenizer {
     }
 
     /// The tokenizer in the files of a Hugging Face folder: `tokenizer.json` if it is there,
-    /// otherwise `tokenizer.model`; `None` if neither is.
+    /// otherwise `tokenizer.model` or RWKV's vocabulary; `None` if none is.
     ///
     /// # Errors
     /// If the tokenizer is of a kind, or has a part, that is not supported, or if a file is
