@@ -17,6 +17,9 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     build,
 };
 
+/// What decays are squeezed through on their way, as the authors' library has it.
+const RANK: usize = 16;
+
 /// τ, the temperature that keeps decays near one (section 4.4).
 const TEMPERATURE: f32 = 16.0;
 
@@ -49,8 +52,7 @@ fn decay(net: &Net<'_, '_>, h: Value, layer: &str, keys: usize) -> Result<Value,
         format!("{layer}.attn_decay_a"),
         format!("{layer}.attn_decay_b"),
     );
-    let rank = net.builder.rows(&format!("{first}.weight"))?;
-    let logits = net.linear(net.linear(h, &first, rank)?, &second, keys)?;
+    let logits = net.linear(net.linear(h, &first, RANK)?, &second, keys)?;
     // ln σ(x) = −softplus(−x), exact where σ(x) itself would have rounded to one.
     let log = net.apply(net.scale(logits, -1.0), Pointwise::Softplus);
     Ok(net.apply(net.scale(log, -1.0 / TEMPERATURE), Pointwise::Exp))

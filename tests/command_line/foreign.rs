@@ -27,7 +27,7 @@ fn what_means_nothing_here_is_left_out_with_a_word() {
     let output = rillm(&[&BASE[..], &more].concat());
     assert!(output.status.success());
     assert_eq!(text(&output.stdout), plain);
-    let said = "rillm: warning: without effect here: -ngl, -fa, --no-mmap, -no-cnv, --numa\n";
+    let said = "rillm: warning: without effect here: -ngl, -fa, -no-cnv, --numa\n";
     assert!(text(&output.stderr).contains(said));
     let wrong = rillm(&[&BASE[..], &["-ctk", "f16", "-ctv", "q8_0"]].concat());
     failure(&wrong, 2, &["one type, not in f16 and q8_0"]);
