@@ -57,9 +57,9 @@ QUICK = {
     "tg16": (["-p", "0", "-n", "16"], ["-p", "0", "-n", "16"]),
 }
 RILLM = [[], ["--no-mmap"]]
-LLAMA_CPP = [
-    ["--repack", repack, "-fa", attention] for repack in "10" for attention in ("on", "off")
-]
+LLAMA_CPP = [["--repack", repack] for repack in "10"]
+# At a depth the form of attention matters as well.
+LLAMA_CPP_DEEP = [[*repack, "-fa", attention] for repack in LLAMA_CPP for attention in ("on", "off")]
 IK = [["-rtr", repack] for repack in "10"]
 ENGINES = ["rillm", "llama.cpp", "ik_llama.cpp"]
 COLOURS = {"llama.cpp": "#4e79a7", "ik_llama.cpp": "#f28e2b"}
@@ -90,10 +90,10 @@ def peer_rate(binary, model, threads, test, configuration):
         return None
 
 
-def peers(arguments):
+def peers(arguments, deep):
     """Name, binary, which of a test's arguments it takes, configurations."""
     if arguments.llama_cpp:
-        yield "llama.cpp", arguments.llama_cpp, 0, LLAMA_CPP
+        yield "llama.cpp", arguments.llama_cpp, 0, LLAMA_CPP_DEEP if deep else LLAMA_CPP
     if arguments.ik:
         yield "ik_llama.cpp", arguments.ik, 1, IK
 
@@ -116,7 +116,8 @@ def measure(arguments, case, threads, results):
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     settle(arguments, model)
     for name, test in (QUICK if arguments.quick else TESTS).items():
-        if "@" in name and case not in DEEP:
+        deep = "@" in name
+        if deep and case not in DEEP:
             continue
         rates, shares = {}, {}
         for _ in range(arguments.repeat):
@@ -125,7 +126,7 @@ def measure(arguments, case, threads, results):
                 rate, share = rillm_rate(arguments, model, threads, test, configuration)
                 rates.setdefault(key, []).append(rate)
                 shares.setdefault(key, []).append(share)
-            for peer, binary, form, configurations in peers(arguments):
+            for peer, binary, form, configurations in peers(arguments, deep):
                 for configuration in configurations:
                     key = (peer, " ".join(configuration))
                     # What has failed once, fails.
@@ -198,9 +199,9 @@ def markdown(results, svg):
         "Written by `benches/compare/compare.py`, which anyone can run: models have real shapes and",
         "random weights (`rillm synth`), every engine gets the same file and threads, runs are",
         "interleaved and medians count. Of each engine its best configuration counts, test by test",
-        "(rillm: mapped, or copied into memory by `--no-mmap`; llama.cpp: repacked or not, flash",
-        "attention or not; ik_llama.cpp: repacked at run time or not). Ratios are ours to theirs;",
-        "above 1 we are faster. The share is of what this machine's int8 or float units, or its",
+        "(rillm: mapped, or copied into memory by `--no-mmap`; llama.cpp: repacked or not, at a depth",
+        "flash attention or not; ik_llama.cpp: repacked at run time or not). Ratios are ours to",
+        "theirs; above 1 we are faster. The share is of what this machine's int8 or float units, or its",
         "memory bus, would allow, measured beside each run.",
         "",
     ]

@@ -11,12 +11,27 @@ use std::sync::Mutex;
 /// Weight rows that a worker claims at a time.
 const MATRIX_CHUNK: usize = 64;
 
+/// The same of a large matrix where there is a single input: each call begins with memory that
+/// nothing has fetched ahead, so there are fewer of them.
+const LONG_CHUNK: usize = 128;
+
+/// Rows of a matrix that is large: chunks enough for all workers.
+const LARGE: usize = 2048;
+
 /// Rows of an element-wise step that a worker claims at a time.
 const ROW_CHUNK: usize = 4;
 
 /// Into how many chunks of rows a tile falls.
 pub fn row_chunks(tile: &Tile) -> usize {
     tile.range.len().div_ceil(ROW_CHUNK)
+}
+
+/// Weight rows of a chunk of a product. No result depends on how they are cut.
+fn matrix_chunk(rows: usize, tile: &Tile) -> usize {
+    match (tile.range.len(), rows) {
+        (1, LARGE..) => LONG_CHUNK,
+        _ => MATRIX_CHUNK,
+    }
 }
 
 /// Into how many chunks a step falls for this tile. Those that go row by row all fall into the
@@ -26,7 +41,7 @@ pub fn chunks(run: &Run<'_>, node: usize, tile: &Tile) -> usize {
         Op::Slice { .. } => 0,
         // One worker hands all of a tile's outputs over, in order.
         Op::Emit { .. } => 1,
-        Op::MatMul { weight, .. } => weight.rows.div_ceil(MATRIX_CHUNK),
+        Op::MatMul { weight, .. } => weight.rows.div_ceil(matrix_chunk(weight.rows, tile)),
         Op::ExpertMatMul { experts, .. } => experts.stack * experts.rows.div_ceil(MATRIX_CHUNK),
         Op::Attention { attention, .. } => attention::chunks(run, attention, tile),
         Op::StoreKv { state, .. } | Op::StoreCross { state, .. } => {
@@ -51,7 +66,7 @@ pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&
     let kernels = run.kernels;
     match &run.plan.graph.nodes[node].op {
         Op::MatMul { x, bias, weight } => {
-            let rows = range(chunk, MATRIX_CHUNK, weight.rows);
+            let rows = range(chunk, matrix_chunk(weight.rows, tile), weight.rows);
             matmul(
                 run,
                 tile,
