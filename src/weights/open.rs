@@ -128,7 +128,7 @@ fn file(path: &Path) -> Result<Files, LoadError> {
     for (index, path) in paths.iter().enumerate() {
         let source = Source::map(path).map_err(|error| io(path, &error))?;
         if is_pickle(source.bytes()) {
-            let what = format!("this is {PICKLE}");
+            let what = format!("this looks like {PICKLE}");
             return Err(LoadError::new(LoadErrorKind::Format, what).at(path));
         }
         let part = gguf::parse(source.bytes(), index as u32);
@@ -151,16 +151,15 @@ fn folder(folder: &Path) -> Result<Files, LoadError> {
         return Err(no_config(folder));
     }
     let config = read(&config_path)?;
-    let config = hf_config::parse(&config).map_err(|error| format(error).at(&config_path))?;
-    let mut config = config;
+    // What is wrong with a file of JSON names it already.
+    let mut config = hf_config::parse(&config).map_err(|error| format(error).at(folder))?;
     if config.model_type.is_none() {
         config.model_type = mamba_of_its_authors(&config.metadata).map(str::to_string);
     }
     let generation_config = optional(&folder.join("generation_config.json"))?;
     if let Some(bytes) = &generation_config {
-        let path = folder.join("generation_config.json");
         hf_config::parse_generation(bytes, &mut config.metadata)
-            .map_err(|error| format(error).at(&path))?;
+            .map_err(|error| format(error).at(folder))?;
     }
     let (paths, index) = shards(folder)?;
     let mut parsed = Vec::new();
@@ -205,8 +204,7 @@ fn mamba_of_its_authors(config: &Metadata) -> Option<&'static str> {
 fn shards(folder: &Path) -> Result<(Vec<PathBuf>, Option<Index>), LoadError> {
     let index_path = folder.join("model.safetensors.index.json");
     if index_path.is_file() {
-        let index =
-            Index::parse(&read(&index_path)?).map_err(|error| format(error).at(&index_path))?;
+        let index = Index::parse(&read(&index_path)?).map_err(|error| format(error).at(folder))?;
         let paths = index.files().iter().map(|name| folder.join(name)).collect();
         return Ok((paths, Some(index)));
     }
@@ -221,7 +219,7 @@ fn shards(folder: &Path) -> Result<(Vec<PathBuf>, Option<Index>), LoadError> {
     let hint = match (found.len(), pickles(folder)?.first()) {
         (0, Some(pickle)) => {
             let name = pickle.file_name().unwrap_or_default().to_string_lossy();
-            format!("no model.safetensors is here, but {name}, {PICKLE}")
+            format!("no model.safetensors is here, but {name}, which looks like {PICKLE}")
         }
         (0, None) => "no model.safetensors is here".to_string(),
         _ => "several safetensors files are here, but no model.safetensors.index.json".to_string(),
@@ -249,7 +247,7 @@ fn no_config(folder: &Path) -> LoadError {
         _ => match pickles(folder).unwrap_or_default().first() {
             Some(pickle) => {
                 let name = pickle.file_name().unwrap_or_default().to_string_lossy();
-                format!("folder has no config.json, and {name} is {PICKLE}")
+                format!("folder has no config.json, and {name} looks like {PICKLE}")
             }
             None => "folder has no config.json".to_string(),
         },
@@ -277,10 +275,11 @@ fn rwkv_vocabulary(folder: &Path) -> Result<Option<Vec<u8>>, LoadError> {
     texts.last().map_or(Ok(None), |path| optional(path))
 }
 
-/// What to do about weights that PyTorch has pickled: reading them would run what they say.
+/// What to do about weights that PyTorch has pickled: reading them would run what they say. Tensors
+/// are cloned since `save_file` refuses those that share memory, as tied ones do.
 const PICKLE: &str = "a pickle of PyTorch, which is not read here: save its tensors as model.safetensors \
-     (safetensors.torch.save_file(torch.load(PATH, weights_only=True), \"model.safetensors\")) in a \
-     folder with their config.json";
+     (safetensors.torch.save_file({k: v.contiguous().clone() for k, v in torch.load(PATH, \
+     weights_only=True).items()}, \"model.safetensors\")) in a folder with their config.json";
 
 /// Whether a file begins as `torch.save` writes it, in a zip archive or as pickles of old.
 fn is_pickle(bytes: &[u8]) -> bool {
