@@ -303,7 +303,9 @@ impl ModelArguments {
                 .map(|source| source.bytes().len() as u64);
             let done = Arc::new(AtomicU64::new(0));
             let _shown = Progress::watch(Arc::clone(&done), total.sum(), "copying", "bytes");
-            files.copy(rillm::platform::default_threads(), &done)?;
+            let threads = self.options.threads.map(usize::from);
+            let threads = threads.unwrap_or_else(rillm::platform::default_threads);
+            files.copy(threads, &done)?;
         }
         Ok(files)
     }
