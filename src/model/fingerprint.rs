@@ -17,18 +17,28 @@ const BESIDE_THE_GRAPH: [&str; 6] = [
     "_name_or_path",
 ];
 
+/// Last words of keys of `config.json` that decide nothing a graph does either, in a configuration
+/// within it as well.
+const CHOICES: [&str; 4] = ["eos_token_id", "torch_dtype", "dtype", "use_cache"];
+
+fn is_beside_the_graph(key: &str) -> bool {
+    let last = key.rsplit('.').next().unwrap_or(key);
+    CHOICES.contains(&last) || BESIDE_THE_GRAPH.iter().any(|begin| key.starts_with(begin))
+}
+
 impl Model {
     /// A number that tells this model from others, on every machine: of its architecture and
     /// hyperparameters (all that the files say, as it may have been overridden, but the
-    /// vocabulary, words about the model, and how to choose tokens), and of its tensors' names,
-    /// types, shapes and the ends of their bytes. Models that differ in the middle of tensors
-    /// alone are taken for one: to tell them apart, all weights would have to be read.
+    /// vocabulary, words about the model, how to choose tokens and when to end, and what
+    /// transformers is told about its types and caches), and of its tensors' names, types, shapes
+    /// and the ends of their bytes. Models that differ in the middle of tensors alone are taken for
+    /// one: to tell them apart, all weights would have to be read.
     pub fn fingerprint(&self) -> u64 {
         let mut sum = Checksum::START;
         let manifest = self.manifest();
         sum.add(manifest.architecture.as_bytes());
         for (key, value) in &manifest.metadata.0 {
-            if !BESIDE_THE_GRAPH.iter().any(|begin| key.starts_with(begin)) {
+            if !is_beside_the_graph(key) {
                 add_text(&mut sum, key.as_bytes());
                 add_value(&mut sum, value, (&manifest.metadata, key));
             }

@@ -111,6 +111,11 @@ fn hyperparameters_tell_models_apart() {
         session.restore(0, &mut &bytes[..]).map(|_| ())
     };
     assert!(restored("transformers_version", "0.0".into()).is_ok());
+    // Nor does it matter how tokens are chosen, or what a library is told about its work.
+    assert!(restored("eos_token_id", vec![3, 5].into()).is_ok());
+    assert!(restored("torch_dtype", "bfloat16".into()).is_ok());
+    assert!(restored("dtype", "bfloat16".into()).is_ok());
+    assert!(restored("use_cache", true.into()).is_ok());
     let error = restored("layer_norm_epsilon", 0.5.into()).expect_err("another epsilon");
     assert!(error.to_string().contains("another model"), "{error}");
 }
