@@ -22,7 +22,8 @@ pub struct Arguments {
     /// List every tensor
     #[arg(long)]
     tensors: bool,
-    /// Draw the graph, the memory plan and the state as SVG, which browsers show
+    /// Draw the graph, the memory plan and the state as SVG, which browsers show; - writes
+    /// it, and nothing else, to standard output
     #[arg(long, value_name = "FILE")]
     graph: Option<PathBuf>,
     /// Write JSON
@@ -31,6 +32,18 @@ pub struct Arguments {
 }
 
 pub fn inspect(arguments: &Arguments) -> Result<(), CliError> {
+    if let Some(path) = &arguments.graph
+        && !path
+            .extension()
+            .is_some_and(|end| end.eq_ignore_ascii_case("svg"))
+        && path.as_os_str() != "-"
+    {
+        let what = format!(
+            "--graph {}: expected a name that ends in .svg",
+            path.display()
+        );
+        return Err(CliError::Usage(what));
+    }
     let model = arguments.model.open()?;
     let defaults = SessionOptions::default();
     let trained = model.context().unwrap_or(defaults.context);
@@ -44,6 +57,10 @@ pub fn inspect(arguments: &Arguments) -> Result<(), CliError> {
     let plan = memory_plan(&model, options)?;
     if let Some(path) = &arguments.graph {
         let drawing = picture::draw(&model, options)?;
+        if path.as_os_str() == "-" {
+            std::io::stdout().lock().write_all(drawing.as_bytes())?;
+            return Ok(());
+        }
         std::fs::write(path, drawing)
             .map_err(|error| CliError::File(path.clone(), error.to_string()))?;
     }

@@ -427,6 +427,14 @@ fn inspect_draws_what_is_there() {
     let model = Fixture::load("llama").folder();
     let output = rillm(&["inspect", path(&model), "--graph", path(&missing)]);
     failure(&output, 1, &["out.svg"]);
+    // Nothing is written under a name that promises something else.
+    let other = folder.join("out.png");
+    let output = rillm(&["inspect", path(&model), "--graph", path(&other)]);
+    failure(&output, 2, &["out.png", ".svg"]);
+    assert!(!other.exists());
+    let output = rillm(&["inspect", path(&model), "--graph", "-"]);
+    let drawing = text(&output.stdout);
+    assert!(drawing.starts_with("<svg ") && drawing.ends_with("</svg>\n"));
 }
 
 #[test]
