@@ -97,7 +97,11 @@ struct Chat<'a> {
     template: ChatTemplate,
     session: Session,
     sampler: Sampler,
-    context: usize,
+    /// Tokens that a conversation may have: what keeps no history is bounded by no context, but
+    /// positions that were learned bound all.
+    bound: usize,
+    /// Said after advice to begin anew, where more context would be more room.
+    more: &'static str,
     /// Tokens of the conversation before its first reply.
     begun: usize,
     messages: Vec<Message>,
@@ -125,6 +129,15 @@ impl<'a> Chat<'a> {
             ..defaults
         };
         let session = Session::new(model, options)?;
+        let learned = usize::try_from(model.limits().positions).unwrap_or(usize::MAX);
+        let bound = match model.has_history() {
+            true => learned.min(context),
+            false => learned,
+        };
+        let more = match bound < learned {
+            true => ", -c makes more room",
+            false => "",
+        };
         let options = arguments.sample.options(tokenizer)?;
         let sampler = Sampler::new(options, tokenizer.vocabulary_len(), context);
         let interrupted = Arc::new(AtomicBool::new(false));
@@ -134,7 +147,8 @@ impl<'a> Chat<'a> {
             template,
             session,
             sampler,
-            context,
+            bound,
+            more,
             begun: 0,
             messages: Vec::new(),
             held: Vec::new(),
@@ -349,10 +363,10 @@ impl<'a> Chat<'a> {
         writeln!(out, "{}", &reply[shown..])?;
         out.flush()?;
         if done.stop == Stop::Context {
-            warn(
-                "the context is full: /reset begins a new conversation, -c makes more room, --endless \
-                 forgets the oldest",
-            );
+            warn(&format!(
+                "the context is full: /reset begins a new conversation{}, --endless forgets the oldest",
+                self.more
+            ));
         }
         Ok(reply)
     }
@@ -368,11 +382,10 @@ impl<'a> Chat<'a> {
             let text = self.template.render(&self.messages, true)?;
             let ids = self.tokenizer.encode(&text, options);
             let room = match self.arguments.endless.keep(0) {
-                Some(_) => self.context - self.context / 8,
-                None => self.context,
+                Some(_) => self.bound - self.bound / 8,
+                None => self.bound,
             };
-            // What keeps no history is bounded by no context.
-            if ids.len() < room || !self.session.has_history() {
+            if ids.len() < room {
                 return Ok(ids);
             }
             // A question goes with its answer; a system message stays, as does the last word.
@@ -386,10 +399,10 @@ impl<'a> Chat<'a> {
                 continue;
             }
             let what = format!(
-                "the conversation has {} tokens, the context {}: /reset begins a new one, -c makes \
-                 more room",
+                "the conversation has {} tokens, the context {}: /reset begins a new one{}",
                 ids.len(),
-                self.context
+                self.bound,
+                self.more
             );
             return Err(CliError::Usage(what));
         }

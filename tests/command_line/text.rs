@@ -345,6 +345,38 @@ fn a_talk_with_a_recurrent_model_has_no_end() {
     }
 }
 
+/// A linear transformer keeps no history, but its positions were learned: they bound a talk.
+#[test]
+fn a_talk_ends_where_learned_positions_do() {
+    let model = crate::support::fixture::Fixture::load("linear_transformer").folder();
+    let letters = (' '..='~').enumerate();
+    let letters: serde_json::Map<String, Value> = letters
+        .map(|(id, letter)| (letter.to_string(), id.into()))
+        .collect();
+    let tokenizer = serde_json::json!({
+        "version": "1.0",
+        "normalizer": { "type": "Replace", "pattern": { "String": " " }, "content": "▁" },
+        "model": { "type": "BPE", "vocab": letters, "merges": [], "unk_token": "?" },
+    });
+    std::fs::write(model.join("tokenizer.json"), tokenizer.to_string()).expect("a file");
+    let model = model.to_str().expect("text");
+    let arguments = [
+        "chat",
+        model,
+        "-c",
+        "32",
+        "-n",
+        "4",
+        "--chat-template",
+        "plain",
+    ];
+    let turns = format!("{}\n/reset\n{}\n", "a".repeat(90), "a".repeat(130));
+    let (said, warned) = with_input(&arguments, &turns);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(warned.contains("the context 128: /reset"), "{warned}");
+    assert!(!warned.contains("-c makes"), "{warned}");
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupt_stops_a_reply_and_not_the_program() {
