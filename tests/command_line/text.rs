@@ -528,8 +528,8 @@ fn perplexity_asks_no_more_of_a_model_than_it_learnt() {
 }
 
 /// Recurrent models go on beyond any context, in the memory they had after the first tokens.
+#[cfg(all(target_os = "linux", feature = "demo"))]
 #[test]
-#[cfg(target_os = "linux")]
 fn recurrent_models_stream_without_end() {
     use std::io::{BufRead, BufReader};
     /// More than any context that is reserved unasked.
