@@ -184,6 +184,7 @@ impl<'a> Chat<'a> {
         if self.terminal {
             let _ = writeln!(io::stderr(), "/help lists commands, Ctrl-C stops a reply");
         }
+        let (mut answered, mut refused) = (false, false);
         while let Some(line) = self.read()? {
             let line = line.trim_end();
             if line.trim_start().starts_with('/') {
@@ -205,13 +206,22 @@ impl<'a> Chat<'a> {
             writing.store(false, Ordering::SeqCst);
             self.interrupted.store(false, Ordering::SeqCst);
             match reply {
-                Ok(reply) => self.messages.push(Message::new("assistant", reply)),
+                Ok(reply) => {
+                    answered = true;
+                    self.messages.push(Message::new("assistant", reply));
+                }
                 Err(error @ CliError::Output(_)) => return Err(error),
                 Err(error) => {
+                    refused = true;
                     self.messages.pop();
                     warn(&error.to_string());
                 }
             }
+        }
+        // A script is to know; people have seen it.
+        if refused && !answered && !self.terminal {
+            let what = "no turn got a reply".to_string();
+            return Err(CliError::File(PathBuf::from("standard input"), what));
         }
         Ok(())
     }
@@ -381,6 +391,11 @@ impl<'a> Chat<'a> {
         loop {
             let text = self.template.render(&self.messages, true)?;
             let ids = self.tokenizer.encode(&text, options);
+            if ids.is_empty() {
+                let what = "the chat template makes no text of the conversation, --chat-template \
+                            names another";
+                return Err(CliError::Usage(what.to_string()));
+            }
             let room = match self.arguments.endless.keep(0) {
                 Some(_) => self.bound - self.bound / 8,
                 None => self.bound,

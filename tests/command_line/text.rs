@@ -3,12 +3,12 @@
 use crate::{command, failure, rillm, text};
 use serde_json::Value;
 use std::io::Write;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 
 pub const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo.gguf");
 
-/// Runs a command with this input; its output, if it went well.
-fn with_input(arguments: &[&str], input: &str) -> (String, String) {
+/// Runs a command with this input.
+fn fed(arguments: &[&str], input: &str) -> Output {
     let mut piped = command(arguments);
     piped
         .stdin(Stdio::piped())
@@ -18,7 +18,12 @@ fn with_input(arguments: &[&str], input: &str) -> (String, String) {
     let mut stdin = child.stdin.take().expect("a pipe");
     stdin.write_all(input.as_bytes()).expect("it reads");
     drop(stdin);
-    let output = child.wait_with_output().expect("it ends");
+    child.wait_with_output().expect("it ends")
+}
+
+/// The same; its output, if it went well.
+fn with_input(arguments: &[&str], input: &str) -> (String, String) {
+    let output = fed(arguments, input);
     assert!(output.status.success(), "{}", text(&output.stderr));
     (
         text(&output.stdout).to_string(),
@@ -318,16 +323,45 @@ fn a_conversation_goes_on_from_what_was_said() {
     let (told, _) = with_input(&[&base[..], &["--system", "A cat sat."]].concat(), "Hi.\n");
     let (untold, _) = with_input(&base, "Hi.\n");
     assert_ne!(told, untold);
-    let (long, warned) = with_input(
-        &["chat", DEMO, "-c", "16", "--chat-template", "plain"],
-        &format!("{}\n", "word ".repeat(40)),
-    );
-    assert!(long.is_empty() && warned.contains("/reset"), "{warned}");
     failure(
         &rillm(&["chat", DEMO, "--chat-template", "nosuch"]),
         1,
         &["nosuch", "chatml"],
     );
+}
+
+/// A turn that cannot be answered is no end of the conversation, and none answered is a failure.
+#[test]
+fn a_conversation_without_any_reply_fails() {
+    let folder = crate::support::folder::TempFolder::new("refused");
+    let template = |name: &str, source: &str| {
+        let file = folder.join(name);
+        std::fs::write(&file, source).expect("a file");
+        file.to_str().expect("text").to_string()
+    };
+    let empty = template("empty.j2", "");
+    let raising = template("raising.j2", "{{ raise_exception('not today') }}");
+    let word = "word ".repeat(40);
+    for (template, said, says) in [
+        (empty.as_str(), "hi", "makes no text"),
+        (&raising, "hi", "not today"),
+        ("plain", &word, "/reset"),
+    ] {
+        let base = ["chat", DEMO, "-c", "16", "--chat-template", template];
+        // One without a token that begins a text.
+        let bare = "tokenizer.ggml.add_bos_token=bool:false";
+        let base = [&base[..], &["--override-kv", bare]].concat();
+        let output = fed(&base, &format!("{said}\n"));
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(output.stdout.is_empty() && error.contains(says), "{error}");
+        assert!(error.ends_with("no turn got a reply\n"), "{error}");
+        assert!(!error.contains("panicked"), "{error}");
+    }
+    let base = ["chat", DEMO, "-c", "32", "-n", "4", "--chat-template"];
+    let (said, warned) = with_input(&[&base[..], &["plain"]].concat(), &format!("{word}\nHi.\n"));
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(warned.contains("/reset"), "{warned}");
 }
 
 /// Nothing bounds what a recurrent model has heard, or is about to.
