@@ -13,11 +13,11 @@ pub struct SampleArguments {
     #[arg(long = "temp", alias = "temperature", allow_negative_numbers = true, value_name = "T", value_parser = within(0.0, 1000.0))]
     temperature: Option<f32>,
     /// Makes the choices repeatable; -1 is a new one each time [default: -1]
-    #[arg(short, long, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
-    seed: Option<i64>,
-    /// Keep so many of the most likely tokens; 0 keeps all [default: 40]
-    #[arg(long, value_name = "N")]
-    top_k: Option<usize>,
+    #[arg(short, long, allow_negative_numbers = true, value_parser = seed)]
+    seed: Option<Seed>,
+    /// Keep so many of the most likely tokens; 0 and -1 keep all [default: 40]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
+    top_k: Option<i64>,
     /// Keep the most likely tokens that reach this probability together; 1 keeps all [default:
     /// 0.95]
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = within(0.0, 1.0))]
@@ -72,8 +72,8 @@ pub struct SampleArguments {
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = within(0.0, 100.0))]
     dynatemp_exp: Option<f32>,
     /// 2 aims at a surprise instead of dropping tokens; 0 does nothing
-    #[arg(long, value_name = "N", value_parser = ["0", "2"])]
-    mirostat: Option<String>,
+    #[arg(long, value_name = "N", value_parser = mirostat)]
+    mirostat: Option<bool>,
     /// That surprise, in bits [default: 5]
     #[arg(long = "mirostat-ent", value_name = "X", allow_negative_numbers = true, value_parser = within(0.0, 100.0))]
     mirostat_tau: Option<f32>,
@@ -97,6 +97,23 @@ pub struct SampleArguments {
     /// Never end the text by itself
     #[arg(long)]
     pub ignore_eos: bool,
+}
+
+/// A number, or a new one each time.
+#[derive(Clone, Copy, Debug)]
+enum Seed {
+    Anew,
+    Given(u64),
+}
+
+fn seed(text: &str) -> Result<Seed, String> {
+    match text {
+        "-1" => Ok(Seed::Anew),
+        _ => match text.parse() {
+            Ok(seed) => Ok(Seed::Given(seed)),
+            Err(_) => Err(format!("expected a number from 0 to {}, or -1", u64::MAX)),
+        },
+    }
 }
 
 /// A list, which clap would otherwise take for an option given several times.
@@ -138,6 +155,16 @@ fn within(low: f32, high: f32) -> impl Fn(&str) -> Result<f32, String> + Clone {
     }
 }
 
+/// Whether it is on.
+fn mirostat(text: &str) -> Result<bool, String> {
+    match text {
+        "0" => Ok(false),
+        "1" => Err("mirostat 1 is not supported, mirostat 2 is".to_string()),
+        "2" => Ok(true),
+        _ => Err("expected 0 or 2".to_string()),
+    }
+}
+
 fn logit_bias(text: &str) -> Result<(u32, f32), String> {
     let wrong = "expected a token's id, a sign and a number, as in 15043+1 or 15043-inf";
     let sign = text.find(['+', '-', '=']).ok_or(wrong)?;
@@ -154,7 +181,6 @@ impl SampleArguments {
     /// What the options say; `tokenizer` knows which tokens break repetitions.
     pub fn options(&self, tokenizer: &Tokenizer) -> Result<SampleOptions, CliError> {
         let plain = SampleOptions::default();
-        let seed = self.seed.and_then(|seed| u64::try_from(seed).ok());
         let last_n = |asked: Option<i64>, usual| match asked {
             None => usual,
             Some(count) => usize::try_from(count).unwrap_or(usize::MAX),
@@ -182,7 +208,10 @@ impl SampleArguments {
             eta: self.mirostat_eta.unwrap_or(usual.eta),
         };
         let options = SampleOptions {
-            seed: seed.unwrap_or_else(|| fastrand::u64(..)),
+            seed: match self.seed {
+                Some(Seed::Given(seed)) => seed,
+                Some(Seed::Anew) | None => fastrand::u64(..),
+            },
             stages: self
                 .samplers
                 .clone()
@@ -194,7 +223,10 @@ impl SampleArguments {
             dynamic_temperature_exponent: self
                 .dynatemp_exp
                 .unwrap_or(plain.dynamic_temperature_exponent),
-            top_k: self.top_k.unwrap_or(plain.top_k),
+            top_k: match self.top_k {
+                None => plain.top_k,
+                Some(count) => usize::try_from(count).unwrap_or(0),
+            },
             top_p: self.top_p.unwrap_or(plain.top_p),
             min_p: self.min_p.unwrap_or(plain.min_p),
             typical_p: self.typical_p.unwrap_or(plain.typical_p),
@@ -212,7 +244,7 @@ impl SampleArguments {
                 last_n: last_n(self.dry_penalty_last_n, dry.last_n),
                 breakers,
             },
-            mirostat: (self.mirostat.as_deref() == Some("2")).then_some(mirostat),
+            mirostat: (self.mirostat == Some(true)).then_some(mirostat),
             logit_bias: self.biases(tokenizer),
         };
         match options.check() {

@@ -226,6 +226,24 @@ fn choices_are_llama_cpps() {
     }
 }
 
+/// The seed that a run names makes the same text once more, however large it is.
+#[test]
+fn a_seed_that_was_named_can_be_given() {
+    let base = ["run", DEMO, "-p", "One day", "-n", "20", "--json"];
+    let whole = |seed: &str| {
+        let json = lines(&well(&[&base[..], &["-s", seed]].concat()));
+        let whole = json.last().expect("lines");
+        (whole["seed"].to_string(), whole["text"].clone())
+    };
+    let (largest, _) = whole(&u64::MAX.to_string());
+    assert_eq!(largest, u64::MAX.to_string());
+    let (seed, text) = whole("-1");
+    assert_eq!(whole(&seed), (seed, text));
+    for wrong in ["-2", "t", "18446744073709551616"] {
+        failure(&rillm(&[&base[..], &["-s", wrong]].concat()), 2, &["or -1"]);
+    }
+}
+
 #[test]
 fn perplexity_of_its_own_text_is_low() {
     let story = well(&[
