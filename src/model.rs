@@ -207,19 +207,7 @@ impl Model {
             .get_or_init(|| open_tokenizer(&self.inner.manifest, &self.inner.tokenizer_files));
         match built {
             Ok(Some(tokenizer)) => Ok(tokenizer),
-            Ok(None) => {
-                let what = match self.inner.manifest.container {
-                    Container::Gguf => {
-                        "model has no vocabulary, only token ids can be given to it (rillm eval)"
-                    }
-                    Container::HuggingFace => {
-                        "there is no tokenizer.json, no tokenizer.model and no rwkv_vocab_*.txt, copy \
-                         one of them from where the checkpoint came from; token ids alone can be \
-                         run by rillm eval"
-                    }
-                };
-                Err(LoadError::new(LoadErrorKind::Tokenizer, what))
-            }
+            Ok(None) => Err(no_tokenizer(self.inner.manifest.container)),
             Err(error) => Err(error.clone()),
         }
     }
@@ -398,6 +386,30 @@ fn as_in_files(
             .filter_map(|name| name.strip_prefix(begin))
             .any(|rest| rest.starts_with('.'))
     })
+}
+
+impl Files {
+    /// The tokenizer, whether or not there are weights or an architecture that is known.
+    ///
+    /// # Errors
+    /// The files hold none, or one that cannot be used.
+    pub fn tokenizer(&self) -> Result<Tokenizer, LoadError> {
+        open_tokenizer(&self.manifest, &self.tokenizer)?
+            .ok_or_else(|| no_tokenizer(self.manifest.container))
+    }
+}
+
+fn no_tokenizer(container: Container) -> LoadError {
+    let what = match container {
+        Container::Gguf => {
+            "model has no vocabulary, only token ids can be given to it (rillm eval)"
+        }
+        Container::HuggingFace => {
+            "there is no tokenizer.json, no tokenizer.model and no rwkv_vocab_*.txt, copy one of \
+             them from where the checkpoint came from; token ids alone can be run by rillm eval"
+        }
+    };
+    LoadError::new(LoadErrorKind::Tokenizer, what)
 }
 
 pub(crate) fn open_tokenizer(

@@ -1,8 +1,10 @@
 //! Command lines that were written for llama.cpp.
 //!
 //! Its options of several letters behind one dash are given the names that they have here, and
-//! what has no meaning on plain CPUs, or happens anyway, is left out with a word.
+//! what has no meaning on plain CPUs, or happens anyway, is left out with a word; what cannot be
+//! done is refused with one.
 
+use super::CliError;
 use std::ffi::OsString;
 
 /// What follows an option.
@@ -107,7 +109,62 @@ const WITHOUT_EFFECT: &[(Takes, &[&str])] = &[
             "--display-prompt",
             "--simple-io",
             "--offline",
+            "-v",
+            "--verbose",
+            "--log-verbose",
+            "--verbose-prompt",
+            "--jinja",
+            "--no-jinja",
+            "-st",
+            "--single-turn",
+            "-sp",
         ],
+    ),
+];
+
+/// Options without a value that have an effect with these commands alone.
+const EFFECT_IN: &[(&str, &[&str])] = &[
+    ("--no-warmup", &["bench"]),
+    ("--special", &["run", "tokenize"]),
+];
+
+/// Options that ask for what there is not, and what to do.
+const REFUSED: &[(&[&str], &str)] = &[
+    (
+        &[
+            "-hf",
+            "-hfr",
+            "--hf-repo",
+            "-hff",
+            "--hf-file",
+            "-mu",
+            "--model-url",
+            "-dr",
+            "--docker-repo",
+        ],
+        "nothing is downloaded here, give the path of a model's file: -m FILE",
+    ),
+    (
+        &[
+            "--grammar",
+            "--grammar-file",
+            "-j",
+            "--json-schema",
+            "-jf",
+            "--json-schema-file",
+        ],
+        "grammars are not supported",
+    ),
+    (
+        &["--rope-freq-base"],
+        "give the model's key another value: --override-kv ARCHITECTURE.rope.freq_base=float:X, as \
+         rillm inspect shows it",
+    ),
+    (
+        &["--rope-freq-scale", "--rope-scale"],
+        "give the model's keys other values: --override-kv \
+         ARCHITECTURE.rope.scaling.type=str:linear,ARCHITECTURE.rope.scaling.factor=float:X, where \
+         a frequency scale of 0.5 is a factor of 2",
     ),
 ];
 
@@ -128,8 +185,10 @@ const TEXTS: &[&str] = &[
 ];
 
 /// The command line in this program's terms, and the options that were left out.
-pub fn translated(arguments: impl Iterator<Item = OsString>) -> (Vec<OsString>, Vec<String>) {
-    let (mut kept, mut dropped) = (Vec::new(), Vec::new());
+pub fn translated(
+    arguments: impl Iterator<Item = OsString>,
+) -> Result<(Vec<OsString>, Vec<String>), CliError> {
+    let (mut kept, mut dropped): (Vec<OsString>, Vec<String>) = (Vec::new(), Vec::new());
     let mut arguments = arguments.peekable();
     let mut text_follows = false;
     while let Some(argument) = arguments.next() {
@@ -152,12 +211,23 @@ pub fn translated(arguments: impl Iterator<Item = OsString>) -> (Vec<OsString>, 
             Some((option, _)) => (option, true),
             None => (name, false),
         };
+        if let Some((_, what)) = REFUSED.iter().find(|(names, _)| names.contains(&option)) {
+            return Err(CliError::Usage(format!("{option}: {what}")));
+        }
+        let command = kept.get(1).and_then(|command| command.to_str());
+        let elsewhere = EFFECT_IN.iter().any(|(name, commands)| {
+            *name == option && command.is_some_and(|command| !commands.contains(&command))
+        });
         let known = WITHOUT_EFFECT
             .iter()
             .find(|(_, names)| names.contains(&option));
-        let Some(&(takes, _)) = known else {
-            kept.push(argument);
-            continue;
+        let takes = match known {
+            Some((takes, _)) => *takes,
+            None if elsewhere => Takes::Nothing,
+            None => {
+                kept.push(argument);
+                continue;
+            }
         };
         dropped.push(option.to_string());
         let next = arguments.peek().and_then(|next| next.to_str());
@@ -170,7 +240,7 @@ pub fn translated(arguments: impl Iterator<Item = OsString>) -> (Vec<OsString>, 
             arguments.next();
         }
     }
-    (kept, dropped)
+    Ok((kept, dropped))
 }
 
 #[cfg(test)]
@@ -179,7 +249,7 @@ mod tests {
 
     fn of(line: &str) -> (String, String) {
         let words = line.split(' ').map(Into::into);
-        let (kept, dropped) = translated(words);
+        let (kept, dropped) = translated(words).expect("nothing that is refused");
         let kept: Vec<&str> = kept.iter().filter_map(|word| word.to_str()).collect();
         (kept.join(" "), dropped.join(" "))
     }
@@ -190,6 +260,8 @@ mod tests {
         same("rillm run m.gguf -p -ngl -n 5");
         same("rillm run m.gguf --stop --mlock");
         same("rillm run -- -ngl 5");
+        same("rillm run m.gguf -p -hf");
+        same("rillm bench m.gguf --no-warmup");
         let (kept, dropped) = of("run -m m.gguf -ngl 99 -fa on -c 512 --no-repack -ctk q8_0 -p x");
         assert_eq!(kept, "run -m m.gguf -c 512 --cache-type-k q8_0 -p x");
         assert_eq!(dropped, "-ngl -fa --no-repack");

@@ -27,6 +27,7 @@ mod tokenize;
 
 use clap::{Args, Parser, Subcommand};
 use progress::Progress;
+use rillm::formats::tokenizer::Tokenizer;
 use rillm::session::SessionOptions;
 use rillm::state::HistoryType;
 use rillm::weights::Files;
@@ -229,7 +230,10 @@ impl From<io::Error> for CliError {
 
 /// Runs the command and says how it went.
 pub fn main() -> ExitCode {
-    let (line, without_effect) = foreign::translated(std::env::args_os());
+    let (line, without_effect) = match foreign::translated(std::env::args_os()) {
+        Ok(translated) => translated,
+        Err(error) => return failed(&error),
+    };
     let cli = Cli::parse_from(line);
     if !without_effect.is_empty() {
         warn(&format!(
@@ -258,16 +262,18 @@ pub fn main() -> ExitCode {
         Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }
-        Err(error) => {
-            // If stderr is gone as well there is nobody left to tell.
-            let _ = writeln!(io::stderr(), "rillm: {error}");
-            ExitCode::from(if matches!(error, CliError::Usage(_)) {
-                2
-            } else {
-                1
-            })
-        }
+        Err(error) => failed(&error),
     }
+}
+
+fn failed(error: &CliError) -> ExitCode {
+    // If stderr is gone as well there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "rillm: {error}");
+    ExitCode::from(if matches!(error, CliError::Usage(_)) {
+        2
+    } else {
+        1
+    })
 }
 
 impl ThreadArguments {
@@ -319,6 +325,16 @@ impl ModelArguments {
         Ok(model.map_err(|error| error.at(self.path()))?)
     }
 
+    /// The tokenizer alone: of a file that holds a vocabulary and no weights, or those of a model
+    /// that cannot be run, as well.
+    fn tokenizer(&self) -> Result<Tokenizer, CliError> {
+        let tokenizer = self.files().and_then(|mut files| {
+            self.overrides.apply(&mut files.manifest.metadata);
+            files.tokenizer()
+        });
+        Ok(tokenizer.map_err(|error| error.at(self.path()))?)
+    }
+
     /// The same error, naming the model's file where it does not name one.
     fn blame(&self, error: CliError) -> CliError {
         match error {
@@ -364,8 +380,22 @@ fn context(asked: Option<usize>, model: &Model) -> usize {
     }
 }
 
-/// The text given on the command line, in a file, or piped in.
+/// The text given on the command line, in a file, or piped in; without the newline that ends a
+/// file.
 fn text(
+    given: Option<&str>,
+    file: Option<&Path>,
+    what: &str,
+    option: &str,
+) -> Result<String, CliError> {
+    match given {
+        Some(text) => Ok(text.to_string()),
+        None => whole_text(None, file, what, option).map(without_last_newline),
+    }
+}
+
+/// The same with every byte of a file.
+fn whole_text(
     given: Option<&str>,
     file: Option<&Path>,
     what: &str,
@@ -375,13 +405,12 @@ fn text(
         let mut text = String::new();
         let read = io::stdin().read_to_string(&mut text);
         read.map_err(|error| CliError::File(path.to_path_buf(), error.to_string()))?;
-        Ok(without_last_newline(text))
+        Ok(text)
     };
     match (given, file) {
         (Some(text), _) => Ok(text.to_string()),
         (None, Some(path)) if path.as_os_str() == "-" => stdin(path),
         (None, Some(path)) => std::fs::read_to_string(path)
-            .map(without_last_newline)
             .map_err(|error| CliError::File(path.to_path_buf(), error.to_string())),
         (None, None) if io::stdin().is_terminal() => {
             let what = format!("no {what}: give {option} or -f FILE, or pipe a text in");

@@ -1,6 +1,6 @@
 //! `rillm tokenize` and `rillm detokenize`: a model's vocabulary, both ways.
 
-use super::{CliError, ModelArguments, text};
+use super::{CliError, ModelArguments, text, whole_text};
 use clap::Args;
 use rillm::formats::tokenizer::{DecodeOptions, Encode, Position, Tokenizer};
 use serde_json::json;
@@ -20,7 +20,7 @@ pub struct Arguments {
         allow_hyphen_values = true
     )]
     prompt: Option<String>,
-    /// A file with the text (- for standard input)
+    /// A file with the text, every byte of which counts (- for standard input)
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Only the text's own tokens, not those that begin or end a text
@@ -42,16 +42,13 @@ pub struct Arguments {
 
 /// A line for each token: its id and its text.
 pub fn tokenize(arguments: &Arguments) -> Result<(), CliError> {
-    let text = text(
+    let text = whole_text(
         arguments.prompt.as_deref(),
         arguments.file.as_deref(),
         "text",
         "-p TEXT",
     )?;
-    let model = arguments.model.open()?;
-    let tokenizer = model
-        .tokenizer()
-        .map_err(|error| arguments.model.blame(error.into()))?;
+    let tokenizer = arguments.model.tokenizer()?;
     let options = Encode {
         add_special: !arguments.no_special,
         parse_special: arguments.special,
@@ -66,11 +63,11 @@ pub fn tokenize(arguments: &Arguments) -> Result<(), CliError> {
     } else if arguments.json {
         let tokens = ids
             .iter()
-            .map(|&id| json!({ "id": id, "text": shown(tokenizer, id) }));
+            .map(|&id| json!({ "id": id, "text": shown(&tokenizer, id) }));
         writeln!(out, "{}", tokens.collect::<serde_json::Value>())?;
     } else {
         for id in ids {
-            writeln!(out, "{id:>7}  {:?}", shown(tokenizer, id))?;
+            writeln!(out, "{id:>7}  {:?}", shown(&tokenizer, id))?;
         }
     }
     Ok(out.flush()?)
@@ -102,10 +99,7 @@ pub fn detokenize(arguments: &Back) -> Result<(), CliError> {
         [] => from_text(&text(None, None, "ids", "them as arguments")?)?,
         given => given.to_vec(),
     };
-    let model = arguments.model.open()?;
-    let tokenizer = model
-        .tokenizer()
-        .map_err(|error| arguments.model.blame(error.into()))?;
+    let tokenizer = arguments.model.tokenizer()?;
     let known = tokenizer.vocabulary_len();
     if let Some(id) = ids.iter().find(|id| **id as usize >= known) {
         let what = format!("there is no token {id}, the vocabulary has {known}");

@@ -34,6 +34,44 @@ fn what_means_nothing_here_is_left_out_with_a_word() {
 }
 
 #[test]
+fn options_of_its_terminal_are_left_out_too() {
+    let plain = run(&[]);
+    let more = "--no-warmup -v --verbose-prompt --jinja -st -sp";
+    let more: Vec<&str> = more.split(' ').collect();
+    let output = rillm(&[&BASE[..], &more].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), plain);
+    let said = format!("without effect here: {}\n", more.join(", "));
+    assert!(text(&output.stderr).contains(&said));
+    // Names of control tokens are read by one command, and by the other always.
+    assert!(
+        rillm(&[&BASE[..], &["--special"]].concat())
+            .status
+            .success()
+    );
+    let chat = rillm(&["chat", DEMO, "--special", "--chat-template", "plain"]);
+    assert!(text(&chat.stderr).contains("without effect here: --special"));
+    assert!(chat.status.success());
+    let all = ["-s", "7", "--samplers", "top_k;temperature"];
+    let kept = |k: &str| run(&[&all[..], &["--top-k", k]].concat());
+    assert_eq!(kept("-1"), kept("0"));
+}
+
+#[test]
+fn what_there_is_not_is_named() {
+    for (more, says) in [
+        (&["-hf", "a/b"][..], "nothing is downloaded"),
+        (&["--model-url=x"], "nothing is downloaded"),
+        (&["--grammar", "root ::= x"], "grammars are not supported"),
+        (&["--rope-freq-base", "5000"], "--override-kv"),
+        (&["--rope-freq-scale=0.5"], "rope.scaling.factor"),
+        (&["--mirostat", "1"], "mirostat 2 is"),
+    ] {
+        failure(&rillm(&[&BASE[..], more].concat()), 2, &[says]);
+    }
+}
+
+#[test]
 fn values_are_read_as_there() {
     // Anew each time, and greedy all the same.
     let greedy = run(&["--temp", "0"]);

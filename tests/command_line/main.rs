@@ -515,6 +515,12 @@ fn a_model_without_vocabulary_cannot_run_text() {
 
 /// A model with a vocabulary of letters.
 fn talking(folder: &Path) -> PathBuf {
+    let path = folder.join("talking.gguf");
+    fs::write(&path, lettered().bytes()).unwrap();
+    path
+}
+
+fn lettered() -> Gguf {
     let mut gguf = Gguf::of(&Fixture::load("llama_mqa"));
     let rows = gguf.tensors["token_embd.weight"].shape[0];
     let named = ["<unk>", "<s>", "</s>", "▁"].map(String::from);
@@ -551,9 +557,47 @@ fn talking(folder: &Path) -> PathBuf {
             .0
             .insert(format!("tokenizer.ggml.{key}"), value);
     }
-    let path = folder.join("talking.gguf");
-    fs::write(&path, gguf.bytes()).unwrap();
-    path
+    gguf
+}
+
+/// Tokens need neither weights nor an architecture that is known, and every byte of a file counts.
+#[test]
+fn a_vocabulary_without_weights_has_tokens() {
+    let folder = TempFolder::new("vocabulary");
+    let whole = talking(&folder);
+    let mut gguf = lettered();
+    gguf.tensors.clear();
+    let architecture = Value::String("zebra".into());
+    gguf.metadata
+        .0
+        .insert("general.architecture".into(), architecture);
+    let alone = folder.join("alone.gguf");
+    fs::write(&alone, gguf.bytes()).unwrap();
+    let well = |arguments: &[&str]| {
+        let output = rillm(arguments);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout).to_owned()
+    };
+    let ids =
+        |model: &Path, more: &[&str]| well(&[&["tokenize", path(model), "--ids"], more].concat());
+    let cat = ids(&alone, &["-p", "a cat"]);
+    assert_eq!(cat, ids(&whole, &["-p", "a cat"]));
+    let mut back = vec!["detokenize", path(&alone), "--skip-special"];
+    back.extend(cat.split_whitespace());
+    assert_eq!(well(&back), "a cat");
+    let file = folder.join("cat.txt");
+    fs::write(&file, "a cat\n").unwrap();
+    assert_eq!(
+        ids(&alone, &["-f", path(&file)]),
+        ids(&alone, &["-p", "a cat\n"])
+    );
+    assert_ne!(ids(&alone, &["-f", path(&file)]), cat);
+    let output = rillm(&["run", path(&alone), "-p", "a cat"]);
+    failure(&output, 1, &["alone.gguf", "zebra"]);
+    gguf.metadata.0.remove("tokenizer.ggml.model");
+    fs::write(&alone, gguf.bytes()).unwrap();
+    let output = rillm(&["tokenize", path(&alone), "-p", "a cat"]);
+    failure(&output, 1, &["alone.gguf", "no vocabulary"]);
 }
 
 #[test]
