@@ -208,13 +208,15 @@ def markdown(results, svg):
     lines += [f"- {name}: {fact}" for name, fact in facts.items()]
     for threads, limits in sorted(results.get("rooflines", {}).items()):
         shown = ", ".join(f"{name.replace('_', ' ')} {value:.1f}" for name, value in limits.items())
-        lines.append(f"- limits at {threads} threads: {shown}")
+        plural = "" if threads == "1" else "s"
+        lines.append(f"- limits with {threads} thread{plural}: {shown}")
     lines += ["", f"![ratios]({svg.name})", ""]
-    head = "| model | threads | test | rillm, mapped | rillm, best | share | llama.cpp | ratio | with |"
-    lines += [head + " ik_llama.cpp | ratio | with |", "|:--|--:|:--|" + "--:|" * 5 + ":--|--:|--:|:--|"]
+    head = "| model | threads | test | runs | rillm, mapped | rillm, best | share | llama.cpp | ratio | with |"
+    lines += [head + " ik_llama.cpp | ratio | with |", "|:--|--:|:--|" + "--:|" * 6 + ":--|--:|--:|:--|"]
     for entry in ordered(results):
         engines = entry["engines"]
         cells = [entry["case"], str(entry["threads"]), entry["test"]]
+        cells.append(str(len(engines.get("rillm", {}).get("all", []))))
         cells.append(number(engines.get("mapped", {}).get("rate")))
         cells.append(number(engines.get("rillm", {}).get("rate")))
         share = engines.get("rillm", {}).get("share")
