@@ -46,7 +46,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     })
 }
 
-/// α = σ(h W₁ W₂ + b)^(1/τ) (equation 5 of section 4.4).
+/// α = σ(h W₁ W₂ + b)^(1/τ) (section 4.4).
 fn decay(net: &Net<'_, '_>, h: Value, layer: &str, keys: usize) -> Result<Value, BuildError> {
     let (first, second) = (
         format!("{layer}.attn_decay_a"),
