@@ -55,6 +55,7 @@ fn matmul(criterion: &mut Criterion) {
                     inputs_len,
                     out: out.as_mut_ptr(),
                     out_stride: weight_rows,
+                    picks: std::ptr::null(),
                 };
                 group.throughput(Throughput::Bytes(weights.len() as u64));
                 group.sample_size(10);

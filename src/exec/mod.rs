@@ -3,6 +3,7 @@
 //! Chunk boundaries are constants, so results never depend on the number of threads.
 
 mod attention;
+mod experts;
 mod memory;
 mod profile;
 mod recurrent;

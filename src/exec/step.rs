@@ -1,6 +1,6 @@
 //! One chunk of one step: find the rows, call a kernel.
 
-use super::{Output, Run, Sink, Tile, attention, memory, retention, rwkv, scan};
+use super::{Output, Run, Sink, Tile, attention, experts, memory, retention, rwkv, scan};
 use crate::graph::rope::Divisors;
 use crate::graph::{Activation, Among, Index, NormKind, Op, RowSpace, Share, Value, Vector};
 use crate::kernels::{MatMul, Pointwise};
@@ -42,7 +42,7 @@ pub fn chunks(run: &Run<'_>, node: usize, tile: &Tile) -> usize {
         // One worker hands all of a tile's outputs over, in order.
         Op::Emit { .. } => 1,
         Op::MatMul { weight, .. } => weight.rows.div_ceil(matrix_chunk(weight.rows, tile)),
-        Op::ExpertMatMul { experts, .. } => experts.stack * experts.rows.div_ceil(MATRIX_CHUNK),
+        Op::ExpertMatMul { route, experts, .. } => experts::chunks(run, (*route, *experts), tile),
         Op::Attention { attention, .. } => attention::chunks(run, attention, tile),
         Op::StoreKv { state, .. } | Op::StoreCross { state, .. } => {
             attention::store_chunks(run, tile, *state)
@@ -87,18 +87,7 @@ pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&
             }
         }
         Op::ExpertMatMul { x, route, experts } => {
-            let per_expert = experts.rows.div_ceil(MATRIX_CHUNK);
-            let expert = chunk / per_expert;
-            let rows = range(chunk % per_expert, MATRIX_CHUNK, experts.rows);
-            let weight = run.weights.matrix(*experts);
-            expert_matmul(
-                run,
-                tile,
-                (*x, *route),
-                (weight, expert, experts.rows),
-                rows,
-                out,
-            );
+            experts::run(run, tile, chunk, (*x, *route, *experts), out);
         }
         Op::Attention { q, kv, attention } => {
             attention::run(run, node, tile, chunk, (*q, *kv, out), attention);
@@ -374,6 +363,7 @@ fn matmul(run: &Run<'_>, tile: &Tile, x: Value, weight: &Weight, rows: Range<usi
         inputs_len: tile.range.len(),
         out: run.row_ptr(out, tile, first).cast(),
         out_stride: run.plan.place(out).stride / size_of::<f32>(),
+        picks: std::ptr::null(),
     };
     for (part, weights) in run.weights.runs(weight, rows) {
         // SAFETY: `runs` yields valid rows of this weight; the inputs are as many rows of this
@@ -386,48 +376,6 @@ fn matmul(run: &Run<'_>, tile: &Tile, x: Value, weight: &Weight, rows: Range<usi
                 out,
                 ..product
             });
-        }
-    }
-}
-
-/// Rows `rows` of one expert against every slot that chose it.
-fn expert_matmul(
-    run: &Run<'_>,
-    tile: &Tile,
-    (x, route): (Value, Value),
-    (weight, expert, expert_rows): (&Weight, usize, usize),
-    rows: Range<usize>,
-    out: Value,
-) {
-    let slots = run.plan.graph.info(route).width / 2;
-    let info = run.plan.graph.info(x);
-    let per_slot = info.width != weight.columns;
-    let input_len = info.form.row_len(weight.columns).unwrap_or(0);
-    let stored = expert * expert_rows + rows.start..expert * expert_rows + rows.end;
-    for row in tile.range.clone() {
-        for slot in 0..slots {
-            if run.row(route, tile, row)[slots + slot] as usize != expert {
-                continue;
-            }
-            let skip = if per_slot { slot * input_len } else { 0 };
-            for (part, weights) in run.weights.runs(weight, stored.clone()) {
-                let column = slot * expert_rows + part.start - expert * expert_rows;
-                // SAFETY: as in `matmul`, for one input row; the columns of this slot that
-                // belong to `rows` are this chunk's.
-                unsafe {
-                    (weight.kernel.run)(&MatMul {
-                        weights,
-                        weight_stride: weight.stride,
-                        weight_rows: part.len(),
-                        columns: weight.columns,
-                        inputs: run.row_ptr(x, tile, row).add(skip),
-                        input_stride: 0,
-                        inputs_len: 1,
-                        out: run.row_ptr(out, tile, row).cast::<f32>().add(column),
-                        out_stride: 0,
-                    });
-                }
-            }
         }
     }
 }

@@ -83,10 +83,19 @@ impl Activation {
     }
 }
 
+/// Where one input of a product and its results stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pick {
+    /// Bytes from [`MatMul::inputs`] to the input.
+    pub input: usize,
+    /// Floats from [`MatMul::out`] to its first result.
+    pub out: usize,
+}
+
 /// One matrix product: `weight_rows` rows of weights against `inputs_len` rows of input.
 ///
-/// `out[i · out_stride + r] = Σ_k weights[r][k] · inputs[i][k]`. Every pointer may have any
-/// address, odd ones included.
+/// `out[i · out_stride + r] = Σ_k weights[r][k] · inputs[i][k]`, or, where inputs are picked, as
+/// each [`Pick`] says. Every pointer to bytes or floats may have any address, odd ones included.
 #[derive(Clone, Copy, Debug)]
 pub struct MatMul {
     /// The first weight row.
@@ -108,6 +117,40 @@ pub struct MatMul {
     pub out: *mut f32,
     /// Floats from one input's results to the next one's.
     pub out_stride: usize,
+    /// Null, or the place of each input and its results, in place of the strides: as when the
+    /// rows that chose an expert are not neighbours.
+    pub picks: *const Pick,
+}
+
+impl MatMul {
+    /// An input.
+    ///
+    /// # Safety
+    ///
+    /// `index < inputs_len`, and the promise of [`MatMulFn`].
+    #[inline(always)]
+    pub unsafe fn input(&self, index: usize) -> *const u8 {
+        match self.picks.is_null() {
+            true => self.inputs.wrapping_add(index * self.input_stride),
+            // SAFETY: the caller promises as many picks as inputs.
+            false => unsafe { self.inputs.wrapping_add((*self.picks.add(index)).input) },
+        }
+    }
+
+    /// An input's result with the first row; the others follow it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`MatMul::input`].
+    #[inline(always)]
+    pub unsafe fn results(&self, index: usize) -> *mut f32 {
+        let offset = match self.picks.is_null() {
+            true => index * self.out_stride,
+            // SAFETY: the caller promises as many picks as inputs.
+            false => unsafe { (*self.picks.add(index)).out },
+        };
+        self.out.wrapping_byte_add(offset * size_of::<f32>())
+    }
 }
 
 /// A matrix product.
@@ -117,7 +160,8 @@ pub struct MatMul {
 /// For `r < weight_rows` and `i < inputs_len`: `weights + r · weight_stride` is valid for
 /// reading one row of `columns` weights, `inputs + i · input_stride` for one row of `columns`
 /// activations, and `out + i · out_stride + r` for writing one float, by no other thread at
-/// the same time. For a transposed product: `weights + k · weight_stride` is valid for reading
+/// the same time. If `picks` is not null, it is valid for reading `inputs_len` of them, and the
+/// same holds of the places they name, in place of those by strides. For a transposed product: `weights + k · weight_stride` is valid for reading
 /// `weight_rows` weights for each `k < columns`. What is written overlaps nothing that is
 /// read. int8 activations are never −128.
 pub type MatMulFn = unsafe fn(&MatMul);

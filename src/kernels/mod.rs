@@ -27,7 +27,7 @@ mod avx512;
 
 pub use history::{Half, HistoryType, PAGE, UnknownHistoryType};
 pub use isa::{Isa, IsaError};
-pub use matmul::{Activation, Layout, MatMul, MatMulFn, MatMulKernel};
+pub use matmul::{Activation, Layout, MatMul, MatMulFn, MatMulKernel, Pick};
 pub use ops::{
     Attend, Conv1d, Erasure, Fading, Pairing, Pointwise, Retain, RetainRow, Running, SCAN_LANES,
     SCAN_ROWS, Scan, Strided, Wkv,

@@ -65,6 +65,7 @@ impl Trial {
             inputs_len: self.inputs_len,
             out: self.out.as_mut_ptr(),
             out_stride: self.weight_rows,
+            picks: std::ptr::null(),
         };
         // SAFETY: `new` made as many rows of weights, inputs and results, of just these lengths;
         // the quantizers never yield −128.

@@ -36,6 +36,8 @@ enum Kind {
         base: f32,
         /// Norms of each head of queries and keys.
         head_norms: bool,
+        /// Instead of one feed-forward layer: how many there are, and how many a token takes.
+        experts: Option<(u64, u64)>,
     },
     Mamba {
         inner: u64,
@@ -72,6 +74,7 @@ pub const SHAPES: &[Shape] = &[
             hidden: 8192,
             base: 500_000.0,
             head_norms: false,
+            experts: None,
         },
     },
     Shape {
@@ -90,6 +93,7 @@ pub const SHAPES: &[Shape] = &[
             hidden: 1536,
             base: 100_000.0,
             head_norms: false,
+            experts: None,
         },
     },
     Shape {
@@ -108,6 +112,7 @@ pub const SHAPES: &[Shape] = &[
             hidden: 3072,
             base: 1_000_000.0,
             head_norms: true,
+            experts: None,
         },
     },
     Shape {
@@ -126,6 +131,26 @@ pub const SHAPES: &[Shape] = &[
             hidden: 14_336,
             base: 10_000.0,
             head_norms: false,
+            experts: None,
+        },
+    },
+    Shape {
+        name: "olmoe-like",
+        about: "half of OLMoE's layers, its experts weighted as Mixtral's",
+        vocabulary: 50_304,
+        width: 2048,
+        layers: 8,
+        context: 4096,
+        untied: true,
+        kind: Kind::Transformer {
+            architecture: "llama",
+            heads: 16,
+            kv_heads: 16,
+            head_dim: 128,
+            hidden: 1024,
+            base: 10_000.0,
+            head_norms: false,
+            experts: Some((64, 8)),
         },
     },
     Shape {
@@ -144,6 +169,7 @@ pub const SHAPES: &[Shape] = &[
             hidden: 2816,
             base: 500_000.0,
             head_norms: false,
+            experts: None,
         },
     },
     Shape {
@@ -162,6 +188,7 @@ pub const SHAPES: &[Shape] = &[
             hidden: 3328,
             base: 500_000.0,
             head_norms: false,
+            experts: None,
         },
     },
     Shape {
@@ -239,6 +266,26 @@ pub const SHAPES: &[Shape] = &[
             hidden: 512,
             base: 10_000.0,
             head_norms: false,
+            experts: None,
+        },
+    },
+    Shape {
+        name: "tiny-mixtral",
+        about: "a mixture of experts to try things out with",
+        vocabulary: 512,
+        width: 256,
+        layers: 2,
+        context: 2048,
+        untied: true,
+        kind: Kind::Transformer {
+            architecture: "llama",
+            heads: 4,
+            kv_heads: 2,
+            head_dim: 64,
+            hidden: 256,
+            base: 10_000.0,
+            head_norms: false,
+            experts: Some((8, 2)),
         },
     },
     Shape {
@@ -409,6 +456,7 @@ impl Shape {
             hidden,
             base,
             head_norms,
+            experts,
             ..
         } = self.kind
         else {
@@ -425,6 +473,10 @@ impl Shape {
             made.put(&key(name), Value::U32(value as u32));
         }
         made.put(&key("rope.freq_base"), Value::F32(base));
+        if let Some((count, used)) = experts {
+            made.put(&key("expert_count"), Value::U32(count as u32));
+            made.put(&key("expert_used_count"), Value::U32(used as u32));
+        }
         let width = self.width;
         for layer in 0..self.layers {
             let name = |name: &str| format!("blk.{layer}.{name}.weight");
@@ -438,9 +490,19 @@ impl Shape {
             }
             made.matrix(&name("attn_output"), &[width, heads * head_dim]);
             made.norm(&name("ffn_norm"), width);
-            made.matrix(&name("ffn_gate"), &[hidden, width]);
-            made.matrix(&name("ffn_up"), &[hidden, width]);
-            made.matrix(&name("ffn_down"), &[width, hidden]);
+            match experts {
+                None => {
+                    made.matrix(&name("ffn_gate"), &[hidden, width]);
+                    made.matrix(&name("ffn_up"), &[hidden, width]);
+                    made.matrix(&name("ffn_down"), &[width, hidden]);
+                }
+                Some((count, _)) => {
+                    made.matrix(&name("ffn_gate_inp"), &[count, width]);
+                    made.matrix(&name("ffn_gate_exps"), &[count, hidden, width]);
+                    made.matrix(&name("ffn_up_exps"), &[count, hidden, width]);
+                    made.matrix(&name("ffn_down_exps"), &[count, width, hidden]);
+                }
+            }
         }
     }
 

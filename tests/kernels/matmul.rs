@@ -1,6 +1,6 @@
 //! Matrix products: any shape, any address, any cut of the work.
 
-use rillm::kernels::{Activation, Isa, Kernels, Layout, MatMul, MatMulKernel};
+use rillm::kernels::{Activation, Isa, Kernels, Layout, MatMul, MatMulKernel, Pick};
 use rillm::quant::{
     ActivationQ8_0, ActivationQ8K, BlockQ2K, BlockQ4_1, BlockQ4K, BlockQ5_1, BlockQ5K, Integers256,
     SmallBlock, SuperBlock, decode,
@@ -125,6 +125,7 @@ fn product(
             inputs_len: inputs.len(),
             out,
             out_stride,
+            picks: std::ptr::null(),
         },
     )
 }
@@ -318,6 +319,66 @@ fn many_rows_and_inputs_have_the_results_of_few() {
     }
 }
 
+/// Inputs in another order, one of them twice, with gaps between them and their results.
+#[test]
+fn picked_inputs_have_the_results_of_inputs_in_order() {
+    const ROWS: usize = 37;
+    for table in tables() {
+        for dtype in types() {
+            let kernel = table.matmul(dtype, Layout::Plain).expect("complete");
+            let columns = columns_of(dtype)[columns_of(dtype).len() - 1];
+            let mut random = Random(columns as u64);
+            let mut row = || weight_row(dtype, columns, Pattern::Random, &mut random);
+            let weights: Vec<_> = (0..ROWS).map(|_| row()).collect();
+            let mut random = Random(dtype.id().into());
+            let mut input = || input_row(kernel.activation, columns, Pattern::Random, &mut random);
+            let inputs: Vec<_> = (0..23).map(|_| input()).collect();
+            let ordered = product(kernel, &weights, &inputs, columns, 0);
+            let (weight_bytes, weight_stride) = lay_out(&weights, 1);
+            let (input_bytes, input_stride) = lay_out(&inputs, 1);
+            for count in [1, 2, 3, 5, 6, 7, 23] {
+                let order = (0..count).map(|at| at * 7 % 22);
+                let order: Vec<usize> = order.collect();
+                let out_stride = ROWS + 3;
+                let place = |at: usize| (count - 1 - at) * out_stride;
+                let picks: Vec<Pick> = (order.iter().enumerate())
+                    .map(|(at, &input)| Pick {
+                        input: input * input_stride,
+                        out: place(at),
+                    })
+                    .collect();
+                let mut out = vec![f32::MAX; count * out_stride];
+                // SAFETY: `picks` name rows of the inputs and of `out`, which has room for them.
+                unsafe {
+                    (kernel.run)(&MatMul {
+                        weights: weight_bytes[1..].as_ptr(),
+                        weight_stride,
+                        weight_rows: ROWS,
+                        columns,
+                        inputs: input_bytes[1..].as_ptr(),
+                        input_stride: 0,
+                        inputs_len: count,
+                        out: out.as_mut_ptr(),
+                        out_stride: 0,
+                        picks: picks.as_ptr(),
+                    });
+                }
+                for (at, input) in order.into_iter().enumerate() {
+                    let (results, gap) = out[place(at)..][..out_stride].split_at(ROWS);
+                    let expected = &ordered[input * ROWS..][..ROWS];
+                    let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits();
+                    assert!(
+                        results.iter().zip(expected).all(same),
+                        "{} {dtype:?}, input {input} of {count}",
+                        table.isa
+                    );
+                    assert_eq!(gap, [f32::MAX; 3], "wrote between results");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn no_rows_and_no_inputs_write_nothing() {
     for table in tables() {
@@ -337,6 +398,7 @@ fn no_rows_and_no_inputs_write_nothing() {
                     inputs_len,
                     out,
                     out_stride,
+                    picks: std::ptr::null(),
                 });
                 assert!(out.is_empty());
             }
@@ -425,6 +487,7 @@ fn transposed(
             inputs_len: inputs.len(),
             out,
             out_stride,
+            picks: std::ptr::null(),
         },
     )
 }

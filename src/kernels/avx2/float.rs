@@ -155,9 +155,11 @@ macro_rules! products {
                     };
                     let (chunks, rest) = weights.as_chunks::<LANES>();
                     for n in 0..N {
-                        let start = (index + n) * call.input_stride + column * 4;
                         // SAFETY: the caller promises `columns` floats in each input row.
-                        let x = unsafe { call.inputs.add(start).cast::<f32>().read_unaligned() };
+                        let x = unsafe {
+                            let start = call.input(index + n).add(column * 4);
+                            start.cast::<f32>().read_unaligned()
+                        };
                         for v in 0..V {
                             let weights = $load(&chunks[v]);
                             wide[n][v] = _mm256_fmadd_ps(_mm256_set1_ps(x), weights, wide[n][v]);
@@ -168,11 +170,10 @@ macro_rules! products {
                     }
                 }
                 for n in 0..N {
-                    let at = (index + n) * call.out_stride + row;
                     // SAFETY: the caller promises room for `weight_rows` results per input;
                     // the stores want no alignment.
                     unsafe {
-                        let out = call.out.byte_add(at * size_of::<f32>());
+                        let out = call.results(index + n).wrapping_add(row);
                         for v in 0..V {
                             _mm256_storeu_ps(out.byte_add(v * 32), wide[n][v]);
                         }

@@ -190,15 +190,15 @@ pub(super) unsafe fn each_pair<W, X>(
     let input = |index: usize| -> &[X] {
         // SAFETY: see above.
         unsafe {
-            let start = call.inputs.add(index * call.input_stride);
+            let start = call.input(index);
             core::slice::from_raw_parts(start.cast(), len)
         }
     };
     let store = |row: usize, index: usize, sum: f32| {
         // SAFETY: see above.
         unsafe {
-            let offset = (index * call.out_stride + row) * size_of::<f32>();
-            call.out.byte_add(offset).write_unaligned(sum);
+            let at = call.results(index).wrapping_add(row);
+            at.write_unaligned(sum);
         }
     };
     for first_row in (0..call.weight_rows).step_by(ROWS) {

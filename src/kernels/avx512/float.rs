@@ -227,9 +227,9 @@ unsafe fn direct<W: Weights>(call: &MatMul, first: usize) {
         true => rows[0].wrapping_add(ROWS * call.weight_stride),
         false => rows[0],
     };
-    let inputs = call.inputs.cast::<f32>();
     // SAFETY: the caller promises these rows and this input.
     unsafe {
+        let inputs = call.input(0).cast::<f32>();
         let mut total = _mm512_setzero_ps();
         for start in (0..call.columns).step_by(BLOCK) {
             let end = call.columns.min(start + BLOCK);
@@ -312,6 +312,9 @@ unsafe fn multiply(
         let mut index = 0;
         while index < call.inputs_len {
             index += match call.inputs_len - index {
+                _ if !call.picks.is_null() => {
+                    some::<1>(call, (index, first), (start, columns), panel)
+                }
                 4 | 5 | 8 => some::<4>(call, (index, first), (start, columns), panel),
                 6.. => some::<6>(call, (index, first), (start, columns), panel),
                 2 | 3 => some::<2>(call, (index, first), (start, columns), panel),
@@ -332,7 +335,7 @@ unsafe fn some<const M: usize>(
     // SAFETY: as in `multiply`; the panel holds `columns` ≤ BLOCK columns.
     unsafe {
         let mut sums = [[Sixteen::ZERO; WIDTH]; M];
-        let at = call.inputs.add(index * call.input_stride).add(start * 4);
+        let at = call.input(index).add(start * 4);
         let x = (at, call.input_stride);
         let weights = panel.as_ptr().cast::<u8>();
         tile::<Sixteen, F32, M, WIDTH>(&mut sums, x, (weights, WIDTH * 64), weights, columns);
@@ -344,8 +347,7 @@ unsafe fn some<const M: usize>(
                 }
                 let mut sum = sums[m][r].0;
                 if start > 0 {
-                    let at = (index + m) * call.out_stride + row;
-                    let from = call.out.byte_add(at * size_of::<f32>());
+                    let from = call.results(index + m).wrapping_add(row);
                     sum = _mm512_add_ps(_mm512_maskz_loadu_ps(mask(call, row), from), sum);
                 }
                 write(call, (index + m, row), sum);
@@ -367,8 +369,7 @@ fn mask(call: &MatMul, row: usize) -> __mmask16 {
 unsafe fn write(call: &MatMul, (index, row): (usize, usize), sums: __m512) {
     // SAFETY: the caller promises that these results can be written, at any address.
     unsafe {
-        let at = index * call.out_stride + row;
-        let to = call.out.byte_add(at * size_of::<f32>());
+        let to = call.results(index).wrapping_add(row);
         _mm512_mask_storeu_ps(to, mask(call, row), sums);
     }
 }

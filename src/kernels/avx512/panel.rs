@@ -81,7 +81,7 @@ pub(super) fn rows_at(call: &MatMul, first: usize, block: usize, len: usize) -> 
 pub(super) unsafe fn input<'a, X>(call: &MatMul, index: usize, blocks: Range<usize>) -> &'a [X] {
     // SAFETY: the caller's promise.
     unsafe {
-        let start = call.inputs.add(index * call.input_stride).cast::<X>();
+        let start = call.input(index).cast::<X>();
         core::slice::from_raw_parts(start.add(blocks.start), blocks.len())
     }
 }
@@ -98,9 +98,8 @@ pub(super) unsafe fn write(call: &MatMul, (index, first): (usize, usize), sums: 
         ROWS.. => !0,
         rows => (1 << rows) - 1,
     };
-    let offset = (index * call.out_stride + first) * size_of::<f32>();
     // SAFETY: the caller's promise; the mask leaves out what is beyond the rows.
-    unsafe { _mm512_mask_storeu_ps(call.out.byte_add(offset), mask, sums) }
+    unsafe { _mm512_mask_storeu_ps(call.results(index).wrapping_add(first), mask, sums) }
 }
 
 /// Runs a product: `W` and `X` are blocks of weights and of activations of `elements` elements.
@@ -184,8 +183,9 @@ unsafe fn many<W, X>(
                             // The hardware foresees neither of these: the same blocks of an input
                             // that follows, and in time all rows' next blocks. What there is
                             // less of at an end does no harm.
-                            let ahead = index + n + $count;
-                            let at = call.inputs.wrapping_add(ahead * call.input_stride);
+                            let ahead = (index + n + $count).min(inputs.end - 1);
+                            // SAFETY: as above.
+                            let at = unsafe { call.input(ahead) };
                             let at = at.wrapping_add(blocks.start * size_of::<X>());
                             fetch::<_MM_HINT_T0>(at, per_panel * size_of::<X>());
                             let from = rows.start + (index + n - group) * share;

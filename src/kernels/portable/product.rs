@@ -85,14 +85,14 @@ unsafe fn tile<P: Product, const R: usize, const N: usize>(
             core::slice::from_raw_parts(start.cast(), len)
         });
         let inputs: [&[P::Inputs]; N] = core::array::from_fn(|n| {
-            let start = call.inputs.add((index + n) * call.input_stride);
+            let start = call.input(index + n);
             core::slice::from_raw_parts(start.cast(), len)
         });
         let sums = P::dot(weights, inputs);
         for r in 0..R {
             for n in 0..N {
-                let offset = ((index + n) * call.out_stride + row + r) * size_of::<f32>();
-                call.out.byte_add(offset).write_unaligned(sums[r][n]);
+                let at = call.results(index + n).wrapping_add(row + r);
+                at.write_unaligned(sums[r][n]);
             }
         }
     }

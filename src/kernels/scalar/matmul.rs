@@ -114,15 +114,14 @@ unsafe fn each_pair<W, X>(call: &MatMul, elements: usize, dot: impl Fn(&[W], &[X
         for index in 0..call.inputs_len {
             // SAFETY: as above, for the input row.
             let input: &[X] = unsafe {
-                let start = call.inputs.add(index * call.input_stride);
+                let start = call.input(index);
                 core::slice::from_raw_parts(start.cast(), len)
             };
             let sum = dot(weights, input);
             // SAFETY: the caller promises that this result can be written, at any alignment.
             unsafe {
-                call.out
-                    .byte_add((index * call.out_stride + row) * size_of::<f32>())
-                    .write_unaligned(sum);
+                let at = call.results(index).wrapping_add(row);
+                at.write_unaligned(sum);
             }
         }
     }
@@ -218,7 +217,7 @@ unsafe fn each_column<const W: usize>(call: &MatMul, decode: impl Fn([u8; W]) ->
     for index in 0..call.inputs_len {
         // SAFETY: the caller promises that this input row can be read.
         let input: &[[u8; 4]] = unsafe {
-            let start = call.inputs.add(index * call.input_stride);
+            let start = call.input(index);
             core::slice::from_raw_parts(start.cast(), call.columns)
         };
         for first in (0..call.weight_rows).step_by(WIDTH) {
@@ -236,13 +235,11 @@ unsafe fn each_column<const W: usize>(call: &MatMul, decode: impl Fn([u8; W]) ->
                 }
             }
             for (row, sum) in sums.iter().take(width).enumerate() {
-                let at = index * call.out_stride + first + row;
                 // SAFETY: the caller promises that this result can be written.
                 unsafe {
-                    call.out
-                        .byte_add(at * size_of::<f32>())
-                        .write_unaligned(*sum)
-                };
+                    let at = call.results(index).wrapping_add(first + row);
+                    at.write_unaligned(*sum);
+                }
             }
         }
     }
