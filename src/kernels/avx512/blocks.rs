@@ -1,13 +1,13 @@
 //! Blocks of 32 weights with a factor each.
 
 use core::arch::x86_64::*;
+use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
 use super::direct::{Group, Kept};
 use super::panel::{Panel, Rows, Sums, WIDTH, product};
 use super::register::{
-    Lanes, ROWS, halves, load, load_floats, load_halves, load_quarter, store, sum_in_quarters,
-    transpose,
+    Lanes, ROWS, halves, load, load_floats, load_quarter, store, sum_in_quarters, transpose,
 };
 use crate::kernels::{MatMul, MatMulFn};
 use crate::quant::*;
@@ -32,27 +32,23 @@ trait Stored: SmallBlock {
     /// What such a byte is above its weight.
     const ABOVE: i32;
 
-    /// The half-precision factor.
-    const FACTOR: fn(&Self) -> Option<[u8; 2]>;
-
-    /// The half-precision offset.
-    const OFFSET: fn(&Self) -> [u8; 2];
+    /// Whether it begins with a factor in half precision, followed by an offset if it has one.
+    const HALVES: bool;
 }
 
 macro_rules! kernels {
     ($(
-        $name:ident: $block:ident, $above:literal, $factor:expr, $offset:expr,
-        |$b:ident| $quants:expr;
+        $name:ident: $block:ident, $above:literal, $halves:literal,
+        |$four:ident| $quants:expr;
     )*) => {$(
         impl Stored for $block {
             const ABOVE: i32 = $above;
-            const FACTOR: fn(&Self) -> Option<[u8; 2]> = $factor;
-            const OFFSET: fn(&Self) -> [u8; 2] = $offset;
+            const HALVES: bool = $halves;
         }
 
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
         unsafe fn $name(call: &MatMul) {
-            let quants = |$b: [&$block; 4]| $quants;
+            let quants = |$four: Four<$block>| $quants;
             // SAFETY: the caller's promise, handed on; rows are whole blocks.
             unsafe {
                 product::<$block, ActivationQ8_0>(
@@ -71,55 +67,137 @@ macro_rules! kernels {
     )*};
 }
 
-/// A field of each of four blocks. Not by `map`: what it calls may be left a call, and what a
-/// call returns goes through memory.
-macro_rules! of {
-    ($blocks:ident.$field:ident) => {
-        [
-            &$blocks[0].$field,
-            &$blocks[1].$field,
-            &$blocks[2].$field,
-            &$blocks[3].$field,
-        ]
-    };
-}
-
 kernels! {
-    q4_0: BlockQ4_0, 8, |b| Some(b.scale), |_| [0; 2],
-        |b| nibbles(of!(b.quants));
-    q4_1: BlockQ4_1, 0, |b| Some(b.scale), |b| b.min,
-        |b| nibbles(of!(b.quants));
-    q5_0: BlockQ5_0, 16, |b| Some(b.scale), |_| [0; 2],
-        |b| with_fifth(of!(b.quants), of!(b.high));
-    q5_1: BlockQ5_1, 0, |b| Some(b.scale), |b| b.min,
-        |b| with_fifth(of!(b.quants), of!(b.high));
-    q8_0: BlockQ8_0, 128, |b| Some(b.scale), |_| [0; 2],
-        |b| above_128(halves_of(of!(b.quants)));
-    iq4_nl: BlockIQ4NL, 128, |b| Some(b.scale), |_| [0; 2],
-        |b| values(&IQ4_VALUES, of!(b.quants));
-    mxfp4: BlockMXFP4, 128, |_| None, |_| [0; 2],
-        |b| values(&FP4_VALUES, of!(b.quants));
+    q4_0: BlockQ4_0, 8, true, |four| nibbles(four.sixteens::<2>());
+    q4_1: BlockQ4_1, 0, true, |four| nibbles(four.sixteens::<4>());
+    q5_0: BlockQ5_0, 16, true, |four| with_fifth(four.sixteens::<6>(), four.words::<2>());
+    q5_1: BlockQ5_1, 0, true, |four| with_fifth(four.sixteens::<8>(), four.words::<4>());
+    q8_0: BlockQ8_0, 128, true, |four| above_128(four.thirty_twos::<2>());
+    iq4_nl: BlockIQ4NL, 128, true, |four| values(&IQ4_VALUES, four.sixteens::<2>());
+    mxfp4: BlockMXFP4, 128, false, |four| values(&FP4_VALUES, four.sixteens::<1>());
 }
 
-/// Sixteen bytes of each of four blocks.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn quarters<T: Copy>(of: [&T; 4]) -> __m512i {
-    let bytes = _mm512_castsi128_si512(load_quarter(of[0]));
-    let bytes = _mm512_inserti32x4::<1>(bytes, load_quarter(of[1]));
-    let bytes = _mm512_inserti32x4::<2>(bytes, load_quarter(of[2]));
-    _mm512_inserti32x4::<3>(bytes, load_quarter(of[3]))
+/// Up to four blocks of a row, one after the other. What is asked of those that are not there
+/// is zero.
+#[derive(Clone, Copy)]
+struct Four<W> {
+    at: *const u8,
+    count: usize,
+    blocks: PhantomData<W>,
 }
 
-/// The first sixteen numbers of each of four blocks, then the others.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn halves_of(of: [&[i8; 32]; 4]) -> [__m512i; 2] {
-    let half = |which: usize| {
-        let half = |block: usize| -> &[i8; 16] { &of[block].as_chunks().0[which] };
-        quarters([half(0), half(1), half(2), half(3)])
-    };
-    [half(0), half(1)]
+/// Where half-words of four blocks of `len` bytes stand, counted in half-words: in lane l, of
+/// block l / `each`, those from number `from` on. Fewer than 32 are filled up with the first.
+const fn places(len: usize, from: usize, each: usize) -> Lanes<[u16; 2]> {
+    let mut places = [[0; 2]; ROWS];
+    let mut lane = 0;
+    while lane < 4 * each {
+        places[lane / 2][lane % 2] = (len / 2 * (lane / each) + from + lane % each) as u16;
+        lane += 1;
+    }
+    Lanes(places)
+}
+
+impl<W: Stored> Four<W> {
+    /// # Safety
+    ///
+    /// `count` ≤ 4 blocks can be read from `at` on, as long as this is used.
+    #[inline]
+    unsafe fn new(at: *const u8, count: usize) -> Self {
+        let blocks = PhantomData;
+        Four { at, count, blocks }
+    }
+
+    /// `EACH` half-words of each block, from byte `FROM` on. What several such take is loaded
+    /// once.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn half_words<const FROM: usize, const EACH: usize>(self) -> __m512i {
+        let places = const { &places(W::LEN, FROM / 2, EACH) };
+        // The last one's number, and one.
+        let end = 3 * W::LEN / 2 + FROM / 2 + EACH;
+        debug_assert!(W::LEN.is_multiple_of(2) && end <= 64);
+        let there = self.count * W::LEN / 2;
+        let mask = |len: usize| ((1u64 << len) - 1) as u32;
+        // SAFETY: whoever made this promised these bytes; the masks leave out those behind them.
+        let (low, high) = unsafe {
+            let behind = self.at.wrapping_add(64);
+            (
+                _mm512_maskz_loadu_epi16(mask(there.min(32)), self.at.cast()),
+                _mm512_maskz_loadu_epi16(mask(there.max(32) - 32), behind.cast()),
+            )
+        };
+        match end {
+            ..=32 => _mm512_permutexvar_epi16(load(places), low),
+            _ => _mm512_permutex2var_epi16(low, load(places), high),
+        }
+    }
+
+    /// Sixteen bytes of each block, from byte `FROM` on.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn sixteens<const FROM: usize>(self) -> __m512i {
+        if W::LEN.is_multiple_of(2) {
+            return self.half_words::<FROM, 8>();
+        }
+        let sixteen = |block: usize| match block < self.count {
+            // SAFETY: this block is there.
+            true => unsafe { _mm_loadu_si128(self.at.add(block * W::LEN + FROM).cast()) },
+            false => _mm_setzero_si128(),
+        };
+        let bytes = _mm512_castsi128_si512(sixteen(0));
+        let bytes = _mm512_inserti32x4::<1>(bytes, sixteen(1));
+        let bytes = _mm512_inserti32x4::<2>(bytes, sixteen(2));
+        _mm512_inserti32x4::<3>(bytes, sixteen(3))
+    }
+
+    /// The first sixteen of 32 bytes of each block, from byte `FROM` on, then the others.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn thirty_twos<const FROM: usize>(self) -> [__m512i; 2] {
+        let whole = |block: usize| match block < self.count {
+            // SAFETY: this block is there.
+            true => unsafe { _mm256_loadu_si256(self.at.add(block * W::LEN + FROM).cast()) },
+            false => _mm256_setzero_si256(),
+        };
+        let two = |block: usize| {
+            let first = _mm512_castsi256_si512(whole(block));
+            _mm512_inserti64x4::<1>(first, whole(block + 1))
+        };
+        let (ab, cd) = (two(0), two(2));
+        [
+            _mm512_shuffle_i32x4::<0x88>(ab, cd),
+            _mm512_shuffle_i32x4::<0xdd>(ab, cd),
+        ]
+    }
+
+    /// Four bytes of each block, from byte `FROM` on.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn words<const FROM: usize>(self) -> __m128i {
+        _mm512_castsi512_si128(self.half_words::<FROM, 2>())
+    }
+
+    /// Two bytes of each block, from byte `FROM` on, in half a quarter.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn halves<const FROM: usize>(self) -> __m128i {
+        if W::LEN < 32 {
+            return _mm512_castsi512_si128(self.half_words::<FROM, 1>());
+        }
+        let half = |block: usize| match block < self.count {
+            // SAFETY: this block is there.
+            true => unsafe {
+                let at = self.at.add(block * W::LEN + FROM);
+                i32::from(at.cast::<i16>().read_unaligned())
+            },
+            false => 0,
+        };
+        let halves = _mm_cvtsi32_si128(half(0));
+        let halves = _mm_insert_epi16::<1>(halves, half(1));
+        let halves = _mm_insert_epi16::<2>(halves, half(2));
+        _mm_insert_epi16::<3>(halves, half(3))
+    }
 }
 
 /// Signed bytes: turning the highest bit adds 128.
@@ -136,49 +214,53 @@ fn above_128([first, second]: [__m512i; 2]) -> [__m512i; 2] {
 /// Low halves of sixteen bytes of each of four blocks, then their high halves.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn nibbles(of: [&[u8; 16]; 4]) -> [__m512i; 2] {
-    let (bytes, mask) = (quarters(of), _mm512_set1_epi8(15));
+fn nibbles(bytes: __m512i) -> [__m512i; 2] {
+    let mask = _mm512_set1_epi8(15);
     let high = _mm512_srli_epi16::<4>(bytes);
     [_mm512_and_si512(bytes, mask), _mm512_and_si512(high, mask)]
 }
 
-/// [`nibbles`] with a fifth bit, bit i of a u32 for weight i of a block.
+/// [`nibbles`] with a fifth bit, bit i of a block's word for weight i.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn with_fifth(of: [&[u8; 16]; 4], high: [&[u8; 4]; 4]) -> [__m512i; 2] {
-    let [low_quants, high_quants] = nibbles(of);
-    let (mut low, mut top) = (0, 0);
-    for (block, high) in high.into_iter().enumerate() {
-        let bits = u64::from(u32::from_le_bytes(*high));
-        low |= (bits & 0xffff) << (16 * block);
-        top |= (bits >> 16) << (16 * block);
-    }
+fn with_fifth(bytes: __m512i, fifths: __m128i) -> [__m512i; 2] {
+    let [low, high] = nibbles(bytes);
+    let fifths = _mm512_broadcast_i32x4(fifths);
+    // Each weight's byte of its block's word, and its bit.
+    let places = |at: i64| {
+        let eight = |byte: i64| 0x0101_0101_0101_0101 * byte;
+        let of = |block: i64| (eight(4 * block + at), eight(4 * block + at + 1));
+        let [(a, b), (c, d), (e, f), (g, h)] = [of(0), of(1), of(2), of(3)];
+        _mm512_setr_epi64(a, b, c, d, e, f, g, h)
+    };
+    let bits = _mm512_set1_epi64(0x8040_2010_0804_0201_u64 as i64);
+    let there = |at: i64| {
+        let spread = _mm512_shuffle_epi8(fifths, places(at));
+        _mm512_test_epi8_mask(spread, bits)
+    };
     let fifth = _mm512_set1_epi8(16);
     [
-        _mm512_mask_add_epi8(low_quants, low, low_quants, fifth),
-        _mm512_mask_add_epi8(high_quants, top, high_quants, fifth),
+        _mm512_mask_add_epi8(low, there(0), low, fifth),
+        _mm512_mask_add_epi8(high, there(2), high, fifth),
     ]
 }
 
 /// What [`nibbles`] stand for, 128 above themselves.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn values(values: &[i8; 16], of: [&[u8; 16]; 4]) -> [__m512i; 2] {
+fn values(values: &[i8; 16], bytes: __m512i) -> [__m512i; 2] {
     let values = _mm512_broadcast_i32x4(load_quarter(values));
-    let [low, high] = nibbles(of);
+    let [low, high] = nibbles(bytes);
     above_128([
         _mm512_shuffle_epi8(values, low),
         _mm512_shuffle_epi8(values, high),
     ])
 }
 
-/// Factors of sixteen rows' blocks.
+/// Factors of sixteen rows' blocks of a type that has none in half precision.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn factors<'a, W: Stored + 'a>(block: impl Fn(usize) -> &'a W) -> __m512 {
-    if (W::FACTOR)(block(0)).is_some() {
-        return halves(|row| (W::FACTOR)(block(row)).unwrap_or_default());
-    }
     let mut factors = Lanes([0.0; ROWS]);
     for row in 0..ROWS {
         factors.0[row] = block(row).integers().scale;
@@ -256,40 +338,23 @@ fn tile<W: Stored, const N: usize>(
     }
 }
 
-/// Blocks `first` to `first + 3` of a row of `len`. Those beyond its end are its last one again:
-/// what comes of them is dropped.
-///
-/// # Safety
-///
-/// So many blocks are at `row`, and stay there; they have alignment 1 and no invalid bytes.
-#[inline]
-unsafe fn four<'a, W>(row: *const u8, first: usize, len: usize) -> [&'a W; 4] {
-    let at = |index: usize| -> *const W {
-        let index = (first + index).min(len - 1);
-        row.wrapping_add(index * size_of::<W>()).cast()
-    };
-    // SAFETY: the caller's promise, for each block up to the row's end.
-    unsafe { [&*at(0), &*at(1), &*at(2), &*at(3)] }
-}
-
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn unpack<W: Stored>(
     rows: &Rows,
     blocks: usize,
     panel: &mut Panel,
-    quants: impl Fn([&W; 4]) -> [__m512i; 2],
+    quants: impl Fn(Four<W>) -> [__m512i; 2],
 ) {
     for first in (0..blocks).step_by(4) {
+        let count = 4.min(blocks - first);
         let mut low = [_mm512_setzero_si512(); ROWS];
         let mut high = [_mm512_setzero_si512(); ROWS];
         for row in 0..ROWS {
-            // SAFETY: so many blocks are at each row's address; they have alignment 1 and no
-            // invalid bytes.
-            let four = unsafe { four::<W>(rows[row], first, blocks) };
+            // SAFETY: so many blocks are at each row's address.
+            let four = unsafe { Four::new(rows[row].add(first * W::LEN), count) };
             [low[row], high[row]] = quants(four);
         }
-        let count = 4.min(blocks - first);
         for (half, rows) in [low, high].into_iter().enumerate() {
             // Four words of each block.
             let words = transpose(rows);
@@ -300,12 +365,18 @@ fn unpack<W: Stored>(
         }
     }
     for index in 0..blocks {
-        // SAFETY: as above.
-        let block = |row: usize| unsafe { &*rows[row].wrapping_add(index * W::LEN).cast::<W>() };
-        let factors = factors(block);
+        // SAFETY: as above; blocks have alignment 1 and no invalid bytes.
+        let block = |row: usize| unsafe { rows[row].add(index * W::LEN) };
+        // SAFETY: such a block begins with them.
+        let half = |row: usize, at: usize| unsafe { *block(row).add(at).cast::<[u8; 2]>() };
+        let factors = match W::HALVES {
+            true => halves(|row| half(row, 0)),
+            // SAFETY: as above.
+            false => factors(|row| unsafe { &*block(row).cast::<W>() }),
+        };
         store(&mut panel.factors[index], _mm512_castps_si512(factors));
         if W::OFFSETS {
-            let offsets = halves(|row| (W::OFFSET)(block(row)));
+            let offsets = halves(|row| half(row, 2));
             store(&mut panel.offsets[index], _mm512_castps_si512(offsets));
         }
     }
@@ -315,81 +386,86 @@ fn unpack<W: Stored>(
 /// nearest cache.
 const RUN: usize = 256;
 
-/// Activations of four blocks: the first sixteen of each, the others, and what the sums of their
-/// products are to begin with.
-type Four = [__m512i; 3];
+/// Activations of four blocks: the first sixteen of each, then the others.
+type Input = [__m512i; 2];
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn four_inputs<W: Stored>(x: &[ActivationQ8_0]) -> Four {
-    // Those beyond the end meet weights whose products are dropped.
-    let at = |index: usize| &x[index.min(x.len() - 1)].quants;
-    let [low, high] = halves_of([at(0), at(1), at(2), at(3)]);
-    // What the weights' bytes have too much is taken off beforehand.
-    let (zero, above) = (_mm512_setzero_si512(), _mm512_set1_epi8(W::ABOVE as i8));
-    let excess = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(zero, above, low), above, high);
-    [low, high, _mm512_sub_epi32(zero, excess)]
+fn input(x: &[ActivationQ8_0]) -> Input {
+    let half = |which: usize| {
+        // Those beyond the end meet weights whose products are dropped.
+        let sixteen =
+            |block: usize| -> &[i8; 16] { &x[block.min(x.len() - 1)].quants.as_chunks().0[which] };
+        let bytes = _mm512_castsi128_si512(load_quarter(sixteen(0)));
+        let bytes = _mm512_inserti32x4::<1>(bytes, load_quarter(sixteen(1)));
+        let bytes = _mm512_inserti32x4::<2>(bytes, load_quarter(sixteen(2)));
+        _mm512_inserti32x4::<3>(bytes, load_quarter(sixteen(3)))
+    };
+    [half(0), half(1)]
 }
 
-/// The sums of the products of up to sixteen blocks, of block 4l + k in lane l of quarter k;
-/// keeps their factors and offsets. `FULL`: there are sixteen.
+/// What is kept of sixteen blocks of a row: the sums of their products, as their bytes are,
+/// of block 4l + k in lane l of quarter k; their factors; their offsets.
+struct Sixteen {
+    products: __m512i,
+    factors: __m256i,
+    offsets: __m256i,
+}
+
+/// Up to sixteen blocks. `FULL`: there are sixteen.
 ///
 /// # Safety
 ///
-/// `count` blocks of a row are at `at` and stay there; they have alignment 1 and no invalid
-/// bytes. The inputs of all fours that begin before their end have been written.
+/// `count` blocks of a row are at `at`. The inputs of all fours that begin before their end
+/// have been written.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn sums<W: Stored, const FULL: bool>(
+unsafe fn sixteen<W: Stored, const FULL: bool>(
     (at, count): (*const u8, usize),
-    inputs: &[MaybeUninit<Four>; 4],
-    (factors, offsets): (&mut Kept<[u8; 2], RUN>, &mut Kept<[u8; 2], RUN>),
-    (first, row): (usize, usize),
-    quants: impl Fn([&W; 4]) -> [__m512i; 2],
-) -> __m512i {
-    let count = if FULL { 16 } else { count };
+    inputs: &[MaybeUninit<Input>; 4],
+    quants: impl Fn(Four<W>) -> [__m512i; 2],
+) -> Sixteen {
     let mut dots = [_mm512_setzero_si512(); 4];
+    let mut factors = [_mm_setzero_si128(); 4];
+    let mut offsets = [_mm_setzero_si128(); 4];
     for k in 0..4 {
-        if 4 * k < count {
+        if FULL || 4 * k < count {
+            let count = if FULL { 4 } else { (count - 4 * k).min(4) };
             // SAFETY: the caller's promise.
-            let (blocks, [low, high, start]) = unsafe {
-                let blocks = four::<W>(at, 4 * k, count);
-                (blocks, inputs[k].assume_init_ref())
+            let (four, [low, high]) = unsafe {
+                let four = Four::<W>::new(at.add(4 * k * W::LEN), count);
+                (four, inputs[k].assume_init_ref())
             };
-            let quants = quants(blocks);
-            let dot = _mm512_dpbusd_epi32(*start, quants[0], *low);
+            let quants = quants(four);
+            let dot = _mm512_dpbusd_epi32(dots[k], quants[0], *low);
             dots[k] = _mm512_dpbusd_epi32(dot, quants[1], *high);
-            for l in 0..4 {
-                if 4 * k + l < count {
-                    if let Some(factor) = (W::FACTOR)(blocks[l]) {
-                        factors.keep(first + 4 * k + l, row, factor);
-                    }
-                    if W::OFFSETS {
-                        offsets.keep(first + 4 * k + l, row, (W::OFFSET)(blocks[l]));
-                    }
-                }
+            if W::HALVES {
+                factors[k] = four.halves::<0>();
+            }
+            if W::OFFSETS {
+                offsets[k] = four.halves::<2>();
             }
         }
     }
-    sum_in_quarters(dots)
+    let together = |[a, b, c, d]: [__m128i; 4]| {
+        _mm256_set_m128i(_mm_unpacklo_epi64(c, d), _mm_unpacklo_epi64(a, b))
+    };
+    Sixteen {
+        products: sum_in_quarters(dots),
+        factors: together(factors),
+        offsets: together(offsets),
+    }
 }
 
-/// [`sums`] of fewer than sixteen blocks.
-///
-/// # Safety
-///
-/// The same.
-#[inline(never)] // so that finding the last block costs nothing where it is not asked for
+/// Half-precision numbers of each row, turned: number k of all rows in result k.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn last_sums<W: Stored>(
-    blocks: (*const u8, usize),
-    inputs: &[MaybeUninit<Four>; 4],
-    kept: (&mut Kept<[u8; 2], RUN>, &mut Kept<[u8; 2], RUN>),
-    at: (usize, usize),
-    quants: impl Fn([&W; 4]) -> [__m512i; 2],
-) -> __m512i {
-    // SAFETY: the caller's promise, handed on.
-    unsafe { sums::<W, false>(blocks, inputs, kept, at, quants) }
+fn turned_halves(of: &[__m256i; ROWS]) -> [__m512i; ROWS] {
+    let mut rows = [_mm512_setzero_si512(); ROWS];
+    for row in 0..ROWS {
+        rows[row] = _mm512_castps_si512(_mm512_cvtph_ps(of[row]));
+    }
+    transpose(rows)
 }
 
 #[inline(never)] // so that what is kept lies on a stack of its own
@@ -397,70 +473,70 @@ unsafe fn last_sums<W: Stored>(
 fn direct<W: Stored>(
     group: &Group,
     x: &[ActivationQ8_0],
-    quants: impl Fn([&W; 4]) -> [__m512i; 2],
+    quants: impl Fn(Four<W>) -> [__m512i; 2],
 ) -> __m512 {
-    let mut inputs = [const { MaybeUninit::<Four>::uninit() }; RUN / 4];
-    // Of sixteen blocks: the sums of their products.
-    let mut products = Kept::<Lanes<i32>, { RUN / 16 }>::new();
-    let mut factors = Kept::<[u8; 2], RUN>::new();
-    let mut offsets = Kept::<[u8; 2], RUN>::new();
+    let mut inputs = [const { MaybeUninit::<Input>::uninit() }; RUN / 4];
+    let mut products = Kept::<__m512i, { RUN / 16 }>::new();
+    let mut factors = Kept::<__m256i, { RUN / 16 }>::new();
+    let mut offsets = Kept::<__m256i, { RUN / 16 }>::new();
     let mut sum = _mm512_setzero_ps();
     for (run, part) in x.chunks(RUN).enumerate() {
         for (input, x) in inputs.iter_mut().zip(part.chunks(4)) {
-            input.write(four_inputs::<W>(x));
+            input.write(self::input(x));
         }
         let len = part.len();
-        let start = run * RUN * W::LEN;
+        let from = run * RUN * W::LEN;
         for row in 0..ROWS {
-            let bytes = (start, start + len * W::LEN);
+            let bytes = (from, from + len * W::LEN);
             let stretch = group.stretch(row, bytes, x.len() * W::LEN);
             for first in (0..len).step_by(16) {
                 stretch.fetch(first * W::LEN, 16 * W::LEN);
-                let sixteen = (
+                let blocks = (
                     stretch.at.wrapping_add(first * W::LEN),
                     (len - first).min(16),
                 );
                 let inputs = &inputs.as_chunks().0[first / 16];
-                let kept = (&mut factors, &mut offsets);
                 // SAFETY: so many blocks of the row are there, and their inputs.
-                let sums = unsafe {
-                    match sixteen.1 {
-                        16 => sums::<W, true>(sixteen, inputs, kept, (first, row), &quants),
-                        _ => last_sums::<W>(sixteen, inputs, kept, (first, row), &quants),
+                let found = unsafe {
+                    match blocks.1 {
+                        16 => sixteen::<W, true>(blocks, inputs, &quants),
+                        _ => sixteen::<W, false>(blocks, inputs, &quants),
                     }
                 };
-                let mut lanes = Lanes([0; ROWS]);
-                store(&mut lanes, sums);
-                products.keep(first / 16, row, lanes);
+                products.keep(first / 16, row, found.products);
+                factors.keep(first / 16, row, found.factors);
+                if W::OFFSETS {
+                    offsets.keep(first / 16, row, found.offsets);
+                }
             }
         }
         for (sixteen, x) in part.chunks(16).enumerate() {
-            // SAFETY: kept above for all rows, as is what follows.
-            let sums = unsafe { products.all(sixteen) };
-            let mut rows = [_mm512_setzero_si512(); ROWS];
-            for row in 0..ROWS {
-                rows[row] = load(&sums[row]);
+            group.fetch((sixteen, len.div_ceil(16)), len * W::LEN);
+            // SAFETY: kept above for all rows.
+            let products = transpose(*unsafe { products.all(sixteen) });
+            let mut factors_of = [_mm512_setzero_si512(); ROWS];
+            if W::HALVES {
+                // SAFETY: the same.
+                factors_of = turned_halves(unsafe { factors.all(sixteen) });
             }
-            let products = transpose(rows);
+            let mut offsets_of = [_mm512_setzero_si512(); ROWS];
+            if W::OFFSETS {
+                // SAFETY: the same.
+                offsets_of = turned_halves(unsafe { offsets.all(sixteen) });
+            }
             for (index, x) in x.iter().enumerate() {
-                let at = 16 * sixteen + index;
-                // SAFETY: as in the walk.
-                let block = |row: usize| unsafe {
-                    let at = start + at * W::LEN;
-                    &*group.rows[row].wrapping_add(at).cast::<W>()
+                let factor = match W::HALVES {
+                    true => _mm512_castsi512_ps(factors_of[index]),
+                    // SAFETY: as in the walk; blocks have alignment 1 and no invalid bytes.
+                    false => self::factors(|row| unsafe {
+                        let at = from + (16 * sixteen + index) * W::LEN;
+                        &*group.rows[row].wrapping_add(at).cast::<W>()
+                    }),
                 };
-                let factor = match (W::FACTOR)(block(0)) {
-                    // SAFETY: as above: a type has factors of this form in all blocks or none.
-                    Some(_) => load_halves(unsafe { factors.all(at) }),
-                    None => self::factors(block),
-                };
-                let offset = match W::OFFSETS {
-                    // SAFETY: as above.
-                    true => load_halves(unsafe { offsets.all(at) }),
-                    false => _mm512_setzero_ps(),
-                };
+                let offset = _mm512_castsi512_ps(offsets_of[index]);
                 // A block's sum stands where its place among four and its four have met.
                 let products = products[index % 4 * 4 + index / 4];
+                let products = _mm512_add_epi32(products, start::<W>(x));
                 sum = finish::<W>(sum, products, (factor, offset), x);
             }
         }

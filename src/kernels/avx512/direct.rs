@@ -17,6 +17,10 @@ use crate::kernels::MatMul;
 /// memory is far, and little of the nearest cache.
 const AHEAD: usize = 8192;
 
+/// The most that is fetched, beyond that, while floats are added up and nothing is read: memory
+/// would rest meanwhile. The walk through the next rows fetches that much less.
+const MEANWHILE: usize = 8192;
+
 /// Sixteen rows, and what lies behind them.
 pub(super) struct Group {
     /// Where the rows stand. Fewer are filled up with the last one, whose further results are
@@ -49,7 +53,7 @@ impl Group {
         };
         // Whole rows follow each other; of parts it is known where the next begins, no more.
         let ahead = match to - from == len {
-            true => AHEAD,
+            true => AHEAD + Self::meanwhile(len) / ROWS * (ROWS - row),
             false => AHEAD.min(to - from),
         };
         Stretch {
@@ -59,6 +63,21 @@ impl Group {
             ahead,
             once: self.once,
         }
+    }
+
+    /// Bytes of the next rows of `len` that are fetched while floats are added up.
+    fn meanwhile(len: usize) -> usize {
+        (ROWS * len / 8).min(MEANWHILE)
+    }
+
+    /// Brings nearer some of the next rows of `len`: step `index` of `steps` through what has
+    /// been kept of these rows.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    pub fn fetch(&self, (index, steps): (usize, usize), len: usize) {
+        let share = Self::meanwhile(len) / steps;
+        let start = self.next.wrapping_add(AHEAD + index * share);
+        fetch(start, share, self.once);
     }
 }
 
@@ -74,16 +93,22 @@ impl Stretch {
             true => self.at.wrapping_add(at),
             false => self.next.wrapping_add(at - self.len),
         };
-        for line in 0..len.div_ceil(64) {
-            let line = start.wrapping_add(64 * line).cast();
-            // SAFETY: a hint, which any address may be given to (older compilers want the
-            // block).
-            #[allow(unused_unsafe)]
-            unsafe {
-                match self.once {
-                    true => _mm_prefetch::<_MM_HINT_NTA>(line),
-                    false => _mm_prefetch::<_MM_HINT_T0>(line),
-                }
+        fetch(start, len, self.once);
+    }
+}
+
+/// Brings bytes nearer, past the other caches if they are read `once`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn fetch(start: *const u8, len: usize, once: bool) {
+    for line in 0..len.div_ceil(64) {
+        let line = start.wrapping_add(64 * line).cast();
+        // SAFETY: a hint, which any address may be given to (older compilers want the block).
+        #[allow(unused_unsafe)]
+        unsafe {
+            match once {
+                true => _mm_prefetch::<_MM_HINT_NTA>(line),
+                false => _mm_prefetch::<_MM_HINT_T0>(line),
             }
         }
     }

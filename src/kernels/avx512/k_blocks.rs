@@ -317,6 +317,7 @@ fn direct_fours<B: SuperBlock>(
             }
         }
         for (four, x) in part.chunks(4).enumerate() {
+            group.fetch((four, part.len().div_ceil(4)), part.len() * B::LEN);
             // SAFETY: kept above for all rows.
             let products = sum_quarters(unsafe { products.all(four) });
             for (index, x) in x.iter().enumerate() {
@@ -494,6 +495,7 @@ fn direct_q6_k(group: &Group, x: &[ActivationQ8K]) -> __m512 {
             }
         }
         for (four, x) in part.chunks(4).enumerate() {
+            group.fetch((four, part.len().div_ceil(4)), part.len() * LEN);
             // SAFETY: kept above for all rows.
             let products = sum_quarters(unsafe { products.all(four) });
             for (index, x) in x.iter().enumerate() {
