@@ -1,10 +1,11 @@
 //! Sixteen rows against any number of inputs.
 
 use core::arch::x86_64::*;
+use core::mem::MaybeUninit;
 use core::ops::Range;
 
 use super::direct::{Group, few};
-use super::register::{Lanes, ROWS, load_floats, store};
+use super::register::{Lanes, ROWS};
 use crate::kernels::MatMul;
 
 /// Columns of a panel.
@@ -155,13 +156,33 @@ unsafe fn many<W, X>(
     let len = call.columns / elements;
     let per_panel = COLUMNS / elements;
     let mut panels = [Panel::EMPTY; WIDTH];
-    let mut sums = [[Lanes([0.0f32; ROWS]); WIDTH]; GROUP];
+    let mut room = [const { MaybeUninit::<Sums>::uninit() }; GROUP];
+    // The hardware foresees neither what so many rows hold next, nor the same blocks of an input
+    // that follows, nor where results go. What there is less of at an end does no harm.
+    let fetch_rows = |first: usize, block: usize, part: Range<usize>| {
+        for row in part {
+            let at = call
+                .weights
+                .wrapping_add((first + row) * call.weight_stride);
+            let at = at.wrapping_add(block * size_of::<W>());
+            fetch::<_MM_HINT_T1>(at, per_panel * size_of::<W>());
+        }
+    };
+    fetch_rows(0, 0, 0..WIDTH * ROWS);
     for first in (0..call.weight_rows).step_by(WIDTH * ROWS) {
         let there = |side: usize| first + side * ROWS < call.weight_rows;
         for group in (0..call.inputs_len).step_by(GROUP) {
             let inputs = group..call.inputs_len.min(group + GROUP);
+            let sums = zeros(&mut room[..inputs.len()]);
             for block in (0..len).step_by(per_panel) {
                 let blocks = block..len.min(block + per_panel);
+                for row in 0..WIDTH * ROWS {
+                    let at = call
+                        .weights
+                        .wrapping_add((first + row) * call.weight_stride);
+                    let at = at.wrapping_add(block * size_of::<W>());
+                    fetch::<_MM_HINT_T0>(at, per_panel * size_of::<W>());
+                }
                 for (side, panel) in panels.iter_mut().enumerate() {
                     // Without rows it stays as it is, and what comes of it is not written.
                     if there(side) {
@@ -169,44 +190,36 @@ unsafe fn many<W, X>(
                         unpack(&rows, blocks.len(), panel);
                     }
                 }
-                let rows = first..call.weight_rows.min(first + WIDTH * ROWS);
-                let share = rows.len().div_ceil(inputs.len());
+                let last = blocks.end == len;
+                let next = match last {
+                    true => (first + WIDTH * ROWS, 0),
+                    false => (first, blocks.end),
+                };
+                let share = (WIDTH * ROWS).div_ceil(inputs.len());
                 let mut index = inputs.start;
                 macro_rules! step {
                     ($count:expr, $tile:expr) => {{
-                        let sums = &mut sums[index - group..][..$count];
                         let mut x: [&[X]; $count] = [&[]; $count];
-                        let mut tile = [[_mm512_setzero_ps(); WIDTH]; $count];
                         for n in 0..$count {
                             // SAFETY: the caller promises these blocks of this input.
                             x[n] = unsafe { input(call, index + n, blocks.clone()) };
-                            // The hardware foresees neither of these: the same blocks of an input
-                            // that follows, and in time all rows' next blocks. What there is
-                            // less of at an end does no harm.
                             let ahead = (index + n + $count).min(inputs.end - 1);
                             // SAFETY: as above.
                             let at = unsafe { call.input(ahead) };
                             let at = at.wrapping_add(blocks.start * size_of::<X>());
                             fetch::<_MM_HINT_T0>(at, per_panel * size_of::<X>());
-                            let from = rows.start + (index + n - group) * share;
-                            for row in from..rows.end.min(from + share) {
-                                let at = call.weights.wrapping_add(row * call.weight_stride);
-                                let at = at.wrapping_add(blocks.end * size_of::<W>());
-                                fetch::<_MM_HINT_T1>(at, per_panel * size_of::<W>());
-                            }
-                            if block > 0 {
-                                for side in 0..WIDTH {
-                                    tile[n][side] = load_floats(&sums[n][side]);
-                                }
+                            let from = (index + n - group) * share;
+                            let to = (WIDTH * ROWS).min(from + share);
+                            fetch_rows(next.0, next.1, from..to);
+                            if last {
+                                // SAFETY: as above.
+                                let at = unsafe { call.results(index + n) };
+                                let at = at.wrapping_add(first).cast();
+                                fetch::<_MM_HINT_T0>(at, WIDTH * size_of::<Lanes<f32>>());
                             }
                         }
-                        $tile(&panels, x, &mut tile);
-                        for n in 0..$count {
-                            for side in 0..WIDTH {
-                                let sum = _mm512_castps_si512(tile[n][side]);
-                                store(&mut sums[n][side], sum);
-                            }
-                        }
+                        let (tile, _) = sums[index - group..].as_chunks_mut();
+                        $tile(&panels, x, &mut tile[0]);
                         index += $count;
                     }};
                 }
@@ -219,22 +232,37 @@ unsafe fn many<W, X>(
                     }
                 }
             }
-            for index in inputs {
+            for (index, sums) in inputs.zip(sums) {
                 for side in (0..WIDTH).filter(|&side| there(side)) {
-                    let sum = load_floats(&sums[index - group][side]);
                     // SAFETY: the caller promises these results.
-                    unsafe { write(call, (index, first + side * ROWS), sum) };
+                    unsafe { write(call, (index, first + side * ROWS), sums[side]) };
                 }
             }
         }
     }
 }
 
-/// Brings nearer some bytes, of a number known beforehand: what is left of it is no loop.
+/// Sums of nothing yet.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn zeros(room: &mut [MaybeUninit<Sums>]) -> &mut [Sums] {
+    for sums in &mut *room {
+        sums.write([_mm512_setzero_ps(); WIDTH]);
+    }
+    // SAFETY: all have just been written.
+    unsafe { &mut *(&raw mut *room as *mut [Sums]) }
+}
+
+/// Brings nearer some bytes, of a number known beforehand: what is left of it is no loop. What is
+/// not whole cache lines may begin anywhere in one, and end in one more.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn fetch<const HINT: i32>(start: *const u8, len: usize) {
-    for line in 0..len.div_ceil(64) {
+    let lines = match len % 64 {
+        0 => len / 64,
+        rest => (len - rest) / 64 + 1 + usize::from(rest > 1),
+    };
+    for line in 0..lines {
         // SAFETY: a hint, which any address may be given to (older compilers want the block).
         #[allow(unused_unsafe)]
         unsafe {
