@@ -53,7 +53,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// One fixture of every family.
-const FAMILIES: [&str; 15] = [
+const FAMILIES: [&str; 16] = [
     "gpt2",
     "llama",
     "mistral",
@@ -67,6 +67,7 @@ const FAMILIES: [&str; 15] = [
     "compressive_transformer_gated",
     "retnet_deepnorm",
     "rwkv4",
+    "rwkv6",
     "rwkv7",
     "qwen3_next",
 ];
@@ -224,6 +225,7 @@ fn memory_of_streams() {
         "compressive_transformer_gated",
         "retnet_deepnorm",
         "rwkv4",
+        "rwkv6",
         "rwkv7",
     ] {
         let model = open(name, 1);

@@ -48,7 +48,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// One fixture of every family whose state does not grow.
-const FAMILIES: [&str; 10] = [
+const FAMILIES: [&str; 11] = [
     "mamba",
     "mamba2",
     "linear_transformer",
@@ -56,6 +56,7 @@ const FAMILIES: [&str; 10] = [
     "retnet_fla",
     "gla",
     "rwkv4",
+    "rwkv6",
     "rwkv7",
     "transfo_xl",
     "compressive_transformer_gated",

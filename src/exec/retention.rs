@@ -237,6 +237,7 @@ fn some_rows<const N: usize>(run: &Run<'_>, node: usize, tile: &Tile, chunk: usi
                 gain,
                 decay: fading.decay,
                 erase,
+                before: retention.before,
                 // SAFETY: these columns are this chunk's.
                 out: unsafe { run.row_mut(out, tile, row, block.place()) },
             };

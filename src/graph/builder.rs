@@ -91,14 +91,21 @@ impl BuildError {
                 if let Some((theirs, view)) = stored(name) {
                     *name = theirs;
                     if view == View::Transposed {
-                        found.reverse();
-                        expected.reverse();
+                        transpose(found);
+                        transpose(expected);
                     }
                 }
             }
             _ => {}
         }
         self
+    }
+}
+
+/// The extents of a matrix, or of those of a stack, the other way round.
+pub fn transpose(shape: &mut [u64]) {
+    if let [.., rows, columns] = shape {
+        std::mem::swap(rows, columns);
     }
 }
 
@@ -325,6 +332,23 @@ impl<'a> Builder<'a> {
             "architecture: biases of other rows"
         );
         Ok(Some(self.add_vector(name, len, order)))
+    }
+
+    /// Matrix number `index` of a stack `[stack, rows, columns]`.
+    pub fn matrix_of(
+        &self,
+        name: &str,
+        [stack, rows, columns]: [usize; 3],
+        index: usize,
+    ) -> Result<Matrix, BuildError> {
+        self.expect(name, &[stack, rows, columns])?;
+        assert!(index < stack, "architecture: past the end of a stack");
+        let order = RowOrder::Blocks {
+            block: rows,
+            stride: rows,
+            offset: index * rows,
+        };
+        Ok(self.add_matrix(name, rows, columns, 1, order))
     }
 
     /// One matrix per expert, stacked: `[experts, rows, columns]`.

@@ -13,7 +13,9 @@ mod net;
 mod retention;
 pub mod rope;
 
-pub use builder::{BuildError, Builder, Catalog, MatrixSpec, RowOrder, VectorSpec, Wiring};
+pub use builder::{
+    BuildError, Builder, Catalog, MatrixSpec, RowOrder, VectorSpec, Wiring, transpose,
+};
 pub use hyper::{Hyper, Key};
 pub use memory::{
     ABSENT_ROWS, Distances, Frequencies, Hidden, Memory, MemoryOp, Remembered, Remembers, Segments,

@@ -5,7 +5,7 @@
 pub enum View {
     /// As stored.
     Plain,
-    /// Stored `[in, out]` (GPT-2's Conv1D); seen as `[out, in]`.
+    /// Stored `[in, out]` (GPT-2's Conv1D); seen as `[out, in]`. Of a stack, each matrix is.
     Transposed,
     /// A small parameter stored as ln(−A) (Mamba's `A_log`); seen as A = −eˣ.
     NegativeExp,

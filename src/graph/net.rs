@@ -2,7 +2,7 @@
 //! calls nest as formulas do.
 
 use super::{
-    Activation, Among, Attention, BuildError, Builder, Decay, Erase, Graph, Index, Matrix,
+    Activation, Among, Attention, BuildError, Builder, Decay, Divisor, Erase, Graph, Index, Matrix,
     NormKind, Op, Pointwise, Retention, RowSpace, Share, StateId, StateKind, Value, ValueInfo,
     Vector,
 };
@@ -476,6 +476,10 @@ impl Net<'_, '_> {
             of(q, memory.key_dim) && of(k, memory.key_dim) && of(v, memory.value_dim),
             "architecture: retention of broken heads"
         );
+        assert!(
+            !retention.before || retention.divisor == Divisor::None,
+            "architecture: divided by what is not read yet"
+        );
         let state = self.builder.state(StateKind::Outer(memory));
         let width = memory.heads * memory.value_dim;
         let op = Op::Retention {
@@ -492,7 +496,7 @@ impl Net<'_, '_> {
     /// too: nothing fades and nothing is erased, for there is no order.
     pub fn bidirectional(&self, [q, k, v]: [Value; 3], retention: Retention) -> Value {
         assert!(
-            retention.decay == Decay::None && retention.erase == Erase::None,
+            retention.decay == Decay::None && retention.erase == Erase::None && !retention.before,
             "architecture: an order among rows that have none"
         );
         let memory = retention.memory();

@@ -6,8 +6,8 @@ use super::{Rope, Value, Vector};
 ///
 /// S ← decay ⊙ S + write ⊗ (read·S) + k ⊗ v, then q·S,
 ///
-/// where a family says how S fades, what is taken back before a value is added, and what the
-/// reading is divided by.
+/// where a family says how S fades, what is taken back before a value is added, which S is read and
+/// what the reading is divided by.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retention {
     /// Matrices. Operands may have fewer heads: a divisor, each shared by neighbours.
@@ -22,6 +22,8 @@ pub struct Retention {
     pub erase: Erase,
     /// What the reading is divided by.
     pub divisor: Divisor,
+    /// Whether a row reads S as the one before it left it (RWKV-6).
+    pub before: bool,
     /// Turns queries and keys by their positions.
     pub rope: Option<Rope>,
 }
@@ -79,6 +81,7 @@ impl Retention {
             decay: Decay::None,
             erase: Erase::None,
             divisor: Divisor::None,
+            before: false,
             rope: None,
         }
     }

@@ -248,8 +248,8 @@ impl Scan<'_> {
 ///
 /// For each row in turn
 /// `S ← decay ⊙ S + factor · write ⊗ (read · S) + gain · key ⊗ value`, then `out = query · S`;
-/// `read · S` is of S as it was before. A row's result does not depend on which others the call
-/// carries.
+/// `read · S` is of S as it was before, and so is `query · S` of rows that say so. A row's result
+/// does not depend on which others the call carries.
 #[derive(Debug)]
 pub struct Retain<'s, 'r> {
     /// S, `[key_dim][columns]`, `columns` being the length of a value; updated.
@@ -273,6 +273,8 @@ pub struct RetainRow<'a> {
     pub decay: Fading<'a>,
     /// What is taken out of S.
     pub erase: Option<Erasure<'a>>,
+    /// Whether `query` reads S as it was before this row.
+    pub before: bool,
     /// `[columns]`
     pub out: &'a mut [f32],
 }
@@ -287,6 +289,7 @@ impl RetainRow<'_> {
             gain: 1.0,
             decay: Fading::All(1.0),
             erase: None,
+            before: false,
             out: &mut [],
         }
     }

@@ -32,6 +32,7 @@ mod qwen;
 mod qwen3_next;
 mod retnet;
 mod rwkv4;
+mod rwkv6;
 mod rwkv7;
 mod smollm3;
 mod starcoder2;
@@ -138,6 +139,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     retnet::ARCHITECTURE,
     gla::ARCHITECTURE,
     rwkv4::ARCHITECTURE,
+    rwkv6::ARCHITECTURE,
     rwkv7::ARCHITECTURE,
     jamba::ARCHITECTURE,
     granite_hybrid::GRANITE_4,

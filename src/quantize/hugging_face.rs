@@ -70,6 +70,8 @@ pub(super) fn converted(files: &Files) -> Result<(Metadata, Vec<Tensor>, Vec<Str
     }
     if keys.name == "rwkv7" {
         tensors.extend(unused_residuals(&tensors));
+    }
+    if matches!(keys.name, "rwkv6" | "rwkv7") {
         keys.put("attention.head_count", Value::U32(0));
     }
     if architecture.converted == Converted::NeighboursPaired {
@@ -410,7 +412,7 @@ impl Keys {
         };
         let context = match self.name {
             // As converters write it for models that have no limit.
-            "gla" | "mamba" | "retnet" | "rwkv4" | "rwkv7" => Some(1 << 20),
+            "gla" | "mamba" | "retnet" | "rwkv4" | "rwkv6" | "rwkv7" => Some(1 << 20),
             "bloom" | "falcon" => Some(2048),
             "bert" => rows("position_embd.weight"),
             _ => None,
@@ -424,6 +426,18 @@ impl Keys {
         let hidden = down.and_then(|tensor| tensor.shape.last());
         if let (None, Some(&hidden)) = (self.count("feed_forward_length"), hidden) {
             self.put("feed_forward_length", Value::U32(hidden as u32));
+        }
+        if self.name == "rwkv6" {
+            let ranks = [
+                ("time_mix_extra_dim", "time_mix_w1", 5),
+                ("time_decay_extra_dim", "time_mix_decay_w1", 1),
+                ("feed_forward_length", "channel_mix_key", 1),
+            ];
+            for (key, tensor, parts) in ranks {
+                if let Some(rows) = rows(&format!("blk.0.{tensor}.weight")) {
+                    self.put(key, Value::U32(rows / parts));
+                }
+            }
         }
         if self.name == "mpt" && self.float("attention.layer_norm_epsilon").is_none() {
             self.put("attention.layer_norm_epsilon", Value::F32(1e-5));

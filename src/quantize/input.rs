@@ -172,11 +172,15 @@ impl Input {
                     1
                 };
                 let in_part = halves * count / parts.len().max(1);
+                let width = match tensor.shape[..] {
+                    [.., width, _] => width as usize,
+                    _ => in_part,
+                };
                 for (index, out) in out.chunks_exact_mut(row).enumerate() {
                     let stored = rows.stored(first * columns / row + index, count);
                     let part = &parts[(stored / in_part).min(parts.len() - 1)];
                     match view {
-                        View::Transposed => self.column(part, stored, in_part, out),
+                        View::Transposed => self.column(part, stored % in_part, width, out),
                         _ => self.rows(part, row, stored % in_part, out),
                     }
                     seen(*view, out);
@@ -196,14 +200,15 @@ impl Input {
         decode(&self.bytes(info)[first * row..(first + rows) * row], out);
     }
 
-    /// Column `index` of a matrix of `columns`, whose elements stand by themselves.
+    /// Column `index` of a stack of matrices of `columns`, whose elements stand by themselves.
     fn column(&self, info: &TensorInfo, index: usize, columns: usize, out: &mut [f32]) {
         let (size, bytes) = (info.dtype.block_len() as usize, self.bytes(info));
         let Some(decode) = quant::decode(info.dtype) else {
             return;
         };
+        let first = index / columns * columns * out.len() + index % columns;
         for (row, out) in out.chunks_exact_mut(1).enumerate() {
-            let at = (row * columns + index) * size;
+            let at = (first + row * columns) * size;
             decode(&bytes[at..at + size], out);
         }
     }

@@ -187,10 +187,14 @@ impl Weights {
             let (start, end) = (next, rows.end);
             let (len, address) = if weight.transposed {
                 let element = weight.dtype.block_len() as usize;
-                (
-                    end - start,
-                    self.stored(weight, 0, 0).wrapping_add(start * element),
-                )
+                // Of a stack, its columns lie in the stored rows of its own matrix.
+                let place = match weight.order {
+                    RowOrder::Blocks { .. } => weight.order.stored(start).unwrap_or_default(),
+                    _ => start,
+                };
+                let (matrix, row) = (place / weight.rows, place % weight.rows);
+                let first = self.stored(weight, 0, matrix * weight.columns);
+                (end - start, first.wrapping_add(row * element))
             } else {
                 let (stored, together) = match weight.order {
                     RowOrder::All | RowOrder::Transposed => (start, end - start),

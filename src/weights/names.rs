@@ -2,7 +2,7 @@
 
 use super::missing;
 use crate::error::{LoadError, LoadErrorKind};
-use crate::graph::{Catalog, Name, View};
+use crate::graph::{Catalog, Name, View, transpose};
 use rillm_formats::manifest::{Container, Manifest, TensorInfo};
 use std::collections::BTreeMap;
 
@@ -44,7 +44,7 @@ impl Views {
                 Some((to, None, view)) => {
                     let mut shape = info.shape.0.clone();
                     if view == View::Transposed {
-                        shape.reverse();
+                        transpose(&mut shape);
                     }
                     let found = Found {
                         shape,

@@ -225,7 +225,7 @@ fn checkpoints_behind_a_cut_are_gone() {
 /// A state that knows no positions goes on as if nothing had been forgotten.
 #[test]
 fn states_without_positions_stay_as_they_are() {
-    for name in ["mamba", "mamba2", "rwkv4", "rwkv7", "gla"] {
+    for name in ["mamba", "mamba2", "rwkv4", "rwkv6", "rwkv7", "gla"] {
         let opened = open(name);
         let mut session = opened.session(small(2, 100));
         feed(&mut session, &opened.rows(&opened.tokens(0, 70), 0, 0)).expect("room");

@@ -12,7 +12,7 @@ use crate::support::folder::TempFolder;
 
 /// One fixture of every family that decodes; the first four keep their history, the others a
 /// state of constant size, and some of those a history beside it.
-pub const DECODERS: [&str; 20] = [
+pub const DECODERS: [&str; 22] = [
     "gpt2",
     "llama",
     "mistral",
@@ -24,6 +24,8 @@ pub const DECODERS: [&str; 20] = [
     "compressive_transformer_gated",
     "retnet_deepnorm",
     "rwkv4",
+    "rwkv6",
+    "rwkv6_halved",
     "rwkv7",
     "jamba",
     "granite_hybrid",
@@ -39,7 +41,7 @@ pub const DECODERS: [&str; 20] = [
 pub const WITH_HISTORY: [&str; 4] = ["gpt2", "llama", "mistral", "mixtral"];
 
 /// Those of [`DECODERS`] whose state can only be checkpointed.
-pub const RECURRENT: [&str; 16] = [
+pub const RECURRENT: [&str; 18] = [
     "mamba",
     "mamba2",
     "linear_transformer",
@@ -47,6 +49,8 @@ pub const RECURRENT: [&str; 16] = [
     "compressive_transformer_gated",
     "retnet_deepnorm",
     "rwkv4",
+    "rwkv6",
+    "rwkv6_halved",
     "rwkv7",
     "jamba",
     "granite_hybrid",

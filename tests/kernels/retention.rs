@@ -15,6 +15,7 @@ enum Form {
     FadingKeys,
     Delta,
     Pair,
+    Before,
 }
 
 #[test]
@@ -25,6 +26,7 @@ fn memories_follow_their_recurrence() {
         Form::FadingKeys,
         Form::Delta,
         Form::Pair,
+        Form::Before,
     ];
     for table in tables() {
         for form in forms {
@@ -73,7 +75,9 @@ fn follows(table: &rillm::kernels::Kernels, form: Form, key_dim: usize, columns:
             Form::FadingKeys => (Fading::Keys(&decays), None),
             Form::Delta => (Fading::All(decay), Some(delta)),
             Form::Pair => (Fading::Keys(&decays), Some(pair)),
+            Form::Before => (Fading::Keys(&decays), None),
         };
+        let reads_before = matches!(form, Form::Before);
         let mut out = vec![f32::NAN; columns];
         (table.retain)(Retain {
             state: &mut state,
@@ -84,6 +88,7 @@ fn follows(table: &rillm::kernels::Kernels, form: Form, key_dim: usize, columns:
                 gain,
                 decay,
                 erase,
+                before: reads_before,
                 out: &mut out,
             }],
         });
@@ -95,13 +100,15 @@ fn follows(table: &rillm::kernels::Kernels, form: Form, key_dim: usize, columns:
                 Fading::Keys(decays) => f64::from(decays[index]),
             };
             for (column, s) in row.iter_mut().enumerate() {
+                let read = before[index * columns + column];
                 *s = decay * *s + f64::from(gain * key[index]) * f64::from(value[column]);
                 if let Some(erase) = &erase {
                     let reads = wide(erase.read).into_iter().enumerate();
                     let seen: f64 = reads.map(|(k, r)| r * before[k * columns + column]).sum();
                     *s += f64::from(erase.factor) * f64::from(erase.write[index]) * seen;
                 }
-                expected[column] += f64::from(query[index]) * *s;
+                let read = if reads_before { read } else { *s };
+                expected[column] += f64::from(query[index]) * read;
             }
         }
         near(&name, &out, &expected, |_| TOLERANCE * key_dim as f64);
@@ -124,6 +131,7 @@ fn what_does_not_fit_is_left_alone() {
                 gain: 1.0,
                 decay: Fading::All(0.5),
                 erase: None,
+                before: false,
                 out: &mut out,
             }],
         });
@@ -137,11 +145,17 @@ fn what_does_not_fit_is_left_alone() {
 fn rows_are_the_same_together_and_one_by_one() {
     const ROWS: usize = 11;
     for table in tables() {
-        for (key_dim, columns) in [(5, 64), (8, 32), (24, 64), (3, 96), (6, 41)] {
+        for ((key_dim, columns), form) in [(5, 64), (8, 32), (24, 64), (3, 96), (6, 41)]
+            .into_iter()
+            .flat_map(|size| {
+                [Form::Fading, Form::FadingKeys, Form::Before].map(|form| (size, form))
+            })
+        {
             let mut random = Random(columns as u64);
             let mut all =
                 |len: usize| -> Vec<Vec<f32>> { (0..ROWS).map(|_| random.floats(len)).collect() };
             let (queries, keys, values) = (all(key_dim), all(key_dim), all(columns));
+            let decays = all(key_dim);
             let run = |together: usize| {
                 let mut state = vec![0.5; key_dim * columns];
                 let mut outs = vec![vec![f32::NAN; columns]; ROWS];
@@ -153,9 +167,13 @@ fn rows_are_the_same_together_and_one_by_one() {
                         key: &keys[row],
                         value: &values[row],
                         gain: 1.0 + row as f32 / 8.0,
-                        // One of them fades.
-                        decay: Fading::All(if row == 6 { 0.5 } else { 1.0 }),
+                        decay: match form {
+                            // One of them fades.
+                            Form::Fading => Fading::All(if row == 6 { 0.5 } else { 1.0 }),
+                            _ => Fading::Keys(&decays[row]),
+                        },
                         erase: None,
+                        before: matches!(form, Form::Before),
                         out,
                     })
                     .collect();
@@ -167,7 +185,7 @@ fn rows_are_the_same_together_and_one_by_one() {
                 (state, outs)
             };
             for together in [4, 7, ROWS] {
-                let name = format!("{} {key_dim} × {columns}, {together}", table.isa);
+                let name = format!("{} {form:?} {key_dim} × {columns}, {together}", table.isa);
                 assert_eq!(run(together), run(1), "{name}");
             }
         }

@@ -12,7 +12,7 @@ use rillm_formats::safetensors::write::{self, header};
 use crate::support::evaluate::{all_outputs, check_all, open, open_bytes, runnable};
 use crate::support::fixture::{Fixture, Weight};
 use crate::support::folder::TempFolder;
-use crate::support::to_gguf::{Gguf, encode};
+use crate::support::to_gguf::{Floats, Gguf, encode};
 
 #[test]
 fn a_gguf_in_memory_computes_what_the_reference_does() {
@@ -201,6 +201,48 @@ fn write_split(folder: &Path, gguf: &Gguf, files: u16) {
         let path = folder.join(format!("model-{:05}-of-{files:05}.gguf", number + 1));
         fs::write(path, to_bytes(&keys, &tensors).unwrap()).unwrap();
     }
+}
+
+/// Converters divide RWKV-6's weights by what x is halved by; older ones left its mixtures apart.
+#[test]
+fn divided_weights_are_left_as_they_are() {
+    const EVERY: usize = 2;
+    let fixture = Fixture::load("rwkv6_halved");
+    let mut gguf = Gguf::of(&fixture);
+    let (theirs, ours) = (
+        gguf.key("rescale_every_n_layers"),
+        gguf.key("rescale_undivided_every"),
+    );
+    gguf.metadata.0.remove(&ours).expect("a key");
+    gguf.metadata.0.insert(theirs, Value::U32(EVERY as u32));
+    for (name, mut floats) in std::mem::take(&mut gguf.tensors) {
+        let layer = name.split('.').nth(1).and_then(|layer| layer.parse().ok());
+        let halved = layer.unwrap_or(0usize) / EVERY;
+        if ["time_mix_output.", "channel_mix_value."]
+            .iter()
+            .any(|divided| name.contains(divided))
+        {
+            let factor = (-(halved as f32)).exp2();
+            floats.values.iter_mut().for_each(|value| *value *= factor);
+        }
+        if name.contains("time_mix_lerp_fused") {
+            let width = floats.values.len() / 5;
+            for (part, values) in ["w", "k", "v", "r", "g"]
+                .iter()
+                .zip(floats.values.chunks(width))
+            {
+                let floats = Floats {
+                    shape: vec![1, 1, width as u64],
+                    values: values.to_vec(),
+                };
+                let name = name.replace("fused", part);
+                gguf.tensors.insert(name, floats);
+            }
+            continue;
+        }
+        gguf.tensors.insert(name, floats);
+    }
+    check_all(&fixture, &open_bytes(gguf.bytes()).expect("a file"));
 }
 
 #[test]

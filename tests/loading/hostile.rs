@@ -57,6 +57,7 @@ const KINDS: &[&str] = &[
     "retnet",
     "retnet_fla_shared",
     "rwkv4",
+    "rwkv6_halved",
     "rwkv7",
     "t5",
     "t5_gated",

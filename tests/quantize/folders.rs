@@ -77,6 +77,19 @@ fn keys_are_what_other_readers_insist_on() {
     assert_eq!(llama.u64("llama.attention.value_length"), Some(10));
     let gpt2 = keys_of("gpt2_inverse_layer");
     assert_eq!(gpt2.u64("gpt2.feed_forward_length"), Some(132));
+    let rwkv6 = keys_of("rwkv6_halved");
+    for (key, expected) in [
+        ("attention.head_count", 0),
+        ("context_length", 1 << 20),
+        ("feed_forward_length", 160),
+        ("time_mix_extra_dim", 4),
+        ("time_decay_extra_dim", 5),
+        ("wkv.head_size", 12),
+    ] {
+        assert_eq!(rwkv6.u64(&format!("rwkv6.{key}")), Some(expected), "{key}");
+    }
+    // Which would mean weights that have been divided.
+    assert_eq!(rwkv6.value("rwkv6.rescale_every_n_layers"), None);
     assert_eq!(keys_of("bloom").u64("bloom.context_length"), Some(2048));
     assert_eq!(keys_of("bert").u64("bert.context_length"), Some(40));
     assert_eq!(keys_of("mamba").u64("mamba.context_length"), Some(1 << 20));

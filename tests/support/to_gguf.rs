@@ -75,6 +75,9 @@ impl Gguf {
         }
         gguf.long_rope_as_tensors();
         gguf.groups_in_rows();
+        if model_type == "rwkv6" {
+            gguf.ranks_as_keys();
+        }
         if model_type == "rwkv7" {
             gguf.bonus_without_heads();
         }
@@ -143,6 +146,19 @@ impl Gguf {
 
     fn count(&self, canonical: &str) -> Option<u64> {
         self.metadata.u64(&self.key(canonical))
+    }
+
+    /// What RWKV-6's mixtures and decays go through on their way.
+    fn ranks_as_keys(&mut self) {
+        for (key, name, parts) in [
+            ("time_mix_extra_dim", "time_mix_w1", 5),
+            ("time_decay_extra_dim", "time_mix_decay_w1", 1),
+        ] {
+            let rows = self.tensors[&format!("blk.0.{name}.weight")].shape[0];
+            let key = self.key(key);
+            let rank = Value::U32(rows as u32 / parts);
+            self.metadata.0.insert(key, rank);
+        }
     }
 
     /// RWKV-7's heads are not told apart.
@@ -362,6 +378,7 @@ fn gguf_name(fixture: &Fixture, model_type: &str) -> &'static str {
         "gla" => "gla",
         "qwen3_next" => "qwen3next",
         "rwkv" => "rwkv4",
+        "rwkv6" => "rwkv6",
         "rwkv7" => "rwkv7",
         other => panic!("no GGUF architecture for {other}"),
     }
@@ -548,12 +565,23 @@ fn view_of(view: View, mut shape: Vec<u64>, mut values: Vec<f32>) -> Floats {
     match view {
         View::Plain => {}
         View::Transposed => {
-            let (rows, columns) = (shape[0] as usize, shape[1] as usize);
-            values = (0..columns)
-                .flat_map(|column| (0..rows).map(move |row| (row, column)))
-                .map(|(row, column)| values[row * columns + column])
+            let (rows, columns) = match shape.as_mut_slice() {
+                [.., rows, columns] => {
+                    std::mem::swap(rows, columns);
+                    (*columns as usize, *rows as usize)
+                }
+                other => panic!("no matrix: {other:?}"),
+            };
+            values = values
+                .chunks(rows * columns)
+                .flat_map(|matrix| {
+                    let places = (0..columns).flat_map(|column| {
+                        let rows = 0..rows;
+                        rows.map(move |row| row * columns + column)
+                    });
+                    places.map(|place| matrix[place])
+                })
                 .collect();
-            shape.reverse();
         }
         View::NegativeExp => values.iter_mut().for_each(|value| *value = -value.exp()),
         View::PlusOne => values.iter_mut().for_each(|value| *value += 1.0),

@@ -36,26 +36,36 @@ fn one(state: &mut [f32], row: &mut RetainRow<'_>) {
         state,
         row,
     };
-    match (checked.row.erase.is_some(), checked.row.decay) {
-        (true, _) => columns::<true, true>(checked),
-        (false, Fading::All(1.0)) => columns::<false, false>(checked),
-        (false, _) => columns::<false, true>(checked),
+    match checked.row.before {
+        false => fading::<false>(checked),
+        true => fading::<true>(checked),
     }
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn columns<const ERASE: bool, const FADE: bool>(mut checked: Checked<'_, '_, '_>) {
+fn fading<const BEFORE: bool>(checked: Checked<'_, '_, '_>) {
+    match (checked.row.erase.is_some(), checked.row.decay) {
+        (true, _) => columns::<BEFORE, true, true>(checked),
+        (false, Fading::All(1.0)) => columns::<BEFORE, false, false>(checked),
+        (false, _) => columns::<BEFORE, false, true>(checked),
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn columns<const BEFORE: bool, const ERASE: bool, const FADE: bool>(
+    mut checked: Checked<'_, '_, '_>,
+) {
     let columns = checked.row.value.len().min(checked.row.out.len());
     let mut first = 0;
     while first + GROUP * LANES <= columns {
         // SAFETY: these columns are there.
-        unsafe { group::<GROUP, ERASE, FADE>(&mut checked, first, lanes(LANES)) };
+        unsafe { group::<GROUP, BEFORE, ERASE, FADE>(&mut checked, first, lanes(LANES)) };
         first += GROUP * LANES;
     }
     while first < columns {
         let mask = lanes((columns - first).min(LANES));
         // SAFETY: the mask has as many lanes as there are columns left.
-        unsafe { group::<1, ERASE, FADE>(&mut checked, first, mask) };
+        unsafe { group::<1, BEFORE, ERASE, FADE>(&mut checked, first, mask) };
         first += LANES;
     }
 }
@@ -67,7 +77,7 @@ fn columns<const ERASE: bool, const FADE: bool>(mut checked: Checked<'_, '_, '_>
 /// There are at least `first + G · LANES` columns, or, if `G` is one, `first` and as many as
 /// `mask` has lanes.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn group<const G: usize, const ERASE: bool, const FADE: bool>(
+unsafe fn group<const G: usize, const BEFORE: bool, const ERASE: bool, const FADE: bool>(
     checked: &mut Checked<'_, '_, '_>,
     first: usize,
     mask: __m256i,
@@ -112,6 +122,9 @@ unsafe fn group<const G: usize, const ERASE: bool, const FADE: bool>(
             for g in 0..G {
                 let at = state.wrapping_add(key * stride + g * LANES);
                 let mut s = load::<G>(at, mask);
+                if BEFORE {
+                    sums[g] = _mm256_fmadd_ps(q, s, sums[g]);
+                }
                 if FADE {
                     s = _mm256_mul_ps(decay, s);
                 }
@@ -120,7 +133,9 @@ unsafe fn group<const G: usize, const ERASE: bool, const FADE: bool>(
                 }
                 s = _mm256_fmadd_ps(k, value[g], s);
                 store::<G>(at, mask, s);
-                sums[g] = _mm256_fmadd_ps(q, s, sums[g]);
+                if !BEFORE {
+                    sums[g] = _mm256_fmadd_ps(q, s, sums[g]);
+                }
             }
         }
         for g in 0..G {

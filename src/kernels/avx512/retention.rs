@@ -69,7 +69,8 @@ fn together(state: &mut [f32], rows: &mut [RetainRow<'_>]) -> bool {
     let alike = |row: &RetainRow<'_>| {
         row.value.len() == stride && row.out.len() == stride && row.key_dim() == keys
     };
-    let plain = |row: &RetainRow<'_>| row.erase.is_none() && matches!(row.decay, Fading::All(_));
+    let before = first.before;
+    let plain = |row: &RetainRow<'_>| row.erase.is_none() && row.before == before;
     let whole =
         keys > 0 && keys.is_multiple_of(PIECE_KEYS) && stride.is_multiple_of(PIECE_GROUP * LANES);
     if !(whole && keys * stride <= state.len() && rows.iter().all(|row| alike(row) && plain(row))) {
@@ -79,7 +80,12 @@ fn together(state: &mut [f32], rows: &mut [RetainRow<'_>]) -> bool {
         for key in (0..keys).step_by(PIECE_KEYS) {
             // SAFETY: all rows have `stride` columns and `keys` elements of keys, multiples of a
             // piece's, and the state as many rows of as many columns.
-            unsafe { piece(state.as_mut_ptr(), stride, rows, (key, column)) };
+            unsafe {
+                match before {
+                    false => piece::<false>(state.as_mut_ptr(), stride, rows, (key, column)),
+                    true => piece::<true>(state.as_mut_ptr(), stride, rows, (key, column)),
+                }
+            }
         }
     }
     true
@@ -93,7 +99,7 @@ fn together(state: &mut [f32], rows: &mut [RetainRow<'_>]) -> bool {
 /// both; so do its keys and columns in each of the rows.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn piece(
+unsafe fn piece<const BEFORE: bool>(
     state: *mut f32,
     stride: usize,
     rows: &mut [RetainRow<'_>],
@@ -126,12 +132,30 @@ unsafe fn piece(
                     sums[g] = _mm512_loadu_ps(out.add(g * LANES));
                 }
             }
-            if let Fading::All(decay) = row.decay
-                && decay != 1.0
-            {
+            if BEFORE {
                 for k in 0..PIECE_KEYS {
                     for g in 0..PIECE_GROUP {
-                        s[k][g] = _mm512_mul_ps(_mm512_set1_ps(decay), s[k][g]);
+                        let query = _mm512_set1_ps(*queries.add(k));
+                        sums[g] = _mm512_fmadd_ps(query, s[k][g], sums[g]);
+                    }
+                }
+            }
+            match row.decay {
+                Fading::All(1.0) => {}
+                Fading::All(decay) => {
+                    for k in 0..PIECE_KEYS {
+                        for g in 0..PIECE_GROUP {
+                            s[k][g] = _mm512_mul_ps(_mm512_set1_ps(decay), s[k][g]);
+                        }
+                    }
+                }
+                Fading::Keys(decays) => {
+                    let decays = decays.as_ptr().add(key);
+                    fetch(decays.wrapping_add(2 * PIECE_KEYS).cast());
+                    for k in 0..PIECE_KEYS {
+                        for g in 0..PIECE_GROUP {
+                            s[k][g] = _mm512_mul_ps(_mm512_set1_ps(*decays.add(k)), s[k][g]);
+                        }
                     }
                 }
             }
@@ -142,7 +166,9 @@ unsafe fn piece(
                 );
                 for g in 0..PIECE_GROUP {
                     s[k][g] = _mm512_fmadd_ps(key, values[g], s[k][g]);
-                    sums[g] = _mm512_fmadd_ps(query, s[k][g], sums[g]);
+                    if !BEFORE {
+                        sums[g] = _mm512_fmadd_ps(query, s[k][g], sums[g]);
+                    }
                 }
             }
             for g in 0..PIECE_GROUP {
@@ -176,27 +202,37 @@ fn one(state: &mut [f32], row: &mut RetainRow<'_>) {
         state,
         row,
     };
-    match (checked.row.erase.is_some(), checked.row.decay) {
-        (true, _) => columns::<true, true>(checked),
-        (false, Fading::All(1.0)) => columns::<false, false>(checked),
-        (false, _) => columns::<false, true>(checked),
+    match checked.row.before {
+        false => fading::<false>(checked),
+        true => fading::<true>(checked),
     }
 }
 
 #[target_feature(enable = "avx512f")]
-fn columns<const ERASE: bool, const FADE: bool>(mut checked: Checked<'_, '_, '_>) {
+fn fading<const BEFORE: bool>(checked: Checked<'_, '_, '_>) {
+    match (checked.row.erase.is_some(), checked.row.decay) {
+        (true, _) => columns::<BEFORE, true, true>(checked),
+        (false, Fading::All(1.0)) => columns::<BEFORE, false, false>(checked),
+        (false, _) => columns::<BEFORE, false, true>(checked),
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+fn columns<const BEFORE: bool, const ERASE: bool, const FADE: bool>(
+    mut checked: Checked<'_, '_, '_>,
+) {
     let columns = checked.row.value.len().min(checked.row.out.len());
     let mut first = 0;
     while first + GROUP * LANES <= columns {
         // SAFETY: these columns are there.
-        unsafe { group::<GROUP, ERASE, FADE>(&mut checked, first, __mmask16::MAX) };
+        unsafe { group::<GROUP, BEFORE, ERASE, FADE>(&mut checked, first, __mmask16::MAX) };
         first += GROUP * LANES;
     }
     while first < columns {
         let left = (columns - first).min(LANES);
         let mask = __mmask16::MAX >> (LANES - left);
         // SAFETY: the mask has as many lanes as there are columns left.
-        unsafe { group::<1, ERASE, FADE>(&mut checked, first, mask) };
+        unsafe { group::<1, BEFORE, ERASE, FADE>(&mut checked, first, mask) };
         first += LANES;
     }
 }
@@ -208,7 +244,7 @@ fn columns<const ERASE: bool, const FADE: bool>(mut checked: Checked<'_, '_, '_>
 /// There are at least `first + G · LANES` columns, or, if `G` is one, `first` and as many as
 /// `mask` has lanes.
 #[target_feature(enable = "avx512f")]
-unsafe fn group<const G: usize, const ERASE: bool, const FADE: bool>(
+unsafe fn group<const G: usize, const BEFORE: bool, const ERASE: bool, const FADE: bool>(
     checked: &mut Checked<'_, '_, '_>,
     first: usize,
     mask: __mmask16,
@@ -253,6 +289,9 @@ unsafe fn group<const G: usize, const ERASE: bool, const FADE: bool>(
             for g in 0..G {
                 let at = state.wrapping_add(key * stride + g * LANES);
                 let mut s = load::<G>(at, mask);
+                if BEFORE {
+                    sums[g] = _mm512_fmadd_ps(q, s, sums[g]);
+                }
                 if FADE {
                     s = _mm512_mul_ps(decay, s);
                 }
@@ -261,7 +300,9 @@ unsafe fn group<const G: usize, const ERASE: bool, const FADE: bool>(
                 }
                 s = _mm512_fmadd_ps(k, value[g], s);
                 store::<G>(at, mask, s);
-                sums[g] = _mm512_fmadd_ps(q, s, sums[g]);
+                if !BEFORE {
+                    sums[g] = _mm512_fmadd_ps(q, s, sums[g]);
+                }
             }
         }
         for g in 0..G {

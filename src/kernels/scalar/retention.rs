@@ -33,6 +33,9 @@ fn retain_row(state: &mut [f32], row: &mut RetainRow<'_>) {
         out.fill(0.0);
         for (index, s) in state.chunks_exact_mut(stride).take(keys).enumerate() {
             let s = &mut s[columns.clone()];
+            if row.before {
+                axpy(row.query[index], s, out);
+            }
             let decay = match row.decay {
                 Fading::All(decay) => decay,
                 Fading::Keys(decays) => decays[index],
@@ -42,7 +45,9 @@ fn retain_row(state: &mut [f32], row: &mut RetainRow<'_>) {
                 axpy(erase.write[index], erased, s);
             }
             axpy(row.key[index], &value, s);
-            axpy(row.query[index], s, out);
+            if !row.before {
+                axpy(row.query[index], s, out);
+            }
         }
     }
 }
