@@ -4,7 +4,7 @@ mod linear;
 
 use super::Input;
 use super::input::{From, Tensor};
-use linear::{RetNet, Rwkv7};
+use linear::{Gla, Linear, RetNet, Rwkv4, Rwkv6, Rwkv7};
 use rillm_formats::manifest::{Array, DType, Metadata, Value};
 use std::fmt;
 use std::str::FromStr;
@@ -46,6 +46,10 @@ enum Kind {
         rank: u64,
     },
     RetNet(RetNet),
+    Linear(Linear),
+    Gla(Gla),
+    Rwkv4(Rwkv4),
+    Rwkv6(Rwkv6),
     Rwkv7(Rwkv7),
     Mamba2 {
         inner: u64,
@@ -221,6 +225,57 @@ pub const SHAPES: &[Shape] = &[
         }),
     },
     Shape {
+        name: "linear-370m",
+        about: "a linear transformer of that size",
+        vocabulary: 50_280,
+        width: 1024,
+        layers: 24,
+        context: 65_536,
+        untied: false,
+        kind: Kind::Linear(Linear {
+            heads: 16,
+            hidden: 4096,
+            positions: 65_536,
+        }),
+    },
+    Shape {
+        name: "gla-370m",
+        about: "gated linear attention of that size",
+        vocabulary: 50_280,
+        width: 1024,
+        layers: 24,
+        context: 1_048_576,
+        untied: false,
+        kind: Kind::Gla(Gla {
+            heads: 4,
+            hidden: 2816,
+        }),
+    },
+    Shape {
+        name: "rwkv4-430m",
+        about: "RWKV-4 430M",
+        vocabulary: 50_277,
+        width: 1024,
+        layers: 24,
+        context: 1_048_576,
+        untied: true,
+        kind: Kind::Rwkv4(Rwkv4 { hidden: 4096 }),
+    },
+    Shape {
+        name: "rwkv6-0.4b",
+        about: "RWKV-6 of that size",
+        vocabulary: 65_536,
+        width: 1024,
+        layers: 24,
+        context: 1_048_576,
+        untied: true,
+        kind: Kind::Rwkv6(Rwkv6 {
+            head_dim: 64,
+            hidden: 3584,
+            ranks: [32, 64],
+        }),
+    },
+    Shape {
         name: "rwkv7-0.4b",
         about: "RWKV-7 0.4B",
         vocabulary: 65_536,
@@ -300,6 +355,57 @@ pub const SHAPES: &[Shape] = &[
             heads: 2,
             values: 512,
             hidden: 512,
+        }),
+    },
+    Shape {
+        name: "tiny-linear",
+        about: "a linear transformer to try things out with",
+        vocabulary: 512,
+        width: 256,
+        layers: 2,
+        context: 2048,
+        untied: false,
+        kind: Kind::Linear(Linear {
+            heads: 4,
+            hidden: 512,
+            positions: 2048,
+        }),
+    },
+    Shape {
+        name: "tiny-gla",
+        about: "gated linear attention to try things out with",
+        vocabulary: 512,
+        width: 256,
+        layers: 2,
+        context: 2048,
+        untied: false,
+        kind: Kind::Gla(Gla {
+            heads: 2,
+            hidden: 512,
+        }),
+    },
+    Shape {
+        name: "tiny-rwkv4",
+        about: "an RWKV-4 to try things out with",
+        vocabulary: 512,
+        width: 256,
+        layers: 2,
+        context: 2048,
+        untied: true,
+        kind: Kind::Rwkv4(Rwkv4 { hidden: 512 }),
+    },
+    Shape {
+        name: "tiny-rwkv6",
+        about: "an RWKV-6 to try things out with",
+        vocabulary: 512,
+        width: 256,
+        layers: 2,
+        context: 2048,
+        untied: true,
+        kind: Kind::Rwkv6(Rwkv6 {
+            head_dim: 64,
+            hidden: 512,
+            ranks: [16, 32],
         }),
     },
     Shape {
@@ -416,6 +522,10 @@ impl Shape {
             Kind::Transformer { architecture, .. } => architecture,
             Kind::Mamba { .. } => "mamba",
             Kind::RetNet(_) => "retnet",
+            Kind::Linear(_) => "linear_transformer",
+            Kind::Gla(_) => "gla",
+            Kind::Rwkv4(_) => "rwkv4",
+            Kind::Rwkv6(_) => "rwkv6",
             Kind::Rwkv7(_) => "rwkv7",
             Kind::Mamba2 { .. } => "mamba2",
         };
@@ -437,6 +547,10 @@ impl Shape {
             Kind::Transformer { .. } => self.transformer(&mut made, &key),
             Kind::Mamba { .. } => self.mamba(&mut made, &key),
             Kind::RetNet(retnet) => retnet.fill(&mut made, (self.layers, self.width), &key),
+            Kind::Linear(linear) => linear.fill(&mut made, (self.layers, self.width), &key),
+            Kind::Gla(gla) => gla.fill(&mut made, (self.layers, self.width), &key),
+            Kind::Rwkv4(rwkv) => rwkv.fill(&mut made, (self.layers, self.width), &key),
+            Kind::Rwkv6(rwkv) => rwkv.fill(&mut made, (self.layers, self.width), &key),
             Kind::Rwkv7(rwkv) => rwkv.fill(&mut made, (self.layers, self.width), &key),
             Kind::Mamba2 { .. } => self.mamba2(&mut made, &key),
         }

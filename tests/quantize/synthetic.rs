@@ -28,6 +28,10 @@ fn random_models_run_in_every_kind_of_type() {
         "tiny-mamba",
         "tiny-mamba2",
         "tiny-retnet",
+        "tiny-linear",
+        "tiny-gla",
+        "tiny-rwkv4",
+        "tiny-rwkv6",
         "tiny-rwkv7",
     ] {
         for mix in ["q4_k_m", "q8_0", "f16", "f32"] {
