@@ -43,6 +43,29 @@ fn tokenizer_json() {
 }
 
 #[test]
+fn tokenizer_rwkv() {
+    let inputs = inputs("tokenizer_rwkv");
+    assert!(!inputs.is_empty());
+    for (path, bytes) in inputs {
+        let files = HfFiles {
+            rwkv_vocabulary: Some(&bytes),
+            ..HfFiles::default()
+        };
+        match Tokenizer::from_hf(files) {
+            Ok(tokenizer) => {
+                let tokenizer = tokenizer.expect("a vocabulary");
+                walk(&tokenizer, &bytes);
+                tokenizer.to_gguf().expect("it has a form there");
+            }
+            Err(error) => {
+                let is_seed = path.components().any(|part| part.as_os_str() == "seeds");
+                assert!(!is_seed, "{}: {error}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
 fn tokenizer_model() {
     let inputs = inputs("tokenizer_model");
     assert!(!inputs.is_empty());

@@ -1,0 +1,30 @@
+//! A hostile `rwkv_vocab_*.txt`; what it builds must encode, decode and be written as GGUF without
+//! panicking.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use rillm_formats::tokenizer::{DecodeOptions, Encode, HfFiles, Tokenizer};
+
+fuzz_target!(|bytes: &[u8]| {
+    let files = HfFiles {
+        rwkv_vocabulary: Some(bytes),
+        ..HfFiles::default()
+    };
+    let Ok(Some(tokenizer)) = Tokenizer::from_hf(files) else {
+        return;
+    };
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(512)]);
+    for parse_special in [false, true] {
+        let options = Encode {
+            add_special: true,
+            parse_special,
+        };
+        let ids = tokenizer.encode(&text, options);
+        tokenizer.decode_text(&ids, DecodeOptions::default());
+    }
+    let gguf = tokenizer.to_gguf().expect("it has a form there");
+    let again = Tokenizer::from_gguf(&gguf).expect("just written");
+    let ids = tokenizer.encode(&text, Encode::default());
+    let others = again.expect("a vocabulary").encode(&text, Encode::default());
+    assert_eq!(ids, others);
+});
