@@ -486,8 +486,8 @@ fn direct<W: Stored>(
         }
         let len = part.len();
         let from = run * RUN * W::LEN;
+        let bytes = (from, from + len * W::LEN);
         for row in 0..ROWS {
-            let bytes = (from, from + len * W::LEN);
             let stretch = group.stretch(row, bytes, x.len() * W::LEN);
             for first in (0..len).step_by(16) {
                 stretch.fetch(first * W::LEN, 16 * W::LEN);
@@ -510,8 +510,8 @@ fn direct<W: Stored>(
                 }
             }
         }
-        for (sixteen, x) in part.chunks(16).enumerate() {
-            group.fetch((sixteen, len.div_ceil(16)), len * W::LEN);
+        for (sixteen, inputs) in part.chunks(16).enumerate() {
+            group.fetch((sixteen, len.div_ceil(16)), bytes, x.len() * W::LEN);
             // SAFETY: kept above for all rows.
             let products = transpose(*unsafe { products.all(sixteen) });
             let mut factors_of = [_mm512_setzero_si512(); ROWS];
@@ -524,7 +524,7 @@ fn direct<W: Stored>(
                 // SAFETY: the same.
                 offsets_of = turned_halves(unsafe { offsets.all(sixteen) });
             }
-            for (index, x) in x.iter().enumerate() {
+            for (index, x) in inputs.iter().enumerate() {
                 let factor = match W::HALVES {
                     true => _mm512_castsi512_ps(factors_of[index]),
                     // SAFETY: as in the walk; blocks have alignment 1 and no invalid bytes.

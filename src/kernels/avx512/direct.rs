@@ -70,14 +70,19 @@ impl Group {
         (ROWS * len / 8).min(MEANWHILE)
     }
 
-    /// Brings nearer some of the next rows of `len`: step `index` of `steps` through what has
-    /// been kept of these rows.
+    /// Brings nearer some of the next rows of `len`, when bytes `from..to` of these have been
+    /// walked: step `index` of `steps` through what has been kept of them.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    pub fn fetch(&self, (index, steps): (usize, usize), len: usize) {
-        let share = Self::meanwhile(len) / steps;
-        let start = self.next.wrapping_add(AHEAD + index * share);
-        fetch(start, share, self.once);
+    pub fn fetch(&self, (index, steps): (usize, usize), (from, to): (usize, usize), len: usize) {
+        if to - from == len {
+            let share = Self::meanwhile(len) / steps;
+            fetch(
+                self.next.wrapping_add(AHEAD + index * share),
+                share,
+                self.once,
+            );
+        }
     }
 }
 

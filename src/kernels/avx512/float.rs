@@ -1,27 +1,43 @@
 //! Products of float weights with float activations.
 //!
-//! Weights are turned so that sixteen rows' elements of one column stand in a register, in which
-//! each result is then one chain of fused multiplications and additions for each [`BLOCK`]
-//! columns. One input: the chains follow as the rows are read. More inputs: a panel of turned
-//! weights is written first, and six inputs are multiplied with it at a time. The results agree
+//! The columns of a block go to [`CLASSES`] sums in turn, each one chain of fused multiplications
+//! and additions; these are added up in order, and so are the blocks. Few inputs: rows are read as
+//! they lie in the file, so that a register holds the sums of all classes, of two blocks. Many
+//! inputs: a panel of weights is turned, so that sixteen rows' elements of one column stand in a
+//! register, and is multiplied with a few inputs at a time, class after class. The results agree
 //! bit for bit.
 
 use core::arch::x86_64::*;
 
 use rillm_formats::manifest::DType;
 
-use super::panel::fetch_ahead;
-use super::register::{Lanes, ROWS, store, transpose};
-use super::wide::Sixteen;
-use crate::kernels::wide::{F32, tile};
+use super::direct::{Group, Kept, few};
+use super::panel::rows_at;
+use super::register::{Lanes, ROWS, load_floats, store, transpose};
 use crate::kernels::{MatMul, MatMulFn};
 
 /// Columns whose products are summed by themselves: a panel of so many fits the nearest cache,
 /// and errors grow more slowly.
 const BLOCK: usize = 128;
 
+/// Sums of a block, to which its columns go in turn: more would cost many inputs time, which
+/// change registers for each; fewer would have rows turned for few inputs.
+const CLASSES: usize = 8;
+
+/// Columns of a whole block in each of them.
+const DEPTH: usize = BLOCK / CLASSES;
+
+/// Two blocks, whose sums share a register.
+const PAIR: usize = 2 * BLOCK;
+
+/// Pairs of blocks of which sixteen rows' sums are kept.
+const PAIRS: usize = 16;
+
 /// Registers of rows in a panel.
 const WIDTH: usize = 4;
+
+/// Inputs from which on turning pays.
+const MANY: usize = 3;
 
 /// The product of a type of floats.
 pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
@@ -51,23 +67,19 @@ unsafe fn bf16(call: &MatMul) {
     unsafe { product::<Brain>(call) }
 }
 
-/// Where sixteen rows stand.
-type Rows = [*const u8; ROWS];
-
 /// A type of weights.
 ///
 /// # Safety
 ///
-/// Of both functions: the CPU has this table's instructions.
+/// Of all functions: the CPU has this table's instructions, and the weights that are there can be
+/// read. The others are zero, and are not read.
 trait Weights {
     /// Bytes of one.
     const LEN: usize;
-    /// Columns in a register's worth of a row.
-    const STEP: usize = 64 / Self::LEN;
-    /// A register's worth of each row, turned in some order.
-    unsafe fn turn(rows: [__m512i; ROWS]) -> [__m512i; ROWS];
-    /// Column `c` of them, as floats.
-    unsafe fn column(turned: &[__m512i; ROWS], c: usize) -> __m512;
+    /// Sixteen of them, as floats.
+    unsafe fn sixteen(from: *const u8, there: __mmask16) -> __m512;
+    /// Eight at each of two places, as floats.
+    unsafe fn eights(from: [*const u8; 2], there: [__mmask8; 2]) -> __m512;
 }
 
 struct Single;
@@ -77,299 +89,410 @@ struct Brain;
 impl Weights for Single {
     const LEN: usize = 4;
     #[inline(always)]
-    unsafe fn turn(rows: [__m512i; ROWS]) -> [__m512i; ROWS] {
+    unsafe fn sixteen(from: *const u8, there: __mmask16) -> __m512 {
         // SAFETY: the caller's promise.
-        unsafe { transpose(rows) }
+        unsafe { _mm512_maskz_loadu_ps(there, from.cast()) }
     }
     #[inline(always)]
-    unsafe fn column(turned: &[__m512i; ROWS], c: usize) -> __m512 {
-        // SAFETY: the caller's promise.
-        unsafe { _mm512_castsi512_ps(turned[c]) }
-    }
-}
-
-impl Weights for Brain {
-    const LEN: usize = 2;
-    #[inline(always)]
-    unsafe fn turn(rows: [__m512i; ROWS]) -> [__m512i; ROWS] {
-        // SAFETY: the caller's promise.
-        unsafe { transpose(rows) }
-    }
-    /// Two columns stand in a word; a float's upper half is all of it.
-    #[inline(always)]
-    unsafe fn column(turned: &[__m512i; ROWS], c: usize) -> __m512 {
+    unsafe fn eights(from: [*const u8; 2], there: [__mmask8; 2]) -> __m512 {
         // SAFETY: the caller's promise.
         unsafe {
-            _mm512_castsi512_ps(match c % 2 {
-                0 => _mm512_slli_epi32::<16>(turned[c / 2]),
-                _ => _mm512_and_si512(turned[c / 2], _mm512_set1_epi32(-1 << 16)),
-            })
+            let first = _mm256_maskz_loadu_ps(there[0], from[0].cast());
+            let second = _mm256_maskz_loadu_ps(there[1], from[1].cast());
+            _mm512_insertf32x8::<1>(_mm512_castps256_ps512(first), second)
         }
     }
 }
 
 impl Weights for Half {
     const LEN: usize = 2;
-    /// Each result holds sixteen rows of two columns: in `[2j]` columns j and 8 + j, in
-    /// `[2j + 1]` columns 16 + j and 24 + j.
     #[inline(always)]
-    unsafe fn turn(rows: [__m512i; ROWS]) -> [__m512i; ROWS] {
+    unsafe fn sixteen(from: *const u8, there: __mmask16) -> __m512 {
         // SAFETY: the caller's promise.
-        unsafe {
-            // Words of two rows: in each quarter, columns 0 to 3 and 4 to 7.
-            let mut pairs = rows;
-            for i in 0..8 {
-                let (a, b) = (rows[2 * i], rows[2 * i + 1]);
-                pairs[i] = _mm512_unpacklo_epi16(a, b);
-                pairs[8 + i] = _mm512_unpackhi_epi16(a, b);
-            }
-            // Eight rows of one column in each quarter.
-            let mut eights = rows;
-            for half in 0..2 {
-                for upper in 0..2 {
-                    let at = 8 * half + 4 * upper;
-                    let [a, b, c, d] = [pairs[at], pairs[at + 1], pairs[at + 2], pairs[at + 3]];
-                    let (ab, cd) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
-                    let ab_high = _mm512_unpackhi_epi32(a, b);
-                    let cd_high = _mm512_unpackhi_epi32(c, d);
-                    let at = 4 * half + 8 * upper;
-                    eights[at] = _mm512_unpacklo_epi64(ab, cd);
-                    eights[at + 1] = _mm512_unpackhi_epi64(ab, cd);
-                    eights[at + 2] = _mm512_unpacklo_epi64(ab_high, cd_high);
-                    eights[at + 3] = _mm512_unpackhi_epi64(ab_high, cd_high);
-                }
-            }
-            let low = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
-            let high = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
-            let mut out = rows;
-            for j in 0..8 {
-                let (first, second) = (eights[j], eights[8 + j]);
-                out[2 * j] = _mm512_permutex2var_epi64(first, low, second);
-                out[2 * j + 1] = _mm512_permutex2var_epi64(first, high, second);
-            }
-            out
-        }
+        unsafe { _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(there, from.cast())) }
     }
     #[inline(always)]
-    unsafe fn column(turned: &[__m512i; ROWS], c: usize) -> __m512 {
+    unsafe fn eights(from: [*const u8; 2], there: [__mmask8; 2]) -> __m512 {
         // SAFETY: the caller's promise.
-        unsafe {
-            let both = turned[2 * (c % 8) + c / 16];
-            _mm512_cvtph_ps(match c / 8 % 2 {
-                0 => _mm512_castsi512_si256(both),
-                _ => _mm512_extracti64x4_epi64::<1>(both),
-            })
-        }
+        unsafe { _mm512_cvtph_ps(words(from, there)) }
     }
+}
+
+/// The upper half of a float is all of it.
+impl Weights for Brain {
+    const LEN: usize = 2;
+    #[inline(always)]
+    unsafe fn sixteen(from: *const u8, there: __mmask16) -> __m512 {
+        // SAFETY: the caller's promise.
+        unsafe { upper_halves(_mm256_maskz_loadu_epi16(there, from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn eights(from: [*const u8; 2], there: [__mmask8; 2]) -> __m512 {
+        // SAFETY: the caller's promise.
+        unsafe { upper_halves(words(from, there)) }
+    }
+}
+
+/// Eight words at each of two places.
+///
+/// # Safety
+///
+/// As for [`Weights`].
+#[inline(always)]
+unsafe fn words(from: [*const u8; 2], there: [__mmask8; 2]) -> __m256i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let first = _mm_maskz_loadu_epi16(there[0], from[0].cast());
+        let second = _mm_maskz_loadu_epi16(there[1], from[1].cast());
+        _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(first), second)
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn upper_halves(words: __m256i) -> __m512 {
+    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(words)))
 }
 
 /// # Safety
 ///
 /// As for [`crate::kernels::MatMulFn`].
-#[inline(always)]
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn product<W: Weights>(call: &MatMul) {
-    // SAFETY: the caller's promise, handed on for rows and inputs that there are.
+    // SAFETY: the caller's promise, handed on: the rows and inputs of which `direct` is told are
+    // there.
     unsafe {
-        match call.inputs_len {
-            0 => {}
-            1 => {
-                for first in (0..call.weight_rows).step_by(ROWS) {
-                    direct::<W>(call, first);
-                }
+        match call.inputs_len < MANY {
+            true => few::<[u8; 4]>(call, 1, |group, x| direct::<W>(group, x)),
+            false => many::<W>(call),
+        }
+    }
+}
+
+/// Sixteen rows against an input.
+///
+/// # Safety
+///
+/// The rows are as long as the input.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn direct<W: Weights>(group: &Group, x: &[[u8; 4]]) -> __m512 {
+    let mut kept = Kept::<__m512i, PAIRS>::new();
+    let mut total = _mm512_setzero_ps();
+    for part in (0..x.len()).step_by(PAIRS * PAIR) {
+        let columns = (x.len() - part).min(PAIRS * PAIR);
+        for row in 0..ROWS {
+            let bytes = (part * W::LEN, (part + columns) * W::LEN);
+            let stretch = group.stretch(row, bytes, x.len() * W::LEN);
+            for start in (0..columns).step_by(PAIR) {
+                let weights = stretch.at.wrapping_add(start * W::LEN);
+                let x = x[part + start..].as_ptr().cast();
+                // SAFETY: the row and the input have these columns.
+                let sums = unsafe {
+                    match columns - start {
+                        PAIR.. => {
+                            stretch.fetch(start * W::LEN, PAIR * W::LEN);
+                            pair::<W>(weights, x)
+                        }
+                        there => {
+                            stretch.fetch(start * W::LEN, there * W::LEN);
+                            last::<W>(weights, x, there)
+                        }
+                    }
+                };
+                kept.keep(start / PAIR, row, _mm512_castps_si512(sums));
             }
-            _ => {
-                let mut panel = [Lanes([0.0; ROWS]); WIDTH * BLOCK];
-                for first in (0..call.weight_rows).step_by(WIDTH * ROWS) {
-                    for start in (0..call.columns).step_by(BLOCK) {
-                        let columns = BLOCK.min(call.columns - start);
-                        unpack::<W>(call, first, (start, columns), &mut panel);
-                        multiply(call, first, (start, columns), &panel);
+        }
+        let bytes = (part * W::LEN, (part + columns) * W::LEN);
+        for start in (0..columns).step_by(PAIR) {
+            let step = (start / PAIR, columns.div_ceil(PAIR));
+            group.fetch(step, bytes, x.len() * W::LEN);
+            // SAFETY: all rows' sums of this pair have been kept.
+            let sums = transpose(*unsafe { kept.all(start / PAIR) });
+            for block in 0..2 {
+                let there = (columns - start).saturating_sub(block * BLOCK);
+                if there == 0 {
+                    break;
+                }
+                let mut sum = _mm512_castsi512_ps(sums[block * CLASSES]);
+                for class in 1..CLASSES {
+                    if class < there {
+                        let next = _mm512_castsi512_ps(sums[block * CLASSES + class]);
+                        sum = _mm512_add_ps(sum, next);
                     }
                 }
+                total = match part + start + block {
+                    0 => sum,
+                    _ => _mm512_add_ps(total, sum),
+                };
             }
         }
     }
+    total
 }
 
-/// The rows from the `first` on, filled up with the last one, whose further results are dropped.
-fn rows_at(call: &MatMul, first: usize) -> Rows {
-    let mut rows = [call.weights; ROWS];
-    for (row, at) in rows.iter_mut().enumerate() {
-        // In range: the caller promises whole rows.
-        *at = at.wrapping_add((first + row).min(call.weight_rows - 1) * call.weight_stride);
+/// A row's sums of two blocks: all classes of the one, then of the other.
+///
+/// # Safety
+///
+/// There are as many weights and inputs.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn pair<W: Weights>(weights: *const u8, x: *const u8) -> __m512 {
+    let mut sums = _mm512_setzero_ps();
+    for column in (0..BLOCK).step_by(CLASSES) {
+        // SAFETY: the caller's promise.
+        sums = unsafe { step::<W>(weights, x, column, [!0; 2], sums) };
     }
-    rows
+    sums
 }
 
-/// A register's worth of each row from `column` on, of which `count` columns are there: turned.
-#[inline(always)]
-unsafe fn turned<W: Weights>(rows: &Rows, column: usize, count: usize) -> [__m512i; ROWS] {
-    // SAFETY: the caller promises `count` weights in each row.
+/// The same of so many columns, which are fewer.
+///
+/// # Safety
+///
+/// There are as many weights and inputs.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn last<W: Weights>(weights: *const u8, x: *const u8, columns: usize) -> __m512 {
+    let count = |column| columns.saturating_sub(column).min(CLASSES);
+    let mut sums = _mm512_setzero_ps();
+    for column in (0..BLOCK.min(columns)).step_by(CLASSES) {
+        // SAFETY: the caller's promise.
+        sums = unsafe {
+            match (count(column), count(BLOCK + column)) {
+                (CLASSES, CLASSES) => step::<W>(weights, x, column, [!0; 2], sums),
+                (CLASSES, 0) => step::<W>(weights, x, column, [!0, 0], sums),
+                (first, second) => {
+                    let there = [!(!0 << first), !(!0 << second)].map(|mask: u16| mask as u8);
+                    step::<W>(weights, x, column, there, sums)
+                }
+            }
+        };
+    }
+    sums
+}
+
+/// Adds the products of a column of each class, as far as they are there. In place of other
+/// inputs stands what changes no sum, not even a zero's sign.
+///
+/// # Safety
+///
+/// As for [`Weights`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn step<W: Weights>(
+    weights: *const u8,
+    x: *const u8,
+    column: usize,
+    there: [__mmask8; 2],
+    sums: __m512,
+) -> __m512 {
+    let none = _mm256_set1_ps(-0.0);
+    let x = both::<Single>(x, column);
+    // SAFETY: the caller's promise.
     unsafe {
-        let mut found = [_mm512_setzero_si512(); ROWS];
-        for row in 0..ROWS {
-            let at = rows[row].add(column * W::LEN);
-            found[row] = match count == W::STEP {
-                true => _mm512_loadu_si512(at.cast()),
-                false => _mm512_maskz_loadu_epi16((1 << (count * W::LEN / 2)) - 1, at.cast()),
-            };
-        }
-        W::turn(found)
+        let weights = W::eights(both::<W>(weights, column), there);
+        let first = _mm256_mask_loadu_ps(none, there[0], x[0].cast());
+        let second = _mm256_mask_loadu_ps(none, there[1], x[1].cast());
+        let x = _mm512_insertf32x8::<1>(_mm512_castps256_ps512(first), second);
+        _mm512_fmadd_ps(weights, x, sums)
     }
 }
 
-/// Sixteen rows against the only input.
-#[inline(always)]
-unsafe fn direct<W: Weights>(call: &MatMul, first: usize) {
-    let rows = rows_at(call, first);
-    // What another worker may have claimed is not fetched.
-    let next = match first + ROWS < call.weight_rows {
-        true => rows[0].wrapping_add(ROWS * call.weight_stride),
-        false => rows[0],
-    };
-    // SAFETY: the caller promises these rows and this input.
-    unsafe {
-        let inputs = call.input(0).cast::<f32>();
-        let mut total = _mm512_setzero_ps();
+/// Where this column stands in each of two blocks.
+#[inline]
+fn both<W: Weights>(start: *const u8, column: usize) -> [*const u8; 2] {
+    [column, BLOCK + column].map(|column| start.wrapping_add(column * W::LEN))
+}
+
+/// By panels: all inputs with some columns of the rows, then with the next columns.
+///
+/// # Safety
+///
+/// As for [`crate::kernels::MatMulFn`].
+#[inline(never)] // so that its scratch is none of a product with few inputs
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn many<W: Weights>(call: &MatMul) {
+    let mut panel = [Lanes([0.0; ROWS]); WIDTH * BLOCK];
+    for first in (0..call.weight_rows).step_by(WIDTH * ROWS) {
         for start in (0..call.columns).step_by(BLOCK) {
-            let end = call.columns.min(start + BLOCK);
-            let mut sum = _mm512_setzero_ps();
-            let mut column = start;
-            while column + W::STEP <= end {
-                for row in 0..ROWS {
-                    fetch_ahead(next, column / W::STEP, 64, row);
-                }
-                let weights = turned::<W>(&rows, column, W::STEP);
-                for c in 0..W::STEP {
-                    let x = _mm512_set1_ps(inputs.add(column + c).read_unaligned());
-                    sum = _mm512_fmadd_ps(x, W::column(&weights, c), sum);
-                }
-                column += W::STEP;
+            let columns = BLOCK.min(call.columns - start);
+            // SAFETY: the caller's promise, handed on for rows and inputs that there are.
+            unsafe {
+                unpack::<W>(call, first, (start, columns), &mut panel);
+                multiply(call, first, (start, columns), &panel);
             }
-            if column < end {
-                let weights = turned::<W>(&rows, column, end - column);
-                let mut padded = [0.0f32; 32];
-                let x = padded.as_mut_ptr();
-                x.cast::<u8>().copy_from_nonoverlapping(
-                    inputs.add(column).cast(),
-                    (end - column) * size_of::<f32>(),
-                );
-                for c in 0..W::STEP {
-                    let x = _mm512_set1_ps(padded[c]);
-                    sum = _mm512_fmadd_ps(x, W::column(&weights, c), sum);
-                }
-            }
-            total = match start {
-                0 => sum,
-                _ => _mm512_add_ps(total, sum),
-            };
         }
-        write(call, (0, first), total);
     }
 }
 
-/// Turns up to sixty-four rows: `[column][row]`.
-#[inline(always)]
+/// Turns up to sixty-four rows: `[class][column of it][row]`.
+///
+/// # Safety
+///
+/// There are these columns of the rows from the `first` on.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn unpack<W: Weights>(
     call: &MatMul,
     first: usize,
     (start, columns): (usize, usize),
     panel: &mut [Lanes<f32>; WIDTH * BLOCK],
 ) {
-    // SAFETY: the caller promises these rows.
-    unsafe {
-        for r in 0..WIDTH {
-            if first + r * ROWS >= call.weight_rows {
-                break;
-            }
-            let rows = rows_at(call, first + r * ROWS);
-            let mut column = 0;
-            while column < columns {
-                let count = W::STEP.min(columns - column);
-                let weights = turned::<W>(&rows, start + column, count);
-                for c in 0..W::STEP {
-                    // A last step's empty columns may lie behind the panel's end.
-                    if let Some(to) = panel.get_mut((column + c) * WIDTH + r) {
-                        store(to, _mm512_castps_si512(W::column(&weights, c)));
-                    }
+    for r in 0..WIDTH {
+        if first + r * ROWS >= call.weight_rows {
+            break;
+        }
+        let rows = rows_at(call, first + r * ROWS, start, W::LEN);
+        for column in (0..columns).step_by(ROWS) {
+            let there = match columns - column {
+                ROWS.. => !0,
+                rest => !(!0 << rest),
+            };
+            let mut found = [_mm512_setzero_si512(); ROWS];
+            for row in 0..ROWS {
+                let at = rows[row].wrapping_add(column * W::LEN);
+                // What comes next, of so many rows, is not foreseen by the hardware.
+                if column * W::LEN % 64 == 0 && start + columns < call.columns {
+                    fetch::<_MM_HINT_T1>(at.wrapping_add(BLOCK * W::LEN), 64);
                 }
-                column += W::STEP;
+                // SAFETY: the caller promises these columns.
+                found[row] = _mm512_castps_si512(unsafe { W::sixteen(at, there) });
+            }
+            let turned = transpose(found);
+            for c in 0..ROWS {
+                let (class, at) = ((column + c) % CLASSES, (column + c) / CLASSES);
+                store(&mut panel[(class * DEPTH + at) * WIDTH + r], turned[c]);
             }
         }
     }
 }
 
 /// Adds a panel's products with all inputs to the results.
-#[inline(always)]
+///
+/// # Safety
+///
+/// As for [`crate::kernels::MatMulFn`]; the panel is of these rows and columns.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn multiply(
     call: &MatMul,
     first: usize,
     (start, columns): (usize, usize),
     panel: &[Lanes<f32>; WIDTH * BLOCK],
 ) {
-    // SAFETY: the caller promises these inputs and results.
-    unsafe {
-        let mut index = 0;
-        while index < call.inputs_len {
-            index += match call.inputs_len - index {
-                _ if !call.picks.is_null() => {
-                    some::<1>(call, (index, first), (start, columns), panel)
-                }
-                4 | 5 | 8 => some::<4>(call, (index, first), (start, columns), panel),
-                6.. => some::<6>(call, (index, first), (start, columns), panel),
-                2 | 3 => some::<2>(call, (index, first), (start, columns), panel),
-                _ => some::<1>(call, (index, first), (start, columns), panel),
-            };
-        }
+    let mut index = 0;
+    while index < call.inputs_len {
+        // SAFETY: the caller promises these inputs and results.
+        index += unsafe {
+            match call.inputs_len - index {
+                1 => some::<1>(call, (index, first), (start, columns), panel),
+                2 | 4 => some::<2>(call, (index, first), (start, columns), panel),
+                _ => some::<3>(call, (index, first), (start, columns), panel),
+            }
+        };
     }
 }
 
 /// The same for M inputs. Returns M.
-#[inline(always)]
+///
+/// # Safety
+///
+/// As for `multiply`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn some<const M: usize>(
     call: &MatMul,
     (index, first): (usize, usize),
     (start, columns): (usize, usize),
     panel: &[Lanes<f32>; WIDTH * BLOCK],
 ) -> usize {
-    // SAFETY: as in `multiply`; the panel holds `columns` ≤ BLOCK columns.
-    unsafe {
-        let mut sums = [[Sixteen::ZERO; WIDTH]; M];
-        let at = call.input(index).add(start * 4);
-        let x = (at, call.input_stride);
-        let weights = panel.as_ptr().cast::<u8>();
-        tile::<Sixteen, F32, M, WIDTH>(&mut sums, x, (weights, WIDTH * 64), weights, columns);
+    let mut inputs = [call.inputs; M];
+    for m in 0..M {
+        // SAFETY: the caller promises these inputs.
+        let input = unsafe { call.input(index + m) };
+        inputs[m] = input.wrapping_add(start * size_of::<f32>());
+    }
+    let mut totals = [[_mm512_setzero_ps(); WIDTH]; M];
+    for class in 0..CLASSES.min(columns) {
+        if class < M {
+            // Of an input that follows, the same columns: the hardware does not foresee them.
+            let next = (index + M + class).min(call.inputs_len - 1);
+            // SAFETY: there is such an input.
+            let next = unsafe { call.input(next) }.wrapping_add(start * size_of::<f32>());
+            fetch::<_MM_HINT_T0>(next, BLOCK * size_of::<f32>());
+        }
+        let mut sums = [[_mm512_setzero_ps(); WIDTH]; M];
+        let panel = panel[class * DEPTH * WIDTH..].as_ptr();
+        for step in 0..(columns - class).div_ceil(CLASSES) {
+            // SAFETY: a class has no more columns in a panel; the caller promises these inputs.
+            unsafe {
+                let mut weights = [_mm512_setzero_ps(); WIDTH];
+                for r in 0..WIDTH {
+                    weights[r] = load_floats(&*panel.add(step * WIDTH + r));
+                }
+                for m in 0..M {
+                    let x = inputs[m].cast::<f32>().byte_add(class * size_of::<f32>());
+                    let x = x.byte_add(step * CLASSES * size_of::<f32>());
+                    let x = _mm512_set1_ps(x.read_unaligned());
+                    for r in 0..WIDTH {
+                        sums[m][r] = _mm512_fmadd_ps(x, weights[r], sums[m][r]);
+                    }
+                }
+            }
+        }
         for m in 0..M {
             for r in 0..WIDTH {
-                let row = first + r * ROWS;
-                if row >= call.weight_rows {
-                    break;
+                totals[m][r] = match class {
+                    0 => sums[m][r],
+                    _ => _mm512_add_ps(totals[m][r], sums[m][r]),
+                };
+            }
+        }
+    }
+    let rows = call.weight_rows - first;
+    for m in 0..M {
+        for r in 0..WIDTH {
+            // SAFETY: the caller promises these results, and has had those of the columns before.
+            unsafe {
+                let out = call.results(index + m).wrapping_add(first + r * ROWS);
+                match rows >= WIDTH * ROWS {
+                    true => {
+                        let mut total = totals[m][r];
+                        if start > 0 {
+                            total = _mm512_add_ps(_mm512_loadu_ps(out), total);
+                        }
+                        _mm512_storeu_ps(out, total);
+                    }
+                    false => {
+                        let there = match rows.saturating_sub(r * ROWS) {
+                            ROWS.. => !0,
+                            rows => !(!0 << rows),
+                        };
+                        let mut total = totals[m][r];
+                        if start > 0 {
+                            total = _mm512_add_ps(_mm512_maskz_loadu_ps(there, out), total);
+                        }
+                        _mm512_mask_storeu_ps(out, there, total);
+                    }
                 }
-                let mut sum = sums[m][r].0;
-                if start > 0 {
-                    let from = call.results(index + m).wrapping_add(row);
-                    sum = _mm512_add_ps(_mm512_maskz_loadu_ps(mask(call, row), from), sum);
-                }
-                write(call, (index + m, row), sum);
             }
         }
     }
     M
 }
 
-/// Which of sixteen rows there are.
-fn mask(call: &MatMul, row: usize) -> __mmask16 {
-    match call.weight_rows - row {
-        ROWS.. => !0,
-        rows => (1 << rows) - 1,
-    }
-}
-
-#[inline(always)]
-unsafe fn write(call: &MatMul, (index, row): (usize, usize), sums: __m512) {
-    // SAFETY: the caller promises that these results can be written, at any address.
-    unsafe {
-        let to = call.results(index).wrapping_add(row);
-        _mm512_mask_storeu_ps(to, mask(call, row), sums);
+/// Brings nearer some bytes, of a number known beforehand: what is left of it is no loop.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn fetch<const HINT: i32>(start: *const u8, len: usize) {
+    for line in 0..len.div_ceil(64) {
+        // SAFETY: a hint, which any address may be given to (older compilers want the block).
+        #[allow(unused_unsafe)]
+        unsafe {
+            _mm_prefetch::<HINT>(start.wrapping_add(64 * line).cast());
+        }
     }
 }

@@ -293,8 +293,8 @@ fn direct_fours<B: SuperBlock>(
     let mut sum = _mm512_setzero_ps();
     for (run, part) in x.chunks(RUN).enumerate() {
         let start = run * RUN * B::LEN;
+        let bytes = (start, start + part.len() * B::LEN);
         for row in 0..ROWS {
-            let bytes = (start, start + part.len() * B::LEN);
             let stretch = group.stretch(row, bytes, x.len() * B::LEN);
             for (four, x) in part.chunks(4).enumerate() {
                 stretch.fetch(4 * four * B::LEN, 4 * B::LEN);
@@ -316,11 +316,11 @@ fn direct_fours<B: SuperBlock>(
                 products.keep(four, row, sums);
             }
         }
-        for (four, x) in part.chunks(4).enumerate() {
-            group.fetch((four, part.len().div_ceil(4)), part.len() * B::LEN);
+        for (four, inputs) in part.chunks(4).enumerate() {
+            group.fetch((four, part.len().div_ceil(4)), bytes, x.len() * B::LEN);
             // SAFETY: kept above for all rows.
             let products = sum_quarters(unsafe { products.all(four) });
-            for (index, x) in x.iter().enumerate() {
+            for (index, x) in inputs.iter().enumerate() {
                 // SAFETY: as above.
                 let kept = unsafe { headers.all(4 * four + index) };
                 let headers = self::headers(|row| &kept[row]);
@@ -475,8 +475,8 @@ fn direct_q6_k(group: &Group, x: &[ActivationQ8K]) -> __m512 {
     let mut sum = _mm512_setzero_ps();
     for (run, part) in x.chunks(RUN).enumerate() {
         let start = run * RUN * LEN;
+        let bytes = (start, start + part.len() * LEN);
         for row in 0..ROWS {
-            let bytes = (start, start + part.len() * LEN);
             let stretch = group.stretch(row, bytes, x.len() * LEN);
             for (four, x) in part.chunks(4).enumerate() {
                 stretch.fetch(4 * four * LEN, 4 * LEN);
@@ -494,11 +494,11 @@ fn direct_q6_k(group: &Group, x: &[ActivationQ8K]) -> __m512 {
                 products.keep(four, row, sums);
             }
         }
-        for (four, x) in part.chunks(4).enumerate() {
-            group.fetch((four, part.len().div_ceil(4)), part.len() * LEN);
+        for (four, inputs) in part.chunks(4).enumerate() {
+            group.fetch((four, part.len().div_ceil(4)), bytes, x.len() * LEN);
             // SAFETY: kept above for all rows.
             let products = sum_quarters(unsafe { products.all(four) });
-            for (index, x) in x.iter().enumerate() {
+            for (index, x) in inputs.iter().enumerate() {
                 // SAFETY: as above.
                 let factors = load_halves(unsafe { factors.all(4 * four + index) });
                 let products = (products[index], products[index]);

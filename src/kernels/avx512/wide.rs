@@ -7,12 +7,7 @@ use crate::kernels::wide::{self, Vector};
 use crate::kernels::{Attend, Running};
 
 #[derive(Clone, Copy)]
-pub(super) struct Sixteen(pub __m512);
-
-impl Sixteen {
-    // SAFETY: any pattern of bits is a register of floats.
-    pub(super) const ZERO: Sixteen = Sixteen(unsafe { core::mem::zeroed() });
-}
+struct Sixteen(__m512);
 
 // Blocks of one line: each says what the trait's `Safety` section does.
 impl Vector for Sixteen {
