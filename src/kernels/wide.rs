@@ -9,7 +9,7 @@ mod attend;
 mod tile;
 
 pub(super) use attend::attend;
-pub(super) use tile::{Element, F16, F32, I8, tile};
+pub(super) use tile::{Element, F16, F32, I8, tile, tile_of};
 
 /// A register of floats. Everything is inlined into functions that have the instructions.
 ///

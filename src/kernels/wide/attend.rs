@@ -3,7 +3,7 @@
 //! Keys and values are widened in registers, once for six queries; nothing is written but
 //! scores. What is computed for a query is the same whatever others there are.
 
-use super::{Element, F16, F32, I8, Vector, tile};
+use super::{Element, F16, F32, I8, Vector, fetch, tile, tile_of};
 use crate::kernels::history::BLOCK;
 use crate::kernels::{Attend, HistoryType, PAGE, Running};
 
@@ -12,6 +12,9 @@ const ROWS: usize = 6;
 
 /// Queries for each of which one number is kept on the stack at a time.
 const GROUP: usize = 4 * ROWS;
+
+/// Registers of which exponentials are computed side by side.
+const AT_ONCE: usize = 4;
 
 /// Most floats in a register.
 const MOST_LANES: usize = 16;
@@ -79,8 +82,8 @@ unsafe fn part_of<V: Vector, E: Element, const W: usize>(
     running: &mut [Running],
     out: &mut [f32],
 ) {
-    let mut corrections = [0.0; GROUP];
-    let corrections = &mut corrections[..running.len()];
+    let mut origins = [0.0; GROUP];
+    let mut corrections = [0.0; GROUP.next_multiple_of(MOST_LANES)];
     // SAFETY: the caller's promise, for queries that there are.
     unsafe {
         let mut n = 0;
@@ -92,18 +95,34 @@ unsafe fn part_of<V: Vector, E: Element, const W: usize>(
                 _ => products::<V, E, 1, 4>(call, n, scores),
             };
         }
+        // Scales, which the tiles do not come by.
+        for half in call.next.into_iter().flatten() {
+            for line in (0..scales_len::<E>(call.dim)).step_by(64) {
+                fetch(half.wrapping_add(line));
+            }
+        }
+        // One after the other for all queries, for each is a long chain of dependent steps.
         let mut hides = false;
-        for (n, running) in running.iter_mut().enumerate() {
+        for n in 0..running.len() {
             let scores = scores[n * PAGE..].as_mut_ptr();
-            corrections[n] = weights::<V>(call, n, scores, running, &mut hides);
+            (origins[n], corrections[n]) =
+                scores_of::<V>(call, n, scores, &mut running[n], &mut hides);
+        }
+        for at in (0..running.len()).step_by(V::LANES) {
+            let corrections = corrections.as_mut_ptr().add(at);
+            V::load(corrections).exp_below_one().store(corrections);
+        }
+        for n in 0..running.len() {
+            let sum = weights::<V>(scores[n * PAGE..].as_mut_ptr(), origins[n]);
+            running[n].sum = running[n].sum * corrections[n] + sum;
         }
         if hides && !finite::<V, E>(call) {
             for n in 0..running.len() {
-                seen_alone::<V, E>(call, n, (scores, corrections), out);
+                seen_alone::<V, E>(call, n, (scores, &mut corrections), out);
             }
             return;
         }
-        let all = (&*scores, &*corrections);
+        let all = (&*scores, &corrections[..]);
         let mut n = 0;
         while n < running.len() {
             n += match running.len() - n {
@@ -172,34 +191,41 @@ unsafe fn products<V: Vector, E: Element, const M: usize, const R: usize>(
     M
 }
 
-/// Makes a query's products weights: exp(score − maximum), with zeros for what is hidden.
-/// Returns what earlier sums are to be multiplied with.
+/// Makes a query's products scores, and notes their maximum; −∞ for what is hidden. Returns what
+/// the scores are relative to, and the maximum of earlier ones, relative to that.
 #[inline(always)]
-unsafe fn weights<V: Vector>(
+unsafe fn scores_of<V: Vector>(
     call: &Attend<'_>,
     n: usize,
     scores: *mut f32,
     running: &mut Running,
     hides: &mut bool,
-) -> f32 {
+) -> (f32, f32) {
     // SAFETY: the caller promises a page of scores, and of biases if there are any.
     unsafe {
         let hidden = HIDDEN.as_ptr().add(PAGE - call.count);
         let biases = call.biases.map(|biases| biases.as_ptr().add(n * PAGE));
+        let plain = call.softcap.is_none() && biases.is_none() && call.count == PAGE;
         let mut largest = V::splat(running.max);
         for at in (0..PAGE).step_by(V::LANES) {
             let mut score = V::load(scores.add(at));
-            if let Some(cap) = call.softcap {
-                score = capped(score, cap);
+            if !plain {
+                if let Some(cap) = call.softcap {
+                    score = capped(score, cap);
+                }
+                if let Some(biases) = biases {
+                    score = score.biased(V::load(biases.add(at)));
+                }
+                if call.count < PAGE {
+                    score = score.biased(V::load(hidden.add(at)));
+                }
+                score.store(scores.add(at));
             }
-            if let Some(biases) = biases {
-                score = score.biased(V::load(biases.add(at)));
-            }
-            if call.count < PAGE {
-                score = score.biased(V::load(hidden.add(at)));
-            }
-            score.store(scores.add(at));
             largest = score.max(largest);
+        }
+        if let Some(biases) = call.biases {
+            let biases = &biases[n * PAGE..][..call.count];
+            *hides |= biases.contains(&f32::NEG_INFINITY);
         }
         let largest = largest.largest();
         // Nothing seen so far: −∞ − (−∞) would be NaN, and −∞ − 0 has weight zero.
@@ -207,23 +233,30 @@ unsafe fn weights<V: Vector>(
             f32::NEG_INFINITY => 0.0,
             seen => seen,
         };
-        let mut sum = V::splat(0.0);
-        for at in (0..PAGE).step_by(V::LANES) {
-            let weight = V::load(scores.add(at))
-                .sub(V::splat(origin))
-                .exp_below_one();
-            weight.store(scores.add(at));
-            sum = sum.add(weight);
-        }
-        if let Some(biases) = call.biases {
-            let biases = &biases[n * PAGE..][..call.count];
-            *hides |= biases.contains(&f32::NEG_INFINITY);
-        }
-        let before = V::splat(running.max - origin);
-        let correction = before.exp_below_one().largest();
+        let before = running.max - origin;
         running.max = largest;
-        running.sum = running.sum * correction + sum.sum();
-        correction
+        (origin, before)
+    }
+}
+
+/// Makes a query's scores weights: exp(score − origin). Returns their sum.
+#[inline(always)]
+unsafe fn weights<V: Vector>(scores: *mut f32, origin: f32) -> f32 {
+    // SAFETY: the caller promises a page of scores.
+    unsafe {
+        let mut sum = V::splat(0.0);
+        for at in (0..PAGE).step_by(AT_ONCE * V::LANES) {
+            let mut all = [sum; AT_ONCE];
+            for i in 0..AT_ONCE {
+                let score = V::load(scores.add(at + i * V::LANES));
+                all[i] = score.sub(V::splat(origin)).exp_below_one();
+            }
+            for i in 0..AT_ONCE {
+                all[i].store(scores.add(at + i * V::LANES));
+                sum = sum.add(all[i]);
+            }
+        }
+        sum.sum()
     }
 }
 
@@ -248,45 +281,57 @@ unsafe fn sums<V: Vector, E: Element, const M: usize, const R: usize>(
     (weights, corrections): (&[f32], &[f32]),
     out: &mut [f32],
 ) -> usize {
-    let scales_len = scales_len::<E>(call.dim);
     let weights = weights[n * PAGE..].as_ptr();
-    let mut scaled = [[0.0; PAGE]; M];
-    let mut column = 0;
-    while column < call.dim {
+    let whole = 0..call.dim;
+    if scales_len::<E>(call.dim) == 0 {
         // SAFETY: the caller promises M queries, weights and results from the `n`th on, and
         // `count` values.
+        unsafe { block::<V, E, M, R, 1>(call, n, whole, &places, ([weights], corrections), out) };
+        return M;
+    }
+    // Bytes have a scale for each block: it goes into the weights.
+    let mut scaled = [[[0.0; PAGE]; M]; 2];
+    let mut column = 0;
+    while column < call.dim {
+        // Few queries make few chains of sums, so two blocks' side by side.
+        let pair = M <= 2 && R * V::LANES == 2 * BLOCK && call.dim - column >= 2 * BLOCK;
+        // SAFETY: as above; there is a scale for each block and place.
         unsafe {
-            if scales_len == 0 {
-                let whole = column..call.dim;
-                block::<V, E, M, R>(call, n, whole, &places, (weights, corrections), out);
-                break;
-            }
-            // Bytes have a scale for each block: it goes into the weights.
-            let scales = call.values.as_ptr().add(2 * column / BLOCK * PAGE);
-            for (m, scaled) in scaled.iter_mut().enumerate() {
+            for (block, scaled) in scaled.iter_mut().enumerate().take(1 + usize::from(pair)) {
+                let scales = 2 * (column / BLOCK + block) * PAGE;
+                let scales = call.values.as_ptr().add(scales);
                 for at in (0..PAGE).step_by(V::LANES) {
-                    let weight = V::load(weights.add(m * PAGE + at));
                     let scale = V::load_halves(scales.add(2 * at));
-                    weight.mul(scale).store(scaled.as_mut_ptr().add(at));
+                    for m in 0..M {
+                        let weight = V::load(weights.add(m * PAGE + at));
+                        weight.mul(scale).store(scaled[m].as_mut_ptr().add(at));
+                    }
                 }
             }
-            let columns = column..call.dim.min(column + BLOCK);
-            let weights = scaled.as_ptr().cast();
-            block::<V, E, M, 2>(call, n, columns, &places, (weights, corrections), out);
-            column += BLOCK;
+            let all = [scaled[0].as_ptr().cast(), scaled[1].as_ptr().cast()];
+            if pair {
+                let columns = column..column + 2 * BLOCK;
+                block::<V, E, M, R, 2>(call, n, columns, &places, (all, corrections), out);
+                column += 2 * BLOCK;
+            } else {
+                let columns = column..call.dim.min(column + BLOCK);
+                let all = [all[0]];
+                block::<V, E, M, 2, 1>(call, n, columns, &places, (all, corrections), out);
+                column += BLOCK;
+            }
         }
     }
     M
 }
 
-/// The same for some columns, whose weights are these.
+/// The same for some columns, of which each Gth has weights of its own: these.
 #[inline(always)]
-unsafe fn block<V: Vector, E: Element, const M: usize, const R: usize>(
+unsafe fn block<V: Vector, E: Element, const M: usize, const R: usize, const G: usize>(
     call: &Attend<'_>,
     n: usize,
     columns: core::ops::Range<usize>,
     places: &core::ops::Range<usize>,
-    (weights, corrections): (*const f32, &[f32]),
+    (weights, corrections): ([*const f32; G], &[f32]),
     out: &mut [f32],
 ) {
     // SAFETY: as in `sums`.
@@ -297,10 +342,14 @@ unsafe fn block<V: Vector, E: Element, const M: usize, const R: usize>(
         let next = call
             .next
             .map_or(values, |[_, next]| next.wrapping_add(skip));
-        let weights = (weights.add(places.start).cast(), PAGE * size_of::<f32>());
+        let mut all = [core::ptr::null(); G];
+        for g in 0..G {
+            all[g] = weights[g].add(places.start).cast();
+        }
+        let one = [all[0]];
         let mut at = columns.start;
         macro_rules! slab {
-            ($width:expr, $values:expr, $ahead:expr) => {{
+            ($width:expr, $weights:expr, $values:expr, $ahead:expr) => {{
                 let mut sums = [[V::splat(0.0); $width]; M];
                 let out = out.as_mut_ptr().add(n * Attend::stride(call.dim) + at);
                 let stride = Attend::stride(call.dim);
@@ -310,7 +359,8 @@ unsafe fn block<V: Vector, E: Element, const M: usize, const R: usize>(
                         sums[m][r] = before.mul(V::splat(corrections[n + m]));
                     }
                 }
-                tile::<V, E, M, $width>(&mut sums, weights, $values, $ahead, places.len());
+                let weights = ($weights, PAGE * size_of::<f32>());
+                tile_of::<V, E, M, $width, _>(&mut sums, weights, $values, $ahead, places.len());
                 for m in 0..M {
                     for r in 0..$width {
                         sums[m][r].store(out.add(m * stride + r * V::LANES));
@@ -323,6 +373,7 @@ unsafe fn block<V: Vector, E: Element, const M: usize, const R: usize>(
             let skip = at * E::LEN;
             slab!(
                 R,
+                all,
                 (values.wrapping_add(skip), stride),
                 next.wrapping_add(skip)
             );
@@ -331,6 +382,7 @@ unsafe fn block<V: Vector, E: Element, const M: usize, const R: usize>(
             let skip = at * E::LEN;
             slab!(
                 1,
+                one,
                 (values.wrapping_add(skip), stride),
                 next.wrapping_add(skip)
             );
@@ -344,7 +396,7 @@ unsafe fn block<V: Vector, E: Element, const M: usize, const R: usize>(
                 padded.as_mut_ptr().copy_from_nonoverlapping(from, len);
             }
             let padded = padded.as_ptr().cast();
-            slab!(1, (padded, 4 * MOST_LANES), padded);
+            slab!(1, one, (padded, 4 * MOST_LANES), padded);
             let _ = at;
         }
     }

@@ -51,12 +51,35 @@ impl Element for I8 {
 ///
 /// # Safety
 ///
-/// As for [`Vector`]: of `a`, M rows `a_stride` bytes apart hold `depth` floats; of `b`,
-/// `depth` rows `b_stride` bytes apart hold R registers' worth of `E`.
+/// As for [`tile_of`].
 #[inline(always)]
 pub(in crate::kernels) unsafe fn tile<V: Vector, E: Element, const M: usize, const R: usize>(
     sums: &mut [[V; R]; M],
     (a, a_stride): (*const u8, usize),
+    b: (*const u8, usize),
+    ahead: *const u8,
+    depth: usize,
+) {
+    // SAFETY: the caller's promise, handed on.
+    unsafe { tile_of::<V, E, M, R, 1>(sums, ([a], a_stride), b, ahead, depth) }
+}
+
+/// The same where each Gth of the columns has an `a` of its own.
+///
+/// # Safety
+///
+/// As for [`Vector`]: of each `a`, M rows `a_stride` bytes apart hold `depth` floats; of `b`,
+/// `depth` rows `b_stride` bytes apart hold R registers' worth of `E`.
+#[inline(always)]
+pub(in crate::kernels) unsafe fn tile_of<
+    V: Vector,
+    E: Element,
+    const M: usize,
+    const R: usize,
+    const G: usize,
+>(
+    sums: &mut [[V; R]; M],
+    (a, a_stride): ([*const u8; G], usize),
     (b, b_stride): (*const u8, usize),
     ahead: *const u8,
     depth: usize,
@@ -74,10 +97,12 @@ pub(in crate::kernels) unsafe fn tile<V: Vector, E: Element, const M: usize, con
                 fetch(ahead.wrapping_add(k * b_stride + line * 64));
             }
             for m in 0..M {
-                let factor = a.add(m * a_stride + k * 4).cast::<f32>();
-                let factor = V::splat(factor.read_unaligned());
-                for r in 0..R {
-                    local[m][r] = factor.fma(columns[r], local[m][r]);
+                for g in 0..G {
+                    let factor = a[g].add(m * a_stride + k * 4).cast::<f32>();
+                    let factor = V::splat(factor.read_unaligned());
+                    for r in g * R / G..(g + 1) * R / G {
+                        local[m][r] = factor.fma(columns[r], local[m][r]);
+                    }
                 }
             }
         }
