@@ -1,8 +1,11 @@
-//! Matrix products in bytes of weights per second: one input (decoding a token) and sixteen
-//! (a prompt), for every table and type, on weights too large for the caches.
+//! For every table: matrix products in bytes of weights per second, with one input (decoding a
+//! token) and sixteen (a prompt), on weights too large for the caches; attention over pages that
+//! memory holds in bytes, and over those that caches hold in operations; states in bytes.
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use rillm::kernels::{Isa, Kernels, Layout, MatMul};
+use rillm::kernels::{
+    AttentionTrial, HistoryType, Isa, Kernels, Layout, MatMul, StateKernel, StateTrial,
+};
 use rillm::quant::encode;
 use rillm_formats::manifest::DType;
 
@@ -68,8 +71,70 @@ fn matmul(criterion: &mut Criterion) {
     }
 }
 
+/// Queries of four heads that share their keys on many pages, and those of a prompt on a few.
+fn attention(criterion: &mut Criterion) {
+    for isa in Isa::available() {
+        let Ok(table) = Kernels::select(Some(isa)) else {
+            continue;
+        };
+        let pages = match isa {
+            Isa::Scalar | Isa::Portable => 64,
+            _ => 4096,
+        };
+        for (queries, pages) in [(4, pages), (128, 4)] {
+            let mut group = criterion.benchmark_group(format!("attend/{isa}/{queries}"));
+            group.sample_size(10);
+            for &history in HistoryType::ALL {
+                let Some(mut trial) = AttentionTrial::new(history, 64, queries, pages) else {
+                    continue;
+                };
+                group.throughput(match queries {
+                    4 => Throughput::Bytes(trial.bytes()),
+                    _ => Throughput::Elements(trial.operations()),
+                });
+                group.bench_function(BenchmarkId::from_parameter(history), |bencher| {
+                    bencher.iter(|| trial.run(table));
+                });
+            }
+        }
+    }
+}
+
+/// One row through states that memory holds, and many through one.
+fn states(criterion: &mut Criterion) {
+    for isa in Isa::available() {
+        let Ok(table) = Kernels::select(Some(isa)) else {
+            continue;
+        };
+        for rows in [1, 32] {
+            let mut group = criterion.benchmark_group(format!("state/{isa}/{rows}"));
+            group.sample_size(10);
+            for &kernel in StateKernel::ALL {
+                if kernel.most_rows() < rows {
+                    continue;
+                }
+                let bytes = match (isa, rows) {
+                    (_, 32) => 1,
+                    (Isa::Scalar | Isa::Portable, _) => 1 << 20,
+                    _ => 64 << 20,
+                };
+                let mut trial = StateTrial::new(kernel, bytes, rows);
+                group.throughput(match rows {
+                    1 => Throughput::Bytes(trial.bytes()),
+                    _ => Throughput::Elements(trial.elements()),
+                });
+                group.bench_function(BenchmarkId::from_parameter(kernel.name()), |bencher| {
+                    bencher.iter(|| trial.run(table));
+                });
+            }
+        }
+    }
+}
+
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     matmul(&mut criterion);
+    attention(&mut criterion);
+    states(&mut criterion);
     criterion.final_summary();
 }

@@ -1,8 +1,11 @@
 //! `rillm bench --kernels`: every kernel of every table on one core.
 
+mod state;
+
 use super::CliError;
 use rillm::formats::manifest::DType;
-use rillm::kernels::{Isa, Kernels, Pointwise, Trial};
+use rillm::kernels::{Isa, Kernels, Pairing, Peak, Pointwise, Trial};
+use std::hint::black_box;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
@@ -14,6 +17,9 @@ const STREAMED: usize = 64 << 20;
 
 /// Weight rows and inputs of a prompt's product.
 const PROMPT: (usize, usize) = (512, 64);
+
+/// Turns of a loop of products that has nothing else to do.
+const TURNS: u64 = 1 << 16;
 
 /// How long each kernel is timed.
 const PATIENCE: Duration = Duration::from_millis(25);
@@ -32,29 +38,79 @@ fn seconds(mut call: impl FnMut()) -> f64 {
     least.as_secs_f64().max(1e-9)
 }
 
-/// Writes the table: a `*` marks what this CPU uses unless told otherwise.
+/// The tables that this CPU can run, of which it uses the last unless told otherwise.
+struct Tables(Vec<&'static Kernels>);
+
+impl Tables {
+    fn mark(&self, isa: Isa) -> &'static str {
+        let chosen = self.0.last().is_some_and(|table| table.isa == isa);
+        if chosen { "*" } else { "" }
+    }
+}
+
+/// Bytes that stand for memory rather than for caches; fewer for what is slow anyway.
+fn streamed(isa: Isa) -> usize {
+    match isa {
+        Isa::Scalar => STREAMED / 64,
+        Isa::Portable => STREAMED / 8,
+        _ => STREAMED,
+    }
+}
+
+/// Writes the tables: a `*` marks what this CPU uses unless told otherwise.
 pub fn kernels() -> Result<(), CliError> {
     let mut out = io::stdout().lock();
-    let tables: Vec<&Kernels> = Isa::available()
-        .filter_map(|isa| Kernels::select(Some(isa)).ok())
-        .collect();
-    let chosen = tables.last().map_or(Isa::Scalar, |table| table.isa);
+    let tables = Isa::available().filter_map(|isa| Kernels::select(Some(isa)).ok());
+    let tables = Tables(tables.collect());
+    limits(&tables, &mut out)?;
+    products(&tables, &mut out)?;
+    state::attention(&tables, &mut out)?;
+    state::states(&tables, &mut out)?;
+    rows(&tables, &mut out)?;
+    writeln!(out, "\n* what this CPU uses")?;
+    Ok(out.flush()?)
+}
+
+/// What a core could do at best, to hold the others against.
+fn limits(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,
-        "| kernel | table | one input, GB/s | {} inputs, GOP/s |",
+        "| limit of a core | table | read, GB/s | int8, GOP/s | f32, GFLOP/s |"
+    )?;
+    writeln!(out, "|:--|:--|--:|--:|--:|")?;
+    // Written, so that each page has memory of its own.
+    let bytes = vec![1u8; 4 * STREAMED];
+    for table in &tables.0 {
+        let peak = Peak::of(table.isa);
+        let rate = |work: u64, seconds: f64| work as f64 / seconds / 1e9;
+        let read = seconds(|| _ = black_box((peak.read)(&bytes)));
+        let int8 = seconds(|| _ = black_box((peak.int8)(TURNS)));
+        let f32 = seconds(|| _ = black_box((peak.f32)(TURNS)));
+        writeln!(
+            out,
+            "| at best | {}{} | {:.2} | {:.1} | {:.1} |",
+            table.isa,
+            tables.mark(table.isa),
+            rate(bytes.len() as u64, read),
+            rate(TURNS * peak.int8_operations, int8),
+            rate(TURNS * peak.f32_operations, f32),
+        )?;
+    }
+    Ok(())
+}
+
+fn products(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "\n| kernel | table | one input, GB/s | {} inputs, GOP/s |",
         PROMPT.1
     )?;
     writeln!(out, "|:--|:--|--:|--:|")?;
-    let mark = |isa: Isa| if isa == chosen { "*" } else { "" };
     for &dtype in DType::ALL {
-        for table in &tables {
+        for table in &tables.0 {
             let row_len = dtype.row_len(COLUMNS as u64).unwrap_or(0).max(1) as usize;
-            let streamed = match table.isa {
-                Isa::Scalar => STREAMED / 64,
-                Isa::Portable => STREAMED / 8,
-                _ => STREAMED,
-            };
-            let one = Trial::new(table, dtype, (streamed / row_len, COLUMNS), 1);
+            let weight_rows = streamed(table.isa) / row_len;
+            let one = Trial::new(table, dtype, (weight_rows, COLUMNS), 1);
             let many = Trial::new(table, dtype, (PROMPT.0, COLUMNS), PROMPT.1);
             let (Some(mut one), Some(mut many)) = (one, many) else {
                 continue;
@@ -65,10 +121,14 @@ pub fn kernels() -> Result<(), CliError> {
             writeln!(
                 out,
                 "| matmul {name} | {isa}{} | {read:.2} | {computed:.1} |",
-                mark(isa)
+                tables.mark(isa)
             )?;
         }
     }
+    Ok(())
+}
+
+fn rows(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,
         "\n| kernel, rows of {} | table | elements/ns |",
@@ -98,7 +158,18 @@ pub fn kernels() -> Result<(), CliError> {
         ),
         (
             "dot".into(),
-            Box::new(|table, _, _| _ = std::hint::black_box((table.dot)(&x, &x))),
+            Box::new(|table, _, _| _ = black_box((table.dot)(&x, &x))),
+        ),
+        (
+            "widen".into(),
+            Box::new(|table, y, bytes| (table.widen)(bytes, y)),
+        ),
+        (
+            "rotate".into(),
+            Box::new(|table, y, _| {
+                let (cos, sin) = x.split_at(x.len() / 2);
+                (table.rotate)(y, cos, sin, Pairing::Halves);
+            }),
         ),
         ("softmax".into(), Box::new(|table, y, _| (table.softmax)(y))),
         (
@@ -117,17 +188,16 @@ pub fn kernels() -> Result<(), CliError> {
         calls.push((format!("{function:?}").to_lowercase(), call));
     }
     for (name, call) in &mut calls {
-        for table in &tables {
+        for table in &tables.0 {
             y.copy_from_slice(&x);
             let rate = x.len() as f64 / seconds(|| call(table, &mut y, &mut bytes)) / 1e9;
             writeln!(
                 out,
                 "| {name} | {}{} | {rate:.3} |",
                 table.isa,
-                mark(table.isa)
+                tables.mark(table.isa)
             )?;
         }
     }
-    writeln!(out, "\n* what this CPU uses")?;
-    Ok(out.flush()?)
+    Ok(())
 }

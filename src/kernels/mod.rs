@@ -34,5 +34,5 @@ pub use ops::{
 };
 pub use peak::Peak;
 pub use table::{Kernels, LayerNorm, Quantize};
-pub use trial::Trial;
+pub use trial::{AttentionTrial, StateKernel, StateTrial, Trial};
 pub(crate) use wide::fetch;

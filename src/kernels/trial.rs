@@ -1,5 +1,11 @@
 //! Kernels on made-up rows, for whoever wants to time them.
 
+mod attention;
+mod state;
+
+pub use attention::AttentionTrial;
+pub use state::{StateKernel, StateTrial};
+
 use super::{Activation, Kernels, Layout, MatMul, MatMulKernel};
 use crate::quant::encode;
 use rillm_formats::manifest::DType;

@@ -8,6 +8,7 @@ mod ops;
 mod quant;
 mod retention;
 mod scan;
+mod trial;
 
 use rillm::kernels::{Isa, IsaError, Kernels};
 use rillm_formats::manifest::DType;

@@ -1,0 +1,75 @@
+//! Kernels that go over what a session remembers: attention, and the steps of states.
+
+use super::{Tables, seconds, streamed};
+use rillm::kernels::{AttentionTrial, HistoryType, SCAN_ROWS, StateKernel, StateTrial};
+use std::io::{self, Write};
+
+/// Elements of a head.
+const HEAD: usize = 64;
+
+/// Query heads that share a head of keys, one of each for a token.
+const GROUP: usize = 4;
+
+/// Queries of a prompt that are worked on together.
+const PROMPT: usize = 128;
+
+/// Pages of a prompt's history that stay in a cache.
+const PAGES: usize = 4;
+
+pub(super) fn attention(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "\n| attention, heads of {HEAD} | table | {GROUP} queries, GB/s | {PROMPT} queries, GFLOP/s |"
+    )?;
+    writeln!(out, "|:--|:--|--:|--:|")?;
+    for &history in HistoryType::ALL {
+        for table in &tables.0 {
+            let page = AttentionTrial::new(history, HEAD, 1, 1);
+            let page = page.map_or(1, |page| page.bytes().max(1) as usize);
+            let pages = streamed(table.isa) / page;
+            let token = AttentionTrial::new(history, HEAD, GROUP, pages);
+            let prompt = AttentionTrial::new(history, HEAD, PROMPT, PAGES);
+            let (Some(mut token), Some(mut prompt)) = (token, prompt) else {
+                continue;
+            };
+            let read = token.bytes() as f64 / seconds(|| token.run(table)) / 1e9;
+            let computed = prompt.operations() as f64 / seconds(|| prompt.run(table)) / 1e9;
+            writeln!(
+                out,
+                "| attend {history} | {}{} | {read:.2} | {computed:.1} |",
+                table.isa,
+                tables.mark(table.isa)
+            )?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn states(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "\n| kernel of a state | table | one row, GB/s | {SCAN_ROWS} rows, elements/ns |"
+    )?;
+    writeln!(out, "|:--|:--|--:|--:|")?;
+    for &kernel in StateKernel::ALL {
+        for table in &tables.0 {
+            let mut token = StateTrial::new(kernel, streamed(table.isa), 1);
+            let read = token.bytes() as f64 / seconds(|| token.run(table)) / 1e9;
+            // One state, which stays in a cache from row to row.
+            let mut prompt = StateTrial::new(kernel, 1, SCAN_ROWS);
+            let rate = prompt.elements() as f64 / seconds(|| prompt.run(table)) / 1e9;
+            let rate = match kernel.most_rows() {
+                SCAN_ROWS => format!("{rate:.3}"),
+                _ => "–".into(),
+            };
+            writeln!(
+                out,
+                "| {} | {}{} | {read:.2} | {rate} |",
+                kernel.name(),
+                table.isa,
+                tables.mark(table.isa)
+            )?;
+        }
+    }
+    Ok(())
+}

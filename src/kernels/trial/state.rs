@@ -1,0 +1,209 @@
+//! Rows through the states of recurrent layers.
+
+use crate::kernels::{
+    Conv1d, Erasure, Fading, Kernels, Retain, RetainRow, SCAN_ROWS, Scan, Strided, Wkv,
+};
+
+/// What brings a state from one row to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StateKernel {
+    /// A depthwise causal convolution of four taps.
+    Conv1d,
+    /// A selective scan, each channel by its own A: Mamba.
+    Scan,
+    /// The same with one number for a head: Mamba-2.
+    HeadScan,
+    /// Outer products that fade as one: RetNet.
+    Retain,
+    /// Outer products that fade by key: gated linear attention, RWKV-6.
+    RetainByKey,
+    /// The same with something taken out: RWKV-7, delta rules.
+    RetainErasing,
+    /// A weighted mean: RWKV-4.
+    Wkv,
+}
+
+/// Elements of one call's state along both its sides, as usual models have them.
+struct Shape {
+    channels: usize,
+    depth: usize,
+}
+
+impl StateKernel {
+    /// Every kernel.
+    pub const ALL: &'static [StateKernel] = &[
+        StateKernel::Conv1d,
+        StateKernel::Scan,
+        StateKernel::HeadScan,
+        StateKernel::Retain,
+        StateKernel::RetainByKey,
+        StateKernel::RetainErasing,
+        StateKernel::Wkv,
+    ];
+
+    /// What to call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            StateKernel::Conv1d => "conv1d",
+            StateKernel::Scan => "scan",
+            StateKernel::HeadScan => "head_scan",
+            StateKernel::Retain => "retain",
+            StateKernel::RetainByKey => "retain, by key",
+            StateKernel::RetainErasing => "retain, erasing",
+            StateKernel::Wkv => "wkv",
+        }
+    }
+
+    const fn shape(self) -> Shape {
+        let (channels, depth) = match self {
+            StateKernel::Conv1d => (256, TAPS - 1),
+            StateKernel::Scan => (128, 16),
+            StateKernel::HeadScan => (64, 128),
+            StateKernel::Retain | StateKernel::RetainByKey | StateKernel::RetainErasing => (64, 64),
+            StateKernel::Wkv => (256, 3),
+        };
+        Shape { channels, depth }
+    }
+
+    /// Most rows of one call.
+    pub const fn most_rows(self) -> usize {
+        match self {
+            StateKernel::Wkv => 1,
+            _ => SCAN_ROWS,
+        }
+    }
+}
+
+/// Taps of a convolution.
+const TAPS: usize = 4;
+
+/// States, and rows that go through each of them.
+#[derive(Debug)]
+pub struct StateTrial {
+    kernel: StateKernel,
+    states: Vec<f32>,
+    rows: usize,
+    /// Between −1/8 and 1/8.
+    wave: Vec<f32>,
+    /// Between 0 and 1.
+    decays: Vec<f32>,
+    out: Vec<f32>,
+}
+
+impl StateTrial {
+    /// States of together at least so many bytes, and rows, at most
+    /// [`StateKernel::most_rows`], for each.
+    pub fn new(kernel: StateKernel, bytes: usize, rows: usize) -> StateTrial {
+        let Shape { channels, depth } = kernel.shape();
+        let states = bytes.div_ceil(channels * depth * size_of::<f32>()).max(1);
+        let rows = rows.clamp(1, kernel.most_rows());
+        let len = SCAN_ROWS * channels.max(depth).max(TAPS * channels);
+        let wave: Vec<f32> = (0..len).map(|at| (at as f32 * 0.37).sin() / 8.0).collect();
+        StateTrial {
+            kernel,
+            states: vec![0.0; states * channels * depth],
+            rows,
+            decays: wave.iter().map(|x| 0.9 + x / 2.0).collect(),
+            wave,
+            out: vec![0.0; rows * channels],
+        }
+    }
+
+    /// Brings every state over its rows.
+    pub fn run(&mut self, table: &Kernels) {
+        let Shape { channels, depth } = self.kernel.shape();
+        for state in self.states.chunks_exact_mut(channels * depth) {
+            let wave = |width: usize| Strided {
+                values: &self.wave[..self.rows * width],
+                stride: width,
+            };
+            let steps = |width: usize| Strided {
+                values: &self.decays[..self.rows * width],
+                stride: width,
+            };
+            match self.kernel {
+                StateKernel::Conv1d => (table.conv1d)(Conv1d {
+                    state,
+                    weight: &self.wave[..channels * TAPS],
+                    bias: Some(&self.wave[..channels]),
+                    input: wave(channels),
+                    out: &mut self.out,
+                    channels,
+                    width: TAPS,
+                }),
+                StateKernel::Scan | StateKernel::HeadScan => {
+                    let (run, rates, width) = match self.kernel {
+                        StateKernel::Scan => (table.scan, channels * depth, channels),
+                        _ => (table.head_scan, 1, 1),
+                    };
+                    run(Scan {
+                        state,
+                        a: &RATES[..rates],
+                        b: wave(depth),
+                        c: wave(depth),
+                        d: &self.wave[..width],
+                        dt: steps(width),
+                        x: wave(channels),
+                        out: &mut self.out,
+                        channels,
+                        states: depth,
+                    });
+                }
+                StateKernel::Wkv => (table.wkv)(Wkv {
+                    state,
+                    key: &self.wave[..channels],
+                    value: &self.wave[channels..2 * channels],
+                    decay: &RATES[..channels],
+                    first: &self.wave[..channels],
+                    out: &mut self.out,
+                }),
+                StateKernel::Retain | StateKernel::RetainByKey | StateKernel::RetainErasing => {
+                    let mut rows: [RetainRow<'_>; SCAN_ROWS] =
+                        std::array::from_fn(|_| RetainRow::empty());
+                    let rows = &mut rows[..self.rows];
+                    let outs = self.out.chunks_exact_mut(channels);
+                    let keys = self.wave.chunks_exact(depth);
+                    let decays = self.decays.chunks_exact(depth);
+                    for (((row, out), key), decays) in
+                        rows.iter_mut().zip(outs).zip(keys).zip(decays)
+                    {
+                        let decay = match self.kernel {
+                            StateKernel::Retain => Fading::All(0.9),
+                            _ => Fading::Keys(decays),
+                        };
+                        let erasing = self.kernel == StateKernel::RetainErasing;
+                        let erase = erasing.then_some(Erasure {
+                            read: key,
+                            write: key,
+                            factor: -0.5,
+                        });
+                        *row = RetainRow {
+                            query: key,
+                            key,
+                            value: &self.wave[..channels],
+                            gain: 1.0,
+                            decay,
+                            erase,
+                            out,
+                        };
+                    }
+                    (table.retain)(Retain { state, rows });
+                }
+            }
+        }
+    }
+
+    /// Bytes of states, which a run reads and writes.
+    pub fn bytes(&self) -> u64 {
+        size_of_val(&self.states[..]) as u64
+    }
+
+    /// Elements of states, counted for each row that they are brought over.
+    pub fn elements(&self) -> u64 {
+        (self.states.len() * self.rows) as u64
+    }
+}
+
+/// What exponents shrink by: as many as the largest state wants.
+static RATES: [f32; 128 * 16] = [-0.5; 128 * 16];
