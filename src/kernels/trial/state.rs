@@ -185,6 +185,7 @@ impl StateTrial {
                             gain: 1.0,
                             decay,
                             erase,
+                            before: false,
                             out,
                         };
                     }
