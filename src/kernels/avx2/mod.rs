@@ -1,6 +1,15 @@
 //! x86-64 with AVX2, FMA and F16C.
+//!
+//! Loops over registers are written with indices, for closures handed to library functions are
+//! compiled without these instructions.
 
+#![allow(clippy::needless_range_loop)]
+
+mod blocks;
+mod direct;
 mod float;
+mod k_blocks;
+mod panel;
 mod quantize;
 mod quantized;
 mod register;
@@ -15,7 +24,9 @@ use super::{Attend, Conv1d, Isa, Kernels, Pointwise, Retain, Running, Scan, scal
 pub(super) const TABLE: Kernels = Kernels {
     isa: Isa::Avx2,
     matmul: |dtype| {
-        let better = float::of(dtype).or_else(|| quantized::of(dtype));
+        let better = float::of(dtype).or_else(|| blocks::of(dtype));
+        let better = better.or_else(|| k_blocks::of(dtype));
+        let better = better.or_else(|| quantized::of(dtype));
         better.or_else(|| (scalar::TABLE.matmul)(dtype))
     },
     matmul_transposed: |dtype| {

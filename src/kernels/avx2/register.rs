@@ -122,3 +122,136 @@ pub(super) fn exp_below_one(x: __m256) -> __m256 {
     let underflow = _mm256_cmp_ps::<_CMP_LT_OQ>(x, _mm256_set1_ps(LOWEST));
     _mm256_andnot_ps(underflow, _mm256_mul_ps(power, scale))
 }
+
+/// Weight rows worked on together: one per 32-bit lane.
+pub(super) const ROWS: usize = 8;
+
+/// A value for each of eight rows.
+#[derive(Clone, Copy)]
+#[repr(C, align(32))]
+pub(super) struct Lanes<T>(pub [T; ROWS]);
+
+/// Half-precision numbers of eight rows.
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+pub(super) fn halves(of: impl Fn(usize) -> [u8; 2]) -> __m256 {
+    let h = |row| i16::from_le_bytes(of(row));
+    _mm256_cvtph_ps(_mm_setr_epi16(
+        h(0),
+        h(1),
+        h(2),
+        h(3),
+        h(4),
+        h(5),
+        h(6),
+        h(7),
+    ))
+}
+
+/// Word k of row r's sixteen bytes → lane r of result k.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn transpose(of: impl Fn(usize) -> __m128i) -> [__m256i; 4] {
+    let two = |row: usize| _mm256_set_m128i(of(row + 4), of(row));
+    let [a, b, c, d] = [two(0), two(1), two(2), two(3)];
+    let (ab, cd) = (_mm256_unpacklo_epi32(a, b), _mm256_unpacklo_epi32(c, d));
+    let (ab_high, cd_high) = (_mm256_unpackhi_epi32(a, b), _mm256_unpackhi_epi32(c, d));
+    [
+        _mm256_unpacklo_epi64(ab, cd),
+        _mm256_unpackhi_epi64(ab, cd),
+        _mm256_unpacklo_epi64(ab_high, cd_high),
+        _mm256_unpackhi_epi64(ab_high, cd_high),
+    ]
+}
+
+/// Four bytes in every lane.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn spread<T>(of: &T, four: usize) -> __m256i {
+    assert!(4 * four + 4 <= size_of::<T>());
+    // SAFETY: the four lie within what the reference is to; the read wants no alignment.
+    _mm256_set1_epi32(unsafe { (&raw const *of).cast::<i32>().add(four).read_unaligned() })
+}
+
+/// sum + (products of bytes, `weights` without sign, added in pairs), in sixteen bits.
+///
+/// In assembly, for the compiler would turn a long sum into a tree of short ones and finish one
+/// after the other, with everything that all of them need kept on the stack meanwhile.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn add_pairs(mut sum: __m256i, weights: __m256i, x: __m256i) -> __m256i {
+    // SAFETY: arithmetic on registers, with instructions that this function has.
+    unsafe {
+        core::arch::asm!(
+            "vpmaddubsw {products}, {weights}, {x}",
+            "vpaddw {sum}, {sum}, {products}",
+            sum = inout(ymm_reg) sum,
+            weights = in(ymm_reg) weights,
+            x = in(ymm_reg) x,
+            products = out(ymm_reg) _,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sum
+}
+
+/// sum + (products of sixteen-bit integers, added in pairs), in assembly likewise.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn add_words(mut sum: __m256i, weights: __m256i, x: __m256i) -> __m256i {
+    // SAFETY: as above.
+    unsafe {
+        core::arch::asm!(
+            "vpmaddwd {products}, {weights}, {x}",
+            "vpaddd {sum}, {sum}, {products}",
+            sum = inout(ymm_reg) sum,
+            weights = in(ymm_reg) weights,
+            x = in(ymm_reg) x,
+            products = out(ymm_reg) _,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sum
+}
+
+/// The sums of eight registers' sixteen-bit lanes, one to a lane. Four of them fit in sixteen
+/// bits.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn sums_of_words(of: [__m256i; 8]) -> __m256i {
+    let pair = |a: __m256i, b: __m256i| {
+        _mm256_add_epi16(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b))
+    };
+    let four = |a: __m256i, b: __m256i| {
+        let sums = _mm256_add_epi16(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+        _mm256_madd_epi16(sums, _mm256_set1_epi16(1))
+    };
+    let [a, b, c, d, e, f, g, h] = of;
+    let low = four(pair(a, b), pair(c, d));
+    fold(low, four(pair(e, f), pair(g, h)))
+}
+
+/// The sums of eight registers' lanes, one to a lane.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn sums_of_lanes(of: [__m256i; 8]) -> __m256i {
+    let pair = |a: __m256i, b: __m256i| {
+        _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b))
+    };
+    let four = |a: __m256i, b: __m256i| {
+        _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b))
+    };
+    let [a, b, c, d, e, f, g, h] = of;
+    let low = four(pair(a, b), pair(c, d));
+    fold(low, four(pair(e, f), pair(g, h)))
+}
+
+/// Sums of the halves of `a`, then of those of `b`.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn fold(a: __m256i, b: __m256i) -> __m256i {
+    _mm256_add_epi32(
+        _mm256_permute2x128_si256::<0x20>(a, b),
+        _mm256_permute2x128_si256::<0x31>(a, b),
+    )
+}

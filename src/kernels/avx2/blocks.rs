@@ -1,0 +1,544 @@
+//! Blocks of 32 weights with a factor each.
+//!
+//! Weights of few bits are bytes without sign: `vpmaddubsw` multiplies them, two products add up
+//! in sixteen bits, and as many of its results as those hold are added before they are widened.
+//! Weights of a whole byte would not leave room for two: they are multiplied in sixteen bits.
+
+use core::arch::x86_64::*;
+
+use super::direct::BLOCKS;
+use super::panel::{Kind, Panel, Rows, product};
+use super::register::{
+    Lanes, ROWS, add_pairs, add_words, halves, load, load_floats, load_half, spread, store,
+    sums_of_lanes, sums_of_words, transpose,
+};
+use crate::kernels::{MatMul, MatMulFn};
+use crate::quant::*;
+use rillm_formats::manifest::DType;
+
+/// The product of a type.
+pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
+    Some(match dtype {
+        DType::Q4_0 => matmul::<BlockQ4_0>,
+        DType::Q4_1 => matmul::<BlockQ4_1>,
+        DType::Q5_0 => matmul::<BlockQ5_0>,
+        DType::Q5_1 => matmul::<BlockQ5_1>,
+        DType::Q8_0 => matmul::<BlockQ8_0>,
+        DType::IQ4_NL => matmul::<BlockIQ4NL>,
+        DType::MXFP4 => matmul::<BlockMXFP4>,
+        _ => return None,
+    })
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn matmul<W: Stored>(call: &MatMul) {
+    // SAFETY: the caller's promise, handed on; rows are whole blocks.
+    unsafe { product::<Small<W>>(call) }
+}
+
+/// The same block of each of eight rows.
+type Eight<'a, W> = [&'a W; ROWS];
+
+/// A block as a panel has it.
+///
+/// # Safety
+///
+/// Of both functions: the CPU has this table's instructions.
+trait Stored: SmallBlock {
+    /// The largest byte without sign, or 255 for weights that need all of a byte.
+    const MOST: i32;
+
+    /// What a byte is above its weight.
+    const ABOVE: i32;
+
+    /// The half-precision factor, or none.
+    const FACTOR: fn(&Self) -> Option<[u8; 2]>;
+
+    /// The half-precision offset.
+    const OFFSET: fn(&Self) -> [u8; 2];
+
+    /// Four columns of eight rows in each register.
+    unsafe fn quants(blocks: Eight<Self>) -> [__m256i; 8];
+
+    /// One row's columns.
+    unsafe fn row_quants(&self) -> __m256i;
+}
+
+/// How many results of `vpmaddubsw` sixteen bits hold.
+pub(super) const fn steps(most: i32) -> usize {
+    let sum = 2 * 127 * most;
+    match i16::MAX as i32 / sum {
+        8.. => 8,
+        4.. => 4,
+        2.. => 2,
+        _ => 0,
+    }
+}
+
+macro_rules! stored {
+    ($(
+        $block:ident: $most:literal, $above:literal, $factor:expr, $offset:expr,
+        |$b:ident| $quants:expr, |$row:ident| $row_quants:expr;
+    )*) => {$(
+        impl Stored for $block {
+            const MOST: i32 = $most;
+            const ABOVE: i32 = $above;
+            const FACTOR: fn(&Self) -> Option<[u8; 2]> = $factor;
+            const OFFSET: fn(&Self) -> [u8; 2] = $offset;
+
+            #[inline(always)]
+            unsafe fn quants($b: Eight<Self>) -> [__m256i; 8] {
+                // SAFETY: the caller's promise.
+                unsafe { $quants }
+            }
+
+            #[inline(always)]
+            unsafe fn row_quants(&self) -> __m256i {
+                let $row = self;
+                // SAFETY: the caller's promise.
+                unsafe { $row_quants }
+            }
+        }
+    )*};
+}
+
+stored! {
+    BlockQ4_0: 15, 8, |b| Some(b.scale), |_| [0; 2],
+        |b| nibbles(|row| &b[row].quants), |b| row_nibbles(&b.quants);
+    BlockQ4_1: 15, 0, |b| Some(b.scale), |b| b.min,
+        |b| nibbles(|row| &b[row].quants), |b| row_nibbles(&b.quants);
+    BlockQ5_0: 31, 16, |b| Some(b.scale), |_| [0; 2],
+        |b| with_fifth(|row| &b[row].quants, |row| b[row].high),
+        |b| row_with_fifth(&b.quants, b.high);
+    BlockQ5_1: 31, 0, |b| Some(b.scale), |b| b.min,
+        |b| with_fifth(|row| &b[row].quants, |row| b[row].high),
+        |b| row_with_fifth(&b.quants, b.high);
+    BlockQ8_0: 255, 0, |b| Some(b.scale), |_| [0; 2],
+        |b| bytes(|row| &b[row].quants), |b| load(&b.quants);
+    BlockIQ4NL: 255, 0, |b| Some(b.scale), |_| [0; 2],
+        |b| values(&IQ4_VALUES, |row| &b[row].quants), |b| row_values(&IQ4_VALUES, &b.quants);
+    BlockMXFP4: 24, 12, |_| None, |_| [0; 2],
+        |b| values(&FP4_ABOVE, |row| &b[row].quants), |b| row_values(&FP4_ABOVE, &b.quants);
+}
+
+/// [`FP4_VALUES`], 12 above themselves.
+const FP4_ABOVE: [i8; 16] = {
+    let mut values = FP4_VALUES;
+    let mut at = 0;
+    while at < 16 {
+        values[at] += 12;
+        at += 1;
+    }
+    values
+};
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn bytes<'a>(of: impl Fn(usize) -> &'a [i8; 32]) -> [__m256i; 8] {
+    let half = |which: usize| {
+        transpose(|row| {
+            let halves: &[[i8; 16]] = of(row).as_chunks().0;
+            load_half(&halves[which])
+        })
+    };
+    let ([a, b, c, d], [e, f, g, h]) = (half(0), half(1));
+    [a, b, c, d, e, f, g, h]
+}
+
+/// Low halves of sixteen bytes, then their high halves.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn nibbles<'a>(of: impl Fn(usize) -> &'a [u8; 16]) -> [__m256i; 8] {
+    let words = transpose(|row| load_half(of(row)));
+    let mask = _mm256_set1_epi8(15);
+    let mut quants = [_mm256_setzero_si256(); 8];
+    for word in 0..4 {
+        quants[word] = _mm256_and_si256(words[word], mask);
+        let high = _mm256_srli_epi16::<4>(words[word]);
+        quants[4 + word] = _mm256_and_si256(high, mask);
+    }
+    quants
+}
+
+/// [`nibbles`] with a fifth bit, bit i of a u32 for weight i.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn with_fifth<'a>(
+    of: impl Fn(usize) -> &'a [u8; 16],
+    high: impl Fn(usize) -> [u8; 4],
+) -> [__m256i; 8] {
+    let mut words = Lanes([0; ROWS]);
+    for row in 0..ROWS {
+        words.0[row] = u32::from_le_bytes(high(row));
+    }
+    let words = load(&words);
+    let mut quants = nibbles(of);
+    for pair in 0..4 {
+        // A byte of each row's word, four times.
+        let spread = _mm256_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12);
+        let spread = _mm256_add_epi32(spread, _mm256_set1_epi32(pair as i32));
+        let spread = _mm256_mullo_epi32(spread, _mm256_set1_epi32(0x0101_0101));
+        let bits = _mm256_shuffle_epi8(words, spread);
+        for odd in 0..2 {
+            let bit = _mm256_set1_epi32([0x0804_0201, 0x8040_2010_u32.cast_signed()][odd]);
+            let set = _mm256_cmpeq_epi8(_mm256_and_si256(bits, bit), bit);
+            let fifth = _mm256_and_si256(set, _mm256_set1_epi8(16));
+            let at = 2 * pair + odd;
+            quants[at] = _mm256_or_si256(quants[at], fifth);
+        }
+    }
+    quants
+}
+
+/// What [`nibbles`] stand for.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn values<'a>(values: &[i8; 16], of: impl Fn(usize) -> &'a [u8; 16]) -> [__m256i; 8] {
+    let values = _mm256_broadcastsi128_si256(load_half(values));
+    let mut quants = nibbles(of);
+    for quants in &mut quants {
+        *quants = _mm256_shuffle_epi8(values, *quants);
+    }
+    quants
+}
+
+/// [`nibbles`] of one row.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn row_nibbles(bytes: &[u8; 16]) -> __m256i {
+    let bytes = load_half(bytes);
+    let halves = _mm256_set_m128i(_mm_srli_epi16::<4>(bytes), bytes);
+    _mm256_and_si256(halves, _mm256_set1_epi8(15))
+}
+
+/// [`row_nibbles`] with a fifth bit, bit i of a u32 for weight i.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn row_with_fifth(bytes: &[u8; 16], high: [u8; 4]) -> __m256i {
+    const BYTE_OF: [u8; 32] = {
+        let mut bytes = [0; 32];
+        let mut i = 0;
+        while i < 32 {
+            bytes[i] = (i / 8) as u8;
+            i += 1;
+        }
+        bytes
+    };
+    let bits = _mm256_set1_epi32(i32::from_le_bytes(high));
+    let bits = _mm256_shuffle_epi8(bits, load(&BYTE_OF));
+    let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64.cast_signed());
+    let set = _mm256_cmpeq_epi8(_mm256_and_si256(bits, bit), bit);
+    let fifth = _mm256_and_si256(set, _mm256_set1_epi8(16));
+    _mm256_or_si256(row_nibbles(bytes), fifth)
+}
+
+/// What [`row_nibbles`] stand for.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn row_values(values: &[i8; 16], bytes: &[u8; 16]) -> __m256i {
+    let values = _mm256_broadcastsi128_si256(load_half(values));
+    _mm256_shuffle_epi8(values, row_nibbles(bytes))
+}
+
+/// Blocks with [int8 activations](ActivationQ8_0).
+struct Small<W>(core::marker::PhantomData<W>);
+
+impl<W: Stored> Kind for Small<W> {
+    type Weights = W;
+    type Inputs = ActivationQ8_0;
+    const ELEMENTS: usize = 32;
+    type Kept = [u8; 2];
+
+    #[inline(always)]
+    unsafe fn unpack(rows: &Rows, blocks: usize, panel: &mut Panel) {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { unpack::<W>(rows, blocks, panel) }
+    }
+
+    #[inline(always)]
+    unsafe fn sums(row: *const u8, x: &[ActivationQ8_0]) -> __m256i {
+        // SAFETY: the caller's promise, handed on.
+        unsafe {
+            match x.as_array() {
+                Some(x) => sums::<W, BLOCKS>(row, x),
+                None => last_sums::<W>(row, x),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn keep(block: &W) -> [u8; 2] {
+        (W::FACTOR)(block).unwrap_or_default()
+    }
+
+    #[inline(always)]
+    unsafe fn add(
+        sum: __m256,
+        products: __m256i,
+        blocks: (&Rows, &[[u8; 2]; ROWS]),
+        x: &ActivationQ8_0,
+    ) -> __m256 {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { add::<W>(sum, products, blocks, x) }
+    }
+
+    #[inline(always)]
+    unsafe fn tile<const S: usize, const N: usize>(
+        panels: &[Panel; S],
+        x: [&[ActivationQ8_0]; N],
+        sums: &mut [[__m256; S]; N],
+    ) {
+        // SAFETY: the caller's promise, handed on.
+        unsafe {
+            match steps(W::MOST) {
+                0 => words_tile::<W, S, N>(panels, x, sums),
+                _ => bytes_tile::<W, S, N>(panels, x, sums),
+            }
+        }
+    }
+}
+
+/// A block of each row.
+///
+/// # Safety
+///
+/// There is this block at each row's address, and it stays there; it has alignment 1 and no
+/// invalid bytes.
+#[inline]
+unsafe fn eight<'a, W>(rows: &Rows, index: usize) -> Eight<'a, W> {
+    // SAFETY: the caller's promise.
+    rows.map(|row| unsafe { &*row.cast::<W>().wrapping_add(index) })
+}
+
+/// # Safety
+///
+/// So many blocks are at each row's address; they have alignment 1 and no invalid bytes.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn unpack<W: Stored>(rows: &Rows, blocks: usize, panel: &mut Panel) {
+    for index in 0..blocks.min(panel.factors.len()) {
+        // SAFETY: the caller's promise.
+        let eight = unsafe { eight::<W>(rows, index) };
+        // SAFETY: this function has the instructions.
+        let quants = unsafe { W::quants(eight) };
+        for group in 0..8 {
+            if steps(W::MOST) == 0 {
+                let [even, odd] = widened(quants[group]);
+                store(&mut panel.quants[16 * index + 2 * group], even);
+                store(&mut panel.quants[16 * index + 2 * group + 1], odd);
+            } else {
+                store(&mut panel.quants[8 * index + group], quants[group]);
+            }
+        }
+        let (factors, offsets) = factors::<W>(eight);
+        store(&mut panel.factors[index], _mm256_castps_si256(factors));
+        if W::OFFSETS {
+            store(&mut panel.offsets[index], _mm256_castps_si256(offsets));
+        }
+    }
+}
+
+/// Factors of a block of each row, and their offsets.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn factors<W: Stored>(blocks: Eight<W>) -> (__m256, __m256) {
+    let factors = if (W::FACTOR)(blocks[0]).is_some() {
+        halves(|row| (W::FACTOR)(blocks[row]).unwrap_or_default())
+    } else {
+        let mut factors = Lanes([0.0; ROWS]);
+        for row in 0..ROWS {
+            factors.0[row] = blocks[row].integers().scale;
+        }
+        load_floats(&factors)
+    };
+    let offsets = match W::OFFSETS {
+        true => halves(|row| (W::OFFSET)(blocks[row])),
+        false => _mm256_setzero_ps(),
+    };
+    (factors, offsets)
+}
+
+/// Every second of 32 signed bytes in sixteen bits, then the others.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn widened(bytes: __m256i) -> [__m256i; 2] {
+    let even = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(bytes));
+    [even, _mm256_srai_epi16::<8>(bytes)]
+}
+
+/// sum + factor · products + offset · (sum of the activations), weights being bytes that are
+/// above themselves.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn finish<W: Stored>(
+    sum: __m256,
+    mut products: __m256i,
+    (factor, offset): (__m256, __m256),
+    x: &ActivationQ8_0,
+) -> __m256 {
+    if W::ABOVE > 0 {
+        let excess = _mm256_set1_epi32(W::ABOVE * x.sum());
+        products = _mm256_sub_epi32(products, excess);
+    }
+    let factor = _mm256_mul_ps(factor, _mm256_set1_ps(x.scale()));
+    let sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), factor, sum);
+    if !W::OFFSETS {
+        return sum;
+    }
+    _mm256_fmadd_ps(offset, _mm256_set1_ps(x.scale() * x.sum() as f32), sum)
+}
+
+/// What a block of each row adds to their sums.
+///
+/// # Safety
+///
+/// As for [`eight`].
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn add<W: Stored>(
+    sum: __m256,
+    products: __m256i,
+    (rows, kept): (&Rows, &[[u8; 2]; ROWS]),
+    x: &ActivationQ8_0,
+) -> __m256 {
+    // SAFETY: the caller's promise.
+    let blocks: Eight<W> = unsafe { eight(rows, 0) };
+    let factors = match (W::FACTOR)(blocks[0]).is_some() && !W::OFFSETS {
+        true => (_mm256_cvtph_ps(load_half(kept)), _mm256_setzero_ps()),
+        false => factors(blocks),
+    };
+    finish::<W>(sum, products, factors, x)
+}
+
+/// The sums of the products of `N` blocks of a row with an input, one to a lane.
+///
+/// # Safety
+///
+/// So many blocks are at the row's address; they have alignment 1 and no invalid bytes.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn sums<W: Stored, const N: usize>(row: *const u8, x: &[ActivationQ8_0; N]) -> __m256i {
+    let ones = _mm256_set1_epi16(1);
+    let mut dots = [_mm256_setzero_si256(); BLOCKS];
+    for n in 0..N {
+        // SAFETY: the caller's promise; this function has the instructions.
+        let quants = unsafe { (*row.wrapping_add(n * W::LEN).cast::<W>()).row_quants() };
+        let x = load(&x[n].quants);
+        dots[n] = match steps(W::MOST) {
+            0 => {
+                // Magnitudes, and the activations with the weights' signs: within 2 · 128 · 127.
+                let magnitudes = _mm256_abs_epi8(quants);
+                let pairs = _mm256_maddubs_epi16(magnitudes, _mm256_sign_epi8(x, quants));
+                _mm256_madd_epi16(pairs, ones)
+            }
+            _ => _mm256_maddubs_epi16(quants, x),
+        };
+    }
+    match steps(W::MOST) {
+        0 => sums_of_lanes(dots),
+        _ => sums_of_words(dots),
+    }
+}
+
+/// [`sums`] of fewer than eight blocks.
+///
+/// # Safety
+///
+/// The same.
+#[inline(never)] // so that it costs nothing where it is not asked for
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn last_sums<W: Stored>(row: *const u8, x: &[ActivationQ8_0]) -> __m256i {
+    let mut all = Lanes([0; ROWS]);
+    for (n, x) in x.iter().enumerate().take(BLOCKS) {
+        // SAFETY: the caller's promise, for one of the blocks.
+        let sum = unsafe { sums::<W, 1>(row.wrapping_add(n * W::LEN), &[*x]) };
+        all.0[n] = _mm256_extract_epi32::<0>(sum);
+    }
+    load(&all)
+}
+
+#[inline(never)] // so that the registers are all for its sums
+#[target_feature(enable = "avx2,fma,f16c")]
+fn bytes_tile<W: Stored, const S: usize, const N: usize>(
+    panels: &[Panel; S],
+    x: [&[ActivationQ8_0]; N],
+    sums: &mut [[__m256; S]; N],
+) {
+    let steps = const { steps(W::MOST) };
+    for block in 0..x[0].len().min(panels[0].factors.len()) {
+        let mut products = [[_mm256_setzero_si256(); S]; N];
+        for first in (0..8).step_by(steps) {
+            let mut pairs = [[_mm256_setzero_si256(); S]; N];
+            for group in first..first + steps {
+                let mut weights = [_mm256_setzero_si256(); S];
+                for side in 0..S {
+                    weights[side] = load(&panels[side].quants[8 * block + group]);
+                }
+                for n in 0..N {
+                    let four = spread(&x[n][block].quants, group);
+                    for side in 0..S {
+                        pairs[n][side] = match group == first {
+                            true => _mm256_maddubs_epi16(weights[side], four),
+                            false => add_pairs(pairs[n][side], weights[side], four),
+                        };
+                    }
+                }
+            }
+            for n in 0..N {
+                for side in 0..S {
+                    let four = _mm256_madd_epi16(pairs[n][side], _mm256_set1_epi16(1));
+                    products[n][side] = _mm256_add_epi32(products[n][side], four);
+                }
+            }
+        }
+        for n in 0..N {
+            let x = &x[n][block];
+            for side in 0..S {
+                let factors = panels[side].factors_of(block);
+                sums[n][side] = finish::<W>(sums[n][side], products[n][side], factors, x);
+            }
+        }
+    }
+}
+
+#[inline(never)] // so that the registers are all for its sums
+#[target_feature(enable = "avx2,fma,f16c")]
+fn words_tile<W: Stored, const S: usize, const N: usize>(
+    panels: &[Panel; S],
+    x: [&[ActivationQ8_0]; N],
+    sums: &mut [[__m256; S]; N],
+) {
+    let blocks = x[0].len().min(panels[0].factors.len());
+    let mut wide = [[[Lanes([0i32; ROWS]); 2]; 8]; N];
+    for n in 0..N {
+        for block in 0..blocks {
+            let [even, odd] = widened(load(&x[n][block].quants));
+            store(&mut wide[n][block][0], even);
+            store(&mut wide[n][block][1], odd);
+        }
+    }
+    for block in 0..blocks {
+        let mut products = [[_mm256_setzero_si256(); S]; N];
+        for group in 0..8 {
+            for odd in 0..2 {
+                let mut weights = [_mm256_setzero_si256(); S];
+                for side in 0..S {
+                    weights[side] = load(&panels[side].quants[16 * block + 2 * group + odd]);
+                }
+                for n in 0..N {
+                    let two = spread(&wide[n][block][odd], group);
+                    for side in 0..S {
+                        products[n][side] = add_words(products[n][side], weights[side], two);
+                    }
+                }
+            }
+        }
+        for n in 0..N {
+            for side in 0..S {
+                let (sum, products) = (sums[n][side], products[n][side]);
+                let factors = panels[side].factors_of(block);
+                sums[n][side] = finish::<W>(sum, products, factors, &x[n][block]);
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Eight rows against few inputs, read once and in the order of memory.
+//!
+//! What a core can fetch while it computes depends on how it asks: one stretch of memory after
+//! the other comes as fast as the bus allows, eight rows side by side do not. So a row's blocks
+//! are walked one after the other, and the integers that their products come to are kept in the
+//! nearest cache, until the floats of all eight rows are added up side by side, block after
+//! block: in the same order as panels do it.
+
+use core::arch::x86_64::*;
+use core::mem::MaybeUninit;
+
+use super::panel::{Kind, input, rows_at, write};
+use super::register::{Lanes, ROWS, load_half, store, transpose};
+use crate::kernels::MatMul;
+
+/// Columns of a row that are walked before the next row's: what is kept of them stays in the
+/// nearest cache.
+const RUN: usize = 8192;
+
+/// Blocks whose integers are summed together, one to a lane.
+pub(super) const BLOCKS: usize = 8;
+
+/// Bytes between what is read and what is fetched meanwhile: what a core has on its way when
+/// memory is far, and little of the nearest cache.
+const AHEAD: usize = 4096;
+
+/// The product with few inputs.
+///
+/// # Safety
+///
+/// As for [`crate::kernels::MatMulFn`], a row being `columns / ELEMENTS` blocks.
+#[inline(never)] // so that what is kept lies on a stack of its own
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) unsafe fn few<K: Kind>(call: &MatMul) {
+    let len = call.columns / K::ELEMENTS;
+    let block_len = size_of::<K::Weights>();
+    // Not cleared beforehand: that would take as long as a good part of the walk.
+    let mut kept = [const { [const { MaybeUninit::<Lanes<i32>>::uninit() }; ROWS] }; RUN / 256];
+    let mut others = [const { [const { MaybeUninit::<K::Kept>::uninit() }; ROWS] }; RUN / 32];
+    for first in (0..call.weight_rows).step_by(ROWS) {
+        let rows = rows_at(call, first, 0);
+        for index in 0..call.inputs_len {
+            // SAFETY: the caller promises this input.
+            let x = unsafe { input::<K>(call, index, 0..len) };
+            let mut sum = _mm256_setzero_ps();
+            for (run, x) in x.chunks(RUN / K::ELEMENTS).enumerate() {
+                let start = run * (RUN / K::ELEMENTS) * block_len;
+                for row in 0..ROWS {
+                    for (eight, x) in x.chunks(BLOCKS).enumerate() {
+                        let at = start + eight * BLOCKS * block_len;
+                        let at = rows[row].wrapping_add(at);
+                        fetch(at.wrapping_add(AHEAD), BLOCKS * block_len);
+                        // SAFETY: so many blocks of this row are there.
+                        let sums = unsafe { K::sums(at, x) };
+                        let mut lanes = Lanes([0; ROWS]);
+                        store(&mut lanes, sums);
+                        kept[eight][row].write(lanes);
+                        let others = &mut others[eight * BLOCKS..];
+                        for (block, others) in others.iter_mut().enumerate().take(x.len()) {
+                            // SAFETY: as above; blocks have alignment 1 and no invalid bytes.
+                            let block = unsafe { &*at.cast::<K::Weights>().add(block) };
+                            others[row].write(K::keep(block));
+                        }
+                    }
+                }
+                for (eight, x) in x.chunks(BLOCKS).enumerate() {
+                    let kept = &kept[eight];
+                    let half = |which: usize| {
+                        transpose(|row| {
+                            // SAFETY: written above for all rows.
+                            let lanes = unsafe { kept[row].assume_init_ref() };
+                            load_half(&lanes.0.as_chunks::<4>().0[which])
+                        })
+                    };
+                    let products = [half(0), half(1)];
+                    for (block, x) in x.iter().enumerate() {
+                        let at = start + (eight * BLOCKS + block) * block_len;
+                        let rows = rows.map(|row| row.wrapping_add(at));
+                        let products = products[block / 4][block % 4];
+                        let others = &others[eight * BLOCKS + block];
+                        // SAFETY: written above for all rows; the caller promises these blocks.
+                        sum = unsafe {
+                            let others = &*(&raw const *others).cast::<[K::Kept; ROWS]>();
+                            K::add(sum, products, (&rows, others), x)
+                        };
+                    }
+                }
+            }
+            // SAFETY: the caller promises this result.
+            unsafe { write(call, (index, first), sum) };
+        }
+    }
+}
+
+/// Brings nearer some bytes, of a number known beforehand: what is left of it is no loop. What
+/// follows a row is the next one, as far as rows follow each other.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn fetch(start: *const u8, len: usize) {
+    for line in 0..len.div_ceil(64) {
+        // SAFETY: a hint, which any address may be given to (older compilers want the block).
+        #[allow(unused_unsafe)]
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(64 * line).cast());
+        }
+    }
+}
