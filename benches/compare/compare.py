@@ -26,6 +26,7 @@ from pathlib import Path
 SHAPES = {
     "1b": "llama-3.2-1b",
     "135m": "smollm-135m",
+    "olmoe": "olmoe-like",
     "mamba": "mamba-370m",
     "mamba2": "mamba2-370m",
     "rwkv7": "rwkv7-0.4b",
@@ -35,6 +36,7 @@ CASES = [
     for shape, mixes in {
         "1b": ["q4_k_m", "q4_0", "q8_0", "q6_k", "f16", "bf16"],
         "135m": ["q4_k_m", "q4_0", "q8_0"],
+        "olmoe": ["q4_k_m"],
         "mamba": ["q4_k_m", "q8_0"],
         "mamba2": ["f16", "q4_k_m"],
         "rwkv7": ["f16"],

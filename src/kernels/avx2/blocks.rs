@@ -259,9 +259,9 @@ impl<W: Stored> Kind for Small<W> {
     unsafe fn sums(row: *const u8, x: &[ActivationQ8_0]) -> __m256i {
         // SAFETY: the caller's promise, handed on.
         unsafe {
-            match x.as_array() {
-                Some(x) => sums::<W, BLOCKS>(row, x),
-                None => last_sums::<W>(row, x),
+            match <&[ActivationQ8_0; BLOCKS]>::try_from(x) {
+                Ok(x) => sums::<W, BLOCKS>(row, x),
+                Err(_) => last_sums::<W>(row, x),
             }
         }
     }
