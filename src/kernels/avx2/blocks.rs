@@ -247,7 +247,6 @@ impl<W: Stored> Kind for Small<W> {
     type Weights = W;
     type Inputs = ActivationQ8_0;
     const ELEMENTS: usize = 32;
-    type Kept = [u8; 2];
 
     #[inline(always)]
     unsafe fn unpack(rows: &Rows, blocks: usize, panel: &mut Panel) {
@@ -259,27 +258,17 @@ impl<W: Stored> Kind for Small<W> {
     unsafe fn sums(row: *const u8, x: &[ActivationQ8_0]) -> __m256i {
         // SAFETY: the caller's promise, handed on.
         unsafe {
-            match <&[ActivationQ8_0; BLOCKS]>::try_from(x) {
-                Ok(x) => sums::<W, BLOCKS>(row, x),
-                Err(_) => last_sums::<W>(row, x),
+            match x.first_chunk() {
+                Some(x) => sums::<W, BLOCKS>(row, x),
+                None => last_sums::<W>(row, x),
             }
         }
     }
 
     #[inline(always)]
-    fn keep(block: &W) -> [u8; 2] {
-        (W::FACTOR)(block).unwrap_or_default()
-    }
-
-    #[inline(always)]
-    unsafe fn add(
-        sum: __m256,
-        products: __m256i,
-        blocks: (&Rows, &[[u8; 2]; ROWS]),
-        x: &ActivationQ8_0,
-    ) -> __m256 {
+    unsafe fn add(sum: __m256, products: __m256i, rows: &Rows, x: &ActivationQ8_0) -> __m256 {
         // SAFETY: the caller's promise, handed on.
-        unsafe { add::<W>(sum, products, blocks, x) }
+        unsafe { add::<W>(sum, products, rows, x) }
     }
 
     #[inline(always)]
@@ -398,15 +387,11 @@ fn finish<W: Stored>(
 unsafe fn add<W: Stored>(
     sum: __m256,
     products: __m256i,
-    (rows, kept): (&Rows, &[[u8; 2]; ROWS]),
+    rows: &Rows,
     x: &ActivationQ8_0,
 ) -> __m256 {
     // SAFETY: the caller's promise.
-    let blocks: Eight<W> = unsafe { eight(rows, 0) };
-    let factors = match (W::FACTOR)(blocks[0]).is_some() && !W::OFFSETS {
-        true => (_mm256_cvtph_ps(load_half(kept)), _mm256_setzero_ps()),
-        false => factors(blocks),
-    };
+    let factors = factors::<W>(unsafe { eight(rows, 0) });
     finish::<W>(sum, products, factors, x)
 }
 

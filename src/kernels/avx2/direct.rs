@@ -36,7 +36,6 @@ pub(super) unsafe fn few<K: Kind>(call: &MatMul) {
     let block_len = size_of::<K::Weights>();
     // Not cleared beforehand: that would take as long as a good part of the walk.
     let mut kept = [const { [const { MaybeUninit::<Lanes<i32>>::uninit() }; ROWS] }; RUN / 256];
-    let mut others = [const { [const { MaybeUninit::<K::Kept>::uninit() }; ROWS] }; RUN / 32];
     for first in (0..call.weight_rows).step_by(ROWS) {
         let rows = rows_at(call, first, 0);
         for index in 0..call.inputs_len {
@@ -55,12 +54,6 @@ pub(super) unsafe fn few<K: Kind>(call: &MatMul) {
                         let mut lanes = Lanes([0; ROWS]);
                         store(&mut lanes, sums);
                         kept[eight][row].write(lanes);
-                        let others = &mut others[eight * BLOCKS..];
-                        for (block, others) in others.iter_mut().enumerate().take(x.len()) {
-                            // SAFETY: as above; blocks have alignment 1 and no invalid bytes.
-                            let block = unsafe { &*at.cast::<K::Weights>().add(block) };
-                            others[row].write(K::keep(block));
-                        }
                     }
                 }
                 for (eight, x) in x.chunks(BLOCKS).enumerate() {
@@ -77,12 +70,8 @@ pub(super) unsafe fn few<K: Kind>(call: &MatMul) {
                         let at = start + (eight * BLOCKS + block) * block_len;
                         let rows = rows.map(|row| row.wrapping_add(at));
                         let products = products[block / 4][block % 4];
-                        let others = &others[eight * BLOCKS + block];
-                        // SAFETY: written above for all rows; the caller promises these blocks.
-                        sum = unsafe {
-                            let others = &*(&raw const *others).cast::<[K::Kept; ROWS]>();
-                            K::add(sum, products, (&rows, others), x)
-                        };
+                        // SAFETY: the caller promises these blocks.
+                        sum = unsafe { K::add(sum, products, &rows, x) };
                     }
                 }
             }

@@ -130,7 +130,6 @@ impl<B: Stored> Kind for Large<B> {
     type Weights = B;
     type Inputs = ActivationQ8K;
     const ELEMENTS: usize = 256;
-    type Kept = ();
 
     #[inline(always)]
     unsafe fn unpack(rows: &Rows, _: usize, panel: &mut Panel) {
@@ -145,15 +144,7 @@ impl<B: Stored> Kind for Large<B> {
     }
 
     #[inline(always)]
-    fn keep(_: &B) {}
-
-    #[inline(always)]
-    unsafe fn add(
-        sum: __m256,
-        products: __m256i,
-        (rows, _): (&Rows, &[(); ROWS]),
-        x: &ActivationQ8K,
-    ) -> __m256 {
+    unsafe fn add(sum: __m256, products: __m256i, rows: &Rows, x: &ActivationQ8K) -> __m256 {
         // SAFETY: the caller's promise, handed on.
         unsafe { add::<B>(sum, products, rows, x) }
     }

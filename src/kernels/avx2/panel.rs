@@ -82,8 +82,6 @@ pub(super) trait Kind {
     type Inputs;
     /// Weights in the one and activations in the other.
     const ELEMENTS: usize;
-    /// What is kept of a block of weights when it is read for few inputs.
-    type Kept: Copy;
 
     /// Fills a panel from so many blocks of each row, which are there.
     unsafe fn unpack(rows: &Rows, blocks: usize, panel: &mut Panel);
@@ -92,16 +90,8 @@ pub(super) trait Kind {
     /// an input: one to a lane.
     unsafe fn sums(row: *const u8, x: &[Self::Inputs]) -> __m256i;
 
-    /// What is to be kept.
-    fn keep(block: &Self::Weights) -> Self::Kept;
-
     /// Adds what a block of each row, which is there, comes to, given the sums of its products.
-    unsafe fn add(
-        sum: __m256,
-        products: __m256i,
-        blocks: (&Rows, &[Self::Kept; ROWS]),
-        x: &Self::Inputs,
-    ) -> __m256;
+    unsafe fn add(sum: __m256, products: __m256i, rows: &Rows, x: &Self::Inputs) -> __m256;
 
     /// Adds the products of `S` panels with `N` inputs to their sums.
     unsafe fn tile<const S: usize, const N: usize>(
