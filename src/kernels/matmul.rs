@@ -161,9 +161,9 @@ impl MatMul {
 /// reading one row of `columns` weights, `inputs + i · input_stride` for one row of `columns`
 /// activations, and `out + i · out_stride + r` for writing one float, by no other thread at
 /// the same time. If `picks` is not null, it is valid for reading `inputs_len` of them, and the
-/// same holds of the places they name, in place of those by strides. For a transposed product: `weights + k · weight_stride` is valid for reading
-/// `weight_rows` weights for each `k < columns`. What is written overlaps nothing that is
-/// read. int8 activations are never −128.
+/// same holds of the places they name, in place of those by strides. For a transposed product:
+/// `weights + k · weight_stride` is valid for reading `weight_rows` weights for each
+/// `k < columns`. What is written overlaps nothing that is read. int8 activations are never −128.
 pub type MatMulFn = unsafe fn(&MatMul);
 
 /// A matrix product for one weight type and layout.
