@@ -159,13 +159,13 @@ unsafe fn many<W, X>(
     let mut room = [const { MaybeUninit::<Sums>::uninit() }; GROUP];
     // The hardware foresees neither what so many rows hold next, nor the same blocks of an input
     // that follows, nor where results go. What there is less of at an end does no harm.
+    let stored = |row: usize, block: usize| {
+        let row = call.weights.wrapping_add(row * call.weight_stride);
+        row.wrapping_add(block * size_of::<W>())
+    };
     let fetch_rows = |first: usize, block: usize, part: Range<usize>| {
         for row in part {
-            let at = call
-                .weights
-                .wrapping_add((first + row) * call.weight_stride);
-            let at = at.wrapping_add(block * size_of::<W>());
-            fetch::<_MM_HINT_T1>(at, per_panel * size_of::<W>());
+            fetch::<_MM_HINT_T1>(stored(first + row, block), per_panel * size_of::<W>());
         }
     };
     fetch_rows(0, 0, 0..WIDTH * ROWS);
@@ -176,12 +176,8 @@ unsafe fn many<W, X>(
             let sums = zeros(&mut room[..inputs.len()]);
             for block in (0..len).step_by(per_panel) {
                 let blocks = block..len.min(block + per_panel);
-                for row in 0..WIDTH * ROWS {
-                    let at = call
-                        .weights
-                        .wrapping_add((first + row) * call.weight_stride);
-                    let at = at.wrapping_add(block * size_of::<W>());
-                    fetch::<_MM_HINT_T0>(at, per_panel * size_of::<W>());
+                for row in first..first + WIDTH * ROWS {
+                    fetch::<_MM_HINT_T0>(stored(row, block), per_panel * size_of::<W>());
                 }
                 for (side, panel) in panels.iter_mut().enumerate() {
                     // Without rows it stays as it is, and what comes of it is not written.
