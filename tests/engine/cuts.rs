@@ -75,6 +75,31 @@ fn batches_of_a_feed_share_its_dynamic_frequencies() {
     }
 }
 
+/// An expert takes so many inputs at a time: here more choose it, and row by row two experts.
+#[test]
+fn experts_that_hundreds_choose_answer_as_for_one() {
+    const SEQUENCES: usize = 12;
+    const LEN: usize = 60;
+    for isa in instruction_sets() {
+        let opened = open_with("mixtral", Some(isa), 1);
+        let tokens = |sequence: usize| opened.tokens(sequence, LEN);
+        let mut rows = Vec::new();
+        for sequence in 0..SEQUENCES {
+            rows.extend(opened.rows(&tokens(sequence), 0, sequence as u32));
+        }
+        let mut session = opened.session(small(SEQUENCES, LEN));
+        let together = feed(&mut session, &rows).expect("a feed");
+        for (sequence, together) in together.chunks(LEN).enumerate() {
+            let mut options = small(1, LEN);
+            options.batch = 1;
+            let mut session = opened.session(options);
+            let rows = opened.rows(&tokens(sequence), 0, 0);
+            let alone = feed(&mut session, &rows).expect("a feed");
+            same_bits(&format!("sequence {sequence} on {isa}"), together, &alone);
+        }
+    }
+}
+
 #[test]
 fn models_that_see_their_input_whole_refuse_to_be_cut() {
     let mut refused = 0;
