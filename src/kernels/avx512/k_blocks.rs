@@ -186,11 +186,12 @@ fn header(rows: &Rows, panel: &mut Panel) -> [__m512i; 2] {
         unsafe { &*rows[row].cast::<Header>() }
     });
     for (half, mut word) in headers.mins.into_iter().enumerate() {
-        for part in 0..4 {
-            let min = _mm512_and_si512(word, _mm512_set1_epi32(0xff));
-            let pair = _mm512_or_si512(min, _mm512_slli_epi32::<16>(min));
-            store(&mut panel.mins[4 * half + part], pair);
-            word = _mm512_srli_epi32::<8>(word);
+        for pair in 0..2 {
+            let first = _mm512_and_si512(word, _mm512_set1_epi32(0xff));
+            let second = _mm512_and_si512(word, _mm512_set1_epi32(0xff00));
+            let both = _mm512_or_si512(first, _mm512_slli_epi32::<8>(second));
+            store(&mut panel.mins[2 * half + pair], both);
+            word = _mm512_srli_epi32::<16>(word);
         }
     }
     store(&mut panel.factors[0], _mm512_castps_si512(headers.factor));
@@ -400,15 +401,6 @@ fn unpack_q6_k(rows: &Rows, panel: &mut Panel) {
             let scale = _mm512_srai_epi32::<24>(scale);
             store(&mut panel.scales[4 * four + part], scale);
         }
-        let pairs = [word, _mm512_srli_epi32::<16>(word)];
-        for (pair, bytes) in pairs.into_iter().enumerate() {
-            let first = _mm512_and_si512(bytes, _mm512_set1_epi32(0xff));
-            let second = _mm512_and_si512(bytes, _mm512_set1_epi32(0xff00));
-            let both = _mm512_or_si512(first, _mm512_slli_epi32::<8>(second));
-            let times_32 = _mm512_srai_epi16::<3>(_mm512_slli_epi16::<8>(both));
-            let negative = _mm512_sub_epi16(_mm512_setzero_si512(), times_32);
-            store(&mut panel.mins[2 * four + pair], negative);
-        }
     }
     let factors = halves(|row| block(row).scale);
     store(&mut panel.factors[0], _mm512_castps_si512(factors));
@@ -421,6 +413,8 @@ fn unpack_q6_k(rows: &Rows, panel: &mut Panel) {
         for (which, rows) in [first, second].into_iter().enumerate() {
             let words = transpose(rows);
             for (group, word) in words.into_iter().enumerate() {
+                // Weights are 32 above themselves.
+                let word = _mm512_add_epi8(word, _mm512_set1_epi8(96));
                 store(&mut panel.quants[32 * half + 16 * which + group], word);
             }
         }

@@ -31,7 +31,7 @@ pub(super) struct Panel {
     pub quants: [[u8; 64]; COLUMNS / 4],
     /// Factor of each part of a block, as the type has it.
     pub scales: [Lanes<i32>; 16],
-    /// What is taken off for the sums of two neighbouring sixteens of activations, as a pair.
+    /// What is taken off for the sums of activations of two neighbouring parts, as a pair.
     pub mins: [Lanes<i32>; 8],
     /// Factors of the blocks.
     pub factors: [Lanes<f32>; 8],
@@ -191,7 +191,8 @@ unsafe fn many<W, X>(
                     true => (first + WIDTH * ROWS, 0),
                     false => (first, blocks.end),
                 };
-                let share = (WIDTH * ROWS).div_ceil(inputs.len());
+                let share = (WIDTH * ROWS).div_ceil(inputs.len().div_ceil(INPUTS));
+                let mut fetched = 0;
                 let mut index = inputs.start;
                 macro_rules! step {
                     ($count:expr, $tile:expr) => {{
@@ -199,15 +200,12 @@ unsafe fn many<W, X>(
                         for n in 0..$count {
                             // SAFETY: the caller promises these blocks of this input.
                             x[n] = unsafe { input(call, index + n, blocks.clone()) };
-                            let ahead = (index + n + $count).min(inputs.end - 1);
-                            // SAFETY: as above.
-                            let at = unsafe { call.input(ahead) };
-                            let at = at.wrapping_add(blocks.start * size_of::<X>());
-                            fetch::<_MM_HINT_T0>(at, per_panel * size_of::<X>());
-                            let from = (index + n - group) * share;
-                            let to = (WIDTH * ROWS).min(from + share);
-                            fetch_rows(next.0, next.1, from..to);
-                            if last {
+                        }
+                        let to = (fetched + share).min(WIDTH * ROWS);
+                        fetch_rows(next.0, next.1, fetched..to);
+                        fetched = to;
+                        if last {
+                            for n in 0..$count {
                                 // SAFETY: as above.
                                 let at = unsafe { call.results(index + n) };
                                 let at = at.wrapping_add(first).cast();

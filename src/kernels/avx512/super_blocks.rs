@@ -65,16 +65,16 @@ fn spread(x: &ActivationQ8K, group: usize) -> __m512i {
     _mm512_set1_epi32(unsafe { x.quants.as_ptr().cast::<i32>().add(group).read_unaligned() })
 }
 
-/// Adds Σ min · (sum of sixteen activations) to `sum`.
+/// Sums of the activations of each of `PARTS` parts of a block.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn add_mins(mut sum: __m512i, mins: &[Lanes<i32>; 8], x: &ActivationQ8K) -> __m512i {
-    for pair in 0..mins.len() {
-        // SAFETY: eight pairs of sums lie in the block; the read wants no alignment.
-        let sums = unsafe { x.sums.as_ptr().cast::<i32>().add(pair).read_unaligned() };
-        sum = _mm512_dpwssd_epi32(sum, _mm512_set1_epi32(sums), load(&mins[pair]));
+fn part_sums<const PARTS: usize>(x: &ActivationQ8K) -> __m512i {
+    const { assert!(PARTS == 8 || PARTS == 16) }
+    let sixteens = load_half(&x.sums);
+    match PARTS {
+        16 => _mm512_cvtepi16_epi32(sixteens),
+        _ => _mm512_zextsi256_si512(_mm256_madd_epi16(sixteens, _mm256_set1_epi16(1))),
     }
-    sum
 }
 
 /// sum + factor · products − min_factor · min_products, in this order wherever it is needed.
@@ -97,6 +97,7 @@ pub(super) fn finish<const MINS: bool>(
 }
 
 /// Panels of one block against `N` inputs. `PARTS` parts of a block have factors of their own.
+/// With minima weights are without sign; without, they are 128 above themselves.
 #[inline(never)] // so that the registers are all for its sums
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn tile<const PARTS: usize, const MINS: bool, const N: usize>(
@@ -105,9 +106,25 @@ pub(super) fn tile<const PARTS: usize, const MINS: bool, const N: usize>(
     sums: &mut [Sums; N],
 ) {
     let groups = 64 / PARTS;
+    // With minima, what they are multiplied by, two to a lane; without, what the dots of a part
+    // begin with, so that its weights count as themselves.
+    let mut beside = [Lanes([0; ROWS]); N];
+    for n in 0..N {
+        let sums = part_sums::<PARTS>(&x[n][0]);
+        let words = match MINS {
+            true => _mm512_zextsi256_si512(_mm512_cvtepi32_epi16(sums)),
+            false => _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32::<7>(sums)),
+        };
+        store(&mut beside[n], words);
+    }
     let mut products = [[_mm512_setzero_si512(); WIDTH]; N];
     for part in 0..PARTS {
         let mut dots = [[_mm512_setzero_si512(); WIDTH]; N];
+        if !MINS {
+            for n in 0..N {
+                dots[n] = [_mm512_set1_epi32(beside[n].0[part]); WIDTH];
+            }
+        }
         for group in part * groups..(part + 1) * groups {
             let mut weights = [_mm512_setzero_si512(); WIDTH];
             for side in 0..WIDTH {
@@ -131,19 +148,18 @@ pub(super) fn tile<const PARTS: usize, const MINS: bool, const N: usize>(
     for n in 0..N {
         for side in 0..WIDTH {
             let panel = &panels[side];
-            let products = products[n][side];
-            // Without a factor of their own they belong to the products.
-            let start = if MINS {
-                _mm512_setzero_si512()
-            } else {
-                products
-            };
-            let mins = add_mins(start, &panel.mins, &x[n][0]);
-            let both = if MINS { (products, mins) } else { (mins, mins) };
+            let mut mins = _mm512_setzero_si512();
+            if MINS {
+                for pair in 0..PARTS / 2 {
+                    let sums = _mm512_set1_epi32(beside[n].0[pair]);
+                    mins = _mm512_dpwssd_epi32(mins, sums, load(&panel.mins[pair]));
+                }
+            }
             let factors = (
                 load_floats(&panel.factors[0]),
                 load_floats(&panel.min_factor),
             );
+            let both = (products[n][side], mins);
             sums[n][side] = finish::<MINS>(sums[n][side], both, factors, &x[n][0]);
         }
     }
@@ -217,23 +233,21 @@ fn unpack<B: SuperBlock>(rows: &Rows, panel: &mut Panel, integers: impl Fn(&B, &
     );
     for row in 0..ROWS {
         scales[row] = widened(&all[row].scales);
-        let offsets = if B::MINS {
-            load_half(&all[row].mins)
-        } else {
-            // What 128 too much in every weight amounts to.
-            let scales = _mm256_slli_epi16::<7>(load_half(&all[row].scales));
-            _mm256_sub_epi16(_mm256_setzero_si256(), scales)
-        };
-        mins[row] = _mm512_castsi256_si512(offsets);
+        if B::MINS {
+            mins[row] = _mm512_castsi256_si512(load_half(&all[row].mins));
+        }
         panel.factors[0].0[row] = all[row].scale;
         panel.min_factor.0[row] = all[row].min_scale;
     }
-    let (scales, mins) = (transpose(scales), transpose(mins));
+    let scales = transpose(scales);
     for part in 0..16 {
         store(&mut panel.scales[part], scales[part]);
     }
-    for pair in 0..8 {
-        store(&mut panel.mins[pair], mins[pair]);
+    if B::MINS {
+        let mins = transpose(mins);
+        for pair in 0..8 {
+            store(&mut panel.mins[pair], mins[pair]);
+        }
     }
 }
 
