@@ -5,13 +5,13 @@
 
 use core::arch::x86_64::*;
 
-use super::direct::{Group, Kept};
+use super::direct::Group;
 use super::panel::{Panel, Rows, product};
 use super::register::{
-    Lanes, ROWS, halves, load, load_half, load_halves, load_quarter, load_twice, store,
-    sum_in_quarters, sum_quarters, transpose, transpose_quarters,
+    ROWS, halves, load, load_half, load_halves, load_quarter, load_twice, store, transpose,
+    transpose_quarters,
 };
-use super::super_blocks::{finish, tile};
+use super::super_blocks::{Quarters, finish, quarters, tile, walk};
 use crate::kernels::{MatMul, MatMulFn};
 use crate::quant::*;
 use rillm_formats::manifest::DType;
@@ -233,10 +233,6 @@ fn unpack_fours<B: SuperBlock>(
     }
 }
 
-/// Blocks of a row that are walked before the next row's: what is kept of them stays in the
-/// nearest cache.
-const RUN: usize = 32;
-
 /// Shuffles that bring bytes of a header to where the packed dots of four parts want them as
 /// words: those of its first scales, and those that hold the low bits of the others.
 const SPREAD: [[u8; 64]; 2] = {
@@ -256,7 +252,7 @@ const SPREAD: [[u8; 64]; 2] = {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn fours_products<B>(
     (block, header): (&B, &Header),
-    x: &ActivationQ8K,
+    x: &Quarters,
     quants: impl Fn(&B, usize) -> __m512i,
 ) -> __m512i {
     let header = _mm512_broadcast_i32x4(load_quarter(header));
@@ -267,14 +263,13 @@ fn fours_products<B>(
     let (four, six) = (_mm512_set1_epi16(0x0f), _mm512_set1_epi16(0x3f));
     let second = _mm512_ternarylogic_epi32::<CHOOSE>(four, low, _mm512_srli_epi16::<2>(first));
     let scales = [_mm512_and_si512(first, six), _mm512_and_si512(second, six)];
-    let inputs: &[[i8; 64]] = x.quants.as_chunks().0;
     let mut products = _mm512_setzero_si512();
     for half in 0..2 {
         let zero = _mm512_setzero_si512();
         let (a, b) = (2 * half, 2 * half + 1);
         // At most 4 · 31 · 127: sixteen bits hold it.
-        let a = _mm512_dpbusd_epi32(zero, quants(block, a), load(&inputs[a]));
-        let b = _mm512_dpbusd_epi32(zero, quants(block, b), load(&inputs[b]));
+        let a = _mm512_dpbusd_epi32(zero, quants(block, a), x[a]);
+        let b = _mm512_dpbusd_epi32(zero, quants(block, b), x[b]);
         products = _mm512_dpwssd_epi32(products, _mm512_packs_epi32(a, b), scales[half]);
     }
     products
@@ -287,50 +282,22 @@ fn direct_fours<B: SuperBlock>(
     x: &[ActivationQ8K],
     quants: impl Fn(&B, usize) -> __m512i,
 ) -> __m512 {
-    // Of four blocks: the sums of a quarter of their products in each quarter.
-    let mut products = Kept::<Lanes<i32>, { RUN / 4 }>::new();
-    let mut headers = Kept::<Header, RUN>::new();
-    let mut sum = _mm512_setzero_ps();
-    for (run, part) in x.chunks(RUN).enumerate() {
-        let start = run * RUN * B::LEN;
-        let bytes = (start, start + part.len() * B::LEN);
-        for row in 0..ROWS {
-            let stretch = group.stretch(row, bytes, x.len() * B::LEN);
-            for (four, x) in part.chunks(4).enumerate() {
-                stretch.fetch(4 * four * B::LEN, 4 * B::LEN);
-                let mut parts = [_mm512_setzero_si512(); 4];
-                for index in 0..4 {
-                    let Some(x) = x.get(index) else { break };
-                    let at = 4 * four + index;
-                    // SAFETY: all blocks of a row are there; they have alignment 1 and no
-                    // invalid bytes, and begin with a header.
-                    let (block, header) = unsafe {
-                        let block = stretch.at.wrapping_add(at * B::LEN);
-                        (&*block.cast::<B>(), &*block.cast::<Header>())
-                    };
-                    headers.keep(at, row, *header);
-                    parts[index] = fours_products((block, header), x, &quants);
-                }
-                let mut sums = Lanes([0; ROWS]);
-                store(&mut sums, sum_in_quarters(parts));
-                products.keep(four, row, sums);
-            }
-        }
-        for (four, inputs) in part.chunks(4).enumerate() {
-            group.fetch((four, part.len().div_ceil(4)), bytes, x.len() * B::LEN);
-            // SAFETY: kept above for all rows.
-            let products = sum_quarters(unsafe { products.all(four) });
-            for (index, x) in inputs.iter().enumerate() {
-                // SAFETY: as above.
-                let kept = unsafe { headers.all(4 * four + index) };
-                let headers = self::headers(|row| &kept[row]);
-                let mins = mins_products(headers.mins, x);
-                let factors = (headers.factor, headers.min_factor);
-                sum = finish::<true>(sum, (products[index], mins), factors, x);
-            }
-        }
-    }
-    sum
+    walk(
+        group,
+        x,
+        |x| quarters(x),
+        |block: &B, x| {
+            // SAFETY: a block of either type begins with a header, of alignment 1.
+            let header = unsafe { &*(&raw const *block).cast::<Header>() };
+            (fours_products((block, header), x, &quants), *header, ())
+        },
+        |sum, products, (kept, _), x| {
+            let headers = headers(|row| &kept[row]);
+            let mins = mins_products(headers.mins, x);
+            let factors = (headers.factor, headers.min_factor);
+            finish::<true>(sum, (products, mins), factors, x)
+        },
+    )
 }
 
 /// Σ min · (sum of a part's activations), minima being four to a lane.
@@ -427,10 +394,10 @@ fn unpack_q6_k(rows: &Rows, panel: &mut Panel) {
     }
 }
 
-/// The products of a block with their scales, to be summed.
+/// The products of a block with their scales, to be summed; also of the activations' sums.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn q6_k_products(block: &BlockQ6K, x: &ActivationQ8K) -> __m512i {
+fn q6_k_products(block: &BlockQ6K, (x, sums): &(Quarters, __m256i)) -> __m512i {
     // The scales of each quarter of a register of packed dots: four times one part's, four
     // times that of the part four further on.
     const PLACES: [[u16; 32]; 2] = {
@@ -446,17 +413,16 @@ fn q6_k_products(block: &BlockQ6K, x: &ActivationQ8K) -> __m512i {
     };
     let scales = _mm256_cvtepi8_epi16(load_quarter(&block.scales));
     // What 32 too much in each weight comes to.
-    let excess = _mm256_madd_epi16(scales, load_half(&x.sums));
+    let excess = _mm256_madd_epi16(scales, *sums);
     let excess = _mm256_slli_epi32::<5>(excess);
     let start = _mm256_sub_epi32(_mm256_setzero_si256(), excess);
     let mut products = _mm512_zextsi256_si512(start);
-    let inputs: &[[i8; 64]] = x.quants.as_chunks().0;
     for half in 0..2 {
         let (at, quants) = (2 * half, q6_k_half(block, half));
         let zero = _mm512_setzero_si512();
         // At most 4 · 63 · 127: sixteen bits hold it.
-        let first = _mm512_dpbusd_epi32(zero, quants[0], load(&inputs[at]));
-        let second = _mm512_dpbusd_epi32(zero, quants[1], load(&inputs[at + 1]));
+        let first = _mm512_dpbusd_epi32(zero, quants[0], x[at]);
+        let second = _mm512_dpbusd_epi32(zero, quants[1], x[at + 1]);
         let dots = _mm512_packs_epi32(first, second);
         let scales = _mm512_castsi256_si512(scales);
         let scale = _mm512_permutexvar_epi16(load(&PLACES[half]), scales);
@@ -468,43 +434,14 @@ fn q6_k_products(block: &BlockQ6K, x: &ActivationQ8K) -> __m512i {
 #[inline(never)] // so that what is kept lies on a stack of its own
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn direct_q6_k(group: &Group, x: &[ActivationQ8K]) -> __m512 {
-    const LEN: usize = BlockQ6K::LEN;
-    // Of four blocks: the sums of a quarter of their products in each quarter.
-    let mut products = Kept::<Lanes<i32>, { RUN / 4 }>::new();
-    let mut factors = Kept::<[u8; 2], RUN>::new();
-    let mut sum = _mm512_setzero_ps();
-    for (run, part) in x.chunks(RUN).enumerate() {
-        let start = run * RUN * LEN;
-        let bytes = (start, start + part.len() * LEN);
-        for row in 0..ROWS {
-            let stretch = group.stretch(row, bytes, x.len() * LEN);
-            for (four, x) in part.chunks(4).enumerate() {
-                stretch.fetch(4 * four * LEN, 4 * LEN);
-                let mut parts = [_mm512_setzero_si512(); 4];
-                for index in 0..4 {
-                    let Some(x) = x.get(index) else { break };
-                    let at = 4 * four + index;
-                    // SAFETY: as in `direct_fours`.
-                    let block = unsafe { &*stretch.at.wrapping_add(at * LEN).cast::<BlockQ6K>() };
-                    factors.keep(at, row, block.scale);
-                    parts[index] = q6_k_products(block, x);
-                }
-                let mut sums = Lanes([0; ROWS]);
-                store(&mut sums, sum_in_quarters(parts));
-                products.keep(four, row, sums);
-            }
-        }
-        for (four, inputs) in part.chunks(4).enumerate() {
-            group.fetch((four, part.len().div_ceil(4)), bytes, x.len() * LEN);
-            // SAFETY: kept above for all rows.
-            let products = sum_quarters(unsafe { products.all(four) });
-            for (index, x) in inputs.iter().enumerate() {
-                // SAFETY: as above.
-                let factors = load_halves(unsafe { factors.all(4 * four + index) });
-                let products = (products[index], products[index]);
-                sum = finish::<false>(sum, products, (factors, factors), x);
-            }
-        }
-    }
-    sum
+    walk(
+        group,
+        x,
+        |x| (quarters(x), load_half(&x.sums)),
+        |block: &BlockQ6K, x| (q6_k_products(block, x), (), block.scale),
+        |sum, products, (_, factors), x| {
+            let factors = load_halves(factors);
+            finish::<false>(sum, (products, products), (factors, factors), x)
+        },
+    )
 }
