@@ -8,8 +8,8 @@ use core::arch::x86_64::*;
 use super::direct::Group;
 use super::panel::{Panel, Rows, product};
 use super::register::{
-    ROWS, halves, load, load_half, load_halves, load_quarter, load_twice, store, transpose,
-    transpose_quarters,
+    CHOOSE, ROWS, halves, load, load_half, load_halves, load_quarter, load_twice, store,
+    transpose_quarters, turned, turned_half,
 };
 use super::super_blocks::{Quarters, finish, quarters, tile, walk};
 use crate::kernels::{MatMul, MatMulFn};
@@ -53,7 +53,7 @@ kernel!(
     BlockQ4K,
     8,
     true,
-    |rows, panel| unpack_fours(rows, panel, |block, half| q4_k_half(block, half)),
+    |rows, panel| unpack_fours(rows, panel, |block: &BlockQ4K| (&block.quants, None)),
     |group, x| direct_fours(group, x, |block, pair| q4_k_pair(block, pair))
 );
 kernel!(
@@ -61,44 +61,14 @@ kernel!(
     BlockQ5K,
     8,
     true,
-    |rows, panel| unpack_fours(rows, panel, |block, half| q5_k_half(block, half)),
+    |rows, panel| {
+        unpack_fours(rows, panel, |block: &BlockQ5K| {
+            (&block.quants, Some(&block.high))
+        })
+    },
     |group, x| direct_fours(group, x, |block, pair| q5_k_pair(block, pair))
 );
 kernel!(q6_k, BlockQ6K, 16, false, unpack_q6_k, direct_q6_k);
-
-/// Low and high halves of 64 bytes.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn nibbles(bytes: &[u8; 64]) -> [__m512i; 2] {
-    let (bytes, mask) = (load(bytes), _mm512_set1_epi8(15));
-    let high = _mm512_srli_epi16::<4>(bytes);
-    [_mm512_and_si512(bytes, mask), _mm512_and_si512(high, mask)]
-}
-
-/// Half of a Q4_K block: parts 0 and 2 of its four, then parts 1 and 3.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn q4_k_half(block: &BlockQ4K, half: usize) -> [__m512i; 2] {
-    let bytes: &[[u8; 64]] = block.quants.as_chunks().0;
-    nibbles(&bytes[half])
-}
-
-/// The same of a Q5_K block: bit p of byte i is the fifth of weight i of part p.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn q5_k_half(block: &BlockQ5K, half: usize) -> [__m512i; 2] {
-    let bytes: &[[u8; 64]] = block.quants.as_chunks().0;
-    let high = load_twice(&block.high);
-    let mut quants = nibbles(&bytes[half]);
-    for (which, quants) in quants.iter_mut().enumerate() {
-        let bit = |part: usize| _mm256_set1_epi8((1u8 << (4 * half + part)).cast_signed());
-        let first = _mm512_castsi256_si512(bit(which));
-        let bits = _mm512_inserti64x4::<1>(first, bit(which + 2));
-        let set = _mm512_test_epi8_mask(high, bits);
-        *quants = _mm512_mask_add_epi8(*quants, set, *quants, _mm512_set1_epi8(16));
-    }
-    quants
-}
 
 /// Two neighbouring parts of a Q4_K block.
 #[inline]
@@ -201,12 +171,13 @@ fn header(rows: &Rows, panel: &mut Panel) -> [__m512i; 2] {
     headers.scales
 }
 
+/// `quants` finds a block's four low bits, and where the fifth ones are, if it has them.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn unpack_fours<B: SuperBlock>(
+fn unpack_fours<'a, B: SuperBlock + 'a>(
     rows: &Rows,
     panel: &mut Panel,
-    quants: impl Fn(&B, usize) -> [__m512i; 2],
+    quants: impl Fn(&'a B) -> (&'a [u8; 128], Option<&'a [u8; 32]>),
 ) {
     let scales = header(rows, panel);
     for (half, mut word) in scales.into_iter().enumerate() {
@@ -216,18 +187,33 @@ fn unpack_fours<B: SuperBlock>(
             word = _mm512_srli_epi32::<8>(word);
         }
     }
+    // SAFETY: a block is at each row's address; it has alignment 1 and no invalid bytes.
+    let of = |row: usize| quants(unsafe { &*rows[row].cast::<B>() });
+    let fifths = match of(0) {
+        (_, Some(_)) => turned_half(|row| of(row).1.unwrap_or(&[0; 32])),
+        _ => [_mm512_setzero_si512(); 8],
+    };
+    let fifth = |place: usize, part: usize| match part {
+        // Bit `part` of each byte to the fifth.
+        0..4 => _mm512_sll_epi16(fifths[place], _mm_cvtsi32_si128(4 - part as i32)),
+        _ => _mm512_srl_epi16(fifths[place], _mm_cvtsi32_si128(part as i32 - 4)),
+    };
     for half in 0..2 {
-        let mut even = [_mm512_setzero_si512(); ROWS];
-        let mut odd = [_mm512_setzero_si512(); ROWS];
-        for row in 0..ROWS {
-            // SAFETY: a block is at each row's address; it has alignment 1 and no invalid bytes.
-            [even[row], odd[row]] = quants(unsafe { &*rows[row].cast::<B>() }, half);
-        }
-        for (which, rows) in [even, odd].into_iter().enumerate() {
-            let words = transpose(rows);
-            for (group, word) in words.into_iter().enumerate() {
-                let part = 4 * half + 2 * (group / 8) + which;
-                store(&mut panel.quants[8 * part + group % 8], word);
+        let words = turned(|row| &of(row).0.as_chunks().0[half]);
+        for at in 0..ROWS {
+            let (part, place) = (4 * half + at / 8 * 2, at % 8);
+            let both = [words[at], _mm512_srli_epi16::<4>(words[at])];
+            for which in 0..2 {
+                let (four, part) = (_mm512_set1_epi8(0x0f), part + which);
+                let quants = match of(0) {
+                    (_, Some(_)) => {
+                        let fifth = fifth(place, part);
+                        let five = _mm512_ternarylogic_epi32::<CHOOSE>(four, both[which], fifth);
+                        _mm512_and_si512(five, _mm512_set1_epi8(0x1f))
+                    }
+                    _ => _mm512_and_si512(both[which], four),
+                };
+                store(&mut panel.quants[8 * part + place], quants);
             }
         }
     }
@@ -259,7 +245,6 @@ fn fours_products<B>(
     let first = _mm512_shuffle_epi8(header, load(&SPREAD[0]));
     let low = _mm512_shuffle_epi8(header, load(&SPREAD[1]));
     // Four bits of the one, the other's in the place above.
-    const CHOOSE: i32 = 0xca;
     let (four, six) = (_mm512_set1_epi16(0x0f), _mm512_set1_epi16(0x3f));
     let second = _mm512_ternarylogic_epi32::<CHOOSE>(four, low, _mm512_srli_epi16::<2>(first));
     let scales = [_mm512_and_si512(first, six), _mm512_and_si512(second, six)];
@@ -336,16 +321,18 @@ fn q6_k_half(block: &BlockQ6K, half: usize) -> [__m512i; 2] {
     let two = _mm256_set1_epi16(2);
     let left = _mm512_inserti64x4::<1>(_mm512_set1_epi16(4), two);
     let right = _mm512_inserti64x4::<1>(_mm512_setzero_si512(), two);
-    let both = |low: __m512i, high: __m512i| {
-        // Four bits of the one, the other's in the place above.
-        const CHOOSE: i32 = 0xca;
-        let both = _mm512_ternarylogic_epi32::<CHOOSE>(_mm512_set1_epi8(0x0f), low, high);
-        _mm512_and_si512(both, _mm512_set1_epi8(0x3f))
-    };
     [
-        both(low, _mm512_sllv_epi16(high, left)),
-        both(_mm512_srli_epi16::<4>(low), _mm512_srlv_epi16(high, right)),
+        with_high(low, _mm512_sllv_epi16(high, left)),
+        with_high(_mm512_srli_epi16::<4>(low), _mm512_srlv_epi16(high, right)),
     ]
+}
+
+/// Four bits of each byte, and two of another in the places above.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn with_high(low: __m512i, high: __m512i) -> __m512i {
+    let both = _mm512_ternarylogic_epi32::<CHOOSE>(_mm512_set1_epi8(0x0f), low, high);
+    _mm512_and_si512(both, _mm512_set1_epi8(0x3f))
 }
 
 /// Factors of sixteen Q6_K blocks, their scales, and 32 times those, negative, for what the
@@ -379,16 +366,19 @@ fn unpack_q6_k(rows: &Rows, panel: &mut Panel) {
     }
     let factors = halves(|row| block(row).scale);
     store(&mut panel.factors[0], _mm512_castps_si512(factors));
+    let high = turned(|row| &block(row).high);
     for half in 0..2 {
-        let mut first = [_mm512_setzero_si512(); ROWS];
-        let mut second = [_mm512_setzero_si512(); ROWS];
-        for row in 0..ROWS {
-            [first[row], second[row]] = q6_k_half(block(row), half);
-        }
-        for (which, rows) in [first, second].into_iter().enumerate() {
-            let words = transpose(rows);
-            for (group, word) in words.into_iter().enumerate() {
-                store(&mut panel.quants[32 * half + 16 * which + group], word);
+        let low = turned(|row| &block(row).low.as_chunks().0[half]);
+        for eight in 0..4 {
+            for at in 0..8 {
+                let (low, high) = (low[eight % 2 * 8 + at], high[8 * half + at]);
+                let quants = match eight {
+                    0 => with_high(low, _mm512_slli_epi16::<4>(high)),
+                    1 => with_high(low, _mm512_slli_epi16::<2>(high)),
+                    2 => with_high(_mm512_srli_epi16::<4>(low), high),
+                    _ => with_high(_mm512_srli_epi16::<4>(low), _mm512_srli_epi16::<2>(high)),
+                };
+                store(&mut panel.quants[32 * half + 8 * eight + at], quants);
             }
         }
     }

@@ -9,8 +9,8 @@ use core::arch::x86_64::*;
 use super::direct::Group;
 use super::panel::{Panel, Rows, product};
 use super::register::{
-    ROWS, load, load_half, load_halves, load_quarter, load_twice, store, transpose,
-    transpose_quarters,
+    CHOOSE, load, load_half, load_halves, load_quarter, load_twice, store, transpose_quarters,
+    turned, turned_half,
 };
 use super::super_blocks::{Quarters, finish, quarters, tile, tile_scaled, walk};
 use crate::kernels::{MatMul, MatMulFn};
@@ -70,9 +70,6 @@ kernel!(
     unpack_iq4_xs,
     direct_iq4_xs
 );
-
-/// Picks bits of the second operand where the first has any, of the third elsewhere.
-const CHOOSE: i32 = 0xca;
 
 /// The part that each number of a register of packed dots is of, when those of two [`twos`] have
 /// been packed: the first two, or the others.
@@ -243,17 +240,6 @@ fn two_halves(words: __m512i) -> (__m512, __m512) {
     let low = _mm512_cvtepi32_epi16(words);
     let high = _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(words));
     (_mm512_cvtph_ps(low), _mm512_cvtph_ps(high))
-}
-
-/// 64 bytes of each of sixteen rows, turned: four neighbouring bytes of all rows in each result.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn turned<'a>(of: impl Fn(usize) -> &'a [u8; 64]) -> [__m512i; ROWS] {
-    let mut rows = [_mm512_setzero_si512(); ROWS];
-    for row in 0..ROWS {
-        rows[row] = load(of(row));
-    }
-    transpose(rows)
 }
 
 /// The last sixteen bytes of a block.
@@ -429,11 +415,7 @@ fn unpack_q3_k(rows: &Rows, panel: &mut Panel) {
         scales[four] = _mm512_sub_epi8(both, _mm512_set1_epi8(32));
     }
     let words = turned(|row| &block(row).quants);
-    let mut high = [_mm512_setzero_si512(); ROWS];
-    for row in 0..ROWS {
-        high[row] = load_twice(&block(row).high);
-    }
-    let high = transpose(high);
+    let high = turned_half(|row| &block(row).high);
     for part in 0..16 {
         let scale = _mm512_srai_epi16::<8>(part_of::<true>(&scales, part));
         // A weight is stored 4 above itself.

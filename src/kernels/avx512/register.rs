@@ -5,6 +5,10 @@ use core::arch::x86_64::*;
 /// Weight rows worked on together: one per 32-bit lane.
 pub(super) const ROWS: usize = 16;
 
+/// A ternary operation: bits of the second operand where the first has any, of the third
+/// elsewhere.
+pub(super) const CHOOSE: i32 = 0xca;
+
 /// A value for each of sixteen rows.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
@@ -151,6 +155,29 @@ pub(super) fn transpose(rows: [__m512i; ROWS]) -> [__m512i; ROWS] {
         out[12 + k] = _mm512_shuffle_i32x4::<0xdd>(ab_high, cd_high);
     }
     out
+}
+
+/// 64 bytes of each of sixteen rows, turned: four neighbouring bytes of all rows in each result.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn turned<'a>(of: impl Fn(usize) -> &'a [u8; 64]) -> [__m512i; ROWS] {
+    let mut rows = [_mm512_setzero_si512(); ROWS];
+    for row in 0..ROWS {
+        rows[row] = load(of(row));
+    }
+    transpose(rows)
+}
+
+/// The same of 32 bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn turned_half<'a>(of: impl Fn(usize) -> &'a [u8; 32]) -> [__m512i; 8] {
+    let mut rows = [_mm512_setzero_si512(); ROWS];
+    for row in 0..ROWS {
+        rows[row] = load_twice(of(row));
+    }
+    let [a, b, c, d, e, f, g, h, ..] = transpose(rows);
+    [a, b, c, d, e, f, g, h]
 }
 
 /// Sums over the lanes of each quarter: that of quarter k of row l → lane l of quarter k.

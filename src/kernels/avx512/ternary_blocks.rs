@@ -3,9 +3,11 @@
 use core::arch::x86_64::*;
 
 use super::direct::Group;
-use super::low_blocks::{moved_down, order_of_twos, turned, twos};
+use super::low_blocks::{moved_down, order_of_twos, twos};
 use super::panel::{Panel, Rows, product};
-use super::register::{ROWS, halves, load_half, load_halves, load_quarter, store, transpose};
+use super::register::{
+    ROWS, halves, load_half, load_halves, load_quarter, store, transpose, turned,
+};
 use super::super_blocks::{finish, tile_scaled, walk};
 use crate::kernels::{MatMul, MatMulFn};
 use crate::quant::*;
