@@ -23,7 +23,7 @@ pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
 }
 
 macro_rules! kernel {
-    ($name:ident, $block:ident, $unpack:ident, $input:ident, $products:ident) => {
+    ($name:ident, $block:ident, $unpack:ident, $input:ident, $products:ident >> $bits:literal) => {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
         unsafe fn $name(call: &MatMul) {
             // SAFETY: the caller's promise, handed on; rows are whole blocks.
@@ -38,7 +38,7 @@ macro_rules! kernel {
                         |panel, x, sums| tile_scaled::<1, false, _>(panel, x, sums),
                     ),
                     |group, x| {
-                        direct(
+                        direct::<_, _, $bits>(
                             (group, x),
                             |x| $input(x),
                             |block: &$block, input| ($products(block, input), block.scale),
@@ -50,12 +50,25 @@ macro_rules! kernel {
     };
 }
 
-kernel!(tq1_0, BlockTQ1_0, unpack_tq1_0, tq1_0_input, tq1_0_products);
-kernel!(tq2_0, BlockTQ2_0, unpack_tq2_0, tq2_0_input, tq2_0_products);
+kernel!(
+    tq1_0,
+    BlockTQ1_0,
+    unpack_tq1_0,
+    tq1_0_input,
+    tq1_0_products >> 8
+);
+kernel!(
+    tq2_0,
+    BlockTQ2_0,
+    unpack_tq2_0,
+    tq2_0_input,
+    tq2_0_products >> 0
+);
 
+/// What `products` yields is 2 to the power of `BITS` times too much.
 #[inline(never)] // so that what is kept lies on a stack of its own
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn direct<B: SuperBlock, I>(
+fn direct<B: SuperBlock, I, const BITS: u32>(
     (group, x): (&Group, &[ActivationQ8K]),
     input: impl Fn(&ActivationQ8K) -> I,
     products: impl Fn(&B, &I) -> (__m512i, [u8; 2]),
@@ -70,6 +83,7 @@ fn direct<B: SuperBlock, I>(
         },
         |sum, products, (_, factors), x| {
             let factors = load_halves(factors);
+            let products = _mm512_srai_epi32::<BITS>(products);
             finish::<false>(sum, (products, products), (factors, factors), x)
         },
     )
@@ -193,16 +207,21 @@ fn next_trits(bytes: __m512i) -> __m512i {
     _mm512_add_epi8(bytes, _mm512_add_epi8(bytes, bytes))
 }
 
+/// With q a byte and r what [`next_trits`] makes of it, its trit is (3q − r) / 256: no trit has to
+/// be taken out.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn tq1_0_products(block: &BlockTQ1_0, x: &Input<5>) -> __m512i {
     let mut bytes = tq1_0_bytes(block);
-    let mut products = x.start;
+    let (mut before, mut after) = (_mm512_setzero_si512(), _mm512_setzero_si512());
     for place in 0..5 {
-        products = _mm512_dpbusd_epi32(products, top_trits(bytes), x.quants[place]);
+        before = _mm512_dpbusd_epi32(before, bytes, x.quants[place]);
         bytes = next_trits(bytes);
+        after = _mm512_dpbusd_epi32(after, bytes, x.quants[place]);
     }
-    products
+    let three = _mm512_add_epi32(before, _mm512_add_epi32(before, before));
+    let start = _mm512_slli_epi32::<8>(x.start);
+    _mm512_add_epi32(start, _mm512_sub_epi32(three, after))
 }
 
 #[inline]
