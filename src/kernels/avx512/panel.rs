@@ -264,20 +264,3 @@ fn fetch<const HINT: i32>(start: *const u8, len: usize) {
         }
     }
 }
-
-/// Brings nearer what the next sixteen rows hold in place of these rows' `index`th pieces of
-/// `len` bytes: sixteen rows are too many streams for the hardware to foresee, but they follow
-/// each other in memory. One sixteenth of it for each `row`, since a core has few lines on their
-/// way at a time, and waits when asked for more.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn fetch_ahead(next: *const u8, index: usize, len: usize, row: usize) {
-    let start = next.wrapping_add(index * ROWS * len);
-    for line in (row * len).div_ceil(64)..((row + 1) * len).div_ceil(64) {
-        // SAFETY: a hint, which any address may be given to (older compilers want the block).
-        #[allow(unused_unsafe)]
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(64 * line).cast());
-        }
-    }
-}
