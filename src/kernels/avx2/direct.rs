@@ -48,7 +48,7 @@ pub(super) unsafe fn few<K: Kind>(call: &MatMul) {
                     for (eight, x) in x.chunks(BLOCKS).enumerate() {
                         let at = start + eight * BLOCKS * block_len;
                         let at = rows[row].wrapping_add(at);
-                        fetch(at.wrapping_add(AHEAD), BLOCKS * block_len);
+                        fetch_ahead(at, BLOCKS * block_len);
                         // SAFETY: so many blocks of this row are there.
                         let sums = unsafe { K::sums(at, x) };
                         let mut lanes = Lanes([0; ROWS]);
@@ -81,16 +81,11 @@ pub(super) unsafe fn few<K: Kind>(call: &MatMul) {
     }
 }
 
-/// Brings nearer some bytes, of a number known beforehand: what is left of it is no loop. What
-/// follows a row is the next one, as far as rows follow each other.
+/// Brings nearer what a walk through rows will read when it is [`AHEAD`] bytes further: so many
+/// bytes, a number known beforehand, for what is left of it is no loop. What follows a row is the
+/// next one, as far as rows follow each other.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn fetch(start: *const u8, len: usize) {
-    for line in 0..len.div_ceil(64) {
-        // SAFETY: a hint, which any address may be given to (older compilers want the block).
-        #[allow(unused_unsafe)]
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(64 * line).cast());
-        }
-    }
+pub(super) fn fetch_ahead(at: *const u8, len: usize) {
+    super::panel::fetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD), len);
 }

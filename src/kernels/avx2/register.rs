@@ -164,6 +164,32 @@ pub(super) fn transpose(of: impl Fn(usize) -> __m128i) -> [__m256i; 4] {
     ]
 }
 
+/// Lane k of register r → lane r of register k.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn turn(of: [__m256; ROWS]) -> [__m256; ROWS] {
+    let pairs = |a: __m256, b: __m256| {
+        let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+        (_mm256_castps_pd(low), _mm256_castps_pd(high))
+    };
+    let fours = |at: usize| {
+        let ((a, c), (b, d)) = (pairs(of[at], of[at + 1]), pairs(of[at + 2], of[at + 3]));
+        [
+            _mm256_castpd_ps(_mm256_unpacklo_pd(a, b)),
+            _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)),
+            _mm256_castpd_ps(_mm256_unpacklo_pd(c, d)),
+            _mm256_castpd_ps(_mm256_unpackhi_pd(c, d)),
+        ]
+    };
+    let (low, high) = (fours(0), fours(4));
+    let mut turned = [_mm256_setzero_ps(); ROWS];
+    for k in 0..4 {
+        turned[k] = _mm256_permute2f128_ps::<0x20>(low[k], high[k]);
+        turned[4 + k] = _mm256_permute2f128_ps::<0x31>(low[k], high[k]);
+    }
+    turned
+}
+
 /// Four bytes in every lane.
 #[inline]
 #[target_feature(enable = "avx2")]
