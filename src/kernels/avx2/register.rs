@@ -76,16 +76,6 @@ pub(super) fn sum(value: __m256) -> f32 {
     _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)))
 }
 
-/// A half-precision scale in every lane.
-///
-/// Every lane, although products of two scales could be formed in one: a lone half is loaded
-/// by an instruction that keeps the rest of an old register, and waits for it.
-#[inline]
-#[target_feature(enable = "avx2,f16c")]
-pub(super) fn spread_half(bytes: [u8; 2]) -> __m256 {
-    _mm256_cvtph_ps(_mm_set1_epi16(i16::from_le_bytes(bytes)))
-}
-
 /// exp(x) for x ≤ 0, to two units in the last place; zero below −87.3, NaN for NaN.
 ///
 /// x = n·ln 2 + r, and a polynomial for exp(r): Taylor's to the seventh power, whose remainder
