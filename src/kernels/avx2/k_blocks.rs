@@ -130,6 +130,10 @@ impl<B: Stored> Kind for Large<B> {
     type Weights = B;
     type Inputs = ActivationQ8K;
     const ELEMENTS: usize = 256;
+    type Ready = ();
+
+    #[inline(always)]
+    unsafe fn ready(_: &[ActivationQ8K]) {}
 
     #[inline(always)]
     unsafe fn unpack(rows: &Rows, _: usize, panel: &mut Panel) {
@@ -138,7 +142,7 @@ impl<B: Stored> Kind for Large<B> {
     }
 
     #[inline(always)]
-    unsafe fn sums(row: *const u8, x: &[ActivationQ8K]) -> __m256i {
+    unsafe fn sums(row: *const u8, x: &[ActivationQ8K], _: &[()]) -> __m256i {
         // SAFETY: the caller's promise, handed on.
         unsafe { sums::<B>(row, x) }
     }
@@ -190,14 +194,11 @@ unsafe fn header(rows: &Rows, panel: &mut Panel) {
         // SAFETY: the caller's promise; both types begin so.
         load_half(unsafe { &*rows[row].cast::<Header>() })
     });
-    let half = |words: __m256i| {
-        let words = _mm256_and_si256(words, _mm256_set1_epi32(0xffff));
-        let low = _mm256_castsi256_si128(words);
-        let halves = _mm_packus_epi32(low, _mm256_extracti128_si256::<1>(words));
-        _mm256_castps_si256(_mm256_cvtph_ps(halves))
-    };
-    store(&mut panel.factors[0], half(both));
-    store(&mut panel.min_factor, half(_mm256_srli_epi32::<16>(both)));
+    store(&mut panel.factors[0], low_halves(both));
+    store(
+        &mut panel.min_factor,
+        low_halves(_mm256_srli_epi32::<16>(both)),
+    );
     let (six, four, two) = (
         _mm256_set1_epi8(0x3f),
         _mm256_set1_epi8(0x0f),
@@ -224,6 +225,16 @@ unsafe fn header(rows: &Rows, panel: &mut Panel) {
             store(&mut panel.mins[2 * half + pair], pairs);
         }
     }
+}
+
+/// The half-precision numbers in the low halves of all lanes, as the bits of floats.
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+pub(super) fn low_halves(words: __m256i) -> __m256i {
+    let words = _mm256_and_si256(words, _mm256_set1_epi32(0xffff));
+    let low = _mm256_castsi256_si128(words);
+    let halves = _mm_packus_epi32(low, _mm256_extracti128_si256::<1>(words));
+    _mm256_castps_si256(_mm256_cvtph_ps(halves))
 }
 
 /// A shuffle that makes sixteen-bit numbers of two of the bytes of each lane.

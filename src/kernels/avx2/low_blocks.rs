@@ -6,13 +6,15 @@
 
 use core::arch::x86_64::*;
 
-use super::blocks::{row_values, widened};
+use super::blocks::widened;
 use super::direct::BLOCKS;
-use super::k_blocks::{SPREAD, Stored, in_words, matmul, scales_of_halves, signed_scales, sixteen};
+use super::k_blocks::{
+    SPREAD, Stored, in_words, low_halves, matmul, scales_of_halves, signed_scales, sixteen,
+};
 use super::panel::{Kind, Panel, Rows, product};
 use super::register::{
-    Lanes, ROWS, add_words, halves, load, load_floats, load_half, spread, store, sums_of_lanes,
-    transpose,
+    Lanes, ROWS, add_words, as_nibbles, halves, load, load_floats, load_half, nibbles_of, spread,
+    store, sums_of_lanes, transpose,
 };
 use crate::kernels::{MatMul, MatMulFn};
 use crate::quant::*;
@@ -132,9 +134,17 @@ unsafe fn header_q2_k(rows: &Rows, panel: &mut Panel) {
             store(&mut panel.mins[2 * four + pair], pairs);
         }
     }
-    factors(panel, |row| block(row).scale);
-    let min_factor = halves(|row| block(row).min_scale);
-    store(&mut panel.min_factor, _mm256_castps_si256(min_factor));
+    let mut both = Lanes([0u32; ROWS]);
+    for row in 0..ROWS {
+        let ([a, b], [c, d]) = (block(row).scale, block(row).min_scale);
+        both.0[row] = u32::from_le_bytes([a, b, c, d]);
+    }
+    let both = load(&both);
+    store(&mut panel.factors[0], low_halves(both));
+    store(
+        &mut panel.min_factor,
+        low_halves(_mm256_srli_epi32::<16>(both)),
+    );
 }
 
 /// # Safety
@@ -208,12 +218,7 @@ unsafe fn header_q3_k(rows: &Rows, panel: &mut Panel) {
         scale(_mm256_srli_epi16::<4>(next), _mm256_srli_epi16::<2>(high)),
     ];
     signed_scales::<2>(scales, panel);
-    let words = _mm_packus_epi32(
-        _mm256_castsi256_si128(factor),
-        _mm256_extracti128_si256::<1>(factor),
-    );
-    let factors = _mm256_castps_si256(_mm256_cvtph_ps(words));
-    store(&mut panel.factors[0], factors);
+    store(&mut panel.factors[0], low_halves(factor));
 }
 
 /// # Safety
@@ -357,9 +362,28 @@ fn trits(bytes: __m256i) -> [__m256i; 5] {
         // 3 · 86 is the first above 256, 3 · 171 above 512; where they are, all bits are set.
         let negative = _mm256_add_epi8(least(86), least(171));
         *trits = _mm256_sub_epi8(_mm256_setzero_si256(), negative);
-        left = _mm256_add_epi8(_mm256_add_epi8(left, left), left);
+        left = thrice(left);
     }
     trits
+}
+
+/// Three times each byte, in assembly, for the compiler would make multiplications of its powers,
+/// which bytes do not have.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn thrice(bytes: __m256i) -> __m256i {
+    let thrice;
+    // SAFETY: arithmetic on registers, with instructions that this function has.
+    unsafe {
+        core::arch::asm!(
+            "vpaddb {thrice}, {bytes}, {bytes}",
+            "vpaddb {thrice}, {thrice}, {bytes}",
+            bytes = in(ymm_reg) bytes,
+            thrice = out(ymm_reg) thrice,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    thrice
 }
 
 /// # Safety
@@ -436,6 +460,13 @@ impl Kind for Values {
     type Weights = BlockIQ4XS;
     type Inputs = ActivationQ8K;
     const ELEMENTS: usize = 256;
+    type Ready = Ready;
+
+    #[inline(always)]
+    unsafe fn ready(x: &[ActivationQ8K]) -> Ready {
+        // SAFETY: the caller's promise.
+        unsafe { ready(x) }
+    }
 
     #[inline(always)]
     unsafe fn unpack(rows: &Rows, _: usize, panel: &mut Panel) {
@@ -444,9 +475,9 @@ impl Kind for Values {
     }
 
     #[inline(always)]
-    unsafe fn sums(row: *const u8, x: &[ActivationQ8K]) -> __m256i {
+    unsafe fn sums(row: *const u8, x: &[ActivationQ8K], ready: &[Ready]) -> __m256i {
         // SAFETY: the caller's promise, handed on.
-        unsafe { iq4_xs_sums(row, x) }
+        unsafe { iq4_xs_sums(row, x.len(), ready) }
     }
 
     #[inline(always)]
@@ -561,6 +592,31 @@ fn tile<const S: usize, const N: usize>(
     }
 }
 
+/// An input's block, as 32 bytes of two parts have a row's: the first sixteen columns of both,
+/// then the last; and their magnitudes.
+struct Ready {
+    x: [[Lanes<i32>; 2]; 4],
+    magnitudes: [[Lanes<i32>; 2]; 4],
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn ready(x: &[ActivationQ8K]) -> Ready {
+    let mut ready = Ready {
+        x: [[Lanes([0; ROWS]); 2]; 4],
+        magnitudes: [[Lanes([0; ROWS]); 2]; 4],
+    };
+    let (parts, _) = x[0].quants.as_chunks::<32>();
+    for pair in 0..4 {
+        let [x, magnitudes] = as_nibbles(&parts[2 * pair], &parts[2 * pair + 1]);
+        for half in 0..2 {
+            store(&mut ready.x[pair][half], x[half]);
+            store(&mut ready.magnitudes[pair][half], magnitudes[half]);
+        }
+    }
+    ready
+}
+
 /// The sums of the products of up to eight blocks of a row with an input, one to a lane.
 ///
 /// # Safety
@@ -568,39 +624,40 @@ fn tile<const S: usize, const N: usize>(
 /// So many blocks are at the row's address; they have alignment 1 and no invalid bytes.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn iq4_xs_sums(row: *const u8, x: &[ActivationQ8K]) -> __m256i {
+unsafe fn iq4_xs_sums(row: *const u8, len: usize, ready: &[Ready]) -> __m256i {
     let mut products = [_mm256_setzero_si256(); BLOCKS];
-    for (n, products) in products.iter_mut().enumerate() {
-        let Some(x) = x.get(n) else { break };
+    for (n, ready) in ready.iter().enumerate().take(BLOCKS.min(len)) {
         // SAFETY: the caller's promise.
-        *products = iq4_xs_products(unsafe { &*row.cast::<BlockIQ4XS>().wrapping_add(n) }, x);
+        let block = unsafe { &*row.cast::<BlockIQ4XS>().wrapping_add(n) };
+        products[n] = iq4_xs_products(block, ready);
     }
     sums_of_lanes(products)
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn iq4_xs_products(block: &BlockIQ4XS, x: &ActivationQ8K) -> __m256i {
+fn iq4_xs_products(block: &BlockIQ4XS, x: &Ready) -> __m256i {
+    // Even parts' scales in the one half, odd ones' in the other: two parts to a register.
     let low = _mm256_set1_epi32(i32::from_le_bytes(block.scales_low));
-    let low = _mm256_srlv_epi32(low, _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
+    let low = _mm256_srlv_epi32(low, _mm256_setr_epi32(0, 8, 16, 24, 4, 12, 20, 28));
     let high = _mm256_set1_epi32(u16::from_le_bytes(block.scales_high).into());
-    let high = _mm256_srlv_epi32(high, _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14));
+    let high = _mm256_srlv_epi32(high, _mm256_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14));
     let low = _mm256_and_si256(low, _mm256_set1_epi32(15));
     let high = _mm256_slli_epi32::<4>(_mm256_and_si256(high, _mm256_set1_epi32(3)));
     let scales = _mm256_sub_epi32(_mm256_or_si256(low, high), _mm256_set1_epi32(32));
-    // All eight in each half.
     let scales = _mm256_packs_epi32(scales, scales);
-    let scales = _mm256_permute4x64_epi64::<0b10_00_10_00>(scales);
-    let (groups, _) = block.quants.as_chunks::<16>();
-    let (inputs, _) = x.quants.as_chunks::<32>();
+    let values = _mm256_broadcastsi128_si256(load_half(&IQ4_VALUES));
+    let (quants, _) = block.quants.as_chunks::<32>();
     let mut products = _mm256_setzero_si256();
-    for part in 0..8 {
-        let values = row_values(&IQ4_VALUES, &groups[part]);
-        // Magnitudes, and the activations with the weights' signs: within 2 · 127 · 127.
-        let x = _mm256_sign_epi8(load(&inputs[part]), values);
-        let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(values), x);
-        let scale = _mm256_shuffle_epi8(scales, load(&SPREAD[part]));
-        products = _mm256_add_epi32(products, _mm256_madd_epi16(pairs, scale));
+    for pair in 0..4 {
+        let scale = _mm256_shuffle_epi8(scales, load(&SPREAD[pair]));
+        for (half, quants) in nibbles_of(load(&quants[pair])).into_iter().enumerate() {
+            // Magnitudes, and the weights with the activations' signs: within 2 · 127 · 127.
+            let weights = _mm256_shuffle_epi8(values, quants);
+            let weights = _mm256_sign_epi8(weights, load(&x.x[pair][half]));
+            let pairs = _mm256_maddubs_epi16(load(&x.magnitudes[pair][half]), weights);
+            products = _mm256_add_epi32(products, _mm256_madd_epi16(pairs, scale));
+        }
     }
     products
 }

@@ -86,9 +86,15 @@ pub(super) trait Kind {
     /// Fills a panel from so many blocks of each row, which are there.
     unsafe fn unpack(rows: &Rows, blocks: usize, panel: &mut Panel);
 
+    /// What [`Kind::sums`] wants to know of 256 columns of an input beside its blocks.
+    type Ready;
+
+    /// Works it out; fewer blocks end an input.
+    unsafe fn ready(x: &[Self::Inputs]) -> Self::Ready;
+
     /// The sums of the products of up to eight blocks of a row, which are there, with as many of
     /// an input: one to a lane.
-    unsafe fn sums(row: *const u8, x: &[Self::Inputs]) -> __m256i;
+    unsafe fn sums(row: *const u8, x: &[Self::Inputs], ready: &[Self::Ready]) -> __m256i;
 
     /// Adds what a block of each row, which is there, comes to, given the sums of its products.
     unsafe fn add(sum: __m256, products: __m256i, rows: &Rows, x: &Self::Inputs) -> __m256;
