@@ -395,8 +395,9 @@ unsafe fn multiply(call: &MatMul, first: usize, columns: (usize, usize), panel: 
                 1 => some::<1>(call, at, columns, panel),
                 2 => some::<2>(call, at, columns, panel),
                 3 => some::<3>(call, at, columns, panel),
-                4 | 7 => some::<4>(call, at, columns, panel),
-                5 | 8 => some::<5>(call, at, columns, panel),
+                // Fewer than four have too few sums to keep the multipliers busy.
+                4 | 7 | 8 => some::<4>(call, at, columns, panel),
+                5 | 9 => some::<5>(call, at, columns, panel),
                 INPUTS.. => some::<INPUTS>(call, at, columns, panel),
                 0 => 0,
             }
