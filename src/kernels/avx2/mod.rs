@@ -18,7 +18,7 @@ mod scan;
 mod vector;
 mod wide;
 
-use super::{Attend, Conv1d, Isa, Kernels, Pointwise, Retain, Running, Scan, scalar};
+use super::{Attend, Conv1d, Isa, Kernels, Pointwise, Retain, Running, Scan, Wkv, scalar};
 
 /// The scalar table with what AVX2 does better.
 pub(super) const TABLE: Kernels = Kernels {
@@ -44,6 +44,7 @@ pub(super) const TABLE: Kernels = Kernels {
     scan,
     head_scan,
     retain,
+    wkv,
     ..scalar::TABLE
 };
 
@@ -69,6 +70,7 @@ entries! {
     fn scan(call: Scan<'_>) = scan;
     fn head_scan(call: Scan<'_>) = scan;
     fn retain(call: Retain<'_, '_>) = retention;
+    fn wkv(call: Wkv<'_>) = wide;
 }
 
 fn pointwise(function: Pointwise, x: &mut [f32]) {

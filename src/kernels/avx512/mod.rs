@@ -23,7 +23,7 @@ mod super_blocks;
 mod vector;
 mod wide;
 
-use super::{Attend, Conv1d, Isa, Kernels, Pointwise, Retain, Running, Scan, avx2};
+use super::{Attend, Conv1d, Isa, Kernels, Pointwise, Retain, Running, Scan, Wkv, avx2};
 
 /// The AVX2 table with what AVX-512 does better.
 pub(super) const TABLE: Kernels = Kernels {
@@ -41,6 +41,7 @@ pub(super) const TABLE: Kernels = Kernels {
     scan,
     head_scan,
     retain,
+    wkv,
     ..avx2::TABLE
 };
 
@@ -61,6 +62,7 @@ entries! {
     fn scan(call: Scan<'_>) = scan;
     fn head_scan(call: Scan<'_>) = scan;
     fn retain(call: Retain<'_, '_>) = retention;
+    fn wkv(call: Wkv<'_>) = wide;
 }
 
 fn pointwise(function: Pointwise, x: &mut [f32]) {
