@@ -1,5 +1,5 @@
-//! What is the same for every width of registers: a tile of products, attention made of it, and
-//! weighted means.
+//! What is the same for every width of registers: a tile of products, attention made of it,
+//! weighted means, the hyperbolic tangent.
 //!
 //! Loops over registers are written with indices, for closures handed to library functions are
 //! compiled without these instructions.
@@ -8,10 +8,12 @@
 
 mod attend;
 mod means;
+mod tanh;
 mod tile;
 
 pub(super) use attend::attend;
 pub(super) use means::wkv;
+pub(super) use tanh::tanh;
 pub(super) use tile::{Element, F16, F32, I8, tile, tile_of};
 
 /// A register of floats. Everything is inlined into functions that have the instructions.

@@ -135,3 +135,9 @@ pub(super) fn wkv(call: Wkv<'_>) {
     // SAFETY: this function has the instructions.
     unsafe { wide::wkv::<Eight>(call) }
 }
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn tanh(x: &mut [f32]) {
+    // SAFETY: this function has the instructions.
+    unsafe { wide::tanh::<Eight, 8>(x) }
+}

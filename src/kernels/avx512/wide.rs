@@ -139,3 +139,9 @@ pub(super) fn wkv(call: Wkv<'_>) {
     // SAFETY: this function has the instructions.
     unsafe { wide::wkv::<Sixteen>(call) }
 }
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn tanh(x: &mut [f32]) {
+    // SAFETY: this function has the instructions.
+    unsafe { wide::tanh::<Sixteen, 16>(x) }
+}

@@ -193,3 +193,8 @@ pub(super) fn wkv(call: Wkv<'_>) {
     // SAFETY: the register is what any CPU has.
     unsafe { any_width::wkv::<Four>(call) }
 }
+
+pub(super) fn tanh(x: &mut [f32]) {
+    // SAFETY: the register is what any CPU has.
+    unsafe { any_width::tanh::<Four, LANES>(x) }
+}
