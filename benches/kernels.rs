@@ -110,9 +110,6 @@ fn states(criterion: &mut Criterion) {
             let mut group = criterion.benchmark_group(format!("state/{isa}/{rows}"));
             group.sample_size(10);
             for &kernel in StateKernel::ALL {
-                if kernel.most_rows() < rows {
-                    continue;
-                }
                 let bytes = match (isa, rows) {
                     (_, 32) => 1,
                     (Isa::Scalar | Isa::Portable, _) => 1 << 20,

@@ -14,7 +14,7 @@ pub use crate::kernels::{HistoryType, PAGE, UnknownHistoryType};
 pub(crate) use memory::{HiddenLayout, MemoryLayout, Ring};
 
 use crate::arena::{Arena, OutOfMemory};
-use crate::graph::StateKind;
+use crate::graph::{SCAN_CHANNELS, StateKind};
 use std::fmt;
 
 /// How much a session's state must hold.
@@ -230,9 +230,19 @@ fn unit_len(kind: &StateKind, capacity: StateCapacity) -> Option<usize> {
             .checked_mul(2)?
             .checked_mul(capacity.source.checked_next_multiple_of(PAGE)?)?,
         StateKind::Conv { channels, width } => channels.checked_mul(width.saturating_sub(1))?,
-        StateKind::Scan {
-            channels, states, ..
-        } => channels.checked_mul(states)?,
+        StateKind::Scan { channels, states } => channels.checked_mul(states)?,
+        // What is owed lies behind the state, in whole lines.
+        StateKind::Heads {
+            heads,
+            channels,
+            states,
+        } => {
+            let parts = channels.checked_div(heads)?.div_ceil(SCAN_CHANNELS);
+            let owed = heads.checked_mul(parts)?;
+            let owed = owed.checked_next_multiple_of(64 / size_of::<f32>())?;
+            channels.checked_mul(states)?.checked_add(owed)?
+        }
+        StateKind::Means { channels } => channels.checked_mul(3)?,
         StateKind::Outer(memory) => memory.len()?,
         StateKind::Memory(ref memory) => MemoryLayout::new(memory, capacity)?.len,
         StateKind::Hidden(ref hidden) => HiddenLayout::new(hidden)?.len,

@@ -55,7 +55,12 @@ fn tokenizer_rwkv() {
             Ok(tokenizer) => {
                 let tokenizer = tokenizer.expect("a vocabulary");
                 walk(&tokenizer, &bytes);
-                tokenizer.to_gguf().expect("it has a form there");
+                let gguf = tokenizer.to_gguf().expect("it has a form there");
+                let again = Tokenizer::from_gguf(&gguf).expect("just written");
+                let again = again.expect("a vocabulary");
+                let text = String::from_utf8_lossy(&bytes[..bytes.len().min(512)]);
+                let ids = |of: &Tokenizer| of.encode(&text, Encode::default());
+                assert_eq!(ids(&tokenizer), ids(&again), "{}", path.display());
             }
             Err(error) => {
                 let is_seed = path.components().any(|part| part.as_os_str() == "seeds");

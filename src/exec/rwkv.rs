@@ -1,13 +1,14 @@
 //! What RWKV keeps of the past beside memories: the row before, and weighted means. Chunks are
 //! channels, and each takes its rows in order.
 
-use super::recurrent::state_mut;
+use super::recurrent::{fetch, state_mut};
+use super::scan::{CHANNEL_CHUNK, each_run, strided, write};
 use super::{Run, Tile};
 use crate::graph::{Op, Value};
 use crate::kernels::Wkv;
 
-/// Channels that a worker claims at a time.
-const CHANNEL_CHUNK: usize = 64;
+/// How many rows ahead those are that will be wanted by the time they are near.
+const AHEAD: usize = 8;
 
 /// Chunks of `channels` channels.
 pub fn chunks(channels: usize) -> usize {
@@ -22,6 +23,12 @@ pub fn token_shift(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: V
     let width = run.plan.graph.info(*x).width;
     let channels = super::step::range(chunk, CHANNEL_CHUNK, width);
     for row in tile.range.clone() {
+        let ahead = row + AHEAD..(row + AHEAD + 1).min(tile.range.end);
+        fetch(run, *x, tile, (ahead.clone(), channels.clone()));
+        for part in 0..mixes.len() {
+            let place = part * width + channels.start..part * width + channels.end;
+            fetch(run, out, tile, (ahead.clone(), place));
+        }
         let input = &run.row(*x, tile, row)[channels.clone()];
         // SAFETY: these channels of the state are this chunk's.
         let before = unsafe { state_mut(run, node, row, channels.clone()) };
@@ -54,21 +61,21 @@ pub fn wkv(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
         &run.weights.vector(*decay)[channels.clone()],
         &run.weights.vector(*first)[channels.clone()],
     );
-    for row in tile.range.clone() {
-        // SAFETY: these channels of state and output are this chunk's.
-        let (state, out) = unsafe {
-            (
-                state_mut(run, node, row, held.clone()),
-                run.row_mut(out, tile, row, channels.clone()),
-            )
-        };
-        (run.kernels.wkv)(Wkv {
-            state,
-            key: &run.row(*k, tile, row)[channels.clone()],
-            value: &run.row(*v, tile, row)[channels.clone()],
-            decay,
-            first,
-            out,
+    each_run(run, tile, |rows, next| {
+        for value in [*k, *v] {
+            fetch(run, value, tile, (next.clone(), channels.clone()));
+        }
+        write(run, tile, (out, rows.clone(), channels.clone()), |out| {
+            let of = |value| strided(run, value, tile, (rows.clone(), channels.clone()));
+            (run.kernels.wkv)(Wkv {
+                // SAFETY: these channels of state are this chunk's.
+                state: unsafe { state_mut(run, node, rows.start, held.clone()) },
+                key: of(*k),
+                value: of(*v),
+                decay,
+                first,
+                out,
+            });
         });
-    }
+    });
 }

@@ -4,19 +4,22 @@
 
 use super::recurrent::{fetch, fetch_next, kind, state_mut};
 use super::{Run, Tile, step};
-use crate::graph::{Op, StateKind, Value};
+use crate::graph::{Op, SCAN_CHANNELS, StateKind, Value};
 use crate::kernels::{Conv1d, Pointwise, SCAN_LANES, SCAN_ROWS, Scan, Strided};
+use crate::plan::ALIGN;
 use std::ops::Range;
 
 /// Channels that a worker claims at a time.
-const CHANNEL_CHUNK: usize = 64;
+pub(super) const CHANNEL_CHUNK: usize = SCAN_CHANNELS;
 const _: () = assert!(CHANNEL_CHUNK.is_multiple_of(SCAN_LANES));
 
 /// Chunks of a convolution or a scan.
 pub fn chunks(run: &Run<'_>, node: usize) -> usize {
     match kind(run, node) {
-        StateKind::Conv { channels, .. } => channels.div_ceil(CHANNEL_CHUNK),
-        StateKind::Scan {
+        StateKind::Conv { channels, .. }
+        | StateKind::Scan { channels, .. }
+        | StateKind::Means { channels } => channels.div_ceil(CHANNEL_CHUNK),
+        StateKind::Heads {
             heads, channels, ..
         } => heads * (channels / heads).div_ceil(CHANNEL_CHUNK),
         _ => 0,
@@ -77,13 +80,15 @@ pub fn scan(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
     else {
         return;
     };
-    let StateKind::Scan {
-        heads,
-        channels,
-        states,
-    } = kind(run, node)
-    else {
-        return;
+    // In Mamba-2 channels of a head share their step and decay, and heads of a group B and C.
+    let (heads, channels, states, shared) = match kind(run, node) {
+        StateKind::Scan { channels, states } => (1, channels, states, false),
+        StateKind::Heads {
+            heads,
+            channels,
+            states,
+        } => (heads, channels, states, true),
+        _ => return,
     };
     let (a, d) = (run.weights.vector(*a), run.weights.vector(*d));
     let head_dim = channels / heads;
@@ -92,8 +97,10 @@ pub fn scan(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
     let part = step::range(chunk % parts, CHANNEL_CHUNK, head_dim);
     let part = first + part.start..first + part.end;
     let held = part.start * states..part.end * states;
-    // In Mamba-2 channels of a head share their step and decay, and heads of a group B and C.
-    let shared = heads > 1 || a.len() < channels * states;
+    let owed = match shared {
+        true => channels * states + chunk..channels * states + chunk + 1,
+        false => 0..0,
+    };
     let (kernel, a, d, steps) = if shared {
         (
             run.kernels.head_scan,
@@ -120,8 +127,13 @@ pub fn scan(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
             let of = |value, columns: &Range<usize>| {
                 strided(run, value, tile, (rows.clone(), columns.clone()))
             };
-            // SAFETY: these channels of state are this chunk's.
-            let state = unsafe { state_mut(run, node, rows.start, held.clone()) };
+            // SAFETY: these channels of state are this chunk's, and so is what they owe.
+            let (state, owed) = unsafe {
+                (
+                    state_mut(run, node, rows.start, held.clone()),
+                    state_mut(run, node, rows.start, owed.clone()),
+                )
+            };
             if tile.range.len() == 1 && !shared {
                 fetch_next(state);
                 fetch_next(a);
@@ -129,6 +141,7 @@ pub fn scan(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
             let mut scan = |dt: Strided<'_>| {
                 kernel(Scan {
                     state,
+                    owed,
                     a,
                     b: of(*b, &selected),
                     c: of(*c, &selected),
@@ -160,9 +173,18 @@ pub fn scan(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
     });
 }
 
+/// Floats on the stack, from a cache line's start on.
+#[repr(align(64))]
+struct Lined<const N: usize>([f32; N]);
+const _: () = assert!(align_of::<Lined<1>>() == ALIGN);
+
 /// Calls `run_rows` for the tile's rows in order, those of one sequence at a time, and no more than a
 /// kernel takes; and says which come next.
-fn each_run(run: &Run<'_>, tile: &Tile, mut run_rows: impl FnMut(Range<usize>, Range<usize>)) {
+pub(super) fn each_run(
+    run: &Run<'_>,
+    tile: &Tile,
+    mut run_rows: impl FnMut(Range<usize>, Range<usize>),
+) {
     let mut start = tile.range.start;
     while start < tile.range.end {
         let facts = &run.rows.facts[start];
@@ -185,12 +207,12 @@ fn applied(
     let (mut one, mut many);
     let values = match rows.len() {
         1 => {
-            one = [0.0; CHANNEL_CHUNK];
-            &mut one[..columns]
+            one = Lined([0.0; CHANNEL_CHUNK]);
+            &mut one.0[..columns]
         }
         count => {
-            many = [0.0; SCAN_ROWS * CHANNEL_CHUNK];
-            &mut many[..count * columns]
+            many = Lined([0.0; SCAN_ROWS * CHANNEL_CHUNK]);
+            &mut many.0[..count * columns]
         }
     };
     for (into, row) in values.chunks_exact_mut(columns).zip(rows) {
@@ -202,7 +224,7 @@ fn applied(
 
 /// Lets `fill` compute `[rows][columns]` and puts it into a value. A single row is computed
 /// where it belongs.
-fn write(
+pub(super) fn write(
     run: &Run<'_>,
     tile: &Tile,
     (out, rows, columns): (Value, Range<usize>, Range<usize>),
@@ -213,8 +235,8 @@ fn write(
         return fill(unsafe { run.row_mut(out, tile, rows.start, columns) });
     }
     fetch(run, out, tile, (rows.clone(), columns.clone()));
-    let mut computed = [0.0; SCAN_ROWS * CHANNEL_CHUNK];
-    let computed = &mut computed[..rows.len() * columns.len()];
+    let mut computed = Lined([0.0; SCAN_ROWS * CHANNEL_CHUNK]);
+    let computed = &mut computed.0[..rows.len() * columns.len()];
     fill(computed);
     for (row, computed) in rows.zip(computed.chunks_exact(columns.len())) {
         // SAFETY: these columns are this chunk's.
@@ -223,7 +245,7 @@ fn write(
 }
 
 /// Columns of some rows of a float value.
-fn strided<'a>(
+pub(super) fn strided<'a>(
     run: &'a Run<'_>,
     value: Value,
     tile: &Tile,

@@ -140,13 +140,25 @@ pub enum StateKind {
     },
     /// A selective scan's hidden state. Can only be checkpointed.
     Scan {
-        /// Heads, whose channels share what decides how fast they forget; 1 in Mamba, where
-        /// none do.
+        /// Channels, each of which forgets at its own rate.
+        channels: usize,
+        /// State elements per channel.
+        states: usize,
+    },
+    /// The same of heads, whose channels forget alike; and of each [`SCAN_CHANNELS`] of a head
+    /// what the state has yet to be multiplied by. Can only be checkpointed.
+    Heads {
+        /// Heads.
         heads: usize,
         /// Channels of all heads.
         channels: usize,
         /// State elements per channel.
         states: usize,
+    },
+    /// Weighted means over the past. Can only be checkpointed.
+    Means {
+        /// Independent channels.
+        channels: usize,
     },
     /// Sums of outer products k ⊗ v. Can only be checkpointed.
     Outer(OuterMemory),
@@ -162,6 +174,9 @@ pub enum StateKind {
         rows: TableRows,
     },
 }
+
+/// Most channels of a head that a scan takes at a time.
+pub const SCAN_CHANNELS: usize = 64;
 
 /// Which fact of a row picks the row of an embedding table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

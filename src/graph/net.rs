@@ -304,11 +304,7 @@ impl Net<'_, '_> {
             decay.len == channels && first.len == channels,
             "architecture: unequal operands"
         );
-        let state = self.builder.state(StateKind::Scan {
-            heads: 1,
-            channels,
-            states: 3,
-        });
+        let state = self.builder.state(StateKind::Means { channels });
         let op = Op::Wkv {
             k,
             v,
@@ -407,11 +403,7 @@ impl Net<'_, '_> {
             a.len == channels * states && d.len == channels && self.width(dt) == channels,
             "architecture: scan of unequal widths"
         );
-        let state = StateKind::Scan {
-            heads: 1,
-            channels,
-            states,
-        };
+        let state = StateKind::Scan { channels, states };
         self.push_scan(inputs, true, (a, d), state)
     }
 
@@ -428,7 +420,7 @@ impl Net<'_, '_> {
             heads.is_multiple_of(groups) && self.width(b).is_multiple_of(groups),
             "architecture: scan of broken groups"
         );
-        let state = StateKind::Scan {
+        let state = StateKind::Heads {
             heads,
             channels,
             states: self.width(b) / groups,

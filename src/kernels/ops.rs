@@ -183,11 +183,14 @@ pub struct Conv1d<'a> {
 ///
 /// `h[c][n] ← exp(dt[c] · a[c][n]) · h[c][n] + dt[c] · x[c] · b[n]`, then
 /// `out[c] = Σ_n h[c][n] · c[n] + d[c] · x[c]`. In Mamba-2 the channels are of one head, and
-/// `dt`, `a` and `d` are one number for all of them.
+/// `dt`, `a` and `d` are one number for all of them; so is what h shrinks by, which need not be
+/// done at every row: h is then the state times what it owes.
 #[derive(Debug)]
 pub struct Scan<'a> {
     /// h in blocks of [`SCAN_LANES`] channels; updated.
     pub state: &'a mut [f32],
+    /// Of a head: what the state has yet to be multiplied by, zero standing for one; updated.
+    pub owed: &'a mut [f32],
     /// A, negative: in blocks as `state`, or one number.
     pub a: &'a [f32],
     /// B, `[rows][states]`
@@ -234,6 +237,7 @@ impl Scan<'_> {
             rows > 0 && of.values.len() >= (rows - 1) * of.stride + width
         };
         rows <= SCAN_ROWS
+            && (shared == Shared::None || !self.owed.is_empty())
             && self.state.len() >= all
             && self.a.len() >= rates
             && self.d.len() >= steps
@@ -241,6 +245,46 @@ impl Scan<'_> {
             && whole(&self.x, self.channels)
             && whole(&self.b, self.states)
             && whole(&self.c, self.states)
+    }
+}
+
+/// Least that a head's state may owe where it is left to owe something: rarely reached, and what
+/// is divided by it stays far within a float's range.
+#[cfg(target_arch = "x86_64")]
+pub(super) const LEAST_OWED: f32 = 1.0 / (1u64 << 32) as f32;
+
+/// How a head's state shrinks from row to row.
+///
+/// A state that owes nothing is multiplied by each row's decay. One that may is not: what it owes
+/// is, and what comes to it is divided by that, until so little is left that the state is
+/// multiplied by it. Whether that is done at a row follows from the rows so far alone.
+#[derive(Debug)]
+pub(super) struct Fades {
+    /// What the state is multiplied by before each row comes to it.
+    pub folds: [f32; SCAN_ROWS],
+    /// What it owes from then on.
+    pub owed: [f32; SCAN_ROWS],
+}
+
+impl Fades {
+    /// Of rows with these decays, of which nothing below `least` may be owed; `owed` moves on.
+    pub(super) fn new(owed: &mut f32, decays: &[f32], least: f32) -> Fades {
+        let mut fades = Fades {
+            folds: [1.0; SCAN_ROWS],
+            owed: [1.0; SCAN_ROWS],
+        };
+        if *owed == 0.0 {
+            *owed = 1.0;
+        }
+        let rows = fades.folds.iter_mut().zip(&mut fades.owed);
+        for ((fold, after), decay) in rows.zip(decays) {
+            *owed *= decay;
+            if *owed < least {
+                (*fold, *owed) = (*owed, 1.0);
+            }
+            *after = *owed;
+        }
+        fades
     }
 }
 
@@ -327,24 +371,25 @@ pub struct Erasure<'a> {
     pub factor: f32,
 }
 
-/// One row through RWKV-4's weighted mean, for a range of channels.
+/// Rows of one sequence through RWKV-4's weighted mean, for a range of channels.
 ///
-/// With weights e^kᵢ that have shrunk by e^decay from row to row, and e^(k + first) for this row:
-/// `out` = Σ weight · value / Σ weight. The state holds both sums over the past, relative to the
-/// largest exponent, and that exponent.
+/// With weights e^kᵢ that have shrunk by e^decay from row to row, and e^(k + first) for the row
+/// itself: `out` = Σ weight · value / Σ weight. The state holds both sums over the past, relative
+/// to the largest exponent, and that exponent.
 #[derive(Debug)]
 pub struct Wkv<'a> {
-    /// `[channels][3]`: Σ weight · value, Σ weight, exponent; zeros say that there is no past.
+    /// Σ weight · value, Σ weight and exponent, in blocks of [`SCAN_LANES`] channels; zeros say
+    /// that there is no past.
     pub state: &'a mut [f32],
-    /// `[channels]`
-    pub key: &'a [f32],
-    /// `[channels]`
-    pub value: &'a [f32],
+    /// `[rows][channels]`
+    pub key: Strided<'a>,
+    /// `[rows][channels]`
+    pub value: Strided<'a>,
     /// `[channels]`, negative.
     pub decay: &'a [f32],
     /// `[channels]`
     pub first: &'a [f32],
-    /// `[channels]`
+    /// `[rows][channels]`
     pub out: &'a mut [f32],
 }
 

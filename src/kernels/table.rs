@@ -65,7 +65,7 @@ pub struct Kernels {
     pub head_scan: fn(Scan<'_>),
     /// Rows through a memory of outer products: see [`Retain`].
     pub retain: fn(Retain<'_, '_>),
-    /// One row of RWKV-4's weighted mean: see [`Wkv`].
+    /// Rows through RWKV-4's weighted mean: see [`Wkv`].
     pub wkv: fn(Wkv<'_>),
     /// `rotate(head, cos, sin, pairing)` turns the first `2 · cos.len()` elements of a head:
     /// (a, b) ← (a·cos − b·sin, a·sin + b·cos)

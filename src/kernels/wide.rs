@@ -1,4 +1,5 @@
-//! What is the same for every width of registers: a tile of products, and attention made of it.
+//! What is the same for every width of registers: a tile of products, attention made of it,
+//! weighted means, the hyperbolic tangent.
 //!
 //! Loops over registers are written with indices, for closures handed to library functions are
 //! compiled without these instructions.
@@ -6,9 +7,13 @@
 #![allow(clippy::needless_range_loop)]
 
 mod attend;
+mod means;
+mod tanh;
 mod tile;
 
 pub(super) use attend::attend;
+pub(super) use means::wkv;
+pub(super) use tanh::tanh;
 pub(super) use tile::{Element, F16, F32, I8, tile, tile_of};
 
 /// A register of floats. Everything is inlined into functions that have the instructions.
@@ -42,6 +47,8 @@ pub(super) trait Vector: Copy {
     unsafe fn with_sign(self, other: Self) -> Self;
     /// self + bias, and −∞ where that is −∞, whatever self is.
     unsafe fn biased(self, bias: Self) -> Self;
+    /// Of lanes that are less than the other's `then`, of the rest `otherwise`.
+    unsafe fn where_less(self, other: Self, then: Self, otherwise: Self) -> Self;
     /// The largest lane, NaN aside.
     unsafe fn largest(self) -> f32;
     /// The sum of all lanes, halving: one fixed order.

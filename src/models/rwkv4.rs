@@ -1,7 +1,7 @@
 //! RWKV-4 (Peng et al. 2023): weighted means over the past that are carried along channel by
 //! channel; memory constant in length.
 
-use super::{Architecture, Converted, Family};
+use super::{Architecture, Converted, Family, rwkv6};
 use crate::graph::blocks::{Tied, embedding, head};
 use crate::graph::{BuildError, Builder, Name, Pointwise, Role, View};
 
@@ -142,16 +142,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, net.scale(y, factor));
 
         let h = net.layer_norm(x, &name("attn_norm_2"), eps)?;
-        let mixes = [
-            vector("channel_mix_lerp_k", width)?,
-            vector("channel_mix_lerp_r", width)?,
-        ];
-        let [k, r] = net.token_shift(h, mixes);
-        let k = net.linear(k, &name("channel_mix_key"), hidden)?;
-        let k = net.apply(k, Pointwise::SquaredRelu);
-        let r = net.linear(r, &name("channel_mix_receptance"), width)?;
-        let y = net.linear(k, &name("channel_mix_value"), width)?;
-        let y = net.mul(net.apply(r, Pointwise::Sigmoid), y);
+        let y = rwkv6::channel_mix(&net, h, &layer, hidden)?;
         x = net.add(x, net.scale(y, factor));
         if rescale.is_some_and(|every| (i + 1).is_multiple_of(every)) {
             x = net.scale(x, 0.5);

@@ -360,15 +360,13 @@ fn time_mix(
     let v = net.linear(v, &name("value"), width)?;
     let g = net.linear(g, &name("gate"), width)?;
     let g = net.apply(g, Pointwise::Silu);
-    let (first, second) = (weight("decay_w1"), weight("decay_w2"));
-    let rank = match model.hyper().optional_count("time_decay_extra_dim")? {
-        Some(rank) => rank,
-        None => model.rows(&first)?,
+    let decay = LowRank {
+        names: [weight("decay_w1"), weight("decay_w2")],
+        rank: model.hyper().optional_count("time_decay_extra_dim")?,
+        function: Some(Pointwise::Tanh),
+        bias: Some(vector("decay")?),
     };
-    let w = net.matmul(w, model.matrix(&first, rank, width)?, None);
-    let w = net.apply(w, Pointwise::Tanh);
-    let second = model.matrix(&second, width, rank)?;
-    let w = net.matmul(w, second, Some(vector("decay")?));
+    let w = low_rank(net, w, decay)?;
     let w = net.scale(net.apply(w, Pointwise::Exp), -1.0);
     let retention = Retention {
         decay: Decay::Keys(net.apply(w, Pointwise::Exp)),
@@ -382,8 +380,34 @@ fn time_mix(
     net.linear(net.mul(y, g), &name("output"), width)
 }
 
+/// A product of two matrices as narrow as `rank`.
+pub(super) struct LowRank {
+    /// Of the matrices.
+    pub names: [String; 2],
+    /// What the first matrix says if nothing else does.
+    pub rank: Option<usize>,
+    /// What is between them.
+    pub function: Option<Pointwise>,
+    pub bias: Option<Vector>,
+}
+
+/// f(x W₁) W₂ + b, as wide as x.
+pub(super) fn low_rank(net: &Net<'_, '_>, x: Value, parts: LowRank) -> Result<Value, BuildError> {
+    let (model, width) = (net.builder, net.width(x));
+    let [first, second] = &parts.names;
+    let rank = match parts.rank {
+        Some(rank) => rank,
+        None => model.rows(first)?,
+    };
+    let mut x = net.matmul(x, model.matrix(first, rank, width)?, None);
+    if let Some(function) = parts.function {
+        x = net.apply(x, function);
+    }
+    Ok(net.matmul(x, model.matrix(second, width, rank)?, parts.bias))
+}
+
 /// σ(r) ⊙ value(relu(key)²), both of mixtures with the row before.
-fn channel_mix(
+pub(super) fn channel_mix(
     net: &Net<'_, '_>,
     h: Value,
     layer: &str,

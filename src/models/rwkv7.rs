@@ -1,6 +1,7 @@
 //! RWKV-7 (Peng et al. 2025, "Goose"): a memory of outer products whose fading, erasing and
 //! learning rate are of each row's own making; memory constant in length.
 
+use super::rwkv6::{self, LowRank};
 use super::{Architecture, Converted, Family};
 use crate::graph::blocks::{Tied, embedding, head};
 use crate::graph::{
@@ -379,31 +380,23 @@ fn time_mix(
     let mix = |part| model.vector_range(&fused, &[6, width], (part * width, width));
     let mixes = [mix(0)?, mix(1)?, mix(2)?, mix(3)?, mix(4)?, mix(5)?];
     let [r, w, k, v, a, g] = net.token_shift(h, mixes);
-    // f(x W₁) W₂ + b.
     let low_rank = |x: Value, part: &str, function: Option<Pointwise>, bias: bool| {
-        let (first, second) = (
-            format!("{}1.weight", name(part)),
-            format!("{}2.weight", name(part)),
-        );
         let key = match part {
             "w" => "attention.decay_lora_rank",
             "a" => "attention.iclr_lora_rank",
             "v" => "attention.value_residual_mix_lora_rank",
             _ => "attention.gate_lora_rank",
         };
-        let rank = match model.hyper().optional_count(key)? {
-            Some(rank) => rank,
-            None => model.rows(&first)?,
+        let parts = LowRank {
+            names: [1, 2].map(|number| format!("{}{number}.weight", name(part))),
+            rank: model.hyper().optional_count(key)?,
+            function,
+            bias: match bias {
+                true => Some(vector(&format!("{part}0"))?),
+                false => None,
+            },
         };
-        let mut x = net.matmul(x, model.matrix(&first, rank, width)?, None);
-        if let Some(function) = function {
-            x = net.apply(x, function);
-        }
-        let bias = match bias {
-            true => Some(vector(&format!("{part}0"))?),
-            false => None,
-        };
-        Ok::<Value, BuildError>(net.matmul(x, model.matrix(&second, width, rank)?, bias))
+        rwkv6::low_rank(net, x, parts)
     };
     let sigmoid = |x: Value| net.apply(x, Pointwise::Sigmoid);
 

@@ -124,13 +124,15 @@ fn numbers(kind: &StateKind, history: HistoryType) -> [u32; 4] {
             of(1, kv_heads, head_dim, tag)
         }
         StateKind::Cross { kv_heads, head_dim } => of(2, kv_heads, head_dim, 0),
-        // 3, 4 and 5 were the same, and memories, in another order.
+        // 3, 4 and 5 were the same, and memories, in another order; 9 were heads and means as well.
         StateKind::Conv { channels, width } => of(8, channels, width, 0),
-        StateKind::Scan {
+        StateKind::Scan { channels, states } => of(9, 1, channels, states),
+        StateKind::Heads {
             heads,
             channels,
             states,
-        } => of(9, heads, channels, states),
+        } => of(14, heads, channels, states),
+        StateKind::Means { channels } => of(15, channels, 0, 0),
         StateKind::Outer(memory) => {
             let tag = match memory.sums {
                 Sums::Counted => 10,

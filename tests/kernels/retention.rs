@@ -1,6 +1,6 @@
 //! Memories of outer products, against their recurrence in double precision.
 
-use rillm::kernels::{Erasure, Fading, Retain, RetainRow, Wkv};
+use rillm::kernels::{Erasure, Fading, Retain, RetainRow, Strided, Wkv};
 
 use crate::ops::{near, wide};
 use crate::{Random, tables};
@@ -194,45 +194,63 @@ fn rows_are_the_same_together_and_one_by_one() {
 
 #[test]
 fn weighted_means_follow_their_definition() {
-    const CHANNELS: usize = 7;
-    for table in tables() {
+    const ROWS: usize = 12;
+    // A few lanes, a block, and blocks with a rest.
+    for (table, channels) in
+        tables().flat_map(|table| [7, 16, 53].map(|channels| (table, channels)))
+    {
         // Large keys would overflow, small ones vanish, were the sums not kept relative to one.
         for shift in [0.0, 200.0, -200.0] {
             let mut random = Random(7);
-            let decay: Vec<f32> = random.floats(CHANNELS).iter().map(|d| -d.abs()).collect();
-            let first = random.floats(CHANNELS);
-            let mut state = vec![0.0; 3 * CHANNELS];
-            let mut past: Vec<(Vec<f32>, Vec<f32>)> = Vec::new();
-            for row in 0..12 {
-                let key: Vec<f32> = random.floats(CHANNELS).iter().map(|k| k + shift).collect();
-                let value = random.floats(CHANNELS);
-                let mut out = vec![f32::NAN; CHANNELS];
-                (table.wkv)(Wkv {
-                    state: &mut state,
-                    key: &key,
-                    value: &value,
-                    decay: &decay,
-                    first: &first,
-                    out: &mut out,
-                });
-                past.push((key, value));
-                let mean = |channel: usize| {
-                    let (mut sum, mut weights) = (0.0, 0.0);
-                    for (back, (key, value)) in past.iter().rev().enumerate() {
-                        let fade = match back {
-                            0 => f64::from(first[channel]),
-                            rows => (rows - 1) as f64 * f64::from(decay[channel]),
-                        };
-                        let weight = (f64::from(key[channel]) - f64::from(shift) + fade).exp();
-                        sum += weight * f64::from(value[channel]);
-                        weights += weight;
-                    }
-                    sum / weights
-                };
-                let expected: Vec<f64> = (0..CHANNELS).map(mean).collect();
-                let name = format!("{} wkv, row {row}, keys by {shift}", table.isa);
+            let decay: Vec<f32> = random.floats(channels).iter().map(|d| -d.abs()).collect();
+            let first = random.floats(channels);
+            let stride = channels + 3;
+            let mut rows = || random.floats(ROWS * stride);
+            let (keys, values) = (rows(), rows());
+            let keys: Vec<f32> = keys.iter().map(|k| k + shift).collect();
+            let mean = |row: usize, channel: usize| {
+                let (mut sum, mut weights) = (0.0, 0.0);
+                for back in 0..=row {
+                    let fade = match back {
+                        0 => f64::from(first[channel]),
+                        rows => (rows - 1) as f64 * f64::from(decay[channel]),
+                    };
+                    let at = (row - back) * stride + channel;
+                    let weight = (f64::from(keys[at]) - f64::from(shift) + fade).exp();
+                    sum += weight * f64::from(values[at]);
+                    weights += weight;
+                }
+                sum / weights
+            };
+            let all = (0..ROWS).flat_map(|row| (0..channels).map(move |channel| (row, channel)));
+            let expected: Vec<f64> = all.map(|(row, channel)| mean(row, channel)).collect();
+            let mut whole: Option<(Vec<f32>, Vec<f32>)> = None;
+            for together in [1, 5, ROWS] {
+                let mut state = vec![0.0; 3 * channels];
+                let mut found = vec![f32::NAN; ROWS * channels];
+                for (part, out) in found.chunks_mut(together * channels).enumerate() {
+                    let start = part * together * stride;
+                    let len = (out.len() / channels - 1) * stride + channels;
+                    let of = |values| Strided {
+                        values: <[f32]>::get(values, start..start + len).expect("rows"),
+                        stride,
+                    };
+                    (table.wkv)(Wkv {
+                        state: &mut state,
+                        key: of(&keys),
+                        value: of(&values),
+                        decay: &decay,
+                        first: &first,
+                        out,
+                    });
+                }
+                let name = format!("{} wkv of {channels}, keys by {shift}", table.isa);
                 // Keys of that size are known to 200 · ε.
-                near(&name, &out, &expected, |_| 800.0 * f64::from(f32::EPSILON));
+                near(&name, &found, &expected, |_| {
+                    800.0 * f64::from(f32::EPSILON)
+                });
+                let first = whole.get_or_insert((found.clone(), state.clone()));
+                assert_eq!(*first, (found, state), "{name}, {together} rows at a time");
             }
         }
     }

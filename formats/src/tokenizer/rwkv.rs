@@ -34,6 +34,8 @@ pub(super) fn tokenizer(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, 
         })?;
         lines.push(token);
     }
+    // Of lines with one text the highest id counts, as in GGUF, whatever their order.
+    lines.sort_by_key(|(id, _)| *id);
     let added = settings.added.iter().map(|token| token.id);
     let ids = lines.iter().map(|(id, _)| *id).chain(added).chain([END]);
     let mut slots = Slots::new(ids, FILE)?;
@@ -41,9 +43,7 @@ pub(super) fn tokenizer(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, 
         slots.put(*id, text, Kind::Normal, FILE)?;
     }
     let mut raw = Vec::new();
-    let mut listed: Vec<u32> = lines.iter().map(|(id, _)| *id).collect();
-    listed.sort_unstable();
-    let is_line = |id: u32| listed.binary_search(&id).is_ok();
+    let is_line = |id: u32| lines.binary_search_by_key(&id, |(id, _)| *id).is_ok();
     for token in settings.added.iter().filter(|token| !is_line(token.id)) {
         let (text, kind) = (token.content.as_bytes(), settings.kind_of(token));
         slots.put(token.id, text, kind, FILE)?;

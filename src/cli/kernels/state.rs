@@ -58,13 +58,9 @@ pub(super) fn states(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
             // One state, which stays in a cache from row to row.
             let mut prompt = StateTrial::new(kernel, 1, SCAN_ROWS);
             let rate = prompt.elements() as f64 / seconds(|| prompt.run(table)) / 1e9;
-            let rate = match kernel.most_rows() {
-                SCAN_ROWS => format!("{rate:.3}"),
-                _ => "–".into(),
-            };
             writeln!(
                 out,
-                "| {} | {}{} | {read:.2} | {rate} |",
+                "| {} | {}{} | {read:.2} | {rate:.3} |",
                 kernel.name(),
                 table.isa,
                 tables.mark(table.isa)

@@ -19,7 +19,7 @@ mod scan;
 mod vector;
 mod wide;
 
-use super::{Attend, Conv1d, Isa, Kernels, Pointwise, Retain, Running, Scan, scalar};
+use super::{Attend, Conv1d, Isa, Kernels, Pointwise, Retain, Running, Scan, Wkv, scalar};
 
 /// The scalar table with what AVX2 does better.
 pub(super) const TABLE: Kernels = Kernels {
@@ -46,6 +46,7 @@ pub(super) const TABLE: Kernels = Kernels {
     scan,
     head_scan,
     retain,
+    wkv,
     ..scalar::TABLE
 };
 
@@ -71,9 +72,14 @@ entries! {
     fn scan(call: Scan<'_>) = scan;
     fn head_scan(call: Scan<'_>) = scan;
     fn retain(call: Retain<'_, '_>) = retention;
+    fn wkv(call: Wkv<'_>) = wide;
 }
 
 fn pointwise(function: Pointwise, x: &mut [f32]) {
+    if function == Pointwise::Tanh {
+        // SAFETY: as for the entries above.
+        return unsafe { wide::tanh(x) };
+    }
     // SAFETY: as for the entries above.
     if !unsafe { vector::pointwise(function, x) } {
         (scalar::TABLE.pointwise)(function, x);

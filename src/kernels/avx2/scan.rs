@@ -8,14 +8,14 @@
 use core::arch::x86_64::*;
 
 use super::register::{LANES, exp_below_one, load_floats, store_floats};
-use crate::kernels::ops::Shared;
+use crate::kernels::ops::{Fades, LEAST_OWED, Shared};
 use crate::kernels::{Conv1d, SCAN_LANES, SCAN_ROWS, Scan, Strided, scalar};
 
 /// States at a time where each has a decay of its own, which takes registers.
 const OWN: usize = 2;
 
-/// States at a time where all share one.
-const SHARED: usize = 8;
+/// States of a block at a time where all share one.
+const SHARED: usize = 4;
 
 /// What belongs to each row of a call, for the channels of one block.
 struct Rows {
@@ -52,27 +52,32 @@ pub(super) fn scan(mut call: Scan<'_>) {
 pub(super) fn head_scan(mut call: Scan<'_>) {
     let count = call.rows();
     if call.channels < SCAN_LANES || !call.fits(Shared::All) {
-        for first in (0..call.channels).step_by(SCAN_LANES) {
-            scalar::head_block(&mut call, first);
-        }
-        return;
+        return (scalar::TABLE.head_scan)(call);
     }
-    let mut rows = Rows::NONE;
     // exp(Δ A) of every row, eight rows in a register.
-    let mut decays = [[0.0; LANES]; SCAN_ROWS / LANES];
-    let a = _mm256_set1_ps(call.a[0]);
-    for row in 0..count {
-        decays[row / LANES][row % LANES] = call.dt.values[row * call.dt.stride];
+    let mut gains = [0.0; SCAN_ROWS];
+    for (row, dt) in gains[..count].iter_mut().enumerate() {
+        *dt = call.dt.values[row * call.dt.stride];
     }
-    for decays in &mut decays[..count.div_ceil(LANES)] {
-        *decays = keep(exp_below_one(_mm256_mul_ps(lanes(decays), a)));
+    let mut decays = [0.0; SCAN_ROWS];
+    let a = _mm256_set1_ps(call.a[0]);
+    for row in (0..count).step_by(LANES) {
+        let exponents = _mm256_mul_ps(lanes(&gains[row..]), a);
+        put(&mut decays[row..], exp_below_one(exponents));
+    }
+    let fades = Fades::new(&mut call.owed[0], &decays[..count], LEAST_OWED);
+    for row in (0..count).step_by(LANES) {
+        let owed = lanes(&fades.owed[row..]);
+        let steps = lanes(&gains[row..]);
+        put(&mut gains[row..], _mm256_div_ps(steps, owed));
     }
     for first in (0..call.channels).step_by(SCAN_LANES) {
         if call.channels - first < SCAN_LANES {
-            scalar::head_block(&mut call, first);
+            scalar::head_block(&mut call, first, &fades);
         } else {
-            for half in [0, LANES] {
-                head_block(&mut call, (first, half), &decays, &mut rows);
+            match count {
+                1 => head_block::<1>(&mut call, first, &gains, &fades),
+                _ => head_block::<SCAN_ROWS>(&mut call, first, &gains, &fades),
             }
         }
     }
@@ -152,65 +157,88 @@ fn own_states<const N: usize>(
     }
 }
 
+/// Sixteen channels of a head, two registers.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn head_block(
+fn head_block<const R: usize>(
     call: &mut Scan<'_>,
-    (first, half): (usize, usize),
-    decays: &[[f32; LANES]; SCAN_ROWS / LANES],
-    rows: &mut Rows,
+    first: usize,
+    gains: &[f32; SCAN_ROWS],
+    fades: &Fades,
 ) {
-    let from = first + half;
     let (count, states, channels) = (call.rows(), call.states, call.channels);
-    let d = _mm256_set1_ps(call.d[0]);
+    let mut inputs = [[0.0; SCAN_LANES]; R];
     for row in 0..count {
-        let dt = _mm256_set1_ps(call.dt.values[row * call.dt.stride]);
-        let x = lanes(&call.x.values[row * call.x.stride + from..]);
-        rows.inputs[row] = keep(_mm256_mul_ps(dt, x));
-        rows.sums[row] = keep(_mm256_mul_ps(d, x));
+        let gain = _mm256_set1_ps(gains[row]);
+        for half in [0, LANES] {
+            let x = lanes(&call.x.values[row * call.x.stride + first + half..]);
+            put(&mut inputs[row][half..], _mm256_mul_ps(gain, x));
+        }
+        call.out[row * channels + first..][..SCAN_LANES].fill(0.0);
     }
-    let state = &mut call.state[first * states..(first + SCAN_LANES) * states];
     let whole = states / SHARED * SHARED;
     for n in (0..whole).step_by(SHARED) {
-        let own = &mut state[n * SCAN_LANES + half..];
-        shared_states::<SHARED>((call.b, call.c, n), decays, own, count, rows);
+        shared_states::<SHARED, R>(call, (first, n), &inputs, &fades.folds);
     }
     for n in whole..states {
-        let own = &mut state[n * SCAN_LANES + half..];
-        shared_states::<1>((call.b, call.c, n), decays, own, count, rows);
+        shared_states::<1, R>(call, (first, n), &inputs, &fades.folds);
     }
-    for (out, sum) in call.out.chunks_exact_mut(channels).zip(&rows.sums) {
-        out[from..from + LANES].copy_from_slice(sum);
+    let d = _mm256_set1_ps(call.d[0]);
+    for row in 0..count {
+        let owed = _mm256_set1_ps(fades.owed[row]);
+        for half in [0, LANES] {
+            let x = lanes(&call.x.values[row * call.x.stride + first + half..]);
+            let out = &mut call.out[row * channels + first + half..];
+            put(out, _mm256_fmadd_ps(owed, lanes(out), _mm256_mul_ps(d, x)));
+        }
     }
 }
 
-/// States `n..n + N` of eight channels of a head through all rows.
+/// States `n..n + N` of sixteen channels of a head through all rows.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn shared_states<const N: usize>(
-    (b, c, n): (Strided<'_>, Strided<'_>, usize),
-    decays: &[[f32; LANES]; SCAN_ROWS / LANES],
-    state: &mut [f32],
-    count: usize,
-    rows: &mut Rows,
+fn shared_states<const N: usize, const R: usize>(
+    call: &mut Scan<'_>,
+    (first, n): (usize, usize),
+    inputs: &[[f32; SCAN_LANES]; R],
+    folds: &[f32; SCAN_ROWS],
 ) {
-    let mut h = [_mm256_setzero_ps(); N];
+    let (count, states, channels) = (call.rows(), call.states, call.channels);
+    let state = &mut call.state[first * states + n * SCAN_LANES..][..N * SCAN_LANES];
+    let mut h = [[_mm256_setzero_ps(); 2]; N];
     for k in 0..N {
-        h[k] = lanes(&state[k * SCAN_LANES..]);
+        for i in 0..2 {
+            h[k][i] = lanes(&state[k * SCAN_LANES + i * LANES..]);
+        }
     }
     for row in 0..count {
-        let (b, c) = (some::<N>(b, row, n), some::<N>(c, row, n));
-        let decay = _mm256_set1_ps(decays[row / LANES][row % LANES]);
-        let input = lanes(&rows.inputs[row]);
-        let mut sum = lanes(&rows.sums[row]);
-        for k in 0..N {
-            h[k] = _mm256_fmadd_ps(input, _mm256_set1_ps(b[k]), _mm256_mul_ps(decay, h[k]));
-            sum = _mm256_fmadd_ps(h[k], _mm256_set1_ps(c[k]), sum);
+        let (b, c) = (some::<N>(call.b, row, n), some::<N>(call.c, row, n));
+        if folds[row] != 1.0 {
+            let fold = _mm256_set1_ps(folds[row]);
+            for k in 0..N {
+                for i in 0..2 {
+                    h[k][i] = _mm256_mul_ps(fold, h[k][i]);
+                }
+            }
         }
-        rows.sums[row] = keep(sum);
+        let out = &mut call.out[row * channels + first..][..SCAN_LANES];
+        let mut sums = [lanes(out), lanes(&out[LANES..])];
+        let input = [lanes(&inputs[row]), lanes(&inputs[row][LANES..])];
+        for k in 0..N {
+            let (b, c) = (_mm256_set1_ps(b[k]), _mm256_set1_ps(c[k]));
+            for i in 0..2 {
+                h[k][i] = _mm256_fmadd_ps(input[i], b, h[k][i]);
+                sums[i] = _mm256_fmadd_ps(h[k][i], c, sums[i]);
+            }
+        }
+        for i in 0..2 {
+            put(&mut out[i * LANES..], sums[i]);
+        }
     }
     for k in 0..N {
-        state[k * SCAN_LANES..][..LANES].copy_from_slice(&keep(h[k]));
+        for i in 0..2 {
+            put(&mut state[k * SCAN_LANES + i * LANES..], h[k][i]);
+        }
     }
 }
 
@@ -277,6 +305,14 @@ fn conv_block(call: &mut Conv1d<'_>, first: usize) -> bool {
 fn lanes(from: &[f32]) -> __m256 {
     let (whole, _) = from[..LANES].as_chunks::<LANES>();
     load_floats(&whole[0])
+}
+
+/// Eight floats to the start of a slice.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn put(to: &mut [f32], value: __m256) {
+    let (whole, _) = to[..LANES].as_chunks_mut::<LANES>();
+    store_floats(&mut whole[0], value);
 }
 
 #[inline]

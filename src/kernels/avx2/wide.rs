@@ -4,7 +4,7 @@ use core::arch::x86_64::*;
 
 use super::register;
 use crate::kernels::wide::{self, Vector};
-use crate::kernels::{Attend, Running};
+use crate::kernels::{Attend, Running, Wkv};
 
 #[derive(Clone, Copy)]
 struct Eight(__m256);
@@ -95,6 +95,14 @@ impl Vector for Eight {
         })
     }
     #[inline(always)]
+    unsafe fn where_less(self, other: Self, then: Self, otherwise: Self) -> Self {
+        // SAFETY: the caller's promise.
+        Eight(unsafe {
+            let less = _mm256_cmp_ps::<_CMP_LT_OQ>(self.0, other.0);
+            _mm256_blendv_ps(otherwise.0, then.0, less)
+        })
+    }
+    #[inline(always)]
     unsafe fn largest(self) -> f32 {
         // SAFETY: the caller's promise.
         unsafe {
@@ -120,4 +128,16 @@ pub(super) fn attend(
 ) {
     // SAFETY: this function has the instructions.
     unsafe { wide::attend::<Eight, 2>(call, scores, running, out) }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn wkv(call: Wkv<'_>) {
+    // SAFETY: this function has the instructions.
+    unsafe { wide::wkv::<Eight>(call) }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn tanh(x: &mut [f32]) {
+    // SAFETY: this function has the instructions.
+    unsafe { wide::tanh::<Eight, 8>(x) }
 }

@@ -25,7 +25,7 @@ mod ternary_blocks;
 mod vector;
 mod wide;
 
-use super::{Attend, Conv1d, Isa, Kernels, Pointwise, Retain, Running, Scan, avx2};
+use super::{Attend, Conv1d, Isa, Kernels, Pointwise, Retain, Running, Scan, Wkv, avx2};
 
 /// The AVX2 table with what AVX-512 does better.
 pub(super) const TABLE: Kernels = Kernels {
@@ -44,6 +44,7 @@ pub(super) const TABLE: Kernels = Kernels {
     scan,
     head_scan,
     retain,
+    wkv,
     ..avx2::TABLE
 };
 
@@ -64,9 +65,14 @@ entries! {
     fn scan(call: Scan<'_>) = scan;
     fn head_scan(call: Scan<'_>) = scan;
     fn retain(call: Retain<'_, '_>) = retention;
+    fn wkv(call: Wkv<'_>) = wide;
 }
 
 fn pointwise(function: Pointwise, x: &mut [f32]) {
+    if function == Pointwise::Tanh {
+        // SAFETY: as for the entries above.
+        return unsafe { wide::tanh(x) };
+    }
     // SAFETY: as for the entries above.
     if !unsafe { vector::pointwise(function, x) } {
         (avx2::TABLE.pointwise)(function, x);

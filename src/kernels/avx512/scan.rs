@@ -7,14 +7,23 @@
 use core::arch::x86_64::*;
 
 use super::register::Lanes;
-use crate::kernels::ops::Shared;
+use crate::kernels::ops::{Fades, LEAST_OWED, Shared};
 use crate::kernels::{Conv1d, SCAN_LANES, SCAN_ROWS, Scan, Strided, scalar};
 
 /// States at a time where each has a decay of its own, which takes registers.
 const OWN: usize = 4;
 
-/// States at a time where all share one.
-const SHARED: usize = 16;
+/// Where all share one: blocks of channels, and states, at a time.
+const WIDE: usize = 4;
+const SHARED: usize = 4;
+
+/// States at a time of a block by itself.
+const ALONE: usize = 16;
+
+/// A number for each row of a call.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct ByRow([f32; SCAN_ROWS]);
 
 /// What belongs to each row of a call, for the channels of one block.
 struct Rows<const R: usize> {
@@ -56,39 +65,51 @@ fn scan_rows<const R: usize>(mut call: Scan<'_>) {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn head_scan(call: Scan<'_>) {
-    match call.rows() {
-        1 => head_rows::<1>(call),
-        _ => head_rows::<SCAN_ROWS>(call),
-    }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn head_rows<const R: usize>(mut call: Scan<'_>) {
+pub(super) fn head_scan(mut call: Scan<'_>) {
     let count = call.rows();
     if call.channels < SCAN_LANES || !call.fits(Shared::All) {
-        for first in (0..call.channels).step_by(SCAN_LANES) {
-            scalar::head_block(&mut call, first);
-        }
-        return;
+        return (scalar::TABLE.head_scan)(call);
     }
-    let mut rows = Rows::<R>::NONE;
     // exp(Δ A) of every row, sixteen rows in a register.
-    let mut decays = [Lanes([0.0; SCAN_LANES]); SCAN_ROWS / SCAN_LANES];
+    let mut decays = ByRow([0.0; SCAN_ROWS]);
     let a = _mm512_set1_ps(call.a[0] * core::f32::consts::LOG2_E);
     for row in 0..count {
-        decays[row / SCAN_LANES].0[row % SCAN_LANES] = call.dt.values[row * call.dt.stride];
+        decays.0[row] = call.dt.values[row * call.dt.stride];
     }
-    for decays in &mut decays[..count.div_ceil(SCAN_LANES)] {
-        *decays = keep(exp2(_mm512_mul_ps(lanes(&decays.0), a)));
+    let mut gains = decays;
+    for decays in decays.0[..count.next_multiple_of(SCAN_LANES)].chunks_exact_mut(SCAN_LANES) {
+        put(decays, exp2(_mm512_mul_ps(lanes(decays), a)));
     }
-    for first in (0..call.channels).step_by(SCAN_LANES) {
-        if call.channels - first < SCAN_LANES {
-            scalar::head_block(&mut call, first);
-        } else {
-            head_block(&mut call, first, &decays, &mut rows);
+    let fades = Fades::new(&mut call.owed[0], &decays.0[..count], LEAST_OWED);
+    for row in (0..count).step_by(SCAN_LANES) {
+        let gains = &mut gains.0[row..];
+        put(
+            gains,
+            _mm512_div_ps(lanes(gains), lanes(&fades.owed[row..])),
+        );
+    }
+    let mut first = 0;
+    match count {
+        // A single row goes through the state in the order of memory.
+        1 => {
+            while first + SCAN_LANES <= call.channels {
+                head_blocks::<1, ALONE, 1>(&mut call, first, &gains.0, &fades);
+                first += SCAN_LANES;
+            }
         }
+        _ => {
+            while first + WIDE * SCAN_LANES <= call.channels {
+                head_blocks::<WIDE, SHARED, SCAN_ROWS>(&mut call, first, &gains.0, &fades);
+                first += WIDE * SCAN_LANES;
+            }
+            while first + SCAN_LANES <= call.channels {
+                head_blocks::<1, ALONE, SCAN_ROWS>(&mut call, first, &gains.0, &fades);
+                first += SCAN_LANES;
+            }
+        }
+    }
+    if first < call.channels {
+        scalar::head_block(&mut call, first, &fades);
     }
 }
 
@@ -165,64 +186,94 @@ fn own_states<const N: usize, const R: usize>(
     }
 }
 
+/// C blocks of a head's channels, from `first` on.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn head_block<const R: usize>(
+fn head_blocks<const C: usize, const N: usize, const R: usize>(
     call: &mut Scan<'_>,
     first: usize,
-    decays: &[Lanes<f32>; SCAN_ROWS / SCAN_LANES],
-    rows: &mut Rows<R>,
+    gains: &[f32; SCAN_ROWS],
+    fades: &Fades,
 ) {
     let (count, states, channels) = (call.rows(), call.states, call.channels);
-    let d = _mm512_set1_ps(call.d[0]);
+    let mut inputs = [[Lanes([0.0; SCAN_LANES]); C]; R];
     for row in 0..count {
-        let dt = _mm512_set1_ps(call.dt.values[row * call.dt.stride]);
-        let x = lanes(&call.x.values[row * call.x.stride + first..]);
-        rows.inputs[row] = keep(_mm512_mul_ps(dt, x));
-        rows.sums[row] = keep(_mm512_mul_ps(d, x));
+        let gain = _mm512_set1_ps(gains[row]);
+        for i in 0..C {
+            let at = first + i * SCAN_LANES;
+            let x = lanes(&call.x.values[row * call.x.stride + at..]);
+            inputs[row][i] = keep(_mm512_mul_ps(gain, x));
+            put(&mut call.out[row * channels + at..], _mm512_setzero_ps());
+        }
     }
-    let state = &mut call.state[first * states..(first + SCAN_LANES) * states];
-    let whole = states / SHARED * SHARED;
-    for n in (0..whole).step_by(SHARED) {
-        let own = &mut state[n * SCAN_LANES..(n + SHARED) * SCAN_LANES];
-        shared_states::<SHARED, R>((call.b, call.c, n), decays, own, count, rows);
+    let whole = states / N * N;
+    for n in (0..whole).step_by(N) {
+        shared_states::<C, N, R>(call, (first, n), &inputs, &fades.folds, count);
     }
     for n in whole..states {
-        let own = &mut state[n * SCAN_LANES..(n + 1) * SCAN_LANES];
-        shared_states::<1, R>((call.b, call.c, n), decays, own, count, rows);
+        shared_states::<C, 1, R>(call, (first, n), &inputs, &fades.folds, count);
     }
-    for (out, sum) in call.out.chunks_exact_mut(channels).zip(&rows.sums) {
-        out[first..first + SCAN_LANES].copy_from_slice(&sum.0);
+    let d = _mm512_set1_ps(call.d[0]);
+    for row in 0..count {
+        let owed = _mm512_set1_ps(fades.owed[row]);
+        for i in 0..C {
+            let at = first + i * SCAN_LANES;
+            let own = _mm512_mul_ps(d, lanes(&call.x.values[row * call.x.stride + at..]));
+            let out = &mut call.out[row * channels + at..];
+            put(out, _mm512_fmadd_ps(owed, lanes(out), own));
+        }
     }
 }
 
-/// States `n..n + N` of sixteen channels of a head through all rows.
+/// States `n..n + N` of C blocks of a head's channels through all rows.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn shared_states<const N: usize, const R: usize>(
-    (b, c, n): (Strided<'_>, Strided<'_>, usize),
-    decays: &[Lanes<f32>; SCAN_ROWS / SCAN_LANES],
-    state: &mut [f32],
+fn shared_states<const C: usize, const N: usize, const R: usize>(
+    call: &mut Scan<'_>,
+    (first, n): (usize, usize),
+    inputs: &[[Lanes<f32>; C]; R],
+    folds: &[f32; SCAN_ROWS],
     count: usize,
-    rows: &mut Rows<R>,
 ) {
-    let mut h = [_mm512_setzero_ps(); N];
+    let (states, channels) = (call.states, call.channels);
+    let mut h = [[_mm512_setzero_ps(); C]; N];
     for k in 0..N {
-        h[k] = lanes(&state[k * SCAN_LANES..]);
+        for i in 0..C {
+            h[k][i] =
+                lanes(&call.state[(first + i * SCAN_LANES) * states + (n + k) * SCAN_LANES..]);
+        }
     }
     for row in 0..count {
-        let (b, c) = (some::<N>(b, row, n), some::<N>(c, row, n));
-        let decay = _mm512_set1_ps(decays[row / SCAN_LANES].0[row % SCAN_LANES]);
-        let input = lanes(&rows.inputs[row].0);
-        let mut sum = lanes(&rows.sums[row].0);
-        for k in 0..N {
-            h[k] = _mm512_fmadd_ps(input, _mm512_set1_ps(b[k]), _mm512_mul_ps(decay, h[k]));
-            sum = _mm512_fmadd_ps(h[k], _mm512_set1_ps(c[k]), sum);
+        let (b, c) = (some::<N>(call.b, row, n), some::<N>(call.c, row, n));
+        if folds[row] != 1.0 {
+            let fold = _mm512_set1_ps(folds[row]);
+            for k in 0..N {
+                for i in 0..C {
+                    h[k][i] = _mm512_mul_ps(fold, h[k][i]);
+                }
+            }
         }
-        rows.sums[row] = keep(sum);
+        let out = &mut call.out[row * channels + first..][..C * SCAN_LANES];
+        let mut sums = [_mm512_setzero_ps(); C];
+        for i in 0..C {
+            sums[i] = lanes(&out[i * SCAN_LANES..]);
+        }
+        for k in 0..N {
+            let (b, c) = (_mm512_set1_ps(b[k]), _mm512_set1_ps(c[k]));
+            for i in 0..C {
+                h[k][i] = _mm512_fmadd_ps(lanes(&inputs[row][i].0), b, h[k][i]);
+                sums[i] = _mm512_fmadd_ps(h[k][i], c, sums[i]);
+            }
+        }
+        for i in 0..C {
+            put(&mut out[i * SCAN_LANES..], sums[i]);
+        }
     }
     for k in 0..N {
-        put(&mut state[k * SCAN_LANES..], h[k]);
+        for i in 0..C {
+            let at = (first + i * SCAN_LANES) * states + (n + k) * SCAN_LANES;
+            put(&mut call.state[at..], h[k][i]);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use core::arch::x86_64::*;
 
 use super::register;
 use crate::kernels::wide::{self, Vector};
-use crate::kernels::{Attend, Running};
+use crate::kernels::{Attend, Running, Wkv};
 
 #[derive(Clone, Copy)]
 struct Sixteen(__m512);
@@ -95,6 +95,14 @@ impl Vector for Sixteen {
         })
     }
     #[inline(always)]
+    unsafe fn where_less(self, other: Self, then: Self, otherwise: Self) -> Self {
+        // SAFETY: the caller's promise.
+        Sixteen(unsafe {
+            let less = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, other.0);
+            _mm512_mask_mov_ps(otherwise.0, less, then.0)
+        })
+    }
+    #[inline(always)]
     unsafe fn largest(self) -> f32 {
         // SAFETY: the caller's promise.
         unsafe { _mm512_reduce_max_ps(self.0) }
@@ -124,4 +132,16 @@ pub(super) fn attend(
 ) {
     // SAFETY: this function has the instructions.
     unsafe { wide::attend::<Sixteen, 4>(call, scores, running, out) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn wkv(call: Wkv<'_>) {
+    // SAFETY: this function has the instructions.
+    unsafe { wide::wkv::<Sixteen>(call) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn tanh(x: &mut [f32]) {
+    // SAFETY: this function has the instructions.
+    unsafe { wide::tanh::<Sixteen, 16>(x) }
 }

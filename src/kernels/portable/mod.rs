@@ -28,5 +28,6 @@ pub(super) const TABLE: Kernels = Kernels {
     layer_norm: vector::layer_norm,
     softmax: vector::softmax,
     pointwise: vector::pointwise,
+    wkv: register::wkv,
     ..scalar::TABLE
 };

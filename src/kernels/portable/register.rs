@@ -3,7 +3,7 @@
 use wide::{f32x4, i32x4, u32x4};
 
 use crate::kernels::wide::{self as any_width, Vector};
-use crate::kernels::{Attend, Running};
+use crate::kernels::{Attend, Running, Wkv};
 
 /// Floats in a register.
 pub(super) const LANES: usize = 4;
@@ -165,6 +165,10 @@ impl Vector for Four {
         Four(hidden.select(least, self.0 + bias.0))
     }
     #[inline(always)]
+    unsafe fn where_less(self, other: Self, then: Self, otherwise: Self) -> Self {
+        Four(self.0.simd_lt(other.0).select(then.0, otherwise.0))
+    }
+    #[inline(always)]
     unsafe fn largest(self) -> f32 {
         let [a, b, c, d] = self.0.to_array();
         a.max(c).max(b.max(d))
@@ -183,4 +187,14 @@ pub(super) fn attend(
 ) {
     // SAFETY: the register is what any CPU has.
     unsafe { any_width::attend::<Four, 2>(call, scores, running, out) }
+}
+
+pub(super) fn wkv(call: Wkv<'_>) {
+    // SAFETY: the register is what any CPU has.
+    unsafe { any_width::wkv::<Four>(call) }
+}
+
+pub(super) fn tanh(x: &mut [f32]) {
+    // SAFETY: the register is what any CPU has.
+    unsafe { any_width::tanh::<Four, LANES>(x) }
 }

@@ -2,7 +2,7 @@
 
 use wide::{f32x4, f64x2};
 
-use super::register::{LANES, exp_below_one, sum};
+use super::register::{LANES, exp_below_one, sum, tanh};
 use crate::kernels::{Pointwise, scalar};
 
 /// Σ a·b in four registers of partial sums.
@@ -130,6 +130,7 @@ pub(super) fn pointwise(function: Pointwise, x: &mut [f32]) {
             let factor = f32x4::splat(TWICE_ROOT * 0.044_715) * (x * x);
             x * sigmoid(x * (factor + f32x4::splat(TWICE_ROOT)))
         }),
+        Pointwise::Tanh => tanh(x),
         _ => (scalar::TABLE.pointwise)(function, x),
     }
 }

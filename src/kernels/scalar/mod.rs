@@ -12,6 +12,7 @@ use super::{Isa, Kernels};
 use crate::quant;
 
 #[cfg(target_arch = "x86_64")]
+pub(super) use retention::wkv_block;
 pub(super) use scan::{conv_block, head_block, scan_block};
 
 /// Every kernel there is.

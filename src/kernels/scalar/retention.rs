@@ -1,7 +1,7 @@
 //! Memories of outer products, and RWKV-4's of weighted means.
 
 use super::vector::axpy;
-use crate::kernels::{Fading, Retain, RetainRow, Wkv};
+use crate::kernels::{Fading, Retain, RetainRow, SCAN_LANES, Wkv};
 
 /// Columns worked on at a time: what is read of them is kept aside.
 const COLUMNS: usize = 64;
@@ -52,22 +52,46 @@ fn retain_row(state: &mut [f32], row: &mut RetainRow<'_>) {
     }
 }
 
-pub(super) fn wkv(call: Wkv<'_>) {
-    let (states, _) = call.state.as_chunks_mut::<3>();
-    let parameters = call.decay.iter().zip(call.first);
-    let inputs = call.key.iter().zip(call.value).zip(parameters);
-    for ((out, state), ((&k, &v), (&decay, &first))) in call.out.iter_mut().zip(states).zip(inputs)
-    {
-        let [sum, weights, exponent] = state;
+pub(super) fn wkv(mut call: Wkv<'_>) {
+    for first in (0..call.decay.len()).step_by(SCAN_LANES) {
+        wkv_block(&mut call, first);
+    }
+}
+
+/// The block of channels from `first` on.
+pub(in crate::kernels) fn wkv_block(call: &mut Wkv<'_>, first: usize) {
+    let channels = call.decay.len();
+    let block = first..channels.min(first + SCAN_LANES);
+    let state = call.state.get_mut(3 * block.start..3 * block.end);
+    let (Some(state), Some(bonus)) = (state, call.first.get(block.clone())) else {
+        return;
+    };
+    let lanes = block.len();
+    let (sums, rest) = state.split_at_mut(lanes);
+    let (weights, exponents) = rest.split_at_mut(lanes);
+    for (weights, exponent) in weights.iter().zip(exponents.iter_mut()) {
         if *weights == 0.0 {
             *exponent = f32::NEG_INFINITY;
         }
-        let most = exponent.max(k + first);
-        let (old, new) = ((*exponent - most).exp(), (k + first - most).exp());
-        *out = (old * *sum + new * v) / (old * *weights + new);
-        let most = (*exponent + decay).max(k);
-        let (old, new) = ((*exponent + decay - most).exp(), (k - most).exp());
-        (*sum, *weights) = (old * *sum + new * v, old * *weights + new);
-        *exponent = most;
+    }
+    let decay = &call.decay[block.clone()];
+    for (row, out) in call.out.chunks_exact_mut(channels).enumerate() {
+        let (key, value) = (call.key.row(row, channels), call.value.row(row, channels));
+        let (Some(key), Some(value)) = (key.get(block.clone()), value.get(block.clone())) else {
+            return;
+        };
+        let out = &mut out[block.clone()];
+        for lane in 0..lanes {
+            let (sum, weights) = (&mut sums[lane], &mut weights[lane]);
+            let (k, v, past) = (key[lane], value[lane], exponents[lane]);
+            let most = past.max(k + bonus[lane]);
+            let (old, new) = ((past - most).exp(), (k + bonus[lane] - most).exp());
+            out[lane] = (old * *sum + new * v) / (old * *weights + new);
+            let past = past + decay[lane];
+            let most = past.max(k);
+            let (old, new) = ((past - most).exp(), (k - most).exp());
+            (*sum, *weights) = (old * *sum + new * v, old * *weights + new);
+            exponents[lane] = most;
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Convolutions and scans of state-space layers, a block of channels at a time.
 
-use crate::kernels::{Conv1d, SCAN_LANES, Scan};
+use crate::kernels::ops::Fades;
+use crate::kernels::{Conv1d, SCAN_LANES, SCAN_ROWS, Scan};
 
 pub(super) fn conv1d(mut call: Conv1d<'_>) {
     for first in (0..call.channels).step_by(SCAN_LANES) {
@@ -15,8 +16,20 @@ pub(super) fn scan(mut call: Scan<'_>) {
 }
 
 pub(super) fn head_scan(mut call: Scan<'_>) {
+    let ([owed, ..], [a, ..]) = (&mut *call.owed, call.a) else {
+        return;
+    };
+    let mut decays = [1.0; SCAN_ROWS];
+    let rows = call.out.len().checked_div(call.channels).unwrap_or(0);
+    let rows = rows.min(SCAN_ROWS);
+    for (row, decay) in decays[..rows].iter_mut().enumerate() {
+        if let [dt] = call.dt.row(row, 1) {
+            *decay = (dt * a).exp();
+        }
+    }
+    let fades = Fades::new(owed, &decays[..rows], f32::INFINITY);
     for first in (0..call.channels).step_by(SCAN_LANES) {
-        head_block(&mut call, first);
+        head_block(&mut call, first, &fades);
     }
 }
 
@@ -89,29 +102,30 @@ pub(in crate::kernels) fn scan_block(call: &mut Scan<'_>, first: usize) {
 }
 
 /// The block of a head's channels from `first` on.
-pub(in crate::kernels) fn head_block(call: &mut Scan<'_>, first: usize) {
+pub(in crate::kernels) fn head_block(call: &mut Scan<'_>, first: usize, fades: &Fades) {
     let (channels, states) = (call.channels, call.states);
     let lanes = SCAN_LANES.min(channels - first);
     let state = call.state.get_mut(first * states..(first + lanes) * states);
-    let (Some(state), [a, ..], [d, ..]) = (state, call.a, call.d) else {
+    let (Some(state), [d, ..]) = (state, call.d) else {
         return;
     };
-    for (row, out) in call.out.chunks_exact_mut(channels).enumerate() {
+    let rows = call.out.chunks_exact_mut(channels).enumerate();
+    for ((row, out), (fold, owed)) in rows.zip(fades.folds.iter().zip(&fades.owed)) {
         let out = &mut out[first..first + lanes];
         let (dt, x) = (call.dt.row(row, 1), call.x.row(row, channels));
         let ([dt], Some(x)) = (dt, x.get(first..first + lanes)) else {
             return;
         };
-        let decay = (dt * a).exp();
-        for (out, x) in out.iter_mut().zip(x) {
-            *out = d * x;
-        }
+        out.fill(0.0);
         let (b, c) = (call.b.row(row, states), call.c.row(row, states));
         for (h, (b, c)) in state.chunks_exact_mut(lanes).zip(b.iter().zip(c)) {
             for lane in 0..lanes {
-                h[lane] = decay * h[lane] + dt * x[lane] * b;
+                h[lane] = fold * h[lane] + dt / owed * x[lane] * b;
                 out[lane] += h[lane] * c;
             }
+        }
+        for (out, x) in out.iter_mut().zip(x) {
+            *out = owed * *out + d * x;
         }
     }
 }

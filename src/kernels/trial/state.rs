@@ -65,14 +65,6 @@ impl StateKernel {
         };
         Shape { channels, depth }
     }
-
-    /// Most rows of one call.
-    pub const fn most_rows(self) -> usize {
-        match self {
-            StateKernel::Wkv => 1,
-            _ => SCAN_ROWS,
-        }
-    }
 }
 
 /// Taps of a convolution.
@@ -83,6 +75,7 @@ const TAPS: usize = 4;
 pub struct StateTrial {
     kernel: StateKernel,
     states: Vec<f32>,
+    owed: [f32; 1],
     rows: usize,
     /// Between −1/8 and 1/8.
     wave: Vec<f32>,
@@ -92,17 +85,17 @@ pub struct StateTrial {
 }
 
 impl StateTrial {
-    /// States of together at least so many bytes, and rows, at most
-    /// [`StateKernel::most_rows`], for each.
+    /// States of together at least so many bytes, and rows, at most [`SCAN_ROWS`], for each.
     pub fn new(kernel: StateKernel, bytes: usize, rows: usize) -> StateTrial {
         let Shape { channels, depth } = kernel.shape();
         let states = bytes.div_ceil(channels * depth * size_of::<f32>()).max(1);
-        let rows = rows.clamp(1, kernel.most_rows());
+        let rows = rows.clamp(1, SCAN_ROWS);
         let len = SCAN_ROWS * channels.max(depth).max(TAPS * channels);
         let wave: Vec<f32> = (0..len).map(|at| (at as f32 * 0.37).sin() / 8.0).collect();
         StateTrial {
             kernel,
             states: vec![0.0; states * channels * depth],
+            owed: [0.0],
             rows,
             decays: wave.iter().map(|x| 0.9 + x / 2.0).collect(),
             wave,
@@ -139,6 +132,7 @@ impl StateTrial {
                     };
                     run(Scan {
                         state,
+                        owed: &mut self.owed,
                         a: &RATES[..rates],
                         b: wave(depth),
                         c: wave(depth),
@@ -152,8 +146,8 @@ impl StateTrial {
                 }
                 StateKernel::Wkv => (table.wkv)(Wkv {
                     state,
-                    key: &self.wave[..channels],
-                    value: &self.wave[channels..2 * channels],
+                    key: wave(channels),
+                    value: steps(channels),
                     decay: &RATES[..channels],
                     first: &self.wave[..channels],
                     out: &mut self.out,
