@@ -32,6 +32,8 @@ impl Peak {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 if isa.is_available() => x86::AVX512,
             #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni if isa.is_available() => x86::AVX_VNNI,
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx2 if isa.is_available() => x86::AVX2,
             _ => SCALAR,
         }
@@ -99,6 +101,11 @@ mod x86 {
         int8_operations: 2 * 32 * CHAINS as u64,
         f32: safe!(f32_256),
         f32_operations: 2 * 8 * CHAINS as u64,
+    };
+
+    pub(super) const AVX_VNNI: Peak = Peak {
+        int8: safe!(int8_256_vnni),
+        ..AVX2
     };
 
     /// Bytes that each stream fetches ahead.
@@ -187,6 +194,18 @@ mod x86 {
                 let a = _mm256_xor_si256(a, sums[chain]);
                 let words = _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), ones);
                 sums[chain] = _mm256_add_epi32(sums[chain], words);
+            }
+        }
+        sums.into_iter().fold(0, |all, sum| all ^ any_bits(sum))
+    }
+
+    #[target_feature(enable = "avx2,avxvnni")]
+    fn int8_256_vnni(turns: u64) -> u64 {
+        let mut sums = [_mm256_setzero_si256(); CHAINS];
+        let (a, b) = std::hint::black_box((_mm256_set1_epi8(5), _mm256_set1_epi8(3)));
+        for _ in 0..turns {
+            for chain in 0..CHAINS {
+                sums[chain] = _mm256_dpbusd_avx_epi32(sums[chain], a, b);
             }
         }
         sums.into_iter().fold(0, |all, sum| all ^ any_bits(sum))

@@ -91,9 +91,11 @@ impl Kernels {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => &super::avx2::TABLE,
             #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni => &super::avx2::VNNI_TABLE,
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => &super::avx512::TABLE,
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 => return Err(IsaError::Unavailable { isa }),
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 => return Err(IsaError::Unavailable { isa }),
         })
     }
 

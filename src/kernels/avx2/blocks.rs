@@ -2,14 +2,15 @@
 //!
 //! Weights of few bits are bytes without sign: `vpmaddubsw` multiplies them, two products add up
 //! in sixteen bits, and as many of its results as those hold are added before they are widened.
-//! Weights of a whole byte would not leave room for two: they are multiplied in sixteen bits.
+//! Weights of a whole byte would not leave room for two: they are multiplied in sixteen bits. With
+//! AVX-VNNI there is room for all in 32 bits, whole bytes being 128 above themselves in a panel.
 
 use core::arch::x86_64::*;
 
 use super::direct::BLOCKS;
-use super::panel::{Kind, Panel, Rows, product};
+use super::panel::{Kind, Panel, Rows, Step, product};
 use super::register::{
-    Lanes, ROWS, add_pairs, add_words, as_nibbles, halves, load, load_floats, load_half,
+    Lanes, ROWS, add_fours, add_pairs, add_words, as_nibbles, halves, load, load_floats, load_half,
     nibbles_of, sixteens, spread, store, sums_of_half_lanes, sums_of_half_words, transpose,
 };
 use crate::kernels::{MatMul, MatMulFn};
@@ -17,23 +18,23 @@ use crate::quant::*;
 use rillm_formats::manifest::DType;
 
 /// The product of a type.
-pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
+pub(super) fn of<D: Step>(dtype: DType) -> Option<MatMulFn> {
     Some(match dtype {
-        DType::Q4_0 => matmul::<BlockQ4_0>,
-        DType::Q4_1 => matmul::<BlockQ4_1>,
-        DType::Q5_0 => matmul::<BlockQ5_0>,
-        DType::Q5_1 => matmul::<BlockQ5_1>,
-        DType::Q8_0 => matmul::<BlockQ8_0>,
-        DType::IQ4_NL => matmul::<BlockIQ4NL>,
-        DType::MXFP4 => matmul::<BlockMXFP4>,
+        DType::Q4_0 => matmul::<BlockQ4_0, D>,
+        DType::Q4_1 => matmul::<BlockQ4_1, D>,
+        DType::Q5_0 => matmul::<BlockQ5_0, D>,
+        DType::Q5_1 => matmul::<BlockQ5_1, D>,
+        DType::Q8_0 => matmul::<BlockQ8_0, D>,
+        DType::IQ4_NL => matmul::<BlockIQ4NL, D>,
+        DType::MXFP4 => matmul::<BlockMXFP4, D>,
         _ => return None,
     })
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn matmul<W: Stored>(call: &MatMul) {
+unsafe fn matmul<W: Stored, D: Step>(call: &MatMul) {
     // SAFETY: the caller's promise, handed on; rows are whole blocks.
-    unsafe { product::<Small<W>>(call) }
+    unsafe { product::<Small<W, D>>(call) }
 }
 
 /// The same block of each of eight rows.
@@ -246,9 +247,9 @@ fn two_values(values: &[i8; 16], a: &[u8; 16], b: &[u8; 16]) -> [__m256i; 2] {
 }
 
 /// Blocks with [int8 activations](ActivationQ8_0).
-struct Small<W>(core::marker::PhantomData<W>);
+struct Small<W, D>(core::marker::PhantomData<(W, D)>);
 
-impl<W: Stored> Kind for Small<W> {
+impl<W: Stored, D: Step> Kind for Small<W, D> {
     type Weights = W;
     type Inputs = ActivationQ8_0;
     const ELEMENTS: usize = 32;
@@ -263,7 +264,7 @@ impl<W: Stored> Kind for Small<W> {
     #[inline(always)]
     unsafe fn unpack(rows: &Rows, blocks: usize, panel: &mut Panel) {
         // SAFETY: the caller's promise, handed on.
-        unsafe { unpack::<W>(rows, blocks, panel) }
+        unsafe { unpack::<W, D>(rows, blocks, panel) }
     }
 
     #[inline(always)]
@@ -291,12 +292,17 @@ impl<W: Stored> Kind for Small<W> {
     ) {
         // SAFETY: the caller's promise, handed on.
         unsafe {
-            match steps(W::MOST) {
-                0 => words_tile::<W, S, N>(panels, x, sums),
-                _ => bytes_tile::<W, S, N>(panels, x, sums),
+            match words::<W, D>() {
+                true => words_tile::<W, S, N>(panels, x, sums),
+                false => bytes_tile::<W, D, S, N>(panels, x, sums),
             }
         }
     }
+}
+
+/// Whether a panel has weights in sixteen bits.
+const fn words<W: Stored, D: Step>() -> bool {
+    steps(W::MOST) == 0 && !D::FOURS
 }
 
 /// A block of each row.
@@ -316,19 +322,23 @@ unsafe fn eight<'a, W>(rows: &Rows, index: usize) -> Eight<'a, W> {
 /// So many blocks are at each row's address; they have alignment 1 and no invalid bytes.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn unpack<W: Stored>(rows: &Rows, blocks: usize, panel: &mut Panel) {
+unsafe fn unpack<W: Stored, D: Step>(rows: &Rows, blocks: usize, panel: &mut Panel) {
     for index in 0..blocks.min(panel.factors.len()) {
         // SAFETY: the caller's promise.
         let eight = unsafe { eight::<W>(rows, index) };
         // SAFETY: this function has the instructions.
         let quants = unsafe { W::quants(eight) };
         for group in 0..8 {
-            if steps(W::MOST) == 0 {
+            if words::<W, D>() {
                 let [even, odd] = widened(quants[group]);
                 store(&mut panel.quants[16 * index + 2 * group], even);
                 store(&mut panel.quants[16 * index + 2 * group + 1], odd);
             } else {
-                store(&mut panel.quants[8 * index + group], quants[group]);
+                let bytes = match W::MOST {
+                    255 => _mm256_xor_si256(quants[group], _mm256_set1_epi8(i8::MIN)),
+                    _ => quants[group],
+                };
+                store(&mut panel.quants[8 * index + group], bytes);
             }
         }
         let (factors, offsets) = factors::<W>(eight);
@@ -367,18 +377,19 @@ pub(super) fn widened(bytes: __m256i) -> [__m256i; 2] {
     [even, _mm256_srai_epi16::<8>(bytes)]
 }
 
-/// sum + factor · products + offset · (sum of the activations), weights being bytes that are
-/// above themselves.
+/// sum + factor · products + offset · (sum of the activations), weights being bytes that are so
+/// much above themselves.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn finish<W: Stored>(
+    above: i32,
     sum: __m256,
     mut products: __m256i,
     (factor, offset): (__m256, __m256),
     x: &ActivationQ8_0,
 ) -> __m256 {
-    if W::ABOVE > 0 {
-        let excess = _mm256_set1_epi32(W::ABOVE * x.sum());
+    if above > 0 {
+        let excess = _mm256_set1_epi32(above * x.sum());
         products = _mm256_sub_epi32(products, excess);
     }
     let factor = _mm256_mul_ps(factor, _mm256_set1_ps(x.scale()));
@@ -404,7 +415,7 @@ unsafe fn add<W: Stored>(
 ) -> __m256 {
     // SAFETY: the caller's promise.
     let factors = factors::<W>(unsafe { eight(rows, 0) });
-    finish::<W>(sum, products, factors, x)
+    finish::<W>(W::ABOVE, sum, products, factors, x)
 }
 
 /// Eight blocks of an input, as [`Stored::two_quants`] has those of a row: blocks n and n + 4 in
@@ -493,12 +504,19 @@ unsafe fn last_sums<W: Stored>(row: *const u8, len: usize, ready: &Ready) -> __m
 
 #[inline(never)] // so that the registers are all for its sums
 #[target_feature(enable = "avx2,fma,f16c")]
-fn bytes_tile<W: Stored, const S: usize, const N: usize>(
+fn bytes_tile<W: Stored, D: Step, const S: usize, const N: usize>(
     panels: &[Panel; S],
     x: [&[ActivationQ8_0]; N],
     sums: &mut [[__m256; S]; N],
 ) {
-    let steps = const { steps(W::MOST) };
+    // Signed bytes have their first bit turned.
+    let (steps, above) = const {
+        match (D::FOURS, W::MOST) {
+            (true, 255) => (8, 128),
+            (true, _) => (8, W::ABOVE),
+            (false, most) => (steps(most), W::ABOVE),
+        }
+    };
     for block in 0..x[0].len().min(panels[0].factors.len()) {
         let mut products = [[_mm256_setzero_si256(); S]; N];
         for first in (0..8).step_by(steps) {
@@ -511,12 +529,21 @@ fn bytes_tile<W: Stored, const S: usize, const N: usize>(
                 for n in 0..N {
                     let four = spread(&x[n][block].quants, group);
                     for side in 0..S {
+                        if D::FOURS {
+                            let (sum, weights) = (products[n][side], weights[side]);
+                            // SAFETY: `Fours` runs only where it can.
+                            products[n][side] = unsafe { add_fours(sum, weights, four) };
+                            continue;
+                        }
                         pairs[n][side] = match group == first {
                             true => _mm256_maddubs_epi16(weights[side], four),
                             false => add_pairs(pairs[n][side], weights[side], four),
                         };
                     }
                 }
+            }
+            if D::FOURS {
+                continue;
             }
             for n in 0..N {
                 for side in 0..S {
@@ -529,7 +556,7 @@ fn bytes_tile<W: Stored, const S: usize, const N: usize>(
             let x = &x[n][block];
             for side in 0..S {
                 let factors = panels[side].factors_of(block);
-                sums[n][side] = finish::<W>(sums[n][side], products[n][side], factors, x);
+                sums[n][side] = finish::<W>(above, sums[n][side], products[n][side], factors, x);
             }
         }
     }
@@ -571,7 +598,7 @@ fn words_tile<W: Stored, const S: usize, const N: usize>(
             for side in 0..S {
                 let (sum, products) = (sums[n][side], products[n][side]);
                 let factors = panels[side].factors_of(block);
-                sums[n][side] = finish::<W>(sum, products, factors, &x[n][block]);
+                sums[n][side] = finish::<W>(0, sum, products, factors, &x[n][block]);
             }
         }
     }

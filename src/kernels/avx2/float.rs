@@ -241,6 +241,37 @@ unsafe fn few<W: Weights>(call: &MatMul) {
     }
 }
 
+/// The sums of one class of `M` inputs with a panel.
+///
+/// # Safety
+///
+/// The class has so many columns in the panel and in each input, from the addresses on.
+#[inline(always)]
+unsafe fn class_sums<const M: usize>(
+    panel: *const Lanes<f32>,
+    x: &[*const u8; M],
+    columns: usize,
+) -> [[__m256; WIDTH]; M] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut sums = [[_mm256_setzero_ps(); WIDTH]; M];
+        for column in 0..columns {
+            let mut weights = [_mm256_setzero_ps(); WIDTH];
+            for r in 0..WIDTH {
+                weights[r] = load_floats(&*panel.add(column * WIDTH + r));
+            }
+            for m in 0..M {
+                let x = x[m].wrapping_add(column * CLASSES * size_of::<f32>());
+                let x = _mm256_set1_ps(x.cast::<f32>().read_unaligned());
+                for r in 0..WIDTH {
+                    sums[m][r] = _mm256_fmadd_ps(weights[r], x, sums[m][r]);
+                }
+            }
+        }
+        sums
+    }
+}
+
 /// A row's sums of a block, a class to a lane.
 ///
 /// # Safety
@@ -433,25 +464,16 @@ unsafe fn some<const M: usize>(
             let next = unsafe { call.input(next) }.wrapping_add(start * size_of::<f32>());
             fetch::<_MM_HINT_T0>(next, BLOCK * size_of::<f32>());
         }
-        let mut sums = [[_mm256_setzero_ps(); WIDTH]; M];
         let panel = panel[class * DEPTH * WIDTH..].as_ptr();
-        for step in 0..(columns - class).div_ceil(CLASSES) {
-            // SAFETY: a class has no more columns in a panel; the caller promises these inputs.
-            unsafe {
-                let mut weights = [_mm256_setzero_ps(); WIDTH];
-                for r in 0..WIDTH {
-                    weights[r] = load_floats(&*panel.add(step * WIDTH + r));
-                }
-                for m in 0..M {
-                    let x = inputs[m].cast::<f32>().byte_add(class * size_of::<f32>());
-                    let x = x.byte_add(step * CLASSES * size_of::<f32>());
-                    let x = _mm256_set1_ps(x.read_unaligned());
-                    for r in 0..WIDTH {
-                        sums[m][r] = _mm256_fmadd_ps(weights[r], x, sums[m][r]);
-                    }
-                }
+        let x = inputs.map(|x| x.wrapping_add(class * size_of::<f32>()));
+        // SAFETY: a class has no more columns in a panel; the caller promises these inputs. That a
+        // whole block has a number of them known beforehand makes its end foreseeable.
+        let sums = unsafe {
+            match columns {
+                BLOCK => class_sums(panel, &x, DEPTH),
+                _ => class_sums(panel, &x, (columns - class).div_ceil(CLASSES)),
             }
-        }
+        };
         for m in 0..M {
             for r in 0..WIDTH {
                 totals[m][r] = match class {

@@ -8,29 +8,29 @@ use core::arch::x86_64::*;
 
 use super::blocks::steps;
 use super::direct::BLOCKS;
-use super::panel::{Kind, Panel, Rows, product};
+use super::panel::{Kind, Panel, Rows, Step, product};
 use super::register::{
-    Lanes, ROWS, add_pairs, add_words, halves, load, load_floats, load_half, spread, store,
-    sums_of_lanes, transpose,
+    Lanes, ROWS, add_fours, add_pairs, add_words, halves, load, load_floats, load_half, spread,
+    store, sums_of_lanes, transpose,
 };
 use crate::kernels::{MatMul, MatMulFn};
 use crate::quant::*;
 use rillm_formats::manifest::DType;
 
 /// The product of a type.
-pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
+pub(super) fn of<D: Step>(dtype: DType) -> Option<MatMulFn> {
     Some(match dtype {
-        DType::Q4_K => matmul::<BlockQ4K>,
-        DType::Q5_K => matmul::<BlockQ5K>,
-        DType::Q6_K => matmul::<BlockQ6K>,
+        DType::Q4_K => matmul::<BlockQ4K, D>,
+        DType::Q5_K => matmul::<BlockQ5K, D>,
+        DType::Q6_K => matmul::<BlockQ6K, D>,
         _ => return None,
     })
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) unsafe fn matmul<B: Stored>(call: &MatMul) {
+pub(super) unsafe fn matmul<B: Stored, D: Step>(call: &MatMul) {
     // SAFETY: the caller's promise, handed on; rows are whole blocks.
-    unsafe { product::<Large<B>>(call) }
+    unsafe { product::<Large<B, D>>(call) }
 }
 
 /// A block as a panel has it.
@@ -124,9 +124,9 @@ impl Stored for BlockQ6K {
 }
 
 /// Blocks with [int8 activations](ActivationQ8K).
-struct Large<B>(core::marker::PhantomData<B>);
+struct Large<B, D>(core::marker::PhantomData<(B, D)>);
 
-impl<B: Stored> Kind for Large<B> {
+impl<B: Stored, D: Step> Kind for Large<B, D> {
     type Weights = B;
     type Inputs = ActivationQ8K;
     const ELEMENTS: usize = 256;
@@ -160,7 +160,7 @@ impl<B: Stored> Kind for Large<B> {
         sums: &mut [[__m256; S]; N],
     ) {
         // SAFETY: the caller's promise, handed on.
-        unsafe { tile::<B, S, N>(panels, x, sums) }
+        unsafe { tile::<B, D, S, N>(panels, x, sums) }
     }
 }
 
@@ -374,14 +374,14 @@ unsafe fn unpack_q6_k(rows: &Rows, panel: &mut Panel) {
 /// Panels of one block against `N` inputs.
 #[inline(never)] // so that the registers are all for its sums
 #[target_feature(enable = "avx2,fma,f16c")]
-fn tile<B: Stored, const S: usize, const N: usize>(
+fn tile<B: Stored, D: Step, const S: usize, const N: usize>(
     panels: &[Panel; S],
     x: [&[ActivationQ8K]; N],
     sums: &mut [[__m256; S]; N],
 ) {
     let groups = 64 / B::PARTS;
     let steps = const {
-        let steps = steps(B::MOST);
+        let steps = if D::FOURS { 64 } else { steps(B::MOST) };
         if steps < 64 / B::PARTS {
             steps
         } else {
@@ -400,6 +400,12 @@ fn tile<B: Stored, const S: usize, const N: usize>(
                 for n in 0..N {
                     let four = spread(&x[n][0].quants, group);
                     for side in 0..S {
+                        if D::FOURS {
+                            let (sum, weights) = (pairs[n][side], weights[side]);
+                            // SAFETY: `Fours` runs only where it can.
+                            pairs[n][side] = unsafe { add_fours(sum, weights, four) };
+                            continue;
+                        }
                         pairs[n][side] = match group == first {
                             true => _mm256_maddubs_epi16(weights[side], four),
                             false => add_pairs(pairs[n][side], weights[side], four),
@@ -409,6 +415,14 @@ fn tile<B: Stored, const S: usize, const N: usize>(
             }
             for side in 0..S {
                 let scale = load(&panels[side].scales[part]);
+                if D::FOURS {
+                    let scale = _mm256_srai_epi32::<16>(scale);
+                    for n in 0..N {
+                        let scaled = _mm256_mullo_epi32(pairs[n][side], scale);
+                        products[n][side] = _mm256_add_epi32(products[n][side], scaled);
+                    }
+                    continue;
+                }
                 for n in 0..N {
                     products[n][side] = add_words(products[n][side], pairs[n][side], scale);
                 }

@@ -11,7 +11,7 @@ use super::direct::BLOCKS;
 use super::k_blocks::{
     SPREAD, Stored, in_words, low_halves, matmul, scales_of_halves, signed_scales, sixteen,
 };
-use super::panel::{Kind, Panel, Rows, product};
+use super::panel::{Kind, Panel, Rows, Step, product};
 use super::register::{
     Lanes, ROWS, add_words, as_nibbles, halves, load, load_floats, load_half, nibbles_of, spread,
     store, sums_of_lanes, transpose,
@@ -21,12 +21,12 @@ use crate::quant::*;
 use rillm_formats::manifest::DType;
 
 /// The product of a type.
-pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
+pub(super) fn of<D: Step>(dtype: DType) -> Option<MatMulFn> {
     Some(match dtype {
-        DType::Q2_K => matmul::<BlockQ2K>,
-        DType::Q3_K => matmul::<BlockQ3K>,
-        DType::TQ1_0 => matmul::<BlockTQ1_0>,
-        DType::TQ2_0 => matmul::<BlockTQ2_0>,
+        DType::Q2_K => matmul::<BlockQ2K, D>,
+        DType::Q3_K => matmul::<BlockQ3K, D>,
+        DType::TQ1_0 => matmul::<BlockTQ1_0, D>,
+        DType::TQ2_0 => matmul::<BlockTQ2_0, D>,
         DType::IQ4_XS => iq4_xs,
         _ => return None,
     })

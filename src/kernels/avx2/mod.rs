@@ -1,4 +1,4 @@
-//! x86-64 with AVX2, FMA and F16C.
+//! x86-64 with AVX2, FMA and F16C; and the same with AVX-VNNI.
 //!
 //! Loops over registers are written with indices, for closures handed to library functions are
 //! compiled without these instructions.
@@ -19,18 +19,16 @@ mod scan;
 mod vector;
 mod wide;
 
-use super::{Attend, Conv1d, Isa, Kernels, Pointwise, Retain, Running, Scan, Wkv, scalar};
+use super::{
+    Attend, Conv1d, Isa, Kernels, MatMulFn, Pointwise, Retain, Running, Scan, Wkv, scalar,
+};
+use panel::Step;
+use rillm_formats::manifest::DType;
 
 /// The scalar table with what AVX2 does better.
 pub(super) const TABLE: Kernels = Kernels {
     isa: Isa::Avx2,
-    matmul: |dtype| {
-        let better = float::of(dtype).or_else(|| blocks::of(dtype));
-        let better = better.or_else(|| k_blocks::of(dtype));
-        let better = better.or_else(|| low_blocks::of(dtype));
-        let better = better.or_else(|| quantized::of(dtype));
-        better.or_else(|| (scalar::TABLE.matmul)(dtype))
-    },
+    matmul: matmul::<panel::Pairs>,
     matmul_transposed: |dtype| {
         float::transposed_of(dtype).or_else(|| (scalar::TABLE.matmul_transposed)(dtype))
     },
@@ -49,6 +47,21 @@ pub(super) const TABLE: Kernels = Kernels {
     wkv,
     ..scalar::TABLE
 };
+
+/// The same with AVX-VNNI for the products of many inputs.
+pub(super) const VNNI_TABLE: Kernels = Kernels {
+    isa: Isa::AvxVnni,
+    matmul: matmul::<panel::Fours>,
+    ..TABLE
+};
+
+fn matmul<D: Step>(dtype: DType) -> Option<MatMulFn> {
+    let better = float::of(dtype).or_else(|| blocks::of::<D>(dtype));
+    let better = better.or_else(|| k_blocks::of::<D>(dtype));
+    let better = better.or_else(|| low_blocks::of::<D>(dtype));
+    let better = better.or_else(|| quantized::of(dtype));
+    better.or_else(|| (scalar::TABLE.matmul)(dtype))
+}
 
 macro_rules! entries {
     ($(fn $name:ident($($arg:ident: $type:ty),*) $(-> $result:ty)? = $module:ident;)*) => {$(

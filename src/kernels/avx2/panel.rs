@@ -70,6 +70,26 @@ impl Panel {
 /// results are dropped.
 pub(super) type Rows = [*const u8; ROWS];
 
+/// How bytes without sign are multiplied with signed ones.
+pub(super) trait Step {
+    /// Whether four products are added to a sum of 32 bits at once.
+    const FOURS: bool;
+}
+
+/// By AVX2: two products add up in sixteen bits.
+pub(super) struct Pairs;
+
+/// By AVX-VNNI. Its functions run only where the CPU has that.
+pub(super) struct Fours;
+
+impl Step for Pairs {
+    const FOURS: bool = false;
+}
+
+impl Step for Fours {
+    const FOURS: bool = true;
+}
+
 /// A type of weights.
 ///
 /// # Safety

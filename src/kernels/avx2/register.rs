@@ -230,6 +230,28 @@ pub(super) fn add_words(mut sum: __m256i, weights: __m256i, x: __m256i) -> __m25
     sum
 }
 
+/// sum + (products of bytes, `weights` without sign, added in fours), by AVX-VNNI, in assembly
+/// likewise: so one function serves with it and without.
+///
+/// # Safety
+///
+/// The CPU has it.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn add_fours(mut sum: __m256i, weights: __m256i, x: __m256i) -> __m256i {
+    // SAFETY: arithmetic on registers, with an instruction that the caller promises.
+    unsafe {
+        core::arch::asm!(
+            "{{vex}} vpdpbusd {sum}, {weights}, {x}",
+            sum = inout(ymm_reg) sum,
+            weights = in(ymm_reg) weights,
+            x = in(ymm_reg) x,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sum
+}
+
 /// The sums of four registers' sixteen-bit lanes: of their low halves, then of their high halves.
 /// Two lanes fit in sixteen bits.
 #[inline]
