@@ -14,6 +14,7 @@
 mod blocks;
 mod direct;
 mod float;
+mod grid_blocks;
 mod k_blocks;
 mod panel;
 mod register;
@@ -32,6 +33,7 @@ pub(super) const TABLE: Kernels = Kernels {
         let better = float::of(dtype).or_else(|| blocks::of(dtype));
         let better = better.or_else(|| k_blocks::of(dtype));
         let better = better.or_else(|| super_blocks::of(dtype));
+        let better = better.or_else(|| grid_blocks::of(dtype));
         better.or_else(|| (avx2::TABLE.matmul)(dtype))
     },
     attend,
