@@ -3,12 +3,7 @@
 //! `tools/quant/grids.py` writes `grids.bin`: for each point a u16 with two or three bits per
 //! weight, the first in the lowest bits.
 
-static POINTS: Aligned<[u8; 2 * (256 + 512 + 1024 + 256 + 512 + 2048)]> =
-    Aligned(*include_bytes!("grids.bin"));
-
-/// So that what is read of it together lies in one cache line.
-#[repr(C, align(64))]
-struct Aligned<T>(T);
+static POINTS: &[u8; 2 * (256 + 512 + 1024 + 256 + 512 + 2048)] = include_bytes!("grids.bin");
 
 /// `LEN` points of `N` weights, each one of a few values.
 pub(crate) struct Points<const N: usize, const VALUES: usize> {
@@ -27,8 +22,7 @@ impl<const N: usize, const VALUES: usize> Grid<N> for Points<N, VALUES> {
     #[inline]
     fn values(&self, index: usize) -> [i8; N] {
         const { assert!(VALUES == 3 || VALUES == 8) }
-        let at = 2 * (self.first + index % self.len);
-        let point = u16::from_le_bytes([POINTS.0[at], POINTS.0[at + 1]]);
+        let point = self.stored(index);
         let bits = if VALUES == 8 { 3 } else { 2 };
         let mut values = [0; N];
         for (i, value) in values.iter_mut().enumerate() {
@@ -39,18 +33,12 @@ impl<const N: usize, const VALUES: usize> Grid<N> for Points<N, VALUES> {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
 impl<const N: usize, const VALUES: usize> Points<N, VALUES> {
-    /// The points as they are stored, 32 at a time.
+    /// A point as it is stored; indices wrap.
     #[inline]
-    pub fn stored(&self) -> &'static [[u8; 64]] {
-        &POINTS.0.as_chunks().0[self.first / 32..][..self.len / 32]
-    }
-
-    /// A point as it is stored.
-    pub const fn point(&self, index: usize) -> u16 {
+    pub const fn stored(&self, index: usize) -> u16 {
         let at = 2 * (self.first + index % self.len);
-        u16::from_le_bytes([POINTS.0[at], POINTS.0[at + 1]])
+        u16::from_le_bytes([POINTS[at], POINTS[at + 1]])
     }
 }
 

@@ -1,15 +1,12 @@
 //! IQ1, IQ2 and IQ3: the types whose weights are points of a grid, four or eight at a time.
 //!
-//! A point is stored as two or three bits for each of its weights, sixteen together. A block's
-//! points are looked up 32 at a time, in tables of 64 that stand in two registers; their bits are
-//! then spread over bytes, and these replaced by what they stand for: none of it by way of memory.
-//! They are looked up in such an order that the words of each lane of 64 bits, spread one after
-//! the other, fill this lane of one register after the other. The two thousand points of IQ1 would
-//! take too many tables: those are read where they stand.
+//! Four blocks at a time: what is looked up for several of them takes as many instructions as for
+//! one.
 
 use core::arch::x86_64::*;
 
 use super::direct::{Group, Kept};
+use super::grid_points::*;
 use super::panel::{Panel, Rows, product};
 use super::register::{
     Lanes, ROWS, load, load_half, load_halves, load_quarter, store, sum_in_quarters, sum_quarters,
@@ -18,7 +15,6 @@ use super::register::{
 use super::super_blocks::{finish, tile};
 use crate::kernels::isa::moves_bytes;
 use crate::kernels::{MatMul, MatMulFn};
-use crate::quant::grids::{self, Points};
 use crate::quant::*;
 use rillm_formats::manifest::DType;
 
@@ -37,52 +33,34 @@ pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
     moves_bytes().then_some(product)
 }
 
-/// A constant register of 64 bytes.
-macro_rules! bytes {
-    (|$at:ident| $of:expr) => {{
-        static BYTES: Lanes<[u8; 4]> = {
-            let mut bytes = [[0; 4]; ROWS];
-            let mut at = 0;
-            while at < 64 {
-                let $at = at;
-                bytes[at / 4][at % 4] = ($of) as u8;
-                at += 1;
-            }
-            Lanes(bytes)
-        };
-        load(&BYTES)
-    }};
-}
-
-/// Products by `$parts` parts with a factor each; blocks' factors times `$unit`; how a block's
-/// weights are found; its parts' factors, of which that of part p of sixteen is byte
-/// `$place(p)`; the block's own.
+/// Products of blocks with `$parts` parts, each with a factor of its own: how the points of four
+/// blocks are found, and a block's weights from them; its parts' factors, of which that of part p
+/// of sixteen is word `$place`; its own, to be multiplied with `$unit`.
 macro_rules! kernels {
     ($(
         $name:ident: $block:ident, $parts:literal, $unit:literal,
-        $kind:ident $weights:expr, $scales:expr, |$part:ident| $place:expr, $factor:expr;
+        $points:expr, $kind:ident $weights:expr,
+        $scales:expr, |$part:ident| $place:expr, $factor:expr;
     )*) => {$(
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
         unsafe fn $name(call: &MatMul) {
             const fn place($part: usize) -> usize {
                 $place
             }
-            let bytes = |block: &$block| $kind::bytes($weights(block));
-            let scales = |block: &$block| {
-                let places = bytes!(|at| place(at % 16));
-                _mm512_castsi512_si128(_mm512_permutexvar_epi8(places, $scales(block)))
+            let points = |blocks: [&$block; 4]| $points(blocks);
+            let bytes = |block: &$block, points| $kind::bytes($weights(block, points));
+            let parts = |block: &$block| {
+                let places = words!(|at| place(at % 16));
+                _mm512_castsi512_si256(_mm512_permutexvar_epi16(places, $scales(block)))
             };
-            let products = |block: &$block, x: &ActivationQ8K| {
+            let products = |block: &$block, points, x: &ActivationQ8K| {
                 let scales = $scales(block);
-                let words = |places| _mm512_maskz_permutexvar_epi8(WORDS, places, scales);
-                let scales = Scales {
-                    packed: [
-                        words(bytes!(|at| place(packed(at / 2)))),
-                        words(bytes!(|at| place(8 + packed(at / 2)))),
-                    ],
-                    parts: words(bytes!(|at| place(at / 2 % 16))),
-                };
-                $kind::products($weights(block), scales, x)
+                let packed = [
+                    words!(|at| place(packed(at))),
+                    words!(|at| place(8 + packed(at))),
+                ]
+                .map(|places| _mm512_permutexvar_epi16(places, scales));
+                $kind::products($weights(block, points), packed, || parts(block), x)
             };
             let factor = |block: &$block| $factor(block);
             // SAFETY: the caller's promise, handed on; rows are whole blocks.
@@ -92,14 +70,15 @@ macro_rules! kernels {
                     256,
                     |rows, _, panel| {
                         const ABOVE: i16 = $kind::ABOVE;
-                        unpack::<_, $parts, ABOVE>(rows, panel, bytes, scales, (factor, $unit));
+                        let how = (points, bytes, parts);
+                        unpack::<_, _, $parts, ABOVE>(rows, panel, how, (factor, $unit));
                     },
                     (
                         |panel, x, sums| tile::<$parts, false, _>(panel, x, sums),
                         |panel, x, sums| tile::<$parts, false, _>(panel, x, sums),
                         |panel, x, sums| tile::<$parts, false, _>(panel, x, sums),
                     ),
-                    |group, x| direct(group, x, products, (factor, $unit)),
+                    |group, x| direct(group, x, (points, products), (factor, $unit)),
                 )
             }
         }
@@ -108,50 +87,37 @@ macro_rules! kernels {
 
 kernels! {
     iq2_xxs: BlockIQ2XXS, 8, 0.125,
-        signed iq2_xxs_weights, |b: &BlockIQ2XXS| top_scales(load(&b.quants)),
-        |part| 8 * (part / 2) + 7, |b: &BlockIQ2XXS| b.scale;
+        |b| twos(b, |two| iq2_xxs_points(two)),
+        signed iq2_xxs_weights, iq2_xxs_scales,
+        |part| 4 * (part / 2) + 3, |b: &BlockIQ2XXS| b.scale;
     iq2_xs: BlockIQ2XS, 16, 0.125,
+        |b| twos(b, |two| iq2_xs_points(two)),
         signed iq2_xs_weights, |b: &BlockIQ2XS| scales(b.scales),
         |part| part, |b: &BlockIQ2XS| b.scale;
     iq2_s: BlockIQ2S, 16, 0.125,
+        |b| twos(b, |two| iq2_s_points(two)),
         signed iq2_s_weights, |b: &BlockIQ2S| scales(b.scales),
         |part| part, |b: &BlockIQ2S| b.scale;
     iq3_xxs: BlockIQ3XXS, 8, 0.25,
-        signed iq3_xxs_weights,
-        |b: &BlockIQ3XXS| top_scales(_mm512_castsi256_si512(load_half(&b.signs_and_scales))),
-        |part| 4 * (part / 2) + 3, |b: &BlockIQ3XXS| b.scale;
+        |b| each(b, |one| iq3_xxs_points(one)),
+        signed iq3_xxs_weights, iq3_xxs_scales,
+        |part| 2 * (part / 2) + 1, |b: &BlockIQ3XXS| b.scale;
     iq3_s: BlockIQ3S, 8, 1.0,
+        |b| each(b, |one| iq3_s_points(one)),
         signed iq3_s_weights, |b: &BlockIQ3S| scales(twice(b.scales)),
         |part| part / 2, |b: &BlockIQ3S| b.scale;
     iq1_s: BlockIQ1S, 8, 0.125,
+        iq1_s_points,
         raised iq1_s_weights, iq1_s_scales,
-        |part| 2 * (part / 2) + 1, |b: &BlockIQ1S| b.scale;
+        |part| part / 2, |b: &BlockIQ1S| b.scale;
     iq1_m: BlockIQ1M, 16, 0.125,
+        iq1_m_points,
         raised iq1_m_weights, iq1_m_scales,
         |part| part, iq1_m_factor;
 }
 
-/// The bytes of even places, as words.
-const WORDS: u64 = 0x5555_5555_5555_5555;
-
-/// a or (b and c).
-const OR_AND: i32 = 0xf8;
-
-/// (a and b) or c.
-const AND_OR: i32 = 0xea;
-
 /// a or (c and not b).
 const OR_AND_NOT: i32 = 0xf2;
-
-/// The point, of 32 with eight weights, that is looked up in a word.
-const fn eight_at(word: usize) -> usize {
-    8 * (word % 4) + word / 4
-}
-
-/// The point, of 32 with four weights, that is looked up in a word.
-const fn four_at(word: usize) -> usize {
-    16 * (word % 4 / 2) + 2 * (word / 4) + word % 2
-}
 
 /// The part, of the eight in a block's half, whose products are in a word when those of its 64
 /// weights and of the next 64 have been packed into one register.
@@ -159,117 +125,19 @@ const fn packed(word: usize) -> usize {
     word / 8 + word % 8 / 4 * 4
 }
 
-/// The points of 32 indices; what stands above those does not matter.
+/// What is found for four blocks, two at a time.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn points<const N: usize, const VALUES: usize>(of: Points<N, VALUES>, indices: __m512i) -> __m512i {
-    let tables: &[[[u8; 64]; 2]] = of.stored().as_chunks().0;
-    let mut found = [_mm512_setzero_si512(); 16];
-    for (found, [low, high]) in found.iter_mut().zip(tables) {
-        *found = _mm512_permutex2var_epi16(load(low), indices, load(high));
-    }
-    let (mut len, mut bit) = (tables.len(), 64);
-    while len > 1 {
-        let set = _mm512_test_epi16_mask(indices, _mm512_set1_epi16(bit));
-        for pair in 0..len / 2 {
-            found[pair] = _mm512_mask_mov_epi16(found[2 * pair], set, found[2 * pair + 1]);
-        }
-        (len, bit) = (len / 2, 2 * bit);
-    }
-    found[0]
+fn twos<B, P>([a, b, c, d]: [&B; 4], of: impl Fn([&B; 2]) -> [P; 2]) -> [P; 4] {
+    let ([a, b], [c, d]) = (of([a, b]), of([c, d]));
+    [a, b, c, d]
 }
 
-/// The weights of 32 points with eight each, 64 to a register.
+/// What is found for four blocks, one at a time.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn eights(points: __m512i) -> [__m512i; 4] {
-    const VALUES: [u8; 4] = [8, 25, 43, 0];
-    // Of what a byte gets, its lowest bits choose.
-    let values = bytes!(|at| VALUES[at % 4]);
-    [
-        bytes!(|at| 2 * (at % 8)),
-        bytes!(|at| 2 * (at % 8) + 16),
-        bytes!(|at| 2 * (at % 8) + 32),
-        bytes!(|at| 2 * (at % 8) + 48),
-    ]
-    .map(|places| {
-        let bits = _mm512_multishift_epi64_epi8(places, points);
-        _mm512_permutexvar_epi8(bits, values)
-    })
-}
-
-/// The weights of twice 32 points with four each, 64 to a register: of `values`, which are eight.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn fours(points: [__m512i; 2], values: __m512i) -> [__m512i; 4] {
-    let places = [
-        bytes!(|at| 3 * (at % 4) + 16 * (at % 8 / 4)),
-        bytes!(|at| 3 * (at % 4) + 16 * (at % 8 / 4) + 32),
-    ];
-    [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(of, half)| {
-        let bits = _mm512_multishift_epi64_epi8(places[half], points[of]);
-        _mm512_permutexvar_epi8(bits, values)
-    })
-}
-
-/// Signs of 256 weights, a bit for each.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn given_signs(signs: &[u8; 32]) -> [__mmask64; 4] {
-    let signs: &[[u8; 8]] = signs.as_chunks().0;
-    [0, 1, 2, 3].map(|which| u64::from_le_bytes(signs[which]))
-}
-
-/// Signs of 256 weights, eight from seven bits in every `1 << APART`th byte: their number is even.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn even_signs<const APART: i32>(sevens: __m512i) -> [__mmask64; 4] {
-    let low = bytes!(|at| at | (at.count_ones() as usize & 1) << 7);
-    let high = bytes!(|at| (at + 64) | ((at + 64).count_ones() as usize & 1) << 7);
-    let signs = _mm512_permutex2var_epi8(low, sevens, high);
-    let bits = _mm512_set1_epi64(0x8040_2010_0804_0201_u64.cast_signed());
-    [
-        bytes!(|at| at / 8),
-        bytes!(|at| at / 8 + 8),
-        bytes!(|at| at / 8 + 16),
-        bytes!(|at| at / 8 + 24),
-    ]
-    .map(|places| {
-        let places = match APART {
-            0 => places,
-            _ => _mm512_add_epi8(places, places),
-        };
-        _mm512_test_epi8_mask(_mm512_permutexvar_epi8(places, signs), bits)
-    })
-}
-
-/// Signs of 256 weights, of 64 in each of four lanes: four sevens in half of it, and four bits
-/// of something else.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn packed_signs(words: __m512i) -> [__mmask64; 4] {
-    let places = bytes!(|at| 32 * (at % 8 / 4) + 7 * (at % 4));
-    even_signs::<0>(_mm512_multishift_epi64_epi8(places, words))
-}
-
-/// Odd numbers from four bits that count from zero: the upper ones of bytes.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn top_scales(of: __m512i) -> __m512i {
-    let (four, one) = (_mm512_set1_epi8(0x1e), _mm512_set1_epi8(1));
-    _mm512_ternarylogic_epi32::<AND_OR>(_mm512_srli_epi16::<3>(of), four, one)
-}
-
-/// The same of sixteen times four bits, one after the other.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn scales(of: [u8; 8]) -> __m512i {
-    let of = _mm512_set1_epi64(i64::from_le_bytes(of));
-    // One bit below themselves.
-    let places = bytes!(|at| (4 * (at % 16) + 63) % 64);
-    let scales = _mm512_multishift_epi64_epi8(places, of);
-    let (four, one) = (_mm512_set1_epi8(0x1e), _mm512_set1_epi8(1));
-    _mm512_ternarylogic_epi32::<AND_OR>(scales, four, one)
+fn each<B, P>(blocks: [&B; 4], of: impl Fn(&B) -> P) -> [P; 4] {
+    blocks.map(of)
 }
 
 #[inline]
@@ -279,132 +147,155 @@ fn twice([a, b, c, d]: [u8; 4]) -> [u8; 8] {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn iq2_xxs_weights(block: &BlockIQ2XXS) -> signed::Weights {
-    let quants = load(&block.quants);
-    let places = bytes!(|at| 8 * (eight_at(at / 2) / 4) + eight_at(at / 2) % 4);
-    let indices = _mm512_maskz_permutexvar_epi8(WORDS, places, quants);
-    let second = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 1, 3, 5, 7, 9, 11, 13, 15);
-    let words = _mm512_permutexvar_epi32(second, quants);
-    (eights(points(grids::IQ2_XXS, indices)), packed_signs(words))
+fn iq2_xxs_points([a, b]: [&BlockIQ2XXS; 2]) -> [(__m512i, __m256i); 2] {
+    let (a, b) = (load(&a.quants), load(&b.quants));
+    // Four indices and a word of signs in turn.
+    let places = bytes!(|at| 8 * (at / 4) + at % 4);
+    let low = _mm512_permutex2var_epi8(a, places, b);
+    let second = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    let signs = packed_signs(_mm512_permutex2var_epi32(a, second, b));
+    let [found] = looked_up(&IQ2_XXS, [Indices { low, high: [0; 3] }]);
+    let ([a, b], [c, d]) = (in_eights(found), halves(signs));
+    [(a, c), (b, d)]
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn iq2_xs_weights(block: &BlockIQ2XS) -> signed::Weights {
-    let words = load(&block.quants);
-    let places = bytes!(|at| 2 * eight_at(at / 2) + at % 2);
-    let indices = _mm512_permutexvar_epi8(places, words);
-    let signs = even_signs::<1>(_mm512_srli_epi16::<9>(words));
-    (eights(points(grids::IQ2_XS, indices)), signs)
+fn iq2_xxs_weights(_: &BlockIQ2XXS, (points, signs): (__m512i, __m256i)) -> signed::Weights {
+    (eights(points), as_masks(signs))
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn iq2_s_weights(block: &BlockIQ2S) -> signed::Weights {
-    let quants = _mm512_castsi256_si512(load_half(&block.quants));
-    let low = _mm512_maskz_permutexvar_epi8(WORDS, bytes!(|at| eight_at(at / 2)), quants);
-    // Two bits of each index, in bits 8 and 9.
-    let high = _mm512_set1_epi64(i64::from_le_bytes(block.high));
-    let high = _mm512_multishift_epi64_epi8(bytes!(|at| 2 * eight_at(at / 2)), high);
-    let two = _mm512_set1_epi16(0x300);
-    let indices = _mm512_ternarylogic_epi32::<OR_AND>(low, high, two);
-    let signs = given_signs(&block.signs);
-    (eights(points(grids::IQ2_S, indices)), signs)
+fn iq2_xs_points([a, b]: [&BlockIQ2XS; 2]) -> [(__m512i, __m256i); 2] {
+    let (a, b) = (load(&a.quants), load(&b.quants));
+    let low = _mm512_permutex2var_epi8(a, bytes!(|at| 2 * at), b);
+    // A bit of each index, and seven signs.
+    let above = _mm512_permutex2var_epi8(a, bytes!(|at| 2 * at + 1), b);
+    let signs = even_signs(_mm512_srli_epi16::<1>(above));
+    let high = bits::<1>(above);
+    let [found] = looked_up(&IQ2_XS, [Indices { low, high }]);
+    let ([a, b], [c, d]) = (in_eights(found), halves(signs));
+    [(a, c), (b, d)]
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn iq3_xxs_weights(block: &BlockIQ3XXS) -> signed::Weights {
+fn iq2_xs_weights(_: &BlockIQ2XS, (points, signs): (__m512i, __m256i)) -> signed::Weights {
+    (eights(points), as_masks(signs))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn iq2_s_points([a, b]: [&BlockIQ2S; 2]) -> [__m512i; 2] {
+    let low = load_both([&a.quants, &b.quants]);
+    // Two bits of each index, those of eight in a word.
+    let [first, second] = [a, b].map(|block| i64::from_le_bytes(block.high));
+    let words = _mm512_cvtepu16_epi64(_mm_set_epi64x(second, first));
+    let high = bits::<2>(_mm512_multishift_epi64_epi8(
+        bytes!(|at| 2 * (at % 8)),
+        words,
+    ));
+    let [found] = looked_up(&IQ2_S, [Indices { low, high }]);
+    in_eights(found)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn iq2_s_weights(block: &BlockIQ2S, points: __m512i) -> signed::Weights {
+    (eights(points), given_signs(&block.signs))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn iq3_xxs_points(block: &BlockIQ3XXS) -> [__m512i; 2] {
+    let low = load(&block.quants);
+    let [found] = looked_up(&IQ3_XXS, [Indices { low, high: [0; 3] }]);
+    in_fours(found)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn iq3_xxs_weights(block: &BlockIQ3XXS, points: [__m512i; 2]) -> signed::Weights {
     const VALUES: [u8; 8] = [4, 12, 20, 28, 36, 44, 52, 62];
-    let quants = load(&block.quants);
-    let points = [
-        bytes!(|at| four_at(at / 2)),
-        bytes!(|at| four_at(at / 2) + 32),
-    ]
-    .map(|places| {
-        let indices = _mm512_maskz_permutexvar_epi8(WORDS, places, quants);
-        points(grids::IQ3_XXS, indices)
-    });
     let words = _mm512_castsi256_si512(load_half(&block.signs_and_scales));
-    let magnitudes = fours(points, bytes!(|at| VALUES[at % 8]));
-    (magnitudes, packed_signs(words))
+    let signs = as_masks(_mm512_castsi512_si256(packed_signs(words)));
+    (fours(points, bytes!(|at| VALUES[at % 8])), signs)
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn iq3_s_weights(block: &BlockIQ3S) -> signed::Weights {
-    let quants = load(&block.quants);
-    let high = _mm512_set1_epi64(i64::from_le_bytes(block.high));
-    let points = [
-        bytes!(|at| four_at(at / 2)),
-        bytes!(|at| four_at(at / 2) + 32),
-    ]
-    .map(|places| {
-        let low = _mm512_maskz_permutexvar_epi8(WORDS, places, quants);
-        // A bit of each index, in bit 8.
-        let high = _mm512_multishift_epi64_epi8(places, high);
-        let one = _mm512_set1_epi16(0x100);
-        let indices = _mm512_ternarylogic_epi32::<OR_AND>(low, high, one);
-        points(grids::IQ3_S, indices)
-    });
+fn iq3_s_points(block: &BlockIQ3S) -> [__m512i; 2] {
+    let low = load(&block.quants);
+    let high = [u64::from_le_bytes(block.high), 0, 0];
+    let [found] = looked_up(&IQ3_S, [Indices { low, high }]);
+    in_fours(found)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn iq3_s_weights(block: &BlockIQ3S, points: [__m512i; 2]) -> signed::Weights {
     let magnitudes = fours(points, bytes!(|at| 2 * (at % 8) + 1));
     (magnitudes, given_signs(&block.signs))
 }
 
-/// IQ1's points, of eight weights: eight times these, from zero on.
-#[repr(C, align(64))]
-struct Eights([[u8; 8]; 2048]);
-
-static EIGHTS: Eights = {
-    let mut eights = [[0; 8]; 2048];
-    let mut at = 0;
-    while at < 2048 {
-        let mut weight = 0;
-        while weight < 8 {
-            let bits = grids::IQ1.point(at) >> (2 * weight) & 3;
-            eights[at][weight] = 8 * bits as u8;
-            weight += 1;
-        }
-        at += 1;
-    }
-    Eights(eights)
-};
-
-/// What [`EIGHTS`] says of 32 points, 64 weights to a register.
+/// Indices of points of IQ1, given the lowest bytes of two blocks', and for each eight the 32
+/// bits where `places` says that three more bits are.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn read(indices: __m512i) -> [__m512i; 4] {
-    let mut at = [0u16; 32];
-    store(&mut at, indices);
-    let eight = |at: u16| i64::from_le_bytes(EIGHTS.0[usize::from(at) % 2048]);
-    let (at, _) = at.as_chunks::<8>();
-    [0, 1, 2, 3].map(|which| {
-        let [a, b, c, d, e, f, g, h] = at[which].map(eight);
-        _mm512_setr_epi64(a, b, c, d, e, f, g, h)
-    })
+fn iq1_indices(low: [&[u8; 32]; 2], [first, second]: [&[u8; 16]; 2], places: __m512i) -> Indices {
+    let words = _mm256_set_m128i(load_quarter(second), load_quarter(first));
+    let high = _mm512_multishift_epi64_epi8(places, _mm512_cvtepu32_epi64(words));
+    Indices {
+        low: load_both(low),
+        high: bits::<3>(high),
+    }
+}
+
+/// Points of IQ1 of four blocks, two at a time.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn iq1_points(indices: [Indices; 2]) -> [__m512i; 4] {
+    let [first, second] = looked_up(&IQ1, indices);
+    let ([a, b], [c, d]) = (in_eights(first), in_eights(second));
+    [a, b, c, d]
+}
+
+/// The weights of 32 points of IQ1, from zero on: eight times what they are stored as.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn iq1_weights(points: __m512i) -> [__m512i; 4] {
+    spread_eights(points, bytes!(|at| 8 * (at % 4)))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn iq1_s_points([a, b, c, d]: [&BlockIQ1S; 4]) -> [__m512i; 4] {
+    let places = bytes!(|at| 16 * (at % 8 / 4) + 3 * (at % 4));
+    iq1_points([
+        iq1_indices([&a.quants, &b.quants], [&a.high, &b.high], places),
+        iq1_indices([&c.quants, &d.quants], [&c.high, &d.high], places),
+    ])
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn iq1_m_points([a, b, c, d]: [&BlockIQ1M; 4]) -> [__m512i; 4] {
+    let places = bytes!(|at| 4 * (at % 8));
+    iq1_points([
+        iq1_indices([&a.quants, &b.quants], [&a.high, &b.high], places),
+        iq1_indices([&c.quants, &d.quants], [&c.high, &d.high], places),
+    ])
 }
 
 /// What a weight of IQ1 is raised by, where it has been moved up rather than down.
 const UP: i8 = 2;
 
-/// The weights of 32 points of IQ1, given the low bytes of their indices, and the word for each
-/// four of them where `places` says that three more bits are.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn iq1_weights(quants: &[u8; 32], words: &[u8; 16], places: __m512i) -> [__m512i; 4] {
-    let low = _mm512_cvtepu8_epi16(load_half(quants));
-    let high = _mm512_cvtepu16_epi64(load_quarter(words));
-    let high = _mm512_multishift_epi64_epi8(places, high);
-    let three = _mm512_set1_epi16(0x700);
-    read(_mm512_ternarylogic_epi32::<OR_AND>(low, high, three))
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn iq1_s_weights(block: &BlockIQ1S) -> raised::Weights {
-    let places = bytes!(|at| 3 * (at % 8 / 2));
-    let weights = iq1_weights(&block.quants, &block.high, places);
-    // A word's highest bit in its upper byte.
+fn iq1_s_weights(block: &BlockIQ1S, points: __m512i) -> raised::Weights {
+    let weights = iq1_weights(points);
+    // A word's highest bit in its upper byte, where `UP` is.
     let words = _mm512_castsi128_si512(load_quarter(&block.high));
     let down = _mm512_srli_epi16::<6>(words);
     let places = [
@@ -422,9 +313,8 @@ fn iq1_s_weights(block: &BlockIQ1S) -> raised::Weights {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn iq1_m_weights(block: &BlockIQ1M) -> raised::Weights {
-    let places = bytes!(|at| 4 * (at % 8 / 2));
-    let weights = iq1_weights(&block.quants, &block.high, places);
+fn iq1_m_weights(block: &BlockIQ1M, points: __m512i) -> raised::Weights {
+    let weights = iq1_weights(points);
     let (words, _) = block.high.as_chunks::<4>();
     [0, 1, 2, 3].map(|which| {
         let words = _mm512_set1_epi32(i32::from_le_bytes(words[which]));
@@ -438,20 +328,30 @@ fn iq1_m_weights(block: &BlockIQ1M) -> raised::Weights {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn iq2_xxs_scales(block: &BlockIQ2XXS) -> __m512i {
+    odd::<4>(_mm512_srli_epi16::<11>(load(&block.quants)))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn iq3_xxs_scales(block: &BlockIQ3XXS) -> __m512i {
+    let words = _mm512_castsi256_si512(load_half(&block.signs_and_scales));
+    odd::<4>(_mm512_srli_epi16::<11>(words))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 fn iq1_s_scales(block: &BlockIQ1S) -> __m512i {
     let words = _mm512_castsi128_si512(load_quarter(&block.high));
-    let (three, one) = (_mm512_set1_epi8(0x0e), _mm512_set1_epi8(1));
-    _mm512_ternarylogic_epi32::<AND_OR>(_mm512_srli_epi16::<3>(words), three, one)
+    odd::<3>(_mm512_srli_epi16::<11>(words))
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 fn iq1_m_scales(block: &BlockIQ1M) -> __m512i {
     let words = _mm512_set1_epi64(i64::from_le_bytes(block.scales));
-    let places = bytes!(|at| (16 * (at % 16 / 4) + 3 * (at % 4) + 63) % 64);
-    let scales = _mm512_multishift_epi64_epi8(places, words);
-    let (three, one) = (_mm512_set1_epi8(0x0e), _mm512_set1_epi8(1));
-    _mm512_ternarylogic_epi32::<AND_OR>(scales, three, one)
+    let places = bytes!(|at| (16 * (at / 2 % 16 / 4) + 3 * (at / 2 % 4) + 63) % 64);
+    odd::<3>(_mm512_multishift_epi64_epi8(places, words))
 }
 
 /// The four highest bits of four words.
@@ -462,22 +362,13 @@ fn iq1_m_factor(block: &BlockIQ1M) -> [u8; 2] {
     ((four(0) | four(1) | four(2) | four(3)) as u16).to_le_bytes()
 }
 
-/// Factors of a block's parts, as words.
-struct Scales {
-    /// In the order of its products, packed: of one half of it, of the other.
-    packed: [__m512i; 2],
-    /// Of the sixteen parts in turn, twice.
-    parts: __m512i,
-}
-
 /// The products of a block with its parts' factors, to be summed, from those of each four
 /// weights: at most 4 · 62 · 127, which sixteen bits hold.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn with_scales(start: __m512i, dots: [__m512i; 4], scales: &Scales) -> __m512i {
-    let [a, b, c, d] = dots;
-    let products = _mm512_dpwssd_epi32(start, _mm512_packs_epi32(a, b), scales.packed[0]);
-    _mm512_dpwssd_epi32(products, _mm512_packs_epi32(c, d), scales.packed[1])
+fn with_scales(start: __m512i, [a, b, c, d]: [__m512i; 4], scales: [__m512i; 2]) -> __m512i {
+    let products = _mm512_dpwssd_epi32(start, _mm512_packs_epi32(a, b), scales[0]);
+    _mm512_dpwssd_epi32(products, _mm512_packs_epi32(c, d), scales[1])
 }
 
 /// Weights with signs of their own.
@@ -503,14 +394,19 @@ mod signed {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-    pub fn products((magnitudes, negative): Weights, scales: Scales, x: &ActivationQ8K) -> __m512i {
+    pub fn products(
+        (magnitudes, negative): Weights,
+        packed: [__m512i; 2],
+        _: impl Fn() -> __m256i,
+        x: &ActivationQ8K,
+    ) -> __m512i {
         let (zero, inputs) = (_mm512_setzero_si512(), x.quants.as_chunks::<64>().0);
         let dots = [0, 1, 2, 3].map(|which| {
             let x = load(&inputs[which]);
             let turned = _mm512_mask_sub_epi8(x, negative[which], zero, x);
             _mm512_dpbusd_epi32(zero, magnitudes[which], turned)
         });
-        with_scales(zero, dots, &scales)
+        with_scales(zero, dots, packed)
     }
 }
 
@@ -532,14 +428,19 @@ mod raised {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-    pub fn products(weights: Weights, scales: Scales, x: &ActivationQ8K) -> __m512i {
+    pub fn products(
+        weights: Weights,
+        packed: [__m512i; 2],
+        parts: impl Fn() -> __m256i,
+        x: &ActivationQ8K,
+    ) -> __m512i {
         let (zero, inputs) = (_mm512_setzero_si512(), x.quants.as_chunks::<64>().0);
         let dots = [0, 1, 2, 3]
             .map(|which| _mm512_dpbusd_epi32(zero, weights[which], load(&inputs[which])));
         let above = _mm256_set1_epi16(-ABOVE);
-        let above = _mm256_mullo_epi16(_mm512_castsi512_si256(scales.parts), above);
+        let above = _mm256_mullo_epi16(parts(), above);
         let start = _mm256_madd_epi16(above, load_half(&x.sums));
-        with_scales(_mm512_zextsi256_si512(start), dots, &scales)
+        with_scales(_mm512_zextsi256_si512(start), dots, packed)
     }
 }
 
@@ -553,20 +454,27 @@ fn factors(of: &[[u8; 2]; ROWS], unit: f32) -> __m512 {
 /// A panel from a block of each of sixteen rows, whose weights are bytes `ABOVE` themselves.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn unpack<B: SuperBlock, const PARTS: usize, const ABOVE: i16>(
+fn unpack<B: SuperBlock, P: Copy, const PARTS: usize, const ABOVE: i16>(
     rows: &Rows,
     panel: &mut Panel,
-    bytes: impl Fn(&B) -> [__m512i; 4],
-    scales: impl Fn(&B) -> __m128i,
+    (points, bytes, parts): (
+        impl Fn([&B; 4]) -> [P; 4],
+        impl Fn(&B, P) -> [__m512i; 4],
+        impl Fn(&B) -> __m256i,
+    ),
     (factor, unit): (impl Fn(&B) -> [u8; 2], f32),
 ) {
     // SAFETY: a block is at each row's address; it has alignment 1 and no invalid bytes.
     let block = |row: usize| unsafe { &*rows[row].cast::<B>() };
     let mut quarters = [[_mm512_setzero_si512(); ROWS]; 4];
-    for row in 0..ROWS {
-        let bytes = bytes(block(row));
-        for quarter in 0..4 {
-            quarters[quarter][row] = bytes[quarter];
+    for first in (0..ROWS).step_by(4) {
+        let blocks = [0, 1, 2, 3].map(|row| block(first + row));
+        let points = points(blocks);
+        for row in 0..4 {
+            let bytes = bytes(blocks[row], points[row]);
+            for quarter in 0..4 {
+                quarters[quarter][first + row] = bytes[quarter];
+            }
         }
     }
     for (quarter, rows) in quarters.into_iter().enumerate() {
@@ -575,7 +483,8 @@ fn unpack<B: SuperBlock, const PARTS: usize, const ABOVE: i16>(
             store(&mut panel.quants[16 * quarter + group], word);
         }
     }
-    let words = transpose_quarters(|row| scales(block(row)));
+    // Factors of two parts in each lane, first as bytes.
+    let words = transpose_quarters(|row| _mm256_cvtepi16_epi8(parts(block(row))));
     for part in (0..16).step_by(16 / PARTS) {
         let scale = _mm512_srlv_epi32(words[part / 4], _mm512_set1_epi32(8 * (part % 4) as i32));
         let scale = _mm512_and_si512(scale, _mm512_set1_epi32(0xff));
@@ -597,12 +506,44 @@ fn unpack<B: SuperBlock, const PARTS: usize, const ABOVE: i16>(
 /// nearest cache.
 const RUN: usize = 32;
 
+/// The sums of a quarter of the products of four blocks in each quarter. Where there are fewer,
+/// the last one is in place of the others. `FULL`: there are four.
+///
+/// # Safety
+///
+/// As many blocks as inputs can be read; they have alignment 1 and no invalid bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+unsafe fn four_blocks<B: SuperBlock, P: Copy, const FULL: bool>(
+    start: *const u8,
+    x: &[ActivationQ8K],
+    points_of: impl Fn([&B; 4]) -> [P; 4],
+    products_of: impl Fn(&B, P, &ActivationQ8K) -> __m512i,
+) -> __m512i {
+    let place = |index: usize| match FULL {
+        true => index,
+        false => index.min(x.len() - 1),
+    };
+    // SAFETY: the caller's promise.
+    let block = |index: usize| unsafe { &*start.wrapping_add(place(index) * B::LEN).cast::<B>() };
+    let [a, b, c, d] = points_of([block(0), block(1), block(2), block(3)]);
+    sum_in_quarters([
+        products_of(block(0), a, &x[place(0)]),
+        products_of(block(1), b, &x[place(1)]),
+        products_of(block(2), c, &x[place(2)]),
+        products_of(block(3), d, &x[place(3)]),
+    ])
+}
+
 #[inline(never)] // so that what is kept lies on a stack of its own
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn direct<B: SuperBlock>(
+fn direct<B: SuperBlock, P: Copy>(
     group: &Group,
     x: &[ActivationQ8K],
-    products_of: impl Fn(&B, &ActivationQ8K) -> __m512i,
+    (points_of, products_of): (
+        impl Fn([&B; 4]) -> [P; 4],
+        impl Fn(&B, P, &ActivationQ8K) -> __m512i,
+    ),
     (factor, unit): (impl Fn(&B) -> [u8; 2], f32),
 ) -> __m512 {
     // Of four blocks: the sums of a quarter of their products in each quarter.
@@ -616,18 +557,22 @@ fn direct<B: SuperBlock>(
             let stretch = group.stretch(row, bytes, x.len() * B::LEN);
             for (four, x) in part.chunks(4).enumerate() {
                 stretch.fetch(4 * four * B::LEN, 4 * B::LEN);
-                let mut parts = [_mm512_setzero_si512(); 4];
-                for index in 0..4 {
-                    let Some(x) = x.get(index) else { break };
-                    let at = 4 * four + index;
-                    // SAFETY: all blocks of a row are there; they have alignment 1 and no
-                    // invalid bytes.
-                    let block = unsafe { &*stretch.at.wrapping_add(at * B::LEN).cast::<B>() };
-                    kept.keep(at, row, factor(block));
-                    parts[index] = products_of(block, x);
+                let start = stretch.at.wrapping_add(4 * four * B::LEN);
+                for (index, _) in x.iter().enumerate() {
+                    // SAFETY: as below.
+                    let block = unsafe { &*start.wrapping_add(index * B::LEN).cast::<B>() };
+                    kept.keep(4 * four + index, row, factor(block));
                 }
+                // SAFETY: all blocks of a row are there; they have alignment 1 and no invalid
+                // bytes.
+                let found = unsafe {
+                    match x.len() {
+                        4 => four_blocks::<_, _, true>(start, x, &points_of, &products_of),
+                        _ => four_blocks::<_, _, false>(start, x, &points_of, &products_of),
+                    }
+                };
                 let mut sums = Lanes([0; ROWS]);
-                store(&mut sums, sum_in_quarters(parts));
+                store(&mut sums, found);
                 products.keep(four, row, sums);
             }
         }

@@ -15,6 +15,7 @@ mod blocks;
 mod direct;
 mod float;
 mod grid_blocks;
+mod grid_points;
 mod k_blocks;
 mod panel;
 mod register;
