@@ -1,5 +1,6 @@
 //! `rillm chat`: a conversation in a terminal.
 
+use super::interrupt::Interrupt;
 use super::line::Line;
 use super::sampling::SampleArguments;
 use super::{
@@ -17,8 +18,6 @@ use serde_json::{Value, json};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -109,7 +108,7 @@ struct Chat<'a> {
     held: Vec<u32>,
     /// Whether people are at both ends.
     terminal: bool,
-    interrupted: Arc<AtomicBool>,
+    interrupt: Interrupt,
 }
 
 impl<'a> Chat<'a> {
@@ -140,7 +139,6 @@ impl<'a> Chat<'a> {
         };
         let options = arguments.sample.options(tokenizer)?;
         let sampler = Sampler::new(options, tokenizer.vocabulary_len(), context);
-        let interrupted = Arc::new(AtomicBool::new(false));
         let mut chat = Chat {
             arguments,
             tokenizer,
@@ -153,7 +151,7 @@ impl<'a> Chat<'a> {
             messages: Vec::new(),
             held: Vec::new(),
             terminal: io::stdin().is_terminal() && io::stdout().is_terminal(),
-            interrupted,
+            interrupt: Interrupt::default(),
         };
         chat.restart(system(arguments)?);
         Ok(chat)
@@ -170,17 +168,7 @@ impl<'a> Chat<'a> {
 
     /// Turn after turn, until the input ends.
     fn talk(&mut self) -> Result<(), CliError> {
-        let writing = Arc::new(AtomicBool::new(false));
-        let (flag, busy) = (Arc::clone(&self.interrupted), Arc::clone(&writing));
-        // Without a handler, Ctrl-C ends the program: no harm.
-        let _ = ctrlc::set_handler(move || {
-            if busy.load(Ordering::SeqCst) && !flag.swap(true, Ordering::SeqCst) {
-                return;
-            }
-            // At the prompt, or a second time.
-            let _ = writeln!(io::stderr());
-            std::process::exit(130);
-        });
+        self.interrupt.watch();
         if self.terminal {
             let _ = writeln!(io::stderr(), "/help lists commands, Ctrl-C stops a reply");
         }
@@ -201,10 +189,9 @@ impl<'a> Chat<'a> {
                 continue;
             }
             self.messages.push(Message::new("user", line));
-            writing.store(true, Ordering::SeqCst);
+            self.interrupt.begin();
             let reply = self.reply();
-            writing.store(false, Ordering::SeqCst);
-            self.interrupted.store(false, Ordering::SeqCst);
+            self.interrupt.end();
             match reply {
                 Ok(reply) => {
                     answered = true;
@@ -322,7 +309,7 @@ impl<'a> Chat<'a> {
         let mut stops = StopStrings::new(self.arguments.stop.iter().cloned());
         let (mut reply, mut piece, mut failure) = (String::new(), String::new(), None);
         let mut out = Line::stdout();
-        let (held, interrupted) = (&mut self.held, &self.interrupted);
+        let (held, interrupt) = (&mut self.held, &self.interrupt);
         let mut token = |chosen: Chosen<'_>| {
             held.push(chosen.token);
             let shown = reply.len();
@@ -331,7 +318,7 @@ impl<'a> Chat<'a> {
             let stopped = stops.push(&piece, &mut reply);
             let written = out.write_all(&reply.as_bytes()[shown..]);
             match written.and_then(|()| out.flush()) {
-                Ok(()) if stopped || interrupted.load(Ordering::SeqCst) => ControlFlow::Break(()),
+                Ok(()) if stopped || interrupt.pressed() => ControlFlow::Break(()),
                 Ok(()) => ControlFlow::Continue(()),
                 Err(error) => {
                     failure = Some(error);

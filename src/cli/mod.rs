@@ -10,6 +10,7 @@ mod demo;
 mod eval;
 mod foreign;
 mod inspect;
+mod interrupt;
 mod kernels;
 mod line;
 mod overrides;

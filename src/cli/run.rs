@@ -1,5 +1,6 @@
 //! `rillm run`, and `rillm` alone.
 
+use super::interrupt::Interrupt;
 use super::line::Line;
 use super::profile::{ProfileArguments, Profiles};
 use super::progress::Progress;
@@ -268,8 +269,11 @@ impl Job<'_> {
             skip_special: true,
             position,
         });
+        let interrupt = Interrupt::default();
+        interrupt.watch();
         let mut writer = Writer {
             out,
+            tokenizer,
             decoder,
             stops: StopStrings::new(self.stop.iter().cloned()),
             piece: String::new(),
@@ -288,7 +292,9 @@ impl Job<'_> {
         ));
         let mut token = |chosen: Chosen<'_>| {
             progress = None;
+            interrupt.begin();
             match writer.token(chosen) {
+                Ok(_) if interrupt.pressed() => ControlFlow::Break(()),
                 Ok(false) => ControlFlow::Continue(()),
                 Ok(true) => ControlFlow::Break(()),
                 Err(error) => {
@@ -360,6 +366,7 @@ impl Job<'_> {
             let line = format!("{reused} of {} prompt tokens from the cache", ids.len());
             let _ = writeln!(io::stderr(), "{line}");
         }
+        interrupt.obey();
         Ok(())
     }
 }
@@ -394,9 +401,16 @@ impl Default for Whole {
     }
 }
 
+/// How a token that was not written is shown.
+const ALONE: DecodeOptions = DecodeOptions {
+    skip_special: false,
+    position: Position::Continued,
+};
+
 /// Puts out what is written, as text or as lines of JSON.
 struct Writer<'a> {
     out: Line,
+    tokenizer: &'a Tokenizer,
     decoder: Decoder<'a>,
     stops: StopStrings,
     /// Of one token.
@@ -426,7 +440,10 @@ impl Writer<'_> {
                 if self.logprobs {
                     most_likely(chosen.logits, &mut self.top);
                     let top = self.top.iter().take(chosen.logits.len());
-                    let top = top.map(|(token, p)| json!({ "token": token, "logprob": p }));
+                    let top = top.map(|&(token, p)| {
+                        let text = self.tokenizer.decode_text(&[token], ALONE);
+                        json!({ "token": token, "text": text, "logprob": p })
+                    });
                     line["logprob"] = json!(log_probability(chosen.logits, chosen.token));
                     line["top"] = top.collect();
                 }
@@ -461,7 +478,7 @@ fn reason(stop: Stop) -> &'static str {
         Stop::End => "end of text",
         Stop::Length => "length reached",
         Stop::Context => "context full",
-        Stop::Caller => "stopped",
+        Stop::Caller => "interrupted",
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{command, failure, rillm, text};
 use serde_json::Value;
 use std::io::Write;
-use std::process::{Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 pub const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo.gguf");
 
@@ -39,6 +39,14 @@ pub fn well(arguments: &[&str]) -> String {
         text(&output.stderr)
     );
     text(&output.stdout).to_string()
+}
+
+/// Presses Ctrl-C, if there is a command that does.
+#[cfg(unix)]
+fn interrupt(child: &Child) -> bool {
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &id]).status();
+    sent.is_ok_and(|status| status.success())
 }
 
 fn lines(json: &str) -> Vec<Value> {
@@ -104,6 +112,7 @@ fn json_has_every_token_and_the_whole() {
         assert_eq!(top.len(), 3);
         assert_eq!(top[0]["token"], token["token"]);
         assert_eq!(top[0]["logprob"], token["logprob"]);
+        assert_eq!(top[0]["text"], token["text"]);
         let p = |index: usize| top[index]["logprob"].as_f64().expect("a number");
         assert!(p(0) <= 0.0 && p(0) >= p(1) && p(1) >= p(2));
     }
@@ -453,14 +462,7 @@ fn an_interrupt_stops_a_reply_and_not_the_program() {
     stdin.write_all(b"Tom has a dog.\n").expect("it reads");
     let mut some = [0; 200];
     stdout.read_exact(&mut some).expect("it writes");
-    let kill = |child: &std::process::Child| {
-        let id = child.id().to_string();
-        let sent = std::process::Command::new("kill")
-            .args(["-INT", &id])
-            .status();
-        sent.is_ok_and(|status| status.success())
-    };
-    if !kill(&child) {
+    if !interrupt(&child) {
         // No kill command here.
         let _ = child.kill();
         let _ = child.wait();
@@ -475,7 +477,7 @@ fn an_interrupt_stops_a_reply_and_not_the_program() {
         .read_line(&mut rest)
         .expect("the end of the first reply");
     stdout.read_exact(&mut some).expect("a second reply");
-    assert!(kill(&child));
+    assert!(interrupt(&child));
     drop(stdin);
     let mut out = Vec::new();
     stdout.read_to_end(&mut out).expect("the end");
@@ -670,4 +672,41 @@ fn rwkv_runs_with_its_own_vocabulary() {
         ids.split_whitespace().collect::<Vec<_>>(),
         ["33", "34", "35"]
     );
+}
+
+/// Whoever ends an endless text wants to know how fast it was.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_text_with_its_figures() {
+    use std::io::Read;
+    let arguments = ["run", "--demo", "mamba", "-p", "One day", "--ignore-eos"];
+    for json in [false, true] {
+        let mut command = command(&arguments);
+        if json {
+            command.arg("--json");
+        }
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("rillm runs");
+        let mut out = child.stdout.take().expect("a pipe");
+        let mut read = vec![0; 64];
+        out.read_exact(&mut read).expect("an endless text");
+        if !interrupt(&child) {
+            // No kill command here.
+            let _ = child.kill();
+            let _ = child.wait();
+            return;
+        }
+        out.read_to_end(&mut read).expect("the rest");
+        let done = child.wait_with_output().expect("an end");
+        assert_eq!(done.status.code(), Some(130));
+        let figures = text(&done.stderr);
+        assert!(figures.contains("; interrupted; "), "{figures:?}");
+        if json {
+            let whole = lines(text(&read)).pop().expect("lines");
+            assert_eq!(whole["stop"], "interrupted");
+        }
+    }
 }

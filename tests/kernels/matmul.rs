@@ -319,6 +319,41 @@ fn many_rows_and_inputs_have_the_results_of_few() {
     }
 }
 
+/// Rows longer than what any table keeps of them on its way.
+#[test]
+fn long_rows_have_one_result_however_many_inputs() {
+    for table in tables() {
+        for dtype in types() {
+            let kernel = table.matmul(dtype, Layout::Plain).expect("complete");
+            let columns = match dtype.block_elements() {
+                1 => 2 * 8192 + 265,
+                elements => 2 * 8192 + elements as usize,
+            };
+            let case = case(table, dtype, Pattern::Random, columns);
+            let together = product(kernel, &case.weights, &case.inputs, columns, 1);
+            case.check(table.isa.name(), &together);
+            let rows = case.weights.len();
+            for (input, together) in case.inputs.iter().zip(together.chunks(rows)) {
+                let alone = product(
+                    kernel,
+                    &case.weights,
+                    std::slice::from_ref(input),
+                    columns,
+                    0,
+                );
+                for (alone, together) in alone.iter().zip(together) {
+                    assert_eq!(
+                        alone.to_bits(),
+                        together.to_bits(),
+                        "{} {dtype:?}",
+                        table.isa
+                    );
+                }
+            }
+        }
+    }
+}
+
 /// Inputs in another order, one of them twice, with gaps between them and their results.
 #[test]
 fn picked_inputs_have_the_results_of_inputs_in_order() {

@@ -9,8 +9,8 @@ use core::arch::x86_64::*;
 use super::direct::BLOCKS;
 use super::panel::{Kind, Panel, Rows, product};
 use super::register::{
-    Lanes, ROWS, add_pairs, add_words, halves, load, load_floats, load_half, spread, store,
-    sums_of_lanes, sums_of_words, transpose,
+    Lanes, ROWS, add_pairs, add_words, as_nibbles, halves, load, load_floats, load_half,
+    nibbles_of, sixteens, spread, store, sums_of_half_lanes, sums_of_half_words, transpose,
 };
 use crate::kernels::{MatMul, MatMulFn};
 use crate::quant::*;
@@ -51,6 +51,9 @@ trait Stored: SmallBlock {
     /// What a byte is above its weight.
     const ABOVE: i32;
 
+    /// Whether a byte holds each weight's negative too.
+    const NEGATIVES: bool;
+
     /// The half-precision factor, or none.
     const FACTOR: fn(&Self) -> Option<[u8; 2]>;
 
@@ -60,8 +63,8 @@ trait Stored: SmallBlock {
     /// Four columns of eight rows in each register.
     unsafe fn quants(blocks: Eight<Self>) -> [__m256i; 8];
 
-    /// One row's columns.
-    unsafe fn row_quants(&self) -> __m256i;
+    /// The columns of two blocks of a row: the first sixteen of both, then the last.
+    unsafe fn two_quants(a: &Self, b: &Self) -> [__m256i; 2];
 }
 
 /// How many results of `vpmaddubsw` sixteen bits hold.
@@ -78,11 +81,12 @@ pub(super) const fn steps(most: i32) -> usize {
 macro_rules! stored {
     ($(
         $block:ident: $most:literal, $above:literal, $factor:expr, $offset:expr,
-        |$b:ident| $quants:expr, |$row:ident| $row_quants:expr;
+        |$b:ident| $quants:expr, |$one:ident, $two:ident| $two_quants:expr;
     )*) => {$(
         impl Stored for $block {
             const MOST: i32 = $most;
             const ABOVE: i32 = $above;
+            const NEGATIVES: bool = !matches!($block::DTYPE, DType::Q8_0);
             const FACTOR: fn(&Self) -> Option<[u8; 2]> = $factor;
             const OFFSET: fn(&Self) -> [u8; 2] = $offset;
 
@@ -93,10 +97,9 @@ macro_rules! stored {
             }
 
             #[inline(always)]
-            unsafe fn row_quants(&self) -> __m256i {
-                let $row = self;
+            unsafe fn two_quants($one: &Self, $two: &Self) -> [__m256i; 2] {
                 // SAFETY: the caller's promise.
-                unsafe { $row_quants }
+                unsafe { $two_quants }
             }
         }
     )*};
@@ -104,21 +107,23 @@ macro_rules! stored {
 
 stored! {
     BlockQ4_0: 15, 8, |b| Some(b.scale), |_| [0; 2],
-        |b| nibbles(|row| &b[row].quants), |b| row_nibbles(&b.quants);
+        |b| nibbles(|row| &b[row].quants), |a, b| two_nibbles(&a.quants, &b.quants);
     BlockQ4_1: 15, 0, |b| Some(b.scale), |b| b.min,
-        |b| nibbles(|row| &b[row].quants), |b| row_nibbles(&b.quants);
+        |b| nibbles(|row| &b[row].quants), |a, b| two_nibbles(&a.quants, &b.quants);
     BlockQ5_0: 31, 16, |b| Some(b.scale), |_| [0; 2],
         |b| with_fifth(|row| &b[row].quants, |row| b[row].high),
-        |b| row_with_fifth(&b.quants, b.high);
+        |a, b| two_with_fifth(two_nibbles(&a.quants, &b.quants), a.high, b.high);
     BlockQ5_1: 31, 0, |b| Some(b.scale), |b| b.min,
         |b| with_fifth(|row| &b[row].quants, |row| b[row].high),
-        |b| row_with_fifth(&b.quants, b.high);
+        |a, b| two_with_fifth(two_nibbles(&a.quants, &b.quants), a.high, b.high);
     BlockQ8_0: 255, 0, |b| Some(b.scale), |_| [0; 2],
-        |b| bytes(|row| &b[row].quants), |b| load(&b.quants);
+        |b| bytes(|row| &b[row].quants), |a, b| sixteens(load(&a.quants), load(&b.quants));
     BlockIQ4NL: 255, 0, |b| Some(b.scale), |_| [0; 2],
-        |b| values(&IQ4_VALUES, |row| &b[row].quants), |b| row_values(&IQ4_VALUES, &b.quants);
+        |b| values(&IQ4_VALUES, |row| &b[row].quants),
+        |a, b| two_values(&IQ4_VALUES, &a.quants, &b.quants);
     BlockMXFP4: 24, 12, |_| None, |_| [0; 2],
-        |b| values(&FP4_ABOVE, |row| &b[row].quants), |b| row_values(&FP4_ABOVE, &b.quants);
+        |b| values(&FP4_ABOVE, |row| &b[row].quants),
+        |a, b| two_values(&FP4_ABOVE, &a.quants, &b.quants);
 }
 
 /// [`FP4_VALUES`], 12 above themselves.
@@ -202,42 +207,42 @@ fn values<'a>(values: &[i8; 16], of: impl Fn(usize) -> &'a [u8; 16]) -> [__m256i
     quants
 }
 
-/// [`nibbles`] of one row.
+/// [`nibbles`] of two blocks of a row.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn row_nibbles(bytes: &[u8; 16]) -> __m256i {
-    let bytes = load_half(bytes);
-    let halves = _mm256_set_m128i(_mm_srli_epi16::<4>(bytes), bytes);
-    _mm256_and_si256(halves, _mm256_set1_epi8(15))
+fn two_nibbles(a: &[u8; 16], b: &[u8; 16]) -> [__m256i; 2] {
+    nibbles_of(_mm256_set_m128i(load_half(b), load_half(a)))
 }
 
-/// [`row_nibbles`] with a fifth bit, bit i of a u32 for weight i.
+/// [`two_nibbles`] with a fifth bit, bit i of a u32 for weight i.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn row_with_fifth(bytes: &[u8; 16], high: [u8; 4]) -> __m256i {
-    const BYTE_OF: [u8; 32] = {
-        let mut bytes = [0; 32];
-        let mut i = 0;
-        while i < 32 {
-            bytes[i] = (i / 8) as u8;
-            i += 1;
-        }
-        bytes
-    };
-    let bits = _mm256_set1_epi32(i32::from_le_bytes(high));
-    let bits = _mm256_shuffle_epi8(bits, load(&BYTE_OF));
+fn two_with_fifth(mut nibbles: [__m256i; 2], a: [u8; 4], b: [u8; 4]) -> [__m256i; 2] {
+    let word = |high: [u8; 4]| _mm_set1_epi32(i32::from_le_bytes(high));
+    let words = _mm256_set_m128i(word(b), word(a));
     let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64.cast_signed());
-    let set = _mm256_cmpeq_epi8(_mm256_and_si256(bits, bit), bit);
-    let fifth = _mm256_and_si256(set, _mm256_set1_epi8(16));
-    _mm256_or_si256(row_nibbles(bytes), fifth)
+    for half in 0..2 {
+        // Each of two bytes eight times.
+        let byte = _mm_set_epi64x(0x0101_0101_0101_0101, 0);
+        let byte = _mm_add_epi8(byte, _mm_set1_epi8(2 * half as i8));
+        let bits = _mm256_shuffle_epi8(words, _mm256_broadcastsi128_si256(byte));
+        let set = _mm256_cmpeq_epi8(_mm256_and_si256(bits, bit), bit);
+        let fifth = _mm256_and_si256(set, _mm256_set1_epi8(16));
+        nibbles[half] = _mm256_or_si256(nibbles[half], fifth);
+    }
+    nibbles
 }
 
-/// What [`row_nibbles`] stand for.
+/// What [`two_nibbles`] stand for.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn row_values(values: &[i8; 16], bytes: &[u8; 16]) -> __m256i {
+fn two_values(values: &[i8; 16], a: &[u8; 16], b: &[u8; 16]) -> [__m256i; 2] {
     let values = _mm256_broadcastsi128_si256(load_half(values));
-    _mm256_shuffle_epi8(values, row_nibbles(bytes))
+    let [low, high] = two_nibbles(a, b);
+    [
+        _mm256_shuffle_epi8(values, low),
+        _mm256_shuffle_epi8(values, high),
+    ]
 }
 
 /// Blocks with [int8 activations](ActivationQ8_0).
@@ -247,6 +252,13 @@ impl<W: Stored> Kind for Small<W> {
     type Weights = W;
     type Inputs = ActivationQ8_0;
     const ELEMENTS: usize = 32;
+    type Ready = Ready;
+
+    #[inline(always)]
+    unsafe fn ready(x: &[ActivationQ8_0]) -> Ready {
+        // SAFETY: the caller's promise.
+        unsafe { ready(x) }
+    }
 
     #[inline(always)]
     unsafe fn unpack(rows: &Rows, blocks: usize, panel: &mut Panel) {
@@ -255,12 +267,12 @@ impl<W: Stored> Kind for Small<W> {
     }
 
     #[inline(always)]
-    unsafe fn sums(row: *const u8, x: &[ActivationQ8_0]) -> __m256i {
+    unsafe fn sums(row: *const u8, x: &[ActivationQ8_0], ready: &[Ready]) -> __m256i {
         // SAFETY: the caller's promise, handed on.
         unsafe {
-            match x.first_chunk() {
-                Some(x) => sums::<W, BLOCKS>(row, x),
-                None => last_sums::<W>(row, x),
+            match x.len() {
+                BLOCKS => sums::<W>(row, BLOCKS, &ready[0]),
+                len => last_sums::<W>(row, len, &ready[0]),
             }
         }
     }
@@ -395,33 +407,75 @@ unsafe fn add<W: Stored>(
     finish::<W>(sum, products, factors, x)
 }
 
-/// The sums of the products of `N` blocks of a row with an input, one to a lane.
+/// Eight blocks of an input, as [`Stored::two_quants`] has those of a row: blocks n and n + 4 in
+/// `x[n]`; and their magnitudes.
+struct Ready {
+    x: [[Lanes<i32>; 2]; BLOCKS / 2],
+    magnitudes: [[Lanes<i32>; 2]; BLOCKS / 2],
+}
+
+/// Blocks that are not there are taken from those that are, and what comes of them is not used.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn ready(x: &[ActivationQ8_0]) -> Ready {
+    let mut ready = Ready {
+        x: [[Lanes([0; ROWS]); 2]; BLOCKS / 2],
+        magnitudes: [[Lanes([0; ROWS]); 2]; BLOCKS / 2],
+    };
+    for n in 0..BLOCKS / 2 {
+        let block = |n: usize| &x[n.min(x.len() - 1)].quants;
+        let [x, magnitudes] = as_nibbles(block(n), block(n + BLOCKS / 2));
+        for half in 0..2 {
+            store(&mut ready.x[n][half], x[half]);
+            store(&mut ready.magnitudes[n][half], magnitudes[half]);
+        }
+    }
+    ready
+}
+
+/// The sums of the products of so many blocks of a row with an input, one to a lane.
 ///
 /// # Safety
 ///
 /// So many blocks are at the row's address; they have alignment 1 and no invalid bytes.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn sums<W: Stored, const N: usize>(row: *const u8, x: &[ActivationQ8_0; N]) -> __m256i {
+unsafe fn sums<W: Stored>(row: *const u8, len: usize, ready: &Ready) -> __m256i {
     let ones = _mm256_set1_epi16(1);
-    let mut dots = [_mm256_setzero_si256(); BLOCKS];
-    for n in 0..N {
-        // SAFETY: the caller's promise; this function has the instructions.
-        let quants = unsafe { (*row.wrapping_add(n * W::LEN).cast::<W>()).row_quants() };
-        let x = load(&x[n].quants);
+    let mut dots = [_mm256_setzero_si256(); BLOCKS / 2];
+    for n in 0..BLOCKS / 2 {
+        // SAFETY: the caller's promise.
+        let block = |n: usize| unsafe { &*row.cast::<W>().wrapping_add(n.min(len - 1)) };
+        // SAFETY: this function has the instructions.
+        let quants = unsafe { W::two_quants(block(n), block(n + BLOCKS / 2)) };
+        let mut pairs = [_mm256_setzero_si256(); 2];
+        for half in 0..2 {
+            let x = load(&ready.x[n][half]);
+            pairs[half] = match steps(W::MOST) {
+                0 => {
+                    // Magnitudes, and the others with their signs: within 2 · 128 · 127.
+                    let magnitudes = load(&ready.magnitudes[n][half]);
+                    let weights = quants[half];
+                    let pairs = match W::NEGATIVES {
+                        true => _mm256_maddubs_epi16(magnitudes, _mm256_sign_epi8(weights, x)),
+                        false => {
+                            let magnitudes = _mm256_abs_epi8(weights);
+                            _mm256_maddubs_epi16(magnitudes, _mm256_sign_epi8(x, weights))
+                        }
+                    };
+                    _mm256_madd_epi16(pairs, ones)
+                }
+                _ => _mm256_maddubs_epi16(quants[half], x),
+            };
+        }
         dots[n] = match steps(W::MOST) {
-            0 => {
-                // Magnitudes, and the activations with the weights' signs: within 2 · 128 · 127.
-                let magnitudes = _mm256_abs_epi8(quants);
-                let pairs = _mm256_maddubs_epi16(magnitudes, _mm256_sign_epi8(x, quants));
-                _mm256_madd_epi16(pairs, ones)
-            }
-            _ => _mm256_maddubs_epi16(quants, x),
+            0 => _mm256_add_epi32(pairs[0], pairs[1]),
+            _ => _mm256_add_epi16(pairs[0], pairs[1]),
         };
     }
     match steps(W::MOST) {
-        0 => sums_of_lanes(dots),
-        _ => sums_of_words(dots),
+        0 => sums_of_half_lanes(dots),
+        _ => sums_of_half_words(dots),
     }
 }
 
@@ -432,14 +486,9 @@ unsafe fn sums<W: Stored, const N: usize>(row: *const u8, x: &[ActivationQ8_0; N
 /// The same.
 #[inline(never)] // so that it costs nothing where it is not asked for
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn last_sums<W: Stored>(row: *const u8, x: &[ActivationQ8_0]) -> __m256i {
-    let mut all = Lanes([0; ROWS]);
-    for (n, x) in x.iter().enumerate().take(BLOCKS) {
-        // SAFETY: the caller's promise, for one of the blocks.
-        let sum = unsafe { sums::<W, 1>(row.wrapping_add(n * W::LEN), &[*x]) };
-        all.0[n] = _mm256_extract_epi32::<0>(sum);
-    }
-    load(&all)
+unsafe fn last_sums<W: Stored>(row: *const u8, len: usize, ready: &Ready) -> __m256i {
+    // SAFETY: the caller's promise, handed on.
+    unsafe { sums::<W>(row, len, ready) }
 }
 
 #[inline(never)] // so that the registers are all for its sums

@@ -4,7 +4,8 @@
 //! the other comes as fast as the bus allows, eight rows side by side do not. So a row's blocks
 //! are walked one after the other, and the integers that their products come to are kept in the
 //! nearest cache, until the floats of all eight rows are added up side by side, block after
-//! block: in the same order as panels do it.
+//! block: in the same order as panels do it. An input is put in the order in which a type's
+//! weights are read beforehand, once for many rows.
 
 use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
@@ -36,6 +37,8 @@ pub(super) unsafe fn few<K: Kind>(call: &MatMul) {
     let block_len = size_of::<K::Weights>();
     // Not cleared beforehand: that would take as long as a good part of the walk.
     let mut kept = [const { [const { MaybeUninit::<Lanes<i32>>::uninit() }; ROWS] }; RUN / 256];
+    let mut ready = [const { MaybeUninit::<K::Ready>::uninit() }; RUN / 256];
+    let mut which = None;
     for first in (0..call.weight_rows).step_by(ROWS) {
         let rows = rows_at(call, first, 0);
         for index in 0..call.inputs_len {
@@ -44,13 +47,25 @@ pub(super) unsafe fn few<K: Kind>(call: &MatMul) {
             let mut sum = _mm256_setzero_ps();
             for (run, x) in x.chunks(RUN / K::ELEMENTS).enumerate() {
                 let start = run * (RUN / K::ELEMENTS) * block_len;
+                let (parts, per_part) = (x.len().div_ceil(256 / K::ELEMENTS), 256 / K::ELEMENTS);
+                if which != Some((index, run)) {
+                    for (ready, x) in ready.iter_mut().zip(x.chunks(per_part)) {
+                        // SAFETY: this function has the instructions.
+                        ready.write(unsafe { K::ready(x) });
+                    }
+                    which = Some((index, run));
+                }
+                // SAFETY: so many parts are ready.
+                let ready = unsafe {
+                    core::slice::from_raw_parts(ready.as_ptr().cast::<K::Ready>(), parts)
+                };
                 for row in 0..ROWS {
                     for (eight, x) in x.chunks(BLOCKS).enumerate() {
                         let at = start + eight * BLOCKS * block_len;
                         let at = rows[row].wrapping_add(at);
-                        fetch(at.wrapping_add(AHEAD), BLOCKS * block_len);
+                        fetch_ahead(at, BLOCKS * block_len);
                         // SAFETY: so many blocks of this row are there.
-                        let sums = unsafe { K::sums(at, x) };
+                        let sums = unsafe { K::sums(at, x, &ready[eight * BLOCKS / per_part..]) };
                         let mut lanes = Lanes([0; ROWS]);
                         store(&mut lanes, sums);
                         kept[eight][row].write(lanes);
@@ -81,16 +96,11 @@ pub(super) unsafe fn few<K: Kind>(call: &MatMul) {
     }
 }
 
-/// Brings nearer some bytes, of a number known beforehand: what is left of it is no loop. What
-/// follows a row is the next one, as far as rows follow each other.
+/// Brings nearer what a walk through rows will read when it is [`AHEAD`] bytes further: so many
+/// bytes, a number known beforehand, for what is left of it is no loop. What follows a row is the
+/// next one, as far as rows follow each other.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn fetch(start: *const u8, len: usize) {
-    for line in 0..len.div_ceil(64) {
-        // SAFETY: a hint, which any address may be given to (older compilers want the block).
-        #[allow(unused_unsafe)]
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(64 * line).cast());
-        }
-    }
+pub(super) fn fetch_ahead(at: *const u8, len: usize) {
+    super::panel::fetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD), len);
 }

@@ -1,13 +1,44 @@
 //! Products of float weights with float activations.
+//!
+//! The columns of a block go to [`CLASSES`] sums in turn, each one chain of fused multiplications
+//! and additions; these are added up in order, and so are the blocks. Few inputs: rows are read as
+//! they lie in the file, so that a register holds the sums of all classes. Many inputs: a panel of
+//! weights is turned, so that eight rows' elements of one column stand in a register, and is
+//! multiplied with a few inputs at a time, class after class. The results agree bit for bit.
 
 use core::arch::x86_64::*;
+use core::mem::MaybeUninit;
 
 use half::{bf16, f16};
 
-use super::quantized::each_pair;
-use super::register::{LANES, load_floats, load_half, sum};
+use super::direct::fetch_ahead;
+use super::panel::{Rows, fetch, read, rows_at, write};
+use super::register::{LANES, Lanes, ROWS, load_floats, load_half, store, transpose, turn};
 use crate::kernels::{MatMul, MatMulFn};
 use rillm_formats::manifest::DType;
+
+/// Columns whose products are summed by themselves: a panel of so many fits the nearest cache,
+/// and errors grow more slowly.
+const BLOCK: usize = 256;
+
+/// Sums of a block, to which its columns go in turn: one to a lane.
+const CLASSES: usize = LANES;
+
+/// Columns of a whole block in each of them.
+const DEPTH: usize = BLOCK / CLASSES;
+
+/// Blocks of which eight rows' sums are kept.
+const KEPT: usize = 32;
+
+/// Registers of rows in a panel.
+const WIDTH: usize = 2;
+
+/// Inputs that a step of the product by panels takes: with so many registers of rows, their sums
+/// leave just enough of the sixteen for what is multiplied.
+const INPUTS: usize = 6;
+
+/// Inputs from which on turning pays.
+const MANY: usize = 4;
 
 /// The product of a type of floats.
 pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
@@ -27,6 +58,68 @@ pub(super) fn transposed_of(dtype: DType) -> Option<MatMulFn> {
         DType::BF16 => transposed_bf16,
         _ => return None,
     })
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn f32(call: &MatMul) {
+    // SAFETY: the caller's promise, handed on.
+    unsafe { product::<Single>(call) }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn f16(call: &MatMul) {
+    // SAFETY: the caller's promise, handed on.
+    unsafe { product::<Half>(call) }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn bf16(call: &MatMul) {
+    // SAFETY: the caller's promise, handed on.
+    unsafe { product::<Brain>(call) }
+}
+
+/// A type of weights.
+trait Weights {
+    /// Bytes of one.
+    const LEN: usize;
+
+    /// Eight of them, as floats.
+    ///
+    /// # Safety
+    ///
+    /// The CPU has this table's instructions, and the weights can be read.
+    unsafe fn eight(from: *const u8) -> __m256;
+}
+
+struct Single;
+struct Half;
+struct Brain;
+
+impl Weights for Single {
+    const LEN: usize = 4;
+    #[inline(always)]
+    unsafe fn eight(from: *const u8) -> __m256 {
+        // SAFETY: the caller's promise; the array has alignment 1.
+        unsafe { load_f32(&*from.cast()) }
+    }
+}
+
+impl Weights for Half {
+    const LEN: usize = 2;
+    #[inline(always)]
+    unsafe fn eight(from: *const u8) -> __m256 {
+        // SAFETY: as above.
+        unsafe { load_f16(&*from.cast()) }
+    }
+}
+
+impl Weights for Brain {
+    const LEN: usize = 2;
+    #[inline(always)]
+    unsafe fn eight(from: *const u8) -> __m256 {
+        // SAFETY: as above.
+        unsafe { load_bf16(&*from.cast()) }
+    }
 }
 
 #[inline]
@@ -49,6 +142,344 @@ fn load_bf16(from: &[[u8; 2]; LANES]) -> __m256 {
     ))))
 }
 
+/// Fewer than eight weights, the others zero.
+///
+/// # Safety
+///
+/// There are so many.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn some_of_eight<W: Weights>(from: *const u8, there: usize) -> __m256 {
+    let mut padded = [0; 4 * LANES];
+    // SAFETY: the caller's promise; a weight has four bytes at most.
+    unsafe {
+        core::ptr::copy_nonoverlapping(from, padded.as_mut_ptr(), there.min(LANES) * W::LEN);
+        W::eight(padded.as_ptr())
+    }
+}
+
+/// # Safety
+///
+/// As for [`crate::kernels::MatMulFn`].
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn product<W: Weights>(call: &MatMul) {
+    // SAFETY: the caller's promise, handed on.
+    unsafe {
+        match call.inputs_len < MANY {
+            true => few::<W>(call),
+            false => many::<W>(call),
+        }
+    }
+}
+
+/// Eight rows at a time, each read in the order of memory.
+///
+/// # Safety
+///
+/// As for [`crate::kernels::MatMulFn`].
+#[inline(never)] // so that what is kept lies on a stack of its own
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn few<W: Weights>(call: &MatMul) {
+    // Not cleared beforehand: that would take as long as a good part of the walk.
+    let mut kept = [const { [const { MaybeUninit::<Lanes<f32>>::uninit() }; ROWS] }; KEPT];
+    let whole = call.columns / BLOCK * BLOCK;
+    for first in (0..call.weight_rows).step_by(ROWS) {
+        let rows = rows_at(call, first, 0);
+        for index in 0..call.inputs_len {
+            // SAFETY: the caller promises this input.
+            let x = unsafe { call.input(index) };
+            let mut total = _mm256_setzero_ps();
+            for part in (0..whole).step_by(KEPT * BLOCK) {
+                let blocks = (whole - part).min(KEPT * BLOCK) / BLOCK;
+                for row in 0..ROWS {
+                    for block in 0..blocks {
+                        let start = part + block * BLOCK;
+                        let weights = rows[row].wrapping_add(start * W::LEN);
+                        let x = x.wrapping_add(start * size_of::<f32>());
+                        fetch_ahead(weights, BLOCK * W::LEN);
+                        // SAFETY: the row and the input have these columns.
+                        let sums = unsafe { sums::<W>(weights, x) };
+                        let mut lanes = Lanes([0.0; ROWS]);
+                        store(&mut lanes, _mm256_castps_si256(sums));
+                        kept[block][row].write(lanes);
+                    }
+                }
+                for block in 0..blocks {
+                    let half = |which: usize| {
+                        transpose(|row| {
+                            // SAFETY: written above for all rows.
+                            let lanes = unsafe { kept[block][row].assume_init_ref() };
+                            load_half(&lanes.0.as_chunks::<4>().0[which])
+                        })
+                    };
+                    let sums = [half(0), half(1)];
+                    let mut sum = _mm256_castsi256_ps(sums[0][0]);
+                    for class in 1..CLASSES {
+                        let next = _mm256_castsi256_ps(sums[class / 4][class % 4]);
+                        sum = _mm256_add_ps(sum, next);
+                    }
+                    total = match part + block {
+                        0 => sum,
+                        _ => _mm256_add_ps(total, sum),
+                    };
+                }
+            }
+            if whole < call.columns {
+                let rest = rows.map(|row| row.wrapping_add(whole * W::LEN));
+                let x = x.wrapping_add(whole * size_of::<f32>());
+                // SAFETY: the rows and the input have these columns.
+                let sum = unsafe { last::<W>(&rest, x, call.columns - whole) };
+                total = match whole {
+                    0 => sum,
+                    _ => _mm256_add_ps(total, sum),
+                };
+            }
+            // SAFETY: the caller promises this result.
+            unsafe { write(call, (index, first), total) };
+        }
+    }
+}
+
+/// A row's sums of a block, a class to a lane.
+///
+/// # Safety
+///
+/// There are as many weights and inputs.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn sums<W: Weights>(weights: *const u8, x: *const u8) -> __m256 {
+    let mut sums = _mm256_setzero_ps();
+    for column in (0..BLOCK).step_by(CLASSES) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let weights = W::eight(weights.wrapping_add(column * W::LEN));
+            let x = _mm256_loadu_ps(x.cast::<f32>().wrapping_add(column));
+            sums = _mm256_fmadd_ps(weights, x, sums);
+        }
+    }
+    sums
+}
+
+/// What a last block of eight rows, which has fewer columns, comes to: side by side, for they are
+/// near each other or at their rows' ends.
+///
+/// # Safety
+///
+/// There are as many weights in each row, and inputs.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn last<W: Weights>(rows: &Rows, x: *const u8, columns: usize) -> __m256 {
+    let mut sums = [_mm256_setzero_ps(); ROWS];
+    let whole = columns / CLASSES * CLASSES;
+    for column in (0..whole).step_by(CLASSES) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let x = _mm256_loadu_ps(x.cast::<f32>().wrapping_add(column));
+            for row in 0..ROWS {
+                let at = rows[row].wrapping_add(column * W::LEN);
+                if column * W::LEN % 64 == 0 {
+                    fetch_ahead(at, 64);
+                }
+                sums[row] = _mm256_fmadd_ps(W::eight(at), x, sums[row]);
+            }
+        }
+    }
+    if whole < columns {
+        let there = columns - whole;
+        // In place of other inputs stands what changes no sum, not even a zero's sign.
+        let mut padded = [-0.0f32; LANES];
+        // SAFETY: the caller's promise.
+        unsafe {
+            let x = x.cast::<f32>().wrapping_add(whole).cast::<u8>();
+            let len = there.min(LANES) * size_of::<f32>();
+            core::ptr::copy_nonoverlapping(x, padded.as_mut_ptr().cast(), len);
+            for row in 0..ROWS {
+                let weights = rows[row].wrapping_add(whole * W::LEN);
+                let weights = some_of_eight::<W>(weights, there);
+                sums[row] = _mm256_fmadd_ps(weights, load_floats(&padded), sums[row]);
+            }
+        }
+    }
+    let turned = turn(sums);
+    let mut sum = turned[0];
+    for class in 1..CLASSES {
+        if class < columns {
+            sum = _mm256_add_ps(sum, turned[class]);
+        }
+    }
+    sum
+}
+
+/// A panel: `[class][column of it][row]`.
+type Turned = [Lanes<f32>; WIDTH * BLOCK];
+
+/// By panels: all inputs with some columns of the rows, then with the next columns.
+///
+/// # Safety
+///
+/// As for [`crate::kernels::MatMulFn`].
+#[inline(never)] // so that its scratch is none of a product with few inputs
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn many<W: Weights>(call: &MatMul) {
+    let mut panel = [Lanes([0.0; ROWS]); WIDTH * BLOCK];
+    for first in (0..call.weight_rows).step_by(WIDTH * ROWS) {
+        for start in (0..call.columns).step_by(BLOCK) {
+            let columns = BLOCK.min(call.columns - start);
+            // SAFETY: the caller's promise, handed on for rows and inputs that there are.
+            unsafe {
+                unpack::<W>(call, first, (start, columns), &mut panel);
+                multiply(call, first, (start, columns), &panel);
+            }
+        }
+    }
+}
+
+/// Turns up to sixteen rows.
+///
+/// # Safety
+///
+/// There are these columns of the rows from the `first` on.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn unpack<W: Weights>(
+    call: &MatMul,
+    first: usize,
+    (start, columns): (usize, usize),
+    panel: &mut Turned,
+) {
+    for r in 0..WIDTH {
+        if first + r * ROWS >= call.weight_rows {
+            break;
+        }
+        let rows = rows_at(call, first + r * ROWS, start * W::LEN);
+        for column in (0..columns).step_by(CLASSES) {
+            let mut found = [_mm256_setzero_ps(); ROWS];
+            for row in 0..ROWS {
+                let at = rows[row].wrapping_add(column * W::LEN);
+                // What comes next, of so many rows, is not foreseen by the hardware.
+                if column * W::LEN % 64 == 0 && start + columns < call.columns {
+                    fetch::<_MM_HINT_T1>(at.wrapping_add(BLOCK * W::LEN), 64);
+                }
+                // SAFETY: the caller promises these columns.
+                found[row] = unsafe {
+                    match columns - column {
+                        CLASSES.. => W::eight(at),
+                        there => some_of_eight::<W>(at, there),
+                    }
+                };
+            }
+            let turned = turn(found);
+            for class in 0..CLASSES {
+                let at = (class * DEPTH + column / CLASSES) * WIDTH + r;
+                store(&mut panel[at], _mm256_castps_si256(turned[class]));
+            }
+        }
+    }
+}
+
+/// Adds a panel's products with all inputs to the results.
+///
+/// # Safety
+///
+/// As for [`crate::kernels::MatMulFn`]; the panel is of these rows and columns.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn multiply(call: &MatMul, first: usize, columns: (usize, usize), panel: &Turned) {
+    let mut index = 0;
+    while index < call.inputs_len {
+        let at = (index, first);
+        // SAFETY: the caller promises these inputs and results.
+        index += unsafe {
+            match call.inputs_len - index {
+                1 => some::<1>(call, at, columns, panel),
+                2 => some::<2>(call, at, columns, panel),
+                3 => some::<3>(call, at, columns, panel),
+                // Fewer than four have too few sums to keep the multipliers busy.
+                4 | 7 | 8 => some::<4>(call, at, columns, panel),
+                5 | 9 => some::<5>(call, at, columns, panel),
+                INPUTS.. => some::<INPUTS>(call, at, columns, panel),
+                0 => 0,
+            }
+        };
+    }
+}
+
+/// The same for M inputs. Returns M.
+///
+/// # Safety
+///
+/// As for `multiply`.
+#[inline(never)] // so that the registers are all for its sums
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn some<const M: usize>(
+    call: &MatMul,
+    (index, first): (usize, usize),
+    (start, columns): (usize, usize),
+    panel: &Turned,
+) -> usize {
+    let mut inputs = [call.inputs; M];
+    for m in 0..M {
+        // SAFETY: the caller promises these inputs.
+        let input = unsafe { call.input(index + m) };
+        inputs[m] = input.wrapping_add(start * size_of::<f32>());
+    }
+    let mut totals = [[_mm256_setzero_ps(); WIDTH]; M];
+    for class in 0..CLASSES.min(columns) {
+        if class < M {
+            // Of an input that follows, the same columns: the hardware does not foresee them.
+            let next = (index + M + class).min(call.inputs_len - 1);
+            // SAFETY: there is such an input.
+            let next = unsafe { call.input(next) }.wrapping_add(start * size_of::<f32>());
+            fetch::<_MM_HINT_T0>(next, BLOCK * size_of::<f32>());
+        }
+        let mut sums = [[_mm256_setzero_ps(); WIDTH]; M];
+        let panel = panel[class * DEPTH * WIDTH..].as_ptr();
+        for step in 0..(columns - class).div_ceil(CLASSES) {
+            // SAFETY: a class has no more columns in a panel; the caller promises these inputs.
+            unsafe {
+                let mut weights = [_mm256_setzero_ps(); WIDTH];
+                for r in 0..WIDTH {
+                    weights[r] = load_floats(&*panel.add(step * WIDTH + r));
+                }
+                for m in 0..M {
+                    let x = inputs[m].cast::<f32>().byte_add(class * size_of::<f32>());
+                    let x = x.byte_add(step * CLASSES * size_of::<f32>());
+                    let x = _mm256_set1_ps(x.read_unaligned());
+                    for r in 0..WIDTH {
+                        sums[m][r] = _mm256_fmadd_ps(weights[r], x, sums[m][r]);
+                    }
+                }
+            }
+        }
+        for m in 0..M {
+            for r in 0..WIDTH {
+                totals[m][r] = match class {
+                    0 => sums[m][r],
+                    _ => _mm256_add_ps(totals[m][r], sums[m][r]),
+                };
+            }
+        }
+    }
+    for m in 0..M {
+        for r in 0..WIDTH {
+            let first = first + r * ROWS;
+            if first >= call.weight_rows {
+                break;
+            }
+            // SAFETY: the caller promises these results, and has had those of the columns before.
+            unsafe {
+                let mut total = totals[m][r];
+                if start > 0 {
+                    total = _mm256_add_ps(read(call, (index + m, first)), total);
+                }
+                write(call, (index + m, first), total);
+            }
+        }
+    }
+    M
+}
+
 fn f16_to_f32(bytes: [u8; 2]) -> f32 {
     f16::from_le_bytes(bytes).to_f32()
 }
@@ -58,56 +489,9 @@ fn bf16_to_f32(bytes: [u8; 2]) -> f32 {
 }
 
 // A trait cannot name functions that need a CPU feature, so the three types share their
-// products through a macro.
+// products with stored columns through a macro.
 macro_rules! products {
-    ($name:ident, $transposed:ident, $dot:ident, $columns:ident, $bytes:literal, $load:ident,
-     $decode:path) => {
-        #[target_feature(enable = "avx2,fma,f16c")]
-        pub(super) unsafe fn $name(call: &MatMul) {
-            // SAFETY: the caller's promise, handed on.
-            unsafe { each_pair(call, 1, |w, x| $dot(w, x), |w, x| $dot(w, x)) }
-        }
-
-        /// Σ of products in two registers of partial sums; a ragged end is filled with zeros.
-        #[inline]
-        #[target_feature(enable = "avx2,fma,f16c")]
-        fn $dot<const N: usize>(weights: &[[u8; $bytes]], x: [&[[u8; 4]]; N]) -> [f32; N] {
-            let (weights, tail) = weights.as_chunks::<LANES>();
-            let mut even = [_mm256_setzero_ps(); N];
-            let mut odd = [_mm256_setzero_ps(); N];
-            let (pairs, last) = weights.as_chunks::<2>();
-            for (index, [first, second]) in pairs.iter().enumerate() {
-                let (first, second) = ($load(first), $load(second));
-                for n in 0..N {
-                    let (x, _) = x[n].as_chunks::<LANES>();
-                    even[n] = _mm256_fmadd_ps(first, load_floats(&x[2 * index]), even[n]);
-                    odd[n] = _mm256_fmadd_ps(second, load_floats(&x[2 * index + 1]), odd[n]);
-                }
-            }
-            for weights in last {
-                for n in 0..N {
-                    let (x, _) = x[n].as_chunks::<LANES>();
-                    let x = load_floats(&x[2 * pairs.len()]);
-                    even[n] = _mm256_fmadd_ps($load(weights), x, even[n]);
-                }
-            }
-            if !tail.is_empty() {
-                let mut padded = [[0; $bytes]; LANES];
-                padded[..tail.len()].copy_from_slice(tail);
-                for n in 0..N {
-                    let (_, x) = x[n].as_chunks::<LANES>();
-                    let mut x_padded = [[0; 4]; LANES];
-                    x_padded[..x.len()].copy_from_slice(x);
-                    odd[n] = _mm256_fmadd_ps($load(&padded), load_floats(&x_padded), odd[n]);
-                }
-            }
-            let mut sums = [0.0; N];
-            for n in 0..N {
-                sums[n] = sum(_mm256_add_ps(even[n], odd[n]));
-            }
-            sums
-        }
-
+    ($transposed:ident, $columns:ident, $bytes:literal, $load:ident, $decode:path) => {
         #[target_feature(enable = "avx2,fma,f16c")]
         pub(super) unsafe fn $transposed(call: &MatMul) {
             let mut index = 0;
@@ -189,30 +573,6 @@ macro_rules! products {
     };
 }
 
-products!(
-    f32,
-    transposed_f32,
-    dot_f32,
-    columns_f32,
-    4,
-    load_f32,
-    f32::from_le_bytes
-);
-products!(
-    f16,
-    transposed_f16,
-    dot_f16,
-    columns_f16,
-    2,
-    load_f16,
-    f16_to_f32
-);
-products!(
-    bf16,
-    transposed_bf16,
-    dot_bf16,
-    columns_bf16,
-    2,
-    load_bf16,
-    bf16_to_f32
-);
+products!(transposed_f32, columns_f32, 4, load_f32, f32::from_le_bytes);
+products!(transposed_f16, columns_f16, 2, load_f16, f16_to_f32);
+products!(transposed_bf16, columns_bf16, 2, load_bf16, bf16_to_f32);

@@ -28,13 +28,13 @@ pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn matmul<B: Stored>(call: &MatMul) {
+pub(super) unsafe fn matmul<B: Stored>(call: &MatMul) {
     // SAFETY: the caller's promise, handed on; rows are whole blocks.
     unsafe { product::<Large<B>>(call) }
 }
 
 /// A block as a panel has it.
-trait Stored: SuperBlock {
+pub(super) trait Stored: SuperBlock {
     /// The largest byte without sign.
     const MOST: i32;
 
@@ -130,6 +130,10 @@ impl<B: Stored> Kind for Large<B> {
     type Weights = B;
     type Inputs = ActivationQ8K;
     const ELEMENTS: usize = 256;
+    type Ready = ();
+
+    #[inline(always)]
+    unsafe fn ready(_: &[ActivationQ8K]) {}
 
     #[inline(always)]
     unsafe fn unpack(rows: &Rows, _: usize, panel: &mut Panel) {
@@ -138,7 +142,7 @@ impl<B: Stored> Kind for Large<B> {
     }
 
     #[inline(always)]
-    unsafe fn sums(row: *const u8, x: &[ActivationQ8K]) -> __m256i {
+    unsafe fn sums(row: *const u8, x: &[ActivationQ8K], _: &[()]) -> __m256i {
         // SAFETY: the caller's promise, handed on.
         unsafe { sums::<B>(row, x) }
     }
@@ -163,7 +167,7 @@ impl<B: Stored> Kind for Large<B> {
 /// The sixteen bytes `which` of a block's field.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn sixteen(bytes: &[u8], which: usize) -> __m128i {
+pub(super) fn sixteen(bytes: &[u8], which: usize) -> __m128i {
     load_half(&bytes.as_chunks::<16>().0[which])
 }
 
@@ -190,14 +194,11 @@ unsafe fn header(rows: &Rows, panel: &mut Panel) {
         // SAFETY: the caller's promise; both types begin so.
         load_half(unsafe { &*rows[row].cast::<Header>() })
     });
-    let half = |words: __m256i| {
-        let words = _mm256_and_si256(words, _mm256_set1_epi32(0xffff));
-        let low = _mm256_castsi256_si128(words);
-        let halves = _mm_packus_epi32(low, _mm256_extracti128_si256::<1>(words));
-        _mm256_castps_si256(_mm256_cvtph_ps(halves))
-    };
-    store(&mut panel.factors[0], half(both));
-    store(&mut panel.min_factor, half(_mm256_srli_epi32::<16>(both)));
+    store(&mut panel.factors[0], low_halves(both));
+    store(
+        &mut panel.min_factor,
+        low_halves(_mm256_srli_epi32::<16>(both)),
+    );
     let (six, four, two) = (
         _mm256_set1_epi8(0x3f),
         _mm256_set1_epi8(0x0f),
@@ -226,10 +227,20 @@ unsafe fn header(rows: &Rows, panel: &mut Panel) {
     }
 }
 
+/// The half-precision numbers in the low halves of all lanes, as the bits of floats.
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+pub(super) fn low_halves(words: __m256i) -> __m256i {
+    let words = _mm256_and_si256(words, _mm256_set1_epi32(0xffff));
+    let low = _mm256_castsi256_si128(words);
+    let halves = _mm_packus_epi32(low, _mm256_extracti128_si256::<1>(words));
+    _mm256_castps_si256(_mm256_cvtph_ps(halves))
+}
+
 /// A shuffle that makes sixteen-bit numbers of two of the bytes of each lane.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn in_words([low, high]: [usize; 2]) -> __m256i {
+pub(super) fn in_words([low, high]: [usize; 2]) -> __m256i {
     let lane = _mm256_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12);
     let lane = _mm256_or_si256(lane, _mm256_slli_epi32::<16>(lane));
     let bytes = 0x8000_8000_u32 | low as u32 | (high as u32) << 16;
@@ -296,22 +307,31 @@ unsafe fn unpack_q5_k(rows: &Rows, panel: &mut Panel) {
 unsafe fn header_q6_k(rows: &Rows, panel: &mut Panel) {
     // SAFETY: as in `unpack_q4_k`.
     let block = |row: usize| unsafe { &*rows[row].cast::<BlockQ6K>() };
-    let words = transpose(|row| load_half(&block(row).scales));
-    for (four, words) in words.into_iter().enumerate() {
+    let scales = transpose(|row| load_half(&block(row).scales));
+    signed_scales::<5>(scales, panel);
+    let factors = halves(|row| block(row).scale);
+    store(&mut panel.factors[0], _mm256_castps_si256(factors));
+}
+
+/// Writes the signed scales of sixteen parts of weights that are 2^`ABOVE` above themselves, four
+/// parts of each row to a lane, and what is taken off.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn signed_scales<const ABOVE: i32>(scales: [__m256i; 4], panel: &mut Panel) {
+    for (four, scales) in scales.into_iter().enumerate() {
         for part in 0..4 {
-            let scale = _mm256_shuffle_epi8(words, in_words([part, part]));
+            let scale = _mm256_shuffle_epi8(scales, in_words([part, part]));
             let scale = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(scale));
             store(&mut panel.scales[4 * four + part], scale);
         }
         for pair in 0..2 {
-            let both = _mm256_shuffle_epi8(words, in_words([2 * pair, 2 * pair + 1]));
-            let times_32 = _mm256_srai_epi16::<3>(_mm256_slli_epi16::<8>(both));
-            let negative = _mm256_sub_epi16(_mm256_setzero_si256(), times_32);
+            let both = _mm256_shuffle_epi8(scales, in_words([2 * pair, 2 * pair + 1]));
+            let both = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(both));
+            let times = _mm256_slli_epi16::<ABOVE>(both);
+            let negative = _mm256_sub_epi16(_mm256_setzero_si256(), times);
             store(&mut panel.mins[2 * four + pair], negative);
         }
     }
-    let factors = halves(|row| block(row).scale);
-    store(&mut panel.factors[0], _mm256_castps_si256(factors));
 }
 
 #[inline]
@@ -535,7 +555,7 @@ fn fours_products(
 }
 
 /// Shuffles that fill each half of a register with its g-th sixteen-bit number.
-const SPREAD: [[u8; 32]; 8] = {
+pub(super) const SPREAD: [[u8; 32]; 8] = {
     let mut masks = [[0; 32]; 8];
     let mut at = 0;
     while at < 256 {
@@ -555,13 +575,20 @@ fn unpack_scales(packed: &[u8; 12]) -> i64 {
     (u64::from(first & 0x3f3f_3f3f) | (u64::from(high) << 32)).cast_signed()
 }
 
+/// Sixteen signed scales in sixteen bits: even ones in the one half, odd ones in the other, for
+/// two parts stand in a register of weights.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn scales_of_halves(scales: __m128i) -> __m256i {
+    let order = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+    _mm256_cvtepi8_epi16(_mm_shuffle_epi8(scales, order))
+}
+
 #[inline]
 #[target_feature(enable = "avx2")]
 fn q6_k_products(block: &BlockQ6K, x: &ActivationQ8K) -> __m256i {
     let (four, two) = (_mm256_set1_epi8(0x0f), _mm256_set1_epi8(0x30));
-    // Even scales in the one half, odd ones in the other: two parts to a register of weights.
-    let order = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
-    let scales = _mm256_cvtepi8_epi16(_mm_shuffle_epi8(load_half(&block.scales), order));
+    let scales = scales_of_halves(load_half(&block.scales));
     let (low, _) = block.low.as_chunks::<32>();
     let (high, _) = block.high.as_chunks::<32>();
     let (inputs, _) = x.quants.as_chunks::<32>();

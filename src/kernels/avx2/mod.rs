@@ -9,6 +9,7 @@ mod blocks;
 mod direct;
 mod float;
 mod k_blocks;
+mod low_blocks;
 mod panel;
 mod quantize;
 mod quantized;
@@ -26,6 +27,7 @@ pub(super) const TABLE: Kernels = Kernels {
     matmul: |dtype| {
         let better = float::of(dtype).or_else(|| blocks::of(dtype));
         let better = better.or_else(|| k_blocks::of(dtype));
+        let better = better.or_else(|| low_blocks::of(dtype));
         let better = better.or_else(|| quantized::of(dtype));
         better.or_else(|| (scalar::TABLE.matmul)(dtype))
     },

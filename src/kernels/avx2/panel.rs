@@ -86,9 +86,15 @@ pub(super) trait Kind {
     /// Fills a panel from so many blocks of each row, which are there.
     unsafe fn unpack(rows: &Rows, blocks: usize, panel: &mut Panel);
 
+    /// What [`Kind::sums`] wants to know of 256 columns of an input beside its blocks.
+    type Ready;
+
+    /// Works it out; fewer blocks end an input.
+    unsafe fn ready(x: &[Self::Inputs]) -> Self::Ready;
+
     /// The sums of the products of up to eight blocks of a row, which are there, with as many of
     /// an input: one to a lane.
-    unsafe fn sums(row: *const u8, x: &[Self::Inputs]) -> __m256i;
+    unsafe fn sums(row: *const u8, x: &[Self::Inputs], ready: &[Self::Ready]) -> __m256i;
 
     /// Adds what a block of each row, which is there, comes to, given the sums of its products.
     unsafe fn add(sum: __m256, products: __m256i, rows: &Rows, x: &Self::Inputs) -> __m256;
@@ -253,19 +259,41 @@ pub(super) unsafe fn write(call: &MatMul, (index, first): (usize, usize), sums: 
         let to = call.results(index).wrapping_add(first);
         match call.weight_rows - first {
             ROWS.. => _mm256_storeu_ps(to, sums),
-            rows => {
-                let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-                let mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(rows as i32), lane);
-                _mm256_maskstore_ps(to, mask, sums);
-            }
+            rows => _mm256_maskstore_ps(to, lanes_below(rows), sums),
         }
     }
+}
+
+/// Reads what [`write`] has written.
+///
+/// # Safety
+///
+/// These results have been written.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) unsafe fn read(call: &MatMul, (index, first): (usize, usize)) -> __m256 {
+    // SAFETY: as above.
+    unsafe {
+        let from = call.results(index).wrapping_add(first);
+        match call.weight_rows - first {
+            ROWS.. => _mm256_loadu_ps(from),
+            rows => _mm256_maskload_ps(from, lanes_below(rows)),
+        }
+    }
+}
+
+/// All bits of so many lanes.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn lanes_below(count: usize) -> __m256i {
+    let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), lane)
 }
 
 /// Brings nearer some bytes, of a number known beforehand: what is left of it is no loop.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn fetch<const HINT: i32>(start: *const u8, len: usize) {
+pub(super) fn fetch<const HINT: i32>(start: *const u8, len: usize) {
     for line in 0..len.div_ceil(64) {
         // SAFETY: a hint, which any address may be given to (older compilers want the block).
         #[allow(unused_unsafe)]

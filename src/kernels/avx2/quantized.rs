@@ -6,8 +6,7 @@
 
 use core::arch::x86_64::*;
 
-use super::blocks::row_values;
-use super::register::{load, spread_half, store, sum};
+use super::register::{load, sum};
 use crate::kernels::{MatMul, MatMulFn};
 use crate::quant::*;
 use rillm_formats::manifest::DType;
@@ -15,11 +14,6 @@ use rillm_formats::manifest::DType;
 /// The product of a type, if it is better here than in plain Rust.
 pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
     Some(match dtype {
-        DType::Q2_K => large::<BlockQ2K>,
-        DType::Q3_K => large::<BlockQ3K>,
-        DType::IQ4_XS => iq4_xs,
-        DType::TQ1_0 => large::<BlockTQ1_0>,
-        DType::TQ2_0 => large::<BlockTQ2_0>,
         DType::IQ2_XXS => large::<BlockIQ2XXS>,
         DType::IQ2_XS => large::<BlockIQ2XS>,
         DType::IQ2_S => large::<BlockIQ2S>,
@@ -34,31 +28,6 @@ pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn large<B: SuperBlock>(call: &MatMul) {
     let unpack = |block: &B, out: &mut Integers256| block.integers(out);
-    // SAFETY: the caller's promise, handed on.
-    unsafe {
-        each_pair(
-            call,
-            256,
-            |w, x| dot_large(w, x, unpack),
-            |w, x| dot_large(w, x, unpack),
-        )
-    }
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn iq4_xs(call: &MatMul) {
-    let unpack = |block: &BlockIQ4XS, out: &mut Integers256| {
-        let (groups, _) = block.quants.as_chunks::<16>();
-        let (quants, _) = out.quants.as_chunks_mut::<32>();
-        for g in 0..8 {
-            store(&mut quants[g], row_values(&IQ4_VALUES, &groups[g]));
-        }
-        let scales = block.group_scales();
-        for g in 0..16 {
-            out.scales[g] = scales[g / 2];
-        }
-        out.scale = _mm256_cvtss_f32(spread_half(block.scale));
-    };
     // SAFETY: the caller's promise, handed on.
     unsafe {
         each_pair(

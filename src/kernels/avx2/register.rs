@@ -76,16 +76,6 @@ pub(super) fn sum(value: __m256) -> f32 {
     _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)))
 }
 
-/// A half-precision scale in every lane.
-///
-/// Every lane, although products of two scales could be formed in one: a lone half is loaded
-/// by an instruction that keeps the rest of an old register, and waits for it.
-#[inline]
-#[target_feature(enable = "avx2,f16c")]
-pub(super) fn spread_half(bytes: [u8; 2]) -> __m256 {
-    _mm256_cvtph_ps(_mm_set1_epi16(i16::from_le_bytes(bytes)))
-}
-
 /// exp(x) for x ≤ 0, to two units in the last place; zero below −87.3, NaN for NaN.
 ///
 /// x = n·ln 2 + r, and a polynomial for exp(r): Taylor's to the seventh power, whose remainder
@@ -164,6 +154,32 @@ pub(super) fn transpose(of: impl Fn(usize) -> __m128i) -> [__m256i; 4] {
     ]
 }
 
+/// Lane k of register r → lane r of register k.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn turn(of: [__m256; ROWS]) -> [__m256; ROWS] {
+    let pairs = |a: __m256, b: __m256| {
+        let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+        (_mm256_castps_pd(low), _mm256_castps_pd(high))
+    };
+    let fours = |at: usize| {
+        let ((a, c), (b, d)) = (pairs(of[at], of[at + 1]), pairs(of[at + 2], of[at + 3]));
+        [
+            _mm256_castpd_ps(_mm256_unpacklo_pd(a, b)),
+            _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)),
+            _mm256_castpd_ps(_mm256_unpacklo_pd(c, d)),
+            _mm256_castpd_ps(_mm256_unpackhi_pd(c, d)),
+        ]
+    };
+    let (low, high) = (fours(0), fours(4));
+    let mut turned = [_mm256_setzero_ps(); ROWS];
+    for k in 0..4 {
+        turned[k] = _mm256_permute2f128_ps::<0x20>(low[k], high[k]);
+        turned[4 + k] = _mm256_permute2f128_ps::<0x31>(low[k], high[k]);
+    }
+    turned
+}
+
 /// Four bytes in every lane.
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -214,44 +230,64 @@ pub(super) fn add_words(mut sum: __m256i, weights: __m256i, x: __m256i) -> __m25
     sum
 }
 
-/// The sums of eight registers' sixteen-bit lanes, one to a lane. Four of them fit in sixteen
-/// bits.
+/// The sums of four registers' sixteen-bit lanes: of their low halves, then of their high halves.
+/// Two lanes fit in sixteen bits.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn sums_of_words(of: [__m256i; 8]) -> __m256i {
+pub(super) fn sums_of_half_words([a, b, c, d]: [__m256i; 4]) -> __m256i {
     let pair = |a: __m256i, b: __m256i| {
-        _mm256_add_epi16(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b))
-    };
-    let four = |a: __m256i, b: __m256i| {
-        let sums = _mm256_add_epi16(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+        let sums = _mm256_add_epi16(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
         _mm256_madd_epi16(sums, _mm256_set1_epi16(1))
     };
-    let [a, b, c, d, e, f, g, h] = of;
-    let low = four(pair(a, b), pair(c, d));
-    fold(low, four(pair(e, f), pair(g, h)))
+    let (ab, cd) = (pair(a, b), pair(c, d));
+    _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd))
+}
+
+/// The sums of four registers' lanes: of their low halves, then of their high halves.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn sums_of_half_lanes([a, b, c, d]: [__m256i; 4]) -> __m256i {
+    let pair = |a: __m256i, b: __m256i| {
+        _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b))
+    };
+    let (ab, cd) = (pair(a, b), pair(c, d));
+    _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd))
 }
 
 /// The sums of eight registers' lanes, one to a lane.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn sums_of_lanes(of: [__m256i; 8]) -> __m256i {
-    let pair = |a: __m256i, b: __m256i| {
-        _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b))
-    };
-    let four = |a: __m256i, b: __m256i| {
-        _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b))
-    };
-    let [a, b, c, d, e, f, g, h] = of;
-    let low = four(pair(a, b), pair(c, d));
-    fold(low, four(pair(e, f), pair(g, h)))
+pub(super) fn sums_of_lanes([a, b, c, d, e, f, g, h]: [__m256i; 8]) -> __m256i {
+    let low = sums_of_half_lanes([a, b, c, d]);
+    let high = sums_of_half_lanes([e, f, g, h]);
+    let [first, second] = sixteens(low, high);
+    _mm256_add_epi32(first, second)
 }
 
-/// Sums of the halves of `a`, then of those of `b`.
+/// The low halves of two registers, and their high halves.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn fold(a: __m256i, b: __m256i) -> __m256i {
-    _mm256_add_epi32(
+pub(super) fn sixteens(a: __m256i, b: __m256i) -> [__m256i; 2] {
+    [
         _mm256_permute2x128_si256::<0x20>(a, b),
         _mm256_permute2x128_si256::<0x31>(a, b),
-    )
+    ]
+}
+
+/// 64 activations in the order of nibbles that stand in the low and in the high halves of 32
+/// bytes, sixteen of which go with `a`; then their magnitudes.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn as_nibbles(a: &[i8; 32], b: &[i8; 32]) -> [[__m256i; 2]; 2] {
+    let x = sixteens(load(a), load(b));
+    [x, [_mm256_abs_epi8(x[0]), _mm256_abs_epi8(x[1])]]
+}
+
+/// The nibbles in the low and in the high halves of 32 bytes.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn nibbles_of(bytes: __m256i) -> [__m256i; 2] {
+    let mask = _mm256_set1_epi8(15);
+    let high = _mm256_srli_epi16::<4>(bytes);
+    [_mm256_and_si256(bytes, mask), _mm256_and_si256(high, mask)]
 }

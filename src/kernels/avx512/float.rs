@@ -164,6 +164,9 @@ unsafe fn product<W: Weights>(call: &MatMul) {
     // there.
     unsafe {
         match call.inputs_len < MANY {
+            true if call.columns <= BLOCK => {
+                few::<[u8; 4]>(call, 1, |group, x| short::<W>(group, x))
+            }
             true => few::<[u8; 4]>(call, 1, |group, x| direct::<W>(group, x)),
             false => many::<W>(call),
         }
@@ -230,6 +233,75 @@ unsafe fn direct<W: Weights>(group: &Group, x: &[[u8; 4]]) -> __m512 {
         }
     }
     total
+}
+
+/// The same of rows of one block, which are near each other: side by side, two in a register.
+///
+/// # Safety
+///
+/// The rows are as long as the input.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn short<W: Weights>(group: &Group, x: &[[u8; 4]]) -> __m512 {
+    let columns = x.len();
+    for row in 0..ROWS {
+        let len = columns * W::LEN;
+        group.stretch(row, (0, len), len).fetch(0, len);
+    }
+    // Rows in the order in which `turn` has them.
+    let pair = |at: usize| [at + at / 4 * 4, at + at / 4 * 4 + 4].map(|row| group.rows[row]);
+    let mut sums = [_mm512_setzero_ps(); CLASSES];
+    for column in (0..columns).step_by(CLASSES) {
+        let there = match columns - column {
+            CLASSES.. => !0,
+            rest => !(!0 << rest),
+        };
+        for at in 0..CLASSES {
+            let weights = pair(at).map(|row| row.wrapping_add(column * W::LEN));
+            // SAFETY: the caller's promise.
+            unsafe {
+                let x =
+                    _mm256_mask_loadu_ps(_mm256_set1_ps(-0.0), there, x[column..].as_ptr().cast());
+                let x = _mm512_broadcast_f32x8(x);
+                sums[at] = _mm512_fmadd_ps(W::eights(weights, [there; 2]), x, sums[at]);
+            }
+        }
+    }
+    let turned = turn(sums);
+    let mut sum = turned[0];
+    for class in 1..CLASSES {
+        if class < columns {
+            sum = _mm512_add_ps(sum, turned[class]);
+        }
+    }
+    sum
+}
+
+/// Lane k of half h of register r → lane r of register k: the first halves' of registers 0 to 3,
+/// then the second halves', then the same of the others.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn turn(of: [__m512; CLASSES]) -> [__m512; CLASSES] {
+    let pairs = |a: __m512, b: __m512| {
+        let (low, high) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+        (_mm512_castps_pd(low), _mm512_castps_pd(high))
+    };
+    let fours = |at: usize| {
+        let ((a, c), (b, d)) = (pairs(of[at], of[at + 1]), pairs(of[at + 2], of[at + 3]));
+        [
+            _mm512_castpd_ps(_mm512_unpacklo_pd(a, b)),
+            _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)),
+            _mm512_castpd_ps(_mm512_unpacklo_pd(c, d)),
+            _mm512_castpd_ps(_mm512_unpackhi_pd(c, d)),
+        ]
+    };
+    let (low, high) = (fours(0), fours(4));
+    let mut turned = [_mm512_setzero_ps(); CLASSES];
+    for k in 0..4 {
+        turned[k] = _mm512_shuffle_f32x4::<0b10_00_10_00>(low[k], high[k]);
+        turned[4 + k] = _mm512_shuffle_f32x4::<0b11_01_11_01>(low[k], high[k]);
+    }
+    turned
 }
 
 /// A row's sums of two blocks: all classes of the one, then of the other.

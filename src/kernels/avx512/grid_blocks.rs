@@ -69,14 +69,13 @@ macro_rules! kernels {
                     call,
                     256,
                     |rows, _, panel| {
-                        const ABOVE: i16 = $kind::ABOVE;
                         let how = (points, bytes, parts);
-                        unpack::<_, _, $parts, ABOVE>(rows, panel, how, (factor, $unit));
+                        unpack::<_, _, $parts>(rows, panel, how, (factor, $unit));
                     },
                     (
-                        |panel, x, sums| tile::<$parts, false, _>(panel, x, sums),
-                        |panel, x, sums| tile::<$parts, false, _>(panel, x, sums),
-                        |panel, x, sums| tile::<$parts, false, _>(panel, x, sums),
+                        |panel, x, sums| tile::<$parts, { $kind::ABOVE }, false, _>(panel, x, sums),
+                        |panel, x, sums| tile::<$parts, { $kind::ABOVE }, false, _>(panel, x, sums),
+                        |panel, x, sums| tile::<$parts, { $kind::ABOVE }, false, _>(panel, x, sums),
                     ),
                     |group, x| direct(group, x, (points, products), (factor, $unit)),
                 )
@@ -379,7 +378,7 @@ mod signed {
     pub type Weights = ([__m512i; 4], [__mmask64; 4]);
 
     /// What a byte in a panel is above its weight.
-    pub const ABOVE: i16 = 128;
+    pub const ABOVE: i32 = 128;
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
@@ -418,7 +417,7 @@ mod raised {
     pub type Weights = [__m512i; 4];
 
     /// What a byte in a panel is above its weight.
-    pub const ABOVE: i16 = 9;
+    pub const ABOVE: i32 = 9;
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
@@ -437,7 +436,7 @@ mod raised {
         let (zero, inputs) = (_mm512_setzero_si512(), x.quants.as_chunks::<64>().0);
         let dots = [0, 1, 2, 3]
             .map(|which| _mm512_dpbusd_epi32(zero, weights[which], load(&inputs[which])));
-        let above = _mm256_set1_epi16(-ABOVE);
+        let above = _mm256_set1_epi16(-ABOVE as i16);
         let above = _mm256_mullo_epi16(parts(), above);
         let start = _mm256_madd_epi16(above, load_half(&x.sums));
         with_scales(_mm512_zextsi256_si512(start), dots, packed)
@@ -451,10 +450,10 @@ fn factors(of: &[[u8; 2]; ROWS], unit: f32) -> __m512 {
     _mm512_mul_ps(load_halves(of), _mm512_set1_ps(unit))
 }
 
-/// A panel from a block of each of sixteen rows, whose weights are bytes `ABOVE` themselves.
+/// A panel from a block of each of sixteen rows, whose weights are bytes without sign.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn unpack<B: SuperBlock, P: Copy, const PARTS: usize, const ABOVE: i16>(
+fn unpack<B: SuperBlock, P: Copy, const PARTS: usize>(
     rows: &Rows,
     panel: &mut Panel,
     (points, bytes, parts): (
@@ -483,20 +482,12 @@ fn unpack<B: SuperBlock, P: Copy, const PARTS: usize, const ABOVE: i16>(
             store(&mut panel.quants[16 * quarter + group], word);
         }
     }
-    // Factors of two parts in each lane, first as bytes.
+    // Factors of four parts to a lane.
     let words = transpose_quarters(|row| _mm256_cvtepi16_epi8(parts(block(row))));
     for part in (0..16).step_by(16 / PARTS) {
         let scale = _mm512_srlv_epi32(words[part / 4], _mm512_set1_epi32(8 * (part % 4) as i32));
         let scale = _mm512_and_si512(scale, _mm512_set1_epi32(0xff));
         store(&mut panel.scales[part * PARTS / 16], scale);
-    }
-    for pair in 0..8 {
-        let both = _mm512_srlv_epi32(words[pair / 2], _mm512_set1_epi32(16 * (pair % 2) as i32));
-        let first = _mm512_and_si512(both, _mm512_set1_epi32(0xff));
-        let second = _mm512_and_si512(both, _mm512_set1_epi32(0xff00));
-        let both = _mm512_or_si512(first, _mm512_slli_epi32::<8>(second));
-        let above = _mm512_mullo_epi16(both, _mm512_set1_epi16(-ABOVE));
-        store(&mut panel.mins[pair], above);
     }
     let factors = factors(&core::array::from_fn(|row| factor(block(row))), unit);
     store(&mut panel.factors[0], _mm512_castps_si512(factors));

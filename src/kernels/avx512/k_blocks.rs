@@ -5,13 +5,13 @@
 
 use core::arch::x86_64::*;
 
-use super::direct::{Group, Kept};
+use super::direct::Group;
 use super::panel::{Panel, Rows, product};
 use super::register::{
-    Lanes, ROWS, halves, load, load_half, load_halves, load_quarter, load_twice, store,
-    sum_in_quarters, sum_quarters, transpose, transpose_quarters,
+    CHOOSE, ROWS, halves, load, load_half, load_halves, load_quarter, load_twice, store,
+    transpose_quarters, turned, turned_half,
 };
-use super::super_blocks::{finish, tile};
+use super::super_blocks::{Quarters, finish, quarters, tile, walk};
 use crate::kernels::{MatMul, MatMulFn};
 use crate::quant::*;
 use rillm_formats::manifest::DType;
@@ -27,7 +27,7 @@ pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
 }
 
 macro_rules! kernel {
-    ($name:ident, $block:ty, $parts:literal, $mins:literal, $unpack:expr, $direct:expr) => {
+    ($name:ident, $block:ty, $parts:literal, $above:literal, $mins:literal, $unpack:expr, $direct:expr) => {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
         unsafe fn $name(call: &MatMul) {
             // SAFETY: the caller's promise, handed on; rows are whole blocks.
@@ -37,9 +37,9 @@ macro_rules! kernel {
                     256,
                     |rows, _, panel| $unpack(rows, panel),
                     (
-                        |panel, x, sums| tile::<$parts, $mins, _>(panel, x, sums),
-                        |panel, x, sums| tile::<$parts, $mins, _>(panel, x, sums),
-                        |panel, x, sums| tile::<$parts, $mins, _>(panel, x, sums),
+                        |panel, x, sums| tile::<$parts, $above, $mins, _>(panel, x, sums),
+                        |panel, x, sums| tile::<$parts, $above, $mins, _>(panel, x, sums),
+                        |panel, x, sums| tile::<$parts, $above, $mins, _>(panel, x, sums),
                     ),
                     |group, x| $direct(group, x),
                 )
@@ -52,53 +52,25 @@ kernel!(
     q4_k,
     BlockQ4K,
     8,
+    0,
     true,
-    |rows, panel| unpack_fours(rows, panel, |block, half| q4_k_half(block, half)),
+    |rows, panel| unpack_fours(rows, panel, |block: &BlockQ4K| (&block.quants, None)),
     |group, x| direct_fours(group, x, |block, pair| q4_k_pair(block, pair))
 );
 kernel!(
     q5_k,
     BlockQ5K,
     8,
+    0,
     true,
-    |rows, panel| unpack_fours(rows, panel, |block, half| q5_k_half(block, half)),
+    |rows, panel| {
+        unpack_fours(rows, panel, |block: &BlockQ5K| {
+            (&block.quants, Some(&block.high))
+        })
+    },
     |group, x| direct_fours(group, x, |block, pair| q5_k_pair(block, pair))
 );
-kernel!(q6_k, BlockQ6K, 16, false, unpack_q6_k, direct_q6_k);
-
-/// Low and high halves of 64 bytes.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn nibbles(bytes: &[u8; 64]) -> [__m512i; 2] {
-    let (bytes, mask) = (load(bytes), _mm512_set1_epi8(15));
-    let high = _mm512_srli_epi16::<4>(bytes);
-    [_mm512_and_si512(bytes, mask), _mm512_and_si512(high, mask)]
-}
-
-/// Half of a Q4_K block: parts 0 and 2 of its four, then parts 1 and 3.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn q4_k_half(block: &BlockQ4K, half: usize) -> [__m512i; 2] {
-    let bytes: &[[u8; 64]] = block.quants.as_chunks().0;
-    nibbles(&bytes[half])
-}
-
-/// The same of a Q5_K block: bit p of byte i is the fifth of weight i of part p.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn q5_k_half(block: &BlockQ5K, half: usize) -> [__m512i; 2] {
-    let bytes: &[[u8; 64]] = block.quants.as_chunks().0;
-    let high = load_twice(&block.high);
-    let mut quants = nibbles(&bytes[half]);
-    for (which, quants) in quants.iter_mut().enumerate() {
-        let bit = |part: usize| _mm256_set1_epi8((1u8 << (4 * half + part)).cast_signed());
-        let first = _mm512_castsi256_si512(bit(which));
-        let bits = _mm512_inserti64x4::<1>(first, bit(which + 2));
-        let set = _mm512_test_epi8_mask(high, bits);
-        *quants = _mm512_mask_add_epi8(*quants, set, *quants, _mm512_set1_epi8(16));
-    }
-    quants
-}
+kernel!(q6_k, BlockQ6K, 16, 32, false, unpack_q6_k, direct_q6_k);
 
 /// Two neighbouring parts of a Q4_K block.
 #[inline]
@@ -186,11 +158,12 @@ fn header(rows: &Rows, panel: &mut Panel) -> [__m512i; 2] {
         unsafe { &*rows[row].cast::<Header>() }
     });
     for (half, mut word) in headers.mins.into_iter().enumerate() {
-        for part in 0..4 {
-            let min = _mm512_and_si512(word, _mm512_set1_epi32(0xff));
-            let pair = _mm512_or_si512(min, _mm512_slli_epi32::<16>(min));
-            store(&mut panel.mins[4 * half + part], pair);
-            word = _mm512_srli_epi32::<8>(word);
+        for pair in 0..2 {
+            let first = _mm512_and_si512(word, _mm512_set1_epi32(0xff));
+            let second = _mm512_and_si512(word, _mm512_set1_epi32(0xff00));
+            let both = _mm512_or_si512(first, _mm512_slli_epi32::<8>(second));
+            store(&mut panel.mins[2 * half + pair], both);
+            word = _mm512_srli_epi32::<16>(word);
         }
     }
     store(&mut panel.factors[0], _mm512_castps_si512(headers.factor));
@@ -201,12 +174,13 @@ fn header(rows: &Rows, panel: &mut Panel) -> [__m512i; 2] {
     headers.scales
 }
 
+/// `quants` finds a block's four low bits, and where the fifth ones are, if it has them.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn unpack_fours<B: SuperBlock>(
+fn unpack_fours<'a, B: SuperBlock + 'a>(
     rows: &Rows,
     panel: &mut Panel,
-    quants: impl Fn(&B, usize) -> [__m512i; 2],
+    quants: impl Fn(&'a B) -> (&'a [u8; 128], Option<&'a [u8; 32]>),
 ) {
     let scales = header(rows, panel);
     for (half, mut word) in scales.into_iter().enumerate() {
@@ -216,26 +190,37 @@ fn unpack_fours<B: SuperBlock>(
             word = _mm512_srli_epi32::<8>(word);
         }
     }
+    // SAFETY: a block is at each row's address; it has alignment 1 and no invalid bytes.
+    let of = |row: usize| quants(unsafe { &*rows[row].cast::<B>() });
+    let fifths = match of(0) {
+        (_, Some(_)) => turned_half(|row| of(row).1.unwrap_or(&[0; 32])),
+        _ => [_mm512_setzero_si512(); 8],
+    };
+    let fifth = |place: usize, part: usize| match part {
+        // Bit `part` of each byte to the fifth.
+        0..4 => _mm512_sll_epi16(fifths[place], _mm_cvtsi32_si128(4 - part as i32)),
+        _ => _mm512_srl_epi16(fifths[place], _mm_cvtsi32_si128(part as i32 - 4)),
+    };
     for half in 0..2 {
-        let mut even = [_mm512_setzero_si512(); ROWS];
-        let mut odd = [_mm512_setzero_si512(); ROWS];
-        for row in 0..ROWS {
-            // SAFETY: a block is at each row's address; it has alignment 1 and no invalid bytes.
-            [even[row], odd[row]] = quants(unsafe { &*rows[row].cast::<B>() }, half);
-        }
-        for (which, rows) in [even, odd].into_iter().enumerate() {
-            let words = transpose(rows);
-            for (group, word) in words.into_iter().enumerate() {
-                let part = 4 * half + 2 * (group / 8) + which;
-                store(&mut panel.quants[8 * part + group % 8], word);
+        let words = turned(|row| &of(row).0.as_chunks().0[half]);
+        for at in 0..ROWS {
+            let (part, place) = (4 * half + at / 8 * 2, at % 8);
+            let both = [words[at], _mm512_srli_epi16::<4>(words[at])];
+            for which in 0..2 {
+                let (four, part) = (_mm512_set1_epi8(0x0f), part + which);
+                let quants = match of(0) {
+                    (_, Some(_)) => {
+                        let fifth = fifth(place, part);
+                        let five = _mm512_ternarylogic_epi32::<CHOOSE>(four, both[which], fifth);
+                        _mm512_and_si512(five, _mm512_set1_epi8(0x1f))
+                    }
+                    _ => _mm512_and_si512(both[which], four),
+                };
+                store(&mut panel.quants[8 * part + place], quants);
             }
         }
     }
 }
-
-/// Blocks of a row that are walked before the next row's: what is kept of them stays in the
-/// nearest cache.
-const RUN: usize = 32;
 
 /// Shuffles that bring bytes of a header to where the packed dots of four parts want them as
 /// words: those of its first scales, and those that hold the low bits of the others.
@@ -256,25 +241,23 @@ const SPREAD: [[u8; 64]; 2] = {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn fours_products<B>(
     (block, header): (&B, &Header),
-    x: &ActivationQ8K,
+    x: &Quarters,
     quants: impl Fn(&B, usize) -> __m512i,
 ) -> __m512i {
     let header = _mm512_broadcast_i32x4(load_quarter(header));
     let first = _mm512_shuffle_epi8(header, load(&SPREAD[0]));
     let low = _mm512_shuffle_epi8(header, load(&SPREAD[1]));
     // Four bits of the one, the other's in the place above.
-    const CHOOSE: i32 = 0xca;
     let (four, six) = (_mm512_set1_epi16(0x0f), _mm512_set1_epi16(0x3f));
     let second = _mm512_ternarylogic_epi32::<CHOOSE>(four, low, _mm512_srli_epi16::<2>(first));
     let scales = [_mm512_and_si512(first, six), _mm512_and_si512(second, six)];
-    let inputs: &[[i8; 64]] = x.quants.as_chunks().0;
     let mut products = _mm512_setzero_si512();
     for half in 0..2 {
         let zero = _mm512_setzero_si512();
         let (a, b) = (2 * half, 2 * half + 1);
         // At most 4 · 31 · 127: sixteen bits hold it.
-        let a = _mm512_dpbusd_epi32(zero, quants(block, a), load(&inputs[a]));
-        let b = _mm512_dpbusd_epi32(zero, quants(block, b), load(&inputs[b]));
+        let a = _mm512_dpbusd_epi32(zero, quants(block, a), x[a]);
+        let b = _mm512_dpbusd_epi32(zero, quants(block, b), x[b]);
         products = _mm512_dpwssd_epi32(products, _mm512_packs_epi32(a, b), scales[half]);
     }
     products
@@ -287,50 +270,22 @@ fn direct_fours<B: SuperBlock>(
     x: &[ActivationQ8K],
     quants: impl Fn(&B, usize) -> __m512i,
 ) -> __m512 {
-    // Of four blocks: the sums of a quarter of their products in each quarter.
-    let mut products = Kept::<Lanes<i32>, { RUN / 4 }>::new();
-    let mut headers = Kept::<Header, RUN>::new();
-    let mut sum = _mm512_setzero_ps();
-    for (run, part) in x.chunks(RUN).enumerate() {
-        let start = run * RUN * B::LEN;
-        let bytes = (start, start + part.len() * B::LEN);
-        for row in 0..ROWS {
-            let stretch = group.stretch(row, bytes, x.len() * B::LEN);
-            for (four, x) in part.chunks(4).enumerate() {
-                stretch.fetch(4 * four * B::LEN, 4 * B::LEN);
-                let mut parts = [_mm512_setzero_si512(); 4];
-                for index in 0..4 {
-                    let Some(x) = x.get(index) else { break };
-                    let at = 4 * four + index;
-                    // SAFETY: all blocks of a row are there; they have alignment 1 and no
-                    // invalid bytes, and begin with a header.
-                    let (block, header) = unsafe {
-                        let block = stretch.at.wrapping_add(at * B::LEN);
-                        (&*block.cast::<B>(), &*block.cast::<Header>())
-                    };
-                    headers.keep(at, row, *header);
-                    parts[index] = fours_products((block, header), x, &quants);
-                }
-                let mut sums = Lanes([0; ROWS]);
-                store(&mut sums, sum_in_quarters(parts));
-                products.keep(four, row, sums);
-            }
-        }
-        for (four, inputs) in part.chunks(4).enumerate() {
-            group.fetch((four, part.len().div_ceil(4)), bytes, x.len() * B::LEN);
-            // SAFETY: kept above for all rows.
-            let products = sum_quarters(unsafe { products.all(four) });
-            for (index, x) in inputs.iter().enumerate() {
-                // SAFETY: as above.
-                let kept = unsafe { headers.all(4 * four + index) };
-                let headers = self::headers(|row| &kept[row]);
-                let mins = mins_products(headers.mins, x);
-                let factors = (headers.factor, headers.min_factor);
-                sum = finish::<true>(sum, (products[index], mins), factors, x);
-            }
-        }
-    }
-    sum
+    walk(
+        group,
+        x,
+        |x| quarters(x),
+        |block: &B, x| {
+            // SAFETY: a block of either type begins with a header, of alignment 1.
+            let header = unsafe { &*(&raw const *block).cast::<Header>() };
+            (fours_products((block, header), x, &quants), *header, ())
+        },
+        |sum, products, (kept, _), x| {
+            let headers = headers(|row| &kept[row]);
+            let mins = mins_products(headers.mins, x);
+            let factors = (headers.factor, headers.min_factor);
+            finish::<true>(sum, (products, mins), factors, x)
+        },
+    )
 }
 
 /// Σ min · (sum of a part's activations), minima being four to a lane.
@@ -369,20 +324,21 @@ fn q6_k_half(block: &BlockQ6K, half: usize) -> [__m512i; 2] {
     let two = _mm256_set1_epi16(2);
     let left = _mm512_inserti64x4::<1>(_mm512_set1_epi16(4), two);
     let right = _mm512_inserti64x4::<1>(_mm512_setzero_si512(), two);
-    let both = |low: __m512i, high: __m512i| {
-        // Four bits of the one, the other's in the place above.
-        const CHOOSE: i32 = 0xca;
-        let both = _mm512_ternarylogic_epi32::<CHOOSE>(_mm512_set1_epi8(0x0f), low, high);
-        _mm512_and_si512(both, _mm512_set1_epi8(0x3f))
-    };
     [
-        both(low, _mm512_sllv_epi16(high, left)),
-        both(_mm512_srli_epi16::<4>(low), _mm512_srlv_epi16(high, right)),
+        with_high(low, _mm512_sllv_epi16(high, left)),
+        with_high(_mm512_srli_epi16::<4>(low), _mm512_srlv_epi16(high, right)),
     ]
 }
 
-/// Factors of sixteen Q6_K blocks, their scales, and 32 times those, negative, for what the
-/// weights are stored above themselves.
+/// Four bits of each byte, and two of another in the places above.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn with_high(low: __m512i, high: __m512i) -> __m512i {
+    let both = _mm512_ternarylogic_epi32::<CHOOSE>(_mm512_set1_epi8(0x0f), low, high);
+    _mm512_and_si512(both, _mm512_set1_epi8(0x3f))
+}
+
+/// Sixteen Q6_K blocks; weights stay 32 above themselves.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn unpack_q6_k(rows: &Rows, panel: &mut Panel) {
@@ -400,37 +356,31 @@ fn unpack_q6_k(rows: &Rows, panel: &mut Panel) {
             let scale = _mm512_srai_epi32::<24>(scale);
             store(&mut panel.scales[4 * four + part], scale);
         }
-        let pairs = [word, _mm512_srli_epi32::<16>(word)];
-        for (pair, bytes) in pairs.into_iter().enumerate() {
-            let first = _mm512_and_si512(bytes, _mm512_set1_epi32(0xff));
-            let second = _mm512_and_si512(bytes, _mm512_set1_epi32(0xff00));
-            let both = _mm512_or_si512(first, _mm512_slli_epi32::<8>(second));
-            let times_32 = _mm512_srai_epi16::<3>(_mm512_slli_epi16::<8>(both));
-            let negative = _mm512_sub_epi16(_mm512_setzero_si512(), times_32);
-            store(&mut panel.mins[2 * four + pair], negative);
-        }
     }
     let factors = halves(|row| block(row).scale);
     store(&mut panel.factors[0], _mm512_castps_si512(factors));
+    let high = turned(|row| &block(row).high);
     for half in 0..2 {
-        let mut first = [_mm512_setzero_si512(); ROWS];
-        let mut second = [_mm512_setzero_si512(); ROWS];
-        for row in 0..ROWS {
-            [first[row], second[row]] = q6_k_half(block(row), half);
-        }
-        for (which, rows) in [first, second].into_iter().enumerate() {
-            let words = transpose(rows);
-            for (group, word) in words.into_iter().enumerate() {
-                store(&mut panel.quants[32 * half + 16 * which + group], word);
+        let low = turned(|row| &block(row).low.as_chunks().0[half]);
+        for eight in 0..4 {
+            for at in 0..8 {
+                let (low, high) = (low[eight % 2 * 8 + at], high[8 * half + at]);
+                let quants = match eight {
+                    0 => with_high(low, _mm512_slli_epi16::<4>(high)),
+                    1 => with_high(low, _mm512_slli_epi16::<2>(high)),
+                    2 => with_high(_mm512_srli_epi16::<4>(low), high),
+                    _ => with_high(_mm512_srli_epi16::<4>(low), _mm512_srli_epi16::<2>(high)),
+                };
+                store(&mut panel.quants[32 * half + 8 * eight + at], quants);
             }
         }
     }
 }
 
-/// The products of a block with their scales, to be summed.
+/// The products of a block with their scales, to be summed; also of the activations' sums.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn q6_k_products(block: &BlockQ6K, x: &ActivationQ8K) -> __m512i {
+fn q6_k_products(block: &BlockQ6K, (x, sums): &(Quarters, __m256i)) -> __m512i {
     // The scales of each quarter of a register of packed dots: four times one part's, four
     // times that of the part four further on.
     const PLACES: [[u16; 32]; 2] = {
@@ -446,17 +396,16 @@ fn q6_k_products(block: &BlockQ6K, x: &ActivationQ8K) -> __m512i {
     };
     let scales = _mm256_cvtepi8_epi16(load_quarter(&block.scales));
     // What 32 too much in each weight comes to.
-    let excess = _mm256_madd_epi16(scales, load_half(&x.sums));
+    let excess = _mm256_madd_epi16(scales, *sums);
     let excess = _mm256_slli_epi32::<5>(excess);
     let start = _mm256_sub_epi32(_mm256_setzero_si256(), excess);
     let mut products = _mm512_zextsi256_si512(start);
-    let inputs: &[[i8; 64]] = x.quants.as_chunks().0;
     for half in 0..2 {
         let (at, quants) = (2 * half, q6_k_half(block, half));
         let zero = _mm512_setzero_si512();
         // At most 4 · 63 · 127: sixteen bits hold it.
-        let first = _mm512_dpbusd_epi32(zero, quants[0], load(&inputs[at]));
-        let second = _mm512_dpbusd_epi32(zero, quants[1], load(&inputs[at + 1]));
+        let first = _mm512_dpbusd_epi32(zero, quants[0], x[at]);
+        let second = _mm512_dpbusd_epi32(zero, quants[1], x[at + 1]);
         let dots = _mm512_packs_epi32(first, second);
         let scales = _mm512_castsi256_si512(scales);
         let scale = _mm512_permutexvar_epi16(load(&PLACES[half]), scales);
@@ -468,43 +417,14 @@ fn q6_k_products(block: &BlockQ6K, x: &ActivationQ8K) -> __m512i {
 #[inline(never)] // so that what is kept lies on a stack of its own
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn direct_q6_k(group: &Group, x: &[ActivationQ8K]) -> __m512 {
-    const LEN: usize = BlockQ6K::LEN;
-    // Of four blocks: the sums of a quarter of their products in each quarter.
-    let mut products = Kept::<Lanes<i32>, { RUN / 4 }>::new();
-    let mut factors = Kept::<[u8; 2], RUN>::new();
-    let mut sum = _mm512_setzero_ps();
-    for (run, part) in x.chunks(RUN).enumerate() {
-        let start = run * RUN * LEN;
-        let bytes = (start, start + part.len() * LEN);
-        for row in 0..ROWS {
-            let stretch = group.stretch(row, bytes, x.len() * LEN);
-            for (four, x) in part.chunks(4).enumerate() {
-                stretch.fetch(4 * four * LEN, 4 * LEN);
-                let mut parts = [_mm512_setzero_si512(); 4];
-                for index in 0..4 {
-                    let Some(x) = x.get(index) else { break };
-                    let at = 4 * four + index;
-                    // SAFETY: as in `direct_fours`.
-                    let block = unsafe { &*stretch.at.wrapping_add(at * LEN).cast::<BlockQ6K>() };
-                    factors.keep(at, row, block.scale);
-                    parts[index] = q6_k_products(block, x);
-                }
-                let mut sums = Lanes([0; ROWS]);
-                store(&mut sums, sum_in_quarters(parts));
-                products.keep(four, row, sums);
-            }
-        }
-        for (four, inputs) in part.chunks(4).enumerate() {
-            group.fetch((four, part.len().div_ceil(4)), bytes, x.len() * LEN);
-            // SAFETY: kept above for all rows.
-            let products = sum_quarters(unsafe { products.all(four) });
-            for (index, x) in inputs.iter().enumerate() {
-                // SAFETY: as above.
-                let factors = load_halves(unsafe { factors.all(4 * four + index) });
-                let products = (products[index], products[index]);
-                sum = finish::<false>(sum, products, (factors, factors), x);
-            }
-        }
-    }
-    sum
+    walk(
+        group,
+        x,
+        |x| (quarters(x), load_half(&x.sums)),
+        |block: &BlockQ6K, x| (q6_k_products(block, x), (), block.scale),
+        |sum, products, (_, factors), x| {
+            let factors = load_halves(factors);
+            finish::<false>(sum, (products, products), (factors, factors), x)
+        },
+    )
 }

@@ -17,11 +17,13 @@ mod float;
 mod grid_blocks;
 mod grid_points;
 mod k_blocks;
+mod low_blocks;
 mod panel;
 mod register;
 mod retention;
 mod scan;
 mod super_blocks;
+mod ternary_blocks;
 mod vector;
 mod wide;
 
@@ -33,7 +35,8 @@ pub(super) const TABLE: Kernels = Kernels {
     matmul: |dtype| {
         let better = float::of(dtype).or_else(|| blocks::of(dtype));
         let better = better.or_else(|| k_blocks::of(dtype));
-        let better = better.or_else(|| super_blocks::of(dtype));
+        let better = better.or_else(|| low_blocks::of(dtype));
+        let better = better.or_else(|| ternary_blocks::of(dtype));
         let better = better.or_else(|| grid_blocks::of(dtype));
         better.or_else(|| (avx2::TABLE.matmul)(dtype))
     },

@@ -31,7 +31,7 @@ pub(super) struct Panel {
     pub quants: [[u8; 64]; COLUMNS / 4],
     /// Factor of each part of a block, as the type has it.
     pub scales: [Lanes<i32>; 16],
-    /// What is taken off for the sums of two neighbouring sixteens of activations, as a pair.
+    /// What is taken off for the sums of activations of two neighbouring parts, as a pair.
     pub mins: [Lanes<i32>; 8],
     /// Factors of the blocks.
     pub factors: [Lanes<f32>; 8],
@@ -191,7 +191,8 @@ unsafe fn many<W, X>(
                     true => (first + WIDTH * ROWS, 0),
                     false => (first, blocks.end),
                 };
-                let share = (WIDTH * ROWS).div_ceil(inputs.len());
+                let share = (WIDTH * ROWS).div_ceil(inputs.len().div_ceil(INPUTS));
+                let mut fetched = 0;
                 let mut index = inputs.start;
                 macro_rules! step {
                     ($count:expr, $tile:expr) => {{
@@ -199,15 +200,12 @@ unsafe fn many<W, X>(
                         for n in 0..$count {
                             // SAFETY: the caller promises these blocks of this input.
                             x[n] = unsafe { input(call, index + n, blocks.clone()) };
-                            let ahead = (index + n + $count).min(inputs.end - 1);
-                            // SAFETY: as above.
-                            let at = unsafe { call.input(ahead) };
-                            let at = at.wrapping_add(blocks.start * size_of::<X>());
-                            fetch::<_MM_HINT_T0>(at, per_panel * size_of::<X>());
-                            let from = (index + n - group) * share;
-                            let to = (WIDTH * ROWS).min(from + share);
-                            fetch_rows(next.0, next.1, from..to);
-                            if last {
+                        }
+                        let to = (fetched + share).min(WIDTH * ROWS);
+                        fetch_rows(next.0, next.1, fetched..to);
+                        fetched = to;
+                        if last {
+                            for n in 0..$count {
                                 // SAFETY: as above.
                                 let at = unsafe { call.results(index + n) };
                                 let at = at.wrapping_add(first).cast();
@@ -263,23 +261,6 @@ fn fetch<const HINT: i32>(start: *const u8, len: usize) {
         #[allow(unused_unsafe)]
         unsafe {
             _mm_prefetch::<HINT>(start.wrapping_add(64 * line).cast());
-        }
-    }
-}
-
-/// Brings nearer what the next sixteen rows hold in place of these rows' `index`th pieces of
-/// `len` bytes: sixteen rows are too many streams for the hardware to foresee, but they follow
-/// each other in memory. One sixteenth of it for each `row`, since a core has few lines on their
-/// way at a time, and waits when asked for more.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn fetch_ahead(next: *const u8, index: usize, len: usize, row: usize) {
-    let start = next.wrapping_add(index * ROWS * len);
-    for line in (row * len).div_ceil(64)..((row + 1) * len).div_ceil(64) {
-        // SAFETY: a hint, which any address may be given to (older compilers want the block).
-        #[allow(unused_unsafe)]
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(64 * line).cast());
         }
     }
 }

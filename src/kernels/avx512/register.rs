@@ -5,6 +5,10 @@ use core::arch::x86_64::*;
 /// Weight rows worked on together: one per 32-bit lane.
 pub(super) const ROWS: usize = 16;
 
+/// A ternary operation: bits of the second operand where the first has any, of the third
+/// elsewhere.
+pub(super) const CHOOSE: i32 = 0xca;
+
 /// A value for each of sixteen rows.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
@@ -59,13 +63,6 @@ pub(super) fn load_quarter<T: Copy>(from: &T) -> __m128i {
     const { assert!(size_of::<T>() == 16) }
     // SAFETY: the reference is to 16 readable bytes; the load wants no alignment.
     unsafe { _mm_loadu_si128((&raw const *from).cast()) }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn half_to_float(bytes: [u8; 2]) -> f32 {
-    let half = _mm_cvtsi32_si128(i32::from(i16::from_le_bytes(bytes)));
-    _mm_cvtss_f32(_mm_cvtph_ps(half))
 }
 
 /// Half-precision numbers of sixteen rows, side by side.
@@ -160,22 +157,27 @@ pub(super) fn transpose(rows: [__m512i; ROWS]) -> [__m512i; ROWS] {
     out
 }
 
-/// The sum of row r's lanes → lane r.
+/// 64 bytes of each of sixteen rows, turned: four neighbouring bytes of all rows in each result.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn sum_rows(rows: [__m512i; ROWS]) -> __m512i {
-    let mut pairs = [_mm512_setzero_si512(); 8];
-    for (i, pair) in pairs.iter_mut().enumerate() {
-        let (a, b) = (rows[2 * i], rows[2 * i + 1]);
-        *pair = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+pub(super) fn turned<'a>(of: impl Fn(usize) -> &'a [u8; 64]) -> [__m512i; ROWS] {
+    let mut rows = [_mm512_setzero_si512(); ROWS];
+    for row in 0..ROWS {
+        rows[row] = load(of(row));
     }
-    let mut fours = [_mm512_setzero_si512(); 4];
-    for (j, four) in fours.iter_mut().enumerate() {
-        let (a, b) = (pairs[2 * j], pairs[2 * j + 1]);
-        *four = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+    transpose(rows)
+}
+
+/// The same of 32 bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn turned_half<'a>(of: impl Fn(usize) -> &'a [u8; 32]) -> [__m512i; 8] {
+    let mut rows = [_mm512_setzero_si512(); ROWS];
+    for row in 0..ROWS {
+        rows[row] = load_twice(of(row));
     }
-    let [a, b, c, d] = fours;
-    fold(fold(a, b), fold(c, d))
+    let [a, b, c, d, e, f, g, h, ..] = transpose(rows);
+    [a, b, c, d, e, f, g, h]
 }
 
 /// Sums over the lanes of each quarter: that of quarter k of row l → lane l of quarter k.
@@ -215,27 +217,6 @@ pub(super) fn sum_quarters(rows: &[Lanes<i32>; ROWS]) -> [__m512i; 4] {
 fn fold(a: __m512i, b: __m512i) -> __m512i {
     let even = _mm512_shuffle_i32x4::<0x88>(a, b);
     _mm512_add_epi32(even, _mm512_shuffle_i32x4::<0xdd>(a, b))
-}
-
-/// The same for rows of eight lanes.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn sum_half_rows(rows: [__m256i; ROWS]) -> __m512i {
-    let both = |row: usize| {
-        let low = _mm512_castsi256_si512(rows[row]);
-        _mm512_inserti64x4::<1>(low, rows[row + 8])
-    };
-    let pair = |row: usize| {
-        let (a, b) = (both(row), both(row + 1));
-        _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b))
-    };
-    let four = |row: usize| {
-        let (a, b) = (pair(row), pair(row + 2));
-        _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b))
-    };
-    // Rows 0 to 3, 8 to 11, 4 to 7, 12 to 15.
-    let sums = fold(four(0), four(4));
-    _mm512_shuffle_i32x4::<0xd8>(sums, sums)
 }
 
 /// exp(x) for x ≤ 0, to two units in the last place; zero below −87.3, NaN for NaN: as in the

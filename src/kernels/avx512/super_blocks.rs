@@ -1,59 +1,14 @@
-//! Blocks of 256 weights whose parts have integer factors.
+//! What products of all types of 256 weights to a block share.
 
 use core::arch::x86_64::*;
+use core::mem::MaybeUninit;
 
-use super::direct::Group;
-use super::panel::{Panel, Rows, Sums, WIDTH, fetch_ahead, product};
+use super::direct::{Group, Kept};
+use super::panel::{Panel, Sums, WIDTH};
 use super::register::{
-    Lanes, ROWS, half_to_float, load, load_floats, load_half, load_quarter, store, sum_half_rows,
-    sum_rows, transpose,
+    Lanes, ROWS, load, load_floats, load_half, store, sum_in_quarters, sum_quarters,
 };
-use crate::kernels::{MatMul, MatMulFn};
-use crate::quant::*;
-use rillm_formats::manifest::DType;
-
-/// The product of a type.
-pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
-    Some(match dtype {
-        DType::Q2_K => q2_k,
-        DType::Q3_K => q3_k,
-        DType::IQ4_XS => iq4_xs,
-        DType::TQ1_0 => tq1_0,
-        DType::TQ2_0 => tq2_0,
-        _ => return None,
-    })
-}
-
-/// The product of a type known by its integers alone.
-macro_rules! general {
-    ($name:ident, $block:ident, |$b:ident, $out:ident| $integers:expr) => {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-        unsafe fn $name(call: &MatMul) {
-            const MINS: bool = $block::MINS;
-            let integers = |$b: &$block, $out: &mut Integers256| $integers;
-            // SAFETY: the caller's promise, handed on; rows are whole blocks.
-            unsafe {
-                product::<$block, ActivationQ8K>(
-                    call,
-                    256,
-                    |rows, _, panel| unpack(rows, panel, integers),
-                    (
-                        |panel, x, sums| tile::<16, MINS, _>(panel, x, sums),
-                        |panel, x, sums| tile::<16, MINS, _>(panel, x, sums),
-                        |panel, x, sums| tile::<16, MINS, _>(panel, x, sums),
-                    ),
-                    |group, x| direct(group, x, integers),
-                )
-            }
-        }
-    };
-}
-
-general!(q2_k, BlockQ2K, |block, out| block.integers(out));
-general!(q3_k, BlockQ3K, |block, out| block.integers(out));
-general!(tq1_0, BlockTQ1_0, |block, out| block.integers(out));
-general!(tq2_0, BlockTQ2_0, |block, out| block.integers(out));
-general!(iq4_xs, BlockIQ4XS, |block, out| iq4_xs_integers(block, out));
+use crate::quant::{ActivationQ8K, SuperBlock};
 
 /// Four bytes of a block's activations in every lane.
 #[inline]
@@ -65,16 +20,16 @@ fn spread(x: &ActivationQ8K, group: usize) -> __m512i {
     _mm512_set1_epi32(unsafe { x.quants.as_ptr().cast::<i32>().add(group).read_unaligned() })
 }
 
-/// Adds Σ min · (sum of sixteen activations) to `sum`.
+/// Sums of the activations of each of `PARTS` parts of a block.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn add_mins(mut sum: __m512i, mins: &[Lanes<i32>; 8], x: &ActivationQ8K) -> __m512i {
-    for pair in 0..mins.len() {
-        // SAFETY: eight pairs of sums lie in the block; the read wants no alignment.
-        let sums = unsafe { x.sums.as_ptr().cast::<i32>().add(pair).read_unaligned() };
-        sum = _mm512_dpwssd_epi32(sum, _mm512_set1_epi32(sums), load(&mins[pair]));
+fn part_sums<const PARTS: usize>(x: &ActivationQ8K) -> __m512i {
+    const { assert!(PARTS == 8 || PARTS == 16) }
+    let sixteens = load_half(&x.sums);
+    match PARTS {
+        16 => _mm512_cvtepi16_epi32(sixteens),
+        _ => _mm512_zextsi256_si512(_mm256_madd_epi16(sixteens, _mm256_set1_epi16(1))),
     }
-    sum
 }
 
 /// sum + factor · products − min_factor · min_products, in this order wherever it is needed.
@@ -96,18 +51,36 @@ pub(super) fn finish<const MINS: bool>(
     _mm512_fnmadd_ps(products, _mm512_mul_ps(min_factor, scale), sum)
 }
 
-/// Panels of one block against `N` inputs. `PARTS` parts of a block have factors of their own.
+/// Panels of one block against `N` inputs. `PARTS` parts of a block have factors of their own;
+/// weights are `ABOVE` above themselves.
 #[inline(never)] // so that the registers are all for its sums
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn tile<const PARTS: usize, const MINS: bool, const N: usize>(
+pub(super) fn tile<const PARTS: usize, const ABOVE: i32, const MINS: bool, const N: usize>(
     panels: &[Panel; WIDTH],
     x: [&[ActivationQ8K]; N],
     sums: &mut [Sums; N],
 ) {
+    const { assert!(ABOVE == 0 || !MINS) }
     let groups = 64 / PARTS;
+    // With minima, what they are multiplied by, two to a lane; without, what the dots of a part
+    // begin with, so that its weights count as themselves.
+    let mut beside = [Lanes([0; ROWS]); N];
+    for n in 0..N {
+        let sums = part_sums::<PARTS>(&x[n][0]);
+        let words = match MINS {
+            true => _mm512_zextsi256_si512(_mm512_cvtepi32_epi16(sums)),
+            false => _mm512_mullo_epi32(sums, _mm512_set1_epi32(-ABOVE)),
+        };
+        store(&mut beside[n], words);
+    }
     let mut products = [[_mm512_setzero_si512(); WIDTH]; N];
     for part in 0..PARTS {
         let mut dots = [[_mm512_setzero_si512(); WIDTH]; N];
+        if !MINS {
+            for n in 0..N {
+                dots[n] = [_mm512_set1_epi32(beside[n].0[part]); WIDTH];
+            }
+        }
         for group in part * groups..(part + 1) * groups {
             let mut weights = [_mm512_setzero_si512(); WIDTH];
             for side in 0..WIDTH {
@@ -131,165 +104,170 @@ pub(super) fn tile<const PARTS: usize, const MINS: bool, const N: usize>(
     for n in 0..N {
         for side in 0..WIDTH {
             let panel = &panels[side];
-            let products = products[n][side];
-            // Without a factor of their own they belong to the products.
-            let start = if MINS {
-                _mm512_setzero_si512()
-            } else {
-                products
-            };
-            let mins = add_mins(start, &panel.mins, &x[n][0]);
-            let both = if MINS { (products, mins) } else { (mins, mins) };
+            let mut mins = _mm512_setzero_si512();
+            if MINS {
+                for pair in 0..PARTS / 2 {
+                    let sums = _mm512_set1_epi32(beside[n].0[pair]);
+                    mins = _mm512_dpwssd_epi32(mins, sums, load(&panel.mins[pair]));
+                }
+            }
             let factors = (
                 load_floats(&panel.factors[0]),
                 load_floats(&panel.min_factor),
             );
+            let both = (products[n][side], mins);
             sums[n][side] = finish::<MINS>(sums[n][side], both, factors, &x[n][0]);
         }
     }
 }
 
-/// Sixteen rows of 256 bytes, four columns of all rows together.
-#[inline]
+/// The same of panels whose weights have been multiplied by the factors of their parts, and
+/// raised by `ABOVE`.
+#[inline(never)] // so that the registers are all for its sums
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn store_quants(panel: &mut Panel, quarter: usize, rows: [__m512i; ROWS]) {
-    let words = transpose(rows);
-    for group in 0..16 {
-        store(&mut panel.quants[16 * quarter + group], words[group]);
+pub(super) fn tile_scaled<const ABOVE: i16, const MINS: bool, const N: usize>(
+    panels: &[Panel; WIDTH],
+    x: [&[ActivationQ8K]; N],
+    sums: &mut [Sums; N],
+) {
+    let mut products = [[_mm512_setzero_si512(); WIDTH]; N];
+    if ABOVE != 0 {
+        for n in 0..N {
+            products[n] = [excess::<ABOVE>(&x[n][0]); WIDTH];
+        }
     }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn iq4_xs_integers(block: &BlockIQ4XS, out: &mut Integers256) {
-    let values = _mm512_broadcast_i32x4(load_quarter(&IQ4_VALUES));
-    let (pairs, _) = block.quants.as_chunks::<32>();
-    let (quants, _) = out.quants.as_chunks_mut::<64>();
-    for pair in 0..4 {
-        // Two groups of sixteen bytes; each one's low halves, then its high ones.
-        let bytes = _mm512_castsi256_si512(load_half(&pairs[pair]));
-        let bytes = _mm512_permutex2var_epi64(
-            bytes,
-            _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11),
-            _mm512_srli_epi16::<4>(bytes),
-        );
-        let bytes = _mm512_and_si512(bytes, _mm512_set1_epi8(15));
-        store(&mut quants[pair], _mm512_shuffle_epi8(values, bytes));
-    }
-    let scales = block.group_scales();
-    for group in 0..16 {
-        out.scales[group] = scales[group / 2];
-    }
-    out.scale = half_to_float(block.scale);
-}
-
-/// Sixteen numbers of 16 bits, in 32 each.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn widened(numbers: &[i16; 16]) -> __m512i {
-    _mm512_cvtepi16_epi32(load_half(numbers))
-}
-
-/// A panel from sixteen rows' blocks as integers.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn unpack<B: SuperBlock>(rows: &Rows, panel: &mut Panel, integers: impl Fn(&B, &mut Integers256)) {
-    let mut all = [Integers256::ZERO; ROWS];
-    for row in 0..ROWS {
-        // SAFETY: a block is at each row's address; it has alignment 1 and no invalid bytes.
-        integers(unsafe { &*rows[row].cast::<B>() }, &mut all[row]);
-    }
-    for quarter in 0..4 {
-        let mut quants = [_mm512_setzero_si512(); ROWS];
-        for row in 0..ROWS {
-            let bytes: &[[i8; 64]] = all[row].quants.as_chunks().0;
-            quants[row] = load(&bytes[quarter]);
-            if !B::MINS {
-                // Turning the highest bit of a signed byte adds 128.
-                quants[row] = _mm512_xor_si512(quants[row], _mm512_set1_epi8(-128));
+    for group in 0..64 {
+        let mut weights = [_mm512_setzero_si512(); WIDTH];
+        for side in 0..WIDTH {
+            weights[side] = load(&panels[side].quants[group]);
+        }
+        for n in 0..N {
+            let four = spread(&x[n][0], group);
+            for side in 0..WIDTH {
+                let sum = products[n][side];
+                products[n][side] = _mm512_dpbusd_epi32(sum, weights[side], four);
             }
         }
-        store_quants(panel, quarter, quants);
     }
-    let (mut scales, mut mins) = (
-        [_mm512_setzero_si512(); ROWS],
-        [_mm512_setzero_si512(); ROWS],
-    );
-    for row in 0..ROWS {
-        scales[row] = widened(&all[row].scales);
-        let offsets = if B::MINS {
-            load_half(&all[row].mins)
-        } else {
-            // What 128 too much in every weight amounts to.
-            let scales = _mm256_slli_epi16::<7>(load_half(&all[row].scales));
-            _mm256_sub_epi16(_mm256_setzero_si256(), scales)
-        };
-        mins[row] = _mm512_castsi256_si512(offsets);
-        panel.factors[0].0[row] = all[row].scale;
-        panel.min_factor.0[row] = all[row].min_scale;
-    }
-    let (scales, mins) = (transpose(scales), transpose(mins));
-    for part in 0..16 {
-        store(&mut panel.scales[part], scales[part]);
-    }
-    for pair in 0..8 {
-        store(&mut panel.mins[pair], mins[pair]);
+    for n in 0..N {
+        for side in 0..WIDTH {
+            let panel = &panels[side];
+            let mut mins = _mm512_setzero_si512();
+            if MINS {
+                for pair in 0..panel.mins.len() {
+                    let sums = &x[n][0].sums.as_chunks::<2>().0[pair];
+                    let [[a, b], [c, d]] = *sums;
+                    let sums = _mm512_set1_epi32(i32::from_le_bytes([a, b, c, d]));
+                    mins = _mm512_dpwssd_epi32(mins, sums, load(&panel.mins[pair]));
+                }
+            }
+            let factors = (
+                load_floats(&panel.factors[0]),
+                load_floats(&panel.min_factor),
+            );
+            let products = (products[n][side], mins);
+            sums[n][side] = finish::<MINS>(sums[n][side], products, factors, &x[n][0]);
+        }
     }
 }
 
-#[inline(never)] // so that the sixteen addresses are read where they are, not spilled
+/// What so much too much in every weight comes to, negative.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn direct<B: SuperBlock>(
+fn excess<const ABOVE: i16>(x: &ActivationQ8K) -> __m512i {
+    let eight = _mm256_madd_epi16(load_half(&x.sums), _mm256_set1_epi16(-ABOVE));
+    let (low, high) = (
+        _mm256_castsi256_si128(eight),
+        _mm256_extracti128_si256::<1>(eight),
+    );
+    let four = _mm_add_epi32(low, high);
+    let two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
+    _mm512_broadcastd_epi32(_mm_add_epi32(two, _mm_srli_epi64::<32>(two)))
+}
+
+/// A block's activations.
+pub(super) type Quarters = [__m512i; 4];
+
+/// A block's activations as they are.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn quarters(x: &ActivationQ8K) -> Quarters {
+    let quants: &[[i8; 64]] = x.quants.as_chunks().0;
+    let mut quarters = [_mm512_setzero_si512(); 4];
+    for quarter in 0..4 {
+        quarters[quarter] = load(&quants[quarter]);
+    }
+    quarters
+}
+
+/// Blocks of a row that are walked before the next row's: what is kept of them stays in the
+/// nearest cache.
+const RUN: usize = 32;
+
+/// Sixteen rows against one input, as they lie in memory.
+///
+/// `input` makes of a block's activations what `products` wants of them, once for all rows: they
+/// had better not lie across cache lines, as they do where they come from. `products` multiplies
+/// a block with that, to lanes that are to be summed, and hands on what `add` needs of the block:
+/// that is given the same of all rows, and their sums, to add them to what there is.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn walk<B: SuperBlock, I, H: Copy, F: Copy>(
     group: &Group,
     x: &[ActivationQ8K],
-    integers: impl Fn(&B, &mut Integers256),
+    input: impl Fn(&ActivationQ8K) -> I,
+    products: impl Fn(&B, &I) -> (__m512i, H, F),
+    add: impl Fn(__m512, __m512i, (&[H; ROWS], &[F; ROWS]), &ActivationQ8K) -> __m512,
 ) -> __m512 {
+    const { assert!(align_of::<B>() == 1) }
+    let mut inputs = [const { MaybeUninit::<I>::uninit() }; RUN];
+    // Of four blocks: the sums of a quarter of their products in each quarter.
+    let mut kept = Kept::<Lanes<i32>, { RUN / 4 }>::new();
+    let mut headers = Kept::<H, RUN>::new();
+    let mut factors = Kept::<F, RUN>::new();
     let mut sum = _mm512_setzero_ps();
-    let mut unpacked = Integers256::ZERO;
-    for (index, x) in x.iter().enumerate() {
-        let inputs: &[[i8; 64]] = x.quants.as_chunks().0;
-        let mut all = [_mm512_setzero_si512(); ROWS];
-        let mut all_mins = [_mm256_setzero_si256(); ROWS];
-        let (mut factors, mut min_factors) = (Lanes([0.0; ROWS]), Lanes([0.0; ROWS]));
-        for row in 0..ROWS {
-            fetch_ahead(group.next, index, B::LEN, row);
-            // SAFETY: as in `unpack`; all blocks of a row are there.
-            let block = unsafe { &*group.rows[row].wrapping_add(index * B::LEN).cast::<B>() };
-            integers(block, &mut unpacked);
-            let quants: &[[i8; 64]] = unpacked.quants.as_chunks().0;
-            let scales = widened(&unpacked.scales);
-            let mut products = _mm512_setzero_si512();
-            for quarter in 0..4 {
-                let (weights, input) = (load(&quants[quarter]), load(&inputs[quarter]));
-                let dots = if B::MINS {
-                    _mm512_dpbusd_epi32(_mm512_setzero_si512(), weights, input)
-                } else {
-                    let negative = _mm512_movepi8_mask(weights);
-                    let turned =
-                        _mm512_mask_sub_epi8(input, negative, _mm512_setzero_si512(), input);
-                    let magnitudes = _mm512_abs_epi8(weights);
-                    _mm512_dpbusd_epi32(_mm512_setzero_si512(), magnitudes, turned)
-                };
-                // Four parts of sixteen weights, four lanes each.
-                let parts = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-                let which = _mm512_or_si512(parts, _mm512_set1_epi32(4 * quarter as i32));
-                let scaled = _mm512_mullo_epi32(dots, _mm512_permutexvar_epi32(which, scales));
-                products = _mm512_add_epi32(products, scaled);
-            }
-            all[row] = products;
-            if B::MINS {
-                all_mins[row] = _mm256_madd_epi16(load_half(&unpacked.mins), load_half(&x.sums));
-            }
-            factors.0[row] = unpacked.scale;
-            min_factors.0[row] = unpacked.min_scale;
+    for (run, part) in x.chunks(RUN).enumerate() {
+        for index in 0..part.len() {
+            inputs[index].write(input(&part[index]));
         }
-        let products = (sum_rows(all), sum_half_rows(all_mins));
-        let factors = (load_floats(&factors), load_floats(&min_factors));
-        sum = if B::MINS {
-            finish::<true>(sum, products, factors, x)
-        } else {
-            finish::<false>(sum, products, factors, x)
-        };
+        let start = run * RUN * B::LEN;
+        let bytes = (start, start + part.len() * B::LEN);
+        for row in 0..ROWS {
+            let stretch = group.stretch(row, bytes, x.len() * B::LEN);
+            for four in 0..part.len().div_ceil(4) {
+                stretch.fetch(4 * four * B::LEN, 4 * B::LEN);
+                let mut parts = [_mm512_setzero_si512(); 4];
+                for index in 0..4 {
+                    let at = 4 * four + index;
+                    if at >= part.len() {
+                        break;
+                    }
+                    // SAFETY: all blocks of a row are there; they have alignment 1 and no
+                    // invalid bytes.
+                    let block = unsafe { &*stretch.at.wrapping_add(at * B::LEN).cast::<B>() };
+                    // SAFETY: written above for every block of this part.
+                    let input = unsafe { inputs[at].assume_init_ref() };
+                    let (header, factor);
+                    (parts[index], header, factor) = products(block, input);
+                    headers.keep(at, row, header);
+                    factors.keep(at, row, factor);
+                }
+                let mut sums = Lanes([0; ROWS]);
+                store(&mut sums, sum_in_quarters(parts));
+                kept.keep(four, row, sums);
+            }
+        }
+        for (four, inputs) in part.chunks(4).enumerate() {
+            group.fetch((four, part.len().div_ceil(4)), bytes, x.len() * B::LEN);
+            // SAFETY: kept above for all rows.
+            let products = sum_quarters(unsafe { kept.all(four) });
+            for (index, x) in inputs.iter().enumerate() {
+                let at = 4 * four + index;
+                // SAFETY: as above.
+                let of = unsafe { (headers.all(at), factors.all(at)) };
+                sum = add(sum, products[index], of, x);
+            }
+        }
     }
     sum
 }
