@@ -73,6 +73,13 @@ impl Isa {
     }
 }
 
+/// Whether this CPU moves bytes to any place of a 512-bit register (AVX-512 VBMI): all that run
+/// that table do but the oldest.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn moves_bytes() -> bool {
+    Isa::Avx512.is_available() && std::is_x86_feature_detected!("avx512vbmi")
+}
+
 impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

@@ -9,7 +9,7 @@ mod blocks;
 mod decode;
 mod encode;
 mod grid;
-mod grids;
+pub(crate) mod grids;
 mod integers;
 
 #[cfg(target_arch = "x86_64")]

@@ -14,6 +14,8 @@
 mod blocks;
 mod direct;
 mod float;
+mod grid_blocks;
+mod grid_points;
 mod k_blocks;
 mod low_blocks;
 mod panel;
@@ -35,6 +37,7 @@ pub(super) const TABLE: Kernels = Kernels {
         let better = better.or_else(|| k_blocks::of(dtype));
         let better = better.or_else(|| low_blocks::of(dtype));
         let better = better.or_else(|| ternary_blocks::of(dtype));
+        let better = better.or_else(|| grid_blocks::of(dtype));
         better.or_else(|| (avx2::TABLE.matmul)(dtype))
     },
     attend,
