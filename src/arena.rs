@@ -10,15 +10,31 @@ const ALIGN: usize = 64;
 /// zeroed pages without writing them, so the rest is aligned by hand.
 const ASKED: usize = 16;
 
+/// Bytes from which on the operating system is asked for large pages: what is rounded up to one
+/// is little beside that. Without them each line of a long history is in a page that the
+/// processor has to look up.
+#[cfg(target_os = "linux")]
+const LARGE: usize = 8 << 20;
+
 /// Zeroed bytes, aligned to a cache line, of fixed length.
 ///
 /// Reserving is cheap: pages that nobody writes never become resident.
 #[derive(Debug)]
 pub struct Arena {
-    allocation: NonNull<u8>,
+    memory: Memory,
     start: NonNull<u8>,
-    layout: Layout,
     len: usize,
+}
+
+/// Who is to get the bytes back.
+#[derive(Debug)]
+enum Memory {
+    Allocator(NonNull<u8>, Layout),
+    #[cfg(target_os = "linux")]
+    System {
+        /// Unmaps itself.
+        _map: memmap2::MmapMut,
+    },
 }
 
 // SAFETY: the arena owns its bytes and hands out only raw pointers; who dereferences them
@@ -38,6 +54,10 @@ impl Arena {
     /// Reserves `len` zeroed bytes.
     pub fn new(len: usize) -> Result<Arena, OutOfMemory> {
         let error = OutOfMemory { bytes: len };
+        #[cfg(target_os = "linux")]
+        if len >= LARGE {
+            return Arena::mapped(len).map_err(|_| error);
+        }
         let padded = len.checked_add(ALIGN).ok_or(error)?;
         let layout = Layout::from_size_align(padded, ASKED).map_err(|_| error)?;
         // SAFETY: the layout's size is at least ALIGN, so not zero.
@@ -46,9 +66,22 @@ impl Arena {
         // SAFETY: skip < ALIGN, and the allocation is ALIGN bytes longer than `len`.
         let start = unsafe { allocation.add(skip) };
         Ok(Arena {
-            allocation,
+            memory: Memory::Allocator(allocation, layout),
             start,
-            layout,
+            len,
+        })
+    }
+
+    /// The same in large pages, where the operating system has some.
+    #[cfg(target_os = "linux")]
+    fn mapped(len: usize) -> std::io::Result<Arena> {
+        let mut map = memmap2::MmapMut::map_anon(len)?;
+        // A system without them does as well without.
+        let _ = map.advise(memmap2::Advice::HugePage);
+        let start = NonNull::from(&mut map[..]).cast();
+        Ok(Arena {
+            memory: Memory::System { _map: map },
+            start,
             len,
         })
     }
@@ -66,7 +99,13 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        // SAFETY: allocated in `new` with this very layout.
-        unsafe { dealloc(self.allocation.as_ptr(), self.layout) }
+        match self.memory {
+            // SAFETY: allocated in `new` with this very layout.
+            Memory::Allocator(allocation, layout) => unsafe {
+                dealloc(allocation.as_ptr(), layout);
+            },
+            #[cfg(target_os = "linux")]
+            Memory::System { .. } => {}
+        }
     }
 }

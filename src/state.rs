@@ -134,8 +134,11 @@ impl std::error::Error for StateError {}
 #[derive(Clone, Debug)]
 pub struct StateLayout {
     kinds: Vec<StateKind>,
-    /// First byte of each piece.
+    /// First byte of each piece's first unit.
     offsets: Vec<usize>,
+    /// Bytes from one unit to the next: a page holds all layers' keys and values, so what a
+    /// history takes of memory is in one place.
+    strides: Vec<usize>,
     positions: usize,
     pages: usize,
     capacity: StateCapacity,
@@ -163,19 +166,36 @@ impl StateLayout {
             (len <= isize::MAX as usize).then_some(start)
         };
         let mut offsets = Vec::with_capacity(kinds.len());
+        let mut strides = Vec::with_capacity(kinds.len());
+        let mut page = 0usize;
         for kind in kinds {
+            let unit = unit_len(kind, capacity)?;
             let count = match kind {
-                StateKind::Kv { .. } => pages,
+                StateKind::Kv { .. } => {
+                    offsets.push(page);
+                    strides.push(0);
+                    page = page.checked_add(unit)?.checked_next_multiple_of(64)?;
+                    continue;
+                }
                 StateKind::Cross { .. } => capacity.sequences,
                 StateKind::Table { .. } => 1,
                 _ => slots,
             };
-            offsets.push(reserve(unit_len(kind, capacity)?.checked_mul(count)?)?);
+            offsets.push(reserve(unit.checked_mul(count)?)?);
+            strides.push(unit);
+        }
+        let history = reserve(page.checked_mul(pages)?)?;
+        for (id, kind) in kinds.iter().enumerate() {
+            if let StateKind::Kv { .. } = kind {
+                offsets[id] += history;
+                strides[id] = page;
+            }
         }
         let positions = reserve(pages.checked_mul(PAGE * size_of::<u64>())?)?;
         Some(StateLayout {
             kinds: kinds.to_vec(),
             offsets,
+            strides,
             positions,
             pages,
             capacity,
@@ -582,8 +602,7 @@ impl State {
     }
 
     fn unit_offset(&self, id: usize, unit: usize) -> usize {
-        let len = unit_len(&self.layout.kinds[id], self.layout.capacity).unwrap_or(0);
-        self.layout.offsets[id] + unit * len
+        self.layout.offsets[id] + unit * self.layout.strides[id]
     }
 
     fn sequence(&self, sequence: u32) -> Result<&Sequence, StateError> {
