@@ -7,7 +7,7 @@
 #![allow(clippy::needless_range_loop)] // indices say best where in a block something stands
 
 use super::blocks::*;
-use super::grids::{self, Grid};
+use super::grids;
 
 /// 32 weights: `scale · quants[i] + offset`.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +64,12 @@ pub trait SuperBlock: Block {
     /// The block as integers. What the type does not have stays as it is in `out`: start from
     /// [`Integers256::ZERO`].
     fn integers(&self, out: &mut Integers256);
+}
+
+/// A block whose weights are points of a grid.
+pub trait GridBlock: SuperBlock {
+    /// The scale of its integers.
+    fn factor(&self) -> f32;
 }
 
 /// Low halves of sixteen bytes, then their high halves.
@@ -418,16 +424,21 @@ fn even_signs(seven: u8) -> u8 {
     seven | ((seven.count_ones() as u8 & 1) << 7)
 }
 
-/// Turns what has its bit set.
+/// Turns what has its bit set; no magnitude is zero.
 #[inline(always)]
-fn with_signs(magnitudes: &[i8], signs: u8, out: &mut [i8]) {
-    for (i, (out, &magnitude)) in out.iter_mut().zip(magnitudes).enumerate() {
-        *out = if (signs >> i) & 1 == 1 {
-            -magnitude
-        } else {
-            magnitude
-        };
-    }
+fn with_signs<const N: usize>(magnitudes: &[i8; N], signs: u8, out: &mut [i8]) {
+    const { assert!(N == 4 || N == 8) }
+    let mut bytes = [0; 8];
+    bytes[..N].copy_from_slice(&magnitudes.map(i8::cast_unsigned));
+    // A bit for each byte: where its own is set, seven ones carry it to the highest.
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let signs = signs & (0xff >> (8 - N));
+    let own = u64::from(signs) * ONES & 0x8040_2010_0804_0201;
+    let set = ((own & 0x7f * ONES) + 0x7f * ONES | own) >> 7 & ONES;
+    // Turned bits, and one: nothing is carried out of a byte that is not zero.
+    let turned = (u64::from_le_bytes(bytes) ^ set * 0xff) + set;
+    let turned = turned.to_le_bytes().map(u8::cast_signed);
+    out.copy_from_slice(&turned[..N]);
 }
 
 /// An odd scale from one that counts from zero.
@@ -442,14 +453,21 @@ impl SuperBlock for BlockIQ2XXS {
             let [a, b, c, d, s0, s1, s2, s3] = self.quants.as_chunks().0[g];
             let signs = u32::from_le_bytes([s0, s1, s2, s3]);
             for (n, index) in [a, b, c, d].into_iter().enumerate() {
-                let values: [i8; 8] = grids::IQ2_XXS.values(index.into());
+                let weights = grids::IQ2_XXS.weights(index.into());
                 let signs = even_signs((signs >> (7 * n)) as u8);
-                with_signs(&values, signs, &mut out.quants[32 * g + 8 * n..][..8]);
+                with_signs(weights, signs, &mut out.quants[32 * g + 8 * n..][..8]);
             }
             out.scales[2 * g] = odd((signs >> 28) as u8);
             out.scales[2 * g + 1] = out.scales[2 * g];
         }
-        out.scale = half(self.scale) * 0.125;
+        out.scale = self.factor();
+    }
+}
+
+impl GridBlock for BlockIQ2XXS {
+    #[inline(always)]
+    fn factor(&self) -> f32 {
+        half(self.scale) * 0.125
     }
 }
 
@@ -458,14 +476,21 @@ impl SuperBlock for BlockIQ2XS {
         let (words, _) = self.quants.as_chunks::<2>();
         for (n, word) in words.iter().enumerate() {
             let word = u16::from_le_bytes(*word);
-            let values: [i8; 8] = grids::IQ2_XS.values(usize::from(word & 511));
+            let weights = grids::IQ2_XS.weights(usize::from(word & 511));
             let signs = even_signs((word >> 9) as u8);
-            with_signs(&values, signs, &mut out.quants[8 * n..][..8]);
+            with_signs(weights, signs, &mut out.quants[8 * n..][..8]);
         }
         for g in 0..16 {
             out.scales[g] = odd((self.scales[g / 2] >> (g % 2 * 4)) & 15);
         }
-        out.scale = half(self.scale) * 0.125;
+        out.scale = self.factor();
+    }
+}
+
+impl GridBlock for BlockIQ2XS {
+    #[inline(always)]
+    fn factor(&self) -> f32 {
+        half(self.scale) * 0.125
     }
 }
 
@@ -474,13 +499,20 @@ impl SuperBlock for BlockIQ2S {
         for n in 0..32 {
             let high = (self.high[n / 4] >> (n % 4 * 2)) & 3;
             let index = usize::from(self.quants[n]) | usize::from(high) << 8;
-            let values: [i8; 8] = grids::IQ2_S.values(index);
-            with_signs(&values, self.signs[n], &mut out.quants[8 * n..][..8]);
+            let weights = grids::IQ2_S.weights(index);
+            with_signs(weights, self.signs[n], &mut out.quants[8 * n..][..8]);
         }
         for g in 0..16 {
             out.scales[g] = odd((self.scales[g / 2] >> (g % 2 * 4)) & 15);
         }
-        out.scale = half(self.scale) * 0.125;
+        out.scale = self.factor();
+    }
+}
+
+impl GridBlock for BlockIQ2S {
+    #[inline(always)]
+    fn factor(&self) -> f32 {
+        half(self.scale) * 0.125
     }
 }
 
@@ -489,14 +521,21 @@ impl SuperBlock for BlockIQ3XXS {
         for g in 0..8 {
             let signs = u32::from_le_bytes(self.signs_and_scales.as_chunks().0[g]);
             for n in 0..8 {
-                let values: [i8; 4] = grids::IQ3_XXS.values(self.quants[8 * g + n].into());
+                let weights = grids::IQ3_XXS.weights(self.quants[8 * g + n].into());
                 let signs = even_signs((signs >> (n / 2 * 7)) as u8) >> (n % 2 * 4);
-                with_signs(&values, signs, &mut out.quants[32 * g + 4 * n..][..4]);
+                with_signs(weights, signs, &mut out.quants[32 * g + 4 * n..][..4]);
             }
             out.scales[2 * g] = odd((signs >> 28) as u8);
             out.scales[2 * g + 1] = out.scales[2 * g];
         }
-        out.scale = half(self.scale) * 0.25;
+        out.scale = self.factor();
+    }
+}
+
+impl GridBlock for BlockIQ3XXS {
+    #[inline(always)]
+    fn factor(&self) -> f32 {
+        half(self.scale) * 0.25
     }
 }
 
@@ -505,23 +544,31 @@ impl SuperBlock for BlockIQ3S {
         for n in 0..64 {
             let high = (self.high[n / 8] >> (n % 8)) & 1;
             let index = usize::from(self.quants[n]) | usize::from(high) << 8;
-            let values: [i8; 4] = grids::IQ3_S.values(index);
+            let weights = grids::IQ3_S.weights(index);
             let signs = self.signs[n / 2] >> (n % 2 * 4);
-            with_signs(&values, signs, &mut out.quants[4 * n..][..4]);
+            with_signs(weights, signs, &mut out.quants[4 * n..][..4]);
         }
         for g in 0..16 {
             out.scales[g] = odd((self.scales[g / 4] >> (g / 2 % 2 * 4)) & 15);
         }
-        out.scale = half(self.scale);
+        out.scale = self.factor();
+    }
+}
+
+impl GridBlock for BlockIQ3S {
+    #[inline(always)]
+    fn factor(&self) -> f32 {
+        half(self.scale)
     }
 }
 
 /// Eight times a grid's values, an eighth of the distance between two of them up or down.
 #[inline(always)]
 fn shifted(index: usize, down: bool, out: &mut [i8]) {
-    let values: [i8; 8] = grids::IQ1.values(index);
-    for (out, value) in out.iter_mut().zip(values) {
-        *out = 8 * value + if down { -1 } else { 1 };
+    let weights = grids::IQ1.weights(index);
+    let by = if down { -1 } else { 1 };
+    for (out, weight) in out.iter_mut().zip(weights) {
+        *out = 8 * weight + by;
     }
 }
 
@@ -542,7 +589,14 @@ impl SuperBlock for BlockIQ1S {
             out.scales[2 * g] = odd((word >> 12 & 7) as u8);
             out.scales[2 * g + 1] = out.scales[2 * g];
         }
-        out.scale = half(self.scale) * 0.125;
+        out.scale = self.factor();
+    }
+}
+
+impl GridBlock for BlockIQ1S {
+    #[inline(always)]
+    fn factor(&self) -> f32 {
+        half(self.scale) * 0.125
     }
 }
 
@@ -554,14 +608,22 @@ impl SuperBlock for BlockIQ1M {
             shifted(index, bits & 8 != 0, &mut out.quants[8 * n..][..8]);
         }
         let (words, _) = self.scales.as_chunks::<2>();
-        let mut scale = 0;
         for (w, word) in words.iter().enumerate() {
             let word = u16::from_le_bytes(*word);
-            scale |= (word >> 12) << (4 * w);
             for part in 0..4 {
                 out.scales[4 * w + part] = odd((word >> (3 * part) & 7) as u8);
             }
         }
-        out.scale = half(scale.to_le_bytes()) * 0.125;
+        out.scale = self.factor();
+    }
+}
+
+impl GridBlock for BlockIQ1M {
+    #[inline(always)]
+    fn factor(&self) -> f32 {
+        // Four bits of it stand above each word's four scales.
+        let (words, _) = self.scales.as_chunks::<2>();
+        let bits = |w: usize| u16::from_le_bytes(words[w]) >> 12 << (4 * w);
+        half((bits(0) | bits(1) | bits(2) | bits(3)).to_le_bytes()) * 0.125
     }
 }

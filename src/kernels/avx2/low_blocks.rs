@@ -502,7 +502,7 @@ impl Kind for Values {
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn finish(sum: __m256, products: __m256i, factors: __m256, x: &ActivationQ8K) -> __m256 {
+pub(super) fn finish(sum: __m256, products: __m256i, factors: __m256, x: &ActivationQ8K) -> __m256 {
     let factor = _mm256_mul_ps(factors, _mm256_set1_ps(x.scale()));
     _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), factor, sum)
 }
@@ -550,10 +550,10 @@ unsafe fn unpack_iq4_xs(rows: &Rows, panel: &mut Panel) {
     factors(panel, |row| block(row).scale);
 }
 
-/// Panels of one block against `N` inputs.
+/// Panels of one block against `N` inputs, weights standing in sixteen bits.
 #[inline(never)] // so that the registers are all for its sums
 #[target_feature(enable = "avx2,fma,f16c")]
-fn tile<const S: usize, const N: usize>(
+pub(super) fn tile<const S: usize, const N: usize>(
     panels: &[Panel; S],
     x: [&[ActivationQ8K]; N],
     sums: &mut [[__m256; S]; N],

@@ -8,11 +8,11 @@
 mod blocks;
 mod direct;
 mod float;
+mod grid_blocks;
 mod k_blocks;
 mod low_blocks;
 mod panel;
 mod quantize;
-mod quantized;
 mod register;
 mod retention;
 mod scan;
@@ -59,7 +59,7 @@ fn matmul<D: Step>(dtype: DType) -> Option<MatMulFn> {
     let better = float::of(dtype).or_else(|| blocks::of::<D>(dtype));
     let better = better.or_else(|| k_blocks::of::<D>(dtype));
     let better = better.or_else(|| low_blocks::of::<D>(dtype));
-    let better = better.or_else(|| quantized::of(dtype));
+    let better = better.or_else(|| grid_blocks::of(dtype));
     better.or_else(|| (scalar::TABLE.matmul)(dtype))
 }
 

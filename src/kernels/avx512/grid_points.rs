@@ -59,7 +59,7 @@ const fn four_at(word: usize) -> usize {
 pub(super) struct Planes<const TABLES: usize>([[[[u8; 64]; 2]; TABLES]; 2]);
 
 impl<const TABLES: usize> Planes<TABLES> {
-    const fn of<const N: usize, const VALUES: usize>(points: &Points<N, VALUES>) -> Self {
+    const fn of<const N: usize, const LEN: usize>(points: &Points<N, LEN>) -> Self {
         let mut planes = [[[[0; 64]; 2]; TABLES]; 2];
         let mut at = 0;
         while at < 128 * TABLES {
