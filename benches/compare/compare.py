@@ -34,7 +34,7 @@ SHAPES = {
 CASES = [
     f"{shape}-{mix}"
     for shape, mixes in {
-        "1b": ["q4_k_m", "q4_0", "q8_0", "q6_k", "f16", "bf16"],
+        "1b": ["q4_k_m", "q4_0", "q8_0", "q6_k", "q3_k_m", "iq4_xs", "f16", "bf16"],
         "135m": ["q4_k_m", "q4_0", "q8_0"],
         "olmoe": ["q4_k_m"],
         "mamba": ["q4_k_m", "q8_0"],

@@ -426,19 +426,22 @@ fn even_signs(seven: u8) -> u8 {
 
 /// Turns what has its bit set; no magnitude is zero.
 #[inline(always)]
-fn with_signs<const N: usize>(magnitudes: &[i8; N], signs: u8, out: &mut [i8]) {
-    const { assert!(N == 4 || N == 8) }
-    let mut bytes = [0; 8];
-    bytes[..N].copy_from_slice(&magnitudes.map(i8::cast_unsigned));
-    // A bit for each byte: where its own is set, seven ones carry it to the highest.
+fn with_signs(magnitudes: [i8; 8], signs: u8) -> [i8; 8] {
     const ONES: u64 = 0x0101_0101_0101_0101;
-    let signs = signs & (0xff >> (8 - N));
-    let own = u64::from(signs) * ONES & 0x8040_2010_0804_0201;
-    let set = ((own & 0x7f * ONES) + 0x7f * ONES | own) >> 7 & ONES;
+    const SEVEN: u64 = 0x7f * ONES;
+    // A bit for each byte: where its own is set, seven ones carry it to the highest.
+    let own = (u64::from(signs) * ONES) & 0x8040_2010_0804_0201;
+    let set = ((((own & SEVEN) + SEVEN) | own) >> 7) & ONES;
     // Turned bits, and one: nothing is carried out of a byte that is not zero.
-    let turned = (u64::from_le_bytes(bytes) ^ set * 0xff) + set;
-    let turned = turned.to_le_bytes().map(u8::cast_signed);
-    out.copy_from_slice(&turned[..N]);
+    let bytes = u64::from_le_bytes(magnitudes.map(i8::cast_unsigned));
+    let turned = (bytes ^ (set * 0xff)) + set;
+    turned.to_le_bytes().map(u8::cast_signed)
+}
+
+/// Two points of four weights, as one.
+#[inline(always)]
+fn both([a, b, c, d]: [i8; 4], [e, f, g, h]: [i8; 4]) -> [i8; 8] {
+    [a, b, c, d, e, f, g, h]
 }
 
 /// An odd scale from one that counts from zero.
@@ -448,14 +451,16 @@ fn odd(scale: u8) -> i16 {
 }
 
 impl SuperBlock for BlockIQ2XXS {
+    #[inline(always)]
     fn integers(&self, out: &mut Integers256) {
+        let (eights, _) = out.quants.as_chunks_mut::<8>();
         for g in 0..8 {
             let [a, b, c, d, s0, s1, s2, s3] = self.quants.as_chunks().0[g];
             let signs = u32::from_le_bytes([s0, s1, s2, s3]);
             for (n, index) in [a, b, c, d].into_iter().enumerate() {
-                let weights = grids::IQ2_XXS.weights(index.into());
+                let weights = *grids::IQ2_XXS.weights(index.into());
                 let signs = even_signs((signs >> (7 * n)) as u8);
-                with_signs(weights, signs, &mut out.quants[32 * g + 8 * n..][..8]);
+                eights[4 * g + n] = with_signs(weights, signs);
             }
             out.scales[2 * g] = odd((signs >> 28) as u8);
             out.scales[2 * g + 1] = out.scales[2 * g];
@@ -472,13 +477,15 @@ impl GridBlock for BlockIQ2XXS {
 }
 
 impl SuperBlock for BlockIQ2XS {
+    #[inline(always)]
     fn integers(&self, out: &mut Integers256) {
+        let (eights, _) = out.quants.as_chunks_mut::<8>();
         let (words, _) = self.quants.as_chunks::<2>();
         for (n, word) in words.iter().enumerate() {
             let word = u16::from_le_bytes(*word);
-            let weights = grids::IQ2_XS.weights(usize::from(word & 511));
+            let weights = *grids::IQ2_XS.weights(usize::from(word & 511));
             let signs = even_signs((word >> 9) as u8);
-            with_signs(weights, signs, &mut out.quants[8 * n..][..8]);
+            eights[n] = with_signs(weights, signs);
         }
         for g in 0..16 {
             out.scales[g] = odd((self.scales[g / 2] >> (g % 2 * 4)) & 15);
@@ -495,12 +502,13 @@ impl GridBlock for BlockIQ2XS {
 }
 
 impl SuperBlock for BlockIQ2S {
+    #[inline(always)]
     fn integers(&self, out: &mut Integers256) {
+        let (eights, _) = out.quants.as_chunks_mut::<8>();
         for n in 0..32 {
             let high = (self.high[n / 4] >> (n % 4 * 2)) & 3;
             let index = usize::from(self.quants[n]) | usize::from(high) << 8;
-            let weights = grids::IQ2_S.weights(index);
-            with_signs(weights, self.signs[n], &mut out.quants[8 * n..][..8]);
+            eights[n] = with_signs(*grids::IQ2_S.weights(index), self.signs[n]);
         }
         for g in 0..16 {
             out.scales[g] = odd((self.scales[g / 2] >> (g % 2 * 4)) & 15);
@@ -517,13 +525,16 @@ impl GridBlock for BlockIQ2S {
 }
 
 impl SuperBlock for BlockIQ3XXS {
+    #[inline(always)]
     fn integers(&self, out: &mut Integers256) {
+        let (eights, _) = out.quants.as_chunks_mut::<8>();
         for g in 0..8 {
             let signs = u32::from_le_bytes(self.signs_and_scales.as_chunks().0[g]);
-            for n in 0..8 {
-                let weights = grids::IQ3_XXS.weights(self.quants[8 * g + n].into());
-                let signs = even_signs((signs >> (n / 2 * 7)) as u8) >> (n % 2 * 4);
-                with_signs(weights, signs, &mut out.quants[32 * g + 4 * n..][..4]);
+            for n in 0..4 {
+                let four = |at: usize| *grids::IQ3_XXS.weights(self.quants[at].into());
+                let at = 4 * g + n;
+                let signs = even_signs((signs >> (7 * n)) as u8);
+                eights[at] = with_signs(both(four(2 * at), four(2 * at + 1)), signs);
             }
             out.scales[2 * g] = odd((signs >> 28) as u8);
             out.scales[2 * g + 1] = out.scales[2 * g];
@@ -540,13 +551,15 @@ impl GridBlock for BlockIQ3XXS {
 }
 
 impl SuperBlock for BlockIQ3S {
+    #[inline(always)]
     fn integers(&self, out: &mut Integers256) {
-        for n in 0..64 {
-            let high = (self.high[n / 8] >> (n % 8)) & 1;
-            let index = usize::from(self.quants[n]) | usize::from(high) << 8;
-            let weights = grids::IQ3_S.weights(index);
-            let signs = self.signs[n / 2] >> (n % 2 * 4);
-            with_signs(weights, signs, &mut out.quants[4 * n..][..4]);
+        let (eights, _) = out.quants.as_chunks_mut::<8>();
+        for n in 0..32 {
+            let four = |at: usize| {
+                let high = (self.high[at / 8] >> (at % 8)) & 1;
+                *grids::IQ3_S.weights(usize::from(self.quants[at]) | usize::from(high) << 8)
+            };
+            eights[n] = with_signs(both(four(2 * n), four(2 * n + 1)), self.signs[n]);
         }
         for g in 0..16 {
             out.scales[g] = odd((self.scales[g / 4] >> (g / 2 % 2 * 4)) & 15);
