@@ -11,7 +11,7 @@ use super::register::{
     CHOOSE, ROWS, halves, load, load_half, load_halves, load_quarter, load_twice, store,
     transpose_quarters, turned, turned_half,
 };
-use super::super_blocks::{Quarters, finish, quarters, tile, walk};
+use super::super_blocks::{Quarters, finish, kernel, quarters, tile, walk};
 use crate::kernels::{MatMul, MatMulFn};
 use crate::quant::*;
 use rillm_formats::manifest::DType;
@@ -26,43 +26,17 @@ pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
     })
 }
 
-macro_rules! kernel {
-    ($name:ident, $block:ty, $parts:literal, $above:literal, $mins:literal, $unpack:expr, $direct:expr) => {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-        unsafe fn $name(call: &MatMul) {
-            // SAFETY: the caller's promise, handed on; rows are whole blocks.
-            unsafe {
-                product::<$block, ActivationQ8K>(
-                    call,
-                    256,
-                    |rows, _, panel| $unpack(rows, panel),
-                    (
-                        |panel, x, sums| tile::<$parts, $above, $mins, _>(panel, x, sums),
-                        |panel, x, sums| tile::<$parts, $above, $mins, _>(panel, x, sums),
-                        |panel, x, sums| tile::<$parts, $above, $mins, _>(panel, x, sums),
-                    ),
-                    |group, x| $direct(group, x),
-                )
-            }
-        }
-    };
-}
-
 kernel!(
     q4_k,
     BlockQ4K,
-    8,
-    0,
-    true,
+    tile::<8, 0, true>,
     |rows, panel| unpack_fours(rows, panel, |block: &BlockQ4K| (&block.quants, None)),
     |group, x| direct_fours(group, x, |block, pair| q4_k_pair(block, pair))
 );
 kernel!(
     q5_k,
     BlockQ5K,
-    8,
-    0,
-    true,
+    tile::<8, 0, true>,
     |rows, panel| {
         unpack_fours(rows, panel, |block: &BlockQ5K| {
             (&block.quants, Some(&block.high))
@@ -70,7 +44,13 @@ kernel!(
     },
     |group, x| direct_fours(group, x, |block, pair| q5_k_pair(block, pair))
 );
-kernel!(q6_k, BlockQ6K, 16, 32, false, unpack_q6_k, direct_q6_k);
+kernel!(
+    q6_k,
+    BlockQ6K,
+    tile::<16, 32, false>,
+    unpack_q6_k,
+    direct_q6_k
+);
 
 /// Two neighbouring parts of a Q4_K block.
 #[inline]

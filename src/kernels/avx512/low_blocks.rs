@@ -12,7 +12,7 @@ use super::register::{
     CHOOSE, load, load_half, load_halves, load_quarter, load_twice, store, transpose_quarters,
     turned, turned_half,
 };
-use super::super_blocks::{Quarters, finish, quarters, tile, tile_scaled, walk};
+use super::super_blocks::{Quarters, finish, kernel, quarters, tile, tile_scaled, walk};
 use crate::kernels::{MatMul, MatMulFn};
 use crate::quant::*;
 use rillm_formats::manifest::DType;
@@ -25,28 +25,6 @@ pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
         DType::IQ4_XS => iq4_xs,
         _ => return None,
     })
-}
-
-macro_rules! kernel {
-    ($name:ident, $block:ty, $tile:ident::<$($how:literal),*>, $unpack:ident, $direct:ident) => {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-        unsafe fn $name(call: &MatMul) {
-            // SAFETY: the caller's promise, handed on; rows are whole blocks.
-            unsafe {
-                product::<$block, ActivationQ8K>(
-                    call,
-                    256,
-                    |rows, _, panel| $unpack(rows, panel),
-                    (
-                        |panel, x, sums| $tile::<$($how,)* _>(panel, x, sums),
-                        |panel, x, sums| $tile::<$($how,)* _>(panel, x, sums),
-                        |panel, x, sums| $tile::<$($how,)* _>(panel, x, sums),
-                    ),
-                    |group, x| $direct(group, x),
-                )
-            }
-        }
-    };
 }
 
 kernel!(

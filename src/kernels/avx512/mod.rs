@@ -7,7 +7,8 @@
 //! of a register. Few inputs: each row is multiplied as it lies in the file, and the rows' lanes
 //! are added up in integers. Many inputs: the rows are first unpacked into a [`panel::Panel`].
 //! Both come to the same integers for each block of weights, and from there on it is the same
-//! arithmetic: the results agree bit for bit.
+//! arithmetic: the results agree bit for bit. What looks points of a grid up moves bytes about
+//! (VBMI); the few CPUs that do not do that have AVX2's products of those types.
 
 #![allow(clippy::needless_range_loop)]
 

@@ -10,6 +10,30 @@ use super::register::{
 };
 use crate::quant::{ActivationQ8K, SuperBlock};
 
+/// The product of a type: by these tiles of what `$unpack` makes of sixteen rows, or by `$direct`.
+macro_rules! kernel {
+    ($name:ident, $block:ty, $tile:ident::<$($how:literal),*>, $unpack:expr, $direct:expr) => {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+        unsafe fn $name(call: &MatMul) {
+            // SAFETY: the caller's promise, handed on; rows are whole blocks.
+            unsafe {
+                product::<$block, ActivationQ8K>(
+                    call,
+                    256,
+                    |rows, _, panel| $unpack(rows, panel),
+                    (
+                        |panel, x, sums| $tile::<$($how,)* _>(panel, x, sums),
+                        |panel, x, sums| $tile::<$($how,)* _>(panel, x, sums),
+                        |panel, x, sums| $tile::<$($how,)* _>(panel, x, sums),
+                    ),
+                    |group, x| $direct(group, x),
+                )
+            }
+        }
+    };
+}
+pub(super) use kernel;
+
 /// Four bytes of a block's activations in every lane.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]

@@ -8,7 +8,7 @@ use super::panel::{Panel, Rows, product};
 use super::register::{
     ROWS, halves, load_half, load_halves, load_quarter, store, transpose, turned,
 };
-use super::super_blocks::{finish, tile_scaled, walk};
+use super::super_blocks::{finish, kernel, tile_scaled, walk};
 use crate::kernels::{MatMul, MatMulFn};
 use crate::quant::*;
 use rillm_formats::manifest::DType;
@@ -22,47 +22,27 @@ pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
     })
 }
 
-macro_rules! kernel {
-    ($name:ident, $block:ident, $unpack:ident, $input:ident, $products:ident >> $bits:literal) => {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-        unsafe fn $name(call: &MatMul) {
-            // SAFETY: the caller's promise, handed on; rows are whole blocks.
-            unsafe {
-                product::<$block, ActivationQ8K>(
-                    call,
-                    256,
-                    |rows, _, panel| $unpack(rows, panel),
-                    (
-                        |panel, x, sums| tile_scaled::<1, false, _>(panel, x, sums),
-                        |panel, x, sums| tile_scaled::<1, false, _>(panel, x, sums),
-                        |panel, x, sums| tile_scaled::<1, false, _>(panel, x, sums),
-                    ),
-                    |group, x| {
-                        direct::<_, _, $bits>(
-                            (group, x),
-                            |x| $input(x),
-                            |block: &$block, input| ($products(block, input), block.scale),
-                        )
-                    },
-                )
-            }
-        }
-    };
-}
-
 kernel!(
     tq1_0,
     BlockTQ1_0,
+    tile_scaled::<1, false>,
     unpack_tq1_0,
-    tq1_0_input,
-    tq1_0_products >> 8
+    |group, x| direct::<_, _, 8>(
+        (group, x),
+        |x| tq1_0_input(x),
+        |block: &BlockTQ1_0, input| (tq1_0_products(block, input), block.scale)
+    )
 );
 kernel!(
     tq2_0,
     BlockTQ2_0,
+    tile_scaled::<1, false>,
     unpack_tq2_0,
-    tq2_0_input,
-    tq2_0_products >> 0
+    |group, x| direct::<_, _, 0>(
+        (group, x),
+        |x| tq2_0_input(x),
+        |block: &BlockTQ2_0, input| (tq2_0_products(block, input), block.scale)
+    )
 );
 
 /// What `products` yields is 2 to the power of `BITS` times too much.
