@@ -13,9 +13,10 @@ use std::thread::JoinHandle;
 
 use crate::plan::PHASE_STEPS;
 
-/// Turns of the spin loop before a waiting worker parks: some tens of microseconds, longer than
-/// a calm barrier takes.
-const SPINS: usize = 4096;
+/// Turns of the spin loop before a waiting worker parks: some ten microseconds, longer than a calm
+/// barrier takes. Who waits longer waits for a worker whose processor a stranger has, and that
+/// one may run where the waiting one makes room.
+const SPINS: usize = 1024;
 
 /// Into how many parts a step's chunks fall at most: beyond that workers share one, for whoever
 /// is done looks through all of them.
