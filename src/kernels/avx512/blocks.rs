@@ -7,7 +7,7 @@ use core::mem::MaybeUninit;
 use super::direct::{Group, Kept};
 use super::panel::{Panel, Rows, Sums, WIDTH, product};
 use super::register::{
-    Lanes, ROWS, halves, load, load_floats, load_quarter, store, sum_in_quarters, transpose,
+    Lanes, ROWS, halves, load, load_floats, load_quarter, store, sum_in_quarters, transpose, turn_quarters,
 };
 use crate::kernels::{MatMul, MatMulFn};
 use crate::quant::*;
@@ -468,6 +468,54 @@ fn turned_halves(of: &[__m256i; ROWS]) -> [__m512i; ROWS] {
     transpose(rows)
 }
 
+/// Rows of up to four blocks: the sums of four rows' products meet in one register, and nothing
+/// need be kept.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn short<W: Stored>(
+    group: &Group,
+    x: &[ActivationQ8_0],
+    quants: impl Fn(Four<W>) -> [__m512i; 2],
+) -> __m512 {
+    let [low, high] = input(x);
+    let len = x.len() * W::LEN;
+    // Of rows 4i to 4i + 3 in register i, their block k in quarter k.
+    let mut fours = [_mm512_setzero_si512(); 4];
+    for first in 0..4 {
+        let mut dots = [_mm512_setzero_si512(); 4];
+        for index in 0..4 {
+            let stretch = group.stretch(4 * first + index, (0, len), len);
+            stretch.fetch(0, len);
+            // SAFETY: so many blocks are at each row's address.
+            let quants = quants(unsafe { Four::new(stretch.at, x.len()) });
+            let dot = _mm512_dpbusd_epi32(dots[index], quants[0], low);
+            dots[index] = _mm512_dpbusd_epi32(dot, quants[1], high);
+        }
+        fours[first] = sum_in_quarters(dots);
+    }
+    group.fetch((0, 1), (0, len), len);
+    let products = turn_quarters(fours);
+    let mut sum = _mm512_setzero_ps();
+    for (index, x) in x.iter().enumerate() {
+        let at = |row: usize| group.rows[row].wrapping_add(index * W::LEN);
+        // SAFETY: this block is there, and begins with them if its type has halves; blocks have
+        // alignment 1 and no invalid bytes.
+        let half = |row: usize, from: usize| unsafe { *at(row).wrapping_add(from).cast() };
+        let factor = match W::HALVES {
+            true => halves(|row| half(row, 0)),
+            // SAFETY: as above.
+            false => factors(|row| unsafe { &*at(row).cast::<W>() }),
+        };
+        let offset = match W::OFFSETS {
+            true => halves(|row| half(row, 2)),
+            false => _mm512_setzero_ps(),
+        };
+        let products = _mm512_add_epi32(products[index], start::<W>(x));
+        sum = finish::<W>(sum, products, (factor, offset), x);
+    }
+    sum
+}
+
 #[inline(never)] // so that what is kept lies on a stack of its own
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn direct<W: Stored>(
@@ -475,6 +523,9 @@ fn direct<W: Stored>(
     x: &[ActivationQ8_0],
     quants: impl Fn(Four<W>) -> [__m512i; 2],
 ) -> __m512 {
+    if x.len() <= 4 {
+        return short(group, x, quants);
+    }
     let mut inputs = [const { MaybeUninit::<Input>::uninit() }; RUN / 4];
     let mut products = Kept::<__m512i, { RUN / 16 }>::new();
     let mut factors = Kept::<__m256i, { RUN / 16 }>::new();

@@ -119,6 +119,22 @@ pub(super) fn transpose_quarters(of: impl Fn(usize) -> __m128i) -> [__m512i; 4] 
     ]
 }
 
+/// Quarter k of register i → quarter i of result k.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn turn_quarters([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
+    let ab = _mm512_shuffle_i32x4::<0x44>(a, b);
+    let ab_high = _mm512_shuffle_i32x4::<0xee>(a, b);
+    let cd = _mm512_shuffle_i32x4::<0x44>(c, d);
+    let cd_high = _mm512_shuffle_i32x4::<0xee>(c, d);
+    [
+        _mm512_shuffle_i32x4::<0x88>(ab, cd),
+        _mm512_shuffle_i32x4::<0xdd>(ab, cd),
+        _mm512_shuffle_i32x4::<0x88>(ab_high, cd_high),
+        _mm512_shuffle_i32x4::<0xdd>(ab_high, cd_high),
+    ]
+}
+
 /// Word k of row r → lane r of result k.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
@@ -144,15 +160,8 @@ pub(super) fn transpose(rows: [__m512i; ROWS]) -> [__m512i; ROWS] {
     }
     let mut out = rows;
     for k in 0..4 {
-        let [a, b, c, d] = [fours[k], fours[4 + k], fours[8 + k], fours[12 + k]];
-        let ab = _mm512_shuffle_i32x4::<0x44>(a, b);
-        let ab_high = _mm512_shuffle_i32x4::<0xee>(a, b);
-        let cd = _mm512_shuffle_i32x4::<0x44>(c, d);
-        let cd_high = _mm512_shuffle_i32x4::<0xee>(c, d);
-        out[k] = _mm512_shuffle_i32x4::<0x88>(ab, cd);
-        out[4 + k] = _mm512_shuffle_i32x4::<0xdd>(ab, cd);
-        out[8 + k] = _mm512_shuffle_i32x4::<0x88>(ab_high, cd_high);
-        out[12 + k] = _mm512_shuffle_i32x4::<0xdd>(ab_high, cd_high);
+        [out[k], out[4 + k], out[8 + k], out[12 + k]] =
+            turn_quarters([fours[k], fours[4 + k], fours[8 + k], fours[12 + k]]);
     }
     out
 }
