@@ -658,8 +658,8 @@ impl GridBlock for BlockIQ1M {
     #[inline(always)]
     fn stored_scale(&self) -> [u8; 2] {
         // Four bits of it stand above each word's four scales.
-        let (words, _) = self.scales.as_chunks::<2>();
-        let bits = |w: usize| u16::from_le_bytes(words[w]) >> 12 << (4 * w);
-        (bits(0) | bits(1) | bits(2) | bits(3)).to_le_bytes()
+        let words = u64::from_le_bytes(self.scales);
+        let four = |word: u64| (words >> (16 * word + 12) & 15) << (4 * word);
+        ((four(0) | four(1) | four(2) | four(3)) as u16).to_le_bytes()
     }
 }

@@ -55,11 +55,14 @@ macro_rules! kernels {
             };
             let products = |block: &$block, points, x: &ActivationQ8K| {
                 let scales = $scales(block);
-                let packed = [
+                let places = [
                     words!(|at| place(packed(at))),
                     words!(|at| place(8 + packed(at))),
-                ]
-                .map(|places| _mm512_permutexvar_epi16(places, scales));
+                ];
+                let packed = [
+                    _mm512_permutexvar_epi16(places[0], scales),
+                    _mm512_permutexvar_epi16(places[1], scales),
+                ];
                 $kind::products($weights(block, points), packed, || parts(block), x)
             };
             // SAFETY: the caller's promise, handed on; rows are whole blocks.
@@ -134,8 +137,8 @@ fn twos<B, P>([a, b, c, d]: [&B; 4], of: impl Fn([&B; 2]) -> [P; 2]) -> [P; 4] {
 /// What is found for four blocks, one at a time.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn each<B, P>(blocks: [&B; 4], of: impl Fn(&B) -> P) -> [P; 4] {
-    blocks.map(of)
+fn each<B, P>([a, b, c, d]: [&B; 4], of: impl Fn(&B) -> P) -> [P; 4] {
+    [of(a), of(b), of(c), of(d)]
 }
 
 #[inline]
@@ -292,7 +295,7 @@ const UP: i8 = 2;
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 fn iq1_s_weights(block: &BlockIQ1S, points: __m512i) -> raised::Weights {
-    let weights = iq1_weights(points);
+    let mut weights = iq1_weights(points);
     // A word's highest bit in its upper byte, where `UP` is.
     let words = _mm512_castsi128_si512(load_quarter(&block.high));
     let down = _mm512_srli_epi16::<6>(words);
@@ -302,26 +305,28 @@ fn iq1_s_weights(block: &BlockIQ1S, points: __m512i) -> raised::Weights {
         bytes!(|at| 2 * (at / 32) + 9),
         bytes!(|at| 2 * (at / 32) + 13),
     ];
-    [0, 1, 2, 3].map(|which| {
+    for which in 0..4 {
         let down = _mm512_permutexvar_epi8(places[which], down);
         let up = _mm512_set1_epi8(UP);
-        _mm512_ternarylogic_epi32::<OR_AND_NOT>(weights[which], down, up)
-    })
+        weights[which] = _mm512_ternarylogic_epi32::<OR_AND_NOT>(weights[which], down, up);
+    }
+    weights
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 fn iq1_m_weights(block: &BlockIQ1M, points: __m512i) -> raised::Weights {
-    let weights = iq1_weights(points);
+    let mut weights = iq1_weights(points);
     let (words, _) = block.high.as_chunks::<4>();
-    [0, 1, 2, 3].map(|which| {
+    for which in 0..4 {
         let words = _mm512_set1_epi32(i32::from_le_bytes(words[which]));
         // The highest of each four bits, where `UP` is.
         let places = bytes!(|at| 4 * (at / 8) + 2);
         let down = _mm512_multishift_epi64_epi8(places, words);
         let up = _mm512_set1_epi8(UP);
-        _mm512_ternarylogic_epi32::<OR_AND_NOT>(weights[which], down, up)
-    })
+        weights[which] = _mm512_ternarylogic_epi32::<OR_AND_NOT>(weights[which], down, up);
+    }
+    weights
 }
 
 #[inline]
@@ -375,11 +380,13 @@ mod signed {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
     pub fn bytes((magnitudes, negative): Weights) -> [__m512i; 4] {
         let above = _mm512_set1_epi8(-128);
-        [0, 1, 2, 3].map(|which| {
-            let (magnitude, negative) = (magnitudes[which], negative[which]);
-            let positive = _mm512_add_epi8(above, magnitude);
-            _mm512_mask_sub_epi8(positive, negative, above, magnitude)
-        })
+        let mut bytes = magnitudes;
+        for which in 0..4 {
+            let positive = _mm512_add_epi8(above, magnitudes[which]);
+            bytes[which] =
+                _mm512_mask_sub_epi8(positive, negative[which], above, magnitudes[which]);
+        }
+        bytes
     }
 
     #[inline]
@@ -391,11 +398,12 @@ mod signed {
         x: &ActivationQ8K,
     ) -> __m512i {
         let (zero, inputs) = (_mm512_setzero_si512(), x.quants.as_chunks::<64>().0);
-        let dots = [0, 1, 2, 3].map(|which| {
+        let mut dots = [zero; 4];
+        for which in 0..4 {
             let x = load(&inputs[which]);
             let turned = _mm512_mask_sub_epi8(x, negative[which], zero, x);
-            _mm512_dpbusd_epi32(zero, magnitudes[which], turned)
-        });
+            dots[which] = _mm512_dpbusd_epi32(zero, magnitudes[which], turned);
+        }
         with_scales(zero, dots, packed)
     }
 }
@@ -425,8 +433,10 @@ mod raised {
         x: &ActivationQ8K,
     ) -> __m512i {
         let (zero, inputs) = (_mm512_setzero_si512(), x.quants.as_chunks::<64>().0);
-        let dots = [0, 1, 2, 3]
-            .map(|which| _mm512_dpbusd_epi32(zero, weights[which], load(&inputs[which])));
+        let mut dots = [zero; 4];
+        for which in 0..4 {
+            dots[which] = _mm512_dpbusd_epi32(zero, weights[which], load(&inputs[which]));
+        }
         let above = _mm256_set1_epi16(-ABOVE as i16);
         let above = _mm256_mullo_epi16(parts(), above);
         let start = _mm256_madd_epi16(above, load_half(&x.sums));
