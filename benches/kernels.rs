@@ -3,15 +3,12 @@
 //! memory holds in bytes, and over those that caches hold in operations; states in bytes.
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use rillm::kernels::{
-    AttentionTrial, HistoryType, Isa, Kernels, Layout, MatMul, StateKernel, StateTrial,
-};
-use rillm::quant::encode;
+use rillm::kernels::{AttentionTrial, HistoryType, Isa, Kernels, StateKernel, StateTrial, Trial};
 use rillm_formats::manifest::DType;
 
 const COLUMNS: usize = 4096;
+
 fn matmul(criterion: &mut Criterion) {
-    let wave: Vec<f32> = (0..COLUMNS).map(|i| (i as f32 * 0.37).sin()).collect();
     for isa in Isa::available() {
         let Ok(table) = Kernels::select(Some(isa)) else {
             continue;
@@ -25,46 +22,14 @@ fn matmul(criterion: &mut Criterion) {
                 _ => 2048,
             };
             for dtype in DType::ALL.iter().copied() {
-                let (Some(kernel), Some(encode), Some(weight_stride)) = (
-                    table.matmul(dtype, Layout::Plain),
-                    encode(dtype),
-                    dtype.row_len(COLUMNS as u64),
-                ) else {
+                let trial = Trial::new(table, dtype, (weight_rows, COLUMNS), inputs_len);
+                let Some(mut trial) = trial else {
                     continue;
                 };
-                let Some(input_stride) = kernel.activation.row_len(COLUMNS) else {
-                    continue;
-                };
-                let mut row = vec![0; weight_stride as usize];
-                encode(&wave, &mut row);
-                let weights = row.repeat(weight_rows);
-                let mut input = vec![0; input_stride];
-                match table.quantize(kernel.activation) {
-                    Some(quantize) => quantize(&wave, &mut input),
-                    None => {
-                        let bytes = wave.iter().flat_map(|x| x.to_le_bytes());
-                        input = bytes.collect();
-                    }
-                }
-                let inputs = input.repeat(inputs_len);
-                let mut out = vec![0.0; weight_rows * inputs_len];
-                let call = MatMul {
-                    weights: weights.as_ptr(),
-                    weight_stride: row.len(),
-                    weight_rows,
-                    columns: COLUMNS,
-                    inputs: inputs.as_ptr(),
-                    input_stride,
-                    inputs_len,
-                    out: out.as_mut_ptr(),
-                    out_stride: weight_rows,
-                    picks: std::ptr::null(),
-                };
-                group.throughput(Throughput::Bytes(weights.len() as u64));
+                group.throughput(Throughput::Bytes(trial.bytes()));
                 group.sample_size(10);
                 group.bench_function(BenchmarkId::from_parameter(dtype.name()), |bencher| {
-                    // SAFETY: the vectors outlive the call and have the sizes it names.
-                    bencher.iter(|| unsafe { (kernel.run)(&call) });
+                    bencher.iter(|| trial.run());
                 });
             }
         }

@@ -180,8 +180,9 @@ struct Measured {
 }
 
 /// Tokens per second if weights and history were read as fast as memory is, once for each token
-/// that is generated, and all products of a prompt were computed at the units' peak. A prompt's
-/// attention is left out, and so is whatever is small.
+/// that is generated and once for each batch of a prompt, and all products of a prompt were
+/// computed at the units' peak: whichever takes longer. A prompt's attention is left out, and so
+/// is whatever is small.
 fn limit(
     arguments: &Arguments,
     model: &Model,
@@ -198,7 +199,9 @@ fn limit(
     let history = (plan.state_fixed + plan.state_per_1k * read / 1024) as f64;
     let token = (cost.bytes as f64 + history) / roofline.read;
     let row = 2.0 * (cost.int8 as f64 / roofline.int8 + cost.float as f64 / roofline.f32);
-    let seconds = test.prompt as f64 * row + test.generated as f64 * token;
+    let batches = test.prompt.div_ceil(arguments.batch_size as usize);
+    let reading = batches as f64 * cost.bytes as f64 / roofline.read;
+    let seconds = (test.prompt as f64 * row).max(reading) + test.generated as f64 * token;
     Ok((test.prompt + test.generated) as f64 / seconds)
 }
 

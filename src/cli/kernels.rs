@@ -99,6 +99,9 @@ fn limits(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
+/// What makes a product to time.
+type Make = fn(&Kernels, DType, (usize, usize), usize) -> Option<Trial>;
+
 fn products(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,
@@ -107,22 +110,24 @@ fn products(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
     )?;
     writeln!(out, "|:--|:--|--:|--:|")?;
     for &dtype in DType::ALL {
-        for table in &tables.0 {
-            let row_len = dtype.row_len(COLUMNS as u64).unwrap_or(0).max(1) as usize;
-            let weight_rows = streamed(table.isa) / row_len;
-            let one = Trial::new(table, dtype, (weight_rows, COLUMNS), 1);
-            let many = Trial::new(table, dtype, (PROMPT.0, COLUMNS), PROMPT.1);
-            let (Some(mut one), Some(mut many)) = (one, many) else {
-                continue;
-            };
-            let read = one.bytes() as f64 / seconds(|| one.run()) / 1e9;
-            let computed = many.operations() as f64 / seconds(|| many.run()) / 1e9;
-            let (name, isa) = (dtype.name(), table.isa);
-            writeln!(
-                out,
-                "| matmul {name} | {isa}{} | {read:.2} | {computed:.1} |",
-                tables.mark(isa)
-            )?;
+        let row_len = dtype.row_len(COLUMNS as u64).unwrap_or(0).max(1) as usize;
+        for (stored, make) in [("", Trial::new as Make), (" transposed", Trial::transposed)] {
+            for table in &tables.0 {
+                let weight_rows = streamed(table.isa) / row_len;
+                let one = make(table, dtype, (weight_rows, COLUMNS), 1);
+                let many = make(table, dtype, (PROMPT.0, COLUMNS), PROMPT.1);
+                let (Some(mut one), Some(mut many)) = (one, many) else {
+                    continue;
+                };
+                let read = one.bytes() as f64 / seconds(|| one.run()) / 1e9;
+                let computed = many.operations() as f64 / seconds(|| many.run()) / 1e9;
+                let (name, isa) = (dtype.name(), table.isa);
+                writeln!(
+                    out,
+                    "| matmul {name}{stored} | {isa}{} | {read:.2} | {computed:.1} |",
+                    tables.mark(isa)
+                )?;
+            }
         }
     }
     Ok(())

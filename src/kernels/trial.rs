@@ -26,8 +26,7 @@ pub struct Trial {
 
 impl Trial {
     /// The product of a type in a table, on so many weight rows of so many columns and so many
-    /// inputs. `None` if there is no such product, its type cannot be encoded, or the columns
-    /// are not whole blocks.
+    /// inputs. `None` if there is no such product, or the columns are not whole blocks.
     pub fn new(
         table: &Kernels,
         dtype: DType,
@@ -35,12 +34,31 @@ impl Trial {
         inputs_len: usize,
     ) -> Option<Trial> {
         let kernel = table.matmul(dtype, Layout::Plain)?;
-        let encode = encode(dtype)?;
-        let weight_stride = usize::try_from(dtype.row_len(columns as u64)?).ok()?;
+        let weights = stored(dtype, (weight_rows, columns))?;
+        Trial::of(table, kernel, weights, (weight_rows, columns), inputs_len)
+    }
+
+    /// The same of weights that are stored `[columns][weight_rows]`.
+    pub fn transposed(
+        table: &Kernels,
+        dtype: DType,
+        (weight_rows, columns): (usize, usize),
+        inputs_len: usize,
+    ) -> Option<Trial> {
+        let kernel = table.matmul_transposed(dtype)?;
+        let weights = stored(dtype, (columns, weight_rows))?;
+        Trial::of(table, kernel, weights, (weight_rows, columns), inputs_len)
+    }
+
+    fn of(
+        table: &Kernels,
+        kernel: MatMulKernel,
+        (weights, weight_stride): (Vec<u8>, usize),
+        (weight_rows, columns): (usize, usize),
+        inputs_len: usize,
+    ) -> Option<Trial> {
         let input_stride = kernel.activation.row_len(columns)?;
-        let wave: Vec<f32> = (0..columns).map(|at| (at as f32 * 0.37).sin()).collect();
-        let mut row = vec![0; weight_stride];
-        encode(&wave, &mut row);
+        let wave = wave(columns);
         let mut input = vec![0; input_stride];
         match table.quantize(kernel.activation) {
             Some(quantize) => quantize(&wave, &mut input),
@@ -48,7 +66,7 @@ impl Trial {
         }
         Some(Trial {
             kernel,
-            weights: row.repeat(weight_rows),
+            weights,
             weight_stride,
             weight_rows,
             columns,
@@ -73,7 +91,7 @@ impl Trial {
             out_stride: self.weight_rows,
             picks: std::ptr::null(),
         };
-        // SAFETY: `new` made as many rows of weights, inputs and results, of just these lengths;
+        // SAFETY: as many rows of weights, inputs and results were made, of just these lengths;
         // the quantizers never yield −128.
         unsafe { (self.kernel.run)(&call) }
     }
@@ -92,4 +110,26 @@ impl Trial {
     pub fn activation(&self) -> Activation {
         self.kernel.activation
     }
+}
+
+fn wave(len: usize) -> Vec<f32> {
+    (0..len).map(|at| (at as f32 * 0.37).sin()).collect()
+}
+
+/// So many rows of so many weights, all alike, and the length of one. `None` if they are not whole
+/// blocks.
+fn stored(dtype: DType, (rows, elements): (usize, usize)) -> Option<(Vec<u8>, usize)> {
+    let len = usize::try_from(dtype.row_len(elements as u64)?).ok()?;
+    let mut row = vec![0; len];
+    match encode(dtype) {
+        Some(encode) => encode(&wave(elements), &mut row),
+        // Any bytes are weights. A factor of such as lack this bit is a number, and below two.
+        None => {
+            for (at, byte) in row.iter_mut().enumerate() {
+                let [.., high] = (at as u32).wrapping_mul(0x9e37_79b1).to_le_bytes();
+                *byte = high & !0x40;
+            }
+        }
+    }
+    Some((row.repeat(rows), len))
 }

@@ -68,8 +68,17 @@ pub trait SuperBlock: Block {
 
 /// A block whose weights are points of a grid.
 pub trait GridBlock: SuperBlock {
+    /// What its scale is multiplied with.
+    const UNIT: f32;
+
+    /// Its scale, a number in half precision.
+    fn stored_scale(&self) -> [u8; 2];
+
     /// The scale of its integers.
-    fn factor(&self) -> f32;
+    #[inline(always)]
+    fn factor(&self) -> f32 {
+        half(self.stored_scale()) * Self::UNIT
+    }
 }
 
 /// Low halves of sixteen bytes, then their high halves.
@@ -470,9 +479,11 @@ impl SuperBlock for BlockIQ2XXS {
 }
 
 impl GridBlock for BlockIQ2XXS {
+    const UNIT: f32 = 0.125;
+
     #[inline(always)]
-    fn factor(&self) -> f32 {
-        half(self.scale) * 0.125
+    fn stored_scale(&self) -> [u8; 2] {
+        self.scale
     }
 }
 
@@ -495,9 +506,11 @@ impl SuperBlock for BlockIQ2XS {
 }
 
 impl GridBlock for BlockIQ2XS {
+    const UNIT: f32 = 0.125;
+
     #[inline(always)]
-    fn factor(&self) -> f32 {
-        half(self.scale) * 0.125
+    fn stored_scale(&self) -> [u8; 2] {
+        self.scale
     }
 }
 
@@ -518,9 +531,11 @@ impl SuperBlock for BlockIQ2S {
 }
 
 impl GridBlock for BlockIQ2S {
+    const UNIT: f32 = 0.125;
+
     #[inline(always)]
-    fn factor(&self) -> f32 {
-        half(self.scale) * 0.125
+    fn stored_scale(&self) -> [u8; 2] {
+        self.scale
     }
 }
 
@@ -544,9 +559,11 @@ impl SuperBlock for BlockIQ3XXS {
 }
 
 impl GridBlock for BlockIQ3XXS {
+    const UNIT: f32 = 0.25;
+
     #[inline(always)]
-    fn factor(&self) -> f32 {
-        half(self.scale) * 0.25
+    fn stored_scale(&self) -> [u8; 2] {
+        self.scale
     }
 }
 
@@ -569,9 +586,11 @@ impl SuperBlock for BlockIQ3S {
 }
 
 impl GridBlock for BlockIQ3S {
+    const UNIT: f32 = 1.0;
+
     #[inline(always)]
-    fn factor(&self) -> f32 {
-        half(self.scale)
+    fn stored_scale(&self) -> [u8; 2] {
+        self.scale
     }
 }
 
@@ -607,9 +626,11 @@ impl SuperBlock for BlockIQ1S {
 }
 
 impl GridBlock for BlockIQ1S {
+    const UNIT: f32 = 0.125;
+
     #[inline(always)]
-    fn factor(&self) -> f32 {
-        half(self.scale) * 0.125
+    fn stored_scale(&self) -> [u8; 2] {
+        self.scale
     }
 }
 
@@ -632,11 +653,13 @@ impl SuperBlock for BlockIQ1M {
 }
 
 impl GridBlock for BlockIQ1M {
+    const UNIT: f32 = 0.125;
+
     #[inline(always)]
-    fn factor(&self) -> f32 {
+    fn stored_scale(&self) -> [u8; 2] {
         // Four bits of it stand above each word's four scales.
-        let (words, _) = self.scales.as_chunks::<2>();
-        let bits = |w: usize| u16::from_le_bytes(words[w]) >> 12 << (4 * w);
-        half((bits(0) | bits(1) | bits(2) | bits(3)).to_le_bytes()) * 0.125
+        let words = u64::from_le_bytes(self.scales);
+        let four = |word: u64| (words >> (16 * word + 12) & 15) << (4 * word);
+        ((four(0) | four(1) | four(2) | four(3)) as u16).to_le_bytes()
     }
 }

@@ -69,7 +69,8 @@ pub struct StepReport {
     pub work: Duration,
     /// What all workers together waited behind the phase that begins with it.
     pub wait: Duration,
-    /// Bytes of weights that a run reads for it, if it reads them all.
+    /// Bytes of weights that a run reads for it, if it reads them all: of experts, as many as its
+    /// rows could choose.
     pub bytes: u64,
     /// Products that it computes for each row.
     pub products: u64,
@@ -122,7 +123,7 @@ impl Session {
         let nodes = plan.graph.nodes.iter().enumerate();
         let steps = nodes.map(|(index, node)| {
             let (work, wait) = profile.totals(number, index);
-            let (bytes, products) = self.size(&node.op);
+            let (bytes, products) = self.size(plan, &node.op);
             let name = weight(&node.op, wiring).map(|name| split(name).1.to_string());
             StepReport {
                 op: node.op.name(),
@@ -137,13 +138,19 @@ impl Session {
         steps.collect()
     }
 
-    /// Bytes of weights and products for each row.
-    fn size(&self, op: &Op) -> (u64, u64) {
-        let Op::MatMul { weight, .. } = op else {
-            return (0, 0);
+    /// Bytes of weights, and products for each row.
+    fn size(&self, plan: &Plan, op: &Op) -> (u64, u64) {
+        let (matrix, chosen) = match op {
+            Op::MatMul { weight, .. } => (*weight, 1),
+            // A route holds a weight and a number for each expert of a row.
+            Op::ExpertMatMul { route, experts, .. } => {
+                (*experts, plan.graph.info(*route).width / 2)
+            }
+            _ => return (0, 0),
         };
-        let bytes = self.model.weights().matrix(*weight).stride * weight.rows;
-        (bytes as u64, (weight.rows * weight.columns) as u64)
+        let read = (chosen * plan.capacity.rows).min(matrix.stack) * matrix.rows;
+        let bytes = self.model.weights().matrix(matrix).stride * read;
+        (bytes as u64, (chosen * matrix.rows * matrix.columns) as u64)
     }
 }
 

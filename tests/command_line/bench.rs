@@ -92,6 +92,18 @@ fn every_form_has_every_test() {
 }
 
 #[test]
+fn a_prompt_of_one_token_is_bound_by_memory_as_a_generated_one_is() {
+    let shown = bench("llama_mqa", &["-p", "1", "-n", "1", "--json"]);
+    let limits = shown.lines().map(|line| {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        line["limit"].as_f64().expect("a number")
+    });
+    let limits: Vec<f64> = limits.collect();
+    // The history of the one is not counted for the other.
+    assert!(limits[0] < 2.0 * limits[1], "{limits:?}");
+}
+
+#[test]
 fn what_cannot_be_measured_is_a_wrong_command_line() {
     for more in [
         &["--pg", "5"][..],
@@ -141,6 +153,22 @@ fn a_profile_names_steps_and_layers_and_a_trace_is_json() {
     let steps = events.iter().filter(|event| event["ph"] == "X");
     assert!(steps.clone().any(|event| event["args"]["layer"] == 1));
     assert!(steps.clone().all(|event| event["dur"].as_f64().is_some()));
+}
+
+#[test]
+fn a_profile_says_how_fast_experts_are() {
+    let model = Fixture::load("mixtral").folder();
+    let more = ["-p", "9", "-n", "2", "-r", "1", "--profile"];
+    let output = rillm(&[&["bench", path(&model)], &more[..]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let shown = text(&output.stderr);
+    let lines = shown.lines().filter(|line| line.contains("expert"));
+    let lines: Vec<&str> = lines.filter(|line| line.contains("ffn_")).collect();
+    // Time, its share, GB/s, GOP/s, the step's name and its weights': of both plans.
+    assert!(lines.len() >= 4, "{shown}");
+    for line in lines {
+        assert_eq!(line.split_whitespace().count(), 6, "{line}");
+    }
 }
 
 #[test]

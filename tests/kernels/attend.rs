@@ -2,6 +2,7 @@
 
 use rillm::kernels::{Attend, Half, HistoryType, Kernels, PAGE, Running};
 
+use super::guarded::guarded;
 use super::ops::near;
 use super::{Random, tables};
 
@@ -121,10 +122,11 @@ impl Attention {
                 };
                 biases[which.clone()].iter().flat_map(page).collect()
             });
+            let (keys, values) = (guarded(keys), guarded(values));
             let call = Attend {
                 history: self.history,
-                keys,
-                values,
+                keys: &keys,
+                values: &values,
                 value_stride: self.dim,
                 dim: self.dim,
                 count,
@@ -260,6 +262,56 @@ fn a_fault_is_seen_by_those_who_see_its_key() {
                     attention.keep();
                 }
             }
+        }
+    }
+}
+
+/// As where they are columns of rows that hold other heads as well.
+#[test]
+fn values_may_stand_apart() {
+    for table in tables() {
+        for (dim, gap) in [(5, 3), (64, 11), (100, 28)] {
+            let attention = Attention::new(HistoryType::F32, dim, (7, 41), false, None);
+            let (running, expected) = attention.run(table, 0..7);
+            let [keys, values] = &attention.pages[0];
+            // As many values as there are.
+            let mut apart = Vec::new();
+            for value in values.chunks(4 * dim).take(41) {
+                apart.extend_from_slice(value);
+                apart.extend(vec![0xff; 4 * gap]);
+            }
+            let apart = guarded(&apart[..apart.len() - 4 * gap]);
+            let stride = Attend::stride(dim);
+            let mut queries = vec![0.0; 7 * stride];
+            for (query, to) in attention.queries.iter().zip(queries.chunks_mut(stride)) {
+                to[..dim].copy_from_slice(query);
+            }
+            let call = Attend {
+                history: HistoryType::F32,
+                keys,
+                values: &apart,
+                value_stride: dim + gap,
+                dim,
+                count: 41,
+                queries: &queries,
+                softcap: None,
+                biases: None,
+                next: None,
+            };
+            let mut found = vec![Running::START; 7];
+            let mut out = vec![0.0; 7 * stride];
+            (table.attend)(&call, &mut vec![0.0; 7 * PAGE], &mut found, &mut out);
+            let out: Vec<f32> = out
+                .chunks(stride)
+                .flat_map(|out| &out[..dim])
+                .copied()
+                .collect();
+            assert_eq!(
+                (found, out),
+                (running, expected),
+                "{}, heads of {dim}",
+                table.isa
+            );
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod attend;
 mod blocks;
+mod guarded;
 mod matmul;
 mod ops;
 mod quant;
@@ -51,36 +52,14 @@ impl Random {
     }
 }
 
-/// Types that every table but the scalar one multiplies in its own way.
-const SIMD: [DType; 18] = [
-    DType::F32,
-    DType::F16,
-    DType::BF16,
-    DType::Q4_0,
-    DType::Q4_1,
-    DType::Q5_0,
-    DType::Q5_1,
-    DType::Q8_0,
-    DType::Q2_K,
-    DType::Q3_K,
-    DType::Q4_K,
-    DType::Q5_K,
-    DType::Q6_K,
-    DType::IQ4_NL,
-    DType::IQ4_XS,
-    DType::MXFP4,
-    DType::TQ1_0,
-    DType::TQ2_0,
-];
-
 #[test]
 fn forced_table_is_the_one_in_use() {
     for isa in Isa::available() {
         let table = Kernels::select(Some(isa)).expect("available");
         assert_eq!(table.isa, isa);
         if isa != Isa::Scalar {
-            // Not merely labelled: its products are other functions.
-            for dtype in SIMD {
+            // Not merely labelled: its products are other functions, of all types but this one.
+            for dtype in matmul::types().filter(|dtype| *dtype != DType::NVFP4) {
                 let (own, scalar) = ((table.matmul)(dtype), (scalar().matmul)(dtype));
                 let (own, scalar) = (own.expect("complete"), scalar.expect("complete"));
                 assert_ne!(own as usize, scalar as usize, "{isa} {dtype:?}");

@@ -1,5 +1,7 @@
 //! Matrix products: any shape, any address, any cut of the work.
 
+use std::ops::Deref;
+
 use rillm::kernels::{Activation, Isa, Kernels, Layout, MatMul, MatMulKernel, Pick};
 use rillm::quant::{
     ActivationQ8_0, ActivationQ8K, BlockQ2K, BlockQ4_1, BlockQ4K, BlockQ5_1, BlockQ5K, Integers256,
@@ -8,10 +10,11 @@ use rillm::quant::{
 use rillm_formats::manifest::DType;
 
 use super::blocks::{PATTERNS, Pattern, input_row, weight_row};
+use super::guarded::guarded;
 use super::{Random, tables};
 
 /// Every type that can be multiplied.
-fn types() -> impl Iterator<Item = DType> {
+pub(super) fn types() -> impl Iterator<Item = DType> {
     let all = DType::ALL.iter().copied();
     all.filter(|&dtype| Activation::of(dtype).is_some())
 }
@@ -86,17 +89,18 @@ fn tolerance(columns: usize) -> f64 {
     (columns as f64 / 8.0 + 8.0) * f64::from(f32::EPSILON)
 }
 
-/// Rows laid out with gaps between them, at `offset` from an aligned address.
-fn lay_out(rows: &[Vec<u8>], offset: usize) -> (Vec<u8>, usize) {
+/// Rows laid out with gaps between them, `offset` bytes into what is handed back; with as many
+/// behind them, or all would end at a page's end.
+fn lay_out(rows: &[Vec<u8>], offset: usize) -> (impl Deref<Target = [u8]>, usize) {
     const GAP: usize = 5;
     let stride = rows[0].len() + GAP;
-    // No gap after the last row: reading beyond it is reading beyond the allocation.
-    let mut bytes = vec![0xa5; offset + stride * rows.len() - GAP];
+    // No gap after the last row: reading beyond it is reading what nobody may.
+    let mut bytes = vec![0xa5; 2 * offset + stride * rows.len() - GAP];
     for (index, row) in rows.iter().enumerate() {
         let start = offset + index * stride;
         bytes[start..start + row.len()].copy_from_slice(row);
     }
-    (bytes, stride)
+    (guarded(&bytes), stride)
 }
 
 /// One product through a kernel, everything `offset` bytes off: `[inputs][rows]`.
@@ -140,7 +144,9 @@ fn run(
 ) -> Vec<f32> {
     const SENTINEL: [u8; 4] = [0x5a; 4];
     let out_stride = rows + 3;
-    let mut out = vec![SENTINEL[0]; offset + 4 * out_stride * inputs];
+    // No gap after the last results either.
+    let len = (4 * out_stride * inputs).saturating_sub(4 * (out_stride - rows));
+    let mut out = guarded(&vec![SENTINEL[0]; 2 * offset + len]);
     let call = call(out[offset..].as_mut_ptr().cast(), out_stride);
     assert_eq!(call.columns, columns);
     // SAFETY: rows and results lie in the vectors that the strides were made for, and whoever
@@ -161,8 +167,9 @@ fn run(
 fn columns_of(dtype: DType) -> Vec<usize> {
     match dtype.block_elements() {
         1 => vec![1, 3, 7, 8, 9, 15, 16, 17, 24, 31, 33, 64, 100, 257],
-        32 => vec![32, 64, 96, 160, 288],
-        _ => vec![256, 512, 768],
+        // Also a few blocks more than are summed together.
+        32 => vec![32, 64, 96, 160, 288, 672],
+        _ => vec![256, 512, 768, 1280],
     }
 }
 
@@ -349,6 +356,28 @@ fn long_rows_have_one_result_however_many_inputs() {
                         table.isa
                     );
                 }
+            }
+        }
+    }
+}
+
+/// Bytes multiplied in fours come to the same integers as in pairs.
+#[test]
+fn avx_vnni_has_the_results_of_avx2() {
+    let tables = [Isa::Avx2, Isa::AvxVnni].map(|isa| Kernels::select(Some(isa)));
+    let [Ok(avx2), Ok(vnni)] = tables else {
+        return;
+    };
+    for dtype in types() {
+        for pattern in PATTERNS {
+            for columns in columns_of(dtype) {
+                let case = case(avx2, dtype, pattern, columns);
+                let [a, b] = [avx2, vnni].map(|table| {
+                    let kernel = table.matmul(dtype, Layout::Plain).expect("complete");
+                    let out = product(kernel, &case.weights, &case.inputs, columns, 1);
+                    out.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+                });
+                assert_eq!(a, b, "{dtype:?} {pattern:?}, {columns} columns");
             }
         }
     }

@@ -1,8 +1,36 @@
 //! What `bench --kernels` times: made-up rows that every table can work on.
 
-use rillm::kernels::{AttentionTrial, HistoryType, StateKernel, StateTrial};
+use rillm::kernels::{Activation, AttentionTrial, HistoryType, StateKernel, StateTrial, Trial};
+use rillm_formats::manifest::DType;
 
 use super::tables;
+
+#[test]
+fn every_product_of_every_table_has_a_trial() {
+    for table in tables() {
+        for &dtype in DType::ALL {
+            let many = [
+                (Activation::of(dtype), Trial::new as fn(_, _, _, _) -> _),
+                (
+                    table.matmul_transposed(dtype).map(|_| Activation::F32),
+                    Trial::transposed,
+                ),
+            ];
+            for (form, make) in many {
+                let trial: Option<Trial> = make(table, dtype, (19, 512), 5);
+                let Some(mut trial) = trial else {
+                    assert_eq!(form, None, "{dtype:?}");
+                    continue;
+                };
+                trial.run();
+                assert_eq!(Some(trial.activation()), form, "{dtype:?}");
+                assert_eq!(trial.operations(), 2 * 19 * 512 * 5);
+                let elements = trial.bytes() / dtype.block_len() * dtype.block_elements();
+                assert_eq!(elements, 19 * 512, "{dtype:?}");
+            }
+        }
+    }
+}
 
 #[test]
 fn every_table_runs_every_trial() {

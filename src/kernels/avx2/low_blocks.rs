@@ -231,7 +231,10 @@ unsafe fn unpack_q3_k(rows: &Rows, panel: &mut Panel) {
     let block = |row: usize| unsafe { &*rows[row].cast::<BlockQ3K>() };
     // SAFETY: as above.
     unsafe { header_q3_k(rows, panel) };
-    let high = [0, 1].map(|half| transpose(|row| sixteen(&block(row).high, half)));
+    let high = [
+        transpose(|row| sixteen(&block(row).high, 0)),
+        transpose(|row| sixteen(&block(row).high, 1)),
+    ];
     unpack_pairs_of_bits(
         |row| &block(row).quants,
         panel,
@@ -342,7 +345,7 @@ unsafe fn unpack_tq2_0(rows: &Rows, panel: &mut Panel) {
 #[target_feature(enable = "avx2")]
 fn tq2_0_products(block: &BlockTQ2_0, x: &ActivationQ8K) -> __m256i {
     let (quants, _) = block.quants.as_chunks::<32>();
-    let quants = [0, 1].map(|half| quarters(load(&quants[half])));
+    let quants = [quarters(load(&quants[0])), quarters(load(&quants[1]))];
     let mask = _mm256_set1_epi8(3);
     trit_products(|part| _mm256_and_si256(quants[part / 4][part % 4], mask), x)
 }
@@ -436,8 +439,12 @@ fn tq1_0_products(block: &BlockTQ1_0, x: &ActivationQ8K) -> __m256i {
     // Sixteen bytes of five places, and four of four, which stand as often side by side.
     let high = _mm_set1_epi32(i32::from_le_bytes(block.high));
     let others = trits(_mm256_set_m128i(high, sixteen(&block.quants, 2)));
-    let [a, b, c, d, e] = others.map(|trits| _mm256_castsi256_si128(trits));
-    let [h0, h1, h2, h3, _] = others.map(|trits| _mm256_extracti128_si256::<1>(trits));
+    let (mut low, mut high) = ([_mm_setzero_si128(); 5], [_mm_setzero_si128(); 5]);
+    for place in 0..5 {
+        low[place] = _mm256_castsi256_si128(others[place]);
+        high[place] = _mm256_extracti128_si256::<1>(others[place]);
+    }
+    let ([a, b, c, d, e], [h0, h1, h2, h3, _]) = (low, high);
     let high = _mm_unpacklo_epi64(_mm_unpacklo_epi32(h0, h1), _mm_unpacklo_epi32(h2, h3));
     let last = [
         _mm256_set_m128i(b, a),

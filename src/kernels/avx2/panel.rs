@@ -10,7 +10,7 @@ use core::arch::x86_64::*;
 use core::ops::Range;
 
 use super::direct::few;
-use super::register::{Lanes, ROWS, load_floats, store};
+use super::register::{Lanes, ROWS, lanes_below, load_floats, store};
 use crate::kernels::MatMul;
 
 /// Columns of a panel.
@@ -300,14 +300,6 @@ pub(super) unsafe fn read(call: &MatMul, (index, first): (usize, usize)) -> __m2
             rows => _mm256_maskload_ps(from, lanes_below(rows)),
         }
     }
-}
-
-/// All bits of so many lanes.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn lanes_below(count: usize) -> __m256i {
-    let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), lane)
 }
 
 /// Brings nearer some bytes, of a number known beforehand: what is left of it is no loop.

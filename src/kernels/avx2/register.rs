@@ -66,6 +66,14 @@ pub(super) fn store_tail(to: &mut [f32], value: __m256) {
     }
 }
 
+/// All bits of the first `count` lanes.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn lanes_below(count: usize) -> __m256i {
+    let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), lane)
+}
+
 /// The sum of eight floats, halving: one fixed order.
 #[inline]
 #[target_feature(enable = "avx2")]

@@ -4,7 +4,7 @@
 
 use core::arch::x86_64::*;
 
-use super::register::LANES;
+use super::register::{LANES, lanes_below};
 use crate::kernels::{Fading, Retain, RetainRow};
 
 /// Registers of columns that a row takes: as many sums as hide the latency of one.
@@ -59,11 +59,11 @@ fn columns<const BEFORE: bool, const ERASE: bool, const FADE: bool>(
     let mut first = 0;
     while first + GROUP * LANES <= columns {
         // SAFETY: these columns are there.
-        unsafe { group::<GROUP, BEFORE, ERASE, FADE>(&mut checked, first, lanes(LANES)) };
+        unsafe { group::<GROUP, BEFORE, ERASE, FADE>(&mut checked, first, lanes_below(LANES)) };
         first += GROUP * LANES;
     }
     while first < columns {
-        let mask = lanes((columns - first).min(LANES));
+        let mask = lanes_below((columns - first).min(LANES));
         // SAFETY: the mask has as many lanes as there are columns left.
         unsafe { group::<1, BEFORE, ERASE, FADE>(&mut checked, first, mask) };
         first += LANES;
@@ -143,14 +143,6 @@ unsafe fn group<const G: usize, const BEFORE: bool, const ERASE: bool, const FAD
             store::<G>(at, mask, sums[g]);
         }
     }
-}
-
-/// A mask of the first `count` lanes.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn lanes(count: usize) -> __m256i {
-    let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), lane)
 }
 
 /// # Safety

@@ -12,7 +12,7 @@ use core::arch::x86_64::*;
 use rillm_formats::manifest::DType;
 
 use super::direct::{Group, Kept, few};
-use super::panel::rows_at;
+use super::panel::{fetch, rows_at};
 use super::register::{Lanes, ROWS, load_floats, store, transpose};
 use crate::kernels::{MatMul, MatMulFn};
 
@@ -554,17 +554,4 @@ unsafe fn some<const M: usize>(
         }
     }
     M
-}
-
-/// Brings nearer some bytes, of a number known beforehand: what is left of it is no loop.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn fetch<const HINT: i32>(start: *const u8, len: usize) {
-    for line in 0..len.div_ceil(64) {
-        // SAFETY: a hint, which any address may be given to (older compilers want the block).
-        #[allow(unused_unsafe)]
-        unsafe {
-            _mm_prefetch::<HINT>(start.wrapping_add(64 * line).cast());
-        }
-    }
 }

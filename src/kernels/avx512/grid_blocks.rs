@@ -35,12 +35,12 @@ pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
 
 /// Products of blocks with `$parts` parts, each with a factor of its own: how the points of four
 /// blocks are found, and a block's weights from them; its parts' factors, of which that of part p
-/// of sixteen is word `$place`; its own, to be multiplied with `$unit`.
+/// of sixteen is word `$place`.
 macro_rules! kernels {
     ($(
-        $name:ident: $block:ident, $parts:literal, $unit:literal,
+        $name:ident: $block:ident, $parts:literal,
         $points:expr, $kind:ident $weights:expr,
-        $scales:expr, |$part:ident| $place:expr, $factor:expr;
+        $scales:expr, |$part:ident| $place:expr;
     )*) => {$(
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
         unsafe fn $name(call: &MatMul) {
@@ -55,14 +55,16 @@ macro_rules! kernels {
             };
             let products = |block: &$block, points, x: &ActivationQ8K| {
                 let scales = $scales(block);
-                let packed = [
+                let places = [
                     words!(|at| place(packed(at))),
                     words!(|at| place(8 + packed(at))),
-                ]
-                .map(|places| _mm512_permutexvar_epi16(places, scales));
+                ];
+                let packed = [
+                    _mm512_permutexvar_epi16(places[0], scales),
+                    _mm512_permutexvar_epi16(places[1], scales),
+                ];
                 $kind::products($weights(block, points), packed, || parts(block), x)
             };
-            let factor = |block: &$block| $factor(block);
             // SAFETY: the caller's promise, handed on; rows are whole blocks.
             unsafe {
                 product::<$block, ActivationQ8K>(
@@ -70,14 +72,14 @@ macro_rules! kernels {
                     256,
                     |rows, _, panel| {
                         let how = (points, bytes, parts);
-                        unpack::<_, _, $parts>(rows, panel, how, (factor, $unit));
+                        unpack::<_, _, $parts>(rows, panel, how);
                     },
                     (
                         |panel, x, sums| tile::<$parts, { $kind::ABOVE }, false, _>(panel, x, sums),
                         |panel, x, sums| tile::<$parts, { $kind::ABOVE }, false, _>(panel, x, sums),
                         |panel, x, sums| tile::<$parts, { $kind::ABOVE }, false, _>(panel, x, sums),
                     ),
-                    |group, x| direct(group, x, (points, products), (factor, $unit)),
+                    |group, x| direct(group, x, (points, products)),
                 )
             }
         }
@@ -85,34 +87,34 @@ macro_rules! kernels {
 }
 
 kernels! {
-    iq2_xxs: BlockIQ2XXS, 8, 0.125,
+    iq2_xxs: BlockIQ2XXS, 8,
         |b| twos(b, |two| iq2_xxs_points(two)),
         signed iq2_xxs_weights, iq2_xxs_scales,
-        |part| 4 * (part / 2) + 3, |b: &BlockIQ2XXS| b.scale;
-    iq2_xs: BlockIQ2XS, 16, 0.125,
+        |part| 4 * (part / 2) + 3;
+    iq2_xs: BlockIQ2XS, 16,
         |b| twos(b, |two| iq2_xs_points(two)),
         signed iq2_xs_weights, |b: &BlockIQ2XS| scales(b.scales),
-        |part| part, |b: &BlockIQ2XS| b.scale;
-    iq2_s: BlockIQ2S, 16, 0.125,
+        |part| part;
+    iq2_s: BlockIQ2S, 16,
         |b| twos(b, |two| iq2_s_points(two)),
         signed iq2_s_weights, |b: &BlockIQ2S| scales(b.scales),
-        |part| part, |b: &BlockIQ2S| b.scale;
-    iq3_xxs: BlockIQ3XXS, 8, 0.25,
+        |part| part;
+    iq3_xxs: BlockIQ3XXS, 8,
         |b| each(b, |one| iq3_xxs_points(one)),
         signed iq3_xxs_weights, iq3_xxs_scales,
-        |part| 2 * (part / 2) + 1, |b: &BlockIQ3XXS| b.scale;
-    iq3_s: BlockIQ3S, 8, 1.0,
+        |part| 2 * (part / 2) + 1;
+    iq3_s: BlockIQ3S, 8,
         |b| each(b, |one| iq3_s_points(one)),
         signed iq3_s_weights, |b: &BlockIQ3S| scales(twice(b.scales)),
-        |part| part / 2, |b: &BlockIQ3S| b.scale;
-    iq1_s: BlockIQ1S, 8, 0.125,
+        |part| part / 2;
+    iq1_s: BlockIQ1S, 8,
         iq1_s_points,
         raised iq1_s_weights, iq1_s_scales,
-        |part| part / 2, |b: &BlockIQ1S| b.scale;
-    iq1_m: BlockIQ1M, 16, 0.125,
+        |part| part / 2;
+    iq1_m: BlockIQ1M, 16,
         iq1_m_points,
         raised iq1_m_weights, iq1_m_scales,
-        |part| part, iq1_m_factor;
+        |part| part;
 }
 
 /// a or (c and not b).
@@ -135,8 +137,8 @@ fn twos<B, P>([a, b, c, d]: [&B; 4], of: impl Fn([&B; 2]) -> [P; 2]) -> [P; 4] {
 /// What is found for four blocks, one at a time.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn each<B, P>(blocks: [&B; 4], of: impl Fn(&B) -> P) -> [P; 4] {
-    blocks.map(of)
+fn each<B, P>([a, b, c, d]: [&B; 4], of: impl Fn(&B) -> P) -> [P; 4] {
+    [of(a), of(b), of(c), of(d)]
 }
 
 #[inline]
@@ -293,7 +295,7 @@ const UP: i8 = 2;
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 fn iq1_s_weights(block: &BlockIQ1S, points: __m512i) -> raised::Weights {
-    let weights = iq1_weights(points);
+    let mut weights = iq1_weights(points);
     // A word's highest bit in its upper byte, where `UP` is.
     let words = _mm512_castsi128_si512(load_quarter(&block.high));
     let down = _mm512_srli_epi16::<6>(words);
@@ -303,26 +305,28 @@ fn iq1_s_weights(block: &BlockIQ1S, points: __m512i) -> raised::Weights {
         bytes!(|at| 2 * (at / 32) + 9),
         bytes!(|at| 2 * (at / 32) + 13),
     ];
-    [0, 1, 2, 3].map(|which| {
+    for which in 0..4 {
         let down = _mm512_permutexvar_epi8(places[which], down);
         let up = _mm512_set1_epi8(UP);
-        _mm512_ternarylogic_epi32::<OR_AND_NOT>(weights[which], down, up)
-    })
+        weights[which] = _mm512_ternarylogic_epi32::<OR_AND_NOT>(weights[which], down, up);
+    }
+    weights
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 fn iq1_m_weights(block: &BlockIQ1M, points: __m512i) -> raised::Weights {
-    let weights = iq1_weights(points);
+    let mut weights = iq1_weights(points);
     let (words, _) = block.high.as_chunks::<4>();
-    [0, 1, 2, 3].map(|which| {
+    for which in 0..4 {
         let words = _mm512_set1_epi32(i32::from_le_bytes(words[which]));
         // The highest of each four bits, where `UP` is.
         let places = bytes!(|at| 4 * (at / 8) + 2);
         let down = _mm512_multishift_epi64_epi8(places, words);
         let up = _mm512_set1_epi8(UP);
-        _mm512_ternarylogic_epi32::<OR_AND_NOT>(weights[which], down, up)
-    })
+        weights[which] = _mm512_ternarylogic_epi32::<OR_AND_NOT>(weights[which], down, up);
+    }
+    weights
 }
 
 #[inline]
@@ -353,14 +357,6 @@ fn iq1_m_scales(block: &BlockIQ1M) -> __m512i {
     odd::<3>(_mm512_multishift_epi64_epi8(places, words))
 }
 
-/// The four highest bits of four words.
-#[inline]
-fn iq1_m_factor(block: &BlockIQ1M) -> [u8; 2] {
-    let words = u64::from_le_bytes(block.scales);
-    let four = |word: u64| (words >> (16 * word + 12) & 15) << (4 * word);
-    ((four(0) | four(1) | four(2) | four(3)) as u16).to_le_bytes()
-}
-
 /// The products of a block with its parts' factors, to be summed, from those of each four
 /// weights: at most 4 · 62 · 127, which sixteen bits hold.
 #[inline]
@@ -384,11 +380,13 @@ mod signed {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
     pub fn bytes((magnitudes, negative): Weights) -> [__m512i; 4] {
         let above = _mm512_set1_epi8(-128);
-        [0, 1, 2, 3].map(|which| {
-            let (magnitude, negative) = (magnitudes[which], negative[which]);
-            let positive = _mm512_add_epi8(above, magnitude);
-            _mm512_mask_sub_epi8(positive, negative, above, magnitude)
-        })
+        let mut bytes = magnitudes;
+        for which in 0..4 {
+            let positive = _mm512_add_epi8(above, magnitudes[which]);
+            bytes[which] =
+                _mm512_mask_sub_epi8(positive, negative[which], above, magnitudes[which]);
+        }
+        bytes
     }
 
     #[inline]
@@ -400,11 +398,12 @@ mod signed {
         x: &ActivationQ8K,
     ) -> __m512i {
         let (zero, inputs) = (_mm512_setzero_si512(), x.quants.as_chunks::<64>().0);
-        let dots = [0, 1, 2, 3].map(|which| {
+        let mut dots = [zero; 4];
+        for which in 0..4 {
             let x = load(&inputs[which]);
             let turned = _mm512_mask_sub_epi8(x, negative[which], zero, x);
-            _mm512_dpbusd_epi32(zero, magnitudes[which], turned)
-        });
+            dots[which] = _mm512_dpbusd_epi32(zero, magnitudes[which], turned);
+        }
         with_scales(zero, dots, packed)
     }
 }
@@ -434,8 +433,10 @@ mod raised {
         x: &ActivationQ8K,
     ) -> __m512i {
         let (zero, inputs) = (_mm512_setzero_si512(), x.quants.as_chunks::<64>().0);
-        let dots = [0, 1, 2, 3]
-            .map(|which| _mm512_dpbusd_epi32(zero, weights[which], load(&inputs[which])));
+        let mut dots = [zero; 4];
+        for which in 0..4 {
+            dots[which] = _mm512_dpbusd_epi32(zero, weights[which], load(&inputs[which]));
+        }
         let above = _mm256_set1_epi16(-ABOVE as i16);
         let above = _mm256_mullo_epi16(parts(), above);
         let start = _mm256_madd_epi16(above, load_half(&x.sums));
@@ -446,14 +447,14 @@ mod raised {
 /// Factors of sixteen blocks.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn factors(of: &[[u8; 2]; ROWS], unit: f32) -> __m512 {
-    _mm512_mul_ps(load_halves(of), _mm512_set1_ps(unit))
+fn factors<B: GridBlock>(of: &[[u8; 2]; ROWS]) -> __m512 {
+    _mm512_mul_ps(load_halves(of), _mm512_set1_ps(B::UNIT))
 }
 
 /// A panel from a block of each of sixteen rows, whose weights are bytes without sign.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn unpack<B: SuperBlock, P: Copy, const PARTS: usize>(
+fn unpack<B: GridBlock, P: Copy, const PARTS: usize>(
     rows: &Rows,
     panel: &mut Panel,
     (points, bytes, parts): (
@@ -461,7 +462,6 @@ fn unpack<B: SuperBlock, P: Copy, const PARTS: usize>(
         impl Fn(&B, P) -> [__m512i; 4],
         impl Fn(&B) -> __m256i,
     ),
-    (factor, unit): (impl Fn(&B) -> [u8; 2], f32),
 ) {
     // SAFETY: a block is at each row's address; it has alignment 1 and no invalid bytes.
     let block = |row: usize| unsafe { &*rows[row].cast::<B>() };
@@ -489,7 +489,7 @@ fn unpack<B: SuperBlock, P: Copy, const PARTS: usize>(
         let scale = _mm512_and_si512(scale, _mm512_set1_epi32(0xff));
         store(&mut panel.scales[part * PARTS / 16], scale);
     }
-    let factors = factors(&core::array::from_fn(|row| factor(block(row))), unit);
+    let factors = factors::<B>(&core::array::from_fn(|row| block(row).stored_scale()));
     store(&mut panel.factors[0], _mm512_castps_si512(factors));
 }
 
@@ -528,14 +528,13 @@ unsafe fn four_blocks<B: SuperBlock, P: Copy, const FULL: bool>(
 
 #[inline(never)] // so that what is kept lies on a stack of its own
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn direct<B: SuperBlock, P: Copy>(
+fn direct<B: GridBlock, P: Copy>(
     group: &Group,
     x: &[ActivationQ8K],
     (points_of, products_of): (
         impl Fn([&B; 4]) -> [P; 4],
         impl Fn(&B, P, &ActivationQ8K) -> __m512i,
     ),
-    (factor, unit): (impl Fn(&B) -> [u8; 2], f32),
 ) -> __m512 {
     // Of four blocks: the sums of a quarter of their products in each quarter.
     let mut products = Kept::<Lanes<i32>, { RUN / 4 }>::new();
@@ -552,7 +551,7 @@ fn direct<B: SuperBlock, P: Copy>(
                 for (index, _) in x.iter().enumerate() {
                     // SAFETY: as below.
                     let block = unsafe { &*start.wrapping_add(index * B::LEN).cast::<B>() };
-                    kept.keep(4 * four + index, row, factor(block));
+                    kept.keep(4 * four + index, row, block.stored_scale());
                 }
                 // SAFETY: all blocks of a row are there; they have alignment 1 and no invalid
                 // bytes.
@@ -573,7 +572,7 @@ fn direct<B: SuperBlock, P: Copy>(
             let products = sum_quarters(unsafe { products.all(four) });
             for (index, x) in inputs.iter().enumerate() {
                 // SAFETY: as above.
-                let factors = factors(unsafe { kept.all(4 * four + index) }, unit);
+                let factors = factors::<B>(unsafe { kept.all(4 * four + index) });
                 let products = (products[index], products[index]);
                 sum = finish::<false>(sum, products, (factors, factors), x);
             }

@@ -96,11 +96,18 @@ pub(super) fn looked_up<const TABLES: usize, const N: usize>(
     indices: [Indices; N],
 ) -> [[__m512i; 2]; N] {
     // The lowest seven bits choose from a table, the others from the tables.
-    let eighth = indices.map(|of| _mm512_movepi8_mask(of.low));
+    let mut eighth = [0; N];
+    for n in 0..N {
+        eighth[n] = _mm512_movepi8_mask(indices[n].low);
+    }
     let plane = |tables: &[[[u8; 64]; 2]; TABLES]| {
         let one = |at: usize| {
             let [first, second] = &tables[at];
-            indices.map(|of| _mm512_permutex2var_epi8(load(first), of.low, load(second)))
+            let mut found = [_mm512_setzero_si512(); N];
+            for n in 0..N {
+                found[n] = _mm512_permutex2var_epi8(load(first), indices[n].low, load(second));
+            }
+            found
         };
         let choose = |bit: usize, clear: [__m512i; N], set: [__m512i; N]| {
             let mut chosen = clear;
@@ -124,14 +131,21 @@ pub(super) fn looked_up<const TABLES: usize, const N: usize>(
         }
     };
     let (first, second) = (plane(&planes.0[0]), plane(&planes.0[1]));
-    core::array::from_fn(|n| [first[n], second[n]])
+    let mut both = [[_mm512_setzero_si512(); 2]; N];
+    for n in 0..N {
+        both[n] = [first[n], second[n]];
+    }
+    both
 }
 
 /// 64 points of two bytes, as words: in each that of two bytes' `places`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 fn in_order([first, second]: [__m512i; 2], places: [__m512i; 2]) -> [__m512i; 2] {
-    places.map(|places| _mm512_permutex2var_epi8(first, places, second))
+    [
+        _mm512_permutex2var_epi8(first, places[0], second),
+        _mm512_permutex2var_epi8(first, places[1], second),
+    ]
 }
 
 /// Of two blocks, in the order in which [`eights`] takes them.
@@ -164,10 +178,11 @@ pub(super) fn in_fours(bytes: [__m512i; 2]) -> [__m512i; 2] {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 pub(super) fn bits<const N: usize>(of: __m512i) -> [__mmask64; 3] {
-    core::array::from_fn(|bit| match bit < N {
-        true => _mm512_test_epi8_mask(of, _mm512_set1_epi8(1 << bit)),
-        false => 0,
-    })
+    let mut masks = [0; 3];
+    for bit in 0..N {
+        masks[bit] = _mm512_test_epi8_mask(of, _mm512_set1_epi8(1 << bit));
+    }
+    masks
 }
 
 /// Twice 32 bytes.
@@ -200,17 +215,19 @@ pub(super) fn eights(points: __m512i) -> [__m512i; 4] {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 pub(super) fn spread_eights(points: __m512i, values: __m512i) -> [__m512i; 4] {
-    // Of what a byte gets, its lowest bits choose.
-    [
+    let places = [
         bytes!(|at| 2 * (at % 8)),
         bytes!(|at| 2 * (at % 8) + 16),
         bytes!(|at| 2 * (at % 8) + 32),
         bytes!(|at| 2 * (at % 8) + 48),
-    ]
-    .map(|places| {
-        let bits = _mm512_multishift_epi64_epi8(places, points);
-        _mm512_permutexvar_epi8(bits, values)
-    })
+    ];
+    let mut weights = places;
+    for which in 0..4 {
+        // Of what a byte gets, its lowest bits choose.
+        let bits = _mm512_multishift_epi64_epi8(places[which], points);
+        weights[which] = _mm512_permutexvar_epi8(bits, values);
+    }
+    weights
 }
 
 /// The weights of twice 32 points with four each, 64 to a register: of `values`, which are eight.
@@ -221,10 +238,12 @@ pub(super) fn fours(points: [__m512i; 2], values: __m512i) -> [__m512i; 4] {
         bytes!(|at| 3 * (at % 4) + 16 * (at % 8 / 4)),
         bytes!(|at| 3 * (at % 4) + 16 * (at % 8 / 4) + 32),
     ];
-    [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(of, half)| {
-        let bits = _mm512_multishift_epi64_epi8(places[half], points[of]);
-        _mm512_permutexvar_epi8(bits, values)
-    })
+    let mut weights = [_mm512_setzero_si512(); 4];
+    for which in 0..4 {
+        let bits = _mm512_multishift_epi64_epi8(places[which % 2], points[which / 2]);
+        weights[which] = _mm512_permutexvar_epi8(bits, values);
+    }
+    weights
 }
 
 /// Signs of 256 weights, a bit for each, in memory: that a mask is loaded from there takes no part

@@ -251,7 +251,7 @@ fn zeros(room: &mut [MaybeUninit<Sums>]) -> &mut [Sums] {
 /// not whole cache lines may begin anywhere in one, and end in one more.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn fetch<const HINT: i32>(start: *const u8, len: usize) {
+pub(super) fn fetch<const HINT: i32>(start: *const u8, len: usize) {
     let lines = match len % 64 {
         0 => len / 64,
         rest => (len - rest) / 64 + 1 + usize::from(rest > 1),

@@ -1,0 +1,77 @@
+//! Bytes behind which nobody may touch anything: a kernel that reads or writes beyond what it is
+//! given ends the tests.
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub(super) use pages::guarded;
+
+/// A copy, where nothing is known of pages.
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+pub(super) fn guarded(bytes: &[u8]) -> Vec<u8> {
+    bytes.to_vec()
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod pages {
+    use std::ops::{Deref, DerefMut};
+
+    const PAGE: usize = 4096;
+    const NONE: i32 = 0;
+    const READ_AND_WRITE: i32 = 3;
+    const PRIVATE_AND_ANONYMOUS: i32 = 0x22;
+
+    // The system's own, which the standard library is linked with.
+    unsafe extern "C" {
+        fn mmap(at: *mut u8, len: usize, access: i32, kind: i32, file: i32, from: i64) -> *mut u8;
+        fn mprotect(at: *mut u8, len: usize, access: i32) -> i32;
+        fn munmap(at: *mut u8, len: usize) -> i32;
+    }
+
+    pub struct Guarded {
+        start: *mut u8,
+        /// Bytes of the pages before the one that nobody may touch.
+        whole: usize,
+        len: usize,
+    }
+
+    /// A copy that ends where a page does.
+    pub fn guarded(bytes: &[u8]) -> Guarded {
+        let (len, whole) = (bytes.len(), bytes.len().next_multiple_of(PAGE));
+        // SAFETY: a mapping of its own, of which all but the last page is given access to.
+        let start = unsafe {
+            let null = std::ptr::null_mut();
+            let start = mmap(null, whole + PAGE, NONE, PRIVATE_AND_ANONYMOUS, -1, 0);
+            assert_ne!(start.addr(), usize::MAX, "no memory");
+            assert_eq!(mprotect(start, whole, READ_AND_WRITE), 0);
+            start
+        };
+        let mut guarded = Guarded { start, whole, len };
+        guarded.copy_from_slice(bytes);
+        guarded
+    }
+
+    impl Deref for Guarded {
+        type Target = [u8];
+
+        fn deref(&self) -> &[u8] {
+            // SAFETY: the last bytes of the mapping's accessible pages, which began as zeros.
+            unsafe { std::slice::from_raw_parts(self.start.add(self.whole - self.len), self.len) }
+        }
+    }
+
+    impl DerefMut for Guarded {
+        fn deref_mut(&mut self) -> &mut [u8] {
+            // SAFETY: as above; nobody else has the mapping.
+            unsafe {
+                let start = self.start.add(self.whole - self.len);
+                std::slice::from_raw_parts_mut(start, self.len)
+            }
+        }
+    }
+
+    impl Drop for Guarded {
+        fn drop(&mut self) {
+            // SAFETY: the mapping that was made, and no reference to it is left.
+            unsafe { munmap(self.start, self.whole + PAGE) };
+        }
+    }
+}
