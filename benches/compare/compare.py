@@ -43,27 +43,33 @@ CASES = [
     }.items()
     for mix in mixes
 ]
-# Test, arguments of rillm bench and llama.cpp, arguments of ik_llama.cpp, which has no depth.
+ENGINES = ["rillm", "llama.cpp", "ik_llama.cpp"]
+# A test's arguments for each engine; ik_llama.cpp has no depth, but reads and writes in one test.
 TESTS = {
-    "pp512": (["-p", "512", "-n", "0"], ["-p", "512", "-n", "0"]),
-    "tg128": (["-p", "0", "-n", "128"], ["-p", "0", "-n", "128"]),
-    "tg32 @ d4096": (
-        ["-p", "0", "-n", "32", "-d", "4096"],
-        ["-p", "0", "-n", "0", "-gp", "4096,32"],
-    ),
+    "pp512": [["-p", "512", "-n", "0"]] * 3,
+    "tg128": [["-p", "0", "-n", "128"]] * 3,
+    "tg32 @ d4096": [["-p", "0", "-n", "32", "-d", "4096"]] * 2 + [["-p", "0", "-n", "0", "-gp", "4096,32"]],
 }
-# Tests at a depth take long: for these cases alone.
-DEEP = ["1b-q4_k_m"]
-QUICK = {
-    "pp128": (["-p", "128", "-n", "0"], ["-p", "128", "-n", "0"]),
-    "tg16": (["-p", "0", "-n", "16"], ["-p", "0", "-n", "16"]),
-}
+# Keys and values of the past in q8_0, which llama.cpp and ik_llama.cpp have with flash attention.
+Q8_0_KV = [["--kv-type", "q8_0"]] + [["-ctk", "q8_0", "-ctv", "q8_0"]] * 2
+TESTS["tg32 @ d4096, q8_0 KV"] = [test + kv for test, kv in zip(TESTS["tg32 @ d4096"], Q8_0_KV)]
+# Tests at a depth take long: for these cases and as many threads alone.
+DEEP = [("1b-q4_k_m", 2)]
+QUICK = {"pp128": [["-p", "128", "-n", "0"]] * 3, "tg16": [["-p", "0", "-n", "16"]] * 3}
 RILLM = [[], ["--no-mmap"]]
 LLAMA_CPP = [["--repack", repack] for repack in "10"]
-# At a depth the form of attention matters as well.
-LLAMA_CPP_DEEP = [[*repack, "-fa", attention] for repack in LLAMA_CPP for attention in ("on", "off")]
 IK = [["-rtr", repack] for repack in "10"]
-ENGINES = ["rillm", "llama.cpp", "ik_llama.cpp"]
+
+
+def with_attention(configurations, test):
+    """At a depth the form of attention matters as well, which llama.cpp calls on and off, its fork 1 and 0."""
+    if "@" not in test:
+        return configurations
+    on, off = ("1", "0") if configurations is IK else ("on", "off")
+    forms = [on] if "KV" in test else [on, off]
+    return [[*configuration, "-fa", form] for configuration in configurations for form in forms]
+
+
 COLOURS = {"llama.cpp": "#4e79a7", "ik_llama.cpp": "#f28e2b"}
 
 
@@ -92,12 +98,12 @@ def peer_rate(binary, model, threads, test, configuration):
         return None
 
 
-def peers(arguments, deep):
-    """Name, binary, which of a test's arguments it takes, configurations."""
+def peers(arguments, test):
+    """Name, binary, configurations."""
     if arguments.llama_cpp:
-        yield "llama.cpp", arguments.llama_cpp, 0, LLAMA_CPP_DEEP if deep else LLAMA_CPP
+        yield "llama.cpp", arguments.llama_cpp, with_attention(LLAMA_CPP, test)
     if arguments.ik:
-        yield "ik_llama.cpp", arguments.ik, 1, IK
+        yield "ik_llama.cpp", arguments.ik, with_attention(IK, test)
 
 
 def settle(arguments, model):
@@ -118,8 +124,7 @@ def measure(arguments, case, threads, results):
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     settle(arguments, model)
     for name, test in (QUICK if arguments.quick else TESTS).items():
-        deep = "@" in name
-        if deep and case not in DEEP:
+        if "@" in name and (case, threads) not in DEEP:
             continue
         rates, shares = {}, {}
         for _ in range(arguments.repeat):
@@ -128,7 +133,8 @@ def measure(arguments, case, threads, results):
                 rate, share = rillm_rate(arguments, model, threads, test, configuration)
                 rates.setdefault(key, []).append(rate)
                 shares.setdefault(key, []).append(share)
-            for peer, binary, form, configurations in peers(arguments, deep):
+            for peer, binary, configurations in peers(arguments, name):
+                form = ENGINES.index(peer)
                 for configuration in configurations:
                     key = (peer, " ".join(configuration))
                     # What has failed once, fails.
@@ -153,6 +159,7 @@ def measure(arguments, case, threads, results):
             "case": case,
             "threads": threads,
             "test": name,
+            "date": datetime.date.today().isoformat(),
             "engines": found,
         }
         shown = ", ".join(f"{engine} {fact['rate']}" for engine, fact in found.items())
@@ -201,13 +208,16 @@ def markdown(results, svg):
         "Written by `benches/compare/compare.py`, which anyone can run: models have real shapes and",
         "random weights (`rillm synth`), every engine gets the same file and threads, runs are",
         "interleaved and medians count. Of each engine its best configuration counts, test by test",
-        "(rillm: mapped, or copied into memory by `--no-mmap`; llama.cpp: repacked or not, at a depth",
-        "flash attention or not; ik_llama.cpp: repacked at run time or not). Ratios are ours to",
-        "theirs; above 1 we are faster. The share is of what this machine's int8 or float units, or its",
-        "memory bus, would allow, measured beside each run.",
+        "(rillm: mapped, or copied into memory by `--no-mmap`; llama.cpp: repacked or not, ik_llama.cpp:",
+        "repacked at run time or not; at a depth both with flash attention and without). Ratios are",
+        "ours to theirs; above 1 we are faster. The share is of what this machine's int8 or float",
+        "units, or its memory bus, would allow, measured beside each run. What bounds each figure,",
+        "and which aims are missed, stands in [limits.md](limits.md).",
         "",
     ]
     lines += [f"- {name}: {fact}" for name, fact in facts.items()]
+    dates = sorted({entry["date"] for entry in results["cases"].values() if "date" in entry})
+    lines.append(f"- measured: {' to '.join(dict.fromkeys([*dates[:1], *dates[-1:]]))}")
     for threads, limits in sorted(results.get("rooflines", {}).items()):
         shown = ", ".join(f"{name.replace('_', ' ')} {value:.1f}" for name, value in limits.items())
         plural = "" if threads == "1" else "s"
@@ -299,7 +309,7 @@ def main():
         arguments.models.mkdir(parents=True, exist_ok=True)
         facts = results["facts"]
         facts["CPU"] = cpu()
-        facts["date"] = datetime.date.today().isoformat()
+        facts.pop("date", None)
         facts["rillm"] = version(arguments.rillm)
         for name, asked, binary in [
             ("llama.cpp", arguments.llama_cpp_version, arguments.llama_cpp),
