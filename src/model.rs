@@ -298,8 +298,13 @@ fn check_unknown(
 ) -> Result<(), LoadError> {
     let gguf = manifest.container == Container::Gguf;
     let used = used(wiring);
+    let left_out = |name: &str| {
+        let layer = name.strip_prefix("blk.")?.split('.').next()?;
+        Some(layer.parse::<usize>().ok()? >= wiring.layers_left_out?)
+    };
     let known = |name: &str| {
         used.contains(name)
+            || left_out(name) == Some(true)
             || !(gguf || name.contains("blk."))
             || architecture
                 .unused

@@ -53,7 +53,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// One fixture of every family.
-const FAMILIES: [&str; 16] = [
+const FAMILIES: [&str; 20] = [
     "gpt2",
     "llama",
     "mistral",
@@ -69,6 +69,10 @@ const FAMILIES: [&str; 16] = [
     "rwkv4",
     "rwkv6",
     "rwkv7",
+    "jamba",
+    "granite_hybrid",
+    "gla",
+    "falcon_mamba",
     "qwen3_next",
 ];
 

@@ -221,6 +221,8 @@ pub struct Wiring {
     pub counts_positions: bool,
     /// How sequences fall into segments, if they do.
     pub segments: Option<Segments>,
+    /// The first layer of those that the files hold and no graph runs, if there are any.
+    pub layers_left_out: Option<usize>,
 }
 
 /// Records one model.
@@ -268,6 +270,11 @@ impl<'a> Builder<'a> {
     /// between them.
     pub fn counts_positions(&self) {
         self.wiring.borrow_mut().counts_positions = true;
+    }
+
+    /// Says that layers from this one on are there for another purpose and are left out.
+    pub fn leaves_out_layers(&self, first: usize) {
+        self.wiring.borrow_mut().layers_left_out = Some(first);
     }
 
     /// Whether the files hold a tensor.

@@ -138,7 +138,7 @@ const NORM_EPSILON: f32 = 1e-6;
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let hyper = model.hyper();
     let width = hyper.count("embedding_length")?;
-    let layers = hyper.count("block_count")?;
+    let layers = layers(model)?;
     let heads = Heads::read(hyper, width)?;
     let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-6)?;
     let function = activation(hyper, "hidden_act", "silu")?;
@@ -173,6 +173,23 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     Ok(())
 }
 
+/// How many layers there are without those that guess tokens after the next one: converters to
+/// GGUF count them as well, and put them behind the others.
+fn layers(model: &Builder<'_>) -> Result<usize, BuildError> {
+    let (hyper, key) = (model.hyper(), "nextn_predict_layers");
+    let all = hyper.count("block_count")?;
+    let Some(guessing) = hyper.feature(key)? else {
+        return Ok(all);
+    };
+    match all.checked_sub(guessing) {
+        Some(layers) if layers > 0 => {
+            model.leaves_out_layers(layers);
+            Ok(layers)
+        }
+        _ => Err(hyper.invalid(key, &format!("fewer than the {all} layers there are"))),
+    }
+}
+
 /// Layers that keep a memory instead of a history: listed, or all but every so many.
 fn recurrent_layers(hyper: &Hyper<'_>, layers: usize) -> Result<Vec<bool>, BuildError> {
     let key = "attention.recurrent_layers";
@@ -182,6 +199,8 @@ fn recurrent_layers(hyper: &Hyper<'_>, layers: usize) -> Result<Vec<bool>, Build
             .unwrap_or(4);
         return Ok((1..=layers).map(|i| !i.is_multiple_of(every)).collect());
     };
+    // Those that guess are listed as well.
+    let all = hyper.count("block_count")?;
     let kind = |list: &Array, index: usize| match list {
         Array::Bool(recurrent) => recurrent.get(index).copied(),
         Array::String(kinds) => match kinds.get(index)? {
@@ -192,10 +211,10 @@ fn recurrent_layers(hyper: &Hyper<'_>, layers: usize) -> Result<Vec<bool>, Build
         _ => list.u64(index).map(|recurrent| recurrent != 0),
     };
     let listed: Option<Vec<bool>> = match found {
-        Fact::Array(list) if list.len() == layers => (0..layers).map(|i| kind(list, i)).collect(),
+        Fact::Array(list) if list.len() == all => (0..layers).map(|i| kind(list, i)).collect(),
         _ => None,
     };
-    listed.ok_or_else(|| hyper.invalid(key, &format!("a kind for each of {layers} layers")))
+    listed.ok_or_else(|| hyper.invalid(key, &format!("a kind for each of {all} layers")))
 }
 
 /// o(softmax(q kᵀ) v ⊙ σ(gate)), where each head's queries lie before its gates.

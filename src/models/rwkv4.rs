@@ -18,84 +18,156 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ("attention.layer_norm_epsilon", "layer_norm_epsilon"),
         ("rescale_every_n_layers", "rescale_every"),
     ]],
-    names: &[&[
-        Name::plain("rwkv.embeddings.weight", "token_embd.weight"),
-        Name::plain("rwkv.blocks.0.pre_ln.weight", "token_embd_norm.weight"),
-        Name::plain("rwkv.blocks.0.pre_ln.bias", "token_embd_norm.bias"),
-        Name::plain("rwkv.ln_out.weight", "output_norm.weight"),
-        Name::plain("rwkv.ln_out.bias", "output_norm.bias"),
-        Name::plain("head.weight", "output.weight"),
-        Name::plain("rwkv.blocks.{i}.ln1.weight", "blk.{i}.attn_norm.weight"),
-        Name::plain("rwkv.blocks.{i}.ln1.bias", "blk.{i}.attn_norm.bias"),
-        Name::plain("rwkv.blocks.{i}.ln2.weight", "blk.{i}.attn_norm_2.weight"),
-        Name::plain("rwkv.blocks.{i}.ln2.bias", "blk.{i}.attn_norm_2.bias"),
-        Name::viewed(
-            "rwkv.blocks.{i}.attention.time_decay",
-            "blk.{i}.time_mix_decay.weight",
-            View::NegativeExp,
-        ),
-        Name::plain(
-            "rwkv.blocks.{i}.attention.time_first",
-            "blk.{i}.time_mix_first.weight",
-        ),
-        Name::viewed(
-            "rwkv.blocks.{i}.attention.time_mix_key",
-            "blk.{i}.time_mix_lerp_k.weight",
-            View::OneMinus,
-        ),
-        Name::viewed(
-            "rwkv.blocks.{i}.attention.time_mix_value",
-            "blk.{i}.time_mix_lerp_v.weight",
-            View::OneMinus,
-        ),
-        Name::viewed(
-            "rwkv.blocks.{i}.attention.time_mix_receptance",
-            "blk.{i}.time_mix_lerp_r.weight",
-            View::OneMinus,
-        ),
-        Name::plain(
-            "rwkv.blocks.{i}.attention.key.weight",
-            "blk.{i}.time_mix_key.weight",
-        ),
-        Name::plain(
-            "rwkv.blocks.{i}.attention.value.weight",
-            "blk.{i}.time_mix_value.weight",
-        ),
-        Name::plain(
-            "rwkv.blocks.{i}.attention.receptance.weight",
-            "blk.{i}.time_mix_receptance.weight",
-        ),
-        Name::plain(
-            "rwkv.blocks.{i}.attention.output.weight",
-            "blk.{i}.time_mix_output.weight",
-        ),
-        Name::viewed(
-            "rwkv.blocks.{i}.feed_forward.time_mix_key",
-            "blk.{i}.channel_mix_lerp_k.weight",
-            View::OneMinus,
-        ),
-        Name::viewed(
-            "rwkv.blocks.{i}.feed_forward.time_mix_receptance",
-            "blk.{i}.channel_mix_lerp_r.weight",
-            View::OneMinus,
-        ),
-        Name::plain(
-            "rwkv.blocks.{i}.feed_forward.key.weight",
-            "blk.{i}.channel_mix_key.weight",
-        ),
-        Name::plain(
-            "rwkv.blocks.{i}.feed_forward.value.weight",
-            "blk.{i}.channel_mix_value.weight",
-        ),
-        Name::plain(
-            "rwkv.blocks.{i}.feed_forward.receptance.weight",
-            "blk.{i}.channel_mix_receptance.weight",
-        ),
-    ]],
+    names: &[TRANSFORMERS, AUTHORS],
     unused: &[],
     converted: Converted::AsStored,
     build,
 };
+
+/// The names of checkpoints for transformers.
+const TRANSFORMERS: &[Name] = &[
+    Name::plain("rwkv.embeddings.weight", "token_embd.weight"),
+    Name::plain("rwkv.blocks.0.pre_ln.weight", "token_embd_norm.weight"),
+    Name::plain("rwkv.blocks.0.pre_ln.bias", "token_embd_norm.bias"),
+    Name::plain("rwkv.ln_out.weight", "output_norm.weight"),
+    Name::plain("rwkv.ln_out.bias", "output_norm.bias"),
+    Name::plain("head.weight", "output.weight"),
+    Name::plain("rwkv.blocks.{i}.ln1.weight", "blk.{i}.attn_norm.weight"),
+    Name::plain("rwkv.blocks.{i}.ln1.bias", "blk.{i}.attn_norm.bias"),
+    Name::plain("rwkv.blocks.{i}.ln2.weight", "blk.{i}.attn_norm_2.weight"),
+    Name::plain("rwkv.blocks.{i}.ln2.bias", "blk.{i}.attn_norm_2.bias"),
+    Name::viewed(
+        "rwkv.blocks.{i}.attention.time_decay",
+        "blk.{i}.time_mix_decay.weight",
+        View::NegativeExp,
+    ),
+    Name::plain(
+        "rwkv.blocks.{i}.attention.time_first",
+        "blk.{i}.time_mix_first.weight",
+    ),
+    Name::viewed(
+        "rwkv.blocks.{i}.attention.time_mix_key",
+        "blk.{i}.time_mix_lerp_k.weight",
+        View::OneMinus,
+    ),
+    Name::viewed(
+        "rwkv.blocks.{i}.attention.time_mix_value",
+        "blk.{i}.time_mix_lerp_v.weight",
+        View::OneMinus,
+    ),
+    Name::viewed(
+        "rwkv.blocks.{i}.attention.time_mix_receptance",
+        "blk.{i}.time_mix_lerp_r.weight",
+        View::OneMinus,
+    ),
+    Name::plain(
+        "rwkv.blocks.{i}.attention.key.weight",
+        "blk.{i}.time_mix_key.weight",
+    ),
+    Name::plain(
+        "rwkv.blocks.{i}.attention.value.weight",
+        "blk.{i}.time_mix_value.weight",
+    ),
+    Name::plain(
+        "rwkv.blocks.{i}.attention.receptance.weight",
+        "blk.{i}.time_mix_receptance.weight",
+    ),
+    Name::plain(
+        "rwkv.blocks.{i}.attention.output.weight",
+        "blk.{i}.time_mix_output.weight",
+    ),
+    Name::viewed(
+        "rwkv.blocks.{i}.feed_forward.time_mix_key",
+        "blk.{i}.channel_mix_lerp_k.weight",
+        View::OneMinus,
+    ),
+    Name::viewed(
+        "rwkv.blocks.{i}.feed_forward.time_mix_receptance",
+        "blk.{i}.channel_mix_lerp_r.weight",
+        View::OneMinus,
+    ),
+    Name::plain(
+        "rwkv.blocks.{i}.feed_forward.key.weight",
+        "blk.{i}.channel_mix_key.weight",
+    ),
+    Name::plain(
+        "rwkv.blocks.{i}.feed_forward.value.weight",
+        "blk.{i}.channel_mix_value.weight",
+    ),
+    Name::plain(
+        "rwkv.blocks.{i}.feed_forward.receptance.weight",
+        "blk.{i}.channel_mix_receptance.weight",
+    ),
+];
+
+/// The names of the author's checkpoints, whose head is called the same.
+const AUTHORS: &[Name] = &[
+    Name::plain("emb.weight", "token_embd.weight"),
+    Name::plain("blocks.0.ln0.weight", "token_embd_norm.weight"),
+    Name::plain("blocks.0.ln0.bias", "token_embd_norm.bias"),
+    Name::plain("ln_out.weight", "output_norm.weight"),
+    Name::plain("ln_out.bias", "output_norm.bias"),
+    Name::plain("blocks.{i}.ln1.weight", "blk.{i}.attn_norm.weight"),
+    Name::plain("blocks.{i}.ln1.bias", "blk.{i}.attn_norm.bias"),
+    Name::plain("blocks.{i}.ln2.weight", "blk.{i}.attn_norm_2.weight"),
+    Name::plain("blocks.{i}.ln2.bias", "blk.{i}.attn_norm_2.bias"),
+    Name::viewed(
+        "blocks.{i}.att.time_decay",
+        "blk.{i}.time_mix_decay.weight",
+        View::NegativeExp,
+    ),
+    Name::plain("blocks.{i}.att.time_first", "blk.{i}.time_mix_first.weight"),
+    Name::viewed(
+        "blocks.{i}.att.time_mix_k",
+        "blk.{i}.time_mix_lerp_k.weight",
+        View::OneMinus,
+    ),
+    Name::viewed(
+        "blocks.{i}.att.time_mix_v",
+        "blk.{i}.time_mix_lerp_v.weight",
+        View::OneMinus,
+    ),
+    Name::viewed(
+        "blocks.{i}.att.time_mix_r",
+        "blk.{i}.time_mix_lerp_r.weight",
+        View::OneMinus,
+    ),
+    Name::plain("blocks.{i}.att.key.weight", "blk.{i}.time_mix_key.weight"),
+    Name::plain(
+        "blocks.{i}.att.value.weight",
+        "blk.{i}.time_mix_value.weight",
+    ),
+    Name::plain(
+        "blocks.{i}.att.receptance.weight",
+        "blk.{i}.time_mix_receptance.weight",
+    ),
+    Name::plain(
+        "blocks.{i}.att.output.weight",
+        "blk.{i}.time_mix_output.weight",
+    ),
+    Name::viewed(
+        "blocks.{i}.ffn.time_mix_k",
+        "blk.{i}.channel_mix_lerp_k.weight",
+        View::OneMinus,
+    ),
+    Name::viewed(
+        "blocks.{i}.ffn.time_mix_r",
+        "blk.{i}.channel_mix_lerp_r.weight",
+        View::OneMinus,
+    ),
+    Name::plain(
+        "blocks.{i}.ffn.key.weight",
+        "blk.{i}.channel_mix_key.weight",
+    ),
+    Name::plain(
+        "blocks.{i}.ffn.value.weight",
+        "blk.{i}.channel_mix_value.weight",
+    ),
+    Name::plain(
+        "blocks.{i}.ffn.receptance.weight",
+        "blk.{i}.channel_mix_receptance.weight",
+    ),
+];
 
 /// The last norm's, whatever the configuration says of the others.
 const OUTPUT_EPSILON: f32 = 1e-5;

@@ -164,6 +164,7 @@ pub fn is_quantized(name: &str, extents: &[u64]) -> bool {
         "laurel",
         "per_layer_model_proj",
         "ssm_conv1d",
+        "attn_decay_",
         "shortconv.conv.weight",
         "time_mix_first.weight",
         "time_mix_w0.weight",

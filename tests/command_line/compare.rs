@@ -119,3 +119,13 @@ fn a_model_that_fails_costs_no_other_its_figures() {
     let picture = std::fs::read_to_string(&svg).expect("a picture");
     assert_eq!(picture.matches("<polyline").count(), 4);
 }
+
+/// Without a figure nothing is explained; the table says what failed.
+#[test]
+fn models_that_all_fail_leave_a_table_of_failures() {
+    let output = rillm(&["compare", "/no/such/model.gguf", "-c", "16"]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = text(&output.stdout);
+    assert_eq!(shown.lines().count(), 3, "{shown}");
+    assert!(shown.contains("| model | failed: "), "{shown}");
+}

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rillm::error::LoadErrorKind;
 use rillm_formats::gguf::write::{TensorSpec, to_bytes};
-use rillm_formats::manifest::{DType, Metadata, Shape, Value};
+use rillm_formats::manifest::{Array, DType, Metadata, Shape, Value};
 use rillm_formats::safetensors::write::{self, header};
 
 use crate::support::evaluate::{all_outputs, check_all, open, open_bytes, runnable};
@@ -243,6 +243,92 @@ fn divided_weights_are_left_as_they_are() {
         gguf.tensors.insert(name, floats);
     }
     check_all(&fixture, &open_bytes(gguf.bytes()).expect("a file"));
+}
+
+/// The authors' own names for what transformers calls otherwise: RWKV-4's, and Mamba-2's as
+/// Codestral Mamba has them.
+#[test]
+fn names_of_the_authors_are_known() {
+    let blink: &[(&str, &str)] = &[
+        ("rwkv.embeddings.", "emb."),
+        ("rwkv.blocks.0.pre_ln.", "blocks.0.ln0."),
+        ("rwkv.", ""),
+        (".attention.", ".att."),
+        (".feed_forward.", ".ffn."),
+        ("time_mix_key", "time_mix_k"),
+        ("time_mix_value", "time_mix_v"),
+        ("time_mix_receptance", "time_mix_r"),
+    ];
+    let codestral: &[(&str, &str)] = &[
+        ("backbone.", "model.backbone."),
+        ("lm_head", "model.lm_head"),
+    ];
+    for (name, changes) in [("rwkv4", blink), ("mamba2", codestral)] {
+        let fixture = Fixture::load(name);
+        let mut weights = fixture.weights();
+        for weight in &mut weights {
+            for (theirs, own) in changes {
+                weight.name = weight.name.replace(theirs, own);
+            }
+        }
+        let folder = TempFolder::new(name);
+        write_folder(&folder, &fixture, &weights);
+        let model = open(&folder).unwrap_or_else(|error| panic!("{name}: {error}"));
+        check_all(&fixture, &model);
+    }
+}
+
+fn write_folder(folder: &Path, fixture: &Fixture, weights: &[Weight]) {
+    let specs: Vec<write::TensorSpec> = weights
+        .iter()
+        .map(|weight| write::TensorSpec {
+            name: weight.name.clone(),
+            dtype: DType::F32,
+            shape: Shape(weight.shape.clone()),
+        })
+        .collect();
+    let mut bytes = header(&specs).unwrap();
+    let values = weights.iter().flat_map(|weight| &weight.values);
+    bytes.extend(values.flat_map(|value| value.to_le_bytes()));
+    fs::write(folder.join("model.safetensors"), bytes).unwrap();
+    fs::write(folder.join("config.json"), fixture.config().to_string()).unwrap();
+}
+
+/// Converters put Qwen3-Next's layers that guess tokens after the next one behind the others.
+#[test]
+fn layers_that_guess_further_tokens_are_left_out() {
+    let fixture = Fixture::load("qwen3_next");
+    let mut gguf = Gguf::of(&fixture);
+    let (blocks, kinds, guessing) = (
+        gguf.key("block_count"),
+        gguf.key("attention.recurrent_layers"),
+        gguf.key("nextn_predict_layers"),
+    );
+    let layers = gguf.metadata.u64(&blocks).expect("layers");
+    let more: Vec<(String, Floats)> = gguf
+        .tensors
+        .iter()
+        .filter(|(name, _)| name.contains("norm"))
+        .flat_map(|(_, floats)| {
+            let name = |part: &str| format!("blk.{layers}.{part}.weight");
+            ["attn_norm", "nextn.eh_proj"].map(|part| (name(part), floats.clone()))
+        })
+        .collect();
+    gguf.tensors.extend(more);
+    let error = open_bytes(gguf.bytes()).unwrap_err();
+    assert_eq!(error.kind(), LoadErrorKind::Unsupported, "{error}");
+    gguf.metadata
+        .0
+        .insert(blocks, Value::U32(layers as u32 + 1));
+    gguf.metadata.0.insert(guessing.clone(), Value::U32(1));
+    if let Some(Value::Array(Array::Bool(kinds))) = gguf.metadata.0.get_mut(&kinds) {
+        kinds.push(false);
+    }
+    check_all(&fixture, &open_bytes(gguf.bytes()).expect("a file"));
+    let all = Value::U32(layers as u32 + 1);
+    gguf.metadata.0.insert(guessing, all);
+    let error = open_bytes(gguf.bytes()).unwrap_err().to_string();
+    assert!(error.contains("nextn_predict_layers"), "{error}");
 }
 
 #[test]

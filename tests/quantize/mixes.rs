@@ -4,6 +4,7 @@
 use super::{file, input, options};
 use rillm::formats::manifest::{Metadata, Value};
 use rillm::quantize::Plan;
+use rillm::quantize::synthetic::SHAPES;
 use std::collections::BTreeMap;
 
 const GIVEN: &str = include_str!("mixes.txt");
@@ -107,4 +108,43 @@ fn a_name_means_the_same_types_as_for_llama_quantize() {
         }
     }
     assert!(seen > 10_000, "{seen}");
+}
+
+/// What scans, decays and mixtures are made of is small, and stays as it is; what is around them
+/// is quantized.
+#[test]
+fn parameters_of_scans_stay_floats() {
+    let small = |name: &str| {
+        let part = name.splitn(3, '.').nth(2).unwrap_or(name);
+        ["ssm_a", "ssm_d.", "ssm_conv1d", "attn_decay_", "time_mix_lerp", "time_mix_first"]
+            .iter()
+            .any(|begin| part.starts_with(begin))
+            || part.starts_with("time_mix_decay")
+            // Low-rank matrices, and what goes with them: w0, w1, w2 and so on.
+            || part.strip_prefix("time_mix_").is_some_and(|rest| {
+                rest.as_bytes().get(1).is_some_and(u8::is_ascii_digit)
+            })
+    };
+    let mut seen = 0;
+    for shape in SHAPES
+        .iter()
+        .filter(|shape| shape.name.starts_with("tiny-"))
+    {
+        let plan = Plan::new(&shape.input(0), &options("q4_0")).expect("a plan");
+        for tensor in &plan.tensors {
+            let (name, to) = (&tensor.name, tensor.to);
+            if small(name) {
+                assert_eq!(tensor.wanted, None, "{}: {name}", shape.name);
+                assert_eq!(to, tensor.from, "{}: {name}", shape.name);
+                seen += 1;
+            }
+            if ["ssm_in.", "ssm_out.", "attn_gate.", "time_mix_key."]
+                .iter()
+                .any(|large| name.contains(large))
+            {
+                assert_ne!(to, tensor.from, "{}: {name}", shape.name);
+            }
+        }
+    }
+    assert!(seen > 50, "{seen} parameters");
 }
