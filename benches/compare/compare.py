@@ -43,6 +43,8 @@ CASES = [
     }.items()
     for mix in mixes
 ]
+# Families beside a LLaMA of the same size, rillm alone: the first is what the others are held to.
+FAMILIES = "llama-370m retnet-370m linear-370m gla-370m rwkv4-430m rwkv6-0.4b rwkv7-0.4b mamba-370m mamba2-370m".split()
 ENGINES = ["rillm", "llama.cpp", "ik_llama.cpp"]
 # A test's arguments for each engine; ik_llama.cpp has no depth, but reads and writes in one test.
 TESTS = {
@@ -115,14 +117,35 @@ def settle(arguments, model):
     output([arguments.rillm, "bench", str(model), "-p", "8", "-n", "0", "-r", "1", "--no-roofline"])
 
 
-def measure(arguments, case, threads, results):
-    shape, mix = case.split("-", 1)
-    model = arguments.models / f"{case}.gguf"
+def drawn(arguments, name, shape, mix):
+    """The model's file, which rillm has read."""
+    model = arguments.models / f"{name}.gguf"
     if not model.exists():
         print(f"drawing {model}", file=sys.stderr)
-        command = [arguments.rillm, "synth", SHAPES[shape], str(model), "-q", mix]
+        command = [arguments.rillm, "synth", shape, str(model), "-q", mix]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     settle(arguments, model)
+    return model
+
+
+def measure_families(arguments, threads, results):
+    """Prefill of every family in Q8_0."""
+    models = {family: drawn(arguments, f"{family}-q8_0", family, "q8_0") for family in FAMILIES}
+    rates = {family: [] for family in FAMILIES}
+    for _ in range(arguments.repeat):
+        for family, model in models.items():
+            rates[family].append(rillm_rate(arguments, model, threads, TESTS["pp512"], [])[0])
+    results["families"] = {
+        "date": datetime.date.today().isoformat(),
+        "threads": threads,
+        "rates": {family: statistics.median(found) for family, found in rates.items()},
+        "runs": arguments.repeat,
+    }
+
+
+def measure(arguments, case, threads, results):
+    shape, mix = case.split("-", 1)
+    model = drawn(arguments, case, SHAPES[shape], mix)
     for name, test in (QUICK if arguments.quick else TESTS).items():
         if "@" in name and (case, threads) not in DEEP:
             continue
@@ -238,7 +261,25 @@ def markdown(results, svg):
             cells += [number(found.get("rate")), f"**{share:.2f}**" if share else "–"]
             cells.append(f"`{found['configuration']}`" if found.get("configuration") else "–")
         lines.append("| " + " | ".join(cells) + " |")
+    if "families" in results:
+        lines += families(results["families"])
     return "\n".join(lines) + "\n"
+
+
+def families(found):
+    rates = found["rates"]
+    ours = rates[FAMILIES[0]]
+    lines = [
+        "",
+        "## Prompts, family beside family",
+        "",
+        f"rillm alone (`compare.py --families`), pp512 in Q8_0, {found['threads']} threads, medians of {found['runs']}",
+        f"interleaved runs, {found['date']}.",
+        "",
+        f"| model | tokens/s | beside {FAMILIES[0]} |",
+        "|:--|--:|--:|",
+    ]
+    return lines + [f"| {name} | {number(rate)} | {rate / ours:.2f} |" for name, rate in rates.items()]
 
 
 def ordered(results):
@@ -293,6 +334,7 @@ def main():
     parser.add_argument("--only", default=",".join(CASES), help=f"some of {','.join(CASES)}")
     parser.add_argument("--threads", default="2,1", help="numbers of threads")
     parser.add_argument("--repeat", type=int, default=3, help="interleaved runs of each")
+    parser.add_argument("--families", action="store_true", help="instead: prompts of rillm's families, side by side")
     parser.add_argument("--quick", action="store_true", help="short tests, to try it out")
     parser.add_argument("--models", type=Path, default=root / "target/compare", help="where models are kept")
     parser.add_argument("--results", type=Path, default=root / "benches/compare/results.json")
@@ -321,9 +363,12 @@ def main():
             limits = roofline(arguments, threads)
             if limits:
                 results["rooflines"][str(threads)] = limits
-            for case in arguments.only.split(","):
+            if arguments.families:
+                measure_families(arguments, threads, results)
+            for case in [] if arguments.families else arguments.only.split(","):
                 measure(arguments, case, threads, results)
                 arguments.results.write_text(json.dumps(results, indent=1) + "\n")
+            arguments.results.write_text(json.dumps(results, indent=1) + "\n")
     svg = arguments.report.with_suffix(".svg")
     arguments.report.parent.mkdir(parents=True, exist_ok=True)
     arguments.report.write_text(markdown(results, svg))
