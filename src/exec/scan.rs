@@ -13,12 +13,23 @@ use std::ops::Range;
 pub(super) const CHANNEL_CHUNK: usize = SCAN_CHANNELS;
 const _: () = assert!(CHANNEL_CHUNK.is_multiple_of(SCAN_LANES));
 
+/// The same of a convolution of a single row, which is soon done with so few.
+const ROW_CHUNK: usize = 4 * CHANNEL_CHUNK;
+
+fn conv_chunk(tile: &Tile) -> usize {
+    match tile.range.len() {
+        1 => ROW_CHUNK,
+        _ => CHANNEL_CHUNK,
+    }
+}
+
 /// Chunks of a convolution or a scan.
-pub fn chunks(run: &Run<'_>, node: usize) -> usize {
+pub fn chunks(run: &Run<'_>, node: usize, tile: &Tile) -> usize {
     match kind(run, node) {
-        StateKind::Conv { channels, .. }
-        | StateKind::Scan { channels, .. }
-        | StateKind::Means { channels } => channels.div_ceil(CHANNEL_CHUNK),
+        StateKind::Conv { channels, .. } => channels.div_ceil(conv_chunk(tile)),
+        StateKind::Scan { channels, .. } | StateKind::Means { channels } => {
+            channels.div_ceil(CHANNEL_CHUNK)
+        }
         StateKind::Heads {
             heads, channels, ..
         } => heads * (channels / heads).div_ceil(CHANNEL_CHUNK),
@@ -37,7 +48,7 @@ pub fn conv(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
     let StateKind::Conv { channels, width } = kind(run, node) else {
         return;
     };
-    let part = step::range(chunk, CHANNEL_CHUNK, channels);
+    let part = step::range(chunk, conv_chunk(tile), channels);
     let weight = &run.weights.vector(*weight)[part.start * width..part.end * width];
     let bias = bias.map(|bias| &run.weights.vector(bias)[part.clone()]);
     let held = part.start * (width - 1)..part.end * (width - 1);

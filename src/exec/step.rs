@@ -47,7 +47,7 @@ pub fn chunks(run: &Run<'_>, node: usize, tile: &Tile) -> usize {
         Op::StoreKv { state, .. } | Op::StoreCross { state, .. } => {
             attention::store_chunks(run, tile, *state)
         }
-        Op::Conv { .. } | Op::Scan { .. } => scan::chunks(run, node),
+        Op::Conv { .. } | Op::Scan { .. } => scan::chunks(run, node, tile),
         Op::Memory(op) => memory::chunks(run, op, tile),
         Op::Retention { retention, .. }
         | Op::Memorise { retention, .. }

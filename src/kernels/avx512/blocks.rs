@@ -7,7 +7,8 @@ use core::mem::MaybeUninit;
 use super::direct::{Group, Kept};
 use super::panel::{Panel, Rows, Sums, WIDTH, product};
 use super::register::{
-    Lanes, ROWS, halves, load, load_floats, load_quarter, store, sum_in_quarters, transpose, turn_quarters,
+    Lanes, ROWS, halves, load, load_floats, load_quarter, store, sum_in_quarters, transpose,
+    turn_quarters,
 };
 use crate::kernels::{MatMul, MatMulFn};
 use crate::quant::*;
@@ -477,8 +478,14 @@ fn short<W: Stored>(
     x: &[ActivationQ8_0],
     quants: impl Fn(Four<W>) -> [__m512i; 2],
 ) -> __m512 {
-    let [low, high] = input(x);
     let len = x.len() * W::LEN;
+    if let [first, second] = x
+        && W::HALVES
+        && group.rows[ROWS - 1] == group.rows[0].wrapping_add((ROWS - 1) * len)
+    {
+        return pairs(group, [first, second], quants);
+    }
+    let [low, high] = input(x);
     // Of rows 4i to 4i + 3 in register i, their block k in quarter k.
     let mut fours = [_mm512_setzero_si512(); 4];
     for first in 0..4 {
@@ -512,6 +519,75 @@ fn short<W: Stored>(
         };
         let products = _mm512_add_epi32(products[index], start::<W>(x));
         sum = finish::<W>(sum, products, (factor, offset), x);
+    }
+    sum
+}
+
+/// Where the sums of a row's block stand in two registers of four dots each, when each dot is that
+/// of two rows.
+const fn of_pairs(block: usize) -> Lanes<i32> {
+    let mut lanes = Lanes([0; ROWS]);
+    let mut row = 0;
+    while row < ROWS {
+        let (four, part) = (row / 2, 2 * (row % 2) + block);
+        lanes.0[row] = (four / 4 * 16 + 4 * part + four % 4) as i32;
+        row += 1;
+    }
+    lanes
+}
+
+/// Rows of two blocks, one after the other: two rows are four blocks.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn pairs<W: Stored>(
+    group: &Group,
+    x: [&ActivationQ8_0; 2],
+    quants: impl Fn(Four<W>) -> [__m512i; 2],
+) -> __m512 {
+    let len = 2 * W::LEN;
+    let [low, high] = input(&[*x[0], *x[1], *x[0], *x[1]]);
+    let mut dots = [_mm512_setzero_si512(); ROWS / 2];
+    let mut factors = [_mm_setzero_si128(); ROWS / 2];
+    let mut offsets = [_mm_setzero_si128(); ROWS / 2];
+    for two in 0..ROWS / 2 {
+        let stretch = group.stretch(2 * two, (0, len), len);
+        stretch.fetch(0, 2 * len);
+        // SAFETY: this row's two blocks and the next one's, which follow.
+        let four = unsafe { Four::<W>::new(stretch.at, 4) };
+        let quants = quants(four);
+        let dot = _mm512_dpbusd_epi32(dots[two], quants[0], low);
+        dots[two] = _mm512_dpbusd_epi32(dot, quants[1], high);
+        factors[two] = four.halves::<0>();
+        if W::OFFSETS {
+            offsets[two] = four.halves::<2>();
+        }
+    }
+    group.fetch((0, 1), (0, len), len);
+    let [a, b, c, d, e, f, g, h] = dots;
+    let products = [sum_in_quarters([a, b, c, d]), sum_in_quarters([e, f, g, h])];
+    // Four half-words of each register, row by row.
+    let together = |[a, b, c, d, e, f, g, h]: [__m128i; ROWS / 2]| {
+        let four = |a: __m128i, b: __m128i, c: __m128i, d: __m128i| {
+            _mm256_set_m128i(_mm_unpacklo_epi64(c, d), _mm_unpacklo_epi64(a, b))
+        };
+        let first = _mm512_castsi256_si512(four(a, b, c, d));
+        _mm512_inserti64x4::<1>(first, four(e, f, g, h))
+    };
+    let (factors, offsets) = (together(factors), together(offsets));
+    let every_second = |halves: __m512i| _mm512_cvtph_ps(_mm512_cvtepi32_epi16(halves));
+    let mut sum = _mm512_setzero_ps();
+    for (index, x) in x.into_iter().enumerate() {
+        let of = match index {
+            0 => load(const { &of_pairs(0) }),
+            _ => load(const { &of_pairs(1) }),
+        };
+        let products = _mm512_permutex2var_epi32(products[0], of, products[1]);
+        let products = _mm512_add_epi32(products, start::<W>(x));
+        let at = |halves: __m512i| match index {
+            0 => every_second(halves),
+            _ => every_second(_mm512_srli_epi32::<16>(halves)),
+        };
+        sum = finish::<W>(sum, products, (at(factors), at(offsets)), x);
     }
     sum
 }
