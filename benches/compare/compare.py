@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures rillm beside llama.cpp and ik_llama.cpp and writes docs/performance.md.
+"""Measures rillm beside llama.cpp and ik_llama.cpp and writes a report: docs/performance.md is one.
 
     cargo build --release
     python3 benches/compare/compare.py --llama-cpp PATH/llama-bench --ik PATH/llama-bench
@@ -91,13 +91,14 @@ def rillm_rate(arguments, model, threads, test, configuration):
     return line["tokens_per_second"], line.get("share")
 
 
-def peer_rate(binary, model, threads, test, configuration):
+def peer_line(binary, model, threads, arguments):
+    """What a peer's llama-bench says of its last test; nothing if it fails."""
     command = [binary, "-m", str(model), "-t", str(threads), "-r", "1", "-o", "json"]
-    printed = output(command + test + configuration)
+    printed = output(command + arguments)
     try:
-        return json.loads(printed)[-1]["avg_ts"] if printed else None
-    except (ValueError, IndexError, KeyError):
-        return None
+        return json.loads(printed)[-1] if printed else {}
+    except (ValueError, IndexError):
+        return {}
 
 
 def peers(arguments, test):
@@ -163,8 +164,8 @@ def measure(arguments, case, threads, results):
                     # What has failed once, fails.
                     if None in rates.get(key, []):
                         continue
-                    rate = peer_rate(binary, model, threads, test[form], configuration)
-                    rates.setdefault(key, []).append(rate)
+                    line = peer_line(binary, model, threads, test[form] + configuration)
+                    rates.setdefault(key, []).append(line.get("avg_ts"))
         found = {}
         for (engine, configuration), values in rates.items():
             if None in values:
@@ -198,13 +199,17 @@ def cpu():
     return f"{fact('model name')} (family {fact('cpu family')}, model {fact('model')}), {os.cpu_count()} processors"
 
 
-def roofline(arguments, threads):
-    """This machine's limits, as `rillm bench` measures them."""
+def tiny(arguments):
     model = arguments.models / "roofline.gguf"
     if not model.exists():
         command = [arguments.rillm, "synth", "tiny-llama", str(model)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    command = [arguments.rillm, "bench", str(model), "-t", str(threads), "-p", "8", "-n", "0"]
+    return model
+
+
+def roofline(arguments, threads):
+    """This machine's limits, as `rillm bench` measures them."""
+    command = [arguments.rillm, "bench", str(tiny(arguments)), "-t", str(threads), "-p", "8", "-n", "0"]
     printed = output(command + ["-r", "1", "--json"])
     return json.loads(printed.splitlines()[-1]).get("roofline") if printed else None
 
@@ -212,6 +217,12 @@ def roofline(arguments, threads):
 def version(binary):
     printed = output([binary, "--version"]) or ""
     return printed.strip().splitlines()[0] if printed.strip() else "unknown"
+
+
+def peer_version(arguments, binary):
+    """A llama-bench names its build beside each figure only."""
+    line = peer_line(binary, tiny(arguments), 1, ["-p", "1", "-n", "0"])
+    return f"build {line.get('build_number', '?')} ({line.get('build_commit', '?')})"
 
 
 def number(rate):
@@ -326,7 +337,8 @@ def chart(results):
 def main():
     root = Path(__file__).resolve().parents[2]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rillm", default=str(root / "target/release/rillm"))
+    target = Path(os.environ.get("CARGO_TARGET_DIR", root / "target"))
+    parser.add_argument("--rillm", default=str(target / "release/rillm"))
     parser.add_argument("--llama-cpp", help="its llama-bench")
     parser.add_argument("--ik", help="ik_llama.cpp's llama-bench")
     parser.add_argument("--llama-cpp-version", default="", help="what the report calls it")
@@ -336,9 +348,9 @@ def main():
     parser.add_argument("--repeat", type=int, default=3, help="interleaved runs of each")
     parser.add_argument("--families", action="store_true", help="instead: prompts of rillm's families, side by side")
     parser.add_argument("--quick", action="store_true", help="short tests, to try it out")
-    parser.add_argument("--models", type=Path, default=root / "target/compare", help="where models are kept")
-    parser.add_argument("--results", type=Path, default=root / "benches/compare/results.json")
-    parser.add_argument("--report", type=Path, default=root / "docs/performance.md")
+    parser.add_argument("--models", type=Path, default=target / "compare", help="where models are kept")
+    parser.add_argument("--results", type=Path, default=target / "compare/results.json")
+    parser.add_argument("--report", type=Path, default=target / "compare/performance.md")
     parser.add_argument("--report-only", action="store_true", help="measure nothing")
     arguments = parser.parse_args()
     results = {"facts": {}, "rooflines": {}, "cases": {}}
@@ -348,7 +360,12 @@ def main():
         unknown = [case for case in arguments.only.split(",") if case not in CASES]
         if unknown:
             parser.error(f"there is no case {unknown[0]}, known are {', '.join(CASES)}")
+        if not os.path.exists(arguments.rillm):
+            parser.error(f"there is no {arguments.rillm}: build it, or say where it is (--rillm)")
+        if os.getloadavg()[0] > 0.5:
+            print("warning: the machine is busy, ratios will be of little use", file=sys.stderr)
         arguments.models.mkdir(parents=True, exist_ok=True)
+        arguments.results.parent.mkdir(parents=True, exist_ok=True)
         facts = results["facts"]
         facts["CPU"] = cpu()
         facts.pop("date", None)
@@ -358,7 +375,7 @@ def main():
             ("ik_llama.cpp", arguments.ik_version, arguments.ik),
         ]:
             if binary:
-                facts[name] = asked or version(binary)
+                facts[name] = asked or peer_version(arguments, binary)
         for threads in map(int, arguments.threads.split(",")):
             limits = roofline(arguments, threads)
             if limits:
