@@ -170,7 +170,7 @@ fn with_fifth(bytes: &[u8; 16], high: [u8; 4]) -> [int8x16_t; 2] {
         let set = vtstq_u8(vqtbl1q_u8(words, byte), load_unsigned(&BITS));
         quants[half] = vorrq_u8(quants[half], vandq_u8(set, vdupq_n_u8(16)));
     }
-    mapped(quants, |quants| vreinterpretq_s8_u8(quants))
+    mapped(quants, vreinterpretq_s8_u8)
 }
 
 /// What [`two_nibbles`] stand for.

@@ -236,7 +236,7 @@ impl Stored for BlockTQ2_0 {
 
 #[inline(always)]
 fn signed(quants: [uint8x16_t; 8]) -> [int8x16_t; 8] {
-    mapped(quants, |quants| vreinterpretq_s8_u8(quants))
+    mapped(quants, vreinterpretq_s8_u8)
 }
 
 /// Half a block of four-bit quants: two runs of 32 bytes, low halves before high ones.

@@ -6,13 +6,16 @@
 #![allow(clippy::needless_range_loop)] // indices say best which row and which input is meant
 
 mod blocks;
+mod float;
 mod intrinsics;
 mod k_blocks;
 mod panel;
+pub(super) mod peak;
 mod register;
 mod super_blocks;
+mod wide;
 
-use super::{Isa, Kernels, MatMulFn, portable};
+use super::{Isa, Kernels, MatMulFn, Pointwise, portable};
 use register::Step;
 use rillm_formats::manifest::DType;
 
@@ -20,6 +23,13 @@ use rillm_formats::manifest::DType;
 pub(super) const TABLE: Kernels = Kernels {
     isa: Isa::Neon,
     matmul: matmul::<register::Pairs>,
+    widen: float::widen,
+    attend: wide::attend,
+    pointwise: |function, x| match function {
+        Pointwise::Tanh => wide::tanh(x),
+        _ => (portable::TABLE.pointwise)(function, x),
+    },
+    wkv: wide::wkv,
     ..portable::TABLE
 };
 
@@ -31,6 +41,7 @@ pub(super) const DOT_TABLE: Kernels = Kernels {
 };
 
 fn matmul<D: Step>(dtype: DType) -> Option<MatMulFn> {
-    let better = blocks::of::<D>(dtype).or_else(|| k_blocks::of::<D>(dtype));
+    let better = float::of(dtype).or_else(|| blocks::of::<D>(dtype));
+    let better = better.or_else(|| k_blocks::of::<D>(dtype));
     better.or_else(|| (portable::TABLE.matmul)(dtype))
 }

@@ -58,7 +58,7 @@ impl Panel {
     #[inline(always)]
     pub fn put<D: Step>(&mut self, at: usize, rows: [int8x16_t; ROWS]) {
         if D::FOURS {
-            let fours = transpose(mapped(rows, |row| vreinterpretq_s32_s8(row)));
+            let fours = transpose(mapped(rows, vreinterpretq_s32_s8));
             for k in 0..4 {
                 self.quants[4 * at + k] = bytes(vreinterpretq_s8_s32(fours[k]));
             }

@@ -156,12 +156,15 @@ pub(super) fn products_of_two<D: Step, const SMALL: bool>(
         let sums = add_fours(vdupq_n_s32(0), weights[0], x[0]);
         return add_fours(sums, weights[1], x[1]);
     }
-    let first = pairs(weights[0], x[0]);
+    let mut first = low_products(weights[0], x[0]);
+    first = add_high_products(first, weights[0], x[0]);
     if SMALL {
-        let both = vmlal_s8(first, vget_low_s8(weights[1]), vget_low_s8(x[1]));
-        return vpaddlq_s16(vmlal_high_s8(both, weights[1], x[1]));
+        first = add_low_products(first, weights[1], x[1]);
+        return vpaddlq_s16(add_high_products(first, weights[1], x[1]));
     }
-    vpadalq_s16(vpaddlq_s16(first), pairs(weights[1], x[1]))
+    let second = low_products(weights[1], x[1]);
+    let second = add_high_products(second, weights[1], x[1]);
+    vpadalq_s16(vpaddlq_s16(first), second)
 }
 
 /// Products of sixteen bytes in four sums.
@@ -169,22 +172,69 @@ pub(super) fn products_of_two<D: Step, const SMALL: bool>(
 pub(super) fn products_of_one<D: Step>(weights: int8x16_t, x: int8x16_t) -> int32x4_t {
     match D::FOURS {
         true => add_fours(vdupq_n_s32(0), weights, x),
-        false => vpaddlq_s16(pairs(weights, x)),
+        // Two in each lane: within 2 · 128 · 127.
+        false => {
+            let products = low_products(weights, x);
+            vpaddlq_s16(add_high_products(products, weights, x))
+        }
     }
 }
 
-/// Two products in each lane: within 2 · 128 · 127.
+/// Products of the low eight bytes. In assembly, as what is added to them: the compiler would
+/// rather widen bytes that have no sign, and multiply afterwards.
 #[inline(always)]
-fn pairs(weights: int8x16_t, x: int8x16_t) -> int16x8_t {
-    let low = vmull_s8(vget_low_s8(weights), vget_low_s8(x));
-    vmlal_high_s8(low, weights, x)
+fn low_products(weights: int8x16_t, x: int8x16_t) -> int16x8_t {
+    let products;
+    // SAFETY: arithmetic on registers, with an instruction that every AArch64 CPU has.
+    unsafe {
+        asm!(
+            "smull {products:v}.8h, {weights:v}.8b, {x:v}.8b",
+            weights = in(vreg) weights,
+            x = in(vreg) x,
+            products = lateout(vreg) products,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    products
+}
+
+/// sum + products of the low eight bytes.
+#[inline(always)]
+pub(super) fn add_low_products(mut sum: int16x8_t, weights: int8x16_t, x: int8x16_t) -> int16x8_t {
+    // SAFETY: as above.
+    unsafe {
+        asm!(
+            "smlal {sum:v}.8h, {weights:v}.8b, {x:v}.8b",
+            sum = inout(vreg) sum,
+            weights = in(vreg) weights,
+            x = in(vreg) x,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sum
+}
+
+/// sum + products of the high eight bytes.
+#[inline(always)]
+fn add_high_products(mut sum: int16x8_t, weights: int8x16_t, x: int8x16_t) -> int16x8_t {
+    // SAFETY: as above.
+    unsafe {
+        asm!(
+            "smlal2 {sum:v}.8h, {weights:v}.16b, {x:v}.16b",
+            sum = inout(vreg) sum,
+            weights = in(vreg) weights,
+            x = in(vreg) x,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sum
 }
 
 /// sum + (products of bytes, added in fours). In assembly, for compilers do not have the
 /// instruction yet; and as that says itself what it needs, one function serves with it and
 /// without.
 #[inline(always)]
-fn add_fours(mut sum: int32x4_t, weights: int8x16_t, x: int8x16_t) -> int32x4_t {
+pub(super) fn add_fours(mut sum: int32x4_t, weights: int8x16_t, x: int8x16_t) -> int32x4_t {
     // SAFETY: arithmetic on registers, with an instruction that is there: only `Fours` comes
     // here.
     unsafe {
