@@ -12,6 +12,10 @@ pub enum Isa {
     Scalar,
     /// The registers that every CPU of this target has, through the crate `wide`.
     Portable,
+    /// AArch64: NEON, which all such CPUs have.
+    Neon,
+    /// The same with the integer dot product (Cortex-A55, Cortex-A76 and later).
+    DotProd,
     /// x86-64 with AVX2, FMA and F16C (Haswell, Zen and later).
     Avx2,
     /// The same with AVX-VNNI (Alder Lake, Zen 5 and later).
@@ -25,6 +29,8 @@ impl Isa {
     pub const ALL: &'static [Isa] = &[
         Isa::Scalar,
         Isa::Portable,
+        Isa::Neon,
+        Isa::DotProd,
         Isa::Avx2,
         Isa::AvxVnni,
         Isa::Avx512,
@@ -35,6 +41,8 @@ impl Isa {
         match self {
             Isa::Scalar => "scalar",
             Isa::Portable => "portable",
+            Isa::Neon => "neon",
+            Isa::DotProd => "dotprod",
             Isa::Avx2 => "avx2",
             Isa::AvxVnni => "avxvnni",
             Isa::Avx512 => "avx512",
@@ -45,6 +53,24 @@ impl Isa {
     pub fn is_available(self) -> bool {
         match self {
             Isa::Scalar | Isa::Portable => true,
+            #[cfg(all(
+                target_arch = "aarch64",
+                target_feature = "neon",
+                target_endian = "little"
+            ))]
+            Isa::Neon => true,
+            #[cfg(all(
+                target_arch = "aarch64",
+                target_feature = "neon",
+                target_endian = "little"
+            ))]
+            Isa::DotProd => std::arch::is_aarch64_feature_detected!("dotprod"),
+            #[cfg(not(all(
+                target_arch = "aarch64",
+                target_feature = "neon",
+                target_endian = "little"
+            )))]
+            Isa::Neon | Isa::DotProd => false,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => {
                 std::is_x86_feature_detected!("avx2")

@@ -24,6 +24,12 @@ mod wide;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(all(
+    target_arch = "aarch64",
+    target_feature = "neon",
+    target_endian = "little"
+))]
+mod neon;
 
 pub use history::{Half, HistoryType, PAGE, UnknownHistoryType};
 pub use isa::{Isa, IsaError};

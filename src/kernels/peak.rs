@@ -19,11 +19,11 @@ pub struct Peak {
 }
 
 /// Independent sums: as many as hide the latency of one.
-const CHAINS: usize = 12;
+pub(super) const CHAINS: usize = 12;
 
 /// Streams read side by side: one alone does not keep as many lines on their way as a core can.
-#[cfg(any(test, target_arch = "x86_64"))]
-const STREAMS: usize = 8;
+#[cfg(any(test, target_arch = "x86_64", target_arch = "aarch64"))]
+pub(super) const STREAMS: usize = 8;
 
 impl Peak {
     /// The loops of an instruction set that this CPU has; those of plain Rust otherwise.
@@ -35,6 +35,18 @@ impl Peak {
             Isa::AvxVnni if isa.is_available() => x86::AVX_VNNI,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 if isa.is_available() => x86::AVX2,
+            #[cfg(all(
+                target_arch = "aarch64",
+                target_feature = "neon",
+                target_endian = "little"
+            ))]
+            Isa::DotProd if isa.is_available() => super::neon::peak::DOT_PEAK,
+            #[cfg(all(
+                target_arch = "aarch64",
+                target_feature = "neon",
+                target_endian = "little"
+            ))]
+            Isa::Neon => super::neon::peak::PEAK,
             _ => SCALAR,
         }
     }

@@ -84,10 +84,28 @@ impl Kernels {
             Some(isa) => isa,
             None => Isa::available().next_back().unwrap_or(Isa::Portable),
         };
+        // The check above is what makes the tables' functions safe to call.
         Ok(match isa {
             Isa::Scalar => &scalar::TABLE,
             Isa::Portable => &portable::TABLE,
-            // The checks above are what makes this table's functions safe to call.
+            #[cfg(all(
+                target_arch = "aarch64",
+                target_feature = "neon",
+                target_endian = "little"
+            ))]
+            Isa::Neon => &super::neon::TABLE,
+            #[cfg(all(
+                target_arch = "aarch64",
+                target_feature = "neon",
+                target_endian = "little"
+            ))]
+            Isa::DotProd => &super::neon::DOT_TABLE,
+            #[cfg(not(all(
+                target_arch = "aarch64",
+                target_feature = "neon",
+                target_endian = "little"
+            )))]
+            Isa::Neon | Isa::DotProd => return Err(IsaError::Unavailable { isa }),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => &super::avx2::TABLE,
             #[cfg(target_arch = "x86_64")]

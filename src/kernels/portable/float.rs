@@ -12,20 +12,20 @@ use crate::kernels::MatMulFn;
 /// The product of a type of floats.
 pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
     Some(match dtype {
-        DType::F32 => matmul::<Floats<Single>>,
-        DType::F16 => matmul::<Floats<Half>>,
-        DType::BF16 => matmul::<Floats<Brain>>,
+        DType::F32 => matmul::<Floats<Single, 1>>,
+        DType::F16 => matmul::<Floats<Half, 1>>,
+        DType::BF16 => matmul::<Floats<Brain, 1>>,
         _ => return None,
     })
 }
 
 /// A float as it lies in memory.
-trait Stored: Copy {
+pub(in crate::kernels) trait Stored: Copy {
     const ZERO: Self;
     fn four(stored: &[Self; LANES]) -> f32x4;
 }
 
-type Single = [u8; 4];
+pub(in crate::kernels) type Single = [u8; 4];
 
 /// Half precision.
 type Half = [u8; 2];
@@ -33,7 +33,7 @@ type Half = [u8; 2];
 /// The upper half of a float.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct Brain([u8; 2]);
+pub(in crate::kernels) struct Brain([u8; 2]);
 
 impl Stored for Single {
     const ZERO: Self = [0; 4];
@@ -62,17 +62,18 @@ impl Stored for Brain {
     }
 }
 
-/// Σ of products in two registers of partial sums; a ragged end is filled with zeros.
-struct Floats<W>(PhantomData<W>);
+/// Σ of products in two registers of partial sums; a ragged end is filled with zeros. So many rows
+/// meet four inputs at a time.
+pub(in crate::kernels) struct Floats<W, const MANY: usize>(PhantomData<W>);
 
 /// Columns at a time.
 const WIDTH: usize = 2 * LANES;
 
-impl<W: Stored> Product for Floats<W> {
+impl<W: Stored, const MANY: usize> Product for Floats<W, MANY> {
     type Weights = W;
     type Inputs = Single;
     const ELEMENTS: usize = 1;
-    const ROWS: [usize; 2] = [4, 1];
+    const ROWS: [usize; 2] = [4, MANY];
 
     #[inline(always)]
     fn dot<const R: usize, const N: usize>(

@@ -14,6 +14,16 @@ mod vector;
 
 use super::{Isa, Kernels, scalar};
 
+#[cfg(all(
+    target_arch = "aarch64",
+    target_feature = "neon",
+    target_endian = "little"
+))]
+pub(super) use self::{
+    float::{Brain, Floats, Single, Stored},
+    product::matmul,
+};
+
 /// The scalar table with what registers do better.
 pub(super) const TABLE: Kernels = Kernels {
     isa: Isa::Portable,

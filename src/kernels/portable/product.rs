@@ -3,7 +3,7 @@
 use crate::kernels::MatMul;
 
 /// How rows are multiplied.
-pub(super) trait Product {
+pub(in crate::kernels) trait Product {
     /// A block of a weight row, of alignment 1 and without invalid bytes.
     type Weights;
     /// A block of an input row, likewise.
@@ -26,7 +26,7 @@ const NEAR: usize = 16;
 /// # Safety
 ///
 /// As for [`crate::kernels::MatMulFn`], a row being `columns / ELEMENTS` blocks.
-pub(super) unsafe fn matmul<P: Product>(call: &MatMul) {
+pub(in crate::kernels) unsafe fn matmul<P: Product>(call: &MatMul) {
     // SAFETY: the caller's promise, handed on for rows and inputs that there are.
     unsafe {
         for first in (0..call.weight_rows).step_by(NEAR) {
@@ -35,6 +35,7 @@ pub(super) unsafe fn matmul<P: Product>(call: &MatMul) {
             while index + 4 <= call.inputs_len {
                 match P::ROWS[1] {
                     8 => rows::<P, 8, 4>(call, first..end, index),
+                    2 => rows::<P, 2, 4>(call, first..end, index),
                     _ => rows::<P, 1, 4>(call, first..end, index),
                 }
                 index += 4;

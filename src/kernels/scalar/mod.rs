@@ -11,8 +11,8 @@ mod vector;
 use super::{Isa, Kernels};
 use crate::quant;
 
-#[cfg(target_arch = "x86_64")]
 pub(super) use retention::wkv_block;
+#[cfg(target_arch = "x86_64")]
 pub(super) use scan::{conv_block, head_block, scan_block};
 
 /// Every kernel there is.

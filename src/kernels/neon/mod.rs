@@ -1,0 +1,47 @@
+//! AArch64: NEON, which every such CPU has; and the same with the integer dot product.
+//!
+//! Functions need no feature beyond the target's, so closures and what is generic are compiled
+//! with all of these instructions. The one that is not always there stands in assembly.
+
+#![allow(clippy::needless_range_loop)] // indices say best which row and which input is meant
+
+mod blocks;
+mod float;
+mod intrinsics;
+mod k_blocks;
+mod panel;
+pub(super) mod peak;
+mod register;
+mod super_blocks;
+mod wide;
+
+use super::{Isa, Kernels, MatMulFn, Pointwise, portable};
+use register::Step;
+use rillm_formats::manifest::DType;
+
+/// The portable table with what NEON does better.
+pub(super) const TABLE: Kernels = Kernels {
+    isa: Isa::Neon,
+    matmul: matmul::<register::Pairs>,
+    widen: float::widen,
+    attend: wide::attend,
+    pointwise: |function, x| match function {
+        Pointwise::Tanh => wide::tanh(x),
+        _ => (portable::TABLE.pointwise)(function, x),
+    },
+    wkv: wide::wkv,
+    ..portable::TABLE
+};
+
+/// The same with the dot product for what is made of integers.
+pub(super) const DOT_TABLE: Kernels = Kernels {
+    isa: Isa::DotProd,
+    matmul: matmul::<register::Fours>,
+    ..TABLE
+};
+
+fn matmul<D: Step>(dtype: DType) -> Option<MatMulFn> {
+    let better = float::of(dtype).or_else(|| blocks::of::<D>(dtype));
+    let better = better.or_else(|| k_blocks::of::<D>(dtype));
+    better.or_else(|| (portable::TABLE.matmul)(dtype))
+}
