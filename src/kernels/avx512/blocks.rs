@@ -7,7 +7,8 @@ use core::mem::MaybeUninit;
 use super::direct::{Group, Kept};
 use super::panel::{Panel, Rows, Sums, WIDTH, product};
 use super::register::{
-    Lanes, ROWS, halves, load, load_floats, load_quarter, store, sum_in_quarters, transpose, turn_quarters,
+    Lanes, ROWS, halves, load, load_floats, load_quarter, store, sum_in_quarters, transpose,
+    turn_quarters,
 };
 use crate::kernels::{MatMul, MatMulFn};
 use crate::quant::*;

@@ -73,7 +73,7 @@ unsafe fn bf16(call: &MatMul) {
 ///
 /// Of all functions: the CPU has this table's instructions, and the weights that are there can be
 /// read. The others are zero, and are not read.
-trait Weights {
+pub(super) trait Weights {
     /// Bytes of one.
     const LEN: usize;
     /// Sixteen of them, as floats.
@@ -82,9 +82,9 @@ trait Weights {
     unsafe fn eights(from: [*const u8; 2], there: [__mmask8; 2]) -> __m512;
 }
 
-struct Single;
-struct Half;
-struct Brain;
+pub(super) struct Single;
+pub(super) struct Half;
+pub(super) struct Brain;
 
 impl Weights for Single {
     const LEN: usize = 4;

@@ -25,6 +25,7 @@ mod retention;
 mod scan;
 mod super_blocks;
 mod ternary_blocks;
+mod transposed;
 mod vector;
 mod wide;
 
@@ -40,6 +41,9 @@ pub(super) const TABLE: Kernels = Kernels {
         let better = better.or_else(|| ternary_blocks::of(dtype));
         let better = better.or_else(|| grid_blocks::of(dtype));
         better.or_else(|| (avx2::TABLE.matmul)(dtype))
+    },
+    matmul_transposed: |dtype| {
+        transposed::of(dtype).or_else(|| (avx2::TABLE.matmul_transposed)(dtype))
     },
     attend,
     layer_norm,
