@@ -215,18 +215,32 @@ impl SmallBlock for BlockMXFP4 {
     }
 }
 
+/// Half of what each bit pattern of a [`BlockNVFP4`]'s scale means.
+pub static NVFP4_SCALES: [f32; 256] = {
+    let mut scales = [0.0; 256];
+    let mut bits = 0;
+    while bits < 256 {
+        scales[bits] = nvfp4_scale(bits as u8);
+        bits += 1;
+    }
+    scales
+};
+
+/// Half of an unsigned E4M3 float.
+const fn nvfp4_scale(bits: u8) -> f32 {
+    let (exponent, mantissa) = (bits >> 3 & 15, (bits & 7) as f32);
+    let value = match exponent {
+        _ if bits == 0x7f => 0.0,
+        0 => mantissa / 512.0,
+        _ => (1.0 + mantissa / 8.0) * f32::from_bits((exponent as u32 + 120) << 23),
+    };
+    value * 0.5
+}
+
 impl BlockNVFP4 {
-    /// Half of each group's scale, an unsigned E4M3 float: the values are doubled.
+    /// Half of each group's scale: the values are doubled.
     pub fn group_scales(&self) -> [f32; 4] {
-        self.scales.map(|bits| {
-            let (exponent, mantissa) = (bits >> 3 & 15, f32::from(bits & 7));
-            let value = match exponent {
-                _ if bits == 0x7f => 0.0,
-                0 => mantissa / 512.0,
-                _ => (1.0 + mantissa / 8.0) * f32::from_bits((u32::from(exponent) + 120) << 23),
-            };
-            value * 0.5
-        })
+        self.scales.map(|bits| NVFP4_SCALES[usize::from(bits)])
     }
 
     /// The weights over their group's scale.

@@ -495,7 +495,15 @@ fn transposed_products_match_double_precision() {
     for table in tables() {
         for dtype in [DType::F32, DType::F16, DType::BF16] {
             let kernel = table.matmul_transposed(dtype).expect("complete");
-            for (rows, columns) in [(1, 1), (3, 5), (8, 7), (17, 16), (65, 9), (147, 33)] {
+            for (rows, columns) in [
+                (1, 1),
+                (3, 5),
+                (8, 7),
+                (17, 16),
+                (65, 9),
+                (147, 33),
+                (201, 300),
+            ] {
                 let mut random = Random(rows as u64);
                 // Stored [columns][rows]: a stored row is one column of the product.
                 let stored: Vec<_> = (0..columns)
@@ -509,14 +517,17 @@ fn transposed_products_match_double_precision() {
                     check_transposed(table, dtype, &stored, &inputs, rows, &whole);
                     // The last columns alone, fewer inputs: the same bits.
                     let first = rows / 3;
-                    let part = transposed(kernel, dtype, &stored, &inputs[5..], first..rows, 0);
-                    for (n, line) in part.chunks(rows - first).enumerate() {
-                        let expected = &whole[(5 + n) * rows + first..(6 + n) * rows];
-                        assert!(
-                            line.iter()
-                                .zip(expected)
-                                .all(|(a, b)| a.to_bits() == b.to_bits())
-                        );
+                    for from in [5, 6, 7, 8] {
+                        let inputs = &inputs[from..];
+                        let part = transposed(kernel, dtype, &stored, inputs, first..rows, 0);
+                        for (n, line) in part.chunks(rows - first).enumerate() {
+                            let expected = &whole[(from + n) * rows + first..][..rows - first];
+                            assert!(
+                                line.iter()
+                                    .zip(expected)
+                                    .all(|(a, b)| a.to_bits() == b.to_bits())
+                            );
+                        }
                     }
                 }
             }

@@ -79,47 +79,55 @@ unsafe fn bf16(call: &MatMul) {
 }
 
 /// A type of weights.
-trait Weights {
-    /// Bytes of one.
-    const LEN: usize;
-
-    /// Eight of them, as floats.
-    ///
-    /// # Safety
-    ///
-    /// The CPU has this table's instructions, and the weights can be read.
-    unsafe fn eight(from: *const u8) -> __m256;
+///
+/// # Safety
+///
+/// Of all functions: the CPU has this table's instructions, and the row, which begins with a block
+/// of the type, has these columns.
+pub(super) trait Weights {
+    /// Bytes of so many columns, which are whole blocks of the type.
+    fn bytes(columns: usize) -> usize;
+    /// Eight columns as floats, a multiple of them behind where the row begins.
+    unsafe fn eight(row: *const u8, column: usize) -> __m256;
+    /// The same where there are fewer, the others zero.
+    unsafe fn some_of_eight(row: *const u8, column: usize, there: usize) -> __m256;
 }
 
 struct Single;
 struct Half;
 struct Brain;
 
-impl Weights for Single {
-    const LEN: usize = 4;
-    #[inline(always)]
-    unsafe fn eight(from: *const u8) -> __m256 {
-        // SAFETY: the caller's promise; the array has alignment 1.
-        unsafe { load_f32(&*from.cast()) }
-    }
+macro_rules! weights {
+    ($($type:ident = $bytes:literal, $load:ident;)*) => {$(
+        impl Weights for $type {
+            #[inline(always)]
+            fn bytes(columns: usize) -> usize {
+                columns * $bytes
+            }
+            #[inline(always)]
+            unsafe fn eight(row: *const u8, column: usize) -> __m256 {
+                // SAFETY: the caller's promise; the array has alignment 1.
+                unsafe { $load(&*row.wrapping_add(column * $bytes).cast()) }
+            }
+            #[inline(always)]
+            unsafe fn some_of_eight(row: *const u8, column: usize, there: usize) -> __m256 {
+                let mut padded = [[0; $bytes]; LANES];
+                let from = row.wrapping_add(column * $bytes);
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let len = there.min(LANES) * $bytes;
+                    core::ptr::copy_nonoverlapping(from, padded.as_mut_ptr().cast(), len);
+                    $load(&padded)
+                }
+            }
+        }
+    )*};
 }
 
-impl Weights for Half {
-    const LEN: usize = 2;
-    #[inline(always)]
-    unsafe fn eight(from: *const u8) -> __m256 {
-        // SAFETY: as above.
-        unsafe { load_f16(&*from.cast()) }
-    }
-}
-
-impl Weights for Brain {
-    const LEN: usize = 2;
-    #[inline(always)]
-    unsafe fn eight(from: *const u8) -> __m256 {
-        // SAFETY: as above.
-        unsafe { load_bf16(&*from.cast()) }
-    }
+weights! {
+    Single = 4, load_f32;
+    Half = 2, load_f16;
+    Brain = 2, load_bf16;
 }
 
 #[inline]
@@ -142,28 +150,12 @@ fn load_bf16(from: &[[u8; 2]; LANES]) -> __m256 {
     ))))
 }
 
-/// Fewer than eight weights, the others zero.
-///
-/// # Safety
-///
-/// There are so many.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn some_of_eight<W: Weights>(from: *const u8, there: usize) -> __m256 {
-    let mut padded = [0; 4 * LANES];
-    // SAFETY: the caller's promise; a weight has four bytes at most.
-    unsafe {
-        core::ptr::copy_nonoverlapping(from, padded.as_mut_ptr(), there.min(LANES) * W::LEN);
-        W::eight(padded.as_ptr())
-    }
-}
-
 /// # Safety
 ///
 /// As for [`crate::kernels::MatMulFn`].
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn product<W: Weights>(call: &MatMul) {
+pub(super) unsafe fn product<W: Weights>(call: &MatMul) {
     // SAFETY: the caller's promise, handed on.
     unsafe {
         match call.inputs_len < MANY {
@@ -195,9 +187,9 @@ unsafe fn few<W: Weights>(call: &MatMul) {
                 for row in 0..ROWS {
                     for block in 0..blocks {
                         let start = part + block * BLOCK;
-                        let weights = rows[row].wrapping_add(start * W::LEN);
+                        let weights = rows[row].wrapping_add(W::bytes(start));
                         let x = x.wrapping_add(start * size_of::<f32>());
-                        fetch_ahead(weights, BLOCK * W::LEN);
+                        fetch_ahead(weights, W::bytes(BLOCK));
                         // SAFETY: the row and the input have these columns.
                         let sums = unsafe { sums::<W>(weights, x) };
                         let mut lanes = Lanes([0.0; ROWS]);
@@ -226,7 +218,7 @@ unsafe fn few<W: Weights>(call: &MatMul) {
                 }
             }
             if whole < call.columns {
-                let rest = rows.map(|row| row.wrapping_add(whole * W::LEN));
+                let rest = rows.map(|row| row.wrapping_add(W::bytes(whole)));
                 let x = x.wrapping_add(whole * size_of::<f32>());
                 // SAFETY: the rows and the input have these columns.
                 let sum = unsafe { last::<W>(&rest, x, call.columns - whole) };
@@ -284,7 +276,7 @@ unsafe fn sums<W: Weights>(weights: *const u8, x: *const u8) -> __m256 {
     for column in (0..BLOCK).step_by(CLASSES) {
         // SAFETY: the caller's promise.
         unsafe {
-            let weights = W::eight(weights.wrapping_add(column * W::LEN));
+            let weights = W::eight(weights, column);
             let x = _mm256_loadu_ps(x.cast::<f32>().wrapping_add(column));
             sums = _mm256_fmadd_ps(weights, x, sums);
         }
@@ -308,11 +300,10 @@ unsafe fn last<W: Weights>(rows: &Rows, x: *const u8, columns: usize) -> __m256 
         unsafe {
             let x = _mm256_loadu_ps(x.cast::<f32>().wrapping_add(column));
             for row in 0..ROWS {
-                let at = rows[row].wrapping_add(column * W::LEN);
-                if column * W::LEN % 64 == 0 {
-                    fetch_ahead(at, 64);
+                if W::bytes(column) % 64 == 0 {
+                    fetch_ahead(rows[row].wrapping_add(W::bytes(column)), 64);
                 }
-                sums[row] = _mm256_fmadd_ps(W::eight(at), x, sums[row]);
+                sums[row] = _mm256_fmadd_ps(W::eight(rows[row], column), x, sums[row]);
             }
         }
     }
@@ -326,8 +317,7 @@ unsafe fn last<W: Weights>(rows: &Rows, x: *const u8, columns: usize) -> __m256 
             let len = there.min(LANES) * size_of::<f32>();
             core::ptr::copy_nonoverlapping(x, padded.as_mut_ptr().cast(), len);
             for row in 0..ROWS {
-                let weights = rows[row].wrapping_add(whole * W::LEN);
-                let weights = some_of_eight::<W>(weights, there);
+                let weights = W::some_of_eight(rows[row], whole, there);
                 sums[row] = _mm256_fmadd_ps(weights, load_floats(&padded), sums[row]);
             }
         }
@@ -383,20 +373,20 @@ unsafe fn unpack<W: Weights>(
         if first + r * ROWS >= call.weight_rows {
             break;
         }
-        let rows = rows_at(call, first + r * ROWS, start * W::LEN);
+        let rows = rows_at(call, first + r * ROWS, W::bytes(start));
         for column in (0..columns).step_by(CLASSES) {
             let mut found = [_mm256_setzero_ps(); ROWS];
             for row in 0..ROWS {
-                let at = rows[row].wrapping_add(column * W::LEN);
                 // What comes next, of so many rows, is not foreseen by the hardware.
-                if column * W::LEN % 64 == 0 && start + columns < call.columns {
-                    fetch::<_MM_HINT_T1>(at.wrapping_add(BLOCK * W::LEN), 64);
+                if W::bytes(column) % 64 == 0 && start + columns < call.columns {
+                    let next = W::bytes(column) + W::bytes(BLOCK);
+                    fetch::<_MM_HINT_T1>(rows[row].wrapping_add(next), 64);
                 }
                 // SAFETY: the caller promises these columns.
                 found[row] = unsafe {
                     match columns - column {
-                        CLASSES.. => W::eight(at),
-                        there => some_of_eight::<W>(at, there),
+                        CLASSES.. => W::eight(rows[row], column),
+                        there => W::some_of_eight(rows[row], column, there),
                     }
                 };
             }

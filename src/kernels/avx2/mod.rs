@@ -11,6 +11,7 @@ mod float;
 mod grid_blocks;
 mod k_blocks;
 mod low_blocks;
+mod nvfp4;
 mod panel;
 mod quantize;
 mod register;
@@ -56,7 +57,8 @@ pub(super) const VNNI_TABLE: Kernels = Kernels {
 };
 
 fn matmul<D: Step>(dtype: DType) -> Option<MatMulFn> {
-    let better = float::of(dtype).or_else(|| blocks::of::<D>(dtype));
+    let better = float::of(dtype).or_else(|| nvfp4::of(dtype));
+    let better = better.or_else(|| blocks::of::<D>(dtype));
     let better = better.or_else(|| k_blocks::of::<D>(dtype));
     let better = better.or_else(|| low_blocks::of::<D>(dtype));
     let better = better.or_else(|| grid_blocks::of(dtype));

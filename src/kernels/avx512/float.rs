@@ -18,7 +18,7 @@ use crate::kernels::{MatMul, MatMulFn};
 
 /// Columns whose products are summed by themselves: a panel of so many fits the nearest cache,
 /// and errors grow more slowly.
-const BLOCK: usize = 128;
+pub(super) const BLOCK: usize = 128;
 
 /// Sums of a block, to which its columns go in turn: more would cost many inputs time, which
 /// change registers for each; fewer would have rows turned for few inputs.
@@ -28,7 +28,7 @@ const CLASSES: usize = 8;
 const DEPTH: usize = BLOCK / CLASSES;
 
 /// Two blocks, whose sums share a register.
-const PAIR: usize = 2 * BLOCK;
+pub(super) const PAIR: usize = 2 * BLOCK;
 
 /// Pairs of blocks of which sixteen rows' sums are kept.
 const PAIRS: usize = 16;
@@ -37,7 +37,7 @@ const PAIRS: usize = 16;
 const WIDTH: usize = 4;
 
 /// Inputs from which on turning pays.
-const MANY: usize = 3;
+pub(super) const MANY: usize = 3;
 
 /// The product of a type of floats.
 pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
@@ -73,7 +73,7 @@ unsafe fn bf16(call: &MatMul) {
 ///
 /// Of all functions: the CPU has this table's instructions, and the weights that are there can be
 /// read. The others are zero, and are not read.
-trait Weights {
+pub(super) trait Weights {
     /// Bytes of one.
     const LEN: usize;
     /// Sixteen of them, as floats.
@@ -82,9 +82,9 @@ trait Weights {
     unsafe fn eights(from: [*const u8; 2], there: [__mmask8; 2]) -> __m512;
 }
 
-struct Single;
-struct Half;
-struct Brain;
+pub(super) struct Single;
+pub(super) struct Half;
+pub(super) struct Brain;
 
 impl Weights for Single {
     const LEN: usize = 4;
@@ -130,6 +130,45 @@ impl Weights for Brain {
     unsafe fn eights(from: [*const u8; 2], there: [__mmask8; 2]) -> __m512 {
         // SAFETY: the caller's promise.
         unsafe { upper_halves(words(from, there)) }
+    }
+}
+
+/// Rows of a type, as the products below read them.
+///
+/// # Safety
+///
+/// Of all functions: the CPU has this table's instructions, and a row has these columns.
+pub(super) trait Stored {
+    /// Bytes of so many columns, which are whole blocks of the type.
+    fn bytes(columns: usize) -> usize;
+    /// Sixteen columns, a multiple of them behind where a row or a part of it begins, as floats;
+    /// zero in place of those that are not there.
+    unsafe fn sixteen_at(row: *const u8, column: usize, there: __mmask16) -> __m512;
+    /// A row's sums of two blocks: all classes of the one, then of the other.
+    unsafe fn pair(weights: *const u8, x: *const u8) -> __m512;
+    /// The same of so many columns, which are fewer.
+    unsafe fn last(weights: *const u8, x: *const u8, columns: usize) -> __m512;
+}
+
+impl<W: Weights> Stored for W {
+    #[inline(always)]
+    fn bytes(columns: usize) -> usize {
+        columns * W::LEN
+    }
+    #[inline(always)]
+    unsafe fn sixteen_at(row: *const u8, column: usize, there: __mmask16) -> __m512 {
+        // SAFETY: the caller's promise.
+        unsafe { W::sixteen(row.wrapping_add(column * W::LEN), there) }
+    }
+    #[inline(always)]
+    unsafe fn pair(weights: *const u8, x: *const u8) -> __m512 {
+        // SAFETY: the caller's promise.
+        unsafe { pair::<W>(weights, x) }
+    }
+    #[inline(always)]
+    unsafe fn last(weights: *const u8, x: *const u8, columns: usize) -> __m512 {
+        // SAFETY: the caller's promise.
+        unsafe { last::<W>(weights, x, columns) }
     }
 }
 
@@ -180,37 +219,37 @@ unsafe fn product<W: Weights>(call: &MatMul) {
 /// The rows are as long as the input.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn direct<W: Weights>(group: &Group, x: &[[u8; 4]]) -> __m512 {
+pub(super) unsafe fn direct<W: Stored>(group: &Group, x: &[[u8; 4]]) -> __m512 {
     let mut kept = Kept::<__m512i, PAIRS>::new();
     let mut total = _mm512_setzero_ps();
     for part in (0..x.len()).step_by(PAIRS * PAIR) {
         let columns = (x.len() - part).min(PAIRS * PAIR);
         for row in 0..ROWS {
-            let bytes = (part * W::LEN, (part + columns) * W::LEN);
-            let stretch = group.stretch(row, bytes, x.len() * W::LEN);
+            let bytes = (W::bytes(part), W::bytes(part + columns));
+            let stretch = group.stretch(row, bytes, W::bytes(x.len()));
             for start in (0..columns).step_by(PAIR) {
-                let weights = stretch.at.wrapping_add(start * W::LEN);
+                let weights = stretch.at.wrapping_add(W::bytes(start));
                 let x = x[part + start..].as_ptr().cast();
                 // SAFETY: the row and the input have these columns.
                 let sums = unsafe {
                     match columns - start {
                         PAIR.. => {
-                            stretch.fetch(start * W::LEN, PAIR * W::LEN);
-                            pair::<W>(weights, x)
+                            stretch.fetch(W::bytes(start), W::bytes(PAIR));
+                            W::pair(weights, x)
                         }
                         there => {
-                            stretch.fetch(start * W::LEN, there * W::LEN);
-                            last::<W>(weights, x, there)
+                            stretch.fetch(W::bytes(start), W::bytes(there));
+                            W::last(weights, x, there)
                         }
                     }
                 };
                 kept.keep(start / PAIR, row, _mm512_castps_si512(sums));
             }
         }
-        let bytes = (part * W::LEN, (part + columns) * W::LEN);
+        let bytes = (W::bytes(part), W::bytes(part + columns));
         for start in (0..columns).step_by(PAIR) {
             let step = (start / PAIR, columns.div_ceil(PAIR));
-            group.fetch(step, bytes, x.len() * W::LEN);
+            group.fetch(step, bytes, W::bytes(x.len()));
             // SAFETY: all rows' sums of this pair have been kept.
             let sums = transpose(*unsafe { kept.all(start / PAIR) });
             for block in 0..2 {
@@ -386,7 +425,7 @@ fn both<W: Weights>(start: *const u8, column: usize) -> [*const u8; 2] {
 /// As for [`crate::kernels::MatMulFn`].
 #[inline(never)] // so that its scratch is none of a product with few inputs
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn many<W: Weights>(call: &MatMul) {
+pub(super) unsafe fn many<W: Stored>(call: &MatMul) {
     let mut panel = [Lanes([0.0; ROWS]); WIDTH * BLOCK];
     for first in (0..call.weight_rows).step_by(WIDTH * ROWS) {
         for start in (0..call.columns).step_by(BLOCK) {
@@ -407,7 +446,7 @@ unsafe fn many<W: Weights>(call: &MatMul) {
 /// There are these columns of the rows from the `first` on.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn unpack<W: Weights>(
+unsafe fn unpack<W: Stored>(
     call: &MatMul,
     first: usize,
     (start, columns): (usize, usize),
@@ -417,7 +456,7 @@ unsafe fn unpack<W: Weights>(
         if first + r * ROWS >= call.weight_rows {
             break;
         }
-        let rows = rows_at(call, first + r * ROWS, start, W::LEN);
+        let rows = rows_at(call, first + r * ROWS, 1, W::bytes(start));
         for column in (0..columns).step_by(ROWS) {
             let there = match columns - column {
                 ROWS.. => !0,
@@ -425,13 +464,14 @@ unsafe fn unpack<W: Weights>(
             };
             let mut found = [_mm512_setzero_si512(); ROWS];
             for row in 0..ROWS {
-                let at = rows[row].wrapping_add(column * W::LEN);
                 // What comes next, of so many rows, is not foreseen by the hardware.
-                if column * W::LEN % 64 == 0 && start + columns < call.columns {
-                    fetch::<_MM_HINT_T1>(at.wrapping_add(BLOCK * W::LEN), 64);
+                if W::bytes(column) % 64 == 0 && start + columns < call.columns {
+                    let next = W::bytes(column) + W::bytes(BLOCK);
+                    fetch::<_MM_HINT_T1>(rows[row].wrapping_add(next), 64);
                 }
                 // SAFETY: the caller promises these columns.
-                found[row] = _mm512_castps_si512(unsafe { W::sixteen(at, there) });
+                found[row] =
+                    _mm512_castps_si512(unsafe { W::sixteen_at(rows[row], column, there) });
             }
             let turned = transpose(found);
             for c in 0..ROWS {

@@ -19,12 +19,14 @@ mod grid_blocks;
 mod grid_points;
 mod k_blocks;
 mod low_blocks;
+mod nvfp4;
 mod panel;
 mod register;
 mod retention;
 mod scan;
 mod super_blocks;
 mod ternary_blocks;
+mod transposed;
 mod vector;
 mod wide;
 
@@ -34,12 +36,16 @@ use super::{Attend, Conv1d, Isa, Kernels, Pointwise, Retain, Running, Scan, Wkv,
 pub(super) const TABLE: Kernels = Kernels {
     isa: Isa::Avx512,
     matmul: |dtype| {
-        let better = float::of(dtype).or_else(|| blocks::of(dtype));
+        let better = float::of(dtype).or_else(|| nvfp4::of(dtype));
+        let better = better.or_else(|| blocks::of(dtype));
         let better = better.or_else(|| k_blocks::of(dtype));
         let better = better.or_else(|| low_blocks::of(dtype));
         let better = better.or_else(|| ternary_blocks::of(dtype));
         let better = better.or_else(|| grid_blocks::of(dtype));
         better.or_else(|| (avx2::TABLE.matmul)(dtype))
+    },
+    matmul_transposed: |dtype| {
+        transposed::of(dtype).or_else(|| (avx2::TABLE.matmul_transposed)(dtype))
     },
     attend,
     layer_norm,
