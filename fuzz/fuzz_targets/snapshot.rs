@@ -11,14 +11,20 @@ use std::cell::OnceCell;
 use rillm::weights::Source;
 use rillm::{Model, ModelOptions};
 
-/// A history, two kinds of recurrent state, an encoder's output, and memories of segments.
-const MODELS: [&[u8]; 6] = [
+/// A history, all kinds of recurrent state, one of them beside a history, an encoder's output, and
+/// memories of segments.
+const MODELS: [&[u8]; 11] = [
     include_bytes!("../seeds/model/ok-llama"),
     include_bytes!("../seeds/model/ok-mamba"),
     include_bytes!("../seeds/model/ok-linear-transformer"),
     include_bytes!("../seeds/model/ok-t5"),
     include_bytes!("../seeds/model/ok-transformer-xl"),
     include_bytes!("../seeds/model/ok-compressive-transformer"),
+    include_bytes!("../seeds/model/ok-mamba2"),
+    include_bytes!("../seeds/model/ok-hybrid"),
+    include_bytes!("../seeds/model/ok-retnet"),
+    include_bytes!("../seeds/model/ok-rwkv4"),
+    include_bytes!("../seeds/model/ok-rwkv7"),
 ];
 
 /// Longer ones find nothing that shorter ones do not.

@@ -400,4 +400,7 @@ pub enum Pairing {
     Interleaved,
     /// `(x[i], x[i + n])`, where n is the number of pairs
     Halves,
+    /// The same of a head of even length whose two halves' elements stand by turns: `x[i]` at 2i
+    /// if it is of the first half, at 2i + 1 − d if it is of the second of d elements
+    Woven,
 }

@@ -67,7 +67,8 @@ pub struct Kernels {
     pub retain: fn(Retain<'_, '_>),
     /// Rows through RWKV-4's weighted mean: see [`Wkv`].
     pub wkv: fn(Wkv<'_>),
-    /// `rotate(head, cos, sin, pairing)` turns the first `2 · cos.len()` elements of a head:
+    /// `rotate(head, cos, sin, pairing)` turns the first `2 · cos.len()` elements of a head
+    /// (or where those came from, of a woven one):
     /// (a, b) ← (a·cos − b·sin, a·sin + b·cos)
     pub rotate: fn(&mut [f32], &[f32], &[f32], Pairing),
 }

@@ -5,7 +5,7 @@ use super::{Architecture, Converted, Family, llama, tables};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, gated_mlp, head, projections,
 };
-use crate::graph::{Attention, BuildError, Builder, Hyper, Key, PositionScheme, Role, Rope};
+use crate::graph::{Attention, BuildError, Builder, Hyper, Key, PositionScheme, Role};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Granite 3",
@@ -42,7 +42,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-6)?;
     let function = activation(hyper, "hidden_act", "silu")?;
     let heads = Heads::read(hyper, width)?;
-    let rope = Rope::read(model, llama::neighbours_pair_up(model), heads.head_dim)?;
+    let rope = llama::rotation(model, heads.head_dim, 1.0)?;
     let attention = Attention {
         scale: hyper.float("attention.scale", 1.0)?,
         ..heads.causal(PositionScheme::Rope(rope))

@@ -9,7 +9,7 @@ use crate::graph::blocks::{
 };
 use crate::graph::{
     Among, Attention, BuildError, Builder, Hyper, Key, Name, Net, Pointwise, PositionScheme, Role,
-    Rope, Value,
+    Value,
 };
 use rillm_formats::manifest::Container;
 
@@ -146,12 +146,7 @@ fn build(model: &Builder<'_>, rotated: Option<f64>) -> Result<(), BuildError> {
     let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-6)?;
     let heads = Heads::read_some(hyper, width)?;
     let position = match rotated {
-        Some(part) => PositionScheme::Rope(Rope::read_part(
-            model,
-            llama::neighbours_pair_up(model),
-            heads.head_dim,
-            part,
-        )?),
+        Some(part) => PositionScheme::Rope(llama::rotation(model, heads.head_dim, part)?),
         None => PositionScheme::None,
     };
     let causal = heads.causal(position);

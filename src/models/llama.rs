@@ -55,7 +55,7 @@ pub(super) fn wire(model: &Builder<'_>, rotated: &dyn Fn(usize) -> bool) -> Resu
         return Err(hyper.invalid("attention.causal", "true: this is a decoder"));
     }
     let heads = Heads::read(hyper, width)?;
-    let rope = Rope::read(model, neighbours_pair_up(model), heads.head_dim)?;
+    let rope = rotation(model, heads.head_dim, 1.0)?;
     let windows = Windows::read(hyper, layers, None, WindowPattern::From(0))?;
     model.context(hyper.count("context_length")?);
 
@@ -95,11 +95,24 @@ pub(super) fn wire(model: &Builder<'_>, rotated: &dyn Fn(usize) -> bool) -> Resu
     Ok(())
 }
 
-/// LLaMA rotates halves of a head. GGUF's converter permutes the rows of Q and K of this family
-/// so that neighbours pair up instead.
-pub(super) fn neighbours_pair_up(model: &Builder<'_>) -> Pairing {
-    match model.hyper().container {
-        Container::Gguf => Pairing::Interleaved,
-        Container::HuggingFace => Pairing::Halves,
+/// LLaMA rotates halves of a head, or of `part` of it if the files do not say. GGUF's converter
+/// permutes the rows of Q and K of this family so that neighbours pair up instead: of whole heads,
+/// even where only a part of them rotates, whose pairs then lie further apart.
+pub(super) fn rotation(
+    model: &Builder<'_>,
+    head_dim: usize,
+    part: f64,
+) -> Result<Rope, BuildError> {
+    if model.hyper().container == Container::HuggingFace {
+        return Rope::read_part(model, Pairing::Halves, head_dim, part);
     }
+    let mut rope = Rope::read_part(model, Pairing::Interleaved, head_dim, part)?;
+    if rope.dims() < head_dim {
+        if !head_dim.is_multiple_of(2) {
+            let expected = "an even number, as converters make pairs of all elements";
+            return Err(model.hyper().invalid("attention.key_length", expected));
+        }
+        rope.pairing = Pairing::Woven;
+    }
+    Ok(rope)
 }

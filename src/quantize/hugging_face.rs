@@ -311,7 +311,9 @@ fn rows(
     let heads = keys.count("attention.head_count").unwrap_or(1).max(1);
     let count = shape.first().copied().unwrap_or(1);
     let wrong = || {
-        let what = format!("tensor {name} has {count} rows, which are not whole heads");
+        let what = format!(
+            "tensor {name} has {count} rows, which are not whole heads, or heads of odd size"
+        );
         LoadError::new(LoadErrorKind::Tensor, what)
     };
     match (converted, part) {
@@ -320,16 +322,12 @@ fn rows(
                 "attn_k" => keys.kv_heads().unwrap_or(heads).max(1),
                 _ => heads,
             };
+            // Converters make pairs of all of a head, even where only a part of it rotates.
             let dim = count / heads;
-            let part = keys.float("rope.partial_factor").unwrap_or(1.0);
-            let rotated = (dim as f64 * part) as u64;
-            if dim * heads != count || !rotated.is_multiple_of(2) || rotated > dim || dim == 0 {
+            if dim * heads != count || !dim.is_multiple_of(2) || dim == 0 {
                 return Err(wrong());
             }
-            Ok(Rows::Paired {
-                dim: dim as usize,
-                rotated: rotated as usize,
-            })
+            Ok(Rows::Paired { dim: dim as usize })
         }
         (Converted::QueriesFirst, "attn_qkv") => {
             let dim = keys.count("embedding_length").unwrap_or(0) / heads;

@@ -48,10 +48,9 @@ pub(super) enum From {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rows {
     AsStored,
-    /// Of heads of `dim` rows: of the first `rotated` of them, the halves' rows by turns.
+    /// Of heads of `dim` rows: the halves' rows by turns.
     Paired {
         dim: usize,
-        rotated: usize,
     },
     /// One half of every `2 * rows` rows.
     Half {
@@ -71,12 +70,10 @@ impl Rows {
     fn stored(self, row: usize, count: usize) -> usize {
         match self {
             Rows::AsStored => row,
-            Rows::Paired { dim, rotated } => match row % dim {
-                within if within < rotated => {
-                    row - within + within % 2 * (rotated / 2) + within / 2
-                }
-                _ => row,
-            },
+            Rows::Paired { dim } => {
+                let within = row % dim;
+                row - within + within % 2 * (dim / 2) + within / 2
+            }
             Rows::Half { rows, second } => {
                 row / rows * 2 * rows + usize::from(second) * rows + row % rows
             }

@@ -431,10 +431,10 @@ fn a_talk_ends_where_learned_positions_do() {
         "--chat-template",
         "plain",
     ];
-    let turns = format!("{}\n/reset\n{}\n", "a".repeat(90), "a".repeat(130));
+    let turns = format!("{}\n/reset\n{}\n", "a".repeat(90), "a".repeat(200));
     let (said, warned) = with_input(&arguments, &turns);
     assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(warned.contains("the context 128: /reset"), "{warned}");
+    assert!(warned.contains("the context 192: /reset"), "{warned}");
     assert!(!warned.contains("-c makes"), "{warned}");
 }
 

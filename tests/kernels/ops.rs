@@ -280,8 +280,8 @@ fn rotation_turns_the_right_pairs() {
                 let mut expected = wide(&x);
                 for pair in 0..pairs {
                     let (a, b) = match pairing {
-                        Pairing::Interleaved => (2 * pair, 2 * pair + 1),
                         Pairing::Halves => (pair, pair + pairs),
+                        _ => (2 * pair, 2 * pair + 1),
                     };
                     let (cos, sin) = (f64::from(cos[pair]), f64::from(sin[pair]));
                     let (first, second) = (f64::from(x[a]), f64::from(x[b]));
@@ -293,6 +293,28 @@ fn rotation_turns_the_right_pairs() {
                     if i < 2 * pairs { 4.0 * EPSILON } else { 0.0 }
                 });
             }
+        }
+    }
+}
+
+/// However many of a head's elements rotate, weaving its halves changes none of them.
+#[test]
+fn woven_heads_turn_as_unwoven_ones() {
+    for kernels in tables() {
+        let head = [0.5f32, -1.5, 2.0, 0.25, -3.0, 1.0, 0.75, -0.5, 4.0, -2.0];
+        let half = head.len() / 2;
+        let weave = |head: &[f32]| -> Vec<f32> {
+            let pairs = head[..half].iter().zip(&head[half..]);
+            pairs.flat_map(|(&a, &b)| [a, b]).collect()
+        };
+        for pairs in 0..=half {
+            let angles = (0..pairs).map(|pair| 0.3 + pair as f32);
+            let (sin, cos): (Vec<f32>, Vec<f32>) = angles.map(f32::sin_cos).unzip();
+            let mut expected = head;
+            (kernels.rotate)(&mut expected, &cos, &sin, Pairing::Halves);
+            let mut woven = weave(&head);
+            (kernels.rotate)(&mut woven, &cos, &sin, Pairing::Woven);
+            assert_eq!(woven, weave(&expected), "{pairs} pairs on {}", kernels.isa);
         }
     }
 }

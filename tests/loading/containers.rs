@@ -23,6 +23,42 @@ fn a_gguf_in_memory_computes_what_the_reference_does() {
     }
 }
 
+/// Whatever this project's own converters have in common, this file has not: see its README.
+#[test]
+fn a_file_of_the_usual_converter_computes_what_the_reference_does() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/bamba.gguf");
+    let fixture = Fixture::load("bamba");
+    let ours = Gguf::of(&fixture);
+    let theirs = rillm::weights::open(&path).unwrap();
+    let names: Vec<&String> = theirs.manifest.tensors.keys().collect();
+    assert_eq!(names, ours.tensors.keys().collect::<Vec<_>>());
+    for (name, info) in &theirs.manifest.tensors {
+        let floats = &ours.tensors[name];
+        assert_eq!(
+            (info.dtype, &info.shape.0),
+            (DType::F32, &floats.shape),
+            "{name}"
+        );
+        let range = info.range.start as usize..info.range.end as usize;
+        let (stored, _) = theirs.sources[0].bytes()[range].as_chunks();
+        for (&bytes, &value) in stored.iter().zip(&floats.values) {
+            // A is an exponential, whose last bit is nobody's business.
+            let error = (f32::from_le_bytes(bytes) - value).abs();
+            assert!(error <= 1e-6 * value.abs(), "{name}");
+        }
+    }
+    for key in [
+        "rope.dimension_count",
+        "attention.head_count",
+        "ssm.inner_size",
+    ] {
+        let key = ours.key(key);
+        let (ours, theirs) = (&ours.metadata, &theirs.manifest.metadata);
+        assert_eq!(theirs.u64(&key), ours.u64(&key), "{key}");
+    }
+    check_all(&fixture, &open(&path).unwrap());
+}
+
 #[test]
 fn a_mapped_gguf_is_the_gguf_in_memory() {
     let folder = TempFolder::new("mapped");

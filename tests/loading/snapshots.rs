@@ -13,13 +13,18 @@ use crate::support::evaluate::open_bytes;
 use crate::support::restore::{OPTIONS, restore, signed};
 
 /// The models whose snapshots the fuzzer takes, which are in its own list as well.
-const MODELS: [&str; 6] = [
+const MODELS: [&str; 11] = [
     "ok-llama",
     "ok-mamba",
     "ok-linear-transformer",
     "ok-t5",
     "ok-transformer-xl",
     "ok-compressive-transformer",
+    "ok-mamba2",
+    "ok-hybrid",
+    "ok-retnet",
+    "ok-rwkv4",
+    "ok-rwkv7",
 ];
 
 fn models() -> impl Iterator<Item = (&'static str, Model)> {

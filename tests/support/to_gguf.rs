@@ -73,6 +73,7 @@ impl Gguf {
         if model_type == "granitemoehybrid" {
             gguf.gates_apart();
         }
+        gguf.rotated_elements();
         gguf.long_rope_as_tensors();
         gguf.groups_in_rows();
         if model_type == "rwkv6" {
@@ -170,7 +171,23 @@ impl Gguf {
         }
     }
 
-    /// Row h·d + 2j + s of the result is row h·d + s·d/2 + j of the original, s = 0, 1.
+    /// A part of a head becomes a number of elements.
+    fn rotated_elements(&mut self) {
+        let key = self.key("rope.partial_factor");
+        let Some(part) = self.metadata.f64(&key) else {
+            return;
+        };
+        let usual = || Some(self.count("embedding_length")? / self.count("attention.head_count")?);
+        let dim = self.count("attention.key_length").or_else(usual);
+        let dims = Value::U32((dim.expect("a head's size") as f64 * part) as u32);
+        self.metadata.0.remove(&key);
+        self.metadata
+            .0
+            .insert(self.key("rope.dimension_count"), dims);
+    }
+
+    /// Row h·d + 2j + s of the result is row h·d + s·d/2 + j of the original, s = 0, 1: of whole
+    /// heads, whatever part of them rotates.
     fn pair_neighbours(&mut self) {
         let heads = self.count("attention.head_count").expect("heads");
         let kv_heads = match self.metadata.value(&self.key("attention.head_count_kv")) {
@@ -178,7 +195,6 @@ impl Gguf {
             _ => self.count("attention.head_count_kv"),
         };
         let kv_heads = kv_heads.unwrap_or(heads);
-        let part = self.metadata.f64(&self.key("rope.partial_factor"));
         for (name, floats) in &mut self.tensors {
             let heads = match name.split('.').nth(2) {
                 Some("attn_q") => heads,
@@ -188,12 +204,9 @@ impl Gguf {
             let row = floats.shape.iter().skip(1).product::<u64>() as usize;
             let dim = (floats.shape[0] / heads) as usize;
             let rows: Vec<&[f32]> = floats.values.chunks(row).collect();
-            let rotated = (dim as f64 * part.unwrap_or(1.0)) as usize;
-            let from = |to: usize| match to % dim {
-                within if within < rotated => {
-                    to / dim * dim + within % 2 * (rotated / 2) + within / 2
-                }
-                _ => to,
+            let from = |to: usize| {
+                let within = to % dim;
+                to / dim * dim + within % 2 * (dim / 2) + within / 2
             };
             floats.values = (0..rows.len())
                 .flat_map(|to| rows[from(to)])

@@ -66,6 +66,16 @@ pub(super) fn rotate(head: &mut [f32], cos: &[f32], sin: &[f32], pairing: Pairin
                 turn(a, b, cos, sin);
             }
         }
+        Pairing::Woven => {
+            let (pairs, half) = (cos.len(), head.len() / 2);
+            let place = |i: usize| if i < half { 2 * i } else { 2 * (i - half) + 1 };
+            for (i, (&cos, &sin)) in turns.enumerate() {
+                let (first, second) = (place(i), place(i + pairs));
+                let (mut a, mut b) = (head[first], head[second]);
+                turn(&mut a, &mut b, cos, sin);
+                (head[first], head[second]) = (a, b);
+            }
+        }
     }
 }
 
