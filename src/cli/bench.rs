@@ -35,6 +35,9 @@ pub struct Arguments {
     /// Rows of a prompt that are fed at a time
     #[arg(short = 'b', long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
     batch_size: u32,
+    /// The same, and counts before it
+    #[arg(long, value_name = "N", hide = true, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
+    ubatch_size: Option<u32>,
     /// Repetitions; their mean is reported, and its standard deviation
     #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     repetitions: u32,
@@ -47,7 +50,8 @@ pub struct Arguments {
     /// The same as --output jsonl
     #[arg(long, conflicts_with = "output")]
     json: bool,
-    /// Time every kernel of every instruction set on one core instead, without a model
+    /// Time every kernel of every instruction set on one core instead, without a model: no other
+    /// option goes with it, and it writes tables alone
     #[arg(long, exclusive = true)]
     kernels: bool,
     /// Do not measure what the machine could do at best
@@ -67,6 +71,13 @@ enum Form {
     Json,
     /// An object on a line of its own for each test
     Jsonl,
+}
+
+impl Arguments {
+    /// Rows of a prompt that are fed at a time.
+    fn rows(&self) -> u32 {
+        self.ubatch_size.unwrap_or(self.batch_size)
+    }
 }
 
 /// Every row of a run is made beforehand: some millions of them fit into a small machine.
@@ -135,6 +146,7 @@ pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
         let what = "nothing to measure: give -p, -n or --pg above 0";
         return Err(CliError::Usage(what.to_string()));
     }
+    arguments.profile.check()?;
     let model = arguments.model.open()?;
     if model.graph(Role::Decode).is_none() || model.graph(Role::Encode).is_some() {
         let what = format!(
@@ -145,30 +157,20 @@ pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
     }
     let done = Arc::new(AtomicU64::new(0));
     let runs = arguments.repetitions + u32::from(!arguments.no_warmup);
-    let total = tests.len() as u64 * u64::from(runs);
-    let progress = Progress::watch(Arc::clone(&done), total, "bench", "runs");
-    let mut profiles = Profiles::default();
-    let results: Result<Vec<_>, CliError> = tests
-        .iter()
-        .map(|&test| {
-            let rates = measure(arguments, &model, test, &done, &mut profiles)?;
-            Ok((test, rates))
-        })
-        .collect();
-    drop(progress);
-    arguments.profile.finish(&profiles)?;
-    let results = results?;
+    // First of all, so that what is measured can be shown at once.
     let roofline = (!arguments.no_roofline).then(|| Roofline::measure(&model));
-    let results = results.into_iter().map(|(test, rates)| {
+    let mut profiles = Profiles::default();
+    let mut results = Results::new(arguments, &model, roofline, &tests);
+    let measured = tests.iter().try_for_each(|&test| {
+        let progress = Progress::watch(Arc::clone(&done), runs.into(), "bench", "runs");
+        let rates = measure(arguments, &model, test, &done, &mut profiles)?;
+        drop(progress);
         let limit = roofline.map(|roofline| limit(arguments, &model, test, &roofline));
-        Ok(Measured {
-            test,
-            rates,
-            limit: limit.transpose()?,
-        })
+        let limit = limit.transpose()?;
+        Ok(results.add(&Measured { test, rates, limit })?)
     });
-    let results: Result<Vec<Measured>, RunError> = results.collect();
-    report(arguments, &model, roofline, &results?).map_err(CliError::Output)
+    arguments.profile.finish(&profiles)?;
+    measured.and_then(|()| Ok(results.end()?))
 }
 
 /// What was measured of one test.
@@ -199,7 +201,7 @@ fn limit(
     let history = (plan.state_fixed + plan.state_per_1k * read / 1024) as f64;
     let token = (cost.bytes as f64 + history) / roofline.read;
     let row = 2.0 * (cost.int8 as f64 / roofline.int8 + cost.float as f64 / roofline.f32);
-    let batches = test.prompt.div_ceil(arguments.batch_size as usize);
+    let batches = test.prompt.div_ceil(arguments.rows() as usize);
     let reading = batches as f64 * cost.bytes as f64 / roofline.read;
     let seconds = (test.prompt as f64 * row).max(reading) + test.generated as f64 * token;
     Ok((test.prompt + test.generated) as f64 / seconds)
@@ -214,7 +216,7 @@ fn measure(
     profiles: &mut Profiles,
 ) -> Result<Vec<f64>, CliError> {
     let context = test.depth + test.prompt + test.generated;
-    let batch = (arguments.batch_size as usize).min(context);
+    let batch = (arguments.rows() as usize).min(context);
     let options = SessionOptions {
         context,
         batch,
@@ -287,7 +289,7 @@ fn fields(
         ("architecture", json!(model.manifest().architecture)),
         ("isa", json!(model.kernels().isa.name())),
         ("threads", json!(model.pool().threads())),
-        ("batch", json!(arguments.batch_size)),
+        ("batch", json!(arguments.rows())),
         ("kv_type", json!(arguments.history.history.name())),
         ("test", json!(test.name())),
         ("n_prompt", json!(test.prompt)),
@@ -305,62 +307,105 @@ fn fields(
     ]
 }
 
-fn report(
-    arguments: &Arguments,
-    model: &Model,
+/// Results as they come in: what is known is shown, whatever becomes of the rest.
+struct Results<'a> {
+    arguments: &'a Arguments,
+    model: &'a Model,
     roofline: Option<Roofline>,
-    results: &[Measured],
-) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    let rows: Vec<_> = results
-        .iter()
-        .map(|measured| fields(arguments, model, roofline, measured))
-        .collect();
-    let object = |row: &[(&'static str, Value)]| -> Value {
-        let pairs = row.iter();
-        Value::Object(pairs.map(|(k, v)| (k.to_string(), v.clone())).collect())
-    };
-    match if arguments.json {
-        Form::Jsonl
-    } else {
-        arguments.output
-    } {
-        Form::Md => {
-            table(&mut out, model, results)?;
-            if let Some(Roofline { read, int8, f32 }) = roofline {
-                writeln!(
-                    out,
-                    "\nThis machine with {}, {}: {:.1} GB/s read, {:.0} GOP/s in int8, {:.0} GFLOP/s \
-                     in f32; limit is what they would allow.",
-                    super::threads(model),
-                    model.kernels().isa,
-                    read / 1e9,
-                    int8 / 1e9,
-                    f32 / 1e9
-                )?;
-            }
+    form: Form,
+    /// Of a table's columns.
+    widths: [usize; COLUMNS],
+    /// How many there were.
+    count: usize,
+    /// Of a list, which is written as a whole.
+    list: Vec<Value>,
+}
+
+impl<'a> Results<'a> {
+    fn new(
+        arguments: &'a Arguments,
+        model: &'a Model,
+        roofline: Option<Roofline>,
+        tests: &[Test],
+    ) -> Results<'a> {
+        let names = tests.iter().map(|test| test.name().chars().count());
+        let mut widths = HEADS.map(|head| head.chars().count());
+        let known = [
+            model.manifest().architecture.chars().count(),
+            model.kernels().isa.name().len(),
+            model.pool().threads().to_string().len(),
+            names.max().unwrap_or(0),
+            // Room for figures that are not known yet: 123456.78 ± 12345.67.
+            20,
+            9,
+            5,
+        ];
+        for (width, known) in widths.iter_mut().zip(known) {
+            *width = known.max(*width);
         }
-        Form::Csv => {
-            for (index, row) in rows.iter().enumerate() {
-                if index == 0 {
+        Results {
+            arguments,
+            model,
+            roofline,
+            form: match arguments.json {
+                true => Form::Jsonl,
+                false => arguments.output,
+            },
+            widths,
+            count: 0,
+            list: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, measured: &Measured) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        let row = fields(self.arguments, self.model, self.roofline, measured);
+        let object = || -> Value {
+            let pairs = row.iter();
+            Value::Object(pairs.map(|(k, v)| (k.to_string(), v.clone())).collect())
+        };
+        let first = self.count == 0;
+        self.count += 1;
+        match self.form {
+            Form::Md => {
+                if first {
+                    line(&mut out, &HEADS.map(str::to_string), &self.widths)?;
+                    rule(&mut out, &self.widths)?;
+                }
+                line(&mut out, &cells(self.model, measured), &self.widths)?;
+            }
+            Form::Csv => {
+                if first {
                     let names: Vec<&str> = row.iter().map(|(name, _)| *name).collect();
                     writeln!(out, "{}", names.join(","))?;
                 }
                 let values: Vec<String> = row.iter().map(|(_, value)| quoted(value)).collect();
                 writeln!(out, "{}", values.join(","))?;
             }
+            Form::Json => self.list.push(object()),
+            Form::Jsonl => writeln!(out, "{}", object())?,
         }
-        Form::Json => {
-            let all: Value = rows.iter().map(|row| object(row)).collect();
-            writeln!(out, "{all:#}")?;
-        }
-        Form::Jsonl => {
-            for row in &rows {
-                writeln!(out, "{}", object(row))?;
-            }
-        }
+        out.flush()
     }
-    out.flush()
+
+    fn end(self) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        match (self.form, self.roofline) {
+            (Form::Json, _) => writeln!(out, "{:#}", Value::Array(self.list))?,
+            (Form::Md, Some(Roofline { read, int8, f32 })) => writeln!(
+                out,
+                "\nThis machine with {}, {}: {:.1} GB/s read, {:.0} GOP/s in int8, {:.0} GFLOP/s in \
+                 f32; limit is what they would allow.",
+                super::threads(self.model),
+                self.model.kernels().isa,
+                read / 1e9,
+                int8 / 1e9,
+                f32 / 1e9
+            )?,
+            _ => {}
+        }
+        out.flush()
+    }
 }
 
 /// A value as RFC 4180 writes it: text in quotation marks, those inside doubled.
@@ -374,48 +419,53 @@ fn quoted(value: &Value) -> String {
 
 const COLUMNS: usize = 7;
 
-fn table(out: &mut impl Write, model: &Model, results: &[Measured]) -> io::Result<()> {
-    let heads = ["model", "isa", "threads", "test", "t/s", "limit", "share"].map(str::to_string);
-    let lines = results.iter().map(|measured| {
-        let (mean, deviation) = mean(&measured.rates);
-        let limit = measured.limit;
-        [
-            model.manifest().architecture.clone(),
-            model.kernels().isa.to_string(),
-            model.pool().threads().to_string(),
-            measured.test.name(),
-            format!("{mean:.2} ± {deviation:.2}"),
-            limit.map_or("–".to_string(), |limit| format!("{limit:.1}")),
-            limit.map_or("–".to_string(), |limit| {
-                format!("{:.0}%", 100.0 * mean / limit)
-            }),
-        ]
-    });
-    let lines: Vec<[String; COLUMNS]> = std::iter::once(heads).chain(lines).collect();
-    let width = |column: usize| {
-        let cells = lines.iter().map(|line| line[column].chars().count());
-        cells.max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
-    for (index, line) in lines.iter().enumerate() {
-        let cells = line.iter().zip(&widths).enumerate();
-        let cells: Vec<String> = cells
-            .map(|(column, (cell, &width))| match column {
-                2 | 4.. => format!("{cell:>width$}"),
-                _ => format!("{cell:<width$}"),
-            })
-            .collect();
-        writeln!(out, "| {} |", cells.join(" | "))?;
-        if index == 0 {
-            let rules = widths.iter().enumerate().map(|(column, &width)| {
-                let dashes = "-".repeat(width.saturating_sub(1));
-                match column {
-                    2 | 4.. => format!("{dashes}:"),
-                    _ => format!(":{dashes}"),
-                }
-            });
-            writeln!(out, "| {} |", rules.collect::<Vec<_>>().join(" | "))?;
+const HEADS: [&str; COLUMNS] = ["model", "isa", "threads", "test", "t/s", "limit", "share"];
+
+/// A result in a table.
+fn cells(model: &Model, measured: &Measured) -> [String; COLUMNS] {
+    let (mean, deviation) = mean(&measured.rates);
+    let limit = measured.limit;
+    [
+        model.manifest().architecture.clone(),
+        model.kernels().isa.to_string(),
+        model.pool().threads().to_string(),
+        measured.test.name(),
+        format!("{mean:.2} ± {deviation:.2}"),
+        limit.map_or("–".to_string(), |limit| format!("{limit:.1}")),
+        limit.map_or("–".to_string(), |limit| {
+            format!("{:.0}%", 100.0 * mean / limit)
+        }),
+    ]
+}
+
+/// Whether a column is of numbers.
+fn is_number(column: usize) -> bool {
+    matches!(column, 2 | 4..)
+}
+
+fn line(
+    out: &mut impl Write,
+    cells: &[String; COLUMNS],
+    widths: &[usize; COLUMNS],
+) -> io::Result<()> {
+    let cells = cells.iter().zip(widths).enumerate();
+    let cells: Vec<String> = cells
+        .map(|(column, (cell, &width))| match is_number(column) {
+            true => format!("{cell:>width$}"),
+            false => format!("{cell:<width$}"),
+        })
+        .collect();
+    writeln!(out, "| {} |", cells.join(" | "))
+}
+
+/// What stands between a table's heads and its lines.
+fn rule(out: &mut impl Write, widths: &[usize; COLUMNS]) -> io::Result<()> {
+    let rules = widths.iter().enumerate().map(|(column, &width)| {
+        let dashes = "-".repeat(width.saturating_sub(1));
+        match is_number(column) {
+            true => format!("{dashes}:"),
+            false => format!(":{dashes}"),
         }
-    }
-    Ok(())
+    });
+    writeln!(out, "| {} |", rules.collect::<Vec<_>>().join(" | "))
 }

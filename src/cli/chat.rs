@@ -361,7 +361,7 @@ impl<'a> Chat<'a> {
         out.flush()?;
         if done.stop == Stop::Context {
             warn(&format!(
-                "the context is full: /reset begins a new conversation{}, --endless forgets the oldest",
+                "the context is full: /reset begins a new conversation{}; begun with --endless, one forgets its oldest",
                 self.more
             ));
         }

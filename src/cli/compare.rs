@@ -3,8 +3,9 @@
 
 mod plot;
 
+use super::interrupt::Unfinished;
 use super::quantize::save;
-use super::{CliError, HistoryArguments, ThreadArguments, bytes};
+use super::{CliError, HistoryArguments, ThreadArguments, bytes, output};
 use clap::Args;
 use rillm::quantize::synthetic::{SHAPES, Shape};
 use rillm::quantize::{Mix, Options, Plan};
@@ -57,7 +58,7 @@ pub struct Arguments {
     history: HistoryArguments,
     #[command(flatten)]
     threads: ThreadArguments,
-    /// Write all figures to this file
+    /// Write all figures to this file (- for standard output: then the table goes to stderr)
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Draw them into this file
@@ -134,15 +135,30 @@ fn lengths(arguments: &Arguments) -> Result<Vec<usize>, CliError> {
 
 pub fn compare(arguments: &Arguments) -> Result<(), CliError> {
     let lengths = lengths(arguments)?;
+    if arguments.svg.as_deref().is_some_and(output::is_stdout) {
+        let what = "--svg is not written to standard output, give the path of a file";
+        return Err(CliError::Usage(what.to_string()));
+    }
+    let json = arguments.json.as_deref();
+    let json_file = json.filter(|path| !output::is_stdout(path));
+    for path in json_file.iter().copied().chain(arguments.svg.as_deref()) {
+        output::check(path)?;
+    }
     let all = measure_all(arguments, &lengths)?;
     // A reader of the table may go away before its end: files first.
-    if let Some(path) = &arguments.json {
+    if let Some(path) = json_file {
         write(path, &format!("{:#}\n", as_json(&all)))?;
     }
     if let Some(path) = &arguments.svg {
         write(path, &plot::svg(&all))?;
     }
-    table(&mut io::stdout().lock(), &all, &lengths)?;
+    if json.is_some_and(output::is_stdout) {
+        // A closed stderr is no failure.
+        let _ = table(&mut io::stderr().lock(), &all);
+        writeln!(io::stdout(), "{:#}", as_json(&all))?;
+    } else {
+        table(&mut io::stdout().lock(), &all)?;
+    }
     let failed = all.iter().filter_map(|series| {
         let failure = series.failure.as_ref()?;
         Some(format!("{}: {failure}", series.name))
@@ -171,15 +187,15 @@ fn measure_all(arguments: &Arguments, lengths: &[usize]) -> Result<Vec<Series>, 
             let size = size.to_ascii_lowercase();
             let shapes: Vec<_> = SHAPES
                 .iter()
-                .filter(|shape| shape.name.rsplit('-').next() == Some(size.as_str()))
+                .filter(|shape| size_of(shape.name) == Some(size.as_str()))
                 .collect();
             if shapes.is_empty() {
-                let what = format!("there is no shape of size {size:?}, see rillm synth --help");
+                let what = format!("there is no shape of size {size:?}; sizes are {}", sizes());
                 return Err(CliError::Usage(what));
             }
             for shape in shapes {
                 let drawn = Drawn::new(shape.name);
-                add(shape.name, draw(arguments, shape, &drawn.0, options));
+                add(shape.name, draw(arguments, shape, &drawn.path, options));
             }
         }
         None if arguments.models.is_empty() => {
@@ -221,20 +237,52 @@ fn write(path: &Path, text: &str) -> Result<(), CliError> {
         .map_err(|error| CliError::File(path.to_path_buf(), error.to_string()))
 }
 
+/// The size that a shape's name says.
+fn size_of(name: &'static str) -> Option<&'static str> {
+    match name.split_once('-') {
+        Some((tiny @ "tiny", _)) => Some(tiny),
+        _ => {
+            let size = name.rsplit('-').next()?;
+            size.starts_with(|first: char| first.is_ascii_digit())
+                .then_some(size)
+        }
+    }
+}
+
+/// The sizes that shapes are named by, each once.
+fn sizes() -> String {
+    let mut sizes: Vec<&str> = Vec::new();
+    for shape in SHAPES {
+        if let Some(size) = size_of(shape.name)
+            && !sizes.contains(&size)
+        {
+            sizes.push(size);
+        }
+    }
+    sizes.join(", ")
+}
+
 /// A drawn model's file, which goes with it.
-struct Drawn(PathBuf);
+struct Drawn {
+    path: PathBuf,
+    _unfinished: Unfinished,
+}
 
 impl Drawn {
     fn new(name: &str) -> Drawn {
         let name = format!("rillm-compare-{}-{name}.gguf", std::process::id());
-        Drawn(std::env::temp_dir().join(name))
+        let path = std::env::temp_dir().join(name);
+        Drawn {
+            _unfinished: Unfinished::new(path.clone()),
+            path,
+        }
     }
 }
 
 impl Drop for Drawn {
     fn drop(&mut self) {
         // What is left over in the system's temporary folder harms nobody.
-        let _ = std::fs::remove_file(&self.0);
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 
@@ -344,7 +392,7 @@ fn short(context: usize) -> String {
     }
 }
 
-fn table(out: &mut impl Write, all: &[Series], lengths: &[usize]) -> io::Result<()> {
+fn table(out: &mut impl Write, all: &[Series]) -> io::Result<()> {
     writeln!(
         out,
         "| model | context | t/s | weights | KV or state | arena | resident | speed | memory |"
@@ -384,16 +432,22 @@ fn table(out: &mut impl Write, all: &[Series], lengths: &[usize]) -> io::Result<
         "\nSpeed and memory (weights, state and arena) beside {} at the same length.",
         all.first().map_or("the first", |first| &first.name)
     )?;
-    let reached = match lengths.contains(&QUOTED_AT) {
-        true => "",
-        false => ", a length not measured here",
-    };
+    if !reaches_quoted(all) {
+        return Ok(());
+    }
     writeln!(
         out,
-        "Quoted for models of one size on a GPU at {}{reached}: {}.",
+        "Quoted for models of one size on a GPU at {}, not measured here (speed, memory beside the \
+         first): {}.",
         short(QUOTED_AT),
         quoted()
     )
+}
+
+/// Whether something was measured at lengths that the quoted figures are of.
+fn reaches_quoted(all: &[Series]) -> bool {
+    let mut points = all.iter().flat_map(|series| &series.points);
+    points.any(|point| point.context >= QUOTED_AT)
 }
 
 /// The quoted figures, with their ratios.

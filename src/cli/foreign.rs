@@ -22,6 +22,7 @@ const RENAMED: &[(&str, &str)] = &[
     ("-ctv", "--cache-type-v"),
     ("-sys", "--system-prompt"),
     ("-sysf", "--system-prompt-file"),
+    ("-pg", "--pg"),
     ("-ub", "--ubatch-size"),
 ];
 
@@ -64,6 +65,10 @@ const WITHOUT_EFFECT: &[(Takes, &[&str])] = &[
             "--verbosity",
             "--log-verbosity",
             "--log-file",
+            "-C",
+            "--cpu-mask",
+            "--cpu-strict",
+            "--delay",
         ],
     ),
     (
@@ -76,17 +81,7 @@ const WITHOUT_EFFECT: &[(Takes, &[&str])] = &[
             "-co",
             "--color",
             "--log-colors",
-        ],
-    ),
-    (
-        Takes::Nothing,
-        &[
-            "--mlock",
-            "--mmap",
-            "--perf",
-            "--no-perf",
-            "--warmup",
-            "--swa-full",
+            // llama-bench and its kin give these a value, the others do not.
             "-kvo",
             "--kv-offload",
             "-nkvo",
@@ -94,11 +89,33 @@ const WITHOUT_EFFECT: &[(Takes, &[&str])] = &[
             "--repack",
             "-nr",
             "--no-repack",
+            "-rtr",
+            "--run-time-repack",
             "--no-host",
-            "-cmoe",
-            "--cpu-moe",
+            "-nopo",
             "--op-offload",
             "--no-op-offload",
+            "-fmoe",
+            "--fused-moe",
+            "-embd",
+            "--embeddings",
+        ],
+    ),
+    (
+        Takes::Nothing,
+        &[
+            "--mlock",
+            "--perf",
+            "--no-perf",
+            "--warmup",
+            "--swa-full",
+            "-cmoe",
+            "--cpu-moe",
+            "-cb",
+            "--cont-batching",
+            "-nocb",
+            "--no-cont-batching",
+            "--progress",
             "--check-tensors",
             "--log-disable",
             "--log-prefix",
@@ -124,6 +141,8 @@ const WITHOUT_EFFECT: &[(Takes, &[&str])] = &[
 
 /// Options without a value that have an effect with these commands alone.
 const EFFECT_IN: &[(&str, &[&str])] = &[
+    ("-cnv", &["run"]),
+    ("--conversation", &["run"]),
     ("--no-warmup", &["bench"]),
     ("--special", &["run", "tokenize"]),
 ];
@@ -170,6 +189,17 @@ const REFUSED: &[(&[&str], &str)] = &[
 
 const SWITCH: &[&str] = &["on", "off", "auto", "0", "1"];
 
+/// One of the words that switches take, or several by commas, as llama-bench reads them.
+fn is_switch(text: &str) -> bool {
+    text.split(',').all(|word| SWITCH.contains(&word))
+}
+
+/// Whether a model's file is mapped, which it is unless told otherwise.
+const MAPPING: &[&str] = &["-mmp", "--mmap"];
+
+/// What makes `llama-cli` talk, where another command does that.
+const CONVERSATION: &[&str] = &["-cnv", "--conversation"];
+
 /// Options whose values are texts, which may look like options.
 const TEXTS: &[&str] = &[
     "-p",
@@ -211,10 +241,28 @@ pub fn translated(
             Some((option, _)) => (option, true),
             None => (name, false),
         };
+        if MAPPING.contains(&option) {
+            let value = match attached {
+                true => name.split_once('=').map(|(_, value)| value.to_string()),
+                false => {
+                    let next = arguments.next_if(|next| next.to_str().is_some_and(is_switch));
+                    next.and_then(|next| next.into_string().ok())
+                }
+            };
+            match value.as_deref() {
+                Some("0" | "off") => kept.push("--no-mmap".into()),
+                _ => dropped.push(option.to_string()),
+            }
+            continue;
+        }
+        let command = kept.get(1).and_then(|command| command.to_str());
+        if command == Some("run") && CONVERSATION.contains(&option) {
+            let what = format!("{option}: rillm chat talks with a model, run continues a text");
+            return Err(CliError::Usage(what));
+        }
         if let Some((_, what)) = REFUSED.iter().find(|(names, _)| names.contains(&option)) {
             return Err(CliError::Usage(format!("{option}: {what}")));
         }
-        let command = kept.get(1).and_then(|command| command.to_str());
         let elsewhere = EFFECT_IN.iter().any(|(name, commands)| {
             *name == option && command.is_some_and(|command| !commands.contains(&command))
         });
@@ -234,7 +282,7 @@ pub fn translated(
         let takes_next = match takes {
             Takes::Nothing => false,
             Takes::Value => true,
-            Takes::Switch => next.is_some_and(|next| SWITCH.contains(&next)),
+            Takes::Switch => next.is_some_and(is_switch),
         };
         if takes_next && !attached {
             arguments.next();
@@ -265,6 +313,20 @@ mod tests {
         let (kept, dropped) = of("run -m m.gguf -ngl 99 -fa on -c 512 --no-repack -ctk q8_0 -p x");
         assert_eq!(kept, "run -m m.gguf -c 512 --cache-type-k q8_0 -p x");
         assert_eq!(dropped, "-ngl -fa --no-repack");
+        let (kept, dropped) =
+            of("rillm bench -m F -mmp 0 --repack 0 -nkvo 1 -pg 8,2 -ub 64 -rtr 1");
+        assert_eq!(kept, "rillm bench -m F --no-mmap --pg 8,2 --ubatch-size 64");
+        assert_eq!(dropped, "--repack -nkvo -rtr");
+        let (kept, dropped) = of("rillm bench -mmp 1 -fa 0,1 --mmap=0 --no-repack m.gguf");
+        assert_eq!(kept, "rillm bench --no-mmap m.gguf");
+        assert_eq!(dropped, "-mmp -fa --no-repack");
+        let (kept, dropped) = of("rillm chat m.gguf -cnv -cb");
+        assert_eq!(
+            (kept.as_str(), dropped.as_str()),
+            ("rillm chat m.gguf", "-cnv -cb")
+        );
+        let talk = "rillm run m.gguf -cnv".split(' ').map(Into::into);
+        assert!(translated(talk).is_err());
         let (kept, dropped) = of("run -fa m.gguf --n-gpu-layers=5 -p -p -no-cnv");
         assert_eq!(
             (kept.as_str(), dropped.as_str()),

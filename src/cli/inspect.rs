@@ -137,6 +137,7 @@ fn as_text(
         context,
         batch,
         source,
+        checkpoints,
         ..
     } = options;
     writeln!(
@@ -151,7 +152,16 @@ fn as_text(
         bytes(model.weights().vectors_len() as u64)
     )?;
     writeln!(out, "  arena                  {}", bytes(plan.arena as u64))?;
-    writeln!(out, "  state, reserved        {}", bytes(plan.state as u64))?;
+    writeln!(
+        out,
+        "  state, reserved        {}{}",
+        bytes(plan.state as u64),
+        match (plan.state_fixed, checkpoints) {
+            (0, _) | (_, 0) => String::new(),
+            (_, 1) => ", with a copy to go back to".to_string(),
+            (_, count) => format!(", with {count} copies to go back to"),
+        }
+    )?;
     writeln!(
         out,
         "  state, any length      {}",

@@ -1,8 +1,9 @@
 //! Ctrl-C while something is being written.
 
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Once};
 
 /// The exit code of a program that Ctrl-C ended, as shells have it.
 const CODE: i32 = 130;
@@ -51,4 +52,73 @@ impl Interrupt {
             std::process::exit(CODE);
         }
     }
+}
+
+/// Files that are not to outlive the program.
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// A file that is removed if Ctrl-C or SIGTERM ends the program before this is dropped.
+pub struct Unfinished(PathBuf);
+
+impl Unfinished {
+    /// Of a file that is about to be made. The first of them is named before the program has
+    /// other threads than those that wait.
+    pub fn new(path: PathBuf) -> Unfinished {
+        static ENDING: Once = Once::new();
+        ENDING.call_once(at_end);
+        if let Ok(mut all) = UNFINISHED.lock() {
+            all.push(path.clone());
+        }
+        Unfinished(path)
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Ok(mut all) = UNFINISHED.lock() {
+            all.retain(|path| *path != self.0);
+        }
+    }
+}
+
+/// Ends the program with `code` and without its unfinished files.
+fn end_without_files(code: i32) -> ! {
+    // Held until the end: no other is named meanwhile.
+    let all = UNFINISHED.lock();
+    for path in all.iter().flat_map(|all| all.iter()) {
+        // It may not have been made yet.
+        let _ = std::fs::remove_file(path);
+    }
+    let _ = writeln!(io::stderr());
+    std::process::exit(code)
+}
+
+/// From now on a thread waits for the signals that end a program; this one, and those that it
+/// starts, leave them to it.
+#[cfg(unix)]
+fn at_end() {
+    use nix::sys::signal::{SigSet, Signal};
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGINT);
+    signals.add(Signal::SIGTERM);
+    if signals.thread_block().is_err() {
+        // They end the program at once, and files stay.
+        return;
+    }
+    let wait = move || {
+        if let Ok(signal) = signals.wait() {
+            // As shells have it.
+            end_without_files(128 + signal as i32);
+        }
+    };
+    if std::thread::Builder::new().spawn(wait).is_err() {
+        // Nobody waits: the program must end by them as before.
+        let _ = signals.thread_unblock();
+    }
+}
+
+#[cfg(not(unix))]
+fn at_end() {
+    // Without a handler, Ctrl-C ends the program and files stay.
+    let _ = ctrlc::set_handler(|| end_without_files(CODE));
 }

@@ -52,7 +52,6 @@ impl Tables {
 fn streamed(isa: Isa) -> usize {
     match isa {
         Isa::Scalar => STREAMED / 64,
-        Isa::Portable => STREAMED / 8,
         _ => STREAMED,
     }
 }
@@ -67,7 +66,14 @@ pub fn kernels() -> Result<(), CliError> {
     state::attention(&tables, &mut out)?;
     state::states(&tables, &mut out)?;
     rows(&tables, &mut out)?;
-    writeln!(out, "\n* what this CPU uses")?;
+    writeln!(
+        out,
+        "\n* what this CPU uses\n\
+         What one input or a token reads is {} MiB, more than most caches hold; the scalar kernels' is \
+         {} MiB, which they do hold. A prompt's products, rows and states are in a cache.",
+        STREAMED >> 20,
+        streamed(Isa::Scalar) >> 20
+    )?;
     Ok(out.flush()?)
 }
 
@@ -75,7 +81,7 @@ pub fn kernels() -> Result<(), CliError> {
 fn limits(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,
-        "| limit of a core | table | read, GB/s | int8, GOP/s | f32, GFLOP/s |"
+        "| limit of a core | instruction set | read, GB/s | int8, GOP/s | f32, GFLOP/s |"
     )?;
     writeln!(out, "|:--|:--|--:|--:|--:|")?;
     // Written, so that each page has memory of its own.
@@ -105,7 +111,7 @@ type Make = fn(&Kernels, DType, (usize, usize), usize) -> Option<Trial>;
 fn products(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,
-        "\n| kernel | table | one input, GB/s | {} inputs, GOP/s |",
+        "\n| kernel | instruction set | one input, GB/s | {} inputs, GOP/s |",
         PROMPT.1
     )?;
     writeln!(out, "|:--|:--|--:|--:|")?;
@@ -136,7 +142,7 @@ fn products(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
 fn rows(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,
-        "\n| kernel, rows of {} | table | elements/ns |",
+        "\n| kernel, rows of {} | instruction set | elements/ns |",
         4 * COLUMNS
     )?;
     writeln!(out, "|:--|:--|--:|")?;

@@ -13,6 +13,7 @@ mod inspect;
 mod interrupt;
 mod kernels;
 mod line;
+mod output;
 mod overrides;
 mod perplexity;
 mod picture;

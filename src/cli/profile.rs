@@ -32,6 +32,11 @@ impl ProfileArguments {
         self.profile || self.trace.is_some()
     }
 
+    /// Refuses a trace that cannot be written, before there is one.
+    pub fn check(&self) -> Result<(), CliError> {
+        self.trace.as_deref().map_or(Ok(()), super::output::check)
+    }
+
     /// Begins a profile if one is asked for.
     pub fn begin(&self, session: &mut Session) {
         if self.wanted() {
@@ -168,6 +173,7 @@ fn show_plan(
     }
     let waited = waited.as_secs_f64();
     line(out, waited, [0.0; 2], "waiting at barriers")?;
+    let crowded = threads > 1 && waited > 0.5 * whole;
     let rest = (whole - worked.as_secs_f64() - waited).max(0.0);
     line(out, rest, [0.0; 2], "beginning, claiming, ending")?;
     head(out, "layer")?;
@@ -177,6 +183,13 @@ fn show_plan(
             false => layer.to_string(),
         };
         line(out, sum.work.as_secs_f64(), rates(sum), &what)?;
+    }
+    if crowded {
+        writeln!(
+            out,
+            "most of the time went into waiting: other programs may use these cores, or the model is \
+             small; try -t 1"
+        )?;
     }
     Ok(())
 }

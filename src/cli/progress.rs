@@ -29,17 +29,24 @@ impl Progress {
         let began = Instant::now();
         let draw = move || {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-            let style =
-                ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {msg}, {eta} left");
-            if let Ok(style) = style {
-                bar.set_style(style);
-            }
+            let styled = |template: &str| {
+                if let Ok(style) = ProgressStyle::with_template(template) {
+                    bar.set_style(style);
+                }
+            };
+            // How long it takes is not known before something is done.
+            styled("{prefix} {bar:30} {pos}/{len} {msg}");
+            let mut begun = false;
             bar.set_prefix(what);
             bar.set_message(unit);
             while !seen.load(Ordering::Relaxed) {
                 std::thread::park_timeout(Duration::from_millis(100));
                 if began.elapsed() >= PATIENCE {
-                    bar.set_position(counter.load(Ordering::Relaxed) - start);
+                    let position = counter.load(Ordering::Relaxed) - start;
+                    if position > 0 && !std::mem::replace(&mut begun, true) {
+                        styled("{prefix} {bar:30} {pos}/{len} {msg}, {eta} left");
+                    }
+                    bar.set_position(position);
                 }
             }
             bar.finish_and_clear();

@@ -20,6 +20,14 @@ pub fn advance(
     let held = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
         Err(error) => return Err(CliError::File(path.to_path_buf(), error.to_string())),
+        // As mktemp makes them: nothing is kept there yet.
+        Ok(file)
+            if file
+                .metadata()
+                .is_ok_and(|of| of.is_file() && of.len() == 0) =>
+        {
+            0
+        }
         Ok(file) => begin(session, wanted, path, file)?,
     };
     let rows: Vec<Row> = wanted
@@ -55,7 +63,12 @@ fn begin(
             Vec::new()
         }
         Err(error) => {
-            let what = format!("{error}; remove the file, or name another --prompt-cache");
+            let advice = match error {
+                SnapshotError::Other(_) => "remove the file, or name another --prompt-cache",
+                // It may be anything: a text, or the model itself.
+                _ => "name another --prompt-cache",
+            };
+            let what = format!("{error}; {advice}");
             return Err(CliError::File(path.to_path_buf(), what));
         }
     };

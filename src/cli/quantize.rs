@@ -1,10 +1,13 @@
 //! `rillm quantize`: a model's file with smaller weights.
 
+use super::interrupt::Unfinished;
 use super::progress::Progress;
-use super::{CliError, bytes, warn};
+use super::{CliError, bytes, output, warn};
 use clap::Args;
 use rillm::formats::manifest::DType;
-use rillm::quantize::{Input, MIXES, Mix, Options, Plan, Quality, QuantizeError, write};
+use rillm::quantize::{
+    Input, MIXES, Mix, Options, Plan, Quality, QuantizeError, partial_name, write,
+};
 use rillm::weights::open;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -164,6 +167,7 @@ pub(super) fn save(
     threads: Option<u16>,
     what: &'static str,
 ) -> Result<Vec<Quality>, QuantizeError> {
+    let _partial = Unfinished::new(partial_name(to));
     let threads = threads.map(usize::from);
     let threads = threads.unwrap_or_else(rillm::platform::default_threads);
     let done = Arc::new(AtomicU64::new(0));
@@ -181,11 +185,7 @@ fn refuse_to_lose(arguments: &Arguments, to: &Path) -> Result<(), CliError> {
         let what = "is the file to read, write another one".to_string();
         return Err(CliError::File(to.to_path_buf(), what));
     }
-    if to.exists() && !arguments.force {
-        let what = "exists, --force replaces it".to_string();
-        return Err(CliError::File(to.to_path_buf(), what));
-    }
-    Ok(())
+    output::check_model(to, arguments.force)
 }
 
 fn fallbacks(plan: &Plan) {

@@ -104,6 +104,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         Some(prompt) => escaped(prompt),
         None => super::text(None, arguments.file.as_deref(), "prompt", "-p TEXT")?,
     };
+    arguments.profile.check()?;
     let model = arguments.model.open()?;
     let job = Job {
         prompt: &prompt,
@@ -484,15 +485,26 @@ fn reason(stop: Stop) -> &'static str {
 
 fn figures(model: &Model, done: &Generated, stop: &str) {
     let rate = |tokens: usize, seconds: f64| tokens as f64 / seconds.max(1e-9);
+    let tokens = |count: usize| match count {
+        1 => "1 token".to_string(),
+        count => format!("{count} tokens"),
+    };
     // The first token's time belongs to the prompt.
-    let generated = done.tokens.saturating_sub(1);
+    let generated = match done.tokens.saturating_sub(1) {
+        0 => tokens(done.tokens),
+        timed => {
+            let rate = rate(timed, done.time.as_secs_f64());
+            format!("{}, {rate:.1} tokens/s", tokens(done.tokens))
+        }
+    };
+    let hint = match done.stop {
+        Stop::Context => " (-c gives it more room, --endless forgets the oldest)",
+        _ => "",
+    };
     let line = format!(
-        "prompt {} tokens, {:.1} tokens/s; generated {} tokens, {:.1} tokens/s; {}; {}, {}",
-        done.prompt,
+        "prompt {}, {:.1} tokens/s; generated {generated}; {stop}{hint}; {}, {}",
+        tokens(done.prompt),
         rate(done.prompt, done.prompt_time.as_secs_f64()),
-        done.tokens,
-        rate(generated, done.time.as_secs_f64()),
-        stop,
         threads(model),
         model.kernels().isa,
     );

@@ -1,7 +1,7 @@
 //! `rillm synth`: models of known shapes with random weights, to measure on.
 
 use super::quantize::save;
-use super::{CliError, bytes};
+use super::{CliError, bytes, output};
 use clap::Args;
 use rillm::quantize::synthetic::{SHAPES, Shape, UnknownShape};
 use rillm::quantize::{Mix, Options, Plan};
@@ -49,10 +49,7 @@ fn shapes() -> String {
 }
 
 pub fn synth(arguments: &Arguments) -> Result<(), CliError> {
-    if arguments.output.exists() && !arguments.force {
-        let what = "exists, --force replaces it".to_string();
-        return Err(CliError::File(arguments.output.clone(), what));
-    }
+    output::check_model(&arguments.output, arguments.force)?;
     let input = arguments.shape.input(arguments.seed);
     let plan = Plan::new(&input, &Options::new(arguments.mix))?;
     save(

@@ -2,6 +2,7 @@
 //! hold the kernels' figures against.
 
 use super::Isa;
+use wide::{f32x4, i16x8, i32x4};
 
 /// The fastest loops of one instruction set.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +23,6 @@ pub struct Peak {
 pub(super) const CHAINS: usize = 12;
 
 /// Streams read side by side: one alone does not keep as many lines on their way as a core can.
-#[cfg(any(test, target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) const STREAMS: usize = 8;
 
 impl Peak {
@@ -47,11 +47,61 @@ impl Peak {
                 target_endian = "little"
             ))]
             Isa::Neon => super::neon::peak::PEAK,
-            _ => SCALAR,
+            Isa::Scalar => SCALAR,
+            _ => PORTABLE,
         }
     }
 }
 
+/// Vectors of four, as the kernels that know no instruction set have them.
+const PORTABLE: Peak = Peak {
+    read: |bytes| {
+        let (lines, _) = bytes.as_chunks::<32>();
+        let each = lines.len() / STREAMS;
+        let mut sums = [[0u64; 4]; STREAMS];
+        for line in 0..each {
+            for (stream, sums) in sums.iter_mut().enumerate() {
+                let (words, _) = lines[stream * each + line].as_chunks::<8>();
+                for (sum, word) in sums.iter_mut().zip(words) {
+                    *sum ^= u64::from_ne_bytes(*word);
+                }
+            }
+        }
+        sums.as_flattened().iter().fold(0, |all, sum| all ^ sum)
+    },
+    int8: |turns| {
+        // Bytes are multiplied in sixteen bits, each chain by another factor: no product is that
+        // of its neighbour.
+        let factors: [i16x8; CHAINS] = std::array::from_fn(|chain| i16x8::splat(chain as i16));
+        let factors = std::hint::black_box(factors);
+        let mut sums = [i32x4::ZERO; CHAINS];
+        for _ in 0..turns {
+            let a = std::hint::black_box(i16x8::splat(5));
+            for (sum, factor) in sums.iter_mut().zip(&factors) {
+                *sum += a.dot(*factor);
+            }
+        }
+        let lanes = sums.iter().flat_map(|sum| sum.to_array());
+        lanes.fold(0, |all, lane| all ^ u64::from(lane.cast_unsigned()))
+    },
+    int8_operations: 2 * 8 * CHAINS as u64,
+    f32: |turns| {
+        let factors: [f32x4; CHAINS] = std::array::from_fn(|chain| f32x4::splat(chain as f32));
+        let factors = std::hint::black_box(factors);
+        let mut sums = [f32x4::ZERO; CHAINS];
+        for _ in 0..turns {
+            let a = std::hint::black_box(f32x4::splat(0.5));
+            for (sum, factor) in sums.iter_mut().zip(&factors) {
+                *sum = a.mul_add(*factor, *sum);
+            }
+        }
+        let lanes = sums.iter().flat_map(|sum| sum.to_array());
+        lanes.fold(0, |all, lane| all ^ u64::from(lane.to_bits()))
+    },
+    f32_operations: 2 * 4 * CHAINS as u64,
+};
+
+/// Plain Rust, one value at a time.
 const SCALAR: Peak = Peak {
     read: |bytes| {
         let (words, _) = bytes.as_chunks::<8>();

@@ -304,7 +304,8 @@ pub fn write(
     }
 }
 
-fn partial_name(to: &Path) -> PathBuf {
+/// What the file is called until it is complete.
+pub fn partial_name(to: &Path) -> PathBuf {
     let mut name = to.as_os_str().to_os_string();
     name.push(".partial");
     PathBuf::from(name)

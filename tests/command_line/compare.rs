@@ -33,7 +33,8 @@ fn every_model_is_measured_at_every_length() {
         1 + 2 * 3,
         "{shown}"
     );
-    assert!(shown.contains("Quoted"), "{shown}");
+    // What is quoted is of lengths that these are far from.
+    assert!(!shown.contains("Quoted"), "{shown}");
     let json: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).expect("JSON");
     let state = |model: usize, point: usize| {
         json["models"][model]["points"][point]["state_bytes"]
@@ -49,15 +50,46 @@ fn every_model_is_measured_at_every_length() {
     assert!(ratio(1, "memory_ratio").is_some_and(|ratio| ratio > 0.0 && ratio != 1.0));
     let svg = std::fs::read_to_string(&svg).unwrap();
     assert_eq!(svg.matches("<polyline").count(), 4);
-    assert!(svg.contains("Mamba 380 t/s in 8 GB (3.17, 0.33)"), "{svg}");
+    assert!(!svg.contains("Quoted"), "{svg}");
 }
 
 #[test]
 fn a_size_that_no_shape_has_is_a_wrong_command_line() {
     for size in ["3T", "", "70m", "m"] {
         let shown = size.to_ascii_lowercase();
-        failure(&rillm(&["compare", "--synthetic", size]), 2, &[&shown]);
+        let says = [shown.as_str(), "370m", "tiny"];
+        failure(&rillm(&["compare", "--synthetic", size]), 2, &says);
     }
+}
+
+#[test]
+fn figures_that_are_quoted_stand_beside_lengths_like_theirs() {
+    let model = Fixture::load("mamba").folder();
+    let folder = TempFolder::new("compare-quoted");
+    let svg = folder.join("out.svg");
+    let length = ["--min-context", "16384", "-c", "16384", "-n", "1"];
+    let files = ["--json", "-", "--svg", path(&svg)];
+    let output = rillm(&[&["compare", path(&model)], &length[..], &files[..]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    // Standard output is JSON alone.
+    let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(json["models"][0]["points"][0]["context"], 16384);
+    assert!(text(&output.stderr).contains("on a GPU at 16K, not measured here"));
+    let svg = std::fs::read_to_string(&svg).expect("a picture");
+    assert!(svg.contains("Mamba 380 t/s in 8 GB (3.17, 0.33)"), "{svg}");
+}
+
+#[test]
+fn files_that_cannot_be_made_are_named_before_anything_is_measured() {
+    let model = Fixture::load("llama_mqa").folder();
+    for option in ["--json", "--svg"] {
+        let arguments = ["compare", path(&model), option, "/no/such/folder/x"];
+        failure(&rillm(&arguments), 1, &["/no/such/folder/x"]);
+    }
+    let bench = ["bench", path(&model), "--trace", "/no/such/folder/x"];
+    failure(&rillm(&bench), 1, &["/no/such/folder/x"]);
+    let svg = ["compare", path(&model), "--svg", "-"];
+    failure(&rillm(&svg), 2, &["--svg"]);
 }
 
 /// What is timed at one length never reaches into the next, and the last one has room.

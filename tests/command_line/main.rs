@@ -227,6 +227,58 @@ fn an_output_that_cannot_be_written_is_named() {
 }
 
 #[test]
+fn a_model_is_written_where_a_file_can_stand() {
+    let folder = TempFolder::new("cli-places");
+    let place = folder.join("place");
+    fs::create_dir(&place).unwrap();
+    for force in ["-f", "--seed=1"] {
+        let output = rillm(&["synth", "tiny-llama", path(&place), force]);
+        failure(&output, 1, &["place", "folder"]);
+    }
+    failure(
+        &rillm(&["synth", "tiny-llama", "-"]),
+        2,
+        &["standard output"],
+    );
+    #[cfg(unix)]
+    {
+        let fifo = folder.join("fifo");
+        let made = Command::new("mkfifo").arg(&fifo).status().expect("mkfifo");
+        assert!(made.success());
+        let output = rillm(&["synth", "tiny-llama", path(&fifo), "-f"]);
+        failure(&output, 1, &["fifo", "no regular file"]);
+        let input = Fixture::load("llama_mqa").folder();
+        let output = rillm(&["quantize", path(&input), path(&fifo), "q8_0", "-f"]);
+        failure(&output, 1, &["fifo", "no regular file"]);
+        use std::os::unix::fs::FileTypeExt;
+        assert!(fs::metadata(&fifo).unwrap().file_type().is_fifo());
+    }
+    assert!(!folder.join("place.partial").exists() && !folder.join("fifo.partial").exists());
+}
+
+/// Of whatever ends it, a program tells its caller, and what it had begun is gone.
+#[cfg(unix)]
+#[test]
+fn what_is_half_written_does_not_outlive_the_program() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let folder = TempFolder::new("cli-signal");
+        let (out, partial) = (folder.join("a.gguf"), folder.join("a.gguf.partial"));
+        let arguments = ["synth", "llama-3.2-1b", path(&out), "-t", "1"];
+        let mut child = command(&arguments);
+        let mut child = child.stderr(Stdio::null()).spawn().expect("rillm runs");
+        while !partial.exists() {
+            assert!(child.try_wait().unwrap().is_none(), "it ended too early");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let id = child.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &id]).status();
+        assert!(sent.expect("kill").success());
+        assert_eq!(child.wait().expect("it ends").code(), Some(code));
+        assert!(!partial.exists() && !out.exists());
+    }
+}
+
+#[test]
 fn eval_never_replaces_what_it_reads() {
     let mut eval = Eval::of(&Fixture::load("gpt2"));
     eval.input(r#"{"input_ids": [[1]]}"#);

@@ -1,6 +1,6 @@
 //! The picture: speed and memory over length, side by side.
 
-use super::{QUOTED_AT, Series, quoted, short};
+use super::{QUOTED_AT, Series, quoted, reaches_quoted, short};
 use std::fmt::Write;
 
 const COLOURS: [&str; 8] = [
@@ -23,7 +23,8 @@ struct Panel<'a> {
 pub fn svg(all: &[Series]) -> String {
     let legend = TOP + HEIGHT + 56.0;
     let quoted_at = legend + 20.0 * all.len() as f64 + 8.0;
-    let height = quoted_at + 28.0;
+    let quotes = reaches_quoted(all);
+    let height = if quotes { quoted_at + 28.0 } else { quoted_at };
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 920 {height}\" \
          font-family=\"sans-serif\" font-size=\"12\">\n\
@@ -58,14 +59,16 @@ pub fn svg(all: &[Series]) -> String {
             y - 6.0
         );
     }
-    out += &format!(
-        "<text x=\"70\" y=\"{quoted_at}\" fill=\"#555\">Quoted for models of one size on a GPU at {} (in \
-         brackets: beside the first)</text>\n\
-         <text x=\"70\" y=\"{}\" fill=\"#555\">{}</text>\n",
-        short(QUOTED_AT),
-        quoted_at + 16.0,
-        quoted()
-    );
+    if quotes {
+        out += &format!(
+            "<text x=\"70\" y=\"{quoted_at}\" fill=\"#555\">Quoted for models of one size on a GPU at \
+             {}, not measured here (in brackets: beside the first)</text>\n\
+             <text x=\"70\" y=\"{}\" fill=\"#555\">{}</text>\n",
+            short(QUOTED_AT),
+            quoted_at + 16.0,
+            quoted()
+        );
+    }
     out + "</svg>\n"
 }
 

@@ -19,7 +19,7 @@ const PAGES: usize = 4;
 pub(super) fn attention(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,
-        "\n| attention, heads of {HEAD} | table | {GROUP} queries, GB/s | {PROMPT} queries, GFLOP/s |"
+        "\n| attention, heads of {HEAD} | instruction set | {GROUP} queries, GB/s | {PROMPT} queries, GFLOP/s |"
     )?;
     writeln!(out, "|:--|:--|--:|--:|")?;
     for &history in HistoryType::ALL {
@@ -48,7 +48,7 @@ pub(super) fn attention(tables: &Tables, out: &mut impl Write) -> io::Result<()>
 pub(super) fn states(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,
-        "\n| kernel of a state | table | one row, GB/s | {SCAN_ROWS} rows, elements/ns |"
+        "\n| kernel of a state | instruction set | one row, GB/s | {SCAN_ROWS} rows, elements/ns |"
     )?;
     writeln!(out, "|:--|:--|--:|--:|")?;
     for &kernel in StateKernel::ALL {

@@ -1,0 +1,43 @@
+//! Where results are written to, looked at before there is something to write.
+
+use super::CliError;
+use std::fs::OpenOptions;
+use std::path::Path;
+
+/// Whether standard output is meant.
+pub fn is_stdout(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// Refuses places where a model's file, which is written beside its name and then renamed to it,
+/// cannot stand: standard output, devices, pipes and folders; and other files unless they may be
+/// replaced.
+pub fn check_model(path: &Path, force: bool) -> Result<(), CliError> {
+    let refuse = |what: &str| Err(CliError::File(path.to_path_buf(), what.to_string()));
+    if is_stdout(path) {
+        let what = "a model is not written to standard output, give the path of a file";
+        return Err(CliError::Usage(what.to_string()));
+    }
+    match std::fs::metadata(path) {
+        Ok(facts) if facts.is_dir() => refuse("is a folder, give the path of a file"),
+        Ok(facts) if !facts.is_file() => refuse("is no regular file, and is not replaced by one"),
+        Ok(_) if !force => refuse("exists, --force replaces it"),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a file that cannot be written, before long work for what goes into it. Nothing is
+/// left behind, and a file that is there stays as it is.
+pub fn check(path: &Path) -> Result<(), CliError> {
+    let failed = |error: std::io::Error| CliError::File(path.to_path_buf(), error.to_string());
+    let mut options = OpenOptions::new();
+    match std::fs::metadata(path) {
+        // Opening a pipe waits for its reader.
+        Ok(facts) if !facts.is_file() && !facts.is_dir() => Ok(()),
+        Ok(_) => options.append(true).open(path).map(|_| ()).map_err(failed),
+        Err(_) => {
+            let new = options.append(true).create_new(true).open(path);
+            new.and_then(|_| std::fs::remove_file(path)).map_err(failed)
+        }
+    }
+}
