@@ -92,7 +92,10 @@ fn the_whole_prompt_is_counted() {
         assert_eq!(count(&output, "cached_tokens"), cached);
         // The figures speak of what was computed.
         let stderr = String::from_utf8_lossy(&output.stderr);
-        let computed = format!("prompt {} tokens,", plain - cached);
+        let computed = match plain - cached {
+            1 => "prompt 1 token,".to_string(),
+            count => format!("prompt {count} tokens,"),
+        };
         assert!(stderr.contains(&computed), "{stderr}");
     }
 }
