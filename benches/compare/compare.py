@@ -303,7 +303,7 @@ def chart(results):
     """Ratios as bars, a row for each test; the line at 1 is the peer's speed."""
     rows = [entry for entry in ordered(results) if any(ratio(entry, peer) for peer in COLOURS)]
     most = max([ratio(entry, peer) or 0 for entry in rows for peer in COLOURS], default=1)
-    left, width, height, top = 230, 520, 34, 60
+    left, width, height, top = 300, 520, 34, 60
     scale = width / max(most, 1.2)
     total = top + height * len(rows) + 40
     out = [
