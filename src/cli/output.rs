@@ -22,7 +22,14 @@ pub fn check_model(path: &Path, force: bool) -> Result<(), CliError> {
         Ok(facts) if facts.is_dir() => refuse("is a folder, give the path of a file"),
         Ok(facts) if !facts.is_file() => refuse("is no regular file, and is not replaced by one"),
         Ok(_) if !force => refuse("exists, --force replaces it"),
-        _ => Ok(()),
+        Ok(_) => Ok(()),
+        Err(_) => match path.parent() {
+            // Of a bare name it is the empty path: the folder one is in.
+            Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+                refuse("its folder does not exist")
+            }
+            _ => Ok(()),
+        },
     }
 }
 

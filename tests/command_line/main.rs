@@ -235,6 +235,9 @@ fn a_model_is_written_where_a_file_can_stand() {
         let output = rillm(&["synth", "tiny-llama", path(&place), force]);
         failure(&output, 1, &["place", "folder"]);
     }
+    let nowhere = folder.join("none").join("model.gguf");
+    let output = rillm(&["synth", "tiny-llama", path(&nowhere)]);
+    failure(&output, 1, &["model.gguf: its folder does not exist"]);
     failure(
         &rillm(&["synth", "tiny-llama", "-"]),
         2,
