@@ -3,7 +3,9 @@
 //! memory holds in bytes, and over those that caches hold in operations; states in bytes.
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use rillm::kernels::{AttentionTrial, HistoryType, Isa, Kernels, StateKernel, StateTrial, Trial};
+use rillm::internals::kernels::{
+    AttentionTrial, HistoryType, Isa, Kernels, StateKernel, StateTrial, Trial,
+};
 use rillm_formats::manifest::DType;
 
 const COLUMNS: usize = 4096;

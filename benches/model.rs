@@ -4,7 +4,7 @@
 #![allow(missing_docs)]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use rillm::weights::Source;
+use rillm::internals::weights::Source;
 use rillm::{Model, ModelOptions, Row, Session, SessionOptions};
 use std::hint::black_box;
 

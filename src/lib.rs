@@ -11,23 +11,23 @@ pub mod capi;
 pub mod chat;
 mod checksum;
 pub mod error;
-pub mod eval;
+mod eval;
 mod exec;
 pub mod generate;
-pub mod graph;
-pub mod kernels;
-pub mod knobs;
-pub mod model;
-pub mod models;
-pub mod plan;
-pub mod platform;
-pub mod pool;
-pub mod quant;
+mod graph;
+mod kernels;
+mod knobs;
+mod model;
+mod models;
+mod plan;
+mod platform;
+mod pool;
+mod quant;
 pub mod quantize;
 pub mod sample;
 pub mod session;
-pub mod state;
-pub mod weights;
+mod state;
+mod weights;
 
 pub use rillm_formats as formats;
 
@@ -35,3 +35,19 @@ pub use error::{LoadError, RunError};
 pub use exec::{Event, Output, Row, Sink};
 pub use model::{Model, ModelOptions};
 pub use session::{Session, SessionOptions};
+
+/// What the command line, tests, benches and fuzz targets reach besides: no part of the library's
+/// promise, and free to change.
+#[doc(hidden)]
+pub mod internals {
+    macro_rules! open {
+        ($($room:ident)*) => {$(
+            #[allow(missing_docs)]
+            pub mod $room {
+                pub use crate::$room::*;
+            }
+        )*};
+    }
+
+    open! { eval graph kernels knobs model models plan platform pool quant state weights }
+}

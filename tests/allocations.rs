@@ -12,10 +12,10 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rillm::generate::{Limits, generate};
-use rillm::graph::Role;
+use rillm::internals::graph::Role;
+use rillm::internals::state::HistoryType;
 use rillm::sample::{DryOptions, SampleOptions, Sampler};
 use rillm::session::memory_plan;
-use rillm::state::HistoryType;
 use rillm::{Model, ModelOptions, Row, Session, SessionOptions};
 use support::fixture::Fixture;
 
@@ -273,7 +273,7 @@ fn open(name: &str, threads: usize) -> Model {
     let fixture = Fixture::load(name);
     let folder = fixture.folder();
     let options = ModelOptions {
-        isa: rillm::knobs::isa().expect("RILLM_ISA names an instruction set"),
+        isa: rillm::internals::knobs::isa().expect("RILLM_ISA names an instruction set"),
         threads: Some(threads),
     };
     Model::open(&folder, options).unwrap_or_else(|error| panic!("{name}: {error}"))

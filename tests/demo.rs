@@ -4,9 +4,9 @@
 
 use rillm::formats::tokenizer::{DecodeOptions, Encode, Position};
 use rillm::generate::{Limits, generate};
-use rillm::kernels::Isa;
+use rillm::internals::kernels::Isa;
+use rillm::internals::weights::Source;
 use rillm::sample::{SampleOptions, Sampler};
-use rillm::weights::Source;
 use rillm::{Model, ModelOptions, Row, Session, SessionOptions};
 use serde_json::Value;
 use std::ops::ControlFlow;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rillm::models::ARCHITECTURES;
+use rillm::internals::models::ARCHITECTURES;
 
 /// Modules of the library and what they may name. Downward only.
 const MAY_NAME: &[(&str, &[&str])] = &[

@@ -82,7 +82,7 @@ fn write_model(path: &Path) -> u64 {
         let scale = if spec.shape.0.len() == 1 { 1.0 } else { 0.05 };
         let row = generator::tensor(3, &spec.name, columns as usize, scale, 0.0);
         let mut bytes = vec![0; spec.dtype.row_len(columns).unwrap() as usize];
-        rillm::quant::encode(spec.dtype).unwrap()(&row, &mut bytes);
+        rillm::internals::quant::encode(spec.dtype).unwrap()(&row, &mut bytes);
         let range = &layout.ranges[index];
         for _ in 0..(range.end - range.start) / bytes.len() as u64 {
             file.write_all(&bytes).unwrap();

@@ -13,7 +13,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use rillm::state::HistoryType;
+use rillm::internals::state::HistoryType;
 use rillm::{Model, Row, Session, SessionOptions};
 use support::evaluate::options;
 use support::fixture::Fixture;

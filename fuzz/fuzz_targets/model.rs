@@ -6,7 +6,7 @@
 #[path = "../../tests/support/exercise.rs"]
 mod exercise;
 
-use rillm::weights::Source;
+use rillm::internals::weights::Source;
 use rillm::{Model, ModelOptions};
 
 /// Larger files find nothing that smaller ones do not, and what a model may reserve grows with

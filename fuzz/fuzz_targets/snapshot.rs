@@ -8,7 +8,7 @@ mod restore;
 
 use std::cell::OnceCell;
 
-use rillm::weights::Source;
+use rillm::internals::weights::Source;
 use rillm::{Model, ModelOptions};
 
 /// A history, all kinds of recurrent state, one of them beside a history, an encoder's output, and

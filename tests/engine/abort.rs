@@ -3,8 +3,8 @@
 use std::sync::Barrier;
 use std::sync::atomic::Ordering;
 
-use rillm::graph::Segments;
-use rillm::state::StateError;
+use rillm::internals::graph::Segments;
+use rillm::internals::state::StateError;
 use rillm::{Row, RunError, Session};
 
 use crate::setup::{

@@ -6,7 +6,7 @@
 //! their rows one by one. So the bits are compared.
 
 use rillm::Row;
-use rillm::eval::Cut;
+use rillm::internals::eval::Cut;
 
 use crate::setup::{
     DECODERS, alone, depends_on_cut, evaluate, feed, instruction_sets, open, open_with, runnable,

@@ -3,8 +3,8 @@
 use crate::setup::{Opened, feed, forced, open, same_bits, small};
 use crate::support::compare::compare;
 use rillm::generate::{Limits, Stop, generate};
+use rillm::internals::state::HistoryType;
 use rillm::sample::{SampleOptions, Sampler};
-use rillm::state::HistoryType;
 use rillm::{Model, ModelOptions, RunError, SessionOptions};
 use std::ops::ControlFlow;
 

@@ -3,11 +3,11 @@
 
 use std::ops::ControlFlow;
 
-use rillm::eval::Cut;
 use rillm::generate::{Generated, Limits, Stop, generate};
-use rillm::graph::Role;
+use rillm::internals::eval::Cut;
+use rillm::internals::graph::Role;
+use rillm::internals::state::StateError;
 use rillm::sample::{SampleOptions, Sampler};
-use rillm::state::StateError;
 use rillm::{RunError, Session};
 use serde_json::json;
 

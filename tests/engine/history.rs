@@ -1,8 +1,8 @@
 //! Keys and values kept in smaller types.
 
-use rillm::graph::StateKind;
+use rillm::internals::graph::StateKind;
+use rillm::internals::state::HistoryType;
 use rillm::session::SessionOptions;
-use rillm::state::HistoryType;
 
 use crate::setup::{
     Opened, encode, feed, instruction_sets, open, open_with, runnable, same_bits, small,
@@ -25,7 +25,11 @@ fn options(history: HistoryType) -> SessionOptions {
 /// What a session answers to 140 tokens (more than two pages), fed in pieces.
 fn answers(opened: &Opened, history: HistoryType, pieces: &[usize]) -> Vec<Vec<f32>> {
     let mut session = opened.session(options(history));
-    if opened.model.graph(rillm::graph::Role::Encode).is_some() {
+    if opened
+        .model
+        .graph(rillm::internals::graph::Role::Encode)
+        .is_some()
+    {
         let source = opened.rows(&opened.tokens(0, 9), 0, 0);
         encode(&mut session, &source).expect("a source");
     }

@@ -1,6 +1,6 @@
 //! Every output of every fixture against the reference's.
 
-use rillm::eval::Cut;
+use rillm::internals::eval::Cut;
 
 use crate::setup::{evaluate, instruction_sets, open_with, runnable};
 

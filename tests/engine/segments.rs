@@ -1,7 +1,7 @@
 //! Models with memories of earlier segments: how inputs are cut, and what is refused.
 
-use rillm::eval::Cut;
-use rillm::state::StateError;
+use rillm::internals::eval::Cut;
+use rillm::internals::state::StateError;
 use rillm::{Model, RunError};
 use serde_json::{Value, json};
 

@@ -1,9 +1,9 @@
 //! Opening fixtures, running inputs, comparing bits.
 
-use rillm::eval::{Cut, EvalInput, OutputShape};
-use rillm::graph::{Role, Segments, StateKind};
-use rillm::kernels::Isa;
-use rillm::state::HistoryType;
+use rillm::internals::eval::{Cut, EvalInput, OutputShape};
+use rillm::internals::graph::{Role, Segments, StateKind};
+use rillm::internals::kernels::Isa;
+use rillm::internals::state::HistoryType;
 use rillm::{Model, ModelOptions, Row, RunError, Session, SessionOptions};
 use serde_json::Value;
 
@@ -71,7 +71,7 @@ pub struct Opened {
 
 /// The instruction set that the environment forces.
 pub fn forced() -> Option<Isa> {
-    rillm::knobs::isa().expect("RILLM_ISA names an instruction set")
+    rillm::internals::knobs::isa().expect("RILLM_ISA names an instruction set")
 }
 
 /// The instruction sets to test: all that this CPU has, or the forced one.

@@ -78,7 +78,7 @@ fn a_decoder_s_source_comes_along() {
 /// is what the new table computes.
 #[test]
 fn instruction_sets_share_snapshots() {
-    use rillm::kernels::Isa;
+    use rillm::internals::kernels::Isa;
     for name in DECODERS {
         let scalar = open_with(name, Some(Isa::Scalar), 1);
         let more = scalar.tokens(3, 9);

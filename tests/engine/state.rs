@@ -1,8 +1,8 @@
 //! What a session remembers: forks, rewinds, checkpoints, limits. Each is compared with a
 //! replay: a fresh session that is fed the same tokens at once.
 
+use rillm::internals::state::StateError;
 use rillm::session::SessionOptions;
-use rillm::state::StateError;
 use rillm::{RunError, Session};
 
 use crate::setup::{

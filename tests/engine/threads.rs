@@ -1,6 +1,6 @@
 //! Results never depend on the number of threads.
 
-use rillm::eval::Cut;
+use rillm::internals::eval::Cut;
 
 use crate::setup::{
     DECODERS, evaluate, feed, instruction_sets, open_with, runnable, same_answers, same_bits, small,

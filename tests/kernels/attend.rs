@@ -1,6 +1,6 @@
 //! Attention over pages of keys, against one softmax in double precision.
 
-use rillm::kernels::{Attend, Half, HistoryType, Kernels, PAGE, Running};
+use rillm::internals::kernels::{Attend, Half, HistoryType, Kernels, PAGE, Running};
 
 use super::guarded::guarded;
 use super::ops::near;

@@ -1,8 +1,8 @@
 //! Rows of blocks to multiply, adversarial ones among them.
 
 use half::{bf16, f16};
-use rillm::kernels::Activation;
-use rillm::quant::{ActivationQ8_0, ActivationQ8K};
+use rillm::internals::kernels::Activation;
+use rillm::internals::quant::{ActivationQ8_0, ActivationQ8K};
 use rillm_formats::manifest::DType;
 
 use super::Random;

@@ -11,7 +11,7 @@ mod retention;
 mod scan;
 mod trial;
 
-use rillm::kernels::{Isa, IsaError, Kernels};
+use rillm::internals::kernels::{Isa, IsaError, Kernels};
 use rillm_formats::manifest::DType;
 
 /// Every table this CPU can run.

@@ -2,8 +2,8 @@
 
 use std::ops::Deref;
 
-use rillm::kernels::{Activation, Isa, Kernels, Layout, MatMul, MatMulKernel, Pick};
-use rillm::quant::{
+use rillm::internals::kernels::{Activation, Isa, Kernels, Layout, MatMul, MatMulKernel, Pick};
+use rillm::internals::quant::{
     ActivationQ8_0, ActivationQ8K, BlockQ2K, BlockQ4_1, BlockQ4K, BlockQ5_1, BlockQ5K, Integers256,
     SmallBlock, SuperBlock, decode,
 };

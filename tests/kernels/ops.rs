@@ -1,6 +1,6 @@
 //! Everything but matrix products and attention, against double precision.
 
-use rillm::kernels::{Pairing, Pointwise};
+use rillm::internals::kernels::{Pairing, Pointwise};
 
 use super::{Random, tables};
 

@@ -1,6 +1,6 @@
 //! Blocks: decoding, encoding, and activations rounded to int8.
 
-use rillm::quant::{ActivationQ8_0, ActivationQ8K, decode, encode};
+use rillm::internals::quant::{ActivationQ8_0, ActivationQ8K, decode, encode};
 use rillm_formats::manifest::DType;
 
 use super::{Random, scalar, tables};

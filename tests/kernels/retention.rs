@@ -1,6 +1,6 @@
 //! Memories of outer products, against their recurrence in double precision.
 
-use rillm::kernels::{Erasure, Fading, Retain, RetainRow, Strided, Wkv};
+use rillm::internals::kernels::{Erasure, Fading, Retain, RetainRow, Strided, Wkv};
 
 use crate::ops::{near, wide};
 use crate::{Random, tables};
@@ -45,7 +45,7 @@ fn memories_follow_their_recurrence() {
     }
 }
 
-fn follows(table: &rillm::kernels::Kernels, form: Form, key_dim: usize, columns: usize) {
+fn follows(table: &rillm::internals::kernels::Kernels, form: Form, key_dim: usize, columns: usize) {
     let name = format!("{} {form:?} {key_dim} × {columns}", table.isa);
     let mut random = Random((key_dim * 100 + columns) as u64);
     let mut state = vec![0.0; key_dim * columns];

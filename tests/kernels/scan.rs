@@ -1,6 +1,6 @@
 //! Convolutions and scans against their recurrences in double precision, in any cut of the rows.
 
-use rillm::kernels::{Conv1d, SCAN_LANES, SCAN_ROWS, Scan, Strided};
+use rillm::internals::kernels::{Conv1d, SCAN_LANES, SCAN_ROWS, Scan, Strided};
 
 use super::ops::{near, wide};
 use super::{Random, tables};

@@ -1,6 +1,8 @@
 //! What `bench --kernels` times: made-up rows that every table can work on.
 
-use rillm::kernels::{Activation, AttentionTrial, HistoryType, StateKernel, StateTrial, Trial};
+use rillm::internals::kernels::{
+    Activation, AttentionTrial, HistoryType, StateKernel, StateTrial, Trial,
+};
 use rillm_formats::manifest::DType;
 
 use super::tables;

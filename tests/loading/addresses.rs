@@ -1,7 +1,7 @@
 //! Nothing guarantees where a file's bytes lie: every address gives the same bits.
 
 use rillm::Model;
-use rillm::weights::Source;
+use rillm::internals::weights::Source;
 use rillm_formats::gguf;
 use rillm_formats::manifest::DType;
 

@@ -29,7 +29,7 @@ fn a_file_of_the_usual_converter_computes_what_the_reference_does() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/bamba.gguf");
     let fixture = Fixture::load("bamba");
     let ours = Gguf::of(&fixture);
-    let theirs = rillm::weights::open(&path).unwrap();
+    let theirs = rillm::internals::weights::open(&path).unwrap();
     let names: Vec<&String> = theirs.manifest.tensors.keys().collect();
     assert_eq!(names, ours.tensors.keys().collect::<Vec<_>>());
     for (name, info) in &theirs.manifest.tensors {

@@ -6,9 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use rillm::error::{LoadErrorKind, RunErrorKind};
-use rillm::models::ARCHITECTURES;
+use rillm::internals::models::ARCHITECTURES;
+use rillm::internals::weights::{Files, Source, TokenizerFiles};
 use rillm::session::{SessionOptions, memory_plan};
-use rillm::weights::{Files, Source, TokenizerFiles};
 use rillm::{LoadError, Model};
 use rillm_formats::manifest::{Array, Metadata, Strings, Value};
 use rillm_formats::{FormatError, hf_config, safetensors};

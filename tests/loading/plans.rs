@@ -1,8 +1,8 @@
 //! Plans: sound at every capacity, and their checker tells a sound one from every damage.
 
 use rillm::Model;
-use rillm::graph::{Activation, Graph, Matrix, Op, Role, Value};
-use rillm::plan::{Capacity, Order, Plan, Span, check};
+use rillm::internals::graph::{Activation, Graph, Matrix, Op, Role, Value};
+use rillm::internals::plan::{Capacity, Order, Plan, Span, check};
 use rillm::session::{SessionOptions, memory_plan};
 use rillm_formats::manifest::DType;
 

@@ -1,7 +1,7 @@
 //! Weights in fewer bits: what they mean, and how far they are from floats.
 
 use rillm::Model;
-use rillm::eval::Cut;
+use rillm::internals::eval::Cut;
 use rillm_formats::manifest::{DType, Metadata, Value};
 use serde_json::json;
 

@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::slice;
 
-use rillm::graph::{BuildError, Builder, Hyper, Matrix, Name, RowOrder};
-use rillm::kernels::Kernels;
-use rillm::weights::{Files, Source, TokenizerFiles, Views, Weights};
+use rillm::internals::graph::{BuildError, Builder, Hyper, Matrix, Name, RowOrder};
+use rillm::internals::kernels::Kernels;
+use rillm::internals::weights::{Files, Source, TokenizerFiles, Views, Weights};
 use rillm_formats::hf_config;
 use rillm_formats::manifest::{DType, Shape};
 use rillm_formats::safetensors::{self, write};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rillm::graph::Role;
+use rillm::internals::graph::Role;
 use rillm::{Model, Row, Session};
 
 use crate::seeds;

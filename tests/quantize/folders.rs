@@ -6,9 +6,9 @@ use super::support::folder::TempFolder;
 use super::support::to_gguf::Gguf;
 use super::{options, run};
 use rillm::formats::manifest::Value;
-use rillm::quant;
+use rillm::internals::quant;
+use rillm::internals::weights::open;
 use rillm::quantize::Input;
-use rillm::weights::open;
 use rillm::{Model, ModelOptions};
 
 fn runnable() -> Vec<Fixture> {

@@ -1,17 +1,15 @@
 //! Files written anew: which types their tensors get, and that nothing else changes.
 
-mod cli;
 mod folders;
 mod mixes;
 #[path = "../support/mod.rs"]
 mod support;
-mod synthetic;
 
 use rillm::formats::gguf::write::{TensorSpec, to_bytes};
 use rillm::formats::manifest::{DType, Metadata, Shape, Value};
-use rillm::quant;
+use rillm::internals::quant;
+use rillm::internals::weights::{Source, open, open_source};
 use rillm::quantize::{Input, Options, Plan, QuantizeError, write};
-use rillm::weights::{Source, open, open_source};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use support::folder::TempFolder;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rillm::eval::{Cut, EvalInput};
-use rillm::weights::Source;
+use rillm::internals::eval::{Cut, EvalInput};
+use rillm::internals::weights::Source;
 use rillm::{LoadError, Model, ModelOptions, RunError};
 
 use super::fixture::{Case, Fixture};
@@ -16,7 +16,7 @@ pub type Outputs = BTreeMap<String, Tensor>;
 /// One worker: what tests of loading need.
 pub fn options() -> ModelOptions {
     ModelOptions {
-        isa: rillm::knobs::isa().expect("RILLM_ISA names an instruction set"),
+        isa: rillm::internals::knobs::isa().expect("RILLM_ISA names an instruction set"),
         threads: Some(1),
     }
 }

@@ -2,7 +2,7 @@
 //! the fuzz target shares it.
 
 use rillm::error::RunErrorKind;
-use rillm::graph::Role;
+use rillm::internals::graph::Role;
 use rillm::session::{Session, SessionOptions, memory_plan};
 use rillm::{Model, Row};
 
@@ -13,7 +13,7 @@ pub const OPTIONS: SessionOptions = SessionOptions {
     batch: 4,
     source: 4,
     checkpoints: 1,
-    history: rillm::state::HistoryType::F32,
+    history: rillm::internals::state::HistoryType::F32,
 };
 
 /// A tiny model's own state and activations for [`OPTIONS`] take well under one MiB; what a

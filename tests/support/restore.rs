@@ -2,9 +2,9 @@
 //! target shares it.
 
 use rillm::error::RunErrorKind;
-use rillm::graph::Role;
+use rillm::internals::graph::Role;
+use rillm::internals::state::HistoryType;
 use rillm::session::{Session, SessionOptions, SnapshotError};
-use rillm::state::HistoryType;
 use rillm::{Model, Row};
 
 /// Small: what a snapshot claims must not decide what a session reserves.

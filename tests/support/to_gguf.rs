@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::f64::consts::PI;
 
-use rillm::graph::View;
-use rillm::models::{ARCHITECTURES, Architecture};
-use rillm::quant;
+use rillm::internals::graph::View;
+use rillm::internals::models::{ARCHITECTURES, Architecture};
+use rillm::internals::quant;
 use rillm_formats::gguf::write::{TensorSpec, to_bytes};
 use rillm_formats::hf_config;
 use rillm_formats::manifest::{Array, DType, Metadata, Shape, Value};

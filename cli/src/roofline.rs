@@ -1,7 +1,7 @@
 //! What this machine could do at best, measured in less than a second.
 
 use rillm::Model;
-use rillm::kernels::{Isa, Peak};
+use rillm::internals::kernels::{Isa, Peak};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};

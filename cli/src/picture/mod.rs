@@ -8,7 +8,7 @@ mod layers;
 mod state;
 mod svg;
 
-use rillm::graph::{Graph, Op, Role, RowSpace, Value};
+use rillm::internals::graph::{Graph, Op, Role, RowSpace, Value};
 use rillm::session::{SessionOptions, plans};
 use rillm::{Model, RunError};
 use svg::Svg;

@@ -5,7 +5,7 @@ use super::progress::Progress;
 use super::roofline::Roofline;
 use super::{CliError, HistoryArguments, ModelArguments};
 use clap::{Args, ValueEnum};
-use rillm::graph::Role;
+use rillm::internals::graph::Role;
 use rillm::session::{Session, SessionOptions, memory_plan};
 use rillm::{Model, Row, RunError};
 use serde_json::{Value, json};

@@ -1,5 +1,4 @@
 //! `rillm completions` as a user meets it.
-#![cfg(feature = "cli")]
 
 use std::process::{Command, Output, Stdio};
 

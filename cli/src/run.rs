@@ -12,10 +12,10 @@ use super::{
 use clap::Args;
 use rillm::formats::tokenizer::{DecodeOptions, Decoder, Encode, Position, Tokenizer};
 use rillm::generate::{Chosen, Generated, Limits, Stop, StopStrings, generate};
-use rillm::graph::Role;
+use rillm::internals::graph::Role;
+use rillm::internals::state::HistoryType;
 use rillm::sample::{SampleOptions, Sampler, log_probability, most_likely};
 use rillm::session::{Session, SessionOptions};
-use rillm::state::HistoryType;
 use rillm::{Model, RunError};
 use serde_json::json;
 use std::io::{self, Write};

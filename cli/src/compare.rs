@@ -329,7 +329,7 @@ fn measure(
                 context: length,
                 rate,
                 state: held as u64,
-                resident: rillm::platform::resident(),
+                resident: rillm::internals::platform::resident(),
             });
         },
     )

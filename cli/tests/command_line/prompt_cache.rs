@@ -3,13 +3,10 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-#[path = "support/mod.rs"]
-mod support;
-
-use support::folder::TempFolder;
+use crate::support::folder::TempFolder;
 
 fn run(prompt: &str, extra: &[&str]) -> Output {
-    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo.gguf");
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/demo.gguf");
     let output = Command::new(env!("CARGO_BIN_EXE_rillm"))
         .args(["run", model, "-p", prompt, "--temp", "0", "-n", "12"])
         .args(extra)

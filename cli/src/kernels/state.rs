@@ -1,7 +1,7 @@
 //! Kernels that go over what a session remembers: attention, and the steps of states.
 
 use super::{Tables, seconds, streamed};
-use rillm::kernels::{AttentionTrial, HistoryType, SCAN_ROWS, StateKernel, StateTrial};
+use rillm::internals::kernels::{AttentionTrial, HistoryType, SCAN_ROWS, StateKernel, StateTrial};
 use std::io::{self, Write};
 
 /// Elements of a head.

@@ -1,13 +1,16 @@
 //! The command line as scripts see it: results on stdout, one line on stderr when something is
 //! wrong, exit codes 0, 1 and 2.
-#![cfg(feature = "cli")]
 
 mod bench;
 mod compare;
+mod completions;
 mod foreign;
+mod prompt_cache;
+mod quantize;
 mod stop;
-#[path = "../support/mod.rs"]
+#[path = "../../../tests/support/mod.rs"]
 mod support;
+mod synth;
 mod text;
 
 use std::ffi::OsStr;
@@ -15,7 +18,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use rillm::eval::Cut;
+use rillm::internals::eval::Cut;
 use rillm_formats::manifest::{Array, Strings, Value};
 use serde_json::json;
 use support::evaluate::{evaluate, open};
@@ -546,7 +549,9 @@ fn the_instruction_set_can_be_forced() {
     assert_eq!(shown["isa"], "scalar");
     failure(&inspect("nonsense"), 1, &["RILLM_ISA", "nonsense"]);
     let shown: serde_json::Value = serde_json::from_slice(&inspect("").stdout).unwrap();
-    let best = rillm::kernels::Isa::available().next_back().unwrap();
+    let best = rillm::internals::kernels::Isa::available()
+        .next_back()
+        .unwrap();
     assert_eq!(shown["isa"], best.name());
 }
 

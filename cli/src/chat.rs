@@ -10,7 +10,7 @@ use clap::Args;
 use rillm::chat::{ChatError, ChatTemplate, Message, NAMED};
 use rillm::formats::tokenizer::{DecodeOptions, Encode, Position, Tokenizer};
 use rillm::generate::{Chosen, Limits, Stop, StopStrings, generate};
-use rillm::graph::Role;
+use rillm::internals::graph::Role;
 use rillm::sample::Sampler;
 use rillm::session::{Session, SessionOptions};
 use rillm::{Model, Row, RunError};

@@ -3,7 +3,7 @@
 use super::svg::{Anchor, Svg};
 use super::{MARGIN, colour, place, shape};
 use rillm::Model;
-use rillm::graph::{Graph, Keys, Mask, Node, Op, PositionScheme, Role, Value};
+use rillm::internals::graph::{Graph, Keys, Mask, Node, Op, PositionScheme, Role, Value};
 use std::ops::Range;
 
 const WIDTH: f64 = 220.0;

@@ -2,10 +2,10 @@
 
 use super::svg::{Anchor, Svg};
 use super::{MARGIN, colour, shape};
-use crate::cli::bytes;
+use crate::bytes;
 use rillm::Model;
-use rillm::graph::Op;
-use rillm::plan::Plan;
+use rillm::internals::graph::Op;
+use rillm::internals::plan::Plan;
 
 const HEIGHT: f64 = 260.0;
 const WIDTH: f64 = 1100.0;

@@ -1,7 +1,7 @@
 //! The models compiled in.
 
 use clap::ValueEnum;
-use rillm::weights::{Files, Source, open_source};
+use rillm::internals::weights::{Files, Source, open_source};
 use rillm::{LoadError, Model, ModelOptions};
 
 /// One of the embedded models: of one size, trained by one script on one corpus.
@@ -32,7 +32,7 @@ impl Demo {
     fn file(self) -> &'static [u8] {
         macro_rules! asset {
             ($name:literal) => {
-                include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/", $name))
+                include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/", $name))
             };
         }
         match self {

@@ -8,7 +8,7 @@ use super::progress::Progress;
 use super::{BatchArguments, CliError, HistoryArguments, ModelArguments, context, text};
 use clap::Args;
 use rillm::formats::tokenizer::Encode;
-use rillm::graph::Role;
+use rillm::internals::graph::Role;
 use rillm::sample::log_probability;
 use rillm::session::{Session, SessionOptions};
 use rillm::{Model, Row, RunError};

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::io::Write;
 use std::process::{Child, Command, Output, Stdio};
 
-pub const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo.gguf");
+pub const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/demo.gguf");
 
 /// Runs a command with this input.
 fn fed(arguments: &[&str], input: &str) -> Output {

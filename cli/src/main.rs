@@ -30,9 +30,9 @@ mod tokenize;
 use clap::{Args, Parser, Subcommand};
 use progress::Progress;
 use rillm::formats::tokenizer::Tokenizer;
+use rillm::internals::state::HistoryType;
+use rillm::internals::weights::Files;
 use rillm::session::SessionOptions;
-use rillm::state::HistoryType;
-use rillm::weights::Files;
 use rillm::{LoadError, Model, ModelOptions, RunError};
 use std::fmt;
 use std::io::{self, IsTerminal, Read, Write};
@@ -192,7 +192,7 @@ struct ThreadArguments {
 enum CliError {
     Load(LoadError),
     Run(RunError),
-    Isa(rillm::kernels::IsaError),
+    Isa(rillm::internals::kernels::IsaError),
     /// A file of the user's, and what is wrong with it.
     File(PathBuf, String),
     Usage(String),
@@ -204,7 +204,7 @@ impl fmt::Display for CliError {
         match self {
             CliError::Load(error) => error.fmt(f),
             CliError::Run(error) => error.fmt(f),
-            CliError::Isa(error) => write!(f, "{}: {error}", rillm::knobs::ISA),
+            CliError::Isa(error) => write!(f, "{}: {error}", rillm::internals::knobs::ISA),
             CliError::File(path, what) => write!(f, "{}: {what}", path.display()),
             CliError::Usage(what) => f.write_str(what),
             CliError::Output(error) => write!(f, "standard output: {error}"),
@@ -231,7 +231,7 @@ impl From<io::Error> for CliError {
 }
 
 /// Runs the command and says how it went.
-pub fn main() -> ExitCode {
+fn main() -> ExitCode {
     let (line, without_effect) = match foreign::translated(std::env::args_os()) {
         Ok(translated) => translated,
         Err(error) => return failed(&error),
@@ -280,7 +280,7 @@ fn failed(error: &CliError) -> ExitCode {
 
 impl ThreadArguments {
     fn model_options(&self) -> Result<ModelOptions, CliError> {
-        let isa = rillm::knobs::isa().map_err(CliError::Isa)?;
+        let isa = rillm::internals::knobs::isa().map_err(CliError::Isa)?;
         Ok(ModelOptions {
             isa,
             threads: self.threads.map(usize::from),
@@ -303,7 +303,7 @@ impl ModelArguments {
         if let Some(demo) = self.demo {
             return demo.files();
         }
-        let mut files = rillm::weights::open(self.path())?;
+        let mut files = rillm::internals::weights::open(self.path())?;
         if self.no_mmap {
             let total = files
                 .sources
@@ -312,7 +312,7 @@ impl ModelArguments {
             let done = Arc::new(AtomicU64::new(0));
             let _shown = Progress::watch(Arc::clone(&done), total.sum(), "copying", "bytes");
             let threads = self.options.threads.map(usize::from);
-            let threads = threads.unwrap_or_else(rillm::platform::default_threads);
+            let threads = threads.unwrap_or_else(rillm::internals::platform::default_threads);
             files.copy(threads, &done)?;
         }
         Ok(files)

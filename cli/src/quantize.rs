@@ -5,10 +5,10 @@ use super::progress::Progress;
 use super::{CliError, bytes, output, warn};
 use clap::Args;
 use rillm::formats::manifest::DType;
+use rillm::internals::weights::open;
 use rillm::quantize::{
     Input, MIXES, Mix, Options, Plan, Quality, QuantizeError, partial_name, write,
 };
-use rillm::weights::open;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -70,7 +70,7 @@ pub(super) fn mix(name: &str) -> Result<Mix, String> {
 
 fn dtype(name: &str) -> Result<DType, String> {
     let known = DType::ALL.iter().copied();
-    let mut known = known.filter(|&dtype| rillm::quant::encode(dtype).is_some());
+    let mut known = known.filter(|&dtype| rillm::internals::quant::encode(dtype).is_some());
     let found = known
         .clone()
         .find(|dtype| dtype.name().eq_ignore_ascii_case(name));
@@ -169,7 +169,7 @@ pub(super) fn save(
 ) -> Result<Vec<Quality>, QuantizeError> {
     let _partial = Unfinished::new(partial_name(to));
     let threads = threads.map(usize::from);
-    let threads = threads.unwrap_or_else(rillm::platform::default_threads);
+    let threads = threads.unwrap_or_else(rillm::internals::platform::default_threads);
     let done = Arc::new(AtomicU64::new(0));
     let _bar = Progress::watch(Arc::clone(&done), plan.elements(), what, "weights");
     write(input, plan, to, threads, &done)

@@ -1,7 +1,6 @@
 //! `rillm synth` as a user meets it.
-#![cfg(feature = "cli")]
 
-use super::support::folder::TempFolder;
+use crate::support::folder::TempFolder;
 use std::process::{Command, Output};
 
 fn rillm(arguments: &[&str]) -> Output {

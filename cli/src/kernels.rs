@@ -4,7 +4,7 @@ mod state;
 
 use super::CliError;
 use rillm::formats::manifest::DType;
-use rillm::kernels::{Isa, Kernels, Pairing, Peak, Pointwise, Trial};
+use rillm::internals::kernels::{Isa, Kernels, Pairing, Peak, Pointwise, Trial};
 use std::hint::black_box;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};

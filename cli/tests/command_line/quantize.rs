@@ -1,7 +1,6 @@
 //! `rillm quantize` as a user meets it.
-#![cfg(feature = "cli")]
 
-use super::support::folder::TempFolder;
+use crate::support::folder::TempFolder;
 use std::process::{Command, Output};
 
 fn rillm(arguments: &[&str]) -> Output {
@@ -18,7 +17,7 @@ fn text(bytes: &[u8]) -> &str {
 
 #[test]
 fn the_embedded_model_tells_a_story_in_every_type() {
-    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo.gguf");
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/demo.gguf");
     let folder = TempFolder::new("story");
     for mix in ["q4_k_m", "Q6_K", "q5_1", "iq4_nl", "mxfp4", "q3_k_l"] {
         let path = folder.join("out.gguf");
@@ -57,7 +56,7 @@ fn the_embedded_model_tells_a_story_in_every_type() {
 
 #[test]
 fn nothing_is_lost_by_accident() {
-    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo.gguf");
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/demo.gguf");
     let folder = TempFolder::new("accident");
     let path = folder.join("out.gguf");
     let out = path.to_str().expect("text");
@@ -90,7 +89,7 @@ fn nothing_is_lost_by_accident() {
 
 #[test]
 fn a_dry_run_says_what_a_run_does() {
-    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo.gguf");
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/demo.gguf");
     let folder = TempFolder::new("dry");
     let path = folder.join("out.gguf");
     let out = path.to_str().expect("text");
@@ -127,13 +126,13 @@ fn a_dry_run_says_what_a_run_does() {
 /// A folder with a vocabulary becomes a file that speaks.
 #[test]
 fn a_folder_becomes_a_file_with_its_vocabulary_and_template() {
-    use super::support::fixture::Fixture;
+    use crate::support::fixture::Fixture;
     let folder = TempFolder::new("vocabulary");
     let fixture = Fixture::load("llama");
     let from = fixture.folder();
     let tokenizer = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/formats/tests/data/tokenizer/llama3.tokenizer.json"
+        "/../formats/tests/data/tokenizer/llama3.tokenizer.json"
     );
     std::fs::copy(tokenizer, from.join("tokenizer.json")).expect("a copy");
     let config = r#"{"chat_template":"{{ messages[0].content }}"}"#;
@@ -148,7 +147,7 @@ fn a_folder_becomes_a_file_with_its_vocabulary_and_template() {
         text(&done.stdout).to_string()
     };
     assert_eq!(ids(out), ids(from));
-    let files = rillm::weights::open(&path).expect("a file");
+    let files = rillm::internals::weights::open(&path).expect("a file");
     let template = files.manifest.metadata.str("tokenizer.chat_template");
     assert_eq!(template, Some("{{ messages[0].content }}"));
     // Without one, it says so and goes on.

@@ -3,9 +3,9 @@
 use super::progress::Progress;
 use super::{CliError, ModelArguments};
 use clap::Args;
-use rillm::eval::{Cut, EvalInput, OutputRow, OutputShape};
 use rillm::formats::manifest::{DType, Shape};
 use rillm::formats::safetensors::write::{TensorSpec, header};
+use rillm::internals::eval::{Cut, EvalInput, OutputRow, OutputShape};
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};

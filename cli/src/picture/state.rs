@@ -2,10 +2,10 @@
 
 use super::MARGIN;
 use super::svg::{Anchor, Svg};
-use crate::cli::bytes;
-use rillm::graph::StateKind;
+use crate::bytes;
+use rillm::internals::graph::StateKind;
+use rillm::internals::state::{StateCapacity, StateLayout};
 use rillm::session::{SessionOptions, memory_plan};
-use rillm::state::{StateCapacity, StateLayout};
 use rillm::{Model, RunError};
 
 const WIDTH: f64 = 600.0;
