@@ -4,7 +4,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use rillm::internals::kernels::{
-    AttentionTrial, HistoryType, Isa, Kernels, StateKernel, StateTrial, Trial,
+    AttentionBench, Isa, KernelBench, Kernels, KvType, StateBench, StateKernel,
 };
 use rillm_formats::manifest::DType;
 
@@ -24,7 +24,7 @@ fn matmul(criterion: &mut Criterion) {
                 _ => 2048,
             };
             for dtype in DType::ALL.iter().copied() {
-                let trial = Trial::new(table, dtype, (weight_rows, COLUMNS), inputs_len);
+                let trial = KernelBench::new(table, dtype, (weight_rows, COLUMNS), inputs_len);
                 let Some(mut trial) = trial else {
                     continue;
                 };
@@ -51,8 +51,8 @@ fn attention(criterion: &mut Criterion) {
         for (queries, pages) in [(4, pages), (128, 4)] {
             let mut group = criterion.benchmark_group(format!("attend/{isa}/{queries}"));
             group.sample_size(10);
-            for &history in HistoryType::ALL {
-                let Some(mut trial) = AttentionTrial::new(history, 64, queries, pages) else {
+            for &history in KvType::ALL {
+                let Some(mut trial) = AttentionBench::new(history, 64, queries, pages) else {
                     continue;
                 };
                 group.throughput(match queries {
@@ -82,7 +82,7 @@ fn states(criterion: &mut Criterion) {
                     (Isa::Scalar | Isa::Portable, _) => 1 << 20,
                     _ => 64 << 20,
                 };
-                let mut trial = StateTrial::new(kernel, bytes, rows);
+                let mut trial = StateBench::new(kernel, bytes, rows);
                 group.throughput(match rows {
                     1 => Throughput::Bytes(trial.bytes()),
                     _ => Throughput::Elements(trial.elements()),

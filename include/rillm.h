@@ -185,7 +185,7 @@ typedef struct rillm_session_options {
   // Checkpoints of recurrent state.
   size_t checkpoints;
   // How keys and values are kept: "f32", "f16" or "q8_0"; null for "f32".
-  const char *history;
+  const char *kv_type;
 } rillm_session_options;
 
 // Bytes that a session takes, by the arithmetic that reserves them.

@@ -7,7 +7,7 @@ pub use cost::Cost;
 
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::{
-    Builder, Graph, Hyper, Index, Matrix, Op, Role, Segments, StateKind, Vector, View, Wiring,
+    Builder, Config, Graph, Index, Matrix, Op, Role, Segments, StateKind, Vector, View, Wiring,
     fits, spelling,
 };
 use crate::kernels::{Isa, Kernels};
@@ -165,9 +165,9 @@ impl Model {
     }
 
     /// Whether its sequences have a history, which a context bounds; recurrent ones have none.
-    pub fn has_history(&self) -> bool {
+    pub fn has_kv_cache(&self) -> bool {
         let mut kinds = self.states().iter();
-        kinds.any(|kind| matches!(kind, StateKind::Kv { .. }))
+        kinds.any(|kind| matches!(kind, StateKind::KvCache { .. }))
     }
 
     /// Positions that the model was trained for, if it says.
@@ -244,13 +244,13 @@ pub(crate) fn wired(
 ) -> Result<(&'static Architecture, Views, Wiring), LoadError> {
     let architecture = find_architecture(manifest)?;
     let views = Views::new(manifest, architecture.names)?;
-    let hyper = Hyper {
+    let config = Config {
         metadata: &manifest.metadata,
         container: manifest.container,
         architecture: &manifest.architecture,
         keys: architecture.keys,
     };
-    let builder = Builder::new(hyper, &views);
+    let builder = Builder::new(config, &views);
     (architecture.build)(&builder).map_err(|error| {
         error.as_stored(|canonical| as_in_files(manifest, architecture, canonical))
     })?;

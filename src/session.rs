@@ -11,12 +11,12 @@ pub use snapshot::SnapshotError;
 
 use crate::arena::Arena;
 use crate::error::RunError;
-use crate::exec::{LONGEST_HEAD, Output, Profile, Row, Rows, Run, Sink, crew_for, execute};
+use crate::exec::{Batch, LONGEST_HEAD, Output, Profile, Row, Run, Sink, crew_for, execute};
 use crate::graph::{Graph, Op, Role};
 use crate::model::Model;
 use crate::plan::{Capacity, Plan};
 use crate::pool::{Crew, Outcome};
-use crate::state::{HistoryType, State, StateCapacity, StateLayout};
+use crate::state::{KvType, State, StateCapacity, StateLayout};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -36,7 +36,7 @@ pub struct SessionOptions {
     /// Checkpoints of recurrent state.
     pub checkpoints: usize,
     /// How keys and values of histories are kept.
-    pub history: HistoryType,
+    pub kv_type: KvType,
 }
 
 impl Default for SessionOptions {
@@ -47,7 +47,7 @@ impl Default for SessionOptions {
             batch: 512,
             source: 512,
             checkpoints: 1,
-            history: HistoryType::F32,
+            kv_type: KvType::F32,
         }
     }
 }
@@ -107,7 +107,7 @@ pub struct Session {
     plans: Plans,
     arena: Arena,
     state: State,
-    rows: Rows,
+    rows: Batch,
     /// Rows of this feed per sequence, for checking room.
     counts: Vec<usize>,
     abort: Arc<AtomicBool>,
@@ -123,7 +123,7 @@ impl Plans {
                 Role::Encode => rows.min(options.sequences),
                 // Interleaved rows may change sequence at every row.
                 Role::Decode => rows,
-                Role::Table | Role::Compress | Role::Recollect => 1,
+                Role::Table | Role::Compress | Role::Reproject => 1,
             };
             let capacity = Capacity { rows, sequences };
             let activation = |matrix| model.weights().matrix(matrix).kernel.activation;
@@ -132,7 +132,7 @@ impl Plans {
         let decode = model.graph(Role::Decode);
         let encode = model.graph(Role::Encode);
         let (table, compress) = (model.graph(Role::Table), model.graph(Role::Compress));
-        let recollect = model.graph(Role::Recollect);
+        let recollect = model.graph(Role::Reproject);
         Ok(Plans {
             single: decode.map(|graph| plan(graph, 1)).transpose()?,
             batch: decode.map(|graph| plan(graph, options.batch)).transpose()?,
@@ -184,7 +184,7 @@ impl SessionOptions {
             batch,
             source,
             checkpoints,
-            history,
+            kv_type,
         } = self;
         // The planner and the state keep tables of rows and sequences: what is above these
         // bounds is a mistake, and must not cost memory before it is refused.
@@ -208,7 +208,7 @@ impl SessionOptions {
                 batch,
                 source,
                 checkpoints,
-                history,
+                kv_type,
             },
         ))
     }
@@ -296,7 +296,7 @@ impl Session {
         let mut session = Session {
             arena: Arena::new(plans.arena_len())?,
             state: State::new(state_layout(model, capacity)?)?,
-            rows: Rows::with_capacity(rows, options.sequences),
+            rows: Batch::with_capacity(rows, options.sequences),
             counts: vec![0; options.sequences],
             abort: Arc::default(),
             progress: Arc::default(),

@@ -7,11 +7,11 @@
 //! cannot be truncated, only checkpointed.
 
 mod discard;
-mod memory;
 mod saved;
+mod segments;
 
-pub use crate::kernels::{HistoryType, PAGE, UnknownHistoryType};
-pub(crate) use memory::{HiddenLayout, MemoryLayout, Ring};
+pub use crate::kernels::{KvType, PAGE, UnknownKvType};
+pub(crate) use segments::{HiddenLayout, MemoryLayout, Ring};
 
 use crate::arena::{Arena, OutOfMemory};
 use crate::graph::{SCAN_CHANNELS, StateKind};
@@ -31,7 +31,7 @@ pub struct StateCapacity {
     /// Checkpoints that can be held at a time.
     pub checkpoints: usize,
     /// How keys and values of histories are kept.
-    pub history: HistoryType,
+    pub kv_type: KvType,
 }
 
 /// Why a sequence could not be changed.
@@ -150,7 +150,7 @@ impl StateLayout {
     pub fn new(kinds: &[StateKind], capacity: StateCapacity) -> Option<StateLayout> {
         let has_kv = kinds
             .iter()
-            .any(|kind| matches!(kind, StateKind::Kv { .. }));
+            .any(|kind| matches!(kind, StateKind::KvCache { .. }));
         let per_sequence = if has_kv {
             capacity.context.div_ceil(PAGE)
         } else {
@@ -171,7 +171,7 @@ impl StateLayout {
         for kind in kinds {
             let unit = unit_len(kind, capacity)?;
             let count = match kind {
-                StateKind::Kv { .. } => {
+                StateKind::KvCache { .. } => {
                     offsets.push(page);
                     strides.push(0);
                     page = page.checked_add(unit)?.checked_next_multiple_of(64)?;
@@ -184,10 +184,10 @@ impl StateLayout {
             offsets.push(reserve(unit.checked_mul(count)?)?);
             strides.push(unit);
         }
-        let history = reserve(page.checked_mul(pages)?)?;
+        let kv_cache = reserve(page.checked_mul(pages)?)?;
         for (id, kind) in kinds.iter().enumerate() {
-            if let StateKind::Kv { .. } = kind {
-                offsets[id] += history;
+            if let StateKind::KvCache { .. } = kind {
+                offsets[id] += kv_cache;
                 strides[id] = page;
             }
         }
@@ -220,7 +220,7 @@ impl StateLayout {
 
     /// Bytes that one sequence holds whatever its length.
     pub fn fixed_len(&self) -> usize {
-        self.sum(|kind| !matches!(kind, StateKind::Kv { .. }))
+        self.sum(|kind| !matches!(kind, StateKind::KvCache { .. }))
     }
 
     /// Bytes that `positions` positions of one sequence take, in whole pages.
@@ -228,7 +228,8 @@ impl StateLayout {
         if self.pages == 0 {
             return 0;
         }
-        let page = self.sum(|kind| matches!(kind, StateKind::Kv { .. })) + PAGE * size_of::<u64>();
+        let page =
+            self.sum(|kind| matches!(kind, StateKind::KvCache { .. })) + PAGE * size_of::<u64>();
         positions.div_ceil(PAGE) * page
     }
 
@@ -241,8 +242,8 @@ impl StateLayout {
 /// Bytes of one page (KV) or of one sequence's slot (the others).
 fn unit_len(kind: &StateKind, capacity: StateCapacity) -> Option<usize> {
     let floats = match *kind {
-        StateKind::Kv { kv_heads, head_dim } => {
-            let row = capacity.history.row_len(head_dim)?;
+        StateKind::KvCache { kv_heads, head_dim } => {
+            let row = capacity.kv_type.row_len(head_dim)?;
             return kv_heads.checked_mul(row)?.checked_mul(2 * PAGE);
         }
         StateKind::Cross { kv_heads, head_dim } => kv_heads
@@ -263,9 +264,9 @@ fn unit_len(kind: &StateKind, capacity: StateCapacity) -> Option<usize> {
             channels.checked_mul(states)?.checked_add(owed)?
         }
         StateKind::Means { channels } => channels.checked_mul(3)?,
-        StateKind::Outer(memory) => memory.len()?,
-        StateKind::Memory(ref memory) => MemoryLayout::new(memory, capacity)?.len,
-        StateKind::Hidden(ref hidden) => HiddenLayout::new(hidden)?.len,
+        StateKind::Linear(memory) => memory.len()?,
+        StateKind::SegmentMemory(ref memory) => MemoryLayout::new(memory, capacity)?.len,
+        StateKind::HiddenMemory(ref hidden) => HiddenLayout::new(hidden)?.len,
         StateKind::Table { width, rows } => rows.count(capacity.context)?.checked_mul(width)?,
     };
     floats.checked_mul(size_of::<f32>())
@@ -547,14 +548,14 @@ impl State {
     }
 
     /// Address of state piece `id` for one page (KV): `[k|v][head]`, of each [`PAGE`] rows of
-    /// [`HistoryType::row_len`] bytes in the order of [`HistoryType::parts`].
+    /// [`KvType::row_len`] bytes in the order of [`KvType::parts`].
     pub(crate) fn page_ptr(&self, id: usize, page: u32) -> *mut u8 {
         self.unit_ptr(id, page as usize).cast()
     }
 
     /// How keys and values are kept.
-    pub(crate) fn history(&self) -> HistoryType {
-        self.layout.capacity.history
+    pub(crate) fn kv_type(&self) -> KvType {
+        self.layout.capacity.kv_type
     }
 
     /// Address of a page of floats, as [`State::page_ptr`] has them, of state piece `id` in a
@@ -653,7 +654,7 @@ impl State {
 
     fn copy_page(&mut self, from: u32, to: u32) {
         for id in 0..self.layout.kinds.len() {
-            if matches!(self.layout.kinds[id], StateKind::Kv { .. }) {
+            if matches!(self.layout.kinds[id], StateKind::KvCache { .. }) {
                 self.copy_unit(id, from as usize, to as usize);
             }
         }
@@ -702,6 +703,6 @@ impl State {
 fn is_recurrent(kind: &StateKind) -> bool {
     !matches!(
         kind,
-        StateKind::Kv { .. } | StateKind::Cross { .. } | StateKind::Table { .. }
+        StateKind::KvCache { .. } | StateKind::Cross { .. } | StateKind::Table { .. }
     )
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rillm::generate::{Limits, generate};
 use rillm::internals::graph::Role;
-use rillm::internals::state::HistoryType;
+use rillm::internals::state::KvType;
 use rillm::sample::{DryOptions, SampleOptions, Sampler};
 use rillm::session::memory_plan;
 use rillm::{Model, ModelOptions, Row, Session, SessionOptions};
@@ -287,7 +287,7 @@ fn open_session(model: &Model, sequences: usize, context: usize) -> Session {
         source: PREFILL,
         checkpoints: 1,
         // What is kept in a smaller type is read through floats.
-        history: HistoryType::Q8_0,
+        kv_type: KvType::Q8_0,
     };
     let mut session = Session::new(model, options).expect("a session");
     if model.graph(Role::Encode).is_some() && model.graph(Role::Decode).is_some() {

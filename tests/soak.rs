@@ -13,7 +13,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use rillm::internals::state::HistoryType;
+use rillm::internals::state::KvType;
 use rillm::{Model, Row, Session, SessionOptions};
 use support::evaluate::options;
 use support::fixture::Fixture;
@@ -99,7 +99,7 @@ fn stream(name: &str, model: &Model) {
         batch: 1,
         source: 1,
         checkpoints: 0,
-        history: HistoryType::F32,
+        kv_type: KvType::F32,
     };
     let mut session = Session::new(model, options).expect("a session");
     let mut outputs = Outputs::default();

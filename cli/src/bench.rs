@@ -3,7 +3,7 @@
 use super::profile::{ProfileArguments, Profiles};
 use super::progress::Progress;
 use super::roofline::Roofline;
-use super::{CliError, HistoryArguments, ModelArguments};
+use super::{CliError, KvCacheArguments, ModelArguments};
 use clap::{Args, ValueEnum};
 use rillm::internals::graph::Role;
 use rillm::session::{Session, SessionOptions, memory_plan};
@@ -19,7 +19,7 @@ pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
     #[command(flatten)]
-    history: HistoryArguments,
+    kv_type: KvCacheArguments,
     /// Prompt tokens; several by commas, 0 for none
     #[arg(short = 'p', long, value_name = "N", default_value = "512", value_delimiter = ',', value_parser = tokens())]
     n_prompt: Vec<u32>,
@@ -193,13 +193,13 @@ fn limit(
 ) -> Result<f64, RunError> {
     let cost = model.cost();
     let options = SessionOptions {
-        history: arguments.history.history,
+        kv_type: arguments.kv_type.kv_type,
         ..SessionOptions::default()
     };
     let plan = memory_plan(model, options)?;
     let read = test.depth + test.prompt + test.generated / 2;
-    let history = (plan.state_fixed + plan.state_per_1k * read / 1024) as f64;
-    let token = (cost.bytes as f64 + history) / roofline.read;
+    let kv_cache = (plan.state_fixed + plan.state_per_1k * read / 1024) as f64;
+    let token = (cost.bytes as f64 + kv_cache) / roofline.read;
     let row = 2.0 * (cost.int8 as f64 / roofline.int8 + cost.float as f64 / roofline.f32);
     let batches = test.prompt.div_ceil(arguments.rows() as usize);
     let reading = batches as f64 * cost.bytes as f64 / roofline.read;
@@ -220,7 +220,7 @@ fn measure(
     let options = SessionOptions {
         context,
         batch,
-        history: arguments.history.history()?,
+        kv_type: arguments.kv_type.kv_type()?,
         ..SessionOptions::default()
     };
     let mut session = Session::new(model, options)?;
@@ -290,7 +290,7 @@ fn fields(
         ("isa", json!(model.kernels().isa.name())),
         ("threads", json!(model.pool().threads())),
         ("batch", json!(arguments.rows())),
-        ("kv_type", json!(arguments.history.history.name())),
+        ("kv_type", json!(arguments.kv_type.kv_type.name())),
         ("test", json!(test.name())),
         ("n_prompt", json!(test.prompt)),
         ("n_gen", json!(test.generated)),

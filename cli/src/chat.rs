@@ -4,7 +4,7 @@ use super::interrupt::Interrupt;
 use super::line::Line;
 use super::sampling::SampleArguments;
 use super::{
-    BatchArguments, CliError, EndlessArguments, HistoryArguments, ModelArguments, context, warn,
+    BatchArguments, CliError, EndlessArguments, KvCacheArguments, ModelArguments, context, warn,
 };
 use clap::Args;
 use rillm::chat::{ChatError, ChatTemplate, Message, NAMED};
@@ -24,7 +24,7 @@ pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
     #[command(flatten)]
-    history: HistoryArguments,
+    kv_type: KvCacheArguments,
     #[command(flatten)]
     batch: BatchArguments,
     #[command(flatten)]
@@ -124,12 +124,12 @@ impl<'a> Chat<'a> {
         let options = SessionOptions {
             context,
             batch: arguments.batch.rows().min(context),
-            history: arguments.history.history()?,
+            kv_type: arguments.kv_type.kv_type()?,
             ..defaults
         };
         let session = Session::new(model, options)?;
         let learned = usize::try_from(model.limits().positions).unwrap_or(usize::MAX);
-        let bound = match model.has_history() {
+        let bound = match model.has_kv_cache() {
             true => learned.min(context),
             false => learned,
         };

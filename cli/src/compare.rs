@@ -5,7 +5,7 @@ mod plot;
 
 use super::interrupt::Unfinished;
 use super::quantize::save;
-use super::{CliError, HistoryArguments, ThreadArguments, bytes, output};
+use super::{CliError, KvCacheArguments, ThreadArguments, bytes, output};
 use clap::Args;
 use rillm::quantize::synthetic::{SHAPES, Shape};
 use rillm::quantize::{Mix, Options, Plan};
@@ -55,7 +55,7 @@ pub struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     budget: u64,
     #[command(flatten)]
-    history: HistoryArguments,
+    kv_type: KvCacheArguments,
     #[command(flatten)]
     threads: ThreadArguments,
     /// Write all figures to this file (- for standard output: then the table goes to stderr)
@@ -298,7 +298,7 @@ fn measure(
         context: most + timed,
         batch: BATCH,
         checkpoints: 0,
-        history: arguments.history.history()?,
+        kv_type: arguments.kv_type.kv_type()?,
         ..SessionOptions::default()
     };
     let plan = memory_plan(model, options)?;

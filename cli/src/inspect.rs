@@ -1,6 +1,6 @@
 //! `rillm inspect`.
 
-use super::{CliError, HistoryArguments, ModelArguments, bytes, context, picture, threads};
+use super::{CliError, KvCacheArguments, ModelArguments, bytes, context, picture, threads};
 use clap::Args;
 use rillm::Model;
 use rillm::formats::manifest::{Array, TensorInfo, Value};
@@ -15,7 +15,7 @@ pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
     #[command(flatten)]
-    history: HistoryArguments,
+    kv_type: KvCacheArguments,
     /// Positions to plan for; 0 for all that the model has [default: the model's, at most 4096]
     #[arg(short, long, value_name = "N")]
     ctx_size: Option<usize>,
@@ -51,7 +51,7 @@ pub fn inspect(arguments: &Arguments) -> Result<(), CliError> {
     let options = SessionOptions {
         context,
         source: context.min(trained),
-        history: arguments.history.history()?,
+        kv_type: arguments.kv_type.kv_type()?,
         ..defaults
     };
     let plan = memory_plan(&model, options)?;

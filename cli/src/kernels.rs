@@ -4,7 +4,7 @@ mod state;
 
 use super::CliError;
 use rillm::formats::manifest::DType;
-use rillm::internals::kernels::{Isa, Kernels, Pairing, Peak, Pointwise, Trial};
+use rillm::internals::kernels::{Isa, KernelBench, Kernels, Pairing, PeakBench, Pointwise};
 use std::hint::black_box;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -87,7 +87,7 @@ fn limits(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
     // Written, so that each page has memory of its own.
     let bytes = vec![1u8; 4 * STREAMED];
     for table in &tables.0 {
-        let peak = Peak::of(table.isa);
+        let peak = PeakBench::of(table.isa);
         let rate = |work: u64, seconds: f64| work as f64 / seconds / 1e9;
         let read = seconds(|| _ = black_box((peak.read)(&bytes)));
         let int8 = seconds(|| _ = black_box((peak.int8)(TURNS)));
@@ -106,7 +106,7 @@ fn limits(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// What makes a product to time.
-type Make = fn(&Kernels, DType, (usize, usize), usize) -> Option<Trial>;
+type Make = fn(&Kernels, DType, (usize, usize), usize) -> Option<KernelBench>;
 
 fn products(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
     writeln!(
@@ -117,7 +117,10 @@ fn products(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "|:--|:--|--:|--:|")?;
     for &dtype in DType::ALL {
         let row_len = dtype.row_len(COLUMNS as u64).unwrap_or(0).max(1) as usize;
-        for (stored, make) in [("", Trial::new as Make), (" transposed", Trial::transposed)] {
+        for (stored, make) in [
+            ("", KernelBench::new as Make),
+            (" transposed", KernelBench::transposed),
+        ] {
             for table in &tables.0 {
                 let weight_rows = streamed(table.isa) / row_len;
                 let one = make(table, dtype, (weight_rows, COLUMNS), 1);

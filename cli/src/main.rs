@@ -1,6 +1,8 @@
 //! One file per subcommand. Results go to stdout, chatter to stderr; an error is one line and
 //! an exit code.
 
+#![forbid(unsafe_code)]
+
 mod bench;
 mod chat;
 mod compare;
@@ -8,11 +10,11 @@ mod completions;
 #[cfg(feature = "demo")]
 mod demo;
 mod eval;
-mod foreign;
 mod inspect;
 mod interrupt;
 mod kernels;
 mod line;
+mod llama_cpp;
 mod output;
 mod overrides;
 mod perplexity;
@@ -30,7 +32,7 @@ mod tokenize;
 use clap::{Args, Parser, Subcommand};
 use progress::Progress;
 use rillm::formats::tokenizer::Tokenizer;
-use rillm::internals::state::HistoryType;
+use rillm::internals::state::KvType;
 use rillm::internals::weights::Files;
 use rillm::session::SessionOptions;
 use rillm::{LoadError, Model, ModelOptions, RunError};
@@ -117,23 +119,23 @@ struct ModelArguments {
 
 /// How a conversation's past is kept.
 #[derive(Args, Clone, Copy, Debug)]
-struct HistoryArguments {
+struct KvCacheArguments {
     /// Type of keys and values of the past: f32, f16 or q8_0
-    #[arg(long = "kv-type", visible_aliases = ["cache-type-k", "ctk"], value_name = "TYPE", default_value_t = HistoryType::F16)]
-    history: HistoryType,
+    #[arg(long = "kv-type", visible_aliases = ["cache-type-k", "ctk"], value_name = "TYPE", default_value_t = KvType::F16)]
+    kv_type: KvType,
     /// The same for values alone, which are kept in the type of keys
     #[arg(long = "cache-type-v", alias = "ctv", value_name = "TYPE", hide = true)]
-    values: Option<HistoryType>,
+    values: Option<KvType>,
 }
 
-impl HistoryArguments {
-    fn history(self) -> Result<HistoryType, CliError> {
+impl KvCacheArguments {
+    fn kv_type(self) -> Result<KvType, CliError> {
         match self.values {
-            Some(values) if values != self.history => Err(CliError::Usage(format!(
+            Some(values) if values != self.kv_type => Err(CliError::Usage(format!(
                 "keys and values are kept in one type, not in {} and {values}",
-                self.history
+                self.kv_type
             ))),
-            _ => Ok(self.history),
+            _ => Ok(self.kv_type),
         }
     }
 }
@@ -232,7 +234,7 @@ impl From<io::Error> for CliError {
 
 /// Runs the command and says how it went.
 fn main() -> ExitCode {
-    let (line, without_effect) = match foreign::translated(std::env::args_os()) {
+    let (line, without_effect) = match llama_cpp::translated(std::env::args_os()) {
         Ok(translated) => translated,
         Err(error) => return failed(&error),
     };

@@ -5,7 +5,7 @@
 
 use super::line::Line;
 use super::progress::Progress;
-use super::{BatchArguments, CliError, HistoryArguments, ModelArguments, context, text};
+use super::{BatchArguments, CliError, KvCacheArguments, ModelArguments, context, text};
 use clap::Args;
 use rillm::formats::tokenizer::Encode;
 use rillm::internals::graph::Role;
@@ -21,7 +21,7 @@ pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
     #[command(flatten)]
-    history: HistoryArguments,
+    kv_type: KvCacheArguments,
     #[command(flatten)]
     batch: BatchArguments,
     /// A file with the text (- for standard input)
@@ -104,7 +104,7 @@ fn measure(arguments: &Arguments, model: &Model, text: &str) -> Result<(), CliEr
         SessionOptions {
             context: size,
             batch: arguments.batch.rows().min(size),
-            history: arguments.history.history()?,
+            kv_type: arguments.kv_type.kv_type()?,
             ..defaults
         },
     )?;

@@ -1,7 +1,7 @@
 //! What this machine could do at best, measured in less than a second.
 
 use rillm::Model;
-use rillm::internals::kernels::{Isa, Peak};
+use rillm::internals::kernels::{Isa, PeakBench};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ impl Roofline {
     pub fn measure(model: &Model) -> Roofline {
         let isa = model.kernels().isa;
         let threads = model.pool().threads();
-        let peak = Peak::of(isa);
+        let peak = PeakBench::of(isa);
         // Written, so that each page has memory of its own.
         let bytes = vec![1u8; BYTES];
         let each = BYTES / threads;

@@ -7,13 +7,13 @@ use super::progress::Progress;
 use super::prompt_cache;
 use super::sampling::SampleArguments;
 use super::{
-    BatchArguments, CliError, EndlessArguments, HistoryArguments, ModelArguments, context, threads,
+    BatchArguments, CliError, EndlessArguments, KvCacheArguments, ModelArguments, context, threads,
 };
 use clap::Args;
 use rillm::formats::tokenizer::{DecodeOptions, Decoder, Encode, Position, Tokenizer};
 use rillm::generate::{Chosen, Generated, Limits, Stop, StopStrings, generate};
 use rillm::internals::graph::Role;
-use rillm::internals::state::HistoryType;
+use rillm::internals::state::KvType;
 use rillm::sample::{SampleOptions, Sampler, log_probability, most_likely};
 use rillm::session::{Session, SessionOptions};
 use rillm::{Model, RunError};
@@ -28,7 +28,7 @@ pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
     #[command(flatten)]
-    history: HistoryArguments,
+    kv_type: KvCacheArguments,
     /// The text to continue
     #[arg(
         short,
@@ -112,7 +112,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         echo: !arguments.no_display_prompt && !arguments.json,
         limit: usize::try_from(arguments.predict).ok(),
         context: arguments.ctx_size,
-        history: arguments.history.history()?,
+        kv_type: arguments.kv_type.kv_type()?,
         endless: arguments.endless,
         batch: arguments.batch.rows(),
         stop: arguments.stop.iter().map(|stop| escaped(stop)).collect(),
@@ -161,7 +161,7 @@ pub fn demo() -> Result<(), CliError> {
         echo: true,
         limit: None,
         context: None,
-        history: HistoryType::F16,
+        kv_type: KvType::F16,
         endless: EndlessArguments {
             endless: false,
             keep: 0,
@@ -197,7 +197,7 @@ struct Job<'a> {
     echo: bool,
     limit: Option<usize>,
     context: Option<usize>,
-    history: HistoryType,
+    kv_type: KvType,
     endless: EndlessArguments,
     batch: usize,
     stop: Vec<String>,
@@ -232,7 +232,7 @@ impl Job<'_> {
             ));
         }
         let context = context(self.context, model);
-        if ids.len() > context && model.has_history() {
+        if ids.len() > context && model.has_kv_cache() {
             let what = format!(
                 "prompt has {} tokens, the context {context}: raise it with -c",
                 ids.len()
@@ -245,7 +245,7 @@ impl Job<'_> {
             batch: self.batch.min(ids.len()),
             source: ids.len(),
             checkpoints: 0,
-            history: self.history,
+            kv_type: self.kv_type,
             ..defaults
         };
         let mut session = Session::new(model, options)?;

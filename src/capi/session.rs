@@ -11,7 +11,7 @@ use crate::exec::{Output, Row};
 use crate::graph::{Op, Role, RowSpace};
 use crate::model::Model;
 use crate::session::{Session, SessionOptions};
-use crate::state::HistoryType;
+use crate::state::KvType;
 use std::ffi::{CString, c_char};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -33,7 +33,7 @@ pub struct SessionSettings {
     /// Checkpoints of recurrent state.
     pub checkpoints: usize,
     /// How keys and values are kept: "f32", "f16" or "q8_0"; null for "f32".
-    pub history: *const c_char,
+    pub kv_type: *const c_char,
 }
 
 // SAFETY: `repr(C)`, the size first, integers and a pointer.
@@ -201,7 +201,7 @@ impl Working {
         let sink = &mut |output: Output<'_>| outputs.push(output);
         let result = match role {
             Role::Encode => session.encode(rows, sink),
-            Role::Decode | Role::Table | Role::Compress | Role::Recollect => {
+            Role::Decode | Role::Table | Role::Compress | Role::Reproject => {
                 session.feed(rows, sink)
             }
         };
@@ -221,20 +221,20 @@ pub(super) unsafe fn session_options(
 ) -> Result<SessionOptions, Failure> {
     // SAFETY: the caller's.
     let given = unsafe { read(options, settings())? };
-    let history = match given.history.is_null() {
-        true => HistoryType::default(),
+    let kv_type = match given.kv_type.is_null() {
+        true => KvType::default(),
         false => {
             // SAFETY: the caller's.
-            let name = unsafe { string(given.history, "history")? };
-            let found = HistoryType::ALL.iter().find(|one| one.name() == name);
+            let name = unsafe { string(given.kv_type, "kv_type")? };
+            let found = KvType::ALL.iter().find(|one| one.name() == name);
             *found.ok_or_else(|| {
-                let what = format!("history is {name:?}, expected f32, f16 or q8_0");
+                let what = format!("kv_type is {name:?}, expected f32, f16 or q8_0");
                 Failure::new(Status::InvalidArgument, what)
             })?
         }
     };
     Ok(SessionOptions {
-        history,
+        kv_type,
         context: given.context,
         sequences: given.sequences,
         batch: given.batch,
@@ -259,7 +259,7 @@ fn settings() -> SessionSettings {
         batch,
         source,
         checkpoints,
-        history: std::ptr::null(),
+        kv_type: std::ptr::null(),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::{Run, Tile};
 use crate::graph::{Attention, Keys, Mask, PositionScheme, StateId, StateKind, Value};
-use crate::kernels::{Attend, Half, Running};
-use crate::state::{HistoryType, PAGE};
+use crate::kernels::{Attend, KvHalf, Running};
+use crate::state::{KvType, PAGE};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
@@ -59,16 +59,16 @@ pub fn store(run: &Run<'_>, tile: &Tile, chunk: usize, (k, v): (Value, Value), s
         run.state.layout().kind(state.0 as usize),
         StateKind::Cross { .. }
     );
-    let history = match cross {
-        true => HistoryType::F32,
-        false => run.state.history(),
+    let kv_type = match cross {
+        true => KvType::F32,
+        false => run.state.kv_type(),
     };
     let (heads, rows) = match tile.range.len() {
         1 => (0..kv_heads, 0),
         _ => (chunk % kv_heads..chunk % kv_heads + 1, chunk / kv_heads),
     };
     let rows = super::step::range(rows, STORE_CHUNK, tile.range.len());
-    let len = history.row_len(head_dim).unwrap_or(0) * PAGE;
+    let len = kv_type.row_len(head_dim).unwrap_or(0) * PAGE;
     for row in rows.start + tile.range.start..rows.end + tile.range.start {
         let facts = &run.rows.facts[row];
         let id = state.0 as usize;
@@ -81,12 +81,15 @@ pub fn store(run: &Run<'_>, tile: &Tile, chunk: usize, (k, v): (Value, Value), s
             false => (run.state.page_ptr(id, facts.page), facts.place as usize),
         };
         for head in heads.clone() {
-            let halves = [(Half::Keys, k, head), (Half::Values, v, kv_heads + head)];
+            let halves = [
+                (KvHalf::Keys, k, head),
+                (KvHalf::Values, v, kv_heads + head),
+            ];
             for (half, value, index) in halves {
                 let values = &run.row(value, tile, row)[head * head_dim..(head + 1) * head_dim];
                 // SAFETY: a page holds 2 × kv_heads blocks of PAGE rows, and this row's place in
                 // it is nobody else's.
-                unsafe { history.store(half, values, page.add(index * len), place) };
+                unsafe { kv_type.store(half, values, page.add(index * len), place) };
             }
         }
     }
@@ -95,7 +98,7 @@ pub fn store(run: &Run<'_>, tile: &Tile, chunk: usize, (k, v): (Value, Value), s
 /// Heads of keys of a piece of state, and their length.
 fn kv_heads(run: &Run<'_>, state: StateId) -> (usize, usize) {
     match run.state.layout().kind(state.0 as usize) {
-        StateKind::Kv { kv_heads, head_dim } | StateKind::Cross { kv_heads, head_dim } => {
+        StateKind::KvCache { kv_heads, head_dim } | StateKind::Cross { kv_heads, head_dim } => {
             (kv_heads, head_dim)
         }
         _ => (1, 1),
@@ -135,7 +138,7 @@ pub fn run(
         };
         queries.begin(q);
         match (attention.keys, kv) {
-            (Keys::History(state), _) => queries.over_history(state, kv_head),
+            (Keys::Cache(state), _) => queries.over_history(state, kv_head),
             (Keys::Cross(state), _) => queries.over_cross(state, kv_head),
             (Keys::Rows, Some(kv)) => queries.over_rows(kv, kv_head),
             (Keys::Rows, None) => {}
@@ -211,7 +214,7 @@ struct Queries<'a> {
 
 /// A page of keys and values.
 struct Page<'a> {
-    history: HistoryType,
+    kv_type: KvType,
     keys: &'a [u8],
     values: &'a [u8],
     value_stride: usize,
@@ -289,7 +292,7 @@ impl Queries<'_> {
 
     fn over_pages(&mut self, rows: Range<usize>, state: StateId, kv_head: usize) {
         let About { run, attention, .. } = self.about;
-        let history = run.state.history();
+        let kv_type = run.state.kv_type();
         let seen = |row: usize| run.rows.facts[row].slot + 1;
         let most = rows.clone().map(seen).max().unwrap_or(0);
         let pages = run.state.pages(run.rows.facts[rows.start].row.sequence);
@@ -299,7 +302,7 @@ impl Queries<'_> {
             // SAFETY: a page has PAGE positions, and those of its entries were written.
             unsafe { std::slice::from_raw_parts(run.state.positions_ptr(pages[index]), count) }
         };
-        let len = history.row_len(attention.head_dim).unwrap_or(0) * PAGE;
+        let len = kv_type.row_len(attention.head_dim).unwrap_or(0) * PAGE;
         let halves = |index: usize| {
             let page = run.state.page_ptr(state.0 as usize, pages[index]);
             halves(page, len, (kv_head, attention.kv_heads))
@@ -320,7 +323,7 @@ impl Queries<'_> {
             };
             let positions = positions(index);
             let page = Page {
-                history,
+                kv_type,
                 keys,
                 values,
                 value_stride: attention.head_dim,
@@ -347,8 +350,8 @@ impl Queries<'_> {
         let About { run, attention, .. } = self.about;
         let sequence = run.rows.facts[rows.start].row.sequence;
         let total = run.state.cross_len(sequence);
-        let history = HistoryType::F32;
-        let len = history.row_len(attention.head_dim).unwrap_or(0) * PAGE;
+        let kv_type = KvType::F32;
+        let len = kv_type.row_len(attention.head_dim).unwrap_or(0) * PAGE;
         let halves = |index: usize| {
             let page = run.state.cross_page_ptr(state.0 as usize, sequence, index);
             halves(page, len, (kv_head, attention.kv_heads))
@@ -363,7 +366,7 @@ impl Queries<'_> {
                 )
             };
             let page = Page {
-                history,
+                kv_type,
                 keys,
                 values,
                 value_stride: attention.head_dim,
@@ -413,7 +416,7 @@ impl Queries<'_> {
                         std::slice::from_raw_parts(turned.as_ptr().cast::<f32>(), dim * PAGE)
                     };
                     let page = Page {
-                        history: HistoryType::F32,
+                        kv_type: KvType::F32,
                         keys: bytes(turned),
                         values: bytes(floats(v)),
                         value_stride: stride(v),
@@ -460,7 +463,7 @@ impl Queries<'_> {
             }
         }
         let call = Attend {
-            history: page.history,
+            kv_type: page.kv_type,
             keys: page.keys,
             values: page.values,
             value_stride: page.value_stride,

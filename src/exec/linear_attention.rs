@@ -3,28 +3,30 @@
 
 use super::recurrent::state_mut;
 use super::{Run, Tile};
-use crate::graph::{DECAY_ROWS, Decay, Divisor, Erase, MEMORY_COLUMNS, Op, Retention, Sums, Value};
-use crate::kernels::{Erasure, Fading, Retain, RetainRow};
+use crate::graph::{
+    DECAY_ROWS, Decay, DeltaRule, Divisor, LinearAttention, Op, STATE_COLUMNS, Sums, Value,
+};
+use crate::kernels::{LinearAttend, LinearAttendRow, RowDecay, RowDelta};
 use std::ops::Range;
 
 /// Most rows handed to a kernel at a time.
 const TOGETHER: usize = 32;
 
 /// Nothing fades.
-const ADDED: Faded<'static> = Faded {
-    decay: Fading::All(1.0),
+const ADDED: DecayedRow<'static> = DecayedRow {
+    decay: RowDecay::All(1.0),
     gain: 1.0,
     step: 1.0,
 };
 
 /// Blocks of columns of all heads.
-pub fn chunks(retention: &Retention) -> usize {
+pub fn chunks(retention: &LinearAttention) -> usize {
     retention.heads * retention.memory().blocks()
 }
 
 /// A block of a head's columns: what a chunk works on.
 struct Block<'a> {
-    retention: &'a Retention,
+    retention: &'a LinearAttention,
     head: usize,
     /// Its columns of the head's.
     columns: Range<usize>,
@@ -33,14 +35,14 @@ struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    fn new(retention: &'a Retention, chunk: usize) -> Block<'a> {
+    fn new(retention: &'a LinearAttention, chunk: usize) -> Block<'a> {
         let memory = retention.memory();
         // The layout of the state has been counted when it was reserved.
         let len = memory.block_len().unwrap_or(0);
         Block {
             retention,
             head: chunk / memory.blocks(),
-            columns: super::step::range(chunk % memory.blocks(), MEMORY_COLUMNS, memory.value_dim),
+            columns: super::step::range(chunk % memory.blocks(), STATE_COLUMNS, memory.value_dim),
             held: chunk * len..(chunk + 1) * len,
         }
     }
@@ -119,8 +121,8 @@ impl Held<'_> {
 }
 
 /// How a memory shrinks at one row.
-struct Faded<'a> {
-    decay: Fading<'a>,
+struct DecayedRow<'a> {
+    decay: RowDecay<'a>,
     /// What S holds is as many times what it stands for, this row's k ⊗ v included.
     gain: f32,
     /// What n shrinks by.
@@ -131,27 +133,27 @@ impl Block<'_> {
     /// A decay that never changes is left to add up for [`DECAY_ROWS`] rows: what comes in grows
     /// instead, and what is read is divided by as much. Which row that is follows from its place
     /// in the sequence alone.
-    fn fading<'r>(&self, run: &'r Run<'_>, tile: &Tile, row: usize) -> Faded<'r> {
-        let plain = |decay| Faded {
+    fn fading<'r>(&self, run: &'r Run<'_>, tile: &Tile, row: usize) -> DecayedRow<'r> {
+        let plain = |decay| DecayedRow {
             decay,
             gain: 1.0,
             step: 1.0,
         };
         let of = |value: Value, dim: usize| self.of(run, tile, row, (value, dim));
         match &self.retention.decay {
-            Decay::None => plain(Fading::All(1.0)),
-            Decay::Heads(decay) => plain(Fading::All(of(*decay, 1)[0])),
-            Decay::Keys(decay) => plain(Fading::Keys(of(*decay, self.retention.key_dim))),
+            Decay::None => plain(RowDecay::All(1.0)),
+            Decay::Heads(decay) => plain(RowDecay::All(of(*decay, 1)[0])),
+            Decay::Keys(decay) => plain(RowDecay::Keys(of(*decay, self.retention.key_dim))),
             Decay::Fixed(powers) => {
                 let powers = run.weights.vector(*powers);
                 let powers = &powers[self.head * (DECAY_ROWS + 1)..][..=DECAY_ROWS];
                 match run.rows.facts[row].slot % DECAY_ROWS {
-                    0 => Faded {
+                    0 => DecayedRow {
                         step: powers[1],
-                        ..plain(Fading::All(powers[DECAY_ROWS]))
+                        ..plain(RowDecay::All(powers[DECAY_ROWS]))
                     },
-                    place => Faded {
-                        decay: Fading::All(1.0),
+                    place => DecayedRow {
+                        decay: RowDecay::All(1.0),
                         gain: 1.0 / powers[place],
                         step: powers[1],
                     },
@@ -172,7 +174,7 @@ pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
 
 /// The same, so many rows at a time.
 fn some_rows<const N: usize>(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
-    let Op::Retention {
+    let Op::LinearAttention {
         q, k, v, retention, ..
     } = &run.plan.graph.nodes[node].op
     else {
@@ -195,29 +197,29 @@ fn some_rows<const N: usize>(run: &Run<'_>, node: usize, tile: &Tile, chunk: usi
         };
         let taken = next..next + 1 + later.take_while(same).count();
         let mut divisors = [1.0; N];
-        let mut rows: [_; N] = std::array::from_fn(|_| RetainRow::empty());
+        let mut rows: [_; N] = std::array::from_fn(|_| LinearAttendRow::empty());
         for ((row, divisor), into) in taken.clone().zip(&mut divisors).zip(&mut rows) {
             let of = |value: Value, dim: usize| block.of(run, tile, row, (value, dim));
             let (query, key) = (of(*q, keys), of(*k, keys));
             let fading = block.fading(run, tile, row);
-            let (gain, erase) = match (&retention.erase, fading.decay) {
-                (Erase::None, _) => (fading.gain, None),
-                (Erase::Delta(beta), decay) => {
+            let (gain, delta) = match (&retention.delta, fading.decay) {
+                (DeltaRule::None, _) => (fading.gain, None),
+                (DeltaRule::Delta(beta), decay) => {
                     let beta = of(*beta, 1)[0];
                     // What the key reads has faded by then.
                     let faded = match decay {
-                        Fading::All(decay) => decay,
-                        Fading::Keys(_) => 1.0,
+                        RowDecay::All(decay) => decay,
+                        RowDecay::Keys(_) => 1.0,
                     };
-                    let erasure = Erasure {
+                    let erasure = RowDelta {
                         read: key,
                         write: key,
                         factor: -beta * faded,
                     };
                     (beta, Some(erasure))
                 }
-                (Erase::Pair { read, write }, _) => {
-                    let erasure = Erasure {
+                (DeltaRule::Pair { read, write }, _) => {
+                    let erasure = RowDelta {
                         read: of(*read, keys),
                         write: of(*write, keys),
                         factor: 1.0,
@@ -230,20 +232,20 @@ fn some_rows<const N: usize>(run: &Run<'_>, node: usize, tile: &Tile, chunk: usi
                 grow((key, gain), &fading, &mut held);
                 *divisor = divide(run, (retention.divisor, fading.gain), query, &held);
             }
-            *into = RetainRow {
+            *into = LinearAttendRow {
                 query,
                 key,
                 value: &of(*v, values)[block.columns.clone()],
                 gain,
                 decay: fading.decay,
-                erase,
+                delta,
                 before: retention.before,
                 // SAFETY: these columns are this chunk's.
                 out: unsafe { run.row_mut(out, tile, row, block.place()) },
             };
         }
         let rows = &mut rows[..taken.len()];
-        (run.kernels.retain)(Retain {
+        (run.kernels.linear_attend)(LinearAttend {
             state: &mut *held.state,
             rows: &mut *rows,
         });
@@ -259,7 +261,7 @@ fn some_rows<const N: usize>(run: &Run<'_>, node: usize, tile: &Tile, chunk: usi
 
 /// Adds a tile's rows to one block of columns of one head.
 pub fn memorise(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize) {
-    let Op::Memorise {
+    let Op::LinearWrite {
         k, v, retention, ..
     } = &run.plan.graph.nodes[node].op
     else {
@@ -285,7 +287,7 @@ pub fn memorise(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize) {
 
 /// Reads one block of columns of one head for a tile's rows.
 pub fn recall(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
-    let Op::Recall { q, retention, .. } = &run.plan.graph.nodes[node].op else {
+    let Op::LinearRead { q, retention, .. } = &run.plan.graph.nodes[node].op else {
         return;
     };
     let block = Block::new(retention, chunk);
@@ -313,7 +315,7 @@ pub fn recall(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value)
 }
 
 /// Takes a row into the sums z of keys and n of decays.
-fn grow((key, gain): (&[f32], f32), fading: &Faded<'_>, held: &mut Held<'_>) {
+fn grow((key, gain): (&[f32], f32), fading: &DecayedRow<'_>, held: &mut Held<'_>) {
     if held.is_exact() {
         let kept = held.z.iter_mut().zip(held.rest.iter_mut());
         for ((z, lost), key) in kept.zip(key) {
@@ -322,13 +324,13 @@ fn grow((key, gain): (&[f32], f32), fading: &Faded<'_>, held: &mut Held<'_>) {
         return;
     }
     match fading.decay {
-        Fading::All(decay) => {
+        RowDecay::All(decay) => {
             let keys = held.z.iter_mut().zip(key);
             keys.for_each(|(z, k)| *z = *z * decay + gain * k);
             let n = held.rest.iter_mut().take(1);
             n.for_each(|n| *n = *n * fading.step + 1.0);
         }
-        Fading::Keys(decays) => {
+        RowDecay::Keys(decays) => {
             let faded = held.z.iter_mut().zip(decays);
             faded.zip(key).for_each(|((z, d), k)| *z = *z * d + k);
         }

@@ -4,18 +4,18 @@
 
 mod attention;
 mod experts;
-mod memory;
+mod linear_attention;
 mod profile;
 mod recurrent;
-mod retention;
 mod rows;
 mod rwkv;
 mod scan;
+mod segments;
 mod step;
 
 pub(crate) use attention::LONGEST_HEAD;
 pub use profile::{Event, Profile};
-pub use rows::{Row, Rows};
+pub use rows::{Batch, Row};
 
 use crate::arena::Arena;
 use crate::graph::{RowSpace, Value};
@@ -72,7 +72,7 @@ pub struct Run<'a> {
     /// The sequences' memory.
     pub state: &'a State,
     /// What enters.
-    pub rows: &'a Rows,
+    pub rows: &'a Batch,
     /// Where times are noted, and under which plan's number.
     pub profile: Option<(&'a Profile, usize)>,
 }

@@ -48,7 +48,7 @@ pub struct Facts {
 
 /// The rows of a run. Reserved once, so that a run allocates nothing.
 #[derive(Debug, Default)]
-pub struct Rows {
+pub struct Batch {
     /// All rows, in order.
     pub facts: Vec<Facts>,
     /// Neighbours of one sequence.
@@ -63,10 +63,10 @@ pub struct Rows {
     counts: Vec<usize>,
 }
 
-impl Rows {
+impl Batch {
     /// Room for `rows` rows of `sequences` sequences.
-    pub fn with_capacity(rows: usize, sequences: usize) -> Rows {
-        Rows {
+    pub fn with_capacity(rows: usize, sequences: usize) -> Batch {
+        Batch {
             facts: Vec::with_capacity(rows),
             groups: Vec::with_capacity(rows),
             selected: Vec::with_capacity(rows),

@@ -108,7 +108,7 @@ pub fn scan(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
     let part = step::range(chunk % parts, CHANNEL_CHUNK, head_dim);
     let part = first + part.start..first + part.end;
     let held = part.start * states..part.end * states;
-    let owed = match shared {
+    let deferred = match shared {
         true => channels * states + chunk..channels * states + chunk + 1,
         false => 0..0,
     };
@@ -139,10 +139,10 @@ pub fn scan(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
                 strided(run, value, tile, (rows.clone(), columns.clone()))
             };
             // SAFETY: these channels of state are this chunk's, and so is what they owe.
-            let (state, owed) = unsafe {
+            let (state, deferred) = unsafe {
                 (
                     state_mut(run, node, rows.start, held.clone()),
-                    state_mut(run, node, rows.start, owed.clone()),
+                    state_mut(run, node, rows.start, deferred.clone()),
                 )
             };
             if tile.range.len() == 1 && !shared {
@@ -152,7 +152,7 @@ pub fn scan(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
             let mut scan = |dt: Strided<'_>| {
                 kernel(Scan {
                     state,
-                    owed,
+                    deferred,
                     a,
                     b: of(*b, &selected),
                     c: of(*c, &selected),

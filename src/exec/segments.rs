@@ -4,8 +4,8 @@
 use super::step::range;
 use super::{Run, Tile};
 use crate::graph::{
-    Distances, Frequencies, Hidden, Memory, MemoryOp, Op, Remembered, Remembers, Segments, StateId,
-    StateKind, Value,
+    Distances, HiddenMemory, MemoryOp, MemorySource, Op, SegmentMemory, SegmentRange, Segments,
+    SinusoidFrequencies, StateId, StateKind, Value,
 };
 use crate::state::{HiddenLayout, MemoryLayout, PAGE, Ring};
 use std::ops::Range;
@@ -21,7 +21,7 @@ pub fn chunks(run: &Run<'_>, op: &MemoryOp, tile: &Tile) -> usize {
     let rows = tile.range.len();
     match op {
         MemoryOp::Recall { state, .. } => match run.state.layout().kind(state.0 as usize) {
-            StateKind::Memory(memory) => rows.div_ceil(QUERY_CHUNK) * memory.heads,
+            StateKind::SegmentMemory(memory) => rows.div_ceil(QUERY_CHUNK) * memory.heads,
             _ => 0,
         },
         _ => rows.div_ceil(ROW_CHUNK),
@@ -88,18 +88,18 @@ fn rows(tile: &Tile, chunk: usize) -> Range<usize> {
     rows.start + tile.range.start..rows.end + tile.range.start
 }
 
-fn sinusoids(run: &Run<'_>, frequencies: Frequencies, row: usize, into: &mut [f32]) {
-    // Frequencies and products are rounded to f32 as the reference rounds them.
+fn sinusoids(run: &Run<'_>, frequencies: SinusoidFrequencies, row: usize, into: &mut [f32]) {
+    // SinusoidFrequencies and products are rounded to f32 as the reference rounds them.
     let position = run.rows.facts[row].row.position as f32;
     let pairs = frequencies.pairs();
     let (sin, cos) = into.split_at_mut(pairs);
     for (pair, (sin, cos)) in sin.iter_mut().zip(cos).enumerate() {
         let frequency = match frequencies {
-            Frequencies::Usual { pairs } => {
+            SinusoidFrequencies::Usual { pairs } => {
                 let exponent = (2 * pair) as f32 / (2 * pairs) as f32;
                 1.0 / 10000f64.powf(f64::from(exponent)) as f32
             }
-            Frequencies::Stored(vector) => run.weights.vector(vector)[pair],
+            SinusoidFrequencies::Stored(vector) => run.weights.vector(vector)[pair],
         };
         let (s, c) = f64::from(position * frequency).sin_cos();
         (*sin, *cos) = (s as f32, c as f32);
@@ -126,8 +126,10 @@ fn remember(run: &Run<'_>, tile: &Tile, row: usize, kv: (Value, Value), state: S
         return;
     };
     let (ring, place) = match memory.remembers {
-        Remembers::Kept => (layout.past, facts.slot),
-        Remembers::Projected | Remembers::Nothing => (layout.open, facts.slot - facts.segment),
+        MemorySource::Kept => (layout.past, facts.slot),
+        MemorySource::Projected | MemorySource::Nothing => {
+            (layout.open, facts.slot - facts.segment)
+        }
     };
     let to = (&memory, ring, place);
     write_pair(run, tile, row, kv, (state, facts.row.sequence), to);
@@ -156,8 +158,8 @@ fn store_remembered(run: &Run<'_>, tile: &Tile, row: usize, kv: (Value, Value), 
 }
 
 /// Whether row `index` of what is remembered is a compressed one, and its number.
-fn nth(remembered: Remembered, index: usize) -> (bool, usize) {
-    let Remembered { rows, compressed } = remembered;
+fn nth(remembered: SegmentRange, index: usize) -> (bool, usize) {
+    let SegmentRange { rows, compressed } = remembered;
     match index.checked_sub(compressed.len()) {
         None => (true, compressed.start + index),
         Some(index) => (false, rows.start + index),
@@ -171,7 +173,7 @@ fn write_pair(
     row: usize,
     (k, v): (Value, Value),
     (state, sequence): (StateId, u32),
-    (memory, ring, place): (&Memory, Ring, usize),
+    (memory, ring, place): (&SegmentMemory, Ring, usize),
 ) {
     if ring.capacity == 0 {
         return;
@@ -193,7 +195,7 @@ fn write_pair(
 /// One layer's rows before their projection, in a sequence's state.
 struct HiddenRows<'a> {
     run: &'a Run<'a>,
-    hidden: Hidden,
+    hidden: HiddenMemory,
     layout: HiddenLayout,
     base: *mut f32,
     /// Whose memory they are now.
@@ -396,7 +398,7 @@ fn recall(run: &Run<'_>, op: &MemoryOp, tile: &Tile, chunk: usize, out: Value) {
 /// One head of one row, and what it has seen so far.
 struct Query<'a> {
     run: &'a Run<'a>,
-    memory: &'a Memory,
+    memory: &'a SegmentMemory,
     head: usize,
     /// The sequence's memory.
     base: *mut f32,
@@ -428,7 +430,7 @@ impl<'a> Query<'a> {
                 self.over_ring(layout.past, segment as i64 - len as i64..here + 1, behind);
             }
             Segments::Rows { rows, .. } => {
-                let Remembered {
+                let SegmentRange {
                     rows: past,
                     compressed,
                 } = self.memory.segments.remembered(segment);
@@ -440,7 +442,7 @@ impl<'a> Query<'a> {
                     let behind = move |row: i64| before + (end - row) as usize;
                     self.over_ring(layout.compressed, signed(&compressed), behind);
                 }
-                if self.memory.remembers != Remembers::Nothing {
+                if self.memory.remembers != MemorySource::Nothing {
                     self.over_ring(layout.past, signed(&past), behind);
                 }
                 let place = here - segment as i64;

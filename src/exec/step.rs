@@ -1,6 +1,6 @@
 //! One chunk of one step: find the rows, call a kernel.
 
-use super::{Output, Run, Sink, Tile, attention, experts, memory, retention, rwkv, scan};
+use super::{Output, Run, Sink, Tile, attention, experts, linear_attention, rwkv, scan, segments};
 use crate::graph::rope::Divisors;
 use crate::graph::{Activation, Among, Index, NormKind, Op, RowSpace, Share, Value, Vector};
 use crate::kernels::{MatMul, Pointwise};
@@ -48,10 +48,10 @@ pub fn chunks(run: &Run<'_>, node: usize, tile: &Tile) -> usize {
             attention::store_chunks(run, tile, *state)
         }
         Op::Conv { .. } | Op::Scan { .. } => scan::chunks(run, node, tile),
-        Op::Memory(op) => memory::chunks(run, op, tile),
-        Op::Retention { retention, .. }
-        | Op::Memorise { retention, .. }
-        | Op::Recall { retention, .. } => retention::chunks(retention),
+        Op::Memory(op) => segments::chunks(run, op, tile),
+        Op::LinearAttention { retention, .. }
+        | Op::LinearWrite { retention, .. }
+        | Op::LinearRead { retention, .. } => linear_attention::chunks(retention),
         Op::TokenShift { x, .. } => rwkv::chunks(run.plan.graph.info(*x).width),
         Op::Wkv { decay, .. } => rwkv::chunks(decay.len),
         _ => row_chunks(tile),
@@ -94,9 +94,9 @@ pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&
         }
         Op::Conv { .. } => scan::conv(run, node, tile, chunk, out),
         Op::Scan { .. } => scan::scan(run, node, tile, chunk, out),
-        Op::Memory(_) => memory::run(run, node, tile, chunk, out),
-        Op::Retention { .. } => retention::run(run, node, tile, chunk, out),
-        Op::Recall { .. } => retention::recall(run, node, tile, chunk, out),
+        Op::Memory(_) => segments::run(run, node, tile, chunk, out),
+        Op::LinearAttention { .. } => linear_attention::run(run, node, tile, chunk, out),
+        Op::LinearRead { .. } => linear_attention::recall(run, node, tile, chunk, out),
         Op::TokenShift { .. } => rwkv::token_shift(run, node, tile, chunk, out),
         Op::Wkv { .. } => rwkv::wkv(run, node, tile, chunk, out),
         op => {
@@ -316,11 +316,11 @@ fn in_place(
 
 fn effect(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, sink: &Mutex<&mut Sink<'_>>) {
     match &run.plan.graph.nodes[node].op {
-        Op::Memory(op) => memory::effect(run, op, tile, chunk),
+        Op::Memory(op) => segments::effect(run, op, tile, chunk),
         Op::StoreKv { k, v, state } | Op::StoreCross { k, v, state } => {
             attention::store(run, tile, chunk, (*k, *v), *state);
         }
-        Op::Memorise { .. } => retention::memorise(run, node, tile, chunk),
+        Op::LinearWrite { .. } => linear_attention::memorise(run, node, tile, chunk),
         Op::Emit { x, name } => {
             let mut sink = sink
                 .lock()

@@ -105,7 +105,7 @@ pub fn generate(
         ));
     }
     let model = session.model().clone();
-    if limits.endless.is_some() && session.has_history() {
+    if limits.endless.is_some() && session.has_kv_cache() {
         session.can_discard()?;
     }
     let start = Instant::now();
@@ -196,7 +196,7 @@ pub fn generate(
 /// What to forget of a history that is full: an eighth of the context, behind `keep` entries.
 fn overflow(session: &Session, keep: usize) -> Result<Option<Range<usize>>, RunError> {
     let (len, context) = (session.len(0)?, session.options().context);
-    if !session.has_history() || len < context {
+    if !session.has_kv_cache() || len < context {
         return Ok(None);
     }
     // At least one entry goes and one, the newest, stays: its place tells the next position.

@@ -1,14 +1,14 @@
 //! Blocks that several architectures share.
 
 use super::{
-    Among, Attention, BuildError, Builder, Hyper, Index, Keys, Mask, Net, Pointwise,
+    Among, Attention, BuildError, Builder, Config, Index, Keys, Mask, Net, Pointwise,
     PositionScheme, RowOrder, StateKind, Value,
 };
 use rillm_formats::manifest::{Array, Container, Value as Fact};
 
 /// The function that `key` names in transformers' terms, or `default`.
-pub fn activation(hyper: &Hyper<'_>, key: &str, default: &str) -> Result<Pointwise, BuildError> {
-    Ok(match hyper.text(key)?.unwrap_or(default) {
+pub fn activation(config: &Config<'_>, key: &str, default: &str) -> Result<Pointwise, BuildError> {
+    Ok(match config.text(key)?.unwrap_or(default) {
         "silu" | "swish" => Pointwise::Silu,
         "gelu" | "gelu_python" => Pointwise::GeluErf,
         "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" | "gelu_accurate" => Pointwise::GeluTanh,
@@ -17,7 +17,7 @@ pub fn activation(hyper: &Hyper<'_>, key: &str, default: &str) -> Result<Pointwi
         "sigmoid" => Pointwise::Sigmoid,
         _ => {
             let known = "silu, gelu, gelu_new, gelu_pytorch_tanh, relu, tanh or sigmoid";
-            return Err(hyper.invalid(key, known));
+            return Err(config.invalid(key, known));
         }
     })
 }
@@ -43,17 +43,17 @@ pub struct Heads {
 impl Heads {
     /// Reads `attention.head_count` and what goes with it; heads that share no keys, and as
     /// wide as they fit into `width`, unless the files say otherwise.
-    pub fn read(hyper: &Hyper<'_>, width: usize) -> Result<Heads, BuildError> {
-        let heads = hyper.count("attention.head_count")?;
-        let kv_heads = hyper.optional_count("attention.head_count_kv")?;
+    pub fn read(config: &Config<'_>, width: usize) -> Result<Heads, BuildError> {
+        let heads = config.count("attention.head_count")?;
+        let kv_heads = config.optional_count("attention.head_count_kv")?;
         let kv_heads = kv_heads.unwrap_or(heads);
         if !heads.is_multiple_of(kv_heads) {
-            return Err(hyper.invalid("attention.head_count_kv", "a divisor of the head count"));
+            return Err(config.invalid("attention.head_count_kv", "a divisor of the head count"));
         }
-        let head_dim = match hyper.optional_count("attention.key_length")? {
+        let head_dim = match config.optional_count("attention.key_length")? {
             Some(head_dim) => head_dim,
             None if width.is_multiple_of(heads) => width / heads,
-            None => return Err(hyper.invalid("attention.head_count", "a divisor of the width")),
+            None => return Err(config.invalid("attention.head_count", "a divisor of the width")),
         };
         Ok(Heads {
             heads,
@@ -64,23 +64,23 @@ impl Heads {
 
     /// The same where only some layers attend: GGUF lists their heads of keys, and none for the
     /// others.
-    pub fn read_some(hyper: &Hyper<'_>, width: usize) -> Result<Heads, BuildError> {
+    pub fn read_some(config: &Config<'_>, width: usize) -> Result<Heads, BuildError> {
         let key = "attention.head_count_kv";
-        let Some(Fact::Array(list)) = hyper.value(key) else {
-            return Heads::read(hyper, width);
+        let Some(Fact::Array(list)) = config.value(key) else {
+            return Heads::read(config, width);
         };
-        let heads = hyper.count("attention.head_count")?;
+        let heads = config.count("attention.head_count")?;
         let listed = (0..list.len()).filter_map(|layer| list.u64(layer));
         let kv_heads = listed.max().and_then(|most| usize::try_from(most).ok());
         let shared = |of: usize, parts: usize| parts > 0 && of.is_multiple_of(parts);
-        let head_dim = hyper.optional_count("attention.key_length")?;
+        let head_dim = config.optional_count("attention.key_length")?;
         match kv_heads.filter(|&kv_heads| shared(heads, kv_heads)) {
             Some(kv_heads) if head_dim.is_some() || shared(width, heads) => Ok(Heads {
                 heads,
                 kv_heads,
                 head_dim: head_dim.unwrap_or(width / heads),
             }),
-            _ => Err(hyper.invalid(key, "divisors of the head count, itself one of the width")),
+            _ => Err(config.invalid(key, "divisors of the head count, itself one of the width")),
         }
     }
 
@@ -147,7 +147,7 @@ pub fn interleaved_projections(
     layer: &str,
     heads: Heads,
 ) -> Result<[Value; 3], BuildError> {
-    if net.builder.hyper().container == Container::Gguf {
+    if net.builder.config().container == Container::Gguf {
         return fused_projections(net, x, layer, heads);
     }
     let (dim, group) = (heads.head_dim, heads.heads / heads.kv_heads);
@@ -206,7 +206,7 @@ pub fn attend(
     width: usize,
     attention: Attention,
 ) -> Result<Value, BuildError> {
-    let keys = Keys::History(net.builder.state(StateKind::Kv {
+    let keys = Keys::Cache(net.builder.state(StateKind::KvCache {
         kv_heads: attention.kv_heads,
         head_dim: attention.head_dim,
     }));
@@ -238,24 +238,24 @@ impl Windows {
     /// Reads `attention.sliding_window` (`default` if there is none) and its pattern for
     /// `layers` layers.
     pub fn read(
-        hyper: &Hyper<'_>,
+        config: &Config<'_>,
         layers: usize,
         default: Option<usize>,
         pattern: WindowPattern,
     ) -> Result<Windows, BuildError> {
-        let window = match hyper.value("attention.sliding_window") {
-            Some(_) => hyper.feature("attention.sliding_window")?,
+        let window = match config.value("attention.sliding_window") {
+            Some(_) => config.feature("attention.sliding_window")?,
             None => default,
         };
         let key = "attention.sliding_window_pattern";
-        let pattern = match hyper.value(key) {
+        let pattern = match config.value(key) {
             None => pattern,
             Some(Fact::Array(list)) => {
                 WindowPattern::Listed(listed(list, layers).ok_or_else(|| {
-                    hyper.invalid(key, &format!("an entry for each of {layers} layers"))
+                    config.invalid(key, &format!("an entry for each of {layers} layers"))
                 })?)
             }
-            Some(_) => WindowPattern::AllButEvery(hyper.count(key)?),
+            Some(_) => WindowPattern::AllButEvery(config.count(key)?),
         };
         Ok(Windows {
             window: window.map(|window| window as u64),
@@ -304,7 +304,7 @@ pub enum Tied {
 /// in a Hugging Face folder the configuration decides, whatever is stored.
 pub fn is_tied(model: &Builder<'_>, default: Tied) -> Result<bool, BuildError> {
     let stored = model.has("output.weight");
-    Ok(match (model.hyper().container, model.hyper().tied()?) {
+    Ok(match (model.config().container, model.config().tied()?) {
         (Container::Gguf, _) => !stored,
         (Container::HuggingFace, Some(tied)) => tied,
         (Container::HuggingFace, None) => default == Tied::ByDefault || !stored,
@@ -327,13 +327,17 @@ pub fn head(net: &Net<'_, '_>, x: Value, default: Tied) -> Result<Value, BuildEr
 }
 
 /// The positive number under `key`, or `default` if there is none; `null` says there is no cap.
-pub fn cap(hyper: &Hyper<'_>, key: &str, default: Option<f32>) -> Result<Option<f32>, BuildError> {
-    if hyper.value(key).is_none() {
+pub fn cap(
+    config: &Config<'_>,
+    key: &str,
+    default: Option<f32>,
+) -> Result<Option<f32>, BuildError> {
+    if config.value(key).is_none() {
         return Ok(default);
     }
-    match hyper.float(key, 0.0)? {
+    match config.float(key, 0.0)? {
         cap if cap > 0.0 => Ok(Some(cap)),
-        _ => Err(hyper.invalid(key, "a positive number")),
+        _ => Err(config.invalid(key, "a positive number")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What an architecture takes from its model: weights (each one's shape checked against the
 //! files), state and hyperparameters, recorded behind `&self`.
 
-use super::{Graph, Hyper, Matrix, Net, Role, Segments, StateId, StateKind, Vector, View};
+use super::{Config, Graph, Matrix, Net, Role, Segments, StateId, StateKind, Vector, View};
 use crate::kernels::SCAN_LANES;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -227,7 +227,7 @@ pub struct Wiring {
 
 /// Records one model.
 pub struct Builder<'a> {
-    hyper: Hyper<'a>,
+    config: Config<'a>,
     catalog: &'a dyn Catalog,
     pub(super) wiring: RefCell<Wiring>,
     matrix_ids: RefCell<HashMap<MatrixSpec, u32>>,
@@ -236,9 +236,9 @@ pub struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     /// A recorder over what the files hold.
-    pub fn new(hyper: Hyper<'a>, catalog: &'a dyn Catalog) -> Builder<'a> {
+    pub fn new(config: Config<'a>, catalog: &'a dyn Catalog) -> Builder<'a> {
         Builder {
-            hyper,
+            config,
             catalog,
             wiring: RefCell::default(),
             matrix_ids: RefCell::default(),
@@ -252,8 +252,8 @@ impl<'a> Builder<'a> {
     }
 
     /// The hyperparameters.
-    pub fn hyper(&self) -> &Hyper<'a> {
-        &self.hyper
+    pub fn config(&self) -> &Config<'a> {
+        &self.config
     }
 
     /// Says for how many positions the model was trained.

@@ -8,7 +8,7 @@ pub type Key = (&'static str, &'static str);
 
 /// Reads hyperparameters for one architecture.
 #[derive(Clone, Copy, Debug)]
-pub struct Hyper<'a> {
+pub struct Config<'a> {
     /// Everything the files say.
     pub metadata: &'a Metadata,
     /// Decides the names.
@@ -19,7 +19,7 @@ pub struct Hyper<'a> {
     pub keys: &'static [&'static [Key]],
 }
 
-impl<'a> Hyper<'a> {
+impl<'a> Config<'a> {
     /// A positive whole number that must be there.
     pub fn count(&self, key: &str) -> Result<usize, BuildError> {
         match self.optional_count(key)? {

@@ -9,7 +9,7 @@ use super::{Rope, Value, Vector};
 /// where a family says how S fades, what is taken back before a value is added, which S is read and
 /// what the reading is divided by.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Retention {
+pub struct LinearAttention {
     /// Matrices. Operands may have fewer heads: a divisor, each shared by neighbours.
     pub heads: usize,
     /// Floats of a query and of a key.
@@ -19,7 +19,7 @@ pub struct Retention {
     /// How S fades.
     pub decay: Decay,
     /// What is taken back.
-    pub erase: Erase,
+    pub delta: DeltaRule,
     /// What the reading is divided by.
     pub divisor: Divisor,
     /// Whether a row reads S as the one before it left it (RWKV-6).
@@ -44,7 +44,7 @@ pub enum Decay {
 
 /// What is taken out of S before a value is added.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Erase {
+pub enum DeltaRule {
     /// Nothing.
     None,
     /// β of what the key reads, so that v takes its place: k ⊗ β (v − k·S), for each head's β of
@@ -71,15 +71,15 @@ pub enum Divisor {
     Clamp,
 }
 
-impl Retention {
+impl LinearAttention {
     /// S ← S + k ⊗ v, read by q·S; to be altered where a family differs.
-    pub fn plain(heads: usize, key_dim: usize, value_dim: usize) -> Retention {
-        Retention {
+    pub fn plain(heads: usize, key_dim: usize, value_dim: usize) -> LinearAttention {
+        LinearAttention {
             heads,
             key_dim,
             value_dim,
             decay: Decay::None,
-            erase: Erase::None,
+            delta: DeltaRule::None,
             divisor: Divisor::None,
             before: false,
             rope: None,
@@ -92,10 +92,10 @@ impl Retention {
             Decay::None | Decay::Fixed(_) => None,
             Decay::Heads(value) | Decay::Keys(value) => Some(value),
         };
-        let [first, second] = match self.erase {
-            Erase::None => [None; 2],
-            Erase::Delta(beta) => [Some(beta), None],
-            Erase::Pair { read, write } => [Some(read), Some(write)],
+        let [first, second] = match self.delta {
+            DeltaRule::None => [None; 2],
+            DeltaRule::Delta(beta) => [Some(beta), None],
+            DeltaRule::Pair { read, write } => [Some(read), Some(write)],
         };
         [decay, first, second]
     }
@@ -106,10 +106,10 @@ impl Retention {
             Decay::None | Decay::Fixed(_) => {}
             Decay::Heads(value) | Decay::Keys(value) => *value = to(*value),
         }
-        match &mut self.erase {
-            Erase::None => {}
-            Erase::Delta(beta) => *beta = to(*beta),
-            Erase::Pair { read, write } => {
+        match &mut self.delta {
+            DeltaRule::None => {}
+            DeltaRule::Delta(beta) => *beta = to(*beta),
+            DeltaRule::Pair { read, write } => {
                 *read = to(*read);
                 *write = to(*write);
             }
@@ -117,8 +117,8 @@ impl Retention {
     }
 
     /// How its state lies in memory.
-    pub fn memory(&self) -> OuterMemory {
-        OuterMemory {
+    pub fn memory(&self) -> LinearState {
+        LinearState {
             heads: self.heads,
             key_dim: self.key_dim,
             value_dim: self.value_dim,
@@ -133,7 +133,7 @@ impl Retention {
 
 /// Columns of S that are worked on together. They depend on no others, and so many rows of them
 /// as keys have elements stay in a core's first cache.
-pub const MEMORY_COLUMNS: usize = 64;
+pub const STATE_COLUMNS: usize = 64;
 
 /// Rows after which a decay that never changes is applied, all at once.
 pub const DECAY_ROWS: usize = 64;
@@ -157,7 +157,7 @@ pub enum Sums {
 /// The state of one sequence: for each head, for each block of S's columns, `[key_dim][columns]`
 /// and then what [`Sums`] says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OuterMemory {
+pub struct LinearState {
     /// Matrices.
     pub heads: usize,
     /// Rows of each.
@@ -168,10 +168,10 @@ pub struct OuterMemory {
     pub sums: Sums,
 }
 
-impl OuterMemory {
+impl LinearState {
     /// Blocks of columns of a head.
     pub fn blocks(&self) -> usize {
-        self.value_dim.div_ceil(MEMORY_COLUMNS)
+        self.value_dim.div_ceil(STATE_COLUMNS)
     }
 
     /// Floats in all; `None` if there are too many to count.
@@ -187,7 +187,7 @@ impl OuterMemory {
 
     /// Floats from one block to the next.
     pub fn block_len(&self) -> Option<usize> {
-        let columns = self.value_dim.min(MEMORY_COLUMNS);
+        let columns = self.value_dim.min(STATE_COLUMNS);
         let block = self.key_dim.checked_mul(columns)?;
         let sums = match self.sums {
             Sums::None => 0,

@@ -6,27 +6,27 @@
 
 pub mod blocks;
 mod builder;
-mod hyper;
-mod memory;
+mod config;
+mod linear_attention;
 mod names;
 mod net;
-mod retention;
 pub mod rope;
+mod segments;
 
 pub use builder::{
     BuildError, Builder, Catalog, MatrixSpec, RowOrder, VectorSpec, Wiring, transpose,
 };
-pub use hyper::{Hyper, Key};
-pub use memory::{
-    ABSENT_ROWS, Distances, Frequencies, Hidden, Memory, MemoryOp, Remembered, Remembers, Segments,
-    TableRows,
+pub use config::{Config, Key};
+pub use linear_attention::{
+    DECAY_ROWS, Decay, DeltaRule, Divisor, LinearAttention, LinearState, STATE_COLUMNS, Sums,
 };
 pub use names::{Name, View, fits, spelling};
 pub use net::Net;
-pub use retention::{
-    DECAY_ROWS, Decay, Divisor, Erase, MEMORY_COLUMNS, OuterMemory, Retention, Sums,
-};
 pub use rope::{Divisors, Rope};
+pub use segments::{
+    ABSENT_ROWS, Distances, HiddenMemory, MemoryOp, MemorySource, SegmentMemory, SegmentRange,
+    Segments, SinusoidFrequencies, TableRows,
+};
 
 pub use crate::kernels::{Activation, Pairing, Pointwise};
 
@@ -64,7 +64,7 @@ pub enum Role {
     /// When a sequence's segment ends: a row for each row that its memory is compressed to.
     Compress,
     /// After that: a row for each that the sequence remembers.
-    Recollect,
+    Reproject,
 }
 
 impl Role {
@@ -72,7 +72,7 @@ impl Role {
     pub fn rows(self) -> RowSpace {
         match self {
             Role::Decode => RowSpace::Step,
-            Role::Encode | Role::Table | Role::Compress | Role::Recollect => RowSpace::Source,
+            Role::Encode | Role::Table | Role::Compress | Role::Reproject => RowSpace::Source,
         }
     }
 }
@@ -118,7 +118,7 @@ pub struct StateId(pub(crate) u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StateKind {
     /// Keys and values of every position, in pages. Truncates.
-    Kv {
+    KvCache {
         /// Heads stored.
         kv_heads: usize,
         /// Floats per head.
@@ -161,11 +161,11 @@ pub enum StateKind {
         channels: usize,
     },
     /// Sums of outer products k ⊗ v. Can only be checkpointed.
-    Outer(OuterMemory),
+    Linear(LinearState),
     /// Keys and values of earlier segments. Can only be checkpointed.
-    Memory(Memory),
+    SegmentMemory(SegmentMemory),
     /// Rows of earlier segments before their projection. Can only be checkpointed.
-    Hidden(Hidden),
+    HiddenMemory(HiddenMemory),
     /// Worked out once for the whole session.
     Table {
         /// Floats of a row.
@@ -242,7 +242,7 @@ pub struct Buckets {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keys {
     /// This run's are appended to a sequence's history.
-    History(StateId),
+    Cache(StateId),
     /// This run's alone.
     Rows,
     /// Projected from the encoder's output beforehand.
@@ -369,24 +369,24 @@ pub enum Op {
         state: StateId,
     },
     /// q·S, where S is a sum over the past of outer products k ⊗ v that fade.
-    Retention {
+    LinearAttention {
         q: Value,
         k: Value,
         v: Value,
-        retention: Retention,
+        retention: LinearAttention,
         state: StateId,
     },
     /// Adds every row's k ⊗ v to a memory that is to be read when it holds them all.
-    Memorise {
+    LinearWrite {
         k: Value,
         v: Value,
-        retention: Retention,
+        retention: LinearAttention,
         state: StateId,
     },
     /// q·S of such a memory.
-    Recall {
+    LinearRead {
         q: Value,
-        retention: Retention,
+        retention: LinearAttention,
         state: StateId,
     },
     /// Top-k of softmax(logits) → `[rows, 2k]`: k weights, then k expert numbers.
@@ -543,8 +543,8 @@ impl Op {
             Op::Bonus { a, b, v, .. } => {
                 found[..3].copy_from_slice(&[Some(a), Some(b), Some(v)]);
             }
-            Op::Recall { q, .. } => found[0] = Some(q),
-            Op::Wkv { k, v, .. } | Op::Memorise { k, v, .. } => {
+            Op::LinearRead { q, .. } => found[0] = Some(q),
+            Op::Wkv { k, v, .. } | Op::LinearWrite { k, v, .. } => {
                 found[..2].copy_from_slice(&[Some(k), Some(v)])
             }
             Op::ScaleHeads { x, by } => found[..2].copy_from_slice(&[Some(x), Some(by)]),
@@ -558,7 +558,7 @@ impl Op {
             Op::Scan { x, dt, b, c, z, .. } => {
                 found[..5].copy_from_slice(&[x, dt, b, c, z].map(Some));
             }
-            Op::Retention {
+            Op::LinearAttention {
                 q,
                 k,
                 v,
@@ -595,7 +595,7 @@ impl Op {
             | Op::TokenShift { x, .. }
             | Op::Select { x }
             | Op::Emit { x, .. }
-            | Op::Recall { q: x, .. }
+            | Op::LinearRead { q: x, .. }
             | Op::Route { logits: x, .. }
             | Op::Quantize { x, .. } => *x = to(*x),
             Op::Add { a: x, b: y }
@@ -603,7 +603,7 @@ impl Op {
             | Op::StoreCross { k: x, v: y, .. }
             | Op::StoreKv { k: x, v: y, .. }
             | Op::Wkv { k: x, v: y, .. }
-            | Op::Memorise { k: x, v: y, .. }
+            | Op::LinearWrite { k: x, v: y, .. }
             | Op::ScaleHeads { x, by: y }
             | Op::ExpertMatMul { x, route: y, .. }
             | Op::ExpertSum { x, route: y }
@@ -632,7 +632,7 @@ impl Op {
                     *value = to(*value);
                 }
             }
-            Op::Retention {
+            Op::LinearAttention {
                 q, k, v, retention, ..
             } => {
                 for value in [q, k, v] {
@@ -648,7 +648,7 @@ impl Op {
     pub fn state(&self) -> Option<(StateId, bool)> {
         match self {
             Op::Attention { attention, .. } => match attention.keys {
-                Keys::History(state) | Keys::Cross(state) => Some((state, false)),
+                Keys::Cache(state) | Keys::Cross(state) => Some((state, false)),
                 Keys::Rows => None,
             },
             Op::StoreKv { state, .. }
@@ -657,9 +657,9 @@ impl Op {
             | Op::Scan { state, .. }
             | Op::TokenShift { state, .. }
             | Op::Wkv { state, .. }
-            | Op::Memorise { state, .. }
-            | Op::Retention { state, .. } => Some((*state, true)),
-            Op::Recall { state, .. } => Some((*state, false)),
+            | Op::LinearWrite { state, .. }
+            | Op::LinearAttention { state, .. } => Some((*state, true)),
+            Op::LinearRead { state, .. } => Some((*state, false)),
             Op::Memory(op) => op.state(),
             _ => None,
         }
@@ -669,7 +669,7 @@ impl Op {
     pub fn needs_all_rows(&self) -> bool {
         match self {
             Op::Attention { attention, .. } => attention.keys == Keys::Rows,
-            Op::Recall { .. } => true,
+            Op::LinearRead { .. } => true,
             _ => false,
         }
     }
@@ -729,15 +729,15 @@ impl Op {
             Op::Bonus { .. } => "bonus",
             Op::TokenShift { .. } => "token_shift",
             Op::Wkv { .. } => "wkv",
-            Op::Memorise { .. } => "memorise",
-            Op::Recall { .. } => "recall",
+            Op::LinearWrite { .. } => "memorise",
+            Op::LinearRead { .. } => "recall",
             Op::Slice { .. } => "slice",
             Op::Attention { .. } => "attention",
             Op::StoreCross { .. } => "store_cross",
             Op::Conv { .. } => "conv",
             Op::StepSize { .. } => "step_size",
             Op::Scan { .. } => "scan",
-            Op::Retention { .. } => "retention",
+            Op::LinearAttention { .. } => "retention",
             Op::Route { .. } => "route",
             Op::ExpertMatMul { .. } => "expert_matmul",
             Op::ExpertSum { .. } => "expert_sum",

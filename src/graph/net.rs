@@ -2,9 +2,9 @@
 //! calls nest as formulas do.
 
 use super::{
-    Activation, Among, Attention, BuildError, Builder, Decay, Divisor, Erase, Graph, Index, Matrix,
-    NormKind, Op, Pointwise, Retention, RowSpace, Share, StateId, StateKind, Value, ValueInfo,
-    Vector,
+    Activation, Among, Attention, BuildError, Builder, Decay, DeltaRule, Divisor, Graph, Index,
+    LinearAttention, Matrix, NormKind, Op, Pointwise, RowSpace, Share, StateId, StateKind, Value,
+    ValueInfo, Vector,
 };
 use rillm_formats::manifest::Container;
 use std::cell::RefCell;
@@ -78,7 +78,7 @@ impl Net<'_, '_> {
             "architecture: norm of broken groups"
         );
         let name = format!("{name}.weight");
-        let weight = match self.builder.hyper().container {
+        let weight = match self.builder.config().container {
             Container::Gguf => self.builder.vector(&name, &[groups, width / groups])?,
             Container::HuggingFace => self.builder.vector(&name, &[width])?,
         };
@@ -458,7 +458,7 @@ impl Net<'_, '_> {
     }
 
     /// Reads a memory of outer products, in a state of its own.
-    pub fn retention(&self, [q, k, v]: [Value; 3], retention: Retention) -> Value {
+    pub fn linear_attention(&self, [q, k, v]: [Value; 3], retention: LinearAttention) -> Value {
         let memory = retention.memory();
         let of = |value, dim: usize| {
             let heads = self.width(value) / dim;
@@ -472,9 +472,9 @@ impl Net<'_, '_> {
             !retention.before || retention.divisor == Divisor::None,
             "architecture: divided by what is not read yet"
         );
-        let state = self.builder.state(StateKind::Outer(memory));
+        let state = self.builder.state(StateKind::Linear(memory));
         let width = memory.heads * memory.value_dim;
-        let op = Op::Retention {
+        let op = Op::LinearAttention {
             q,
             k,
             v,
@@ -486,21 +486,27 @@ impl Net<'_, '_> {
 
     /// The same where each row reads what all rows of its sequence have written, those behind it
     /// too: nothing fades and nothing is erased, for there is no order.
-    pub fn bidirectional(&self, [q, k, v]: [Value; 3], retention: Retention) -> Value {
+    pub fn bidirectional_linear_attention(
+        &self,
+        [q, k, v]: [Value; 3],
+        retention: LinearAttention,
+    ) -> Value {
         assert!(
-            retention.decay == Decay::None && retention.erase == Erase::None && !retention.before,
+            retention.decay == Decay::None
+                && retention.delta == DeltaRule::None
+                && !retention.before,
             "architecture: an order among rows that have none"
         );
         let memory = retention.memory();
         let width = memory.heads * memory.value_dim;
-        let state = self.builder.state(StateKind::Outer(memory));
-        self.graph.borrow_mut().push_effect(Op::Memorise {
+        let state = self.builder.state(StateKind::Linear(memory));
+        self.graph.borrow_mut().push_effect(Op::LinearWrite {
             k,
             v,
             retention: retention.clone(),
             state,
         });
-        let op = Op::Recall {
+        let op = Op::LinearRead {
             q,
             retention,
             state,

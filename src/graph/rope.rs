@@ -1,6 +1,6 @@
 //! Rotary position embedding (Su et al. 2021) and the ways it has been stretched.
 
-use super::{BuildError, Builder, Hyper, Pairing, Vector};
+use super::{BuildError, Builder, Config, Pairing, Vector};
 use rillm_formats::manifest::Container;
 use std::f64::consts::PI;
 
@@ -10,7 +10,7 @@ pub struct Rope {
     /// Which elements pair up.
     pub pairing: Pairing,
     /// Radians per position of each pair.
-    pub frequencies: Frequencies,
+    pub frequencies: RopeFrequencies,
     /// What divides the frequencies.
     pub division: Division,
     /// Factor on cos and sin (YaRN's attention factor).
@@ -47,7 +47,7 @@ pub enum Divisors {
 
 /// Radians per position.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Frequencies {
+pub enum RopeFrequencies {
     /// The same at any length.
     Fixed(Vec<f32>),
     /// The same, for memories without an end: angles are not rounded to single precision, in
@@ -75,8 +75,8 @@ impl Rope {
     /// Number of elements of a head that are rotated.
     pub fn dims(&self) -> usize {
         2 * match &self.frequencies {
-            Frequencies::Fixed(fixed) | Frequencies::Endless(fixed) => fixed.len(),
-            Frequencies::Dynamic { pairs, .. } => *pairs,
+            RopeFrequencies::Fixed(fixed) | RopeFrequencies::Endless(fixed) => fixed.len(),
+            RopeFrequencies::Dynamic { pairs, .. } => *pairs,
         }
     }
 
@@ -84,8 +84,8 @@ impl Rope {
     /// positions.
     pub fn frequency(&self, index: usize, length: u64) -> f32 {
         match &self.frequencies {
-            Frequencies::Fixed(fixed) | Frequencies::Endless(fixed) => fixed[index],
-            &Frequencies::Dynamic {
+            RopeFrequencies::Fixed(fixed) | RopeFrequencies::Endless(fixed) => fixed[index],
+            &RopeFrequencies::Dynamic {
                 base,
                 pairs,
                 factor,
@@ -105,7 +105,7 @@ impl Rope {
     /// or not at all where there is no last position.
     pub fn angle(&self, frequency: f32, position: u64) -> f64 {
         match self.frequencies {
-            Frequencies::Endless(_) => position as f64 * f64::from(frequency),
+            RopeFrequencies::Endless(_) => position as f64 * f64::from(frequency),
             _ => f64::from(position as f32 * frequency),
         }
     }
@@ -136,7 +136,7 @@ impl Rope {
         head_dim: usize,
         part: f64,
     ) -> Result<Rope, BuildError> {
-        let dims = rotated(builder.hyper(), head_dim, part)?;
+        let dims = rotated(builder.config(), head_dim, part)?;
         Rope::read_dims(builder, pairing, dims, 10000.0)
     }
 
@@ -147,7 +147,7 @@ impl Rope {
         head_dim: usize,
         base: f32,
     ) -> Result<Rope, BuildError> {
-        let dims = rotated(builder.hyper(), head_dim, 1.0)?;
+        let dims = rotated(builder.config(), head_dim, 1.0)?;
         Rope::read_dims(builder, pairing, dims, base)
     }
 
@@ -157,17 +157,17 @@ impl Rope {
         dims: usize,
         base: f32,
     ) -> Result<Rope, BuildError> {
-        let hyper = builder.hyper();
+        let config = builder.config();
         let pairs = dims / 2;
-        let base = positive(hyper, "rope.freq_base", base)?;
-        let factor = match hyper.value("rope.scaling.factor") {
-            Some(_) => positive(hyper, "rope.scaling.factor", 1.0)?,
-            None => positive(hyper, "rope.scale_linear", 1.0)?,
+        let base = positive(config, "rope.freq_base", base)?;
+        let factor = match config.value("rope.scaling.factor") {
+            Some(_) => positive(config, "rope.scaling.factor", 1.0)?,
+            None => positive(config, "rope.scale_linear", 1.0)?,
         };
         let original =
-            |fallback: &str| match hyper.optional_count("rope.scaling.original_context_length")? {
+            |fallback: &str| match config.optional_count("rope.scaling.original_context_length")? {
                 Some(length) => Ok(length),
-                None => hyper.count(fallback),
+                None => config.count(fallback),
             };
         let mut rope = Rope::plain(pairing, dims, base);
         if let Some(tensor) = builder.optional_vector("rope_freqs.weight", &[pairs])? {
@@ -175,7 +175,7 @@ impl Rope {
         }
         let long = LongRope::find(builder, pairs)?;
         let base = f64::from(base);
-        let kind = match hyper.text("rope.scaling.type")? {
+        let kind = match config.text("rope.scaling.type")? {
             // Files before the name was settled call it su or yarn, and GGUF files not at all.
             _ if long.is_some() => "longrope",
             Some(kind) => kind,
@@ -187,11 +187,11 @@ impl Rope {
             ("none" | "default", _) => {}
             ("linear", _) => rope.frequencies = fixed(pairs, |i| plain(base, dims, i) / factor),
             ("dynamic", _) => {
-                rope.frequencies = Frequencies::Dynamic {
+                rope.frequencies = RopeFrequencies::Dynamic {
                     base: base as f32,
                     pairs,
                     factor,
-                    trained: hyper.count("context_length")?,
+                    trained: config.count("context_length")?,
                 };
             }
             ("yarn", _) => {
@@ -201,7 +201,7 @@ impl Rope {
             }
             ("longrope", Some(tables)) => {
                 let trained = original("context_length")?;
-                rope.magnitude = tables.magnitude(hyper, trained, factor)?;
+                rope.magnitude = tables.magnitude(config, trained, factor)?;
                 rope.division = Division::ByLength {
                     short: tables.short,
                     long: tables.long,
@@ -210,12 +210,12 @@ impl Rope {
             }
             ("llama3", _) => {
                 let trained = original("context_length")? as f64;
-                let low = f64::from(hyper.float("rope.scaling.low_freq_factor", 1.0)?);
-                let high = f64::from(hyper.float("rope.scaling.high_freq_factor", 4.0)?);
+                let low = f64::from(config.float("rope.scaling.low_freq_factor", 1.0)?);
+                let high = f64::from(config.float("rope.scaling.high_freq_factor", 4.0)?);
                 let wide = f64::from(factor);
                 if low <= 0.0 || high <= low {
                     let expected = "a number above low_freq_factor, which is above zero";
-                    return Err(hyper.invalid("rope.scaling.high_freq_factor", expected));
+                    return Err(config.invalid("rope.scaling.high_freq_factor", expected));
                 }
                 rope.frequencies = fixed(pairs, |i| {
                     let frequency = f64::from(plain(base, dims, i));
@@ -226,7 +226,7 @@ impl Rope {
             }
             _ => {
                 let expected = "none, linear, dynamic, yarn, llama3, or longrope with its tables";
-                return Err(hyper.invalid("rope.scaling.type", expected));
+                return Err(config.invalid("rope.scaling.type", expected));
             }
         }
         Ok(rope)
@@ -240,9 +240,9 @@ impl Rope {
         head_dim: usize,
         (key, default): (&str, f32),
     ) -> Result<Rope, BuildError> {
-        let hyper = builder.hyper();
-        let base = positive(hyper, key, default)?;
-        Ok(Rope::plain(pairing, rotated(hyper, head_dim, 1.0)?, base))
+        let config = builder.config();
+        let base = positive(config, key, default)?;
+        Ok(Rope::plain(pairing, rotated(config, head_dim, 1.0)?, base))
     }
 
     fn plain(pairing: Pairing, dims: usize, base: f32) -> Rope {
@@ -256,11 +256,11 @@ impl Rope {
 }
 
 /// How many elements of a head are rotated: as many as are said, a part, or all.
-fn rotated(hyper: &Hyper<'_>, head_dim: usize, part: f64) -> Result<usize, BuildError> {
-    let dims = match hyper.optional_count("rope.dimension_count")? {
+fn rotated(config: &Config<'_>, head_dim: usize, part: f64) -> Result<usize, BuildError> {
+    let dims = match config.optional_count("rope.dimension_count")? {
         Some(dims) => dims,
         // Rounded down, as the reference does it.
-        None => (head_dim as f64 * hyper.double("rope.partial_factor", part)?) as usize,
+        None => (head_dim as f64 * config.double("rope.partial_factor", part)?) as usize,
     };
     let most = head_dim.min(MAX_DIMS);
     if dims > 0 && dims <= most && dims.is_multiple_of(2) {
@@ -268,22 +268,22 @@ fn rotated(hyper: &Hyper<'_>, head_dim: usize, part: f64) -> Result<usize, Build
     }
     let said = ["rope.dimension_count", "rope.partial_factor"]
         .into_iter()
-        .find(|key| hyper.value(key).is_some());
+        .find(|key| config.value(key).is_some());
     let expected = match said {
         Some("rope.partial_factor") => {
             format!("a part of the head's {head_dim} elements that is an even number")
         }
         _ => format!("an even number up to {most}"),
     };
-    Err(hyper.invalid(said.unwrap_or("attention.key_length"), &expected))
+    Err(config.invalid(said.unwrap_or("attention.key_length"), &expected))
 }
 
-fn positive(hyper: &Hyper<'_>, key: &str, default: f32) -> Result<f32, BuildError> {
-    let number = hyper.float(key, default)?;
+fn positive(config: &Config<'_>, key: &str, default: f32) -> Result<f32, BuildError> {
+    let number = config.float(key, default)?;
     if number > 0.0 {
         Ok(number)
     } else {
-        Err(hyper.invalid(key, "a positive number"))
+        Err(config.invalid(key, "a positive number"))
     }
 }
 
@@ -303,15 +303,15 @@ impl LongRope {
             return Ok(Some(LongRope { short, long }));
         }
         let keys = ["rope.scaling.short_factor", "rope.scaling.long_factor"];
-        let hyper = builder.hyper();
-        if keys.iter().all(|key| hyper.value(key).is_none()) {
+        let config = builder.config();
+        if keys.iter().all(|key| config.value(key).is_none()) {
             return Ok(None);
         }
         let read = |key: &str| {
-            let numbers = hyper.floats(key, pairs)?;
+            let numbers = config.floats(key, pairs)?;
             match numbers.filter(|numbers| numbers.iter().all(|&number| number > 0.0)) {
                 Some(numbers) => Ok(Divisors::Numbers(numbers)),
-                None => Err(hyper.invalid(key, "a list of positive numbers")),
+                None => Err(config.invalid(key, "a list of positive numbers")),
             }
         };
         let [short, long] = keys.map(read);
@@ -323,22 +323,27 @@ impl LongRope {
 
     /// √(1 + ln s / ln trained) for a context stretched s-fold (Ding et al. 2024, section 4),
     /// unless the files say otherwise. GGUF always does, where there is one.
-    fn magnitude(&self, hyper: &Hyper<'_>, trained: usize, factor: f32) -> Result<f32, BuildError> {
-        let stretch = match hyper.optional_count("rope.scaling.original_context_length")? {
-            Some(original) => hyper.count("context_length")? as f64 / original as f64,
+    fn magnitude(
+        &self,
+        config: &Config<'_>,
+        trained: usize,
+        factor: f32,
+    ) -> Result<f32, BuildError> {
+        let stretch = match config.optional_count("rope.scaling.original_context_length")? {
+            Some(original) => config.count("context_length")? as f64 / original as f64,
             None => f64::from(factor),
         };
-        let default = match hyper.container {
+        let default = match config.container {
             Container::Gguf => 1.0,
             Container::HuggingFace if stretch <= 1.0 => 1.0,
             Container::HuggingFace => (1.0 + stretch.ln() / (trained as f64).ln()).sqrt() as f32,
         };
-        let magnitude = hyper.float("rope.scaling.attn_factor", default)?;
+        let magnitude = config.float("rope.scaling.attn_factor", default)?;
         if magnitude.is_finite() {
             Ok(magnitude)
         } else {
             let key = "rope.scaling.original_context_length";
-            Err(hyper.invalid(key, "a length above 1"))
+            Err(config.invalid(key, "a length above 1"))
         }
     }
 }
@@ -356,7 +361,7 @@ struct Yarn {
 
 impl Yarn {
     fn read(builder: &Builder<'_>, trained: usize, factor: f32) -> Result<Yarn, BuildError> {
-        let hyper = builder.hyper();
+        let config = builder.config();
         // 0.1 m ln s + 1, the temperature of the paper's equation 22
         let temperature = |m: f32| {
             if factor <= 1.0 {
@@ -365,8 +370,8 @@ impl Yarn {
                 0.1 * m * factor.ln() + 1.0
             }
         };
-        let m = hyper.float("rope.scaling.mscale", 0.0)?;
-        let m_all = hyper.float("rope.scaling.mscale_all_dim", 0.0)?;
+        let m = config.float("rope.scaling.mscale", 0.0)?;
+        let m_all = config.float("rope.scaling.mscale_all_dim", 0.0)?;
         let default = if m != 0.0 && m_all != 0.0 {
             temperature(m) / temperature(m_all)
         } else {
@@ -375,16 +380,16 @@ impl Yarn {
         Ok(Yarn {
             factor: f64::from(factor),
             trained: trained as f64,
-            fast: f64::from(hyper.float("rope.scaling.yarn_beta_fast", 32.0)?),
-            slow: f64::from(hyper.float("rope.scaling.yarn_beta_slow", 1.0)?),
-            truncate: hyper.flag("rope.scaling.truncate", true)?,
-            magnitude: match hyper.container {
+            fast: f64::from(config.float("rope.scaling.yarn_beta_fast", 32.0)?),
+            slow: f64::from(config.float("rope.scaling.yarn_beta_slow", 1.0)?),
+            truncate: config.flag("rope.scaling.truncate", true)?,
+            magnitude: match config.container {
                 // GGUF has two: Hugging Face's, which is the whole, and a factor on top.
                 Container::Gguf => {
-                    hyper.float("rope.scaling.yarn_attn_factor", default)?
-                        * hyper.float("rope.scaling.attn_factor", 1.0)?
+                    config.float("rope.scaling.yarn_attn_factor", default)?
+                        * config.float("rope.scaling.attn_factor", 1.0)?
                 }
-                Container::HuggingFace => hyper.float("rope.scaling.attn_factor", default)?,
+                Container::HuggingFace => config.float("rope.scaling.attn_factor", default)?,
             },
         })
     }
@@ -407,8 +412,8 @@ impl Yarn {
     }
 }
 
-fn fixed(pairs: usize, frequency: impl Fn(usize) -> f32) -> Frequencies {
-    Frequencies::Fixed((0..pairs).map(frequency).collect())
+fn fixed(pairs: usize, frequency: impl Fn(usize) -> f32) -> RopeFrequencies {
+    RopeFrequencies::Fixed((0..pairs).map(frequency).collect())
 }
 
 /// base^(−2i / dims)
@@ -428,12 +433,12 @@ mod tests {
             division: Division::None,
             magnitude: 1.0,
         };
-        let rope = with(Frequencies::Endless(vec![0.3]));
+        let rope = with(RopeFrequencies::Endless(vec![0.3]));
         let far = 1 << 40;
         let step = rope.angle(0.3, far + 1) - rope.angle(0.3, far);
         assert!((step - f64::from(0.3f32)).abs() < 1e-3, "{step}");
         // As references have it, positions run into one.
-        let rope = with(Frequencies::Fixed(vec![0.3]));
+        let rope = with(RopeFrequencies::Fixed(vec![0.3]));
         assert_eq!(rope.angle(0.3, far + 1), rope.angle(0.3, far));
     }
 }

@@ -39,7 +39,7 @@ pub enum Segments {
 
 /// What a sequence of a given length remembers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remembered {
+pub struct SegmentRange {
     /// Rows before the open segment.
     pub rows: Range<usize>,
     /// Compressed rows, counted from the first that was ever made.
@@ -55,8 +55,8 @@ impl Segments {
         }
     }
 
-    /// Remembered and compressed rows when the open segment began at row `start`.
-    pub fn remembered(self, start: usize) -> Remembered {
+    /// SegmentRange and compressed rows when the open segment began at row `start`.
+    pub fn remembered(self, start: usize) -> SegmentRange {
         let first = match self {
             Segments::Sliding { len } | Segments::Feed { len } | Segments::Rows { len, .. } => {
                 start.saturating_sub(len)
@@ -67,7 +67,7 @@ impl Segments {
             Segments::Rows { compressed, .. } => compressed,
             _ => 0,
         };
-        Remembered {
+        SegmentRange {
             rows: first..start,
             compressed: made.saturating_sub(kept)..made,
         }
@@ -116,10 +116,10 @@ impl Segments {
 
 /// Where a layer's keys and values of earlier segments come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Remembers {
+pub enum MemorySource {
     /// They stay as they were in their segment.
     Kept,
-    /// They are projected anew after each segment, from [`Hidden`] rows.
+    /// They are projected anew after each segment, from [`HiddenMemory`] rows.
     Projected,
     /// There are none: it sees its segment.
     Nothing,
@@ -127,7 +127,7 @@ pub enum Remembers {
 
 /// A layer's memory of a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Memory {
+pub struct SegmentMemory {
     /// Heads.
     pub heads: usize,
     /// Floats of a head.
@@ -135,12 +135,12 @@ pub struct Memory {
     /// What is kept of the past.
     pub segments: Segments,
     /// Where they come from.
-    pub remembers: Remembers,
+    pub remembers: MemorySource,
 }
 
 /// Rows of a sequence's earlier segments before their projection, for all layers that remember.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hidden {
+pub struct HiddenMemory {
     /// Layers that remember.
     pub layers: usize,
     /// Floats of a row.
@@ -152,7 +152,7 @@ pub struct Hidden {
     pub rotates: bool,
 }
 
-impl Hidden {
+impl HiddenMemory {
     /// Which of the kept memories is `layer`'s in the segment that begins at row `start` after
     /// so many that were ended early: they stay where they are, and layers move on.
     pub fn memory(&self, layer: usize, start: usize, early: usize) -> usize {
@@ -166,13 +166,13 @@ impl Hidden {
     }
 }
 
-impl Memory {
+impl SegmentMemory {
     /// All that tells this memory from others.
     pub(crate) fn numbers(&self) -> [usize; 8] {
         let whose = match self.remembers {
-            Remembers::Kept => 0,
-            Remembers::Projected => 1,
-            Remembers::Nothing => 2,
+            MemorySource::Kept => 0,
+            MemorySource::Projected => 1,
+            MemorySource::Nothing => 2,
         };
         let [a, b, c, d, e] = self.segments.numbers();
         [self.heads, self.head_dim, whose, a, b, c, d, e]
@@ -224,7 +224,7 @@ pub enum Distances {
 #[allow(missing_docs)] // operands are named as in the formula above them
 pub enum MemoryOp {
     /// [sin(p f), cos(p f)] of each row's position p.
-    Sinusoids { frequencies: Frequencies },
+    Sinusoids { frequencies: SinusoidFrequencies },
     /// Keeps row p in a session's table, p being its position.
     StoreTable { x: Value, state: StateId },
     /// x + b in every row.
@@ -272,7 +272,7 @@ pub enum MemoryOp {
 
 /// Radians per position of a sinusoidal embedding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Frequencies {
+pub enum SinusoidFrequencies {
     /// 10000^(−2i / width)
     Usual {
         /// Pairs of sine and cosine.
@@ -282,12 +282,12 @@ pub enum Frequencies {
     Stored(Vector),
 }
 
-impl Frequencies {
+impl SinusoidFrequencies {
     /// Pairs of sine and cosine.
     pub fn pairs(self) -> usize {
         match self {
-            Frequencies::Usual { pairs } => pairs,
-            Frequencies::Stored(vector) => vector.len,
+            SinusoidFrequencies::Usual { pairs } => pairs,
+            SinusoidFrequencies::Stored(vector) => vector.len,
         }
     }
 }
@@ -439,14 +439,14 @@ fn range(first: usize, rows: usize) -> super::RowOrder {
 
 impl Net<'_, '_> {
     /// [sin(p f), cos(p f)] of each row's position p.
-    pub fn sinusoids(&self, frequencies: Frequencies) -> Value {
+    pub fn sinusoids(&self, frequencies: SinusoidFrequencies) -> Value {
         let space = self.role().rows();
         let op = Op::Memory(MemoryOp::Sinusoids { frequencies });
         self.push_in(space, 2 * frequencies.pairs(), op)
     }
 
     /// A table of the session: row p is what row p of `x` says.
-    pub fn table(&self, x: Value, rows: TableRows) -> StateId {
+    pub fn session_table(&self, x: Value, rows: TableRows) -> StateId {
         let width = self.width(x);
         let state = self.builder.state(StateKind::Table { width, rows });
         self.push_effect(Op::Memory(MemoryOp::StoreTable { x, state }));
@@ -454,7 +454,7 @@ impl Net<'_, '_> {
     }
 
     /// x + the vector, in every row.
-    pub fn offset(&self, x: Value, vector: Vector) -> Value {
+    pub fn add_vector(&self, x: Value, vector: Vector) -> Value {
         assert_eq!(
             self.width(x),
             vector.len,
@@ -464,17 +464,17 @@ impl Net<'_, '_> {
     }
 
     /// Keeps keys and values in a memory.
-    pub fn remember(&self, k: Value, v: Value, state: StateId) {
+    pub fn segment_write(&self, k: Value, v: Value, state: StateId) {
         self.push_effect(Op::Memory(MemoryOp::Remember { k, v, state }));
     }
 
     /// Keeps rows of the `layer`th layer that remembers.
-    pub fn remember_hidden(&self, x: Value, layer: usize, state: StateId) {
+    pub fn segment_write_hidden(&self, x: Value, layer: usize, state: StateId) {
         self.push_effect(Op::Memory(MemoryOp::RememberHidden { x, layer, state }));
     }
 
     /// Attention over a memory and the open segment; `q` meets keys, `p` meets distances.
-    pub fn recall(
+    pub fn segment_attention(
         &self,
         (q, p): (Value, Value),
         scale: f32,
@@ -499,24 +499,29 @@ impl Net<'_, '_> {
     }
 
     /// The rows that leave a layer's memory, `ratio` of `width` floats in each row.
-    pub fn leaving(&self, layer: usize, state: StateId, (width, ratio): (usize, usize)) -> Value {
+    pub fn segment_evict(
+        &self,
+        layer: usize,
+        state: StateId,
+        (width, ratio): (usize, usize),
+    ) -> Value {
         let op = Op::Memory(MemoryOp::Leaving { layer, state });
         self.push_in(RowSpace::Source, width * ratio, op)
     }
 
     /// Keeps compressed rows of a layer's memory.
-    pub fn store_compressed(&self, x: Value, layer: usize, state: StateId) {
+    pub fn segment_write_compressed(&self, x: Value, layer: usize, state: StateId) {
         self.push_effect(Op::Memory(MemoryOp::StoreCompressed { x, layer, state }));
     }
 
     /// What a layer remembers.
-    pub fn remembered(&self, layer: usize, state: StateId, width: usize) -> Value {
+    pub fn segment_read(&self, layer: usize, state: StateId, width: usize) -> Value {
         let op = Op::Memory(MemoryOp::Remembered { layer, state });
         self.push_in(RowSpace::Source, width, op)
     }
 
     /// Keeps keys and values of what a layer remembers.
-    pub fn store_remembered(&self, k: Value, v: Value, state: StateId) {
+    pub fn segment_write_reprojected(&self, k: Value, v: Value, state: StateId) {
         self.push_effect(Op::Memory(MemoryOp::StoreRemembered { k, v, state }));
     }
 

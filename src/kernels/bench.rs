@@ -1,10 +1,12 @@
 //! Kernels on made-up rows, for whoever wants to time them.
 
 mod attention;
+pub(super) mod peak;
 mod state;
 
-pub use attention::AttentionTrial;
-pub use state::{StateKernel, StateTrial};
+pub use attention::AttentionBench;
+pub use peak::PeakBench;
+pub use state::{StateBench, StateKernel};
 
 use super::{Activation, Kernels, Layout, MatMul, MatMulKernel};
 use crate::quant::encode;
@@ -12,7 +14,7 @@ use rillm_formats::manifest::DType;
 
 /// A matrix product with all that it reads and writes.
 #[derive(Debug)]
-pub struct Trial {
+pub struct KernelBench {
     kernel: MatMulKernel,
     weights: Vec<u8>,
     weight_stride: usize,
@@ -24,7 +26,7 @@ pub struct Trial {
     out: Vec<f32>,
 }
 
-impl Trial {
+impl KernelBench {
     /// The product of a type in a table, on so many weight rows of so many columns and so many
     /// inputs. `None` if there is no such product, or the columns are not whole blocks.
     pub fn new(
@@ -32,10 +34,10 @@ impl Trial {
         dtype: DType,
         (weight_rows, columns): (usize, usize),
         inputs_len: usize,
-    ) -> Option<Trial> {
+    ) -> Option<KernelBench> {
         let kernel = table.matmul(dtype, Layout::Plain)?;
         let weights = stored(dtype, (weight_rows, columns))?;
-        Trial::of(table, kernel, weights, (weight_rows, columns), inputs_len)
+        KernelBench::of(table, kernel, weights, (weight_rows, columns), inputs_len)
     }
 
     /// The same of weights that are stored `[columns][weight_rows]`.
@@ -44,10 +46,10 @@ impl Trial {
         dtype: DType,
         (weight_rows, columns): (usize, usize),
         inputs_len: usize,
-    ) -> Option<Trial> {
+    ) -> Option<KernelBench> {
         let kernel = table.matmul_transposed(dtype)?;
         let weights = stored(dtype, (columns, weight_rows))?;
-        Trial::of(table, kernel, weights, (weight_rows, columns), inputs_len)
+        KernelBench::of(table, kernel, weights, (weight_rows, columns), inputs_len)
     }
 
     fn of(
@@ -56,7 +58,7 @@ impl Trial {
         (weights, weight_stride): (Vec<u8>, usize),
         (weight_rows, columns): (usize, usize),
         inputs_len: usize,
-    ) -> Option<Trial> {
+    ) -> Option<KernelBench> {
         let input_stride = kernel.activation.row_len(columns)?;
         let wave = wave(columns);
         let mut input = vec![0; input_stride];
@@ -64,7 +66,7 @@ impl Trial {
             Some(quantize) => quantize(&wave, &mut input),
             None => input = wave.iter().flat_map(|x| x.to_ne_bytes()).collect(),
         }
-        Some(Trial {
+        Some(KernelBench {
             kernel,
             weights,
             weight_stride,

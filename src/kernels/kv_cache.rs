@@ -17,7 +17,7 @@ pub const PAGE: usize = 64;
 
 /// Which half of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Half {
+pub enum KvHalf {
     /// Element by element.
     Keys,
     /// One after the other.
@@ -28,7 +28,7 @@ pub enum Half {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 #[allow(non_camel_case_types)] // the names of the formats
-pub enum HistoryType {
+pub enum KvType {
     /// As they are computed.
     #[default]
     F32,
@@ -41,41 +41,40 @@ pub enum HistoryType {
 /// Elements that share a scale.
 pub(super) const BLOCK: usize = 32;
 
-impl HistoryType {
+impl KvType {
     /// Every type, from the largest to the smallest.
-    pub const ALL: &'static [HistoryType] =
-        &[HistoryType::F32, HistoryType::F16, HistoryType::Q8_0];
+    pub const ALL: &'static [KvType] = &[KvType::F32, KvType::F16, KvType::Q8_0];
 
     /// The name users know.
     pub const fn name(self) -> &'static str {
         match self {
-            HistoryType::F32 => "f32",
-            HistoryType::F16 => "f16",
-            HistoryType::Q8_0 => "q8_0",
+            KvType::F32 => "f32",
+            KvType::F16 => "f16",
+            KvType::Q8_0 => "q8_0",
         }
     }
 
     /// Bytes of one key or value of `dim` elements; `None` if the number overflows.
     pub fn row_len(self, dim: usize) -> Option<usize> {
         match self {
-            HistoryType::F32 => dim.checked_mul(size_of::<f32>()),
-            HistoryType::F16 => dim.checked_mul(size_of::<f16>()),
-            HistoryType::Q8_0 => dim.checked_add(dim.div_ceil(BLOCK).checked_mul(2)?),
+            KvType::F32 => dim.checked_mul(size_of::<f32>()),
+            KvType::F16 => dim.checked_mul(size_of::<f16>()),
+            KvType::Q8_0 => dim.checked_add(dim.div_ceil(BLOCK).checked_mul(2)?),
         }
     }
 
     /// Where the parts of one key or value lie in a page of them: for each part its first byte
     /// among a row's, and how many. The parts of all places follow each other, so a part of the
     /// entry at `place` begins `PAGE` · first + `place` · length bytes into the page.
-    pub fn parts(self, half: Half, dim: usize) -> impl Iterator<Item = (usize, usize)> {
+    pub fn parts(self, half: KvHalf, dim: usize) -> impl Iterator<Item = (usize, usize)> {
         let (scales, width) = match self {
-            HistoryType::F32 => (0, size_of::<f32>()),
-            HistoryType::F16 => (0, size_of::<f16>()),
-            HistoryType::Q8_0 => (dim.div_ceil(BLOCK), 1),
+            KvType::F32 => (0, size_of::<f32>()),
+            KvType::F16 => (0, size_of::<f16>()),
+            KvType::Q8_0 => (dim.div_ceil(BLOCK), 1),
         };
         let (parts, len) = match half {
-            Half::Keys => (dim, width),
-            Half::Values => (1, dim * width),
+            KvHalf::Keys => (dim, width),
+            KvHalf::Values => (1, dim * width),
         };
         let scale_parts = (0..scales).map(|index| (2 * index, 2));
         scale_parts.chain((0..parts).map(move |index| (2 * scales + index * len, len)))
@@ -85,23 +84,23 @@ impl HistoryType {
     ///
     /// # Safety
     ///
-    /// `page` is the address of `PAGE` rows of [`HistoryType::row_len`] bytes, `place` is below
+    /// `page` is the address of `PAGE` rows of [`KvType::row_len`] bytes, `place` is below
     /// `PAGE`, and nobody else touches this entry meanwhile.
-    pub unsafe fn store(self, half: Half, values: &[f32], page: *mut u8, place: usize) {
+    pub unsafe fn store(self, half: KvHalf, values: &[f32], page: *mut u8, place: usize) {
         let dim = values.len();
         let (skip, width) = match self {
-            HistoryType::F32 => (0, size_of::<f32>()),
-            HistoryType::F16 => (0, size_of::<f16>()),
-            HistoryType::Q8_0 => (2 * dim.div_ceil(BLOCK) * PAGE, 1),
+            KvType::F32 => (0, size_of::<f32>()),
+            KvType::F16 => (0, size_of::<f16>()),
+            KvType::Q8_0 => (2 * dim.div_ceil(BLOCK) * PAGE, 1),
         };
         let (first, step) = match half {
-            Half::Keys => (skip + place * width, PAGE * width),
-            Half::Values => (skip + place * dim * width, width),
+            KvHalf::Keys => (skip + place * width, PAGE * width),
+            KvHalf::Values => (skip + place * dim * width, width),
         };
         for (index, values) in values.chunks(BLOCK).enumerate() {
             let at = first + index * BLOCK * step;
             match self {
-                HistoryType::F32 => {
+                KvType::F32 => {
                     for (i, value) in values.iter().enumerate() {
                         // SAFETY: inside the page, by the arithmetic above.
                         unsafe {
@@ -111,7 +110,7 @@ impl HistoryType {
                         }
                     }
                 }
-                HistoryType::F16 => {
+                KvType::F16 => {
                     let mut halves = [f16::ZERO; BLOCK];
                     let halves = &mut halves[..values.len()];
                     halves.convert_from_f32_slice(values);
@@ -124,7 +123,7 @@ impl HistoryType {
                         }
                     }
                 }
-                HistoryType::Q8_0 => {
+                KvType::Q8_0 => {
                     let mut quants = [0; BLOCK];
                     let scale = round(values, &mut quants);
                     // SAFETY: as above.
@@ -141,20 +140,20 @@ impl HistoryType {
     }
 
     /// Writes one key or value, its parts one after the other; `out` is
-    /// [`HistoryType::row_len`] bytes long.
+    /// [`KvType::row_len`] bytes long.
     pub(crate) fn write(self, values: &[f32], out: &mut [u8]) {
         match self {
-            HistoryType::F32 => {
+            KvType::F32 => {
                 for (value, out) in values.iter().zip(out.as_chunks_mut().0) {
                     *out = value.to_ne_bytes();
                 }
             }
-            HistoryType::F16 => {
+            KvType::F16 => {
                 for (value, out) in values.iter().zip(out.as_chunks_mut().0) {
                     *out = f16::from_f32(*value).to_le_bytes();
                 }
             }
-            HistoryType::Q8_0 => {
+            KvType::Q8_0 => {
                 let blocks = values.chunks(BLOCK);
                 let (scales, quants) = out.split_at_mut(2 * blocks.len());
                 let (scales, _) = scales.as_chunks_mut::<2>();
@@ -168,13 +167,13 @@ impl HistoryType {
     /// Reads rows of `dim` elements into floats, side by side.
     pub(crate) fn read(self, kernels: &Kernels, rows: &[u8], dim: usize, out: &mut [f32]) {
         match self {
-            HistoryType::F32 => {
+            KvType::F32 => {
                 for (out, bytes) in out.iter_mut().zip(rows.as_chunks().0) {
                     *out = f32::from_ne_bytes(*bytes);
                 }
             }
-            HistoryType::F16 => (kernels.widen)(rows, out),
-            HistoryType::Q8_0 => {
+            KvType::F16 => (kernels.widen)(rows, out),
+            KvType::Q8_0 => {
                 let scales_len = 2 * dim.div_ceil(BLOCK);
                 let rows = rows.chunks_exact(scales_len + dim);
                 for (row, out) in rows.zip(out.chunks_exact_mut(dim)) {
@@ -212,50 +211,50 @@ fn round(values: &[f32], quants: &mut [u8]) -> f16 {
     scale
 }
 
-impl fmt::Display for HistoryType {
+impl fmt::Display for KvType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-impl FromStr for HistoryType {
-    type Err = UnknownHistoryType;
+impl FromStr for KvType {
+    type Err = UnknownKvType;
 
-    fn from_str(name: &str) -> Result<HistoryType, UnknownHistoryType> {
-        let mut all = HistoryType::ALL.iter().copied();
+    fn from_str(name: &str) -> Result<KvType, UnknownKvType> {
+        let mut all = KvType::ALL.iter().copied();
         let found = all.find(|known| known.name().eq_ignore_ascii_case(name));
-        found.ok_or(UnknownHistoryType)
+        found.ok_or(UnknownKvType)
     }
 }
 
 /// No type of histories has that name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnknownHistoryType;
+pub struct UnknownKvType;
 
-impl fmt::Display for UnknownHistoryType {
+impl fmt::Display for UnknownKvType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("there is no such type, expected f32, f16 or q8_0")
     }
 }
 
-impl std::error::Error for UnknownHistoryType {}
+impl std::error::Error for UnknownKvType {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// What a head is after it was written and read again, by each table.
-    fn again(history: HistoryType, values: &[f32]) -> Vec<f32> {
-        let mut bytes = vec![0xaa; history.row_len(values.len()).expect("a length")];
-        history.write(values, &mut bytes);
+    fn again(kv_type: KvType, values: &[f32]) -> Vec<f32> {
+        let mut bytes = vec![0xaa; kv_type.row_len(values.len()).expect("a length")];
+        kv_type.write(values, &mut bytes);
         let mut found: Vec<Vec<u32>> = Vec::new();
         for isa in crate::kernels::Isa::available() {
             let kernels = Kernels::select(Some(isa)).expect("available");
             let mut out = vec![0.0; values.len()];
-            history.read(kernels, &bytes, values.len(), &mut out);
+            kv_type.read(kernels, &bytes, values.len(), &mut out);
             found.push(out.iter().map(|x| x.to_bits()).collect());
         }
-        assert!(found.iter().all(|bits| *bits == found[0]), "{history}");
+        assert!(found.iter().all(|bits| *bits == found[0]), "{kv_type}");
         found[0].iter().map(|bits| f32::from_bits(*bits)).collect()
     }
 
@@ -264,17 +263,17 @@ mod tests {
         for dim in [1, 7, 31, 32, 33, 64, 80, 128] {
             for size in [1e-30, 1e-3, 1.0, 300.0] {
                 let values: Vec<f32> = (0..dim).map(|i| size * (i as f32 * 1.7).sin()).collect();
-                assert_eq!(again(HistoryType::F32, &values), values);
+                assert_eq!(again(KvType::F32, &values), values);
                 let largest = values.iter().fold(0.0f32, |a, x| a.max(x.abs()));
                 // Eleven bits, or half a step of 1/127 of the largest and its scale's rounding;
                 // below half precision's range, nothing.
                 let bounds = [
-                    (HistoryType::F16, largest / 2048.0),
-                    (HistoryType::Q8_0, largest / 127.0 * 0.57),
+                    (KvType::F16, largest / 2048.0),
+                    (KvType::Q8_0, largest / 127.0 * 0.57),
                 ];
-                for (history, bound) in bounds {
-                    for (found, value) in again(history, &values).iter().zip(&values) {
-                        assert!((found - value).abs() <= bound + 1e-5, "{history} {value}");
+                for (kv_type, bound) in bounds {
+                    for (found, value) in again(kv_type, &values).iter().zip(&values) {
+                        assert!((found - value).abs() <= bound + 1e-5, "{kv_type} {value}");
                     }
                 }
             }
@@ -283,19 +282,19 @@ mod tests {
 
     #[test]
     fn parts_lie_where_entries_are_stored() {
-        for history in HistoryType::ALL {
-            for half in [Half::Keys, Half::Values] {
+        for kv_type in KvType::ALL {
+            for half in [KvHalf::Keys, KvHalf::Values] {
                 for dim in [1, 7, 32, 33, 80] {
-                    let row = history.row_len(dim).expect("a length");
+                    let row = kv_type.row_len(dim).expect("a length");
                     let mut page = vec![0xaa; PAGE * row];
                     for place in [0, 5, PAGE - 1] {
                         let wave = |i: usize| ((i + place) as f32 * 1.7).sin();
                         let values: Vec<f32> = (0..dim).map(wave).collect();
                         // SAFETY: a page of this many rows, and nobody else knows it.
-                        unsafe { history.store(half, &values, page.as_mut_ptr(), place) };
+                        unsafe { kv_type.store(half, &values, page.as_mut_ptr(), place) };
                         let mut expected = vec![0; row];
-                        history.write(&values, &mut expected);
-                        for (first, len) in history.parts(half, dim) {
+                        kv_type.write(&values, &mut expected);
+                        for (first, len) in kv_type.parts(half, dim) {
                             let at = PAGE * first + place * len;
                             assert_eq!(page[at..at + len], expected[first..first + len]);
                         }
@@ -309,8 +308,8 @@ mod tests {
     fn what_is_no_number_stays_none() {
         let mut values = [1.0; 40];
         values[35] = f32::INFINITY;
-        assert_eq!(again(HistoryType::F16, &values)[35], f32::INFINITY);
-        let found = again(HistoryType::Q8_0, &values);
+        assert_eq!(again(KvType::F16, &values)[35], f32::INFINITY);
+        let found = again(KvType::Q8_0, &values);
         assert!(found[35].is_nan() && (found[3] - 1.0).abs() < 1e-2);
     }
 }

@@ -9,16 +9,15 @@
 //! an element-wise operation, never depends on how many rows the call carries: each has one
 //! fixed order of operations. Any way of cutting work among threads gives the same bits.
 
-mod history;
+mod bench;
+mod generic;
 mod isa;
+mod kv_cache;
 mod matmul;
 mod ops;
-mod peak;
 mod portable;
 mod scalar;
 mod table;
-mod trial;
-mod wide;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -31,14 +30,14 @@ mod avx512;
 ))]
 mod neon;
 
-pub use history::{Half, HistoryType, PAGE, UnknownHistoryType};
 pub use isa::{Isa, IsaError};
+pub use kv_cache::{KvHalf, KvType, PAGE, UnknownKvType};
 pub use matmul::{Activation, Layout, MatMul, MatMulFn, MatMulKernel, Pick};
 pub use ops::{
-    Attend, Conv1d, Erasure, Fading, Pairing, Pointwise, Retain, RetainRow, Running, SCAN_LANES,
-    SCAN_ROWS, Scan, Strided, Wkv,
+    Attend, Conv1d, LinearAttend, LinearAttendRow, Pairing, Pointwise, RowDecay, RowDelta, Running,
+    SCAN_LANES, SCAN_ROWS, Scan, Strided, Wkv,
 };
-pub use peak::Peak;
+
+pub use bench::{AttentionBench, KernelBench, PeakBench, StateBench, StateKernel};
+pub(crate) use generic::fetch;
 pub use table::{Kernels, LayerNorm, Quantize};
-pub use trial::{AttentionTrial, StateKernel, StateTrial, Trial};
-pub(crate) use wide::fetch;

@@ -1,6 +1,6 @@
 //! Arguments of the operations that take more than a few.
 
-use super::{HistoryType, PAGE};
+use super::{KvType, PAGE};
 
 /// Queries that share a head of keys, against a page of them, with an online softmax.
 ///
@@ -11,8 +11,8 @@ use super::{HistoryType, PAGE};
 #[derive(Clone, Copy, Debug)]
 pub struct Attend<'a> {
     /// What keys and values are made of.
-    pub history: HistoryType,
-    /// [`PAGE`] keys, laid out as [`HistoryType::parts`] has it.
+    pub kv_type: KvType,
+    /// [`PAGE`] keys, laid out as [`KvType::parts`] has it.
     pub keys: &'a [u8],
     /// As many values. Floats may stand further apart: see `value_stride`.
     pub values: &'a [u8],
@@ -42,10 +42,10 @@ impl Attend<'_> {
     /// kernel asks before it looks.
     pub(super) fn checked(&self, scores: &[f32], queries: usize, out: &[f32]) -> bool {
         let stride = Attend::stride(self.dim);
-        let row = self.history.row_len(self.dim).unwrap_or(usize::MAX);
-        let values = match (self.history, self.count) {
+        let row = self.kv_type.row_len(self.dim).unwrap_or(usize::MAX);
+        let values = match (self.kv_type, self.count) {
             (_, 0) => Some(0),
-            (HistoryType::F32, count) => (count - 1)
+            (KvType::F32, count) => (count - 1)
                 .checked_mul(self.value_stride)
                 .and_then(|floats| floats.checked_add(self.dim)?.checked_mul(4)),
             _ => row.checked_mul(PAGE),
@@ -190,7 +190,7 @@ pub struct Scan<'a> {
     /// h in blocks of [`SCAN_LANES`] channels; updated.
     pub state: &'a mut [f32],
     /// Of a head: what the state has yet to be multiplied by, zero standing for one; updated.
-    pub owed: &'a mut [f32],
+    pub deferred: &'a mut [f32],
     /// A, negative: in blocks as `state`, or one number.
     pub a: &'a [f32],
     /// B, `[rows][states]`
@@ -237,7 +237,7 @@ impl Scan<'_> {
             rows > 0 && of.values.len() >= (rows - 1) * of.stride + width
         };
         rows <= SCAN_ROWS
-            && (shared == Shared::None || !self.owed.is_empty())
+            && (shared == Shared::None || !self.deferred.is_empty())
             && self.state.len() >= all
             && self.a.len() >= rates
             && self.d.len() >= steps
@@ -251,7 +251,7 @@ impl Scan<'_> {
 /// Least that a head's state may owe where it is left to owe something: rarely reached, and what
 /// is divided by it stays far within a float's range.
 #[cfg(target_arch = "x86_64")]
-pub(super) const LEAST_OWED: f32 = 1.0 / (1u64 << 32) as f32;
+pub(super) const LEAST_DEFERRED: f32 = 1.0 / (1u64 << 32) as f32;
 
 /// How a head's state shrinks from row to row.
 ///
@@ -259,30 +259,30 @@ pub(super) const LEAST_OWED: f32 = 1.0 / (1u64 << 32) as f32;
 /// is, and what comes to it is divided by that, until so little is left that the state is
 /// multiplied by it. Whether that is done at a row follows from the rows so far alone.
 #[derive(Debug)]
-pub(super) struct Fades {
+pub(super) struct DeferredDecay {
     /// What the state is multiplied by before each row comes to it.
-    pub folds: [f32; SCAN_ROWS],
+    pub applied: [f32; SCAN_ROWS],
     /// What it owes from then on.
-    pub owed: [f32; SCAN_ROWS],
+    pub deferred: [f32; SCAN_ROWS],
 }
 
-impl Fades {
+impl DeferredDecay {
     /// Of rows with these decays, of which nothing below `least` may be owed; `owed` moves on.
-    pub(super) fn new(owed: &mut f32, decays: &[f32], least: f32) -> Fades {
-        let mut fades = Fades {
-            folds: [1.0; SCAN_ROWS],
-            owed: [1.0; SCAN_ROWS],
+    pub(super) fn new(deferred: &mut f32, decays: &[f32], least: f32) -> DeferredDecay {
+        let mut fades = DeferredDecay {
+            applied: [1.0; SCAN_ROWS],
+            deferred: [1.0; SCAN_ROWS],
         };
-        if *owed == 0.0 {
-            *owed = 1.0;
+        if *deferred == 0.0 {
+            *deferred = 1.0;
         }
-        let rows = fades.folds.iter_mut().zip(&mut fades.owed);
+        let rows = fades.applied.iter_mut().zip(&mut fades.deferred);
         for ((fold, after), decay) in rows.zip(decays) {
-            *owed *= decay;
-            if *owed < least {
-                (*fold, *owed) = (*owed, 1.0);
+            *deferred *= decay;
+            if *deferred < least {
+                (*fold, *deferred) = (*deferred, 1.0);
             }
-            *after = *owed;
+            *after = *deferred;
         }
         fades
     }
@@ -295,16 +295,16 @@ impl Fades {
 /// `read · S` is of S as it was before, and so is `query · S` of rows that say so. A row's result
 /// does not depend on which others the call carries.
 #[derive(Debug)]
-pub struct Retain<'s, 'r> {
+pub struct LinearAttend<'s, 'r> {
     /// S, `[key_dim][columns]`, `columns` being the length of a value; updated.
     pub state: &'s mut [f32],
     /// In order; their values are equally long.
-    pub rows: &'s mut [RetainRow<'r>],
+    pub rows: &'s mut [LinearAttendRow<'r>],
 }
 
 /// One row on its way through a memory.
 #[derive(Debug)]
-pub struct RetainRow<'a> {
+pub struct LinearAttendRow<'a> {
     /// `[key_dim]`
     pub query: &'a [f32],
     /// `[key_dim]`
@@ -314,25 +314,25 @@ pub struct RetainRow<'a> {
     /// Factor on `value`.
     pub gain: f32,
     /// What S shrinks by.
-    pub decay: Fading<'a>,
+    pub decay: RowDecay<'a>,
     /// What is taken out of S.
-    pub erase: Option<Erasure<'a>>,
+    pub delta: Option<RowDelta<'a>>,
     /// Whether `query` reads S as it was before this row.
     pub before: bool,
     /// `[columns]`
     pub out: &'a mut [f32],
 }
 
-impl RetainRow<'_> {
+impl LinearAttendRow<'_> {
     /// A row without elements.
-    pub fn empty() -> RetainRow<'static> {
-        RetainRow {
+    pub fn empty() -> LinearAttendRow<'static> {
+        LinearAttendRow {
             query: &[],
             key: &[],
             value: &[],
             gain: 1.0,
-            decay: Fading::All(1.0),
-            erase: None,
+            decay: RowDecay::All(1.0),
+            delta: None,
             before: false,
             out: &mut [],
         }
@@ -341,11 +341,11 @@ impl RetainRow<'_> {
     /// Elements of keys that all of a row's parts have.
     pub(super) fn key_dim(&self) -> usize {
         let mut len = self.query.len().min(self.key.len());
-        if let Fading::Keys(decays) = self.decay {
+        if let RowDecay::Keys(decays) = self.decay {
             len = len.min(decays.len());
         }
-        if let Some(erase) = &self.erase {
-            len = len.min(erase.read.len()).min(erase.write.len());
+        if let Some(delta) = &self.delta {
+            len = len.min(delta.read.len()).min(delta.write.len());
         }
         len
     }
@@ -353,7 +353,7 @@ impl RetainRow<'_> {
 
 /// What a memory shrinks by from row to row.
 #[derive(Clone, Copy, Debug)]
-pub enum Fading<'a> {
+pub enum RowDecay<'a> {
     /// All of it by the same.
     All(f32),
     /// What each element of a key wrote, `[key_dim]`.
@@ -362,7 +362,7 @@ pub enum Fading<'a> {
 
 /// What is taken out of a memory.
 #[derive(Clone, Copy, Debug)]
-pub struct Erasure<'a> {
+pub struct RowDelta<'a> {
     /// `[key_dim]`
     pub read: &'a [f32],
     /// `[key_dim]`

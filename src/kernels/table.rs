@@ -3,8 +3,8 @@
 use rillm_formats::manifest::DType;
 
 use super::{
-    Activation, Attend, Conv1d, Isa, IsaError, Layout, MatMulFn, MatMulKernel, Pairing, Pointwise,
-    Retain, Running, Scan, Wkv,
+    Activation, Attend, Conv1d, Isa, IsaError, Layout, LinearAttend, MatMulFn, MatMulKernel,
+    Pairing, Pointwise, Running, Scan, Wkv,
 };
 use super::{portable, scalar};
 
@@ -63,8 +63,8 @@ pub struct Kernels {
     pub scan: fn(Scan<'_>),
     /// The same for channels of one head, which share it: see [`Scan`].
     pub head_scan: fn(Scan<'_>),
-    /// Rows through a memory of outer products: see [`Retain`].
-    pub retain: fn(Retain<'_, '_>),
+    /// Rows through a memory of outer products: see [`LinearAttend`].
+    pub linear_attend: fn(LinearAttend<'_, '_>),
     /// Rows through RWKV-4's weighted mean: see [`Wkv`].
     pub wkv: fn(Wkv<'_>),
     /// `rotate(head, cos, sin, pairing)` turns the first `2 · cos.len()` elements of a head

@@ -80,21 +80,25 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
 
 /// x ← LN(x + Attention(x)); x ← LN(x + MLP(x)): normalisation comes after the sum.
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    let width = hyper.count("embedding_length")?;
-    let hidden = hyper.count("feed_forward_length")?;
-    let heads = hyper.count("attention.head_count")?;
+    let config = model.config();
+    let width = config.count("embedding_length")?;
+    let hidden = config.count("feed_forward_length")?;
+    let heads = config.count("attention.head_count")?;
     if !width.is_multiple_of(heads) {
-        return Err(hyper.invalid("attention.head_count", "a divisor of the width"));
+        return Err(config.invalid("attention.head_count", "a divisor of the width"));
     }
     let head_dim = width / heads;
-    let eps = hyper.float("attention.layer_norm_epsilon", 1e-12)?;
-    let function = activation(hyper, "hidden_act", "gelu")?;
-    if hyper.text("position_embedding_type")?.unwrap_or("absolute") != "absolute" {
-        return Err(hyper.invalid("position_embedding_type", "absolute"));
+    let eps = config.float("attention.layer_norm_epsilon", 1e-12)?;
+    let function = activation(config, "hidden_act", "gelu")?;
+    if config
+        .text("position_embedding_type")?
+        .unwrap_or("absolute")
+        != "absolute"
+    {
+        return Err(config.invalid("position_embedding_type", "absolute"));
     }
-    if hyper.flag("is_decoder", false)? {
-        return Err(hyper.invalid("is_decoder", "false: BERT is run as an encoder"));
+    if config.flag("is_decoder", false)? {
+        return Err(config.invalid("is_decoder", "false: BERT is run as an encoder"));
     }
     let positions = model.rows("position_embd.weight")?;
     model.context(positions);
@@ -108,7 +112,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         net.embed(table("position_embd.weight")?, Index::Position),
     );
     x = net.layer_norm(x, "token_embd_norm", eps)?;
-    for i in 0..hyper.count("block_count")? {
+    for i in 0..config.count("block_count")? {
         let layer = format!("blk.{i}");
         let [q, k, v] = if model.has(&format!("{layer}.attn_qkv.weight")) {
             let qkv = net.linear(x, &format!("{layer}.attn_qkv"), 3 * width)?;
@@ -156,7 +160,7 @@ fn heads_of(
         ))
     };
     let classifier = |x| net.linear(x, "classifier", model.rows("classifier.weight")?);
-    match model.hyper().class().unwrap_or("BertModel") {
+    match model.config().class().unwrap_or("BertModel") {
         "BertForMaskedLM" => {
             let h = net.apply(net.linear(x, "mlm_dense", width)?, function);
             let h = net.layer_norm(h, "mlm_norm", eps)?;
@@ -178,7 +182,7 @@ fn heads_of(
         _ => {
             let known = "BertModel, BertForMaskedLM, BertForSequenceClassification, \
                          BertForTokenClassification or BertForQuestionAnswering";
-            return Err(model.hyper().invalid_class(known));
+            return Err(model.config().invalid_class(known));
         }
     }
     Ok(())

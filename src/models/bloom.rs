@@ -60,16 +60,16 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
 
 /// x ← x + Attention(LN(x)); x ← x + MLP(LN(x)), where some models add to the normalised x.
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    let width = hyper.count("embedding_length")?;
-    let hidden = hyper.optional_count("feed_forward_length")?;
+    let config = model.config();
+    let width = config.count("embedding_length")?;
+    let hidden = config.optional_count("feed_forward_length")?;
     let hidden = hidden.unwrap_or(4 * width);
-    let layers = hyper.count("block_count")?;
-    let eps = hyper.float("attention.layer_norm_epsilon", 1e-5)?;
-    let after = hyper.flag("apply_residual_connection_post_layernorm", false)?;
-    let heads = Heads::read(hyper, width)?;
+    let layers = config.count("block_count")?;
+    let eps = config.float("attention.layer_norm_epsilon", 1e-5)?;
+    let after = config.flag("apply_residual_connection_post_layernorm", false)?;
+    let heads = Heads::read(config, width)?;
     let attention = heads.causal(alibi(heads.heads, 8.0));
-    if let Some(context) = hyper.optional_count("context_length")? {
+    if let Some(context) = config.optional_count("context_length")? {
         model.context(context);
     }
     model.counts_positions();

@@ -46,19 +46,19 @@ pub(super) const COMMAND_R7B: Architecture = Architecture {
 /// x ← x + Attention(LN(x)) + FFN(LN(x)), with one norm for both; logits are scaled. With
 /// windows, only the layers that have one know positions.
 fn build(model: &Builder<'_>, windows: Option<WindowPattern>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    let width = hyper.count("embedding_length")?;
-    let hidden = hyper.count("feed_forward_length")?;
-    let layers = hyper.count("block_count")?;
-    let eps = hyper.float("attention.layer_norm_epsilon", 1e-5)?;
-    let logit_scale = hyper.float("logit_scale", 0.0625)?;
-    let function = activation(hyper, "hidden_act", "silu")?;
-    let heads = Heads::read(hyper, width)?;
+    let config = model.config();
+    let width = config.count("embedding_length")?;
+    let hidden = config.count("feed_forward_length")?;
+    let layers = config.count("block_count")?;
+    let eps = config.float("attention.layer_norm_epsilon", 1e-5)?;
+    let logit_scale = config.float("logit_scale", 0.0625)?;
+    let function = activation(config, "hidden_act", "silu")?;
+    let heads = Heads::read(config, width)?;
     let rope = Rope::read(model, Pairing::Interleaved, heads.head_dim)?;
     let everywhere = windows.is_none();
     let pattern = windows.unwrap_or(WindowPattern::From(0));
-    let windows = Windows::read(hyper, layers, None, pattern)?;
-    model.context(hyper.count("context_length")?);
+    let windows = Windows::read(config, layers, None, pattern)?;
+    model.context(config.count("context_length")?);
 
     let net = model.graph(Role::Decode);
     let mut x = embedding(&net, width)?;

@@ -5,8 +5,8 @@
 
 use super::{Architecture, Converted, Family};
 use crate::graph::{
-    BuildError, Builder, Distances, Hidden, Hyper, Index, Memory, Name, Net, Pointwise, Remembers,
-    Role, Segments, StateId, StateKind, Value,
+    BuildError, Builder, Config, Distances, HiddenMemory, Index, MemorySource, Name, Net,
+    Pointwise, Role, SegmentMemory, Segments, StateId, StateKind, Value,
 };
 use rillm_formats::manifest::Value as Fact;
 
@@ -191,7 +191,7 @@ struct Shape {
 /// x ← G(x, o(softmax(q (k + p)ᵀ) v)) over compressed rows, remembered ones and the segment;
 /// x ← G(x, FF(LN(x))), where G adds or is a gated recurrent unit.
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
+    let config = model.config();
     let shape = Shape::read(model)?;
     let Shape {
         width,
@@ -206,7 +206,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         table,
         positions: shape.positions,
     };
-    let hidden = model.state(StateKind::Hidden(Hidden {
+    let hidden = model.state(StateKind::HiddenMemory(HiddenMemory {
         layers: shape.memories.as_ref().map_or(shape.layers, Vec::len),
         width,
         segments,
@@ -214,8 +214,8 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     }));
 
     let net = model.graph(Role::Decode);
-    let vocabulary = hyper.count("vocabulary.size")?;
-    let narrow = hyper
+    let vocabulary = config.count("vocabulary.size")?;
+    let narrow = config
         .optional_count("embedding_length_table")?
         .unwrap_or(width);
     let tokens = model.matrix("token_embd.weight", vocabulary, narrow)?;
@@ -230,14 +230,14 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         let h = net.layer_norm(x, &format!("{layer}.attn_norm"), NORM_EPS)?;
         let q = net.linear(h, &format!("{layer}.attn_q"), width)?;
         let (k, v) = keys(&net, h, i)?;
-        let state = model.state(StateKind::Memory(shape.memory(i)));
+        let state = model.state(StateKind::SegmentMemory(shape.memory(i)));
         states.push(state);
-        net.remember(k, v, state);
+        net.segment_write(k, v, state);
         if let Some(memory) = shape.place(i) {
-            net.remember_hidden(h, memory, hidden);
+            net.segment_write_hidden(h, memory, hidden);
         }
         let scale = 1.0 / (head_dim as f32).sqrt();
-        let a = net.recall((q, q), scale, distances, None, state);
+        let a = net.segment_attention((q, q), scale, distances, None, state);
         let a = net.linear(a, &format!("{layer}.attn_output"), width)?;
         x = shape.joined(&net, x, a, &format!("{layer}.attn"))?;
 
@@ -253,11 +253,11 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     net.finish();
     compress(model, &shape, hidden)?;
     // k, v ← kv(what is remembered), for each layer that does.
-    let net = model.graph(Role::Recollect);
+    let net = model.graph(Role::Reproject);
     for (i, &state) in states.iter().enumerate() {
         if let Some(memory) = shape.place(i) {
-            let (k, v) = keys(&net, net.remembered(memory, hidden, width), i)?;
-            net.store_remembered(k, v, state);
+            let (k, v) = keys(&net, net.segment_read(memory, hidden, width), i)?;
+            net.segment_write_reprojected(k, v, state);
         }
     }
     net.finish();
@@ -278,8 +278,8 @@ fn compress(model: &Builder<'_>, shape: &Shape, hidden: StateId) -> Result<(), B
         let weight = model.window_matrix(&format!("{name}.weight"), shape.width, window)?;
         let bias = model.optional_vector(&format!("{name}.bias"), &[shape.width])?;
         if let Some(memory) = memory {
-            let rows = net.leaving(memory, hidden, window);
-            net.store_compressed(net.matmul(rows, weight, bias), memory, hidden);
+            let rows = net.segment_evict(memory, hidden, window);
+            net.segment_write_compressed(net.matmul(rows, weight, bias), memory, hidden);
         }
     }
     if shape.compressed > 0 {
@@ -297,26 +297,26 @@ fn keys(net: &Net<'_, '_>, x: Value, i: usize) -> Result<(Value, Value), BuildEr
 
 impl Shape {
     fn read(model: &Builder<'_>) -> Result<Shape, BuildError> {
-        let hyper = model.hyper();
-        let width = hyper.count("embedding_length")?;
-        let layers = hyper.count("block_count")?;
-        let heads = hyper.optional_count("attention.head_count")?.unwrap_or(8);
+        let config = model.config();
+        let width = config.count("embedding_length")?;
+        let layers = config.count("block_count")?;
+        let heads = config.optional_count("attention.head_count")?.unwrap_or(8);
         if !width.is_multiple_of(heads) {
-            return Err(hyper.invalid("attention.head_count", "a divisor of the width"));
+            return Err(config.invalid("attention.head_count", "a divisor of the width"));
         }
-        let rows = hyper.count("memory.segment")?;
-        let len = hyper.optional_count("memory.length")?.unwrap_or(rows);
-        let ratio = hyper.optional_count("memory.ratio")?.unwrap_or(4);
-        let compressed = match hyper.value("memory.compressed") {
-            Some(_) => hyper.feature("memory.compressed")?.unwrap_or(0),
+        let rows = config.count("memory.segment")?;
+        let len = config.optional_count("memory.length")?.unwrap_or(rows);
+        let ratio = config.optional_count("memory.ratio")?.unwrap_or(4);
+        let compressed = match config.value("memory.compressed") {
+            Some(_) => config.feature("memory.compressed")?.unwrap_or(0),
             None => len / ratio,
         };
         if len < rows {
-            return Err(hyper.invalid("memory.length", "at least the segment's length"));
+            return Err(config.invalid("memory.length", "at least the segment's length"));
         }
         if compressed < len / ratio {
             let what = "at least the memory's length over the ratio";
-            return Err(hyper.invalid("memory.compressed", what));
+            return Err(config.invalid("memory.compressed", what));
         }
         Ok(Shape {
             width,
@@ -331,11 +331,11 @@ impl Shape {
             compressed,
             ratio,
             layers,
-            gated: hyper.flag("residual.gated", true)?,
-            mogrified: hyper.flag("residual.mogrified", false)?,
-            glu: hyper.flag("feed_forward.gated", false)?,
-            memories: memories(hyper, layers)?,
-            enhanced: hyper.flag("memory.enhanced", true)?,
+            gated: config.flag("residual.gated", true)?,
+            mogrified: config.flag("residual.mogrified", false)?,
+            glu: config.flag("feed_forward.gated", false)?,
+            memories: memories(config, layers)?,
+            enhanced: config.flag("memory.enhanced", true)?,
             positions: rows + len + compressed,
         })
     }
@@ -348,14 +348,14 @@ impl Shape {
         }
     }
 
-    fn memory(&self, layer: usize) -> Memory {
-        Memory {
+    fn memory(&self, layer: usize) -> SegmentMemory {
+        SegmentMemory {
             heads: self.heads,
             head_dim: self.head_dim,
             segments: self.segments,
             remembers: match self.place(layer) {
-                Some(_) => Remembers::Projected,
-                None => Remembers::Nothing,
+                Some(_) => MemorySource::Projected,
+                None => MemorySource::Nothing,
             },
         }
     }
@@ -430,9 +430,9 @@ impl Shape {
 }
 
 /// The layers that remember: all, or those that are listed, counted from one.
-fn memories(hyper: &Hyper<'_>, layers: usize) -> Result<Option<Vec<usize>>, BuildError> {
+fn memories(config: &Config<'_>, layers: usize) -> Result<Option<Vec<usize>>, BuildError> {
     let key = "memory.layers";
-    let Some(value) = hyper.value(key) else {
+    let Some(value) = config.value(key) else {
         return Ok(None);
     };
     let mut found = Vec::new();
@@ -443,7 +443,7 @@ fn memories(hyper: &Hyper<'_>, layers: usize) -> Result<Option<Vec<usize>>, Buil
     found.sort_unstable();
     found.dedup();
     if found.is_empty() || found.iter().any(|&layer| layer >= layers as u64) {
-        return Err(hyper.invalid(key, &format!("a list of numbers from 1 to {layers}")));
+        return Err(config.invalid(key, &format!("a list of numbers from 1 to {layers}")));
     }
     let found = found.into_iter().map(|layer| layer as usize);
     Ok(Some(found.collect()))

@@ -4,7 +4,7 @@ use super::{Architecture, Converted, Family, tables};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, head, interleaved_projections, mlp,
 };
-use crate::graph::{BuildError, Builder, Hyper, Name, Pairing, PositionScheme, Role, Rope};
+use crate::graph::{BuildError, Builder, Config, Name, Pairing, PositionScheme, Role, Rope};
 use rillm_formats::manifest::Container;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -103,22 +103,22 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
 /// x ← x + Attention(LN(x)) + MLP(LN(x)), with one norm for both or one for each; the oldest
 /// models do one after the other.
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    let width = hyper.count("embedding_length")?;
-    let hidden = hyper.optional_count("feed_forward_length")?;
+    let config = model.config();
+    let width = config.count("embedding_length")?;
+    let hidden = config.optional_count("feed_forward_length")?;
     let hidden = hidden.unwrap_or(4 * width);
-    let layers = hyper.count("block_count")?;
-    let eps = hyper.float("attention.layer_norm_epsilon", 1e-5)?;
-    let function = activation(hyper, "activation", "gelu")?;
-    if hyper.flag("alibi", false)? {
+    let layers = config.count("block_count")?;
+    let eps = config.float("attention.layer_norm_epsilon", 1e-5)?;
+    let function = activation(config, "activation", "gelu")?;
+    if config.flag("alibi", false)? {
         // The reference rounds these biases to bfloat16, by the position of the key.
-        return Err(hyper.invalid("alibi", "false: only rotary positions are known of Falcon"));
+        return Err(config.invalid("alibi", "false: only rotary positions are known of Falcon"));
     }
-    let parallel = hyper.flag("parallel_attn", true)?;
-    let heads = heads(hyper, width)?;
+    let parallel = config.flag("parallel_attn", true)?;
+    let heads = heads(config, width)?;
     let rope = Rope::read(model, Pairing::Halves, heads.head_dim)?;
     let attention = heads.causal(PositionScheme::Rope(rope));
-    model.context(hyper.optional_count("context_length")?.unwrap_or(2048));
+    model.context(config.optional_count("context_length")?.unwrap_or(2048));
 
     let net = model.graph(Role::Decode);
     let mut x = embedding(&net, width)?;
@@ -144,16 +144,16 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
 
 /// The count of key heads in `config.json` holds for the newer models alone: of the older ones,
 /// all heads share one, or none does.
-fn heads(hyper: &Hyper<'_>, width: usize) -> Result<Heads, BuildError> {
-    let newer = hyper.flag("new_decoder_architecture", false)?;
-    if hyper.container == Container::Gguf || newer {
-        return Heads::read(hyper, width);
+fn heads(config: &Config<'_>, width: usize) -> Result<Heads, BuildError> {
+    let newer = config.flag("new_decoder_architecture", false)?;
+    if config.container == Container::Gguf || newer {
+        return Heads::read(config, width);
     }
-    let heads = hyper.count("attention.head_count")?;
+    let heads = config.count("attention.head_count")?;
     if !width.is_multiple_of(heads) {
-        return Err(hyper.invalid("attention.head_count", "a divisor of the width"));
+        return Err(config.invalid("attention.head_count", "a divisor of the width"));
     }
-    let shared = hyper.flag("multi_query", true)?;
+    let shared = config.flag("multi_query", true)?;
     Ok(Heads {
         heads,
         kv_heads: if shared { 1 } else { heads },

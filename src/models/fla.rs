@@ -3,7 +3,7 @@
 
 use crate::graph::blocks::{Tied, activation, embedding, gated_mlp, head};
 use crate::graph::{
-    BuildError, Builder, Hyper, Key, Name, Net, Pointwise, Retention, Role, RowOrder, Value,
+    BuildError, Builder, Config, Key, LinearAttention, Name, Net, Pointwise, Role, RowOrder, Value,
 };
 
 /// Hyperparameters of a folder.
@@ -117,34 +117,34 @@ pub(super) struct Sizes {
 impl Sizes {
     /// As the configuration has them; `expand_k` and `expand_v` are what it leaves unsaid.
     pub fn of(
-        hyper: &Hyper<'_>,
+        config: &Config<'_>,
         (expand_k, expand_v): (f64, f64),
         eps: f32,
     ) -> Result<Sizes, BuildError> {
-        let width = hyper.count("embedding_length")?;
-        let heads = hyper.count("attention.head_count")?;
-        let kv_heads = hyper.optional_count("attention.head_count_kv")?;
+        let width = config.count("embedding_length")?;
+        let heads = config.count("attention.head_count")?;
+        let kv_heads = config.optional_count("attention.head_count_kv")?;
         let kv_heads = kv_heads.unwrap_or(heads);
         if !heads.is_multiple_of(kv_heads) {
-            return Err(hyper.invalid("attention.head_count_kv", "a divisor of the head count"));
+            return Err(config.invalid("attention.head_count_kv", "a divisor of the head count"));
         }
         let expanded = |key: &str, default: f64| -> Result<usize, BuildError> {
             // Rounded down, as the reference does it.
-            let width = (width as f64 * hyper.double(key, default)?) as usize;
+            let width = (width as f64 * config.double(key, default)?) as usize;
             match width / heads {
                 dim if dim > 0 && dim * heads == width => Ok(dim),
-                _ => Err(hyper.invalid(key, &format!("a cut into {heads} heads"))),
+                _ => Err(config.invalid(key, &format!("a cut into {heads} heads"))),
             }
         };
         let key_dim = expanded("retention.expand_k", expand_k)?;
         if key_dim > LONGEST_KEY {
             let most = format!("keys of at most {LONGEST_KEY} elements");
-            return Err(hyper.invalid("retention.expand_k", &most));
+            return Err(config.invalid("retention.expand_k", &most));
         }
-        let hidden = match hyper.optional_count("feed_forward_length")? {
+        let hidden = match config.optional_count("feed_forward_length")? {
             Some(hidden) => hidden,
             None => {
-                let ratio = hyper.double("feed_forward_ratio", 4.0)?;
+                let ratio = config.double("feed_forward_ratio", 4.0)?;
                 let hidden = (width as f64 * ratio * 2.0 / 3.0) as usize;
                 hidden.div_ceil(256).saturating_mul(256)
             }
@@ -156,7 +156,7 @@ impl Sizes {
             key_dim,
             value_dim: expanded("retention.expand_v", expand_v)?,
             hidden,
-            eps: hyper.float("attention.layer_norm_rms_epsilon", eps)?,
+            eps: config.float("attention.layer_norm_rms_epsilon", eps)?,
         })
     }
 }
@@ -166,23 +166,23 @@ impl Sizes {
 pub(super) fn decoder(
     model: &Builder<'_>,
     sizes: &Sizes,
-    memory: impl Fn(&Net<'_, '_>, Value, &str) -> Result<Retention, BuildError>,
+    memory: impl Fn(&Net<'_, '_>, Value, &str) -> Result<LinearAttention, BuildError>,
 ) -> Result<(), BuildError> {
-    let hyper = model.hyper();
+    let config = model.config();
     for key in [
         "retention.feature_map",
         "retention.layers_of_attention",
         "residual_attention",
     ] {
-        if hyper.value(key).is_some() {
-            return Err(hyper.invalid(key, "null: only layers without it run"));
+        if config.value(key).is_some() {
+            return Err(config.invalid(key, "null: only layers without it run"));
         }
     }
-    if hyper.flag("retention.short_conv", false)? {
-        return Err(hyper.invalid("retention.short_conv", "false: convolutions do not run"));
+    if config.flag("retention.short_conv", false)? {
+        return Err(config.invalid("retention.short_conv", "false: convolutions do not run"));
     }
-    if activation(hyper, "hidden_act", "swish")? != Pointwise::Silu {
-        return Err(hyper.invalid("hidden_act", "swish"));
+    if activation(config, "hidden_act", "swish")? != Pointwise::Silu {
+        return Err(config.invalid("hidden_act", "swish"));
     }
     // Padding is dropped before anything else happens.
     model.counts_positions();
@@ -198,20 +198,20 @@ pub(super) fn decoder(
     } = sizes;
     let net = model.graph(Role::Decode);
     let mut x = embedding(&net, width)?;
-    for i in 0..hyper.count("block_count")? {
+    for i in 0..config.count("block_count")? {
         let layer = format!("blk.{i}");
         let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
         let q = net.linear(h, &format!("{layer}.attn_q"), heads * key_dim)?;
         let q = net.scale(q, 1.0 / (key_dim as f32).sqrt());
         let k = net.linear(h, &format!("{layer}.attn_k"), kv_heads * key_dim)?;
         let v = net.linear(h, &format!("{layer}.attn_v"), kv_heads * value_dim)?;
-        let y = net.retention([q, k, v], memory(&net, h, &layer)?);
+        let y = net.linear_attention([q, k, v], memory(&net, h, &layer)?);
         let name = format!("{layer}.attn_sub_norm");
-        let y = match hyper.flag("retention.norm_weights", true)? {
+        let y = match config.flag("retention.norm_weights", true)? {
             true => net.rms_norm_by(y, &name, value_dim, eps)?,
             false => net.rms_norm_plain(y, value_dim, eps),
         };
-        let y = match hyper.flag("retention.output_gate", true)? {
+        let y = match config.flag("retention.output_gate", true)? {
             true => gated(&net, h, y, &layer)?,
             false => y,
         };

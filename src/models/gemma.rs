@@ -6,7 +6,7 @@ use crate::graph::blocks::{
     projections, soft_cap,
 };
 use crate::graph::{
-    Attention, BuildError, Builder, Hyper, Key, Mask, Name, Pairing, PositionScheme, Role, Rope,
+    Attention, BuildError, Builder, Config, Key, Mask, Name, Pairing, PositionScheme, Role, Rope,
     View,
 };
 use rillm_formats::manifest::Container;
@@ -124,16 +124,16 @@ const NAMES: &[&[Name]] = &[
 /// x ← x + RMS(Attention(RMS(x))); x ← x + RMS(FFN(RMS(x))); embeddings times √d; windows in
 /// all layers but every so many, from Gemma 3 on with a rotation of their own.
 fn build(model: &Builder<'_>, generation: &Generation) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    let width = hyper.count("embedding_length")?;
-    let hidden = hyper.count("feed_forward_length")?;
-    let layers = hyper.count("block_count")?;
-    let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-6)?;
-    let function = activation(hyper, "hidden_activation", "gelu_pytorch_tanh")?;
-    if hyper.flag("use_bidirectional_attention", false)? {
-        return Err(hyper.invalid("use_bidirectional_attention", "false: this is a decoder"));
+    let config = model.config();
+    let width = config.count("embedding_length")?;
+    let hidden = config.count("feed_forward_length")?;
+    let layers = config.count("block_count")?;
+    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-6)?;
+    let function = activation(config, "hidden_activation", "gelu_pytorch_tanh")?;
+    if config.flag("use_bidirectional_attention", false)? {
+        return Err(config.invalid("use_bidirectional_attention", "false: this is a decoder"));
     }
-    let heads = Heads::read(hyper, width)?;
+    let heads = Heads::read(config, width)?;
     let (pairing, head_dim) = (Pairing::Halves, heads.head_dim);
     let rope = Rope::read_from(model, pairing, head_dim, generation.base)?;
     let local = match generation.local_base {
@@ -141,18 +141,18 @@ fn build(model: &Builder<'_>, generation: &Generation) -> Result<(), BuildError>
         None => rope.clone(),
     };
     let pattern = WindowPattern::AllButEvery(generation.period);
-    let windows = Windows::read(hyper, layers, Some(4096), pattern)?;
-    let (of_scores, of_logits) = match hyper.container {
+    let windows = Windows::read(config, layers, Some(4096), pattern)?;
+    let (of_scores, of_logits) = match config.container {
         Container::Gguf => generation.caps,
         Container::HuggingFace => (None, None),
     };
-    let of_logits = cap(hyper, "final_logit_softcapping", of_logits)?;
+    let of_logits = cap(config, "final_logit_softcapping", of_logits)?;
     let attention = Attention {
-        scale: scale(hyper, width, heads, layers == generation.layers_of_27b)?,
-        softcap: cap(hyper, "attn_logit_softcapping", of_scores)?,
+        scale: scale(config, width, heads, layers == generation.layers_of_27b)?,
+        softcap: cap(config, "attn_logit_softcapping", of_scores)?,
         ..heads.causal(PositionScheme::None)
     };
-    model.context(hyper.count("context_length")?);
+    model.context(config.count("context_length")?);
 
     let net = model.graph(Role::Decode);
     let mut x = net.scale(embedding(&net, width)?, (width as f32).sqrt());
@@ -187,15 +187,20 @@ fn build(model: &Builder<'_>, generation: &Generation) -> Result<(), BuildError>
 
 /// Scores are divided by √d of the heads, but in the largest size by √(width / heads).
 /// `config.json` says it, GGUF does not.
-fn scale(hyper: &Hyper<'_>, width: usize, heads: Heads, largest: bool) -> Result<f32, BuildError> {
-    let known = match hyper.container {
+fn scale(
+    config: &Config<'_>,
+    width: usize,
+    heads: Heads,
+    largest: bool,
+) -> Result<f32, BuildError> {
+    let known = match config.container {
         Container::Gguf if largest => width as f64 / heads.heads as f64,
         Container::Gguf => heads.head_dim as f64,
         Container::HuggingFace => 256.0,
     };
-    let scale = hyper.double("query_pre_attn_scalar", known)?.powf(-0.5) as f32;
+    let scale = config.double("query_pre_attn_scalar", known)?.powf(-0.5) as f32;
     if scale.is_finite() && scale > 0.0 {
         return Ok(scale);
     }
-    Err(hyper.invalid("query_pre_attn_scalar", "a positive number"))
+    Err(config.invalid("query_pre_attn_scalar", "a positive number"))
 }

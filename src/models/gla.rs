@@ -3,7 +3,7 @@
 //! flash-linear-attention, the authors' library.
 
 use super::{Architecture, Converted, Family, fla};
-use crate::graph::{BuildError, Builder, Decay, Net, Pointwise, Retention, Value};
+use crate::graph::{BuildError, Builder, Decay, LinearAttention, Net, Pointwise, Value};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Gated linear attention",
@@ -24,24 +24,24 @@ const RANK: usize = 16;
 const TEMPERATURE: f32 = 16.0;
 
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
+    let config = model.config();
     for (key, only) in [
         ("retention.decay_of_keys", true),
         ("retention.decay_of_values", false),
     ] {
-        if hyper.flag(key, only)? != only {
-            return Err(hyper.invalid(key, &format!("{only}: only keys fade")));
+        if config.flag(key, only)? != only {
+            return Err(config.invalid(key, &format!("{only}: only keys fade")));
         }
     }
-    if hyper.value("retention.least_decay").is_some() {
-        return Err(hyper.invalid("retention.least_decay", "null: decays are not clamped"));
+    if config.value("retention.least_decay").is_some() {
+        return Err(config.invalid("retention.least_decay", "null: decays are not clamped"));
     }
-    let sizes = fla::Sizes::of(hyper, (0.5, 1.0), 1e-6)?;
+    let sizes = fla::Sizes::of(config, (0.5, 1.0), 1e-6)?;
     fla::decoder(model, &sizes, |net, h, layer| {
         let decay = Decay::Keys(decay(net, h, layer, sizes.kv_heads * sizes.key_dim)?);
-        Ok(Retention {
+        Ok(LinearAttention {
             decay,
-            ..Retention::plain(sizes.heads, sizes.key_dim, sizes.value_dim)
+            ..LinearAttention::plain(sizes.heads, sizes.key_dim, sizes.value_dim)
         })
     })
 }

@@ -45,19 +45,19 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
 /// x ← x + RMS(Attention(RMS(x))); x ← x + RMS(FFN(RMS(x))); neighbours rotate together, in
 /// half of each head.
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    let width = hyper.count("embedding_length")?;
-    let hidden = hyper.count("feed_forward_length")?;
-    let eps = hyper.float("attention.layer_norm_rms_epsilon", 1.5625e-7)?;
-    let function = activation(hyper, "hidden_act", "silu")?;
-    let heads = Heads::read(hyper, width)?;
+    let config = model.config();
+    let width = config.count("embedding_length")?;
+    let hidden = config.count("feed_forward_length")?;
+    let eps = config.float("attention.layer_norm_rms_epsilon", 1.5625e-7)?;
+    let function = activation(config, "hidden_act", "silu")?;
+    let heads = Heads::read(config, width)?;
     let rope = Rope::read(model, Pairing::Interleaved, heads.head_dim)?;
     let attention = heads.causal(PositionScheme::Rope(rope));
-    model.context(hyper.count("context_length")?);
+    model.context(config.count("context_length")?);
 
     let net = model.graph(Role::Decode);
     let mut x = embedding(&net, width)?;
-    for i in 0..hyper.count("block_count")? {
+    for i in 0..config.count("block_count")? {
         let layer = format!("blk.{i}");
         let norm = |x, name: &str| net.rms_norm(x, &format!("{layer}.{name}"), eps);
         let qkv = projections(&net, norm(x, "attn_norm")?, &layer, heads)?;

@@ -60,20 +60,20 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
 
 /// x ← x + Attention(LN(x)); x ← x + MLP(LN(x)); learned positions.
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    let width = hyper.count("embedding_length")?;
-    let hidden = hyper
+    let config = model.config();
+    let width = config.count("embedding_length")?;
+    let hidden = config
         .optional_count("feed_forward_length")?
         .unwrap_or(4 * width);
-    let heads = hyper.count("attention.head_count")?;
+    let heads = config.count("attention.head_count")?;
     if !width.is_multiple_of(heads) {
-        return Err(hyper.invalid("attention.head_count", "a divisor of the width"));
+        return Err(config.invalid("attention.head_count", "a divisor of the width"));
     }
     let head_dim = width / heads;
-    let eps = hyper.float("attention.layer_norm_epsilon", 1e-5)?;
-    let scaled = hyper.flag("scale_attn_weights", true)?;
-    let by_layer = hyper.flag("scale_attn_by_inverse_layer_idx", false)?;
-    let function = activation(hyper, "hidden_act", "gelu_new")?;
+    let eps = config.float("attention.layer_norm_epsilon", 1e-5)?;
+    let scaled = config.flag("scale_attn_weights", true)?;
+    let by_layer = config.flag("scale_attn_by_inverse_layer_idx", false)?;
+    let function = activation(config, "hidden_act", "gelu_new")?;
     let positions = model.rows("position_embd.weight")?;
     model.context(positions);
 
@@ -87,7 +87,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
             Index::Position,
         ),
     );
-    for i in 0..hyper.count("block_count")? {
+    for i in 0..config.count("block_count")? {
         let layer = format!("blk.{i}");
         let h = net.layer_norm(x, &format!("{layer}.attn_norm"), eps)?;
         let qkv = net.linear(h, &format!("{layer}.attn_qkv"), 3 * width)?;
@@ -108,7 +108,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
             softcap: None,
             mask: Mask::Causal { window: None },
             position: PositionScheme::None,
-            keys: Keys::History(model.state(StateKind::Kv {
+            keys: Keys::Cache(model.state(StateKind::KvCache {
                 kv_heads: heads,
                 head_dim,
             })),

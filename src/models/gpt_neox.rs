@@ -84,17 +84,17 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
 
 /// x ← x + Attention(LN₁(x)) + MLP(LN₂(x)), or one after the other.
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    let width = hyper.count("embedding_length")?;
-    let hidden = hyper.count("feed_forward_length")?;
-    let layers = hyper.count("block_count")?;
-    let eps = hyper.float("attention.layer_norm_epsilon", 1e-5)?;
-    let parallel = hyper.flag("use_parallel_residual", true)?;
-    let function = activation(hyper, "hidden_act", "gelu")?;
-    let heads = Heads::read(hyper, width)?;
+    let config = model.config();
+    let width = config.count("embedding_length")?;
+    let hidden = config.count("feed_forward_length")?;
+    let layers = config.count("block_count")?;
+    let eps = config.float("attention.layer_norm_epsilon", 1e-5)?;
+    let parallel = config.flag("use_parallel_residual", true)?;
+    let function = activation(config, "hidden_act", "gelu")?;
+    let heads = Heads::read(config, width)?;
     let rope = Rope::read_part(model, Pairing::Halves, heads.head_dim, 0.25)?;
     let attention = heads.causal(PositionScheme::Rope(rope));
-    model.context(hyper.count("context_length")?);
+    model.context(config.count("context_length")?);
 
     let net = model.graph(Role::Decode);
     let mut x = embedding(&net, width)?;

@@ -5,7 +5,7 @@ use super::{Architecture, Converted, Family, llama, tables};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, gated_mlp, head, projections,
 };
-use crate::graph::{Attention, BuildError, Builder, Hyper, Key, PositionScheme, Role};
+use crate::graph::{Attention, BuildError, Builder, Config, Key, PositionScheme, Role};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Granite 3",
@@ -35,22 +35,22 @@ pub(super) const FACTORS: &[Key] = &[
 
 /// x ← x + r · Attention(RMS(x)); x ← x + r · FFN(RMS(x)); logits divided by their factor.
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    let width = hyper.count("embedding_length")?;
-    let hidden = hyper.count("feed_forward_length")?;
-    let layers = hyper.count("block_count")?;
-    let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-6)?;
-    let function = activation(hyper, "hidden_act", "silu")?;
-    let heads = Heads::read(hyper, width)?;
+    let config = model.config();
+    let width = config.count("embedding_length")?;
+    let hidden = config.count("feed_forward_length")?;
+    let layers = config.count("block_count")?;
+    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-6)?;
+    let function = activation(config, "hidden_act", "silu")?;
+    let heads = Heads::read(config, width)?;
     let rope = llama::rotation(model, heads.head_dim, 1.0)?;
     let attention = Attention {
-        scale: hyper.float("attention.scale", 1.0)?,
+        scale: config.float("attention.scale", 1.0)?,
         ..heads.causal(PositionScheme::Rope(rope))
     };
-    let residual = hyper.float("residual_scale", 1.0)?;
-    let of_embedding = hyper.float("embedding_scale", 1.0)?;
-    let of_logits = divisor(hyper, "logit_scale")?;
-    model.context(hyper.count("context_length")?);
+    let residual = config.float("residual_scale", 1.0)?;
+    let of_embedding = config.float("embedding_scale", 1.0)?;
+    let of_logits = divisor(config, "logit_scale")?;
+    model.context(config.count("context_length")?);
 
     let net = model.graph(Role::Decode);
     let mut x = net.scale(embedding(&net, width)?, of_embedding);
@@ -71,11 +71,11 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     Ok(())
 }
 
-pub(super) fn divisor(hyper: &Hyper<'_>, key: &str) -> Result<f32, BuildError> {
-    let number = hyper.float(key, 1.0)?;
+pub(super) fn divisor(config: &Config<'_>, key: &str) -> Result<f32, BuildError> {
+    let number = config.float(key, 1.0)?;
     if number.is_normal() && (1.0 / number).is_normal() {
         Ok(number)
     } else {
-        Err(hyper.invalid(key, "a number to divide by"))
+        Err(config.invalid(key, "a number to divide by"))
     }
 }

@@ -8,7 +8,7 @@ use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, gated_experts, gated_mlp, head, projections,
 };
 use crate::graph::{
-    Among, Attention, BuildError, Builder, Hyper, Key, Name, Net, Pointwise, PositionScheme, Role,
+    Among, Attention, BuildError, Builder, Config, Key, Name, Net, Pointwise, PositionScheme, Role,
     Value,
 };
 use rillm_formats::manifest::Container;
@@ -141,29 +141,29 @@ const BAMBA_PART: f64 = 0.5;
 /// divided by their factor. Which of them a layer has its tensors say. `rotated` is the part of a
 /// head that knows positions, where no file says it.
 fn build(model: &Builder<'_>, rotated: Option<f64>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    let width = hyper.count("embedding_length")?;
-    let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-6)?;
-    let heads = Heads::read_some(hyper, width)?;
+    let config = model.config();
+    let width = config.count("embedding_length")?;
+    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-6)?;
+    let heads = Heads::read_some(config, width)?;
     let position = match rotated {
         Some(part) => PositionScheme::Rope(llama::rotation(model, heads.head_dim, part)?),
         None => PositionScheme::None,
     };
     let causal = heads.causal(position);
     let attention = Attention {
-        scale: attention_scale(hyper, causal.scale)?,
+        scale: attention_scale(config, causal.scale)?,
         ..causal
     };
-    let mixer = Mixer::read(hyper, width)?;
-    let feed_forward = FeedForward::read(hyper)?;
-    let residual = hyper.float("residual_scale", 1.0)?;
-    let of_embedding = hyper.float("embedding_scale", 1.0)?;
-    let of_logits = granite::divisor(hyper, "logit_scale")?;
-    model.context(hyper.count("context_length")?);
+    let mixer = Mixer::read(config, width)?;
+    let feed_forward = FeedForward::read(config)?;
+    let residual = config.float("residual_scale", 1.0)?;
+    let of_embedding = config.float("embedding_scale", 1.0)?;
+    let of_logits = granite::divisor(config, "logit_scale")?;
+    model.context(config.count("context_length")?);
 
     let net = model.graph(Role::Decode);
     let mut x = net.scale(embedding(&net, width)?, of_embedding);
-    for i in 0..hyper.count("block_count")? {
+    for i in 0..config.count("block_count")? {
         let layer = format!("blk.{i}");
         let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
         // Several are looked for, so that a file without one of them is told which.
@@ -190,22 +190,22 @@ fn build(model: &Builder<'_>, rotated: Option<f64>) -> Result<(), BuildError> {
 
 /// All of a head, if it knows positions at all.
 fn granite_rope(model: &Builder<'_>) -> Result<Option<f64>, BuildError> {
-    let hyper = model.hyper();
-    let rotates = match hyper.container {
-        Container::Gguf => hyper.flag("rope.scaling.finetuned", true)?,
-        Container::HuggingFace => hyper.text("position_embedding_type")? == Some("rope"),
+    let config = model.config();
+    let rotates = match config.container {
+        Container::Gguf => config.flag("rope.scaling.finetuned", true)?,
+        Container::HuggingFace => config.text("position_embedding_type")? == Some("rope"),
     };
     Ok(rotates.then_some(1.0))
 }
 
 /// GGUF leaves out what is usual; Granite's own configuration means one.
-fn attention_scale(hyper: &Hyper<'_>, usual: f32) -> Result<f32, BuildError> {
-    let granite = hyper.metadata.str("model_type") == Some("granitemoehybrid");
-    let default = match hyper.container {
+fn attention_scale(config: &Config<'_>, usual: f32) -> Result<f32, BuildError> {
+    let granite = config.metadata.str("model_type") == Some("granitemoehybrid");
+    let default = match config.container {
         Container::HuggingFace if granite => 1.0,
         _ => usual,
     };
-    hyper.float("attention.scale", default)
+    config.float("attention.scale", default)
 }
 
 /// What follows a mixing layer.
@@ -217,27 +217,27 @@ struct FeedForward {
 }
 
 impl FeedForward {
-    fn read(hyper: &Hyper<'_>) -> Result<FeedForward, BuildError> {
-        let experts = match hyper.feature("expert_count")? {
+    fn read(config: &Config<'_>) -> Result<FeedForward, BuildError> {
+        let experts = match config.feature("expert_count")? {
             None => None,
             Some(experts) => {
-                let used = hyper.count("expert_used_count")?;
+                let used = config.count("expert_used_count")?;
                 if used > experts {
-                    return Err(hyper.invalid("expert_used_count", "at most the expert count"));
+                    return Err(config.invalid("expert_used_count", "at most the expert count"));
                 }
                 Some((experts, used))
             }
         };
         Ok(FeedForward {
-            hidden: hyper.count("feed_forward_length")?,
+            hidden: config.count("feed_forward_length")?,
             experts,
-            shared: hyper.feature("expert_shared_feed_forward_length")?,
-            function: activation(hyper, "hidden_act", "silu")?,
+            shared: config.feature("expert_shared_feed_forward_length")?,
+            function: activation(config, "hidden_act", "silu")?,
         })
     }
 
     fn wire(&self, net: &Net<'_, '_>, h: Value, layer: &str) -> Result<Value, BuildError> {
-        let folder = net.builder.hyper().container == Container::HuggingFace;
+        let folder = net.builder.config().container == Container::HuggingFace;
         match (self.experts, self.shared) {
             (Some(experts), shared) => {
                 let routed = gated_experts(net, h, layer, self.hidden, experts, Among::Chosen)?;
@@ -259,7 +259,7 @@ impl FeedForward {
         layer: &str,
         hidden: usize,
     ) -> Result<Value, BuildError> {
-        let (gate, up) = if net.builder.hyper().container == Container::HuggingFace {
+        let (gate, up) = if net.builder.config().container == Container::HuggingFace {
             let both = net.linear(
                 h,
                 &format!("{layer}.ffn_gate_up_shexp"),

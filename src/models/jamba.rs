@@ -89,22 +89,22 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
 /// x ← x + (Mamba or Attention)(RMS(x)); x ← x + (FFN or experts)(RMS(x)). Which of them a layer
 /// has its tensors say.
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    let width = hyper.count("embedding_length")?;
-    let hidden = hyper.count("feed_forward_length")?;
-    let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-6)?;
-    let function = activation(hyper, "hidden_act", "silu")?;
-    let attention = Heads::read_some(hyper, width)?;
+    let config = model.config();
+    let width = config.count("embedding_length")?;
+    let hidden = config.count("feed_forward_length")?;
+    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-6)?;
+    let function = activation(config, "hidden_act", "silu")?;
+    let attention = Heads::read_some(config, width)?;
     let mixer = Mixer {
         norms: Norms::Weighted(eps),
-        ..Mixer::read(hyper, width)?
+        ..Mixer::read(config, width)?
     };
-    let experts = hyper.feature("expert_count")?;
-    model.context(hyper.count("context_length")?);
+    let experts = config.feature("expert_count")?;
+    model.context(config.count("context_length")?);
 
     let net = model.graph(Role::Decode);
     let mut x = embedding(&net, width)?;
-    for i in 0..hyper.count("block_count")? {
+    for i in 0..config.count("block_count")? {
         let layer = format!("blk.{i}");
         let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
         // Two of a kind are looked for, so that a file without one of them is told which.
@@ -125,9 +125,9 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         let routed = any(["ffn_gate_inp", "ffn_gate_exps"]);
         let f = match experts.filter(|_| routed) {
             Some(experts) => {
-                let used = hyper.count("expert_used_count")?;
+                let used = config.count("expert_used_count")?;
                 if used > experts {
-                    return Err(hyper.invalid("expert_used_count", "at most the expert count"));
+                    return Err(config.invalid("expert_used_count", "at most the expert count"));
                 }
                 gated_experts(&net, h, &layer, hidden, (experts, used), Among::All)?
             }

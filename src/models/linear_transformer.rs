@@ -2,7 +2,7 @@
 
 use super::{Architecture, Converted, Family};
 use crate::graph::blocks::{Tied, head, mlp};
-use crate::graph::{BuildError, Builder, Divisor, Index, Name, Pointwise, Retention, Role};
+use crate::graph::{BuildError, Builder, Divisor, Index, LinearAttention, Name, Pointwise, Role};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Linear transformer",
@@ -50,19 +50,19 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
 
 /// x ← x + o(φ(q) Σ φ(k) vᵀ / (φ(q) Σ φ(k) + eps)); x ← x + MLP(LN(x)); learned positions.
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    let width = hyper.count("embedding_length")?;
-    let hidden = hyper.count("feed_forward_length")?;
-    let heads = hyper.count("attention.head_count")?;
+    let config = model.config();
+    let width = config.count("embedding_length")?;
+    let hidden = config.count("feed_forward_length")?;
+    let heads = config.count("attention.head_count")?;
     if !width.is_multiple_of(heads) {
-        return Err(hyper.invalid("attention.head_count", "a divisor of the width"));
+        return Err(config.invalid("attention.head_count", "a divisor of the width"));
     }
-    let causal = hyper.flag("attention.causal", true)?;
-    if hyper.text("feature_map")?.unwrap_or("elu+1") != "elu+1" {
-        return Err(hyper.invalid("feature_map", "elu+1"));
+    let causal = config.flag("attention.causal", true)?;
+    if config.text("feature_map")?.unwrap_or("elu+1") != "elu+1" {
+        return Err(config.invalid("feature_map", "elu+1"));
     }
-    let norm_eps = hyper.float("attention.layer_norm_epsilon", 1e-5)?;
-    let eps = hyper.float("attention.epsilon", 1e-6)?;
+    let norm_eps = config.float("attention.layer_norm_epsilon", 1e-5)?;
+    let eps = config.float("attention.epsilon", 1e-6)?;
     let positions = model.rows("position_embd.weight")?;
     model.context(positions);
 
@@ -78,11 +78,11 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
             Index::Position,
         ),
     );
-    let attention = Retention {
+    let attention = LinearAttention {
         divisor: Divisor::Sum(eps),
-        ..Retention::plain(heads, width / heads, width / heads)
+        ..LinearAttention::plain(heads, width / heads, width / heads)
     };
-    for i in 0..hyper.count("block_count")? {
+    for i in 0..config.count("block_count")? {
         let layer = format!("blk.{i}");
         let h = net.layer_norm(x, &format!("{layer}.attn_norm"), norm_eps)?;
         let q = net.linear(h, &format!("{layer}.attn_q"), width)?;
@@ -90,8 +90,8 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         let v = net.linear(h, &format!("{layer}.attn_v"), width)?;
         let [q, k] = [q, k].map(|x| net.apply(x, Pointwise::EluPlusOne));
         let a = match causal {
-            true => net.retention([q, k, v], attention.clone()),
-            false => net.bidirectional([q, k, v], attention.clone()),
+            true => net.linear_attention([q, k, v], attention.clone()),
+            false => net.bidirectional_linear_attention([q, k, v], attention.clone()),
         };
         x = net.add(x, net.linear(a, &format!("{layer}.attn_output"), width)?);
         let h = net.layer_norm(x, &format!("{layer}.ffn_norm"), norm_eps)?;

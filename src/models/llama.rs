@@ -44,20 +44,20 @@ pub(super) fn build(model: &Builder<'_>) -> Result<(), BuildError> {
 /// x ← x + Attention(RMS(x)); x ← x + FFN(RMS(x)), where FFN is gated, or a mixture of gated
 /// experts if there are any. Layers that are not `rotated` know no positions.
 pub(super) fn wire(model: &Builder<'_>, rotated: &dyn Fn(usize) -> bool) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    let width = hyper.count("embedding_length")?;
-    let hidden = hyper.count("feed_forward_length")?;
-    let layers = hyper.count("block_count")?;
-    let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-6)?;
-    let experts = hyper.feature("expert_count")?;
-    let function = activation(hyper, "hidden_act", "silu")?;
-    if !hyper.flag("attention.causal", true)? {
-        return Err(hyper.invalid("attention.causal", "true: this is a decoder"));
+    let config = model.config();
+    let width = config.count("embedding_length")?;
+    let hidden = config.count("feed_forward_length")?;
+    let layers = config.count("block_count")?;
+    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-6)?;
+    let experts = config.feature("expert_count")?;
+    let function = activation(config, "hidden_act", "silu")?;
+    if !config.flag("attention.causal", true)? {
+        return Err(config.invalid("attention.causal", "true: this is a decoder"));
     }
-    let heads = Heads::read(hyper, width)?;
+    let heads = Heads::read(config, width)?;
     let rope = rotation(model, heads.head_dim, 1.0)?;
-    let windows = Windows::read(hyper, layers, None, WindowPattern::From(0))?;
-    model.context(hyper.count("context_length")?);
+    let windows = Windows::read(config, layers, None, WindowPattern::From(0))?;
+    model.context(config.count("context_length")?);
 
     let net = model.graph(Role::Decode);
     let mut x = embedding(&net, width)?;
@@ -79,9 +79,9 @@ pub(super) fn wire(model: &Builder<'_>, rotated: &dyn Fn(usize) -> bool) -> Resu
         let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), eps)?;
         let f: Value = match experts {
             Some(experts) => {
-                let used = hyper.count("expert_used_count")?;
+                let used = config.count("expert_used_count")?;
                 if used > experts {
-                    return Err(hyper.invalid("expert_used_count", "at most the expert count"));
+                    return Err(config.invalid("expert_used_count", "at most the expert count"));
                 }
                 gated_experts(&net, h, &layer, hidden, (experts, used), Among::Chosen)?
             }
@@ -103,14 +103,14 @@ pub(super) fn rotation(
     head_dim: usize,
     part: f64,
 ) -> Result<Rope, BuildError> {
-    if model.hyper().container == Container::HuggingFace {
+    if model.config().container == Container::HuggingFace {
         return Rope::read_part(model, Pairing::Halves, head_dim, part);
     }
     let mut rope = Rope::read_part(model, Pairing::Interleaved, head_dim, part)?;
     if rope.dims() < head_dim {
         if !head_dim.is_multiple_of(2) {
             let expected = "an even number, as converters make pairs of all elements";
-            return Err(model.hyper().invalid("attention.key_length", expected));
+            return Err(model.config().invalid("attention.key_length", expected));
         }
         rope.pairing = Pairing::Woven;
     }

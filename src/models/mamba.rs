@@ -3,7 +3,7 @@
 
 use super::{Architecture, Converted, Family};
 use crate::graph::blocks::{Tied, embedding, head};
-use crate::graph::{BuildError, Builder, Hyper, Key, Name, Net, Role, Value, View};
+use crate::graph::{BuildError, Builder, Config, Key, Name, Net, Role, Value, View};
 use rillm_formats::manifest::Container;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -92,35 +92,35 @@ pub(super) const JAMBA_MIXER: &[Name] = mixer_names!("model.layers.{i}.mamba");
 
 /// x ← x + Mixer(RMS(x)).
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    let width = hyper.count("embedding_length")?;
-    let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-5)?;
-    check_authors(hyper)?;
-    let (normalized, usual) = match hyper.container {
-        Container::Gguf => (hyper.flag("ssm.dt_b_c_rms", false)?, eps),
+    let config = model.config();
+    let width = config.count("embedding_length")?;
+    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-5)?;
+    check_authors(config)?;
+    let (normalized, usual) = match config.container {
+        Container::Gguf => (config.flag("ssm.dt_b_c_rms", false)?, eps),
         Container::HuggingFace => {
-            let kind = hyper.metadata.str("model_type");
+            let kind = config.metadata.str("model_type");
             (kind == Some("falcon_mamba"), 1e-6)
         }
     };
     let mixer = Mixer {
         norms: if normalized {
-            Norms::Bare(hyper.float("ssm.norm_rms_epsilon", usual)?)
+            Norms::Bare(config.float("ssm.norm_rms_epsilon", usual)?)
         } else {
             Norms::None
         },
-        ..Mixer::read(hyper, width)?
+        ..Mixer::read(config, width)?
     };
 
     let net = model.graph(Role::Decode);
     let mut x = embedding(&net, width)?;
-    for i in 0..hyper.count("block_count")? {
+    for i in 0..config.count("block_count")? {
         let layer = format!("blk.{i}");
         let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
         x = net.add(x, mixer.wire(&net, h, &layer)?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x, tied(hyper, Tied::ByDefault))?, "logits");
+    net.emit(head(&net, x, tied(config, Tied::ByDefault))?, "logits");
     net.finish();
     Ok(())
 }
@@ -147,24 +147,24 @@ pub(super) struct Mixer {
 
 impl Mixer {
     /// Reads `ssm.*` for a layer of `width` elements.
-    pub(super) fn read(hyper: &Hyper<'_>, width: usize) -> Result<Mixer, BuildError> {
-        check_activation(hyper)?;
-        let authors = is_authors(hyper);
-        let or = |key: &str, usual: usize| match hyper.optional_count(key) {
+    pub(super) fn read(config: &Config<'_>, width: usize) -> Result<Mixer, BuildError> {
+        check_activation(config)?;
+        let authors = is_authors(config);
+        let or = |key: &str, usual: usize| match config.optional_count(key) {
             Ok(Some(count)) => Ok(count),
             Ok(None) if authors => Ok(usual),
             // "auto"
-            Err(_) if authors && hyper.text(key).is_ok() => Ok(usual),
-            Ok(None) => hyper.count(key),
+            Err(_) if authors && config.text(key).is_ok() => Ok(usual),
+            Ok(None) => config.count(key),
             Err(error) => Err(error),
         };
-        let inner = match hyper.optional_count("ssm.inner_size")? {
+        let inner = match config.optional_count("ssm.inner_size")? {
             Some(inner) => inner,
             // Jamba writes nothing but the factor.
-            None if authors || hyper.metadata.value("mamba_expand").is_some() => {
-                expanded(hyper, width)?
+            None if authors || config.metadata.value("mamba_expand").is_some() => {
+                expanded(config, width)?
             }
-            None => hyper.count("ssm.inner_size")?,
+            None => config.count("ssm.inner_size")?,
         };
         Ok(Mixer {
             width,
@@ -209,54 +209,54 @@ impl Mixer {
 }
 
 /// Whether `config.json` is the authors' own, which says what is unusual and nothing else.
-pub(super) fn is_authors(hyper: &Hyper<'_>) -> bool {
-    let has = |key: &str| hyper.metadata.value(key).is_some();
-    hyper.container == Container::HuggingFace && has("d_model") && !has("hidden_size")
+pub(super) fn is_authors(config: &Config<'_>) -> bool {
+    let has = |key: &str| config.metadata.value(key).is_some();
+    config.container == Container::HuggingFace && has("d_model") && !has("hidden_size")
 }
 
 /// What the authors' code can do beside.
-pub(super) fn check_authors(hyper: &Hyper<'_>) -> Result<(), BuildError> {
-    if !is_authors(hyper) {
+pub(super) fn check_authors(config: &Config<'_>) -> Result<(), BuildError> {
+    if !is_authors(config) {
         return Ok(());
     }
-    if !hyper.flag("rms_norm", true)? {
-        return Err(hyper.invalid("rms_norm", "true"));
+    if !config.flag("rms_norm", true)? {
+        return Err(config.invalid("rms_norm", "true"));
     }
-    if hyper.feature("feed_forward_length")?.is_some() {
-        return Err(hyper.invalid("feed_forward_length", "0: no layers but the mixing ones"));
+    if config.feature("feed_forward_length")?.is_some() {
+        return Err(config.invalid("feed_forward_length", "0: no layers but the mixing ones"));
     }
-    match hyper.value("attention.layers") {
+    match config.value("attention.layers") {
         Some(rillm_formats::manifest::Value::Array(list)) if !list.is_empty() => {
-            Err(hyper.invalid("attention.layers", "an empty list"))
+            Err(config.invalid("attention.layers", "an empty list"))
         }
         _ => Ok(()),
     }
 }
 
-pub(super) fn check_activation(hyper: &Hyper<'_>) -> Result<(), BuildError> {
-    match hyper.text("hidden_act")?.unwrap_or("silu") {
+pub(super) fn check_activation(config: &Config<'_>) -> Result<(), BuildError> {
+    match config.text("hidden_act")?.unwrap_or("silu") {
         "silu" | "swish" => Ok(()),
-        _ => Err(hyper.invalid("hidden_act", "silu")),
+        _ => Err(config.invalid("hidden_act", "silu")),
     }
 }
 
 /// `ssm.expand` times the width, twice unless the files say otherwise.
-pub(super) fn expanded(hyper: &Hyper<'_>, width: usize) -> Result<usize, BuildError> {
-    let inner = hyper.double("ssm.expand", 2.0)? * width as f64;
+pub(super) fn expanded(config: &Config<'_>, width: usize) -> Result<usize, BuildError> {
+    let inner = config.double("ssm.expand", 2.0)? * width as f64;
     if (1.0..1e9).contains(&inner) {
         Ok(inner as usize)
     } else {
-        Err(hyper.invalid("ssm.expand", "a factor for the width"))
+        Err(config.invalid("ssm.expand", "a factor for the width"))
     }
 }
 
 /// Whether the head is the embedding where a class does not say; the authors' models are tied
 /// unless they say otherwise.
-pub(super) fn tied(hyper: &Hyper<'_>, usual: Tied) -> Tied {
-    if !is_authors(hyper) {
+pub(super) fn tied(config: &Config<'_>, usual: Tied) -> Tied {
+    if !is_authors(config) {
         return usual;
     }
-    match hyper.metadata.bool("tie_embeddings") {
+    match config.metadata.bool("tie_embeddings") {
         Some(false) => Tied::OnRequest,
         _ => Tied::ByDefault,
     }

@@ -3,7 +3,7 @@
 
 use super::{Architecture, Converted, Family, mamba};
 use crate::graph::blocks::{Tied, embedding, head};
-use crate::graph::{BuildError, Builder, Hyper, Name, Net, Role, Value, View};
+use crate::graph::{BuildError, Builder, Config, Name, Net, Role, Value, View};
 use rillm_formats::manifest::Container;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -81,28 +81,28 @@ pub(super) const HYBRID_MIXER: &[Name] = mixer_names!("model.layers.{i}.mamba");
 
 /// x ← x + Mixer(RMS(x)).
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    let width = hyper.count("embedding_length")?;
-    let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-5)?;
-    mamba::check_authors(hyper)?;
-    if hyper.flag("ssm.norm_before_gate", false)? {
-        return Err(hyper.invalid("ssm.norm_before_gate", "false"));
+    let config = model.config();
+    let width = config.count("embedding_length")?;
+    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-5)?;
+    mamba::check_authors(config)?;
+    if config.flag("ssm.norm_before_gate", false)? {
+        return Err(config.invalid("ssm.norm_before_gate", "false"));
     }
-    if !hyper.flag("ssm.norm", true)? {
-        return Err(hyper.invalid("ssm.norm", "true"));
+    if !config.flag("ssm.norm", true)? {
+        return Err(config.invalid("ssm.norm", "true"));
     }
-    let mixer = Mixer::read(hyper, width)?;
+    let mixer = Mixer::read(config, width)?;
 
     let net = model.graph(Role::Decode);
     let mut x = embedding(&net, width)?;
-    for i in 0..hyper.count("block_count")? {
+    for i in 0..config.count("block_count")? {
         let layer = format!("blk.{i}");
         let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
         x = net.add(x, mixer.wire(&net, h, &layer, eps)?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
     net.emit(
-        head(&net, x, mamba::tied(hyper, Tied::OnRequest))?,
+        head(&net, x, mamba::tied(config, Tied::OnRequest))?,
         "logits",
     );
     net.finish();
@@ -124,40 +124,40 @@ pub(super) struct Mixer {
 
 impl Mixer {
     /// Reads `ssm.*` for a layer of `width` elements.
-    pub(super) fn read(hyper: &Hyper<'_>, width: usize) -> Result<Mixer, BuildError> {
-        mamba::check_activation(hyper)?;
-        let authors = mamba::is_authors(hyper);
-        let or = |key: &str, usual: usize| match hyper.optional_count(key)? {
+    pub(super) fn read(config: &Config<'_>, width: usize) -> Result<Mixer, BuildError> {
+        mamba::check_activation(config)?;
+        let authors = mamba::is_authors(config);
+        let or = |key: &str, usual: usize| match config.optional_count(key)? {
             Some(count) => Ok(count),
             None if authors => Ok(usual),
-            None => hyper.count(key),
+            None => config.count(key),
         };
-        let (heads, inner) = if hyper.container == Container::Gguf {
+        let (heads, inner) = if config.container == Container::Gguf {
             (
-                hyper.count("ssm.time_step_rank")?,
-                hyper.count("ssm.inner_size")?,
+                config.count("ssm.time_step_rank")?,
+                config.count("ssm.inner_size")?,
             )
         } else if authors {
-            let inner = match hyper.optional_count("ssm.inner_size")? {
+            let inner = match config.optional_count("ssm.inner_size")? {
                 Some(inner) => inner,
-                None => mamba::expanded(hyper, width)?,
+                None => mamba::expanded(config, width)?,
             };
             (inner / or("ssm.head_dim", 64)?, inner)
         } else {
-            let heads = hyper.count("ssm.time_step_rank")?;
-            let inner = match hyper.optional_count("ssm.head_dim")? {
+            let heads = config.count("ssm.time_step_rank")?;
+            let inner = match config.optional_count("ssm.head_dim")? {
                 Some(head_dim) => heads.saturating_mul(head_dim),
                 // Where heads share what there is.
-                None => mamba::expanded(hyper, width)?,
+                None => mamba::expanded(config, width)?,
             };
             (heads, inner)
         };
         if heads == 0 || !inner.is_multiple_of(heads) {
-            return Err(hyper.invalid("ssm.time_step_rank", "a divisor of the inner width"));
+            return Err(config.invalid("ssm.time_step_rank", "a divisor of the inner width"));
         }
         let groups = or("ssm.group_count", 1)?;
         if !heads.is_multiple_of(groups) || !inner.is_multiple_of(groups) {
-            return Err(hyper.invalid("ssm.group_count", "a divisor of the head count"));
+            return Err(config.invalid("ssm.group_count", "a divisor of the head count"));
         }
         let mixer = Mixer {
             width,
@@ -166,11 +166,11 @@ impl Mixer {
             groups,
             states: or("ssm.state_size", 128)?,
             taps: or("ssm.conv_kernel", 4)?,
-            limits: limits(hyper)?,
+            limits: limits(config)?,
         };
         match mixer.groups.checked_mul(mixer.states) {
             Some(selected) if selected < 1 << 40 && inner < 1 << 40 => Ok(mixer),
-            _ => Err(hyper.invalid("ssm.state_size", "a smaller number")),
+            _ => Err(config.invalid("ssm.state_size", "a smaller number")),
         }
     }
 
@@ -204,16 +204,16 @@ impl Mixer {
 }
 
 /// Two numbers, the second of which may be infinite.
-fn limits(hyper: &Hyper<'_>) -> Result<(f32, f32), BuildError> {
+fn limits(config: &Config<'_>) -> Result<(f32, f32), BuildError> {
     use rillm_formats::manifest::Value as Fact;
     let key = "ssm.time_step_limit";
-    let both = match hyper.value(key) {
+    let both = match config.value(key) {
         None => return Ok((0.0, f32::INFINITY)),
         Some(Fact::Array(list)) if list.len() == 2 => (list.f64(0), list.f64(1)),
         Some(_) => (None, None),
     };
     match both {
         (Some(low), Some(high)) if low <= high => Ok((low as f32, high as f32)),
-        _ => Err(hyper.invalid(key, "a list of two numbers, the smaller one first")),
+        _ => Err(config.invalid(key, "a list of two numbers, the smaller one first")),
     }
 }

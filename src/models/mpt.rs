@@ -81,27 +81,27 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
 
 /// x ← x + Attention(LN(x)); x ← x + MLP(LN(x)); projections within bounds.
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    let width = hyper.count("embedding_length")?;
-    let hidden = hyper.optional_count("feed_forward_length")?;
+    let config = model.config();
+    let width = config.count("embedding_length")?;
+    let hidden = config.optional_count("feed_forward_length")?;
     let hidden = hidden.unwrap_or(4 * width);
-    let layers = hyper.count("block_count")?;
-    let eps = hyper.float("attention.layer_norm_epsilon", 1e-5)?;
-    let limit = cap(hyper, "attention.clamp_kqv", None)?;
-    let heads = Heads::read(hyper, width)?;
-    let max = hyper.float("attention.max_alibi_bias", 8.0)?;
+    let layers = config.count("block_count")?;
+    let eps = config.float("attention.layer_norm_epsilon", 1e-5)?;
+    let limit = cap(config, "attention.clamp_kqv", None)?;
+    let heads = Heads::read(config, width)?;
+    let max = config.float("attention.max_alibi_bias", 8.0)?;
     let position = if max > 0.0 {
         alibi(heads.heads, max)
     } else {
         PositionScheme::None
     };
-    let scale = cap(hyper, "attention.scale", None)?;
+    let scale = cap(config, "attention.scale", None)?;
     let usual = heads.causal(position);
     let attention = Attention {
         scale: scale.unwrap_or(usual.scale),
         ..usual
     };
-    model.context(hyper.count("context_length")?);
+    model.context(config.count("context_length")?);
 
     let net = model.graph(Role::Decode);
     let mut x = embedding(&net, width)?;

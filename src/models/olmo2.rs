@@ -55,19 +55,19 @@ pub(super) const OLMO_3: Architecture = Architecture {
 /// heads together. Three layers of four look through the window if there is one, with a rotation
 /// that is never scaled.
 fn build(model: &Builder<'_>, window: Option<usize>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    let width = hyper.count("embedding_length")?;
-    let hidden = hyper.count("feed_forward_length")?;
-    let layers = hyper.count("block_count")?;
-    let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-5)?;
-    let function = activation(hyper, "hidden_act", "silu")?;
-    let heads = Heads::read(hyper, width)?;
+    let config = model.config();
+    let width = config.count("embedding_length")?;
+    let hidden = config.count("feed_forward_length")?;
+    let layers = config.count("block_count")?;
+    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-5)?;
+    let function = activation(config, "hidden_act", "silu")?;
+    let heads = Heads::read(config, width)?;
     let (pairing, head_dim) = (Pairing::Halves, heads.head_dim);
     let rope = Rope::read(model, pairing, head_dim)?;
-    let base = hyper.float("rope.freq_base", 10_000.0)?;
+    let base = config.float("rope.freq_base", 10_000.0)?;
     let local = Rope::read_local(model, pairing, head_dim, ("rope.freq_base_swa", base))?;
-    let windows = Windows::read(hyper, layers, window, WindowPattern::AllButEvery(4))?;
-    model.context(hyper.count("context_length")?);
+    let windows = Windows::read(config, layers, window, WindowPattern::AllButEvery(4))?;
+    model.context(config.count("context_length")?);
 
     let net = model.graph(Role::Decode);
     let mut x = embedding(&net, width)?;

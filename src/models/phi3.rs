@@ -44,22 +44,22 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
 
 /// x ← x + Attention(RMS(x)); x ← x + FFN(RMS(x)); projections of one input are fused.
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    let width = hyper.count("embedding_length")?;
-    let hidden = hyper.count("feed_forward_length")?;
-    let layers = hyper.count("block_count")?;
-    let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-5)?;
-    let function = activation(hyper, "hidden_act", "silu")?;
-    let heads = Heads::read(hyper, width)?;
+    let config = model.config();
+    let width = config.count("embedding_length")?;
+    let hidden = config.count("feed_forward_length")?;
+    let layers = config.count("block_count")?;
+    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-5)?;
+    let function = activation(config, "hidden_act", "silu")?;
+    let heads = Heads::read(config, width)?;
     let rope = Rope::read(model, Pairing::Halves, heads.head_dim)?;
-    let window = hyper.feature("attention.sliding_window")?;
+    let window = config.feature("attention.sliding_window")?;
     let attention = Attention {
         mask: Mask::Causal {
             window: window.map(|window| window as u64),
         },
         ..heads.causal(PositionScheme::Rope(rope))
     };
-    model.context(hyper.count("context_length")?);
+    model.context(config.count("context_length")?);
 
     let net = model.graph(Role::Decode);
     let mut x = embedding(&net, width)?;

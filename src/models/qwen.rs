@@ -61,17 +61,17 @@ enum HeadNorm {
 
 /// x ← x + Attention(RMS(x)); x ← x + FFN(RMS(x)).
 fn build(model: &Builder<'_>, head_norm: HeadNorm) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    let width = hyper.count("embedding_length")?;
-    let hidden = hyper.count("feed_forward_length")?;
-    let layers = hyper.count("block_count")?;
-    let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-6)?;
-    let function = activation(hyper, "hidden_act", "silu")?;
-    let heads = Heads::read(hyper, width)?;
+    let config = model.config();
+    let width = config.count("embedding_length")?;
+    let hidden = config.count("feed_forward_length")?;
+    let layers = config.count("block_count")?;
+    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-6)?;
+    let function = activation(config, "hidden_act", "silu")?;
+    let heads = Heads::read(config, width)?;
     let rope = Rope::read(model, Pairing::Halves, heads.head_dim)?;
     let attention = heads.causal(PositionScheme::Rope(rope));
     let windows = windows(model, layers)?;
-    model.context(hyper.count("context_length")?);
+    model.context(config.count("context_length")?);
 
     let net = model.graph(Role::Decode);
     let mut x = embedding(&net, width)?;
@@ -100,13 +100,13 @@ fn build(model: &Builder<'_>, head_norm: HeadNorm) -> Result<(), BuildError> {
 
 /// Published configurations name a window that they do not use.
 fn windows(model: &Builder<'_>, layers: usize) -> Result<Windows, BuildError> {
-    let hyper = model.hyper();
-    let first = match hyper.value("max_window_layers") {
-        Some(_) => hyper.feature("max_window_layers")?.unwrap_or(0),
+    let config = model.config();
+    let first = match config.value("max_window_layers") {
+        Some(_) => config.feature("max_window_layers")?.unwrap_or(0),
         None => 28,
     };
-    let windows = Windows::read(hyper, layers, None, WindowPattern::From(first))?;
-    let used = hyper.flag("use_sliding_window", hyper.container == Container::Gguf)?;
+    let windows = Windows::read(config, layers, None, WindowPattern::From(first))?;
+    let used = config.flag("use_sliding_window", config.container == Container::Gguf)?;
     Ok(Windows {
         window: windows.window.filter(|_| used),
         ..windows

@@ -5,8 +5,8 @@ use super::tables::{ATTENTION, ENDS, ROPE, ROPE_PARAMETERS, ROPE_SCALING, SIZES}
 use super::{Architecture, Converted, Family};
 use crate::graph::blocks::{Heads, Tied, activation, embedding, gated_experts, gated_mlp, head};
 use crate::graph::{
-    Among, Attention, BuildError, Builder, Decay, Erase, Hyper, Keys, Matrix, Name, Net, Pairing,
-    Pointwise, PositionScheme, Retention, Role, Rope, RowOrder, StateKind, Value, View,
+    Among, Attention, BuildError, Builder, Config, Decay, DeltaRule, Keys, LinearAttention, Matrix,
+    Name, Net, Pairing, Pointwise, PositionScheme, Role, Rope, RowOrder, StateKind, Value, View,
 };
 use rillm_formats::manifest::{Array, Container, Value as Fact};
 
@@ -136,23 +136,23 @@ const NORM_EPSILON: f32 = 1e-6;
 
 /// x ← x + mixer(RMS(x)); x ← x + experts(RMS(x)).
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    let width = hyper.count("embedding_length")?;
+    let config = model.config();
+    let width = config.count("embedding_length")?;
     let layers = layers(model)?;
-    let heads = Heads::read(hyper, width)?;
-    let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-6)?;
-    let function = activation(hyper, "hidden_act", "silu")?;
+    let heads = Heads::read(config, width)?;
+    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-6)?;
+    let function = activation(config, "hidden_act", "silu")?;
     if function != Pointwise::Silu {
-        return Err(hyper.invalid("hidden_act", "silu"));
+        return Err(config.invalid("hidden_act", "silu"));
     }
-    if let Some(context) = hyper.optional_count("context_length")? {
+    if let Some(context) = config.optional_count("context_length")? {
         model.context(context);
     }
     let rope = Rope::read_part(model, Pairing::Halves, heads.head_dim, 0.25)?;
     let attention = heads.causal(PositionScheme::Rope(rope));
-    let delta = Delta::read(hyper, eps)?;
-    let recurrent = recurrent_layers(hyper, layers)?;
-    let feed_forward = FeedForward::read(hyper)?;
+    let delta = Delta::read(config, eps)?;
+    let recurrent = recurrent_layers(config, layers)?;
+    let feed_forward = FeedForward::read(config)?;
 
     let net = model.graph(Role::Decode);
     let mut x = embedding(&net, width)?;
@@ -176,9 +176,9 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
 /// How many layers there are without those that guess tokens after the next one: converters to
 /// GGUF count them as well, and put them behind the others.
 fn layers(model: &Builder<'_>) -> Result<usize, BuildError> {
-    let (hyper, key) = (model.hyper(), "nextn_predict_layers");
-    let all = hyper.count("block_count")?;
-    let Some(guessing) = hyper.feature(key)? else {
+    let (config, key) = (model.config(), "nextn_predict_layers");
+    let all = config.count("block_count")?;
+    let Some(guessing) = config.feature(key)? else {
         return Ok(all);
     };
     match all.checked_sub(guessing) {
@@ -186,21 +186,21 @@ fn layers(model: &Builder<'_>) -> Result<usize, BuildError> {
             model.leaves_out_layers(layers);
             Ok(layers)
         }
-        _ => Err(hyper.invalid(key, &format!("fewer than the {all} layers there are"))),
+        _ => Err(config.invalid(key, &format!("fewer than the {all} layers there are"))),
     }
 }
 
 /// Layers that keep a memory instead of a history: listed, or all but every so many.
-fn recurrent_layers(hyper: &Hyper<'_>, layers: usize) -> Result<Vec<bool>, BuildError> {
+fn recurrent_layers(config: &Config<'_>, layers: usize) -> Result<Vec<bool>, BuildError> {
     let key = "attention.recurrent_layers";
-    let Some(found) = hyper.value(key) else {
-        let every = hyper
+    let Some(found) = config.value(key) else {
+        let every = config
             .optional_count("full_attention_interval")?
             .unwrap_or(4);
         return Ok((1..=layers).map(|i| !i.is_multiple_of(every)).collect());
     };
     // Those that guess are listed as well.
-    let all = hyper.count("block_count")?;
+    let all = config.count("block_count")?;
     let kind = |list: &Array, index: usize| match list {
         Array::Bool(recurrent) => recurrent.get(index).copied(),
         Array::String(kinds) => match kinds.get(index)? {
@@ -214,7 +214,7 @@ fn recurrent_layers(hyper: &Hyper<'_>, layers: usize) -> Result<Vec<bool>, Build
         Fact::Array(list) if list.len() == all => (0..layers).map(|i| kind(list, i)).collect(),
         _ => None,
     };
-    listed.ok_or_else(|| hyper.invalid(key, &format!("a kind for each of {all} layers")))
+    listed.ok_or_else(|| config.invalid(key, &format!("a kind for each of {all} layers")))
 }
 
 /// o(softmax(q kᵀ) v ⊙ σ(gate)), where each head's queries lie before its gates.
@@ -244,7 +244,7 @@ fn attend(
     let v = net.linear(h, &format!("{layer}.attn_v"), heads.kv_heads * dim)?;
     let q = net.rms_norm_by(q, &format!("{layer}.attn_q_norm"), dim, eps)?;
     let k = net.rms_norm_by(k, &format!("{layer}.attn_k_norm"), dim, eps)?;
-    let keys = Keys::History(model.state(StateKind::Kv {
+    let keys = Keys::Cache(model.state(StateKind::KvCache {
         kv_heads: heads.kv_heads,
         head_dim: dim,
     }));
@@ -264,24 +264,24 @@ struct Delta {
 }
 
 impl Delta {
-    fn read(hyper: &Hyper<'_>, eps: f32) -> Result<Delta, BuildError> {
-        let key_heads = hyper.count("ssm.group_count")?;
-        let heads = hyper.count("ssm.time_step_rank")?;
-        let key_dim = hyper.count("ssm.state_size")?;
-        let value_dim = match hyper.optional_count("ssm.value_head_size")? {
+    fn read(config: &Config<'_>, eps: f32) -> Result<Delta, BuildError> {
+        let key_heads = config.count("ssm.group_count")?;
+        let heads = config.count("ssm.time_step_rank")?;
+        let key_dim = config.count("ssm.state_size")?;
+        let value_dim = match config.optional_count("ssm.value_head_size")? {
             Some(dim) => dim,
-            None => hyper.count("ssm.inner_size")? / heads,
+            None => config.count("ssm.inner_size")? / heads,
         };
         if !heads.is_multiple_of(key_heads) || value_dim == 0 {
             let expected = format!("a multiple of {key_heads} heads of keys");
-            return Err(hyper.invalid("ssm.time_step_rank", &expected));
+            return Err(config.invalid("ssm.time_step_rank", &expected));
         }
         Ok(Delta {
             key_heads,
             heads,
             key_dim,
             value_dim,
-            taps: hyper.count("ssm.conv_kernel")?,
+            taps: config.count("ssm.conv_kernel")?,
             eps,
         })
     }
@@ -324,12 +324,12 @@ impl Delta {
         let a = model.vector(&format!("{layer}.ssm_a"), &[self.heads])?;
         let alpha = net.apply(net.weigh(step, a), Pointwise::Exp);
 
-        let retention = Retention {
+        let retention = LinearAttention {
             decay: Decay::Heads(alpha),
-            erase: Erase::Delta(beta),
-            ..Retention::plain(self.heads, self.key_dim, self.value_dim)
+            delta: DeltaRule::Delta(beta),
+            ..LinearAttention::plain(self.heads, self.key_dim, self.value_dim)
         };
-        let y = net.retention([q, k, v], retention);
+        let y = net.linear_attention([q, k, v], retention);
         let y = net.rms_norm_by(y, &format!("{layer}.ssm_norm"), self.value_dim, self.eps)?;
         let z = net.apply(net.matmul(h, z, None), Pointwise::Silu);
         net.linear(net.mul(y, z), &format!("{layer}.ssm_out"), width)
@@ -359,7 +359,7 @@ impl Delta {
                 order,
             )
         };
-        if model.hyper().container == Container::Gguf
+        if model.config().container == Container::Gguf
             && model.has(&format!("{layer}.attn_qkv.weight"))
         {
             let stored = stored - values;
@@ -396,19 +396,19 @@ struct FeedForward {
 }
 
 impl FeedForward {
-    fn read(hyper: &Hyper<'_>) -> Result<FeedForward, BuildError> {
-        let among = match hyper.flag("expert_weights_norm", true)? {
+    fn read(config: &Config<'_>) -> Result<FeedForward, BuildError> {
+        let among = match config.flag("expert_weights_norm", true)? {
             true => Among::Chosen,
             false => Among::All,
         };
-        let experts = hyper.count("expert_count")?;
-        let used = hyper.count("expert_used_count")?;
+        let experts = config.count("expert_count")?;
+        let used = config.count("expert_used_count")?;
         if used > experts {
             let expected = format!("at most the {experts} experts there are");
-            return Err(hyper.invalid("expert_used_count", &expected));
+            return Err(config.invalid("expert_used_count", &expected));
         }
-        let hidden = hyper.count("expert_feed_forward_length")?;
-        let plain = match hyper.value("expert_less_layers") {
+        let hidden = config.count("expert_feed_forward_length")?;
+        let plain = match config.value("expert_less_layers") {
             Some(Fact::Array(list)) => (0..list.len()).filter_map(|i| list.u64(i)).collect(),
             _ => Vec::new(),
         };
@@ -416,12 +416,12 @@ impl FeedForward {
             experts: (experts, used),
             among,
             hidden,
-            shared: hyper
+            shared: config
                 .optional_count("expert_shared_feed_forward_length")?
                 .unwrap_or(hidden),
-            every: hyper.optional_count("expert_every_n_layers")?.unwrap_or(1),
+            every: config.optional_count("expert_every_n_layers")?.unwrap_or(1),
             plain,
-            plain_hidden: hyper.optional_count("feed_forward_length")?,
+            plain_hidden: config.optional_count("feed_forward_length")?,
         })
     }
 
@@ -436,7 +436,7 @@ impl FeedForward {
         if !sparse || self.plain.contains(&(index as u64)) {
             let hidden = match self.plain_hidden {
                 Some(hidden) => hidden,
-                None => net.builder.hyper().count("feed_forward_length")?,
+                None => net.builder.config().count("feed_forward_length")?,
             };
             return gated_mlp(net, h, layer, hidden, Pointwise::Silu);
         }

@@ -6,10 +6,10 @@
 
 use super::{Architecture, Converted, Family, fla};
 use crate::graph::blocks::{Tied, activation, embedding, gated_mlp, head};
-use crate::graph::rope::{Division, Frequencies};
+use crate::graph::rope::{Division, RopeFrequencies};
 use crate::graph::{
-    BuildError, Builder, DECAY_ROWS, Decay, Divisor, Hyper, Name, Pairing, Retention, Role, Rope,
-    Value,
+    BuildError, Builder, Config, DECAY_ROWS, Decay, Divisor, LinearAttention, Name, Pairing, Role,
+    Rope, Value,
 };
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -83,7 +83,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
 };
 
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
-    match model.hyper().value("retention.head_count") {
+    match model.config().value("retention.head_count") {
         Some(_) => torchscale(model),
         None => flash_linear_attention(model),
     }
@@ -92,34 +92,34 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
 /// x ← α x + out(silu(g) ⊙ RMS(retention(q, k, v))); x ← α x + down(f(gate x) ⊙ up x), each with
 /// a norm before it or behind it.
 fn torchscale(model: &Builder<'_>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    if hyper.feature("moe_every_n_layers")?.is_some() {
-        return Err(hyper.invalid("moe_every_n_layers", "0: experts do not run"));
+    let config = model.config();
+    if config.feature("moe_every_n_layers")?.is_some() {
+        return Err(config.invalid("moe_every_n_layers", "0: experts do not run"));
     }
     for key in ["multiway", "without_output"] {
-        if hyper.flag(key, false)? {
-            return Err(hyper.invalid(key, "false: only the plain decoder runs"));
+        if config.flag(key, false)? {
+            return Err(config.invalid(key, "false: only the plain decoder runs"));
         }
     }
-    let width = hyper.count("embedding_length")?;
-    let hidden = hyper.count("feed_forward_length")?;
-    let layers = hyper.count("block_count")?;
-    let heads = hyper.count("retention.head_count")?;
+    let width = config.count("embedding_length")?;
+    let hidden = config.count("feed_forward_length")?;
+    let layers = config.count("block_count")?;
+    let heads = config.count("retention.head_count")?;
     let (key_dim, value_dim) = (
-        cut(hyper, "retention.head_count", width, heads)?,
+        cut(config, "retention.head_count", width, heads)?,
         cut(
-            hyper,
+            config,
             "retention.value_length",
-            hyper.count("retention.value_length")?,
+            config.count("retention.value_length")?,
             heads,
         )?,
     );
-    let eps = hyper.float("attention.layer_norm_rms_epsilon", 1e-6)?;
-    let function = activation(hyper, "hidden_act", "gelu")?;
+    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-6)?;
+    let function = activation(config, "hidden_act", "gelu")?;
     // The authors' configuration lets each of the two rule out the other.
-    let sub_norm = hyper.flag("subln", true)?;
-    let deep = hyper.flag("deepnorm", false)? && !sub_norm;
-    let before = sub_norm || hyper.flag("norm_before", true)? && !deep;
+    let sub_norm = config.flag("subln", true)?;
+    let deep = config.flag("deepnorm", false)? && !sub_norm;
+    let before = sub_norm || config.flag("norm_before", true)? && !deep;
     let alpha = if deep {
         (2.0 * layers as f64).powf(0.25) as f32
     } else {
@@ -128,20 +128,20 @@ fn torchscale(model: &Builder<'_>) -> Result<(), BuildError> {
 
     let net = model.graph(Role::Decode);
     let mut x = embedding(&net, width)?;
-    if !hyper.flag("embedding_unscaled", true)? {
+    if !config.flag("embedding_unscaled", true)? {
         x = net.scale(x, (width as f32).sqrt());
     }
-    if hyper.flag("embedding_norm", false)? {
+    if config.flag("embedding_norm", false)? {
         x = net.rms_norm(x, "token_embd_norm", eps)?;
     }
     // θ = 10000^(−j/(n − 1)) for pair j of n.
     let last = (key_dim / 2).saturating_sub(1).max(1) as f64;
     let rope = rotation(key_dim, Pairing::Interleaved, |pair| pair / last);
-    let retention = Retention {
+    let retention = LinearAttention {
         decay: decays(model, heads),
         divisor: Divisor::Clamp,
         rope: Some(rope),
-        ..Retention::plain(heads, key_dim, value_dim)
+        ..LinearAttention::plain(heads, key_dim, value_dim)
     };
     let norm = |x: Value, name: &str, due: bool| match due {
         true => net.rms_norm(x, name, eps),
@@ -155,7 +155,7 @@ fn torchscale(model: &Builder<'_>) -> Result<(), BuildError> {
         let k = net.linear(h, &format!("{layer}.attn_k"), width)?;
         let k = net.scale(k, 1.0 / (key_dim as f32).sqrt());
         let v = net.linear(h, &format!("{layer}.attn_v"), heads * value_dim)?;
-        let y = net.retention([q, k, v], retention.clone());
+        let y = net.linear_attention([q, k, v], retention.clone());
         let y = fla::gated(&net, h, net.rms_norm_plain(y, value_dim, eps), &layer)?;
         let y = net.linear(y, &format!("{layer}.attn_output"), width)?;
         x = norm(net.add(net.scale(x, alpha), y), &first, !before)?;
@@ -171,19 +171,19 @@ fn torchscale(model: &Builder<'_>) -> Result<(), BuildError> {
 
 /// The same with norms before each part, rows as they are, and a norm of heads that has weights.
 fn flash_linear_attention(model: &Builder<'_>) -> Result<(), BuildError> {
-    let sizes = fla::Sizes::of(model.hyper(), (1.0, 2.0), 1e-6)?;
+    let sizes = fla::Sizes::of(model.config(), (1.0, 2.0), 1e-6)?;
     if !sizes.key_dim.is_multiple_of(2) {
         let even = "heads whose keys have an even length";
-        return Err(model.hyper().invalid("retention.expand_k", even));
+        return Err(model.config().invalid("retention.expand_k", even));
     }
     let pairs = (sizes.key_dim / 2) as f64;
     let rope = rotation(sizes.key_dim, Pairing::Halves, |pair| pair / pairs);
     let decay = decays(model, sizes.heads);
     fla::decoder(model, &sizes, |_, _, _| {
-        Ok(Retention {
+        Ok(LinearAttention {
             decay: decay.clone(),
             rope: Some(rope.clone()),
-            ..Retention::plain(sizes.heads, sizes.key_dim, sizes.value_dim)
+            ..LinearAttention::plain(sizes.heads, sizes.key_dim, sizes.value_dim)
         })
     })
 }
@@ -202,14 +202,14 @@ fn rotation(key_dim: usize, pairing: Pairing, power: impl Fn(f64) -> f64) -> Rop
     let frequency = |pair| 10000f64.powf(-power(pair as f64)) as f32;
     Rope {
         pairing,
-        frequencies: Frequencies::Endless((0..key_dim / 2).map(frequency).collect()),
+        frequencies: RopeFrequencies::Endless((0..key_dim / 2).map(frequency).collect()),
         division: Division::None,
         magnitude: 1.0,
     }
 }
 
 /// What a head gets of `width`.
-fn cut(hyper: &Hyper<'_>, key: &str, width: usize, heads: usize) -> Result<usize, BuildError> {
+fn cut(config: &Config<'_>, key: &str, width: usize, heads: usize) -> Result<usize, BuildError> {
     let dim = width / heads;
     let keys = key != "retention.value_length";
     if dim == 0
@@ -217,7 +217,7 @@ fn cut(hyper: &Hyper<'_>, key: &str, width: usize, heads: usize) -> Result<usize
         || keys && (!dim.is_multiple_of(2) || dim > fla::LONGEST_KEY)
     {
         let even = if keys { " of an even length" } else { "" };
-        return Err(hyper.invalid(key, &format!("a cut into {heads} heads{even}")));
+        return Err(config.invalid(key, &format!("a cut into {heads} heads{even}")));
     }
     Ok(dim)
 }

@@ -174,22 +174,22 @@ const OUTPUT_EPSILON: f32 = 1e-5;
 
 /// x ← x + output(σ(r) ⊙ wkv(k, v)); x ← x + σ(r) ⊙ value(relu(key)²).
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    let width = hyper.count("embedding_length")?;
-    let inner = hyper.optional_count("wkv.inner_size")?.unwrap_or(width);
-    let hidden = hyper.optional_count("feed_forward_length")?;
+    let config = model.config();
+    let width = config.count("embedding_length")?;
+    let inner = config.optional_count("wkv.inner_size")?.unwrap_or(width);
+    let hidden = config.optional_count("feed_forward_length")?;
     let hidden = hidden.unwrap_or(width.saturating_mul(4));
-    let eps = hyper.float("attention.layer_norm_epsilon", 1e-5)?;
-    let rescale = hyper.double("rescale_every_n_layers", 6.0)?;
+    let eps = config.float("attention.layer_norm_epsilon", 1e-5)?;
+    let rescale = config.double("rescale_every_n_layers", 6.0)?;
     if rescale.fract() != 0.0 {
-        return Err(hyper.invalid("rescale_every_n_layers", "a whole number"));
+        return Err(config.invalid("rescale_every_n_layers", "a whole number"));
     }
     // Zero and less mean never.
     let rescale = (rescale > 0.0).then_some(rescale as usize);
 
     let net = model.graph(Role::Decode);
     let mut x = net.layer_norm(embedding(&net, width)?, "token_embd_norm", eps)?;
-    for i in 0..hyper.count("block_count")? {
+    for i in 0..config.count("block_count")? {
         let layer = format!("blk.{i}");
         let name = |part: &str| format!("{layer}.{part}");
         let vector = |part: &str, len| model.vector(&format!("{layer}.{part}.weight"), &[len]);

@@ -5,7 +5,8 @@
 use super::{Architecture, Converted, Family};
 use crate::graph::blocks::{Tied, embedding, head};
 use crate::graph::{
-    BuildError, Builder, Decay, Name, Net, Pointwise, Retention, Role, Share, Value, Vector, View,
+    BuildError, Builder, Decay, LinearAttention, Name, Net, Pointwise, Role, Share, Value, Vector,
+    View,
 };
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -259,28 +260,28 @@ const AUTHORS: &[Name] = &[
 
 /// x ← x + time mixing(LN(x)); x ← x + σ(receptance) ⊙ value relu(key mix(LN(x)))².
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    let width = hyper.count("embedding_length")?;
-    let head_dim = hyper.count("wkv.head_size")?;
+    let config = model.config();
+    let width = config.count("embedding_length")?;
+    let head_dim = config.count("wkv.head_size")?;
     if !width.is_multiple_of(head_dim) {
-        return Err(hyper.invalid("wkv.head_size", "a divisor of the width"));
+        return Err(config.invalid("wkv.head_size", "a divisor of the width"));
     }
-    let inner = hyper.optional_count("wkv.inner_size")?;
+    let inner = config.optional_count("wkv.inner_size")?;
     if inner.is_some_and(|inner| inner != width) {
-        return Err(hyper.invalid("wkv.inner_size", "the width"));
+        return Err(config.invalid("wkv.inner_size", "the width"));
     }
-    let hidden = match hyper.optional_count("feed_forward_length")? {
+    let hidden = match config.optional_count("feed_forward_length")? {
         Some(hidden) => hidden,
         None => width.saturating_mul(7) / 2 / 32 * 32,
     };
-    let eps = hyper.float("attention.layer_norm_epsilon", 1e-5)?;
-    let divisor = hyper.double("wkv.head_size_divisor", 8.0)?;
+    let eps = config.float("attention.layer_norm_epsilon", 1e-5)?;
+    let divisor = config.double("wkv.head_size_divisor", 8.0)?;
     let group_eps = (1e-5 * divisor * divisor) as f32;
-    let group_eps = hyper.float("attention.group_norm_epsilon", group_eps)?;
+    let group_eps = config.float("attention.group_norm_epsilon", group_eps)?;
     // Half precision would overflow in late layers: all of x is halved from time to time, and with
     // it what comes to x. GGUF's weights have been divided already.
-    let every = |key: &str| match hyper.double(key, 0.0)? {
-        every if every.fract() != 0.0 => Err(hyper.invalid(key, "a whole number")),
+    let every = |key: &str| match config.double(key, 0.0)? {
+        every if every.fract() != 0.0 => Err(config.invalid(key, "a whole number")),
         every => Ok((every > 0.0).then_some(every as usize)),
     };
     let divided = every("rescale_every_n_layers")?;
@@ -288,7 +289,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
 
     let net = model.graph(Role::Decode);
     let mut x = net.layer_norm(embedding(&net, width)?, "token_embd_norm", eps)?;
-    for i in 0..hyper.count("block_count")? {
+    for i in 0..config.count("block_count")? {
         let layer = format!("blk.{i}");
         let halved = undivided.map_or(0, |every| (i / every).min(f32::MAX_EXP as usize));
         let factor = (-(halved as f32)).exp2();
@@ -327,7 +328,7 @@ fn time_mix(
     let all = model.constant(std::iter::repeat_n(1.0, width));
     let [between, before] = net.token_shift(h, [vector("lerp_x")?, all]);
     let first = weight("w1");
-    let rank = match model.hyper().optional_count("time_mix_extra_dim")? {
+    let rank = match model.config().optional_count("time_mix_extra_dim")? {
         Some(rank) => rank,
         None => (model.rows(&first)? / MIXES).max(1),
     };
@@ -362,18 +363,18 @@ fn time_mix(
     let g = net.apply(g, Pointwise::Silu);
     let decay = LowRank {
         names: [weight("decay_w1"), weight("decay_w2")],
-        rank: model.hyper().optional_count("time_decay_extra_dim")?,
+        rank: model.config().optional_count("time_decay_extra_dim")?,
         function: Some(Pointwise::Tanh),
         bias: Some(vector("decay")?),
     };
     let w = low_rank(net, w, decay)?;
     let w = net.scale(net.apply(w, Pointwise::Exp), -1.0);
-    let retention = Retention {
+    let retention = LinearAttention {
         decay: Decay::Keys(net.apply(w, Pointwise::Exp)),
         before: true,
-        ..Retention::plain(width / head_dim, head_dim, head_dim)
+        ..LinearAttention::plain(width / head_dim, head_dim, head_dim)
     };
-    let y = net.retention([r, k, v], retention);
+    let y = net.linear_attention([r, k, v], retention);
     let bonus = model.vector(&weight("first"), &[width / head_dim, head_dim])?;
     let y = net.add(y, net.bonus([r, k, v], bonus, head_dim));
     let y = net.group_norm(y, &name("ln"), head_dim, eps)?;

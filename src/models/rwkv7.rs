@@ -5,7 +5,8 @@ use super::rwkv6::{self, LowRank};
 use super::{Architecture, Converted, Family};
 use crate::graph::blocks::{Tied, embedding, head};
 use crate::graph::{
-    BuildError, Builder, Decay, Erase, Name, Net, Pointwise, Retention, Role, Share, Value, View,
+    BuildError, Builder, Decay, DeltaRule, LinearAttention, Name, Net, Pointwise, Role, Share,
+    Value, View,
 };
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -309,41 +310,41 @@ const NORM_EPSILON: f32 = 1e-24;
 
 /// x ← x + time mixing(LN(x)); x ← x + value relu(key mix(LN(x)))².
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    let width = hyper.count("embedding_length")?;
-    let head_dim = hyper.count("wkv.head_size")?;
+    let config = model.config();
+    let width = config.count("embedding_length")?;
+    let head_dim = config.count("wkv.head_size")?;
     if !width.is_multiple_of(head_dim) {
-        return Err(hyper.invalid("wkv.head_size", "a divisor of the width"));
+        return Err(config.invalid("wkv.head_size", "a divisor of the width"));
     }
-    if hyper.value("layers_of_attention").is_some() {
-        return Err(hyper.invalid(
+    if config.value("layers_of_attention").is_some() {
+        return Err(config.invalid(
             "layers_of_attention",
             "null: layers of attention do not run",
         ));
     }
-    if hyper.text("hidden_act")?.unwrap_or("sqrelu") != "sqrelu" {
-        return Err(hyper.invalid("hidden_act", "sqrelu"));
+    if config.text("hidden_act")?.unwrap_or("sqrelu") != "sqrelu" {
+        return Err(config.invalid("hidden_act", "sqrelu"));
     }
-    let hidden = match hyper.optional_count("feed_forward_length")? {
+    let hidden = match config.optional_count("feed_forward_length")? {
         Some(hidden) => hidden,
         None => {
-            let hidden = width as f64 * hyper.double("feed_forward_ratio", 4.0)?;
+            let hidden = width as f64 * config.double("feed_forward_ratio", 4.0)?;
             (hidden as usize).div_ceil(32).saturating_mul(32)
         }
     };
-    let eps = hyper.float("attention.layer_norm_epsilon", 1e-5)?;
+    let eps = config.float("attention.layer_norm_epsilon", 1e-5)?;
     // For heads of 64 this is the 64e-5 that others have built in.
-    let group_eps = hyper.float("attention.group_norm_epsilon", head_dim as f32 * eps)?;
+    let group_eps = config.float("attention.group_norm_epsilon", head_dim as f32 * eps)?;
     // Padding is multiplied away before anything else happens.
     model.counts_positions();
 
     let net = model.graph(Role::Decode);
     let mut x = embedding(&net, width)?;
-    if hyper.flag("embedding_norm", true)? {
+    if config.flag("embedding_norm", true)? {
         x = net.layer_norm(x, "token_embd_norm", eps)?;
     }
     let mut first_value = None;
-    for i in 0..hyper.count("block_count")? {
+    for i in 0..config.count("block_count")? {
         let layer = format!("blk.{i}");
         let h = net.layer_norm(x, &format!("{layer}.attn_norm"), eps)?;
         let sizes = (head_dim, group_eps);
@@ -389,7 +390,7 @@ fn time_mix(
         };
         let parts = LowRank {
             names: [1, 2].map(|number| format!("{}{number}.weight", name(part))),
-            rank: model.hyper().optional_count(key)?,
+            rank: model.config().optional_count(key)?,
             function,
             bias: match bias {
                 true => Some(vector(&format!("{part}0"))?),
@@ -419,15 +420,15 @@ fn time_mix(
 
     let erased = net.l2_norm(net.weigh(k, vector("k_k")?), head_dim, NORM_EPSILON);
     let k = net.lerp(k, net.mul(k, a), Share::Fixed(vector("k_a")?));
-    let retention = Retention {
+    let retention = LinearAttention {
         decay: Decay::Keys(w),
-        erase: Erase::Pair {
+        delta: DeltaRule::Pair {
             read: net.scale(erased, -1.0),
             write: net.mul(erased, a),
         },
-        ..Retention::plain(width / head_dim, head_dim, head_dim)
+        ..LinearAttention::plain(width / head_dim, head_dim, head_dim)
     };
-    let y = net.retention([r, k, v], retention);
+    let y = net.linear_attention([r, k, v], retention);
     let y = net.group_norm(y, &name("ln"), head_dim, eps)?;
     // In GGUF the heads are not told apart.
     let heads = [width / head_dim, head_dim];

@@ -31,21 +31,21 @@ const ROTATED: &str = "rope.rotated_layers";
 const INTERVAL: &str = "rope.unrotated_interval";
 
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    if hyper.flag("use_sliding_window", false)? {
-        return Err(hyper.invalid("use_sliding_window", "false"));
+    let config = model.config();
+    if config.flag("use_sliding_window", false)? {
+        return Err(config.invalid("use_sliding_window", "false"));
     }
-    let layers = hyper.count("block_count")?;
-    let rotated: Vec<bool> = match hyper.value(ROTATED) {
+    let layers = config.count("block_count")?;
+    let rotated: Vec<bool> = match config.value(ROTATED) {
         Some(Value::Array(list)) if list.len() == layers => {
             (0..layers).map(|i| list.u64(i) != Some(0)).collect()
         }
         Some(Value::Array(_)) => {
             let expected = format!("an entry for each of {layers} layers");
-            return Err(hyper.invalid(ROTATED, &expected));
+            return Err(config.invalid(ROTATED, &expected));
         }
         _ => {
-            let interval = hyper.optional_count(INTERVAL)?.unwrap_or(4);
+            let interval = config.optional_count(INTERVAL)?.unwrap_or(4);
             let rotates = |layer: usize| !(layer + 1).is_multiple_of(interval);
             (0..layers).map(rotates).collect()
         }

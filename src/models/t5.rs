@@ -153,7 +153,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
 };
 
 /// Hyperparameters that both halves share.
-struct Config {
+struct Sizes {
     width: usize,
     hidden: usize,
     heads: usize,
@@ -166,12 +166,12 @@ struct Config {
 }
 
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
+    let config = model.config();
     // More than one place is asked, so that a file without one gate does not pass for version 1.0.
     let has_gates = ["enc.blk.0", "enc.blk.1", "dec.blk.0"]
         .iter()
         .any(|layer| model.has(&format!("{layer}.ffn_gate.weight")));
-    let (gated, function) = match hyper.text("feed_forward_proj")? {
+    let (gated, function) = match config.text("feed_forward_proj")? {
         // GGUF does not say: version 1.1 has gates and GELU, version 1.0 neither.
         None if has_gates => (true, Pointwise::GeluTanh),
         None | Some("relu") => (false, Pointwise::Relu),
@@ -182,55 +182,55 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         Some("silu") => (false, Pointwise::Silu),
         Some(_) => {
             let expected = "relu, gelu or silu, or one of them after gated-";
-            return Err(hyper.invalid("feed_forward_proj", expected));
+            return Err(config.invalid("feed_forward_proj", expected));
         }
     };
-    let config = Config {
-        width: hyper.count("embedding_length")?,
-        hidden: hyper.count("feed_forward_length")?,
-        heads: hyper.count("attention.head_count")?,
-        head_dim: hyper.count("attention.key_length")?,
-        buckets: hyper
+    let sizes = Sizes {
+        width: config.count("embedding_length")?,
+        hidden: config.count("feed_forward_length")?,
+        heads: config.count("attention.head_count")?,
+        head_dim: config.count("attention.key_length")?,
+        buckets: config
             .optional_count("attention.relative_buckets_count")?
             .unwrap_or(32),
-        max_distance: hyper
+        max_distance: config
             .optional_count("attention.relative_max_distance")?
             .unwrap_or(128),
-        eps: hyper.float("attention.layer_norm_rms_epsilon", 1e-6)?,
+        eps: config.float("attention.layer_norm_rms_epsilon", 1e-6)?,
         function,
         gated,
     };
-    if config.buckets < 4 || !config.buckets.is_multiple_of(2) || config.max_distance > 1 << 20 {
+    if sizes.buckets < 4 || !sizes.buckets.is_multiple_of(2) || sizes.max_distance > 1 << 20 {
         let expected = "an even number from 4 on, with a maximum distance up to 2^20";
-        return Err(hyper.invalid("attention.relative_buckets_count", expected));
+        return Err(config.invalid("attention.relative_buckets_count", expected));
     }
     // The logarithmic half must begin before the last bucket's distance.
-    if config.max_distance <= config.buckets / 2 {
-        return Err(hyper.invalid(
+    if sizes.max_distance <= sizes.buckets / 2 {
+        return Err(config.invalid(
             "attention.relative_max_distance",
             "more than half the buckets",
         ));
     }
-    if let Some(context) = hyper.optional_count("context_length")? {
+    if let Some(context) = config.optional_count("context_length")? {
         model.context(context);
     }
-    let layers = hyper.count("block_count")?;
+    let layers = config.count("block_count")?;
     let decodes = ["dec.output_norm.weight", "dec.blk.0.attn_q.weight"];
     if !decodes.iter().any(|name| model.has(name)) {
         let net = model.graph(Role::Encode);
-        net.emit(encoder(model, &net, &config, layers)?, "last_hidden_state");
+        net.emit(encoder(model, &net, &sizes, layers)?, "last_hidden_state");
         net.finish();
         return Ok(());
     }
 
-    let decoder_layers = hyper
+    let decoder_layers = config
         .optional_count("decoder_block_count")?
         .unwrap_or(layers);
-    let Config {
+    let Sizes {
         heads, head_dim, ..
-    } = config;
+    } = sizes;
     let net = model.graph(Role::Encode);
-    let encoded = encoder(model, &net, &config, layers)?;
+    let encoded = encoder(model, &net, &sizes, layers)?;
     net.emit(encoded, "encoder_last_hidden_state");
     // Every decoder layer's keys and values of the source are projected once, here.
     let mut cross = Vec::new();
@@ -254,68 +254,68 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         cross.push(state);
     }
     net.finish();
-    decoder(model, &config, &cross)
+    decoder(model, &sizes, &cross)
 }
 
 /// x ← x + Attention(RMS(x)); x ← x + FFN(RMS(x)); RMS(x).
 fn encoder(
     model: &Builder<'_>,
     net: &Net<'_, '_>,
-    config: &Config,
+    sizes: &Sizes,
     layers: usize,
 ) -> Result<Value, BuildError> {
     let vocabulary = model.rows("token_embd.weight")?;
-    let tokens = model.matrix("token_embd.weight", vocabulary, config.width)?;
+    let tokens = model.matrix("token_embd.weight", vocabulary, sizes.width)?;
     let mut x = net.embed(tokens, Index::Token);
-    let position = relative_bias(model, config, "enc", true)?;
+    let position = relative_bias(model, sizes, "enc", true)?;
     for i in 0..layers {
         let layer = format!("enc.blk.{i}");
-        let h = net.rms_norm(x, &format!("{layer}.attn_norm"), config.eps)?;
-        let attention = attention(config, Mask::Bidirectional, &position, Keys::Rows);
+        let h = net.rms_norm(x, &format!("{layer}.attn_norm"), sizes.eps)?;
+        let attention = attention(sizes, Mask::Bidirectional, &position, Keys::Rows);
         x = net.add(x, self_attention(net, h, &layer, attention)?);
-        x = net.add(x, feed_forward(net, x, &layer, config)?);
+        x = net.add(x, feed_forward(net, x, &layer, sizes)?);
     }
-    net.rms_norm(x, "enc.output_norm", config.eps)
+    net.rms_norm(x, "enc.output_norm", sizes.eps)
 }
 
 /// The same with attention to the past, then to the source, in each layer.
-fn decoder(model: &Builder<'_>, config: &Config, cross: &[StateId]) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    let &Config {
+fn decoder(model: &Builder<'_>, sizes: &Sizes, cross: &[StateId]) -> Result<(), BuildError> {
+    let config = model.config();
+    let &Sizes {
         width,
         heads,
         head_dim,
         eps,
         ..
-    } = config;
+    } = sizes;
     let net = model.graph(Role::Decode);
     let vocabulary = model.rows("token_embd.weight")?;
     let mut x = net.embed(
         model.matrix("token_embd.weight", vocabulary, width)?,
         Index::Token,
     );
-    let position = relative_bias(model, config, "dec", false)?;
+    let position = relative_bias(model, sizes, "dec", false)?;
     for (i, &cross) in cross.iter().enumerate() {
         let layer = format!("dec.blk.{i}");
         let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
-        let keys = Keys::History(model.state(StateKind::Kv {
+        let keys = Keys::Cache(model.state(StateKind::KvCache {
             kv_heads: heads,
             head_dim,
         }));
         let mask = Mask::Causal { window: None };
         x = net.add(
             x,
-            self_attention(&net, h, &layer, attention(config, mask, &position, keys))?,
+            self_attention(&net, h, &layer, attention(sizes, mask, &position, keys))?,
         );
 
         let h = net.rms_norm(x, &format!("{layer}.cross_attn_norm"), eps)?;
         let q = net.linear(h, &format!("{layer}.cross_attn_q"), heads * head_dim)?;
         let unbiased = PositionScheme::None;
-        let source = attention(config, Mask::Bidirectional, &unbiased, Keys::Cross(cross));
+        let source = attention(sizes, Mask::Bidirectional, &unbiased, Keys::Cross(cross));
         let a = net.attention(q, None, source);
         x = net.add(x, net.linear(a, &format!("{layer}.cross_attn_o"), width)?);
 
-        x = net.add(x, feed_forward(&net, x, &layer, config)?);
+        x = net.add(x, feed_forward(&net, x, &layer, sizes)?);
     }
     let mut x = net.rms_norm(net.selected(x), "dec.output_norm", eps)?;
     if is_tied(model, Tied::ByDefault)? {
@@ -323,13 +323,13 @@ fn decoder(model: &Builder<'_>, config: &Config, cross: &[StateId]) -> Result<()
     }
     net.emit(head(&net, x, Tied::ByDefault)?, "logits");
     net.finish();
-    let start = match hyper.optional_count("decoder_start_token_id") {
+    let start = match config.optional_count("decoder_start_token_id") {
         // Token 0 is T5's padding and the usual start.
         Err(_) | Ok(None) => 0,
         Ok(Some(start)) => start as u32,
     };
     if start as usize >= vocabulary {
-        return Err(hyper.invalid("decoder_start_token_id", "a token of the vocabulary"));
+        return Err(config.invalid("decoder_start_token_id", "a token of the vocabulary"));
     }
     model.decoder_start(start);
     Ok(())
@@ -338,16 +338,16 @@ fn decoder(model: &Builder<'_>, config: &Config, cross: &[StateId]) -> Result<()
 /// The bias table of a half's first layer serves all its layers.
 fn relative_bias(
     model: &Builder<'_>,
-    config: &Config,
+    sizes: &Sizes,
     half: &str,
     bidirectional: bool,
 ) -> Result<PositionScheme, BuildError> {
-    let &Config {
+    let &Sizes {
         buckets,
         max_distance,
         heads,
         ..
-    } = config;
+    } = sizes;
     let table = model.vector(
         &format!("{half}.blk.0.attn_rel_b.weight"),
         &[buckets, heads],
@@ -361,10 +361,10 @@ fn relative_bias(
 }
 
 /// T5 does not divide q·k by √d: its initialisation took care of that.
-fn attention(config: &Config, mask: Mask, position: &PositionScheme, keys: Keys) -> Attention {
-    let &Config {
+fn attention(sizes: &Sizes, mask: Mask, position: &PositionScheme, keys: Keys) -> Attention {
+    let &Sizes {
         heads, head_dim, ..
-    } = config;
+    } = sizes;
     let position = position.clone();
     Attention {
         heads,
@@ -396,17 +396,17 @@ fn feed_forward(
     net: &Net<'_, '_>,
     x: Value,
     layer: &str,
-    config: &Config,
+    sizes: &Sizes,
 ) -> Result<Value, BuildError> {
-    let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), config.eps)?;
+    let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), sizes.eps)?;
     let gate = format!("{layer}.ffn_gate.weight");
-    if !config.gated && net.builder.has(&gate) {
+    if !sizes.gated && net.builder.has(&gate) {
         let expected = format!("a gated function, for there is {gate}");
-        return Err(net.builder.hyper().invalid("feed_forward_proj", &expected));
+        return Err(net.builder.config().invalid("feed_forward_proj", &expected));
     }
-    if config.gated {
-        gated_mlp(net, h, layer, config.hidden, config.function)
+    if sizes.gated {
+        gated_mlp(net, h, layer, sizes.hidden, sizes.function)
     } else {
-        mlp(net, h, layer, config.hidden, config.function)
+        mlp(net, h, layer, sizes.hidden, sizes.function)
     }
 }

@@ -5,8 +5,9 @@
 use super::{Architecture, Converted, Family};
 use crate::graph::blocks::mlp;
 use crate::graph::{
-    ABSENT_ROWS, BuildError, Builder, Distances, Frequencies, Hyper, Index, Matrix, Memory, Name,
-    Net, Pointwise, Remembers, Role, Segments, StateKind, TableRows, Value, Vector,
+    ABSENT_ROWS, BuildError, Builder, Config, Distances, Index, Matrix, MemorySource, Name, Net,
+    Pointwise, Role, SegmentMemory, Segments, SinusoidFrequencies, StateKind, TableRows, Value,
+    Vector,
 };
 use rillm_formats::manifest::{Array, Container, Value as Fact};
 
@@ -120,39 +121,39 @@ const LONGEST: usize = 1 << 16;
 /// x ← LN(x + o(softmax((q + u) kᵀ + (q + w) Rᵀ) v)); x ← LN(x + FF(x)), where R is a projection
 /// of each distance's sines and cosines; or the norms come first.
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
-    let hyper = model.hyper();
-    if !matches!(hyper.class(), None | Some("TransfoXLLMHeadModel")) {
-        return Err(hyper.invalid_class("TransfoXLLMHeadModel"));
+    let config = model.config();
+    if !matches!(config.class(), None | Some("TransfoXLLMHeadModel")) {
+        return Err(config.invalid_class("TransfoXLLMHeadModel"));
     }
-    if hyper.float("attention.type", 0.0)? != 0.0 {
-        return Err(hyper.invalid("attention.type", "0: only relative positions run"));
+    if config.float("attention.type", 0.0)? != 0.0 {
+        return Err(config.invalid("attention.type", "0: only relative positions run"));
     }
-    let width = hyper.count("embedding_length")?;
-    let heads = hyper.count("attention.head_count")?;
-    let head_dim = hyper.count("attention.key_length")?;
-    let hidden = hyper.count("feed_forward_length")?;
-    let eps = hyper.float("attention.layer_norm_epsilon", 1e-5)?;
-    let norm_first = hyper.flag("attention.norm_first", false)?;
-    let own_biases = hyper.flag("attention.own_biases", true)?;
+    let width = config.count("embedding_length")?;
+    let heads = config.count("attention.head_count")?;
+    let head_dim = config.count("attention.key_length")?;
+    let hidden = config.count("feed_forward_length")?;
+    let eps = config.float("attention.layer_norm_epsilon", 1e-5)?;
+    let norm_first = config.flag("attention.norm_first", false)?;
+    let own_biases = config.flag("attention.own_biases", true)?;
     let all = heads.checked_mul(head_dim);
     let Some(all) = all.filter(|&all| all <= u32::MAX as usize) else {
-        return Err(hyper.invalid("attention.key_length", "heads that fit side by side"));
+        return Err(config.invalid("attention.key_length", "heads that fit side by side"));
     };
     let words = Words::read(model, width)?;
-    let (segments, distances) = memory(hyper)?;
+    let (segments, distances) = memory(config)?;
     model.segments(segments);
 
     let tables = model.graph(Role::Table);
     let net = model.graph(Role::Decode);
     let positions = tables.sinusoids(match width.is_multiple_of(2) {
         true => match model.optional_vector("position_freqs.weight", &[width / 2])? {
-            Some(stored) => Frequencies::Stored(stored),
-            None => Frequencies::Usual { pairs: width / 2 },
+            Some(stored) => SinusoidFrequencies::Stored(stored),
+            None => SinusoidFrequencies::Usual { pairs: width / 2 },
         },
-        false => return Err(hyper.invalid("embedding_length", "an even number")),
+        false => return Err(config.invalid("embedding_length", "an even number")),
     });
     let mut x = words.embed(&net)?;
-    for i in 0..hyper.count("block_count")? {
+    for i in 0..config.count("block_count")? {
         let layer = format!("blk.{i}");
         let qkv = model.matrix(&format!("{layer}.attn_qkv.weight"), 3 * all, width)?;
         let norm = |net: &Net<'_, '_>, x: Value, part: &str| {
@@ -165,13 +166,13 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
             false => model.vector(&format!("blk.0.{name}"), &[heads, head_dim]),
         };
         let r = model.matrix(&format!("{layer}.attn_distance.weight"), all, width)?;
-        let r = tables.table(tables.matmul(positions, r, None), distances);
+        let r = tables.session_table(tables.matmul(positions, r, None), distances);
         let absent = match norm_first {
             // What is not there is zeros, which a norm turns into its bias.
             true => {
                 let zeros = norm(&tables, tables.scale(positions, 0.0), "attn")?;
                 let kv = tables.slice(tables.matmul(zeros, qkv, None), all, 2 * all);
-                Some(tables.table(kv, TableRows::Fixed(ABSENT_ROWS)))
+                Some(tables.session_table(kv, TableRows::Fixed(ABSENT_ROWS)))
             }
             false => None,
         };
@@ -183,17 +184,17 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         };
         let qkv = net.matmul(h, qkv, None);
         let [q, k, v] = [0, 1, 2].map(|part| net.slice(qkv, part * all, all));
-        let state = model.state(StateKind::Memory(Memory {
+        let state = model.state(StateKind::SegmentMemory(SegmentMemory {
             heads,
             head_dim,
             segments,
-            remembers: Remembers::Kept,
+            remembers: MemorySource::Kept,
         }));
-        net.remember(k, v, state);
+        net.segment_write(k, v, state);
         let (u, w) = (bias("attn_key_bias")?, bias("attn_distance_bias")?);
-        let queries = (net.offset(q, u), net.offset(q, w));
+        let queries = (net.add_vector(q, u), net.add_vector(q, w));
         let scale = 1.0 / (head_dim as f32).sqrt();
-        let a = net.recall(queries, scale, Distances::Table(r), absent, state);
+        let a = net.segment_attention(queries, scale, Distances::Table(r), absent, state);
         let a = net.add(x, net.linear(a, &format!("{layer}.attn_output"), width)?);
         x = if norm_first {
             a
@@ -211,18 +212,18 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
 }
 
 /// What is remembered, and how many distances have a place of their own.
-fn memory(hyper: &Hyper<'_>) -> Result<(Segments, TableRows), BuildError> {
-    let len = hyper.feature("memory.length")?.unwrap_or(0);
+fn memory(config: &Config<'_>) -> Result<(Segments, TableRows), BuildError> {
+    let len = config.feature("memory.length")?.unwrap_or(0);
     if len > LONGEST {
-        return Err(hyper.invalid("memory.length", &format!("at most {LONGEST}")));
+        return Err(config.invalid("memory.length", &format!("at most {LONGEST}")));
     }
     // Zero and less clamp nothing.
-    let clamp = hyper.double("memory.distances", 0.0)?;
+    let clamp = config.double("memory.distances", 0.0)?;
     let clamp = (clamp >= 1.0 && clamp < LONGEST as f64).then_some(clamp as usize);
-    if hyper.flag("attention.same_length", true)? {
+    if config.flag("attention.same_length", true)? {
         if len == 0 {
             let what = "above 0, or same_length false: without either a row sees nothing";
-            return Err(hyper.invalid("memory.length", what));
+            return Err(config.invalid("memory.length", what));
         }
         let rows = TableRows::Fixed(clamp.map_or(len, |clamp| len.min(clamp + 1)));
         return Ok((Segments::Sliding { len }, rows));
@@ -252,25 +253,25 @@ struct Words<'a, 'm> {
 
 impl<'a, 'm> Words<'a, 'm> {
     fn read(model: &'m Builder<'a>, width: usize) -> Result<Words<'a, 'm>, BuildError> {
-        let hyper = model.hyper();
-        let count = hyper.count("vocabulary.size")?;
+        let config = model.config();
+        let count = config.count("vocabulary.size")?;
         let mut ends = vec![0];
-        match hyper.value("vocabulary.cutoffs") {
+        match config.value("vocabulary.cutoffs") {
             None => {}
             Some(Fact::Array(list)) => {
                 let list = (0..list.len()).map(|index| list.u64(index));
                 ends.extend(list.map(|end| end.map_or(0, |end| end as usize)));
             }
-            Some(_) => return Err(hyper.invalid("vocabulary.cutoffs", "a list of numbers")),
+            Some(_) => return Err(config.invalid("vocabulary.cutoffs", "a list of numbers")),
         }
         ends.push(count);
         if !ends.is_sorted_by(|a, b| a < b) {
             let what = "a list of ever larger numbers between 0 and the vocabulary's size";
-            return Err(hyper.invalid("vocabulary.cutoffs", what));
+            return Err(config.invalid("vocabulary.cutoffs", what));
         }
         let clusters = ends.len() - 1;
-        let tied_tails = hyper.flag("vocabulary.tied_tails", true)?;
-        let tied_projections = match hyper.value("vocabulary.tied_projections") {
+        let tied_tails = config.flag("vocabulary.tied_tails", true)?;
+        let tied_projections = match config.value("vocabulary.tied_projections") {
             None => (0..clusters)
                 .map(|cluster| cluster > 0 && tied_tails)
                 .collect(),
@@ -279,26 +280,26 @@ impl<'a, 'm> Words<'a, 'm> {
                 (0..clusters).map(listed).collect()
             }
             Some(_) => {
-                return Err(hyper.invalid("vocabulary.tied_projections", "a list of booleans"));
+                return Err(config.invalid("vocabulary.tied_projections", "a list of booleans"));
             }
         };
         let words = Words {
             model,
             width,
-            table_width: hyper
+            table_width: config
                 .optional_count("embedding_length_table")?
                 .unwrap_or(width),
-            divisor: hyper.optional_count("vocabulary.divisor")?.unwrap_or(1),
+            divisor: config.optional_count("vocabulary.divisor")?.unwrap_or(1),
             ends,
-            tied: match hyper.container {
+            tied: match config.container {
                 Container::Gguf => !model.has("output.0.weight"),
-                Container::HuggingFace => hyper.tied()?.unwrap_or(true),
+                Container::HuggingFace => config.tied()?.unwrap_or(true),
             },
             tied_projections,
         };
         if words.width_of(clusters - 1) == 0 {
             let what = "one that leaves the last cluster's embedding some width";
-            return Err(hyper.invalid("vocabulary.divisor", what));
+            return Err(config.invalid("vocabulary.divisor", what));
         }
         Ok(words)
     }
@@ -359,7 +360,7 @@ impl<'a, 'm> Words<'a, 'm> {
             }
             match sum {
                 Some(sum) => sum,
-                None => return Err(self.model.hyper().invalid("vocabulary.cutoffs", "a list")),
+                None => return Err(self.model.config().invalid("vocabulary.cutoffs", "a list")),
             }
         };
         Ok(net.scale(x, (self.width as f32).sqrt()))
@@ -383,7 +384,7 @@ impl<'a, 'm> Words<'a, 'm> {
             }
         }
         let Some((h, words)) = head else {
-            return Err(self.model.hyper().invalid("vocabulary.cutoffs", "a list"));
+            return Err(self.model.config().invalid("vocabulary.cutoffs", "a list"));
         };
         let clusters = match tails.len() {
             0 => None,

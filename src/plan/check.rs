@@ -11,10 +11,10 @@ use std::ops::Range;
 /// `Err` says which rule is broken and where.
 pub fn check(plan: &Plan) -> Result<(), String> {
     check_cover(plan)?;
-    let history = History::of(plan)?;
-    check_layout(plan, &history)?;
-    check_reads(plan, &history)?;
-    check_lives(plan, &history)?;
+    let liveness = Liveness::of(plan)?;
+    check_layout(plan, &liveness)?;
+    check_reads(plan, &liveness)?;
+    check_lives(plan, &liveness)?;
     plan.stages
         .iter()
         .flat_map(|stage| &stage.phases)
@@ -55,17 +55,17 @@ fn check_cover(plan: &Plan) -> Result<(), String> {
 type When = (usize, usize);
 
 /// When each value that owns bytes is made and read.
-struct History {
+struct Liveness {
     /// By value: when it is made. Slices are made with their root.
     made: Vec<Option<When>>,
     /// By value: when it, or a slice of it, is read.
     reads: Vec<Vec<When>>,
 }
 
-impl History {
-    fn of(plan: &Plan) -> Result<History, String> {
+impl Liveness {
+    fn of(plan: &Plan) -> Result<Liveness, String> {
         let graph = &plan.graph;
-        let mut history = History {
+        let mut liveness = Liveness {
             made: vec![None; graph.values.len()],
             reads: vec![Vec::new(); graph.values.len()],
         };
@@ -74,22 +74,22 @@ impl History {
                 let node = &graph.nodes[index];
                 for input in reads(node) {
                     let root = graph.root(input).0.0 as usize;
-                    if history.made[root].is_none() {
+                    if liveness.made[root].is_none() {
                         return Err(format!(
                             "{} reads {input:?} before it is made",
                             name(plan, index)
                         ));
                     }
-                    history.reads[root].push((at, index));
+                    liveness.reads[root].push((at, index));
                 }
                 let Some(out) = writes(node) else { continue };
-                let made = &mut history.made[out.0 as usize];
+                let made = &mut liveness.made[out.0 as usize];
                 if graph.info(out).base.is_some() || made.replace((at, index)).is_some() {
                     return Err(format!("{} makes {out:?} a second time", name(plan, index)));
                 }
             }
         }
-        Ok(history)
+        Ok(liveness)
     }
 }
 
@@ -112,12 +112,12 @@ fn name(plan: &Plan, node: usize) -> String {
 }
 
 /// Every value's rows lie within the bytes that it, or the root it is a slice of, owns.
-fn check_layout(plan: &Plan, history: &History) -> Result<(), String> {
+fn check_layout(plan: &Plan, liveness: &Liveness) -> Result<(), String> {
     let graph = &plan.graph;
     for index in 0..graph.values.len() {
         let value = Value(index as u32);
         let (root, column) = graph.root(value);
-        let Some((stage, _)) = history.made[root.0 as usize] else {
+        let Some((stage, _)) = liveness.made[root.0 as usize] else {
             continue; // nobody makes it, and nobody reads it
         };
         let Some(span) = plan.spans[root.0 as usize] else {
@@ -161,7 +161,7 @@ fn check_layout(plan: &Plan, history: &History) -> Result<(), String> {
 }
 
 /// Each node finds the rows that it reads: those of its tile, or all of an earlier stage.
-fn check_reads(plan: &Plan, history: &History) -> Result<(), String> {
+fn check_reads(plan: &Plan, liveness: &Liveness) -> Result<(), String> {
     for (at, stage) in plan.stages.iter().enumerate() {
         for index in stage.nodes.clone() {
             let op = &plan.graph.nodes[index].op;
@@ -175,7 +175,7 @@ fn check_reads(plan: &Plan, history: &History) -> Result<(), String> {
             }
             for input in reads(&plan.graph.nodes[index]) {
                 let root = plan.graph.root(input).0;
-                let here = history.made[root.0 as usize].is_some_and(|(made, _)| made == at);
+                let here = liveness.made[root.0 as usize].is_some_and(|(made, _)| made == at);
                 if !here && !plan.place(input).whole {
                     return Err(format!(
                         "{input:?} crosses into stage {at} but is not whole"
@@ -202,15 +202,15 @@ fn across(op: &Op) -> bool {
 }
 
 /// Nobody writes a value's bytes between its making and its last reading.
-fn check_lives(plan: &Plan, history: &History) -> Result<(), String> {
+fn check_lives(plan: &Plan, liveness: &Liveness) -> Result<(), String> {
     let owners = || {
-        let spans = plan.spans.iter().zip(&history.made).enumerate();
+        let spans = plan.spans.iter().zip(&liveness.made).enumerate();
         spans.filter_map(|(value, (span, made))| Some((Value(value as u32), (*span)?, (*made)?)))
     };
     for (value, span, made) in owners() {
         let neighbours = owners().filter(|&(other, held, _)| other != value && held.overlaps(span));
         for (other, _, written) in neighbours {
-            if !survives(plan, history, (value, made), (other, written)) {
+            if !survives(plan, liveness, (value, made), (other, written)) {
                 return Err(format!(
                     "{} writes {other:?} over {value:?} at {span:?}",
                     name(plan, written.1)
@@ -224,11 +224,11 @@ fn check_lives(plan: &Plan, history: &History) -> Result<(), String> {
 /// Whether all readers of `value` find it although `other`, in overlapping bytes, is written.
 fn survives(
     plan: &Plan,
-    history: &History,
+    liveness: &Liveness,
     (value, made): (Value, When),
     (other, written): (Value, When),
 ) -> bool {
-    let readers = &history.reads[value.0 as usize];
+    let readers = &liveness.reads[value.0 as usize];
     let Some(&last) = readers.last() else {
         return true; // nobody reads it
     };

@@ -78,13 +78,13 @@ impl Lowering<'_> {
                     }
                     other => attention.position = other,
                 }
-                if let Keys::History(state) = attention.keys
+                if let Keys::Cache(state) = attention.keys
                     && let Some((k, v)) = kv.take()
                 {
                     self.to.push_effect(Op::StoreKv { k, v, state });
                 }
             }
-            Op::Retention {
+            Op::LinearAttention {
                 q, k, retention, ..
             } => {
                 if let Some(rope) = retention.rope.take() {

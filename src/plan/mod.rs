@@ -247,7 +247,7 @@ fn row_work(graph: &Graph, op: &Op) -> usize {
             graph.info(*route).width / 2 * experts.rows * experts.columns
         }
         // Two products for each element of the memory, or more.
-        Op::Retention { retention, .. } => 2 * retention.memory().len().unwrap_or(0),
+        Op::LinearAttention { retention, .. } => 2 * retention.memory().len().unwrap_or(0),
         _ => 0,
     }
 }
@@ -274,7 +274,7 @@ fn stages(graph: &Graph, capacity: Capacity) -> Vec<Stage> {
                     (RowSpace::Selected, _) => capacity.rows.min(SELECTED_TILE),
                     (RowSpace::Sequence, _) => capacity.sequences,
                     (_, Role::Decode) => capacity.rows,
-                    (_, Role::Encode | Role::Table | Role::Compress | Role::Recollect) => {
+                    (_, Role::Encode | Role::Table | Role::Compress | Role::Reproject) => {
                         capacity.rows.min(ENCODE_TILE)
                     }
                 },

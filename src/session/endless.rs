@@ -8,8 +8,8 @@ use std::ops::Range;
 
 impl Session {
     /// Whether this model's sequences have a history, which a context bounds.
-    pub fn has_history(&self) -> bool {
-        self.model.has_history()
+    pub fn has_kv_cache(&self) -> bool {
+        self.model.has_kv_cache()
     }
 
     /// Whether the middle of a history can be forgotten.
@@ -26,17 +26,21 @@ impl Session {
         let mut nodes = self.model.graph(Role::Decode).into_iter();
         if nodes.any(|graph| graph.nodes.iter().any(|node| learned(&node.op))) {
             return Err(RunError::Input(format!(
-                "{title} has learned positions, its history cannot be moved: it ends where the context does"
+                "{title} has learned positions, its kv_type cannot be moved: it ends where the context does"
             )));
         }
         // A memory's rows stand, and are compressed, by their number in the sequence.
-        let by_number =
-            |kind: &StateKind| matches!(kind, StateKind::Memory(_) | StateKind::Hidden(_));
+        let by_number = |kind: &StateKind| {
+            matches!(
+                kind,
+                StateKind::SegmentMemory(_) | StateKind::HiddenMemory(_)
+            )
+        };
         // Keys are inside S as they were rotated; when S fades next follows from the number.
         let by_place = |op: &Op| match op {
-            Op::Retention { retention, .. }
-            | Op::Memorise { retention, .. }
-            | Op::Recall { retention, .. } => {
+            Op::LinearAttention { retention, .. }
+            | Op::LinearWrite { retention, .. }
+            | Op::LinearRead { retention, .. } => {
                 retention.rope.is_some() || matches!(retention.decay, Decay::Fixed(_))
             }
             _ => false,
@@ -76,7 +80,7 @@ impl Session {
         let turns: Vec<Option<(&Rope, usize)>> = (0..model.states().len())
             .map(|id| rotation(&model, id))
             .collect();
-        let history = self.options.history;
+        let kv_type = self.options.kv_type;
         let kernels = model.kernels();
         let mut floats = Vec::new();
         let mut table: (usize, u64, Vec<f32>, Vec<f32>) = (usize::MAX, 0, Vec::new(), Vec::new());
@@ -101,9 +105,9 @@ impl Session {
                 }
             }
             floats.resize(dim, 0.0);
-            history.read(kernels, key, dim, &mut floats);
+            kv_type.read(kernels, key, dim, &mut floats);
             (kernels.rotate)(&mut floats, cos, sin, rope.pairing);
-            history.write(&floats, key);
+            kv_type.write(&floats, key);
         };
         Ok(self.state.discard(sequence, range, &mut turn)?)
     }
@@ -114,7 +118,7 @@ fn rotation(model: &Model, id: usize) -> Option<(&Rope, usize)> {
     let graph = model.graph(Role::Decode)?;
     graph.nodes.iter().find_map(|node| match &node.op {
         Op::Attention { attention, .. } => match (&attention.keys, &attention.position) {
-            (Keys::History(state), PositionScheme::Rope(rope)) if state.0 as usize == id => {
+            (Keys::Cache(state), PositionScheme::Rope(rope)) if state.0 as usize == id => {
                 Some((rope, attention.head_dim))
             }
             _ => None,

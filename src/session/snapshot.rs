@@ -18,7 +18,7 @@ use super::Session;
 use crate::checksum::Checksum;
 use crate::error::RunError;
 use crate::graph::{StateKind, Sums};
-use crate::state::HistoryType;
+use crate::state::KvType;
 use crate::state::StateError;
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -112,14 +112,14 @@ impl Summed<&mut dyn Read> {
 }
 
 /// A piece of state in four numbers.
-fn numbers(kind: &StateKind, history: HistoryType) -> [u32; 4] {
+fn numbers(kind: &StateKind, kv_type: KvType) -> [u32; 4] {
     let of = |tag, a: usize, b: usize, c: usize| [tag, a as u32, b as u32, c as u32];
     match *kind {
-        StateKind::Kv { kv_heads, head_dim } => {
-            let tag = match history {
-                HistoryType::F32 => 0,
-                HistoryType::F16 => 1,
-                HistoryType::Q8_0 => 2,
+        StateKind::KvCache { kv_heads, head_dim } => {
+            let tag = match kv_type {
+                KvType::F32 => 0,
+                KvType::F16 => 1,
+                KvType::Q8_0 => 2,
             };
             of(1, kv_heads, head_dim, tag)
         }
@@ -133,7 +133,7 @@ fn numbers(kind: &StateKind, history: HistoryType) -> [u32; 4] {
             states,
         } => of(14, heads, channels, states),
         StateKind::Means { channels } => of(15, channels, 0, 0),
-        StateKind::Outer(memory) => {
+        StateKind::Linear(memory) => {
             let tag = match memory.sums {
                 Sums::Counted => 10,
                 Sums::None => 11,
@@ -141,7 +141,7 @@ fn numbers(kind: &StateKind, history: HistoryType) -> [u32; 4] {
             };
             of(tag, memory.heads, memory.key_dim, memory.value_dim)
         }
-        StateKind::Memory(ref memory) => {
+        StateKind::SegmentMemory(ref memory) => {
             let mut sum = Checksum::START;
             for number in memory.numbers() {
                 sum.add(&(number as u64).to_le_bytes());
@@ -149,7 +149,7 @@ fn numbers(kind: &StateKind, history: HistoryType) -> [u32; 4] {
             of(6, memory.heads, memory.head_dim, sum.0 as u32 as usize)
         }
         StateKind::Table { width, .. } => of(7, width, 0, 0),
-        StateKind::Hidden(ref hidden) => {
+        StateKind::HiddenMemory(ref hidden) => {
             let mut sum = Checksum::START;
             for number in hidden.segments.numbers() {
                 sum.add(&(number as u64).to_le_bytes());
@@ -178,8 +178,8 @@ impl Session {
         out.put(&self.model.fingerprint().to_le_bytes())?;
         let kinds = self.model.states();
         out.put(&(kinds.len() as u32).to_le_bytes())?;
-        let history = self.options.history;
-        for number in kinds.iter().flat_map(|kind| numbers(kind, history)) {
+        let kv_type = self.options.kv_type;
+        for number in kinds.iter().flat_map(|kind| numbers(kind, kv_type)) {
             out.put(&number.to_le_bytes())?;
         }
         let lengths = [
@@ -232,8 +232,8 @@ impl Session {
         let model = self.model.clone();
         let kinds = model.states();
         let mut alike = from.u32()? as usize == kinds.len();
-        let history = self.options.history;
-        for number in kinds.iter().flat_map(|kind| numbers(kind, history)) {
+        let kv_type = self.options.kv_type;
+        for number in kinds.iter().flat_map(|kind| numbers(kind, kv_type)) {
             alike = alike && from.u32()? == number;
         }
         if !alike {

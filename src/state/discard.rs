@@ -2,7 +2,7 @@
 
 use super::{PAGE, Sequence, State, StateError};
 use crate::graph::StateKind;
-use crate::kernels::Half;
+use crate::kernels::KvHalf;
 use std::ops::Range;
 
 impl State {
@@ -30,16 +30,16 @@ impl State {
             // Only now: making the other writable may have replaced this one's page.
             let from_page = self.pages(sequence)[from / PAGE];
             for id in 0..self.layout.kinds.len() {
-                let StateKind::Kv { kv_heads, head_dim } = self.layout.kinds[id] else {
+                let StateKind::KvCache { kv_heads, head_dim } = self.layout.kinds[id] else {
                     continue;
                 };
-                let history = self.history();
-                let row = history.row_len(head_dim).unwrap_or(0);
+                let kv_type = self.kv_type();
+                let row = kv_type.row_len(head_dim).unwrap_or(0);
                 entry.resize(row, 0);
                 for head in 0..2 * kv_heads {
                     let half = match head < kv_heads {
-                        true => Half::Keys,
-                        false => Half::Values,
+                        true => KvHalf::Keys,
+                        false => KvHalf::Values,
                     };
                     let part = |page: u32, place: usize, (first, len): (usize, usize)| {
                         let at = PAGE * (head * row + first) + place * len;
@@ -47,16 +47,16 @@ impl State {
                         // which these are one's.
                         unsafe { self.page_ptr(id, page).add(at) }
                     };
-                    for (first, len) in history.parts(half, head_dim) {
+                    for (first, len) in kv_type.parts(half, head_dim) {
                         let from = part(from_page, from % PAGE, (first, len));
                         // SAFETY: as above; parts lie inside a row.
                         let from = unsafe { std::slice::from_raw_parts(from, len) };
                         entry[first..first + len].copy_from_slice(from);
                     }
-                    if half == Half::Keys {
+                    if half == KvHalf::Keys {
                         turn(id, gap, &mut entry);
                     }
-                    for (first, len) in history.parts(half, head_dim) {
+                    for (first, len) in kv_type.parts(half, head_dim) {
                         let to = part(to_page, to_place as usize, (first, len));
                         // SAFETY: as above, and nobody else touches the state while it is
                         // borrowed mutably.

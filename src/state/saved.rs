@@ -1,8 +1,8 @@
 //! Which bytes hold a sequence, for writing them out and bringing them back.
 
-use super::{HistoryType, PAGE, State, StateError, is_recurrent, unit_len};
+use super::{KvType, PAGE, State, StateError, is_recurrent, unit_len};
 use crate::graph::StateKind;
-use crate::kernels::Half;
+use crate::kernels::KvHalf;
 use std::ops::Range;
 
 impl State {
@@ -18,8 +18,8 @@ impl State {
         }
         for (id, kind) in self.layout.kinds.iter().enumerate() {
             match *kind {
-                StateKind::Kv { kv_heads, head_dim } => {
-                    let heads = (self.history(), kv_heads, head_dim);
+                StateKind::KvCache { kv_heads, head_dim } => {
+                    let heads = (self.kv_type(), kv_heads, head_dim);
                     for (index, &page) in held.pages.iter().enumerate() {
                         let unit = self.unit_offset(id, page as usize);
                         page_ranges(unit, heads, used(index), &mut ranges);
@@ -28,13 +28,13 @@ impl State {
                 StateKind::Cross { kv_heads, head_dim } => {
                     let unit = self.unit_offset(id, held.cross_slot);
                     let page = 2 * kv_heads * head_dim * PAGE * size_of::<f32>();
-                    let heads = (HistoryType::F32, kv_heads, head_dim);
+                    let heads = (KvType::F32, kv_heads, head_dim);
                     for index in 0..held.cross_len.div_ceil(PAGE) {
                         let used = PAGE.min(held.cross_len - index * PAGE);
                         page_ranges(unit + index * page, heads, used, &mut ranges);
                     }
                 }
-                StateKind::Memory(_) | StateKind::Hidden(_) => {
+                StateKind::SegmentMemory(_) | StateKind::HiddenMemory(_) => {
                     ranges.extend(self.remembered(id, sequence, held.len))
                 }
                 StateKind::Table { .. } => {}
@@ -110,21 +110,21 @@ impl State {
 /// Of a page of keys and values, the bytes of its first `used` entries.
 fn page_ranges(
     unit: usize,
-    (history, kv_heads, head_dim): (HistoryType, usize, usize),
+    (kv_type, kv_heads, head_dim): (KvType, usize, usize),
     used: usize,
     ranges: &mut Vec<Range<usize>>,
 ) {
-    let head_len = PAGE * history.row_len(head_dim).unwrap_or(0);
+    let head_len = PAGE * kv_type.row_len(head_dim).unwrap_or(0);
     if used == PAGE {
         ranges.push(unit..unit + 2 * kv_heads * head_len);
         return;
     }
     for head in 0..2 * kv_heads {
         let half = match head < kv_heads {
-            true => Half::Keys,
-            false => Half::Values,
+            true => KvHalf::Keys,
+            false => KvHalf::Values,
         };
-        ranges.extend(history.parts(half, head_dim).map(|(first, len)| {
+        ranges.extend(kv_type.parts(half, head_dim).map(|(first, len)| {
             let start = unit + head * head_len + PAGE * first;
             start..start + used * len
         }));

@@ -5,7 +5,7 @@
 //! before the first are the zeros that a fresh state consists of.
 
 use super::{PAGE, State, StateCapacity, StateError, StateLayout};
-use crate::graph::{Hidden, Memory, Remembers, Segments, StateKind, TableRows};
+use crate::graph::{HiddenMemory, MemorySource, SegmentMemory, Segments, StateKind, TableRows};
 use std::ops::Range;
 
 /// Rows by their number: `[capacity][width]`, as often as its owner says.
@@ -62,7 +62,7 @@ impl Rings {
 
 impl HiddenLayout {
     /// Lays them out; `None` if the sizes overflow.
-    pub(crate) fn new(hidden: &Hidden) -> Option<HiddenLayout> {
+    pub(crate) fn new(hidden: &HiddenMemory) -> Option<HiddenLayout> {
         let (past, compressed) = match hidden.segments {
             Segments::Rows {
                 rows,
@@ -85,13 +85,13 @@ impl HiddenLayout {
 
 impl MemoryLayout {
     /// Lays out a memory; `None` if the sizes overflow.
-    pub(crate) fn new(memory: &Memory, capacity: StateCapacity) -> Option<MemoryLayout> {
+    pub(crate) fn new(memory: &SegmentMemory, capacity: StateCapacity) -> Option<MemoryLayout> {
         let row = memory.heads.checked_mul(memory.head_dim)?.checked_mul(2)?;
         let (open, past, compressed) = match (memory.segments, memory.remembers) {
             // What a batch writes must not fall on what its first row still sees.
             (Segments::Sliding { len }, _) => (0, len.checked_add(capacity.batch)?, 0),
             (Segments::Feed { len }, _) => (0, len.checked_add(capacity.context)?, 0),
-            (Segments::Rows { rows, .. }, Remembers::Nothing) => (rows, 0, 0),
+            (Segments::Rows { rows, .. }, MemorySource::Nothing) => (rows, 0, 0),
             (
                 Segments::Rows {
                     rows,
@@ -124,17 +124,19 @@ impl TableRows {
 
 impl StateLayout {
     /// Where a piece of state that is a memory keeps what.
-    pub(crate) fn memory(&self, id: usize) -> Option<(Memory, MemoryLayout)> {
+    pub(crate) fn memory(&self, id: usize) -> Option<(SegmentMemory, MemoryLayout)> {
         match self.kinds[id] {
-            StateKind::Memory(memory) => Some((memory, MemoryLayout::new(&memory, self.capacity)?)),
+            StateKind::SegmentMemory(memory) => {
+                Some((memory, MemoryLayout::new(&memory, self.capacity)?))
+            }
             _ => None,
         }
     }
 
     /// Where a piece of state that holds rows before their projection keeps what.
-    pub(crate) fn hidden(&self, id: usize) -> Option<(Hidden, HiddenLayout)> {
+    pub(crate) fn hidden(&self, id: usize) -> Option<(HiddenMemory, HiddenLayout)> {
         match self.kinds[id] {
-            StateKind::Hidden(hidden) => Some((hidden, HiddenLayout::new(&hidden)?)),
+            StateKind::HiddenMemory(hidden) => Some((hidden, HiddenLayout::new(&hidden)?)),
             _ => None,
         }
     }
@@ -149,7 +151,7 @@ impl StateLayout {
 
     fn segments(&self) -> Option<Segments> {
         self.kinds.iter().find_map(|kind| match kind {
-            StateKind::Memory(memory) => Some(memory.segments),
+            StateKind::SegmentMemory(memory) => Some(memory.segments),
             _ => None,
         })
     }

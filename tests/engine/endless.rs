@@ -3,7 +3,7 @@
 use crate::setup::{Opened, feed, forced, open, same_bits, small};
 use crate::support::compare::compare;
 use rillm::generate::{Limits, Stop, generate};
-use rillm::internals::state::HistoryType;
+use rillm::internals::state::KvType;
 use rillm::sample::{SampleOptions, Sampler};
 use rillm::{Model, ModelOptions, RunError, SessionOptions};
 use std::ops::ControlFlow;
@@ -32,9 +32,9 @@ fn with_one_layer(name: &str) -> Opened {
 }
 
 /// Forgets 30 to 100 of 170 entries and compares what follows with a replay of the rest.
-fn left_and_replayed(opened: &Opened, history: HistoryType) -> [Vec<f32>; 2] {
+fn left_and_replayed(opened: &Opened, kv_type: KvType) -> [Vec<f32>; 2] {
     let options = SessionOptions {
-        history,
+        kv_type,
         ..small(2, 200)
     };
     let tokens = opened.tokens(0, 190);
@@ -73,21 +73,21 @@ fn what_is_left_is_as_if_fed_alone() {
         "cohere2",
     ] {
         let opened = with_one_layer(name);
-        let [found, expected] = left_and_replayed(&opened, HistoryType::F32);
+        let [found, expected] = left_and_replayed(&opened, KvType::F32);
         let error = compare(&found, &expected, None);
         // Angles of up to 170 are rounded to 2⁻¹⁷, and a key's is then made of two of them, as
         // the replay's is not: 1e-5 each.
         assert!(error <= 3e-5, "{name}: {error}");
         // Twice what tests/engine/history allows for rounding once: here is a history that was
         // rounded once, compared with another of which a part was rounded twice.
-        for (history, bound) in [(HistoryType::F16, 1e-2), (HistoryType::Q8_0, 1e-1)] {
-            let [found, expected] = left_and_replayed(&opened, history);
+        for (kv_type, bound) in [(KvType::F16, 1e-2), (KvType::Q8_0, 1e-1)] {
+            let [found, expected] = left_and_replayed(&opened, kv_type);
             let squares = |all: &mut dyn Iterator<Item = f32>| -> f64 {
                 all.map(|x| f64::from(x).powi(2)).sum()
             };
             let differences = squares(&mut found.iter().zip(&expected).map(|(a, b)| a - b));
             let error = (differences / squares(&mut expected.iter().copied())).sqrt();
-            assert!(error <= bound, "{name}, {history}: {error}");
+            assert!(error <= bound, "{name}, {kv_type}: {error}");
         }
     }
 }
@@ -168,7 +168,7 @@ fn text_goes_on_past_the_context() {
             });
             let done = done.unwrap_or_else(|error| panic!("{name}, {keep}: {error}"));
             assert_eq!((done.stop, done.tokens), (Stop::Length, 200), "{name}");
-            assert_eq!(done.discarded > 0, session.has_history(), "{name}");
+            assert_eq!(done.discarded > 0, session.has_kv_cache(), "{name}");
         }
     }
 }

@@ -1,30 +1,30 @@
 //! Keys and values kept in smaller types.
 
 use rillm::internals::graph::StateKind;
-use rillm::internals::state::HistoryType;
+use rillm::internals::state::KvType;
 use rillm::session::SessionOptions;
 
 use crate::setup::{
     Opened, encode, feed, instruction_sets, open, open_with, runnable, same_bits, small,
 };
 
-const SMALLER: [HistoryType; 2] = [HistoryType::F16, HistoryType::Q8_0];
+const SMALLER: [KvType; 2] = [KvType::F16, KvType::Q8_0];
 
 fn keeps_history(opened: &Opened) -> bool {
     let mut kinds = opened.model.states().iter();
-    opened.decodes() && kinds.any(|kind| matches!(kind, StateKind::Kv { .. }))
+    opened.decodes() && kinds.any(|kind| matches!(kind, StateKind::KvCache { .. }))
 }
 
-fn options(history: HistoryType) -> SessionOptions {
+fn options(kv_type: KvType) -> SessionOptions {
     SessionOptions {
-        history,
+        kv_type,
         ..small(1, 150)
     }
 }
 
 /// What a session answers to 140 tokens (more than two pages), fed in pieces.
-fn answers(opened: &Opened, history: HistoryType, pieces: &[usize]) -> Vec<Vec<f32>> {
-    let mut session = opened.session(options(history));
+fn answers(opened: &Opened, kv_type: KvType, pieces: &[usize]) -> Vec<Vec<f32>> {
+    let mut session = opened.session(options(kv_type));
     if opened
         .model
         .graph(rillm::internals::graph::Role::Encode)
@@ -58,20 +58,20 @@ fn smaller_types_give_nearly_the_same() {
             continue;
         }
         seen += 1;
-        let exact = answers(&opened, HistoryType::F32, &[140]);
+        let exact = answers(&opened, KvType::F32, &[140]);
         let rms = |rows: &[Vec<f32>]| {
             let all = rows.iter().flatten().map(|x| f64::from(*x).powi(2));
             (all.sum::<f64>() / rows.iter().flatten().count() as f64).sqrt()
         };
-        for (history, bound) in [(HistoryType::F16, 5e-3), (HistoryType::Q8_0, 5e-2)] {
-            let found = answers(&opened, history, &[140]);
+        for (kv_type, bound) in [(KvType::F16, 5e-3), (KvType::Q8_0, 5e-2)] {
+            let found = answers(&opened, kv_type, &[140]);
             let pairs = found.iter().zip(&exact);
             let errors: Vec<Vec<f32>> = pairs
                 .map(|(a, b)| a.iter().zip(b).map(|(a, b)| a - b).collect())
                 .collect();
             let error = rms(&errors) / rms(&exact);
-            assert!(error > 0.0, "{name} {history}: nothing was rounded");
-            assert!(error < bound, "{name} {history}: {error}");
+            assert!(error > 0.0, "{name} {kv_type}: nothing was rounded");
+            assert!(error < bound, "{name} {kv_type}: {error}");
         }
     }
     assert!(seen >= 30, "{seen}");
@@ -81,12 +81,12 @@ fn smaller_types_give_nearly_the_same() {
 fn pieces_and_threads_change_no_bit() {
     for name in ["llama", "gemma2", "bloom", "falcon", "t5", "mistral"] {
         for isa in instruction_sets() {
-            for history in SMALLER {
-                let whole = answers(&open_with(name, Some(isa), 1), history, &[140]);
+            for kv_type in SMALLER {
+                let whole = answers(&open_with(name, Some(isa), 1), kv_type, &[140]);
                 let opened = open_with(name, Some(isa), 3);
                 for pieces in [&[1][..], &[7, 64, 3], &[65]] {
-                    let label = format!("{name} {history} on {isa}, {pieces:?}");
-                    same_bits(&label, &answers(&opened, history, pieces), &whole);
+                    let label = format!("{name} {kv_type} on {isa}, {pieces:?}");
+                    same_bits(&label, &answers(&opened, kv_type, pieces), &whole);
                 }
             }
         }
@@ -96,10 +96,10 @@ fn pieces_and_threads_change_no_bit() {
 #[test]
 fn histories_of_smaller_types_are_shared_copied_cut_and_brought_back() {
     let opened = open("llama");
-    for history in SMALLER {
+    for kv_type in SMALLER {
         let tokens = opened.tokens(0, 100);
         let mut session = opened.session(SessionOptions {
-            history,
+            kv_type,
             ..small(2, 150)
         });
         let expected = feed(&mut session, &opened.rows(&tokens, 0, 0)).expect("answers");
@@ -112,13 +112,13 @@ fn histories_of_smaller_types_are_shared_copied_cut_and_brought_back() {
         session
             .snapshot(0, &tokens, &mut bytes)
             .expect("a snapshot");
-        let mut other = opened.session(options(history));
+        let mut other = opened.session(options(kv_type));
         assert_eq!(other.restore(0, &mut &bytes[..]).expect("its own"), tokens);
         let more = opened.tokens(100, 5);
         let expected = feed(&mut session, &opened.rows(&more, 100, 0)).expect("answers");
         let found = feed(&mut other, &opened.rows(&more, 100, 0)).expect("answers");
         same_bits("brought back", &found, &expected);
-        let mut floats = opened.session(options(HistoryType::F32));
+        let mut floats = opened.session(options(KvType::F32));
         let error = floats
             .restore(0, &mut &bytes[..])
             .expect_err("another type");
@@ -129,13 +129,13 @@ fn histories_of_smaller_types_are_shared_copied_cut_and_brought_back() {
 #[test]
 fn smaller_types_take_less_memory() {
     let opened = open("llama");
-    let of = |history| {
-        let plan = rillm::session::memory_plan(&opened.model, options(history));
+    let of = |kv_type| {
+        let plan = rillm::session::memory_plan(&opened.model, options(kv_type));
         plan.expect("a plan").state_per_1k as f64
     };
     let positions = 8.0 * 1024.0;
-    let whole = of(HistoryType::F32) - positions;
-    assert_eq!((of(HistoryType::F16) - positions) / whole, 0.5);
+    let whole = of(KvType::F32) - positions;
+    assert_eq!((of(KvType::F16) - positions) / whole, 0.5);
     // A scale for a head of eight elements costs a quarter of them.
-    assert!((of(HistoryType::Q8_0) - positions) / whole < 0.35);
+    assert!((of(KvType::Q8_0) - positions) / whole < 0.35);
 }

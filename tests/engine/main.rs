@@ -7,7 +7,7 @@ mod abort;
 mod cuts;
 mod endless;
 mod generation;
-mod history;
+mod kv_cache;
 mod reference;
 mod segments;
 mod setup;

@@ -3,7 +3,7 @@
 use rillm::internals::eval::{Cut, EvalInput, OutputShape};
 use rillm::internals::graph::{Role, Segments, StateKind};
 use rillm::internals::kernels::Isa;
-use rillm::internals::state::HistoryType;
+use rillm::internals::state::KvType;
 use rillm::{Model, ModelOptions, Row, RunError, Session, SessionOptions};
 use serde_json::Value;
 
@@ -119,7 +119,7 @@ impl Opened {
     /// Whether some of its state cannot be truncated.
     pub fn is_recurrent(&self) -> bool {
         let history =
-            |kind: &StateKind| matches!(kind, StateKind::Kv { .. } | StateKind::Cross { .. });
+            |kind: &StateKind| matches!(kind, StateKind::KvCache { .. } | StateKind::Cross { .. });
         !self.model.states().iter().all(history)
     }
 
@@ -175,7 +175,7 @@ pub fn small(sequences: usize, context: usize) -> SessionOptions {
         batch: context * sequences,
         source: 64,
         checkpoints: 2,
-        history: HistoryType::F32,
+        kv_type: KvType::F32,
     }
 }
 

@@ -278,7 +278,7 @@ fn a_full_context_is_an_error_that_changes_nothing() {
     }
     for opened in RECURRENT.map(open) {
         // Some have a history beside their state, which the context bounds.
-        if opened.model.has_history() {
+        if opened.model.has_kv_cache() {
             continue;
         }
         let mut session = opened.session(small(1, 8));

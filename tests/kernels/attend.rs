@@ -1,6 +1,6 @@
 //! Attention over pages of keys, against one softmax in double precision.
 
-use rillm::internals::kernels::{Attend, Half, HistoryType, Kernels, PAGE, Running};
+use rillm::internals::kernels::{Attend, Kernels, KvHalf, KvType, PAGE, Running};
 
 use super::guarded::guarded;
 use super::ops::near;
@@ -8,7 +8,7 @@ use super::{Random, tables};
 
 /// Queries that share keys, and what they see of them.
 struct Attention {
-    history: HistoryType,
+    kv_type: KvType,
     dim: usize,
     queries: Vec<Vec<f32>>,
     /// As they are kept.
@@ -22,7 +22,7 @@ struct Attention {
 
 impl Attention {
     fn new(
-        history: HistoryType,
+        kv_type: KvType,
         dim: usize,
         (queries, count): (usize, usize),
         hides: bool,
@@ -30,11 +30,11 @@ impl Attention {
     ) -> Self {
         let mut random = Random((count * dim + queries) as u64);
         let scaled = |random: &mut Random| random.floats(dim).iter().map(|q| q * 1.2).collect();
-        let row = history.row_len(dim).expect("a length");
+        let row = kv_type.row_len(dim).expect("a length");
         // What was never written may be anything.
         let empty = || [vec![0xff; row * PAGE], vec![0xff; row * PAGE]];
         let mut this = Self {
-            history,
+            kv_type,
             dim,
             queries: (0..queries).map(|_| scaled(&mut random)).collect(),
             pages: (0..count.div_ceil(PAGE)).map(|_| empty()).collect(),
@@ -59,39 +59,37 @@ impl Attention {
 
     /// Writes the pages, and takes what was written for what is meant.
     fn keep(&mut self) {
-        let (history, dim) = (self.history, self.dim);
+        let (kv_type, dim) = (self.kv_type, self.dim);
         for (half, rows) in [
-            (Half::Keys, &mut self.keys),
-            (Half::Values, &mut self.values),
+            (KvHalf::Keys, &mut self.keys),
+            (KvHalf::Values, &mut self.values),
         ] {
             for (at, row) in rows.iter_mut().enumerate() {
                 let page = &mut self.pages[at / PAGE][half as usize];
                 // SAFETY: a page of rows of this type and length.
-                unsafe { history.store(half, row, page.as_mut_ptr(), at % PAGE) };
-                let scales: Vec<f32> = history
+                unsafe { kv_type.store(half, row, page.as_mut_ptr(), at % PAGE) };
+                let scales: Vec<f32> = kv_type
                     .parts(half, dim)
-                    .filter(|&(first, _)| {
-                        history == HistoryType::Q8_0 && first < 2 * dim.div_ceil(32)
-                    })
+                    .filter(|&(first, _)| kv_type == KvType::Q8_0 && first < 2 * dim.div_ceil(32))
                     .map(|(first, _)| {
                         let at = PAGE * first + 2 * (at % PAGE);
                         half_precision(&page[at..at + 2])
                     })
                     .collect();
-                let (width, skip) = match history {
-                    HistoryType::F32 => (4, 0),
-                    HistoryType::F16 => (2, 0),
+                let (width, skip) = match kv_type {
+                    KvType::F32 => (4, 0),
+                    KvType::F16 => (2, 0),
                     _ => (1, 2 * scales.len() * PAGE),
                 };
                 for (i, value) in row.iter_mut().enumerate() {
                     let index = match half {
-                        Half::Keys => i * PAGE + at % PAGE,
-                        Half::Values => at % PAGE * dim + i,
+                        KvHalf::Keys => i * PAGE + at % PAGE,
+                        KvHalf::Values => at % PAGE * dim + i,
                     };
                     let bytes = &page[skip + index * width..][..width];
-                    *value = match history {
-                        HistoryType::F32 => f32::from_le_bytes(bytes.try_into().expect("four")),
-                        HistoryType::F16 => half_precision(bytes),
+                    *value = match kv_type {
+                        KvType::F32 => f32::from_le_bytes(bytes.try_into().expect("four")),
+                        KvType::F16 => half_precision(bytes),
                         _ => scales[i / 32] * f32::from(bytes[0].cast_signed()),
                     };
                 }
@@ -124,7 +122,7 @@ impl Attention {
             });
             let (keys, values) = (guarded(keys), guarded(values));
             let call = Attend {
-                history: self.history,
+                kv_type: self.kv_type,
                 keys: &keys,
                 values: &values,
                 value_stride: self.dim,
@@ -185,13 +183,13 @@ fn attention_over_pages_is_a_softmax() {
     // Scores of some ten units carry an error of k·ε·10, and the exponential passes it on.
     const TOLERANCE: f64 = 2e-5;
     for table in tables() {
-        for &history in HistoryType::ALL {
+        for &kv_type in KvType::ALL {
             for dim in [1, 5, 8, 16, 31, 33, 64, 80, 100, 128, 137, 256] {
                 for softcap in [None, Some(2.0)] {
                     for (queries, count) in [(1, 1), (2, 7), (3, 64), (4, 65), (7, 31), (9, 150)] {
                         for hides in [false, true] {
                             let attention =
-                                Attention::new(history, dim, (queries, count), hides, softcap);
+                                Attention::new(kv_type, dim, (queries, count), hides, softcap);
                             let (running, mut out) = attention.run(table, 0..queries);
                             for (n, out) in out.chunks_mut(dim).enumerate() {
                                 if running[n].sum == 0.0 {
@@ -200,7 +198,7 @@ fn attention_over_pages_is_a_softmax() {
                                 }
                                 out.iter_mut().for_each(|x| *x /= running[n].sum);
                                 let name = format!(
-                                    "{} attend {history} {dim}, {n} of {queries}, {count} keys",
+                                    "{} attend {kv_type} {dim}, {n} of {queries}, {count} keys",
                                     table.isa
                                 );
                                 near(&name, out, &attention.reference(n), |_| TOLERANCE);
@@ -216,17 +214,17 @@ fn attention_over_pages_is_a_softmax() {
 #[test]
 fn a_query_has_one_result_whatever_others_there_are() {
     for table in tables() {
-        for &history in HistoryType::ALL {
+        for &kv_type in KvType::ALL {
             for dim in [8, 64, 80, 100] {
                 for hides in [false, true] {
-                    let attention = Attention::new(history, dim, (70, 100), hides, None);
+                    let attention = Attention::new(kv_type, dim, (70, 100), hides, None);
                     let (running, whole) = attention.run(table, 0..70);
                     for part in [0..1, 3..5, 4..8, 10..16, 20..27, 1..9, 33..70] {
                         let (found, out) = attention.run(table, part.clone());
                         assert_eq!(found, running[part.clone()]);
                         let expected = &whole[part.start * dim..part.end * dim];
                         let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-                        assert_eq!(bits(&out), bits(expected), "{} {history} {dim}", table.isa);
+                        assert_eq!(bits(&out), bits(expected), "{} {kv_type} {dim}", table.isa);
                     }
                 }
             }
@@ -237,27 +235,27 @@ fn a_query_has_one_result_whatever_others_there_are() {
 #[test]
 fn a_fault_is_seen_by_those_who_see_its_key() {
     for table in tables() {
-        for &history in HistoryType::ALL {
-            for half in [Half::Keys, Half::Values] {
-                let mut attention = Attention::new(history, 40, (7, 90), true, None);
+        for &kv_type in KvType::ALL {
+            for half in [KvHalf::Keys, KvHalf::Values] {
+                let mut attention = Attention::new(kv_type, 40, (7, 90), true, None);
                 // The second key is hidden from all, the last one from none.
                 for (faulty, seen) in [(1, false), (89, true)] {
                     let rows = match half {
-                        Half::Keys => &mut attention.keys,
-                        Half::Values => &mut attention.values,
+                        KvHalf::Keys => &mut attention.keys,
+                        KvHalf::Values => &mut attention.values,
                     };
                     let sound = std::mem::replace(&mut rows[faulty], vec![f32::NAN; 40]);
                     attention.keep();
                     let (running, out) = attention.run(table, 0..7);
                     let spoiled = |x: &f32| x.is_nan();
                     let found = out.iter().any(spoiled);
-                    assert_eq!(found, seen, "{} {history} {half:?}", table.isa);
-                    if half == Half::Keys {
+                    assert_eq!(found, seen, "{} {kv_type} {half:?}", table.isa);
+                    if half == KvHalf::Keys {
                         assert_eq!(running.iter().any(|one| one.sum.is_nan()), seen);
                     }
                     match half {
-                        Half::Keys => attention.keys[faulty] = sound,
-                        Half::Values => attention.values[faulty] = sound,
+                        KvHalf::Keys => attention.keys[faulty] = sound,
+                        KvHalf::Values => attention.values[faulty] = sound,
                     }
                     attention.keep();
                 }
@@ -271,7 +269,7 @@ fn a_fault_is_seen_by_those_who_see_its_key() {
 fn values_may_stand_apart() {
     for table in tables() {
         for (dim, gap) in [(5, 3), (64, 11), (100, 28)] {
-            let attention = Attention::new(HistoryType::F32, dim, (7, 41), false, None);
+            let attention = Attention::new(KvType::F32, dim, (7, 41), false, None);
             let (running, expected) = attention.run(table, 0..7);
             let [keys, values] = &attention.pages[0];
             // As many values as there are.
@@ -287,7 +285,7 @@ fn values_may_stand_apart() {
                 to[..dim].copy_from_slice(query);
             }
             let call = Attend {
-                history: HistoryType::F32,
+                kv_type: KvType::F32,
                 keys,
                 values: &apart,
                 value_stride: dim + gap,
@@ -320,7 +318,7 @@ fn values_may_stand_apart() {
 fn a_hidden_page_leaves_no_trace() {
     for table in tables() {
         let call = Attend {
-            history: HistoryType::F32,
+            kv_type: KvType::F32,
             keys: &[0xff; 4 * 8 * PAGE],
             values: &[0xff; 4 * 8 * PAGE],
             value_stride: 8,

@@ -1,7 +1,7 @@
 //! What `bench --kernels` times: made-up rows that every table can work on.
 
 use rillm::internals::kernels::{
-    Activation, AttentionTrial, HistoryType, StateKernel, StateTrial, Trial,
+    Activation, AttentionBench, KernelBench, KvType, StateBench, StateKernel,
 };
 use rillm_formats::manifest::DType;
 
@@ -12,14 +12,17 @@ fn every_product_of_every_table_has_a_trial() {
     for table in tables() {
         for &dtype in DType::ALL {
             let many = [
-                (Activation::of(dtype), Trial::new as fn(_, _, _, _) -> _),
+                (
+                    Activation::of(dtype),
+                    KernelBench::new as fn(_, _, _, _) -> _,
+                ),
                 (
                     table.matmul_transposed(dtype).map(|_| Activation::F32),
-                    Trial::transposed,
+                    KernelBench::transposed,
                 ),
             ];
             for (form, make) in many {
-                let trial: Option<Trial> = make(table, dtype, (19, 512), 5);
+                let trial: Option<KernelBench> = make(table, dtype, (19, 512), 5);
                 let Some(mut trial) = trial else {
                     assert_eq!(form, None, "{dtype:?}");
                     continue;
@@ -37,8 +40,8 @@ fn every_product_of_every_table_has_a_trial() {
 #[test]
 fn every_table_runs_every_trial() {
     for table in tables() {
-        for &history in HistoryType::ALL {
-            let mut trial = AttentionTrial::new(history, 64, 5, 3).expect("it fits");
+        for &history in KvType::ALL {
+            let mut trial = AttentionBench::new(history, 64, 5, 3).expect("it fits");
             trial.run(table);
             let row = history.row_len(64).expect("a length") as u64;
             assert_eq!(trial.bytes(), 3 * 64 * 2 * row);
@@ -47,7 +50,7 @@ fn every_table_runs_every_trial() {
         for &kernel in StateKernel::ALL {
             for rows in [1, 32] {
                 // Several states.
-                let mut trial = StateTrial::new(kernel, 1 << 17, rows);
+                let mut trial = StateBench::new(kernel, 1 << 17, rows);
                 trial.run(table);
                 assert!(trial.bytes() >= 1 << 17);
                 assert_eq!(trial.elements(), trial.bytes() / 4 * rows as u64);
@@ -58,5 +61,5 @@ fn every_table_runs_every_trial() {
 
 #[test]
 fn a_trial_too_large_is_refused() {
-    assert!(AttentionTrial::new(HistoryType::F32, usize::MAX, 1, 1).is_none());
+    assert!(AttentionBench::new(KvType::F32, usize::MAX, 1, 1).is_none());
 }

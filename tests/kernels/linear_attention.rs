@@ -1,6 +1,6 @@
 //! Memories of outer products, against their recurrence in double precision.
 
-use rillm::internals::kernels::{Erasure, Fading, Retain, RetainRow, Strided, Wkv};
+use rillm::internals::kernels::{LinearAttend, LinearAttendRow, RowDecay, RowDelta, Strided, Wkv};
 
 use crate::ops::{near, wide};
 use crate::{Random, tables};
@@ -11,7 +11,7 @@ const TOLERANCE: f64 = 256.0 * f32::EPSILON as f64;
 #[derive(Clone, Copy, Debug)]
 enum Form {
     Sum,
-    Fading,
+    RowDecay,
     FadingKeys,
     Delta,
     Pair,
@@ -22,7 +22,7 @@ enum Form {
 fn memories_follow_their_recurrence() {
     let forms = [
         Form::Sum,
-        Form::Fading,
+        Form::RowDecay,
         Form::FadingKeys,
         Form::Delta,
         Form::Pair,
@@ -59,35 +59,35 @@ fn follows(table: &rillm::internals::kernels::Kernels, form: Form, key_dim: usiz
         let value = random.floats(columns);
         let (gain, decay) = (random.float().abs(), random.float().abs());
         let factor = 0.3 / key_dim as f32;
-        let pair = Erasure {
+        let pair = RowDelta {
             read: &read,
             write: &write,
             factor,
         };
-        let delta = Erasure {
+        let delta = RowDelta {
             read: &key,
             write: &key,
             factor: -gain * decay,
         };
-        let (decay, erase) = match form {
-            Form::Sum => (Fading::All(1.0), None),
-            Form::Fading => (Fading::All(decay), None),
-            Form::FadingKeys => (Fading::Keys(&decays), None),
-            Form::Delta => (Fading::All(decay), Some(delta)),
-            Form::Pair => (Fading::Keys(&decays), Some(pair)),
-            Form::Before => (Fading::Keys(&decays), None),
+        let (decay, delta) = match form {
+            Form::Sum => (RowDecay::All(1.0), None),
+            Form::RowDecay => (RowDecay::All(decay), None),
+            Form::FadingKeys => (RowDecay::Keys(&decays), None),
+            Form::Delta => (RowDecay::All(decay), Some(delta)),
+            Form::Pair => (RowDecay::Keys(&decays), Some(pair)),
+            Form::Before => (RowDecay::Keys(&decays), None),
         };
         let reads_before = matches!(form, Form::Before);
         let mut out = vec![f32::NAN; columns];
-        (table.retain)(Retain {
+        (table.linear_attend)(LinearAttend {
             state: &mut state,
-            rows: &mut [RetainRow {
+            rows: &mut [LinearAttendRow {
                 query: &query,
                 key: &key,
                 value: &value,
                 gain,
                 decay,
-                erase,
+                delta,
                 before: reads_before,
                 out: &mut out,
             }],
@@ -96,16 +96,16 @@ fn follows(table: &rillm::internals::kernels::Kernels, form: Form, key_dim: usiz
         let mut expected = vec![0.0; columns];
         for (index, row) in exact.chunks_exact_mut(columns).enumerate() {
             let decay = match decay {
-                Fading::All(decay) => f64::from(decay),
-                Fading::Keys(decays) => f64::from(decays[index]),
+                RowDecay::All(decay) => f64::from(decay),
+                RowDecay::Keys(decays) => f64::from(decays[index]),
             };
             for (column, s) in row.iter_mut().enumerate() {
                 let read = before[index * columns + column];
                 *s = decay * *s + f64::from(gain * key[index]) * f64::from(value[column]);
-                if let Some(erase) = &erase {
-                    let reads = wide(erase.read).into_iter().enumerate();
+                if let Some(delta) = &delta {
+                    let reads = wide(delta.read).into_iter().enumerate();
                     let seen: f64 = reads.map(|(k, r)| r * before[k * columns + column]).sum();
-                    *s += f64::from(erase.factor) * f64::from(erase.write[index]) * seen;
+                    *s += f64::from(delta.factor) * f64::from(delta.write[index]) * seen;
                 }
                 let read = if reads_before { read } else { *s };
                 expected[column] += f64::from(query[index]) * read;
@@ -122,15 +122,15 @@ fn what_does_not_fit_is_left_alone() {
         let mut state = [1.0; 11];
         let mut out = [7.0; 3];
         // Five columns to a row, of which three are asked for; rows for two keys alone.
-        (table.retain)(Retain {
+        (table.linear_attend)(LinearAttend {
             state: &mut state,
-            rows: &mut [RetainRow {
+            rows: &mut [LinearAttendRow {
                 query: &[1.0; 4],
                 key: &[1.0; 3],
                 value: &[1.0; 5],
                 gain: 1.0,
-                decay: Fading::All(0.5),
-                erase: None,
+                decay: RowDecay::All(0.5),
+                delta: None,
                 before: false,
                 out: &mut out,
             }],
@@ -148,7 +148,7 @@ fn rows_are_the_same_together_and_one_by_one() {
         for ((key_dim, columns), form) in [(5, 64), (8, 32), (24, 64), (3, 96), (6, 41)]
             .into_iter()
             .flat_map(|size| {
-                [Form::Fading, Form::FadingKeys, Form::Before].map(|form| (size, form))
+                [Form::RowDecay, Form::FadingKeys, Form::Before].map(|form| (size, form))
             })
         {
             let mut random = Random(columns as u64);
@@ -159,27 +159,27 @@ fn rows_are_the_same_together_and_one_by_one() {
             let run = |together: usize| {
                 let mut state = vec![0.5; key_dim * columns];
                 let mut outs = vec![vec![f32::NAN; columns]; ROWS];
-                let mut rows: Vec<RetainRow<'_>> = outs
+                let mut rows: Vec<LinearAttendRow<'_>> = outs
                     .iter_mut()
                     .enumerate()
-                    .map(|(row, out)| RetainRow {
+                    .map(|(row, out)| LinearAttendRow {
                         query: &queries[row],
                         key: &keys[row],
                         value: &values[row],
                         gain: 1.0 + row as f32 / 8.0,
                         decay: match form {
                             // One of them fades.
-                            Form::Fading => Fading::All(if row == 6 { 0.5 } else { 1.0 }),
-                            _ => Fading::Keys(&decays[row]),
+                            Form::RowDecay => RowDecay::All(if row == 6 { 0.5 } else { 1.0 }),
+                            _ => RowDecay::Keys(&decays[row]),
                         },
-                        erase: None,
+                        delta: None,
                         before: matches!(form, Form::Before),
                         out,
                     })
                     .collect();
                 for rows in rows.chunks_mut(together) {
                     let state = &mut state;
-                    (table.retain)(Retain { state, rows });
+                    (table.linear_attend)(LinearAttend { state, rows });
                 }
                 drop(rows);
                 (state, outs)

@@ -2,14 +2,14 @@
 //! table and against sums in double precision.
 
 mod attend;
+mod bench;
 mod blocks;
 mod guarded;
+mod linear_attention;
 mod matmul;
 mod ops;
 mod quant;
-mod retention;
 mod scan;
-mod trial;
 
 use rillm::internals::kernels::{Isa, IsaError, Kernels};
 use rillm_formats::manifest::DType;

@@ -184,12 +184,12 @@ fn scans_follow_their_recurrence() {
             let mut whole: Option<(Vec<f32>, Vec<f32>, [f32; 1])> = None;
             for cut in CUTS {
                 let mut state = vec![0.0; channels * states];
-                let mut owed = [0.0];
+                let mut deferred = [0.0];
                 let mut found = vec![f32::NAN; ROWS * channels];
                 in_cut(cut, |row, rows| {
                     kernel(Scan {
                         state: &mut state,
-                        owed: &mut owed,
+                        deferred: &mut deferred,
                         a: &case.a,
                         b: case.b.from(row, rows),
                         c: case.c.from(row, rows),
@@ -207,11 +207,11 @@ fn scans_follow_their_recurrence() {
                 );
                 let size = |size: usize| TOLERANCE * (8 + size) as f64;
                 near(&name, &found, &expected, |_| size(states));
-                let owing = if shared { owed[0] } else { 1.0 };
+                let owing = if shared { deferred[0] } else { 1.0 };
                 let worth: Vec<f32> = state.iter().map(|h| owing * h).collect();
                 near(&name, &worth, &expected_state, |_| size(0) * 4.0);
-                let first = whole.get_or_insert((found.clone(), state.clone(), owed));
-                assert_eq!(*first, (found, state, owed), "{name}, {cut:?}");
+                let first = whole.get_or_insert((found.clone(), state.clone(), deferred));
+                assert_eq!(*first, (found, state, deferred), "{name}, {cut:?}");
             }
         }
     }
@@ -229,7 +229,7 @@ fn short_slices_are_not_left() {
         for kernel in [table.scan, table.head_scan] {
             kernel(Scan {
                 state: &mut [0.0; 16],
-                owed: &mut [],
+                deferred: &mut [],
                 a: &numbers,
                 b: none,
                 c: none,

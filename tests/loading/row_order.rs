@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::slice;
 
-use rillm::internals::graph::{BuildError, Builder, Hyper, Matrix, Name, RowOrder};
+use rillm::internals::graph::{BuildError, Builder, Config, Matrix, Name, RowOrder};
 use rillm::internals::kernels::Kernels;
 use rillm::internals::weights::{Files, Source, TokenizerFiles, Views, Weights};
 use rillm_formats::hf_config;
@@ -56,13 +56,13 @@ fn resolve(
 ) -> Result<(Weights, Matrix), String> {
     let files = files(tensors);
     let views = Views::new(&files.manifest, &[NAMES]).map_err(|error| error.to_string())?;
-    let hyper = Hyper {
+    let config = Config {
         metadata: &files.manifest.metadata,
         container: files.manifest.container,
         architecture: "test",
         keys: &[],
     };
-    let builder = Builder::new(hyper, &views);
+    let builder = Builder::new(config, &views);
     let matrix = wire(&builder).map_err(|error| error.to_string())?;
     let kernels = Kernels::select(None).unwrap();
     let wiring = builder.finish();

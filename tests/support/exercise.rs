@@ -13,7 +13,7 @@ pub const OPTIONS: SessionOptions = SessionOptions {
     batch: 4,
     source: 4,
     checkpoints: 1,
-    history: rillm::internals::state::HistoryType::F32,
+    kv_type: rillm::internals::state::KvType::F32,
 };
 
 /// A tiny model's own state and activations for [`OPTIONS`] take well under one MiB; what a

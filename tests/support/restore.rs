@@ -3,7 +3,7 @@
 
 use rillm::error::RunErrorKind;
 use rillm::internals::graph::Role;
-use rillm::internals::state::HistoryType;
+use rillm::internals::state::KvType;
 use rillm::session::{Session, SessionOptions, SnapshotError};
 use rillm::{Model, Row};
 
@@ -14,7 +14,7 @@ pub const OPTIONS: SessionOptions = SessionOptions {
     batch: 4,
     source: 4,
     checkpoints: 0,
-    history: HistoryType::F32,
+    kv_type: KvType::F32,
 };
 
 /// Bytes of a snapshot before the model's fingerprint.

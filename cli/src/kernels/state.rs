@@ -1,7 +1,7 @@
 //! Kernels that go over what a session remembers: attention, and the steps of states.
 
 use super::{Tables, seconds, streamed};
-use rillm::internals::kernels::{AttentionTrial, HistoryType, SCAN_ROWS, StateKernel, StateTrial};
+use rillm::internals::kernels::{AttentionBench, KvType, SCAN_ROWS, StateBench, StateKernel};
 use std::io::{self, Write};
 
 /// Elements of a head.
@@ -22,13 +22,13 @@ pub(super) fn attention(tables: &Tables, out: &mut impl Write) -> io::Result<()>
         "\n| attention, heads of {HEAD} | instruction set | {GROUP} queries, GB/s | {PROMPT} queries, GFLOP/s |"
     )?;
     writeln!(out, "|:--|:--|--:|--:|")?;
-    for &history in HistoryType::ALL {
+    for &history in KvType::ALL {
         for table in &tables.0 {
-            let page = AttentionTrial::new(history, HEAD, 1, 1);
+            let page = AttentionBench::new(history, HEAD, 1, 1);
             let page = page.map_or(1, |page| page.bytes().max(1) as usize);
             let pages = streamed(table.isa) / page;
-            let token = AttentionTrial::new(history, HEAD, GROUP, pages);
-            let prompt = AttentionTrial::new(history, HEAD, PROMPT, PAGES);
+            let token = AttentionBench::new(history, HEAD, GROUP, pages);
+            let prompt = AttentionBench::new(history, HEAD, PROMPT, PAGES);
             let (Some(mut token), Some(mut prompt)) = (token, prompt) else {
                 continue;
             };
@@ -53,10 +53,10 @@ pub(super) fn states(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "|:--|:--|--:|--:|")?;
     for &kernel in StateKernel::ALL {
         for table in &tables.0 {
-            let mut token = StateTrial::new(kernel, streamed(table.isa), 1);
+            let mut token = StateBench::new(kernel, streamed(table.isa), 1);
             let read = token.bytes() as f64 / seconds(|| token.run(table)) / 1e9;
             // One state, which stays in a cache from row to row.
-            let mut prompt = StateTrial::new(kernel, 1, SCAN_ROWS);
+            let mut prompt = StateBench::new(kernel, 1, SCAN_ROWS);
             let rate = prompt.elements() as f64 / seconds(|| prompt.run(table)) / 1e9;
             writeln!(
                 out,

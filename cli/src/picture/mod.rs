@@ -19,7 +19,7 @@ const ROLES: [Role; 5] = [
     Role::Encode,
     Role::Decode,
     Role::Compress,
-    Role::Recollect,
+    Role::Reproject,
 ];
 
 /// Space around everything.
@@ -65,9 +65,9 @@ fn colour(op: &Op) -> &'static str {
     match op {
         Op::Embed { .. } | Op::RopeTable { .. } => "#e6dcf5",
         Op::MatMul { .. } | Op::ExpertMatMul { .. } => "#cfe2f7",
-        Op::Attention { .. } | Op::Retention { .. } | Op::Recall { .. } => "#fbd9b5",
+        Op::Attention { .. } | Op::LinearAttention { .. } | Op::LinearRead { .. } => "#fbd9b5",
         Op::Conv { .. } | Op::Scan { .. } | Op::TokenShift { .. } | Op::Wkv { .. } => "#fbd9b5",
-        Op::StoreKv { .. } | Op::StoreCross { .. } | Op::Memorise { .. } => "#f7e3a1",
+        Op::StoreKv { .. } | Op::StoreCross { .. } | Op::LinearWrite { .. } => "#f7e3a1",
         Op::Norm { .. } => "#d5efd3",
         Op::Quantize { .. } => "#f6cfd6",
         Op::Route { .. } | Op::ExpertSum { .. } => "#d9d4f7",

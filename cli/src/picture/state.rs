@@ -89,7 +89,7 @@ fn len(kind: StateKind, count: usize, options: SessionOptions) -> u64 {
         batch: options.batch,
         source: options.source,
         checkpoints: 0,
-        history: options.history,
+        kv_type: options.kv_type,
     };
     let layout = StateLayout::new(&vec![kind; count], capacity);
     let len = layout.map(|layout| layout.fixed_len() + layout.history_len(options.context));

@@ -4,7 +4,7 @@
 mod bench;
 mod compare;
 mod completions;
-mod foreign;
+mod llama_cpp;
 mod prompt_cache;
 mod quantize;
 mod stop;

@@ -4,7 +4,7 @@ use super::error::{TokenizerError, failure};
 use super::gguf as key;
 use super::model::{Alphabet, Model, score_of};
 use super::normalize::Step;
-use super::presets::Preset;
+use super::pre_tokenizers::Preset;
 use super::vocabulary::Kind;
 use super::{Tokenizer, TokenizerKind, byte_level};
 use crate::manifest::{Array, Metadata, Strings, Value};

@@ -5,7 +5,7 @@ use super::charsmap::Charsmap;
 use super::error::{Shown, TokenizerError, failure};
 use super::model::{Alphabet, Fallback, Merges, Model, Ranked, Scored, order_of};
 use super::normalize::Step;
-use super::presets::Preset;
+use super::pre_tokenizers::Preset;
 use super::trie::Trie;
 use super::unigram::Unigram;
 use super::vocabulary::{Kind, Vocabulary, byte_of};

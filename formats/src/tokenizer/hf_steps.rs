@@ -5,7 +5,7 @@ use super::error::{Shown, TokenizerError, failure};
 use super::limits;
 use super::normalize::Step;
 use super::pattern::Pattern;
-use super::presets::GPT2;
+use super::pre_tokenizers::GPT2;
 use super::split::{Behavior, Matcher, Stage};
 use alloc::string::{String, ToString};
 use alloc::vec;

@@ -24,7 +24,7 @@ mod model;
 mod normalize;
 mod pattern;
 mod pattern_text;
-mod presets;
+mod pre_tokenizers;
 mod rwkv;
 mod sentencepiece;
 mod slots;

@@ -3,7 +3,7 @@
 use core::arch::x86_64::*;
 
 use super::register;
-use crate::kernels::wide::{self, Vector};
+use crate::kernels::generic::{self, Vector};
 use crate::kernels::{Attend, Running, Wkv};
 
 #[derive(Clone, Copy)]
@@ -127,17 +127,17 @@ pub(super) fn attend(
     out: &mut [f32],
 ) {
     // SAFETY: this function has the instructions.
-    unsafe { wide::attend::<Eight, 2>(call, scores, running, out) }
+    unsafe { generic::attend::<Eight, 2>(call, scores, running, out) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn wkv(call: Wkv<'_>) {
     // SAFETY: this function has the instructions.
-    unsafe { wide::wkv::<Eight>(call) }
+    unsafe { generic::wkv::<Eight>(call) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn tanh(x: &mut [f32]) {
     // SAFETY: this function has the instructions.
-    unsafe { wide::tanh::<Eight, 8>(x) }
+    unsafe { generic::tanh::<Eight, 8>(x) }
 }

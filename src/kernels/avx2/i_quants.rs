@@ -5,8 +5,8 @@ use core::arch::x86_64::*;
 
 use super::blocks::widened;
 use super::direct::BLOCKS;
-use super::k_blocks::sixteen;
-use super::low_blocks::{finish, tile};
+use super::k_quants::sixteen;
+use super::legacy_quants::{finish, tile};
 use super::panel::{Kind, Panel, Rows, product};
 use super::register::{Lanes, ROWS, load, load_floats, store, sums_of_lanes, transpose};
 use crate::kernels::{MatMul, MatMulFn};

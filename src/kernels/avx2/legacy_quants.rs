@@ -1,5 +1,5 @@
 //! Blocks of 256 weights of few bits: Q2_K, Q3_K, TQ1_0 and TQ2_0, which are multiplied as those
-//! of [`k_blocks`](super::k_blocks) are, and IQ4_XS.
+//! of [`k_quants`](super::k_quants) are, and IQ4_XS.
 //!
 //! What IQ4_XS looks up needs all of a byte, and two products of such would not fit in sixteen
 //! bits: in a panel its weights stand in sixteen bits, multiplied with their part's factor.
@@ -8,7 +8,7 @@ use core::arch::x86_64::*;
 
 use super::blocks::widened;
 use super::direct::BLOCKS;
-use super::k_blocks::{
+use super::k_quants::{
     SPREAD, Stored, in_words, low_halves, matmul, scales_of_halves, signed_scales, sixteen,
 };
 use super::panel::{Kind, Panel, Rows, Step, product};

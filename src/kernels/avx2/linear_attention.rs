@@ -5,13 +5,13 @@
 use core::arch::x86_64::*;
 
 use super::register::{LANES, lanes_below};
-use crate::kernels::{Fading, Retain, RetainRow};
+use crate::kernels::{LinearAttend, LinearAttendRow, RowDecay};
 
 /// Registers of columns that a row takes: as many sums as hide the latency of one.
 const GROUP: usize = 4;
 
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn retain(call: Retain<'_, '_>) {
+pub(super) fn linear_attend(call: LinearAttend<'_, '_>) {
     for row in call.rows {
         one(call.state, row);
     }
@@ -20,7 +20,7 @@ pub(super) fn retain(call: Retain<'_, '_>) {
 /// A row whose lengths agree with the state's.
 struct Checked<'s, 'a, 'r> {
     state: &'s mut [f32],
-    row: &'a mut RetainRow<'r>,
+    row: &'a mut LinearAttendRow<'r>,
     /// Rows of the state, elements of keys.
     keys: usize,
     /// Floats from one row of the state to the next.
@@ -28,7 +28,7 @@ struct Checked<'s, 'a, 'r> {
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn one(state: &mut [f32], row: &mut RetainRow<'_>) {
+fn one(state: &mut [f32], row: &mut LinearAttendRow<'_>) {
     let stride = row.value.len().max(1);
     let checked = Checked {
         keys: row.key_dim().min(state.len() / stride),
@@ -44,9 +44,9 @@ fn one(state: &mut [f32], row: &mut RetainRow<'_>) {
 
 #[target_feature(enable = "avx2,fma")]
 fn fading<const BEFORE: bool>(checked: Checked<'_, '_, '_>) {
-    match (checked.row.erase.is_some(), checked.row.decay) {
+    match (checked.row.delta.is_some(), checked.row.decay) {
         (true, _) => columns::<BEFORE, true, true>(checked),
-        (false, Fading::All(1.0)) => columns::<BEFORE, false, false>(checked),
+        (false, RowDecay::All(1.0)) => columns::<BEFORE, false, false>(checked),
         (false, _) => columns::<BEFORE, false, true>(checked),
     }
 }
@@ -92,16 +92,16 @@ unsafe fn group<const G: usize, const BEFORE: bool, const ERASE: bool, const FAD
     // keys are read below `keys`, which is no greater than any of their lengths. A masked load or
     // store touches no lane beyond its mask.
     unsafe {
-        if let (true, Some(erase)) = (ERASE, &row.erase) {
+        if let (true, Some(delta)) = (ERASE, &row.delta) {
             for key in 0..keys {
-                let read = _mm256_set1_ps(*erase.read.get_unchecked(key));
+                let read = _mm256_set1_ps(*delta.read.get_unchecked(key));
                 for g in 0..G {
                     let s = load::<G>(state.wrapping_add(key * stride + g * LANES), mask);
                     erased[g] = _mm256_fmadd_ps(read, s, erased[g]);
                 }
             }
             for erased in &mut erased {
-                *erased = _mm256_mul_ps(*erased, _mm256_set1_ps(erase.factor));
+                *erased = _mm256_mul_ps(*erased, _mm256_set1_ps(delta.factor));
             }
         }
         for g in 0..G {
@@ -110,13 +110,13 @@ unsafe fn group<const G: usize, const BEFORE: bool, const ERASE: bool, const FAD
         }
         for key in 0..keys {
             let decay = _mm256_set1_ps(match row.decay {
-                Fading::All(decay) => decay,
-                Fading::Keys(decays) => *decays.get_unchecked(key),
+                RowDecay::All(decay) => decay,
+                RowDecay::Keys(decays) => *decays.get_unchecked(key),
             });
             let q = _mm256_set1_ps(*row.query.get_unchecked(key));
             let k = _mm256_set1_ps(*row.key.get_unchecked(key));
-            let write = match (ERASE, &row.erase) {
-                (true, Some(erase)) => _mm256_set1_ps(*erase.write.get_unchecked(key)),
+            let write = match (ERASE, &row.delta) {
+                (true, Some(delta)) => _mm256_set1_ps(*delta.write.get_unchecked(key)),
                 _ => _mm256_setzero_ps(),
             };
             for g in 0..G {

@@ -8,20 +8,20 @@
 mod blocks;
 mod direct;
 mod float;
-mod grid_blocks;
-mod k_blocks;
-mod low_blocks;
+mod generic;
+mod i_quants;
+mod k_quants;
+mod legacy_quants;
+mod linear_attention;
 mod nvfp4;
 mod panel;
 mod quantize;
 mod register;
-mod retention;
 mod scan;
 mod vector;
-mod wide;
 
 use super::{
-    Attend, Conv1d, Isa, Kernels, MatMulFn, Pointwise, Retain, Running, Scan, Wkv, scalar,
+    Attend, Conv1d, Isa, Kernels, LinearAttend, MatMulFn, Pointwise, Running, Scan, Wkv, scalar,
 };
 use panel::Step;
 use rillm_formats::manifest::DType;
@@ -44,7 +44,7 @@ pub(super) const TABLE: Kernels = Kernels {
     conv1d,
     scan,
     head_scan,
-    retain,
+    linear_attend,
     wkv,
     ..scalar::TABLE
 };
@@ -59,9 +59,9 @@ pub(super) const VNNI_TABLE: Kernels = Kernels {
 fn matmul<D: Step>(dtype: DType) -> Option<MatMulFn> {
     let better = float::of(dtype).or_else(|| nvfp4::of(dtype));
     let better = better.or_else(|| blocks::of::<D>(dtype));
-    let better = better.or_else(|| k_blocks::of::<D>(dtype));
-    let better = better.or_else(|| low_blocks::of::<D>(dtype));
-    let better = better.or_else(|| grid_blocks::of(dtype));
+    let better = better.or_else(|| k_quants::of::<D>(dtype));
+    let better = better.or_else(|| legacy_quants::of::<D>(dtype));
+    let better = better.or_else(|| i_quants::of(dtype));
     better.or_else(|| (scalar::TABLE.matmul)(dtype))
 }
 
@@ -81,19 +81,19 @@ entries! {
     fn widen(halves: &[u8], out: &mut [f32]) = vector;
     fn dot(a: &[f32], b: &[f32]) -> f32 = vector;
     fn axpy(a: f32, x: &[f32], y: &mut [f32]) = vector;
-    fn attend(call: &Attend<'_>, scores: &mut [f32], running: &mut [Running], out: &mut [f32]) = wide;
+    fn attend(call: &Attend<'_>, scores: &mut [f32], running: &mut [Running], out: &mut [f32]) = generic;
     fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) = vector;
     fn conv1d(call: Conv1d<'_>) = scan;
     fn scan(call: Scan<'_>) = scan;
     fn head_scan(call: Scan<'_>) = scan;
-    fn retain(call: Retain<'_, '_>) = retention;
-    fn wkv(call: Wkv<'_>) = wide;
+    fn linear_attend(call: LinearAttend<'_, '_>) = linear_attention;
+    fn wkv(call: Wkv<'_>) = generic;
 }
 
 fn pointwise(function: Pointwise, x: &mut [f32]) {
     if function == Pointwise::Tanh {
         // SAFETY: as for the entries above.
-        return unsafe { wide::tanh(x) };
+        return unsafe { generic::tanh(x) };
     }
     // SAFETY: as for the entries above.
     if !unsafe { vector::pointwise(function, x) } {

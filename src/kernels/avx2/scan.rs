@@ -8,7 +8,7 @@
 use core::arch::x86_64::*;
 
 use super::register::{LANES, exp_below_one, load_floats, store_floats};
-use crate::kernels::ops::{Fades, LEAST_OWED, Shared};
+use crate::kernels::ops::{DeferredDecay, LEAST_DEFERRED, Shared};
 use crate::kernels::{Conv1d, SCAN_LANES, SCAN_ROWS, Scan, Strided, scalar};
 
 /// States at a time where each has a decay of its own, which takes registers.
@@ -65,11 +65,11 @@ pub(super) fn head_scan(mut call: Scan<'_>) {
         let exponents = _mm256_mul_ps(lanes(&gains[row..]), a);
         put(&mut decays[row..], exp_below_one(exponents));
     }
-    let fades = Fades::new(&mut call.owed[0], &decays[..count], LEAST_OWED);
+    let fades = DeferredDecay::new(&mut call.deferred[0], &decays[..count], LEAST_DEFERRED);
     for row in (0..count).step_by(LANES) {
-        let owed = lanes(&fades.owed[row..]);
+        let deferred = lanes(&fades.deferred[row..]);
         let steps = lanes(&gains[row..]);
-        put(&mut gains[row..], _mm256_div_ps(steps, owed));
+        put(&mut gains[row..], _mm256_div_ps(steps, deferred));
     }
     for first in (0..call.channels).step_by(SCAN_LANES) {
         if call.channels - first < SCAN_LANES {
@@ -164,7 +164,7 @@ fn head_block<const R: usize>(
     call: &mut Scan<'_>,
     first: usize,
     gains: &[f32; SCAN_ROWS],
-    fades: &Fades,
+    fades: &DeferredDecay,
 ) {
     let (count, states, channels) = (call.rows(), call.states, call.channels);
     let mut inputs = [[0.0; SCAN_LANES]; R];
@@ -178,18 +178,21 @@ fn head_block<const R: usize>(
     }
     let whole = states / SHARED * SHARED;
     for n in (0..whole).step_by(SHARED) {
-        shared_states::<SHARED, R>(call, (first, n), &inputs, &fades.folds);
+        shared_states::<SHARED, R>(call, (first, n), &inputs, &fades.applied);
     }
     for n in whole..states {
-        shared_states::<1, R>(call, (first, n), &inputs, &fades.folds);
+        shared_states::<1, R>(call, (first, n), &inputs, &fades.applied);
     }
     let d = _mm256_set1_ps(call.d[0]);
     for row in 0..count {
-        let owed = _mm256_set1_ps(fades.owed[row]);
+        let deferred = _mm256_set1_ps(fades.deferred[row]);
         for half in [0, LANES] {
             let x = lanes(&call.x.values[row * call.x.stride + first + half..]);
             let out = &mut call.out[row * channels + first + half..];
-            put(out, _mm256_fmadd_ps(owed, lanes(out), _mm256_mul_ps(d, x)));
+            put(
+                out,
+                _mm256_fmadd_ps(deferred, lanes(out), _mm256_mul_ps(d, x)),
+            );
         }
     }
 }
@@ -201,7 +204,7 @@ fn shared_states<const N: usize, const R: usize>(
     call: &mut Scan<'_>,
     (first, n): (usize, usize),
     inputs: &[[f32; SCAN_LANES]; R],
-    folds: &[f32; SCAN_ROWS],
+    applied: &[f32; SCAN_ROWS],
 ) {
     let (count, states, channels) = (call.rows(), call.states, call.channels);
     let state = &mut call.state[first * states + n * SCAN_LANES..][..N * SCAN_LANES];
@@ -213,8 +216,8 @@ fn shared_states<const N: usize, const R: usize>(
     }
     for row in 0..count {
         let (b, c) = (some::<N>(call.b, row, n), some::<N>(call.c, row, n));
-        if folds[row] != 1.0 {
-            let fold = _mm256_set1_ps(folds[row]);
+        if applied[row] != 1.0 {
+            let fold = _mm256_set1_ps(applied[row]);
             for k in 0..N {
                 for i in 0..2 {
                     h[k][i] = _mm256_mul_ps(fold, h[k][i]);

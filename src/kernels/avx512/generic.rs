@@ -3,7 +3,7 @@
 use core::arch::x86_64::*;
 
 use super::register;
-use crate::kernels::wide::{self, Vector};
+use crate::kernels::generic::{self, Vector};
 use crate::kernels::{Attend, Running, Wkv};
 
 #[derive(Clone, Copy)]
@@ -131,17 +131,17 @@ pub(super) fn attend(
     out: &mut [f32],
 ) {
     // SAFETY: this function has the instructions.
-    unsafe { wide::attend::<Sixteen, 4>(call, scores, running, out) }
+    unsafe { generic::attend::<Sixteen, 4>(call, scores, running, out) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn wkv(call: Wkv<'_>) {
     // SAFETY: this function has the instructions.
-    unsafe { wide::wkv::<Sixteen>(call) }
+    unsafe { generic::wkv::<Sixteen>(call) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn tanh(x: &mut [f32]) {
     // SAFETY: this function has the instructions.
-    unsafe { wide::tanh::<Sixteen, 16>(x) }
+    unsafe { generic::tanh::<Sixteen, 16>(x) }
 }

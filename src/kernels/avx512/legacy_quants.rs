@@ -1,6 +1,6 @@
 //! Q2_K, Q3_K and IQ4_XS: four bits to a weight and fewer.
 //!
-//! Few inputs: as with [`super::k_blocks`], products of bytes are packed to sixteen bits where
+//! Few inputs: as with [`super::k_quants`], products of bytes are packed to sixteen bits where
 //! these hold them. Many: rows are turned while a byte still holds several weights, and where a
 //! weight times the factor of its part fits in a byte, the panel holds that.
 

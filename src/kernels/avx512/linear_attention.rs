@@ -6,8 +6,8 @@
 
 use core::arch::x86_64::*;
 
-use crate::kernels::wide::fetch;
-use crate::kernels::{Fading, Retain, RetainRow};
+use crate::kernels::generic::fetch;
+use crate::kernels::{LinearAttend, LinearAttendRow, RowDecay};
 
 /// Floats in a register.
 const LANES: usize = 16;
@@ -20,8 +20,8 @@ const PIECE_KEYS: usize = 8;
 const PIECE_GROUP: usize = 2;
 
 #[target_feature(enable = "avx512f")]
-pub(super) fn retain(call: Retain<'_, '_>) {
-    let Retain { state, rows } = call;
+pub(super) fn linear_attend(call: LinearAttend<'_, '_>) {
+    let LinearAttend { state, rows } = call;
     if together(state, rows) {
         return;
     }
@@ -36,17 +36,17 @@ pub(super) fn retain(call: Retain<'_, '_>) {
 /// Brings a row nearer: rows lie too far apart for the CPU to foresee.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn next_row(row: &RetainRow<'_>) {
+fn next_row(row: &LinearAttendRow<'_>) {
     lines(row.query);
     lines(row.key);
     lines(row.value);
     lines(row.out);
-    if let Fading::Keys(decays) = row.decay {
+    if let RowDecay::Keys(decays) = row.decay {
         lines(decays);
     }
-    if let Some(erase) = &row.erase {
-        lines(erase.read);
-        lines(erase.write);
+    if let Some(delta) = &row.delta {
+        lines(delta.read);
+        lines(delta.write);
     }
 }
 
@@ -61,16 +61,16 @@ fn lines(of: &[f32]) {
 
 /// All rows in one go; `false`, and nothing done, if they do not allow it.
 #[target_feature(enable = "avx512f")]
-fn together(state: &mut [f32], rows: &mut [RetainRow<'_>]) -> bool {
+fn together(state: &mut [f32], rows: &mut [LinearAttendRow<'_>]) -> bool {
     let [first, _, ..] = &rows[..] else {
         return false;
     };
     let (keys, stride) = (first.key_dim(), first.value.len());
-    let alike = |row: &RetainRow<'_>| {
+    let alike = |row: &LinearAttendRow<'_>| {
         row.value.len() == stride && row.out.len() == stride && row.key_dim() == keys
     };
     let before = first.before;
-    let plain = |row: &RetainRow<'_>| row.erase.is_none() && row.before == before;
+    let plain = |row: &LinearAttendRow<'_>| row.delta.is_none() && row.before == before;
     let whole =
         keys > 0 && keys.is_multiple_of(PIECE_KEYS) && stride.is_multiple_of(PIECE_GROUP * LANES);
     if !(whole && keys * stride <= state.len() && rows.iter().all(|row| alike(row) && plain(row))) {
@@ -102,7 +102,7 @@ fn together(state: &mut [f32], rows: &mut [RetainRow<'_>]) -> bool {
 unsafe fn piece<const BEFORE: bool>(
     state: *mut f32,
     stride: usize,
-    rows: &mut [RetainRow<'_>],
+    rows: &mut [LinearAttendRow<'_>],
     (key, column): (usize, usize),
 ) {
     let mut s = [[_mm512_setzero_ps(); PIECE_GROUP]; PIECE_KEYS];
@@ -141,15 +141,15 @@ unsafe fn piece<const BEFORE: bool>(
                 }
             }
             match row.decay {
-                Fading::All(1.0) => {}
-                Fading::All(decay) => {
+                RowDecay::All(1.0) => {}
+                RowDecay::All(decay) => {
                     for k in 0..PIECE_KEYS {
                         for g in 0..PIECE_GROUP {
                             s[k][g] = _mm512_mul_ps(_mm512_set1_ps(decay), s[k][g]);
                         }
                     }
                 }
-                Fading::Keys(decays) => {
+                RowDecay::Keys(decays) => {
                     let decays = decays.as_ptr().add(key);
                     fetch(decays.wrapping_add(2 * PIECE_KEYS).cast());
                     for k in 0..PIECE_KEYS {
@@ -186,7 +186,7 @@ unsafe fn piece<const BEFORE: bool>(
 /// A row whose lengths agree with the state's.
 struct Checked<'s, 'a, 'r> {
     state: &'s mut [f32],
-    row: &'a mut RetainRow<'r>,
+    row: &'a mut LinearAttendRow<'r>,
     /// Rows of the state, elements of keys.
     keys: usize,
     /// Floats from one row of the state to the next.
@@ -194,7 +194,7 @@ struct Checked<'s, 'a, 'r> {
 }
 
 #[target_feature(enable = "avx512f")]
-fn one(state: &mut [f32], row: &mut RetainRow<'_>) {
+fn one(state: &mut [f32], row: &mut LinearAttendRow<'_>) {
     let stride = row.value.len().max(1);
     let checked = Checked {
         keys: row.key_dim().min(state.len() / stride),
@@ -210,9 +210,9 @@ fn one(state: &mut [f32], row: &mut RetainRow<'_>) {
 
 #[target_feature(enable = "avx512f")]
 fn fading<const BEFORE: bool>(checked: Checked<'_, '_, '_>) {
-    match (checked.row.erase.is_some(), checked.row.decay) {
+    match (checked.row.delta.is_some(), checked.row.decay) {
         (true, _) => columns::<BEFORE, true, true>(checked),
-        (false, Fading::All(1.0)) => columns::<BEFORE, false, false>(checked),
+        (false, RowDecay::All(1.0)) => columns::<BEFORE, false, false>(checked),
         (false, _) => columns::<BEFORE, false, true>(checked),
     }
 }
@@ -259,16 +259,16 @@ unsafe fn group<const G: usize, const BEFORE: bool, const ERASE: bool, const FAD
     // keys are read below `keys`, which is no greater than any of their lengths. A masked load or
     // store touches no lane beyond its mask.
     unsafe {
-        if let (true, Some(erase)) = (ERASE, &row.erase) {
+        if let (true, Some(delta)) = (ERASE, &row.delta) {
             for key in 0..keys {
-                let read = _mm512_set1_ps(*erase.read.get_unchecked(key));
+                let read = _mm512_set1_ps(*delta.read.get_unchecked(key));
                 for g in 0..G {
                     let s = load::<G>(state.wrapping_add(key * stride + g * LANES), mask);
                     erased[g] = _mm512_fmadd_ps(read, s, erased[g]);
                 }
             }
             for erased in &mut erased {
-                *erased = _mm512_mul_ps(*erased, _mm512_set1_ps(erase.factor));
+                *erased = _mm512_mul_ps(*erased, _mm512_set1_ps(delta.factor));
             }
         }
         for g in 0..G {
@@ -277,13 +277,13 @@ unsafe fn group<const G: usize, const BEFORE: bool, const ERASE: bool, const FAD
         }
         for key in 0..keys {
             let decay = _mm512_set1_ps(match row.decay {
-                Fading::All(decay) => decay,
-                Fading::Keys(decays) => *decays.get_unchecked(key),
+                RowDecay::All(decay) => decay,
+                RowDecay::Keys(decays) => *decays.get_unchecked(key),
             });
             let q = _mm512_set1_ps(*row.query.get_unchecked(key));
             let k = _mm512_set1_ps(*row.key.get_unchecked(key));
-            let write = match (ERASE, &row.erase) {
-                (true, Some(erase)) => _mm512_set1_ps(*erase.write.get_unchecked(key)),
+            let write = match (ERASE, &row.delta) {
+                (true, Some(delta)) => _mm512_set1_ps(*delta.write.get_unchecked(key)),
                 _ => _mm512_setzero_ps(),
             };
             for g in 0..G {

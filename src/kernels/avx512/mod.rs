@@ -15,22 +15,22 @@
 mod blocks;
 mod direct;
 mod float;
-mod grid_blocks;
+mod generic;
 mod grid_points;
-mod k_blocks;
-mod low_blocks;
+mod i_quants;
+mod k_quants;
+mod legacy_quants;
+mod linear_attention;
 mod nvfp4;
 mod panel;
 mod register;
-mod retention;
 mod scan;
 mod super_blocks;
-mod ternary_blocks;
+mod ternary;
 mod transposed;
 mod vector;
-mod wide;
 
-use super::{Attend, Conv1d, Isa, Kernels, Pointwise, Retain, Running, Scan, Wkv, avx2};
+use super::{Attend, Conv1d, Isa, Kernels, LinearAttend, Pointwise, Running, Scan, Wkv, avx2};
 
 /// The AVX2 table with what AVX-512 does better.
 pub(super) const TABLE: Kernels = Kernels {
@@ -38,10 +38,10 @@ pub(super) const TABLE: Kernels = Kernels {
     matmul: |dtype| {
         let better = float::of(dtype).or_else(|| nvfp4::of(dtype));
         let better = better.or_else(|| blocks::of(dtype));
-        let better = better.or_else(|| k_blocks::of(dtype));
-        let better = better.or_else(|| low_blocks::of(dtype));
-        let better = better.or_else(|| ternary_blocks::of(dtype));
-        let better = better.or_else(|| grid_blocks::of(dtype));
+        let better = better.or_else(|| k_quants::of(dtype));
+        let better = better.or_else(|| legacy_quants::of(dtype));
+        let better = better.or_else(|| ternary::of(dtype));
+        let better = better.or_else(|| i_quants::of(dtype));
         better.or_else(|| (avx2::TABLE.matmul)(dtype))
     },
     matmul_transposed: |dtype| {
@@ -53,7 +53,7 @@ pub(super) const TABLE: Kernels = Kernels {
     conv1d,
     scan,
     head_scan,
-    retain,
+    linear_attend,
     wkv,
     ..avx2::TABLE
 };
@@ -69,19 +69,19 @@ macro_rules! entries {
 }
 
 entries! {
-    fn attend(call: &Attend<'_>, scores: &mut [f32], running: &mut [Running], out: &mut [f32]) = wide;
+    fn attend(call: &Attend<'_>, scores: &mut [f32], running: &mut [Running], out: &mut [f32]) = generic;
     fn layer_norm(x: &[f32], weight: &[f32], bias: Option<&[f32]>, epsilon: f32, out: &mut [f32]) = vector;
     fn conv1d(call: Conv1d<'_>) = scan;
     fn scan(call: Scan<'_>) = scan;
     fn head_scan(call: Scan<'_>) = scan;
-    fn retain(call: Retain<'_, '_>) = retention;
-    fn wkv(call: Wkv<'_>) = wide;
+    fn linear_attend(call: LinearAttend<'_, '_>) = linear_attention;
+    fn wkv(call: Wkv<'_>) = generic;
 }
 
 fn pointwise(function: Pointwise, x: &mut [f32]) {
     if function == Pointwise::Tanh {
         // SAFETY: as for the entries above.
-        return unsafe { wide::tanh(x) };
+        return unsafe { generic::tanh(x) };
     }
     // SAFETY: as for the entries above.
     if !unsafe { vector::pointwise(function, x) } {

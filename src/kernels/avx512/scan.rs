@@ -7,7 +7,7 @@
 use core::arch::x86_64::*;
 
 use super::register::Lanes;
-use crate::kernels::ops::{Fades, LEAST_OWED, Shared};
+use crate::kernels::ops::{DeferredDecay, LEAST_DEFERRED, Shared};
 use crate::kernels::{Conv1d, SCAN_LANES, SCAN_ROWS, Scan, Strided, scalar};
 
 /// States at a time where each has a decay of its own, which takes registers.
@@ -80,12 +80,12 @@ pub(super) fn head_scan(mut call: Scan<'_>) {
     for decays in decays.0[..count.next_multiple_of(SCAN_LANES)].chunks_exact_mut(SCAN_LANES) {
         put(decays, exp2(_mm512_mul_ps(lanes(decays), a)));
     }
-    let fades = Fades::new(&mut call.owed[0], &decays.0[..count], LEAST_OWED);
+    let fades = DeferredDecay::new(&mut call.deferred[0], &decays.0[..count], LEAST_DEFERRED);
     for row in (0..count).step_by(SCAN_LANES) {
         let gains = &mut gains.0[row..];
         put(
             gains,
-            _mm512_div_ps(lanes(gains), lanes(&fades.owed[row..])),
+            _mm512_div_ps(lanes(gains), lanes(&fades.deferred[row..])),
         );
     }
     let mut first = 0;
@@ -193,7 +193,7 @@ fn head_blocks<const C: usize, const N: usize, const R: usize>(
     call: &mut Scan<'_>,
     first: usize,
     gains: &[f32; SCAN_ROWS],
-    fades: &Fades,
+    fades: &DeferredDecay,
 ) {
     let (count, states, channels) = (call.rows(), call.states, call.channels);
     let mut inputs = [[Lanes([0.0; SCAN_LANES]); C]; R];
@@ -208,19 +208,19 @@ fn head_blocks<const C: usize, const N: usize, const R: usize>(
     }
     let whole = states / N * N;
     for n in (0..whole).step_by(N) {
-        shared_states::<C, N, R>(call, (first, n), &inputs, &fades.folds, count);
+        shared_states::<C, N, R>(call, (first, n), &inputs, &fades.applied, count);
     }
     for n in whole..states {
-        shared_states::<C, 1, R>(call, (first, n), &inputs, &fades.folds, count);
+        shared_states::<C, 1, R>(call, (first, n), &inputs, &fades.applied, count);
     }
     let d = _mm512_set1_ps(call.d[0]);
     for row in 0..count {
-        let owed = _mm512_set1_ps(fades.owed[row]);
+        let deferred = _mm512_set1_ps(fades.deferred[row]);
         for i in 0..C {
             let at = first + i * SCAN_LANES;
             let own = _mm512_mul_ps(d, lanes(&call.x.values[row * call.x.stride + at..]));
             let out = &mut call.out[row * channels + at..];
-            put(out, _mm512_fmadd_ps(owed, lanes(out), own));
+            put(out, _mm512_fmadd_ps(deferred, lanes(out), own));
         }
     }
 }
@@ -232,7 +232,7 @@ fn shared_states<const C: usize, const N: usize, const R: usize>(
     call: &mut Scan<'_>,
     (first, n): (usize, usize),
     inputs: &[[Lanes<f32>; C]; R],
-    folds: &[f32; SCAN_ROWS],
+    applied: &[f32; SCAN_ROWS],
     count: usize,
 ) {
     let (states, channels) = (call.states, call.channels);
@@ -245,8 +245,8 @@ fn shared_states<const C: usize, const N: usize, const R: usize>(
     }
     for row in 0..count {
         let (b, c) = (some::<N>(call.b, row, n), some::<N>(call.c, row, n));
-        if folds[row] != 1.0 {
-            let fold = _mm512_set1_ps(folds[row]);
+        if applied[row] != 1.0 {
+            let fold = _mm512_set1_ps(applied[row]);
             for k in 0..N {
                 for i in 0..C {
                     h[k][i] = _mm512_mul_ps(fold, h[k][i]);

@@ -3,7 +3,7 @@
 use core::arch::x86_64::*;
 
 use super::direct::Group;
-use super::low_blocks::{moved_down, order_of_twos, twos};
+use super::legacy_quants::{moved_down, order_of_twos, twos};
 use super::panel::{Panel, Rows, product};
 use super::register::{
     ROWS, halves, load_half, load_halves, load_quarter, store, transpose, turned,

@@ -1,11 +1,11 @@
 //! Queries of one head against a history.
 
-use crate::kernels::{Attend, Half, HistoryType, Kernels, PAGE, Running};
+use crate::kernels::{Attend, Kernels, KvHalf, KvType, PAGE, Running};
 
 /// Attention over pages that lie one behind the other, with all that it reads and writes.
 #[derive(Debug)]
-pub struct AttentionTrial {
-    history: HistoryType,
+pub struct AttentionBench {
+    kv_type: KvType,
     dim: usize,
     /// Of each page its keys and its values.
     pages: Vec<u8>,
@@ -17,27 +17,27 @@ pub struct AttentionTrial {
     out: Vec<f32>,
 }
 
-impl AttentionTrial {
+impl AttentionBench {
     /// So many queries of `dim` elements over so many pages. `None` if the sizes overflow.
     pub fn new(
-        history: HistoryType,
+        kv_type: KvType,
         dim: usize,
         queries: usize,
         pages: usize,
-    ) -> Option<AttentionTrial> {
-        let half = history.row_len(dim)?.checked_mul(PAGE)?;
+    ) -> Option<AttentionBench> {
+        let half = kv_type.row_len(dim)?.checked_mul(PAGE)?;
         let wave: Vec<f32> = (0..dim * PAGE).map(|at| (at as f32 * 0.37).sin()).collect();
         let mut page = vec![0; half.checked_mul(2)?];
         let (keys, values) = page.split_at_mut(half);
-        for (which, bytes) in [(Half::Keys, keys), (Half::Values, values)] {
+        for (which, bytes) in [(KvHalf::Keys, keys), (KvHalf::Values, values)] {
             for (place, row) in wave.chunks_exact(dim).enumerate() {
                 // SAFETY: `PAGE` rows of this type and length, all of them this function's own.
-                unsafe { history.store(which, row, bytes.as_mut_ptr(), place) };
+                unsafe { kv_type.store(which, row, bytes.as_mut_ptr(), place) };
             }
         }
         let floats = queries.checked_mul(Attend::stride(dim))?;
-        Some(AttentionTrial {
-            history,
+        Some(AttentionBench {
+            kv_type,
             dim,
             pages: page.repeat(pages),
             half,
@@ -59,7 +59,7 @@ impl AttentionTrial {
                 [keys.as_ptr(), values.as_ptr()]
             });
             let call = Attend {
-                history: self.history,
+                kv_type: self.kv_type,
                 keys,
                 values,
                 value_stride: self.dim,

@@ -1,12 +1,12 @@
 //! What this CPU could do at best: loops that do nothing but read, or nothing but multiply, to
 //! hold the kernels' figures against.
 
-use super::Isa;
+use crate::kernels::Isa;
 use wide::{f32x4, i16x8, i32x4};
 
 /// The fastest loops of one instruction set.
 #[derive(Clone, Copy, Debug)]
-pub struct Peak {
+pub struct PeakBench {
     /// Reads every byte, several streams at a time; what it returns depends on all of them.
     pub read: fn(&[u8]) -> u64,
     /// Turns of a loop of int8 products summed in 32 bits.
@@ -25,9 +25,9 @@ pub(super) const CHAINS: usize = 12;
 /// Streams read side by side: one alone does not keep as many lines on their way as a core can.
 pub(super) const STREAMS: usize = 8;
 
-impl Peak {
+impl PeakBench {
     /// The loops of an instruction set that this CPU has; those of plain Rust otherwise.
-    pub fn of(isa: Isa) -> Peak {
+    pub fn of(isa: Isa) -> PeakBench {
         match isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 if isa.is_available() => x86::AVX512,
@@ -40,13 +40,13 @@ impl Peak {
                 target_feature = "neon",
                 target_endian = "little"
             ))]
-            Isa::DotProd if isa.is_available() => super::neon::peak::DOT_PEAK,
+            Isa::DotProd if isa.is_available() => crate::kernels::neon::bench::DOT_PEAK,
             #[cfg(all(
                 target_arch = "aarch64",
                 target_feature = "neon",
                 target_endian = "little"
             ))]
-            Isa::Neon => super::neon::peak::PEAK,
+            Isa::Neon => crate::kernels::neon::bench::PEAK,
             Isa::Scalar => SCALAR,
             _ => PORTABLE,
         }
@@ -54,7 +54,7 @@ impl Peak {
 }
 
 /// Vectors of four, as the kernels that know no instruction set have them.
-const PORTABLE: Peak = Peak {
+const PORTABLE: PeakBench = PeakBench {
     read: |bytes| {
         let (lines, _) = bytes.as_chunks::<32>();
         let each = lines.len() / STREAMS;
@@ -102,7 +102,7 @@ const PORTABLE: Peak = Peak {
 };
 
 /// Plain Rust, one value at a time.
-const SCALAR: Peak = Peak {
+const SCALAR: PeakBench = PeakBench {
     read: |bytes| {
         let (words, _) = bytes.as_chunks::<8>();
         let words = words.iter().map(|word| u64::from_ne_bytes(*word));
@@ -137,19 +137,19 @@ const SCALAR: Peak = Peak {
 #[cfg(target_arch = "x86_64")]
 #[allow(clippy::needless_range_loop)] // closures are compiled without these instructions
 mod x86 {
-    use super::{CHAINS, Peak, STREAMS};
+    use super::{CHAINS, PeakBench, STREAMS};
     use core::arch::x86_64::*;
 
     macro_rules! safe {
         ($name:ident) => {
             |argument| {
-                // SAFETY: `Peak::of` hands these out only where the CPU has what they need.
+                // SAFETY: `PeakBench::of` hands these out only where the CPU has what they need.
                 unsafe { $name(argument) }
             }
         };
     }
 
-    pub(super) const AVX512: Peak = Peak {
+    pub(super) const AVX512: PeakBench = PeakBench {
         read: safe!(read_512),
         int8: safe!(int8_512),
         int8_operations: 2 * 64 * CHAINS as u64,
@@ -157,7 +157,7 @@ mod x86 {
         f32_operations: 2 * 16 * CHAINS as u64,
     };
 
-    pub(super) const AVX2: Peak = Peak {
+    pub(super) const AVX2: PeakBench = PeakBench {
         read: safe!(read_256),
         int8: safe!(int8_256),
         int8_operations: 2 * 32 * CHAINS as u64,
@@ -165,7 +165,7 @@ mod x86 {
         f32_operations: 2 * 8 * CHAINS as u64,
     };
 
-    pub(super) const AVX_VNNI: Peak = Peak {
+    pub(super) const AVX_VNNI: PeakBench = PeakBench {
         int8: safe!(int8_256_vnni),
         ..AVX2
     };
@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn every_byte_is_read() {
         for &isa in Isa::ALL {
-            let peak = Peak::of(isa);
+            let peak = PeakBench::of(isa);
             let mut bytes = vec![0; 64 * STREAMS * 5];
             assert_eq!((peak.read)(&bytes), 0);
             for at in (0..bytes.len()).step_by(67) {

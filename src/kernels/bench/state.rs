@@ -1,7 +1,8 @@
 //! Rows through the states of recurrent layers.
 
 use crate::kernels::{
-    Conv1d, Erasure, Fading, Kernels, Retain, RetainRow, SCAN_ROWS, Scan, Strided, Wkv,
+    Conv1d, Kernels, LinearAttend, LinearAttendRow, RowDecay, RowDelta, SCAN_ROWS, Scan, Strided,
+    Wkv,
 };
 
 /// What brings a state from one row to the next.
@@ -15,11 +16,11 @@ pub enum StateKernel {
     /// The same with one number for a head: Mamba-2.
     HeadScan,
     /// Outer products that fade as one: RetNet.
-    Retain,
+    LinearAttend,
     /// Outer products that fade by key: gated linear attention, RWKV-6.
-    RetainByKey,
+    LinearAttendByKey,
     /// The same with something taken out: RWKV-7, delta rules.
-    RetainErasing,
+    LinearAttendDelta,
     /// A weighted mean: RWKV-4.
     Wkv,
 }
@@ -36,9 +37,9 @@ impl StateKernel {
         StateKernel::Conv1d,
         StateKernel::Scan,
         StateKernel::HeadScan,
-        StateKernel::Retain,
-        StateKernel::RetainByKey,
-        StateKernel::RetainErasing,
+        StateKernel::LinearAttend,
+        StateKernel::LinearAttendByKey,
+        StateKernel::LinearAttendDelta,
         StateKernel::Wkv,
     ];
 
@@ -48,9 +49,9 @@ impl StateKernel {
             StateKernel::Conv1d => "conv1d",
             StateKernel::Scan => "scan",
             StateKernel::HeadScan => "head_scan",
-            StateKernel::Retain => "retain",
-            StateKernel::RetainByKey => "retain, by key",
-            StateKernel::RetainErasing => "retain, erasing",
+            StateKernel::LinearAttend => "linear_attend",
+            StateKernel::LinearAttendByKey => "linear_attend, by key",
+            StateKernel::LinearAttendDelta => "linear_attend, erasing",
             StateKernel::Wkv => "wkv",
         }
     }
@@ -60,7 +61,9 @@ impl StateKernel {
             StateKernel::Conv1d => (256, TAPS - 1),
             StateKernel::Scan => (128, 16),
             StateKernel::HeadScan => (64, 128),
-            StateKernel::Retain | StateKernel::RetainByKey | StateKernel::RetainErasing => (64, 64),
+            StateKernel::LinearAttend
+            | StateKernel::LinearAttendByKey
+            | StateKernel::LinearAttendDelta => (64, 64),
             StateKernel::Wkv => (256, 3),
         };
         Shape { channels, depth }
@@ -72,10 +75,10 @@ const TAPS: usize = 4;
 
 /// States, and rows that go through each of them.
 #[derive(Debug)]
-pub struct StateTrial {
+pub struct StateBench {
     kernel: StateKernel,
     states: Vec<f32>,
-    owed: [f32; 1],
+    deferred: [f32; 1],
     rows: usize,
     /// Between −1/8 and 1/8.
     wave: Vec<f32>,
@@ -84,18 +87,18 @@ pub struct StateTrial {
     out: Vec<f32>,
 }
 
-impl StateTrial {
+impl StateBench {
     /// States of together at least so many bytes, and rows, at most [`SCAN_ROWS`], for each.
-    pub fn new(kernel: StateKernel, bytes: usize, rows: usize) -> StateTrial {
+    pub fn new(kernel: StateKernel, bytes: usize, rows: usize) -> StateBench {
         let Shape { channels, depth } = kernel.shape();
         let states = bytes.div_ceil(channels * depth * size_of::<f32>()).max(1);
         let rows = rows.clamp(1, SCAN_ROWS);
         let len = SCAN_ROWS * channels.max(depth).max(TAPS * channels);
         let wave: Vec<f32> = (0..len).map(|at| (at as f32 * 0.37).sin() / 8.0).collect();
-        StateTrial {
+        StateBench {
             kernel,
             states: vec![0.0; states * channels * depth],
-            owed: [0.0],
+            deferred: [0.0],
             rows,
             decays: wave.iter().map(|x| 0.9 + x / 2.0).collect(),
             wave,
@@ -132,7 +135,7 @@ impl StateTrial {
                     };
                     run(Scan {
                         state,
-                        owed: &mut self.owed,
+                        deferred: &mut self.deferred,
                         a: &RATES[..rates],
                         b: wave(depth),
                         c: wave(depth),
@@ -152,9 +155,11 @@ impl StateTrial {
                     first: &self.wave[..channels],
                     out: &mut self.out,
                 }),
-                StateKernel::Retain | StateKernel::RetainByKey | StateKernel::RetainErasing => {
-                    let mut rows: [RetainRow<'_>; SCAN_ROWS] =
-                        std::array::from_fn(|_| RetainRow::empty());
+                StateKernel::LinearAttend
+                | StateKernel::LinearAttendByKey
+                | StateKernel::LinearAttendDelta => {
+                    let mut rows: [LinearAttendRow<'_>; SCAN_ROWS] =
+                        std::array::from_fn(|_| LinearAttendRow::empty());
                     let rows = &mut rows[..self.rows];
                     let outs = self.out.chunks_exact_mut(channels);
                     let keys = self.wave.chunks_exact(depth);
@@ -163,27 +168,27 @@ impl StateTrial {
                         rows.iter_mut().zip(outs).zip(keys).zip(decays)
                     {
                         let decay = match self.kernel {
-                            StateKernel::Retain => Fading::All(0.9),
-                            _ => Fading::Keys(decays),
+                            StateKernel::LinearAttend => RowDecay::All(0.9),
+                            _ => RowDecay::Keys(decays),
                         };
-                        let erasing = self.kernel == StateKernel::RetainErasing;
-                        let erase = erasing.then_some(Erasure {
+                        let erasing = self.kernel == StateKernel::LinearAttendDelta;
+                        let delta = erasing.then_some(RowDelta {
                             read: key,
                             write: key,
                             factor: -0.5,
                         });
-                        *row = RetainRow {
+                        *row = LinearAttendRow {
                             query: key,
                             key,
                             value: &self.wave[..channels],
                             gain: 1.0,
                             decay,
-                            erase,
+                            delta,
                             before: false,
                             out,
                         };
                     }
-                    (table.retain)(Retain { state, rows });
+                    (table.linear_attend)(LinearAttend { state, rows });
                 }
             }
         }

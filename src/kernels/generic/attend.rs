@@ -4,8 +4,8 @@
 //! scores. What is computed for a query is the same whatever others there are.
 
 use super::{Element, F16, F32, I8, Vector, fetch, tile, tile_of};
-use crate::kernels::history::BLOCK;
-use crate::kernels::{Attend, HistoryType, PAGE, Running};
+use crate::kernels::kv_cache::BLOCK;
+use crate::kernels::{Attend, KvType, PAGE, Running};
 
 /// Queries of a tile.
 const ROWS: usize = 6;
@@ -60,10 +60,10 @@ pub(in crate::kernels) unsafe fn attend<V: Vector, const W: usize>(
         let out = &mut out[group.start * stride..group.end * stride];
         // SAFETY: the caller's promise, and the check above.
         unsafe {
-            match call.history {
-                HistoryType::F32 => part_of::<V, F32, W>(&part, scores, &mut running[group], out),
-                HistoryType::F16 => part_of::<V, F16, W>(&part, scores, &mut running[group], out),
-                HistoryType::Q8_0 => part_of::<V, I8, W>(&part, scores, &mut running[group], out),
+            match call.kv_type {
+                KvType::F32 => part_of::<V, F32, W>(&part, scores, &mut running[group], out),
+                KvType::F16 => part_of::<V, F16, W>(&part, scores, &mut running[group], out),
+                KvType::Q8_0 => part_of::<V, I8, W>(&part, scores, &mut running[group], out),
             }
         }
         first += GROUP;

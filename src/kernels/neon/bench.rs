@@ -1,10 +1,10 @@
-//! The fastest loops: see [`Peak`].
+//! The fastest loops: see [`PeakBench`].
 
 use super::intrinsics::*;
 use super::register::{add_fours, add_low_products, bytes, floats, load, words};
-use crate::kernels::peak::{CHAINS, Peak, STREAMS};
+use crate::kernels::bench::peak::{CHAINS, PeakBench, STREAMS};
 
-pub(in crate::kernels) const PEAK: Peak = Peak {
+pub(in crate::kernels) const PEAK: PeakBench = PeakBench {
     read,
     int8: |turns| {
         let mut sums = [vreinterpretq_s16_s8(vdupq_n_s8(0)); CHAINS];
@@ -37,7 +37,7 @@ pub(in crate::kernels) const PEAK: Peak = Peak {
     f32_operations: 2 * 4 * CHAINS as u64,
 };
 
-pub(in crate::kernels) const DOT_PEAK: Peak = Peak {
+pub(in crate::kernels) const DOT_PEAK: PeakBench = PeakBench {
     int8: |turns| {
         let mut sums = [vdupq_n_s32(0); CHAINS];
         let (a, b) = std::hint::black_box((vdupq_n_s8(5), vdupq_n_s8(3)));

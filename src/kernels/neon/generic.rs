@@ -4,7 +4,7 @@ use core::arch::aarch64::{vld1q_f32, vst1q_f32};
 
 use super::intrinsics::*;
 use super::register::from_halves;
-use crate::kernels::wide::{self, Vector};
+use crate::kernels::generic::{self, Vector};
 use crate::kernels::{Attend, Running, Wkv};
 
 /// exp(x) for x ≤ 0, to two units in the last place; zero below −87.3, NaN for NaN.
@@ -139,15 +139,15 @@ pub(super) fn attend(
     out: &mut [f32],
 ) {
     // SAFETY: the register is what any CPU of this target has.
-    unsafe { wide::attend::<Four, 4>(call, scores, running, out) }
+    unsafe { generic::attend::<Four, 4>(call, scores, running, out) }
 }
 
 pub(super) fn wkv(call: Wkv<'_>) {
     // SAFETY: as above.
-    unsafe { wide::wkv::<Four>(call) }
+    unsafe { generic::wkv::<Four>(call) }
 }
 
 pub(super) fn tanh(x: &mut [f32]) {
     // SAFETY: as above.
-    unsafe { wide::tanh::<Four, 4>(x) }
+    unsafe { generic::tanh::<Four, 4>(x) }
 }

@@ -5,15 +5,15 @@
 
 #![allow(clippy::needless_range_loop)] // indices say best which row and which input is meant
 
+pub(super) mod bench;
 mod blocks;
 mod float;
+mod generic;
 mod intrinsics;
-mod k_blocks;
+mod k_quants;
 mod panel;
-pub(super) mod peak;
 mod register;
 mod super_blocks;
-mod wide;
 
 use super::{Isa, Kernels, MatMulFn, Pointwise, portable};
 use register::Step;
@@ -24,12 +24,12 @@ pub(super) const TABLE: Kernels = Kernels {
     isa: Isa::Neon,
     matmul: matmul::<register::Pairs>,
     widen: float::widen,
-    attend: wide::attend,
+    attend: generic::attend,
     pointwise: |function, x| match function {
-        Pointwise::Tanh => wide::tanh(x),
+        Pointwise::Tanh => generic::tanh(x),
         _ => (portable::TABLE.pointwise)(function, x),
     },
-    wkv: wide::wkv,
+    wkv: generic::wkv,
     ..portable::TABLE
 };
 
@@ -42,6 +42,6 @@ pub(super) const DOT_TABLE: Kernels = Kernels {
 
 fn matmul<D: Step>(dtype: DType) -> Option<MatMulFn> {
     let better = float::of(dtype).or_else(|| blocks::of::<D>(dtype));
-    let better = better.or_else(|| k_blocks::of::<D>(dtype));
+    let better = better.or_else(|| k_quants::of::<D>(dtype));
     better.or_else(|| (portable::TABLE.matmul)(dtype))
 }

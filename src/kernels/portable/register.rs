@@ -2,7 +2,7 @@
 
 use wide::{f32x4, i32x4, u32x4};
 
-use crate::kernels::wide::{self as any_width, Vector};
+use crate::kernels::generic::{self as any_width, Vector};
 use crate::kernels::{Attend, Running, Wkv};
 
 /// Floats in a register.

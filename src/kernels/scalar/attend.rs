@@ -2,8 +2,8 @@
 
 use half::f16;
 
-use crate::kernels::history::BLOCK;
-use crate::kernels::{Attend, Half, HistoryType, PAGE, Running};
+use crate::kernels::kv_cache::BLOCK;
+use crate::kernels::{Attend, KvHalf, KvType, PAGE, Running};
 
 pub(super) fn attend(
     call: &Attend<'_>,
@@ -25,7 +25,7 @@ pub(super) fn attend(
                 continue;
             }
             let product = query.iter().enumerate();
-            let product = product.map(|(i, q)| q * element(call, Half::Keys, place, i));
+            let product = product.map(|(i, q)| q * element(call, KvHalf::Keys, place, i));
             let product: f32 = product.sum();
             *score = bias
                 + match call.softcap {
@@ -50,7 +50,7 @@ pub(super) fn attend(
             // A hidden key's value may be anything, NaN included.
             if *score != 0.0 {
                 for (i, out) in out.iter_mut().enumerate() {
-                    *out += *score * element(call, Half::Values, place, i);
+                    *out += *score * element(call, KvHalf::Values, place, i);
                 }
             }
         }
@@ -58,17 +58,17 @@ pub(super) fn attend(
 }
 
 /// Element `i` of a page's key or value.
-fn element(call: &Attend<'_>, half: Half, place: usize, i: usize) -> f32 {
+fn element(call: &Attend<'_>, half: KvHalf, place: usize, i: usize) -> f32 {
     let scales = call.dim.div_ceil(BLOCK);
     let (bytes, index) = match half {
-        Half::Keys => (call.keys, i * PAGE + place),
-        Half::Values => (call.values, place * call.value_stride + i),
+        KvHalf::Keys => (call.keys, i * PAGE + place),
+        KvHalf::Values => (call.values, place * call.value_stride + i),
     };
     let half_at = |index: usize| f16::from_le_bytes([bytes[2 * index], bytes[2 * index + 1]]);
-    match call.history {
-        HistoryType::F32 => f32::from_ne_bytes(bytes.as_chunks().0[index]),
-        HistoryType::F16 => half_at(index).to_f32(),
-        HistoryType::Q8_0 => {
+    match call.kv_type {
+        KvType::F32 => f32::from_ne_bytes(bytes.as_chunks().0[index]),
+        KvType::F16 => half_at(index).to_f32(),
+        KvType::Q8_0 => {
             let scale = half_at(i / BLOCK * PAGE + place).to_f32();
             scale * f32::from(bytes[2 * scales * PAGE + index].cast_signed())
         }

@@ -1,29 +1,29 @@
 //! Memories of outer products, and RWKV-4's of weighted means.
 
 use super::vector::axpy;
-use crate::kernels::{Fading, Retain, RetainRow, SCAN_LANES, Wkv};
+use crate::kernels::{LinearAttend, LinearAttendRow, RowDecay, SCAN_LANES, Wkv};
 
 /// Columns worked on at a time: what is read of them is kept aside.
 const COLUMNS: usize = 64;
 
-pub(super) fn retain(call: Retain<'_, '_>) {
+pub(super) fn linear_attend(call: LinearAttend<'_, '_>) {
     for row in call.rows {
         retain_row(call.state, row);
     }
 }
 
-fn retain_row(state: &mut [f32], row: &mut RetainRow<'_>) {
+fn retain_row(state: &mut [f32], row: &mut LinearAttendRow<'_>) {
     let (keys, stride) = (row.key_dim(), row.value.len().max(1));
     let all = row.value.len().min(row.out.len());
     for first in (0..all).step_by(COLUMNS) {
         let columns = first..all.min(first + COLUMNS);
         let mut erased = [0.0; COLUMNS];
         let erased = &mut erased[..columns.len()];
-        if let Some(erase) = &row.erase {
-            for (s, read) in state.chunks_exact(stride).zip(&erase.read[..keys]) {
+        if let Some(delta) = &row.delta {
+            for (s, read) in state.chunks_exact(stride).zip(&delta.read[..keys]) {
                 axpy(*read, &s[columns.clone()], erased);
             }
-            erased.iter_mut().for_each(|x| *x *= erase.factor);
+            erased.iter_mut().for_each(|x| *x *= delta.factor);
         }
         let mut value = [0.0; COLUMNS];
         for (gained, value) in value.iter_mut().zip(&row.value[columns.clone()]) {
@@ -37,12 +37,12 @@ fn retain_row(state: &mut [f32], row: &mut RetainRow<'_>) {
                 axpy(row.query[index], s, out);
             }
             let decay = match row.decay {
-                Fading::All(decay) => decay,
-                Fading::Keys(decays) => decays[index],
+                RowDecay::All(decay) => decay,
+                RowDecay::Keys(decays) => decays[index],
             };
             s.iter_mut().for_each(|x| *x *= decay);
-            if let Some(erase) = &row.erase {
-                axpy(erase.write[index], erased, s);
+            if let Some(delta) = &row.delta {
+                axpy(delta.write[index], erased, s);
             }
             axpy(row.key[index], &value, s);
             if !row.before {

@@ -1,17 +1,17 @@
 //! Plain Rust: complete, and the oracle for every other table.
 
 mod attend;
+mod linear_attention;
 mod matmul;
 mod norm;
 pub(super) mod pointwise;
-mod retention;
 mod scan;
 mod vector;
 
 use super::{Isa, Kernels};
 use crate::quant;
 
-pub(super) use retention::wkv_block;
+pub(super) use linear_attention::wkv_block;
 #[cfg(target_arch = "x86_64")]
 pub(super) use scan::{conv_block, head_block, scan_block};
 
@@ -35,7 +35,7 @@ pub(super) const TABLE: Kernels = Kernels {
     conv1d: scan::conv1d,
     scan: scan::scan,
     head_scan: scan::head_scan,
-    retain: retention::retain,
-    wkv: retention::wkv,
+    linear_attend: linear_attention::linear_attend,
+    wkv: linear_attention::wkv,
     rotate: vector::rotate,
 };

@@ -1,6 +1,6 @@
 //! Convolutions and scans of state-space layers, a block of channels at a time.
 
-use crate::kernels::ops::Fades;
+use crate::kernels::ops::DeferredDecay;
 use crate::kernels::{Conv1d, SCAN_LANES, SCAN_ROWS, Scan};
 
 pub(super) fn conv1d(mut call: Conv1d<'_>) {
@@ -16,7 +16,7 @@ pub(super) fn scan(mut call: Scan<'_>) {
 }
 
 pub(super) fn head_scan(mut call: Scan<'_>) {
-    let ([owed, ..], [a, ..]) = (&mut *call.owed, call.a) else {
+    let ([deferred, ..], [a, ..]) = (&mut *call.deferred, call.a) else {
         return;
     };
     let mut decays = [1.0; SCAN_ROWS];
@@ -27,7 +27,7 @@ pub(super) fn head_scan(mut call: Scan<'_>) {
             *decay = (dt * a).exp();
         }
     }
-    let fades = Fades::new(owed, &decays[..rows], f32::INFINITY);
+    let fades = DeferredDecay::new(deferred, &decays[..rows], f32::INFINITY);
     for first in (0..call.channels).step_by(SCAN_LANES) {
         head_block(&mut call, first, &fades);
     }
@@ -102,7 +102,7 @@ pub(in crate::kernels) fn scan_block(call: &mut Scan<'_>, first: usize) {
 }
 
 /// The block of a head's channels from `first` on.
-pub(in crate::kernels) fn head_block(call: &mut Scan<'_>, first: usize, fades: &Fades) {
+pub(in crate::kernels) fn head_block(call: &mut Scan<'_>, first: usize, fades: &DeferredDecay) {
     let (channels, states) = (call.channels, call.states);
     let lanes = SCAN_LANES.min(channels - first);
     let state = call.state.get_mut(first * states..(first + lanes) * states);
@@ -110,7 +110,7 @@ pub(in crate::kernels) fn head_block(call: &mut Scan<'_>, first: usize, fades: &
         return;
     };
     let rows = call.out.chunks_exact_mut(channels).enumerate();
-    for ((row, out), (fold, owed)) in rows.zip(fades.folds.iter().zip(&fades.owed)) {
+    for ((row, out), (fold, deferred)) in rows.zip(fades.applied.iter().zip(&fades.deferred)) {
         let out = &mut out[first..first + lanes];
         let (dt, x) = (call.dt.row(row, 1), call.x.row(row, channels));
         let ([dt], Some(x)) = (dt, x.get(first..first + lanes)) else {
@@ -120,12 +120,12 @@ pub(in crate::kernels) fn head_block(call: &mut Scan<'_>, first: usize, fades: &
         let (b, c) = (call.b.row(row, states), call.c.row(row, states));
         for (h, (b, c)) in state.chunks_exact_mut(lanes).zip(b.iter().zip(c)) {
             for lane in 0..lanes {
-                h[lane] = fold * h[lane] + dt / owed * x[lane] * b;
+                h[lane] = fold * h[lane] + dt / deferred * x[lane] * b;
                 out[lane] += h[lane] * c;
             }
         }
         for (out, x) in out.iter_mut().zip(x) {
-            *out = owed * *out + d * x;
+            *out = deferred * *out + d * x;
         }
     }
 }
