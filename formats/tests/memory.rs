@@ -1,14 +1,13 @@
 //! Parsing holds at most `MEMORY_FACTOR` bytes per byte of input (plus `MEMORY_BASE`), whatever
 //! the input: measured by an allocator that counts, on files made to cost as much as they can.
 
-mod support;
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use rillm_formats::limits::{MEMORY_BASE, MEMORY_FACTOR};
 use rillm_formats::{gguf, hf_config, safetensors};
-use support::{Raw, kind};
+
+use crate::support::{Raw, kind};
 
 thread_local! {
     /// Bytes held now and at most. Per thread: tests run side by side.
@@ -220,7 +219,7 @@ fn safetensors_of_the_shortest_entries() {
         let header = format!("{{{}}}", entries.join(","));
         assert!(safetensors_bounded(
             "tensors",
-            &support::safetensors(&header, 0)
+            &crate::support::safetensors(&header, 0)
         ));
     }
     let texts: Vec<String> = (0..50_000)
@@ -229,9 +228,12 @@ fn safetensors_of_the_shortest_entries() {
     let header = format!(r#"{{"__metadata__":{{{}}}}}"#, texts.join(","));
     assert!(safetensors_bounded(
         "texts",
-        &support::safetensors(&header, 0)
+        &crate::support::safetensors(&header, 0)
     ));
-    safetensors_bounded("no texts", &support::safetensors(&"{".repeat(50_000), 0));
+    safetensors_bounded(
+        "no texts",
+        &crate::support::safetensors(&"{".repeat(50_000), 0),
+    );
 }
 
 #[test]

@@ -1,12 +1,10 @@
 //! Replays what the fuzzers start from and every input that once broke a parser.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use support::{seeds, walk};
+use crate::support::{seeds, walk};
 
 /// Parses, walks what was accepted, says whether it was.
 type Walk = fn(&[u8]) -> bool;

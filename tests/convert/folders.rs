@@ -1,10 +1,10 @@
-//! Hugging Face folders become GGUF files.
+//! Every fixture's folder, converted.
 
 use super::support::evaluate::check_all;
 use super::support::fixture::{Fixture, Weight};
 use super::support::folder::TempFolder;
+use super::support::rewrite::{options, run};
 use super::support::to_gguf::Gguf;
-use super::{options, run};
 use rillm::formats::manifest::Value;
 use rillm::internals::quant;
 use rillm::internals::weights::open;

@@ -7,7 +7,7 @@ use rillm::internals::graph::Segments;
 use rillm::internals::state::StateError;
 use rillm::{Row, RunError, Session};
 
-use crate::setup::{
+use crate::support::setup::{
     RECURRENT, WITH_HISTORY, encode, feed, forced, open, open_with, same_bits, small,
 };
 

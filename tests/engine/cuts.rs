@@ -8,7 +8,7 @@
 use rillm::Row;
 use rillm::internals::eval::Cut;
 
-use crate::setup::{
+use crate::support::setup::{
     DECODERS, alone, depends_on_cut, evaluate, feed, instruction_sets, open, open_with, runnable,
     same_answers, same_bits, sequences, small, try_evaluate,
 };

@@ -11,8 +11,8 @@ use rillm::{Model, ModelOptions, Row, Session, SessionOptions};
 use serde_json::Value;
 use std::ops::ControlFlow;
 
-static DEMO: &[u8] = include_bytes!("../assets/demo.gguf");
-static GOLDEN: &[u8] = include_bytes!("../assets/demo-greedy.json");
+static DEMO: &[u8] = include_bytes!("../../assets/demo.gguf");
+static GOLDEN: &[u8] = include_bytes!("../../assets/demo-greedy.json");
 
 fn ids(value: &Value) -> Vec<u32> {
     let ids = value.as_array().expect("a list").iter();
@@ -76,12 +76,12 @@ const CLEAR_LEAD: f64 = 0.2;
 fn the_siblings_choose_the_references_words() {
     let files: [(&[u8], &[u8]); 2] = [
         (
-            include_bytes!("../assets/demo-mamba.gguf"),
-            include_bytes!("../assets/demo-mamba-greedy.json"),
+            include_bytes!("../../assets/demo-mamba.gguf"),
+            include_bytes!("../../assets/demo-mamba-greedy.json"),
         ),
         (
-            include_bytes!("../assets/demo-retnet.gguf"),
-            include_bytes!("../assets/demo-retnet-greedy.json"),
+            include_bytes!("../../assets/demo-retnet.gguf"),
+            include_bytes!("../../assets/demo-retnet-greedy.json"),
         ),
     ];
     for (file, golden) in files {

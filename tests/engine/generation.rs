@@ -11,7 +11,7 @@ use rillm::sample::{SampleOptions, Sampler};
 use rillm::{RunError, Session};
 use serde_json::json;
 
-use crate::setup::{Opened, evaluate, open, small};
+use crate::support::setup::{Opened, evaluate, open, small};
 
 /// A decoder with a table of positions, one without, an encoder–decoder, a recurrent one.
 const GENERATORS: [&str; 4] = ["gpt2", "llama", "t5", "mamba"];

@@ -1,19 +1,13 @@
-//! The engine computes what the authors' code computes, under every cut of the input, number
-//! of threads, instruction set and operation on a session's state.
+//! The engine computes the same bits under every cut of the input and number of threads, stays
+//! near floats where weights are quantized, and writes what it should.
 //!
 //! `RILLM_ISA` forces one instruction set on the whole suite.
 
 mod abort;
 mod cuts;
-mod endless;
+mod demo;
 mod generation;
-mod kv_cache;
-mod reference;
-mod segments;
-mod setup;
-mod sharing;
-mod snapshot;
-mod state;
+mod quantized;
 #[path = "../support/mod.rs"]
 mod support;
 mod threads;

@@ -1,90 +1,12 @@
 //! Weights in fewer bits: what they mean, and how far they are from floats.
 
-use rillm::Model;
 use rillm::internals::eval::Cut;
-use rillm_formats::manifest::{DType, Metadata, Value};
-use serde_json::json;
+use rillm_formats::manifest::DType;
 
 use crate::support::compare::compare;
-use crate::support::evaluate::{all_outputs, evaluate, open, open_bytes, runnable};
+use crate::support::evaluate::{all_outputs, open, open_bytes, runnable};
 use crate::support::folder::TempFolder;
-use crate::support::generator;
-use crate::support::tensors::Tensor;
-use crate::support::to_gguf::{Floats, Gguf};
-
-const WIDTH: u64 = 256;
-const HIDDEN: u64 = 512;
-const VOCABULARY: u64 = 101;
-const HEADS: u32 = 8;
-const KV_HEADS: u32 = 2;
-const LAYERS: u64 = 2;
-
-/// A LLaMA whose rows are whole blocks of every type.
-pub fn wide() -> Gguf {
-    let kv = WIDTH / u64::from(HEADS / KV_HEADS);
-    let mut shapes = vec![
-        ("token_embd.weight".to_owned(), vec![VOCABULARY, WIDTH]),
-        ("output.weight".to_owned(), vec![VOCABULARY, WIDTH]),
-        ("output_norm.weight".to_owned(), vec![WIDTH]),
-    ];
-    for i in 0..LAYERS {
-        for (name, shape) in [
-            ("attn_norm", vec![WIDTH]),
-            ("attn_q", vec![WIDTH, WIDTH]),
-            ("attn_k", vec![kv, WIDTH]),
-            ("attn_v", vec![kv, WIDTH]),
-            ("attn_output", vec![WIDTH, WIDTH]),
-            ("ffn_norm", vec![WIDTH]),
-            ("ffn_gate", vec![HIDDEN, WIDTH]),
-            ("ffn_up", vec![HIDDEN, WIDTH]),
-            ("ffn_down", vec![WIDTH, HIDDEN]),
-        ] {
-            shapes.push((format!("blk.{i}.{name}.weight"), shape));
-        }
-    }
-    let tensors = shapes.into_iter().map(|(name, shape)| {
-        let count = shape.iter().product::<u64>() as usize;
-        // Matrices keep a row's variance, norms are about one.
-        let (scale, shift) = match shape.as_slice() {
-            [_] => (0.3, 1.0),
-            [_, columns] => ((3.0 / *columns as f32).sqrt(), 0.0),
-            _ => unreachable!("vectors and matrices"),
-        };
-        let values = generator::tensor(7, &name, count, scale, shift);
-        (name, Floats { shape, values })
-    });
-    let number = |key: &str, value: u64| {
-        let value = Value::U32(u32::try_from(value).unwrap());
-        (format!("llama.{key}"), value)
-    };
-    let keys = [
-        (
-            "general.architecture".to_owned(),
-            Value::String("llama".into()),
-        ),
-        number("embedding_length", WIDTH),
-        number("feed_forward_length", HIDDEN),
-        number("block_count", LAYERS),
-        number("context_length", 64),
-        number("attention.head_count", HEADS.into()),
-        number("attention.head_count_kv", KV_HEADS.into()),
-    ];
-    Gguf {
-        metadata: Metadata(keys.into()),
-        tensors: tensors.collect(),
-    }
-}
-
-fn logits_cut(model: &Model, cut: Cut) -> Tensor {
-    let ids: Vec<u64> = (0..23).map(|i| i * 37 % VOCABULARY).collect();
-    let mut outputs = evaluate(model, &json!({ "input_ids": [ids] }), cut).unwrap();
-    outputs.remove("logits").unwrap()
-}
-
-/// Logits of a fixed input.
-pub fn logits(model: &Model) -> Tensor {
-    logits_cut(model, Cut::Whole)
-}
+use crate::support::wide_llama::{self, logits, logits_cut};
 
 /// RMS of the difference over RMS of the expected.
 fn rms_error(actual: &[f32], expected: &[f32]) -> f64 {
@@ -112,9 +34,9 @@ const TYPE_BOUNDS: [(DType, f64); 4] = [
 
 #[test]
 fn quantized_is_near_float() {
-    let float = logits(&open_bytes(wide().bytes()).unwrap());
+    let float = logits(&open_bytes(wide_llama::gguf().bytes()).unwrap());
     for (dtype, bound) in TYPE_BOUNDS {
-        let quantized = logits(&open_bytes(wide().bytes_as(dtype)).unwrap());
+        let quantized = logits(&open_bytes(wide_llama::gguf().bytes_as(dtype)).unwrap());
         let error = rms_error(&quantized.values, &float.values);
         println!("{}: {error:.4} of float's RMS", dtype.name());
         assert!(
@@ -131,8 +53,8 @@ fn quantized_is_near_float() {
 #[test]
 fn quantized_is_its_own_floats_but_for_activations() {
     for (dtype, _) in TYPE_BOUNDS {
-        let quantized = logits(&open_bytes(wide().bytes_as(dtype)).unwrap());
-        let float = logits(&open_bytes(wide().rounded(dtype).bytes()).unwrap());
+        let quantized = logits(&open_bytes(wide_llama::gguf().bytes_as(dtype)).unwrap());
+        let float = logits(&open_bytes(wide_llama::gguf().rounded(dtype).bytes()).unwrap());
         let error = rms_error(&quantized.values, &float.values);
         println!("{}: {error:.4} of the same weights' RMS", dtype.name());
         assert!(error <= ACTIVATION_BOUND, "{}: {error:.4}", dtype.name());
@@ -145,7 +67,7 @@ const CUT_BOUND: f64 = 0.0;
 #[test]
 fn quantized_whole_is_quantized_step_by_step() {
     for (dtype, _) in TYPE_BOUNDS {
-        let model = open_bytes(wide().bytes_as(dtype)).unwrap();
+        let model = open_bytes(wide_llama::gguf().bytes_as(dtype)).unwrap();
         let whole = logits_cut(&model, Cut::Whole);
         for step in [1, 5] {
             let cut = logits_cut(&model, Cut::Batch(step));
@@ -181,7 +103,7 @@ fn halves_are_their_float_twins() {
 /// Files mix types: what is large is quantized, the rest is not.
 #[test]
 fn types_mix_in_one_file() {
-    let mixed = wide().bytes_with(|name, floats| match (floats.shape.len(), name) {
+    let mixed = wide_llama::gguf().bytes_with(|name, floats| match (floats.shape.len(), name) {
         (1, _) => DType::F32,
         (_, "token_embd.weight") => DType::Q4_K,
         (_, "output.weight") => DType::Q6_K,
@@ -190,7 +112,7 @@ fn types_mix_in_one_file() {
         (_, name) if name.contains("attn_k") => DType::BF16,
         _ => DType::Q4_0,
     });
-    let float = logits(&open_bytes(wide().bytes()).unwrap());
+    let float = logits(&open_bytes(wide_llama::gguf().bytes()).unwrap());
     let error = rms_error(&logits(&open_bytes(mixed).unwrap()).values, &float.values);
     assert!(error <= 0.45, "{error}");
 }
@@ -199,7 +121,7 @@ fn types_mix_in_one_file() {
 #[test]
 fn vectors_decode_from_halves_and_blocks() {
     let norms = |dtype| {
-        let file = wide().bytes_with(|_, floats| match floats.shape.len() {
+        let file = wide_llama::gguf().bytes_with(|_, floats| match floats.shape.len() {
             1 => dtype,
             _ => DType::F32,
         });

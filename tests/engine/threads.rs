@@ -2,7 +2,7 @@
 
 use rillm::internals::eval::Cut;
 
-use crate::setup::{
+use crate::support::setup::{
     DECODERS, evaluate, feed, instruction_sets, open_with, runnable, same_answers, same_bits, small,
 };
 
@@ -39,11 +39,11 @@ fn any_number_of_threads_gives_the_same_bits() {
 #[test]
 fn long_inputs_have_the_same_bits_on_any_number_of_threads() {
     for name in DECODERS {
-        let alone = open_with(name, crate::setup::forced(), 1);
+        let alone = open_with(name, crate::support::setup::forced(), 1);
         let tokens = alone.tokens(0, 200);
         let expected = alone.replay(&tokens);
         for threads in [2, 3, 5] {
-            let opened = open_with(name, crate::setup::forced(), threads);
+            let opened = open_with(name, crate::support::setup::forced(), threads);
             let mut options = small(1, 200);
             options.batch = 96;
             let mut session = opened.session(options);

@@ -1,39 +1,13 @@
-//! What the fuzzer of whole models starts from and what it has found: none of it panics.
+//! The fuzzer of whole models.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
-
-use crate::hostile::survives;
-use crate::seeds;
+use crate::seeds::{self, files};
 use crate::support::evaluate::open_bytes;
-
-/// A folder of the fuzzer's files for this target.
-pub fn folder(kind: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fuzz")
-        .join(kind)
-        .join("model")
-}
-
-fn files(kind: &str) -> BTreeMap<String, Vec<u8>> {
-    // Without regressions there is no folder.
-    let Ok(entries) = fs::read_dir(folder(kind)) else {
-        return BTreeMap::new();
-    };
-    let entries = entries.map(|entry| entry.unwrap());
-    entries
-        .map(|entry| {
-            let name = entry.file_name().into_string().unwrap();
-            (name, fs::read(entry.path()).unwrap())
-        })
-        .collect()
-}
+use crate::support::survives::survives;
 
 #[test]
 fn seeds_are_what_their_generator_makes() {
     assert!(
-        files("seeds") == seeds::all(),
+        files("seeds", "model") == seeds::all(),
         "run the ignored test write_seeds"
     );
 }
@@ -65,7 +39,7 @@ fn every_byte_of_a_seed_may_lie() {
 
 #[test]
 fn what_the_fuzzer_found_stays_fixed() {
-    for (name, bytes) in files("regressions") {
+    for (name, bytes) in files("regressions", "model") {
         survives(&name, || open_bytes(bytes));
     }
 }

@@ -1,11 +1,12 @@
-//! What the fuzzer of whole models starts from: the smallest file of every architecture.
-//! `cargo test --test loading write_seeds -- --ignored` writes them.
+//! What the fuzzers start from: the smallest file of every architecture, and a snapshot of most.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use rillm_formats::manifest::{Array, DType, Metadata, Strings, Value};
 
-use crate::regressions::folder;
+use crate::snapshot;
 use crate::support::generator;
 use crate::support::to_gguf::{Floats, Gguf};
 
@@ -616,12 +617,44 @@ pub fn all() -> BTreeMap<String, Vec<u8>> {
     seeds.into_iter().map(file).collect()
 }
 
+/// A folder of a fuzzer's files: its seeds or its regressions.
+fn folder(kind: &str, target: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    root.join(kind).join(target)
+}
+
+/// The files of such a folder by name.
+pub fn files(kind: &str, target: &str) -> BTreeMap<String, Vec<u8>> {
+    // Without regressions there is no folder.
+    let Ok(entries) = fs::read_dir(folder(kind, target)) else {
+        return BTreeMap::new();
+    };
+    let entries = entries.map(|entry| entry.unwrap());
+    entries
+        .map(|entry| {
+            let name = entry.file_name().into_string().unwrap();
+            (name, fs::read(entry.path()).unwrap())
+        })
+        .collect()
+}
+
+fn write(target: &str, files: impl Iterator<Item = (String, Vec<u8>)>) {
+    let folder = folder("seeds", target);
+    fs::create_dir_all(&folder).unwrap();
+    for (name, bytes) in files {
+        fs::write(folder.join(name), bytes).unwrap();
+    }
+}
+
 #[test]
 #[ignore = "writes the seeds into fuzz/seeds/model"]
 fn write_seeds() {
-    let folder = folder("seeds");
-    std::fs::create_dir_all(&folder).unwrap();
-    for (name, bytes) in all() {
-        std::fs::write(folder.join(name), bytes).unwrap();
-    }
+    write("model", all().into_iter());
+}
+
+#[test]
+#[ignore = "writes the seeds into fuzz/seeds/snapshot"]
+fn write_snapshot_seeds() {
+    let saved = snapshot::models().map(|(name, model)| (name.to_owned(), snapshot::saved(&model)));
+    write("snapshot", saved);
 }

@@ -1,14 +1,9 @@
-//! What the fuzzer of snapshots starts from and what it has found: none of it panics.
-//! `cargo test --test loading write_snapshot_seeds -- --ignored` writes the former.
-
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+//! The fuzzer of snapshots.
 
 use rillm::internals::graph::Role;
 use rillm::{Model, Row, Session};
 
-use crate::seeds;
+use crate::seeds::{self, files};
 use crate::support::evaluate::open_bytes;
 use crate::support::restore::{OPTIONS, restore, signed};
 
@@ -27,7 +22,7 @@ const MODELS: [&str; 11] = [
     "ok-rwkv7",
 ];
 
-fn models() -> impl Iterator<Item = (&'static str, Model)> {
+pub fn models() -> impl Iterator<Item = (&'static str, Model)> {
     let mut seeds = seeds::all();
     MODELS.into_iter().map(move |name| {
         let bytes = seeds.remove(name).expect("a seed");
@@ -36,7 +31,7 @@ fn models() -> impl Iterator<Item = (&'static str, Model)> {
 }
 
 /// A sequence of three tokens.
-fn saved(model: &Model) -> Vec<u8> {
+pub fn saved(model: &Model) -> Vec<u8> {
     let mut session = Session::new(model, OPTIONS).expect("a session");
     let rows = [0, 1, 2].map(|position| Row {
         token: position as u32,
@@ -53,38 +48,10 @@ fn saved(model: &Model) -> Vec<u8> {
     bytes
 }
 
-fn folder(kind: &str) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
-    root.join(kind).join("snapshot")
-}
-
-fn files(kind: &str) -> BTreeMap<String, Vec<u8>> {
-    // Without regressions there is no folder.
-    let Ok(entries) = fs::read_dir(folder(kind)) else {
-        return BTreeMap::new();
-    };
-    let entries = entries.map(|entry| entry.unwrap());
-    entries
-        .map(|entry| {
-            let name = entry.file_name().into_string().unwrap();
-            (name, fs::read(entry.path()).unwrap())
-        })
-        .collect()
-}
-
-#[test]
-#[ignore = "writes the seeds into fuzz/seeds/snapshot"]
-fn write_snapshot_seeds() {
-    fs::create_dir_all(folder("seeds")).unwrap();
-    for (name, model) in models() {
-        fs::write(folder("seeds").join(name), saved(&model)).unwrap();
-    }
-}
-
 /// What a table computes may differ in the last bit; what is read may not.
 #[test]
 fn every_seed_is_restored_by_its_model_alone() {
-    let files = files("seeds");
+    let files = files("seeds", "snapshot");
     assert_eq!(files.len(), MODELS.len(), "run write_snapshot_seeds");
     for (name, model) in models() {
         assert_eq!(files[name].len(), saved(&model).len(), "{name}");
@@ -123,7 +90,7 @@ fn every_byte_of_a_snapshot_may_lie() {
 
 #[test]
 fn what_the_fuzzer_found_in_snapshots_stays_fixed() {
-    for bytes in files("regressions").values() {
+    for bytes in files("regressions", "snapshot").values() {
         for (_, model) in models() {
             restore(&model, bytes);
             restore(&model, &signed(&model, bytes));

@@ -1,18 +1,7 @@
-//! Loading: the same model from every container, type and address; hostile models refused in
-//! one line; plans that their checker can prove.
+//! What the recorder holds a file to: hyperparameters that can be true together, tensors that are
+//! there and have the shape that a graph needs.
 
+mod hyperparameters;
 #[path = "../support/mod.rs"]
 mod support;
-
-mod addresses;
-mod containers;
-mod heads;
-mod hostile;
-mod inconsistent;
-mod plans;
-mod quantized;
-mod refused;
-mod regressions;
-mod row_order;
-mod seeds;
-mod snapshots;
+mod tensors;

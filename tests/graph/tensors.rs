@@ -5,10 +5,10 @@ use rillm::error::LoadErrorKind;
 use rillm_formats::gguf::write::{TensorSpec, to_bytes};
 use rillm_formats::manifest::{DType, Shape};
 
-use crate::hostile::survives;
 use crate::support::evaluate::{open, open_bytes, runnable};
 use crate::support::exercise::exercise;
 use crate::support::fixture::Fixture;
+use crate::support::survives::survives;
 use crate::support::to_gguf::{Floats, Gguf};
 
 /// Tensors that not every checkpoint has: without them a model opens and means another thing.

@@ -1,11 +1,9 @@
-//! The house's order, read off the source: who may name whom, who may be unsafe, who may talk
-//! to the world; and the README's table of architectures.
+//! Who may name whom, who may be unsafe, who may talk to the world.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use rillm::internals::models::ARCHITECTURES;
+use crate::{code, root, sources, word};
 
 /// Modules of the library and what they may name. Downward only.
 const MAY_NAME: &[(&str, &[&str])] = &[
@@ -84,39 +82,6 @@ const UNSAFE: &[&str] = &[
     "exec/",
 ];
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Rust files under a folder by their path in it, comments and test modules cut away.
-fn sources(folder: &str) -> BTreeMap<String, String> {
-    let top = root().join(folder);
-    let mut found = BTreeMap::new();
-    let mut open: Vec<PathBuf> = vec![top.clone()];
-    while let Some(path) = open.pop() {
-        if path.is_dir() {
-            let entries = fs::read_dir(&path).unwrap();
-            open.extend(entries.map(|entry| entry.unwrap().path()));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let name = path.strip_prefix(&top).unwrap().to_str().unwrap();
-            let text = fs::read_to_string(&path).unwrap();
-            found.insert(name.replace('\\', "/"), code(&text));
-        }
-    }
-    assert!(found.len() > 5, "{folder} has sources");
-    found
-}
-
-/// Without comments, and without what follows the first module of tests (they stand last).
-fn code(text: &str) -> String {
-    let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or(text);
-    let lines = text.lines().map(|line| {
-        let comment = line.find("//").filter(|&at| !line[..at].contains('"'));
-        &line[..comment.unwrap_or(line.len())]
-    });
-    lines.collect::<Vec<_>>().join("\n")
-}
-
 /// Every `crate::a::B` that a text names, `use` lists unfolded to `(a, B)`; `B` is empty if the
 /// module itself is named.
 fn named(text: &str) -> BTreeSet<(String, String)> {
@@ -149,11 +114,6 @@ fn named(text: &str) -> BTreeSet<(String, String)> {
         }
     }
     found
-}
-
-fn word(text: &str) -> &str {
-    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_');
-    &text[..end.unwrap_or(text.len())]
 }
 
 /// The library's module that a file belongs to; `None` for its root and the command line.
@@ -300,39 +260,4 @@ fn the_scan_sees_what_it_should() {
         .collect();
     // A list of modules has an empty name, which no line above allows.
     assert_eq!(found, expected);
-}
-
-#[test]
-fn the_readme_lists_every_architecture() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let (open, close) = ("<!-- architectures -->", "<!-- /architectures -->");
-    let table = readme
-        .split_once(open)
-        .and_then(|(_, rest)| rest.split_once(close))
-        .expect("README.md marks its table of architectures")
-        .0;
-    let mut expected = String::from(
-        "| Architecture | Family | GGUF | Hugging Face `model_type` |\n|---|---|---|---|\n",
-    );
-    let names = |names: &[&str]| {
-        let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-        match names {
-            [] => "–".to_string(),
-            _ => quoted.join(", "),
-        }
-    };
-    for architecture in ARCHITECTURES {
-        expected.push_str(&format!(
-            "| {} | {} | {} | {} |\n",
-            architecture.title,
-            architecture.family.name(),
-            names(architecture.gguf),
-            names(architecture.hugging_face)
-        ));
-    }
-    assert_eq!(
-        table.trim(),
-        expected.trim(),
-        "expected between the marks:\n{expected}"
-    );
 }

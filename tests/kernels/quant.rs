@@ -6,7 +6,7 @@ use rillm_formats::manifest::DType;
 use super::{Random, scalar, tables};
 
 /// Random blocks and what the `gguf` package decodes them to, by `tools/quant/make.py`.
-const DECODED: &[u8] = include_bytes!("dequantize.bin");
+const DECODED: &[u8] = include_bytes!("../data/dequantize.bin");
 
 #[test]
 fn decoding_gives_the_bits_of_the_gguf_package() {

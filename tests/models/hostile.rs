@@ -15,28 +15,10 @@ use rillm_formats::{FormatError, hf_config, safetensors};
 use serde_json::{Value as Json, json};
 
 use crate::support::evaluate::{open_bytes, options, runnable};
-use crate::support::exercise::{OPTIONS, exercise};
+use crate::support::exercise::OPTIONS;
 use crate::support::fixture::Fixture;
+use crate::support::survives::survives;
 use crate::support::to_gguf::Gguf;
-
-/// Opens and runs; says how opening went. Panics with `label` if anything panicked.
-pub fn survives(label: &str, open: impl FnOnce() -> Result<Model, LoadError>) -> Option<String> {
-    let outcome = catch_unwind(AssertUnwindSafe(|| match open() {
-        Ok(model) => {
-            exercise(&model);
-            None
-        }
-        Err(error) => Some(error.to_string()),
-    }));
-    let error = outcome.unwrap_or_else(|_| panic!("{label} panicked"));
-    if let Some(error) = &error {
-        assert!(
-            !error.is_empty() && !error.contains('\n'),
-            "{label}: {error:?}"
-        );
-    }
-    error
-}
 
 /// One fixture of every kind of wiring.
 const KINDS: &[&str] = &[

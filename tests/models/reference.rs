@@ -2,7 +2,7 @@
 
 use rillm::internals::eval::Cut;
 
-use crate::setup::{evaluate, instruction_sets, open_with, runnable};
+use crate::support::setup::{evaluate, instruction_sets, open_with, runnable};
 
 #[test]
 fn every_output_is_the_references() {

@@ -1,4 +1,4 @@
-//! Plans: sound at every capacity, and their checker tells a sound one from every damage.
+//! Every fixture's plans, and every kind of damage to them.
 
 use rillm::Model;
 use rillm::internals::graph::{Activation, Graph, Matrix, Op, Role, Value};
@@ -6,10 +6,10 @@ use rillm::internals::plan::{Capacity, Order, Plan, Span, check};
 use rillm::session::{SessionOptions, memory_plan};
 use rillm_formats::manifest::DType;
 
-use crate::quantized;
 use crate::support::evaluate::{open_bytes, runnable};
 use crate::support::fixture::Fixture;
 use crate::support::to_gguf::Gguf;
+use crate::support::wide_llama;
 
 const CAPACITIES: [usize; 4] = [1, 7, 64, 200];
 
@@ -22,7 +22,7 @@ fn models() -> Vec<(String, Model)> {
         })
         .collect();
     for dtype in [DType::Q8_0, DType::Q4_K] {
-        let model = open_bytes(quantized::wide().bytes_as(dtype)).unwrap();
+        let model = open_bytes(wide_llama::gguf().bytes_as(dtype)).unwrap();
         models.push((format!("wide in {}", dtype.name()), model));
     }
     models

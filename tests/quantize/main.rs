@@ -1,6 +1,5 @@
 //! Files written anew: which types their tensors get, and that nothing else changes.
 
-mod folders;
 mod mixes;
 #[path = "../support/mod.rs"]
 mod support;
@@ -9,10 +8,9 @@ use rillm::formats::gguf::write::{TensorSpec, to_bytes};
 use rillm::formats::manifest::{DType, Metadata, Shape, Value};
 use rillm::internals::quant;
 use rillm::internals::weights::{Source, open, open_source};
-use rillm::quantize::{Input, Options, Plan, QuantizeError, write};
-use std::path::Path;
-use std::sync::atomic::AtomicU64;
+use rillm::quantize::{Input, Plan};
 use support::folder::TempFolder;
+use support::rewrite::{options, run};
 
 /// A file of these tensors, all in F32, filled with a wave.
 fn file(metadata: Metadata, tensors: &[(&str, &[u64])]) -> Vec<u8> {
@@ -53,10 +51,6 @@ fn input(bytes: Vec<u8>) -> Input {
     Input::new(open_source(Source::Owned(bytes)).expect("a GGUF file")).expect("an input")
 }
 
-fn options(mix: &str) -> Options {
-    Options::new(mix.parse().expect("a mix"))
-}
-
 const TENSORS: &[(&str, &[u64])] = &[
     ("token_embd.weight", &[40, 512]),
     ("output.weight", &[40, 512]),
@@ -67,15 +61,6 @@ const TENSORS: &[(&str, &[u64])] = &[
     ("blk.0.ffn_gate_inp.weight", &[8, 512]),
     ("blk.0.attn_q.bias", &[300]),
 ];
-
-fn run(input: &Input, options: &Options, to: &Path, threads: usize) -> Result<Plan, QuantizeError> {
-    let plan = Plan::new(input, options)?;
-    let done = AtomicU64::new(0);
-    let qualities = write(input, &plan, to, threads, &done)?;
-    assert_eq!(qualities.len(), plan.tensors.len());
-    assert_eq!(done.into_inner(), plan.elements());
-    Ok(plan)
-}
 
 #[test]
 fn each_tensor_is_what_its_encoder_makes_of_it() {

@@ -1,13 +1,14 @@
 //! Which types tensors get, as llama-quantize gives them: `mixes.txt`, by
 //! `tools/quant/mixes.py`.
 
-use super::{file, input, options};
+use super::support::rewrite::options;
+use super::{file, input};
 use rillm::formats::manifest::{Metadata, Value};
 use rillm::quantize::Plan;
 use rillm::quantize::synthetic::SHAPES;
 use std::collections::BTreeMap;
 
-const GIVEN: &str = include_str!("mixes.txt");
+const GIVEN: &str = include_str!("../data/mixes.txt");
 const LAYERS: usize = 16;
 
 /// Architecture, heads of keys and values (of four), experts, hidden width, whether untied.

@@ -1,7 +1,7 @@
 //! Going on when the context is full.
 
-use crate::setup::{Opened, feed, forced, open, same_bits, small};
 use crate::support::compare::compare;
+use crate::support::setup::{Opened, feed, forced, open, same_bits, small};
 use rillm::generate::{Limits, Stop, generate};
 use rillm::internals::state::KvType;
 use rillm::sample::{SampleOptions, Sampler};
@@ -78,7 +78,7 @@ fn what_is_left_is_as_if_fed_alone() {
         // Angles of up to 170 are rounded to 2⁻¹⁷, and a key's is then made of two of them, as
         // the replay's is not: 1e-5 each.
         assert!(error <= 3e-5, "{name}: {error}");
-        // Twice what tests/engine/history allows for rounding once: here is a history that was
+        // Twice what `kv_cache` allows for rounding once: here is a history that was
         // rounded once, compared with another of which a part was rounded twice.
         for (kv_type, bound) in [(KvType::F16, 1e-2), (KvType::Q8_0, 1e-1)] {
             let [found, expected] = left_and_replayed(&opened, kv_type);

@@ -4,7 +4,7 @@ use rillm::internals::graph::StateKind;
 use rillm::internals::state::KvType;
 use rillm::session::SessionOptions;
 
-use crate::setup::{
+use crate::support::setup::{
     Opened, encode, feed, instruction_sets, open, open_with, runnable, same_bits, small,
 };
 

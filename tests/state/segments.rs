@@ -5,7 +5,7 @@ use rillm::internals::state::StateError;
 use rillm::{Model, RunError};
 use serde_json::{Value, json};
 
-use crate::setup::{evaluate, feed, open, same_answers, same_bits, small, try_evaluate};
+use crate::support::setup::{evaluate, feed, open, same_answers, same_bits, small, try_evaluate};
 
 const SEGMENTED: [&str; 7] = [
     "transfo_xl",

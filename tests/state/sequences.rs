@@ -5,7 +5,7 @@ use rillm::internals::state::StateError;
 use rillm::session::SessionOptions;
 use rillm::{RunError, Session};
 
-use crate::setup::{
+use crate::support::setup::{
     DECODERS, Opened, RECURRENT, WITH_HISTORY, encode, feed, open, same_bits, small,
 };
 

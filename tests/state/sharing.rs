@@ -3,7 +3,9 @@
 
 use rillm::{Model, Session};
 
-use crate::setup::{DECODERS, Opened, encode, feed, forced, open, open_with, same_bits, small};
+use crate::support::setup::{
+    DECODERS, Opened, encode, feed, forced, open, open_with, same_bits, small,
+};
 
 /// What a fresh session answers to `tokens` after encoding `source`.
 fn translate(opened: &Opened, source: &[u32], tokens: &[u32]) -> Vec<Vec<f32>> {

@@ -5,7 +5,7 @@ use rillm::{RunError, Session};
 
 use crate::support::compare::{REFERENCE_TOLERANCE, compare};
 
-use crate::setup::{DECODERS, Opened, encode, feed, open, open_with, same_bits, small};
+use crate::support::setup::{DECODERS, Opened, encode, feed, open, open_with, same_bits, small};
 
 fn saved(session: &Session, sequence: u32, tokens: &[u32]) -> Vec<u8> {
     let mut bytes = Vec::new();

@@ -1,4 +1,4 @@
-//! Golden fixtures: `tests/fixtures/<name>/` with config.json, weights.json, cases.json and
+//! Golden fixtures: `tests/data/fixtures/<name>/` with config.json, weights.json, cases.json and
 //! expected.safetensors, made by `tools/fixtures/make.py`.
 
 use std::collections::BTreeMap;
@@ -63,8 +63,8 @@ impl Fixture {
     /// The names of all fixtures, sorted.
     pub fn all() -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(root())
-            .expect("tests/fixtures can be listed")
-            .map(|entry| entry.expect("an entry of tests/fixtures").path())
+            .expect("tests/data/fixtures can be listed")
+            .map(|entry| entry.expect("an entry of tests/data/fixtures").path())
             .filter(|path| path.is_dir())
             .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
             .collect();
@@ -294,7 +294,12 @@ impl Recipe {
 }
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+    // The command line's tests use them as well, from their crate's folder.
+    let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let mut folders = folders.map(|folder| folder.join("tests/data/fixtures"));
+    folders
+        .find(|folder| folder.is_dir())
+        .expect("tests/data/fixtures")
 }
 
 fn read_json(path: &Path) -> Value {

@@ -7,8 +7,8 @@ use rillm::internals::state::KvType;
 use rillm::{Model, ModelOptions, Row, RunError, Session, SessionOptions};
 use serde_json::Value;
 
-use crate::support::fixture::{Case, Fixture};
-use crate::support::folder::TempFolder;
+use super::fixture::{Case, Fixture};
+use super::folder::TempFolder;
 
 /// One fixture of every family that decodes; the first four keep their history, the others a
 /// state of constant size, and some of those a history beside it.

@@ -5,10 +5,10 @@ use rillm::internals::weights::Source;
 use rillm_formats::gguf;
 use rillm_formats::manifest::DType;
 
-use crate::quantized;
 use crate::support::evaluate::{all_outputs, open_bytes, options, runnable};
 use crate::support::fixture::Fixture;
 use crate::support::to_gguf::Gguf;
+use crate::support::wide_llama::{self, logits};
 
 /// A copy of `file` whose tensors' data begin `shift` bytes past a multiple of 64.
 fn shifted(file: &[u8], shift: usize) -> &'static [u8] {
@@ -55,16 +55,13 @@ fn halves_at_odd_addresses_give_the_same_bits() {
 
 #[test]
 fn blocks_at_odd_addresses_give_the_same_bits() {
-    let wide = quantized::wide();
+    let wide = wide_llama::gguf();
     for dtype in [DType::Q8_0, DType::Q4_0, DType::Q4_K, DType::Q6_K] {
         let file = wide.bytes_as(dtype);
-        let aligned = quantized::logits(&open_shifted(&file, 0));
-        assert_eq!(
-            aligned,
-            quantized::logits(&open_bytes(file.clone()).unwrap())
-        );
+        let aligned = logits(&open_shifted(&file, 0));
+        assert_eq!(aligned, logits(&open_bytes(file.clone()).unwrap()));
         for shift in 1..8 {
-            let outputs = quantized::logits(&open_shifted(&file, shift));
+            let outputs = logits(&open_shifted(&file, shift));
             assert_eq!(outputs, aligned, "{} shifted by {shift}", dtype.name());
         }
     }

@@ -26,7 +26,7 @@ fn a_gguf_in_memory_computes_what_the_reference_does() {
 /// Whatever this project's own converters have in common, this file has not: see its README.
 #[test]
 fn a_file_of_the_usual_converter_computes_what_the_reference_does() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/bamba.gguf");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/bamba.gguf");
     let fixture = Fixture::load("bamba");
     let ours = Gguf::of(&fixture);
     let theirs = rillm::internals::weights::open(&path).unwrap();

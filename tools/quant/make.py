@@ -1,6 +1,6 @@
-"""Writes tests/kernels/dequantize.bin: random blocks and what the gguf package decodes them to.
+"""Writes tests/data/dequantize.bin: random blocks and what the gguf package decodes them to.
 
-    python tools/quant/make.py tests/kernels/dequantize.bin
+    python tools/quant/make.py tests/data/dequantize.bin
 
 Needs numpy and gguf 0.19. Entries follow each other, little endian: type id (u32), bytes of
 blocks (u32), the blocks, and one f32 per element. The same seed gives the same file.

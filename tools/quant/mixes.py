@@ -1,6 +1,6 @@
-"""Writes tests/quantize/mixes.txt: which types llama-quantize gives to which tensors.
+"""Writes tests/data/mixes.txt: which types llama-quantize gives to which tensors.
 
-    python tools/quant/mixes.py path/to/llama-quantize tests/quantize/mixes.txt
+    python tools/quant/mixes.py path/to/llama-quantize tests/data/mixes.txt
 
 Needs numpy and gguf 0.19, and llama.cpp's llama-quantize. Each case is a model of sixteen tiny
 layers; a line says, for one case, mix and part of a layer, the type of that part in each layer.

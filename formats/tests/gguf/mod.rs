@@ -1,12 +1,13 @@
 //! GGUF files that are fine: what is read is what the bytes say, what is written is what the
 //! standard says, and splits come together.
 
-mod support;
+mod malformed;
 
 use rillm_formats::ErrorKind;
 use rillm_formats::gguf::{self, write};
 use rillm_formats::manifest::{Array, Container, DType, Metadata, Shape, Strings, Value};
-use support::{F32, Q8_0, Raw, gguf_sample, kind};
+
+use crate::support::{F32, Q8_0, Raw, gguf_sample, kind};
 
 fn sample_metadata() -> Metadata {
     let mut strings = Strings::default();

@@ -1,12 +1,13 @@
 //! safetensors files, indexes and whole folders that are fine.
 
-mod support;
+mod malformed;
 
 use rillm_formats::ErrorKind;
 use rillm_formats::hf_config::Config;
 use rillm_formats::manifest::{Container, DType, Metadata, Shape};
 use rillm_formats::safetensors::{self, Index, write};
-use support::SAFETENSORS_HEADER;
+
+use crate::support::SAFETENSORS_HEADER;
 
 fn config() -> Config {
     Config {
@@ -17,7 +18,7 @@ fn config() -> Config {
 
 #[test]
 fn a_header_is_read_and_foreign_types_are_set_aside() {
-    let bytes = support::safetensors(SAFETENSORS_HEADER, 36);
+    let bytes = crate::support::safetensors(SAFETENSORS_HEADER, 36);
     let file = safetensors::parse(&bytes, 5).expect("valid");
     let start = 8 + SAFETENSORS_HEADER.len() as u64;
     assert_eq!(file.data_offset, start);
@@ -50,7 +51,7 @@ fn every_type_has_its_width() {
         let len = 3 * width;
         let header =
             format!(r#"{{"w":{{"dtype":"{name}","shape":[3],"data_offsets":[0,{len}]}}}}   "#);
-        let file = safetensors::parse(&support::safetensors(&header, len as usize), 0);
+        let file = safetensors::parse(&crate::support::safetensors(&header, len as usize), 0);
         let file = file.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(file.tensors.first().map(|(_, info)| info.dtype), dtype);
         assert_eq!(dtype.and_then(DType::safetensors_name), dtype.map(|_| name));
@@ -61,7 +62,7 @@ fn every_type_has_its_width() {
 fn empty_tensors_are_legal_and_overflow_is_not_hidden_by_them() {
     let header = r#"{"e":{"dtype":"F32","shape":[0,9223372036854775808,4],"data_offsets":[0,0]},
         "w":{"dtype":"I8","shape":[],"data_offsets":[0,1]}}"#;
-    let file = safetensors::parse(&support::safetensors(header, 1), 0).expect("valid");
+    let file = safetensors::parse(&crate::support::safetensors(header, 1), 0).expect("valid");
     assert_eq!(file.tensors.len(), 2);
     assert_eq!(file.tensors[0].1.range, file.data_offset..file.data_offset);
 }
@@ -122,7 +123,7 @@ fn shard(entries: &[(&str, &str)]) -> safetensors::Safetensors {
         })
         .collect();
     let header = format!("{{{}}}", entries.join(","));
-    safetensors::parse(&support::safetensors(&header, entries.len()), 99).expect("valid")
+    safetensors::parse(&crate::support::safetensors(&header, entries.len()), 99).expect("valid")
 }
 
 #[test]

@@ -5,6 +5,8 @@
 pub mod seeds;
 pub mod walk;
 
+use rillm_formats::{ErrorKind, FormatError};
+
 /// GGUF's value types, as its standard numbers them.
 pub mod kind {
     pub const U8: u32 = 0;
@@ -183,3 +185,14 @@ pub const CONFIG: &str = r#"{
   "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "deep": {"er": true}},
   "mixed": [1, null, "x", {"k": 5}, [6, 7]]
 }"#;
+
+/// Asserts that the file was refused for this reason, in one line that says these words.
+#[track_caller]
+pub fn expect(error: FormatError, kind: ErrorKind, words: &[&str]) {
+    let text = error.to_string();
+    assert_eq!(error.kind(), kind, "{text}");
+    for word in words {
+        assert!(text.contains(word), "{word:?} is not in: {text}");
+    }
+    assert!(!text.contains('\n'), "{text}");
+}

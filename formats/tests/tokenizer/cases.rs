@@ -4,7 +4,7 @@
 use rillm_formats::tokenizer::{DecodeOptions, Encode, HfFiles, Tokenizer};
 use serde_json::Value;
 
-const CASES: &[u8] = include_bytes!("data/tokenizer/cases.json");
+const CASES: &[u8] = include_bytes!("../data/tokenizer/cases.json");
 
 fn json(bytes: &[u8]) -> Tokenizer {
     let files = HfFiles {
@@ -23,27 +23,27 @@ fn model(bytes: &[u8]) -> Tokenizer {
 }
 
 fn gpt2() -> Tokenizer {
-    json(include_bytes!("data/tokenizer/gpt2.tokenizer.json"))
+    json(include_bytes!("../data/tokenizer/gpt2.tokenizer.json"))
 }
 
 fn llama3() -> Tokenizer {
-    json(include_bytes!("data/tokenizer/llama3.tokenizer.json"))
+    json(include_bytes!("../data/tokenizer/llama3.tokenizer.json"))
 }
 
 fn spm() -> Tokenizer {
-    json(include_bytes!("data/tokenizer/spm.tokenizer.json"))
+    json(include_bytes!("../data/tokenizer/spm.tokenizer.json"))
 }
 
 fn metaspace() -> Tokenizer {
-    json(include_bytes!("data/tokenizer/metaspace.tokenizer.json"))
+    json(include_bytes!("../data/tokenizer/metaspace.tokenizer.json"))
 }
 
 fn spm_model() -> Tokenizer {
-    model(include_bytes!("data/tokenizer/spm.model"))
+    model(include_bytes!("../data/tokenizer/spm.model"))
 }
 
 fn squeezed() -> Tokenizer {
-    model(include_bytes!("data/tokenizer/squeezed.model"))
+    model(include_bytes!("../data/tokenizer/squeezed.model"))
 }
 
 const TEMPLATED: Encode = Encode {
@@ -139,7 +139,7 @@ fn sentencepiece_converted_with_metaspace() {
 #[test]
 fn wordpiece_without_case() {
     agrees(
-        &json(include_bytes!("data/tokenizer/wordpiece.tokenizer.json")),
+        &json(include_bytes!("../data/tokenizer/wordpiece.tokenizer.json")),
         "wordpiece.tokenizer.json",
     );
 }
@@ -147,7 +147,7 @@ fn wordpiece_without_case() {
 #[test]
 fn wordpiece_with_case() {
     agrees(
-        &json(include_bytes!("data/tokenizer/cased.tokenizer.json")),
+        &json(include_bytes!("../data/tokenizer/cased.tokenizer.json")),
         "cased.tokenizer.json",
     );
 }
@@ -155,7 +155,7 @@ fn wordpiece_with_case() {
 #[test]
 fn unigram_file() {
     agrees(
-        &model(include_bytes!("data/tokenizer/unigram.model")),
+        &model(include_bytes!("../data/tokenizer/unigram.model")),
         "unigram.model",
     );
 }
@@ -163,7 +163,7 @@ fn unigram_file() {
 #[test]
 fn unigram_converted() {
     agrees(
-        &json(include_bytes!("data/tokenizer/unigram.tokenizer.json")),
+        &json(include_bytes!("../data/tokenizer/unigram.tokenizer.json")),
         "unigram.tokenizer.json",
     );
 }
@@ -171,9 +171,9 @@ fn unigram_converted() {
 /// Written into a GGUF file and read again, it gives the same tokens.
 #[test]
 fn through_gguf_they_are_the_same() {
-    let word_piece: &[u8] = include_bytes!("data/tokenizer/wordpiece.tokenizer.json");
-    let cased: &[u8] = include_bytes!("data/tokenizer/cased.tokenizer.json");
-    let unigram: &[u8] = include_bytes!("data/tokenizer/unigram.model");
+    let word_piece: &[u8] = include_bytes!("../data/tokenizer/wordpiece.tokenizer.json");
+    let cased: &[u8] = include_bytes!("../data/tokenizer/cased.tokenizer.json");
+    let unigram: &[u8] = include_bytes!("../data/tokenizer/unigram.model");
     // GGUF has no flags for how a token is matched, and SentencePiece's put a space after each.
     let never: fn(&str) -> bool = |_| false;
     let flags: fn(&str) -> bool = |text| text.contains("<|user|>") || text.contains("[word]");

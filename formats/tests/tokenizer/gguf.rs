@@ -6,9 +6,9 @@ use rillm_formats::manifest::{Array, Metadata, Strings, Value};
 use rillm_formats::tokenizer::{DecodeOptions, Encode, Tokenizer, TokenizerErrorKind};
 use serde_json::Value as Json;
 
-const SPM: &[u8] = include_bytes!("data/tokenizer/spm.tokenizer.json");
-const LLAMA3: &[u8] = include_bytes!("data/tokenizer/llama3.tokenizer.json");
-const CASES: &[u8] = include_bytes!("data/tokenizer/cases.json");
+const SPM: &[u8] = include_bytes!("../data/tokenizer/spm.tokenizer.json");
+const LLAMA3: &[u8] = include_bytes!("../data/tokenizer/llama3.tokenizer.json");
+const CASES: &[u8] = include_bytes!("../data/tokenizer/cases.json");
 
 fn strings<'a>(texts: impl IntoIterator<Item = &'a str>) -> Value {
     let mut strings = Strings::default();
@@ -317,7 +317,7 @@ fn endless_special_tokens_are_refused() {
     }
 }
 
-/// Not a test: writes the fuzzer's seeds (`cargo test --test tokenizer_gguf -- --ignored`).
+/// Not a test: writes the fuzzer's seeds (`cargo test -p rillm-formats --test formats -- --ignored`).
 #[test]
 #[ignore = "writes files"]
 fn write_seeds() {

@@ -5,9 +5,9 @@ use rillm_formats::tokenizer::{
     DecodeOptions, Encode, HfFiles, Tokenizer, TokenizerError, TokenizerErrorKind,
 };
 
-const SPM_MODEL: &[u8] = include_bytes!("data/tokenizer/spm.model");
-const SPM: &[u8] = include_bytes!("data/tokenizer/spm.tokenizer.json");
-const GPT2: &[u8] = include_bytes!("data/tokenizer/gpt2.tokenizer.json");
+const SPM_MODEL: &[u8] = include_bytes!("../data/tokenizer/spm.model");
+const SPM: &[u8] = include_bytes!("../data/tokenizer/spm.tokenizer.json");
+const GPT2: &[u8] = include_bytes!("../data/tokenizer/gpt2.tokenizer.json");
 
 const ADD: Encode = Encode {
     add_special: true,

@@ -28,14 +28,14 @@ const METASPACE: usize = 3;
 
 fn all() -> [Tokenizer; 5] {
     let files = HfFiles {
-        tokenizer_model: Some(include_bytes!("data/tokenizer/spm.model")),
+        tokenizer_model: Some(include_bytes!("../data/tokenizer/spm.model")),
         ..HfFiles::default()
     };
     [
-        json(include_bytes!("data/tokenizer/gpt2.tokenizer.json")),
-        json(include_bytes!("data/tokenizer/llama3.tokenizer.json")),
-        json(include_bytes!("data/tokenizer/spm.tokenizer.json")),
-        json(include_bytes!("data/tokenizer/metaspace.tokenizer.json")),
+        json(include_bytes!("../data/tokenizer/gpt2.tokenizer.json")),
+        json(include_bytes!("../data/tokenizer/llama3.tokenizer.json")),
+        json(include_bytes!("../data/tokenizer/spm.tokenizer.json")),
+        json(include_bytes!("../data/tokenizer/metaspace.tokenizer.json")),
         Tokenizer::from_hf(files).expect("valid").expect("there"),
     ]
 }
@@ -116,7 +116,7 @@ fn token_by_token_is_the_same_text() {
 
 #[test]
 fn characters_wait_until_they_are_whole() {
-    let tokenizer = json(include_bytes!("data/tokenizer/gpt2.tokenizer.json"));
+    let tokenizer = json(include_bytes!("../data/tokenizer/gpt2.tokenizer.json"));
     let ids = tokenizer.encode("a👍é", Encode::default());
     let mut decoder = tokenizer.decoder(DecodeOptions::default());
     let mut text = String::new();

@@ -105,7 +105,7 @@ fn tokenizer_gguf() {
 #[test]
 fn tokenizer_text() {
     let files = HfFiles {
-        tokenizer_json: Some(include_bytes!("data/tokenizer/llama3.tokenizer.json")),
+        tokenizer_json: Some(include_bytes!("../data/tokenizer/llama3.tokenizer.json")),
         ..HfFiles::default()
     };
     let tokenizer = Tokenizer::from_hf(files).expect("valid").expect("there");

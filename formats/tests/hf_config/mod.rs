@@ -1,10 +1,11 @@
 //! Hugging Face configurations that are fine, flattened.
 
-mod support;
+mod malformed;
 
 use rillm_formats::hf_config;
 use rillm_formats::manifest::{Array, Metadata, Strings, Value};
-use support::CONFIG;
+
+use crate::support::CONFIG;
 
 fn strings(texts: &[&str]) -> Value {
     let mut strings = Strings::default();

@@ -1,0 +1,8 @@
+//! Tokenizers against their reference implementations.
+
+mod cases;
+mod gguf;
+mod hf;
+mod properties;
+mod seeds;
+mod vocabularies;

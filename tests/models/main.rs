@@ -1,0 +1,11 @@
+//! The architectures: each computes what its authors' code computes, and a file that lies is
+//! refused in one line.
+//!
+//! `RILLM_ISA` forces one instruction set on the whole suite.
+
+mod fixtures;
+mod heads;
+mod hostile;
+mod reference;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,5 @@
+//! Plans: sound at every capacity, and their checker tells a sound one from every damage.
+
+mod plans;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,26 @@
+//! A file written anew, as `rillm quantize` writes it.
+
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+
+use rillm::quantize::{Input, Options, Plan, QuantizeError, write};
+
+/// Nothing but the name of a mix.
+pub fn options(mix: &str) -> Options {
+    Options::new(mix.parse().expect("a mix"))
+}
+
+/// Plans and writes; asserts that everything planned was written.
+pub fn run(
+    input: &Input,
+    options: &Options,
+    to: &Path,
+    threads: usize,
+) -> Result<Plan, QuantizeError> {
+    let plan = Plan::new(input, options)?;
+    let done = AtomicU64::new(0);
+    let qualities = write(input, &plan, to, threads, &done)?;
+    assert_eq!(qualities.len(), plan.tensors.len());
+    assert_eq!(done.into_inner(), plan.elements());
+    Ok(plan)
+}

@@ -1,0 +1,8 @@
+//! Opening: the same model from every container and at every address; rows in the order that a
+//! graph wants them.
+
+mod addresses;
+mod containers;
+mod row_order;
+#[path = "../support/mod.rs"]
+mod support;
