@@ -4,7 +4,7 @@ use half::{bf16, f16};
 use rillm_formats::manifest::DType;
 
 use super::blocks::*;
-use super::integers::{Integers256, SmallBlock, SuperBlock};
+use super::integers::{Block32, Block256, Integers256};
 
 /// Decodes a row: whole blocks in, floats out. Lengths that do not fit each other decode as
 /// many whole blocks as both hold.
@@ -51,7 +51,7 @@ fn floats<const LEN: usize>(bytes: &[u8], out: &mut [f32], decode: impl Fn([u8; 
     }
 }
 
-fn small<B: SmallBlock>(bytes: &[u8], out: &mut [f32]) {
+fn small<B: Block32>(bytes: &[u8], out: &mut [f32]) {
     each_block(bytes, out, |block: B, out| {
         let block = block.integers();
         for (out, quant) in out.iter_mut().zip(block.quants) {
@@ -63,7 +63,7 @@ fn small<B: SmallBlock>(bytes: &[u8], out: &mut [f32]) {
     });
 }
 
-fn large<B: SuperBlock>(bytes: &[u8], out: &mut [f32]) {
+fn large<B: Block256>(bytes: &[u8], out: &mut [f32]) {
     let mut integers = Integers256::ZERO;
     each_block(bytes, out, |block: B, out| {
         block.integers(&mut integers);

@@ -16,7 +16,7 @@ pub struct Integers32 {
     pub quants: [i8; 32],
     /// What they are multiplied with.
     pub scale: f32,
-    /// What is added; zero unless the type [has offsets](SmallBlock::OFFSETS).
+    /// What is added; zero unless the type [has offsets](Block32::OFFSETS).
     pub offset: f32,
 }
 
@@ -24,7 +24,7 @@ pub struct Integers32 {
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub struct Integers256 {
-    /// Signed quants; from zero on if the type [has minima](SuperBlock::MINS).
+    /// Signed quants; from zero on if the type [has minima](Block256::MINS).
     pub quants: [i8; 256],
     /// Factors of sixteen weights each, within a byte's range.
     pub scales: [i16; 16],
@@ -48,7 +48,7 @@ impl Integers256 {
 }
 
 /// A block of 32 weights with a scale of their own.
-pub trait SmallBlock: Block {
+pub trait Block32: Block {
     /// Whether weights have an offset beside their scale.
     const OFFSETS: bool = false;
 
@@ -57,7 +57,7 @@ pub trait SmallBlock: Block {
 }
 
 /// A block of 256 weights whose groups have integer scales.
-pub trait SuperBlock: Block {
+pub trait Block256: Block {
     /// Whether groups have minima beside their scales.
     const MINS: bool = false;
 
@@ -67,7 +67,7 @@ pub trait SuperBlock: Block {
 }
 
 /// A block whose weights are points of a grid.
-pub trait GridBlock: SuperBlock {
+pub trait IQuantBlock: Block256 {
     /// What its scale is multiplied with.
     const UNIT: f32;
 
@@ -122,7 +122,7 @@ fn looked_up(quants: [u8; 32], values: &[i8; 16]) -> [i8; 32] {
     found
 }
 
-impl SmallBlock for BlockQ4_0 {
+impl Block32 for BlockQ4_0 {
     #[inline(always)]
     fn integers(&self) -> Integers32 {
         Integers32 {
@@ -133,7 +133,7 @@ impl SmallBlock for BlockQ4_0 {
     }
 }
 
-impl SmallBlock for BlockQ4_1 {
+impl Block32 for BlockQ4_1 {
     const OFFSETS: bool = true;
 
     #[inline(always)]
@@ -146,7 +146,7 @@ impl SmallBlock for BlockQ4_1 {
     }
 }
 
-impl SmallBlock for BlockQ5_0 {
+impl Block32 for BlockQ5_0 {
     #[inline(always)]
     fn integers(&self) -> Integers32 {
         Integers32 {
@@ -157,7 +157,7 @@ impl SmallBlock for BlockQ5_0 {
     }
 }
 
-impl SmallBlock for BlockQ5_1 {
+impl Block32 for BlockQ5_1 {
     const OFFSETS: bool = true;
 
     #[inline(always)]
@@ -170,7 +170,7 @@ impl SmallBlock for BlockQ5_1 {
     }
 }
 
-impl SmallBlock for BlockQ8_0 {
+impl Block32 for BlockQ8_0 {
     #[inline(always)]
     fn integers(&self) -> Integers32 {
         Integers32 {
@@ -181,7 +181,7 @@ impl SmallBlock for BlockQ8_0 {
     }
 }
 
-impl SmallBlock for BlockIQ4NL {
+impl Block32 for BlockIQ4NL {
     #[inline(always)]
     fn integers(&self) -> Integers32 {
         Integers32 {
@@ -204,7 +204,7 @@ impl BlockMXFP4 {
     }
 }
 
-impl SmallBlock for BlockMXFP4 {
+impl Block32 for BlockMXFP4 {
     #[inline(always)]
     fn integers(&self) -> Integers32 {
         Integers32 {
@@ -266,7 +266,7 @@ fn pairs_of_bits(bytes: &[u8; 64], quants: &mut [i8; 256]) {
     }
 }
 
-impl SuperBlock for BlockQ2K {
+impl Block256 for BlockQ2K {
     const MINS: bool = true;
 
     #[inline(always)]
@@ -281,7 +281,7 @@ impl SuperBlock for BlockQ2K {
     }
 }
 
-impl SuperBlock for BlockQ3K {
+impl Block256 for BlockQ3K {
     #[inline(always)]
     fn integers(&self, out: &mut Integers256) {
         pairs_of_bits(&self.quants, &mut out.quants);
@@ -321,7 +321,7 @@ fn scales_of_eight(packed: &[u8; 12], out: &mut Integers256) {
     }
 }
 
-impl SuperBlock for BlockQ4K {
+impl Block256 for BlockQ4K {
     const MINS: bool = true;
 
     #[inline(always)]
@@ -333,7 +333,7 @@ impl SuperBlock for BlockQ4K {
     }
 }
 
-impl SuperBlock for BlockQ5K {
+impl Block256 for BlockQ5K {
     const MINS: bool = true;
 
     #[inline(always)]
@@ -351,7 +351,7 @@ impl SuperBlock for BlockQ5K {
     }
 }
 
-impl SuperBlock for BlockQ6K {
+impl Block256 for BlockQ6K {
     #[inline(always)]
     fn integers(&self, out: &mut Integers256) {
         pairs_of_bits(&self.high, &mut out.quants);
@@ -385,7 +385,7 @@ impl BlockIQ4XS {
     }
 }
 
-impl SuperBlock for BlockIQ4XS {
+impl Block256 for BlockIQ4XS {
     #[inline(always)]
     fn integers(&self, out: &mut Integers256) {
         let (groups, _) = self.quants.as_chunks::<16>();
@@ -401,7 +401,7 @@ impl SuperBlock for BlockIQ4XS {
     }
 }
 
-impl SuperBlock for BlockTQ1_0 {
+impl Block256 for BlockTQ1_0 {
     #[inline(always)]
     fn integers(&self, out: &mut Integers256) {
         /// Three to the power of a trit's place moves it to the top of its byte.
@@ -428,7 +428,7 @@ impl SuperBlock for BlockTQ1_0 {
     }
 }
 
-impl SuperBlock for BlockTQ2_0 {
+impl Block256 for BlockTQ2_0 {
     #[inline(always)]
     fn integers(&self, out: &mut Integers256) {
         pairs_of_bits(&self.quants, &mut out.quants);
@@ -473,7 +473,7 @@ fn odd(scale: u8) -> i16 {
     2 * i16::from(scale) + 1
 }
 
-impl SuperBlock for BlockIQ2XXS {
+impl Block256 for BlockIQ2XXS {
     #[inline(always)]
     fn integers(&self, out: &mut Integers256) {
         let (eights, _) = out.quants.as_chunks_mut::<8>();
@@ -492,7 +492,7 @@ impl SuperBlock for BlockIQ2XXS {
     }
 }
 
-impl GridBlock for BlockIQ2XXS {
+impl IQuantBlock for BlockIQ2XXS {
     const UNIT: f32 = 0.125;
 
     #[inline(always)]
@@ -501,7 +501,7 @@ impl GridBlock for BlockIQ2XXS {
     }
 }
 
-impl SuperBlock for BlockIQ2XS {
+impl Block256 for BlockIQ2XS {
     #[inline(always)]
     fn integers(&self, out: &mut Integers256) {
         let (eights, _) = out.quants.as_chunks_mut::<8>();
@@ -519,7 +519,7 @@ impl SuperBlock for BlockIQ2XS {
     }
 }
 
-impl GridBlock for BlockIQ2XS {
+impl IQuantBlock for BlockIQ2XS {
     const UNIT: f32 = 0.125;
 
     #[inline(always)]
@@ -528,7 +528,7 @@ impl GridBlock for BlockIQ2XS {
     }
 }
 
-impl SuperBlock for BlockIQ2S {
+impl Block256 for BlockIQ2S {
     #[inline(always)]
     fn integers(&self, out: &mut Integers256) {
         let (eights, _) = out.quants.as_chunks_mut::<8>();
@@ -544,7 +544,7 @@ impl SuperBlock for BlockIQ2S {
     }
 }
 
-impl GridBlock for BlockIQ2S {
+impl IQuantBlock for BlockIQ2S {
     const UNIT: f32 = 0.125;
 
     #[inline(always)]
@@ -553,7 +553,7 @@ impl GridBlock for BlockIQ2S {
     }
 }
 
-impl SuperBlock for BlockIQ3XXS {
+impl Block256 for BlockIQ3XXS {
     #[inline(always)]
     fn integers(&self, out: &mut Integers256) {
         let (eights, _) = out.quants.as_chunks_mut::<8>();
@@ -572,7 +572,7 @@ impl SuperBlock for BlockIQ3XXS {
     }
 }
 
-impl GridBlock for BlockIQ3XXS {
+impl IQuantBlock for BlockIQ3XXS {
     const UNIT: f32 = 0.25;
 
     #[inline(always)]
@@ -581,7 +581,7 @@ impl GridBlock for BlockIQ3XXS {
     }
 }
 
-impl SuperBlock for BlockIQ3S {
+impl Block256 for BlockIQ3S {
     #[inline(always)]
     fn integers(&self, out: &mut Integers256) {
         let (eights, _) = out.quants.as_chunks_mut::<8>();
@@ -599,7 +599,7 @@ impl SuperBlock for BlockIQ3S {
     }
 }
 
-impl GridBlock for BlockIQ3S {
+impl IQuantBlock for BlockIQ3S {
     const UNIT: f32 = 1.0;
 
     #[inline(always)]
@@ -618,7 +618,7 @@ fn shifted(index: usize, down: bool, out: &mut [i8]) {
     }
 }
 
-impl SuperBlock for BlockIQ1S {
+impl Block256 for BlockIQ1S {
     fn integers(&self, out: &mut Integers256) {
         let (words, _) = self.high.as_chunks::<2>();
         for (g, word) in words.iter().enumerate() {
@@ -639,7 +639,7 @@ impl SuperBlock for BlockIQ1S {
     }
 }
 
-impl GridBlock for BlockIQ1S {
+impl IQuantBlock for BlockIQ1S {
     const UNIT: f32 = 0.125;
 
     #[inline(always)]
@@ -648,7 +648,7 @@ impl GridBlock for BlockIQ1S {
     }
 }
 
-impl SuperBlock for BlockIQ1M {
+impl Block256 for BlockIQ1M {
     fn integers(&self, out: &mut Integers256) {
         for n in 0..32 {
             let bits = self.high[n / 2] >> (n % 2 * 4);
@@ -666,7 +666,7 @@ impl SuperBlock for BlockIQ1M {
     }
 }
 
-impl GridBlock for BlockIQ1M {
+impl IQuantBlock for BlockIQ1M {
     const UNIT: f32 = 0.125;
 
     #[inline(always)]

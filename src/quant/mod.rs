@@ -18,4 +18,4 @@ pub use activation::{ActivationQ8_0, ActivationQ8K, quantize_q8_0, quantize_q8_k
 pub use blocks::*;
 pub use decode::{Decode, decode};
 pub use encode::{Encode, encode};
-pub use integers::{GridBlock, Integers32, Integers256, NVFP4_SCALES, SmallBlock, SuperBlock};
+pub use integers::{Block32, Block256, IQuantBlock, Integers32, Integers256, NVFP4_SCALES};

@@ -4,8 +4,8 @@ use std::ops::Deref;
 
 use rillm::internals::kernels::{Activation, Isa, Kernels, Layout, MatMul, MatMulKernel, Pick};
 use rillm::internals::quant::{
-    ActivationQ8_0, ActivationQ8K, BlockQ2K, BlockQ4_1, BlockQ4K, BlockQ5_1, BlockQ5K, Integers256,
-    SmallBlock, SuperBlock, decode,
+    ActivationQ8_0, ActivationQ8K, Block32, Block256, BlockQ2K, BlockQ4_1, BlockQ4K, BlockQ5_1,
+    BlockQ5K, Integers256, decode,
 };
 use rillm_formats::manifest::DType;
 
@@ -37,14 +37,14 @@ fn weight_values(dtype: DType, row: &[u8], columns: usize) -> Vec<(f64, f64)> {
     values.collect()
 }
 
-fn offsets<B: SmallBlock>(row: &[u8]) -> Vec<f64> {
+fn offsets<B: Block32>(row: &[u8]) -> Vec<f64> {
     let blocks = row.chunks(B::LEN).map(|block| B::read(block).integers());
     blocks
         .flat_map(|block| [f64::from(block.offset); 32])
         .collect()
 }
 
-fn mins<B: SuperBlock>(row: &[u8]) -> Vec<f64> {
+fn mins<B: Block256>(row: &[u8]) -> Vec<f64> {
     let mut integers = Integers256::ZERO;
     let mut mins = Vec::new();
     for block in row.chunks(B::LEN) {

@@ -45,7 +45,7 @@ type Eight<'a, W> = [&'a W; ROWS];
 /// # Safety
 ///
 /// Of both functions: the CPU has this table's instructions.
-trait Stored: SmallBlock {
+trait Stored: Block32 {
     /// The largest byte without sign, or 255 for weights that need all of a byte.
     const MOST: i32;
 

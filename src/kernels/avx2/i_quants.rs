@@ -28,7 +28,7 @@ pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn matmul<B: GridBlock>(call: &MatMul) {
+unsafe fn matmul<B: IQuantBlock>(call: &MatMul) {
     // SAFETY: the caller's promise, handed on; rows are whole blocks.
     unsafe { product::<Points<B>>(call) }
 }
@@ -36,7 +36,7 @@ unsafe fn matmul<B: GridBlock>(call: &MatMul) {
 /// In a panel a weight stands in sixteen bits, multiplied with the factor of its part.
 struct Points<B>(core::marker::PhantomData<B>);
 
-impl<B: GridBlock> Kind for Points<B> {
+impl<B: IQuantBlock> Kind for Points<B> {
     type Weights = B;
     type Inputs = ActivationQ8K;
     const ELEMENTS: usize = 256;
@@ -82,7 +82,7 @@ impl<B: GridBlock> Kind for Points<B> {
 /// A block is at each row's address; it has alignment 1 and no invalid bytes.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn unpack<B: GridBlock>(rows: &Rows, panel: &mut Panel) {
+unsafe fn unpack<B: IQuantBlock>(rows: &Rows, panel: &mut Panel) {
     let mut all = [Integers256::ZERO; ROWS];
     for row in 0..ROWS {
         // SAFETY: the caller's promise.
@@ -114,7 +114,7 @@ unsafe fn unpack<B: GridBlock>(rows: &Rows, panel: &mut Panel) {
 /// So many blocks are at the row's address; they have alignment 1 and no invalid bytes.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn sums<B: GridBlock>(row: *const u8, x: &[ActivationQ8K]) -> __m256i {
+unsafe fn sums<B: IQuantBlock>(row: *const u8, x: &[ActivationQ8K]) -> __m256i {
     let mut integers = Integers256::ZERO;
     let mut products = [_mm256_setzero_si256(); BLOCKS];
     for (n, x) in x.iter().enumerate().take(BLOCKS) {

@@ -34,7 +34,7 @@ pub(super) unsafe fn matmul<B: Stored, D: Step>(call: &MatMul) {
 }
 
 /// A block as a panel has it.
-pub(super) trait Stored: SuperBlock {
+pub(super) trait Stored: Block256 {
     /// The largest byte without sign.
     const MOST: i32;
 

@@ -29,7 +29,7 @@ pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
 }
 
 /// A block whose weights are multiplied as bytes without sign.
-trait Stored: SmallBlock {
+trait Stored: Block32 {
     /// What such a byte is above its weight.
     const ABOVE: i32;
 

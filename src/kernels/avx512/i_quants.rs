@@ -447,14 +447,14 @@ mod raised {
 /// Factors of sixteen blocks.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn factors<B: GridBlock>(of: &[[u8; 2]; ROWS]) -> __m512 {
+fn factors<B: IQuantBlock>(of: &[[u8; 2]; ROWS]) -> __m512 {
     _mm512_mul_ps(load_halves(of), _mm512_set1_ps(B::UNIT))
 }
 
 /// A panel from a block of each of sixteen rows, whose weights are bytes without sign.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn unpack<B: GridBlock, P: Copy, const PARTS: usize>(
+fn unpack<B: IQuantBlock, P: Copy, const PARTS: usize>(
     rows: &Rows,
     panel: &mut Panel,
     (points, bytes, parts): (
@@ -505,7 +505,7 @@ const RUN: usize = 32;
 /// As many blocks as inputs can be read; they have alignment 1 and no invalid bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-unsafe fn four_blocks<B: SuperBlock, P: Copy, const FULL: bool>(
+unsafe fn four_blocks<B: Block256, P: Copy, const FULL: bool>(
     start: *const u8,
     x: &[ActivationQ8K],
     points_of: impl Fn([&B; 4]) -> [P; 4],
@@ -528,7 +528,7 @@ unsafe fn four_blocks<B: SuperBlock, P: Copy, const FULL: bool>(
 
 #[inline(never)] // so that what is kept lies on a stack of its own
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn direct<B: GridBlock, P: Copy>(
+fn direct<B: IQuantBlock, P: Copy>(
     group: &Group,
     x: &[ActivationQ8K],
     (points_of, products_of): (

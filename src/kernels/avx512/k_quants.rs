@@ -157,7 +157,7 @@ fn header(rows: &Rows, panel: &mut Panel) -> [__m512i; 2] {
 /// `quants` finds a block's four low bits, and where the fifth ones are, if it has them.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn unpack_fours<'a, B: SuperBlock + 'a>(
+fn unpack_fours<'a, B: Block256 + 'a>(
     rows: &Rows,
     panel: &mut Panel,
     quants: impl Fn(&'a B) -> (&'a [u8; 128], Option<&'a [u8; 32]>),
@@ -245,7 +245,7 @@ fn fours_products<B>(
 
 #[inline(never)] // so that what is kept lies on a stack of its own
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn direct_fours<B: SuperBlock>(
+fn direct_fours<B: Block256>(
     group: &Group,
     x: &[ActivationQ8K],
     quants: impl Fn(&B, usize) -> __m512i,

@@ -223,7 +223,7 @@ fn two_halves(words: __m512i) -> (__m512, __m512) {
 /// The last sixteen bytes of a block.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn last_quarter<B: SuperBlock>(block: &B) -> __m128i {
+fn last_quarter<B: Block256>(block: &B) -> __m128i {
     const { assert!(size_of::<B>() >= 16) }
     // SAFETY: the block is as long; bytes may stand anywhere.
     load_quarter(unsafe {

@@ -8,7 +8,7 @@ use super::panel::{Panel, Sums, WIDTH};
 use super::register::{
     Lanes, ROWS, load, load_floats, load_half, store, sum_in_quarters, sum_quarters,
 };
-use crate::quant::{ActivationQ8K, SuperBlock};
+use crate::quant::{ActivationQ8K, Block256};
 
 /// The product of a type: by these tiles of what `$unpack` makes of sixteen rows, or by `$direct`.
 macro_rules! kernel {
@@ -236,7 +236,7 @@ const RUN: usize = 32;
 /// that is given the same of all rows, and their sums, to add them to what there is.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn walk<B: SuperBlock, I, H: Copy, F: Copy>(
+pub(super) fn walk<B: Block256, I, H: Copy, F: Copy>(
     group: &Group,
     x: &[ActivationQ8K],
     input: impl Fn(&ActivationQ8K) -> I,

@@ -48,7 +48,7 @@ kernel!(
 /// What `products` yields is 2 to the power of `BITS` times too much.
 #[inline(never)] // so that what is kept lies on a stack of its own
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn direct<B: SuperBlock, I, const BITS: u32>(
+fn direct<B: Block256, I, const BITS: u32>(
     (group, x): (&Group, &[ActivationQ8K]),
     input: impl Fn(&ActivationQ8K) -> I,
     products: impl Fn(&B, &I) -> (__m512i, [u8; 2]),

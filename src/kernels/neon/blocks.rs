@@ -27,7 +27,7 @@ pub(super) fn of<D: Step>(dtype: DType) -> Option<MatMulFn> {
 }
 
 /// A block as it is multiplied.
-trait Stored: SmallBlock {
+trait Stored: Block32 {
     /// What a byte is above its weight.
     const ABOVE: i32 = 0;
 

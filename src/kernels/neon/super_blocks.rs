@@ -313,10 +313,10 @@ fn fours_tile<B: Stored, const N: usize>(
     }
 }
 
-/// Blocks without instructions of their own: as [`SuperBlock`] has them.
+/// Blocks without instructions of their own: as [`Block256`] has them.
 pub(super) struct Decoded<B, D>(PhantomData<(B, D)>);
 
-impl<B: SuperBlock, D: Step> Kind for Decoded<B, D> {
+impl<B: Block256, D: Step> Kind for Decoded<B, D> {
     type Weights = B;
     type Inputs = ActivationQ8K;
     const ELEMENTS: usize = 256;
@@ -344,7 +344,7 @@ impl<B: SuperBlock, D: Step> Kind for Decoded<B, D> {
 
 /// Four blocks as integers.
 #[inline(always)]
-fn decoded<B: SuperBlock>(rows: [&B; ROWS]) -> [Integers256; ROWS] {
+fn decoded<B: Block256>(rows: [&B; ROWS]) -> [Integers256; ROWS] {
     const { assert!(!B::MINS) }
     let mut all = [Integers256::ZERO; ROWS];
     for row in 0..ROWS {

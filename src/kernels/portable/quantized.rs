@@ -60,7 +60,7 @@ fn all_widened(bytes: &[i8; 256], out: &mut [[i16x8; 2]; 16]) {
 /// Blocks of 32 weights with a scale of their own.
 struct Small<B>(PhantomData<B>);
 
-impl<B: SmallBlock> Product for Small<B> {
+impl<B: Block32> Product for Small<B> {
     type Weights = B;
     type Inputs = ActivationQ8_0;
     const ELEMENTS: usize = 32;
@@ -116,7 +116,7 @@ impl<B: SmallBlock> Product for Small<B> {
 /// Blocks of 256 weights whose groups have integer scales.
 struct Large<B>(PhantomData<B>);
 
-impl<B: SuperBlock> Product for Large<B> {
+impl<B: Block256> Product for Large<B> {
     type Weights = B;
     type Inputs = ActivationQ8K;
     const ELEMENTS: usize = 256;

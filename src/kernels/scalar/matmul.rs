@@ -65,12 +65,12 @@ unsafe fn bf16(call: &MatMul) {
     unsafe { each_pair(call, 1, |w, x| dot_floats(w, x, bf16_to_f32)) }
 }
 
-unsafe fn small<B: SmallBlock>(call: &MatMul) {
+unsafe fn small<B: Block32>(call: &MatMul) {
     // SAFETY: the caller's promise, handed on; both are blocks of 32.
     unsafe { each_pair(call, B::ELEMENTS, dot_small::<B>) }
 }
 
-unsafe fn large<B: SuperBlock>(call: &MatMul) {
+unsafe fn large<B: Block256>(call: &MatMul) {
     // SAFETY: the caller's promise, handed on; both are blocks of 256.
     unsafe { each_pair(call, B::ELEMENTS, dot_large::<B>) }
 }
@@ -156,7 +156,7 @@ fn bf16_to_f32(bytes: [u8; 2]) -> f32 {
     bf16::from_le_bytes(bytes).to_f32()
 }
 
-fn dot_small<B: SmallBlock>(weights: &[B], input: &[ActivationQ8_0]) -> f32 {
+fn dot_small<B: Block32>(weights: &[B], input: &[ActivationQ8_0]) -> f32 {
     let mut total = 0.0;
     for (weights, x) in weights.iter().zip(input) {
         let weights = weights.integers();
@@ -170,7 +170,7 @@ fn dot_small<B: SmallBlock>(weights: &[B], input: &[ActivationQ8_0]) -> f32 {
     total
 }
 
-fn dot_large<B: SuperBlock>(weights: &[B], input: &[ActivationQ8K]) -> f32 {
+fn dot_large<B: Block256>(weights: &[B], input: &[ActivationQ8K]) -> f32 {
     let mut integers = Integers256::ZERO;
     let mut total = 0.0;
     for (weights, x) in weights.iter().zip(input) {
