@@ -53,11 +53,14 @@ fn floats<const LEN: usize>(bytes: &[u8], out: &mut [f32], decode: impl Fn([u8; 
 
 fn small<B: Block32>(bytes: &[u8], out: &mut [f32]) {
     each_block(bytes, out, |block: B, out| {
-        let block = block.integers();
-        for (out, quant) in out.iter_mut().zip(block.quants) {
-            *out = block.scale * f32::from(quant);
-            if B::OFFSETS {
-                *out += block.offset;
+        let (groups, _) = out.as_chunks_mut::<32>();
+        for (group, out) in groups.iter_mut().enumerate() {
+            let group = block.integers(group);
+            for (out, quant) in out.iter_mut().zip(group.quants) {
+                *out = group.scale * f32::from(quant);
+                if B::OFFSETS {
+                    *out += group.offset;
+                }
             }
         }
     });

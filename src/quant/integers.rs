@@ -47,13 +47,15 @@ impl Integers256 {
     };
 }
 
-/// A block of 32 weights with a scale of their own.
+/// A block of one or more groups of 32 weights, a float scale for each.
 pub trait Block32: Block {
+    /// Groups in one block.
+    const GROUPS: usize = Self::ELEMENTS / 32;
     /// Whether weights have an offset beside their scale.
     const OFFSETS: bool = false;
 
-    /// The block as integers.
-    fn integers(&self) -> Integers32;
+    /// One group as integers.
+    fn integers(&self, group: usize) -> Integers32;
 }
 
 /// A block of 256 weights whose groups have integer scales.
@@ -124,7 +126,7 @@ fn looked_up(quants: [u8; 32], values: &[i8; 16]) -> [i8; 32] {
 
 impl Block32 for BlockQ4_0 {
     #[inline(always)]
-    fn integers(&self) -> Integers32 {
+    fn integers(&self, _: usize) -> Integers32 {
         Integers32 {
             quants: lowered(halves(&self.quants), 8),
             scale: half(self.scale),
@@ -137,7 +139,7 @@ impl Block32 for BlockQ4_1 {
     const OFFSETS: bool = true;
 
     #[inline(always)]
-    fn integers(&self) -> Integers32 {
+    fn integers(&self, _: usize) -> Integers32 {
         Integers32 {
             quants: lowered(halves(&self.quants), 0),
             scale: half(self.scale),
@@ -148,7 +150,7 @@ impl Block32 for BlockQ4_1 {
 
 impl Block32 for BlockQ5_0 {
     #[inline(always)]
-    fn integers(&self) -> Integers32 {
+    fn integers(&self, _: usize) -> Integers32 {
         Integers32 {
             quants: lowered(halves_and_fifth(&self.quants, self.high), 16),
             scale: half(self.scale),
@@ -161,7 +163,7 @@ impl Block32 for BlockQ5_1 {
     const OFFSETS: bool = true;
 
     #[inline(always)]
-    fn integers(&self) -> Integers32 {
+    fn integers(&self, _: usize) -> Integers32 {
         Integers32 {
             quants: lowered(halves_and_fifth(&self.quants, self.high), 0),
             scale: half(self.scale),
@@ -172,7 +174,7 @@ impl Block32 for BlockQ5_1 {
 
 impl Block32 for BlockQ8_0 {
     #[inline(always)]
-    fn integers(&self) -> Integers32 {
+    fn integers(&self, _: usize) -> Integers32 {
         Integers32 {
             quants: self.quants,
             scale: half(self.scale),
@@ -183,7 +185,7 @@ impl Block32 for BlockQ8_0 {
 
 impl Block32 for BlockIQ4NL {
     #[inline(always)]
-    fn integers(&self) -> Integers32 {
+    fn integers(&self, _: usize) -> Integers32 {
         Integers32 {
             quants: looked_up(halves(&self.quants), &IQ4_VALUES),
             scale: half(self.scale),
@@ -206,7 +208,7 @@ impl BlockMXFP4 {
 
 impl Block32 for BlockMXFP4 {
     #[inline(always)]
-    fn integers(&self) -> Integers32 {
+    fn integers(&self, _: usize) -> Integers32 {
         Integers32 {
             quants: looked_up(halves(&self.quants), &FP4_VALUES),
             scale: self.scale(),

@@ -38,9 +38,10 @@ fn weight_values(dtype: DType, row: &[u8], columns: usize) -> Vec<(f64, f64)> {
 }
 
 fn offsets<B: Block32>(row: &[u8]) -> Vec<f64> {
-    let blocks = row.chunks(B::LEN).map(|block| B::read(block).integers());
-    blocks
-        .flat_map(|block| [f64::from(block.offset); 32])
+    let blocks = row.chunks(B::LEN).map(B::read);
+    let groups = blocks.flat_map(|block| (0..B::GROUPS).map(move |group| block.integers(group)));
+    groups
+        .flat_map(|group| [f64::from(group.offset); 32])
         .collect()
 }
 

@@ -358,7 +358,7 @@ fn factors<W: Stored>(blocks: Eight<W>) -> (__m256, __m256) {
     } else {
         let mut factors = Lanes([0.0; ROWS]);
         for row in 0..ROWS {
-            factors.0[row] = blocks[row].integers().scale;
+            factors.0[row] = blocks[row].integers(0).scale;
         }
         load_floats(&factors)
     };

@@ -264,7 +264,7 @@ fn values(values: &[i8; 16], bytes: __m512i) -> [__m512i; 2] {
 fn factors<'a, W: Stored + 'a>(block: impl Fn(usize) -> &'a W) -> __m512 {
     let mut factors = Lanes([0.0; ROWS]);
     for row in 0..ROWS {
-        factors.0[row] = block(row).integers().scale;
+        factors.0[row] = block(row).integers(0).scale;
     }
     load_floats(&factors)
 }

@@ -72,7 +72,7 @@ const WIDTH: usize = 2 * LANES;
 impl<W: Stored, const MANY: usize> Product for Floats<W, MANY> {
     type Weights = W;
     type Inputs = Single;
-    const ELEMENTS: usize = 1;
+    const ELEMENTS: [usize; 2] = [1, 1];
     const ROWS: [usize; 2] = [4, MANY];
 
     #[inline(always)]

@@ -9,7 +9,7 @@ pub(in crate::kernels) trait Product {
     /// A block of an input row, likewise.
     type Inputs;
     /// Weights in the one and activations in the other.
-    const ELEMENTS: usize;
+    const ELEMENTS: [usize; 2];
     /// Rows at a time against one input, and against four.
     const ROWS: [usize; 2];
 
@@ -25,7 +25,7 @@ const NEAR: usize = 16;
 
 /// # Safety
 ///
-/// As for [`crate::kernels::MatMulFn`], a row being `columns / ELEMENTS` blocks.
+/// As for [`crate::kernels::MatMulFn`], a row being `columns` elements in blocks of so many.
 pub(in crate::kernels) unsafe fn matmul<P: Product>(call: &MatMul) {
     // SAFETY: the caller's promise, handed on for rows and inputs that there are.
     unsafe {
@@ -77,17 +77,17 @@ unsafe fn tile<P: Product, const R: usize, const N: usize>(
     index: usize,
 ) {
     const { assert!(align_of::<P::Weights>() == 1 && align_of::<P::Inputs>() == 1) }
-    let len = call.columns / P::ELEMENTS;
+    let [weights_len, input_len] = P::ELEMENTS.map(|elements| call.columns / elements);
     // SAFETY: the caller promises that each row can be read and each result written; blocks
     // have alignment 1, and the write wants none.
     unsafe {
         let weights: [&[P::Weights]; R] = core::array::from_fn(|r| {
             let start = call.weights.add((row + r) * call.weight_stride);
-            core::slice::from_raw_parts(start.cast(), len)
+            core::slice::from_raw_parts(start.cast(), weights_len)
         });
         let inputs: [&[P::Inputs]; N] = core::array::from_fn(|n| {
             let start = call.input(index + n);
-            core::slice::from_raw_parts(start.cast(), len)
+            core::slice::from_raw_parts(start.cast(), input_len)
         });
         let sums = P::dot(weights, inputs);
         for r in 0..R {

@@ -57,13 +57,13 @@ fn all_widened(bytes: &[i8; 256], out: &mut [[i16x8; 2]; 16]) {
     }
 }
 
-/// Blocks of 32 weights with a scale of their own.
+/// Groups of 32 weights with a scale of their own.
 struct Small<B>(PhantomData<B>);
 
 impl<B: Block32> Product for Small<B> {
     type Weights = B;
     type Inputs = ActivationQ8_0;
-    const ELEMENTS: usize = 32;
+    const ELEMENTS: [usize; 2] = [B::ELEMENTS, 32];
     const ROWS: [usize; 2] = [4, 1];
 
     #[inline(always)]
@@ -73,9 +73,9 @@ impl<B: Block32> Product for Small<B> {
     ) -> [[f32; N]; R] {
         let mut sums = [[f32x4::ZERO; N]; R];
         let mut offsets = [[0.0; N]; R];
-        let len = weights.first().map_or(0, |row| row.len());
+        let len = B::GROUPS * weights.first().map_or(0, |row| row.len());
         let (weights, inputs) = (
-            weights.map(|row| &row[..len]),
+            weights.map(|row| &row[..len / B::GROUPS]),
             inputs.map(|row| &row[..len]),
         );
         for at in 0..len {
@@ -85,7 +85,7 @@ impl<B: Block32> Product for Small<B> {
                 xs[n] = [widened(&halves[0]), widened(&halves[1])];
             }
             for r in 0..R {
-                let block = weights[r][at].integers();
+                let block = weights[r][at / B::GROUPS].integers(at % B::GROUPS);
                 let (halves, _) = block.quants.as_chunks();
                 let (first, second) = (widened(&halves[0]), widened(&halves[1]));
                 for n in 0..N {
@@ -119,7 +119,7 @@ struct Large<B>(PhantomData<B>);
 impl<B: Block256> Product for Large<B> {
     type Weights = B;
     type Inputs = ActivationQ8K;
-    const ELEMENTS: usize = 256;
+    const ELEMENTS: [usize; 2] = [256, 256];
     const ROWS: [usize; 2] = [8, 8];
 
     #[inline(always)]

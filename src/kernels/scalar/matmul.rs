@@ -52,32 +52,33 @@ pub(in crate::kernels) fn transposed_of(dtype: DType) -> Option<MatMulFn> {
 
 unsafe fn f32(call: &MatMul) {
     // SAFETY: the caller's promise, handed on.
-    unsafe { each_pair(call, 1, |w, x| dot_floats(w, x, f32::from_le_bytes)) }
+    unsafe { each_pair(call, [1; 2], |w, x| dot_floats(w, x, f32::from_le_bytes)) }
 }
 
 unsafe fn f16(call: &MatMul) {
     // SAFETY: the caller's promise, handed on.
-    unsafe { each_pair(call, 1, |w, x| dot_floats(w, x, f16_to_f32)) }
+    unsafe { each_pair(call, [1; 2], |w, x| dot_floats(w, x, f16_to_f32)) }
 }
 
 unsafe fn bf16(call: &MatMul) {
     // SAFETY: the caller's promise, handed on.
-    unsafe { each_pair(call, 1, |w, x| dot_floats(w, x, bf16_to_f32)) }
+    unsafe { each_pair(call, [1; 2], |w, x| dot_floats(w, x, bf16_to_f32)) }
 }
 
 unsafe fn small<B: Block32>(call: &MatMul) {
-    // SAFETY: the caller's promise, handed on; both are blocks of 32.
-    unsafe { each_pair(call, B::ELEMENTS, dot_small::<B>) }
+    // SAFETY: the caller's promise, handed on; a weight block's groups and an input's blocks are
+    // of 32.
+    unsafe { each_pair(call, [B::ELEMENTS, 32], dot_small::<B>) }
 }
 
 unsafe fn large<B: Block256>(call: &MatMul) {
     // SAFETY: the caller's promise, handed on; both are blocks of 256.
-    unsafe { each_pair(call, B::ELEMENTS, dot_large::<B>) }
+    unsafe { each_pair(call, [B::ELEMENTS; 2], dot_large::<B>) }
 }
 
 unsafe fn nvfp4(call: &MatMul) {
     // SAFETY: the caller's promise, handed on; an input's block is 64 floats.
-    unsafe { each_pair(call, BlockNVFP4::ELEMENTS, dot_nvfp4) }
+    unsafe { each_pair(call, [BlockNVFP4::ELEMENTS; 2], dot_nvfp4) }
 }
 
 unsafe fn transposed_f32(call: &MatMul) {
@@ -95,27 +96,33 @@ unsafe fn transposed_bf16(call: &MatMul) {
     unsafe { each_column(call, bf16_to_f32) }
 }
 
-/// Runs `dot` on each pair of rows, given as blocks of `elements` weights and activations.
+/// Runs `dot` on each pair of rows, given as blocks of so many weights and activations.
 ///
 /// # Safety
 ///
-/// As for [`crate::kernels::MatMulFn`], a row being `columns / elements` blocks of `W` or `X`,
+/// As for [`crate::kernels::MatMulFn`], a row being `columns` elements in blocks of `W` or `X`,
 /// which have alignment 1 and no invalid bytes.
-unsafe fn each_pair<W, X>(call: &MatMul, elements: usize, dot: impl Fn(&[W], &[X]) -> f32) {
+unsafe fn each_pair<W, X>(
+    call: &MatMul,
+    [weights_in, inputs_in]: [usize; 2],
+    dot: impl Fn(&[W], &[X]) -> f32,
+) {
     const { assert!(align_of::<W>() == 1 && align_of::<X>() == 1) }
-    debug_assert!(call.columns.is_multiple_of(elements));
-    let len = call.columns / elements;
+    debug_assert!(
+        call.columns.is_multiple_of(weights_in) && call.columns.is_multiple_of(inputs_in)
+    );
+    let (weights_len, input_len) = (call.columns / weights_in, call.columns / inputs_in);
     for row in 0..call.weight_rows {
         // SAFETY: the caller promises that this row can be read; blocks have alignment 1.
         let weights: &[W] = unsafe {
             let start = call.weights.add(row * call.weight_stride);
-            core::slice::from_raw_parts(start.cast(), len)
+            core::slice::from_raw_parts(start.cast(), weights_len)
         };
         for index in 0..call.inputs_len {
             // SAFETY: as above, for the input row.
             let input: &[X] = unsafe {
                 let start = call.input(index);
-                core::slice::from_raw_parts(start.cast(), len)
+                core::slice::from_raw_parts(start.cast(), input_len)
             };
             let sum = dot(weights, input);
             // SAFETY: the caller promises that this result can be written, at any alignment.
@@ -158,8 +165,9 @@ fn bf16_to_f32(bytes: [u8; 2]) -> f32 {
 
 fn dot_small<B: Block32>(weights: &[B], input: &[ActivationQ8_0]) -> f32 {
     let mut total = 0.0;
-    for (weights, x) in weights.iter().zip(input) {
-        let weights = weights.integers();
+    let groups = weights.iter();
+    let groups = groups.flat_map(|block| (0..B::GROUPS).map(|group| block.integers(group)));
+    for (weights, x) in groups.zip(input) {
         let products = weights.quants.iter().zip(&x.quants);
         let sum: i32 = products.map(|(&w, &x)| i32::from(w) * i32::from(x)).sum();
         total += weights.scale * x.scale() * sum as f32;
