@@ -11,8 +11,8 @@ use core::mem::MaybeUninit;
 
 use half::{bf16, f16};
 
-use super::direct::fetch_ahead;
-use super::panel::{Rows, fetch, read, rows_at, write};
+use super::gemv::fetch_ahead;
+use super::packed::{Rows, fetch, read, rows_at, write};
 use super::register::{LANES, Lanes, ROWS, load_floats, load_half, store, transpose, turn};
 use crate::kernels::{MatMul, MatMulFn};
 use rillm_formats::manifest::DType;

@@ -3,11 +3,11 @@
 
 use core::arch::x86_64::*;
 
-use super::blocks::widened;
-use super::direct::BLOCKS;
+use super::gemv::BLOCKS;
 use super::k_quants::sixteen;
-use super::legacy_quants::{finish, tile};
-use super::panel::{Kind, Panel, Rows, product};
+use super::k_quants_low::{finish, tile};
+use super::legacy_quants::widened;
+use super::packed::{Kind, Panel, Rows, product};
 use super::register::{Lanes, ROWS, load, load_floats, store, sums_of_lanes, transpose};
 use crate::kernels::{MatMul, MatMulFn};
 use crate::quant::*;

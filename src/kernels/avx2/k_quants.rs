@@ -6,9 +6,9 @@
 
 use core::arch::x86_64::*;
 
-use super::blocks::steps;
-use super::direct::BLOCKS;
-use super::panel::{Kind, Panel, Rows, Step, product};
+use super::gemv::BLOCKS;
+use super::legacy_quants::steps;
+use super::packed::{Kind, Panel, Rows, Step, product};
 use super::register::{
     Lanes, ROWS, add_fours, add_pairs, add_words, halves, load, load_floats, load_half, spread,
     store, sums_of_lanes, transpose,

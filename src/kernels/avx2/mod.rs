@@ -5,16 +5,16 @@
 
 #![allow(clippy::needless_range_loop)]
 
-mod blocks;
-mod direct;
+mod f32x8;
 mod float;
-mod generic;
+mod gemv;
 mod i_quants;
 mod k_quants;
+mod k_quants_low;
 mod legacy_quants;
 mod linear_attention;
 mod nvfp4;
-mod panel;
+mod packed;
 mod quantize;
 mod register;
 mod scan;
@@ -23,13 +23,13 @@ mod vector;
 use super::{
     Attend, Conv1d, Isa, Kernels, LinearAttend, MatMulFn, Pointwise, Running, Scan, Wkv, scalar,
 };
-use panel::Step;
+use packed::Step;
 use rillm_formats::manifest::DType;
 
 /// The scalar table with what AVX2 does better.
 pub(super) const TABLE: Kernels = Kernels {
     isa: Isa::Avx2,
-    matmul: matmul::<panel::Pairs>,
+    matmul: matmul::<packed::Pairs>,
     matmul_transposed: |dtype| {
         float::transposed_of(dtype).or_else(|| (scalar::TABLE.matmul_transposed)(dtype))
     },
@@ -52,15 +52,15 @@ pub(super) const TABLE: Kernels = Kernels {
 /// The same with AVX-VNNI for the products of many inputs.
 pub(super) const VNNI_TABLE: Kernels = Kernels {
     isa: Isa::AvxVnni,
-    matmul: matmul::<panel::Fours>,
+    matmul: matmul::<packed::Fours>,
     ..TABLE
 };
 
 fn matmul<D: Step>(dtype: DType) -> Option<MatMulFn> {
     let better = float::of(dtype).or_else(|| nvfp4::of(dtype));
-    let better = better.or_else(|| blocks::of::<D>(dtype));
-    let better = better.or_else(|| k_quants::of::<D>(dtype));
     let better = better.or_else(|| legacy_quants::of::<D>(dtype));
+    let better = better.or_else(|| k_quants::of::<D>(dtype));
+    let better = better.or_else(|| k_quants_low::of::<D>(dtype));
     let better = better.or_else(|| i_quants::of(dtype));
     better.or_else(|| (scalar::TABLE.matmul)(dtype))
 }
@@ -81,19 +81,19 @@ entries! {
     fn widen(halves: &[u8], out: &mut [f32]) = vector;
     fn dot(a: &[f32], b: &[f32]) -> f32 = vector;
     fn axpy(a: f32, x: &[f32], y: &mut [f32]) = vector;
-    fn attend(call: &Attend<'_>, scores: &mut [f32], running: &mut [Running], out: &mut [f32]) = generic;
+    fn attend(call: &Attend<'_>, scores: &mut [f32], running: &mut [Running], out: &mut [f32]) = f32x8;
     fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) = vector;
     fn conv1d(call: Conv1d<'_>) = scan;
     fn scan(call: Scan<'_>) = scan;
     fn head_scan(call: Scan<'_>) = scan;
     fn linear_attend(call: LinearAttend<'_, '_>) = linear_attention;
-    fn wkv(call: Wkv<'_>) = generic;
+    fn wkv(call: Wkv<'_>) = f32x8;
 }
 
 fn pointwise(function: Pointwise, x: &mut [f32]) {
     if function == Pointwise::Tanh {
         // SAFETY: as for the entries above.
-        return unsafe { generic::tanh(x) };
+        return unsafe { f32x8::tanh(x) };
     }
     // SAFETY: as for the entries above.
     if !unsafe { vector::pointwise(function, x) } {

@@ -11,8 +11,8 @@ use core::arch::x86_64::*;
 
 use rillm_formats::manifest::DType;
 
-use super::direct::{Group, Kept, few};
-use super::panel::{fetch, rows_at};
+use super::gemv::{Group, Kept, few};
+use super::packed::{fetch, rows_at};
 use super::register::{Lanes, ROWS, load_floats, store, transpose};
 use crate::kernels::{MatMul, MatMulFn};
 

@@ -5,14 +5,14 @@
 
 use core::arch::x86_64::*;
 
-use super::direct::{Group, Kept};
-use super::grid_points::*;
-use super::panel::{Panel, Rows, product};
+use super::block256::{finish, tile};
+use super::gemv::{Group, Kept};
+use super::grid_lookup::*;
+use super::packed::{Panel, Rows, product};
 use super::register::{
     Lanes, ROWS, load, load_half, load_halves, load_quarter, store, sum_in_quarters, sum_quarters,
     transpose, transpose_quarters,
 };
-use super::super_blocks::{finish, tile};
 use crate::kernels::isa::moves_bytes;
 use crate::kernels::{MatMul, MatMulFn};
 use crate::quant::*;

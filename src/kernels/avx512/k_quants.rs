@@ -5,13 +5,13 @@
 
 use core::arch::x86_64::*;
 
-use super::direct::Group;
-use super::panel::{Panel, Rows, product};
+use super::block256::{Quarters, finish, kernel, quarters, tile, walk};
+use super::gemv::Group;
+use super::packed::{Panel, Rows, product};
 use super::register::{
     CHOOSE, ROWS, halves, load, load_half, load_halves, load_quarter, load_twice, store,
     transpose_quarters, turned, turned_half,
 };
-use super::super_blocks::{Quarters, finish, kernel, quarters, tile, walk};
 use crate::kernels::{MatMul, MatMulFn};
 use crate::quant::*;
 use rillm_formats::manifest::DType;

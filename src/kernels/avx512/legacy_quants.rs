@@ -1,18 +1,15 @@
-//! Q2_K, Q3_K and IQ4_XS: four bits to a weight and fewer.
-//!
-//! Few inputs: as with [`super::k_quants`], products of bytes are packed to sixteen bits where
-//! these hold them. Many: rows are turned while a byte still holds several weights, and where a
-//! weight times the factor of its part fits in a byte, the panel holds that.
+//! Blocks of 32 weights with a factor each.
 
 use core::arch::x86_64::*;
+use core::marker::PhantomData;
+use core::mem::MaybeUninit;
 
-use super::direct::Group;
-use super::panel::{Panel, Rows, product};
+use super::gemv::{Group, Kept};
+use super::packed::{Panel, Rows, Sums, WIDTH, product};
 use super::register::{
-    CHOOSE, load, load_half, load_halves, load_quarter, load_twice, store, transpose_quarters,
-    turned, turned_half,
+    Lanes, ROWS, halves, load, load_floats, load_quarter, store, sum_in_quarters, transpose,
+    turn_quarters,
 };
-use super::super_blocks::{Quarters, finish, kernel, quarters, tile, tile_scaled, walk};
 use crate::kernels::{MatMul, MatMulFn};
 use crate::quant::*;
 use rillm_formats::manifest::DType;
@@ -20,533 +17,656 @@ use rillm_formats::manifest::DType;
 /// The product of a type.
 pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
     Some(match dtype {
-        DType::Q2_K => q2_k,
-        DType::Q3_K => q3_k,
-        DType::IQ4_XS => iq4_xs,
+        DType::Q4_0 => q4_0,
+        DType::Q4_1 => q4_1,
+        DType::Q5_0 => q5_0,
+        DType::Q5_1 => q5_1,
+        DType::Q8_0 => q8_0,
+        DType::IQ4_NL => iq4_nl,
+        DType::MXFP4 => mxfp4,
         _ => return None,
     })
 }
 
-kernel!(
-    q2_k,
-    BlockQ2K,
-    tile_scaled::<0, true>,
-    unpack_q2_k,
-    direct_q2_k
-);
-kernel!(
-    q3_k,
-    BlockQ3K,
-    tile_scaled::<127, false>,
-    unpack_q3_k,
-    direct_q3_k
-);
-kernel!(
-    iq4_xs,
-    BlockIQ4XS,
-    tile::<8, 128, false>,
-    unpack_iq4_xs,
-    direct_iq4_xs
-);
+/// A block whose weights are multiplied as bytes without sign.
+trait Stored: Block32 {
+    /// What such a byte is above its weight.
+    const ABOVE: i32;
 
-/// The part that each number of a register of packed dots is of, when those of two [`twos`] have
-/// been packed: the first two, or the others.
-const PARTS: [[usize; 32]; 2] = {
-    let mut parts = [[0; 32]; 2];
-    let mut at = 0;
-    while at < 32 {
-        let part = at / 16 * 8 + at / 8 % 2 + at % 8 / 4 * 2;
-        parts[0][at] = part;
-        parts[1][at] = 4 + part;
-        at += 1;
-    }
-    parts
-};
-
-/// Shuffles that bring byte k of each of four bytes to a pair of words: its lower half, or its
-/// higher one.
-const fn byte_twice(k: usize, high: bool) -> [u8; 64] {
-    let mut places = [0x80; 64];
-    let mut at = high as usize;
-    while at < 64 {
-        places[at] = (at % 16 / 4 * 4 + k) as u8;
-        at += 2;
-    }
-    places
+    /// Whether it begins with a factor in half precision, followed by an offset if it has one.
+    const HALVES: bool;
 }
 
-/// Shuffles that bring bytes k and k + 1 of each four to a pair of words.
-const fn bytes_apart(k: usize) -> [u8; 64] {
-    let mut places = [0x80; 64];
-    let mut at = 0;
-    while at < 64 {
-        places[at] = (at % 16 / 4 * 4 + k + at % 4 / 2) as u8;
-        at += 2;
-    }
-    places
+macro_rules! kernels {
+    ($(
+        $name:ident: $block:ident, $above:literal, $halves:literal,
+        |$four:ident| $quants:expr;
+    )*) => {$(
+        impl Stored for $block {
+            const ABOVE: i32 = $above;
+            const HALVES: bool = $halves;
+        }
+
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+        unsafe fn $name(call: &MatMul) {
+            let quants = |$four: Four<$block>| $quants;
+            // SAFETY: the caller's promise, handed on; rows are whole blocks.
+            unsafe {
+                product::<$block, ActivationQ8_0>(
+                    call,
+                    32,
+                    |rows, blocks, panel| unpack(rows, blocks, panel, quants),
+                    (
+                        |panel, x, sums| tile::<$block, _>(panel, x, sums),
+                        |panel, x, sums| tile::<$block, _>(panel, x, sums),
+                        |panel, x, sums| tile::<$block, _>(panel, x, sums),
+                    ),
+                    |group, x| direct(group, x, quants),
+                )
+            }
+        }
+    )*};
 }
 
-/// Four words of sixteen rows that hold a byte for each part: that of one part as a pair of words,
-/// in their lower or their higher halves.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn part_of<const HIGH: bool>(words: &[__m512i; 4], part: usize) -> __m512i {
-    const PLACES: [[[u8; 64]; 4]; 2] = [
+kernels! {
+    q4_0: BlockQ4_0, 8, true, |four| nibbles(four.sixteens::<2>());
+    q4_1: BlockQ4_1, 0, true, |four| nibbles(four.sixteens::<4>());
+    q5_0: BlockQ5_0, 16, true, |four| with_fifth(four.sixteens::<6>(), four.words::<2>());
+    q5_1: BlockQ5_1, 0, true, |four| with_fifth(four.sixteens::<8>(), four.words::<4>());
+    q8_0: BlockQ8_0, 128, true, |four| above_128(four.thirty_twos::<2>());
+    iq4_nl: BlockIQ4NL, 128, true, |four| values(&IQ4_VALUES, four.sixteens::<2>());
+    mxfp4: BlockMXFP4, 128, false, |four| values(&FP4_VALUES, four.sixteens::<1>());
+}
+
+/// Up to four blocks of a row, one after the other. What is asked of those that are not there
+/// is zero.
+#[derive(Clone, Copy)]
+struct Four<W> {
+    at: *const u8,
+    count: usize,
+    blocks: PhantomData<W>,
+}
+
+/// Where half-words of four blocks of `len` bytes stand, counted in half-words: in lane l, of
+/// block l / `each`, those from number `from` on. Fewer than 32 are filled up with the first.
+const fn places(len: usize, from: usize, each: usize) -> Lanes<[u16; 2]> {
+    let mut places = [[0; 2]; ROWS];
+    let mut lane = 0;
+    while lane < 4 * each {
+        places[lane / 2][lane % 2] = (len / 2 * (lane / each) + from + lane % each) as u16;
+        lane += 1;
+    }
+    Lanes(places)
+}
+
+impl<W: Stored> Four<W> {
+    /// # Safety
+    ///
+    /// `count` ≤ 4 blocks can be read from `at` on, as long as this is used.
+    #[inline]
+    unsafe fn new(at: *const u8, count: usize) -> Self {
+        let blocks = PhantomData;
+        Four { at, count, blocks }
+    }
+
+    /// `EACH` half-words of each block, from byte `FROM` on. What several such take is loaded
+    /// once.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn half_words<const FROM: usize, const EACH: usize>(self) -> __m512i {
+        let places = const { &places(W::LEN, FROM / 2, EACH) };
+        // The last one's number, and one.
+        let end = 3 * W::LEN / 2 + FROM / 2 + EACH;
+        debug_assert!(W::LEN.is_multiple_of(2) && end <= 64);
+        let there = self.count * W::LEN / 2;
+        let mask = |len: usize| ((1u64 << len) - 1) as u32;
+        // SAFETY: whoever made this promised these bytes; the masks leave out those behind them.
+        let (low, high) = unsafe {
+            let behind = self.at.wrapping_add(64);
+            (
+                _mm512_maskz_loadu_epi16(mask(there.min(32)), self.at.cast()),
+                _mm512_maskz_loadu_epi16(mask(there.max(32) - 32), behind.cast()),
+            )
+        };
+        match end {
+            ..=32 => _mm512_permutexvar_epi16(load(places), low),
+            _ => _mm512_permutex2var_epi16(low, load(places), high),
+        }
+    }
+
+    /// Sixteen bytes of each block, from byte `FROM` on.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn sixteens<const FROM: usize>(self) -> __m512i {
+        if W::LEN.is_multiple_of(2) {
+            return self.half_words::<FROM, 8>();
+        }
+        let sixteen = |block: usize| match block < self.count {
+            // SAFETY: this block is there.
+            true => unsafe { _mm_loadu_si128(self.at.add(block * W::LEN + FROM).cast()) },
+            false => _mm_setzero_si128(),
+        };
+        let bytes = _mm512_castsi128_si512(sixteen(0));
+        let bytes = _mm512_inserti32x4::<1>(bytes, sixteen(1));
+        let bytes = _mm512_inserti32x4::<2>(bytes, sixteen(2));
+        _mm512_inserti32x4::<3>(bytes, sixteen(3))
+    }
+
+    /// The first sixteen of 32 bytes of each block, from byte `FROM` on, then the others.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn thirty_twos<const FROM: usize>(self) -> [__m512i; 2] {
+        let whole = |block: usize| match block < self.count {
+            // SAFETY: this block is there.
+            true => unsafe { _mm256_loadu_si256(self.at.add(block * W::LEN + FROM).cast()) },
+            false => _mm256_setzero_si256(),
+        };
+        let two = |block: usize| {
+            let first = _mm512_castsi256_si512(whole(block));
+            _mm512_inserti64x4::<1>(first, whole(block + 1))
+        };
+        let (ab, cd) = (two(0), two(2));
         [
-            byte_twice(0, false),
-            byte_twice(1, false),
-            byte_twice(2, false),
-            byte_twice(3, false),
-        ],
-        [
-            byte_twice(0, true),
-            byte_twice(1, true),
-            byte_twice(2, true),
-            byte_twice(3, true),
-        ],
-    ];
-    _mm512_shuffle_epi8(words[part / 4], load(&PLACES[HIGH as usize][part % 4]))
+            _mm512_shuffle_i32x4::<0x88>(ab, cd),
+            _mm512_shuffle_i32x4::<0xdd>(ab, cd),
+        ]
+    }
+
+    /// Four bytes of each block, from byte `FROM` on.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn words<const FROM: usize>(self) -> __m128i {
+        _mm512_castsi512_si128(self.half_words::<FROM, 2>())
+    }
+
+    /// Two bytes of each block, from byte `FROM` on, in half a quarter.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn halves<const FROM: usize>(self) -> __m128i {
+        if W::LEN < 32 {
+            return _mm512_castsi512_si128(self.half_words::<FROM, 1>());
+        }
+        let half = |block: usize| match block < self.count {
+            // SAFETY: this block is there.
+            true => unsafe {
+                let at = self.at.add(block * W::LEN + FROM);
+                i32::from(at.cast::<i16>().read_unaligned())
+            },
+            false => 0,
+        };
+        let halves = _mm_cvtsi32_si128(half(0));
+        let halves = _mm_insert_epi16::<1>(halves, half(1));
+        let halves = _mm_insert_epi16::<2>(halves, half(2));
+        _mm_insert_epi16::<3>(halves, half(3))
+    }
 }
 
-/// Pair `pair` of the four pairs of bits of each byte, in the two lowest bits.
+/// Signed bytes: turning the highest bit adds 128.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn moved_down(bytes: __m512i, pair: usize) -> __m512i {
-    _mm512_srl_epi16(bytes, _mm_cvtsi32_si128(2 * pair as i32))
-}
-
-/// Weights of two bits, 32 of each half of the block, with others above them: see [`BlockQ2K`].
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn twos(bytes: &[u8; 64]) -> [__m512i; 4] {
-    let bytes = load(bytes);
+fn above_128([first, second]: [__m512i; 2]) -> [__m512i; 2] {
+    let highest = _mm512_set1_epi8(-128);
     [
-        bytes,
-        _mm512_srli_epi16::<2>(bytes),
-        _mm512_srli_epi16::<4>(bytes),
-        _mm512_srli_epi16::<6>(bytes),
+        _mm512_xor_si512(first, highest),
+        _mm512_xor_si512(second, highest),
     ]
 }
 
-/// A block's activations in the order of [`twos`].
+/// Low halves of sixteen bytes of each of four blocks, then their high halves.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn order_of_twos(x: &ActivationQ8K) -> Quarters {
-    let [a, b, c, d] = quarters(x);
-    [
-        _mm512_shuffle_i64x2::<0x44>(a, c),
-        _mm512_shuffle_i64x2::<0xee>(a, c),
-        _mm512_shuffle_i64x2::<0x44>(b, d),
-        _mm512_shuffle_i64x2::<0xee>(b, d),
-    ]
-}
-
-/// The products of a block with their scales, to be summed.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn q2_k_products(block: &BlockQ2K, x: &Quarters) -> __m512i {
-    const PLACES: [[u8; 64]; 2] = {
-        let mut places = [[0x80; 64]; 2];
-        let mut at = 0;
-        while at < 32 {
-            places[0][2 * at] = PARTS[0][at] as u8;
-            places[1][2 * at] = PARTS[1][at] as u8;
-            at += 1;
-        }
-        places
-    };
-    let scales = _mm_and_si128(load_quarter(&block.scales), _mm_set1_epi8(15));
-    let scales = _mm512_broadcast_i32x4(scales);
-    let mut dots = twos(&block.quants);
-    for quarter in 0..4 {
-        let quants = _mm512_and_si512(dots[quarter], _mm512_set1_epi8(3));
-        dots[quarter] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), quants, x[quarter]);
-    }
-    let mut products = _mm512_setzero_si512();
-    for half in 0..2 {
-        // At most 4 · 3 · 127: sixteen bits hold it.
-        let dots = _mm512_packs_epi32(dots[2 * half], dots[2 * half + 1]);
-        let scales = _mm512_shuffle_epi8(scales, load(&PLACES[half]));
-        products = _mm512_dpwssd_epi32(products, dots, scales);
-    }
-    products
-}
-
-/// Σ min · (sum of a part's activations), the minima standing above the scales of sixteen rows.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn q2_k_mins(scales: &[__m512i; 4], x: &ActivationQ8K) -> __m512i {
-    let sixteen = |at: usize| u16::from_le_bytes(x.sums[at]);
-    let pair = |at: usize| {
-        let both = u32::from(sixteen(at)) | u32::from(sixteen(at + 2)) << 16;
-        _mm512_set1_epi32(both.cast_signed())
-    };
-    let mut products = _mm512_setzero_si512();
-    for four in 0..4 {
-        let even = _mm512_srli_epi16::<4>(scales[four]);
-        let even = _mm512_and_si512(even, _mm512_set1_epi16(15));
-        let odd = _mm512_srli_epi16::<12>(scales[four]);
-        products = _mm512_dpwssd_epi32(products, even, pair(4 * four));
-        products = _mm512_dpwssd_epi32(products, odd, pair(4 * four + 1));
-    }
-    products
-}
-
-#[inline(never)] // so that what is kept lies on a stack of its own
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn direct_q2_k(group: &Group, x: &[ActivationQ8K]) -> __m512 {
-    walk(
-        group,
-        x,
-        |x| order_of_twos(x),
-        |block: &BlockQ2K, x| {
-            let factors = [block.scale, block.min_scale];
-            (q2_k_products(block, x), block.scales, factors)
-        },
-        |sum, products, (scales, factors), x| {
-            let scales = transpose_quarters(|row| load_quarter(&scales[row]));
-            let factors = two_halves(load(factors));
-            finish::<true>(sum, (products, q2_k_mins(&scales, x)), factors, x)
-        },
-    )
-}
-
-/// Half-precision numbers in the lower and in the higher halves of words.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn two_halves(words: __m512i) -> (__m512, __m512) {
-    let low = _mm512_cvtepi32_epi16(words);
-    let high = _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(words));
-    (_mm512_cvtph_ps(low), _mm512_cvtph_ps(high))
-}
-
-/// The last sixteen bytes of a block.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn last_quarter<B: Block256>(block: &B) -> __m128i {
-    const { assert!(size_of::<B>() >= 16) }
-    // SAFETY: the block is as long; bytes may stand anywhere.
-    load_quarter(unsafe {
-        let end = (&raw const *block).wrapping_add(1);
-        &*end.cast::<[u8; 16]>().wrapping_sub(1)
-    })
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn unpack_q2_k(rows: &Rows, panel: &mut Panel) {
-    const APART: [[u8; 64]; 2] = [bytes_apart(0), bytes_apart(2)];
-    // SAFETY: a block is at each row's address; it has alignment 1 and no invalid bytes.
-    let block = |row: usize| unsafe { &*rows[row].cast::<BlockQ2K>() };
-    let [_, _, _, factors] = transpose_quarters(|row| last_quarter(block(row)));
-    let (factor, min_factor) = two_halves(factors);
-    store(&mut panel.factors[0], _mm512_castps_si512(factor));
-    store(&mut panel.min_factor, _mm512_castps_si512(min_factor));
-    let mut scales = transpose_quarters(|row| load_quarter(&block(row).scales));
-    for four in 0..4 {
-        let low = _mm512_set1_epi8(15);
-        let mins = _mm512_and_si512(_mm512_srli_epi16::<4>(scales[four]), low);
-        scales[four] = _mm512_and_si512(scales[four], low);
-        for pair in 0..2 {
-            let mins = _mm512_shuffle_epi8(mins, load(&APART[pair]));
-            store(&mut panel.mins[2 * four + pair], mins);
-        }
-    }
-    let words = turned(|row| &block(row).quants);
-    for part in 0..16 {
-        // The part's four words of its half of the block.
-        let scale = part_of::<false>(&scales, part);
-        for group in 0..4 {
-            let word = words[part / 8 * 8 + part % 2 * 4 + group];
-            let quants = moved_down(word, part % 8 / 2);
-            let quants = _mm512_and_si512(quants, _mm512_set1_epi8(3));
-            // At most 3 · 15: no byte is carried into the next.
-            let scaled = _mm512_mullo_epi16(quants, scale);
-            store(&mut panel.quants[4 * part + group], scaled);
-        }
-    }
-}
-
-/// Weights of a Q3_K block in the order of [`twos`], 4 above themselves.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn q3_k_quants(block: &BlockQ3K) -> [__m512i; 4] {
-    let places = _mm512_inserti64x4::<1>(_mm512_setzero_si512(), _mm256_set1_epi16(4));
-    // Their high bits are the lowest four of a byte now, and are wanted in the third.
-    let high = _mm512_srlv_epi16(load_twice(&block.high), places);
-    let high = [
-        _mm512_slli_epi16::<2>(high),
-        _mm512_slli_epi16::<1>(high),
-        high,
-        _mm512_srli_epi16::<1>(high),
-    ];
-    let mut quants = twos(&block.quants);
-    for quarter in 0..4 {
-        quants[quarter] = with_third(quants[quarter], high[quarter]);
-    }
-    quants
-}
-
-/// Two bits of each byte, and the third of another.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn with_third(low: __m512i, high: __m512i) -> __m512i {
-    let both = _mm512_ternarylogic_epi32::<CHOOSE>(_mm512_set1_epi8(3), low, high);
-    _mm512_and_si512(both, _mm512_set1_epi8(7))
-}
-
-/// The scales of a Q3_K block.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn q3_k_scales(block: &BlockQ3K) -> __m128i {
-    let [s0, s1, s2, s3, s4, s5, s6, s7, high @ ..] = block.scales;
-    let low = _mm_set1_epi64x(i64::from_le_bytes([s0, s1, s2, s3, s4, s5, s6, s7]));
-    let low = _mm_srlv_epi64(low, _mm_set_epi64x(4, 0));
-    let high = _mm_set1_epi32(i32::from_le_bytes(high));
-    // Pairs of bits to bits 4 and 5.
-    let high = _mm_rolv_epi32(high, _mm_setr_epi32(4, 2, 0, 30));
-    let both = _mm_ternarylogic_epi32::<CHOOSE>(_mm_set1_epi8(15), low, high);
-    _mm_sub_epi8(_mm_and_si128(both, _mm_set1_epi8(0x3f)), _mm_set1_epi8(32))
-}
-
-/// A block's activations as a Q3_K block has its weights, and what 4 too much in each of these
-/// comes to for each part, negative.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn q3_k_input(x: &ActivationQ8K) -> (Quarters, __m256i) {
-    let excess = _mm256_slli_epi16::<2>(load_half(&x.sums));
-    let negative = _mm256_sub_epi16(_mm256_setzero_si256(), excess);
-    (order_of_twos(x), negative)
-}
-
-/// The products of a block with their scales, to be summed.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn q3_k_products(block: &BlockQ3K, (x, excess): &(Quarters, __m256i)) -> __m512i {
-    const PLACES: [[u16; 32]; 2] = {
-        let mut places = [[0; 32]; 2];
-        let mut at = 0;
-        while at < 32 {
-            places[0][at] = PARTS[0][at] as u16;
-            places[1][at] = PARTS[1][at] as u16;
-            at += 1;
-        }
-        places
-    };
-    let scales = _mm256_cvtepi8_epi16(q3_k_scales(block));
-    let mut dots = q3_k_quants(block);
-    for quarter in 0..4 {
-        let zero = _mm512_setzero_si512();
-        dots[quarter] = _mm512_dpbusd_epi32(zero, dots[quarter], x[quarter]);
-    }
-    let mut products = _mm512_zextsi256_si512(_mm256_madd_epi16(scales, *excess));
-    let scales = _mm512_castsi256_si512(scales);
-    for half in 0..2 {
-        // At most 4 · 7 · 127: sixteen bits hold it.
-        let dots = _mm512_packs_epi32(dots[2 * half], dots[2 * half + 1]);
-        let scales = _mm512_permutexvar_epi16(load(&PLACES[half]), scales);
-        products = _mm512_dpwssd_epi32(products, dots, scales);
-    }
-    products
-}
-
-#[inline(never)] // so that what is kept lies on a stack of its own
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn direct_q3_k(group: &Group, x: &[ActivationQ8K]) -> __m512 {
-    walk(
-        group,
-        x,
-        |x| q3_k_input(x),
-        |block: &BlockQ3K, x| (q3_k_products(block, x), (), block.scale),
-        |sum, products, (_, factors), x| {
-            let factors = load_halves(factors);
-            finish::<false>(sum, (products, products), (factors, factors), x)
-        },
-    )
-}
-
-/// A weight times its part's scale lies in −124..=128; 127 above that, a byte holds it.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn unpack_q3_k(rows: &Rows, panel: &mut Panel) {
-    // SAFETY: as in `unpack_q2_k`.
-    let block = |row: usize| unsafe { &*rows[row].cast::<BlockQ3K>() };
-    // Scales from the first word on, then the factor.
-    let [a, b, c, factors] = transpose_quarters(|row| {
-        let end = last_quarter(block(row));
-        _mm_bsrli_si128::<2>(end)
-    });
-    let factor = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(factors));
-    store(&mut panel.factors[0], _mm512_castps_si512(factor));
-    let low = [a, b, _mm512_srli_epi32::<4>(a), _mm512_srli_epi32::<4>(b)];
-    let high = [
-        _mm512_slli_epi32::<4>(c),
-        _mm512_slli_epi32::<2>(c),
-        c,
-        _mm512_srli_epi32::<2>(c),
-    ];
-    let mut scales = [_mm512_setzero_si512(); 4];
-    for four in 0..4 {
-        let mask = _mm512_set1_epi8(15);
-        let both = _mm512_ternarylogic_epi32::<CHOOSE>(mask, low[four], high[four]);
-        let both = _mm512_and_si512(both, _mm512_set1_epi8(0x3f));
-        scales[four] = _mm512_sub_epi8(both, _mm512_set1_epi8(32));
-    }
-    let words = turned(|row| &block(row).quants);
-    let high = turned_half(|row| &block(row).high);
-    for part in 0..16 {
-        let scale = _mm512_srai_epi16::<8>(part_of::<true>(&scales, part));
-        // A weight is stored 4 above itself.
-        let offset = _mm512_sub_epi16(_mm512_set1_epi16(127), _mm512_slli_epi16::<2>(scale));
-        let offset = _mm512_add_epi16(offset, _mm512_slli_epi16::<8>(offset));
-        for group in 0..4 {
-            let eight = part % 2 * 4 + group;
-            let low = moved_down(words[part / 8 * 8 + eight], part % 8 / 2);
-            let high = match part / 2 {
-                0 => _mm512_slli_epi16::<2>(high[eight]),
-                1 => _mm512_slli_epi16::<1>(high[eight]),
-                bit => _mm512_srl_epi16(high[eight], _mm_cvtsi32_si128(bit as i32 - 2)),
-            };
-            let quants = with_third(low, high);
-            // Both bytes of a word at once: what one borrows of the other, the offset gives back.
-            let scaled = _mm512_mullo_epi16(quants, scale);
-            store(
-                &mut panel.quants[4 * part + group],
-                _mm512_add_epi16(scaled, offset),
-            );
-        }
-    }
-}
-
-/// What the quants of an IQ4_XS block stand for, 128 above themselves.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn iq4_values() -> __m512i {
-    const ABOVE: [u8; 16] = {
-        let mut above = [0; 16];
-        let mut at = 0;
-        while at < 16 {
-            above[at] = IQ4_VALUES[at].cast_unsigned() ^ 0x80;
-            at += 1;
-        }
-        above
-    };
-    _mm512_broadcast_i32x4(load_quarter(&ABOVE))
-}
-
-/// What low and high halves of bytes stand for.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn iq4_halves(bytes: __m512i) -> [__m512i; 2] {
-    let (values, mask) = (iq4_values(), _mm512_set1_epi8(15));
+fn nibbles(bytes: __m512i) -> [__m512i; 2] {
+    let mask = _mm512_set1_epi8(15);
     let high = _mm512_srli_epi16::<4>(bytes);
+    [_mm512_and_si512(bytes, mask), _mm512_and_si512(high, mask)]
+}
+
+/// [`nibbles`] with a fifth bit, bit i of a block's word for weight i.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn with_fifth(bytes: __m512i, fifths: __m128i) -> [__m512i; 2] {
+    let [low, high] = nibbles(bytes);
+    let fifths = _mm512_broadcast_i32x4(fifths);
+    // Each weight's byte of its block's word, and its bit.
+    let places = |at: i64| {
+        let eight = |byte: i64| 0x0101_0101_0101_0101 * byte;
+        let of = |block: i64| (eight(4 * block + at), eight(4 * block + at + 1));
+        let [(a, b), (c, d), (e, f), (g, h)] = [of(0), of(1), of(2), of(3)];
+        _mm512_setr_epi64(a, b, c, d, e, f, g, h)
+    };
+    let bits = _mm512_set1_epi64(0x8040_2010_0804_0201_u64 as i64);
+    let there = |at: i64| {
+        let spread = _mm512_shuffle_epi8(fifths, places(at));
+        _mm512_test_epi8_mask(spread, bits)
+    };
+    let fifth = _mm512_set1_epi8(16);
     [
-        _mm512_shuffle_epi8(values, _mm512_and_si512(bytes, mask)),
-        _mm512_shuffle_epi8(values, _mm512_and_si512(high, mask)),
+        _mm512_mask_add_epi8(low, there(0), low, fifth),
+        _mm512_mask_add_epi8(high, there(2), high, fifth),
     ]
 }
 
-/// Half of a block's activations as an IQ4_XS block has its weights.
-struct FourGroups {
-    /// The first sixteen of each group of 32, then the others.
-    quants: [__m512i; 2],
-    /// What their dots begin with, so that weights count as themselves.
-    start: __m512i,
-}
-
+/// What [`nibbles`] stand for, 128 above themselves.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn four_groups(x: &ActivationQ8K, half: usize) -> FourGroups {
-    let all = quarters(x);
-    let (a, b) = (all[2 * half], all[2 * half + 1]);
-    let quants = [
-        _mm512_shuffle_i32x4::<0x88>(a, b),
-        _mm512_shuffle_i32x4::<0xdd>(a, b),
-    ];
-    let (zero, above) = (_mm512_setzero_si512(), _mm512_set1_epi8(-128));
-    let excess = _mm512_dpbusd_epi32(zero, above, quants[0]);
-    let excess = _mm512_dpbusd_epi32(excess, above, quants[1]);
-    let start = _mm512_sub_epi32(zero, excess);
-    FourGroups { quants, start }
+fn values(values: &[i8; 16], bytes: __m512i) -> [__m512i; 2] {
+    let values = _mm512_broadcast_i32x4(load_quarter(values));
+    let [low, high] = nibbles(bytes);
+    above_128([
+        _mm512_shuffle_epi8(values, low),
+        _mm512_shuffle_epi8(values, high),
+    ])
 }
 
-/// The products of a block with their scales, to be summed.
+/// Factors of sixteen rows' blocks of a type that has none in half precision.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn iq4_xs_products(block: &BlockIQ4XS, x: &[FourGroups; 2]) -> __m512i {
-    let [h0, h1] = block.scales_high;
-    let low = _mm256_set1_epi32(i32::from_le_bytes(block.scales_low));
-    let low = _mm256_srlv_epi32(low, _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
-    // Pairs of bits to bits 4 and 5.
-    let high = _mm256_set1_epi32(i32::from_le_bytes([h0, h1, 0, 0]));
-    let high = _mm256_rolv_epi32(high, _mm256_setr_epi32(4, 2, 0, 30, 28, 26, 24, 22));
-    let both = _mm256_ternarylogic_epi32::<CHOOSE>(_mm256_set1_epi32(15), low, high);
-    let scales = _mm256_sub_epi32(
-        _mm256_and_si256(both, _mm256_set1_epi32(0x3f)),
-        _mm256_set1_epi32(32),
-    );
-    let scales = _mm512_castsi256_si512(scales);
-    let bytes: &[[u8; 64]] = block.quants.as_chunks().0;
-    let mut products = [_mm512_setzero_si512(); 2];
-    for half in 0..2 {
-        let quants = iq4_halves(load(&bytes[half]));
-        let dots = _mm512_dpbusd_epi32(x[half].start, quants[0], x[half].quants[0]);
-        let dots = _mm512_dpbusd_epi32(dots, quants[1], x[half].quants[1]);
-        let four = 4 * half as i32;
-        let which = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-        let which = _mm512_add_epi32(which, _mm512_set1_epi32(four));
-        let scales = _mm512_permutexvar_epi32(which, scales);
-        products[half] = _mm512_mullo_epi32(dots, scales);
+fn factors<'a, W: Stored + 'a>(block: impl Fn(usize) -> &'a W) -> __m512 {
+    let mut factors = Lanes([0.0; ROWS]);
+    for row in 0..ROWS {
+        factors.0[row] = block(row).integers(0).scale;
     }
-    _mm512_add_epi32(products[0], products[1])
+    load_floats(&factors)
+}
+
+/// What the products of a block are to begin with, so that its weights count as themselves.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn start<W: Stored>(x: &ActivationQ8_0) -> __m512i {
+    _mm512_set1_epi32(-W::ABOVE * x.sum())
+}
+
+/// sum + factor · products + offset · (sum of the activations), in this order wherever it is
+/// needed.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn finish<W: Stored>(
+    sum: __m512,
+    products: __m512i,
+    (factor, offset): (__m512, __m512),
+    x: &ActivationQ8_0,
+) -> __m512 {
+    let factor = _mm512_mul_ps(factor, _mm512_set1_ps(x.scale()));
+    let sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), factor, sum);
+    if !W::OFFSETS {
+        return sum;
+    }
+    _mm512_fmadd_ps(offset, _mm512_set1_ps(x.scale() * x.sum() as f32), sum)
+}
+
+/// Panels of some blocks against `N` inputs.
+#[inline(never)] // so that the registers are all for its sums
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn tile<W: Stored, const N: usize>(
+    panels: &[Panel; WIDTH],
+    x: [&[ActivationQ8_0]; N],
+    sums: &mut [Sums; N],
+) {
+    for block in 0..x[0].len().min(panels[0].factors.len()) {
+        let mut products = [[_mm512_setzero_si512(); WIDTH]; N];
+        for n in 0..N {
+            products[n] = [start::<W>(&x[n][block]); WIDTH];
+        }
+        for group in 0..8 {
+            let mut weights = [_mm512_setzero_si512(); WIDTH];
+            for side in 0..WIDTH {
+                weights[side] = load(&panels[side].quants[8 * block + group]);
+            }
+            for n in 0..N {
+                // SAFETY: eight groups of four lie in a block's quants; the read wants no
+                // alignment.
+                let four = unsafe {
+                    let quants = x[n][block].quants.as_ptr();
+                    quants.cast::<i32>().add(group).read_unaligned()
+                };
+                let four = _mm512_set1_epi32(four);
+                for side in 0..WIDTH {
+                    let sum = products[n][side];
+                    products[n][side] = _mm512_dpbusd_epi32(sum, weights[side], four);
+                }
+            }
+        }
+        for side in 0..WIDTH {
+            let factors = (
+                load_floats(&panels[side].factors[block]),
+                load_floats(&panels[side].offsets[block]),
+            );
+            for n in 0..N {
+                let (sum, products) = (sums[n][side], products[n][side]);
+                sums[n][side] = finish::<W>(sum, products, factors, &x[n][block]);
+            }
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn unpack<W: Stored>(
+    rows: &Rows,
+    blocks: usize,
+    panel: &mut Panel,
+    quants: impl Fn(Four<W>) -> [__m512i; 2],
+) {
+    for first in (0..blocks).step_by(4) {
+        let count = 4.min(blocks - first);
+        let mut low = [_mm512_setzero_si512(); ROWS];
+        let mut high = [_mm512_setzero_si512(); ROWS];
+        for row in 0..ROWS {
+            // SAFETY: so many blocks are at each row's address.
+            let four = unsafe { Four::new(rows[row].add(first * W::LEN), count) };
+            [low[row], high[row]] = quants(four);
+        }
+        for (half, rows) in [low, high].into_iter().enumerate() {
+            // Four words of each block.
+            let words = transpose(rows);
+            for word in 0..4 * count {
+                let group = 8 * (first + word / 4) + 4 * half + word % 4;
+                store(&mut panel.quants[group], words[word]);
+            }
+        }
+    }
+    for index in 0..blocks {
+        // SAFETY: as above; blocks have alignment 1 and no invalid bytes.
+        let block = |row: usize| unsafe { rows[row].add(index * W::LEN) };
+        // SAFETY: such a block begins with them.
+        let half = |row: usize, at: usize| unsafe { *block(row).add(at).cast::<[u8; 2]>() };
+        let factors = match W::HALVES {
+            true => halves(|row| half(row, 0)),
+            // SAFETY: as above.
+            false => factors(|row| unsafe { &*block(row).cast::<W>() }),
+        };
+        store(&mut panel.factors[index], _mm512_castps_si512(factors));
+        if W::OFFSETS {
+            let offsets = halves(|row| half(row, 2));
+            store(&mut panel.offsets[index], _mm512_castps_si512(offsets));
+        }
+    }
+}
+
+/// Blocks of a row that are walked before the next row's: what is kept of them stays in the
+/// nearest cache.
+const RUN: usize = 256;
+
+/// Activations of four blocks: the first sixteen of each, then the others.
+type Input = [__m512i; 2];
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn input(x: &[ActivationQ8_0]) -> Input {
+    let half = |which: usize| {
+        // Those beyond the end meet weights whose products are dropped.
+        let sixteen =
+            |block: usize| -> &[i8; 16] { &x[block.min(x.len() - 1)].quants.as_chunks().0[which] };
+        let bytes = _mm512_castsi128_si512(load_quarter(sixteen(0)));
+        let bytes = _mm512_inserti32x4::<1>(bytes, load_quarter(sixteen(1)));
+        let bytes = _mm512_inserti32x4::<2>(bytes, load_quarter(sixteen(2)));
+        _mm512_inserti32x4::<3>(bytes, load_quarter(sixteen(3)))
+    };
+    [half(0), half(1)]
+}
+
+/// What is kept of sixteen blocks of a row: the sums of their products, as their bytes are,
+/// of block 4l + k in lane l of quarter k; their factors; their offsets.
+struct Sixteen {
+    products: __m512i,
+    factors: __m256i,
+    offsets: __m256i,
+}
+
+/// Up to sixteen blocks. `FULL`: there are sixteen.
+///
+/// # Safety
+///
+/// `count` blocks of a row are at `at`. The inputs of all fours that begin before their end
+/// have been written.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn sixteen<W: Stored, const FULL: bool>(
+    (at, count): (*const u8, usize),
+    inputs: &[MaybeUninit<Input>; 4],
+    quants: impl Fn(Four<W>) -> [__m512i; 2],
+) -> Sixteen {
+    let mut dots = [_mm512_setzero_si512(); 4];
+    let mut factors = [_mm_setzero_si128(); 4];
+    let mut offsets = [_mm_setzero_si128(); 4];
+    for k in 0..4 {
+        if FULL || 4 * k < count {
+            let count = if FULL { 4 } else { (count - 4 * k).min(4) };
+            // SAFETY: the caller's promise.
+            let (four, [low, high]) = unsafe {
+                let four = Four::<W>::new(at.add(4 * k * W::LEN), count);
+                (four, inputs[k].assume_init_ref())
+            };
+            let quants = quants(four);
+            let dot = _mm512_dpbusd_epi32(dots[k], quants[0], *low);
+            dots[k] = _mm512_dpbusd_epi32(dot, quants[1], *high);
+            if W::HALVES {
+                factors[k] = four.halves::<0>();
+            }
+            if W::OFFSETS {
+                offsets[k] = four.halves::<2>();
+            }
+        }
+    }
+    let together = |[a, b, c, d]: [__m128i; 4]| {
+        _mm256_set_m128i(_mm_unpacklo_epi64(c, d), _mm_unpacklo_epi64(a, b))
+    };
+    Sixteen {
+        products: sum_in_quarters(dots),
+        factors: together(factors),
+        offsets: together(offsets),
+    }
+}
+
+/// Half-precision numbers of each row, turned: number k of all rows in result k.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn turned_halves(of: &[__m256i; ROWS]) -> [__m512i; ROWS] {
+    let mut rows = [_mm512_setzero_si512(); ROWS];
+    for row in 0..ROWS {
+        rows[row] = _mm512_castps_si512(_mm512_cvtph_ps(of[row]));
+    }
+    transpose(rows)
+}
+
+/// Rows of up to four blocks: the sums of four rows' products meet in one register, and nothing
+/// need be kept.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn short<W: Stored>(
+    group: &Group,
+    x: &[ActivationQ8_0],
+    quants: impl Fn(Four<W>) -> [__m512i; 2],
+) -> __m512 {
+    let len = x.len() * W::LEN;
+    if let [first, second] = x
+        && W::HALVES
+        && group.rows[ROWS - 1] == group.rows[0].wrapping_add((ROWS - 1) * len)
+    {
+        return pairs(group, [first, second], quants);
+    }
+    let [low, high] = input(x);
+    // Of rows 4i to 4i + 3 in register i, their block k in quarter k.
+    let mut fours = [_mm512_setzero_si512(); 4];
+    for first in 0..4 {
+        let mut dots = [_mm512_setzero_si512(); 4];
+        for index in 0..4 {
+            let stretch = group.stretch(4 * first + index, (0, len), len);
+            stretch.fetch(0, len);
+            // SAFETY: so many blocks are at each row's address.
+            let quants = quants(unsafe { Four::new(stretch.at, x.len()) });
+            let dot = _mm512_dpbusd_epi32(dots[index], quants[0], low);
+            dots[index] = _mm512_dpbusd_epi32(dot, quants[1], high);
+        }
+        fours[first] = sum_in_quarters(dots);
+    }
+    group.fetch((0, 1), (0, len), len);
+    let products = turn_quarters(fours);
+    let mut sum = _mm512_setzero_ps();
+    for (index, x) in x.iter().enumerate() {
+        let at = |row: usize| group.rows[row].wrapping_add(index * W::LEN);
+        // SAFETY: this block is there, and begins with them if its type has halves; blocks have
+        // alignment 1 and no invalid bytes.
+        let half = |row: usize, from: usize| unsafe { *at(row).wrapping_add(from).cast() };
+        let factor = match W::HALVES {
+            true => halves(|row| half(row, 0)),
+            // SAFETY: as above.
+            false => factors(|row| unsafe { &*at(row).cast::<W>() }),
+        };
+        let offset = match W::OFFSETS {
+            true => halves(|row| half(row, 2)),
+            false => _mm512_setzero_ps(),
+        };
+        let products = _mm512_add_epi32(products[index], start::<W>(x));
+        sum = finish::<W>(sum, products, (factor, offset), x);
+    }
+    sum
+}
+
+/// Where the sums of a row's block stand in two registers of four dots each, when each dot is that
+/// of two rows.
+const fn of_pairs(block: usize) -> Lanes<i32> {
+    let mut lanes = Lanes([0; ROWS]);
+    let mut row = 0;
+    while row < ROWS {
+        let (four, part) = (row / 2, 2 * (row % 2) + block);
+        lanes.0[row] = (four / 4 * 16 + 4 * part + four % 4) as i32;
+        row += 1;
+    }
+    lanes
+}
+
+/// Rows of two blocks, one after the other: two rows are four blocks.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn pairs<W: Stored>(
+    group: &Group,
+    x: [&ActivationQ8_0; 2],
+    quants: impl Fn(Four<W>) -> [__m512i; 2],
+) -> __m512 {
+    let len = 2 * W::LEN;
+    let [low, high] = input(&[*x[0], *x[1], *x[0], *x[1]]);
+    let mut dots = [_mm512_setzero_si512(); ROWS / 2];
+    let mut factors = [_mm_setzero_si128(); ROWS / 2];
+    let mut offsets = [_mm_setzero_si128(); ROWS / 2];
+    for two in 0..ROWS / 2 {
+        let stretch = group.stretch(2 * two, (0, len), len);
+        stretch.fetch(0, 2 * len);
+        // SAFETY: this row's two blocks and the next one's, which follow.
+        let four = unsafe { Four::<W>::new(stretch.at, 4) };
+        let quants = quants(four);
+        let dot = _mm512_dpbusd_epi32(dots[two], quants[0], low);
+        dots[two] = _mm512_dpbusd_epi32(dot, quants[1], high);
+        factors[two] = four.halves::<0>();
+        if W::OFFSETS {
+            offsets[two] = four.halves::<2>();
+        }
+    }
+    group.fetch((0, 1), (0, len), len);
+    let [a, b, c, d, e, f, g, h] = dots;
+    let products = [sum_in_quarters([a, b, c, d]), sum_in_quarters([e, f, g, h])];
+    // Four half-words of each register, row by row.
+    let together = |[a, b, c, d, e, f, g, h]: [__m128i; ROWS / 2]| {
+        let four = |a: __m128i, b: __m128i, c: __m128i, d: __m128i| {
+            _mm256_set_m128i(_mm_unpacklo_epi64(c, d), _mm_unpacklo_epi64(a, b))
+        };
+        let first = _mm512_castsi256_si512(four(a, b, c, d));
+        _mm512_inserti64x4::<1>(first, four(e, f, g, h))
+    };
+    let (factors, offsets) = (together(factors), together(offsets));
+    let every_second = |halves: __m512i| _mm512_cvtph_ps(_mm512_cvtepi32_epi16(halves));
+    let mut sum = _mm512_setzero_ps();
+    for (index, x) in x.into_iter().enumerate() {
+        let of = match index {
+            0 => load(const { &of_pairs(0) }),
+            _ => load(const { &of_pairs(1) }),
+        };
+        let products = _mm512_permutex2var_epi32(products[0], of, products[1]);
+        let products = _mm512_add_epi32(products, start::<W>(x));
+        let at = |halves: __m512i| match index {
+            0 => every_second(halves),
+            _ => every_second(_mm512_srli_epi32::<16>(halves)),
+        };
+        sum = finish::<W>(sum, products, (at(factors), at(offsets)), x);
+    }
+    sum
 }
 
 #[inline(never)] // so that what is kept lies on a stack of its own
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn direct_iq4_xs(group: &Group, x: &[ActivationQ8K]) -> __m512 {
-    walk(
-        group,
-        x,
-        |x| [four_groups(x, 0), four_groups(x, 1)],
-        |block: &BlockIQ4XS, x| (iq4_xs_products(block, x), (), block.scale),
-        |sum, products, (_, factors), x| {
-            let factors = load_halves(factors);
-            finish::<false>(sum, (products, products), (factors, factors), x)
-        },
-    )
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn unpack_iq4_xs(rows: &Rows, panel: &mut Panel) {
-    const _: () = assert!(core::mem::offset_of!(BlockIQ4XS, scales_low) == 4);
-    // SAFETY: as in `unpack_q2_k`; a block begins with more than sixteen bytes.
-    let start = |row: usize| unsafe { &*rows[row].cast::<[u8; 16]>() };
-    let [first, low, ..] = transpose_quarters(|row| load_quarter(start(row)));
-    let factor = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(first));
-    store(&mut panel.factors[0], _mm512_castps_si512(factor));
-    for part in 0..8 {
-        let by = |bits: usize| _mm_cvtsi32_si128(bits as i32);
-        let low = _mm512_srl_epi32(low, by(4 * part));
-        // Pairs of bits from the sixteenth on, to bits 4 and 5.
-        let high = _mm512_srl_epi32(first, by(12 + 2 * part));
-        let both = _mm512_ternarylogic_epi32::<CHOOSE>(_mm512_set1_epi32(15), low, high);
-        let both = _mm512_and_si512(both, _mm512_set1_epi32(0x3f));
-        let scale = _mm512_sub_epi32(both, _mm512_set1_epi32(32));
-        store(&mut panel.scales[part], scale);
+fn direct<W: Stored>(
+    group: &Group,
+    x: &[ActivationQ8_0],
+    quants: impl Fn(Four<W>) -> [__m512i; 2],
+) -> __m512 {
+    if x.len() <= 4 {
+        return short(group, x, quants);
     }
-    for half in 0..2 {
-        let words = turned(|row| {
-            // SAFETY: as in `unpack_q2_k`.
-            let block = unsafe { &*rows[row].cast::<BlockIQ4XS>() };
-            let quants: &[[u8; 64]] = block.quants.as_chunks().0;
-            &quants[half]
-        });
-        for word in 0..16 {
-            let [low, high] = iq4_halves(words[word]);
-            let group = 8 * (4 * half + word / 4) + word % 4;
-            store(&mut panel.quants[group], low);
-            store(&mut panel.quants[group + 4], high);
+    let mut inputs = [const { MaybeUninit::<Input>::uninit() }; RUN / 4];
+    let mut products = Kept::<__m512i, { RUN / 16 }>::new();
+    let mut factors = Kept::<__m256i, { RUN / 16 }>::new();
+    let mut offsets = Kept::<__m256i, { RUN / 16 }>::new();
+    let mut sum = _mm512_setzero_ps();
+    for (run, part) in x.chunks(RUN).enumerate() {
+        for (input, x) in inputs.iter_mut().zip(part.chunks(4)) {
+            input.write(self::input(x));
+        }
+        let len = part.len();
+        let from = run * RUN * W::LEN;
+        let bytes = (from, from + len * W::LEN);
+        for row in 0..ROWS {
+            let stretch = group.stretch(row, bytes, x.len() * W::LEN);
+            for first in (0..len).step_by(16) {
+                stretch.fetch(first * W::LEN, 16 * W::LEN);
+                let blocks = (
+                    stretch.at.wrapping_add(first * W::LEN),
+                    (len - first).min(16),
+                );
+                let inputs = &inputs.as_chunks().0[first / 16];
+                // SAFETY: so many blocks of the row are there, and their inputs.
+                let found = unsafe {
+                    match blocks.1 {
+                        16 => sixteen::<W, true>(blocks, inputs, &quants),
+                        _ => sixteen::<W, false>(blocks, inputs, &quants),
+                    }
+                };
+                products.keep(first / 16, row, found.products);
+                factors.keep(first / 16, row, found.factors);
+                if W::OFFSETS {
+                    offsets.keep(first / 16, row, found.offsets);
+                }
+            }
+        }
+        for (sixteen, inputs) in part.chunks(16).enumerate() {
+            group.fetch((sixteen, len.div_ceil(16)), bytes, x.len() * W::LEN);
+            // SAFETY: kept above for all rows.
+            let products = transpose(*unsafe { products.all(sixteen) });
+            let mut factors_of = [_mm512_setzero_si512(); ROWS];
+            if W::HALVES {
+                // SAFETY: the same.
+                factors_of = turned_halves(unsafe { factors.all(sixteen) });
+            }
+            let mut offsets_of = [_mm512_setzero_si512(); ROWS];
+            if W::OFFSETS {
+                // SAFETY: the same.
+                offsets_of = turned_halves(unsafe { offsets.all(sixteen) });
+            }
+            for (index, x) in inputs.iter().enumerate() {
+                let factor = match W::HALVES {
+                    true => _mm512_castsi512_ps(factors_of[index]),
+                    // SAFETY: as in the walk; blocks have alignment 1 and no invalid bytes.
+                    false => self::factors(|row| unsafe {
+                        let at = from + (16 * sixteen + index) * W::LEN;
+                        &*group.rows[row].wrapping_add(at).cast::<W>()
+                    }),
+                };
+                let offset = _mm512_castsi512_ps(offsets_of[index]);
+                // A block's sum stands where its place among four and its four have met.
+                let products = products[index % 4 * 4 + index / 4];
+                let products = _mm512_add_epi32(products, start::<W>(x));
+                sum = finish::<W>(sum, products, (factor, offset), x);
+            }
         }
     }
+    sum
 }

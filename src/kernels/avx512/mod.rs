@@ -5,27 +5,27 @@
 //!
 //! Sixteen rows of weights are worked on at a time and stand, once summed, in the sixteen lanes
 //! of a register. Few inputs: each row is multiplied as it lies in the file, and the rows' lanes
-//! are added up in integers. Many inputs: the rows are first unpacked into a [`panel::Panel`].
+//! are added up in integers. Many inputs: the rows are first unpacked into a [`packed::Panel`].
 //! Both come to the same integers for each block of weights, and from there on it is the same
 //! arithmetic: the results agree bit for bit. What looks points of a grid up moves bytes about
 //! (VBMI); the few CPUs that do not do that have AVX2's products of those types.
 
 #![allow(clippy::needless_range_loop)]
 
-mod blocks;
-mod direct;
+mod block256;
+mod f32x16;
 mod float;
-mod generic;
-mod grid_points;
+mod gemv;
+mod grid_lookup;
 mod i_quants;
 mod k_quants;
+mod k_quants_low;
 mod legacy_quants;
 mod linear_attention;
 mod nvfp4;
-mod panel;
+mod packed;
 mod register;
 mod scan;
-mod super_blocks;
 mod ternary;
 mod transposed;
 mod vector;
@@ -37,9 +37,9 @@ pub(super) const TABLE: Kernels = Kernels {
     isa: Isa::Avx512,
     matmul: |dtype| {
         let better = float::of(dtype).or_else(|| nvfp4::of(dtype));
-        let better = better.or_else(|| blocks::of(dtype));
-        let better = better.or_else(|| k_quants::of(dtype));
         let better = better.or_else(|| legacy_quants::of(dtype));
+        let better = better.or_else(|| k_quants::of(dtype));
+        let better = better.or_else(|| k_quants_low::of(dtype));
         let better = better.or_else(|| ternary::of(dtype));
         let better = better.or_else(|| i_quants::of(dtype));
         better.or_else(|| (avx2::TABLE.matmul)(dtype))
@@ -69,19 +69,19 @@ macro_rules! entries {
 }
 
 entries! {
-    fn attend(call: &Attend<'_>, scores: &mut [f32], running: &mut [Running], out: &mut [f32]) = generic;
+    fn attend(call: &Attend<'_>, scores: &mut [f32], running: &mut [Running], out: &mut [f32]) = f32x16;
     fn layer_norm(x: &[f32], weight: &[f32], bias: Option<&[f32]>, epsilon: f32, out: &mut [f32]) = vector;
     fn conv1d(call: Conv1d<'_>) = scan;
     fn scan(call: Scan<'_>) = scan;
     fn head_scan(call: Scan<'_>) = scan;
     fn linear_attend(call: LinearAttend<'_, '_>) = linear_attention;
-    fn wkv(call: Wkv<'_>) = generic;
+    fn wkv(call: Wkv<'_>) = f32x16;
 }
 
 fn pointwise(function: Pointwise, x: &mut [f32]) {
     if function == Pointwise::Tanh {
         // SAFETY: as for the entries above.
-        return unsafe { generic::tanh(x) };
+        return unsafe { f32x16::tanh(x) };
     }
     // SAFETY: as for the entries above.
     if !unsafe { vector::pointwise(function, x) } {

@@ -5,8 +5,8 @@ use core::arch::x86_64::*;
 
 use rillm_formats::manifest::DType;
 
-use super::direct::few;
 use super::float::{BLOCK, MANY, PAIR, Stored, direct, many};
+use super::gemv::few;
 use super::register::{Lanes, ROWS, load, load_floats};
 use crate::kernels::{MatMul, MatMulFn};
 use crate::quant::{Block, BlockNVFP4, FP4_VALUES, NVFP4_SCALES};

@@ -2,13 +2,13 @@
 
 use core::arch::x86_64::*;
 
-use super::direct::Group;
-use super::legacy_quants::{moved_down, order_of_twos, twos};
-use super::panel::{Panel, Rows, product};
+use super::block256::{finish, kernel, tile_scaled, walk};
+use super::gemv::Group;
+use super::k_quants_low::{moved_down, order_of_twos, twos};
+use super::packed::{Panel, Rows, product};
 use super::register::{
     ROWS, halves, load_half, load_halves, load_quarter, store, transpose, turned,
 };
-use super::super_blocks::{finish, kernel, tile_scaled, walk};
 use crate::kernels::{MatMul, MatMulFn};
 use crate::quant::*;
 use rillm_formats::manifest::DType;

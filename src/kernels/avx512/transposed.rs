@@ -11,7 +11,7 @@ use core::arch::x86_64::*;
 use rillm_formats::manifest::DType;
 
 use super::float::{Brain, Half, Single, Weights};
-use super::panel::fetch;
+use super::packed::fetch;
 use super::register::{Lanes, ROWS, load_floats, store};
 use crate::kernels::{MatMul, MatMulFn};
 

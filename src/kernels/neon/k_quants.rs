@@ -2,10 +2,10 @@
 
 use super::intrinsics::*;
 
-use super::blocks::values;
+use super::block256::{Decoded, Large, Stored, sixteen_words};
+use super::legacy_quants::values;
 use super::register::{ROWS, halves, load, load_unsigned, mapped, nibbles};
-use super::super_blocks::{Decoded, Large, Stored, sixteen_words};
-use super::{panel::product, register::Step};
+use super::{packed::product, register::Step};
 use crate::kernels::MatMulFn;
 use crate::quant::*;
 use rillm_formats::manifest::DType;

@@ -6,14 +6,14 @@
 #![allow(clippy::needless_range_loop)] // indices say best which row and which input is meant
 
 pub(super) mod bench;
-mod blocks;
+mod block256;
+mod f32x4;
 mod float;
-mod generic;
 mod intrinsics;
 mod k_quants;
-mod panel;
+mod legacy_quants;
+mod packed;
 mod register;
-mod super_blocks;
 
 use super::{Isa, Kernels, MatMulFn, Pointwise, portable};
 use register::Step;
@@ -24,12 +24,12 @@ pub(super) const TABLE: Kernels = Kernels {
     isa: Isa::Neon,
     matmul: matmul::<register::Pairs>,
     widen: float::widen,
-    attend: generic::attend,
+    attend: f32x4::attend,
     pointwise: |function, x| match function {
-        Pointwise::Tanh => generic::tanh(x),
+        Pointwise::Tanh => f32x4::tanh(x),
         _ => (portable::TABLE.pointwise)(function, x),
     },
-    wkv: generic::wkv,
+    wkv: f32x4::wkv,
     ..portable::TABLE
 };
 
@@ -41,7 +41,7 @@ pub(super) const DOT_TABLE: Kernels = Kernels {
 };
 
 fn matmul<D: Step>(dtype: DType) -> Option<MatMulFn> {
-    let better = float::of(dtype).or_else(|| blocks::of::<D>(dtype));
+    let better = float::of(dtype).or_else(|| legacy_quants::of::<D>(dtype));
     let better = better.or_else(|| k_quants::of::<D>(dtype));
     better.or_else(|| (portable::TABLE.matmul)(dtype))
 }

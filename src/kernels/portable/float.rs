@@ -5,8 +5,8 @@ use core::marker::PhantomData;
 use rillm_formats::manifest::DType;
 use wide::f32x4;
 
+use super::f32x4::{LANES, from_bits, from_halves, sum, words};
 use super::product::{Product, matmul};
-use super::register::{LANES, from_bits, from_halves, sum, words};
 use crate::kernels::MatMulFn;
 
 /// The product of a type of floats.

@@ -6,10 +6,10 @@
 
 #![allow(clippy::needless_range_loop)] // indices say best which row and which input is meant
 
+mod f32x4;
 mod float;
 mod product;
 mod quantized;
-mod register;
 mod vector;
 
 use super::{Isa, Kernels, scalar};
@@ -33,11 +33,11 @@ pub(super) const TABLE: Kernels = Kernels {
     },
     widen: float::widen,
     dot: vector::dot,
-    attend: register::attend,
+    attend: f32x4::attend,
     rms_norm: vector::rms_norm,
     layer_norm: vector::layer_norm,
     softmax: vector::softmax,
     pointwise: vector::pointwise,
-    wkv: register::wkv,
+    wkv: f32x4::wkv,
     ..scalar::TABLE
 };

@@ -9,8 +9,8 @@ use core::marker::PhantomData;
 use rillm_formats::manifest::DType;
 use wide::{f32x4, i8x16, i16x8, i16x16, i32x4};
 
+use super::f32x4::sum;
 use super::product::{Product, matmul};
-use super::register::sum;
 use crate::kernels::MatMulFn;
 use crate::quant::*;
 

@@ -2,7 +2,7 @@
 
 use wide::{f32x4, f64x2};
 
-use super::register::{LANES, exp_below_one, sum, tanh};
+use super::f32x4::{LANES, exp_below_one, sum, tanh};
 use crate::kernels::{Pointwise, scalar};
 
 /// Σ a·b in four registers of partial sums.

@@ -3,8 +3,8 @@
 use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
 
-use super::direct::{Group, Kept};
-use super::panel::{Panel, Sums, WIDTH};
+use super::gemv::{Group, Kept};
+use super::packed::{Panel, Sums, WIDTH};
 use super::register::{
     Lanes, ROWS, load, load_floats, load_half, store, sum_in_quarters, sum_quarters,
 };

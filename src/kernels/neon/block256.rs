@@ -4,8 +4,8 @@
 use super::intrinsics::*;
 use core::marker::PhantomData;
 
-use super::blocks::add_sixteen;
-use super::panel::{Kind, Panel, SIDES, put_parts};
+use super::legacy_quants::add_sixteen;
+use super::packed::{Kind, Panel, SIDES, put_parts};
 use super::register::{
     ROWS, Step, load, load_floats, load_words, mapped, products_of_one, products_of_two,
     sums_of_lanes, words,

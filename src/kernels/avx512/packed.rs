@@ -4,7 +4,7 @@ use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
 use core::ops::Range;
 
-use super::direct::{Group, few};
+use super::gemv::{Group, few};
 use super::register::{Lanes, ROWS};
 use crate::kernels::MatMul;
 

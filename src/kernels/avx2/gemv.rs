@@ -10,7 +10,7 @@
 use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
 
-use super::panel::{Kind, input, rows_at, write};
+use super::packed::{Kind, input, rows_at, write};
 use super::register::{Lanes, ROWS, load_half, store, transpose};
 use crate::kernels::MatMul;
 
@@ -102,5 +102,5 @@ pub(super) unsafe fn few<K: Kind>(call: &MatMul) {
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn fetch_ahead(at: *const u8, len: usize) {
-    super::panel::fetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD), len);
+    super::packed::fetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD), len);
 }

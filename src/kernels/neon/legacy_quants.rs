@@ -3,7 +3,7 @@
 use super::intrinsics::*;
 use core::marker::PhantomData;
 
-use super::panel::{COLUMNS, Kind, Panel, SIDES, product};
+use super::packed::{COLUMNS, Kind, Panel, SIDES, product};
 use super::register::{
     ROWS, Step, add_fours_of, halves, load, load_floats, load_unsigned, mapped, nibbles,
     products_of_two, sums_of_lanes,

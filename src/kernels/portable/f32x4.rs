@@ -1,4 +1,4 @@
-//! Four floats as one.
+//! Four floats as one, with the crate `wide`: the registers that every CPU of the target has.
 
 use wide::{f32x4, i32x4, u32x4};
 

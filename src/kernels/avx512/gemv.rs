@@ -9,7 +9,7 @@
 use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
 
-use super::panel::{Rows, input, rows_at, write};
+use super::packed::{Rows, input, rows_at, write};
 use super::register::ROWS;
 use crate::kernels::MatMul;
 

@@ -4,12 +4,12 @@
 //! what is read of an input, four columns of it in every lane, then serves eight rows, and the
 //! results stand side by side. Few inputs are multiplied with the rows themselves, in [`direct`].
 //!
-//! [`direct`]: super::direct
+//! [`direct`]: super::gemv
 
 use core::arch::x86_64::*;
 use core::ops::Range;
 
-use super::direct::few;
+use super::gemv::few;
 use super::register::{Lanes, ROWS, lanes_below, load_floats, store};
 use crate::kernels::MatMul;
 
