@@ -3,8 +3,7 @@
 use half::{bf16, f16};
 use rillm_formats::manifest::DType;
 
-use super::blocks::*;
-use super::integers::{Block32, Block256, Integers256};
+use super::*;
 
 /// Decodes a row: whole blocks in, floats out. Lengths that do not fit each other decode as
 /// many whole blocks as both hold.

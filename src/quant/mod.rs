@@ -5,12 +5,18 @@
 //! instruction set.
 
 mod activation;
+mod bits;
 mod blocks;
 mod decode;
 mod encode;
-mod grid;
+mod fit;
+mod fp4;
 pub(crate) mod grids;
-mod integers;
+mod i_quants;
+mod iq4;
+mod k_quants;
+mod legacy_quants;
+mod ternary;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use activation::scale_of;
@@ -18,4 +24,9 @@ pub use activation::{ActivationQ8_0, ActivationQ8K, quantize_q8_0, quantize_q8_k
 pub use blocks::*;
 pub use decode::{Decode, decode};
 pub use encode::{Encode, encode};
-pub use integers::{Block32, Block256, IQuantBlock, Integers32, Integers256, NVFP4_SCALES};
+pub use fp4::*;
+pub use i_quants::*;
+pub use iq4::*;
+pub use k_quants::*;
+pub use legacy_quants::*;
+pub use ternary::*;
