@@ -35,7 +35,7 @@ impl KernelBench {
         (weight_rows, columns): (usize, usize),
         inputs_len: usize,
     ) -> Option<KernelBench> {
-        let kernel = table.matmul(dtype, Layout::Plain)?;
+        let kernel = table.matmul(dtype, Layout::Rows)?;
         let weights = stored(dtype, (weight_rows, columns))?;
         KernelBench::of(table, kernel, weights, (weight_rows, columns), inputs_len)
     }
@@ -47,7 +47,7 @@ impl KernelBench {
         (weight_rows, columns): (usize, usize),
         inputs_len: usize,
     ) -> Option<KernelBench> {
-        let kernel = table.matmul_transposed(dtype)?;
+        let kernel = table.matmul(dtype, Layout::Transposed)?;
         let weights = stored(dtype, (columns, weight_rows))?;
         KernelBench::of(table, kernel, weights, (weight_rows, columns), inputs_len)
     }

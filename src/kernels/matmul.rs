@@ -1,86 +1,14 @@
 //! The matrix product's calling convention, shared by every table.
 
-use crate::quant::{ActivationQ8_0, ActivationQ8K};
-use rillm_formats::manifest::DType;
+use crate::quant::Activation;
 
-/// How a weight matrix's blocks are arranged.
+/// How a weight matrix lies in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Layout {
-    /// As in the file: one row after the other.
-    Plain,
-}
-
-/// The form in which a weight type wants its input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[allow(non_camel_case_types)] // the names of the formats
-pub enum Activation {
-    /// Floats.
-    F32,
-    /// Blocks of 32 rounded to int8: [`ActivationQ8_0`].
-    Q8_0,
-    /// Blocks of 256 rounded to int8: [`ActivationQ8K`].
-    Q8_K,
-}
-
-impl Activation {
-    /// The form that a weight type is multiplied with, if it can be multiplied at all.
-    pub const fn of(weights: DType) -> Option<Activation> {
-        Some(match weights {
-            DType::F32 | DType::F16 | DType::BF16 | DType::NVFP4 => Activation::F32,
-            DType::Q4_0
-            | DType::Q4_1
-            | DType::Q5_0
-            | DType::Q5_1
-            | DType::Q8_0
-            | DType::IQ4_NL
-            | DType::MXFP4 => Activation::Q8_0,
-            DType::Q2_K
-            | DType::Q3_K
-            | DType::Q4_K
-            | DType::Q5_K
-            | DType::Q6_K
-            | DType::IQ1_S
-            | DType::IQ1_M
-            | DType::IQ2_XXS
-            | DType::IQ2_XS
-            | DType::IQ2_S
-            | DType::IQ3_XXS
-            | DType::IQ3_S
-            | DType::IQ4_XS
-            | DType::TQ1_0
-            | DType::TQ2_0 => Activation::Q8_K,
-            _ => return None,
-        })
-    }
-
-    /// Activations in one block: a row's length is a multiple of it.
-    pub const fn block_elements(self) -> usize {
-        match self {
-            Activation::F32 => 1,
-            Activation::Q8_0 => ActivationQ8_0::ELEMENTS,
-            Activation::Q8_K => ActivationQ8K::ELEMENTS,
-        }
-    }
-
-    /// Bytes of one block.
-    pub const fn block_len(self) -> usize {
-        match self {
-            Activation::F32 => size_of::<f32>(),
-            Activation::Q8_0 => ActivationQ8_0::LEN,
-            Activation::Q8_K => ActivationQ8K::LEN,
-        }
-    }
-
-    /// Bytes of a row of `columns` activations: `None` if it is not whole blocks or the size
-    /// overflows.
-    pub const fn row_len(self, columns: usize) -> Option<usize> {
-        if !columns.is_multiple_of(self.block_elements()) {
-            return None;
-        }
-        (columns / self.block_elements()).checked_mul(self.block_len())
-    }
+    /// One weight row, which makes one output, after the other.
+    Rows,
+    /// One column after the other, `[columns][weight_rows]`: as GPT-2 stores its matrices.
+    Transposed,
 }
 
 /// Where one input of a product and its results stand.

@@ -30,9 +30,10 @@ mod avx512;
 ))]
 mod neon;
 
+pub use crate::quant::Activation;
 pub use isa::{Isa, IsaError};
 pub use kv_cache::{KvHalf, KvType, PAGE, UnknownKvType};
-pub use matmul::{Activation, Layout, MatMul, MatMulFn, MatMulKernel, Pick};
+pub use matmul::{Layout, MatMul, MatMulFn, MatMulKernel, Pick};
 pub use ops::{
     Attend, Conv1d, LinearAttend, LinearAttendRow, Pairing, Pointwise, RowDecay, RowDelta, Running,
     SCAN_LANES, SCAN_ROWS, Scan, Strided, Wkv,

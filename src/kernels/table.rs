@@ -120,18 +120,11 @@ impl Kernels {
 
     /// The product for a weight type and layout, if there is one.
     pub fn matmul(&self, dtype: DType, layout: Layout) -> Option<MatMulKernel> {
-        let Layout::Plain = layout;
-        let (activation, run) = (Activation::of(dtype)?, (self.matmul)(dtype)?);
+        let (activation, run) = match layout {
+            Layout::Rows => (Activation::of(dtype)?, (self.matmul)(dtype)?),
+            Layout::Transposed => (Activation::F32, (self.matmul_transposed)(dtype)?),
+        };
         Some(MatMulKernel { activation, run })
-    }
-
-    /// The product for weights stored `[columns][weight_rows]`, if there is one.
-    pub fn matmul_transposed(&self, dtype: DType) -> Option<MatMulKernel> {
-        let run = (self.matmul_transposed)(dtype)?;
-        Some(MatMulKernel {
-            activation: Activation::F32,
-            run,
-        })
     }
 
     /// What turns floats into an activation form; `None` for floats themselves.

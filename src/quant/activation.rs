@@ -5,6 +5,79 @@
 //! multiplication per group instead of one per element.
 
 use half::f16;
+use rillm_formats::manifest::DType;
+
+use super::types::{Float, Visitor, visit};
+use super::{Block32, Block256};
+
+/// The form in which a weight type wants its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[allow(non_camel_case_types)] // the names of the formats
+pub enum Activation {
+    /// Floats.
+    F32,
+    /// Blocks of 32 rounded to int8: [`ActivationQ8_0`].
+    Q8_0,
+    /// Blocks of 256 rounded to int8: [`ActivationQ8K`].
+    Q8_K,
+}
+
+impl Activation {
+    /// The form that a weight type is multiplied with, if it can be multiplied at all.
+    pub fn of(weights: DType) -> Option<Activation> {
+        visit(weights, Form)
+    }
+
+    /// Activations in one block: a row's length is a multiple of it.
+    pub const fn block_elements(self) -> usize {
+        match self {
+            Activation::F32 => 1,
+            Activation::Q8_0 => ActivationQ8_0::ELEMENTS,
+            Activation::Q8_K => ActivationQ8K::ELEMENTS,
+        }
+    }
+
+    /// Bytes of one block.
+    pub const fn block_len(self) -> usize {
+        match self {
+            Activation::F32 => size_of::<f32>(),
+            Activation::Q8_0 => ActivationQ8_0::LEN,
+            Activation::Q8_K => ActivationQ8K::LEN,
+        }
+    }
+
+    /// Bytes of a row of `columns` activations: `None` if it is not whole blocks or the size
+    /// overflows.
+    pub const fn row_len(self, columns: usize) -> Option<usize> {
+        if !columns.is_multiple_of(self.block_elements()) {
+            return None;
+        }
+        (columns / self.block_elements()).checked_mul(self.block_len())
+    }
+}
+
+struct Form;
+
+impl Visitor for Form {
+    type Output = Activation;
+
+    fn floats(self, _: Float) -> Activation {
+        Activation::F32
+    }
+
+    fn block32<B: Block32>(self) -> Activation {
+        Activation::Q8_0
+    }
+
+    fn block256<B: Block256>(self) -> Activation {
+        Activation::Q8_K
+    }
+
+    fn nvfp4(self) -> Activation {
+        Activation::F32
+    }
+}
 
 /// 32 activations: `scale · quant`.
 ///

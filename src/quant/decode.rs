@@ -3,7 +3,8 @@
 use half::{bf16, f16};
 use rillm_formats::manifest::DType;
 
-use super::*;
+use super::types::{Float, Visitor, visit};
+use super::{Block, Block32, Block256, BlockNVFP4, Integers256};
 
 /// Decodes a row: whole blocks in, floats out. Lengths that do not fit each other decode as
 /// many whole blocks as both hold.
@@ -11,35 +12,33 @@ pub type Decode = fn(&[u8], &mut [f32]);
 
 /// The decoder of a type, if there is one.
 pub fn decode(dtype: DType) -> Option<Decode> {
-    Some(match dtype {
-        DType::F32 => |bytes, out| floats(bytes, out, f32::from_le_bytes),
-        DType::F16 => |bytes, out| floats(bytes, out, |x| f16::from_le_bytes(x).to_f32()),
-        DType::BF16 => |bytes, out| floats(bytes, out, |x| bf16::from_le_bytes(x).to_f32()),
-        DType::Q4_0 => small::<BlockQ4_0>,
-        DType::Q4_1 => small::<BlockQ4_1>,
-        DType::Q5_0 => small::<BlockQ5_0>,
-        DType::Q5_1 => small::<BlockQ5_1>,
-        DType::Q8_0 => small::<BlockQ8_0>,
-        DType::Q2_K => large::<BlockQ2K>,
-        DType::Q3_K => large::<BlockQ3K>,
-        DType::Q4_K => large::<BlockQ4K>,
-        DType::Q5_K => large::<BlockQ5K>,
-        DType::Q6_K => large::<BlockQ6K>,
-        DType::IQ4_NL => small::<BlockIQ4NL>,
-        DType::IQ4_XS => large::<BlockIQ4XS>,
-        DType::MXFP4 => small::<BlockMXFP4>,
-        DType::NVFP4 => nvfp4,
-        DType::TQ1_0 => large::<BlockTQ1_0>,
-        DType::TQ2_0 => large::<BlockTQ2_0>,
-        DType::IQ2_XXS => large::<BlockIQ2XXS>,
-        DType::IQ2_XS => large::<BlockIQ2XS>,
-        DType::IQ2_S => large::<BlockIQ2S>,
-        DType::IQ3_XXS => large::<BlockIQ3XXS>,
-        DType::IQ3_S => large::<BlockIQ3S>,
-        DType::IQ1_S => large::<BlockIQ1S>,
-        DType::IQ1_M => large::<BlockIQ1M>,
-        _ => return None,
-    })
+    visit(dtype, Decoder)
+}
+
+struct Decoder;
+
+impl Visitor for Decoder {
+    type Output = Decode;
+
+    fn floats(self, float: Float) -> Decode {
+        match float {
+            Float::F32 => |bytes, out| floats(bytes, out, f32::from_le_bytes),
+            Float::F16 => |bytes, out| floats(bytes, out, |x| f16::from_le_bytes(x).to_f32()),
+            Float::BF16 => |bytes, out| floats(bytes, out, |x| bf16::from_le_bytes(x).to_f32()),
+        }
+    }
+
+    fn block32<B: Block32>(self) -> Decode {
+        block32::<B>
+    }
+
+    fn block256<B: Block256>(self) -> Decode {
+        block256::<B>
+    }
+
+    fn nvfp4(self) -> Decode {
+        nvfp4
+    }
 }
 
 fn floats<const LEN: usize>(bytes: &[u8], out: &mut [f32], decode: impl Fn([u8; LEN]) -> f32) {
@@ -50,7 +49,7 @@ fn floats<const LEN: usize>(bytes: &[u8], out: &mut [f32], decode: impl Fn([u8; 
     }
 }
 
-fn small<B: Block32>(bytes: &[u8], out: &mut [f32]) {
+fn block32<B: Block32>(bytes: &[u8], out: &mut [f32]) {
     each_block(bytes, out, |block: B, out| {
         let (groups, _) = out.as_chunks_mut::<32>();
         for (group, out) in groups.iter_mut().enumerate() {
@@ -65,7 +64,7 @@ fn small<B: Block32>(bytes: &[u8], out: &mut [f32]) {
     });
 }
 
-fn large<B: Block256>(bytes: &[u8], out: &mut [f32]) {
+fn block256<B: Block256>(bytes: &[u8], out: &mut [f32]) {
     let mut integers = Integers256::ZERO;
     each_block(bytes, out, |block: B, out| {
         block.integers(&mut integers);

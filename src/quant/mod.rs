@@ -3,6 +3,9 @@
 //! This is the truth that kernels are tested against. Decoding gives the same bits as the `gguf`
 //! package; encoding is judged by its error. Nothing here knows a model, a thread or an
 //! instruction set.
+//!
+//! A type is a row of [`types`] and a few items in the file of its family: the layout of its block,
+//! what that is as integers, and its encoder.
 
 mod activation;
 mod bits;
@@ -17,16 +20,18 @@ mod iq4;
 mod k_quants;
 mod legacy_quants;
 mod ternary;
+pub mod types;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use activation::scale_of;
-pub use activation::{ActivationQ8_0, ActivationQ8K, quantize_q8_0, quantize_q8_k};
+pub use activation::{Activation, ActivationQ8_0, ActivationQ8K, quantize_q8_0, quantize_q8_k};
 pub use blocks::*;
 pub use decode::{Decode, decode};
-pub use encode::{Encode, encode};
+pub use encode::Encode;
 pub use fp4::*;
 pub use i_quants::*;
 pub use iq4::*;
 pub use k_quants::*;
 pub use legacy_quants::*;
 pub use ternary::*;
+pub use types::encode;

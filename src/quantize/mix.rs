@@ -2,6 +2,7 @@
 //! with rows that a type's blocks do not divide. The rules are those of llama-quantize, so that
 //! a name promises the same size and quality here and there.
 
+use crate::quant;
 use rillm_formats::manifest::{DType, Metadata};
 use std::collections::HashMap;
 use std::fmt;
@@ -253,16 +254,8 @@ impl Choice {
         if fits(wanted) {
             return (wanted, None);
         }
-        let smaller = match wanted {
-            DType::IQ4_XS => DType::IQ4_NL,
-            DType::Q2_K | DType::Q3_K | DType::TQ1_0 | DType::TQ2_0 => DType::Q4_0,
-            DType::Q4_K => DType::Q5_0,
-            DType::Q5_K => DType::Q5_1,
-            DType::Q6_K => DType::Q8_0,
-            _ => DType::F16,
-        };
-        let found = if fits(smaller) { smaller } else { DType::F16 };
-        (found, Some(wanted))
+        let found = quant::types::stand_in(wanted).filter(|&dtype| fits(dtype));
+        (found.unwrap_or(DType::F16), Some(wanted))
     }
 
     fn wanted(&self, name: &str, extents: &[u64]) -> DType {

@@ -40,7 +40,6 @@ pub struct Weight {
     pub columns: usize,
     /// Rows, as seen.
     pub rows: usize,
-    transposed: bool,
     order: RowOrder,
     parts: Vec<Part>,
     /// Stored rows of each part.
@@ -75,20 +74,23 @@ impl Weights {
             let found = views.find(&spec.name)?;
             let first = found.parts.first().ok_or_else(|| missing(&spec.name))?;
             let turned = spec.order == RowOrder::Transposed;
-            let (dtype, transposed) = (first.dtype, (found.view == View::Transposed) != turned);
-            let kernel = if transposed {
-                kernels.matmul_transposed(dtype)
-            } else {
-                kernels.matmul(dtype, Layout::Plain)
+            let dtype = first.dtype;
+            let layout = match (found.view == View::Transposed) != turned {
+                true => Layout::Transposed,
+                false => Layout::Rows,
             };
-            let kernel = kernel.ok_or_else(|| no_kernel(&spec.name, dtype, transposed))?;
+            let kernel = kernels.matmul(dtype, layout);
+            let kernel = kernel.ok_or_else(|| no_kernel(&spec.name, dtype, layout))?;
             if found.parts.iter().any(|part| part.dtype != dtype) {
                 let what = format!("tensor {}: its parts differ in type", spec.name);
                 return Err(LoadError::new(LoadErrorKind::Unsupported, what));
             }
             // A stored row is as long as a row of the view, or as a column if transposed.
             let (row, elements) = (
-                if transposed { spec.rows } else { spec.columns },
+                match layout {
+                    Layout::Rows => spec.columns,
+                    Layout::Transposed => spec.rows,
+                },
                 found.shape.iter().product::<u64>() / found.parts.len() as u64,
             );
             let stride = dtype.row_len(row as u64).ok_or_else(|| {
@@ -102,12 +104,11 @@ impl Weights {
             let stored_rows = elements / row as u64;
             weights.matrices.push(Weight {
                 dtype,
-                layout: Layout::Plain,
+                layout,
                 kernel,
                 stride: stride as usize,
                 columns: spec.columns,
                 rows: spec.rows,
-                transposed,
                 order: spec.order,
                 parts: found.parts.iter().map(|part| weights.part(part)).collect(),
                 part_rows: stored_rows as usize,
@@ -125,7 +126,8 @@ impl Weights {
             let parts = all.chunks_mut((stored / found.parts.len().max(1)).max(1));
             for (info, part) in found.parts.iter().zip(parts) {
                 let decode = quant::decode(info.dtype);
-                let decode = decode.ok_or_else(|| no_kernel(&spec.name, info.dtype, false))?;
+                let decode =
+                    decode.ok_or_else(|| no_kernel(&spec.name, info.dtype, Layout::Rows))?;
                 decode(weights.bytes(info), part);
             }
             if found.parts.is_empty() {
@@ -185,7 +187,7 @@ impl Weights {
                 return None;
             }
             let (start, end) = (next, rows.end);
-            let (len, address) = if weight.transposed {
+            let (len, address) = if weight.layout == Layout::Transposed {
                 let element = weight.dtype.block_len() as usize;
                 // Of a stack, its columns lie in the stored rows of its own matrix.
                 let place = match weight.order {
@@ -222,7 +224,10 @@ impl Weights {
     pub fn decode_row(&self, matrix: Matrix, index: usize, out: &mut [f32]) {
         let weight = self.matrix(matrix);
         let rows = matrix.rows * matrix.stack;
-        assert!(index < rows && !weight.transposed, "row {index} of {rows}");
+        assert!(
+            index < rows && weight.layout == Layout::Rows,
+            "row {index} of {rows}"
+        );
         let found = self.runs(weight, index..index + 1).next();
         if let (Some(decode), Some((_, address))) = (quant::decode(weight.dtype), found) {
             // SAFETY: `runs` yields the address of one whole row of `stride` bytes.
@@ -259,8 +264,11 @@ fn missing(name: &str) -> LoadError {
     LoadError::new(LoadErrorKind::Tensor, format!("tensor {name} has no data"))
 }
 
-fn no_kernel(name: &str, dtype: DType, transposed: bool) -> LoadError {
-    let stored = if transposed { " stored transposed" } else { "" };
+fn no_kernel(name: &str, dtype: DType, layout: Layout) -> LoadError {
+    let stored = match layout {
+        Layout::Rows => "",
+        Layout::Transposed => " stored transposed",
+    };
     let what = format!(
         "tensor {name} has type {}{stored}, which cannot be computed with",
         dtype.name()

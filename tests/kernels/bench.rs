@@ -1,7 +1,7 @@
 //! What `bench --kernels` times: made-up rows that every table can work on.
 
 use rillm::internals::kernels::{
-    Activation, AttentionBench, KernelBench, KvType, StateBench, StateKernel,
+    Activation, AttentionBench, KernelBench, KvType, Layout, StateBench, StateKernel,
 };
 use rillm_formats::manifest::DType;
 
@@ -17,7 +17,9 @@ fn every_product_of_every_table_has_a_trial() {
                     KernelBench::new as fn(_, _, _, _) -> _,
                 ),
                 (
-                    table.matmul_transposed(dtype).map(|_| Activation::F32),
+                    table
+                        .matmul(dtype, Layout::Transposed)
+                        .map(|kernel| kernel.activation),
                     KernelBench::transposed,
                 ),
             ];

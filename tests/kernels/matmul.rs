@@ -3,9 +3,9 @@
 use std::ops::Deref;
 
 use rillm::internals::kernels::{Activation, Isa, Kernels, Layout, MatMul, MatMulKernel, Pick};
+use rillm::internals::quant::types::{Float, Visitor, visit};
 use rillm::internals::quant::{
-    ActivationQ8_0, ActivationQ8K, Block32, Block256, BlockQ2K, BlockQ4_1, BlockQ4K, BlockQ5_1,
-    BlockQ5K, Integers256, decode,
+    ActivationQ8_0, ActivationQ8K, Block32, Block256, Integers256, decode,
 };
 use rillm_formats::manifest::DType;
 
@@ -24,37 +24,49 @@ pub(super) fn types() -> impl Iterator<Item = DType> {
 fn weight_values(dtype: DType, row: &[u8], columns: usize) -> Vec<(f64, f64)> {
     let mut values = vec![0.0; columns];
     decode(dtype).expect("known type")(row, &mut values);
-    let terms = match dtype {
-        DType::Q4_1 => offsets::<BlockQ4_1>(row),
-        DType::Q5_1 => offsets::<BlockQ5_1>(row),
-        DType::Q2_K => mins::<BlockQ2K>(row),
-        DType::Q4_K => mins::<BlockQ4K>(row),
-        DType::Q5_K => mins::<BlockQ5K>(row),
-        _ => vec![0.0; columns],
-    };
+    let terms = visit(dtype, Terms { row, columns }).expect("known type");
     let values = values.iter().map(|&value| f64::from(value)).zip(terms);
     let values = values.map(|(value, term)| (value, value.abs() + 2.0 * term.abs()));
     values.collect()
 }
 
-fn offsets<B: Block32>(row: &[u8]) -> Vec<f64> {
-    let blocks = row.chunks(B::LEN).map(B::read);
-    let groups = blocks.flat_map(|block| (0..B::GROUPS).map(move |group| block.integers(group)));
-    groups
-        .flat_map(|group| [f64::from(group.offset); 32])
-        .collect()
+/// What is added to each weight of a row, or taken off.
+struct Terms<'a> {
+    row: &'a [u8],
+    columns: usize,
 }
 
-fn mins<B: Block256>(row: &[u8]) -> Vec<f64> {
-    let mut integers = Integers256::ZERO;
-    let mut mins = Vec::new();
-    for block in row.chunks(B::LEN) {
-        B::read(block).integers(&mut integers);
-        for min in integers.mins {
-            mins.extend([f64::from(integers.min_scale) * f64::from(min); 16]);
-        }
+impl Visitor for Terms<'_> {
+    type Output = Vec<f64>;
+
+    fn floats(self, _: Float) -> Vec<f64> {
+        vec![0.0; self.columns]
     }
-    mins
+
+    fn block32<B: Block32>(self) -> Vec<f64> {
+        let blocks = self.row.chunks(B::LEN).map(B::read);
+        let groups =
+            blocks.flat_map(|block| (0..B::GROUPS).map(move |group| block.integers(group)));
+        groups
+            .flat_map(|group| [f64::from(group.offset); 32])
+            .collect()
+    }
+
+    fn block256<B: Block256>(self) -> Vec<f64> {
+        let mut integers = Integers256::ZERO;
+        let mut mins = Vec::new();
+        for block in self.row.chunks(B::LEN) {
+            B::read(block).integers(&mut integers);
+            for min in integers.mins {
+                mins.extend([f64::from(integers.min_scale) * f64::from(min); 16]);
+            }
+        }
+        mins
+    }
+
+    fn nvfp4(self) -> Vec<f64> {
+        vec![0.0; self.columns]
+    }
 }
 
 fn input_values(form: Activation, row: &[u8]) -> Vec<f64> {
@@ -186,7 +198,7 @@ struct Case {
 fn case(table: &Kernels, dtype: DType, pattern: Pattern, columns: usize) -> Case {
     let mut random = Random(columns as u64 * 1000 + u64::from(dtype.id()));
     let form = table
-        .matmul(dtype, Layout::Plain)
+        .matmul(dtype, Layout::Rows)
         .expect("complete")
         .activation;
     let weights = (0..19).map(|_| weight_row(dtype, columns, pattern, &mut random));
@@ -239,7 +251,7 @@ impl Case {
 fn products_match_double_precision() {
     for table in tables() {
         for dtype in types() {
-            let kernel = table.matmul(dtype, Layout::Plain).expect("complete");
+            let kernel = table.matmul(dtype, Layout::Rows).expect("complete");
             for pattern in PATTERNS {
                 for columns in columns_of(dtype) {
                     let case = case(table, dtype, pattern, columns);
@@ -257,7 +269,7 @@ fn products_match_double_precision() {
 fn a_pair_of_rows_has_one_result_however_work_is_cut() {
     for table in tables() {
         for dtype in types() {
-            let kernel = table.matmul(dtype, Layout::Plain).expect("complete");
+            let kernel = table.matmul(dtype, Layout::Rows).expect("complete");
             for columns in columns_of(dtype) {
                 let case = case(table, dtype, Pattern::Random, columns);
                 let (weights, inputs) = (&case.weights, &case.inputs);
@@ -296,7 +308,7 @@ fn many_rows_and_inputs_have_the_results_of_few() {
     const ROWS: usize = 37;
     for table in tables().filter(|table| table.isa != Isa::Scalar) {
         for dtype in types() {
-            let kernel = table.matmul(dtype, Layout::Plain).expect("complete");
+            let kernel = table.matmul(dtype, Layout::Rows).expect("complete");
             for columns in columns_of(dtype) {
                 let mut random = Random(columns as u64);
                 let mut row = || weight_row(dtype, columns, Pattern::Random, &mut random);
@@ -332,7 +344,7 @@ fn many_rows_and_inputs_have_the_results_of_few() {
 fn long_rows_have_one_result_however_many_inputs() {
     for table in tables() {
         for dtype in types() {
-            let kernel = table.matmul(dtype, Layout::Plain).expect("complete");
+            let kernel = table.matmul(dtype, Layout::Rows).expect("complete");
             let columns = match dtype.block_elements() {
                 1 => 2 * 8192 + 265,
                 elements => 2 * 8192 + elements as usize,
@@ -374,7 +386,7 @@ fn avx_vnni_has_the_results_of_avx2() {
             for columns in columns_of(dtype) {
                 let case = case(avx2, dtype, pattern, columns);
                 let [a, b] = [avx2, vnni].map(|table| {
-                    let kernel = table.matmul(dtype, Layout::Plain).expect("complete");
+                    let kernel = table.matmul(dtype, Layout::Rows).expect("complete");
                     let out = product(kernel, &case.weights, &case.inputs, columns, 1);
                     out.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
                 });
@@ -390,7 +402,7 @@ fn picked_inputs_have_the_results_of_inputs_in_order() {
     const ROWS: usize = 37;
     for table in tables() {
         for dtype in types() {
-            let kernel = table.matmul(dtype, Layout::Plain).expect("complete");
+            let kernel = table.matmul(dtype, Layout::Rows).expect("complete");
             let columns = columns_of(dtype)[columns_of(dtype).len() - 1];
             let mut random = Random(columns as u64);
             let mut row = || weight_row(dtype, columns, Pattern::Random, &mut random);
@@ -448,7 +460,7 @@ fn picked_inputs_have_the_results_of_inputs_in_order() {
 fn no_rows_and_no_inputs_write_nothing() {
     for table in tables() {
         for dtype in types() {
-            let kernel = table.matmul(dtype, Layout::Plain).expect("complete");
+            let kernel = table.matmul(dtype, Layout::Rows).expect("complete");
             let columns = dtype.block_elements() as usize;
             let case = case(table, dtype, Pattern::Random, columns);
             let (weights, inputs) = (case.weights[0].as_ptr(), case.inputs[0].as_ptr());
@@ -475,7 +487,7 @@ fn no_rows_and_no_inputs_write_nothing() {
 fn an_infinite_or_nan_activation_is_not_hidden() {
     for table in tables() {
         for dtype in types().filter(|&dtype| Activation::of(dtype) != Some(Activation::F32)) {
-            let kernel = table.matmul(dtype, Layout::Plain).expect("complete");
+            let kernel = table.matmul(dtype, Layout::Rows).expect("complete");
             let quantize = table.quantize(kernel.activation).expect("int8");
             for fault in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                 let mut random = Random(9);
@@ -495,7 +507,7 @@ fn an_infinite_or_nan_activation_is_not_hidden() {
 fn transposed_products_match_double_precision() {
     for table in tables() {
         for dtype in [DType::F32, DType::F16, DType::BF16] {
-            let kernel = table.matmul_transposed(dtype).expect("complete");
+            let kernel = table.matmul(dtype, Layout::Transposed).expect("complete");
             for (rows, columns) in [
                 (1, 1),
                 (3, 5),

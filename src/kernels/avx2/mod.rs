@@ -21,7 +21,8 @@ mod scan;
 mod vector;
 
 use super::{
-    Attend, Conv1d, Isa, Kernels, LinearAttend, MatMulFn, Pointwise, Running, Scan, Wkv, scalar,
+    Attend, Conv1d, Isa, Kernels, LinearAttend, MatMulFn, Pointwise, Running, Scan, Wkv, portable,
+    scalar,
 };
 use packed::Step;
 use rillm_formats::manifest::DType;
@@ -62,7 +63,7 @@ fn matmul<D: Step>(dtype: DType) -> Option<MatMulFn> {
     let better = better.or_else(|| k_quants::of::<D>(dtype));
     let better = better.or_else(|| k_quants_low::of::<D>(dtype));
     let better = better.or_else(|| i_quants::of(dtype));
-    better.or_else(|| (scalar::TABLE.matmul)(dtype))
+    better.or_else(|| (portable::TABLE.matmul)(dtype))
 }
 
 macro_rules! entries {

@@ -2,22 +2,10 @@
 
 use core::marker::PhantomData;
 
-use rillm_formats::manifest::DType;
 use wide::f32x4;
 
 use super::f32x4::{LANES, from_bits, from_halves, sum, words};
-use super::product::{Product, matmul};
-use crate::kernels::MatMulFn;
-
-/// The product of a type of floats.
-pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
-    Some(match dtype {
-        DType::F32 => matmul::<Floats<Single, 1>>,
-        DType::F16 => matmul::<Floats<Half, 1>>,
-        DType::BF16 => matmul::<Floats<Brain, 1>>,
-        _ => return None,
-    })
-}
+use super::product::Product;
 
 /// A float as it lies in memory.
 pub(in crate::kernels) trait Stored: Copy {
@@ -28,7 +16,7 @@ pub(in crate::kernels) trait Stored: Copy {
 pub(in crate::kernels) type Single = [u8; 4];
 
 /// Half precision.
-type Half = [u8; 2];
+pub(super) type Half = [u8; 2];
 
 /// The upper half of a float.
 #[derive(Clone, Copy)]

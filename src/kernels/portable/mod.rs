@@ -12,7 +12,9 @@ mod product;
 mod quantized;
 mod vector;
 
-use super::{Isa, Kernels, scalar};
+use super::{Isa, Kernels, MatMulFn, scalar};
+use crate::quant::types::{Float, Visitor, visit};
+use crate::quant::{Block32, Block256};
 
 #[cfg(all(
     target_arch = "aarch64",
@@ -27,10 +29,7 @@ pub(super) use self::{
 /// The scalar table with what registers do better.
 pub(super) const TABLE: Kernels = Kernels {
     isa: Isa::Portable,
-    matmul: |dtype| {
-        let better = float::of(dtype).or_else(|| quantized::of(dtype));
-        better.or_else(|| (scalar::TABLE.matmul)(dtype))
-    },
+    matmul: |dtype| visit(dtype, Products),
     widen: float::widen,
     dot: vector::dot,
     attend: f32x4::attend,
@@ -41,3 +40,30 @@ pub(super) const TABLE: Kernels = Kernels {
     wkv: f32x4::wkv,
     ..scalar::TABLE
 };
+
+/// The products of every type that no instruction set has better ones of.
+struct Products;
+
+impl Visitor for Products {
+    type Output = MatMulFn;
+
+    fn floats(self, float: Float) -> MatMulFn {
+        match float {
+            Float::F32 => product::matmul::<float::Floats<float::Single, 1>>,
+            Float::F16 => product::matmul::<float::Floats<float::Half, 1>>,
+            Float::BF16 => product::matmul::<float::Floats<float::Brain, 1>>,
+        }
+    }
+
+    fn block32<B: Block32>(self) -> MatMulFn {
+        product::matmul::<quantized::Small<B>>
+    }
+
+    fn block256<B: Block256>(self) -> MatMulFn {
+        product::matmul::<quantized::Large<B>>
+    }
+
+    fn nvfp4(self) -> MatMulFn {
+        scalar::nvfp4
+    }
+}

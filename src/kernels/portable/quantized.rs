@@ -6,42 +6,11 @@
 
 use core::marker::PhantomData;
 
-use rillm_formats::manifest::DType;
 use wide::{f32x4, i8x16, i16x8, i16x16, i32x4};
 
 use super::f32x4::sum;
-use super::product::{Product, matmul};
-use crate::kernels::MatMulFn;
+use super::product::Product;
 use crate::quant::*;
-
-/// The product of a type, if its weights are integers.
-pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
-    Some(match dtype {
-        DType::Q4_0 => matmul::<Small<BlockQ4_0>>,
-        DType::Q4_1 => matmul::<Small<BlockQ4_1>>,
-        DType::Q5_0 => matmul::<Small<BlockQ5_0>>,
-        DType::Q5_1 => matmul::<Small<BlockQ5_1>>,
-        DType::Q8_0 => matmul::<Small<BlockQ8_0>>,
-        DType::IQ4_NL => matmul::<Small<BlockIQ4NL>>,
-        DType::MXFP4 => matmul::<Small<BlockMXFP4>>,
-        DType::Q2_K => matmul::<Large<BlockQ2K>>,
-        DType::Q3_K => matmul::<Large<BlockQ3K>>,
-        DType::Q4_K => matmul::<Large<BlockQ4K>>,
-        DType::Q5_K => matmul::<Large<BlockQ5K>>,
-        DType::Q6_K => matmul::<Large<BlockQ6K>>,
-        DType::IQ4_XS => matmul::<Large<BlockIQ4XS>>,
-        DType::TQ1_0 => matmul::<Large<BlockTQ1_0>>,
-        DType::TQ2_0 => matmul::<Large<BlockTQ2_0>>,
-        DType::IQ2_XXS => matmul::<Large<BlockIQ2XXS>>,
-        DType::IQ2_XS => matmul::<Large<BlockIQ2XS>>,
-        DType::IQ2_S => matmul::<Large<BlockIQ2S>>,
-        DType::IQ3_XXS => matmul::<Large<BlockIQ3XXS>>,
-        DType::IQ3_S => matmul::<Large<BlockIQ3S>>,
-        DType::IQ1_S => matmul::<Large<BlockIQ1S>>,
-        DType::IQ1_M => matmul::<Large<BlockIQ1M>>,
-        _ => return None,
-    })
-}
 
 /// Sixteen bytes as two registers of sixteen-bit integers.
 #[inline(always)]
@@ -58,7 +27,7 @@ fn all_widened(bytes: &[i8; 256], out: &mut [[i16x8; 2]; 16]) {
 }
 
 /// Groups of 32 weights with a scale of their own.
-struct Small<B>(PhantomData<B>);
+pub(super) struct Small<B>(PhantomData<B>);
 
 impl<B: Block32> Product for Small<B> {
     type Weights = B;
@@ -114,7 +83,7 @@ impl<B: Block32> Product for Small<B> {
 }
 
 /// Blocks of 256 weights whose groups have integer scales.
-struct Large<B>(PhantomData<B>);
+pub(super) struct Large<B>(PhantomData<B>);
 
 impl<B: Block256> Product for Large<B> {
     type Weights = B;

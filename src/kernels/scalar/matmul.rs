@@ -5,49 +5,70 @@ use rillm_formats::manifest::DType;
 
 use super::vector::{LANES, sum_lanes};
 use crate::kernels::{MatMul, MatMulFn};
+use crate::quant::types::{Float, Visitor, visit};
 use crate::quant::*;
 
 /// The product of a type.
 pub(in crate::kernels) fn of(dtype: DType) -> Option<MatMulFn> {
-    Some(match dtype {
-        DType::F32 => f32,
-        DType::F16 => f16,
-        DType::BF16 => bf16,
-        DType::Q4_0 => small::<BlockQ4_0>,
-        DType::Q4_1 => small::<BlockQ4_1>,
-        DType::Q5_0 => small::<BlockQ5_0>,
-        DType::Q5_1 => small::<BlockQ5_1>,
-        DType::Q8_0 => small::<BlockQ8_0>,
-        DType::Q2_K => large::<BlockQ2K>,
-        DType::Q3_K => large::<BlockQ3K>,
-        DType::Q4_K => large::<BlockQ4K>,
-        DType::Q5_K => large::<BlockQ5K>,
-        DType::Q6_K => large::<BlockQ6K>,
-        DType::IQ4_NL => small::<BlockIQ4NL>,
-        DType::IQ4_XS => large::<BlockIQ4XS>,
-        DType::MXFP4 => small::<BlockMXFP4>,
-        DType::NVFP4 => nvfp4,
-        DType::TQ1_0 => large::<BlockTQ1_0>,
-        DType::TQ2_0 => large::<BlockTQ2_0>,
-        DType::IQ2_XXS => large::<BlockIQ2XXS>,
-        DType::IQ2_XS => large::<BlockIQ2XS>,
-        DType::IQ2_S => large::<BlockIQ2S>,
-        DType::IQ3_XXS => large::<BlockIQ3XXS>,
-        DType::IQ3_S => large::<BlockIQ3S>,
-        DType::IQ1_S => large::<BlockIQ1S>,
-        DType::IQ1_M => large::<BlockIQ1M>,
-        _ => return None,
-    })
+    visit(dtype, Products)
+}
+
+struct Products;
+
+impl Visitor for Products {
+    type Output = MatMulFn;
+
+    fn floats(self, float: Float) -> MatMulFn {
+        match float {
+            Float::F32 => f32,
+            Float::F16 => f16,
+            Float::BF16 => bf16,
+        }
+    }
+
+    fn block32<B: Block32>(self) -> MatMulFn {
+        block32::<B>
+    }
+
+    fn block256<B: Block256>(self) -> MatMulFn {
+        block256::<B>
+    }
+
+    fn nvfp4(self) -> MatMulFn {
+        nvfp4
+    }
 }
 
 /// The product of a type stored `[columns][weight_rows]`.
 pub(in crate::kernels) fn transposed_of(dtype: DType) -> Option<MatMulFn> {
-    Some(match dtype {
-        DType::F32 => transposed_f32,
-        DType::F16 => transposed_f16,
-        DType::BF16 => transposed_bf16,
-        _ => return None,
-    })
+    visit(dtype, TransposedProducts).flatten()
+}
+
+/// Floats have one each; a block's weights belong to one row.
+struct TransposedProducts;
+
+impl Visitor for TransposedProducts {
+    type Output = Option<MatMulFn>;
+
+    fn floats(self, float: Float) -> Option<MatMulFn> {
+        Some(match float {
+            Float::F32 => transposed_f32,
+            Float::F16 => transposed_f16,
+            Float::BF16 => transposed_bf16,
+        })
+    }
+
+    fn block32<B: Block32>(self) -> Option<MatMulFn> {
+        None
+    }
+
+    fn block256<B: Block256>(self) -> Option<MatMulFn> {
+        None
+    }
+
+    fn nvfp4(self) -> Option<MatMulFn> {
+        None
+    }
 }
 
 unsafe fn f32(call: &MatMul) {
@@ -65,18 +86,18 @@ unsafe fn bf16(call: &MatMul) {
     unsafe { each_pair(call, [1; 2], |w, x| dot_floats(w, x, bf16_to_f32)) }
 }
 
-unsafe fn small<B: Block32>(call: &MatMul) {
+unsafe fn block32<B: Block32>(call: &MatMul) {
     // SAFETY: the caller's promise, handed on; a weight block's groups and an input's blocks are
     // of 32.
-    unsafe { each_pair(call, [B::ELEMENTS, 32], dot_small::<B>) }
+    unsafe { each_pair(call, [B::ELEMENTS, 32], dot_block32::<B>) }
 }
 
-unsafe fn large<B: Block256>(call: &MatMul) {
+unsafe fn block256<B: Block256>(call: &MatMul) {
     // SAFETY: the caller's promise, handed on; both are blocks of 256.
-    unsafe { each_pair(call, [B::ELEMENTS; 2], dot_large::<B>) }
+    unsafe { each_pair(call, [B::ELEMENTS; 2], dot_block256::<B>) }
 }
 
-unsafe fn nvfp4(call: &MatMul) {
+pub(in crate::kernels) unsafe fn nvfp4(call: &MatMul) {
     // SAFETY: the caller's promise, handed on; an input's block is 64 floats.
     unsafe { each_pair(call, [BlockNVFP4::ELEMENTS; 2], dot_nvfp4) }
 }
@@ -163,7 +184,7 @@ fn bf16_to_f32(bytes: [u8; 2]) -> f32 {
     bf16::from_le_bytes(bytes).to_f32()
 }
 
-fn dot_small<B: Block32>(weights: &[B], input: &[ActivationQ8_0]) -> f32 {
+fn dot_block32<B: Block32>(weights: &[B], input: &[ActivationQ8_0]) -> f32 {
     let mut total = 0.0;
     let groups = weights.iter();
     let groups = groups.flat_map(|block| (0..B::GROUPS).map(|group| block.integers(group)));
@@ -178,7 +199,7 @@ fn dot_small<B: Block32>(weights: &[B], input: &[ActivationQ8_0]) -> f32 {
     total
 }
 
-fn dot_large<B: Block256>(weights: &[B], input: &[ActivationQ8K]) -> f32 {
+fn dot_block256<B: Block256>(weights: &[B], input: &[ActivationQ8K]) -> f32 {
     let mut integers = Integers256::ZERO;
     let mut total = 0.0;
     for (weights, x) in weights.iter().zip(input) {
