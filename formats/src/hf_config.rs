@@ -19,11 +19,11 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 use crate::error::{ErrorKind, FormatError, Quoted};
 use crate::json::{self, Context};
 use crate::limits::{self, Budget};
-use crate::manifest::{Array, Metadata, Strings, Value};
+use crate::manifest::{Array, Metadata, MetadataValue, Strings};
 
 /// What `config.json` says.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Config {
+pub struct HfConfig {
     /// `model_type`, if the file has it.
     pub model_type: Option<String>,
     /// Every key of the file, flattened.
@@ -35,12 +35,12 @@ pub struct Config {
 /// # Errors
 /// What is not a JSON object, nests too deep, names a key twice (also through flattening), holds
 /// numbers no float can, or whose `model_type` is no string.
-pub fn parse(bytes: &[u8]) -> Result<Config, FormatError> {
+pub fn parse(bytes: &[u8]) -> Result<HfConfig, FormatError> {
     let mut metadata = Metadata::default();
     flatten(bytes, "config.json", String::new(), &mut metadata)?;
     let model_type = match metadata.value("model_type") {
         None => None,
-        Some(Value::String(name)) => Some(name.clone()),
+        Some(MetadataValue::String(name)) => Some(name.clone()),
         Some(value) => {
             return Err(FormatError::new(
                 ErrorKind::Type,
@@ -52,7 +52,7 @@ pub fn parse(bytes: &[u8]) -> Result<Config, FormatError> {
             ));
         }
     };
-    Ok(Config {
+    Ok(HfConfig {
         model_type,
         metadata,
     })
@@ -86,7 +86,7 @@ fn flatten(
     }
     let context = Context::default();
     let text = json::without_python_numbers(bytes);
-    let mut state = State {
+    let mut state = Flattener {
         context: &context,
         budget: Budget::new(bytes.len()),
         path,
@@ -95,8 +95,8 @@ fn flatten(
     json::parse(&text, 0, name, &context, Root(&mut state))
 }
 
-/// What the visitors share.
-struct State<'a> {
+/// What the visitors share while they flatten a file.
+struct Flattener<'a> {
     context: &'a Context,
     budget: Budget,
     /// Key of the value being read.
@@ -107,7 +107,7 @@ struct State<'a> {
 /// Bytes of a map entry beside its text: key and value in a node that is half full.
 const ENTRY_LEN: usize = 144;
 
-impl State<'_> {
+impl Flattener<'_> {
     /// Runs `read` one level down the path.
     fn within<T>(&mut self, step: fmt::Arguments<'_>, read: impl FnOnce(&mut Self) -> T) -> T {
         let len = self.path.len();
@@ -121,14 +121,14 @@ impl State<'_> {
         result
     }
 
-    fn insert<E: de::Error>(&mut self, value: Value) -> Result<(), E> {
+    fn insert<E: de::Error>(&mut self, value: MetadataValue) -> Result<(), E> {
         if self.path.len() as u64 > limits::KEY_LEN {
             let key = Quoted(&self.path);
             let what = format!("key {key} is longer than {} bytes", limits::KEY_LEN);
             return Err(self.context.refuse(ErrorKind::Limit, what));
         }
         let text_len = match &value {
-            Value::String(text) => text.len(),
+            MetadataValue::String(text) => text.len(),
             _ => 0,
         };
         let len = ENTRY_LEN
@@ -153,11 +153,11 @@ impl State<'_> {
     fn insert_scalar<E: de::Error>(&mut self, scalar: Scalar) -> Result<(), E> {
         self.insert(match scalar {
             Scalar::Null => return Ok(()),
-            Scalar::Bool(v) => Value::Bool(v),
-            Scalar::Unsigned(v) => Value::U64(v),
-            Scalar::Negative(v) => Value::I64(v),
-            Scalar::Float(v) => Value::F64(v),
-            Scalar::Text(v) => Value::String(v),
+            Scalar::Bool(v) => MetadataValue::Bool(v),
+            Scalar::Unsigned(v) => MetadataValue::U64(v),
+            Scalar::Negative(v) => MetadataValue::I64(v),
+            Scalar::Float(v) => MetadataValue::F64(v),
+            Scalar::Text(v) => MetadataValue::String(v),
         })
     }
 
@@ -195,7 +195,7 @@ impl State<'_> {
                 return Err(context.refuse(ErrorKind::Value, what));
             }
             self.within(format_args!("{key}"), |state| {
-                match map.next_value_seed(Item {
+                match map.next_value_seed(ConfigValue {
                     state,
                     depth,
                     index: None,
@@ -216,7 +216,7 @@ impl State<'_> {
         self.expect_depth(depth)?;
         let mut elements = Elements::Empty;
         for index in 0usize.. {
-            let item = Item {
+            let item = ConfigValue {
                 state: self,
                 depth,
                 index: Some(index),
@@ -226,7 +226,7 @@ impl State<'_> {
             };
             let rejected = match item {
                 Some(scalar) => elements.push(scalar),
-                // Nested, and flattened already.
+                // An object or array, which is flattened already.
                 None => Err(Scalar::Null),
             };
             if let Err(scalar) = rejected {
@@ -242,13 +242,13 @@ impl State<'_> {
             }
         }
         match elements.into_array() {
-            Some(array) => self.insert(Value::Array(array)),
+            Some(array) => self.insert(MetadataValue::Array(array)),
             None => Ok(()),
         }
     }
 }
 
-/// A JSON value without parts.
+/// A JSON value that is neither object nor array.
 enum Scalar {
     Null,
     Bool(bool),
@@ -265,12 +265,12 @@ enum Elements {
     Integers(Vec<i64>),
     Floats(Vec<f64>),
     Texts(Strings),
-    /// Not of one kind: each has its own key.
+    /// Of several kinds: each has a key of its own.
     Apart,
 }
 
 impl Elements {
-    /// Appends, or gives back what does not fit.
+    /// Appends the scalar, or gives it back if it is of another kind.
     fn push(&mut self, scalar: Scalar) -> Result<(), Scalar> {
         if let Elements::Empty = self {
             *self = match scalar {
@@ -347,7 +347,7 @@ fn integer(number: i64) -> Scalar {
 }
 
 /// The file's outermost value.
-struct Root<'a, 'b>(&'a mut State<'b>);
+struct Root<'a, 'b>(&'a mut Flattener<'b>);
 
 impl<'de> DeserializeSeed<'de> for Root<'_, '_> {
     type Value = ();
@@ -369,16 +369,16 @@ impl<'de> Visitor<'de> for Root<'_, '_> {
     }
 }
 
-/// A value: a scalar is handed back, anything else is flattened on the spot.
-struct Item<'a, 'b> {
-    state: &'a mut State<'b>,
+/// A value: its visitor returns a scalar, and flattens objects and arrays at once.
+struct ConfigValue<'a, 'b> {
+    state: &'a mut Flattener<'b>,
     depth: u32,
-    /// Its place, if it is an array's element.
+    /// Its index, if it is an array's element.
     index: Option<usize>,
 }
 
-impl Item<'_, '_> {
-    fn descend<T>(self, read: impl FnOnce(&mut State<'_>, u32) -> T) -> T {
+impl ConfigValue<'_, '_> {
+    fn descend<T>(self, read: impl FnOnce(&mut Flattener<'_>, u32) -> T) -> T {
         let depth = self.depth.saturating_add(1);
         match self.index {
             None => read(self.state, depth),
@@ -389,7 +389,7 @@ impl Item<'_, '_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Item<'_, '_> {
+impl<'de> DeserializeSeed<'de> for ConfigValue<'_, '_> {
     type Value = Option<Scalar>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -397,7 +397,7 @@ impl<'de> DeserializeSeed<'de> for Item<'_, '_> {
     }
 }
 
-impl<'de> Visitor<'de> for Item<'_, '_> {
+impl<'de> Visitor<'de> for ConfigValue<'_, '_> {
     type Value = Option<Scalar>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -69,8 +69,8 @@ fn offset(bytes: &[u8], line: usize, column: usize) -> Option<u64> {
     u64::try_from(start.checked_add(column.saturating_sub(1))?).ok()
 }
 
-/// Stand-ins for the numbers that Python writes and JSON lacks. U+FDD0 is no character, so no
-/// text has it by accident; on purpose, it yields the number.
+/// Stand-ins for the numbers that Python writes and JSON lacks. U+FDD0 is a noncharacter, so no
+/// text has it by accident; a text that has it on purpose yields the number.
 const NOT_JSON: [(&[u8], &str, f64); 3] = [
     (b"-Infinity", "\u{fdd0}-", f64::NEG_INFINITY),
     (b"Infinity", "\u{fdd0}+", f64::INFINITY),
@@ -86,7 +86,7 @@ pub(crate) fn stand_in(text: &str) -> Option<f64> {
 /// Puts a stand-in where Python's `json` wrote `Infinity`, `-Infinity` or `NaN`.
 pub(crate) fn without_python_numbers(bytes: &[u8]) -> Cow<'_, [u8]> {
     const QUOTES: usize = 2;
-    // Twice over the text rather than a list of places, which could outweigh it.
+    // Two passes over the text, since a list of places could be larger than the text.
     let longer: usize = python_numbers(bytes)
         .map(|(_, stand_in)| stand_in.len() + QUOTES)
         .sum();
@@ -106,7 +106,7 @@ pub(crate) fn without_python_numbers(bytes: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(output)
 }
 
-/// Where such words lie outside strings, with their stand-ins.
+/// The places of Python's numbers outside strings, with their stand-ins.
 fn python_numbers(bytes: &[u8]) -> impl Iterator<Item = (Range<usize>, &'static str)> {
     let mut quoted = false;
     let mut at = 0usize;

@@ -9,7 +9,9 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 pub use crate::dtype::DType;
-pub use crate::metadata::{Array, Metadata, Strings, Value};
+pub use crate::metadata::{Array, Metadata, MetadataValue, Strings};
+// The name until its users are renamed.
+pub use crate::metadata::MetadataValue as Value;
 
 /// A tensor's extents, outermost first (a matrix is `[rows, columns]`, a row is contiguous).
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -41,6 +43,17 @@ pub struct TensorInfo {
     pub file: u32,
     /// Byte range in that file.
     pub range: Range<u64>,
+}
+
+/// A tensor to write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorSpec {
+    /// Unique within the file.
+    pub name: String,
+    /// How elements are stored; safetensors lacks quantized types.
+    pub dtype: DType,
+    /// Extents, outermost first; GGUF has none of zero.
+    pub shape: Shape,
 }
 
 /// Which kind of container the model came in: decides the names its tensors and

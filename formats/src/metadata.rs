@@ -6,12 +6,12 @@ use alloc::vec::Vec;
 
 /// Key–value pairs, typed as in GGUF.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Metadata(pub BTreeMap<String, Value>);
+pub struct Metadata(pub BTreeMap<String, MetadataValue>);
 
 /// One metadata value.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
-pub enum Value {
+pub enum MetadataValue {
     U8(u8),
     I8(i8),
     U16(u16),
@@ -27,23 +27,23 @@ pub enum Value {
     Array(Array),
 }
 
-impl Value {
+impl MetadataValue {
     /// What the value is, as errors call it.
     pub fn type_name(&self) -> &'static str {
         match self {
-            Value::U8(_) => "a u8",
-            Value::I8(_) => "an i8",
-            Value::U16(_) => "a u16",
-            Value::I16(_) => "an i16",
-            Value::U32(_) => "a u32",
-            Value::I32(_) => "an i32",
-            Value::U64(_) => "a u64",
-            Value::I64(_) => "an i64",
-            Value::F32(_) => "an f32",
-            Value::F64(_) => "an f64",
-            Value::Bool(_) => "a truth value",
-            Value::String(_) => "a string",
-            Value::Array(_) => "an array",
+            MetadataValue::U8(_) => "a u8",
+            MetadataValue::I8(_) => "an i8",
+            MetadataValue::U16(_) => "a u16",
+            MetadataValue::I16(_) => "an i16",
+            MetadataValue::U32(_) => "a u32",
+            MetadataValue::I32(_) => "an i32",
+            MetadataValue::U64(_) => "a u64",
+            MetadataValue::I64(_) => "an i64",
+            MetadataValue::F32(_) => "an f32",
+            MetadataValue::F64(_) => "an f64",
+            MetadataValue::Bool(_) => "a truth value",
+            MetadataValue::String(_) => "a string",
+            MetadataValue::Array(_) => "an array",
         }
     }
 }
@@ -180,21 +180,21 @@ impl Strings {
 
 impl Metadata {
     /// The value under `key`.
-    pub fn value(&self, key: &str) -> Option<&Value> {
+    pub fn value(&self, key: &str) -> Option<&MetadataValue> {
         self.0.get(key)
     }
 
     /// An unsigned number of any stored integer width, if it is not negative.
     pub fn u64(&self, key: &str) -> Option<u64> {
         match self.value(key)? {
-            Value::U8(v) => Some(u64::from(*v)),
-            Value::U16(v) => Some(u64::from(*v)),
-            Value::U32(v) => Some(u64::from(*v)),
-            Value::U64(v) => Some(*v),
-            Value::I8(v) => u64::try_from(*v).ok(),
-            Value::I16(v) => u64::try_from(*v).ok(),
-            Value::I32(v) => u64::try_from(*v).ok(),
-            Value::I64(v) => u64::try_from(*v).ok(),
+            MetadataValue::U8(v) => Some(u64::from(*v)),
+            MetadataValue::U16(v) => Some(u64::from(*v)),
+            MetadataValue::U32(v) => Some(u64::from(*v)),
+            MetadataValue::U64(v) => Some(*v),
+            MetadataValue::I8(v) => u64::try_from(*v).ok(),
+            MetadataValue::I16(v) => u64::try_from(*v).ok(),
+            MetadataValue::I32(v) => u64::try_from(*v).ok(),
+            MetadataValue::I64(v) => u64::try_from(*v).ok(),
             _ => None,
         }
     }
@@ -202,12 +202,12 @@ impl Metadata {
     /// A number as a float, whatever it is stored as.
     pub fn f64(&self, key: &str) -> Option<f64> {
         match self.value(key)? {
-            Value::F32(v) => Some(f64::from(*v)),
-            Value::F64(v) => Some(*v),
-            Value::I8(v) => Some(f64::from(*v)),
-            Value::I16(v) => Some(f64::from(*v)),
-            Value::I32(v) => Some(f64::from(*v)),
-            Value::I64(v) => Some(*v as f64),
+            MetadataValue::F32(v) => Some(f64::from(*v)),
+            MetadataValue::F64(v) => Some(*v),
+            MetadataValue::I8(v) => Some(f64::from(*v)),
+            MetadataValue::I16(v) => Some(f64::from(*v)),
+            MetadataValue::I32(v) => Some(f64::from(*v)),
+            MetadataValue::I64(v) => Some(*v as f64),
             _ => self.u64(key).map(|v| v as f64),
         }
     }
@@ -215,7 +215,7 @@ impl Metadata {
     /// A truth value.
     pub fn bool(&self, key: &str) -> Option<bool> {
         match self.value(key)? {
-            Value::Bool(v) => Some(*v),
+            MetadataValue::Bool(v) => Some(*v),
             _ => None,
         }
     }
@@ -223,7 +223,7 @@ impl Metadata {
     /// A string.
     pub fn str(&self, key: &str) -> Option<&str> {
         match self.value(key)? {
-            Value::String(v) => Some(v),
+            MetadataValue::String(v) => Some(v),
             _ => None,
         }
     }
@@ -231,7 +231,7 @@ impl Metadata {
     /// An array.
     pub fn array(&self, key: &str) -> Option<&Array> {
         match self.value(key)? {
-            Value::Array(v) => Some(v),
+            MetadataValue::Array(v) => Some(v),
             _ => None,
         }
     }

@@ -17,7 +17,7 @@ use crate::error::LoadError;
 use crate::quant;
 use input::Tensor;
 use mix::Choice;
-use rillm_formats::gguf::write::{Layout, TensorSpec, layout};
+use rillm_formats::gguf::write::{FileLayout, TensorSpec, layout};
 use rillm_formats::manifest::{DType, Metadata, Shape, Value};
 use std::fmt;
 use std::fs::File;
@@ -116,7 +116,7 @@ impl Planned {
 pub struct Plan {
     /// Every tensor, in the order of the file.
     pub tensors: Vec<Planned>,
-    layout: Layout,
+    layout: FileLayout,
 }
 
 impl Plan {

@@ -3,7 +3,7 @@
 use super::Source;
 use crate::error::{LoadError, LoadErrorKind};
 use rillm_formats::manifest::{Manifest, Metadata};
-use rillm_formats::safetensors::Index;
+use rillm_formats::safetensors::ShardIndex;
 use rillm_formats::{FormatError, gguf, hf_config, safetensors};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -201,10 +201,11 @@ fn mamba_of_its_authors(config: &Metadata) -> Option<&'static str> {
 }
 
 /// The weight files of a folder, and the index that names them if there is one.
-fn shards(folder: &Path) -> Result<(Vec<PathBuf>, Option<Index>), LoadError> {
+fn shards(folder: &Path) -> Result<(Vec<PathBuf>, Option<ShardIndex>), LoadError> {
     let index_path = folder.join("model.safetensors.index.json");
     if index_path.is_file() {
-        let index = Index::parse(&read(&index_path)?).map_err(|error| format(error).at(folder))?;
+        let index =
+            ShardIndex::parse(&read(&index_path)?).map_err(|error| format(error).at(folder))?;
         let paths = index.files().iter().map(|name| folder.join(name)).collect();
         return Ok((paths, Some(index)));
     }

@@ -176,14 +176,14 @@ fn a_transposed_matrix_must_be_square_with_its_bias() {
     let folder = fixture.folder();
     for (turned, found) in [(false, true), (true, false)] {
         let weights = fixture.weights();
-        let specs: Vec<write::TensorSpec> = weights
+        let specs: Vec<TensorSpec> = weights
             .iter()
             .map(|weight| {
                 let mut shape = weight.shape.clone();
                 if turned && weight.name.ends_with("c_attn.weight") {
                     shape.reverse();
                 }
-                write::TensorSpec {
+                TensorSpec {
                     name: weight.name.clone(),
                     dtype: DType::F32,
                     shape: Shape(shape),

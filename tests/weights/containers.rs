@@ -7,7 +7,7 @@ use std::path::Path;
 use rillm::error::LoadErrorKind;
 use rillm_formats::gguf::write::{TensorSpec, to_bytes};
 use rillm_formats::manifest::{Array, DType, Metadata, Shape, Value};
-use rillm_formats::safetensors::write::{self, header};
+use rillm_formats::safetensors::write::header;
 
 use crate::support::evaluate::{all_outputs, check_all, open, open_bytes, runnable};
 use crate::support::fixture::{Fixture, Weight};
@@ -315,9 +315,9 @@ fn names_of_the_authors_are_known() {
 }
 
 fn write_folder(folder: &Path, fixture: &Fixture, weights: &[Weight]) {
-    let specs: Vec<write::TensorSpec> = weights
+    let specs: Vec<TensorSpec> = weights
         .iter()
-        .map(|weight| write::TensorSpec {
+        .map(|weight| TensorSpec {
             name: weight.name.clone(),
             dtype: DType::F32,
             shape: Shape(weight.shape.clone()),
@@ -399,9 +399,9 @@ fn write_shards(folder: &Path, fixture: &Fixture, shards: usize) {
     for shard in 0..shards {
         let file_name = format!("model-{:05}-of-{shards:05}.safetensors", shard + 1);
         let mine: Vec<_> = weights.iter().skip(shard).step_by(shards).collect();
-        let specs: Vec<write::TensorSpec> = mine
+        let specs: Vec<TensorSpec> = mine
             .iter()
-            .map(|weight| write::TensorSpec {
+            .map(|weight| TensorSpec {
                 name: weight.name.clone(),
                 dtype: DType::F32,
                 shape: Shape(weight.shape.clone()),

@@ -118,7 +118,7 @@ fn preamble(bytes: &[u8]) -> Result<(Cursor<'_>, u32), FormatError> {
              convert the original model again with a current converter"
                 .to_owned(),
         ),
-        // Small numbers seen from the wrong end.
+        // Small numbers in the other byte order.
         _ if version != 0 && version.swap_bytes() <= 0xffff => big_endian(cursor, version),
         _ => refuse(format!(
             "GGUF version {version} is not known, versions 2 and 3 are read"
@@ -126,7 +126,7 @@ fn preamble(bytes: &[u8]) -> Result<(Cursor<'_>, u32), FormatError> {
     }
 }
 
-/// Says what a big-endian file holds, and how to turn it round.
+/// The error for a big-endian file: what it holds, and how to convert it.
 fn big_endian(cursor: Cursor<'_>, version: u32) -> Result<(Cursor<'_>, u32), FormatError> {
     let mut cursor = cursor.with_endian(Endian::Big);
     let tensors = cursor.u64(&"the tensor count (big-endian)")?;

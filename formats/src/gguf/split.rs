@@ -1,6 +1,5 @@
-//! Models split into several GGUF files: `name-00001-of-00003.gguf` and its sisters. The first
-//! carries the metadata; every one says its number, how many there are and how many tensors the
-//! whole has.
+//! Models split into several GGUF files: `name-00001-of-00003.gguf` and so on. The first has the
+//! metadata; each has its number, the number of files, and the number of tensors of all files.
 
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
@@ -133,7 +132,7 @@ pub fn merge(files: Vec<Gguf>) -> Result<Manifest, FormatError> {
             ),
         ));
     }
-    // What is true of the first file is not true of the whole.
+    // These keys describe the first file, not the model.
     for key in [NUMBER_KEY, COUNT_KEY, TENSORS_KEY] {
         metadata.0.remove(key);
     }

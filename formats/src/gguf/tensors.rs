@@ -39,7 +39,7 @@ const REMOVED: &[(u32, &str)] = &[
     ),
 ];
 
-/// What has to be known to read the table.
+/// What reading the table needs to know.
 pub(super) struct Table {
     /// Tensors announced.
     pub count: u64,

@@ -10,7 +10,7 @@ use byteorder::{ByteOrder, LittleEndian};
 use crate::cursor::Cursor;
 use crate::error::{ErrorKind, FormatError, Quoted};
 use crate::limits;
-use crate::manifest::{Array, Strings, Value};
+use crate::manifest::{Array, MetadataValue, Strings};
 
 /// Bytes of the shortest pair: key length, a letter, value type, one byte.
 pub(super) const MIN_PAIR_LEN: u64 = 8 + 1 + 4 + 1;
@@ -39,28 +39,28 @@ pub(super) mod id {
 }
 
 /// Reads the type and value of `key`.
-pub(super) fn read(cursor: &mut Cursor<'_>, key: &str) -> Result<Value, FormatError> {
+pub(super) fn read(cursor: &mut Cursor<'_>, key: &str) -> Result<MetadataValue, FormatError> {
     let what = format_args!("the value of key {}", Quoted(key));
     let at = cursor.offset();
     let kind = cursor.u32(&format_args!("the type of key {}", Quoted(key)))?;
     Ok(match kind {
-        id::U8 => Value::U8(cursor.u8(&what)?),
-        id::I8 => Value::I8(cursor.u8(&what)?.cast_signed()),
-        id::U16 => Value::U16(cursor.u16(&what)?),
-        id::I16 => Value::I16(cursor.u16(&what)?.cast_signed()),
-        id::U32 => Value::U32(cursor.u32(&what)?),
-        id::I32 => Value::I32(cursor.u32(&what)?.cast_signed()),
-        id::F32 => Value::F32(f32::from_bits(cursor.u32(&what)?)),
+        id::U8 => MetadataValue::U8(cursor.u8(&what)?),
+        id::I8 => MetadataValue::I8(cursor.u8(&what)?.cast_signed()),
+        id::U16 => MetadataValue::U16(cursor.u16(&what)?),
+        id::I16 => MetadataValue::I16(cursor.u16(&what)?.cast_signed()),
+        id::U32 => MetadataValue::U32(cursor.u32(&what)?),
+        id::I32 => MetadataValue::I32(cursor.u32(&what)?.cast_signed()),
+        id::F32 => MetadataValue::F32(f32::from_bits(cursor.u32(&what)?)),
         id::BOOL => {
             let at = cursor.offset();
             let byte = cursor.u8(&what)?;
-            Value::Bool(truth(byte).ok_or_else(|| not_a_bool(at, key, byte))?)
+            MetadataValue::Bool(truth(byte).ok_or_else(|| not_a_bool(at, key, byte))?)
         }
-        id::STRING => Value::String(cursor.text(limits::STRING_LEN, &what)?.to_owned()),
-        id::ARRAY => Value::Array(read_array(cursor, key, 1)?),
-        id::U64 => Value::U64(cursor.u64(&what)?),
-        id::I64 => Value::I64(cursor.u64(&what)?.cast_signed()),
-        id::F64 => Value::F64(f64::from_bits(cursor.u64(&what)?)),
+        id::STRING => MetadataValue::String(cursor.text(limits::STRING_LEN, &what)?.to_owned()),
+        id::ARRAY => MetadataValue::Array(read_array(cursor, key, 1)?),
+        id::U64 => MetadataValue::U64(cursor.u64(&what)?),
+        id::I64 => MetadataValue::I64(cursor.u64(&what)?.cast_signed()),
+        id::F64 => MetadataValue::F64(f64::from_bits(cursor.u64(&what)?)),
         _ => return Err(unknown_type(at, key, kind)),
     })
 }

@@ -12,23 +12,14 @@ use super::value::id;
 use super::{MAGIC, alignment};
 use crate::error::{ErrorKind, FormatError, Quoted};
 use crate::limits;
-use crate::manifest::{Array, DType, Metadata, Shape, Value};
+use crate::manifest::{Array, Metadata, MetadataValue};
 
-/// A tensor to write.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TensorSpec {
-    /// Unique within the file.
-    pub name: String,
-    /// How its elements are stored.
-    pub dtype: DType,
-    /// Extents, outermost first.
-    pub shape: Shape,
-}
+pub use crate::manifest::TensorSpec;
 
 /// Where everything goes. A writer puts out `header`, then for each tensor its bytes and
-/// [`Layout::padding`]; so files of any size need no more memory than the header.
+/// [`FileLayout::padding`]; so files of any size need no more memory than the header.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layout {
+pub struct FileLayout {
     /// The file up to its data, padding included.
     pub header: Vec<u8>,
     /// Each tensor's byte range in the file, in the given order.
@@ -37,7 +28,7 @@ pub struct Layout {
     pub file_len: u64,
 }
 
-impl Layout {
+impl FileLayout {
     /// Zero bytes that follow the tensor at `index`.
     pub fn padding(&self, index: usize) -> u64 {
         let end = self.ranges.get(index).map_or(0, |range| range.end);
@@ -54,7 +45,7 @@ impl Layout {
 /// Whatever [`super::parse`] would refuse in the result: names empty, too long or there twice,
 /// too many extents, an extent of zero, rows that are not whole blocks, a bad alignment, arrays
 /// nested too deep.
-pub fn layout(metadata: &Metadata, tensors: &[TensorSpec]) -> Result<Layout, FormatError> {
+pub fn layout(metadata: &Metadata, tensors: &[TensorSpec]) -> Result<FileLayout, FormatError> {
     let alignment = alignment(metadata)?;
     let mut header = Vec::new();
     header.extend_from_slice(&MAGIC);
@@ -94,7 +85,7 @@ pub fn layout(metadata: &Metadata, tensors: &[TensorSpec]) -> Result<Layout, For
         // Below `file_len`, which did not overflow.
         *range = range.start.saturating_add(data_offset)..range.end.saturating_add(data_offset);
     }
-    Ok(Layout {
+    Ok(FileLayout {
         header,
         ranges,
         file_len,
@@ -190,28 +181,28 @@ fn push_tensor(header: &mut Vec<u8>, tensor: &TensorSpec, offset: u64) -> Result
     Ok(len)
 }
 
-fn push_value(header: &mut Vec<u8>, key: &str, value: &Value) -> Result<(), FormatError> {
+fn push_value(header: &mut Vec<u8>, key: &str, value: &MetadataValue) -> Result<(), FormatError> {
     let mut scalar = |kind: u32, bytes: &[u8]| {
         header.extend_from_slice(&kind.to_le_bytes());
         header.extend_from_slice(bytes);
     };
     match value {
-        Value::U8(v) => scalar(id::U8, &v.to_le_bytes()),
-        Value::I8(v) => scalar(id::I8, &v.to_le_bytes()),
-        Value::U16(v) => scalar(id::U16, &v.to_le_bytes()),
-        Value::I16(v) => scalar(id::I16, &v.to_le_bytes()),
-        Value::U32(v) => scalar(id::U32, &v.to_le_bytes()),
-        Value::I32(v) => scalar(id::I32, &v.to_le_bytes()),
-        Value::U64(v) => scalar(id::U64, &v.to_le_bytes()),
-        Value::I64(v) => scalar(id::I64, &v.to_le_bytes()),
-        Value::F32(v) => scalar(id::F32, &v.to_le_bytes()),
-        Value::F64(v) => scalar(id::F64, &v.to_le_bytes()),
-        Value::Bool(v) => scalar(id::BOOL, &[u8::from(*v)]),
-        Value::String(v) => {
+        MetadataValue::U8(v) => scalar(id::U8, &v.to_le_bytes()),
+        MetadataValue::I8(v) => scalar(id::I8, &v.to_le_bytes()),
+        MetadataValue::U16(v) => scalar(id::U16, &v.to_le_bytes()),
+        MetadataValue::I16(v) => scalar(id::I16, &v.to_le_bytes()),
+        MetadataValue::U32(v) => scalar(id::U32, &v.to_le_bytes()),
+        MetadataValue::I32(v) => scalar(id::I32, &v.to_le_bytes()),
+        MetadataValue::U64(v) => scalar(id::U64, &v.to_le_bytes()),
+        MetadataValue::I64(v) => scalar(id::I64, &v.to_le_bytes()),
+        MetadataValue::F32(v) => scalar(id::F32, &v.to_le_bytes()),
+        MetadataValue::F64(v) => scalar(id::F64, &v.to_le_bytes()),
+        MetadataValue::Bool(v) => scalar(id::BOOL, &[u8::from(*v)]),
+        MetadataValue::String(v) => {
             scalar(id::STRING, &[]);
             push_string(header, v.as_bytes());
         }
-        Value::Array(array) => {
+        MetadataValue::Array(array) => {
             scalar(id::ARRAY, &[]);
             push_array(header, key, array, 1)?;
         }

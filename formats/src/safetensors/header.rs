@@ -78,10 +78,10 @@ fn width(dtype: &str) -> Option<u64> {
 /// Longest name of a type.
 const DTYPE_LEN: u64 = 32;
 
-type Header = (Vec<Entry>, BTreeMap<String, String>);
+type HeaderParts = (Vec<Entry>, BTreeMap<String, String>);
 
 /// Reads the header `text`, which lies at `base` in the file.
-pub(super) fn read(text: &[u8], base: u64) -> Result<Header, FormatError> {
+pub(super) fn read(text: &[u8], base: u64) -> Result<HeaderParts, FormatError> {
     let context = Context::default();
     let visitor = HeaderVisitor { context: &context };
     json::parse(text, base, "safetensors header", &context, visitor)
@@ -92,21 +92,21 @@ struct HeaderVisitor<'a> {
 }
 
 impl<'de> DeserializeSeed<'de> for HeaderVisitor<'_> {
-    type Value = Header;
+    type Value = HeaderParts;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Header, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<HeaderParts, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
 impl<'de> Visitor<'de> for HeaderVisitor<'_> {
-    type Value = Header;
+    type Value = HeaderParts;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object of tensors")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<HeaderParts, A::Error> {
         let context = self.context;
         let mut entries = Vec::new();
         let mut metadata = None;

@@ -12,25 +12,25 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::Safetensors;
 use crate::error::{ErrorKind, FormatError, Quoted};
-use crate::hf_config::Config;
+use crate::hf_config::HfConfig;
 use crate::json::{self, Context, Text};
 use crate::limits;
 use crate::manifest::{Container, Manifest};
 
 /// Which shard holds which tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Index {
+pub struct ShardIndex {
     files: Vec<String>,
     weight_map: BTreeMap<String, u32>,
 }
 
-impl Index {
+impl ShardIndex {
     /// Reads `model.safetensors.index.json`.
     ///
     /// # Errors
     /// What is not such an index; a tensor named twice; a file name that is not plain (a path,
     /// `..`, control characters) or not a safetensors file's.
-    pub fn parse(bytes: &[u8]) -> Result<Index, FormatError> {
+    pub fn parse(bytes: &[u8]) -> Result<ShardIndex, FormatError> {
         if bytes.len() as u64 > limits::JSON_LEN {
             return Err(FormatError::new(
                 ErrorKind::Limit,
@@ -53,7 +53,7 @@ impl Index {
         &self.files
     }
 
-    /// Number (in [`Index::files`]) of the shard that holds the tensor.
+    /// Number (in [`ShardIndex::files`]) of the shard that holds the tensor.
     pub fn file_of(&self, tensor: &str) -> Option<u32> {
         self.weight_map.get(tensor).copied()
     }
@@ -65,14 +65,14 @@ impl Index {
 }
 
 /// Joins a Hugging Face folder into one manifest: its configuration, and its shards in the order
-/// of [`Index::files`] (one shard if there is no index).
+/// of [`ShardIndex::files`] (one shard if there is no index).
 ///
 /// # Errors
 /// No `model_type`, a tensor in two shards, or one that the index promises and its shard lacks.
 pub fn merge(
-    config: Config,
+    config: HfConfig,
     shards: Vec<Safetensors>,
-    index: Option<&Index>,
+    index: Option<&ShardIndex>,
 ) -> Result<Manifest, FormatError> {
     let Some(architecture) = config.model_type else {
         return Err(FormatError::new(
@@ -88,7 +88,7 @@ pub fn merge(
         tensors: BTreeMap::new(),
         unsupported: BTreeMap::new(),
     };
-    // Where tensors of unsupported types are; the others know it themselves.
+    // The shard of each tensor of an unsupported type; `TensorInfo` has that of the others.
     let mut files = BTreeMap::new();
     for (number, shard) in (0u32..).zip(shards) {
         for (name, dtype) in shard.unsupported {
@@ -114,7 +114,7 @@ pub fn merge(
     if let Some(name) = both {
         return Err(in_two_shards(name));
     }
-    for (name, number) in index.map(Index::weight_map).into_iter().flatten() {
+    for (name, number) in index.map(ShardIndex::weight_map).into_iter().flatten() {
         let found = manifest.tensors.get(name).map(|info| info.file);
         if found.or_else(|| files.get(name).copied()) != Some(*number) {
             let file = index.and_then(|index| index.files.get(usize::try_from(*number).ok()?));
@@ -145,21 +145,21 @@ struct IndexVisitor<'a> {
 }
 
 impl<'de> DeserializeSeed<'de> for IndexVisitor<'_> {
-    type Value = Index;
+    type Value = ShardIndex;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Index, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<ShardIndex, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
 impl<'de> Visitor<'de> for IndexVisitor<'_> {
-    type Value = Index;
+    type Value = ShardIndex;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object with weight_map")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Index, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ShardIndex, A::Error> {
         let context = self.context;
         let mut index = None;
         let key_seed = || Text {
@@ -187,21 +187,21 @@ struct WeightMap<'a> {
 }
 
 impl<'de> DeserializeSeed<'de> for WeightMap<'_> {
-    type Value = Index;
+    type Value = ShardIndex;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Index, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<ShardIndex, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
 impl<'de> Visitor<'de> for WeightMap<'_> {
-    type Value = Index;
+    type Value = ShardIndex;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("key \"weight_map\" to be an object of file names")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Index, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ShardIndex, A::Error> {
         let context = self.context;
         // File name to number, in the order of appearance.
         let mut numbers: BTreeMap<String, u32> = BTreeMap::new();
@@ -251,7 +251,7 @@ impl<'de> Visitor<'de> for WeightMap<'_> {
         for number in weight_map.values_mut() {
             *number = sorted.get(*number as usize).copied().unwrap_or_default();
         }
-        Ok(Index {
+        Ok(ShardIndex {
             files: numbers.into_keys().collect(),
             weight_map,
         })

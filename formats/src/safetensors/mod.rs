@@ -5,7 +5,7 @@ mod header;
 mod index;
 pub mod write;
 
-pub use index::{Index, merge};
+pub use index::{ShardIndex, merge};
 
 use alloc::collections::BTreeMap;
 use alloc::format;

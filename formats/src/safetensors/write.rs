@@ -10,16 +10,7 @@ use crate::error::{ErrorKind, FormatError, Quoted};
 use crate::limits;
 use crate::manifest::{DType, Shape};
 
-/// A tensor to write.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TensorSpec {
-    /// Unique within the file.
-    pub name: String,
-    /// One that safetensors has.
-    pub dtype: DType,
-    /// Extents, outermost first; zero is allowed.
-    pub shape: Shape,
-}
+pub use crate::manifest::TensorSpec;
 
 /// The file's beginning up to its data, which are the tensors' bytes in the given order without
 /// padding. The header is padded to a multiple of 8 so that numbers in it are aligned.

@@ -1,21 +1,21 @@
-//! Tokens that are looked for in text as they are written, before anything is merged:
-//! control tokens (when asked for) and the ones users added.
+//! Added tokens, which are found in text as written before the model sees it: control tokens (if
+//! the caller asks for them) and user-defined ones.
 
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// One such token and how its surroundings are treated (as in `tokenizer.json`).
+/// An added token and how it matches (as in `tokenizer.json`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Added {
     pub(super) text: Vec<u8>,
     pub(super) id: u32,
-    /// Only text that may hold control tokens is searched for it.
+    /// Whether it matches only where the caller asks for control tokens.
     pub(super) is_control: bool,
-    /// White space before it is part of it.
+    /// Whether it takes the white space before it (`lstrip`).
     pub(super) strips_left: bool,
-    /// White space after it is part of it.
+    /// Whether it takes the white space after it (`rstrip`).
     pub(super) strips_right: bool,
-    /// It does not match inside a word.
+    /// Whether it does not match inside a word (`single_word`).
     pub(super) is_word: bool,
 }
 
@@ -35,14 +35,14 @@ impl Added {
 /// A set of added tokens, searched for leftmost first and longest first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AddedTokens {
-    /// By text. Text of equal beginning lies together, so that the table serves as a trie.
+    /// Sorted by text, so that tokens with a common prefix are neighbours, as in a trie.
     entries: Vec<Added>,
     first_bytes: FirstBytes,
-    /// Without those of control tokens.
+    /// The same without control tokens.
     plain_first_bytes: FirstBytes,
 }
 
-/// Which bytes tokens begin with.
+/// The bytes that tokens begin with.
 #[derive(Clone, Debug)]
 struct FirstBytes([bool; 256]);
 

@@ -1,4 +1,4 @@
-//! SentencePiece's precompiled normalization: texts and what they become.
+//! SentencePiece's precompiled normalization, `precompiled_charsmap`: texts and their replacements.
 //!
 //! The file holds a double-array trie (Aoe 1989, in Darts' layout) whose values are places in a
 //! list of texts that end in a zero byte.
@@ -7,7 +7,7 @@ use super::limits;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// What texts become.
+/// Texts and their replacements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Charsmap {
     units: Vec<u32>,

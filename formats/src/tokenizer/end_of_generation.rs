@@ -1,4 +1,4 @@
-//! Which tokens end a generated text.
+//! End-of-generation tokens: which tokens end a generated text.
 
 use super::vocabulary::Vocabulary;
 use alloc::vec::Vec;
@@ -29,9 +29,8 @@ const NAMES: &[&str] = &[
     "<｜end▁of▁sentence｜>",
 ];
 
-/// Those that end a text where control tokens have them: what code models put
-/// around files.
-const OF_CONTROL: &[&str] = &[
+/// Names that end a text only if they are control tokens: code models put them around files.
+const CONTROL_NAMES: &[&str] = &[
     "<|fim_pad|>",
     "<fim-pad>",
     "<fim_pad>",
@@ -45,16 +44,13 @@ const OF_CONTROL: &[&str] = &[
     "<|file_sep|>",
 ];
 
-/// Whether a token of this name is an end whatever kind the file says it is of.
-pub(super) fn is_end(text: &[u8]) -> bool {
+/// Whether this is the name of an end-of-generation token, whatever type the file gives it.
+pub(super) fn is_name(text: &[u8]) -> bool {
     NAMES.iter().any(|name| name.as_bytes() == text)
 }
 
-/// The listed tokens and the well-known ones, each once, by id.
-pub(super) fn end_tokens(
-    vocabulary: &Vocabulary,
-    listed: impl IntoIterator<Item = u32>,
-) -> Vec<u32> {
+/// The tokens that the files list and those that have a well-known name, each once, by id.
+pub(super) fn tokens(vocabulary: &Vocabulary, listed: impl IntoIterator<Item = u32>) -> Vec<u32> {
     let control = |text: &str| vocabulary.find_control(text.as_bytes());
     // Where messages have channels, `<|end|>` closes one message of several, and these two
     // close the turn.
@@ -63,7 +59,7 @@ pub(super) fn end_tokens(
         || (has("<|call|>") || has("<|calls|>")) && has("<|flush|>");
     let known = NAMES
         .iter()
-        .chain(OF_CONTROL)
+        .chain(CONTROL_NAMES)
         .filter(|&&text| !(has_channels && text == "<|end|>"))
         .filter_map(|text| control(text));
     let mut ends: Vec<u32> = known.chain(listed).collect();

@@ -2,12 +2,12 @@
 
 use super::error::{TokenizerError, failure};
 use super::gguf as key;
-use super::model::{Alphabet, Model, score_of};
-use super::normalize::Step;
-use super::pre_tokenizers::Preset;
-use super::vocabulary::Kind;
+use super::model::{Alphabet, TokenizerModel, score_of};
+use super::normalize::NormalizerStep;
+use super::pre_tokenizers::GgufPreTokenizer;
+use super::vocabulary::TokenKind;
 use super::{Tokenizer, TokenizerKind, byte_level};
-use crate::manifest::{Array, Metadata, Strings, Value};
+use crate::manifest::{Array, Metadata, MetadataValue, Strings};
 use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -21,10 +21,10 @@ impl Tokenizer {
     /// If it cuts text in a way for which GGUF has no name.
     pub fn to_gguf(&self) -> Result<Metadata, TokenizerError> {
         let mut metadata = Metadata::default();
-        let mut put = |key: &str, value: Value| {
+        let mut put = |key: &str, value: MetadataValue| {
             metadata.0.insert(key.to_string(), value);
         };
-        let text = |name: &str| Value::String(name.to_string());
+        let text = |name: &str| MetadataValue::String(name.to_string());
         put(
             key::MODEL,
             text(match self.kind {
@@ -36,8 +36,8 @@ impl Tokenizer {
             }),
         );
         let pre = match (&self.model, self.kind) {
-            (Model::Ranked(model), TokenizerKind::ByteLevelBpe) => {
-                let found = Preset::name_of(&self.stages, model.whole_words_first);
+            (TokenizerModel::Ranked(model), TokenizerKind::ByteLevelBpe) => {
+                let found = GgufPreTokenizer::name_of(&self.pre_tokenizer, model.whole_words_first);
                 found.ok_or_else(|| {
                     failure!(
                         Unsupported,
@@ -49,27 +49,33 @@ impl Tokenizer {
             _ => "default",
         };
         put(key::PRE, text(pre));
-        put(key::TOKENS, Value::Array(Array::String(self.texts())));
+        put(
+            key::TOKENS,
+            MetadataValue::Array(Array::String(self.texts())),
+        );
         let ids = self.vocabulary.ids();
         let types = ids.map(|id| match self.vocabulary.kind(id) {
-            Kind::Normal => 1,
-            Kind::Unknown => 2,
-            Kind::Control => 3,
-            Kind::UserDefined => 4,
-            Kind::Unused | Kind::Absent => 5,
-            Kind::Byte => 6,
+            TokenKind::Normal => 1,
+            TokenKind::Unknown => 2,
+            TokenKind::Control => 3,
+            TokenKind::UserDefined => 4,
+            TokenKind::Unused | TokenKind::Absent => 5,
+            TokenKind::Byte => 6,
         });
-        put(key::TYPES, Value::Array(Array::I32(types.collect())));
+        put(
+            key::TYPES,
+            MetadataValue::Array(Array::I32(types.collect())),
+        );
         if let Some(scores) = self.scores() {
-            put(key::SCORES, Value::Array(Array::F32(scores)));
+            put(key::SCORES, MetadataValue::Array(Array::F32(scores)));
         }
         if let Some(merges) = self.merges() {
-            put(key::MERGES, Value::Array(Array::String(merges)));
+            put(key::MERGES, MetadataValue::Array(Array::String(merges)));
         }
         let unknown = self
             .vocabulary
             .ids()
-            .find(|id| self.vocabulary.kind(*id) == Kind::Unknown);
+            .find(|id| self.vocabulary.kind(*id) == TokenKind::Unknown);
         let (first, last) = (self.prefix.first().copied(), self.suffix.first().copied());
         let is_encoder = self.kind == TokenizerKind::WordPiece;
         for (key, id) in [
@@ -78,42 +84,46 @@ impl Tokenizer {
             (key::UNKNOWN, unknown),
         ] {
             if let Some(id) = id {
-                put(key, Value::U32(id));
+                put(key, MetadataValue::U32(id));
             }
         }
         if is_encoder {
             for (key, id) in [(key::CLS, first), (key::SEPARATOR, last)] {
                 if let Some(id) = id {
-                    put(key, Value::U32(id));
+                    put(key, MetadataValue::U32(id));
                 }
             }
         }
         for (key, id) in [(key::ADD_BOS, first), (key::ADD_EOS, last)] {
-            // Encoders put theirs around a text unless told otherwise.
+            // Readers of GGUF add an encoder's tokens unless the file says otherwise.
             if !(is_encoder && id.is_some()) {
-                put(key, Value::Bool(id.is_some()));
+                put(key, MetadataValue::Bool(id.is_some()));
             }
         }
         if self.kind == TokenizerKind::WordPiece {
-            let does = |step: Step| Value::Bool(self.normalizer.contains(&step));
-            put(key::LOWERCASE, does(Step::Lowercase));
-            put(key::STRIP_ACCENTS, does(Step::DropMarks { all: false }));
+            let does = |step: NormalizerStep| MetadataValue::Bool(self.normalizer.contains(&step));
+            put(key::LOWERCASE, does(NormalizerStep::Lowercase));
+            put(
+                key::STRIP_ACCENTS,
+                does(NormalizerStep::DropMarks { all: false }),
+            );
         }
         if matches!(
             self.kind,
             TokenizerKind::SentencePieceBpe | TokenizerKind::Unigram
         ) {
-            put(key::ADD_SPACE, Value::Bool(self.strips_space));
-            // Words cut at white space, each with a space in front, come to the same.
-            let collapses = self.normalizer.contains(&Step::CollapseSpaces) || self.spaces_words;
-            put(key::REMOVE_SPACES, Value::Bool(collapses));
+            put(key::ADD_SPACE, MetadataValue::Bool(self.strips_space));
+            // Words cut at white space, each with a space in front, encode alike.
+            let collapses =
+                self.normalizer.contains(&NormalizerStep::CollapseSpaces) || self.spaces_words;
+            put(key::REMOVE_SPACES, MetadataValue::Bool(collapses));
         }
         let maps = self.normalizer.iter().find_map(|step| match step {
-            Step::Charsmap { map, .. } => Some(map.to_bytes()),
+            NormalizerStep::Charsmap { map, .. } => Some(map.to_bytes()),
             _ => None,
         });
         if let Some(map) = maps {
-            put(key::CHARSMAP, Value::Array(Array::U8(map)));
+            put(key::CHARSMAP, MetadataValue::Array(Array::U8(map)));
         }
         Ok(metadata)
     }
@@ -125,9 +135,11 @@ impl Tokenizer {
             let kind = self.vocabulary.kind(id);
             let piece = self.vocabulary.piece(id).unwrap_or_default();
             let text = match (kind, self.kind, piece) {
-                (Kind::Absent, ..) => Cow::Owned(format!("[PAD{id}]").into_bytes()),
-                (Kind::Byte, _, [byte]) => Cow::Owned(format!("<0x{byte:02X}>").into_bytes()),
-                (Kind::Control | Kind::Unknown | Kind::UserDefined, ..) => Cow::Borrowed(piece),
+                (TokenKind::Absent, ..) => Cow::Owned(format!("[PAD{id}]").into_bytes()),
+                (TokenKind::Byte, _, [byte]) => Cow::Owned(format!("<0x{byte:02X}>").into_bytes()),
+                (TokenKind::Control | TokenKind::Unknown | TokenKind::UserDefined, ..) => {
+                    Cow::Borrowed(piece)
+                }
                 (_, TokenizerKind::ByteLevelBpe, _) => Cow::Owned(byte_level::text_of(piece)),
                 (_, TokenizerKind::Longest, _) => Cow::Owned(escaped(piece)),
                 _ => Cow::Owned(marked(piece)),
@@ -139,11 +151,11 @@ impl Tokenizer {
 
     fn scores(&self) -> Option<Vec<f32>> {
         match &self.model {
-            Model::Scored(model) => {
+            TokenizerModel::Scored(model) => {
                 let scores = model.order.iter();
                 Some(scores.map(|order| score_of(*order)).map(finite).collect())
             }
-            Model::Unigram(model) => {
+            TokenizerModel::Unigram(model) => {
                 let mut scores: Vec<f32> = model
                     .scores()
                     .iter()
@@ -152,8 +164,8 @@ impl Tokenizer {
                 scores.resize(self.vocabulary.len(), 0.0);
                 Some(scores)
             }
-            // What is merged earlier scores higher.
-            Model::Ranked(model) if matches!(model.alphabet, Alphabet::Characters(_)) => {
+            // GGUF merges by score, the highest first.
+            TokenizerModel::Ranked(model) if matches!(model.alphabet, Alphabet::Characters(_)) => {
                 let mut scores = vec![0.0; self.vocabulary.len()];
                 for (_, merged) in model.merges.in_order().into_iter().rev() {
                     if let Some(score) = scores.get_mut(merged.id as usize) {
@@ -167,7 +179,7 @@ impl Tokenizer {
     }
 
     fn merges(&self) -> Option<Strings> {
-        let Model::Ranked(model) = &self.model else {
+        let TokenizerModel::Ranked(model) = &self.model else {
             return None;
         };
         if !matches!(model.alphabet, Alphabet::Bytes(_)) {
@@ -182,7 +194,7 @@ impl Tokenizer {
     }
 }
 
-/// Scores of minus infinity are no numbers to some readers.
+/// Some readers refuse infinite scores.
 fn finite(score: f32) -> f32 {
     score.clamp(f32::MIN, f32::MAX)
 }

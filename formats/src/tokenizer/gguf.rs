@@ -3,15 +3,17 @@
 use super::added::{Added, AddedTokens};
 use super::charsmap::Charsmap;
 use super::error::{Shown, TokenizerError, failure};
-use super::model::{Alphabet, Fallback, Merges, Model, Ranked, Scored, order_of};
-use super::normalize::Step;
-use super::pre_tokenizers::Preset;
+use super::model::{Alphabet, Fallback, Merges, Ranked, Scored, TokenizerModel, order_of};
+use super::normalize::NormalizerStep;
+use super::pre_tokenizers::GgufPreTokenizer;
 use super::trie::Trie;
 use super::unigram::Unigram;
-use super::vocabulary::{Kind, Vocabulary, byte_of};
+use super::vocabulary::{TokenKind, Vocabulary, byte_of};
 use super::word_piece::{BERT_CHARACTERS, WordPiece};
-use super::{Tokenizer, TokenizerKind, byte_level, ends, hf_steps, limits, unescape};
-use crate::manifest::{Array, Metadata, Strings, Value};
+use super::{
+    Tokenizer, TokenizerKind, byte_level, end_of_generation, hf_pipeline, limits, unescape,
+};
+use crate::manifest::{Array, Metadata, MetadataValue, Strings};
 use alloc::borrow::Cow;
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -41,12 +43,12 @@ pub(super) const REMOVE_SPACES: &str = "tokenizer.ggml.remove_extra_whitespaces"
 pub(super) fn tokenizer(metadata: &Metadata) -> Result<Option<Tokenizer>, TokenizerError> {
     let kind = match metadata.value(MODEL) {
         None => return Ok(None),
-        Some(Value::String(name)) => match name.as_str() {
+        Some(MetadataValue::String(name)) => match name.as_str() {
             "none" | "no_vocab" => return Ok(None),
-            "gpt2" | "whitespace" if is_cut_at_spaces(metadata) => {
-                return cut_at_spaces(metadata).map(Some);
+            "gpt2" | "whitespace" if splits_at_white_space(metadata) => {
+                return white_space_bpe(metadata).map(Some);
             }
-            "gpt2" if writes_spaces(metadata) => TokenizerKind::SentencePieceBpe,
+            "gpt2" if writes_metaspace(metadata) => TokenizerKind::SentencePieceBpe,
             "gpt2" => TokenizerKind::ByteLevelBpe,
             "gemma4" => TokenizerKind::SentencePieceBpe,
             "llama" => TokenizerKind::SentencePieceBpe,
@@ -59,7 +61,7 @@ pub(super) fn tokenizer(metadata: &Metadata) -> Result<Option<Tokenizer>, Tokeni
     };
     match kind {
         TokenizerKind::ByteLevelBpe => byte_level_bpe(metadata),
-        TokenizerKind::SentencePieceBpe if writes_spaces(metadata) => spaced_bpe(metadata),
+        TokenizerKind::SentencePieceBpe if writes_metaspace(metadata) => metaspace_bpe(metadata),
         TokenizerKind::SentencePieceBpe | TokenizerKind::Unigram => sentencepiece(metadata, kind),
         TokenizerKind::WordPiece => word_piece(metadata),
         TokenizerKind::Longest => longest(metadata),
@@ -67,19 +69,19 @@ pub(super) fn tokenizer(metadata: &Metadata) -> Result<Option<Tokenizer>, Tokeni
     .map(Some)
 }
 
-/// Whether this is a BPE with a list of merges that writes spaces as ▁: by name, and by that of
-/// its pre-tokenizer.
-fn writes_spaces(metadata: &Metadata) -> bool {
-    let is = |key: &str, names: &[&str]| matches!(metadata.value(key), Some(Value::String(name)) if names.contains(&name.as_str()));
+/// Whether this is a BPE with a list of merges that writes spaces as ▁, as its own name or its
+/// pre-tokenizer's says.
+fn writes_metaspace(metadata: &Metadata) -> bool {
+    let is = |key: &str, names: &[&str]| matches!(metadata.value(key), Some(MetadataValue::String(name)) if names.contains(&name.as_str()));
     let pres = ["gemma4", "granite-embed-multi-311m", "sarvam-moe"];
     is(MODEL, &["gemma4"]) || is(MODEL, &["gpt2"]) && is(PRE, &pres)
 }
 
-/// Whether this is a BPE of the characters between white space, which is dropped: by name, or by
-/// that of its pre-tokenizer.
-fn is_cut_at_spaces(metadata: &Metadata) -> bool {
+/// Whether this is a BPE over words between white space, as its own name or its pre-tokenizer's
+/// says.
+fn splits_at_white_space(metadata: &Metadata) -> bool {
     [MODEL, PRE].iter().any(|key| match metadata.value(key) {
-        Some(Value::String(name)) => name == "whitespace",
+        Some(MetadataValue::String(name)) => name == "whitespace",
         _ => false,
     })
 }
@@ -96,10 +98,10 @@ fn unsupported(model: &str) -> TokenizerError {
 
 /// WordPiece, of lowercase text unless the file says otherwise.
 fn word_piece(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
-    let facts = Facts::read(metadata)?;
+    let facts = GgufVocabulary::read(metadata)?;
     // Converters write ▁ before tokens that begin a word, and leave ## out.
     let vocabulary = facts.vocabulary(|text, kind| match kind {
-        Kind::Normal | Kind::Unused => unescape(text),
+        TokenKind::Normal | TokenKind::Unused => unescape(text),
         _ => Cow::Borrowed(text),
     })?;
     let id = |key: &str| token_id(metadata, key, vocabulary.len());
@@ -115,14 +117,14 @@ fn word_piece(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
     let (prefix, suffix) = (adds(ADD_BOS, first)?, adds(ADD_EOS, last)?);
     let lowercases = truth(metadata, LOWERCASE)?.unwrap_or(true);
     let strips_accents = truth(metadata, STRIP_ACCENTS)?.unwrap_or(lowercases);
-    let model = Model::WordPiece(WordPiece::new(&vocabulary, unknown, BERT_CHARACTERS));
+    let model = TokenizerModel::WordPiece(WordPiece::new(&vocabulary, unknown, BERT_CHARACTERS));
     let tokenizer = facts.finish(
         metadata,
         vocabulary,
         |raw, vocabulary| Tokenizer {
             kind: TokenizerKind::WordPiece,
-            normalizer: hf_steps::bert_normalizer(true, true, strips_accents, lowercases),
-            stages: hf_steps::bert_stages(),
+            normalizer: hf_pipeline::bert_normalizer(true, true, strips_accents, lowercases),
+            pre_tokenizer: hf_pipeline::bert_splits(),
             strips_space: true,
             ..Tokenizer::bare(vocabulary, model, raw)
         },
@@ -135,18 +137,20 @@ fn word_piece(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
     })
 }
 
-/// RWKV's: tokens are written with escapes.
+/// RWKV's, whose tokens are written with escapes.
 fn longest(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
-    let facts = Facts::read(metadata)?;
+    let facts = GgufVocabulary::read(metadata)?;
     let vocabulary = facts.vocabulary(|text, kind| match kind {
-        Kind::Normal | Kind::Unused | Kind::UserDefined => Cow::Owned(unescaped(text)),
+        TokenKind::Normal | TokenKind::Unused | TokenKind::UserDefined => {
+            Cow::Owned(unescaped(text))
+        }
         _ => Cow::Borrowed(text),
     })?;
     let tokens = vocabulary
         .ids()
-        .filter(|id| vocabulary.kind(*id) == Kind::Normal);
+        .filter(|id| vocabulary.kind(*id) == TokenKind::Normal);
     let tokens = tokens.filter_map(|id| Some((vocabulary.piece(id)?, id)));
-    let model = Model::Longest(Trie::new(tokens.collect()));
+    let model = TokenizerModel::Longest(Trie::new(tokens.collect()));
     facts.finish(
         metadata,
         vocabulary,
@@ -192,12 +196,12 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
 fn byte_level_bpe(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
     let pre = match metadata.value(PRE) {
         None => "default",
-        Some(Value::String(name)) => name,
+        Some(MetadataValue::String(name)) => name,
         Some(_) => return Err(failure!(Malformed, "{PRE} is not a string")),
     };
-    let Some((preset, stages)) = Preset::named(pre).and_then(|preset| {
-        let stages = preset.stages()?;
-        Some((preset, stages))
+    let Some((pre_tokenizer, splits)) = GgufPreTokenizer::named(pre).and_then(|pre_tokenizer| {
+        let splits = pre_tokenizer.splits()?;
+        Some((pre_tokenizer, splits))
     }) else {
         return Err(failure!(
             Unsupported,
@@ -207,9 +211,9 @@ fn byte_level_bpe(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
         ));
     };
 
-    let facts = Facts::read(metadata)?;
+    let facts = GgufVocabulary::read(metadata)?;
     let vocabulary = facts.vocabulary(|text, kind| match kind {
-        Kind::Normal | Kind::Unused | Kind::Byte => byte_level::raw(text),
+        TokenKind::Normal | TokenKind::Unused | TokenKind::Byte => byte_level::raw(text),
         _ => Cow::Borrowed(text),
     })?;
     let merges = merges(metadata, &vocabulary, byte_level::raw)?;
@@ -217,28 +221,28 @@ fn byte_level_bpe(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
     for (byte, slot) in (0u8..=255).zip(&mut bytes) {
         *slot = vocabulary.find(&[byte]);
     }
-    let model = Model::Ranked(Ranked {
+    let model = TokenizerModel::Ranked(Ranked {
         alphabet: Alphabet::Bytes(bytes),
         merges,
-        whole_words_first: preset.whole_words_first,
+        whole_words_first: pre_tokenizer.whole_words_first,
     });
     facts.finish(
         metadata,
         vocabulary,
         |raw, vocabulary| Tokenizer {
             kind: TokenizerKind::ByteLevelBpe,
-            stages,
+            pre_tokenizer: splits,
             ..Tokenizer::bare(vocabulary, model, raw)
         },
-        preset.adds_bos,
+        pre_tokenizer.adds_bos,
     )
 }
 
-/// Gemma 4's: merges in a list, of text in which spaces are ▁, the whole of it one word.
-fn spaced_bpe(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
-    let facts = Facts::read(metadata)?;
+/// Gemma 4's: a list of merges over text that writes spaces as ▁ and is one word.
+fn metaspace_bpe(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
+    let facts = GgufVocabulary::read(metadata)?;
     let vocabulary = facts.vocabulary(|text, kind| match kind {
-        Kind::Normal | Kind::Unused => unescape(text),
+        TokenKind::Normal | TokenKind::Unused => unescape(text),
         _ => Cow::Borrowed(text),
     })?;
     let fallback = Fallback {
@@ -246,20 +250,20 @@ fn spaced_bpe(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
         unknown: facts.unknown,
         fuses_unknown: true,
     };
-    let model = Model::Ranked(Ranked {
+    let model = TokenizerModel::Ranked(Ranked {
         alphabet: Alphabet::Characters(fallback),
         merges: merges(metadata, &vocabulary, unescape)?,
         whole_words_first: false,
     });
     let adds_space = truth(metadata, ADD_SPACE)?.unwrap_or(false);
-    let prefix = adds_space.then(|| Step::Prepend(" ".to_string()));
+    let prefix = adds_space.then(|| NormalizerStep::Prepend(" ".to_string()));
     facts.finish(
         metadata,
         vocabulary,
         |raw, vocabulary| Tokenizer {
             kind: TokenizerKind::SentencePieceBpe,
             normalizer: prefix.into_iter().collect(),
-            unescapes: true,
+            reads_metaspace: true,
             strips_space: adds_space,
             ..Tokenizer::bare(vocabulary, model, raw)
         },
@@ -267,16 +271,16 @@ fn spaced_bpe(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
     )
 }
 
-/// Jina's Chinese: merges in a list, of the characters between white space.
-fn cut_at_spaces(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
-    let facts = Facts::read(metadata)?;
+/// Jina's Chinese: a list of merges over the characters of words between white space.
+fn white_space_bpe(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
+    let facts = GgufVocabulary::read(metadata)?;
     let vocabulary = facts.vocabulary(|text, _| Cow::Borrowed(text))?;
     let fallback = Fallback {
         bytes: vocabulary.byte_tokens(),
         unknown: facts.unknown,
         fuses_unknown: false,
     };
-    let model = Model::Ranked(Ranked {
+    let model = TokenizerModel::Ranked(Ranked {
         alphabet: Alphabet::Characters(fallback),
         merges: merges(metadata, &vocabulary, |text| Cow::Borrowed(text))?,
         whole_words_first: false,
@@ -287,8 +291,11 @@ fn cut_at_spaces(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
         vocabulary,
         |raw, vocabulary| Tokenizer {
             kind: TokenizerKind::SentencePieceBpe,
-            normalizer: lowercases.then_some(Step::Lowercase).into_iter().collect(),
-            stages: hf_steps::white_space_stages(),
+            normalizer: lowercases
+                .then_some(NormalizerStep::Lowercase)
+                .into_iter()
+                .collect(),
+            pre_tokenizer: hf_pipeline::white_space_splits(),
             ..Tokenizer::bare(vocabulary, model, raw)
         },
         false,
@@ -330,9 +337,9 @@ pub(super) fn split_merge(line: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn sentencepiece(metadata: &Metadata, kind: TokenizerKind) -> Result<Tokenizer, TokenizerError> {
-    let facts = Facts::read(metadata)?;
+    let facts = GgufVocabulary::read(metadata)?;
     let vocabulary = facts.vocabulary(|text, kind| match kind {
-        Kind::Normal | Kind::Unused => unescape(text),
+        TokenKind::Normal | TokenKind::Unused => unescape(text),
         _ => Cow::Borrowed(text),
     })?;
     let scores = scores(metadata, vocabulary.len())?;
@@ -350,22 +357,22 @@ fn sentencepiece(metadata: &Metadata, kind: TokenizerKind) -> Result<Tokenizer, 
     let is_unigram = kind == TokenizerKind::Unigram;
     let model = if is_unigram {
         let scores = scores.iter().map(|&score| f64::from(score)).collect();
-        Model::Unigram(Unigram::new(&vocabulary, scores, fallback))
+        TokenizerModel::Unigram(Unigram::new(&vocabulary, scores, fallback))
     } else {
         let order = scores.iter().filter_map(|&score| order_of(score)).collect();
-        Model::Scored(Scored { order, fallback })
+        TokenizerModel::Scored(Scored { order, fallback })
     };
     let adds_space = truth(metadata, ADD_SPACE)?.unwrap_or(true);
     let mut normalizer = Vec::new();
     if let Some(map) = charsmap(metadata)? {
         let by_grapheme = false;
-        normalizer.push(Step::Charsmap { map, by_grapheme });
+        normalizer.push(NormalizerStep::Charsmap { map, by_grapheme });
     }
     if truth(metadata, REMOVE_SPACES)?.unwrap_or(is_unigram) {
-        normalizer.push(Step::CollapseSpaces);
+        normalizer.push(NormalizerStep::CollapseSpaces);
     }
     if adds_space {
-        normalizer.push(Step::Prepend(" ".to_string()));
+        normalizer.push(NormalizerStep::Prepend(" ".to_string()));
     }
     let eos = facts.eos.filter(|_| is_unigram);
     let tokenizer = facts.finish(
@@ -374,7 +381,7 @@ fn sentencepiece(metadata: &Metadata, kind: TokenizerKind) -> Result<Tokenizer, 
         |raw, vocabulary| Tokenizer {
             kind,
             normalizer,
-            unescapes: true,
+            reads_metaspace: true,
             strips_space: adds_space,
             ..Tokenizer::bare(vocabulary, model, raw)
         },
@@ -393,8 +400,8 @@ fn sentencepiece(metadata: &Metadata, kind: TokenizerKind) -> Result<Tokenizer, 
 fn charsmap(metadata: &Metadata) -> Result<Option<Charsmap>, TokenizerError> {
     let bytes: Cow<'_, [u8]> = match metadata.value(CHARSMAP) {
         None => return Ok(None),
-        Some(Value::Array(Array::U8(bytes))) => Cow::Borrowed(bytes),
-        Some(Value::Array(Array::I8(bytes))) => {
+        Some(MetadataValue::Array(Array::U8(bytes))) => Cow::Borrowed(bytes),
+        Some(MetadataValue::Array(Array::I8(bytes))) => {
             bytes.iter().map(|byte| byte.cast_unsigned()).collect()
         }
         Some(_) => return Err(failure!(Malformed, "{CHARSMAP} is no list of bytes")),
@@ -431,8 +438,8 @@ fn scores(metadata: &Metadata, tokens: usize) -> Result<&[f32], TokenizerError> 
     }
 }
 
-/// What both kinds of vocabulary have.
-struct Facts<'a> {
+/// What every model's vocabulary has.
+struct GgufVocabulary<'a> {
     tokens: &'a Strings,
     types: Option<&'a [i32]>,
     unknown: Option<u32>,
@@ -442,8 +449,8 @@ struct Facts<'a> {
     other_ends: Vec<u32>,
 }
 
-impl<'a> Facts<'a> {
-    fn read(metadata: &'a Metadata) -> Result<Facts<'a>, TokenizerError> {
+impl<'a> GgufVocabulary<'a> {
+    fn read(metadata: &'a Metadata) -> Result<GgufVocabulary<'a>, TokenizerError> {
         let Some(Array::String(tokens)) = metadata.array(TOKENS) else {
             return Err(failure!(
                 Missing,
@@ -460,10 +467,10 @@ impl<'a> Facts<'a> {
         }
         let types = match metadata.value(TYPES) {
             None => None,
-            Some(Value::Array(Array::I32(types))) if types.len() == tokens.len() => {
+            Some(MetadataValue::Array(Array::I32(types))) if types.len() == tokens.len() => {
                 Some(types.as_slice())
             }
-            Some(Value::Array(Array::I32(types))) => {
+            Some(MetadataValue::Array(Array::I32(types))) => {
                 return Err(failure!(
                     Malformed,
                     "{TYPES} has {} entries, expected one for each of {} tokens",
@@ -474,7 +481,7 @@ impl<'a> Facts<'a> {
             Some(_) => return Err(failure!(Malformed, "{TYPES} is no list of I32")),
         };
         let id = |key: &str| token_id(metadata, key, tokens.len());
-        Ok(Facts {
+        Ok(GgufVocabulary {
             tokens,
             types,
             unknown: id(UNKNOWN)?,
@@ -484,37 +491,39 @@ impl<'a> Facts<'a> {
         })
     }
 
-    fn kind(&self, index: usize, id: u32, text: &[u8]) -> Result<Kind, TokenizerError> {
+    fn kind(&self, index: usize, id: u32, text: &[u8]) -> Result<TokenKind, TokenizerError> {
         let Some(types) = self.types else {
-            // Files from before token types: only these can be told.
+            // Files from before token types: only byte and special tokens can be recognised.
             let special = [self.unknown, self.bos, self.eos];
             return Ok(match byte_of(text) {
-                Some(_) => Kind::Byte,
-                None if special.contains(&Some(id)) => Kind::Control,
-                None => Kind::Normal,
+                Some(_) => TokenKind::Byte,
+                None if special.contains(&Some(id)) => TokenKind::Control,
+                None => TokenKind::Normal,
             });
         };
         let kind = match types.get(index) {
-            Some(0 | 1) => Kind::Normal,
-            Some(2) => Kind::Unknown,
-            Some(3) => Kind::Control,
-            Some(4) => Kind::UserDefined,
-            Some(5) => Kind::Unused,
-            Some(6) => Kind::Byte,
+            Some(0 | 1) => TokenKind::Normal,
+            Some(2) => TokenKind::Unknown,
+            Some(3) => TokenKind::Control,
+            Some(4) => TokenKind::UserDefined,
+            Some(5) => TokenKind::Unused,
+            Some(6) => TokenKind::Byte,
             Some(other) => {
                 return Err(failure!(
                     Malformed,
                     "{TYPES}[{index}] is {other}, expected 0 to 6"
                 ));
             }
-            None => Kind::Normal,
+            None => TokenKind::Normal,
         };
-        // What the file itself names as an end is no text that users add.
+        // A token that the file names as BOS or as an end is a control token.
         let is_end = self.eos == Some(id) || self.other_ends.contains(&id);
         Ok(match kind {
-            // Converters have forgotten to say so, and then models never stop.
-            Kind::Normal | Kind::UserDefined if ends::is_end(text) => Kind::Control,
-            Kind::UserDefined if is_end || self.bos == Some(id) => Kind::Control,
+            // Some converters store these as normal tokens, and then models never stop.
+            TokenKind::Normal | TokenKind::UserDefined if end_of_generation::is_name(text) => {
+                TokenKind::Control
+            }
+            TokenKind::UserDefined if is_end || self.bos == Some(id) => TokenKind::Control,
             _ => kind,
         })
     }
@@ -522,14 +531,14 @@ impl<'a> Facts<'a> {
     /// `raw` turns the file's text of a token into the bytes it stands for.
     fn vocabulary(
         &self,
-        raw: impl for<'t> Fn(&'t [u8], Kind) -> Cow<'t, [u8]>,
+        raw: impl for<'t> Fn(&'t [u8], TokenKind) -> Cow<'t, [u8]>,
     ) -> Result<Vocabulary, TokenizerError> {
         let mut vocabulary = Vocabulary::default();
         for ((index, id), text) in (0..).zip(0u32..).zip(self.tokens.iter()) {
             let kind = self.kind(index, id, text)?;
             match (kind, byte_of(text)) {
-                (Kind::Byte, Some(byte)) => vocabulary.push(&[byte], kind)?,
-                (Kind::Byte, None) if self.types.is_some() => {
+                (TokenKind::Byte, Some(byte)) => vocabulary.push(&[byte], kind)?,
+                (TokenKind::Byte, None) if self.types.is_some() => {
                     return Err(failure!(
                         Malformed,
                         "{TOKENS}[{index}] has the type of a byte token but is {}, expected \
@@ -554,7 +563,7 @@ impl<'a> Facts<'a> {
         let mut added = Vec::new();
         for id in vocabulary.ids() {
             let kind = vocabulary.kind(id);
-            if !kind.is_control() && kind != Kind::UserDefined {
+            if !kind.is_control() && kind != TokenKind::UserDefined {
                 continue;
             }
             let text = vocabulary.piece(id).unwrap_or_default();
@@ -579,7 +588,7 @@ impl<'a> Facts<'a> {
         let prefix = adds(ADD_BOS, adds_bos, self.bos, BOS)?;
         let suffix = adds(ADD_EOS, false, self.eos, EOS)?;
         let listed = self.eos.into_iter().chain(self.other_ends);
-        let end_tokens = ends::end_tokens(&vocabulary, listed);
+        let end_tokens = end_of_generation::tokens(&vocabulary, listed);
         Ok(Tokenizer {
             prefix,
             suffix,
@@ -598,7 +607,7 @@ fn token_id(metadata: &Metadata, key: &str, tokens: usize) -> Result<Option<u32>
     // Converters write -1, stored as 4294967295, for "none".
     if matches!(
         value,
-        Value::I32(-1) | Value::I64(-1) | Value::U32(u32::MAX)
+        MetadataValue::I32(-1) | MetadataValue::I64(-1) | MetadataValue::U32(u32::MAX)
     ) {
         return Ok(None);
     }
@@ -617,7 +626,7 @@ fn token_id(metadata: &Metadata, key: &str, tokens: usize) -> Result<Option<u32>
 fn truth(metadata: &Metadata, key: &str) -> Result<Option<bool>, TokenizerError> {
     match metadata.value(key) {
         None => Ok(None),
-        Some(Value::Bool(truth)) => Ok(Some(*truth)),
+        Some(MetadataValue::Bool(truth)) => Ok(Some(*truth)),
         Some(_) => Err(failure!(Malformed, "{key} is not a truth value")),
     }
 }

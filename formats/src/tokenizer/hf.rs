@@ -2,16 +2,18 @@
 
 use super::added::{Added, AddedTokens};
 use super::error::{Shown, TokenizerError, failure};
-use super::hf_steps;
+use super::hf_pipeline;
 use super::json::{AddedTokenJson, ModelJson, TokenizerJson};
-use super::model::{Alphabet, Fallback, Merges, Model, Ranked, Scored, order_of};
-use super::normalize::{Place, Step, normalize};
+use super::model::{Alphabet, Fallback, Merges, Ranked, Scored, TokenizerModel, order_of};
+use super::normalize::{NormalizerStep, TextPlace, normalize};
 use super::sentencepiece::SentencePiece;
-use super::slots::Slots;
 use super::unigram::Unigram;
-use super::vocabulary::{Kind, Vocabulary, byte_of};
+use super::vocabulary::{TokenKind, Vocabulary, byte_of};
+use super::vocabulary_builder::VocabularyBuilder;
 use super::word_piece::{BERT_CHARACTERS, WordPiece};
-use super::{HfFiles, Tokenizer, TokenizerKind, byte_level, ends, limits, rwkv, unescape};
+use super::{
+    HfFiles, Tokenizer, TokenizerKind, byte_level, end_of_generation, limits, rwkv, unescape,
+};
 use alloc::borrow::Cow;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -89,7 +91,7 @@ impl Settings {
                 Some(id) => vec![id],
             };
             for id in ids {
-                settings.ends.push(hf_steps::id_of(id).ok_or_else(|| {
+                settings.ends.push(hf_pipeline::id_of(id).ok_or_else(|| {
                     failure!(
                         Malformed,
                         "{FILE}: eos_token_id has {id}, expected token ids"
@@ -119,10 +121,10 @@ impl Settings {
     }
 
     /// The kind of an added token: BOS and EOS are control tokens whatever else is said.
-    pub(super) fn kind_of(&self, token: &AddedTokenJson) -> Kind {
+    pub(super) fn kind_of(&self, token: &AddedTokenJson) -> TokenKind {
         match token.special || self.is_named(&token.content) {
-            true => Kind::Control,
-            false => Kind::UserDefined,
+            true => TokenKind::Control,
+            false => TokenKind::UserDefined,
         }
     }
 
@@ -156,7 +158,7 @@ impl Settings {
             }
         }
         let listed = eos.into_iter().chain(self.ends.iter().copied());
-        tokenizer.end_tokens = ends::end_tokens(&tokenizer.vocabulary, listed);
+        tokenizer.end_tokens = end_of_generation::tokens(&tokenizer.vocabulary, listed);
         tokenizer.eos = eos;
         tokenizer.bos = bos.or(match tokenizer.prefix.as_slice() {
             [only] => Some(*only),
@@ -169,7 +171,7 @@ impl Settings {
 pub(super) fn added_token(
     token: &AddedTokenJson,
     text: &str,
-    kind: Kind,
+    kind: TokenKind,
 ) -> Result<Added, TokenizerError> {
     if text.len() > limits::ADDED_TOKEN_LEN {
         return Err(failure!(
@@ -192,13 +194,13 @@ pub(super) fn added_token(
 
 fn from_json(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerError> {
     let file: TokenizerJson = parse_json(bytes, JSON)?;
-    let normalizer = hf_steps::normalizer(&file.normalizer)?;
-    let pre_tokenizer = hf_steps::pre_tokenizer(&file.pre_tokenizer)?;
-    let escapes = pre_tokenizer.escapes
-        || normalizer
-            .iter()
-            .any(|step| matches!(step, Step::Replace { from, to } if from == " " && to == "▁"));
-    let kind = kind(&file, pre_tokenizer.is_byte_level, escapes)?;
+    let normalizer = hf_pipeline::normalizer(&file.normalizer)?;
+    let pre_tokenizer = hf_pipeline::pre_tokenizer(&file.pre_tokenizer)?;
+    let writes_metaspace = pre_tokenizer.writes_metaspace
+        || normalizer.iter().any(
+            |step| matches!(step, NormalizerStep::Replace { from, to } if from == " " && to == "▁"),
+        );
+    let kind = kind(&file, pre_tokenizer.is_byte_level, writes_metaspace)?;
     let vocabulary = vocabulary(&file, kind, settings)?;
     let model = match kind {
         TokenizerKind::WordPiece => word_piece(&file, &vocabulary)?,
@@ -209,22 +211,22 @@ fn from_json(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerEr
     for token in &file.added_tokens {
         let kind = settings.kind_of(token);
         if token.normalized {
-            let text = normalize(&normalizer, &token.content, Place::Start);
+            let text = normalize(&normalizer, &token.content, TextPlace::Start);
             normalized.push(added_token(token, &text, kind)?);
         } else {
             raw.push(added_token(token, &token.content, kind)?);
         }
     }
-    let (prefix, suffix) = hf_steps::post_processor(&file.post_processor)?;
+    let (prefix, suffix) = hf_pipeline::post_processor(&file.post_processor)?;
     settings.finish(Tokenizer {
         kind,
         normalizer,
         normalized: AddedTokens::new(normalized),
-        openers: pre_tokenizer.openers,
-        stages: pre_tokenizer.stages,
-        unescapes: escapes,
+        metaspace: pre_tokenizer.metaspace,
+        pre_tokenizer: pre_tokenizer.splits,
+        reads_metaspace: writes_metaspace,
         spaces_words: pre_tokenizer.spaces_words,
-        strips_space: hf_steps::strips_space(&file.decoder)?,
+        strips_space: hf_pipeline::strips_space(&file.decoder)?,
         prefix,
         suffix,
         ..Tokenizer::bare(vocabulary, model, AddedTokens::new(raw))
@@ -234,7 +236,7 @@ fn from_json(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerEr
 fn kind(
     file: &TokenizerJson,
     is_byte_level: bool,
-    escapes: bool,
+    writes_metaspace: bool,
 ) -> Result<TokenizerKind, TokenizerError> {
     match file.model.kind.as_deref() {
         Some("WordPiece") => return Ok(TokenizerKind::WordPiece),
@@ -251,7 +253,7 @@ fn kind(
         }
     }
     check_bpe(&file.model)?;
-    match (is_byte_level, escapes) {
+    match (is_byte_level, writes_metaspace) {
         (true, false) => Ok(TokenizerKind::ByteLevelBpe),
         (false, true) => Ok(TokenizerKind::SentencePieceBpe),
         _ => Err(failure!(
@@ -262,7 +264,10 @@ fn kind(
     }
 }
 
-fn word_piece(file: &TokenizerJson, vocabulary: &Vocabulary) -> Result<Model, TokenizerError> {
+fn word_piece(
+    file: &TokenizerJson,
+    vocabulary: &Vocabulary,
+) -> Result<TokenizerModel, TokenizerError> {
     let prefix = file.model.continuing_subword_prefix.as_deref();
     if prefix.is_some_and(|prefix| prefix != CONTINUES) {
         return Err(failure!(
@@ -284,13 +289,18 @@ fn word_piece(file: &TokenizerJson, vocabulary: &Vocabulary) -> Result<Model, To
         .model
         .max_input_chars_per_word
         .unwrap_or(BERT_CHARACTERS);
-    Ok(Model::WordPiece(WordPiece::new(vocabulary, unknown, most)))
+    Ok(TokenizerModel::WordPiece(WordPiece::new(
+        vocabulary, unknown, most,
+    )))
 }
 
 /// Stands before tokens that go on with a word.
 const CONTINUES: &str = "##";
 
-fn unigram(file: &TokenizerJson, vocabulary: &Vocabulary) -> Result<Model, TokenizerError> {
+fn unigram(
+    file: &TokenizerJson,
+    vocabulary: &Vocabulary,
+) -> Result<TokenizerModel, TokenizerError> {
     let model = &file.model;
     if model.vocab.scores.len() != model.vocab.ids.len() {
         return Err(failure!(
@@ -307,7 +317,9 @@ fn unigram(file: &TokenizerJson, vocabulary: &Vocabulary) -> Result<Model, Token
         fuses_unknown: true,
     };
     let scores = model.vocab.scores.clone();
-    Ok(Model::Unigram(Unigram::new(vocabulary, scores, fallback)))
+    Ok(TokenizerModel::Unigram(Unigram::new(
+        vocabulary, scores, fallback,
+    )))
 }
 
 fn check_bpe(model: &ModelJson) -> Result<(), TokenizerError> {
@@ -336,29 +348,29 @@ fn vocabulary(
 ) -> Result<Vocabulary, TokenizerError> {
     let model = &file.model;
     let added = file.added_tokens.iter().map(|token| token.id);
-    let mut slots = Slots::new(model.vocab.ids.iter().copied().chain(added), JSON)?;
+    let mut builder = VocabularyBuilder::new(model.vocab.ids.iter().copied().chain(added), JSON)?;
     let unknown = model.unk_token.as_deref().map(str::as_bytes);
     for (&id, text) in model.vocab.ids.iter().zip(model.vocab.texts.iter()) {
         let kind = match byte_of(text) {
-            Some(_) if model.byte_fallback => Kind::Byte,
-            _ if unknown == Some(text) || model.unk_id == Some(id) => Kind::Unknown,
-            _ => Kind::Normal,
+            Some(_) if model.byte_fallback => TokenKind::Byte,
+            _ if unknown == Some(text) || model.unk_id == Some(id) => TokenKind::Unknown,
+            _ => TokenKind::Normal,
         };
-        slots.put(id, text, kind, JSON)?;
+        builder.put(id, text, kind, JSON)?;
     }
     for token in &file.added_tokens {
         let text = token.content.as_bytes();
-        slots.put(token.id, text, settings.kind_of(token), JSON)?;
+        builder.put(token.id, text, settings.kind_of(token), JSON)?;
     }
-    slots.vocabulary(|text, token| match (kind, token) {
-        (_, Kind::Control | Kind::Unknown) => Cow::Borrowed(text),
-        (_, Kind::Byte) => match byte_of(text) {
+    builder.vocabulary(|text, token| match (kind, token) {
+        (_, TokenKind::Control | TokenKind::Unknown) => Cow::Borrowed(text),
+        (_, TokenKind::Byte) => match byte_of(text) {
             Some(byte) => Cow::Owned(vec![byte]),
             None => Cow::Borrowed(text),
         },
-        (TokenizerKind::ByteLevelBpe, Kind::UserDefined) => Cow::Borrowed(text),
+        (TokenizerKind::ByteLevelBpe, TokenKind::UserDefined) => Cow::Borrowed(text),
         (TokenizerKind::ByteLevelBpe, _) => byte_level::raw(text),
-        (TokenizerKind::WordPiece, Kind::UserDefined) => Cow::Borrowed(text),
+        (TokenizerKind::WordPiece, TokenKind::UserDefined) => Cow::Borrowed(text),
         (TokenizerKind::WordPiece, _) => match text.strip_prefix(CONTINUES.as_bytes()) {
             Some(rest) if !rest.is_empty() => Cow::Borrowed(rest),
             _ => Cow::Owned([b" ", text].concat()),
@@ -371,7 +383,7 @@ fn ranked(
     file: &TokenizerJson,
     kind: TokenizerKind,
     vocabulary: &Vocabulary,
-) -> Result<Model, TokenizerError> {
+) -> Result<TokenizerModel, TokenizerError> {
     let model = &file.model;
     let sides = &model.merges.sides;
     let mut merges = Merges::with_capacity(sides.len() / 2);
@@ -412,7 +424,7 @@ fn ranked(
             })
         }
     };
-    Ok(Model::Ranked(Ranked {
+    Ok(TokenizerModel::Ranked(Ranked {
         alphabet,
         merges,
         whole_words_first: model.ignore_merges,
@@ -423,16 +435,16 @@ fn from_model(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerE
     let file = SentencePiece::parse(bytes)?;
     let count = u32::try_from(file.kinds.len()).unwrap_or(u32::MAX);
     let ids = (0..count).chain(settings.added.iter().map(|token| token.id));
-    let mut slots = Slots::new(ids, MODEL)?;
+    let mut builder = VocabularyBuilder::new(ids, MODEL)?;
     for ((id, text), &kind) in (0..).zip(file.texts.iter()).zip(&file.kinds) {
-        slots.put(id, text, kind, MODEL)?;
+        builder.put(id, text, kind, MODEL)?;
     }
     let (mut raw, mut normalized) = (Vec::new(), Vec::new());
     for token in &settings.added {
         let kind = settings.kind_of(token);
         // Folders also list the tokens the model file has, sometimes with other flags.
         if token.id >= count {
-            slots.put(
+            builder.put(
                 token.id,
                 token.content.as_bytes(),
                 kind,
@@ -442,7 +454,8 @@ fn from_model(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerE
         }
     }
     for ((id, text), &kind) in (0..).zip(file.texts.iter()).zip(&file.kinds) {
-        if text.len() > limits::ADDED_TOKEN_LEN && (kind.is_control() || kind == Kind::UserDefined)
+        if text.len() > limits::ADDED_TOKEN_LEN
+            && (kind.is_control() || kind == TokenKind::UserDefined)
         {
             return Err(failure!(
                 Limit,
@@ -452,14 +465,14 @@ fn from_model(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerE
             ));
         }
         match kind {
-            Kind::Control | Kind::Unknown => raw.push(Added::plain(text, id, true)),
-            Kind::UserDefined => normalized.push(Added::plain(text, id, false)),
+            TokenKind::Control | TokenKind::Unknown => raw.push(Added::plain(text, id, true)),
+            TokenKind::UserDefined => normalized.push(Added::plain(text, id, false)),
             _ => {}
         }
     }
-    let vocabulary = slots.vocabulary(|text, kind| match (kind, byte_of(text)) {
-        (Kind::Control | Kind::Unknown, _) => Cow::Borrowed(text),
-        (Kind::Byte, Some(byte)) => Cow::Owned(vec![byte]),
+    let vocabulary = builder.vocabulary(|text, kind| match (kind, byte_of(text)) {
+        (TokenKind::Control | TokenKind::Unknown, _) => Cow::Borrowed(text),
+        (TokenKind::Byte, Some(byte)) => Cow::Owned(vec![byte]),
         _ => unescape(text),
     })?;
     let fallback = Fallback {
@@ -476,26 +489,26 @@ fn from_model(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerE
     };
     let model = if file.is_unigram {
         let scores = file.scores.iter().map(|&score| f64::from(score)).collect();
-        Model::Unigram(Unigram::new(&vocabulary, scores, fallback))
+        TokenizerModel::Unigram(Unigram::new(&vocabulary, scores, fallback))
     } else {
         let order = file.scores.iter().filter_map(|&score| order_of(score));
         let mut order: Vec<u32> = order.collect();
         // Added tokens are never made by merging, so their order does not matter.
         order.resize(vocabulary.len(), u32::MAX);
-        Model::Scored(Scored { order, fallback })
+        TokenizerModel::Scored(Scored { order, fallback })
     };
     let mut normalizer = Vec::new();
     if let Some(map) = file.charsmap {
         let by_grapheme = false;
-        normalizer.push(Step::Charsmap { map, by_grapheme });
+        normalizer.push(NormalizerStep::Charsmap { map, by_grapheme });
     }
     if file.remove_extra_whitespaces {
-        normalizer.push(Step::CollapseSpaces);
+        normalizer.push(NormalizerStep::CollapseSpaces);
     }
     if file.add_dummy_prefix {
-        normalizer.push(Step::Prepend(" ".to_string()));
+        normalizer.push(NormalizerStep::Prepend(" ".to_string()));
     }
-    normalizer.push(Step::Replace {
+    normalizer.push(NormalizerStep::Replace {
         from: " ".to_string(),
         to: "▁".to_string(),
     });
@@ -510,7 +523,7 @@ fn from_model(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerE
         kind,
         normalizer,
         normalized: AddedTokens::new(normalized),
-        unescapes: true,
+        reads_metaspace: true,
         strips_space: file.add_dummy_prefix,
         prefix,
         suffix,

@@ -3,25 +3,25 @@
 use super::charsmap::Charsmap;
 use super::error::{Shown, TokenizerError, failure};
 use super::limits;
-use super::normalize::Step;
+use super::normalize::NormalizerStep;
 use super::pattern::Pattern;
 use super::pre_tokenizers::GPT2;
-use super::split::{Behavior, Matcher, Stage};
+use super::split::{Behavior, Matcher, SplitStep};
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use serde_json::Value;
 
-/// What the pre-tokenizer comes to.
+/// What `pre_tokenizer` in `tokenizer.json` says.
 #[derive(Default)]
-pub(super) struct PreTokenizer {
-    /// Done to text before it is cut.
-    pub(super) openers: Vec<Step>,
-    pub(super) stages: Vec<Stage>,
+pub(super) struct HfPreTokenizer {
+    /// Changes to text before it is cut.
+    pub(super) metaspace: Vec<NormalizerStep>,
+    pub(super) splits: Vec<SplitStep>,
     /// Whether words are made of bytes.
     pub(super) is_byte_level: bool,
     /// Whether words write spaces as `▁`.
-    pub(super) escapes: bool,
+    pub(super) writes_metaspace: bool,
     /// Whether each word gets a space in front.
     pub(super) spaces_words: bool,
 }
@@ -97,7 +97,7 @@ fn text(component: &Value, key: &str, what: &str) -> Result<String, TokenizerErr
     Ok(text.to_string())
 }
 
-pub(super) fn normalizer(component: &Value) -> Result<Vec<Step>, TokenizerError> {
+pub(super) fn normalizer(component: &Value) -> Result<Vec<NormalizerStep>, TokenizerError> {
     const WHAT: &str = "normalizer";
     let mut steps = Vec::new();
     for part in parts(component, "normalizers", WHAT)? {
@@ -112,28 +112,28 @@ pub(super) fn normalizer(component: &Value) -> Result<Vec<Step>, TokenizerError>
             continue;
         }
         steps.push(match kind_of(part) {
-            "NFC" => Step::Nfc,
-            "NFD" => Step::Nfd,
-            "NFKC" => Step::Nfkc,
-            "NFKD" => Step::Nfkd,
-            "Lowercase" => Step::Lowercase,
-            "StripAccents" => Step::DropMarks { all: true },
+            "NFC" => NormalizerStep::Nfc,
+            "NFD" => NormalizerStep::Nfd,
+            "NFKC" => NormalizerStep::Nfkc,
+            "NFKD" => NormalizerStep::Nfkd,
+            "Lowercase" => NormalizerStep::Lowercase,
+            "StripAccents" => NormalizerStep::DropMarks { all: true },
             "Precompiled" => {
                 let map = part.get("precompiled_charsmap").and_then(Value::as_str);
                 let map = map.and_then(base64).and_then(|map| Charsmap::parse(&map));
                 let map = map.ok_or_else(|| {
                     failure!(Malformed, "tokenizer.json {WHAT}: no precompiled map")
                 })?;
-                Step::Charsmap {
+                NormalizerStep::Charsmap {
                     map,
                     by_grapheme: true,
                 }
             }
-            "Strip" => Step::Strip {
+            "Strip" => NormalizerStep::Strip {
                 left: flag(part, "strip_left", true),
                 right: flag(part, "strip_right", true),
             },
-            "Prepend" => Step::Prepend(text(part, "prepend", WHAT)?),
+            "Prepend" => NormalizerStep::Prepend(text(part, "prepend", WHAT)?),
             "Replace" => {
                 let from = part.get("pattern").unwrap_or(&Value::Null);
                 if let Some(Value::String(regex)) = from.get("Regex") {
@@ -148,7 +148,7 @@ pub(super) fn normalizer(component: &Value) -> Result<Vec<Step>, TokenizerError>
                     ));
                 }
                 let to = text(part, "content", WHAT)?;
-                Step::Replace { from, to }
+                NormalizerStep::Replace { from, to }
             }
             other => return Err(unsupported(WHAT, other)),
         });
@@ -157,10 +157,10 @@ pub(super) fn normalizer(component: &Value) -> Result<Vec<Step>, TokenizerError>
 }
 
 /// The one regular expression that normalizers replace: `X{2,}`.
-fn runs(regex: &str, to: String) -> Result<Step, TokenizerError> {
+fn runs(regex: &str, to: String) -> Result<NormalizerStep, TokenizerError> {
     let mut character = regex.strip_suffix("{2,}").unwrap_or_default().chars();
     match (character.next(), character.next()) {
-        (Some(of), None) => Ok(Step::ReplaceRuns { of, to }),
+        (Some(of), None) => Ok(NormalizerStep::ReplaceRuns { of, to }),
         _ => Err(unsupported("normalizer Replace by the expression", regex)),
     }
 }
@@ -171,13 +171,13 @@ pub(super) fn bert_normalizer(
     spaces_chinese: bool,
     strips_accents: bool,
     lowercases: bool,
-) -> Vec<Step> {
+) -> Vec<NormalizerStep> {
     [
-        (cleans, Step::Clean),
-        (spaces_chinese, Step::SpaceChinese),
-        (strips_accents, Step::Nfd),
-        (strips_accents, Step::DropMarks { all: false }),
-        (lowercases, Step::Lowercase),
+        (cleans, NormalizerStep::Clean),
+        (spaces_chinese, NormalizerStep::SpaceChinese),
+        (strips_accents, NormalizerStep::Nfd),
+        (strips_accents, NormalizerStep::DropMarks { all: false }),
+        (lowercases, NormalizerStep::Lowercase),
     ]
     .into_iter()
     .filter_map(|(wanted, step)| wanted.then_some(step))
@@ -185,19 +185,19 @@ pub(super) fn bert_normalizer(
 }
 
 /// How BERT cuts text: at whitespace, and around each punctuation mark.
-pub(super) fn bert_stages() -> Vec<Stage> {
-    let punctuation = pattern(PUNCTUATION).map(Stage::isolated);
-    // Both patterns can be read: a test says so.
-    let mut stages = white_space_stages();
-    stages.extend(punctuation);
-    stages
+pub(super) fn bert_splits() -> Vec<SplitStep> {
+    let punctuation = pattern(PUNCTUATION).map(SplitStep::isolated);
+    // A test checks that both patterns can be read.
+    let mut splits = white_space_splits();
+    splits.extend(punctuation);
+    splits
 }
 
 /// At white space, which is dropped.
-pub(super) fn white_space_stages() -> Vec<Stage> {
-    let white_space = pattern(r"\s+").map(|pattern| Stage {
+pub(super) fn white_space_splits() -> Vec<SplitStep> {
+    let white_space = pattern(r"\s+").map(|pattern| SplitStep {
         behavior: Behavior::Removed,
-        ..Stage::isolated(pattern)
+        ..SplitStep::isolated(pattern)
     });
     white_space.into_iter().collect()
 }
@@ -230,34 +230,34 @@ fn base64(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-pub(super) fn pre_tokenizer(component: &Value) -> Result<PreTokenizer, TokenizerError> {
+pub(super) fn pre_tokenizer(component: &Value) -> Result<HfPreTokenizer, TokenizerError> {
     const WHAT: &str = "pre_tokenizer";
-    let mut found = PreTokenizer::default();
+    let mut found = HfPreTokenizer::default();
     for part in parts(component, "pretokenizers", WHAT)? {
         match kind_of(part) {
             "ByteLevel" => {
                 found.is_byte_level = true;
                 if flag(part, "add_prefix_space", true) {
-                    open(&mut found, Step::Begin(" ".to_string()))?;
+                    change(&mut found, NormalizerStep::Begin(" ".to_string()))?;
                 }
                 if flag(part, "use_regex", true) {
-                    found.stages.push(Stage::isolated(pattern(GPT2)?));
+                    found.splits.push(SplitStep::isolated(pattern(GPT2)?));
                 }
             }
             "Metaspace" => {
-                found.escapes = true;
+                found.writes_metaspace = true;
                 if part.get("replacement").and_then(Value::as_str) != Some("▁") {
                     return Err(unsupported(WHAT, "Metaspace with another sign than ▁"));
                 }
                 let scheme = part.get("prepend_scheme").and_then(Value::as_str);
-                if !found.stages.is_empty() && scheme.is_none_or(|scheme| scheme == "always") {
-                    // Words without spaces, each of which gets one in front.
+                if !found.splits.is_empty() && scheme.is_none_or(|scheme| scheme == "always") {
+                    // The split before dropped all spaces: each word gets one in front.
                     found.spaces_words = true;
                     continue;
                 }
-                open(
+                change(
                     &mut found,
-                    Step::Replace {
+                    NormalizerStep::Replace {
                         from: " ".to_string(),
                         to: "▁".to_string(),
                     },
@@ -265,13 +265,17 @@ pub(super) fn pre_tokenizer(component: &Value) -> Result<PreTokenizer, Tokenizer
                 let scheme = part.get("prepend_scheme").and_then(Value::as_str);
                 match scheme {
                     Some("never") => {}
-                    Some("first") => found.openers.push(Step::BeginFirst("▁".to_string())),
+                    Some("first") => found
+                        .metaspace
+                        .push(NormalizerStep::BeginFirst("▁".to_string())),
                     None if !flag(part, "add_prefix_space", true) => {}
-                    Some("always") | None => found.openers.push(Step::Begin("▁".to_string())),
+                    Some("always") | None => {
+                        found.metaspace.push(NormalizerStep::Begin("▁".to_string()))
+                    }
                     Some(other) => return Err(unsupported("Metaspace prepend_scheme", other)),
                 }
                 if flag(part, "split", true) {
-                    found.stages.push(Stage {
+                    found.splits.push(SplitStep {
                         matcher: Matcher::Text("▁".to_string()),
                         behavior: Behavior::MergedWithNext,
                         invert: false,
@@ -296,27 +300,27 @@ pub(super) fn pre_tokenizer(component: &Value) -> Result<PreTokenizer, Tokenizer
                     }
                     _ => return Err(unsupported(WHAT, "Split without a pattern")),
                 };
-                found.stages.push(Stage {
+                found.splits.push(SplitStep {
                     matcher,
                     behavior: behavior(part)?,
                     invert: flag(part, "invert", false),
                 });
             }
             "Digits" => {
-                let mut stage = Stage::isolated(pattern(r"\p{N}")?);
+                let mut split = SplitStep::isolated(pattern(r"\p{N}")?);
                 if !flag(part, "individual_digits", false) {
-                    stage.behavior = Behavior::Contiguous;
+                    split.behavior = Behavior::Contiguous;
                 }
-                found.stages.push(stage);
+                found.splits.push(split);
             }
-            "Punctuation" => found.stages.push(Stage {
+            "Punctuation" => found.splits.push(SplitStep {
                 behavior: behavior(part)?,
-                ..Stage::isolated(pattern(PUNCTUATION)?)
+                ..SplitStep::isolated(pattern(PUNCTUATION)?)
             }),
-            "BertPreTokenizer" => found.stages.extend(bert_stages()),
-            "WhitespaceSplit" => found.stages.push(Stage {
+            "BertPreTokenizer" => found.splits.extend(bert_splits()),
+            "WhitespaceSplit" => found.splits.push(SplitStep {
                 behavior: Behavior::Removed,
-                ..Stage::isolated(pattern(r"\s+")?)
+                ..SplitStep::isolated(pattern(r"\s+")?)
             }),
             other => return Err(unsupported(WHAT, other)),
         }
@@ -324,12 +328,12 @@ pub(super) fn pre_tokenizer(component: &Value) -> Result<PreTokenizer, Tokenizer
     Ok(found)
 }
 
-/// Text can be changed before it is cut, not between two cuts.
-fn open(found: &mut PreTokenizer, step: Step) -> Result<(), TokenizerError> {
-    if !found.stages.is_empty() {
+/// Adds a change to text, which is possible before the first split alone.
+fn change(found: &mut HfPreTokenizer, step: NormalizerStep) -> Result<(), TokenizerError> {
+    if !found.splits.is_empty() {
         return Err(unsupported("pre_tokenizer", "prefix space after a split"));
     }
-    found.openers.push(step);
+    found.metaspace.push(step);
     Ok(())
 }
 

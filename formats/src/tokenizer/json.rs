@@ -1,5 +1,5 @@
-//! The shape of `tokenizer.json`. Its two long parts, vocabulary and merges, are read
-//! straight into flat buffers.
+//! The fields of `tokenizer.json`. Its two long parts, vocabulary and merges, are read into flat
+//! buffers.
 
 use super::gguf::split_merge;
 use crate::manifest::Strings;
@@ -87,8 +87,8 @@ pub(super) struct MergesJson {
 
 impl<'de> Deserialize<'de> for VocabularyJson {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Read;
-        impl<'de> Visitor<'de> for Read {
+        struct VocabularyVisitor;
+        impl<'de> Visitor<'de> for VocabularyVisitor {
             type Value = VocabularyJson;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -116,14 +116,14 @@ impl<'de> Deserialize<'de> for VocabularyJson {
                 Ok(vocabulary)
             }
         }
-        deserializer.deserialize_any(Read)
+        deserializer.deserialize_any(VocabularyVisitor)
     }
 }
 
 impl<'de> Deserialize<'de> for MergesJson {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Read;
-        impl<'de> Visitor<'de> for Read {
+        struct MergesVisitor;
+        impl<'de> Visitor<'de> for MergesVisitor {
             type Value = MergesJson;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -136,7 +136,7 @@ impl<'de> Deserialize<'de> for MergesJson {
                 Ok(merges)
             }
         }
-        deserializer.deserialize_seq(Read)
+        deserializer.deserialize_seq(MergesVisitor)
     }
 }
 

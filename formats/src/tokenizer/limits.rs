@@ -14,7 +14,7 @@ pub(super) const ADDED_TOKEN_LEN: usize = 1024;
 /// Tokens put before or after a text.
 pub(super) const TEMPLATE_TOKENS: usize = 16;
 
-/// Steps of a normalizer, stages of a pre-tokenizer, and how deep either is nested.
+/// Steps of a normalizer, splits of a pre-tokenizer, and how deep either is nested.
 pub(super) const STEPS: usize = 32;
 
 /// Bytes of text that a normalizer step inserts: text grows by no more than this factor.

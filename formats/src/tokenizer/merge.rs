@@ -4,7 +4,7 @@
 //! O(n log n) in its length. (The obvious rescan after each merge takes hours on a megabyte
 //! of one letter, but it is the faster way for words as texts have them.)
 
-use super::known::KnownWords;
+use super::word_cache::WordCache;
 use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
@@ -30,7 +30,7 @@ pub(super) struct Merged {
     pub(super) id: u32,
 }
 
-/// Words of at most so many symbols are merged by looking at all pairs each time.
+/// Words of at most so many symbols are merged by scanning all pairs after each merge.
 const FEW_SYMBOLS: usize = 24;
 
 /// A pair that waits: order, then place, then what it looked like when it was seen.
@@ -41,19 +41,19 @@ type Waiting = Reverse<(u32, u32, u32, u32)>;
 pub(super) struct Merger {
     symbols: Vec<Symbol>,
     waiting: BinaryHeap<Waiting>,
-    /// Of few symbols: what each would become together with the next.
+    /// For short words: what each symbol and the next would become.
     pairs: Vec<Merged>,
-    /// Words of this text and what became of them.
-    pub(super) known: KnownWords,
-    /// Of unigram models.
-    pub(super) steps: Vec<super::unigram::Step>,
+    /// The words of this text encoded so far.
+    pub(super) known: WordCache,
+    /// Of unigram models: the best segmentation up to each byte.
+    pub(super) paths: Vec<super::unigram::BestPath>,
 }
 
 impl Merger {
     /// For a text of this length.
     pub(super) fn for_text(len: usize) -> Merger {
         Merger {
-            known: KnownWords::for_text(len),
+            known: WordCache::for_text(len),
             ..Merger::default()
         }
     }
@@ -80,8 +80,7 @@ impl Merger {
         });
     }
 
-    /// Merges until no pair is left that `pair` gives something for, and returns what
-    /// remains, in order.
+    /// Merges until `pair` gives nothing for any pair; returns the symbols that remain, in order.
     pub(super) fn merge(
         &mut self,
         pair: impl Fn(&Symbol, &Symbol) -> Option<Merged>,
@@ -139,7 +138,7 @@ impl Merger {
             let Some(right) = self.symbol(left.next) else {
                 continue;
             };
-            // Symbols only grow: the pair is the one that was seen if its length is.
+            // Symbols only grow, so an equal length means that the pair is unchanged.
             if left.len == 0 || left.len + right.len != len {
                 continue;
             }

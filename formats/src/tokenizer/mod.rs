@@ -1,23 +1,23 @@
 //! Text to token ids and back.
 //!
 //! A [`Tokenizer`] is built from the metadata of a GGUF file or from the files of a Hugging
-//! Face folder, and is the same thing afterwards. Text is cut at the tokens that are matched
-//! as written ([`added`]), normalized, cut into words ([`split`]) and merged ([`model`]).
-//! Control tokens come from text only where the caller asks for it.
+//! Face folder, and is the same thing afterwards. Encoding finds added tokens ([`added`]),
+//! normalizes what lies between them ([`normalize`]), cuts it into words ([`split`], the
+//! pre-tokenizer) and turns each word into tokens ([`model`]). Control tokens come from text only
+//! where the caller asks for it.
 
 mod added;
 mod byte_level;
 mod charsmap;
 mod class;
 mod decode;
-mod ends;
+mod end_of_generation;
 mod error;
 mod export;
 mod gguf;
 mod hf;
-mod hf_steps;
+mod hf_pipeline;
 mod json;
-mod known;
 mod limits;
 mod merge;
 mod model;
@@ -27,14 +27,17 @@ mod pattern_text;
 mod pre_tokenizers;
 mod rwkv;
 mod sentencepiece;
-mod slots;
 mod split;
 mod trie;
 mod unigram;
 mod vocabulary;
+mod vocabulary_builder;
+mod word_cache;
 mod word_piece;
 
 pub use decode::{DecodeOptions, Decoder, Position};
+// The name until its users are renamed.
+pub use EncodeOptions as Encode;
 pub use error::{TokenizerError, TokenizerErrorKind};
 
 use crate::manifest::Metadata;
@@ -43,9 +46,9 @@ use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::fmt;
 use merge::Merger;
-use model::Model;
-use normalize::{Place, Step, normalize};
-use split::Stage;
+use model::TokenizerModel;
+use normalize::{NormalizerStep, TextPlace, normalize};
+use split::SplitStep;
 use vocabulary::Vocabulary;
 
 /// Turns text into token ids and ids into text.
@@ -53,24 +56,25 @@ use vocabulary::Vocabulary;
 pub struct Tokenizer {
     kind: TokenizerKind,
     vocabulary: Vocabulary,
-    model: Model,
-    /// Searched for in the text as given.
+    model: TokenizerModel,
+    /// Added tokens that are searched for in the text as given.
     raw: AddedTokens,
-    normalizer: Vec<Step>,
-    /// Searched for in normalized text.
+    normalizer: Vec<NormalizerStep>,
+    /// Added tokens that are searched for in normalized text.
     normalized: AddedTokens,
-    /// Done to what lies between those.
-    openers: Vec<Step>,
-    stages: Vec<Stage>,
-    /// Whether words write spaces as `▁`. The vocabulary holds real spaces.
-    unescapes: bool,
-    /// Whether each word begins with a space that the text does not have.
+    /// The pre-tokenizer's own changes to text, made after added tokens are cut out: Metaspace
+    /// writes spaces as `▁`, and Metaspace and ByteLevel may put a space in front.
+    metaspace: Vec<NormalizerStep>,
+    pre_tokenizer: Vec<SplitStep>,
+    /// Whether words write spaces as `▁`, which the vocabulary, having real spaces, lacks.
+    reads_metaspace: bool,
+    /// Whether each word gets a space in front, as Metaspace does after another split.
     spaces_words: bool,
     /// Whether decoding takes one space away at the start of a text.
     strips_space: bool,
-    /// Whether a space after something else begins a word that nothing is merged with.
+    /// Whether no token crosses from a non-space to a space, so that words may be cut there.
     cuts_at_spaces: bool,
-    /// Tokens around a text.
+    /// Tokens that the post-processor puts before and after a text.
     prefix: Vec<u32>,
     suffix: Vec<u32>,
     bos: Option<u32>,
@@ -88,9 +92,9 @@ pub enum TokenizerKind {
     SentencePieceBpe,
     /// A unigram language model over characters (T5, XLM-R).
     Unigram,
-    /// The longest pieces of words (BERT).
+    /// Greedy longest match of pieces of words (BERT).
     WordPiece,
-    /// The longest tokens, whatever they are made of (RWKV).
+    /// Greedy longest match of bytes, without words (RWKV).
     Longest,
 }
 
@@ -109,7 +113,7 @@ impl TokenizerKind {
 
 /// How text becomes tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Encode {
+pub struct EncodeOptions {
     /// Puts the tokens around the text that the model expects (BOS, EOS), as its files say.
     /// A BOS that the text itself begins with is not doubled.
     pub add_special: bool,
@@ -156,7 +160,7 @@ impl Tokenizer {
     }
 
     /// The tokens of `text`.
-    pub fn encode(&self, text: &str, options: Encode) -> Vec<u32> {
+    pub fn encode(&self, text: &str, options: EncodeOptions) -> Vec<u32> {
         let mut ids = Vec::new();
         if options.add_special {
             ids.extend_from_slice(&self.prefix);
@@ -168,8 +172,8 @@ impl Tokenizer {
                 Segment::Token(id) => ids.push(id),
                 Segment::Text(range) => {
                     let place = match range.start {
-                        0 => Place::Start,
-                        _ => Place::Later,
+                        0 => TextPlace::Start,
+                        _ => TextPlace::Later,
                     };
                     let stretch = text.get(range).unwrap_or_default();
                     self.encode_stretch(stretch, place, options, &mut merger, &mut ids);
@@ -188,12 +192,12 @@ impl Tokenizer {
         ids
     }
 
-    /// Text between two tokens that were matched as written.
+    /// Encodes the text between two added tokens.
     fn encode_stretch(
         &self,
         text: &str,
-        place: Place,
-        options: Encode,
+        place: TextPlace,
+        options: EncodeOptions,
         merger: &mut Merger,
         ids: &mut Vec<u32>,
     ) {
@@ -203,12 +207,12 @@ impl Tokenizer {
             Segment::Text(range) => {
                 let place = match range.start {
                     0 => place,
-                    _ => Place::Later,
+                    _ => TextPlace::Later,
                 };
                 let stretch = text.get(range).unwrap_or_default();
-                let stretch = normalize(&self.openers, stretch, place);
-                split::words(&self.stages, &stretch, &mut |word| {
-                    let mut word = match self.unescapes && word.contains('▁') {
+                let stretch = normalize(&self.metaspace, stretch, place);
+                split::words(&self.pre_tokenizer, &stretch, &mut |word| {
+                    let mut word = match self.reads_metaspace && word.contains('▁') {
                         true => Cow::Owned(word.replace('▁', " ")),
                         false => Cow::Borrowed(word),
                     };
@@ -247,7 +251,7 @@ impl Tokenizer {
         self.vocabulary.piece(id)
     }
 
-    /// Whether the token is one that users cannot type.
+    /// Whether it is a control token: text becomes one only with [`EncodeOptions::parse_special`].
     pub fn is_control(&self, id: u32) -> bool {
         self.vocabulary.kind(id).is_control()
     }
@@ -269,13 +273,13 @@ impl Tokenizer {
         self.eos
     }
 
-    /// All tokens that end generation: end of text, of turn, of message. Ascending.
+    /// The end-of-generation tokens (end of text, of turn, of message), ascending.
     pub fn end_tokens(&self) -> &[u32] {
         &self.end_tokens
     }
 
     /// A tokenizer with nothing around the vocabulary and the model.
-    fn bare(vocabulary: Vocabulary, model: Model, raw: AddedTokens) -> Tokenizer {
+    fn bare(vocabulary: Vocabulary, model: TokenizerModel, raw: AddedTokens) -> Tokenizer {
         Tokenizer {
             kind: TokenizerKind::ByteLevelBpe,
             cuts_at_spaces: model.cuts_at_spaces(&vocabulary),
@@ -284,9 +288,9 @@ impl Tokenizer {
             raw,
             normalizer: Vec::new(),
             normalized: AddedTokens::default(),
-            openers: Vec::new(),
-            stages: Vec::new(),
-            unescapes: false,
+            metaspace: Vec::new(),
+            pre_tokenizer: Vec::new(),
+            reads_metaspace: false,
             spaces_words: false,
             strips_space: false,
             prefix: Vec::new(),
@@ -310,7 +314,7 @@ impl fmt::Debug for Tokenizer {
     }
 }
 
-/// Where the first space is that follows something else.
+/// The place of the first space that follows a non-space.
 fn space_after_text(text: &[u8]) -> Option<usize> {
     let is_start = |pair: &[u8]| matches!(pair, [before, b' '] if *before != b' ');
     Some(1 + text.windows(2).position(is_start)?)

@@ -6,42 +6,42 @@ use super::merge::{Merged, Merger, NONE, Symbol};
 use super::space_after_text;
 use super::trie::Trie;
 use super::unigram::Unigram;
-use super::vocabulary::{Kind, Vocabulary};
+use super::vocabulary::{TokenKind, Vocabulary};
 use super::word_piece::WordPiece;
 use alloc::vec::Vec;
 use core::ops::Range;
 use hashbrown::HashMap;
 
-/// How words become tokens.
+/// How a word becomes tokens.
 #[derive(Clone)]
-pub(super) enum Model {
-    /// Pairs are merged in the order of a list.
+pub(super) enum TokenizerModel {
+    /// BPE that merges pairs in the order of a list.
     Ranked(Ranked),
-    /// Pairs are merged by the score of the token they make (SentencePiece).
+    /// BPE that merges pairs by the score of the token they make (SentencePiece).
     Scored(Scored),
     /// The most likely pieces.
     Unigram(Unigram),
-    /// The longest pieces that a word begins and goes on with.
+    /// Greedy longest match of pieces of a word.
     WordPiece(WordPiece),
-    /// The longest tokens, bytes being tokens too (RWKV).
+    /// Greedy longest match of bytes (RWKV).
     Longest(Trie),
 }
 
-/// What a word is before its first merge.
+/// The symbols of a word before its first merge.
 #[derive(Clone)]
 pub(super) enum Alphabet {
-    /// Bytes, by the token of each.
+    /// Bytes: the token of each.
     Bytes([Option<u32>; 256]),
     /// Characters.
     Characters(Fallback),
 }
 
-/// What becomes of characters that are no token.
+/// How characters are encoded that are no token: as bytes (byte fallback) or as unknown.
 #[derive(Clone)]
 pub(super) struct Fallback {
     pub(super) bytes: [Option<u32>; 256],
     pub(super) unknown: Option<u32>,
-    /// Whether neighbours become one unknown token.
+    /// Whether neighbouring unknown characters become one unknown token.
     pub(super) fuses_unknown: bool,
 }
 
@@ -49,18 +49,18 @@ pub(super) struct Fallback {
 pub(super) struct Ranked {
     pub(super) alphabet: Alphabet,
     pub(super) merges: Merges,
-    /// A word that is a token is not merged.
+    /// Whether a word that is a token is that token, without merging (`ignore_merges`).
     pub(super) whole_words_first: bool,
 }
 
 #[derive(Clone)]
 pub(super) struct Scored {
-    /// Smaller is merged earlier; by token.
+    /// By token: smaller is merged earlier.
     pub(super) order: Vec<u32>,
     pub(super) fallback: Fallback,
 }
 
-/// Pairs of tokens and what they become.
+/// BPE's merges: pairs of tokens and the token each becomes.
 #[derive(Clone, Default)]
 pub(super) struct Merges {
     pairs: HashMap<(u32, u32), Merged>,
@@ -73,7 +73,7 @@ impl Merges {
         }
     }
 
-    /// What the pairs become.
+    /// The tokens that pairs become.
     fn products(&self) -> impl Iterator<Item = u32> {
         self.pairs.values().map(|merged| merged.id)
     }
@@ -125,7 +125,7 @@ impl Merges {
     }
 }
 
-impl Model {
+impl TokenizerModel {
     /// Appends the tokens of one word.
     pub(super) fn encode(
         &self,
@@ -144,11 +144,11 @@ impl Model {
         while !rest.is_empty() {
             let (piece, after) = rest.split_at(cut(rest));
             match self {
-                Model::Ranked(model) => model.encode(piece, vocabulary, merger, ids),
-                Model::Scored(model) => model.encode(piece, vocabulary, merger, ids),
-                Model::Unigram(model) => model.encode(piece, merger, ids),
-                Model::WordPiece(model) => model.encode(piece, ids),
-                Model::Longest(tokens) => longest(tokens, piece.as_bytes(), ids),
+                TokenizerModel::Ranked(model) => model.encode(piece, vocabulary, merger, ids),
+                TokenizerModel::Scored(model) => model.encode(piece, vocabulary, merger, ids),
+                TokenizerModel::Unigram(model) => model.encode(piece, merger, ids),
+                TokenizerModel::WordPiece(model) => model.encode(piece, ids),
+                TokenizerModel::Longest(tokens) => longest(tokens, piece.as_bytes(), ids),
             }
             rest = after;
         }
@@ -159,24 +159,24 @@ impl Model {
         }
     }
 
-    /// Whether no token goes on after something else with a space, so that words can be told
-    /// apart by spaces and be merged one by one.
+    /// Whether no token has a space after a non-space, so that words can be cut before spaces and
+    /// merged one by one.
     pub(super) fn cuts_at_spaces(&self, vocabulary: &Vocabulary) -> bool {
         let goes_on = |id: u32| vocabulary.piece(id).and_then(space_after_text).is_some();
-        // A space that is no token would be one unknown token with its neighbours.
+        // A space that is no token may fuse with its neighbours into one unknown token.
         let Some(space) = vocabulary.find(b" ") else {
             return false;
         };
         match self {
-            Model::Ranked(model) => match model.alphabet {
+            TokenizerModel::Ranked(model) => match model.alphabet {
                 Alphabet::Bytes(_) => false,
                 Alphabet::Characters(_) => !model.merges.products().any(goes_on),
             },
-            Model::Scored(_) => !vocabulary.made().any(goes_on),
-            Model::Unigram(_) => {
-                vocabulary.kind(space) == Kind::Normal && !vocabulary.made().any(goes_on)
+            TokenizerModel::Scored(_) => !vocabulary.made().any(goes_on),
+            TokenizerModel::Unigram(_) => {
+                vocabulary.kind(space) == TokenKind::Normal && !vocabulary.made().any(goes_on)
             }
-            Model::WordPiece(_) | Model::Longest(_) => false,
+            TokenizerModel::WordPiece(_) | TokenizerModel::Longest(_) => false,
         }
     }
 }
@@ -291,11 +291,11 @@ impl Scored {
         for (at, character) in word.char_indices() {
             merger.push(at as u32, character.len_utf8() as u32, NONE);
         }
-        // How a token that may not stay was put together: the length of its left part.
+        // For each unused token that was merged: the length of its left part.
         let unused = core::cell::RefCell::new(HashMap::<u32, u32>::new());
         let pair = |left: &Symbol, right: &Symbol| {
             let id = vocabulary.find(stretch(left.start, left.len + right.len)?)?;
-            if vocabulary.kind(id) == Kind::Unused {
+            if vocabulary.kind(id) == TokenKind::Unused {
                 unused.borrow_mut().insert(id, left.len);
             }
             let order = *self.order.get(id as usize)?;
@@ -305,13 +305,13 @@ impl Scored {
         for symbol in merger.merge(pair) {
             let whole = stretch(symbol.start, symbol.len);
             if let Some(id) = whole.and_then(|text| vocabulary.find(text))
-                && vocabulary.kind(id) != Kind::Unused
+                && vocabulary.kind(id) != TokenKind::Unused
             {
                 ids.push(id);
                 was_unknown = false;
                 continue;
             }
-            // Parts still to be written, the next on top.
+            // Parts still to be encoded, the next on top.
             let mut parts = alloc::vec![(symbol.start, symbol.len)];
             while let Some((start, len)) = parts.pop() {
                 let Some(text) = stretch(start, len) else {
@@ -319,7 +319,7 @@ impl Scored {
                 };
                 let id = vocabulary.find(text);
                 match id {
-                    Some(id) if vocabulary.kind(id) != Kind::Unused => {
+                    Some(id) if vocabulary.kind(id) != TokenKind::Unused => {
                         ids.push(id);
                         was_unknown = false;
                         continue;

@@ -1,4 +1,4 @@
-//! What is done to text before it is cut into words.
+//! Normalization: changes to text before it is cut into words.
 
 use super::charsmap::Charsmap;
 use super::class;
@@ -8,12 +8,12 @@ use unicode_normalization::UnicodeNormalization;
 
 /// One step of a normalizer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum NormalizerStep {
     /// Text put before any text that is not empty.
     Prepend(String),
     /// Text put before any text that neither is empty nor starts with it.
     Begin(String),
-    /// As [`Step::Begin`], but only for text at the very start of the input.
+    /// As [`NormalizerStep::Begin`], but only for text at the very start of the input.
     BeginFirst(String),
     Replace {
         from: String,
@@ -34,11 +34,11 @@ pub(super) enum Step {
         map: Charsmap,
         by_grapheme: bool,
     },
-    /// Combining marks go: all of them, or those without a width.
+    /// Drops combining marks: all of them, or those without a width.
     DropMarks {
         all: bool,
     },
-    /// BERT's cleaning: control characters go, whitespace becomes spaces.
+    /// BERT's cleaning: drops control characters, turns white space into spaces.
     Clean,
     /// Spaces around each Chinese character.
     SpaceChinese,
@@ -52,13 +52,17 @@ pub(super) enum Step {
 
 /// Where a stretch of text stands in the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum TextPlace {
     Start,
     Later,
 }
 
 /// `text` after all `steps`.
-pub(super) fn normalize<'a>(steps: &[Step], text: &'a str, place: Place) -> Cow<'a, str> {
+pub(super) fn normalize<'a>(
+    steps: &[NormalizerStep],
+    text: &'a str,
+    place: TextPlace,
+) -> Cow<'a, str> {
     let mut text = Cow::Borrowed(text);
     for step in steps {
         if let Some(changed) = step.apply(&text, place) {
@@ -68,9 +72,9 @@ pub(super) fn normalize<'a>(steps: &[Step], text: &'a str, place: Place) -> Cow<
     text
 }
 
-impl Step {
+impl NormalizerStep {
     /// The changed text, or `None` if nothing changes.
-    fn apply(&self, text: &str, place: Place) -> Option<String> {
+    fn apply(&self, text: &str, place: TextPlace) -> Option<String> {
         let put_before = |prefix: &str| {
             (!text.is_empty()).then(|| {
                 let mut changed = String::with_capacity(prefix.len() + text.len());
@@ -80,16 +84,16 @@ impl Step {
             })
         };
         match self {
-            Step::Prepend(prefix) => put_before(prefix),
-            Step::Begin(prefix) if text.starts_with(prefix.as_str()) => None,
-            Step::Begin(prefix) => put_before(prefix),
-            Step::BeginFirst(_) if place == Place::Later => None,
-            Step::BeginFirst(prefix) if text.starts_with(prefix.as_str()) => None,
-            Step::BeginFirst(prefix) => put_before(prefix),
-            Step::Replace { from, to } => text
+            NormalizerStep::Prepend(prefix) => put_before(prefix),
+            NormalizerStep::Begin(prefix) if text.starts_with(prefix.as_str()) => None,
+            NormalizerStep::Begin(prefix) => put_before(prefix),
+            NormalizerStep::BeginFirst(_) if place == TextPlace::Later => None,
+            NormalizerStep::BeginFirst(prefix) if text.starts_with(prefix.as_str()) => None,
+            NormalizerStep::BeginFirst(prefix) => put_before(prefix),
+            NormalizerStep::Replace { from, to } => text
                 .contains(from.as_str())
                 .then(|| text.replace(from.as_str(), to)),
-            Step::ReplaceRuns { of, to } => {
+            NormalizerStep::ReplaceRuns { of, to } => {
                 let mut changed = String::with_capacity(text.len());
                 let mut rest = text;
                 while let Some(character) = rest.chars().next() {
@@ -105,28 +109,28 @@ impl Step {
                 }
                 Some(changed)
             }
-            Step::Nfc if text.is_ascii() => None,
-            Step::Nfd if text.is_ascii() => None,
-            Step::Nfkc if text.is_ascii() => None,
-            Step::Nfkd if text.is_ascii() => None,
-            Step::Nfc => Some(text.nfc().collect()),
-            Step::Nfd => Some(text.nfd().collect()),
-            Step::Nfkc => Some(text.nfkc().collect()),
-            Step::Nfkd => Some(text.nfkd().collect()),
-            Step::Lowercase => Some(text.chars().flat_map(char::to_lowercase).collect()),
-            Step::Charsmap { map, by_grapheme } => Some(match by_grapheme {
+            NormalizerStep::Nfc if text.is_ascii() => None,
+            NormalizerStep::Nfd if text.is_ascii() => None,
+            NormalizerStep::Nfkc if text.is_ascii() => None,
+            NormalizerStep::Nfkd if text.is_ascii() => None,
+            NormalizerStep::Nfc => Some(text.nfc().collect()),
+            NormalizerStep::Nfd => Some(text.nfd().collect()),
+            NormalizerStep::Nfkc => Some(text.nfkc().collect()),
+            NormalizerStep::Nfkd => Some(text.nfkd().collect()),
+            NormalizerStep::Lowercase => Some(text.chars().flat_map(char::to_lowercase).collect()),
+            NormalizerStep::Charsmap { map, by_grapheme } => Some(match by_grapheme {
                 true => map.apply_by_grapheme(text),
                 false => map.apply(text),
             }),
-            Step::DropMarks { .. } if text.is_ascii() => None,
-            Step::DropMarks { all: true } => {
+            NormalizerStep::DropMarks { .. } if text.is_ascii() => None,
+            NormalizerStep::DropMarks { all: true } => {
                 Some(text.chars().filter(|c| !class::is_mark(*c)).collect())
             }
-            Step::DropMarks { all: false } => {
+            NormalizerStep::DropMarks { all: false } => {
                 let kept = text.chars().filter(|c| !class::is_nonspacing_mark(*c));
                 Some(kept.collect())
             }
-            Step::Clean => {
+            NormalizerStep::Clean => {
                 let kept = text.chars().filter(|c| {
                     matches!(c, '\t' | '\n' | '\r')
                         || !(matches!(c, '\0' | '\u{fffd}') || class::is_other(*c))
@@ -136,8 +140,8 @@ impl Step {
                         .collect(),
                 )
             }
-            Step::SpaceChinese if text.is_ascii() => None,
-            Step::SpaceChinese => {
+            NormalizerStep::SpaceChinese if text.is_ascii() => None,
+            NormalizerStep::SpaceChinese => {
                 let mut changed = String::with_capacity(text.len());
                 for character in text.chars() {
                     if is_chinese(character) {
@@ -148,12 +152,12 @@ impl Step {
                 }
                 Some(changed)
             }
-            Step::Strip { left, right } => {
+            NormalizerStep::Strip { left, right } => {
                 let text = if *left { text.trim_start() } else { text };
                 let text = if *right { text.trim_end() } else { text };
                 Some(text.into())
             }
-            Step::CollapseSpaces => {
+            NormalizerStep::CollapseSpaces => {
                 let mut changed = String::with_capacity(text.len());
                 for word in text.split(' ').filter(|word| !word.is_empty()) {
                     if !changed.is_empty() {

@@ -3,8 +3,8 @@
 //!
 //! Published tokenizers share a small stock of alternatives (an optional lead and a run of
 //! one class, white space up to a line end, a word in mixed case, a contraction). Each
-//! becomes a [`Rule`] with a matcher that never looks at a character more than a bounded
-//! number of times; a pattern with anything else in it is refused rather than approximated.
+//! becomes a [`Rule`] whose matcher looks at a character a bounded number of times. A pattern
+//! with any other alternative is refused rather than approximated.
 
 use super::class::{self, Class};
 use super::limits;
@@ -46,7 +46,8 @@ pub(super) enum Rule {
     SpaceBeforeSpace { least: u32, most: u32 },
     /// `\d{1,3}(?=(?:\d{3})*\b)`: digits of a number in groups of three, counted from its end.
     DigitGroup(DigitGroup),
-    /// A text around a run whose end it cannot belong to: `<sentinel:[0-9]+>`.
+    /// A run between two texts, whose characters the second does not begin with:
+    /// `<sentinel:[0-9]+>`.
     Framed {
         before: Vec<Class>,
         body: Class,
@@ -90,17 +91,17 @@ pub(super) enum Letters {
     AnyCase,
 }
 
-/// The text being split and what is known to be fruitless in it.
+/// A search through a text, which remembers where rules cannot match.
 pub(super) struct Search<'a> {
     pattern: &'a Pattern,
     text: &'a str,
-    /// For each rule, where the run ends that it has already searched in vain. Without
-    /// this, a long run refused at every place would be searched again from every place.
+    /// For each rule, the end of the run in which it does not match. Without this, a long run
+    /// without a match would be searched again from each of its characters.
     barren: Vec<usize>,
     number: Number,
 }
 
-/// What is left of the number that is being cut into groups: it need not be counted again.
+/// The rest of the number that is being cut into groups, so that its digits are counted once.
 #[derive(Default)]
 struct Number {
     at: usize,
@@ -211,7 +212,7 @@ impl Rule {
                 }
                 (count >= *least).then_some(at + end)
             }
-            // Matched by the search, which knows the number.
+            // `Search` matches it, since it keeps the number's rest.
             Rule::DigitGroup(_) => None,
             Rule::Framed {
                 before,
@@ -277,7 +278,7 @@ impl Number {
             let digits = rest.chars().take_while(is_digit);
             let (count, len) =
                 digits.fold((0, 0), |(count, len), c| (count + 1, len + c.len_utf8()));
-            // Letters go on with the number: it has no end to count from.
+            // Letters follow the digits, so the number does not end where a word does.
             if group.ends_word && rest.get(len..)?.chars().next().is_some_and(class::is_word) {
                 *barren = at + len;
                 return None;

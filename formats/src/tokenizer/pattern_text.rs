@@ -5,14 +5,15 @@ use super::limits;
 use super::pattern::{DigitGroup, Lead, Letters, Pattern, Rule, is_countable};
 use alloc::vec::Vec;
 
-/// One character class and how often it is repeated, or a group that is known whole.
-struct Item {
+/// An atom and how often it is repeated.
+struct Repeated {
     atom: Atom,
     least: u32,
     most: u32,
     possessive: bool,
 }
 
+/// A character class, or one of the groups that are read as a whole.
 #[derive(PartialEq, Eq)]
 enum Atom {
     Class(Class),
@@ -39,8 +40,8 @@ const CONTRACTIONS: &[(&str, Letters)] = &[
     ("(?:'s|'t|'re|'ve|'m|'ll|'d)", Letters::Lower),
 ];
 
-/// The alternatives that look further ahead than a character: the digits of a number, its name in
-/// patterns, and whether it ends where a word does.
+/// The alternatives that look ahead over a whole number: their text, the category of their digits,
+/// and whether the number must end where a word does.
 const DIGIT_GROUPS: &[(&str, &str, bool)] = &[
     (r"\d{1,3}(?=(?:\d{3})*\b)", "Nd", true),
     (r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))", "N", false),
@@ -49,7 +50,7 @@ const DIGIT_GROUPS: &[(&str, &str, bool)] = &[
 /// Words with their marks, with single spaces between.
 const PHRASE: &str = r"(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+";
 
-/// Alternatives as some models spell them, and as they are read.
+/// Alternatives as some models spell them, and the equivalent that [`Pattern::parse`] reads.
 const SPELLINGS: &[(&str, &str)] = &[
     ("(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", "IMGIMG[A-I]{1,4}Z"),
     ("([\t\n]|    |  )", "[\t\n]|    |  "),
@@ -110,12 +111,12 @@ fn alternatives(text: &str) -> Option<Vec<&str>> {
     Some(parts)
 }
 
-fn items(mut text: &str) -> Option<Vec<Item>> {
+fn items(mut text: &str) -> Option<Vec<Repeated>> {
     let mut items = Vec::new();
     while !text.is_empty() {
         let (atom, rest) = atom(text)?;
         let (least, most, possessive, rest) = quantifier(rest)?;
-        items.push(Item {
+        items.push(Repeated {
             atom,
             least,
             most,
@@ -164,8 +165,8 @@ fn atom(text: &str) -> Option<(Atom, &str)> {
     Some((Atom::Class(class.finish(false)), rest))
 }
 
-/// What follows a backslash: the character if it stands for one (only then may it begin a
-/// range; the caller adds it when in a range), and the rest of the text.
+/// Reads what follows a backslash into `class`: the character, if it is one (only then may it begin
+/// a range), and the rest of the text.
 fn escape<'a>(text: &'a str, class: &mut Class) -> Option<(Option<char>, &'a str)> {
     let mut characters = text.chars();
     let character = match characters.next()? {
@@ -202,7 +203,7 @@ fn bracketed(text: &str) -> Option<(Class, &str)> {
         let mut characters = text.chars();
         let character = match characters.next()? {
             ']' => return Some((class.finish(negated), characters.as_str())),
-            // Of nested classes and intersections, only what leaves out ranges is read.
+            // Of nested classes, only an intersection that excludes ranges is read.
             '[' => return None,
             '&' if characters.as_str().starts_with('&') => {
                 let (other, rest) = bracketed(characters.as_str().strip_prefix("&[")?)?;
@@ -273,7 +274,7 @@ fn quantifier(text: &str) -> Option<(u32, u32, bool, &str)> {
     }
 }
 
-fn rule(mut items: Vec<Item>) -> Option<Rule> {
+fn rule(mut items: Vec<Repeated>) -> Option<Rule> {
     if let [space, end] = items.as_slice()
         && space.atom == Atom::Class(Class::space())
         && !space.possessive
@@ -294,7 +295,7 @@ fn rule(mut items: Vec<Item>) -> Option<Rule> {
         return Some(Rule::Contraction(*letters));
     }
     let contraction = match items.last()? {
-        Item {
+        Repeated {
             atom: Atom::Contraction(letters),
             least: 0,
             most: 1,
@@ -337,7 +338,7 @@ fn digit_group(digits: &str, ends_word: bool) -> Option<Rule> {
     })
 }
 
-fn phrase(lead: Vec<Item>) -> Option<Rule> {
+fn phrase(lead: Vec<Repeated>) -> Option<Rule> {
     let mut lead = lead.into_iter();
     let kind = match (lead.next(), lead.next()) {
         (None, _) => Lead::None,
@@ -352,9 +353,9 @@ fn phrase(lead: Vec<Item>) -> Option<Rule> {
     Some(Rule::Phrase(kind))
 }
 
-/// A text, a run, a text. What follows the run begins with no character of it, so that it has one
-/// end; nor does what stands before it, unless it is short, so that it is not searched again from
-/// its inside.
+/// A run between two texts. The second begins with no character of the run, so that the run has
+/// one end. Nor does the first, unless the run is short: otherwise a run would be searched again
+/// from each of its characters.
 fn framed(classes: &[(Class, u32, u32, bool)]) -> Option<Rule> {
     let is_single = |item: &&(Class, u32, u32, bool)| (item.1, item.2) == (1, 1);
     let place = classes.iter().take_while(is_single).count();
@@ -386,7 +387,7 @@ fn sequence(
     mut classes: Vec<(Class, u32, u32, bool)>,
     contraction: Option<Letters>,
 ) -> Option<Rule> {
-    // Something must follow a lead: `\p{L}?` alone would match nothing.
+    // A lead alone could match nothing: `\p{L}?`.
     let lead = match classes.first()? {
         (_, least, 1, possessive) if classes.len() > 1 => {
             let kind = match (least, possessive) {

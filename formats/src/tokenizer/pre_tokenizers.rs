@@ -1,19 +1,19 @@
 //! The pre-tokenizers that GGUF files name in `tokenizer.ggml.pre`.
 
-use super::split::{Matcher, Stage};
+use super::split::{Matcher, SplitStep};
 use alloc::vec::Vec;
 
-/// What a name stands for.
-pub(super) struct Preset {
-    /// Each pattern cuts what the one before left.
+/// A pre-tokenizer by its name in GGUF.
+pub(super) struct GgufPreTokenizer {
+    /// One split for each pattern; each cuts what the one before left.
     patterns: &'static [&'static str],
-    /// Words that are tokens are not merged.
+    /// Whether a word that is a token is that token, without merging (`ignore_merges`).
     pub(super) whole_words_first: bool,
     /// Whether a text starts with BOS where the file does not say.
     pub(super) adds_bos: bool,
 }
 
-/// Names of presets of which no two are the same.
+/// A name for each different pre-tokenizer.
 const DISTINCT: &[&str] = &[
     "gpt-2",
     "llama-bpe",
@@ -46,20 +46,20 @@ const DISTINCT: &[&str] = &[
     "kimi-k2",
 ];
 
-impl Preset {
-    /// The name of the preset that cuts text so.
-    pub(super) fn name_of(stages: &[Stage], whole_words_first: bool) -> Option<&'static str> {
+impl GgufPreTokenizer {
+    /// The name of the pre_tokenizer that cuts text so.
+    pub(super) fn name_of(splits: &[SplitStep], whole_words_first: bool) -> Option<&'static str> {
         let same = |name: &&&str| {
-            Preset::named(name).is_some_and(|preset| {
-                preset.whole_words_first == whole_words_first
-                    && preset.stages().is_some_and(|found| found == stages)
+            GgufPreTokenizer::named(name).is_some_and(|pre_tokenizer| {
+                pre_tokenizer.whole_words_first == whole_words_first
+                    && pre_tokenizer.splits().is_some_and(|found| found == splits)
             })
         };
         DISTINCT.iter().find(same).copied()
     }
 
-    /// The preset with this name.
-    pub(super) fn named(name: &str) -> Option<Preset> {
+    /// The pre_tokenizer with this name.
+    pub(super) fn named(name: &str) -> Option<GgufPreTokenizer> {
         let patterns: &'static [&'static str] = match name {
             "gpt-2" | "gpt2" | "phi-2" | "jina-es" | "jina-de" | "gigachat" | "jina-v1-en"
             | "jina-v2-es" | "jina-v2-de" | "jina-v2-code" | "roberta-bpe" | "a.x-4.0"
@@ -141,7 +141,7 @@ impl Preset {
                 | "lfm2"
                 | "jina-v5-nano"
         );
-        Some(Preset {
+        Some(GgufPreTokenizer {
             patterns,
             whole_words_first: llama3
                 || matches!(
@@ -152,11 +152,11 @@ impl Preset {
         })
     }
 
-    /// The stages; `None` would mean that a pattern of this file cannot be read.
-    pub(super) fn stages(&self) -> Option<Vec<Stage>> {
+    /// The splits; `None` would mean that [`Matcher`] cannot read a pattern of this file.
+    pub(super) fn splits(&self) -> Option<Vec<SplitStep>> {
         self.patterns
             .iter()
-            .map(|text| Matcher::parse(text).map(Stage::isolated))
+            .map(|text| Matcher::parse(text).map(SplitStep::isolated))
             .collect()
     }
 }
@@ -206,12 +206,13 @@ mod tests {
         let splits = file["splits"].as_object().expect("splits");
         assert!(texts.len() > 60 && splits.len() >= 16);
         for (name, expected) in splits {
-            let stages = Preset::named(name).and_then(|preset| preset.stages());
-            let stages = stages.unwrap_or_else(|| panic!("{name}"));
+            let splits =
+                GgufPreTokenizer::named(name).and_then(|pre_tokenizer| pre_tokenizer.splits());
+            let splits = splits.unwrap_or_else(|| panic!("{name}"));
             for (text, lengths) in texts.iter().zip(expected.as_array().expect("lists")) {
                 let text = text.as_str().expect("text");
                 let mut found = Vec::new();
-                split::words(&stages, text, &mut |word| {
+                split::words(&splits, text, &mut |word| {
                     found.push(Value::from(word.len()))
                 });
                 assert_eq!(&Value::from(found), lengths, "{name}: {text:?}");
@@ -222,9 +223,9 @@ mod tests {
     #[test]
     fn patterns_without_a_reference_can_be_read() {
         for name in ["ufakzeka", "viking", "youtu"] {
-            let preset = Preset::named(name).expect(name);
-            assert!(preset.stages().is_some(), "{name}");
+            let pre_tokenizer = GgufPreTokenizer::named(name).expect(name);
+            assert!(pre_tokenizer.splits().is_some(), "{name}");
         }
-        assert!(Preset::named("no-such-model").is_none());
+        assert!(GgufPreTokenizer::named("no-such-model").is_none());
     }
 }

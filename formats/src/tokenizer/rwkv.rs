@@ -4,10 +4,10 @@
 use super::added::{Added, AddedTokens};
 use super::error::{Shown, TokenizerError, failure};
 use super::hf::Settings;
-use super::model::Model;
-use super::slots::Slots;
+use super::model::TokenizerModel;
 use super::trie::Trie;
-use super::vocabulary::Kind;
+use super::vocabulary::TokenKind;
+use super::vocabulary_builder::VocabularyBuilder;
 use super::{Tokenizer, TokenizerKind};
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
@@ -38,24 +38,24 @@ pub(super) fn tokenizer(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, 
     lines.sort_by_key(|(id, _)| *id);
     let added = settings.added.iter().map(|token| token.id);
     let ids = lines.iter().map(|(id, _)| *id).chain(added).chain([END]);
-    let mut slots = Slots::new(ids, FILE)?;
+    let mut builder = VocabularyBuilder::new(ids, FILE)?;
     for (id, text) in &lines {
-        slots.put(*id, text, Kind::Normal, FILE)?;
+        builder.put(*id, text, TokenKind::Normal, FILE)?;
     }
     let mut raw = Vec::new();
     let is_line = |id: u32| lines.binary_search_by_key(&id, |(id, _)| *id).is_ok();
     for token in settings.added.iter().filter(|token| !is_line(token.id)) {
         let (text, kind) = (token.content.as_bytes(), settings.kind_of(token));
-        slots.put(token.id, text, kind, FILE)?;
+        builder.put(token.id, text, kind, FILE)?;
         raw.push(super::hf::added_token(token, &token.content, kind)?);
     }
     if !is_line(END) && settings.added.iter().all(|token| token.id != END) {
-        slots.put(END, END_NAME, Kind::Control, FILE)?;
+        builder.put(END, END_NAME, TokenKind::Control, FILE)?;
         raw.push(Added::plain(END_NAME, END, true));
     }
-    let vocabulary = slots.vocabulary(|text, _| Cow::Borrowed(text))?;
+    let vocabulary = builder.vocabulary(|text, _| Cow::Borrowed(text))?;
     let texts = lines.iter().map(|(id, text)| (text.as_slice(), *id));
-    let model = Model::Longest(Trie::new(texts.collect()));
+    let model = TokenizerModel::Longest(Trie::new(texts.collect()));
     settings.finish(Tokenizer {
         kind: TokenizerKind::Longest,
         eos: (!is_line(END)).then_some(END),

@@ -6,13 +6,13 @@
 use super::charsmap::Charsmap;
 use super::error::{Shown, TokenizerError, failure};
 use super::limits;
-use super::vocabulary::{Kind, byte_of};
+use super::vocabulary::{TokenKind, byte_of};
 use crate::manifest::Strings;
 use alloc::vec::Vec;
 
 pub(super) struct SentencePiece {
     pub(super) texts: Strings,
-    pub(super) kinds: Vec<Kind>,
+    pub(super) kinds: Vec<TokenKind>,
     /// By piece: what merges go by, or logarithms of probabilities. All are numbers.
     pub(super) scores: Vec<f32>,
     pub(super) is_unigram: bool,
@@ -72,7 +72,7 @@ impl SentencePiece {
         model.unknown = model
             .kinds
             .iter()
-            .position(|&kind| kind == Kind::Unknown)
+            .position(|&kind| kind == TokenKind::Unknown)
             .and_then(|id| u32::try_from(id).ok());
         match model.unknown {
             Some(_) => Ok(model),
@@ -84,7 +84,7 @@ impl SentencePiece {
     fn control(&self, id: i32) -> Option<u32> {
         let kind = self.kinds.get(usize::try_from(id).ok()?)?;
         match kind {
-            Kind::Control => u32::try_from(id).ok(),
+            TokenKind::Control => u32::try_from(id).ok(),
             _ => None,
         }
     }
@@ -98,19 +98,19 @@ impl SentencePiece {
                 limits::TOKENS
             ));
         }
-        let (mut text, mut score, mut kind) = (&[][..], 0.0, Kind::Normal);
+        let (mut text, mut score, mut kind) = (&[][..], 0.0, TokenKind::Normal);
         for field in Fields(bytes) {
             match field? {
                 (1, Data::Bytes(bytes)) => text = bytes,
                 (2, Data::Fixed32(bits)) => score = f32::from_bits(bits),
                 (3, Data::Number(number)) => {
                     kind = match number {
-                        1 => Kind::Normal,
-                        2 => Kind::Unknown,
-                        3 => Kind::Control,
-                        4 => Kind::UserDefined,
-                        5 => Kind::Unused,
-                        6 => Kind::Byte,
+                        1 => TokenKind::Normal,
+                        2 => TokenKind::Unknown,
+                        3 => TokenKind::Control,
+                        4 => TokenKind::UserDefined,
+                        5 => TokenKind::Unused,
+                        6 => TokenKind::Byte,
                         other => {
                             return Err(failure!(
                                 Malformed,
@@ -128,7 +128,7 @@ impl SentencePiece {
                 "tokenizer.model piece {id} has a score that is no number"
             ));
         }
-        if text.is_empty() || (kind == Kind::Byte && byte_of(text).is_none()) {
+        if text.is_empty() || (kind == TokenKind::Byte && byte_of(text).is_none()) {
             return Err(failure!(
                 Malformed,
                 "tokenizer.model piece {id} is {}, which does not fit its type",

@@ -1,26 +1,26 @@
-//! Pre-tokenization: the stages that cut text into words, which merges never cross.
+//! Pre-tokenization: splits cut text into words; no token crosses from one word to the next.
 
 use super::class;
 use super::pattern::Pattern;
 use alloc::string::String;
 use core::ops::Range;
 
-/// One stage; each cuts the pieces left by the one before.
+/// One split; each cuts the pieces that the one before left.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stage {
+pub(super) struct SplitStep {
     pub(super) matcher: Matcher,
     pub(super) behavior: Behavior,
-    /// Whether what lies between the matches counts as matched instead.
+    /// Whether the text between matches counts as matched, and the matches do not.
     pub(super) invert: bool,
 }
 
-/// What a stage looks for.
+/// What a split looks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Matcher {
     Pattern(Pattern),
     Text(String),
-    /// The empty places in front of the last three digits of each number, the three before those,
-    /// and so on. What is empty is the same to every behavior.
+    /// The empty places in front of the last three digits of each number, of the three before
+    /// those, and so on. Every [`Behavior`] cuts at an empty match alike.
     Thousands,
 }
 
@@ -58,10 +58,10 @@ pub(super) enum Behavior {
     Contiguous,
 }
 
-impl Stage {
-    /// A stage whose matches stand alone.
-    pub(super) fn isolated(matcher: impl Into<Matcher>) -> Stage {
-        Stage {
+impl SplitStep {
+    /// A split whose matches stand alone.
+    pub(super) fn isolated(matcher: impl Into<Matcher>) -> SplitStep {
+        SplitStep {
             matcher: matcher.into(),
             behavior: Behavior::Isolated,
             invert: false,
@@ -140,12 +140,12 @@ fn thousands(text: &str, found: &mut dyn FnMut(usize)) {
     }
 }
 
-/// Hands the words that `stages` make of `text` to `word`, in order.
-pub(super) fn words(stages: &[Stage], text: &str, word: &mut dyn FnMut(&str)) {
-    match stages.split_first() {
+/// Hands the words that `splits` make of `text` to `word`, in order.
+pub(super) fn words(splits: &[SplitStep], text: &str, word: &mut dyn FnMut(&str)) {
+    match splits.split_first() {
         None if text.is_empty() => {}
         None => word(text),
-        Some((stage, rest)) => stage.apply(text, &mut |piece| words(rest, piece, word)),
+        Some((step, rest)) => step.apply(text, &mut |piece| words(rest, piece, word)),
     }
 }
 
@@ -198,12 +198,12 @@ mod tests {
     fn thousands_are_cut_whatever_the_behavior() {
         let lengths = |behavior, text: &str| {
             let matcher = Matcher::parse(THOUSANDS).expect("known");
-            let stage = Stage {
+            let step = SplitStep {
                 behavior,
-                ..Stage::isolated(matcher)
+                ..SplitStep::isolated(matcher)
             };
             let mut found = Vec::new();
-            words(&[stage], text, &mut |word| found.push(word.len()));
+            words(&[step], text, &mut |word| found.push(word.len()));
             found
         };
         for behavior in [

@@ -1,17 +1,17 @@
-//! Which tokens a text begins with.
+//! A trie of tokens: which of them a text begins with.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// Texts and their tokens, byte by byte. The children of a node stand side by side, by byte.
+/// Tokens by their bytes. The children of a node are neighbours, sorted by byte.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trie {
-    nodes: Vec<Node>,
+    nodes: Vec<TrieNode>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Node {
+struct TrieNode {
     token: Option<u32>,
     first: u32,
     count: u16,
@@ -22,14 +22,14 @@ impl Trie {
     /// Of tokens with the same text, the last counts; empty texts are left out.
     pub(super) fn new(mut texts: Vec<(&[u8], u32)>) -> Trie {
         texts.sort_by(|a, b| a.0.cmp(b.0));
-        let root = Node {
+        let root = TrieNode {
             token: None,
             first: 0,
             count: 0,
             byte: 0,
         };
         let mut nodes = alloc::vec![root];
-        // Nodes to be filled, with the texts that begin as they do and how far that is.
+        // Nodes to fill: the node, the texts with its prefix, and the prefix's length.
         let mut waiting: VecDeque<(usize, Range<usize>, usize)> = VecDeque::new();
         waiting.push_back((0, 0..texts.len(), 0));
         while let Some((node, mut range, depth)) = waiting.pop_front() {
@@ -51,7 +51,7 @@ impl Trie {
                 let same = (range.start..range.end).take_while(|&i| byte_at(i) == Some(byte));
                 let end = range.start + same.count();
                 waiting.push_back((nodes.len(), range.start..end, depth + 1));
-                nodes.push(Node { byte, ..root });
+                nodes.push(TrieNode { byte, ..root });
                 count += 1;
                 range.start = end;
             }

@@ -3,10 +3,10 @@
 use super::merge::{Merger, NONE};
 use super::model::Fallback;
 use super::trie::Trie;
-use super::vocabulary::{Kind, Vocabulary};
+use super::vocabulary::{TokenKind, Vocabulary};
 use alloc::vec::Vec;
 
-/// How much less likely than the least likely piece a character is that is none.
+/// The score of an unknown character is the least score of a piece minus this.
 const UNKNOWN_PENALTY: f64 = 10.0;
 
 #[derive(Clone)]
@@ -18,9 +18,9 @@ pub(super) struct Unigram {
     fallback: Fallback,
 }
 
-/// The best way to a place in the text: its score, and the last piece on it.
+/// The best segmentation up to a place in the text: its score and its last piece.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Step {
+pub(super) struct BestPath {
     score: f64,
     start: usize,
     token: u32,
@@ -29,7 +29,7 @@ pub(super) struct Step {
 impl Unigram {
     /// Pieces are the vocabulary's normal tokens.
     pub(super) fn new(vocabulary: &Vocabulary, scores: Vec<f64>, fallback: Fallback) -> Unigram {
-        let normal = |id: &u32| vocabulary.kind(*id) == Kind::Normal;
+        let normal = |id: &u32| vocabulary.kind(*id) == TokenKind::Normal;
         let pieces = vocabulary.ids().filter(normal);
         let pieces = pieces.filter_map(|id| Some((vocabulary.piece(id)?, id)));
         let pieces: Vec<(&[u8], u32)> = pieces.collect();
@@ -48,28 +48,28 @@ impl Unigram {
         &self.scores
     }
 
-    /// Viterbi's algorithm: linear in the text, as pieces have a longest.
+    /// Viterbi's algorithm. Time is linear in the text, as the length of pieces is bounded.
     pub(super) fn encode(&self, word: &str, merger: &mut Merger, ids: &mut Vec<u32>) {
-        let steps = &mut merger.steps;
-        steps.clear();
-        let nowhere = Step {
+        let paths = &mut merger.paths;
+        paths.clear();
+        let nowhere = BestPath {
             score: f64::NEG_INFINITY,
             start: 0,
             token: NONE,
         };
-        steps.resize(word.len() + 1, nowhere);
-        if let Some(first) = steps.first_mut() {
+        paths.resize(word.len() + 1, nowhere);
+        if let Some(first) = paths.first_mut() {
             first.score = 0.0;
         }
         for (start, character) in word.char_indices() {
-            let Some(here) = steps.get(start).map(|step| step.score) else {
+            let Some(here) = paths.get(start).map(|path| path.score) else {
                 break;
             };
             let mut reach = |len: usize, token: u32, score: f64| {
-                if let Some(step) = steps.get_mut(start + len)
-                    && here + score > step.score
+                if let Some(path) = paths.get_mut(start + len)
+                    && here + score > path.score
                 {
-                    *step = Step {
+                    *path = BestPath {
                         score: here + score,
                         start,
                         token,
@@ -90,18 +90,18 @@ impl Unigram {
                 reach(character.len_utf8(), NONE, self.unknown_score);
             }
         }
-        self.collect(word, steps, ids);
+        self.collect(word, paths, ids);
     }
 
-    /// The pieces of the best way, from its end back to its beginning.
-    fn collect(&self, word: &str, steps: &[Step], ids: &mut Vec<u32>) {
+    /// Collects the pieces of the best segmentation, from its end back to its beginning.
+    fn collect(&self, word: &str, paths: &[BestPath], ids: &mut Vec<u32>) {
         let before = ids.len();
         let mut end = word.len();
         let mut was_unknown = false;
-        while let Some(step) = steps.get(end).filter(|_| end > 0) {
-            let text = word.as_bytes().get(step.start..end).unwrap_or_default();
-            if step.token != NONE {
-                ids.push(step.token);
+        while let Some(path) = paths.get(end).filter(|_| end > 0) {
+            let text = word.as_bytes().get(path.start..end).unwrap_or_default();
+            if path.token != NONE {
+                ids.push(path.token);
                 was_unknown = false;
             } else if let Some(tokens) = self.fallback.byte_tokens(text) {
                 let at = ids.len();
@@ -114,7 +114,7 @@ impl Unigram {
                 }
                 was_unknown = true;
             }
-            end = step.start;
+            end = path.start;
         }
         ids.get_mut(before..).unwrap_or_default().reverse();
     }

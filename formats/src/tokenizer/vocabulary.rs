@@ -8,16 +8,16 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 /// What a token is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Made by merging.
+pub(super) enum TokenKind {
+    /// The model makes it from text.
     Normal,
-    /// Stands for text no other token covers. Treated as control: nobody types it.
+    /// Stands for text that no other token covers. Treated as control: nobody types it.
     Unknown,
-    /// Means something to the model and has no text of its own.
+    /// Has a meaning to the model and no text of its own.
     Control,
-    /// Matched as written, before merging.
+    /// An added token: found in text as written, before the model sees it.
     UserDefined,
-    /// May appear while merging but not in the result.
+    /// May appear while merging, but not in the result.
     Unused,
     /// One byte, used when no other token covers a character.
     Byte,
@@ -25,9 +25,9 @@ pub(super) enum Kind {
     Absent,
 }
 
-impl Kind {
+impl TokenKind {
     pub(super) fn is_control(self) -> bool {
-        matches!(self, Kind::Control | Kind::Unknown)
+        matches!(self, TokenKind::Control | TokenKind::Unknown)
     }
 }
 
@@ -36,10 +36,10 @@ impl Kind {
 pub(super) struct Vocabulary {
     text: Vec<u8>,
     ends: Vec<u32>,
-    kinds: Vec<Kind>,
-    /// Ids by text, for tokens that merging may make.
+    kinds: Vec<TokenKind>,
+    /// Ids by text, of tokens that the model may make.
     table: HashTable<u32>,
-    /// Ids by text, for control tokens.
+    /// Ids by text, of control tokens.
     controls: HashTable<u32>,
     hasher: DefaultHashBuilder,
     longest: usize,
@@ -47,7 +47,7 @@ pub(super) struct Vocabulary {
 
 impl Vocabulary {
     /// Appends the token with the next id.
-    pub(super) fn push(&mut self, text: &[u8], kind: Kind) -> Result<(), TokenizerError> {
+    pub(super) fn push(&mut self, text: &[u8], kind: TokenKind) -> Result<(), TokenizerError> {
         let id = self.ends.len();
         let end = self
             .text
@@ -72,14 +72,14 @@ impl Vocabulary {
     /// Makes tokens findable by text. Of tokens with the same text a normal one counts
     /// before a user-defined one, otherwise the later.
     pub(super) fn index(&mut self) {
-        self.table = self.table_of(&[Kind::UserDefined, Kind::Unused, Kind::Normal]);
-        self.controls = self.table_of(&[Kind::Unknown, Kind::Control]);
+        self.table = self.table_of(&[TokenKind::UserDefined, TokenKind::Unused, TokenKind::Normal]);
+        self.controls = self.table_of(&[TokenKind::Unknown, TokenKind::Control]);
         let longest = self.table.iter().filter_map(|&id| self.piece(id));
         self.longest = longest.map(<[u8]>::len).max().unwrap_or(0);
     }
 
     /// Ids by text of the tokens of these kinds; later kinds and later tokens win.
-    fn table_of(&self, kinds: &[Kind]) -> HashTable<u32> {
+    fn table_of(&self, kinds: &[TokenKind]) -> HashTable<u32> {
         let hash = |id: u32| self.hasher.hash_one(self.piece(id).unwrap_or_default());
         let mut table = HashTable::new();
         for &wanted in kinds {
@@ -98,7 +98,7 @@ impl Vocabulary {
         table
     }
 
-    /// The id of the token with this text, if merging may make it.
+    /// The id of the token with this text, if the model may make it.
     pub(super) fn find(&self, text: &[u8]) -> Option<u32> {
         match text.len() <= self.longest {
             true => self.find_in(&self.table, text),
@@ -106,7 +106,7 @@ impl Vocabulary {
         }
     }
 
-    /// The tokens that merging may make.
+    /// The tokens that the model may make.
     pub(super) fn made(&self) -> impl Iterator<Item = u32> {
         self.table.iter().copied()
     }
@@ -137,7 +137,7 @@ impl Vocabulary {
     /// The text of a token.
     pub(super) fn piece(&self, id: u32) -> Option<&[u8]> {
         let index = usize::try_from(id).ok()?;
-        if *self.kinds.get(index)? == Kind::Absent {
+        if *self.kinds.get(index)? == TokenKind::Absent {
             return None;
         }
         let end = *self.ends.get(index)?;
@@ -149,17 +149,17 @@ impl Vocabulary {
             .get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
     }
 
-    pub(super) fn kind(&self, id: u32) -> Kind {
+    pub(super) fn kind(&self, id: u32) -> TokenKind {
         usize::try_from(id)
             .ok()
             .and_then(|index| self.kinds.get(index).copied())
-            .unwrap_or(Kind::Absent)
+            .unwrap_or(TokenKind::Absent)
     }
 
-    /// The token that stands for each byte: the one of [`Kind::Byte`], whose text is the byte.
+    /// The token that stands for each byte: the one of [`TokenKind::Byte`], whose text is the byte.
     pub(super) fn byte_tokens(&self) -> [Option<u32>; 256] {
         let mut tokens = [None; 256];
-        for id in self.ids().filter(|&id| self.kind(id) == Kind::Byte) {
+        for id in self.ids().filter(|&id| self.kind(id) == TokenKind::Byte) {
             if let Some(&[byte]) = self.piece(id)
                 && let Some(slot) = tokens.get_mut(usize::from(byte))
             {

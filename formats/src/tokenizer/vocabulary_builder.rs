@@ -1,25 +1,28 @@
-//! Collects tokens that come in any order, and more than once, into a vocabulary.
+//! Builds a vocabulary from tokens that come in any order, and some more than once.
 
 use super::error::{Shown, TokenizerError, failure};
 use super::limits;
 use super::merge::NONE;
-use super::vocabulary::{Kind, Vocabulary};
+use super::vocabulary::{TokenKind, Vocabulary};
 use crate::manifest::Strings;
 use alloc::borrow::Cow;
 use alloc::vec;
 use alloc::vec::Vec;
 
 /// Tokens as the files give them, by id.
-pub(super) struct Slots {
+pub(super) struct VocabularyBuilder {
     texts: Strings,
-    kinds: Vec<Kind>,
+    kinds: Vec<TokenKind>,
     /// Index into the two lists above, or `NONE`.
     by_id: Vec<u32>,
 }
 
-impl Slots {
+impl VocabularyBuilder {
     /// Room for tokens with these ids.
-    pub(super) fn new(ids: impl Iterator<Item = u32>, file: &str) -> Result<Slots, TokenizerError> {
+    pub(super) fn new(
+        ids: impl Iterator<Item = u32>,
+        file: &str,
+    ) -> Result<VocabularyBuilder, TokenizerError> {
         let (mut count, mut len) = (0usize, 0usize);
         for id in ids {
             count = count.saturating_add(1);
@@ -35,7 +38,7 @@ impl Slots {
                 limits::TOKENS
             ));
         }
-        Ok(Slots {
+        Ok(VocabularyBuilder {
             texts: Strings::default(),
             kinds: Vec::new(),
             by_id: vec![NONE; len],
@@ -47,7 +50,7 @@ impl Slots {
         &mut self,
         id: u32,
         text: &[u8],
-        kind: Kind,
+        kind: TokenKind,
         file: &str,
     ) -> Result<(), TokenizerError> {
         let index = self.kinds.len();
@@ -83,14 +86,14 @@ impl Slots {
     /// The vocabulary; `raw` turns the text of a token into the bytes it stands for.
     pub(super) fn vocabulary(
         &self,
-        raw: impl for<'t> Fn(&'t [u8], Kind) -> Cow<'t, [u8]>,
+        raw: impl for<'t> Fn(&'t [u8], TokenKind) -> Cow<'t, [u8]>,
     ) -> Result<Vocabulary, TokenizerError> {
         let mut vocabulary = Vocabulary::default();
         for &index in &self.by_id {
             let index = usize::try_from(index).unwrap_or(usize::MAX);
             match self.texts.get(index).zip(self.kinds.get(index)) {
                 Some((text, &kind)) => vocabulary.push(&raw(text, kind), kind)?,
-                None => vocabulary.push(&[], Kind::Absent)?,
+                None => vocabulary.push(&[], TokenKind::Absent)?,
             }
         }
         vocabulary.index();

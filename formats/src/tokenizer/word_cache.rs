@@ -1,25 +1,25 @@
-//! Words of a text that were seen before: texts repeat most of theirs.
+//! A cache of a text's words and their tokens: texts repeat most of their words.
 
 use alloc::vec::Vec;
 
-/// Longer words, and such as become more tokens, are not kept.
+/// The cache keeps no longer words, and none of more tokens.
 const WORD_LEN: usize = 23;
 const WORD_TOKENS: usize = 7;
 
-/// Words kept at a time, each in the one place its hash gives it; about 230 KB.
+/// Words kept at a time: direct-mapped, each in the place its hash names; about 230 KB.
 const PLACES: usize = 1 << 12;
 
-/// Texts shorter than this are done before the table is.
+/// Shorter texts are encoded in less time than the table takes to clear.
 const LEAST_TEXT: usize = 1 << 12;
 
 /// A table of words and their tokens, for one text.
 #[derive(Default)]
-pub(super) struct KnownWords {
-    places: Vec<Known>,
+pub(super) struct WordCache {
+    places: Vec<CachedWord>,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Known {
+struct CachedWord {
     word: Word,
     count: u32,
     ids: [u32; WORD_TOKENS],
@@ -29,14 +29,14 @@ struct Known {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Word([u64; 3]);
 
-impl KnownWords {
+impl WordCache {
     /// The table that a text of this length is worth.
-    pub(super) fn for_text(len: usize) -> KnownWords {
+    pub(super) fn for_text(len: usize) -> WordCache {
         let places = match len < LEAST_TEXT {
             true => Vec::new(),
-            false => alloc::vec![Known::default(); PLACES],
+            false => alloc::vec![CachedWord::default(); PLACES],
         };
-        KnownWords { places }
+        WordCache { places }
     }
 
     /// The word as it is looked up, if it is one of those that are kept.
@@ -73,7 +73,7 @@ impl KnownWords {
             return;
         };
         kept.copy_from_slice(tokens);
-        *place = Known {
+        *place = CachedWord {
             word,
             count: tokens.len() as u32,
             ids,
@@ -96,8 +96,8 @@ mod tests {
 
     #[test]
     fn words_are_told_apart() {
-        let mut known = KnownWords::for_text(LEAST_TEXT);
-        let word = |known: &KnownWords, text: &str| known.word(text).expect("short enough");
+        let mut known = WordCache::for_text(LEAST_TEXT);
+        let word = |known: &WordCache, text: &str| known.word(text).expect("short enough");
         let (one, two) = (word(&known, " the"), word(&known, " the\0"));
         known.keep(one, &[1, 2]);
         assert_eq!(known.tokens(one), Some(&[1, 2][..]));
@@ -107,7 +107,7 @@ mod tests {
         known.keep(one, &[7; WORD_TOKENS + 1]);
         assert_ne!(known.tokens(one), Some(&[7; WORD_TOKENS + 1][..]));
         assert_eq!(known.word(&"x".repeat(WORD_LEN + 1)), None);
-        assert_eq!(KnownWords::default().word("x"), None);
+        assert_eq!(WordCache::default().word("x"), None);
         assert!(word(&known, &"x".repeat(WORD_LEN)).place() < PLACES);
     }
 }

@@ -1,11 +1,10 @@
-//! WordPiece (Devlin et al. 2019): always the longest token that a word, or what is left of it,
-//! begins with.
+//! WordPiece (Devlin et al. 2019): greedy longest match, from a word's beginning.
 
 use super::trie::Trie;
-use super::vocabulary::{Kind, Vocabulary};
+use super::vocabulary::{TokenKind, Vocabulary};
 use alloc::vec::Vec;
 
-/// How long a word may be where the files do not say.
+/// The most characters of a word, where the files do not say.
 pub(super) const BERT_CHARACTERS: usize = 100;
 
 /// The vocabulary writes tokens that begin a word with a space, others without.
@@ -21,7 +20,7 @@ pub(super) struct WordPiece {
 impl WordPiece {
     pub(super) fn new(vocabulary: &Vocabulary, unknown: u32, most_characters: usize) -> WordPiece {
         let (mut begins, mut goes_on) = (Vec::new(), Vec::new());
-        let normal = |id: &u32| vocabulary.kind(*id) == Kind::Normal;
+        let normal = |id: &u32| vocabulary.kind(*id) == TokenKind::Normal;
         for id in vocabulary.ids().filter(normal) {
             let text = vocabulary.piece(id).unwrap_or_default();
             match text.strip_prefix(b" ") {
@@ -37,7 +36,7 @@ impl WordPiece {
         }
     }
 
-    /// A word becomes unknown as a whole if any of it is.
+    /// If any part of a word is unknown, the whole word is.
     pub(super) fn encode(&self, word: &str, ids: &mut Vec<u32>) {
         let before = ids.len();
         let mut rest = word.as_bytes();

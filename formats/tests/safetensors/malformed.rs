@@ -259,7 +259,7 @@ fn safetensors_types_confused() {
 
 #[track_caller]
 fn index_refused(text: &str, kind: ErrorKind, words: &[&str]) {
-    let error = safetensors::Index::parse(text.as_bytes()).expect_err("accepted");
+    let error = safetensors::ShardIndex::parse(text.as_bytes()).expect_err("accepted");
     expect(error, kind, words);
 }
 

@@ -3,14 +3,14 @@
 mod malformed;
 
 use rillm_formats::ErrorKind;
-use rillm_formats::hf_config::Config;
+use rillm_formats::hf_config::HfConfig;
 use rillm_formats::manifest::{Container, DType, Metadata, Shape};
-use rillm_formats::safetensors::{self, Index, write};
+use rillm_formats::safetensors::{self, ShardIndex, write};
 
 use crate::support::SAFETENSORS_HEADER;
 
-fn config() -> Config {
-    Config {
+fn config() -> HfConfig {
+    HfConfig {
         model_type: Some("llama".into()),
         metadata: Metadata::default(),
     }
@@ -128,7 +128,7 @@ fn shard(entries: &[(&str, &str)]) -> safetensors::Safetensors {
 
 #[test]
 fn an_index_names_its_shards_in_order() {
-    let index = Index::parse(INDEX.as_bytes()).expect("valid");
+    let index = ShardIndex::parse(INDEX.as_bytes()).expect("valid");
     assert_eq!(index.files(), ["m-1.safetensors", "m-2.safetensors"]);
     assert_eq!(index.file_of("a"), Some(0));
     assert_eq!(index.file_of("b"), Some(1));
@@ -138,7 +138,7 @@ fn an_index_names_its_shards_in_order() {
 
 #[test]
 fn a_folder_becomes_a_manifest() {
-    let index = Index::parse(INDEX.as_bytes()).expect("valid");
+    let index = ShardIndex::parse(INDEX.as_bytes()).expect("valid");
     let shards = vec![
         shard(&[("a", "I8")]),
         shard(&[("b", "I8"), ("mask", "BOOL")]),
@@ -159,7 +159,7 @@ fn a_folder_becomes_a_manifest() {
 
 #[test]
 fn folders_that_do_not_fit() {
-    let index = Index::parse(INDEX.as_bytes()).expect("valid");
+    let index = ShardIndex::parse(INDEX.as_bytes()).expect("valid");
     let refused = |shards, index, kind, words: &[&str]| {
         let error = safetensors::merge(config(), shards, index).expect_err("accepted");
         assert_eq!(error.kind(), kind, "{error}");
@@ -202,7 +202,7 @@ fn folders_that_do_not_fit() {
         ErrorKind::Duplicate,
         &["\"mask\""],
     );
-    let error = safetensors::merge(Config::default(), vec![], None).unwrap_err();
+    let error = safetensors::merge(HfConfig::default(), vec![], None).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Missing);
     assert!(error.to_string().contains("model_type"), "{error}");
 }

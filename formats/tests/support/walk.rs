@@ -56,7 +56,7 @@ pub fn gguf(bytes: &[u8]) -> bool {
 
 /// The same for safetensors, and for the index that may lie beside it.
 pub fn safetensors(bytes: &[u8]) -> bool {
-    match safetensors::Index::parse(bytes) {
+    match safetensors::ShardIndex::parse(bytes) {
         Ok(index) => {
             for file in index.weight_map().values() {
                 assert!((*file as usize) < index.files().len());
@@ -76,7 +76,7 @@ pub fn safetensors(bytes: &[u8]) -> bool {
         assert_eq!(info.file, 7);
         tensor(info, bytes);
     }
-    let config = hf_config::Config {
+    let config = hf_config::HfConfig {
         model_type: Some("x".into()),
         metadata: Metadata::default(),
     };
