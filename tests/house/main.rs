@@ -1,6 +1,7 @@
 //! The house's order, read off the source.
 
 mod layers;
+mod names;
 mod readme;
 
 use std::collections::BTreeMap;
@@ -26,7 +27,7 @@ fn sources(folder: &str) -> BTreeMap<String, String> {
             found.insert(name.replace('\\', "/"), code(&text));
         }
     }
-    assert!(found.len() > 5, "{folder} has sources");
+    assert!(!found.is_empty(), "{folder} has sources");
     found
 }
 

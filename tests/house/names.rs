@@ -1,0 +1,229 @@
+//! One name, one thing: a type's name stands for one type in the whole tree, and words that the
+//! field has others for do not come back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use crate::{code, root, sources};
+
+/// Where types are told apart. Associated types are not counted: their trait names them.
+const FOLDERS: [&str; 4] = ["src", "formats/src", "cli/src", "capi/src"];
+
+/// Names that an idiom gives to several types.
+const IDIOMS: &[&str] = &[
+    // What clap reads for a subcommand, one in each subcommand's file.
+    "Arguments",
+];
+
+/// Names that still stand for several types. The list only shrinks.
+const SHARED: &[&str] = &[
+    "Block",
+    "Brain",
+    "Checked",
+    "Cut",
+    "Decoder",
+    "Eight",
+    "FeedForward",
+    "Form",
+    "Four",
+    "Fours",
+    "Group",
+    "Half",
+    "Header",
+    "Input",
+    "Keys",
+    "Kind",
+    "Lanes",
+    "Large",
+    "Limits",
+    "Mixer",
+    "OutputRow",
+    "Pairs",
+    "Panel",
+    "Part",
+    "Plan",
+    "Points",
+    "Products",
+    "Ready",
+    "Row",
+    "Rows",
+    "Running",
+    "Shape",
+    "Shared",
+    "Single",
+    "Sixteen",
+    "Sizes",
+    "Small",
+    "Source",
+    "Stage",
+    "Step",
+    "Stored",
+    "Sums",
+    "Vector",
+    "Weights",
+];
+
+/// Names of ours that gave way to the field's, whole.
+const GONE: &[&str] = &[
+    "Erase",
+    "HistoryType",
+    "Hyper",
+    "Leaving",
+    "Memorise",
+    "MemoryOp",
+    "Recall",
+    "Retain",
+    "Retention",
+];
+
+/// Words of ours that gave way to the field's, as parts of names.
+const GONE_PARTS: &[&str] = &[
+    "erasure",
+    "faded",
+    "fades",
+    "fading",
+    "memorise",
+    "openers",
+    "owed",
+    "owes",
+    "preset",
+    "recollect",
+    "remember",
+    "remembered",
+    "remembers",
+    "trial",
+    "trials",
+];
+
+/// Those of both lists that are still in use. The list only shrinks.
+const IN_USE: &[&str] = &[
+    "Leaving",
+    "MemoryOp",
+    "Recall",
+    "erasure",
+    "faded",
+    "fades",
+    "fading",
+    "memorise",
+    "owed",
+    "recollect",
+    "remember",
+    "remembered",
+    "remembers",
+];
+
+#[test]
+fn a_type_s_name_stands_for_one_type() {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for folder in FOLDERS {
+        for (file, text) in sources(folder) {
+            for name in types(&text) {
+                let place = format!("{folder}/{file}");
+                places.entry(name.to_owned()).or_default().push(place);
+            }
+        }
+    }
+    assert!(places.len() > 300, "only {} types seen", places.len());
+    places.retain(|name, places| places.len() > 1 && !IDIOMS.contains(&name.as_str()));
+    let shared: BTreeSet<&str> = places.keys().map(String::as_str).collect();
+    let listed: BTreeSet<&str> = SHARED.iter().copied().collect();
+    let new: Vec<_> = places
+        .iter()
+        .filter(|(name, _)| !listed.contains(name.as_str()))
+        .collect();
+    assert!(new.is_empty(), "one name, several types: {new:#?}");
+    let left = listed.difference(&shared).collect::<Vec<_>>();
+    println!("{} of {} left to rename", shared.len(), listed.len());
+    println!("to strike from the list: {left:?}");
+}
+
+/// The types that a file defines, by its lines' first words.
+fn types(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| {
+        let mut words = line.split_whitespace().peekable();
+        while words
+            .peek()
+            .is_some_and(|word| word.starts_with("pub") || *word == "unsafe" || word.ends_with(')'))
+        {
+            words.next();
+        }
+        let keyword = words.next()?;
+        // An alias within an implementation or a trait is an associated type.
+        let is_type = matches!(keyword, "struct" | "enum" | "trait" | "union")
+            || keyword == "type" && !line.starts_with(' ');
+        let name = words.next().filter(|_| is_type)?;
+        let end = name.find(|c: char| !c.is_alphanumeric() && c != '_');
+        let name = &name[..end.unwrap_or(name.len())];
+        // A macro's parameter has no name yet.
+        name.starts_with(char::is_uppercase).then_some(name)
+    })
+}
+
+#[test]
+fn the_field_s_words_stay() {
+    let mut texts: Vec<(String, String)> = FOLDERS
+        .iter()
+        .flat_map(|folder| {
+            let files = sources(folder).into_iter();
+            files.map(move |(file, text)| (format!("{folder}/{file}"), text))
+        })
+        .collect();
+    let header = fs::read_to_string(root().join("include/rillm.h")).unwrap();
+    texts.push(("include/rillm.h".into(), code(&header)));
+    let mut found: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for (file, text) in &texts {
+        for name in text.lines().flat_map(identifiers) {
+            let whole = GONE.iter().find(|gone| **gone == name);
+            let parts = parts(name);
+            let part = GONE_PARTS
+                .iter()
+                .find(|gone| parts.iter().any(|part| part == *gone));
+            for word in whole.into_iter().chain(part) {
+                let place = format!("{file}: {name}");
+                found.entry(word).or_default().insert(place);
+            }
+        }
+    }
+    let new: Vec<_> = found
+        .iter()
+        .filter(|(word, _)| !IN_USE.contains(word))
+        .collect();
+    assert!(new.is_empty(), "words that were given up: {new:#?}");
+    let left: Vec<_> = IN_USE
+        .iter()
+        .filter(|word| !found.contains_key(*word))
+        .collect();
+    println!("to strike from the list: {left:?}");
+}
+
+/// The names in a line of code, without those in strings.
+fn identifiers(line: &str) -> impl Iterator<Item = &str> {
+    let outside = line.split('"').step_by(2);
+    outside.flat_map(|code| code.split(|c: char| !c.is_alphanumeric() && c != '_'))
+}
+
+/// `RememberHidden` and `remember_hidden` as `remember`, `hidden`.
+fn parts(name: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    for character in name.chars() {
+        if character == '_' || character.is_uppercase() {
+            parts.push(String::new());
+        }
+        if character != '_' {
+            let part = parts.last_mut().expect("one at least");
+            part.extend(character.to_lowercase());
+        }
+    }
+    parts
+}
+
+#[test]
+fn the_scans_see_what_they_should() {
+    let text = "pub(crate) struct A<'a>;\nimpl T for A {\n    type Item = B;\n}\n    unsafe trait C {}\n\
+                type D = u8;\npub enum E {\nstruct $name;\nlet structure = 1;";
+    assert_eq!(types(text).collect::<Vec<_>>(), ["A", "C", "D", "E"]);
+    let names: Vec<_> = identifiers(r#"let fading = put("owed", Recall);"#).collect();
+    assert!(names.contains(&"fading") && names.contains(&"Recall") && !names.contains(&"owed"));
+    assert_eq!(parts("RememberHidden"), ["", "remember", "hidden"]);
+    assert_eq!(parts("store_remembered"), ["store", "remembered"]);
+}
