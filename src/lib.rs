@@ -10,6 +10,7 @@ pub mod capi;
 #[cfg(feature = "chat")]
 pub mod chat;
 mod checksum;
+mod convert;
 pub mod error;
 mod eval;
 mod exec;
@@ -27,6 +28,7 @@ pub mod quantize;
 pub mod sample;
 pub mod session;
 mod state;
+mod synthetic;
 mod weights;
 
 pub use rillm_formats as formats;
@@ -49,5 +51,5 @@ pub mod internals {
         )*};
     }
 
-    open! { eval graph kernels knobs model models plan platform pool quant state weights }
+    open! { eval graph kernels knobs model models plan platform pool quant state synthetic weights }
 }

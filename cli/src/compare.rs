@@ -7,7 +7,7 @@ use super::interrupt::Unfinished;
 use super::quantize::save;
 use super::{CliError, KvCacheArguments, ThreadArguments, bytes, output};
 use clap::Args;
-use rillm::quantize::synthetic::{SHAPES, Shape};
+use rillm::internals::synthetic::{SHAPES, Shape};
 use rillm::quantize::{Mix, Options, Plan};
 use rillm::session::{SessionOptions, memory_plan};
 use rillm::{Model, ModelOptions, Row, RunError, Session};
@@ -226,7 +226,7 @@ fn draw(
     path: &Path,
     options: ModelOptions,
 ) -> Result<Model, CliError> {
-    let input = shape.input(0);
+    let input = shape.draft(0);
     let plan = Plan::new(&input, &Options::new(arguments.mix))?;
     save(&input, &plan, path, arguments.threads.threads, "drawing")?;
     Ok(Model::open(path, options)?)

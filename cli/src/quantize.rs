@@ -7,7 +7,7 @@ use clap::Args;
 use rillm::formats::manifest::DType;
 use rillm::internals::weights::open;
 use rillm::quantize::{
-    Input, MIXES, Mix, Options, Plan, Quality, QuantizeError, partial_name, write,
+    Draft, MIXES, Mix, Options, Plan, Quality, QuantizeError, partial_name, write,
 };
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -118,7 +118,7 @@ pub fn quantize(arguments: &Arguments) -> Result<(), CliError> {
     let Some(mix) = arguments.mix.or(arguments.mix_option) else {
         return Err(CliError::Usage("give a TYPE".to_string()));
     };
-    let input = Input::new(open(&arguments.input)?)?;
+    let input = Draft::new(open(&arguments.input)?)?;
     let options = Options {
         mix,
         pure: arguments.pure,
@@ -161,7 +161,7 @@ pub fn quantize(arguments: &Arguments) -> Result<(), CliError> {
 
 /// Writes the file, showing how far it is.
 pub(super) fn save(
-    input: &Input,
+    input: &Draft,
     plan: &Plan,
     to: &Path,
     threads: Option<u16>,

@@ -3,7 +3,7 @@
 use super::quantize::save;
 use super::{CliError, bytes, output};
 use clap::Args;
-use rillm::quantize::synthetic::{SHAPES, Shape, UnknownShape};
+use rillm::internals::synthetic::{SHAPES, Shape, UnknownShape};
 use rillm::quantize::{Mix, Options, Plan};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ fn shapes() -> String {
 
 pub fn synth(arguments: &Arguments) -> Result<(), CliError> {
     output::check_model(&arguments.output, arguments.force)?;
-    let input = arguments.shape.input(arguments.seed);
+    let input = arguments.shape.draft(arguments.seed);
     let plan = Plan::new(&input, &Options::new(arguments.mix))?;
     save(
         &input,

@@ -1,6 +1,6 @@
 //! Hugging Face folders as converters to GGUF write them.
 
-use super::input::{From, Rows, Tensor};
+use super::draft::{DraftTensor, Rows, TensorSource};
 use super::state_space;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::View;
@@ -9,9 +9,12 @@ use crate::models::{Architecture, Converted};
 use crate::weights::{Files, Found};
 use rillm_formats::manifest::{Array, DType, Manifest, Metadata, Value};
 use std::f64::consts::PI;
+use std::sync::Arc;
 
 /// Keys and tensors of the file that a folder becomes, and what could not be brought along.
-pub(super) fn converted(files: &Files) -> Result<(Metadata, Vec<Tensor>, Vec<String>), LoadError> {
+pub(super) fn converted(
+    files: &Files,
+) -> Result<(Metadata, Vec<DraftTensor>, Vec<String>), LoadError> {
     let manifest = &files.manifest;
     let (architecture, views, wiring) = wired(manifest)?;
     // Readers refuse what they do not use: second copies of what is shared, say.
@@ -47,14 +50,14 @@ pub(super) fn converted(files: &Files) -> Result<(Metadata, Vec<Tensor>, Vec<Str
         let rows = rows(name, &shape, architecture.converted, &mut keys)?;
         let as_it_is =
             found.view == View::Plain && rows == Rows::AsStored && found.parts.len() == 1;
-        tensors.push(Tensor {
+        tensors.push(DraftTensor {
             name: name.to_string(),
             shape,
             dtype: part.dtype,
             from: if as_it_is {
-                From::Stored(part.clone())
+                TensorSource::Stored(part.clone())
             } else {
-                From::Seen {
+                TensorSource::Seen {
                     parts: found.parts.clone(),
                     view: found.view,
                     rows,
@@ -144,12 +147,12 @@ fn add_text(files: &Files, metadata: &mut Metadata) -> Vec<String> {
 
 /// RWKV-7's first layer has no values to mix its own with; readers want the tensors for it
 /// nevertheless, as large as those of its learning rates, and do not use them.
-fn unused_residuals(tensors: &[Tensor]) -> Vec<Tensor> {
+fn unused_residuals(tensors: &[DraftTensor]) -> Vec<DraftTensor> {
     let of = |name: &str| tensors.iter().find(|tensor| tensor.name == name);
     let parts = ["0", "1", "2"].into_iter().filter_map(|part| {
         let name = format!("blk.0.time_mix_v{part}.weight");
         let like = of(&format!("blk.0.time_mix_a{part}.weight"))?;
-        of(&name).is_none().then(|| Tensor {
+        of(&name).is_none().then(|| DraftTensor {
             name,
             ..like.clone()
         })
@@ -263,7 +266,7 @@ fn metadata(
 
 /// Gates and what they let through, which some checkpoints keep in one matrix and converters do
 /// not.
-fn halves(name: &str, found: &Found, keys: &Keys) -> Result<Option<[Tensor; 2]>, LoadError> {
+fn halves(name: &str, found: &Found, keys: &Keys) -> Result<Option<[DraftTensor; 2]>, LoadError> {
     let (true, Some(part)) = (name.contains(".ffn_gate_up_"), found.parts.first()) else {
         return Ok(None);
     };
@@ -279,11 +282,11 @@ fn halves(name: &str, found: &Found, keys: &Keys) -> Result<Option<[Tensor; 2]>,
             return Err(LoadError::new(LoadErrorKind::Tensor, what));
         }
     };
-    let half = |kind: &str, second| Tensor {
+    let half = |kind: &str, second| DraftTensor {
         name: without_experts(&name.replace("ffn_gate_up", kind), keys),
         shape: shape.clone(),
         dtype: part.dtype,
-        from: From::Seen {
+        from: TensorSource::Seen {
             parts: found.parts.clone(),
             view: found.view,
             rows: Rows::Half { rows, second },
@@ -400,7 +403,7 @@ impl Keys {
     }
 
     /// What configurations leave to be known and other readers of GGUF insist on.
-    fn complete(&mut self, tensors: &[Tensor]) {
+    fn complete(&mut self, tensors: &[DraftTensor]) {
         if let Some(dim) = self.count("attention.key_length") {
             self.put("attention.value_length", Value::U32(dim as u32));
         }
@@ -443,7 +446,7 @@ impl Keys {
     }
 
     /// llama3's scaling (Dubey et al. 2024) goes into a tensor that divides the frequencies.
-    fn divisors(&mut self) -> Option<Tensor> {
+    fn divisors(&mut self) -> Option<DraftTensor> {
         let kind = self.metadata.str(&self.full("rope.scaling.type"));
         if kind != Some("llama3") {
             return None;
@@ -473,7 +476,7 @@ impl Keys {
 
     /// LongRoPE's tables go into tensors, and what the stretch makes of cos and sin into a key
     /// (Ding et al. 2024, section 4).
-    fn long_rope(&mut self) -> Vec<Tensor> {
+    fn long_rope(&mut self) -> Vec<DraftTensor> {
         let mut tensors = Vec::new();
         for which in ["short", "long"] {
             let key = self.full(&format!("rope.scaling.{which}_factor"));
@@ -498,11 +501,11 @@ impl Keys {
     }
 }
 
-fn vector(name: &str, values: Vec<f32>) -> Tensor {
-    Tensor {
+fn vector(name: &str, values: Vec<f32>) -> DraftTensor {
+    DraftTensor {
         name: name.to_string(),
         shape: vec![values.len() as u64],
         dtype: DType::F32,
-        from: From::Values(values),
+        from: TensorSource::Made(Arc::new(values)),
     }
 }

@@ -1,21 +1,17 @@
 //! A model's file written anew with smaller weights.
 //!
-//! [`Input`] is a model as GGUF would have it, wherever it comes from; [`Plan`] says what each
-//! tensor becomes, so that sizes are known before anything is done; [`write`] does it, a few
-//! rows at a time: files of any size need little memory.
+//! [`Draft`] is a model as GGUF would have it, wherever it comes from; [`Plan`] says what each
+//! tensor becomes, so that sizes are known before anything is done; [`write`](write()) does it, a
+//! few rows at a time: files of any size need little memory.
 
-mod hugging_face;
-mod input;
 mod mix;
-mod state_space;
-pub mod synthetic;
 
-pub use input::Input;
+pub use crate::convert::Draft;
 pub use mix::{MIXES, Mix, UnknownMix, is_quantized};
 
+use crate::convert::DraftTensor;
 use crate::error::LoadError;
 use crate::quant;
-use input::Tensor;
 use mix::Choice;
 use rillm_formats::gguf::write::{FileLayout, TensorSpec, layout};
 use rillm_formats::manifest::{DType, Metadata, Shape, Value};
@@ -124,7 +120,7 @@ impl Plan {
     ///
     /// # Errors
     /// Quantized weights that are not to be quantized again, and what GGUF cannot hold.
-    pub fn new(input: &Input, options: &Options) -> Result<Plan, QuantizeError> {
+    pub fn new(input: &Draft, options: &Options) -> Result<Plan, QuantizeError> {
         let names = input.tensors.iter().map(|tensor| tensor.name.as_str());
         let choice = Choice::new(options.mix, &input.metadata, names);
         let tensors = input.tensors.iter();
@@ -177,7 +173,11 @@ fn described(metadata: &Metadata, mix: Mix) -> Metadata {
     metadata
 }
 
-fn planned(tensor: &Tensor, options: &Options, choice: &Choice) -> Result<Planned, QuantizeError> {
+fn planned(
+    tensor: &DraftTensor,
+    options: &Options,
+    choice: &Choice,
+) -> Result<Planned, QuantizeError> {
     let mut to = (tensor.dtype, None);
     let named = |(text, _): &&(String, DType)| tensor.name.contains(text.as_str());
     let asked = match tensor.name.as_str() {
@@ -280,7 +280,7 @@ const BATCH: usize = 1 << 21;
 /// # Errors
 /// Weights that are not finite, and files that cannot be written.
 pub fn write(
-    input: &Input,
+    input: &Draft,
     plan: &Plan,
     to: &Path,
     threads: usize,
@@ -312,7 +312,7 @@ pub fn partial_name(to: &Path) -> PathBuf {
 }
 
 fn write_to(
-    input: &Input,
+    input: &Draft,
     plan: &Plan,
     mut file: BufWriter<File>,
     threads: usize,
@@ -342,8 +342,8 @@ fn write_to(
 
 /// Decodes a tensor and encodes it again, batch by batch.
 fn recode(
-    input: &Input,
-    tensor: &Tensor,
+    input: &Draft,
+    tensor: &DraftTensor,
     to: DType,
     threads: usize,
     done: &AtomicU64,

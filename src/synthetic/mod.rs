@@ -3,13 +3,13 @@
 mod linear;
 mod shapes;
 
-use super::Input;
-use super::input::{From, Tensor};
+use crate::convert::{Draft, DraftTensor, TensorSource, Values};
 use linear::{Gla, Linear, RetNet, Rwkv4, Rwkv6, Rwkv7};
 use rillm_formats::manifest::{Array, DType, Metadata, Value};
 pub use shapes::SHAPES;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// A model's shape under a name people know.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -88,15 +88,14 @@ impl FromStr for Shape {
 
 /// The values of one tensor: a normal distribution, nearly, each value from its place alone.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Draw {
+struct Draw {
     seed: u64,
     mean: f32,
     deviation: f32,
 }
 
-impl Draw {
-    /// Values from `first` on.
-    pub(super) fn fill(self, first: usize, out: &mut [f32]) {
+impl Values for Draw {
+    fn fill(&self, first: usize, out: &mut [f32]) {
         // A sum of four uniform 16-bit numbers has a deviation of √(4/12) · 2¹⁶.
         let unit = self.deviation / (65536.0 * (4.0f32 / 12.0).sqrt());
         for (index, out) in out.iter_mut().enumerate() {
@@ -119,7 +118,7 @@ fn mixed(seed: u64) -> u64 {
 
 impl Shape {
     /// A model of this shape, the same one for the same seed.
-    pub fn input(&self, seed: u64) -> Input {
+    pub fn draft(&self, seed: u64) -> Draft {
         let mut made = Made {
             seed,
             metadata: Metadata::default(),
@@ -166,7 +165,7 @@ impl Shape {
             made.matrix("output.weight", &[self.vocabulary, self.width]);
         }
         vocabulary(&mut made.metadata, self.vocabulary);
-        Input::made(made.metadata, made.tensors)
+        Draft::made(made.metadata, made.tensors)
     }
 
     fn transformer(&self, made: &mut Made, key: &dyn Fn(&str) -> String) {
@@ -260,7 +259,7 @@ impl Shape {
             made.matrix(&name("ssm_dt.weight"), &[inner, rank]);
             // softplus(−4.6) is 0.01, in the middle of where steps begin.
             made.drawn(&name("ssm_dt.bias"), &[inner], -4.6, 0.7);
-            made.push(&name("ssm_a"), &[inner, states], From::Values(a.clone()));
+            made.push(&name("ssm_a"), &[inner, states], Arc::new(a.clone()));
             made.drawn(&name("ssm_d"), &[inner], 1.0, 0.1);
             made.matrix(&name("ssm_out.weight"), &[self.width, inner]);
         }
@@ -299,7 +298,7 @@ impl Shape {
             made.drawn(&name("ssm_conv1d.weight"), &[mixed, taps], 0.0, 0.3);
             made.drawn(&name("ssm_conv1d.bias"), &[mixed], 0.0, 0.1);
             made.drawn(&name("ssm_dt.bias"), &[heads], -4.6, 0.7);
-            made.push(&name("ssm_a"), &[heads, 1], From::Values(a.clone()));
+            made.push(&name("ssm_a"), &[heads, 1], Arc::new(a.clone()));
             made.drawn(&name("ssm_d"), &[heads, 1], 1.0, 0.1);
             let parts = [groups, inner / groups];
             made.drawn(&name("ssm_norm.weight"), &parts, 1.0, 0.1);
@@ -311,7 +310,7 @@ impl Shape {
 struct Made {
     seed: u64,
     metadata: Metadata,
-    tensors: Vec<Tensor>,
+    tensors: Vec<DraftTensor>,
 }
 
 impl Made {
@@ -319,12 +318,12 @@ impl Made {
         self.metadata.0.insert(key.to_string(), value);
     }
 
-    fn push(&mut self, name: &str, shape: &[u64], from: From) {
-        self.tensors.push(Tensor {
+    fn push(&mut self, name: &str, shape: &[u64], values: Arc<dyn Values>) {
+        self.tensors.push(DraftTensor {
             name: name.to_string(),
             shape: shape.to_vec(),
             dtype: DType::F32,
-            from,
+            from: TensorSource::Made(values),
         });
     }
 
@@ -335,7 +334,7 @@ impl Made {
             mean,
             deviation,
         };
-        self.push(name, shape, From::Drawn(draw));
+        self.push(name, shape, Arc::new(draw));
     }
 
     fn matrix(&mut self, name: &str, shape: &[u64]) {

@@ -24,9 +24,11 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("error", &["arena", "graph", "plan", "state"]),
     ("weights", &["error", "graph", "kernels", "quant"]),
     (
-        "quantize",
+        "convert",
         &["error", "graph", "model", "models", "quant", "weights"],
     ),
+    ("synthetic", &["convert"]),
+    ("quantize", &["convert", "error", "quant"]),
     (
         "exec",
         &[

@@ -8,7 +8,7 @@ use rillm::formats::gguf::write::{TensorSpec, to_bytes};
 use rillm::formats::manifest::{DType, Metadata, Shape, Value};
 use rillm::internals::quant;
 use rillm::internals::weights::{Source, open, open_source};
-use rillm::quantize::{Input, Plan};
+use rillm::quantize::{Draft, Plan};
 use support::folder::TempFolder;
 use support::rewrite::{options, run};
 
@@ -47,8 +47,8 @@ fn llama() -> Metadata {
     metadata
 }
 
-fn input(bytes: Vec<u8>) -> Input {
-    Input::new(open_source(Source::Owned(bytes)).expect("a GGUF file")).expect("an input")
+fn input(bytes: Vec<u8>) -> Draft {
+    Draft::new(open_source(Source::Owned(bytes)).expect("a GGUF file")).expect("an input")
 }
 
 const TENSORS: &[(&str, &[u64])] = &[
@@ -154,7 +154,7 @@ fn quantized_weights_are_quantized_again_on_request_alone() {
     let folder = TempFolder::new("again");
     let path = folder.join("q8_0.gguf");
     run(&input(file(llama(), TENSORS)), &options("q8_0"), &path, 2).expect("a file");
-    let input = Input::new(open(&path).expect("a file")).expect("an input");
+    let input = Draft::new(open(&path).expect("a file")).expect("an input");
     let error = Plan::new(&input, &options("q4_0")).expect_err("quantized already");
     assert!(error.to_string().contains("is Q8_0 already"), "{error}");
     let mut options = options("q4_0");

@@ -4,8 +4,8 @@
 use super::support::rewrite::options;
 use super::{file, input};
 use rillm::formats::manifest::{Metadata, Value};
+use rillm::internals::synthetic::SHAPES;
 use rillm::quantize::Plan;
-use rillm::quantize::synthetic::SHAPES;
 use std::collections::BTreeMap;
 
 const GIVEN: &str = include_str!("../data/mixes.txt");
@@ -131,7 +131,7 @@ fn parameters_of_scans_stay_floats() {
         .iter()
         .filter(|shape| shape.name.starts_with("tiny-"))
     {
-        let plan = Plan::new(&shape.input(0), &options("q4_0")).expect("a plan");
+        let plan = Plan::new(&shape.draft(0), &options("q4_0")).expect("a plan");
         for tensor in &plan.tensors {
             let (name, to) = (&tensor.name, tensor.to);
             if small(name) {

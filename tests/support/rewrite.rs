@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
-use rillm::quantize::{Input, Options, Plan, QuantizeError, write};
+use rillm::quantize::{Draft, Options, Plan, QuantizeError, write};
 
 /// Nothing but the name of a mix.
 pub fn options(mix: &str) -> Options {
@@ -12,7 +12,7 @@ pub fn options(mix: &str) -> Options {
 
 /// Plans and writes; asserts that everything planned was written.
 pub fn run(
-    input: &Input,
+    input: &Draft,
     options: &Options,
     to: &Path,
     threads: usize,

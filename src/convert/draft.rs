@@ -1,35 +1,36 @@
 //! A model as a GGUF file would have it.
 
 use super::hugging_face;
-use super::synthetic::Draw;
 use crate::error::LoadError;
 use crate::graph::View;
 use crate::quant;
 use crate::weights::Files;
 use rillm_formats::manifest::{Container, DType, Metadata, TensorInfo};
+use std::fmt::Debug;
+use std::sync::Arc;
 
 /// Keys and tensors to write.
 #[derive(Debug)]
-pub struct Input {
-    pub(super) metadata: Metadata,
-    pub(super) tensors: Vec<Tensor>,
+pub struct Draft {
+    pub(crate) metadata: Metadata,
+    pub(crate) tensors: Vec<DraftTensor>,
     notes: Vec<String>,
     files: Option<Files>,
 }
 
 /// A tensor to write, and where it comes from.
 #[derive(Clone, Debug)]
-pub(super) struct Tensor {
+pub(crate) struct DraftTensor {
     pub name: String,
     /// As it is to be written.
     pub shape: Vec<u64>,
     pub dtype: DType,
-    pub from: From,
+    pub from: TensorSource,
 }
 
 /// Where a tensor's values are.
 #[derive(Clone, Debug)]
-pub(super) enum From {
+pub(crate) enum TensorSource {
     /// In one stored tensor, as it is.
     Stored(TensorInfo),
     /// In stored tensors, each a part of the whole, to be seen in another way.
@@ -38,15 +39,26 @@ pub(super) enum From {
         view: View,
         rows: Rows,
     },
-    /// Worked out.
-    Values(Vec<f32>),
-    /// Random.
-    Drawn(Draw),
+    /// In no file.
+    Made(Arc<dyn Values>),
+}
+
+/// Values that no file holds, each known by its place.
+pub(crate) trait Values: Debug + Send + Sync {
+    /// Those from `first` on.
+    fn fill(&self, first: usize, out: &mut [f32]);
+}
+
+impl Values for Vec<f32> {
+    fn fill(&self, first: usize, out: &mut [f32]) {
+        let from = self.iter().skip(first);
+        out.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    }
 }
 
 /// The order of a tensor's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rows {
+pub(crate) enum Rows {
     AsStored,
     /// Of heads of `dim` rows: the halves' rows by turns.
     Paired {
@@ -93,16 +105,16 @@ impl Rows {
     }
 }
 
-impl Input {
+impl Draft {
     /// What these files hold: a GGUF file as it is, a Hugging Face folder as a converter would
     /// write it.
     ///
     /// # Errors
     /// An architecture that is not known, or a folder that is none of it.
-    pub fn new(files: Files) -> Result<Input, LoadError> {
+    pub fn new(files: Files) -> Result<Draft, LoadError> {
         if files.manifest.container == Container::HuggingFace {
             let (metadata, tensors, notes) = hugging_face::converted(&files)?;
-            return Ok(Input {
+            return Ok(Draft {
                 metadata,
                 tensors,
                 notes,
@@ -111,13 +123,13 @@ impl Input {
         }
         let mut stored: Vec<_> = files.manifest.tensors.iter().collect();
         stored.sort_by_key(|(_, info)| (info.file, info.range.start));
-        let tensors = stored.into_iter().map(|(name, info)| Tensor {
+        let tensors = stored.into_iter().map(|(name, info)| DraftTensor {
             name: name.clone(),
             shape: info.shape.0.clone(),
             dtype: info.dtype,
-            from: From::Stored(info.clone()),
+            from: TensorSource::Stored(info.clone()),
         });
-        Ok(Input {
+        Ok(Draft {
             metadata: files.manifest.metadata.clone(),
             tensors: tensors.collect(),
             notes: Vec::new(),
@@ -126,8 +138,8 @@ impl Input {
     }
 
     /// What comes from no file.
-    pub(super) fn made(metadata: Metadata, tensors: Vec<Tensor>) -> Input {
-        Input {
+    pub(crate) fn made(metadata: Metadata, tensors: Vec<DraftTensor>) -> Draft {
+        Draft {
             metadata,
             tensors,
             notes: Vec::new(),
@@ -141,24 +153,20 @@ impl Input {
     }
 
     /// A tensor's bytes as they are to be written, if they are stored so.
-    pub(super) fn stored(&self, tensor: &Tensor) -> Option<&[u8]> {
+    pub(crate) fn stored(&self, tensor: &DraftTensor) -> Option<&[u8]> {
         match &tensor.from {
-            From::Stored(info) => Some(self.bytes(info)),
+            TensorSource::Stored(info) => Some(self.bytes(info)),
             _ => None,
         }
     }
 
     /// Whole rows from `first` on, in floats.
-    pub(super) fn read(&self, tensor: &Tensor, first: usize, out: &mut [f32]) {
+    pub(crate) fn read(&self, tensor: &DraftTensor, first: usize, out: &mut [f32]) {
         let columns = tensor.shape.last().copied().unwrap_or(1).max(1) as usize;
         match &tensor.from {
-            From::Stored(info) => self.rows(info, columns, first, out),
-            From::Values(values) => {
-                let from = values.iter().skip(first * columns);
-                out.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-            }
-            From::Drawn(draw) => draw.fill(first * columns, out),
-            From::Seen { parts, view, rows } => {
+            TensorSource::Stored(info) => self.rows(info, columns, first, out),
+            TensorSource::Made(values) => values.fill(first * columns, out),
+            TensorSource::Seen { parts, view, rows } => {
                 let all: u64 = tensor.shape.iter().product();
                 // Vectors go with the rows of their matrices.
                 let row = if tensor.shape.len() == 1 { 1 } else { columns };

@@ -1,0 +1,9 @@
+//! What a GGUF file is to hold, before it is written: a GGUF file's own keys and tensors, or those
+//! that a Hugging Face folder becomes.
+
+mod draft;
+mod hugging_face;
+mod state_space;
+
+pub use draft::Draft;
+pub(crate) use draft::{DraftTensor, TensorSource, Values};
