@@ -11,7 +11,7 @@ use crate::graph::{
     fits, spelling,
 };
 use crate::kernels::{Isa, Kernels};
-use crate::models::{ARCHITECTURES, Architecture};
+use crate::models::{ARCHITECTURES, Architecture, find};
 use crate::pool::Pool;
 use crate::weights::{Files, Source, TokenizerFiles, Views, Weights, open, open_source};
 use rillm_formats::manifest::{Container, Manifest, TensorInfo};
@@ -261,16 +261,10 @@ pub(crate) fn wired(
 
 fn find_architecture(manifest: &Manifest) -> Result<&'static Architecture, LoadError> {
     let name = manifest.architecture.as_str();
-    let names = |architecture: &'static Architecture| match manifest.container {
-        Container::Gguf => architecture.gguf,
-        Container::HuggingFace => architecture.hugging_face,
-    };
-    if let Some(found) = ARCHITECTURES
-        .iter()
-        .find(|found| names(found).contains(&name))
-    {
+    if let Some(found) = find(manifest.container, name) {
         return Ok(found);
     }
+    let names = |known: &'static Architecture| known.names_in(manifest.container);
     let known: Vec<&str> = ARCHITECTURES.iter().flat_map(names).copied().collect();
     let what = format!(
         "architecture {name:?} is not known, this version runs {}",
@@ -343,10 +337,12 @@ fn is_stray(architecture: &Architecture, name: &str, info: &TensorInfo) -> bool 
         || name.ends_with(".masked_bias")
         // A triangle of ones.
         || (name.ends_with("attn.bias") || name.ends_with("attention.bias"))
-            && info.shape.0.len() == 4
-        // T5's: its cross-attention has no positions.
-        || name.ends_with(".EncDecAttention.relative_attention_bias.weight");
-    in_layer && !buffer && !lines().any(|line| line.apply(name).is_some())
+            && info.shape.0.len() == 4;
+    let unused = || {
+        let mut patterns = architecture.unused_in_checkpoints.iter();
+        patterns.any(|pattern| fits(pattern, name))
+    };
+    in_layer && !buffer && !unused() && !lines().any(|line| line.apply(name).is_some())
 }
 
 /// Tables looked up by a row's facts bound them.

@@ -3,6 +3,7 @@
 use super::hugging_face;
 use crate::error::LoadError;
 use crate::graph::View;
+use crate::models::WrittenRows;
 use crate::quant;
 use crate::weights::Files;
 use rillm_formats::manifest::{Container, DType, Metadata, TensorInfo};
@@ -37,7 +38,7 @@ pub(crate) enum TensorSource {
     Seen {
         parts: Vec<TensorInfo>,
         view: View,
-        rows: Rows,
+        rows: WrittenRows,
     },
     /// In no file.
     Made(Arc<dyn Values>),
@@ -53,55 +54,6 @@ impl Values for Vec<f32> {
     fn fill(&self, first: usize, out: &mut [f32]) {
         let from = self.iter().skip(first);
         out.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-    }
-}
-
-/// The order of a tensor's rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rows {
-    AsStored,
-    /// Of heads of `dim` rows: the halves' rows by turns.
-    Paired {
-        dim: usize,
-    },
-    /// One half of every `2 * rows` rows.
-    Half {
-        rows: usize,
-        second: bool,
-    },
-    /// Of groups of heads of `dim` rows (queries, then one of keys and one of values): all
-    /// queries, all keys, all values.
-    QueriesFirst {
-        dim: usize,
-        queries: usize,
-    },
-}
-
-impl Rows {
-    /// Which stored row of `count` stands at `row`.
-    fn stored(self, row: usize, count: usize) -> usize {
-        match self {
-            Rows::AsStored => row,
-            Rows::Paired { dim } => {
-                let within = row % dim;
-                row - within + within % 2 * (dim / 2) + within / 2
-            }
-            Rows::Half { rows, second } => {
-                row / rows * 2 * rows + usize::from(second) * rows + row % rows
-            }
-            Rows::QueriesFirst { dim, queries } => {
-                let group = (queries + 2) * dim;
-                let (groups, block) = (count / group, queries * dim);
-                let (row, block, offset) = if row < groups * block {
-                    (row, block, 0)
-                } else if row < groups * (block + dim) {
-                    (row - groups * block, dim, block)
-                } else {
-                    (row - groups * (block + dim), dim, block + dim)
-                };
-                row / block * group + offset + row % block
-            }
-        }
     }
 }
 
@@ -171,7 +123,7 @@ impl Draft {
                 // Vectors go with the rows of their matrices.
                 let row = if tensor.shape.len() == 1 { 1 } else { columns };
                 let count = (all as usize / row).max(1);
-                let halves = if matches!(rows, Rows::Half { .. }) {
+                let halves = if matches!(rows, WrittenRows::Half { .. }) {
                     2
                 } else {
                     1

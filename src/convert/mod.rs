@@ -3,7 +3,7 @@
 
 mod draft;
 mod hugging_face;
-mod state_space;
+mod scaling;
 
 pub use draft::Draft;
 pub(crate) use draft::{DraftTensor, TensorSource, Values};

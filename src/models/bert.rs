@@ -1,6 +1,6 @@
 //! BERT (Devlin et al. 2019) and its heads.
 
-use super::{Architecture, Converted, Family};
+use super::{Architecture, Conversion, DECODER, Family, conversion};
 use crate::graph::blocks::{Tied, activation, head, mlp};
 use crate::graph::{
     Attention, BuildError, Builder, Index, Keys, Mask, Name, Net, Pointwise, PositionScheme, Role,
@@ -73,9 +73,23 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ("is_decoder", "is_decoder"),
     ]],
     names: &[names!("", "bert.")],
-    unused: &[],
-    converted: Converted::AsStored,
+    conversion: Conversion {
+        keys: |keys| {
+            // Which head a checkpoint has is known by its class alone.
+            if let Some(classes) = keys.config.value("architectures") {
+                keys.bare.0.insert("architectures".into(), classes.clone());
+            }
+        },
+        complete: |keys, tensors| {
+            let positions = conversion::rows(tensors, "position_embd.weight");
+            if let Some(positions) = positions {
+                keys.put_usual_context(positions);
+            }
+        },
+        ..Conversion::PLAIN
+    },
     build,
+    ..DECODER
 };
 
 /// x ← LN(x + Attention(x)); x ← LN(x + MLP(x)): normalisation comes after the sum.

@@ -1,6 +1,6 @@
 //! BLOOM (BigScience Workshop 2022).
 
-use super::{Architecture, Converted, Family};
+use super::{Architecture, Conversion, DECODER, conversion};
 use crate::graph::blocks::{
     Heads, Tied, alibi, attend, embedding, head, interleaved_projections, mlp,
 };
@@ -37,7 +37,6 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "BLOOM",
     gguf: &["bloom"],
     hugging_face: &["bloom"],
-    family: Family::Decoder,
     keys: &[&[
         ("embedding_length", "hidden_size"),
         ("embedding_length", "n_embed"),
@@ -53,9 +52,13 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ),
     ]],
     names: &[names!("transformer.", "")],
-    unused: &[],
-    converted: Converted::QueriesFirst,
+    conversion: Conversion {
+        tensor: conversion::queries_first,
+        complete: |keys, _| keys.put_usual_context(2048),
+        ..Conversion::PLAIN
+    },
     build,
+    ..DECODER
 };
 
 /// x ← x + Attention(LN(x)); x ← x + MLP(LN(x)), where some models add to the normalised x.

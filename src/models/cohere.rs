@@ -1,6 +1,6 @@
 //! Command R and R+ (Cohere 2024), Aya, and Command R7B ("Cohere 2", Cohere 2025).
 
-use super::{Architecture, Converted, Family, tables};
+use super::{Architecture, DECODER, tables};
 use crate::graph::blocks::{
     Heads, Tied, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head,
     head_norms, projections,
@@ -11,7 +11,6 @@ pub(super) const COMMAND_R: Architecture = Architecture {
     title: "Command R",
     gguf: &["command-r"],
     hugging_face: &["cohere"],
-    family: Family::Decoder,
     keys: &[
         tables::SIZES,
         tables::ROPE,
@@ -30,9 +29,8 @@ pub(super) const COMMAND_R: Architecture = Architecture {
         tables::HEAD_NORMS,
         tables::GATED_MLP,
     ],
-    unused: &[],
-    converted: Converted::AsStored,
     build: |model| build(model, None),
+    ..DECODER
 };
 
 pub(super) const COMMAND_R7B: Architecture = Architecture {

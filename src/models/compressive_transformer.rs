@@ -3,7 +3,7 @@
 //! with its gates (Parisotto et al. 2020; Melis et al. 2020, the mogrifier) and its enhanced
 //! recurrence (a layer remembers what the next one saw; Ding et al. 2021).
 
-use super::{Architecture, Converted, Family};
+use super::{Architecture, DECODER, Family, Quantization};
 use crate::graph::{
     BuildError, Builder, Config, Distances, HiddenMemory, Index, MemorySource, Name, Net,
     Pointwise, Role, SegmentMemory, Segments, StateId, StateKind, Value,
@@ -159,9 +159,12 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             ),
         ],
     ],
-    unused: &[],
-    converted: Converted::AsStored,
+    quantization: Quantization {
+        kept: &["token_proj.", "output_proj.", ".compress.weight"],
+        ..Quantization::USUAL
+    },
     build,
+    ..DECODER
 };
 
 /// PyTorch's for a layer norm.

@@ -1,6 +1,6 @@
 //! Falcon (Almazrouei et al. 2023).
 
-use super::{Architecture, Converted, Family, tables};
+use super::{Architecture, Conversion, DECODER, Quantization, conversion, tables};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, head, interleaved_projections, mlp,
 };
@@ -11,7 +11,6 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Falcon",
     gguf: &["falcon"],
     hugging_face: &["falcon"],
-    family: Family::Decoder,
     keys: &[
         tables::SIZES,
         tables::ROPE,
@@ -95,9 +94,17 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "blk.{i}.ffn_down.bias",
         ),
     ]],
-    unused: &[],
-    converted: Converted::QueriesFirst,
+    conversion: Conversion {
+        tensor: conversion::queries_first,
+        complete: |keys, _| keys.put_usual_context(2048),
+        ..Conversion::PLAIN
+    },
+    quantization: Quantization {
+        even: true,
+        ..Quantization::USUAL
+    },
     build,
+    ..DECODER
 };
 
 /// x ← x + Attention(LN(x)) + MLP(LN(x)), with one norm for both or one for each; the oldest

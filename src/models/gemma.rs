@@ -1,6 +1,6 @@
 //! Gemma 2 (Gemma Team 2024) and Gemma 3 (Gemma Team 2025).
 
-use super::{Architecture, Converted, Family, tables};
+use super::{Architecture, DECODER, tables};
 use crate::graph::blocks::{
     Heads, Tied, WindowPattern, Windows, activation, attend, cap, embedding, gated_mlp, head,
     projections, soft_cap,
@@ -15,12 +15,10 @@ pub(super) const GEMMA_2: Architecture = Architecture {
     title: "Gemma 2",
     gguf: &["gemma2"],
     hugging_face: &["gemma2"],
-    family: Family::Decoder,
     keys: KEYS,
     names: NAMES,
-    unused: &[],
-    converted: Converted::AsStored,
     build: |model| build(model, &SECOND),
+    ..DECODER
 };
 
 pub(super) const GEMMA_3: Architecture = Architecture {

@@ -1,6 +1,6 @@
 //! Gemma (Gemma Team 2024a), the first generation: no windows, no caps, no norms after layers.
 
-use super::{Architecture, Converted, Family, tables};
+use super::{Architecture, DECODER, tables};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, gated_mlp, head, projections,
 };
@@ -10,7 +10,6 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Gemma",
     gguf: &["gemma"],
     hugging_face: &["gemma"],
-    family: Family::Decoder,
     keys: &[
         tables::SIZES,
         tables::ROPE,
@@ -36,9 +35,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         tables::ATTENTION,
         tables::GATED_MLP,
     ],
-    unused: &[],
-    converted: Converted::AsStored,
     build,
+    ..DECODER
 };
 
 /// x ← x + Attention(RMS(x)); x ← x + FFN(RMS(x)); embeddings times √d.

@@ -2,7 +2,7 @@
 //! by a number of the input's making; memory constant in length. The layout is that of
 //! flash-linear-attention, the authors' library.
 
-use super::{Architecture, Converted, Family, fla};
+use super::{Architecture, DECODER, Family, Quantization, conversion, fla};
 use crate::graph::{BuildError, Builder, Decay, LinearAttention, Net, Pointwise, Value};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -12,9 +12,13 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     family: Family::Recurrent,
     keys: &[fla::KEYS],
     names: &[fla::NAMES],
-    unused: &[],
-    converted: Converted::AsStored,
+    conversion: conversion::ENDLESS,
+    quantization: Quantization {
+        kept: &["attn_decay_"],
+        ..Quantization::USUAL
+    },
     build,
+    ..DECODER
 };
 
 /// What decays are squeezed through on their way, as the authors' library has it.

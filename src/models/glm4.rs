@@ -1,6 +1,6 @@
 //! GLM-4 (Team GLM 2024), in the form of its release of April 2025.
 
-use super::{Architecture, Converted, Family, tables};
+use super::{Architecture, DECODER, tables};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, fused_gated_mlp, head, projections,
 };
@@ -10,7 +10,6 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "GLM-4 (0414)",
     gguf: &["glm4"],
     hugging_face: &["glm4"],
-    family: Family::Decoder,
     keys: &[
         tables::SIZES,
         tables::ROPE,
@@ -37,9 +36,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             ),
         ],
     ],
-    unused: &[],
-    converted: Converted::AsStored,
     build,
+    ..DECODER
 };
 
 /// x ← x + RMS(Attention(RMS(x))); x ← x + RMS(FFN(RMS(x))); neighbours rotate together, in

@@ -1,6 +1,6 @@
 //! GPT-2 (Radford et al. 2019).
 
-use super::{Architecture, Converted, Family};
+use super::{Architecture, DECODER};
 use crate::graph::blocks::{Tied, activation, head, mlp};
 use crate::graph::{
     Attention, BuildError, Builder, Index, Keys, Mask, Name, PositionScheme, Role, StateKind, View,
@@ -37,7 +37,6 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "GPT-2",
     gguf: &["gpt2"],
     hugging_face: &["gpt2"],
-    family: Family::Decoder,
     keys: &[&[
         ("embedding_length", "n_embd"),
         ("block_count", "n_layer"),
@@ -53,9 +52,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ),
     ]],
     names: &[names!("transformer.", "")],
-    unused: &[],
-    converted: Converted::AsStored,
     build,
+    ..DECODER
 };
 
 /// x ← x + Attention(LN(x)); x ← x + MLP(LN(x)); learned positions.

@@ -1,6 +1,6 @@
 //! GPT-NeoX (Black et al. 2022) and Pythia (Biderman et al. 2023).
 
-use super::{Architecture, Converted, Family, tables};
+use super::{Architecture, Conversion, DECODER, conversion, tables};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, head, interleaved_projections, mlp,
 };
@@ -10,7 +10,6 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "GPT-NeoX, Pythia",
     gguf: &["gptneox"],
     hugging_face: &["gpt_neox"],
-    family: Family::Decoder,
     keys: &[
         tables::SIZES,
         tables::ROPE,
@@ -77,9 +76,12 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "blk.{i}.ffn_down.bias",
         ),
     ]],
-    unused: &[],
-    converted: Converted::QueriesFirst,
+    conversion: Conversion {
+        tensor: conversion::queries_first,
+        ..Conversion::PLAIN
+    },
     build,
+    ..DECODER
 };
 
 /// x ← x + Attention(LN₁(x)) + MLP(LN₂(x)), or one after the other.

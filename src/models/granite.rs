@@ -1,7 +1,7 @@
 //! Granite 3 (Granite Team 2024): LLaMA with a factor on embeddings, scores, residual branches
 //! and logits (Yang et al. 2022).
 
-use super::{Architecture, Converted, Family, llama, tables};
+use super::{Architecture, Conversion, DECODER, conversion, llama, tables};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, gated_mlp, head, projections,
 };
@@ -11,7 +11,6 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Granite 3",
     gguf: &["granite"],
     hugging_face: &["granite"],
-    family: Family::Decoder,
     keys: &[
         tables::SIZES,
         tables::ROPE,
@@ -20,9 +19,12 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         FACTORS,
     ],
     names: llama::NAMES,
-    unused: &[],
-    converted: Converted::NeighboursPaired,
+    conversion: Conversion {
+        tensor: conversion::neighbours_paired,
+        ..Conversion::PLAIN
+    },
     build,
+    ..DECODER
 };
 
 /// What they are called.

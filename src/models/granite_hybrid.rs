@@ -3,7 +3,10 @@
 //! that all rows share. In GGUF both have one name.
 
 use super::mamba2::{HYBRID_MIXER, Mixer};
-use super::{Architecture, Converted, Family, granite, llama, tables};
+use super::{
+    Architecture, Conversion, DECODER, Family, GgufKeys, Written, conversion, granite, llama,
+    mamba2, tables,
+};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, gated_experts, gated_mlp, head, projections,
 };
@@ -11,7 +14,7 @@ use crate::graph::{
     Among, Attention, BuildError, Builder, Config, Key, Name, Net, Pointwise, PositionScheme, Role,
     Value,
 };
-use rillm_formats::manifest::Container;
+use rillm_formats::manifest::{Array, Container, Value as Fact};
 
 pub(super) const GRANITE_4: Architecture = Architecture {
     title: "Granite 4",
@@ -64,9 +67,16 @@ pub(super) const GRANITE_4: Architecture = Architecture {
             ),
         ],
     ],
-    unused: &[],
-    converted: Converted::NeighboursPaired,
+    conversion: Conversion {
+        keys: |keys| {
+            let rotates = keys.config.str("position_embedding_type") == Some("rope");
+            hybrid_keys(keys, rotates);
+        },
+        tensor: hybrid_tensor,
+        ..Conversion::PLAIN
+    },
     build: |model| build(model, granite_rope(model)?),
+    ..DECODER
 };
 
 pub(super) const BAMBA: Architecture = Architecture {
@@ -121,9 +131,17 @@ pub(super) const BAMBA: Architecture = Architecture {
             ),
         ],
     ],
-    unused: &[],
-    converted: Converted::NeighboursPaired,
+    conversion: Conversion {
+        architecture: Some("granitehybrid"),
+        keys: |keys| {
+            hybrid_keys(keys, true);
+            keys.put_usual("rope.partial_factor", Fact::F32(BAMBA_PART as f32));
+        },
+        tensor: hybrid_tensor,
+        ..Conversion::PLAIN
+    },
     build: |model| build(model, Some(BAMBA_PART)),
+    ..DECODER
 };
 
 const MIXER_KEYS: &[Key] = &[
@@ -275,4 +293,49 @@ impl FeedForward {
         let inner = net.mul(net.apply(gate, self.function), up);
         net.linear(inner, &format!("{layer}.ffn_down_shexp"), net.width(h))
     }
+}
+
+/// In GGUF, which layers attend is said by their heads of keys; whether they rotate what they
+/// compare, by a flag.
+fn hybrid_keys(keys: &mut GgufKeys<'_>, rotates: bool) {
+    let config = keys.config;
+    let attends = |layer: u64| match config.array("layer_types") {
+        Some(Array::String(kinds)) => kinds.get(layer as usize) == Some(b"attention"),
+        _ => config
+            .array("attn_layer_indices")
+            .is_some_and(|list| (0..list.len()).any(|index| list.u64(index) == Some(layer))),
+    };
+    let heads = config.u64("num_attention_heads").unwrap_or(1);
+    let kv_heads = config.u64("num_key_value_heads").unwrap_or(heads);
+    keys.put_attending_layers(kv_heads, attends);
+    let width = keys.count("embedding_length").unwrap_or(0);
+    let expand = config.f64("mamba_expand").unwrap_or(2.0);
+    keys.put("ssm.inner_size", Fact::U32((width as f64 * expand) as u32));
+    keys.put("rope.scaling.finetuned", Fact::Bool(rotates));
+    if keys.count("expert_count").unwrap_or(0) == 0 {
+        let shared = "expert_shared_feed_forward_length";
+        if let Some(hidden) = keys.values.0.remove(shared) {
+            keys.put("feed_forward_length", hidden);
+        }
+        keys.remove(&["expert_count", "expert_used_count"]);
+    }
+    keys.remove(&["ssm.expand", "position_embedding_type"]);
+}
+
+/// Gates and what they let through are apart in GGUF. Where there are no experts, what all rows
+/// share is a feed-forward layer like any other.
+fn hybrid_tensor(keys: &mut GgufKeys<'_>, tensor: Written) -> Result<Vec<Written>, String> {
+    let mut all = match tensor.part().starts_with("ffn_gate_up_") {
+        true => conversion::gates_apart(tensor)?,
+        false => {
+            let tensor = mamba2::heads_in_columns(keys, tensor);
+            conversion::neighbours_paired(keys, tensor)?
+        }
+    };
+    if keys.count("expert_count").is_none() {
+        for tensor in &mut all {
+            tensor.name = tensor.name.replace("_shexp.", ".");
+        }
+    }
+    Ok(all)
 }

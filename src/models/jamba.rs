@@ -2,11 +2,12 @@
 //! positions; after each a feed-forward layer, or a mixture of experts.
 
 use super::mamba::{JAMBA_MIXER, Mixer, Norms};
-use super::{Architecture, Converted, Family, tables};
+use super::{Architecture, Conversion, DECODER, Family, GgufKeys, tables};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, gated_experts, gated_mlp, head, projections,
 };
 use crate::graph::{Among, BuildError, Builder, Name, PositionScheme, Role};
+use rillm_formats::manifest::Value as Fact;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Jamba",
@@ -81,9 +82,12 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         tables::ATTENTION,
         JAMBA_MIXER,
     ],
-    unused: &[],
-    converted: Converted::AsStored,
+    conversion: Conversion {
+        keys,
+        ..Conversion::PLAIN
+    },
     build,
+    ..DECODER
 };
 
 /// x ← x + (Mamba or Attention)(RMS(x)); x ← x + (FFN or experts)(RMS(x)). Which of them a layer
@@ -139,4 +143,16 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     net.emit(head(&net, x, Tied::OnRequest)?, "logits");
     net.finish();
     Ok(())
+}
+
+/// In GGUF, which layers attend is said by their heads of keys.
+fn keys(keys: &mut GgufKeys<'_>) {
+    let or = |key: &str, usual: u64| keys.config.u64(key).unwrap_or(usual);
+    let (period, offset) = (or("attn_layer_period", 8), or("attn_layer_offset", 4));
+    let kv_heads = or("num_key_value_heads", or("num_attention_heads", 1));
+    let width = keys.count("embedding_length").unwrap_or(0);
+    let inner = width.saturating_mul(or("mamba_expand", 2)) as u32;
+    keys.put_attending_layers(kv_heads, |layer| layer.checked_rem(period) == Some(offset));
+    keys.put("ssm.inner_size", Fact::U32(inner));
+    keys.remove(&["ssm.expand"]);
 }

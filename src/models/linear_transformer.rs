@@ -1,6 +1,6 @@
 //! Linear attention with the elu + 1 feature map (Katharopoulos et al. 2020), causal or not.
 
-use super::{Architecture, Converted, Family};
+use super::{Architecture, DECODER, Family};
 use crate::graph::blocks::{Tied, head, mlp};
 use crate::graph::{BuildError, Builder, Divisor, Index, LinearAttention, Name, Pointwise, Role};
 
@@ -43,9 +43,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         Name::plain("h.{i}.fc_out.weight", "blk.{i}.ffn_down.weight"),
         Name::plain("h.{i}.fc_out.bias", "blk.{i}.ffn_down.bias"),
     ]],
-    unused: &[],
-    converted: Converted::AsStored,
     build,
+    ..DECODER
 };
 
 /// x ← x + o(φ(q) Σ φ(k) vᵀ / (φ(q) Σ φ(k) + eps)); x ← x + MLP(LN(x)); learned positions.

@@ -1,6 +1,6 @@
 //! LLaMA (Touvron et al. 2023; Grattafiori et al. 2024).
 
-use super::{Architecture, Converted, Family, tables};
+use super::{Architecture, Conversion, DECODER, Quantization, conversion, tables};
 use crate::graph::blocks::{
     Heads, Tied, WindowPattern, Windows, activation, attend, embedding, gated_experts, gated_mlp,
     head, projections,
@@ -15,12 +15,22 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "LLaMA 1–3",
     gguf: &["llama"],
     hugging_face: &["llama"],
-    family: Family::Decoder,
     keys: KEYS,
     names: NAMES,
-    unused: &[],
-    converted: Converted::NeighboursPaired,
+    conversion: CONVERSION,
+    quantization: Quantization {
+        precise_values_at: Some(80),
+        ..Quantization::USUAL
+    },
     build,
+    ..DECODER
+};
+
+/// Queries and keys are arranged so that neighbours rotate together.
+pub(super) const CONVERSION: Conversion = Conversion {
+    architecture: Some("llama"),
+    tensor: conversion::neighbours_paired,
+    ..Conversion::PLAIN
 };
 
 pub(super) const KEYS: &[&[Key]] = &[

@@ -1,10 +1,10 @@
 //! Mamba (Gu & Dao 2023): selective state spaces, memory constant in length. Falcon Mamba (Zuo et
 //! al. 2024) normalises what is selected.
 
-use super::{Architecture, Converted, Family};
+use super::{Architecture, Conversion, DECODER, Family, GgufKeys, conversion};
 use crate::graph::blocks::{Tied, embedding, head};
 use crate::graph::{BuildError, Builder, Config, Key, Name, Net, Role, Value, View};
-use rillm_formats::manifest::Container;
+use rillm_formats::manifest::{Container, Metadata, Value as Fact};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Mamba, Falcon Mamba",
@@ -20,9 +20,19 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ],
     ],
     names: &[ENDS, MIXER],
-    unused: &[],
-    converted: Converted::AsStored,
+    recognises: |config| is_the_authors(config) && !says_mamba2(config),
+    conversion: Conversion {
+        keys: |keys| {
+            let width = keys.count("embedding_length").unwrap_or(0);
+            complete(keys, expanded_width(keys), width.div_ceil(16), 16);
+            let normalized = keys.config.str("model_type") == Some("falcon_mamba");
+            keys.put_usual("ssm.dt_b_c_rms", Fact::Bool(normalized));
+            keys.remove(AUTHORS_KEYS);
+        },
+        ..Conversion::PLAIN
+    },
     build,
+    ..DECODER
 };
 
 /// As transformers and as the authors write them.
@@ -226,7 +236,7 @@ pub(super) fn check_authors(config: &Config<'_>) -> Result<(), BuildError> {
         return Err(config.invalid("feed_forward_length", "0: no layers but the mixing ones"));
     }
     match config.value("attention.layers") {
-        Some(rillm_formats::manifest::Value::Array(list)) if !list.is_empty() => {
+        Some(Fact::Array(list)) if !list.is_empty() => {
             Err(config.invalid("attention.layers", "an empty list"))
         }
         _ => Ok(()),
@@ -260,4 +270,40 @@ pub(super) fn tied(config: &Config<'_>, usual: Tied) -> Tied {
         Some(false) => Tied::OnRequest,
         _ => Tied::ByDefault,
     }
+}
+
+/// Keys of the authors that GGUF does not have.
+pub(super) const AUTHORS_KEYS: &[&str] =
+    &["ssm.expand", "ssm.head_dim", "rms_norm", "attention.layers"];
+
+/// Whether these are the authors' own, who do not write what a model is: their configurations are
+/// of one kind.
+pub(super) fn is_the_authors(config: &Metadata) -> bool {
+    let has = |key: &str| config.value(key).is_some();
+    config.u64("d_model").is_some() && config.u64("n_layer").is_some() && has("fused_add_norm")
+}
+
+/// Whether an author's configuration is of the second generation.
+pub(super) fn says_mamba2(config: &Metadata) -> bool {
+    config.str("ssm_cfg.layer") == Some("Mamba2")
+}
+
+/// The width between a layer's projections, where only the factor is known.
+pub(super) fn expanded_width(keys: &GgufKeys<'_>) -> u64 {
+    let width = keys.count("embedding_length").unwrap_or(0);
+    (width as f64 * keys.float("ssm.expand").unwrap_or(2.0)) as u64
+}
+
+/// What configurations leave to be known, and what readers of GGUF insist on.
+pub(super) fn complete(keys: &mut GgufKeys<'_>, inner: u64, rank: u64, states: u64) {
+    let number = |count: u64| Fact::U32(u32::try_from(count).unwrap_or(0));
+    keys.put_usual("ssm.inner_size", number(inner));
+    keys.put_usual("ssm.time_step_rank", number(rank));
+    keys.put_usual("ssm.state_size", number(states));
+    keys.put_usual("ssm.conv_kernel", Fact::U32(4));
+    keys.put_usual("context_length", Fact::U32(conversion::ANY_LENGTH));
+    keys.put_usual("attention.layer_norm_rms_epsilon", Fact::F32(1e-5));
+    // Without meaning.
+    keys.put_usual("attention.head_count", Fact::U32(0));
+    keys.put_usual("feed_forward_length", Fact::U32(0));
 }

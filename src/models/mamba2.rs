@@ -1,10 +1,10 @@
 //! Mamba-2 (Dao & Gu 2024): selective state spaces whose channels form heads, each with one
 //! rate of forgetting, so that states can be large.
 
-use super::{Architecture, Converted, Family, mamba};
+use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Written, mamba};
 use crate::graph::blocks::{Tied, embedding, head};
 use crate::graph::{BuildError, Builder, Config, Name, Net, Role, Value, View};
-use rillm_formats::manifest::Container;
+use rillm_formats::manifest::{Container, Value as Fact};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Mamba-2",
@@ -41,9 +41,23 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ],
         CODESTRAL_MIXER,
     ],
-    unused: &[],
-    converted: Converted::AsStored,
+    recognises: |config| mamba::is_the_authors(config) && mamba::says_mamba2(config),
+    conversion: Conversion {
+        keys: |keys| {
+            let expanded = mamba::expanded_width(keys);
+            let head_dim = keys.count("ssm.head_dim").unwrap_or(64);
+            let heads = keys.count("ssm.time_step_rank");
+            let inner = heads.map_or(expanded, |heads| heads.saturating_mul(head_dim));
+            let rank = expanded.checked_div(head_dim).unwrap_or(0);
+            mamba::complete(keys, inner, rank, 128);
+            keys.put_usual("ssm.group_count", Fact::U32(1));
+            keys.remove(mamba::AUTHORS_KEYS);
+        },
+        tensor: |keys, tensor| Ok(vec![heads_in_columns(keys, tensor)]),
+        ..Conversion::PLAIN
+    },
     build,
+    ..DECODER
 };
 
 /// The mixing layer's tensors under a layer's prefix.
@@ -216,4 +230,18 @@ fn limits(config: &Config<'_>) -> Result<(f32, f32), BuildError> {
         (Some(low), Some(high)) if low <= high => Ok((low as f32, high as f32)),
         _ => Err(config.invalid(key, "a list of two numbers, the smaller one first")),
     }
+}
+
+/// In GGUF, heads' numbers stand in a column, and a norm of groups in a row for each.
+pub(super) fn heads_in_columns(keys: &GgufKeys<'_>, mut tensor: Written) -> Written {
+    let groups = keys.count("ssm.group_count");
+    match (tensor.part(), tensor.shape.as_slice()) {
+        ("ssm_a" | "ssm_d", &[heads]) if groups.is_some() => tensor.shape = vec![heads, 1],
+        ("ssm_norm", &[inner]) => {
+            let groups = groups.unwrap_or(1).max(1);
+            tensor.shape = vec![groups, inner / groups];
+        }
+        _ => {}
+    }
+    tensor
 }

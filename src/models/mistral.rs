@@ -1,13 +1,12 @@
 //! Mistral (Jiang et al. 2023): LLaMA whose layers look through a sliding window. In GGUF it is
 //! a `llama`.
 
-use super::{Architecture, Converted, Family, llama, tables};
+use super::{Architecture, DECODER, llama, tables};
 
 pub(super) const MISTRAL: Architecture = Architecture {
     title: "Mistral",
     gguf: &[],
     hugging_face: &["mistral"],
-    family: Family::Decoder,
     keys: &[
         tables::SIZES,
         tables::ROPE,
@@ -16,9 +15,9 @@ pub(super) const MISTRAL: Architecture = Architecture {
         &[("attention.sliding_window", "sliding_window")],
     ],
     names: llama::NAMES,
-    unused: &[],
-    converted: Converted::NeighboursPaired,
+    conversion: llama::CONVERSION,
     build: llama::build,
+    ..DECODER
 };
 
 /// Some of whose layers may see everything.

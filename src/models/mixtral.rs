@@ -1,7 +1,7 @@
 //! Mixtral (Jiang et al. 2024): LLaMA whose feed-forward layers are mixtures of experts.
 //! In GGUF it is a `llama` with an expert count.
 
-use super::{Architecture, Converted, Family, llama, tables};
+use super::{Architecture, DECODER, Family, llama, tables};
 use crate::graph::Name;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -43,7 +43,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             ),
         ],
     ],
-    unused: &[],
-    converted: Converted::NeighboursPaired,
+    conversion: llama::CONVERSION,
     build: llama::build,
+    ..DECODER
 };

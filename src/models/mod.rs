@@ -7,6 +7,7 @@ mod bert;
 mod bloom;
 mod cohere;
 mod compressive_transformer;
+mod conversion;
 mod falcon;
 mod fla;
 mod gemma;
@@ -40,7 +41,10 @@ mod t5;
 mod tables;
 mod transfo_xl;
 
+pub use conversion::{Conversion, GgufKeys, Written, WrittenRows};
+
 use crate::graph::{BuildError, Builder, Key, Name};
+use rillm_formats::manifest::{Container, Metadata};
 
 /// Families, as users speak of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,18 +74,28 @@ impl Family {
     }
 }
 
-/// How converters to GGUF arrange rows that a Hugging Face checkpoint has in another order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Converted {
-    /// In the same.
-    AsStored,
-    /// Queries and keys so that elements that rotate together are neighbours.
-    NeighboursPaired,
-    /// Projections that are fused head by head: all queries, all keys, all values.
-    QueriesFirst,
+/// How an architecture's weights bear quantization.
+#[derive(Clone, Copy, Debug)]
+pub struct Quantization {
+    /// Whether the mixes make fewer exceptions for it, as those of llama-quantize do for Falcon.
+    pub even: bool,
+    /// With so many layers, values that many heads share are few, and stay precise.
+    pub precise_values_at: Option<u64>,
+    /// Parts of names of matrices that stay floats beside those that do everywhere.
+    pub kept: &'static [&'static str],
 }
 
-/// One architecture.
+impl Quantization {
+    /// As most do.
+    pub const USUAL: Quantization = Quantization {
+        even: false,
+        precise_values_at: None,
+        kept: &[],
+    };
+}
+
+/// One architecture: all that is known of it beside its operations. Fields that the files of most
+/// leave as they are come from [`DECODER`].
 #[derive(Clone, Copy, Debug)]
 pub struct Architecture {
     /// What it is called in the README's table.
@@ -90,6 +104,8 @@ pub struct Architecture {
     pub gguf: &'static [&'static str],
     /// `config.json`'s `model_type` values it answers to.
     pub hugging_face: &'static [&'static str],
+    /// Whether a `config.json` without a `model_type` describes one.
+    pub recognises: fn(&Metadata) -> bool,
     /// What kind of model it is.
     pub family: Family,
     /// Hyperparameters of a Hugging Face folder.
@@ -99,10 +115,60 @@ pub struct Architecture {
     /// Tensors that GGUF files may carry and nobody needs. Any other unknown one is an error:
     /// the file is of a variant whose results would be wrong.
     pub unused: &'static [&'static str],
-    /// How converters to GGUF arrange the rows of its projections.
-    pub converted: Converted,
+    /// The same of a checkpoint's layers.
+    pub unused_in_checkpoints: &'static [&'static str],
+    /// What its folders become as GGUF files.
+    pub conversion: Conversion,
+    /// How its weights bear quantization.
+    pub quantization: Quantization,
     /// Records the graphs.
     pub build: fn(&Builder<'_>) -> Result<(), BuildError>,
+}
+
+/// What most architectures have in common: decoders whose files say everything as it is.
+const DECODER: Architecture = Architecture {
+    title: "",
+    gguf: &[],
+    hugging_face: &[],
+    recognises: |_| false,
+    family: Family::Decoder,
+    keys: &[],
+    names: &[],
+    unused: &[],
+    unused_in_checkpoints: &[],
+    conversion: Conversion::PLAIN,
+    quantization: Quantization::USUAL,
+    build: |_| Ok(()),
+};
+
+impl Architecture {
+    /// The names that it has in files of this kind.
+    pub fn names_in(&self, container: Container) -> &'static [&'static str] {
+        match container {
+            Container::Gguf => self.gguf,
+            Container::HuggingFace => self.hugging_face,
+        }
+    }
+
+    /// `general.architecture` of the GGUF file that a folder becomes.
+    pub fn written_as(&self) -> &'static str {
+        let first = self.gguf.first().copied().unwrap_or_default();
+        self.conversion.architecture.unwrap_or(first)
+    }
+}
+
+/// The architecture of this name in files of this kind.
+pub fn find(container: Container, name: &str) -> Option<&'static Architecture> {
+    let mut all = ARCHITECTURES.iter();
+    all.find(|architecture| architecture.names_in(container).contains(&name))
+}
+
+/// The `model_type` of a configuration that does not say it.
+pub fn recognise(config: &Metadata) -> Option<&'static str> {
+    let found = ARCHITECTURES
+        .iter()
+        .find(|found| (found.recognises)(config));
+    found?.hugging_face.first().copied()
 }
 
 /// Every architecture.

@@ -1,15 +1,15 @@
 //! MPT (MosaicML 2023). The strength of ALiBi is read as the authors' own code reads it;
 //! transformers knows none but 8.
 
-use super::{Architecture, Converted, Family};
+use super::{Architecture, Conversion, DECODER};
 use crate::graph::blocks::{Heads, Tied, alibi, attend, cap, embedding, head, mlp};
 use crate::graph::{Attention, BuildError, Builder, Index, Name, Pointwise, PositionScheme, Role};
+use rillm_formats::manifest::Value as Fact;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "MPT",
     gguf: &["mpt"],
     hugging_face: &["mpt"],
-    family: Family::Decoder,
     keys: &[&[
         ("embedding_length", "d_model"),
         ("block_count", "n_layers"),
@@ -74,9 +74,16 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "blk.{i}.ffn_down.bias",
         ),
     ]],
-    unused: &[],
-    converted: Converted::AsStored,
+    conversion: Conversion {
+        complete: |keys, _| {
+            if keys.float("attention.layer_norm_epsilon").is_none() {
+                keys.put("attention.layer_norm_epsilon", Fact::F32(1e-5));
+            }
+        },
+        ..Conversion::PLAIN
+    },
     build,
+    ..DECODER
 };
 
 /// x ← x + Attention(LN(x)); x ← x + MLP(LN(x)); projections within bounds.

@@ -1,6 +1,6 @@
 //! OLMo 2 (OLMo Team 2024) and OLMo 3 (OLMo Team 2025), which adds windows.
 
-use super::{Architecture, Converted, Family, tables};
+use super::{Architecture, Conversion, DECODER, tables};
 use crate::graph::blocks::{
     Heads, Tied, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head,
     projections,
@@ -13,7 +13,6 @@ pub(super) const OLMO_2: Architecture = Architecture {
     title: "OLMo 2",
     gguf: &["olmo2"],
     hugging_face: &["olmo2"],
-    family: Family::Decoder,
     keys: &[
         tables::SIZES,
         tables::ROPE,
@@ -37,9 +36,8 @@ pub(super) const OLMO_2: Architecture = Architecture {
         ],
         tables::GATED_MLP,
     ],
-    unused: &[],
-    converted: Converted::AsStored,
     build: |model| build(model, None),
+    ..DECODER
 };
 
 /// In GGUF it is an `olmo2` with a window.
@@ -47,6 +45,10 @@ pub(super) const OLMO_3: Architecture = Architecture {
     title: "OLMo 3",
     gguf: &[],
     hugging_face: &["olmo3"],
+    conversion: Conversion {
+        architecture: Some("olmo2"),
+        ..Conversion::PLAIN
+    },
     build: |model| build(model, Some(4096)),
     ..OLMO_2
 };

@@ -1,6 +1,6 @@
 //! Phi-1, Phi-1.5 and Phi-2 (Gunasekar et al. 2023).
 
-use super::{Architecture, Converted, Family, tables};
+use super::{Architecture, DECODER, tables};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, head, head_norms, mlp, projections,
 };
@@ -10,7 +10,6 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Phi-1, Phi-2",
     gguf: &["phi2"],
     hugging_face: &["phi"],
-    family: Family::Decoder,
     keys: &[
         tables::SIZES,
         tables::ROPE,
@@ -63,9 +62,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             Name::plain("model.layers.{i}.mlp.fc2.bias", "blk.{i}.ffn_down.bias"),
         ],
     ],
-    unused: &[],
-    converted: Converted::AsStored,
     build,
+    ..DECODER
 };
 
 /// x ← x + Attention(LN(x)) + MLP(LN(x)), with one norm for both.

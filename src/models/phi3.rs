@@ -1,6 +1,6 @@
 //! Phi-3 and Phi-4 (Abdin et al. 2024).
 
-use super::{Architecture, Converted, Family, tables};
+use super::{Architecture, DECODER, tables};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, fused_gated_mlp, fused_projections, head,
 };
@@ -12,7 +12,6 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Phi-3, Phi-4",
     gguf: &["phi3"],
     hugging_face: &["phi3"],
-    family: Family::Decoder,
     keys: &[
         tables::SIZES,
         tables::ROPE,
@@ -37,9 +36,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             ),
         ],
     ],
-    unused: &[],
-    converted: Converted::AsStored,
     build,
+    ..DECODER
 };
 
 /// x ← x + Attention(RMS(x)); x ← x + FFN(RMS(x)); projections of one input are fused.

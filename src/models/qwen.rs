@@ -1,6 +1,6 @@
 //! Qwen 2 (Yang et al. 2024) and Qwen 3 (Yang et al. 2025).
 
-use super::{Architecture, Converted, Family, tables};
+use super::{Architecture, DECODER, tables};
 use crate::graph::blocks::{
     Heads, Tied, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head,
     projections,
@@ -14,12 +14,10 @@ pub(super) const QWEN_2: Architecture = Architecture {
     title: "Qwen 2, 2.5",
     gguf: &["qwen2"],
     hugging_face: &["qwen2"],
-    family: Family::Decoder,
     keys: KEYS,
     names: NAMES,
-    unused: &[],
-    converted: Converted::AsStored,
     build: |model| build(model, HeadNorm::None),
+    ..DECODER
 };
 
 pub(super) const QWEN_3: Architecture = Architecture {

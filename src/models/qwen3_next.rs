@@ -2,7 +2,7 @@
 //! one of gated attention, each followed by routed experts beside one that all rows share.
 
 use super::tables::{ATTENTION, ENDS, ROPE, ROPE_PARAMETERS, ROPE_SCALING, SIZES};
-use super::{Architecture, Converted, Family};
+use super::{Architecture, Conversion, DECODER, Family};
 use crate::graph::blocks::{Heads, Tied, activation, embedding, gated_experts, gated_mlp, head};
 use crate::graph::{
     Among, Attention, BuildError, Builder, Config, Decay, DeltaRule, Keys, LinearAttention, Matrix,
@@ -41,9 +41,19 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ],
     ],
     names: &[NAMES, ENDS, ATTENTION, super::tables::GATED_MLP],
-    unused: &[],
-    converted: Converted::AsStored,
+    conversion: Conversion {
+        complete: |keys, _| {
+            let inner = (keys.count("ssm.time_step_rank"))
+                .zip(keys.count("ssm.value_head_size"))
+                .map(|(heads, dim)| (heads * dim) as u32);
+            if let Some(inner) = inner {
+                keys.put("ssm.inner_size", Fact::U32(inner));
+            }
+        },
+        ..Conversion::PLAIN
+    },
     build,
+    ..DECODER
 };
 
 const NAMES: &[Name] = &[

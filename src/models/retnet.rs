@@ -4,7 +4,7 @@
 //! Two layouts are in use: that of torchscale, the authors' library, and that of
 //! flash-linear-attention. They differ in more than names: torchscale scales its rows.
 
-use super::{Architecture, Converted, Family, fla};
+use super::{Architecture, DECODER, Family, conversion, fla};
 use crate::graph::blocks::{Tied, activation, embedding, gated_mlp, head};
 use crate::graph::rope::{Division, RopeFrequencies};
 use crate::graph::{
@@ -77,9 +77,9 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ],
         fla::NAMES,
     ],
-    unused: &[],
-    converted: Converted::AsStored,
+    conversion: conversion::ENDLESS,
     build,
+    ..DECODER
 };
 
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {

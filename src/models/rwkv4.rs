@@ -1,7 +1,7 @@
 //! RWKV-4 (Peng et al. 2023): weighted means over the past that are carried along channel by
 //! channel; memory constant in length.
 
-use super::{Architecture, Converted, Family, rwkv6};
+use super::{Architecture, DECODER, Family, conversion, rwkv6};
 use crate::graph::blocks::{Tied, embedding, head};
 use crate::graph::{BuildError, Builder, Name, Pointwise, Role, View};
 
@@ -19,9 +19,9 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ("rescale_every_n_layers", "rescale_every"),
     ]],
     names: &[TRANSFORMERS, AUTHORS],
-    unused: &[],
-    converted: Converted::AsStored,
+    conversion: conversion::ENDLESS,
     build,
+    ..DECODER
 };
 
 /// The names of checkpoints for transformers.

@@ -2,12 +2,13 @@
 //! before the row is taken in; what is mixed with the row before is of the rows' own making as
 //! well. Memory constant in length.
 
-use super::{Architecture, Converted, Family};
+use super::{Architecture, Conversion, DECODER, Family, GgufKeys, conversion};
 use crate::graph::blocks::{Tied, embedding, head};
 use crate::graph::{
-    BuildError, Builder, Decay, LinearAttention, Name, Net, Pointwise, Role, Share, Value, Vector,
-    View,
+    BuildError, Builder, Catalog, Decay, LinearAttention, Name, Net, Pointwise, Role, Share, Value,
+    Vector, View,
 };
+use rillm_formats::manifest::Value as Fact;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "RWKV-6",
@@ -34,9 +35,12 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ],
     ],
     names: &[TRANSFORMERS, AUTHORS],
-    unused: &[],
-    converted: Converted::AsStored,
+    conversion: Conversion {
+        complete,
+        ..Conversion::PLAIN
+    },
     build,
+    ..DECODER
 };
 
 /// The names of checkpoints for transformers. Low-rank matrices are `[in, out]`.
@@ -426,4 +430,19 @@ pub(super) fn channel_mix(
     let r = net.linear(r, &name("receptance"), width)?;
     let y = net.linear(k, &name("value"), width)?;
     Ok(net.mul(net.apply(r, Pointwise::Sigmoid), y))
+}
+
+/// Ranks that tensors imply, and what readers of GGUF insist on.
+fn complete(keys: &mut GgufKeys<'_>, tensors: &dyn Catalog) {
+    keys.put("attention.head_count", Fact::U32(0));
+    keys.put_usual_context(conversion::ANY_LENGTH);
+    for (key, part, parts) in [
+        ("time_mix_extra_dim", "time_mix_w1", 5),
+        ("time_decay_extra_dim", "time_mix_decay_w1", 1),
+        ("feed_forward_length", "channel_mix_key", 1),
+    ] {
+        if let Some(rows) = conversion::rows(tensors, &format!("blk.0.{part}.weight")) {
+            keys.put(key, Fact::U32(rows / parts));
+        }
+    }
 }

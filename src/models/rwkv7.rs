@@ -2,12 +2,13 @@
 //! learning rate are of each row's own making; memory constant in length.
 
 use super::rwkv6::{self, LowRank};
-use super::{Architecture, Converted, Family};
+use super::{Architecture, Conversion, DECODER, Family, conversion};
 use crate::graph::blocks::{Tied, embedding, head};
 use crate::graph::{
     BuildError, Builder, Decay, DeltaRule, LinearAttention, Name, Net, Pointwise, Role, Share,
     Value, View,
 };
+use rillm_formats::manifest::Value as Fact;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "RWKV-7",
@@ -48,8 +49,29 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         "blk.0.time_mix_v1.weight",
         "blk.0.time_mix_v2.weight",
     ],
-    converted: Converted::AsStored,
+    conversion: Conversion {
+        tensor: |_, mut tensor| {
+            // Readers want no heads in it.
+            if tensor.part() == "time_mix_r_k" {
+                tensor.shape = vec![tensor.shape.iter().product()];
+            }
+            Ok(vec![tensor])
+        },
+        complete: |keys, _| {
+            keys.put("attention.head_count", Fact::U32(0));
+            keys.put_usual_context(conversion::ANY_LENGTH);
+        },
+        // The first layer has no values to mix its own with; readers want the tensors for it
+        // nevertheless, as large as those of its learning rates, and do not use them.
+        copies: &[
+            ("blk.0.time_mix_v0.weight", "blk.0.time_mix_a0.weight"),
+            ("blk.0.time_mix_v1.weight", "blk.0.time_mix_a1.weight"),
+            ("blk.0.time_mix_v2.weight", "blk.0.time_mix_a2.weight"),
+        ],
+        ..Conversion::PLAIN
+    },
     build,
+    ..DECODER
 };
 
 /// The names of the author's checkpoints, whose low-rank matrices are `[in, out]`.

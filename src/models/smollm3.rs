@@ -1,6 +1,6 @@
 //! SmolLM3 (Hugging Face 2025): LLaMA of which every fourth layer knows no positions.
 
-use super::{Architecture, Converted, Family, llama, tables};
+use super::{Architecture, Conversion, DECODER, conversion, llama, tables};
 use crate::graph::{BuildError, Builder};
 use rillm_formats::manifest::Value;
 
@@ -8,7 +8,6 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "SmolLM3",
     gguf: &["smollm3"],
     hugging_face: &["smollm3"],
-    family: Family::Decoder,
     keys: &[
         tables::SIZES,
         tables::ROPE,
@@ -21,9 +20,12 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ],
     ],
     names: llama::NAMES,
-    unused: &[],
-    converted: Converted::NeighboursPaired,
+    conversion: Conversion {
+        tensor: conversion::neighbours_paired,
+        ..Conversion::PLAIN
+    },
     build,
+    ..DECODER
 };
 
 /// A list in which 1 says that a layer rotates, whatever its name says.

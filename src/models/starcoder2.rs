@@ -1,6 +1,6 @@
 //! StarCoder 2 (Lozhkov et al. 2024).
 
-use super::{Architecture, Converted, Family, tables};
+use super::{Architecture, DECODER, tables};
 use crate::graph::blocks::{Heads, Tied, activation, attend, embedding, head, mlp, projections};
 use crate::graph::{
     Attention, BuildError, Builder, Mask, Name, Pairing, PositionScheme, Role, Rope,
@@ -10,7 +10,6 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "StarCoder 2",
     gguf: &["starcoder2"],
     hugging_face: &["starcoder2"],
-    family: Family::Decoder,
     keys: &[
         tables::SIZES,
         tables::ROPE,
@@ -44,9 +43,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             Name::plain("model.layers.{i}.mlp.c_proj.bias", "blk.{i}.ffn_down.bias"),
         ],
     ],
-    unused: &[],
-    converted: Converted::AsStored,
     build,
+    ..DECODER
 };
 
 /// x ← x + Attention(LN(x)); x ← x + MLP(LN(x)).

@@ -1,7 +1,7 @@
 //! T5 (Raffel et al. 2020), its version 1.1 and Flan-T5: an encoder, and a decoder that attends
 //! to it.
 
-use super::{Architecture, Converted, Family};
+use super::{Architecture, Conversion, DECODER, Family, GgufKeys};
 use crate::graph::blocks::{Tied, gated_mlp, head, is_tied, mlp};
 use crate::graph::{
     Attention, Buckets, BuildError, Builder, Index, Keys, Mask, Name, Net, Pointwise,
@@ -148,8 +148,16 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ),
     ]],
     unused: &["dec.blk.{i}.cross_attn_rel_b.weight"],
-    converted: Converted::AsStored,
+    // Cross-attention has no positions.
+    unused_in_checkpoints: &[
+        "decoder.block.{i}.layer.1.EncDecAttention.relative_attention_bias.weight",
+    ],
+    conversion: Conversion {
+        keys,
+        ..Conversion::PLAIN
+    },
     build,
+    ..DECODER
 };
 
 /// Hyperparameters that both halves share.
@@ -408,5 +416,13 @@ fn feed_forward(
         gated_mlp(net, h, layer, sizes.hidden, sizes.function)
     } else {
         mlp(net, h, layer, sizes.hidden, sizes.function)
+    }
+}
+
+/// GGUF says the feed-forward layer's kind in another way, and an encoder alone by its name.
+fn keys(keys: &mut GgufKeys<'_>) {
+    keys.remove(&["feed_forward_proj"]);
+    if keys.class() == b"T5EncoderModel" {
+        keys.architecture = "t5encoder";
     }
 }

@@ -2,7 +2,7 @@
 //! are distances, and words by frequency: rare ones have narrow embeddings (Baevski & Auli 2019)
 //! and share what the softmax gives their cluster (Grave et al. 2017).
 
-use super::{Architecture, Converted, Family};
+use super::{Architecture, DECODER, Family, Quantization};
 use crate::graph::blocks::mlp;
 use crate::graph::{
     ABSENT_ROWS, BuildError, Builder, Config, Distances, Index, Matrix, MemorySource, Name, Net,
@@ -110,9 +110,13 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         Name::plain("crit.cluster_weight", "output_clusters.weight"),
         Name::plain("crit.cluster_bias", "output_clusters.bias"),
     ]],
-    unused: &[],
-    converted: Converted::AsStored,
+    quantization: Quantization {
+        // Also used the other way round, which blocks do not allow.
+        kept: &["token_proj.", "output_proj."],
+        ..Quantization::USUAL
+    },
     build,
+    ..DECODER
 };
 
 /// Most rows remembered: nothing in the weights bounds what a configuration may claim.

@@ -2,8 +2,9 @@
 //! with rows that a type's blocks do not divide. The rules are those of llama-quantize, so that
 //! a name promises the same size and quality here and there.
 
+use crate::models::{Quantization, find};
 use crate::quant;
-use rillm_formats::manifest::{DType, Metadata};
+use rillm_formats::manifest::{Container, DType, Metadata};
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
@@ -152,20 +153,15 @@ fn part(name: &str) -> Part {
 }
 
 /// Whether a tensor is a matrix to be quantized at all. What is small and delicate stays.
-pub fn is_quantized(name: &str, extents: &[u64]) -> bool {
-    /// Parts of names of tensors that no quantizer touches.
+fn is_quantized(name: &str, extents: &[u64], kept: &[&str]) -> bool {
+    /// Parts of names of tensors that llama-quantize does not touch.
     const KEPT: &[&str] = &[
         "_norm.weight",
         "ffn_gate_inp.weight",
-        // Also used the other way round, which blocks do not allow.
-        "token_proj.",
-        "output_proj.",
-        ".compress.weight",
         "altup",
         "laurel",
         "per_layer_model_proj",
         "ssm_conv1d",
-        "attn_decay_",
         "shortconv.conv.weight",
         "time_mix_first.weight",
         "time_mix_w0.weight",
@@ -189,20 +185,20 @@ pub fn is_quantized(name: &str, extents: &[u64]) -> bool {
     // Extents of one do not make a matrix of a vector.
     let dimensions = extents.iter().filter(|extent| **extent > 1).count();
     let matrix = extents.len() >= 2 && dimensions >= 2;
-    matrix && name.ends_with("weight") && !KEPT.iter().any(|kept| name.contains(kept))
+    matrix && name.ends_with("weight") && !KEPT.iter().chain(kept).any(|kept| name.contains(kept))
 }
 
 /// What a mix's choices depend on beside the name of a tensor.
 #[derive(Debug)]
 pub struct Choice {
     mix: Mix,
-    falcon: bool,
+    quantization: Quantization,
     tied: bool,
     layers: usize,
     experts: u64,
     /// Query heads to a head of keys and values.
     grouped: u64,
-    /// As many layers as LLaMA's 70 billion, and grouped heads.
+    /// So many layers that values which several heads share are few.
     large: bool,
     /// Place of each tensor of values among all of them, in the order of layers.
     values: HashMap<String, usize>,
@@ -224,7 +220,10 @@ impl Choice {
                 .u64(&key)
                 .or_else(|| metadata.array(&key).and_then(first))
         };
-        let layers = count("block_count").unwrap_or(0) as usize;
+        let layers = count("block_count").unwrap_or(0);
+        // Files of architectures that do not run can be quantized as well.
+        let known = find(Container::Gguf, architecture);
+        let quantization = known.map_or(Quantization::USUAL, |known| known.quantization);
         let heads = count("attention.head_count").unwrap_or(1).max(1);
         let kv_heads = count("attention.head_count_kv").unwrap_or(heads).max(1);
         let of_values = |name: &&str| matches!(part(name), Part::Values | Part::Fused);
@@ -233,16 +232,21 @@ impl Choice {
         let values = values.iter().enumerate();
         Choice {
             mix,
-            falcon: architecture == "falcon",
+            quantization,
             tied: !names.clone().any(|name| part(name) == Part::Output),
-            layers,
+            layers: layers as usize,
             experts: count("expert_count").unwrap_or(0),
             grouped: heads / kv_heads,
-            large: architecture == "llama" && layers == 80 && heads != kv_heads,
+            large: quantization.precise_values_at == Some(layers) && heads != kv_heads,
             values: values
                 .map(|(place, name)| (name.to_string(), place))
                 .collect(),
         }
+    }
+
+    /// Whether a tensor is a matrix to be quantized at all.
+    pub fn is_quantized(&self, name: &str, extents: &[u64]) -> bool {
+        is_quantized(name, extents, self.quantization.kept)
     }
 
     /// The type of a tensor that is to be quantized, and the one it would have had if its rows
@@ -268,7 +272,7 @@ impl Choice {
         let part = part(name);
         if part == Part::Output || (part == Part::Embedding && self.tied) {
             let columns = extents.last().copied().unwrap_or(1);
-            let coarse = self.falcon || !columns.is_multiple_of(base.block_elements());
+            let coarse = self.quantization.even || !columns.is_multiple_of(base.block_elements());
             return match base {
                 DType::Q8_0 => DType::Q8_0,
                 _ if coarse || self.mix.rules == Rules::Experts => DType::Q8_0,
@@ -324,21 +328,21 @@ impl Choice {
             Rules::Q2K => DType::Q3_K,
             Rules::Q2KSmall if layer < layers / 8 => DType::Q4_K,
             Rules::Q3KMedium if layer < layers / 16 => DType::Q5_K,
-            Rules::Q3KMedium if !self.falcon || more => DType::Q4_K,
-            Rules::Q3KLarge if self.falcon => DType::Q4_K,
+            Rules::Q3KMedium if !self.quantization.even || more => DType::Q4_K,
+            Rules::Q3KLarge if self.quantization.even => DType::Q4_K,
             Rules::Q3KLarge => DType::Q5_K,
-            Rules::Q4KMedium if self.falcon && layer < layers / 16 => DType::Q6_K,
-            Rules::Q4KMedium if self.falcon && more => DType::Q5_K,
-            Rules::Q4KMedium if !self.falcon && more => DType::Q6_K,
+            Rules::Q4KMedium if self.quantization.even && layer < layers / 16 => DType::Q6_K,
+            Rules::Q4KMedium if self.quantization.even && more => DType::Q5_K,
+            Rules::Q4KMedium if !self.quantization.even && more => DType::Q6_K,
             Rules::Iq4 if layer < layers / 8 => DType::Q5_K,
             Rules::Q5KMedium if more => DType::Q6_K,
-            Rules::Q4KSmall if !self.falcon && layer < layers / 8 => DType::Q5_K,
+            Rules::Q4KSmall if !self.quantization.even && layer < layers / 8 => DType::Q5_K,
             _ => base,
         }
     }
 
     fn attention_output(&self, base: DType) -> DType {
-        if self.falcon {
+        if self.quantization.even {
             return match self.mix.rules {
                 Rules::Q3KLarge => DType::Q4_K,
                 _ => base,

@@ -7,7 +7,7 @@
 mod mix;
 
 pub use crate::convert::Draft;
-pub use mix::{MIXES, Mix, UnknownMix, is_quantized};
+pub use mix::{MIXES, Mix, UnknownMix};
 
 use crate::convert::DraftTensor;
 use crate::error::LoadError;
@@ -193,7 +193,7 @@ fn planned(
         .or(asked);
     let kept = options.keep_output && tensor.name == "output.weight";
     if let Some(base) = options.mix.base {
-        let matrix = is_quantized(&tensor.name, &tensor.shape);
+        let matrix = choice.is_quantized(&tensor.name, &tensor.shape);
         if let Some(asked) = asked.filter(|_| tensor.shape.len() > 1) {
             to = (asked, None);
         } else if matrix && !kept {

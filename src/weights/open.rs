@@ -2,7 +2,8 @@
 
 use super::Source;
 use crate::error::{LoadError, LoadErrorKind};
-use rillm_formats::manifest::{Manifest, Metadata};
+use crate::models::recognise;
+use rillm_formats::manifest::Manifest;
 use rillm_formats::safetensors::ShardIndex;
 use rillm_formats::{FormatError, gguf, hf_config, safetensors};
 use std::path::{Path, PathBuf};
@@ -154,7 +155,7 @@ fn folder(folder: &Path) -> Result<Files, LoadError> {
     // What is wrong with a file of JSON names it already.
     let mut config = hf_config::parse(&config).map_err(|error| format(error).at(folder))?;
     if config.model_type.is_none() {
-        config.model_type = mamba_of_its_authors(&config.metadata).map(str::to_string);
+        config.model_type = recognise(&config.metadata).map(str::to_string);
     }
     let generation_config = optional(&folder.join("generation_config.json"))?;
     if let Some(bytes) = &generation_config {
@@ -188,16 +189,6 @@ fn folder(folder: &Path) -> Result<Files, LoadError> {
         tokenizer,
         path,
     })
-}
-
-/// The authors of Mamba do not write what a model is: their configurations are of one kind.
-fn mamba_of_its_authors(config: &Metadata) -> Option<&'static str> {
-    config.u64("d_model").and(config.u64("n_layer"))?;
-    config.value("fused_add_norm")?;
-    match config.str("ssm_cfg.layer") {
-        Some("Mamba2") => Some("mamba2"),
-        _ => Some("mamba"),
-    }
 }
 
 /// The weight files of a folder, and the index that names them if there is one.

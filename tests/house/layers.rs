@@ -22,13 +22,13 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("state", &["arena", "graph", "kernels"]),
     // Errors gather what others say went wrong.
     ("error", &["arena", "graph", "plan", "state"]),
-    ("weights", &["error", "graph", "kernels", "quant"]),
+    ("weights", &["error", "graph", "kernels", "models", "quant"]),
     (
         "convert",
         &["error", "graph", "model", "models", "quant", "weights"],
     ),
     ("synthetic", &["convert"]),
-    ("quantize", &["convert", "error", "quant"]),
+    ("quantize", &["convert", "error", "models", "quant"]),
     (
         "exec",
         &[

@@ -1,0 +1,80 @@
+//! Rotary positions as GGUF says them: scaling by tensors of divisors, parts of heads by numbers of
+//! elements.
+
+use super::draft::{DraftTensor, TensorSource};
+use crate::models::GgufKeys;
+use rillm_formats::manifest::{DType, Value};
+use std::f64::consts::PI;
+use std::sync::Arc;
+
+/// A part of a head becomes a number of elements.
+pub(super) fn rotated(keys: &mut GgufKeys<'_>) {
+    let part = keys.float("rope.partial_factor");
+    if let (Some(part), Some(dim)) = (part, keys.head_dim()) {
+        let dims = (dim as f64 * part) as u32;
+        keys.put("rope.dimension_count", Value::U32(dims));
+    }
+    keys.remove(&["rope.partial_factor"]);
+}
+
+/// llama3's scaling (Dubey et al. 2024) goes into a tensor that divides the frequencies.
+pub(super) fn divisors(keys: &mut GgufKeys<'_>) -> Option<DraftTensor> {
+    if keys.values.str("rope.scaling.type") != Some("llama3") {
+        return None;
+    }
+    let scaling = |key: &str| keys.float(&format!("rope.scaling.{key}"));
+    let (factor, trained) = (scaling("factor")?, scaling("original_context_length")?);
+    let (low, high) = (scaling("low_freq_factor")?, scaling("high_freq_factor")?);
+    let base = keys.float("rope.freq_base").unwrap_or(10_000.0);
+    let dims = keys.head_dim()?;
+    let divisors = (0..dims / 2).map(|pair| {
+        let wave = 2.0 * PI * base.powf(2.0 * pair as f64 / dims as f64);
+        if wave < trained / high {
+            1.0
+        } else if wave > trained / low {
+            factor
+        } else {
+            let smooth = (trained / wave - low) / (high - low);
+            1.0 / ((1.0 - smooth) / factor + smooth)
+        }
+    });
+    let values: Vec<f32> = divisors.map(|divisor| divisor as f32).collect();
+    let of_scaling = |key: &str| key.starts_with("rope.scaling.");
+    keys.values.0.retain(|key, _| !of_scaling(key));
+    Some(vector("rope_freqs.weight", values))
+}
+
+/// LongRoPE's tables go into tensors, and what the stretch makes of cos and sin into a key
+/// (Ding et al. 2024, section 4).
+pub(super) fn long_rope(keys: &mut GgufKeys<'_>) -> Vec<DraftTensor> {
+    let mut tensors = Vec::new();
+    for which in ["short", "long"] {
+        let key = format!("rope.scaling.{which}_factor");
+        if let Some(Value::Array(table)) = keys.values.0.remove(&key) {
+            let numbers = (0..table.len()).filter_map(|index| table.f64(index));
+            let values = numbers.map(|number| number as f32).collect();
+            tensors.push(vector(&format!("rope_factors_{which}.weight"), values));
+        }
+    }
+    let trained = keys.count("rope.scaling.original_context_length");
+    if let (Some(trained), Some(context), false) =
+        (trained, keys.count("context_length"), tensors.is_empty())
+        && keys.float("rope.scaling.attn_factor").is_none()
+    {
+        let (trained, context) = (trained as f64, context as f64);
+        let magnitude = (1.0 + (context / trained).ln() / trained.ln())
+            .max(1.0)
+            .sqrt();
+        keys.put("rope.scaling.attn_factor", Value::F32(magnitude as f32));
+    }
+    tensors
+}
+
+fn vector(name: &str, values: Vec<f32>) -> DraftTensor {
+    DraftTensor {
+        name: name.to_string(),
+        shape: vec![values.len() as u64],
+        dtype: DType::F32,
+        from: TensorSource::Made(Arc::new(values)),
+    }
+}

@@ -1,0 +1,284 @@
+//! How an architecture is told in GGUF where that differs from what its checkpoints say in more
+//! than names: keys that follow from others, tensors that are cut or arranged anew.
+
+use crate::graph::Catalog;
+use rillm_formats::manifest::{Array, Metadata, Value};
+
+/// What becomes of a Hugging Face folder's keys and tensors beside their names.
+#[derive(Clone, Copy, Debug)]
+pub struct Conversion {
+    /// `general.architecture` of the file; `None` for the first name that the architecture
+    /// answers to.
+    pub architecture: Option<&'static str>,
+    /// Says in GGUF's keys what `config.json` says in others or leaves to be known.
+    pub keys: fn(&mut GgufKeys<'_>),
+    /// What a tensor that graphs use is written as, and keys that follow from its extents.
+    pub tensor: fn(&mut GgufKeys<'_>, Written) -> Result<Vec<Written>, String>,
+    /// Keys that follow from the tensors that are written.
+    pub complete: fn(&mut GgufKeys<'_>, &dyn Catalog),
+    /// Tensors that no graph uses and readers of GGUF insist on, and those they are copies of.
+    pub copies: &'static [(&'static str, &'static str)],
+}
+
+impl Conversion {
+    /// Every key and every tensor as it is stored.
+    pub const PLAIN: Conversion = Conversion {
+        architecture: None,
+        keys: |_| {},
+        tensor: |_, tensor| Ok(vec![tensor]),
+        complete: |_, _| {},
+        copies: &[],
+    };
+}
+
+/// A tensor on its way into a GGUF file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Its canonical name.
+    pub name: String,
+    /// Extents, outermost first.
+    pub shape: Vec<u64>,
+    /// Which stored row stands where.
+    pub rows: WrittenRows,
+}
+
+impl Written {
+    /// `attn_q` of `blk.7.attn_q.weight`.
+    pub fn part(&self) -> &str {
+        self.name.split('.').nth(2).unwrap_or_default()
+    }
+}
+
+/// The order of a written tensor's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WrittenRows {
+    /// As they are stored.
+    AsStored,
+    /// Of heads of `dim` rows: the halves' rows by turns, so that rows that rotate together are
+    /// neighbours.
+    Paired {
+        /// Rows of a head.
+        dim: usize,
+    },
+    /// One half of every `2 * rows` rows.
+    Half {
+        /// Rows of a half.
+        rows: usize,
+        /// Whether it is the second one.
+        second: bool,
+    },
+    /// Of groups of heads of `dim` rows (queries, then one of keys and one of values): all
+    /// queries, all keys, all values.
+    QueriesFirst {
+        /// Rows of a head.
+        dim: usize,
+        /// Heads of queries in a group.
+        queries: usize,
+    },
+}
+
+impl WrittenRows {
+    /// Which stored row of `count` stands at `row`.
+    pub fn stored(self, row: usize, count: usize) -> usize {
+        match self {
+            WrittenRows::AsStored => row,
+            WrittenRows::Paired { dim } => {
+                let within = row % dim;
+                row - within + within % 2 * (dim / 2) + within / 2
+            }
+            WrittenRows::Half { rows, second } => {
+                row / rows * 2 * rows + usize::from(second) * rows + row % rows
+            }
+            WrittenRows::QueriesFirst { dim, queries } => {
+                let group = (queries + 2) * dim;
+                let (groups, block) = (count / group, queries * dim);
+                let (row, block, offset) = if row < groups * block {
+                    (row, block, 0)
+                } else if row < groups * (block + dim) {
+                    (row - groups * block, dim, block)
+                } else {
+                    (row - groups * (block + dim), dim, block + dim)
+                };
+                row / block * group + offset + row % block
+            }
+        }
+    }
+}
+
+/// The keys of a GGUF file under their canonical names: its architecture's prefix comes before
+/// them when they are written.
+#[derive(Debug)]
+pub struct GgufKeys<'a> {
+    /// `general.architecture`.
+    pub architecture: &'static str,
+    /// What `config.json` says.
+    pub config: &'a Metadata,
+    /// Values by canonical name.
+    pub values: Metadata,
+    /// Keys that have no prefix.
+    pub bare: Metadata,
+}
+
+impl GgufKeys<'_> {
+    /// `architectures[0]` of the configuration: tells which head was trained.
+    pub fn class(&self) -> &[u8] {
+        match self.config.array("architectures") {
+            Some(Array::String(names)) => names.get(0).unwrap_or_default(),
+            _ => b"",
+        }
+    }
+
+    /// A whole number that is not negative.
+    pub fn count(&self, key: &str) -> Option<u64> {
+        self.values.u64(key)
+    }
+
+    /// A number.
+    pub fn float(&self, key: &str) -> Option<f64> {
+        self.values.f64(key)
+    }
+
+    /// Sets a key.
+    pub fn put(&mut self, key: &str, value: Value) {
+        self.values.0.insert(key.to_string(), value);
+    }
+
+    /// Sets a key that nobody has set.
+    pub fn put_usual(&mut self, key: &str, value: Value) {
+        self.values.0.entry(key.to_string()).or_insert(value);
+    }
+
+    /// Takes keys away.
+    pub fn remove(&mut self, keys: &[&str]) {
+        for key in keys {
+            self.values.0.remove(*key);
+        }
+    }
+
+    /// Sets the context of a model that has no limit, or does not say it.
+    pub fn put_usual_context(&mut self, positions: u32) {
+        if self.count("context_length").is_none() {
+            self.put("context_length", Value::U32(positions));
+        }
+    }
+
+    /// Sets heads of keys by layer: those of layers that do not attend are none.
+    pub fn put_attending_layers(&mut self, heads: u64, attends: impl Fn(u64) -> bool) {
+        let layers = self.count("block_count").unwrap_or(0).min(1 << 16);
+        let heads = (0..layers).map(|layer| if attends(layer) { heads as u32 } else { 0 });
+        let heads = Value::Array(Array::U32(heads.collect()));
+        self.put("attention.head_count_kv", heads);
+    }
+
+    /// Heads of queries.
+    pub fn heads(&self) -> u64 {
+        self.count("attention.head_count").unwrap_or(1).max(1)
+    }
+
+    /// Heads of keys, of the layers that have some.
+    pub fn kv_heads(&self) -> Option<u64> {
+        let key = "attention.head_count_kv";
+        match self.values.value(key) {
+            Some(Value::Array(list)) => (0..list.len()).filter_map(|i| list.u64(i)).max(),
+            _ => self.count(key),
+        }
+    }
+
+    /// Elements of a head.
+    pub fn head_dim(&self) -> Option<u64> {
+        let heads = self.count("attention.head_count")?;
+        let usual = || self.count("embedding_length")?.checked_div(heads);
+        self.count("attention.key_length").or_else(usual)
+    }
+}
+
+/// Positions that a model without a longest length claims to take: readers of GGUF want a number.
+pub(super) const ANY_LENGTH: u32 = 1 << 20;
+
+/// Of a model whose state has one size for any length.
+pub(super) const ENDLESS: Conversion = Conversion {
+    complete: |keys, _| keys.put_usual_context(ANY_LENGTH),
+    ..Conversion::PLAIN
+};
+
+/// The outermost extent of a tensor that is written.
+pub(super) fn rows(tensors: &dyn Catalog, name: &str) -> Option<u32> {
+    u32::try_from(*tensors.shape(name)?.first()?).ok()
+}
+
+/// Rows that make no heads.
+fn no_heads(tensor: &Written, count: u64) -> String {
+    let name = &tensor.name;
+    format!("tensor {name} has {count} rows, which are not whole heads, or heads of odd size")
+}
+
+/// Queries and keys so that elements that rotate together are neighbours.
+pub(super) fn neighbours_paired(
+    keys: &mut GgufKeys<'_>,
+    mut tensor: Written,
+) -> Result<Vec<Written>, String> {
+    let heads = match tensor.part() {
+        "attn_q" => keys.heads(),
+        "attn_k" => keys.kv_heads().unwrap_or(keys.heads()).max(1),
+        _ => return Ok(vec![tensor]),
+    };
+    let count = tensor.shape.first().copied().unwrap_or(1);
+    // Converters make pairs of all of a head, even where only a part of it rotates.
+    let dim = count / heads;
+    if dim * heads != count || !dim.is_multiple_of(2) || dim == 0 {
+        return Err(no_heads(&tensor, count));
+    }
+    tensor.rows = WrittenRows::Paired { dim: dim as usize };
+    Ok(vec![tensor])
+}
+
+/// Projections that are fused head by head: all queries, all keys, all values. Notes how many
+/// heads of keys there turn out to be.
+pub(super) fn queries_first(
+    keys: &mut GgufKeys<'_>,
+    mut tensor: Written,
+) -> Result<Vec<Written>, String> {
+    if tensor.part() != "attn_qkv" {
+        return Ok(vec![tensor]);
+    }
+    let heads = keys.heads();
+    let count = tensor.shape.first().copied().unwrap_or(1);
+    let dim = keys.count("embedding_length").unwrap_or(0) / heads;
+    let all = count.checked_div(dim).unwrap_or(0);
+    let kv_heads = all.saturating_sub(heads) / 2;
+    if kv_heads == 0 || dim * (heads + 2 * kv_heads) != count || !heads.is_multiple_of(kv_heads) {
+        return Err(no_heads(&tensor, count));
+    }
+    keys.put("attention.head_count_kv", Value::U32(kv_heads as u32));
+    tensor.rows = WrittenRows::QueriesFirst {
+        dim: dim as usize,
+        queries: (heads / kv_heads) as usize,
+    };
+    Ok(vec![tensor])
+}
+
+/// Gates and what they let through, which some checkpoints keep in one matrix and converters do
+/// not.
+pub(super) fn gates_apart(tensor: Written) -> Result<Vec<Written>, String> {
+    let Written {
+        name, mut shape, ..
+    } = tensor;
+    let place = shape.len().saturating_sub(2);
+    let rows = match shape.get_mut(place) {
+        Some(rows) if *rows >= 2 && rows.is_multiple_of(2) => {
+            *rows /= 2;
+            *rows as usize
+        }
+        _ => {
+            return Err(format!(
+                "tensor {name} of shape {shape:?} has no two halves"
+            ));
+        }
+    };
+    let half = |kind: &str, second| Written {
+        name: name.replace("ffn_gate_up", kind),
+        shape: shape.clone(),
+        rows: WrittenRows::Half { rows, second },
+    };
+    Ok(vec![half("ffn_gate", false), half("ffn_up", true)])
+}
