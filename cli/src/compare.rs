@@ -7,7 +7,7 @@ use super::interrupt::Unfinished;
 use super::quantize::save;
 use super::{CliError, KvCacheArguments, ThreadArguments, bytes, output};
 use clap::Args;
-use rillm::internals::synthetic::{SHAPES, Shape};
+use rillm::internals::synthetic::{RandomModel, shapes};
 use rillm::quantize::{Mix, Options, Plan};
 use rillm::session::{SessionOptions, memory_plan};
 use rillm::{Model, ModelOptions, Row, RunError, Session};
@@ -185,15 +185,14 @@ fn measure_all(arguments: &Arguments, lengths: &[usize]) -> Result<Vec<Series>, 
     match &arguments.synthetic {
         Some(size) => {
             let size = size.to_ascii_lowercase();
-            let shapes: Vec<_> = SHAPES
-                .iter()
+            let known: Vec<_> = shapes()
                 .filter(|shape| size_of(shape.name) == Some(size.as_str()))
                 .collect();
-            if shapes.is_empty() {
+            if known.is_empty() {
                 let what = format!("there is no shape of size {size:?}; sizes are {}", sizes());
                 return Err(CliError::Usage(what));
             }
-            for shape in shapes {
+            for shape in &known {
                 let drawn = Drawn::new(shape.name);
                 add(shape.name, draw(arguments, shape, &drawn.path, options));
             }
@@ -222,7 +221,7 @@ fn measure_all(arguments: &Arguments, lengths: &[usize]) -> Result<Vec<Series>, 
 /// A random model of this shape, written to a file and opened.
 fn draw(
     arguments: &Arguments,
-    shape: &Shape,
+    shape: &RandomModel,
     path: &Path,
     options: ModelOptions,
 ) -> Result<Model, CliError> {
@@ -252,7 +251,7 @@ fn size_of(name: &'static str) -> Option<&'static str> {
 /// The sizes that shapes are named by, each once.
 fn sizes() -> String {
     let mut sizes: Vec<&str> = Vec::new();
-    for shape in SHAPES {
+    for shape in shapes() {
         if let Some(size) = size_of(shape.name)
             && !sizes.contains(&size)
         {

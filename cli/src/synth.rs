@@ -3,17 +3,17 @@
 use super::quantize::save;
 use super::{CliError, bytes, output};
 use clap::Args;
-use rillm::internals::synthetic::{SHAPES, Shape, UnknownShape};
+use rillm::internals::synthetic::{RandomModel, UnknownShape, shapes};
 use rillm::quantize::{Mix, Options, Plan};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 #[derive(Args, Debug)]
-#[command(after_help = shapes())]
+#[command(after_help = known())]
 pub struct Arguments {
     /// Shape of the model, one of those below
     #[arg(value_name = "SHAPE", value_parser = shape)]
-    shape: Shape,
+    shape: RandomModel,
     /// GGUF file to write
     #[arg(value_name = "OUT")]
     output: PathBuf,
@@ -31,16 +31,14 @@ pub struct Arguments {
     force: bool,
 }
 
-fn shape(name: &str) -> Result<Shape, String> {
+fn shape(name: &str) -> Result<RandomModel, String> {
     name.parse()
         .map_err(|error: UnknownShape| error.to_string())
 }
 
 /// What `--help` says of shapes.
-fn shapes() -> String {
-    let lines = SHAPES
-        .iter()
-        .map(|shape| format!("  {:<14} {}\n", shape.name, shape.about));
+fn known() -> String {
+    let lines = shapes().map(|shape| format!("  {:<14} {}\n", shape.name, shape.about));
     let lines: String = lines.collect();
     format!(
         "Shapes:\n{lines}\nAs large and as fast as the real ones, and any text is tokens to them; what they \

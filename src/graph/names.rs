@@ -16,7 +16,8 @@ pub enum View {
 }
 
 /// One line of an architecture's table. `{i}` stands for a layer's number; `{e}` for an
-/// expert's, whose tensors become the parts of one stack, in order.
+/// expert's, whose tensors become the parts of one stack, in order; `*` at the end for `weight` and
+/// for `bias`.
 #[derive(Clone, Copy, Debug)]
 pub struct Name {
     /// The checkpoint's name.
@@ -30,45 +31,11 @@ pub struct Name {
 }
 
 impl Name {
-    /// A tensor that is stored as it is used.
-    pub const fn plain(from: &'static str, to: &'static str) -> Name {
-        Name {
-            from,
-            to,
-            view: View::Plain,
-            part: None,
-        }
-    }
-
-    /// A tensor that is one part of a stack.
-    pub const fn part(from: &'static str, to: &'static str, part: u32) -> Name {
-        Name {
-            from,
-            to,
-            view: View::Plain,
-            part: Some(part),
-        }
-    }
-
-    /// A tensor stored in another way.
-    pub const fn viewed(from: &'static str, to: &'static str, view: View) -> Name {
-        Name {
-            from,
-            to,
-            view,
-            part: None,
-        }
-    }
-
     /// If `name` is of this form: its canonical name and, where it is one of several parts, its
     /// number: the expert's, say.
     pub fn apply(&self, name: &str) -> Option<(String, Option<u32>)> {
-        let (layer, expert) = matches(self.from, name)?;
-        let mut to = self.to.to_string();
-        if let Some(layer) = layer {
-            to = to.replace("{i}", &layer.to_string());
-        }
-        Some((to, expert.or(self.part)))
+        let found = matches(self.from, name)?;
+        Some((found.fill(self.to), found.expert.or(self.part)))
     }
 }
 
@@ -80,10 +47,8 @@ pub fn spelling(
     known: impl Fn(&str) -> bool,
 ) -> Option<(String, View)> {
     let spellings = names.iter().copied().flatten().filter_map(|line| {
-        let (layer, _) = matches(line.to, canonical)?;
-        let layer = layer.map(|layer| layer.to_string()).unwrap_or_default();
-        let spelled = line.from.replace("{i}", &layer).replace("{e}", "0");
-        Some((spelled, line.view))
+        let spelled = matches(line.to, canonical)?.fill(line.from);
+        Some((spelled.replace("{e}", "0"), line.view))
     });
     let mut first = None;
     for spelling in spellings {
@@ -100,11 +65,39 @@ pub fn fits(pattern: &str, name: &str) -> bool {
     matches(pattern, name).is_some()
 }
 
-/// The numbers that `{i}` and `{e}` stand for, if `name` is of the form `pattern`.
-fn matches(pattern: &str, name: &str) -> Option<(Option<u32>, Option<u32>)> {
-    let (mut layer, mut expert) = (None, None);
-    let mut rest = name;
-    let mut pattern = pattern;
+/// What stands in a name where its pattern has a place.
+struct Places<'a> {
+    layer: Option<u32>,
+    expert: Option<u32>,
+    parameter: &'a str,
+}
+
+impl Places<'_> {
+    /// Another pattern with the same layer and parameter in its places.
+    fn fill(&self, pattern: &str) -> String {
+        let layer = self.layer.map(|layer| layer.to_string());
+        let filled = pattern.replace("{i}", layer.as_deref().unwrap_or("{i}"));
+        filled.replace('*', self.parameter)
+    }
+}
+
+/// The parameters of a module that `*` stands for.
+const PARAMETERS: [&str; 2] = ["weight", "bias"];
+
+/// What stands in the places of `pattern`, if `name` is of that form.
+fn matches<'a>(pattern: &str, name: &'a str) -> Option<Places<'a>> {
+    let mut places = Places {
+        layer: None,
+        expert: None,
+        parameter: "",
+    };
+    let (mut rest, mut pattern) = (name, pattern);
+    if let Some(module) = pattern.strip_suffix('*') {
+        let mut parameters = PARAMETERS.iter();
+        let begin = parameters.find_map(|parameter| name.strip_suffix(parameter))?;
+        places.parameter = &name[begin.len()..];
+        (rest, pattern) = (begin, module);
+    }
     while let Some(open) = pattern.find('{') {
         rest = rest.strip_prefix(&pattern[..open])?;
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
@@ -115,24 +108,53 @@ fn matches(pattern: &str, name: &str) -> Option<(Option<u32>, Option<u32>)> {
         }
         let number = number.parse().ok()?;
         match &pattern[open..open + 3] {
-            "{i}" => layer = Some(number),
-            _ => expert = Some(number),
+            "{i}" => places.layer = Some(number),
+            _ => places.expert = Some(number),
         }
         rest = after;
         pattern = &pattern[open + 3..];
     }
-    (rest == pattern).then_some((layer, expert))
+    (rest == pattern).then_some(places)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn plain(from: &'static str, to: &'static str) -> Name {
+        let (view, part) = (View::Plain, None);
+        Name {
+            from,
+            to,
+            view,
+            part,
+        }
+    }
+
+    #[test]
+    fn a_star_is_a_weight_or_a_bias() {
+        let names = [plain("h.{i}.fc.*", "blk.{i}.ffn_up.*")];
+        let to = |name: &str| names[0].apply(name).map(|(to, _)| to);
+        assert_eq!(to("h.3.fc.weight").as_deref(), Some("blk.3.ffn_up.weight"));
+        assert_eq!(to("h.3.fc.bias").as_deref(), Some("blk.3.ffn_up.bias"));
+        for other in [
+            "h.3.fc.scale",
+            "h.3.fc.weights",
+            "h.3.fc.",
+            "h.3.weight",
+            "h.3.fc",
+        ] {
+            assert_eq!(to(other), None, "{other}");
+        }
+        let from = spelling(&[&names], "blk.3.ffn_up.bias", |_| true);
+        assert_eq!(from.map(|(name, _)| name).as_deref(), Some("h.3.fc.bias"));
+    }
+
     #[test]
     fn a_checkpoint_s_own_spelling_is_found() {
         let names = [
-            Name::plain("h.{i}.ln.weight", "blk.{i}.norm.weight"),
-            Name::plain("model.h.{i}.ln.weight", "blk.{i}.norm.weight"),
+            plain("h.{i}.ln.weight", "blk.{i}.norm.weight"),
+            plain("model.h.{i}.ln.weight", "blk.{i}.norm.weight"),
         ];
         let found = |root: &str| {
             let known = |begin: &str| begin == root;
@@ -145,7 +167,7 @@ mod tests {
 
     #[test]
     fn numbers_are_read_and_placed() {
-        let name = Name::plain(
+        let name = plain(
             "model.layers.{i}.experts.{e}.w1.weight",
             "blk.{i}.gate.weight",
         );

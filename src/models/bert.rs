@@ -1,59 +1,46 @@
 //! BERT (Devlin et al. 2019) and its heads.
 
+use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Family, conversion};
 use crate::graph::blocks::{Tied, activation, head, mlp};
 use crate::graph::{
-    Attention, BuildError, Builder, Index, Keys, Mask, Name, Net, Pointwise, PositionScheme, Role,
-    Value,
+    Attention, BuildError, Builder, Index, Keys, Mask, Net, Pointwise, PositionScheme, Role, Value,
 };
 
 /// Hugging Face names: the bare model has no prefix.
-macro_rules! names {
+macro_rules! table {
     ($($prefix:literal),*) => {
-        &[$(
-            Name::plain(concat!($prefix, "embeddings.word_embeddings.weight"), "token_embd.weight"),
-            Name::plain(concat!($prefix, "embeddings.position_embeddings.weight"), "position_embd.weight"),
-            Name::plain(concat!($prefix, "embeddings.token_type_embeddings.weight"), "token_types.weight"),
-            Name::plain(concat!($prefix, "embeddings.LayerNorm.weight"), "token_embd_norm.weight"),
-            Name::plain(concat!($prefix, "embeddings.LayerNorm.bias"), "token_embd_norm.bias"),
-            Name::plain(concat!($prefix, "embeddings.LayerNorm.gamma"), "token_embd_norm.weight"),
-            Name::plain(concat!($prefix, "embeddings.LayerNorm.beta"), "token_embd_norm.bias"),
-            Name::plain(concat!($prefix, "encoder.layer.{i}.attention.self.query.weight"), "blk.{i}.attn_q.weight"),
-            Name::plain(concat!($prefix, "encoder.layer.{i}.attention.self.query.bias"), "blk.{i}.attn_q.bias"),
-            Name::plain(concat!($prefix, "encoder.layer.{i}.attention.self.key.weight"), "blk.{i}.attn_k.weight"),
-            Name::plain(concat!($prefix, "encoder.layer.{i}.attention.self.key.bias"), "blk.{i}.attn_k.bias"),
-            Name::plain(concat!($prefix, "encoder.layer.{i}.attention.self.value.weight"), "blk.{i}.attn_v.weight"),
-            Name::plain(concat!($prefix, "encoder.layer.{i}.attention.self.value.bias"), "blk.{i}.attn_v.bias"),
-            Name::plain(concat!($prefix, "encoder.layer.{i}.attention.output.dense.weight"), "blk.{i}.attn_output.weight"),
-            Name::plain(concat!($prefix, "encoder.layer.{i}.attention.output.dense.bias"), "blk.{i}.attn_output.bias"),
-            Name::plain(concat!($prefix, "encoder.layer.{i}.attention.output.LayerNorm.weight"), "blk.{i}.attn_output_norm.weight"),
-            Name::plain(concat!($prefix, "encoder.layer.{i}.attention.output.LayerNorm.bias"), "blk.{i}.attn_output_norm.bias"),
-            Name::plain(concat!($prefix, "encoder.layer.{i}.attention.output.LayerNorm.gamma"), "blk.{i}.attn_output_norm.weight"),
-            Name::plain(concat!($prefix, "encoder.layer.{i}.attention.output.LayerNorm.beta"), "blk.{i}.attn_output_norm.bias"),
-            Name::plain(concat!($prefix, "encoder.layer.{i}.intermediate.dense.weight"), "blk.{i}.ffn_up.weight"),
-            Name::plain(concat!($prefix, "encoder.layer.{i}.intermediate.dense.bias"), "blk.{i}.ffn_up.bias"),
-            Name::plain(concat!($prefix, "encoder.layer.{i}.output.dense.weight"), "blk.{i}.ffn_down.weight"),
-            Name::plain(concat!($prefix, "encoder.layer.{i}.output.dense.bias"), "blk.{i}.ffn_down.bias"),
-            Name::plain(concat!($prefix, "encoder.layer.{i}.output.LayerNorm.weight"), "blk.{i}.layer_output_norm.weight"),
-            Name::plain(concat!($prefix, "encoder.layer.{i}.output.LayerNorm.bias"), "blk.{i}.layer_output_norm.bias"),
-            Name::plain(concat!($prefix, "encoder.layer.{i}.output.LayerNorm.gamma"), "blk.{i}.layer_output_norm.weight"),
-            Name::plain(concat!($prefix, "encoder.layer.{i}.output.LayerNorm.beta"), "blk.{i}.layer_output_norm.bias"),
-            Name::plain(concat!($prefix, "pooler.dense.weight"), "pooler.weight"),
-            Name::plain(concat!($prefix, "pooler.dense.bias"), "pooler.bias"),
-        )*
-            Name::plain("cls.predictions.transform.dense.weight", "mlm_dense.weight"),
-            Name::plain("cls.predictions.transform.dense.bias", "mlm_dense.bias"),
-            Name::plain("cls.predictions.transform.LayerNorm.weight", "mlm_norm.weight"),
-            Name::plain("cls.predictions.transform.LayerNorm.bias", "mlm_norm.bias"),
-            Name::plain("cls.predictions.transform.LayerNorm.gamma", "mlm_norm.weight"),
-            Name::plain("cls.predictions.transform.LayerNorm.beta", "mlm_norm.bias"),
-            Name::plain("cls.predictions.decoder.weight", "output.weight"),
-            Name::plain("cls.predictions.bias", "output.bias"),
-            Name::plain("classifier.weight", "classifier.weight"),
-            Name::plain("classifier.bias", "classifier.bias"),
-            Name::plain("qa_outputs.weight", "qa_outputs.weight"),
-            Name::plain("qa_outputs.bias", "qa_outputs.bias"),
-        ]
+        names! {
+            "cls.predictions.transform.dense.*" => "mlm_dense.*",
+            "cls.predictions.transform.LayerNorm.*" => "mlm_norm.*",
+            "cls.predictions.transform.LayerNorm.gamma" => "mlm_norm.weight",
+            "cls.predictions.transform.LayerNorm.beta" => "mlm_norm.bias",
+            "cls.predictions.decoder.weight" => "output.weight",
+            "cls.predictions.bias" => "output.bias",
+            "classifier.*" => "classifier.*",
+            "qa_outputs.*" => "qa_outputs.*",
+            $(in $prefix => "" {
+                "embeddings.word_embeddings.weight" => "token_embd.weight",
+                "embeddings.position_embeddings.weight" => "position_embd.weight",
+                "embeddings.token_type_embeddings.weight" => "token_types.weight",
+                "embeddings.LayerNorm.*" => "token_embd_norm.*",
+                "embeddings.LayerNorm.gamma" => "token_embd_norm.weight",
+                "embeddings.LayerNorm.beta" => "token_embd_norm.bias",
+                "encoder.layer.{i}.attention.self.query.*" => "blk.{i}.attn_q.*",
+                "encoder.layer.{i}.attention.self.key.*" => "blk.{i}.attn_k.*",
+                "encoder.layer.{i}.attention.self.value.*" => "blk.{i}.attn_v.*",
+                "encoder.layer.{i}.attention.output.dense.*" => "blk.{i}.attn_output.*",
+                "encoder.layer.{i}.attention.output.LayerNorm.*" => "blk.{i}.attn_output_norm.*",
+                "encoder.layer.{i}.attention.output.LayerNorm.gamma" => "blk.{i}.attn_output_norm.weight",
+                "encoder.layer.{i}.attention.output.LayerNorm.beta" => "blk.{i}.attn_output_norm.bias",
+                "encoder.layer.{i}.intermediate.dense.*" => "blk.{i}.ffn_up.*",
+                "encoder.layer.{i}.output.dense.*" => "blk.{i}.ffn_down.*",
+                "encoder.layer.{i}.output.LayerNorm.*" => "blk.{i}.layer_output_norm.*",
+                "encoder.layer.{i}.output.LayerNorm.gamma" => "blk.{i}.layer_output_norm.weight",
+                "encoder.layer.{i}.output.LayerNorm.beta" => "blk.{i}.layer_output_norm.bias",
+                "pooler.dense.*" => "pooler.*",
+            })*
+        }
     };
 }
 
@@ -62,17 +49,17 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     gguf: &["bert"],
     hugging_face: &["bert"],
     family: Family::Encoder,
-    keys: &[&[
-        ("embedding_length", "hidden_size"),
-        ("block_count", "num_hidden_layers"),
-        ("feed_forward_length", "intermediate_size"),
-        ("attention.head_count", "num_attention_heads"),
-        ("attention.layer_norm_epsilon", "layer_norm_eps"),
-        ("hidden_act", "hidden_act"),
-        ("position_embedding_type", "position_embedding_type"),
-        ("is_decoder", "is_decoder"),
-    ]],
-    names: &[names!("", "bert.")],
+    keys: &[keys! {
+        "hidden_size" => "embedding_length",
+        "num_hidden_layers" => "block_count",
+        "intermediate_size" => "feed_forward_length",
+        "num_attention_heads" => "attention.head_count",
+        "layer_norm_eps" => "attention.layer_norm_epsilon",
+        "hidden_act" => "hidden_act",
+        "position_embedding_type" => "position_embedding_type",
+        "is_decoder" => "is_decoder",
+    }],
+    names: &[table!("", "bert.")],
     conversion: Conversion {
         keys: |keys| {
             // Which head a checkpoint has is known by its class alone.

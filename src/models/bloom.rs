@@ -1,35 +1,29 @@
 //! BLOOM (BigScience Workshop 2022).
 
+use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, conversion};
 use crate::graph::blocks::{
     Heads, Tied, alibi, attend, embedding, head, interleaved_projections, mlp,
 };
-use crate::graph::{BuildError, Builder, Name, Pointwise, Role};
+use crate::graph::{BuildError, Builder, Pointwise, Role};
 
 /// Hugging Face names, with and without the language model's prefix.
-macro_rules! names {
+macro_rules! table {
     ($($prefix:literal),*) => {
-        &[$(
-            Name::plain(concat!($prefix, "word_embeddings.weight"), "token_embd.weight"),
-            Name::plain(concat!($prefix, "word_embeddings_layernorm.weight"), "token_embd_norm.weight"),
-            Name::plain(concat!($prefix, "word_embeddings_layernorm.bias"), "token_embd_norm.bias"),
-            Name::plain(concat!($prefix, "ln_f.weight"), "output_norm.weight"),
-            Name::plain(concat!($prefix, "ln_f.bias"), "output_norm.bias"),
-            Name::plain(concat!($prefix, "h.{i}.input_layernorm.weight"), "blk.{i}.attn_norm.weight"),
-            Name::plain(concat!($prefix, "h.{i}.input_layernorm.bias"), "blk.{i}.attn_norm.bias"),
-            Name::plain(concat!($prefix, "h.{i}.self_attention.query_key_value.weight"), "blk.{i}.attn_qkv.weight"),
-            Name::plain(concat!($prefix, "h.{i}.self_attention.query_key_value.bias"), "blk.{i}.attn_qkv.bias"),
-            Name::plain(concat!($prefix, "h.{i}.self_attention.dense.weight"), "blk.{i}.attn_output.weight"),
-            Name::plain(concat!($prefix, "h.{i}.self_attention.dense.bias"), "blk.{i}.attn_output.bias"),
-            Name::plain(concat!($prefix, "h.{i}.post_attention_layernorm.weight"), "blk.{i}.ffn_norm.weight"),
-            Name::plain(concat!($prefix, "h.{i}.post_attention_layernorm.bias"), "blk.{i}.ffn_norm.bias"),
-            Name::plain(concat!($prefix, "h.{i}.mlp.dense_h_to_4h.weight"), "blk.{i}.ffn_up.weight"),
-            Name::plain(concat!($prefix, "h.{i}.mlp.dense_h_to_4h.bias"), "blk.{i}.ffn_up.bias"),
-            Name::plain(concat!($prefix, "h.{i}.mlp.dense_4h_to_h.weight"), "blk.{i}.ffn_down.weight"),
-            Name::plain(concat!($prefix, "h.{i}.mlp.dense_4h_to_h.bias"), "blk.{i}.ffn_down.bias"),
-        )*
-            Name::plain("lm_head.weight", "output.weight"),
-        ]
+        names! {
+            "lm_head.weight" => "output.weight",
+            $(in $prefix => "" {
+                "word_embeddings.weight" => "token_embd.weight",
+                "word_embeddings_layernorm.*" => "token_embd_norm.*",
+                "ln_f.*" => "output_norm.*",
+                "h.{i}.input_layernorm.*" => "blk.{i}.attn_norm.*",
+                "h.{i}.self_attention.query_key_value.*" => "blk.{i}.attn_qkv.*",
+                "h.{i}.self_attention.dense.*" => "blk.{i}.attn_output.*",
+                "h.{i}.post_attention_layernorm.*" => "blk.{i}.ffn_norm.*",
+                "h.{i}.mlp.dense_h_to_4h.*" => "blk.{i}.ffn_up.*",
+                "h.{i}.mlp.dense_4h_to_h.*" => "blk.{i}.ffn_down.*",
+            })*
+        }
     };
 }
 
@@ -37,21 +31,18 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "BLOOM",
     gguf: &["bloom"],
     hugging_face: &["bloom"],
-    keys: &[&[
-        ("embedding_length", "hidden_size"),
-        ("embedding_length", "n_embed"),
-        ("block_count", "n_layer"),
-        ("block_count", "num_hidden_layers"),
-        ("attention.head_count", "n_head"),
-        ("attention.head_count", "num_attention_heads"),
-        ("attention.layer_norm_epsilon", "layer_norm_epsilon"),
-        ("context_length", "seq_length"),
-        (
-            "apply_residual_connection_post_layernorm",
-            "apply_residual_connection_post_layernorm",
-        ),
-    ]],
-    names: &[names!("transformer.", "")],
+    keys: &[keys! {
+        "hidden_size" => "embedding_length",
+        "n_embed" => "embedding_length",
+        "n_layer" => "block_count",
+        "num_hidden_layers" => "block_count",
+        "n_head" => "attention.head_count",
+        "num_attention_heads" => "attention.head_count",
+        "layer_norm_epsilon" => "attention.layer_norm_epsilon",
+        "seq_length" => "context_length",
+        "apply_residual_connection_post_layernorm" => "apply_residual_connection_post_layernorm",
+    }],
+    names: &[table!("transformer.", "")],
     conversion: Conversion {
         tensor: conversion::queries_first,
         complete: |keys, _| keys.put_usual_context(2048),

@@ -1,6 +1,7 @@
 //! Command R and R+ (Cohere 2024), Aya, and Command R7B ("Cohere 2", Cohere 2025).
 
-use super::{Architecture, DECODER, tables};
+use super::tables::{self, keys};
+use super::{Architecture, DECODER};
 use crate::graph::blocks::{
     Heads, Tied, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head,
     head_norms, projections,
@@ -14,13 +15,11 @@ pub(super) const COMMAND_R: Architecture = Architecture {
     keys: &[
         tables::SIZES,
         tables::ROPE,
-        tables::ROPE_SCALING,
-        tables::ROPE_PARAMETERS,
         tables::WINDOWS,
-        &[
-            ("attention.layer_norm_epsilon", "layer_norm_eps"),
-            ("logit_scale", "logit_scale"),
-        ],
+        keys! {
+            "layer_norm_eps" => "attention.layer_norm_epsilon",
+            "logit_scale" => "logit_scale",
+        },
     ],
     names: &[
         tables::ENDS,

@@ -3,10 +3,11 @@
 //! with its gates (Parisotto et al. 2020; Melis et al. 2020, the mogrifier) and its enhanced
 //! recurrence (a layer remembers what the next one saw; Ding et al. 2021).
 
+use super::tables::{keys, names};
 use super::{Architecture, DECODER, Family, Quantization};
 use crate::graph::{
-    BuildError, Builder, Config, Distances, HiddenMemory, Index, MemorySource, Name, Net,
-    Pointwise, Role, SegmentMemory, Segments, StateId, StateKind, Value,
+    BuildError, Builder, Config, Distances, HiddenMemory, Index, MemorySource, Net, Pointwise,
+    Role, SegmentMemory, Segments, StateId, StateKind, Value,
 };
 use rillm_formats::manifest::Value as Fact;
 
@@ -15,149 +16,72 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     gguf: &["compressive_transformer"],
     hugging_face: &["compressive_transformer"],
     family: Family::Recurrent,
-    keys: &[&[
-        ("vocabulary.size", "num_tokens"),
-        ("embedding_length", "dim"),
-        ("embedding_length_table", "emb_dim"),
-        ("block_count", "depth"),
-        ("attention.head_count", "heads"),
-        ("memory.segment", "seq_len"),
-        ("memory.length", "mem_len"),
-        ("memory.compressed", "cmem_len"),
-        ("memory.ratio", "cmem_ratio"),
-        ("memory.layers", "memory_layers"),
-        ("memory.enhanced", "enhanced_recurrence"),
-        ("residual.gated", "gru_gated_residual"),
-        ("residual.mogrified", "mogrify_gru"),
-        ("feed_forward.gated", "ff_glu"),
-    ]],
+    keys: &[keys! {
+        "num_tokens" => "vocabulary.size",
+        "dim" => "embedding_length",
+        "emb_dim" => "embedding_length_table",
+        "depth" => "block_count",
+        "heads" => "attention.head_count",
+        "seq_len" => "memory.segment",
+        "mem_len" => "memory.length",
+        "cmem_len" => "memory.compressed",
+        "cmem_ratio" => "memory.ratio",
+        "memory_layers" => "memory.layers",
+        "enhanced_recurrence" => "memory.enhanced",
+        "gru_gated_residual" => "residual.gated",
+        "mogrify_gru" => "residual.mogrified",
+        "ff_glu" => "feed_forward.gated",
+    }],
     names: &[
-        &[
-            Name::plain("token_emb.weight", "token_embd.weight"),
-            Name::plain("pos_emb", "position_embd.weight"),
-            Name::plain("to_model_dim.weight", "token_proj.weight"),
-            Name::plain("to_model_dim.bias", "token_proj.bias"),
-            Name::plain("to_logits.0.weight", "output_proj.weight"),
-            Name::plain("to_logits.0.bias", "output_proj.bias"),
-            Name::plain("to_logits.1.weight", "output.weight"),
-            Name::plain("to_logits.1.bias", "output.bias"),
-        ],
-        &[
-            Name::plain("attn_layers.{i}.fn.norm.weight", "blk.{i}.attn_norm.weight"),
-            Name::plain("attn_layers.{i}.fn.norm.bias", "blk.{i}.attn_norm.bias"),
-            Name::plain("attn_layers.{i}.fn.fn.to_q.weight", "blk.{i}.attn_q.weight"),
-            Name::plain(
-                "attn_layers.{i}.fn.fn.to_kv.weight",
-                "blk.{i}.attn_kv.weight",
-            ),
-            Name::plain(
-                "attn_layers.{i}.fn.fn.to_out.weight",
-                "blk.{i}.attn_output.weight",
-            ),
-            Name::plain(
-                "attn_layers.{i}.fn.fn.to_out.bias",
-                "blk.{i}.attn_output.bias",
-            ),
-            Name::plain(
-                "attn_layers.{i}.fn.fn.compress_mem_fn.conv.weight",
-                "blk.{i}.compress.weight",
-            ),
-            Name::plain(
-                "attn_layers.{i}.fn.fn.compress_mem_fn.conv.bias",
-                "blk.{i}.compress.bias",
-            ),
-            Name::plain("ff_layers.{i}.fn.norm.weight", "blk.{i}.ffn_norm.weight"),
-            Name::plain("ff_layers.{i}.fn.norm.bias", "blk.{i}.ffn_norm.bias"),
-            Name::plain("ff_layers.{i}.fn.fn.w1.weight", "blk.{i}.ffn_up.weight"),
-            Name::plain("ff_layers.{i}.fn.fn.w1.bias", "blk.{i}.ffn_up.bias"),
-            Name::plain("ff_layers.{i}.fn.fn.w2.weight", "blk.{i}.ffn_down.weight"),
-            Name::plain("ff_layers.{i}.fn.fn.w2.bias", "blk.{i}.ffn_down.bias"),
-        ],
-        &[
-            Name::plain(
-                "attn_layers.{i}.gru.weight_ih",
-                "blk.{i}.attn_gate_in.weight",
-            ),
-            Name::plain("attn_layers.{i}.gru.bias_ih", "blk.{i}.attn_gate_in.bias"),
-            Name::plain(
-                "attn_layers.{i}.gru.weight_hh",
-                "blk.{i}.attn_gate_past.weight",
-            ),
-            Name::plain("attn_layers.{i}.gru.bias_hh", "blk.{i}.attn_gate_past.bias"),
-            Name::plain("ff_layers.{i}.gru.weight_ih", "blk.{i}.ffn_gate_in.weight"),
-            Name::plain("ff_layers.{i}.gru.bias_ih", "blk.{i}.ffn_gate_in.bias"),
-            Name::plain(
-                "ff_layers.{i}.gru.weight_hh",
-                "blk.{i}.ffn_gate_past.weight",
-            ),
-            Name::plain("ff_layers.{i}.gru.bias_hh", "blk.{i}.ffn_gate_past.bias"),
-        ],
-        &[
-            Name::plain(
-                "attn_layers.{i}.mogrify.Q.0.0.weight",
-                "blk.{i}.attn_mogrify_q_down.weight",
-            ),
-            Name::plain(
-                "attn_layers.{i}.mogrify.Q.0.0.bias",
-                "blk.{i}.attn_mogrify_q_down.bias",
-            ),
-            Name::plain(
-                "attn_layers.{i}.mogrify.Q.0.1.weight",
-                "blk.{i}.attn_mogrify_q_up.weight",
-            ),
-            Name::plain(
-                "attn_layers.{i}.mogrify.Q.0.1.bias",
-                "blk.{i}.attn_mogrify_q_up.bias",
-            ),
-            Name::plain(
-                "attn_layers.{i}.mogrify.R.0.0.weight",
-                "blk.{i}.attn_mogrify_r_down.weight",
-            ),
-            Name::plain(
-                "attn_layers.{i}.mogrify.R.0.0.bias",
-                "blk.{i}.attn_mogrify_r_down.bias",
-            ),
-            Name::plain(
-                "attn_layers.{i}.mogrify.R.0.1.weight",
-                "blk.{i}.attn_mogrify_r_up.weight",
-            ),
-            Name::plain(
-                "attn_layers.{i}.mogrify.R.0.1.bias",
-                "blk.{i}.attn_mogrify_r_up.bias",
-            ),
-            Name::plain(
-                "ff_layers.{i}.mogrify.Q.0.0.weight",
-                "blk.{i}.ffn_mogrify_q_down.weight",
-            ),
-            Name::plain(
-                "ff_layers.{i}.mogrify.Q.0.0.bias",
-                "blk.{i}.ffn_mogrify_q_down.bias",
-            ),
-            Name::plain(
-                "ff_layers.{i}.mogrify.Q.0.1.weight",
-                "blk.{i}.ffn_mogrify_q_up.weight",
-            ),
-            Name::plain(
-                "ff_layers.{i}.mogrify.Q.0.1.bias",
-                "blk.{i}.ffn_mogrify_q_up.bias",
-            ),
-            Name::plain(
-                "ff_layers.{i}.mogrify.R.0.0.weight",
-                "blk.{i}.ffn_mogrify_r_down.weight",
-            ),
-            Name::plain(
-                "ff_layers.{i}.mogrify.R.0.0.bias",
-                "blk.{i}.ffn_mogrify_r_down.bias",
-            ),
-            Name::plain(
-                "ff_layers.{i}.mogrify.R.0.1.weight",
-                "blk.{i}.ffn_mogrify_r_up.weight",
-            ),
-            Name::plain(
-                "ff_layers.{i}.mogrify.R.0.1.bias",
-                "blk.{i}.ffn_mogrify_r_up.bias",
-            ),
-        ],
+        names! {
+            "token_emb.weight" => "token_embd.weight",
+            "pos_emb" => "position_embd.weight",
+            "to_model_dim.*" => "token_proj.*",
+            "to_logits.0.*" => "output_proj.*",
+            "to_logits.1.*" => "output.*",
+        },
+        names! {
+            in "attn_layers.{i}." => "blk.{i}." {
+                "fn.norm.*" => "attn_norm.*",
+                "fn.fn.to_q.weight" => "attn_q.weight",
+                "fn.fn.to_kv.weight" => "attn_kv.weight",
+                "fn.fn.to_out.*" => "attn_output.*",
+                "fn.fn.compress_mem_fn.conv.*" => "compress.*",
+            }
+            in "ff_layers.{i}." => "blk.{i}." {
+                "fn.norm.*" => "ffn_norm.*",
+                "fn.fn.w1.*" => "ffn_up.*",
+                "fn.fn.w2.*" => "ffn_down.*",
+            }
+        },
+        names! {
+            in "attn_layers.{i}." => "blk.{i}." {
+                "gru.weight_ih" => "attn_gate_in.weight",
+                "gru.bias_ih" => "attn_gate_in.bias",
+                "gru.weight_hh" => "attn_gate_past.weight",
+                "gru.bias_hh" => "attn_gate_past.bias",
+            }
+            in "ff_layers.{i}." => "blk.{i}." {
+                "gru.weight_ih" => "ffn_gate_in.weight",
+                "gru.bias_ih" => "ffn_gate_in.bias",
+                "gru.weight_hh" => "ffn_gate_past.weight",
+                "gru.bias_hh" => "ffn_gate_past.bias",
+            }
+        },
+        names! {
+            in "attn_layers.{i}." => "blk.{i}." {
+                "mogrify.Q.0.0.*" => "attn_mogrify_q_down.*",
+                "mogrify.Q.0.1.*" => "attn_mogrify_q_up.*",
+                "mogrify.R.0.0.*" => "attn_mogrify_r_down.*",
+                "mogrify.R.0.1.*" => "attn_mogrify_r_up.*",
+            }
+            in "ff_layers.{i}." => "blk.{i}." {
+                "mogrify.Q.0.0.*" => "ffn_mogrify_q_down.*",
+                "mogrify.Q.0.1.*" => "ffn_mogrify_q_up.*",
+                "mogrify.R.0.0.*" => "ffn_mogrify_r_down.*",
+                "mogrify.R.0.1.*" => "ffn_mogrify_r_up.*",
+            }
+        },
     ],
     quantization: Quantization {
         kept: &["token_proj.", "output_proj.", ".compress.weight"],

@@ -1,10 +1,11 @@
 //! Falcon (Almazrouei et al. 2023).
 
-use super::{Architecture, Conversion, DECODER, Quantization, conversion, tables};
+use super::tables::{self, keys, names};
+use super::{Architecture, Conversion, DECODER, Quantization, conversion};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, head, interleaved_projections, mlp,
 };
-use crate::graph::{BuildError, Builder, Config, Name, Pairing, PositionScheme, Role, Rope};
+use crate::graph::{BuildError, Builder, Config, Pairing, PositionScheme, Role, Rope};
 use rillm_formats::manifest::Container;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -14,86 +15,35 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     keys: &[
         tables::SIZES,
         tables::ROPE,
-        tables::ROPE_SCALING,
-        tables::ROPE_PARAMETERS,
-        &[
-            ("block_count", "n_layer"),
-            ("attention.head_count", "n_head"),
-            ("attention.head_count_kv", "num_kv_heads"),
-            ("attention.head_count_kv", "n_head_kv"),
-            ("feed_forward_length", "ffn_hidden_size"),
-            ("attention.layer_norm_epsilon", "layer_norm_epsilon"),
-            ("activation", "activation"),
-            ("alibi", "alibi"),
-            ("multi_query", "multi_query"),
-            ("parallel_attn", "parallel_attn"),
-            ("new_decoder_architecture", "new_decoder_architecture"),
-        ],
+        keys! {
+            "n_layer" => "block_count",
+            "n_head" => "attention.head_count",
+            "num_kv_heads" => "attention.head_count_kv",
+            "n_head_kv" => "attention.head_count_kv",
+            "ffn_hidden_size" => "feed_forward_length",
+            "layer_norm_epsilon" => "attention.layer_norm_epsilon",
+            "activation" => "activation",
+            "alibi" => "alibi",
+            "multi_query" => "multi_query",
+            "parallel_attn" => "parallel_attn",
+            "new_decoder_architecture" => "new_decoder_architecture",
+        },
     ],
-    names: &[&[
-        Name::plain("transformer.word_embeddings.weight", "token_embd.weight"),
-        Name::plain("lm_head.weight", "output.weight"),
-        Name::plain("transformer.ln_f.weight", "output_norm.weight"),
-        Name::plain("transformer.ln_f.bias", "output_norm.bias"),
-        Name::plain(
-            "transformer.h.{i}.input_layernorm.weight",
-            "blk.{i}.attn_norm.weight",
-        ),
-        Name::plain(
-            "transformer.h.{i}.input_layernorm.bias",
-            "blk.{i}.attn_norm.bias",
-        ),
-        Name::plain(
-            "transformer.h.{i}.ln_mlp.weight",
-            "blk.{i}.attn_norm.weight",
-        ),
-        Name::plain("transformer.h.{i}.ln_mlp.bias", "blk.{i}.attn_norm.bias"),
-        Name::plain(
-            "transformer.h.{i}.ln_attn.weight",
-            "blk.{i}.attn_norm_2.weight",
-        ),
-        Name::plain("transformer.h.{i}.ln_attn.bias", "blk.{i}.attn_norm_2.bias"),
-        Name::plain(
-            "transformer.h.{i}.post_attention_layernorm.weight",
-            "blk.{i}.ffn_norm.weight",
-        ),
-        Name::plain(
-            "transformer.h.{i}.post_attention_layernorm.bias",
-            "blk.{i}.ffn_norm.bias",
-        ),
-        Name::plain(
-            "transformer.h.{i}.self_attention.query_key_value.weight",
-            "blk.{i}.attn_qkv.weight",
-        ),
-        Name::plain(
-            "transformer.h.{i}.self_attention.query_key_value.bias",
-            "blk.{i}.attn_qkv.bias",
-        ),
-        Name::plain(
-            "transformer.h.{i}.self_attention.dense.weight",
-            "blk.{i}.attn_output.weight",
-        ),
-        Name::plain(
-            "transformer.h.{i}.self_attention.dense.bias",
-            "blk.{i}.attn_output.bias",
-        ),
-        Name::plain(
-            "transformer.h.{i}.mlp.dense_h_to_4h.weight",
-            "blk.{i}.ffn_up.weight",
-        ),
-        Name::plain(
-            "transformer.h.{i}.mlp.dense_h_to_4h.bias",
-            "blk.{i}.ffn_up.bias",
-        ),
-        Name::plain(
-            "transformer.h.{i}.mlp.dense_4h_to_h.weight",
-            "blk.{i}.ffn_down.weight",
-        ),
-        Name::plain(
-            "transformer.h.{i}.mlp.dense_4h_to_h.bias",
-            "blk.{i}.ffn_down.bias",
-        ),
-    ]],
+    names: &[names! {
+        "transformer.word_embeddings.weight" => "token_embd.weight",
+        "lm_head.weight" => "output.weight",
+        "transformer.ln_f.*" => "output_norm.*",
+        in "transformer.h.{i}." => "blk.{i}." {
+            "input_layernorm.*" => "attn_norm.*",
+            "ln_mlp.*" => "attn_norm.*",
+            "ln_attn.*" => "attn_norm_2.*",
+            "post_attention_layernorm.*" => "ffn_norm.*",
+            "self_attention.query_key_value.*" => "attn_qkv.*",
+            "self_attention.dense.*" => "attn_output.*",
+            "mlp.dense_h_to_4h.*" => "ffn_up.*",
+            "mlp.dense_4h_to_h.*" => "ffn_down.*",
+        }
+    }],
     conversion: Conversion {
         tensor: conversion::queries_first,
         complete: |keys, _| keys.put_usual_context(2048),

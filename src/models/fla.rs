@@ -1,100 +1,57 @@
 //! What models of flash-linear-attention share: names, hyperparameters, and layers that differ in
 //! how their memories fade alone.
 
+use super::tables::{keys, names};
 use crate::graph::blocks::{Tied, activation, embedding, gated_mlp, head};
 use crate::graph::{
     BuildError, Builder, Config, Key, LinearAttention, Name, Net, Pointwise, Role, RowOrder, Value,
 };
 
 /// Hyperparameters of a folder.
-pub(super) const KEYS: &[Key] = &[
-    ("embedding_length", "hidden_size"),
-    ("block_count", "num_hidden_layers"),
-    ("feed_forward_length", "intermediate_size"),
-    ("feed_forward_ratio", "hidden_ratio"),
-    ("attention.head_count", "num_heads"),
-    ("attention.head_count_kv", "num_kv_heads"),
-    ("retention.expand_k", "expand_k"),
-    ("retention.expand_v", "expand_v"),
-    ("retention.feature_map", "feature_map"),
-    ("retention.output_gate", "use_output_gate"),
-    ("retention.norm_weights", "elementwise_affine"),
-    ("retention.layers_of_attention", "attn.layers"),
-    ("retention.short_conv", "use_short_conv"),
-    ("retention.decay_of_keys", "use_gk"),
-    ("retention.decay_of_values", "use_gv"),
-    ("retention.least_decay", "clamp_min"),
-    ("residual_attention", "attnres_block_size"),
-    ("attention.layer_norm_rms_epsilon", "norm_eps"),
-    ("hidden_act", "hidden_act"),
-];
+pub(super) const KEYS: &[Key] = keys! {
+    "hidden_size" => "embedding_length",
+    "num_hidden_layers" => "block_count",
+    "intermediate_size" => "feed_forward_length",
+    "hidden_ratio" => "feed_forward_ratio",
+    "num_heads" => "attention.head_count",
+    "num_kv_heads" => "attention.head_count_kv",
+    "expand_k" => "retention.expand_k",
+    "expand_v" => "retention.expand_v",
+    "feature_map" => "retention.feature_map",
+    "use_output_gate" => "retention.output_gate",
+    "elementwise_affine" => "retention.norm_weights",
+    "attn.layers" => "retention.layers_of_attention",
+    "use_short_conv" => "retention.short_conv",
+    "use_gk" => "retention.decay_of_keys",
+    "use_gv" => "retention.decay_of_values",
+    "clamp_min" => "retention.least_decay",
+    "attnres_block_size" => "residual_attention",
+    "norm_eps" => "attention.layer_norm_rms_epsilon",
+    "hidden_act" => "hidden_act",
+};
 
 /// Tensors of a folder.
-pub(super) const NAMES: &[Name] = &[
-    Name::plain("model.embeddings.weight", "token_embd.weight"),
-    Name::plain("model.norm.weight", "output_norm.weight"),
-    Name::plain("lm_head.weight", "output.weight"),
-    Name::plain(
-        "model.layers.{i}.attn_norm.weight",
-        "blk.{i}.attn_norm.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.attn.q_proj.weight",
-        "blk.{i}.attn_q.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.attn.k_proj.weight",
-        "blk.{i}.attn_k.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.attn.v_proj.weight",
-        "blk.{i}.attn_v.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.attn.g_proj.weight",
-        "blk.{i}.attn_gate.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.attn.o_proj.weight",
-        "blk.{i}.attn_output.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.attn.gk_proj.0.weight",
-        "blk.{i}.attn_decay_a.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.attn.gk_proj.1.weight",
-        "blk.{i}.attn_decay_b.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.attn.gk_proj.1.bias",
-        "blk.{i}.attn_decay_b.bias",
-    ),
-    Name::plain(
-        "model.layers.{i}.attn.g_norm_swish_gate.weight",
-        "blk.{i}.attn_sub_norm.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.attn.g_norm.weight",
-        "blk.{i}.attn_sub_norm.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.mlp_norm.weight",
-        "blk.{i}.ffn_norm.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.mlp.gate_proj.weight",
-        "blk.{i}.ffn_gate.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.mlp.up_proj.weight",
-        "blk.{i}.ffn_up.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.mlp.down_proj.weight",
-        "blk.{i}.ffn_down.weight",
-    ),
-];
+pub(super) const NAMES: &[Name] = names! {
+    "model.embeddings.weight" => "token_embd.weight",
+    "model.norm.weight" => "output_norm.weight",
+    "lm_head.weight" => "output.weight",
+    in "model.layers.{i}." => "blk.{i}." {
+        "attn_norm.weight" => "attn_norm.weight",
+        "attn.q_proj.weight" => "attn_q.weight",
+        "attn.k_proj.weight" => "attn_k.weight",
+        "attn.v_proj.weight" => "attn_v.weight",
+        "attn.g_proj.weight" => "attn_gate.weight",
+        "attn.o_proj.weight" => "attn_output.weight",
+        "attn.gk_proj.0.weight" => "attn_decay_a.weight",
+        "attn.gk_proj.1.*" => "attn_decay_b.*",
+        "attn.g_norm_swish_gate.weight" => "attn_sub_norm.weight",
+        "attn.g_norm.weight" => "attn_sub_norm.weight",
+        "mlp_norm.weight" => "ffn_norm.weight",
+        "mlp.gate_proj.weight" => "ffn_gate.weight",
+        "mlp.up_proj.weight" => "ffn_up.weight",
+        "mlp.down_proj.weight" => "ffn_down.weight",
+    }
+};
 
 /// Longest key of a head: what depends on it is worked out before any tensor has confirmed it.
 pub(super) const LONGEST_KEY: usize = 1 << 16;

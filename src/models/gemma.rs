@@ -1,13 +1,13 @@
 //! Gemma 2 (Gemma Team 2024) and Gemma 3 (Gemma Team 2025).
 
-use super::{Architecture, DECODER, tables};
+use super::tables::{self, keys, names};
+use super::{Architecture, DECODER};
 use crate::graph::blocks::{
     Heads, Tied, WindowPattern, Windows, activation, attend, cap, embedding, gated_mlp, head,
     projections, soft_cap,
 };
 use crate::graph::{
     Attention, BuildError, Builder, Config, Key, Mask, Name, Pairing, PositionScheme, Role, Rope,
-    View,
 };
 use rillm_formats::manifest::Container;
 
@@ -66,54 +66,30 @@ const THIRD: Generation = Generation {
 const KEYS: &[&[Key]] = &[
     tables::SIZES,
     tables::ROPE,
-    tables::ROPE_SCALING,
-    tables::ROPE_PARAMETERS,
     tables::WINDOWS,
-    &[
-        ("hidden_activation", "hidden_activation"),
-        ("query_pre_attn_scalar", "query_pre_attn_scalar"),
-        ("attn_logit_softcapping", "attn_logit_softcapping"),
-        ("final_logit_softcapping", "final_logit_softcapping"),
-        ("rope.freq_base_swa", "rope_local_base_freq"),
-        ("use_bidirectional_attention", "use_bidirectional_attention"),
-    ],
+    keys! {
+        "hidden_activation" => "hidden_activation",
+        "query_pre_attn_scalar" => "query_pre_attn_scalar",
+        "attn_logit_softcapping" => "attn_logit_softcapping",
+        "final_logit_softcapping" => "final_logit_softcapping",
+        "rope_local_base_freq" => "rope.freq_base_swa",
+        "use_bidirectional_attention" => "use_bidirectional_attention",
+    },
 ];
 
 const NAMES: &[&[Name]] = &[
-    &[
+    names! {
         // Checkpoints store w where the weight is 1 + w; GGUF stores the weight.
-        Name::viewed("model.norm.weight", "output_norm.weight", View::PlusOne),
-        Name::viewed(
-            "model.layers.{i}.input_layernorm.weight",
-            "blk.{i}.attn_norm.weight",
-            View::PlusOne,
-        ),
-        Name::viewed(
-            "model.layers.{i}.post_attention_layernorm.weight",
-            "blk.{i}.post_attention_norm.weight",
-            View::PlusOne,
-        ),
-        Name::viewed(
-            "model.layers.{i}.pre_feedforward_layernorm.weight",
-            "blk.{i}.ffn_norm.weight",
-            View::PlusOne,
-        ),
-        Name::viewed(
-            "model.layers.{i}.post_feedforward_layernorm.weight",
-            "blk.{i}.post_ffw_norm.weight",
-            View::PlusOne,
-        ),
-        Name::viewed(
-            "model.layers.{i}.self_attn.q_norm.weight",
-            "blk.{i}.attn_q_norm.weight",
-            View::PlusOne,
-        ),
-        Name::viewed(
-            "model.layers.{i}.self_attn.k_norm.weight",
-            "blk.{i}.attn_k_norm.weight",
-            View::PlusOne,
-        ),
-    ],
+        "model.norm.weight" => "output_norm.weight" as PlusOne,
+        in "model.layers.{i}." => "blk.{i}." {
+            "input_layernorm.weight" => "attn_norm.weight" as PlusOne,
+            "post_attention_layernorm.weight" => "post_attention_norm.weight" as PlusOne,
+            "pre_feedforward_layernorm.weight" => "ffn_norm.weight" as PlusOne,
+            "post_feedforward_layernorm.weight" => "post_ffw_norm.weight" as PlusOne,
+            "self_attn.q_norm.weight" => "attn_q_norm.weight" as PlusOne,
+            "self_attn.k_norm.weight" => "attn_k_norm.weight" as PlusOne,
+        }
+    },
     tables::ENDS,
     tables::ATTENTION,
     tables::GATED_MLP,

@@ -1,36 +1,26 @@
 //! Gemma (Gemma Team 2024a), the first generation: no windows, no caps, no norms after layers.
 
-use super::{Architecture, DECODER, tables};
+use super::tables::{self, names};
+use super::{Architecture, DECODER};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, gated_mlp, head, projections,
 };
-use crate::graph::{BuildError, Builder, Name, Pairing, PositionScheme, Role, Rope, View};
+use crate::graph::{BuildError, Builder, Pairing, PositionScheme, Role, Rope};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Gemma",
     gguf: &["gemma"],
     hugging_face: &["gemma"],
-    keys: &[
-        tables::SIZES,
-        tables::ROPE,
-        tables::ROPE_SCALING,
-        tables::ROPE_PARAMETERS,
-    ],
+    keys: &[tables::SIZES, tables::ROPE],
     names: &[
-        &[
+        names! {
             // Checkpoints store w where the weight is 1 + w; GGUF stores the weight.
-            Name::viewed("model.norm.weight", "output_norm.weight", View::PlusOne),
-            Name::viewed(
-                "model.layers.{i}.input_layernorm.weight",
-                "blk.{i}.attn_norm.weight",
-                View::PlusOne,
-            ),
-            Name::viewed(
-                "model.layers.{i}.post_attention_layernorm.weight",
-                "blk.{i}.ffn_norm.weight",
-                View::PlusOne,
-            ),
-        ],
+            "model.norm.weight" => "output_norm.weight" as PlusOne,
+            in "model.layers.{i}." => "blk.{i}." {
+                "input_layernorm.weight" => "attn_norm.weight" as PlusOne,
+                "post_attention_layernorm.weight" => "ffn_norm.weight" as PlusOne,
+            }
+        },
         tables::ENDS,
         tables::ATTENTION,
         tables::GATED_MLP,

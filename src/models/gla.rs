@@ -2,7 +2,7 @@
 //! by a number of the input's making; memory constant in length. The layout is that of
 //! flash-linear-attention, the authors' library.
 
-use super::{Architecture, DECODER, Family, Quantization, conversion, fla};
+use super::{Architecture, DECODER, Family, KnownShape, Outline, Quantization, conversion, fla};
 use crate::graph::{BuildError, Builder, Decay, LinearAttention, Net, Pointwise, Value};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -17,6 +17,24 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         kept: &["attn_decay_"],
         ..Quantization::USUAL
     },
+    shapes: &[
+        KnownShape::new(
+            "gla-370m",
+            "gated linear attention of that size",
+            [50_280, 1024, 24, KnownShape::ENDLESS],
+            |model| {
+                outline(model, 4, 2816);
+            },
+        ),
+        KnownShape::new(
+            "tiny-gla",
+            "gated linear attention to try things out with",
+            KnownShape::TINY,
+            |model| {
+                outline(model, 2, 512);
+            },
+        ),
+    ],
     build,
     ..DECODER
 };
@@ -60,4 +78,30 @@ fn decay(net: &Net<'_, '_>, h: Value, layer: &str, keys: usize) -> Result<Value,
     // ln σ(x) = −softplus(−x), exact where σ(x) itself would have rounded to one.
     let log = net.apply(net.scale(logits, -1.0), Pointwise::Softplus);
     Ok(net.apply(net.scale(log, -1.0 / TEMPERATURE), Pointwise::Exp))
+}
+
+/// Keys and layers of a model of known shape.
+fn outline(model: &mut Outline, heads: u64, hidden: u64) {
+    model.counts(&[
+        ("feed_forward_length", hidden),
+        ("attention.head_count", heads),
+    ]);
+    let (width, rank) = (model.shape.width, RANK as u64);
+    let keys = width / 2;
+    for layer in 0..model.shape.layers {
+        let name = |name: &str| format!("blk.{layer}.{name}.weight");
+        model.norm(&name("attn_norm"), width);
+        model.matrix(&name("attn_q"), &[keys, width]);
+        model.matrix(&name("attn_k"), &[keys, width]);
+        model.matrix(&name("attn_v"), &[width, width]);
+        model.matrix(&name("attn_gate"), &[width, width]);
+        model.matrix(&name("attn_output"), &[width, width]);
+        model.matrix(&name("attn_decay_a"), &[rank, width]);
+        model.matrix(&name("attn_decay_b"), &[keys, rank]);
+        let bias = format!("blk.{layer}.attn_decay_b.bias");
+        model.normal(&bias, &[keys], 0.0, 0.5);
+        model.norm(&name("attn_sub_norm"), width / heads);
+        model.norm(&name("ffn_norm"), width);
+        model.gated_mlp(layer, hidden);
+    }
 }

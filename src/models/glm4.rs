@@ -1,40 +1,29 @@
 //! GLM-4 (Team GLM 2024), in the form of its release of April 2025.
 
-use super::{Architecture, DECODER, tables};
+use super::tables::{self, names};
+use super::{Architecture, DECODER};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, fused_gated_mlp, head, projections,
 };
-use crate::graph::{BuildError, Builder, Name, Pairing, PositionScheme, Role, Rope};
+use crate::graph::{BuildError, Builder, Pairing, PositionScheme, Role, Rope};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "GLM-4 (0414)",
     gguf: &["glm4"],
     hugging_face: &["glm4"],
-    keys: &[
-        tables::SIZES,
-        tables::ROPE,
-        tables::ROPE_SCALING,
-        tables::ROPE_PARAMETERS,
-    ],
+    keys: &[tables::SIZES, tables::ROPE],
     names: &[
         tables::ENDS,
         tables::NORMS,
         tables::ATTENTION,
         tables::GATED_MLP,
-        &[
-            Name::plain(
-                "model.layers.{i}.post_self_attn_layernorm.weight",
-                "blk.{i}.post_attention_norm.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.post_mlp_layernorm.weight",
-                "blk.{i}.post_ffw_norm.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.mlp.gate_up_proj.weight",
-                "blk.{i}.ffn_up.weight",
-            ),
-        ],
+        names! {
+            in "model.layers.{i}." => "blk.{i}." {
+                "post_self_attn_layernorm.weight" => "post_attention_norm.weight",
+                "post_mlp_layernorm.weight" => "post_ffw_norm.weight",
+                "mlp.gate_up_proj.weight" => "ffn_up.weight",
+            }
+        },
     ],
     build,
     ..DECODER

@@ -1,35 +1,34 @@
 //! GPT-2 (Radford et al. 2019).
 
+use super::tables::{keys, names};
 use super::{Architecture, DECODER};
 use crate::graph::blocks::{Tied, activation, head, mlp};
 use crate::graph::{
-    Attention, BuildError, Builder, Index, Keys, Mask, Name, PositionScheme, Role, StateKind, View,
+    Attention, BuildError, Builder, Index, Keys, Mask, PositionScheme, Role, StateKind,
 };
 
 /// Hugging Face names, with and without the language model's prefix. Its Conv1D layers store
 /// matrices [in, out].
-macro_rules! names {
+macro_rules! table {
     ($($prefix:literal),*) => {
-        &[$(
-            Name::plain(concat!($prefix, "wte.weight"), "token_embd.weight"),
-            Name::plain(concat!($prefix, "wpe.weight"), "position_embd.weight"),
-            Name::plain(concat!($prefix, "ln_f.weight"), "output_norm.weight"),
-            Name::plain(concat!($prefix, "ln_f.bias"), "output_norm.bias"),
-            Name::plain(concat!($prefix, "h.{i}.ln_1.weight"), "blk.{i}.attn_norm.weight"),
-            Name::plain(concat!($prefix, "h.{i}.ln_1.bias"), "blk.{i}.attn_norm.bias"),
-            Name::viewed(concat!($prefix, "h.{i}.attn.c_attn.weight"), "blk.{i}.attn_qkv.weight", View::Transposed),
-            Name::plain(concat!($prefix, "h.{i}.attn.c_attn.bias"), "blk.{i}.attn_qkv.bias"),
-            Name::viewed(concat!($prefix, "h.{i}.attn.c_proj.weight"), "blk.{i}.attn_output.weight", View::Transposed),
-            Name::plain(concat!($prefix, "h.{i}.attn.c_proj.bias"), "blk.{i}.attn_output.bias"),
-            Name::plain(concat!($prefix, "h.{i}.ln_2.weight"), "blk.{i}.ffn_norm.weight"),
-            Name::plain(concat!($prefix, "h.{i}.ln_2.bias"), "blk.{i}.ffn_norm.bias"),
-            Name::viewed(concat!($prefix, "h.{i}.mlp.c_fc.weight"), "blk.{i}.ffn_up.weight", View::Transposed),
-            Name::plain(concat!($prefix, "h.{i}.mlp.c_fc.bias"), "blk.{i}.ffn_up.bias"),
-            Name::viewed(concat!($prefix, "h.{i}.mlp.c_proj.weight"), "blk.{i}.ffn_down.weight", View::Transposed),
-            Name::plain(concat!($prefix, "h.{i}.mlp.c_proj.bias"), "blk.{i}.ffn_down.bias"),
-        )*
-            Name::plain("lm_head.weight", "output.weight"),
-        ]
+        names! {
+            "lm_head.weight" => "output.weight",
+            $(in $prefix => "" {
+                "wte.weight" => "token_embd.weight",
+                "wpe.weight" => "position_embd.weight",
+                "ln_f.*" => "output_norm.*",
+                "h.{i}.ln_1.*" => "blk.{i}.attn_norm.*",
+                "h.{i}.attn.c_attn.weight" => "blk.{i}.attn_qkv.weight" as Transposed,
+                "h.{i}.attn.c_attn.bias" => "blk.{i}.attn_qkv.bias",
+                "h.{i}.attn.c_proj.weight" => "blk.{i}.attn_output.weight" as Transposed,
+                "h.{i}.attn.c_proj.bias" => "blk.{i}.attn_output.bias",
+                "h.{i}.ln_2.*" => "blk.{i}.ffn_norm.*",
+                "h.{i}.mlp.c_fc.weight" => "blk.{i}.ffn_up.weight" as Transposed,
+                "h.{i}.mlp.c_fc.bias" => "blk.{i}.ffn_up.bias",
+                "h.{i}.mlp.c_proj.weight" => "blk.{i}.ffn_down.weight" as Transposed,
+                "h.{i}.mlp.c_proj.bias" => "blk.{i}.ffn_down.bias",
+            })*
+        }
     };
 }
 
@@ -37,21 +36,18 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "GPT-2",
     gguf: &["gpt2"],
     hugging_face: &["gpt2"],
-    keys: &[&[
-        ("embedding_length", "n_embd"),
-        ("block_count", "n_layer"),
-        ("feed_forward_length", "n_inner"),
-        ("context_length", "n_positions"),
-        ("attention.head_count", "n_head"),
-        ("attention.layer_norm_epsilon", "layer_norm_epsilon"),
-        ("hidden_act", "activation_function"),
-        ("scale_attn_weights", "scale_attn_weights"),
-        (
-            "scale_attn_by_inverse_layer_idx",
-            "scale_attn_by_inverse_layer_idx",
-        ),
-    ]],
-    names: &[names!("transformer.", "")],
+    keys: &[keys! {
+        "n_embd" => "embedding_length",
+        "n_layer" => "block_count",
+        "n_inner" => "feed_forward_length",
+        "n_positions" => "context_length",
+        "n_head" => "attention.head_count",
+        "layer_norm_epsilon" => "attention.layer_norm_epsilon",
+        "activation_function" => "hidden_act",
+        "scale_attn_weights" => "scale_attn_weights",
+        "scale_attn_by_inverse_layer_idx" => "scale_attn_by_inverse_layer_idx",
+    }],
+    names: &[table!("transformer.", "")],
     build,
     ..DECODER
 };

@@ -1,10 +1,11 @@
 //! GPT-NeoX (Black et al. 2022) and Pythia (Biderman et al. 2023).
 
-use super::{Architecture, Conversion, DECODER, conversion, tables};
+use super::tables::{self, keys, names};
+use super::{Architecture, Conversion, DECODER, conversion};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, head, interleaved_projections, mlp,
 };
-use crate::graph::{BuildError, Builder, Name, Pairing, PositionScheme, Role, Rope};
+use crate::graph::{BuildError, Builder, Pairing, PositionScheme, Role, Rope};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "GPT-NeoX, Pythia",
@@ -13,69 +14,26 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     keys: &[
         tables::SIZES,
         tables::ROPE,
-        tables::ROPE_SCALING,
-        tables::ROPE_PARAMETERS,
-        &[
-            ("attention.layer_norm_epsilon", "layer_norm_eps"),
-            ("rope.partial_factor", "rotary_pct"),
-            ("rope.freq_base", "rotary_emb_base"),
-            ("use_parallel_residual", "use_parallel_residual"),
-        ],
+        keys! {
+            "layer_norm_eps" => "attention.layer_norm_epsilon",
+            "rotary_pct" => "rope.partial_factor",
+            "rotary_emb_base" => "rope.freq_base",
+            "use_parallel_residual" => "use_parallel_residual",
+        },
     ],
-    names: &[&[
-        Name::plain("gpt_neox.embed_in.weight", "token_embd.weight"),
-        Name::plain("embed_out.weight", "output.weight"),
-        Name::plain("gpt_neox.final_layer_norm.weight", "output_norm.weight"),
-        Name::plain("gpt_neox.final_layer_norm.bias", "output_norm.bias"),
-        Name::plain(
-            "gpt_neox.layers.{i}.input_layernorm.weight",
-            "blk.{i}.attn_norm.weight",
-        ),
-        Name::plain(
-            "gpt_neox.layers.{i}.input_layernorm.bias",
-            "blk.{i}.attn_norm.bias",
-        ),
-        Name::plain(
-            "gpt_neox.layers.{i}.attention.query_key_value.weight",
-            "blk.{i}.attn_qkv.weight",
-        ),
-        Name::plain(
-            "gpt_neox.layers.{i}.attention.query_key_value.bias",
-            "blk.{i}.attn_qkv.bias",
-        ),
-        Name::plain(
-            "gpt_neox.layers.{i}.attention.dense.weight",
-            "blk.{i}.attn_output.weight",
-        ),
-        Name::plain(
-            "gpt_neox.layers.{i}.attention.dense.bias",
-            "blk.{i}.attn_output.bias",
-        ),
-        Name::plain(
-            "gpt_neox.layers.{i}.post_attention_layernorm.weight",
-            "blk.{i}.ffn_norm.weight",
-        ),
-        Name::plain(
-            "gpt_neox.layers.{i}.post_attention_layernorm.bias",
-            "blk.{i}.ffn_norm.bias",
-        ),
-        Name::plain(
-            "gpt_neox.layers.{i}.mlp.dense_h_to_4h.weight",
-            "blk.{i}.ffn_up.weight",
-        ),
-        Name::plain(
-            "gpt_neox.layers.{i}.mlp.dense_h_to_4h.bias",
-            "blk.{i}.ffn_up.bias",
-        ),
-        Name::plain(
-            "gpt_neox.layers.{i}.mlp.dense_4h_to_h.weight",
-            "blk.{i}.ffn_down.weight",
-        ),
-        Name::plain(
-            "gpt_neox.layers.{i}.mlp.dense_4h_to_h.bias",
-            "blk.{i}.ffn_down.bias",
-        ),
-    ]],
+    names: &[names! {
+        "gpt_neox.embed_in.weight" => "token_embd.weight",
+        "embed_out.weight" => "output.weight",
+        "gpt_neox.final_layer_norm.*" => "output_norm.*",
+        in "gpt_neox.layers.{i}." => "blk.{i}." {
+            "input_layernorm.*" => "attn_norm.*",
+            "attention.query_key_value.*" => "attn_qkv.*",
+            "attention.dense.*" => "attn_output.*",
+            "post_attention_layernorm.*" => "ffn_norm.*",
+            "mlp.dense_h_to_4h.*" => "ffn_up.*",
+            "mlp.dense_4h_to_h.*" => "ffn_down.*",
+        }
+    }],
     conversion: Conversion {
         tensor: conversion::queries_first,
         ..Conversion::PLAIN

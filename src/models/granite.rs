@@ -1,7 +1,8 @@
 //! Granite 3 (Granite Team 2024): LLaMA with a factor on embeddings, scores, residual branches
 //! and logits (Yang et al. 2022).
 
-use super::{Architecture, Conversion, DECODER, conversion, llama, tables};
+use super::tables::{self, keys};
+use super::{Architecture, Conversion, DECODER, conversion, llama};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, gated_mlp, head, projections,
 };
@@ -11,13 +12,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Granite 3",
     gguf: &["granite"],
     hugging_face: &["granite"],
-    keys: &[
-        tables::SIZES,
-        tables::ROPE,
-        tables::ROPE_SCALING,
-        tables::ROPE_PARAMETERS,
-        FACTORS,
-    ],
+    keys: &[tables::SIZES, tables::ROPE, FACTORS],
     names: llama::NAMES,
     conversion: Conversion {
         tensor: conversion::neighbours_paired,
@@ -28,12 +23,12 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
 };
 
 /// What they are called.
-pub(super) const FACTORS: &[Key] = &[
-    ("embedding_scale", "embedding_multiplier"),
-    ("attention.scale", "attention_multiplier"),
-    ("residual_scale", "residual_multiplier"),
-    ("logit_scale", "logits_scaling"),
-];
+pub(super) const FACTORS: &[Key] = keys! {
+    "embedding_multiplier" => "embedding_scale",
+    "attention_multiplier" => "attention.scale",
+    "residual_multiplier" => "residual_scale",
+    "logits_scaling" => "logit_scale",
+};
 
 /// x ← x + r · Attention(RMS(x)); x ← x + r · FFN(RMS(x)); logits divided by their factor.
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {

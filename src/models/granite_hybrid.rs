@@ -3,16 +3,16 @@
 //! that all rows share. In GGUF both have one name.
 
 use super::mamba2::{HYBRID_MIXER, Mixer};
+use super::tables::{self, keys, names};
 use super::{
     Architecture, Conversion, DECODER, Family, GgufKeys, Written, conversion, granite, llama,
-    mamba2, tables,
+    mamba2,
 };
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, gated_experts, gated_mlp, head, projections,
 };
 use crate::graph::{
-    Among, Attention, BuildError, Builder, Config, Key, Name, Net, Pointwise, PositionScheme, Role,
-    Value,
+    Among, Attention, BuildError, Builder, Config, Key, Net, Pointwise, PositionScheme, Role, Value,
 };
 use rillm_formats::manifest::{Array, Container, Value as Fact};
 
@@ -24,48 +24,30 @@ pub(super) const GRANITE_4: Architecture = Architecture {
     keys: &[
         tables::SIZES,
         tables::ROPE,
-        tables::ROPE_SCALING,
-        tables::ROPE_PARAMETERS,
         granite::FACTORS,
         MIXER_KEYS,
-        &[
-            ("position_embedding_type", "position_embedding_type"),
-            ("expert_count", "num_local_experts"),
-            ("expert_used_count", "num_experts_per_tok"),
-            (
-                "expert_shared_feed_forward_length",
-                "shared_intermediate_size",
-            ),
-        ],
+        keys! {
+            "position_embedding_type" => "position_embedding_type",
+            "num_local_experts" => "expert_count",
+            "num_experts_per_tok" => "expert_used_count",
+            "shared_intermediate_size" => "expert_shared_feed_forward_length",
+        },
     ],
     names: &[
         tables::ENDS,
         tables::NORMS,
         tables::ATTENTION,
         HYBRID_MIXER,
-        &[
-            // Gates first, then what they let through.
-            Name::plain(
-                "model.layers.{i}.shared_mlp.input_linear.weight",
-                "blk.{i}.ffn_gate_up_shexp.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.shared_mlp.output_linear.weight",
-                "blk.{i}.ffn_down_shexp.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.block_sparse_moe.router.layer.weight",
-                "blk.{i}.ffn_gate_inp.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.block_sparse_moe.input_linear.weight",
-                "blk.{i}.ffn_gate_up_exps.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.block_sparse_moe.output_linear.weight",
-                "blk.{i}.ffn_down_exps.weight",
-            ),
-        ],
+        names! {
+            in "model.layers.{i}." => "blk.{i}." {
+                // Gates first, then what they let through.
+                "shared_mlp.input_linear.weight" => "ffn_gate_up_shexp.weight",
+                "shared_mlp.output_linear.weight" => "ffn_down_shexp.weight",
+                "block_sparse_moe.router.layer.weight" => "ffn_gate_inp.weight",
+                "block_sparse_moe.input_linear.weight" => "ffn_gate_up_exps.weight",
+                "block_sparse_moe.output_linear.weight" => "ffn_down_exps.weight",
+            }
+        },
     ],
     conversion: Conversion {
         keys: |keys| {
@@ -84,52 +66,21 @@ pub(super) const BAMBA: Architecture = Architecture {
     gguf: &[],
     hugging_face: &["bamba"],
     family: Family::Recurrent,
-    keys: &[
-        tables::SIZES,
-        tables::ROPE,
-        tables::ROPE_SCALING,
-        tables::ROPE_PARAMETERS,
-        MIXER_KEYS,
-    ],
+    keys: &[tables::SIZES, tables::ROPE, MIXER_KEYS],
     names: &[
         tables::ENDS,
         tables::ATTENTION,
         HYBRID_MIXER,
-        &[
-            Name::plain("model.final_layernorm.weight", "output_norm.weight"),
-            Name::plain(
-                "model.layers.{i}.input_layernorm.weight",
-                "blk.{i}.attn_norm.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.pre_ff_layernorm.weight",
-                "blk.{i}.ffn_norm.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.feed_forward.gate_proj.weight",
-                "blk.{i}.ffn_gate.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.feed_forward.up_proj.weight",
-                "blk.{i}.ffn_up.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.feed_forward.down_proj.weight",
-                "blk.{i}.ffn_down.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.feed_forward.gate_proj.bias",
-                "blk.{i}.ffn_gate.bias",
-            ),
-            Name::plain(
-                "model.layers.{i}.feed_forward.up_proj.bias",
-                "blk.{i}.ffn_up.bias",
-            ),
-            Name::plain(
-                "model.layers.{i}.feed_forward.down_proj.bias",
-                "blk.{i}.ffn_down.bias",
-            ),
-        ],
+        names! {
+            "model.final_layernorm.weight" => "output_norm.weight",
+            in "model.layers.{i}." => "blk.{i}." {
+                "input_layernorm.weight" => "attn_norm.weight",
+                "pre_ff_layernorm.weight" => "ffn_norm.weight",
+                "feed_forward.gate_proj.*" => "ffn_gate.*",
+                "feed_forward.up_proj.*" => "ffn_up.*",
+                "feed_forward.down_proj.*" => "ffn_down.*",
+            }
+        },
     ],
     conversion: Conversion {
         architecture: Some("granitehybrid"),
@@ -144,13 +95,13 @@ pub(super) const BAMBA: Architecture = Architecture {
     ..DECODER
 };
 
-const MIXER_KEYS: &[Key] = &[
-    ("ssm.expand", "mamba_expand"),
-    ("ssm.state_size", "mamba_d_state"),
-    ("ssm.conv_kernel", "mamba_d_conv"),
-    ("ssm.time_step_rank", "mamba_n_heads"),
-    ("ssm.group_count", "mamba_n_groups"),
-];
+const MIXER_KEYS: &[Key] = keys! {
+    "mamba_expand" => "ssm.expand",
+    "mamba_d_state" => "ssm.state_size",
+    "mamba_d_conv" => "ssm.conv_kernel",
+    "mamba_n_heads" => "ssm.time_step_rank",
+    "mamba_n_groups" => "ssm.group_count",
+};
 
 /// The part of a head that Bamba rotates.
 const BAMBA_PART: f64 = 0.5;

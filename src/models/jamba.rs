@@ -2,11 +2,12 @@
 //! positions; after each a feed-forward layer, or a mixture of experts.
 
 use super::mamba::{JAMBA_MIXER, Mixer, Norms};
-use super::{Architecture, Conversion, DECODER, Family, GgufKeys, tables};
+use super::tables::{self, keys, names};
+use super::{Architecture, Conversion, DECODER, Family, GgufKeys};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, gated_experts, gated_mlp, head, projections,
 };
-use crate::graph::{Among, BuildError, Builder, Name, PositionScheme, Role};
+use crate::graph::{Among, BuildError, Builder, PositionScheme, Role};
 use rillm_formats::manifest::Value as Fact;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -16,69 +17,35 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     family: Family::Recurrent,
     keys: &[
         tables::SIZES,
-        &[
-            ("ssm.expand", "mamba_expand"),
-            ("ssm.state_size", "mamba_d_state"),
-            ("ssm.conv_kernel", "mamba_d_conv"),
-            ("ssm.time_step_rank", "mamba_dt_rank"),
-            ("expert_count", "num_experts"),
-            ("expert_used_count", "num_experts_per_tok"),
-        ],
+        keys! {
+            "mamba_expand" => "ssm.expand",
+            "mamba_d_state" => "ssm.state_size",
+            "mamba_d_conv" => "ssm.conv_kernel",
+            "mamba_dt_rank" => "ssm.time_step_rank",
+            "num_experts" => "expert_count",
+            "num_experts_per_tok" => "expert_used_count",
+        },
     ],
     names: &[
-        &[
-            Name::plain("model.embed_tokens.weight", "token_embd.weight"),
-            Name::plain("model.final_layernorm.weight", "output_norm.weight"),
-            Name::plain("lm_head.weight", "output.weight"),
-            Name::plain(
-                "model.layers.{i}.input_layernorm.weight",
-                "blk.{i}.attn_norm.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.pre_ff_layernorm.weight",
-                "blk.{i}.ffn_norm.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.mamba.dt_layernorm.weight",
-                "blk.{i}.ssm_dt_norm.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.mamba.b_layernorm.weight",
-                "blk.{i}.ssm_b_norm.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.mamba.c_layernorm.weight",
-                "blk.{i}.ssm_c_norm.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.feed_forward.gate_proj.weight",
-                "blk.{i}.ffn_gate.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.feed_forward.up_proj.weight",
-                "blk.{i}.ffn_up.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.feed_forward.down_proj.weight",
-                "blk.{i}.ffn_down.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.feed_forward.router.weight",
-                "blk.{i}.ffn_gate_inp.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.feed_forward.experts.{e}.gate_proj.weight",
-                "blk.{i}.ffn_gate_exps.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.feed_forward.experts.{e}.up_proj.weight",
-                "blk.{i}.ffn_up_exps.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.feed_forward.experts.{e}.down_proj.weight",
-                "blk.{i}.ffn_down_exps.weight",
-            ),
-        ],
+        names! {
+            "model.embed_tokens.weight" => "token_embd.weight",
+            "model.final_layernorm.weight" => "output_norm.weight",
+            "lm_head.weight" => "output.weight",
+            in "model.layers.{i}." => "blk.{i}." {
+                "input_layernorm.weight" => "attn_norm.weight",
+                "pre_ff_layernorm.weight" => "ffn_norm.weight",
+                "mamba.dt_layernorm.weight" => "ssm_dt_norm.weight",
+                "mamba.b_layernorm.weight" => "ssm_b_norm.weight",
+                "mamba.c_layernorm.weight" => "ssm_c_norm.weight",
+                "feed_forward.gate_proj.weight" => "ffn_gate.weight",
+                "feed_forward.up_proj.weight" => "ffn_up.weight",
+                "feed_forward.down_proj.weight" => "ffn_down.weight",
+                "feed_forward.router.weight" => "ffn_gate_inp.weight",
+                "feed_forward.experts.{e}.gate_proj.weight" => "ffn_gate_exps.weight",
+                "feed_forward.experts.{e}.up_proj.weight" => "ffn_up_exps.weight",
+                "feed_forward.experts.{e}.down_proj.weight" => "ffn_down_exps.weight",
+            }
+        },
         tables::ATTENTION,
         JAMBA_MIXER,
     ],

@@ -1,48 +1,60 @@
 //! Linear attention with the elu + 1 feature map (Katharopoulos et al. 2020), causal or not.
 
-use super::{Architecture, DECODER, Family};
+use super::tables::{keys, names};
+use super::{Architecture, DECODER, Family, KnownShape, Outline};
 use crate::graph::blocks::{Tied, head, mlp};
-use crate::graph::{BuildError, Builder, Divisor, Index, LinearAttention, Name, Pointwise, Role};
+use crate::graph::{BuildError, Builder, Divisor, Index, LinearAttention, Pointwise, Role};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Linear transformer",
     gguf: &["linear_transformer"],
     hugging_face: &["linear_transformer"],
     family: Family::Recurrent,
-    keys: &[&[
-        ("embedding_length", "hidden_size"),
-        ("block_count", "num_layers"),
-        ("feed_forward_length", "intermediate_size"),
-        ("context_length", "max_position_embeddings"),
-        ("attention.head_count", "num_heads"),
-        ("attention.layer_norm_epsilon", "layer_norm_eps"),
-        ("attention.epsilon", "eps"),
-        ("attention.causal", "causal"),
-        ("feature_map", "feature_map"),
-    ]],
-    names: &[&[
-        Name::plain("wte.weight", "token_embd.weight"),
-        Name::plain("wpe.weight", "position_embd.weight"),
-        Name::plain("ln_f.weight", "output_norm.weight"),
-        Name::plain("ln_f.bias", "output_norm.bias"),
-        Name::plain("lm_head.weight", "output.weight"),
-        Name::plain("h.{i}.ln_1.weight", "blk.{i}.attn_norm.weight"),
-        Name::plain("h.{i}.ln_1.bias", "blk.{i}.attn_norm.bias"),
-        Name::plain("h.{i}.q_proj.weight", "blk.{i}.attn_q.weight"),
-        Name::plain("h.{i}.q_proj.bias", "blk.{i}.attn_q.bias"),
-        Name::plain("h.{i}.k_proj.weight", "blk.{i}.attn_k.weight"),
-        Name::plain("h.{i}.k_proj.bias", "blk.{i}.attn_k.bias"),
-        Name::plain("h.{i}.v_proj.weight", "blk.{i}.attn_v.weight"),
-        Name::plain("h.{i}.v_proj.bias", "blk.{i}.attn_v.bias"),
-        Name::plain("h.{i}.o_proj.weight", "blk.{i}.attn_output.weight"),
-        Name::plain("h.{i}.o_proj.bias", "blk.{i}.attn_output.bias"),
-        Name::plain("h.{i}.ln_2.weight", "blk.{i}.ffn_norm.weight"),
-        Name::plain("h.{i}.ln_2.bias", "blk.{i}.ffn_norm.bias"),
-        Name::plain("h.{i}.fc_in.weight", "blk.{i}.ffn_up.weight"),
-        Name::plain("h.{i}.fc_in.bias", "blk.{i}.ffn_up.bias"),
-        Name::plain("h.{i}.fc_out.weight", "blk.{i}.ffn_down.weight"),
-        Name::plain("h.{i}.fc_out.bias", "blk.{i}.ffn_down.bias"),
-    ]],
+    keys: &[keys! {
+        "hidden_size" => "embedding_length",
+        "num_layers" => "block_count",
+        "intermediate_size" => "feed_forward_length",
+        "max_position_embeddings" => "context_length",
+        "num_heads" => "attention.head_count",
+        "layer_norm_eps" => "attention.layer_norm_epsilon",
+        "eps" => "attention.epsilon",
+        "causal" => "attention.causal",
+        "feature_map" => "feature_map",
+    }],
+    names: &[names! {
+        "wte.weight" => "token_embd.weight",
+        "wpe.weight" => "position_embd.weight",
+        "ln_f.*" => "output_norm.*",
+        "lm_head.weight" => "output.weight",
+        in "h.{i}." => "blk.{i}." {
+            "ln_1.*" => "attn_norm.*",
+            "q_proj.*" => "attn_q.*",
+            "k_proj.*" => "attn_k.*",
+            "v_proj.*" => "attn_v.*",
+            "o_proj.*" => "attn_output.*",
+            "ln_2.*" => "ffn_norm.*",
+            "fc_in.*" => "ffn_up.*",
+            "fc_out.*" => "ffn_down.*",
+        }
+    }],
+    shapes: &[
+        KnownShape::new(
+            "linear-370m",
+            "a linear transformer of that size",
+            [50_280, 1024, 24, 65_536],
+            |model| {
+                outline(model, 16, 4096);
+            },
+        ),
+        KnownShape::new(
+            "tiny-linear",
+            "a linear transformer to try things out with",
+            KnownShape::TINY,
+            |model| {
+                outline(model, 4, 512);
+            },
+        ),
+    ],
     build,
     ..DECODER
 };
@@ -101,4 +113,33 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     net.emit(head(&net, x, Tied::OnRequest)?, "logits");
     net.finish();
     Ok(())
+}
+
+/// Keys and layers of a model of known shape.
+fn outline(model: &mut Outline, heads: u64, hidden: u64) {
+    model.counts(&[
+        ("feed_forward_length", hidden),
+        ("attention.head_count", heads),
+    ]);
+    let (width, positions) = (model.shape.width, model.shape.context);
+    model.matrix("position_embd.weight", &[positions, width]);
+    model.normal("output_norm.bias", &[width], 0.0, 0.1);
+    for layer in 0..model.shape.layers {
+        let name = |name: &str| format!("blk.{layer}.{name}");
+        for norm in ["attn_norm", "ffn_norm"] {
+            model.norm(&name(&format!("{norm}.weight")), width);
+            model.normal(&name(&format!("{norm}.bias")), &[width], 0.0, 0.1);
+        }
+        for (part, rows, columns) in [
+            ("attn_q", width, width),
+            ("attn_k", width, width),
+            ("attn_v", width, width),
+            ("attn_output", width, width),
+            ("ffn_up", hidden, width),
+            ("ffn_down", width, hidden),
+        ] {
+            model.matrix(&name(&format!("{part}.weight")), &[rows, columns]);
+            model.normal(&name(&format!("{part}.bias")), &[rows], 0.0, 0.1);
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! LLaMA (Touvron et al. 2023; Grattafiori et al. 2024).
 
-use super::{Architecture, Conversion, DECODER, Quantization, conversion, tables};
+use super::{
+    Architecture, Conversion, DECODER, KnownShape, Outline, Quantization, conversion, tables,
+};
 use crate::graph::blocks::{
     Heads, Tied, WindowPattern, Windows, activation, attend, embedding, gated_experts, gated_mlp,
     head, projections,
@@ -9,7 +11,7 @@ use crate::graph::{
     Among, Attention, BuildError, Builder, Key, Mask, Name, Pairing, PositionScheme, Role, Rope,
     Value,
 };
-use rillm_formats::manifest::Container;
+use rillm_formats::manifest::{Container, Value as Fact};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "LLaMA 1–3",
@@ -22,6 +24,146 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         precise_values_at: Some(80),
         ..Quantization::USUAL
     },
+    shapes: &[
+        KnownShape::new(
+            "llama-3.2-1b",
+            "LLaMA 3.2 1B",
+            [128_256, 2048, 16, 131_072],
+            |model| {
+                outline(
+                    model,
+                    &Transformer {
+                        heads: [32, 8],
+                        head_dim: 64,
+                        hidden: 8192,
+                        base: 5e5,
+                        ..PLAIN
+                    },
+                );
+            },
+        ),
+        KnownShape::new(
+            "smollm-135m",
+            "SmolLM2 135M",
+            [49_152, 576, 30, 8192],
+            |model| {
+                outline(
+                    model,
+                    &Transformer {
+                        heads: [9, 3],
+                        head_dim: 64,
+                        hidden: 1536,
+                        base: 1e5,
+                        ..PLAIN
+                    },
+                );
+            },
+        ),
+        KnownShape::new(
+            "mistral-7b",
+            "Mistral 7B",
+            [32_000, 4096, 32, 32_768],
+            |model| {
+                outline(
+                    model,
+                    &Transformer {
+                        heads: [32, 8],
+                        head_dim: 128,
+                        hidden: 14_336,
+                        ..PLAIN
+                    },
+                );
+            },
+        )
+        .untied(),
+        KnownShape::new(
+            "olmoe-like",
+            "half of OLMoE's layers, its experts weighted as Mixtral's",
+            [50_304, 2048, 8, 4096],
+            |model| {
+                outline(
+                    model,
+                    &Transformer {
+                        heads: [16, 16],
+                        head_dim: 128,
+                        hidden: 1024,
+                        experts: Some([64, 8]),
+                        ..PLAIN
+                    },
+                );
+            },
+        )
+        .untied(),
+        KnownShape::new(
+            "llama-370m",
+            "a LLaMA of Mamba 370M's size",
+            [50_280, 1024, 24, KnownShape::ENDLESS],
+            |model| {
+                outline(
+                    model,
+                    &Transformer {
+                        heads: [16, 16],
+                        head_dim: 64,
+                        hidden: 2816,
+                        base: 5e5,
+                        ..PLAIN
+                    },
+                );
+            },
+        ),
+        KnownShape::new(
+            "llama-gqa-370m",
+            "the same with grouped heads",
+            [50_280, 1024, 24, KnownShape::ENDLESS],
+            |model| {
+                outline(
+                    model,
+                    &Transformer {
+                        heads: [16, 4],
+                        head_dim: 64,
+                        hidden: 3328,
+                        base: 5e5,
+                        ..PLAIN
+                    },
+                );
+            },
+        ),
+        KnownShape::new(
+            "tiny-llama",
+            "a LLaMA to try things out with",
+            KnownShape::TINY,
+            |model| {
+                outline(
+                    model,
+                    &Transformer {
+                        heads: [4, 2],
+                        head_dim: 64,
+                        hidden: 512,
+                        ..PLAIN
+                    },
+                );
+            },
+        )
+        .untied(),
+        KnownShape::new(
+            "tiny-mixtral",
+            "a mixture of experts to try things out with",
+            KnownShape::TINY,
+            |model| {
+                outline(
+                    model,
+                    &Transformer {
+                        heads: [4, 2],
+                        head_dim: 64,
+                        hidden: 256,
+                        experts: Some([8, 2]),
+                        ..PLAIN
+                    },
+                );
+            },
+        )
+        .untied(),
+    ],
     build,
     ..DECODER
 };
@@ -33,12 +175,7 @@ pub(super) const CONVERSION: Conversion = Conversion {
     ..Conversion::PLAIN
 };
 
-pub(super) const KEYS: &[&[Key]] = &[
-    tables::SIZES,
-    tables::ROPE,
-    tables::ROPE_SCALING,
-    tables::ROPE_PARAMETERS,
-];
+pub(super) const KEYS: &[&[Key]] = &[tables::SIZES, tables::ROPE];
 
 pub(super) const NAMES: &[&[Name]] = &[
     tables::ENDS,
@@ -125,4 +262,75 @@ pub(super) fn rotation(
         rope.pairing = Pairing::Woven;
     }
     Ok(rope)
+}
+
+/// Sizes of a decoder of known shape.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Transformer {
+    /// Of queries, and of keys.
+    pub heads: [u64; 2],
+    pub head_dim: u64,
+    pub hidden: u64,
+    /// Base of the rotation.
+    pub base: f32,
+    /// Norms of each head of queries and keys.
+    pub head_norms: bool,
+    /// Instead of one feed-forward layer: how many there are, and how many a token takes.
+    pub experts: Option<[u64; 2]>,
+}
+
+pub(super) const PLAIN: Transformer = Transformer {
+    heads: [1, 1],
+    head_dim: 64,
+    hidden: 1,
+    base: 10_000.0,
+    head_norms: false,
+    experts: None,
+};
+
+/// Keys and layers of a decoder.
+pub(super) fn outline(model: &mut Outline, sizes: &Transformer) {
+    let &Transformer {
+        heads: [heads, kv_heads],
+        head_dim,
+        hidden,
+        base,
+        head_norms,
+        experts,
+    } = sizes;
+    model.counts(&[
+        ("feed_forward_length", hidden),
+        ("attention.head_count", heads),
+        ("attention.head_count_kv", kv_heads),
+        ("attention.key_length", head_dim),
+        ("attention.value_length", head_dim),
+        ("rope.dimension_count", head_dim),
+    ]);
+    model.put("rope.freq_base", Fact::F32(base));
+    if let Some([count, used]) = experts {
+        model.counts(&[("expert_count", count), ("expert_used_count", used)]);
+    }
+    let width = model.shape.width;
+    for layer in 0..model.shape.layers {
+        let name = |name: &str| format!("blk.{layer}.{name}.weight");
+        model.norm(&name("attn_norm"), width);
+        model.matrix(&name("attn_q"), &[heads * head_dim, width]);
+        model.matrix(&name("attn_k"), &[kv_heads * head_dim, width]);
+        model.matrix(&name("attn_v"), &[kv_heads * head_dim, width]);
+        if head_norms {
+            model.norm(&name("attn_q_norm"), head_dim);
+            model.norm(&name("attn_k_norm"), head_dim);
+        }
+        model.matrix(&name("attn_output"), &[width, heads * head_dim]);
+        model.norm(&name("ffn_norm"), width);
+        match experts {
+            None => model.gated_mlp(layer, hidden),
+            Some([count, _]) => {
+                model.matrix(&name("ffn_gate_inp"), &[count, width]);
+                model.matrix(&name("ffn_gate_exps"), &[count, hidden, width]);
+                model.matrix(&name("ffn_up_exps"), &[count, hidden, width]);
+                model.matrix(&name("ffn_down_exps"), &[count, width, hidden]);
+            }
+        }
+    }
 }

@@ -1,9 +1,10 @@
 //! Mamba (Gu & Dao 2023): selective state spaces, memory constant in length. Falcon Mamba (Zuo et
 //! al. 2024) normalises what is selected.
 
-use super::{Architecture, Conversion, DECODER, Family, GgufKeys, conversion};
+use super::tables::{keys, names};
+use super::{Architecture, Conversion, DECODER, Family, GgufKeys, KnownShape, Outline, conversion};
 use crate::graph::blocks::{Tied, embedding, head};
-use crate::graph::{BuildError, Builder, Config, Key, Name, Net, Role, Value, View};
+use crate::graph::{BuildError, Builder, Config, Key, Name, Net, Role, Value};
 use rillm_formats::manifest::{Container, Metadata, Value as Fact};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -13,11 +14,11 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     family: Family::Recurrent,
     keys: &[
         KEYS,
-        &[
-            ("ssm.time_step_rank", "time_step_rank"),
-            ("ssm.time_step_rank", "ssm_cfg.dt_rank"),
-            ("ssm.norm_rms_epsilon", "mixer_rms_eps"),
-        ],
+        keys! {
+            "time_step_rank" => "ssm.time_step_rank",
+            "ssm_cfg.dt_rank" => "ssm.time_step_rank",
+            "mixer_rms_eps" => "ssm.norm_rms_epsilon",
+        },
     ],
     names: &[ENDS, MIXER],
     recognises: |config| is_the_authors(config) && !says_mamba2(config),
@@ -31,68 +32,73 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         },
         ..Conversion::PLAIN
     },
+    shapes: &[
+        KnownShape::new(
+            "mamba-370m",
+            "Mamba 370M",
+            [50_280, 1024, 48, KnownShape::ENDLESS],
+            |model| {
+                outline(model, 2048, 64);
+            },
+        ),
+        KnownShape::new(
+            "tiny-mamba",
+            "a Mamba to try things out with",
+            KnownShape::TINY,
+            |model| {
+                outline(model, 512, 16);
+            },
+        ),
+    ],
     build,
     ..DECODER
 };
 
 /// As transformers and as the authors write them.
-pub(super) const KEYS: &[Key] = &[
-    ("embedding_length", "hidden_size"),
-    ("embedding_length", "d_model"),
-    ("block_count", "num_hidden_layers"),
-    ("block_count", "n_layer"),
-    ("ssm.inner_size", "intermediate_size"),
-    ("ssm.expand", "expand"),
-    ("ssm.expand", "ssm_cfg.expand"),
-    ("ssm.state_size", "state_size"),
-    ("ssm.state_size", "ssm_cfg.d_state"),
-    ("ssm.conv_kernel", "conv_kernel"),
-    ("ssm.conv_kernel", "ssm_cfg.d_conv"),
-    ("attention.layer_norm_rms_epsilon", "layer_norm_epsilon"),
-    ("hidden_act", "hidden_act"),
-    ("rms_norm", "rms_norm"),
-    ("feed_forward_length", "d_intermediate"),
-    ("attention.layers", "attn_layer_idx"),
-];
+pub(super) const KEYS: &[Key] = keys! {
+    "hidden_size" => "embedding_length",
+    "d_model" => "embedding_length",
+    "num_hidden_layers" => "block_count",
+    "n_layer" => "block_count",
+    "intermediate_size" => "ssm.inner_size",
+    "expand" => "ssm.expand",
+    "ssm_cfg.expand" => "ssm.expand",
+    "state_size" => "ssm.state_size",
+    "ssm_cfg.d_state" => "ssm.state_size",
+    "conv_kernel" => "ssm.conv_kernel",
+    "ssm_cfg.d_conv" => "ssm.conv_kernel",
+    "layer_norm_epsilon" => "attention.layer_norm_rms_epsilon",
+    "hidden_act" => "hidden_act",
+    "rms_norm" => "rms_norm",
+    "d_intermediate" => "feed_forward_length",
+    "attn_layer_idx" => "attention.layers",
+};
 
 /// Embedding, norms and head.
-pub(super) const ENDS: &[Name] = &[
-    Name::plain("backbone.embeddings.weight", "token_embd.weight"),
-    Name::plain("backbone.embedding.weight", "token_embd.weight"),
-    Name::plain("backbone.norm_f.weight", "output_norm.weight"),
-    Name::plain("lm_head.weight", "output.weight"),
-    Name::plain(
-        "backbone.layers.{i}.norm.weight",
-        "blk.{i}.attn_norm.weight",
-    ),
-];
+pub(super) const ENDS: &[Name] = names! {
+    "backbone.embeddings.weight" => "token_embd.weight",
+    "backbone.embedding.weight" => "token_embd.weight",
+    "backbone.norm_f.weight" => "output_norm.weight",
+    "lm_head.weight" => "output.weight",
+    in "backbone.layers.{i}." => "blk.{i}." {
+        "norm.weight" => "attn_norm.weight",
+    }
+};
 
 /// The mixing layer's tensors under a layer's prefix.
 macro_rules! mixer_names {
     ($prefix:literal) => {
-        &[
-            Name::plain(concat!($prefix, ".in_proj.weight"), "blk.{i}.ssm_in.weight"),
-            Name::plain(concat!($prefix, ".in_proj.bias"), "blk.{i}.ssm_in.bias"),
-            Name::plain(
-                concat!($prefix, ".conv1d.weight"),
-                "blk.{i}.ssm_conv1d.weight",
-            ),
-            Name::plain(concat!($prefix, ".conv1d.bias"), "blk.{i}.ssm_conv1d.bias"),
-            Name::plain(concat!($prefix, ".x_proj.weight"), "blk.{i}.ssm_x.weight"),
-            Name::plain(concat!($prefix, ".dt_proj.weight"), "blk.{i}.ssm_dt.weight"),
-            Name::plain(concat!($prefix, ".dt_proj.bias"), "blk.{i}.ssm_dt.bias"),
-            Name::viewed(
-                concat!($prefix, ".A_log"),
-                "blk.{i}.ssm_a",
-                View::NegativeExp,
-            ),
-            Name::plain(concat!($prefix, ".D"), "blk.{i}.ssm_d"),
-            Name::plain(
-                concat!($prefix, ".out_proj.weight"),
-                "blk.{i}.ssm_out.weight",
-            ),
-            Name::plain(concat!($prefix, ".out_proj.bias"), "blk.{i}.ssm_out.bias"),
-        ]
+        names! {
+            in $prefix => "" {
+                ".in_proj.*" => "blk.{i}.ssm_in.*",
+                ".conv1d.*" => "blk.{i}.ssm_conv1d.*",
+                ".x_proj.weight" => "blk.{i}.ssm_x.weight",
+                ".dt_proj.*" => "blk.{i}.ssm_dt.*",
+                ".A_log" => "blk.{i}.ssm_a" as NegativeExp,
+                ".D" => "blk.{i}.ssm_d",
+                ".out_proj.*" => "blk.{i}.ssm_out.*",
+            }
+        }
     };
 }
 
@@ -306,4 +312,36 @@ pub(super) fn complete(keys: &mut GgufKeys<'_>, inner: u64, rank: u64, states: u
     // Without meaning.
     keys.put_usual("attention.head_count", Fact::U32(0));
     keys.put_usual("feed_forward_length", Fact::U32(0));
+}
+
+/// Keys and layers of a model of known shape.
+fn outline(model: &mut Outline, inner: u64, rank: u64) {
+    const TAPS: u64 = 4;
+    const STATES: u64 = 16;
+    model.counts(&[
+        ("feed_forward_length", 0),
+        ("attention.head_count", 0),
+        ("ssm.conv_kernel", TAPS),
+        ("ssm.inner_size", inner),
+        ("ssm.state_size", STATES),
+        ("ssm.time_step_rank", rank),
+    ]);
+    let width = model.shape.width;
+    // A = −1, −2 … for each channel, as real ones begin (Gu & Dao 2023, section 3.6).
+    let a = (0..inner * STATES).map(|index| -((index % STATES + 1) as f32));
+    let a: Vec<f32> = a.collect();
+    for layer in 0..model.shape.layers {
+        let name = |name: &str| format!("blk.{layer}.{name}");
+        model.norm(&name("attn_norm.weight"), width);
+        model.matrix(&name("ssm_in.weight"), &[2 * inner, width]);
+        model.normal(&name("ssm_conv1d.weight"), &[inner, TAPS], 0.0, 0.3);
+        model.normal(&name("ssm_conv1d.bias"), &[inner], 0.0, 0.1);
+        model.matrix(&name("ssm_x.weight"), &[rank + 2 * STATES, inner]);
+        model.matrix(&name("ssm_dt.weight"), &[inner, rank]);
+        // softplus(−4.6) is 0.01, in the middle of where steps begin.
+        model.normal(&name("ssm_dt.bias"), &[inner], -4.6, 0.7);
+        model.given(&name("ssm_a"), &[inner, STATES], &a);
+        model.normal(&name("ssm_d"), &[inner], 1.0, 0.1);
+        model.matrix(&name("ssm_out.weight"), &[width, inner]);
+    }
 }

@@ -1,9 +1,12 @@
 //! Mamba-2 (Dao & Gu 2024): selective state spaces whose channels form heads, each with one
 //! rate of forgetting, so that states can be large.
 
-use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Written, mamba};
+use super::tables::{keys, names};
+use super::{
+    Architecture, Conversion, DECODER, Family, GgufKeys, KnownShape, Outline, Written, mamba,
+};
 use crate::graph::blocks::{Tied, embedding, head};
-use crate::graph::{BuildError, Builder, Config, Name, Net, Role, Value, View};
+use crate::graph::{BuildError, Builder, Config, Name, Net, Role, Value};
 use rillm_formats::manifest::{Container, Value as Fact};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -13,32 +16,31 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     family: Family::Recurrent,
     keys: &[
         mamba::KEYS,
-        &[
-            ("ssm.inner_size", "ssm_cfg.d_ssm"),
-            ("ssm.time_step_rank", "num_heads"),
-            ("ssm.head_dim", "head_dim"),
-            ("ssm.head_dim", "ssm_cfg.headdim"),
-            ("ssm.group_count", "n_groups"),
-            ("ssm.group_count", "ssm_cfg.ngroups"),
-            ("ssm.time_step_limit", "time_step_limit"),
-            ("ssm.norm_before_gate", "ssm_cfg.norm_before_gate"),
-            ("ssm.norm", "ssm_cfg.rmsnorm"),
-        ],
+        keys! {
+            "ssm_cfg.d_ssm" => "ssm.inner_size",
+            "num_heads" => "ssm.time_step_rank",
+            "head_dim" => "ssm.head_dim",
+            "ssm_cfg.headdim" => "ssm.head_dim",
+            "n_groups" => "ssm.group_count",
+            "ssm_cfg.ngroups" => "ssm.group_count",
+            "time_step_limit" => "ssm.time_step_limit",
+            "ssm_cfg.norm_before_gate" => "ssm.norm_before_gate",
+            "ssm_cfg.rmsnorm" => "ssm.norm",
+        },
     ],
     names: &[
         mamba::ENDS,
         MIXER,
-        &[
+        names! {
             // Codestral Mamba as its authors store it.
-            Name::plain("model.backbone.embeddings.weight", "token_embd.weight"),
-            Name::plain("model.backbone.embedding.weight", "token_embd.weight"),
-            Name::plain("model.backbone.norm_f.weight", "output_norm.weight"),
-            Name::plain("model.lm_head.weight", "output.weight"),
-            Name::plain(
-                "model.backbone.layers.{i}.norm.weight",
-                "blk.{i}.attn_norm.weight",
-            ),
-        ],
+            "model.backbone.embeddings.weight" => "token_embd.weight",
+            "model.backbone.embedding.weight" => "token_embd.weight",
+            "model.backbone.norm_f.weight" => "output_norm.weight",
+            "model.lm_head.weight" => "output.weight",
+            in "model.backbone.layers.{i}." => "blk.{i}." {
+                "norm.weight" => "attn_norm.weight",
+            }
+        },
         CODESTRAL_MIXER,
     ],
     recognises: |config| mamba::is_the_authors(config) && mamba::says_mamba2(config),
@@ -56,6 +58,24 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         tensor: |keys, tensor| Ok(vec![heads_in_columns(keys, tensor)]),
         ..Conversion::PLAIN
     },
+    shapes: &[
+        KnownShape::new(
+            "mamba2-370m",
+            "Mamba-2 370M",
+            [50_288, 1024, 48, KnownShape::ENDLESS],
+            |model| {
+                outline(model, 2048, [32, 1, 128]);
+            },
+        ),
+        KnownShape::new(
+            "tiny-mamba2",
+            "a Mamba-2 to try things out with",
+            KnownShape::TINY,
+            |model| {
+                outline(model, 512, [8, 2, 32]);
+            },
+        ),
+    ],
     build,
     ..DECODER
 };
@@ -63,28 +83,17 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
 /// The mixing layer's tensors under a layer's prefix.
 macro_rules! mixer_names {
     ($prefix:literal) => {
-        &[
-            Name::plain(concat!($prefix, ".in_proj.weight"), "blk.{i}.ssm_in.weight"),
-            Name::plain(concat!($prefix, ".in_proj.bias"), "blk.{i}.ssm_in.bias"),
-            Name::plain(
-                concat!($prefix, ".conv1d.weight"),
-                "blk.{i}.ssm_conv1d.weight",
-            ),
-            Name::plain(concat!($prefix, ".conv1d.bias"), "blk.{i}.ssm_conv1d.bias"),
-            Name::plain(concat!($prefix, ".dt_bias"), "blk.{i}.ssm_dt.bias"),
-            Name::viewed(
-                concat!($prefix, ".A_log"),
-                "blk.{i}.ssm_a",
-                View::NegativeExp,
-            ),
-            Name::plain(concat!($prefix, ".D"), "blk.{i}.ssm_d"),
-            Name::plain(concat!($prefix, ".norm.weight"), "blk.{i}.ssm_norm.weight"),
-            Name::plain(
-                concat!($prefix, ".out_proj.weight"),
-                "blk.{i}.ssm_out.weight",
-            ),
-            Name::plain(concat!($prefix, ".out_proj.bias"), "blk.{i}.ssm_out.bias"),
-        ]
+        names! {
+            in $prefix => "" {
+                ".in_proj.*" => "blk.{i}.ssm_in.*",
+                ".conv1d.*" => "blk.{i}.ssm_conv1d.*",
+                ".dt_bias" => "blk.{i}.ssm_dt.bias",
+                ".A_log" => "blk.{i}.ssm_a" as NegativeExp,
+                ".D" => "blk.{i}.ssm_d",
+                ".norm.weight" => "blk.{i}.ssm_norm.weight",
+                ".out_proj.*" => "blk.{i}.ssm_out.*",
+            }
+        }
     };
 }
 
@@ -244,4 +253,35 @@ pub(super) fn heads_in_columns(keys: &GgufKeys<'_>, mut tensor: Written) -> Writ
         _ => {}
     }
     tensor
+}
+
+/// Keys and layers of a model of known shape.
+fn outline(model: &mut Outline, inner: u64, [heads, groups, states]: [u64; 3]) {
+    const TAPS: u64 = 4;
+    model.counts(&[
+        ("feed_forward_length", 0),
+        ("attention.head_count", 0),
+        ("ssm.conv_kernel", TAPS),
+        ("ssm.inner_size", inner),
+        ("ssm.state_size", states),
+        ("ssm.time_step_rank", heads),
+        ("ssm.group_count", groups),
+    ]);
+    let (width, mixed) = (model.shape.width, inner + 2 * groups * states);
+    // A between −1 and −16, as real ones begin (Dao & Gu 2024, section 9).
+    let a = (0..heads).map(|head| -1.0 - 15.0 * head as f32 / heads as f32);
+    let a: Vec<f32> = a.collect();
+    for layer in 0..model.shape.layers {
+        let name = |name: &str| format!("blk.{layer}.{name}");
+        model.norm(&name("attn_norm.weight"), width);
+        model.matrix(&name("ssm_in.weight"), &[inner + mixed + heads, width]);
+        model.normal(&name("ssm_conv1d.weight"), &[mixed, TAPS], 0.0, 0.3);
+        model.normal(&name("ssm_conv1d.bias"), &[mixed], 0.0, 0.1);
+        model.normal(&name("ssm_dt.bias"), &[heads], -4.6, 0.7);
+        model.given(&name("ssm_a"), &[heads, 1], &a);
+        model.normal(&name("ssm_d"), &[heads, 1], 1.0, 0.1);
+        let parts = [groups, inner / groups];
+        model.normal(&name("ssm_norm.weight"), &parts, 1.0, 0.1);
+        model.matrix(&name("ssm_out.weight"), &[width, inner]);
+    }
 }

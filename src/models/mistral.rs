@@ -1,7 +1,8 @@
 //! Mistral (Jiang et al. 2023): LLaMA whose layers look through a sliding window. In GGUF it is
 //! a `llama`.
 
-use super::{Architecture, DECODER, llama, tables};
+use super::tables::{self, keys};
+use super::{Architecture, DECODER, llama};
 
 pub(super) const MISTRAL: Architecture = Architecture {
     title: "Mistral",
@@ -10,9 +11,9 @@ pub(super) const MISTRAL: Architecture = Architecture {
     keys: &[
         tables::SIZES,
         tables::ROPE,
-        tables::ROPE_SCALING,
-        tables::ROPE_PARAMETERS,
-        &[("attention.sliding_window", "sliding_window")],
+        keys! {
+            "sliding_window" => "attention.sliding_window",
+        },
     ],
     names: llama::NAMES,
     conversion: llama::CONVERSION,
@@ -24,12 +25,6 @@ pub(super) const MISTRAL: Architecture = Architecture {
 pub(super) const MINISTRAL: Architecture = Architecture {
     title: "Ministral",
     hugging_face: &["ministral"],
-    keys: &[
-        tables::SIZES,
-        tables::ROPE,
-        tables::ROPE_SCALING,
-        tables::ROPE_PARAMETERS,
-        tables::WINDOWS,
-    ],
+    keys: &[tables::SIZES, tables::ROPE, tables::WINDOWS],
     ..MISTRAL
 };

@@ -19,6 +19,7 @@ mod gpt_neox;
 mod granite;
 mod granite_hybrid;
 mod jamba;
+mod known_shape;
 mod linear_transformer;
 mod llama;
 mod mamba;
@@ -42,6 +43,7 @@ mod tables;
 mod transfo_xl;
 
 pub use conversion::{Conversion, GgufKeys, Written, WrittenRows};
+pub use known_shape::{KnownShape, Outline, OutlineTensor, OutlineValues};
 
 use crate::graph::{BuildError, Builder, Key, Name};
 use rillm_formats::manifest::{Container, Metadata};
@@ -121,6 +123,8 @@ pub struct Architecture {
     pub conversion: Conversion,
     /// How its weights bear quantization.
     pub quantization: Quantization,
+    /// Models of it whose shapes people know.
+    pub shapes: &'static [KnownShape],
     /// Records the graphs.
     pub build: fn(&Builder<'_>) -> Result<(), BuildError>,
 }
@@ -138,6 +142,7 @@ const DECODER: Architecture = Architecture {
     unused_in_checkpoints: &[],
     conversion: Conversion::PLAIN,
     quantization: Quantization::USUAL,
+    shapes: &[],
     build: |_| Ok(()),
 };
 

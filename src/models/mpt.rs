@@ -1,79 +1,39 @@
 //! MPT (MosaicML 2023). The strength of ALiBi is read as the authors' own code reads it;
 //! transformers knows none but 8.
 
+use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER};
 use crate::graph::blocks::{Heads, Tied, alibi, attend, cap, embedding, head, mlp};
-use crate::graph::{Attention, BuildError, Builder, Index, Name, Pointwise, PositionScheme, Role};
+use crate::graph::{Attention, BuildError, Builder, Index, Pointwise, PositionScheme, Role};
 use rillm_formats::manifest::Value as Fact;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "MPT",
     gguf: &["mpt"],
     hugging_face: &["mpt"],
-    keys: &[&[
-        ("embedding_length", "d_model"),
-        ("block_count", "n_layers"),
-        ("attention.head_count", "n_heads"),
-        ("context_length", "max_seq_len"),
-        ("attention.layer_norm_epsilon", "layer_norm_epsilon"),
-        ("attention.max_alibi_bias", "attn_config.alibi_bias_max"),
-        ("attention.clamp_kqv", "attn_config.clip_qkv"),
-        ("attention.scale", "attn_config.softmax_scale"),
-    ]],
-    names: &[&[
-        Name::plain("transformer.wte.weight", "token_embd.weight"),
-        Name::plain("lm_head.weight", "output.weight"),
-        Name::plain("transformer.norm_f.weight", "output_norm.weight"),
-        Name::plain("transformer.norm_f.bias", "output_norm.bias"),
-        Name::plain(
-            "transformer.blocks.{i}.norm_1.weight",
-            "blk.{i}.attn_norm.weight",
-        ),
-        Name::plain(
-            "transformer.blocks.{i}.norm_1.bias",
-            "blk.{i}.attn_norm.bias",
-        ),
-        Name::plain(
-            "transformer.blocks.{i}.attn.Wqkv.weight",
-            "blk.{i}.attn_qkv.weight",
-        ),
-        Name::plain(
-            "transformer.blocks.{i}.attn.Wqkv.bias",
-            "blk.{i}.attn_qkv.bias",
-        ),
-        Name::plain(
-            "transformer.blocks.{i}.attn.out_proj.weight",
-            "blk.{i}.attn_output.weight",
-        ),
-        Name::plain(
-            "transformer.blocks.{i}.attn.out_proj.bias",
-            "blk.{i}.attn_output.bias",
-        ),
-        Name::plain(
-            "transformer.blocks.{i}.norm_2.weight",
-            "blk.{i}.ffn_norm.weight",
-        ),
-        Name::plain(
-            "transformer.blocks.{i}.norm_2.bias",
-            "blk.{i}.ffn_norm.bias",
-        ),
-        Name::plain(
-            "transformer.blocks.{i}.ffn.up_proj.weight",
-            "blk.{i}.ffn_up.weight",
-        ),
-        Name::plain(
-            "transformer.blocks.{i}.ffn.up_proj.bias",
-            "blk.{i}.ffn_up.bias",
-        ),
-        Name::plain(
-            "transformer.blocks.{i}.ffn.down_proj.weight",
-            "blk.{i}.ffn_down.weight",
-        ),
-        Name::plain(
-            "transformer.blocks.{i}.ffn.down_proj.bias",
-            "blk.{i}.ffn_down.bias",
-        ),
-    ]],
+    keys: &[keys! {
+        "d_model" => "embedding_length",
+        "n_layers" => "block_count",
+        "n_heads" => "attention.head_count",
+        "max_seq_len" => "context_length",
+        "layer_norm_epsilon" => "attention.layer_norm_epsilon",
+        "attn_config.alibi_bias_max" => "attention.max_alibi_bias",
+        "attn_config.clip_qkv" => "attention.clamp_kqv",
+        "attn_config.softmax_scale" => "attention.scale",
+    }],
+    names: &[names! {
+        "transformer.wte.weight" => "token_embd.weight",
+        "lm_head.weight" => "output.weight",
+        "transformer.norm_f.*" => "output_norm.*",
+        in "transformer.blocks.{i}." => "blk.{i}." {
+            "norm_1.*" => "attn_norm.*",
+            "attn.Wqkv.*" => "attn_qkv.*",
+            "attn.out_proj.*" => "attn_output.*",
+            "norm_2.*" => "ffn_norm.*",
+            "ffn.up_proj.*" => "ffn_up.*",
+            "ffn.down_proj.*" => "ffn_down.*",
+        }
+    }],
     conversion: Conversion {
         complete: |keys, _| {
             if keys.float("attention.layer_norm_epsilon").is_none() {

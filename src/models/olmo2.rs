@@ -1,39 +1,28 @@
 //! OLMo 2 (OLMo Team 2024) and OLMo 3 (OLMo Team 2025), which adds windows.
 
-use super::{Architecture, Conversion, DECODER, tables};
+use super::tables::{self, names};
+use super::{Architecture, Conversion, DECODER};
 use crate::graph::blocks::{
     Heads, Tied, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head,
     projections,
 };
-use crate::graph::{
-    Attention, BuildError, Builder, Mask, Name, Pairing, PositionScheme, Role, Rope,
-};
+use crate::graph::{Attention, BuildError, Builder, Mask, Pairing, PositionScheme, Role, Rope};
 
 pub(super) const OLMO_2: Architecture = Architecture {
     title: "OLMo 2",
     gguf: &["olmo2"],
     hugging_face: &["olmo2"],
-    keys: &[
-        tables::SIZES,
-        tables::ROPE,
-        tables::ROPE_SCALING,
-        tables::ROPE_PARAMETERS,
-        tables::WINDOWS,
-    ],
+    keys: &[tables::SIZES, tables::ROPE, tables::WINDOWS],
     names: &[
         tables::ENDS,
         tables::ATTENTION,
         tables::HEAD_NORMS,
-        &[
-            Name::plain(
-                "model.layers.{i}.post_attention_layernorm.weight",
-                "blk.{i}.post_attention_norm.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.post_feedforward_layernorm.weight",
-                "blk.{i}.post_ffw_norm.weight",
-            ),
-        ],
+        names! {
+            in "model.layers.{i}." => "blk.{i}." {
+                "post_attention_layernorm.weight" => "post_attention_norm.weight",
+                "post_feedforward_layernorm.weight" => "post_ffw_norm.weight",
+            }
+        },
         tables::GATED_MLP,
     ],
     build: |model| build(model, None),

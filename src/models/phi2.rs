@@ -1,10 +1,11 @@
 //! Phi-1, Phi-1.5 and Phi-2 (Gunasekar et al. 2023).
 
-use super::{Architecture, DECODER, tables};
+use super::tables::{self, keys, names};
+use super::{Architecture, DECODER};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, head, head_norms, mlp, projections,
 };
-use crate::graph::{BuildError, Builder, Name, Pairing, PositionScheme, Role, Rope};
+use crate::graph::{BuildError, Builder, Pairing, PositionScheme, Role, Rope};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Phi-1, Phi-2",
@@ -13,54 +14,25 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     keys: &[
         tables::SIZES,
         tables::ROPE,
-        tables::ROPE_SCALING,
-        tables::ROPE_PARAMETERS,
-        &[("attention.layer_norm_epsilon", "layer_norm_eps")],
+        keys! {
+            "layer_norm_eps" => "attention.layer_norm_epsilon",
+        },
     ],
     names: &[
         tables::ENDS,
         tables::ATTENTION,
-        &[
-            Name::plain("lm_head.bias", "output.bias"),
-            Name::plain("model.final_layernorm.weight", "output_norm.weight"),
-            Name::plain("model.final_layernorm.bias", "output_norm.bias"),
-            Name::plain(
-                "model.layers.{i}.input_layernorm.weight",
-                "blk.{i}.attn_norm.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.input_layernorm.bias",
-                "blk.{i}.attn_norm.bias",
-            ),
-            Name::plain(
-                "model.layers.{i}.self_attn.dense.weight",
-                "blk.{i}.attn_output.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.self_attn.dense.bias",
-                "blk.{i}.attn_output.bias",
-            ),
-            Name::plain(
-                "model.layers.{i}.self_attn.q_layernorm.weight",
-                "blk.{i}.attn_q_norm.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.self_attn.q_layernorm.bias",
-                "blk.{i}.attn_q_norm.bias",
-            ),
-            Name::plain(
-                "model.layers.{i}.self_attn.k_layernorm.weight",
-                "blk.{i}.attn_k_norm.weight",
-            ),
-            Name::plain(
-                "model.layers.{i}.self_attn.k_layernorm.bias",
-                "blk.{i}.attn_k_norm.bias",
-            ),
-            Name::plain("model.layers.{i}.mlp.fc1.weight", "blk.{i}.ffn_up.weight"),
-            Name::plain("model.layers.{i}.mlp.fc1.bias", "blk.{i}.ffn_up.bias"),
-            Name::plain("model.layers.{i}.mlp.fc2.weight", "blk.{i}.ffn_down.weight"),
-            Name::plain("model.layers.{i}.mlp.fc2.bias", "blk.{i}.ffn_down.bias"),
-        ],
+        names! {
+            "lm_head.bias" => "output.bias",
+            "model.final_layernorm.*" => "output_norm.*",
+            in "model.layers.{i}." => "blk.{i}." {
+                "input_layernorm.*" => "attn_norm.*",
+                "self_attn.dense.*" => "attn_output.*",
+                "self_attn.q_layernorm.*" => "attn_q_norm.*",
+                "self_attn.k_layernorm.*" => "attn_k_norm.*",
+                "mlp.fc1.*" => "ffn_up.*",
+                "mlp.fc2.*" => "ffn_down.*",
+            }
+        },
     ],
     build,
     ..DECODER

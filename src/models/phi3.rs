@@ -1,12 +1,11 @@
 //! Phi-3 and Phi-4 (Abdin et al. 2024).
 
-use super::{Architecture, DECODER, tables};
+use super::tables::{self, keys, names};
+use super::{Architecture, DECODER};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, fused_gated_mlp, fused_projections, head,
 };
-use crate::graph::{
-    Attention, BuildError, Builder, Mask, Name, Pairing, PositionScheme, Role, Rope,
-};
+use crate::graph::{Attention, BuildError, Builder, Mask, Pairing, PositionScheme, Role, Rope};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Phi-3, Phi-4",
@@ -15,26 +14,22 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     keys: &[
         tables::SIZES,
         tables::ROPE,
-        tables::ROPE_SCALING,
-        tables::ROPE_PARAMETERS,
-        &[("attention.sliding_window", "sliding_window")],
+        keys! {
+            "sliding_window" => "attention.sliding_window",
+        },
     ],
     names: &[
         tables::ENDS,
         tables::NORMS,
         tables::ATTENTION,
         tables::GATED_MLP,
-        &[
-            Name::plain(
-                "model.layers.{i}.self_attn.qkv_proj.weight",
-                "blk.{i}.attn_qkv.weight",
-            ),
-            // Gates first, then what they let through.
-            Name::plain(
-                "model.layers.{i}.mlp.gate_up_proj.weight",
-                "blk.{i}.ffn_up.weight",
-            ),
-        ],
+        names! {
+            in "model.layers.{i}." => "blk.{i}." {
+                "self_attn.qkv_proj.weight" => "attn_qkv.weight",
+                // Gates first, then what they let through.
+                "mlp.gate_up_proj.weight" => "ffn_up.weight",
+            }
+        },
     ],
     build,
     ..DECODER

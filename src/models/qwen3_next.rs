@@ -1,12 +1,12 @@
 //! Qwen3-Next: three layers of gated delta rule (Yang et al. 2025, "Gated Delta Networks") to
 //! one of gated attention, each followed by routed experts beside one that all rows share.
 
-use super::tables::{ATTENTION, ENDS, ROPE, ROPE_PARAMETERS, ROPE_SCALING, SIZES};
+use super::tables::{ATTENTION, ENDS, ROPE, SIZES, keys, names};
 use super::{Architecture, Conversion, DECODER, Family};
 use crate::graph::blocks::{Heads, Tied, activation, embedding, gated_experts, gated_mlp, head};
 use crate::graph::{
     Among, Attention, BuildError, Builder, Config, Decay, DeltaRule, Keys, LinearAttention, Matrix,
-    Name, Net, Pairing, Pointwise, PositionScheme, Role, Rope, RowOrder, StateKind, Value, View,
+    Name, Net, Pairing, Pointwise, PositionScheme, Role, Rope, RowOrder, StateKind, Value,
 };
 use rillm_formats::manifest::{Array, Container, Value as Fact};
 
@@ -18,27 +18,22 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     keys: &[
         SIZES,
         ROPE,
-        ROPE_SCALING,
-        ROPE_PARAMETERS,
-        &[
-            ("attention.recurrent_layers", "layer_types"),
-            ("full_attention_interval", "full_attention_interval"),
-            ("ssm.conv_kernel", "linear_conv_kernel_dim"),
-            ("ssm.state_size", "linear_key_head_dim"),
-            ("ssm.value_head_size", "linear_value_head_dim"),
-            ("ssm.group_count", "linear_num_key_heads"),
-            ("ssm.time_step_rank", "linear_num_value_heads"),
-            ("expert_count", "num_experts"),
-            ("expert_used_count", "num_experts_per_tok"),
-            ("expert_feed_forward_length", "moe_intermediate_size"),
-            (
-                "expert_shared_feed_forward_length",
-                "shared_expert_intermediate_size",
-            ),
-            ("expert_weights_norm", "norm_topk_prob"),
-            ("expert_every_n_layers", "decoder_sparse_step"),
-            ("expert_less_layers", "mlp_only_layers"),
-        ],
+        keys! {
+            "layer_types" => "attention.recurrent_layers",
+            "full_attention_interval" => "full_attention_interval",
+            "linear_conv_kernel_dim" => "ssm.conv_kernel",
+            "linear_key_head_dim" => "ssm.state_size",
+            "linear_value_head_dim" => "ssm.value_head_size",
+            "linear_num_key_heads" => "ssm.group_count",
+            "linear_num_value_heads" => "ssm.time_step_rank",
+            "num_experts" => "expert_count",
+            "num_experts_per_tok" => "expert_used_count",
+            "moe_intermediate_size" => "expert_feed_forward_length",
+            "shared_expert_intermediate_size" => "expert_shared_feed_forward_length",
+            "norm_topk_prob" => "expert_weights_norm",
+            "decoder_sparse_step" => "expert_every_n_layers",
+            "mlp_only_layers" => "expert_less_layers",
+        },
     ],
     names: &[NAMES, ENDS, ATTENTION, super::tables::GATED_MLP],
     conversion: Conversion {
@@ -56,90 +51,30 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     ..DECODER
 };
 
-const NAMES: &[Name] = &[
-    Name::viewed("model.norm.weight", "output_norm.weight", View::PlusOne),
-    Name::viewed(
-        "model.layers.{i}.input_layernorm.weight",
-        "blk.{i}.attn_norm.weight",
-        View::PlusOne,
-    ),
-    Name::viewed(
-        "model.layers.{i}.post_attention_layernorm.weight",
-        "blk.{i}.post_attention_norm.weight",
-        View::PlusOne,
-    ),
-    Name::viewed(
-        "model.layers.{i}.self_attn.q_norm.weight",
-        "blk.{i}.attn_q_norm.weight",
-        View::PlusOne,
-    ),
-    Name::viewed(
-        "model.layers.{i}.self_attn.k_norm.weight",
-        "blk.{i}.attn_k_norm.weight",
-        View::PlusOne,
-    ),
-    Name::plain(
-        "model.layers.{i}.linear_attn.in_proj_qkvz.weight",
-        "blk.{i}.ssm_in.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.linear_attn.in_proj_ba.weight",
-        "blk.{i}.ssm_ba.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.linear_attn.conv1d.weight",
-        "blk.{i}.ssm_conv1d.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.linear_attn.dt_bias",
-        "blk.{i}.ssm_dt.bias",
-    ),
-    Name::viewed(
-        "model.layers.{i}.linear_attn.A_log",
-        "blk.{i}.ssm_a",
-        View::NegativeExp,
-    ),
-    Name::plain(
-        "model.layers.{i}.linear_attn.norm.weight",
-        "blk.{i}.ssm_norm.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.linear_attn.out_proj.weight",
-        "blk.{i}.ssm_out.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.mlp.gate.weight",
-        "blk.{i}.ffn_gate_inp.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.mlp.experts.{e}.gate_proj.weight",
-        "blk.{i}.ffn_gate_exps.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.mlp.experts.{e}.up_proj.weight",
-        "blk.{i}.ffn_up_exps.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.mlp.experts.{e}.down_proj.weight",
-        "blk.{i}.ffn_down_exps.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.mlp.shared_expert_gate.weight",
-        "blk.{i}.ffn_gate_inp_shexp.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.mlp.shared_expert.gate_proj.weight",
-        "blk.{i}.ffn_gate_shexp.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.mlp.shared_expert.up_proj.weight",
-        "blk.{i}.ffn_up_shexp.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.mlp.shared_expert.down_proj.weight",
-        "blk.{i}.ffn_down_shexp.weight",
-    ),
-];
+const NAMES: &[Name] = names! {
+    "model.norm.weight" => "output_norm.weight" as PlusOne,
+    in "model.layers.{i}." => "blk.{i}." {
+        "input_layernorm.weight" => "attn_norm.weight" as PlusOne,
+        "post_attention_layernorm.weight" => "post_attention_norm.weight" as PlusOne,
+        "self_attn.q_norm.weight" => "attn_q_norm.weight" as PlusOne,
+        "self_attn.k_norm.weight" => "attn_k_norm.weight" as PlusOne,
+        "linear_attn.in_proj_qkvz.weight" => "ssm_in.weight",
+        "linear_attn.in_proj_ba.weight" => "ssm_ba.weight",
+        "linear_attn.conv1d.weight" => "ssm_conv1d.weight",
+        "linear_attn.dt_bias" => "ssm_dt.bias",
+        "linear_attn.A_log" => "ssm_a" as NegativeExp,
+        "linear_attn.norm.weight" => "ssm_norm.weight",
+        "linear_attn.out_proj.weight" => "ssm_out.weight",
+        "mlp.gate.weight" => "ffn_gate_inp.weight",
+        "mlp.experts.{e}.gate_proj.weight" => "ffn_gate_exps.weight",
+        "mlp.experts.{e}.up_proj.weight" => "ffn_up_exps.weight",
+        "mlp.experts.{e}.down_proj.weight" => "ffn_down_exps.weight",
+        "mlp.shared_expert_gate.weight" => "ffn_gate_inp_shexp.weight",
+        "mlp.shared_expert.gate_proj.weight" => "ffn_gate_shexp.weight",
+        "mlp.shared_expert.up_proj.weight" => "ffn_up_shexp.weight",
+        "mlp.shared_expert.down_proj.weight" => "ffn_down_shexp.weight",
+    }
+};
 
 /// Keeps keys of zeros from becoming infinitely long.
 const NORM_EPSILON: f32 = 1e-6;

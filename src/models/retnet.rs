@@ -4,13 +4,15 @@
 //! Two layouts are in use: that of torchscale, the authors' library, and that of
 //! flash-linear-attention. They differ in more than names: torchscale scales its rows.
 
-use super::{Architecture, DECODER, Family, conversion, fla};
+use super::tables::{keys, names};
+use super::{Architecture, DECODER, Family, KnownShape, Outline, conversion, fla};
 use crate::graph::blocks::{Tied, activation, embedding, gated_mlp, head};
 use crate::graph::rope::{Division, RopeFrequencies};
 use crate::graph::{
-    BuildError, Builder, Config, DECAY_ROWS, Decay, Divisor, LinearAttention, Name, Pairing, Role,
-    Rope, Value,
+    BuildError, Builder, Config, DECAY_ROWS, Decay, Divisor, LinearAttention, Pairing, Role, Rope,
+    Value,
 };
+use rillm_formats::manifest::Value as Fact;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "RetNet",
@@ -18,66 +20,65 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     hugging_face: &["retnet"],
     family: Family::Recurrent,
     keys: &[
-        &[
-            ("embedding_length", "decoder_embed_dim"),
-            ("block_count", "decoder_layers"),
-            ("feed_forward_length", "decoder_ffn_embed_dim"),
-            ("retention.head_count", "decoder_retention_heads"),
-            ("retention.value_length", "decoder_value_embed_dim"),
-            ("attention.layer_norm_rms_epsilon", "layernorm_eps"),
-            ("hidden_act", "activation_fn"),
-            ("norm_before", "decoder_normalize_before"),
-            ("deepnorm", "deepnorm"),
-            ("subln", "subln"),
-            ("embedding_unscaled", "no_scale_embedding"),
-            ("embedding_norm", "layernorm_embedding"),
-            ("moe_every_n_layers", "moe_freq"),
-            ("multiway", "multiway"),
-            ("without_output", "no_output_layer"),
-        ],
+        keys! {
+            "decoder_embed_dim" => "embedding_length",
+            "decoder_layers" => "block_count",
+            "decoder_ffn_embed_dim" => "feed_forward_length",
+            "decoder_retention_heads" => "retention.head_count",
+            "decoder_value_embed_dim" => "retention.value_length",
+            "layernorm_eps" => "attention.layer_norm_rms_epsilon",
+            "activation_fn" => "hidden_act",
+            "decoder_normalize_before" => "norm_before",
+            "deepnorm" => "deepnorm",
+            "subln" => "subln",
+            "no_scale_embedding" => "embedding_unscaled",
+            "layernorm_embedding" => "embedding_norm",
+            "moe_freq" => "moe_every_n_layers",
+            "multiway" => "multiway",
+            "no_output_layer" => "without_output",
+        },
         fla::KEYS,
     ],
     names: &[
-        &[
-            Name::plain("embed_tokens.weight", "token_embd.weight"),
-            Name::plain("layernorm_embedding.weight", "token_embd_norm.weight"),
-            Name::plain("layer_norm.weight", "output_norm.weight"),
-            Name::plain("output_projection.weight", "output.weight"),
-            Name::plain(
-                "layers.{i}.retention_layer_norm.weight",
-                "blk.{i}.attn_norm.weight",
-            ),
-            Name::plain(
-                "layers.{i}.retention.q_proj.weight",
-                "blk.{i}.attn_q.weight",
-            ),
-            Name::plain(
-                "layers.{i}.retention.k_proj.weight",
-                "blk.{i}.attn_k.weight",
-            ),
-            Name::plain(
-                "layers.{i}.retention.v_proj.weight",
-                "blk.{i}.attn_v.weight",
-            ),
-            Name::plain(
-                "layers.{i}.retention.g_proj.weight",
-                "blk.{i}.attn_gate.weight",
-            ),
-            Name::plain(
-                "layers.{i}.retention.out_proj.weight",
-                "blk.{i}.attn_output.weight",
-            ),
-            Name::plain(
-                "layers.{i}.final_layer_norm.weight",
-                "blk.{i}.ffn_norm.weight",
-            ),
-            Name::plain("layers.{i}.ffn.fc1.weight", "blk.{i}.ffn_gate.weight"),
-            Name::plain("layers.{i}.ffn.gate.weight", "blk.{i}.ffn_up.weight"),
-            Name::plain("layers.{i}.ffn.fc2.weight", "blk.{i}.ffn_down.weight"),
-        ],
+        names! {
+            "embed_tokens.weight" => "token_embd.weight",
+            "layernorm_embedding.weight" => "token_embd_norm.weight",
+            "layer_norm.weight" => "output_norm.weight",
+            "output_projection.weight" => "output.weight",
+            in "layers.{i}." => "blk.{i}." {
+                "retention_layer_norm.weight" => "attn_norm.weight",
+                "retention.q_proj.weight" => "attn_q.weight",
+                "retention.k_proj.weight" => "attn_k.weight",
+                "retention.v_proj.weight" => "attn_v.weight",
+                "retention.g_proj.weight" => "attn_gate.weight",
+                "retention.out_proj.weight" => "attn_output.weight",
+                "final_layer_norm.weight" => "ffn_norm.weight",
+                "ffn.fc1.weight" => "ffn_gate.weight",
+                "ffn.gate.weight" => "ffn_up.weight",
+                "ffn.fc2.weight" => "ffn_down.weight",
+            }
+        },
         fla::NAMES,
     ],
     conversion: conversion::ENDLESS,
+    shapes: &[
+        KnownShape::new(
+            "retnet-370m",
+            "RetNet 370M",
+            [50_280, 1024, 24, KnownShape::ENDLESS],
+            |model| {
+                outline(model, 4, 2048, 1536);
+            },
+        ),
+        KnownShape::new(
+            "tiny-retnet",
+            "a RetNet to try things out with",
+            KnownShape::TINY,
+            |model| {
+                outline(model, 2, 512, 512);
+            },
+        ),
+    ],
     build,
     ..DECODER
 };
@@ -220,4 +221,27 @@ fn cut(config: &Config<'_>, key: &str, width: usize, heads: usize) -> Result<usi
         return Err(config.invalid(key, &format!("a cut into {heads} heads{even}")));
     }
     Ok(dim)
+}
+
+/// Keys and layers of a model of known shape, in torchscale's form; `values` are those of all
+/// heads together.
+fn outline(model: &mut Outline, heads: u64, values: u64, hidden: u64) {
+    model.counts(&[
+        ("feed_forward_length", hidden),
+        ("retention.head_count", heads),
+        ("retention.value_length", values),
+    ]);
+    model.put("hidden_act", Fact::String("gelu".into()));
+    let width = model.shape.width;
+    for layer in 0..model.shape.layers {
+        let name = |name: &str| format!("blk.{layer}.{name}.weight");
+        model.norm(&name("attn_norm"), width);
+        model.matrix(&name("attn_q"), &[width, width]);
+        model.matrix(&name("attn_k"), &[width, width]);
+        model.matrix(&name("attn_v"), &[values, width]);
+        model.matrix(&name("attn_gate"), &[values, width]);
+        model.matrix(&name("attn_output"), &[width, values]);
+        model.norm(&name("ffn_norm"), width);
+        model.gated_mlp(layer, hidden);
+    }
 }

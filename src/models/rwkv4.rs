@@ -1,173 +1,100 @@
 //! RWKV-4 (Peng et al. 2023): weighted means over the past that are carried along channel by
 //! channel; memory constant in length.
 
-use super::{Architecture, DECODER, Family, conversion, rwkv6};
+use super::tables::{keys, names};
+use super::{Architecture, DECODER, Family, KnownShape, Outline, conversion, rwkv6};
 use crate::graph::blocks::{Tied, embedding, head};
-use crate::graph::{BuildError, Builder, Name, Pointwise, Role, View};
+use crate::graph::{BuildError, Builder, Name, Pointwise, Role};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "RWKV-4",
     gguf: &["rwkv4"],
     hugging_face: &["rwkv"],
     family: Family::Recurrent,
-    keys: &[&[
-        ("embedding_length", "hidden_size"),
-        ("block_count", "num_hidden_layers"),
-        ("feed_forward_length", "intermediate_size"),
-        ("wkv.inner_size", "attention_hidden_size"),
-        ("attention.layer_norm_epsilon", "layer_norm_epsilon"),
-        ("rescale_every_n_layers", "rescale_every"),
-    ]],
+    keys: &[keys! {
+        "hidden_size" => "embedding_length",
+        "num_hidden_layers" => "block_count",
+        "intermediate_size" => "feed_forward_length",
+        "attention_hidden_size" => "wkv.inner_size",
+        "layer_norm_epsilon" => "attention.layer_norm_epsilon",
+        "rescale_every" => "rescale_every_n_layers",
+    }],
     names: &[TRANSFORMERS, AUTHORS],
     conversion: conversion::ENDLESS,
+    shapes: &[
+        KnownShape::new(
+            "rwkv4-430m",
+            "RWKV-4 430M",
+            [50_277, 1024, 24, KnownShape::ENDLESS],
+            |model| {
+                outline(model, 4096);
+            },
+        )
+        .untied(),
+        KnownShape::new(
+            "tiny-rwkv4",
+            "an RWKV-4 to try things out with",
+            KnownShape::TINY,
+            |model| {
+                outline(model, 512);
+            },
+        )
+        .untied(),
+    ],
     build,
     ..DECODER
 };
 
 /// The names of checkpoints for transformers.
-const TRANSFORMERS: &[Name] = &[
-    Name::plain("rwkv.embeddings.weight", "token_embd.weight"),
-    Name::plain("rwkv.blocks.0.pre_ln.weight", "token_embd_norm.weight"),
-    Name::plain("rwkv.blocks.0.pre_ln.bias", "token_embd_norm.bias"),
-    Name::plain("rwkv.ln_out.weight", "output_norm.weight"),
-    Name::plain("rwkv.ln_out.bias", "output_norm.bias"),
-    Name::plain("head.weight", "output.weight"),
-    Name::plain("rwkv.blocks.{i}.ln1.weight", "blk.{i}.attn_norm.weight"),
-    Name::plain("rwkv.blocks.{i}.ln1.bias", "blk.{i}.attn_norm.bias"),
-    Name::plain("rwkv.blocks.{i}.ln2.weight", "blk.{i}.attn_norm_2.weight"),
-    Name::plain("rwkv.blocks.{i}.ln2.bias", "blk.{i}.attn_norm_2.bias"),
-    Name::viewed(
-        "rwkv.blocks.{i}.attention.time_decay",
-        "blk.{i}.time_mix_decay.weight",
-        View::NegativeExp,
-    ),
-    Name::plain(
-        "rwkv.blocks.{i}.attention.time_first",
-        "blk.{i}.time_mix_first.weight",
-    ),
-    Name::viewed(
-        "rwkv.blocks.{i}.attention.time_mix_key",
-        "blk.{i}.time_mix_lerp_k.weight",
-        View::OneMinus,
-    ),
-    Name::viewed(
-        "rwkv.blocks.{i}.attention.time_mix_value",
-        "blk.{i}.time_mix_lerp_v.weight",
-        View::OneMinus,
-    ),
-    Name::viewed(
-        "rwkv.blocks.{i}.attention.time_mix_receptance",
-        "blk.{i}.time_mix_lerp_r.weight",
-        View::OneMinus,
-    ),
-    Name::plain(
-        "rwkv.blocks.{i}.attention.key.weight",
-        "blk.{i}.time_mix_key.weight",
-    ),
-    Name::plain(
-        "rwkv.blocks.{i}.attention.value.weight",
-        "blk.{i}.time_mix_value.weight",
-    ),
-    Name::plain(
-        "rwkv.blocks.{i}.attention.receptance.weight",
-        "blk.{i}.time_mix_receptance.weight",
-    ),
-    Name::plain(
-        "rwkv.blocks.{i}.attention.output.weight",
-        "blk.{i}.time_mix_output.weight",
-    ),
-    Name::viewed(
-        "rwkv.blocks.{i}.feed_forward.time_mix_key",
-        "blk.{i}.channel_mix_lerp_k.weight",
-        View::OneMinus,
-    ),
-    Name::viewed(
-        "rwkv.blocks.{i}.feed_forward.time_mix_receptance",
-        "blk.{i}.channel_mix_lerp_r.weight",
-        View::OneMinus,
-    ),
-    Name::plain(
-        "rwkv.blocks.{i}.feed_forward.key.weight",
-        "blk.{i}.channel_mix_key.weight",
-    ),
-    Name::plain(
-        "rwkv.blocks.{i}.feed_forward.value.weight",
-        "blk.{i}.channel_mix_value.weight",
-    ),
-    Name::plain(
-        "rwkv.blocks.{i}.feed_forward.receptance.weight",
-        "blk.{i}.channel_mix_receptance.weight",
-    ),
-];
+const TRANSFORMERS: &[Name] = names! {
+    "rwkv.embeddings.weight" => "token_embd.weight",
+    "rwkv.blocks.0.pre_ln.*" => "token_embd_norm.*",
+    "rwkv.ln_out.*" => "output_norm.*",
+    "head.weight" => "output.weight",
+    in "rwkv.blocks.{i}." => "blk.{i}." {
+        "ln1.*" => "attn_norm.*",
+        "ln2.*" => "attn_norm_2.*",
+        "attention.time_decay" => "time_mix_decay.weight" as NegativeExp,
+        "attention.time_first" => "time_mix_first.weight",
+        "attention.time_mix_key" => "time_mix_lerp_k.weight" as OneMinus,
+        "attention.time_mix_value" => "time_mix_lerp_v.weight" as OneMinus,
+        "attention.time_mix_receptance" => "time_mix_lerp_r.weight" as OneMinus,
+        "attention.key.weight" => "time_mix_key.weight",
+        "attention.value.weight" => "time_mix_value.weight",
+        "attention.receptance.weight" => "time_mix_receptance.weight",
+        "attention.output.weight" => "time_mix_output.weight",
+        "feed_forward.time_mix_key" => "channel_mix_lerp_k.weight" as OneMinus,
+        "feed_forward.time_mix_receptance" => "channel_mix_lerp_r.weight" as OneMinus,
+        "feed_forward.key.weight" => "channel_mix_key.weight",
+        "feed_forward.value.weight" => "channel_mix_value.weight",
+        "feed_forward.receptance.weight" => "channel_mix_receptance.weight",
+    }
+};
 
 /// The names of the author's checkpoints, whose head is called the same.
-const AUTHORS: &[Name] = &[
-    Name::plain("emb.weight", "token_embd.weight"),
-    Name::plain("blocks.0.ln0.weight", "token_embd_norm.weight"),
-    Name::plain("blocks.0.ln0.bias", "token_embd_norm.bias"),
-    Name::plain("ln_out.weight", "output_norm.weight"),
-    Name::plain("ln_out.bias", "output_norm.bias"),
-    Name::plain("blocks.{i}.ln1.weight", "blk.{i}.attn_norm.weight"),
-    Name::plain("blocks.{i}.ln1.bias", "blk.{i}.attn_norm.bias"),
-    Name::plain("blocks.{i}.ln2.weight", "blk.{i}.attn_norm_2.weight"),
-    Name::plain("blocks.{i}.ln2.bias", "blk.{i}.attn_norm_2.bias"),
-    Name::viewed(
-        "blocks.{i}.att.time_decay",
-        "blk.{i}.time_mix_decay.weight",
-        View::NegativeExp,
-    ),
-    Name::plain("blocks.{i}.att.time_first", "blk.{i}.time_mix_first.weight"),
-    Name::viewed(
-        "blocks.{i}.att.time_mix_k",
-        "blk.{i}.time_mix_lerp_k.weight",
-        View::OneMinus,
-    ),
-    Name::viewed(
-        "blocks.{i}.att.time_mix_v",
-        "blk.{i}.time_mix_lerp_v.weight",
-        View::OneMinus,
-    ),
-    Name::viewed(
-        "blocks.{i}.att.time_mix_r",
-        "blk.{i}.time_mix_lerp_r.weight",
-        View::OneMinus,
-    ),
-    Name::plain("blocks.{i}.att.key.weight", "blk.{i}.time_mix_key.weight"),
-    Name::plain(
-        "blocks.{i}.att.value.weight",
-        "blk.{i}.time_mix_value.weight",
-    ),
-    Name::plain(
-        "blocks.{i}.att.receptance.weight",
-        "blk.{i}.time_mix_receptance.weight",
-    ),
-    Name::plain(
-        "blocks.{i}.att.output.weight",
-        "blk.{i}.time_mix_output.weight",
-    ),
-    Name::viewed(
-        "blocks.{i}.ffn.time_mix_k",
-        "blk.{i}.channel_mix_lerp_k.weight",
-        View::OneMinus,
-    ),
-    Name::viewed(
-        "blocks.{i}.ffn.time_mix_r",
-        "blk.{i}.channel_mix_lerp_r.weight",
-        View::OneMinus,
-    ),
-    Name::plain(
-        "blocks.{i}.ffn.key.weight",
-        "blk.{i}.channel_mix_key.weight",
-    ),
-    Name::plain(
-        "blocks.{i}.ffn.value.weight",
-        "blk.{i}.channel_mix_value.weight",
-    ),
-    Name::plain(
-        "blocks.{i}.ffn.receptance.weight",
-        "blk.{i}.channel_mix_receptance.weight",
-    ),
-];
+const AUTHORS: &[Name] = names! {
+    "emb.weight" => "token_embd.weight",
+    "blocks.0.ln0.*" => "token_embd_norm.*",
+    "ln_out.*" => "output_norm.*",
+    in "blocks.{i}." => "blk.{i}." {
+        "ln1.*" => "attn_norm.*",
+        "ln2.*" => "attn_norm_2.*",
+        "att.time_decay" => "time_mix_decay.weight" as NegativeExp,
+        "att.time_first" => "time_mix_first.weight",
+        "att.time_mix_k" => "time_mix_lerp_k.weight" as OneMinus,
+        "att.time_mix_v" => "time_mix_lerp_v.weight" as OneMinus,
+        "att.time_mix_r" => "time_mix_lerp_r.weight" as OneMinus,
+        "att.key.weight" => "time_mix_key.weight",
+        "att.value.weight" => "time_mix_value.weight",
+        "att.receptance.weight" => "time_mix_receptance.weight",
+        "att.output.weight" => "time_mix_output.weight",
+        "ffn.time_mix_k" => "channel_mix_lerp_k.weight" as OneMinus,
+        "ffn.time_mix_r" => "channel_mix_lerp_r.weight" as OneMinus,
+        "ffn.key.weight" => "channel_mix_key.weight",
+        "ffn.value.weight" => "channel_mix_value.weight",
+        "ffn.receptance.weight" => "channel_mix_receptance.weight",
+    }
+};
 
 /// The last norm's, whatever the configuration says of the others.
 const OUTPUT_EPSILON: f32 = 1e-5;
@@ -224,4 +151,27 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     net.emit(head(&net, x, Tied::OnRequest)?, "logits");
     net.finish();
     Ok(())
+}
+
+/// Keys and layers of a model of known shape.
+fn outline(model: &mut Outline, hidden: u64) {
+    rwkv6::outline_norms(model, hidden, &["attn_norm", "attn_norm_2"]);
+    let width = model.shape.width;
+    for layer in 0..model.shape.layers {
+        let name = |name: &str| format!("blk.{layer}.{name}.weight");
+        for mix in ["time_mix_lerp_k", "time_mix_lerp_v", "time_mix_lerp_r"] {
+            model.normal(&name(mix), &[1, 1, width], 0.5, 0.2);
+        }
+        for mix in ["channel_mix_lerp_k", "channel_mix_lerp_r"] {
+            model.normal(&name(mix), &[1, 1, width], 0.5, 0.2);
+        }
+        model.normal(&name("time_mix_decay"), &[width], -0.6, 0.2);
+        model.normal(&name("time_mix_first"), &[width], 0.0, 0.3);
+        for part in ["receptance", "key", "value", "output"] {
+            model.matrix(&name(&format!("time_mix_{part}")), &[width, width]);
+        }
+        model.matrix(&name("channel_mix_key"), &[hidden, width]);
+        model.matrix(&name("channel_mix_value"), &[width, hidden]);
+        model.matrix(&name("channel_mix_receptance"), &[width, width]);
+    }
 }

@@ -2,11 +2,12 @@
 //! before the row is taken in; what is mixed with the row before is of the rows' own making as
 //! well. Memory constant in length.
 
-use super::{Architecture, Conversion, DECODER, Family, GgufKeys, conversion};
+use super::tables::{keys, names};
+use super::{Architecture, Conversion, DECODER, Family, GgufKeys, KnownShape, Outline, conversion};
 use crate::graph::blocks::{Tied, embedding, head};
 use crate::graph::{
     BuildError, Builder, Catalog, Decay, LinearAttention, Name, Net, Pointwise, Role, Share, Value,
-    Vector, View,
+    Vector,
 };
 use rillm_formats::manifest::Value as Fact;
 
@@ -16,251 +17,121 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     hugging_face: &["rwkv6"],
     family: Family::Recurrent,
     keys: &[
-        &[
-            ("embedding_length", "hidden_size"),
-            ("block_count", "num_hidden_layers"),
-            ("feed_forward_length", "intermediate_size"),
-            ("wkv.inner_size", "attention_hidden_size"),
-            ("wkv.head_size", "head_size"),
-            ("wkv.head_size_divisor", "head_size_divisor"),
-            ("attention.layer_norm_epsilon", "layer_norm_epsilon"),
+        keys! {
+            "hidden_size" => "embedding_length",
+            "num_hidden_layers" => "block_count",
+            "intermediate_size" => "feed_forward_length",
+            "attention_hidden_size" => "wkv.inner_size",
+            "head_size" => "wkv.head_size",
+            "head_size_divisor" => "wkv.head_size_divisor",
+            "layer_norm_epsilon" => "attention.layer_norm_epsilon",
             // GGUF's `rescale_every_n_layers` speaks of weights that have been divided.
-            ("rescale_undivided_every", "rescale_every"),
-        ],
-        &[
-            ("block_count", "num_layers"),
-            ("feed_forward_length", "ffn_size"),
-            ("attention.layer_norm_epsilon", "layer_norm_eps"),
-            ("attention.group_norm_epsilon", "ln_x_eps"),
-        ],
+            "rescale_every" => "rescale_undivided_every",
+        },
+        keys! {
+            "num_layers" => "block_count",
+            "ffn_size" => "feed_forward_length",
+            "layer_norm_eps" => "attention.layer_norm_epsilon",
+            "ln_x_eps" => "attention.group_norm_epsilon",
+        },
     ],
     names: &[TRANSFORMERS, AUTHORS],
     conversion: Conversion {
         complete,
         ..Conversion::PLAIN
     },
+    shapes: &[
+        KnownShape::new(
+            "rwkv6-0.4b",
+            "RWKV-6 of that size",
+            [65_536, 1024, 24, KnownShape::ENDLESS],
+            |model| {
+                outline(model, 64, 3584, [32, 64]);
+            },
+        )
+        .untied(),
+        KnownShape::new(
+            "tiny-rwkv6",
+            "an RWKV-6 to try things out with",
+            KnownShape::TINY,
+            |model| {
+                outline(model, 64, 512, [16, 32]);
+            },
+        )
+        .untied(),
+    ],
     build,
     ..DECODER
 };
 
 /// The names of checkpoints for transformers. Low-rank matrices are `[in, out]`.
-const TRANSFORMERS: &[Name] = &[
-    Name::plain("rwkv.embeddings.weight", "token_embd.weight"),
-    Name::plain("rwkv.blocks.0.pre_ln.weight", "token_embd_norm.weight"),
-    Name::plain("rwkv.blocks.0.pre_ln.bias", "token_embd_norm.bias"),
-    Name::plain("rwkv.ln_out.weight", "output_norm.weight"),
-    Name::plain("rwkv.ln_out.bias", "output_norm.bias"),
-    Name::plain("rwkv.blocks.{i}.ln1.weight", "blk.{i}.attn_norm.weight"),
-    Name::plain("rwkv.blocks.{i}.ln1.bias", "blk.{i}.attn_norm.bias"),
-    Name::plain("rwkv.blocks.{i}.ln2.weight", "blk.{i}.attn_norm_2.weight"),
-    Name::plain("rwkv.blocks.{i}.ln2.bias", "blk.{i}.attn_norm_2.bias"),
-    Name::plain(
-        "rwkv.blocks.{i}.attention.time_maa_x",
-        "blk.{i}.time_mix_lerp_x.weight",
-    ),
-    Name::part(
-        "rwkv.blocks.{i}.attention.time_maa_w",
-        "blk.{i}.time_mix_lerp_fused.weight",
-        0,
-    ),
-    Name::part(
-        "rwkv.blocks.{i}.attention.time_maa_k",
-        "blk.{i}.time_mix_lerp_fused.weight",
-        1,
-    ),
-    Name::part(
-        "rwkv.blocks.{i}.attention.time_maa_v",
-        "blk.{i}.time_mix_lerp_fused.weight",
-        2,
-    ),
-    Name::part(
-        "rwkv.blocks.{i}.attention.time_maa_r",
-        "blk.{i}.time_mix_lerp_fused.weight",
-        3,
-    ),
-    Name::part(
-        "rwkv.blocks.{i}.attention.time_maa_g",
-        "blk.{i}.time_mix_lerp_fused.weight",
-        4,
-    ),
-    Name::viewed(
-        "rwkv.blocks.{i}.attention.time_maa_w1",
-        "blk.{i}.time_mix_w1.weight",
-        View::Transposed,
-    ),
-    Name::viewed(
-        "rwkv.blocks.{i}.attention.time_maa_w2",
-        "blk.{i}.time_mix_w2.weight",
-        View::Transposed,
-    ),
-    Name::plain(
-        "rwkv.blocks.{i}.attention.time_decay",
-        "blk.{i}.time_mix_decay.weight",
-    ),
-    Name::viewed(
-        "rwkv.blocks.{i}.attention.time_decay_w1",
-        "blk.{i}.time_mix_decay_w1.weight",
-        View::Transposed,
-    ),
-    Name::viewed(
-        "rwkv.blocks.{i}.attention.time_decay_w2",
-        "blk.{i}.time_mix_decay_w2.weight",
-        View::Transposed,
-    ),
-    Name::plain(
-        "rwkv.blocks.{i}.attention.time_faaaa",
-        "blk.{i}.time_mix_first.weight",
-    ),
-    Name::plain(
-        "rwkv.blocks.{i}.attention.receptance.weight",
-        "blk.{i}.time_mix_receptance.weight",
-    ),
-    Name::plain(
-        "rwkv.blocks.{i}.attention.key.weight",
-        "blk.{i}.time_mix_key.weight",
-    ),
-    Name::plain(
-        "rwkv.blocks.{i}.attention.value.weight",
-        "blk.{i}.time_mix_value.weight",
-    ),
-    Name::plain(
-        "rwkv.blocks.{i}.attention.gate.weight",
-        "blk.{i}.time_mix_gate.weight",
-    ),
-    Name::plain(
-        "rwkv.blocks.{i}.attention.output.weight",
-        "blk.{i}.time_mix_output.weight",
-    ),
-    Name::plain(
-        "rwkv.blocks.{i}.attention.ln_x.weight",
-        "blk.{i}.time_mix_ln.weight",
-    ),
-    Name::plain(
-        "rwkv.blocks.{i}.attention.ln_x.bias",
-        "blk.{i}.time_mix_ln.bias",
-    ),
-    Name::plain(
-        "rwkv.blocks.{i}.feed_forward.time_maa_k",
-        "blk.{i}.channel_mix_lerp_k.weight",
-    ),
-    Name::plain(
-        "rwkv.blocks.{i}.feed_forward.time_maa_r",
-        "blk.{i}.channel_mix_lerp_r.weight",
-    ),
-    Name::plain(
-        "rwkv.blocks.{i}.feed_forward.key.weight",
-        "blk.{i}.channel_mix_key.weight",
-    ),
-    Name::plain(
-        "rwkv.blocks.{i}.feed_forward.value.weight",
-        "blk.{i}.channel_mix_value.weight",
-    ),
-    Name::plain(
-        "rwkv.blocks.{i}.feed_forward.receptance.weight",
-        "blk.{i}.channel_mix_receptance.weight",
-    ),
-];
+const TRANSFORMERS: &[Name] = names! {
+    "rwkv.embeddings.weight" => "token_embd.weight",
+    "rwkv.blocks.0.pre_ln.*" => "token_embd_norm.*",
+    "rwkv.ln_out.*" => "output_norm.*",
+    in "rwkv.blocks.{i}." => "blk.{i}." {
+        "ln1.*" => "attn_norm.*",
+        "ln2.*" => "attn_norm_2.*",
+        "attention.time_maa_x" => "time_mix_lerp_x.weight",
+        "attention.time_maa_w" => "time_mix_lerp_fused.weight" part 0,
+        "attention.time_maa_k" => "time_mix_lerp_fused.weight" part 1,
+        "attention.time_maa_v" => "time_mix_lerp_fused.weight" part 2,
+        "attention.time_maa_r" => "time_mix_lerp_fused.weight" part 3,
+        "attention.time_maa_g" => "time_mix_lerp_fused.weight" part 4,
+        "attention.time_maa_w1" => "time_mix_w1.weight" as Transposed,
+        "attention.time_maa_w2" => "time_mix_w2.weight" as Transposed,
+        "attention.time_decay" => "time_mix_decay.weight",
+        "attention.time_decay_w1" => "time_mix_decay_w1.weight" as Transposed,
+        "attention.time_decay_w2" => "time_mix_decay_w2.weight" as Transposed,
+        "attention.time_faaaa" => "time_mix_first.weight",
+        "attention.receptance.weight" => "time_mix_receptance.weight",
+        "attention.key.weight" => "time_mix_key.weight",
+        "attention.value.weight" => "time_mix_value.weight",
+        "attention.gate.weight" => "time_mix_gate.weight",
+        "attention.output.weight" => "time_mix_output.weight",
+        "attention.ln_x.*" => "time_mix_ln.*",
+        "feed_forward.time_maa_k" => "channel_mix_lerp_k.weight",
+        "feed_forward.time_maa_r" => "channel_mix_lerp_r.weight",
+        "feed_forward.key.weight" => "channel_mix_key.weight",
+        "feed_forward.value.weight" => "channel_mix_value.weight",
+        "feed_forward.receptance.weight" => "channel_mix_receptance.weight",
+    }
+};
 
 /// The names of the author's checkpoints.
-const AUTHORS: &[Name] = &[
-    Name::plain("emb.weight", "token_embd.weight"),
-    Name::plain("blocks.0.ln0.weight", "token_embd_norm.weight"),
-    Name::plain("blocks.0.ln0.bias", "token_embd_norm.bias"),
-    Name::plain("ln_out.weight", "output_norm.weight"),
-    Name::plain("ln_out.bias", "output_norm.bias"),
-    Name::plain("head.weight", "output.weight"),
-    Name::plain("blocks.{i}.ln1.weight", "blk.{i}.attn_norm.weight"),
-    Name::plain("blocks.{i}.ln1.bias", "blk.{i}.attn_norm.bias"),
-    Name::plain("blocks.{i}.ln2.weight", "blk.{i}.attn_norm_2.weight"),
-    Name::plain("blocks.{i}.ln2.bias", "blk.{i}.attn_norm_2.bias"),
-    Name::plain(
-        "blocks.{i}.att.time_maa_x",
-        "blk.{i}.time_mix_lerp_x.weight",
-    ),
-    Name::part(
-        "blocks.{i}.att.time_maa_w",
-        "blk.{i}.time_mix_lerp_fused.weight",
-        0,
-    ),
-    Name::part(
-        "blocks.{i}.att.time_maa_k",
-        "blk.{i}.time_mix_lerp_fused.weight",
-        1,
-    ),
-    Name::part(
-        "blocks.{i}.att.time_maa_v",
-        "blk.{i}.time_mix_lerp_fused.weight",
-        2,
-    ),
-    Name::part(
-        "blocks.{i}.att.time_maa_r",
-        "blk.{i}.time_mix_lerp_fused.weight",
-        3,
-    ),
-    Name::part(
-        "blocks.{i}.att.time_maa_g",
-        "blk.{i}.time_mix_lerp_fused.weight",
-        4,
-    ),
-    Name::viewed(
-        "blocks.{i}.att.time_maa_w1",
-        "blk.{i}.time_mix_w1.weight",
-        View::Transposed,
-    ),
-    Name::viewed(
-        "blocks.{i}.att.time_maa_w2",
-        "blk.{i}.time_mix_w2.weight",
-        View::Transposed,
-    ),
-    Name::plain("blocks.{i}.att.time_decay", "blk.{i}.time_mix_decay.weight"),
-    Name::viewed(
-        "blocks.{i}.att.time_decay_w1",
-        "blk.{i}.time_mix_decay_w1.weight",
-        View::Transposed,
-    ),
-    Name::viewed(
-        "blocks.{i}.att.time_decay_w2",
-        "blk.{i}.time_mix_decay_w2.weight",
-        View::Transposed,
-    ),
-    Name::plain("blocks.{i}.att.time_faaaa", "blk.{i}.time_mix_first.weight"),
-    Name::plain(
-        "blocks.{i}.att.receptance.weight",
-        "blk.{i}.time_mix_receptance.weight",
-    ),
-    Name::plain("blocks.{i}.att.key.weight", "blk.{i}.time_mix_key.weight"),
-    Name::plain(
-        "blocks.{i}.att.value.weight",
-        "blk.{i}.time_mix_value.weight",
-    ),
-    Name::plain("blocks.{i}.att.gate.weight", "blk.{i}.time_mix_gate.weight"),
-    Name::plain(
-        "blocks.{i}.att.output.weight",
-        "blk.{i}.time_mix_output.weight",
-    ),
-    Name::plain("blocks.{i}.att.ln_x.weight", "blk.{i}.time_mix_ln.weight"),
-    Name::plain("blocks.{i}.att.ln_x.bias", "blk.{i}.time_mix_ln.bias"),
-    Name::plain(
-        "blocks.{i}.ffn.time_maa_k",
-        "blk.{i}.channel_mix_lerp_k.weight",
-    ),
-    Name::plain(
-        "blocks.{i}.ffn.time_maa_r",
-        "blk.{i}.channel_mix_lerp_r.weight",
-    ),
-    Name::plain(
-        "blocks.{i}.ffn.key.weight",
-        "blk.{i}.channel_mix_key.weight",
-    ),
-    Name::plain(
-        "blocks.{i}.ffn.value.weight",
-        "blk.{i}.channel_mix_value.weight",
-    ),
-    Name::plain(
-        "blocks.{i}.ffn.receptance.weight",
-        "blk.{i}.channel_mix_receptance.weight",
-    ),
-];
+const AUTHORS: &[Name] = names! {
+    "emb.weight" => "token_embd.weight",
+    "blocks.0.ln0.*" => "token_embd_norm.*",
+    "ln_out.*" => "output_norm.*",
+    "head.weight" => "output.weight",
+    in "blocks.{i}." => "blk.{i}." {
+        "ln1.*" => "attn_norm.*",
+        "ln2.*" => "attn_norm_2.*",
+        "att.time_maa_x" => "time_mix_lerp_x.weight",
+        "att.time_maa_w" => "time_mix_lerp_fused.weight" part 0,
+        "att.time_maa_k" => "time_mix_lerp_fused.weight" part 1,
+        "att.time_maa_v" => "time_mix_lerp_fused.weight" part 2,
+        "att.time_maa_r" => "time_mix_lerp_fused.weight" part 3,
+        "att.time_maa_g" => "time_mix_lerp_fused.weight" part 4,
+        "att.time_maa_w1" => "time_mix_w1.weight" as Transposed,
+        "att.time_maa_w2" => "time_mix_w2.weight" as Transposed,
+        "att.time_decay" => "time_mix_decay.weight",
+        "att.time_decay_w1" => "time_mix_decay_w1.weight" as Transposed,
+        "att.time_decay_w2" => "time_mix_decay_w2.weight" as Transposed,
+        "att.time_faaaa" => "time_mix_first.weight",
+        "att.receptance.weight" => "time_mix_receptance.weight",
+        "att.key.weight" => "time_mix_key.weight",
+        "att.value.weight" => "time_mix_value.weight",
+        "att.gate.weight" => "time_mix_gate.weight",
+        "att.output.weight" => "time_mix_output.weight",
+        "att.ln_x.*" => "time_mix_ln.*",
+        "ffn.time_maa_k" => "channel_mix_lerp_k.weight",
+        "ffn.time_maa_r" => "channel_mix_lerp_r.weight",
+        "ffn.key.weight" => "channel_mix_key.weight",
+        "ffn.value.weight" => "channel_mix_value.weight",
+        "ffn.receptance.weight" => "channel_mix_receptance.weight",
+    }
+};
 
 /// x ← x + time mixing(LN(x)); x ← x + σ(receptance) ⊙ value relu(key mix(LN(x)))².
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
@@ -444,5 +315,54 @@ fn complete(keys: &mut GgufKeys<'_>, tensors: &dyn Catalog) {
         if let Some(rows) = conversion::rows(tensors, &format!("blk.0.{part}.weight")) {
             keys.put(key, Fact::U32(rows / parts));
         }
+    }
+}
+
+/// What all of RWKV have of a known shape: keys, and the norms at both ends and in every layer.
+pub(super) fn outline_norms(model: &mut Outline, hidden: u64, of_layers: &[&str]) {
+    model.counts(&[("feed_forward_length", hidden)]);
+    model.put("attention.layer_norm_epsilon", Fact::F32(1e-5));
+    let width = model.shape.width;
+    model.norm("token_embd_norm.weight", width);
+    model.normal("token_embd_norm.bias", &[width], 0.0, 0.1);
+    model.normal("output_norm.bias", &[width], 0.0, 0.1);
+    for layer in 0..model.shape.layers {
+        for norm in of_layers {
+            model.norm(&format!("blk.{layer}.{norm}.weight"), width);
+            model.normal(&format!("blk.{layer}.{norm}.bias"), &[width], 0.0, 0.1);
+        }
+    }
+}
+
+/// Keys and layers of a model of known shape; ranks are those of mixtures and of decays.
+fn outline(model: &mut Outline, head_dim: u64, hidden: u64, [mix, decay]: [u64; 2]) {
+    model.counts(&[
+        ("attention.head_count", 0),
+        ("wkv.head_size", head_dim),
+        ("time_mix_extra_dim", mix),
+        ("time_decay_extra_dim", decay),
+    ]);
+    outline_norms(model, hidden, &["attn_norm", "attn_norm_2", "time_mix_ln"]);
+    let width = model.shape.width;
+    for layer in 0..model.shape.layers {
+        let name = |name: &str| format!("blk.{layer}.{name}.weight");
+        model.normal(&name("time_mix_lerp_x"), &[1, 1, width], 0.5, 0.2);
+        model.normal(&name("time_mix_lerp_fused"), &[5, 1, 1, width], 0.5, 0.2);
+        model.matrix(&name("time_mix_w1"), &[5 * mix, width]);
+        model.matrix(&name("time_mix_w2"), &[5, width, mix]);
+        model.normal(&name("time_mix_decay"), &[width], -2.0, 1.0);
+        model.matrix(&name("time_mix_decay_w1"), &[decay, width]);
+        model.matrix(&name("time_mix_decay_w2"), &[width, decay]);
+        let heads = [width / head_dim, head_dim];
+        model.normal(&name("time_mix_first"), &heads, 0.0, 0.3);
+        for part in ["receptance", "key", "value", "gate", "output"] {
+            model.matrix(&name(&format!("time_mix_{part}")), &[width, width]);
+        }
+        for mix in ["channel_mix_lerp_k", "channel_mix_lerp_r"] {
+            model.normal(&name(mix), &[1, 1, width], 0.5, 0.2);
+        }
+        model.matrix(&name("channel_mix_key"), &[hidden, width]);
+        model.matrix(&name("channel_mix_value"), &[width, hidden]);
+        model.matrix(&name("channel_mix_receptance"), &[width, width]);
     }
 }

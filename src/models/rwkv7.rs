@@ -2,11 +2,12 @@
 //! learning rate are of each row's own making; memory constant in length.
 
 use super::rwkv6::{self, LowRank};
-use super::{Architecture, Conversion, DECODER, Family, conversion};
+use super::tables::{keys, names};
+use super::{Architecture, Conversion, DECODER, Family, KnownShape, Outline, conversion};
 use crate::graph::blocks::{Tied, embedding, head};
 use crate::graph::{
     BuildError, Builder, Decay, DeltaRule, LinearAttention, Name, Net, Pointwise, Role, Share,
-    Value, View,
+    Value,
 };
 use rillm_formats::manifest::Value as Fact;
 
@@ -16,32 +17,32 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     hugging_face: &["rwkv7"],
     family: Family::Recurrent,
     keys: &[
-        &[
-            ("embedding_length", "hidden_size"),
-            ("block_count", "num_layers"),
-            ("feed_forward_length", "ffn_size"),
-            ("wkv.head_size", "head_size"),
-            ("attention.layer_norm_epsilon", "layer_norm_eps"),
-            ("attention.group_norm_epsilon", "ln_x_eps"),
-            ("attention.decay_lora_rank", "decay_lora"),
-            ("attention.iclr_lora_rank", "a_lora"),
-            ("attention.value_residual_mix_lora_rank", "v_lora"),
-            ("attention.gate_lora_rank", "gate_lora"),
-        ],
-        &[
-            ("block_count", "num_hidden_layers"),
-            ("feed_forward_length", "intermediate_size"),
-            ("feed_forward_ratio", "hidden_ratio"),
-            ("wkv.head_size", "head_dim"),
-            ("attention.layer_norm_epsilon", "norm_eps"),
-            ("attention.decay_lora_rank", "decay_low_rank_dim"),
-            ("attention.iclr_lora_rank", "a_low_rank_dim"),
-            ("attention.value_residual_mix_lora_rank", "v_low_rank_dim"),
-            ("attention.gate_lora_rank", "gate_low_rank_dim"),
-            ("hidden_act", "hidden_act"),
-            ("layers_of_attention", "attn.layers"),
-            ("embedding_norm", "norm_first"),
-        ],
+        keys! {
+            "hidden_size" => "embedding_length",
+            "num_layers" => "block_count",
+            "ffn_size" => "feed_forward_length",
+            "head_size" => "wkv.head_size",
+            "layer_norm_eps" => "attention.layer_norm_epsilon",
+            "ln_x_eps" => "attention.group_norm_epsilon",
+            "decay_lora" => "attention.decay_lora_rank",
+            "a_lora" => "attention.iclr_lora_rank",
+            "v_lora" => "attention.value_residual_mix_lora_rank",
+            "gate_lora" => "attention.gate_lora_rank",
+        },
+        keys! {
+            "num_hidden_layers" => "block_count",
+            "intermediate_size" => "feed_forward_length",
+            "hidden_ratio" => "feed_forward_ratio",
+            "head_dim" => "wkv.head_size",
+            "norm_eps" => "attention.layer_norm_epsilon",
+            "decay_low_rank_dim" => "attention.decay_lora_rank",
+            "a_low_rank_dim" => "attention.iclr_lora_rank",
+            "v_low_rank_dim" => "attention.value_residual_mix_lora_rank",
+            "gate_low_rank_dim" => "attention.gate_lora_rank",
+            "hidden_act" => "hidden_act",
+            "attn.layers" => "layers_of_attention",
+            "norm_first" => "embedding_norm",
+        },
     ],
     names: &[AUTHORS, FLASH_LINEAR_ATTENTION],
     unused: &[
@@ -70,259 +71,109 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ],
         ..Conversion::PLAIN
     },
+    shapes: &[
+        KnownShape::new(
+            "rwkv7-0.4b",
+            "RWKV-7 0.4B",
+            [65_536, 1024, 24, KnownShape::ENDLESS],
+            |model| {
+                outline(model, 64, 4096, [64, 64, 32, 128]);
+            },
+        )
+        .untied(),
+        KnownShape::new(
+            "tiny-rwkv7",
+            "an RWKV-7 to try things out with",
+            KnownShape::TINY,
+            |model| {
+                outline(model, 64, 512, [16, 16, 16, 32]);
+            },
+        )
+        .untied(),
+    ],
     build,
     ..DECODER
 };
 
 /// The names of the author's checkpoints, whose low-rank matrices are `[in, out]`.
-const AUTHORS: &[Name] = &[
-    Name::plain("emb.weight", "token_embd.weight"),
-    Name::plain("blocks.0.ln0.weight", "token_embd_norm.weight"),
-    Name::plain("blocks.0.ln0.bias", "token_embd_norm.bias"),
-    Name::plain("ln_out.weight", "output_norm.weight"),
-    Name::plain("ln_out.bias", "output_norm.bias"),
-    Name::plain("head.weight", "output.weight"),
-    Name::plain("blocks.{i}.ln1.weight", "blk.{i}.attn_norm.weight"),
-    Name::plain("blocks.{i}.ln1.bias", "blk.{i}.attn_norm.bias"),
-    Name::plain("blocks.{i}.ln2.weight", "blk.{i}.attn_norm_2.weight"),
-    Name::plain("blocks.{i}.ln2.bias", "blk.{i}.attn_norm_2.bias"),
-    Name::part(
-        "blocks.{i}.att.x_r",
-        "blk.{i}.time_mix_lerp_fused.weight",
-        0,
-    ),
-    Name::part(
-        "blocks.{i}.att.x_w",
-        "blk.{i}.time_mix_lerp_fused.weight",
-        1,
-    ),
-    Name::part(
-        "blocks.{i}.att.x_k",
-        "blk.{i}.time_mix_lerp_fused.weight",
-        2,
-    ),
-    Name::part(
-        "blocks.{i}.att.x_v",
-        "blk.{i}.time_mix_lerp_fused.weight",
-        3,
-    ),
-    Name::part(
-        "blocks.{i}.att.x_a",
-        "blk.{i}.time_mix_lerp_fused.weight",
-        4,
-    ),
-    Name::part(
-        "blocks.{i}.att.x_g",
-        "blk.{i}.time_mix_lerp_fused.weight",
-        5,
-    ),
-    Name::plain("blocks.{i}.att.w0", "blk.{i}.time_mix_w0.weight"),
-    Name::viewed(
-        "blocks.{i}.att.w1",
-        "blk.{i}.time_mix_w1.weight",
-        View::Transposed,
-    ),
-    Name::viewed(
-        "blocks.{i}.att.w2",
-        "blk.{i}.time_mix_w2.weight",
-        View::Transposed,
-    ),
-    Name::plain("blocks.{i}.att.a0", "blk.{i}.time_mix_a0.weight"),
-    Name::viewed(
-        "blocks.{i}.att.a1",
-        "blk.{i}.time_mix_a1.weight",
-        View::Transposed,
-    ),
-    Name::viewed(
-        "blocks.{i}.att.a2",
-        "blk.{i}.time_mix_a2.weight",
-        View::Transposed,
-    ),
-    Name::plain("blocks.{i}.att.v0", "blk.{i}.time_mix_v0.weight"),
-    Name::viewed(
-        "blocks.{i}.att.v1",
-        "blk.{i}.time_mix_v1.weight",
-        View::Transposed,
-    ),
-    Name::viewed(
-        "blocks.{i}.att.v2",
-        "blk.{i}.time_mix_v2.weight",
-        View::Transposed,
-    ),
-    Name::viewed(
-        "blocks.{i}.att.g1",
-        "blk.{i}.time_mix_g1.weight",
-        View::Transposed,
-    ),
-    Name::viewed(
-        "blocks.{i}.att.g2",
-        "blk.{i}.time_mix_g2.weight",
-        View::Transposed,
-    ),
-    Name::plain("blocks.{i}.att.k_k", "blk.{i}.time_mix_k_k.weight"),
-    Name::plain("blocks.{i}.att.k_a", "blk.{i}.time_mix_k_a.weight"),
-    Name::plain("blocks.{i}.att.r_k", "blk.{i}.time_mix_r_k.weight"),
-    Name::plain(
-        "blocks.{i}.att.receptance.weight",
-        "blk.{i}.time_mix_receptance.weight",
-    ),
-    Name::plain("blocks.{i}.att.key.weight", "blk.{i}.time_mix_key.weight"),
-    Name::plain(
-        "blocks.{i}.att.value.weight",
-        "blk.{i}.time_mix_value.weight",
-    ),
-    Name::plain(
-        "blocks.{i}.att.output.weight",
-        "blk.{i}.time_mix_output.weight",
-    ),
-    Name::plain("blocks.{i}.att.ln_x.weight", "blk.{i}.time_mix_ln.weight"),
-    Name::plain("blocks.{i}.att.ln_x.bias", "blk.{i}.time_mix_ln.bias"),
-    Name::plain("blocks.{i}.ffn.x_k", "blk.{i}.channel_mix_lerp_k.weight"),
-    Name::plain(
-        "blocks.{i}.ffn.key.weight",
-        "blk.{i}.channel_mix_key.weight",
-    ),
-    Name::plain(
-        "blocks.{i}.ffn.value.weight",
-        "blk.{i}.channel_mix_value.weight",
-    ),
-];
+const AUTHORS: &[Name] = names! {
+    "emb.weight" => "token_embd.weight",
+    "blocks.0.ln0.*" => "token_embd_norm.*",
+    "ln_out.*" => "output_norm.*",
+    "head.weight" => "output.weight",
+    in "blocks.{i}." => "blk.{i}." {
+        "ln1.*" => "attn_norm.*",
+        "ln2.*" => "attn_norm_2.*",
+        "att.x_r" => "time_mix_lerp_fused.weight" part 0,
+        "att.x_w" => "time_mix_lerp_fused.weight" part 1,
+        "att.x_k" => "time_mix_lerp_fused.weight" part 2,
+        "att.x_v" => "time_mix_lerp_fused.weight" part 3,
+        "att.x_a" => "time_mix_lerp_fused.weight" part 4,
+        "att.x_g" => "time_mix_lerp_fused.weight" part 5,
+        "att.w0" => "time_mix_w0.weight",
+        "att.w1" => "time_mix_w1.weight" as Transposed,
+        "att.w2" => "time_mix_w2.weight" as Transposed,
+        "att.a0" => "time_mix_a0.weight",
+        "att.a1" => "time_mix_a1.weight" as Transposed,
+        "att.a2" => "time_mix_a2.weight" as Transposed,
+        "att.v0" => "time_mix_v0.weight",
+        "att.v1" => "time_mix_v1.weight" as Transposed,
+        "att.v2" => "time_mix_v2.weight" as Transposed,
+        "att.g1" => "time_mix_g1.weight" as Transposed,
+        "att.g2" => "time_mix_g2.weight" as Transposed,
+        "att.k_k" => "time_mix_k_k.weight",
+        "att.k_a" => "time_mix_k_a.weight",
+        "att.r_k" => "time_mix_r_k.weight",
+        "att.receptance.weight" => "time_mix_receptance.weight",
+        "att.key.weight" => "time_mix_key.weight",
+        "att.value.weight" => "time_mix_value.weight",
+        "att.output.weight" => "time_mix_output.weight",
+        "att.ln_x.*" => "time_mix_ln.*",
+        "ffn.x_k" => "channel_mix_lerp_k.weight",
+        "ffn.key.weight" => "channel_mix_key.weight",
+        "ffn.value.weight" => "channel_mix_value.weight",
+    }
+};
 
-const FLASH_LINEAR_ATTENTION: &[Name] = &[
-    Name::plain("model.embeddings.weight", "token_embd.weight"),
-    Name::plain("model.layers.0.pre_norm.weight", "token_embd_norm.weight"),
-    Name::plain("model.layers.0.pre_norm.bias", "token_embd_norm.bias"),
-    Name::plain("model.norm.weight", "output_norm.weight"),
-    Name::plain("model.norm.bias", "output_norm.bias"),
-    Name::plain("lm_head.weight", "output.weight"),
-    Name::plain(
-        "model.layers.{i}.attn_norm.weight",
-        "blk.{i}.attn_norm.weight",
-    ),
-    Name::plain("model.layers.{i}.attn_norm.bias", "blk.{i}.attn_norm.bias"),
-    Name::plain(
-        "model.layers.{i}.ffn_norm.weight",
-        "blk.{i}.attn_norm_2.weight",
-    ),
-    Name::plain("model.layers.{i}.ffn_norm.bias", "blk.{i}.attn_norm_2.bias"),
-    Name::plain(
-        "model.layers.{i}.attn.x_x",
-        "blk.{i}.time_mix_lerp_fused.weight",
-    ),
-    Name::part(
-        "model.layers.{i}.attn.x_r",
-        "blk.{i}.time_mix_lerp_fused.weight",
-        0,
-    ),
-    Name::part(
-        "model.layers.{i}.attn.x_w",
-        "blk.{i}.time_mix_lerp_fused.weight",
-        1,
-    ),
-    Name::part(
-        "model.layers.{i}.attn.x_k",
-        "blk.{i}.time_mix_lerp_fused.weight",
-        2,
-    ),
-    Name::part(
-        "model.layers.{i}.attn.x_v",
-        "blk.{i}.time_mix_lerp_fused.weight",
-        3,
-    ),
-    Name::part(
-        "model.layers.{i}.attn.x_a",
-        "blk.{i}.time_mix_lerp_fused.weight",
-        4,
-    ),
-    Name::part(
-        "model.layers.{i}.attn.x_g",
-        "blk.{i}.time_mix_lerp_fused.weight",
-        5,
-    ),
-    Name::plain(
-        "model.layers.{i}.attn.w_lora.lora.0.weight",
-        "blk.{i}.time_mix_w1.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.attn.w_lora.lora.2.weight",
-        "blk.{i}.time_mix_w2.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.attn.w_lora.lora.2.bias",
-        "blk.{i}.time_mix_w0.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.attn.a_lora.lora.0.weight",
-        "blk.{i}.time_mix_a1.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.attn.a_lora.lora.2.weight",
-        "blk.{i}.time_mix_a2.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.attn.a_lora.lora.2.bias",
-        "blk.{i}.time_mix_a0.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.attn.v_lora.lora.0.weight",
-        "blk.{i}.time_mix_v1.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.attn.v_lora.lora.2.weight",
-        "blk.{i}.time_mix_v2.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.attn.v_lora.lora.2.bias",
-        "blk.{i}.time_mix_v0.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.attn.g_lora.lora.0.weight",
-        "blk.{i}.time_mix_g1.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.attn.g_lora.lora.2.weight",
-        "blk.{i}.time_mix_g2.weight",
-    ),
-    Name::plain("model.layers.{i}.attn.k_k", "blk.{i}.time_mix_k_k.weight"),
-    Name::plain("model.layers.{i}.attn.k_a", "blk.{i}.time_mix_k_a.weight"),
-    Name::plain("model.layers.{i}.attn.r_k", "blk.{i}.time_mix_r_k.weight"),
-    Name::plain(
-        "model.layers.{i}.attn.r_proj.weight",
-        "blk.{i}.time_mix_receptance.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.attn.k_proj.weight",
-        "blk.{i}.time_mix_key.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.attn.v_proj.weight",
-        "blk.{i}.time_mix_value.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.attn.o_proj.weight",
-        "blk.{i}.time_mix_output.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.attn.g_norm.weight",
-        "blk.{i}.time_mix_ln.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.attn.g_norm.bias",
-        "blk.{i}.time_mix_ln.bias",
-    ),
-    Name::plain(
-        "model.layers.{i}.ffn.x_k",
-        "blk.{i}.channel_mix_lerp_k.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.ffn.key.weight",
-        "blk.{i}.channel_mix_key.weight",
-    ),
-    Name::plain(
-        "model.layers.{i}.ffn.value.weight",
-        "blk.{i}.channel_mix_value.weight",
-    ),
-];
+const FLASH_LINEAR_ATTENTION: &[Name] = names! {
+    "model.embeddings.weight" => "token_embd.weight",
+    "model.layers.0.pre_norm.*" => "token_embd_norm.*",
+    "model.norm.*" => "output_norm.*",
+    "lm_head.weight" => "output.weight",
+    in "model.layers.{i}." => "blk.{i}." {
+        "attn_norm.*" => "attn_norm.*",
+        "ffn_norm.*" => "attn_norm_2.*",
+        "attn.x_x" => "time_mix_lerp_fused.weight",
+        "attn.x_r" => "time_mix_lerp_fused.weight" part 0,
+        "attn.x_w" => "time_mix_lerp_fused.weight" part 1,
+        "attn.x_k" => "time_mix_lerp_fused.weight" part 2,
+        "attn.x_v" => "time_mix_lerp_fused.weight" part 3,
+        "attn.x_a" => "time_mix_lerp_fused.weight" part 4,
+        "attn.x_g" => "time_mix_lerp_fused.weight" part 5,
+        "attn.w_lora.lora.0.weight" => "time_mix_w1.weight",
+        "attn.w_lora.lora.2.weight" => "time_mix_w2.weight",
+        "attn.w_lora.lora.2.bias" => "time_mix_w0.weight",
+        "attn.a_lora.lora.0.weight" => "time_mix_a1.weight",
+        "attn.a_lora.lora.2.weight" => "time_mix_a2.weight",
+        "attn.a_lora.lora.2.bias" => "time_mix_a0.weight",
+        "attn.v_lora.lora.0.weight" => "time_mix_v1.weight",
+        "attn.v_lora.lora.2.weight" => "time_mix_v2.weight",
+        "attn.v_lora.lora.2.bias" => "time_mix_v0.weight",
+        "attn.g_lora.lora.0.weight" => "time_mix_g1.weight",
+        "attn.g_lora.lora.2.weight" => "time_mix_g2.weight",
+        "attn.k_k" => "time_mix_k_k.weight",
+        "attn.k_a" => "time_mix_k_a.weight",
+        "attn.r_k" => "time_mix_r_k.weight",
+        "attn.r_proj.weight" => "time_mix_receptance.weight",
+        "attn.k_proj.weight" => "time_mix_key.weight",
+        "attn.v_proj.weight" => "time_mix_value.weight",
+        "attn.o_proj.weight" => "time_mix_output.weight",
+        "attn.g_norm.*" => "time_mix_ln.*",
+        "ffn.x_k" => "channel_mix_lerp_k.weight",
+        "ffn.key.weight" => "channel_mix_key.weight",
+        "ffn.value.weight" => "channel_mix_value.weight",
+    }
+};
 
 /// −e^(−1/2), which keeps decays above e^(−e^(−1/2)) (equation 7); with the author's digits.
 const SLOWEST: f32 = -0.606_531;
@@ -458,4 +309,47 @@ fn time_mix(
         vector("r_k").or_else(|_| model.vector(&format!("{}.weight", name("r_k")), &heads))?;
     let y = net.add(y, net.bonus([r, k, v], bonus, head_dim));
     net.linear(net.mul(y, g), &name("output"), width)
+}
+
+/// Keys and layers of a model of known shape; ranks are those of decay, learning rate, value mixing
+/// and gate.
+fn outline(
+    model: &mut Outline,
+    head_dim: u64,
+    hidden: u64,
+    [decay, rate, residual, gate]: [u64; 4],
+) {
+    model.counts(&[
+        ("attention.head_count", 0),
+        ("wkv.head_size", head_dim),
+        ("attention.decay_lora_rank", decay),
+        ("attention.iclr_lora_rank", rate),
+        ("attention.value_residual_mix_lora_rank", residual),
+        ("attention.gate_lora_rank", gate),
+    ]);
+    rwkv6::outline_norms(model, hidden, &["attn_norm", "attn_norm_2", "time_mix_ln"]);
+    let width = model.shape.width;
+    for layer in 0..model.shape.layers {
+        let name = |name: &str| format!("blk.{layer}.{name}.weight");
+        model.normal(&name("time_mix_lerp_fused"), &[6, 1, 1, width], 0.5, 0.2);
+        // Those of the first layer are copies that nobody uses.
+        let residual = if layer == 0 { rate } else { residual };
+        for (part, rank) in [("w", decay), ("a", rate), ("v", residual), ("g", gate)] {
+            let name = |index: u32| name(&format!("time_mix_{part}{index}"));
+            if part != "g" {
+                model.normal(&name(0), &[width], 0.0, 0.5);
+            }
+            model.matrix(&name(1), &[rank, width]);
+            model.matrix(&name(2), &[width, rank]);
+        }
+        model.normal(&name("time_mix_k_k"), &[width], 0.85, 0.1);
+        model.normal(&name("time_mix_k_a"), &[width], 1.0, 0.1);
+        model.normal(&name("time_mix_r_k"), &[width], 0.0, 0.1);
+        for part in ["receptance", "key", "value", "output"] {
+            model.matrix(&name(&format!("time_mix_{part}")), &[width, width]);
+        }
+        model.normal(&name("channel_mix_lerp_k"), &[1, 1, width], 0.5, 0.2);
+        model.matrix(&name("channel_mix_key"), &[hidden, width]);
+        model.matrix(&name("channel_mix_value"), &[width, hidden]);
+    }
 }

@@ -11,8 +11,6 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     keys: &[
         tables::SIZES,
         tables::ROPE,
-        tables::ROPE_SCALING,
-        tables::ROPE_PARAMETERS,
         &[
             (ROTATED, "no_rope_layers"),
             (INTERVAL, "no_rope_layer_interval"),

@@ -1,10 +1,9 @@
 //! StarCoder 2 (Lozhkov et al. 2024).
 
-use super::{Architecture, DECODER, tables};
+use super::tables::{self, keys, names};
+use super::{Architecture, DECODER};
 use crate::graph::blocks::{Heads, Tied, activation, attend, embedding, head, mlp, projections};
-use crate::graph::{
-    Attention, BuildError, Builder, Mask, Name, Pairing, PositionScheme, Role, Rope,
-};
+use crate::graph::{Attention, BuildError, Builder, Mask, Pairing, PositionScheme, Role, Rope};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "StarCoder 2",
@@ -13,35 +12,24 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     keys: &[
         tables::SIZES,
         tables::ROPE,
-        tables::ROPE_SCALING,
-        tables::ROPE_PARAMETERS,
-        &[
-            ("attention.layer_norm_epsilon", "norm_epsilon"),
-            ("attention.sliding_window", "sliding_window"),
-        ],
+        keys! {
+            "norm_epsilon" => "attention.layer_norm_epsilon",
+            "sliding_window" => "attention.sliding_window",
+        },
     ],
     names: &[
         tables::ENDS,
         tables::NORMS,
         tables::ATTENTION,
-        &[
-            Name::plain("model.norm.bias", "output_norm.bias"),
-            Name::plain(
-                "model.layers.{i}.input_layernorm.bias",
-                "blk.{i}.attn_norm.bias",
-            ),
-            Name::plain(
-                "model.layers.{i}.post_attention_layernorm.bias",
-                "blk.{i}.ffn_norm.bias",
-            ),
-            Name::plain("model.layers.{i}.mlp.c_fc.weight", "blk.{i}.ffn_up.weight"),
-            Name::plain("model.layers.{i}.mlp.c_fc.bias", "blk.{i}.ffn_up.bias"),
-            Name::plain(
-                "model.layers.{i}.mlp.c_proj.weight",
-                "blk.{i}.ffn_down.weight",
-            ),
-            Name::plain("model.layers.{i}.mlp.c_proj.bias", "blk.{i}.ffn_down.bias"),
-        ],
+        names! {
+            "model.norm.bias" => "output_norm.bias",
+            in "model.layers.{i}." => "blk.{i}." {
+                "input_layernorm.bias" => "attn_norm.bias",
+                "post_attention_layernorm.bias" => "ffn_norm.bias",
+                "mlp.c_fc.*" => "ffn_up.*",
+                "mlp.c_proj.*" => "ffn_down.*",
+            }
+        },
     ],
     build,
     ..DECODER

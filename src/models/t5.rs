@@ -1,11 +1,12 @@
 //! T5 (Raffel et al. 2020), its version 1.1 and Flan-T5: an encoder, and a decoder that attends
 //! to it.
 
+use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Family, GgufKeys};
 use crate::graph::blocks::{Tied, gated_mlp, head, is_tied, mlp};
 use crate::graph::{
-    Attention, Buckets, BuildError, Builder, Index, Keys, Mask, Name, Net, Pointwise,
-    PositionScheme, Role, StateId, StateKind, Value,
+    Attention, Buckets, BuildError, Builder, Index, Keys, Mask, Net, Pointwise, PositionScheme,
+    Role, StateId, StateKind, Value,
 };
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -13,140 +14,57 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     gguf: &["t5", "t5encoder"],
     hugging_face: &["t5"],
     family: Family::EncoderDecoder,
-    keys: &[&[
-        ("embedding_length", "d_model"),
-        ("block_count", "num_layers"),
-        ("decoder_block_count", "num_decoder_layers"),
-        ("feed_forward_length", "d_ff"),
-        ("feed_forward_proj", "feed_forward_proj"),
-        ("context_length", "n_positions"),
-        ("attention.head_count", "num_heads"),
-        ("attention.key_length", "d_kv"),
-        (
-            "attention.relative_buckets_count",
-            "relative_attention_num_buckets",
-        ),
-        (
-            "attention.relative_max_distance",
-            "relative_attention_max_distance",
-        ),
-        ("attention.layer_norm_rms_epsilon", "layer_norm_epsilon"),
-        ("decoder_start_token_id", "decoder_start_token_id"),
-    ]],
-    names: &[&[
-        Name::plain("shared.weight", "token_embd.weight"),
-        Name::plain("lm_head.weight", "output.weight"),
-        Name::plain("encoder.final_layer_norm.weight", "enc.output_norm.weight"),
-        Name::plain("decoder.final_layer_norm.weight", "dec.output_norm.weight"),
-        Name::plain(
-            "encoder.block.{i}.layer.0.layer_norm.weight",
-            "enc.blk.{i}.attn_norm.weight",
-        ),
-        Name::plain(
-            "encoder.block.{i}.layer.0.SelfAttention.q.weight",
-            "enc.blk.{i}.attn_q.weight",
-        ),
-        Name::plain(
-            "encoder.block.{i}.layer.0.SelfAttention.k.weight",
-            "enc.blk.{i}.attn_k.weight",
-        ),
-        Name::plain(
-            "encoder.block.{i}.layer.0.SelfAttention.v.weight",
-            "enc.blk.{i}.attn_v.weight",
-        ),
-        Name::plain(
-            "encoder.block.{i}.layer.0.SelfAttention.o.weight",
-            "enc.blk.{i}.attn_o.weight",
-        ),
-        Name::plain(
-            "encoder.block.{i}.layer.0.SelfAttention.relative_attention_bias.weight",
-            "enc.blk.{i}.attn_rel_b.weight",
-        ),
-        Name::plain(
-            "encoder.block.{i}.layer.1.layer_norm.weight",
-            "enc.blk.{i}.ffn_norm.weight",
-        ),
-        Name::plain(
-            "encoder.block.{i}.layer.1.DenseReluDense.wi.weight",
-            "enc.blk.{i}.ffn_up.weight",
-        ),
-        Name::plain(
-            "encoder.block.{i}.layer.1.DenseReluDense.wi_0.weight",
-            "enc.blk.{i}.ffn_gate.weight",
-        ),
-        Name::plain(
-            "encoder.block.{i}.layer.1.DenseReluDense.wi_1.weight",
-            "enc.blk.{i}.ffn_up.weight",
-        ),
-        Name::plain(
-            "encoder.block.{i}.layer.1.DenseReluDense.wo.weight",
-            "enc.blk.{i}.ffn_down.weight",
-        ),
-        Name::plain(
-            "decoder.block.{i}.layer.0.layer_norm.weight",
-            "dec.blk.{i}.attn_norm.weight",
-        ),
-        Name::plain(
-            "decoder.block.{i}.layer.0.SelfAttention.q.weight",
-            "dec.blk.{i}.attn_q.weight",
-        ),
-        Name::plain(
-            "decoder.block.{i}.layer.0.SelfAttention.k.weight",
-            "dec.blk.{i}.attn_k.weight",
-        ),
-        Name::plain(
-            "decoder.block.{i}.layer.0.SelfAttention.v.weight",
-            "dec.blk.{i}.attn_v.weight",
-        ),
-        Name::plain(
-            "decoder.block.{i}.layer.0.SelfAttention.o.weight",
-            "dec.blk.{i}.attn_o.weight",
-        ),
-        Name::plain(
-            "decoder.block.{i}.layer.0.SelfAttention.relative_attention_bias.weight",
-            "dec.blk.{i}.attn_rel_b.weight",
-        ),
-        Name::plain(
-            "decoder.block.{i}.layer.1.layer_norm.weight",
-            "dec.blk.{i}.cross_attn_norm.weight",
-        ),
-        Name::plain(
-            "decoder.block.{i}.layer.1.EncDecAttention.q.weight",
-            "dec.blk.{i}.cross_attn_q.weight",
-        ),
-        Name::plain(
-            "decoder.block.{i}.layer.1.EncDecAttention.k.weight",
-            "dec.blk.{i}.cross_attn_k.weight",
-        ),
-        Name::plain(
-            "decoder.block.{i}.layer.1.EncDecAttention.v.weight",
-            "dec.blk.{i}.cross_attn_v.weight",
-        ),
-        Name::plain(
-            "decoder.block.{i}.layer.1.EncDecAttention.o.weight",
-            "dec.blk.{i}.cross_attn_o.weight",
-        ),
-        Name::plain(
-            "decoder.block.{i}.layer.2.layer_norm.weight",
-            "dec.blk.{i}.ffn_norm.weight",
-        ),
-        Name::plain(
-            "decoder.block.{i}.layer.2.DenseReluDense.wi.weight",
-            "dec.blk.{i}.ffn_up.weight",
-        ),
-        Name::plain(
-            "decoder.block.{i}.layer.2.DenseReluDense.wi_0.weight",
-            "dec.blk.{i}.ffn_gate.weight",
-        ),
-        Name::plain(
-            "decoder.block.{i}.layer.2.DenseReluDense.wi_1.weight",
-            "dec.blk.{i}.ffn_up.weight",
-        ),
-        Name::plain(
-            "decoder.block.{i}.layer.2.DenseReluDense.wo.weight",
-            "dec.blk.{i}.ffn_down.weight",
-        ),
-    ]],
+    keys: &[keys! {
+        "d_model" => "embedding_length",
+        "num_layers" => "block_count",
+        "num_decoder_layers" => "decoder_block_count",
+        "d_ff" => "feed_forward_length",
+        "feed_forward_proj" => "feed_forward_proj",
+        "n_positions" => "context_length",
+        "num_heads" => "attention.head_count",
+        "d_kv" => "attention.key_length",
+        "relative_attention_num_buckets" => "attention.relative_buckets_count",
+        "relative_attention_max_distance" => "attention.relative_max_distance",
+        "layer_norm_epsilon" => "attention.layer_norm_rms_epsilon",
+        "decoder_start_token_id" => "decoder_start_token_id",
+    }],
+    names: &[names! {
+        "shared.weight" => "token_embd.weight",
+        "lm_head.weight" => "output.weight",
+        "encoder.final_layer_norm.weight" => "enc.output_norm.weight",
+        "decoder.final_layer_norm.weight" => "dec.output_norm.weight",
+        in "encoder.block.{i}." => "enc.blk.{i}." {
+            "layer.0.layer_norm.weight" => "attn_norm.weight",
+            "layer.0.SelfAttention.q.weight" => "attn_q.weight",
+            "layer.0.SelfAttention.k.weight" => "attn_k.weight",
+            "layer.0.SelfAttention.v.weight" => "attn_v.weight",
+            "layer.0.SelfAttention.o.weight" => "attn_o.weight",
+            "layer.0.SelfAttention.relative_attention_bias.weight" => "attn_rel_b.weight",
+            "layer.1.layer_norm.weight" => "ffn_norm.weight",
+            "layer.1.DenseReluDense.wi.weight" => "ffn_up.weight",
+            "layer.1.DenseReluDense.wi_0.weight" => "ffn_gate.weight",
+            "layer.1.DenseReluDense.wi_1.weight" => "ffn_up.weight",
+            "layer.1.DenseReluDense.wo.weight" => "ffn_down.weight",
+        }
+        in "decoder.block.{i}." => "dec.blk.{i}." {
+            "layer.0.layer_norm.weight" => "attn_norm.weight",
+            "layer.0.SelfAttention.q.weight" => "attn_q.weight",
+            "layer.0.SelfAttention.k.weight" => "attn_k.weight",
+            "layer.0.SelfAttention.v.weight" => "attn_v.weight",
+            "layer.0.SelfAttention.o.weight" => "attn_o.weight",
+            "layer.0.SelfAttention.relative_attention_bias.weight" => "attn_rel_b.weight",
+            "layer.1.layer_norm.weight" => "cross_attn_norm.weight",
+            "layer.1.EncDecAttention.q.weight" => "cross_attn_q.weight",
+            "layer.1.EncDecAttention.k.weight" => "cross_attn_k.weight",
+            "layer.1.EncDecAttention.v.weight" => "cross_attn_v.weight",
+            "layer.1.EncDecAttention.o.weight" => "cross_attn_o.weight",
+            "layer.2.layer_norm.weight" => "ffn_norm.weight",
+            "layer.2.DenseReluDense.wi.weight" => "ffn_up.weight",
+            "layer.2.DenseReluDense.wi_0.weight" => "ffn_gate.weight",
+            "layer.2.DenseReluDense.wi_1.weight" => "ffn_up.weight",
+            "layer.2.DenseReluDense.wo.weight" => "ffn_down.weight",
+        }
+    }],
     unused: &["dec.blk.{i}.cross_attn_rel_b.weight"],
     // Cross-attention has no positions.
     unused_in_checkpoints: &[

@@ -2,10 +2,11 @@
 //! are distances, and words by frequency: rare ones have narrow embeddings (Baevski & Auli 2019)
 //! and share what the softmax gives their cluster (Grave et al. 2017).
 
+use super::tables::{keys, names};
 use super::{Architecture, DECODER, Family, Quantization};
 use crate::graph::blocks::mlp;
 use crate::graph::{
-    ABSENT_ROWS, BuildError, Builder, Config, Distances, Index, Matrix, MemorySource, Name, Net,
+    ABSENT_ROWS, BuildError, Builder, Config, Distances, Index, Matrix, MemorySource, Net,
     Pointwise, Role, SegmentMemory, Segments, SinusoidFrequencies, StateKind, TableRows, Value,
     Vector,
 };
@@ -16,100 +17,52 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     gguf: &["transfo-xl"],
     hugging_face: &["transfo-xl"],
     family: Family::Recurrent,
-    keys: &[&[
-        ("embedding_length", "d_model"),
-        ("embedding_length", "hidden_size"),
-        ("embedding_length_table", "d_embed"),
-        ("block_count", "n_layer"),
-        ("block_count", "num_hidden_layers"),
-        ("feed_forward_length", "d_inner"),
-        ("attention.head_count", "n_head"),
-        ("attention.head_count", "num_attention_heads"),
-        ("attention.key_length", "d_head"),
-        ("attention.layer_norm_epsilon", "layer_norm_epsilon"),
-        ("attention.type", "attn_type"),
-        ("attention.same_length", "same_length"),
-        ("attention.norm_first", "pre_lnorm"),
-        ("attention.own_biases", "untie_r"),
-        ("memory.length", "mem_len"),
-        ("memory.distances", "clamp_len"),
-        ("vocabulary.cutoffs", "cutoffs"),
-        ("vocabulary.divisor", "div_val"),
-        ("vocabulary.tied_projections", "tie_projs"),
-        ("vocabulary.tied_tails", "proj_share_all_but_first"),
-        ("vocabulary.size", "vocab_size"),
-        ("vocabulary.size", "n_token"),
-    ]],
-    names: &[&[
-        Name::plain(
-            "transformer.word_emb.emb_layers.{i}.weight",
-            "token_embd.{i}.weight",
-        ),
-        Name::plain(
-            "transformer.word_emb.emb_projs.{i}",
-            "token_proj.{i}.weight",
-        ),
-        Name::plain("transformer.pos_emb.inv_freq", "position_freqs.weight"),
-        Name::plain("transformer.r_w_bias", "attn_key_bias"),
-        Name::plain("transformer.r_r_bias", "attn_distance_bias"),
-        Name::plain(
-            "transformer.layers.{i}.dec_attn.qkv_net.weight",
-            "blk.{i}.attn_qkv.weight",
-        ),
-        Name::plain(
-            "transformer.layers.{i}.dec_attn.r_net.weight",
-            "blk.{i}.attn_distance.weight",
-        ),
-        Name::plain(
-            "transformer.layers.{i}.dec_attn.r_w_bias",
-            "blk.{i}.attn_key_bias",
-        ),
-        Name::plain(
-            "transformer.layers.{i}.dec_attn.r_r_bias",
-            "blk.{i}.attn_distance_bias",
-        ),
-        Name::plain(
-            "transformer.layers.{i}.dec_attn.o_net.weight",
-            "blk.{i}.attn_output.weight",
-        ),
-        Name::plain(
-            "transformer.layers.{i}.dec_attn.layer_norm.weight",
-            "blk.{i}.attn_norm.weight",
-        ),
-        Name::plain(
-            "transformer.layers.{i}.dec_attn.layer_norm.bias",
-            "blk.{i}.attn_norm.bias",
-        ),
-        Name::plain(
-            "transformer.layers.{i}.pos_ff.CoreNet.0.weight",
-            "blk.{i}.ffn_up.weight",
-        ),
-        Name::plain(
-            "transformer.layers.{i}.pos_ff.CoreNet.0.bias",
-            "blk.{i}.ffn_up.bias",
-        ),
-        Name::plain(
-            "transformer.layers.{i}.pos_ff.CoreNet.3.weight",
-            "blk.{i}.ffn_down.weight",
-        ),
-        Name::plain(
-            "transformer.layers.{i}.pos_ff.CoreNet.3.bias",
-            "blk.{i}.ffn_down.bias",
-        ),
-        Name::plain(
-            "transformer.layers.{i}.pos_ff.layer_norm.weight",
-            "blk.{i}.ffn_norm.weight",
-        ),
-        Name::plain(
-            "transformer.layers.{i}.pos_ff.layer_norm.bias",
-            "blk.{i}.ffn_norm.bias",
-        ),
-        Name::plain("crit.out_layers.{i}.weight", "output.{i}.weight"),
-        Name::plain("crit.out_layers.{i}.bias", "output.{i}.bias"),
-        Name::plain("crit.out_projs.{i}", "output_proj.{i}.weight"),
-        Name::plain("crit.cluster_weight", "output_clusters.weight"),
-        Name::plain("crit.cluster_bias", "output_clusters.bias"),
-    ]],
+    keys: &[keys! {
+        "d_model" => "embedding_length",
+        "hidden_size" => "embedding_length",
+        "d_embed" => "embedding_length_table",
+        "n_layer" => "block_count",
+        "num_hidden_layers" => "block_count",
+        "d_inner" => "feed_forward_length",
+        "n_head" => "attention.head_count",
+        "num_attention_heads" => "attention.head_count",
+        "d_head" => "attention.key_length",
+        "layer_norm_epsilon" => "attention.layer_norm_epsilon",
+        "attn_type" => "attention.type",
+        "same_length" => "attention.same_length",
+        "pre_lnorm" => "attention.norm_first",
+        "untie_r" => "attention.own_biases",
+        "mem_len" => "memory.length",
+        "clamp_len" => "memory.distances",
+        "cutoffs" => "vocabulary.cutoffs",
+        "div_val" => "vocabulary.divisor",
+        "tie_projs" => "vocabulary.tied_projections",
+        "proj_share_all_but_first" => "vocabulary.tied_tails",
+        "vocab_size" => "vocabulary.size",
+        "n_token" => "vocabulary.size",
+    }],
+    names: &[names! {
+        "transformer.word_emb.emb_layers.{i}.weight" => "token_embd.{i}.weight",
+        "transformer.word_emb.emb_projs.{i}" => "token_proj.{i}.weight",
+        "transformer.pos_emb.inv_freq" => "position_freqs.weight",
+        "transformer.r_w_bias" => "attn_key_bias",
+        "transformer.r_r_bias" => "attn_distance_bias",
+        "crit.out_layers.{i}.*" => "output.{i}.*",
+        "crit.out_projs.{i}" => "output_proj.{i}.weight",
+        "crit.cluster_weight" => "output_clusters.weight",
+        "crit.cluster_bias" => "output_clusters.bias",
+        in "transformer.layers.{i}." => "blk.{i}." {
+            "dec_attn.qkv_net.weight" => "attn_qkv.weight",
+            "dec_attn.r_net.weight" => "attn_distance.weight",
+            "dec_attn.r_w_bias" => "attn_key_bias",
+            "dec_attn.r_r_bias" => "attn_distance_bias",
+            "dec_attn.o_net.weight" => "attn_output.weight",
+            "dec_attn.layer_norm.*" => "attn_norm.*",
+            "pos_ff.CoreNet.0.*" => "ffn_up.*",
+            "pos_ff.CoreNet.3.*" => "ffn_down.*",
+            "pos_ff.layer_norm.*" => "ffn_norm.*",
+        }
+    }],
     quantization: Quantization {
         // Also used the other way round, which blocks do not allow.
         kept: &["token_proj.", "output_proj."],

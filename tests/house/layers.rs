@@ -27,7 +27,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "convert",
         &["error", "graph", "model", "models", "quant", "weights"],
     ),
-    ("synthetic", &["convert"]),
+    ("synthetic", &["convert", "models"]),
     ("quantize", &["convert", "error", "models", "quant"]),
     (
         "exec",

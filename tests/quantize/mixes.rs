@@ -4,7 +4,7 @@
 use super::support::rewrite::options;
 use super::{file, input};
 use rillm::formats::manifest::{Metadata, Value};
-use rillm::internals::synthetic::SHAPES;
+use rillm::internals::synthetic::shapes;
 use rillm::quantize::Plan;
 use std::collections::BTreeMap;
 
@@ -127,7 +127,7 @@ fn parameters_of_scans_stay_floats() {
             })
     };
     let mut seen = 0;
-    for shape in SHAPES
+    for shape in shapes()
         .iter()
         .filter(|shape| shape.name.starts_with("tiny-"))
     {

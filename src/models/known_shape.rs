@@ -1,0 +1,146 @@
+//! Models of shapes that people know, to be drawn with random weights: their keys and tensors, and
+//! what the values are like.
+
+use rillm_formats::manifest::Value;
+
+/// A model's shape under a name people know.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownShape {
+    /// The name.
+    pub name: &'static str,
+    /// What it is the shape of.
+    pub about: &'static str,
+    /// Tokens.
+    pub vocabulary: u64,
+    /// Elements of a row between layers.
+    pub width: u64,
+    /// Number of layers.
+    pub layers: u64,
+    /// Positions.
+    pub context: u64,
+    /// Whether the output layer has weights of its own.
+    pub untied: bool,
+    /// Adds what the architecture has beside embedding, last norm and output.
+    pub outline: fn(&mut Outline),
+}
+
+impl KnownShape {
+    /// Extents of models to try things out with.
+    pub(super) const TINY: [u64; 4] = [512, 256, 2, 2048];
+    /// Positions of models that have no limit.
+    pub(super) const ENDLESS: u64 = 1 << 20;
+
+    /// A shape whose output layer is the embedding.
+    pub(super) const fn new(
+        name: &'static str,
+        about: &'static str,
+        [vocabulary, width, layers, context]: [u64; 4],
+        outline: fn(&mut Outline),
+    ) -> KnownShape {
+        KnownShape {
+            name,
+            about,
+            vocabulary,
+            width,
+            layers,
+            context,
+            untied: false,
+            outline,
+        }
+    }
+
+    /// The same with weights of its own in the output layer.
+    pub(super) const fn untied(self) -> KnownShape {
+        KnownShape {
+            untied: true,
+            ..self
+        }
+    }
+}
+
+/// Keys and tensors of a model whose values are yet to be drawn.
+#[derive(Debug)]
+pub struct Outline {
+    /// What they are for.
+    pub shape: KnownShape,
+    /// Keys under their canonical names.
+    pub keys: Vec<(&'static str, Value)>,
+    /// Tensors in the order of the file.
+    pub tensors: Vec<OutlineTensor>,
+}
+
+/// A tensor of an outline.
+#[derive(Debug)]
+pub struct OutlineTensor {
+    /// Its canonical name.
+    pub name: String,
+    /// Extents, outermost first.
+    pub shape: Vec<u64>,
+    /// What its values are.
+    pub values: OutlineValues,
+}
+
+/// The values of an outline's tensor.
+#[derive(Debug)]
+pub enum OutlineValues {
+    /// These.
+    Given(Vec<f32>),
+    /// A normal distribution, nearly.
+    Normal {
+        /// Its mean.
+        mean: f32,
+        /// Its standard deviation.
+        deviation: f32,
+    },
+}
+
+impl Outline {
+    /// Sets whole numbers.
+    pub(super) fn counts(&mut self, keys: &[(&'static str, u64)]) {
+        let keys = keys
+            .iter()
+            .map(|&(key, count)| (key, Value::U32(count as u32)));
+        self.keys.extend(keys);
+    }
+
+    /// Sets a key.
+    pub(super) fn put(&mut self, key: &'static str, value: Value) {
+        self.keys.push((key, value));
+    }
+
+    fn push(&mut self, name: &str, shape: &[u64], values: OutlineValues) {
+        self.tensors.push(OutlineTensor {
+            name: name.to_string(),
+            shape: shape.to_vec(),
+            values,
+        });
+    }
+
+    /// Adds a tensor of these values.
+    pub(super) fn given(&mut self, name: &str, shape: &[u64], values: &[f32]) {
+        self.push(name, shape, OutlineValues::Given(values.to_vec()));
+    }
+
+    /// Adds a tensor of values around `mean`.
+    pub(super) fn normal(&mut self, name: &str, shape: &[u64], mean: f32, deviation: f32) {
+        self.push(name, shape, OutlineValues::Normal { mean, deviation });
+    }
+
+    /// Adds the weights of a product.
+    pub fn matrix(&mut self, name: &str, shape: &[u64]) {
+        self.normal(name, shape, 0.0, 0.02);
+    }
+
+    /// Adds the weights of a norm.
+    pub fn norm(&mut self, name: &str, width: u64) {
+        self.normal(name, &[width], 1.0, 0.1);
+    }
+
+    /// Adds the gated feed-forward layer.
+    pub(super) fn gated_mlp(&mut self, layer: u64, hidden: u64) {
+        let width = self.shape.width;
+        self.matrix(&format!("blk.{layer}.ffn_gate.weight"), &[hidden, width]);
+        self.matrix(&format!("blk.{layer}.ffn_up.weight"), &[hidden, width]);
+        self.matrix(&format!("blk.{layer}.ffn_down.weight"), &[width, hidden]);
+    }
+}

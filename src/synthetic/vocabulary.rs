@@ -1,0 +1,78 @@
+//! A vocabulary for models that no tokenizer was trained for.
+
+use rillm_formats::manifest::{Array, Metadata, Strings, Value};
+
+/// A SentencePiece vocabulary of `count` pieces that any text can be written in: letters, bytes
+/// for what has none, and words that mean nothing.
+pub(super) fn fill(metadata: &mut Metadata, count: u64) {
+    const NORMAL: i32 = 1;
+    const UNKNOWN: i32 = 2;
+    const CONTROL: i32 = 3;
+    const BYTE: i32 = 6;
+    let mut pieces: Vec<(String, i32)> = vec![
+        ("<unk>".into(), UNKNOWN),
+        ("<s>".into(), CONTROL),
+        ("</s>".into(), CONTROL),
+    ];
+    pieces.extend((0..=255).map(|byte| (format!("<0x{byte:02X}>"), BYTE)));
+    pieces.push(("\u{2581}".into(), NORMAL));
+    pieces.extend(('!'..='~').map(|letter| (letter.to_string(), NORMAL)));
+    let words = (0u64..).map(|number| (word(number), NORMAL));
+    let more = (count as usize).saturating_sub(pieces.len());
+    pieces.extend(words.take(more));
+    pieces.truncate(count as usize);
+
+    let mut list = |name: &str, array: Array| {
+        let key = format!("tokenizer.ggml.{name}");
+        metadata.0.insert(key, Value::Array(array));
+    };
+    list(
+        "scores",
+        Array::F32((0..count).map(|id| -(id as f32)).collect()),
+    );
+    list(
+        "token_type",
+        Array::I32(pieces.iter().map(|(_, kind)| *kind).collect()),
+    );
+    let mut tokens = Strings::default();
+    for (piece, _) in &pieces {
+        tokens.push(piece.as_bytes());
+    }
+    list("tokens", Array::String(tokens));
+    let mut put = |name: &str, value: Value| {
+        metadata.0.insert(format!("tokenizer.ggml.{name}"), value);
+    };
+    put("model", Value::String("llama".into()));
+    put("pre", Value::String("default".into()));
+    put("unknown_token_id", Value::U32(0));
+    put("bos_token_id", Value::U32(1));
+    put("eos_token_id", Value::U32(2));
+    put("add_bos_token", Value::Bool(true));
+}
+
+/// Word `number`: its digits to the base of 80, each a syllable.
+fn word(mut number: u64) -> String {
+    const CONSONANTS: &[u8; 16] = b"bdfghjklmnprstvz";
+    const VOWELS: &[u8; 5] = b"aeiou";
+    let mut word = String::from("\u{2581}");
+    // Words of two syllables come first; the first syllable tells how many there are.
+    number += 80;
+    while number > 0 {
+        let syllable = (number % 80) as usize;
+        word.push(char::from(CONSONANTS[syllable / 5]));
+        word.push(char::from(VOWELS[syllable % 5]));
+        number /= 80;
+    }
+    word
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_differ() {
+        let words: std::collections::BTreeSet<String> = (0..160_000).map(word).collect();
+        assert_eq!(words.len(), 160_000);
+    }
+}
