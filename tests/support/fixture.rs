@@ -93,6 +93,16 @@ impl Fixture {
         read_json(&self.source.join("config.json"))
     }
 
+    /// What converters to GGUF make of it, as far as its configuration does not say it:
+    /// `architecture`, if it is not the `model_type`, and `rows`, if they are not as stored.
+    pub fn gguf(&self) -> Value {
+        let path = self.source.join("gguf.json");
+        match path.is_file() {
+            true => read_json(&path),
+            false => Value::Null,
+        }
+    }
+
     /// The case of this name.
     pub fn case(&self, name: &str) -> &Case {
         let found = self.cases.iter().find(|case| case.name == name);

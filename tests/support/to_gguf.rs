@@ -49,27 +49,19 @@ impl Gguf {
             .iter()
             .find(|found| found.hugging_face.contains(&model_type.as_str()))
             .expect("a known model_type");
+        let stated = fixture.gguf();
+        let name = stated["architecture"].as_str().unwrap_or(&model_type);
         let mut gguf = Gguf {
-            metadata: metadata(gguf_name(fixture, &model_type), table, &config.metadata),
+            metadata: metadata(name, table, &config.metadata),
             tensors: tensors(fixture, table),
         };
-        if matches!(
-            model_type.as_str(),
-            "llama"
-                | "mistral"
-                | "ministral"
-                | "mixtral"
-                | "granite"
-                | "smollm3"
-                | "granitemoehybrid"
-                | "bamba"
-        ) {
-            gguf.pair_neighbours();
-            gguf.scaling_as_divisors();
+        match stated["rows"].as_str() {
+            None => {}
+            Some("paired") => gguf.pair_neighbours(),
+            Some("queries first") => gguf.queries_first(),
+            Some(other) => panic!("{}: rows {other:?}", fixture.name),
         }
-        if matches!(model_type.as_str(), "gpt_neox" | "bloom" | "falcon") {
-            gguf.queries_first();
-        }
+        gguf.scaling_as_divisors();
         if model_type == "granitemoehybrid" {
             gguf.gates_apart();
         }
@@ -353,48 +345,6 @@ pub fn encode(dtype: DType, floats: &Floats) -> Vec<u8> {
     let mut bytes = vec![0; len as usize];
     quant::encode(dtype).expect("an encoder")(&floats.values, &mut bytes);
     bytes
-}
-
-fn gguf_name(fixture: &Fixture, model_type: &str) -> &'static str {
-    match model_type {
-        "gpt2" => "gpt2",
-        "llama" | "mistral" | "ministral" | "mixtral" => "llama",
-        "smollm3" => "smollm3",
-        "qwen2" => "qwen2",
-        "qwen3" => "qwen3",
-        "granite" => "granite",
-        "granitemoehybrid" | "bamba" => "granitehybrid",
-        "olmo2" | "olmo3" => "olmo2",
-        "phi3" => "phi3",
-        "starcoder2" => "starcoder2",
-        "gpt_neox" => "gptneox",
-        "falcon" => "falcon",
-        "phi" => "phi2",
-        "bloom" => "bloom",
-        "mpt" => "mpt",
-        "cohere" => "command-r",
-        "cohere2" => "cohere2",
-        "gemma" => "gemma",
-        "gemma2" => "gemma2",
-        "gemma3_text" => "gemma3",
-        "glm4" => "glm4",
-        "bert" => "bert",
-        "t5" if fixture.config()["architectures"][0] == "T5EncoderModel" => "t5encoder",
-        "t5" => "t5",
-        "mamba" | "falcon_mamba" => "mamba",
-        "mamba2" => "mamba2",
-        "jamba" => "jamba",
-        "linear_transformer" => "linear_transformer",
-        "transfo-xl" => "transfo-xl",
-        "compressive_transformer" => "compressive_transformer",
-        "retnet" => "retnet",
-        "gla" => "gla",
-        "qwen3_next" => "qwen3next",
-        "rwkv" => "rwkv4",
-        "rwkv6" => "rwkv6",
-        "rwkv7" => "rwkv7",
-        other => panic!("no GGUF architecture for {other}"),
-    }
 }
 
 fn metadata(name: &str, table: &Architecture, config: &Metadata) -> Metadata {
