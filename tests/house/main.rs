@@ -1,6 +1,7 @@
 //! The house's order, read off the source.
 
 mod layers;
+mod models;
 mod names;
 mod readme;
 
