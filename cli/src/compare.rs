@@ -8,7 +8,7 @@ use super::quantize::save;
 use super::{CliError, KvCacheArguments, ThreadArguments, bytes, output};
 use clap::Args;
 use rillm::internals::synthetic::{RandomModel, shapes};
-use rillm::quantize::{Mix, Options, Plan};
+use rillm::quantize::{Mix, QuantizeOptions, QuantizePlan};
 use rillm::session::{SessionOptions, memory_plan};
 use rillm::{Model, ModelOptions, Row, RunError, Session};
 use serde_json::{Value, json};
@@ -226,7 +226,7 @@ fn draw(
     options: ModelOptions,
 ) -> Result<Model, CliError> {
     let input = shape.draft(0);
-    let plan = Plan::new(&input, &Options::new(arguments.mix))?;
+    let plan = QuantizePlan::new(&input, &QuantizeOptions::new(arguments.mix))?;
     save(&input, &plan, path, arguments.threads.threads, "drawing")?;
     Ok(Model::open(path, options)?)
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use rillm::formats::manifest::DType;
 use rillm::internals::weights::open;
 use rillm::quantize::{
-    Draft, MIXES, Mix, Options, Plan, Quality, QuantizeError, partial_name, write,
+    Draft, MIXES, Mix, Quality, QuantizeError, QuantizeOptions, QuantizePlan, partial_name, write,
 };
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -119,7 +119,7 @@ pub fn quantize(arguments: &Arguments) -> Result<(), CliError> {
         return Err(CliError::Usage("give a TYPE".to_string()));
     };
     let input = Draft::new(open(&arguments.input)?)?;
-    let options = Options {
+    let options = QuantizeOptions {
         mix,
         pure: arguments.pure,
         keep_output: arguments.leave_output_tensor,
@@ -128,7 +128,7 @@ pub fn quantize(arguments: &Arguments) -> Result<(), CliError> {
         tensors: arguments.tensor_type.clone(),
         requantize: arguments.allow_requantize,
     };
-    let plan = Plan::new(&input, &options).map_err(|error| match error {
+    let plan = QuantizePlan::new(&input, &options).map_err(|error| match error {
         QuantizeError::Tensor(..) => CliError::File(arguments.input.clone(), error.to_string()),
         error => error.into(),
     })?;
@@ -162,7 +162,7 @@ pub fn quantize(arguments: &Arguments) -> Result<(), CliError> {
 /// Writes the file, showing how far it is.
 pub(super) fn save(
     input: &Draft,
-    plan: &Plan,
+    plan: &QuantizePlan,
     to: &Path,
     threads: Option<u16>,
     what: &'static str,
@@ -188,7 +188,7 @@ fn refuse_to_lose(arguments: &Arguments, to: &Path) -> Result<(), CliError> {
     output::check_model(to, arguments.force)
 }
 
-fn fallbacks(plan: &Plan) {
+fn fallbacks(plan: &QuantizePlan) {
     let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for tensor in &plan.tensors {
         if let Some(wanted) = tensor.wanted {
@@ -217,7 +217,7 @@ struct Group {
     recoded: bool,
 }
 
-fn groups(plan: &Plan, qualities: Option<&[Quality]>) -> BTreeMap<DType, Group> {
+fn groups(plan: &QuantizePlan, qualities: Option<&[Quality]>) -> BTreeMap<DType, Group> {
     let mut groups: BTreeMap<DType, Group> = BTreeMap::new();
     for (index, tensor) in plan.tensors.iter().enumerate() {
         let group = groups.entry(tensor.to).or_default();
@@ -233,7 +233,11 @@ fn groups(plan: &Plan, qualities: Option<&[Quality]>) -> BTreeMap<DType, Group> 
 }
 
 /// A line for each type of the result.
-fn table(out: &mut impl Write, plan: &Plan, qualities: Option<&[Quality]>) -> io::Result<()> {
+fn table(
+    out: &mut impl Write,
+    plan: &QuantizePlan,
+    qualities: Option<&[Quality]>,
+) -> io::Result<()> {
     writeln!(
         out,
         "{:<8} {:>7} {:>10} {:>12} {:>6}  error",
@@ -270,7 +274,7 @@ fn bits(bytes: u64, weights: u64) -> f64 {
     8.0 * bytes as f64 / weights.max(1) as f64
 }
 
-fn as_json(plan: &Plan, qualities: Option<&[Quality]>) -> serde_json::Value {
+fn as_json(plan: &QuantizePlan, qualities: Option<&[Quality]>) -> serde_json::Value {
     let tensors = plan.tensors.iter().enumerate().map(|(index, tensor)| {
         let mut line = json!({
             "name": tensor.name,

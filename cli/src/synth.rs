@@ -4,7 +4,7 @@ use super::quantize::save;
 use super::{CliError, bytes, output};
 use clap::Args;
 use rillm::internals::synthetic::{RandomModel, UnknownShape, shapes};
-use rillm::quantize::{Mix, Options, Plan};
+use rillm::quantize::{Mix, QuantizeOptions, QuantizePlan};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -49,7 +49,7 @@ fn known() -> String {
 pub fn synth(arguments: &Arguments) -> Result<(), CliError> {
     output::check_model(&arguments.output, arguments.force)?;
     let input = arguments.shape.draft(arguments.seed);
-    let plan = Plan::new(&input, &Options::new(arguments.mix))?;
+    let plan = QuantizePlan::new(&input, &QuantizeOptions::new(arguments.mix))?;
     save(
         &input,
         &plan,

@@ -41,16 +41,16 @@ pub(crate) enum TensorSource {
         rows: WrittenRows,
     },
     /// In no file.
-    Made(Arc<dyn Values>),
+    Made(Arc<dyn ValueSource>),
 }
 
-/// Values that no file holds, each known by its place.
-pub(crate) trait Values: Debug + Send + Sync {
+/// ValueSource that no file holds, each known by its place.
+pub(crate) trait ValueSource: Debug + Send + Sync {
     /// Those from `first` on.
     fn fill(&self, first: usize, out: &mut [f32]);
 }
 
-impl Values for Vec<f32> {
+impl ValueSource for Vec<f32> {
     fn fill(&self, first: usize, out: &mut [f32]) {
         let from = self.iter().skip(first);
         out.iter_mut().zip(from).for_each(|(to, from)| *to = *from);

@@ -6,4 +6,4 @@ mod hugging_face;
 mod scaling;
 
 pub use draft::Draft;
-pub(crate) use draft::{DraftTensor, TensorSource, Values};
+pub(crate) use draft::{DraftTensor, TensorSource, ValueSource};

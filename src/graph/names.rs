@@ -31,6 +31,16 @@ pub struct Name {
 }
 
 impl Name {
+    /// A tensor that is stored as it is used.
+    pub const fn plain(from: &'static str, to: &'static str) -> Name {
+        Name {
+            from,
+            to,
+            view: View::Plain,
+            part: None,
+        }
+    }
+
     /// If `name` is of this form: its canonical name and, where it is one of several parts, its
     /// number: the expert's, say.
     pub fn apply(&self, name: &str) -> Option<(String, Option<u32>)> {
@@ -121,19 +131,9 @@ fn matches<'a>(pattern: &str, name: &'a str) -> Option<Places<'a>> {
 mod tests {
     use super::*;
 
-    fn plain(from: &'static str, to: &'static str) -> Name {
-        let (view, part) = (View::Plain, None);
-        Name {
-            from,
-            to,
-            view,
-            part,
-        }
-    }
-
     #[test]
     fn a_star_is_a_weight_or_a_bias() {
-        let names = [plain("h.{i}.fc.*", "blk.{i}.ffn_up.*")];
+        let names = [Name::plain("h.{i}.fc.*", "blk.{i}.ffn_up.*")];
         let to = |name: &str| names[0].apply(name).map(|(to, _)| to);
         assert_eq!(to("h.3.fc.weight").as_deref(), Some("blk.3.ffn_up.weight"));
         assert_eq!(to("h.3.fc.bias").as_deref(), Some("blk.3.ffn_up.bias"));
@@ -153,8 +153,8 @@ mod tests {
     #[test]
     fn a_checkpoint_s_own_spelling_is_found() {
         let names = [
-            plain("h.{i}.ln.weight", "blk.{i}.norm.weight"),
-            plain("model.h.{i}.ln.weight", "blk.{i}.norm.weight"),
+            Name::plain("h.{i}.ln.weight", "blk.{i}.norm.weight"),
+            Name::plain("model.h.{i}.ln.weight", "blk.{i}.norm.weight"),
         ];
         let found = |root: &str| {
             let known = |begin: &str| begin == root;
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn numbers_are_read_and_placed() {
-        let name = plain(
+        let name = Name::plain(
             "model.layers.{i}.experts.{e}.w1.weight",
             "blk.{i}.gate.weight",
         );

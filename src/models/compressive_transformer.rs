@@ -98,7 +98,7 @@ const NORM_EPS: f32 = 1e-5;
 const ROUNDS: usize = 5;
 
 /// Hyperparameters.
-struct Shape {
+struct CompressiveSizes {
     width: usize,
     heads: usize,
     head_dim: usize,
@@ -119,8 +119,8 @@ struct Shape {
 /// x ← G(x, FF(LN(x))), where G adds or is a gated recurrent unit.
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let config = model.config();
-    let shape = Shape::read(model)?;
-    let Shape {
+    let shape = CompressiveSizes::read(model)?;
+    let CompressiveSizes {
         width,
         heads,
         head_dim,
@@ -192,7 +192,11 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
 }
 
 /// conv(rows that leave), for each layer that remembers, if anything is kept of it.
-fn compress(model: &Builder<'_>, shape: &Shape, hidden: StateId) -> Result<(), BuildError> {
+fn compress(
+    model: &Builder<'_>,
+    shape: &CompressiveSizes,
+    hidden: StateId,
+) -> Result<(), BuildError> {
     let net = model.graph(Role::Compress);
     let window = (shape.width, shape.ratio);
     for i in 0..shape.layers {
@@ -222,8 +226,8 @@ fn keys(net: &Net<'_, '_>, x: Value, i: usize) -> Result<(Value, Value), BuildEr
     Ok((net.slice(kv, 0, width), net.slice(kv, width, width)))
 }
 
-impl Shape {
-    fn read(model: &Builder<'_>) -> Result<Shape, BuildError> {
+impl CompressiveSizes {
+    fn read(model: &Builder<'_>) -> Result<CompressiveSizes, BuildError> {
         let config = model.config();
         let width = config.count("embedding_length")?;
         let layers = config.count("block_count")?;
@@ -245,7 +249,7 @@ impl Shape {
             let what = "at least the memory's length over the ratio";
             return Err(config.invalid("memory.compressed", what));
         }
-        Ok(Shape {
+        Ok(CompressiveSizes {
             width,
             heads,
             head_dim: width / heads,

@@ -56,8 +56,8 @@ pub(super) const NAMES: &[Name] = names! {
 /// Longest key of a head: what depends on it is worked out before any tensor has confirmed it.
 pub(super) const LONGEST_KEY: usize = 1 << 16;
 
-/// Sizes of the layers.
-pub(super) struct Sizes {
+/// FlaSizes of the layers.
+pub(super) struct FlaSizes {
     pub width: usize,
     /// Memories of a layer.
     pub heads: usize,
@@ -71,13 +71,13 @@ pub(super) struct Sizes {
     eps: f32,
 }
 
-impl Sizes {
+impl FlaSizes {
     /// As the configuration has them; `expand_k` and `expand_v` are what it leaves unsaid.
     pub fn of(
         config: &Config<'_>,
         (expand_k, expand_v): (f64, f64),
         eps: f32,
-    ) -> Result<Sizes, BuildError> {
+    ) -> Result<FlaSizes, BuildError> {
         let width = config.count("embedding_length")?;
         let heads = config.count("attention.head_count")?;
         let kv_heads = config.optional_count("attention.head_count_kv")?;
@@ -106,7 +106,7 @@ impl Sizes {
                 hidden.div_ceil(256).saturating_mul(256)
             }
         };
-        Ok(Sizes {
+        Ok(FlaSizes {
             width,
             heads,
             kv_heads,
@@ -122,7 +122,7 @@ impl Sizes {
 /// norm before it. `memory` says how a layer's memory fades, given what enters the layer.
 pub(super) fn decoder(
     model: &Builder<'_>,
-    sizes: &Sizes,
+    sizes: &FlaSizes,
     memory: impl Fn(&Net<'_, '_>, Value, &str) -> Result<LinearAttention, BuildError>,
 ) -> Result<(), BuildError> {
     let config = model.config();
@@ -144,7 +144,7 @@ pub(super) fn decoder(
     // Padding is dropped before anything else happens.
     model.counts_positions();
 
-    let &Sizes {
+    let &FlaSizes {
         width,
         heads,
         kv_heads,

@@ -2,7 +2,8 @@
 //! by a number of the input's making; memory constant in length. The layout is that of
 //! flash-linear-attention, the authors' library.
 
-use super::{Architecture, DECODER, Family, KnownShape, Outline, Quantization, conversion, fla};
+use super::known_shape::{ENDLESS, TINY, shapes};
+use super::{Architecture, DECODER, Family, Outline, Quantization, conversion, fla};
 use crate::graph::{BuildError, Builder, Decay, LinearAttention, Net, Pointwise, Value};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -17,24 +18,11 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         kept: &["attn_decay_"],
         ..Quantization::USUAL
     },
-    shapes: &[
-        KnownShape::new(
-            "gla-370m",
-            "gated linear attention of that size",
-            [50_280, 1024, 24, KnownShape::ENDLESS],
-            |model| {
-                outline(model, 4, 2816);
-            },
-        ),
-        KnownShape::new(
-            "tiny-gla",
-            "gated linear attention to try things out with",
-            KnownShape::TINY,
-            |model| {
-                outline(model, 2, 512);
-            },
-        ),
-    ],
+    shapes: shapes! {
+        "gla-370m", "gated linear attention of that size", [50_280, 1024, 24, ENDLESS] => tied
+            outline(4, 2816);
+        "tiny-gla", "gated linear attention to try things out with", TINY => tied outline(2, 512);
+    },
     build,
     ..DECODER
 };
@@ -58,7 +46,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     if config.value("retention.least_decay").is_some() {
         return Err(config.invalid("retention.least_decay", "null: decays are not clamped"));
     }
-    let sizes = fla::Sizes::of(config, (0.5, 1.0), 1e-6)?;
+    let sizes = fla::FlaSizes::of(config, (0.5, 1.0), 1e-6)?;
     fla::decoder(model, &sizes, |net, h, layer| {
         let decay = Decay::Keys(decay(net, h, layer, sizes.kv_heads * sizes.key_dim)?);
         Ok(LinearAttention {

@@ -2,7 +2,7 @@
 //! attention with or without positions; after each a feed-forward layer, or experts beside one
 //! that all rows share. In GGUF both have one name.
 
-use super::mamba2::{HYBRID_MIXER, Mixer};
+use super::mamba2::{HYBRID_MIXER, Mamba2Mixer};
 use super::tables::{self, keys, names};
 use super::{
     Architecture, Conversion, DECODER, Family, GgufKeys, Written, conversion, granite, llama,
@@ -123,8 +123,8 @@ fn build(model: &Builder<'_>, rotated: Option<f64>) -> Result<(), BuildError> {
         scale: attention_scale(config, causal.scale)?,
         ..causal
     };
-    let mixer = Mixer::read(config, width)?;
-    let feed_forward = FeedForward::read(config)?;
+    let mixer = Mamba2Mixer::read(config, width)?;
+    let feed_forward = HybridFeedForward::read(config)?;
     let residual = config.float("residual_scale", 1.0)?;
     let of_embedding = config.float("embedding_scale", 1.0)?;
     let of_logits = granite::divisor(config, "logit_scale")?;
@@ -178,15 +178,15 @@ fn attention_scale(config: &Config<'_>, usual: f32) -> Result<f32, BuildError> {
 }
 
 /// What follows a mixing layer.
-struct FeedForward {
+struct HybridFeedForward {
     hidden: usize,
     experts: Option<(usize, usize)>,
     shared: Option<usize>,
     function: Pointwise,
 }
 
-impl FeedForward {
-    fn read(config: &Config<'_>) -> Result<FeedForward, BuildError> {
+impl HybridFeedForward {
+    fn read(config: &Config<'_>) -> Result<HybridFeedForward, BuildError> {
         let experts = match config.feature("expert_count")? {
             None => None,
             Some(experts) => {
@@ -197,7 +197,7 @@ impl FeedForward {
                 Some((experts, used))
             }
         };
-        Ok(FeedForward {
+        Ok(HybridFeedForward {
             hidden: config.count("feed_forward_length")?,
             experts,
             shared: config.feature("expert_shared_feed_forward_length")?,

@@ -24,17 +24,34 @@ pub struct KnownShape {
     pub outline: fn(&mut Outline),
 }
 
-impl KnownShape {
-    /// Extents of models to try things out with.
-    pub(super) const TINY: [u64; 4] = [512, 256, 2, 2048];
-    /// Positions of models that have no limit.
-    pub(super) const ENDLESS: u64 = 1 << 20;
+/// Extents of models to try things out with.
+pub(super) const TINY: [u64; 4] = [512, 256, 2, 2048];
+/// Positions of models that have no limit.
+pub(super) const ENDLESS: u64 = 1 << 20;
 
-    /// A shape whose output layer is the embedding.
+/// Known shapes: the name, what it is the shape of, `[vocabulary, width, layers, context]`, whether
+/// the output layer is the embedding, and what adds the layers.
+macro_rules! shapes {
+    (@tied) => { false };
+    (@untied) => { true };
+    ($($name:literal, $about:literal, $extents:expr => $tied:ident
+        $($outline:ident)::+ ($($sizes:expr),*);)*) => {
+        &[$(crate::models::KnownShape::new(
+            ($name, $about),
+            $extents,
+            shapes!(@$tied),
+            |model| $($outline)::+(model, $($sizes),*),
+        ),)*]
+    };
+}
+
+pub(super) use shapes;
+
+impl KnownShape {
     pub(super) const fn new(
-        name: &'static str,
-        about: &'static str,
+        (name, about): (&'static str, &'static str),
         [vocabulary, width, layers, context]: [u64; 4],
+        untied: bool,
         outline: fn(&mut Outline),
     ) -> KnownShape {
         KnownShape {
@@ -44,16 +61,8 @@ impl KnownShape {
             width,
             layers,
             context,
-            untied: false,
+            untied,
             outline,
-        }
-    }
-
-    /// The same with weights of its own in the output layer.
-    pub(super) const fn untied(self) -> KnownShape {
-        KnownShape {
-            untied: true,
-            ..self
         }
     }
 }

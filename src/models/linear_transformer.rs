@@ -1,7 +1,8 @@
 //! Linear attention with the elu + 1 feature map (Katharopoulos et al. 2020), causal or not.
 
+use super::known_shape::{TINY, shapes};
 use super::tables::{keys, names};
-use super::{Architecture, DECODER, Family, KnownShape, Outline};
+use super::{Architecture, DECODER, Family, Outline};
 use crate::graph::blocks::{Tied, head, mlp};
 use crate::graph::{BuildError, Builder, Divisor, Index, LinearAttention, Pointwise, Role};
 
@@ -37,24 +38,11 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "fc_out.*" => "ffn_down.*",
         }
     }],
-    shapes: &[
-        KnownShape::new(
-            "linear-370m",
-            "a linear transformer of that size",
-            [50_280, 1024, 24, 65_536],
-            |model| {
-                outline(model, 16, 4096);
-            },
-        ),
-        KnownShape::new(
-            "tiny-linear",
-            "a linear transformer to try things out with",
-            KnownShape::TINY,
-            |model| {
-                outline(model, 4, 512);
-            },
-        ),
-    ],
+    shapes: shapes! {
+        "linear-370m", "a linear transformer of that size", [50_280, 1024, 24, 65_536] => tied
+            outline(16, 4096);
+        "tiny-linear", "a linear transformer to try things out with", TINY => tied outline(4, 512);
+    },
     build,
     ..DECODER
 };

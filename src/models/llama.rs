@@ -1,8 +1,7 @@
 //! LLaMA (Touvron et al. 2023; Grattafiori et al. 2024).
 
-use super::{
-    Architecture, Conversion, DECODER, KnownShape, Outline, Quantization, conversion, tables,
-};
+use super::known_shape::{ENDLESS, TINY, shapes};
+use super::{Architecture, Conversion, DECODER, Outline, Quantization, conversion, tables};
 use crate::graph::blocks::{
     Heads, Tied, WindowPattern, Windows, activation, attend, embedding, gated_experts, gated_mlp,
     head, projections,
@@ -24,146 +23,24 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         precise_values_at: Some(80),
         ..Quantization::USUAL
     },
-    shapes: &[
-        KnownShape::new(
-            "llama-3.2-1b",
-            "LLaMA 3.2 1B",
-            [128_256, 2048, 16, 131_072],
-            |model| {
-                outline(
-                    model,
-                    &Transformer {
-                        heads: [32, 8],
-                        head_dim: 64,
-                        hidden: 8192,
-                        base: 5e5,
-                        ..PLAIN
-                    },
-                );
-            },
-        ),
-        KnownShape::new(
-            "smollm-135m",
-            "SmolLM2 135M",
-            [49_152, 576, 30, 8192],
-            |model| {
-                outline(
-                    model,
-                    &Transformer {
-                        heads: [9, 3],
-                        head_dim: 64,
-                        hidden: 1536,
-                        base: 1e5,
-                        ..PLAIN
-                    },
-                );
-            },
-        ),
-        KnownShape::new(
-            "mistral-7b",
-            "Mistral 7B",
-            [32_000, 4096, 32, 32_768],
-            |model| {
-                outline(
-                    model,
-                    &Transformer {
-                        heads: [32, 8],
-                        head_dim: 128,
-                        hidden: 14_336,
-                        ..PLAIN
-                    },
-                );
-            },
-        )
-        .untied(),
-        KnownShape::new(
-            "olmoe-like",
-            "half of OLMoE's layers, its experts weighted as Mixtral's",
-            [50_304, 2048, 8, 4096],
-            |model| {
-                outline(
-                    model,
-                    &Transformer {
-                        heads: [16, 16],
-                        head_dim: 128,
-                        hidden: 1024,
-                        experts: Some([64, 8]),
-                        ..PLAIN
-                    },
-                );
-            },
-        )
-        .untied(),
-        KnownShape::new(
-            "llama-370m",
-            "a LLaMA of Mamba 370M's size",
-            [50_280, 1024, 24, KnownShape::ENDLESS],
-            |model| {
-                outline(
-                    model,
-                    &Transformer {
-                        heads: [16, 16],
-                        head_dim: 64,
-                        hidden: 2816,
-                        base: 5e5,
-                        ..PLAIN
-                    },
-                );
-            },
-        ),
-        KnownShape::new(
-            "llama-gqa-370m",
-            "the same with grouped heads",
-            [50_280, 1024, 24, KnownShape::ENDLESS],
-            |model| {
-                outline(
-                    model,
-                    &Transformer {
-                        heads: [16, 4],
-                        head_dim: 64,
-                        hidden: 3328,
-                        base: 5e5,
-                        ..PLAIN
-                    },
-                );
-            },
-        ),
-        KnownShape::new(
-            "tiny-llama",
-            "a LLaMA to try things out with",
-            KnownShape::TINY,
-            |model| {
-                outline(
-                    model,
-                    &Transformer {
-                        heads: [4, 2],
-                        head_dim: 64,
-                        hidden: 512,
-                        ..PLAIN
-                    },
-                );
-            },
-        )
-        .untied(),
-        KnownShape::new(
-            "tiny-mixtral",
-            "a mixture of experts to try things out with",
-            KnownShape::TINY,
-            |model| {
-                outline(
-                    model,
-                    &Transformer {
-                        heads: [4, 2],
-                        head_dim: 64,
-                        hidden: 256,
-                        experts: Some([8, 2]),
-                        ..PLAIN
-                    },
-                );
-            },
-        )
-        .untied(),
-    ],
+    shapes: shapes! {
+        "llama-3.2-1b", "LLaMA 3.2 1B", [128_256, 2048, 16, 131_072] => tied
+            outline(&Transformer { heads: [32, 8], head_dim: 64, hidden: 8192, base: 5e5, ..PLAIN });
+        "smollm-135m", "SmolLM2 135M", [49_152, 576, 30, 8192] => tied
+            outline(&Transformer { heads: [9, 3], head_dim: 64, hidden: 1536, base: 1e5, ..PLAIN });
+        "mistral-7b", "Mistral 7B", [32_000, 4096, 32, 32_768] => untied
+            outline(&Transformer { heads: [32, 8], head_dim: 128, hidden: 14_336, ..PLAIN });
+        "olmoe-like", "half of OLMoE's layers, its experts weighted as Mixtral's", [50_304, 2048, 8, 4096] => untied
+            outline(&Transformer { heads: [16, 16], head_dim: 128, hidden: 1024, experts: Some([64, 8]), ..PLAIN });
+        "llama-370m", "a LLaMA of Mamba 370M's size", [50_280, 1024, 24, ENDLESS] => tied
+            outline(&Transformer { heads: [16, 16], head_dim: 64, hidden: 2816, base: 5e5, ..PLAIN });
+        "llama-gqa-370m", "the same with grouped heads", [50_280, 1024, 24, ENDLESS] => tied
+            outline(&Transformer { heads: [16, 4], head_dim: 64, hidden: 3328, base: 5e5, ..PLAIN });
+        "tiny-llama", "a LLaMA to try things out with", TINY => untied
+            outline(&Transformer { heads: [4, 2], head_dim: 64, hidden: 512, ..PLAIN });
+        "tiny-mixtral", "a mixture of experts to try things out with", TINY => untied
+            outline(&Transformer { heads: [4, 2], head_dim: 64, hidden: 256, experts: Some([8, 2]), ..PLAIN });
+    },
     build,
     ..DECODER
 };

@@ -1,8 +1,9 @@
 //! Mamba (Gu & Dao 2023): selective state spaces, memory constant in length. Falcon Mamba (Zuo et
 //! al. 2024) normalises what is selected.
 
+use super::known_shape::{ENDLESS, TINY, shapes};
 use super::tables::{keys, names};
-use super::{Architecture, Conversion, DECODER, Family, GgufKeys, KnownShape, Outline, conversion};
+use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Outline, conversion};
 use crate::graph::blocks::{Tied, embedding, head};
 use crate::graph::{BuildError, Builder, Config, Key, Name, Net, Role, Value};
 use rillm_formats::manifest::{Container, Metadata, Value as Fact};
@@ -32,24 +33,10 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         },
         ..Conversion::PLAIN
     },
-    shapes: &[
-        KnownShape::new(
-            "mamba-370m",
-            "Mamba 370M",
-            [50_280, 1024, 48, KnownShape::ENDLESS],
-            |model| {
-                outline(model, 2048, 64);
-            },
-        ),
-        KnownShape::new(
-            "tiny-mamba",
-            "a Mamba to try things out with",
-            KnownShape::TINY,
-            |model| {
-                outline(model, 512, 16);
-            },
-        ),
-    ],
+    shapes: shapes! {
+        "mamba-370m", "Mamba 370M", [50_280, 1024, 48, ENDLESS] => tied outline(2048, 64);
+        "tiny-mamba", "a Mamba to try things out with", TINY => tied outline(512, 16);
+    },
     build,
     ..DECODER
 };

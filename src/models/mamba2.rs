@@ -1,10 +1,9 @@
 //! Mamba-2 (Dao & Gu 2024): selective state spaces whose channels form heads, each with one
 //! rate of forgetting, so that states can be large.
 
+use super::known_shape::{ENDLESS, TINY, shapes};
 use super::tables::{keys, names};
-use super::{
-    Architecture, Conversion, DECODER, Family, GgufKeys, KnownShape, Outline, Written, mamba,
-};
+use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Outline, Written, mamba};
 use crate::graph::blocks::{Tied, embedding, head};
 use crate::graph::{BuildError, Builder, Config, Name, Net, Role, Value};
 use rillm_formats::manifest::{Container, Value as Fact};
@@ -58,24 +57,11 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         tensor: |keys, tensor| Ok(vec![heads_in_columns(keys, tensor)]),
         ..Conversion::PLAIN
     },
-    shapes: &[
-        KnownShape::new(
-            "mamba2-370m",
-            "Mamba-2 370M",
-            [50_288, 1024, 48, KnownShape::ENDLESS],
-            |model| {
-                outline(model, 2048, [32, 1, 128]);
-            },
-        ),
-        KnownShape::new(
-            "tiny-mamba2",
-            "a Mamba-2 to try things out with",
-            KnownShape::TINY,
-            |model| {
-                outline(model, 512, [8, 2, 32]);
-            },
-        ),
-    ],
+    shapes: shapes! {
+        "mamba2-370m", "Mamba-2 370M", [50_288, 1024, 48, ENDLESS] => tied
+            outline(2048, [32, 1, 128]);
+        "tiny-mamba2", "a Mamba-2 to try things out with", TINY => tied outline(512, [8, 2, 32]);
+    },
     build,
     ..DECODER
 };
@@ -114,7 +100,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     if !config.flag("ssm.norm", true)? {
         return Err(config.invalid("ssm.norm", "true"));
     }
-    let mixer = Mixer::read(config, width)?;
+    let mixer = Mamba2Mixer::read(config, width)?;
 
     let net = model.graph(Role::Decode);
     let mut x = embedding(&net, width)?;
@@ -134,7 +120,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
 
 /// Sizes of the mixing layer.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Mixer {
+pub(super) struct Mamba2Mixer {
     width: usize,
     inner: usize,
     heads: usize,
@@ -145,9 +131,9 @@ pub(super) struct Mixer {
     limits: (f32, f32),
 }
 
-impl Mixer {
+impl Mamba2Mixer {
     /// Reads `ssm.*` for a layer of `width` elements.
-    pub(super) fn read(config: &Config<'_>, width: usize) -> Result<Mixer, BuildError> {
+    pub(super) fn read(config: &Config<'_>, width: usize) -> Result<Mamba2Mixer, BuildError> {
         mamba::check_activation(config)?;
         let authors = mamba::is_authors(config);
         let or = |key: &str, usual: usize| match config.optional_count(key)? {
@@ -182,7 +168,7 @@ impl Mixer {
         if !heads.is_multiple_of(groups) || !inner.is_multiple_of(groups) {
             return Err(config.invalid("ssm.group_count", "a divisor of the head count"));
         }
-        let mixer = Mixer {
+        let mixer = Mamba2Mixer {
             width,
             inner,
             heads,

@@ -1,8 +1,9 @@
 //! Qwen 2 (Yang et al. 2024) and Qwen 3 (Yang et al. 2025).
 
+use super::known_shape::shapes;
 use super::llama::Transformer;
 use super::tables::{self, keys};
-use super::{Architecture, DECODER, KnownShape, llama};
+use super::{Architecture, DECODER, llama};
 use crate::graph::blocks::{
     Heads, Tied, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head,
     projections,
@@ -26,24 +27,10 @@ pub(super) const QWEN_3: Architecture = Architecture {
     title: "Qwen 3",
     gguf: &["qwen3"],
     hugging_face: &["qwen3"],
-    shapes: &[KnownShape::new(
-        "qwen3-0.6b",
-        "Qwen 3 0.6B",
-        [151_936, 1024, 28, 40_960],
-        |model| {
-            llama::outline(
-                model,
-                &Transformer {
-                    heads: [16, 8],
-                    head_dim: 128,
-                    hidden: 3072,
-                    base: 1e6,
-                    head_norms: true,
-                    ..llama::PLAIN
-                },
-            );
-        },
-    )],
+    shapes: shapes! {
+        "qwen3-0.6b", "Qwen 3 0.6B", [151_936, 1024, 28, 40_960] => tied
+            llama::outline(&Transformer { heads: [16, 8], head_dim: 128, hidden: 3072, base: 1e6, head_norms: true, ..llama::PLAIN });
+    },
     build: |model| build(model, HeadNorm::Rms),
     ..QWEN_2
 };

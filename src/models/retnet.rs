@@ -4,8 +4,9 @@
 //! Two layouts are in use: that of torchscale, the authors' library, and that of
 //! flash-linear-attention. They differ in more than names: torchscale scales its rows.
 
+use super::known_shape::{ENDLESS, TINY, shapes};
 use super::tables::{keys, names};
-use super::{Architecture, DECODER, Family, KnownShape, Outline, conversion, fla};
+use super::{Architecture, DECODER, Family, Outline, conversion, fla};
 use crate::graph::blocks::{Tied, activation, embedding, gated_mlp, head};
 use crate::graph::rope::{Division, RopeFrequencies};
 use crate::graph::{
@@ -61,24 +62,10 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         fla::NAMES,
     ],
     conversion: conversion::ENDLESS,
-    shapes: &[
-        KnownShape::new(
-            "retnet-370m",
-            "RetNet 370M",
-            [50_280, 1024, 24, KnownShape::ENDLESS],
-            |model| {
-                outline(model, 4, 2048, 1536);
-            },
-        ),
-        KnownShape::new(
-            "tiny-retnet",
-            "a RetNet to try things out with",
-            KnownShape::TINY,
-            |model| {
-                outline(model, 2, 512, 512);
-            },
-        ),
-    ],
+    shapes: shapes! {
+        "retnet-370m", "RetNet 370M", [50_280, 1024, 24, ENDLESS] => tied outline(4, 2048, 1536);
+        "tiny-retnet", "a RetNet to try things out with", TINY => tied outline(2, 512, 512);
+    },
     build,
     ..DECODER
 };
@@ -172,7 +159,7 @@ fn torchscale(model: &Builder<'_>) -> Result<(), BuildError> {
 
 /// The same with norms before each part, rows as they are, and a norm of heads that has weights.
 fn flash_linear_attention(model: &Builder<'_>) -> Result<(), BuildError> {
-    let sizes = fla::Sizes::of(model.config(), (1.0, 2.0), 1e-6)?;
+    let sizes = fla::FlaSizes::of(model.config(), (1.0, 2.0), 1e-6)?;
     if !sizes.key_dim.is_multiple_of(2) {
         let even = "heads whose keys have an even length";
         return Err(model.config().invalid("retention.expand_k", even));

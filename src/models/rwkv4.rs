@@ -1,8 +1,9 @@
 //! RWKV-4 (Peng et al. 2023): weighted means over the past that are carried along channel by
 //! channel; memory constant in length.
 
+use super::known_shape::{ENDLESS, TINY, shapes};
 use super::tables::{keys, names};
-use super::{Architecture, DECODER, Family, KnownShape, Outline, conversion, rwkv6};
+use super::{Architecture, DECODER, Family, Outline, conversion, rwkv6};
 use crate::graph::blocks::{Tied, embedding, head};
 use crate::graph::{BuildError, Builder, Name, Pointwise, Role};
 
@@ -21,26 +22,10 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     }],
     names: &[TRANSFORMERS, AUTHORS],
     conversion: conversion::ENDLESS,
-    shapes: &[
-        KnownShape::new(
-            "rwkv4-430m",
-            "RWKV-4 430M",
-            [50_277, 1024, 24, KnownShape::ENDLESS],
-            |model| {
-                outline(model, 4096);
-            },
-        )
-        .untied(),
-        KnownShape::new(
-            "tiny-rwkv4",
-            "an RWKV-4 to try things out with",
-            KnownShape::TINY,
-            |model| {
-                outline(model, 512);
-            },
-        )
-        .untied(),
-    ],
+    shapes: shapes! {
+        "rwkv4-430m", "RWKV-4 430M", [50_277, 1024, 24, ENDLESS] => untied outline(4096);
+        "tiny-rwkv4", "an RWKV-4 to try things out with", TINY => untied outline(512);
+    },
     build,
     ..DECODER
 };

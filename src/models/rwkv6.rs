@@ -2,8 +2,9 @@
 //! before the row is taken in; what is mixed with the row before is of the rows' own making as
 //! well. Memory constant in length.
 
+use super::known_shape::{ENDLESS, TINY, shapes};
 use super::tables::{keys, names};
-use super::{Architecture, Conversion, DECODER, Family, GgufKeys, KnownShape, Outline, conversion};
+use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Outline, conversion};
 use crate::graph::blocks::{Tied, embedding, head};
 use crate::graph::{
     BuildError, Builder, Catalog, Decay, LinearAttention, Name, Net, Pointwise, Role, Share, Value,
@@ -40,26 +41,11 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         complete,
         ..Conversion::PLAIN
     },
-    shapes: &[
-        KnownShape::new(
-            "rwkv6-0.4b",
-            "RWKV-6 of that size",
-            [65_536, 1024, 24, KnownShape::ENDLESS],
-            |model| {
-                outline(model, 64, 3584, [32, 64]);
-            },
-        )
-        .untied(),
-        KnownShape::new(
-            "tiny-rwkv6",
-            "an RWKV-6 to try things out with",
-            KnownShape::TINY,
-            |model| {
-                outline(model, 64, 512, [16, 32]);
-            },
-        )
-        .untied(),
-    ],
+    shapes: shapes! {
+        "rwkv6-0.4b", "RWKV-6 of that size", [65_536, 1024, 24, ENDLESS] => untied
+            outline(64, 3584, [32, 64]);
+        "tiny-rwkv6", "an RWKV-6 to try things out with", TINY => untied outline(64, 512, [16, 32]);
+    },
     build,
     ..DECODER
 };

@@ -1,9 +1,10 @@
 //! RWKV-7 (Peng et al. 2025, "Goose"): a memory of outer products whose fading, erasing and
 //! learning rate are of each row's own making; memory constant in length.
 
+use super::known_shape::{ENDLESS, TINY, shapes};
 use super::rwkv6::{self, LowRank};
 use super::tables::{keys, names};
-use super::{Architecture, Conversion, DECODER, Family, KnownShape, Outline, conversion};
+use super::{Architecture, Conversion, DECODER, Family, Outline, conversion};
 use crate::graph::blocks::{Tied, embedding, head};
 use crate::graph::{
     BuildError, Builder, Decay, DeltaRule, LinearAttention, Name, Net, Pointwise, Role, Share,
@@ -71,26 +72,12 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ],
         ..Conversion::PLAIN
     },
-    shapes: &[
-        KnownShape::new(
-            "rwkv7-0.4b",
-            "RWKV-7 0.4B",
-            [65_536, 1024, 24, KnownShape::ENDLESS],
-            |model| {
-                outline(model, 64, 4096, [64, 64, 32, 128]);
-            },
-        )
-        .untied(),
-        KnownShape::new(
-            "tiny-rwkv7",
-            "an RWKV-7 to try things out with",
-            KnownShape::TINY,
-            |model| {
-                outline(model, 64, 512, [16, 16, 16, 32]);
-            },
-        )
-        .untied(),
-    ],
+    shapes: shapes! {
+        "rwkv7-0.4b", "RWKV-7 0.4B", [65_536, 1024, 24, ENDLESS] => untied
+            outline(64, 4096, [64, 64, 32, 128]);
+        "tiny-rwkv7", "an RWKV-7 to try things out with", TINY => untied
+            outline(64, 512, [16, 16, 16, 32]);
+    },
     build,
     ..DECODER
 };

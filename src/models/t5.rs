@@ -79,7 +79,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
 };
 
 /// Hyperparameters that both halves share.
-struct Sizes {
+struct T5Sizes {
     width: usize,
     hidden: usize,
     heads: usize,
@@ -111,7 +111,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
             return Err(config.invalid("feed_forward_proj", expected));
         }
     };
-    let sizes = Sizes {
+    let sizes = T5Sizes {
         width: config.count("embedding_length")?,
         hidden: config.count("feed_forward_length")?,
         heads: config.count("attention.head_count")?,
@@ -152,7 +152,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let decoder_layers = config
         .optional_count("decoder_block_count")?
         .unwrap_or(layers);
-    let Sizes {
+    let T5Sizes {
         heads, head_dim, ..
     } = sizes;
     let net = model.graph(Role::Encode);
@@ -187,7 +187,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
 fn encoder(
     model: &Builder<'_>,
     net: &Net<'_, '_>,
-    sizes: &Sizes,
+    sizes: &T5Sizes,
     layers: usize,
 ) -> Result<Value, BuildError> {
     let vocabulary = model.rows("token_embd.weight")?;
@@ -205,9 +205,9 @@ fn encoder(
 }
 
 /// The same with attention to the past, then to the source, in each layer.
-fn decoder(model: &Builder<'_>, sizes: &Sizes, cross: &[StateId]) -> Result<(), BuildError> {
+fn decoder(model: &Builder<'_>, sizes: &T5Sizes, cross: &[StateId]) -> Result<(), BuildError> {
     let config = model.config();
-    let &Sizes {
+    let &T5Sizes {
         width,
         heads,
         head_dim,
@@ -264,11 +264,11 @@ fn decoder(model: &Builder<'_>, sizes: &Sizes, cross: &[StateId]) -> Result<(), 
 /// The bias table of a half's first layer serves all its layers.
 fn relative_bias(
     model: &Builder<'_>,
-    sizes: &Sizes,
+    sizes: &T5Sizes,
     half: &str,
     bidirectional: bool,
 ) -> Result<PositionScheme, BuildError> {
-    let &Sizes {
+    let &T5Sizes {
         buckets,
         max_distance,
         heads,
@@ -287,8 +287,8 @@ fn relative_bias(
 }
 
 /// T5 does not divide q·k by √d: its initialisation took care of that.
-fn attention(sizes: &Sizes, mask: Mask, position: &PositionScheme, keys: Keys) -> Attention {
-    let &Sizes {
+fn attention(sizes: &T5Sizes, mask: Mask, position: &PositionScheme, keys: Keys) -> Attention {
+    let &T5Sizes {
         heads, head_dim, ..
     } = sizes;
     let position = position.clone();
@@ -322,7 +322,7 @@ fn feed_forward(
     net: &Net<'_, '_>,
     x: Value,
     layer: &str,
-    sizes: &Sizes,
+    sizes: &T5Sizes,
 ) -> Result<Value, BuildError> {
     let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), sizes.eps)?;
     let gate = format!("{layer}.ffn_gate.weight");

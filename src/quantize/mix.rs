@@ -121,7 +121,7 @@ impl std::error::Error for UnknownMix {}
 
 /// What a tensor is for, as far as mixes care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Part {
+enum TensorUse {
     Embedding,
     Output,
     /// Values, or queries, keys and values in one.
@@ -132,23 +132,23 @@ enum Part {
     Other,
 }
 
-fn part(name: &str) -> Part {
+fn part(name: &str) -> TensorUse {
     match name {
-        "token_embd.weight" => return Part::Embedding,
-        "output.weight" => return Part::Output,
+        "token_embd.weight" => return TensorUse::Embedding,
+        "output.weight" => return TensorUse::Output,
         _ => {}
     }
     let of = |part: &str| name.contains(part);
     if of("attn_qkv.weight") {
-        Part::Fused
+        TensorUse::Fused
     } else if of("attn_v.weight") || of("attn_kv_b.weight") {
-        Part::Values
+        TensorUse::Values
     } else if of("attn_output.weight") {
-        Part::AttentionOutput
+        TensorUse::AttentionOutput
     } else if of("ffn_down") {
-        Part::Down
+        TensorUse::Down
     } else {
-        Part::Other
+        TensorUse::Other
     }
 }
 
@@ -226,14 +226,14 @@ impl Choice {
         let quantization = known.map_or(Quantization::USUAL, |known| known.quantization);
         let heads = count("attention.head_count").unwrap_or(1).max(1);
         let kv_heads = count("attention.head_count_kv").unwrap_or(heads).max(1);
-        let of_values = |name: &&str| matches!(part(name), Part::Values | Part::Fused);
+        let of_values = |name: &&str| matches!(part(name), TensorUse::Values | TensorUse::Fused);
         let mut values: Vec<&str> = names.clone().filter(of_values).collect();
         values.sort_by_key(|name| layer(name));
         let values = values.iter().enumerate();
         Choice {
             mix,
             quantization,
-            tied: !names.clone().any(|name| part(name) == Part::Output),
+            tied: !names.clone().any(|name| part(name) == TensorUse::Output),
             layers: layers as usize,
             experts: count("expert_count").unwrap_or(0),
             grouped: heads / kv_heads,
@@ -270,7 +270,7 @@ impl Choice {
             return base;
         }
         let part = part(name);
-        if part == Part::Output || (part == Part::Embedding && self.tied) {
+        if part == TensorUse::Output || (part == TensorUse::Embedding && self.tied) {
             let columns = extents.last().copied().unwrap_or(1);
             let coarse = self.quantization.even || !columns.is_multiple_of(base.block_elements());
             return match base {
@@ -282,14 +282,14 @@ impl Choice {
         match self.mix.rules {
             Rules::Experts if extents.len() > 2 => return base,
             Rules::Experts => return DType::Q8_0,
-            Rules::Trits if part == Part::Embedding => return DType::Q4_K,
+            Rules::Trits if part == TensorUse::Embedding => return DType::Q4_K,
             _ => {}
         }
         match part {
-            Part::Values | Part::Fused => self.values(name, base),
-            Part::Down => self.down(name, base),
-            Part::AttentionOutput => self.attention_output(base),
-            Part::Other if name.contains("attn_k.weight") && self.experts == 8 => DType::Q8_0,
+            TensorUse::Values | TensorUse::Fused => self.values(name, base),
+            TensorUse::Down => self.down(name, base),
+            TensorUse::AttentionOutput => self.attention_output(base),
+            TensorUse::Other if name.contains("attn_k.weight") && self.experts == 8 => DType::Q8_0,
             _ => base,
         }
     }

@@ -1,6 +1,6 @@
 //! A model's file written anew with smaller weights.
 //!
-//! [`Draft`] is a model as GGUF would have it, wherever it comes from; [`Plan`] says what each
+//! [`Draft`] is a model as GGUF would have it, wherever it comes from; [`QuantizePlan`] says what each
 //! tensor becomes, so that sizes are known before anything is done; [`write`](write()) does it, a
 //! few rows at a time: files of any size need little memory.
 
@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How a file is to be written.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct QuantizeOptions {
     /// The types of tensors.
     pub mix: Mix,
     /// All quantized tensors in the mix's base type, with no exceptions for those that matter.
@@ -40,10 +40,10 @@ pub struct Options {
     pub requantize: bool,
 }
 
-impl Options {
+impl QuantizeOptions {
     /// A mix as it is.
-    pub fn new(mix: Mix) -> Options {
-        Options {
+    pub fn new(mix: Mix) -> QuantizeOptions {
+        QuantizeOptions {
             mix,
             pure: false,
             keep_output: false,
@@ -109,18 +109,18 @@ impl Planned {
 
 /// What is to be written.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct QuantizePlan {
     /// Every tensor, in the order of the file.
     pub tensors: Vec<Planned>,
     layout: FileLayout,
 }
 
-impl Plan {
+impl QuantizePlan {
     /// Chooses a type for each tensor and lays out the file.
     ///
     /// # Errors
     /// Quantized weights that are not to be quantized again, and what GGUF cannot hold.
-    pub fn new(input: &Draft, options: &Options) -> Result<Plan, QuantizeError> {
+    pub fn new(input: &Draft, options: &QuantizeOptions) -> Result<QuantizePlan, QuantizeError> {
         let names = input.tensors.iter().map(|tensor| tensor.name.as_str());
         let choice = Choice::new(options.mix, &input.metadata, names);
         let tensors = input.tensors.iter();
@@ -137,7 +137,7 @@ impl Plan {
         let layout = layout(&described(&input.metadata, options.mix), &specs).map_err(|error| {
             LoadError::new(crate::error::LoadErrorKind::Format, error.to_string())
         })?;
-        Ok(Plan { tensors, layout })
+        Ok(QuantizePlan { tensors, layout })
     }
 
     /// Bytes of the file.
@@ -175,7 +175,7 @@ fn described(metadata: &Metadata, mix: Mix) -> Metadata {
 
 fn planned(
     tensor: &DraftTensor,
-    options: &Options,
+    options: &QuantizeOptions,
     choice: &Choice,
 ) -> Result<Planned, QuantizeError> {
     let mut to = (tensor.dtype, None);
@@ -281,7 +281,7 @@ const BATCH: usize = 1 << 21;
 /// Weights that are not finite, and files that cannot be written.
 pub fn write(
     input: &Draft,
-    plan: &Plan,
+    plan: &QuantizePlan,
     to: &Path,
     threads: usize,
     done: &AtomicU64,
@@ -313,7 +313,7 @@ pub fn partial_name(to: &Path) -> PathBuf {
 
 fn write_to(
     input: &Draft,
-    plan: &Plan,
+    plan: &QuantizePlan,
     mut file: BufWriter<File>,
     threads: usize,
     done: &AtomicU64,

@@ -2,7 +2,7 @@
 
 mod vocabulary;
 
-use crate::convert::{Draft, DraftTensor, TensorSource, Values};
+use crate::convert::{Draft, DraftTensor, TensorSource, ValueSource};
 use crate::models::{ARCHITECTURES, Architecture, KnownShape, Outline, OutlineValues};
 use rillm_formats::manifest::{DType, Metadata, Value};
 use std::fmt;
@@ -113,7 +113,7 @@ impl RandomModel {
 }
 
 /// A tensor's values, drawn with this seed.
-fn values(values: OutlineValues, seed: u64) -> Arc<dyn Values> {
+fn values(values: OutlineValues, seed: u64) -> Arc<dyn ValueSource> {
     match values {
         OutlineValues::Given(values) => Arc::new(values),
         OutlineValues::Normal { mean, deviation } => Arc::new(Draw {
@@ -132,7 +132,7 @@ struct Draw {
     deviation: f32,
 }
 
-impl Values for Draw {
+impl ValueSource for Draw {
     fn fill(&self, first: usize, out: &mut [f32]) {
         // A sum of four uniform 16-bit numbers has a deviation of √(4/12) · 2¹⁶.
         let unit = self.deviation / (65536.0 * (4.0f32 / 12.0).sqrt());

@@ -20,7 +20,7 @@ use std::ops::Range;
 
 /// Bytes of one part of a matrix.
 #[derive(Clone, Copy, Debug)]
-struct Part {
+struct StoredPart {
     file: usize,
     start: usize,
 }
@@ -41,7 +41,7 @@ pub struct Weight {
     /// Rows, as seen.
     pub rows: usize,
     order: RowOrder,
-    parts: Vec<Part>,
+    parts: Vec<StoredPart>,
     /// Stored rows of each part.
     part_rows: usize,
 }
@@ -245,9 +245,9 @@ impl Weights {
             .wrapping_add(row * weight.stride)
     }
 
-    fn part(&self, info: &TensorInfo) -> Part {
+    fn part(&self, info: &TensorInfo) -> StoredPart {
         // The formats crate has checked the range against the file, which is in memory.
-        Part {
+        StoredPart {
             file: info.file as usize,
             start: info.range.start as usize,
         }

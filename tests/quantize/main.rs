@@ -8,7 +8,7 @@ use rillm::formats::gguf::write::{TensorSpec, to_bytes};
 use rillm::formats::manifest::{DType, Metadata, Shape, Value};
 use rillm::internals::quant;
 use rillm::internals::weights::{Source, open, open_source};
-use rillm::quantize::{Draft, Plan};
+use rillm::quantize::{Draft, QuantizePlan};
 use support::folder::TempFolder;
 use support::rewrite::{options, run};
 
@@ -124,7 +124,7 @@ fn what_is_asked_for_a_tensor_counts() {
     options.output = Some(DType::Q8_0);
     options.embedding = Some(DType::Q2_K);
     options.tensors = vec![("attn_q".into(), DType::Q6_K)];
-    let plan = Plan::new(&input, &options).expect("a plan");
+    let plan = QuantizePlan::new(&input, &options).expect("a plan");
     let to = |name: &str| {
         plan.tensors
             .iter()
@@ -137,12 +137,12 @@ fn what_is_asked_for_a_tensor_counts() {
     assert_eq!(to("blk.0.attn_q.weight"), DType::Q6_K);
     options.output = None;
     options.keep_output = true;
-    let plan = Plan::new(&input, &options).expect("a plan");
+    let plan = QuantizePlan::new(&input, &options).expect("a plan");
     let output = plan.tensors.iter().find(|t| t.name == "output.weight");
     assert_eq!(output.expect("planned").to, DType::F32);
     // Blocks that the rows are not made of: said, not done.
     options.tensors = vec![("ffn_gate.weight".into(), DType::Q8_0)];
-    let error = Plan::new(&input, &options).expect_err("20 columns");
+    let error = QuantizePlan::new(&input, &options).expect_err("20 columns");
     assert!(
         error.to_string().contains("blk.0.ffn_gate.weight"),
         "{error}"
@@ -155,7 +155,7 @@ fn quantized_weights_are_quantized_again_on_request_alone() {
     let path = folder.join("q8_0.gguf");
     run(&input(file(llama(), TENSORS)), &options("q8_0"), &path, 2).expect("a file");
     let input = Draft::new(open(&path).expect("a file")).expect("an input");
-    let error = Plan::new(&input, &options("q4_0")).expect_err("quantized already");
+    let error = QuantizePlan::new(&input, &options("q4_0")).expect_err("quantized already");
     assert!(error.to_string().contains("is Q8_0 already"), "{error}");
     let mut options = options("q4_0");
     options.requantize = true;

@@ -5,7 +5,7 @@ use super::support::rewrite::options;
 use super::{file, input};
 use rillm::formats::manifest::{Metadata, Value};
 use rillm::internals::synthetic::shapes;
-use rillm::quantize::Plan;
+use rillm::quantize::QuantizePlan;
 use std::collections::BTreeMap;
 
 const GIVEN: &str = include_str!("../data/mixes.txt");
@@ -77,7 +77,7 @@ fn model(case: &str) -> Vec<u8> {
 #[test]
 fn a_name_means_the_same_types_as_for_llama_quantize() {
     let mut models = BTreeMap::new();
-    let mut plans: BTreeMap<(&str, &str), Plan> = BTreeMap::new();
+    let mut plans: BTreeMap<(&str, &str), QuantizePlan> = BTreeMap::new();
     let mut seen = 0;
     for line in GIVEN.lines() {
         let mut words = line.split(' ');
@@ -87,7 +87,7 @@ fn a_name_means_the_same_types_as_for_llama_quantize() {
         let input = models.entry(case).or_insert_with(|| input(model(case)));
         let plan = plans
             .entry((case, mix))
-            .or_insert_with(|| Plan::new(input, &options(mix)).expect("a plan"));
+            .or_insert_with(|| QuantizePlan::new(input, &options(mix)).expect("a plan"));
         let layers = if part.starts_with("token") || part.starts_with("output") {
             1
         } else {
@@ -127,11 +127,8 @@ fn parameters_of_scans_stay_floats() {
             })
     };
     let mut seen = 0;
-    for shape in shapes()
-        .iter()
-        .filter(|shape| shape.name.starts_with("tiny-"))
-    {
-        let plan = Plan::new(&shape.draft(0), &options("q4_0")).expect("a plan");
+    for shape in shapes().filter(|shape| shape.name.starts_with("tiny-")) {
+        let plan = QuantizePlan::new(&shape.draft(0), &options("q4_0")).expect("a plan");
         for tensor in &plan.tensors {
             let (name, to) = (&tensor.name, tensor.to);
             if small(name) {

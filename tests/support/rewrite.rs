@@ -3,21 +3,21 @@
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
-use rillm::quantize::{Draft, Options, Plan, QuantizeError, write};
+use rillm::quantize::{Draft, QuantizeError, QuantizeOptions, QuantizePlan, write};
 
 /// Nothing but the name of a mix.
-pub fn options(mix: &str) -> Options {
-    Options::new(mix.parse().expect("a mix"))
+pub fn options(mix: &str) -> QuantizeOptions {
+    QuantizeOptions::new(mix.parse().expect("a mix"))
 }
 
 /// Plans and writes; asserts that everything planned was written.
 pub fn run(
     input: &Draft,
-    options: &Options,
+    options: &QuantizeOptions,
     to: &Path,
     threads: usize,
-) -> Result<Plan, QuantizeError> {
-    let plan = Plan::new(input, options)?;
+) -> Result<QuantizePlan, QuantizeError> {
+    let plan = QuantizePlan::new(input, options)?;
     let done = AtomicU64::new(0);
     let qualities = write(input, &plan, to, threads, &done)?;
     assert_eq!(qualities.len(), plan.tensors.len());
