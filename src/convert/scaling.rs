@@ -17,7 +17,8 @@ pub(super) fn rotated(keys: &mut GgufKeys<'_>) {
     keys.remove(&["rope.partial_factor"]);
 }
 
-/// llama3's scaling (Dubey et al. 2024) goes into a tensor that divides the frequencies.
+/// llama3's scaling (Dubey et al. 2024) goes into a tensor that divides the frequencies: GGUF has
+/// no such type of scaling.
 pub(super) fn divisors(keys: &mut GgufKeys<'_>) -> Option<DraftTensor> {
     if keys.values.str("rope.scaling.type") != Some("llama3") {
         return None;
@@ -26,7 +27,8 @@ pub(super) fn divisors(keys: &mut GgufKeys<'_>) -> Option<DraftTensor> {
     let (factor, trained) = (scaling("factor")?, scaling("original_context_length")?);
     let (low, high) = (scaling("low_freq_factor")?, scaling("high_freq_factor")?);
     let base = keys.float("rope.freq_base").unwrap_or(10_000.0);
-    let dims = keys.head_dim()?;
+    let part = keys.float("rope.partial_factor").unwrap_or(1.0);
+    let dims = (keys.head_dim()? as f64 * part) as u64;
     let divisors = (0..dims / 2).map(|pair| {
         let wave = 2.0 * PI * base.powf(2.0 * pair as f64 / dims as f64);
         if wave < trained / high {
