@@ -13,10 +13,11 @@ pub fn activation(config: &Config<'_>, key: &str, default: &str) -> Result<Point
         "gelu" | "gelu_python" => Pointwise::GeluErf,
         "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" | "gelu_accurate" => Pointwise::GeluTanh,
         "relu" => Pointwise::Relu,
+        "relu2" => Pointwise::SquaredRelu,
         "tanh" => Pointwise::Tanh,
         "sigmoid" => Pointwise::Sigmoid,
         _ => {
-            let known = "silu, gelu, gelu_new, gelu_pytorch_tanh, relu, tanh or sigmoid";
+            let known = "silu, gelu, gelu_new, gelu_pytorch_tanh, relu, relu2, tanh or sigmoid";
             return Err(config.invalid(key, known));
         }
     })
