@@ -1,4 +1,5 @@
-//! Hyperparameters under their canonical (GGUF) names, whatever the container calls them.
+//! A model's configuration: its hyperparameters under their canonical (GGUF) names, whatever the
+//! container calls them.
 
 use super::BuildError;
 use rillm_formats::manifest::{Array, Container, Metadata, Value};
@@ -6,7 +7,7 @@ use rillm_formats::manifest::{Array, Container, Metadata, Value};
 /// A canonical name and `config.json`'s; several lines for several spellings.
 pub type Key = (&'static str, &'static str);
 
-/// Reads hyperparameters for one architecture.
+/// The hyperparameters of a model of one architecture.
 #[derive(Clone, Copy, Debug)]
 pub struct Config<'a> {
     /// Everything the files say.

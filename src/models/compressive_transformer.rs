@@ -1,7 +1,7 @@
 //! Compressive Transformer (Rae et al. 2020): what no longer fits into the memory of earlier
 //! segments is compressed into a second, coarser one. As compressive-transformer-pytorch has it,
 //! with its gates (Parisotto et al. 2020; Melis et al. 2020, the mogrifier) and its enhanced
-//! recurrence (a layer remembers what the next one saw; Ding et al. 2021).
+//! recurrence (a layer's memory holds what the next one saw; Ding et al. 2021).
 
 use super::tables::{keys, names};
 use super::{Architecture, DECODER, Family, Quantization};
@@ -109,13 +109,13 @@ struct CompressiveSizes {
     gated: bool,
     mogrified: bool,
     glu: bool,
-    /// Layers that remember, in order; all, if there is no list.
+    /// Layers with a segment memory, in order; all, if there is no list.
     memories: Option<Vec<usize>>,
     enhanced: bool,
     positions: usize,
 }
 
-/// x ← G(x, o(softmax(q (k + p)ᵀ) v)) over compressed rows, remembered ones and the segment;
+/// x ← G(x, o(softmax(q (k + p)ᵀ) v)) over compressed rows, those of the memory and the segment;
 /// x ← G(x, FF(LN(x))), where G adds or is a gated recurrent unit.
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let config = model.config();
@@ -179,7 +179,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     net.emit(net.linear(x, "output", vocabulary)?, "logits");
     net.finish();
     compress(model, &shape, hidden)?;
-    // k, v ← kv(what is remembered), for each layer that does.
+    // k, v ← kv(memory), for each layer that has one.
     let net = model.graph(Role::Reproject);
     for (i, &state) in states.iter().enumerate() {
         if let Some(memory) = shape.place(i) {
@@ -271,7 +271,7 @@ impl CompressiveSizes {
         })
     }
 
-    /// A layer's place among those that remember.
+    /// A layer's place among those with a memory.
     fn place(&self, layer: usize) -> Option<usize> {
         match &self.memories {
             None => Some(layer),
@@ -360,7 +360,7 @@ impl CompressiveSizes {
     }
 }
 
-/// The layers that remember: all, or those that are listed, counted from one.
+/// The layers with a memory: all, or those that are listed, counted from one.
 fn memories(config: &Config<'_>, layers: usize) -> Result<Option<Vec<usize>>, BuildError> {
     let key = "memory.layers";
     let Some(value) = config.value(key) else {

@@ -195,6 +195,12 @@ impl GgufKeys<'_> {
 /// Positions that a model without a longest length claims to take: readers of GGUF want a number.
 pub(super) const ANY_LENGTH: u32 = 1 << 20;
 
+/// Queries and keys so that elements that rotate together are neighbours.
+pub(super) const NEIGHBOURS_PAIRED: Conversion = Conversion {
+    tensor: neighbours_paired,
+    ..Conversion::PLAIN
+};
+
 /// Of a model whose state has one size for any length.
 pub(super) const ENDLESS: Conversion = Conversion {
     complete: |keys, _| keys.put_usual_context(ANY_LENGTH),

@@ -1,5 +1,5 @@
-//! What models of flash-linear-attention share: names, hyperparameters, and layers that differ in
-//! how their memories fade alone.
+//! What models of flash-linear-attention share: names, hyperparameters, and layers of linear
+//! attention that differ in the decay of its state alone.
 
 use super::tables::{keys, names};
 use crate::graph::blocks::{Tied, activation, embedding, gated_mlp, head};
@@ -59,7 +59,7 @@ pub(super) const LONGEST_KEY: usize = 1 << 16;
 /// FlaSizes of the layers.
 pub(super) struct FlaSizes {
     pub width: usize,
-    /// Memories of a layer.
+    /// States of a layer.
     pub heads: usize,
     /// Heads of keys and values, each shared by neighbours.
     pub kv_heads: usize,
@@ -119,11 +119,12 @@ impl FlaSizes {
 }
 
 /// x ← x + out(silu(g) ⊙ RMS(retention(q, k, v))); x ← x + down(silu(gate x) ⊙ up x), each with a
-/// norm before it. `memory` says how a layer's memory fades, given what enters the layer.
+/// norm before it. `attention` gives a layer's linear attention, whose decay may depend on the layer's
+/// input.
 pub(super) fn decoder(
     model: &Builder<'_>,
     sizes: &FlaSizes,
-    memory: impl Fn(&Net<'_, '_>, Value, &str) -> Result<LinearAttention, BuildError>,
+    attention: impl Fn(&Net<'_, '_>, Value, &str) -> Result<LinearAttention, BuildError>,
 ) -> Result<(), BuildError> {
     let config = model.config();
     for key in [
@@ -162,7 +163,7 @@ pub(super) fn decoder(
         let q = net.scale(q, 1.0 / (key_dim as f32).sqrt());
         let k = net.linear(h, &format!("{layer}.attn_k"), kv_heads * key_dim)?;
         let v = net.linear(h, &format!("{layer}.attn_v"), kv_heads * value_dim)?;
-        let y = net.linear_attention([q, k, v], memory(&net, h, &layer)?);
+        let y = net.linear_attention([q, k, v], attention(&net, h, &layer)?);
         let name = format!("{layer}.attn_sub_norm");
         let y = match config.flag("retention.norm_weights", true)? {
             true => net.rms_norm_by(y, &name, value_dim, eps)?,

@@ -1,5 +1,6 @@
-//! Gated linear attention (Yang et al. 2023): a memory of outer products, each of whose rows fades
-//! by a number of the input's making; memory constant in length. The layout is that of
+//! Gated linear attention (Yang et al. 2023): linear attention with a decay for
+//! each element of a key, computed from the input. The state's size does not depend on the context.
+//! The layout is that of
 //! flash-linear-attention, the authors' library.
 
 use super::known_shape::{ENDLESS, TINY, shapes};

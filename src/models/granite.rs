@@ -2,7 +2,7 @@
 //! and logits (Yang et al. 2022).
 
 use super::tables::{self, keys};
-use super::{Architecture, Conversion, DECODER, conversion, llama};
+use super::{Architecture, DECODER, conversion, llama};
 use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, gated_mlp, head, projections,
 };
@@ -14,10 +14,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     hugging_face: &["granite"],
     keys: &[tables::SIZES, tables::ROPE, FACTORS],
     names: llama::NAMES,
-    conversion: Conversion {
-        tensor: conversion::neighbours_paired,
-        ..Conversion::PLAIN
-    },
+    conversion: conversion::NEIGHBOURS_PAIRED,
     build,
     ..DECODER
 };

@@ -45,11 +45,10 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     ..DECODER
 };
 
-/// Queries and keys are arranged so that neighbours rotate together.
+/// As LLaMA, whatever else the checkpoint calls itself.
 pub(super) const CONVERSION: Conversion = Conversion {
     architecture: Some("llama"),
-    tensor: conversion::neighbours_paired,
-    ..Conversion::PLAIN
+    ..conversion::NEIGHBOURS_PAIRED
 };
 
 pub(super) const KEYS: &[&[Key]] = &[tables::SIZES, tables::ROPE];

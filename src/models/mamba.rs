@@ -1,5 +1,5 @@
-//! Mamba (Gu & Dao 2023): selective state spaces, memory constant in length. Falcon Mamba (Zuo et
-//! al. 2024) normalises what is selected.
+//! Mamba (Gu & Dao 2023): selective state spaces, whose state does not grow with the context.
+//! Falcon Mamba (Zuo et al. 2024) normalises Δ, B and C.
 
 use super::known_shape::{ENDLESS, TINY, shapes};
 use super::tables::{keys, names};

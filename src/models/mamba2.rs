@@ -1,5 +1,5 @@
 //! Mamba-2 (Dao & Gu 2024): selective state spaces whose channels form heads, each with one
-//! rate of forgetting, so that states can be large.
+//! decay, so that states can be large.
 
 use super::known_shape::{ENDLESS, TINY, shapes};
 use super::tables::{keys, names};

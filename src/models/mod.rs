@@ -97,7 +97,7 @@ impl Quantization {
 }
 
 /// One architecture: all that is known of it beside its operations. Fields that the files of most
-/// leave as they are come from [`DECODER`].
+/// leave as they are come from `DECODER`.
 #[derive(Clone, Copy, Debug)]
 pub struct Architecture {
     /// What it is called in the README's table.

@@ -135,7 +135,7 @@ fn layers(model: &Builder<'_>) -> Result<usize, BuildError> {
     }
 }
 
-/// Layers that keep a memory instead of a history: listed, or all but every so many.
+/// Layers with linear attention in place of a KV cache: listed, or all but every so many.
 fn recurrent_layers(config: &Config<'_>, layers: usize) -> Result<Vec<bool>, BuildError> {
     let key = "attention.recurrent_layers";
     let Some(found) = config.value(key) else {

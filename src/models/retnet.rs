@@ -1,5 +1,5 @@
-//! RetNet (Sun et al. 2023): retention, at a scale of its own for each head, in place of
-//! attention; memory constant in length.
+//! RetNet (Sun et al. 2023): retention, linear attention with a fixed decay for each head. Its
+//! state does not grow with the context.
 //!
 //! Two layouts are in use: that of torchscale, the authors' library, and that of
 //! flash-linear-attention. They differ in more than names: torchscale scales its rows.

@@ -1,5 +1,5 @@
-//! RWKV-4 (Peng et al. 2023): weighted means over the past that are carried along channel by
-//! channel; memory constant in length.
+//! RWKV-4 (Peng et al. 2023): exponentially weighted means over the past, a state for each
+//! channel that does not grow with the context.
 
 use super::known_shape::{ENDLESS, TINY, shapes};
 use super::tables::{keys, names};

@@ -1,6 +1,6 @@
-//! RWKV-6 (Peng et al. 2024, "Finch"): a memory of outer products that fades as each row says, read
-//! before the row is taken in; what is mixed with the row before is of the rows' own making as
-//! well. Memory constant in length.
+//! RWKV-6 (Peng et al. 2024, "Finch"): linear attention whose decay is computed from the
+//! input, as is how much of the row before is mixed in (token shift). The state is read before the
+//! row is written to it, and does not grow with the context.
 
 use super::known_shape::{ENDLESS, TINY, shapes};
 use super::tables::{keys, names};

@@ -1,5 +1,6 @@
-//! RWKV-7 (Peng et al. 2025, "Goose"): a memory of outer products whose fading, erasing and
-//! learning rate are of each row's own making; memory constant in length.
+//! RWKV-7 (Peng et al. 2025, "Goose"): linear attention by a delta rule whose decay,
+//! erased keys and learning rate are computed from the input. Its state does not grow with the
+//! context.
 
 use super::known_shape::{ENDLESS, TINY, shapes};
 use super::rwkv6::{self, LowRank};

@@ -1,6 +1,6 @@
 //! SmolLM3 (Hugging Face 2025): LLaMA of which every fourth layer knows no positions.
 
-use super::{Architecture, Conversion, DECODER, conversion, llama, tables};
+use super::{Architecture, DECODER, conversion, llama, tables};
 use crate::graph::{BuildError, Builder};
 use rillm_formats::manifest::Value;
 
@@ -18,10 +18,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ],
     ],
     names: llama::NAMES,
-    conversion: Conversion {
-        tensor: conversion::neighbours_paired,
-        ..Conversion::PLAIN
-    },
+    conversion: conversion::NEIGHBOURS_PAIRED,
     build,
     ..DECODER
 };

@@ -72,7 +72,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     ..DECODER
 };
 
-/// Most rows remembered: nothing in the weights bounds what a configuration may claim.
+/// Most rows of a memory: nothing in the weights bounds what a configuration may claim.
 const LONGEST: usize = 1 << 16;
 
 /// x ← LN(x + o(softmax((q + u) kᵀ + (q + w) Rᵀ) v)); x ← LN(x + FF(x)), where R is a projection
@@ -168,7 +168,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// What is remembered, and how many distances have a place of their own.
+/// The segment memory, and how many distances have a row of their own.
 fn memory(config: &Config<'_>) -> Result<(Segments, TableRows), BuildError> {
     let len = config.feature("memory.length")?.unwrap_or(0);
     if len > LONGEST {

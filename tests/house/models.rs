@@ -94,7 +94,7 @@ fn the_scan_sees_names_in_any_dress() {
     assert!(named("net.linear(prompt, empty, Role::Glance)").is_empty());
 }
 
-/// What [`DECODER`](rillm::internals::models) leaves open, each says for itself.
+/// What `DECODER` leaves open, each says for itself.
 #[test]
 fn no_architecture_is_half_said() {
     for architecture in ARCHITECTURES {
