@@ -3,6 +3,7 @@
 //! An architecture names its hyperparameters and tensors, and records its graphs on a
 //! [`Builder`]. It sees no bytes, no threads and no instruction sets.
 
+mod arcee;
 mod bert;
 mod bloom;
 mod cohere;
@@ -192,6 +193,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     olmo2::OLMO_2,
     olmo2::OLMO_3,
     smollm3::ARCHITECTURE,
+    arcee::ARCHITECTURE,
     phi3::ARCHITECTURE,
     starcoder2::ARCHITECTURE,
     glm4::ARCHITECTURE,

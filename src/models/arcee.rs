@@ -1,0 +1,46 @@
+//! Arcee's foundation models (AFM, Arcee AI 2025): LLaMA with an MLP without gate, whose
+//! activation is the squared ReLU (So et al. 2021).
+
+use super::{Architecture, DECODER, conversion, llama};
+use crate::graph::blocks::{Heads, Tied, activation, attend, embedding, head, mlp, projections};
+use crate::graph::{BuildError, Builder, PositionScheme, Role};
+
+pub(super) const ARCHITECTURE: Architecture = Architecture {
+    title: "Arcee",
+    gguf: &["arcee"],
+    hugging_face: &["arcee"],
+    keys: llama::KEYS,
+    names: llama::NAMES,
+    conversion: conversion::NEIGHBOURS_PAIRED,
+    build,
+    ..DECODER
+};
+
+/// x ← x + Attention(RMS(x)); x ← x + MLP(RMS(x)).
+fn build(model: &Builder<'_>) -> Result<(), BuildError> {
+    let config = model.config();
+    let width = config.count("embedding_length")?;
+    let hidden = config.count("feed_forward_length")?;
+    let layers = config.count("block_count")?;
+    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-5)?;
+    let function = activation(config, "hidden_act", "relu2")?;
+    let heads = Heads::read(config, width)?;
+    let rope = llama::rotation(model, heads.head_dim, 1.0)?;
+    let attention = heads.causal(PositionScheme::Rope(rope));
+    model.context(config.count("context_length")?);
+
+    let net = model.graph(Role::Decode);
+    let mut x = embedding(&net, width)?;
+    for i in 0..layers {
+        let layer = format!("blk.{i}");
+        let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
+        let qkv = projections(&net, h, &layer, heads)?;
+        x = net.add(x, attend(&net, qkv, &layer, width, attention.clone())?);
+        let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), eps)?;
+        x = net.add(x, mlp(&net, h, &layer, hidden, function)?);
+    }
+    let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
+    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.finish();
+    Ok(())
+}
