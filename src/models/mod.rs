@@ -9,6 +9,7 @@ mod bloom;
 mod cohere;
 mod compressive_transformer;
 mod conversion;
+mod exaone4;
 mod falcon;
 mod fla;
 mod gemma;
@@ -194,6 +195,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     olmo2::OLMO_3,
     smollm3::ARCHITECTURE,
     arcee::ARCHITECTURE,
+    exaone4::ARCHITECTURE,
     phi3::ARCHITECTURE,
     starcoder2::ARCHITECTURE,
     glm4::ARCHITECTURE,
