@@ -44,6 +44,16 @@ fn inconsistent_hyperparameters_are_named() {
         ("bert", "architectures", json!(["BertForPreTraining"])),
         ("bert", "architectures", json!(["BertForMultipleChoice"])),
         ("linear_transformer", "feature_map", json!("relu")),
+        // Sliding-window layers: letters that do not end with the last layer, or in another order,
+        // and a null where not every layer is listed as global.
+        ("exaone4_letters", "sliding_window_pattern", json!("LLLG")),
+        ("exaone4_letters", "sliding_window_pattern", json!("GLL")),
+        ("exaone4_pattern", "sliding_window", json!(null)),
+        (
+            "exaone4",
+            "layer_types",
+            json!(["sliding_attention", "full_attention"]),
+        ),
         // Numbers that are none.
         ("llama", "rope_theta", json!(0)),
         ("llama", "rope_theta", json!(-10000.0)),
