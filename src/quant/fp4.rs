@@ -11,7 +11,7 @@ blocks! {
     BlockMXFP4, MXFP4 {
         /// Exponent with a bias of 128 (the values are twice what the OCP's standard says).
         exponent: [u8; 1],
-        /// As in [`BlockQ4_0`].
+        /// As in [`BlockQ4_0`](super::BlockQ4_0).
         quants: [u8; 16],
     }
     /// 64 weights in four groups of 16: `scales[g] · VALUES[quant]`, with the values of

@@ -13,7 +13,7 @@ blocks! {
     BlockIQ4NL, IQ4_NL {
         /// Half-precision scale.
         scale: [u8; 2],
-        /// As in [`BlockQ4_0`].
+        /// As in [`BlockQ4_0`](super::BlockQ4_0).
         quants: [u8; 16],
     }
     /// 256 weights in eight groups of 32: `scale · (scales[g] − 32) · VALUES[quant]`, with the
@@ -25,7 +25,7 @@ blocks! {
         scales_high: [u8; 2],
         /// The four low bits, two groups to a byte.
         scales_low: [u8; 4],
-        /// Sixteen bytes for each group, as in [`BlockQ4_0`].
+        /// Sixteen bytes for each group, as in [`BlockQ4_0`](super::BlockQ4_0).
         quants: [u8; 128],
     }
 }

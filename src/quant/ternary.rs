@@ -21,7 +21,7 @@ blocks! {
     }
     /// 256 weights: `scale · (quant − 1)`.
     BlockTQ2_0, TQ2_0 {
-        /// As in [`BlockQ2K`].
+        /// As in [`BlockQ2K`](super::BlockQ2K).
         quants: [u8; 64],
         /// Half-precision scale.
         scale: [u8; 2],
