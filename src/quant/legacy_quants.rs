@@ -1,5 +1,5 @@
-//! Legacy quants, Q4_0 to Q8_0: a scale in half precision for each 32 weights, and an offset in
-//! some.
+//! Legacy quants, Q2_0 and Q4_0 to Q8_0: a scale in half precision for each 32 weights (Q2_0: 64),
+//! and an offset in some.
 
 #![allow(clippy::needless_range_loop)] // indices say best where in a block something stands
 
@@ -10,6 +10,13 @@ use super::blocks::*;
 use super::fit::*;
 
 blocks! {
+    /// 64 weights: `scale · (quant − 1)`.
+    BlockQ2_0, Q2_0 {
+        /// Half-precision scale.
+        scale: [u8; 2],
+        /// Weights 4i to 4i + 3 in byte i, from the lowest bits up.
+        quants: [u8; 16],
+    }
     /// 32 weights: `scale · (quant − 8)`.
     BlockQ4_0, Q4_0 {
         /// Half-precision scale.
@@ -73,6 +80,21 @@ fn centered(quants: [u8; 32], zero_point: u8) -> [i8; 32] {
         centered[i] = quants[i].wrapping_sub(zero_point).cast_signed();
     }
     centered
+}
+
+impl Block32 for BlockQ2_0 {
+    #[inline(always)]
+    fn integers(&self, group: usize) -> Integers32 {
+        let mut quants = [0; 32];
+        for i in 0..32 {
+            quants[i] = (self.quants[8 * group + i / 4] >> (i % 4 * 2)) & 3;
+        }
+        Integers32 {
+            quants: centered(quants, 1),
+            scale: half(self.scale),
+            offset: 0.0,
+        }
+    }
 }
 
 impl Block32 for BlockQ4_0 {
@@ -161,6 +183,19 @@ fn affine_half_scale(values: &[f32; 32], high: i8) -> ([u8; 2], [u8; 2], [u8; 32
         min.to_le_bytes(),
         quants.map(i8::cast_unsigned),
     )
+}
+
+pub(super) fn q2_0(values: &[f32; 64]) -> BlockQ2_0 {
+    // Of −1..=2 it is 2 that has no mirror image: the grid of −2..=1 the other way round.
+    let scale = f16::from_f32(-symmetric(values, -2, 1));
+    let quants = nearest(values, scale.to_f32(), 0.0, -1, 2);
+    let quant = |i: usize| (quants[i] + 1).cast_unsigned();
+    BlockQ2_0 {
+        scale: scale.to_le_bytes(),
+        quants: core::array::from_fn(|byte| {
+            (0..4).fold(0, |bits, part| bits | quant(4 * byte + part) << (2 * part))
+        }),
+    }
 }
 
 pub(super) fn q4_0(values: &[f32; 32]) -> BlockQ4_0 {

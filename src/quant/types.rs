@@ -72,7 +72,7 @@ types! {
     MXFP4: block32::<BlockMXFP4>(), each_block(mxfp4), else F16;
     NVFP4: nvfp4();
     Q1_0;
-    Q2_0;
+    Q2_0: block32::<BlockQ2_0>(), each_block(q2_0), else Q4_0;
 }
 
 struct Row {

@@ -57,6 +57,7 @@ macro_rules! mixes {
 mixes! {
     "TQ1_0", Some(DType::TQ1_0), 36, Trits, "models trained with three values, 1.7 bits each";
     "TQ2_0", Some(DType::TQ2_0), 37, Trits, "models trained with three values, 2.1 bits each";
+    "Q2_0", Some(DType::Q2_0), 41, Trits, "models trained with three values, 2.3 bits each";
     "Q2_K_S", Some(DType::Q2_K), 21, Q2KSmall, "the smallest, with a marked loss";
     "Q2_K", Some(DType::Q2_K), 10, Q2K, "very small, with a marked loss";
     "Q3_K_S", Some(DType::Q3_K), 11, Even, "small, with a noticeable loss";

@@ -182,6 +182,7 @@ fn columns_of(dtype: DType) -> Vec<usize> {
         1 => vec![1, 3, 7, 8, 9, 15, 16, 17, 24, 31, 33, 64, 100, 257],
         // Also a few blocks more than are summed together.
         32 => vec![32, 64, 96, 160, 288, 672],
+        64 => vec![64, 128, 192, 320, 704],
         _ => vec![256, 512, 768, 1280],
     }
 }

@@ -1,5 +1,6 @@
 //! Blocks: decoding, encoding, and activations rounded to int8.
 
+use half::f16;
 use rillm::internals::quant::{ActivationQ8_0, ActivationQ8K, decode, encode};
 use rillm_formats::manifest::DType;
 
@@ -53,7 +54,7 @@ fn encoding_loses_no_more_than_its_bits_imply() {
     // 16) deviations of a group has an error of step/√12: encoders that look for the best grid
     // stay below it. Halves and bfloat16 round to 11 and 8 bits. A grid of two bits gains from
     // clipping: Lloyd and Max's best four levels for a normal source have an error of 0.343, and
-    // a group fits its own grid. Trits of the largest of 256 normal numbers: nearly all zero.
+    // a group fits its own grid; their best three have 0.436, and Q2_0 has a fourth. Trits of the largest of 256 normal numbers: nearly all zero.
     // Four-bit tables have about the error of a grid; powers of two waste up to half a bit.
     let uniform = |range: f64, steps: f64| range / steps / 12f64.sqrt();
     let cases = [
@@ -61,6 +62,7 @@ fn encoding_loses_no_more_than_its_bits_imply() {
         (DType::F16, 0.000_3),
         (DType::BF16, 0.002_3),
         (DType::Q8_0, uniform(4.4, 254.0) * 1.1), // it looks for no better one
+        (DType::Q2_0, 0.436),
         (DType::Q4_0, uniform(4.4, 15.0)),
         (DType::Q4_1, uniform(4.4, 15.0)),
         (DType::Q5_0, uniform(4.4, 31.0)),
@@ -99,9 +101,33 @@ fn weights_of_three_values_become_trits_exactly() {
     let values: Vec<f32> = (0..1024)
         .map(|_| [-0.375, 0.0, 0.375][random.below(3) as usize])
         .collect();
-    for dtype in [DType::TQ1_0, DType::TQ2_0] {
+    for dtype in [DType::TQ1_0, DType::TQ2_0, DType::Q2_0] {
         assert_eq!(again(dtype, &values), values, "{dtype:?}");
     }
+}
+
+/// llama.cpp's encoder takes the largest magnitude as the scale, so that a fourth of a block's values
+/// is never used and most weights become zero.
+#[test]
+fn q2_0_loses_half_of_what_the_reference_does() {
+    let mut random = Random(13);
+    let values: Vec<f32> = (0..64 * 100)
+        .map(|_| (0..12).map(|_| random.float()).sum())
+        .collect();
+    let squares = |back: &[f32]| {
+        let errors = values.iter().zip(back).map(|(a, b)| f64::from(a - b));
+        errors.map(|error| error * error).sum::<f64>()
+    };
+    let (blocks, _) = values.as_chunks::<64>();
+    let reference = blocks.iter().flat_map(|block| {
+        let largest = block.iter().fold(0.0f32, |a, x| a.max(x.abs()));
+        let scale = f16::from_f32(largest).to_f32();
+        block.map(|x| (x / largest).round().clamp(-1.0, 2.0) * scale)
+    });
+    let reference: Vec<f32> = reference.collect();
+    let ratio = (squares(&again(DType::Q2_0, &values)) / squares(&reference)).sqrt();
+    println!("{ratio:.4} of the reference's error");
+    assert!(ratio <= 0.5, "{ratio}");
 }
 
 #[test]

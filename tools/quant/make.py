@@ -2,7 +2,8 @@
 
     python tools/quant/make.py tests/data/dequantize.bin
 
-Needs numpy and gguf 0.19. Entries follow each other, little endian: type id (u32), bytes of
+Needs numpy and gguf 0.19, which does not know Q2_0: its arithmetic is llama.cpp's
+dequantize_row_q2_0, written here. Entries follow each other, little endian: type id (u32), bytes of
 blocks (u32), the blocks, and one f32 per element. The same seed gives the same file.
 """
 
@@ -18,6 +19,8 @@ SMALL = ["Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ4_NL", "MXFP4", "NVFP4"]
 LARGE = ["Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS", "TQ1_0", "TQ2_0"]
 POINTS = ["IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ1_S", "IQ1_M"]
 BLOCKS = FLOATS | {Type[n]: 24 for n in SMALL} | {Type[n]: 10 for n in LARGE + POINTS}
+# GGUF's number for a type that gguf 0.19 lacks.
+Q2_0 = 42
 # Where each block keeps half-precision scales.
 SCALES = {
     Type.Q8_0: [0], Type.Q4_0: [0], Type.Q4_1: [0, 2], Type.Q5_0: [0], Type.Q5_1: [0, 2],
@@ -51,16 +54,33 @@ def blocks(kind, count, random):
     return data
 
 
+def q2_0(count, random):
+    """Blocks of a half-precision scale and 64 quants of two bits, from the lowest bits up."""
+    data = random.integers(0, 256, (count, 18), dtype=np.uint8)
+    # No exponent of ones, which would be infinite or no number.
+    data[:, 1] &= 0xBF
+    for row, half in enumerate(HALVES):
+        data[row, :2] = half & 255, half >> 8
+    scales = data[:, :2].copy().view("<f2").astype(np.float32)
+    quants = (data[:, 2:, None] >> np.array([0, 2, 4, 6], np.uint8)) & 3
+    quants = quants.reshape(count, 64).astype(np.int32) - 1
+    return data, quants.astype(np.float32) * scales
+
+
 def main(path):
     random = np.random.default_rng(20)
     with open(path, "wb") as file:
+
+        def write(kind, data, values):
+            file.write(struct.pack("<II", int(kind), data.nbytes))
+            file.write(data.tobytes())
+            file.write(values.astype("<f4").tobytes())
+
         for kind, count in BLOCKS.items():
             data = blocks(kind, count, random)
             with np.errstate(over="ignore"):
-                values = dequantize(data, kind).astype("<f4")
-            file.write(struct.pack("<II", int(kind), data.nbytes))
-            file.write(data.tobytes())
-            file.write(values.tobytes())
+                write(kind, data, dequantize(data, kind))
+        write(Q2_0, *q2_0(24, random))
 
 
 main(sys.argv[1])
