@@ -24,14 +24,14 @@ fn matmul(criterion: &mut Criterion) {
                 _ => 2048,
             };
             for dtype in DType::ALL.iter().copied() {
-                let trial = KernelBench::new(table, dtype, (weight_rows, COLUMNS), inputs_len);
-                let Some(mut trial) = trial else {
+                let bench = KernelBench::new(table, dtype, (weight_rows, COLUMNS), inputs_len);
+                let Some(mut bench) = bench else {
                     continue;
                 };
-                group.throughput(Throughput::Bytes(trial.bytes()));
+                group.throughput(Throughput::Bytes(bench.bytes()));
                 group.sample_size(10);
                 group.bench_function(BenchmarkId::from_parameter(dtype.name()), |bencher| {
-                    bencher.iter(|| trial.run());
+                    bencher.iter(|| bench.run());
                 });
             }
         }
@@ -51,16 +51,16 @@ fn attention(criterion: &mut Criterion) {
         for (queries, pages) in [(4, pages), (128, 4)] {
             let mut group = criterion.benchmark_group(format!("attend/{isa}/{queries}"));
             group.sample_size(10);
-            for &history in KvType::ALL {
-                let Some(mut trial) = AttentionBench::new(history, 64, queries, pages) else {
+            for &kv_type in KvType::ALL {
+                let Some(mut bench) = AttentionBench::new(kv_type, 64, queries, pages) else {
                     continue;
                 };
                 group.throughput(match queries {
-                    4 => Throughput::Bytes(trial.bytes()),
-                    _ => Throughput::Elements(trial.operations()),
+                    4 => Throughput::Bytes(bench.bytes()),
+                    _ => Throughput::Elements(bench.operations()),
                 });
-                group.bench_function(BenchmarkId::from_parameter(history), |bencher| {
-                    bencher.iter(|| trial.run(table));
+                group.bench_function(BenchmarkId::from_parameter(kv_type), |bencher| {
+                    bencher.iter(|| bench.run(table));
                 });
             }
         }
@@ -82,13 +82,13 @@ fn states(criterion: &mut Criterion) {
                     (Isa::Scalar | Isa::Portable, _) => 1 << 20,
                     _ => 64 << 20,
                 };
-                let mut trial = StateBench::new(kernel, bytes, rows);
+                let mut bench = StateBench::new(kernel, bytes, rows);
                 group.throughput(match rows {
-                    1 => Throughput::Bytes(trial.bytes()),
-                    _ => Throughput::Elements(trial.elements()),
+                    1 => Throughput::Bytes(bench.bytes()),
+                    _ => Throughput::Elements(bench.elements()),
                 });
                 group.bench_function(BenchmarkId::from_parameter(kernel.name()), |bencher| {
-                    bencher.iter(|| trial.run(table));
+                    bencher.iter(|| bench.run(table));
                 });
             }
         }

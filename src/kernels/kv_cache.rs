@@ -1,4 +1,4 @@
-//! How keys and values of a history are kept, and what they are as floats.
+//! The KV cache's types: how keys and values lie in a page, and what they are as floats.
 //!
 //! [`PAGE`] keys of a head stand together, as do as many values. Values stand one after the
 //! other, for a softmax weighs and adds them. Keys stand element by element, the first of all
@@ -15,7 +15,7 @@ use std::str::FromStr;
 /// sequence: a constant, on which results depend.
 pub const PAGE: usize = 64;
 
-/// Which half of a history.
+/// Which half of the KV cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KvHalf {
     /// Element by element.
@@ -24,7 +24,7 @@ pub enum KvHalf {
     Values,
 }
 
-/// The type of a history's keys and values.
+/// The type that the KV cache keeps keys and values in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 #[allow(non_camel_case_types)] // the names of the formats
@@ -227,7 +227,7 @@ impl FromStr for KvType {
     }
 }
 
-/// No type of histories has that name.
+/// No type of the KV cache has that name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownKvType;
 

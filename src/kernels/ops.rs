@@ -183,13 +183,13 @@ pub struct Conv1d<'a> {
 ///
 /// `h[c][n] ← exp(dt[c] · a[c][n]) · h[c][n] + dt[c] · x[c] · b[n]`, then
 /// `out[c] = Σ_n h[c][n] · c[n] + d[c] · x[c]`. In Mamba-2 the channels are of one head, and
-/// `dt`, `a` and `d` are one number for all of them; so is what h shrinks by, which need not be
-/// done at every row: h is then the state times what it owes.
+/// `dt`, `a` and `d` are one number for all of them. So is the decay exp(dt · a), which a kernel
+/// may therefore defer: h is then `state` times `deferred` (see [`DeferredDecay`]).
 #[derive(Debug)]
 pub struct Scan<'a> {
     /// h in blocks of [`SCAN_LANES`] channels; updated.
     pub state: &'a mut [f32],
-    /// Of a head: what the state has yet to be multiplied by, zero standing for one; updated.
+    /// Of a head: the decay that is not yet in the state, zero standing for one; updated.
     pub deferred: &'a mut [f32],
     /// A, negative: in blocks as `state`, or one number.
     pub a: &'a [f32],
@@ -211,12 +211,14 @@ pub struct Scan<'a> {
     pub states: usize,
 }
 
-/// Whether the channels of a [`Scan`] share Δ, A and D.
+/// How many Δ, A and D a [`Scan`] has.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shared {
-    None,
-    All,
+pub(super) enum ScanRates {
+    /// One for each channel (of A: for each state of each channel).
+    PerChannel,
+    /// One for the head that all channels are of.
+    PerHead,
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -227,19 +229,19 @@ impl Scan<'_> {
     }
 
     /// Whether everything is as long as the fields say.
-    pub(super) fn fits(&self, shared: Shared) -> bool {
+    pub(super) fn fits(&self, rates: ScanRates) -> bool {
         let (rows, all) = (self.rows(), self.channels * self.states);
-        let (steps, rates) = match shared {
-            Shared::None => (self.channels, all),
-            Shared::All => (1, 1),
+        let (steps, decays) = match rates {
+            ScanRates::PerChannel => (self.channels, all),
+            ScanRates::PerHead => (1, 1),
         };
         let whole = |of: &Strided<'_>, width: usize| {
             rows > 0 && of.values.len() >= (rows - 1) * of.stride + width
         };
         rows <= SCAN_ROWS
-            && (shared == Shared::None || !self.deferred.is_empty())
+            && (rates == ScanRates::PerChannel || !self.deferred.is_empty())
             && self.state.len() >= all
-            && self.a.len() >= rates
+            && self.a.len() >= decays
             && self.d.len() >= steps
             && whole(&self.dt, steps)
             && whole(&self.x, self.channels)
@@ -248,47 +250,50 @@ impl Scan<'_> {
     }
 }
 
-/// Least that a head's state may owe where it is left to owe something: rarely reached, and what
-/// is divided by it stays far within a float's range.
+/// The smallest decay that is deferred: rarely reached, and what is divided by it stays far within
+/// a float's range.
 #[cfg(target_arch = "x86_64")]
 pub(super) const LEAST_DEFERRED: f32 = 1.0 / (1u64 << 32) as f32;
 
-/// How a head's state shrinks from row to row.
+/// The decays of a head's state over some rows, applied at once or deferred.
 ///
-/// A state that owes nothing is multiplied by each row's decay. One that may is not: what it owes
-/// is, and what comes to it is divided by that, until so little is left that the state is
-/// multiplied by it. Whether that is done at a row follows from the rows so far alone.
+/// Applying a decay multiplies the whole state. Deferring it multiplies one number that stands
+/// beside the state instead: what a row writes is divided by that number, and what a row reads is
+/// multiplied by it. When the number falls below a limit, the state is multiplied by it, and it
+/// becomes one. At which rows that happens depends on the decays of the rows so far alone, not on
+/// how they are cut into calls.
 #[derive(Debug)]
 pub(super) struct DeferredDecay {
-    /// What the state is multiplied by before each row comes to it.
+    /// What the state is multiplied by before each row writes to it.
     pub applied: [f32; SCAN_ROWS],
-    /// What it owes from then on.
+    /// What is left deferred when each row writes and reads.
     pub deferred: [f32; SCAN_ROWS],
 }
 
 impl DeferredDecay {
-    /// Of rows with these decays, of which nothing below `least` may be owed; `owed` moves on.
+    /// For rows with these decays. Nothing below `least` is deferred: with infinity, each decay is
+    /// applied at its row. `deferred` is what the rows before left, and is updated.
     pub(super) fn new(deferred: &mut f32, decays: &[f32], least: f32) -> DeferredDecay {
-        let mut fades = DeferredDecay {
+        let mut rows = DeferredDecay {
             applied: [1.0; SCAN_ROWS],
             deferred: [1.0; SCAN_ROWS],
         };
         if *deferred == 0.0 {
             *deferred = 1.0;
         }
-        let rows = fades.applied.iter_mut().zip(&mut fades.deferred);
-        for ((fold, after), decay) in rows.zip(decays) {
+        let each = rows.applied.iter_mut().zip(&mut rows.deferred);
+        for ((applied, left), decay) in each.zip(decays) {
             *deferred *= decay;
             if *deferred < least {
-                (*fold, *deferred) = (*deferred, 1.0);
+                (*applied, *deferred) = (*deferred, 1.0);
             }
-            *after = *deferred;
+            *left = *deferred;
         }
-        fades
+        rows
     }
 }
 
-/// Rows of one head through a memory of outer products, for a range of its columns.
+/// Rows of one head through linear attention's state S, for a range of its columns.
 ///
 /// For each row in turn
 /// `S ← decay ⊙ S + factor · write ⊗ (read · S) + gain · key ⊗ value`, then `out = query · S`;
@@ -302,7 +307,7 @@ pub struct LinearAttend<'s, 'r> {
     pub rows: &'s mut [LinearAttendRow<'r>],
 }
 
-/// One row on its way through a memory.
+/// One row of a [`LinearAttend`].
 #[derive(Debug)]
 pub struct LinearAttendRow<'a> {
     /// `[key_dim]`
@@ -313,9 +318,9 @@ pub struct LinearAttendRow<'a> {
     pub value: &'a [f32],
     /// Factor on `value`.
     pub gain: f32,
-    /// What S shrinks by.
+    /// What S is multiplied by.
     pub decay: RowDecay<'a>,
-    /// What is taken out of S.
+    /// The delta rule, if the model has it.
     pub delta: Option<RowDelta<'a>>,
     /// Whether `query` reads S as it was before this row.
     pub before: bool,
@@ -351,16 +356,16 @@ impl LinearAttendRow<'_> {
     }
 }
 
-/// What a memory shrinks by from row to row.
+/// What S is multiplied by before a row writes to it.
 #[derive(Clone, Copy, Debug)]
 pub enum RowDecay<'a> {
-    /// All of it by the same.
+    /// One decay for all of it.
     All(f32),
-    /// What each element of a key wrote, `[key_dim]`.
+    /// One for each of its rows, which an element of the keys wrote: `[key_dim]`.
     Keys(&'a [f32]),
 }
 
-/// What is taken out of a memory.
+/// The delta rule: what S holds under the key `read` is taken out, or in part.
 #[derive(Clone, Copy, Debug)]
 pub struct RowDelta<'a> {
     /// `[key_dim]`
@@ -373,8 +378,7 @@ pub struct RowDelta<'a> {
 
 /// Rows of one sequence through RWKV-4's weighted mean, for a range of channels.
 ///
-/// With weights e^kᵢ that have shrunk by e^decay from row to row, and e^(k + first) for the row
-/// itself: `out` = Σ weight · value / Σ weight. The state holds both sums over the past, relative
+/// With weights e^kᵢ that decay by e^decay from row to row, and e^(k + first) for the row itself: `out` = Σ weight · value / Σ weight. The state holds both sums over the past, relative
 /// to the largest exponent, and that exponent.
 #[derive(Debug)]
 pub struct Wkv<'a> {

@@ -63,7 +63,7 @@ pub struct Kernels {
     pub scan: fn(Scan<'_>),
     /// The same for channels of one head, which share it: see [`Scan`].
     pub head_scan: fn(Scan<'_>),
-    /// Rows through a memory of outer products: see [`LinearAttend`].
+    /// Rows through linear attention's state: see [`LinearAttend`].
     pub linear_attend: fn(LinearAttend<'_, '_>),
     /// Rows through RWKV-4's weighted mean: see [`Wkv`].
     pub wkv: fn(Wkv<'_>),

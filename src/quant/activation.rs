@@ -26,7 +26,7 @@ pub enum Activation {
 impl Activation {
     /// The form that a weight type is multiplied with, if it can be multiplied at all.
     pub fn of(weights: DType) -> Option<Activation> {
-        visit(weights, Form)
+        visit(weights, ActivationForm)
     }
 
     /// Activations in one block: a row's length is a multiple of it.
@@ -57,9 +57,9 @@ impl Activation {
     }
 }
 
-struct Form;
+struct ActivationForm;
 
-impl Visitor for Form {
+impl Visitor for ActivationForm {
     type Output = Activation;
 
     fn floats(self, _: Float) -> Activation {

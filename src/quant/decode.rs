@@ -12,12 +12,12 @@ pub type Decode = fn(&[u8], &mut [f32]);
 
 /// The decoder of a type, if there is one.
 pub fn decode(dtype: DType) -> Option<Decode> {
-    visit(dtype, Decoder)
+    visit(dtype, Decoders)
 }
 
-struct Decoder;
+struct Decoders;
 
-impl Visitor for Decoder {
+impl Visitor for Decoders {
     type Output = Decode;
 
     fn floats(self, float: Float) -> Decode {

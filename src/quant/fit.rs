@@ -14,7 +14,7 @@ const ROUND: f32 = 12_582_912.0;
 
 /// Sums over a group's weights x and quants q.
 #[derive(Clone, Copy)]
-struct Sums {
+struct QuantSums {
     /// Σ q
     q: f32,
     /// Σ q²
@@ -29,7 +29,7 @@ fn sum(lanes: [f32; LANES]) -> f32 {
 
 /// Sums for the quants nearest to `(x − offset) · inverse`.
 #[inline]
-fn sums<const N: usize>(x: &[f32; N], inverse: f32, offset: f32, low: i8, high: i8) -> Sums {
+fn sums<const N: usize>(x: &[f32; N], inverse: f32, offset: f32, low: i8, high: i8) -> QuantSums {
     let (low, high) = (f32::from(low), f32::from(high));
     let (mut q, mut qq, mut xq) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
     for x in x.as_chunks::<LANES>().0 {
@@ -41,7 +41,7 @@ fn sums<const N: usize>(x: &[f32; N], inverse: f32, offset: f32, low: i8, high: 
             xq[lane] += x[lane] * quant;
         }
     }
-    Sums {
+    QuantSums {
         q: sum(q),
         qq: sum(qq),
         xq: sum(xq),
@@ -117,7 +117,7 @@ pub(super) fn affine<const N: usize>(x: &[f32; N], high: i8, below: bool) -> (f3
     let least = if below { least.min(0.0) } else { least };
     let most = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let (total, count) = (x.iter().sum::<f32>(), N as f32);
-    let fit = |sums: Sums| {
+    let fit = |sums: QuantSums| {
         let determinant = count * sums.qq - sums.q * sums.q;
         let (mut scale, mut offset) = (0.0, total / count);
         if determinant > 0.0 {

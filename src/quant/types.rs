@@ -17,7 +17,7 @@ macro_rules! types {
             $(, $each:ident($encode:expr), else $stand_in:ident)?)?;
     )*) => {
         /// As long as [`DType::ALL`]: a type without a row does not compile.
-        const ROWS: [Row; DType::ALL.len()] = [$(Row {
+        const ROWS: [TypeRow; DType::ALL.len()] = [$(TypeRow {
             dtype: DType::$dtype,
             encode: types!(@optional $($(|values, out| $each(values, out, $encode))?)?),
             stand_in: types!(@optional $($(DType::$stand_in)?)?),
@@ -75,7 +75,7 @@ types! {
     Q2_0: block32::<BlockQ2_0>(), each_block(q2_0), else Q4_0;
 }
 
-struct Row {
+struct TypeRow {
     dtype: DType,
     encode: Option<Encode>,
     stand_in: Option<DType>,

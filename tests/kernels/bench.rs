@@ -8,7 +8,7 @@ use rillm_formats::manifest::DType;
 use super::tables;
 
 #[test]
-fn every_product_of_every_table_has_a_trial() {
+fn every_product_of_every_table_has_a_bench() {
     for table in tables() {
         for &dtype in DType::ALL {
             let many = [
@@ -24,15 +24,15 @@ fn every_product_of_every_table_has_a_trial() {
                 ),
             ];
             for (form, make) in many {
-                let trial: Option<KernelBench> = make(table, dtype, (19, 512), 5);
-                let Some(mut trial) = trial else {
+                let bench: Option<KernelBench> = make(table, dtype, (19, 512), 5);
+                let Some(mut bench) = bench else {
                     assert_eq!(form, None, "{dtype:?}");
                     continue;
                 };
-                trial.run();
-                assert_eq!(Some(trial.activation()), form, "{dtype:?}");
-                assert_eq!(trial.operations(), 2 * 19 * 512 * 5);
-                let elements = trial.bytes() / dtype.block_len() * dtype.block_elements();
+                bench.run();
+                assert_eq!(Some(bench.activation()), form, "{dtype:?}");
+                assert_eq!(bench.operations(), 2 * 19 * 512 * 5);
+                let elements = bench.bytes() / dtype.block_len() * dtype.block_elements();
                 assert_eq!(elements, 19 * 512, "{dtype:?}");
             }
         }
@@ -40,28 +40,28 @@ fn every_product_of_every_table_has_a_trial() {
 }
 
 #[test]
-fn every_table_runs_every_trial() {
+fn every_table_runs_every_bench() {
     for table in tables() {
-        for &history in KvType::ALL {
-            let mut trial = AttentionBench::new(history, 64, 5, 3).expect("it fits");
-            trial.run(table);
-            let row = history.row_len(64).expect("a length") as u64;
-            assert_eq!(trial.bytes(), 3 * 64 * 2 * row);
-            assert_eq!(trial.operations(), 5 * 3 * 64 * 64 * 4);
+        for &kv_type in KvType::ALL {
+            let mut bench = AttentionBench::new(kv_type, 64, 5, 3).expect("it fits");
+            bench.run(table);
+            let row = kv_type.row_len(64).expect("a length") as u64;
+            assert_eq!(bench.bytes(), 3 * 64 * 2 * row);
+            assert_eq!(bench.operations(), 5 * 3 * 64 * 64 * 4);
         }
         for &kernel in StateKernel::ALL {
             for rows in [1, 32] {
                 // Several states.
-                let mut trial = StateBench::new(kernel, 1 << 17, rows);
-                trial.run(table);
-                assert!(trial.bytes() >= 1 << 17);
-                assert_eq!(trial.elements(), trial.bytes() / 4 * rows as u64);
+                let mut bench = StateBench::new(kernel, 1 << 17, rows);
+                bench.run(table);
+                assert!(bench.bytes() >= 1 << 17);
+                assert_eq!(bench.elements(), bench.bytes() / 4 * rows as u64);
             }
         }
     }
 }
 
 #[test]
-fn a_trial_too_large_is_refused() {
+fn a_bench_too_large_is_refused() {
     assert!(AttentionBench::new(KvType::F32, usize::MAX, 1, 1).is_none());
 }

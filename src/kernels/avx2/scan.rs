@@ -8,7 +8,7 @@
 use core::arch::x86_64::*;
 
 use super::register::{LANES, exp_below_one, load_floats, store_floats};
-use crate::kernels::ops::{DeferredDecay, LEAST_DEFERRED, Shared};
+use crate::kernels::ops::{DeferredDecay, LEAST_DEFERRED, ScanRates};
 use crate::kernels::{Conv1d, SCAN_LANES, SCAN_ROWS, Scan, Strided, scalar};
 
 /// States at a time where each has a decay of its own, which takes registers.
@@ -38,7 +38,7 @@ impl Rows {
 pub(super) fn scan(mut call: Scan<'_>) {
     let mut rows = Rows::NONE;
     for first in (0..call.channels).step_by(SCAN_LANES) {
-        if call.channels - first < SCAN_LANES || !call.fits(Shared::None) {
+        if call.channels - first < SCAN_LANES || !call.fits(ScanRates::PerChannel) {
             scalar::scan_block(&mut call, first);
         } else {
             for half in [0, LANES] {
@@ -51,7 +51,7 @@ pub(super) fn scan(mut call: Scan<'_>) {
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn head_scan(mut call: Scan<'_>) {
     let count = call.rows();
-    if call.channels < SCAN_LANES || !call.fits(Shared::All) {
+    if call.channels < SCAN_LANES || !call.fits(ScanRates::PerHead) {
         return (scalar::TABLE.head_scan)(call);
     }
     // exp(Δ A) of every row, eight rows in a register.

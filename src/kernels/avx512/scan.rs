@@ -7,7 +7,7 @@
 use core::arch::x86_64::*;
 
 use super::register::Lanes;
-use crate::kernels::ops::{DeferredDecay, LEAST_DEFERRED, Shared};
+use crate::kernels::ops::{DeferredDecay, LEAST_DEFERRED, ScanRates};
 use crate::kernels::{Conv1d, SCAN_LANES, SCAN_ROWS, Scan, Strided, scalar};
 
 /// States at a time where each has a decay of its own, which takes registers.
@@ -56,7 +56,7 @@ pub(super) fn scan(call: Scan<'_>) {
 fn scan_rows<const R: usize>(mut call: Scan<'_>) {
     let mut rows = Rows::<R>::NONE;
     for first in (0..call.channels).step_by(SCAN_LANES) {
-        if call.channels - first < SCAN_LANES || !call.fits(Shared::None) {
+        if call.channels - first < SCAN_LANES || !call.fits(ScanRates::PerChannel) {
             scalar::scan_block(&mut call, first);
         } else {
             scan_block(&mut call, first, &mut rows);
@@ -67,7 +67,7 @@ fn scan_rows<const R: usize>(mut call: Scan<'_>) {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn head_scan(mut call: Scan<'_>) {
     let count = call.rows();
-    if call.channels < SCAN_LANES || !call.fits(Shared::All) {
+    if call.channels < SCAN_LANES || !call.fits(ScanRates::PerHead) {
         return (scalar::TABLE.head_scan)(call);
     }
     // exp(Δ A) of every row, sixteen rows in a register.

@@ -1,4 +1,4 @@
-//! Queries of one head against a history.
+//! Queries of one head against the KV cache.
 
 use crate::kernels::{Attend, Kernels, KvHalf, KvType, PAGE, Running};
 

@@ -15,18 +15,18 @@ pub enum StateKernel {
     Scan,
     /// The same with one number for a head: Mamba-2.
     HeadScan,
-    /// Outer products that fade as one: RetNet.
+    /// Linear attention with one decay for a head: RetNet.
     LinearAttend,
-    /// Outer products that fade by key: gated linear attention, RWKV-6.
+    /// Linear attention with a decay for each element of a key: GLA, RWKV-6.
     LinearAttendByKey,
-    /// The same with something taken out: RWKV-7, delta rules.
+    /// The same with the delta rule: RWKV-7, DeltaNet.
     LinearAttendDelta,
     /// A weighted mean: RWKV-4.
     Wkv,
 }
 
 /// Elements of one call's state along both its sides, as usual models have them.
-struct Shape {
+struct StateShape {
     channels: usize,
     depth: usize,
 }
@@ -51,12 +51,12 @@ impl StateKernel {
             StateKernel::HeadScan => "head_scan",
             StateKernel::LinearAttend => "linear_attend",
             StateKernel::LinearAttendByKey => "linear_attend, by key",
-            StateKernel::LinearAttendDelta => "linear_attend, erasing",
+            StateKernel::LinearAttendDelta => "linear_attend, delta rule",
             StateKernel::Wkv => "wkv",
         }
     }
 
-    const fn shape(self) -> Shape {
+    const fn shape(self) -> StateShape {
         let (channels, depth) = match self {
             StateKernel::Conv1d => (256, TAPS - 1),
             StateKernel::Scan => (128, 16),
@@ -66,7 +66,7 @@ impl StateKernel {
             | StateKernel::LinearAttendDelta => (64, 64),
             StateKernel::Wkv => (256, 3),
         };
-        Shape { channels, depth }
+        StateShape { channels, depth }
     }
 }
 
@@ -90,7 +90,7 @@ pub struct StateBench {
 impl StateBench {
     /// States of together at least so many bytes, and rows, at most [`SCAN_ROWS`], for each.
     pub fn new(kernel: StateKernel, bytes: usize, rows: usize) -> StateBench {
-        let Shape { channels, depth } = kernel.shape();
+        let StateShape { channels, depth } = kernel.shape();
         let states = bytes.div_ceil(channels * depth * size_of::<f32>()).max(1);
         let rows = rows.clamp(1, SCAN_ROWS);
         let len = SCAN_ROWS * channels.max(depth).max(TAPS * channels);
@@ -108,7 +108,7 @@ impl StateBench {
 
     /// Brings every state over its rows.
     pub fn run(&mut self, table: &Kernels) {
-        let Shape { channels, depth } = self.kernel.shape();
+        let StateShape { channels, depth } = self.kernel.shape();
         for state in self.states.chunks_exact_mut(channels * depth) {
             let wave = |width: usize| Strided {
                 values: &self.wave[..self.rows * width],
@@ -171,8 +171,8 @@ impl StateBench {
                             StateKernel::LinearAttend => RowDecay::All(0.9),
                             _ => RowDecay::Keys(decays),
                         };
-                        let erasing = self.kernel == StateKernel::LinearAttendDelta;
-                        let delta = erasing.then_some(RowDelta {
+                        let delta = self.kernel == StateKernel::LinearAttendDelta;
+                        let delta = delta.then_some(RowDelta {
                             read: key,
                             write: key,
                             factor: -0.5,
@@ -205,5 +205,5 @@ impl StateBench {
     }
 }
 
-/// What exponents shrink by: as many as the largest state wants.
+/// Rates of decay: as many as the largest state wants.
 static RATES: [f32; 128 * 16] = [-0.5; 128 * 16];

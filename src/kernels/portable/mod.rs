@@ -29,7 +29,7 @@ pub(super) use self::{
 /// The scalar table with what registers do better.
 pub(super) const TABLE: Kernels = Kernels {
     isa: Isa::Portable,
-    matmul: |dtype| visit(dtype, Products),
+    matmul: |dtype| visit(dtype, PortableProducts),
     widen: float::widen,
     dot: vector::dot,
     attend: f32x4::attend,
@@ -42,9 +42,9 @@ pub(super) const TABLE: Kernels = Kernels {
 };
 
 /// The products of every type that no instruction set has better ones of.
-struct Products;
+struct PortableProducts;
 
-impl Visitor for Products {
+impl Visitor for PortableProducts {
     type Output = MatMulFn;
 
     fn floats(self, float: Float) -> MatMulFn {

@@ -1,33 +1,33 @@
-//! Memories of outer products, and RWKV-4's of weighted means.
+//! Linear attention, and RWKV-4's weighted mean.
 
 use super::vector::axpy;
 use crate::kernels::{LinearAttend, LinearAttendRow, RowDecay, SCAN_LANES, Wkv};
 
-/// Columns worked on at a time: what is read of them is kept aside.
+/// Columns worked on at a time: what the delta rule takes out of them is kept aside.
 const COLUMNS: usize = 64;
 
 pub(super) fn linear_attend(call: LinearAttend<'_, '_>) {
     for row in call.rows {
-        retain_row(call.state, row);
+        attend_row(call.state, row);
     }
 }
 
-fn retain_row(state: &mut [f32], row: &mut LinearAttendRow<'_>) {
+fn attend_row(state: &mut [f32], row: &mut LinearAttendRow<'_>) {
     let (keys, stride) = (row.key_dim(), row.value.len().max(1));
     let all = row.value.len().min(row.out.len());
     for first in (0..all).step_by(COLUMNS) {
         let columns = first..all.min(first + COLUMNS);
-        let mut erased = [0.0; COLUMNS];
-        let erased = &mut erased[..columns.len()];
+        let mut removed = [0.0; COLUMNS];
+        let removed = &mut removed[..columns.len()];
         if let Some(delta) = &row.delta {
             for (s, read) in state.chunks_exact(stride).zip(&delta.read[..keys]) {
-                axpy(*read, &s[columns.clone()], erased);
+                axpy(*read, &s[columns.clone()], removed);
             }
-            erased.iter_mut().for_each(|x| *x *= delta.factor);
+            removed.iter_mut().for_each(|x| *x *= delta.factor);
         }
         let mut value = [0.0; COLUMNS];
-        for (gained, value) in value.iter_mut().zip(&row.value[columns.clone()]) {
-            *gained = row.gain * value;
+        for (scaled, value) in value.iter_mut().zip(&row.value[columns.clone()]) {
+            *scaled = row.gain * value;
         }
         let out = &mut row.out[columns.clone()];
         out.fill(0.0);
@@ -42,7 +42,7 @@ fn retain_row(state: &mut [f32], row: &mut LinearAttendRow<'_>) {
             };
             s.iter_mut().for_each(|x| *x *= decay);
             if let Some(delta) = &row.delta {
-                axpy(delta.write[index], erased, s);
+                axpy(delta.write[index], removed, s);
             }
             axpy(row.key[index], &value, s);
             if !row.before {

@@ -10,12 +10,12 @@ use crate::quant::*;
 
 /// The product of a type.
 pub(in crate::kernels) fn of(dtype: DType) -> Option<MatMulFn> {
-    visit(dtype, Products)
+    visit(dtype, ScalarProducts)
 }
 
-struct Products;
+struct ScalarProducts;
 
-impl Visitor for Products {
+impl Visitor for ScalarProducts {
     type Output = MatMulFn;
 
     fn floats(self, float: Float) -> MatMulFn {

@@ -27,9 +27,9 @@ pub(super) fn head_scan(mut call: Scan<'_>) {
             *decay = (dt * a).exp();
         }
     }
-    let fades = DeferredDecay::new(deferred, &decays[..rows], f32::INFINITY);
+    let decay = DeferredDecay::new(deferred, &decays[..rows], f32::INFINITY);
     for first in (0..call.channels).step_by(SCAN_LANES) {
-        head_block(&mut call, first, &fades);
+        head_block(&mut call, first, &decay);
     }
 }
 
@@ -102,7 +102,7 @@ pub(in crate::kernels) fn scan_block(call: &mut Scan<'_>, first: usize) {
 }
 
 /// The block of a head's channels from `first` on.
-pub(in crate::kernels) fn head_block(call: &mut Scan<'_>, first: usize, fades: &DeferredDecay) {
+pub(in crate::kernels) fn head_block(call: &mut Scan<'_>, first: usize, decay: &DeferredDecay) {
     let (channels, states) = (call.channels, call.states);
     let lanes = SCAN_LANES.min(channels - first);
     let state = call.state.get_mut(first * states..(first + lanes) * states);
@@ -110,7 +110,7 @@ pub(in crate::kernels) fn head_block(call: &mut Scan<'_>, first: usize, fades: &
         return;
     };
     let rows = call.out.chunks_exact_mut(channels).enumerate();
-    for ((row, out), (fold, deferred)) in rows.zip(fades.applied.iter().zip(&fades.deferred)) {
+    for ((row, out), (applied, deferred)) in rows.zip(decay.applied.iter().zip(&decay.deferred)) {
         let out = &mut out[first..first + lanes];
         let (dt, x) = (call.dt.row(row, 1), call.x.row(row, channels));
         let ([dt], Some(x)) = (dt, x.get(first..first + lanes)) else {
@@ -120,7 +120,7 @@ pub(in crate::kernels) fn head_block(call: &mut Scan<'_>, first: usize, fades: &
         let (b, c) = (call.b.row(row, states), call.c.row(row, states));
         for (h, (b, c)) in state.chunks_exact_mut(lanes).zip(b.iter().zip(c)) {
             for lane in 0..lanes {
-                h[lane] = fold * h[lane] + dt / deferred * x[lane] * b;
+                h[lane] = applied * h[lane] + dt / deferred * x[lane] * b;
                 out[lane] += h[lane] * c;
             }
         }
