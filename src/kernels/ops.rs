@@ -378,8 +378,9 @@ pub struct RowDelta<'a> {
 
 /// Rows of one sequence through RWKV-4's weighted mean, for a range of channels.
 ///
-/// With weights e^kᵢ that decay by e^decay from row to row, and e^(k + first) for the row itself: `out` = Σ weight · value / Σ weight. The state holds both sums over the past, relative
-/// to the largest exponent, and that exponent.
+/// With weights e^kᵢ that decay by e^decay from row to row, and e^(k + first) for the row's own:
+/// `out` = Σ weight · value / Σ weight. The state holds both sums over the past, relative to the
+/// largest exponent, and that exponent.
 #[derive(Debug)]
 pub struct Wkv<'a> {
     /// Σ weight · value, Σ weight and exponent, in blocks of [`SCAN_LANES`] channels; zeros say

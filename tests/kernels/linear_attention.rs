@@ -1,29 +1,29 @@
-//! Memories of outer products, against their recurrence in double precision.
+//! Linear attention, against its recurrence in double precision.
 
 use rillm::internals::kernels::{LinearAttend, LinearAttendRow, RowDecay, RowDelta, Strided, Wkv};
 
 use crate::ops::{near, wide};
 use crate::{Random, tables};
 
-/// Rounding errors of the rows so far, each of a few operations, fade with what they are errors of.
+/// Rounding errors of the rows so far, each of a few operations; they decay as the state does.
 const TOLERANCE: f64 = 256.0 * f32::EPSILON as f64;
 
 #[derive(Clone, Copy, Debug)]
 enum Form {
     Sum,
     RowDecay,
-    FadingKeys,
+    KeyDecay,
     Delta,
     Pair,
     Before,
 }
 
 #[test]
-fn memories_follow_their_recurrence() {
+fn states_follow_their_recurrence() {
     let forms = [
         Form::Sum,
         Form::RowDecay,
-        Form::FadingKeys,
+        Form::KeyDecay,
         Form::Delta,
         Form::Pair,
         Form::Before,
@@ -72,7 +72,7 @@ fn follows(table: &rillm::internals::kernels::Kernels, form: Form, key_dim: usiz
         let (decay, delta) = match form {
             Form::Sum => (RowDecay::All(1.0), None),
             Form::RowDecay => (RowDecay::All(decay), None),
-            Form::FadingKeys => (RowDecay::Keys(&decays), None),
+            Form::KeyDecay => (RowDecay::Keys(&decays), None),
             Form::Delta => (RowDecay::All(decay), Some(delta)),
             Form::Pair => (RowDecay::Keys(&decays), Some(pair)),
             Form::Before => (RowDecay::Keys(&decays), None),
@@ -148,7 +148,7 @@ fn rows_are_the_same_together_and_one_by_one() {
         for ((key_dim, columns), form) in [(5, 64), (8, 32), (24, 64), (3, 96), (6, 41)]
             .into_iter()
             .flat_map(|size| {
-                [Form::RowDecay, Form::FadingKeys, Form::Before].map(|form| (size, form))
+                [Form::RowDecay, Form::KeyDecay, Form::Before].map(|form| (size, form))
             })
         {
             let mut random = Random(columns as u64);
@@ -168,7 +168,7 @@ fn rows_are_the_same_together_and_one_by_one() {
                         value: &values[row],
                         gain: 1.0 + row as f32 / 8.0,
                         decay: match form {
-                            // One of them fades.
+                            // One of them decays.
                             Form::RowDecay => RowDecay::All(if row == 6 { 0.5 } else { 1.0 }),
                             _ => RowDecay::Keys(&decays[row]),
                         },
@@ -211,12 +211,12 @@ fn weighted_means_follow_their_definition() {
             let mean = |row: usize, channel: usize| {
                 let (mut sum, mut weights) = (0.0, 0.0);
                 for back in 0..=row {
-                    let fade = match back {
+                    let exponent = match back {
                         0 => f64::from(first[channel]),
                         rows => (rows - 1) as f64 * f64::from(decay[channel]),
                     };
                     let at = (row - back) * stride + channel;
-                    let weight = (f64::from(keys[at]) - f64::from(shift) + fade).exp();
+                    let weight = (f64::from(keys[at]) - f64::from(shift) + exponent).exp();
                     sum += weight * f64::from(values[at]);
                     weights += weight;
                 }

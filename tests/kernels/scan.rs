@@ -207,8 +207,8 @@ fn scans_follow_their_recurrence() {
                 );
                 let size = |size: usize| TOLERANCE * (8 + size) as f64;
                 near(&name, &found, &expected, |_| size(states));
-                let owing = if shared { deferred[0] } else { 1.0 };
-                let worth: Vec<f32> = state.iter().map(|h| owing * h).collect();
+                let deferred_decay = if shared { deferred[0] } else { 1.0 };
+                let worth: Vec<f32> = state.iter().map(|h| deferred_decay * h).collect();
                 near(&name, &worth, &expected_state, |_| size(0) * 4.0);
                 let first = whole.get_or_insert((found.clone(), state.clone(), deferred));
                 assert_eq!(*first, (found, state, deferred), "{name}, {cut:?}");
