@@ -12,14 +12,14 @@ import sys
 from gguf import GGUFReader
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from make import PRESETS
+from make import PRE_TOKENIZERS
 
 CONTROL, USER_DEFINED = 3, 4
 
 
 def byte_level(tokens, kinds, fields):
     pre = fields["tokenizer.ggml.pre"].contents() if "tokenizer.ggml.pre" in fields else "default"
-    patterns = PRESETS[{"mpt": "gpt-2", "olmo": "gpt-2", "refact": "starcoder"}.get(pre, pre)]
+    patterns = PRE_TOKENIZERS[{"mpt": "gpt-2", "olmo": "gpt-2", "refact": "starcoder"}.get(pre, pre)]
     merges = [tuple(merge.split(" ", 1)) for merge in fields["tokenizer.ggml.merges"].contents()]
     vocabulary = {text: id for id, text in enumerate(tokens)}
     whole_words_first = pre in ("llama-bpe", "tekken")

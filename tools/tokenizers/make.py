@@ -105,7 +105,7 @@ def cased(ending, but=""):
     return f"{lead}{upper}*{lower}+{ending}|{lead}{upper}+{lower}*{ending}"
 
 
-PRESETS = {
+PRE_TOKENIZERS = {
     "gpt-2": [GPT2],
     "llama-bpe": [LLAMA3],
     "qwen2": [LLAMA3.replace("{1,3}", "")],
@@ -223,7 +223,7 @@ def random_texts():
 def splits():
     texts = [text for text in TEXTS if 0 < len(text) < 100] + random_texts() + PATTERN_TEXTS
     found = {}
-    for name, patterns in PRESETS.items():
+    for name, patterns in PRE_TOKENIZERS.items():
         stages = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in patterns]
         splitter = pre_tokenizers.Sequence(stages)
         found[name] = [

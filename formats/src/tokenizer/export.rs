@@ -1,7 +1,7 @@
 //! A tokenizer as the `tokenizer.ggml.*` metadata of a GGUF file.
 
 use super::error::{TokenizerError, failure};
-use super::gguf as key;
+use super::gguf_keys as key;
 use super::model::{Alphabet, TokenizerModel, score_of};
 use super::normalize::NormalizerStep;
 use super::pre_tokenizers::GgufPreTokenizer;

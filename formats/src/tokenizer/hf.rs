@@ -3,7 +3,8 @@
 use super::added::{Added, AddedTokens};
 use super::error::{Shown, TokenizerError, failure};
 use super::hf_pipeline;
-use super::json::{AddedTokenJson, ModelJson, TokenizerJson};
+use super::hf_settings::{Settings, added_token, parse_json};
+use super::json::{ModelJson, TokenizerJson};
 use super::model::{Alphabet, Fallback, Merges, Ranked, Scored, TokenizerModel, order_of};
 use super::normalize::{NormalizerStep, TextPlace, normalize};
 use super::sentencepiece::SentencePiece;
@@ -11,16 +12,13 @@ use super::unigram::Unigram;
 use super::vocabulary::{TokenKind, Vocabulary, byte_of};
 use super::vocabulary_builder::VocabularyBuilder;
 use super::word_piece::{BERT_CHARACTERS, WordPiece};
-use super::{
-    HfFiles, Tokenizer, TokenizerKind, byte_level, end_of_generation, limits, rwkv, unescape,
-};
+use super::{HfFiles, Tokenizer, TokenizerKind, byte_level, limits, rwkv, unescape};
 use alloc::borrow::Cow;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
-use serde_json::Value;
 
-const JSON: &str = "tokenizer.json";
+pub(super) const JSON: &str = "tokenizer.json";
 const MODEL: &str = "tokenizer.model";
 
 pub(super) fn tokenizer(files: &HfFiles<'_>) -> Result<Option<Tokenizer>, TokenizerError> {
@@ -35,161 +33,6 @@ pub(super) fn tokenizer(files: &HfFiles<'_>) -> Result<Option<Tokenizer>, Tokeni
     lines
         .map(|lines| rwkv::tokenizer(lines, &settings))
         .transpose()
-}
-
-fn parse_json<'a, T: serde::Deserialize<'a>>(
-    bytes: &'a [u8],
-    file: &str,
-) -> Result<T, TokenizerError> {
-    serde_json::from_slice(bytes).map_err(|error| failure!(Malformed, "{file}: {error}"))
-}
-
-/// What the small files say.
-#[derive(Default)]
-pub(super) struct Settings {
-    bos: Option<String>,
-    eos: Option<String>,
-    adds_bos: Option<bool>,
-    adds_eos: Option<bool>,
-    pub(super) added: Vec<AddedTokenJson>,
-    ends: Vec<u32>,
-}
-
-impl Settings {
-    fn read(files: &HfFiles<'_>) -> Result<Settings, TokenizerError> {
-        let mut settings = Settings::default();
-        if let Some(bytes) = files.tokenizer_config {
-            const FILE: &str = "tokenizer_config.json";
-            let config: Value = parse_json(bytes, FILE)?;
-            settings.names(&config);
-            settings.adds_bos = config.get("add_bos_token").and_then(Value::as_bool);
-            settings.adds_eos = config.get("add_eos_token").and_then(Value::as_bool);
-            if let Some(Value::Object(tokens)) = config.get("added_tokens_decoder") {
-                for (key, token) in tokens {
-                    let id = key.parse::<u32>().ok();
-                    let token = serde::Deserialize::deserialize(token).ok();
-                    let Some((id, token)) = id.zip(token) else {
-                        return Err(failure!(
-                            Malformed,
-                            "{FILE}: added_tokens_decoder has an entry that is no id and token"
-                        ));
-                    };
-                    settings.added.push(AddedTokenJson { id, ..token });
-                }
-            }
-        }
-        if let Some(bytes) = files.special_tokens_map {
-            let map: Value = parse_json(bytes, "special_tokens_map.json")?;
-            settings.names(&map);
-        }
-        if let Some(bytes) = files.generation_config {
-            const FILE: &str = "generation_config.json";
-            let config: Value = parse_json(bytes, FILE)?;
-            let ids = match config.get("eos_token_id") {
-                None | Some(Value::Null) => Vec::new(),
-                Some(Value::Array(ids)) => ids.iter().collect(),
-                Some(id) => vec![id],
-            };
-            for id in ids {
-                settings.ends.push(hf_pipeline::id_of(id).ok_or_else(|| {
-                    failure!(
-                        Malformed,
-                        "{FILE}: eos_token_id has {id}, expected token ids"
-                    )
-                })?);
-            }
-        }
-        Ok(settings)
-    }
-
-    /// Takes the names of BOS and EOS that are not known yet.
-    fn names(&mut self, map: &Value) {
-        // A name, or an object that says how the token is matched.
-        let name = |key: &str| {
-            let token = map.get(key)?;
-            let name = token.as_str().or_else(|| token.get("content")?.as_str())?;
-            Some(name.to_string())
-        };
-        self.bos = self.bos.take().or_else(|| name("bos_token"));
-        self.eos = self.eos.take().or_else(|| name("eos_token"));
-    }
-
-    fn is_named(&self, text: &str) -> bool {
-        [&self.bos, &self.eos]
-            .into_iter()
-            .any(|name| name.as_deref() == Some(text))
-    }
-
-    /// The kind of an added token: BOS and EOS are control tokens whatever else is said.
-    pub(super) fn kind_of(&self, token: &AddedTokenJson) -> TokenKind {
-        match token.special || self.is_named(&token.content) {
-            true => TokenKind::Control,
-            false => TokenKind::UserDefined,
-        }
-    }
-
-    /// What the two kinds of file have in common, last.
-    pub(super) fn finish(&self, mut tokenizer: Tokenizer) -> Result<Tokenizer, TokenizerError> {
-        let find = |name: &Option<String>| name.as_deref().and_then(|name| tokenizer.token(name));
-        let bos = find(&self.bos).or(tokenizer.bos);
-        let eos = find(&self.eos).or(tokenizer.eos);
-        let wanted = |said: Option<bool>, id: Option<u32>, what: &str| match (said, id) {
-            (Some(true), None) => Err(failure!(
-                Missing,
-                "tokenizer_config.json: add_{what}_token is true, but {what}_token names no \
-                 token of the vocabulary"
-            )),
-            (Some(true), Some(id)) => Ok(Some(vec![id])),
-            (Some(false), _) => Ok(Some(Vec::new())),
-            (None, _) => Ok(None),
-        };
-        if let Some(prefix) = wanted(self.adds_bos, bos, "bos")? {
-            tokenizer.prefix = prefix;
-        }
-        if let Some(suffix) = wanted(self.adds_eos, eos, "eos")? {
-            tokenizer.suffix = suffix;
-        }
-        for &id in tokenizer.prefix.iter().chain(&tokenizer.suffix) {
-            if tokenizer.piece(id).is_none() {
-                return Err(failure!(
-                    Malformed,
-                    "{JSON} post_processor adds token {id}, which is not in the vocabulary"
-                ));
-            }
-        }
-        let listed = eos.into_iter().chain(self.ends.iter().copied());
-        tokenizer.end_tokens = end_of_generation::tokens(&tokenizer.vocabulary, listed);
-        tokenizer.eos = eos;
-        tokenizer.bos = bos.or(match tokenizer.prefix.as_slice() {
-            [only] => Some(*only),
-            _ => None,
-        });
-        Ok(tokenizer)
-    }
-}
-
-pub(super) fn added_token(
-    token: &AddedTokenJson,
-    text: &str,
-    kind: TokenKind,
-) -> Result<Added, TokenizerError> {
-    if text.len() > limits::ADDED_TOKEN_LEN {
-        return Err(failure!(
-            Limit,
-            "{JSON} added token {} has {} bytes, expected at most {}",
-            token.id,
-            text.len(),
-            limits::ADDED_TOKEN_LEN
-        ));
-    }
-    Ok(Added {
-        text: text.as_bytes().to_vec(),
-        id: token.id,
-        is_control: kind.is_control(),
-        strips_left: token.lstrip,
-        strips_right: token.rstrip,
-        is_word: token.single_word,
-    })
 }
 
 fn from_json(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerError> {

@@ -3,7 +3,7 @@
 
 use super::added::{Added, AddedTokens};
 use super::error::{Shown, TokenizerError, failure};
-use super::hf::Settings;
+use super::hf_settings::{Settings, added_token};
 use super::model::TokenizerModel;
 use super::trie::Trie;
 use super::vocabulary::TokenKind;
@@ -47,7 +47,7 @@ pub(super) fn tokenizer(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, 
     for token in settings.added.iter().filter(|token| !is_line(token.id)) {
         let (text, kind) = (token.content.as_bytes(), settings.kind_of(token));
         builder.put(token.id, text, kind, FILE)?;
-        raw.push(super::hf::added_token(token, &token.content, kind)?);
+        raw.push(added_token(token, &token.content, kind)?);
     }
     if !is_line(END) && settings.added.iter().all(|token| token.id != END) {
         builder.put(END, END_NAME, TokenKind::Control, FILE)?;

@@ -1,0 +1,231 @@
+//! The vocabulary in the `tokenizer.ggml.*` metadata of a GGUF file: tokens, their types, and the
+//! special ones among them.
+
+use super::added::{Added, AddedTokens};
+use super::error::{Shown, TokenizerError, failure};
+use super::gguf_keys::{ADD_BOS, ADD_EOS, BOS, EOM, EOS, EOT, SCORES, TOKENS, TYPES, UNKNOWN};
+use super::vocabulary::{TokenKind, Vocabulary, byte_of};
+use super::{Tokenizer, end_of_generation, limits};
+use crate::manifest::{Array, Metadata, MetadataValue, Strings};
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+
+/// What every model's vocabulary has.
+pub(super) struct GgufVocabulary<'a> {
+    tokens: &'a Strings,
+    types: Option<&'a [i32]>,
+    pub(super) unknown: Option<u32>,
+    pub(super) bos: Option<u32>,
+    pub(super) eos: Option<u32>,
+    /// The end-of-turn and end-of-message tokens.
+    other_ends: Vec<u32>,
+}
+
+impl<'a> GgufVocabulary<'a> {
+    pub(super) fn read(metadata: &'a Metadata) -> Result<GgufVocabulary<'a>, TokenizerError> {
+        let Some(Array::String(tokens)) = metadata.array(TOKENS) else {
+            return Err(failure!(
+                Missing,
+                "{TOKENS} is missing or is no list of strings"
+            ));
+        };
+        if tokens.is_empty() || tokens.len() > limits::TOKENS {
+            return Err(failure!(
+                Limit,
+                "{TOKENS} has {} entries, expected between 1 and {}",
+                tokens.len(),
+                limits::TOKENS
+            ));
+        }
+        let types = match metadata.value(TYPES) {
+            None => None,
+            Some(MetadataValue::Array(Array::I32(types))) if types.len() == tokens.len() => {
+                Some(types.as_slice())
+            }
+            Some(MetadataValue::Array(Array::I32(types))) => {
+                return Err(failure!(
+                    Malformed,
+                    "{TYPES} has {} entries, expected one for each of {} tokens",
+                    types.len(),
+                    tokens.len()
+                ));
+            }
+            Some(_) => return Err(failure!(Malformed, "{TYPES} is no list of I32")),
+        };
+        let id = |key: &str| token_id(metadata, key, tokens.len());
+        Ok(GgufVocabulary {
+            tokens,
+            types,
+            unknown: id(UNKNOWN)?,
+            bos: id(BOS)?,
+            eos: id(EOS)?,
+            other_ends: [id(EOT)?, id(EOM)?].into_iter().flatten().collect(),
+        })
+    }
+
+    fn kind(&self, index: usize, id: u32, text: &[u8]) -> Result<TokenKind, TokenizerError> {
+        let Some(types) = self.types else {
+            // Files from before token types: only byte and special tokens can be recognised.
+            let special = [self.unknown, self.bos, self.eos];
+            return Ok(match byte_of(text) {
+                Some(_) => TokenKind::Byte,
+                None if special.contains(&Some(id)) => TokenKind::Control,
+                None => TokenKind::Normal,
+            });
+        };
+        let kind = match types.get(index) {
+            Some(0 | 1) => TokenKind::Normal,
+            Some(2) => TokenKind::Unknown,
+            Some(3) => TokenKind::Control,
+            Some(4) => TokenKind::UserDefined,
+            Some(5) => TokenKind::Unused,
+            Some(6) => TokenKind::Byte,
+            Some(other) => {
+                return Err(failure!(
+                    Malformed,
+                    "{TYPES}[{index}] is {other}, expected 0 to 6"
+                ));
+            }
+            None => TokenKind::Normal,
+        };
+        // A token that the file names as BOS or as an end is a control token.
+        let is_end = self.eos == Some(id) || self.other_ends.contains(&id);
+        Ok(match kind {
+            // Some converters store these as normal tokens, and then models never stop.
+            TokenKind::Normal | TokenKind::UserDefined if end_of_generation::is_name(text) => {
+                TokenKind::Control
+            }
+            TokenKind::UserDefined if is_end || self.bos == Some(id) => TokenKind::Control,
+            _ => kind,
+        })
+    }
+
+    /// `raw` turns the file's text of a token into the bytes it stands for.
+    pub(super) fn vocabulary(
+        &self,
+        raw: impl for<'t> Fn(&'t [u8], TokenKind) -> Cow<'t, [u8]>,
+    ) -> Result<Vocabulary, TokenizerError> {
+        let mut vocabulary = Vocabulary::default();
+        for ((index, id), text) in (0..).zip(0u32..).zip(self.tokens.iter()) {
+            let kind = self.kind(index, id, text)?;
+            match (kind, byte_of(text)) {
+                (TokenKind::Byte, Some(byte)) => vocabulary.push(&[byte], kind)?,
+                (TokenKind::Byte, None) if self.types.is_some() => {
+                    return Err(failure!(
+                        Malformed,
+                        "{TOKENS}[{index}] has the type of a byte token but is {}, expected \
+                         \"<0x00>\" to \"<0xFF>\"",
+                        Shown(text)
+                    ));
+                }
+                _ => vocabulary.push(&raw(text, kind), kind)?,
+            }
+        }
+        vocabulary.index();
+        Ok(vocabulary)
+    }
+
+    pub(super) fn finish(
+        self,
+        metadata: &Metadata,
+        vocabulary: Vocabulary,
+        build: impl FnOnce(AddedTokens, Vocabulary) -> Tokenizer,
+        adds_bos: bool,
+    ) -> Result<Tokenizer, TokenizerError> {
+        let mut added = Vec::new();
+        for id in vocabulary.ids() {
+            let kind = vocabulary.kind(id);
+            if !kind.is_control() && kind != TokenKind::UserDefined {
+                continue;
+            }
+            let text = vocabulary.piece(id).unwrap_or_default();
+            if text.len() > limits::ADDED_TOKEN_LEN {
+                return Err(failure!(
+                    Limit,
+                    "{TOKENS}[{id}] is a special token of {} bytes, expected at most {}",
+                    text.len(),
+                    limits::ADDED_TOKEN_LEN
+                ));
+            }
+            added.push(Added::plain(text, id, kind.is_control()));
+        }
+        let adds = |key: &str, unsaid: bool, id: Option<u32>, id_key: &str| match (
+            truth(metadata, key)?,
+            id,
+        ) {
+            (Some(true), None) => Err(failure!(Missing, "{key} is true, but {id_key} is missing")),
+            (said, Some(id)) if said.unwrap_or(unsaid) => Ok(alloc::vec![id]),
+            _ => Ok(Vec::new()),
+        };
+        let prefix = adds(ADD_BOS, adds_bos, self.bos, BOS)?;
+        let suffix = adds(ADD_EOS, false, self.eos, EOS)?;
+        let listed = self.eos.into_iter().chain(self.other_ends);
+        let end_tokens = end_of_generation::tokens(&vocabulary, listed);
+        Ok(Tokenizer {
+            prefix,
+            suffix,
+            bos: self.bos,
+            eos: self.eos,
+            end_tokens,
+            ..build(AddedTokens::new(added), vocabulary)
+        })
+    }
+}
+
+pub(super) fn token_id(
+    metadata: &Metadata,
+    key: &str,
+    tokens: usize,
+) -> Result<Option<u32>, TokenizerError> {
+    let Some(value) = metadata.value(key) else {
+        return Ok(None);
+    };
+    // Converters write -1, stored as 4294967295, for "none".
+    if matches!(
+        value,
+        MetadataValue::I32(-1) | MetadataValue::I64(-1) | MetadataValue::U32(u32::MAX)
+    ) {
+        return Ok(None);
+    }
+    let id = metadata
+        .u64(key)
+        .ok_or_else(|| failure!(Malformed, "{key} is not a token id"))?;
+    match (usize::try_from(id), u32::try_from(id)) {
+        (Ok(index), Ok(id)) if index < tokens => Ok(Some(id)),
+        _ => Err(failure!(
+            Malformed,
+            "{key} is {id}, but the vocabulary has {tokens} tokens"
+        )),
+    }
+}
+
+pub(super) fn truth(metadata: &Metadata, key: &str) -> Result<Option<bool>, TokenizerError> {
+    match metadata.value(key) {
+        None => Ok(None),
+        Some(MetadataValue::Bool(truth)) => Ok(Some(*truth)),
+        Some(_) => Err(failure!(Malformed, "{key} is not a truth value")),
+    }
+}
+
+pub(super) fn scores(metadata: &Metadata, tokens: usize) -> Result<&[f32], TokenizerError> {
+    let scores = match metadata.array(SCORES) {
+        Some(Array::F32(scores)) => scores,
+        _ => {
+            return Err(failure!(
+                Missing,
+                "{SCORES} is missing or is no list of F32"
+            ));
+        }
+    };
+    if scores.len() != tokens {
+        return Err(failure!(
+            Malformed,
+            "{SCORES} has {} entries, expected one for each of {tokens} tokens",
+            scores.len()
+        ));
+    }
+    match scores.iter().position(|score| score.is_nan()) {
+        Some(id) => Err(failure!(Malformed, "{SCORES}[{id}] is not a number")),
+        None => Ok(scores),
+    }
+}
