@@ -1,5 +1,6 @@
 //! Hugging Face folders become GGUF files.
 
 mod folders;
+mod names;
 #[path = "../support/mod.rs"]
 mod support;

@@ -2,7 +2,8 @@
 //! graph wants them.
 
 mod addresses;
-mod containers;
+mod folder;
+mod gguf;
 mod row_order;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,0 +1,226 @@
+//! The same model from a folder: whole, sharded, with the authors' own names.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use rillm::error::LoadErrorKind;
+use rillm_formats::gguf::write::TensorSpec;
+use rillm_formats::manifest::{Array, DType, Shape, Value};
+use rillm_formats::safetensors::write::header;
+
+use crate::support::evaluate::{all_outputs, check_all, open, open_bytes, runnable};
+use crate::support::fixture::{Fixture, Weight};
+use crate::support::folder::TempFolder;
+use crate::support::to_gguf::{Floats, Gguf};
+
+#[test]
+fn a_folder_computes_what_the_reference_does() {
+    for fixture in runnable() {
+        let folder = fixture.folder();
+        check_all(&fixture, &open(&folder).unwrap());
+    }
+}
+
+/// The authors' own names for what transformers calls otherwise: RWKV-4's, and Mamba-2's as
+/// Codestral Mamba has them.
+#[test]
+fn names_of_the_authors_are_known() {
+    let blink: &[(&str, &str)] = &[
+        ("rwkv.embeddings.", "emb."),
+        ("rwkv.blocks.0.pre_ln.", "blocks.0.ln0."),
+        ("rwkv.", ""),
+        (".attention.", ".att."),
+        (".feed_forward.", ".ffn."),
+        ("time_mix_key", "time_mix_k"),
+        ("time_mix_value", "time_mix_v"),
+        ("time_mix_receptance", "time_mix_r"),
+    ];
+    let codestral: &[(&str, &str)] = &[
+        ("backbone.", "model.backbone."),
+        ("lm_head", "model.lm_head"),
+    ];
+    for (name, changes) in [("rwkv4", blink), ("mamba2", codestral)] {
+        let fixture = Fixture::load(name);
+        let mut weights = fixture.weights();
+        for weight in &mut weights {
+            for (theirs, own) in changes {
+                weight.name = weight.name.replace(theirs, own);
+            }
+        }
+        let folder = TempFolder::new(name);
+        write_folder(&folder, &fixture, &weights);
+        let model = open(&folder).unwrap_or_else(|error| panic!("{name}: {error}"));
+        check_all(&fixture, &model);
+    }
+}
+
+fn write_folder(folder: &Path, fixture: &Fixture, weights: &[Weight]) {
+    let specs: Vec<TensorSpec> = weights
+        .iter()
+        .map(|weight| TensorSpec {
+            name: weight.name.clone(),
+            dtype: DType::F32,
+            shape: Shape(weight.shape.clone()),
+        })
+        .collect();
+    let mut bytes = header(&specs).unwrap();
+    let values = weights.iter().flat_map(|weight| &weight.values);
+    bytes.extend(values.flat_map(|value| value.to_le_bytes()));
+    fs::write(folder.join("model.safetensors"), bytes).unwrap();
+    fs::write(folder.join("config.json"), fixture.config().to_string()).unwrap();
+}
+
+/// Converters put Qwen3-Next's layers that guess tokens after the next one behind the others.
+#[test]
+fn layers_that_guess_further_tokens_are_left_out() {
+    let fixture = Fixture::load("qwen3_next");
+    let mut gguf = Gguf::of(&fixture);
+    let (blocks, kinds, guessing) = (
+        gguf.key("block_count"),
+        gguf.key("attention.recurrent_layers"),
+        gguf.key("nextn_predict_layers"),
+    );
+    let layers = gguf.metadata.u64(&blocks).expect("layers");
+    let more: Vec<(String, Floats)> = gguf
+        .tensors
+        .iter()
+        .filter(|(name, _)| name.contains("norm"))
+        .flat_map(|(_, floats)| {
+            let name = |part: &str| format!("blk.{layers}.{part}.weight");
+            ["attn_norm", "nextn.eh_proj"].map(|part| (name(part), floats.clone()))
+        })
+        .collect();
+    gguf.tensors.extend(more);
+    let error = open_bytes(gguf.bytes()).unwrap_err();
+    assert_eq!(error.kind(), LoadErrorKind::Unsupported, "{error}");
+    gguf.metadata
+        .0
+        .insert(blocks, Value::U32(layers as u32 + 1));
+    gguf.metadata.0.insert(guessing.clone(), Value::U32(1));
+    if let Some(Value::Array(Array::Bool(kinds))) = gguf.metadata.0.get_mut(&kinds) {
+        kinds.push(false);
+    }
+    check_all(&fixture, &open_bytes(gguf.bytes()).expect("a file"));
+    let all = Value::U32(layers as u32 + 1);
+    gguf.metadata.0.insert(guessing, all);
+    let error = open_bytes(gguf.bytes()).unwrap_err().to_string();
+    assert!(error.contains("nextn_predict_layers"), "{error}");
+}
+
+/// Writes a fixture as a folder of `shards` safetensors files and their index.
+fn write_shards(folder: &Path, fixture: &Fixture, shards: usize) {
+    let weights = fixture.weights();
+    let mut map = BTreeMap::new();
+    for shard in 0..shards {
+        let file_name = format!("model-{:05}-of-{shards:05}.safetensors", shard + 1);
+        let mine: Vec<_> = weights.iter().skip(shard).step_by(shards).collect();
+        let specs: Vec<TensorSpec> = mine
+            .iter()
+            .map(|weight| TensorSpec {
+                name: weight.name.clone(),
+                dtype: DType::F32,
+                shape: Shape(weight.shape.clone()),
+            })
+            .collect();
+        let mut bytes = header(&specs).unwrap();
+        for weight in &mine {
+            bytes.extend(weight.values.iter().flat_map(|value| value.to_le_bytes()));
+            map.insert(weight.name.clone(), file_name.clone());
+        }
+        fs::write(folder.join(file_name), bytes).unwrap();
+    }
+    let index = serde_json::json!({ "metadata": { "total_size": 0 }, "weight_map": map });
+    fs::write(
+        folder.join("model.safetensors.index.json"),
+        index.to_string(),
+    )
+    .unwrap();
+    fs::write(folder.join("config.json"), fixture.config().to_string()).unwrap();
+}
+
+#[test]
+fn a_sharded_folder_is_the_whole_one() {
+    for name in ["gpt2", "mixtral", "bert_masked_lm"] {
+        let fixture = Fixture::load(name);
+        let (folder, whole) = (TempFolder::new("shards"), fixture.folder());
+        write_shards(&folder, &fixture, 3);
+        let (sharded, whole) = (open(&folder).unwrap(), open(&whole).unwrap());
+        assert_eq!(
+            all_outputs(&fixture, &sharded),
+            all_outputs(&fixture, &whole)
+        );
+
+        let missing = "model-00003-of-00003.safetensors";
+        fs::remove_file(folder.join(missing)).unwrap();
+        let error = open(&folder).unwrap_err();
+        assert!(error.to_string().contains(missing), "{error}");
+    }
+}
+
+#[test]
+fn the_path_of_the_weights_opens_their_folder() {
+    let fixture = Fixture::load("llama_mqa");
+    let folder = fixture.folder();
+    check_all(&fixture, &open(&folder.join("model.safetensors")).unwrap());
+}
+
+/// An unknown tensor of a folder's layer means a variant as well; buffers that PyTorch used to save are fine.
+#[test]
+fn an_unknown_tensor_of_a_layer_is_refused_by_name() {
+    let with = |name: &str, tensor: &str, shape: &[u64]| {
+        let fixture = Fixture::load(name);
+        let more = Weight {
+            name: tensor.to_string(),
+            shape: shape.to_vec(),
+            values: vec![0.5; shape.iter().product::<u64>() as usize],
+        };
+        open(&fixture.folder_with(&fixture.config(), vec![more]))
+    };
+    for (name, tensor) in [
+        ("llama", "model.layers.1.self_attn.q_norm.weight"),
+        ("bamba", "model.layers.0.feed_forward.norm.weight"),
+        ("gpt2", "h.0.attn.bias"),
+    ] {
+        let error = with(name, tensor, &[4]).unwrap_err();
+        assert_eq!(error.kind(), LoadErrorKind::Unsupported);
+        assert!(error.to_string().contains(tensor), "{error}");
+    }
+    for (name, tensor, shape) in [
+        (
+            "llama",
+            "model.layers.1.self_attn.rotary_emb.inv_freq",
+            &[4][..],
+        ),
+        ("llama", "mtp.layers.0.norm.weight", &[4]),
+        ("gpt2", "h.0.attn.bias", &[1, 1, 8, 8]),
+        ("gpt2", "h.0.attn.masked_bias", &[]),
+        (
+            "gpt_neox",
+            "gpt_neox.layers.0.attention.bias",
+            &[1, 1, 8, 8],
+        ),
+    ] {
+        with(name, tensor, shape).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+/// Weights that PyTorch pickled are named for what they are, with the way out.
+#[test]
+fn a_pickle_is_told_from_other_files() {
+    let folder = TempFolder::new("pickle");
+    let zip = folder.join("RWKV-x070.pth");
+    fs::write(&zip, b"PK\x03\x04rest").unwrap();
+    let refused = |path: &Path| open(path).unwrap_err().to_string();
+    for path in [&zip, folder.as_ref()] {
+        let error = refused(path);
+        assert!(error.contains("RWKV-x070.pth"), "{error}");
+        assert!(error.contains("save_file"), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+    fs::write(folder.join("config.json"), r#"{"model_type": "llama"}"#).unwrap();
+    assert!(refused(&folder).contains("a pickle of PyTorch"));
+    let old = folder.join("pytorch_model.bin");
+    fs::write(&old, b"\x80\x02}q\x00").unwrap();
+    assert!(refused(&old).contains("a pickle of PyTorch"));
+}
