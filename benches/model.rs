@@ -4,7 +4,6 @@
 #![allow(missing_docs)]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use rillm::internals::weights::Source;
 use rillm::{Model, ModelOptions, Row, Session, SessionOptions};
 use std::hint::black_box;
 
@@ -23,14 +22,9 @@ fn rows(start: u64, count: u64) -> Vec<Row> {
 }
 
 fn model(c: &mut Criterion) {
-    let open = || {
-        Model::from_source(Source::Static(DEMO), ModelOptions::default()).expect("the demo opens")
-    };
+    let open = || Model::from_bytes(DEMO, ModelOptions::default()).expect("the demo opens");
     let model = open();
-    let options = SessionOptions {
-        context: 256,
-        ..SessionOptions::default()
-    };
+    let options = SessionOptions::default().context(256);
     let mut session = Session::new(&model, options).expect("a session");
 
     let mut group = c.benchmark_group("demo");

@@ -1,5 +1,36 @@
 //! Conversations as the text a model was trained on: its chat template, which is a Jinja
 //! program that comes with its files.
+//!
+//! ```
+//! use rillm::chat::{ChatTemplate, Message};
+//! use rillm::formats::tokenizer::EncodeOptions;
+//! use rillm::generate::{GenerateOptions, Generator};
+//! use rillm::sample::{SampleOptions, Sampler};
+//! use rillm::{Model, ModelOptions, RunError, Session, SessionOptions};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let model = Model::open("assets/demo.gguf", ModelOptions::default())?;
+//! let tokenizer = model.tokenizer()?;
+//! let source = ChatTemplate::of(&model);
+//! let source = source.as_deref().or(ChatTemplate::named("plain")).expect("a template");
+//! let template = ChatTemplate::new(source, "<s>", "</s>")?;
+//!
+//! let mut messages = vec![Message::new("user", "Tell me of a dog and a ball.")];
+//! let text = template.render(&messages, true)?;
+//! // The template writes control tokens by their names.
+//! let prompt = tokenizer.encode(&text, EncodeOptions { add_special: true, parse_special: true });
+//!
+//! let mut session = Session::new(&model, SessionOptions::default().context(256))?;
+//! let mut sampler = Sampler::new(SampleOptions::default(), tokenizer.vocabulary_len(), 256);
+//! let options = GenerateOptions::default()
+//!     .end_tokens(tokenizer.end_tokens())
+//!     .max_tokens(30);
+//! let reply = Generator::new(&mut session, &prompt, options, &mut sampler)?;
+//! let reply: Vec<u32> = reply.collect::<Result<_, RunError>>()?;
+//! messages.push(Message::new("assistant", tokenizer.decode_text(&reply, Default::default())));
+//! # Ok(())
+//! # }
+//! ```
 
 use crate::model::Model;
 use minijinja::syntax::SyntaxConfig;

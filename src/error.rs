@@ -1,8 +1,11 @@
 //! What can go wrong, as values: the library never aborts, exits or prints.
 
+pub use crate::kernels::IsaError;
+pub use crate::plan::PlanError;
+pub use crate::session::SnapshotError;
+pub use crate::state::StateError;
+
 use crate::graph::BuildError;
-use crate::plan::PlanError;
-use crate::state::StateError;
 use std::fmt;
 use std::path::{Path, PathBuf};
 

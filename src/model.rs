@@ -13,15 +13,25 @@ use crate::graph::{
 use crate::kernels::{Isa, Kernels};
 use crate::models::{ARCHITECTURES, Architecture, find};
 use crate::pool::Pool;
+use crate::setters::setters;
 use crate::weights::{Files, Source, TokenizerFiles, Views, Weights, open, open_source};
 use rillm_formats::manifest::{Container, Manifest, TensorInfo};
 use rillm_formats::tokenizer::{HfFiles, Tokenizer};
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 /// How a model is opened.
+///
+/// ```
+/// use rillm::{Isa, ModelOptions};
+///
+/// let options = ModelOptions::default().threads(2).isa(Isa::Scalar);
+/// assert_eq!(options.threads, Some(2));
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct ModelOptions {
     /// The instruction set; `None` for the best that this CPU has.
     pub isa: Option<Isa>,
@@ -30,7 +40,26 @@ pub struct ModelOptions {
     pub threads: Option<usize>,
 }
 
-/// A loaded model.
+setters! {
+    ModelOptions {
+        isa: impl Into<Option<Isa>>,
+        threads: impl Into<Option<usize>>,
+    }
+}
+
+/// A loaded model: immutable, shared by its sessions and among threads, cheap to clone.
+///
+/// ```
+/// use rillm::{Model, ModelOptions};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let model = Model::open("assets/demo.gguf", ModelOptions::default())?;
+/// println!("{} on {}, {} threads", model.title(), model.isa(), model.threads());
+/// let begin = model.tokenizer()?.encode("Once upon a time", Default::default());
+/// assert_eq!(begin.len(), 4);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Model {
     inner: Arc<Inner>,
@@ -67,15 +96,24 @@ impl Model {
     ///
     /// # Errors
     /// One line that names the file and the key or tensor at fault.
-    pub fn open(path: &Path, options: ModelOptions) -> Result<Model, LoadError> {
+    pub fn open(path: impl AsRef<Path>, options: ModelOptions) -> Result<Model, LoadError> {
+        let path = path.as_ref();
         Model::from_files(open(path)?, options).map_err(|error| error.at(path))
     }
 
-    /// Opens a GGUF file whose bytes are at hand: part of the program, or in memory.
+    /// Opens a GGUF file whose bytes are at hand: part of the program (`include_bytes!`), or in
+    /// memory.
     ///
     /// # Errors
     /// As [`Model::open`].
-    pub fn from_source(source: Source, options: ModelOptions) -> Result<Model, LoadError> {
+    pub fn from_bytes(
+        bytes: impl Into<Cow<'static, [u8]>>,
+        options: ModelOptions,
+    ) -> Result<Model, LoadError> {
+        let source = match bytes.into() {
+            Cow::Borrowed(bytes) => Source::Static(bytes),
+            Cow::Owned(bytes) => Source::Owned(bytes),
+        };
         Model::from_files(open_source(source)?, options)
     }
 
@@ -83,6 +121,7 @@ impl Model {
     ///
     /// # Errors
     /// As [`Model::open`].
+    #[doc(hidden)]
     pub fn from_files(files: Files, options: ModelOptions) -> Result<Model, LoadError> {
         let kernels = Kernels::select(options.isa)
             .map_err(|error| LoadError::new(LoadErrorKind::Isa, error.to_string()))?;
@@ -116,22 +155,51 @@ impl Model {
         })
     }
 
+    /// The architecture's name, for people: `LLaMA 1–3`.
+    pub fn title(&self) -> &'static str {
+        self.inner.architecture.title
+    }
+
+    /// Whether it predicts tokens: [`Session::feed`](crate::Session::feed) runs it.
+    pub fn decodes(&self) -> bool {
+        self.graph(Role::Decode).is_some()
+    }
+
+    /// Whether it encodes whole texts: [`Session::encode`](crate::Session::encode) runs it. An
+    /// encoder–decoder model does both.
+    pub fn encodes(&self) -> bool {
+        self.graph(Role::Encode).is_some()
+    }
+
+    /// The instruction set whose kernels run it.
+    pub fn isa(&self) -> Isa {
+        self.inner.kernels.isa
+    }
+
+    /// Its workers.
+    pub fn threads(&self) -> usize {
+        self.inner.pool.threads()
+    }
+
     /// The architecture.
+    #[doc(hidden)]
     pub fn architecture(&self) -> &'static Architecture {
         self.inner.architecture
     }
 
-    /// What the files say.
+    /// What the files say: metadata, and the tensors' types, shapes and places.
     pub fn manifest(&self) -> &Manifest {
         &self.inner.manifest
     }
 
     /// The tokenizer's files of a Hugging Face folder.
+    #[doc(hidden)]
     pub fn tokenizer_files(&self) -> &TokenizerFiles {
         &self.inner.tokenizer_files
     }
 
     /// The graph for a role, if the model has one.
+    #[doc(hidden)]
     pub fn graph(&self, role: Role) -> Option<&Graph> {
         self.inner
             .wiring
@@ -141,6 +209,7 @@ impl Model {
     }
 
     /// The tensor that an operation multiplies by or looks rows up in, if there is one.
+    #[doc(hidden)]
     pub fn tensor_of(&self, op: &Op) -> Option<&str> {
         let Wiring {
             matrices, vectors, ..
@@ -160,11 +229,12 @@ impl Model {
     }
 
     /// Pieces of state.
+    #[doc(hidden)]
     pub fn states(&self) -> &[StateKind] {
         &self.inner.wiring.states
     }
 
-    /// Whether its sequences have a history, which a context bounds; recurrent ones have none.
+    /// Whether its sequences have a KV cache, which a context bounds; recurrent models have none.
     pub fn has_kv_cache(&self) -> bool {
         let mut kinds = self.states().iter();
         kinds.any(|kind| matches!(kind, StateKind::KvCache { .. }))
@@ -176,17 +246,20 @@ impl Model {
     }
 
     /// The token that the decoder of an encoder–decoder model starts from.
+    #[doc(hidden)]
     pub fn decoder_start(&self) -> Option<u32> {
         self.inner.wiring.decoder_start
     }
 
     /// Whether transformers counts positions over the tokens that are not masked, not over
     /// columns.
+    #[doc(hidden)]
     pub fn counts_positions(&self) -> bool {
         self.inner.wiring.counts_positions
     }
 
     /// How its sequences fall into segments, if they do.
+    #[doc(hidden)]
     pub fn segments(&self) -> Option<Segments> {
         self.inner.wiring.segments
     }
@@ -218,21 +291,25 @@ impl Model {
     }
 
     /// The parameters.
+    #[doc(hidden)]
     pub fn weights(&self) -> &Weights {
         &self.inner.weights
     }
 
     /// The kernels in use.
+    #[doc(hidden)]
     pub fn kernels(&self) -> &'static Kernels {
         self.inner.kernels
     }
 
     /// Whether the number of workers was asked for, rather than chosen.
+    #[doc(hidden)]
     pub fn threads_asked(&self) -> bool {
         self.inner.threads_asked
     }
 
     /// The workers.
+    #[doc(hidden)]
     pub fn pool(&self) -> &Pool {
         &self.inner.pool
     }

@@ -1,105 +1,112 @@
 //! One conversation with a model: its sequences, their memory and its plans.
 
 mod endless;
+mod options;
+mod plans;
 mod profile;
 mod segments;
 mod snapshot;
 
+pub use options::SessionOptions;
+pub use plans::{MemoryPlan, PlanFigures, plans};
 pub use profile::{PlanReport, Report, StepReport};
-
 pub use snapshot::SnapshotError;
 
 use crate::arena::Arena;
 use crate::error::RunError;
-use crate::exec::{Batch, LONGEST_HEAD, Output, Profile, Row, Run, Sink, crew_for, execute};
-use crate::graph::{Graph, Op, Role};
+use crate::exec::{Batch, Output, Profile, Row, Run, Sink, crew_for, execute};
+use crate::graph::Role;
 use crate::model::Model;
-use crate::plan::{Capacity, Plan};
+use crate::plan::Plan;
 use crate::pool::{Crew, Outcome};
-use crate::state::{KvType, State, StateCapacity, StateLayout};
+use crate::state::State;
+use plans::{Plans, state_layout};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-/// How much a session can hold. Everything is reserved when it is opened and touched only when
-/// used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionOptions {
-    /// Positions per sequence.
-    pub context: usize,
-    /// Sequences.
-    pub sequences: usize,
-    /// Rows that a decoding graph takes at a time.
-    pub batch: usize,
-    /// Rows of one encoder input.
-    pub source: usize,
-    /// Checkpoints of recurrent state.
-    pub checkpoints: usize,
-    /// How keys and values of histories are kept.
-    pub kv_type: KvType,
-}
-
-impl Default for SessionOptions {
-    fn default() -> SessionOptions {
-        SessionOptions {
-            context: 4096,
-            sequences: 1,
-            batch: 512,
-            source: 512,
-            checkpoints: 1,
-            kv_type: KvType::F32,
-        }
-    }
-}
-
-/// Figures of a session's memory, from the same arithmetic that reserves it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemoryPlan {
-    /// Bytes of activations.
-    pub arena: usize,
-    /// Bytes of state reserved.
-    pub state: usize,
-    /// Bytes of state that a sequence holds whatever its length.
-    pub state_fixed: usize,
-    /// Bytes of state for each 1,024 positions of a sequence.
-    pub state_per_1k: usize,
-    /// Steps of each plan.
-    pub plans: Vec<PlanFigures>,
-}
-
-/// Figures of one plan.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlanFigures {
-    /// What the plan is for.
-    pub name: &'static str,
-    /// Rows it holds.
-    pub rows: usize,
-    /// Steps.
-    pub steps: usize,
-    /// Barriers.
-    pub barriers: usize,
-    /// Bytes of activations.
-    pub arena: usize,
-}
-
-/// The plans of a session.
-#[derive(Debug)]
-struct Plans {
-    /// Decoding, one row.
-    single: Option<Plan>,
-    /// Decoding, a batch.
-    batch: Option<Plan>,
-    /// Encoding.
-    encode: Option<Plan>,
-    /// Working out the session's tables.
-    table: Option<Plan>,
-    /// Compressing a sequence's memories.
-    compress: Option<Plan>,
-    /// Projecting what a sequence remembers.
-    recollect: Option<Plan>,
-}
-
-/// A model's working memory. One thread uses it at a time.
+/// A model's working memory: its sequences, their KV cache and recurrent states, and the
+/// activations of a run. One thread uses it at a time.
+///
+/// Logits of the token that follows a text:
+///
+/// ```
+/// use rillm::sample::argmax;
+/// use rillm::{Model, ModelOptions, Row, Session, SessionOptions};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let model = Model::open("assets/demo.gguf", ModelOptions::default())?;
+/// let tokenizer = model.tokenizer()?;
+/// let mut session = Session::new(&model, SessionOptions::default().context(64))?;
+/// let tokens = tokenizer.encode("Once upon a", Default::default());
+/// let last = tokens.len() - 1;
+/// let rows: Vec<Row> = tokens.iter().enumerate().map(|(at, &token)| {
+///     Row { token, position: at as u64, emit: at == last, ..Row::default() }
+/// }).collect();
+/// let mut next = 0;
+/// session.feed(&rows, &mut |output| next = argmax(output.values))?;
+/// assert_eq!(tokenizer.decode_text(&[next], Default::default()), "time");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Sentence embeddings: an encoder's rows, averaged. Two texts are two sequences of one call; the
+/// ids are those of the model's tokenizer.
+///
+/// ```
+/// use rillm::{Model, ModelOptions, Row, Session, SessionOptions};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let model = Model::open("assets/encoder.gguf", ModelOptions::default())?;
+/// let mut session = Session::new(&model, SessionOptions::default().sequences(2))?;
+/// let texts: [&[u32]; 2] = [&[2, 17, 40, 3], &[2, 40, 9, 61, 8, 3]];
+/// let rows: Vec<Row> = texts.iter().zip(0..).flat_map(|(ids, sequence)| {
+///     ids.iter().zip(0..).map(move |(&token, position)| {
+///         Row { token, position, sequence, ..Row::default() }
+///     })
+/// }).collect();
+/// let mut embeddings = vec![vec![0.0; 33]; 2];
+/// session.encode(&rows, &mut |output| {
+///     if output.name == "last_hidden_state" {
+///         let sequence = rows[output.row].sequence as usize;
+///         let count = texts[sequence].len() as f32;
+///         for (sum, value) in embeddings[sequence].iter_mut().zip(output.values) {
+///             *sum += value / count;
+///         }
+///     }
+/// })?;
+/// let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+/// let [a, b] = [&embeddings[0], &embeddings[1]];
+/// let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
+/// assert!((-1.0..=1.0).contains(&cosine) && cosine != 0.0);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A prompt that several texts share is computed once: forks share its KV cache until one of them
+/// writes, and a snapshot brings it back in another session, or another process.
+///
+/// ```
+/// use rillm::{Model, ModelOptions, Session, SessionOptions};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let model = Model::open("assets/demo.gguf", ModelOptions::default())?;
+/// let options = SessionOptions::default().context(64).sequences(2);
+/// let mut session = Session::new(&model, options)?;
+/// let prompt = model.tokenizer()?.encode("Once upon a time", Default::default());
+/// session.prefill(0, &prompt)?;
+/// session.fork(0, 1)?;
+/// session.prefill(1, &[5, 6])?;
+/// assert_eq!((session.len(0)?, session.len(1)?), (prompt.len(), prompt.len() + 2));
+///
+/// let mut bytes = Vec::new();
+/// session.snapshot(0, &prompt, &mut bytes)?;
+/// let mut other = Session::new(&model, SessionOptions::default().context(128))?;
+/// assert_eq!(other.restore(0, &mut bytes.as_slice())?, prompt);
+/// assert_eq!(other.len(0)?, prompt.len());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Session {
     model: Model,
@@ -113,164 +120,6 @@ pub struct Session {
     abort: Arc<AtomicBool>,
     progress: Arc<AtomicU64>,
     profile: Option<profile::Running>,
-}
-
-impl Plans {
-    fn new(model: &Model, options: SessionOptions) -> Result<Plans, RunError> {
-        let plan = |graph: &Graph, rows: usize| {
-            let sequences = match graph.role {
-                // Each is whole and stands once in a run.
-                Role::Encode => rows.min(options.sequences),
-                // Interleaved rows may change sequence at every row.
-                Role::Decode => rows,
-                Role::Table | Role::Compress | Role::Reproject => 1,
-            };
-            let capacity = Capacity { rows, sequences };
-            let activation = |matrix| model.weights().matrix(matrix).kernel.activation;
-            Plan::new(graph, capacity, &activation)
-        };
-        let decode = model.graph(Role::Decode);
-        let encode = model.graph(Role::Encode);
-        let (table, compress) = (model.graph(Role::Table), model.graph(Role::Compress));
-        let recollect = model.graph(Role::Reproject);
-        Ok(Plans {
-            single: decode.map(|graph| plan(graph, 1)).transpose()?,
-            batch: decode.map(|graph| plan(graph, options.batch)).transpose()?,
-            encode: encode
-                .map(|graph| plan(graph, options.source))
-                .transpose()?,
-            table: table
-                .map(|graph| plan(graph, segments::table_rows(model)))
-                .transpose()?,
-            compress: compress
-                .map(|graph| plan(graph, segments::compressed_rows(model)))
-                .transpose()?,
-            recollect: recollect
-                .map(|graph| plan(graph, segments::remembered_rows(model)))
-                .transpose()?,
-        })
-    }
-
-    fn named(&self) -> impl Iterator<Item = (&'static str, &Plan)> {
-        let named = [
-            ("decode", &self.single),
-            ("prefill", &self.batch),
-            ("encode", &self.encode),
-            ("table", &self.table),
-            ("compress", &self.compress),
-            ("recollect", &self.recollect),
-        ];
-        named
-            .into_iter()
-            .filter_map(|(name, plan)| Some((name, plan.as_ref()?)))
-    }
-
-    fn arena_len(&self) -> usize {
-        self.named()
-            .map(|(_, plan)| plan.arena_len)
-            .max()
-            .unwrap_or(0)
-    }
-}
-
-impl SessionOptions {
-    /// Most sequences, rows of a batch or a source, and checkpoints.
-    pub const MOST: usize = 1 << 20;
-
-    fn checked(self) -> Result<(SessionOptions, StateCapacity), RunError> {
-        let SessionOptions {
-            context,
-            sequences,
-            batch,
-            source,
-            checkpoints,
-            kv_type,
-        } = self;
-        // The planner and the state keep tables of rows and sequences: what is above these
-        // bounds is a mistake, and must not cost memory before it is refused.
-        for (name, value, least, most) in [
-            ("context", context, 1, u32::MAX as usize),
-            ("sequences", sequences, 1, Self::MOST),
-            ("batch", batch, 1, Self::MOST),
-            ("source", source, 1, Self::MOST),
-            ("checkpoints", checkpoints, 0, Self::MOST),
-        ] {
-            if value < least || value > most {
-                let what = format!("session option {name} is {value}, expected {least} to {most}");
-                return Err(RunError::Input(what));
-            }
-        }
-        Ok((
-            self,
-            StateCapacity {
-                context,
-                sequences,
-                batch,
-                source,
-                checkpoints,
-                kv_type,
-            },
-        ))
-    }
-}
-
-/// What a session of these options would reserve, without reserving it.
-///
-/// # Errors
-/// Sizes that overflow.
-pub fn memory_plan(model: &Model, options: SessionOptions) -> Result<MemoryPlan, RunError> {
-    let (options, capacity) = options.checked()?;
-    let layout = state_layout(model, capacity)?;
-    let plans = Plans::new(model, options)?;
-    let figures = plans.named().map(|(name, plan)| PlanFigures {
-        name,
-        rows: plan.capacity.rows,
-        steps: plan.graph.nodes.len(),
-        barriers: plan.barriers(),
-        arena: plan.arena_len,
-    });
-    Ok(MemoryPlan {
-        arena: plans.arena_len(),
-        state: layout.len(),
-        state_fixed: layout.fixed_len(),
-        state_per_1k: layout.history_len(1024),
-        plans: figures.collect(),
-    })
-}
-
-/// The plans that a session of these options would walk, by name.
-///
-/// # Errors
-/// As [`memory_plan`].
-pub fn plans(
-    model: &Model,
-    options: SessionOptions,
-) -> Result<Vec<(&'static str, Plan)>, RunError> {
-    let plans = Plans::new(model, options.checked()?.0)?;
-    Ok(plans
-        .named()
-        .map(|(name, plan)| (name, plan.clone()))
-        .collect())
-}
-
-fn state_layout(model: &Model, capacity: StateCapacity) -> Result<StateLayout, RunError> {
-    let graphs = [Role::Decode, Role::Encode].into_iter();
-    let nodes = graphs
-        .flat_map(|role| model.graph(role))
-        .flat_map(|graph| &graph.nodes);
-    let heads = nodes.filter_map(|node| match &node.op {
-        Op::Attention { attention, .. } => Some(attention.head_dim),
-        _ => None,
-    });
-    let longest = heads.max().unwrap_or(0);
-    if longest > LONGEST_HEAD {
-        let what = format!(
-            "attention with heads of {longest} elements is not supported, only up to {LONGEST_HEAD}"
-        );
-        return Err(RunError::Input(what));
-    }
-    let layout = StateLayout::new(model.states(), capacity);
-    layout.ok_or(RunError::OutOfMemory { bytes: usize::MAX })
 }
 
 impl Session {
@@ -408,6 +257,24 @@ impl Session {
         Ok(())
     }
 
+    /// Extends a sequence by tokens that follow what it holds, without asking for outputs: what
+    /// stands before the token from which generation goes on.
+    ///
+    /// # Errors
+    /// As [`Session::feed`].
+    pub fn prefill(&mut self, sequence: u32, tokens: &[u32]) -> Result<(), RunError> {
+        let held = self.len(sequence)? as u64;
+        let rows = tokens.iter().zip(held..).map(|(&token, position)| Row {
+            token,
+            position,
+            sequence,
+            ..Row::default()
+        });
+        // One feed, however long: where frequencies depend on a feed's length, its cut counts.
+        let rows: Vec<Row> = rows.collect();
+        self.feed(&rows, &mut |_| {})
+    }
+
     /// Encodes whole inputs: all rows of a sequence stand together. Per-row outputs of every
     /// row go to `sink`, `emit` or not. For an encoder–decoder model this begins the sequences anew:
     /// their sources are replaced and what was decoded is forgotten.
@@ -488,7 +355,7 @@ impl Session {
         Ok(self.state.reset(sequence)?)
     }
 
-    /// Makes sequence `to` a copy of `from`, sharing its history until one of them writes.
+    /// Makes sequence `to` a copy of `from`, sharing its KV cache until one of them writes.
     ///
     /// # Errors
     /// No such sequence, or one that an abort has spoiled.

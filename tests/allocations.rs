@@ -11,12 +11,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rillm::generate::{Limits, generate};
-use rillm::internals::graph::Role;
-use rillm::internals::state::KvType;
+use rillm::generate::{GenerateOptions, generate};
 use rillm::sample::{DryOptions, SampleOptions, Sampler};
-use rillm::session::memory_plan;
-use rillm::{Model, ModelOptions, Row, Session, SessionOptions};
+use rillm::{KvType, Model, ModelOptions, Row, Session, SessionOptions};
 use support::fixture::Fixture;
 
 /// Calls that asked for memory, on any thread.
@@ -90,7 +87,7 @@ fn main() {
         for threads in [1, 2] {
             let label = format!("{name}, {threads} threads");
             let model = open(name, threads);
-            if model.graph(Role::Decode).is_some() {
+            if model.decodes() {
                 feeds(&label, &model);
                 sequences(&label, &model);
                 text(&label, &model);
@@ -136,7 +133,7 @@ fn sequences(label: &str, model: &Model) {
     mixed.extend(rows(model, PREFILL - 10..PREFILL, 1));
     let round = |session: &mut Session| {
         session.reset(0).expect("a reset");
-        if session.model().graph(Role::Encode).is_some() {
+        if session.model().encodes() {
             encode(session, &source);
         }
         feed(session, &prefill);
@@ -156,31 +153,26 @@ fn text(label: &str, model: &Model) {
     let mut session = open_session(model, 1, 60);
     let vocabulary = model.limits().vocabulary as usize;
     // Everything that a sampler can be asked for.
-    let options = SampleOptions {
-        top_k: 0,
-        top_p: 0.9,
-        typical_p: 0.95,
-        top_n_sigma: 3.0,
-        xtc_probability: 0.5,
-        dynamic_temperature: 0.2,
-        repeat_penalty: 1.1,
-        frequency_penalty: 0.1,
-        dry: DryOptions {
-            multiplier: 0.8,
-            breakers: vec![vec![1]],
-            ..DryOptions::default()
-        },
-        ..SampleOptions::default()
-    };
+    let options = SampleOptions::default()
+        .top_k(0)
+        .top_p(0.9)
+        .typical_p(0.95)
+        .top_n_sigma(3.0)
+        .xtc_probability(0.5)
+        .dynamic_temperature(0.2)
+        .repeat_penalty(1.1)
+        .frequency_penalty(0.1)
+        .dry(
+            DryOptions::default()
+                .multiplier(0.8)
+                .breakers(vec![vec![1]]),
+        );
     let mut sampler = Sampler::new(options, vocabulary, 60);
     let (mut first, mut last, mut tokens) = (0, 0, 0);
     generate(
         &mut session,
         &[5, 7, 3],
-        Limits {
-            tokens: Some(30),
-            ..Limits::default()
-        },
+        GenerateOptions::default().max_tokens(30),
         &mut sampler,
         &mut |_| {
             tokens += 1;
@@ -216,11 +208,8 @@ fn encodings(label: &str, model: &Model) {
 /// A recurrent family needs as much memory for any length; activations never depend on it.
 fn memory_of_streams() {
     let plan = |model: &Model, context| {
-        let options = SessionOptions {
-            context,
-            ..SessionOptions::default()
-        };
-        memory_plan(model, options).expect("a plan")
+        let options = SessionOptions::default().context(context);
+        Session::memory_plan(model, options).expect("a plan")
     };
     for name in [
         "mamba",
@@ -272,25 +261,23 @@ fn calls(work: impl FnOnce()) -> usize {
 fn open(name: &str, threads: usize) -> Model {
     let fixture = Fixture::load(name);
     let folder = fixture.folder();
-    let options = ModelOptions {
-        isa: rillm::internals::knobs::isa().expect("RILLM_ISA names an instruction set"),
-        threads: Some(threads),
-    };
+    let options = ModelOptions::default()
+        .isa(rillm::internals::knobs::isa().expect("RILLM_ISA names an instruction set"))
+        .threads(threads);
     Model::open(&folder, options).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 fn open_session(model: &Model, sequences: usize, context: usize) -> Session {
-    let options = SessionOptions {
-        context,
-        sequences,
-        batch: PREFILL,
-        source: PREFILL,
-        checkpoints: 1,
+    let options = SessionOptions::new()
+        .context(context)
+        .sequences(sequences)
+        .batch(PREFILL)
+        .source(PREFILL)
+        .checkpoints(1)
         // What is kept in a smaller type is read through floats.
-        kv_type: KvType::Q8_0,
-    };
+        .kv_type(KvType::Q8_0);
     let mut session = Session::new(model, options).expect("a session");
-    if model.graph(Role::Encode).is_some() && model.graph(Role::Decode).is_some() {
+    if model.encodes() && model.decodes() {
         encode(&mut session, &rows_of_source(0));
     }
     session

@@ -10,8 +10,7 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use rillm::session::{SessionOptions, memory_plan};
-use rillm::{Model, Row, Session};
+use rillm::{Model, Row, Session, SessionOptions};
 use rillm_formats::gguf::write::{TensorSpec, layout};
 use rillm_formats::manifest::{DType, Metadata, Shape, Value};
 use support::evaluate::options;
@@ -121,11 +120,8 @@ fn weights_stay_in_their_file() {
 
     let before = anonymous();
     let model = Model::open(&path, options()).unwrap();
-    let asked = SessionOptions {
-        context: 4096,
-        ..SessionOptions::default()
-    };
-    let plan = memory_plan(&model, asked).unwrap();
+    let asked = SessionOptions::default().context(4096);
+    let plan = Session::memory_plan(&model, asked).unwrap();
     let vectors = model.weights().vectors_len() as u64;
     let grown = anonymous().saturating_sub(before);
     assert!(

@@ -13,8 +13,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use rillm::internals::state::KvType;
-use rillm::{Model, Row, Session, SessionOptions};
+use rillm::{KvType, Model, Row, Session, SessionOptions};
 use support::evaluate::options;
 use support::fixture::Fixture;
 
@@ -93,14 +92,13 @@ fn a_million_tokens() {
 }
 
 fn stream(name: &str, model: &Model) {
-    let options = SessionOptions {
-        context: 64,
-        sequences: 3,
-        batch: 1,
-        source: 1,
-        checkpoints: 0,
-        kv_type: KvType::F32,
-    };
+    let options = SessionOptions::new()
+        .context(64)
+        .sequences(3)
+        .batch(1)
+        .source(1)
+        .checkpoints(0)
+        .kv_type(KvType::F32);
     let mut session = Session::new(model, options).expect("a session");
     let mut outputs = Outputs::default();
     feed(&mut session, 0..EARLY, 1, &mut outputs);

@@ -5,9 +5,7 @@ use super::progress::Progress;
 use super::roofline::Roofline;
 use super::{CliError, KvCacheArguments, ModelArguments};
 use clap::{Args, ValueEnum};
-use rillm::internals::graph::Role;
-use rillm::session::{Session, SessionOptions, memory_plan};
-use rillm::{Model, Row, RunError};
+use rillm::{Model, Row, RunError, Session, SessionOptions};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -148,10 +146,10 @@ pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
     }
     arguments.profile.check()?;
     let model = arguments.model.open()?;
-    if model.graph(Role::Decode).is_none() || model.graph(Role::Encode).is_some() {
+    if !model.decodes() || model.encodes() {
         let what = format!(
             "{} is not a decoder, bench measures decoders",
-            model.architecture().title
+            model.title()
         );
         return Err(RunError::Input(what).into());
     }
@@ -192,11 +190,8 @@ fn limit(
     roofline: &Roofline,
 ) -> Result<f64, RunError> {
     let cost = model.cost();
-    let options = SessionOptions {
-        kv_type: arguments.kv_type.kv_type,
-        ..SessionOptions::default()
-    };
-    let plan = memory_plan(model, options)?;
+    let options = SessionOptions::default().kv_type(arguments.kv_type.kv_type);
+    let plan = Session::memory_plan(model, options)?;
     let read = test.depth + test.prompt + test.generated / 2;
     let kv_cache = (plan.state_fixed + plan.state_per_1k * read / 1024) as f64;
     let token = (cost.bytes as f64 + kv_cache) / roofline.read;
@@ -217,12 +212,10 @@ fn measure(
 ) -> Result<Vec<f64>, CliError> {
     let context = test.depth + test.prompt + test.generated;
     let batch = (arguments.rows() as usize).min(context);
-    let options = SessionOptions {
-        context,
-        batch,
-        kv_type: arguments.kv_type.kv_type()?,
-        ..SessionOptions::default()
-    };
+    let options = SessionOptions::default()
+        .context(context)
+        .batch(batch)
+        .kv_type(arguments.kv_type.kv_type()?);
     let mut session = Session::new(model, options)?;
     let vocabulary = model.limits().vocabulary.max(1);
     let prompted = test.depth + test.prompt;
@@ -287,8 +280,8 @@ fn fields(
     vec![
         ("model", json!(arguments.model.path().display().to_string())),
         ("architecture", json!(model.manifest().architecture)),
-        ("isa", json!(model.kernels().isa.name())),
-        ("threads", json!(model.pool().threads())),
+        ("isa", json!(model.isa().name())),
+        ("threads", json!(model.threads())),
         ("batch", json!(arguments.rows())),
         ("kv_type", json!(arguments.kv_type.kv_type.name())),
         ("test", json!(test.name())),
@@ -332,8 +325,8 @@ impl<'a> Results<'a> {
         let mut widths = HEADS.map(|head| head.chars().count());
         let known = [
             model.manifest().architecture.chars().count(),
-            model.kernels().isa.name().len(),
-            model.pool().threads().to_string().len(),
+            model.isa().name().len(),
+            model.threads().to_string().len(),
             names.max().unwrap_or(0),
             // Room for figures that are not known yet: 123456.78 ± 12345.67.
             20,
@@ -397,7 +390,7 @@ impl<'a> Results<'a> {
                 "\nThis machine with {}, {}: {:.1} GB/s read, {:.0} GOP/s in int8, {:.0} GFLOP/s in \
                  f32; limit is what they would allow.",
                 super::threads(self.model),
-                self.model.kernels().isa,
+                self.model.isa(),
                 read / 1e9,
                 int8 / 1e9,
                 f32 / 1e9
@@ -427,8 +420,8 @@ fn cells(model: &Model, measured: &Measured) -> [String; COLUMNS] {
     let limit = measured.limit;
     [
         model.manifest().architecture.clone(),
-        model.kernels().isa.to_string(),
-        model.pool().threads().to_string(),
+        model.isa().to_string(),
+        model.threads().to_string(),
         measured.test.name(),
         format!("{mean:.2} ± {deviation:.2}"),
         limit.map_or("–".to_string(), |limit| format!("{limit:.1}")),

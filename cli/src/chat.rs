@@ -1,5 +1,6 @@
 //! `rillm chat`: a conversation in a terminal.
 
+use super::generation::{Writing, keep_shared};
 use super::interrupt::Interrupt;
 use super::line::Line;
 use super::sampling::SampleArguments;
@@ -8,15 +9,12 @@ use super::{
 };
 use clap::Args;
 use rillm::chat::{ChatError, ChatTemplate, Message, NAMED};
-use rillm::formats::tokenizer::{DecodeOptions, Encode, Position, Tokenizer};
-use rillm::generate::{Chosen, Limits, Stop, StopStrings, generate};
-use rillm::internals::graph::Role;
+use rillm::formats::tokenizer::{EncodeOptions, Position, Tokenizer};
+use rillm::generate::{GenerateOptions, Stop};
 use rillm::sample::Sampler;
-use rillm::session::{Session, SessionOptions};
-use rillm::{Model, Row, RunError};
+use rillm::{Model, RunError, Session, SessionOptions};
 use serde_json::{Value, json};
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 #[derive(Args, Debug)]
@@ -113,20 +111,17 @@ struct Chat<'a> {
 
 impl<'a> Chat<'a> {
     fn new(arguments: &'a Arguments, model: &'a Model) -> Result<Chat<'a>, CliError> {
-        if model.graph(Role::Decode).is_none() || model.graph(Role::Encode).is_some() {
-            let what = format!("{} does not talk", model.architecture().title);
+        if !model.decodes() || model.encodes() {
+            let what = format!("{} does not talk", model.title());
             return Err(RunError::Input(what).into());
         }
         let tokenizer = model.tokenizer()?;
         let template = template(arguments, model, tokenizer)?;
         let context = context(arguments.ctx_size, model);
-        let defaults = SessionOptions::default();
-        let options = SessionOptions {
-            context,
-            batch: arguments.batch.rows().min(context),
-            kv_type: arguments.kv_type.kv_type()?,
-            ..defaults
-        };
+        let options = SessionOptions::new()
+            .context(context)
+            .batch(arguments.batch.rows().min(context))
+            .kv_type(arguments.kv_type.kv_type()?);
         let session = Session::new(model, options)?;
         let learned = usize::try_from(model.limits().positions).unwrap_or(usize::MAX);
         let bound = match model.has_kv_cache() {
@@ -302,62 +297,38 @@ impl<'a> Chat<'a> {
             self.begun = ids.len();
         }
         self.advance(&ids)?;
-        let mut decoder = self.tokenizer.decoder(DecodeOptions {
-            skip_special: true,
-            position: Position::Continued,
-        });
-        let mut stops = StopStrings::new(self.arguments.stop.iter().cloned());
-        let (mut reply, mut piece, mut failure) = (String::new(), String::new(), None);
+        let mut writing = Writing::new(self.tokenizer, Position::Continued, &self.arguments.stop);
+        let mut reply = String::new();
         let mut out = Line::stdout();
-        let (held, interrupt) = (&mut self.held, &self.interrupt);
-        let mut token = |chosen: Chosen<'_>| {
-            held.push(chosen.token);
-            let shown = reply.len();
-            piece.clear();
-            decoder.push(chosen.token, &mut piece);
-            let stopped = stops.push(&piece, &mut reply);
-            let written = out.write_all(&reply.as_bytes()[shown..]);
-            match written.and_then(|()| out.flush()) {
-                Ok(()) if stopped || interrupt.pressed() => ControlFlow::Break(()),
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    failure = Some(error);
-                    ControlFlow::Break(())
-                }
-            }
-        };
-        let limit = usize::try_from(self.arguments.predict).ok();
-        let done = generate(
+        let held = &mut self.held;
+        let done = writing.generate(
             &mut self.session,
             &ids[ids.len() - 1..],
-            Limits {
-                end_tokens: self.tokenizer.end_tokens(),
-                tokens: limit,
-                endless: self.arguments.endless.keep(self.begun),
-            },
+            GenerateOptions::default()
+                .end_tokens(self.tokenizer.end_tokens())
+                .max_tokens(usize::try_from(self.arguments.predict).ok())
+                .endless(self.arguments.endless.keep(self.begun)),
             &mut self.sampler,
-            &mut token,
+            &self.interrupt,
+            |written| {
+                held.push(written.token);
+                reply.push_str(written.text);
+                out.write_all(written.text.as_bytes())?;
+                out.flush()
+            },
         );
         // The last token that was chosen was not fed.
         let fed = self.session.len(0)?;
         self.held.truncate(fed);
-        if let Some(error) = failure {
-            return Err(error.into());
-        }
         let done = done?;
         if done.discarded > 0 {
             // What is left is no beginning of any conversation.
             self.session.reset(0)?;
             self.held.clear();
         }
-        let shown = reply.len();
-        piece.clear();
-        decoder.finish(&mut piece);
-        if done.stop != Stop::Caller {
-            stops.push(&piece, &mut reply);
-            stops.finish(&mut reply);
-        }
-        writeln!(out, "{}", &reply[shown..])?;
+        let rest = writing.finish();
+        reply.push_str(&rest);
+        writeln!(out, "{rest}")?;
         out.flush()?;
         if done.stop == Stop::Context {
             warn(&format!(
@@ -371,7 +342,7 @@ impl<'a> Chat<'a> {
     /// The tokens of what was said, up to the reply; of an endless one, without the oldest
     /// messages where they do not fit.
     fn conversation(&mut self) -> Result<Vec<u32>, CliError> {
-        let options = Encode {
+        let options = EncodeOptions {
             add_special: true,
             parse_special: true,
         };
@@ -414,32 +385,14 @@ impl<'a> Chat<'a> {
     /// computed again.
     fn advance(&mut self, ids: &[u32]) -> Result<(), CliError> {
         let wanted = &ids[..ids.len() - 1];
-        let pairs = self.held.iter().zip(wanted);
-        let mut shared = pairs.take_while(|(held, wanted)| held == wanted).count();
-        if shared < self.held.len() {
-            if self.session.can_rewind() {
-                self.session.rewind(0, shared)?;
-            } else {
-                self.session.reset(0)?;
-                shared = 0;
-            }
-        }
+        let shared = keep_shared(&mut self.session, &self.held, wanted)?;
         self.held.truncate(shared);
-        let rows: Vec<Row> = wanted[shared..]
-            .iter()
-            .zip(shared as u64..)
-            .map(|(&token, position)| Row {
-                token,
-                position,
-                ..Row::default()
-            })
-            .collect();
         // Templates may drop or rewrite what was said before: penalties look at what is there.
         self.sampler.forget();
         for &id in wanted {
             self.sampler.accept(id);
         }
-        let fed = self.session.feed(&rows, &mut |_| {});
+        let fed = self.session.prefill(0, &wanted[shared..]);
         let len = self.session.len(0)?;
         self.held
             .extend_from_slice(&ids[shared..len.clamp(shared, ids.len() - 1)]);

@@ -9,8 +9,7 @@ use super::{CliError, KvCacheArguments, ThreadArguments, bytes, output};
 use clap::Args;
 use rillm::internals::synthetic::{RandomModel, shapes};
 use rillm::quantize::{Mix, QuantizeOptions, QuantizePlan};
-use rillm::session::{SessionOptions, memory_plan};
-use rillm::{Model, ModelOptions, Row, RunError, Session};
+use rillm::{Model, ModelOptions, Row, RunError, Session, SessionOptions};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -293,14 +292,12 @@ fn measure(
 ) -> Result<Series, CliError> {
     let most = lengths.last().copied().unwrap_or(1);
     let timed = most.min(arguments.n_gen as usize);
-    let options = SessionOptions {
-        context: most + timed,
-        batch: BATCH,
-        checkpoints: 0,
-        kv_type: arguments.kv_type.kv_type()?,
-        ..SessionOptions::default()
-    };
-    let plan = memory_plan(model, options)?;
+    let options = SessionOptions::default()
+        .context(most + timed)
+        .batch(BATCH)
+        .checkpoints(0)
+        .kv_type(arguments.kv_type.kv_type()?);
+    let plan = Session::memory_plan(model, options)?;
     let mut session = Session::new(model, options)?;
     let vocabulary = model.limits().vocabulary.max(1);
     let row = |position: usize, emit: bool| Row {

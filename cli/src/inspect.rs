@@ -2,9 +2,8 @@
 
 use super::{CliError, KvCacheArguments, ModelArguments, bytes, context, picture, threads};
 use clap::Args;
-use rillm::Model;
 use rillm::formats::manifest::{Array, TensorInfo, Value};
-use rillm::session::{MemoryPlan, SessionOptions, memory_plan};
+use rillm::{MemoryPlan, Model, Session, SessionOptions};
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -48,13 +47,11 @@ pub fn inspect(arguments: &Arguments) -> Result<(), CliError> {
     let defaults = SessionOptions::default();
     let trained = model.context().unwrap_or(defaults.context);
     let context = context(arguments.ctx_size, &model);
-    let options = SessionOptions {
-        context,
-        source: context.min(trained),
-        kv_type: arguments.kv_type.kv_type()?,
-        ..defaults
-    };
-    let plan = memory_plan(&model, options)?;
+    let options = SessionOptions::new()
+        .context(context)
+        .source(context.min(trained))
+        .kv_type(arguments.kv_type.kv_type()?);
+    let plan = Session::memory_plan(&model, options)?;
     if let Some(path) = &arguments.graph {
         let drawing = picture::draw(&model, options)?;
         if path.as_os_str() == "-" {
@@ -79,19 +76,14 @@ fn as_text(
 ) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();
     let manifest = model.manifest();
-    let title = model.architecture().title;
+    let title = model.title();
     writeln!(
         out,
         "architecture  {} ({title}, {})",
         manifest.architecture,
         model.architecture().family.name()
     )?;
-    writeln!(
-        out,
-        "kernels       {}, {}",
-        model.kernels().isa,
-        threads(model)
-    )?;
+    writeln!(out, "kernels       {}, {}", model.isa(), threads(model))?;
     match model.tokenizer() {
         Ok(tokenizer) => writeln!(
             out,
@@ -217,8 +209,8 @@ fn as_json(model: &Model, plan: &MemoryPlan, options: SessionOptions) -> Result<
     let all = json!({
         "architecture": manifest.architecture,
         "family": model.architecture().family.name(),
-        "isa": model.kernels().isa.name(),
-        "threads": model.pool().threads(),
+        "isa": model.isa().name(),
+        "threads": model.threads(),
         "metadata": metadata,
         "tensors": tensors,
         "memory": {

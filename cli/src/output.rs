@@ -1,7 +1,9 @@
 //! Where results are written to, looked at before there is something to write.
 
 use super::CliError;
+use rillm::Model;
 use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::path::Path;
 
 /// Whether standard output is meant.
@@ -36,7 +38,7 @@ pub fn check_model(path: &Path, force: bool) -> Result<(), CliError> {
 /// Refuses a file that cannot be written, before long work for what goes into it. Nothing is
 /// left behind, and a file that is there stays as it is.
 pub fn check(path: &Path) -> Result<(), CliError> {
-    let failed = |error: std::io::Error| CliError::File(path.to_path_buf(), error.to_string());
+    let failed = |error: io::Error| CliError::File(path.to_path_buf(), error.to_string());
     let mut options = OpenOptions::new();
     match std::fs::metadata(path) {
         // Opening a pipe waits for its reader.
@@ -46,5 +48,38 @@ pub fn check(path: &Path) -> Result<(), CliError> {
             let new = options.append(true).create_new(true).open(path);
             new.and_then(|_| std::fs::remove_file(path)).map_err(failed)
         }
+    }
+}
+
+/// "1 thread", "2 threads".
+pub fn threads(model: &Model) -> String {
+    match model.threads() {
+        1 => "1 thread".to_string(),
+        count => format!("{count} threads"),
+    }
+}
+
+/// Says on stderr what may not be meant, and goes on.
+pub fn warn(what: &str) {
+    // A closed stderr is no failure.
+    let _ = writeln!(io::stderr(), "rillm: warning: {what}");
+}
+
+/// Bytes as people read them.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut value = count as f64;
+    let mut unit = None;
+    for name in UNITS {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = Some(name);
+    }
+    match unit {
+        None => format!("{count} B"),
+        Some(unit) if value < 10.0 => format!("{value:.2} {unit}"),
+        Some(unit) => format!("{value:.1} {unit}"),
     }
 }

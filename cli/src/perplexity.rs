@@ -8,10 +8,8 @@ use super::progress::Progress;
 use super::{BatchArguments, CliError, KvCacheArguments, ModelArguments, context, text};
 use clap::Args;
 use rillm::formats::tokenizer::Encode;
-use rillm::internals::graph::Role;
 use rillm::sample::log_probability;
-use rillm::session::{Session, SessionOptions};
-use rillm::{Model, Row, RunError};
+use rillm::{Model, Row, RunError, Session, SessionOptions};
 use serde_json::json;
 use std::io::Write;
 use std::path::PathBuf;
@@ -74,8 +72,8 @@ pub fn perplexity(arguments: &Arguments) -> Result<(), CliError> {
 }
 
 fn measure(arguments: &Arguments, model: &Model, text: &str) -> Result<(), CliError> {
-    if model.graph(Role::Decode).is_none() || model.graph(Role::Encode).is_some() {
-        let title = model.architecture().title;
+    if !model.decodes() || model.encodes() {
+        let title = model.title();
         let what = format!("{title} does not go on with a text: it has no perplexity");
         return Err(RunError::Input(what).into());
     }
@@ -98,15 +96,12 @@ fn measure(arguments: &Arguments, model: &Model, text: &str) -> Result<(), CliEr
         0 => all,
         most => most.min(all),
     };
-    let defaults = SessionOptions::default();
     let mut session = Session::new(
         model,
-        SessionOptions {
-            context: size,
-            batch: arguments.batch.rows().min(size),
-            kv_type: arguments.kv_type.kv_type()?,
-            ..defaults
-        },
+        SessionOptions::new()
+            .context(size)
+            .batch(arguments.batch.rows().min(size))
+            .kv_type(arguments.kv_type.kv_type()?),
     )?;
     let total = (chunks * size) as u64;
     let _progress = Progress::watch(session.progress(), total, "scoring", "tokens");

@@ -3,7 +3,7 @@
 use super::CliError;
 use clap::Args;
 use rillm::Session;
-use rillm::session::{PlanReport, Report, StepReport};
+use rillm::internals::session::{PlanReport, Report, StepReport};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};

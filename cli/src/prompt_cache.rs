@@ -1,8 +1,9 @@
-//! The state after a prompt, in a file.
+//! A prompt cache: the KV cache and recurrent state after a prompt, in a file.
 
+use super::generation::keep_shared;
 use super::{CliError, warn};
-use rillm::session::SnapshotError;
-use rillm::{Row, RunError, Session};
+use rillm::error::SnapshotError;
+use rillm::{RunError, Session};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::Path;
@@ -30,17 +31,7 @@ pub fn advance(
         }
         Ok(file) => begin(session, wanted, path, file)?,
     };
-    let rows: Vec<Row> = wanted
-        .iter()
-        .zip(0..)
-        .skip(held)
-        .map(|(&token, position)| Row {
-            token,
-            position,
-            ..Row::default()
-        })
-        .collect();
-    session.feed(&rows, &mut |_| {})?;
+    session.prefill(0, &wanted[held..])?;
     if !keep && held < wanted.len() {
         write(session, wanted, path)
             .map_err(|error| CliError::File(path.to_path_buf(), error.to_string()))?;
@@ -72,18 +63,10 @@ fn begin(
             return Err(CliError::File(path.to_path_buf(), what));
         }
     };
-    let pairs = held.iter().zip(wanted);
-    let shared = pairs.take_while(|(held, wanted)| held == wanted).count();
-    if shared == held.len() {
-        return Ok(shared);
+    if !wanted.starts_with(&held) && !session.can_rewind() {
+        warn("the prompt does not begin with the cached one, and a recurrent state cannot go back");
     }
-    if session.can_rewind() {
-        session.rewind(0, shared)?;
-        return Ok(shared);
-    }
-    warn("the prompt does not begin with the cached one, and a recurrent state cannot go back");
-    session.reset(0)?;
-    Ok(0)
+    Ok(keep_shared(session, &held, wanted)?)
 }
 
 /// Beside the file until it is whole.

@@ -30,8 +30,8 @@ pub struct Roofline {
 impl Roofline {
     /// Measures with the instructions and threads that `model` uses.
     pub fn measure(model: &Model) -> Roofline {
-        let isa = model.kernels().isa;
-        let threads = model.pool().threads();
+        let isa = model.isa();
+        let threads = model.threads();
         let peak = PeakBench::of(isa);
         // Written, so that each page has memory of its own.
         let bytes = vec![1u8; BYTES];

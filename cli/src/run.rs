@@ -1,5 +1,6 @@
 //! `rillm run`, and `rillm` alone.
 
+use super::generation::{Writing, Written};
 use super::interrupt::Interrupt;
 use super::line::Line;
 use super::profile::{ProfileArguments, Profiles};
@@ -10,16 +11,12 @@ use super::{
     BatchArguments, CliError, EndlessArguments, KvCacheArguments, ModelArguments, context, threads,
 };
 use clap::Args;
-use rillm::formats::tokenizer::{DecodeOptions, Decoder, Encode, Position, Tokenizer};
-use rillm::generate::{Chosen, Generated, Limits, Stop, StopStrings, generate};
-use rillm::internals::graph::Role;
-use rillm::internals::state::KvType;
+use rillm::formats::tokenizer::{DecodeOptions, EncodeOptions, Position, Tokenizer};
+use rillm::generate::{GenerateOptions, Generated, Stop};
 use rillm::sample::{SampleOptions, Sampler, log_probability, most_likely};
-use rillm::session::{Session, SessionOptions};
-use rillm::{Model, RunError};
+use rillm::{KvType, Model, RunError, Session, SessionOptions};
 use serde_json::json;
 use std::io::{self, Write};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -175,11 +172,9 @@ pub fn demo() -> Result<(), CliError> {
         profile: None,
     };
     let choice = |_: &Tokenizer| {
-        Ok(SampleOptions {
-            temperature: 0.6,
-            seed: fastrand::u64(..),
-            ..SampleOptions::default()
-        })
+        Ok(SampleOptions::default()
+            .temperature(0.6)
+            .seed(fastrand::u64(..)))
     };
     job.run(&model, choice)
 }
@@ -214,13 +209,13 @@ impl Job<'_> {
         model: &Model,
         choice: impl Fn(&Tokenizer) -> Result<SampleOptions, CliError>,
     ) -> Result<(), CliError> {
-        if model.graph(Role::Decode).is_none() {
-            let title = model.architecture().title;
+        if !model.decodes() {
+            let title = model.title();
             let what = format!("{title} encodes texts, it does not write them: see rillm eval");
             return Err(RunError::Input(what).into());
         }
         let tokenizer = model.tokenizer()?;
-        let options = Encode {
+        let options = EncodeOptions {
             add_special: true,
             parse_special: self.special,
         };
@@ -239,19 +234,16 @@ impl Job<'_> {
             );
             return Err(RunError::Input(what).into());
         }
-        let defaults = SessionOptions::default();
-        let options = SessionOptions {
-            context,
-            batch: self.batch.min(ids.len()),
-            source: ids.len(),
-            checkpoints: 0,
-            kv_type: self.kv_type,
-            ..defaults
-        };
+        let options = SessionOptions::new()
+            .context(context)
+            .batch(self.batch.min(ids.len()))
+            .source(ids.len())
+            .checkpoints(0)
+            .kv_type(self.kv_type);
         let mut session = Session::new(model, options)?;
         let mut sampler = Sampler::new(choice(tokenizer)?, tokenizer.vocabulary_len(), context);
 
-        let translates = model.graph(Role::Encode).is_some();
+        let translates = model.encodes();
         if self.cache.is_some() && translates {
             let what = "--prompt-cache is for models that continue a text, this one encodes it";
             return Err(CliError::Usage(what.to_string()));
@@ -266,44 +258,22 @@ impl Job<'_> {
         } else {
             Position::Continued
         };
-        let decoder = tokenizer.decoder(DecodeOptions {
-            skip_special: true,
-            position,
-        });
+        let mut writing = Writing::new(tokenizer, position, &self.stop);
         let interrupt = Interrupt::default();
         interrupt.watch();
         let mut writer = Writer {
             out,
             tokenizer,
-            decoder,
-            stops: StopStrings::new(self.stop.iter().cloned()),
-            piece: String::new(),
-            shown: String::new(),
             json: self.json.then(Whole::default),
             top: vec![(0, 0.0); self.logprobs.unwrap_or(0)],
             logprobs: self.logprobs.is_some(),
-            stopped: false,
         };
-        let mut failure = None;
         let mut progress = Some(Progress::watch(
             session.progress(),
             ids.len() as u64,
             "prompt",
             "tokens",
         ));
-        let mut token = |chosen: Chosen<'_>| {
-            progress = None;
-            interrupt.begin();
-            match writer.token(chosen) {
-                Ok(_) if interrupt.pressed() => ControlFlow::Break(()),
-                Ok(false) => ControlFlow::Continue(()),
-                Ok(true) => ControlFlow::Break(()),
-                Err(error) => {
-                    failure = Some(error);
-                    ControlFlow::Break(())
-                }
-            }
-        };
         let started = Instant::now();
         let (reused, left) = match self.cache {
             Some(path) => {
@@ -319,25 +289,26 @@ impl Job<'_> {
         if let Some(profile) = self.profile {
             profile.begin(&mut session);
         }
-        let done = generate(
+        let done = writing.generate(
             &mut session,
             left,
-            Limits {
-                end_tokens: tokenizer.end_tokens(),
-                tokens: self.limit,
-                endless: self.endless.keep(ids.len()),
-            },
+            GenerateOptions::default()
+                .end_tokens(tokenizer.end_tokens())
+                .max_tokens(self.limit)
+                .endless(self.endless.keep(ids.len())),
             &mut sampler,
-            &mut token,
+            &interrupt,
+            |written| {
+                progress = None;
+                interrupt.begin();
+                writer.token(&written)
+            },
         );
         drop(progress);
         if let Some(profile) = self.profile {
             let mut profiles = Profiles::default();
             profiles.end("run", &mut session);
             profile.finish(&profiles)?;
-        }
-        if let Some(error) = failure {
-            return Err(error.into());
         }
         let mut done = done?;
         if let Some(reused) = reused {
@@ -346,10 +317,10 @@ impl Job<'_> {
             done.prompt_time += advancing;
         }
         let stop = match done.stop {
-            Stop::Caller if writer.stopped => "stop string",
+            Stop::Caller if writing.stopped() => "stop string",
             stop => reason(stop),
         };
-        writer.finish(|text| {
+        writer.finish(&writing.finish(), |text| {
             json!({
                 "text": text,
                 "stop": stop,
@@ -412,61 +383,50 @@ const ALONE: DecodeOptions = DecodeOptions {
 struct Writer<'a> {
     out: Line,
     tokenizer: &'a Tokenizer,
-    decoder: Decoder<'a>,
-    stops: StopStrings,
-    /// Of one token.
-    piece: String,
-    /// What of it and of those before may be shown now.
-    shown: String,
     /// All of it, where it is written as JSON.
     json: Option<Whole>,
     top: Vec<(u32, f64)>,
     logprobs: bool,
-    /// Whether a stop string is complete: nothing behind it is shown.
-    stopped: bool,
 }
 
 impl Writer<'_> {
-    /// Shows a token; true if a stop string is complete.
-    fn token(&mut self, chosen: Chosen<'_>) -> io::Result<bool> {
-        self.piece.clear();
-        self.shown.clear();
-        self.decoder.push(chosen.token, &mut self.piece);
-        self.stopped = self.stops.push(&self.piece, &mut self.shown);
+    fn token(&mut self, written: &Written<'_>) -> io::Result<()> {
+        let &Written {
+            token,
+            logits,
+            text,
+        } = written;
         match &mut self.json {
-            None => self.out.write_all(self.shown.as_bytes())?,
+            None => self.out.write_all(text.as_bytes())?,
             Some(all) => {
-                all.push(&self.shown);
-                let mut line = json!({ "token": chosen.token, "text": self.shown });
+                all.push(text);
+                let mut line = json!({ "token": token, "text": text });
                 if self.logprobs {
-                    most_likely(chosen.logits, &mut self.top);
-                    let top = self.top.iter().take(chosen.logits.len());
+                    most_likely(logits, &mut self.top);
+                    let top = self.top.iter().take(logits.len());
                     let top = top.map(|&(token, p)| {
                         let text = self.tokenizer.decode_text(&[token], ALONE);
                         json!({ "token": token, "text": text, "logprob": p })
                     });
-                    line["logprob"] = json!(log_probability(chosen.logits, chosen.token));
+                    line["logprob"] = json!(log_probability(logits, token));
                     line["top"] = top.collect();
                 }
                 writeln!(self.out, "{line}")?;
             }
         }
-        self.out.flush()?;
-        Ok(self.stopped)
+        self.out.flush()
     }
 
     /// Shows what was held back, and the whole.
-    fn finish(mut self, whole: impl FnOnce(Option<&str>) -> serde_json::Value) -> io::Result<()> {
-        self.piece.clear();
-        self.shown.clear();
-        self.decoder.finish(&mut self.piece);
-        if !self.stopped && !self.stops.push(&self.piece, &mut self.shown) {
-            self.stops.finish(&mut self.shown);
-        }
+    fn finish(
+        mut self,
+        rest: &str,
+        whole: impl FnOnce(Option<&str>) -> serde_json::Value,
+    ) -> io::Result<()> {
         match self.json.take() {
-            None => writeln!(self.out, "{}", self.shown)?,
+            None => writeln!(self.out, "{rest}")?,
             Some(mut all) => {
-                all.push(&self.shown);
+                all.push(rest);
                 writeln!(self.out, "{}", whole(all.0.as_deref()))?;
             }
         }
@@ -506,7 +466,7 @@ fn figures(model: &Model, done: &Generated, stop: &str) {
         tokens(done.prompt),
         rate(done.prompt, done.prompt_time.as_secs_f64()),
         threads(model),
-        model.kernels().isa,
+        model.isa(),
     );
     // Figures are a courtesy: a closed stderr is no failure.
     let _ = writeln!(io::stderr(), "{line}");

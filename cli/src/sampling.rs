@@ -203,50 +203,51 @@ impl SampleArguments {
             Vec::new()
         };
         let usual = Mirostat::default();
-        let mirostat = Mirostat {
-            tau: self.mirostat_tau.unwrap_or(usual.tau),
-            eta: self.mirostat_eta.unwrap_or(usual.eta),
-        };
-        let options = SampleOptions {
-            seed: match self.seed {
+        let mirostat = Mirostat::default()
+            .tau(self.mirostat_tau.unwrap_or(usual.tau))
+            .eta(self.mirostat_eta.unwrap_or(usual.eta));
+        let options = SampleOptions::default()
+            .seed(match self.seed {
                 Some(Seed::Given(seed)) => seed,
                 Some(Seed::Anew) | None => fastrand::u64(..),
-            },
-            stages: self
-                .samplers
-                .clone()
-                .or_else(|| self.sampler_seq.clone())
-                .map_or(plain.stages, |stages| stages.0),
-            min_keep: self.min_keep.unwrap_or(plain.min_keep),
-            temperature: self.temperature.unwrap_or(plain.temperature),
-            dynamic_temperature: self.dynatemp_range.unwrap_or(plain.dynamic_temperature),
-            dynamic_temperature_exponent: self
-                .dynatemp_exp
-                .unwrap_or(plain.dynamic_temperature_exponent),
-            top_k: match self.top_k {
+            })
+            .stages(
+                self.samplers
+                    .clone()
+                    .or_else(|| self.sampler_seq.clone())
+                    .map_or(plain.stages, |stages| stages.0),
+            )
+            .min_keep(self.min_keep.unwrap_or(plain.min_keep))
+            .temperature(self.temperature.unwrap_or(plain.temperature))
+            .dynamic_temperature(self.dynatemp_range.unwrap_or(plain.dynamic_temperature))
+            .dynamic_temperature_exponent(
+                self.dynatemp_exp
+                    .unwrap_or(plain.dynamic_temperature_exponent),
+            )
+            .top_k(match self.top_k {
                 None => plain.top_k,
                 Some(count) => usize::try_from(count).unwrap_or(0),
-            },
-            top_p: self.top_p.unwrap_or(plain.top_p),
-            min_p: self.min_p.unwrap_or(plain.min_p),
-            typical_p: self.typical_p.unwrap_or(plain.typical_p),
-            top_n_sigma: self.top_n_sigma.unwrap_or(plain.top_n_sigma),
-            xtc_probability: self.xtc_probability.unwrap_or(plain.xtc_probability),
-            xtc_threshold: self.xtc_threshold.unwrap_or(plain.xtc_threshold),
-            penalty_last_n: last_n(self.repeat_last_n, plain.penalty_last_n),
-            repeat_penalty: self.repeat_penalty.unwrap_or(plain.repeat_penalty),
-            presence_penalty: self.presence_penalty.unwrap_or(plain.presence_penalty),
-            frequency_penalty: self.frequency_penalty.unwrap_or(plain.frequency_penalty),
-            dry: DryOptions {
-                multiplier,
-                base: self.dry_base.unwrap_or(dry.base),
-                allowed_length: self.dry_allowed_length.unwrap_or(dry.allowed_length),
-                last_n: last_n(self.dry_penalty_last_n, dry.last_n),
-                breakers,
-            },
-            mirostat: (self.mirostat == Some(true)).then_some(mirostat),
-            logit_bias: self.biases(tokenizer),
-        };
+            })
+            .top_p(self.top_p.unwrap_or(plain.top_p))
+            .min_p(self.min_p.unwrap_or(plain.min_p))
+            .typical_p(self.typical_p.unwrap_or(plain.typical_p))
+            .top_n_sigma(self.top_n_sigma.unwrap_or(plain.top_n_sigma))
+            .xtc_probability(self.xtc_probability.unwrap_or(plain.xtc_probability))
+            .xtc_threshold(self.xtc_threshold.unwrap_or(plain.xtc_threshold))
+            .penalty_last_n(last_n(self.repeat_last_n, plain.penalty_last_n))
+            .repeat_penalty(self.repeat_penalty.unwrap_or(plain.repeat_penalty))
+            .presence_penalty(self.presence_penalty.unwrap_or(plain.presence_penalty))
+            .frequency_penalty(self.frequency_penalty.unwrap_or(plain.frequency_penalty))
+            .dry(
+                DryOptions::default()
+                    .multiplier(multiplier)
+                    .base(self.dry_base.unwrap_or(dry.base))
+                    .allowed_length(self.dry_allowed_length.unwrap_or(dry.allowed_length))
+                    .last_n(last_n(self.dry_penalty_last_n, dry.last_n))
+                    .breakers(breakers),
+            )
+            .mirostat((self.mirostat == Some(true)).then_some(mirostat))
+            .logit_bias(self.biases(tokenizer));
         match options.check() {
             Ok(()) => Ok(options),
             Err(error) => Err(CliError::Usage(error.to_string())),

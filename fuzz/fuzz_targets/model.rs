@@ -6,7 +6,6 @@
 #[path = "../../tests/support/exercise.rs"]
 mod exercise;
 
-use rillm::internals::weights::Source;
 use rillm::{Model, ModelOptions};
 
 /// Larger files find nothing that smaller ones do not, and what a model may reserve grows with
@@ -17,11 +16,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if bytes.len() > LARGEST {
         return;
     }
-    let options = ModelOptions {
-        threads: Some(1),
-        ..ModelOptions::default()
-    };
-    match Model::from_source(Source::Owned(bytes.to_vec()), options) {
+    let options = ModelOptions::default().threads(1);
+    match Model::from_bytes(bytes.to_vec(), options) {
         Ok(model) => exercise::exercise(&model),
         Err(error) => assert!(!error.to_string().contains('\n'), "{error}"),
     }

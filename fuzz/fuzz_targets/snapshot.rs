@@ -8,7 +8,6 @@ mod restore;
 
 use std::cell::OnceCell;
 
-use rillm::internals::weights::Source;
 use rillm::{Model, ModelOptions};
 
 /// A history, all kinds of recurrent state, one of them beside a history, an encoder's output, and
@@ -35,11 +34,8 @@ thread_local! {
 }
 
 fn open() -> Vec<Model> {
-    let options = ModelOptions {
-        threads: Some(1),
-        ..ModelOptions::default()
-    };
-    let open = |bytes| Model::from_source(Source::Static(bytes), options);
+    let options = ModelOptions::default().threads(1);
+    let open = |bytes: &'static [u8]| Model::from_bytes(bytes, options);
     MODELS.map(|bytes| open(bytes).expect("a seed")).into()
 }
 

@@ -7,7 +7,7 @@ use super::arguments::{
 use super::error::{CallError, Failure, Status, enter};
 use super::model::ModelHandle;
 use super::session::{SessionHandle, with_session};
-use crate::generate::{Limits, Stop, generate};
+use crate::generate::{GenerateOptions, Stop, generate};
 use crate::graph::Role;
 use crate::sample::{Mirostat, SampleOptions, Sampler};
 use rillm_formats::tokenizer::{DecodeOptions, Position};
@@ -136,26 +136,24 @@ fn sample_options(given: SamplerSettings) -> Result<SampleOptions, Failure> {
         tau: given.mirostat_tau,
         eta: given.mirostat_eta,
     };
-    let options = SampleOptions {
-        seed: given.seed,
-        min_keep: given.min_keep,
-        top_k: given.top_k,
-        penalty_last_n: given.penalty_last_n,
-        temperature: given.temperature,
-        dynamic_temperature: given.dynamic_temperature,
-        dynamic_temperature_exponent: given.dynamic_temperature_exponent,
-        top_p: given.top_p,
-        min_p: given.min_p,
-        typical_p: given.typical_p,
-        top_n_sigma: given.top_n_sigma,
-        xtc_probability: given.xtc_probability,
-        xtc_threshold: given.xtc_threshold,
-        repeat_penalty: given.repeat_penalty,
-        presence_penalty: given.presence_penalty,
-        frequency_penalty: given.frequency_penalty,
-        mirostat: (given.mirostat_tau != 0.0).then_some(mirostat),
-        ..SampleOptions::default()
-    };
+    let options = SampleOptions::default()
+        .seed(given.seed)
+        .min_keep(given.min_keep)
+        .top_k(given.top_k)
+        .penalty_last_n(given.penalty_last_n)
+        .temperature(given.temperature)
+        .dynamic_temperature(given.dynamic_temperature)
+        .dynamic_temperature_exponent(given.dynamic_temperature_exponent)
+        .top_p(given.top_p)
+        .min_p(given.min_p)
+        .typical_p(given.typical_p)
+        .top_n_sigma(given.top_n_sigma)
+        .xtc_probability(given.xtc_probability)
+        .xtc_threshold(given.xtc_threshold)
+        .repeat_penalty(given.repeat_penalty)
+        .presence_penalty(given.presence_penalty)
+        .frequency_penalty(given.frequency_penalty)
+        .mirostat((given.mirostat_tau != 0.0).then_some(mirostat));
     let checked = options.check();
     checked.map_err(|error| Failure::new(Status::Input, error))?;
     Ok(options)
@@ -290,7 +288,7 @@ pub unsafe extern "C" fn rillm_generate(
             let prompt = slice(prompt, count, "prompt")?;
             inner.clear_outputs();
             let model = inner.session.model().clone();
-            if model.graph(Role::Decode).is_none() {
+            if !model.decodes() {
                 let what = "the model encodes texts, it does not write them";
                 return Err(Failure::new(Status::Input, what));
             }
@@ -319,11 +317,9 @@ pub unsafe extern "C" fn rillm_generate(
             let done = generate(
                 &mut inner.session,
                 prompt,
-                Limits {
-                    end_tokens: tokenizer.map_or(&[], |tokenizer| tokenizer.end_tokens()),
-                    tokens: Some(limit).filter(|&limit| limit > 0),
-                    endless: None,
-                },
+                GenerateOptions::default()
+                    .end_tokens(tokenizer.map_or(&[][..], |tokenizer| tokenizer.end_tokens()))
+                    .max_tokens(Some(limit).filter(|&limit| limit > 0)),
                 &mut sampler,
                 &mut |chosen| {
                     text.clear();

@@ -5,8 +5,8 @@ use super::error::{CallError, Failure, Status, enter};
 use super::session::{SessionSettings, session_options};
 use crate::graph::{Index, Op, Role};
 use crate::model::{Model, ModelOptions};
-use crate::session::memory_plan;
-use crate::weights::Source;
+use crate::session::Session;
+use std::borrow::Cow;
 use std::ffi::{CString, c_char};
 use std::path::Path;
 
@@ -106,7 +106,7 @@ impl ModelHandle {
         };
         Ok(ModelHandle {
             architecture: text(&model.manifest().architecture)?,
-            title: text(model.architecture().title)?,
+            title: text(model.title())?,
             model,
         })
     }
@@ -137,9 +137,9 @@ impl ModelHandle {
                 .map(|info| info.shape.0.iter().product::<u64>())
                 .sum(),
             weights: weights(model),
-            threads: model.pool().threads() as u64,
-            decodes: u32::from(model.graph(Role::Decode).is_some()),
-            encodes: u32::from(model.graph(Role::Encode).is_some()),
+            threads: model.threads() as u64,
+            decodes: u32::from(model.decodes()),
+            encodes: u32::from(model.encodes()),
         }
     }
 }
@@ -233,20 +233,20 @@ pub unsafe extern "C" fn rillm_model_open_memory(
         enter(error, || {
             hand_over(model, "model", || {
                 let bytes: &'static [u8] = slice(data, len, "data")?;
-                let source = match memory {
-                    MEMORY_BORROW => Source::Static(bytes),
+                let bytes = match memory {
+                    MEMORY_BORROW => Cow::Borrowed(bytes),
                     MEMORY_COPY => {
                         let mut copy = Vec::new();
                         copy.try_reserve_exact(len)?;
                         copy.extend_from_slice(bytes);
-                        Source::Owned(copy)
+                        Cow::Owned(copy)
                     }
                     _ => {
                         let what = format!("memory is {memory}, expected 0 (copy) or 1 (borrow)");
                         return Err(Failure::new(Status::InvalidArgument, what));
                     }
                 };
-                ModelHandle::new(Model::from_source(source, model_options(options)?)?)
+                ModelHandle::new(Model::from_bytes(bytes, model_options(options)?)?)
             })
         })
     }
@@ -320,7 +320,7 @@ pub unsafe extern "C" fn rillm_memory_plan(
     unsafe {
         enter(error, || {
             let model = &borrow(model, "model")?.model;
-            let plan = memory_plan(model, session_options(options)?)?;
+            let plan = Session::memory_plan(model, session_options(options)?)?;
             let figures = MemoryFigures {
                 size: size_of::<MemoryFigures>(),
                 weights: weights(model),

@@ -1,4 +1,67 @@
 //! Text generation: prompt in, tokens out, for decoders and encoder–decoders alike.
+//!
+//! [`Generator`] is an iterator over the tokens that a model writes; [`generate`] hands them to a
+//! function. Both do the same, token by token, without an allocation.
+//!
+//! A model that writes a story, as it comes:
+//!
+//! ```
+//! use rillm::formats::tokenizer::{DecodeOptions, EncodeOptions};
+//! use rillm::generate::{GenerateOptions, Generator};
+//! use rillm::sample::{SampleOptions, Sampler};
+//! use rillm::{Model, ModelOptions, Session, SessionOptions};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let model = Model::open("assets/demo.gguf", ModelOptions::default())?;
+//! let tokenizer = model.tokenizer()?;
+//! let mut session = Session::new(&model, SessionOptions::default())?;
+//! let mut sampler = Sampler::new(SampleOptions::greedy(), tokenizer.vocabulary_len(), 4096);
+//!
+//! let prompt = tokenizer.encode("Once upon a time", EncodeOptions { add_special: true, ..EncodeOptions::default() });
+//! let options = GenerateOptions::default()
+//!     .end_tokens(tokenizer.end_tokens())
+//!     .max_tokens(20);
+//! let mut decoder = tokenizer.decoder(DecodeOptions::default());
+//! let mut text = String::new();
+//! for token in Generator::new(&mut session, &prompt, options, &mut sampler)? {
+//!     // Bytes of an unfinished character wait in the decoder.
+//!     decoder.push(token?, &mut text);
+//! }
+//! decoder.finish(&mut text);
+//! assert!(text.starts_with(", there was a "), "{text}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Several continuations of one prompt: the prompt is computed once, and forks of its sequence
+//! share its KV cache until they write.
+//!
+//! ```
+//! # use rillm::formats::tokenizer::{DecodeOptions, EncodeOptions};
+//! use rillm::generate::{GenerateOptions, Generator};
+//! # use rillm::sample::{SampleOptions, Sampler};
+//! # use rillm::{Model, ModelOptions, RunError, Session, SessionOptions};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let model = Model::open("assets/demo.gguf", ModelOptions::default())?;
+//! # let tokenizer = model.tokenizer()?;
+//! # let prompt = tokenizer.encode("Once upon a time", EncodeOptions { add_special: true, ..EncodeOptions::default() });
+//! let mut session = Session::new(&model, SessionOptions::default().sequences(3))?;
+//! let (last, before) = prompt.split_last().expect("a prompt");
+//! session.prefill(0, before)?;
+//! for sequence in [1, 2] {
+//!     session.fork(0, sequence)?;
+//!     let options = GenerateOptions::default().sequence(sequence).max_tokens(10);
+//!     let seeded = SampleOptions::default().seed(u64::from(sequence));
+//!     let mut sampler = Sampler::new(seeded, tokenizer.vocabulary_len(), 4096);
+//!     let written = Generator::new(&mut session, &[*last], options, &mut sampler)?;
+//!     let tokens: Vec<u32> = written.collect::<Result<_, RunError>>()?;
+//!     println!("{}", tokenizer.decode_text(&tokens, DecodeOptions::default()));
+//!     # assert_eq!(tokens.len(), 10);
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod stop;
 
@@ -9,14 +72,16 @@ use crate::exec::Row;
 use crate::graph::Role;
 use crate::sample::Sampler;
 use crate::session::Session;
-use rillm_formats::tokenizer::{DecodeOptions, Encode, Tokenizer};
+use crate::setters::setters;
+use crate::state::StateError;
+use rillm_formats::tokenizer::{DecodeOptions, EncodeOptions, Tokenizer};
 use std::ops::{ControlFlow, Range};
 use std::time::{Duration, Instant};
 
 /// Why generation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// The model wrote an end token.
+    /// The model wrote an end-of-generation token.
     End,
     /// As many tokens as asked for.
     Length,
@@ -48,154 +113,240 @@ pub struct Generated {
     pub time: Duration,
     /// Why it ended.
     pub stop: Stop,
-    /// Tokens of the history that were forgotten to make room.
+    /// Entries of the KV cache that were forgotten to make room.
     pub discarded: usize,
 }
 
 /// How far a generation goes.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Limits<'a> {
-    /// Tokens that end the text.
+#[non_exhaustive]
+pub struct GenerateOptions<'a> {
+    /// The sequence that is continued.
+    pub sequence: u32,
+    /// End-of-generation tokens: the text ends where one is chosen, and none is written. Usually
+    /// [`Tokenizer::end_tokens`].
     pub end_tokens: &'a [u32],
     /// Most tokens to write.
-    pub tokens: Option<usize>,
+    pub max_tokens: Option<usize>,
     /// Go on when the context is full: keep so many tokens of its beginning (attention sinks,
     /// Xiao et al. 2023) and forget the eighth of the context that comes after them.
     pub endless: Option<usize>,
 }
 
-/// The sequences of tokens that break repetitions (see
-/// [`crate::sample::DryOptions::breakers`]) at these texts: tokens that contain one, and tokens
-/// whose end begins one, with those of the rest.
-pub fn breakers(tokenizer: &Tokenizer, texts: &[&str]) -> Vec<Vec<u32>> {
-    let mut found = Vec::new();
-    for id in 0..tokenizer.vocabulary_len() as u32 {
-        let word = tokenizer.decode_text(&[id], DecodeOptions::default());
-        for text in texts.iter().filter(|text| !text.is_empty()) {
-            if word.contains(text) {
-                found.push(vec![id]);
-                continue;
-            }
-            let begins = |len: &usize| text.is_char_boundary(*len) && word.ends_with(&text[..*len]);
-            for len in (1..text.len()).filter(begins) {
-                let rest = tokenizer.encode(&text[len..], Encode::default());
-                found.push([&[id], rest.as_slice()].concat());
-            }
-        }
+setters! {
+    GenerateOptions<'a> {
+        sequence: u32,
+        end_tokens: &'a [u32],
+        max_tokens: impl Into<Option<usize>>,
+        endless: impl Into<Option<usize>>,
     }
-    found
 }
 
-/// Feeds `prompt` to sequence 0 and hands each new token to `token`, within `limits`.
-/// An encoder–decoder model encodes the prompt and decodes from its start token, forgetting
-/// what it decoded before; others continue what the sequence holds.
+/// The tokens that a model writes after a prompt, one at a time. Nothing is computed ahead: a
+/// token is fed when the one after it is asked for. After an error it is at its end.
+#[derive(Debug)]
+pub struct Generator<'a> {
+    session: &'a mut Session,
+    sampler: &'a mut Sampler,
+    options: GenerateOptions<'a>,
+    logits: Vec<f32>,
+    /// Chosen, and not yet handed out.
+    next: u32,
+    /// Of the row that was fed last.
+    position: u64,
+    prompt: usize,
+    prompt_time: Duration,
+    tokens: usize,
+    discarded: usize,
+    begin: Instant,
+    /// Why it ended, and after what time.
+    end: Option<(Stop, Duration)>,
+}
+
+impl<'a> Generator<'a> {
+    /// Feeds `prompt` and chooses the first token. An encoder–decoder model encodes the prompt and
+    /// decodes from its start token, forgetting what it decoded before; others continue what the
+    /// sequence holds.
+    ///
+    /// # Errors
+    /// An empty prompt, a model that does not generate, whatever [`Session::feed`] refuses.
+    pub fn new(
+        session: &'a mut Session,
+        prompt: &[u32],
+        options: GenerateOptions<'a>,
+        sampler: &'a mut Sampler,
+    ) -> Result<Generator<'a>, RunError> {
+        let Some(last) = prompt.len().checked_sub(1) else {
+            let what = "prompt is empty, give at least one token";
+            return Err(RunError::Input(what.to_string()));
+        };
+        let model = session.model().clone();
+        if options.endless.is_some() && session.has_kv_cache() {
+            session.can_discard()?;
+        }
+        let begin = Instant::now();
+        let mut logits = vec![0.0; model.limits().vocabulary.min(1 << 32) as usize];
+        let row = |token, position, emit| Row {
+            token,
+            position,
+            sequence: options.sequence,
+            emit,
+            ..Row::default()
+        };
+        let encodes = model.graph(Role::Encode).is_some();
+        let rows: Vec<Row> = match model.decoder_start().filter(|_| encodes) {
+            Some(first) => {
+                let source = prompt.iter().zip(0..);
+                let source: Vec<Row> = source.map(|(&id, at)| row(id, at, false)).collect();
+                session.encode(&source, &mut |_| {})?;
+                vec![row(first, 0, true)]
+            }
+            None => {
+                let before = session.len(options.sequence)? as u64;
+                let ids = prompt.iter().enumerate();
+                ids.map(|(index, &id)| row(id, before + index as u64, index == last))
+                    .collect()
+            }
+        };
+        feed(session, &rows, &mut logits)?;
+        // Of an encoder–decoder model, the text begins here.
+        for &id in prompt.iter().filter(|_| !encodes) {
+            sampler.accept(id);
+        }
+        Ok(Generator {
+            next: sampler.sample(&logits),
+            position: rows.last().map_or(0, |row| row.position),
+            prompt: prompt.len(),
+            prompt_time: begin.elapsed(),
+            tokens: 0,
+            discarded: 0,
+            begin: Instant::now(),
+            end: None,
+            session,
+            sampler,
+            options,
+            logits,
+        })
+    }
+
+    /// What the token handed out last was chosen from, as the model gave it.
+    pub fn logits(&self) -> &[f32] {
+        &self.logits
+    }
+
+    /// What was done; [`Stop::Caller`] if more tokens could be asked for.
+    pub fn finish(&self) -> Generated {
+        let (stop, time) = self.end.unwrap_or((Stop::Caller, self.begin.elapsed()));
+        Generated {
+            prompt: self.prompt,
+            prompt_time: self.prompt_time,
+            tokens: self.tokens,
+            time,
+            stop,
+            discarded: self.discarded,
+        }
+    }
+
+    /// The next token, or why there is none.
+    fn choose(&mut self) -> Result<Result<u32, Stop>, RunError> {
+        let full = self.options.max_tokens == Some(self.tokens);
+        if self.tokens > 0 {
+            if full {
+                return Ok(Err(Stop::Length));
+            }
+            if !self.advance()? {
+                return Ok(Err(Stop::Context));
+            }
+        }
+        if self.options.end_tokens.contains(&self.next) {
+            return Ok(Err(Stop::End));
+        }
+        if full {
+            return Ok(Err(Stop::Length));
+        }
+        self.tokens += 1;
+        self.sampler.accept(self.next);
+        Ok(Ok(self.next))
+    }
+
+    /// Feeds the token handed out last and chooses the one after it; false if there is no room.
+    fn advance(&mut self) -> Result<bool, RunError> {
+        let sequence = self.options.sequence;
+        self.position += 1;
+        if let Some(keep) = self.options.endless
+            && let Some(range) = overflow(self.session, sequence, keep)?
+        {
+            self.discarded += range.len();
+            self.position -= self.session.discard(sequence, range)?;
+        }
+        let row = Row {
+            token: self.next,
+            position: self.position,
+            sequence,
+            emit: true,
+            ..Row::default()
+        };
+        match feed(self.session, &[row], &mut self.logits) {
+            Ok(()) => self.next = self.sampler.sample(&self.logits),
+            Err(RunError::State(StateError::ContextFull { .. })) => return Ok(false),
+            Err(_) if self.position >= self.session.model().limits().positions => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        Ok(true)
+    }
+}
+
+impl Iterator for Generator<'_> {
+    type Item = Result<u32, RunError>;
+
+    fn next(&mut self) -> Option<Result<u32, RunError>> {
+        if self.end.is_some() {
+            return None;
+        }
+        let (stop, error) = match self.choose() {
+            Ok(Ok(token)) => return Some(Ok(token)),
+            Ok(Err(stop)) => (stop, None),
+            Err(error) => (Stop::Caller, Some(Err(error))),
+        };
+        self.end = Some((stop, self.begin.elapsed()));
+        error
+    }
+}
+
+impl std::iter::FusedIterator for Generator<'_> {}
+
+/// Feeds `prompt` and hands each new token to `token` until it says to break: [`Generator`] as one
+/// call.
 ///
 /// # Errors
-/// An empty prompt, a model that does not generate, whatever [`Session::feed`] refuses.
+/// As [`Generator::new`].
 pub fn generate(
     session: &mut Session,
     prompt: &[u32],
-    limits: Limits<'_>,
+    options: GenerateOptions<'_>,
     sampler: &mut Sampler,
     token: &mut dyn FnMut(Chosen<'_>) -> ControlFlow<()>,
 ) -> Result<Generated, RunError> {
-    if prompt.is_empty() {
-        return Err(RunError::Input(
-            "prompt is empty, give at least one token".to_string(),
-        ));
-    }
-    let model = session.model().clone();
-    if limits.endless.is_some() && session.has_kv_cache() {
-        session.can_discard()?;
-    }
-    let start = Instant::now();
-    let mut logits = vec![0.0; model.limits().vocabulary.min(1 << 32) as usize];
-    let row = |token, position, emit| Row {
-        token,
-        position,
-        emit,
-        ..Row::default()
-    };
-    let rows: Vec<Row> = match (model.graph(Role::Encode), model.decoder_start()) {
-        (Some(_), Some(first)) => {
-            let source: Vec<Row> = prompt
-                .iter()
-                .zip(0..)
-                .map(|(&id, at)| row(id, at, false))
-                .collect();
-            session.encode(&source, &mut |_| {})?;
-            vec![row(first, 0, true)]
-        }
-        _ => {
-            let before = session.len(0)? as u64;
-            let last = prompt.len() - 1;
-            let ids = prompt.iter().enumerate();
-            ids.map(|(index, &id)| row(id, before + index as u64, index == last))
-                .collect()
-        }
-    };
-    feed(session, &rows, &mut logits)?;
-    // Of an encoder–decoder model, the text begins here.
-    for &id in prompt
-        .iter()
-        .filter(|_| session.model().graph(Role::Encode).is_none())
-    {
-        sampler.accept(id);
-    }
-    let mut next = sampler.sample(&logits);
-    let prompt_time = start.elapsed();
-    let start = Instant::now();
-    let mut tokens = 0;
-    let mut discarded = 0;
-    let mut position = rows.last().map_or(0, |row| row.position);
-    let stop = loop {
-        if limits.end_tokens.contains(&next) {
-            break Stop::End;
-        }
-        if limits.tokens.is_some_and(|limit| tokens >= limit) {
-            break Stop::Length;
-        }
-        tokens += 1;
-        sampler.accept(next);
+    let mut generator = Generator::new(session, prompt, options, sampler)?;
+    while let Some(next) = generator.next() {
         let chosen = Chosen {
-            token: next,
-            logits: &logits,
+            token: next?,
+            logits: generator.logits(),
         };
         if token(chosen).is_break() {
-            break Stop::Caller;
+            break;
         }
-        if limits.tokens == Some(tokens) {
-            break Stop::Length;
-        }
-        position += 1;
-        if let Some(keep) = limits.endless
-            && let Some(range) = overflow(session, keep)?
-        {
-            discarded += range.len();
-            position -= session.discard(0, range)?;
-        }
-        match feed(session, &[row(next, position, true)], &mut logits) {
-            Ok(()) => next = sampler.sample(&logits),
-            Err(RunError::State(crate::state::StateError::ContextFull { .. })) => {
-                break Stop::Context;
-            }
-            Err(_) if position >= model.limits().positions => break Stop::Context,
-            Err(error) => return Err(error),
-        }
-    };
-    Ok(Generated {
-        prompt: prompt.len(),
-        prompt_time,
-        tokens,
-        time: start.elapsed(),
-        stop,
-        discarded,
-    })
+    }
+    Ok(generator.finish())
 }
 
-/// What to forget of a history that is full: an eighth of the context, behind `keep` entries.
-fn overflow(session: &Session, keep: usize) -> Result<Option<Range<usize>>, RunError> {
-    let (len, context) = (session.len(0)?, session.options().context);
+/// What to forget of a KV cache that is full: an eighth of the context, behind `keep` entries.
+fn overflow(
+    session: &Session,
+    sequence: u32,
+    keep: usize,
+) -> Result<Option<Range<usize>>, RunError> {
+    let (len, context) = (session.len(sequence)?, session.options().context);
     if !session.has_kv_cache() || len < context {
         return Ok(None);
     }
@@ -222,4 +373,26 @@ fn feed(session: &mut Session, rows: &[Row], logits: &mut [f32]) -> Result<(), R
             logits.len()
         ))),
     }
+}
+
+/// The sequences of tokens that break repetitions (see
+/// [`crate::sample::DryOptions::breakers`]) at these texts: tokens that contain one, and tokens
+/// whose end begins one, with those of the rest.
+pub fn breakers(tokenizer: &Tokenizer, texts: &[&str]) -> Vec<Vec<u32>> {
+    let mut found = Vec::new();
+    for id in 0..tokenizer.vocabulary_len() as u32 {
+        let word = tokenizer.decode_text(&[id], DecodeOptions::default());
+        for text in texts.iter().filter(|text| !text.is_empty()) {
+            if word.contains(text) {
+                found.push(vec![id]);
+                continue;
+            }
+            let begins = |len: &usize| text.is_char_boundary(*len) && word.ends_with(&text[..*len]);
+            for len in (1..text.len()).filter(begins) {
+                let rest = tokenizer.encode(&text[len..], EncodeOptions::default());
+                found.push([&[id], rest.as_slice()].concat());
+            }
+        }
+    }
+    found
 }

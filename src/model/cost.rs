@@ -15,7 +15,8 @@ pub struct Cost {
 }
 
 impl Model {
-    /// What a row of the decoding graph costs, its history left out.
+    /// What a row of the decoding graph costs, its KV cache left out.
+    #[doc(hidden)]
     pub fn cost(&self) -> Cost {
         let mut cost = Cost::default();
         let Some(graph) = self.graph(Role::Decode) else {

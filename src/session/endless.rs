@@ -7,12 +7,12 @@ use crate::model::Model;
 use std::ops::Range;
 
 impl Session {
-    /// Whether this model's sequences have a history, which a context bounds.
+    /// Whether this model's sequences have a KV cache, which a context bounds.
     pub fn has_kv_cache(&self) -> bool {
         self.model.has_kv_cache()
     }
 
-    /// Whether the middle of a history can be forgotten.
+    /// Whether the middle of a KV cache can be forgotten.
     ///
     /// # Errors
     /// Why not: positions that were learned are inside what is kept, and cannot be changed; nor
@@ -26,7 +26,7 @@ impl Session {
         let mut nodes = self.model.graph(Role::Decode).into_iter();
         if nodes.any(|graph| graph.nodes.iter().any(|node| learned(&node.op))) {
             return Err(RunError::Input(format!(
-                "{title} has learned positions, its kv_type cannot be moved: it ends where the context does"
+                "{title} has learned positions, its KV cache cannot be moved: it ends where the context does"
             )));
         }
         // A memory's rows stand, and are compressed, by their number in the sequence.
@@ -57,7 +57,7 @@ impl Session {
         Ok(())
     }
 
-    /// Forgets the entries `range` of a sequence's history and moves those behind them up, in
+    /// Forgets the entries `range` of a sequence's KV cache and moves those behind them up, in
     /// place and in position: rotated keys are turned back by as many positions (and rounded
     /// again to the type they are kept in). What the later entries took from the forgotten ones
     /// stays in them. Returns how many positions less the next row has.

@@ -107,7 +107,7 @@ impl Session {
         // From here on the segment's rows belong to those that are remembered.
         self.state.begin_feed(sequence);
         if result.is_ok() {
-            result = self.recollect(sequence);
+            result = self.reproject(sequence);
         }
         if result.is_err() {
             self.state.interrupt(sequence);
@@ -116,14 +116,14 @@ impl Session {
     }
 
     /// Projects what a sequence remembers with the weights of the layers that see it.
-    fn recollect(&mut self, sequence: u32) -> Result<(), RunError> {
+    fn reproject(&mut self, sequence: u32) -> Result<(), RunError> {
         let Some(segments) = self.model.segments() else {
             return Ok(());
         };
         let kept = segments.remembered(self.state.segment(sequence));
         let count = kept.rows.len() + kept.compressed.len();
         self.push_numbered(sequence, count);
-        match &self.plans.recollect {
+        match &self.plans.reproject {
             Some(plan) if count > 0 => self.walk(plan, &mut |_| {}),
             _ => Ok(()),
         }
@@ -148,7 +148,7 @@ impl Session {
     /// No such sequence, or one that an abort has spoiled; an abort.
     pub fn end_segment(&mut self, sequence: u32) -> Result<(), RunError> {
         if self.state.drop_segment(sequence)? {
-            let result = self.recollect(sequence);
+            let result = self.reproject(sequence);
             if result.is_err() {
                 self.state.interrupt(sequence);
             }

@@ -3,11 +3,9 @@
 //! more than rounding activations to int8 can move a logit of this model).
 
 use rillm::formats::tokenizer::{DecodeOptions, Encode, Position};
-use rillm::generate::{Limits, generate};
-use rillm::internals::kernels::Isa;
-use rillm::internals::weights::Source;
+use rillm::generate::{GenerateOptions, generate};
 use rillm::sample::{SampleOptions, Sampler};
-use rillm::{Model, ModelOptions, Row, Session, SessionOptions};
+use rillm::{Isa, Model, ModelOptions, Row, Session, SessionOptions};
 use serde_json::Value;
 use std::ops::ControlFlow;
 
@@ -24,11 +22,8 @@ fn the_demo_tells_the_references_story() {
     let golden: Value = serde_json::from_slice(GOLDEN).expect("the golden is JSON");
     let expected = ids(&golden["greedy_ids"]);
     for isa in Isa::available() {
-        let options = ModelOptions {
-            isa: Some(isa),
-            ..ModelOptions::default()
-        };
-        let model = Model::from_source(Source::Static(DEMO), options).expect("the demo opens");
+        let options = ModelOptions::default().isa(isa);
+        let model = Model::from_bytes(DEMO, options).expect("the demo opens");
         let tokenizer = model.tokenizer().expect("the demo has a vocabulary");
         let prompt = golden["prompt"].as_str().expect("a prompt");
         let encode = Encode {
@@ -45,10 +40,7 @@ fn the_demo_tells_the_references_story() {
         generate(
             &mut session,
             &prompt,
-            Limits {
-                tokens: Some(expected.len()),
-                ..Limits::default()
-            },
+            GenerateOptions::default().max_tokens(expected.len()),
             &mut sampler,
             &mut |chosen| {
                 written.push(chosen.token);
@@ -89,11 +81,8 @@ fn the_siblings_choose_the_references_words() {
         let (prompt, chosen) = (ids(&golden["ids"]), ids(&golden["greedy_ids"]));
         let leads = golden["top_margin"].as_array().expect("a list");
         for isa in Isa::available() {
-            let options = ModelOptions {
-                isa: Some(isa),
-                ..ModelOptions::default()
-            };
-            let model = Model::from_source(Source::Static(file), options).expect("it opens");
+            let options = ModelOptions::default().isa(isa);
+            let model = Model::from_bytes(file, options).expect("it opens");
             let tokenizer = model.tokenizer().expect("a vocabulary");
             let encode = Encode {
                 add_special: true,

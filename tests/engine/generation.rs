@@ -3,9 +3,8 @@
 
 use std::ops::ControlFlow;
 
-use rillm::generate::{Generated, Limits, Stop, generate};
+use rillm::generate::{GenerateOptions, Generated, Stop, generate};
 use rillm::internals::eval::Cut;
-use rillm::internals::graph::Role;
 use rillm::internals::state::StateError;
 use rillm::sample::{SampleOptions, Sampler};
 use rillm::{RunError, Session};
@@ -32,11 +31,7 @@ fn write(
     let generated = generate(
         session,
         prompt,
-        Limits {
-            end_tokens: end,
-            tokens: limit,
-            endless: None,
-        },
+        GenerateOptions::default().end_tokens(end).max_tokens(limit),
         &mut greedy(opened),
         &mut |chosen| {
             tokens.push(chosen.token);
@@ -52,7 +47,7 @@ fn write(
 fn most_likely(opened: &Opened, prompt: &[u32], tokens: &[u32]) -> Vec<u32> {
     let mut text = prompt.to_vec();
     let mut input = json!({});
-    if opened.model.graph(Role::Encode).is_some() {
+    if opened.model.encodes() {
         input["input_ids"] = json!([prompt]);
         text = vec![opened.model.decoder_start().expect("a start token")];
     }
@@ -127,7 +122,7 @@ fn it_ends_where_it_is_told_to() {
         let generated = generate(
             &mut session(),
             &prompt,
-            Limits::default(),
+            GenerateOptions::default(),
             &mut sampler,
             &mut |chosen| {
                 taken.push(chosen.token);

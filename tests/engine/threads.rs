@@ -21,7 +21,7 @@ fn any_number_of_threads_gives_the_same_bits() {
                         let label = format!(
                             "{name}/{} on {isa}, {cut:?}, {} threads",
                             case.name,
-                            opened.model.pool().threads()
+                            opened.model.threads()
                         );
                         let answers = evaluate(&label, &opened.model, &case.input, cut);
                         (label, answers)

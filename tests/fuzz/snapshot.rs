@@ -1,6 +1,5 @@
 //! The fuzzer of snapshots.
 
-use rillm::internals::graph::Role;
 use rillm::{Model, Row, Session};
 
 use crate::seeds::{self, files};
@@ -38,7 +37,7 @@ pub fn saved(model: &Model) -> Vec<u8> {
         position,
         ..Row::default()
     });
-    if model.graph(Role::Encode).is_some() {
+    if model.encodes() {
         session.encode(&rows, &mut |_| {}).expect("a source");
     }
     session.feed(&rows, &mut |_| {}).expect("a history");

@@ -8,8 +8,7 @@ use std::path::PathBuf;
 use rillm::error::{LoadErrorKind, RunErrorKind};
 use rillm::internals::models::ARCHITECTURES;
 use rillm::internals::weights::{Files, Source, TokenizerFiles};
-use rillm::session::{SessionOptions, memory_plan};
-use rillm::{LoadError, Model};
+use rillm::{LoadError, Model, Session, SessionOptions};
 use rillm_formats::manifest::{Array, Metadata, Strings, Value};
 use rillm_formats::{FormatError, hf_config, safetensors};
 use serde_json::{Value as Json, json};
@@ -366,12 +365,8 @@ fn a_session_too_large_is_an_error() {
         (1 << 40, 1),
         (0, 1),
     ] {
-        let options = SessionOptions {
-            context,
-            sequences,
-            ..OPTIONS
-        };
-        let outcome = catch_unwind(AssertUnwindSafe(|| memory_plan(&model, options)));
+        let options = OPTIONS.context(context).sequences(sequences);
+        let outcome = catch_unwind(AssertUnwindSafe(|| Session::memory_plan(&model, options)));
         if let Err(error) = outcome.expect("no panic") {
             assert_ne!(error.kind(), RunErrorKind::Internal, "{error}");
         }
@@ -382,13 +377,13 @@ fn a_session_too_large_is_an_error() {
         (u32::MAX as usize, RunErrorKind::Input),
     ];
     for (many, kind) in bounds {
-        let huge = SessionOptions {
-            batch: many,
-            context: u32::MAX as usize,
-            sequences: many,
-            ..OPTIONS
-        };
-        let error = catch_unwind(AssertUnwindSafe(|| memory_plan(&model, huge).map(|_| ())));
+        let huge = OPTIONS
+            .batch(many)
+            .context(u32::MAX as usize)
+            .sequences(many);
+        let error = catch_unwind(AssertUnwindSafe(|| {
+            Session::memory_plan(&model, huge).map(|_| ())
+        }));
         let error = error.expect("no panic").unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
     }

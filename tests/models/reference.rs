@@ -10,8 +10,8 @@ fn every_output_is_the_references() {
         for isa in instruction_sets() {
             for threads in [1, 2] {
                 let opened = open_with(&name, Some(isa), threads);
-                assert_eq!(opened.model.kernels().isa, isa, "{name}");
-                assert_eq!(opened.model.pool().threads(), threads, "{name}");
+                assert_eq!(opened.model.isa(), isa, "{name}");
+                assert_eq!(opened.model.threads(), threads, "{name}");
                 for case in &opened.fixture.cases {
                     let label = format!("{name}/{} on {isa}, {threads} threads", case.name);
                     let answers = evaluate(&label, &opened.model, &case.input, Cut::Whole);

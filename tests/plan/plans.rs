@@ -1,9 +1,8 @@
 //! Every fixture's plans, and every kind of damage to them.
 
-use rillm::Model;
 use rillm::internals::graph::{Activation, Graph, Matrix, Op, Role, Value};
 use rillm::internals::plan::{Capacity, Order, Plan, Span, check};
-use rillm::session::{SessionOptions, memory_plan};
+use rillm::{Model, Session, SessionOptions};
 use rillm_formats::manifest::DType;
 
 use crate::support::evaluate::{open_bytes, runnable};
@@ -300,15 +299,12 @@ fn every_damage_is_found() {
 #[test]
 fn the_arena_of_a_causal_model_does_not_grow_with_context() {
     for (name, model) in models() {
-        if model.graph(Role::Encode).is_some() {
+        if model.encodes() {
             continue;
         }
         let arena = |context| {
-            let options = SessionOptions {
-                context,
-                ..SessionOptions::default()
-            };
-            memory_plan(&model, options).unwrap().arena
+            let options = SessionOptions::default().context(context);
+            Session::memory_plan(&model, options).unwrap().arena
         };
         assert!(arena(64) > 0, "{name}");
         assert_eq!(arena(64), arena(1 << 20), "{name}");
@@ -319,12 +315,8 @@ fn the_arena_of_a_causal_model_does_not_grow_with_context() {
 fn the_arena_of_an_encoder_grows_with_its_source_alone() {
     let model = open_bytes(Gguf::of(&Fixture::load("bert")).bytes()).unwrap();
     let arena = |source, batch| {
-        let options = SessionOptions {
-            source,
-            batch,
-            ..SessionOptions::default()
-        };
-        memory_plan(&model, options).unwrap().arena
+        let options = SessionOptions::default().source(source).batch(batch);
+        Session::memory_plan(&model, options).unwrap().arena
     };
     assert!(arena(64, 8) < arena(512, 8));
     assert_eq!(arena(64, 8), arena(64, 4096));

@@ -2,10 +2,9 @@
 
 use crate::support::compare::compare;
 use crate::support::setup::{Opened, feed, forced, open, same_bits, small};
-use rillm::generate::{Limits, Stop, generate};
-use rillm::internals::state::KvType;
+use rillm::generate::{GenerateOptions, Stop, generate};
 use rillm::sample::{SampleOptions, Sampler};
-use rillm::{Model, ModelOptions, RunError, SessionOptions};
+use rillm::{KvType, Model, ModelOptions, RunError};
 use std::ops::ControlFlow;
 
 /// A first layer's keys and values depend on one token and its position alone: in a model that
@@ -23,20 +22,14 @@ fn with_one_layer(name: &str) -> Opened {
         kinds.truncate(1);
     }
     std::fs::write(&path, config.to_string()).expect("a file");
-    let options = ModelOptions {
-        isa: forced(),
-        threads: Some(2),
-    };
+    let options = ModelOptions::default().isa(forced()).threads(2);
     opened.model = Model::open(&folder, options).unwrap_or_else(|error| panic!("{name}: {error}"));
     opened
 }
 
 /// Forgets 30 to 100 of 170 entries and compares what follows with a replay of the rest.
 fn left_and_replayed(opened: &Opened, kv_type: KvType) -> [Vec<f32>; 2] {
-    let options = SessionOptions {
-        kv_type,
-        ..small(2, 200)
-    };
+    let options = small(2, 200).kv_type(kv_type);
     let tokens = opened.tokens(0, 190);
     let mut session = opened.session(options);
     feed(&mut session, &opened.rows(&tokens[..170], 0, 0)).expect("room");
@@ -157,11 +150,7 @@ fn text_goes_on_past_the_context() {
         let mut sampler = Sampler::new(SampleOptions::greedy(), vocabulary, 24);
         for keep in [0, 4, 1000] {
             session.reset(0).expect("sequence 0");
-            let limits = Limits {
-                tokens: Some(200),
-                endless: Some(keep),
-                ..Limits::default()
-            };
+            let limits = GenerateOptions::default().max_tokens(200).endless(keep);
             let prompt = opened.tokens(0, 5);
             let done = generate(&mut session, &prompt, limits, &mut sampler, &mut |_| {
                 ControlFlow::Continue(())

@@ -1,8 +1,8 @@
 //! Keys and values kept in smaller types.
 
+use rillm::KvType;
+use rillm::SessionOptions;
 use rillm::internals::graph::StateKind;
-use rillm::internals::state::KvType;
-use rillm::session::SessionOptions;
 
 use crate::support::setup::{
     Opened, encode, feed, instruction_sets, open, open_with, runnable, same_bits, small,
@@ -16,20 +16,13 @@ fn keeps_history(opened: &Opened) -> bool {
 }
 
 fn options(kv_type: KvType) -> SessionOptions {
-    SessionOptions {
-        kv_type,
-        ..small(1, 150)
-    }
+    small(1, 150).kv_type(kv_type)
 }
 
 /// What a session answers to 140 tokens (more than two pages), fed in pieces.
 fn answers(opened: &Opened, kv_type: KvType, pieces: &[usize]) -> Vec<Vec<f32>> {
     let mut session = opened.session(options(kv_type));
-    if opened
-        .model
-        .graph(rillm::internals::graph::Role::Encode)
-        .is_some()
-    {
+    if opened.model.encodes() {
         let source = opened.rows(&opened.tokens(0, 9), 0, 0);
         encode(&mut session, &source).expect("a source");
     }
@@ -98,10 +91,7 @@ fn histories_of_smaller_types_are_shared_copied_cut_and_brought_back() {
     let opened = open("llama");
     for kv_type in SMALLER {
         let tokens = opened.tokens(0, 100);
-        let mut session = opened.session(SessionOptions {
-            kv_type,
-            ..small(2, 150)
-        });
+        let mut session = opened.session(small(2, 150).kv_type(kv_type));
         let expected = feed(&mut session, &opened.rows(&tokens, 0, 0)).expect("answers");
         session.fork(0, 1).expect("a fork");
         session.rewind(1, 70).expect("a rewind");
@@ -130,7 +120,7 @@ fn histories_of_smaller_types_are_shared_copied_cut_and_brought_back() {
 fn smaller_types_take_less_memory() {
     let opened = open("llama");
     let of = |kv_type| {
-        let plan = rillm::session::memory_plan(&opened.model, options(kv_type));
+        let plan = rillm::Session::memory_plan(&opened.model, options(kv_type));
         plan.expect("a plan").state_per_1k as f64
     };
     let positions = 8.0 * 1024.0;

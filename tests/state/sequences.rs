@@ -2,8 +2,7 @@
 //! replay: a fresh session that is fed the same tokens at once.
 
 use rillm::internals::state::StateError;
-use rillm::session::SessionOptions;
-use rillm::{RunError, Session};
+use rillm::{RunError, Session, SessionOptions};
 
 use crate::support::setup::{
     DECODERS, Opened, RECURRENT, WITH_HISTORY, encode, feed, open, same_bits, small,
@@ -412,41 +411,11 @@ fn options_that_would_cost_memory_before_any_use_are_refused() {
     let least = small(1, 4);
     let many = SessionOptions::MOST + 1;
     for (name, options) in [
-        (
-            "sequences",
-            SessionOptions {
-                sequences: many,
-                ..least
-            },
-        ),
-        (
-            "batch",
-            SessionOptions {
-                batch: many,
-                ..least
-            },
-        ),
-        (
-            "source",
-            SessionOptions {
-                source: usize::MAX,
-                ..least
-            },
-        ),
-        (
-            "checkpoints",
-            SessionOptions {
-                checkpoints: many,
-                ..least
-            },
-        ),
-        (
-            "context",
-            SessionOptions {
-                context: usize::MAX,
-                ..least
-            },
-        ),
+        ("sequences", least.sequences(many)),
+        ("batch", least.batch(many)),
+        ("source", least.source(usize::MAX)),
+        ("checkpoints", least.checkpoints(many)),
+        ("context", least.context(usize::MAX)),
     ] {
         let error = Session::new(&opened.model, options)
             .expect_err(name)

@@ -1,6 +1,6 @@
 //! A sequence written out and brought back continues as if it had never left.
 
-use rillm::session::SnapshotError;
+use rillm::error::SnapshotError;
 use rillm::{RunError, Session};
 
 use crate::support::compare::{REFERENCE_TOLERANCE, compare};
@@ -78,7 +78,7 @@ fn a_decoder_s_source_comes_along() {
 /// is what the new table computes.
 #[test]
 fn instruction_sets_share_snapshots() {
-    use rillm::internals::kernels::Isa;
+    use rillm::Isa;
     for name in DECODERS {
         let scalar = open_with(name, Some(Isa::Scalar), 1);
         let more = scalar.tokens(3, 9);

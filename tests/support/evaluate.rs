@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use rillm::internals::eval::{Cut, EvalInput};
-use rillm::internals::weights::Source;
 use rillm::{LoadError, Model, ModelOptions, RunError};
 
 use super::fixture::{Case, Fixture};
@@ -15,10 +14,9 @@ pub type Outputs = BTreeMap<String, Tensor>;
 
 /// One worker: what tests of loading need.
 pub fn options() -> ModelOptions {
-    ModelOptions {
-        isa: rillm::internals::knobs::isa().expect("RILLM_ISA names an instruction set"),
-        threads: Some(1),
-    }
+    ModelOptions::default()
+        .isa(rillm::internals::knobs::isa().expect("RILLM_ISA names an instruction set"))
+        .threads(1)
 }
 
 /// Opens a path.
@@ -28,7 +26,7 @@ pub fn open(path: &Path) -> Result<Model, LoadError> {
 
 /// Opens a GGUF file in memory.
 pub fn open_bytes(bytes: Vec<u8>) -> Result<Model, LoadError> {
-    Model::from_source(Source::Owned(bytes), options())
+    Model::from_bytes(bytes, options())
 }
 
 /// Runs an input.

@@ -2,19 +2,16 @@
 //! the fuzz target shares it.
 
 use rillm::error::RunErrorKind;
-use rillm::internals::graph::Role;
-use rillm::session::{Session, SessionOptions, memory_plan};
-use rillm::{Model, Row};
+use rillm::{Model, Row, Session, SessionOptions};
 
 /// Small: what a file claims must not decide what a test reserves.
-pub const OPTIONS: SessionOptions = SessionOptions {
-    context: 8,
-    sequences: 1,
-    batch: 4,
-    source: 4,
-    checkpoints: 1,
-    kv_type: rillm::internals::state::KvType::F32,
-};
+pub const OPTIONS: SessionOptions = SessionOptions::new()
+    .context(8)
+    .sequences(1)
+    .batch(4)
+    .source(4)
+    .checkpoints(1)
+    .kv_type(rillm::KvType::F32);
 
 /// A tiny model's own state and activations for [`OPTIONS`] take well under one MiB; what a
 /// hyperparameter alone can add must stay below.
@@ -23,7 +20,7 @@ const MEMORY_BOUND: usize = 32 << 20;
 /// Encodes three rows and feeds four. Errors about the input are fine; panics if there is a
 /// defect.
 pub fn exercise(model: &Model) {
-    let plan = memory_plan(model, OPTIONS).expect("a plan");
+    let plan = Session::memory_plan(model, OPTIONS).expect("a plan");
     assert!(plan.arena + plan.state <= MEMORY_BOUND, "{plan:?}");
     let mut session = Session::new(model, OPTIONS).expect("a session");
     let rows = [0, 1, 2, 3].map(|position| Row {
@@ -33,10 +30,10 @@ pub fn exercise(model: &Model) {
         ..Row::default()
     });
     let mut outcomes = Vec::new();
-    if model.graph(Role::Encode).is_some() {
+    if model.encodes() {
         outcomes.push(session.encode(&rows[..3], &mut |_| {}));
     }
-    if model.graph(Role::Decode).is_some() {
+    if model.decodes() {
         outcomes.push(session.feed(&rows[..3], &mut |_| {}));
         outcomes.push(session.feed(&rows[3..], &mut |_| {}));
     }

@@ -2,20 +2,17 @@
 //! target shares it.
 
 use rillm::error::RunErrorKind;
-use rillm::internals::graph::Role;
-use rillm::internals::state::KvType;
-use rillm::session::{Session, SessionOptions, SnapshotError};
-use rillm::{Model, Row};
+use rillm::error::SnapshotError;
+use rillm::{KvType, Model, Row, Session, SessionOptions};
 
 /// Small: what a snapshot claims must not decide what a session reserves.
-pub const OPTIONS: SessionOptions = SessionOptions {
-    context: 8,
-    sequences: 2,
-    batch: 4,
-    source: 4,
-    checkpoints: 0,
-    kv_type: KvType::F32,
-};
+pub const OPTIONS: SessionOptions = SessionOptions::new()
+    .context(8)
+    .sequences(2)
+    .batch(4)
+    .source(4)
+    .checkpoints(0)
+    .kv_type(KvType::F32);
 
 /// Bytes of a snapshot before the model's fingerprint.
 const BEFORE_FINGERPRINT: usize = 12;
@@ -58,7 +55,7 @@ pub fn restore(model: &Model, bytes: &[u8]) -> bool {
             let saved = session.snapshot(1, &tokens, &mut again);
             saved.expect("what was restored can be saved");
             assert_eq!(again[..], bytes[..again.len()], "saved as it was");
-            if model.graph(Role::Decode).is_some() {
+            if model.decodes() {
                 let row = Row {
                     position: session.len(1).expect("a sequence") as u64,
                     sequence: 1,

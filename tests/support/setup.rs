@@ -2,9 +2,7 @@
 
 use rillm::internals::eval::{Cut, EvalInput, OutputShape};
 use rillm::internals::graph::{Role, Segments, StateKind};
-use rillm::internals::kernels::Isa;
-use rillm::internals::state::KvType;
-use rillm::{Model, ModelOptions, Row, RunError, Session, SessionOptions};
+use rillm::{Isa, KvType, Model, ModelOptions, Row, RunError, Session, SessionOptions};
 use serde_json::Value;
 
 use super::fixture::{Case, Fixture};
@@ -94,10 +92,7 @@ pub fn open(name: &str) -> Opened {
 pub fn open_with(name: &str, isa: Option<Isa>, threads: usize) -> Opened {
     let fixture = Fixture::load(name);
     let folder = fixture.folder();
-    let options = ModelOptions {
-        isa,
-        threads: Some(threads),
-    };
+    let options = ModelOptions::default().isa(isa).threads(threads);
     let model = Model::open(&folder, options).unwrap_or_else(|error| panic!("{name}: {error}"));
     Opened {
         model,
@@ -113,7 +108,7 @@ impl Opened {
 
     /// Whether it predicts tokens, and so may be fed in parts.
     pub fn decodes(&self) -> bool {
-        self.model.graph(Role::Decode).is_some()
+        self.model.decodes()
     }
 
     /// Whether some of its state cannot be truncated.
@@ -169,14 +164,13 @@ impl Opened {
 /// Options for `sequences` sequences of up to `context` positions, fed up to as many rows at a
 /// time.
 pub fn small(sequences: usize, context: usize) -> SessionOptions {
-    SessionOptions {
-        context,
-        sequences,
-        batch: context * sequences,
-        source: 64,
-        checkpoints: 2,
-        kv_type: KvType::F32,
-    }
+    SessionOptions::new()
+        .context(context)
+        .sequences(sequences)
+        .batch(context * sequences)
+        .source(64)
+        .checkpoints(2)
+        .kv_type(KvType::F32)
 }
 
 /// Feeds rows and returns each row's output.

@@ -1,7 +1,6 @@
 //! Nothing guarantees where a file's bytes lie: every address gives the same bits.
 
 use rillm::Model;
-use rillm::internals::weights::Source;
 use rillm_formats::gguf;
 use rillm_formats::manifest::DType;
 
@@ -23,7 +22,7 @@ fn shifted(file: &[u8], shift: usize) -> &'static [u8] {
 }
 
 fn open_shifted(file: &[u8], shift: usize) -> Model {
-    Model::from_source(Source::Static(shifted(file, shift)), options()).unwrap()
+    Model::from_bytes(shifted(file, shift), options()).unwrap()
 }
 
 #[test]

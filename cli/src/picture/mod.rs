@@ -8,8 +8,9 @@ mod layers;
 mod state;
 mod svg;
 
+use rillm::SessionOptions;
 use rillm::internals::graph::{Graph, Op, Role, RowSpace, Value};
-use rillm::session::{SessionOptions, plans};
+use rillm::internals::session::plans;
 use rillm::{Model, RunError};
 use svg::Svg;
 
@@ -29,7 +30,7 @@ const MARGIN: f64 = 24.0;
 pub fn draw(model: &Model, options: SessionOptions) -> Result<String, RunError> {
     let mut svg = Svg::default();
     let manifest = model.manifest();
-    let title = format!("{} ({})", manifest.architecture, model.architecture().title);
+    let title = format!("{} ({})", manifest.architecture, model.title());
     svg.heading(MARGIN, MARGIN + 16.0, &title);
     let mut y = MARGIN + 44.0;
     for role in ROLES {

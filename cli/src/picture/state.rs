@@ -5,8 +5,7 @@ use super::svg::{Anchor, Svg};
 use crate::bytes;
 use rillm::internals::graph::StateKind;
 use rillm::internals::state::{StateCapacity, StateLayout};
-use rillm::session::{SessionOptions, memory_plan};
-use rillm::{Model, RunError};
+use rillm::{Model, RunError, Session, SessionOptions};
 
 const WIDTH: f64 = 600.0;
 
@@ -20,7 +19,7 @@ pub fn draw(
     options: SessionOptions,
     top: f64,
 ) -> Result<f64, RunError> {
-    let plan = memory_plan(model, options)?;
+    let plan = Session::memory_plan(model, options)?;
     svg.heading(
         MARGIN,
         top,

@@ -4,16 +4,16 @@ use std::collections::VecDeque;
 
 /// The last tokens, counted.
 #[derive(Clone, Debug)]
-pub(super) struct History {
+pub(super) struct Recent {
     window: usize,
     tokens: VecDeque<u32>,
     counts: Vec<u32>,
 }
 
-impl History {
+impl Recent {
     /// Of the last `window` tokens; none if that is 0.
-    pub fn new(window: usize, vocabulary: usize) -> History {
-        History {
+    pub fn new(window: usize, vocabulary: usize) -> Recent {
+        Recent {
             window,
             tokens: VecDeque::with_capacity(window),
             counts: vec![0; if window == 0 { 0 } else { vocabulary }],

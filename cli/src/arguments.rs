@@ -1,0 +1,209 @@
+//! Options that several subcommands share: which model, with what memory, on how many threads.
+
+#[cfg(feature = "demo")]
+use super::demo;
+use super::progress::Progress;
+use super::{CliError, overrides, warn};
+use clap::Args;
+use rillm::formats::tokenizer::Tokenizer;
+use rillm::internals::weights::Files;
+use rillm::{KvType, LoadError, Model, ModelOptions, RunError, SessionOptions};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+/// What may stand in place of a model's path.
+pub const MODEL_OPTIONS: &[&str] = if cfg!(feature = "demo") {
+    &["model_option", "demo"]
+} else {
+    &["model_option"]
+};
+
+/// Which model, and how it is opened.
+#[derive(Args, Clone, Debug)]
+pub struct ModelArguments {
+    /// GGUF file (of a split one: the first) or Hugging Face folder
+    #[arg(value_name = "MODEL", required_unless_present_any = MODEL_OPTIONS)]
+    model: Option<PathBuf>,
+    /// The same, as an option
+    #[arg(
+        short = 'm',
+        long = "model",
+        value_name = "MODEL",
+        conflicts_with = "model"
+    )]
+    model_option: Option<PathBuf>,
+    /// Instead of a file: one of the models compiled in
+    #[cfg(feature = "demo")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["model", "model_option"])]
+    demo: Option<demo::Demo>,
+    /// Copy the model into memory instead of mapping its file: slower to start, not shared with
+    /// other processes, and often faster to run, as memory comes in larger pages than cached files
+    #[arg(long)]
+    no_mmap: bool,
+    #[command(flatten)]
+    options: ThreadArguments,
+    #[command(flatten)]
+    overrides: overrides::OverrideArguments,
+}
+
+/// How a conversation's past is kept.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct KvCacheArguments {
+    /// Type of keys and values of the past: f32, f16 or q8_0
+    #[arg(long = "kv-type", visible_aliases = ["cache-type-k", "ctk"], value_name = "TYPE", default_value_t = KvType::F16)]
+    pub kv_type: KvType,
+    /// The same for values alone, which are kept in the type of keys
+    #[arg(long = "cache-type-v", alias = "ctv", value_name = "TYPE", hide = true)]
+    values: Option<KvType>,
+}
+
+impl KvCacheArguments {
+    pub fn kv_type(self) -> Result<KvType, CliError> {
+        match self.values {
+            Some(values) if values != self.kv_type => Err(CliError::Usage(format!(
+                "keys and values are kept in one type, not in {} and {values}",
+                self.kv_type
+            ))),
+            _ => Ok(self.kv_type),
+        }
+    }
+}
+
+/// What happens when the context is full.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct EndlessArguments {
+    /// When the context is full, forget the eighth of it behind its first tokens and go on
+    #[arg(long, visible_alias = "context-shift")]
+    pub endless: bool,
+    /// With --endless: how many of the first tokens are never forgotten, -1 for the whole prompt
+    #[arg(long, value_name = "N", default_value_t = 4, requires = "endless", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..=i64::from(u32::MAX)))]
+    pub keep: i64,
+}
+
+impl EndlessArguments {
+    /// What to keep, for a prompt of so many tokens.
+    pub fn keep(self, prompt: usize) -> Option<usize> {
+        let keep = usize::try_from(self.keep).unwrap_or(prompt);
+        self.endless.then_some(keep)
+    }
+}
+
+/// How much of a prompt is computed at a time.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct BatchArguments {
+    /// Rows of a prompt at a time: fewer take less memory, and longer [default: 512]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    batch_size: Option<u32>,
+    /// The same, and counts before it
+    #[arg(long, value_name = "N", hide = true, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    ubatch_size: Option<u32>,
+}
+
+impl BatchArguments {
+    pub fn rows(self) -> usize {
+        let usual = SessionOptions::default().batch;
+        match (self.ubatch_size, self.batch_size) {
+            (Some(rows), _) => rows as usize,
+            // More than the usual rows at a time are not faster.
+            (None, Some(rows)) => (rows as usize).min(usual),
+            (None, None) => usual,
+        }
+    }
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct ThreadArguments {
+    /// Threads [default: the physical cores this process may use, where sharing pays]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
+}
+
+impl ThreadArguments {
+    pub fn model_options(&self) -> Result<ModelOptions, CliError> {
+        let isa = rillm::internals::knobs::isa().map_err(CliError::Isa)?;
+        Ok(ModelOptions::default()
+            .isa(isa)
+            .threads(self.threads.map(usize::from)))
+    }
+}
+
+impl ModelArguments {
+    pub fn path(&self) -> &Path {
+        #[cfg(feature = "demo")]
+        if let Some(demo) = self.demo {
+            return Path::new(demo.name());
+        }
+        let given = self.model.as_deref().or(self.model_option.as_deref());
+        given.unwrap_or(Path::new(""))
+    }
+
+    pub fn files(&self) -> Result<Files, LoadError> {
+        #[cfg(feature = "demo")]
+        if let Some(demo) = self.demo {
+            return demo.files();
+        }
+        let mut files = rillm::internals::weights::open(self.path())?;
+        if self.no_mmap {
+            let total = files
+                .sources
+                .iter()
+                .map(|source| source.bytes().len() as u64);
+            let done = Arc::new(AtomicU64::new(0));
+            let _shown = Progress::watch(Arc::clone(&done), total.sum(), "copying", "bytes");
+            let threads = self.options.threads.map(usize::from);
+            let threads = threads.unwrap_or_else(rillm::internals::platform::default_threads);
+            files.copy(threads, &done)?;
+        }
+        Ok(files)
+    }
+
+    pub fn open(&self) -> Result<Model, CliError> {
+        let options = self.options.model_options()?;
+        let model = self.files().and_then(|mut files| {
+            self.overrides.apply(&mut files.manifest.metadata);
+            Model::from_files(files, options)
+        });
+        Ok(model.map_err(|error| error.at(self.path()))?)
+    }
+
+    /// The tokenizer alone: of a file that holds a vocabulary and no weights, or those of a model
+    /// that cannot be run, as well.
+    pub fn tokenizer(&self) -> Result<Tokenizer, CliError> {
+        let tokenizer = self.files().and_then(|mut files| {
+            self.overrides.apply(&mut files.manifest.metadata);
+            files.tokenizer()
+        });
+        Ok(tokenizer.map_err(|error| error.at(self.path()))?)
+    }
+
+    /// The same error, naming the model's file where it does not name one.
+    pub fn blame(&self, error: CliError) -> CliError {
+        match error {
+            CliError::Load(error) => CliError::Load(error.at(self.path())),
+            CliError::Run(error @ RunError::Input(_)) => {
+                CliError::File(self.path().to_path_buf(), error.to_string())
+            }
+            other => other,
+        }
+    }
+}
+
+/// Positions to reserve: those asked for (0 for all that the model was trained for), or as many
+/// as it was trained for, up to the default.
+pub fn context(asked: Option<usize>, model: &Model) -> usize {
+    let usual = SessionOptions::default().context;
+    match (asked, model.context()) {
+        (Some(0), trained) => trained.unwrap_or(usual),
+        (Some(asked), Some(trained)) => {
+            if asked > trained {
+                warn(&format!(
+                    "context {asked} is more than the {trained} the model was trained for"
+                ));
+            }
+            asked
+        }
+        (Some(asked), None) => asked,
+        (None, trained) => trained.map_or(usual, |trained| trained.min(usual)),
+    }
+}

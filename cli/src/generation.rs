@@ -1,0 +1,109 @@
+//! One text as it is generated, for `run` and `chat` alike: tokens in, text out, up to a stop
+//! string or Ctrl-C.
+
+use super::CliError;
+use super::interrupt::Interrupt;
+use rillm::formats::tokenizer::{DecodeOptions, Decoder, Position, Tokenizer};
+use rillm::generate::{GenerateOptions, Generated, Generator, StopStrings};
+use rillm::sample::Sampler;
+use rillm::{RunError, Session};
+use std::io;
+
+/// What is written of a text that comes token by token.
+pub struct Writing<'a> {
+    decoder: Decoder<'a>,
+    stops: StopStrings,
+    /// Of one token.
+    piece: String,
+    /// What of it and of those before may be shown now.
+    shown: String,
+    /// Whether a stop string is complete: nothing behind it is shown.
+    stopped: bool,
+}
+
+/// A token just chosen, and what may be shown since the one before.
+pub struct Written<'a> {
+    pub token: u32,
+    /// What it was chosen from.
+    pub logits: &'a [f32],
+    pub text: &'a str,
+}
+
+impl<'a> Writing<'a> {
+    /// A text at this place, which ends where one of `stops` begins.
+    pub fn new(tokenizer: &'a Tokenizer, position: Position, stops: &[String]) -> Writing<'a> {
+        let options = DecodeOptions {
+            skip_special: true,
+            position,
+        };
+        Writing {
+            decoder: tokenizer.decoder(options),
+            stops: StopStrings::new(stops.iter().cloned()),
+            piece: String::new(),
+            shown: String::new(),
+            stopped: false,
+        }
+    }
+
+    /// Generates until the options, a stop string or Ctrl-C end it; `show` is called for each
+    /// token.
+    pub fn generate(
+        &mut self,
+        session: &mut Session,
+        prompt: &[u32],
+        options: GenerateOptions<'_>,
+        sampler: &mut Sampler,
+        interrupt: &Interrupt,
+        mut show: impl FnMut(Written<'_>) -> io::Result<()>,
+    ) -> Result<Generated, CliError> {
+        let mut tokens = Generator::new(session, prompt, options, sampler)?;
+        while let Some(token) = tokens.next() {
+            let token = token?;
+            self.piece.clear();
+            self.shown.clear();
+            self.decoder.push(token, &mut self.piece);
+            self.stopped = self.stops.push(&self.piece, &mut self.shown);
+            show(Written {
+                token,
+                logits: tokens.logits(),
+                text: &self.shown,
+            })?;
+            if self.stopped || interrupt.pressed() {
+                break;
+            }
+        }
+        Ok(tokens.finish())
+    }
+
+    /// Whether a stop string ended it.
+    pub fn stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// What was held back: bytes of an unfinished character, the beginning of a stop string.
+    pub fn finish(mut self) -> String {
+        self.piece.clear();
+        self.shown.clear();
+        self.decoder.finish(&mut self.piece);
+        if !self.stopped && !self.stops.push(&self.piece, &mut self.shown) {
+            self.stops.finish(&mut self.shown);
+        }
+        self.shown
+    }
+}
+
+/// Cuts sequence 0, which holds `held`, to what it shares with `wanted`, and says how much that
+/// is: nothing, if its state cannot be rewound.
+pub fn keep_shared(session: &mut Session, held: &[u32], wanted: &[u32]) -> Result<usize, RunError> {
+    let pairs = held.iter().zip(wanted);
+    let shared = pairs.take_while(|(held, wanted)| held == wanted).count();
+    if shared == held.len() {
+        return Ok(shared);
+    }
+    if session.can_rewind() {
+        session.rewind(0, shared)?;
+        return Ok(shared);
+    }
+    session.reset(0)?;
+    Ok(0)
+}
