@@ -119,7 +119,7 @@ pub struct Session {
     counts: Vec<usize>,
     abort: Arc<AtomicBool>,
     progress: Arc<AtomicU64>,
-    profile: Option<profile::Running>,
+    profile: Option<profile::ProfileInProgress>,
 }
 
 impl Session {

@@ -99,8 +99,8 @@ impl Isa {
     }
 }
 
-/// Whether this CPU moves bytes to any place of a 512-bit register (AVX-512 VBMI): all that run
-/// that table do but the oldest.
+/// Whether this CPU permutes the bytes of a whole 512-bit register (AVX-512 VBMI). Of those that
+/// can run the AVX-512 table only the oldest cannot.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn moves_bytes() -> bool {
     Isa::Avx512.is_available() && std::is_x86_feature_detected!("avx512vbmi")

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 /// A profile that is being taken.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(super) struct ProfileInProgress {
     pub(super) profile: Profile,
     /// By plan: runs, their rows and their nanoseconds.
     runs: Vec<[AtomicU64; 3]>,
 }
 
-impl Running {
+impl ProfileInProgress {
     /// Notes a run of a plan.
     pub(super) fn ran(&self, plan: usize, rows: usize, time: Duration) {
         let facts = [1, rows as u64, time.as_nanos() as u64];
@@ -85,7 +85,7 @@ impl Session {
         let plans = self.plans.named();
         let nodes: Vec<usize> = plans.map(|(_, plan)| plan.graph.nodes.len()).collect();
         let threads = self.model.pool().threads();
-        self.profile = Some(Running {
+        self.profile = Some(ProfileInProgress {
             profile: Profile::new(threads, &nodes, events),
             runs: nodes.iter().map(|_| Default::default()).collect(),
         });
