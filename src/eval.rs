@@ -373,8 +373,11 @@ impl Ids {
 
 /// Names, spaces and widths of a graph's outputs.
 fn emits(graph: &Graph) -> impl Iterator<Item = (&'static str, RowSpace, usize)> + '_ {
-    graph.nodes.iter().filter_map(|node| match node.op {
-        Op::Emit { x, name } => Some((name, graph.info(x).space, graph.info(x).width)),
+    graph.nodes.iter().filter_map(|node| match &node.op {
+        Op::Emit(emit) => {
+            let info = graph.info(emit.x);
+            Some((emit.name, info.space, info.width))
+        }
         _ => None,
     })
 }

@@ -6,6 +6,7 @@ mod fingerprint;
 pub use cost::Cost;
 
 use crate::error::{LoadError, LoadErrorKind};
+use crate::graph::state::Lifetime;
 use crate::graph::{
     Builder, Config, Graph, Index, Matrix, Op, Role, Segments, StateKind, Vector, View, Wiring,
     fits, spelling,
@@ -217,11 +218,12 @@ impl Model {
         let matrix = |matrix: &Matrix| Some(matrices[matrix.id as usize].name.as_str());
         let vector = |vector: &Vector| Some(vectors[vector.id as usize].name.as_str());
         let name = match op {
-            Op::Embed { table, .. } => matrix(table),
-            Op::MatMul { weight, .. } => matrix(weight),
-            Op::ExpertMatMul { experts, .. } => matrix(experts),
-            Op::Norm { weight, .. } | Op::Conv { weight, .. } => vector(weight),
-            Op::Scan { a, .. } => vector(a),
+            Op::Embed(embed) => matrix(&embed.table),
+            Op::MatMul(product) => matrix(&product.weight),
+            Op::ExpertMatMul(product) => matrix(&product.experts),
+            Op::Norm(norm) => vector(&norm.weight),
+            Op::Conv(conv) => vector(&conv.weight),
+            Op::Scan(scan) => vector(&scan.a),
             _ => None,
         };
         // What no file holds has no name.
@@ -237,7 +239,7 @@ impl Model {
     /// Whether its sequences have a KV cache, which a context bounds; recurrent models have none.
     pub fn has_kv_cache(&self) -> bool {
         let mut kinds = self.states().iter();
-        kinds.any(|kind| matches!(kind, StateKind::KvCache { .. }))
+        kinds.any(|kind| kind.lifetime() == Lifetime::Positions)
     }
 
     /// Positions that the model was trained for, if it says.
@@ -431,7 +433,8 @@ fn limits(wiring: &Wiring) -> Limits {
     };
     let mut clusters = 0;
     for node in wiring.graphs.iter().flat_map(|graph| &graph.nodes) {
-        if let Op::Embed { table, index } = node.op {
+        if let Op::Embed(embed) = &node.op {
+            let (table, index) = (embed.table, embed.index);
             let limit = match index {
                 Index::Token => &mut limits.vocabulary,
                 Index::Position => &mut limits.positions,

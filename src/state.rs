@@ -7,14 +7,19 @@
 //! cannot be truncated, only checkpointed.
 
 mod discard;
+mod handles;
 mod saved;
 mod segments;
 
 pub use crate::kernels::{KvType, PAGE, UnknownKvType};
+pub(crate) use handles::{Handle, Open};
 pub(crate) use segments::{HiddenLayout, MemoryLayout, Ring};
 
 use crate::arena::{Arena, OutOfMemory};
-use crate::graph::{SCAN_CHANNELS, StateKind};
+use crate::graph::state::Lifetime;
+use crate::graph::{
+    ConvState, CrossCache, KvCache, MeansState, SCAN_CHANNELS, ScanState, SessionTable, StateKind,
+};
 use std::fmt;
 
 /// How much a session's state must hold.
@@ -150,7 +155,7 @@ impl StateLayout {
     pub fn new(kinds: &[StateKind], capacity: StateCapacity) -> Option<StateLayout> {
         let has_kv = kinds
             .iter()
-            .any(|kind| matches!(kind, StateKind::KvCache { .. }));
+            .any(|kind| kind.lifetime() == Lifetime::Positions);
         let per_sequence = if has_kv {
             capacity.context.div_ceil(PAGE)
         } else {
@@ -158,7 +163,7 @@ impl StateLayout {
         };
         let pages = per_sequence.checked_mul(capacity.sequences)?;
         u32::try_from(pages).ok()?;
-        let slots = capacity.sequences.checked_add(capacity.checkpoints)?;
+        let units = capacity.sequences.checked_add(capacity.checkpoints)?;
         let mut len = 0usize;
         let mut reserve = |bytes: usize| -> Option<usize> {
             let start = len;
@@ -170,23 +175,23 @@ impl StateLayout {
         let mut page = 0usize;
         for kind in kinds {
             let unit = unit_len(kind, capacity)?;
-            let count = match kind {
-                StateKind::KvCache { .. } => {
+            let count = match kind.lifetime() {
+                Lifetime::Positions => {
                     offsets.push(page);
                     strides.push(0);
                     page = page.checked_add(unit)?.checked_next_multiple_of(64)?;
                     continue;
                 }
-                StateKind::Cross { .. } => capacity.sequences,
-                StateKind::Table { .. } => 1,
-                _ => slots,
+                Lifetime::Input => capacity.sequences,
+                Lifetime::Session => 1,
+                Lifetime::Sequence => units,
             };
             offsets.push(reserve(unit.checked_mul(count)?)?);
             strides.push(unit);
         }
         let kv_cache = reserve(page.checked_mul(pages)?)?;
         for (id, kind) in kinds.iter().enumerate() {
-            if let StateKind::KvCache { .. } = kind {
+            if kind.lifetime() == Lifetime::Positions {
                 offsets[id] += kv_cache;
                 strides[id] = page;
             }
@@ -203,11 +208,6 @@ impl StateLayout {
         })
     }
 
-    /// What piece `id` holds.
-    pub fn kind(&self, id: usize) -> StateKind {
-        self.kinds[id]
-    }
-
     /// Bytes in all.
     pub fn len(&self) -> usize {
         self.len
@@ -220,7 +220,7 @@ impl StateLayout {
 
     /// Bytes that one sequence holds whatever its length.
     pub fn fixed_len(&self) -> usize {
-        self.sum(|kind| !matches!(kind, StateKind::KvCache { .. }))
+        self.sum(|kind| kind.lifetime() != Lifetime::Positions)
     }
 
     /// Bytes that `positions` positions of one sequence take, in whole pages.
@@ -229,7 +229,7 @@ impl StateLayout {
             return 0;
         }
         let page =
-            self.sum(|kind| matches!(kind, StateKind::KvCache { .. })) + PAGE * size_of::<u64>();
+            self.sum(|kind| kind.lifetime() == Lifetime::Positions) + PAGE * size_of::<u64>();
         positions.div_ceil(PAGE) * page
     }
 
@@ -242,32 +242,40 @@ impl StateLayout {
 /// Bytes of one page (KV) or of one sequence's slot (the others).
 fn unit_len(kind: &StateKind, capacity: StateCapacity) -> Option<usize> {
     let floats = match *kind {
-        StateKind::KvCache { kv_heads, head_dim } => {
+        StateKind::KvCache(KvCache { kv_heads, head_dim }) => {
             let row = capacity.kv_type.row_len(head_dim)?;
             return kv_heads.checked_mul(row)?.checked_mul(2 * PAGE);
         }
-        StateKind::Cross { kv_heads, head_dim } => kv_heads
+        StateKind::Cross(CrossCache { kv_heads, head_dim }) => kv_heads
             .checked_mul(head_dim)?
             .checked_mul(2)?
             .checked_mul(capacity.source.checked_next_multiple_of(PAGE)?)?,
-        StateKind::Conv { channels, width } => channels.checked_mul(width.saturating_sub(1))?,
-        StateKind::Scan { channels, states } => channels.checked_mul(states)?,
-        // What is owed lies behind the state, in whole lines.
-        StateKind::Heads {
-            heads,
+        StateKind::Conv(ConvState { channels, width }) => {
+            channels.checked_mul(width.saturating_sub(1))?
+        }
+        StateKind::Scan(ScanState {
             channels,
             states,
-        } => {
-            let parts = channels.checked_div(heads)?.div_ceil(SCAN_CHANNELS);
-            let owed = heads.checked_mul(parts)?;
-            let owed = owed.checked_next_multiple_of(64 / size_of::<f32>())?;
-            channels.checked_mul(states)?.checked_add(owed)?
+            heads,
+        }) => {
+            // Deferred decays lie behind the state, in whole lines.
+            let deferred = match heads {
+                Some(heads) => {
+                    let parts = channels.checked_div(heads)?.div_ceil(SCAN_CHANNELS);
+                    let deferred = heads.checked_mul(parts)?;
+                    deferred.checked_next_multiple_of(64 / size_of::<f32>())?
+                }
+                None => 0,
+            };
+            channels.checked_mul(states)?.checked_add(deferred)?
         }
-        StateKind::Means { channels } => channels.checked_mul(3)?,
-        StateKind::Linear(memory) => memory.len()?,
+        StateKind::Means(MeansState { channels }) => channels.checked_mul(3)?,
+        StateKind::Linear(ref linear) => linear.len()?,
         StateKind::SegmentMemory(ref memory) => MemoryLayout::new(memory, capacity)?.len,
         StateKind::HiddenMemory(ref hidden) => HiddenLayout::new(hidden)?.len,
-        StateKind::Table { width, rows } => rows.count(capacity.context)?.checked_mul(width)?,
+        StateKind::Table(SessionTable { width, rows }) => {
+            rows.count(capacity.context)?.checked_mul(width)?
+        }
     };
     floats.checked_mul(size_of::<f32>())
 }
@@ -538,7 +546,7 @@ impl State {
     }
 
     /// Pages of a sequence, in order.
-    pub(crate) fn pages(&self, sequence: u32) -> &[u32] {
+    fn pages(&self, sequence: u32) -> &[u32] {
         &self.sequences[sequence as usize].pages
     }
 
@@ -547,42 +555,18 @@ impl State {
         self.sequences[sequence as usize].cross_len
     }
 
-    /// Address of state piece `id` for one page (KV): `[k|v][head]`, of each [`PAGE`] rows of
-    /// [`KvType::row_len`] bytes in the order of [`KvType::parts`].
-    pub(crate) fn page_ptr(&self, id: usize, page: u32) -> *mut u8 {
-        self.unit_ptr(id, page as usize).cast()
-    }
-
     /// How keys and values are kept.
-    pub(crate) fn kv_type(&self) -> KvType {
+    fn kv_type(&self) -> KvType {
         self.layout.capacity.kv_type
     }
 
-    /// Address of a page of floats, as [`State::page_ptr`] has them, of state piece `id` in a
-    /// sequence's cross-attention slot.
-    pub(crate) fn cross_page_ptr(&self, id: usize, sequence: u32, index: usize) -> *mut u8 {
-        let slot = self.sequences[sequence as usize].cross_slot;
-        let page = match self.layout.kinds[id] {
-            StateKind::Cross { kv_heads, head_dim } => 2 * kv_heads * head_dim * PAGE,
-            _ => 0,
-        };
-        debug_assert!(index * PAGE < self.layout.capacity.source);
-        // SAFETY: a slot holds as many pages as the source's rows fill.
-        unsafe { self.unit_ptr(id, slot).add(index * page).cast() }
-    }
-
-    /// Address of the session's table `id`.
-    pub(crate) fn table_ptr(&self, id: usize) -> *mut f32 {
-        self.unit_ptr(id, 0)
-    }
-
-    /// Address of recurrent state piece `id` of a sequence.
-    pub(crate) fn recurrent_ptr(&self, id: usize, sequence: u32) -> *mut f32 {
-        self.unit_ptr(id, sequence as usize)
+    /// Where a sequence's encoder input is kept.
+    fn cross_unit(&self, sequence: u32) -> usize {
+        self.sequences[sequence as usize].cross_slot
     }
 
     /// Address of the positions that a page's entries have.
-    pub(crate) fn positions_ptr(&self, page: u32) -> *mut u64 {
+    fn positions_ptr(&self, page: u32) -> *mut u64 {
         // SAFETY: a page's number is below `pages`, for which the layout reserved positions.
         unsafe {
             let start = self.memory.as_ptr().add(self.positions_offset(page));
@@ -602,6 +586,11 @@ impl State {
         }
     }
 
+    /// Floats of a sequence's unit.
+    fn unit_floats(&self, id: usize) -> usize {
+        self.layout.strides[id] / size_of::<f32>()
+    }
+
     fn unit_offset(&self, id: usize, unit: usize) -> usize {
         self.layout.offsets[id] + unit * self.layout.strides[id]
     }
@@ -616,8 +605,8 @@ impl State {
     }
 
     fn has_cross(&self) -> bool {
-        let is_cross = |kind: &StateKind| matches!(kind, StateKind::Cross { .. });
-        self.layout.kinds.iter().any(is_cross)
+        let mut kinds = self.layout.kinds.iter();
+        kinds.any(|kind| kind.lifetime() == Lifetime::Input)
     }
 
     fn truncate(&mut self, sequence: u32, len: usize) {
@@ -654,7 +643,7 @@ impl State {
 
     fn copy_page(&mut self, from: u32, to: u32) {
         for id in 0..self.layout.kinds.len() {
-            if matches!(self.layout.kinds[id], StateKind::KvCache { .. }) {
+            if self.layout.kinds[id].lifetime() == Lifetime::Positions {
                 self.copy_unit(id, from as usize, to as usize);
             }
         }
@@ -701,8 +690,5 @@ impl State {
 }
 
 fn is_recurrent(kind: &StateKind) -> bool {
-    !matches!(
-        kind,
-        StateKind::KvCache { .. } | StateKind::Cross { .. } | StateKind::Table { .. }
-    )
+    kind.lifetime() == Lifetime::Sequence
 }

@@ -119,11 +119,8 @@ impl ModelHandle {
         let graphs = roles.iter().filter_map(|&role| model.graph(role));
         let embedding = graphs
             .flat_map(|graph| &graph.nodes)
-            .find_map(|node| match node.op {
-                Op::Embed {
-                    table,
-                    index: Index::Token,
-                } => Some(table.columns as u64),
+            .find_map(|node| match &node.op {
+                Op::Embed(embed) if embed.index == Index::Token => Some(embed.table.columns as u64),
                 _ => None,
             });
         let tensors = model.manifest().tensors.values();

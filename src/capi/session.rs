@@ -176,8 +176,11 @@ fn emitted(
     role: Role,
 ) -> impl Iterator<Item = (&'static str, RowSpace, usize)> + '_ {
     model.graph(role).into_iter().flat_map(|graph| {
-        graph.nodes.iter().filter_map(|node| match node.op {
-            Op::Emit { x, name } => Some((name, graph.info(x).space, graph.info(x).width)),
+        graph.nodes.iter().filter_map(|node| match &node.op {
+            Op::Emit(emit) => {
+                let info = graph.info(emit.x);
+                Some((emit.name, info.space, info.width))
+            }
             _ => None,
         })
     })

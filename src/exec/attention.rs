@@ -1,9 +1,12 @@
-//! Softmax attention: history, cross and in-run keys through one loop over pages of keys.
+//! Softmax attention: the KV cache, an encoder's keys and those of the run go through one loop over
+//! pages of keys.
 
-use super::{Run, Tile};
-use crate::graph::{Attention, Keys, Mask, PositionScheme, StateId, StateKind, Value};
+use super::run::{Handles, Step, StepContext};
+use crate::graph::op::{SoftmaxAttention, StoreCross, StoreKv};
+use crate::graph::state::Reads;
+use crate::graph::{Attention, CrossCache, KvCache, Mask, PositionScheme, Value};
 use crate::kernels::{Attend, KvHalf, Running};
-use crate::state::{KvType, PAGE};
+use crate::state::{Handle, KvType, PAGE};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
@@ -25,68 +28,49 @@ const FEW_CHUNKS: usize = 8;
 const STORE_CHUNK: usize = PAGE;
 
 /// Query heads that are worked on together, and rows that a worker claims at a time.
-fn shape(run: &Run<'_>, attention: &Attention, tile: &Tile) -> (usize, usize) {
+fn shape(cx: &StepContext<'_>, attention: &Attention) -> (usize, usize) {
     let stride = Attend::stride(attention.head_dim);
     let most = (QUERY_FLOATS / stride).clamp(1, QUERIES);
     let heads = most.min(attention.heads / attention.kv_heads);
-    let rows = tile.range.len();
+    let rows = cx.tile.len();
     // Rows of several sequences have no pages in common.
-    let alike = run.rows.facts.len() / run.rows.groups.len().max(1);
+    let alike = cx.rows.facts.len() / cx.rows.groups.len().max(1);
     let fair = (rows * attention.kv_heads).div_ceil(FEW_CHUNKS);
     (heads, (most / heads).min(alike).min(fair).max(1))
 }
 
-/// Into how many chunks a tile's queries fall.
-pub fn chunks(run: &Run<'_>, attention: &Attention, tile: &Tile) -> usize {
-    let (_, rows) = shape(run, attention, tile);
-    tile.range.len().div_ceil(rows) * attention.kv_heads
-}
-
 /// Into how many chunks the storing of a tile's keys and values falls.
-pub fn store_chunks(run: &Run<'_>, tile: &Tile, state: StateId) -> usize {
-    match tile.range.len() {
+fn store_chunks(cx: &StepContext<'_>, kv_heads: usize) -> usize {
+    match cx.tile.len() {
         // So little that a second worker would only have to be waited for.
         1 => 1,
-        rows => rows.div_ceil(STORE_CHUNK) * kv_heads(run, state).0,
+        rows => rows.div_ceil(STORE_CHUNK) * kv_heads,
     }
 }
 
 /// Writes some rows' keys and values of one head to their pages; those of all heads, of a single
-/// row.
-pub fn store(run: &Run<'_>, tile: &Tile, chunk: usize, (k, v): (Value, Value), state: StateId) {
-    let (kv_heads, head_dim) = kv_heads(run, state);
-    let cross = matches!(
-        run.state.layout().kind(state.0 as usize),
-        StateKind::Cross { .. }
-    );
-    let kv_type = match cross {
-        true => KvType::F32,
-        false => run.state.kv_type(),
-    };
-    let (heads, rows) = match tile.range.len() {
+/// row. `place` says where the page of a row begins, and which of its places is the row's.
+fn store(
+    cx: &StepContext<'_>,
+    chunk: usize,
+    (k, v): (Value, Value),
+    (kv_type, kv_heads, head_dim): (KvType, usize, usize),
+    place: impl Fn(usize) -> (*mut u8, usize),
+) {
+    let (heads, rows) = match cx.tile.len() {
         1 => (0..kv_heads, 0),
         _ => (chunk % kv_heads..chunk % kv_heads + 1, chunk / kv_heads),
     };
-    let rows = super::step::range(rows, STORE_CHUNK, tile.range.len());
     let len = kv_type.row_len(head_dim).unwrap_or(0) * PAGE;
-    for row in rows.start + tile.range.start..rows.end + tile.range.start {
-        let facts = &run.rows.facts[row];
-        let id = state.0 as usize;
-        let (page, place) = match cross {
-            true => {
-                let index = facts.slot / PAGE;
-                let page = run.state.cross_page_ptr(id, facts.row.sequence, index);
-                (page, facts.slot % PAGE)
-            }
-            false => (run.state.page_ptr(id, facts.page), facts.place as usize),
-        };
+    for row in cx.tile.chunk(rows, STORE_CHUNK) {
+        let (page, place) = place(row);
         for head in heads.clone() {
             let halves = [
                 (KvHalf::Keys, k, head),
                 (KvHalf::Values, v, kv_heads + head),
             ];
             for (half, value, index) in halves {
-                let values = &run.row(value, tile, row)[head * head_dim..(head + 1) * head_dim];
+                let values = &cx.row(value, row)[head * head_dim..(head + 1) * head_dim];
                 // SAFETY: a page holds 2 × kv_heads blocks of PAGE rows, and this row's place in
                 // it is nobody else's.
                 unsafe { kv_type.store(half, values, page.add(index * len), place) };
@@ -95,55 +79,75 @@ pub fn store(run: &Run<'_>, tile: &Tile, chunk: usize, (k, v): (Value, Value), s
     }
 }
 
-/// Heads of keys of a piece of state, and their length.
-fn kv_heads(run: &Run<'_>, state: StateId) -> (usize, usize) {
-    match run.state.layout().kind(state.0 as usize) {
-        StateKind::KvCache { kv_heads, head_dim } | StateKind::Cross { kv_heads, head_dim } => {
-            (kv_heads, head_dim)
-        }
-        _ => (1, 1),
+impl Step for StoreKv {
+    fn chunks(&self, cx: &StepContext<'_>) -> usize {
+        store_chunks(cx, self.state.kind().kv_heads)
+    }
+
+    fn run(&self, cx: &StepContext<'_>, cache: Handles<'_, Self>, chunk: usize) {
+        let KvCache { kv_heads, head_dim } = cache.kind();
+        let heads = (cache.kv_type(), kv_heads, head_dim);
+        store(cx, chunk, (self.k, self.v), heads, |row| {
+            let facts = &cx.rows.facts[row];
+            (cache.page(facts.page), facts.place as usize)
+        });
     }
 }
 
-/// Some rows, all the query heads that share one head of keys: each page is fetched once for
-/// all of them.
-pub fn run(
-    run: &Run<'_>,
-    node: usize,
-    tile: &Tile,
-    chunk: usize,
-    (q, kv, out): (Value, Option<(Value, Value)>, Value),
-    attention: &Attention,
-) {
-    let kv_head = chunk % attention.kv_heads;
-    let (heads, rows) = shape(run, attention, tile);
-    let rows = super::step::range(chunk / attention.kv_heads, rows, tile.range.len());
-    let rows = rows.start + tile.range.start..rows.end + tile.range.start;
-    let group = attention.heads / attention.kv_heads;
-    let all = kv_head * group..(kv_head + 1) * group;
-    // Not touched but where it is used.
-    let mut scratch = MaybeUninit::<Scratch>::uninit();
-    for first in all.clone().step_by(heads) {
-        let heads = first..all.end.min(first + heads);
-        let mut queries = Queries {
-            room: Scratch::claim(&mut scratch, rows.len() * heads.len(), attention.head_dim),
-            about: About {
-                run,
-                tile,
-                node,
-                attention,
-                rows: &rows,
-                heads: &heads,
-            },
-        };
-        queries.begin(q);
-        match (attention.keys, kv) {
-            (Keys::Cache(state), _) => queries.over_history(state, kv_head),
-            (Keys::Cross(state), _) => queries.over_cross(state, kv_head),
-            (Keys::Rows, Some(kv)) => queries.over_rows(kv, kv_head),
-            (Keys::Rows, None) => {}
+impl Step for StoreCross {
+    fn chunks(&self, cx: &StepContext<'_>) -> usize {
+        store_chunks(cx, self.state.kind().kv_heads)
+    }
+
+    fn run(&self, cx: &StepContext<'_>, cache: Handles<'_, Self>, chunk: usize) {
+        let CrossCache { kv_heads, head_dim } = cache.kind();
+        let heads = (KvType::F32, kv_heads, head_dim);
+        store(cx, chunk, (self.k, self.v), heads, |row| {
+            let facts = &cx.rows.facts[row];
+            let page = cache.page(facts.row.sequence, facts.slot / PAGE);
+            (page, facts.slot % PAGE)
+        });
+    }
+}
+
+impl Step for SoftmaxAttention {
+    fn chunks(&self, cx: &StepContext<'_>) -> usize {
+        let (_, rows) = shape(cx, &self.attention);
+        cx.tile.len().div_ceil(rows) * self.attention.kv_heads
+    }
+
+    /// Some rows, all the query heads that share one head of keys: each page is fetched once for
+    /// all of them.
+    fn run(&self, cx: &StepContext<'_>, caches: Handles<'_, Self>, chunk: usize) {
+        let attention = &self.attention;
+        let kv_head = chunk % attention.kv_heads;
+        let (heads, rows) = shape(cx, attention);
+        let rows = cx.tile.chunk(chunk / attention.kv_heads, rows);
+        let group = attention.heads / attention.kv_heads;
+        let all = kv_head * group..(kv_head + 1) * group;
+        // Not touched but where it is used.
+        let mut scratch = MaybeUninit::<Scratch>::uninit();
+        for first in all.clone().step_by(heads) {
+            let heads = first..all.end.min(first + heads);
+            let mut queries = Queries {
+                room: Scratch::claim(&mut scratch, rows.len() * heads.len(), attention.head_dim),
+                about: About {
+                    cx,
+                    attention,
+                    rows: &rows,
+                    heads: &heads,
+                },
+            };
+            queries.begin(self.q);
+            match (caches, self.kv) {
+                ((Some(cache), _), _) => queries.over_cache(cache, kv_head),
+                ((None, Some(cache)), _) => queries.over_cross(cache, kv_head),
+                ((None, None), Some(kv)) => queries.over_rows(kv, kv_head),
+                // Nothing is seen.
+                ((None, None), None) => {}
+            }
+            queries.finish();
         }
-        queries.finish(out);
     }
 }
 
@@ -198,9 +202,7 @@ impl Scratch {
 /// Some heads of some rows.
 #[derive(Clone, Copy)]
 struct About<'a> {
-    run: &'a Run<'a>,
-    tile: &'a Tile,
-    node: usize,
+    cx: &'a StepContext<'a>,
     attention: &'a Attention,
     rows: &'a Range<usize>,
     heads: &'a Range<usize>,
@@ -230,7 +232,7 @@ impl Queries<'_> {
         let dim = attention.head_dim;
         let mut into = self.room.queries.chunks_exact_mut(Attend::stride(dim));
         for row in self.about.rows.clone() {
-            let from = self.about.run.row(q, self.about.tile, row);
+            let from = self.about.cx.row(q, row);
             let from = &from[self.about.heads.start * dim..self.about.heads.end * dim];
             for (from, into) in from.chunks_exact(dim).zip(&mut into) {
                 for (from, into) in from.iter().zip(into) {
@@ -240,8 +242,8 @@ impl Queries<'_> {
         }
     }
 
-    fn finish(&self, out: Value) {
-        let About { run, tile, .. } = self.about;
+    fn finish(&self) {
+        let cx = self.about.cx;
         let dim = self.about.attention.head_dim;
         let columns = self.about.heads.start * dim..self.about.heads.end * dim;
         let results = self.room.results.chunks_exact(Attend::stride(dim));
@@ -249,7 +251,7 @@ impl Queries<'_> {
         for row in self.about.rows.clone() {
             // SAFETY: this row's columns of these heads are this chunk's alone; a query is
             // never overwritten by its result (the plan inherits element-wise results only).
-            let out = unsafe { run.row_mut(out, tile, row, columns.clone()) };
+            let out = unsafe { cx.row_mut(cx.out(), row, columns.clone()) };
             for (out, (result, running)) in out.chunks_exact_mut(dim).zip(&mut results) {
                 // Who has seen nothing gets nothing.
                 let factor = match running.sum {
@@ -264,13 +266,11 @@ impl Queries<'_> {
     }
 
     /// Rows of one sequence that stand together share its pages.
-    fn over_history(&mut self, state: StateId, kv_head: usize) {
-        let run = self.about.run;
+    fn over_cache(&mut self, cache: Handle<'_, Reads<KvCache>>, kv_head: usize) {
+        let facts = &self.about.cx.rows.facts;
         self.by_sequence(
-            |row| run.rows.facts[row].row.sequence,
-            |queries, rows| {
-                queries.over_pages(rows, state, kv_head);
-            },
+            |row| facts[row].row.sequence,
+            |queries, rows| queries.over_pages(rows, cache, kv_head),
         );
     }
 
@@ -290,21 +290,25 @@ impl Queries<'_> {
         }
     }
 
-    fn over_pages(&mut self, rows: Range<usize>, state: StateId, kv_head: usize) {
-        let About { run, attention, .. } = self.about;
-        let kv_type = run.state.kv_type();
-        let seen = |row: usize| run.rows.facts[row].slot + 1;
+    fn over_pages(
+        &mut self,
+        rows: Range<usize>,
+        cache: Handle<'_, Reads<KvCache>>,
+        kv_head: usize,
+    ) {
+        let About { cx, attention, .. } = self.about;
+        let kv_type = cache.kv_type();
+        let seen = |row: usize| cx.rows.facts[row].slot + 1;
         let most = rows.clone().map(seen).max().unwrap_or(0);
-        let pages = run.state.pages(run.rows.facts[rows.start].row.sequence);
+        let pages = cache.pages(cx.rows.facts[rows.start].row.sequence);
         let pages = &pages[..most.div_ceil(PAGE)];
         let positions = |index: usize| {
             let count = PAGE.min(most - index * PAGE);
-            // SAFETY: a page has PAGE positions, and those of its entries were written.
-            unsafe { std::slice::from_raw_parts(run.state.positions_ptr(pages[index]), count) }
+            cache.positions(pages[index], count)
         };
         let len = kv_type.row_len(attention.head_dim).unwrap_or(0) * PAGE;
         let halves = |index: usize| {
-            let page = run.state.page_ptr(state.0 as usize, pages[index]);
+            let page = cache.page(pages[index]);
             halves(page, len, (kv_head, attention.kv_heads))
         };
         let about = self.about;
@@ -336,24 +340,27 @@ impl Queries<'_> {
     }
 
     /// Rows of one sequence share its source.
-    fn over_cross(&mut self, state: StateId, kv_head: usize) {
-        let run = self.about.run;
+    fn over_cross(&mut self, cache: Handle<'_, Reads<CrossCache>>, kv_head: usize) {
+        let facts = &self.about.cx.rows.facts;
         self.by_sequence(
-            |row| run.rows.facts[row].row.sequence,
-            |queries, rows| {
-                queries.over_source(rows, state, kv_head);
-            },
+            |row| facts[row].row.sequence,
+            |queries, rows| queries.over_source(rows, cache, kv_head),
         );
     }
 
-    fn over_source(&mut self, rows: Range<usize>, state: StateId, kv_head: usize) {
-        let About { run, attention, .. } = self.about;
-        let sequence = run.rows.facts[rows.start].row.sequence;
-        let total = run.state.cross_len(sequence);
+    fn over_source(
+        &mut self,
+        rows: Range<usize>,
+        cache: Handle<'_, Reads<CrossCache>>,
+        kv_head: usize,
+    ) {
+        let About { cx, attention, .. } = self.about;
+        let sequence = cx.rows.facts[rows.start].row.sequence;
+        let total = cache.len(sequence);
         let kv_type = KvType::F32;
         let len = kv_type.row_len(attention.head_dim).unwrap_or(0) * PAGE;
         let halves = |index: usize| {
-            let page = run.state.cross_page_ptr(state.0 as usize, sequence, index);
+            let page = cache.page(sequence, index);
             halves(page, len, (kv_head, attention.kv_heads))
         };
         for index in 0..total.div_ceil(PAGE) {
@@ -382,19 +389,19 @@ impl Queries<'_> {
     // Kept apart, so that the others' frames have no room for such a page.
     #[inline(never)]
     fn over_rows(&mut self, (k, v): (Value, Value), kv_head: usize) {
-        let About { run, tile, .. } = self.about;
+        let cx = self.about.cx;
         let dim = self.about.attention.head_dim;
         let mut turned = [const { MaybeUninit::<f32>::uninit() }; LONGEST_HEAD * PAGE];
-        let stride = |value: Value| run.plan.place(value).stride / size_of::<f32>();
+        let stride = |value: Value| cx.stride(value) / size_of::<f32>();
         self.by_sequence(
-            |row| run.rows.facts[row].group,
+            |row| cx.rows.facts[row].group,
             |queries, rows| {
-                let group = run.rows.groups[run.rows.facts[rows.start].group as usize];
+                let group = cx.rows.groups[cx.rows.facts[rows.start].group as usize];
                 for start in (0..group.len).step_by(PAGE) {
                     let count = PAGE.min(group.len - start);
                     let first = group.first + start;
                     let floats = |value: Value| {
-                        let from = run.row_ptr(value, tile, first).cast::<f32>();
+                        let from = cx.row_ptr(value, first).cast::<f32>();
                         // SAFETY: the value holds every row of the run (the checker insists), so
                         // `count` rows from `first` on, of which this head's columns are read.
                         unsafe {
@@ -423,7 +430,7 @@ impl Queries<'_> {
                         count,
                         next: None,
                     };
-                    let position = |place: usize| run.rows.facts[first + place].row.position;
+                    let position = |place: usize| cx.rows.facts[first + place].row.position;
                     queries.fold(rows.clone(), &page, |_| PAGE, position);
                 }
             },
@@ -440,7 +447,7 @@ impl Queries<'_> {
         position: impl Fn(usize) -> u64,
     ) {
         let About {
-            run,
+            cx,
             heads,
             attention,
             ..
@@ -448,11 +455,14 @@ impl Queries<'_> {
         let first = (rows.start - self.about.rows.start) * heads.len();
         let queries = first..first + rows.len() * heads.len();
         let stride = Attend::stride(attention.head_dim);
-        let plain = matches!(
-            attention.position,
-            PositionScheme::None | PositionScheme::Rope(_)
-        );
-        let windowed = matches!(attention.mask, Mask::Causal { window: Some(_) });
+        let plain = match attention.position {
+            PositionScheme::None | PositionScheme::Rope(_) => true,
+            PositionScheme::Buckets(_) | PositionScheme::Alibi(_) => false,
+        };
+        let windowed = match attention.mask {
+            Mask::Causal { window } => window.is_some(),
+            Mask::Bidirectional => false,
+        };
         let biased = !plain || windowed || rows.clone().any(|row| seen(row) < page.count);
         let biases = &mut self.room.biases[queries.start * PAGE..queries.end * PAGE];
         if biased {
@@ -476,19 +486,19 @@ impl Queries<'_> {
         };
         let scores = &mut self.room.scores[queries.start * PAGE..queries.end * PAGE];
         let results = &mut self.room.results[queries.start * stride..queries.end * stride];
-        (run.kernels.attend)(&call, scores, &mut self.room.running[queries], results);
+        (cx.kernels.attend)(&call, scores, &mut self.room.running[queries], results);
     }
 }
 
 impl About<'_> {
     /// Whether a row looks at any of these positions.
     fn sees(&self, row: usize, positions: &[u64]) -> bool {
-        let here = self.run.rows.facts[row].row.position;
+        let here = self.cx.rows.facts[row].row.position;
         match self.attention.mask {
             Mask::Causal {
                 window: Some(window),
             } => positions.iter().any(|at| here.saturating_sub(*at) < window),
-            _ => true,
+            Mask::Causal { window: None } | Mask::Bidirectional => true,
         }
     }
 
@@ -501,7 +511,7 @@ impl About<'_> {
         biases: &mut [f32],
         position: impl Fn(usize) -> u64,
     ) {
-        let here = self.run.rows.facts[row].row.position;
+        let here = self.cx.rows.facts[row].row.position;
         let (masked, others) = biases.split_at_mut(PAGE);
         masked[..count].fill(0.0);
         masked[count..].fill(f32::NEG_INFINITY);
@@ -533,13 +543,10 @@ impl About<'_> {
     ) {
         match &self.attention.position {
             PositionScheme::Buckets(buckets) => {
-                let table = self.run.weights.vector(buckets.table);
-                let lookup = &self.run.plan.buckets[self.node];
-                let far = buckets.max_distance as i128;
+                let table = self.cx.weights.vector(buckets.table);
                 for (key, score) in scores.iter_mut().enumerate() {
                     let distance = i128::from(position(key)) - i128::from(here);
-                    let bucket = lookup[(distance.clamp(-far, far) + far) as usize];
-                    *score += table[bucket as usize * self.attention.heads + head];
+                    *score += table[buckets.of(distance) * self.attention.heads + head];
                 }
             }
             PositionScheme::Alibi(slopes) => {

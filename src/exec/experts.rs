@@ -1,7 +1,9 @@
-//! Products of rows with the experts that they have chosen.
+//! Mixtures of experts: the choice, products of rows with the experts that they have chosen, and
+//! the sum.
 
-use super::{Run, Tile, step::range};
-use crate::graph::{Matrix, Value};
+use super::run::{RowStep, Step, StepContext, range};
+use crate::graph::Among;
+use crate::graph::op::{ExpertMatMul, ExpertSum, Route};
 use crate::kernels::{MatMul, Pick};
 
 /// An expert's weight rows that a worker claims at a time, where few rows come at once.
@@ -24,9 +26,10 @@ struct Cut {
 }
 
 impl Cut {
-    fn of(run: &Run<'_>, (route, experts): (Value, Matrix), tile: &Tile) -> Cut {
-        let slots = run.plan.graph.info(route).width / 2;
-        let choices = tile.range.len() * slots;
+    fn of(step: &ExpertMatMul, cx: &StepContext<'_>) -> Cut {
+        let experts = step.experts;
+        let slots = cx.width(step.route) / 2;
+        let choices = cx.tile.len() * slots;
         let by_choice = choices < experts.stack;
         Cut {
             slots,
@@ -37,87 +40,128 @@ impl Cut {
     }
 }
 
-/// Into how many chunks a product falls.
-pub fn chunks(run: &Run<'_>, (route, experts): (Value, Matrix), tile: &Tile) -> usize {
-    let cut = Cut::of(run, (route, experts), tile);
-    cut.candidates * experts.rows.div_ceil(cut.rows)
+impl Step for ExpertMatMul {
+    fn chunks(&self, cx: &StepContext<'_>) -> usize {
+        let cut = Cut::of(self, cx);
+        cut.candidates * self.experts.rows.div_ceil(cut.rows)
+    }
+
+    /// Some rows of one expert against every input of which a slot chose it.
+    fn run(&self, cx: &StepContext<'_>, (): (), chunk: usize) {
+        let cut = Cut::of(self, cx);
+        let (experts, out) = (self.experts, cx.out());
+        let first = cx.tile.range.start;
+        let choices = |row: usize| &cx.row(self.route, row)[cut.slots..];
+        let parts = experts.rows.div_ceil(cut.rows);
+        let (candidate, rows) = (chunk / parts, range(chunk % parts, cut.rows, experts.rows));
+        // Numbers of experts are kept as floats, as everything of a row is.
+        let expert = match cut.by_choice {
+            false => candidate,
+            true => {
+                let (row, slot) = (first + candidate / cut.slots, candidate % cut.slots);
+                let expert = choices(row)[slot];
+                // The first to choose it stands for all.
+                if (first..row).any(|row| choices(row).contains(&expert)) {
+                    return;
+                }
+                expert as usize
+            }
+        };
+
+        let weight = cx.weights.matrix(experts);
+        let info = cx.info(self.x);
+        let per_slot = match info.width == weight.columns {
+            true => 0,
+            false => info.form.row_len(weight.columns).unwrap_or(0),
+        };
+        let (from, to) = (cx.stride(self.x), cx.stride(out));
+        let call = |picks: &[Pick]| {
+            let stored = expert * experts.rows + rows.start..expert * experts.rows + rows.end;
+            for (part, weights) in cx.weights.runs(weight, stored) {
+                let skipped = part.start - expert * experts.rows;
+                // SAFETY: `runs` yields valid rows of this weight; each pick names an input and a
+                // result of a row and slot of the tile, and these columns of a slot that chose this
+                // expert are this chunk's.
+                unsafe {
+                    (weight.kernel.run)(&MatMul {
+                        weights,
+                        weight_stride: weight.stride,
+                        weight_rows: part.len(),
+                        columns: weight.columns,
+                        inputs: cx.row_ptr(self.x, first),
+                        input_stride: 0,
+                        inputs_len: picks.len(),
+                        out: cx.row_ptr(out, first).cast::<f32>().add(skipped),
+                        out_stride: 0,
+                        picks: picks.as_ptr(),
+                    });
+                }
+            }
+        };
+        let mut picks = [Pick::default(); GROUP];
+        let mut count = 0;
+        for (index, row) in cx.tile.range.clone().enumerate() {
+            for (slot, &chosen) in choices(row).iter().enumerate() {
+                if chosen as usize == expert {
+                    picks[count] = Pick {
+                        input: index * from + slot * per_slot,
+                        out: index * to / size_of::<f32>() + slot * experts.rows,
+                    };
+                    count += 1;
+                    if count == GROUP {
+                        call(&picks);
+                        count = 0;
+                    }
+                }
+            }
+        }
+        if count > 0 {
+            call(&picks[..count]);
+        }
+    }
 }
 
-/// Some rows of one expert against every input of which a slot chose it.
-pub fn run(
-    run: &Run<'_>,
-    tile: &Tile,
-    chunk: usize,
-    (x, route, experts): (Value, Value, Matrix),
-    out: Value,
-) {
-    let cut = Cut::of(run, (route, experts), tile);
-    let first = tile.range.start;
-    let choices = |row: usize| &run.row(route, tile, row)[cut.slots..];
-    let parts = experts.rows.div_ceil(cut.rows);
-    let (candidate, rows) = (chunk / parts, range(chunk % parts, cut.rows, experts.rows));
-    // Numbers of experts are kept as floats, as everything of a row is.
-    let expert = match cut.by_choice {
-        false => candidate,
-        true => {
-            let (row, slot) = (first + candidate / cut.slots, candidate % cut.slots);
-            let expert = choices(row)[slot];
-            // The first to choose it stands for all.
-            if (first..row).any(|row| choices(row).contains(&expert)) {
-                return;
+impl RowStep for Route {
+    /// The `top_k` largest of softmax(logits), then their numbers. Ties go to the lower number.
+    fn row(&self, cx: &StepContext<'_>, row: usize, out: &mut [f32]) {
+        let logits = cx.row(self.logits, row);
+        let (weights, experts) = out.split_at_mut(self.top_k);
+        for slot in 0..self.top_k {
+            let mut best: Option<usize> = None;
+            for (expert, &logit) in logits.iter().enumerate() {
+                let taken = experts[..slot]
+                    .iter()
+                    .any(|&other| other as usize == expert);
+                if !taken && best.is_none_or(|best| logit > logits[best]) {
+                    best = Some(expert);
+                }
             }
-            expert as usize
+            let best = best.unwrap_or(0);
+            experts[slot] = best as f32;
+            weights[slot] = logits[best];
         }
-    };
-
-    let weight = run.weights.matrix(experts);
-    let info = run.plan.graph.info(x);
-    let per_slot = match info.width == weight.columns {
-        true => 0,
-        false => info.form.row_len(weight.columns).unwrap_or(0),
-    };
-    let (from, to) = (run.plan.place(x).stride, run.plan.place(out).stride);
-    let call = |picks: &[Pick]| {
-        let stored = expert * experts.rows + rows.start..expert * experts.rows + rows.end;
-        for (part, weights) in run.weights.runs(weight, stored) {
-            let skipped = part.start - expert * experts.rows;
-            // SAFETY: `runs` yields valid rows of this weight; each pick names an input and a
-            // result of a row and slot of the tile, and these columns of a slot that chose this
-            // expert are this chunk's.
-            unsafe {
-                (weight.kernel.run)(&MatMul {
-                    weights,
-                    weight_stride: weight.stride,
-                    weight_rows: part.len(),
-                    columns: weight.columns,
-                    inputs: run.row_ptr(x, tile, first),
-                    input_stride: 0,
-                    inputs_len: picks.len(),
-                    out: run.row_ptr(out, tile, first).cast::<f32>().add(skipped),
-                    out_stride: 0,
-                    picks: picks.as_ptr(),
-                });
-            }
-        }
-    };
-    let mut picks = [Pick::default(); GROUP];
-    let mut count = 0;
-    for (index, row) in tile.range.clone().enumerate() {
-        for (slot, &chosen) in choices(row).iter().enumerate() {
-            if chosen as usize == expert {
-                picks[count] = Pick {
-                    input: index * from + slot * per_slot,
-                    out: index * to / size_of::<f32>() + slot * experts.rows,
-                };
-                count += 1;
-                if count == GROUP {
-                    call(&picks);
-                    count = 0;
+        match self.among {
+            // softmax over all, then over the chosen ones: the sum over all cancels
+            Among::Chosen => (cx.kernels.softmax)(weights),
+            Among::All => {
+                let largest = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let exponential = |logit: f32| (logit - largest).exp();
+                let sum: f64 = logits.iter().map(|&l| f64::from(exponential(l))).sum();
+                for weight in weights {
+                    *weight = (f64::from(exponential(*weight)) / sum) as f32;
                 }
             }
         }
     }
-    if count > 0 {
-        call(&picks[..count]);
+}
+
+impl RowStep for ExpertSum {
+    fn row(&self, cx: &StepContext<'_>, row: usize, out: &mut [f32]) {
+        let route = cx.row(self.route, row);
+        out.fill(0.0);
+        let parts = cx.row(self.x, row).chunks_exact(out.len());
+        for (weight, part) in route[..route.len() / 2].iter().zip(parts) {
+            (cx.kernels.axpy)(*weight, part, out);
+        }
     }
 }

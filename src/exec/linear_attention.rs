@@ -1,18 +1,17 @@
-//! Memories of outer products: chunks are blocks of a head's columns, and each takes its rows in
-//! order.
+//! Linear attention: chunks are blocks of a head's columns of S, and each takes its rows in order.
 
-use super::recurrent::state_mut;
-use super::{Run, Tile};
+use super::run::{Handles, Step, StepContext, range};
+use crate::graph::op::{LinearRead, LinearRecurrence, LinearWrite};
 use crate::graph::{
-    DECAY_ROWS, Decay, DeltaRule, Divisor, LinearAttention, Op, STATE_COLUMNS, Sums, Value,
+    DECAY_ROWS, Decay, DeltaRule, Divisor, LinearAttention, STATE_COLUMNS, Sums, Value,
 };
 use crate::kernels::{LinearAttend, LinearAttendRow, RowDecay, RowDelta};
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 /// Most rows handed to a kernel at a time.
 const TOGETHER: usize = 32;
 
-/// Nothing fades.
+/// Nothing decays.
 const ADDED: DecayedRow<'static> = DecayedRow {
     decay: RowDecay::All(1.0),
     gain: 1.0,
@@ -20,13 +19,13 @@ const ADDED: DecayedRow<'static> = DecayedRow {
 };
 
 /// Blocks of columns of all heads.
-pub fn chunks(retention: &LinearAttention) -> usize {
-    retention.heads * retention.memory().blocks()
+fn chunks(attention: &LinearAttention) -> usize {
+    attention.heads * attention.state().blocks()
 }
 
 /// A block of a head's columns: what a chunk works on.
 struct Block<'a> {
-    retention: &'a LinearAttention,
+    attention: &'a LinearAttention,
     head: usize,
     /// Its columns of the head's.
     columns: Range<usize>,
@@ -35,33 +34,30 @@ struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    fn new(retention: &'a LinearAttention, chunk: usize) -> Block<'a> {
-        let memory = retention.memory();
+    fn new(attention: &'a LinearAttention, chunk: usize) -> Block<'a> {
+        let state = attention.state();
         // The layout of the state has been counted when it was reserved.
-        let len = memory.block_len().unwrap_or(0);
+        let len = state.block_len().unwrap_or(0);
         Block {
-            retention,
-            head: chunk / memory.blocks(),
-            columns: super::step::range(chunk % memory.blocks(), STATE_COLUMNS, memory.value_dim),
+            attention,
+            head: chunk / state.blocks(),
+            columns: range(chunk % state.blocks(), STATE_COLUMNS, state.value_dim),
             held: chunk * len..(chunk + 1) * len,
         }
     }
 
     /// Its columns of a row of results.
     fn place(&self) -> Range<usize> {
-        let first = self.head * self.retention.value_dim;
+        let first = self.head * self.attention.value_dim;
         first + self.columns.start..first + self.columns.end
     }
 
-    /// Its part of the state.
-    fn split<'s>(&self, held: &'s mut [f32]) -> Held<'s> {
-        let len = self.retention.key_dim * self.columns.len();
+    /// Its part of the state, to be written.
+    fn split_mut<'s>(&self, held: &'s mut [f32]) -> Held<&'s mut [f32]> {
+        let [len, whole, z] = self.lengths(held.len());
         let (state, rest) = held.split_at_mut(len);
-        let (whole, sums) = match self.retention.memory().sums {
-            Sums::Exact => rest.split_at_mut(len),
-            Sums::Counted | Sums::None => rest.split_at_mut(0),
-        };
-        let (z, rest) = sums.split_at_mut(self.retention.key_dim.min(sums.len()));
+        let (whole, rest) = rest.split_at_mut(whole);
+        let (z, rest) = rest.split_at_mut(z);
         Held {
             state,
             whole,
@@ -70,38 +66,65 @@ impl<'a> Block<'a> {
         }
     }
 
+    /// Its part of the state, to be read.
+    fn split<'s>(&self, held: &'s [f32]) -> Held<&'s [f32]> {
+        let [len, whole, z] = self.lengths(held.len());
+        let (state, rest) = held.split_at(len);
+        let (whole, rest) = rest.split_at(whole);
+        let (z, rest) = rest.split_at(z);
+        Held {
+            state,
+            whole,
+            z,
+            rest,
+        }
+    }
+
+    /// Floats of the first three fields of [`Held`], of so many in all.
+    fn lengths(&self, all: usize) -> [usize; 3] {
+        let len = self.attention.key_dim * self.columns.len();
+        let whole = match self.attention.state().sums {
+            Sums::Exact => len,
+            Sums::Counted | Sums::None => 0,
+        };
+        [len, whole, self.attention.key_dim.min(all - len - whole)]
+    }
+
     /// The part of a row that is this head's, of an operand of so many elements to a head.
-    fn of<'r>(
-        &self,
-        run: &'r Run<'_>,
-        tile: &Tile,
-        row: usize,
-        (value, dim): (Value, usize),
-    ) -> &'r [f32] {
-        let heads = run.plan.graph.info(value).width / dim;
-        let first = self.head * heads / self.retention.heads * dim;
-        &run.row(value, tile, row)[first..first + dim]
+    fn of<'r>(&self, cx: &StepContext<'r>, row: usize, (value, dim): (Value, usize)) -> &'r [f32] {
+        let heads = cx.width(value) / dim;
+        let first = self.head * heads / self.attention.heads * dim;
+        &cx.row(value, row)[first..first + dim]
     }
 }
 
 /// A block's part of the state.
-struct Held<'a> {
+struct Held<S> {
     /// S, or what came to it lately.
-    state: &'a mut [f32],
+    state: S,
     /// S before that, where it is kept apart.
-    whole: &'a mut [f32],
+    whole: S,
     /// The sum of keys, where readings are divided.
-    z: &'a mut [f32],
+    z: S,
     /// n, or what rounding took from z.
-    rest: &'a mut [f32],
+    rest: S,
 }
 
-impl Held<'_> {
+impl<S: Deref<Target = [f32]>> Held<S> {
     /// Whether sums are kept in two parts.
     fn is_exact(&self) -> bool {
         !self.whole.is_empty()
     }
 
+    /// Adds what a query reads of the whole.
+    fn read_whole(&self, cx: &StepContext<'_>, query: &[f32], out: &mut [f32]) {
+        for (whole, query) in self.whole.chunks_exact(out.len()).zip(query) {
+            (cx.kernels.axpy)(*query, whole, out);
+        }
+    }
+}
+
+impl Held<&mut [f32]> {
     /// Before row number `slot`: what came lately becomes part of the whole, but for what rounding
     /// leaves over.
     fn fold(&mut self, slot: usize) {
@@ -111,16 +134,9 @@ impl Held<'_> {
             }
         }
     }
-
-    /// Adds what a query reads of the whole.
-    fn read_whole(&self, run: &Run<'_>, query: &[f32], out: &mut [f32]) {
-        for (whole, query) in self.whole.chunks_exact(out.len()).zip(query) {
-            (run.kernels.axpy)(*query, whole, out);
-        }
-    }
 }
 
-/// How a memory shrinks at one row.
+/// How S decays at one row.
 struct DecayedRow<'a> {
     decay: RowDecay<'a>,
     /// What S holds is as many times what it stands for, this row's k ⊗ v included.
@@ -133,21 +149,21 @@ impl Block<'_> {
     /// A decay that never changes is left to add up for [`DECAY_ROWS`] rows: what comes in grows
     /// instead, and what is read is divided by as much. Which row that is follows from its place
     /// in the sequence alone.
-    fn fading<'r>(&self, run: &'r Run<'_>, tile: &Tile, row: usize) -> DecayedRow<'r> {
+    fn decayed<'r>(&self, cx: &StepContext<'r>, row: usize) -> DecayedRow<'r> {
         let plain = |decay| DecayedRow {
             decay,
             gain: 1.0,
             step: 1.0,
         };
-        let of = |value: Value, dim: usize| self.of(run, tile, row, (value, dim));
-        match &self.retention.decay {
+        let of = |value: Value, dim: usize| self.of(cx, row, (value, dim));
+        match &self.attention.decay {
             Decay::None => plain(RowDecay::All(1.0)),
             Decay::Heads(decay) => plain(RowDecay::All(of(*decay, 1)[0])),
-            Decay::Keys(decay) => plain(RowDecay::Keys(of(*decay, self.retention.key_dim))),
+            Decay::Keys(decay) => plain(RowDecay::Keys(of(*decay, self.attention.key_dim))),
             Decay::Fixed(powers) => {
-                let powers = run.weights.vector(*powers);
+                let powers = cx.weights.vector(*powers);
                 let powers = &powers[self.head * (DECAY_ROWS + 1)..][..=DECAY_ROWS];
-                match run.rows.facts[row].slot % DECAY_ROWS {
+                match cx.rows.facts[row].slot % DECAY_ROWS {
                     0 => DecayedRow {
                         step: powers[1],
                         ..plain(RowDecay::All(powers[DECAY_ROWS]))
@@ -163,35 +179,42 @@ impl Block<'_> {
     }
 }
 
-/// One block of columns of one head.
-pub fn run(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
-    // A single row is not worth clearing room for many.
-    match tile.range.len() {
-        1 => some_rows::<1>(run, node, tile, chunk, out),
-        _ => some_rows::<TOGETHER>(run, node, tile, chunk, out),
+impl Step for LinearRecurrence {
+    fn chunks(&self, _: &StepContext<'_>) -> usize {
+        chunks(&self.attention)
+    }
+
+    fn run(&self, cx: &StepContext<'_>, state: Handles<'_, Self>, chunk: usize) {
+        // A single row is not worth clearing room for many.
+        match cx.tile.len() {
+            1 => some_rows::<1>(self, cx, state, chunk),
+            _ => some_rows::<TOGETHER>(self, cx, state, chunk),
+        }
     }
 }
 
-/// The same, so many rows at a time.
-fn some_rows<const N: usize>(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
-    let Op::LinearAttention {
-        q, k, v, retention, ..
-    } = &run.plan.graph.nodes[node].op
-    else {
-        return;
-    };
-    let block = Block::new(retention, chunk);
-    let (keys, values) = (retention.key_dim, retention.value_dim);
-    let mut next = tile.range.start;
-    while next < tile.range.end {
-        let (sequence, slot) = (run.rows.facts[next].row.sequence, run.rows.facts[next].slot);
+/// One block of columns of one head, so many rows at a time.
+fn some_rows<const N: usize>(
+    step: &LinearRecurrence,
+    cx: &StepContext<'_>,
+    state: Handles<'_, LinearRecurrence>,
+    chunk: usize,
+) {
+    let LinearRecurrence {
+        q, k, v, attention, ..
+    } = step;
+    let block = Block::new(attention, chunk);
+    let (keys, values) = (attention.key_dim, attention.value_dim);
+    let mut next = cx.tile.range.start;
+    while next < cx.tile.range.end {
+        let (sequence, slot) = (cx.rows.facts[next].row.sequence, cx.rows.facts[next].slot);
         // SAFETY: this block of the head's state is this chunk's.
-        let held = unsafe { state_mut(run, node, next, block.held.clone()) };
-        let mut held = block.split(held);
+        let held = unsafe { state.floats_mut(sequence, block.held.clone()) };
+        let mut held = block.split_mut(held);
         held.fold(slot);
-        let later = next + 1..tile.range.end.min(next + N);
+        let later = next + 1..cx.tile.range.end.min(next + N);
         let same = |row: &usize| {
-            let facts = &run.rows.facts[*row];
+            let facts = &cx.rows.facts[*row];
             let folds = held.is_exact() && facts.slot.is_multiple_of(DECAY_ROWS);
             facts.row.sequence == sequence && !folds
         };
@@ -199,58 +222,58 @@ fn some_rows<const N: usize>(run: &Run<'_>, node: usize, tile: &Tile, chunk: usi
         let mut divisors = [1.0; N];
         let mut rows: [_; N] = std::array::from_fn(|_| LinearAttendRow::empty());
         for ((row, divisor), into) in taken.clone().zip(&mut divisors).zip(&mut rows) {
-            let of = |value: Value, dim: usize| block.of(run, tile, row, (value, dim));
+            let of = |value: Value, dim: usize| block.of(cx, row, (value, dim));
             let (query, key) = (of(*q, keys), of(*k, keys));
-            let fading = block.fading(run, tile, row);
-            let (gain, delta) = match (&retention.delta, fading.decay) {
-                (DeltaRule::None, _) => (fading.gain, None),
+            let decayed = block.decayed(cx, row);
+            let (gain, delta) = match (&attention.delta, decayed.decay) {
+                (DeltaRule::None, _) => (decayed.gain, None),
                 (DeltaRule::Delta(beta), decay) => {
                     let beta = of(*beta, 1)[0];
-                    // What the key reads has faded by then.
-                    let faded = match decay {
+                    // What the key reads has decayed by then.
+                    let factor = match decay {
                         RowDecay::All(decay) => decay,
                         RowDecay::Keys(_) => 1.0,
                     };
-                    let erasure = RowDelta {
+                    let delta = RowDelta {
                         read: key,
                         write: key,
-                        factor: -beta * faded,
+                        factor: -beta * factor,
                     };
-                    (beta, Some(erasure))
+                    (beta, Some(delta))
                 }
                 (DeltaRule::Pair { read, write }, _) => {
-                    let erasure = RowDelta {
+                    let delta = RowDelta {
                         read: of(*read, keys),
                         write: of(*write, keys),
                         factor: 1.0,
                     };
-                    (1.0, Some(erasure))
+                    (1.0, Some(delta))
                 }
             };
-            *divisor = fading.gain;
-            if retention.divisor != Divisor::None {
-                grow((key, gain), &fading, &mut held);
-                *divisor = divide(run, (retention.divisor, fading.gain), query, &held);
+            *divisor = decayed.gain;
+            if attention.divisor != Divisor::None {
+                grow((key, gain), &decayed, &mut held);
+                *divisor = divide(cx, (attention.divisor, decayed.gain), query, &held);
             }
             *into = LinearAttendRow {
                 query,
                 key,
                 value: &of(*v, values)[block.columns.clone()],
                 gain,
-                decay: fading.decay,
+                decay: decayed.decay,
                 delta,
-                before: retention.before,
+                before: attention.before,
                 // SAFETY: these columns are this chunk's.
-                out: unsafe { run.row_mut(out, tile, row, block.place()) },
+                out: unsafe { cx.row_mut(cx.out(), row, block.place()) },
             };
         }
         let rows = &mut rows[..taken.len()];
-        (run.kernels.linear_attend)(LinearAttend {
+        (cx.kernels.linear_attend)(LinearAttend {
             state: &mut *held.state,
             rows: &mut *rows,
         });
         for (row, divisor) in rows.iter_mut().zip(divisors) {
-            held.read_whole(run, row.query, row.out);
+            held.read_whole(cx, row.query, row.out);
             if divisor != 1.0 {
                 row.out.iter_mut().for_each(|out| *out /= divisor);
             }
@@ -259,63 +282,67 @@ fn some_rows<const N: usize>(run: &Run<'_>, node: usize, tile: &Tile, chunk: usi
     }
 }
 
-/// Adds a tile's rows to one block of columns of one head.
-pub fn memorise(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize) {
-    let Op::LinearWrite {
-        k, v, retention, ..
-    } = &run.plan.graph.nodes[node].op
-    else {
-        return;
-    };
-    let block = Block::new(retention, chunk);
-    for row in tile.range.clone() {
-        // SAFETY: this block of the head's state is this chunk's.
-        let held = unsafe { state_mut(run, node, row, block.held.clone()) };
-        let mut held = block.split(held);
-        held.fold(run.rows.facts[row].slot);
-        let key = block.of(run, tile, row, (*k, retention.key_dim));
-        let value = block.of(run, tile, row, (*v, retention.value_dim));
-        let value = &value[block.columns.clone()];
-        for (state, key) in held.state.chunks_exact_mut(value.len()).zip(key) {
-            (run.kernels.axpy)(*key, value, state);
-        }
-        if retention.divisor != Divisor::None {
-            grow((key, 1.0), &ADDED, &mut held);
+impl Step for LinearWrite {
+    fn chunks(&self, _: &StepContext<'_>) -> usize {
+        chunks(&self.attention)
+    }
+
+    fn run(&self, cx: &StepContext<'_>, state: Handles<'_, Self>, chunk: usize) {
+        let attention = &self.attention;
+        let block = Block::new(attention, chunk);
+        for row in cx.tile.range.clone() {
+            let facts = &cx.rows.facts[row];
+            // SAFETY: this block of the head's state is this chunk's.
+            let held = unsafe { state.floats_mut(facts.row.sequence, block.held.clone()) };
+            let mut held = block.split_mut(held);
+            held.fold(facts.slot);
+            let key = block.of(cx, row, (self.k, attention.key_dim));
+            let value = block.of(cx, row, (self.v, attention.value_dim));
+            let value = &value[block.columns.clone()];
+            for (state, key) in held.state.chunks_exact_mut(value.len()).zip(key) {
+                (cx.kernels.axpy)(*key, value, state);
+            }
+            if attention.divisor != Divisor::None {
+                grow((key, 1.0), &ADDED, &mut held);
+            }
         }
     }
 }
 
-/// Reads one block of columns of one head for a tile's rows.
-pub fn recall(run: &Run<'_>, node: usize, tile: &Tile, chunk: usize, out: Value) {
-    let Op::LinearRead { q, retention, .. } = &run.plan.graph.nodes[node].op else {
-        return;
-    };
-    let block = Block::new(retention, chunk);
-    for row in tile.range.clone() {
-        // SAFETY: this block of the head's state and these columns are this chunk's, which does
-        // not write to the state.
-        let (held, out) = unsafe {
-            (
-                state_mut(run, node, row, block.held.clone()),
-                run.row_mut(out, tile, row, block.place()),
-            )
-        };
-        let held = block.split(held);
-        let query = block.of(run, tile, row, (*q, retention.key_dim));
-        out.fill(0.0);
-        for (state, query) in held.state.chunks_exact(out.len()).zip(query) {
-            (run.kernels.axpy)(*query, state, out);
-        }
-        held.read_whole(run, query, out);
-        if retention.divisor != Divisor::None {
-            let divisor = divide(run, (retention.divisor, 1.0), query, &held);
-            out.iter_mut().for_each(|out| *out /= divisor);
+impl Step for LinearRead {
+    fn chunks(&self, _: &StepContext<'_>) -> usize {
+        chunks(&self.attention)
+    }
+
+    fn run(&self, cx: &StepContext<'_>, state: Handles<'_, Self>, chunk: usize) {
+        let attention = &self.attention;
+        let block = Block::new(attention, chunk);
+        for row in cx.tile.range.clone() {
+            let sequence = cx.rows.facts[row].row.sequence;
+            // SAFETY: this block lies in the state, and these columns are this chunk's.
+            let (held, out) = unsafe {
+                (
+                    state.floats(sequence, block.held.clone()),
+                    cx.row_mut(cx.out(), row, block.place()),
+                )
+            };
+            let held = block.split(held);
+            let query = block.of(cx, row, (self.q, attention.key_dim));
+            out.fill(0.0);
+            for (state, query) in held.state.chunks_exact(out.len()).zip(query) {
+                (cx.kernels.axpy)(*query, state, out);
+            }
+            held.read_whole(cx, query, out);
+            if attention.divisor != Divisor::None {
+                let divisor = divide(cx, (attention.divisor, 1.0), query, &held);
+                out.iter_mut().for_each(|out| *out /= divisor);
+            }
         }
     }
 }
 
 /// Takes a row into the sums z of keys and n of decays.
-fn grow((key, gain): (&[f32], f32), fading: &DecayedRow<'_>, held: &mut Held<'_>) {
+fn grow((key, gain): (&[f32], f32), decayed: &DecayedRow<'_>, held: &mut Held<&mut [f32]>) {
     if held.is_exact() {
         let kept = held.z.iter_mut().zip(held.rest.iter_mut());
         for ((z, lost), key) in kept.zip(key) {
@@ -323,12 +350,12 @@ fn grow((key, gain): (&[f32], f32), fading: &DecayedRow<'_>, held: &mut Held<'_>
         }
         return;
     }
-    match fading.decay {
+    match decayed.decay {
         RowDecay::All(decay) => {
             let keys = held.z.iter_mut().zip(key);
             keys.for_each(|(z, k)| *z = *z * decay + gain * k);
             let n = held.rest.iter_mut().take(1);
-            n.for_each(|n| *n = *n * fading.step + 1.0);
+            n.for_each(|n| *n = *n * decayed.step + 1.0);
         }
         RowDecay::Keys(decays) => {
             let faded = held.z.iter_mut().zip(decays);
@@ -345,8 +372,13 @@ fn sum_of(a: f32, b: f32) -> (f32, f32) {
 }
 
 /// What a reading is divided by, where S and z are `gain` times what they stand for.
-fn divide(run: &Run<'_>, (divisor, gain): (Divisor, f32), query: &[f32], held: &Held<'_>) -> f32 {
-    let sum = (run.kernels.dot)(query, held.z);
+fn divide(
+    cx: &StepContext<'_>,
+    (divisor, gain): (Divisor, f32),
+    query: &[f32],
+    held: &Held<impl Deref<Target = [f32]>>,
+) -> f32 {
+    let sum = (cx.kernels.dot)(query, &held.z);
     match divisor {
         Divisor::None => gain,
         Divisor::Sum(eps) => sum + gain * eps,
@@ -370,10 +402,10 @@ mod tests {
         let mut parts = [[0.0f32; 1]; 4];
         let [state, whole, z, rest] = &mut parts;
         let mut held = Held {
-            state,
-            whole,
-            z,
-            rest,
+            state: &mut state[..],
+            whole: &mut whole[..],
+            z: &mut z[..],
+            rest: &mut rest[..],
         };
         let (mut keys, mut products, mut plain) = (0f64, 0f64, 0f32);
         let mut seed = 1u64;

@@ -1,8 +1,8 @@
 //! Blocks that several architectures share.
 
 use super::{
-    Among, Attention, BuildError, Builder, Config, Index, Keys, Mask, Net, Pointwise,
-    PositionScheme, RowOrder, StateKind, Value,
+    Among, Attention, BuildError, Builder, Config, Index, Keys, KvCache, Mask, Net, Pointwise,
+    PositionScheme, RowOrder, Value,
 };
 use rillm_formats::manifest::{Array, Container, Value as Fact};
 
@@ -207,7 +207,7 @@ pub fn attend(
     width: usize,
     attention: Attention,
 ) -> Result<Value, BuildError> {
-    let keys = Keys::Cache(net.builder.state(StateKind::KvCache {
+    let keys = Keys::Cache(net.builder.state(KvCache {
         kv_heads: attention.kv_heads,
         head_dim: attention.head_dim,
     }));

@@ -1,7 +1,7 @@
 //! What an architecture takes from its model: weights (each one's shape checked against the
 //! files), state and hyperparameters, recorded behind `&self`.
 
-use super::{Config, Graph, Matrix, Net, Role, Segments, StateId, StateKind, Vector, View};
+use super::{Config, Graph, Matrix, Net, Piece, Role, Segments, StateId, StateKind, Vector, View};
 use crate::kernels::SCAN_LANES;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -496,10 +496,10 @@ impl<'a> Builder<'a> {
     }
 
     /// A new piece of state.
-    pub fn state(&self, kind: StateKind) -> StateId {
+    pub fn state<K: Copy + Into<StateKind>>(&self, kind: K) -> Piece<K> {
         let states = &mut self.wiring.borrow_mut().states;
-        states.push(kind);
-        StateId(states.len() as u32 - 1)
+        states.push(kind.into());
+        Piece::new(StateId(states.len() as u32 - 1), kind)
     }
 
     /// A new graph.

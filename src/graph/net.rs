@@ -2,9 +2,9 @@
 //! calls nest as formulas do.
 
 use super::{
-    Activation, Among, Attention, BuildError, Builder, Decay, DeltaRule, Divisor, Graph, Index,
-    LinearAttention, Matrix, NormKind, Op, Pointwise, RowSpace, Share, StateId, StateKind, Value,
-    ValueInfo, Vector,
+    Activation, Among, Attention, BuildError, Builder, ConvState, CrossCache, Decay, DeltaRule,
+    Divisor, Graph, Index, LinearAttention, Matrix, MeansState, NormKind, Op, Piece, Pointwise,
+    RowSpace, ScanState, Share, Value, ValueInfo, Vector, op,
 };
 use rillm_formats::manifest::Container;
 use std::cell::RefCell;
@@ -34,7 +34,7 @@ impl Net<'_, '_> {
     /// The row of `table` that each row's `index` picks.
     pub fn embed(&self, table: Matrix, index: Index) -> Value {
         let space = self.graph.borrow().role.rows();
-        self.push_in(space, table.columns, Op::Embed { table, index })
+        self.push_in(space, table.columns, op::Embed { table, index })
     }
 
     /// x Wᵀ + b with `{name}.weight` and, if the files hold one, `{name}.bias`.
@@ -55,7 +55,7 @@ impl Net<'_, '_> {
             weight.columns,
             "architecture: matmul of unequal widths"
         );
-        self.push(x, weight.rows, Op::MatMul { x, weight, bias })
+        self.push(x, weight.rows, op::MatMul { x, weight, bias })
     }
 
     /// Root-mean-square normalisation with `{name}.weight`.
@@ -108,7 +108,7 @@ impl Net<'_, '_> {
     }
 
     fn push_rms_norm(&self, x: Value, weight: Vector, group: usize, eps: f32) -> Value {
-        let op = Op::Norm {
+        let op = op::Norm {
             x,
             kind: NormKind::Rms,
             weight,
@@ -164,7 +164,7 @@ impl Net<'_, '_> {
         let bias = self
             .builder
             .optional_vector(&format!("{name}.bias"), shape)?;
-        let op = Op::Norm {
+        let op = op::Norm {
             x,
             kind: NormKind::Layer,
             weight,
@@ -193,7 +193,7 @@ impl Net<'_, '_> {
         let bias = self
             .builder
             .optional_vector(&format!("{name}.bias"), &[width])?;
-        let op = Op::Norm {
+        let op = op::Norm {
             x,
             kind: NormKind::Layer,
             weight,
@@ -207,13 +207,13 @@ impl Net<'_, '_> {
     /// a + b.
     pub fn add(&self, a: Value, b: Value) -> Value {
         self.pair(a, b);
-        self.push(a, self.width(a), Op::Add { a, b })
+        self.push(a, self.width(a), op::Add { a, b })
     }
 
     /// a ⊙ b.
     pub fn mul(&self, a: Value, b: Value) -> Value {
         self.pair(a, b);
-        self.push(a, self.width(a), Op::Mul { a, b })
+        self.push(a, self.width(a), op::Mul { a, b })
     }
 
     /// factor · x.
@@ -221,26 +221,26 @@ impl Net<'_, '_> {
         if factor == 1.0 {
             return x;
         }
-        self.push(x, self.width(x), Op::Scale { x, factor })
+        self.push(x, self.width(x), op::Scale { x, factor })
     }
 
     /// x within ±limit; x itself without one.
     pub fn clamp(&self, x: Value, limit: Option<f32>) -> Value {
         match limit {
-            Some(limit) => self.push(x, self.width(x), Op::Clamp { x, limit }),
+            Some(limit) => self.push(x, self.width(x), op::Clamp { x, limit }),
             None => x,
         }
     }
 
     /// f(x).
     pub fn apply(&self, x: Value, function: Pointwise) -> Value {
-        self.push(x, self.width(x), Op::Apply { x, function })
+        self.push(x, self.width(x), op::Apply { x, function })
     }
 
     /// x ⊙ w.
     pub fn weigh(&self, x: Value, weight: Vector) -> Value {
         assert_eq!(self.width(x), weight.len, "architecture: unequal operands");
-        self.push(x, self.width(x), Op::Weigh { x, weight })
+        self.push(x, self.width(x), op::Weigh { x, weight })
     }
 
     /// Each head of x times its element of `by`, which has as many elements as x has heads.
@@ -249,7 +249,7 @@ impl Net<'_, '_> {
             self.width(x).is_multiple_of(self.width(by)),
             "architecture: broken heads"
         );
-        self.push(x, self.width(x), Op::ScaleHeads { x, by })
+        self.push(x, self.width(x), op::ScaleHeads { x, by })
     }
 
     /// a + (b − a) ⊙ t.
@@ -261,7 +261,7 @@ impl Net<'_, '_> {
                 assert_eq!(self.width(a), t.len, "architecture: unequal operands");
             }
         }
-        self.push(a, self.width(a), Op::Lerp { a, b, t })
+        self.push(a, self.width(a), op::Lerp { a, b, t })
     }
 
     /// (Σ a ⊙ b ⊙ w) · v for each head.
@@ -269,7 +269,7 @@ impl Net<'_, '_> {
         self.pair(a, b);
         self.pair(a, v);
         assert_eq!(self.width(a), weight.len, "architecture: unequal operands");
-        let op = Op::Bonus {
+        let op = op::Bonus {
             a,
             b,
             v,
@@ -286,8 +286,8 @@ impl Net<'_, '_> {
             mixes.iter().all(|mix| mix.len == channels),
             "architecture: unequal operands"
         );
-        let state = self.builder.state(StateKind::Conv { channels, width: 2 });
-        let op = Op::TokenShift {
+        let state = self.builder.state(ConvState { channels, width: 2 });
+        let op = op::TokenShift {
             x,
             mixes: mixes.to_vec(),
             state,
@@ -304,8 +304,8 @@ impl Net<'_, '_> {
             decay.len == channels && first.len == channels,
             "architecture: unequal operands"
         );
-        let state = self.builder.state(StateKind::Means { channels });
-        let op = Op::Wkv {
+        let state = self.builder.state(MeansState { channels });
+        let op = op::Wkv {
             k,
             v,
             decay,
@@ -327,7 +327,7 @@ impl Net<'_, '_> {
             base: Some((x, offset)),
             ..info
         };
-        self.graph.borrow_mut().push(Op::Slice { x, offset }, info)
+        self.graph.borrow_mut().push(op::Slice { x, offset }, info)
     }
 
     /// Attention; `kv` is absent for cross-attention, whose keys are in state.
@@ -346,14 +346,12 @@ impl Net<'_, '_> {
                 "architecture: keys of another width"
             );
         }
-        self.push(q, width, Op::Attention { q, kv, attention })
+        self.push(q, width, op::SoftmaxAttention { q, kv, attention })
     }
 
     /// Keeps projected keys and values for a decoder.
-    pub fn store_cross(&self, k: Value, v: Value, state: StateId) {
-        self.graph
-            .borrow_mut()
-            .push_effect(Op::StoreCross { k, v, state });
+    pub fn store_cross(&self, k: Value, v: Value, state: Piece<CrossCache>) {
+        self.push_effect(op::StoreCross { k, v, state });
     }
 
     /// silu(depthwise causal convolution) with `{name}.weight` and, if there, `{name}.bias`.
@@ -376,8 +374,8 @@ impl Net<'_, '_> {
             channels * width,
             "architecture: filter of another width"
         );
-        let state = self.builder.state(StateKind::Conv { channels, width });
-        let op = Op::Conv {
+        let state = self.builder.state(ConvState { channels, width });
+        let op = op::Conv {
             x,
             weight,
             bias,
@@ -391,7 +389,7 @@ impl Net<'_, '_> {
         assert!(limits.0 <= limits.1, "architecture: limits leave nothing");
         let bias = format!("{name}.bias");
         let bias = self.builder.vector(&bias, &[self.width(x)])?;
-        Ok(self.push(x, self.width(x), Op::StepSize { x, bias, limits }))
+        Ok(self.push(x, self.width(x), op::StepSize { x, bias, limits }))
     }
 
     /// Selective scan, each channel by itself, gated by silu(z); `[x, dt, b, c, z]` as in the
@@ -403,7 +401,11 @@ impl Net<'_, '_> {
             a.len == channels * states && d.len == channels && self.width(dt) == channels,
             "architecture: scan of unequal widths"
         );
-        let state = StateKind::Scan { channels, states };
+        let state = ScanState {
+            channels,
+            states,
+            heads: None,
+        };
         self.push_scan(inputs, true, (a, d), state)
     }
 
@@ -420,10 +422,10 @@ impl Net<'_, '_> {
             heads.is_multiple_of(groups) && self.width(b).is_multiple_of(groups),
             "architecture: scan of broken groups"
         );
-        let state = StateKind::Heads {
-            heads,
+        let state = ScanState {
             channels,
             states: self.width(b) / groups,
+            heads: Some(heads),
         };
         self.push_scan(inputs, false, (a, d), state)
     }
@@ -433,7 +435,7 @@ impl Net<'_, '_> {
         [x, dt, b, c, z]: [Value; 5],
         softplus: bool,
         (a, d): (Vector, Vector),
-        kind: StateKind,
+        kind: ScanState,
     ) -> Value {
         assert!(
             self.width(b) == self.width(c) && self.width(x) == self.width(z),
@@ -443,7 +445,7 @@ impl Net<'_, '_> {
         self.push(
             x,
             channels,
-            Op::Scan {
+            op::Scan {
                 x,
                 dt,
                 b,
@@ -457,61 +459,59 @@ impl Net<'_, '_> {
         )
     }
 
-    /// Reads a memory of outer products, in a state of its own.
-    pub fn linear_attention(&self, [q, k, v]: [Value; 3], retention: LinearAttention) -> Value {
-        let memory = retention.memory();
+    /// Linear attention, whose S is a state of its own.
+    pub fn linear_attention(&self, [q, k, v]: [Value; 3], attention: LinearAttention) -> Value {
+        let kind = attention.state();
         let of = |value, dim: usize| {
             let heads = self.width(value) / dim;
-            heads * dim == self.width(value) && memory.heads.is_multiple_of(heads.max(1))
+            heads * dim == self.width(value) && kind.heads.is_multiple_of(heads.max(1))
         };
         assert!(
-            of(q, memory.key_dim) && of(k, memory.key_dim) && of(v, memory.value_dim),
-            "architecture: retention of broken heads"
+            of(q, kind.key_dim) && of(k, kind.key_dim) && of(v, kind.value_dim),
+            "architecture: linear attention of broken heads"
         );
         assert!(
-            !retention.before || retention.divisor == Divisor::None,
+            !attention.before || attention.divisor == Divisor::None,
             "architecture: divided by what is not read yet"
         );
-        let state = self.builder.state(StateKind::Linear(memory));
-        let width = memory.heads * memory.value_dim;
-        let op = Op::LinearAttention {
+        let state = self.builder.state(kind);
+        let op = op::LinearRecurrence {
             q,
             k,
             v,
-            retention,
+            attention,
             state,
         };
-        self.push(v, width, op)
+        self.push(v, kind.heads * kind.value_dim, op)
     }
 
     /// The same where each row reads what all rows of its sequence have written, those behind it
-    /// too: nothing fades and nothing is erased, for there is no order.
+    /// too: there is no order, and so neither decay nor a delta rule.
     pub fn bidirectional_linear_attention(
         &self,
         [q, k, v]: [Value; 3],
-        retention: LinearAttention,
+        attention: LinearAttention,
     ) -> Value {
         assert!(
-            retention.decay == Decay::None
-                && retention.delta == DeltaRule::None
-                && !retention.before,
+            attention.decay == Decay::None
+                && attention.delta == DeltaRule::None
+                && !attention.before,
             "architecture: an order among rows that have none"
         );
-        let memory = retention.memory();
-        let width = memory.heads * memory.value_dim;
-        let state = self.builder.state(StateKind::Linear(memory));
-        self.graph.borrow_mut().push_effect(Op::LinearWrite {
+        let kind = attention.state();
+        let state = self.builder.state(kind);
+        self.push_effect(op::LinearWrite {
             k,
             v,
-            retention: retention.clone(),
+            attention: attention.clone(),
             state,
         });
-        let op = Op::LinearRead {
+        let op = op::LinearRead {
             q,
-            retention,
+            attention,
             state,
         };
-        self.push(q, width, op)
+        self.push(q, kind.heads * kind.value_dim, op)
     }
 
     /// Chooses `top_k` experts per row.
@@ -520,7 +520,7 @@ impl Net<'_, '_> {
             top_k <= self.width(logits),
             "architecture: more experts chosen than there are"
         );
-        let op = Op::Route {
+        let op = op::Route {
             logits,
             top_k,
             among,
@@ -534,29 +534,29 @@ impl Net<'_, '_> {
         self.push(
             x,
             slots * experts.rows,
-            Op::ExpertMatMul { x, route, experts },
+            op::ExpertMatMul { x, route, experts },
         )
     }
 
     /// The chosen experts' outputs, weighted and summed.
     pub fn expert_sum(&self, x: Value, route: Value) -> Value {
         let slots = self.width(route) / 2;
-        self.push(x, self.width(x) / slots, Op::ExpertSum { x, route })
+        self.push(x, self.width(x) / slots, op::ExpertSum { x, route })
     }
 
     /// Only the rows whose outputs are asked for.
     pub fn selected(&self, x: Value) -> Value {
-        self.push_in(RowSpace::Selected, self.width(x), Op::Select { x })
+        self.push_in(RowSpace::Selected, self.width(x), op::Select { x })
     }
 
     /// The first row of each sequence.
     pub fn first_rows(&self, x: Value) -> Value {
-        self.push_in(RowSpace::Sequence, self.width(x), Op::Select { x })
+        self.push_in(RowSpace::Sequence, self.width(x), op::Select { x })
     }
 
     /// Hands x to the caller.
     pub fn emit(&self, x: Value, name: &'static str) {
-        self.graph.borrow_mut().push_effect(Op::Emit { x, name });
+        self.push_effect(op::Emit { x, name });
     }
 
     fn pair(&self, a: Value, b: Value) {
@@ -569,12 +569,12 @@ impl Net<'_, '_> {
         );
     }
 
-    pub(super) fn push(&self, like: Value, width: usize, op: Op) -> Value {
+    pub(super) fn push(&self, like: Value, width: usize, op: impl Into<Op>) -> Value {
         let space = self.graph.borrow().info(like).space;
         self.push_in(space, width, op)
     }
 
-    pub(super) fn push_in(&self, space: RowSpace, width: usize, op: Op) -> Value {
+    pub(super) fn push_in(&self, space: RowSpace, width: usize, op: impl Into<Op>) -> Value {
         let info = ValueInfo {
             space,
             width,

@@ -1,10 +1,18 @@
-//! Memories of earlier segments (Dai et al. 2019, Transformer-XL; Rae et al. 2020, Compressive
-//! Transformer): what is kept, which of it a query sees, and the operations on it.
+//! Segment memory (Dai et al. 2019, Transformer-XL; Rae et al. 2020, Compressive Transformer): what
+//! is kept of earlier segments, and which of it a query sees.
 //!
 //! Everything here follows from a sequence's length and from where its open segment began, so
 //! that nothing else has to be saved with a state.
 
-use super::{BuildError, Builder, Net, Op, Role, RowSpace, StateId, StateKind, Value, Vector};
+use super::op::{
+    AdaptiveSoftmax, AddVector, SegmentAttention, SegmentEvict, SegmentRead, SegmentWrite,
+    SegmentWriteCompressed, SegmentWriteHidden, SegmentWriteReprojected, SinusoidalPositions,
+    StoreTable,
+};
+use super::{
+    BuildError, Builder, Distances, Net, Op, Piece, Role, RowSpace, SessionTable,
+    SinusoidFrequencies, Value, Vector,
+};
 use std::ops::Range;
 
 /// How a sequence falls into segments, and what each leaves behind.
@@ -204,182 +212,6 @@ pub enum TableRows {
     Context(usize),
 }
 
-/// What position a key at some distance has for a query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Distances {
-    /// Row `distance` of a session's table, or its last.
-    Table(StateId),
-    /// Learned, `[heads][positions][head_dim]`: counted back from the end of what the sequence
-    /// remembers and a whole segment.
-    Learned {
-        /// The table.
-        table: Vector,
-        /// Its positions.
-        positions: usize,
-    },
-}
-
-/// Operations on memories.
-#[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)] // operands are named as in the formula above them
-pub enum MemoryOp {
-    /// [sin(p f), cos(p f)] of each row's position p.
-    Sinusoids { frequencies: SinusoidFrequencies },
-    /// Keeps row p in a session's table, p being its position.
-    StoreTable { x: Value, state: StateId },
-    /// x + b in every row.
-    Offset { x: Value, vector: Vector },
-    /// Writes rows' keys and values into a memory.
-    Remember { k: Value, v: Value, state: StateId },
-    /// Keeps rows for the projections of later segments.
-    RememberHidden {
-        x: Value,
-        layer: usize,
-        state: StateId,
-    },
-    /// softmax(scale · (q kᵀ + p rᵀ)) v over a memory and the segment, where r belongs to the
-    /// distance of key and query.
-    Recall {
-        q: Value,
-        p: Value,
-        scale: f32,
-        distances: Distances,
-        /// `[k, v]` of a row before the first, [`ABSENT_ROWS`] times; zeros without.
-        absent: Option<StateId>,
-        state: StateId,
-    },
-    /// Of a sequence whose segment ends: row i holds the rows that become compressed row i, side
-    /// by side, element by element.
-    Leaving { layer: usize, state: StateId },
-    /// Keeps compressed rows.
-    StoreCompressed {
-        x: Value,
-        layer: usize,
-        state: StateId,
-    },
-    /// Row i of what a layer remembers: compressed rows, then the others.
-    Remembered { layer: usize, state: StateId },
-    /// Keeps the keys and values of row i of what a layer remembers.
-    StoreRemembered { k: Value, v: Value, state: StateId },
-    /// Log-probabilities of all tokens: log softmax of [head, clusters], and for the tokens of
-    /// cluster i their log softmax among themselves plus the cluster's.
-    AdaptiveSoftmax {
-        head: Value,
-        clusters: Option<Value>,
-        tails: Vec<Value>,
-    },
-}
-
-/// Radians per position of a sinusoidal embedding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SinusoidFrequencies {
-    /// 10000^(−2i / width)
-    Usual {
-        /// Pairs of sine and cosine.
-        pairs: usize,
-    },
-    /// As the files hold them.
-    Stored(Vector),
-}
-
-impl SinusoidFrequencies {
-    /// Pairs of sine and cosine.
-    pub fn pairs(self) -> usize {
-        match self {
-            SinusoidFrequencies::Usual { pairs } => pairs,
-            SinusoidFrequencies::Stored(vector) => vector.len,
-        }
-    }
-}
-
-/// How often a row before the first stands in its table: as often as attention takes at a time.
-pub const ABSENT_ROWS: usize = 64;
-
-impl MemoryOp {
-    /// Values read, in the order of the fields: up to four, and more.
-    pub(super) fn inputs(&self) -> ([Option<Value>; 4], &[Value]) {
-        let found = match *self {
-            MemoryOp::Sinusoids { .. } | MemoryOp::Leaving { .. } | MemoryOp::Remembered { .. } => {
-                [None; 4]
-            }
-            MemoryOp::StoreTable { x, .. }
-            | MemoryOp::Offset { x, .. }
-            | MemoryOp::RememberHidden { x, .. }
-            | MemoryOp::StoreCompressed { x, .. } => [Some(x), None, None, None],
-            MemoryOp::Recall { q, p, .. } => [Some(q), Some(p), None, None],
-            MemoryOp::Remember { k, v, .. } | MemoryOp::StoreRemembered { k, v, .. } => {
-                [Some(k), Some(v), None, None]
-            }
-            MemoryOp::AdaptiveSoftmax { head, clusters, .. } => [Some(head), clusters, None, None],
-        };
-        match self {
-            MemoryOp::AdaptiveSoftmax { tails, .. } => (found, tails),
-            _ => (found, &[]),
-        }
-    }
-
-    /// Replaces every input.
-    pub(super) fn map_inputs(&mut self, mut to: impl FnMut(Value) -> Value) {
-        match self {
-            MemoryOp::Sinusoids { .. } | MemoryOp::Leaving { .. } | MemoryOp::Remembered { .. } => {
-            }
-            MemoryOp::StoreTable { x, .. }
-            | MemoryOp::Offset { x, .. }
-            | MemoryOp::RememberHidden { x, .. }
-            | MemoryOp::StoreCompressed { x, .. } => *x = to(*x),
-            MemoryOp::Recall { q: x, p: y, .. }
-            | MemoryOp::Remember { k: x, v: y, .. }
-            | MemoryOp::StoreRemembered { k: x, v: y, .. } => {
-                *x = to(*x);
-                *y = to(*y);
-            }
-            MemoryOp::AdaptiveSoftmax {
-                head,
-                clusters,
-                tails,
-            } => {
-                *head = to(*head);
-                *clusters = clusters.map(&mut to);
-                tails.iter_mut().for_each(|tail| *tail = to(*tail));
-            }
-        }
-    }
-
-    /// The state read or written, and whether it is written.
-    pub(super) fn state(&self) -> Option<(StateId, bool)> {
-        match *self {
-            MemoryOp::Remember { state, .. }
-            | MemoryOp::RememberHidden { state, .. }
-            | MemoryOp::StoreTable { state, .. }
-            | MemoryOp::StoreCompressed { state, .. }
-            | MemoryOp::StoreRemembered { state, .. } => Some((state, true)),
-            MemoryOp::Recall { state, .. }
-            | MemoryOp::Leaving { state, .. }
-            | MemoryOp::Remembered { state, .. } => Some((state, false)),
-            MemoryOp::Sinusoids { .. }
-            | MemoryOp::Offset { .. }
-            | MemoryOp::AdaptiveSoftmax { .. } => None,
-        }
-    }
-
-    /// The operation's name in drawings and messages.
-    pub(super) fn name(&self) -> &'static str {
-        match self {
-            MemoryOp::Sinusoids { .. } => "sinusoids",
-            MemoryOp::StoreTable { .. } => "store_table",
-            MemoryOp::Offset { .. } => "offset",
-            MemoryOp::Remember { .. } => "remember",
-            MemoryOp::RememberHidden { .. } => "remember_hidden",
-            MemoryOp::Remembered { .. } => "remembered",
-            MemoryOp::StoreRemembered { .. } => "store_remembered",
-            MemoryOp::Recall { .. } => "recall",
-            MemoryOp::Leaving { .. } => "leaving",
-            MemoryOp::StoreCompressed { .. } => "store_compressed",
-            MemoryOp::AdaptiveSoftmax { .. } => "adaptive_softmax",
-        }
-    }
-}
-
 impl Builder<'_> {
     /// Says how sequences fall into segments.
     pub fn segments(&self, segments: Segments) {
@@ -441,15 +273,15 @@ impl Net<'_, '_> {
     /// [sin(p f), cos(p f)] of each row's position p.
     pub fn sinusoids(&self, frequencies: SinusoidFrequencies) -> Value {
         let space = self.role().rows();
-        let op = Op::Memory(MemoryOp::Sinusoids { frequencies });
-        self.push_in(space, 2 * frequencies.pairs(), op)
+        let width = 2 * frequencies.pairs();
+        self.push_in(space, width, SinusoidalPositions { frequencies })
     }
 
     /// A table of the session: row p is what row p of `x` says.
-    pub fn session_table(&self, x: Value, rows: TableRows) -> StateId {
+    pub fn session_table(&self, x: Value, rows: TableRows) -> Piece<SessionTable> {
         let width = self.width(x);
-        let state = self.builder.state(StateKind::Table { width, rows });
-        self.push_effect(Op::Memory(MemoryOp::StoreTable { x, state }));
+        let state = self.builder.state(SessionTable { width, rows });
+        self.push_effect(StoreTable { x, state });
         state
     }
 
@@ -460,34 +292,34 @@ impl Net<'_, '_> {
             vector.len,
             "architecture: offset of another width"
         );
-        self.push(x, self.width(x), Op::Memory(MemoryOp::Offset { x, vector }))
+        self.push(x, self.width(x), AddVector { x, vector })
     }
 
-    /// Keeps keys and values in a memory.
-    pub fn segment_write(&self, k: Value, v: Value, state: StateId) {
-        self.push_effect(Op::Memory(MemoryOp::Remember { k, v, state }));
+    /// Keeps keys and values in a segment memory.
+    pub fn segment_write(&self, k: Value, v: Value, state: Piece<SegmentMemory>) {
+        self.push_effect(SegmentWrite { k, v, state });
     }
 
     /// Keeps rows of the `layer`th layer that remembers.
-    pub fn segment_write_hidden(&self, x: Value, layer: usize, state: StateId) {
-        self.push_effect(Op::Memory(MemoryOp::RememberHidden { x, layer, state }));
+    pub fn segment_write_hidden(&self, x: Value, layer: usize, state: Piece<HiddenMemory>) {
+        self.push_effect(SegmentWriteHidden { x, layer, state });
     }
 
-    /// Attention over a memory and the open segment; `q` meets keys, `p` meets distances.
+    /// Attention over a segment memory and the open segment; `q` meets keys, `p` meets distances.
     pub fn segment_attention(
         &self,
         (q, p): (Value, Value),
         scale: f32,
         distances: Distances,
-        absent: Option<StateId>,
-        state: StateId,
+        absent: Option<Piece<SessionTable>>,
+        state: Piece<SegmentMemory>,
     ) -> Value {
         assert_eq!(
             self.width(q),
             self.width(p),
             "architecture: queries of unequal widths"
         );
-        let op = MemoryOp::Recall {
+        let op = SegmentAttention {
             q,
             p,
             scale,
@@ -495,34 +327,33 @@ impl Net<'_, '_> {
             absent,
             state,
         };
-        self.push(q, self.width(q), Op::Memory(op))
+        self.push(q, self.width(q), op)
     }
 
     /// The rows that leave a layer's memory, `ratio` of `width` floats in each row.
     pub fn segment_evict(
         &self,
         layer: usize,
-        state: StateId,
+        state: Piece<HiddenMemory>,
         (width, ratio): (usize, usize),
     ) -> Value {
-        let op = Op::Memory(MemoryOp::Leaving { layer, state });
+        let op = SegmentEvict { layer, state };
         self.push_in(RowSpace::Source, width * ratio, op)
     }
 
     /// Keeps compressed rows of a layer's memory.
-    pub fn segment_write_compressed(&self, x: Value, layer: usize, state: StateId) {
-        self.push_effect(Op::Memory(MemoryOp::StoreCompressed { x, layer, state }));
+    pub fn segment_write_compressed(&self, x: Value, layer: usize, state: Piece<HiddenMemory>) {
+        self.push_effect(SegmentWriteCompressed { x, layer, state });
     }
 
     /// What a layer remembers.
-    pub fn segment_read(&self, layer: usize, state: StateId, width: usize) -> Value {
-        let op = Op::Memory(MemoryOp::Remembered { layer, state });
-        self.push_in(RowSpace::Source, width, op)
+    pub fn segment_read(&self, layer: usize, state: Piece<HiddenMemory>, width: usize) -> Value {
+        self.push_in(RowSpace::Source, width, SegmentRead { layer, state })
     }
 
     /// Keeps keys and values of what a layer remembers.
-    pub fn segment_write_reprojected(&self, k: Value, v: Value, state: StateId) {
-        self.push_effect(Op::Memory(MemoryOp::StoreRemembered { k, v, state }));
+    pub fn segment_write_reprojected(&self, k: Value, v: Value, state: Piece<SegmentMemory>) {
+        self.push_effect(SegmentWriteReprojected { k, v, state });
     }
 
     /// Log-probabilities of all tokens: those of the head, then those of each cluster.
@@ -539,19 +370,19 @@ impl Net<'_, '_> {
         );
         let tokens = tails.iter().map(|&tail| self.width(tail));
         let width = self.width(head) + tokens.sum::<usize>();
-        let op = MemoryOp::AdaptiveSoftmax {
+        let op = AdaptiveSoftmax {
             head,
             clusters,
             tails,
         };
-        self.push(head, width, Op::Memory(op))
+        self.push(head, width, op)
     }
 
     fn role(&self) -> Role {
         self.graph.borrow().role
     }
 
-    fn push_effect(&self, op: Op) {
+    pub(super) fn push_effect(&self, op: impl Into<Op>) {
         self.graph.borrow_mut().push_effect(op);
     }
 }

@@ -1,7 +1,8 @@
 //! What a row costs: the bytes and products that no engine can do without.
 
 use super::Model;
-use crate::graph::{Activation, Op, Role, RowSpace};
+use crate::graph::op::Work;
+use crate::graph::{Activation, Role, RowSpace};
 
 /// What a decoding run reads and multiplies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,11 +24,11 @@ impl Model {
             return cost;
         };
         for node in &graph.nodes {
-            let (matrix, copies) = match node.op {
-                Op::MatMul { weight, .. } => (weight, 1),
+            let (matrix, copies) = match node.op.facts().work {
+                Work::Product(weight) => (weight, 1),
                 // A route holds a weight and a number for each expert of a row.
-                Op::ExpertMatMul { route, experts, .. } => (experts, graph.info(route).width / 2),
-                _ => continue,
+                Work::Experts { experts, route } => (experts, graph.info(route).width / 2),
+                Work::Elements | Work::State(_) => continue,
             };
             let weight = self.weights().matrix(matrix);
             let rows = (copies * matrix.rows) as u64;

@@ -6,8 +6,8 @@
 use super::tables::{keys, names};
 use super::{Architecture, DECODER, Family, Quantization};
 use crate::graph::{
-    BuildError, Builder, Config, Distances, HiddenMemory, Index, MemorySource, Net, Pointwise,
-    Role, SegmentMemory, Segments, StateId, StateKind, Value,
+    BuildError, Builder, Config, Distances, HiddenMemory, Index, MemorySource, Net, Piece,
+    Pointwise, Role, SegmentMemory, Segments, Value,
 };
 use rillm_formats::manifest::Value as Fact;
 
@@ -133,12 +133,12 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         table,
         positions: shape.positions,
     };
-    let hidden = model.state(StateKind::HiddenMemory(HiddenMemory {
+    let hidden = model.state(HiddenMemory {
         layers: shape.memories.as_ref().map_or(shape.layers, Vec::len),
         width,
         segments,
         rotates: shape.enhanced,
-    }));
+    });
 
     let net = model.graph(Role::Decode);
     let vocabulary = config.count("vocabulary.size")?;
@@ -151,13 +151,13 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.linear(x, "token_proj", width)?;
     }
     // Layer by layer: a count that no tensors bear out ends at the first that is missing.
-    let mut states: Vec<StateId> = Vec::new();
+    let mut states: Vec<Piece<SegmentMemory>> = Vec::new();
     for i in 0..shape.layers {
         let layer = format!("blk.{i}");
         let h = net.layer_norm(x, &format!("{layer}.attn_norm"), NORM_EPS)?;
         let q = net.linear(h, &format!("{layer}.attn_q"), width)?;
         let (k, v) = keys(&net, h, i)?;
-        let state = model.state(StateKind::SegmentMemory(shape.memory(i)));
+        let state = model.state(shape.memory(i));
         states.push(state);
         net.segment_write(k, v, state);
         if let Some(memory) = shape.place(i) {
@@ -195,7 +195,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
 fn compress(
     model: &Builder<'_>,
     shape: &CompressiveSizes,
-    hidden: StateId,
+    hidden: Piece<HiddenMemory>,
 ) -> Result<(), BuildError> {
     let net = model.graph(Role::Compress);
     let window = (shape.width, shape.ratio);

@@ -4,7 +4,7 @@ use super::tables::{keys, names};
 use super::{Architecture, DECODER};
 use crate::graph::blocks::{Tied, activation, head, mlp};
 use crate::graph::{
-    Attention, BuildError, Builder, Index, Keys, Mask, PositionScheme, Role, StateKind,
+    Attention, BuildError, Builder, Index, Keys, KvCache, Mask, PositionScheme, Role,
 };
 
 /// Hugging Face names, with and without the language model's prefix. Its Conv1D layers store
@@ -102,7 +102,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
             softcap: None,
             mask: Mask::Causal { window: None },
             position: PositionScheme::None,
-            keys: Keys::Cache(model.state(StateKind::KvCache {
+            keys: Keys::Cache(model.state(KvCache {
                 kv_heads: heads,
                 head_dim,
             })),

@@ -5,8 +5,9 @@ use super::tables::{ATTENTION, ENDS, ROPE, SIZES, keys, names};
 use super::{Architecture, Conversion, DECODER, Family};
 use crate::graph::blocks::{Heads, Tied, activation, embedding, gated_experts, gated_mlp, head};
 use crate::graph::{
-    Among, Attention, BuildError, Builder, Config, Decay, DeltaRule, Keys, LinearAttention, Matrix,
-    Name, Net, Pairing, Pointwise, PositionScheme, Role, Rope, RowOrder, StateKind, Value,
+    Among, Attention, BuildError, Builder, Config, Decay, DeltaRule, Keys, KvCache,
+    LinearAttention, Matrix, Name, Net, Pairing, Pointwise, PositionScheme, Role, Rope, RowOrder,
+    Value,
 };
 use rillm_formats::manifest::{Array, Container, Value as Fact};
 
@@ -189,7 +190,7 @@ fn attend(
     let v = net.linear(h, &format!("{layer}.attn_v"), heads.kv_heads * dim)?;
     let q = net.rms_norm_by(q, &format!("{layer}.attn_q_norm"), dim, eps)?;
     let k = net.rms_norm_by(k, &format!("{layer}.attn_k_norm"), dim, eps)?;
-    let keys = Keys::Cache(model.state(StateKind::KvCache {
+    let keys = Keys::Cache(model.state(KvCache {
         kv_heads: heads.kv_heads,
         head_dim: dim,
     }));

@@ -5,8 +5,8 @@ use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Family, GgufKeys};
 use crate::graph::blocks::{Tied, gated_mlp, head, is_tied, mlp};
 use crate::graph::{
-    Attention, Buckets, BuildError, Builder, Index, Keys, Mask, Net, Pointwise, PositionScheme,
-    Role, StateId, StateKind, Value,
+    Attention, Buckets, BuildError, Builder, CrossCache, Index, Keys, KvCache, Mask, Net, Piece,
+    Pointwise, PositionScheme, Role, Value,
 };
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -172,7 +172,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
             heads * head_dim,
         )?;
         // Only now: a hostile count of layers ends at the first one without tensors.
-        let state = model.state(StateKind::Cross {
+        let state = model.state(CrossCache {
             kv_heads: heads,
             head_dim,
         });
@@ -205,7 +205,11 @@ fn encoder(
 }
 
 /// The same with attention to the past, then to the source, in each layer.
-fn decoder(model: &Builder<'_>, sizes: &T5Sizes, cross: &[StateId]) -> Result<(), BuildError> {
+fn decoder(
+    model: &Builder<'_>,
+    sizes: &T5Sizes,
+    cross: &[Piece<CrossCache>],
+) -> Result<(), BuildError> {
     let config = model.config();
     let &T5Sizes {
         width,
@@ -224,7 +228,7 @@ fn decoder(model: &Builder<'_>, sizes: &T5Sizes, cross: &[StateId]) -> Result<()
     for (i, &cross) in cross.iter().enumerate() {
         let layer = format!("dec.blk.{i}");
         let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
-        let keys = Keys::Cache(model.state(StateKind::KvCache {
+        let keys = Keys::Cache(model.state(KvCache {
             kv_heads: heads,
             head_dim,
         }));
@@ -278,12 +282,12 @@ fn relative_bias(
         &format!("{half}.blk.0.attn_rel_b.weight"),
         &[buckets, heads],
     )?;
-    Ok(PositionScheme::Buckets(Buckets {
+    Ok(PositionScheme::Buckets(Buckets::new(
         table,
         buckets,
         max_distance,
         bidirectional,
-    }))
+    )))
 }
 
 /// T5 does not divide q·k by √d: its initialisation took care of that.

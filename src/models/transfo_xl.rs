@@ -7,8 +7,7 @@ use super::{Architecture, DECODER, Family, Quantization};
 use crate::graph::blocks::mlp;
 use crate::graph::{
     ABSENT_ROWS, BuildError, Builder, Config, Distances, Index, Matrix, MemorySource, Net,
-    Pointwise, Role, SegmentMemory, Segments, SinusoidFrequencies, StateKind, TableRows, Value,
-    Vector,
+    Pointwise, Role, SegmentMemory, Segments, SinusoidFrequencies, TableRows, Value, Vector,
 };
 use rillm_formats::manifest::{Array, Container, Value as Fact};
 
@@ -141,12 +140,12 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         };
         let qkv = net.matmul(h, qkv, None);
         let [q, k, v] = [0, 1, 2].map(|part| net.slice(qkv, part * all, all));
-        let state = model.state(StateKind::SegmentMemory(SegmentMemory {
+        let state = model.state(SegmentMemory {
             heads,
             head_dim,
             segments,
             remembers: MemorySource::Kept,
-        }));
+        });
         net.segment_write(k, v, state);
         let (u, w) = (bias("attn_key_bias")?, bias("attn_distance_bias")?);
         let queries = (net.add_vector(q, u), net.add_vector(q, w));

@@ -5,7 +5,9 @@
 //! It shares no code with the planner: lifetimes, layouts and conflicts are worked out anew.
 
 use super::{ALIGN, Order, PHASE_STEPS, Phase, Plan, Span, Stage};
-use crate::graph::{Activation, Node, Op, RowSpace, Value};
+use crate::graph::op::Reach;
+use crate::graph::state::Access;
+use crate::graph::{Activation, Node, RowSpace, Value};
 use std::ops::Range;
 
 /// `Err` says which rule is broken and where.
@@ -72,6 +74,12 @@ impl Liveness {
         for (at, stage) in plan.stages.iter().enumerate() {
             for index in stage.nodes.clone() {
                 let node = &graph.nodes[index];
+                if node.out.is_some() != node.op.facts().result {
+                    return Err(format!(
+                        "{} yields what it does not make",
+                        name(plan, index)
+                    ));
+                }
                 for input in reads(node) {
                     let root = graph.root(input).0.0 as usize;
                     if liveness.made[root].is_none() {
@@ -93,18 +101,17 @@ impl Liveness {
     }
 }
 
-/// Values whose bytes a node reads. A slice is a view: it touches nothing.
-fn reads(node: &Node) -> impl Iterator<Item = Value> {
-    let inputs = match node.op {
-        Op::Slice { .. } => None,
-        _ => Some(node.op.inputs()),
-    };
-    inputs.into_iter().flatten()
+/// Values whose bytes a node reads. A view touches nothing.
+fn reads(node: &Node) -> Vec<Value> {
+    match node.op.reach() {
+        Reach::View => Vec::new(),
+        Reach::OwnRow | Reach::Columns | Reach::AllRows | Reach::PickedRow => node.op.inputs(),
+    }
 }
 
 /// The value whose bytes a node writes.
 fn writes(node: &Node) -> Option<Value> {
-    node.out.filter(|_| !matches!(node.op, Op::Slice { .. }))
+    node.out.filter(|_| node.op.reach() != Reach::View)
 }
 
 fn name(plan: &Plan, node: usize) -> String {
@@ -164,8 +171,7 @@ fn check_layout(plan: &Plan, liveness: &Liveness) -> Result<(), String> {
 fn check_reads(plan: &Plan, liveness: &Liveness) -> Result<(), String> {
     for (at, stage) in plan.stages.iter().enumerate() {
         for index in stage.nodes.clone() {
-            let op = &plan.graph.nodes[index].op;
-            let selects = matches!(op, Op::Select { .. });
+            let reach = plan.graph.nodes[index].op.reach();
             let out = writes(&plan.graph.nodes[index]);
             if out.is_some_and(|out| plan.graph.info(out).space != stage.space) {
                 return Err(format!(
@@ -181,10 +187,10 @@ fn check_reads(plan: &Plan, liveness: &Liveness) -> Result<(), String> {
                         "{input:?} crosses into stage {at} but is not whole"
                     ));
                 }
-                if here && across(op) {
+                if here && reach.is_across() {
                     return Err(format!("{} needs all rows of {input:?}", name(plan, index)));
                 }
-                if !selects && plan.graph.info(input).space != stage.space {
+                if reach != Reach::PickedRow && plan.graph.info(input).space != stage.space {
                     return Err(format!(
                         "{} reads other rows of {input:?}",
                         name(plan, index)
@@ -194,11 +200,6 @@ fn check_reads(plan: &Plan, liveness: &Liveness) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// Whether a node reads rows other than those it writes.
-fn across(op: &Op) -> bool {
-    op.needs_all_rows() || matches!(op, Op::Select { .. })
 }
 
 /// Nobody writes a value's bytes between its making and its last reading.
@@ -253,7 +254,7 @@ fn survives(
         .nodes
         .clone()
         .filter(|node| readers.contains(&(written.0, *node)))
-        .all(|node| !across(&plan.graph.nodes[node].op));
+        .all(|node| !plan.graph.nodes[node].op.reach().is_across());
     let passed = written.1 > last.1 || written.1 == last.1 && in_place(plan, value, other, last.1);
     row_by_row && passed && plan.place(value) == plan.place(other)
 }
@@ -262,6 +263,7 @@ fn survives(
 fn in_place(plan: &Plan, value: Value, out: Value, node: usize) -> bool {
     let op = &plan.graph.nodes[node].op;
     op.inputs()
+        .into_iter()
         .filter(|&input| plan.graph.root(input).0 == value)
         .all(|input| op.may_overwrite(input) && plan.place(input) == plan.place(out))
 }
@@ -274,24 +276,30 @@ fn check_rows(plan: &Plan, phase: Range<usize>) -> Result<(), String> {
     let root = |value: Value| plan.graph.root(value).0;
     let span = |value: Value| plan.spans[value.0 as usize];
     for b in phase.clone() {
-        let slice = matches!(nodes[b].op, Op::Slice { .. });
-        if !slice && (!nodes[b].op.row_by_row() || across(&nodes[b].op)) {
-            return Err(format!("{} cannot go row by row", name(plan, b)));
+        match nodes[b].op.reach() {
+            Reach::View | Reach::OwnRow if nodes[b].op.states().is_empty() => {}
+            Reach::View | Reach::OwnRow | Reach::Columns | Reach::AllRows | Reach::PickedRow => {
+                return Err(format!("{} cannot go row by row", name(plan, b)));
+            }
         }
         for a in phase.start..b {
             let clash = |writer: usize, other: usize| {
                 let Some(written) = writes(&nodes[writer]).map(root) else {
                     return false;
                 };
-                let mut touched = reads(&nodes[other]).chain(writes(&nodes[other])).map(root);
-                touched.any(|value| match (span(written), span(value)) {
-                    (Some(x), Some(y)) => x.overlaps(y) && plan.place(written) != plan.place(value),
-                    _ => false,
-                })
+                let touched = reads(&nodes[other])
+                    .into_iter()
+                    .chain(writes(&nodes[other]));
+                touched
+                    .map(root)
+                    .any(|value| match (span(written), span(value)) {
+                        (Some(x), Some(y)) => {
+                            x.overlaps(y) && plan.place(written) != plan.place(value)
+                        }
+                        _ => false,
+                    })
             };
-            let state = |node: usize| nodes[node].op.state().map(|(state, _)| state);
-            let same_state = state(a).is_some() && state(a) == state(b);
-            if clash(a, b) || clash(b, a) || same_state {
+            if clash(a, b) || clash(b, a) {
                 return Err(format!("rows at nodes {a} and {b} disturb each other"));
             }
         }
@@ -299,23 +307,30 @@ fn check_rows(plan: &Plan, phase: Range<usize>) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether a node writes to a piece of state that another one touches.
+fn writes_state(writer: &Node, other: &Node) -> bool {
+    let touched = other.op.states();
+    let mut states = writer.op.states().into_iter();
+    states.any(|(state, access)| {
+        access == Access::Write && touched.iter().any(|&(other, _)| other == state)
+    })
+}
+
 /// Inside a phase no node touches bytes or state that another one writes.
 fn check_phase(plan: &Plan, phase: Range<usize>) -> Result<(), String> {
     let nodes = &plan.graph.nodes;
     let bytes = |value: Value| plan.spans[plan.graph.root(value).0.0 as usize];
-    let touched =
-        |node: &Node| -> Vec<Span> { reads(node).chain(writes(node)).filter_map(bytes).collect() };
+    let touched = |node: &Node| -> Vec<Span> {
+        let values = reads(node).into_iter().chain(writes(node));
+        values.filter_map(bytes).collect()
+    };
     for b in phase.clone() {
         for a in phase.start..b {
             let disturbs = |writer: usize, other: usize| {
                 let written = writes(&nodes[writer]).and_then(bytes);
                 let in_bytes = written
                     .is_some_and(|span| touched(&nodes[other]).iter().any(|&t| t.overlaps(span)));
-                let in_state = match (nodes[writer].op.state(), nodes[other].op.state()) {
-                    (Some((state, true)), Some((other, _))) => state == other,
-                    _ => false,
-                };
-                in_bytes || in_state
+                in_bytes || writes_state(&nodes[writer], &nodes[other])
             };
             if disturbs(a, b) || disturbs(b, a) {
                 return Err(format!("nodes {a} and {b} conflict without a barrier"));

@@ -1,22 +1,22 @@
 //! Makes explicit what a graph leaves unsaid: rotations, the writing of keys and values, and
 //! one rounding of activations for all the matrices that want it.
 
-use crate::graph::{
-    Activation, Graph, Keys, Matrix, Node, Op, PositionScheme, Rope, RowSpace, Value, ValueInfo,
-};
+use crate::graph::op::{Lower, Quantize, Reach, RopeTable, Rotate, Work};
+use crate::graph::{Activation, Graph, Matrix, Node, Op, Rope, RowSpace, Value, ValueInfo};
 use std::collections::HashMap;
 
 /// The graph with every implied step inserted.
 pub fn lower(graph: &Graph, activation: &dyn Fn(Matrix) -> Activation) -> Graph {
     let mut lowering = Lowering {
         from: graph,
+        activation,
         to: Graph::new(graph.role),
         values: HashMap::new(),
         rounded: HashMap::new(),
         tables: Vec::new(),
     };
     for index in gathered(graph) {
-        lowering.node(&graph.nodes[index], activation);
+        lowering.node(&graph.nodes[index]);
     }
     lowering.to
 }
@@ -25,18 +25,25 @@ pub fn lower(graph: &Graph, activation: &dyn Fn(Matrix) -> Activation) -> Graph 
 /// between it and the product before have made comes before them, so that workers meet once for
 /// both (gate and up, which an architecture writes as one formula with what follows).
 fn gathered(graph: &Graph) -> Vec<usize> {
-    let product = |index: usize| matches!(graph.nodes[index].op, Op::MatMul { .. });
+    let product = |index: usize| match graph.nodes[index].op.facts().work {
+        Work::Product(_) => true,
+        Work::Elements | Work::Experts { .. } | Work::State(_) => false,
+    };
     let mut order: Vec<usize> = Vec::with_capacity(graph.nodes.len());
     for (index, node) in graph.nodes.iter().enumerate() {
         let needs = |earlier: usize| {
             let made = graph.nodes[earlier].out;
             // A slice is made with its root, but must be named before it is used.
-            let mut inputs = node.op.inputs();
-            made.is_some_and(|made| inputs.any(|x| x == made || graph.root(x).0 == made))
+            let inputs = node.op.inputs();
+            let of = |made| move |&x: &Value| x == made || graph.root(x).0 == made;
+            made.is_some_and(|made| inputs.iter().any(of(made)))
         };
         let passes = |&&earlier: &&usize| {
-            let op = &graph.nodes[earlier].op;
-            (op.row_by_row() || matches!(op, Op::Slice { .. })) && !needs(earlier)
+            let passes = match graph.nodes[earlier].op.reach() {
+                Reach::View | Reach::OwnRow => true,
+                Reach::Columns | Reach::AllRows | Reach::PickedRow => false,
+            };
+            passes && !needs(earlier)
         };
         let passed = order.iter().rev().take_while(passes).count();
         let at = order.len() - passed;
@@ -51,6 +58,7 @@ fn gathered(graph: &Graph) -> Vec<usize> {
 
 struct Lowering<'a> {
     from: &'a Graph,
+    activation: &'a dyn Fn(Matrix) -> Activation,
     to: Graph,
     values: HashMap<Value, Value>,
     rounded: HashMap<(Value, Activation), Value>,
@@ -58,42 +66,9 @@ struct Lowering<'a> {
 }
 
 impl Lowering<'_> {
-    fn node(&mut self, node: &Node, activation: &dyn Fn(Matrix) -> Activation) {
+    fn node(&mut self, node: &Node) {
         let mut op = node.op.map_inputs(|value| self.values[&value]);
-        match &mut op {
-            Op::MatMul { x, weight, .. }
-            | Op::ExpertMatMul {
-                x, experts: weight, ..
-            } => {
-                *x = self.round(*x, activation(*weight));
-            }
-            Op::Attention { q, kv, attention } => {
-                let position = std::mem::replace(&mut attention.position, PositionScheme::None);
-                match position {
-                    PositionScheme::Rope(rope) => {
-                        *q = self.rotated(*q, &rope, attention.head_dim);
-                        if let Some((k, _)) = kv {
-                            *k = self.rotated(*k, &rope, attention.head_dim);
-                        }
-                    }
-                    other => attention.position = other,
-                }
-                if let Keys::Cache(state) = attention.keys
-                    && let Some((k, v)) = kv.take()
-                {
-                    self.to.push_effect(Op::StoreKv { k, v, state });
-                }
-            }
-            Op::LinearAttention {
-                q, k, retention, ..
-            } => {
-                if let Some(rope) = retention.rope.take() {
-                    *q = self.rotated(*q, &rope, retention.key_dim);
-                    *k = self.rotated(*k, &rope, retention.key_dim);
-                }
-            }
-            _ => {}
-        }
+        op.lower(self);
         match node.out {
             Some(out) => {
                 let mut info = self.from.info(out);
@@ -103,24 +78,6 @@ impl Lowering<'_> {
             }
             None => self.to.push_effect(op),
         }
-    }
-
-    /// `x` in the form that a kernel wants.
-    fn round(&mut self, x: Value, to: Activation) -> Value {
-        if to == Activation::F32 {
-            return x;
-        }
-        if let Some(&rounded) = self.rounded.get(&(x, to)) {
-            return rounded;
-        }
-        let info = ValueInfo {
-            form: to,
-            base: None,
-            ..self.to.info(x)
-        };
-        let rounded = self.to.push(Op::Quantize { x, to }, info);
-        self.rounded.insert((x, to), rounded);
-        rounded
     }
 
     /// The table of a rotation, made once for all layers.
@@ -135,24 +92,47 @@ impl Lowering<'_> {
             form: Activation::F32,
             base: None,
         };
-        let table = self.to.push(Op::RopeTable { rope: rope.clone() }, info);
+        let table = self.to.push(RopeTable { rope: rope.clone() }, info);
         self.tables.push((rope.clone(), table));
         table
     }
+}
 
-    /// Every head of `x` turned.
+impl Lower for Lowering<'_> {
+    fn rounded(&mut self, x: Value, matrix: Matrix) -> Value {
+        let to = (self.activation)(matrix);
+        if to == Activation::F32 {
+            return x;
+        }
+        if let Some(&rounded) = self.rounded.get(&(x, to)) {
+            return rounded;
+        }
+        let info = ValueInfo {
+            form: to,
+            base: None,
+            ..self.to.info(x)
+        };
+        let rounded = self.to.push(Quantize { x, to }, info);
+        self.rounded.insert((x, to), rounded);
+        rounded
+    }
+
     fn rotated(&mut self, x: Value, rope: &Rope, head_dim: usize) -> Value {
         let table = self.table(rope);
         let info = ValueInfo {
             base: None,
             ..self.to.info(x)
         };
-        let rotate = Op::Rotate {
+        let rotate = Rotate {
             x,
             table,
             head_dim,
             pairing: rope.pairing,
         };
         self.to.push(rotate, info)
+    }
+
+    fn insert(&mut self, op: Op) {
+        self.to.push_effect(op);
     }
 }

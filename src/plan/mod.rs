@@ -11,9 +11,9 @@ mod spans;
 
 pub use check::check;
 
-use crate::graph::{
-    Activation, Graph, Matrix, Op, PositionScheme, Role, RowSpace, Value, ValueInfo,
-};
+use crate::graph::op::{Reach, Work};
+use crate::graph::state::{Access, StateId};
+use crate::graph::{Activation, Graph, Matrix, Node, Role, RowSpace, Value, ValueInfo};
 use std::fmt;
 use std::ops::Range;
 
@@ -129,8 +129,6 @@ pub struct Plan {
     pub row_work: usize,
     /// What it can hold.
     pub capacity: Capacity,
-    /// For nodes with a bucketed position bias: the bucket of each clamped distance.
-    pub buckets: Vec<Box<[u32]>>,
 }
 
 /// Why a plan could not be made.
@@ -193,17 +191,8 @@ impl Plan {
             .flatten()
             .map(|span| span.start + span.len)
             .max();
-        let buckets = graph
-            .nodes
-            .iter()
-            .map(|node| bucket_table(&node.op))
-            .collect();
         let arena_len = arena_len.unwrap_or(0);
-        let row_work = graph
-            .nodes
-            .iter()
-            .map(|node| row_work(&graph, &node.op))
-            .sum();
+        let row_work = graph.nodes.iter().map(|node| row_work(&graph, node)).sum();
         let plan = Plan {
             graph,
             places,
@@ -212,7 +201,6 @@ impl Plan {
             arena_len,
             row_work,
             capacity,
-            buckets,
         };
         check(&plan).map_err(PlanError::Unsound)?;
         Ok(plan)
@@ -239,24 +227,24 @@ fn stride(info: ValueInfo) -> Option<usize> {
     }
 }
 
-/// Weights that an operation multiplies for one row.
-fn row_work(graph: &Graph, op: &Op) -> usize {
-    match op {
-        Op::MatMul { weight, .. } => weight.rows * weight.columns,
-        Op::ExpertMatMul { route, experts, .. } => {
-            graph.info(*route).width / 2 * experts.rows * experts.columns
+/// What a node multiplies for one row.
+fn row_work(graph: &Graph, node: &Node) -> usize {
+    match node.op.facts().work {
+        Work::Elements => 0,
+        Work::Product(weight) => weight.rows * weight.columns,
+        Work::Experts { experts, route } => {
+            graph.info(route).width / 2 * experts.rows * experts.columns
         }
-        // Two products for each element of the memory, or more.
-        Op::LinearAttention { retention, .. } => 2 * retention.memory().len().unwrap_or(0),
-        _ => 0,
+        // Two products for each element of the state, or more.
+        Work::State(floats) => 2 * floats,
     }
 }
 
 /// The rows that a node computes.
-fn space_of(graph: &Graph, op: &Op, out: Option<Value>) -> RowSpace {
-    match (out, op.inputs().next()) {
+fn space_of(graph: &Graph, node: &Node) -> RowSpace {
+    match (node.out, node.op.inputs().first()) {
         (Some(out), _) => graph.info(out).space,
-        (None, Some(input)) => graph.info(input).space,
+        (None, Some(&input)) => graph.info(input).space,
         (None, None) => graph.role.rows(),
     }
 }
@@ -264,10 +252,10 @@ fn space_of(graph: &Graph, op: &Op, out: Option<Value>) -> RowSpace {
 fn stages(graph: &Graph, capacity: Capacity) -> Vec<Stage> {
     let mut stages: Vec<Stage> = Vec::new();
     for (index, node) in graph.nodes.iter().enumerate() {
-        let space = space_of(graph, &node.op, node.out);
+        let space = space_of(graph, node);
         let open = stages.last_mut().filter(|stage| stage.space == space);
         match open {
-            Some(stage) if !node.op.needs_all_rows() => stage.nodes.end = index + 1,
+            Some(stage) if node.op.reach() != Reach::AllRows => stage.nodes.end = index + 1,
             _ => stages.push(Stage {
                 space,
                 tile: match (space, graph.role) {
@@ -307,7 +295,7 @@ impl Uses {
         for (stage_index, stage) in stages.iter().enumerate() {
             for index in stage.nodes.clone() {
                 let node = &graph.nodes[index];
-                let across = node.op.needs_all_rows() || matches!(node.op, Op::Select { .. });
+                let across = node.op.reach().is_across();
                 for input in node.op.inputs() {
                     let root = graph.root(input).0.0 as usize;
                     uses.last[root] = Some((stage_index, index));
@@ -340,22 +328,21 @@ fn phases(
 ) -> Vec<Phase> {
     let mut phases: Vec<Phase> = Vec::new();
     for index in nodes {
-        let op = &graph.nodes[index].op;
-        let slice = |index: usize| matches!(graph.nodes[index].op, Op::Slice { .. });
-        let order = match op.row_by_row() {
-            true => Order::RowByRow,
-            false => Order::Apart,
+        let view = |index: usize| graph.nodes[index].op.reach() == Reach::View;
+        let order = match graph.nodes[index].op.reach() {
+            Reach::OwnRow => Order::RowByRow,
+            Reach::View | Reach::Columns | Reach::AllRows | Reach::PickedRow => Order::Apart,
         };
         // Nothing but slices: such a phase takes the order of what joins it.
         if let Some(phase) = phases.last_mut()
-            && phase.nodes.clone().all(slice)
-            && !slice(index)
+            && phase.nodes.clone().all(view)
+            && !view(index)
         {
             phase.order = order;
         }
         let joins = |phase: &Phase| {
             // A slice computes nothing: it stands wherever it is met.
-            if slice(index) {
+            if view(index) {
                 return phase.order == Order::RowByRow || phase.nodes.len() < PHASE_STEPS;
             }
             let mut earlier = phase.nodes.clone();
@@ -381,93 +368,72 @@ fn phases(
     phases
 }
 
+/// What a node touches of the arena: bytes that it reads, bytes that it writes.
+#[derive(Default)]
+struct Touched {
+    read: Vec<Value>,
+    written: Option<Value>,
+}
+
+impl Touched {
+    /// By a node: root values. A view computes nothing and touches nothing.
+    fn by(graph: &Graph, node: &Node) -> Touched {
+        if node.op.reach() == Reach::View {
+            return Touched::default();
+        }
+        let root = |value| graph.root(value).0;
+        Touched {
+            read: node.op.inputs().into_iter().map(root).collect(),
+            written: node.out.map(root),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = Value> {
+        self.read.iter().copied().chain(self.written)
+    }
+}
+
+/// Whether two nodes meet in bytes that one of them writes and `sharing` does not allow.
+fn meet(
+    spans: &[Option<Span>],
+    [a, b]: [&Touched; 2],
+    sharing: impl Fn(Value, Value) -> bool,
+) -> bool {
+    let hits = |written: Option<Value>, others: &Touched| {
+        written.is_some_and(|x| {
+            others
+                .all()
+                .any(|y| match (spans[x.index()], spans[y.index()]) {
+                    (Some(a), Some(b)) => a.overlaps(b) && !sharing(x, y),
+                    _ => false,
+                })
+        })
+    };
+    hits(a.written, b) || hits(b.written, a)
+}
+
+/// Whether two nodes touch a piece of state that one of them writes.
+fn share_state(a: &[(StateId, Access)], b: &[(StateId, Access)]) -> bool {
+    a.iter().any(|(x, x_access)| {
+        b.iter()
+            .any(|(y, y_access)| x == y && [x_access, y_access].contains(&&Access::Write))
+    })
+}
+
 /// Whether `b` may take a row that `a` is done with while `a` is at other rows: what they share
 /// lies, row by row, in the same bytes.
 fn follows(graph: &Graph, spans: &[Option<Span>], places: &[Place], a: usize, b: usize) -> bool {
-    let touched = |index: usize| {
-        let node = &graph.nodes[index];
-        let values = node.op.inputs().map(|value| (value, false));
-        let values = values.chain(node.out.map(|out| (out, true)));
-        let roots = values.map(|(value, written)| (graph.root(value).0.0 as usize, written));
-        let slice = matches!(node.op, Op::Slice { .. });
-        roots.filter(move |_| !slice).collect::<Vec<_>>()
-    };
-    let meet = |a: usize, b: usize| match (spans[a], spans[b]) {
-        (Some(a), Some(b)) => a.overlaps(b),
-        _ => false,
-    };
-    let others = touched(b);
-    let apart = touched(a).iter().all(|&(x, x_written)| {
-        others.iter().all(|&(y, y_written)| {
-            !(x_written || y_written) || !meet(x, y) || places[x] == places[y]
-        })
-    });
-    let state = |index: usize| graph.nodes[index].op.state().map(|(state, _)| state);
-    apart && (state(a).is_none() || state(a) != state(b))
+    let nodes = [a, b].map(|index| &graph.nodes[index]);
+    let [touched_a, touched_b] = nodes.map(|node| Touched::by(graph, node));
+    let same = |x: Value, y: Value| places[x.index()] == places[y.index()];
+    let [states_a, states_b] = nodes.map(|node| node.op.states());
+    !meet(spans, [&touched_a, &touched_b], same) && !share_state(&states_a, &states_b)
 }
 
 /// Whether two nodes may not run at the same time.
 fn conflicts(graph: &Graph, spans: &[Option<Span>], a: usize, b: usize) -> bool {
-    let (a, b) = (&graph.nodes[a], &graph.nodes[b]);
-    let span = |value: Value| spans[graph.root(value).0.0 as usize];
-    // A slice computes nothing: it writes nowhere.
-    let written = |node: &crate::graph::Node| match node.op {
-        Op::Slice { .. } => None,
-        _ => node.out.and_then(span),
-    };
-    let reads = |node: &crate::graph::Node| -> Vec<Span> {
-        match node.op {
-            Op::Slice { .. } => Vec::new(),
-            _ => node.op.inputs().filter_map(span).collect(),
-        }
-    };
-    let hits = |written: Option<Span>, others: &[Span]| {
-        written.is_some_and(|w| others.iter().any(|&other| w.overlaps(other)))
-    };
-    let state = match (a.op.state(), b.op.state()) {
-        (Some((a, a_writes)), Some((b, b_writes))) => a == b && (a_writes || b_writes),
-        _ => false,
-    };
-    let both = match (written(a), written(b)) {
-        (Some(a), Some(b)) => a.overlaps(b),
-        _ => false,
-    };
-    state || both || hits(written(a), &reads(b)) || hits(written(b), &reads(a))
-}
-
-/// T5's buckets of relative distance: half for exact small distances, half logarithmic
-/// (Raffel et al. 2020, section 2.1). Entry `d + max_distance` is for distance d = key − query.
-fn bucket_table(op: &Op) -> Box<[u32]> {
-    let Op::Attention { attention, .. } = op else {
-        return Box::default();
-    };
-    let PositionScheme::Buckets(buckets) = &attention.position else {
-        return Box::default();
-    };
-    let far = buckets.max_distance as i64;
-    (-far..=far)
-        .map(|distance| {
-            let (count, offset, distance) = if buckets.bidirectional {
-                let half = buckets.buckets / 2;
-                (
-                    half,
-                    if distance > 0 { half } else { 0 },
-                    distance.unsigned_abs(),
-                )
-            } else {
-                (buckets.buckets, 0, (-distance).max(0).unsigned_abs())
-            };
-            let exact = (count / 2) as u64;
-            let bucket = if distance < exact {
-                distance as usize
-            } else {
-                // In f32, as the reference computes it: the result is truncated.
-                let ratio = (distance as f32 / exact as f32).ln()
-                    / (far as f64 / exact as f64).ln() as f32
-                    * (count as u64 - exact) as f32;
-                (exact as usize + ratio as usize).min(count - 1)
-            };
-            (offset + bucket) as u32
-        })
-        .collect()
+    let nodes = [a, b].map(|index| &graph.nodes[index]);
+    let [touched_a, touched_b] = nodes.map(|node| Touched::by(graph, node));
+    let [states_a, states_b] = nodes.map(|node| node.op.states());
+    meet(spans, [&touched_a, &touched_b], |_, _| false) || share_state(&states_a, &states_b)
 }

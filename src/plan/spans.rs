@@ -1,6 +1,7 @@
 //! Gives every value its bytes: values that are never alive together share them.
 
 use super::{ALIGN, Capacity, PlanError, Span, Stage, Uses, stride};
+use crate::graph::op::Reach;
 use crate::graph::{Graph, Op, RowSpace, Value};
 use std::ops::{Range, RangeInclusive};
 
@@ -54,7 +55,7 @@ fn tenants(
         let index = out.0 as usize;
         let alive = alive(uses, stages, bands, out);
         let len = length(graph, uses, stages, capacity, out, node.op.name())?;
-        let heir = node.op.inputs().find(|&input| {
+        let heir = node.op.inputs().into_iter().find(|&input| {
             can_inherit(graph, uses, &node.op, input, out)
                 && tenants[tenant_of[input.0 as usize]].len == len
         });
@@ -82,9 +83,9 @@ fn tenants(
 /// For each node, the neighbours that rows may pass through one by one: at any moment some row
 /// is at each of them.
 fn bands(graph: &Graph, stages: &[Stage]) -> Vec<Range<usize>> {
-    let joins = |index: usize| {
-        let op = &graph.nodes[index].op;
-        op.row_by_row() || matches!(op, Op::Slice { .. })
+    let joins = |index: usize| match graph.nodes[index].op.reach() {
+        Reach::View | Reach::OwnRow => true,
+        Reach::Columns | Reach::AllRows | Reach::PickedRow => false,
     };
     let mut bands = Vec::with_capacity(graph.nodes.len());
     for stage in stages {

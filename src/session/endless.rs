@@ -19,10 +19,7 @@ impl Session {
     /// can those that a state of constant size has taken in.
     pub fn can_discard(&self) -> Result<(), RunError> {
         let title = self.model.architecture().title;
-        let learned = |op: &Op| {
-            let index = Index::Position;
-            matches!(op, Op::Embed { index: found, .. } if *found == index)
-        };
+        let learned = |op: &Op| matches!(op, Op::Embed(embed) if embed.index == Index::Position);
         let mut nodes = self.model.graph(Role::Decode).into_iter();
         if nodes.any(|graph| graph.nodes.iter().any(|node| learned(&node.op))) {
             return Err(RunError::Input(format!(
@@ -38,10 +35,8 @@ impl Session {
         };
         // Keys are inside S as they were rotated; when S fades next follows from the number.
         let by_place = |op: &Op| match op {
-            Op::LinearAttention { retention, .. }
-            | Op::LinearWrite { retention, .. }
-            | Op::LinearRead { retention, .. } => {
-                retention.rope.is_some() || matches!(retention.decay, Decay::Fixed(_))
+            Op::LinearRecurrence(step) => {
+                step.attention.rope.is_some() || matches!(step.attention.decay, Decay::Fixed(_))
             }
             _ => false,
         };
@@ -117,9 +112,9 @@ impl Session {
 fn rotation(model: &Model, id: usize) -> Option<(&Rope, usize)> {
     let graph = model.graph(Role::Decode)?;
     graph.nodes.iter().find_map(|node| match &node.op {
-        Op::Attention { attention, .. } => match (&attention.keys, &attention.position) {
-            (Keys::Cache(state), PositionScheme::Rope(rope)) if state.0 as usize == id => {
-                Some((rope, attention.head_dim))
+        Op::SoftmaxAttention(step) => match (&step.attention.keys, &step.attention.position) {
+            (Keys::Cache(cache), PositionScheme::Rope(rope)) if cache.id().index() == id => {
+                Some((rope, step.attention.head_dim))
             }
             _ => None,
         },

@@ -2,6 +2,7 @@
 
 use super::{Profile, Session};
 use crate::exec::Event;
+use crate::graph::op::Work;
 use crate::graph::{Graph, Op, Wiring};
 use crate::plan::Plan;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -142,13 +143,11 @@ impl Session {
 
     /// Bytes of weights, and products for each row.
     fn size(&self, plan: &Plan, op: &Op) -> (u64, u64) {
-        let (matrix, chosen) = match op {
-            Op::MatMul { weight, .. } => (*weight, 1),
+        let (matrix, chosen) = match op.facts().work {
+            Work::Product(weight) => (weight, 1),
             // A route holds a weight and a number for each expert of a row.
-            Op::ExpertMatMul { route, experts, .. } => {
-                (*experts, plan.graph.info(*route).width / 2)
-            }
-            _ => return (0, 0),
+            Work::Experts { experts, route } => (experts, plan.graph.info(route).width / 2),
+            Work::Elements | Work::State(_) => return (0, 0),
         };
         let read = (chosen * plan.capacity.rows).min(matrix.stack) * matrix.rows;
         let bytes = self.model.weights().matrix(matrix).stride * read;
@@ -185,11 +184,12 @@ fn weight<'a>(op: &Op, wiring: &'a Wiring) -> Option<&'a str> {
             .map(|spec| spec.name.as_str())
     };
     match op {
-        Op::MatMul { weight, .. } => matrix(weight.id),
-        Op::ExpertMatMul { experts, .. } => matrix(experts.id),
-        Op::Embed { table, .. } => matrix(table.id),
-        Op::Norm { weight, .. } | Op::Conv { weight, .. } => vector(weight.id),
-        Op::Scan { a, .. } => vector(a.id),
+        Op::MatMul(product) => matrix(product.weight.id),
+        Op::ExpertMatMul(product) => matrix(product.experts.id),
+        Op::Embed(embed) => matrix(embed.table.id),
+        Op::Norm(norm) => vector(norm.weight.id),
+        Op::Conv(conv) => vector(conv.weight.id),
+        Op::Scan(scan) => vector(scan.a.id),
         _ => None,
     }
 }

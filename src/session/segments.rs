@@ -4,7 +4,8 @@
 use super::Session;
 use crate::error::RunError;
 use crate::exec::Row;
-use crate::graph::{Segments, StateKind};
+use crate::graph::Segments;
+use crate::graph::state::Lifetime;
 use crate::model::Model;
 
 /// Rows of a table that are worked out at a time.
@@ -12,8 +13,8 @@ const TABLE_ROWS: usize = 64;
 
 /// Rows that a run of a model's table graph takes.
 pub(super) fn table_rows(model: &Model) -> usize {
-    let tables = |kind: &StateKind| matches!(kind, StateKind::Table { .. });
-    match model.states().iter().any(tables) {
+    let mut states = model.states().iter();
+    match states.any(|kind| kind.lifetime() == Lifetime::Session) {
         true => TABLE_ROWS,
         false => 0,
     }
@@ -43,9 +44,7 @@ impl Session {
         let Some(plan) = &self.plans.table else {
             return Ok(());
         };
-        let layout = self.state.layout();
-        let tables = 0..self.model.states().len();
-        let count = tables.map(|id| layout.table_rows(id)).max().unwrap_or(0);
+        let count = self.state.layout().table_rows();
         for first in (0..count).step_by(TABLE_ROWS) {
             self.rows.clear(0, 0);
             for position in first..count.min(first + TABLE_ROWS) {

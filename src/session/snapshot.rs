@@ -17,7 +17,9 @@
 use super::Session;
 use crate::checksum::Checksum;
 use crate::error::RunError;
-use crate::graph::{StateKind, Sums};
+use crate::graph::{
+    ConvState, CrossCache, KvCache, MeansState, ScanState, SessionTable, StateKind, Sums,
+};
 use crate::state::KvType;
 use crate::state::StateError;
 use std::fmt;
@@ -115,7 +117,7 @@ impl Summed<&mut dyn Read> {
 fn numbers(kind: &StateKind, kv_type: KvType) -> [u32; 4] {
     let of = |tag, a: usize, b: usize, c: usize| [tag, a as u32, b as u32, c as u32];
     match *kind {
-        StateKind::KvCache { kv_heads, head_dim } => {
+        StateKind::KvCache(KvCache { kv_heads, head_dim }) => {
             let tag = match kv_type {
                 KvType::F32 => 0,
                 KvType::F16 => 1,
@@ -123,16 +125,18 @@ fn numbers(kind: &StateKind, kv_type: KvType) -> [u32; 4] {
             };
             of(1, kv_heads, head_dim, tag)
         }
-        StateKind::Cross { kv_heads, head_dim } => of(2, kv_heads, head_dim, 0),
+        StateKind::Cross(CrossCache { kv_heads, head_dim }) => of(2, kv_heads, head_dim, 0),
         // 3, 4 and 5 were the same, and memories, in another order; 9 were heads and means as well.
-        StateKind::Conv { channels, width } => of(8, channels, width, 0),
-        StateKind::Scan { channels, states } => of(9, 1, channels, states),
-        StateKind::Heads {
-            heads,
+        StateKind::Conv(ConvState { channels, width }) => of(8, channels, width, 0),
+        StateKind::Scan(ScanState {
             channels,
             states,
-        } => of(14, heads, channels, states),
-        StateKind::Means { channels } => of(15, channels, 0, 0),
+            heads,
+        }) => match heads {
+            None => of(9, 1, channels, states),
+            Some(heads) => of(14, heads, channels, states),
+        },
+        StateKind::Means(MeansState { channels }) => of(15, channels, 0, 0),
         StateKind::Linear(memory) => {
             let tag = match memory.sums {
                 Sums::Counted => 10,
@@ -148,7 +152,7 @@ fn numbers(kind: &StateKind, kv_type: KvType) -> [u32; 4] {
             }
             of(6, memory.heads, memory.head_dim, sum.0 as u32 as usize)
         }
-        StateKind::Table { width, .. } => of(7, width, 0, 0),
+        StateKind::Table(SessionTable { width, .. }) => of(7, width, 0, 0),
         StateKind::HiddenMemory(ref hidden) => {
             let mut sum = Checksum::START;
             for number in hidden.segments.numbers() {

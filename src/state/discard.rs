@@ -1,7 +1,7 @@
 //! Forgetting the middle of a sequence, so that it can go on.
 
 use super::{PAGE, Sequence, State, StateError};
-use crate::graph::StateKind;
+use crate::graph::{KvCache, StateKind};
 use crate::kernels::KvHalf;
 use std::ops::Range;
 
@@ -23,16 +23,15 @@ impl State {
             _ => range.end..len,
         };
         let mut entry = Vec::new();
+        let kinds = self.layout.kinds.iter().enumerate();
+        let caches: Vec<(usize, KvCache)> = kinds.filter_map(kv_cache).collect();
         for from in moved {
             let position = self.position(sequence, from) - gap;
             let to = from - range.len();
             let (to_page, to_place) = self.make_writable(sequence, to, position);
             // Only now: making the other writable may have replaced this one's page.
             let from_page = self.pages(sequence)[from / PAGE];
-            for id in 0..self.layout.kinds.len() {
-                let StateKind::KvCache { kv_heads, head_dim } = self.layout.kinds[id] else {
-                    continue;
-                };
+            for &(id, KvCache { kv_heads, head_dim }) in &caches {
                 let kv_type = self.kv_type();
                 let row = kv_type.row_len(head_dim).unwrap_or(0);
                 entry.resize(row, 0);
@@ -45,7 +44,7 @@ impl State {
                         let at = PAGE * (head * row + first) + place * len;
                         // SAFETY: a page holds 2 × kv_heads × PAGE rows of `row` bytes, of
                         // which these are one's.
-                        unsafe { self.page_ptr(id, page).add(at) }
+                        unsafe { self.unit_ptr(id, page as usize).cast::<u8>().add(at) }
                     };
                     for (first, len) in kv_type.parts(half, head_dim) {
                         let from = part(from_page, from % PAGE, (first, len));
@@ -78,5 +77,20 @@ impl State {
             Some(&page) => unsafe { self.positions_ptr(page).add(entry % PAGE).read() },
             None => entry as u64,
         }
+    }
+}
+
+/// A piece of state that is a KV cache.
+fn kv_cache((id, kind): (usize, &StateKind)) -> Option<(usize, KvCache)> {
+    match *kind {
+        StateKind::KvCache(cache) => Some((id, cache)),
+        StateKind::Cross(_)
+        | StateKind::Conv(_)
+        | StateKind::Scan(_)
+        | StateKind::Means(_)
+        | StateKind::Linear(_)
+        | StateKind::SegmentMemory(_)
+        | StateKind::HiddenMemory(_)
+        | StateKind::Table(_) => None,
     }
 }

@@ -1,7 +1,7 @@
 //! Which bytes hold a sequence, for writing them out and bringing them back.
 
 use super::{KvType, PAGE, State, StateError, is_recurrent, unit_len};
-use crate::graph::StateKind;
+use crate::graph::{CrossCache, KvCache, StateKind};
 use crate::kernels::KvHalf;
 use std::ops::Range;
 
@@ -18,14 +18,14 @@ impl State {
         }
         for (id, kind) in self.layout.kinds.iter().enumerate() {
             match *kind {
-                StateKind::KvCache { kv_heads, head_dim } => {
+                StateKind::KvCache(KvCache { kv_heads, head_dim }) => {
                     let heads = (self.kv_type(), kv_heads, head_dim);
                     for (index, &page) in held.pages.iter().enumerate() {
                         let unit = self.unit_offset(id, page as usize);
                         page_ranges(unit, heads, used(index), &mut ranges);
                     }
                 }
-                StateKind::Cross { kv_heads, head_dim } => {
+                StateKind::Cross(CrossCache { kv_heads, head_dim }) => {
                     let unit = self.unit_offset(id, held.cross_slot);
                     let page = 2 * kv_heads * head_dim * PAGE * size_of::<f32>();
                     let heads = (KvType::F32, kv_heads, head_dim);
@@ -34,11 +34,17 @@ impl State {
                         page_ranges(unit + index * page, heads, used, &mut ranges);
                     }
                 }
-                StateKind::SegmentMemory(_) | StateKind::HiddenMemory(_) => {
-                    ranges.extend(self.remembered(id, sequence, held.len))
+                StateKind::SegmentMemory(memory) => {
+                    self.memory_ranges((id, memory), sequence, held.len, &mut ranges);
                 }
-                StateKind::Table { .. } => {}
-                _ => {
+                StateKind::HiddenMemory(hidden) => {
+                    self.hidden_ranges((id, hidden), sequence, held.len, &mut ranges);
+                }
+                StateKind::Table(_) => {}
+                StateKind::Conv(_)
+                | StateKind::Scan(_)
+                | StateKind::Means(_)
+                | StateKind::Linear(_) => {
                     let unit = self.unit_offset(id, sequence as usize);
                     ranges.push(unit..unit + unit_len(kind, self.layout.capacity).unwrap_or(0));
                 }

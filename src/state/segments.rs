@@ -1,11 +1,14 @@
-//! Where a memory of earlier segments keeps what.
+//! Where a segment memory keeps what.
 //!
 //! Keys and values stand by the number of their row in the sequence, modulo a capacity that is
 //! a multiple of attention's tile: a tile of rows is never cut, wherever the sequence is. Rows
 //! before the first are the zeros that a fresh state consists of.
 
 use super::{PAGE, State, StateCapacity, StateError, StateLayout};
-use crate::graph::{HiddenMemory, MemorySource, SegmentMemory, Segments, StateKind, TableRows};
+use crate::graph::{
+    HiddenMemory, MemorySource, SegmentMemory, SegmentRange, Segments, SessionTable, StateKind,
+    TableRows,
+};
 use std::ops::Range;
 
 /// Rows by their number: `[capacity][width]`, as often as its owner says.
@@ -17,7 +20,7 @@ pub(crate) struct Ring {
     pub capacity: usize,
 }
 
-/// Where the parts of a memory lie, in floats from its beginning.
+/// Where the parts of a segment memory lie, in floats from its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MemoryLayout {
     /// Rows remembered and, unless they are kept apart, those of the open segment:
@@ -70,7 +73,7 @@ impl HiddenLayout {
                 compressed,
                 ..
             } => (len.checked_add(rows)?, compressed),
-            _ => (0, 0),
+            Segments::Sliding { .. } | Segments::Feed { .. } => (0, 0),
         };
         let width = hidden.layers.checked_mul(hidden.width)?;
         let mut rings = Rings::default();
@@ -99,7 +102,7 @@ impl MemoryLayout {
                     compressed,
                     ..
                 },
-                _,
+                MemorySource::Kept | MemorySource::Projected,
             ) => (rows, len, compressed),
         };
         let mut rings = Rings::default();
@@ -122,37 +125,69 @@ impl TableRows {
     }
 }
 
+/// What was found to fit when it was reserved.
+const RESERVED: &str = "laid out when the state was reserved";
+
 impl StateLayout {
-    /// Where a piece of state that is a memory keeps what.
-    pub(crate) fn memory(&self, id: usize) -> Option<(SegmentMemory, MemoryLayout)> {
-        match self.kinds[id] {
-            StateKind::SegmentMemory(memory) => {
-                Some((memory, MemoryLayout::new(&memory, self.capacity)?))
-            }
-            _ => None,
-        }
+    /// Where a segment memory keeps what.
+    pub(super) fn memory(&self, memory: SegmentMemory) -> MemoryLayout {
+        MemoryLayout::new(&memory, self.capacity).expect(RESERVED)
     }
 
-    /// Where a piece of state that holds rows before their projection keeps what.
-    pub(crate) fn hidden(&self, id: usize) -> Option<(HiddenMemory, HiddenLayout)> {
-        match self.kinds[id] {
-            StateKind::HiddenMemory(hidden) => Some((hidden, HiddenLayout::new(&hidden)?)),
-            _ => None,
-        }
+    /// Where rows before their projection are kept.
+    pub(super) fn hidden(&self, hidden: HiddenMemory) -> HiddenLayout {
+        HiddenLayout::new(&hidden).expect(RESERVED)
     }
 
-    /// Rows of a piece of state that is a table.
-    pub(crate) fn table_rows(&self, id: usize) -> usize {
-        match self.kinds[id] {
-            StateKind::Table { rows, .. } => rows.count(self.capacity.context).unwrap_or(0),
-            _ => 0,
-        }
+    /// Rows of a table.
+    pub(super) fn rows_of(&self, table: SessionTable) -> usize {
+        table.rows.count(self.capacity.context).expect(RESERVED)
+    }
+
+    /// Most rows of any table.
+    pub(crate) fn table_rows(&self) -> usize {
+        let rows = self.kinds.iter().map(|kind| match *kind {
+            StateKind::Table(table) => self.rows_of(table),
+            StateKind::KvCache(_)
+            | StateKind::Cross(_)
+            | StateKind::Conv(_)
+            | StateKind::Scan(_)
+            | StateKind::Means(_)
+            | StateKind::Linear(_)
+            | StateKind::SegmentMemory(_)
+            | StateKind::HiddenMemory(_) => 0,
+        });
+        rows.max().unwrap_or(0)
+    }
+
+    /// Pieces that hold rows before their projection.
+    fn hiddens(&self) -> Vec<(usize, HiddenMemory)> {
+        let kinds = self.kinds.iter().enumerate();
+        let hiddens = kinds.filter_map(|(id, kind)| match *kind {
+            StateKind::HiddenMemory(hidden) => Some((id, hidden)),
+            StateKind::KvCache(_)
+            | StateKind::Cross(_)
+            | StateKind::Conv(_)
+            | StateKind::Scan(_)
+            | StateKind::Means(_)
+            | StateKind::Linear(_)
+            | StateKind::SegmentMemory(_)
+            | StateKind::Table(_) => None,
+        });
+        hiddens.collect()
     }
 
     fn segments(&self) -> Option<Segments> {
         self.kinds.iter().find_map(|kind| match kind {
             StateKind::SegmentMemory(memory) => Some(memory.segments),
-            _ => None,
+            StateKind::KvCache(_)
+            | StateKind::Cross(_)
+            | StateKind::Conv(_)
+            | StateKind::Scan(_)
+            | StateKind::Means(_)
+            | StateKind::Linear(_)
+            | StateKind::HiddenMemory(_)
+            | StateKind::Table(_) => None,
         })
     }
 }
@@ -191,15 +226,17 @@ impl State {
         }
     }
 
-    /// How many segments of a sequence were ended early, as far as it matters.
-    pub(crate) fn early(&self, id: usize, sequence: u32) -> usize {
-        let layout = self.layout.hidden(id);
-        layout.map_or(0, |(_, layout)| {
-            // SAFETY: the layout reserved a float there; it is written with nobody else about.
-            let early = unsafe { self.recurrent_ptr(id, sequence).add(layout.early).read() };
-            // A snapshot's may be anything.
-            early as usize
-        })
+    /// How many segments of a sequence were ended early, as far as it matters, by what piece `id`
+    /// holds.
+    pub(super) fn early(&self, id: usize, layout: HiddenLayout, sequence: u32) -> usize {
+        // SAFETY: the layout reserved a float there; it is written with nobody else about.
+        let early = unsafe {
+            self.unit_ptr(id, sequence as usize)
+                .add(layout.early)
+                .read()
+        };
+        // A snapshot's may be anything.
+        early as usize
     }
 
     /// Ends a sequence's open segment before it is full: its rows are forgotten. Says whether
@@ -214,14 +251,12 @@ impl State {
         self.drop_checkpoints(sequence, |held| held > start);
         self.sequences[sequence as usize].len = start;
         let mut turned = false;
-        for id in 0..self.layout.kinds.len() {
-            let Some((hidden, layout)) = self.layout.hidden(id) else {
-                continue;
-            };
-            let early = (self.early(id, sequence) % hidden.layers + 1) % hidden.layers;
+        for (id, hidden) in self.layout.hiddens() {
+            let layout = self.layout.hidden(hidden);
+            let early = (self.early(id, layout, sequence) % hidden.layers + 1) % hidden.layers;
             // SAFETY: as in `early`, and the borrow is exclusive.
             unsafe {
-                let to = self.recurrent_ptr(id, sequence).add(layout.early);
+                let to = self.unit_ptr(id, sequence as usize).add(layout.early);
                 to.write(early as f32);
             }
             turned |= hidden.rotates;
@@ -229,55 +264,81 @@ impl State {
         Ok(turned)
     }
 
-    /// Ranges of the memory's bytes that hold what a sequence of `len` rows remembers, in an
-    /// order that does not depend on capacities.
-    pub(super) fn remembered(&self, id: usize, sequence: u32, len: usize) -> Vec<Range<usize>> {
-        let Some(segments) = self.layout.segments() else {
-            return Vec::new();
-        };
-        let start = segments.rows().map_or(len, |rows| len - len % rows);
-        let kept = segments.remembered(start);
+    /// Ranges of the state's bytes that hold what a sequence of `len` rows keeps in a segment
+    /// memory, in an order that does not depend on capacities.
+    pub(super) fn memory_ranges(
+        &self,
+        (id, memory): (usize, SegmentMemory),
+        sequence: u32,
+        len: usize,
+        ranges: &mut Vec<Range<usize>>,
+    ) {
+        let layout = self.layout.memory(memory);
+        let (start, kept) = remembered(memory.segments, len);
         let unit = self.unit_offset(id, sequence as usize);
-        let mut ranges = Vec::new();
-        let mut rows = |ring: Ring, count: usize, width: usize, rows: Range<usize>| {
-            if ring.capacity == 0 {
-                return;
-            }
-            for part in 0..count {
-                let base = ring.start + part * ring.capacity * width;
-                let mut next = rows.start;
-                while next < rows.end {
-                    let place = next % ring.capacity;
-                    let many = (rows.end - next).min(ring.capacity - place);
-                    let first = unit + (base + place * width) * size_of::<f32>();
-                    ranges.push(first..first + many * width * size_of::<f32>());
-                    next += many;
-                }
-            }
-        };
-        if let Some((memory, layout)) = self.layout.memory(id) {
-            let (parts, dim) = (2 * memory.heads, memory.head_dim);
-            // Unless the open segment is kept apart, it stands with the others.
-            rows(layout.past, parts, dim, kept.rows.start..start);
-            rows(layout.open, parts, dim, 0..len - start);
-            rows(layout.compressed, parts, dim, kept.compressed.clone());
+        let width = (2 * memory.heads, memory.head_dim);
+        // Unless the open segment is kept apart, it stands with the others.
+        layout
+            .past
+            .ranges(unit, width, kept.rows.start..start, ranges);
+        layout.open.ranges(unit, width, 0..len - start, ranges);
+        layout
+            .compressed
+            .ranges(unit, width, kept.compressed, ranges);
+    }
+
+    /// The same of rows before their projection.
+    pub(super) fn hidden_ranges(
+        &self,
+        (id, hidden): (usize, HiddenMemory),
+        sequence: u32,
+        len: usize,
+        ranges: &mut Vec<Range<usize>>,
+    ) {
+        let layout = self.layout.hidden(hidden);
+        let (_, kept) = remembered(hidden.segments, len);
+        let unit = self.unit_offset(id, sequence as usize);
+        let width = (hidden.layers, hidden.width);
+        layout
+            .past
+            .ranges(unit, width, kept.rows.start..len, ranges);
+        layout
+            .compressed
+            .ranges(unit, width, kept.compressed, ranges);
+        let early = unit + layout.early * size_of::<f32>();
+        ranges.push(early..early + size_of::<f32>());
+    }
+}
+
+/// Where the open segment of a sequence of `len` rows began, and what is remembered before it.
+fn remembered(segments: Segments, len: usize) -> (usize, SegmentRange) {
+    let start = segments.rows().map_or(len, |rows| len - len % rows);
+    (start, segments.remembered(start))
+}
+
+impl Ring {
+    /// Bytes of rows `rows` of each of `parts` rings of `width` floats a row, which begin behind
+    /// byte `unit`.
+    fn ranges(
+        self,
+        unit: usize,
+        (parts, width): (usize, usize),
+        rows: Range<usize>,
+        ranges: &mut Vec<Range<usize>>,
+    ) {
+        if self.capacity == 0 {
+            return;
         }
-        if let Some((hidden, layout)) = self.layout.hidden(id) {
-            rows(
-                layout.past,
-                hidden.layers,
-                hidden.width,
-                kept.rows.start..len,
-            );
-            rows(
-                layout.compressed,
-                hidden.layers,
-                hidden.width,
-                kept.compressed,
-            );
-            let early = unit + layout.early * size_of::<f32>();
-            ranges.push(early..early + size_of::<f32>());
+        for part in 0..parts {
+            let base = self.start + part * self.capacity * width;
+            let mut next = rows.start;
+            while next < rows.end {
+                let place = next % self.capacity;
+                let many = (rows.end - next).min(self.capacity - place);
+                let first = unit + (base + place * width) * size_of::<f32>();
+                ranges.push(first..first + many * width * size_of::<f32>());
+                next += many;
+            }
         }
-        ranges
     }
 }

@@ -154,6 +154,7 @@ fn overlay(plan: &Plan, index: usize) -> Option<Plan> {
     let input = node
         .op
         .inputs()
+        .into_iter()
         .map(|input| plan.graph.root(input).0)
         .find(|&input| input != out && !node.op.may_overwrite(input))?;
     let (out, input) = (value_index(plan, out), value_index(plan, input));

@@ -4,7 +4,7 @@ use super::svg::{Anchor, Svg};
 use super::{MARGIN, colour, shape};
 use crate::bytes;
 use rillm::Model;
-use rillm::internals::graph::Op;
+use rillm::internals::graph::op::Reach;
 use rillm::internals::plan::Plan;
 
 const HEIGHT: f64 = 260.0;
@@ -106,7 +106,7 @@ fn lives(plan: &Plan) -> Vec<Life> {
                 life.last = index;
             }
         }
-        if let (Some(out), false) = (node.out, matches!(node.op, Op::Slice { .. })) {
+        if let (Some(out), false) = (node.out, node.op.reach() == Reach::View) {
             of[out.index()] = lives.len();
             lives.push(Life {
                 made: index,

@@ -166,7 +166,7 @@ fn sources(graph: &Graph, makers: &[usize], node: &Node, start: usize) -> Vec<So
         (maker, _) if maker >= start => Source::Node(maker - start),
         _ => Source::Before,
     };
-    inputs.map(from).collect()
+    inputs.into_iter().map(from).collect()
 }
 
 /// A lane on the left for each line that does not lead to the next node: from, to, lane.
@@ -254,34 +254,42 @@ fn describe(model: &Model, graph: &Graph, node: &Node) -> (String, String) {
         .unwrap_or_default();
     let name = node.op.name();
     match &node.op {
-        Op::Embed { table, .. } => (
+        Op::Embed(embed) => (
             format!("{name} {part}"),
-            format!("{dtype}{}×{}", table.rows, table.columns),
+            format!("{dtype}{}×{}", embed.table.rows, embed.table.columns),
         ),
-        Op::MatMul { weight, bias, .. } => (
+        Op::MatMul(product) => (
             format!("{name} {part}"),
             format!(
                 "{dtype}{}×{}{}",
-                weight.rows,
-                weight.columns,
-                if bias.is_some() { " + bias" } else { "" }
+                product.weight.rows,
+                product.weight.columns,
+                if product.bias.is_some() {
+                    " + bias"
+                } else {
+                    ""
+                }
             ),
         ),
-        Op::ExpertMatMul { experts, .. } => (
+        Op::ExpertMatMul(product) => {
+            let experts = product.experts;
+            (
+                format!("{name} {part}"),
+                format!(
+                    "{dtype}{} × {}×{}",
+                    experts.stack, experts.rows, experts.columns
+                ),
+            )
+        }
+        Op::Norm(norm) => (
             format!("{name} {part}"),
-            format!(
-                "{dtype}{} × {}×{}",
-                experts.stack, experts.rows, experts.columns
-            ),
-        ),
-        Op::Norm { group, x, eps, .. } => (
-            format!("{name} {part}"),
-            match graph.info(*x).width {
-                width if width == *group => format!("eps {eps}"),
-                _ => format!("by {group}, eps {eps}"),
+            match graph.info(norm.x).width {
+                width if width == norm.group => format!("eps {}", norm.eps),
+                _ => format!("by {}, eps {}", norm.group, norm.eps),
             },
         ),
-        Op::Attention { attention, .. } => {
+        Op::SoftmaxAttention(step) => {
+            let attention = &step.attention;
             let window = match attention.mask {
                 Mask::Causal { window: None } => "causal".to_string(),
                 Mask::Causal {
@@ -307,14 +315,15 @@ fn describe(model: &Model, graph: &Graph, node: &Node) -> (String, String) {
                 format!("{window}{position}"),
             )
         }
-        Op::Apply { function, .. } => {
-            (format!("{name} {function:?}").to_lowercase(), String::new())
-        }
-        Op::Scale { factor, .. } => (format!("{name} {factor}"), String::new()),
-        Op::Clamp { limit, .. } => (format!("{name} ±{limit}"), String::new()),
-        Op::Slice { offset, .. } => (format!("{name} from {offset}"), String::new()),
-        Op::Route { top_k, .. } => (format!("{name}, the best {top_k}"), String::new()),
-        Op::Emit { name: output, .. } => (format!("{name} {output}"), String::new()),
+        Op::Apply(apply) => (
+            format!("{name} {:?}", apply.function).to_lowercase(),
+            String::new(),
+        ),
+        Op::Scale(scale) => (format!("{name} {}", scale.factor), String::new()),
+        Op::Clamp(clamp) => (format!("{name} ±{}", clamp.limit), String::new()),
+        Op::Slice(slice) => (format!("{name} from {}", slice.offset), String::new()),
+        Op::Route(route) => (format!("{name}, the best {}", route.top_k), String::new()),
+        Op::Emit(emit) => (format!("{name} {}", emit.name), String::new()),
         _ => (format!("{name} {part}"), String::new()),
     }
 }

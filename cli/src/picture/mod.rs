@@ -66,7 +66,9 @@ fn colour(op: &Op) -> &'static str {
     match op {
         Op::Embed { .. } | Op::RopeTable { .. } => "#e6dcf5",
         Op::MatMul { .. } | Op::ExpertMatMul { .. } => "#cfe2f7",
-        Op::Attention { .. } | Op::LinearAttention { .. } | Op::LinearRead { .. } => "#fbd9b5",
+        Op::SoftmaxAttention { .. } | Op::LinearRecurrence { .. } | Op::LinearRead { .. } => {
+            "#fbd9b5"
+        }
         Op::Conv { .. } | Op::Scan { .. } | Op::TokenShift { .. } | Op::Wkv { .. } => "#fbd9b5",
         Op::StoreKv { .. } | Op::StoreCross { .. } | Op::LinearWrite { .. } => "#f7e3a1",
         Op::Norm { .. } => "#d5efd3",

@@ -71,13 +71,12 @@ fn kinds(model: &Model) -> Vec<(StateKind, usize)> {
 
 /// "4 × kv, kv_heads: 2, head_dim: 32".
 fn label(kind: &StateKind, count: usize) -> String {
-    // What a kind wraps says the same again.
-    let kind = format!("{kind:?}");
-    let kind = kind
-        .split_once('(')
-        .map_or(kind.as_str(), |(_, inner)| inner);
-    let kind = kind.trim_end_matches(')').to_lowercase();
-    format!("{count} × {}", kind.replace(" {", ",").replace(" }", ""))
+    // What a kind wraps says its name again.
+    let kind = format!("{kind:?}").to_lowercase();
+    let (name, inner) = kind.split_once('(').unwrap_or((&kind, ""));
+    let (_, sizes) = inner.split_once(" {").unwrap_or(("", inner));
+    let sizes = sizes.trim_end_matches(" })").replace(" {", ",");
+    format!("{count} × {name},{}", sizes.replace(" }", ""))
 }
 
 /// Bytes that one sequence takes at full length, by the arithmetic that reserves them.

@@ -1,6 +1,11 @@
-//! Memories of outer products: what linear attention, retention and the delta rules share.
+//! Linear attention: a state S of outer products for each head, which plain linear attention,
+//! retention, gated linear attention and the delta rules write and read.
 
-use super::{Rope, Value, Vector};
+#![allow(missing_docs)] // operands are named as in the formula above them
+
+use super::{Facts, Lower, Operand, Operation, Reach, Work, operands};
+use crate::graph::state::{Piece, Reads, Writes};
+use crate::graph::{Rope, Value, Vector};
 
 /// One matrix S for each head, written and read row by row:
 ///
@@ -86,22 +91,36 @@ impl LinearAttention {
         }
     }
 
-    /// Values read beside q, k and v.
-    pub fn inputs(&self) -> [Option<Value>; 3] {
-        let decay = match self.decay {
-            Decay::None | Decay::Fixed(_) => None,
-            Decay::Heads(value) | Decay::Keys(value) => Some(value),
-        };
-        let [first, second] = match self.delta {
-            DeltaRule::None => [None; 2],
-            DeltaRule::Delta(beta) => [Some(beta), None],
-            DeltaRule::Pair { read, write } => [Some(read), Some(write)],
-        };
-        [decay, first, second]
+    /// The state that it needs.
+    pub fn state(&self) -> LinearState {
+        LinearState {
+            heads: self.heads,
+            key_dim: self.key_dim,
+            value_dim: self.value_dim,
+            sums: match (self.divisor, &self.decay) {
+                (Divisor::None, _) => Sums::None,
+                (Divisor::Sum(_), Decay::None) => Sums::Exact,
+                _ => Sums::Counted,
+            },
+        }
+    }
+}
+
+/// The values read beside q, k and v.
+impl Operand for LinearAttention {
+    fn visit(&self, visit: &mut dyn FnMut(Value)) {
+        match self.decay {
+            Decay::None | Decay::Fixed(_) => {}
+            Decay::Heads(value) | Decay::Keys(value) => visit(value),
+        }
+        match self.delta {
+            DeltaRule::None => {}
+            DeltaRule::Delta(beta) => visit(beta),
+            DeltaRule::Pair { read, write } => [read, write].into_iter().for_each(visit),
+        }
     }
 
-    /// Replaces the values read beside q, k and v.
-    pub fn map_inputs(&mut self, mut to: impl FnMut(Value) -> Value) {
+    fn map(&mut self, to: &mut dyn FnMut(Value) -> Value) {
         match &mut self.decay {
             Decay::None | Decay::Fixed(_) => {}
             Decay::Heads(value) | Decay::Keys(value) => *value = to(*value),
@@ -115,20 +134,91 @@ impl LinearAttention {
             }
         }
     }
+}
 
-    /// How its state lies in memory.
-    pub fn memory(&self) -> LinearState {
-        LinearState {
-            heads: self.heads,
-            key_dim: self.key_dim,
-            value_dim: self.value_dim,
-            sums: match (self.divisor, &self.decay) {
-                (Divisor::None, _) => Sums::None,
-                (Divisor::Sum(_), Decay::None) => Sums::Exact,
-                _ => Sums::Counted,
-            },
+/// Each row writes S and reads it: q·S.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinearRecurrence {
+    pub q: Value,
+    pub k: Value,
+    pub v: Value,
+    pub attention: LinearAttention,
+    pub state: Piece<LinearState>,
+}
+
+impl Operation for LinearRecurrence {
+    const NAME: &'static str = "linear_attention";
+    type States = Writes<LinearState>;
+    operands!(q, k, v, attention);
+
+    fn states(&self) -> Self::States {
+        Writes(self.state)
+    }
+
+    fn facts(&self) -> Facts {
+        Facts::by_columns(Work::State(self.attention.state().len().unwrap_or(0)))
+    }
+
+    fn lower(&mut self, plan: &mut dyn Lower) {
+        if let Some(rope) = self.attention.rope.take() {
+            self.q = plan.rotated(self.q, &rope, self.attention.key_dim);
+            self.k = plan.rotated(self.k, &rope, self.attention.key_dim);
         }
     }
+}
+
+/// Adds every row's k ⊗ v to an S that is read once it holds them all.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinearWrite {
+    pub k: Value,
+    pub v: Value,
+    pub attention: LinearAttention,
+    pub state: Piece<LinearState>,
+}
+
+impl Operation for LinearWrite {
+    const NAME: &'static str = "linear_write";
+    type States = Writes<LinearState>;
+    operands!(k, v);
+
+    fn states(&self) -> Self::States {
+        Writes(self.state)
+    }
+
+    fn facts(&self) -> Facts {
+        Facts::effect()
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}
+
+/// q·S of an S that all rows have been written to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinearRead {
+    pub q: Value,
+    pub attention: LinearAttention,
+    pub state: Piece<LinearState>,
+}
+
+impl Operation for LinearRead {
+    const NAME: &'static str = "linear_read";
+    type States = Reads<LinearState>;
+    operands!(q);
+
+    fn states(&self) -> Self::States {
+        Reads(self.state)
+    }
+
+    fn facts(&self) -> Facts {
+        Facts {
+            result: true,
+            reach: Reach::AllRows,
+            in_place: [None; 2],
+            work: Work::Elements,
+        }
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
 }
 
 /// Columns of S that are worked on together. They depend on no others, and so many rows of them

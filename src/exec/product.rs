@@ -1,0 +1,114 @@
+//! Products with matrices, rows of tables, and the rounding that products ask for.
+
+use super::run::{RowStep, Step, StepContext, range, row_chunks};
+use crate::graph::Value;
+use crate::graph::op::{self, Embed, Index, Quantize};
+use crate::kernels::MatMul;
+use crate::weights::Weight;
+use std::ops::Range;
+
+/// Weight rows that a worker claims at a time.
+const MATRIX_CHUNK: usize = 64;
+
+/// The same of a large matrix where there is a single input: each call begins with memory that
+/// nothing has fetched ahead, so there are fewer of them.
+const LONG_CHUNK: usize = 128;
+
+/// Rows of a matrix that is large: chunks enough for all workers.
+const LARGE: usize = 2048;
+
+impl RowStep for Embed {
+    fn row(&self, cx: &StepContext<'_>, row: usize, out: &mut [f32]) {
+        let facts = &cx.rows.facts[row].row;
+        let index = match self.index {
+            Index::Token => facts.token as usize,
+            Index::Position => facts.position as usize,
+            Index::TokenType => facts.token_type as usize,
+            Index::TokenFrom(first) => match facts.token.checked_sub(first) {
+                Some(index) if (index as usize) < self.table.rows => index as usize,
+                _ => return out.fill(0.0),
+            },
+        };
+        cx.weights.decode_row(self.table, index, out);
+    }
+}
+
+/// Weight rows of a chunk of a product. No result depends on how they are cut.
+fn matrix_chunk(rows: usize, inputs: usize) -> usize {
+    match (inputs, rows) {
+        (1, LARGE..) => LONG_CHUNK,
+        _ => MATRIX_CHUNK,
+    }
+}
+
+impl Step for op::MatMul {
+    fn chunks(&self, cx: &StepContext<'_>) -> usize {
+        let rows = self.weight.rows;
+        rows.div_ceil(matrix_chunk(rows, cx.tile.len()))
+    }
+
+    fn run(&self, cx: &StepContext<'_>, (): (), chunk: usize) {
+        let size = matrix_chunk(self.weight.rows, cx.tile.len());
+        let rows = range(chunk, size, self.weight.rows);
+        product(cx, self.x, cx.weights.matrix(self.weight), rows.clone());
+        if let Some(bias) = self.bias {
+            let bias = &cx.weights.vector(bias)[rows.clone()];
+            for row in cx.tile.range.clone() {
+                // SAFETY: these columns are this chunk's.
+                let out = unsafe { cx.row_mut(cx.out(), row, rows.clone()) };
+                for (out, bias) in out.iter_mut().zip(bias) {
+                    *out += bias;
+                }
+            }
+        }
+    }
+}
+
+fn product(cx: &StepContext<'_>, x: Value, weight: &Weight, rows: Range<usize>) {
+    let (out, first) = (cx.out(), cx.tile.range.start);
+    let product = MatMul {
+        weights: std::ptr::null(),
+        weight_stride: weight.stride,
+        weight_rows: 0,
+        columns: weight.columns,
+        inputs: cx.row_ptr(x, first),
+        input_stride: cx.stride(x),
+        inputs_len: cx.tile.len(),
+        out: cx.row_ptr(out, first).cast(),
+        out_stride: cx.stride(out) / size_of::<f32>(),
+        picks: std::ptr::null(),
+    };
+    for (part, weights) in cx.weights.runs(weight, rows) {
+        // SAFETY: `runs` yields valid rows of this weight; the inputs are as many rows of this
+        // width as the tile has; these columns of `out` are this chunk's.
+        unsafe {
+            let out = product.out.add(part.start);
+            (weight.kernel.run)(&MatMul {
+                weights,
+                weight_rows: part.len(),
+                out,
+                ..product
+            });
+        }
+    }
+}
+
+impl Step for Quantize {
+    fn chunks(&self, cx: &StepContext<'_>) -> usize {
+        row_chunks(cx.tile)
+    }
+
+    fn run(&self, cx: &StepContext<'_>, (): (), chunk: usize) {
+        let Some(quantize) = cx.kernels.quantize(self.to) else {
+            return;
+        };
+        let info = cx.info(cx.out());
+        let len = info.form.row_len(info.width).unwrap_or(0);
+        for row in cx.rows_of(chunk) {
+            let out = cx.row_ptr(cx.out(), row);
+            // SAFETY: the row has `len` bytes (see `row_ptr`) and is this chunk's.
+            let out = unsafe { std::slice::from_raw_parts_mut(out, len) };
+            quantize(cx.row(self.x, row), out);
+        }
+    }
+}

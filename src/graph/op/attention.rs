@@ -1,0 +1,269 @@
+//! Softmax attention, one operation for every scheme, and what a plan makes of it: rotations, and
+//! the writing of the KV cache.
+
+#![allow(missing_docs)] // operands are named as in the formula above them
+
+use super::{Facts, Lower, Operation, Reach, Work, operands};
+use crate::graph::state::{CrossCache, KvCache, Piece, Reads, Writes};
+use crate::graph::{Pairing, Rope, Value, Vector};
+use std::sync::Arc;
+
+/// Which keys a query may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mask {
+    /// Rows of its sequence up to itself; with a window w, only positions i − w < j ≤ i.
+    Causal {
+        /// Sliding window in positions.
+        window: Option<u64>,
+    },
+    /// Every row of its sequence.
+    Bidirectional,
+}
+
+/// How positions enter attention.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PositionScheme {
+    /// They do not (they came with the embedding, or not at all).
+    None,
+    /// Queries and keys are rotated (Su et al. 2021).
+    Rope(Rope),
+    /// A learned bias per head and bucket of distance (Raffel et al. 2020).
+    Buckets(Buckets),
+    /// Each head's slope times the distance is taken off its scores (Press et al. 2022).
+    Alibi(Vec<f32>),
+}
+
+/// T5's relative position bias: distances share buckets, half of them for exact small distances,
+/// half logarithmic (Raffel et al. 2020, section 2.1).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Buckets {
+    /// `[buckets, heads]`.
+    pub table: Vector,
+    /// Distance from which on all share the last bucket.
+    far: usize,
+    /// Entry `d + far` is the bucket of distance d = key − query.
+    lookup: Arc<[u32]>,
+}
+
+impl Buckets {
+    /// The bias of `table`, whose `buckets` rows serve distances up to `max_distance`; with
+    /// `bidirectional`, keys after the query have half of them for themselves.
+    pub fn new(table: Vector, buckets: usize, max_distance: usize, bidirectional: bool) -> Buckets {
+        let far = max_distance as i64;
+        let bucket = |distance: i64| {
+            let (count, offset, distance) = if bidirectional {
+                let half = buckets / 2;
+                (
+                    half,
+                    if distance > 0 { half } else { 0 },
+                    distance.unsigned_abs(),
+                )
+            } else {
+                (buckets, 0, (-distance).max(0).unsigned_abs())
+            };
+            let exact = (count / 2) as u64;
+            let bucket = if distance < exact {
+                distance as usize
+            } else {
+                // In f32, as the reference computes it: the result is truncated.
+                let ratio = (distance as f32 / exact as f32).ln()
+                    / (far as f64 / exact as f64).ln() as f32
+                    * (count as u64 - exact) as f32;
+                (exact as usize + ratio as usize).min(count - 1)
+            };
+            (offset + bucket) as u32
+        };
+        Buckets {
+            table,
+            far: max_distance,
+            lookup: (-far..=far).map(bucket).collect(),
+        }
+    }
+
+    /// The bucket of a key's distance from a query.
+    pub fn of(&self, distance: i128) -> usize {
+        let far = self.far as i128;
+        self.lookup[(distance.clamp(-far, far) + far) as usize] as usize
+    }
+}
+
+/// Where attention's keys and values come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// This run's are appended to a sequence's KV cache.
+    Cache(Piece<KvCache>),
+    /// This run's alone.
+    Rows,
+    /// Projected from the encoder's output beforehand.
+    Cross(Piece<CrossCache>),
+}
+
+/// The parameters of softmax attention.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attention {
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads; a divisor of `heads`.
+    pub kv_heads: usize,
+    /// Floats per head.
+    pub head_dim: usize,
+    /// Factor on q·k.
+    pub scale: f32,
+    /// c: scores s become c · tanh(s / c) before the mask (Gemma Team 2024, section 2).
+    pub softcap: Option<f32>,
+    /// Which keys are seen.
+    pub mask: Mask,
+    /// How positions enter.
+    pub position: PositionScheme,
+    /// Source of keys and values.
+    pub keys: Keys,
+}
+
+/// softmax(scale · q kᵀ + bias) v. An architecture gives `kv` but for cross-attention; a plan
+/// leaves it to attention among the run's rows alone, and has the KV cache written before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SoftmaxAttention {
+    pub q: Value,
+    pub kv: Option<(Value, Value)>,
+    pub attention: Attention,
+}
+
+impl Operation for SoftmaxAttention {
+    const NAME: &'static str = "attention";
+    type States = (Option<Reads<KvCache>>, Option<Reads<CrossCache>>);
+    operands!(q, kv);
+
+    fn states(&self) -> Self::States {
+        match self.attention.keys {
+            Keys::Cache(cache) => (Some(Reads(cache)), None),
+            Keys::Cross(cache) => (None, Some(Reads(cache))),
+            Keys::Rows => (None, None),
+        }
+    }
+
+    fn facts(&self) -> Facts {
+        Facts {
+            result: true,
+            reach: match self.attention.keys {
+                Keys::Cache(_) | Keys::Cross(_) => Reach::Columns,
+                Keys::Rows => Reach::AllRows,
+            },
+            in_place: [None; 2],
+            work: Work::Elements,
+        }
+    }
+
+    fn lower(&mut self, plan: &mut dyn Lower) {
+        let attention = &mut self.attention;
+        match std::mem::replace(&mut attention.position, PositionScheme::None) {
+            PositionScheme::Rope(rope) => {
+                self.q = plan.rotated(self.q, &rope, attention.head_dim);
+                if let Some((k, _)) = &mut self.kv {
+                    *k = plan.rotated(*k, &rope, attention.head_dim);
+                }
+            }
+            kept @ (PositionScheme::None
+            | PositionScheme::Buckets(_)
+            | PositionScheme::Alibi(_)) => attention.position = kept,
+        }
+        match attention.keys {
+            Keys::Cache(state) => {
+                if let Some((k, v)) = self.kv.take() {
+                    plan.insert(StoreKv { k, v, state }.into());
+                }
+            }
+            Keys::Rows | Keys::Cross(_) => {}
+        }
+    }
+}
+
+/// Appends keys and values to their sequences' KV caches.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoreKv {
+    pub k: Value,
+    pub v: Value,
+    pub state: Piece<KvCache>,
+}
+
+impl Operation for StoreKv {
+    const NAME: &'static str = "store_kv";
+    type States = Writes<KvCache>;
+    operands!(k, v);
+
+    fn states(&self) -> Writes<KvCache> {
+        Writes(self.state)
+    }
+
+    fn facts(&self) -> Facts {
+        Facts::effect()
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}
+
+/// Keeps an encoder's projected keys and values for a decoder's cross-attention.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoreCross {
+    pub k: Value,
+    pub v: Value,
+    pub state: Piece<CrossCache>,
+}
+
+impl Operation for StoreCross {
+    const NAME: &'static str = "store_cross";
+    type States = Writes<CrossCache>;
+    operands!(k, v);
+
+    fn states(&self) -> Writes<CrossCache> {
+        Writes(self.state)
+    }
+
+    fn facts(&self) -> Facts {
+        Facts::effect()
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}
+
+/// cos and sin of every row's position: `[rows, dims]`, first cosines.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RopeTable {
+    pub rope: Rope,
+}
+
+impl Operation for RopeTable {
+    const NAME: &'static str = "rope_table";
+    type States = ();
+    operands!();
+
+    fn states(&self) {}
+
+    fn facts(&self) -> Facts {
+        Facts::row_by_row([None; 2])
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}
+
+/// Every head of x rotated by a table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rotate {
+    pub x: Value,
+    pub table: Value,
+    pub head_dim: usize,
+    pub pairing: Pairing,
+}
+
+impl Operation for Rotate {
+    const NAME: &'static str = "rotate";
+    type States = ();
+    operands!(x, table);
+
+    fn states(&self) {}
+
+    fn facts(&self) -> Facts {
+        Facts::row_by_row([Some(self.x), None])
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}

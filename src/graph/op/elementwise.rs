@@ -1,0 +1,298 @@
+//! Operations on the elements of a row, and on groups of them.
+
+#![allow(missing_docs)] // operands are named as in the formula above them
+
+use super::{Facts, Lower, Operand, Operation, operands};
+use crate::graph::{Pointwise, Value, Vector};
+
+/// Normalisations of one row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormKind {
+    /// x / sqrt(mean(x²) + eps) · w (Zhang & Sennrich 2019).
+    Rms,
+    /// (x − mean) / sqrt(var + eps) · w + b (Ba et al. 2016).
+    Layer,
+}
+
+/// Normalisation of each row, or of each `group` of neighbouring elements by itself. The weight
+/// and bias are as long as a row, or as a group and then the same for all.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Norm {
+    pub x: Value,
+    pub kind: NormKind,
+    pub weight: Vector,
+    pub bias: Option<Vector>,
+    pub eps: f32,
+    pub group: usize,
+}
+
+impl Operation for Norm {
+    const NAME: &'static str = "norm";
+    type States = ();
+    operands!(x);
+
+    fn states(&self) {}
+
+    fn facts(&self) -> Facts {
+        Facts::row_by_row([None; 2])
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}
+
+/// a + b.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Add {
+    pub a: Value,
+    pub b: Value,
+}
+
+impl Operation for Add {
+    const NAME: &'static str = "add";
+    type States = ();
+    operands!(a, b);
+
+    fn states(&self) {}
+
+    fn facts(&self) -> Facts {
+        Facts::row_by_row([Some(self.a), Some(self.b)])
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}
+
+/// a ⊙ b.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mul {
+    pub a: Value,
+    pub b: Value,
+}
+
+impl Operation for Mul {
+    const NAME: &'static str = "mul";
+    type States = ();
+    operands!(a, b);
+
+    fn states(&self) {}
+
+    fn facts(&self) -> Facts {
+        Facts::row_by_row([Some(self.a), Some(self.b)])
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}
+
+/// factor · x.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scale {
+    pub x: Value,
+    pub factor: f32,
+}
+
+impl Operation for Scale {
+    const NAME: &'static str = "scale";
+    type States = ();
+    operands!(x);
+
+    fn states(&self) {}
+
+    fn facts(&self) -> Facts {
+        Facts::row_by_row([Some(self.x), None])
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}
+
+/// x within ±limit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Clamp {
+    pub x: Value,
+    pub limit: f32,
+}
+
+impl Operation for Clamp {
+    const NAME: &'static str = "clamp";
+    type States = ();
+    operands!(x);
+
+    fn states(&self) {}
+
+    fn facts(&self) -> Facts {
+        Facts::row_by_row([Some(self.x), None])
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}
+
+/// f(x).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Apply {
+    pub x: Value,
+    pub function: Pointwise,
+}
+
+impl Operation for Apply {
+    const NAME: &'static str = "apply";
+    type States = ();
+    operands!(x);
+
+    fn states(&self) {}
+
+    fn facts(&self) -> Facts {
+        Facts::row_by_row([Some(self.x), None])
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}
+
+/// x ⊙ w, the same w for every row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weigh {
+    pub x: Value,
+    pub weight: Vector,
+}
+
+impl Operation for Weigh {
+    const NAME: &'static str = "weigh";
+    type States = ();
+    operands!(x);
+
+    fn states(&self) {}
+
+    fn facts(&self) -> Facts {
+        Facts::row_by_row([Some(self.x), None])
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}
+
+/// x + b, the same b for every row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AddVector {
+    pub x: Value,
+    pub vector: Vector,
+}
+
+impl Operation for AddVector {
+    const NAME: &'static str = "add_vector";
+    type States = ();
+    operands!(x);
+
+    fn states(&self) {}
+
+    fn facts(&self) -> Facts {
+        Facts::row_by_row([None; 2])
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}
+
+/// Each head of x times one element of `by`: as many heads as that has elements.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScaleHeads {
+    pub x: Value,
+    pub by: Value,
+}
+
+impl Operation for ScaleHeads {
+    const NAME: &'static str = "scale_heads";
+    type States = ();
+    operands!(x, by);
+
+    fn states(&self) {}
+
+    fn facts(&self) -> Facts {
+        Facts::row_by_row([None; 2])
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}
+
+/// How far an interpolation goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// As each row says.
+    Row(Value),
+    /// The same in every row.
+    Fixed(Vector),
+}
+
+impl Operand for Share {
+    fn visit(&self, visit: &mut dyn FnMut(Value)) {
+        match self {
+            Share::Row(value) => visit(*value),
+            Share::Fixed(_) => {}
+        }
+    }
+
+    fn map(&mut self, to: &mut dyn FnMut(Value) -> Value) {
+        match self {
+            Share::Row(value) => *value = to(*value),
+            Share::Fixed(_) => {}
+        }
+    }
+}
+
+/// a + (b − a) ⊙ t.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lerp {
+    pub a: Value,
+    pub b: Value,
+    pub t: Share,
+}
+
+impl Operation for Lerp {
+    const NAME: &'static str = "lerp";
+    type States = ();
+    operands!(a, b, t);
+
+    fn states(&self) {}
+
+    fn facts(&self) -> Facts {
+        Facts::row_by_row([None; 2])
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}
+
+/// Radians per position of a sinusoidal embedding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SinusoidFrequencies {
+    /// 10000^(−2i / width)
+    Usual {
+        /// Pairs of sine and cosine.
+        pairs: usize,
+    },
+    /// As the files hold them.
+    Stored(Vector),
+}
+
+impl SinusoidFrequencies {
+    /// Pairs of sine and cosine.
+    pub fn pairs(self) -> usize {
+        match self {
+            SinusoidFrequencies::Usual { pairs } => pairs,
+            SinusoidFrequencies::Stored(vector) => vector.len,
+        }
+    }
+}
+
+/// [sin(p f), cos(p f)] of each row's position p.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SinusoidalPositions {
+    pub frequencies: SinusoidFrequencies,
+}
+
+impl Operation for SinusoidalPositions {
+    const NAME: &'static str = "sinusoidal_positions";
+    type States = ();
+    operands!();
+
+    fn states(&self) {}
+
+    fn facts(&self) -> Facts {
+        Facts::row_by_row([None; 2])
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}

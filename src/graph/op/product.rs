@@ -1,0 +1,85 @@
+//! Products with matrices, rows of tables, and the rounding that products ask for.
+
+#![allow(missing_docs)] // operands are named as in the formula above them
+
+use super::{Facts, Lower, Operation, Work, operands};
+use crate::graph::{Activation, Matrix, Value, Vector};
+
+/// Which fact of a row picks the row of an embedding table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Index {
+    /// The token's id.
+    Token,
+    /// The position.
+    Position,
+    /// The token type (BERT's segment).
+    TokenType,
+    /// The token's id counted from this one; tokens outside of the table get zeros.
+    TokenFrom(u32),
+}
+
+/// Row `index(row)` of a table → `[rows, columns]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embed {
+    pub table: Matrix,
+    pub index: Index,
+}
+
+impl Operation for Embed {
+    const NAME: &'static str = "embed";
+    type States = ();
+    operands!();
+
+    fn states(&self) {}
+
+    fn facts(&self) -> Facts {
+        Facts::row_by_row([None; 2])
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}
+
+/// x Wᵀ + b.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MatMul {
+    pub x: Value,
+    pub weight: Matrix,
+    pub bias: Option<Vector>,
+}
+
+impl Operation for MatMul {
+    const NAME: &'static str = "matmul";
+    type States = ();
+    operands!(x);
+
+    fn states(&self) {}
+
+    fn facts(&self) -> Facts {
+        Facts::by_columns(Work::Product(self.weight))
+    }
+
+    fn lower(&mut self, plan: &mut dyn Lower) {
+        self.x = plan.rounded(self.x, self.weight);
+    }
+}
+
+/// x rounded to blocks of int8, once for all its consumers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quantize {
+    pub x: Value,
+    pub to: Activation,
+}
+
+impl Operation for Quantize {
+    const NAME: &'static str = "quantize";
+    type States = ();
+    operands!(x);
+
+    fn states(&self) {}
+
+    fn facts(&self) -> Facts {
+        Facts::row_by_row([None; 2])
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}
