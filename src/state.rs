@@ -6,6 +6,9 @@
 //! outer-product states are a fixed number of bytes a sequence, whatever its length; they
 //! cannot be truncated, only checkpointed.
 
+// What treats operations, or kinds of state, one by one names them all.
+#![deny(clippy::wildcard_enum_match_arm)]
+
 mod discard;
 mod handles;
 mod saved;

@@ -2,6 +2,9 @@
 //!
 //! Chunk boundaries are constants, so results never depend on the number of threads.
 
+// What treats operations, or kinds of state, one by one names them all.
+#![deny(clippy::wildcard_enum_match_arm)]
+
 mod attention;
 mod channels;
 mod elementwise;

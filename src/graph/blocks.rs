@@ -276,6 +276,7 @@ impl Windows {
 }
 
 /// GGUF lists truth values, Hugging Face kinds of attention.
+#[allow(clippy::wildcard_enum_match_arm)] // every other list is one of numbers
 fn listed(list: &Array, layers: usize) -> Option<Vec<bool>> {
     if list.len() != layers {
         return None;

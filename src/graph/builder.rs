@@ -96,7 +96,7 @@ impl BuildError {
                     }
                 }
             }
-            _ => {}
+            BuildError::Missing { .. } | BuildError::Invalid { .. } => {}
         }
         self
     }

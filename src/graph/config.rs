@@ -118,10 +118,10 @@ impl<'a> Config<'a> {
 
     /// `architectures[0]` of a Hugging Face folder: tells which head was trained.
     pub fn class(&self) -> Option<&'a str> {
-        match self.metadata.array("architectures")? {
-            Array::String(names) => core::str::from_utf8(names.get(0)?).ok(),
-            _ => None,
-        }
+        let Array::String(names) = self.metadata.array("architectures")? else {
+            return None;
+        };
+        core::str::from_utf8(names.get(0)?).ok()
     }
 
     /// `tie_word_embeddings` of a Hugging Face folder, if it says; GGUF has no such key.

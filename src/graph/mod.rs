@@ -5,6 +5,9 @@
 //! values are `[rows, width]` matrices of floats whose row count is a run-time fact named by a
 //! [`RowSpace`].
 
+// What treats operations, or kinds of state, one by one names them all.
+#![deny(clippy::wildcard_enum_match_arm)]
+
 pub mod blocks;
 mod builder;
 mod config;

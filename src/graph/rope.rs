@@ -106,7 +106,9 @@ impl Rope {
     pub fn angle(&self, frequency: f32, position: u64) -> f64 {
         match self.frequencies {
             RopeFrequencies::Endless(_) => position as f64 * f64::from(frequency),
-            _ => f64::from(position as f32 * frequency),
+            RopeFrequencies::Fixed(_) | RopeFrequencies::Dynamic { .. } => {
+                f64::from(position as f32 * frequency)
+            }
         }
     }
 

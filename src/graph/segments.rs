@@ -73,7 +73,7 @@ impl Segments {
         let made = self.compressed_by(start);
         let kept = match self {
             Segments::Rows { compressed, .. } => compressed,
-            _ => 0,
+            Segments::Sliding { .. } | Segments::Feed { .. } => 0,
         };
         SegmentRange {
             rows: first..start,
@@ -117,7 +117,7 @@ impl Segments {
                 let padding = leaving % ratio;
                 (padding, (leaving + padding) / ratio)
             }
-            _ => (0, 0),
+            Segments::Sliding { .. } | Segments::Feed { .. } => (0, 0),
         }
     }
 }

@@ -179,6 +179,16 @@ fn check_reads(plan: &Plan, liveness: &Liveness) -> Result<(), String> {
                     name(plan, index)
                 ));
             }
+            let writes_to = |node: usize| {
+                node != index && writes_state(&plan.graph.nodes[node], &plan.graph.nodes[index])
+            };
+            // Another tile of this stage would write to it later, or has not yet.
+            if reach == Reach::AllRows && stage.nodes.clone().any(writes_to) {
+                return Err(format!(
+                    "{} reads state before all rows have written to it",
+                    name(plan, index)
+                ));
+            }
             for input in reads(&plan.graph.nodes[index]) {
                 let root = plan.graph.root(input).0;
                 let here = liveness.made[root.0 as usize].is_some_and(|(made, _)| made == at);

@@ -5,6 +5,9 @@
 //! meet at a barrier. Values used inside one stage only take a tile's memory; those that cross
 //! stages hold every row.
 
+// What treats operations, or kinds of state, one by one names them all.
+#![deny(clippy::wildcard_enum_match_arm)]
+
 mod check;
 mod lower;
 mod spans;

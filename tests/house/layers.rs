@@ -187,6 +187,74 @@ fn the_order_has_no_circle() {
     }
 }
 
+/// Files of a folder that a file of it names: through `super::`, or by their bare names where
+/// `mod.rs` does. What `mod.rs` itself holds counts as that file.
+fn siblings<'a>(file: &str, text: &str, files: &[&'a str]) -> BTreeSet<&'a str> {
+    let known = |name: &str| files.iter().copied().find(|file| *file == name);
+    let mut found = BTreeSet::new();
+    if file == "mod" {
+        for (at, _) in text.match_indices("::") {
+            let start = text[..at].rfind(|c: char| !c.is_alphanumeric() && c != '_');
+            let name = &text[start.map_or(0, |start| start + 1)..at];
+            let first = !start.is_some_and(|start| text[..=start].ends_with("::"));
+            found.extend(known(name).filter(|_| first));
+        }
+        return found;
+    }
+    for (at, _) in text.match_indices("super::") {
+        let rest = &text[at + "super::".len()..];
+        let names: Vec<&str> = match rest.strip_prefix('{') {
+            Some(list) => list[..list.find("};").unwrap()].split(',').collect(),
+            None => vec![rest],
+        };
+        for name in names {
+            found.insert(known(word(name.trim())).unwrap_or("mod"));
+        }
+    }
+    found
+}
+
+/// Steps stand on common ground, not on each other's files.
+#[test]
+fn files_of_exec_have_no_circle() {
+    let sources = sources("src/exec");
+    let files: Vec<&str> = sources.keys().map(|file| stem(file)).collect();
+    let mut left: BTreeMap<&str, BTreeSet<&str>> = sources
+        .iter()
+        .map(|(file, text)| (stem(file), siblings(stem(file), text, &files)))
+        .collect();
+    assert!(left["mod"].contains("run") && left["attention"].contains("run"));
+    while !left.is_empty() {
+        let free: Vec<&str> = left
+            .iter()
+            .filter(|(_, names)| names.iter().all(|name| !left.contains_key(name)))
+            .map(|(file, _)| *file)
+            .collect();
+        assert!(!free.is_empty(), "a circle among {:?}", left.keys());
+        left.retain(|file, _| !free.contains(file));
+    }
+}
+
+fn stem(file: &str) -> &str {
+    file.trim_end_matches(".rs")
+}
+
+#[test]
+fn the_search_for_circles_sees_what_it_should() {
+    let files = ["mod", "run", "step", "scan"];
+    let of = |file, text| siblings(file, text, &files).into_iter().collect::<Vec<_>>();
+    let found = of(
+        "scan",
+        "use super::run::{Step, range};\nuse super::{Tile, step::range};",
+    );
+    assert_eq!(found, ["mod", "run", "step"]);
+    assert_eq!(
+        of("mod", "use run::Tile;\nstep::chunks(crate::scan::x)"),
+        ["run", "step"]
+    );
+    assert_eq!(of("run", "use crate::graph::Op;"), [""; 0]);
+}
+
 #[test]
 fn unsafe_stands_where_it_is_argued() {
     for (file, text) in sources("src") {

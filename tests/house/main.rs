@@ -3,6 +3,7 @@
 mod layers;
 mod models;
 mod names;
+mod operations;
 mod readme;
 
 use std::collections::BTreeMap;

@@ -12,7 +12,7 @@ use crate::support::wide_llama;
 
 const CAPACITIES: [usize; 4] = [1, 7, 64, 200];
 
-fn models() -> Vec<(String, Model)> {
+pub fn models() -> Vec<(String, Model)> {
     let mut models: Vec<(String, Model)> = runnable()
         .iter()
         .map(|fixture| {
@@ -33,7 +33,7 @@ fn graphs(model: &Model) -> impl Iterator<Item = &Graph> {
         .filter_map(|role| model.graph(role))
 }
 
-fn plan(model: &Model, graph: &Graph, rows: usize) -> Plan {
+pub fn plan(model: &Model, graph: &Graph, rows: usize) -> Plan {
     let capacity = Capacity {
         rows,
         sequences: rows.min(3),

@@ -310,7 +310,10 @@ impl Op {
     pub fn states(&self) -> Vec<(StateId, Access)> {
         let mut found = Vec::new();
         let mut visit = |state, access| found.push((state, access));
-        with_operation!(self, it => it.states().visit(&mut visit));
+        fn of<T: Operation>(op: &T, visit: &mut dyn FnMut(StateId, Access)) {
+            op.states().visit(visit);
+        }
+        with_operation!(self, it => of(it, &mut visit));
         found
     }
 

@@ -1,0 +1,423 @@
+//! Every kind of operation, in plans that are damaged where it stands: the checker must refuse
+//! them, and for the reason that the damage is.
+
+use rillm::internals::graph::op::{
+    LinearRead, LinearWrite, Reach, SegmentEvict, SegmentRead, SegmentWriteCompressed,
+    SinusoidalPositions,
+};
+use rillm::internals::graph::state::{Access, StateId};
+use rillm::internals::graph::{Graph, Op, Role, SinusoidFrequencies, Value, ValueInfo};
+use rillm::internals::plan::{Order, PHASE_STEPS, Phase, Plan, Span, check};
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::plans::{models, plan};
+
+/// What is done to a plan at a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Harm {
+    /// The barrier is gone between it and the step that writes what it reads, state or operand.
+    Barrier,
+    /// A second step of its kind writes to its state at the same time.
+    Rival,
+    /// Its rows pass one by one.
+    Hurry,
+    /// Its stage begins before all rows of its operands exist.
+    Early,
+    /// Its result lies where an operand lies, or, if it has none, another result where its own
+    /// does before that is read.
+    Overwrite,
+}
+
+use Harm::*;
+
+/// What of each operation must have been tried. Said here by hand: the operations' facts are what
+/// is tested.
+const CASES: &[(&str, &[Harm])] = &[
+    ("embed", &[Overwrite]),
+    ("matmul", &[Barrier, Hurry, Overwrite]),
+    ("norm", &[Overwrite]),
+    ("add", &[Overwrite]),
+    ("mul", &[Overwrite]),
+    ("scale", &[Overwrite]),
+    ("clamp", &[Overwrite]),
+    ("apply", &[Overwrite]),
+    ("weigh", &[Overwrite]),
+    ("add_vector", &[Overwrite]),
+    ("scale_heads", &[Overwrite]),
+    ("lerp", &[Overwrite]),
+    ("bonus", &[Overwrite]),
+    ("slice", &[Overwrite]),
+    ("sinusoidal_positions", &[Overwrite]),
+    ("attention", &[Barrier, Hurry, Early, Overwrite]),
+    ("store_cross", &[Barrier, Rival, Hurry]),
+    ("conv", &[Rival, Hurry, Overwrite]),
+    ("step_size", &[Overwrite]),
+    ("scan", &[Barrier, Rival, Hurry, Overwrite]),
+    ("token_shift", &[Rival, Hurry, Overwrite]),
+    ("wkv", &[Barrier, Rival, Hurry, Overwrite]),
+    ("linear_attention", &[Barrier, Rival, Hurry, Overwrite]),
+    ("linear_write", &[Barrier, Rival, Hurry]),
+    ("linear_read", &[Hurry, Early, Overwrite]),
+    ("route", &[Overwrite]),
+    ("expert_matmul", &[Barrier, Hurry, Overwrite]),
+    ("expert_sum", &[Overwrite]),
+    ("store_table", &[Barrier, Rival, Hurry]),
+    ("segment_write", &[Barrier, Rival, Hurry]),
+    ("segment_write_hidden", &[Rival, Hurry]),
+    ("segment_attention", &[Barrier, Hurry, Overwrite]),
+    // That their state may not be written at the same time: see below.
+    ("segment_evict", &[Hurry, Overwrite]),
+    ("segment_write_compressed", &[Barrier, Rival, Hurry]),
+    ("segment_read", &[Hurry, Overwrite]),
+    ("segment_write_reprojected", &[Barrier, Rival, Hurry]),
+    ("select", &[Hurry, Early, Overwrite]),
+    ("adaptive_softmax", &[Overwrite]),
+    ("emit", &[Barrier, Hurry]),
+    ("quantize", &[Overwrite]),
+    ("rope_table", &[Overwrite]),
+    ("rotate", &[Overwrite]),
+    ("store_kv", &[Barrier, Rival, Hurry]),
+];
+
+impl Harm {
+    /// A damaged plan; `None` if this cannot be done there.
+    fn apply(self, plan: &Plan, node: usize) -> Option<Plan> {
+        match self {
+            Barrier => barrier(plan, node),
+            Rival => rival(plan, node),
+            Hurry => hurry(plan, node),
+            Early => early(plan, node),
+            Overwrite => overwrite(plan, node),
+        }
+    }
+
+    /// What the checker says of it.
+    fn refusals(self) -> &'static [&'static str] {
+        match self {
+            Barrier | Rival => &["without a barrier"],
+            Hurry => &["cannot go row by row"],
+            Early => &["needs all rows"],
+            Overwrite => &[" over Value("],
+        }
+    }
+}
+
+fn op(plan: &Plan, node: usize) -> &Op {
+    &plan.graph.nodes[node].op
+}
+
+fn root(plan: &Plan, value: Value) -> Value {
+    plan.graph.root(value).0
+}
+
+/// The stage and phase of a node.
+fn place(plan: &Plan, node: usize) -> (usize, usize) {
+    let holds = |phase: &Phase| phase.nodes.contains(&node);
+    let stages = plan.stages.iter().enumerate();
+    let mut found =
+        stages.filter_map(|(at, stage)| Some((at, stage.phases.iter().position(holds)?)));
+    found.next().expect("every node is in a phase")
+}
+
+/// Whether `writer` makes what `node` reads, an operand or state.
+fn feeds(plan: &Plan, writer: usize, node: usize) -> bool {
+    let written = |states: Vec<(StateId, Access)>| {
+        let written = states.into_iter();
+        let written = written.filter(|(_, access)| *access == Access::Write);
+        written.map(|(state, _)| state).collect::<Vec<_>>()
+    };
+    let states = op(plan, node).states();
+    let by_state = written(op(plan, writer).states());
+    let made = plan.graph.nodes[writer].out;
+    let reads = |made| {
+        op(plan, node)
+            .inputs()
+            .iter()
+            .any(|&x| root(plan, x) == made)
+    };
+    states.iter().any(|(state, _)| by_state.contains(state)) || made.is_some_and(reads)
+}
+
+fn barrier(plan: &Plan, node: usize) -> Option<Plan> {
+    if op(plan, node).reach() == Reach::View {
+        return None;
+    }
+    let (stage, phase) = place(plan, node);
+    let phases = &plan.stages[stage].phases;
+    let start = plan.stages[stage].nodes.start;
+    let writer = (start..phases[phase].nodes.start)
+        .rev()
+        .find(|&writer| op(plan, writer).reach() != Reach::View && feeds(plan, writer, node))?;
+    let (_, first) = place(plan, writer);
+    let nodes = phases[first].nodes.start..phases[phase].nodes.end;
+    if nodes.len() > PHASE_STEPS {
+        return None;
+    }
+    let mut damaged = plan.clone();
+    let order = Order::Apart;
+    damaged.stages[stage]
+        .phases
+        .splice(first..=phase, [Phase { nodes, order }]);
+    Some(damaged)
+}
+
+/// Appends the same operation, with a result of its own behind all others, right after the node
+/// and in its phase.
+fn rival(plan: &Plan, node: usize) -> Option<Plan> {
+    let writes = |&(_, access): &(StateId, Access)| access == Access::Write;
+    if !op(plan, node).states().iter().any(writes) {
+        return None;
+    }
+    let (stage, phase) = place(plan, node);
+    if plan.stages[stage].phases[phase].nodes.len() == PHASE_STEPS {
+        return None;
+    }
+    let mut damaged = plan.clone();
+    let op = op(plan, node).clone();
+    match plan.graph.nodes[node].out {
+        Some(out) => {
+            damaged.graph.push(op, plan.graph.info(out));
+            let mut place = plan.place(out);
+            let len = plan.spans[out.index()]?.len;
+            place.offset = plan.arena_len;
+            damaged.places.push(place);
+            damaged.spans.push(Some(Span {
+                start: plan.arena_len,
+                len,
+            }));
+            damaged.arena_len += len;
+        }
+        None => damaged.graph.push_effect(op),
+    }
+    let twin = damaged.graph.nodes.pop()?;
+    damaged.graph.nodes.insert(node + 1, twin);
+    for stage in &mut damaged.stages {
+        let ranges = stage.phases.iter_mut().map(|phase| &mut phase.nodes);
+        for nodes in ranges.chain([&mut stage.nodes]) {
+            nodes.start += usize::from(nodes.start > node);
+            nodes.end += usize::from(nodes.end > node);
+        }
+    }
+    Some(damaged)
+}
+
+fn hurry(plan: &Plan, node: usize) -> Option<Plan> {
+    if matches!(op(plan, node).reach(), Reach::View | Reach::OwnRow) {
+        return None;
+    }
+    let (stage, phase) = place(plan, node);
+    let mut damaged = plan.clone();
+    damaged.stages[stage].phases[phase].order = Order::RowByRow;
+    Some(damaged)
+}
+
+/// Makes the node's stage one with that before it.
+fn early(plan: &Plan, node: usize) -> Option<Plan> {
+    if !op(plan, node).reach().is_across() {
+        return None;
+    }
+    let (stage, _) = place(plan, node);
+    let mut damaged = plan.clone();
+    let second = damaged.stages.remove(stage);
+    let first = &mut damaged.stages[stage.checked_sub(1)?];
+    first.nodes.end = second.nodes.end;
+    first.phases.extend(second.phases);
+    // Rows of one space, or the checker has another reason.
+    first.space = second.space;
+    Some(damaged)
+}
+
+fn overwrite(plan: &Plan, node: usize) -> Option<Plan> {
+    let made = plan.graph.nodes[node].out?;
+    let operands = op(plan, node).inputs();
+    let readers = || (node + 1..plan.graph.nodes.len()).filter(|&reader| feeds(plan, node, reader));
+    let (over, by) = match (op(plan, node).reach(), operands.first()) {
+        // What reads a view reads its operand.
+        (Reach::View, _) => {
+            let reads = |reader: &usize| op(plan, *reader).inputs().contains(&made);
+            let readers = (node + 1..plan.graph.nodes.len()).filter(reads);
+            let mut outs = readers.filter_map(|reader| plan.graph.nodes[reader].out);
+            (root(plan, made), outs.find(|&out| root(plan, out) == out)?)
+        }
+        (Reach::OwnRow | Reach::Columns | Reach::AllRows | Reach::PickedRow, Some(&operand)) => {
+            (root(plan, operand), made)
+        }
+        (Reach::OwnRow | Reach::Columns | Reach::AllRows | Reach::PickedRow, None) => {
+            let mut outs = readers().filter_map(|reader| plan.graph.nodes[reader].out);
+            (made, outs.find(|&out| root(plan, out) == out)?)
+        }
+    };
+    let mut damaged = plan.clone();
+    // A line further: where operations work in place, each element lies where it is read.
+    let start = plan.spans[over.index()]?.start + 64;
+    let (from, len) = {
+        let span = damaged.spans[by.index()].as_mut()?;
+        (std::mem::replace(&mut span.start, start), span.len)
+    };
+    for (index, slice) in values(plan).enumerate() {
+        if root(plan, slice) == by {
+            damaged.places[index].offset = plan.places[index].offset - from + start;
+        }
+    }
+    damaged.arena_len = plan.arena_len.max(start + len);
+    let meet = damaged.spans[over.index()]?.overlaps(damaged.spans[by.index()]?);
+    (over != by && meet).then_some(damaged)
+}
+
+/// The values, which are numbered as they are made.
+fn values(plan: &Plan) -> impl Iterator<Item = Value> {
+    plan.graph.nodes.iter().filter_map(|node| node.out)
+}
+
+#[test]
+fn every_operation_has_its_cases() {
+    let cases: Vec<&str> = CASES.iter().map(|(name, _)| *name).collect();
+    let names: BTreeSet<&str> = Op::NAMES.iter().copied().collect();
+    assert_eq!(names.len(), Op::NAMES.len(), "a name twice");
+    assert_eq!(cases.iter().copied().collect::<BTreeSet<_>>(), names);
+}
+
+#[test]
+fn every_harm_to_every_operation_is_refused() {
+    let mut tried: BTreeMap<(&str, Harm), usize> = BTreeMap::new();
+    for (name, model) in models() {
+        let roles = [
+            Role::Decode,
+            Role::Encode,
+            Role::Table,
+            Role::Compress,
+            Role::Reproject,
+        ];
+        for graph in roles.iter().filter_map(|&role| model.graph(role)) {
+            let sound = plan(&model, graph, 70);
+            // Of each kind the first few: layers are alike.
+            let mut seen: BTreeMap<(&str, Harm), usize> = BTreeMap::new();
+            for node in 0..sound.graph.nodes.len() {
+                let kind = op(&sound, node).name();
+                for harm in [Barrier, Rival, Hurry, Early, Overwrite] {
+                    let count = seen.entry((kind, harm)).or_default();
+                    if *count == 4 {
+                        continue;
+                    }
+                    let Some(damaged) = harm.apply(&sound, node) else {
+                        continue;
+                    };
+                    *count += 1;
+                    *tried.entry((kind, harm)).or_default() += 1;
+                    let said = check(&damaged)
+                        .expect_err(&format!("{name}: {harm:?} at node {node} ({kind}) passes"));
+                    assert!(
+                        harm.refusals().iter().any(|part| said.contains(part)),
+                        "{name}: {harm:?} at node {node} ({kind}): {said}"
+                    );
+                }
+            }
+        }
+    }
+    for (kind, harms) in CASES {
+        for harm in *harms {
+            assert!(
+                tried.contains_key(&(*kind, *harm)),
+                "{kind}: {harm:?} was never tried"
+            );
+        }
+    }
+}
+
+/// What is evicted from a segment memory, or read to be projected anew, is not written at the same
+/// time: alone because of the state, for all else that these steps touch lies apart.
+#[test]
+fn what_reads_a_segment_memory_meets_no_writer() {
+    let (_, model) = models()
+        .into_iter()
+        .find(|(name, _)| name == "compressive_transformer")
+        .unwrap();
+    let nodes = &model.graph(Role::Compress).unwrap().nodes;
+    let hidden = nodes.iter().find_map(|node| match &node.op {
+        Op::SegmentEvict(evict) => Some((node.out.unwrap(), evict.state)),
+        _ => None,
+    });
+    let (out, state) = hidden.unwrap();
+    let info = model.graph(Role::Compress).unwrap().info(out);
+    let readers: [fn(&mut Graph, ValueInfo, _); 2] = [
+        |graph, info, state| {
+            graph.push(SegmentEvict { layer: 0, state }, info);
+        },
+        |graph, info, state| {
+            graph.push(SegmentRead { layer: 0, state }, info);
+        },
+    ];
+    for read in readers {
+        let mut graph = Graph::new(Role::Compress);
+        let x = graph.push(SegmentRead { layer: 0, state }, info);
+        read(&mut graph, info, state);
+        graph.push_effect(SegmentWriteCompressed { x, layer: 0, state });
+        let mut plan = plan(&model, &graph, 70);
+        assert_eq!(plan.graph.nodes.len(), 3);
+        let phases = |cut: usize| {
+            [0..cut, cut..3].map(|nodes| Phase {
+                nodes,
+                order: Order::Apart,
+            })
+        };
+        plan.stages[0].phases = phases(2).to_vec();
+        assert_eq!(check(&plan), Ok(()));
+        plan.stages[0].phases = phases(1).to_vec();
+        let said = check(&plan).unwrap_err();
+        assert!(said.contains("nodes 1 and 2 conflict"), "{said}");
+    }
+}
+
+/// A state that all rows write is read in a later stage, even by what has its operand from an
+/// earlier one.
+#[test]
+fn what_reads_a_state_of_all_rows_waits_for_its_writers() {
+    let (_, model) = models()
+        .into_iter()
+        .find(|(name, _)| name == "linear_transformer_bidirectional")
+        .unwrap();
+    let encode = model.graph(Role::Encode).unwrap();
+    let reads = encode.nodes.iter().filter_map(|node| match &node.op {
+        Op::LinearRead(read) => Some((read.clone(), node.out.unwrap())),
+        _ => None,
+    });
+    let reads: Vec<(LinearRead, Value)> = reads.collect();
+    let [(first, out), (second, _), ..] = &reads[..] else {
+        panic!("two layers");
+    };
+    let info = encode.info(*out);
+    let frequencies = SinusoidFrequencies::Usual {
+        pairs: info.width / 2,
+    };
+    let mut graph = Graph::new(Role::Encode);
+    let q = graph.push(SinusoidalPositions { frequencies }, info);
+    graph.push(
+        LinearRead {
+            q,
+            ..second.clone()
+        },
+        info,
+    );
+    let LinearRead {
+        attention, state, ..
+    } = first.clone();
+    graph.push_effect(LinearWrite {
+        k: q,
+        v: q,
+        attention,
+        state,
+    });
+    graph.push(LinearRead { q, ..first.clone() }, info);
+    let mut plan = plan(&model, &graph, 70);
+    let stages: Vec<_> = plan
+        .stages
+        .iter()
+        .map(|stage| stage.nodes.clone())
+        .collect();
+    assert_eq!(stages, [0..1, 1..3, 3..4]);
+    let last = plan.stages.remove(2);
+    plan.stages[1].nodes.end = last.nodes.end;
+    plan.stages[1].phases.extend(last.phases);
+    let said = check(&plan).unwrap_err();
+    assert!(said.contains("before all rows have written"), "{said}");
+}
