@@ -219,11 +219,11 @@ impl Model {
         let vector = |vector: &Vector| Some(vectors[vector.id as usize].name.as_str());
         let name = match op {
             Op::Embed(embed) => matrix(&embed.table),
-            Op::MatMul(product) => matrix(&product.weight),
+            Op::DenseMatMul(product) => matrix(&product.weight),
             Op::ExpertMatMul(product) => matrix(&product.experts),
             Op::Norm(norm) => vector(&norm.weight),
             Op::Conv(conv) => vector(&conv.weight),
-            Op::Scan(scan) => vector(&scan.a),
+            Op::SelectiveScan(scan) => vector(&scan.a),
             _ => None,
         };
         // What no file holds has no name.

@@ -139,7 +139,7 @@ impl Session {
             rows,
             segments::table_rows(model),
             segments::compressed_rows(model),
-            segments::remembered_rows(model),
+            segments::kept_rows(model),
         ];
         let rows = rows.into_iter().max().unwrap_or(0);
         let mut session = Session {

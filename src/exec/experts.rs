@@ -18,20 +18,20 @@ const GROUP: usize = 128;
 
 /// How a step is cut. An expert's rows fall into `parts` chunks. With few rows, each choice is
 /// a candidate to begin with: most experts have been chosen by nobody. With many, each expert is.
-struct Cut {
+struct ExpertCut {
     slots: usize,
     by_choice: bool,
     candidates: usize,
     rows: usize,
 }
 
-impl Cut {
-    fn of(step: &ExpertMatMul, cx: &StepContext<'_>) -> Cut {
+impl ExpertCut {
+    fn of(step: &ExpertMatMul, cx: &StepContext<'_>) -> ExpertCut {
         let experts = step.experts;
         let slots = cx.width(step.route) / 2;
         let choices = cx.tile.len() * slots;
         let by_choice = choices < experts.stack;
-        Cut {
+        ExpertCut {
             slots,
             by_choice,
             candidates: if by_choice { choices } else { experts.stack },
@@ -42,13 +42,13 @@ impl Cut {
 
 impl Step for ExpertMatMul {
     fn chunks(&self, cx: &StepContext<'_>) -> usize {
-        let cut = Cut::of(self, cx);
+        let cut = ExpertCut::of(self, cx);
         cut.candidates * self.experts.rows.div_ceil(cut.rows)
     }
 
     /// Some rows of one expert against every input of which a slot chose it.
     fn run(&self, cx: &StepContext<'_>, (): (), chunk: usize) {
-        let cut = Cut::of(self, cx);
+        let cut = ExpertCut::of(self, cx);
         let (experts, out) = (self.experts, cx.out());
         let first = cx.tile.range.start;
         let choices = |row: usize| &cx.row(self.route, row)[cut.slots..];

@@ -3,7 +3,7 @@
 use super::run::{Handles, Step, StepContext, range};
 use crate::graph::op::{LinearRead, LinearRecurrence, LinearWrite};
 use crate::graph::{
-    DECAY_ROWS, Decay, DeltaRule, Divisor, LinearAttention, STATE_COLUMNS, Sums, Value,
+    DECAY_ROWS, Decay, DeltaRule, Divisor, LinearAttention, LinearSums, STATE_COLUMNS, Value,
 };
 use crate::kernels::{LinearAttend, LinearAttendRow, RowDecay, RowDelta};
 use std::ops::{Deref, Range};
@@ -24,7 +24,7 @@ fn chunks(attention: &LinearAttention) -> usize {
 }
 
 /// A block of a head's columns: what a chunk works on.
-struct Block<'a> {
+struct ColumnBlock<'a> {
     attention: &'a LinearAttention,
     head: usize,
     /// Its columns of the head's.
@@ -33,12 +33,12 @@ struct Block<'a> {
     held: Range<usize>,
 }
 
-impl<'a> Block<'a> {
-    fn new(attention: &'a LinearAttention, chunk: usize) -> Block<'a> {
+impl<'a> ColumnBlock<'a> {
+    fn new(attention: &'a LinearAttention, chunk: usize) -> ColumnBlock<'a> {
         let state = attention.state();
         // The layout of the state has been counted when it was reserved.
         let len = state.block_len().unwrap_or(0);
-        Block {
+        ColumnBlock {
             attention,
             head: chunk / state.blocks(),
             columns: range(chunk % state.blocks(), STATE_COLUMNS, state.value_dim),
@@ -84,8 +84,8 @@ impl<'a> Block<'a> {
     fn lengths(&self, all: usize) -> [usize; 3] {
         let len = self.attention.key_dim * self.columns.len();
         let whole = match self.attention.state().sums {
-            Sums::Exact => len,
-            Sums::Counted | Sums::None => 0,
+            LinearSums::Exact => len,
+            LinearSums::Counted | LinearSums::None => 0,
         };
         [len, whole, self.attention.key_dim.min(all - len - whole)]
     }
@@ -145,7 +145,7 @@ struct DecayedRow<'a> {
     step: f32,
 }
 
-impl Block<'_> {
+impl ColumnBlock<'_> {
     /// A decay that never changes is left to add up for [`DECAY_ROWS`] rows: what comes in grows
     /// instead, and what is read is divided by as much. Which row that is follows from its place
     /// in the sequence alone.
@@ -203,7 +203,7 @@ fn some_rows<const N: usize>(
     let LinearRecurrence {
         q, k, v, attention, ..
     } = step;
-    let block = Block::new(attention, chunk);
+    let block = ColumnBlock::new(attention, chunk);
     let (keys, values) = (attention.key_dim, attention.value_dim);
     let mut next = cx.tile.range.start;
     while next < cx.tile.range.end {
@@ -289,7 +289,7 @@ impl Step for LinearWrite {
 
     fn run(&self, cx: &StepContext<'_>, state: Handles<'_, Self>, chunk: usize) {
         let attention = &self.attention;
-        let block = Block::new(attention, chunk);
+        let block = ColumnBlock::new(attention, chunk);
         for row in cx.tile.range.clone() {
             let facts = &cx.rows.facts[row];
             // SAFETY: this block of the head's state is this chunk's.
@@ -316,7 +316,7 @@ impl Step for LinearRead {
 
     fn run(&self, cx: &StepContext<'_>, state: Handles<'_, Self>, chunk: usize) {
         let attention = &self.attention;
-        let block = Block::new(attention, chunk);
+        let block = ColumnBlock::new(attention, chunk);
         for row in cx.tile.range.clone() {
             let sequence = cx.rows.facts[row].row.sequence;
             // SAFETY: this block lies in the state, and these columns are this chunk's.
@@ -358,8 +358,8 @@ fn grow((key, gain): (&[f32], f32), decayed: &DecayedRow<'_>, held: &mut Held<&m
             n.for_each(|n| *n = *n * decayed.step + 1.0);
         }
         RowDecay::Keys(decays) => {
-            let faded = held.z.iter_mut().zip(decays);
-            faded.zip(key).for_each(|((z, d), k)| *z = *z * d + k);
+            let sums = held.z.iter_mut().zip(decays);
+            sums.zip(key).for_each(|((z, d), k)| *z = *z * d + k);
         }
     }
 }
@@ -396,7 +396,7 @@ mod tests {
     /// Rows, beyond which a plain sum of these keys no longer takes in another.
     const ROWS: usize = 1 << 25;
 
-    /// Sums that never fade, over more rows than a float can count, against floats of 64 bits.
+    /// LinearSums that never fade, over more rows than a float can count, against floats of 64 bits.
     #[test]
     fn what_never_fades_does_not_drift() {
         let mut parts = [[0.0f32; 1]; 4];

@@ -2,7 +2,7 @@
 
 use super::run::{RowStep, Step, StepContext, range, row_chunks};
 use crate::graph::Value;
-use crate::graph::op::{self, Embed, Index, Quantize};
+use crate::graph::op::{self, Embed, Index, QuantizeActivation};
 use crate::kernels::MatMul;
 use crate::weights::Weight;
 use std::ops::Range;
@@ -41,7 +41,7 @@ fn matrix_chunk(rows: usize, inputs: usize) -> usize {
     }
 }
 
-impl Step for op::MatMul {
+impl Step for op::DenseMatMul {
     fn chunks(&self, cx: &StepContext<'_>) -> usize {
         let rows = self.weight.rows;
         rows.div_ceil(matrix_chunk(rows, cx.tile.len()))
@@ -93,7 +93,7 @@ fn product(cx: &StepContext<'_>, x: Value, weight: &Weight, rows: Range<usize>) 
     }
 }
 
-impl Step for Quantize {
+impl Step for QuantizeActivation {
     fn chunks(&self, cx: &StepContext<'_>) -> usize {
         row_chunks(cx.tile)
     }

@@ -20,7 +20,7 @@ pub struct Row {
 
 /// Rows of one sequence that follow each other in a run.
 #[derive(Clone, Copy, Debug)]
-pub struct Group {
+pub struct RowGroup {
     /// Their sequence.
     pub sequence: u32,
     /// The first one's index in the run.
@@ -31,7 +31,7 @@ pub struct Group {
 
 /// What a step reads about a row beside [`Row`].
 #[derive(Clone, Copy, Debug)]
-pub struct Facts {
+pub struct RowFacts {
     /// The row itself.
     pub row: Row,
     /// Its index in its sequence's history.
@@ -50,9 +50,9 @@ pub struct Facts {
 #[derive(Debug, Default)]
 pub struct Batch {
     /// All rows, in order.
-    pub facts: Vec<Facts>,
+    pub facts: Vec<RowFacts>,
     /// Neighbours of one sequence.
-    pub groups: Vec<Group>,
+    pub groups: Vec<RowGroup>,
     /// Rows whose outputs are asked for.
     pub selected: Vec<u32>,
     /// Longest length (largest position + 1) after the feed that this run is a part of.
@@ -111,7 +111,7 @@ impl Batch {
         let index = self.facts.len();
         match self.groups.last_mut() {
             Some(group) if group.sequence == row.sequence => group.len += 1,
-            _ => self.groups.push(Group {
+            _ => self.groups.push(RowGroup {
                 sequence: row.sequence,
                 first: index,
                 len: 1,
@@ -121,7 +121,7 @@ impl Batch {
             self.selected.push(index as u32);
         }
         let group = self.groups.len() as u32 - 1;
-        self.facts.push(Facts {
+        self.facts.push(RowFacts {
             row,
             slot,
             segment,

@@ -44,7 +44,7 @@ impl Step for TokenShift {
     }
 }
 
-impl Step for op::Wkv {
+impl Step for op::WkvMean {
     fn chunks(&self, _: &StepContext<'_>) -> usize {
         self.state.kind().channels.div_ceil(CHANNEL_CHUNK)
     }

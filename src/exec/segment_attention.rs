@@ -90,7 +90,7 @@ impl<'a> Query<'a> {
                 let SegmentRange {
                     rows: past,
                     compressed,
-                } = self.memory.segments.remembered(segment);
+                } = self.memory.segments.kept(segment);
                 self.last = (rows + past.len() + compressed.len()).saturating_sub(1);
                 let signed = |range: &Range<usize>| range.start as i64..range.end as i64;
                 if layout.compressed.capacity > 0 {
@@ -99,7 +99,7 @@ impl<'a> Query<'a> {
                     let behind = move |row: i64| before + (end - row) as usize;
                     self.over_ring(layout.compressed, signed(&compressed), behind);
                 }
-                if self.memory.remembers != MemorySource::Nothing {
+                if self.memory.source != MemorySource::Nothing {
                     self.over_ring(layout.past, signed(&past), behind);
                 }
                 let place = here - segment as i64;

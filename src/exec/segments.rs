@@ -35,7 +35,7 @@ impl Step for SegmentWrite {
         let layout = state.layout();
         for row in cx.rows_of(chunk) {
             let facts = &cx.rows.facts[row];
-            let (ring, place) = match state.kind().remembers {
+            let (ring, place) = match state.kind().source {
                 MemorySource::Kept => (layout.past, facts.slot),
                 MemorySource::Projected | MemorySource::Nothing => {
                     (layout.open, facts.slot - facts.segment)
@@ -56,7 +56,7 @@ impl Step for SegmentWriteReprojected {
         for row in cx.rows_of(chunk) {
             let facts = &cx.rows.facts[row];
             let start = state.segment(facts.row.sequence);
-            let to = match nth(state.kind().segments.remembered(start), facts.slot) {
+            let to = match nth(state.kind().segments.kept(start), facts.slot) {
                 (true, place) => (layout.compressed, place),
                 (false, place) => (layout.past, place),
             };
@@ -66,8 +66,8 @@ impl Step for SegmentWriteReprojected {
 }
 
 /// Whether row `index` of what is remembered is a compressed one, and its number.
-fn nth(remembered: SegmentRange, index: usize) -> (bool, usize) {
-    let SegmentRange { rows, compressed } = remembered;
+fn nth(kept: SegmentRange, index: usize) -> (bool, usize) {
+    let SegmentRange { rows, compressed } = kept;
     match index.checked_sub(compressed.len()) {
         None => (true, compressed.start + index),
         Some(index) => (false, rows.start + index),
@@ -244,10 +244,10 @@ impl Step for SegmentWriteCompressed {
         for row in cx.rows_of(chunk) {
             let facts = &cx.rows.facts[row];
             let start = state.segment(facts.row.sequence);
-            let number = segments.remembered(start).compressed.end + facts.slot;
+            let number = segments.kept(start).compressed.end + facts.slot;
             let end = start + segments.rows().unwrap_or(0);
             // Of more than are kept the first are not even written: they would fall on the last.
-            if segments.remembered(end).compressed.contains(&number) {
+            if segments.kept(end).compressed.contains(&number) {
                 let early = state.early(facts.row.sequence);
                 let places = HiddenPlaces::of(kind, (self.layer, start), early);
                 write_hidden(cx, state, (self.x, row), places.place(true, number));
@@ -267,7 +267,7 @@ impl Step for SegmentRead {
             let facts = &cx.rows.facts[row];
             let rows = HiddenRows::of(state, facts.row.sequence, self.layer);
             let segments = rows.places.hidden.segments;
-            let (compressed, number) = nth(segments.remembered(rows.start), facts.slot);
+            let (compressed, number) = nth(segments.kept(rows.start), facts.slot);
             // SAFETY: this row is this chunk's, and nothing that is read lies in its bytes.
             let out = unsafe { cx.row_mut(cx.out(), row, 0..width) };
             out.copy_from_slice(rows.row(compressed, number));

@@ -60,7 +60,7 @@ fn parts(head_dim: usize) -> usize {
     head_dim.div_ceil(CHANNEL_CHUNK)
 }
 
-impl Step for op::Scan {
+impl Step for op::SelectiveScan {
     fn chunks(&self, _: &StepContext<'_>) -> usize {
         let ScanState {
             channels, heads, ..

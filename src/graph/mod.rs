@@ -26,8 +26,8 @@ pub use names::{Name, View, fits, spelling};
 pub use net::Net;
 pub use op::{
     ABSENT_ROWS, Among, Attention, Buckets, DECAY_ROWS, Decay, DeltaRule, Distances, Divisor,
-    Index, Keys, LinearAttention, LinearState, Mask, NormKind, Op, PositionScheme, STATE_COLUMNS,
-    Share, SinusoidFrequencies, Sums,
+    Index, Keys, LinearAttention, LinearState, LinearSums, Mask, NormKind, Op, PositionScheme,
+    STATE_COLUMNS, Share, SinusoidFrequencies,
 };
 pub use rope::{Divisors, Rope};
 pub use segments::{HiddenMemory, MemorySource, SegmentMemory, SegmentRange, Segments, TableRows};
@@ -125,7 +125,7 @@ pub struct ValueInfo {
     pub space: RowSpace,
     /// Elements per row.
     pub width: usize,
-    /// How they are held (`F32` but for what [`op::Quantize`] yields).
+    /// How they are held (`F32` but for what [`op::QuantizeActivation`] yields).
     pub form: Activation,
     /// For a slice: the value whose columns it shows, and from which on.
     pub base: Option<(Value, usize)>,

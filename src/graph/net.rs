@@ -55,7 +55,7 @@ impl Net<'_, '_> {
             weight.columns,
             "architecture: matmul of unequal widths"
         );
-        self.push(x, weight.rows, op::MatMul { x, weight, bias })
+        self.push(x, weight.rows, op::DenseMatMul { x, weight, bias })
     }
 
     /// Root-mean-square normalisation with `{name}.weight`.
@@ -305,7 +305,7 @@ impl Net<'_, '_> {
             "architecture: unequal operands"
         );
         let state = self.builder.state(MeansState { channels });
-        let op = op::Wkv {
+        let op = op::WkvMean {
             k,
             v,
             decay,
@@ -445,7 +445,7 @@ impl Net<'_, '_> {
         self.push(
             x,
             channels,
-            op::Scan {
+            op::SelectiveScan {
                 x,
                 dt,
                 b,

@@ -64,7 +64,7 @@ impl Segments {
     }
 
     /// SegmentRange and compressed rows when the open segment began at row `start`.
-    pub fn remembered(self, start: usize) -> SegmentRange {
+    pub fn kept(self, start: usize) -> SegmentRange {
         let first = match self {
             Segments::Sliding { len } | Segments::Feed { len } | Segments::Rows { len, .. } => {
                 start.saturating_sub(len)
@@ -106,7 +106,7 @@ impl Segments {
     /// The rows that leave when the segment that began at `start` ends.
     pub fn leaving(self, start: usize) -> Range<usize> {
         let end = start + self.rows().unwrap_or(0);
-        self.remembered(start).rows.start..self.remembered(end).rows.start
+        self.kept(start).rows.start..self.kept(end).rows.start
     }
 
     /// Zeros before so many leaving rows, and what they are compressed to. The reference pads by
@@ -143,7 +143,7 @@ pub struct SegmentMemory {
     /// What is kept of the past.
     pub segments: Segments,
     /// Where they come from.
-    pub remembers: MemorySource,
+    pub source: MemorySource,
 }
 
 /// Rows of a sequence's earlier segments before their projection, for all layers that remember.
@@ -177,7 +177,7 @@ impl HiddenMemory {
 impl SegmentMemory {
     /// All that tells this memory from others.
     pub(crate) fn numbers(&self) -> [usize; 8] {
-        let whose = match self.remembers {
+        let whose = match self.source {
             MemorySource::Kept => 0,
             MemorySource::Projected => 1,
             MemorySource::Nothing => 2,
@@ -411,7 +411,7 @@ mod tests {
             let (mut memory, mut kept, mut made) = (0, 0, 0);
             for segment in 0..40 {
                 let start = segment * rows;
-                let found = segments.remembered(start);
+                let found = segments.kept(start);
                 let label = format!("{segments:?} at {start}");
                 assert_eq!(found.rows, start - memory..start, "{label}");
                 assert_eq!(found.compressed, made - kept..made, "{label}");

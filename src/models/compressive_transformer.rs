@@ -284,7 +284,7 @@ impl CompressiveSizes {
             heads: self.heads,
             head_dim: self.head_dim,
             segments: self.segments,
-            remembers: match self.place(layer) {
+            source: match self.place(layer) {
                 Some(_) => MemorySource::Projected,
                 None => MemorySource::Nothing,
             },

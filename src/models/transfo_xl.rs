@@ -144,7 +144,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
             heads,
             head_dim,
             segments,
-            remembers: MemorySource::Kept,
+            source: MemorySource::Kept,
         });
         net.segment_write(k, v, state);
         let (u, w) = (bias("attn_key_bias")?, bias("attn_distance_bias")?);

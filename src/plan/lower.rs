@@ -1,7 +1,7 @@
 //! Makes explicit what a graph leaves unsaid: rotations, the writing of keys and values, and
 //! one rounding of activations for all the matrices that want it.
 
-use crate::graph::op::{Lower, Quantize, Reach, RopeTable, Rotate, Work};
+use crate::graph::op::{Lower, QuantizeActivation, Reach, RopeTable, Rotate, Work};
 use crate::graph::{Activation, Graph, Matrix, Node, Op, Rope, RowSpace, Value, ValueInfo};
 use std::collections::HashMap;
 
@@ -112,7 +112,7 @@ impl Lower for Lowering<'_> {
             base: None,
             ..self.to.info(x)
         };
-        let rounded = self.to.push(Quantize { x, to }, info);
+        let rounded = self.to.push(QuantizeActivation { x, to }, info);
         self.rounded.insert((x, to), rounded);
         rounded
     }

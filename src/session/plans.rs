@@ -86,7 +86,7 @@ impl Plans {
                 .map(|graph| plan(graph, segments::compressed_rows(model)))
                 .transpose()?,
             reproject: reproject
-                .map(|graph| plan(graph, segments::remembered_rows(model)))
+                .map(|graph| plan(graph, segments::kept_rows(model)))
                 .transpose()?,
         })
     }
@@ -176,7 +176,7 @@ pub(super) fn state_layout(
         .flat_map(|role| model.graph(role))
         .flat_map(|graph| &graph.nodes);
     let heads = nodes.filter_map(|node| match &node.op {
-        Op::Attention { attention, .. } => Some(attention.head_dim),
+        Op::SoftmaxAttention(step) => Some(step.attention.head_dim),
         _ => None,
     });
     let longest = heads.max().unwrap_or(0);

@@ -184,12 +184,12 @@ fn weight<'a>(op: &Op, wiring: &'a Wiring) -> Option<&'a str> {
             .map(|spec| spec.name.as_str())
     };
     match op {
-        Op::MatMul(product) => matrix(product.weight.id),
+        Op::DenseMatMul(product) => matrix(product.weight.id),
         Op::ExpertMatMul(product) => matrix(product.experts.id),
         Op::Embed(embed) => matrix(embed.table.id),
         Op::Norm(norm) => vector(norm.weight.id),
         Op::Conv(conv) => vector(conv.weight.id),
-        Op::Scan(scan) => vector(scan.a.id),
+        Op::SelectiveScan(scan) => vector(scan.a.id),
         _ => None,
     }
 }

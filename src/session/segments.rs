@@ -29,7 +29,7 @@ pub(super) fn compressed_rows(model: &Model) -> usize {
 }
 
 /// Most rows that a sequence remembers.
-pub(super) fn remembered_rows(model: &Model) -> usize {
+pub(super) fn kept_rows(model: &Model) -> usize {
     match model.segments() {
         Some(Segments::Rows {
             len, compressed, ..
@@ -119,7 +119,7 @@ impl Session {
         let Some(segments) = self.model.segments() else {
             return Ok(());
         };
-        let kept = segments.remembered(self.state.segment(sequence));
+        let kept = segments.kept(self.state.segment(sequence));
         let count = kept.rows.len() + kept.compressed.len();
         self.push_numbered(sequence, count);
         match &self.plans.reproject {

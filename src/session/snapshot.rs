@@ -18,7 +18,7 @@ use super::Session;
 use crate::checksum::Checksum;
 use crate::error::RunError;
 use crate::graph::{
-    ConvState, CrossCache, KvCache, MeansState, ScanState, SessionTable, StateKind, Sums,
+    ConvState, CrossCache, KvCache, LinearSums, MeansState, ScanState, SessionTable, StateKind,
 };
 use crate::state::KvType;
 use crate::state::StateError;
@@ -139,9 +139,9 @@ fn numbers(kind: &StateKind, kv_type: KvType) -> [u32; 4] {
         StateKind::Means(MeansState { channels }) => of(15, channels, 0, 0),
         StateKind::Linear(memory) => {
             let tag = match memory.sums {
-                Sums::Counted => 10,
-                Sums::None => 11,
-                Sums::Exact => 12,
+                LinearSums::Counted => 10,
+                LinearSums::None => 11,
+                LinearSums::Exact => 12,
             };
             of(tag, memory.heads, memory.key_dim, memory.value_dim)
         }

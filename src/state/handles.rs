@@ -181,15 +181,15 @@ impl Handle<'_, Writes<CrossCache>> {
 }
 
 /// Kinds that are plain floats, as many for each sequence.
-pub(crate) trait Floats: Copy {}
+pub(crate) trait FloatState: Copy {}
 
-impl Floats for ConvState {}
-impl Floats for ScanState {}
-impl Floats for MeansState {}
-impl Floats for LinearState {}
+impl FloatState for ConvState {}
+impl FloatState for ScanState {}
+impl FloatState for MeansState {}
+impl FloatState for LinearState {}
 
-impl<'a, K: Floats> Handle<'a, Writes<K>> {
-    /// Floats `range` of a sequence's.
+impl<'a, K: FloatState> Handle<'a, Writes<K>> {
+    /// FloatState `range` of a sequence's.
     ///
     /// # Safety
     ///
@@ -203,8 +203,8 @@ impl<'a, K: Floats> Handle<'a, Writes<K>> {
     }
 }
 
-impl<'a, K: Floats> Handle<'a, Reads<K>> {
-    /// Floats `range` of a sequence's.
+impl<'a, K: FloatState> Handle<'a, Reads<K>> {
+    /// FloatState `range` of a sequence's.
     ///
     /// # Safety
     ///

@@ -90,7 +90,7 @@ impl MemoryLayout {
     /// Lays out a memory; `None` if the sizes overflow.
     pub(crate) fn new(memory: &SegmentMemory, capacity: StateCapacity) -> Option<MemoryLayout> {
         let row = memory.heads.checked_mul(memory.head_dim)?.checked_mul(2)?;
-        let (open, past, compressed) = match (memory.segments, memory.remembers) {
+        let (open, past, compressed) = match (memory.segments, memory.source) {
             // What a batch writes must not fall on what its first row still sees.
             (Segments::Sliding { len }, _) => (0, len.checked_add(capacity.batch)?, 0),
             (Segments::Feed { len }, _) => (0, len.checked_add(capacity.context)?, 0),
@@ -274,7 +274,7 @@ impl State {
         ranges: &mut Vec<Range<usize>>,
     ) {
         let layout = self.layout.memory(memory);
-        let (start, kept) = remembered(memory.segments, len);
+        let (start, kept) = kept_at(memory.segments, len);
         let unit = self.unit_offset(id, sequence as usize);
         let width = (2 * memory.heads, memory.head_dim);
         // Unless the open segment is kept apart, it stands with the others.
@@ -296,7 +296,7 @@ impl State {
         ranges: &mut Vec<Range<usize>>,
     ) {
         let layout = self.layout.hidden(hidden);
-        let (_, kept) = remembered(hidden.segments, len);
+        let (_, kept) = kept_at(hidden.segments, len);
         let unit = self.unit_offset(id, sequence as usize);
         let width = (hidden.layers, hidden.width);
         layout
@@ -311,9 +311,9 @@ impl State {
 }
 
 /// Where the open segment of a sequence of `len` rows began, and what is remembered before it.
-fn remembered(segments: Segments, len: usize) -> (usize, SegmentRange) {
+fn kept_at(segments: Segments, len: usize) -> (usize, SegmentRange) {
     let start = segments.rows().map_or(len, |rows| len - len % rows);
-    (start, segments.remembered(start))
+    (start, segments.kept(start))
 }
 
 impl Ring {

@@ -258,7 +258,7 @@ fn describe(model: &Model, graph: &Graph, node: &Node) -> (String, String) {
             format!("{name} {part}"),
             format!("{dtype}{}×{}", embed.table.rows, embed.table.columns),
         ),
-        Op::MatMul(product) => (
+        Op::DenseMatMul(product) => (
             format!("{name} {part}"),
             format!(
                 "{dtype}{}×{}{}",

@@ -65,14 +65,16 @@ fn shape(graph: &Graph, value: Value) -> String {
 fn colour(op: &Op) -> &'static str {
     match op {
         Op::Embed { .. } | Op::RopeTable { .. } => "#e6dcf5",
-        Op::MatMul { .. } | Op::ExpertMatMul { .. } => "#cfe2f7",
+        Op::DenseMatMul { .. } | Op::ExpertMatMul { .. } => "#cfe2f7",
         Op::SoftmaxAttention { .. } | Op::LinearRecurrence { .. } | Op::LinearRead { .. } => {
             "#fbd9b5"
         }
-        Op::Conv { .. } | Op::Scan { .. } | Op::TokenShift { .. } | Op::Wkv { .. } => "#fbd9b5",
+        Op::Conv { .. } | Op::SelectiveScan { .. } | Op::TokenShift { .. } | Op::WkvMean { .. } => {
+            "#fbd9b5"
+        }
         Op::StoreKv { .. } | Op::StoreCross { .. } | Op::LinearWrite { .. } => "#f7e3a1",
         Op::Norm { .. } => "#d5efd3",
-        Op::Quantize { .. } => "#f6cfd6",
+        Op::QuantizeActivation { .. } => "#f6cfd6",
         Op::Route { .. } | Op::ExpertSum { .. } => "#d9d4f7",
         Op::Emit { .. } | Op::Select { .. } => "#d8d8d8",
         _ => "#efefef",

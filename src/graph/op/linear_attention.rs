@@ -98,9 +98,9 @@ impl LinearAttention {
             key_dim: self.key_dim,
             value_dim: self.value_dim,
             sums: match (self.divisor, &self.decay) {
-                (Divisor::None, _) => Sums::None,
-                (Divisor::Sum(_), Decay::None) => Sums::Exact,
-                _ => Sums::Counted,
+                (Divisor::None, _) => LinearSums::None,
+                (Divisor::Sum(_), Decay::None) => LinearSums::Exact,
+                _ => LinearSums::Counted,
             },
         }
     }
@@ -233,7 +233,7 @@ const LINE: usize = 16;
 
 /// What is kept beside a block of S (in every block, so that blocks share nothing).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sums {
+pub enum LinearSums {
     /// Nothing.
     None,
     /// z and n. Both fade, and so does what rounding adds to them.
@@ -245,7 +245,7 @@ pub enum Sums {
 }
 
 /// The state of one sequence: for each head, for each block of S's columns, `[key_dim][columns]`
-/// and then what [`Sums`] says.
+/// and then what [`LinearSums`] says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinearState {
     /// Matrices.
@@ -255,7 +255,7 @@ pub struct LinearState {
     /// Columns of each.
     pub value_dim: usize,
     /// What is kept beside each block.
-    pub sums: Sums,
+    pub sums: LinearSums,
 }
 
 impl LinearState {
@@ -280,9 +280,9 @@ impl LinearState {
         let columns = self.value_dim.min(STATE_COLUMNS);
         let block = self.key_dim.checked_mul(columns)?;
         let sums = match self.sums {
-            Sums::None => 0,
-            Sums::Counted => self.key_dim.checked_add(1)?,
-            Sums::Exact => self.key_dim.checked_mul(2)?.checked_add(block)?,
+            LinearSums::None => 0,
+            LinearSums::Counted => self.key_dim.checked_add(1)?,
+            LinearSums::Exact => self.key_dim.checked_mul(2)?.checked_add(block)?,
         };
         let floats = block.checked_add(sums)?;
         floats.checked_next_multiple_of(LINE)

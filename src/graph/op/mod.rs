@@ -25,16 +25,16 @@ pub use elementwise::{
 pub use experts::{Among, ExpertMatMul, ExpertSum, Route};
 pub use linear_attention::{
     DECAY_ROWS, Decay, DeltaRule, Divisor, LinearAttention, LinearRead, LinearRecurrence,
-    LinearState, LinearWrite, STATE_COLUMNS, Sums,
+    LinearState, LinearSums, LinearWrite, STATE_COLUMNS,
 };
 pub use output::{AdaptiveSoftmax, Emit, Select, Slice};
-pub use product::{Embed, Index, MatMul, Quantize};
-pub use rwkv::{Bonus, TokenShift, Wkv};
+pub use product::{DenseMatMul, Embed, Index, QuantizeActivation};
+pub use rwkv::{Bonus, TokenShift, WkvMean};
 pub use segments::{
     ABSENT_ROWS, Distances, SegmentAttention, SegmentEvict, SegmentRead, SegmentWrite,
     SegmentWriteCompressed, SegmentWriteHidden, SegmentWriteReprojected, StoreTable,
 };
-pub use state_space::{Conv, Scan, StepSize};
+pub use state_space::{Conv, SelectiveScan, StepSize};
 
 use super::state::{Access, Declares, StateId};
 use super::{Matrix, Rope, Value};
@@ -272,15 +272,15 @@ macro_rules! operations {
 operations! {
     ($)
     // What architectures write.
-    Embed MatMul Norm Add Mul Scale Clamp Apply Weigh AddVector ScaleHeads Lerp Bonus Slice
+    Embed DenseMatMul Norm Add Mul Scale Clamp Apply Weigh AddVector ScaleHeads Lerp Bonus Slice
     SinusoidalPositions SoftmaxAttention StoreCross
-    Conv StepSize Scan TokenShift Wkv LinearRecurrence LinearWrite LinearRead
+    Conv StepSize SelectiveScan TokenShift WkvMean LinearRecurrence LinearWrite LinearRead
     Route ExpertMatMul ExpertSum
     StoreTable SegmentWrite SegmentWriteHidden SegmentAttention SegmentEvict
     SegmentWriteCompressed SegmentRead SegmentWriteReprojected
     Select AdaptiveSoftmax Emit
     // What a plan inserts.
-    Quantize RopeTable Rotate StoreKv
+    QuantizeActivation RopeTable Rotate StoreKv
 }
 
 impl Op {

@@ -41,13 +41,13 @@ impl Operation for Embed {
 
 /// x Wᵀ + b.
 #[derive(Clone, Debug, PartialEq)]
-pub struct MatMul {
+pub struct DenseMatMul {
     pub x: Value,
     pub weight: Matrix,
     pub bias: Option<Vector>,
 }
 
-impl Operation for MatMul {
+impl Operation for DenseMatMul {
     const NAME: &'static str = "matmul";
     type States = ();
     operands!(x);
@@ -65,12 +65,12 @@ impl Operation for MatMul {
 
 /// x rounded to blocks of int8, once for all its consumers.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Quantize {
+pub struct QuantizeActivation {
     pub x: Value,
     pub to: Activation,
 }
 
-impl Operation for Quantize {
+impl Operation for QuantizeActivation {
     const NAME: &'static str = "quantize";
     type States = ();
     operands!(x);

@@ -33,7 +33,7 @@ impl Operation for TokenShift {
 /// RWKV-4's weighted mean of values over the past, and of this row's, whose weight is
 /// e^(k + first); weights of old ones are e^k, and shrink by e^decay from row to row.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Wkv {
+pub struct WkvMean {
     pub k: Value,
     pub v: Value,
     pub decay: Vector,
@@ -41,7 +41,7 @@ pub struct Wkv {
     pub state: Piece<MeansState>,
 }
 
-impl Operation for Wkv {
+impl Operation for WkvMean {
     const NAME: &'static str = "wkv";
     type States = Writes<MeansState>;
     operands!(k, v);

@@ -181,7 +181,7 @@ impl Operation for SegmentWriteCompressed {
     fn lower(&mut self, _: &mut dyn Lower) {}
 }
 
-/// Row i of what a layer remembers: compressed rows, then the others.
+/// Row i of what a layer keeps: compressed rows, then the others.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SegmentRead {
     pub layer: usize,

@@ -57,7 +57,7 @@ impl Operation for StepSize {
 /// are numbers for each head, and groups of heads have B and C of their own (Dao & Gu 2024,
 /// section 7). Δ is dt or its softplus; the result is y ⊙ silu(z).
 #[derive(Clone, Debug, PartialEq)]
-pub struct Scan {
+pub struct SelectiveScan {
     pub x: Value,
     pub dt: Value,
     pub b: Value,
@@ -69,7 +69,7 @@ pub struct Scan {
     pub state: Piece<ScanState>,
 }
 
-impl Operation for Scan {
+impl Operation for SelectiveScan {
     const NAME: &'static str = "scan";
     type States = Writes<ScanState>;
     operands!(x, dt, b, c, z);
