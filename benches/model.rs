@@ -45,7 +45,7 @@ fn model(c: &mut Criterion) {
         b.iter(|| {
             session
                 .rewind(0, PROMPT as usize)
-                .expect("history truncates");
+                .expect("a KV cache truncates");
             session
                 .feed(&token, &mut |output| _ = black_box(output.values[0]))
                 .expect("fed");

@@ -91,7 +91,7 @@ enum rillm_stop
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-  // The model wrote an end token.
+  // The model wrote an end-of-generation token.
   RILLM_STOP_END = 0,
   // As many tokens as asked for.
   RILLM_STOP_LENGTH = 1,
@@ -184,7 +184,7 @@ typedef struct rillm_session_options {
   size_t source;
   // Checkpoints of recurrent state.
   size_t checkpoints;
-  // How keys and values are kept: "f32", "f16" or "q8_0"; null for "f32".
+  // The type of the KV cache: "f32", "f16" or "q8_0"; null for "f32".
   const char *kv_type;
 } rillm_session_options;
 
@@ -226,7 +226,7 @@ typedef struct rillm_token_facts {
   size_t len;
   // 1 if it is a control token.
   uint32_t is_control;
-  // 1 if it ends a text, a turn or a message.
+  // 1 if it is an end-of-generation token: of a text, a turn or a message.
   uint32_t is_end;
 } rillm_token_facts;
 
@@ -532,7 +532,7 @@ rillm_status rillm_session_reset(const struct rillm_session *session,
                                  uint32_t sequence,
                                  struct rillm_error *error);
 
-// Makes sequence `to` a copy of `from`, sharing its history until one of them grows.
+// Makes sequence `to` a copy of `from`, sharing its KV cache until one of them grows.
 // Threads: one at a time, others get RILLM_STATUS_BUSY.
 rillm_status rillm_session_fork(const struct rillm_session *session,
                                 uint32_t from,
@@ -645,12 +645,12 @@ rillm_status rillm_sampler_accept(const struct rillm_sampler *sampler,
 // Threads: one at a time, others get RILLM_STATUS_BUSY.
 rillm_status rillm_sampler_reset(const struct rillm_sampler *sampler, struct rillm_error *error);
 
-// Feeds the prompt to sequence 0 and hands each new token to the callback, until an end token,
+// Feeds the prompt to sequence 0 and hands each new token to the callback, until an end-of-generation token,
 // `limit` tokens (0: no limit), a full context or its word. An encoder-decoder model encodes the
 // prompt and decodes from its start token; others continue what the sequence holds. Afterwards
-// the last token handed out is not in the sequence yet, unless an end token followed it.
+// the last token handed out is not in the sequence yet, unless an end-of-generation token followed it.
 // `callback` and `generation` may be null. A model without a usable vocabulary gives no text and
-// knows no end tokens.
+// knows no end-of-generation tokens.
 // Threads: one at a time for session and sampler, others get RILLM_STATUS_BUSY.
 rillm_status rillm_generate(const struct rillm_session *session,
                             const struct rillm_sampler *sampler,

@@ -47,10 +47,10 @@ pub struct ModelArguments {
     overrides: overrides::OverrideArguments,
 }
 
-/// How a conversation's past is kept.
+/// How the KV cache is kept.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct KvCacheArguments {
-    /// Type of keys and values of the past: f32, f16 or q8_0
+    /// Type of the KV cache, its keys and values: f32, f16 or q8_0
     #[arg(long = "kv-type", visible_aliases = ["cache-type-k", "ctk"], value_name = "TYPE", default_value_t = KvType::F16)]
     pub kv_type: KvType,
     /// The same for values alone, which are kept in the type of keys
@@ -73,7 +73,7 @@ impl KvCacheArguments {
 /// What happens when the context is full.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct EndlessArguments {
-    /// When the context is full, forget the eighth of it behind its first tokens and go on
+    /// When the context is full, drop the eighth of the KV cache behind its first tokens and go on
     #[arg(long, visible_alias = "context-shift")]
     pub endless: bool,
     /// With --endless: how many of the first tokens are never forgotten, -1 for the whole prompt

@@ -179,7 +179,7 @@ struct Measured {
     limit: Option<f64>,
 }
 
-/// Tokens per second if weights and history were read as fast as memory is, once for each token
+/// Tokens per second if weights and KV cache were read as fast as memory is, once for each token
 /// that is generated and once for each batch of a prompt, and all products of a prompt were
 /// computed at the units' peak: whichever takes longer. A prompt's attention is left out, and so
 /// is whatever is small.

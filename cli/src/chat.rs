@@ -94,7 +94,7 @@ struct Chat<'a> {
     template: ChatTemplate,
     session: Session,
     sampler: Sampler,
-    /// Tokens that a conversation may have: what keeps no history is bounded by no context, but
+    /// Tokens that a conversation may have: what has no KV cache is bounded by no context, but
     /// positions that were learned bound all.
     bound: usize,
     /// Said after advice to begin anew, where more context would be more room.

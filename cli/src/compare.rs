@@ -346,7 +346,7 @@ fn steps(
     let budget = Duration::from_secs(arguments.budget);
     let mut read = 0;
     for &length in lengths {
-        // Everything before is really read: a history of a depth that was never fed would be
+        // Everything before is really read: a KV cache of a depth that was never fed would be
         // cheaper to make, and to look at.
         while read < length {
             if begin.elapsed() > budget {

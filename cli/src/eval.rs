@@ -26,7 +26,7 @@ pub struct Arguments {
     /// Feed one position at a time
     #[arg(long, conflicts_with = "batch")]
     step: bool,
-    /// Feed this many positions at a time: segments, for models with memories of earlier ones
+    /// Feed this many positions at a time: segments, for models with a segment memory
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch: Option<u32>,
 }

@@ -5,7 +5,6 @@ use super::progress::Progress;
 use super::{CliError, bytes, output, warn};
 use clap::Args;
 use rillm::formats::manifest::DType;
-use rillm::internals::weights::open;
 use rillm::quantize::{
     Draft, MIXES, Mix, Quality, QuantizeError, QuantizeOptions, QuantizePlan, partial_name, write,
 };
@@ -118,16 +117,14 @@ pub fn quantize(arguments: &Arguments) -> Result<(), CliError> {
     let Some(mix) = arguments.mix.or(arguments.mix_option) else {
         return Err(CliError::Usage("give a TYPE".to_string()));
     };
-    let input = Draft::new(open(&arguments.input)?)?;
-    let options = QuantizeOptions {
-        mix,
-        pure: arguments.pure,
-        keep_output: arguments.leave_output_tensor,
-        output: arguments.output_tensor_type,
-        embedding: arguments.token_embedding_type,
-        tensors: arguments.tensor_type.clone(),
-        requantize: arguments.allow_requantize,
-    };
+    let input = Draft::open(&arguments.input)?;
+    let options = QuantizeOptions::new(mix)
+        .pure(arguments.pure)
+        .keep_output(arguments.leave_output_tensor)
+        .output(arguments.output_tensor_type)
+        .embedding(arguments.token_embedding_type)
+        .tensors(arguments.tensor_type.clone())
+        .requantize(arguments.allow_requantize);
     let plan = QuantizePlan::new(&input, &options).map_err(|error| match error {
         QuantizeError::Tensor(..) => CliError::File(arguments.input.clone(), error.to_string()),
         error => error.into(),

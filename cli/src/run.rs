@@ -64,7 +64,8 @@ pub struct Arguments {
     /// Let the names of control tokens in the prompt become those tokens
     #[arg(long)]
     special: bool,
-    /// Keep the model's state after the prompt in this file, and begin from it next time: only
+    /// Keep the KV cache and recurrent state after the prompt in this file, and begin from it next
+    /// time: only
     /// what the new prompt does not share with the old one is computed
     #[arg(long, value_name = "FILE", conflicts_with = "endless")]
     prompt_cache: Option<PathBuf>,

@@ -94,7 +94,7 @@ pub struct SampleArguments {
     /// Stages that drop tokens leave at least so many
     #[arg(long, value_name = "N")]
     min_keep: Option<usize>,
-    /// Never end the text by itself
+    /// Never choose an end-of-generation token
     #[arg(long)]
     pub ignore_eos: bool,
 }
@@ -257,8 +257,8 @@ impl SampleArguments {
     fn biases(&self, tokenizer: &Tokenizer) -> Vec<(u32, f32)> {
         let mut biases = self.logit_bias.clone();
         if self.ignore_eos {
-            let ends = tokenizer.end_tokens().iter();
-            biases.extend(ends.map(|&end| (end, f32::NEG_INFINITY)));
+            let tokens = tokenizer.end_tokens().iter();
+            biases.extend(tokens.map(|&token| (token, f32::NEG_INFINITY)));
         }
         biases
     }

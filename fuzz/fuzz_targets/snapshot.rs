@@ -10,8 +10,8 @@ use std::cell::OnceCell;
 
 use rillm::{Model, ModelOptions};
 
-/// A history, all kinds of recurrent state, one of them beside a history, an encoder's output, and
-/// memories of segments.
+/// A KV cache, all kinds of recurrent state, one of them beside a KV cache, an encoder's output,
+/// and segment memories.
 const MODELS: [&[u8]; 11] = [
     include_bytes!("../seeds/model/ok-llama"),
     include_bytes!("../seeds/model/ok-mamba"),

@@ -60,7 +60,7 @@ pub struct SamplerHandle {
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
-    /// The model wrote an end token.
+    /// The model wrote an end-of-generation token.
     End = 0,
     /// As many tokens as asked for.
     Length = 1,
@@ -262,12 +262,12 @@ pub unsafe extern "C" fn rillm_sampler_reset(
     }
 }
 
-/// Feeds the prompt to sequence 0 and hands each new token to the callback, until an end token,
+/// Feeds the prompt to sequence 0 and hands each new token to the callback, until an end-of-generation token,
 /// `limit` tokens (0: no limit), a full context or its word. An encoder-decoder model encodes the
 /// prompt and decodes from its start token; others continue what the sequence holds. Afterwards
-/// the last token handed out is not in the sequence yet, unless an end token followed it.
+/// the last token handed out is not in the sequence yet, unless an end-of-generation token followed it.
 /// `callback` and `generation` may be null. A model without a usable vocabulary gives no text and
-/// knows no end tokens.
+/// knows no end-of-generation tokens.
 /// Threads: one at a time for session and sampler, others get RILLM_STATUS_BUSY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rillm_generate(

@@ -32,7 +32,7 @@ pub struct SessionSettings {
     pub source: usize,
     /// Checkpoints of recurrent state.
     pub checkpoints: usize,
-    /// How keys and values are kept: "f32", "f16" or "q8_0"; null for "f32".
+    /// The type of the KV cache: "f32", "f16" or "q8_0"; null for "f32".
     pub kv_type: *const c_char,
 }
 
@@ -218,7 +218,7 @@ impl Working {
 /// What is not null as [`SessionOptions`].
 ///
 /// # Safety
-/// As [`read`]; a name of a history's type that is not null ends with a NUL.
+/// As [`read`]; a name of a KV cache's type that is not null ends with a NUL.
 pub(super) unsafe fn session_options(
     options: *const SessionSettings,
 ) -> Result<SessionOptions, Failure> {
@@ -563,7 +563,7 @@ pub unsafe extern "C" fn rillm_session_reset(
     unsafe { change(session, error, |session| session.reset(sequence)) }
 }
 
-/// Makes sequence `to` a copy of `from`, sharing its history until one of them grows.
+/// Makes sequence `to` a copy of `from`, sharing its KV cache until one of them grows.
 /// Threads: one at a time, others get RILLM_STATUS_BUSY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rillm_session_fork(

@@ -57,7 +57,7 @@ pub struct TokenFacts {
     pub len: usize,
     /// 1 if it is a control token.
     pub is_control: u32,
-    /// 1 if it ends a text, a turn or a message.
+    /// 1 if it is an end-of-generation token: of a text, a turn or a message.
     pub is_end: u32,
 }
 

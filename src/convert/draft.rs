@@ -5,9 +5,10 @@ use crate::error::LoadError;
 use crate::graph::View;
 use crate::models::WrittenRows;
 use crate::quant;
-use crate::weights::Files;
+use crate::weights::{Files, open};
 use rillm_formats::manifest::{Container, DType, Metadata, TensorInfo};
 use std::fmt::Debug;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Keys and tensors to write.
@@ -58,11 +59,20 @@ impl ValueSource for Vec<f32> {
 }
 
 impl Draft {
+    /// What a GGUF file or a Hugging Face folder holds, the folder as a converter would write it.
+    ///
+    /// # Errors
+    /// Files that cannot be read, an architecture that is not known, or a folder that is none of it.
+    pub fn open(path: impl AsRef<Path>) -> Result<Draft, LoadError> {
+        Draft::new(open(path.as_ref())?)
+    }
+
     /// What these files hold: a GGUF file as it is, a Hugging Face folder as a converter would
     /// write it.
     ///
     /// # Errors
     /// An architecture that is not known, or a folder that is none of it.
+    #[doc(hidden)]
     pub fn new(files: Files) -> Result<Draft, LoadError> {
         if files.manifest.container == Container::HuggingFace {
             let (metadata, tensors, notes) = hugging_face::converted(&files)?;

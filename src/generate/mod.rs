@@ -129,7 +129,7 @@ pub struct GenerateOptions<'a> {
     /// Most tokens to write.
     pub max_tokens: Option<usize>,
     /// Go on when the context is full: keep so many tokens of its beginning (attention sinks,
-    /// Xiao et al. 2023) and forget the eighth of the context that comes after them.
+    /// Xiao et al. 2023) and drop the eighth of the KV cache that comes after them.
     pub endless: Option<usize>,
 }
 
@@ -340,7 +340,7 @@ pub fn generate(
     Ok(generator.finish())
 }
 
-/// What to forget of a KV cache that is full: an eighth of the context, behind `keep` entries.
+/// What to drop of a KV cache that is full: an eighth of the context, behind `keep` entries.
 fn overflow(
     session: &Session,
     sequence: u32,

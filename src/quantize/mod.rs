@@ -3,6 +3,29 @@
 //! [`Draft`] is a model as GGUF would have it, wherever it comes from; [`QuantizePlan`] says what each
 //! tensor becomes, so that sizes are known before anything is done; [`write`](write()) does it, a
 //! few rows at a time: files of any size need little memory.
+//!
+//! ```
+//! use rillm::quantize::{Draft, QuantizeOptions, QuantizePlan, write};
+//! use std::sync::atomic::AtomicU64;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let draft = Draft::open("assets/encoder.gguf")?;
+//! let options = QuantizeOptions::new("q8_0".parse()?);
+//! let plan = QuantizePlan::new(&draft, &options)?;
+//! println!("{} weights in {} bytes", plan.elements(), plan.file_len());
+//!
+//! # let folder = std::env::temp_dir().join(format!("rillm-quantize-{}", std::process::id()));
+//! # std::fs::create_dir_all(&folder)?;
+//! # let path = folder.join("small.gguf");
+//! // What it has done so far, for whoever shows progress.
+//! let done = AtomicU64::new(0);
+//! let qualities = write(&draft, &plan, &path, 2, &done)?;
+//! assert_eq!(qualities.len(), plan.tensors.len());
+//! assert_eq!(std::fs::metadata(&path)?.len(), plan.file_len());
+//! # std::fs::remove_dir_all(folder)?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod mix;
 
@@ -12,6 +35,7 @@ pub use mix::{MIXES, Mix, UnknownMix};
 use crate::convert::DraftTensor;
 use crate::error::LoadError;
 use crate::quant;
+use crate::setters::setters;
 use mix::Choice;
 use rillm_formats::gguf::write::{FileLayout, TensorSpec, layout};
 use rillm_formats::manifest::{DType, Metadata, Shape, Value};
@@ -23,6 +47,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How a file is to be written.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct QuantizeOptions {
     /// The types of tensors.
     pub mix: Mix,
@@ -38,6 +63,17 @@ pub struct QuantizeOptions {
     pub tensors: Vec<(String, DType)>,
     /// Takes weights that are quantized already, and loses more than from the original.
     pub requantize: bool,
+}
+
+setters! {
+    QuantizeOptions {
+        pure: bool,
+        keep_output: bool,
+        output: impl Into<Option<DType>>,
+        embedding: impl Into<Option<DType>>,
+        tensors: impl Into<Vec<(String, DType)>>,
+        requantize: bool,
+    }
 }
 
 impl QuantizeOptions {

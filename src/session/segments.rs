@@ -1,4 +1,4 @@
-//! What models with memories of earlier segments need beside rows: tables when a session opens,
+//! What models with a segment memory need beside rows: tables when a session opens,
 //! compression when a segment ends.
 
 use super::Session;
@@ -20,7 +20,7 @@ pub(super) fn table_rows(model: &Model) -> usize {
     }
 }
 
-/// Most rows that a segment's end compresses a memory to.
+/// Most rows that a segment's end compresses a segment memory to.
 pub(super) fn compressed_rows(model: &Model) -> usize {
     match model.segments() {
         Some(Segments::Rows { rows, ratio, .. }) => rows.div_ceil(ratio) + 1,
@@ -28,7 +28,7 @@ pub(super) fn compressed_rows(model: &Model) -> usize {
     }
 }
 
-/// Most rows that a sequence remembers.
+/// Most rows that a sequence's segment memory holds.
 pub(super) fn kept_rows(model: &Model) -> usize {
     match model.segments() {
         Some(Segments::Rows {
@@ -76,7 +76,7 @@ impl Session {
         cut.map_or(end, |cut| start + cut)
     }
 
-    /// Compresses the memories of the sequences whose segments a batch has filled.
+    /// Compresses the segment memory of the sequences whose segments a batch has filled.
     pub(super) fn end_full_segments(&mut self) -> Result<(), RunError> {
         if self.model.segments().and_then(Segments::rows).is_none() {
             return Ok(());
@@ -103,7 +103,7 @@ impl Session {
             Some(plan) if compressed > 0 => self.walk(plan, &mut |_| {}),
             _ => Ok(()),
         };
-        // From here on the segment's rows belong to those that are remembered.
+        // From here on the segment's rows belong to the segment memory.
         self.state.begin_feed(sequence);
         if result.is_ok() {
             result = self.reproject(sequence);
@@ -114,7 +114,7 @@ impl Session {
         result
     }
 
-    /// Projects what a sequence remembers with the weights of the layers that see it.
+    /// Projects a sequence's segment memory with the weights of the layers that see it.
     fn reproject(&mut self, sequence: u32) -> Result<(), RunError> {
         let Some(segments) = self.model.segments() else {
             return Ok(());

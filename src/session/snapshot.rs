@@ -11,7 +11,7 @@
 //! | 4, then 16 each | pieces of state: their number; of each a kind and three sizes |
 //! | 8, 8, 8 | positions held; rows of the encoder's output; tokens noted |
 //! | 4 each | the tokens |
-//! | | 8 for each position in a history, then the floats, piece by piece |
+//! | | 8 for each position in a KV cache, then the floats, piece by piece |
 //! | 8 | FNV-1a of all that came before |
 
 use super::Session;

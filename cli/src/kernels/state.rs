@@ -1,4 +1,4 @@
-//! Kernels that go over what a session remembers: attention, and the steps of states.
+//! Kernels that go over a session's KV cache and states: attention, and the steps of states.
 
 use super::{Tables, seconds, streamed};
 use rillm::internals::kernels::{AttentionBench, KvType, SCAN_ROWS, StateBench, StateKernel};
@@ -13,7 +13,7 @@ const GROUP: usize = 4;
 /// Queries of a prompt that are worked on together.
 const PROMPT: usize = 128;
 
-/// Pages of a prompt's history that stay in a cache.
+/// Pages of a prompt's KV cache that stay in the processor's cache.
 const PAGES: usize = 4;
 
 pub(super) fn attention(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
@@ -22,13 +22,13 @@ pub(super) fn attention(tables: &Tables, out: &mut impl Write) -> io::Result<()>
         "\n| attention, heads of {HEAD} | instruction set | {GROUP} queries, GB/s | {PROMPT} queries, GFLOP/s |"
     )?;
     writeln!(out, "|:--|:--|--:|--:|")?;
-    for &history in KvType::ALL {
+    for &kv_type in KvType::ALL {
         for table in &tables.0 {
-            let page = AttentionBench::new(history, HEAD, 1, 1);
+            let page = AttentionBench::new(kv_type, HEAD, 1, 1);
             let page = page.map_or(1, |page| page.bytes().max(1) as usize);
             let pages = streamed(table.isa) / page;
-            let token = AttentionBench::new(history, HEAD, GROUP, pages);
-            let prompt = AttentionBench::new(history, HEAD, PROMPT, PAGES);
+            let token = AttentionBench::new(kv_type, HEAD, GROUP, pages);
+            let prompt = AttentionBench::new(kv_type, HEAD, PROMPT, PAGES);
             let (Some(mut token), Some(mut prompt)) = (token, prompt) else {
                 continue;
             };
@@ -36,7 +36,7 @@ pub(super) fn attention(tables: &Tables, out: &mut impl Write) -> io::Result<()>
             let computed = prompt.operations() as f64 / seconds(|| prompt.run(table)) / 1e9;
             writeln!(
                 out,
-                "| attend {history} | {}{} | {read:.2} | {computed:.1} |",
+                "| attend {kv_type} | {}{} | {read:.2} | {computed:.1} |",
                 table.isa,
                 tables.mark(table.isa)
             )?;

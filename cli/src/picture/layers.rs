@@ -39,7 +39,7 @@ pub fn draw(svg: &mut Svg, model: &Model, graph: &Graph, top: f64) -> f64 {
         Role::Encode => "Graph: encoding, s rows of b sequences",
         Role::Table => "Graph: the session's tables, s entries",
         Role::Compress => "Graph: compressing a sequence's memories to s rows",
-        Role::Reproject => "Graph: projecting the s rows that a sequence remembers",
+        Role::Reproject => "Graph: projecting the s rows of a sequence's segment memory",
     };
     svg.heading(MARGIN, top, title);
     let makers = makers(graph);

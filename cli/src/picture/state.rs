@@ -1,4 +1,4 @@
-//! What a sequence is remembered by: a bar for each kind of state.
+//! What a sequence's state takes: a bar for each kind.
 
 use super::MARGIN;
 use super::svg::{Anchor, Svg};

@@ -99,7 +99,7 @@ fn a_prompt_of_one_token_is_bound_by_memory_as_a_generated_one_is() {
         line["limit"].as_f64().expect("a number")
     });
     let limits: Vec<f64> = limits.collect();
-    // The history of the one is not counted for the other.
+    // The KV cache of the one is not counted for the other.
     assert!(limits[0] < 2.0 * limits[1], "{limits:?}");
 }
 

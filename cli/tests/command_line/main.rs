@@ -530,10 +530,10 @@ fn inspect_shows_what_is_there() {
     // Two layers of keys and values for 1,024 positions of 2 heads of 10 halves, and at most
     // what positions themselves take.
     let layers = fixture.config()["num_hidden_layers"].as_u64().unwrap();
-    let history = layers * 2 * 2 * 10 * 2 * 1024;
+    let kv_cache = layers * 2 * 2 * 10 * 2 * 1024;
     let found = shown["memory"]["state_per_1k_bytes"].as_u64().unwrap();
     assert!(
-        (history..=history + 8 * 1024 + 4096).contains(&found),
+        (kv_cache..=kv_cache + 8 * 1024 + 4096).contains(&found),
         "{found}"
     );
 }

@@ -406,7 +406,7 @@ fn a_talk_with_a_recurrent_model_has_no_end() {
     }
 }
 
-/// A linear transformer keeps no history, but its positions were learned: they bound a talk.
+/// A linear transformer keeps no KV cache, but its positions were learned: they bound a talk.
 #[test]
 fn a_talk_ends_where_learned_positions_do() {
     let model = crate::support::fixture::Fixture::load("linear_transformer").folder();
