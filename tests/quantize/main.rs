@@ -96,6 +96,29 @@ fn each_tensor_is_what_its_encoder_makes_of_it() {
     assert_eq!(types("output.weight"), DType::Q6_K);
 }
 
+/// As llama-quant.cpp has it: what `mixes.txt` was made with did not know the type yet.
+#[test]
+fn q2_0_is_for_matrices_alone() {
+    let plan = QuantizePlan::new(&input(file(llama(), TENSORS)), &options("q2_0")).expect("a plan");
+    let found = plan.tensors.iter();
+    let found = found.map(|tensor| (tensor.name.as_str(), tensor.to, tensor.wanted));
+    let expected = [
+        ("token_embd.weight", DType::Q4_K, None),
+        ("output.weight", DType::Q6_K, None),
+        ("output_norm.weight", DType::F32, None),
+        ("blk.0.attn_q.weight", DType::Q2_0, None),
+        // Rows of 96 are not whole blocks of 64, those of 20 of no type.
+        ("blk.0.ffn_up.weight", DType::Q4_0, Some(DType::Q2_0)),
+        ("blk.0.ffn_gate.weight", DType::F16, Some(DType::Q2_0)),
+        ("blk.0.ffn_gate_inp.weight", DType::F32, None),
+        ("blk.0.attn_q.bias", DType::F32, None),
+    ];
+    for tensor in expected {
+        assert!(found.clone().any(|found| found == tensor), "{tensor:?}");
+    }
+    assert_eq!(options("q2_0").mix.file_type, 41);
+}
+
 #[test]
 fn threads_change_nothing() {
     let folder = TempFolder::new("threads");
