@@ -7,13 +7,15 @@
 //! multiplied with a few inputs at a time, class after class. The results agree bit for bit.
 
 use core::arch::x86_64::*;
+use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
 use half::{bf16, f16};
 
 use super::gemv::fetch_ahead;
-use super::packed::{Rows, fetch, read, rows_at, write};
-use super::register::{LANES, Lanes, ROWS, load_floats, load_half, store, transpose, turn};
+use super::packed::{Addresses8, fetch, product, write};
+use super::register::{LANES, Lanes8, ROWS, load_floats, load_half, store, transpose, turn};
+use crate::kernels::generic::{Gemm, Gemv, Operands, Strip, Tiles};
 use crate::kernels::{MatMul, MatMulFn};
 use rillm_formats::manifest::DType;
 
@@ -43,9 +45,9 @@ const MANY: usize = 4;
 /// The product of a type of floats.
 pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
     Some(match dtype {
-        DType::F32 => f32,
-        DType::F16 => f16,
-        DType::BF16 => bf16,
+        DType::F32 => product::<Turned8<Avx2F32>>,
+        DType::F16 => product::<Turned8<Avx2F16>>,
+        DType::BF16 => product::<Turned8<Avx2Bf16>>,
         _ => return None,
     })
 }
@@ -60,50 +62,37 @@ pub(super) fn transposed_of(dtype: DType) -> Option<MatMulFn> {
     })
 }
 
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn f32(call: &MatMul) {
-    // SAFETY: the caller's promise, handed on.
-    unsafe { product::<Single>(call) }
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn f16(call: &MatMul) {
-    // SAFETY: the caller's promise, handed on.
-    unsafe { product::<Half>(call) }
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn bf16(call: &MatMul) {
-    // SAFETY: the caller's promise, handed on.
-    unsafe { product::<Brain>(call) }
-}
-
 /// A type of weights.
 ///
 /// # Safety
 ///
 /// Of all functions: the CPU has this table's instructions, and the row, which begins with a block
 /// of the type, has these columns.
-pub(super) trait Weights {
-    /// Bytes of so many columns, which are whole blocks of the type.
-    fn bytes(columns: usize) -> usize;
+pub(super) trait Avx2Floats {
+    /// A block.
+    type Weights;
+    /// Columns of one.
+    const ELEMENTS: usize;
+    /// Bytes of so many columns, which are whole blocks.
+    #[inline(always)]
+    fn bytes(columns: usize) -> usize {
+        columns / Self::ELEMENTS * size_of::<Self::Weights>()
+    }
     /// Eight columns as floats, a multiple of them behind where the row begins.
     unsafe fn eight(row: *const u8, column: usize) -> __m256;
     /// The same where there are fewer, the others zero.
     unsafe fn some_of_eight(row: *const u8, column: usize, there: usize) -> __m256;
 }
 
-struct Single;
-struct Half;
-struct Brain;
+struct Avx2F32;
+struct Avx2F16;
+struct Avx2Bf16;
 
 macro_rules! weights {
     ($($type:ident = $bytes:literal, $load:ident;)*) => {$(
-        impl Weights for $type {
-            #[inline(always)]
-            fn bytes(columns: usize) -> usize {
-                columns * $bytes
-            }
+        impl Avx2Floats for $type {
+            type Weights = [u8; $bytes];
+            const ELEMENTS: usize = 1;
             #[inline(always)]
             unsafe fn eight(row: *const u8, column: usize) -> __m256 {
                 // SAFETY: the caller's promise; the array has alignment 1.
@@ -125,9 +114,9 @@ macro_rules! weights {
 }
 
 weights! {
-    Single = 4, load_f32;
-    Half = 2, load_f16;
-    Brain = 2, load_bf16;
+    Avx2F32 = 4, load_f32;
+    Avx2F16 = 2, load_f16;
+    Avx2Bf16 = 2, load_bf16;
 }
 
 #[inline]
@@ -150,87 +139,88 @@ fn load_bf16(from: &[[u8; 2]; LANES]) -> __m256 {
     ))))
 }
 
-/// # Safety
-///
-/// As for [`crate::kernels::MatMulFn`].
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) unsafe fn product<W: Weights>(call: &MatMul) {
-    // SAFETY: the caller's promise, handed on.
-    unsafe {
-        match call.inputs_len < MANY {
-            true => few::<W>(call),
-            false => many::<W>(call),
-        }
+/// Products of a type whose panels are turned.
+pub(super) struct Turned8<W>(PhantomData<W>);
+
+impl<W: Avx2Floats> Operands for Turned8<W> {
+    type Weights = W::Weights;
+    type Inputs = [u8; 4];
+    const ELEMENTS: [usize; 2] = [W::ELEMENTS, 1];
+}
+
+impl<W: Avx2Floats> Gemv for Turned8<W> {
+    const ROWS: usize = ROWS;
+    type Prepared = ();
+
+    #[inline(always)]
+    fn prepared() {}
+
+    #[inline(always)]
+    unsafe fn gemv(rows: &Strip<'_>, x: &[[u8; 4]], _: &mut (), out: *mut f32) {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { write(out, rows.left(), eight::<W>(&rows.rows(0), x)) }
     }
 }
 
-/// Eight rows at a time, each read in the order of memory.
+/// The results of eight rows with an input, each row read in the order of memory.
 ///
 /// # Safety
 ///
-/// As for [`crate::kernels::MatMulFn`].
-#[inline(never)] // so that what is kept lies on a stack of its own
+/// Each row is as long as the input.
+#[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn few<W: Weights>(call: &MatMul) {
+unsafe fn eight<W: Avx2Floats>(rows: &Addresses8, x: &[[u8; 4]]) -> __m256 {
     // Not cleared beforehand: that would take as long as a good part of the walk.
-    let mut kept = [const { [const { MaybeUninit::<Lanes<f32>>::uninit() }; ROWS] }; KEPT];
-    let whole = call.columns / BLOCK * BLOCK;
-    for first in (0..call.weight_rows).step_by(ROWS) {
-        let rows = rows_at(call, first, 0);
-        for index in 0..call.inputs_len {
-            // SAFETY: the caller promises this input.
-            let x = unsafe { call.input(index) };
-            let mut total = _mm256_setzero_ps();
-            for part in (0..whole).step_by(KEPT * BLOCK) {
-                let blocks = (whole - part).min(KEPT * BLOCK) / BLOCK;
-                for row in 0..ROWS {
-                    for block in 0..blocks {
-                        let start = part + block * BLOCK;
-                        let weights = rows[row].wrapping_add(W::bytes(start));
-                        let x = x.wrapping_add(start * size_of::<f32>());
-                        fetch_ahead(weights, W::bytes(BLOCK));
-                        // SAFETY: the row and the input have these columns.
-                        let sums = unsafe { sums::<W>(weights, x) };
-                        let mut lanes = Lanes([0.0; ROWS]);
-                        store(&mut lanes, _mm256_castps_si256(sums));
-                        kept[block][row].write(lanes);
-                    }
-                }
-                for block in 0..blocks {
-                    let half = |which: usize| {
-                        transpose(|row| {
-                            // SAFETY: written above for all rows.
-                            let lanes = unsafe { kept[block][row].assume_init_ref() };
-                            load_half(&lanes.0.as_chunks::<4>().0[which])
-                        })
-                    };
-                    let sums = [half(0), half(1)];
-                    let mut sum = _mm256_castsi256_ps(sums[0][0]);
-                    for class in 1..CLASSES {
-                        let next = _mm256_castsi256_ps(sums[class / 4][class % 4]);
-                        sum = _mm256_add_ps(sum, next);
-                    }
-                    total = match part + block {
-                        0 => sum,
-                        _ => _mm256_add_ps(total, sum),
-                    };
-                }
+    let mut kept = [const { [const { MaybeUninit::<Lanes8<f32>>::uninit() }; ROWS] }; KEPT];
+    let (columns, x) = (x.len(), x.as_ptr().cast::<u8>());
+    let whole = columns / BLOCK * BLOCK;
+    let mut total = _mm256_setzero_ps();
+    for part in (0..whole).step_by(KEPT * BLOCK) {
+        let blocks = (whole - part).min(KEPT * BLOCK) / BLOCK;
+        for row in 0..ROWS {
+            for block in 0..blocks {
+                let start = part + block * BLOCK;
+                let weights = rows[row].wrapping_add(W::bytes(start));
+                let x = x.wrapping_add(start * size_of::<f32>());
+                fetch_ahead(weights, W::bytes(BLOCK));
+                // SAFETY: the row and the input have these columns.
+                let sums = unsafe { sums::<W>(weights, x) };
+                let mut lanes = Lanes8([0.0; ROWS]);
+                store(&mut lanes, _mm256_castps_si256(sums));
+                kept[block][row].write(lanes);
             }
-            if whole < call.columns {
-                let rest = rows.map(|row| row.wrapping_add(W::bytes(whole)));
-                let x = x.wrapping_add(whole * size_of::<f32>());
-                // SAFETY: the rows and the input have these columns.
-                let sum = unsafe { last::<W>(&rest, x, call.columns - whole) };
-                total = match whole {
-                    0 => sum,
-                    _ => _mm256_add_ps(total, sum),
-                };
+        }
+        for block in 0..blocks {
+            let half = |which: usize| {
+                transpose(|row| {
+                    // SAFETY: written above for all rows.
+                    let lanes = unsafe { kept[block][row].assume_init_ref() };
+                    load_half(&lanes.0.as_chunks::<4>().0[which])
+                })
+            };
+            let sums = [half(0), half(1)];
+            let mut sum = _mm256_castsi256_ps(sums[0][0]);
+            for class in 1..CLASSES {
+                let next = _mm256_castsi256_ps(sums[class / 4][class % 4]);
+                sum = _mm256_add_ps(sum, next);
             }
-            // SAFETY: the caller promises this result.
-            unsafe { write(call, (index, first), total) };
+            total = match part + block {
+                0 => sum,
+                _ => _mm256_add_ps(total, sum),
+            };
         }
     }
+    if whole < columns {
+        let rest = rows.map(|row| row.wrapping_add(W::bytes(whole)));
+        let x = x.wrapping_add(whole * size_of::<f32>());
+        // SAFETY: the rows and the input have these columns.
+        let sum = unsafe { last::<W>(&rest, x, columns - whole) };
+        total = match whole {
+            0 => sum,
+            _ => _mm256_add_ps(total, sum),
+        };
+    }
+    total
 }
 
 /// The sums of one class of `M` inputs with a panel.
@@ -240,7 +230,7 @@ unsafe fn few<W: Weights>(call: &MatMul) {
 /// The class has so many columns in the panel and in each input, from the addresses on.
 #[inline(always)]
 unsafe fn class_sums<const M: usize>(
-    panel: *const Lanes<f32>,
+    panel: *const Lanes8<f32>,
     x: &[*const u8; M],
     columns: usize,
 ) -> [[__m256; WIDTH]; M] {
@@ -271,7 +261,7 @@ unsafe fn class_sums<const M: usize>(
 /// There are as many weights and inputs.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn sums<W: Weights>(weights: *const u8, x: *const u8) -> __m256 {
+unsafe fn sums<W: Avx2Floats>(weights: *const u8, x: *const u8) -> __m256 {
     let mut sums = _mm256_setzero_ps();
     for column in (0..BLOCK).step_by(CLASSES) {
         // SAFETY: the caller's promise.
@@ -292,7 +282,7 @@ unsafe fn sums<W: Weights>(weights: *const u8, x: *const u8) -> __m256 {
 /// There are as many weights in each row, and inputs.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn last<W: Weights>(rows: &Rows, x: *const u8, columns: usize) -> __m256 {
+unsafe fn last<W: Avx2Floats>(rows: &Addresses8, x: *const u8, columns: usize) -> __m256 {
     let mut sums = [_mm256_setzero_ps(); ROWS];
     let whole = columns / CLASSES * CLASSES;
     for column in (0..whole).step_by(CLASSES) {
@@ -333,24 +323,67 @@ unsafe fn last<W: Weights>(rows: &Rows, x: *const u8, columns: usize) -> __m256 
 }
 
 /// A panel: `[class][column of it][row]`.
-type Turned = [Lanes<f32>; WIDTH * BLOCK];
+type Turned = [Lanes8<f32>; WIDTH * BLOCK];
 
-/// By panels: all inputs with some columns of the rows, then with the next columns.
-///
-/// # Safety
-///
-/// As for [`crate::kernels::MatMulFn`].
-#[inline(never)] // so that its scratch is none of a product with few inputs
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn many<W: Weights>(call: &MatMul) {
-    let mut panel = [Lanes([0.0; ROWS]); WIDTH * BLOCK];
-    for first in (0..call.weight_rows).step_by(WIDTH * ROWS) {
-        for start in (0..call.columns).step_by(BLOCK) {
-            let columns = BLOCK.min(call.columns - start);
-            // SAFETY: the caller's promise, handed on for rows and inputs that there are.
-            unsafe {
-                unpack::<W>(call, first, (start, columns), &mut panel);
-                multiply(call, first, (start, columns), &panel);
+impl<W: Avx2Floats> Gemm for Turned8<W> {
+    const PACK_FROM: usize = MANY;
+    const ROWS: usize = WIDTH * ROWS;
+    const COLUMNS: usize = BLOCK;
+    type Panel = Turned;
+    const EMPTY: Turned = [Lanes8([0.0; ROWS]); WIDTH * BLOCK];
+    type Sums = [__m256; WIDTH];
+
+    /// What changes no sum, not even a zero's sign.
+    #[inline(always)]
+    unsafe fn zero() -> Self::Sums {
+        // SAFETY: the caller's promise.
+        [unsafe { _mm256_set1_ps(-0.0) }; WIDTH]
+    }
+
+    #[inline(always)]
+    unsafe fn pack(strip: &Strip<'_>, panel: &mut Turned) {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { pack::<W>(strip, panel) }
+    }
+
+    #[inline(always)]
+    unsafe fn step(tiles: &mut Tiles<'_, Self>) {
+        // SAFETY: so many inputs are left.
+        unsafe {
+            match tiles.left() {
+                1 => tiles.tile::<1>(),
+                2 => tiles.tile::<2>(),
+                3 => tiles.tile::<3>(),
+                // Fewer than four have too few sums to keep the multipliers busy.
+                4 | 7 | 8 => tiles.tile::<4>(),
+                5 | 9 => tiles.tile::<5>(),
+                _ => tiles.tile::<INPUTS>(),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn tile<const N: usize>(
+        panel: &Turned,
+        x: [&[[u8; 4]]; N],
+        ahead: [*const u8; N],
+        sums: &mut [Self::Sums; N],
+    ) {
+        let columns = x[0].len();
+        let mut inputs = ahead;
+        for n in 0..N {
+            inputs[n] = x[n].as_ptr().cast();
+        }
+        // SAFETY: the caller's promise, handed on.
+        unsafe { tile(panel, (&inputs, columns), &ahead, sums) }
+    }
+
+    #[inline(always)]
+    unsafe fn write(sums: &Self::Sums, out: *mut f32, rows: usize) {
+        for r in 0..WIDTH {
+            if r * ROWS < rows {
+                // SAFETY: the caller's promise.
+                unsafe { write(out.wrapping_add(r * ROWS), rows - r * ROWS, sums[r]) };
             }
         }
     }
@@ -360,25 +393,21 @@ unsafe fn many<W: Weights>(call: &MatMul) {
 ///
 /// # Safety
 ///
-/// There are these columns of the rows from the `first` on.
+/// The strip's columns are there.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn unpack<W: Weights>(
-    call: &MatMul,
-    first: usize,
-    (start, columns): (usize, usize),
-    panel: &mut Turned,
-) {
+unsafe fn pack<W: Avx2Floats>(strip: &Strip<'_>, panel: &mut Turned) {
+    let columns = strip.columns.len();
     for r in 0..WIDTH {
-        if first + r * ROWS >= call.weight_rows {
+        if r * ROWS >= strip.left() {
             break;
         }
-        let rows = rows_at(call, first + r * ROWS, W::bytes(start));
+        let rows: Addresses8 = strip.rows(r * ROWS);
         for column in (0..columns).step_by(CLASSES) {
             let mut found = [_mm256_setzero_ps(); ROWS];
             for row in 0..ROWS {
                 // What comes next, of so many rows, is not foreseen by the hardware.
-                if W::bytes(column) % 64 == 0 && start + columns < call.columns {
+                if W::bytes(column) % 64 == 0 && strip.columns.end < strip.call.columns {
                     let next = W::bytes(column) + W::bytes(BLOCK);
                     fetch::<_MM_HINT_T1>(rows[row].wrapping_add(next), 64);
                 }
@@ -399,60 +428,24 @@ unsafe fn unpack<W: Weights>(
     }
 }
 
-/// Adds a panel's products with all inputs to the results.
+/// Adds a panel's products with so many columns of M inputs to their sums.
 ///
 /// # Safety
 ///
-/// As for [`crate::kernels::MatMulFn`]; the panel is of these rows and columns.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn multiply(call: &MatMul, first: usize, columns: (usize, usize), panel: &Turned) {
-    let mut index = 0;
-    while index < call.inputs_len {
-        let at = (index, first);
-        // SAFETY: the caller promises these inputs and results.
-        index += unsafe {
-            match call.inputs_len - index {
-                1 => some::<1>(call, at, columns, panel),
-                2 => some::<2>(call, at, columns, panel),
-                3 => some::<3>(call, at, columns, panel),
-                // Fewer than four have too few sums to keep the multipliers busy.
-                4 | 7 | 8 => some::<4>(call, at, columns, panel),
-                5 | 9 => some::<5>(call, at, columns, panel),
-                INPUTS.. => some::<INPUTS>(call, at, columns, panel),
-                0 => 0,
-            }
-        };
-    }
-}
-
-/// The same for M inputs. Returns M.
-///
-/// # Safety
-///
-/// As for `multiply`.
+/// The inputs have these columns.
 #[inline(never)] // so that the registers are all for its sums
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn some<const M: usize>(
-    call: &MatMul,
-    (index, first): (usize, usize),
-    (start, columns): (usize, usize),
+unsafe fn tile<const M: usize>(
     panel: &Turned,
-) -> usize {
-    let mut inputs = [call.inputs; M];
-    for m in 0..M {
-        // SAFETY: the caller promises these inputs.
-        let input = unsafe { call.input(index + m) };
-        inputs[m] = input.wrapping_add(start * size_of::<f32>());
-    }
+    (inputs, columns): (&[*const u8; M], usize),
+    ahead: &[*const u8; M],
+    sums: &mut [[__m256; WIDTH]; M],
+) {
     let mut totals = [[_mm256_setzero_ps(); WIDTH]; M];
     for class in 0..CLASSES.min(columns) {
         if class < M {
-            // Of an input that follows, the same columns: the hardware does not foresee them.
-            let next = (index + M + class).min(call.inputs_len - 1);
-            // SAFETY: there is such an input.
-            let next = unsafe { call.input(next) }.wrapping_add(start * size_of::<f32>());
-            fetch::<_MM_HINT_T0>(next, BLOCK * size_of::<f32>());
+            // The hardware does not foresee them.
+            fetch::<_MM_HINT_T0>(ahead[class], BLOCK * size_of::<f32>());
         }
         let panel = panel[class * DEPTH * WIDTH..].as_ptr();
         let x = inputs.map(|x| x.wrapping_add(class * size_of::<f32>()));
@@ -475,21 +468,9 @@ unsafe fn some<const M: usize>(
     }
     for m in 0..M {
         for r in 0..WIDTH {
-            let first = first + r * ROWS;
-            if first >= call.weight_rows {
-                break;
-            }
-            // SAFETY: the caller promises these results, and has had those of the columns before.
-            unsafe {
-                let mut total = totals[m][r];
-                if start > 0 {
-                    total = _mm256_add_ps(read(call, (index + m, first)), total);
-                }
-                write(call, (index + m, first), total);
-            }
+            sums[m][r] = _mm256_add_ps(sums[m][r], totals[m][r]);
         }
     }
-    M
 }
 
 fn f16_to_f32(bytes: [u8; 2]) -> f32 {

@@ -7,46 +7,40 @@ use super::gemv::BLOCKS;
 use super::k_quants::sixteen;
 use super::k_quants_low::{finish, tile};
 use super::legacy_quants::widened;
-use super::packed::{Kind, Panel, Rows, product};
-use super::register::{Lanes, ROWS, load, load_floats, store, sums_of_lanes, transpose};
-use crate::kernels::{MatMul, MatMulFn};
+use super::packed::{Addresses8, Avx2Product, EightRows, Panel8, SIDES, product};
+use super::register::{Lanes8, ROWS, load, load_floats, store, sums_of_lanes, transpose};
+use crate::kernels::MatMulFn;
 use crate::quant::*;
 use rillm_formats::manifest::DType;
 
 /// The product of a type.
 pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
     Some(match dtype {
-        DType::IQ2_XXS => matmul::<BlockIQ2XXS>,
-        DType::IQ2_XS => matmul::<BlockIQ2XS>,
-        DType::IQ2_S => matmul::<BlockIQ2S>,
-        DType::IQ3_XXS => matmul::<BlockIQ3XXS>,
-        DType::IQ3_S => matmul::<BlockIQ3S>,
-        DType::IQ1_S => matmul::<BlockIQ1S>,
-        DType::IQ1_M => matmul::<BlockIQ1M>,
+        DType::IQ2_XXS => product::<EightRows<Avx2Grid<BlockIQ2XXS>>>,
+        DType::IQ2_XS => product::<EightRows<Avx2Grid<BlockIQ2XS>>>,
+        DType::IQ2_S => product::<EightRows<Avx2Grid<BlockIQ2S>>>,
+        DType::IQ3_XXS => product::<EightRows<Avx2Grid<BlockIQ3XXS>>>,
+        DType::IQ3_S => product::<EightRows<Avx2Grid<BlockIQ3S>>>,
+        DType::IQ1_S => product::<EightRows<Avx2Grid<BlockIQ1S>>>,
+        DType::IQ1_M => product::<EightRows<Avx2Grid<BlockIQ1M>>>,
         _ => return None,
     })
 }
 
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn matmul<B: IQuantBlock>(call: &MatMul) {
-    // SAFETY: the caller's promise, handed on; rows are whole blocks.
-    unsafe { product::<Points<B>>(call) }
-}
-
 /// In a panel a weight stands in sixteen bits, multiplied with the factor of its part.
-struct Points<B>(core::marker::PhantomData<B>);
+struct Avx2Grid<B>(core::marker::PhantomData<B>);
 
-impl<B: IQuantBlock> Kind for Points<B> {
+impl<B: IQuantBlock> Avx2Product for Avx2Grid<B> {
     type Weights = B;
     type Inputs = ActivationQ8K;
     const ELEMENTS: usize = 256;
-    type Ready = ();
+    type Prepared = ();
 
     #[inline(always)]
-    unsafe fn ready(_: &[ActivationQ8K]) {}
+    unsafe fn prepare(_: &[ActivationQ8K]) {}
 
     #[inline(always)]
-    unsafe fn unpack(rows: &Rows, _: usize, panel: &mut Panel) {
+    unsafe fn unpack(rows: &Addresses8, _: usize, panel: &mut Panel8) {
         // SAFETY: the caller's promise, handed on.
         unsafe { unpack::<B>(rows, panel) }
     }
@@ -58,19 +52,19 @@ impl<B: IQuantBlock> Kind for Points<B> {
     }
 
     #[inline(always)]
-    unsafe fn add(sum: __m256, products: __m256i, rows: &Rows, x: &ActivationQ8K) -> __m256 {
+    unsafe fn add(sum: __m256, products: __m256i, rows: &Addresses8, x: &ActivationQ8K) -> __m256 {
         // SAFETY: the caller's promise; a block has alignment 1 and no invalid bytes.
         unsafe {
-            let factors = Lanes(rows.map(|row| (*row.cast::<B>()).factor()));
+            let factors = Lanes8(rows.map(|row| (*row.cast::<B>()).factor()));
             finish(sum, products, load_floats(&factors), x)
         }
     }
 
     #[inline(always)]
-    unsafe fn tile<const S: usize, const N: usize>(
-        panels: &[Panel; S],
+    unsafe fn tile<const N: usize>(
+        panels: &[Panel8; SIDES],
         x: [&[ActivationQ8K]; N],
-        sums: &mut [[__m256; S]; N],
+        sums: &mut [[__m256; SIDES]; N],
     ) {
         // SAFETY: the caller's promise, handed on.
         unsafe { tile(panels, x, sums) }
@@ -82,7 +76,7 @@ impl<B: IQuantBlock> Kind for Points<B> {
 /// A block is at each row's address; it has alignment 1 and no invalid bytes.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn unpack<B: IQuantBlock>(rows: &Rows, panel: &mut Panel) {
+unsafe fn unpack<B: IQuantBlock>(rows: &Addresses8, panel: &mut Panel8) {
     let mut all = [Integers256::ZERO; ROWS];
     for row in 0..ROWS {
         // SAFETY: the caller's promise.
@@ -92,7 +86,7 @@ unsafe fn unpack<B: IQuantBlock>(rows: &Rows, panel: &mut Panel) {
     for part in 0..16 {
         // In both halves of a lane.
         let twice = |scale: i16| i32::from(scale) * 0x1_0001;
-        let scale = load(&Lanes(all.each_ref().map(|all| twice(all.scales[part]))));
+        let scale = load(&Lanes8(all.each_ref().map(|all| twice(all.scales[part]))));
         let words = transpose(|row| {
             let quants: &[[i8; 16]] = all[row].quants.as_chunks().0;
             sixteen(&quants[part].map(i8::cast_unsigned), 0)

@@ -8,33 +8,27 @@ use core::arch::x86_64::*;
 
 use super::gemv::BLOCKS;
 use super::legacy_quants::steps;
-use super::packed::{Kind, Panel, Rows, Step, product};
+use super::packed::{Addresses8, Avx2Product, DotBytes, EightRows, Panel8, SIDES, product};
 use super::register::{
-    Lanes, ROWS, add_fours, add_pairs, add_words, halves, load, load_floats, load_half, spread,
+    Lanes8, ROWS, add_fours, add_pairs, add_words, halves, load, load_floats, load_half, spread,
     store, sums_of_lanes, transpose,
 };
-use crate::kernels::{MatMul, MatMulFn};
+use crate::kernels::MatMulFn;
 use crate::quant::*;
 use rillm_formats::manifest::DType;
 
 /// The product of a type.
-pub(super) fn of<D: Step>(dtype: DType) -> Option<MatMulFn> {
+pub(super) fn of<D: DotBytes>(dtype: DType) -> Option<MatMulFn> {
     Some(match dtype {
-        DType::Q4_K => matmul::<BlockQ4K, D>,
-        DType::Q5_K => matmul::<BlockQ5K, D>,
-        DType::Q6_K => matmul::<BlockQ6K, D>,
+        DType::Q4_K => product::<EightRows<Avx2KQuant<BlockQ4K, D>>>,
+        DType::Q5_K => product::<EightRows<Avx2KQuant<BlockQ5K, D>>>,
+        DType::Q6_K => product::<EightRows<Avx2KQuant<BlockQ6K, D>>>,
         _ => return None,
     })
 }
 
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) unsafe fn matmul<B: Stored, D: Step>(call: &MatMul) {
-    // SAFETY: the caller's promise, handed on; rows are whole blocks.
-    unsafe { product::<Large<B, D>>(call) }
-}
-
 /// A block as a panel has it.
-pub(super) trait Stored: Block256 {
+pub(super) trait Avx2Block256: Block256 {
     /// The largest byte without sign.
     const MOST: i32;
 
@@ -46,14 +40,14 @@ pub(super) trait Stored: Block256 {
     /// # Safety
     ///
     /// The CPU has this table's instructions; a block is at each row's address.
-    unsafe fn unpack(rows: &Rows, panel: &mut Panel);
+    unsafe fn unpack(rows: &Addresses8, panel: &mut Panel8);
 
-    /// Writes what [`Stored::unpack`] does but for the quants.
+    /// Writes what [`Avx2Block256::unpack`] does but for the quants.
     ///
     /// # Safety
     ///
     /// The same.
-    unsafe fn header(rows: &Rows, panel: &mut Panel);
+    unsafe fn header(rows: &Addresses8, panel: &mut Panel8);
 
     /// The products of a block with their scales, to be summed.
     ///
@@ -63,16 +57,16 @@ pub(super) trait Stored: Block256 {
     unsafe fn products(&self, x: &ActivationQ8K) -> __m256i;
 }
 
-impl Stored for BlockQ4K {
+impl Avx2Block256 for BlockQ4K {
     const MOST: i32 = 15;
     const PARTS: usize = 8;
     #[inline(always)]
-    unsafe fn unpack(rows: &Rows, panel: &mut Panel) {
+    unsafe fn unpack(rows: &Addresses8, panel: &mut Panel8) {
         // SAFETY: the caller's promise, handed on.
         unsafe { unpack_q4_k(rows, panel) }
     }
     #[inline(always)]
-    unsafe fn header(rows: &Rows, panel: &mut Panel) {
+    unsafe fn header(rows: &Addresses8, panel: &mut Panel8) {
         // SAFETY: the caller's promise, handed on.
         unsafe { header(rows, panel) }
     }
@@ -83,16 +77,16 @@ impl Stored for BlockQ4K {
     }
 }
 
-impl Stored for BlockQ5K {
+impl Avx2Block256 for BlockQ5K {
     const MOST: i32 = 31;
     const PARTS: usize = 8;
     #[inline(always)]
-    unsafe fn unpack(rows: &Rows, panel: &mut Panel) {
+    unsafe fn unpack(rows: &Addresses8, panel: &mut Panel8) {
         // SAFETY: the caller's promise, handed on.
         unsafe { unpack_q5_k(rows, panel) }
     }
     #[inline(always)]
-    unsafe fn header(rows: &Rows, panel: &mut Panel) {
+    unsafe fn header(rows: &Addresses8, panel: &mut Panel8) {
         // SAFETY: the caller's promise, handed on.
         unsafe { header(rows, panel) }
     }
@@ -103,16 +97,16 @@ impl Stored for BlockQ5K {
     }
 }
 
-impl Stored for BlockQ6K {
+impl Avx2Block256 for BlockQ6K {
     const MOST: i32 = 63;
     const PARTS: usize = 16;
     #[inline(always)]
-    unsafe fn unpack(rows: &Rows, panel: &mut Panel) {
+    unsafe fn unpack(rows: &Addresses8, panel: &mut Panel8) {
         // SAFETY: the caller's promise, handed on.
         unsafe { unpack_q6_k(rows, panel) }
     }
     #[inline(always)]
-    unsafe fn header(rows: &Rows, panel: &mut Panel) {
+    unsafe fn header(rows: &Addresses8, panel: &mut Panel8) {
         // SAFETY: the caller's promise, handed on.
         unsafe { header_q6_k(rows, panel) }
     }
@@ -124,19 +118,19 @@ impl Stored for BlockQ6K {
 }
 
 /// Blocks with [int8 activations](ActivationQ8K).
-struct Large<B, D>(core::marker::PhantomData<(B, D)>);
+pub(super) struct Avx2KQuant<B, D>(core::marker::PhantomData<(B, D)>);
 
-impl<B: Stored, D: Step> Kind for Large<B, D> {
+impl<B: Avx2Block256, D: DotBytes> Avx2Product for Avx2KQuant<B, D> {
     type Weights = B;
     type Inputs = ActivationQ8K;
     const ELEMENTS: usize = 256;
-    type Ready = ();
+    type Prepared = ();
 
     #[inline(always)]
-    unsafe fn ready(_: &[ActivationQ8K]) {}
+    unsafe fn prepare(_: &[ActivationQ8K]) {}
 
     #[inline(always)]
-    unsafe fn unpack(rows: &Rows, _: usize, panel: &mut Panel) {
+    unsafe fn unpack(rows: &Addresses8, _: usize, panel: &mut Panel8) {
         // SAFETY: the caller's promise, handed on.
         unsafe { B::unpack(rows, panel) }
     }
@@ -148,19 +142,19 @@ impl<B: Stored, D: Step> Kind for Large<B, D> {
     }
 
     #[inline(always)]
-    unsafe fn add(sum: __m256, products: __m256i, rows: &Rows, x: &ActivationQ8K) -> __m256 {
+    unsafe fn add(sum: __m256, products: __m256i, rows: &Addresses8, x: &ActivationQ8K) -> __m256 {
         // SAFETY: the caller's promise, handed on.
         unsafe { add::<B>(sum, products, rows, x) }
     }
 
     #[inline(always)]
-    unsafe fn tile<const S: usize, const N: usize>(
-        panels: &[Panel; S],
+    unsafe fn tile<const N: usize>(
+        panels: &[Panel8; SIDES],
         x: [&[ActivationQ8K]; N],
-        sums: &mut [[__m256; S]; N],
+        sums: &mut [[__m256; SIDES]; N],
     ) {
         // SAFETY: the caller's promise, handed on.
-        unsafe { tile::<B, D, S, N>(panels, x, sums) }
+        unsafe { tile::<B, D, N>(panels, x, sums) }
     }
 }
 
@@ -172,7 +166,7 @@ pub(super) fn sixteen(bytes: &[u8], which: usize) -> __m128i {
 }
 
 /// What a Q4_K and a Q5_K block begin with.
-type Header = [u8; 16];
+type Q4KHeader = [u8; 16];
 
 const _: () = {
     assert!(core::mem::offset_of!(BlockQ4K, scale) == 0);
@@ -189,10 +183,10 @@ const _: () = {
 /// A block of either type is at each row's address.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn header(rows: &Rows, panel: &mut Panel) {
+unsafe fn header(rows: &Addresses8, panel: &mut Panel8) {
     let [both, s0, s1, s2] = transpose(|row| {
         // SAFETY: the caller's promise; both types begin so.
-        load_half(unsafe { &*rows[row].cast::<Header>() })
+        load_half(unsafe { &*rows[row].cast::<Q4KHeader>() })
     });
     store(&mut panel.factors[0], low_halves(both));
     store(
@@ -249,7 +243,7 @@ pub(super) fn in_words([low, high]: [usize; 2]) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn unpack_q4_k(rows: &Rows, panel: &mut Panel) {
+unsafe fn unpack_q4_k(rows: &Addresses8, panel: &mut Panel8) {
     // SAFETY: a block is at each row's address; it has alignment 1 and no invalid bytes.
     let block = |row: usize| unsafe { &*rows[row].cast::<BlockQ4K>() };
     // SAFETY: as above.
@@ -270,7 +264,7 @@ unsafe fn unpack_q4_k(rows: &Rows, panel: &mut Panel) {
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn unpack_q5_k(rows: &Rows, panel: &mut Panel) {
+unsafe fn unpack_q5_k(rows: &Addresses8, panel: &mut Panel8) {
     // SAFETY: as in `unpack_q4_k`.
     let block = |row: usize| unsafe { &*rows[row].cast::<BlockQ5K>() };
     // SAFETY: as above.
@@ -304,7 +298,7 @@ unsafe fn unpack_q5_k(rows: &Rows, panel: &mut Panel) {
 /// A block is at each row's address.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn header_q6_k(rows: &Rows, panel: &mut Panel) {
+unsafe fn header_q6_k(rows: &Addresses8, panel: &mut Panel8) {
     // SAFETY: as in `unpack_q4_k`.
     let block = |row: usize| unsafe { &*rows[row].cast::<BlockQ6K>() };
     let scales = transpose(|row| load_half(&block(row).scales));
@@ -317,7 +311,7 @@ unsafe fn header_q6_k(rows: &Rows, panel: &mut Panel) {
 /// parts of each row to a lane, and what is taken off.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn signed_scales<const ABOVE: i32>(scales: [__m256i; 4], panel: &mut Panel) {
+pub(super) fn signed_scales<const ABOVE: i32>(scales: [__m256i; 4], panel: &mut Panel8) {
     for (four, scales) in scales.into_iter().enumerate() {
         for part in 0..4 {
             let scale = _mm256_shuffle_epi8(scales, in_words([part, part]));
@@ -336,7 +330,7 @@ pub(super) fn signed_scales<const ABOVE: i32>(scales: [__m256i; 4], panel: &mut 
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn unpack_q6_k(rows: &Rows, panel: &mut Panel) {
+unsafe fn unpack_q6_k(rows: &Addresses8, panel: &mut Panel8) {
     // SAFETY: as in `unpack_q4_k`.
     let block = |row: usize| unsafe { &*rows[row].cast::<BlockQ6K>() };
     // SAFETY: as above.
@@ -374,10 +368,10 @@ unsafe fn unpack_q6_k(rows: &Rows, panel: &mut Panel) {
 /// Panels of one block against `N` inputs.
 #[inline(never)] // so that the registers are all for its sums
 #[target_feature(enable = "avx2,fma,f16c")]
-fn tile<B: Stored, D: Step, const S: usize, const N: usize>(
-    panels: &[Panel; S],
+fn tile<B: Avx2Block256, D: DotBytes, const N: usize>(
+    panels: &[Panel8; SIDES],
     x: [&[ActivationQ8K]; N],
-    sums: &mut [[__m256; S]; N],
+    sums: &mut [[__m256; SIDES]; N],
 ) {
     let groups = 64 / B::PARTS;
     let steps = const {
@@ -388,18 +382,18 @@ fn tile<B: Stored, D: Step, const S: usize, const N: usize>(
             64 / B::PARTS
         }
     };
-    let mut products = [[_mm256_setzero_si256(); S]; N];
+    let mut products = [[_mm256_setzero_si256(); SIDES]; N];
     for part in 0..B::PARTS {
         for first in (part * groups..(part + 1) * groups).step_by(steps) {
-            let mut pairs = [[_mm256_setzero_si256(); S]; N];
+            let mut pairs = [[_mm256_setzero_si256(); SIDES]; N];
             for group in first..first + steps {
-                let mut weights = [_mm256_setzero_si256(); S];
-                for side in 0..S {
+                let mut weights = [_mm256_setzero_si256(); SIDES];
+                for side in 0..SIDES {
                     weights[side] = load(&panels[side].quants[group]);
                 }
                 for n in 0..N {
                     let four = spread(&x[n][0].quants, group);
-                    for side in 0..S {
+                    for side in 0..SIDES {
                         if D::FOURS {
                             let (sum, weights) = (pairs[n][side], weights[side]);
                             // SAFETY: `Fours` runs only where it can.
@@ -413,7 +407,7 @@ fn tile<B: Stored, D: Step, const S: usize, const N: usize>(
                     }
                 }
             }
-            for side in 0..S {
+            for side in 0..SIDES {
                 let scale = load(&panels[side].scales[part]);
                 if D::FOURS {
                     let scale = _mm256_srai_epi32::<16>(scale);
@@ -432,7 +426,7 @@ fn tile<B: Stored, D: Step, const S: usize, const N: usize>(
     for n in 0..N {
         let parts = parts::<B>(&x[n][0]);
         let scale = _mm256_set1_ps(x[n][0].scale());
-        for side in 0..S {
+        for side in 0..SIDES {
             let (sum, products) = (sums[n][side], products[n][side]);
             sums[n][side] = finish::<B>(sum, products, &panels[side], (&parts, scale));
         }
@@ -442,8 +436,8 @@ fn tile<B: Stored, D: Step, const S: usize, const N: usize>(
 /// Sums of the activations of a block's parts, in sixteen bits.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn parts<B: Stored>(x: &ActivationQ8K) -> Lanes<i32> {
-    let mut parts = Lanes([0; ROWS]);
+fn parts<B: Avx2Block256>(x: &ActivationQ8K) -> Lanes8<i32> {
+    let mut parts = Lanes8([0; ROWS]);
     let sixteens = load(&x.sums);
     match B::PARTS {
         // Those of 32 fit as well.
@@ -456,11 +450,11 @@ fn parts<B: Stored>(x: &ActivationQ8K) -> Lanes<i32> {
 /// What a block of each row adds to their sums.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn finish<B: Stored>(
+fn finish<B: Avx2Block256>(
     sum: __m256,
     products: __m256i,
-    panel: &Panel,
-    (parts, scale): (&Lanes<i32>, __m256),
+    panel: &Panel8,
+    (parts, scale): (&Lanes8<i32>, __m256),
 ) -> __m256 {
     // Without a factor of their own they belong to the products.
     let mut mins = match B::MINS {
@@ -490,8 +484,13 @@ fn finish<B: Stored>(
 /// A block is at each row's address.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn add<B: Stored>(sum: __m256, products: __m256i, rows: &Rows, x: &ActivationQ8K) -> __m256 {
-    let mut panel = Panel::EMPTY;
+unsafe fn add<B: Avx2Block256>(
+    sum: __m256,
+    products: __m256i,
+    rows: &Addresses8,
+    x: &ActivationQ8K,
+) -> __m256 {
+    let mut panel = Panel8::EMPTY;
     // SAFETY: the caller's promise, handed on.
     unsafe { B::header(rows, &mut panel) };
     let scale = _mm256_set1_ps(x.scale());
@@ -505,7 +504,7 @@ unsafe fn add<B: Stored>(sum: __m256, products: __m256i, rows: &Rows, x: &Activa
 /// So many blocks are at the row's address; they have alignment 1 and no invalid bytes.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn sums<B: Stored>(row: *const u8, x: &[ActivationQ8K]) -> __m256i {
+unsafe fn sums<B: Avx2Block256>(row: *const u8, x: &[ActivationQ8K]) -> __m256i {
     let mut products = [_mm256_setzero_si256(); BLOCKS];
     for (n, products) in products.iter_mut().enumerate() {
         let Some(x) = x.get(n) else { break };

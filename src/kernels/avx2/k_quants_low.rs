@@ -8,49 +8,44 @@ use core::arch::x86_64::*;
 
 use super::gemv::BLOCKS;
 use super::k_quants::{
-    SPREAD, Stored, in_words, low_halves, matmul, scales_of_halves, signed_scales, sixteen,
+    Avx2Block256, Avx2KQuant, SPREAD, in_words, low_halves, scales_of_halves, signed_scales,
+    sixteen,
 };
 use super::legacy_quants::widened;
-use super::packed::{Kind, Panel, Rows, Step, product};
+use super::packed::{Addresses8, Avx2Product, DotBytes, EightRows, Panel8, SIDES, product};
 use super::register::{
-    Lanes, ROWS, add_words, as_nibbles, halves, load, load_floats, load_half, nibbles_of, spread,
+    Lanes8, ROWS, add_words, as_nibbles, halves, load, load_floats, load_half, nibbles_of, spread,
     store, sums_of_lanes, transpose,
 };
-use crate::kernels::{MatMul, MatMulFn};
+use crate::kernels::MatMulFn;
 use crate::quant::*;
 use rillm_formats::manifest::DType;
 
 /// The product of a type.
-pub(super) fn of<D: Step>(dtype: DType) -> Option<MatMulFn> {
+pub(super) fn of<D: DotBytes>(dtype: DType) -> Option<MatMulFn> {
     Some(match dtype {
-        DType::Q2_K => matmul::<BlockQ2K, D>,
-        DType::Q3_K => matmul::<BlockQ3K, D>,
-        DType::TQ1_0 => matmul::<BlockTQ1_0, D>,
-        DType::TQ2_0 => matmul::<BlockTQ2_0, D>,
-        DType::IQ4_XS => iq4_xs,
+        DType::Q2_K => product::<EightRows<Avx2KQuant<BlockQ2K, D>>>,
+        DType::Q3_K => product::<EightRows<Avx2KQuant<BlockQ3K, D>>>,
+        DType::TQ1_0 => product::<EightRows<Avx2KQuant<BlockTQ1_0, D>>>,
+        DType::TQ2_0 => product::<EightRows<Avx2KQuant<BlockTQ2_0, D>>>,
+        DType::IQ4_XS => product::<EightRows<Avx2Iq4Xs>>,
         _ => return None,
     })
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn iq4_xs(call: &MatMul) {
-    // SAFETY: the caller's promise, handed on; rows are whole blocks.
-    unsafe { product::<Values>(call) }
 }
 
 macro_rules! stored {
     ($($block:ident: $most:literal, $parts:literal, $unpack:ident, $header:ident, $products:ident;)*)
     => {$(
-        impl Stored for $block {
+        impl Avx2Block256 for $block {
             const MOST: i32 = $most;
             const PARTS: usize = $parts;
             #[inline(always)]
-            unsafe fn unpack(rows: &Rows, panel: &mut Panel) {
+            unsafe fn unpack(rows: &Addresses8, panel: &mut Panel8) {
                 // SAFETY: the caller's promise, handed on.
                 unsafe { $unpack(rows, panel) }
             }
             #[inline(always)]
-            unsafe fn header(rows: &Rows, panel: &mut Panel) {
+            unsafe fn header(rows: &Addresses8, panel: &mut Panel8) {
                 // SAFETY: the caller's promise, handed on.
                 unsafe { $header(rows, panel) }
             }
@@ -88,7 +83,7 @@ fn quarters(bytes: __m256i) -> [__m256i; 4] {
 #[target_feature(enable = "avx2")]
 fn unpack_pairs_of_bits<'a>(
     of: impl Fn(usize) -> &'a [u8; 64],
-    panel: &mut Panel,
+    panel: &mut Panel8,
     more: impl Fn(usize, __m256i) -> __m256i,
 ) {
     for half in 0..2 {
@@ -108,7 +103,7 @@ fn unpack_pairs_of_bits<'a>(
 /// Writes the factors of eight blocks.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn factors(panel: &mut Panel, of: impl Fn(usize) -> [u8; 2]) {
+fn factors(panel: &mut Panel8, of: impl Fn(usize) -> [u8; 2]) {
     store(&mut panel.factors[0], _mm256_castps_si256(halves(of)));
 }
 
@@ -117,7 +112,7 @@ fn factors(panel: &mut Panel, of: impl Fn(usize) -> [u8; 2]) {
 /// A block is at each row's address.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn header_q2_k(rows: &Rows, panel: &mut Panel) {
+unsafe fn header_q2_k(rows: &Addresses8, panel: &mut Panel8) {
     // SAFETY: a block is at each row's address; it has alignment 1 and no invalid bytes.
     let block = |row: usize| unsafe { &*rows[row].cast::<BlockQ2K>() };
     let mask = _mm256_set1_epi8(15);
@@ -134,7 +129,7 @@ unsafe fn header_q2_k(rows: &Rows, panel: &mut Panel) {
             store(&mut panel.mins[2 * four + pair], pairs);
         }
     }
-    let mut both = Lanes([0u32; ROWS]);
+    let mut both = Lanes8([0u32; ROWS]);
     for row in 0..ROWS {
         let ([a, b], [c, d]) = (block(row).scale, block(row).min_scale);
         both.0[row] = u32::from_le_bytes([a, b, c, d]);
@@ -152,7 +147,7 @@ unsafe fn header_q2_k(rows: &Rows, panel: &mut Panel) {
 /// A block is at each row's address.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn unpack_q2_k(rows: &Rows, panel: &mut Panel) {
+unsafe fn unpack_q2_k(rows: &Addresses8, panel: &mut Panel8) {
     // SAFETY: as in `header_q2_k`.
     let block = |row: usize| unsafe { &*rows[row].cast::<BlockQ2K>() };
     // SAFETY: as above.
@@ -201,7 +196,7 @@ fn q3_k_end(block: &BlockQ3K) -> __m128i {
 /// A block is at each row's address.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn header_q3_k(rows: &Rows, panel: &mut Panel) {
+unsafe fn header_q3_k(rows: &Addresses8, panel: &mut Panel8) {
     // SAFETY: as in `header_q2_k`.
     let block = |row: usize| unsafe { &*rows[row].cast::<BlockQ3K>() };
     let [low, next, high, factor] = transpose(|row| q3_k_end(block(row)));
@@ -226,7 +221,7 @@ unsafe fn header_q3_k(rows: &Rows, panel: &mut Panel) {
 /// A block is at each row's address.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn unpack_q3_k(rows: &Rows, panel: &mut Panel) {
+unsafe fn unpack_q3_k(rows: &Addresses8, panel: &mut Panel8) {
     // SAFETY: as in `header_q2_k`.
     let block = |row: usize| unsafe { &*rows[row].cast::<BlockQ3K>() };
     // SAFETY: as above.
@@ -294,7 +289,7 @@ fn q3_k_products(block: &BlockQ3K, x: &ActivationQ8K) -> __m256i {
 /// Scales of one, and weights that are 1 above themselves.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn no_scales(panel: &mut Panel) {
+fn no_scales(panel: &mut Panel8) {
     for part in 0..8 {
         store(&mut panel.scales[part], _mm256_set1_epi16(1));
     }
@@ -321,7 +316,7 @@ fn trit_products(quants: impl Fn(usize) -> __m256i, x: &ActivationQ8K) -> __m256
 /// A block is at each row's address.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn header_tq2_0(rows: &Rows, panel: &mut Panel) {
+unsafe fn header_tq2_0(rows: &Addresses8, panel: &mut Panel8) {
     // SAFETY: as in `header_q2_k`.
     let block = |row: usize| unsafe { &*rows[row].cast::<BlockTQ2_0>() };
     no_scales(panel);
@@ -333,7 +328,7 @@ unsafe fn header_tq2_0(rows: &Rows, panel: &mut Panel) {
 /// A block is at each row's address.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn unpack_tq2_0(rows: &Rows, panel: &mut Panel) {
+unsafe fn unpack_tq2_0(rows: &Addresses8, panel: &mut Panel8) {
     // SAFETY: as in `header_q2_k`.
     let block = |row: usize| unsafe { &*rows[row].cast::<BlockTQ2_0>() };
     // SAFETY: as above.
@@ -394,7 +389,7 @@ fn thrice(bytes: __m256i) -> __m256i {
 /// A block is at each row's address.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn header_tq1_0(rows: &Rows, panel: &mut Panel) {
+unsafe fn header_tq1_0(rows: &Addresses8, panel: &mut Panel8) {
     // SAFETY: as in `header_q2_k`.
     let block = |row: usize| unsafe { &*rows[row].cast::<BlockTQ1_0>() };
     no_scales(panel);
@@ -406,7 +401,7 @@ unsafe fn header_tq1_0(rows: &Rows, panel: &mut Panel) {
 /// A block is at each row's address.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn unpack_tq1_0(rows: &Rows, panel: &mut Panel) {
+unsafe fn unpack_tq1_0(rows: &Addresses8, panel: &mut Panel8) {
     // SAFETY: as in `header_q2_k`.
     let block = |row: usize| unsafe { &*rows[row].cast::<BlockTQ1_0>() };
     // SAFETY: as above.
@@ -423,7 +418,7 @@ unsafe fn unpack_tq1_0(rows: &Rows, panel: &mut Panel) {
             }
         }
     }
-    let mut high = Lanes([0; ROWS]);
+    let mut high = Lanes8([0; ROWS]);
     for row in 0..ROWS {
         high.0[row] = i32::from_le_bytes(block(row).high);
     }
@@ -461,34 +456,34 @@ fn tq1_0_products(block: &BlockTQ1_0, x: &ActivationQ8K) -> __m256i {
 }
 
 /// IQ4_XS with [int8 activations](ActivationQ8K).
-struct Values;
+struct Avx2Iq4Xs;
 
-impl Kind for Values {
+impl Avx2Product for Avx2Iq4Xs {
     type Weights = BlockIQ4XS;
     type Inputs = ActivationQ8K;
     const ELEMENTS: usize = 256;
-    type Ready = Ready;
+    type Prepared = Iq4XsInputs;
 
     #[inline(always)]
-    unsafe fn ready(x: &[ActivationQ8K]) -> Ready {
+    unsafe fn prepare(x: &[ActivationQ8K]) -> Iq4XsInputs {
         // SAFETY: the caller's promise.
-        unsafe { ready(x) }
+        unsafe { prepare(x) }
     }
 
     #[inline(always)]
-    unsafe fn unpack(rows: &Rows, _: usize, panel: &mut Panel) {
+    unsafe fn unpack(rows: &Addresses8, _: usize, panel: &mut Panel8) {
         // SAFETY: the caller's promise, handed on.
         unsafe { unpack_iq4_xs(rows, panel) }
     }
 
     #[inline(always)]
-    unsafe fn sums(row: *const u8, x: &[ActivationQ8K], ready: &[Ready]) -> __m256i {
+    unsafe fn sums(row: *const u8, x: &[ActivationQ8K], prepared: &[Iq4XsInputs]) -> __m256i {
         // SAFETY: the caller's promise, handed on.
-        unsafe { iq4_xs_sums(row, x.len(), ready) }
+        unsafe { iq4_xs_sums(row, x.len(), prepared) }
     }
 
     #[inline(always)]
-    unsafe fn add(sum: __m256, products: __m256i, rows: &Rows, x: &ActivationQ8K) -> __m256 {
+    unsafe fn add(sum: __m256, products: __m256i, rows: &Addresses8, x: &ActivationQ8K) -> __m256 {
         // SAFETY: the caller's promise; a block has alignment 1 and no invalid bytes.
         unsafe {
             let factors = halves(|row| (*rows[row].cast::<BlockIQ4XS>()).scale);
@@ -497,10 +492,10 @@ impl Kind for Values {
     }
 
     #[inline(always)]
-    unsafe fn tile<const S: usize, const N: usize>(
-        panels: &[Panel; S],
+    unsafe fn tile<const N: usize>(
+        panels: &[Panel8; SIDES],
         x: [&[ActivationQ8K]; N],
-        sums: &mut [[__m256; S]; N],
+        sums: &mut [[__m256; SIDES]; N],
     ) {
         // SAFETY: the caller's promise, handed on.
         unsafe { tile(panels, x, sums) }
@@ -519,10 +514,10 @@ pub(super) fn finish(sum: __m256, products: __m256i, factors: __m256, x: &Activa
 /// A block is at each row's address.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn unpack_iq4_xs(rows: &Rows, panel: &mut Panel) {
+unsafe fn unpack_iq4_xs(rows: &Addresses8, panel: &mut Panel8) {
     // SAFETY: as in `header_q2_k`.
     let block = |row: usize| unsafe { &*rows[row].cast::<BlockIQ4XS>() };
-    let mut words = [Lanes([0u32; ROWS]); 2];
+    let mut words = [Lanes8([0u32; ROWS]); 2];
     for row in 0..ROWS {
         words[0].0[row] = u16::from_le_bytes(block(row).scales_high).into();
         words[1].0[row] = u32::from_le_bytes(block(row).scales_low);
@@ -560,12 +555,12 @@ unsafe fn unpack_iq4_xs(rows: &Rows, panel: &mut Panel) {
 /// Panels of one block against `N` inputs, weights standing in sixteen bits.
 #[inline(never)] // so that the registers are all for its sums
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn tile<const S: usize, const N: usize>(
-    panels: &[Panel; S],
+pub(super) fn tile<const N: usize>(
+    panels: &[Panel8; SIDES],
     x: [&[ActivationQ8K]; N],
-    sums: &mut [[__m256; S]; N],
+    sums: &mut [[__m256; SIDES]; N],
 ) {
-    let mut wide = [[[Lanes([0i32; ROWS]); 2]; 8]; N];
+    let mut wide = [[[Lanes8([0i32; ROWS]); 2]; 8]; N];
     for n in 0..N {
         let (inputs, _) = x[n][0].quants.as_chunks::<32>();
         for part in 0..8 {
@@ -574,17 +569,17 @@ pub(super) fn tile<const S: usize, const N: usize>(
             store(&mut wide[n][part][1], odd);
         }
     }
-    let mut products = [[_mm256_setzero_si256(); S]; N];
+    let mut products = [[_mm256_setzero_si256(); SIDES]; N];
     for part in 0..8 {
         for group in 0..8 {
             for odd in 0..2 {
-                let mut weights = [_mm256_setzero_si256(); S];
-                for side in 0..S {
+                let mut weights = [_mm256_setzero_si256(); SIDES];
+                for side in 0..SIDES {
                     weights[side] = load(&panels[side].quants[16 * part + 2 * group + odd]);
                 }
                 for n in 0..N {
                     let two = spread(&wide[n][part][odd], group);
-                    for side in 0..S {
+                    for side in 0..SIDES {
                         products[n][side] = add_words(products[n][side], weights[side], two);
                     }
                 }
@@ -592,7 +587,7 @@ pub(super) fn tile<const S: usize, const N: usize>(
         }
     }
     for n in 0..N {
-        for side in 0..S {
+        for side in 0..SIDES {
             let factors = load_floats(&panels[side].factors[0]);
             sums[n][side] = finish(sums[n][side], products[n][side], factors, &x[n][0]);
         }
@@ -601,27 +596,27 @@ pub(super) fn tile<const S: usize, const N: usize>(
 
 /// An input's block, as 32 bytes of two parts have a row's: the first sixteen columns of both,
 /// then the last; and their magnitudes.
-struct Ready {
-    x: [[Lanes<i32>; 2]; 4],
-    magnitudes: [[Lanes<i32>; 2]; 4],
+struct Iq4XsInputs {
+    x: [[Lanes8<i32>; 2]; 4],
+    magnitudes: [[Lanes8<i32>; 2]; 4],
 }
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn ready(x: &[ActivationQ8K]) -> Ready {
-    let mut ready = Ready {
-        x: [[Lanes([0; ROWS]); 2]; 4],
-        magnitudes: [[Lanes([0; ROWS]); 2]; 4],
+fn prepare(x: &[ActivationQ8K]) -> Iq4XsInputs {
+    let mut prepared = Iq4XsInputs {
+        x: [[Lanes8([0; ROWS]); 2]; 4],
+        magnitudes: [[Lanes8([0; ROWS]); 2]; 4],
     };
     let (parts, _) = x[0].quants.as_chunks::<32>();
     for pair in 0..4 {
         let [x, magnitudes] = as_nibbles(&parts[2 * pair], &parts[2 * pair + 1]);
         for half in 0..2 {
-            store(&mut ready.x[pair][half], x[half]);
-            store(&mut ready.magnitudes[pair][half], magnitudes[half]);
+            store(&mut prepared.x[pair][half], x[half]);
+            store(&mut prepared.magnitudes[pair][half], magnitudes[half]);
         }
     }
-    ready
+    prepared
 }
 
 /// The sums of the products of up to eight blocks of a row with an input, one to a lane.
@@ -631,19 +626,19 @@ fn ready(x: &[ActivationQ8K]) -> Ready {
 /// So many blocks are at the row's address; they have alignment 1 and no invalid bytes.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn iq4_xs_sums(row: *const u8, len: usize, ready: &[Ready]) -> __m256i {
+unsafe fn iq4_xs_sums(row: *const u8, len: usize, prepared: &[Iq4XsInputs]) -> __m256i {
     let mut products = [_mm256_setzero_si256(); BLOCKS];
-    for (n, ready) in ready.iter().enumerate().take(BLOCKS.min(len)) {
+    for (n, prepared) in prepared.iter().enumerate().take(BLOCKS.min(len)) {
         // SAFETY: the caller's promise.
         let block = unsafe { &*row.cast::<BlockIQ4XS>().wrapping_add(n) };
-        products[n] = iq4_xs_products(block, ready);
+        products[n] = iq4_xs_products(block, prepared);
     }
     sums_of_lanes(products)
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn iq4_xs_products(block: &BlockIQ4XS, x: &Ready) -> __m256i {
+fn iq4_xs_products(block: &BlockIQ4XS, x: &Iq4XsInputs) -> __m256i {
     // Even parts' scales in the one half, odd ones' in the other: two parts to a register.
     let low = _mm256_set1_epi32(i32::from_le_bytes(block.scales_low));
     let low = _mm256_srlv_epi32(low, _mm256_setr_epi32(0, 8, 16, 24, 4, 12, 20, 28));

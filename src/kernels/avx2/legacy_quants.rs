@@ -8,44 +8,39 @@
 use core::arch::x86_64::*;
 
 use super::gemv::BLOCKS;
-use super::packed::{Kind, Panel, Rows, Step, product};
+use super::packed::{Addresses8, Avx2Product, DotBytes, EightRows, Panel8, SIDES, product};
 use super::register::{
-    Lanes, ROWS, add_fours, add_pairs, add_words, as_nibbles, halves, load, load_floats, load_half,
-    nibbles_of, sixteens, spread, store, sums_of_half_lanes, sums_of_half_words, transpose,
+    Lanes8, ROWS, add_fours, add_pairs, add_words, as_nibbles, halves, load, load_floats,
+    load_half, nibbles_of, sixteens, spread, store, sums_of_half_lanes, sums_of_half_words,
+    transpose,
 };
-use crate::kernels::{MatMul, MatMulFn};
+use crate::kernels::MatMulFn;
 use crate::quant::*;
 use rillm_formats::manifest::DType;
 
 /// The product of a type.
-pub(super) fn of<D: Step>(dtype: DType) -> Option<MatMulFn> {
+pub(super) fn of<D: DotBytes>(dtype: DType) -> Option<MatMulFn> {
     Some(match dtype {
-        DType::Q4_0 => matmul::<BlockQ4_0, D>,
-        DType::Q4_1 => matmul::<BlockQ4_1, D>,
-        DType::Q5_0 => matmul::<BlockQ5_0, D>,
-        DType::Q5_1 => matmul::<BlockQ5_1, D>,
-        DType::Q8_0 => matmul::<BlockQ8_0, D>,
-        DType::IQ4_NL => matmul::<BlockIQ4NL, D>,
-        DType::MXFP4 => matmul::<BlockMXFP4, D>,
+        DType::Q4_0 => product::<EightRows<Avx2Legacy<BlockQ4_0, D>>>,
+        DType::Q4_1 => product::<EightRows<Avx2Legacy<BlockQ4_1, D>>>,
+        DType::Q5_0 => product::<EightRows<Avx2Legacy<BlockQ5_0, D>>>,
+        DType::Q5_1 => product::<EightRows<Avx2Legacy<BlockQ5_1, D>>>,
+        DType::Q8_0 => product::<EightRows<Avx2Legacy<BlockQ8_0, D>>>,
+        DType::IQ4_NL => product::<EightRows<Avx2Legacy<BlockIQ4NL, D>>>,
+        DType::MXFP4 => product::<EightRows<Avx2Legacy<BlockMXFP4, D>>>,
         _ => return None,
     })
 }
 
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn matmul<W: Stored, D: Step>(call: &MatMul) {
-    // SAFETY: the caller's promise, handed on; rows are whole blocks.
-    unsafe { product::<Small<W, D>>(call) }
-}
-
 /// The same block of each of eight rows.
-type Eight<'a, W> = [&'a W; ROWS];
+type EightBlocks<'a, W> = [&'a W; ROWS];
 
 /// A block as a panel has it.
 ///
 /// # Safety
 ///
 /// Of both functions: the CPU has this table's instructions.
-trait Stored: Block32 {
+trait Avx2Block32: Block32 {
     /// The largest byte without sign, or 255 for weights that need all of a byte.
     const MOST: i32;
 
@@ -62,7 +57,7 @@ trait Stored: Block32 {
     const OFFSET: fn(&Self) -> [u8; 2];
 
     /// Four columns of eight rows in each register.
-    unsafe fn quants(blocks: Eight<Self>) -> [__m256i; 8];
+    unsafe fn quants(blocks: EightBlocks<Self>) -> [__m256i; 8];
 
     /// The columns of two blocks of a row: the first sixteen of both, then the last.
     unsafe fn two_quants(a: &Self, b: &Self) -> [__m256i; 2];
@@ -84,7 +79,7 @@ macro_rules! stored {
         $block:ident: $most:literal, $above:literal, $factor:expr, $offset:expr,
         |$b:ident| $quants:expr, |$one:ident, $two:ident| $two_quants:expr;
     )*) => {$(
-        impl Stored for $block {
+        impl Avx2Block32 for $block {
             const MOST: i32 = $most;
             const ABOVE: i32 = $above;
             const NEGATIVES: bool = !matches!($block::DTYPE, DType::Q8_0);
@@ -92,7 +87,7 @@ macro_rules! stored {
             const OFFSET: fn(&Self) -> [u8; 2] = $offset;
 
             #[inline(always)]
-            unsafe fn quants($b: Eight<Self>) -> [__m256i; 8] {
+            unsafe fn quants($b: EightBlocks<Self>) -> [__m256i; 8] {
                 // SAFETY: the caller's promise.
                 unsafe { $quants }
             }
@@ -173,7 +168,7 @@ fn with_fifth<'a>(
     of: impl Fn(usize) -> &'a [u8; 16],
     high: impl Fn(usize) -> [u8; 4],
 ) -> [__m256i; 8] {
-    let mut words = Lanes([0; ROWS]);
+    let mut words = Lanes8([0; ROWS]);
     for row in 0..ROWS {
         words.0[row] = u32::from_le_bytes(high(row));
     }
@@ -247,61 +242,61 @@ fn two_values(values: &[i8; 16], a: &[u8; 16], b: &[u8; 16]) -> [__m256i; 2] {
 }
 
 /// Blocks with [int8 activations](ActivationQ8_0).
-struct Small<W, D>(core::marker::PhantomData<(W, D)>);
+struct Avx2Legacy<W, D>(core::marker::PhantomData<(W, D)>);
 
-impl<W: Stored, D: Step> Kind for Small<W, D> {
+impl<W: Avx2Block32, D: DotBytes> Avx2Product for Avx2Legacy<W, D> {
     type Weights = W;
     type Inputs = ActivationQ8_0;
     const ELEMENTS: usize = 32;
-    type Ready = Ready;
+    type Prepared = NibbleInputs;
 
     #[inline(always)]
-    unsafe fn ready(x: &[ActivationQ8_0]) -> Ready {
+    unsafe fn prepare(x: &[ActivationQ8_0]) -> NibbleInputs {
         // SAFETY: the caller's promise.
-        unsafe { ready(x) }
+        unsafe { prepare(x) }
     }
 
     #[inline(always)]
-    unsafe fn unpack(rows: &Rows, blocks: usize, panel: &mut Panel) {
+    unsafe fn unpack(rows: &Addresses8, blocks: usize, panel: &mut Panel8) {
         // SAFETY: the caller's promise, handed on.
         unsafe { unpack::<W, D>(rows, blocks, panel) }
     }
 
     #[inline(always)]
-    unsafe fn sums(row: *const u8, x: &[ActivationQ8_0], ready: &[Ready]) -> __m256i {
+    unsafe fn sums(row: *const u8, x: &[ActivationQ8_0], prepared: &[NibbleInputs]) -> __m256i {
         // SAFETY: the caller's promise, handed on.
         unsafe {
             match x.len() {
-                BLOCKS => sums::<W>(row, BLOCKS, &ready[0]),
-                len => last_sums::<W>(row, len, &ready[0]),
+                BLOCKS => sums::<W>(row, BLOCKS, &prepared[0]),
+                len => last_sums::<W>(row, len, &prepared[0]),
             }
         }
     }
 
     #[inline(always)]
-    unsafe fn add(sum: __m256, products: __m256i, rows: &Rows, x: &ActivationQ8_0) -> __m256 {
+    unsafe fn add(sum: __m256, products: __m256i, rows: &Addresses8, x: &ActivationQ8_0) -> __m256 {
         // SAFETY: the caller's promise, handed on.
         unsafe { add::<W>(sum, products, rows, x) }
     }
 
     #[inline(always)]
-    unsafe fn tile<const S: usize, const N: usize>(
-        panels: &[Panel; S],
+    unsafe fn tile<const N: usize>(
+        panels: &[Panel8; SIDES],
         x: [&[ActivationQ8_0]; N],
-        sums: &mut [[__m256; S]; N],
+        sums: &mut [[__m256; SIDES]; N],
     ) {
         // SAFETY: the caller's promise, handed on.
         unsafe {
             match words::<W, D>() {
-                true => words_tile::<W, S, N>(panels, x, sums),
-                false => bytes_tile::<W, D, S, N>(panels, x, sums),
+                true => words_tile::<W, N>(panels, x, sums),
+                false => bytes_tile::<W, D, N>(panels, x, sums),
             }
         }
     }
 }
 
 /// Whether a panel has weights in sixteen bits.
-const fn words<W: Stored, D: Step>() -> bool {
+const fn words<W: Avx2Block32, D: DotBytes>() -> bool {
     steps(W::MOST) == 0 && !D::FOURS
 }
 
@@ -312,7 +307,7 @@ const fn words<W: Stored, D: Step>() -> bool {
 /// There is this block at each row's address, and it stays there; it has alignment 1 and no
 /// invalid bytes.
 #[inline]
-unsafe fn eight<'a, W>(rows: &Rows, index: usize) -> Eight<'a, W> {
+unsafe fn eight<'a, W>(rows: &Addresses8, index: usize) -> EightBlocks<'a, W> {
     // SAFETY: the caller's promise.
     rows.map(|row| unsafe { &*row.cast::<W>().wrapping_add(index) })
 }
@@ -322,7 +317,11 @@ unsafe fn eight<'a, W>(rows: &Rows, index: usize) -> Eight<'a, W> {
 /// So many blocks are at each row's address; they have alignment 1 and no invalid bytes.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn unpack<W: Stored, D: Step>(rows: &Rows, blocks: usize, panel: &mut Panel) {
+unsafe fn unpack<W: Avx2Block32, D: DotBytes>(
+    rows: &Addresses8,
+    blocks: usize,
+    panel: &mut Panel8,
+) {
     for index in 0..blocks.min(panel.factors.len()) {
         // SAFETY: the caller's promise.
         let eight = unsafe { eight::<W>(rows, index) };
@@ -352,11 +351,11 @@ unsafe fn unpack<W: Stored, D: Step>(rows: &Rows, blocks: usize, panel: &mut Pan
 /// Factors of a block of each row, and their offsets.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn factors<W: Stored>(blocks: Eight<W>) -> (__m256, __m256) {
+fn factors<W: Avx2Block32>(blocks: EightBlocks<W>) -> (__m256, __m256) {
     let factors = if (W::FACTOR)(blocks[0]).is_some() {
         halves(|row| (W::FACTOR)(blocks[row]).unwrap_or_default())
     } else {
-        let mut factors = Lanes([0.0; ROWS]);
+        let mut factors = Lanes8([0.0; ROWS]);
         for row in 0..ROWS {
             factors.0[row] = blocks[row].integers(0).scale;
         }
@@ -381,7 +380,7 @@ pub(super) fn widened(bytes: __m256i) -> [__m256i; 2] {
 /// much above themselves.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn finish<W: Stored>(
+fn finish<W: Avx2Block32>(
     above: i32,
     sum: __m256,
     mut products: __m256i,
@@ -407,10 +406,10 @@ fn finish<W: Stored>(
 /// As for [`eight`].
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn add<W: Stored>(
+unsafe fn add<W: Avx2Block32>(
     sum: __m256,
     products: __m256i,
-    rows: &Rows,
+    rows: &Addresses8,
     x: &ActivationQ8_0,
 ) -> __m256 {
     // SAFETY: the caller's promise.
@@ -418,30 +417,30 @@ unsafe fn add<W: Stored>(
     finish::<W>(W::ABOVE, sum, products, factors, x)
 }
 
-/// Eight blocks of an input, as [`Stored::two_quants`] has those of a row: blocks n and n + 4 in
+/// Eight blocks of an input, as [`Avx2Block32::two_quants`] has those of a row: blocks n and n + 4 in
 /// `x[n]`; and their magnitudes.
-struct Ready {
-    x: [[Lanes<i32>; 2]; BLOCKS / 2],
-    magnitudes: [[Lanes<i32>; 2]; BLOCKS / 2],
+struct NibbleInputs {
+    x: [[Lanes8<i32>; 2]; BLOCKS / 2],
+    magnitudes: [[Lanes8<i32>; 2]; BLOCKS / 2],
 }
 
 /// Blocks that are not there are taken from those that are, and what comes of them is not used.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn ready(x: &[ActivationQ8_0]) -> Ready {
-    let mut ready = Ready {
-        x: [[Lanes([0; ROWS]); 2]; BLOCKS / 2],
-        magnitudes: [[Lanes([0; ROWS]); 2]; BLOCKS / 2],
+fn prepare(x: &[ActivationQ8_0]) -> NibbleInputs {
+    let mut prepared = NibbleInputs {
+        x: [[Lanes8([0; ROWS]); 2]; BLOCKS / 2],
+        magnitudes: [[Lanes8([0; ROWS]); 2]; BLOCKS / 2],
     };
     for n in 0..BLOCKS / 2 {
         let block = |n: usize| &x[n.min(x.len() - 1)].quants;
         let [x, magnitudes] = as_nibbles(block(n), block(n + BLOCKS / 2));
         for half in 0..2 {
-            store(&mut ready.x[n][half], x[half]);
-            store(&mut ready.magnitudes[n][half], magnitudes[half]);
+            store(&mut prepared.x[n][half], x[half]);
+            store(&mut prepared.magnitudes[n][half], magnitudes[half]);
         }
     }
-    ready
+    prepared
 }
 
 /// The sums of the products of so many blocks of a row with an input, one to a lane.
@@ -451,7 +450,7 @@ fn ready(x: &[ActivationQ8_0]) -> Ready {
 /// So many blocks are at the row's address; they have alignment 1 and no invalid bytes.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn sums<W: Stored>(row: *const u8, len: usize, ready: &Ready) -> __m256i {
+unsafe fn sums<W: Avx2Block32>(row: *const u8, len: usize, prepared: &NibbleInputs) -> __m256i {
     let ones = _mm256_set1_epi16(1);
     let mut dots = [_mm256_setzero_si256(); BLOCKS / 2];
     for n in 0..BLOCKS / 2 {
@@ -461,11 +460,11 @@ unsafe fn sums<W: Stored>(row: *const u8, len: usize, ready: &Ready) -> __m256i 
         let quants = unsafe { W::two_quants(block(n), block(n + BLOCKS / 2)) };
         let mut pairs = [_mm256_setzero_si256(); 2];
         for half in 0..2 {
-            let x = load(&ready.x[n][half]);
+            let x = load(&prepared.x[n][half]);
             pairs[half] = match steps(W::MOST) {
                 0 => {
                     // Magnitudes, and the others with their signs: within 2 · 128 · 127.
-                    let magnitudes = load(&ready.magnitudes[n][half]);
+                    let magnitudes = load(&prepared.magnitudes[n][half]);
                     let weights = quants[half];
                     let pairs = match W::NEGATIVES {
                         true => _mm256_maddubs_epi16(magnitudes, _mm256_sign_epi8(weights, x)),
@@ -497,17 +496,21 @@ unsafe fn sums<W: Stored>(row: *const u8, len: usize, ready: &Ready) -> __m256i 
 /// The same.
 #[inline(never)] // so that it costs nothing where it is not asked for
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn last_sums<W: Stored>(row: *const u8, len: usize, ready: &Ready) -> __m256i {
+unsafe fn last_sums<W: Avx2Block32>(
+    row: *const u8,
+    len: usize,
+    prepared: &NibbleInputs,
+) -> __m256i {
     // SAFETY: the caller's promise, handed on.
-    unsafe { sums::<W>(row, len, ready) }
+    unsafe { sums::<W>(row, len, prepared) }
 }
 
 #[inline(never)] // so that the registers are all for its sums
 #[target_feature(enable = "avx2,fma,f16c")]
-fn bytes_tile<W: Stored, D: Step, const S: usize, const N: usize>(
-    panels: &[Panel; S],
+fn bytes_tile<W: Avx2Block32, D: DotBytes, const N: usize>(
+    panels: &[Panel8; SIDES],
     x: [&[ActivationQ8_0]; N],
-    sums: &mut [[__m256; S]; N],
+    sums: &mut [[__m256; SIDES]; N],
 ) {
     // Signed bytes have their first bit turned.
     let (steps, above) = const {
@@ -518,17 +521,17 @@ fn bytes_tile<W: Stored, D: Step, const S: usize, const N: usize>(
         }
     };
     for block in 0..x[0].len().min(panels[0].factors.len()) {
-        let mut products = [[_mm256_setzero_si256(); S]; N];
+        let mut products = [[_mm256_setzero_si256(); SIDES]; N];
         for first in (0..8).step_by(steps) {
-            let mut pairs = [[_mm256_setzero_si256(); S]; N];
+            let mut pairs = [[_mm256_setzero_si256(); SIDES]; N];
             for group in first..first + steps {
-                let mut weights = [_mm256_setzero_si256(); S];
-                for side in 0..S {
+                let mut weights = [_mm256_setzero_si256(); SIDES];
+                for side in 0..SIDES {
                     weights[side] = load(&panels[side].quants[8 * block + group]);
                 }
                 for n in 0..N {
                     let four = spread(&x[n][block].quants, group);
-                    for side in 0..S {
+                    for side in 0..SIDES {
                         if D::FOURS {
                             let (sum, weights) = (products[n][side], weights[side]);
                             // SAFETY: `Fours` runs only where it can.
@@ -546,7 +549,7 @@ fn bytes_tile<W: Stored, D: Step, const S: usize, const N: usize>(
                 continue;
             }
             for n in 0..N {
-                for side in 0..S {
+                for side in 0..SIDES {
                     let four = _mm256_madd_epi16(pairs[n][side], _mm256_set1_epi16(1));
                     products[n][side] = _mm256_add_epi32(products[n][side], four);
                 }
@@ -554,7 +557,7 @@ fn bytes_tile<W: Stored, D: Step, const S: usize, const N: usize>(
         }
         for n in 0..N {
             let x = &x[n][block];
-            for side in 0..S {
+            for side in 0..SIDES {
                 let factors = panels[side].factors_of(block);
                 sums[n][side] = finish::<W>(above, sums[n][side], products[n][side], factors, x);
             }
@@ -564,13 +567,13 @@ fn bytes_tile<W: Stored, D: Step, const S: usize, const N: usize>(
 
 #[inline(never)] // so that the registers are all for its sums
 #[target_feature(enable = "avx2,fma,f16c")]
-fn words_tile<W: Stored, const S: usize, const N: usize>(
-    panels: &[Panel; S],
+fn words_tile<W: Avx2Block32, const N: usize>(
+    panels: &[Panel8; SIDES],
     x: [&[ActivationQ8_0]; N],
-    sums: &mut [[__m256; S]; N],
+    sums: &mut [[__m256; SIDES]; N],
 ) {
     let blocks = x[0].len().min(panels[0].factors.len());
-    let mut wide = [[[Lanes([0i32; ROWS]); 2]; 8]; N];
+    let mut wide = [[[Lanes8([0i32; ROWS]); 2]; 8]; N];
     for n in 0..N {
         for block in 0..blocks {
             let [even, odd] = widened(load(&x[n][block].quants));
@@ -579,23 +582,23 @@ fn words_tile<W: Stored, const S: usize, const N: usize>(
         }
     }
     for block in 0..blocks {
-        let mut products = [[_mm256_setzero_si256(); S]; N];
+        let mut products = [[_mm256_setzero_si256(); SIDES]; N];
         for group in 0..8 {
             for odd in 0..2 {
-                let mut weights = [_mm256_setzero_si256(); S];
-                for side in 0..S {
+                let mut weights = [_mm256_setzero_si256(); SIDES];
+                for side in 0..SIDES {
                     weights[side] = load(&panels[side].quants[16 * block + 2 * group + odd]);
                 }
                 for n in 0..N {
                     let two = spread(&wide[n][block][odd], group);
-                    for side in 0..S {
+                    for side in 0..SIDES {
                         products[n][side] = add_words(products[n][side], weights[side], two);
                     }
                 }
             }
         }
         for n in 0..N {
-            for side in 0..S {
+            for side in 0..SIDES {
                 let (sum, products) = (sums[n][side], products[n][side]);
                 let factors = panels[side].factors_of(block);
                 sums[n][side] = finish::<W>(0, sum, products, factors, &x[n][block]);

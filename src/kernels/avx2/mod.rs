@@ -12,7 +12,6 @@ mod i_quants;
 mod k_quants;
 mod k_quants_low;
 mod legacy_quants;
-mod linear_attention;
 mod nvfp4;
 mod packed;
 mod quantize;
@@ -24,13 +23,13 @@ use super::{
     Attend, Conv1d, Isa, Kernels, LinearAttend, MatMulFn, Pointwise, Running, Scan, Wkv, portable,
     scalar,
 };
-use packed::Step;
+use packed::DotBytes;
 use rillm_formats::manifest::DType;
 
 /// The scalar table with what AVX2 does better.
 pub(super) const TABLE: Kernels = Kernels {
     isa: Isa::Avx2,
-    matmul: matmul::<packed::Pairs>,
+    matmul: matmul::<packed::Maddubs>,
     matmul_transposed: |dtype| {
         float::transposed_of(dtype).or_else(|| (scalar::TABLE.matmul_transposed)(dtype))
     },
@@ -53,11 +52,11 @@ pub(super) const TABLE: Kernels = Kernels {
 /// The same with AVX-VNNI for the products of many inputs.
 pub(super) const VNNI_TABLE: Kernels = Kernels {
     isa: Isa::AvxVnni,
-    matmul: matmul::<packed::Fours>,
+    matmul: matmul::<packed::Vnni>,
     ..TABLE
 };
 
-fn matmul<D: Step>(dtype: DType) -> Option<MatMulFn> {
+fn matmul<D: DotBytes>(dtype: DType) -> Option<MatMulFn> {
     let better = float::of(dtype).or_else(|| nvfp4::of(dtype));
     let better = better.or_else(|| legacy_quants::of::<D>(dtype));
     let better = better.or_else(|| k_quants::of::<D>(dtype));
@@ -87,7 +86,7 @@ entries! {
     fn conv1d(call: Conv1d<'_>) = scan;
     fn scan(call: Scan<'_>) = scan;
     fn head_scan(call: Scan<'_>) = scan;
-    fn linear_attend(call: LinearAttend<'_, '_>) = linear_attention;
+    fn linear_attend(call: LinearAttend<'_, '_>) = f32x8;
     fn wkv(call: Wkv<'_>) = f32x8;
 }
 

@@ -5,30 +5,24 @@ use core::arch::x86_64::*;
 
 use rillm_formats::manifest::DType;
 
-use super::float::{Weights, product};
+use super::float::{Avx2Floats, Turned8};
+use super::packed::product;
 use super::register::load_half;
-use crate::kernels::{MatMul, MatMulFn};
+use crate::kernels::MatMulFn;
 use crate::quant::{Block, BlockNVFP4, FP4_VALUES, NVFP4_SCALES};
 
 /// The product, if it is of this type.
 pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
-    (dtype == DType::NVFP4).then_some(nvfp4)
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn nvfp4(call: &MatMul) {
-    // SAFETY: the caller's promise, handed on.
-    unsafe { product::<Fours>(call) }
+    let product: MatMulFn = product::<Turned8<Avx2Nvfp4>>;
+    (dtype == DType::NVFP4).then_some(product)
 }
 
 /// Weights of four bits, in groups of sixteen with a scale each.
-struct Fours;
+struct Avx2Nvfp4;
 
-impl Weights for Fours {
-    #[inline(always)]
-    fn bytes(columns: usize) -> usize {
-        columns * BlockNVFP4::LEN / BlockNVFP4::ELEMENTS
-    }
+impl Avx2Floats for Avx2Nvfp4 {
+    type Weights = BlockNVFP4;
+    const ELEMENTS: usize = BlockNVFP4::ELEMENTS;
     #[inline(always)]
     unsafe fn eight(row: *const u8, column: usize) -> __m256 {
         let block = row.cast::<BlockNVFP4>();

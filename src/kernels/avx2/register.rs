@@ -127,7 +127,7 @@ pub(super) const ROWS: usize = 8;
 /// A value for each of eight rows.
 #[derive(Clone, Copy)]
 #[repr(C, align(32))]
-pub(super) struct Lanes<T>(pub [T; ROWS]);
+pub(super) struct Lanes8<T>(pub [T; ROWS]);
 
 /// Half-precision numbers of eight rows.
 #[inline]

@@ -18,7 +18,7 @@ const OWN: usize = 2;
 const SHARED: usize = 4;
 
 /// What belongs to each row of a call, for the channels of one block.
-struct Rows {
+struct ScanRows8 {
     /// Step sizes.
     steps: [[f32; LANES]; SCAN_ROWS],
     /// Δ · x.
@@ -26,8 +26,8 @@ struct Rows {
     sums: [[f32; LANES]; SCAN_ROWS],
 }
 
-impl Rows {
-    const NONE: Rows = Rows {
+impl ScanRows8 {
+    const NONE: ScanRows8 = ScanRows8 {
         steps: [[0.0; LANES]; SCAN_ROWS],
         inputs: [[0.0; LANES]; SCAN_ROWS],
         sums: [[0.0; LANES]; SCAN_ROWS],
@@ -36,7 +36,7 @@ impl Rows {
 
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn scan(mut call: Scan<'_>) {
-    let mut rows = Rows::NONE;
+    let mut rows = ScanRows8::NONE;
     for first in (0..call.channels).step_by(SCAN_LANES) {
         if call.channels - first < SCAN_LANES || !call.fits(ScanRates::PerChannel) {
             scalar::scan_block(&mut call, first);
@@ -85,7 +85,7 @@ pub(super) fn head_scan(mut call: Scan<'_>) {
 
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn scan_block(call: &mut Scan<'_>, (first, half): (usize, usize), rows: &mut Rows) {
+fn scan_block(call: &mut Scan<'_>, (first, half): (usize, usize), rows: &mut ScanRows8) {
     let from = first + half;
     let (count, states, channels) = (call.rows(), call.states, call.channels);
     let d = lanes(&call.d[from..]);
@@ -132,7 +132,7 @@ fn own_states<const N: usize>(
     a: &[f32],
     state: &mut [f32],
     count: usize,
-    rows: &mut Rows,
+    rows: &mut ScanRows8,
 ) {
     let mut h = [_mm256_setzero_ps(); N];
     let mut rates = [_mm256_setzero_ps(); N];

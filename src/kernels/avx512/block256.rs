@@ -3,36 +3,60 @@
 use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
 
-use super::gemv::{Group, Kept};
-use super::packed::{Panel, Sums, WIDTH};
+use super::gemv::{Kept, RowGroup};
+use super::packed::{Panel16, Sums16, WIDTH};
 use super::register::{
-    Lanes, ROWS, load, load_floats, load_half, store, sum_in_quarters, sum_quarters,
+    Lanes16, ROWS, load, load_floats, load_half, store, sum_in_quarters, sum_quarters,
 };
 use crate::quant::{ActivationQ8K, Block256};
 
-/// The product of a type: by these tiles of what `$unpack` makes of sixteen rows, or by `$direct`.
-macro_rules! kernel {
-    ($name:ident, $block:ty, $tile:ident::<$($how:literal),*>, $unpack:expr, $direct:expr) => {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-        unsafe fn $name(call: &MatMul) {
-            // SAFETY: the caller's promise, handed on; rows are whole blocks.
-            unsafe {
-                product::<$block, ActivationQ8K>(
-                    call,
-                    256,
-                    |rows, _, panel| $unpack(rows, panel),
-                    (
-                        |panel, x, sums| $tile::<$($how,)* _>(panel, x, sums),
-                        |panel, x, sums| $tile::<$($how,)* _>(panel, x, sums),
-                        |panel, x, sums| $tile::<$($how,)* _>(panel, x, sums),
-                    ),
-                    |group, x| $direct(group, x),
-                )
+/// The arithmetic of a type: these tiles of what `$unpack` makes of sixteen rows, or `$gemv`. Both
+/// are compiled with this table's instructions.
+macro_rules! products256 {
+    (
+        $block:ty, $tile:ident::<$($how:literal),*>,
+        |$rows:ident, $panel:ident| $unpack:expr, |$group:ident, $x:ident| $gemv:expr $(,)?
+    ) => {
+        impl Avx512Product for $block {
+            type Weights = Self;
+            type Inputs = ActivationQ8K;
+            const ELEMENTS: usize = 256;
+
+            #[inline(always)]
+            unsafe fn unpack(rows: &Addresses16, _: usize, panel: &mut Panel16) {
+                #[inline]
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+                fn unpack($rows: &Addresses16, $panel: &mut Panel16) {
+                    $unpack
+                }
+                // SAFETY: the caller's promise, handed on.
+                unsafe { unpack(rows, panel) }
+            }
+
+            #[inline(always)]
+            unsafe fn tile<const N: usize>(
+                panels: &[Panel16; WIDTH],
+                x: [&[ActivationQ8K]; N],
+                sums: &mut [Sums16; N],
+            ) {
+                // SAFETY: the caller's promise, handed on.
+                unsafe { $tile::<$($how,)* N>(panels, x, sums) }
+            }
+
+            #[inline(always)]
+            unsafe fn gemv(group: &RowGroup, x: &[ActivationQ8K]) -> __m512 {
+                #[inline]
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+                fn gemv($group: &RowGroup, $x: &[ActivationQ8K]) -> __m512 {
+                    $gemv
+                }
+                // SAFETY: the caller's promise, handed on.
+                unsafe { gemv(group, x) }
             }
         }
     };
 }
-pub(super) use kernel;
+pub(super) use products256;
 
 /// Four bytes of a block's activations in every lane.
 #[inline]
@@ -80,15 +104,15 @@ pub(super) fn finish<const MINS: bool>(
 #[inline(never)] // so that the registers are all for its sums
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn tile<const PARTS: usize, const ABOVE: i32, const MINS: bool, const N: usize>(
-    panels: &[Panel; WIDTH],
+    panels: &[Panel16; WIDTH],
     x: [&[ActivationQ8K]; N],
-    sums: &mut [Sums; N],
+    sums: &mut [Sums16; N],
 ) {
     const { assert!(ABOVE == 0 || !MINS) }
     let groups = 64 / PARTS;
     // With minima, what they are multiplied by, two to a lane; without, what the dots of a part
     // begin with, so that its weights count as themselves.
-    let mut beside = [Lanes([0; ROWS]); N];
+    let mut beside = [Lanes16([0; ROWS]); N];
     for n in 0..N {
         let sums = part_sums::<PARTS>(&x[n][0]);
         let words = match MINS {
@@ -150,9 +174,9 @@ pub(super) fn tile<const PARTS: usize, const ABOVE: i32, const MINS: bool, const
 #[inline(never)] // so that the registers are all for its sums
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn tile_scaled<const ABOVE: i16, const MINS: bool, const N: usize>(
-    panels: &[Panel; WIDTH],
+    panels: &[Panel16; WIDTH],
     x: [&[ActivationQ8K]; N],
-    sums: &mut [Sums; N],
+    sums: &mut [Sums16; N],
 ) {
     let mut products = [[_mm512_setzero_si512(); WIDTH]; N];
     if ABOVE != 0 {
@@ -237,7 +261,7 @@ const RUN: usize = 32;
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn walk<B: Block256, I, H: Copy, F: Copy>(
-    group: &Group,
+    group: &RowGroup,
     x: &[ActivationQ8K],
     input: impl Fn(&ActivationQ8K) -> I,
     products: impl Fn(&B, &I) -> (__m512i, H, F),
@@ -246,7 +270,7 @@ pub(super) fn walk<B: Block256, I, H: Copy, F: Copy>(
     const { assert!(align_of::<B>() == 1) }
     let mut inputs = [const { MaybeUninit::<I>::uninit() }; RUN];
     // Of four blocks: the sums of a quarter of their products in each quarter.
-    let mut kept = Kept::<Lanes<i32>, { RUN / 4 }>::new();
+    let mut kept = Kept::<Lanes16<i32>, { RUN / 4 }>::new();
     let mut headers = Kept::<H, RUN>::new();
     let mut factors = Kept::<F, RUN>::new();
     let mut sum = _mm512_setzero_ps();
@@ -276,7 +300,7 @@ pub(super) fn walk<B: Block256, I, H: Copy, F: Copy>(
                     headers.keep(at, row, header);
                     factors.keep(at, row, factor);
                 }
-                let mut sums = Lanes([0; ROWS]);
+                let mut sums = Lanes16([0; ROWS]);
                 store(&mut sums, sum_in_quarters(parts));
                 kept.keep(four, row, sums);
             }

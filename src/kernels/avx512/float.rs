@@ -8,13 +8,15 @@
 //! bit for bit.
 
 use core::arch::x86_64::*;
+use core::marker::PhantomData;
 
 use rillm_formats::manifest::DType;
 
-use super::gemv::{Group, Kept, few};
-use super::packed::{fetch, rows_at};
-use super::register::{Lanes, ROWS, load_floats, store, transpose};
-use crate::kernels::{MatMul, MatMulFn};
+use super::gemv::{Kept, RowGroup};
+use super::packed::{Addresses16, fetch, product, write};
+use super::register::{Lanes16, ROWS, load_floats, store, transpose};
+use crate::kernels::MatMulFn;
+use crate::kernels::generic::{Gemm, Gemv, Operands, Strip, Tiles};
 
 /// Columns whose products are summed by themselves: a panel of so many fits the nearest cache,
 /// and errors grow more slowly.
@@ -37,34 +39,16 @@ const PAIRS: usize = 16;
 const WIDTH: usize = 4;
 
 /// Inputs from which on turning pays.
-pub(super) const MANY: usize = 3;
+const MANY: usize = 3;
 
 /// The product of a type of floats.
 pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
     Some(match dtype {
-        DType::F32 => f32,
-        DType::F16 => f16,
-        DType::BF16 => bf16,
+        DType::F32 => product::<Turned16<Avx512F32>>,
+        DType::F16 => product::<Turned16<Avx512F16>>,
+        DType::BF16 => product::<Turned16<Avx512Bf16>>,
         _ => return None,
     })
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn f32(call: &MatMul) {
-    // SAFETY: the caller's promise, handed on.
-    unsafe { product::<Single>(call) }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn f16(call: &MatMul) {
-    // SAFETY: the caller's promise, handed on.
-    unsafe { product::<Half>(call) }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn bf16(call: &MatMul) {
-    // SAFETY: the caller's promise, handed on.
-    unsafe { product::<Brain>(call) }
 }
 
 /// A type of weights.
@@ -73,21 +57,23 @@ unsafe fn bf16(call: &MatMul) {
 ///
 /// Of all functions: the CPU has this table's instructions, and the weights that are there can be
 /// read. The others are zero, and are not read.
-pub(super) trait Weights {
+pub(super) trait Avx512Floats {
+    /// One of them.
+    type Weight;
     /// Bytes of one.
-    const LEN: usize;
+    const LEN: usize = size_of::<Self::Weight>();
     /// Sixteen of them, as floats.
     unsafe fn sixteen(from: *const u8, there: __mmask16) -> __m512;
     /// Eight at each of two places, as floats.
     unsafe fn eights(from: [*const u8; 2], there: [__mmask8; 2]) -> __m512;
 }
 
-pub(super) struct Single;
-pub(super) struct Half;
-pub(super) struct Brain;
+pub(super) struct Avx512F32;
+pub(super) struct Avx512F16;
+pub(super) struct Avx512Bf16;
 
-impl Weights for Single {
-    const LEN: usize = 4;
+impl Avx512Floats for Avx512F32 {
+    type Weight = [u8; 4];
     #[inline(always)]
     unsafe fn sixteen(from: *const u8, there: __mmask16) -> __m512 {
         // SAFETY: the caller's promise.
@@ -104,8 +90,8 @@ impl Weights for Single {
     }
 }
 
-impl Weights for Half {
-    const LEN: usize = 2;
+impl Avx512Floats for Avx512F16 {
+    type Weight = [u8; 2];
     #[inline(always)]
     unsafe fn sixteen(from: *const u8, there: __mmask16) -> __m512 {
         // SAFETY: the caller's promise.
@@ -119,8 +105,8 @@ impl Weights for Half {
 }
 
 /// The upper half of a float is all of it.
-impl Weights for Brain {
-    const LEN: usize = 2;
+impl Avx512Floats for Avx512Bf16 {
+    type Weight = [u8; 2];
     #[inline(always)]
     unsafe fn sixteen(from: *const u8, there: __mmask16) -> __m512 {
         // SAFETY: the caller's promise.
@@ -138,9 +124,16 @@ impl Weights for Brain {
 /// # Safety
 ///
 /// Of all functions: the CPU has this table's instructions, and a row has these columns.
-pub(super) trait Stored {
-    /// Bytes of so many columns, which are whole blocks of the type.
-    fn bytes(columns: usize) -> usize;
+pub(super) trait FloatRow: Sized {
+    /// A block.
+    type Weights;
+    /// Columns of one.
+    const ELEMENTS: usize;
+    /// Bytes of so many columns, which are whole blocks.
+    #[inline(always)]
+    fn bytes(columns: usize) -> usize {
+        columns / Self::ELEMENTS * size_of::<Self::Weights>()
+    }
     /// Sixteen columns, a multiple of them behind where a row or a part of it begins, as floats;
     /// zero in place of those that are not there.
     unsafe fn sixteen_at(row: *const u8, column: usize, there: __mmask16) -> __m512;
@@ -148,13 +141,17 @@ pub(super) trait Stored {
     unsafe fn pair(weights: *const u8, x: *const u8) -> __m512;
     /// The same of so many columns, which are fewer.
     unsafe fn last(weights: *const u8, x: *const u8, columns: usize) -> __m512;
+    /// The results of sixteen rows with an input that is as long.
+    #[inline(always)]
+    unsafe fn gemv(group: &RowGroup, x: &[[u8; 4]]) -> __m512 {
+        // SAFETY: the caller's promise.
+        unsafe { sixteen_rows::<Self>(group, x) }
+    }
 }
 
-impl<W: Weights> Stored for W {
-    #[inline(always)]
-    fn bytes(columns: usize) -> usize {
-        columns * W::LEN
-    }
+impl<W: Avx512Floats> FloatRow for W {
+    type Weights = W::Weight;
+    const ELEMENTS: usize = 1;
     #[inline(always)]
     unsafe fn sixteen_at(row: *const u8, column: usize, there: __mmask16) -> __m512 {
         // SAFETY: the caller's promise.
@@ -170,13 +167,23 @@ impl<W: Weights> Stored for W {
         // SAFETY: the caller's promise.
         unsafe { last::<W>(weights, x, columns) }
     }
+    #[inline(always)]
+    unsafe fn gemv(group: &RowGroup, x: &[[u8; 4]]) -> __m512 {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match x.len() <= BLOCK {
+                true => short::<W>(group, x),
+                false => sixteen_rows::<W>(group, x),
+            }
+        }
+    }
 }
 
 /// Eight words at each of two places.
 ///
 /// # Safety
 ///
-/// As for [`Weights`].
+/// As for [`Avx512Floats`].
 #[inline(always)]
 unsafe fn words(from: [*const u8; 2], there: [__mmask8; 2]) -> __m256i {
     // SAFETY: the caller's promise.
@@ -193,22 +200,26 @@ fn upper_halves(words: __m256i) -> __m512 {
     _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(words)))
 }
 
-/// # Safety
-///
-/// As for [`crate::kernels::MatMulFn`].
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn product<W: Weights>(call: &MatMul) {
-    // SAFETY: the caller's promise, handed on: the rows and inputs of which `direct` is told are
-    // there.
-    unsafe {
-        match call.inputs_len < MANY {
-            true if call.columns <= BLOCK => {
-                few::<[u8; 4]>(call, 1, |group, x| short::<W>(group, x))
-            }
-            true => few::<[u8; 4]>(call, 1, |group, x| direct::<W>(group, x)),
-            false => many::<W>(call),
-        }
+/// Products of a type whose panels are turned.
+pub(super) struct Turned16<W>(PhantomData<W>);
+
+impl<W: FloatRow> Operands for Turned16<W> {
+    type Weights = W::Weights;
+    type Inputs = [u8; 4];
+    const ELEMENTS: [usize; 2] = [W::ELEMENTS, 1];
+}
+
+impl<W: FloatRow> Gemv for Turned16<W> {
+    const ROWS: usize = ROWS;
+    type Prepared = ();
+
+    #[inline(always)]
+    fn prepared() {}
+
+    #[inline(always)]
+    unsafe fn gemv(rows: &Strip<'_>, x: &[[u8; 4]], _: &mut (), out: *mut f32) {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { write(&[W::gemv(&RowGroup::of(rows), x)], out, rows.left()) }
     }
 }
 
@@ -219,7 +230,7 @@ unsafe fn product<W: Weights>(call: &MatMul) {
 /// The rows are as long as the input.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) unsafe fn direct<W: Stored>(group: &Group, x: &[[u8; 4]]) -> __m512 {
+unsafe fn sixteen_rows<W: FloatRow>(group: &RowGroup, x: &[[u8; 4]]) -> __m512 {
     let mut kept = Kept::<__m512i, PAIRS>::new();
     let mut total = _mm512_setzero_ps();
     for part in (0..x.len()).step_by(PAIRS * PAIR) {
@@ -281,7 +292,7 @@ pub(super) unsafe fn direct<W: Stored>(group: &Group, x: &[[u8; 4]]) -> __m512 {
 /// The rows are as long as the input.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn short<W: Weights>(group: &Group, x: &[[u8; 4]]) -> __m512 {
+unsafe fn short<W: Avx512Floats>(group: &RowGroup, x: &[[u8; 4]]) -> __m512 {
     let columns = x.len();
     for row in 0..ROWS {
         let len = columns * W::LEN;
@@ -350,7 +361,7 @@ fn turn(of: [__m512; CLASSES]) -> [__m512; CLASSES] {
 /// There are as many weights and inputs.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn pair<W: Weights>(weights: *const u8, x: *const u8) -> __m512 {
+unsafe fn pair<W: Avx512Floats>(weights: *const u8, x: *const u8) -> __m512 {
     let mut sums = _mm512_setzero_ps();
     for column in (0..BLOCK).step_by(CLASSES) {
         // SAFETY: the caller's promise.
@@ -366,7 +377,7 @@ unsafe fn pair<W: Weights>(weights: *const u8, x: *const u8) -> __m512 {
 /// There are as many weights and inputs.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn last<W: Weights>(weights: *const u8, x: *const u8, columns: usize) -> __m512 {
+unsafe fn last<W: Avx512Floats>(weights: *const u8, x: *const u8, columns: usize) -> __m512 {
     let count = |column| columns.saturating_sub(column).min(CLASSES);
     let mut sums = _mm512_setzero_ps();
     for column in (0..BLOCK.min(columns)).step_by(CLASSES) {
@@ -390,10 +401,10 @@ unsafe fn last<W: Weights>(weights: *const u8, x: *const u8, columns: usize) -> 
 ///
 /// # Safety
 ///
-/// As for [`Weights`].
+/// As for [`Avx512Floats`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn step<W: Weights>(
+unsafe fn step<W: Avx512Floats>(
     weights: *const u8,
     x: *const u8,
     column: usize,
@@ -401,7 +412,7 @@ unsafe fn step<W: Weights>(
     sums: __m512,
 ) -> __m512 {
     let none = _mm256_set1_ps(-0.0);
-    let x = both::<Single>(x, column);
+    let x = both::<Avx512F32>(x, column);
     // SAFETY: the caller's promise.
     unsafe {
         let weights = W::eights(both::<W>(weights, column), there);
@@ -414,49 +425,78 @@ unsafe fn step<W: Weights>(
 
 /// Where this column stands in each of two blocks.
 #[inline]
-fn both<W: Weights>(start: *const u8, column: usize) -> [*const u8; 2] {
+fn both<W: Avx512Floats>(start: *const u8, column: usize) -> [*const u8; 2] {
     [column, BLOCK + column].map(|column| start.wrapping_add(column * W::LEN))
 }
 
-/// By panels: all inputs with some columns of the rows, then with the next columns.
-///
-/// # Safety
-///
-/// As for [`crate::kernels::MatMulFn`].
-#[inline(never)] // so that its scratch is none of a product with few inputs
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) unsafe fn many<W: Stored>(call: &MatMul) {
-    let mut panel = [Lanes([0.0; ROWS]); WIDTH * BLOCK];
-    for first in (0..call.weight_rows).step_by(WIDTH * ROWS) {
-        for start in (0..call.columns).step_by(BLOCK) {
-            let columns = BLOCK.min(call.columns - start);
-            // SAFETY: the caller's promise, handed on for rows and inputs that there are.
-            unsafe {
-                unpack::<W>(call, first, (start, columns), &mut panel);
-                multiply(call, first, (start, columns), &panel);
+/// A panel: `[class][column of it][row]`.
+type TurnedPanel = [Lanes16<f32>; WIDTH * BLOCK];
+
+impl<W: FloatRow> Gemm for Turned16<W> {
+    const PACK_FROM: usize = MANY;
+    const ROWS: usize = WIDTH * ROWS;
+    const COLUMNS: usize = BLOCK;
+    type Panel = TurnedPanel;
+    const EMPTY: TurnedPanel = [Lanes16([0.0; ROWS]); WIDTH * BLOCK];
+    type Sums = [__m512; WIDTH];
+
+    /// What changes no sum, not even a zero's sign.
+    #[inline(always)]
+    unsafe fn zero() -> Self::Sums {
+        // SAFETY: the caller's promise.
+        [unsafe { _mm512_set1_ps(-0.0) }; WIDTH]
+    }
+
+    #[inline(always)]
+    unsafe fn pack(strip: &Strip<'_>, panel: &mut TurnedPanel) {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { pack::<W>(strip, panel) }
+    }
+
+    #[inline(always)]
+    unsafe fn step(tiles: &mut Tiles<'_, Self>) {
+        // SAFETY: so many inputs are left.
+        unsafe {
+            match tiles.left() {
+                1 => tiles.tile::<1>(),
+                2 | 4 => tiles.tile::<2>(),
+                _ => tiles.tile::<3>(),
             }
         }
     }
+
+    #[inline(always)]
+    unsafe fn tile<const N: usize>(
+        panel: &TurnedPanel,
+        x: [&[[u8; 4]]; N],
+        ahead: [*const u8; N],
+        sums: &mut [Self::Sums; N],
+    ) {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { tile(panel, x, &ahead, sums) }
+    }
+
+    #[inline(always)]
+    unsafe fn write(sums: &Self::Sums, out: *mut f32, rows: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { write(sums, out, rows) }
+    }
 }
 
-/// Turns up to sixty-four rows: `[class][column of it][row]`.
+/// Turns up to sixty-four rows.
 ///
 /// # Safety
 ///
-/// There are these columns of the rows from the `first` on.
+/// The strip's columns are there.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn unpack<W: Stored>(
-    call: &MatMul,
-    first: usize,
-    (start, columns): (usize, usize),
-    panel: &mut [Lanes<f32>; WIDTH * BLOCK],
-) {
+unsafe fn pack<W: FloatRow>(strip: &Strip<'_>, panel: &mut TurnedPanel) {
+    let columns = strip.columns.len();
     for r in 0..WIDTH {
-        if first + r * ROWS >= call.weight_rows {
+        if r * ROWS >= strip.left() {
             break;
         }
-        let rows = rows_at(call, first + r * ROWS, 1, W::bytes(start));
+        let rows: Addresses16 = strip.rows(r * ROWS);
         for column in (0..columns).step_by(ROWS) {
             let there = match columns - column {
                 ROWS.. => !0,
@@ -465,7 +505,7 @@ unsafe fn unpack<W: Stored>(
             let mut found = [_mm512_setzero_si512(); ROWS];
             for row in 0..ROWS {
                 // What comes next, of so many rows, is not foreseen by the hardware.
-                if W::bytes(column) % 64 == 0 && start + columns < call.columns {
+                if W::bytes(column) % 64 == 0 && strip.columns.end < strip.call.columns {
                     let next = W::bytes(column) + W::bytes(BLOCK);
                     fetch::<_MM_HINT_T1>(rows[row].wrapping_add(next), 64);
                 }
@@ -482,59 +522,25 @@ unsafe fn unpack<W: Stored>(
     }
 }
 
-/// Adds a panel's products with all inputs to the results.
+/// Adds a panel's products with M inputs to their sums.
 ///
 /// # Safety
 ///
-/// As for [`crate::kernels::MatMulFn`]; the panel is of these rows and columns.
+/// The inputs have as many columns as the panel.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn multiply(
-    call: &MatMul,
-    first: usize,
-    (start, columns): (usize, usize),
-    panel: &[Lanes<f32>; WIDTH * BLOCK],
+unsafe fn tile<const M: usize>(
+    panel: &TurnedPanel,
+    inputs: [&[[u8; 4]]; M],
+    ahead: &[*const u8; M],
+    sums: &mut [[__m512; WIDTH]; M],
 ) {
-    let mut index = 0;
-    while index < call.inputs_len {
-        // SAFETY: the caller promises these inputs and results.
-        index += unsafe {
-            match call.inputs_len - index {
-                1 => some::<1>(call, (index, first), (start, columns), panel),
-                2 | 4 => some::<2>(call, (index, first), (start, columns), panel),
-                _ => some::<3>(call, (index, first), (start, columns), panel),
-            }
-        };
-    }
-}
-
-/// The same for M inputs. Returns M.
-///
-/// # Safety
-///
-/// As for `multiply`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn some<const M: usize>(
-    call: &MatMul,
-    (index, first): (usize, usize),
-    (start, columns): (usize, usize),
-    panel: &[Lanes<f32>; WIDTH * BLOCK],
-) -> usize {
-    let mut inputs = [call.inputs; M];
-    for m in 0..M {
-        // SAFETY: the caller promises these inputs.
-        let input = unsafe { call.input(index + m) };
-        inputs[m] = input.wrapping_add(start * size_of::<f32>());
-    }
+    let columns = inputs[0].len();
     let mut totals = [[_mm512_setzero_ps(); WIDTH]; M];
     for class in 0..CLASSES.min(columns) {
         if class < M {
-            // Of an input that follows, the same columns: the hardware does not foresee them.
-            let next = (index + M + class).min(call.inputs_len - 1);
-            // SAFETY: there is such an input.
-            let next = unsafe { call.input(next) }.wrapping_add(start * size_of::<f32>());
-            fetch::<_MM_HINT_T0>(next, BLOCK * size_of::<f32>());
+            // The hardware does not foresee them.
+            fetch::<_MM_HINT_T0>(ahead[class], BLOCK * size_of::<f32>());
         }
         let mut sums = [[_mm512_setzero_ps(); WIDTH]; M];
         let panel = panel[class * DEPTH * WIDTH..].as_ptr();
@@ -546,8 +552,8 @@ unsafe fn some<const M: usize>(
                     weights[r] = load_floats(&*panel.add(step * WIDTH + r));
                 }
                 for m in 0..M {
-                    let x = inputs[m].cast::<f32>().byte_add(class * size_of::<f32>());
-                    let x = x.byte_add(step * CLASSES * size_of::<f32>());
+                    let x = inputs[m].as_ptr().cast::<f32>();
+                    let x = x.byte_add((class + step * CLASSES) * size_of::<f32>());
                     let x = _mm512_set1_ps(x.read_unaligned());
                     for r in 0..WIDTH {
                         sums[m][r] = _mm512_fmadd_ps(x, weights[r], sums[m][r]);
@@ -564,34 +570,9 @@ unsafe fn some<const M: usize>(
             }
         }
     }
-    let rows = call.weight_rows - first;
     for m in 0..M {
         for r in 0..WIDTH {
-            // SAFETY: the caller promises these results, and has had those of the columns before.
-            unsafe {
-                let out = call.results(index + m).wrapping_add(first + r * ROWS);
-                match rows >= WIDTH * ROWS {
-                    true => {
-                        let mut total = totals[m][r];
-                        if start > 0 {
-                            total = _mm512_add_ps(_mm512_loadu_ps(out), total);
-                        }
-                        _mm512_storeu_ps(out, total);
-                    }
-                    false => {
-                        let there = match rows.saturating_sub(r * ROWS) {
-                            ROWS.. => !0,
-                            rows => !(!0 << rows),
-                        };
-                        let mut total = totals[m][r];
-                        if start > 0 {
-                            total = _mm512_add_ps(_mm512_maskz_loadu_ps(there, out), total);
-                        }
-                        _mm512_mask_storeu_ps(out, there, total);
-                    }
-                }
-            }
+            sums[m][r] = _mm512_add_ps(sums[m][r], totals[m][r]);
         }
     }
-    M
 }

@@ -1,4 +1,4 @@
-//! Sixteen rows against few inputs, read once and in the order of memory.
+//! GEMV: sixteen rows against few inputs, read once and in the order of memory.
 //!
 //! What a core can fetch while it computes depends on how it asks. One stretch of memory after
 //! the other is foreseen by the hardware and comes as fast as the bus allows; sixteen rows side
@@ -9,9 +9,9 @@
 use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
 
-use super::packed::{Rows, input, rows_at, write};
+use super::packed::{Addresses16, Avx512Product, SixteenRows, write};
 use super::register::ROWS;
-use crate::kernels::MatMul;
+use crate::kernels::generic::{Gemv, Strip};
 
 /// Bytes between what is read and what is fetched meanwhile: what a core has on its way when
 /// memory is far, and little of the nearest cache.
@@ -22,10 +22,10 @@ const AHEAD: usize = 8192;
 const MEANWHILE: usize = 8192;
 
 /// Sixteen rows, and what lies behind them.
-pub(super) struct Group {
+pub(super) struct RowGroup {
     /// Where the rows stand. Fewer are filled up with the last one, whose further results are
     /// dropped.
-    pub rows: Rows,
+    pub rows: Addresses16,
     /// Where the next group's rows stand.
     pub next: *const u8,
     /// Whether there is but one input: then nothing is read again.
@@ -42,7 +42,18 @@ pub(super) struct Stretch {
     once: bool,
 }
 
-impl Group {
+impl RowGroup {
+    /// The rows that begin a strip.
+    #[inline(always)]
+    pub fn of(strip: &Strip<'_>) -> Self {
+        let rows: Addresses16 = strip.rows(0);
+        RowGroup {
+            rows,
+            next: rows[0].wrapping_add(ROWS * strip.call.weight_stride),
+            once: strip.call.inputs_len == 1,
+        }
+    }
+
     /// Bytes `from..to` of a row of `len`, when of every row just these are walked.
     #[inline]
     pub fn stretch(&self, row: usize, (from, to): (usize, usize), len: usize) -> Stretch {
@@ -149,33 +160,16 @@ impl<T: Copy, const N: usize> Kept<T, N> {
     }
 }
 
-/// Runs a product with few inputs: `direct` yields the results of sixteen rows for one.
-///
-/// # Safety
-///
-/// As for [`crate::kernels::MatMulFn`], a row being `columns / elements` blocks of `W` or `X`,
-/// which have alignment 1 and no invalid bytes. `direct` reads what it is given alone.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) unsafe fn few<X>(
-    call: &MatMul,
-    elements: usize,
-    direct: impl Fn(&Group, &[X]) -> __m512,
-) {
-    let len = call.columns / elements;
-    for first in (0..call.weight_rows).step_by(ROWS) {
-        let rows = rows_at(call, first, 0, 0);
-        let group = Group {
-            rows,
-            next: rows[0].wrapping_add(ROWS * call.weight_stride),
-            once: call.inputs_len == 1,
-        };
-        for index in 0..call.inputs_len {
-            // SAFETY: the caller promises these inputs and results.
-            unsafe {
-                let sums = direct(&group, input(call, index, 0..len));
-                write(call, (index, first), sums);
-            }
-        }
+impl<K: Avx512Product> Gemv for SixteenRows<K> {
+    const ROWS: usize = ROWS;
+    type Prepared = ();
+
+    #[inline(always)]
+    fn prepared() {}
+
+    #[inline(always)]
+    unsafe fn gemv(rows: &Strip<'_>, x: &[K::Inputs], _: &mut (), out: *mut f32) {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { write(&[K::gemv(&RowGroup::of(rows), x)], out, rows.left()) }
     }
 }

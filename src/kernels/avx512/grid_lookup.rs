@@ -9,13 +9,13 @@
 
 use core::arch::x86_64::*;
 
-use super::register::{Lanes, ROWS, load, load_half};
+use super::register::{Lanes16, ROWS, load, load_half};
 use crate::quant::grids::{self, Points};
 
 /// A constant register of 64 bytes.
 macro_rules! bytes {
     (|$at:ident| $of:expr) => {{
-        static BYTES: Lanes<[u8; 4]> = {
+        static BYTES: Lanes16<[u8; 4]> = {
             let mut bytes = [[0; 4]; ROWS];
             let mut at = 0;
             while at < 64 {
@@ -23,7 +23,7 @@ macro_rules! bytes {
                 bytes[at / 4][at % 4] = ($of) as u8;
                 at += 1;
             }
-            Lanes(bytes)
+            Lanes16(bytes)
         };
         load(&BYTES)
     }};

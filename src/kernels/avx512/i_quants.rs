@@ -6,115 +6,149 @@
 use core::arch::x86_64::*;
 
 use super::block256::{finish, tile};
-use super::gemv::{Group, Kept};
+use super::gemv::{Kept, RowGroup};
 use super::grid_lookup::*;
-use super::packed::{Panel, Rows, product};
+use super::packed::{Addresses16, Avx512Product, Panel16, SixteenRows, Sums16, WIDTH};
 use super::register::{
-    Lanes, ROWS, load, load_half, load_halves, load_quarter, store, sum_in_quarters, sum_quarters,
-    transpose, transpose_quarters,
+    Lanes16, ROWS, load, load_half, load_halves, load_quarter, store, sum_in_quarters,
+    sum_quarters, transpose, transpose_quarters,
 };
+use crate::kernels::MatMulFn;
+use crate::kernels::generic::products;
 use crate::kernels::isa::moves_bytes;
-use crate::kernels::{MatMul, MatMulFn};
 use crate::quant::*;
 use rillm_formats::manifest::DType;
 
 /// The product of a type, where the CPU has what it takes.
 pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
     let product: MatMulFn = match dtype {
-        DType::IQ2_XXS => iq2_xxs,
-        DType::IQ2_XS => iq2_xs,
-        DType::IQ2_S => iq2_s,
-        DType::IQ3_XXS => iq3_xxs,
-        DType::IQ3_S => iq3_s,
-        DType::IQ1_S => iq1_s,
-        DType::IQ1_M => iq1_m,
+        DType::IQ2_XXS => product::<SixteenRows<BlockIQ2XXS>>,
+        DType::IQ2_XS => product::<SixteenRows<BlockIQ2XS>>,
+        DType::IQ2_S => product::<SixteenRows<BlockIQ2S>>,
+        DType::IQ3_XXS => product::<SixteenRows<BlockIQ3XXS>>,
+        DType::IQ3_S => product::<SixteenRows<BlockIQ3S>>,
+        DType::IQ1_S => product::<SixteenRows<BlockIQ1S>>,
+        DType::IQ1_M => product::<SixteenRows<BlockIQ1M>>,
         _ => return None,
     };
     moves_bytes().then_some(product)
 }
 
+// With VBMI as well.
+products!("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi");
+
 /// Products of blocks with `$parts` parts, each with a factor of its own: how the points of four
 /// blocks are found, and a block's weights from them; its parts' factors, of which that of part p
 /// of sixteen is word `$place`.
-macro_rules! kernels {
+macro_rules! products_of_points {
     ($(
-        $name:ident: $block:ident, $parts:literal,
+        $block:ident, $parts:literal,
         $points:expr, $kind:ident $weights:expr,
         $scales:expr, |$part:ident| $place:expr;
     )*) => {$(
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-        unsafe fn $name(call: &MatMul) {
-            const fn place($part: usize) -> usize {
-                $place
+        impl Avx512Product for $block {
+            type Weights = Self;
+            type Inputs = ActivationQ8K;
+            const ELEMENTS: usize = 256;
+
+            #[inline(always)]
+            unsafe fn unpack(rows: &Addresses16, _: usize, panel: &mut Panel16) {
+                #[inline]
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+                fn unpack_points(rows: &Addresses16, panel: &mut Panel16) {
+                    const fn place($part: usize) -> usize {
+                        $place
+                    }
+                    let how = (
+                        |blocks: [&$block; 4]| $points(blocks),
+                        |block: &$block, points| $kind::bytes($weights(block, points)),
+                        |block: &$block| {
+                            parts_at(words!(|at| place(at % 16)), $scales(block))
+                        },
+                    );
+                    unpack::<_, _, $parts>(rows, panel, how);
+                }
+                // SAFETY: the caller's promise, handed on.
+                unsafe { unpack_points(rows, panel) }
             }
-            let points = |blocks: [&$block; 4]| $points(blocks);
-            let bytes = |block: &$block, points| $kind::bytes($weights(block, points));
-            let parts = |block: &$block| {
-                let places = words!(|at| place(at % 16));
-                _mm512_castsi512_si256(_mm512_permutexvar_epi16(places, $scales(block)))
-            };
-            let products = |block: &$block, points, x: &ActivationQ8K| {
-                let scales = $scales(block);
-                let places = [
-                    words!(|at| place(packed(at))),
-                    words!(|at| place(8 + packed(at))),
-                ];
-                let packed = [
-                    _mm512_permutexvar_epi16(places[0], scales),
-                    _mm512_permutexvar_epi16(places[1], scales),
-                ];
-                $kind::products($weights(block, points), packed, || parts(block), x)
-            };
-            // SAFETY: the caller's promise, handed on; rows are whole blocks.
-            unsafe {
-                product::<$block, ActivationQ8K>(
-                    call,
-                    256,
-                    |rows, _, panel| {
-                        let how = (points, bytes, parts);
-                        unpack::<_, _, $parts>(rows, panel, how);
-                    },
-                    (
-                        |panel, x, sums| tile::<$parts, { $kind::ABOVE }, false, _>(panel, x, sums),
-                        |panel, x, sums| tile::<$parts, { $kind::ABOVE }, false, _>(panel, x, sums),
-                        |panel, x, sums| tile::<$parts, { $kind::ABOVE }, false, _>(panel, x, sums),
-                    ),
-                    |group, x| direct(group, x, (points, products)),
-                )
+
+            #[inline(always)]
+            unsafe fn tile<const N: usize>(
+                panels: &[Panel16; WIDTH],
+                x: [&[ActivationQ8K]; N],
+                sums: &mut [Sums16; N],
+            ) {
+                // SAFETY: the caller's promise, handed on.
+                unsafe { tile::<$parts, { $kind::ABOVE }, false, N>(panels, x, sums) }
+            }
+
+            #[inline(always)]
+            unsafe fn gemv(group: &RowGroup, x: &[ActivationQ8K]) -> __m512 {
+                #[inline]
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+                fn gemv_points(group: &RowGroup, x: &[ActivationQ8K]) -> __m512 {
+                    const fn place($part: usize) -> usize {
+                        $place
+                    }
+                    let products = |block: &$block, points, x: &ActivationQ8K| {
+                        let scales = $scales(block);
+                        let places = [
+                            words!(|at| place(packed(at))),
+                            words!(|at| place(8 + packed(at))),
+                        ];
+                        let packed = [
+                            _mm512_permutexvar_epi16(places[0], scales),
+                            _mm512_permutexvar_epi16(places[1], scales),
+                        ];
+                        let parts = || parts_at(words!(|at| place(at % 16)), $scales(block));
+                        $kind::products($weights(block, points), packed, parts, x)
+                    };
+                    let points = |blocks: [&$block; 4]| $points(blocks);
+                    points_gemv(group, x, (points, products))
+                }
+                // SAFETY: the caller's promise, handed on.
+                unsafe { gemv_points(group, x) }
             }
         }
     )*};
 }
 
-kernels! {
-    iq2_xxs: BlockIQ2XXS, 8,
+products_of_points! {
+    BlockIQ2XXS, 8,
         |b| twos(b, |two| iq2_xxs_points(two)),
         signed iq2_xxs_weights, iq2_xxs_scales,
         |part| 4 * (part / 2) + 3;
-    iq2_xs: BlockIQ2XS, 16,
+    BlockIQ2XS, 16,
         |b| twos(b, |two| iq2_xs_points(two)),
         signed iq2_xs_weights, |b: &BlockIQ2XS| scales(b.scales),
         |part| part;
-    iq2_s: BlockIQ2S, 16,
+    BlockIQ2S, 16,
         |b| twos(b, |two| iq2_s_points(two)),
         signed iq2_s_weights, |b: &BlockIQ2S| scales(b.scales),
         |part| part;
-    iq3_xxs: BlockIQ3XXS, 8,
+    BlockIQ3XXS, 8,
         |b| each(b, |one| iq3_xxs_points(one)),
         signed iq3_xxs_weights, iq3_xxs_scales,
         |part| 2 * (part / 2) + 1;
-    iq3_s: BlockIQ3S, 8,
+    BlockIQ3S, 8,
         |b| each(b, |one| iq3_s_points(one)),
         signed iq3_s_weights, |b: &BlockIQ3S| scales(twice(b.scales)),
         |part| part / 2;
-    iq1_s: BlockIQ1S, 8,
+    BlockIQ1S, 8,
         iq1_s_points,
         raised iq1_s_weights, iq1_s_scales,
         |part| part / 2;
-    iq1_m: BlockIQ1M, 16,
+    BlockIQ1M, 16,
         iq1_m_points,
         raised iq1_m_weights, iq1_m_scales,
         |part| part;
+}
+
+/// The words of these places, which are the factors of sixteen parts.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
+fn parts_at(places: __m512i, scales: __m512i) -> __m256i {
+    _mm512_castsi512_si256(_mm512_permutexvar_epi16(places, scales))
 }
 
 /// a or (c and not b).
@@ -162,7 +196,7 @@ fn iq2_xxs_points([a, b]: [&BlockIQ2XXS; 2]) -> [(__m512i, __m256i); 2] {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn iq2_xxs_weights(_: &BlockIQ2XXS, (points, signs): (__m512i, __m256i)) -> signed::Weights {
+fn iq2_xxs_weights(_: &BlockIQ2XXS, (points, signs): (__m512i, __m256i)) -> signed::SignedWeights {
     (eights(points), as_masks(signs))
 }
 
@@ -182,7 +216,7 @@ fn iq2_xs_points([a, b]: [&BlockIQ2XS; 2]) -> [(__m512i, __m256i); 2] {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn iq2_xs_weights(_: &BlockIQ2XS, (points, signs): (__m512i, __m256i)) -> signed::Weights {
+fn iq2_xs_weights(_: &BlockIQ2XS, (points, signs): (__m512i, __m256i)) -> signed::SignedWeights {
     (eights(points), as_masks(signs))
 }
 
@@ -203,7 +237,7 @@ fn iq2_s_points([a, b]: [&BlockIQ2S; 2]) -> [__m512i; 2] {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn iq2_s_weights(block: &BlockIQ2S, points: __m512i) -> signed::Weights {
+fn iq2_s_weights(block: &BlockIQ2S, points: __m512i) -> signed::SignedWeights {
     (eights(points), given_signs(&block.signs))
 }
 
@@ -217,7 +251,7 @@ fn iq3_xxs_points(block: &BlockIQ3XXS) -> [__m512i; 2] {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn iq3_xxs_weights(block: &BlockIQ3XXS, points: [__m512i; 2]) -> signed::Weights {
+fn iq3_xxs_weights(block: &BlockIQ3XXS, points: [__m512i; 2]) -> signed::SignedWeights {
     const VALUES: [u8; 8] = [4, 12, 20, 28, 36, 44, 52, 62];
     let words = _mm512_castsi256_si512(load_half(&block.signs_and_scales));
     let signs = as_masks(_mm512_castsi512_si256(packed_signs(words)));
@@ -235,7 +269,7 @@ fn iq3_s_points(block: &BlockIQ3S) -> [__m512i; 2] {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn iq3_s_weights(block: &BlockIQ3S, points: [__m512i; 2]) -> signed::Weights {
+fn iq3_s_weights(block: &BlockIQ3S, points: [__m512i; 2]) -> signed::SignedWeights {
     let magnitudes = fours(points, bytes!(|at| 2 * (at % 8) + 1));
     (magnitudes, given_signs(&block.signs))
 }
@@ -294,7 +328,7 @@ const UP: i8 = 2;
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn iq1_s_weights(block: &BlockIQ1S, points: __m512i) -> raised::Weights {
+fn iq1_s_weights(block: &BlockIQ1S, points: __m512i) -> raised::RaisedWeights {
     let mut weights = iq1_weights(points);
     // A word's highest bit in its upper byte, where `UP` is.
     let words = _mm512_castsi128_si512(load_quarter(&block.high));
@@ -315,7 +349,7 @@ fn iq1_s_weights(block: &BlockIQ1S, points: __m512i) -> raised::Weights {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn iq1_m_weights(block: &BlockIQ1M, points: __m512i) -> raised::Weights {
+fn iq1_m_weights(block: &BlockIQ1M, points: __m512i) -> raised::RaisedWeights {
     let mut weights = iq1_weights(points);
     let (words, _) = block.high.as_chunks::<4>();
     for which in 0..4 {
@@ -371,14 +405,14 @@ mod signed {
     use super::*;
 
     /// Magnitudes, and which weights are negative.
-    pub type Weights = ([__m512i; 4], [__mmask64; 4]);
+    pub type SignedWeights = ([__m512i; 4], [__mmask64; 4]);
 
     /// What a byte in a panel is above its weight.
     pub const ABOVE: i32 = 128;
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-    pub fn bytes((magnitudes, negative): Weights) -> [__m512i; 4] {
+    pub fn bytes((magnitudes, negative): SignedWeights) -> [__m512i; 4] {
         let above = _mm512_set1_epi8(-128);
         let mut bytes = magnitudes;
         for which in 0..4 {
@@ -392,7 +426,7 @@ mod signed {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
     pub fn products(
-        (magnitudes, negative): Weights,
+        (magnitudes, negative): SignedWeights,
         packed: [__m512i; 2],
         _: impl Fn() -> __m256i,
         x: &ActivationQ8K,
@@ -413,21 +447,21 @@ mod raised {
     use super::*;
 
     /// Weights, 9 above themselves.
-    pub type Weights = [__m512i; 4];
+    pub type RaisedWeights = [__m512i; 4];
 
     /// What a byte in a panel is above its weight.
     pub const ABOVE: i32 = 9;
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-    pub fn bytes(weights: Weights) -> [__m512i; 4] {
+    pub fn bytes(weights: RaisedWeights) -> [__m512i; 4] {
         weights
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
     pub fn products(
-        weights: Weights,
+        weights: RaisedWeights,
         packed: [__m512i; 2],
         parts: impl Fn() -> __m256i,
         x: &ActivationQ8K,
@@ -455,8 +489,8 @@ fn factors<B: IQuantBlock>(of: &[[u8; 2]; ROWS]) -> __m512 {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
 fn unpack<B: IQuantBlock, P: Copy, const PARTS: usize>(
-    rows: &Rows,
-    panel: &mut Panel,
+    rows: &Addresses16,
+    panel: &mut Panel16,
     (points, bytes, parts): (
         impl Fn([&B; 4]) -> [P; 4],
         impl Fn(&B, P) -> [__m512i; 4],
@@ -528,8 +562,8 @@ unsafe fn four_blocks<B: Block256, P: Copy, const FULL: bool>(
 
 #[inline(never)] // so that what is kept lies on a stack of its own
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
-fn direct<B: IQuantBlock, P: Copy>(
-    group: &Group,
+fn points_gemv<B: IQuantBlock, P: Copy>(
+    group: &RowGroup,
     x: &[ActivationQ8K],
     (points_of, products_of): (
         impl Fn([&B; 4]) -> [P; 4],
@@ -537,7 +571,7 @@ fn direct<B: IQuantBlock, P: Copy>(
     ),
 ) -> __m512 {
     // Of four blocks: the sums of a quarter of their products in each quarter.
-    let mut products = Kept::<Lanes<i32>, { RUN / 4 }>::new();
+    let mut products = Kept::<Lanes16<i32>, { RUN / 4 }>::new();
     let mut kept = Kept::<[u8; 2], RUN>::new();
     let mut sum = _mm512_setzero_ps();
     for (run, part) in x.chunks(RUN).enumerate() {
@@ -561,7 +595,7 @@ fn direct<B: IQuantBlock, P: Copy>(
                         _ => four_blocks::<_, _, false>(start, x, &points_of, &products_of),
                     }
                 };
-                let mut sums = Lanes([0; ROWS]);
+                let mut sums = Lanes16([0; ROWS]);
                 store(&mut sums, found);
                 products.keep(four, row, sums);
             }

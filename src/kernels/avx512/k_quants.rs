@@ -5,36 +5,34 @@
 
 use core::arch::x86_64::*;
 
-use super::block256::{Quarters, finish, kernel, quarters, tile, walk};
-use super::gemv::Group;
-use super::packed::{Panel, Rows, product};
+use super::block256::{Quarters, finish, products256, quarters, tile, walk};
+use super::gemv::RowGroup;
+use super::packed::{Addresses16, Avx512Product, Panel16, SixteenRows, Sums16, WIDTH, product};
 use super::register::{
     CHOOSE, ROWS, halves, load, load_half, load_halves, load_quarter, load_twice, store,
     transpose_quarters, turned, turned_half,
 };
-use crate::kernels::{MatMul, MatMulFn};
+use crate::kernels::MatMulFn;
 use crate::quant::*;
 use rillm_formats::manifest::DType;
 
 /// The product of a type.
 pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
     Some(match dtype {
-        DType::Q4_K => q4_k,
-        DType::Q5_K => q5_k,
-        DType::Q6_K => q6_k,
+        DType::Q4_K => product::<SixteenRows<BlockQ4K>>,
+        DType::Q5_K => product::<SixteenRows<BlockQ5K>>,
+        DType::Q6_K => product::<SixteenRows<BlockQ6K>>,
         _ => return None,
     })
 }
 
-kernel!(
-    q4_k,
+products256!(
     BlockQ4K,
     tile::<8, 0, true>,
     |rows, panel| unpack_fours(rows, panel, |block: &BlockQ4K| (&block.quants, None)),
-    |group, x| direct_fours(group, x, |block, pair| q4_k_pair(block, pair))
+    |group, x| gemv_fours(group, x, |block, pair| q4_k_pair(block, pair))
 );
-kernel!(
-    q5_k,
+products256!(
     BlockQ5K,
     tile::<8, 0, true>,
     |rows, panel| {
@@ -42,14 +40,13 @@ kernel!(
             (&block.quants, Some(&block.high))
         })
     },
-    |group, x| direct_fours(group, x, |block, pair| q5_k_pair(block, pair))
+    |group, x| gemv_fours(group, x, |block, pair| q5_k_pair(block, pair))
 );
-kernel!(
-    q6_k,
+products256!(
     BlockQ6K,
     tile::<16, 32, false>,
-    unpack_q6_k,
-    direct_q6_k
+    |rows, panel| unpack_q6_k(rows, panel),
+    |group, x| gemv_q6_k(group, x)
 );
 
 /// Two neighbouring parts of a Q4_K block.
@@ -84,7 +81,7 @@ fn both_nibbles(bytes: &[u8; 32]) -> __m512i {
 }
 
 /// What a Q4_K and a Q5_K block begin with.
-type Header = [u8; 16];
+type KQuantHeader = [u8; 16];
 
 const _: () = {
     assert!(core::mem::offset_of!(BlockQ4K, scale) == 0);
@@ -107,7 +104,7 @@ struct Headers {
 /// [`scales_and_mins`]).
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn headers<'a>(of: impl Fn(usize) -> &'a Header) -> Headers {
+fn headers<'a>(of: impl Fn(usize) -> &'a KQuantHeader) -> Headers {
     let [halves, s0, s1, s2] = transpose_quarters(|row| load_quarter(of(row)));
     let (six, four, two) = (
         _mm512_set1_epi8(0x3f),
@@ -132,10 +129,10 @@ fn headers<'a>(of: impl Fn(usize) -> &'a Header) -> Headers {
 /// Writes what sixteen blocks' headers say but their scales, which are handed back.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn header(rows: &Rows, panel: &mut Panel) -> [__m512i; 2] {
+fn header(rows: &Addresses16, panel: &mut Panel16) -> [__m512i; 2] {
     let headers = headers(|row| {
         // SAFETY: a block of either type is at each row's address and begins so.
-        unsafe { &*rows[row].cast::<Header>() }
+        unsafe { &*rows[row].cast::<KQuantHeader>() }
     });
     for (half, mut word) in headers.mins.into_iter().enumerate() {
         for pair in 0..2 {
@@ -158,8 +155,8 @@ fn header(rows: &Rows, panel: &mut Panel) -> [__m512i; 2] {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn unpack_fours<'a, B: Block256 + 'a>(
-    rows: &Rows,
-    panel: &mut Panel,
+    rows: &Addresses16,
+    panel: &mut Panel16,
     quants: impl Fn(&'a B) -> (&'a [u8; 128], Option<&'a [u8; 32]>),
 ) {
     let scales = header(rows, panel);
@@ -220,7 +217,7 @@ const SPREAD: [[u8; 64]; 2] = {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn fours_products<B>(
-    (block, header): (&B, &Header),
+    (block, header): (&B, &KQuantHeader),
     x: &Quarters,
     quants: impl Fn(&B, usize) -> __m512i,
 ) -> __m512i {
@@ -245,8 +242,8 @@ fn fours_products<B>(
 
 #[inline(never)] // so that what is kept lies on a stack of its own
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn direct_fours<B: Block256>(
-    group: &Group,
+fn gemv_fours<B: Block256>(
+    group: &RowGroup,
     x: &[ActivationQ8K],
     quants: impl Fn(&B, usize) -> __m512i,
 ) -> __m512 {
@@ -256,7 +253,7 @@ fn direct_fours<B: Block256>(
         |x| quarters(x),
         |block: &B, x| {
             // SAFETY: a block of either type begins with a header, of alignment 1.
-            let header = unsafe { &*(&raw const *block).cast::<Header>() };
+            let header = unsafe { &*(&raw const *block).cast::<KQuantHeader>() };
             (fours_products((block, header), x, &quants), *header, ())
         },
         |sum, products, (kept, _), x| {
@@ -321,7 +318,7 @@ fn with_high(low: __m512i, high: __m512i) -> __m512i {
 /// Sixteen Q6_K blocks; weights stay 32 above themselves.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn unpack_q6_k(rows: &Rows, panel: &mut Panel) {
+fn unpack_q6_k(rows: &Addresses16, panel: &mut Panel16) {
     // SAFETY: as in `unpack_fours`.
     let block = |row: usize| unsafe { &*rows[row].cast::<BlockQ6K>() };
     let words = transpose_quarters(|row| load_quarter(&block(row).scales));
@@ -396,7 +393,7 @@ fn q6_k_products(block: &BlockQ6K, (x, sums): &(Quarters, __m256i)) -> __m512i {
 
 #[inline(never)] // so that what is kept lies on a stack of its own
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn direct_q6_k(group: &Group, x: &[ActivationQ8K]) -> __m512 {
+fn gemv_q6_k(group: &RowGroup, x: &[ActivationQ8K]) -> __m512 {
     walk(
         group,
         x,

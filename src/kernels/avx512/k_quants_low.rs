@@ -6,47 +6,44 @@
 
 use core::arch::x86_64::*;
 
-use super::block256::{Quarters, finish, kernel, quarters, tile, tile_scaled, walk};
-use super::gemv::Group;
-use super::packed::{Panel, Rows, product};
+use super::block256::{Quarters, finish, products256, quarters, tile, tile_scaled, walk};
+use super::gemv::RowGroup;
+use super::packed::{Addresses16, Avx512Product, Panel16, SixteenRows, Sums16, WIDTH, product};
 use super::register::{
     CHOOSE, load, load_half, load_halves, load_quarter, load_twice, store, transpose_quarters,
     turned, turned_half,
 };
-use crate::kernels::{MatMul, MatMulFn};
+use crate::kernels::MatMulFn;
 use crate::quant::*;
 use rillm_formats::manifest::DType;
 
 /// The product of a type.
 pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
     Some(match dtype {
-        DType::Q2_K => q2_k,
-        DType::Q3_K => q3_k,
-        DType::IQ4_XS => iq4_xs,
+        DType::Q2_K => product::<SixteenRows<BlockQ2K>>,
+        DType::Q3_K => product::<SixteenRows<BlockQ3K>>,
+        DType::IQ4_XS => product::<SixteenRows<BlockIQ4XS>>,
         _ => return None,
     })
 }
 
-kernel!(
-    q2_k,
+products256!(
     BlockQ2K,
     tile_scaled::<0, true>,
-    unpack_q2_k,
-    direct_q2_k
+    |rows, panel| unpack_q2_k(rows, panel),
+    |group, x| gemv_q2_k(group, x)
 );
-kernel!(
-    q3_k,
+products256!(
     BlockQ3K,
     tile_scaled::<127, false>,
-    unpack_q3_k,
-    direct_q3_k
+    |rows, panel| unpack_q3_k(rows, panel),
+    |group, x| gemv_q3_k(group, x)
 );
-kernel!(
-    iq4_xs,
+products256!(
     BlockIQ4XS,
     tile::<8, 128, false>,
-    unpack_iq4_xs,
-    direct_iq4_xs
+    |rows, panel| unpack_iq4_xs(rows, panel),
+    |group, x| gemv_iq4_xs(group, x)
 );
 
 /// The part that each number of a register of packed dots is of, when those of two [`twos`] have
@@ -194,7 +191,7 @@ fn q2_k_mins(scales: &[__m512i; 4], x: &ActivationQ8K) -> __m512i {
 
 #[inline(never)] // so that what is kept lies on a stack of its own
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn direct_q2_k(group: &Group, x: &[ActivationQ8K]) -> __m512 {
+fn gemv_q2_k(group: &RowGroup, x: &[ActivationQ8K]) -> __m512 {
     walk(
         group,
         x,
@@ -234,7 +231,7 @@ fn last_quarter<B: Block256>(block: &B) -> __m128i {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn unpack_q2_k(rows: &Rows, panel: &mut Panel) {
+fn unpack_q2_k(rows: &Addresses16, panel: &mut Panel16) {
     const APART: [[u8; 64]; 2] = [bytes_apart(0), bytes_apart(2)];
     // SAFETY: a block is at each row's address; it has alignment 1 and no invalid bytes.
     let block = |row: usize| unsafe { &*rows[row].cast::<BlockQ2K>() };
@@ -352,7 +349,7 @@ fn q3_k_products(block: &BlockQ3K, (x, excess): &(Quarters, __m256i)) -> __m512i
 
 #[inline(never)] // so that what is kept lies on a stack of its own
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn direct_q3_k(group: &Group, x: &[ActivationQ8K]) -> __m512 {
+fn gemv_q3_k(group: &RowGroup, x: &[ActivationQ8K]) -> __m512 {
     walk(
         group,
         x,
@@ -368,7 +365,7 @@ fn direct_q3_k(group: &Group, x: &[ActivationQ8K]) -> __m512 {
 /// A weight times its part's scale lies in −124..=128; 127 above that, a byte holds it.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn unpack_q3_k(rows: &Rows, panel: &mut Panel) {
+fn unpack_q3_k(rows: &Addresses16, panel: &mut Panel16) {
     // SAFETY: as in `unpack_q2_k`.
     let block = |row: usize| unsafe { &*rows[row].cast::<BlockQ3K>() };
     // Scales from the first word on, then the factor.
@@ -503,7 +500,7 @@ fn iq4_xs_products(block: &BlockIQ4XS, x: &[FourGroups; 2]) -> __m512i {
 
 #[inline(never)] // so that what is kept lies on a stack of its own
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn direct_iq4_xs(group: &Group, x: &[ActivationQ8K]) -> __m512 {
+fn gemv_iq4_xs(group: &RowGroup, x: &[ActivationQ8K]) -> __m512 {
     walk(
         group,
         x,
@@ -518,7 +515,7 @@ fn direct_iq4_xs(group: &Group, x: &[ActivationQ8K]) -> __m512 {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn unpack_iq4_xs(rows: &Rows, panel: &mut Panel) {
+fn unpack_iq4_xs(rows: &Addresses16, panel: &mut Panel16) {
     const _: () = assert!(core::mem::offset_of!(BlockIQ4XS, scales_low) == 4);
     // SAFETY: as in `unpack_q2_k`; a block begins with more than sixteen bytes.
     let start = |row: usize| unsafe { &*rows[row].cast::<[u8; 16]>() };

@@ -4,84 +4,106 @@ use core::arch::x86_64::*;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
-use super::gemv::{Group, Kept};
-use super::packed::{Panel, Rows, Sums, WIDTH, product};
+use super::gemv::{Kept, RowGroup};
+use super::packed::{Addresses16, Avx512Product, Panel16, SixteenRows, Sums16, WIDTH, product};
 use super::register::{
-    Lanes, ROWS, halves, load, load_floats, load_quarter, store, sum_in_quarters, transpose,
+    Lanes16, ROWS, halves, load, load_floats, load_quarter, store, sum_in_quarters, transpose,
     turn_quarters,
 };
-use crate::kernels::{MatMul, MatMulFn};
+use crate::kernels::MatMulFn;
 use crate::quant::*;
 use rillm_formats::manifest::DType;
 
 /// The product of a type.
 pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
     Some(match dtype {
-        DType::Q4_0 => q4_0,
-        DType::Q4_1 => q4_1,
-        DType::Q5_0 => q5_0,
-        DType::Q5_1 => q5_1,
-        DType::Q8_0 => q8_0,
-        DType::IQ4_NL => iq4_nl,
-        DType::MXFP4 => mxfp4,
+        DType::Q4_0 => product::<SixteenRows<Avx512Legacy<BlockQ4_0>>>,
+        DType::Q4_1 => product::<SixteenRows<Avx512Legacy<BlockQ4_1>>>,
+        DType::Q5_0 => product::<SixteenRows<Avx512Legacy<BlockQ5_0>>>,
+        DType::Q5_1 => product::<SixteenRows<Avx512Legacy<BlockQ5_1>>>,
+        DType::Q8_0 => product::<SixteenRows<Avx512Legacy<BlockQ8_0>>>,
+        DType::IQ4_NL => product::<SixteenRows<Avx512Legacy<BlockIQ4NL>>>,
+        DType::MXFP4 => product::<SixteenRows<Avx512Legacy<BlockMXFP4>>>,
         _ => return None,
     })
 }
 
 /// A block whose weights are multiplied as bytes without sign.
-trait Stored: Block32 {
+///
+/// # Safety
+///
+/// Of the function: the CPU has this table's instructions.
+trait Avx512Block32: Block32 {
     /// What such a byte is above its weight.
     const ABOVE: i32;
 
     /// Whether it begins with a factor in half precision, followed by an offset if it has one.
     const HALVES: bool;
+
+    /// The first sixteen such bytes of each of four blocks, then the others.
+    unsafe fn quants(four: FourBlocks<Self>) -> [__m512i; 2];
 }
 
-macro_rules! kernels {
-    ($(
-        $name:ident: $block:ident, $above:literal, $halves:literal,
-        |$four:ident| $quants:expr;
-    )*) => {$(
-        impl Stored for $block {
+/// Legacy quants, and what else has blocks of 32, with [int8 activations](ActivationQ8_0).
+struct Avx512Legacy<W>(PhantomData<W>);
+
+impl<W: Avx512Block32> Avx512Product for Avx512Legacy<W> {
+    type Weights = W;
+    type Inputs = ActivationQ8_0;
+    const ELEMENTS: usize = 32;
+
+    #[inline(always)]
+    unsafe fn unpack(rows: &Addresses16, blocks: usize, panel: &mut Panel16) {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { unpack::<W>(rows, blocks, panel) }
+    }
+
+    #[inline(always)]
+    unsafe fn tile<const N: usize>(
+        panels: &[Panel16; WIDTH],
+        x: [&[ActivationQ8_0]; N],
+        sums: &mut [Sums16; N],
+    ) {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { tile::<W, N>(panels, x, sums) }
+    }
+
+    #[inline(always)]
+    unsafe fn gemv(group: &RowGroup, x: &[ActivationQ8_0]) -> __m512 {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { gemv::<W>(group, x) }
+    }
+}
+
+macro_rules! stored {
+    ($($block:ident: $above:literal, $halves:literal, |$four:ident| $quants:expr;)*) => {$(
+        impl Avx512Block32 for $block {
             const ABOVE: i32 = $above;
             const HALVES: bool = $halves;
-        }
 
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-        unsafe fn $name(call: &MatMul) {
-            let quants = |$four: Four<$block>| $quants;
-            // SAFETY: the caller's promise, handed on; rows are whole blocks.
-            unsafe {
-                product::<$block, ActivationQ8_0>(
-                    call,
-                    32,
-                    |rows, blocks, panel| unpack(rows, blocks, panel, quants),
-                    (
-                        |panel, x, sums| tile::<$block, _>(panel, x, sums),
-                        |panel, x, sums| tile::<$block, _>(panel, x, sums),
-                        |panel, x, sums| tile::<$block, _>(panel, x, sums),
-                    ),
-                    |group, x| direct(group, x, quants),
-                )
+            #[inline(always)]
+            unsafe fn quants($four: FourBlocks<Self>) -> [__m512i; 2] {
+                // SAFETY: the caller's promise.
+                unsafe { $quants }
             }
         }
     )*};
 }
 
-kernels! {
-    q4_0: BlockQ4_0, 8, true, |four| nibbles(four.sixteens::<2>());
-    q4_1: BlockQ4_1, 0, true, |four| nibbles(four.sixteens::<4>());
-    q5_0: BlockQ5_0, 16, true, |four| with_fifth(four.sixteens::<6>(), four.words::<2>());
-    q5_1: BlockQ5_1, 0, true, |four| with_fifth(four.sixteens::<8>(), four.words::<4>());
-    q8_0: BlockQ8_0, 128, true, |four| above_128(four.thirty_twos::<2>());
-    iq4_nl: BlockIQ4NL, 128, true, |four| values(&IQ4_VALUES, four.sixteens::<2>());
-    mxfp4: BlockMXFP4, 128, false, |four| values(&FP4_VALUES, four.sixteens::<1>());
+stored! {
+    BlockQ4_0: 8, true, |four| nibbles(four.sixteens::<2>());
+    BlockQ4_1: 0, true, |four| nibbles(four.sixteens::<4>());
+    BlockQ5_0: 16, true, |four| with_fifth(four.sixteens::<6>(), four.words::<2>());
+    BlockQ5_1: 0, true, |four| with_fifth(four.sixteens::<8>(), four.words::<4>());
+    BlockQ8_0: 128, true, |four| above_128(four.thirty_twos::<2>());
+    BlockIQ4NL: 128, true, |four| values(&IQ4_VALUES, four.sixteens::<2>());
+    BlockMXFP4: 128, false, |four| values(&FP4_VALUES, four.sixteens::<1>());
 }
 
 /// Up to four blocks of a row, one after the other. What is asked of those that are not there
 /// is zero.
 #[derive(Clone, Copy)]
-struct Four<W> {
+struct FourBlocks<W> {
     at: *const u8,
     count: usize,
     blocks: PhantomData<W>,
@@ -89,24 +111,24 @@ struct Four<W> {
 
 /// Where half-words of four blocks of `len` bytes stand, counted in half-words: in lane l, of
 /// block l / `each`, those from number `from` on. Fewer than 32 are filled up with the first.
-const fn places(len: usize, from: usize, each: usize) -> Lanes<[u16; 2]> {
+const fn places(len: usize, from: usize, each: usize) -> Lanes16<[u16; 2]> {
     let mut places = [[0; 2]; ROWS];
     let mut lane = 0;
     while lane < 4 * each {
         places[lane / 2][lane % 2] = (len / 2 * (lane / each) + from + lane % each) as u16;
         lane += 1;
     }
-    Lanes(places)
+    Lanes16(places)
 }
 
-impl<W: Stored> Four<W> {
+impl<W: Avx512Block32> FourBlocks<W> {
     /// # Safety
     ///
     /// `count` ≤ 4 blocks can be read from `at` on, as long as this is used.
     #[inline]
     unsafe fn new(at: *const u8, count: usize) -> Self {
         let blocks = PhantomData;
-        Four { at, count, blocks }
+        FourBlocks { at, count, blocks }
     }
 
     /// `EACH` half-words of each block, from byte `FROM` on. What several such take is loaded
@@ -261,8 +283,8 @@ fn values(values: &[i8; 16], bytes: __m512i) -> [__m512i; 2] {
 /// Factors of sixteen rows' blocks of a type that has none in half precision.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn factors<'a, W: Stored + 'a>(block: impl Fn(usize) -> &'a W) -> __m512 {
-    let mut factors = Lanes([0.0; ROWS]);
+fn factors<'a, W: Avx512Block32 + 'a>(block: impl Fn(usize) -> &'a W) -> __m512 {
+    let mut factors = Lanes16([0.0; ROWS]);
     for row in 0..ROWS {
         factors.0[row] = block(row).integers(0).scale;
     }
@@ -272,7 +294,7 @@ fn factors<'a, W: Stored + 'a>(block: impl Fn(usize) -> &'a W) -> __m512 {
 /// What the products of a block are to begin with, so that its weights count as themselves.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn start<W: Stored>(x: &ActivationQ8_0) -> __m512i {
+fn start<W: Avx512Block32>(x: &ActivationQ8_0) -> __m512i {
     _mm512_set1_epi32(-W::ABOVE * x.sum())
 }
 
@@ -280,7 +302,7 @@ fn start<W: Stored>(x: &ActivationQ8_0) -> __m512i {
 /// needed.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn finish<W: Stored>(
+fn finish<W: Avx512Block32>(
     sum: __m512,
     products: __m512i,
     (factor, offset): (__m512, __m512),
@@ -297,10 +319,10 @@ fn finish<W: Stored>(
 /// Panels of some blocks against `N` inputs.
 #[inline(never)] // so that the registers are all for its sums
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn tile<W: Stored, const N: usize>(
-    panels: &[Panel; WIDTH],
+fn tile<W: Avx512Block32, const N: usize>(
+    panels: &[Panel16; WIDTH],
     x: [&[ActivationQ8_0]; N],
-    sums: &mut [Sums; N],
+    sums: &mut [Sums16; N],
 ) {
     for block in 0..x[0].len().min(panels[0].factors.len()) {
         let mut products = [[_mm512_setzero_si512(); WIDTH]; N];
@@ -341,20 +363,15 @@ fn tile<W: Stored, const N: usize>(
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn unpack<W: Stored>(
-    rows: &Rows,
-    blocks: usize,
-    panel: &mut Panel,
-    quants: impl Fn(Four<W>) -> [__m512i; 2],
-) {
+fn unpack<W: Avx512Block32>(rows: &Addresses16, blocks: usize, panel: &mut Panel16) {
     for first in (0..blocks).step_by(4) {
         let count = 4.min(blocks - first);
         let mut low = [_mm512_setzero_si512(); ROWS];
         let mut high = [_mm512_setzero_si512(); ROWS];
         for row in 0..ROWS {
             // SAFETY: so many blocks are at each row's address.
-            let four = unsafe { Four::new(rows[row].add(first * W::LEN), count) };
-            [low[row], high[row]] = quants(four);
+            [low[row], high[row]] =
+                unsafe { W::quants(FourBlocks::new(rows[row].add(first * W::LEN), count)) };
         }
         for (half, rows) in [low, high].into_iter().enumerate() {
             // Four words of each block.
@@ -388,11 +405,11 @@ fn unpack<W: Stored>(
 const RUN: usize = 256;
 
 /// Activations of four blocks: the first sixteen of each, then the others.
-type Input = [__m512i; 2];
+type FourInputs = [__m512i; 2];
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn input(x: &[ActivationQ8_0]) -> Input {
+fn input(x: &[ActivationQ8_0]) -> FourInputs {
     let half = |which: usize| {
         // Those beyond the end meet weights whose products are dropped.
         let sixteen =
@@ -407,7 +424,7 @@ fn input(x: &[ActivationQ8_0]) -> Input {
 
 /// What is kept of sixteen blocks of a row: the sums of their products, as their bytes are,
 /// of block 4l + k in lane l of quarter k; their factors; their offsets.
-struct Sixteen {
+struct SixteenBlocks {
     products: __m512i,
     factors: __m256i,
     offsets: __m256i,
@@ -421,11 +438,10 @@ struct Sixteen {
 /// have been written.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn sixteen<W: Stored, const FULL: bool>(
+unsafe fn sixteen<W: Avx512Block32, const FULL: bool>(
     (at, count): (*const u8, usize),
-    inputs: &[MaybeUninit<Input>; 4],
-    quants: impl Fn(Four<W>) -> [__m512i; 2],
-) -> Sixteen {
+    inputs: &[MaybeUninit<FourInputs>; 4],
+) -> SixteenBlocks {
     let mut dots = [_mm512_setzero_si512(); 4];
     let mut factors = [_mm_setzero_si128(); 4];
     let mut offsets = [_mm_setzero_si128(); 4];
@@ -434,10 +450,11 @@ unsafe fn sixteen<W: Stored, const FULL: bool>(
             let count = if FULL { 4 } else { (count - 4 * k).min(4) };
             // SAFETY: the caller's promise.
             let (four, [low, high]) = unsafe {
-                let four = Four::<W>::new(at.add(4 * k * W::LEN), count);
+                let four = FourBlocks::<W>::new(at.add(4 * k * W::LEN), count);
                 (four, inputs[k].assume_init_ref())
             };
-            let quants = quants(four);
+            // SAFETY: this function has the instructions.
+            let quants = unsafe { W::quants(four) };
             let dot = _mm512_dpbusd_epi32(dots[k], quants[0], *low);
             dots[k] = _mm512_dpbusd_epi32(dot, quants[1], *high);
             if W::HALVES {
@@ -451,7 +468,7 @@ unsafe fn sixteen<W: Stored, const FULL: bool>(
     let together = |[a, b, c, d]: [__m128i; 4]| {
         _mm256_set_m128i(_mm_unpacklo_epi64(c, d), _mm_unpacklo_epi64(a, b))
     };
-    Sixteen {
+    SixteenBlocks {
         products: sum_in_quarters(dots),
         factors: together(factors),
         offsets: together(offsets),
@@ -473,17 +490,13 @@ fn turned_halves(of: &[__m256i; ROWS]) -> [__m512i; ROWS] {
 /// need be kept.
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn short<W: Stored>(
-    group: &Group,
-    x: &[ActivationQ8_0],
-    quants: impl Fn(Four<W>) -> [__m512i; 2],
-) -> __m512 {
+fn short<W: Avx512Block32>(group: &RowGroup, x: &[ActivationQ8_0]) -> __m512 {
     let len = x.len() * W::LEN;
     if let [first, second] = x
         && W::HALVES
         && group.rows[ROWS - 1] == group.rows[0].wrapping_add((ROWS - 1) * len)
     {
-        return pairs(group, [first, second], quants);
+        return pairs::<W>(group, [first, second]);
     }
     let [low, high] = input(x);
     // Of rows 4i to 4i + 3 in register i, their block k in quarter k.
@@ -494,7 +507,7 @@ fn short<W: Stored>(
             let stretch = group.stretch(4 * first + index, (0, len), len);
             stretch.fetch(0, len);
             // SAFETY: so many blocks are at each row's address.
-            let quants = quants(unsafe { Four::new(stretch.at, x.len()) });
+            let quants = unsafe { W::quants(FourBlocks::new(stretch.at, x.len())) };
             let dot = _mm512_dpbusd_epi32(dots[index], quants[0], low);
             dots[index] = _mm512_dpbusd_epi32(dot, quants[1], high);
         }
@@ -525,8 +538,8 @@ fn short<W: Stored>(
 
 /// Where the sums of a row's block stand in two registers of four dots each, when each dot is that
 /// of two rows.
-const fn of_pairs(block: usize) -> Lanes<i32> {
-    let mut lanes = Lanes([0; ROWS]);
+const fn of_pairs(block: usize) -> Lanes16<i32> {
+    let mut lanes = Lanes16([0; ROWS]);
     let mut row = 0;
     while row < ROWS {
         let (four, part) = (row / 2, 2 * (row % 2) + block);
@@ -539,11 +552,7 @@ const fn of_pairs(block: usize) -> Lanes<i32> {
 /// Rows of two blocks, one after the other: two rows are four blocks.
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn pairs<W: Stored>(
-    group: &Group,
-    x: [&ActivationQ8_0; 2],
-    quants: impl Fn(Four<W>) -> [__m512i; 2],
-) -> __m512 {
+fn pairs<W: Avx512Block32>(group: &RowGroup, x: [&ActivationQ8_0; 2]) -> __m512 {
     let len = 2 * W::LEN;
     let [low, high] = input(&[*x[0], *x[1], *x[0], *x[1]]);
     let mut dots = [_mm512_setzero_si512(); ROWS / 2];
@@ -553,8 +562,9 @@ fn pairs<W: Stored>(
         let stretch = group.stretch(2 * two, (0, len), len);
         stretch.fetch(0, 2 * len);
         // SAFETY: this row's two blocks and the next one's, which follow.
-        let four = unsafe { Four::<W>::new(stretch.at, 4) };
-        let quants = quants(four);
+        let four = unsafe { FourBlocks::<W>::new(stretch.at, 4) };
+        // SAFETY: this function has the instructions.
+        let quants = unsafe { W::quants(four) };
         let dot = _mm512_dpbusd_epi32(dots[two], quants[0], low);
         dots[two] = _mm512_dpbusd_epi32(dot, quants[1], high);
         factors[two] = four.halves::<0>();
@@ -594,15 +604,11 @@ fn pairs<W: Stored>(
 
 #[inline(never)] // so that what is kept lies on a stack of its own
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn direct<W: Stored>(
-    group: &Group,
-    x: &[ActivationQ8_0],
-    quants: impl Fn(Four<W>) -> [__m512i; 2],
-) -> __m512 {
+fn gemv<W: Avx512Block32>(group: &RowGroup, x: &[ActivationQ8_0]) -> __m512 {
     if x.len() <= 4 {
-        return short(group, x, quants);
+        return short::<W>(group, x);
     }
-    let mut inputs = [const { MaybeUninit::<Input>::uninit() }; RUN / 4];
+    let mut inputs = [const { MaybeUninit::<FourInputs>::uninit() }; RUN / 4];
     let mut products = Kept::<__m512i, { RUN / 16 }>::new();
     let mut factors = Kept::<__m256i, { RUN / 16 }>::new();
     let mut offsets = Kept::<__m256i, { RUN / 16 }>::new();
@@ -626,8 +632,8 @@ fn direct<W: Stored>(
                 // SAFETY: so many blocks of the row are there, and their inputs.
                 let found = unsafe {
                     match blocks.1 {
-                        16 => sixteen::<W, true>(blocks, inputs, &quants),
-                        _ => sixteen::<W, false>(blocks, inputs, &quants),
+                        16 => sixteen::<W, true>(blocks, inputs),
+                        _ => sixteen::<W, false>(blocks, inputs),
                     }
                 };
                 products.keep(first / 16, row, found.products);

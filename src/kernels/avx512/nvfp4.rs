@@ -5,10 +5,10 @@ use core::arch::x86_64::*;
 
 use rillm_formats::manifest::DType;
 
-use super::float::{BLOCK, MANY, PAIR, Stored, direct, many};
-use super::gemv::few;
-use super::register::{Lanes, ROWS, load, load_floats};
-use crate::kernels::{MatMul, MatMulFn};
+use super::float::{BLOCK, FloatRow, PAIR, Turned16};
+use super::packed::product;
+use super::register::{Lanes16, ROWS, load, load_floats};
+use crate::kernels::MatMulFn;
 use crate::quant::{Block, BlockNVFP4, FP4_VALUES, NVFP4_SCALES};
 
 /// Columns of a group, which share a scale.
@@ -18,47 +18,31 @@ const GROUP: usize = 16;
 const GROUPS: usize = BlockNVFP4::ELEMENTS / GROUP;
 
 /// What each quant means.
-const VALUES: Lanes<f32> = {
+const VALUES: Lanes16<f32> = {
     let mut values = [0.0; ROWS];
     let mut quant = 0;
     while quant < ROWS {
         values[quant] = FP4_VALUES[quant] as f32;
         quant += 1;
     }
-    Lanes(values)
+    Lanes16(values)
 };
 
 /// By how much a group's bytes are shifted for its weights in order.
-const SHIFTS: Lanes<u32> = Lanes([0, 0, 0, 0, 0, 0, 0, 0, 4, 4, 4, 4, 4, 4, 4, 4]);
+const SHIFTS: Lanes16<u32> = Lanes16([0, 0, 0, 0, 0, 0, 0, 0, 4, 4, 4, 4, 4, 4, 4, 4]);
 
 /// The product, if it is of this type.
 pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
+    let product: MatMulFn = product::<Turned16<Avx512Nvfp4>>;
     (dtype == DType::NVFP4).then_some(product)
 }
 
-/// # Safety
-///
-/// As for [`crate::kernels::MatMulFn`].
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn product(call: &MatMul) {
-    // SAFETY: the caller's promise, handed on: the rows and inputs of which `direct` is told are
-    // there.
-    unsafe {
-        match call.inputs_len < MANY {
-            true => few::<[u8; 4]>(call, 1, |group, x| direct::<Fours>(group, x)),
-            false => many::<Fours>(call),
-        }
-    }
-}
-
 /// Weights of four bits, in groups with a scale each.
-struct Fours;
+struct Avx512Nvfp4;
 
-impl Stored for Fours {
-    #[inline(always)]
-    fn bytes(columns: usize) -> usize {
-        columns * BlockNVFP4::LEN / BlockNVFP4::ELEMENTS
-    }
+impl FloatRow for Avx512Nvfp4 {
+    type Weights = BlockNVFP4;
+    const ELEMENTS: usize = BlockNVFP4::ELEMENTS;
     // Whole blocks are there.
     #[inline(always)]
     unsafe fn sixteen_at(row: *const u8, column: usize, _: __mmask16) -> __m512 {

@@ -1,12 +1,11 @@
-//! Sixteen rows against any number of inputs.
+//! Packed GEMM: thirty-two rows against many inputs.
 
 use core::arch::x86_64::*;
-use core::mem::MaybeUninit;
-use core::ops::Range;
+use core::marker::PhantomData;
 
-use super::gemv::{Group, few};
-use super::register::{Lanes, ROWS};
-use crate::kernels::MatMul;
+use super::gemv::RowGroup;
+use super::register::{Lanes16, ROWS};
+use crate::kernels::generic::{Gemm, Operands, Strip, Tiles, products};
 
 /// Columns of a panel.
 pub(super) const COLUMNS: usize = 256;
@@ -14,237 +13,209 @@ pub(super) const COLUMNS: usize = 256;
 /// Panels side by side: what is read of an input serves all of them.
 pub(super) const WIDTH: usize = 2;
 
-/// Inputs that a step of the product takes: with so many panels, as many independent sums as
-/// hide the latency of one, and registers for them and for what they add up to.
+/// Inputs of a tile: with so many panels, as many independent sums as hide the latency of one, and
+/// registers for them and for what they add up to.
 const INPUTS: usize = 6;
-
-/// Inputs for which panels are unpacked once.
-const GROUP: usize = 512;
 
 /// Inputs from which on unpacking pays.
 const MANY: usize = 4;
 
 /// Sixteen rows of up to 256 columns.
 #[repr(C, align(64))]
-pub(super) struct Panel {
+pub(super) struct Panel16 {
     /// Of four neighbouring columns, row by row: `[columns / 4][row][4]`, without sign.
     pub quants: [[u8; 64]; COLUMNS / 4],
     /// Factor of each part of a block, as the type has it.
-    pub scales: [Lanes<i32>; 16],
+    pub scales: [Lanes16<i32>; 16],
     /// What is taken off for the sums of activations of two neighbouring parts, as a pair.
-    pub mins: [Lanes<i32>; 8],
+    pub mins: [Lanes16<i32>; 8],
     /// Factors of the blocks.
-    pub factors: [Lanes<f32>; 8],
+    pub factors: [Lanes16<f32>; 8],
     /// What is added to the weights of the blocks.
-    pub offsets: [Lanes<f32>; 8],
+    pub offsets: [Lanes16<f32>; 8],
     /// Factor of `mins`.
-    pub min_factor: Lanes<f32>,
+    pub min_factor: Lanes16<f32>,
 }
 
-impl Panel {
-    const EMPTY: Panel = Panel {
+impl Panel16 {
+    const EMPTY: Panel16 = Panel16 {
         quants: [[0; 64]; COLUMNS / 4],
-        scales: [Lanes([0; ROWS]); 16],
-        mins: [Lanes([0; ROWS]); 8],
-        factors: [Lanes([0.0; ROWS]); 8],
-        offsets: [Lanes([0.0; ROWS]); 8],
-        min_factor: Lanes([0.0; ROWS]),
+        scales: [Lanes16([0; ROWS]); 16],
+        mins: [Lanes16([0; ROWS]); 8],
+        factors: [Lanes16([0.0; ROWS]); 8],
+        offsets: [Lanes16([0.0; ROWS]); 8],
+        min_factor: Lanes16([0.0; ROWS]),
     };
 }
 
 /// Where sixteen rows' blocks stand. Fewer rows are filled up with the last one, whose further
 /// results are dropped.
-pub(super) type Rows = [*const u8; ROWS];
+pub(super) type Addresses16 = [*const u8; ROWS];
 
 /// Sums of an input with the rows of panels side by side.
-pub(super) type Sums = [__m512; WIDTH];
+pub(super) type Sums16 = [__m512; WIDTH];
 
-/// The rows from the `first` on, at a block of `len` bytes. Fewer than sixteen rows are filled up
-/// with the last one.
-#[inline]
-pub(super) fn rows_at(call: &MatMul, first: usize, block: usize, len: usize) -> Rows {
-    let count = ROWS.min(call.weight_rows - first);
-    let mut rows = [call.weights; ROWS];
-    for (row, at) in rows.iter_mut().enumerate() {
-        let row = first + row.min(count - 1);
-        // In range: the caller promises whole rows, and `block` is below their length.
-        *at = at.wrapping_add(row * call.weight_stride + block * len);
+/// The arithmetic of a type of weights.
+///
+/// # Safety
+///
+/// Of all functions: the CPU has this table's instructions, or those of the file.
+pub(super) trait Avx512Product {
+    /// A block of a weight row, of alignment 1 and without invalid bytes.
+    type Weights;
+    /// A block of an input row, likewise.
+    type Inputs;
+    /// Weights in the one and activations in the other.
+    const ELEMENTS: usize;
+
+    /// Fills a panel from so many blocks of each row, which are there.
+    unsafe fn unpack(rows: &Addresses16, blocks: usize, panel: &mut Panel16);
+
+    /// Adds the products of panels with `N` inputs to their sums.
+    unsafe fn tile<const N: usize>(
+        panels: &[Panel16; WIDTH],
+        x: [&[Self::Inputs]; N],
+        sums: &mut [Sums16; N],
+    );
+
+    /// The results of sixteen rows, which are as long, with an input.
+    unsafe fn gemv(group: &RowGroup, x: &[Self::Inputs]) -> __m512;
+}
+
+products!("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni");
+
+/// Products of a type whose rows stand sixteen to a register.
+pub(super) struct SixteenRows<K>(PhantomData<K>);
+
+impl<K: Avx512Product> Operands for SixteenRows<K> {
+    type Weights = K::Weights;
+    type Inputs = K::Inputs;
+    const ELEMENTS: [usize; 2] = [K::ELEMENTS; 2];
+}
+
+impl<K: Avx512Product> SixteenRows<K> {
+    /// What a panel takes of a row.
+    const LEN: usize = COLUMNS / K::ELEMENTS * size_of::<K::Weights>();
+
+    /// Where a row's columns from some on stand, if there is such a row.
+    #[inline(always)]
+    fn stored(strip: &Strip<'_>, row: usize, column: usize) -> *const u8 {
+        let row = strip
+            .call
+            .weights
+            .wrapping_add(row * strip.call.weight_stride);
+        row.wrapping_add(column / K::ELEMENTS * size_of::<K::Weights>())
     }
-    rows
 }
 
-/// Some blocks of an input.
-///
-/// # Safety
-///
-/// As for [`crate::kernels::MatMulFn`]: the input has these blocks, of alignment 1.
-#[inline]
-pub(super) unsafe fn input<'a, X>(call: &MatMul, index: usize, blocks: Range<usize>) -> &'a [X] {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let start = call.input(index).cast::<X>();
-        core::slice::from_raw_parts(start.add(blocks.start), blocks.len())
+// The hardware foresees neither what so many rows hold next nor where results go. What there is
+// less of at an end does no harm.
+impl<K: Avx512Product> Gemm for SixteenRows<K> {
+    const PACK_FROM: usize = MANY;
+    const ROWS: usize = WIDTH * ROWS;
+    const COLUMNS: usize = COLUMNS;
+    type Panel = [Panel16; WIDTH];
+    const EMPTY: Self::Panel = [Panel16::EMPTY; WIDTH];
+    type Sums = Sums16;
+
+    #[inline(always)]
+    unsafe fn zero() -> Sums16 {
+        // SAFETY: the caller's promise.
+        [unsafe { _mm512_setzero_ps() }; WIDTH]
     }
-}
 
-/// Writes an input's results with the rows from the `first` on, as far as there are any.
-///
-/// # Safety
-///
-/// As for [`crate::kernels::MatMulFn`]: these results can be written, at any address.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) unsafe fn write(call: &MatMul, (index, first): (usize, usize), sums: __m512) {
-    let mask = match call.weight_rows - first {
-        ROWS.. => !0,
-        rows => (1 << rows) - 1,
-    };
-    // SAFETY: the caller's promise; the mask leaves out what is beyond the rows.
-    unsafe { _mm512_mask_storeu_ps(call.results(index).wrapping_add(first), mask, sums) }
-}
+    #[inline(always)]
+    unsafe fn pack(strip: &Strip<'_>, panel: &mut Self::Panel) {
+        for row in 0..WIDTH * ROWS {
+            let at = Self::stored(strip, strip.first + row, strip.columns.start);
+            // SAFETY: the caller's promise.
+            unsafe { fetch::<_MM_HINT_T0>(at, Self::LEN) };
+        }
+        let blocks = strip.columns.len() / K::ELEMENTS;
+        for (side, panel) in panel.iter_mut().enumerate() {
+            // Without rows it stays as it is, and what comes of it is not written.
+            if side * ROWS < strip.left() {
+                // SAFETY: the caller's promise.
+                unsafe { K::unpack(&strip.rows(side * ROWS), blocks, panel) };
+            }
+        }
+    }
 
-/// Runs a product: `W` and `X` are blocks of weights and of activations of `elements` elements.
-///
-/// `unpack` fills a panel from so many blocks of each row; `tiles` add the products of panels
-/// with inputs to their sums, for six, four or one input; `direct` yields the same for one
-/// input from the rows themselves.
-///
-/// # Safety
-///
-/// As for [`crate::kernels::MatMulFn`], a row being `columns / elements` blocks of `W` or `X`,
-/// which have alignment 1 and no invalid bytes. The closures read what they are given alone.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) unsafe fn product<W, X>(
-    call: &MatMul,
-    elements: usize,
-    unpack: impl Fn(&Rows, usize, &mut Panel),
-    tiles: (
-        impl Fn(&[Panel; WIDTH], [&[X]; INPUTS], &mut [Sums; INPUTS]),
-        impl Fn(&[Panel; WIDTH], [&[X]; 4], &mut [Sums; 4]),
-        impl Fn(&[Panel; WIDTH], [&[X]; 1], &mut [Sums; 1]),
-    ),
-    direct: impl Fn(&Group, &[X]) -> __m512,
-) {
-    const { assert!(align_of::<W>() == 1 && align_of::<X>() == 1) }
-    if call.inputs_len < MANY {
+    #[inline(always)]
+    unsafe fn step(tiles: &mut Tiles<'_, Self>) {
+        // SAFETY: so many inputs are left.
+        unsafe {
+            match tiles.left() {
+                // Two fours, rather than six and two by themselves.
+                4 | 5 | 8 | 9 => tiles.tile::<4>(),
+                INPUTS.. => tiles.tile::<INPUTS>(),
+                _ => tiles.tile::<1>(),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn tile<const N: usize>(
+        panel: &Self::Panel,
+        x: [&[K::Inputs]; N],
+        _: [*const u8; N],
+        sums: &mut [Sums16; N],
+    ) {
         // SAFETY: the caller's promise, handed on.
-        return unsafe { few(call, elements, direct) };
+        unsafe { K::tile(panel, x, sums) }
     }
-    // SAFETY: the caller's promise, handed on.
-    unsafe { many::<W, X>(call, elements, unpack, tiles) };
+
+    #[inline(always)]
+    unsafe fn fetch<const N: usize>(tiles: &Tiles<'_, Self>) {
+        let (strip, call) = (tiles.strip, tiles.strip.call);
+        let last = strip.columns.end == call.columns;
+        let (first, column) = match last {
+            true => (strip.first + Self::ROWS, 0),
+            false => (strip.first, strip.columns.end),
+        };
+        let share = Self::ROWS.div_ceil(tiles.inputs.len().div_ceil(INPUTS));
+        let from = tiles.done * share;
+        for row in from..Self::ROWS.min(from + share) {
+            let at = Self::stored(strip, first + row, column);
+            // SAFETY: the caller's promise.
+            unsafe { fetch::<_MM_HINT_T1>(at, Self::LEN) };
+        }
+        if last {
+            for n in 0..N {
+                // SAFETY: there are these inputs; the caller's promise.
+                unsafe {
+                    let at = call.results(tiles.index + n).wrapping_add(strip.first);
+                    fetch::<_MM_HINT_T0>(at.cast(), WIDTH * size_of::<Lanes16<f32>>());
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn write(sums: &Sums16, out: *mut f32, rows: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { write(sums, out, rows) }
+    }
 }
 
-/// The same by panels: all inputs of a group with some blocks of the rows, then with the next
-/// blocks.
+/// Writes the results of rows in several registers, as far as there are any.
 ///
 /// # Safety
 ///
-/// As for [`product`].
-#[inline(never)] // so that its scratch is none of a product with few inputs
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn many<W, X>(
-    call: &MatMul,
-    elements: usize,
-    unpack: impl Fn(&Rows, usize, &mut Panel),
-    (six, four, one): (
-        impl Fn(&[Panel; WIDTH], [&[X]; INPUTS], &mut [Sums; INPUTS]),
-        impl Fn(&[Panel; WIDTH], [&[X]; 4], &mut [Sums; 4]),
-        impl Fn(&[Panel; WIDTH], [&[X]; 1], &mut [Sums; 1]),
-    ),
-) {
-    let len = call.columns / elements;
-    let per_panel = COLUMNS / elements;
-    let mut panels = [Panel::EMPTY; WIDTH];
-    let mut room = [const { MaybeUninit::<Sums>::uninit() }; GROUP];
-    // The hardware foresees neither what so many rows hold next, nor the same blocks of an input
-    // that follows, nor where results go. What there is less of at an end does no harm.
-    let stored = |row: usize, block: usize| {
-        let row = call.weights.wrapping_add(row * call.weight_stride);
-        row.wrapping_add(block * size_of::<W>())
-    };
-    let fetch_rows = |first: usize, block: usize, part: Range<usize>| {
-        for row in part {
-            fetch::<_MM_HINT_T1>(stored(first + row, block), per_panel * size_of::<W>());
-        }
-    };
-    fetch_rows(0, 0, 0..WIDTH * ROWS);
-    for first in (0..call.weight_rows).step_by(WIDTH * ROWS) {
-        let there = |side: usize| first + side * ROWS < call.weight_rows;
-        for group in (0..call.inputs_len).step_by(GROUP) {
-            let inputs = group..call.inputs_len.min(group + GROUP);
-            let sums = zeros(&mut room[..inputs.len()]);
-            for block in (0..len).step_by(per_panel) {
-                let blocks = block..len.min(block + per_panel);
-                for row in first..first + WIDTH * ROWS {
-                    fetch::<_MM_HINT_T0>(stored(row, block), per_panel * size_of::<W>());
-                }
-                for (side, panel) in panels.iter_mut().enumerate() {
-                    // Without rows it stays as it is, and what comes of it is not written.
-                    if there(side) {
-                        let rows = rows_at(call, first + side * ROWS, block, size_of::<W>());
-                        unpack(&rows, blocks.len(), panel);
-                    }
-                }
-                let last = blocks.end == len;
-                let next = match last {
-                    true => (first + WIDTH * ROWS, 0),
-                    false => (first, blocks.end),
-                };
-                let share = (WIDTH * ROWS).div_ceil(inputs.len().div_ceil(INPUTS));
-                let mut fetched = 0;
-                let mut index = inputs.start;
-                macro_rules! step {
-                    ($count:expr, $tile:expr) => {{
-                        let mut x: [&[X]; $count] = [&[]; $count];
-                        for n in 0..$count {
-                            // SAFETY: the caller promises these blocks of this input.
-                            x[n] = unsafe { input(call, index + n, blocks.clone()) };
-                        }
-                        let to = (fetched + share).min(WIDTH * ROWS);
-                        fetch_rows(next.0, next.1, fetched..to);
-                        fetched = to;
-                        if last {
-                            for n in 0..$count {
-                                // SAFETY: as above.
-                                let at = unsafe { call.results(index + n) };
-                                let at = at.wrapping_add(first).cast();
-                                fetch::<_MM_HINT_T0>(at, WIDTH * size_of::<Lanes<f32>>());
-                            }
-                        }
-                        let (tile, _) = sums[index - group..].as_chunks_mut();
-                        $tile(&panels, x, &mut tile[0]);
-                        index += $count;
-                    }};
-                }
-                while index < inputs.end {
-                    // Two fours, rather than six and two by themselves.
-                    match inputs.end - index {
-                        4 | 5 | 8 | 9 => step!(4, four),
-                        INPUTS.. => step!(INPUTS, six),
-                        _ => step!(1, one),
-                    }
-                }
-            }
-            for (index, sums) in inputs.zip(sums) {
-                for side in (0..WIDTH).filter(|&side| there(side)) {
-                    // SAFETY: the caller promises these results.
-                    unsafe { write(call, (index, first + side * ROWS), sums[side]) };
-                }
-            }
-        }
-    }
-}
-
-/// Sums of nothing yet.
+/// These results can be written, at any address.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn zeros(room: &mut [MaybeUninit<Sums>]) -> &mut [Sums] {
-    for sums in &mut *room {
-        sums.write([_mm512_setzero_ps(); WIDTH]);
+pub(super) unsafe fn write<const R: usize>(sums: &[__m512; R], out: *mut f32, rows: usize) {
+    for r in 0..R {
+        if r * ROWS < rows {
+            let mask = match rows - r * ROWS {
+                ROWS.. => !0,
+                rows => (1 << rows) - 1,
+            };
+            // SAFETY: the caller's promise; the mask leaves out what is beyond the rows.
+            unsafe { _mm512_mask_storeu_ps(out.wrapping_add(r * ROWS), mask, sums[r]) }
+        }
     }
-    // SAFETY: all have just been written.
-    unsafe { &mut *(&raw mut *room as *mut [Sums]) }
 }
 
 /// Brings nearer some bytes, of a number known beforehand: what is left of it is no loop. What is

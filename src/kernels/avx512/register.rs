@@ -12,7 +12,7 @@ pub(super) const CHOOSE: i32 = 0xca;
 /// A value for each of sixteen rows.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-pub(super) struct Lanes<T>(pub [T; ROWS]);
+pub(super) struct Lanes16<T>(pub [T; ROWS]);
 
 /// Any 64 bytes.
 #[inline]
@@ -34,7 +34,7 @@ pub(super) fn store<T: Copy>(to: &mut T, value: __m512i) {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn load_floats(from: &Lanes<f32>) -> __m512 {
+pub(super) fn load_floats(from: &Lanes16<f32>) -> __m512 {
     _mm512_castsi512_ps(load(from))
 }
 
@@ -203,7 +203,7 @@ pub(super) fn sum_in_quarters([a, b, c, d]: [__m512i; 4]) -> __m512i {
 /// Sums over quarters: that of lanes k of row r → lane r of result k.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn sum_quarters(rows: &[Lanes<i32>; ROWS]) -> [__m512i; 4] {
+pub(super) fn sum_quarters(rows: &[Lanes16<i32>; ROWS]) -> [__m512i; 4] {
     // Quarter k: lanes of row 4k + first.
     let four = |first: usize| {
         let row = |row: usize| load(&rows[first + row]);

@@ -6,7 +6,7 @@
 
 use core::arch::x86_64::*;
 
-use super::register::Lanes;
+use super::register::Lanes16;
 use crate::kernels::ops::{DeferredDecay, LEAST_DEFERRED, ScanRates};
 use crate::kernels::{Conv1d, SCAN_LANES, SCAN_ROWS, Scan, Strided, scalar};
 
@@ -26,19 +26,19 @@ const ALONE: usize = 16;
 struct ByRow([f32; SCAN_ROWS]);
 
 /// What belongs to each row of a call, for the channels of one block.
-struct Rows<const R: usize> {
+struct ScanRows16<const R: usize> {
     /// Step sizes in units of ln 2.
-    steps: [Lanes<f32>; R],
+    steps: [Lanes16<f32>; R],
     /// Δ · x.
-    inputs: [Lanes<f32>; R],
-    sums: [Lanes<f32>; R],
+    inputs: [Lanes16<f32>; R],
+    sums: [Lanes16<f32>; R],
 }
 
-impl<const R: usize> Rows<R> {
-    const NONE: Rows<R> = Rows {
-        steps: [Lanes([0.0; SCAN_LANES]); R],
-        inputs: [Lanes([0.0; SCAN_LANES]); R],
-        sums: [Lanes([0.0; SCAN_LANES]); R],
+impl<const R: usize> ScanRows16<R> {
+    const NONE: ScanRows16<R> = ScanRows16 {
+        steps: [Lanes16([0.0; SCAN_LANES]); R],
+        inputs: [Lanes16([0.0; SCAN_LANES]); R],
+        sums: [Lanes16([0.0; SCAN_LANES]); R],
     };
 }
 
@@ -54,7 +54,7 @@ pub(super) fn scan(call: Scan<'_>) {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn scan_rows<const R: usize>(mut call: Scan<'_>) {
-    let mut rows = Rows::<R>::NONE;
+    let mut rows = ScanRows16::<R>::NONE;
     for first in (0..call.channels).step_by(SCAN_LANES) {
         if call.channels - first < SCAN_LANES || !call.fits(ScanRates::PerChannel) {
             scalar::scan_block(&mut call, first);
@@ -115,7 +115,7 @@ pub(super) fn head_scan(mut call: Scan<'_>) {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn scan_block<const R: usize>(call: &mut Scan<'_>, first: usize, rows: &mut Rows<R>) {
+fn scan_block<const R: usize>(call: &mut Scan<'_>, first: usize, rows: &mut ScanRows16<R>) {
     let (count, states, channels) = (call.rows(), call.states, call.channels);
     let d = lanes(&call.d[first..]);
     for row in 0..count {
@@ -161,7 +161,7 @@ fn own_states<const N: usize, const R: usize>(
     a: &[f32],
     state: &mut [f32],
     count: usize,
-    rows: &mut Rows<R>,
+    rows: &mut ScanRows16<R>,
 ) {
     let mut h = [_mm512_setzero_ps(); N];
     let mut rates = [_mm512_setzero_ps(); N];
@@ -196,7 +196,7 @@ fn head_blocks<const C: usize, const N: usize, const R: usize>(
     fades: &DeferredDecay,
 ) {
     let (count, states, channels) = (call.rows(), call.states, call.channels);
-    let mut inputs = [[Lanes([0.0; SCAN_LANES]); C]; R];
+    let mut inputs = [[Lanes16([0.0; SCAN_LANES]); C]; R];
     for row in 0..count {
         let gain = _mm512_set1_ps(gains[row]);
         for i in 0..C {
@@ -231,7 +231,7 @@ fn head_blocks<const C: usize, const N: usize, const R: usize>(
 fn shared_states<const C: usize, const N: usize, const R: usize>(
     call: &mut Scan<'_>,
     (first, n): (usize, usize),
-    inputs: &[[Lanes<f32>; C]; R],
+    inputs: &[[Lanes16<f32>; C]; R],
     applied: &[f32; SCAN_ROWS],
     count: usize,
 ) {
@@ -376,8 +376,8 @@ fn lanes(from: &[f32]) -> __m512 {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn keep(value: __m512) -> Lanes<f32> {
-    let mut lanes = Lanes([0.0; SCAN_LANES]);
+fn keep(value: __m512) -> Lanes16<f32> {
+    let mut lanes = Lanes16([0.0; SCAN_LANES]);
     super::register::store(&mut lanes, _mm512_castps_si512(value));
     lanes
 }

@@ -2,43 +2,41 @@
 
 use core::arch::x86_64::*;
 
-use super::block256::{finish, kernel, tile_scaled, walk};
-use super::gemv::Group;
+use super::block256::{finish, products256, tile_scaled, walk};
+use super::gemv::RowGroup;
 use super::k_quants_low::{moved_down, order_of_twos, twos};
-use super::packed::{Panel, Rows, product};
+use super::packed::{Addresses16, Avx512Product, Panel16, SixteenRows, Sums16, WIDTH, product};
 use super::register::{
     ROWS, halves, load_half, load_halves, load_quarter, store, transpose, turned,
 };
-use crate::kernels::{MatMul, MatMulFn};
+use crate::kernels::MatMulFn;
 use crate::quant::*;
 use rillm_formats::manifest::DType;
 
 /// The product of a type.
 pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
     Some(match dtype {
-        DType::TQ1_0 => tq1_0,
-        DType::TQ2_0 => tq2_0,
+        DType::TQ1_0 => product::<SixteenRows<BlockTQ1_0>>,
+        DType::TQ2_0 => product::<SixteenRows<BlockTQ2_0>>,
         _ => return None,
     })
 }
 
-kernel!(
-    tq1_0,
+products256!(
     BlockTQ1_0,
     tile_scaled::<1, false>,
-    unpack_tq1_0,
-    |group, x| direct::<_, _, 8>(
+    |rows, panel| unpack_tq1_0(rows, panel),
+    |group, x| trits_gemv::<_, _, 8>(
         (group, x),
         |x| tq1_0_input(x),
         |block: &BlockTQ1_0, input| (tq1_0_products(block, input), block.scale)
     )
 );
-kernel!(
-    tq2_0,
+products256!(
     BlockTQ2_0,
     tile_scaled::<1, false>,
-    unpack_tq2_0,
-    |group, x| direct::<_, _, 0>(
+    |rows, panel| unpack_tq2_0(rows, panel),
+    |group, x| trits_gemv::<_, _, 0>(
         (group, x),
         |x| tq2_0_input(x),
         |block: &BlockTQ2_0, input| (tq2_0_products(block, input), block.scale)
@@ -48,8 +46,8 @@ kernel!(
 /// What `products` yields is 2 to the power of `BITS` times too much.
 #[inline(never)] // so that what is kept lies on a stack of its own
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn direct<B: Block256, I, const BITS: u32>(
-    (group, x): (&Group, &[ActivationQ8K]),
+fn trits_gemv<B: Block256, I, const BITS: u32>(
+    (group, x): (&RowGroup, &[ActivationQ8K]),
     input: impl Fn(&ActivationQ8K) -> I,
     products: impl Fn(&B, &I) -> (__m512i, [u8; 2]),
 ) -> __m512 {
@@ -72,18 +70,18 @@ fn direct<B: Block256, I, const BITS: u32>(
 /// Writes the factors of sixteen blocks, which is all they have beside their weights.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn unpack_factors(panel: &mut Panel, of: impl Fn(usize) -> [u8; 2]) {
+fn unpack_factors(panel: &mut Panel16, of: impl Fn(usize) -> [u8; 2]) {
     store(&mut panel.factors[0], _mm512_castps_si512(halves(of)));
 }
 
 /// A block's activations, in the order of a type's weights.
-struct Input<const N: usize> {
+struct TernaryInput<const N: usize> {
     quants: [__m512i; N],
     /// What its products begin with, so that weights count as themselves.
     start: __m512i,
 }
 
-impl<const N: usize> Input<N> {
+impl<const N: usize> TernaryInput<N> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     fn new(quants: [__m512i; N]) -> Self {
@@ -92,19 +90,19 @@ impl<const N: usize> Input<N> {
             sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(1), quants[index]);
         }
         let start = _mm512_sub_epi32(_mm512_setzero_si512(), sum);
-        Input { quants, start }
+        TernaryInput { quants, start }
     }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn tq2_0_input(x: &ActivationQ8K) -> Input<4> {
-    Input::new(order_of_twos(x))
+fn tq2_0_input(x: &ActivationQ8K) -> TernaryInput<4> {
+    TernaryInput::new(order_of_twos(x))
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn tq2_0_products(block: &BlockTQ2_0, x: &Input<4>) -> __m512i {
+fn tq2_0_products(block: &BlockTQ2_0, x: &TernaryInput<4>) -> __m512i {
     let quants = twos(&block.quants);
     let mut products = x.start;
     for quarter in 0..4 {
@@ -116,7 +114,7 @@ fn tq2_0_products(block: &BlockTQ2_0, x: &Input<4>) -> __m512i {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn unpack_tq2_0(rows: &Rows, panel: &mut Panel) {
+fn unpack_tq2_0(rows: &Addresses16, panel: &mut Panel16) {
     // SAFETY: a block is at each row's address; it has alignment 1 and no invalid bytes.
     let block = |row: usize| unsafe { &*rows[row].cast::<BlockTQ2_0>() };
     unpack_factors(panel, |row| block(row).scale);
@@ -136,7 +134,7 @@ fn unpack_tq2_0(rows: &Rows, panel: &mut Panel) {
 /// What belongs to the same trit of all bytes. Where there is no weight, zero.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn tq1_0_input(x: &ActivationQ8K) -> Input<5> {
+fn tq1_0_input(x: &ActivationQ8K) -> TernaryInput<5> {
     let (thirty_twos, _) = x.quants[..160].as_chunks::<32>();
     let (sixteens, _) = x.quants[160..240].as_chunks::<16>();
     let (fours, _) = x.quants[240..].as_chunks::<4>();
@@ -152,7 +150,7 @@ fn tq1_0_input(x: &ActivationQ8K) -> Input<5> {
             None => input,
         };
     }
-    Input::new(inputs)
+    TernaryInput::new(inputs)
 }
 
 /// The bytes of a TQ1_0 block that hold trits, then zeros.
@@ -191,7 +189,7 @@ fn next_trits(bytes: __m512i) -> __m512i {
 /// be taken out.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn tq1_0_products(block: &BlockTQ1_0, x: &Input<5>) -> __m512i {
+fn tq1_0_products(block: &BlockTQ1_0, x: &TernaryInput<5>) -> __m512i {
     let mut bytes = tq1_0_bytes(block);
     let (mut before, mut after) = (_mm512_setzero_si512(), _mm512_setzero_si512());
     for place in 0..5 {
@@ -206,7 +204,7 @@ fn tq1_0_products(block: &BlockTQ1_0, x: &Input<5>) -> __m512i {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn unpack_tq1_0(rows: &Rows, panel: &mut Panel) {
+fn unpack_tq1_0(rows: &Addresses16, panel: &mut Panel16) {
     // SAFETY: as in `unpack_tq2_0`.
     let block = |row: usize| unsafe { &*rows[row].cast::<BlockTQ1_0>() };
     unpack_factors(panel, |row| block(row).scale);

@@ -7,12 +7,14 @@
 //! results agree bit for bit.
 
 use core::arch::x86_64::*;
+use core::marker::PhantomData;
 
 use rillm_formats::manifest::DType;
 
-use super::float::{Brain, Half, Single, Weights};
-use super::packed::fetch;
-use super::register::{Lanes, ROWS, load_floats, store};
+use super::float::{Avx512Bf16, Avx512F16, Avx512F32, Avx512Floats};
+use super::packed::{fetch, gemm, write};
+use super::register::{Lanes16, ROWS, load_floats, store};
+use crate::kernels::generic::{Gemm, Operands, Strip, Tiles};
 use crate::kernels::{MatMul, MatMulFn};
 
 /// Columns whose products are summed by themselves: a panel of so many fits the nearest cache,
@@ -32,45 +34,26 @@ const AHEAD: usize = 8192;
 /// The product of a type of floats.
 pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
     Some(match dtype {
-        DType::F32 => f32,
-        DType::F16 => f16,
-        DType::BF16 => bf16,
+        DType::F32 => product::<Avx512F32>,
+        DType::F16 => product::<Avx512F16>,
+        DType::BF16 => product::<Avx512Bf16>,
         _ => return None,
     })
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn f32(call: &MatMul) {
-    // SAFETY: the caller's promise, handed on.
-    unsafe { product::<Single>(call) }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn f16(call: &MatMul) {
-    // SAFETY: the caller's promise, handed on.
-    unsafe { product::<Half>(call) }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn bf16(call: &MatMul) {
-    // SAFETY: the caller's promise, handed on.
-    unsafe { product::<Brain>(call) }
 }
 
 /// # Safety
 ///
 /// As for a transposed [`crate::kernels::MatMulFn`].
-#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn product<W: Weights>(call: &MatMul) {
+unsafe fn product<W: Avx512Floats>(call: &MatMul) {
     // SAFETY: the caller's promise, handed on for as many inputs as there are.
     unsafe {
         match call.inputs_len {
             0 => {}
-            1 => direct::<W, 1>(call),
-            2 => direct::<W, 2>(call),
-            3 => direct::<W, 3>(call),
-            _ => many::<W>(call),
+            1 => few::<W, 1>(call),
+            2 => few::<W, 2>(call),
+            3 => few::<W, 3>(call),
+            _ => gemm::<StoredByColumn<W>>(call),
         }
     }
 }
@@ -82,7 +65,7 @@ unsafe fn product<W: Weights>(call: &MatMul) {
 /// As for `product`, with N inputs.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn direct<W: Weights, const N: usize>(call: &MatMul) {
+unsafe fn few<W: Avx512Floats, const N: usize>(call: &MatMul) {
     const WIDE: usize = 8 * ROWS;
     const NARROW: usize = 4 * ROWS;
     let mut first = 0;
@@ -103,10 +86,13 @@ unsafe fn direct<W: Weights, const N: usize>(call: &MatMul) {
 ///
 /// # Safety
 ///
-/// As for `direct`, with these results.
+/// As for `few`, with these results.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn strip<W: Weights, const N: usize, const V: usize>(call: &MatMul, first: usize) -> usize {
+unsafe fn strip<W: Avx512Floats, const N: usize, const V: usize>(
+    call: &MatMul,
+    first: usize,
+) -> usize {
     let there = match V {
         1 => there(call, first),
         _ => !0,
@@ -205,26 +191,68 @@ unsafe fn add(
 }
 
 /// Floats of so many stored rows, four registers of each.
-type Panel = [Lanes<f32>; WIDTH * BLOCK];
+type TransposedPanel = [Lanes16<f32>; WIDTH * BLOCK];
 
-/// By panels: all inputs with some columns of the results, then with the next columns.
-///
-/// # Safety
-///
-/// As for `product`.
-#[inline(never)] // so that its scratch is none of a product with few inputs
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn many<W: Weights>(call: &MatMul) {
-    let mut panel = [Lanes([0.0; ROWS]); WIDTH * BLOCK];
-    for first in (0..call.weight_rows).step_by(WIDTH * ROWS) {
-        for start in (0..call.columns).step_by(BLOCK) {
-            let columns = BLOCK.min(call.columns - start);
-            // SAFETY: the caller's promise, handed on for results and inputs that there are.
-            unsafe {
-                unpack::<W>(call, first, (start, columns), &mut panel);
-                multiply(call, first, (start, columns), &panel);
+/// Products of a type whose stored rows are columns.
+struct StoredByColumn<W>(PhantomData<W>);
+
+impl<W: Avx512Floats> Operands for StoredByColumn<W> {
+    type Weights = W::Weight;
+    type Inputs = [u8; 4];
+    const ELEMENTS: [usize; 2] = [1, 1];
+}
+
+impl<W: Avx512Floats> Gemm for StoredByColumn<W> {
+    const PACK_FROM: usize = 4;
+    const ROWS: usize = WIDTH * ROWS;
+    const COLUMNS: usize = BLOCK;
+    type Panel = TransposedPanel;
+    const EMPTY: TransposedPanel = [Lanes16([0.0; ROWS]); WIDTH * BLOCK];
+    type Sums = [__m512; WIDTH];
+
+    /// What changes no sum, not even a zero's sign.
+    #[inline(always)]
+    unsafe fn zero() -> Self::Sums {
+        // SAFETY: the caller's promise.
+        [unsafe { _mm512_set1_ps(-0.0) }; WIDTH]
+    }
+
+    #[inline(always)]
+    unsafe fn pack(strip: &Strip<'_>, panel: &mut TransposedPanel) {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { pack::<W>(strip, panel) }
+    }
+
+    #[inline(always)]
+    unsafe fn step(tiles: &mut Tiles<'_, Self>) {
+        // SAFETY: so many inputs are left.
+        unsafe {
+            match tiles.left() {
+                1 => tiles.tile::<1>(),
+                2 => tiles.tile::<2>(),
+                3 => tiles.tile::<3>(),
+                4 | 8 => tiles.tile::<4>(),
+                5 | 10 => tiles.tile::<5>(),
+                _ => tiles.tile::<INPUTS>(),
             }
         }
+    }
+
+    #[inline(always)]
+    unsafe fn tile<const N: usize>(
+        panel: &TransposedPanel,
+        x: [&[[u8; 4]]; N],
+        ahead: [*const u8; N],
+        sums: &mut [Self::Sums; N],
+    ) {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { tile(panel, x, &ahead, sums) }
+    }
+
+    #[inline(always)]
+    unsafe fn write(sums: &Self::Sums, out: *mut f32, rows: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { write(sums, out, rows) }
     }
 }
 
@@ -232,21 +260,17 @@ unsafe fn many<W: Weights>(call: &MatMul) {
 ///
 /// # Safety
 ///
-/// There are these columns, and results from the `first` on.
+/// There are these columns, and results from the strip's first on.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn unpack<W: Weights>(
-    call: &MatMul,
-    first: usize,
-    (start, columns): (usize, usize),
-    panel: &mut Panel,
-) {
+unsafe fn pack<W: Avx512Floats>(strip: &Strip<'_>, panel: &mut TransposedPanel) {
+    let (call, first) = (strip.call, strip.first);
     let mut there = [0; WIDTH];
     for r in 0..WIDTH {
         there[r] = self::there(call, first + r * ROWS);
     }
-    for column in 0..columns {
-        let row = (start + column) * call.weight_stride + first * W::LEN;
+    for column in 0..strip.columns.len() {
+        let row = (strip.columns.start + column) * call.weight_stride + first * W::LEN;
         let row = call.weights.wrapping_add(row);
         for r in 0..WIDTH {
             let at = row.wrapping_add(r * ROWS * W::LEN);
@@ -260,56 +284,27 @@ unsafe fn unpack<W: Weights>(
     }
 }
 
-/// Adds a panel's products with all inputs to the results.
+/// Adds a panel's products with M inputs to their sums.
 ///
 /// # Safety
 ///
-/// As for `product`; the panel is of these results and columns.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn multiply(call: &MatMul, first: usize, (start, columns): (usize, usize), panel: &Panel) {
-    let mut index = 0;
-    while index < call.inputs_len {
-        // SAFETY: the caller promises these inputs and results.
-        index += unsafe {
-            match call.inputs_len - index {
-                1 => some::<1>(call, (index, first), (start, columns), panel),
-                2 => some::<2>(call, (index, first), (start, columns), panel),
-                3 => some::<3>(call, (index, first), (start, columns), panel),
-                4 | 8 => some::<4>(call, (index, first), (start, columns), panel),
-                5 | 10 => some::<5>(call, (index, first), (start, columns), panel),
-                _ => some::<INPUTS>(call, (index, first), (start, columns), panel),
-            }
-        };
-    }
-}
-
-/// The same for M inputs. Returns M.
-///
-/// # Safety
-///
-/// As for `multiply`.
+/// The inputs have as many columns as the panel.
 #[inline(never)] // so that the registers are all for its sums
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn some<const M: usize>(
-    call: &MatMul,
-    (index, first): (usize, usize),
-    (start, columns): (usize, usize),
-    panel: &Panel,
-) -> usize {
-    let mut inputs = [call.inputs; M];
+unsafe fn tile<const M: usize>(
+    panel: &TransposedPanel,
+    x: [&[[u8; 4]]; M],
+    ahead: &[*const u8; M],
+    totals: &mut [[__m512; WIDTH]; M],
+) {
+    let mut inputs = *ahead;
     for m in 0..M {
-        // SAFETY: the caller promises these inputs.
-        let input = unsafe { call.input(index + m) };
-        inputs[m] = input.wrapping_add(start * size_of::<f32>());
-        // Of an input that follows, the same columns: the hardware does not foresee them.
-        let next = (index + M + m).min(call.inputs_len - 1);
-        // SAFETY: there is such an input.
-        let next = unsafe { call.input(next) }.wrapping_add(start * size_of::<f32>());
-        fetch::<_MM_HINT_T0>(next, BLOCK * size_of::<f32>());
+        inputs[m] = x[m].as_ptr().cast();
+        // The hardware does not foresee them.
+        fetch::<_MM_HINT_T0>(ahead[m], BLOCK * size_of::<f32>());
     }
     let mut sums = [[_mm512_setzero_ps(); WIDTH]; M];
-    for column in 0..columns {
+    for column in 0..x[0].len() {
         let mut weights = [_mm512_setzero_ps(); WIDTH];
         for r in 0..WIDTH {
             weights[r] = load_floats(&panel[column * WIDTH + r]);
@@ -325,17 +320,7 @@ unsafe fn some<const M: usize>(
     }
     for m in 0..M {
         for r in 0..WIDTH {
-            let first = first + r * ROWS;
-            // SAFETY: the caller promises these results, and has had those of the columns before.
-            unsafe {
-                add(
-                    call,
-                    (index + m, first),
-                    there(call, first),
-                    (start, sums[m][r]),
-                )
-            };
+            totals[m][r] = _mm512_add_ps(totals[m][r], sums[m][r]);
         }
     }
-    M
 }

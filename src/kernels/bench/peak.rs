@@ -20,10 +20,10 @@ pub struct PeakBench {
 }
 
 /// Independent sums: as many as hide the latency of one.
-pub(super) const CHAINS: usize = 12;
+pub(in crate::kernels) const CHAINS: usize = 12;
 
 /// Streams read side by side: one alone does not keep as many lines on their way as a core can.
-pub(super) const STREAMS: usize = 8;
+pub(in crate::kernels) const STREAMS: usize = 8;
 
 impl PeakBench {
     /// The loops of an instruction set that this CPU has; those of plain Rust otherwise.

@@ -3,7 +3,7 @@
 //! Keys and values are widened in registers, once for six queries; nothing is written but
 //! scores. What is computed for a query is the same whatever others there are.
 
-use super::{Element, F16, F32, I8, Vector, fetch, tile, tile_of};
+use super::{Element, F16, F32, F32xN, I8, fetch, tile, tile_of};
 use crate::kernels::kv_cache::BLOCK;
 use crate::kernels::{Attend, KvType, PAGE, Running};
 
@@ -35,9 +35,9 @@ static HIDDEN: [f32; 2 * PAGE] = {
 ///
 /// # Safety
 ///
-/// As for [`Vector`], whose pointers come from slices.
+/// As for [`F32xN`], whose pointers come from slices.
 #[inline(always)]
-pub(in crate::kernels) unsafe fn attend<V: Vector, const W: usize>(
+pub(in crate::kernels) unsafe fn attend<V: F32xN, const W: usize>(
     call: &Attend<'_>,
     scores: &mut [f32],
     running: &mut [Running],
@@ -76,7 +76,7 @@ pub(in crate::kernels) unsafe fn attend<V: Vector, const W: usize>(
 ///
 /// As for [`attend`], the lengths having been checked.
 #[inline(always)]
-unsafe fn part_of<V: Vector, E: Element, const W: usize>(
+unsafe fn part_of<V: F32xN, E: Element, const W: usize>(
     call: &Attend<'_>,
     scores: &mut [f32],
     running: &mut [Running],
@@ -137,7 +137,7 @@ unsafe fn part_of<V: Vector, E: Element, const W: usize>(
 
 /// `query · key` for M queries from the `n`th on and all keys of the page. Returns M.
 #[inline(always)]
-unsafe fn products<V: Vector, E: Element, const M: usize, const R: usize>(
+unsafe fn products<V: F32xN, E: Element, const M: usize, const R: usize>(
     call: &Attend<'_>,
     n: usize,
     scores: &mut [f32],
@@ -194,7 +194,7 @@ unsafe fn products<V: Vector, E: Element, const M: usize, const R: usize>(
 /// Makes a query's products scores, and notes their maximum; −∞ for what is hidden. Returns what
 /// the scores are relative to, and the maximum of earlier ones, relative to that.
 #[inline(always)]
-unsafe fn scores_of<V: Vector>(
+unsafe fn scores_of<V: F32xN>(
     call: &Attend<'_>,
     n: usize,
     scores: *mut f32,
@@ -241,7 +241,7 @@ unsafe fn scores_of<V: Vector>(
 
 /// Makes a query's scores weights: exp(score − origin). Returns their sum.
 #[inline(always)]
-unsafe fn weights<V: Vector>(scores: *mut f32, origin: f32) -> f32 {
+unsafe fn weights<V: F32xN>(scores: *mut f32, origin: f32) -> f32 {
     // SAFETY: the caller promises a page of scores.
     unsafe {
         let mut sum = V::splat(0.0);
@@ -262,7 +262,7 @@ unsafe fn weights<V: Vector>(scores: *mut f32, origin: f32) -> f32 {
 
 /// cap · tanh(x / cap): with e = exp(−2|x|/cap) that is (1 − e) / (1 + e) and x's sign.
 #[inline(always)]
-unsafe fn capped<V: Vector>(x: V, cap: f32) -> V {
+unsafe fn capped<V: F32xN>(x: V, cap: f32) -> V {
     // SAFETY: the caller's promise, handed on.
     unsafe {
         let small = x.minus_abs().mul(V::splat(2.0 / cap)).exp_below_one();
@@ -274,7 +274,7 @@ unsafe fn capped<V: Vector>(x: V, cap: f32) -> V {
 
 /// `out ← correction · out + Σ weight · value` for M queries from the `n`th on. Returns M.
 #[inline(always)]
-unsafe fn sums<V: Vector, E: Element, const M: usize, const R: usize>(
+unsafe fn sums<V: F32xN, E: Element, const M: usize, const R: usize>(
     call: &Attend<'_>,
     n: usize,
     places: core::ops::Range<usize>,
@@ -326,7 +326,7 @@ unsafe fn sums<V: Vector, E: Element, const M: usize, const R: usize>(
 
 /// The same for some columns, of which each Gth has weights of its own: these.
 #[inline(always)]
-unsafe fn block<V: Vector, E: Element, const M: usize, const R: usize, const G: usize>(
+unsafe fn block<V: F32xN, E: Element, const M: usize, const R: usize, const G: usize>(
     call: &Attend<'_>,
     n: usize,
     columns: core::ops::Range<usize>,
@@ -404,7 +404,7 @@ unsafe fn block<V: Vector, E: Element, const M: usize, const R: usize, const G: 
 
 /// The sums of one query over the values that it sees, where others hold faults.
 #[inline(always)]
-unsafe fn seen_alone<V: Vector, E: Element>(
+unsafe fn seen_alone<V: F32xN, E: Element>(
     call: &Attend<'_>,
     n: usize,
     (scores, corrections): (&[f32], &mut [f32]),
@@ -426,7 +426,7 @@ unsafe fn seen_alone<V: Vector, E: Element>(
 
 /// Whether no value of the page is a fault, so that zero times it is zero.
 #[inline(always)]
-unsafe fn finite<V: Vector, E: Element>(call: &Attend<'_>) -> bool {
+unsafe fn finite<V: F32xN, E: Element>(call: &Attend<'_>) -> bool {
     // SAFETY: the caller promises `count` values.
     unsafe {
         let mut faults = V::splat(0.0);

@@ -1,6 +1,6 @@
 //! RWKV-4's weighted mean.
 
-use super::Vector;
+use super::F32xN;
 use crate::kernels::{SCAN_LANES, Strided, Wkv, scalar};
 
 /// Rows through the weighted mean. Blocks of fewer channels are left to the scalar version.
@@ -9,7 +9,7 @@ use crate::kernels::{SCAN_LANES, Strided, Wkv, scalar};
 ///
 /// The CPU has the register's instructions.
 #[inline(always)]
-pub(in crate::kernels) unsafe fn wkv<V: Vector>(mut call: Wkv<'_>) {
+pub(in crate::kernels) unsafe fn wkv<V: F32xN>(mut call: Wkv<'_>) {
     const { assert!(SCAN_LANES.is_multiple_of(V::LANES)) }
     let channels = call.decay.len();
     let rows = call.out.len().checked_div(channels).unwrap_or(0);
@@ -39,7 +39,7 @@ pub(in crate::kernels) unsafe fn wkv<V: Vector>(mut call: Wkv<'_>) {
 /// The CPU has the register's instructions. `first` begins a whole block of channels, of which
 /// `part` and as many lanes are some; all is as long as there are channels and rows.
 #[inline(always)]
-unsafe fn some_channels<V: Vector>(call: &mut Wkv<'_>, rows: usize, (first, part): (usize, usize)) {
+unsafe fn some_channels<V: F32xN>(call: &mut Wkv<'_>, rows: usize, (first, part): (usize, usize)) {
     let (channels, at) = (call.decay.len(), first + part);
     // SAFETY: the caller vouches for all of these places and for the instructions.
     unsafe {
@@ -76,7 +76,7 @@ unsafe fn some_channels<V: Vector>(call: &mut Wkv<'_>, rows: usize, (first, part
 ///
 /// The CPU has the register's instructions.
 #[inline(always)]
-unsafe fn shares<V: Vector>(a: V, b: V) -> (V, V) {
+unsafe fn shares<V: F32xN>(a: V, b: V) -> (V, V) {
     // SAFETY: the caller vouches for the instructions.
     unsafe {
         let one = V::splat(1.0);

@@ -1,17 +1,29 @@
 //! What is the same for every width of registers: a tile of products, attention made of it,
-//! weighted means, the hyperbolic tangent.
+//! weighted means, linear attention, the hyperbolic tangent; and the loops of the matrix product,
+//! [`Gemm`] and [`Gemv`].
 //!
 //! Loops over registers are written with indices, for closures handed to library functions are
 //! compiled without these instructions.
 
 #![allow(clippy::needless_range_loop)]
+// Where the portable table is the only one, it packs nothing and needs less.
+#![cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code, unused_imports)
+)]
 
 mod attend;
+mod gemm;
+#[cfg(target_arch = "x86_64")]
+mod linear_attention;
 mod means;
 mod tanh;
 mod tile;
 
 pub(super) use attend::attend;
+pub(super) use gemm::{Gemm, Gemv, Operands, Strip, Tiles, gemm, gemv, products};
+#[cfg(target_arch = "x86_64")]
+pub(super) use linear_attention::linear_attend_row;
 pub(super) use means::wkv;
 pub(super) use tanh::tanh;
 pub(super) use tile::{Element, F16, F32, I8, tile, tile_of};
@@ -22,7 +34,7 @@ pub(super) use tile::{Element, F16, F32, I8, tile, tile_of};
 ///
 /// Of every function: the CPU has this register's instructions, and what is pointed to can be
 /// read or written, at any address, for as many elements as a register has lanes or as are named.
-pub(super) trait Vector: Copy {
+pub(super) trait F32xN: Copy {
     /// Floats.
     const LANES: usize;
     unsafe fn splat(x: f32) -> Self;
@@ -53,6 +65,19 @@ pub(super) trait Vector: Copy {
     unsafe fn largest(self) -> f32;
     /// The sum of all lanes, halving: one fixed order.
     unsafe fn sum(self) -> f32;
+}
+
+/// A register of which some lanes can be read or written by themselves.
+///
+/// # Safety
+///
+/// As for [`F32xN`], of the first `count` lanes, of which a register has so many.
+#[cfg(target_arch = "x86_64")]
+pub(super) trait MaskedF32xN: F32xN {
+    /// The first lanes, the others zero.
+    unsafe fn load_first(from: *const f32, count: usize) -> Self;
+    /// Writes the first lanes.
+    unsafe fn store_first(self, to: *mut f32, count: usize);
 }
 
 /// Brings a cache line nearer, where the target has an instruction for it.

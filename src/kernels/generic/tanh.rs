@@ -1,6 +1,6 @@
 //! The hyperbolic tangent.
 
-use super::Vector;
+use super::F32xN;
 
 /// Of each element of a slice, in place; a ragged end is filled with zeros. A register has N lanes.
 ///
@@ -8,7 +8,7 @@ use super::Vector;
 ///
 /// The CPU has the register's instructions.
 #[inline(always)]
-pub(in crate::kernels) unsafe fn tanh<V: Vector, const N: usize>(x: &mut [f32]) {
+pub(in crate::kernels) unsafe fn tanh<V: F32xN, const N: usize>(x: &mut [f32]) {
     const { assert!(V::LANES == N) }
     let (chunks, tail) = x.as_chunks_mut::<N>();
     for x in chunks {
@@ -29,7 +29,7 @@ pub(in crate::kernels) unsafe fn tanh<V: Vector, const N: usize>(x: &mut [f32]) 
 ///
 /// The CPU has the register's instructions.
 #[inline(always)]
-unsafe fn of<V: Vector>(x: V) -> V {
+unsafe fn of<V: F32xN>(x: V) -> V {
     /// −|x| from where on the polynomial holds.
     const NEAR: f32 = -0.55;
     const SERIES: [f32; 4] = [-0.333_329_47, 0.133_207_25, -0.052_671_81, 0.016_437_57];

@@ -1,6 +1,6 @@
 //! A few rows times a few registers of columns.
 
-use super::{Vector, fetch};
+use super::{F32xN, fetch};
 
 /// How numbers are kept in memory.
 pub(in crate::kernels) trait Element {
@@ -10,8 +10,8 @@ pub(in crate::kernels) trait Element {
     ///
     /// # Safety
     ///
-    /// As for [`Vector`].
-    unsafe fn load<V: Vector>(from: *const u8) -> V;
+    /// As for [`F32xN`].
+    unsafe fn load<V: F32xN>(from: *const u8) -> V;
 }
 
 pub(in crate::kernels) struct F32;
@@ -21,7 +21,7 @@ pub(in crate::kernels) struct I8;
 impl Element for F32 {
     const LEN: usize = 4;
     #[inline(always)]
-    unsafe fn load<V: Vector>(from: *const u8) -> V {
+    unsafe fn load<V: F32xN>(from: *const u8) -> V {
         // SAFETY: the caller's promise, handed on.
         unsafe { V::load(from.cast()) }
     }
@@ -30,7 +30,7 @@ impl Element for F32 {
 impl Element for F16 {
     const LEN: usize = 2;
     #[inline(always)]
-    unsafe fn load<V: Vector>(from: *const u8) -> V {
+    unsafe fn load<V: F32xN>(from: *const u8) -> V {
         // SAFETY: the caller's promise, handed on.
         unsafe { V::load_halves(from) }
     }
@@ -39,7 +39,7 @@ impl Element for F16 {
 impl Element for I8 {
     const LEN: usize = 1;
     #[inline(always)]
-    unsafe fn load<V: Vector>(from: *const u8) -> V {
+    unsafe fn load<V: F32xN>(from: *const u8) -> V {
         // SAFETY: the caller's promise, handed on.
         unsafe { V::load_bytes(from) }
     }
@@ -53,7 +53,7 @@ impl Element for I8 {
 ///
 /// As for [`tile_of`].
 #[inline(always)]
-pub(in crate::kernels) unsafe fn tile<V: Vector, E: Element, const M: usize, const R: usize>(
+pub(in crate::kernels) unsafe fn tile<V: F32xN, E: Element, const M: usize, const R: usize>(
     sums: &mut [[V; R]; M],
     (a, a_stride): (*const u8, usize),
     b: (*const u8, usize),
@@ -68,11 +68,11 @@ pub(in crate::kernels) unsafe fn tile<V: Vector, E: Element, const M: usize, con
 ///
 /// # Safety
 ///
-/// As for [`Vector`]: of each `a`, M rows `a_stride` bytes apart hold `depth` floats; of `b`,
+/// As for [`F32xN`]: of each `a`, M rows `a_stride` bytes apart hold `depth` floats; of `b`,
 /// `depth` rows `b_stride` bytes apart hold R registers' worth of `E`.
 #[inline(always)]
 pub(in crate::kernels) unsafe fn tile_of<
-    V: Vector,
+    V: F32xN,
     E: Element,
     const M: usize,
     const R: usize,

@@ -5,15 +5,15 @@ use super::intrinsics::*;
 use core::marker::PhantomData;
 
 use super::legacy_quants::add_sixteen;
-use super::packed::{Kind, Panel, SIDES, put_parts};
+use super::packed::{NeonProduct, Panel4, SIDES, put_parts};
 use super::register::{
-    ROWS, Step, load, load_floats, load_words, mapped, products_of_one, products_of_two,
+    DotSigned, ROWS, load, load_floats, load_words, mapped, products_of_one, products_of_two,
     sums_of_lanes, words,
 };
 use crate::quant::*;
 
 /// A block as it is multiplied.
-pub(super) trait Stored: Copy {
+pub(super) trait NeonBlock256: Copy {
     /// Parts with a factor each: eight or sixteen.
     const PARTS: usize;
 
@@ -47,9 +47,9 @@ pub(super) trait Stored: Copy {
 }
 
 /// Blocks with [int8 activations](ActivationQ8K).
-pub(super) struct Large<B, D>(PhantomData<(B, D)>);
+pub(super) struct NeonKQuant<B, D>(PhantomData<(B, D)>);
 
-impl<B: Stored, D: Step> Kind for Large<B, D> {
+impl<B: NeonBlock256, D: DotSigned> NeonProduct for NeonKQuant<B, D> {
     type Weights = B;
     type Inputs = ActivationQ8K;
     const ELEMENTS: usize = 256;
@@ -60,13 +60,13 @@ impl<B: Stored, D: Step> Kind for Large<B, D> {
     }
 
     #[inline(always)]
-    fn unpack(rows: [&[B]; ROWS], panel: &mut Panel) {
+    fn unpack(rows: [&[B]; ROWS], panel: &mut Panel4) {
         unpack::<B, D>(mapped(rows, |row| &row[0]), panel)
     }
 
     #[inline(always)]
     fn tile<const N: usize>(
-        panels: &[Panel; SIDES],
+        panels: &[Panel4; SIDES],
         x: [&[ActivationQ8K]; N],
         sums: &mut [[float32x4_t; SIDES]; N],
     ) {
@@ -91,7 +91,7 @@ fn sixteens(bytes: &[i8; 256], half: usize) -> [int8x16_t; 8] {
 
 /// The sums of the activations of a block's parts, four at a time.
 #[inline(always)]
-fn parts<B: Stored>(x: &ActivationQ8K) -> [int32x4_t; 4] {
+fn parts<B: NeonBlock256>(x: &ActivationQ8K) -> [int32x4_t; 4] {
     let (halves, _) = x.sums.as_chunks::<8>();
     let halves = mapped([0, 1], |half| vreinterpretq_s16_s8(load(&halves[half])));
     let none = vdupq_n_s32(0);
@@ -115,7 +115,7 @@ pub(super) fn sixteen_words([low, high]: [int16x8_t; 2]) -> [int32x4_t; 4] {
 /// sum + (products of half a block of a row with half a block of an input, each part's times its
 /// factor), in four lanes.
 #[inline(always)]
-fn add_half<B: Stored, D: Step>(
+fn add_half<B: NeonBlock256, D: DotSigned>(
     mut sum: int32x4_t,
     quants: [int8x16_t; 8],
     x: &[int8x16_t; 8],
@@ -147,7 +147,7 @@ fn add_half<B: Stored, D: Step>(
 
 /// What a block of each row comes to with one of an input.
 #[inline(always)]
-pub(super) fn add<B: Stored, D: Step>(
+pub(super) fn add<B: NeonBlock256, D: DotSigned>(
     sum: float32x4_t,
     rows: [&B; ROWS],
     x: &ActivationQ8K,
@@ -210,7 +210,7 @@ fn take_mins(
 
 /// Fills a panel from a block of each row.
 #[inline(always)]
-pub(super) fn unpack<B: Stored, D: Step>(rows: [&B; ROWS], panel: &mut Panel) {
+pub(super) fn unpack<B: NeonBlock256, D: DotSigned>(rows: [&B; ROWS], panel: &mut Panel4) {
     let above = vdupq_n_s8(B::ABOVE as i8);
     for half in 0..2 {
         let quants = mapped(rows, |row| row.quants(half));
@@ -234,8 +234,8 @@ pub(super) fn unpack<B: Stored, D: Step>(rows: [&B; ROWS], panel: &mut Panel) {
 
 /// Panels of one block against `N` inputs.
 #[inline(never)] // so that the registers are all for its sums
-fn pairs_tile<B: Stored, D: Step, const N: usize>(
-    panels: &[Panel; SIDES],
+fn pairs_tile<B: NeonBlock256, D: DotSigned, const N: usize>(
+    panels: &[Panel4; SIDES],
     x: [&ActivationQ8K; N],
     sums: &mut [[float32x4_t; SIDES]; N],
 ) {
@@ -273,8 +273,8 @@ fn pairs_tile<B: Stored, D: Step, const N: usize>(
 
 /// The same with the dot product.
 #[inline(never)] // so that the registers are all for its sums
-fn fours_tile<B: Stored, const N: usize>(
-    panels: &[Panel; SIDES],
+fn fours_tile<B: NeonBlock256, const N: usize>(
+    panels: &[Panel4; SIDES],
     x: [&ActivationQ8K; N],
     sums: &mut [[float32x4_t; SIDES]; N],
 ) {
@@ -314,9 +314,9 @@ fn fours_tile<B: Stored, const N: usize>(
 }
 
 /// Blocks without instructions of their own: as [`Block256`] has them.
-pub(super) struct Decoded<B, D>(PhantomData<(B, D)>);
+pub(super) struct NeonDecoded<B, D>(PhantomData<(B, D)>);
 
-impl<B: Block256, D: Step> Kind for Decoded<B, D> {
+impl<B: Block256, D: DotSigned> NeonProduct for NeonDecoded<B, D> {
     type Weights = B;
     type Inputs = ActivationQ8K;
     const ELEMENTS: usize = 256;
@@ -327,18 +327,18 @@ impl<B: Block256, D: Step> Kind for Decoded<B, D> {
     }
 
     #[inline(always)]
-    fn unpack(rows: [&[B]; ROWS], panel: &mut Panel) {
+    fn unpack(rows: [&[B]; ROWS], panel: &mut Panel4) {
         let rows = decoded(mapped(rows, |row| &row[0]));
         unpack::<Integers256, D>(rows.each_ref(), panel);
     }
 
     #[inline(always)]
     fn tile<const N: usize>(
-        panels: &[Panel; SIDES],
+        panels: &[Panel4; SIDES],
         x: [&[ActivationQ8K]; N],
         sums: &mut [[float32x4_t; SIDES]; N],
     ) {
-        Large::<Integers256, D>::tile(panels, x, sums);
+        NeonKQuant::<Integers256, D>::tile(panels, x, sums);
     }
 }
 
@@ -353,7 +353,7 @@ fn decoded<B: Block256>(rows: [&B; ROWS]) -> [Integers256; ROWS] {
     all
 }
 
-impl Stored for Integers256 {
+impl NeonBlock256 for Integers256 {
     const PARTS: usize = 16;
     const SMALL: bool = false;
     #[inline(always)]

@@ -4,7 +4,7 @@ use core::arch::aarch64::{vld1q_f32, vst1q_f32};
 
 use super::intrinsics::*;
 use super::register::from_halves;
-use crate::kernels::generic::{self, Vector};
+use crate::kernels::generic::{self, F32xN};
 use crate::kernels::{Attend, Running, Wkv};
 
 /// exp(x) for x ≤ 0, to two units in the last place; zero below −87.3, NaN for NaN.
@@ -41,18 +41,18 @@ fn exp_below_one(x: float32x4_t) -> float32x4_t {
 }
 
 #[derive(Clone, Copy)]
-struct Four(float32x4_t);
+struct NeonF32x4(float32x4_t);
 
-impl Vector for Four {
+impl F32xN for NeonF32x4 {
     const LANES: usize = 4;
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
-        Four(vdupq_n_f32(x))
+        NeonF32x4(vdupq_n_f32(x))
     }
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
         // SAFETY: the caller's promise; the load wants no alignment.
-        Four(unsafe { vld1q_f32(from) })
+        NeonF32x4(unsafe { vld1q_f32(from) })
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
@@ -63,61 +63,61 @@ impl Vector for Four {
     unsafe fn load_halves(from: *const u8) -> Self {
         // SAFETY: the caller's promise.
         let bytes = unsafe { from.cast::<u64>().read_unaligned() };
-        Four(from_halves(vcreate_u16(bytes)))
+        NeonF32x4(from_halves(vcreate_u16(bytes)))
     }
     #[inline(always)]
     unsafe fn load_bytes(from: *const u8) -> Self {
         // SAFETY: the caller's promise.
         let bytes = unsafe { from.cast::<u32>().read_unaligned() };
         let halves = vmovl_s8(vcreate_s8(bytes.into()));
-        Four(vcvtq_f32_s32(vmovl_s16(vget_low_s16(halves))))
+        NeonF32x4(vcvtq_f32_s32(vmovl_s16(vget_low_s16(halves))))
     }
     #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
-        Four(vaddq_f32(self.0, other.0))
+        NeonF32x4(vaddq_f32(self.0, other.0))
     }
     #[inline(always)]
     unsafe fn sub(self, other: Self) -> Self {
-        Four(vsubq_f32(self.0, other.0))
+        NeonF32x4(vsubq_f32(self.0, other.0))
     }
     #[inline(always)]
     unsafe fn mul(self, other: Self) -> Self {
-        Four(vmulq_f32(self.0, other.0))
+        NeonF32x4(vmulq_f32(self.0, other.0))
     }
     #[inline(always)]
     unsafe fn div(self, other: Self) -> Self {
-        Four(vdivq_f32(self.0, other.0))
+        NeonF32x4(vdivq_f32(self.0, other.0))
     }
     #[inline(always)]
     unsafe fn fma(self, factor: Self, term: Self) -> Self {
-        Four(vfmaq_f32(term.0, self.0, factor.0))
+        NeonF32x4(vfmaq_f32(term.0, self.0, factor.0))
     }
     #[inline(always)]
     unsafe fn max(self, other: Self) -> Self {
         // Of a number and NaN the number.
-        Four(vmaxnmq_f32(self.0, other.0))
+        NeonF32x4(vmaxnmq_f32(self.0, other.0))
     }
     #[inline(always)]
     unsafe fn exp_below_one(self) -> Self {
-        Four(exp_below_one(self.0))
+        NeonF32x4(exp_below_one(self.0))
     }
     #[inline(always)]
     unsafe fn minus_abs(self) -> Self {
-        Four(vnegq_f32(vabsq_f32(self.0)))
+        NeonF32x4(vnegq_f32(vabsq_f32(self.0)))
     }
     #[inline(always)]
     unsafe fn with_sign(self, other: Self) -> Self {
-        Four(vbslq_f32(vdupq_n_u32(1 << 31), other.0, self.0))
+        NeonF32x4(vbslq_f32(vdupq_n_u32(1 << 31), other.0, self.0))
     }
     #[inline(always)]
     unsafe fn biased(self, bias: Self) -> Self {
         let least = vdupq_n_f32(f32::NEG_INFINITY);
         let hidden = vceqq_f32(bias.0, least);
-        Four(vbslq_f32(hidden, least, vaddq_f32(self.0, bias.0)))
+        NeonF32x4(vbslq_f32(hidden, least, vaddq_f32(self.0, bias.0)))
     }
     #[inline(always)]
     unsafe fn where_less(self, other: Self, then: Self, otherwise: Self) -> Self {
-        Four(vbslq_f32(vcltq_f32(self.0, other.0), then.0, otherwise.0))
+        NeonF32x4(vbslq_f32(vcltq_f32(self.0, other.0), then.0, otherwise.0))
     }
     #[inline(always)]
     unsafe fn largest(self) -> f32 {
@@ -139,15 +139,15 @@ pub(super) fn attend(
     out: &mut [f32],
 ) {
     // SAFETY: the register is what any CPU of this target has.
-    unsafe { generic::attend::<Four, 4>(call, scores, running, out) }
+    unsafe { generic::attend::<NeonF32x4, 4>(call, scores, running, out) }
 }
 
 pub(super) fn wkv(call: Wkv<'_>) {
     // SAFETY: as above.
-    unsafe { generic::wkv::<Four>(call) }
+    unsafe { generic::wkv::<NeonF32x4>(call) }
 }
 
 pub(super) fn tanh(x: &mut [f32]) {
     // SAFETY: as above.
-    unsafe { generic::tanh::<Four, 4>(x) }
+    unsafe { generic::tanh::<NeonF32x4, 4>(x) }
 }

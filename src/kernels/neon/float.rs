@@ -7,14 +7,14 @@ use wide::f32x4;
 use super::intrinsics::{uint16x4_t, vcreate_u16};
 use super::register::{floats, from_halves};
 use crate::kernels::MatMulFn;
-use crate::kernels::portable::{Brain, Floats, Single, Stored, matmul};
+use crate::kernels::portable::{PortableBf16, PortableF32, PortableFloats, StoredFloat, matmul};
 
 /// The product of a type of floats.
 pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
     Some(match dtype {
-        DType::F32 => matmul::<Floats<Single, 2>>,
-        DType::F16 => matmul::<Floats<Half, 2>>,
-        DType::BF16 => matmul::<Floats<Brain, 2>>,
+        DType::F32 => matmul::<PortableFloats<PortableF32, 2>>,
+        DType::F16 => matmul::<PortableFloats<NeonF16, 2>>,
+        DType::BF16 => matmul::<PortableFloats<PortableBf16, 2>>,
         _ => return None,
     })
 }
@@ -22,10 +22,10 @@ pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
 /// Half precision.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct Half([u8; 2]);
+struct NeonF16([u8; 2]);
 
-impl Stored for Half {
-    const ZERO: Self = Half([0; 2]);
+impl StoredFloat for NeonF16 {
+    const ZERO: Self = NeonF16([0; 2]);
     #[inline(always)]
     fn four([a, b, c, d]: &[Self; 4]) -> f32x4 {
         f32x4::new(floats(from_halves(four([a.0, b.0, c.0, d.0]))))

@@ -2,37 +2,38 @@
 
 use super::intrinsics::*;
 
-use super::block256::{Decoded, Large, Stored, sixteen_words};
+use super::block256::{NeonBlock256, NeonDecoded, NeonKQuant, sixteen_words};
 use super::legacy_quants::values;
+use super::packed::{FourRows, product};
+use super::register::DotSigned;
 use super::register::{ROWS, halves, load, load_unsigned, mapped, nibbles};
-use super::{packed::product, register::Step};
 use crate::kernels::MatMulFn;
 use crate::quant::*;
 use rillm_formats::manifest::DType;
 
 /// The product of a type.
-pub(super) fn of<D: Step>(dtype: DType) -> Option<MatMulFn> {
+pub(super) fn of<D: DotSigned>(dtype: DType) -> Option<MatMulFn> {
     Some(match dtype {
-        DType::Q2_K => product::<Large<BlockQ2K, D>>,
-        DType::Q3_K => product::<Large<BlockQ3K, D>>,
-        DType::Q4_K => product::<Large<BlockQ4K, D>>,
-        DType::Q5_K => product::<Large<BlockQ5K, D>>,
-        DType::Q6_K => product::<Large<BlockQ6K, D>>,
-        DType::IQ4_XS => product::<Large<BlockIQ4XS, D>>,
-        DType::TQ2_0 => product::<Large<BlockTQ2_0, D>>,
-        DType::TQ1_0 => product::<Decoded<BlockTQ1_0, D>>,
-        DType::IQ2_XXS => product::<Decoded<BlockIQ2XXS, D>>,
-        DType::IQ2_XS => product::<Decoded<BlockIQ2XS, D>>,
-        DType::IQ2_S => product::<Decoded<BlockIQ2S, D>>,
-        DType::IQ3_XXS => product::<Decoded<BlockIQ3XXS, D>>,
-        DType::IQ3_S => product::<Decoded<BlockIQ3S, D>>,
-        DType::IQ1_S => product::<Decoded<BlockIQ1S, D>>,
-        DType::IQ1_M => product::<Decoded<BlockIQ1M, D>>,
+        DType::Q2_K => product::<FourRows<NeonKQuant<BlockQ2K, D>>>,
+        DType::Q3_K => product::<FourRows<NeonKQuant<BlockQ3K, D>>>,
+        DType::Q4_K => product::<FourRows<NeonKQuant<BlockQ4K, D>>>,
+        DType::Q5_K => product::<FourRows<NeonKQuant<BlockQ5K, D>>>,
+        DType::Q6_K => product::<FourRows<NeonKQuant<BlockQ6K, D>>>,
+        DType::IQ4_XS => product::<FourRows<NeonKQuant<BlockIQ4XS, D>>>,
+        DType::TQ2_0 => product::<FourRows<NeonKQuant<BlockTQ2_0, D>>>,
+        DType::TQ1_0 => product::<FourRows<NeonDecoded<BlockTQ1_0, D>>>,
+        DType::IQ2_XXS => product::<FourRows<NeonDecoded<BlockIQ2XXS, D>>>,
+        DType::IQ2_XS => product::<FourRows<NeonDecoded<BlockIQ2XS, D>>>,
+        DType::IQ2_S => product::<FourRows<NeonDecoded<BlockIQ2S, D>>>,
+        DType::IQ3_XXS => product::<FourRows<NeonDecoded<BlockIQ3XXS, D>>>,
+        DType::IQ3_S => product::<FourRows<NeonDecoded<BlockIQ3S, D>>>,
+        DType::IQ1_S => product::<FourRows<NeonDecoded<BlockIQ1S, D>>>,
+        DType::IQ1_M => product::<FourRows<NeonDecoded<BlockIQ1M, D>>>,
         _ => return None,
     })
 }
 
-impl Stored for BlockQ4K {
+impl NeonBlock256 for BlockQ4K {
     const PARTS: usize = 8;
     const MINS: bool = true;
     #[inline(always)]
@@ -57,7 +58,7 @@ impl Stored for BlockQ4K {
     }
 }
 
-impl Stored for BlockQ5K {
+impl NeonBlock256 for BlockQ5K {
     const PARTS: usize = 8;
     const MINS: bool = true;
     #[inline(always)]
@@ -94,7 +95,7 @@ impl Stored for BlockQ5K {
     }
 }
 
-impl Stored for BlockQ6K {
+impl NeonBlock256 for BlockQ6K {
     const PARTS: usize = 16;
     const ABOVE: i32 = 32;
     #[inline(always)]
@@ -119,7 +120,7 @@ impl Stored for BlockQ6K {
     }
 }
 
-impl Stored for BlockQ3K {
+impl NeonBlock256 for BlockQ3K {
     const PARTS: usize = 16;
     const ABOVE: i32 = 4;
     #[inline(always)]
@@ -159,7 +160,7 @@ impl Stored for BlockQ3K {
     }
 }
 
-impl Stored for BlockQ2K {
+impl NeonBlock256 for BlockQ2K {
     const PARTS: usize = 16;
     const MINS: bool = true;
     #[inline(always)]
@@ -186,7 +187,7 @@ impl Stored for BlockQ2K {
     }
 }
 
-impl Stored for BlockIQ4XS {
+impl NeonBlock256 for BlockIQ4XS {
     const PARTS: usize = 8;
     const SMALL: bool = false;
     #[inline(always)]
@@ -217,7 +218,7 @@ impl Stored for BlockIQ4XS {
     }
 }
 
-impl Stored for BlockTQ2_0 {
+impl NeonBlock256 for BlockTQ2_0 {
     const PARTS: usize = 8;
     const ABOVE: i32 = 1;
     #[inline(always)]

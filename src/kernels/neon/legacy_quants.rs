@@ -3,9 +3,9 @@
 use super::intrinsics::*;
 use core::marker::PhantomData;
 
-use super::packed::{COLUMNS, Kind, Panel, SIDES, product};
+use super::packed::{COLUMNS, FourRows, NeonProduct, Panel4, SIDES, product};
 use super::register::{
-    ROWS, Step, add_fours_of, halves, load, load_floats, load_unsigned, mapped, nibbles,
+    DotSigned, ROWS, add_fours_of, halves, load, load_floats, load_unsigned, mapped, nibbles,
     products_of_two, sums_of_lanes,
 };
 use crate::kernels::MatMulFn;
@@ -13,21 +13,21 @@ use crate::quant::*;
 use rillm_formats::manifest::DType;
 
 /// The product of a type.
-pub(super) fn of<D: Step>(dtype: DType) -> Option<MatMulFn> {
+pub(super) fn of<D: DotSigned>(dtype: DType) -> Option<MatMulFn> {
     Some(match dtype {
-        DType::Q4_0 => product::<Small<BlockQ4_0, D>>,
-        DType::Q4_1 => product::<Small<BlockQ4_1, D>>,
-        DType::Q5_0 => product::<Small<BlockQ5_0, D>>,
-        DType::Q5_1 => product::<Small<BlockQ5_1, D>>,
-        DType::Q8_0 => product::<Small<BlockQ8_0, D>>,
-        DType::IQ4_NL => product::<Small<BlockIQ4NL, D>>,
-        DType::MXFP4 => product::<Small<BlockMXFP4, D>>,
+        DType::Q4_0 => product::<FourRows<NeonLegacy<BlockQ4_0, D>>>,
+        DType::Q4_1 => product::<FourRows<NeonLegacy<BlockQ4_1, D>>>,
+        DType::Q5_0 => product::<FourRows<NeonLegacy<BlockQ5_0, D>>>,
+        DType::Q5_1 => product::<FourRows<NeonLegacy<BlockQ5_1, D>>>,
+        DType::Q8_0 => product::<FourRows<NeonLegacy<BlockQ8_0, D>>>,
+        DType::IQ4_NL => product::<FourRows<NeonLegacy<BlockIQ4NL, D>>>,
+        DType::MXFP4 => product::<FourRows<NeonLegacy<BlockMXFP4, D>>>,
         _ => return None,
     })
 }
 
 /// A block as it is multiplied.
-trait Stored: Block32 {
+trait NeonBlock32: Block32 {
     /// What a byte is above its weight.
     const ABOVE: i32 = 0;
 
@@ -46,7 +46,7 @@ trait Stored: Block32 {
     }
 }
 
-impl Stored for BlockQ4_0 {
+impl NeonBlock32 for BlockQ4_0 {
     const ABOVE: i32 = 8;
     #[inline(always)]
     fn quants(&self) -> [int8x16_t; 2] {
@@ -58,7 +58,7 @@ impl Stored for BlockQ4_0 {
     }
 }
 
-impl Stored for BlockQ4_1 {
+impl NeonBlock32 for BlockQ4_1 {
     #[inline(always)]
     fn quants(&self) -> [int8x16_t; 2] {
         two_nibbles(&self.quants)
@@ -73,7 +73,7 @@ impl Stored for BlockQ4_1 {
     }
 }
 
-impl Stored for BlockQ5_0 {
+impl NeonBlock32 for BlockQ5_0 {
     const ABOVE: i32 = 16;
     #[inline(always)]
     fn quants(&self) -> [int8x16_t; 2] {
@@ -85,7 +85,7 @@ impl Stored for BlockQ5_0 {
     }
 }
 
-impl Stored for BlockQ5_1 {
+impl NeonBlock32 for BlockQ5_1 {
     #[inline(always)]
     fn quants(&self) -> [int8x16_t; 2] {
         with_fifth(&self.quants, self.high)
@@ -100,7 +100,7 @@ impl Stored for BlockQ5_1 {
     }
 }
 
-impl Stored for BlockQ8_0 {
+impl NeonBlock32 for BlockQ8_0 {
     const SMALL: bool = false;
     #[inline(always)]
     fn quants(&self) -> [int8x16_t; 2] {
@@ -112,7 +112,7 @@ impl Stored for BlockQ8_0 {
     }
 }
 
-impl Stored for BlockIQ4NL {
+impl NeonBlock32 for BlockIQ4NL {
     const SMALL: bool = false;
     #[inline(always)]
     fn quants(&self) -> [int8x16_t; 2] {
@@ -124,7 +124,7 @@ impl Stored for BlockIQ4NL {
     }
 }
 
-impl Stored for BlockMXFP4 {
+impl NeonBlock32 for BlockMXFP4 {
     #[inline(always)]
     fn quants(&self) -> [int8x16_t; 2] {
         values(&FP4_VALUES, &self.quants)
@@ -182,9 +182,9 @@ pub(super) fn values(values: &[i8; 16], bytes: &[u8; 16]) -> [int8x16_t; 2] {
 }
 
 /// Blocks with [int8 activations](ActivationQ8_0).
-struct Small<W, D>(PhantomData<(W, D)>);
+struct NeonLegacy<W, D>(PhantomData<(W, D)>);
 
-impl<W: Stored, D: Step> Kind for Small<W, D> {
+impl<W: NeonBlock32, D: DotSigned> NeonProduct for NeonLegacy<W, D> {
     type Weights = W;
     type Inputs = ActivationQ8_0;
     const ELEMENTS: usize = 32;
@@ -197,7 +197,7 @@ impl<W: Stored, D: Step> Kind for Small<W, D> {
     }
 
     #[inline(always)]
-    fn unpack(rows: [&[W]; ROWS], panel: &mut Panel) {
+    fn unpack(rows: [&[W]; ROWS], panel: &mut Panel4) {
         for block in 0..rows[0].len().min(COLUMNS / 32) {
             let rows = mapped(rows, |row| &row[block]);
             let quants = mapped(rows, |row| row.quants());
@@ -212,7 +212,7 @@ impl<W: Stored, D: Step> Kind for Small<W, D> {
 
     #[inline(never)] // so that the registers are all for its sums
     fn tile<const N: usize>(
-        panels: &[Panel; SIDES],
+        panels: &[Panel4; SIDES],
         x: [&[ActivationQ8_0]; N],
         sums: &mut [[float32x4_t; SIDES]; N],
     ) {
@@ -245,7 +245,10 @@ impl<W: Stored, D: Step> Kind for Small<W, D> {
 
 /// What a block of each row comes to with one of an input.
 #[inline(always)]
-fn products<W: Stored, D: Step>(rows: [[int8x16_t; 2]; ROWS], x: &ActivationQ8_0) -> int32x4_t {
+fn products<W: NeonBlock32, D: DotSigned>(
+    rows: [[int8x16_t; 2]; ROWS],
+    x: &ActivationQ8_0,
+) -> int32x4_t {
     let x = in_order(&x.quants);
     sums_of_lanes(mapped(rows, |row| match W::SMALL {
         true => products_of_two::<D, true>(row, x),
@@ -256,7 +259,7 @@ fn products<W: Stored, D: Step>(rows: [[int8x16_t; 2]; ROWS], x: &ActivationQ8_0
 /// The same of panels and inputs, with the dot product.
 #[inline(always)]
 fn fours<const N: usize>(
-    panels: &[Panel; SIDES],
+    panels: &[Panel4; SIDES],
     block: usize,
     x: [&ActivationQ8_0; N],
 ) -> [[int32x4_t; SIDES]; N] {
@@ -271,7 +274,7 @@ fn fours<const N: usize>(
 /// Adds the products of the `at`-th sixteen columns.
 #[inline(always)]
 pub(super) fn add_sixteen<const N: usize>(
-    panels: &[Panel; SIDES],
+    panels: &[Panel4; SIDES],
     at: usize,
     x: [int8x16_t; N],
     products: &mut [[int32x4_t; SIDES]; N],
@@ -296,7 +299,7 @@ pub(super) fn add_sixteen<const N: usize>(
 /// sum + factor · products + offset · (sum of the activations), weights being bytes that are so
 /// much above themselves.
 #[inline(always)]
-fn finish<W: Stored>(
+fn finish<W: NeonBlock32>(
     above: i32,
     sum: float32x4_t,
     mut products: int32x4_t,

@@ -16,13 +16,13 @@ mod packed;
 mod register;
 
 use super::{Isa, Kernels, MatMulFn, Pointwise, portable};
-use register::Step;
+use register::DotSigned;
 use rillm_formats::manifest::DType;
 
 /// The portable table with what NEON does better.
 pub(super) const TABLE: Kernels = Kernels {
     isa: Isa::Neon,
-    matmul: matmul::<register::Pairs>,
+    matmul: matmul::<register::Smull>,
     widen: float::widen,
     attend: f32x4::attend,
     pointwise: |function, x| match function {
@@ -36,11 +36,11 @@ pub(super) const TABLE: Kernels = Kernels {
 /// The same with the dot product for what is made of integers.
 pub(super) const DOT_TABLE: Kernels = Kernels {
     isa: Isa::DotProd,
-    matmul: matmul::<register::Fours>,
+    matmul: matmul::<register::Sdot>,
     ..TABLE
 };
 
-fn matmul<D: Step>(dtype: DType) -> Option<MatMulFn> {
+fn matmul<D: DotSigned>(dtype: DType) -> Option<MatMulFn> {
     let better = float::of(dtype).or_else(|| legacy_quants::of::<D>(dtype));
     let better = better.or_else(|| k_quants::of::<D>(dtype));
     better.or_else(|| (portable::TABLE.matmul)(dtype))

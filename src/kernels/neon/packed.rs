@@ -1,37 +1,34 @@
-//! Four rows against any number of inputs.
+//! Packed GEMM and GEMV: four rows of weights side by side.
 //!
 //! The sums of four rows stand side by side in a register: the integers that a block's products
 //! come to, then the floats. Few inputs are multiplied with the rows as they lie in memory; for
-//! many, some rows are unpacked into [`Panel`]s, which then meet all inputs. Both come to the same
+//! many, some rows are unpacked into [`Panel4`]s, which then meet all inputs. Both come to the same
 //! integers and add them up in the same order.
 
 use super::intrinsics::*;
 use core::marker::PhantomData;
-use core::ops::Range;
 
-use super::register::{ROWS, Step, bytes, floats, load, load_floats, mapped, transpose, words};
-use crate::kernels::MatMul;
+use super::register::{
+    DotSigned, ROWS, bytes, floats, load, load_floats, mapped, transpose, words,
+};
+use crate::kernels::generic::{Gemm, Gemv, Operands, Strip, Tiles, products};
 
 /// Columns of a panel.
 pub(super) const COLUMNS: usize = 256;
 
-/// Panels that a step of the product takes.
+/// Panels whose products are computed together.
 pub(super) const SIDES: usize = 2;
 
-/// Panels side by side for many inputs: what is read of an input serves all of them.
-const WIDTH: usize = 2 * SIDES;
+/// Such pairs side by side: what is read of an input serves all of them.
+const PAIRS: usize = 2;
 
-/// Inputs that a step of the product takes: with so many panels, their sums are half of the
-/// registers.
+/// Inputs of a tile: with so many panels, their sums are half of the registers.
 const INPUTS: usize = 4;
-
-/// Inputs for which panels are unpacked once.
-const GROUP: usize = 512;
 
 /// Four rows of up to 256 columns.
 #[repr(C, align(64))]
-pub(super) struct Panel {
-    /// Weights, as [`Panel::put`] leaves them: with the dot product four neighbouring columns,
+pub(super) struct Panel4 {
+    /// Weights, as [`Panel4::put`] leaves them: with the dot product four neighbouring columns,
     /// row by row, `[columns / 4][row][4]`; otherwise one row after the other.
     pub quants: [[i8; 16]; ROWS * COLUMNS / 16],
     /// Factors of the parts of a block, likewise: with the dot product `[part][row]`, otherwise
@@ -45,8 +42,8 @@ pub(super) struct Panel {
     pub offsets: [[f32; ROWS]; 8],
 }
 
-impl Panel {
-    const EMPTY: Panel = Panel {
+impl Panel4 {
+    const EMPTY: Panel4 = Panel4 {
         quants: [[0; 16]; ROWS * COLUMNS / 16],
         scales: [[0; 4]; ROWS * 4],
         mins: [[0; 4]; ROWS * 4],
@@ -56,7 +53,7 @@ impl Panel {
 
     /// Puts the `at`-th sixteen weights of each row in their place.
     #[inline(always)]
-    pub fn put<D: Step>(&mut self, at: usize, rows: [int8x16_t; ROWS]) {
+    pub fn put<D: DotSigned>(&mut self, at: usize, rows: [int8x16_t; ROWS]) {
         if D::FOURS {
             let fours = transpose(mapped(rows, vreinterpretq_s32_s8));
             for k in 0..4 {
@@ -92,9 +89,9 @@ impl Panel {
     }
 }
 
-/// Puts the `four`-th four numbers of each row in the place that [`Panel::scales`] has for them.
+/// Puts the `four`-th four numbers of each row in the place that [`Panel4::scales`] has for them.
 #[inline(always)]
-pub(super) fn put_parts<D: Step>(
+pub(super) fn put_parts<D: DotSigned>(
     parts: &mut [[i32; 4]; ROWS * 4],
     four: usize,
     rows: [int32x4_t; ROWS],
@@ -112,8 +109,8 @@ pub(super) fn put_parts<D: Step>(
     }
 }
 
-/// A type of weights.
-pub(super) trait Kind {
+/// The arithmetic of a type of weights.
+pub(super) trait NeonProduct {
     /// A block of a weight row, of alignment 1 and without invalid bytes.
     type Weights: Copy;
     /// A block of an input row, likewise.
@@ -125,190 +122,155 @@ pub(super) trait Kind {
     fn add(sum: float32x4_t, rows: [&Self::Weights; ROWS], x: &Self::Inputs) -> float32x4_t;
 
     /// Fills a panel from as many blocks of each row.
-    fn unpack(rows: [&[Self::Weights]; ROWS], panel: &mut Panel);
+    fn unpack(rows: [&[Self::Weights]; ROWS], panel: &mut Panel4);
 
     /// Adds the products of panels with `N` inputs to their sums, block by block as
-    /// [`Kind::add`] does.
+    /// [`NeonProduct::add`] does.
     fn tile<const N: usize>(
-        panels: &[Panel; SIDES],
+        panels: &[Panel4; SIDES],
         x: [&[Self::Inputs]; N],
         sums: &mut [[float32x4_t; SIDES]; N],
     );
 }
 
-/// Runs a product.
+products!();
+
+/// Products of a type whose rows stand four to a register.
+pub(super) struct FourRows<K>(PhantomData<K>);
+
+impl<K: NeonProduct> Operands for FourRows<K> {
+    type Weights = K::Weights;
+    type Inputs = K::Inputs;
+    const ELEMENTS: [usize; 2] = [K::ELEMENTS; 2];
+}
+
+/// So many blocks of four rows, from the strip's `skip`-th on.
 ///
 /// # Safety
 ///
-/// As for [`crate::kernels::MatMulFn`], a row being `columns / ELEMENTS` blocks.
-pub(super) unsafe fn product<K: Kind>(call: &MatMul) {
-    const { assert!(align_of::<K::Weights>() == 1 && align_of::<K::Inputs>() == 1) }
-    // SAFETY: the caller's promise, handed on.
+/// The strip has these blocks, of alignment 1.
+#[inline(always)]
+unsafe fn blocks<'a, K: NeonProduct>(strip: &Strip<'_>, skip: usize) -> [&'a [K::Weights]; ROWS] {
+    let at: [*const u8; ROWS] = strip.rows(skip);
+    let mut rows: [&[K::Weights]; ROWS] = [&[]; ROWS];
+    for row in 0..ROWS {
+        let len = strip.columns.len() / K::ELEMENTS;
+        // SAFETY: the caller's promise.
+        rows[row] = unsafe { core::slice::from_raw_parts(at[row].cast(), len) };
+    }
+    rows
+}
+
+/// Writes the results of four rows, as far as there are any.
+///
+/// # Safety
+///
+/// These results can be written, at any address.
+#[inline(always)]
+unsafe fn write(out: *mut f32, rows: usize, sums: [f32; ROWS]) {
+    // SAFETY: the caller's promise.
     unsafe {
-        match call.inputs_len {
-            0..INPUTS => few::<K>(call),
-            _ => many::<K>(call),
-        }
-    }
-}
-
-/// What a product reads and writes.
-struct Ends<'a, K>(&'a MatMul, PhantomData<K>);
-
-impl<'a, K: Kind> Ends<'a, K> {
-    /// Some blocks of an input.
-    ///
-    /// # Safety
-    ///
-    /// As for [`product`]: the input has these blocks.
-    #[inline(always)]
-    unsafe fn input(&self, index: usize, blocks: Range<usize>) -> &'a [K::Inputs] {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let start = self.0.input(index).cast::<K::Inputs>();
-            core::slice::from_raw_parts(start.add(blocks.start), blocks.len())
-        }
-    }
-
-    /// Some blocks of four rows, from the `first` on. Fewer rows are filled up with the last one,
-    /// whose further results are dropped.
-    ///
-    /// # Safety
-    ///
-    /// As for [`product`]: there is this row, and rows have these blocks.
-    #[inline(always)]
-    unsafe fn rows(&self, first: usize, blocks: Range<usize>) -> [&'a [K::Weights]; ROWS] {
-        let last = self.0.weight_rows - 1;
-        let mut rows: [&[K::Weights]; ROWS] = [&[]; ROWS];
-        for (n, row) in rows.iter_mut().enumerate() {
-            // SAFETY: the caller's promise.
-            *row = unsafe {
-                let at = (first + n).min(last) * self.0.weight_stride;
-                let start = self.0.weights.add(at).cast::<K::Weights>();
-                core::slice::from_raw_parts(start.add(blocks.start), blocks.len())
-            };
-        }
-        rows
-    }
-
-    /// Writes an input's results with the rows from the `first` on, as far as there are any.
-    ///
-    /// # Safety
-    ///
-    /// As for [`product`]: these results can be written, at any address.
-    #[inline(always)]
-    unsafe fn write(&self, index: usize, first: usize, sums: float32x4_t) {
-        let sums = floats(sums);
-        // SAFETY: the caller's promise.
-        unsafe {
-            let to = self.0.results(index).wrapping_add(first);
-            match self.0.weight_rows - first {
-                ROWS.. => to.cast::<[f32; ROWS]>().write_unaligned(sums),
-                rows => {
-                    for (row, sum) in sums[..rows].iter().enumerate() {
-                        to.wrapping_add(row).write_unaligned(*sum);
-                    }
+        match rows {
+            ROWS.. => out.cast::<[f32; ROWS]>().write_unaligned(sums),
+            _ => {
+                for (row, sum) in sums[..rows].iter().enumerate() {
+                    out.wrapping_add(row).write_unaligned(*sum);
                 }
             }
         }
     }
 }
 
-/// The product with few inputs: four rows at a time, as they lie in memory.
-///
-/// # Safety
-///
-/// As for [`product`].
-unsafe fn few<K: Kind>(call: &MatMul) {
-    let ends = Ends::<K>(call, PhantomData);
-    let len = call.columns / K::ELEMENTS;
-    for first in (0..call.weight_rows).step_by(ROWS) {
+impl<K: NeonProduct> Gemv for FourRows<K> {
+    const ROWS: usize = ROWS;
+    type Prepared = ();
+
+    #[inline(always)]
+    fn prepared() {}
+
+    #[inline(always)]
+    unsafe fn gemv(rows: &Strip<'_>, x: &[K::Inputs], _: &mut (), out: *mut f32) {
         // SAFETY: the caller promises these rows.
-        let [a, b, c, d] = unsafe { ends.rows(first, 0..len) };
-        for index in 0..call.inputs_len {
-            // SAFETY: the caller promises this input.
-            let x = unsafe { ends.input(index, 0..len) };
-            let mut sum = vdupq_n_f32(0.0);
-            let rows = a.iter().zip(b).zip(c).zip(d);
-            for ((((a, b), c), d), x) in rows.zip(x) {
-                sum = K::add(sum, [a, b, c, d], x);
-            }
-            // SAFETY: the caller promises this result.
-            unsafe { ends.write(index, first, sum) };
+        let [a, b, c, d] = unsafe { blocks::<K>(rows, 0) };
+        let mut sum = vdupq_n_f32(0.0);
+        for ((((a, b), c), d), x) in a.iter().zip(b).zip(c).zip(d).zip(x) {
+            sum = K::add(sum, [a, b, c, d], x);
         }
+        // SAFETY: the caller promises these results.
+        unsafe { write(out, rows.left(), floats(sum)) };
     }
 }
 
-/// The product by panels: all inputs of a group with some blocks of the rows, then with the next
-/// blocks.
-///
-/// # Safety
-///
-/// As for [`product`].
-#[inline(never)] // so that its scratch is none of a product with few inputs
-unsafe fn many<K: Kind>(call: &MatMul) {
-    let ends = Ends::<K>(call, PhantomData);
-    let len = call.columns / K::ELEMENTS;
-    let mut panels = [const { [Panel::EMPTY; SIDES] }; WIDTH / SIDES];
-    let mut sums = [[[[0.0f32; ROWS]; SIDES]; WIDTH / SIDES]; GROUP];
-    for first in (0..call.weight_rows).step_by(WIDTH * ROWS) {
-        let rows = first..call.weight_rows.min(first + WIDTH * ROWS);
-        // What has no row at all is neither unpacked nor multiplied nor written.
-        let used = rows.len().div_ceil(SIDES * ROWS);
-        for group in (0..call.inputs_len).step_by(GROUP) {
-            let inputs = group..call.inputs_len.min(group + GROUP);
-            for block in (0..len).step_by(COLUMNS / K::ELEMENTS) {
-                let blocks = block..len.min(block + COLUMNS / K::ELEMENTS);
-                for (side, panel) in panels.as_flattened_mut().iter_mut().enumerate() {
-                    let first = first + side * ROWS;
-                    if first < rows.end {
-                        // SAFETY: the caller promises these blocks.
-                        K::unpack(unsafe { ends.rows(first, blocks.clone()) }, panel);
-                    }
-                }
-                let mut index = inputs.start;
-                macro_rules! step {
-                    ($count:expr) => {{
-                        let mut x: [&[K::Inputs]; $count] = [&[]; $count];
-                        for n in 0..$count {
-                            // SAFETY: the caller promises these blocks of this input.
-                            x[n] = unsafe { ends.input(index + n, blocks.clone()) };
-                        }
-                        for pair in 0..used {
-                            let mut tile = [[vdupq_n_f32(0.0); SIDES]; $count];
-                            for n in 0..$count {
-                                for side in 0..SIDES {
-                                    let sum = &sums[index - group + n][pair][side];
-                                    if block > 0 {
-                                        tile[n][side] = load_floats(sum);
-                                    }
-                                }
-                            }
-                            K::tile(&panels[pair], x, &mut tile);
-                            for n in 0..$count {
-                                for side in 0..SIDES {
-                                    sums[index - group + n][pair][side] = floats(tile[n][side]);
-                                }
-                            }
-                        }
-                        index += $count;
-                    }};
-                }
-                while index < inputs.end {
-                    match inputs.end - index {
-                        INPUTS.. => step!(INPUTS),
-                        _ => step!(1),
-                    }
-                }
+/// Pairs of panels, of which so many have rows: the others are neither unpacked nor multiplied.
+pub(super) struct PanelPairs {
+    panels: [[Panel4; SIDES]; PAIRS],
+    used: usize,
+}
+
+impl<K: NeonProduct> Gemm for FourRows<K> {
+    const PACK_FROM: usize = INPUTS;
+    const ROWS: usize = PAIRS * SIDES * ROWS;
+    const COLUMNS: usize = COLUMNS;
+    type Panel = PanelPairs;
+    const EMPTY: PanelPairs = PanelPairs {
+        panels: [const { [Panel4::EMPTY; SIDES] }; PAIRS],
+        used: 0,
+    };
+    type Sums = [[float32x4_t; SIDES]; PAIRS];
+
+    #[inline(always)]
+    unsafe fn zero() -> Self::Sums {
+        [[vdupq_n_f32(0.0); SIDES]; PAIRS]
+    }
+
+    #[inline(always)]
+    unsafe fn pack(strip: &Strip<'_>, panel: &mut PanelPairs) {
+        panel.used = strip.left().div_ceil(SIDES * ROWS).min(PAIRS);
+        for (side, panel) in panel.panels.as_flattened_mut().iter_mut().enumerate() {
+            if side * ROWS < strip.left() {
+                // SAFETY: the caller promises these blocks.
+                K::unpack(unsafe { blocks::<K>(strip, side * ROWS) }, panel);
             }
-            for index in inputs {
-                for (side, sum) in sums[index - group].as_flattened().iter().enumerate() {
-                    let first = first + side * ROWS;
-                    if first < rows.end {
-                        // SAFETY: the caller promises these results.
-                        unsafe { ends.write(index, first, load_floats(sum)) };
-                    }
-                }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn step(tiles: &mut Tiles<'_, Self>) {
+        // SAFETY: so many inputs are left.
+        unsafe {
+            match tiles.left() {
+                INPUTS.. => tiles.tile::<INPUTS>(),
+                _ => tiles.tile::<1>(),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn tile<const N: usize>(
+        panel: &PanelPairs,
+        x: [&[K::Inputs]; N],
+        _: [*const u8; N],
+        sums: &mut [Self::Sums; N],
+    ) {
+        for pair in 0..panel.used {
+            let mut tile = [[vdupq_n_f32(0.0); SIDES]; N];
+            for n in 0..N {
+                tile[n] = sums[n][pair];
+            }
+            K::tile(&panel.panels[pair], x, &mut tile);
+            for n in 0..N {
+                sums[n][pair] = tile[n];
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn write(sums: &Self::Sums, out: *mut f32, rows: usize) {
+        for (side, sums) in sums.as_flattened().iter().enumerate() {
+            if side * ROWS < rows {
+                let out = out.wrapping_add(side * ROWS);
+                // SAFETY: the caller promises these results.
+                unsafe { write(out, rows - side * ROWS, floats(*sums)) };
             }
         }
     }

@@ -126,29 +126,29 @@ pub(super) fn sums_of_lanes([a, b, c, d]: [int32x4_t; ROWS]) -> int32x4_t {
 }
 
 /// How signed bytes are multiplied and their products added up.
-pub(super) trait Step {
+pub(super) trait DotSigned {
     /// Whether four products are added to a sum of 32 bits at once.
     const FOURS: bool;
 }
 
 /// By what every AArch64 CPU has: products of sixteen bits, two of which add up.
-pub(super) struct Pairs;
+pub(super) struct Smull;
 
 /// By the integer dot product. Its functions run only where the CPU has that.
-pub(super) struct Fours;
+pub(super) struct Sdot;
 
-impl Step for Pairs {
+impl DotSigned for Smull {
     const FOURS: bool = false;
 }
 
-impl Step for Fours {
+impl DotSigned for Sdot {
     const FOURS: bool = true;
 }
 
 /// Products of two by sixteen bytes in four sums. With `SMALL` weights four products fit in
 /// sixteen bits: they are within ±64.
 #[inline(always)]
-pub(super) fn products_of_two<D: Step, const SMALL: bool>(
+pub(super) fn products_of_two<D: DotSigned, const SMALL: bool>(
     weights: [int8x16_t; 2],
     x: [int8x16_t; 2],
 ) -> int32x4_t {
@@ -169,7 +169,7 @@ pub(super) fn products_of_two<D: Step, const SMALL: bool>(
 
 /// Products of sixteen bytes in four sums.
 #[inline(always)]
-pub(super) fn products_of_one<D: Step>(weights: int8x16_t, x: int8x16_t) -> int32x4_t {
+pub(super) fn products_of_one<D: DotSigned>(weights: int8x16_t, x: int8x16_t) -> int32x4_t {
     match D::FOURS {
         true => add_fours(vdupq_n_s32(0), weights, x),
         // Two in each lane: within 2 · 128 · 127.

@@ -2,7 +2,7 @@
 
 use wide::{f32x4, i32x4, u32x4};
 
-use crate::kernels::generic::{self as any_width, Vector};
+use crate::kernels::generic::{self as any_width, F32xN};
 use crate::kernels::{Attend, Running, Wkv};
 
 /// Floats in a register.
@@ -86,18 +86,18 @@ pub(super) fn sum(value: f32x4) -> f32 {
 }
 
 #[derive(Clone, Copy)]
-struct Four(f32x4);
+struct PortableF32x4(f32x4);
 
-impl Vector for Four {
+impl F32xN for PortableF32x4 {
     const LANES: usize = LANES;
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
-        Four(f32x4::splat(x))
+        PortableF32x4(f32x4::splat(x))
     }
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
         // SAFETY: the caller's promise.
-        Four(f32x4::new(unsafe {
+        PortableF32x4(f32x4::new(unsafe {
             from.cast::<[f32; LANES]>().read_unaligned()
         }))
     }
@@ -109,7 +109,7 @@ impl Vector for Four {
     #[inline(always)]
     unsafe fn load_halves(from: *const u8) -> Self {
         // SAFETY: the caller's promise.
-        Four(from_halves(&unsafe {
+        PortableF32x4(from_halves(&unsafe {
             from.cast::<[[u8; 2]; LANES]>().read_unaligned()
         }))
     }
@@ -119,54 +119,54 @@ impl Vector for Four {
         let bytes = unsafe { from.cast::<[i8; LANES]>().read_unaligned() };
         let [a, b, c, d] = bytes;
         let words = [a.into(), b.into(), c.into(), d.into()];
-        Four(f32x4::from_i32x4(i32x4::new(words)))
+        PortableF32x4(f32x4::from_i32x4(i32x4::new(words)))
     }
     #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
-        Four(self.0 + other.0)
+        PortableF32x4(self.0 + other.0)
     }
     #[inline(always)]
     unsafe fn sub(self, other: Self) -> Self {
-        Four(self.0 - other.0)
+        PortableF32x4(self.0 - other.0)
     }
     #[inline(always)]
     unsafe fn mul(self, other: Self) -> Self {
-        Four(self.0 * other.0)
+        PortableF32x4(self.0 * other.0)
     }
     #[inline(always)]
     unsafe fn div(self, other: Self) -> Self {
-        Four(self.0 / other.0)
+        PortableF32x4(self.0 / other.0)
     }
     #[inline(always)]
     unsafe fn fma(self, factor: Self, term: Self) -> Self {
-        Four(self.0.mul_add(factor.0, term.0))
+        PortableF32x4(self.0.mul_add(factor.0, term.0))
     }
     #[inline(always)]
     unsafe fn max(self, other: Self) -> Self {
-        Four(self.0.max(other.0))
+        PortableF32x4(self.0.max(other.0))
     }
     #[inline(always)]
     unsafe fn exp_below_one(self) -> Self {
-        Four(exp_below_one(self.0))
+        PortableF32x4(exp_below_one(self.0))
     }
     #[inline(always)]
     unsafe fn minus_abs(self) -> Self {
-        Four(self.0 | f32x4::splat(-0.0))
+        PortableF32x4(self.0 | f32x4::splat(-0.0))
     }
     #[inline(always)]
     unsafe fn with_sign(self, other: Self) -> Self {
         let sign = f32x4::splat(-0.0);
-        Four(self.0.abs() | (sign & other.0))
+        PortableF32x4(self.0.abs() | (sign & other.0))
     }
     #[inline(always)]
     unsafe fn biased(self, bias: Self) -> Self {
         let least = f32x4::splat(f32::NEG_INFINITY);
         let hidden = bias.0.simd_eq(least);
-        Four(hidden.select(least, self.0 + bias.0))
+        PortableF32x4(hidden.select(least, self.0 + bias.0))
     }
     #[inline(always)]
     unsafe fn where_less(self, other: Self, then: Self, otherwise: Self) -> Self {
-        Four(self.0.simd_lt(other.0).select(then.0, otherwise.0))
+        PortableF32x4(self.0.simd_lt(other.0).select(then.0, otherwise.0))
     }
     #[inline(always)]
     unsafe fn largest(self) -> f32 {
@@ -186,15 +186,15 @@ pub(super) fn attend(
     out: &mut [f32],
 ) {
     // SAFETY: the register is what any CPU has.
-    unsafe { any_width::attend::<Four, 2>(call, scores, running, out) }
+    unsafe { any_width::attend::<PortableF32x4, 2>(call, scores, running, out) }
 }
 
 pub(super) fn wkv(call: Wkv<'_>) {
     // SAFETY: the register is what any CPU has.
-    unsafe { any_width::wkv::<Four>(call) }
+    unsafe { any_width::wkv::<PortableF32x4>(call) }
 }
 
 pub(super) fn tanh(x: &mut [f32]) {
     // SAFETY: the register is what any CPU has.
-    unsafe { any_width::tanh::<Four, LANES>(x) }
+    unsafe { any_width::tanh::<PortableF32x4, LANES>(x) }
 }

@@ -5,25 +5,25 @@ use core::marker::PhantomData;
 use wide::f32x4;
 
 use super::f32x4::{LANES, from_bits, from_halves, sum, words};
-use super::product::Product;
+use super::product::PortableProduct;
 
 /// A float as it lies in memory.
-pub(in crate::kernels) trait Stored: Copy {
+pub(in crate::kernels) trait StoredFloat: Copy {
     const ZERO: Self;
     fn four(stored: &[Self; LANES]) -> f32x4;
 }
 
-pub(in crate::kernels) type Single = [u8; 4];
+pub(in crate::kernels) type PortableF32 = [u8; 4];
 
 /// Half precision.
-pub(super) type Half = [u8; 2];
+pub(super) type PortableF16 = [u8; 2];
 
 /// The upper half of a float.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-pub(in crate::kernels) struct Brain([u8; 2]);
+pub(in crate::kernels) struct PortableBf16([u8; 2]);
 
-impl Stored for Single {
+impl StoredFloat for PortableF32 {
     const ZERO: Self = [0; 4];
     #[inline(always)]
     fn four(stored: &[Self; LANES]) -> f32x4 {
@@ -33,7 +33,7 @@ impl Stored for Single {
     }
 }
 
-impl Stored for Half {
+impl StoredFloat for PortableF16 {
     const ZERO: Self = [0; 2];
     #[inline(always)]
     fn four(stored: &[Self; LANES]) -> f32x4 {
@@ -41,8 +41,8 @@ impl Stored for Half {
     }
 }
 
-impl Stored for Brain {
-    const ZERO: Self = Brain([0; 2]);
+impl StoredFloat for PortableBf16 {
+    const ZERO: Self = PortableBf16([0; 2]);
     #[inline(always)]
     fn four(stored: &[Self; LANES]) -> f32x4 {
         let [a, b, c, d] = *stored;
@@ -52,21 +52,21 @@ impl Stored for Brain {
 
 /// Σ of products in two registers of partial sums; a ragged end is filled with zeros. So many rows
 /// meet four inputs at a time.
-pub(in crate::kernels) struct Floats<W, const MANY: usize>(PhantomData<W>);
+pub(in crate::kernels) struct PortableFloats<W, const MANY: usize>(PhantomData<W>);
 
 /// Columns at a time.
 const WIDTH: usize = 2 * LANES;
 
-impl<W: Stored, const MANY: usize> Product for Floats<W, MANY> {
+impl<W: StoredFloat, const MANY: usize> PortableProduct for PortableFloats<W, MANY> {
     type Weights = W;
-    type Inputs = Single;
+    type Inputs = PortableF32;
     const ELEMENTS: [usize; 2] = [1, 1];
     const ROWS: [usize; 2] = [4, MANY];
 
     #[inline(always)]
     fn dot<const R: usize, const N: usize>(
         weights: [&[W]; R],
-        inputs: [&[Single]; N],
+        inputs: [&[PortableF32]; N],
     ) -> [[f32; N]; R] {
         let mut sums = [[[f32x4::ZERO; 2]; N]; R];
         let columns = weights.first().map_or(0, |row| row.len());
@@ -74,7 +74,8 @@ impl<W: Stored, const MANY: usize> Product for Floats<W, MANY> {
         let rows = weights.map(|row| &row.as_chunks::<WIDTH>().0[..whole]);
         let xs = inputs.map(|row| &row.as_chunks::<WIDTH>().0[..whole]);
         for at in 0..whole {
-            let (mut eights, mut x_eights) = ([[W::ZERO; WIDTH]; R], [[Single::ZERO; WIDTH]; N]);
+            let (mut eights, mut x_eights) =
+                ([[W::ZERO; WIDTH]; R], [[PortableF32::ZERO; WIDTH]; N]);
             for r in 0..R {
                 eights[r] = rows[r][at];
             }
@@ -100,10 +101,10 @@ impl<W: Stored, const MANY: usize> Product for Floats<W, MANY> {
 }
 
 #[inline(always)]
-fn add_products<W: Stored, const R: usize, const N: usize>(
+fn add_products<W: StoredFloat, const R: usize, const N: usize>(
     sums: &mut [[[f32x4; 2]; N]; R],
     rows: &[[W; WIDTH]; R],
-    inputs: &[[Single; WIDTH]; N],
+    inputs: &[[PortableF32; WIDTH]; N],
 ) {
     for half in 0..2 {
         let mut weights = [f32x4::ZERO; R];
@@ -111,7 +112,7 @@ fn add_products<W: Stored, const R: usize, const N: usize>(
             weights[r] = W::four(&rows[r].as_chunks().0[half]);
         }
         for n in 0..N {
-            let x = Single::four(&inputs[n].as_chunks().0[half]);
+            let x = PortableF32::four(&inputs[n].as_chunks().0[half]);
             for r in 0..R {
                 sums[r][n][half] = weights[r].mul_add(x, sums[r][n][half]);
             }
@@ -119,7 +120,7 @@ fn add_products<W: Stored, const R: usize, const N: usize>(
     }
 }
 
-fn padded<W: Stored>(rest: &[W]) -> [W; WIDTH] {
+fn padded<W: StoredFloat>(rest: &[W]) -> [W; WIDTH] {
     let mut padded = [W::ZERO; WIDTH];
     for (padded, rest) in padded.iter_mut().zip(rest) {
         *padded = *rest;

@@ -22,7 +22,7 @@ use crate::quant::{Block32, Block256};
     target_endian = "little"
 ))]
 pub(super) use self::{
-    float::{Brain, Floats, Single, Stored},
+    float::{PortableBf16, PortableF32, PortableFloats, StoredFloat},
     product::matmul,
 };
 
@@ -49,18 +49,18 @@ impl Visitor for PortableProducts {
 
     fn floats(self, float: Float) -> MatMulFn {
         match float {
-            Float::F32 => product::matmul::<float::Floats<float::Single, 1>>,
-            Float::F16 => product::matmul::<float::Floats<float::Half, 1>>,
-            Float::BF16 => product::matmul::<float::Floats<float::Brain, 1>>,
+            Float::F32 => product::matmul::<float::PortableFloats<float::PortableF32, 1>>,
+            Float::F16 => product::matmul::<float::PortableFloats<float::PortableF16, 1>>,
+            Float::BF16 => product::matmul::<float::PortableFloats<float::PortableBf16, 1>>,
         }
     }
 
     fn block32<B: Block32>(self) -> MatMulFn {
-        product::matmul::<quantized::Small<B>>
+        product::matmul::<quantized::PortableBlock32<B>>
     }
 
     fn block256<B: Block256>(self) -> MatMulFn {
-        product::matmul::<quantized::Large<B>>
+        product::matmul::<quantized::PortableBlock256<B>>
     }
 
     fn nvfp4(self) -> MatMulFn {

@@ -9,7 +9,7 @@ use core::marker::PhantomData;
 use wide::{f32x4, i8x16, i16x8, i16x16, i32x4};
 
 use super::f32x4::sum;
-use super::product::Product;
+use super::product::PortableProduct;
 use crate::quant::*;
 
 /// Sixteen bytes as two registers of sixteen-bit integers.
@@ -27,9 +27,9 @@ fn all_widened(bytes: &[i8; 256], out: &mut [[i16x8; 2]; 16]) {
 }
 
 /// Groups of 32 weights with a scale of their own.
-pub(super) struct Small<B>(PhantomData<B>);
+pub(super) struct PortableBlock32<B>(PhantomData<B>);
 
-impl<B: Block32> Product for Small<B> {
+impl<B: Block32> PortableProduct for PortableBlock32<B> {
     type Weights = B;
     type Inputs = ActivationQ8_0;
     const ELEMENTS: [usize; 2] = [B::ELEMENTS, 32];
@@ -83,9 +83,9 @@ impl<B: Block32> Product for Small<B> {
 }
 
 /// Blocks of 256 weights whose groups have integer scales.
-pub(super) struct Large<B>(PhantomData<B>);
+pub(super) struct PortableBlock256<B>(PhantomData<B>);
 
-impl<B: Block256> Product for Large<B> {
+impl<B: Block256> PortableProduct for PortableBlock256<B> {
     type Weights = B;
     type Inputs = ActivationQ8K;
     const ELEMENTS: [usize; 2] = [256, 256];
