@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use crate::kernels::ThreadSetup;
 use crate::plan::PHASE_STEPS;
 
 /// Turns of the spin loop before a waiting worker parks: some ten microseconds, longer than a calm
@@ -101,6 +102,7 @@ struct Shared {
 struct Task {
     run: *const (dyn Fn(&Worker<'_>) + Sync),
     abort: *const AtomicBool,
+    setup: Option<ThreadSetup>,
 }
 
 impl std::fmt::Debug for Task {
@@ -160,12 +162,13 @@ impl Pool {
         self.shared.threads
     }
 
-    /// Runs `task` on a crew and returns when all have left it. `abort` is polled at each
-    /// barrier.
+    /// Runs `task` on a crew and returns when all have left it. Each thread sets itself up first,
+    /// and tears that down when it leaves. `abort` is polled at each barrier.
     pub fn run(
         &self,
         crew: Crew,
         abort: &AtomicBool,
+        setup: Option<ThreadSetup>,
         task: &(dyn Fn(&Worker<'_>) + Sync),
     ) -> Outcome {
         let _turn = lock(&self.turn);
@@ -180,7 +183,7 @@ impl Pool {
             // worker has reported that it is done with it.
             let run: *const (dyn Fn(&Worker<'_>) + Sync + 'static) =
                 unsafe { std::mem::transmute(task) };
-            *lock(&shared.task) = Some(Task { run, abort });
+            *lock(&shared.task) = Some(Task { run, abort, setup });
             shared.round.0.fetch_add(1, Ordering::SeqCst);
             shared.wake_parked();
         }
@@ -189,7 +192,7 @@ impl Pool {
             shared,
             abort,
         };
-        if catch_unwind(AssertUnwindSafe(|| task(&worker))).is_err() {
+        if !ended(setup, || task(&worker)) {
             shared.panicked.store(true, Ordering::SeqCst);
             shared.wake_parked();
         }
@@ -369,7 +372,7 @@ fn work(shared: &Shared, index: usize) {
                 shared,
                 abort,
             };
-            if catch_unwind(AssertUnwindSafe(|| run(&worker))).is_err() {
+            if !ended(task.setup, || run(&worker)) {
                 shared.panicked.store(true, Ordering::SeqCst);
                 shared.wake_parked();
             }
@@ -377,6 +380,15 @@ fn work(shared: &Shared, index: usize) {
         shared.finished.0.fetch_add(1, Ordering::SeqCst);
         shared.wake_parked();
     }
+}
+
+/// Runs a task's share on this thread, set up for it. `false` if it panicked.
+fn ended(setup: Option<ThreadSetup>, share: impl FnOnce()) -> bool {
+    let share = || {
+        let _ready = setup.map(ThreadSetup::enter);
+        share();
+    };
+    catch_unwind(AssertUnwindSafe(share)).is_ok()
 }
 
 /// A lock that a panicking holder does not take away from the others: what these protect is
@@ -399,7 +411,7 @@ mod tests {
                 let first: Vec<AtomicUsize> = (0..57).map(|_| AtomicUsize::new(0)).collect();
                 let wrong = AtomicUsize::new(0);
                 let alone = AtomicUsize::new(0);
-                let outcome = pool.run(Crew::All, &never, &|worker| {
+                let outcome = pool.run(Crew::All, &never, None, &|worker| {
                     while let Some(chunk) = worker.claim(0, first.len()) {
                         first[chunk].fetch_add(1, Ordering::Relaxed);
                     }
@@ -426,7 +438,7 @@ mod tests {
     fn the_caller_alone_claims_and_meets_nobody() {
         let pool = Pool::new(3);
         let seen = Mutex::new(Vec::new());
-        let outcome = pool.run(Crew::Caller, &AtomicBool::new(false), &|worker| {
+        let outcome = pool.run(Crew::Caller, &AtomicBool::new(false), None, &|worker| {
             for _ in 0..2 {
                 let chunk = worker.claim(0, 2);
                 lock(&seen).push((worker.index, chunk));
@@ -446,7 +458,7 @@ mod tests {
         let pool = Pool::new(3);
         let abort = AtomicBool::new(false);
         let turns: Vec<AtomicUsize> = (0..3).map(|_| AtomicUsize::new(0)).collect();
-        let outcome = pool.run(Crew::All, &abort, &|worker| {
+        let outcome = pool.run(Crew::All, &abort, None, &|worker| {
             loop {
                 let turn = turns[worker.index].fetch_add(1, Ordering::Relaxed);
                 if worker.index == 1 && turn == 10 {
@@ -467,17 +479,61 @@ mod tests {
         for guilty in [0, 1] {
             let pool = Pool::new(2);
             let never = AtomicBool::new(false);
-            let outcome = pool.run(Crew::All, &never, &|worker| {
+            let outcome = pool.run(Crew::All, &never, None, &|worker| {
                 if worker.index == guilty {
                     panic!("on purpose");
                 }
                 while worker.barrier(0, || {}) {}
             });
             assert_eq!(outcome, Outcome::Panicked);
-            let outcome = pool.run(Crew::All, &never, &|worker| {
+            let outcome = pool.run(Crew::All, &never, None, &|worker| {
                 worker.barrier(0, || {});
             });
             assert_eq!(outcome, Outcome::Finished);
+        }
+    }
+
+    /// Threads that have been set up, and how deep this one is.
+    static SET_UP: AtomicUsize = AtomicUsize::new(0);
+    static TORN_DOWN: AtomicUsize = AtomicUsize::new(0);
+
+    std::thread_local! {
+        static READY: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    }
+
+    #[test]
+    fn every_thread_is_set_up_for_a_task_and_torn_down_after_it() {
+        let counting = ThreadSetup {
+            set_up: || {
+                READY.set(READY.get() + 1);
+                SET_UP.fetch_add(1, Ordering::SeqCst);
+            },
+            tear_down: || {
+                READY.set(READY.get() - 1);
+                TORN_DOWN.fetch_add(1, Ordering::SeqCst);
+            },
+        };
+        let never = AtomicBool::new(false);
+        let mut entered = 0;
+        for threads in [1, 2, 5] {
+            let pool = Pool::new(threads);
+            for (crew, each) in [(Crew::All, threads), (Crew::Caller, 1)] {
+                for guilty in [None, Some(0), Some(each - 1)] {
+                    let unready = AtomicUsize::new(0);
+                    let outcome = pool.run(crew, &never, Some(counting), &|worker| {
+                        if READY.get() != 1 {
+                            unready.fetch_add(1, Ordering::SeqCst);
+                        }
+                        assert_ne!(Some(worker.index), guilty, "on purpose");
+                    });
+                    assert_eq!(outcome == Outcome::Panicked, guilty.is_some());
+                    entered += each;
+                    assert_eq!(unready.into_inner(), 0);
+                    assert_eq!(SET_UP.load(Ordering::SeqCst), entered);
+                    assert_eq!(TORN_DOWN.load(Ordering::SeqCst), entered);
+                    assert_eq!(READY.get(), 0);
+                }
+            }
         }
     }
 }

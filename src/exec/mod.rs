@@ -68,7 +68,8 @@ pub fn execute(
         let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
         sink(output);
     };
-    pool.run(crew, abort, &|worker| walk(run, worker, &emitter))
+    let setup = run.kernels.thread_setup;
+    pool.run(crew, abort, setup, &|worker| walk(run, worker, &emitter))
 }
 
 /// Every worker's way through the plan. What only one worker can do, the last to arrive at a

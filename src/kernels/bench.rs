@@ -8,7 +8,7 @@ pub use attention::AttentionBench;
 pub use peak::PeakBench;
 pub use state::{StateBench, StateKernel};
 
-use super::{Activation, Kernels, Layout, MatMul, MatMulKernel};
+use super::{Activation, Kernels, Layout, MatMul, MatMulKernel, ThreadSetup};
 use crate::quant::encode;
 use rillm_formats::manifest::DType;
 
@@ -16,6 +16,7 @@ use rillm_formats::manifest::DType;
 #[derive(Debug)]
 pub struct KernelBench {
     kernel: MatMulKernel,
+    thread_setup: Option<ThreadSetup>,
     weights: Vec<u8>,
     weight_stride: usize,
     weight_rows: usize,
@@ -68,6 +69,7 @@ impl KernelBench {
         }
         Some(KernelBench {
             kernel,
+            thread_setup: table.thread_setup,
             weights,
             weight_stride,
             weight_rows,
@@ -93,6 +95,7 @@ impl KernelBench {
             out_stride: self.weight_rows,
             picks: std::ptr::null(),
         };
+        let _ready = self.thread_setup.map(ThreadSetup::enter);
         // SAFETY: as many rows of weights, inputs and results were made, of just these lengths;
         // the quantizers never yield −128.
         unsafe { (self.kernel.run)(&call) }

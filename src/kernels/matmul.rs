@@ -91,7 +91,8 @@ impl MatMul {
 /// the same time. If `picks` is not null, it is valid for reading `inputs_len` of them, and the
 /// same holds of the places they name, in place of those by strides. For a transposed product:
 /// `weights + k · weight_stride` is valid for reading `weight_rows` weights for each
-/// `k < columns`. What is written overlaps nothing that is read. int8 activations are never −128.
+/// `k < columns`. What is written overlaps nothing that is read. int8 activations are never −128. The
+/// thread has set up what [`Kernels::thread_setup`](super::Kernels::thread_setup) says.
 pub type MatMulFn = unsafe fn(&MatMul);
 
 /// A matrix product for one weight type and layout.

@@ -18,6 +18,7 @@ mod ops;
 mod portable;
 mod scalar;
 mod table;
+mod thread;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -42,3 +43,4 @@ pub use ops::{
 pub use bench::{AttentionBench, KernelBench, PeakBench, StateBench, StateKernel};
 pub(crate) use generic::fetch;
 pub use table::{Kernels, LayerNorm, Quantize};
+pub use thread::{ThreadReady, ThreadSetup};

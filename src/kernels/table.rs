@@ -4,7 +4,7 @@ use rillm_formats::manifest::DType;
 
 use super::{
     Activation, Attend, Conv1d, Isa, IsaError, Layout, LinearAttend, MatMulFn, MatMulKernel,
-    Pairing, Pointwise, Running, Scan, Wkv,
+    Pairing, Pointwise, Running, Scan, ThreadSetup, Wkv,
 };
 use super::{portable, scalar};
 
@@ -22,6 +22,8 @@ pub type LayerNorm = fn(&[f32], &[f32], Option<&[f32]>, f32, &mut [f32]);
 pub struct Kernels {
     /// The instruction set.
     pub isa: Isa,
+    /// What a thread must set up before it runs these kernels, if anything.
+    pub thread_setup: Option<ThreadSetup>,
     /// The product of a weight type with the form of input that [`Activation::of`] names.
     pub matmul: fn(DType) -> Option<MatMulFn>,
     /// The product of weights stored `[columns][weight_rows]` with F32 input, summed over the

@@ -17,7 +17,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("models", &["graph"]),
     ("plan", &["graph"]),
     ("platform", &[]),
-    ("pool", &["plan"]),
+    ("pool", &["kernels", "plan"]),
     ("checksum", &[]),
     ("state", &["arena", "graph", "kernels"]),
     // Errors gather what others say went wrong.
@@ -68,6 +68,7 @@ const ONLY: &[(&str, &str, &[&str])] = &[
         "kernels",
         &["Activation", "Pairing", "Pointwise", "SCAN_LANES"],
     ),
+    ("pool", "kernels", &["ThreadSetup"]),
     ("pool", "plan", &["PHASE_STEPS"]),
 ];
 

@@ -19,6 +19,7 @@ pub(super) use scan::{conv_block, head_block, scan_block};
 /// Every kernel there is.
 pub(super) const TABLE: Kernels = Kernels {
     isa: Isa::Scalar,
+    thread_setup: None,
     matmul: matmul::of,
     matmul_transposed: matmul::transposed_of,
     quantize_q8_0: quant::quantize_q8_0,
