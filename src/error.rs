@@ -2,7 +2,6 @@
 
 pub use crate::kernels::IsaError;
 pub use crate::plan::PlanError;
-pub use crate::session::SnapshotError;
 pub use crate::state::StateError;
 
 use crate::graph::BuildError;

@@ -48,7 +48,7 @@ pub struct OutputShape {
 
 /// One row of one output: where it goes in the tensor of [`OutputShape`].
 #[derive(Clone, Copy, Debug)]
-pub struct OutputRow<'a> {
+pub struct EvalRow<'a> {
     /// Index into the list of [`EvalInput::outputs`].
     pub output: usize,
     /// Index of its first float in the flat tensor.
@@ -171,7 +171,7 @@ impl EvalInput {
         &self,
         model: &Model,
         cut: Cut,
-        sink: &mut (dyn FnMut(OutputRow<'_>) + Send),
+        sink: &mut (dyn FnMut(EvalRow<'_>) + Send),
     ) -> Result<(), RunError> {
         self.check(model, cut)?;
         self.input.check("input_ids", model)?;
@@ -212,7 +212,7 @@ impl EvalInput {
             session.encode(&fed, &mut |output| {
                 if let Some((index, start)) = place(&output, &rows[output.row], self.input.width())
                 {
-                    sink(OutputRow {
+                    sink(EvalRow {
                         output: index,
                         start,
                         values: output.values,
@@ -237,7 +237,7 @@ impl EvalInput {
                 session.feed(&fed, &mut |output| {
                     if let Some((index, start)) = place(&output, &rows[output.row], decoder.width())
                     {
-                        sink(OutputRow {
+                        sink(EvalRow {
                             output: index,
                             start,
                             values: output.values,

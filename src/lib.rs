@@ -102,7 +102,7 @@ pub use exec::{Output, Row, Sink};
 pub use graph::RowSpace;
 pub use kernels::Isa;
 pub use model::{Limits, Model, ModelOptions};
-pub use session::{MemoryPlan, PlanFigures, Session, SessionOptions};
+pub use session::{MemoryPlan, PlanFigures, Session, SessionOptions, SnapshotError};
 pub use state::KvType;
 
 /// The example of the README, which must run.

@@ -5,7 +5,7 @@ use super::{CliError, ModelArguments};
 use clap::Args;
 use rillm::formats::manifest::{DType, Shape};
 use rillm::formats::safetensors::write::{TensorSpec, header};
-use rillm::internals::eval::{Cut, EvalInput, OutputRow, OutputShape};
+use rillm::internals::eval::{Cut, EvalInput, EvalRow, OutputShape};
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -68,7 +68,7 @@ pub fn eval(arguments: &Arguments) -> Result<(), CliError> {
         .map(|output| output.shape.iter().take(2).product::<u64>());
     let progress = Progress::watch(Arc::clone(&written), rows.sum(), "eval", "rows");
     let mut failure = None;
-    let mut write = |row: OutputRow<'_>| {
+    let mut write = |row: EvalRow<'_>| {
         written.fetch_add(1, Ordering::Relaxed);
         if failure.is_none() {
             failure = file.write(&row).err();
@@ -133,7 +133,7 @@ impl OutputFile {
         })
     }
 
-    fn write(&mut self, row: &OutputRow<'_>) -> std::io::Result<()> {
+    fn write(&mut self, row: &EvalRow<'_>) -> std::io::Result<()> {
         self.buffer.clear();
         self.buffer
             .extend(row.values.iter().flat_map(|value| value.to_le_bytes()));

@@ -2,7 +2,7 @@
 
 use super::generation::keep_shared;
 use super::{CliError, warn};
-use rillm::error::SnapshotError;
+use rillm::SnapshotError;
 use rillm::{RunError, Session};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};

@@ -206,7 +206,7 @@ fn fallbacks(plan: &QuantizePlan) {
 
 /// What one type of the result amounts to.
 #[derive(Default)]
-struct Group {
+struct TypeFigures {
     tensors: usize,
     weights: u64,
     bytes: u64,
@@ -214,8 +214,8 @@ struct Group {
     recoded: bool,
 }
 
-fn groups(plan: &QuantizePlan, qualities: Option<&[Quality]>) -> BTreeMap<DType, Group> {
-    let mut groups: BTreeMap<DType, Group> = BTreeMap::new();
+fn groups(plan: &QuantizePlan, qualities: Option<&[Quality]>) -> BTreeMap<DType, TypeFigures> {
+    let mut groups: BTreeMap<DType, TypeFigures> = BTreeMap::new();
     for (index, tensor) in plan.tensors.iter().enumerate() {
         let group = groups.entry(tensor.to).or_default();
         group.tensors += 1;

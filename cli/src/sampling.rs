@@ -4,7 +4,7 @@ use super::CliError;
 use clap::Args;
 use rillm::formats::tokenizer::Tokenizer;
 use rillm::generate::breakers;
-use rillm::sample::{DryOptions, Mirostat, SampleOptions, Stage};
+use rillm::sample::{DryOptions, Mirostat, SampleOptions, SampleStage};
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Choice of tokens")]
@@ -118,12 +118,12 @@ fn seed(text: &str) -> Result<Seed, String> {
 
 /// A list, which clap would otherwise take for an option given several times.
 #[derive(Clone, Debug)]
-struct Stages(Vec<Stage>);
+struct Stages(Vec<SampleStage>);
 
 fn stages(text: &str) -> Result<Stages, String> {
     let names = text.split([';', ',']).filter(|name| !name.is_empty());
     let stages = names.map(|name| {
-        let stage = name.trim().parse::<Stage>();
+        let stage = name.trim().parse::<SampleStage>();
         stage.map_err(|error| format!("{name}: {error}"))
     });
     Ok(Stages(stages.collect::<Result<_, _>>()?))
@@ -131,15 +131,15 @@ fn stages(text: &str) -> Result<Stages, String> {
 
 fn letters(text: &str) -> Result<Stages, String> {
     let stage = |letter| match letter {
-        'e' => Ok(Stage::Penalties),
-        'd' => Ok(Stage::Dry),
-        's' => Ok(Stage::TopNSigma),
-        'k' => Ok(Stage::TopK),
-        'y' => Ok(Stage::TypicalP),
-        'p' => Ok(Stage::TopP),
-        'm' => Ok(Stage::MinP),
-        'x' => Ok(Stage::Xtc),
-        't' => Ok(Stage::Temperature),
+        'e' => Ok(SampleStage::Penalties),
+        'd' => Ok(SampleStage::Dry),
+        's' => Ok(SampleStage::TopNSigma),
+        'k' => Ok(SampleStage::TopK),
+        'y' => Ok(SampleStage::TypicalP),
+        'p' => Ok(SampleStage::TopP),
+        'm' => Ok(SampleStage::MinP),
+        'x' => Ok(SampleStage::Xtc),
+        't' => Ok(SampleStage::Temperature),
         _ => Err(format!(
             "{letter:?} is not one of e, d, s, k, y, p, m, x, t"
         )),

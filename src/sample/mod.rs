@@ -22,7 +22,7 @@ mod recent;
 mod stage;
 
 pub use options::{DryOptions, InvalidOption, Mirostat, SampleOptions};
-pub use stage::{Stage, UnknownStage};
+pub use stage::{SampleStage, UnknownSampleStage};
 
 use candidates::Candidates;
 use dry::Dry;
@@ -96,7 +96,8 @@ impl Sampler {
     pub fn sample(&mut self, logits: &[f32]) -> u32 {
         let options = &self.options;
         let plain = self.recent.is_off() && self.dry.is_off() && options.logit_bias.is_empty();
-        let greedy = options.temperature <= 0.0 && options.stages.contains(&Stage::Temperature);
+        let greedy =
+            options.temperature <= 0.0 && options.stages.contains(&SampleStage::Temperature);
         if plain && greedy && options.mirostat.is_none() {
             return argmax(logits);
         }
@@ -124,35 +125,35 @@ impl Sampler {
         let keep = options.min_keep.max(1);
         for stage in &options.stages {
             match stage {
-                Stage::Penalties if self.recent.is_off() => {}
-                Stage::Penalties => {
+                SampleStage::Penalties if self.recent.is_off() => {}
+                SampleStage::Penalties => {
                     candidates
                         .change(|token, logit| penalised(options, self.recent.count(token), logit));
                 }
-                Stage::Dry if self.dry.is_off() => {}
-                Stage::Dry => {
+                SampleStage::Dry if self.dry.is_off() => {}
+                SampleStage::Dry => {
                     self.dry.measure();
                     candidates.change(|token, logit| logit - self.dry.penalty(token));
                 }
-                Stage::TopNSigma => candidates.top_n_sigma(options.top_n_sigma),
-                Stage::TopK => candidates.top_k(options.top_k, keep),
-                Stage::TypicalP => candidates.typical_p(options.typical_p, keep),
-                Stage::TopP => candidates.top_p(options.top_p, keep),
-                Stage::MinP => candidates.min_p(options.min_p, keep),
-                Stage::Xtc => candidates.xtc(
+                SampleStage::TopNSigma => candidates.top_n_sigma(options.top_n_sigma),
+                SampleStage::TopK => candidates.top_k(options.top_k, keep),
+                SampleStage::TypicalP => candidates.typical_p(options.typical_p, keep),
+                SampleStage::TopP => candidates.top_p(options.top_p, keep),
+                SampleStage::MinP => candidates.min_p(options.min_p, keep),
+                SampleStage::Xtc => candidates.xtc(
                     (options.xtc_probability, options.xtc_threshold),
                     keep,
                     &mut self.random,
                 ),
-                Stage::Temperature if options.temperature <= 0.0 => candidates.best_alone(),
-                Stage::Temperature if options.dynamic_temperature > 0.0 => {
+                SampleStage::Temperature if options.temperature <= 0.0 => candidates.best_alone(),
+                SampleStage::Temperature if options.dynamic_temperature > 0.0 => {
                     let (middle, range) = (options.temperature, options.dynamic_temperature);
                     candidates.dynamic_temperature(
                         (middle - range).max(0.0)..middle + range,
                         options.dynamic_temperature_exponent,
                     );
                 }
-                Stage::Temperature => candidates.temperature(options.temperature),
+                SampleStage::Temperature => candidates.temperature(options.temperature),
             }
         }
     }

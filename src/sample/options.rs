@@ -1,6 +1,6 @@
 //! What a sampler is asked to do.
 
-use super::Stage;
+use super::SampleStage;
 use crate::setters::setters;
 use std::fmt;
 
@@ -19,7 +19,7 @@ pub struct SampleOptions {
     /// Makes the choices repeatable.
     pub seed: u64,
     /// The order of the stages; one that is left out does nothing.
-    pub stages: Vec<Stage>,
+    pub stages: Vec<SampleStage>,
     /// Stages that drop candidates leave at least so many; 0 counts as 1.
     pub min_keep: usize,
     /// Divides the logits, 0 to 1000; 0 takes the most likely token.
@@ -95,7 +95,7 @@ pub struct Mirostat {
 setters! {
     SampleOptions {
         seed: u64,
-        stages: impl Into<Vec<Stage>>,
+        stages: impl Into<Vec<SampleStage>>,
         min_keep: usize,
         temperature: f32,
         dynamic_temperature: f32,
@@ -156,7 +156,7 @@ impl Default for SampleOptions {
     fn default() -> SampleOptions {
         SampleOptions {
             seed: 0,
-            stages: Stage::ORDER.to_vec(),
+            stages: SampleStage::ORDER.to_vec(),
             min_keep: 0,
             temperature: 0.8,
             dynamic_temperature: 0.0,

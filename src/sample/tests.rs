@@ -9,7 +9,7 @@ fn unchanged() -> SampleOptions {
     SampleOptions::unchanged(1)
 }
 
-fn only(stage: Stage) -> SampleOptions {
+fn only(stage: SampleStage) -> SampleOptions {
     SampleOptions {
         stages: vec![stage],
         ..unchanged()
@@ -99,7 +99,7 @@ fn top_k_keeps_as_many() {
     let top = |top_k, min_keep| SampleOptions {
         top_k,
         min_keep,
-        ..only(Stage::TopK)
+        ..only(SampleStage::TopK)
     };
     assert_eq!(tokens(&top(2, 0), &shares), [1, 3]);
     assert_eq!(tokens(&top(1, 3), &shares), [1, 2, 3]);
@@ -113,7 +113,7 @@ fn top_p_cuts_the_tail_but_keeps_the_first() {
     let shares = [0.625, 0.125, 0.25];
     let top = |top_p| SampleOptions {
         top_p,
-        ..only(Stage::TopP)
+        ..only(SampleStage::TopP)
     };
     assert_eq!(tokens(&top(0.7), &shares), [0, 2]);
     assert_eq!(tokens(&top(0.6), &shares), [0]);
@@ -128,7 +128,7 @@ fn min_p_is_a_share_of_the_highest() {
     let least = |min_p, min_keep| SampleOptions {
         min_p,
         min_keep,
-        ..only(Stage::MinP)
+        ..only(SampleStage::MinP)
     };
     assert_eq!(tokens(&least(0.45, 0), &shares), [0, 2]);
     assert_eq!(tokens(&least(0.39, 0), &shares), [0, 1, 2]);
@@ -143,7 +143,7 @@ fn typical_p_goes_by_the_distance_from_the_entropy() {
     let shares = [0.5, 0.25, 0.125, 0.125];
     let typical = |typical_p| SampleOptions {
         typical_p,
-        ..only(Stage::TypicalP)
+        ..only(SampleStage::TypicalP)
     };
     assert_eq!(tokens(&typical(0.2), &shares), [1]);
     assert_eq!(tokens(&typical(0.25), &shares), [0, 1]);
@@ -156,7 +156,7 @@ fn top_n_sigma_counts_deviations_of_logits() {
     // Mean 2.5, deviation √((1.5² + 0.5²) / 2) = 1.118.
     let options = |n| SampleOptions {
         top_n_sigma: n,
-        ..only(Stage::TopNSigma)
+        ..only(SampleStage::TopNSigma)
     };
     let of = |n: f32| {
         let mut sampler = Sampler::new(options(n), 5, 100);
@@ -177,7 +177,7 @@ fn xtc_drops_all_above_the_threshold_but_the_last() {
         xtc_probability: probability,
         xtc_threshold: threshold,
         min_keep,
-        ..only(Stage::Xtc)
+        ..only(SampleStage::Xtc)
     };
     assert_eq!(tokens(&options(1.0, 0.15, 0), &shares), [1, 3]);
     assert_eq!(tokens(&options(1.0, 0.25, 0), &shares), [1, 2, 3]);
@@ -199,7 +199,7 @@ fn xtc_drops_all_above_the_threshold_but_the_last() {
 fn temperature_is_a_power_of_probabilities() {
     let options = SampleOptions {
         temperature: 0.5,
-        ..only(Stage::Temperature)
+        ..only(SampleStage::Temperature)
     };
     let mut sampler = Sampler::new(options, 2, 100);
     // Squares: 0.36 and 0.16 of 0.52.
@@ -215,7 +215,7 @@ fn dynamic_temperature_follows_the_entropy() {
         temperature: 1.0,
         dynamic_temperature: 0.5,
         dynamic_temperature_exponent: exponent,
-        ..only(Stage::Temperature)
+        ..only(SampleStage::Temperature)
     };
     // As even as can be: the highest temperature, which changes nothing here.
     let mut sampler = Sampler::new(options(1.0), 2, 100);
@@ -246,7 +246,7 @@ fn penalties_look_at_the_last_tokens() {
         presence_penalty: 0.25,
         frequency_penalty: 0.5,
         penalty_last_n: 3,
-        ..only(Stage::Penalties)
+        ..only(SampleStage::Penalties)
     };
     let mut sampler = Sampler::new(options, 4, 100);
     for token in [3, 0, 1, 1] {
@@ -423,7 +423,7 @@ fn stages_leave_as_many_as_asked() {
         typical_p: 0.1,
         ..only(stage)
     };
-    for stage in [Stage::TopK, Stage::TopP, Stage::MinP] {
+    for stage in [SampleStage::TopK, SampleStage::TopP, SampleStage::MinP] {
         for keep in 0..=5usize {
             let expected: Vec<u32> = (0..keep.max(1) as u32).collect();
             assert_eq!(tokens(&least(stage, keep), &shares), expected, "{stage:?}");
@@ -439,7 +439,10 @@ fn stages_leave_as_many_as_asked() {
         (4, vec![0, 1, 2, 3]),
         (5, vec![0, 1, 2, 3, 4]),
     ] {
-        assert_eq!(tokens(&least(Stage::TypicalP, keep), &shares), expected);
+        assert_eq!(
+            tokens(&least(SampleStage::TypicalP, keep), &shares),
+            expected
+        );
     }
 }
 
@@ -450,7 +453,7 @@ fn the_usual_chain_narrows_step_by_step() {
     // min-p's half of the highest keeps both; a temperature of 0.5 squares: 64 to 16.
     let shares = [8.0, 2.0, 16.0, 1.0, 0.5, 0.25];
     let options = SampleOptions {
-        stages: Stage::ORDER.to_vec(),
+        stages: SampleStage::ORDER.to_vec(),
         repeat_penalty: 2.0,
         top_k: 4,
         top_p: 0.79,
@@ -466,7 +469,7 @@ fn the_usual_chain_narrows_step_by_step() {
 #[test]
 fn one_candidate_and_impossible_ones_pass_every_stage() {
     let every = SampleOptions {
-        stages: Stage::ORDER.to_vec(),
+        stages: SampleStage::ORDER.to_vec(),
         typical_p: 0.5,
         top_n_sigma: 1.0,
         xtc_probability: 1.0,
@@ -523,12 +526,12 @@ fn options_out_of_range_are_named() {
 
 #[test]
 fn stages_go_by_their_names() {
-    for stage in Stage::ORDER {
+    for stage in SampleStage::ORDER {
         assert_eq!(stage.name().parse(), Ok(*stage));
     }
-    assert_eq!("typical".parse(), Ok(Stage::TypicalP));
-    assert_eq!("top-k".parse(), Ok(Stage::TopK));
-    assert_eq!("grammar".parse::<Stage>(), Err(UnknownStage));
+    assert_eq!("typical".parse(), Ok(SampleStage::TypicalP));
+    assert_eq!("top-k".parse(), Ok(SampleStage::TopK));
+    assert_eq!("grammar".parse::<SampleStage>(), Err(UnknownSampleStage));
 }
 
 #[test]

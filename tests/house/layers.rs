@@ -10,7 +10,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("arena", &[]),
     ("platform", &[]),
     ("quant", &[]),
-    ("sample", &[]),
+    ("sample", &["setters"]),
+    ("setters", &[]),
     ("kernels", &["quant"]),
     ("knobs", &["kernels"]),
     ("graph", &["kernels"]),
@@ -21,14 +22,17 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("checksum", &[]),
     ("state", &["arena", "graph", "kernels"]),
     // Errors gather what others say went wrong.
-    ("error", &["arena", "graph", "plan", "state"]),
+    ("error", &["arena", "graph", "kernels", "plan", "state"]),
     ("weights", &["error", "graph", "kernels", "models", "quant"]),
     (
         "convert",
         &["error", "graph", "model", "models", "quant", "weights"],
     ),
     ("synthetic", &["convert", "models"]),
-    ("quantize", &["convert", "error", "models", "quant"]),
+    (
+        "quantize",
+        &["convert", "error", "models", "quant", "setters"],
+    ),
     (
         "exec",
         &[
@@ -38,25 +42,29 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "model",
         &[
-            "checksum", "error", "graph", "kernels", "models", "platform", "pool", "weights",
+            "checksum", "error", "graph", "kernels", "models", "platform", "pool", "setters",
+            "weights",
         ],
     ),
     (
         "session",
         &[
-            "arena", "checksum", "error", "exec", "graph", "model", "plan", "pool", "state",
+            "arena", "checksum", "error", "exec", "graph", "model", "plan", "pool", "setters",
+            "state",
         ],
     ),
     (
         "generate",
-        &["error", "exec", "graph", "sample", "session", "state"],
+        &[
+            "error", "exec", "graph", "sample", "session", "setters", "state",
+        ],
     ),
     ("chat", &["model"]),
     ("eval", &["error", "exec", "graph", "model", "session"]),
     (
         "capi",
         &[
-            "error", "exec", "generate", "graph", "model", "sample", "session", "state", "weights",
+            "error", "exec", "generate", "graph", "model", "sample", "session", "state",
         ],
     ),
 ];

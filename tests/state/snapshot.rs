@@ -1,6 +1,6 @@
 //! A sequence written out and brought back continues as if it had never left.
 
-use rillm::error::SnapshotError;
+use rillm::SnapshotError;
 use rillm::{RunError, Session};
 
 use crate::support::compare::{REFERENCE_TOLERANCE, compare};

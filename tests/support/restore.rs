@@ -1,8 +1,8 @@
 //! Brings back a snapshot that may be hostile. Uses nothing but the library, so that the fuzz
 //! target shares it.
 
+use rillm::SnapshotError;
 use rillm::error::RunErrorKind;
-use rillm::error::SnapshotError;
 use rillm::{KvType, Model, Row, Session, SessionOptions};
 
 /// Small: what a snapshot claims must not decide what a session reserves.

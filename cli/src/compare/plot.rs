@@ -13,7 +13,7 @@ const HEIGHT: f64 = 260.0;
 const TOP: f64 = 56.0;
 
 /// One panel: its title and what it shows of each point.
-struct Panel<'a> {
+struct Chart<'a> {
     left: f64,
     title: &'a str,
     value: &'a dyn Fn(&Series, usize) -> f64,
@@ -31,12 +31,12 @@ pub fn svg(all: &[Series]) -> String {
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
     let panels = [
-        Panel {
+        Chart {
             left: 70.0,
             title: "tokens per second while decoding",
             value: &|series, point| series.points[point].rate,
         },
-        Panel {
+        Chart {
             left: 530.0,
             title: "memory in MiB: weights, state, arena",
             value: &|series, point| {
@@ -72,8 +72,8 @@ pub fn svg(all: &[Series]) -> String {
     out + "</svg>\n"
 }
 
-fn draw(out: &mut String, panel: &Panel<'_>, all: &[Series]) {
-    let Panel { left, title, value } = panel;
+fn draw(out: &mut String, panel: &Chart<'_>, all: &[Series]) {
+    let Chart { left, title, value } = panel;
     let contexts = all.iter().flat_map(|series| &series.points);
     let mut contexts: Vec<usize> = contexts.map(|point| point.context).collect();
     contexts.sort_unstable();

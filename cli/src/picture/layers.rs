@@ -14,7 +14,7 @@ const LANE: f64 = 9.0;
 const GAP: f64 = 40.0;
 
 /// Neighbouring nodes of one layer, or of none.
-struct Group {
+struct NodeGroup {
     layer: Option<usize>,
     nodes: Range<usize>,
 }
@@ -27,7 +27,7 @@ struct Column {
 
 /// Where a node's input comes from, counted from the column's first node.
 #[derive(PartialEq)]
-enum Source {
+enum Origin {
     Node(usize),
     Before,
 }
@@ -59,7 +59,7 @@ pub fn draw(svg: &mut Svg, model: &Model, graph: &Graph, top: f64) -> f64 {
         for (at, index) in column.nodes.clone().enumerate() {
             let y = first + STEP * at as f64;
             box_of(svg, model, graph, &graph.nodes[index], (x, y));
-            if at > 0 && sources(&graph.nodes[index]).contains(&Source::Node(at - 1)) {
+            if at > 0 && sources(&graph.nodes[index]).contains(&Origin::Node(at - 1)) {
                 let middle = x + WIDTH / 2.0;
                 let path = format!("M{middle} {}V{}", y - STEP + HEIGHT, y - 1.0);
                 svg.path(&path, "stroke=\"#555\" marker-end=\"url(#tip)\"");
@@ -97,8 +97,8 @@ fn makers(graph: &Graph) -> Vec<usize> {
 
 /// Nodes without a tensor belong where the ones before them do; what selects rows begins what
 /// comes after the layers.
-fn groups(model: &Model, graph: &Graph) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
+fn groups(model: &Model, graph: &Graph) -> Vec<NodeGroup> {
+    let mut groups: Vec<NodeGroup> = Vec::new();
     for (index, node) in graph.nodes.iter().enumerate() {
         let current = groups.last().map(|group| group.layer);
         let layer = match (&node.op, model.tensor_of(&node.op)) {
@@ -109,7 +109,7 @@ fn groups(model: &Model, graph: &Graph) -> Vec<Group> {
         };
         match groups.last_mut() {
             Some(group) if Some(layer) == current => group.nodes.end = index + 1,
-            _ => groups.push(Group {
+            _ => groups.push(NodeGroup {
                 layer,
                 nodes: index..index + 1,
             }),
@@ -160,11 +160,11 @@ fn alike(
             .all(|(i, j)| one(i, a.start) == one(j, b.start))
 }
 
-fn sources(graph: &Graph, makers: &[usize], node: &Node, start: usize) -> Vec<Source> {
+fn sources(graph: &Graph, makers: &[usize], node: &Node, start: usize) -> Vec<Origin> {
     let inputs = node.op.inputs();
     let from = |value: Value| match (makers[value.index()], graph.info(value).base) {
-        (maker, _) if maker >= start => Source::Node(maker - start),
-        _ => Source::Before,
+        (maker, _) if maker >= start => Origin::Node(maker - start),
+        _ => Origin::Before,
     };
     inputs.into_iter().map(from).collect()
 }
@@ -173,15 +173,15 @@ fn sources(graph: &Graph, makers: &[usize], node: &Node, start: usize) -> Vec<So
 fn lanes(
     graph: &Graph,
     column: &Column,
-    sources: &dyn Fn(&Node) -> Vec<Source>,
+    sources: &dyn Fn(&Node) -> Vec<Origin>,
 ) -> Vec<(Option<usize>, usize, usize)> {
     let mut lines: Vec<(Option<usize>, usize)> = Vec::new();
     for (to, index) in column.nodes.clone().enumerate() {
         for source in sources(&graph.nodes[index]) {
             let line = match source {
-                Source::Node(from) if from + 1 == to => continue,
-                Source::Node(from) => (Some(from), to),
-                Source::Before => (None, to),
+                Origin::Node(from) if from + 1 == to => continue,
+                Origin::Node(from) => (Some(from), to),
+                Origin::Before => (None, to),
             };
             if !lines.contains(&line) {
                 lines.push(line);
