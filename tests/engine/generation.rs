@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use rillm::generate::{GenerateOptions, Generated, Stop, generate};
+use rillm::generate::{GenerateOptions, Generated, Generator, Stop, generate};
 use rillm::internals::eval::Cut;
 use rillm::internals::state::StateError;
 use rillm::sample::{SampleOptions, Sampler};
@@ -82,6 +82,49 @@ fn greedy_text_is_the_most_likely_at_every_step() {
             assert_eq!(tokens.len(), 25, "{name}");
             assert_eq!(tokens, most_likely(&opened, &prompt, &tokens), "{name}");
         }
+    }
+}
+
+#[test]
+fn the_iterator_writes_what_the_callback_gets() {
+    for name in GENERATORS {
+        let opened = open(name);
+        let prompt = opened.tokens(0, 9);
+        let (expected, _) = write(
+            &opened,
+            &mut opened.session(small(1, 64)),
+            &prompt,
+            &[],
+            Some(12),
+        )
+        .expect("text");
+        let end = [expected[8]];
+        let first = expected.iter().position(|token| *token == end[0]);
+        // In another sequence than the first, with a prompt that was fed before its last token.
+        let mut session = opened.session(small(2, 64));
+        let mut rest = &prompt[..];
+        if !opened.model.encodes() {
+            session.prefill(1, &prompt[..5]).expect("a prefill");
+            session.prefill(1, &prompt[5..8]).expect("a prefill");
+            rest = &prompt[8..];
+        }
+        let options = GenerateOptions::default().sequence(1).end_tokens(&end);
+        let mut sampler = greedy(&opened);
+        let mut tokens =
+            Generator::new(&mut session, rest, options, &mut sampler).expect("a generator");
+        let mut found = Vec::new();
+        while let Some(token) = tokens.next() {
+            let token = token.expect("a token");
+            assert_eq!(rillm::sample::argmax(tokens.logits()), token, "{name}");
+            assert_eq!(tokens.finish().stop, Stop::Caller, "{name}");
+            found.push(token);
+        }
+        assert_eq!(Some(found.len()), first, "{name}");
+        assert_eq!(found, expected[..found.len()], "{name}");
+        let done = tokens.finish();
+        assert_eq!((done.stop, done.tokens), (Stop::End, found.len()), "{name}");
+        assert!(tokens.next().is_none(), "{name}");
+        assert_eq!(session.len(0).expect("a length"), 0, "{name}");
     }
 }
 
