@@ -4,7 +4,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use rillm_formats::gguf;
-use rillm_formats::tokenizer::{Encode, HfFiles, Tokenizer};
+use rillm_formats::tokenizer::{EncodeOptions, HfFiles, Tokenizer};
 use std::hint::black_box;
 use std::path::Path;
 
@@ -69,19 +69,19 @@ fn main() {
         group.sample_size(10);
         group.throughput(Throughput::Bytes(prose.len() as u64));
         group.bench_function("whole", |bencher| {
-            bencher.iter(|| tokenizer.encode(black_box(&prose), Encode::default()));
+            bencher.iter(|| tokenizer.encode(black_box(&prose), EncodeOptions::default()));
         });
         group.bench_function("lines", |bencher| {
             bencher.iter(|| {
                 for line in &lines {
-                    black_box(tokenizer.encode(black_box(line), Encode::default()));
+                    black_box(tokenizer.encode(black_box(line), EncodeOptions::default()));
                 }
             });
         });
         for (run, text) in &runs {
             group.throughput(Throughput::Bytes(text.len() as u64));
             group.bench_function(BenchmarkId::new("run", run), |bencher| {
-                bencher.iter(|| tokenizer.encode(black_box(text), Encode::default()));
+                bencher.iter(|| tokenizer.encode(black_box(text), EncodeOptions::default()));
             });
         }
     }

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use rillm::{Model, Row, Session, SessionOptions};
 use rillm_formats::gguf::write::{TensorSpec, layout};
-use rillm_formats::manifest::{DType, Metadata, Shape, Value};
+use rillm_formats::manifest::{DType, Metadata, MetadataValue, Shape};
 use support::evaluate::options;
 use support::folder::TempFolder;
 use support::generator;
@@ -58,10 +58,10 @@ fn specs() -> Vec<TensorSpec> {
 /// Writes the model without ever holding a tensor of it; gives the file's length.
 fn write_model(path: &Path) -> u64 {
     let number = |key: &str, value: u64| {
-        let value = Value::U32(u32::try_from(value).unwrap());
+        let value = MetadataValue::U32(u32::try_from(value).unwrap());
         (format!("llama.{key}"), value)
     };
-    let architecture = Value::String("llama".into());
+    let architecture = MetadataValue::String("llama".into());
     let keys = [
         ("general.architecture".to_owned(), architecture),
         number("embedding_length", WIDTH),

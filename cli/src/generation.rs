@@ -22,7 +22,7 @@ pub struct Writing<'a> {
 }
 
 /// A token just chosen, and what may be shown since the one before.
-pub struct Written<'a> {
+pub struct WrittenToken<'a> {
     pub token: u32,
     /// What it was chosen from.
     pub logits: &'a [f32],
@@ -54,7 +54,7 @@ impl<'a> Writing<'a> {
         options: GenerateOptions<'_>,
         sampler: &mut Sampler,
         interrupt: &Interrupt,
-        mut show: impl FnMut(Written<'_>) -> io::Result<()>,
+        mut show: impl FnMut(WrittenToken<'_>) -> io::Result<()>,
     ) -> Result<Generated, CliError> {
         let mut tokens = Generator::new(session, prompt, options, sampler)?;
         while let Some(token) = tokens.next() {
@@ -63,7 +63,7 @@ impl<'a> Writing<'a> {
             self.shown.clear();
             self.decoder.push(token, &mut self.piece);
             self.stopped = self.stops.push(&self.piece, &mut self.shown);
-            show(Written {
+            show(WrittenToken {
                 token,
                 logits: tokens.logits(),
                 text: &self.shown,

@@ -2,7 +2,7 @@
 
 use super::{CliError, KvCacheArguments, ModelArguments, bytes, context, picture, threads};
 use clap::Args;
-use rillm::formats::manifest::{Array, TensorInfo, Value};
+use rillm::formats::manifest::{Array, MetadataValue, TensorInfo};
 use rillm::{MemoryPlan, Model, Session, SessionOptions};
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
@@ -245,9 +245,9 @@ fn by_type(model: &Model) -> BTreeMap<&'static str, (usize, u64)> {
 }
 
 /// A value in one short line.
-fn show(value: &Value) -> String {
+fn show(value: &MetadataValue) -> String {
     match value {
-        Value::Array(array) if array.len() > SHORT => format!("[{} values]", array.len()),
+        MetadataValue::Array(array) if array.len() > SHORT => format!("[{} values]", array.len()),
         other => {
             let text = match to_json(other) {
                 serde_json::Value::String(text) => format!("{text:?}"),
@@ -278,22 +278,22 @@ fn element(array: &Array, at: usize) -> serde_json::Value {
     }
 }
 
-fn to_json(value: &Value) -> serde_json::Value {
+fn to_json(value: &MetadataValue) -> serde_json::Value {
     match value {
-        Value::U8(v) => json!(v),
-        Value::I8(v) => json!(v),
-        Value::U16(v) => json!(v),
-        Value::I16(v) => json!(v),
-        Value::U32(v) => json!(v),
-        Value::I32(v) => json!(v),
-        Value::U64(v) => json!(v),
-        Value::I64(v) => json!(v),
-        Value::F32(v) => json!(v),
-        Value::F64(v) => json!(v),
-        Value::Bool(v) => json!(v),
-        Value::String(v) => json!(v),
+        MetadataValue::U8(v) => json!(v),
+        MetadataValue::I8(v) => json!(v),
+        MetadataValue::U16(v) => json!(v),
+        MetadataValue::I16(v) => json!(v),
+        MetadataValue::U32(v) => json!(v),
+        MetadataValue::I32(v) => json!(v),
+        MetadataValue::U64(v) => json!(v),
+        MetadataValue::I64(v) => json!(v),
+        MetadataValue::F32(v) => json!(v),
+        MetadataValue::F64(v) => json!(v),
+        MetadataValue::Bool(v) => json!(v),
+        MetadataValue::String(v) => json!(v),
         // Vocabularies are not what anybody inspects: their length is.
-        Value::Array(array) if array.len() > SHORT => json!({ "values": array.len() }),
-        Value::Array(array) => (0..array.len()).map(|at| element(array, at)).collect(),
+        MetadataValue::Array(array) if array.len() > SHORT => json!({ "values": array.len() }),
+        MetadataValue::Array(array) => (0..array.len()).map(|at| element(array, at)).collect(),
     }
 }

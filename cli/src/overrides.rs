@@ -1,7 +1,7 @@
 //! `--override-kv`: another value for a key of the model's files.
 
 use clap::Args;
-use rillm::formats::manifest::{Metadata, Value};
+use rillm::formats::manifest::{Metadata, MetadataValue};
 
 #[derive(Args, Clone, Debug)]
 pub struct OverrideArguments {
@@ -14,7 +14,7 @@ pub struct OverrideArguments {
         value_delimiter = ',',
         value_parser = pair
     )]
-    pairs: Vec<(String, Value)>,
+    pairs: Vec<(String, MetadataValue)>,
 }
 
 impl OverrideArguments {
@@ -24,16 +24,16 @@ impl OverrideArguments {
     }
 }
 
-fn pair(text: &str) -> Result<(String, Value), String> {
+fn pair(text: &str) -> Result<(String, MetadataValue), String> {
     let wrong = || "expected KEY=TYPE:VALUE, where TYPE is int, float, bool or str".to_string();
     let (key, value) = text.split_once('=').ok_or_else(wrong)?;
     let (kind, value) = value.split_once(':').ok_or_else(wrong)?;
     let bad = |what: &str| format!("{value:?} is not {what}");
     let value = match kind {
-        "int" => Value::I64(value.parse().map_err(|_| bad("a whole number"))?),
-        "float" => Value::F64(value.parse().map_err(|_| bad("a number"))?),
-        "bool" => Value::Bool(value.parse().map_err(|_| bad("true or false"))?),
-        "str" => Value::String(value.to_string()),
+        "int" => MetadataValue::I64(value.parse().map_err(|_| bad("a whole number"))?),
+        "float" => MetadataValue::F64(value.parse().map_err(|_| bad("a number"))?),
+        "bool" => MetadataValue::Bool(value.parse().map_err(|_| bad("true or false"))?),
+        "str" => MetadataValue::String(value.to_string()),
         _ => return Err(wrong()),
     };
     match key {

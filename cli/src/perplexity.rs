@@ -7,7 +7,7 @@ use super::line::Line;
 use super::progress::Progress;
 use super::{BatchArguments, CliError, KvCacheArguments, ModelArguments, context, text};
 use clap::Args;
-use rillm::formats::tokenizer::Encode;
+use rillm::formats::tokenizer::EncodeOptions;
 use rillm::sample::log_probability;
 use rillm::{Model, Row, RunError, Session, SessionOptions};
 use serde_json::json;
@@ -78,7 +78,7 @@ fn measure(arguments: &Arguments, model: &Model, text: &str) -> Result<(), CliEr
         return Err(RunError::Input(what).into());
     }
     let tokenizer = model.tokenizer()?;
-    let options = Encode {
+    let options = EncodeOptions {
         add_special: true,
         parse_special: false,
     };

@@ -1,6 +1,6 @@
 //! `rillm run`, and `rillm` alone.
 
-use super::generation::{Writing, Written};
+use super::generation::{Writing, WrittenToken};
 use super::interrupt::Interrupt;
 use super::line::Line;
 use super::profile::{ProfileArguments, Profiles};
@@ -391,8 +391,8 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn token(&mut self, written: &Written<'_>) -> io::Result<()> {
-        let &Written {
+    fn token(&mut self, written: &WrittenToken<'_>) -> io::Result<()> {
+        let &WrittenToken {
             token,
             logits,
             text,

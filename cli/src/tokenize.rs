@@ -2,7 +2,7 @@
 
 use super::{CliError, ModelArguments, text, whole_text};
 use clap::Args;
-use rillm::formats::tokenizer::{DecodeOptions, Encode, Position, Tokenizer};
+use rillm::formats::tokenizer::{DecodeOptions, EncodeOptions, Position, Tokenizer};
 use serde_json::json;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ pub fn tokenize(arguments: &Arguments) -> Result<(), CliError> {
         "-p TEXT",
     )?;
     let tokenizer = arguments.model.tokenizer()?;
-    let options = Encode {
+    let options = EncodeOptions {
         add_special: !arguments.no_special,
         parse_special: arguments.special,
     };

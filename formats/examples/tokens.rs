@@ -7,7 +7,7 @@
 //! ```
 
 use rillm_formats::gguf;
-use rillm_formats::tokenizer::{DecodeOptions, Encode, HfFiles, Tokenizer};
+use rillm_formats::tokenizer::{DecodeOptions, EncodeOptions, HfFiles, Tokenizer};
 use std::error::Error;
 use std::io::Write;
 use std::path::Path;
@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let has = |name: &str| flags.iter().any(|flag| flag == name);
     let tokenizer = open(vocabulary.as_ref())?.ok_or("the file has no vocabulary")?;
     let texts: Vec<String> = serde_json::from_slice(&std::fs::read(texts)?)?;
-    let options = Encode {
+    let options = EncodeOptions {
         add_special: has("--around"),
         parse_special: has("--special"),
     };

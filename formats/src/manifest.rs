@@ -10,8 +10,6 @@ use core::ops::Range;
 
 pub use crate::dtype::DType;
 pub use crate::metadata::{Array, Metadata, MetadataValue, Strings};
-// The name until its users are renamed.
-pub use crate::metadata::MetadataValue as Value;
 
 /// A tensor's extents, outermost first (a matrix is `[rows, columns]`, a row is contiguous).
 #[derive(Clone, Debug, PartialEq, Eq, Default)]

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use rillm_formats::gguf;
-use rillm_formats::tokenizer::{DecodeOptions, Encode, Tokenizer};
+use rillm_formats::tokenizer::{DecodeOptions, EncodeOptions, Tokenizer};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(file) = gguf::parse(bytes, 0) else {
@@ -14,7 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(512)]);
     for parse_special in [false, true] {
-        let options = Encode {
+        let options = EncodeOptions {
             add_special: true,
             parse_special,
         };

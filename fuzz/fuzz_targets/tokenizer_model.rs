@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rillm_formats::tokenizer::{DecodeOptions, Encode, HfFiles, Tokenizer};
+use rillm_formats::tokenizer::{DecodeOptions, EncodeOptions, HfFiles, Tokenizer};
 
 fuzz_target!(|bytes: &[u8]| {
     let files = HfFiles {
@@ -14,7 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(512)]);
     for parse_special in [false, true] {
-        let options = Encode {
+        let options = EncodeOptions {
             add_special: true,
             parse_special,
         };

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rillm_formats::tokenizer::{DecodeOptions, Encode, HfFiles, Tokenizer};
+use rillm_formats::tokenizer::{DecodeOptions, EncodeOptions, HfFiles, Tokenizer};
 
 fuzz_target!(|bytes: &[u8]| {
     let files = HfFiles {
@@ -15,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(512)]);
     for parse_special in [false, true] {
-        let options = Encode {
+        let options = EncodeOptions {
             add_special: true,
             parse_special,
         };
@@ -24,7 +24,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let gguf = tokenizer.to_gguf().expect("it has a form there");
     let again = Tokenizer::from_gguf(&gguf).expect("just written");
-    let ids = tokenizer.encode(&text, Encode::default());
-    let others = again.expect("a vocabulary").encode(&text, Encode::default());
+    let ids = tokenizer.encode(&text, EncodeOptions::default());
+    let others = again.expect("a vocabulary").encode(&text, EncodeOptions::default());
     assert_eq!(ids, others);
 });

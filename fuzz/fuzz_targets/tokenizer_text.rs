@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rillm_formats::tokenizer::{DecodeOptions, Encode, HfFiles, Tokenizer};
+use rillm_formats::tokenizer::{DecodeOptions, EncodeOptions, HfFiles, Tokenizer};
 use std::sync::LazyLock;
 
 static TOKENIZERS: LazyLock<Vec<Tokenizer>> = LazyLock::new(|| {
@@ -28,13 +28,13 @@ fuzz_target!(|text: &str| {
     // A text that writes ▁ gets a space back, and so does one that goes on after <sep>.
     let is_exact = !text.contains('▁') && !text.contains("<sep>");
     for tokenizer in TOKENIZERS.iter() {
-        let ids = tokenizer.encode(text, Encode::default());
+        let ids = tokenizer.encode(text, EncodeOptions::default());
         assert!(ids.iter().all(|&id| !tokenizer.is_control(id)));
         if is_exact {
             let back = tokenizer.decode(&ids, DecodeOptions::default());
             assert_eq!(back, text.as_bytes());
         }
-        let options = Encode {
+        let options = EncodeOptions {
             add_special: true,
             parse_special: true,
         };

@@ -7,7 +7,7 @@ use super::arguments::{
 use super::error::{CallError, Failure, Status, enter};
 use super::model::ModelHandle;
 use crate::model::Model;
-use rillm_formats::tokenizer::{DecodeOptions, Decoder, Encode, Position, Tokenizer};
+use rillm_formats::tokenizer::{DecodeOptions, Decoder, EncodeOptions, Position, Tokenizer};
 use std::ffi::c_char;
 use std::sync::Mutex;
 
@@ -177,7 +177,7 @@ pub unsafe extern "C" fn rillm_tokenize(
             let tokenizer = borrow(model, "model")?.model.tokenizer()?;
             let input = text(input, len, "input")?;
             self::flags(flags, ADD_SPECIAL | PARSE_SPECIAL)?;
-            let options = Encode {
+            let options = EncodeOptions {
                 add_special: flags & ADD_SPECIAL != 0,
                 parse_special: flags & PARSE_SPECIAL != 0,
             };

@@ -9,7 +9,7 @@ use crate::graph::{Catalog, View};
 use crate::model::{open_tokenizer, used, wired};
 use crate::models::{Architecture, GgufKeys, Written, WrittenRows};
 use crate::weights::{Files, Found};
-use rillm_formats::manifest::{Array, Manifest, Metadata, Value};
+use rillm_formats::manifest::{Array, Manifest, Metadata, MetadataValue};
 
 /// Keys and tensors of the file that a folder becomes, and what could not be brought along.
 pub(super) fn converted(
@@ -59,9 +59,9 @@ pub(super) fn converted(
     let (vocabulary, notes) = text(files, rows.unwrap_or(0));
     if let (Some(rows), None) = (rows, vocabulary.value("tokenizer.ggml.model")) {
         // Other readers insist on the one, and then on the other.
-        let none = Value::String("none".into());
+        let none = MetadataValue::String("none".into());
         keys.bare.0.insert("tokenizer.ggml.model".into(), none);
-        keys.put("vocab_size", Value::U32(rows as u32));
+        keys.put("vocab_size", MetadataValue::U32(rows as u32));
     }
     let mut metadata = named(keys, files);
     metadata.0.extend(vocabulary.0);
@@ -103,18 +103,18 @@ fn translated<'a>(architecture: &Architecture, manifest: &'a Manifest) -> GgufKe
     for &(canonical, theirs) in architecture.keys.iter().copied().flatten() {
         let value = match config.value(theirs) {
             None => continue,
-            Some(Value::F64(float)) => Value::F32(*float as f32),
-            Some(Value::Array(Array::String(kinds))) if theirs == "layer_types" => {
+            Some(MetadataValue::F64(float)) => MetadataValue::F32(*float as f32),
+            Some(MetadataValue::Array(Array::String(kinds))) if theirs == "layer_types" => {
                 let special: [&[u8]; 2] = [b"sliding_attention", b"linear_attention"];
                 let slides = kinds.iter().map(|kind| special.contains(&kind));
-                Value::Array(Array::Bool(slides.collect()))
+                MetadataValue::Array(Array::Bool(slides.collect()))
             }
             // Configurations write 10000 where they mean 10000.0; readers of GGUF are strict.
             Some(_) if REAL.contains(&canonical) && config.f64(theirs).is_some() => {
-                Value::F32(config.f64(theirs).unwrap_or_default() as f32)
+                MetadataValue::F32(config.f64(theirs).unwrap_or_default() as f32)
             }
             Some(other) => match config.u64(theirs).map(u32::try_from) {
-                Some(Ok(count)) => Value::U32(count),
+                Some(Ok(count)) => MetadataValue::U32(count),
                 _ => other.clone(),
             },
         };
@@ -169,12 +169,12 @@ impl Catalog for Drafted<'_> {
 /// What configurations leave to be known and other readers of GGUF insist on.
 fn complete(keys: &mut GgufKeys<'_>, tensors: &[DraftTensor]) {
     if let Some(dim) = keys.count("attention.key_length") {
-        keys.put("attention.value_length", Value::U32(dim as u32));
+        keys.put("attention.value_length", MetadataValue::U32(dim as u32));
     }
     let down = find(tensors, "blk.0.ffn_down.weight");
     let hidden = down.and_then(|tensor| tensor.shape.last());
     if let (None, Some(&hidden)) = (keys.count("feed_forward_length"), hidden) {
-        keys.put("feed_forward_length", Value::U32(hidden as u32));
+        keys.put("feed_forward_length", MetadataValue::U32(hidden as u32));
     }
 }
 
@@ -182,7 +182,7 @@ fn complete(keys: &mut GgufKeys<'_>, tensors: &[DraftTensor]) {
 fn named(keys: GgufKeys<'_>, files: &Files) -> Metadata {
     let mut metadata = keys.bare;
     let mut put = |key: &str, text: String| {
-        metadata.0.insert(key.into(), Value::String(text));
+        metadata.0.insert(key.into(), MetadataValue::String(text));
     };
     put("general.architecture", keys.architecture.into());
     let folder = files.path.file_name();
@@ -222,7 +222,7 @@ fn text(files: &Files, rows: u64) -> (Metadata, Vec<String>) {
     }
     if let Some(template) = files.tokenizer.chat_template() {
         let key = "tokenizer.chat_template".to_string();
-        metadata.0.insert(key, Value::String(template));
+        metadata.0.insert(key, MetadataValue::String(template));
     }
     pad_vocabulary(&mut metadata, rows);
     (metadata, notes)
@@ -233,7 +233,9 @@ fn pad_vocabulary(metadata: &mut Metadata, rows: u64) {
     /// The type of a token that is never written.
     const UNUSED: i32 = 5;
     for name in ["tokens", "token_type", "scores"] {
-        let Some(Value::Array(list)) = metadata.0.get_mut(&format!("tokenizer.ggml.{name}")) else {
+        let Some(MetadataValue::Array(list)) =
+            metadata.0.get_mut(&format!("tokenizer.ggml.{name}"))
+        else {
             continue;
         };
         for id in list.len() as u64..rows {

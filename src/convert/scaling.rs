@@ -3,7 +3,7 @@
 
 use super::draft::{DraftTensor, TensorSource};
 use crate::models::GgufKeys;
-use rillm_formats::manifest::{DType, Value};
+use rillm_formats::manifest::{DType, MetadataValue};
 use std::f64::consts::PI;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ pub(super) fn rotated(keys: &mut GgufKeys<'_>) {
     let part = keys.float("rope.partial_factor");
     if let (Some(part), Some(dim)) = (part, keys.head_dim()) {
         let dims = (dim as f64 * part) as u32;
-        keys.put("rope.dimension_count", Value::U32(dims));
+        keys.put("rope.dimension_count", MetadataValue::U32(dims));
     }
     keys.remove(&["rope.partial_factor"]);
 }
@@ -52,7 +52,7 @@ pub(super) fn long_rope(keys: &mut GgufKeys<'_>) -> Vec<DraftTensor> {
     let mut tensors = Vec::new();
     for which in ["short", "long"] {
         let key = format!("rope.scaling.{which}_factor");
-        if let Some(Value::Array(table)) = keys.values.0.remove(&key) {
+        if let Some(MetadataValue::Array(table)) = keys.values.0.remove(&key) {
             let numbers = (0..table.len()).filter_map(|index| table.f64(index));
             let values = numbers.map(|number| number as f32).collect();
             tensors.push(vector(&format!("rope_factors_{which}.weight"), values));
@@ -67,7 +67,10 @@ pub(super) fn long_rope(keys: &mut GgufKeys<'_>) -> Vec<DraftTensor> {
         let magnitude = (1.0 + (context / trained).ln() / trained.ln())
             .max(1.0)
             .sqrt();
-        keys.put("rope.scaling.attn_factor", Value::F32(magnitude as f32));
+        keys.put(
+            "rope.scaling.attn_factor",
+            MetadataValue::F32(magnitude as f32),
+        );
     }
     tensors
 }

@@ -20,7 +20,7 @@ pub struct Row {
 
 /// Rows of one sequence that follow each other in a run.
 #[derive(Clone, Copy, Debug)]
-pub struct RowGroup {
+pub struct SequenceRows {
     /// Their sequence.
     pub sequence: u32,
     /// The first one's index in the run.
@@ -52,7 +52,7 @@ pub struct Batch {
     /// All rows, in order.
     pub facts: Vec<RowFacts>,
     /// Neighbours of one sequence.
-    pub groups: Vec<RowGroup>,
+    pub groups: Vec<SequenceRows>,
     /// Rows whose outputs are asked for.
     pub selected: Vec<u32>,
     /// Longest length (largest position + 1) after the feed that this run is a part of.
@@ -111,7 +111,7 @@ impl Batch {
         let index = self.facts.len();
         match self.groups.last_mut() {
             Some(group) if group.sequence == row.sequence => group.len += 1,
-            _ => self.groups.push(RowGroup {
+            _ => self.groups.push(SequenceRows {
                 sequence: row.sequence,
                 first: index,
                 len: 1,

@@ -4,7 +4,7 @@ use super::{
     Among, Attention, BuildError, Builder, Config, Index, Keys, KvCache, Mask, Net, Pointwise,
     PositionScheme, RowOrder, Value,
 };
-use rillm_formats::manifest::{Array, Container, Value as Fact};
+use rillm_formats::manifest::{Array, Container, MetadataValue};
 
 /// The function that `key` names in transformers' terms, or `default`.
 pub fn activation(config: &Config<'_>, key: &str, default: &str) -> Result<Pointwise, BuildError> {
@@ -67,7 +67,7 @@ impl Heads {
     /// others.
     pub fn read_some(config: &Config<'_>, width: usize) -> Result<Heads, BuildError> {
         let key = "attention.head_count_kv";
-        let Some(Fact::Array(list)) = config.value(key) else {
+        let Some(MetadataValue::Array(list)) = config.value(key) else {
             return Heads::read(config, width);
         };
         let heads = config.count("attention.head_count")?;
@@ -251,7 +251,7 @@ impl Windows {
         let key = "attention.sliding_window_pattern";
         let pattern = match config.value(key) {
             None => pattern,
-            Some(Fact::Array(list)) => {
+            Some(MetadataValue::Array(list)) => {
                 WindowPattern::Listed(listed(list, layers).ok_or_else(|| {
                     config.invalid(key, &format!("an entry for each of {layers} layers"))
                 })?)

@@ -2,7 +2,7 @@
 //! container calls them.
 
 use super::BuildError;
-use rillm_formats::manifest::{Array, Container, Metadata, Value};
+use rillm_formats::manifest::{Array, Container, Metadata, MetadataValue};
 
 /// A canonical name and `config.json`'s; several lines for several spellings.
 pub type Key = (&'static str, &'static str);
@@ -98,7 +98,7 @@ impl<'a> Config<'a> {
     }
 
     /// A list, or anything else that is there, for the caller to judge.
-    pub fn value(&self, key: &str) -> Option<&'a Value> {
+    pub fn value(&self, key: &str) -> Option<&'a MetadataValue> {
         self.metadata.value(&self.key(key)?)
     }
 
@@ -194,21 +194,21 @@ impl<'a> Config<'a> {
 }
 
 /// A value as its file's author would write it, cut to a readable length.
-fn show(value: &Value) -> String {
+fn show(value: &MetadataValue) -> String {
     let text = match value {
-        Value::U8(v) => v.to_string(),
-        Value::I8(v) => v.to_string(),
-        Value::U16(v) => v.to_string(),
-        Value::I16(v) => v.to_string(),
-        Value::U32(v) => v.to_string(),
-        Value::I32(v) => v.to_string(),
-        Value::U64(v) => v.to_string(),
-        Value::I64(v) => v.to_string(),
-        Value::F32(v) => v.to_string(),
-        Value::F64(v) => v.to_string(),
-        Value::Bool(v) => v.to_string(),
-        Value::String(v) => format!("{v:?}"),
-        Value::Array(v) => format!("a list of {} values", v.len()),
+        MetadataValue::U8(v) => v.to_string(),
+        MetadataValue::I8(v) => v.to_string(),
+        MetadataValue::U16(v) => v.to_string(),
+        MetadataValue::I16(v) => v.to_string(),
+        MetadataValue::U32(v) => v.to_string(),
+        MetadataValue::I32(v) => v.to_string(),
+        MetadataValue::U64(v) => v.to_string(),
+        MetadataValue::I64(v) => v.to_string(),
+        MetadataValue::F32(v) => v.to_string(),
+        MetadataValue::F64(v) => v.to_string(),
+        MetadataValue::Bool(v) => v.to_string(),
+        MetadataValue::String(v) => format!("{v:?}"),
+        MetadataValue::Array(v) => format!("a list of {} values", v.len()),
     };
     match text.char_indices().nth(60) {
         Some((cut, _)) => format!("{}…", &text[..cut]),

@@ -2,7 +2,7 @@
 
 use super::Model;
 use crate::checksum::Checksum;
-use rillm_formats::manifest::{Array, Metadata, Value};
+use rillm_formats::manifest::{Array, Metadata, MetadataValue};
 
 /// Bytes taken in at each end of a tensor.
 const END: usize = 256;
@@ -57,11 +57,11 @@ impl Model {
     }
 }
 
-fn add_value(sum: &mut Checksum, value: &Value, (metadata, key): (&Metadata, &str)) {
+fn add_value(sum: &mut Checksum, value: &MetadataValue, (metadata, key): (&Metadata, &str)) {
     match value {
-        Value::String(text) => add_text(sum, text.as_bytes()),
-        Value::Bool(flag) => sum.add(&[u8::from(*flag)]),
-        Value::Array(list) => add_list(sum, list),
+        MetadataValue::String(text) => add_text(sum, text.as_bytes()),
+        MetadataValue::Bool(flag) => sum.add(&[u8::from(*flag)]),
+        MetadataValue::Array(list) => add_list(sum, list),
         _ => add_number(sum, metadata.f64(key)),
     }
 }

@@ -9,7 +9,7 @@ use crate::graph::{
     BuildError, Builder, Config, Distances, HiddenMemory, Index, MemorySource, Net, Piece,
     Pointwise, Role, SegmentMemory, Segments, Value,
 };
-use rillm_formats::manifest::Value as Fact;
+use rillm_formats::manifest::MetadataValue;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Compressive Transformer",
@@ -367,7 +367,7 @@ fn memories(config: &Config<'_>, layers: usize) -> Result<Option<Vec<usize>>, Bu
         return Ok(None);
     };
     let mut found = Vec::new();
-    if let Fact::Array(list) = value {
+    if let MetadataValue::Array(list) = value {
         let number = |index| list.u64(index)?.checked_sub(1);
         found.extend((0..list.len()).map(|index| number(index).unwrap_or(u64::MAX)));
     }

@@ -2,7 +2,7 @@
 //! than names: keys that follow from others, tensors that are cut or arranged anew.
 
 use crate::graph::Catalog;
-use rillm_formats::manifest::{Array, Metadata, Value};
+use rillm_formats::manifest::{Array, Metadata, MetadataValue};
 
 /// What becomes of a Hugging Face folder's keys and tensors beside their names.
 #[derive(Clone, Copy, Debug)]
@@ -139,12 +139,12 @@ impl GgufKeys<'_> {
     }
 
     /// Sets a key.
-    pub fn put(&mut self, key: &str, value: Value) {
+    pub fn put(&mut self, key: &str, value: MetadataValue) {
         self.values.0.insert(key.to_string(), value);
     }
 
     /// Sets a key that nobody has set.
-    pub fn put_usual(&mut self, key: &str, value: Value) {
+    pub fn put_usual(&mut self, key: &str, value: MetadataValue) {
         self.values.0.entry(key.to_string()).or_insert(value);
     }
 
@@ -158,7 +158,7 @@ impl GgufKeys<'_> {
     /// Sets the context of a model that has no limit, or does not say it.
     pub fn put_usual_context(&mut self, positions: u32) {
         if self.count("context_length").is_none() {
-            self.put("context_length", Value::U32(positions));
+            self.put("context_length", MetadataValue::U32(positions));
         }
     }
 
@@ -166,7 +166,7 @@ impl GgufKeys<'_> {
     pub fn put_attending_layers(&mut self, heads: u64, attends: impl Fn(u64) -> bool) {
         let layers = self.count("block_count").unwrap_or(0).min(1 << 16);
         let heads = (0..layers).map(|layer| if attends(layer) { heads as u32 } else { 0 });
-        let heads = Value::Array(Array::U32(heads.collect()));
+        let heads = MetadataValue::Array(Array::U32(heads.collect()));
         self.put("attention.head_count_kv", heads);
     }
 
@@ -179,7 +179,7 @@ impl GgufKeys<'_> {
     pub fn kv_heads(&self) -> Option<u64> {
         let key = "attention.head_count_kv";
         match self.values.value(key) {
-            Some(Value::Array(list)) => (0..list.len()).filter_map(|i| list.u64(i)).max(),
+            Some(MetadataValue::Array(list)) => (0..list.len()).filter_map(|i| list.u64(i)).max(),
             _ => self.count(key),
         }
     }
@@ -255,7 +255,10 @@ pub(super) fn queries_first(
     if kv_heads == 0 || dim * (heads + 2 * kv_heads) != count || !heads.is_multiple_of(kv_heads) {
         return Err(no_heads(&tensor, count));
     }
-    keys.put("attention.head_count_kv", Value::U32(kv_heads as u32));
+    keys.put(
+        "attention.head_count_kv",
+        MetadataValue::U32(kv_heads as u32),
+    );
     tensor.rows = WrittenRows::QueriesFirst {
         dim: dim as usize,
         queries: (heads / kv_heads) as usize,

@@ -8,7 +8,7 @@ use crate::graph::blocks::{
 use crate::graph::{
     Attention, BuildError, Builder, Config, Mask, Pairing, PositionScheme, Role, Rope,
 };
-use rillm_formats::manifest::{Container, Value as Fact};
+use rillm_formats::manifest::{Container, MetadataValue};
 
 /// Its keys and tensors have OLMo 2's names.
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -81,7 +81,7 @@ fn windows(config: &Config<'_>, layers: usize) -> Result<Windows, BuildError> {
         "attention.sliding_window_pattern",
     );
     let windows = match config.value(pattern) {
-        Some(Fact::String(letters)) => {
+        Some(MetadataValue::String(letters)) => {
             let expected = "letters such as LLLG, repeated up to the last layer";
             let period =
                 period(letters, layers).ok_or_else(|| config.invalid(pattern, expected))?;

@@ -14,7 +14,7 @@ use crate::graph::blocks::{
 use crate::graph::{
     Among, Attention, BuildError, Builder, Config, Key, Net, Pointwise, PositionScheme, Role, Value,
 };
-use rillm_formats::manifest::{Array, Container, Value as Fact};
+use rillm_formats::manifest::{Array, Container, MetadataValue};
 
 pub(super) const GRANITE_4: Architecture = Architecture {
     title: "Granite 4",
@@ -86,7 +86,7 @@ pub(super) const BAMBA: Architecture = Architecture {
         architecture: Some("granitehybrid"),
         keys: |keys| {
             hybrid_keys(keys, true);
-            keys.put_usual("rope.partial_factor", Fact::F32(BAMBA_PART as f32));
+            keys.put_usual("rope.partial_factor", MetadataValue::F32(BAMBA_PART as f32));
         },
         tensor: hybrid_tensor,
         ..Conversion::PLAIN
@@ -261,8 +261,11 @@ fn hybrid_keys(keys: &mut GgufKeys<'_>, rotates: bool) {
     keys.put_attending_layers(kv_heads, attends);
     let width = keys.count("embedding_length").unwrap_or(0);
     let expand = config.f64("mamba_expand").unwrap_or(2.0);
-    keys.put("ssm.inner_size", Fact::U32((width as f64 * expand) as u32));
-    keys.put("rope.scaling.finetuned", Fact::Bool(rotates));
+    keys.put(
+        "ssm.inner_size",
+        MetadataValue::U32((width as f64 * expand) as u32),
+    );
+    keys.put("rope.scaling.finetuned", MetadataValue::Bool(rotates));
     if keys.count("expert_count").unwrap_or(0) == 0 {
         let shared = "expert_shared_feed_forward_length";
         if let Some(hidden) = keys.values.0.remove(shared) {

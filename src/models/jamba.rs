@@ -8,7 +8,7 @@ use crate::graph::blocks::{
     Heads, Tied, activation, attend, embedding, gated_experts, gated_mlp, head, projections,
 };
 use crate::graph::{Among, BuildError, Builder, PositionScheme, Role};
-use rillm_formats::manifest::Value as Fact;
+use rillm_formats::manifest::MetadataValue;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Jamba",
@@ -120,6 +120,6 @@ fn keys(keys: &mut GgufKeys<'_>) {
     let width = keys.count("embedding_length").unwrap_or(0);
     let inner = width.saturating_mul(or("mamba_expand", 2)) as u32;
     keys.put_attending_layers(kv_heads, |layer| layer.checked_rem(period) == Some(offset));
-    keys.put("ssm.inner_size", Fact::U32(inner));
+    keys.put("ssm.inner_size", MetadataValue::U32(inner));
     keys.remove(&["ssm.expand"]);
 }

@@ -1,7 +1,7 @@
 //! Models of shapes that people know, to be drawn with random weights: their keys and tensors, and
 //! what the values are like.
 
-use rillm_formats::manifest::Value;
+use rillm_formats::manifest::MetadataValue;
 
 /// A model's shape under a name people know.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +73,7 @@ pub struct Outline {
     /// What they are for.
     pub shape: KnownShape,
     /// Keys under their canonical names.
-    pub keys: Vec<(&'static str, Value)>,
+    pub keys: Vec<(&'static str, MetadataValue)>,
     /// Tensors in the order of the file.
     pub tensors: Vec<OutlineTensor>,
 }
@@ -108,12 +108,12 @@ impl Outline {
     pub(super) fn counts(&mut self, keys: &[(&'static str, u64)]) {
         let keys = keys
             .iter()
-            .map(|&(key, count)| (key, Value::U32(count as u32)));
+            .map(|&(key, count)| (key, MetadataValue::U32(count as u32)));
         self.keys.extend(keys);
     }
 
     /// Sets a key.
-    pub(super) fn put(&mut self, key: &'static str, value: Value) {
+    pub(super) fn put(&mut self, key: &'static str, value: MetadataValue) {
         self.keys.push((key, value));
     }
 

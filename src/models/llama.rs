@@ -10,7 +10,7 @@ use crate::graph::{
     Among, Attention, BuildError, Builder, Key, Mask, Name, Pairing, PositionScheme, Role, Rope,
     Value,
 };
-use rillm_formats::manifest::{Container, Value as Fact};
+use rillm_formats::manifest::{Container, MetadataValue};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "LLaMA 1–3",
@@ -182,7 +182,7 @@ pub(super) fn outline(model: &mut Outline, sizes: &Transformer) {
         ("attention.value_length", head_dim),
         ("rope.dimension_count", head_dim),
     ]);
-    model.put("rope.freq_base", Fact::F32(base));
+    model.put("rope.freq_base", MetadataValue::F32(base));
     if let Some([count, used]) = experts {
         model.counts(&[("expert_count", count), ("expert_used_count", used)]);
     }

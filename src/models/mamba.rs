@@ -6,7 +6,7 @@ use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Outline, conversion};
 use crate::graph::blocks::{Tied, embedding, head};
 use crate::graph::{BuildError, Builder, Config, Key, Name, Net, Role, Value};
-use rillm_formats::manifest::{Container, Metadata, Value as Fact};
+use rillm_formats::manifest::{Container, Metadata, MetadataValue};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Mamba, Falcon Mamba",
@@ -28,7 +28,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             let width = keys.count("embedding_length").unwrap_or(0);
             complete(keys, expanded_width(keys), width.div_ceil(16), 16);
             let normalized = keys.config.str("model_type") == Some("falcon_mamba");
-            keys.put_usual("ssm.dt_b_c_rms", Fact::Bool(normalized));
+            keys.put_usual("ssm.dt_b_c_rms", MetadataValue::Bool(normalized));
             keys.remove(AUTHORS_KEYS);
         },
         ..Conversion::PLAIN
@@ -229,7 +229,7 @@ pub(super) fn check_authors(config: &Config<'_>) -> Result<(), BuildError> {
         return Err(config.invalid("feed_forward_length", "0: no layers but the mixing ones"));
     }
     match config.value("attention.layers") {
-        Some(Fact::Array(list)) if !list.is_empty() => {
+        Some(MetadataValue::Array(list)) if !list.is_empty() => {
             Err(config.invalid("attention.layers", "an empty list"))
         }
         _ => Ok(()),
@@ -289,16 +289,16 @@ pub(super) fn expanded_width(keys: &GgufKeys<'_>) -> u64 {
 
 /// What configurations leave to be known, and what readers of GGUF insist on.
 pub(super) fn complete(keys: &mut GgufKeys<'_>, inner: u64, rank: u64, states: u64) {
-    let number = |count: u64| Fact::U32(u32::try_from(count).unwrap_or(0));
+    let number = |count: u64| MetadataValue::U32(u32::try_from(count).unwrap_or(0));
     keys.put_usual("ssm.inner_size", number(inner));
     keys.put_usual("ssm.time_step_rank", number(rank));
     keys.put_usual("ssm.state_size", number(states));
-    keys.put_usual("ssm.conv_kernel", Fact::U32(4));
-    keys.put_usual("context_length", Fact::U32(conversion::ANY_LENGTH));
-    keys.put_usual("attention.layer_norm_rms_epsilon", Fact::F32(1e-5));
+    keys.put_usual("ssm.conv_kernel", MetadataValue::U32(4));
+    keys.put_usual("context_length", MetadataValue::U32(conversion::ANY_LENGTH));
+    keys.put_usual("attention.layer_norm_rms_epsilon", MetadataValue::F32(1e-5));
     // Without meaning.
-    keys.put_usual("attention.head_count", Fact::U32(0));
-    keys.put_usual("feed_forward_length", Fact::U32(0));
+    keys.put_usual("attention.head_count", MetadataValue::U32(0));
+    keys.put_usual("feed_forward_length", MetadataValue::U32(0));
 }
 
 /// Keys and layers of a model of known shape.

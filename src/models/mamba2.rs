@@ -6,7 +6,7 @@ use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Outline, Written, mamba};
 use crate::graph::blocks::{Tied, embedding, head};
 use crate::graph::{BuildError, Builder, Config, Name, Net, Role, Value};
-use rillm_formats::manifest::{Container, Value as Fact};
+use rillm_formats::manifest::{Container, MetadataValue};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Mamba-2",
@@ -51,7 +51,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             let inner = heads.map_or(expanded, |heads| heads.saturating_mul(head_dim));
             let rank = expanded.checked_div(head_dim).unwrap_or(0);
             mamba::complete(keys, inner, rank, 128);
-            keys.put_usual("ssm.group_count", Fact::U32(1));
+            keys.put_usual("ssm.group_count", MetadataValue::U32(1));
             keys.remove(mamba::AUTHORS_KEYS);
         },
         tensor: |keys, tensor| Ok(vec![heads_in_columns(keys, tensor)]),
@@ -214,11 +214,11 @@ impl Mamba2Mixer {
 
 /// Two numbers, the second of which may be infinite.
 fn limits(config: &Config<'_>) -> Result<(f32, f32), BuildError> {
-    use rillm_formats::manifest::Value as Fact;
+    use rillm_formats::manifest::MetadataValue;
     let key = "ssm.time_step_limit";
     let both = match config.value(key) {
         None => return Ok((0.0, f32::INFINITY)),
-        Some(Fact::Array(list)) if list.len() == 2 => (list.f64(0), list.f64(1)),
+        Some(MetadataValue::Array(list)) if list.len() == 2 => (list.f64(0), list.f64(1)),
         Some(_) => (None, None),
     };
     match both {

@@ -5,7 +5,7 @@ use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER};
 use crate::graph::blocks::{Heads, Tied, alibi, attend, cap, embedding, head, mlp};
 use crate::graph::{Attention, BuildError, Builder, Index, Pointwise, PositionScheme, Role};
-use rillm_formats::manifest::Value as Fact;
+use rillm_formats::manifest::MetadataValue;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "MPT",
@@ -37,7 +37,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     conversion: Conversion {
         complete: |keys, _| {
             if keys.float("attention.layer_norm_epsilon").is_none() {
-                keys.put("attention.layer_norm_epsilon", Fact::F32(1e-5));
+                keys.put("attention.layer_norm_epsilon", MetadataValue::F32(1e-5));
             }
         },
         ..Conversion::PLAIN

@@ -9,7 +9,7 @@ use crate::graph::{
     LinearAttention, Matrix, Name, Net, Pairing, Pointwise, PositionScheme, Role, Rope, RowOrder,
     Value,
 };
-use rillm_formats::manifest::{Array, Container, Value as Fact};
+use rillm_formats::manifest::{Array, Container, MetadataValue};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Qwen3-Next",
@@ -43,7 +43,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
                 .zip(keys.count("ssm.value_head_size"))
                 .map(|(heads, dim)| (heads * dim) as u32);
             if let Some(inner) = inner {
-                keys.put("ssm.inner_size", Fact::U32(inner));
+                keys.put("ssm.inner_size", MetadataValue::U32(inner));
             }
         },
         ..Conversion::PLAIN
@@ -157,7 +157,9 @@ fn recurrent_layers(config: &Config<'_>, layers: usize) -> Result<Vec<bool>, Bui
         _ => list.u64(index).map(|recurrent| recurrent != 0),
     };
     let listed: Option<Vec<bool>> = match found {
-        Fact::Array(list) if list.len() == all => (0..layers).map(|i| kind(list, i)).collect(),
+        MetadataValue::Array(list) if list.len() == all => {
+            (0..layers).map(|i| kind(list, i)).collect()
+        }
         _ => None,
     };
     listed.ok_or_else(|| config.invalid(key, &format!("a kind for each of {all} layers")))
@@ -355,7 +357,9 @@ impl FeedForward {
         }
         let hidden = config.count("expert_feed_forward_length")?;
         let plain = match config.value("expert_less_layers") {
-            Some(Fact::Array(list)) => (0..list.len()).filter_map(|i| list.u64(i)).collect(),
+            Some(MetadataValue::Array(list)) => {
+                (0..list.len()).filter_map(|i| list.u64(i)).collect()
+            }
             _ => Vec::new(),
         };
         Ok(FeedForward {

@@ -13,7 +13,7 @@ use crate::graph::{
     BuildError, Builder, Config, DECAY_ROWS, Decay, Divisor, LinearAttention, Pairing, Role, Rope,
     Value,
 };
-use rillm_formats::manifest::Value as Fact;
+use rillm_formats::manifest::MetadataValue;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "RetNet",
@@ -218,7 +218,7 @@ fn outline(model: &mut Outline, heads: u64, values: u64, hidden: u64) {
         ("retention.head_count", heads),
         ("retention.value_length", values),
     ]);
-    model.put("hidden_act", Fact::String("gelu".into()));
+    model.put("hidden_act", MetadataValue::String("gelu".into()));
     let width = model.shape.width;
     for layer in 0..model.shape.layers {
         let name = |name: &str| format!("blk.{layer}.{name}.weight");

@@ -10,7 +10,7 @@ use crate::graph::{
     BuildError, Builder, Catalog, Decay, LinearAttention, Name, Net, Pointwise, Role, Share, Value,
     Vector,
 };
-use rillm_formats::manifest::Value as Fact;
+use rillm_formats::manifest::MetadataValue;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "RWKV-6",
@@ -291,7 +291,7 @@ pub(super) fn channel_mix(
 
 /// Ranks that tensors imply, and what readers of GGUF insist on.
 fn complete(keys: &mut GgufKeys<'_>, tensors: &dyn Catalog) {
-    keys.put("attention.head_count", Fact::U32(0));
+    keys.put("attention.head_count", MetadataValue::U32(0));
     keys.put_usual_context(conversion::ANY_LENGTH);
     for (key, part, parts) in [
         ("time_mix_extra_dim", "time_mix_w1", 5),
@@ -299,7 +299,7 @@ fn complete(keys: &mut GgufKeys<'_>, tensors: &dyn Catalog) {
         ("feed_forward_length", "channel_mix_key", 1),
     ] {
         if let Some(rows) = conversion::rows(tensors, &format!("blk.0.{part}.weight")) {
-            keys.put(key, Fact::U32(rows / parts));
+            keys.put(key, MetadataValue::U32(rows / parts));
         }
     }
 }
@@ -307,7 +307,7 @@ fn complete(keys: &mut GgufKeys<'_>, tensors: &dyn Catalog) {
 /// What all of RWKV have of a known shape: keys, and the norms at both ends and in every layer.
 pub(super) fn outline_norms(model: &mut Outline, hidden: u64, of_layers: &[&str]) {
     model.counts(&[("feed_forward_length", hidden)]);
-    model.put("attention.layer_norm_epsilon", Fact::F32(1e-5));
+    model.put("attention.layer_norm_epsilon", MetadataValue::F32(1e-5));
     let width = model.shape.width;
     model.norm("token_embd_norm.weight", width);
     model.normal("token_embd_norm.bias", &[width], 0.0, 0.1);

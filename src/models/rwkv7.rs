@@ -11,7 +11,7 @@ use crate::graph::{
     BuildError, Builder, Decay, DeltaRule, LinearAttention, Name, Net, Pointwise, Role, Share,
     Value,
 };
-use rillm_formats::manifest::Value as Fact;
+use rillm_formats::manifest::MetadataValue;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "RWKV-7",
@@ -61,7 +61,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             Ok(vec![tensor])
         },
         complete: |keys, _| {
-            keys.put("attention.head_count", Fact::U32(0));
+            keys.put("attention.head_count", MetadataValue::U32(0));
             keys.put_usual_context(conversion::ANY_LENGTH);
         },
         // The first layer has no values to mix its own with; readers want the tensors for it

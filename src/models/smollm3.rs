@@ -2,7 +2,7 @@
 
 use super::{Architecture, DECODER, conversion, llama, tables};
 use crate::graph::{BuildError, Builder};
-use rillm_formats::manifest::Value;
+use rillm_formats::manifest::MetadataValue;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "SmolLM3",
@@ -34,10 +34,10 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     }
     let layers = config.count("block_count")?;
     let rotated: Vec<bool> = match config.value(ROTATED) {
-        Some(Value::Array(list)) if list.len() == layers => {
+        Some(MetadataValue::Array(list)) if list.len() == layers => {
             (0..layers).map(|i| list.u64(i) != Some(0)).collect()
         }
-        Some(Value::Array(_)) => {
+        Some(MetadataValue::Array(_)) => {
             let expected = format!("an entry for each of {layers} layers");
             return Err(config.invalid(ROTATED, &expected));
         }

@@ -9,7 +9,7 @@ use crate::graph::{
     ABSENT_ROWS, BuildError, Builder, Config, Distances, Index, Matrix, MemorySource, Net,
     Pointwise, Role, SegmentMemory, Segments, SinusoidFrequencies, TableRows, Value, Vector,
 };
-use rillm_formats::manifest::{Array, Container, Value as Fact};
+use rillm_formats::manifest::{Array, Container, MetadataValue};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Transformer-XL",
@@ -214,7 +214,7 @@ impl<'a, 'm> Words<'a, 'm> {
         let mut ends = vec![0];
         match config.value("vocabulary.cutoffs") {
             None => {}
-            Some(Fact::Array(list)) => {
+            Some(MetadataValue::Array(list)) => {
                 let list = (0..list.len()).map(|index| list.u64(index));
                 ends.extend(list.map(|end| end.map_or(0, |end| end as usize)));
             }
@@ -231,7 +231,7 @@ impl<'a, 'm> Words<'a, 'm> {
             None => (0..clusters)
                 .map(|cluster| cluster > 0 && tied_tails)
                 .collect(),
-            Some(Fact::Array(Array::Bool(list))) => {
+            Some(MetadataValue::Array(Array::Bool(list))) => {
                 let listed = |cluster| list.get(cluster).copied().unwrap_or(false);
                 (0..clusters).map(listed).collect()
             }

@@ -38,7 +38,7 @@ use crate::quant;
 use crate::setters::setters;
 use mix::Choice;
 use rillm_formats::gguf::write::{FileLayout, TensorSpec, layout};
-use rillm_formats::manifest::{DType, Metadata, Shape, Value};
+use rillm_formats::manifest::{DType, Metadata, MetadataValue, Shape};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -199,9 +199,9 @@ fn described(metadata: &Metadata, mix: Mix) -> Metadata {
     // A split file becomes one.
     metadata.0.retain(|key, _| !key.starts_with("split."));
     if mix.base.is_some() {
-        let file_type = Value::U32(mix.file_type);
+        let file_type = MetadataValue::U32(mix.file_type);
         metadata.0.insert("general.file_type".into(), file_type);
-        let version = Value::U32(2);
+        let version = MetadataValue::U32(2);
         metadata
             .0
             .insert("general.quantization_version".into(), version);

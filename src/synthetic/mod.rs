@@ -4,7 +4,7 @@ mod vocabulary;
 
 use crate::convert::{Draft, DraftTensor, TensorSource, ValueSource};
 use crate::models::{ARCHITECTURES, Architecture, KnownShape, Outline, OutlineValues};
-use rillm_formats::manifest::{DType, Metadata, Value};
+use rillm_formats::manifest::{DType, Metadata, MetadataValue};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -89,21 +89,21 @@ impl RandomModel {
         Draft::made(metadata, tensors.collect())
     }
 
-    fn keys(&self, own: Vec<(&'static str, Value)>) -> Metadata {
+    fn keys(&self, own: Vec<(&'static str, MetadataValue)>) -> Metadata {
         let architecture = self.architecture.written_as();
         let mut metadata = Metadata::default();
-        let mut put = |key: String, value: Value| metadata.0.insert(key, value);
-        let text = |text: &str| Value::String(text.to_string());
+        let mut put = |key: String, value: MetadataValue| metadata.0.insert(key, value);
+        let text = |text: &str| MetadataValue::String(text.to_string());
         put("general.architecture".into(), text(architecture));
         let name = format!("{} (random weights)", self.about);
         put("general.name".into(), text(&name));
-        let count = |count: u64| Value::U32(count as u32);
+        let count = |count: u64| MetadataValue::U32(count as u32);
         let usual = [
             ("block_count", count(self.shape.layers)),
             ("context_length", count(self.shape.context)),
             ("embedding_length", count(self.shape.width)),
             ("vocab_size", count(self.shape.vocabulary)),
-            ("attention.layer_norm_rms_epsilon", Value::F32(1e-5)),
+            ("attention.layer_norm_rms_epsilon", MetadataValue::F32(1e-5)),
         ];
         for (key, value) in usual.into_iter().chain(own) {
             put(format!("{architecture}.{key}"), value);

@@ -1,6 +1,6 @@
 //! A vocabulary for models that no tokenizer was trained for.
 
-use rillm_formats::manifest::{Array, Metadata, Strings, Value};
+use rillm_formats::manifest::{Array, Metadata, MetadataValue, Strings};
 
 /// A SentencePiece vocabulary of `count` pieces that any text can be written in: letters, bytes
 /// for what has none, and words that mean nothing.
@@ -24,7 +24,7 @@ pub(super) fn fill(metadata: &mut Metadata, count: u64) {
 
     let mut list = |name: &str, array: Array| {
         let key = format!("tokenizer.ggml.{name}");
-        metadata.0.insert(key, Value::Array(array));
+        metadata.0.insert(key, MetadataValue::Array(array));
     };
     list(
         "scores",
@@ -39,15 +39,15 @@ pub(super) fn fill(metadata: &mut Metadata, count: u64) {
         tokens.push(piece.as_bytes());
     }
     list("tokens", Array::String(tokens));
-    let mut put = |name: &str, value: Value| {
+    let mut put = |name: &str, value: MetadataValue| {
         metadata.0.insert(format!("tokenizer.ggml.{name}"), value);
     };
-    put("model", Value::String("llama".into()));
-    put("pre", Value::String("default".into()));
-    put("unknown_token_id", Value::U32(0));
-    put("bos_token_id", Value::U32(1));
-    put("eos_token_id", Value::U32(2));
-    put("add_bos_token", Value::Bool(true));
+    put("model", MetadataValue::String("llama".into()));
+    put("pre", MetadataValue::String("default".into()));
+    put("unknown_token_id", MetadataValue::U32(0));
+    put("bos_token_id", MetadataValue::U32(1));
+    put("eos_token_id", MetadataValue::U32(2));
+    put("add_bos_token", MetadataValue::Bool(true));
 }
 
 /// Word `number`: its digits to the base of 80, each a syllable.

@@ -5,7 +5,7 @@ use super::support::fixture::{Fixture, Weight};
 use super::support::folder::TempFolder;
 use super::support::rewrite::{options, run};
 use super::support::to_gguf::Gguf;
-use rillm::formats::manifest::Value;
+use rillm::formats::manifest::MetadataValue;
 use rillm::internals::quant;
 use rillm::internals::weights::open;
 use rillm::quantize::Draft;
@@ -72,7 +72,7 @@ fn keys_are_what_other_readers_insist_on() {
     assert_eq!(neox.str("tokenizer.ggml.model"), Some("none"));
     assert_eq!(neox.u64("gptneox.vocab_size"), Some(101));
     let base = neox.value("gptneox.rope.freq_base");
-    assert!(matches!(base, Some(Value::F32(_))), "{base:?}");
+    assert!(matches!(base, Some(MetadataValue::F32(_))), "{base:?}");
     let llama = keys_of("llama");
     assert_eq!(llama.u64("llama.attention.value_length"), Some(10));
     let gpt2 = keys_of("gpt2_inverse_layer");

@@ -2,7 +2,7 @@
 //! (`tools/demo/export.py` writes the golden; every token leads the next by 0.2 at least, far
 //! more than rounding activations to int8 can move a logit of this model).
 
-use rillm::formats::tokenizer::{DecodeOptions, Encode, Position};
+use rillm::formats::tokenizer::{DecodeOptions, EncodeOptions, Position};
 use rillm::generate::{GenerateOptions, generate};
 use rillm::sample::{SampleOptions, Sampler};
 use rillm::{Isa, Model, ModelOptions, Row, Session, SessionOptions};
@@ -26,7 +26,7 @@ fn the_demo_tells_the_references_story() {
         let model = Model::from_bytes(DEMO, options).expect("the demo opens");
         let tokenizer = model.tokenizer().expect("the demo has a vocabulary");
         let prompt = golden["prompt"].as_str().expect("a prompt");
-        let encode = Encode {
+        let encode = EncodeOptions {
             add_special: true,
             parse_special: false,
         };
@@ -84,7 +84,7 @@ fn the_siblings_choose_the_references_words() {
             let options = ModelOptions::default().isa(isa);
             let model = Model::from_bytes(file, options).expect("it opens");
             let tokenizer = model.tokenizer().expect("a vocabulary");
-            let encode = Encode {
+            let encode = EncodeOptions {
                 add_special: true,
                 parse_special: false,
             };

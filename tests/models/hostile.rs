@@ -9,7 +9,7 @@ use rillm::error::{LoadErrorKind, RunErrorKind};
 use rillm::internals::models::ARCHITECTURES;
 use rillm::internals::weights::{Files, Source, TokenizerFiles};
 use rillm::{LoadError, Model, Session, SessionOptions};
-use rillm_formats::manifest::{Array, Metadata, Strings, Value};
+use rillm_formats::manifest::{Array, Metadata, MetadataValue, Strings};
 use rillm_formats::{FormatError, hf_config, safetensors};
 use serde_json::{Value as Json, json};
 
@@ -222,39 +222,39 @@ fn a_checkpoint_may_claim_to_be_of_any_kind() {
     }
 }
 
-fn nasty_values() -> Vec<Value> {
+fn nasty_values() -> Vec<MetadataValue> {
     let mut strings = Strings::default();
     strings.push(b"\xFF\xFE");
     vec![
-        Value::U32(0),
-        Value::U32(1),
-        Value::U32(3),
-        Value::U32(7),
-        Value::U32(1 << 16),
-        Value::U32(1 << 31),
-        Value::U32(u32::MAX),
-        Value::I8(-1),
-        Value::I32(i32::MIN),
-        Value::I64(i64::MIN),
-        Value::U64(1 << 32),
-        Value::U64(1 << 63),
-        Value::U64(u64::MAX),
-        Value::F32(f32::NAN),
-        Value::F32(f32::INFINITY),
-        Value::F32(-1e38),
-        Value::F32(1e-45),
-        Value::F32(0.5),
-        Value::F64(1e308),
-        Value::Bool(true),
-        Value::Bool(false),
-        Value::String("yarn".into()),
-        Value::String("dynamic".into()),
-        Value::String("two\nlines".into()),
-        Value::String(String::new()),
-        Value::Array(Array::U32(vec![])),
-        Value::Array(Array::U32(vec![4, 4])),
-        Value::Array(Array::String(strings)),
-        Value::Array(Array::Array(vec![Array::Bool(vec![true])])),
+        MetadataValue::U32(0),
+        MetadataValue::U32(1),
+        MetadataValue::U32(3),
+        MetadataValue::U32(7),
+        MetadataValue::U32(1 << 16),
+        MetadataValue::U32(1 << 31),
+        MetadataValue::U32(u32::MAX),
+        MetadataValue::I8(-1),
+        MetadataValue::I32(i32::MIN),
+        MetadataValue::I64(i64::MIN),
+        MetadataValue::U64(1 << 32),
+        MetadataValue::U64(1 << 63),
+        MetadataValue::U64(u64::MAX),
+        MetadataValue::F32(f32::NAN),
+        MetadataValue::F32(f32::INFINITY),
+        MetadataValue::F32(-1e38),
+        MetadataValue::F32(1e-45),
+        MetadataValue::F32(0.5),
+        MetadataValue::F64(1e308),
+        MetadataValue::Bool(true),
+        MetadataValue::Bool(false),
+        MetadataValue::String("yarn".into()),
+        MetadataValue::String("dynamic".into()),
+        MetadataValue::String("two\nlines".into()),
+        MetadataValue::String(String::new()),
+        MetadataValue::Array(Array::U32(vec![])),
+        MetadataValue::Array(Array::U32(vec![4, 4])),
+        MetadataValue::Array(Array::String(strings)),
+        MetadataValue::Array(Array::Array(vec![Array::Bool(vec![true])])),
     ]
 }
 

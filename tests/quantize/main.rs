@@ -5,7 +5,7 @@ mod mixes;
 mod support;
 
 use rillm::formats::gguf::write::{TensorSpec, to_bytes};
-use rillm::formats::manifest::{DType, Metadata, Shape, Value};
+use rillm::formats::manifest::{DType, Metadata, MetadataValue, Shape};
 use rillm::internals::quant;
 use rillm::internals::weights::{Source, open, open_source};
 use rillm::quantize::{Draft, QuantizePlan};
@@ -39,11 +39,13 @@ fn wave(index: u64) -> f32 {
 
 fn llama() -> Metadata {
     let mut metadata = Metadata::default();
-    let architecture = Value::String("llama".into());
+    let architecture = MetadataValue::String("llama".into());
     metadata
         .0
         .insert("general.architecture".into(), architecture);
-    metadata.0.insert("llama.block_count".into(), Value::U32(1));
+    metadata
+        .0
+        .insert("llama.block_count".into(), MetadataValue::U32(1));
     metadata
 }
 

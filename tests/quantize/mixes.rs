@@ -3,7 +3,7 @@
 
 use super::support::rewrite::options;
 use super::{file, input};
-use rillm::formats::manifest::{Metadata, Value};
+use rillm::formats::manifest::{Metadata, MetadataValue};
 use rillm::internals::synthetic::shapes;
 use rillm::quantize::QuantizePlan;
 use std::collections::BTreeMap;
@@ -28,15 +28,18 @@ fn shape(case: &str) -> (&'static str, u32, u32, u64, bool) {
 fn model(case: &str) -> Vec<u8> {
     let (architecture, kv_heads, experts, hidden, untied) = shape(case);
     let mut metadata = Metadata::default();
-    let mut key = |key: &str, value: Value| metadata.0.insert(key.to_string(), value);
-    key("general.architecture", Value::String(architecture.into()));
+    let mut key = |key: &str, value: MetadataValue| metadata.0.insert(key.to_string(), value);
+    key(
+        "general.architecture",
+        MetadataValue::String(architecture.into()),
+    );
     for (name, value) in [
         ("block_count", LAYERS as u32),
         ("attention.head_count", 4),
         ("attention.head_count_kv", kv_heads),
         ("expert_count", experts),
     ] {
-        key(&format!("{architecture}.{name}"), Value::U32(value));
+        key(&format!("{architecture}.{name}"), MetadataValue::U32(value));
     }
     let kv = 64 * u64::from(kv_heads);
     let experts = u64::from(experts);

@@ -10,7 +10,7 @@ use rillm::internals::models::{ARCHITECTURES, Architecture};
 use rillm::internals::quant;
 use rillm_formats::gguf::write::{TensorSpec, to_bytes};
 use rillm_formats::hf_config;
-use rillm_formats::manifest::{Array, DType, Metadata, Shape, Value};
+use rillm_formats::manifest::{Array, DType, Metadata, MetadataValue, Shape};
 
 use super::fixture::Fixture;
 
@@ -149,7 +149,7 @@ impl Gguf {
         ] {
             let rows = self.tensors[&format!("blk.0.{name}.weight")].shape[0];
             let key = self.key(key);
-            let rank = Value::U32(rows as u32 / parts);
+            let rank = MetadataValue::U32(rows as u32 / parts);
             self.metadata.0.insert(key, rank);
         }
     }
@@ -171,7 +171,7 @@ impl Gguf {
         };
         let usual = || Some(self.count("embedding_length")? / self.count("attention.head_count")?);
         let dim = self.count("attention.key_length").or_else(usual);
-        let dims = Value::U32((dim.expect("a head's size") as f64 * part) as u32);
+        let dims = MetadataValue::U32((dim.expect("a head's size") as f64 * part) as u32);
         self.metadata.0.remove(&key);
         self.metadata
             .0
@@ -183,7 +183,7 @@ impl Gguf {
     fn pair_neighbours(&mut self) {
         let heads = self.count("attention.head_count").expect("heads");
         let kv_heads = match self.metadata.value(&self.key("attention.head_count_kv")) {
-            Some(Value::Array(list)) => (0..list.len()).filter_map(|i| list.u64(i)).max(),
+            Some(MetadataValue::Array(list)) => (0..list.len()).filter_map(|i| list.u64(i)).max(),
             _ => self.count("attention.head_count_kv"),
         };
         let kv_heads = kv_heads.unwrap_or(heads);
@@ -260,7 +260,9 @@ impl Gguf {
             floats.values = parts.chain(of_group(group + 1, group + 2)).collect();
         }
         let key = self.key("attention.head_count_kv");
-        self.metadata.0.insert(key, Value::U32(kv_heads as u32));
+        self.metadata
+            .0
+            .insert(key, MetadataValue::U32(kv_heads as u32));
     }
 
     /// Mamba-2: numbers of heads stand in a column, and a norm has a row for each group.
@@ -284,7 +286,7 @@ impl Gguf {
     fn long_rope_as_tensors(&mut self) {
         for which in ["short", "long"] {
             let key = self.key(&format!("rope.scaling.{which}_factor"));
-            let Some(Value::Array(table)) = self.metadata.0.remove(&key) else {
+            let Some(MetadataValue::Array(table)) = self.metadata.0.remove(&key) else {
                 return;
             };
             let numbers = (0..table.len()).map(|index| table.f64(index).expect("a number") as f32);
@@ -298,7 +300,9 @@ impl Gguf {
         let stretch = self.count("context_length").expect("a context") as f64 / trained;
         let magnitude = (1.0 + stretch.ln() / trained.ln()).sqrt();
         let key = self.key("rope.scaling.attn_factor");
-        self.metadata.0.insert(key, Value::F32(magnitude as f32));
+        self.metadata
+            .0
+            .insert(key, MetadataValue::F32(magnitude as f32));
     }
 
     /// llama3's scaling (Dubey et al. 2024) goes into a tensor that divides the frequencies.
@@ -349,19 +353,22 @@ pub fn encode(dtype: DType, floats: &Floats) -> Vec<u8> {
 
 fn metadata(name: &str, table: &Architecture, config: &Metadata) -> Metadata {
     let mut keys = BTreeMap::new();
-    keys.insert("general.architecture".into(), Value::String(name.into()));
+    keys.insert(
+        "general.architecture".into(),
+        MetadataValue::String(name.into()),
+    );
     for &(canonical, theirs) in table.keys.iter().copied().flatten() {
         let narrow = match config.value(theirs) {
             None => continue,
-            Some(Value::F64(float)) => Value::F32(*float as f32),
-            Some(Value::Array(Array::String(kinds))) if theirs == "layer_types" => {
+            Some(MetadataValue::F64(float)) => MetadataValue::F32(*float as f32),
+            Some(MetadataValue::Array(Array::String(kinds))) if theirs == "layer_types" => {
                 let slides =
                     |kind: &[u8]| kind == b"sliding_attention" || kind == b"linear_attention";
                 let slides = (0..kinds.len()).filter_map(|i| kinds.get(i)).map(slides);
-                Value::Array(Array::Bool(slides.collect()))
+                MetadataValue::Array(Array::Bool(slides.collect()))
             }
             Some(other) => match config.u64(theirs) {
-                Some(count) => Value::U32(u32::try_from(count).expect("a small number")),
+                Some(count) => MetadataValue::U32(u32::try_from(count).expect("a small number")),
                 None => other.clone(),
             },
         };
@@ -391,13 +398,13 @@ fn mamba(config: &Metadata, keys: &mut Metadata) {
     let width = keys.u64("mamba.embedding_length").expect("a width") as u32;
     let falcon = config.str("model_type") == Some("falcon_mamba");
     for (key, value) in [
-        ("attention.head_count", Value::U32(0)),
-        ("feed_forward_length", Value::U32(0)),
-        ("ssm.dt_b_c_rms", Value::Bool(falcon)),
-        ("ssm.inner_size", Value::U32(2 * width)),
-        ("ssm.time_step_rank", Value::U32(width.div_ceil(16))),
-        ("ssm.state_size", Value::U32(16)),
-        ("ssm.conv_kernel", Value::U32(4)),
+        ("attention.head_count", MetadataValue::U32(0)),
+        ("feed_forward_length", MetadataValue::U32(0)),
+        ("ssm.dt_b_c_rms", MetadataValue::Bool(falcon)),
+        ("ssm.inner_size", MetadataValue::U32(2 * width)),
+        ("ssm.time_step_rank", MetadataValue::U32(width.div_ceil(16))),
+        ("ssm.state_size", MetadataValue::U32(16)),
+        ("ssm.conv_kernel", MetadataValue::U32(4)),
     ] {
         keys.0.entry(format!("mamba.{key}")).or_insert(value);
     }
@@ -417,8 +424,11 @@ fn jamba(config: &Metadata, keys: &mut Metadata) {
     let heads: Vec<u32> = (0..count("num_hidden_layers")).map(heads).collect();
     let inner = count("mamba_expand") * count("hidden_size");
     for (key, value) in [
-        ("attention.head_count_kv", Value::Array(Array::U32(heads))),
-        ("ssm.inner_size", Value::U32(inner as u32)),
+        (
+            "attention.head_count_kv",
+            MetadataValue::Array(Array::U32(heads)),
+        ),
+        ("ssm.inner_size", MetadataValue::U32(inner as u32)),
     ] {
         keys.0.insert(format!("jamba.{key}"), value);
     }
@@ -447,9 +457,12 @@ fn granite_hybrid(config: &Metadata, keys: &mut Metadata) {
     let rotates = bamba || config.str("position_embedding_type") == Some("rope");
     let inner = count("mamba_expand") * count("hidden_size");
     for (key, value) in [
-        ("attention.head_count_kv", Value::Array(Array::U32(heads))),
-        ("ssm.inner_size", Value::U32(inner as u32)),
-        ("rope.scaling.finetuned", Value::Bool(rotates)),
+        (
+            "attention.head_count_kv",
+            MetadataValue::Array(Array::U32(heads)),
+        ),
+        ("ssm.inner_size", MetadataValue::U32(inner as u32)),
+        ("rope.scaling.finetuned", MetadataValue::Bool(rotates)),
     ] {
         keys.0.insert(format!("granitehybrid.{key}"), value);
     }
@@ -480,7 +493,7 @@ fn mamba2(keys: &mut Metadata) {
         ("ssm.group_count", 1),
         ("ssm.conv_kernel", 4),
     ] {
-        let value = Value::U32(value as u32);
+        let value = MetadataValue::U32(value as u32);
         keys.0.entry(format!("mamba2.{key}")).or_insert(value);
     }
     keys.0.remove("mamba2.ssm.head_dim");

@@ -2,7 +2,7 @@
 
 use rillm::Model;
 use rillm::internals::eval::Cut;
-use rillm_formats::manifest::{Metadata, Value};
+use rillm_formats::manifest::{Metadata, MetadataValue};
 use serde_json::json;
 
 use super::evaluate::evaluate;
@@ -52,13 +52,13 @@ pub fn gguf() -> Gguf {
         (name, Floats { shape, values })
     });
     let number = |key: &str, value: u64| {
-        let value = Value::U32(u32::try_from(value).unwrap());
+        let value = MetadataValue::U32(u32::try_from(value).unwrap());
         (format!("llama.{key}"), value)
     };
     let keys = [
         (
             "general.architecture".to_owned(),
-            Value::String("llama".into()),
+            MetadataValue::String("llama".into()),
         ),
         number("embedding_length", WIDTH),
         number("feed_forward_length", HIDDEN),

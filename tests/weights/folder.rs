@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rillm::error::LoadErrorKind;
 use rillm_formats::gguf::write::TensorSpec;
-use rillm_formats::manifest::{Array, DType, Shape, Value};
+use rillm_formats::manifest::{Array, DType, MetadataValue, Shape};
 use rillm_formats::safetensors::write::header;
 
 use crate::support::evaluate::{all_outputs, check_all, open, open_bytes, runnable};
@@ -96,13 +96,15 @@ fn layers_that_guess_further_tokens_are_left_out() {
     assert_eq!(error.kind(), LoadErrorKind::Unsupported, "{error}");
     gguf.metadata
         .0
-        .insert(blocks, Value::U32(layers as u32 + 1));
-    gguf.metadata.0.insert(guessing.clone(), Value::U32(1));
-    if let Some(Value::Array(Array::Bool(kinds))) = gguf.metadata.0.get_mut(&kinds) {
+        .insert(blocks, MetadataValue::U32(layers as u32 + 1));
+    gguf.metadata
+        .0
+        .insert(guessing.clone(), MetadataValue::U32(1));
+    if let Some(MetadataValue::Array(Array::Bool(kinds))) = gguf.metadata.0.get_mut(&kinds) {
         kinds.push(false);
     }
     check_all(&fixture, &open_bytes(gguf.bytes()).expect("a file"));
-    let all = Value::U32(layers as u32 + 1);
+    let all = MetadataValue::U32(layers as u32 + 1);
     gguf.metadata.0.insert(guessing, all);
     let error = open_bytes(gguf.bytes()).unwrap_err().to_string();
     assert!(error.contains("nextn_predict_layers"), "{error}");

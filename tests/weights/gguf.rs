@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rillm::error::LoadErrorKind;
 use rillm_formats::gguf::write::{TensorSpec, to_bytes};
-use rillm_formats::manifest::{DType, Metadata, Shape, Value};
+use rillm_formats::manifest::{DType, Metadata, MetadataValue, Shape};
 
 use crate::support::evaluate::{all_outputs, check_all, open, open_bytes, runnable};
 use crate::support::fixture::Fixture;
@@ -76,9 +76,10 @@ fn a_mapped_gguf_is_the_gguf_in_memory() {
 
 /// A file of a split model: its number, how many there are, how many tensors in all.
 fn split_keys(keys: &mut Metadata, number: u16, files: u16, tensors: usize) {
-    let tensors = Value::I32(i32::try_from(tensors).unwrap());
-    keys.0.insert("split.no".into(), Value::U16(number));
-    keys.0.insert("split.count".into(), Value::U16(files));
+    let tensors = MetadataValue::I32(i32::try_from(tensors).unwrap());
+    keys.0.insert("split.no".into(), MetadataValue::U16(number));
+    keys.0
+        .insert("split.count".into(), MetadataValue::U16(files));
     keys.0.insert("split.tensors.count".into(), tensors);
 }
 
@@ -148,7 +149,9 @@ fn divided_weights_are_left_as_they_are() {
         gguf.key("rescale_undivided_every"),
     );
     gguf.metadata.0.remove(&ours).expect("a key");
-    gguf.metadata.0.insert(theirs, Value::U32(EVERY as u32));
+    gguf.metadata
+        .0
+        .insert(theirs, MetadataValue::U32(EVERY as u32));
     for (name, mut floats) in std::mem::take(&mut gguf.tensors) {
         let layer = name.split('.').nth(1).and_then(|layer| layer.parse().ok());
         let halved = layer.unwrap_or(0usize) / EVERY;

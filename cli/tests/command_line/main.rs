@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use rillm::internals::eval::Cut;
-use rillm_formats::manifest::{Array, Strings, Value};
+use rillm_formats::manifest::{Array, MetadataValue, Strings};
 use serde_json::json;
 use support::evaluate::{evaluate, open};
 use support::fixture::Fixture;
@@ -310,7 +310,7 @@ fn damaged_models_are_named() {
         name.to_owned()
     };
     let mut stranger = gguf.clone();
-    let name = Value::String("zebra".into());
+    let name = MetadataValue::String("zebra".into());
     stranger
         .metadata
         .0
@@ -320,7 +320,7 @@ fn damaged_models_are_named() {
     let mut odd = gguf.clone();
     odd.metadata
         .0
-        .insert("gpt2.attention.head_count".into(), Value::U32(4));
+        .insert("gpt2.attention.head_count".into(), MetadataValue::U32(4));
 
     fs::create_dir(folder.join("empty")).unwrap();
     fs::create_dir(folder.join("strange")).unwrap();
@@ -602,16 +602,19 @@ fn lettered() -> Gguf {
         _ => 1,
     });
     for (key, value) in [
-        ("model", Value::String("llama".into())),
-        ("tokens", Value::Array(Array::String(strings))),
+        ("model", MetadataValue::String("llama".into())),
+        ("tokens", MetadataValue::Array(Array::String(strings))),
         (
             "scores",
-            Value::Array(Array::F32((0..rows).map(|id| -(id as f32)).collect())),
+            MetadataValue::Array(Array::F32((0..rows).map(|id| -(id as f32)).collect())),
         ),
-        ("token_type", Value::Array(Array::I32(kinds.collect()))),
-        ("unknown_token_id", Value::U32(0)),
-        ("bos_token_id", Value::U32(1)),
-        ("eos_token_id", Value::U32(2)),
+        (
+            "token_type",
+            MetadataValue::Array(Array::I32(kinds.collect())),
+        ),
+        ("unknown_token_id", MetadataValue::U32(0)),
+        ("bos_token_id", MetadataValue::U32(1)),
+        ("eos_token_id", MetadataValue::U32(2)),
     ] {
         gguf.metadata
             .0
@@ -627,7 +630,7 @@ fn a_vocabulary_without_weights_has_tokens() {
     let whole = talking(&folder);
     let mut gguf = lettered();
     gguf.tensors.clear();
-    let architecture = Value::String("zebra".into());
+    let architecture = MetadataValue::String("zebra".into());
     gguf.metadata
         .0
         .insert("general.architecture".into(), architecture);

@@ -1,7 +1,7 @@
 //! Texts that end where they are told to, whatever the tokens that they are made of.
 
 use crate::{rillm, text};
-use rillm_formats::manifest::{Array, Strings, Value};
+use rillm_formats::manifest::{Array, MetadataValue, Strings};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,8 +47,8 @@ fn reciting(folder: &Path, pieces: &[&[u8]]) -> PathBuf {
         tokens.push(format!("({number})").as_bytes());
     }
     for (key, value) in [
-        ("model", Value::String("rwkv".into())),
-        ("tokens", Value::Array(Array::String(tokens))),
+        ("model", MetadataValue::String("rwkv".into())),
+        ("tokens", MetadataValue::Array(Array::String(tokens))),
     ] {
         let key = format!("tokenizer.ggml.{key}");
         gguf.metadata.0.insert(key, value);

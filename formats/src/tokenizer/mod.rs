@@ -39,8 +39,6 @@ mod word_cache;
 mod word_piece;
 
 pub use decode::{DecodeOptions, Decoder, Position};
-// The name until its users are renamed.
-pub use EncodeOptions as Encode;
 pub use error::{TokenizerError, TokenizerErrorKind};
 
 use crate::manifest::Metadata;

@@ -5,7 +5,7 @@ mod malformed;
 
 use rillm_formats::ErrorKind;
 use rillm_formats::gguf::{self, write};
-use rillm_formats::manifest::{Array, Container, DType, Metadata, Shape, Strings, Value};
+use rillm_formats::manifest::{Array, Container, DType, Metadata, MetadataValue, Shape, Strings};
 
 use crate::support::{F32, Q8_0, Raw, gguf_sample, kind};
 
@@ -18,23 +18,32 @@ fn sample_metadata() -> Metadata {
     inner.push(b"in");
     let arrays = vec![Array::U8(vec![7, 8]), Array::String(inner)];
     let entries = [
-        ("a.array", Value::Array(Array::Array(arrays))),
-        ("a.bools", Value::Array(Array::Bool(vec![true, false]))),
-        ("a.floats", Value::Array(Array::F32(vec![1.5, -2.0]))),
-        ("a.i16", Value::Array(Array::I16(vec![-2]))),
-        ("a.strings", Value::Array(Array::String(strings))),
-        ("general.architecture", Value::String("llama".into())),
-        ("v.bool", Value::Bool(true)),
-        ("v.f32", Value::F32(0.25)),
-        ("v.f64", Value::F64(-0.5)),
-        ("v.i16", Value::I16(i16::MIN)),
-        ("v.i32", Value::I32(-1)),
-        ("v.i64", Value::I64(i64::MIN)),
-        ("v.i8", Value::I8(-128)),
-        ("v.u16", Value::U16(u16::MAX)),
-        ("v.u32", Value::U32(0x0102_0304)),
-        ("v.u64", Value::U64(0x0102_0304_0506_0708)),
-        ("v.u8", Value::U8(200)),
+        ("a.array", MetadataValue::Array(Array::Array(arrays))),
+        (
+            "a.bools",
+            MetadataValue::Array(Array::Bool(vec![true, false])),
+        ),
+        (
+            "a.floats",
+            MetadataValue::Array(Array::F32(vec![1.5, -2.0])),
+        ),
+        ("a.i16", MetadataValue::Array(Array::I16(vec![-2]))),
+        ("a.strings", MetadataValue::Array(Array::String(strings))),
+        (
+            "general.architecture",
+            MetadataValue::String("llama".into()),
+        ),
+        ("v.bool", MetadataValue::Bool(true)),
+        ("v.f32", MetadataValue::F32(0.25)),
+        ("v.f64", MetadataValue::F64(-0.5)),
+        ("v.i16", MetadataValue::I16(i16::MIN)),
+        ("v.i32", MetadataValue::I32(-1)),
+        ("v.i64", MetadataValue::I64(i64::MIN)),
+        ("v.i8", MetadataValue::I8(-128)),
+        ("v.u16", MetadataValue::U16(u16::MAX)),
+        ("v.u32", MetadataValue::U32(0x0102_0304)),
+        ("v.u64", MetadataValue::U64(0x0102_0304_0506_0708)),
+        ("v.u8", MetadataValue::U8(200)),
     ];
     Metadata(entries.map(|(key, value)| (key.to_owned(), value)).into())
 }
@@ -197,14 +206,14 @@ fn the_writer_refuses_what_the_reader_would() {
         ErrorKind::Limit
     );
     let with = |key: &str, value| Metadata([(key.to_owned(), value)].into());
-    let alignment = with("general.alignment", Value::U32(12));
+    let alignment = with("general.alignment", MetadataValue::U32(12));
     assert_eq!(refused(&alignment, &[], "power of two"), ErrorKind::Value);
     assert_eq!(
-        refused(&with("", Value::U8(0)), &[], "key"),
+        refused(&with("", MetadataValue::U8(0)), &[], "key"),
         ErrorKind::Limit
     );
     let nested = (0..5).fold(Array::U8(vec![]), |array, _| Array::Array(vec![array]));
-    let deep = with("deep", Value::Array(nested));
+    let deep = with("deep", MetadataValue::Array(nested));
     assert_eq!(refused(&deep, &[], "\"deep\""), ErrorKind::Limit);
     let short = write::to_bytes(&none, &[(spec("w", DType::F32, &[2]), &[0; 4])]);
     assert!(

@@ -3,40 +3,43 @@
 mod malformed;
 
 use rillm_formats::hf_config;
-use rillm_formats::manifest::{Array, Metadata, Strings, Value};
+use rillm_formats::manifest::{Array, Metadata, MetadataValue, Strings};
 
 use crate::support::CONFIG;
 
-fn strings(texts: &[&str]) -> Value {
+fn strings(texts: &[&str]) -> MetadataValue {
     let mut strings = Strings::default();
     for text in texts {
         strings.push(text.as_bytes());
     }
-    Value::Array(Array::String(strings))
+    MetadataValue::Array(Array::String(strings))
 }
 
-fn sample() -> Vec<(&'static str, Value)> {
+fn sample() -> Vec<(&'static str, MetadataValue)> {
     vec![
         ("architectures", strings(&["LlamaForCausalLM"])),
-        ("model_type", Value::String("llama".into())),
-        ("hidden_size", Value::U64(64)),
-        ("rms_norm_eps", Value::F64(1e-5)),
-        ("tie_word_embeddings", Value::Bool(false)),
-        ("offset", Value::I64(-3)),
+        ("model_type", MetadataValue::String("llama".into())),
+        ("hidden_size", MetadataValue::U64(64)),
+        ("rms_norm_eps", MetadataValue::F64(1e-5)),
+        ("tie_word_embeddings", MetadataValue::Bool(false)),
+        ("offset", MetadataValue::I64(-3)),
         ("layer_types", strings(&["full", "sliding"])),
         (
             "time_step_limit",
-            Value::Array(Array::F64(vec![0.0, f64::INFINITY])),
+            MetadataValue::Array(Array::F64(vec![0.0, f64::INFINITY])),
         ),
-        ("mlp_only_layers", Value::Array(Array::I64(vec![]))),
-        ("eos_token_id", Value::Array(Array::I64(vec![1, 2]))),
-        ("rope_scaling.rope_type", Value::String("llama3".into())),
-        ("rope_scaling.factor", Value::F64(8.0)),
-        ("rope_scaling.deep.er", Value::Bool(true)),
-        ("mixed.0", Value::U64(1)),
-        ("mixed.2", Value::String("x".into())),
-        ("mixed.3.k", Value::U64(5)),
-        ("mixed.4", Value::Array(Array::I64(vec![6, 7]))),
+        ("mlp_only_layers", MetadataValue::Array(Array::I64(vec![]))),
+        ("eos_token_id", MetadataValue::Array(Array::I64(vec![1, 2]))),
+        (
+            "rope_scaling.rope_type",
+            MetadataValue::String("llama3".into()),
+        ),
+        ("rope_scaling.factor", MetadataValue::F64(8.0)),
+        ("rope_scaling.deep.er", MetadataValue::Bool(true)),
+        ("mixed.0", MetadataValue::U64(1)),
+        ("mixed.2", MetadataValue::String("x".into())),
+        ("mixed.3.k", MetadataValue::U64(5)),
+        ("mixed.4", MetadataValue::Array(Array::I64(vec![6, 7]))),
     ]
 }
 
@@ -78,7 +81,7 @@ fn parsed(text: &str) -> Metadata {
 #[test]
 fn arrays_find_the_type_that_holds_them() {
     let array = |text: &str| match parsed(&format!("{{\"a\":{text}}}")).0.remove("a") {
-        Some(Value::Array(array)) => array,
+        Some(MetadataValue::Array(array)) => array,
         other => panic!("{text}: {other:?}"),
     };
     assert_eq!(array("[1, -2]"), Array::I64(vec![1, -2]));

@@ -1,7 +1,7 @@
 //! What must hold for everything a parser accepts. The fuzz targets and the replay of their
 //! corpora both walk results with these.
 
-use rillm_formats::manifest::{Array, Metadata, TensorInfo, Value};
+use rillm_formats::manifest::{Array, Metadata, MetadataValue, TensorInfo};
 use rillm_formats::{gguf, hf_config, safetensors};
 
 /// Parses GGUF; whatever is accepted must keep its promises. Says whether it was.
@@ -127,7 +127,7 @@ fn metadata(metadata: &Metadata) {
     for (key, value) in &metadata.0 {
         assert!(!key.is_empty());
         let _ = (metadata.u64(key), metadata.f64(key), value.type_name());
-        if let Value::Array(values) = value {
+        if let MetadataValue::Array(values) = value {
             array(values);
         }
     }

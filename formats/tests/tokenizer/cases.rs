@@ -1,7 +1,7 @@
 //! Small vocabularies against what the reference libraries make of nasty strings. Files and
 //! expected values are written by `tools/tokenizers/make.py`.
 
-use rillm_formats::tokenizer::{DecodeOptions, Encode, HfFiles, Tokenizer};
+use rillm_formats::tokenizer::{DecodeOptions, EncodeOptions, HfFiles, Tokenizer};
 use serde_json::Value;
 
 const CASES: &[u8] = include_bytes!("../data/tokenizer/cases.json");
@@ -46,7 +46,7 @@ fn squeezed() -> Tokenizer {
     model(include_bytes!("../data/tokenizer/squeezed.model"))
 }
 
-const TEMPLATED: Encode = Encode {
+const TEMPLATED: EncodeOptions = EncodeOptions {
     add_special: true,
     parse_special: true,
 };
@@ -84,7 +84,7 @@ fn cases(file: &str) -> Vec<Case> {
 fn agrees(tokenizer: &Tokenizer, file: &str) {
     for case in cases(file) {
         let Case { text, plain, .. } = &case;
-        let found = tokenizer.encode(text, Encode::default());
+        let found = tokenizer.encode(text, EncodeOptions::default());
         // The reference's unigram models make control tokens of what users typed.
         if !(file == "unigram.tokenizer.json" && text.contains("</s>")) {
             assert_eq!(&found, plain, "{file}: {text:?}");
@@ -198,7 +198,7 @@ fn through_gguf_they_are_the_same() {
             if differs(text) {
                 continue;
             }
-            for options in [Encode::default(), TEMPLATED] {
+            for options in [EncodeOptions::default(), TEMPLATED] {
                 let expected = tokenizer.encode(text, options);
                 assert_eq!(again.encode(text, options), expected, "{name}: {text:?}");
                 let decode = DecodeOptions::default();

@@ -2,28 +2,28 @@
 //! converter writes them, and what is wrong with hostile ones.
 
 use rillm_formats::gguf;
-use rillm_formats::manifest::{Array, Metadata, Strings, Value};
-use rillm_formats::tokenizer::{DecodeOptions, Encode, Tokenizer, TokenizerErrorKind};
+use rillm_formats::manifest::{Array, Metadata, MetadataValue, Strings};
+use rillm_formats::tokenizer::{DecodeOptions, EncodeOptions, Tokenizer, TokenizerErrorKind};
 use serde_json::Value as Json;
 
 const SPM: &[u8] = include_bytes!("../data/tokenizer/spm.tokenizer.json");
 const LLAMA3: &[u8] = include_bytes!("../data/tokenizer/llama3.tokenizer.json");
 const CASES: &[u8] = include_bytes!("../data/tokenizer/cases.json");
 
-fn strings<'a>(texts: impl IntoIterator<Item = &'a str>) -> Value {
+fn strings<'a>(texts: impl IntoIterator<Item = &'a str>) -> MetadataValue {
     let mut strings = Strings::default();
     for text in texts {
         strings.push(text.as_bytes());
     }
-    Value::Array(Array::String(strings))
+    MetadataValue::Array(Array::String(strings))
 }
 
-fn put(metadata: &mut Metadata, key: &str, value: Value) {
+fn put(metadata: &mut Metadata, key: &str, value: MetadataValue) {
     metadata.0.insert(format!("tokenizer.ggml.{key}"), value);
 }
 
-fn text(value: &str) -> Value {
-    Value::String(value.into())
+fn text(value: &str) -> MetadataValue {
+    MetadataValue::String(value.into())
 }
 
 /// The tokens of a `tokenizer.json` by id, and GGUF's type of each.
@@ -63,17 +63,21 @@ fn spm() -> Metadata {
     put(
         &mut metadata,
         "scores",
-        Value::Array(Array::F32(scores.collect())),
+        MetadataValue::Array(Array::F32(scores.collect())),
     );
     put(
         &mut metadata,
         "tokens",
         strings(tokens.iter().map(String::as_str)),
     );
-    put(&mut metadata, "token_type", Value::Array(Array::I32(types)));
-    put(&mut metadata, "unknown_token_id", Value::U32(0));
-    put(&mut metadata, "bos_token_id", Value::U32(1));
-    put(&mut metadata, "eos_token_id", Value::U32(2));
+    put(
+        &mut metadata,
+        "token_type",
+        MetadataValue::Array(Array::I32(types)),
+    );
+    put(&mut metadata, "unknown_token_id", MetadataValue::U32(0));
+    put(&mut metadata, "bos_token_id", MetadataValue::U32(1));
+    put(&mut metadata, "eos_token_id", MetadataValue::U32(2));
     metadata
 }
 
@@ -99,15 +103,19 @@ fn llama3() -> Metadata {
         "tokens",
         strings(tokens.iter().map(String::as_str)),
     );
-    put(&mut metadata, "token_type", Value::Array(Array::I32(types)));
+    put(
+        &mut metadata,
+        "token_type",
+        MetadataValue::Array(Array::I32(types)),
+    );
     put(
         &mut metadata,
         "merges",
         strings(merges.iter().map(String::as_str)),
     );
-    put(&mut metadata, "bos_token_id", Value::U32(0));
-    put(&mut metadata, "eos_token_id", Value::U32(1));
-    put(&mut metadata, "add_eos_token", Value::Bool(true));
+    put(&mut metadata, "bos_token_id", MetadataValue::U32(0));
+    put(&mut metadata, "eos_token_id", MetadataValue::U32(1));
+    put(&mut metadata, "add_eos_token", MetadataValue::Bool(true));
     metadata
 }
 
@@ -124,11 +132,11 @@ fn agrees(metadata: &Metadata, file: &str) {
     let texts = all["texts"].as_array().expect("texts").iter();
     for (text, case) in texts.zip(all["cases"][file].as_array().expect(file)) {
         let text = text.as_str().expect("text");
-        let plain = tokenizer.encode(text, Encode::default());
+        let plain = tokenizer.encode(text, EncodeOptions::default());
         assert_eq!(Json::from(plain.clone()), case[0], "{file}: {text:?}");
         let back = tokenizer.decode_text(&plain, DecodeOptions::default());
         assert_eq!(back, case[2].as_str().expect("text"), "{file}: {text:?}");
-        let options = Encode {
+        let options = EncodeOptions {
             add_special: true,
             parse_special: true,
         };
@@ -164,9 +172,11 @@ fn end_tokens_are_what_the_file_names_and_what_is_known() {
     let mut metadata = llama3();
     assert_eq!(tokenizer(&metadata).end_tokens(), [1]);
     assert_eq!(tokenizer(&metadata).bos(), Some(0));
-    put(&mut metadata, "eot_token_id", Value::U32(7));
+    put(&mut metadata, "eot_token_id", MetadataValue::U32(7));
     // Rename a control token and an ordinary one to texts that end turns.
-    if let Some(Value::Array(Array::String(texts))) = metadata.value("tokenizer.ggml.tokens") {
+    if let Some(MetadataValue::Array(Array::String(texts))) =
+        metadata.value("tokenizer.ggml.tokens")
+    {
         let last = texts.len() - 1;
         let renamed: Vec<&str> = texts
             .iter()
@@ -190,13 +200,13 @@ fn end_tokens_are_what_the_file_names_and_what_is_known() {
 #[test]
 fn minus_one_means_no_token() {
     let mut metadata = spm();
-    put(&mut metadata, "eot_token_id", Value::U32(u32::MAX));
-    put(&mut metadata, "eom_token_id", Value::I32(-1));
+    put(&mut metadata, "eot_token_id", MetadataValue::U32(u32::MAX));
+    put(&mut metadata, "eom_token_id", MetadataValue::I32(-1));
     assert_eq!(tokenizer(&metadata).end_tokens(), [2]);
 }
 
 /// Each defect is one line that names the key and, where there is one, the index.
-fn refused(mut metadata: Metadata, key: &str, value: Option<Value>, words: &[&str]) {
+fn refused(mut metadata: Metadata, key: &str, value: Option<MetadataValue>, words: &[&str]) {
     match value {
         Some(value) => put(&mut metadata, key, value),
         None => {
@@ -223,15 +233,25 @@ fn other_kinds_are_refused_by_name() {
 
 #[test]
 fn values_of_other_types_are_refused() {
-    refused(spm(), "model", Some(Value::U32(1)), &["string"]);
-    refused(llama3(), "pre", Some(Value::Bool(true)), &["string"]);
-    refused(spm(), "tokens", Some(Value::U32(1)), &["list of strings"]);
+    refused(spm(), "model", Some(MetadataValue::U32(1)), &["string"]);
+    refused(
+        llama3(),
+        "pre",
+        Some(MetadataValue::Bool(true)),
+        &["string"],
+    );
+    refused(
+        spm(),
+        "tokens",
+        Some(MetadataValue::U32(1)),
+        &["list of strings"],
+    );
     refused(spm(), "tokens", None, &["missing"]);
     refused(spm(), "tokens", Some(strings([])), &["0 entries"]);
     refused(
         llama3(),
         "merges",
-        Some(Value::U32(1)),
+        Some(MetadataValue::U32(1)),
         &["list of strings"],
     );
     refused(llama3(), "merges", None, &["missing"]);
@@ -239,7 +259,7 @@ fn values_of_other_types_are_refused() {
     refused(
         spm(),
         "add_bos_token",
-        Some(Value::U32(1)),
+        Some(MetadataValue::U32(1)),
         &["truth value"],
     );
     refused(spm(), "token_type", Some(text("x")), &["I32"]);
@@ -248,21 +268,26 @@ fn values_of_other_types_are_refused() {
 
 #[test]
 fn lengths_and_ids_are_checked() {
-    let list = |count| Value::Array(Array::F32(vec![0.0; count]));
+    let list = |count| MetadataValue::Array(Array::F32(vec![0.0; count]));
     refused(spm(), "scores", Some(list(3)), &["3 entries", "440"]);
     refused(spm(), "scores", Some(list(441)), &["441 entries"]);
-    let not_numbers = Value::Array(Array::F32(vec![f32::NAN; 440]));
+    let not_numbers = MetadataValue::Array(Array::F32(vec![f32::NAN; 440]));
     refused(spm(), "scores", Some(not_numbers), &["[0]", "number"]);
-    let types = |kind, count| Value::Array(Array::I32(vec![kind; count]));
+    let types = |kind, count| MetadataValue::Array(Array::I32(vec![kind; count]));
     refused(spm(), "token_type", Some(types(1, 2)), &["2 entries"]);
     refused(spm(), "token_type", Some(types(9, 440)), &["[0] is 9"]);
     refused(spm(), "token_type", Some(types(-1, 440)), &["[0] is -1"]);
     refused(spm(), "tokens", Some(strings(["x"; 440])), &["[4]", "byte"]);
     for key in ["bos", "eos", "eot", "eom", "unknown"] {
         let key = format!("{key}_token_id");
-        refused(spm(), &key, Some(Value::U32(440)), &["440 tokens"]);
-        refused(spm(), &key, Some(Value::I32(-2)), &["token id"]);
-        refused(spm(), &key, Some(Value::U64(1 << 40)), &["440 tokens"]);
+        refused(spm(), &key, Some(MetadataValue::U32(440)), &["440 tokens"]);
+        refused(spm(), &key, Some(MetadataValue::I32(-2)), &["token id"]);
+        refused(
+            spm(),
+            &key,
+            Some(MetadataValue::U64(1 << 40)),
+            &["440 tokens"],
+        );
     }
 }
 
@@ -287,7 +312,7 @@ fn merges_are_checked() {
 fn a_promised_token_must_exist() {
     let mut metadata = spm();
     metadata.0.remove("tokenizer.ggml.bos_token_id");
-    put(&mut metadata, "add_bos_token", Value::Bool(true));
+    put(&mut metadata, "add_bos_token", MetadataValue::Bool(true));
     let error = Tokenizer::from_gguf(&metadata)
         .expect_err("no BOS")
         .to_string();
@@ -298,7 +323,9 @@ fn a_promised_token_must_exist() {
 fn endless_special_tokens_are_refused() {
     let metadata = spm();
     let long = "x".repeat(2000);
-    if let Some(Value::Array(Array::String(texts))) = metadata.value("tokenizer.ggml.tokens") {
+    if let Some(MetadataValue::Array(Array::String(texts))) =
+        metadata.value("tokenizer.ggml.tokens")
+    {
         let texts: Vec<&str> = texts
             .iter()
             .zip(0..)
@@ -336,7 +363,11 @@ fn of_kind(kind: &str, tokens: &[&str]) -> Metadata {
     put(&mut metadata, "model", text(kind));
     put(&mut metadata, "tokens", strings(tokens.iter().copied()));
     let types = vec![1; tokens.len()];
-    put(&mut metadata, "token_type", Value::Array(Array::I32(types)));
+    put(
+        &mut metadata,
+        "token_type",
+        MetadataValue::Array(Array::I32(types)),
+    );
     metadata
 }
 
@@ -344,7 +375,7 @@ fn encoded(metadata: &Metadata, text: &str) -> Vec<u32> {
     let tokenizer = Tokenizer::from_gguf(metadata)
         .expect("valid")
         .expect("there");
-    tokenizer.encode(text, Encode::default())
+    tokenizer.encode(text, EncodeOptions::default())
 }
 
 #[test]
@@ -380,7 +411,7 @@ fn rwkv_takes_the_longest_token() {
 fn wordpiece_needs_an_unknown_token() {
     let mut metadata = of_kind("bert", &["[UNK]", "▁the", "re", "▁re"]);
     refused(metadata.clone(), "unknown_token_id", None, &["missing"]);
-    put(&mut metadata, "unknown_token_id", Value::U32(0));
+    put(&mut metadata, "unknown_token_id", MetadataValue::U32(0));
     assert_eq!(encoded(&metadata, "The THERE ré x"), [1, 1, 2, 3, 0]);
 }
 
@@ -388,13 +419,17 @@ fn wordpiece_needs_an_unknown_token() {
 fn unigram_takes_the_likeliest_cut() {
     let mut metadata = of_kind("t5", &["<unk>", "▁", "▁a", "a", "b", "ab", "▁ab"]);
     let scores = vec![0.0, -3.0, -4.0, -2.0, -2.5, -4.0, -9.0];
-    put(&mut metadata, "scores", Value::Array(Array::F32(scores)));
-    put(&mut metadata, "unknown_token_id", Value::U32(0));
+    put(
+        &mut metadata,
+        "scores",
+        MetadataValue::Array(Array::F32(scores)),
+    );
+    put(&mut metadata, "unknown_token_id", MetadataValue::U32(0));
     // ▁a b (−6.5) before ▁ ab (−7), ▁ a b (−7.5) and ▁ab (−9).
     assert_eq!(encoded(&metadata, "ab"), [2, 4]);
     assert_eq!(encoded(&metadata, "  ab   xyab "), [2, 4, 1, 0, 5]);
     refused(metadata.clone(), "scores", None, &["missing"]);
-    let bytes = |bytes: &[u8]| Some(Value::Array(Array::U8(bytes.to_vec())));
+    let bytes = |bytes: &[u8]| Some(MetadataValue::Array(Array::U8(bytes.to_vec())));
     let map = "precompiled_charsmap";
     refused(
         metadata.clone(),
@@ -434,7 +469,11 @@ fn merges_of_text_with_marked_spaces() {
     });
     let types: Vec<i32> = types.collect();
     put(&mut metadata, "model", text("gemma4"));
-    put(&mut metadata, "token_type", Value::Array(Array::I32(types)));
+    put(
+        &mut metadata,
+        "token_type",
+        MetadataValue::Array(Array::I32(types)),
+    );
     put(
         &mut metadata,
         "tokens",
@@ -442,11 +481,11 @@ fn merges_of_text_with_marked_spaces() {
     );
     let merges = strings(vec!["a b", "▁ ab", "▁ ▁", "\n \n"]);
     put(&mut metadata, "merges", merges);
-    put(&mut metadata, "bos_token_id", Value::U32(2));
-    put(&mut metadata, "eos_token_id", Value::U32(1));
+    put(&mut metadata, "bos_token_id", MetadataValue::U32(2));
+    put(&mut metadata, "eos_token_id", MetadataValue::U32(1));
     let tokenizer = tokenizer(&metadata);
     let (space, a, newline, spaces, ab, space_ab, newlines) = (260, 261, 263, 264, 265, 266, 267);
-    let encoded = tokenizer.encode("ab ab   a\n\n\né", Encode::default());
+    let encoded = tokenizer.encode("ab ab   a\n\n\né", EncodeOptions::default());
     let expected = [
         ab,
         space_ab,
@@ -466,9 +505,9 @@ fn merges_of_text_with_marked_spaces() {
     assert_eq!(
         tokenizer.encode(
             "",
-            Encode {
+            EncodeOptions {
                 add_special: true,
-                ..Encode::default()
+                ..EncodeOptions::default()
             }
         ),
         [2]
@@ -479,17 +518,21 @@ fn merges_of_text_with_marked_spaces() {
 #[test]
 fn merges_between_white_space() {
     let mut metadata = of_kind("whitespace", &["<unk>", "a", "b", "ab", "中", "文", "中文"]);
-    let types = Value::Array(Array::I32(vec![2, 1, 1, 1, 1, 1, 1]));
+    let types = MetadataValue::Array(Array::I32(vec![2, 1, 1, 1, 1, 1, 1]));
     put(&mut metadata, "token_type", types);
     put(&mut metadata, "pre", text("whitespace"));
     put(&mut metadata, "merges", strings(["a b", "中 文"]));
-    put(&mut metadata, "unknown_token_id", Value::U32(0));
+    put(&mut metadata, "unknown_token_id", MetadataValue::U32(0));
     assert_eq!(
         encoded(&metadata, " ab\t a b\n中文 中 文"),
         [3, 1, 2, 6, 4, 5]
     );
     assert_eq!(encoded(&metadata, "axxA\u{3000}"), [1, 0, 0, 0]);
-    put(&mut metadata, "normalizer.lowercase", Value::Bool(true));
+    put(
+        &mut metadata,
+        "normalizer.lowercase",
+        MetadataValue::Bool(true),
+    );
     assert_eq!(encoded(&metadata, "AB"), [3]);
     // Files from before the kind had a name.
     put(&mut metadata, "model", text("gpt2"));

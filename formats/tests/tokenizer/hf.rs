@@ -2,14 +2,14 @@
 //! `tokenizer.model` files.
 
 use rillm_formats::tokenizer::{
-    DecodeOptions, Encode, HfFiles, Tokenizer, TokenizerError, TokenizerErrorKind,
+    DecodeOptions, EncodeOptions, HfFiles, Tokenizer, TokenizerError, TokenizerErrorKind,
 };
 
 const SPM_MODEL: &[u8] = include_bytes!("../data/tokenizer/spm.model");
 const SPM: &[u8] = include_bytes!("../data/tokenizer/spm.tokenizer.json");
 const GPT2: &[u8] = include_bytes!("../data/tokenizer/gpt2.tokenizer.json");
 
-const ADD: Encode = Encode {
+const ADD: EncodeOptions = EncodeOptions {
     add_special: true,
     parse_special: true,
 };
@@ -125,7 +125,7 @@ fn tokens_can_be_added_to_a_sentencepiece_file() {
     let tokenizer = open(files);
     assert_eq!(tokenizer.vocabulary_len(), 442);
     assert_eq!(tokenizer.end_tokens(), [2, 440]);
-    let plain = tokenizer.encode("<box><|im_end|>", Encode::default());
+    let plain = tokenizer.encode("<box><|im_end|>", EncodeOptions::default());
     assert_eq!(plain[0], 441);
     assert!(!plain.contains(&440));
     assert_eq!(tokenizer.encode("<box><|im_end|>", ADD), [1, 441, 440]);
@@ -352,7 +352,7 @@ fn rwkv_lines_are_python_literals() {
         r#"13 '\'\"' 2"#,
     ];
     let tokenizer = build(&lines.join("\n")).expect("valid");
-    let ids = |text: &str| tokenizer.encode(text, Encode::default());
+    let ids = |text: &str| tokenizer.encode(text, EncodeOptions::default());
     assert_eq!(ids("ab\n'\"\0"), [4, 2, 13, 1]);
     assert_eq!(ids("a \\é日"), [3, 7, 10, 8, 9]);
     assert_eq!(ids("\u{a0}\u{200b}\u{1f600} a b"), [11, 12]);
@@ -363,15 +363,18 @@ fn rwkv_lines_are_python_literals() {
     // The end of a text has no line.
     assert_eq!(tokenizer.eos(), Some(0));
     assert_eq!(tokenizer.end_tokens(), [0]);
-    let special = Encode {
+    let special = EncodeOptions {
         parse_special: true,
-        ..Encode::default()
+        ..EncodeOptions::default()
     };
     assert_eq!(tokenizer.encode("a<|endoftext|>", special), [3, 0]);
     // As a GGUF file holds it, it is the same.
     let again = Tokenizer::from_gguf(&tokenizer.to_gguf().expect("a name"));
     let again = again.expect("valid").expect("a vocabulary");
-    assert_eq!(again.encode("a \\é日", Encode::default()), [3, 7, 10, 8, 9]);
+    assert_eq!(
+        again.encode("a \\é日", EncodeOptions::default()),
+        [3, 7, 10, 8, 9]
+    );
     for wrong in [
         "1 'a'",
         "1 'a' 2",

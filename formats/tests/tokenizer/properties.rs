@@ -1,16 +1,16 @@
 //! What holds for every text and every sequence of ids.
 
-use rillm_formats::tokenizer::{DecodeOptions, Encode, HfFiles, Position, Tokenizer};
+use rillm_formats::tokenizer::{DecodeOptions, EncodeOptions, HfFiles, Position, Tokenizer};
 
-const PARSE: Encode = Encode {
+const PARSE: EncodeOptions = EncodeOptions {
     add_special: false,
     parse_special: true,
 };
-const ADD: Encode = Encode {
+const ADD: EncodeOptions = EncodeOptions {
     add_special: true,
     parse_special: false,
 };
-const BOTH: Encode = Encode {
+const BOTH: EncodeOptions = EncodeOptions {
     add_special: true,
     parse_special: true,
 };
@@ -80,7 +80,7 @@ fn decoding_gives_the_text_back() {
     for (index, tokenizer) in all().into_iter().enumerate() {
         for _ in 0..2000 {
             let text = random.text();
-            let ids = tokenizer.encode(&text, Encode::default());
+            let ids = tokenizer.encode(&text, EncodeOptions::default());
             let back = tokenizer.decode(&ids, DecodeOptions::default());
             assert_eq!(String::from_utf8_lossy(&back), given_back(&text, index));
             assert!(ids.iter().all(|&id| !tokenizer.is_control(id)), "{text:?}");
@@ -117,7 +117,7 @@ fn token_by_token_is_the_same_text() {
 #[test]
 fn characters_wait_until_they_are_whole() {
     let tokenizer = json(include_bytes!("../data/tokenizer/gpt2.tokenizer.json"));
-    let ids = tokenizer.encode("a👍é", Encode::default());
+    let ids = tokenizer.encode("a👍é", EncodeOptions::default());
     let mut decoder = tokenizer.decoder(DecodeOptions::default());
     let mut text = String::new();
     for &id in &ids {
@@ -129,7 +129,7 @@ fn characters_wait_until_they_are_whole() {
     // Stopped in the middle of the emoji.
     let mut decoder = tokenizer.decoder(DecodeOptions::default());
     let mut text = String::new();
-    for &id in &tokenizer.encode("👍", Encode::default())[..2] {
+    for &id in &tokenizer.encode("👍", EncodeOptions::default())[..2] {
         decoder.push(id, &mut text);
     }
     assert_eq!(text, "");
@@ -152,7 +152,7 @@ fn users_cannot_type_control_tokens() {
                 format!(" {name} y"),
                 name.repeat(3),
             ] {
-                let ids = tokenizer.encode(&text, Encode::default());
+                let ids = tokenizer.encode(&text, EncodeOptions::default());
                 assert!(ids.iter().all(|&id| !tokenizer.is_control(id)), "{text:?}");
                 let ids = tokenizer.encode(&text, PARSE);
                 assert!(ids.iter().any(|&id| tokenizer.is_control(id)), "{text:?}");
@@ -199,7 +199,7 @@ fn a_megabyte_of_one_letter_ends() {
             ("中", megabyte / 8),
         ] {
             let text = letter.repeat(len / letter.len());
-            let ids = tokenizer.encode(&text, Encode::default());
+            let ids = tokenizer.encode(&text, EncodeOptions::default());
             let back = tokenizer.decode(&ids, DecodeOptions::default());
             assert!(back == given_back(&text, index).as_bytes(), "{letter:?}");
         }

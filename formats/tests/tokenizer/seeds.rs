@@ -1,7 +1,7 @@
 //! Replays the fuzzers' seeds and whatever they have found.
 
 use rillm_formats::gguf;
-use rillm_formats::tokenizer::{DecodeOptions, Encode, HfFiles, Tokenizer};
+use rillm_formats::tokenizer::{DecodeOptions, EncodeOptions, HfFiles, Tokenizer};
 use std::path::{Path, PathBuf};
 
 fn inputs(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
@@ -18,7 +18,7 @@ fn inputs(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
 fn walk(tokenizer: &Tokenizer, bytes: &[u8]) {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(512)]);
     for parse_special in [false, true] {
-        let options = Encode {
+        let options = EncodeOptions {
             add_special: true,
             parse_special,
         };
@@ -59,7 +59,7 @@ fn tokenizer_rwkv() {
                 let again = Tokenizer::from_gguf(&gguf).expect("just written");
                 let again = again.expect("a vocabulary");
                 let text = String::from_utf8_lossy(&bytes[..bytes.len().min(512)]);
-                let ids = |of: &Tokenizer| of.encode(&text, Encode::default());
+                let ids = |of: &Tokenizer| of.encode(&text, EncodeOptions::default());
                 assert_eq!(ids(&tokenizer), ids(&again), "{}", path.display());
             }
             Err(error) => {
@@ -113,7 +113,7 @@ fn tokenizer_text() {
         let Ok(text) = std::str::from_utf8(&bytes) else {
             continue;
         };
-        let ids = tokenizer.encode(text, Encode::default());
+        let ids = tokenizer.encode(text, EncodeOptions::default());
         let back = tokenizer.decode(&ids, DecodeOptions::default());
         assert_eq!(back, bytes, "{}", path.display());
     }

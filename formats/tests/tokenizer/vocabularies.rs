@@ -3,7 +3,7 @@
 
 use rillm_formats::gguf;
 use rillm_formats::manifest::Metadata;
-use rillm_formats::tokenizer::{DecodeOptions, Encode, Tokenizer};
+use rillm_formats::tokenizer::{DecodeOptions, EncodeOptions, Tokenizer};
 use std::path::PathBuf;
 
 fn folder() -> Option<PathBuf> {
@@ -49,7 +49,7 @@ fn encodes_as(name: &str) -> Vec<(std::rc::Rc<Tokenizer>, String, Vec<u32>)> {
     assert!(ids.len() > 40);
     let tokenizer = std::rc::Rc::new(tokenizer);
     let check = |(text, expected): (&&str, &Vec<u32>)| {
-        let found = tokenizer.encode(text, Encode::default());
+        let found = tokenizer.encode(text, EncodeOptions::default());
         assert_eq!(&found, expected, "{name}: {text:?}");
         (std::rc::Rc::clone(&tokenizer), (*text).to_string(), found)
     };

@@ -1,6 +1,6 @@
 //! Models with a KV cache or segment memory.
 
-use rillm_formats::manifest::{Array, Strings, Value};
+use rillm_formats::manifest::{Array, MetadataValue, Strings};
 
 use super::Seed;
 
@@ -40,10 +40,16 @@ pub fn llama(name: &'static str, width: u64) -> Seed {
 
 pub fn scaled(name: &'static str, kind: &str) -> Seed {
     llama(name, 4)
-        .key("llama.rope.scaling.type", Value::String(kind.into()))
-        .key("llama.rope.scaling.factor", Value::F32(4.0))
-        .key("llama.rope.scaling.original_context_length", Value::U32(4))
-        .key("llama.attention.sliding_window", Value::U32(2))
+        .key(
+            "llama.rope.scaling.type",
+            MetadataValue::String(kind.into()),
+        )
+        .key("llama.rope.scaling.factor", MetadataValue::F32(4.0))
+        .key(
+            "llama.rope.scaling.original_context_length",
+            MetadataValue::U32(4),
+        )
+        .key("llama.attention.sliding_window", MetadataValue::U32(2))
         .tensors(
             "",
             &[("rope_freqs.weight", &[1]), ("output.weight", &[5, 4])],
@@ -52,8 +58,8 @@ pub fn scaled(name: &'static str, kind: &str) -> Seed {
 
 pub fn mixtral() -> Seed {
     let mut seed = llama("ok-mixtral", 4)
-        .key("llama.expert_count", Value::U32(3))
-        .key("llama.expert_used_count", Value::U32(2))
+        .key("llama.expert_count", MetadataValue::U32(3))
+        .key("llama.expert_used_count", MetadataValue::U32(2))
         .tensors(
             "blk.0.",
             &[
@@ -125,7 +131,10 @@ pub fn bert(name: &'static str, class: &str) -> Seed {
         _ => &[("pooler.weight", &[4, 4]), ("pooler.bias", &[4])],
     };
     Seed::new(name, "bert", &keys)
-        .key("architectures", Value::Array(Array::String(classes)))
+        .key(
+            "architectures",
+            MetadataValue::Array(Array::String(classes)),
+        )
         .tensors("", head)
         .tensors(
             "",
@@ -243,7 +252,10 @@ pub fn compressive_transformer() -> Seed {
     ];
     let name = "compressive_transformer";
     Seed::new("ok-compressive-transformer", name, &keys)
-        .key(&format!("{name}.residual.gated"), Value::Bool(false))
+        .key(
+            &format!("{name}.residual.gated"),
+            MetadataValue::Bool(false),
+        )
         .tensors(
             "",
             &[

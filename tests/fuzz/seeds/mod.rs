@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rillm_formats::manifest::{DType, Metadata, Value};
+use rillm_formats::manifest::{DType, Metadata, MetadataValue};
 
 use crate::snapshot;
 use crate::support::generator;
@@ -26,11 +26,11 @@ struct Seed {
 impl Seed {
     fn new(name: &'static str, architecture: &str, keys: &[(&str, u32)]) -> Seed {
         let mut metadata = Metadata::default();
-        let value = Value::String(architecture.into());
+        let value = MetadataValue::String(architecture.into());
         metadata.0.insert("general.architecture".into(), value);
         for &(key, value) in keys {
             let key = format!("{architecture}.{key}");
-            metadata.0.insert(key, Value::U32(value));
+            metadata.0.insert(key, MetadataValue::U32(value));
         }
         let tensors = BTreeMap::new();
         let gguf = Gguf { metadata, tensors };
@@ -41,7 +41,7 @@ impl Seed {
         }
     }
 
-    fn key(mut self, key: &str, value: Value) -> Seed {
+    fn key(mut self, key: &str, value: MetadataValue) -> Seed {
         self.gguf.metadata.0.insert(key.into(), value);
         self
     }

@@ -1,6 +1,6 @@
 //! Models with a state of constant size.
 
-use rillm_formats::manifest::{Array, Value};
+use rillm_formats::manifest::{Array, MetadataValue};
 
 use super::Seed;
 
@@ -91,9 +91,12 @@ pub fn hybrid() -> Seed {
     Seed::new("ok-hybrid", "granitehybrid", &keys)
         .key(
             "granitehybrid.attention.head_count_kv",
-            Value::Array(Array::U32(vec![0, 1])),
+            MetadataValue::Array(Array::U32(vec![0, 1])),
         )
-        .key("granitehybrid.rope.scaling.finetuned", Value::Bool(true))
+        .key(
+            "granitehybrid.rope.scaling.finetuned",
+            MetadataValue::Bool(true),
+        )
         .tensors(
             "",
             &[
