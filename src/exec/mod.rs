@@ -16,11 +16,11 @@ mod profile;
 mod rope;
 mod rows;
 mod run;
-mod rwkv;
 mod segment_attention;
 mod segments;
 mod state_space;
 mod step;
+mod wkv;
 
 pub(crate) use attention::LONGEST_HEAD;
 pub use profile::{Event, Profile};

@@ -222,8 +222,9 @@ fn early(plan: &Plan, node: usize) -> Option<Plan> {
     let first = &mut damaged.stages[stage.checked_sub(1)?];
     first.nodes.end = second.nodes.end;
     first.phases.extend(second.phases);
-    // Rows of one space, or the checker has another reason.
+    // Rows of one space and tiles that both have room for, or the checker has another reason.
     first.space = second.space;
+    first.tile = first.tile.min(second.tile);
     Some(damaged)
 }
 

@@ -10,9 +10,9 @@ mod experts;
 mod linear_attention;
 mod output;
 mod product;
-mod rwkv;
 mod segments;
 mod state_space;
+mod wkv;
 
 pub use attention::{
     Attention, Buckets, Keys, Mask, PositionScheme, RopeTable, Rotate, SoftmaxAttention,
@@ -29,12 +29,12 @@ pub use linear_attention::{
 };
 pub use output::{AdaptiveSoftmax, Emit, Select, Slice};
 pub use product::{DenseMatMul, Embed, Index, QuantizeActivation};
-pub use rwkv::{Bonus, TokenShift, WkvMean};
 pub use segments::{
     ABSENT_ROWS, Distances, SegmentAttention, SegmentEvict, SegmentRead, SegmentWrite,
     SegmentWriteCompressed, SegmentWriteHidden, SegmentWriteReprojected, StoreTable,
 };
 pub use state_space::{Conv, SelectiveScan, StepSize};
+pub use wkv::{Bonus, TokenShift, WkvMean};
 
 use super::state::{Access, Declares, StateId};
 use super::{Matrix, Rope, Value};
