@@ -184,7 +184,7 @@ pub struct Conv1d<'a> {
 /// `h[c][n] ← exp(dt[c] · a[c][n]) · h[c][n] + dt[c] · x[c] · b[n]`, then
 /// `out[c] = Σ_n h[c][n] · c[n] + d[c] · x[c]`. In Mamba-2 the channels are of one head, and
 /// `dt`, `a` and `d` are one number for all of them. So is the decay exp(dt · a), which a kernel
-/// may therefore defer: h is then `state` times `deferred` (see [`DeferredDecay`]).
+/// may therefore defer: h is then `state` times `deferred` (see `DeferredDecay`).
 #[derive(Debug)]
 pub struct Scan<'a> {
     /// h in blocks of [`SCAN_LANES`] channels; updated.
