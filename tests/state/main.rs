@@ -10,3 +10,4 @@ mod sharing;
 mod snapshot;
 #[path = "../support/mod.rs"]
 mod support;
+mod written;
