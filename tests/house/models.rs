@@ -12,8 +12,6 @@ const OTHER_THINGS: &[(&str, &str)] = &[
     ("chat.rs", "gemma"),
     ("chat.rs", "mistral"),
     ("chat.rs", "phi3"),
-    // The room of operations that came with it.
-    ("exec/", "rwkv"),
     // The form of a vocabulary, and GGUF's name for another.
     ("model.rs", "rwkv"),
     ("weights/open.rs", "rwkv"),
