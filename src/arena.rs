@@ -11,7 +11,7 @@ const ALIGN: usize = 64;
 const ASKED: usize = 16;
 
 /// Bytes from which on the operating system is asked for large pages: what is rounded up to one
-/// is little beside that. Without them each line of a long history is in a page that the
+/// is little beside that. Without them each line of a long KV cache is in a page that the
 /// processor has to look up.
 #[cfg(target_os = "linux")]
 const LARGE: usize = 8 << 20;

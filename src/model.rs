@@ -83,6 +83,7 @@ struct Inner {
 
 /// What rows a model accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// Tokens are below this.
     pub vocabulary: u64,

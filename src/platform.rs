@@ -1,4 +1,4 @@
-//! What this machine offers. The one module that knows operating systems apart.
+//! What this machine offers: cores, and how much memory there is and is in use.
 
 /// Workers to use by default: as many as this process may use processors, but no more than the
 /// machine has physical cores. Two threads of one core share its arithmetic units, so a second

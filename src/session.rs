@@ -258,7 +258,8 @@ impl Session {
     }
 
     /// Extends a sequence by tokens that follow what it holds, without asking for outputs: what
-    /// stands before the token from which generation goes on.
+    /// stands before the token from which generation goes on. Positions count the sequence's rows;
+    /// a sequence that was fed with gaps in its positions is extended by [`Session::feed`].
     ///
     /// # Errors
     /// As [`Session::feed`].

@@ -1,9 +1,9 @@
-//! What a session remembers of its sequences.
+//! What a session keeps of its sequences.
 //!
 //! One allocation, laid out before the first token. Keys and values live in pages of
 //! [`PAGE`] positions that a sequence reaches through its table: forking shares pages, writing
 //! to a shared page copies it first, rewinding drops pages. Convolution, scan and
-//! outer-product states are a fixed number of bytes a sequence, whatever its length; they
+//! linear attention's states, means and segment memories are a fixed number of bytes a sequence, whatever its length; they
 //! cannot be truncated, only checkpointed.
 
 // What treats operations, or kinds of state, one by one names them all.
@@ -38,7 +38,7 @@ pub struct StateCapacity {
     pub source: usize,
     /// Checkpoints that can be held at a time.
     pub checkpoints: usize,
-    /// How keys and values of histories are kept.
+    /// How keys and values of the KV cache are kept.
     pub kv_type: KvType,
 }
 
@@ -144,8 +144,8 @@ pub struct StateLayout {
     kinds: Vec<StateKind>,
     /// First byte of each piece's first unit.
     offsets: Vec<usize>,
-    /// Bytes from one unit to the next: a page holds all layers' keys and values, so what a
-    /// history takes of memory is in one place.
+    /// Bytes from one unit to the next: a page holds all layers' keys and values, so what the
+    /// KV cache takes of memory is in one place.
     strides: Vec<usize>,
     positions: usize,
     pages: usize,
@@ -227,7 +227,7 @@ impl StateLayout {
     }
 
     /// Bytes that `positions` positions of one sequence take, in whole pages.
-    pub fn history_len(&self, positions: usize) -> usize {
+    pub fn kv_cache_len(&self, positions: usize) -> usize {
         if self.pages == 0 {
             return 0;
         }
@@ -368,7 +368,7 @@ impl State {
         Ok(())
     }
 
-    /// Makes `to` a copy of `from`; history is shared until one of them writes.
+    /// Makes `to` a copy of `from`; the KV cache's pages are shared until one of them writes.
     pub fn fork(&mut self, from: u32, to: u32) -> Result<(), StateError> {
         self.usable(from)?;
         self.sequence(to)?;
@@ -397,7 +397,7 @@ impl State {
         Ok(())
     }
 
-    /// Shortens a sequence to `len` positions: by truncation where state is only history, else
+    /// Shortens a sequence to `len` positions: by truncation where state is a KV cache alone, else
     /// from the checkpoint taken at that length.
     pub fn rewind(&mut self, sequence: u32, len: usize) -> Result<(), StateError> {
         let Sequence {
@@ -420,7 +420,7 @@ impl State {
                 None => return Err(StateError::NoCheckpoint { len }),
             }
         }
-        // A checkpoint past the cut belongs to a history that is being dropped.
+        // A checkpoint past the cut belongs to tokens that are being dropped.
         self.drop_checkpoints(sequence, |held| held > len);
         self.truncate(sequence, len);
         self.sequences[sequence as usize].interrupted = false;
@@ -477,7 +477,7 @@ impl State {
         Ok(())
     }
 
-    /// Makes entry `slot` of a sequence's history writable, notes its position, and says where
+    /// Makes entry `slot` of a sequence's KV cache writable, notes its position, and says where
     /// it lies: page and place inside it. The caller has checked that there is room.
     pub(crate) fn make_writable(
         &mut self,
@@ -516,7 +516,7 @@ impl State {
         self.sequences[sequence as usize].len += rows;
     }
 
-    /// Records that a run ended half way: history past the length is simply not there, but
+    /// Records that a run ended half way: the KV cache past the length is simply not there, but
     /// recurrent state is spoiled.
     pub(crate) fn interrupt(&mut self, sequence: u32) {
         self.sequences[sequence as usize].interrupted = self.is_recurrent();

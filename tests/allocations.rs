@@ -74,7 +74,7 @@ const FAMILIES: [&str; 20] = [
     "qwen3_next",
 ];
 
-/// Rows of a prefill: more than a page of history, than a tile of an encoder and than a tile of
+/// Rows of a prefill: more than a page of the KV cache, than a tile of an encoder and than a tile of
 /// logits.
 const PREFILL: usize = 100;
 

@@ -138,7 +138,7 @@ fn weights_stay_in_their_file() {
         "a session took {grown} bytes before its first row"
     );
 
-    // A page of positions is the unit of history: 100 rows touch at most 128 positions.
+    // A page of positions is the unit of the KV cache: 100 rows touch at most 128 positions.
     let rows: Vec<Row> = (0..100)
         .map(|position| Row {
             token: (position * 79 % VOCABULARY) as u32,

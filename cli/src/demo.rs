@@ -11,7 +11,7 @@ pub enum Demo {
     Llama,
     /// A selective state space
     Mamba,
-    /// LinearAttention: a linear recurrence with a decay for each head
+    /// Retention: a linear recurrence with a decay for each head
     Retnet,
 }
 

@@ -45,7 +45,7 @@ pub(crate) enum TensorSource {
     Made(Arc<dyn ValueSource>),
 }
 
-/// ValueSource that no file holds, each known by its place.
+/// Values that no file holds, each known by its place.
 pub(crate) trait ValueSource: Debug + Send + Sync {
     /// Those from `first` on.
     fn fill(&self, first: usize, out: &mut [f32]);

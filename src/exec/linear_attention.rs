@@ -396,7 +396,7 @@ mod tests {
     /// Rows, beyond which a plain sum of these keys no longer takes in another.
     const ROWS: usize = 1 << 25;
 
-    /// LinearSums that never fade, over more rows than a float can count, against floats of 64 bits.
+    /// Sums that never decay, over more rows than a float can count, against floats of 64 bits.
     #[test]
     fn what_never_fades_does_not_drift() {
         let mut parts = [[0.0f32; 1]; 4];

@@ -34,11 +34,11 @@ pub struct SequenceRows {
 pub struct RowFacts {
     /// The row itself.
     pub row: Row,
-    /// Its index in its sequence's history.
+    /// Its index in its sequence's KV cache.
     pub slot: usize,
     /// The index at which its segment began, for models that have them.
     pub segment: usize,
-    /// Page of the history it is written to, and the place in it.
+    /// Page of the KV cache it is written to, and the place in it.
     pub page: u32,
     /// Place in the page.
     pub place: u32,
@@ -86,7 +86,7 @@ impl Batch {
         self.length = length;
     }
 
-    /// Appends a row of a decoding run, making its place in the history writable. The caller
+    /// Appends a row of a decoding run, making its place in the KV cache writable. The caller
     /// has checked that there is room.
     pub fn push_step(&mut self, row: Row, state: &mut State) -> Result<(), StateError> {
         let before = &mut self.counts[row.sequence as usize];

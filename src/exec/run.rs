@@ -16,6 +16,7 @@ use std::ops::Range;
 
 /// One row of a model's output, on its way to the caller.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Output<'a> {
     /// transformers' name: `logits`, `last_hidden_state` …
     pub name: &'static str,

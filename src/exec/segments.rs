@@ -65,7 +65,7 @@ impl Step for SegmentWriteReprojected {
     }
 }
 
-/// Whether row `index` of what is remembered is a compressed one, and its number.
+/// Whether row `index` of a segment memory is a compressed one, and its number.
 fn nth(kept: SegmentRange, index: usize) -> (bool, usize) {
     let SegmentRange { rows, compressed } = kept;
     match index.checked_sub(compressed.len()) {
@@ -218,13 +218,13 @@ impl Step for SegmentEvict {
                 ..
             } = rows.places.hidden;
             let ratio = width / part;
-            let leaving = segments.leaving(rows.start);
-            let (padding, _) = segments.compression(leaving.len());
+            let evicted = segments.evicted(rows.start);
+            let (padding, _) = segments.compression(evicted.len());
             // SAFETY: this row is this chunk's, and nothing that is read lies in its bytes.
             let out = unsafe { cx.row_mut(cx.out(), row, 0..width) };
             for tap in 0..ratio {
                 let from = (facts.slot * ratio + tap).checked_sub(padding);
-                let from = from.map(|from| rows.row(false, leaving.start + from));
+                let from = from.map(|from| rows.row(false, evicted.start + from));
                 for (element, out) in out.chunks_exact_mut(ratio).enumerate() {
                     out[tap] = from.map_or(0.0, |from| from[element]);
                 }

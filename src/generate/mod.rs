@@ -93,6 +93,7 @@ pub enum Stop {
 
 /// A token just chosen.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Chosen<'a> {
     /// Which.
     pub token: u32,
@@ -102,6 +103,7 @@ pub struct Chosen<'a> {
 
 /// What a generation did.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Generated {
     /// Tokens of the prompt.
     pub prompt: usize,

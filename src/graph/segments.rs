@@ -27,16 +27,16 @@ pub enum Segments {
     /// A segment is what one feed brings. A query sees `len` rows before its segment, and the
     /// segment up to itself. Rows before the first are there from the beginning.
     Feed {
-        /// Rows remembered.
+        /// Rows kept.
         len: usize,
     },
-    /// Segments of so many rows. What no longer fits into `len` remembered rows at a segment's
+    /// Segments of so many rows. What no longer fits into `len` rows at a segment's
     /// end is compressed, `ratio` rows into one, of which the last `compressed` are kept. A
     /// segment that is ended before it is full leaves nothing behind.
     Rows {
         /// Rows of a segment.
         rows: usize,
-        /// Rows remembered, at least a segment's.
+        /// Rows kept, at least a segment's.
         len: usize,
         /// Compressed rows kept; 0 if nothing is compressed.
         compressed: usize,
@@ -45,7 +45,7 @@ pub enum Segments {
     },
 }
 
-/// What a sequence of a given length remembers.
+/// What a sequence of a given length keeps in its segment memories.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentRange {
     /// Rows before the open segment.
@@ -63,7 +63,7 @@ impl Segments {
         }
     }
 
-    /// SegmentRange and compressed rows when the open segment began at row `start`.
+    /// Kept and compressed rows when the open segment began at row `start`.
     pub fn kept(self, start: usize) -> SegmentRange {
         let first = match self {
             Segments::Sliding { len } | Segments::Feed { len } | Segments::Rows { len, .. } => {
@@ -104,18 +104,18 @@ impl Segments {
     }
 
     /// The rows that leave when the segment that began at `start` ends.
-    pub fn leaving(self, start: usize) -> Range<usize> {
+    pub fn evicted(self, start: usize) -> Range<usize> {
         let end = start + self.rows().unwrap_or(0);
         self.kept(start).rows.start..self.kept(end).rows.start
     }
 
-    /// Zeros before so many leaving rows, and what they are compressed to. The reference pads by
+    /// Zeros before so many evicted rows, and what they are compressed to. The reference pads by
     /// the remainder, not to a multiple: rows of the last incomplete group are lost.
-    pub fn compression(self, leaving: usize) -> (usize, usize) {
+    pub fn compression(self, evicted: usize) -> (usize, usize) {
         match self {
             Segments::Rows { ratio, .. } => {
-                let padding = leaving % ratio;
-                (padding, (leaving + padding) / ratio)
+                let padding = evicted % ratio;
+                (padding, (evicted + padding) / ratio)
             }
             Segments::Sliding { .. } | Segments::Feed { .. } => (0, 0),
         }
@@ -146,16 +146,16 @@ pub struct SegmentMemory {
     pub source: MemorySource,
 }
 
-/// Rows of a sequence's earlier segments before their projection, for all layers that remember.
+/// Rows of a sequence's earlier segments before their projection, for all layers that have a segment memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HiddenMemory {
-    /// Layers that remember.
+    /// Layers that have a segment memory.
     pub layers: usize,
     /// Floats of a row.
     pub width: usize,
     /// What is kept of the past.
     pub segments: Segments,
-    /// Whether each segment's end, early or not, hands every layer what the next one remembered,
+    /// Whether each segment's end, early or not, hands every layer what the next one kept,
     /// and the last one what the first did (Ding et al. 2021, enhanced recurrence).
     pub rotates: bool,
 }
@@ -300,7 +300,7 @@ impl Net<'_, '_> {
         self.push_effect(SegmentWrite { k, v, state });
     }
 
-    /// Keeps rows of the `layer`th layer that remembers.
+    /// Keeps rows of the `layer`th layer that has a segment memory.
     pub fn segment_write_hidden(&self, x: Value, layer: usize, state: Piece<HiddenMemory>) {
         self.push_effect(SegmentWriteHidden { x, layer, state });
     }
@@ -346,12 +346,12 @@ impl Net<'_, '_> {
         self.push_effect(SegmentWriteCompressed { x, layer, state });
     }
 
-    /// What a layer remembers.
+    /// A layer's segment memory.
     pub fn segment_read(&self, layer: usize, state: Piece<HiddenMemory>, width: usize) -> Value {
         self.push_in(RowSpace::Source, width, SegmentRead { layer, state })
     }
 
-    /// Keeps keys and values of what a layer remembers.
+    /// Keeps keys and values of a layer's segment memory.
     pub fn segment_write_reprojected(&self, k: Value, v: Value, state: Piece<SegmentMemory>) {
         self.push_effect(SegmentWriteReprojected { k, v, state });
     }
@@ -416,7 +416,7 @@ mod tests {
                 assert_eq!(found.rows, start - memory..start, "{label}");
                 assert_eq!(found.compressed, made - kept..made, "{label}");
                 let old = (memory + rows).saturating_sub(len);
-                assert_eq!(segments.leaving(start).len(), old, "{label}");
+                assert_eq!(segments.evicted(start).len(), old, "{label}");
                 if compressed > 0 && old > 0 {
                     let new = (old + old % ratio) / ratio;
                     assert_eq!(segments.compression(old), (old % ratio, new), "{label}");

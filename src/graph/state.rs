@@ -112,7 +112,7 @@ pub enum StateKind {
     Scan(ScanState),
     /// Weighted means over the past.
     Means(MeansState),
-    /// LinearSums of outer products k ⊗ v.
+    /// Sums of outer products k ⊗ v.
     Linear(LinearState),
     /// Keys and values of earlier segments.
     SegmentMemory(SegmentMemory),

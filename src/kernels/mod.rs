@@ -1,8 +1,8 @@
 //! The arithmetic: one table of function pointers per instruction set.
 //!
 //! [`Kernels::select`] picks a table once, when a model is opened; from there on nobody asks
-//! what the CPU can do. Every table is the scalar one with some entries replaced, so a new
-//! operation needs only its scalar version, and one test suite holds every entry of every
+//! what the CPU can do. Every table is a plainer one (in the end the scalar one) with some entries
+//! replaced, so a new operation needs only its scalar version, and one test suite holds every entry of every
 //! table against the scalar one.
 //!
 //! **Bit rule.** What a kernel computes for one (weight row, input row) pair, or for one row of

@@ -191,7 +191,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// conv(rows that leave), for each layer that remembers, if anything is kept of it.
+/// conv(rows that leave), for each layer that has a segment memory, if anything is kept of it.
 fn compress(
     model: &Builder<'_>,
     shape: &CompressiveSizes,

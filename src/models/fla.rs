@@ -56,7 +56,7 @@ pub(super) const NAMES: &[Name] = names! {
 /// Longest key of a head: what depends on it is worked out before any tensor has confirmed it.
 pub(super) const LONGEST_KEY: usize = 1 << 16;
 
-/// FlaSizes of the layers.
+/// Sizes of the layers.
 pub(super) struct FlaSizes {
     pub width: usize,
     /// States of a layer.

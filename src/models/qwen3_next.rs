@@ -272,12 +272,12 @@ impl Delta {
         let a = model.vector(&format!("{layer}.ssm_a"), &[self.heads])?;
         let alpha = net.apply(net.weigh(step, a), Pointwise::Exp);
 
-        let retention = LinearAttention {
+        let attention = LinearAttention {
             decay: Decay::Heads(alpha),
             delta: DeltaRule::Delta(beta),
             ..LinearAttention::plain(self.heads, self.key_dim, self.value_dim)
         };
-        let y = net.linear_attention([q, k, v], retention);
+        let y = net.linear_attention([q, k, v], attention);
         let y = net.rms_norm_by(y, &format!("{layer}.ssm_norm"), self.value_dim, self.eps)?;
         let z = net.apply(net.matmul(h, z, None), Pointwise::Silu);
         net.linear(net.mul(y, z), &format!("{layer}.ssm_out"), width)

@@ -230,12 +230,12 @@ fn time_mix(
     };
     let w = low_rank(net, w, decay)?;
     let w = net.scale(net.apply(w, Pointwise::Exp), -1.0);
-    let retention = LinearAttention {
+    let attention = LinearAttention {
         decay: Decay::Keys(net.apply(w, Pointwise::Exp)),
         before: true,
         ..LinearAttention::plain(width / head_dim, head_dim, head_dim)
     };
-    let y = net.linear_attention([r, k, v], retention);
+    let y = net.linear_attention([r, k, v], attention);
     let bonus = model.vector(&weight("first"), &[width / head_dim, head_dim])?;
     let y = net.add(y, net.bonus([r, k, v], bonus, head_dim));
     let y = net.group_norm(y, &name("ln"), head_dim, eps)?;

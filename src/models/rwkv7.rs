@@ -281,7 +281,7 @@ fn time_mix(
 
     let erased = net.l2_norm(net.weigh(k, vector("k_k")?), head_dim, NORM_EPSILON);
     let k = net.lerp(k, net.mul(k, a), Share::Fixed(vector("k_a")?));
-    let retention = LinearAttention {
+    let attention = LinearAttention {
         decay: Decay::Keys(w),
         delta: DeltaRule::Pair {
             read: net.scale(erased, -1.0),
@@ -289,7 +289,7 @@ fn time_mix(
         },
         ..LinearAttention::plain(width / head_dim, head_dim, head_dim)
     };
-    let y = net.linear_attention([r, k, v], retention);
+    let y = net.linear_attention([r, k, v], attention);
     let y = net.group_norm(y, &name("ln"), head_dim, eps)?;
     // In GGUF the heads are not told apart.
     let heads = [width / head_dim, head_dim];

@@ -123,6 +123,7 @@ impl From<LoadError> for QuantizeError {
 
 /// What becomes of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Planned {
     /// Its canonical name.
     pub name: String,
@@ -279,6 +280,7 @@ fn planned(
 
 /// How well a tensor came out.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Quality {
     /// Σ (weight − decoded weight)²
     pub error: f64,

@@ -33,7 +33,7 @@ impl Session {
                 StateKind::SegmentMemory(_) | StateKind::HiddenMemory(_)
             )
         };
-        // Keys are inside S as they were rotated; when S fades next follows from the number.
+        // Keys are inside S as they were rotated; when S decays next follows from the number.
         let by_place = |op: &Op| match op {
             Op::LinearRecurrence(step) => {
                 step.attention.rope.is_some() || matches!(step.attention.decay, Decay::Fixed(_))

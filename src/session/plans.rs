@@ -10,6 +10,7 @@ use crate::state::{StateCapacity, StateLayout};
 
 /// Figures of a session's memory, from the same arithmetic that reserves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MemoryPlan {
     /// Bytes of activations.
     pub arena: usize,
@@ -25,6 +26,7 @@ pub struct MemoryPlan {
 
 /// Figures of one plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PlanFigures {
     /// What the plan is for.
     pub name: &'static str,
@@ -146,7 +148,7 @@ impl Session {
             arena: plans.arena_len(),
             state: layout.len(),
             state_fixed: layout.fixed_len(),
-            state_per_1k: layout.history_len(1024),
+            state_per_1k: layout.kv_cache_len(1024),
             plans: figures.collect(),
         })
     }

@@ -97,7 +97,7 @@ impl Session {
         if segments.rows() != Some(self.state.len(sequence)? - start) {
             return Ok(());
         }
-        let (_, compressed) = segments.compression(segments.leaving(start).len());
+        let (_, compressed) = segments.compression(segments.evicted(start).len());
         self.push_numbered(sequence, compressed);
         let mut result = match &self.plans.compress {
             Some(plan) if compressed > 0 => self.walk(plan, &mut |_| {}),

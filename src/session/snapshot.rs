@@ -126,7 +126,7 @@ fn numbers(kind: &StateKind, kv_type: KvType) -> [u32; 4] {
             of(1, kv_heads, head_dim, tag)
         }
         StateKind::Cross(CrossCache { kv_heads, head_dim }) => of(2, kv_heads, head_dim, 0),
-        // 3, 4 and 5 were the same, and memories, in another order; 9 were heads and means as well.
+        // 3, 4, 5 and 9 are retired: snapshots with them hold their states in another order.
         StateKind::Conv(ConvState { channels, width }) => of(8, channels, width, 0),
         StateKind::Scan(ScanState {
             channels,

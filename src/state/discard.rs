@@ -6,7 +6,7 @@ use crate::kernels::KvHalf;
 use std::ops::Range;
 
 impl State {
-    /// Forgets the entries `range` of a sequence's history, which has more behind them, and
+    /// Forgets the entries `range` of a sequence's KV cache, which has more behind them, and
     /// moves those up: in place, and in positions by as many as the first of them was behind
     /// the first that is forgotten. Returns how many. `turn` is given each key that moved (its
     /// piece of state and its bytes) and makes it one of so many positions before.
@@ -70,7 +70,7 @@ impl State {
         Ok(gap)
     }
 
-    /// Position of an entry of a sequence's history; its number where there is none.
+    /// Position of an entry of a sequence's KV cache; its number where there is none.
     fn position(&self, sequence: u32, entry: usize) -> u64 {
         match self.pages(sequence).get(entry / PAGE) {
             // SAFETY: a page has PAGE positions.

@@ -189,7 +189,7 @@ impl FloatState for MeansState {}
 impl FloatState for LinearState {}
 
 impl<'a, K: FloatState> Handle<'a, Writes<K>> {
-    /// FloatState `range` of a sequence's.
+    /// Floats `range` of a sequence's.
     ///
     /// # Safety
     ///
@@ -204,7 +204,7 @@ impl<'a, K: FloatState> Handle<'a, Writes<K>> {
 }
 
 impl<'a, K: FloatState> Handle<'a, Reads<K>> {
-    /// FloatState `range` of a sequence's.
+    /// Floats `range` of a sequence's.
     ///
     /// # Safety
     ///

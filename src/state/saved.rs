@@ -77,7 +77,7 @@ impl State {
         Ok(())
     }
 
-    /// Positions of a sequence's entries, if it keeps a history.
+    /// Positions of a sequence's entries, if it has a KV cache.
     pub(crate) fn positions(&self, sequence: u32) -> impl Iterator<Item = u64> {
         let held = &self.sequences[sequence as usize];
         let ranges = held.pages.iter().enumerate().map(|(index, &page)| {

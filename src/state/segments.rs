@@ -23,7 +23,7 @@ pub(crate) struct Ring {
 /// Where the parts of a segment memory lie, in floats from its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MemoryLayout {
-    /// Rows remembered and, unless they are kept apart, those of the open segment:
+    /// Rows kept and, unless they are kept apart, those of the open segment:
     /// `[k|v][head]`.
     pub past: Ring,
     /// Rows of the open segment, counted from its beginning, where they are kept apart.
@@ -37,7 +37,7 @@ pub(crate) struct MemoryLayout {
 /// Where rows before their projection lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HiddenLayout {
-    /// Rows remembered and those of the open segment, `[layer]`.
+    /// Rows kept and those of the open segment, `[layer]`.
     pub past: Ring,
     /// Compressed rows, `[layer]`.
     pub compressed: Ring,
@@ -240,7 +240,7 @@ impl State {
     }
 
     /// Ends a sequence's open segment before it is full: its rows are forgotten. Says whether
-    /// layers remember others than before.
+    /// layers have other memories than before.
     pub(crate) fn drop_segment(&mut self, sequence: u32) -> Result<bool, StateError> {
         let len = self.usable(sequence)?.len;
         self.begin_feed(sequence);
@@ -310,7 +310,7 @@ impl State {
     }
 }
 
-/// Where the open segment of a sequence of `len` rows began, and what is remembered before it.
+/// Where the open segment of a sequence of `len` rows began, and what is kept before it.
 fn kept_at(segments: Segments, len: usize) -> (usize, SegmentRange) {
     let start = segments.rows().map_or(len, |rows| len - len % rows);
     (start, segments.kept(start))

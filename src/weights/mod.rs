@@ -1,7 +1,7 @@
 //! A model's parameters: views into mapped files, never copies of matrices.
 //!
 //! A [`Weight`] is a set of byte ranges with a data type and a closed transform (none,
-//! transposed, permuted rows, parts). Only vectors and small scan parameters become floats.
+//! transposed, blocks of rows, parts). Only vectors and small scan parameters become floats.
 
 mod map;
 mod names;

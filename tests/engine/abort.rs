@@ -61,7 +61,7 @@ fn an_aborted_branch_does_not_touch_what_it_shares() {
         let tokens = opened.tokens(0, LENGTH);
         let whole = opened.replay(&tokens);
         let mut session = opened.session(small(2, LENGTH));
-        feed(&mut session, &opened.rows(&tokens[..40], 0, 0)).expect("a history");
+        feed(&mut session, &opened.rows(&tokens[..40], 0, 0)).expect("rows before");
         session.fork(0, 1).expect("a fork");
         let other = opened.tokens(9, 50);
         aborted(&mut session, &opened.rows(&other, 40, 1), 1);

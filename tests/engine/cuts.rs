@@ -158,7 +158,7 @@ fn a_batch_of_sequences_equals_each_alone() {
     assert!(compared > 100, "{compared} comparisons");
 }
 
-/// Beyond one page of history, one tile of rows and one chunk of outputs.
+/// Beyond one page of the KV cache, one tile of rows and one chunk of outputs.
 #[test]
 fn long_inputs_in_any_cut_and_batch_size_are_the_same() {
     const LENGTH: usize = 150;

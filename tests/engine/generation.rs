@@ -210,7 +210,7 @@ fn it_ends_where_the_context_or_the_table_of_positions_ends() {
     let (tokens, generated) = write(&opened, &mut session, &prompt, &[], None).expect("text");
     assert_eq!((tokens.len(), generated.stop), (20, Stop::Context));
 
-    // Without history there is no end: a context of two positions holds any length.
+    // Without a KV cache there is no end: a context of two positions holds any length.
     let opened = open("mamba");
     let mut session = opened.session(small(1, 2));
     let (tokens, generated) = write(&opened, &mut session, &prompt, &[], Some(90)).expect("text");

@@ -40,7 +40,7 @@ pub fn saved(model: &Model) -> Vec<u8> {
     if model.encodes() {
         session.encode(&rows, &mut |_| {}).expect("a source");
     }
-    session.feed(&rows, &mut |_| {}).expect("a history");
+    session.feed(&rows, &mut |_| {}).expect("rows before");
     let mut bytes = Vec::new();
     let written = session.snapshot(0, &[0, 1, 2], &mut bytes);
     written.expect("a snapshot");
@@ -59,7 +59,7 @@ fn every_seed_is_restored_by_its_model_alone() {
             assert_eq!(
                 restored,
                 of == name,
-                "{of} by {name}: run write_snapshot_seeds?"
+                "{of} by {name}: if snapshots are meant to differ, tests/state/written.rs must still pass"
             );
         }
     }

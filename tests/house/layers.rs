@@ -17,7 +17,6 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("graph", &["kernels"]),
     ("models", &["graph"]),
     ("plan", &["graph"]),
-    ("platform", &[]),
     ("pool", &["kernels", "plan"]),
     ("checksum", &[]),
     ("state", &["arena", "graph", "kernels"]),

@@ -15,13 +15,6 @@ const IDIOMS: &[&str] = &[
     "Arguments",
 ];
 
-/// Names that still stand for several types. The list only shrinks.
-const SHARED: &[&str] = &[
-    "Brain", "Checked", "Eight", "Four", "Fours", "Group", "Half", "Header", "Input", "Kind",
-    "Lanes", "Large", "Pairs", "Panel", "Points", "Ready", "Rows", "Single", "Sixteen", "Small",
-    "Source", "Step", "Stored", "Vector", "Weights",
-];
-
 /// Names of ours that gave way to the field's, whole.
 const GONE: &[&str] = &[
     "Erase",
@@ -54,9 +47,6 @@ const GONE_PARTS: &[&str] = &[
     "trials",
 ];
 
-/// Those of both lists that are still in use. The list only shrinks.
-const IN_USE: &[&str] = &["fades", "fading"];
-
 #[test]
 fn a_type_s_name_stands_for_one_type() {
     let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -70,16 +60,7 @@ fn a_type_s_name_stands_for_one_type() {
     }
     assert!(places.len() > 300, "only {} types seen", places.len());
     places.retain(|name, places| places.len() > 1 && !IDIOMS.contains(&name.as_str()));
-    let shared: BTreeSet<&str> = places.keys().map(String::as_str).collect();
-    let listed: BTreeSet<&str> = SHARED.iter().copied().collect();
-    let new: Vec<_> = places
-        .iter()
-        .filter(|(name, _)| !listed.contains(name.as_str()))
-        .collect();
-    assert!(new.is_empty(), "one name, several types: {new:#?}");
-    let left = listed.difference(&shared).collect::<Vec<_>>();
-    println!("{} of {} left to rename", shared.len(), listed.len());
-    println!("to strike from the list: {left:?}");
+    assert!(places.is_empty(), "one name, several types: {places:#?}");
 }
 
 /// The types that a file defines, by its lines' first words.
@@ -129,16 +110,7 @@ fn the_field_s_words_stay() {
             }
         }
     }
-    let new: Vec<_> = found
-        .iter()
-        .filter(|(word, _)| !IN_USE.contains(word))
-        .collect();
-    assert!(new.is_empty(), "words that were given up: {new:#?}");
-    let left: Vec<_> = IN_USE
-        .iter()
-        .filter(|word| !found.contains_key(*word))
-        .collect();
-    println!("to strike from the list: {left:?}");
+    assert!(found.is_empty(), "words that were given up: {found:#?}");
 }
 
 /// The names in a line of code, without those in strings.

@@ -8,7 +8,7 @@ use rillm::{KvType, Model, ModelOptions, RunError};
 use std::ops::ControlFlow;
 
 /// A first layer's keys and values depend on one token and its position alone: in a model that
-/// has no other layer, what is left of a history must be what feeding it alone gives.
+/// has no other layer, what is left of the KV cache must be what feeding it alone gives.
 fn with_one_layer(name: &str) -> Opened {
     let mut opened = open(name);
     opened.fixture.keep_one_layer();
@@ -132,7 +132,7 @@ fn positions_that_skip_stay_apart() {
 
 #[test]
 fn text_goes_on_past_the_context() {
-    // Rotations, slopes, buckets, windows, a history beside a state, and some that have no history
+    // Rotations, slopes, buckets, windows, a KV cache beside a state, and some that have no KV cache
     // which could be full.
     for name in [
         "llama",

@@ -85,7 +85,7 @@ fn a_sliding_memory_forgets() {
     // Three layers that look back eight rows each; tiles begin at multiples of 64.
     let (before, tokens) = (opened.tokens(3, 128), opened.tokens(0, 60));
     let mut session = opened.session(small(1, 200));
-    feed(&mut session, &opened.rows(&before, 0, 0)).expect("a history");
+    feed(&mut session, &opened.rows(&before, 0, 0)).expect("rows before");
     let outputs = feed(&mut session, &opened.rows(&tokens, 128, 0)).expect("more");
     let fresh = opened.replay(&tokens);
     same_bits("a fresh session", &outputs[24..], &fresh[24..]);

@@ -47,7 +47,7 @@ fn a_fork_continues_as_a_replay_and_so_does_its_origin() {
             let history = opened.tokens(0, len);
             let (left, right) = (opened.tokens(3, 9), opened.tokens(11, 9));
             let mut session = opened.session(small(3, 140));
-            feed(&mut session, &opened.rows(&history, 0, 0)).expect("a history");
+            feed(&mut session, &opened.rows(&history, 0, 0)).expect("rows before");
             session.fork(0, 2).expect("a fork");
             assert_eq!(session.len(2).unwrap(), len);
             // In turns: each writes while the other still holds the shared page.
@@ -69,7 +69,7 @@ fn forks_of_forks_share_and_part() {
         let opened = open(name);
         let history = opened.tokens(0, 70);
         let mut session = opened.session(small(4, 140));
-        feed(&mut session, &opened.rows(&history, 0, 3)).expect("a history");
+        feed(&mut session, &opened.rows(&history, 0, 3)).expect("rows before");
         for (from, to) in [(3, 0), (0, 1), (3, 2)] {
             session.fork(from, to).expect("a fork");
         }
@@ -124,9 +124,11 @@ fn a_rewound_history_continues_as_a_replay() {
         let tokens = opened.tokens(0, 135);
         let other = opened.tokens(29, 12);
         let mut session = opened.session(small(1, 150));
-        feed(&mut session, &opened.rows(&tokens, 0, 0)).expect("a history");
+        feed(&mut session, &opened.rows(&tokens, 0, 0)).expect("rows before");
         for len in [135, 129, 128, 127, 65, 64, 63, 10, 0] {
-            session.rewind(0, len).expect("history can be cut anywhere");
+            session
+                .rewind(0, len)
+                .expect("a KV cache can be cut anywhere");
             let label = format!("rewound to {len}");
             continues_as_replay(&label, &opened, &mut session, 0, (&tokens[..len], &other));
             session.rewind(0, len).expect("and again");
@@ -144,7 +146,7 @@ fn rewinding_one_branch_leaves_the_other() {
         let opened = open(name);
         let history = opened.tokens(0, 100);
         let mut session = opened.session(small(2, 150));
-        feed(&mut session, &opened.rows(&history, 0, 0)).expect("a history");
+        feed(&mut session, &opened.rows(&history, 0, 0)).expect("rows before");
         session.fork(0, 1).expect("a fork");
         session.rewind(0, 40).expect("a rewind");
         let other = opened.tokens(50, 60);
@@ -276,7 +278,7 @@ fn a_full_context_is_an_error_that_changes_nothing() {
         continues_as_replay("the other", &opened, &mut session, 1, (&[], &tokens));
     }
     for opened in RECURRENT.map(open) {
-        // Some have a history beside their state, which the context bounds.
+        // Some have a KV cache beside their state, which the context bounds.
         if opened.model.has_kv_cache() {
             continue;
         }
@@ -299,7 +301,7 @@ fn rows_that_a_model_cannot_take_change_nothing() {
         let limits = opened.model.limits();
         let tokens = opened.tokens(0, 30);
         let mut session = opened.session(small(2, 60));
-        feed(&mut session, &opened.rows(&tokens[..10], 0, 0)).expect("a history");
+        feed(&mut session, &opened.rows(&tokens[..10], 0, 0)).expect("rows before");
         let good = opened.rows(&tokens[10..], 10, 0);
         let mut wrong: Vec<(&str, Vec<rillm::Row>)> = Vec::new();
         for what in ["token", "position", "sequence"] {

@@ -35,7 +35,7 @@ fn forks_share_a_source_until_one_is_encoded_anew() {
                 let renewed = [(kept + 1) % 3, (kept + 2) % 3];
                 let mut session = opened.session(small(3, 140));
                 encode(&mut session, &opened.rows(&first, 0, 0)).expect("a source");
-                feed(&mut session, &opened.rows(&history, 0, 0)).expect("a history");
+                feed(&mut session, &opened.rows(&history, 0, 0)).expect("rows before");
                 session.fork(0, 1).expect("a fork");
                 session.fork(1, 2).expect("a fork of a fork");
                 for (sequence, tokens) in (0..).zip(&tokens) {

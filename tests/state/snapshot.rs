@@ -16,7 +16,7 @@ fn saved(session: &Session, sequence: u32, tokens: &[u32]) -> Vec<u8> {
 
 fn fed(opened: &Opened, tokens: &[u32]) -> Session {
     let mut session = opened.session(small(2, tokens.len() + 10));
-    feed(&mut session, &opened.rows(tokens, 0, 1)).expect("a history");
+    feed(&mut session, &opened.rows(tokens, 0, 1)).expect("rows before");
     session
 }
 
@@ -58,7 +58,7 @@ fn a_decoder_s_source_comes_along() {
     let more = opened.tokens(9, 4);
     let mut session = opened.session(small(2, 20));
     encode(&mut session, &opened.rows(&source, 0, 1)).expect("a source");
-    feed(&mut session, &opened.rows(&history, 0, 1)).expect("a history");
+    feed(&mut session, &opened.rows(&history, 0, 1)).expect("rows before");
     let bytes = saved(&session, 1, &[]);
     let expected = feed(&mut session, &opened.rows(&more, 5, 1)).expect("more");
     let mut options = small(1, 30);

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::fixture::{Case, Fixture};
 use super::folder::TempFolder;
 
-/// One fixture of every family that decodes; the first four keep their history, the others a
-/// state of constant size, and some of those a history beside it.
+/// One fixture of every family that decodes; the first four have a KV cache alone, the others a
+/// state of constant size, and some of those a KV cache beside it.
 pub const DECODERS: [&str; 22] = [
     "gpt2",
     "llama",
@@ -35,7 +35,7 @@ pub const DECODERS: [&str; 22] = [
     "gla",
 ];
 
-/// Those of [`DECODERS`] whose history can be cut at any length.
+/// Those of [`DECODERS`] whose KV cache can be cut at any length.
 pub const WITH_HISTORY: [&str; 4] = ["gpt2", "llama", "mistral", "mixtral"];
 
 /// Those of [`DECODERS`] whose state can only be checkpointed.
@@ -113,9 +113,9 @@ impl Opened {
 
     /// Whether some of its state cannot be truncated.
     pub fn is_recurrent(&self) -> bool {
-        let history =
+        let kv_cache =
             |kind: &StateKind| matches!(kind, StateKind::KvCache { .. } | StateKind::Cross { .. });
-        !self.model.states().iter().all(history)
+        !self.model.states().iter().all(kv_cache)
     }
 
     pub fn session(&self, options: SessionOptions) -> Session {
@@ -141,7 +141,7 @@ impl Opened {
     }
 
     /// Rows of `tokens` as entries `start..` of `sequence`, every output asked for. Where
-    /// positions are a table, they wrap around: histories may be longer than it.
+    /// positions are a table, they wrap around: sequences may be longer than it.
     pub fn rows(&self, tokens: &[u32], start: usize, sequence: u32) -> Vec<Row> {
         let positions = self.model.limits().positions;
         let row = |(index, &token): (usize, &u32)| Row {

@@ -90,6 +90,6 @@ fn len(kind: StateKind, count: usize, options: SessionOptions) -> u64 {
         kv_type: options.kv_type,
     };
     let layout = StateLayout::new(&vec![kind; count], capacity);
-    let len = layout.map(|layout| layout.fixed_len() + layout.history_len(options.context));
+    let len = layout.map(|layout| layout.fixed_len() + layout.kv_cache_len(options.context));
     len.unwrap_or(0) as u64
 }

@@ -131,7 +131,7 @@ pub struct SoftmaxAttention {
 impl Operation for SoftmaxAttention {
     const NAME: &'static str = "attention";
     type States = (Option<Reads<KvCache>>, Option<Reads<CrossCache>>);
-    operands!(q, kv);
+    operands!(q, kv; attention);
 
     fn states(&self) -> Self::States {
         match self.attention.keys {
@@ -188,7 +188,7 @@ pub struct StoreKv {
 impl Operation for StoreKv {
     const NAME: &'static str = "store_kv";
     type States = Writes<KvCache>;
-    operands!(k, v);
+    operands!(k, v; state);
 
     fn states(&self) -> Writes<KvCache> {
         Writes(self.state)
@@ -212,7 +212,7 @@ pub struct StoreCross {
 impl Operation for StoreCross {
     const NAME: &'static str = "store_cross";
     type States = Writes<CrossCache>;
-    operands!(k, v);
+    operands!(k, v; state);
 
     fn states(&self) -> Writes<CrossCache> {
         Writes(self.state)
@@ -234,7 +234,7 @@ pub struct RopeTable {
 impl Operation for RopeTable {
     const NAME: &'static str = "rope_table";
     type States = ();
-    operands!();
+    operands!(; rope);
 
     fn states(&self) {}
 
@@ -257,7 +257,7 @@ pub struct Rotate {
 impl Operation for Rotate {
     const NAME: &'static str = "rotate";
     type States = ();
-    operands!(x, table);
+    operands!(x, table; head_dim, pairing);
 
     fn states(&self) {}
 

@@ -29,7 +29,7 @@ pub struct Norm {
 impl Operation for Norm {
     const NAME: &'static str = "norm";
     type States = ();
-    operands!(x);
+    operands!(x; kind, weight, bias, eps, group);
 
     fn states(&self) {}
 
@@ -50,7 +50,7 @@ pub struct Add {
 impl Operation for Add {
     const NAME: &'static str = "add";
     type States = ();
-    operands!(a, b);
+    operands!(a, b;);
 
     fn states(&self) {}
 
@@ -71,7 +71,7 @@ pub struct Mul {
 impl Operation for Mul {
     const NAME: &'static str = "mul";
     type States = ();
-    operands!(a, b);
+    operands!(a, b;);
 
     fn states(&self) {}
 
@@ -92,7 +92,7 @@ pub struct Scale {
 impl Operation for Scale {
     const NAME: &'static str = "scale";
     type States = ();
-    operands!(x);
+    operands!(x; factor);
 
     fn states(&self) {}
 
@@ -113,7 +113,7 @@ pub struct Clamp {
 impl Operation for Clamp {
     const NAME: &'static str = "clamp";
     type States = ();
-    operands!(x);
+    operands!(x; limit);
 
     fn states(&self) {}
 
@@ -134,7 +134,7 @@ pub struct Apply {
 impl Operation for Apply {
     const NAME: &'static str = "apply";
     type States = ();
-    operands!(x);
+    operands!(x; function);
 
     fn states(&self) {}
 
@@ -155,7 +155,7 @@ pub struct Weigh {
 impl Operation for Weigh {
     const NAME: &'static str = "weigh";
     type States = ();
-    operands!(x);
+    operands!(x; weight);
 
     fn states(&self) {}
 
@@ -176,7 +176,7 @@ pub struct AddVector {
 impl Operation for AddVector {
     const NAME: &'static str = "add_vector";
     type States = ();
-    operands!(x);
+    operands!(x; vector);
 
     fn states(&self) {}
 
@@ -197,7 +197,7 @@ pub struct ScaleHeads {
 impl Operation for ScaleHeads {
     const NAME: &'static str = "scale_heads";
     type States = ();
-    operands!(x, by);
+    operands!(x, by;);
 
     fn states(&self) {}
 
@@ -244,7 +244,7 @@ pub struct Lerp {
 impl Operation for Lerp {
     const NAME: &'static str = "lerp";
     type States = ();
-    operands!(a, b, t);
+    operands!(a, b, t;);
 
     fn states(&self) {}
 
@@ -286,7 +286,7 @@ pub struct SinusoidalPositions {
 impl Operation for SinusoidalPositions {
     const NAME: &'static str = "sinusoidal_positions";
     type States = ();
-    operands!();
+    operands!(; frequencies);
 
     fn states(&self) {}
 

@@ -25,7 +25,7 @@ pub struct Route {
 impl Operation for Route {
     const NAME: &'static str = "route";
     type States = ();
-    operands!(logits);
+    operands!(logits; top_k, among);
 
     fn states(&self) {}
 
@@ -47,7 +47,7 @@ pub struct ExpertMatMul {
 impl Operation for ExpertMatMul {
     const NAME: &'static str = "expert_matmul";
     type States = ();
-    operands!(x, route);
+    operands!(x, route; experts);
 
     fn states(&self) {}
 
@@ -73,7 +73,7 @@ pub struct ExpertSum {
 impl Operation for ExpertSum {
     const NAME: &'static str = "expert_sum";
     type States = ();
-    operands!(x, route);
+    operands!(x, route;);
 
     fn states(&self) {}
 

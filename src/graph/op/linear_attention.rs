@@ -11,7 +11,7 @@ use crate::graph::{Rope, Value, Vector};
 ///
 /// S ← decay ⊙ S + write ⊗ (read·S) + k ⊗ v, then q·S,
 ///
-/// where a family says how S fades, what is taken back before a value is added, which S is read and
+/// where a family says how S decays, what is taken back before a value is added, which S is read and
 /// what the reading is divided by.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinearAttention {
@@ -21,7 +21,7 @@ pub struct LinearAttention {
     pub key_dim: usize,
     /// Floats of a value.
     pub value_dim: usize,
-    /// How S fades.
+    /// How S decays.
     pub decay: Decay,
     /// What is taken back.
     pub delta: DeltaRule,
@@ -69,7 +69,7 @@ pub enum DeltaRule {
 pub enum Divisor {
     /// One.
     None,
-    /// q·z + eps, z being the sum of keys that fades as S does (Katharopoulos et al. 2020).
+    /// q·z + eps, z being the sum of keys that decays as S does (Katharopoulos et al. 2020).
     Sum(f32),
     /// max(|q·z|, √n), n being the sum of decays: torchscale's scaling of rows, which divides by √n
     /// and keeps |Σ| below one (Sun et al. 2023, section 2.2).
@@ -149,7 +149,7 @@ pub struct LinearRecurrence {
 impl Operation for LinearRecurrence {
     const NAME: &'static str = "linear_attention";
     type States = Writes<LinearState>;
-    operands!(q, k, v, attention);
+    operands!(q, k, v, attention; state);
 
     fn states(&self) -> Self::States {
         Writes(self.state)
@@ -179,7 +179,7 @@ pub struct LinearWrite {
 impl Operation for LinearWrite {
     const NAME: &'static str = "linear_write";
     type States = Writes<LinearState>;
-    operands!(k, v);
+    operands!(k, v; attention, state);
 
     fn states(&self) -> Self::States {
         Writes(self.state)
@@ -203,7 +203,7 @@ pub struct LinearRead {
 impl Operation for LinearRead {
     const NAME: &'static str = "linear_read";
     type States = Reads<LinearState>;
-    operands!(q);
+    operands!(q; attention, state);
 
     fn states(&self) -> Self::States {
         Reads(self.state)
@@ -238,7 +238,7 @@ pub enum LinearSums {
     None,
     /// z and n. Both fade, and so does what rounding adds to them.
     Counted,
-    /// Where nothing ever fades: S up to the last row whose number was a multiple of
+    /// Where nothing ever decays: S up to the last row whose number was a multiple of
     /// [`DECAY_ROWS`], the block itself then holding what came since; z; what rounding took from
     /// each of its elements. After 2²⁴ rows a plain sum would no longer take in another.
     Exact,

@@ -214,18 +214,21 @@ impl Operand for (Value, Value) {
     }
 }
 
-/// [`Operation::inputs`] and [`Operation::map_inputs`] of these fields.
+/// [`Operation::inputs`] and [`Operation::map_inputs`]: the fields that hold values; all others. A
+/// field that is in neither list does not compile: what a plan cannot see is a data race.
 macro_rules! operands {
-    ($($field:ident),*) => {
+    ($($operand:ident),*; $($other:ident),*) => {
         fn inputs(&self, _visit: &mut dyn FnMut($crate::graph::Value)) {
-            $($crate::graph::op::Operand::visit(&self.$field, _visit);)*
+            let Self { $($operand,)* $($other: _,)* } = self;
+            $($crate::graph::op::Operand::visit($operand, _visit);)*
         }
 
         fn map_inputs(
             &mut self,
             _to: &mut dyn FnMut($crate::graph::Value) -> $crate::graph::Value,
         ) {
-            $($crate::graph::op::Operand::map(&mut self.$field, _to);)*
+            let Self { $($operand,)* $($other: _,)* } = self;
+            $($crate::graph::op::Operand::map($operand, _to);)*
         }
     };
 }

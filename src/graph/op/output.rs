@@ -15,7 +15,7 @@ pub struct Slice {
 impl Operation for Slice {
     const NAME: &'static str = "slice";
     type States = ();
-    operands!(x);
+    operands!(x; offset);
 
     fn states(&self) {}
 
@@ -40,7 +40,7 @@ pub struct Select {
 impl Operation for Select {
     const NAME: &'static str = "select";
     type States = ();
-    operands!(x);
+    operands!(x;);
 
     fn states(&self) {}
 
@@ -68,7 +68,7 @@ pub struct AdaptiveSoftmax {
 impl Operation for AdaptiveSoftmax {
     const NAME: &'static str = "adaptive_softmax";
     type States = ();
-    operands!(head, clusters, tails);
+    operands!(head, clusters, tails;);
 
     fn states(&self) {}
 
@@ -89,7 +89,7 @@ pub struct Emit {
 impl Operation for Emit {
     const NAME: &'static str = "emit";
     type States = ();
-    operands!(x);
+    operands!(x; name);
 
     fn states(&self) {}
 

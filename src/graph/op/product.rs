@@ -28,7 +28,7 @@ pub struct Embed {
 impl Operation for Embed {
     const NAME: &'static str = "embed";
     type States = ();
-    operands!();
+    operands!(; table, index);
 
     fn states(&self) {}
 
@@ -50,7 +50,7 @@ pub struct DenseMatMul {
 impl Operation for DenseMatMul {
     const NAME: &'static str = "matmul";
     type States = ();
-    operands!(x);
+    operands!(x; weight, bias);
 
     fn states(&self) {}
 
@@ -73,7 +73,7 @@ pub struct QuantizeActivation {
 impl Operation for QuantizeActivation {
     const NAME: &'static str = "quantize";
     type States = ();
-    operands!(x);
+    operands!(x; to);
 
     fn states(&self) {}
 

@@ -19,7 +19,7 @@ pub struct StoreTable {
 impl Operation for StoreTable {
     const NAME: &'static str = "store_table";
     type States = Writes<SessionTable>;
-    operands!(x);
+    operands!(x; state);
 
     fn states(&self) -> Self::States {
         Writes(self.state)
@@ -43,7 +43,7 @@ pub struct SegmentWrite {
 impl Operation for SegmentWrite {
     const NAME: &'static str = "segment_write";
     type States = Writes<SegmentMemory>;
-    operands!(k, v);
+    operands!(k, v; state);
 
     fn states(&self) -> Self::States {
         Writes(self.state)
@@ -67,7 +67,7 @@ pub struct SegmentWriteHidden {
 impl Operation for SegmentWriteHidden {
     const NAME: &'static str = "segment_write_hidden";
     type States = Writes<HiddenMemory>;
-    operands!(x);
+    operands!(x; layer, state);
 
     fn states(&self) -> Self::States {
         Writes(self.state)
@@ -86,7 +86,7 @@ pub enum Distances {
     /// Row `distance` of a session's table, or its last.
     Table(Piece<SessionTable>),
     /// Learned, `[heads][positions][head_dim]`: counted back from the end of what the sequence
-    /// remembers and a whole segment.
+    /// keeps and a whole segment.
     Learned {
         /// The table.
         table: Vector,
@@ -115,7 +115,7 @@ impl Operation for SegmentAttention {
         Option<Reads<SessionTable>>,
         Option<Reads<SessionTable>>,
     );
-    operands!(q, p);
+    operands!(q, p; scale, distances, absent, state);
 
     /// The memory, the table of distances, and that of the row before the first.
     fn states(&self) -> Self::States {
@@ -144,7 +144,7 @@ pub struct SegmentEvict {
 impl Operation for SegmentEvict {
     const NAME: &'static str = "segment_evict";
     type States = Reads<HiddenMemory>;
-    operands!();
+    operands!(; layer, state);
 
     fn states(&self) -> Self::States {
         Reads(self.state)
@@ -168,7 +168,7 @@ pub struct SegmentWriteCompressed {
 impl Operation for SegmentWriteCompressed {
     const NAME: &'static str = "segment_write_compressed";
     type States = Writes<HiddenMemory>;
-    operands!(x);
+    operands!(x; layer, state);
 
     fn states(&self) -> Self::States {
         Writes(self.state)
@@ -191,7 +191,7 @@ pub struct SegmentRead {
 impl Operation for SegmentRead {
     const NAME: &'static str = "segment_read";
     type States = Reads<HiddenMemory>;
-    operands!();
+    operands!(; layer, state);
 
     fn states(&self) -> Self::States {
         Reads(self.state)
@@ -204,7 +204,7 @@ impl Operation for SegmentRead {
     fn lower(&mut self, _: &mut dyn Lower) {}
 }
 
-/// Keeps the keys and values of row i of what a layer remembers.
+/// Keeps the keys and values of row i of a layer's segment memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SegmentWriteReprojected {
     pub k: Value,
@@ -215,7 +215,7 @@ pub struct SegmentWriteReprojected {
 impl Operation for SegmentWriteReprojected {
     const NAME: &'static str = "segment_write_reprojected";
     type States = Writes<SegmentMemory>;
-    operands!(k, v);
+    operands!(k, v; state);
 
     fn states(&self) -> Self::States {
         Writes(self.state)

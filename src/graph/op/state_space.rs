@@ -18,7 +18,7 @@ pub struct Conv {
 impl Operation for Conv {
     const NAME: &'static str = "conv";
     type States = Writes<ConvState>;
-    operands!(x);
+    operands!(x; weight, bias, state);
 
     fn states(&self) -> Writes<ConvState> {
         Writes(self.state)
@@ -42,7 +42,7 @@ pub struct StepSize {
 impl Operation for StepSize {
     const NAME: &'static str = "step_size";
     type States = ();
-    operands!(x);
+    operands!(x; bias, limits);
 
     fn states(&self) {}
 
@@ -72,7 +72,7 @@ pub struct SelectiveScan {
 impl Operation for SelectiveScan {
     const NAME: &'static str = "scan";
     type States = Writes<ScanState>;
-    operands!(x, dt, b, c, z);
+    operands!(x, dt, b, c, z; softplus, a, d, state);
 
     fn states(&self) -> Writes<ScanState> {
         Writes(self.state)

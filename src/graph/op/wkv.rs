@@ -17,7 +17,7 @@ pub struct TokenShift {
 impl Operation for TokenShift {
     const NAME: &'static str = "token_shift";
     type States = Writes<ConvState>;
-    operands!(x);
+    operands!(x; mixes, state);
 
     fn states(&self) -> Writes<ConvState> {
         Writes(self.state)
@@ -44,7 +44,7 @@ pub struct WkvMean {
 impl Operation for WkvMean {
     const NAME: &'static str = "wkv";
     type States = Writes<MeansState>;
-    operands!(k, v);
+    operands!(k, v; decay, first, state);
 
     fn states(&self) -> Writes<MeansState> {
         Writes(self.state)
@@ -70,7 +70,7 @@ pub struct Bonus {
 impl Operation for Bonus {
     const NAME: &'static str = "bonus";
     type States = ();
-    operands!(a, b, v);
+    operands!(a, b, v; weight, head_dim);
 
     fn states(&self) {}
 

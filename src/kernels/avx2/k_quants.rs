@@ -290,7 +290,7 @@ unsafe fn unpack_q5_k(rows: &Addresses8, panel: &mut Panel8) {
     }
 }
 
-/// Weights are 32 above themselves: what that comes to is added to the products, by 32 times
+/// Weights have a zero point of 32: what that comes to is added to the products, by 32 times
 /// the scales, negative.
 ///
 /// # Safety
@@ -307,11 +307,11 @@ unsafe fn header_q6_k(rows: &Addresses8, panel: &mut Panel8) {
     store(&mut panel.factors[0], _mm256_castps_si256(factors));
 }
 
-/// Writes the signed scales of sixteen parts of weights that are 2^`ABOVE` above themselves, four
+/// Writes the signed scales of sixteen parts of weights that have a zero point of 2^`ZERO_POINT`, four
 /// parts of each row to a lane, and what is taken off.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn signed_scales<const ABOVE: i32>(scales: [__m256i; 4], panel: &mut Panel8) {
+pub(super) fn signed_scales<const ZERO_POINT: i32>(scales: [__m256i; 4], panel: &mut Panel8) {
     for (four, scales) in scales.into_iter().enumerate() {
         for part in 0..4 {
             let scale = _mm256_shuffle_epi8(scales, in_words([part, part]));
@@ -321,7 +321,7 @@ pub(super) fn signed_scales<const ABOVE: i32>(scales: [__m256i; 4], panel: &mut 
         for pair in 0..2 {
             let both = _mm256_shuffle_epi8(scales, in_words([2 * pair, 2 * pair + 1]));
             let both = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(both));
-            let times = _mm256_slli_epi16::<ABOVE>(both);
+            let times = _mm256_slli_epi16::<ZERO_POINT>(both);
             let negative = _mm256_sub_epi16(_mm256_setzero_si256(), times);
             store(&mut panel.mins[2 * four + pair], negative);
         }

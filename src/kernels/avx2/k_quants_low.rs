@@ -189,7 +189,7 @@ fn q3_k_end(block: &BlockQ3K) -> __m128i {
     _mm_srli_si128::<2>(end)
 }
 
-/// Weights are 4 above themselves.
+/// Weights have a zero point of 4.
 ///
 /// # Safety
 ///
@@ -243,7 +243,7 @@ unsafe fn unpack_q3_k(rows: &Addresses8, panel: &mut Panel8) {
     );
 }
 
-/// The products of weights that are 4 above themselves with their scales.
+/// The products of weights that have a zero point of 4 with their scales.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn q3_k_products(block: &BlockQ3K, x: &ActivationQ8K) -> __m256i {
@@ -286,7 +286,7 @@ fn q3_k_products(block: &BlockQ3K, x: &ActivationQ8K) -> __m256i {
     products
 }
 
-/// Scales of one, and weights that are 1 above themselves.
+/// Scales of one, and weights that have a zero point of 1.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn no_scales(panel: &mut Panel8) {

@@ -3,7 +3,7 @@
 //! Weights of few bits are bytes without sign: `vpmaddubsw` multiplies them, two products add up
 //! in sixteen bits, and as many of its results as those hold are added before they are widened.
 //! Weights of a whole byte would not leave room for two: they are multiplied in sixteen bits. With
-//! AVX-VNNI there is room for all in 32 bits, whole bytes being 128 above themselves in a panel.
+//! AVX-VNNI there is room for all in 32 bits, whole bytes having a zero point of 128 in a panel.
 
 use core::arch::x86_64::*;
 
@@ -45,7 +45,7 @@ trait Avx2Block32: Block32 {
     const MOST: i32;
 
     /// What a byte is above its weight.
-    const ABOVE: i32;
+    const ZERO_POINT: i32;
 
     /// Whether a byte holds each weight's negative too.
     const NEGATIVES: bool;
@@ -81,7 +81,7 @@ macro_rules! stored {
     )*) => {$(
         impl Avx2Block32 for $block {
             const MOST: i32 = $most;
-            const ABOVE: i32 = $above;
+            const ZERO_POINT: i32 = $above;
             const NEGATIVES: bool = !matches!($block::DTYPE, DType::Q8_0);
             const FACTOR: fn(&Self) -> Option<[u8; 2]> = $factor;
             const OFFSET: fn(&Self) -> [u8; 2] = $offset;
@@ -122,7 +122,7 @@ stored! {
         |a, b| two_values(&FP4_ABOVE, &a.quants, &b.quants);
 }
 
-/// [`FP4_VALUES`], 12 above themselves.
+/// [`FP4_VALUES`], with a zero point of 12.
 const FP4_ABOVE: [i8; 16] = {
     let mut values = FP4_VALUES;
     let mut at = 0;
@@ -376,8 +376,8 @@ pub(super) fn widened(bytes: __m256i) -> [__m256i; 2] {
     [even, _mm256_srai_epi16::<8>(bytes)]
 }
 
-/// sum + factor · products + offset · (sum of the activations), weights being bytes that are so
-/// much above themselves.
+/// sum + factor · products + offset · (sum of the activations), weights being bytes with so
+/// large a zero point.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn finish<W: Avx2Block32>(
@@ -414,7 +414,7 @@ unsafe fn add<W: Avx2Block32>(
 ) -> __m256 {
     // SAFETY: the caller's promise.
     let factors = factors::<W>(unsafe { eight(rows, 0) });
-    finish::<W>(W::ABOVE, sum, products, factors, x)
+    finish::<W>(W::ZERO_POINT, sum, products, factors, x)
 }
 
 /// Eight blocks of an input, as [`Avx2Block32::two_quants`] has those of a row: blocks n and n + 4 in
@@ -516,8 +516,8 @@ fn bytes_tile<W: Avx2Block32, D: DotBytes, const N: usize>(
     let (steps, above) = const {
         match (D::FOURS, W::MOST) {
             (true, 255) => (8, 128),
-            (true, _) => (8, W::ABOVE),
-            (false, most) => (steps(most), W::ABOVE),
+            (true, _) => (8, W::ZERO_POINT),
+            (false, most) => (steps(most), W::ZERO_POINT),
         }
     };
     for block in 0..x[0].len().min(panels[0].factors.len()) {

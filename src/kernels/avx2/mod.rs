@@ -26,7 +26,8 @@ use super::{
 use packed::DotBytes;
 use rillm_formats::manifest::DType;
 
-/// The scalar table with what AVX2 does better.
+/// The scalar table with what AVX2 does better; products of types it has none for are the portable
+/// ones.
 pub(super) const TABLE: Kernels = Kernels {
     isa: Isa::Avx2,
     matmul: matmul::<packed::Maddubs>,

@@ -65,19 +65,19 @@ pub(super) fn head_scan(mut call: Scan<'_>) {
         let exponents = _mm256_mul_ps(lanes(&gains[row..]), a);
         put(&mut decays[row..], exp_below_one(exponents));
     }
-    let fades = DeferredDecay::new(&mut call.deferred[0], &decays[..count], LEAST_DEFERRED);
+    let decay = DeferredDecay::new(&mut call.deferred[0], &decays[..count], LEAST_DEFERRED);
     for row in (0..count).step_by(LANES) {
-        let deferred = lanes(&fades.deferred[row..]);
+        let deferred = lanes(&decay.deferred[row..]);
         let steps = lanes(&gains[row..]);
         put(&mut gains[row..], _mm256_div_ps(steps, deferred));
     }
     for first in (0..call.channels).step_by(SCAN_LANES) {
         if call.channels - first < SCAN_LANES {
-            scalar::head_block(&mut call, first, &fades);
+            scalar::head_block(&mut call, first, &decay);
         } else {
             match count {
-                1 => head_block::<1>(&mut call, first, &gains, &fades),
-                _ => head_block::<SCAN_ROWS>(&mut call, first, &gains, &fades),
+                1 => head_block::<1>(&mut call, first, &gains, &decay),
+                _ => head_block::<SCAN_ROWS>(&mut call, first, &gains, &decay),
             }
         }
     }
@@ -164,7 +164,7 @@ fn head_block<const R: usize>(
     call: &mut Scan<'_>,
     first: usize,
     gains: &[f32; SCAN_ROWS],
-    fades: &DeferredDecay,
+    decay: &DeferredDecay,
 ) {
     let (count, states, channels) = (call.rows(), call.states, call.channels);
     let mut inputs = [[0.0; SCAN_LANES]; R];
@@ -178,14 +178,14 @@ fn head_block<const R: usize>(
     }
     let whole = states / SHARED * SHARED;
     for n in (0..whole).step_by(SHARED) {
-        shared_states::<SHARED, R>(call, (first, n), &inputs, &fades.applied);
+        shared_states::<SHARED, R>(call, (first, n), &inputs, &decay.applied);
     }
     for n in whole..states {
-        shared_states::<1, R>(call, (first, n), &inputs, &fades.applied);
+        shared_states::<1, R>(call, (first, n), &inputs, &decay.applied);
     }
     let d = _mm256_set1_ps(call.d[0]);
     for row in 0..count {
-        let deferred = _mm256_set1_ps(fades.deferred[row]);
+        let deferred = _mm256_set1_ps(decay.deferred[row]);
         for half in [0, LANES] {
             let x = lanes(&call.x.values[row * call.x.stride + first + half..]);
             let out = &mut call.out[row * channels + first + half..];

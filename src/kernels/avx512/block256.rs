@@ -100,15 +100,15 @@ pub(super) fn finish<const MINS: bool>(
 }
 
 /// Panels of one block against `N` inputs. `PARTS` parts of a block have factors of their own;
-/// weights are `ABOVE` above themselves.
+/// weights have a zero point of `ZERO_POINT`.
 #[inline(never)] // so that the registers are all for its sums
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn tile<const PARTS: usize, const ABOVE: i32, const MINS: bool, const N: usize>(
+pub(super) fn tile<const PARTS: usize, const ZERO_POINT: i32, const MINS: bool, const N: usize>(
     panels: &[Panel16; WIDTH],
     x: [&[ActivationQ8K]; N],
     sums: &mut [Sums16; N],
 ) {
-    const { assert!(ABOVE == 0 || !MINS) }
+    const { assert!(ZERO_POINT == 0 || !MINS) }
     let groups = 64 / PARTS;
     // With minima, what they are multiplied by, two to a lane; without, what the dots of a part
     // begin with, so that its weights count as themselves.
@@ -117,7 +117,7 @@ pub(super) fn tile<const PARTS: usize, const ABOVE: i32, const MINS: bool, const
         let sums = part_sums::<PARTS>(&x[n][0]);
         let words = match MINS {
             true => _mm512_zextsi256_si512(_mm512_cvtepi32_epi16(sums)),
-            false => _mm512_mullo_epi32(sums, _mm512_set1_epi32(-ABOVE)),
+            false => _mm512_mullo_epi32(sums, _mm512_set1_epi32(-ZERO_POINT)),
         };
         store(&mut beside[n], words);
     }
@@ -170,18 +170,18 @@ pub(super) fn tile<const PARTS: usize, const ABOVE: i32, const MINS: bool, const
 }
 
 /// The same of panels whose weights have been multiplied by the factors of their parts, and
-/// raised by `ABOVE`.
+/// raised by `ZERO_POINT`.
 #[inline(never)] // so that the registers are all for its sums
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn tile_scaled<const ABOVE: i16, const MINS: bool, const N: usize>(
+pub(super) fn tile_scaled<const ZERO_POINT: i16, const MINS: bool, const N: usize>(
     panels: &[Panel16; WIDTH],
     x: [&[ActivationQ8K]; N],
     sums: &mut [Sums16; N],
 ) {
     let mut products = [[_mm512_setzero_si512(); WIDTH]; N];
-    if ABOVE != 0 {
+    if ZERO_POINT != 0 {
         for n in 0..N {
-            products[n] = [excess::<ABOVE>(&x[n][0]); WIDTH];
+            products[n] = [excess::<ZERO_POINT>(&x[n][0]); WIDTH];
         }
     }
     for group in 0..64 {
@@ -222,8 +222,8 @@ pub(super) fn tile_scaled<const ABOVE: i16, const MINS: bool, const N: usize>(
 /// What so much too much in every weight comes to, negative.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn excess<const ABOVE: i16>(x: &ActivationQ8K) -> __m512i {
-    let eight = _mm256_madd_epi16(load_half(&x.sums), _mm256_set1_epi16(-ABOVE));
+fn excess<const ZERO_POINT: i16>(x: &ActivationQ8K) -> __m512i {
+    let eight = _mm256_madd_epi16(load_half(&x.sums), _mm256_set1_epi16(-ZERO_POINT));
     let (low, high) = (
         _mm256_castsi256_si128(eight),
         _mm256_extracti128_si256::<1>(eight),

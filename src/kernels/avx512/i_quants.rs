@@ -79,7 +79,7 @@ macro_rules! products_of_points {
                 sums: &mut [Sums16; N],
             ) {
                 // SAFETY: the caller's promise, handed on.
-                unsafe { tile::<$parts, { $kind::ABOVE }, false, N>(panels, x, sums) }
+                unsafe { tile::<$parts, { $kind::ZERO_POINT }, false, N>(panels, x, sums) }
             }
 
             #[inline(always)]
@@ -408,7 +408,7 @@ mod signed {
     pub type SignedWeights = ([__m512i; 4], [__mmask64; 4]);
 
     /// What a byte in a panel is above its weight.
-    pub const ABOVE: i32 = 128;
+    pub const ZERO_POINT: i32 = 128;
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
@@ -446,11 +446,11 @@ mod signed {
 mod raised {
     use super::*;
 
-    /// Weights, 9 above themselves.
+    /// Weights, with a zero point of 9.
     pub type RaisedWeights = [__m512i; 4];
 
     /// What a byte in a panel is above its weight.
-    pub const ABOVE: i32 = 9;
+    pub const ZERO_POINT: i32 = 9;
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi")]
@@ -471,7 +471,7 @@ mod raised {
         for which in 0..4 {
             dots[which] = _mm512_dpbusd_epi32(zero, weights[which], load(&inputs[which]));
         }
-        let above = _mm256_set1_epi16(-ABOVE as i16);
+        let above = _mm256_set1_epi16(-ZERO_POINT as i16);
         let above = _mm256_mullo_epi16(parts(), above);
         let start = _mm256_madd_epi16(above, load_half(&x.sums));
         with_scales(_mm512_zextsi256_si512(start), dots, packed)

@@ -290,7 +290,7 @@ fn mins_products(mins: [__m512i; 2], x: &ActivationQ8K) -> __m512i {
     products
 }
 
-/// 128 neighbouring weights of a Q6_K block, 32 above themselves.
+/// 128 neighbouring weights of a Q6_K block, with a zero point of 32.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn q6_k_half(block: &BlockQ6K, half: usize) -> [__m512i; 2] {
@@ -315,7 +315,7 @@ fn with_high(low: __m512i, high: __m512i) -> __m512i {
     _mm512_and_si512(both, _mm512_set1_epi8(0x3f))
 }
 
-/// Sixteen Q6_K blocks; weights stay 32 above themselves.
+/// Sixteen Q6_K blocks; weights keep their zero point of 32.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn unpack_q6_k(rows: &Addresses16, panel: &mut Panel16) {

@@ -264,7 +264,7 @@ fn unpack_q2_k(rows: &Addresses16, panel: &mut Panel16) {
     }
 }
 
-/// Weights of a Q3_K block in the order of [`twos`], 4 above themselves.
+/// Weights of a Q3_K block in the order of [`twos`], with a zero point of 4.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn q3_k_quants(block: &BlockQ3K) -> [__m512i; 4] {
@@ -393,7 +393,7 @@ fn unpack_q3_k(rows: &Addresses16, panel: &mut Panel16) {
     let high = turned_half(|row| &block(row).high);
     for part in 0..16 {
         let scale = _mm512_srai_epi16::<8>(part_of::<true>(&scales, part));
-        // A weight is stored 4 above itself.
+        // A weight is stored with a zero point of 4.
         let offset = _mm512_sub_epi16(_mm512_set1_epi16(127), _mm512_slli_epi16::<2>(scale));
         let offset = _mm512_add_epi16(offset, _mm512_slli_epi16::<8>(offset));
         for group in 0..4 {
@@ -415,11 +415,11 @@ fn unpack_q3_k(rows: &Addresses16, panel: &mut Panel16) {
     }
 }
 
-/// What the quants of an IQ4_XS block stand for, 128 above themselves.
+/// What the quants of an IQ4_XS block stand for, with a zero point of 128.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn iq4_values() -> __m512i {
-    const ABOVE: [u8; 16] = {
+    const BIASED: [u8; 16] = {
         let mut above = [0; 16];
         let mut at = 0;
         while at < 16 {
@@ -428,7 +428,7 @@ fn iq4_values() -> __m512i {
         }
         above
     };
-    _mm512_broadcast_i32x4(load_quarter(&ABOVE))
+    _mm512_broadcast_i32x4(load_quarter(&BIASED))
 }
 
 /// What low and high halves of bytes stand for.

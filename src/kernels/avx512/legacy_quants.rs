@@ -35,7 +35,7 @@ pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
 /// Of the function: the CPU has this table's instructions.
 trait Avx512Block32: Block32 {
     /// What such a byte is above its weight.
-    const ABOVE: i32;
+    const ZERO_POINT: i32;
 
     /// Whether it begins with a factor in half precision, followed by an offset if it has one.
     const HALVES: bool;
@@ -78,7 +78,7 @@ impl<W: Avx512Block32> Avx512Product for Avx512Legacy<W> {
 macro_rules! stored {
     ($($block:ident: $above:literal, $halves:literal, |$four:ident| $quants:expr;)*) => {$(
         impl Avx512Block32 for $block {
-            const ABOVE: i32 = $above;
+            const ZERO_POINT: i32 = $above;
             const HALVES: bool = $halves;
 
             #[inline(always)]
@@ -268,7 +268,7 @@ fn with_fifth(bytes: __m512i, fifths: __m128i) -> [__m512i; 2] {
     ]
 }
 
-/// What [`nibbles`] stand for, 128 above themselves.
+/// What [`nibbles`] stand for, with a zero point of 128.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn values(values: &[i8; 16], bytes: __m512i) -> [__m512i; 2] {
@@ -295,7 +295,7 @@ fn factors<'a, W: Avx512Block32 + 'a>(block: impl Fn(usize) -> &'a W) -> __m512 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn start<W: Avx512Block32>(x: &ActivationQ8_0) -> __m512i {
-    _mm512_set1_epi32(-W::ABOVE * x.sum())
+    _mm512_set1_epi32(-W::ZERO_POINT * x.sum())
 }
 
 /// sum + factor · products + offset · (sum of the activations), in this order wherever it is

@@ -80,12 +80,12 @@ pub(super) fn head_scan(mut call: Scan<'_>) {
     for decays in decays.0[..count.next_multiple_of(SCAN_LANES)].chunks_exact_mut(SCAN_LANES) {
         put(decays, exp2(_mm512_mul_ps(lanes(decays), a)));
     }
-    let fades = DeferredDecay::new(&mut call.deferred[0], &decays.0[..count], LEAST_DEFERRED);
+    let decay = DeferredDecay::new(&mut call.deferred[0], &decays.0[..count], LEAST_DEFERRED);
     for row in (0..count).step_by(SCAN_LANES) {
         let gains = &mut gains.0[row..];
         put(
             gains,
-            _mm512_div_ps(lanes(gains), lanes(&fades.deferred[row..])),
+            _mm512_div_ps(lanes(gains), lanes(&decay.deferred[row..])),
         );
     }
     let mut first = 0;
@@ -93,23 +93,23 @@ pub(super) fn head_scan(mut call: Scan<'_>) {
         // A single row goes through the state in the order of memory.
         1 => {
             while first + SCAN_LANES <= call.channels {
-                head_blocks::<1, ALONE, 1>(&mut call, first, &gains.0, &fades);
+                head_blocks::<1, ALONE, 1>(&mut call, first, &gains.0, &decay);
                 first += SCAN_LANES;
             }
         }
         _ => {
             while first + WIDE * SCAN_LANES <= call.channels {
-                head_blocks::<WIDE, SHARED, SCAN_ROWS>(&mut call, first, &gains.0, &fades);
+                head_blocks::<WIDE, SHARED, SCAN_ROWS>(&mut call, first, &gains.0, &decay);
                 first += WIDE * SCAN_LANES;
             }
             while first + SCAN_LANES <= call.channels {
-                head_blocks::<1, ALONE, SCAN_ROWS>(&mut call, first, &gains.0, &fades);
+                head_blocks::<1, ALONE, SCAN_ROWS>(&mut call, first, &gains.0, &decay);
                 first += SCAN_LANES;
             }
         }
     }
     if first < call.channels {
-        scalar::head_block(&mut call, first, &fades);
+        scalar::head_block(&mut call, first, &decay);
     }
 }
 
@@ -193,7 +193,7 @@ fn head_blocks<const C: usize, const N: usize, const R: usize>(
     call: &mut Scan<'_>,
     first: usize,
     gains: &[f32; SCAN_ROWS],
-    fades: &DeferredDecay,
+    decay: &DeferredDecay,
 ) {
     let (count, states, channels) = (call.rows(), call.states, call.channels);
     let mut inputs = [[Lanes16([0.0; SCAN_LANES]); C]; R];
@@ -208,14 +208,14 @@ fn head_blocks<const C: usize, const N: usize, const R: usize>(
     }
     let whole = states / N * N;
     for n in (0..whole).step_by(N) {
-        shared_states::<C, N, R>(call, (first, n), &inputs, &fades.applied, count);
+        shared_states::<C, N, R>(call, (first, n), &inputs, &decay.applied, count);
     }
     for n in whole..states {
-        shared_states::<C, 1, R>(call, (first, n), &inputs, &fades.applied, count);
+        shared_states::<C, 1, R>(call, (first, n), &inputs, &decay.applied, count);
     }
     let d = _mm512_set1_ps(call.d[0]);
     for row in 0..count {
-        let deferred = _mm512_set1_ps(fades.deferred[row]);
+        let deferred = _mm512_set1_ps(decay.deferred[row]);
         for i in 0..C {
             let at = first + i * SCAN_LANES;
             let own = _mm512_mul_ps(d, lanes(&call.x.values[row * call.x.stride + at..]));

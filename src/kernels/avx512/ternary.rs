@@ -1,4 +1,4 @@
-//! TQ1_0 and TQ2_0: weights of −1, 0 and 1, stored one above themselves.
+//! TQ1_0 and TQ2_0: weights of −1, 0 and 1, stored with a zero point of one.
 
 use core::arch::x86_64::*;
 

@@ -21,7 +21,7 @@ pub(super) trait NeonBlock256: Copy {
     const MINS: bool = false;
 
     /// What a byte is above its weight.
-    const ABOVE: i32 = 0;
+    const ZERO_POINT: i32 = 0;
 
     /// Whether bytes are so small that four products fit in sixteen bits.
     const SMALL: bool = true;
@@ -166,8 +166,8 @@ pub(super) fn add<B: NeonBlock256, D: DotSigned>(
     let mut mins = [vdupq_n_s32(0); ROWS];
     for row in 0..ROWS {
         for four in 0..B::PARTS / 4 {
-            if B::ABOVE > 0 {
-                let above = vmulq_n_s32(parts[four], B::ABOVE);
+            if B::ZERO_POINT > 0 {
+                let above = vmulq_n_s32(parts[four], B::ZERO_POINT);
                 products[row] = vmlsq_s32(products[row], scales[row][four], above);
             }
             if B::MINS {
@@ -211,7 +211,7 @@ fn take_mins(
 /// Fills a panel from a block of each row.
 #[inline(always)]
 pub(super) fn unpack<B: NeonBlock256, D: DotSigned>(rows: [&B; ROWS], panel: &mut Panel4) {
-    let above = vdupq_n_s8(B::ABOVE as i8);
+    let above = vdupq_n_s8(B::ZERO_POINT as i8);
     for half in 0..2 {
         let quants = mapped(rows, |row| row.quants(half));
         for at in 0..8 {

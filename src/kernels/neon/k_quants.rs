@@ -97,7 +97,7 @@ impl NeonBlock256 for BlockQ5K {
 
 impl NeonBlock256 for BlockQ6K {
     const PARTS: usize = 16;
-    const ABOVE: i32 = 32;
+    const ZERO_POINT: i32 = 32;
     #[inline(always)]
     fn quants(&self, half: usize) -> [int8x16_t; 8] {
         let (low, _) = self.low.as_chunks::<16>();
@@ -122,7 +122,7 @@ impl NeonBlock256 for BlockQ6K {
 
 impl NeonBlock256 for BlockQ3K {
     const PARTS: usize = 16;
-    const ABOVE: i32 = 4;
+    const ZERO_POINT: i32 = 4;
     #[inline(always)]
     fn quants(&self, half: usize) -> [int8x16_t; 8] {
         let mut quants = pairs_of_bits(&self.quants, half);
@@ -220,7 +220,7 @@ impl NeonBlock256 for BlockIQ4XS {
 
 impl NeonBlock256 for BlockTQ2_0 {
     const PARTS: usize = 8;
-    const ABOVE: i32 = 1;
+    const ZERO_POINT: i32 = 1;
     #[inline(always)]
     fn quants(&self, half: usize) -> [int8x16_t; 8] {
         signed(pairs_of_bits(&self.quants, half))

@@ -29,7 +29,7 @@ pub(super) fn of<D: DotSigned>(dtype: DType) -> Option<MatMulFn> {
 /// A block as it is multiplied.
 trait NeonBlock32: Block32 {
     /// What a byte is above its weight.
-    const ABOVE: i32 = 0;
+    const ZERO_POINT: i32 = 0;
 
     /// Whether bytes are so small that four products fit in sixteen bits.
     const SMALL: bool = true;
@@ -47,7 +47,7 @@ trait NeonBlock32: Block32 {
 }
 
 impl NeonBlock32 for BlockQ4_0 {
-    const ABOVE: i32 = 8;
+    const ZERO_POINT: i32 = 8;
     #[inline(always)]
     fn quants(&self) -> [int8x16_t; 2] {
         two_nibbles(&self.quants)
@@ -74,7 +74,7 @@ impl NeonBlock32 for BlockQ4_1 {
 }
 
 impl NeonBlock32 for BlockQ5_0 {
-    const ABOVE: i32 = 16;
+    const ZERO_POINT: i32 = 16;
     #[inline(always)]
     fn quants(&self) -> [int8x16_t; 2] {
         with_fifth(&self.quants, self.high)
@@ -193,7 +193,7 @@ impl<W: NeonBlock32, D: DotSigned> NeonProduct for NeonLegacy<W, D> {
     fn add(sum: float32x4_t, rows: [&W; ROWS], x: &ActivationQ8_0) -> float32x4_t {
         let products = products::<W, D>(mapped(rows, |row| row.quants()), x);
         let factors = (W::factors(rows), W::offsets(rows));
-        finish::<W>(W::ABOVE, sum, products, factors, x)
+        finish::<W>(W::ZERO_POINT, sum, products, factors, x)
     }
 
     #[inline(always)]
@@ -201,7 +201,7 @@ impl<W: NeonBlock32, D: DotSigned> NeonProduct for NeonLegacy<W, D> {
         for block in 0..rows[0].len().min(COLUMNS / 32) {
             let rows = mapped(rows, |row| &row[block]);
             let quants = mapped(rows, |row| row.quants());
-            let above = vdupq_n_s8(W::ABOVE as i8);
+            let above = vdupq_n_s8(W::ZERO_POINT as i8);
             for half in 0..2 {
                 let quants = mapped(quants, |quants| vsubq_s8(quants[half], above));
                 panel.put::<D>(2 * block + half, quants);
@@ -296,8 +296,8 @@ pub(super) fn add_sixteen<const N: usize>(
     column!(3);
 }
 
-/// sum + factor · products + offset · (sum of the activations), weights being bytes that are so
-/// much above themselves.
+/// sum + factor · products + offset · (sum of the activations), weights being bytes with so
+/// large a zero point.
 #[inline(always)]
 fn finish<W: NeonBlock32>(
     above: i32,
