@@ -2,7 +2,7 @@
 
 pub use crate::kernels::IsaError;
 pub use crate::plan::PlanError;
-pub use crate::state::StateError;
+pub use crate::state::{StateError, UnknownKvType};
 
 use crate::graph::BuildError;
 use std::fmt;

@@ -55,6 +55,7 @@ impl KvType {
     }
 
     /// Bytes of one key or value of `dim` elements; `None` if the number overflows.
+    #[doc(hidden)]
     pub fn row_len(self, dim: usize) -> Option<usize> {
         match self {
             KvType::F32 => dim.checked_mul(size_of::<f32>()),
@@ -66,6 +67,7 @@ impl KvType {
     /// Where the parts of one key or value lie in a page of them: for each part its first byte
     /// among a row's, and how many. The parts of all places follow each other, so a part of the
     /// entry at `place` begins `PAGE` · first + `place` · length bytes into the page.
+    #[doc(hidden)]
     pub fn parts(self, half: KvHalf, dim: usize) -> impl Iterator<Item = (usize, usize)> {
         let (scales, width) = match self {
             KvType::F32 => (0, size_of::<f32>()),

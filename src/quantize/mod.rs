@@ -343,6 +343,7 @@ pub fn write(
 }
 
 /// What the file is called until it is complete.
+#[doc(hidden)]
 pub fn partial_name(to: &Path) -> PathBuf {
     let mut name = to.as_os_str().to_os_string();
     name.push(".partial");
