@@ -1,287 +1,31 @@
-//! What a session keeps of its sequences.
+//! What a session keeps of its sequences from run to run.
 //!
-//! One allocation, laid out before the first token. Keys and values live in pages of
-//! [`PAGE`] positions that a sequence reaches through its table: forking shares pages, writing
-//! to a shared page copies it first, rewinding drops pages. Convolution, scan and
-//! linear attention's states, means and segment memories are a fixed number of bytes a sequence, whatever its length; they
-//! cannot be truncated, only checkpointed.
+//! One allocation, laid out before the first token. The KV cache lives in pages of [`PAGE`]
+//! positions that a sequence reaches through its table: forking shares pages, writing to a shared
+//! page copies it first, rewinding drops pages. The states of convolutions, scans and linear
+//! attention are a fixed number of bytes a sequence, whatever its length; they cannot be truncated,
+//! only checkpointed.
 
 // What treats operations, or kinds of state, one by one names them all.
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod discard;
+mod error;
 mod handles;
+mod layout;
 mod saved;
 mod segments;
 
 pub use crate::kernels::{KvType, PAGE, UnknownKvType};
+pub use error::StateError;
 pub(crate) use handles::{Handle, Open};
+pub use layout::{StateCapacity, StateLayout};
 pub(crate) use segments::{HiddenLayout, MemoryLayout, Ring};
 
 use crate::arena::{Arena, OutOfMemory};
+use crate::graph::StateKind;
 use crate::graph::state::Lifetime;
-use crate::graph::{
-    ConvState, CrossCache, KvCache, MeansState, SCAN_CHANNELS, ScanState, SessionTable, StateKind,
-};
-use std::fmt;
-
-/// How much a session's state must hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StateCapacity {
-    /// Positions per sequence.
-    pub context: usize,
-    /// Sequences.
-    pub sequences: usize,
-    /// Rows of one run.
-    pub batch: usize,
-    /// Rows of an encoder's output that one sequence can attend to.
-    pub source: usize,
-    /// Checkpoints that can be held at a time.
-    pub checkpoints: usize,
-    /// How keys and values of the KV cache are kept.
-    pub kv_type: KvType,
-}
-
-/// Why a sequence could not be changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StateError {
-    /// No such sequence.
-    NoSequence {
-        /// Number asked for.
-        sequence: u32,
-        /// How many there are.
-        sequences: usize,
-    },
-    /// The sequence would outgrow the context.
-    ContextFull {
-        /// Positions per sequence.
-        context: usize,
-    },
-    /// A feed that is one segment is longer than was reserved.
-    SegmentFull {
-        /// Rows of the feed.
-        rows: usize,
-        /// Rows reserved.
-        context: usize,
-    },
-    /// The encoder's output is longer than was reserved.
-    SourceFull {
-        /// Rows per sequence.
-        source: usize,
-    },
-    /// Recurrent state cannot be truncated, and no checkpoint was taken at that length.
-    NoCheckpoint {
-        /// Length asked for.
-        len: usize,
-    },
-    /// Every reserved checkpoint is in use.
-    CheckpointsFull {
-        /// How many were reserved.
-        checkpoints: usize,
-    },
-    /// A rewind forward.
-    Ahead {
-        /// Length asked for.
-        len: usize,
-        /// Present length.
-        current: usize,
-    },
-    /// An aborted run left the recurrent state between two positions.
-    Interrupted,
-    /// The decoder of an encoder–decoder model has nothing to attend to: no input was encoded
-    /// for this sequence, or encoding it was aborted.
-    NoSource {
-        /// Whose.
-        sequence: u32,
-    },
-}
-
-impl fmt::Display for StateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StateError::NoSequence { sequence, sequences } => {
-                write!(f, "sequence {sequence} does not exist, the session has {sequences}")
-            }
-            StateError::ContextFull { context } => write!(
-                f,
-                "context of {context} positions is full, open the session with a larger one or rewind"
-            ),
-            StateError::SegmentFull { rows, context } => write!(
-                f,
-                "segment of {rows} rows exceeds the context of {context}, open the session with a larger one or feed it in parts"
-            ),
-            StateError::SourceFull { source } => write!(
-                f,
-                "encoder input exceeds the {source} rows reserved, open the session with more"
-            ),
-            StateError::NoCheckpoint { len } => write!(
-                f,
-                "recurrent state cannot be rewound to {len} without a checkpoint taken there"
-            ),
-            StateError::CheckpointsFull { checkpoints } => write!(
-                f,
-                "all {checkpoints} checkpoints are in use, drop one or open the session with more"
-            ),
-            StateError::Ahead { len, current } => {
-                write!(f, "cannot rewind to {len}: the sequence has {current} positions")
-            }
-            StateError::Interrupted => f.write_str(
-                "an aborted run left this sequence's recurrent state incomplete, reset it or rewind to a checkpoint",
-            ),
-            StateError::NoSource { sequence } => {
-                write!(f, "sequence {sequence} has no source, encode its input first")
-            }
-        }
-    }
-}
-
-impl std::error::Error for StateError {}
-
-/// Where each piece of state lies, in bytes.
-#[derive(Clone, Debug)]
-pub struct StateLayout {
-    kinds: Vec<StateKind>,
-    /// First byte of each piece's first unit.
-    offsets: Vec<usize>,
-    /// Bytes from one unit to the next: a page holds all layers' keys and values, so what the
-    /// KV cache takes of memory is in one place.
-    strides: Vec<usize>,
-    positions: usize,
-    pages: usize,
-    capacity: StateCapacity,
-    len: usize,
-}
-
-impl StateLayout {
-    /// Lays out `kinds`; `None` if the sizes overflow.
-    pub fn new(kinds: &[StateKind], capacity: StateCapacity) -> Option<StateLayout> {
-        let has_kv = kinds
-            .iter()
-            .any(|kind| kind.lifetime() == Lifetime::Positions);
-        let per_sequence = if has_kv {
-            capacity.context.div_ceil(PAGE)
-        } else {
-            0
-        };
-        let pages = per_sequence.checked_mul(capacity.sequences)?;
-        u32::try_from(pages).ok()?;
-        let units = capacity.sequences.checked_add(capacity.checkpoints)?;
-        let mut len = 0usize;
-        let mut reserve = |bytes: usize| -> Option<usize> {
-            let start = len;
-            len = len.checked_add(bytes)?.checked_next_multiple_of(64)?;
-            (len <= isize::MAX as usize).then_some(start)
-        };
-        let mut offsets = Vec::with_capacity(kinds.len());
-        let mut strides = Vec::with_capacity(kinds.len());
-        let mut page = 0usize;
-        for kind in kinds {
-            let unit = unit_len(kind, capacity)?;
-            let count = match kind.lifetime() {
-                Lifetime::Positions => {
-                    offsets.push(page);
-                    strides.push(0);
-                    page = page.checked_add(unit)?.checked_next_multiple_of(64)?;
-                    continue;
-                }
-                Lifetime::Input => capacity.sequences,
-                Lifetime::Session => 1,
-                Lifetime::Sequence => units,
-            };
-            offsets.push(reserve(unit.checked_mul(count)?)?);
-            strides.push(unit);
-        }
-        let kv_cache = reserve(page.checked_mul(pages)?)?;
-        for (id, kind) in kinds.iter().enumerate() {
-            if kind.lifetime() == Lifetime::Positions {
-                offsets[id] += kv_cache;
-                strides[id] = page;
-            }
-        }
-        let positions = reserve(pages.checked_mul(PAGE * size_of::<u64>())?)?;
-        Some(StateLayout {
-            kinds: kinds.to_vec(),
-            offsets,
-            strides,
-            positions,
-            pages,
-            capacity,
-            len,
-        })
-    }
-
-    /// Bytes in all.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there is nothing to hold.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Bytes that one sequence holds whatever its length.
-    pub fn fixed_len(&self) -> usize {
-        self.sum(|kind| kind.lifetime() != Lifetime::Positions)
-    }
-
-    /// Bytes that `positions` positions of one sequence take, in whole pages.
-    pub fn kv_cache_len(&self, positions: usize) -> usize {
-        if self.pages == 0 {
-            return 0;
-        }
-        let page =
-            self.sum(|kind| kind.lifetime() == Lifetime::Positions) + PAGE * size_of::<u64>();
-        positions.div_ceil(PAGE) * page
-    }
-
-    fn sum(&self, of: impl Fn(&StateKind) -> bool) -> usize {
-        let kinds = self.kinds.iter().filter(|kind| of(kind));
-        kinds.filter_map(|kind| unit_len(kind, self.capacity)).sum()
-    }
-}
-
-/// Bytes of one page (KV) or of one sequence's slot (the others).
-fn unit_len(kind: &StateKind, capacity: StateCapacity) -> Option<usize> {
-    let floats = match *kind {
-        StateKind::KvCache(KvCache { kv_heads, head_dim }) => {
-            let row = capacity.kv_type.row_len(head_dim)?;
-            return kv_heads.checked_mul(row)?.checked_mul(2 * PAGE);
-        }
-        StateKind::Cross(CrossCache { kv_heads, head_dim }) => kv_heads
-            .checked_mul(head_dim)?
-            .checked_mul(2)?
-            .checked_mul(capacity.source.checked_next_multiple_of(PAGE)?)?,
-        StateKind::Conv(ConvState { channels, width }) => {
-            channels.checked_mul(width.saturating_sub(1))?
-        }
-        StateKind::Scan(ScanState {
-            channels,
-            states,
-            heads,
-        }) => {
-            // Deferred decays lie behind the state, in whole lines.
-            let deferred = match heads {
-                Some(heads) => {
-                    let parts = channels.checked_div(heads)?.div_ceil(SCAN_CHANNELS);
-                    let deferred = heads.checked_mul(parts)?;
-                    deferred.checked_next_multiple_of(64 / size_of::<f32>())?
-                }
-                None => 0,
-            };
-            channels.checked_mul(states)?.checked_add(deferred)?
-        }
-        StateKind::Means(MeansState { channels }) => channels.checked_mul(3)?,
-        StateKind::Linear(ref linear) => linear.len()?,
-        StateKind::SegmentMemory(ref memory) => MemoryLayout::new(memory, capacity)?.len,
-        StateKind::HiddenMemory(ref hidden) => HiddenLayout::new(hidden)?.len,
-        StateKind::Table(SessionTable { width, rows }) => {
-            rows.count(capacity.context)?.checked_mul(width)?
-        }
-    };
-    floats.checked_mul(size_of::<f32>())
-}
+use layout::unit_len;
 
 /// One sequence's place in the state.
 #[derive(Clone, Debug)]
@@ -289,14 +33,15 @@ struct Sequence {
     len: usize,
     /// Page of each run of [`PAGE`] positions.
     pages: Vec<u32>,
-    cross_slot: usize,
+    /// Where the cross cache of its encoder input is.
+    cross_unit: usize,
     cross_len: usize,
     /// Where its open segment began.
     segment: usize,
     interrupted: bool,
 }
 
-/// A state saved at one length, in a slot behind the sequences'.
+/// A state saved at one length, behind those of the sequences.
 #[derive(Clone, Copy, Debug)]
 struct Checkpoint {
     sequence: u32,
@@ -322,10 +67,10 @@ impl State {
         let capacity = layout.capacity;
         let memory = Arena::new(layout.len)?;
         let per_sequence = layout.pages.checked_div(capacity.sequences).unwrap_or(0);
-        let sequences = (0..capacity.sequences).map(|slot| Sequence {
+        let sequences = (0..capacity.sequences).map(|unit| Sequence {
             len: 0,
             pages: Vec::with_capacity(per_sequence),
-            cross_slot: slot,
+            cross_unit: unit,
             cross_len: 0,
             segment: 0,
             interrupted: false,
@@ -368,7 +113,7 @@ impl State {
         Ok(())
     }
 
-    /// Makes `to` a copy of `from`; the KV cache's pages are shared until one of them writes.
+    /// Makes `to` a copy of `from`; the KV cache is shared until one of them writes.
     pub fn fork(&mut self, from: u32, to: u32) -> Result<(), StateError> {
         self.usable(from)?;
         self.sequence(to)?;
@@ -382,15 +127,15 @@ impl State {
             self.holders[page as usize] += 1;
             self.sequences[to as usize].pages.push(page);
         }
-        self.copy_slot(from as usize, to as usize);
-        let (slot, cross_len, len) = {
+        self.copy_recurrent(from as usize, to as usize);
+        let (unit, cross_len, len) = {
             let from = &self.sequences[from as usize];
-            (from.cross_slot, from.cross_len, from.len)
+            (from.cross_unit, from.cross_len, from.len)
         };
         let to = &mut self.sequences[to as usize];
-        self.cross_holders[to.cross_slot] -= 1;
-        self.cross_holders[slot] += 1;
-        to.cross_slot = slot;
+        self.cross_holders[to.cross_unit] -= 1;
+        self.cross_holders[unit] += 1;
+        to.cross_unit = unit;
         to.cross_len = cross_len;
         to.len = len;
         to.interrupted = false;
@@ -414,13 +159,13 @@ impl State {
             });
             match found {
                 Some(index) => {
-                    self.copy_slot(self.layout.capacity.sequences + index, sequence as usize)
+                    self.copy_recurrent(self.layout.capacity.sequences + index, sequence as usize)
                 }
                 None if len == 0 => self.clear_recurrent(sequence),
                 None => return Err(StateError::NoCheckpoint { len }),
             }
         }
-        // A checkpoint past the cut belongs to tokens that are being dropped.
+        // A checkpoint past the cut belongs to what is being dropped.
         self.drop_checkpoints(sequence, |held| held > len);
         self.truncate(sequence, len);
         self.sequences[sequence as usize].interrupted = false;
@@ -443,7 +188,7 @@ impl State {
             });
         };
         self.checkpoints[index] = Some(new);
-        self.copy_slot(sequence as usize, self.layout.capacity.sequences + index);
+        self.copy_recurrent(sequence as usize, self.layout.capacity.sequences + index);
         Ok(())
     }
 
@@ -477,18 +222,18 @@ impl State {
         Ok(())
     }
 
-    /// Makes entry `slot` of a sequence's KV cache writable, notes its position, and says where
+    /// Makes entry `entry` of a sequence's KV cache writable, notes its position, and says where
     /// it lies: page and place inside it. The caller has checked that there is room.
     pub(crate) fn make_writable(
         &mut self,
         sequence: u32,
-        slot: usize,
+        entry: usize,
         position: u64,
     ) -> (u32, u32) {
         if self.layout.pages == 0 {
             return (0, 0);
         }
-        let index = slot / PAGE;
+        let index = entry / PAGE;
         let table = &self.sequences[sequence as usize].pages;
         let page = match table.get(index) {
             None => {
@@ -507,8 +252,8 @@ impl State {
         };
         // SAFETY: a page has PAGE positions, and nobody else touches the state while it is
         // borrowed mutably.
-        unsafe { self.positions_ptr(page).add(slot % PAGE).write(position) }
-        (page, (slot % PAGE) as u32)
+        unsafe { self.positions_ptr(page).add(entry % PAGE).write(position) }
+        (page, (entry % PAGE) as u32)
     }
 
     /// Records that a sequence has grown.
@@ -516,7 +261,7 @@ impl State {
         self.sequences[sequence as usize].len += rows;
     }
 
-    /// Records that a run ended half way: the KV cache past the length is simply not there, but
+    /// Records that a run ended half way: what the KV cache has past the length is simply not there, but
     /// recurrent state is spoiled.
     pub(crate) fn interrupt(&mut self, sequence: u32) {
         self.sequences[sequence as usize].interrupted = self.is_recurrent();
@@ -524,19 +269,19 @@ impl State {
         self.truncate(sequence, len);
     }
 
-    /// Gives a sequence a cross-attention slot of its own for `rows` new rows.
+    /// Gives a sequence a cross cache of its own for `rows` new rows.
     pub(crate) fn begin_cross(&mut self, sequence: u32, rows: usize) -> Result<(), StateError> {
         let source = self.layout.capacity.source;
         if rows > source {
             return Err(StateError::SourceFull { source });
         }
-        let slot = self.sequence(sequence)?.cross_slot;
-        if self.cross_holders[slot] > 1 {
-            // As many slots as sequences: if this one is shared, another is free.
+        let unit = self.sequence(sequence)?.cross_unit;
+        if self.cross_holders[unit] > 1 {
+            // As many as sequences: if this one is shared, another is free.
             if let Some(own) = self.cross_holders.iter().position(|&holders| holders == 0) {
-                self.cross_holders[slot] -= 1;
+                self.cross_holders[unit] -= 1;
                 self.cross_holders[own] = 1;
-                self.sequences[sequence as usize].cross_slot = own;
+                self.sequences[sequence as usize].cross_unit = own;
             }
         }
         self.sequences[sequence as usize].cross_len = rows;
@@ -563,9 +308,9 @@ impl State {
         self.layout.capacity.kv_type
     }
 
-    /// Where a sequence's encoder input is kept.
+    /// Where the cross cache of a sequence's encoder input is.
     fn cross_unit(&self, sequence: u32) -> usize {
-        self.sequences[sequence as usize].cross_slot
+        self.sequences[sequence as usize].cross_unit
     }
 
     /// Address of the positions that a page's entries have.
@@ -582,7 +327,7 @@ impl State {
     }
 
     fn unit_ptr(&self, id: usize, unit: usize) -> *mut f32 {
-        // SAFETY: pages and slots are numbered below the counts that the layout reserved.
+        // SAFETY: pages and units are numbered below the counts that the layout reserved.
         unsafe {
             let start = self.memory.as_ptr().add(self.unit_offset(id, unit));
             start.cast()
@@ -657,8 +402,8 @@ impl State {
         }
     }
 
-    /// Copies all recurrent state from one slot to another.
-    fn copy_slot(&mut self, from: usize, to: usize) {
+    /// Copies all recurrent state from one unit to another.
+    fn copy_recurrent(&mut self, from: usize, to: usize) {
         for id in 0..self.layout.kinds.len() {
             if is_recurrent(&self.layout.kinds[id]) {
                 self.copy_unit(id, from, to);

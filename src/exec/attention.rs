@@ -104,8 +104,8 @@ impl Step for StoreCross {
         let heads = (KvType::F32, kv_heads, head_dim);
         store(cx, chunk, (self.k, self.v), heads, |row| {
             let facts = &cx.rows.facts[row];
-            let page = cache.page(facts.row.sequence, facts.slot / PAGE);
-            (page, facts.slot % PAGE)
+            let page = cache.page(facts.row.sequence, facts.number / PAGE);
+            (page, facts.number % PAGE)
         });
     }
 }
@@ -298,7 +298,7 @@ impl Queries<'_> {
     ) {
         let About { cx, attention, .. } = self.about;
         let kv_type = cache.kv_type();
-        let seen = |row: usize| cx.rows.facts[row].slot + 1;
+        let seen = |row: usize| cx.rows.facts[row].number + 1;
         let most = rows.clone().map(seen).max().unwrap_or(0);
         let pages = cache.pages(cx.rows.facts[rows.start].row.sequence);
         let pages = &pages[..most.div_ceil(PAGE)];

@@ -125,10 +125,10 @@ impl<S: Deref<Target = [f32]>> Held<S> {
 }
 
 impl Held<&mut [f32]> {
-    /// Before row number `slot`: what came lately becomes part of the whole, but for what rounding
+    /// Before row number `number`: what came lately becomes part of the whole, but for what rounding
     /// leaves over.
-    fn fold(&mut self, slot: usize) {
-        if slot.is_multiple_of(DECAY_ROWS) {
+    fn fold(&mut self, number: usize) {
+        if number.is_multiple_of(DECAY_ROWS) {
             for (whole, late) in self.whole.iter_mut().zip(self.state.iter_mut()) {
                 (*whole, *late) = sum_of(*whole, *late);
             }
@@ -163,7 +163,7 @@ impl ColumnBlock<'_> {
             Decay::Fixed(powers) => {
                 let powers = cx.weights.vector(*powers);
                 let powers = &powers[self.head * (DECAY_ROWS + 1)..][..=DECAY_ROWS];
-                match cx.rows.facts[row].slot % DECAY_ROWS {
+                match cx.rows.facts[row].number % DECAY_ROWS {
                     0 => DecayedRow {
                         step: powers[1],
                         ..plain(RowDecay::All(powers[DECAY_ROWS]))
@@ -207,15 +207,15 @@ fn some_rows<const N: usize>(
     let (keys, values) = (attention.key_dim, attention.value_dim);
     let mut next = cx.tile.range.start;
     while next < cx.tile.range.end {
-        let (sequence, slot) = (cx.rows.facts[next].row.sequence, cx.rows.facts[next].slot);
+        let (sequence, number) = (cx.rows.facts[next].row.sequence, cx.rows.facts[next].number);
         // SAFETY: this block of the head's state is this chunk's.
         let held = unsafe { state.floats_mut(sequence, block.held.clone()) };
         let mut held = block.split_mut(held);
-        held.fold(slot);
+        held.fold(number);
         let later = next + 1..cx.tile.range.end.min(next + N);
         let same = |row: &usize| {
             let facts = &cx.rows.facts[*row];
-            let folds = held.is_exact() && facts.slot.is_multiple_of(DECAY_ROWS);
+            let folds = held.is_exact() && facts.number.is_multiple_of(DECAY_ROWS);
             facts.row.sequence == sequence && !folds
         };
         let taken = next..next + 1 + later.take_while(same).count();
@@ -295,7 +295,7 @@ impl Step for LinearWrite {
             // SAFETY: this block of the head's state is this chunk's.
             let held = unsafe { state.floats_mut(facts.row.sequence, block.held.clone()) };
             let mut held = block.split_mut(held);
-            held.fold(facts.slot);
+            held.fold(facts.number);
             let key = block.of(cx, row, (self.k, attention.key_dim));
             let value = block.of(cx, row, (self.v, attention.value_dim));
             let value = &value[block.columns.clone()];
@@ -398,7 +398,7 @@ mod tests {
 
     /// Sums that never decay, over more rows than a float can count, against floats of 64 bits.
     #[test]
-    fn what_never_fades_does_not_drift() {
+    fn what_never_decays_does_not_drift() {
         let mut parts = [[0.0f32; 1]; 4];
         let [state, whole, z, rest] = &mut parts;
         let mut held = Held {
@@ -409,12 +409,12 @@ mod tests {
         };
         let (mut keys, mut products, mut plain) = (0f64, 0f64, 0f32);
         let mut seed = 1u64;
-        for slot in 0..ROWS {
+        for number in 0..ROWS {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             // Positive as what elu + 1 gives, and values that are not zero on average.
             let key = 0.4375 * ((seed >> 40) as f32 / (1 << 23) as f32);
             let value = 0.6 - key / 4.0;
-            held.fold(slot);
+            held.fold(number);
             held.state[0] += key * value;
             grow((&[key][..], 1.0), &ADDED, &mut held);
             keys += f64::from(key);

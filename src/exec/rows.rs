@@ -34,11 +34,11 @@ pub struct SequenceRows {
 pub struct RowFacts {
     /// The row itself.
     pub row: Row,
-    /// Its index in its sequence's KV cache.
-    pub slot: usize,
+    /// Its number in its sequence.
+    pub number: usize,
     /// The index at which its segment began, for models that have them.
     pub segment: usize,
-    /// Page of the KV cache it is written to, and the place in it.
+    /// Page of the KV cache that it is written to, and the place in it.
     pub page: u32,
     /// Place in the page.
     pub place: u32,
@@ -90,24 +90,24 @@ impl Batch {
     /// has checked that there is room.
     pub fn push_step(&mut self, row: Row, state: &mut State) -> Result<(), StateError> {
         let before = &mut self.counts[row.sequence as usize];
-        let slot = state.len(row.sequence)? + *before;
+        let number = state.len(row.sequence)? + *before;
         *before += 1;
-        let (page, place) = state.make_writable(row.sequence, slot, row.position);
+        let (page, place) = state.make_writable(row.sequence, number, row.position);
         let segment = state.segment(row.sequence);
-        self.push(row, (slot, segment), page, place);
+        self.push(row, (number, segment), page, place);
         Ok(())
     }
 
     /// Appends a row of an encoder's run.
     pub fn push_source(&mut self, row: Row) {
-        let slot = match self.groups.last() {
+        let number = match self.groups.last() {
             Some(group) if group.sequence == row.sequence => group.len,
             _ => 0,
         };
-        self.push(row, (slot, 0), 0, 0);
+        self.push(row, (number, 0), 0, 0);
     }
 
-    fn push(&mut self, row: Row, (slot, segment): (usize, usize), page: u32, place: u32) {
+    fn push(&mut self, row: Row, (number, segment): (usize, usize), page: u32, place: u32) {
         let index = self.facts.len();
         match self.groups.last_mut() {
             Some(group) if group.sequence == row.sequence => group.len += 1,
@@ -123,7 +123,7 @@ impl Batch {
         let group = self.groups.len() as u32 - 1;
         self.facts.push(RowFacts {
             row,
-            slot,
+            number,
             segment,
             page,
             place,

@@ -41,7 +41,7 @@ impl Step for SegmentAttention {
                 out: unsafe { cx.row_mut(cx.out(), row, columns.clone()) },
             };
             query.out.fill(0.0);
-            query.over(&layout, (facts.slot, facts.segment));
+            query.over(&layout, (facts.number, facts.segment));
             if query.sum > 0.0 {
                 let factor = 1.0 / query.sum;
                 query.out.iter_mut().for_each(|x| *x *= factor);
@@ -76,8 +76,8 @@ struct Query<'a> {
 impl<'a> Query<'a> {
     /// Rows are numbered by their sequence, compressed ones among themselves; those before the
     /// first have negative numbers.
-    fn over(&mut self, layout: &MemoryLayout, (slot, segment): (usize, usize)) {
-        let here = slot as i64;
+    fn over(&mut self, layout: &MemoryLayout, (number, segment): (usize, usize)) {
+        let here = number as i64;
         let behind = move |row: i64| (here - row) as usize;
         match self.memory.segments {
             Segments::Sliding { len } => {
@@ -94,7 +94,7 @@ impl<'a> Query<'a> {
                 self.last = (rows + past.len() + compressed.len()).saturating_sub(1);
                 let signed = |range: &Range<usize>| range.start as i64..range.end as i64;
                 if layout.compressed.capacity > 0 {
-                    let before = slot - past.start;
+                    let before = number - past.start;
                     let end = compressed.end as i64;
                     let behind = move |row: i64| before + (end - row) as usize;
                     self.over_ring(layout.compressed, signed(&compressed), behind);

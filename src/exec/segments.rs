@@ -36,9 +36,9 @@ impl Step for SegmentWrite {
         for row in cx.rows_of(chunk) {
             let facts = &cx.rows.facts[row];
             let (ring, place) = match state.kind().source {
-                MemorySource::Kept => (layout.past, facts.slot),
+                MemorySource::Kept => (layout.past, facts.number),
                 MemorySource::Projected | MemorySource::Nothing => {
-                    (layout.open, facts.slot - facts.segment)
+                    (layout.open, facts.number - facts.segment)
                 }
             };
             write_pair(cx, row, (self.k, self.v), state, (ring, place));
@@ -56,7 +56,7 @@ impl Step for SegmentWriteReprojected {
         for row in cx.rows_of(chunk) {
             let facts = &cx.rows.facts[row];
             let start = state.segment(facts.row.sequence);
-            let to = match nth(state.kind().segments.kept(start), facts.slot) {
+            let to = match nth(state.kind().segments.kept(start), facts.number) {
                 (true, place) => (layout.compressed, place),
                 (false, place) => (layout.past, place),
             };
@@ -194,7 +194,7 @@ impl Step for SegmentWriteHidden {
                 state.early(facts.row.sequence),
             );
             let places = HiddenPlaces::of(kind, (self.layer, facts.segment), early);
-            let place = places.place(false, facts.slot);
+            let place = places.place(false, facts.number);
             write_hidden(cx, state, (self.x, row), place);
         }
     }
@@ -223,7 +223,7 @@ impl Step for SegmentEvict {
             // SAFETY: this row is this chunk's, and nothing that is read lies in its bytes.
             let out = unsafe { cx.row_mut(cx.out(), row, 0..width) };
             for tap in 0..ratio {
-                let from = (facts.slot * ratio + tap).checked_sub(padding);
+                let from = (facts.number * ratio + tap).checked_sub(padding);
                 let from = from.map(|from| rows.row(false, evicted.start + from));
                 for (element, out) in out.chunks_exact_mut(ratio).enumerate() {
                     out[tap] = from.map_or(0.0, |from| from[element]);
@@ -244,7 +244,7 @@ impl Step for SegmentWriteCompressed {
         for row in cx.rows_of(chunk) {
             let facts = &cx.rows.facts[row];
             let start = state.segment(facts.row.sequence);
-            let number = segments.kept(start).compressed.end + facts.slot;
+            let number = segments.kept(start).compressed.end + facts.number;
             let end = start + segments.rows().unwrap_or(0);
             // Of more than are kept the first are not even written: they would fall on the last.
             if segments.kept(end).compressed.contains(&number) {
@@ -267,7 +267,7 @@ impl Step for SegmentRead {
             let facts = &cx.rows.facts[row];
             let rows = HiddenRows::of(state, facts.row.sequence, self.layer);
             let segments = rows.places.hidden.segments;
-            let (compressed, number) = nth(segments.kept(rows.start), facts.slot);
+            let (compressed, number) = nth(segments.kept(rows.start), facts.number);
             // SAFETY: this row is this chunk's, and nothing that is read lies in its bytes.
             let out = unsafe { cx.row_mut(cx.out(), row, 0..width) };
             out.copy_from_slice(rows.row(compressed, number));

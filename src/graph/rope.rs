@@ -50,7 +50,7 @@ pub enum Divisors {
 pub enum RopeFrequencies {
     /// The same at any length.
     Fixed(Vec<f32>),
-    /// The same, for memories without an end: angles are not rounded to single precision, in
+    /// The same, for states without an end: angles are not rounded to single precision, in
     /// which neighbours are told apart ever less as positions grow (half a radian at ten million).
     Endless(Vec<f32>),
     /// NTK by parts of the length after the current feed ("dynamic"): the base grows once the

@@ -26,7 +26,7 @@ impl State {
                     }
                 }
                 StateKind::Cross(CrossCache { kv_heads, head_dim }) => {
-                    let unit = self.unit_offset(id, held.cross_slot);
+                    let unit = self.unit_offset(id, held.cross_unit);
                     let page = 2 * kv_heads * head_dim * PAGE * size_of::<f32>();
                     let heads = (KvType::F32, kv_heads, head_dim);
                     for index in 0..held.cross_len.div_ceil(PAGE) {

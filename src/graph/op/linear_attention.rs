@@ -69,7 +69,7 @@ pub enum DeltaRule {
 pub enum Divisor {
     /// One.
     None,
-    /// q·z + eps, z being the sum of keys that decays as S does (Katharopoulos et al. 2020).
+    /// q·z + eps, z being the sum of keys, which decays as S does (Katharopoulos et al. 2020).
     Sum(f32),
     /// max(|q·z|, √n), n being the sum of decays: torchscale's scaling of rows, which divides by √n
     /// and keeps |Σ| below one (Sun et al. 2023, section 2.2).
@@ -236,7 +236,7 @@ const LINE: usize = 16;
 pub enum LinearSums {
     /// Nothing.
     None,
-    /// z and n. Both fade, and so does what rounding adds to them.
+    /// z and n. Both decay, and so does what rounding adds to them.
     Counted,
     /// Where nothing ever decays: S up to the last row whose number was a multiple of
     /// [`DECAY_ROWS`], the block itself then holding what came since; z; what rounding took from
