@@ -15,7 +15,7 @@ impl Step for SegmentAttention {
         cx.tile.len().div_ceil(QUERY_CHUNK) * self.state.kind().heads
     }
 
-    /// One head of some rows against their sequences' segment memories.
+    /// One head of some rows against their sequences' memories.
     fn run(&self, cx: &StepContext<'_>, states: Handles<'_, Self>, chunk: usize) {
         let (state, distances, absent) = states;
         let (memory, layout) = (state.kind(), state.layout());

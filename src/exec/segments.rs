@@ -65,7 +65,7 @@ impl Step for SegmentWriteReprojected {
     }
 }
 
-/// Whether row `index` of a segment memory is a compressed one, and its number.
+/// Whether row `index` of what is kept is a compressed one, and its number.
 fn nth(kept: SegmentRange, index: usize) -> (bool, usize) {
     let SegmentRange { rows, compressed } = kept;
     match index.checked_sub(compressed.len()) {

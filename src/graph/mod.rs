@@ -62,7 +62,7 @@ pub enum Role {
     Table,
     /// When a sequence's segment ends: a row for each row that its memory is compressed to.
     Compress,
-    /// After that: a row for each of the sequence's segment memory.
+    /// After that: a row for each that a segment memory holds.
     Reproject,
 }
 

@@ -30,7 +30,7 @@ pub enum Segments {
         /// Rows kept.
         len: usize,
     },
-    /// Segments of so many rows. What no longer fits into `len` rows at a segment's
+    /// Segments of so many rows. What no longer fits into `len` kept rows at a segment's
     /// end is compressed, `ratio` rows into one, of which the last `compressed` are kept. A
     /// segment that is ended before it is full leaves nothing behind.
     Rows {
@@ -45,7 +45,7 @@ pub enum Segments {
     },
 }
 
-/// What a sequence of a given length keeps in its segment memories.
+/// What the segment memory of a sequence of a given length holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentRange {
     /// Rows before the open segment.
@@ -146,17 +146,17 @@ pub struct SegmentMemory {
     pub source: MemorySource,
 }
 
-/// Rows of a sequence's earlier segments before their projection, for all layers that have a segment memory.
+/// Rows of a sequence's earlier segments before their projection, for all layers that have a memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HiddenMemory {
-    /// Layers that have a segment memory.
+    /// Layers that have a memory.
     pub layers: usize,
     /// Floats of a row.
     pub width: usize,
     /// What is kept of the past.
     pub segments: Segments,
-    /// Whether each segment's end, early or not, hands every layer what the next one kept,
-    /// and the last one what the first did (Ding et al. 2021, enhanced recurrence).
+    /// Whether each segment's end, early or not, hands every layer the memory of the next one,
+    /// and the last one that of the first (Ding et al. 2021, enhanced recurrence).
     pub rotates: bool,
 }
 
@@ -300,7 +300,7 @@ impl Net<'_, '_> {
         self.push_effect(SegmentWrite { k, v, state });
     }
 
-    /// Keeps rows of the `layer`th layer that has a segment memory.
+    /// Keeps rows of the `layer`th layer that has a memory.
     pub fn segment_write_hidden(&self, x: Value, layer: usize, state: Piece<HiddenMemory>) {
         self.push_effect(SegmentWriteHidden { x, layer, state });
     }
@@ -346,12 +346,12 @@ impl Net<'_, '_> {
         self.push_effect(SegmentWriteCompressed { x, layer, state });
     }
 
-    /// A layer's segment memory.
+    /// What a layer's memory holds.
     pub fn segment_read(&self, layer: usize, state: Piece<HiddenMemory>, width: usize) -> Value {
         self.push_in(RowSpace::Source, width, SegmentRead { layer, state })
     }
 
-    /// Keeps keys and values of a layer's segment memory.
+    /// Keeps keys and values of what a layer's memory holds.
     pub fn segment_write_reprojected(&self, k: Value, v: Value, state: Piece<SegmentMemory>) {
         self.push_effect(SegmentWriteReprojected { k, v, state });
     }
@@ -393,7 +393,7 @@ mod tests {
 
     /// The reference's bookkeeping, segment by segment.
     #[test]
-    fn what_is_remembered_follows_from_the_length() {
+    fn what_is_kept_follows_from_the_length() {
         for (rows, len, compressed, ratio) in [
             (12, 16, 6, 4),
             (3, 5, 2, 2),

@@ -85,8 +85,8 @@ impl Operation for SegmentWriteHidden {
 pub enum Distances {
     /// Row `distance` of a session's table, or its last.
     Table(Piece<SessionTable>),
-    /// Learned, `[heads][positions][head_dim]`: counted back from the end of what the sequence
-    /// keeps and a whole segment.
+    /// Learned, `[heads][positions][head_dim]`: counted back from the end of the segment
+    /// memory and a whole segment.
     Learned {
         /// The table.
         table: Vector,
@@ -204,7 +204,7 @@ impl Operation for SegmentRead {
     fn lower(&mut self, _: &mut dyn Lower) {}
 }
 
-/// Keeps the keys and values of row i of a layer's segment memory.
+/// Keeps the keys and values of row i of what a layer's memory holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SegmentWriteReprojected {
     pub k: Value,
