@@ -65,7 +65,7 @@ impl State {
     /// Reserves everything; nothing is touched until it is used.
     pub fn new(layout: StateLayout) -> Result<State, OutOfMemory> {
         let capacity = layout.capacity;
-        let memory = Arena::new(layout.len)?;
+        let memory = Arena::new(layout.len())?;
         let per_sequence = layout.pages.checked_div(capacity.sequences).unwrap_or(0);
         let sequences = (0..capacity.sequences).map(|unit| Sequence {
             len: 0,
