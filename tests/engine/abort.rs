@@ -8,7 +8,7 @@ use rillm::internals::state::StateError;
 use rillm::{Row, RunError, Session};
 
 use crate::support::setup::{
-    RECURRENT, WITH_HISTORY, encode, feed, forced, open, open_with, same_bits, small,
+    RECURRENT, WITH_KV_CACHE, encode, feed, forced, open, open_with, same_bits, small,
 };
 
 const LENGTH: usize = 120;
@@ -31,7 +31,7 @@ fn aborted(session: &mut Session, rows: &[Row], after: usize) -> Vec<Vec<f32>> {
 
 #[test]
 fn history_ends_at_a_batch_and_continues_bit_for_bit() {
-    for name in WITH_HISTORY {
+    for name in WITH_KV_CACHE {
         for threads in [1, 2] {
             let opened = open_with(name, forced(), threads);
             let tokens = opened.tokens(0, LENGTH);
@@ -56,7 +56,7 @@ fn history_ends_at_a_batch_and_continues_bit_for_bit() {
 
 #[test]
 fn an_aborted_branch_does_not_touch_what_it_shares() {
-    for name in WITH_HISTORY {
+    for name in WITH_KV_CACHE {
         let opened = open(name);
         let tokens = opened.tokens(0, LENGTH);
         let whole = opened.replay(&tokens);

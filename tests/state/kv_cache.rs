@@ -10,7 +10,7 @@ use crate::support::setup::{
 
 const SMALLER: [KvType; 2] = [KvType::F16, KvType::Q8_0];
 
-fn keeps_history(opened: &Opened) -> bool {
+fn keeps_kv(opened: &Opened) -> bool {
     let mut kinds = opened.model.states().iter();
     opened.decodes() && kinds.any(|kind| matches!(kind, StateKind::KvCache { .. }))
 }
@@ -47,7 +47,7 @@ fn smaller_types_give_nearly_the_same() {
     let mut seen = 0;
     for name in runnable() {
         let opened = open(&name);
-        if !keeps_history(&opened) {
+        if !keeps_kv(&opened) {
             continue;
         }
         seen += 1;

@@ -5,7 +5,7 @@ use rillm::internals::state::StateError;
 use rillm::{RunError, Session, SessionOptions};
 
 use crate::support::setup::{
-    DECODERS, Opened, RECURRENT, WITH_HISTORY, encode, feed, open, same_bits, small,
+    DECODERS, Opened, RECURRENT, WITH_KV_CACHE, encode, feed, open, same_bits, small,
 };
 
 /// Feeds `tokens` behind what sequence `sequence` holds, and compares with the end of a replay
@@ -34,7 +34,7 @@ fn the_families_are_what_they_are_taken_for() {
     for name in DECODERS {
         let recurrent = open(name).is_recurrent();
         assert_eq!(recurrent, RECURRENT.contains(&name), "{name}");
-        assert_eq!(recurrent, !WITH_HISTORY.contains(&name), "{name}");
+        assert_eq!(recurrent, !WITH_KV_CACHE.contains(&name), "{name}");
     }
 }
 
@@ -119,7 +119,7 @@ fn pages_are_never_lost() {
 
 #[test]
 fn a_rewound_history_continues_as_a_replay() {
-    for name in WITH_HISTORY {
+    for name in WITH_KV_CACHE {
         let opened = open(name);
         let tokens = opened.tokens(0, 135);
         let other = opened.tokens(29, 12);
@@ -142,7 +142,7 @@ fn a_rewound_history_continues_as_a_replay() {
 
 #[test]
 fn rewinding_one_branch_leaves_the_other() {
-    for name in WITH_HISTORY {
+    for name in WITH_KV_CACHE {
         let opened = open(name);
         let history = opened.tokens(0, 100);
         let mut session = opened.session(small(2, 150));
@@ -247,7 +247,7 @@ fn a_reset_sequence_is_as_new() {
 
 #[test]
 fn a_full_context_is_an_error_that_changes_nothing() {
-    for name in WITH_HISTORY {
+    for name in WITH_KV_CACHE {
         let opened = open(name);
         let context = 70;
         let tokens = opened.tokens(0, context);

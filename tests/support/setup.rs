@@ -36,7 +36,7 @@ pub const DECODERS: [&str; 22] = [
 ];
 
 /// Those of [`DECODERS`] whose KV cache can be cut at any length.
-pub const WITH_HISTORY: [&str; 4] = ["gpt2", "llama", "mistral", "mixtral"];
+pub const WITH_KV_CACHE: [&str; 4] = ["gpt2", "llama", "mistral", "mixtral"];
 
 /// Those of [`DECODERS`] whose state can only be checkpointed.
 pub const RECURRENT: [&str; 18] = [
