@@ -1,9 +1,9 @@
 //! Text to token ids and back.
 //!
 //! A [`Tokenizer`] is built from the metadata of a GGUF file or from the files of a Hugging
-//! Face folder, and is the same thing afterwards. Encoding finds added tokens ([`added`]),
-//! normalizes what lies between them ([`normalize`]), cuts it into words ([`split`], the
-//! pre-tokenizer) and turns each word into tokens ([`model`]). Control tokens come from text only
+//! Face folder, and is the same thing afterwards. Encoding finds added tokens (`added`),
+//! normalizes what lies between them (`normalize`), cuts it into words (`split`, the
+//! pre-tokenizer) and turns each word into tokens (`model`). Control tokens come from text only
 //! where the caller asks for it.
 
 mod added;
