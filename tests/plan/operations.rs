@@ -130,7 +130,12 @@ impl Harm {
         match self {
             Barrier | Rival => &["without a barrier"],
             Hurry => &["cannot go row by row"],
-            Early => &["needs all rows"],
+            // Of an operand of the same space, of one of another, of state.
+            Early => &[
+                "needs all rows",
+                "(select) is in a stage over other rows",
+                "before all rows have written to it",
+            ],
             Overwrite => &[" over Value("],
         }
     }
@@ -256,8 +261,7 @@ fn early(plan: &Plan, node: usize) -> Option<Plan> {
     let first = &mut damaged.stages[stage.checked_sub(1)?];
     first.nodes.end = second.nodes.end;
     first.phases.extend(second.phases);
-    // Rows of one space and tiles that both have room for, or the checker has another reason.
-    first.space = second.space;
+    // Tiles that both have room for, or the checker has another reason.
     first.tile = first.tile.min(second.tile);
     Some(damaged)
 }
