@@ -45,7 +45,7 @@ use std::time::Instant;
 /// }).collect();
 /// let mut next = 0;
 /// session.feed(&rows, &mut |output| next = argmax(output.values))?;
-/// assert_eq!(tokenizer.decode_text(&[next], Default::default()), "time");
+/// assert_eq!(tokenizer.decode_text(&[next], Default::default()), " time");
 /// # Ok(())
 /// # }
 /// ```
