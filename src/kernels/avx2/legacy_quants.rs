@@ -376,8 +376,8 @@ pub(super) fn widened(bytes: __m256i) -> [__m256i; 2] {
     [even, _mm256_srai_epi16::<8>(bytes)]
 }
 
-/// sum + factor · products + offset · (sum of the activations), weights being bytes with so
-/// large a zero point.
+/// sum + factor · products + offset · (sum of the activations), weights being bytes with a
+/// zero point of `above`.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn finish<W: Avx2Block32>(

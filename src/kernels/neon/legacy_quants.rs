@@ -296,8 +296,8 @@ pub(super) fn add_sixteen<const N: usize>(
     column!(3);
 }
 
-/// sum + factor · products + offset · (sum of the activations), weights being bytes with so
-/// large a zero point.
+/// sum + factor · products + offset · (sum of the activations), weights being bytes with a
+/// zero point of `above`.
 #[inline(always)]
 fn finish<W: NeonBlock32>(
     above: i32,
