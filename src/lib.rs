@@ -17,7 +17,7 @@
 //! let mut session = Session::new(&model, SessionOptions::default().context(256))?;
 //! let mut sampler = Sampler::new(SampleOptions::default(), tokenizer.vocabulary_len(), 256);
 //!
-//! let begin = EncodeOptions { add_special: true, ..Default::default() };
+//! let begin = EncodeOptions::default().add_special(true);
 //! let prompt = tokenizer.encode("Once upon a time", begin);
 //! let options = GenerateOptions::default()
 //!     .end_tokens(tokenizer.end_tokens())

@@ -342,10 +342,9 @@ impl<'a> Chat<'a> {
     /// The tokens of what was said, up to the reply; of an endless one, without the oldest
     /// messages where they do not fit.
     fn conversation(&mut self) -> Result<Vec<u32>, CliError> {
-        let options = EncodeOptions {
-            add_special: true,
-            parse_special: true,
-        };
+        let options = EncodeOptions::default()
+            .add_special(true)
+            .parse_special(true);
         loop {
             let text = self.template.render(&self.messages, true)?;
             let ids = self.tokenizer.encode(&text, options);

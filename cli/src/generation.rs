@@ -32,10 +32,9 @@ pub struct WrittenToken<'a> {
 impl<'a> Writing<'a> {
     /// A text at this place, which ends where one of `stops` begins.
     pub fn new(tokenizer: &'a Tokenizer, position: Position, stops: &[String]) -> Writing<'a> {
-        let options = DecodeOptions {
-            skip_special: true,
-            position,
-        };
+        let options = DecodeOptions::default()
+            .skip_special(true)
+            .position(position);
         Writing {
             decoder: tokenizer.decoder(options),
             stops: StopStrings::new(stops.iter().cloned()),

@@ -78,10 +78,7 @@ fn measure(arguments: &Arguments, model: &Model, text: &str) -> Result<(), CliEr
         return Err(RunError::Input(what).into());
     }
     let tokenizer = model.tokenizer()?;
-    let options = EncodeOptions {
-        add_special: true,
-        parse_special: false,
-    };
+    let options = EncodeOptions::default().add_special(true);
     let mut ids = tokenizer.encode(text, options);
     let size = window(arguments, model).min(ids.len());
     if size < 2 {

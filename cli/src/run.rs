@@ -216,10 +216,9 @@ impl Job<'_> {
             return Err(RunError::Input(what).into());
         }
         let tokenizer = model.tokenizer()?;
-        let options = EncodeOptions {
-            add_special: true,
-            parse_special: self.special,
-        };
+        let options = EncodeOptions::default()
+            .add_special(true)
+            .parse_special(self.special);
         let ids = tokenizer.encode(self.prompt, options);
         check_vocabulary(model, tokenizer)?;
         if ids.is_empty() {
@@ -375,10 +374,7 @@ impl Default for Whole {
 }
 
 /// How a token that was not written is shown.
-const ALONE: DecodeOptions = DecodeOptions {
-    skip_special: false,
-    position: Position::Continued,
-};
+const ALONE: DecodeOptions = DecodeOptions::new().position(Position::Continued);
 
 /// Puts out what is written, as text or as lines of JSON.
 struct Writer<'a> {

@@ -49,10 +49,9 @@ pub fn tokenize(arguments: &Arguments) -> Result<(), CliError> {
         "-p TEXT",
     )?;
     let tokenizer = arguments.model.tokenizer()?;
-    let options = EncodeOptions {
-        add_special: !arguments.no_special,
-        parse_special: arguments.special,
-    };
+    let options = EncodeOptions::default()
+        .add_special(!arguments.no_special)
+        .parse_special(arguments.special);
     let ids = tokenizer.encode(&text, options);
     let mut out = io::stdout().lock();
     if arguments.count {
@@ -105,13 +104,13 @@ pub fn detokenize(arguments: &Back) -> Result<(), CliError> {
         let what = format!("there is no token {id}, the vocabulary has {known}");
         return Err(CliError::Usage(what));
     }
-    let options = DecodeOptions {
-        skip_special: arguments.skip_special,
-        position: match arguments.continued {
-            true => Position::Continued,
-            false => Position::Start,
-        },
+    let position = match arguments.continued {
+        true => Position::Continued,
+        false => Position::Start,
     };
+    let options = DecodeOptions::new()
+        .skip_special(arguments.skip_special)
+        .position(position);
     let mut out = io::stdout().lock();
     out.write_all(&tokenizer.decode(&ids, options))?;
     Ok(out.flush()?)

@@ -39,10 +39,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let has = |name: &str| flags.iter().any(|flag| flag == name);
     let tokenizer = open(vocabulary.as_ref())?.ok_or("the file has no vocabulary")?;
     let texts: Vec<String> = serde_json::from_slice(&std::fs::read(texts)?)?;
-    let options = EncodeOptions {
-        add_special: has("--around"),
-        parse_special: has("--special"),
-    };
+    let options = EncodeOptions::default()
+        .add_special(has("--around"))
+        .parse_special(has("--special"));
     let mut out = std::io::stdout().lock();
     if has("--time") {
         let mut best = f64::INFINITY;

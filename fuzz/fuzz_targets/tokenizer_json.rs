@@ -15,10 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
     // The file's own text is as good a text as any.
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(512)]);
     for parse_special in [false, true] {
-        let options = EncodeOptions {
-            add_special: true,
-            parse_special,
-        };
+        let options = EncodeOptions::default().add_special(true).parse_special(parse_special);
         let ids = tokenizer.encode(&text, options);
         tokenizer.decode_text(&ids, DecodeOptions::default());
     }

@@ -34,10 +34,7 @@ fuzz_target!(|text: &str| {
             let back = tokenizer.decode(&ids, DecodeOptions::default());
             assert_eq!(back, text.as_bytes());
         }
-        let options = EncodeOptions {
-            add_special: true,
-            parse_special: true,
-        };
+        let options = EncodeOptions::default().add_special(true).parse_special(true);
         let ids = tokenizer.encode(text, options);
         tokenizer.decode_text(&ids, DecodeOptions::default());
     }

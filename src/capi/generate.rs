@@ -293,15 +293,12 @@ pub unsafe extern "C" fn rillm_generate(
                 return Err(Failure::new(Status::Input, what));
             }
             let tokenizer = model.tokenizer().ok();
-            let mut decoder = tokenizer.map(|tokenizer| {
-                tokenizer.decoder(DecodeOptions {
-                    skip_special: true,
-                    position: match model.graph(Role::Encode) {
-                        Some(_) => Position::Start,
-                        None => Position::Continued,
-                    },
-                })
-            });
+            let position = match model.graph(Role::Encode) {
+                Some(_) => Position::Start,
+                None => Position::Continued,
+            };
+            let options = DecodeOptions::new().skip_special(true).position(position);
+            let mut decoder = tokenizer.map(|tokenizer| tokenizer.decoder(options));
             let mut text = String::new();
             let tell = |token: u32, text: &mut String| -> ControlFlow<()> {
                 let Some(callback) = callback else {

@@ -95,13 +95,13 @@ impl Streaming {
 
 pub(super) fn decode_options(given: u32) -> Result<DecodeOptions, Failure> {
     flags(given, SKIP_SPECIAL | CONTINUED)?;
-    Ok(DecodeOptions {
-        skip_special: given & SKIP_SPECIAL != 0,
-        position: match given & CONTINUED {
-            0 => Position::Start,
-            _ => Position::Continued,
-        },
-    })
+    let position = match given & CONTINUED {
+        0 => Position::Start,
+        _ => Position::Continued,
+    };
+    Ok(DecodeOptions::new()
+        .skip_special(given & SKIP_SPECIAL != 0)
+        .position(position))
 }
 
 /// Facts of the vocabulary. RILLM_STATUS_UNSUPPORTED if the model has none, or one that cannot
@@ -177,10 +177,9 @@ pub unsafe extern "C" fn rillm_tokenize(
             let tokenizer = borrow(model, "model")?.model.tokenizer()?;
             let input = text(input, len, "input")?;
             self::flags(flags, ADD_SPECIAL | PARSE_SPECIAL)?;
-            let options = EncodeOptions {
-                add_special: flags & ADD_SPECIAL != 0,
-                parse_special: flags & PARSE_SPECIAL != 0,
-            };
+            let options = EncodeOptions::default()
+                .add_special(flags & ADD_SPECIAL != 0)
+                .parse_special(flags & PARSE_SPECIAL != 0);
             let found = tokenizer.encode(input, options);
             fill(&found, tokens, capacity, count, "tokens")
         })

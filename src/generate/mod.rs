@@ -17,7 +17,7 @@
 //! let mut session = Session::new(&model, SessionOptions::default())?;
 //! let mut sampler = Sampler::new(SampleOptions::greedy(), tokenizer.vocabulary_len(), 4096);
 //!
-//! let prompt = tokenizer.encode("Once upon a time", EncodeOptions { add_special: true, ..EncodeOptions::default() });
+//! let prompt = tokenizer.encode("Once upon a time", EncodeOptions::default().add_special(true));
 //! let options = GenerateOptions::default()
 //!     .end_tokens(tokenizer.end_tokens())
 //!     .max_tokens(20);
@@ -45,7 +45,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let model = Model::open("assets/demo.gguf", ModelOptions::default())?;
 //! # let tokenizer = model.tokenizer()?;
-//! # let prompt = tokenizer.encode("Once upon a time", EncodeOptions { add_special: true, ..EncodeOptions::default() });
+//! # let prompt = tokenizer.encode("Once upon a time", EncodeOptions::default().add_special(true));
 //! let mut session = Session::new(&model, SessionOptions::default().sequences(3))?;
 //! let (last, before) = prompt.split_last().expect("a prompt");
 //! session.prefill(0, before)?;

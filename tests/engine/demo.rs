@@ -26,10 +26,7 @@ fn the_demo_tells_the_references_story() {
         let model = Model::from_bytes(DEMO, options).expect("the demo opens");
         let tokenizer = model.tokenizer().expect("the demo has a vocabulary");
         let prompt = golden["prompt"].as_str().expect("a prompt");
-        let encode = EncodeOptions {
-            add_special: true,
-            parse_special: false,
-        };
+        let encode = EncodeOptions::default().add_special(true);
         let prompt = tokenizer.encode(prompt, encode);
         assert_eq!(prompt, ids(&golden["ids"]));
 
@@ -49,10 +46,7 @@ fn the_demo_tells_the_references_story() {
         )
         .expect("it generates");
         assert_eq!(written, expected, "{isa}");
-        let options = DecodeOptions {
-            position: Position::Continued,
-            ..DecodeOptions::default()
-        };
+        let options = DecodeOptions::default().position(Position::Continued);
         let text = tokenizer.decode_text(&written, options);
         assert_eq!(text, golden["greedy_text"].as_str().expect("a text"));
     }
@@ -84,10 +78,7 @@ fn the_siblings_choose_the_references_words() {
             let options = ModelOptions::default().isa(isa);
             let model = Model::from_bytes(file, options).expect("it opens");
             let tokenizer = model.tokenizer().expect("a vocabulary");
-            let encode = EncodeOptions {
-                add_special: true,
-                parse_special: false,
-            };
+            let encode = EncodeOptions::default().add_special(true);
             let text = golden["prompt"].as_str().expect("a prompt");
             assert_eq!(tokenizer.encode(text, encode), prompt);
 

@@ -122,10 +122,7 @@ fn every_snapshot_goes_on_as_it_did() {
 /// Restores a snapshot and feeds what the recorded run chose.
 fn goes_on(label: &str, model: &Model, saved: &Saved<'_>, expected: &Value) {
     let tokenizer = model.tokenizer().expect("a tokenizer");
-    let encode = EncodeOptions {
-        add_special: true,
-        parse_special: false,
-    };
+    let encode = EncodeOptions::default().add_special(true);
     let prompt = tokenizer.encode(expected["prompt"].as_str().expect("a prompt"), encode);
     let (last, held) = prompt.split_last().expect("tokens");
     let options = SessionOptions::default().context(64).kv_type(saved.kv_type);
@@ -165,10 +162,9 @@ fn goes_on(label: &str, model: &Model, saved: &Saved<'_>, expected: &Value) {
             );
         }
     }
-    let options = DecodeOptions {
-        skip_special: true,
-        position: Position::Continued,
-    };
+    let options = DecodeOptions::default()
+        .skip_special(true)
+        .position(Position::Continued);
     let text = tokenizer.decode_text(&tokens, options);
     assert_eq!(text, expected["text"], "{label}");
 }

@@ -6,11 +6,37 @@ use alloc::vec::Vec;
 
 /// How tokens become text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DecodeOptions {
     /// Leaves control tokens out instead of writing their names.
     pub skip_special: bool,
     /// Whether the tokens begin a text or go on with one.
     pub position: Position,
+}
+
+impl DecodeOptions {
+    /// All tokens, as the beginning of a text.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            skip_special: false,
+            position: Position::Start,
+        }
+    }
+
+    /// Sets [`skip_special`](field@Self::skip_special).
+    #[must_use]
+    pub const fn skip_special(mut self, skip_special: bool) -> Self {
+        self.skip_special = skip_special;
+        self
+    }
+
+    /// Sets [`position`](field@Self::position).
+    #[must_use]
+    pub const fn position(mut self, position: Position) -> Self {
+        self.position = position;
+        self
+    }
 }
 
 /// Where decoded tokens stand in their text.

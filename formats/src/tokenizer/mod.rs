@@ -114,6 +114,7 @@ impl TokenizerKind {
 
 /// How text becomes tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EncodeOptions {
     /// Puts the tokens around the text that the model expects (BOS, EOS), as its files say.
     /// A BOS that the text itself begins with is not doubled.
@@ -121,6 +122,31 @@ pub struct EncodeOptions {
     /// Lets the names of control tokens in the text become those tokens. Only for text that
     /// its author controls, such as a rendered chat template: never for what users typed.
     pub parse_special: bool,
+}
+
+impl EncodeOptions {
+    /// The text alone: nothing around it, and nothing in it is a control token.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            add_special: false,
+            parse_special: false,
+        }
+    }
+
+    /// Sets [`add_special`](field@Self::add_special).
+    #[must_use]
+    pub const fn add_special(mut self, add_special: bool) -> Self {
+        self.add_special = add_special;
+        self
+    }
+
+    /// Sets [`parse_special`](field@Self::parse_special).
+    #[must_use]
+    pub const fn parse_special(mut self, parse_special: bool) -> Self {
+        self.parse_special = parse_special;
+        self
+    }
 }
 
 /// The contents of those files of a Hugging Face folder that bear on text.

@@ -46,10 +46,7 @@ fn squeezed() -> Tokenizer {
     model(include_bytes!("../data/tokenizer/squeezed.model"))
 }
 
-const TEMPLATED: EncodeOptions = EncodeOptions {
-    add_special: true,
-    parse_special: true,
-};
+const TEMPLATED: EncodeOptions = EncodeOptions::new().add_special(true).parse_special(true);
 
 struct Case {
     text: String,

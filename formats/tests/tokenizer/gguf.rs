@@ -136,10 +136,9 @@ fn agrees(metadata: &Metadata, file: &str) {
         assert_eq!(Json::from(plain.clone()), case[0], "{file}: {text:?}");
         let back = tokenizer.decode_text(&plain, DecodeOptions::default());
         assert_eq!(back, case[2].as_str().expect("text"), "{file}: {text:?}");
-        let options = EncodeOptions {
-            add_special: true,
-            parse_special: true,
-        };
+        let options = EncodeOptions::default()
+            .add_special(true)
+            .parse_special(true);
         if !text.starts_with("<s>") {
             let special = tokenizer.encode(text, options);
             assert_eq!(Json::from(special), case[1], "{file}: {text:?}");
@@ -503,13 +502,7 @@ fn merges_of_text_with_marked_spaces() {
         "ab ab   a\n\n\né"
     );
     assert_eq!(
-        tokenizer.encode(
-            "",
-            EncodeOptions {
-                add_special: true,
-                ..EncodeOptions::default()
-            }
-        ),
+        tokenizer.encode("", EncodeOptions::default().add_special(true)),
         [2]
     );
 }

@@ -9,10 +9,7 @@ const SPM_MODEL: &[u8] = include_bytes!("../data/tokenizer/spm.model");
 const SPM: &[u8] = include_bytes!("../data/tokenizer/spm.tokenizer.json");
 const GPT2: &[u8] = include_bytes!("../data/tokenizer/gpt2.tokenizer.json");
 
-const ADD: EncodeOptions = EncodeOptions {
-    add_special: true,
-    parse_special: true,
-};
+const ADD: EncodeOptions = EncodeOptions::new().add_special(true).parse_special(true);
 
 fn json(bytes: &[u8]) -> HfFiles<'_> {
     HfFiles {
@@ -363,10 +360,7 @@ fn rwkv_lines_are_python_literals() {
     // The end of a text has no line.
     assert_eq!(tokenizer.eos(), Some(0));
     assert_eq!(tokenizer.end_tokens(), [0]);
-    let special = EncodeOptions {
-        parse_special: true,
-        ..EncodeOptions::default()
-    };
+    let special = EncodeOptions::default().parse_special(true);
     assert_eq!(tokenizer.encode("a<|endoftext|>", special), [3, 0]);
     // As a GGUF file holds it, it is the same.
     let again = Tokenizer::from_gguf(&tokenizer.to_gguf().expect("a name"));

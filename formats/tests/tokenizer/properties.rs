@@ -2,18 +2,9 @@
 
 use rillm_formats::tokenizer::{DecodeOptions, EncodeOptions, HfFiles, Position, Tokenizer};
 
-const PARSE: EncodeOptions = EncodeOptions {
-    add_special: false,
-    parse_special: true,
-};
-const ADD: EncodeOptions = EncodeOptions {
-    add_special: true,
-    parse_special: false,
-};
-const BOTH: EncodeOptions = EncodeOptions {
-    add_special: true,
-    parse_special: true,
-};
+const PARSE: EncodeOptions = EncodeOptions::new().parse_special(true);
+const ADD: EncodeOptions = EncodeOptions::new().add_special(true);
+const BOTH: EncodeOptions = EncodeOptions::new().add_special(true).parse_special(true);
 
 fn json(bytes: &[u8]) -> Tokenizer {
     let files = HfFiles {
@@ -97,10 +88,9 @@ fn token_by_token_is_the_same_text() {
             let len = tokenizer.vocabulary_len() as u64 + 2;
             let ids: Vec<u32> = (0..20).map(|_| random.below(len) as u32).collect();
             for position in [Position::Start, Position::Continued] {
-                let options = DecodeOptions {
-                    skip_special: random.below(2) == 0,
-                    position,
-                };
+                let options = DecodeOptions::default()
+                    .skip_special(random.below(2) == 0)
+                    .position(position);
                 let whole = tokenizer.decode(&ids, options);
                 let mut text = String::new();
                 let mut decoder = tokenizer.decoder(options);
