@@ -1,6 +1,7 @@
 //! The house's order, read off the source.
 
 mod layers;
+mod licences;
 mod models;
 mod names;
 mod operations;
