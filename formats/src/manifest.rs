@@ -43,6 +43,20 @@ pub struct TensorInfo {
     pub range: Range<u64>,
 }
 
+/// A tensor in an element type that no kernel reads. Its range lies within the file; where the
+/// type's width is known, it has been checked against the shape as well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignTensor {
+    /// What the file calls the type.
+    pub dtype: String,
+    /// Extents, outermost first.
+    pub shape: Shape,
+    /// Which of the model's files holds it.
+    pub file: u32,
+    /// Byte range in that file.
+    pub range: Range<u64>,
+}
+
 /// A tensor to write.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorSpec {
@@ -75,7 +89,10 @@ pub struct Manifest {
     pub metadata: Metadata,
     /// Tensors by name.
     pub tensors: BTreeMap<String, TensorInfo>,
-    /// Tensors that are there in an element type no kernel reads (name to the type's name):
-    /// harmless until one of them is asked for. Only safetensors files have any.
-    pub unsupported: BTreeMap<String, String>,
+    /// Tensors that are there in an element type no kernel reads: harmless until one of them is
+    /// asked for. Only safetensors files have any.
+    pub unsupported: BTreeMap<String, ForeignTensor>,
+    /// Tensors that an index promises and its shard lacks, with the shard's name: harmless until
+    /// one of them is asked for.
+    pub lacking: BTreeMap<String, String>,
 }

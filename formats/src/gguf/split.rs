@@ -142,6 +142,7 @@ pub fn merge(files: Vec<Gguf>) -> Result<Manifest, FormatError> {
         metadata,
         tensors,
         unsupported: BTreeMap::new(),
+        lacking: BTreeMap::new(),
     })
 }
 

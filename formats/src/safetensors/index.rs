@@ -65,10 +65,11 @@ impl ShardIndex {
 }
 
 /// Joins a Hugging Face folder into one manifest: its configuration, and its shards in the order
-/// of [`ShardIndex::files`] (one shard if there is no index).
+/// of [`ShardIndex::files`] (one shard if there is no index). What the shards hold counts: a tensor
+/// that the index promises and its shard lacks is noted in [`Manifest::lacking`].
 ///
 /// # Errors
-/// No `model_type`, a tensor in two shards, or one that the index promises and its shard lacks.
+/// No `model_type`, or a tensor in two shards.
 pub fn merge(
     config: HfConfig,
     shards: Vec<Safetensors>,
@@ -87,14 +88,16 @@ pub fn merge(
         metadata: config.metadata,
         tensors: BTreeMap::new(),
         unsupported: BTreeMap::new(),
+        lacking: BTreeMap::new(),
     };
-    // The shard of each tensor of an unsupported type; `TensorInfo` has that of the others.
-    let mut files = BTreeMap::new();
     for (number, shard) in (0u32..).zip(shards) {
-        for (name, dtype) in shard.unsupported {
-            files.insert(name.clone(), number);
-            if manifest.unsupported.insert(name.clone(), dtype).is_some() {
-                return Err(in_two_shards(&name));
+        for (name, mut tensor) in shard.unsupported {
+            tensor.file = number;
+            match manifest.unsupported.entry(name) {
+                Entry::Vacant(entry) => {
+                    entry.insert(tensor);
+                }
+                Entry::Occupied(entry) => return Err(in_two_shards(entry.key())),
             }
         }
         for (name, mut info) in shard.tensors {
@@ -115,18 +118,10 @@ pub fn merge(
         return Err(in_two_shards(name));
     }
     for (name, number) in index.map(ShardIndex::weight_map).into_iter().flatten() {
-        let found = manifest.tensors.get(name).map(|info| info.file);
-        if found.or_else(|| files.get(name).copied()) != Some(*number) {
-            let file = index.and_then(|index| index.files.get(usize::try_from(*number).ok()?));
-            return Err(FormatError::new(
-                ErrorKind::Missing,
-                None,
-                format!(
-                    "the index says tensor {} is in {}, which lacks it",
-                    Quoted(name),
-                    Quoted(file.map_or("", String::as_str))
-                ),
-            ));
+        let found = manifest.tensors.contains_key(name) || manifest.unsupported.contains_key(name);
+        let file = index.and_then(|index| index.files.get(usize::try_from(*number).ok()?));
+        if let (false, Some(file)) = (found, file) {
+            manifest.lacking.insert(name.clone(), file.clone());
         }
     }
     Ok(manifest)

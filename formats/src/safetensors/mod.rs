@@ -16,7 +16,7 @@ use core::ops::Range;
 use crate::cursor::Cursor;
 use crate::error::{ErrorKind, FormatError, Quoted};
 use crate::limits;
-use crate::manifest::{DType, Shape, TensorInfo};
+use crate::manifest::{DType, ForeignTensor, Shape, TensorInfo};
 use header::Entry;
 
 /// One safetensors file's header, checked.
@@ -26,9 +26,9 @@ pub struct Safetensors {
     pub metadata: BTreeMap<String, String>,
     /// Tensors in the header's order; ranges count from the file's start.
     pub tensors: Vec<(String, TensorInfo)>,
-    /// Tensors of element types that are not read, with the type's name: attention masks in
-    /// `BOOL`, buffers in `U8`. Harmless until a model asks for one.
-    pub unsupported: Vec<(String, String)>,
+    /// Tensors of element types that no kernel reads: attention masks in `BOOL`, buffers in `U8`,
+    /// small floats. Harmless until a model asks for one.
+    pub unsupported: Vec<(String, ForeignTensor)>,
     /// Where tensor data begins.
     pub data_offset: u64,
 }
@@ -99,7 +99,15 @@ pub fn parse_header(bytes: &[u8], file_len: u64, file: u32) -> Result<Safetensor
                 };
                 file_tensors.tensors.push((entry.name, info));
             }
-            None => file_tensors.unsupported.push((entry.name, entry.dtype)),
+            None => {
+                let foreign = ForeignTensor {
+                    dtype: entry.dtype,
+                    shape: Shape(entry.shape),
+                    file,
+                    range,
+                };
+                file_tensors.unsupported.push((entry.name, foreign));
+            }
         }
     }
     Ok(file_tensors)
