@@ -3,6 +3,7 @@
 use super::generation::{Writing, keep_shared};
 use super::interrupt::Interrupt;
 use super::line::Line;
+use super::run::check_tokens;
 use super::sampling::SampleArguments;
 use super::{
     BatchArguments, CliError, EndlessArguments, KvCacheArguments, ModelArguments, context, warn,
@@ -353,6 +354,7 @@ impl<'a> Chat<'a> {
                             names another";
                 return Err(CliError::Usage(what.to_string()));
             }
+            check_tokens(self.session.model(), self.tokenizer, &ids)?;
             let room = match self.arguments.endless.keep(0) {
                 Some(_) => self.bound - self.bound / 8,
                 None => self.bound,

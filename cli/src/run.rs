@@ -9,6 +9,7 @@ use super::prompt_cache;
 use super::sampling::SampleArguments;
 use super::{
     BatchArguments, CliError, EndlessArguments, KvCacheArguments, ModelArguments, context, threads,
+    warn,
 };
 use clap::Args;
 use rillm::formats::tokenizer::{DecodeOptions, EncodeOptions, Position, Tokenizer};
@@ -220,7 +221,8 @@ impl Job<'_> {
             .add_special(true)
             .parse_special(self.special);
         let ids = tokenizer.encode(self.prompt, options);
-        check_vocabulary(model, tokenizer)?;
+        warn_of_others_tokens(model, tokenizer);
+        check_tokens(model, tokenizer, &ids)?;
         if ids.is_empty() {
             return Err(CliError::Usage(
                 "prompt is empty, give some text".to_string(),
@@ -343,14 +345,36 @@ impl Job<'_> {
     }
 }
 
-/// A tokenizer with more tokens than the model could ask for rows that do not exist.
-fn check_vocabulary(model: &Model, tokenizer: &Tokenizer) -> Result<(), CliError> {
-    let (tokens, rows) = (tokenizer.vocabulary_len() as u64, model.limits().vocabulary);
-    if tokens <= rows {
+/// A tokenizer may have more tokens than the model, what was added to pad texts, say: they matter
+/// where a text has them.
+pub(super) fn check_tokens(
+    model: &Model,
+    tokenizer: &Tokenizer,
+    ids: &[u32],
+) -> Result<(), CliError> {
+    let rows = model.limits().vocabulary;
+    let Some(&id) = ids.iter().find(|&&id| u64::from(id) >= rows) else {
         return Ok(());
-    }
-    let what = format!("tokenizer has {tokens} tokens, the model's embedding {rows} rows");
+    };
+    let piece = String::from_utf8_lossy(tokenizer.piece(id).unwrap_or_default()).into_owned();
+    let what = format!(
+        "the text has token {id} ({piece:?}), but the model's embedding has {rows} rows, the last \
+         of token {}",
+        rows.saturating_sub(1)
+    );
     Err(RunError::Input(what).into())
+}
+
+/// Tokens beyond the model's that were not added are a sign that the two do not belong together.
+fn warn_of_others_tokens(model: &Model, tokenizer: &Tokenizer) {
+    let rows = model.limits().vocabulary;
+    let all = u32::try_from(tokenizer.vocabulary_len()).unwrap_or(u32::MAX);
+    let first = u32::try_from(rows).unwrap_or(u32::MAX);
+    if (first..all).any(|id| !tokenizer.is_control(id)) {
+        warn(&format!(
+            "tokenizer has {all} tokens, the model's embedding {rows} rows: is it another model's?"
+        ));
+    }
 }
 
 /// A text as long as it is short: a stream without end must not grow.
