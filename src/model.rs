@@ -8,17 +8,18 @@ pub use cost::Cost;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::state::Lifetime;
 use crate::graph::{
-    Builder, Config, Graph, Index, Matrix, Op, Role, Segments, StateKind, Vector, View, Wiring,
-    fits, spelling,
+    Builder, Catalog, Config, Forced, Graph, Index, Matrix, Op, Role, Segments, StateKind, Vector,
+    View, Wiring, fits, spelling,
 };
 use crate::kernels::{Isa, Kernels};
-use crate::models::{ARCHITECTURES, Architecture, find};
+use crate::models::{ARCHITECTURES, Architecture, bare, canonical, find, is_in_layer};
 use crate::pool::Pool;
 use crate::setters::setters;
 use crate::weights::{Files, Source, TokenizerFiles, Views, Weights, open, open_source};
-use rillm_formats::manifest::{Container, Manifest, TensorInfo};
+use rillm_formats::manifest::{Container, Manifest};
 use rillm_formats::tokenizer::{HfFiles, Tokenizer};
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -79,6 +80,7 @@ struct Inner {
     /// Built when first asked for: a large vocabulary takes longer than all the rest.
     tokenizer: OnceLock<Result<Option<Tokenizer>, LoadError>>,
     limits: Limits,
+    notes: Vec<String>,
 }
 
 /// What rows a model accepts.
@@ -131,6 +133,7 @@ impl Model {
             manifest,
             sources,
             tokenizer,
+            notes,
             ..
         } = files;
         let (architecture, views, wiring) = wired(&manifest)?;
@@ -151,6 +154,7 @@ impl Model {
             tokenizer_files: tokenizer,
             tokenizer: OnceLock::new(),
             limits,
+            notes,
         };
         Ok(Model {
             inner: Arc::new(inner),
@@ -254,6 +258,11 @@ impl Model {
         self.inner.wiring.decoder_start
     }
 
+    /// Tokens that the texts of an encoder–decoder model have whatever it predicts.
+    pub(crate) fn forced(&self) -> Forced {
+        self.inner.wiring.forced
+    }
+
     /// Whether transformers counts positions over the tokens that are not masked, not over
     /// columns.
     #[doc(hidden)]
@@ -265,6 +274,11 @@ impl Model {
     #[doc(hidden)]
     pub fn segments(&self) -> Option<Segments> {
         self.inner.wiring.segments
+    }
+
+    /// What of its files could not be read and is done without, and what that means: a line each.
+    pub fn notes(&self) -> &[String] {
+        &self.inner.notes
     }
 
     /// What rows it accepts.
@@ -330,13 +344,38 @@ pub(crate) fn wired(
         architecture: &manifest.architecture,
         keys: architecture.keys,
     };
-    let builder = Builder::new(config, &views);
-    (architecture.build)(&builder).map_err(|error| {
+    let catalog = Asked {
+        views: &views,
+        withheld: RefCell::default(),
+    };
+    let builder = Builder::new(config, &catalog);
+    let built = (architecture.build)(&builder);
+    if let Some(what) = catalog.withheld.take() {
+        return Err(LoadError::new(LoadErrorKind::Tensor, what));
+    }
+    built.map_err(|error| {
         error.as_stored(|canonical| as_in_files(manifest, architecture, canonical))
     })?;
     let wiring = builder.finish();
     check_unknown(manifest, &views, architecture, &wiring)?;
     Ok((architecture, views, wiring))
+}
+
+/// What the files hold, and the first tensor asked for that they name and do not give: it may not
+/// be done without, though others may.
+struct Asked<'a> {
+    views: &'a Views,
+    withheld: RefCell<Option<String>>,
+}
+
+impl Catalog for Asked<'_> {
+    fn shape(&self, name: &str) -> Option<&[u64]> {
+        if let Some(why) = self.views.withheld(name) {
+            let mut withheld = self.withheld.borrow_mut();
+            withheld.get_or_insert_with(|| why.to_string());
+        }
+        self.views.shape(name)
+    }
 }
 
 fn find_architecture(manifest: &Manifest) -> Result<&'static Architecture, LoadError> {
@@ -387,8 +426,18 @@ fn check_unknown(
     };
     let found = views.iter().map(|(name, _)| name).find(|name| !known(name));
     let stray = || {
-        let mut tensors = manifest.tensors.iter().filter(|_| !gguf);
-        let stray = tensors.find(|(name, info)| is_stray(architecture, name, info));
+        let typed = manifest
+            .tensors
+            .iter()
+            .map(|(name, info)| (name, info.shape.0.len()));
+        let foreign = manifest.unsupported.iter();
+        // Masks that PyTorch used to save.
+        let foreign = foreign.filter(|(_, tensor)| tensor.dtype != "BOOL");
+        let foreign = foreign.map(|(name, tensor)| (name, tensor.shape.0.len()));
+        let mut all = typed.chain(foreign).filter(|_| !gguf);
+        let stray = all.find(|(name, extents)| {
+            is_stray(architecture, name, *extents) && !views.is_scaled_part(name)
+        });
         stray.map(|(name, _)| name.as_str())
     };
     match found.or_else(stray) {
@@ -405,24 +454,19 @@ fn check_unknown(
 
 /// Whether a checkpoint's tensor is part of a layer, and neither one that the table of names
 /// knows nor one of the buffers that modules of PyTorch used to save with their parameters.
-fn is_stray(architecture: &Architecture, name: &str, info: &TensorInfo) -> bool {
-    let lines = || architecture.names.iter().copied().flatten();
-    let in_layer = lines().any(|line| {
-        let begin = line.from.split_once("{i}.").map(|(begin, _)| begin);
-        let rest = begin.and_then(|begin| name.strip_prefix(begin));
-        let number = rest.and_then(|rest| rest.split_once('.'));
-        number.is_some_and(|(number, _)| number.parse::<u32>().is_ok())
-    });
+fn is_stray(architecture: &Architecture, name: &str, extents: usize) -> bool {
     let buffer = name.ends_with("inv_freq")
         || name.ends_with(".masked_bias")
         // A triangle of ones.
-        || (name.ends_with("attn.bias") || name.ends_with("attention.bias"))
-            && info.shape.0.len() == 4;
+        || (name.ends_with("attn.bias") || name.ends_with("attention.bias")) && extents == 4;
     let unused = || {
         let mut patterns = architecture.unused_in_checkpoints.iter();
-        patterns.any(|pattern| fits(pattern, name))
+        patterns.any(|pattern| fits(bare(pattern), bare(name)))
     };
-    in_layer && !buffer && !unused() && !lines().any(|line| line.apply(name).is_some())
+    is_in_layer(architecture.names, name)
+        && !buffer
+        && !unused()
+        && canonical(architecture.names, name).is_none()
 }
 
 /// Tables looked up by a row's facts bound them.
@@ -462,7 +506,7 @@ fn as_in_files(
     if manifest.container == Container::Gguf {
         return None;
     }
-    spelling(architecture.names, canonical, |begin| {
+    spelling(architecture.names, canonical, bare, |begin| {
         let names = manifest.tensors.keys();
         names
             .filter_map(|name| name.strip_prefix(begin))
@@ -506,6 +550,7 @@ pub(crate) fn open_tokenizer(
             rwkv_vocabulary: files.rwkv_vocabulary.as_deref(),
             tokenizer_config: files.tokenizer_config.as_deref(),
             generation_config: files.generation_config.as_deref(),
+            config: files.config.as_deref(),
             special_tokens_map: files.special_tokens_map.as_deref(),
         }),
     };

@@ -164,7 +164,9 @@ impl ModelArguments {
             self.overrides.apply(&mut files.manifest.metadata);
             Model::from_files(files, options)
         });
-        Ok(model.map_err(|error| error.at(self.path()))?)
+        let model = model.map_err(|error| error.at(self.path()))?;
+        model.notes().iter().for_each(|note| warn(note));
+        Ok(model)
     }
 
     /// The tokenizer alone: of a file that holds a vocabulary and no weights, or those of a model
@@ -172,6 +174,7 @@ impl ModelArguments {
     pub fn tokenizer(&self) -> Result<Tokenizer, CliError> {
         let tokenizer = self.files().and_then(|mut files| {
             self.overrides.apply(&mut files.manifest.metadata);
+            files.notes.iter().for_each(|note| warn(note));
             files.tokenizer()
         });
         Ok(tokenizer.map_err(|error| error.at(self.path()))?)

@@ -5,7 +5,7 @@ use crate::error::LoadError;
 use crate::graph::View;
 use crate::models::WrittenRows;
 use crate::quant;
-use crate::weights::{Files, open};
+use crate::weights::{Files, Source, Stored, open};
 use rillm_formats::manifest::{Container, DType, Metadata, TensorInfo};
 use std::fmt::Debug;
 use std::path::Path;
@@ -37,7 +37,7 @@ pub(crate) enum TensorSource {
     Stored(TensorInfo),
     /// In stored tensors, each a part of the whole, to be seen in another way.
     Seen {
-        parts: Vec<TensorInfo>,
+        parts: Vec<Stored>,
         view: View,
         rows: WrittenRows,
     },
@@ -146,9 +146,21 @@ impl Draft {
                 for (index, out) in out.chunks_exact_mut(row).enumerate() {
                     let stored = rows.stored(first * columns / row + index, count);
                     let part = &parts[(stored / in_part).min(parts.len() - 1)];
-                    match view {
-                        View::Transposed => self.column(part, stored % in_part, width, out),
-                        _ => self.rows(part, row, stored % in_part, out),
+                    match (part, view) {
+                        (Stored::Typed(part), View::Transposed) => {
+                            self.column(part, stored % in_part, width, out);
+                        }
+                        (Stored::Typed(part), _) => self.rows(part, row, stored % in_part, out),
+                        (Stored::Scaled(part), View::Transposed) => {
+                            let rows = out.len();
+                            let place = |row| column_place(stored % in_part, width, row, rows);
+                            for (row, out) in out.chunks_exact_mut(1).enumerate() {
+                                part.values(self.sources(), place(row), out);
+                            }
+                        }
+                        (Stored::Scaled(part), _) => {
+                            part.values(self.sources(), stored % in_part * row, out);
+                        }
                     }
                     seen(*view, out);
                 }
@@ -173,11 +185,15 @@ impl Draft {
         let Some(decode) = quant::decode(info.dtype) else {
             return;
         };
-        let first = index / columns * columns * out.len() + index % columns;
+        let rows = out.len();
         for (row, out) in out.chunks_exact_mut(1).enumerate() {
-            let at = (first + row * columns) * size;
+            let at = column_place(index, columns, row, rows) * size;
             decode(&bytes[at..at + size], out);
         }
+    }
+
+    fn sources(&self) -> &[Source] {
+        self.files.as_ref().map_or(&[], |files| &files.sources)
     }
 
     fn bytes(&self, info: &TensorInfo) -> &[u8] {
@@ -188,6 +204,12 @@ impl Draft {
         let source = files.sources[info.file as usize].bytes();
         &source[info.range.start as usize..info.range.end as usize]
     }
+}
+
+/// Where row `row` of column `index` stands in a stack of matrices of `rows` and `columns`, whose
+/// columns are counted through.
+fn column_place(index: usize, columns: usize, row: usize, rows: usize) -> usize {
+    index / columns * columns * rows + index % columns + row * columns
 }
 
 fn seen(view: View, values: &mut [f32]) {

@@ -8,8 +8,8 @@ use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::{Catalog, View};
 use crate::model::{open_tokenizer, used, wired};
 use crate::models::{Architecture, GgufKeys, Written, WrittenRows};
-use crate::weights::{Files, Found};
-use rillm_formats::manifest::{Array, Manifest, Metadata, MetadataValue};
+use crate::weights::{Files, Found, Stored};
+use rillm_formats::manifest::{Array, DType, Manifest, Metadata, MetadataValue};
 
 /// Keys and tensors of the file that a folder becomes, and what could not be brought along.
 pub(super) fn converted(
@@ -56,7 +56,8 @@ pub(super) fn converted(
 
     let embedding = find(&tensors, "token_embd.weight");
     let rows = embedding.and_then(|tensor| tensor.shape.first()).copied();
-    let (vocabulary, notes) = text(files, rows.unwrap_or(0));
+    let (vocabulary, more) = text(files, rows.unwrap_or(0));
+    let notes = files.notes.iter().cloned().chain(more).collect();
     if let (Some(rows), None) = (rows, vocabulary.value("tokenizer.ggml.model")) {
         // Other readers insist on the one, and then on the other.
         let none = MetadataValue::String("none".into());
@@ -133,23 +134,29 @@ fn written_shape(name: &str, shape: &[u64]) -> Vec<u64> {
 
 /// A written tensor and where its values are; nothing for one that has none.
 fn draft(written: Written, found: &Found) -> Option<DraftTensor> {
-    let part = found.parts.first()?;
-    let as_it_is = found.view == View::Plain
-        && written.rows == WrittenRows::AsStored
-        && found.parts.len() == 1;
+    let as_it_is = found.view == View::Plain && written.rows == WrittenRows::AsStored;
+    let (dtype, from) = match &found.parts[..] {
+        [] => return None,
+        [Stored::Typed(info)] if as_it_is => (info.dtype, TensorSource::Stored(info.clone())),
+        parts @ [first, ..] => {
+            let dtype = match first {
+                Stored::Typed(info) => info.dtype,
+                // No smaller type holds all products of values and scales.
+                Stored::Scaled(_) => DType::F32,
+            };
+            let from = TensorSource::Seen {
+                parts: parts.to_vec(),
+                view: found.view,
+                rows: written.rows,
+            };
+            (dtype, from)
+        }
+    };
     Some(DraftTensor {
         name: written.name,
         shape: written.shape,
-        dtype: part.dtype,
-        from: if as_it_is {
-            TensorSource::Stored(part.clone())
-        } else {
-            TensorSource::Seen {
-                parts: found.parts.clone(),
-                view: found.view,
-                rows: written.rows,
-            }
-        },
+        dtype,
+        from,
     })
 }
 

@@ -154,6 +154,8 @@ pub struct Generator<'a> {
     logits: Vec<f32>,
     /// Chosen, and not yet handed out.
     next: u32,
+    /// What ends a text that is as long as it may become.
+    forced_last: Option<u32>,
     /// Of the row that was fed last.
     position: u64,
     prompt: usize,
@@ -215,8 +217,14 @@ impl<'a> Generator<'a> {
         for &id in prompt.iter().filter(|_| !encodes) {
             sampler.accept(id);
         }
+        let forced = model.forced();
+        let first = match options.max_tokens {
+            Some(1) => forced.last.or(forced.first),
+            _ => forced.first,
+        };
         Ok(Generator {
-            next: sampler.sample(&logits),
+            next: first.unwrap_or_else(|| sampler.sample(&logits)),
+            forced_last: forced.last,
             position: rows.last().map_or(0, |row| row.position),
             prompt: prompt.len(),
             prompt_time: begin.elapsed(),
@@ -289,7 +297,11 @@ impl<'a> Generator<'a> {
             ..Row::default()
         };
         match feed(self.session, &[row], &mut self.logits) {
-            Ok(()) => self.next = self.sampler.sample(&self.logits),
+            Ok(()) => {
+                let is_last = self.options.max_tokens == Some(self.tokens + 1);
+                let forced = self.forced_last.filter(|_| is_last);
+                self.next = forced.unwrap_or_else(|| self.sampler.sample(&self.logits));
+            }
             Err(RunError::State(StateError::ContextFull { .. })) => return Ok(false),
             Err(_) if self.position >= self.session.model().limits().positions => return Ok(false),
             Err(error) => return Err(error),

@@ -305,11 +305,12 @@ pub enum Tied {
 /// Whether the head is the embedding. GGUF stores a head if and only if it is another matrix;
 /// in a Hugging Face folder the configuration decides, whatever is stored.
 pub fn is_tied(model: &Builder<'_>, default: Tied) -> Result<bool, BuildError> {
-    let stored = model.has("output.weight");
+    // Asked only where it decides: what an index promises and nobody needs is no error.
+    let stored = || model.has("output.weight");
     Ok(match (model.config().container, model.config().tied()?) {
-        (Container::Gguf, _) => !stored,
+        (Container::Gguf, _) => !stored(),
         (Container::HuggingFace, Some(tied)) => tied,
-        (Container::HuggingFace, None) => default == Tied::ByDefault || !stored,
+        (Container::HuggingFace, None) => default == Tied::ByDefault || !stored(),
     })
 }
 

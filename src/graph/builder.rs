@@ -202,6 +202,15 @@ pub struct VectorSpec {
     pub constant: Option<Vec<u32>>,
 }
 
+/// Tokens that are not chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forced {
+    /// The first one of a text.
+    pub first: Option<u32>,
+    /// The last one of a text that is as long as it may become.
+    pub last: Option<u32>,
+}
+
 /// Everything an architecture's `build` leaves behind.
 #[derive(Clone, Debug, Default)]
 pub struct Wiring {
@@ -217,6 +226,8 @@ pub struct Wiring {
     pub context: Option<usize>,
     /// The token a decoder of an encoder–decoder model starts from.
     pub decoder_start: Option<u32>,
+    /// Tokens that its texts have whatever it predicts.
+    pub forced: Forced,
     /// Whether positions count the tokens that are not masked.
     pub counts_positions: bool,
     /// How sequences fall into segments, if they do.
@@ -264,6 +275,11 @@ impl<'a> Builder<'a> {
     /// Says which token decoding starts from.
     pub fn decoder_start(&self, token: u32) {
         self.wiring.borrow_mut().decoder_start = Some(token);
+    }
+
+    /// Says which tokens its texts have whatever it predicts.
+    pub fn forces(&self, forced: Forced) {
+        self.wiring.borrow_mut().forced = forced;
     }
 
     /// Says that the model counts positions over the tokens that are not masked, whatever lies

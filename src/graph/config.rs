@@ -56,6 +56,21 @@ impl<'a> Config<'a> {
         }
     }
 
+    /// A token's id, of a list the first; absent is fine.
+    pub fn token(&self, key: &str) -> Result<Option<u32>, BuildError> {
+        let Some(found) = self.key(key) else {
+            return Ok(None);
+        };
+        let id = match self.metadata.value(&found) {
+            Some(MetadataValue::Array(list)) => list.u64(0),
+            _ => self.metadata.u64(&found),
+        };
+        match id.and_then(|id| u32::try_from(id).ok()) {
+            Some(id) => Ok(Some(id)),
+            None => Err(self.bad(&found, "a token's id")),
+        }
+    }
+
     /// A finite number, or `default` if absent.
     pub fn float(&self, key: &str, default: f32) -> Result<f32, BuildError> {
         let number = self.double(key, f64::from(default))? as f32;

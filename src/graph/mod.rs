@@ -19,7 +19,7 @@ mod segments;
 pub mod state;
 
 pub use builder::{
-    BuildError, Builder, Catalog, MatrixSpec, RowOrder, VectorSpec, Wiring, transpose,
+    BuildError, Builder, Catalog, Forced, MatrixSpec, RowOrder, VectorSpec, Wiring, transpose,
 };
 pub use config::{Config, Key};
 pub use names::{Name, View, fits, spelling};

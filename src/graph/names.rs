@@ -50,10 +50,12 @@ impl Name {
 }
 
 /// What a checkpoint calls the tensor of a canonical name and how it stores it, as far as the
-/// table knows. Of several spellings, one that begins as `known` says the checkpoint's names do.
+/// table knows. Of several spellings, as they are or without what `bare` takes off, one that begins
+/// as `known` says the checkpoint's names do.
 pub fn spelling(
     names: &[&[Name]],
     canonical: &str,
+    bare: impl Fn(&str) -> &str,
     known: impl Fn(&str) -> bool,
 ) -> Option<(String, View)> {
     let spellings = names.iter().copied().flatten().filter_map(|line| {
@@ -61,11 +63,13 @@ pub fn spelling(
         Some((spelled.replace("{e}", "0"), line.view))
     });
     let mut first = None;
-    for spelling in spellings {
-        if spelling.0.split('.').next().is_some_and(&known) {
-            return Some(spelling);
+    for (spelled, view) in spellings {
+        for spelled in [spelled.as_str(), bare(&spelled)] {
+            if spelled.split('.').next().is_some_and(&known) {
+                return Some((spelled.to_string(), view));
+            }
         }
-        first.get_or_insert(spelling);
+        first.get_or_insert((spelled, view));
     }
     first
 }
@@ -131,6 +135,10 @@ fn matches<'a>(pattern: &str, name: &'a str) -> Option<Places<'a>> {
 mod tests {
     use super::*;
 
+    fn bare(name: &str) -> &str {
+        name.trim_start_matches("model.h.")
+    }
+
     #[test]
     fn a_star_is_a_weight_or_a_bias() {
         let names = [Name::plain("h.{i}.fc.*", "blk.{i}.ffn_up.*")];
@@ -146,7 +154,7 @@ mod tests {
         ] {
             assert_eq!(to(other), None, "{other}");
         }
-        let from = spelling(&[&names], "blk.3.ffn_up.bias", |_| true);
+        let from = spelling(&[&names], "blk.3.ffn_up.bias", bare, |_| true);
         assert_eq!(from.map(|(name, _)| name).as_deref(), Some("h.3.fc.bias"));
     }
 
@@ -158,11 +166,12 @@ mod tests {
         ];
         let found = |root: &str| {
             let known = |begin: &str| begin == root;
-            spelling(&[&names], "blk.7.norm.weight", known).map(|(name, _)| name)
+            spelling(&[&names], "blk.7.norm.weight", bare, known).map(|(name, _)| name)
         };
         assert_eq!(found("model").as_deref(), Some("model.h.7.ln.weight"));
         assert_eq!(found("other").as_deref(), Some("h.7.ln.weight"));
-        assert_eq!(spelling(&[&names], "blk.7.bias", |_| true), None);
+        assert_eq!(found("7").as_deref(), Some("7.ln.weight"));
+        assert_eq!(spelling(&[&names], "blk.7.bias", bare, |_| true), None);
     }
 
     #[test]

@@ -17,6 +17,7 @@ macro_rules! table {
             "cls.predictions.transform.LayerNorm.beta" => "mlm_norm.bias",
             "cls.predictions.decoder.weight" => "output.weight",
             "cls.predictions.bias" => "output.bias",
+            "cls.predictions.decoder.bias" => "output_copy.bias",
             "classifier.*" => "classifier.*",
             "qa_outputs.*" => "qa_outputs.*",
             $(in $prefix => "" {

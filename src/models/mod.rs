@@ -32,6 +32,7 @@ mod mpt;
 mod olmo2;
 mod phi2;
 mod phi3;
+mod prefixes;
 mod qwen;
 mod qwen3_next;
 mod retnet;
@@ -46,6 +47,7 @@ mod transfo_xl;
 
 pub use conversion::{Conversion, GgufKeys, Written, WrittenRows};
 pub use known_shape::{KnownShape, Outline, OutlineTensor, OutlineValues};
+pub use prefixes::{bare, canonical, is_in_layer};
 
 use crate::graph::{BuildError, Builder, Key, Name};
 use rillm_formats::manifest::{Container, Metadata};

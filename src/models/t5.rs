@@ -5,8 +5,8 @@ use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Family, GgufKeys};
 use crate::graph::blocks::{Tied, gated_mlp, head, is_tied, mlp};
 use crate::graph::{
-    Attention, Buckets, BuildError, Builder, CrossCache, Index, Keys, KvCache, Mask, Net, Piece,
-    Pointwise, PositionScheme, Role, Value,
+    Attention, Buckets, BuildError, Builder, CrossCache, Forced, Index, Keys, KvCache, Mask, Net,
+    Piece, Pointwise, PositionScheme, Role, Value,
 };
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -26,10 +26,17 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         "relative_attention_num_buckets" => "attention.relative_buckets_count",
         "relative_attention_max_distance" => "attention.relative_max_distance",
         "layer_norm_epsilon" => "attention.layer_norm_rms_epsilon",
+        "generation.decoder_start_token_id" => "decoder_start_token_id",
         "decoder_start_token_id" => "decoder_start_token_id",
+        "generation.forced_bos_token_id" => "forced_bos_token_id",
+        "forced_bos_token_id" => "forced_bos_token_id",
+        "generation.forced_eos_token_id" => "forced_eos_token_id",
+        "forced_eos_token_id" => "forced_eos_token_id",
     }],
     names: &[names! {
         "shared.weight" => "token_embd.weight",
+        "encoder.embed_tokens.weight" => "enc.token_embd.weight",
+        "decoder.embed_tokens.weight" => "dec.token_embd.weight",
         "lm_head.weight" => "output.weight",
         "encoder.final_layer_norm.weight" => "enc.output_norm.weight",
         "decoder.final_layer_norm.weight" => "dec.output_norm.weight",
@@ -253,15 +260,18 @@ fn decoder(
     }
     net.emit(head(&net, x, Tied::ByDefault)?, "logits");
     net.finish();
-    let start = match config.optional_count("decoder_start_token_id") {
-        // Token 0 is T5's padding and the usual start.
-        Err(_) | Ok(None) => 0,
-        Ok(Some(start)) => start as u32,
+    let token = |key: &str| match config.token(key)? {
+        Some(id) if id as usize >= vocabulary => {
+            Err(config.invalid(key, "a token of the vocabulary"))
+        }
+        id => Ok(id),
     };
-    if start as usize >= vocabulary {
-        return Err(config.invalid("decoder_start_token_id", "a token of the vocabulary"));
-    }
-    model.decoder_start(start);
+    // Token 0 is T5's padding and the usual start.
+    model.decoder_start(token("decoder_start_token_id")?.unwrap_or(0));
+    model.forces(Forced {
+        first: token("forced_bos_token_id")?,
+        last: token("forced_eos_token_id")?,
+    });
     Ok(())
 }
 

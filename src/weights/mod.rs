@@ -3,13 +3,17 @@
 //! A [`Weight`] is a set of byte ranges with a data type and a closed transform (none,
 //! transposed, blocks of rows, parts). Only vectors and small scan parameters become floats.
 
+mod folder;
 mod map;
 mod names;
 mod open;
+mod quantized;
+mod stored;
 
 pub use map::Source;
 pub use names::{Found, Views};
 pub use open::{Files, TokenizerFiles, open, open_source};
+pub use stored::{Scaled, Stored};
 
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::{Matrix, RowOrder, Vector, View, Wiring};
@@ -72,7 +76,8 @@ impl Weights {
         };
         for spec in &wiring.matrices {
             let found = views.find(&spec.name)?;
-            let first = found.parts.first().ok_or_else(|| missing(&spec.name))?;
+            let parts = typed(&spec.name, found)?;
+            let first = *parts.first().ok_or_else(|| missing(&spec.name))?;
             let turned = spec.order == RowOrder::Transposed;
             let dtype = first.dtype;
             let layout = match (found.view == View::Transposed) != turned {
@@ -81,7 +86,7 @@ impl Weights {
             };
             let kernel = kernels.matmul(dtype, layout);
             let kernel = kernel.ok_or_else(|| no_kernel(&spec.name, dtype, layout))?;
-            if found.parts.iter().any(|part| part.dtype != dtype) {
+            if parts.iter().any(|part| part.dtype != dtype) {
                 let what = format!("tensor {}: its parts differ in type", spec.name);
                 return Err(LoadError::new(LoadErrorKind::Unsupported, what));
             }
@@ -91,7 +96,7 @@ impl Weights {
                     Layout::Rows => spec.columns,
                     Layout::Transposed => spec.rows,
                 },
-                found.shape.iter().product::<u64>() / found.parts.len() as u64,
+                found.shape.iter().product::<u64>() / parts.len() as u64,
             );
             let stride = dtype.row_len(row as u64).ok_or_else(|| {
                 let what = format!(
@@ -110,7 +115,7 @@ impl Weights {
                 columns: spec.columns,
                 rows: spec.rows,
                 order: spec.order,
-                parts: found.parts.iter().map(|part| weights.part(part)).collect(),
+                parts: parts.iter().map(|part| weights.part(part)).collect(),
                 part_rows: stored_rows as usize,
             });
         }
@@ -121,10 +126,11 @@ impl Weights {
                 continue;
             }
             let found = views.find(&spec.name)?;
+            let infos = typed(&spec.name, found)?;
             let stored = found.shape.iter().product::<u64>() as usize;
             let mut all = vec![0.0; stored];
-            let parts = all.chunks_mut((stored / found.parts.len().max(1)).max(1));
-            for (info, part) in found.parts.iter().zip(parts) {
+            let parts = all.chunks_mut((stored / infos.len().max(1)).max(1));
+            for (info, part) in infos.iter().zip(parts) {
                 let decode = quant::decode(info.dtype);
                 let decode =
                     decode.ok_or_else(|| no_kernel(&spec.name, info.dtype, Layout::Rows))?;
@@ -258,6 +264,22 @@ impl Weights {
         let source = self.sources[info.file as usize].bytes();
         &source[info.range.start as usize..info.range.end as usize]
     }
+}
+
+/// Parts of a type that is computed with.
+fn typed<'a>(name: &str, found: &'a Found) -> Result<Vec<&'a TensorInfo>, LoadError> {
+    let typed = found.parts.iter().map(|part| match part {
+        Stored::Typed(info) => Ok(info),
+        Stored::Scaled(scaled) => {
+            let what = format!(
+                "tensor {name} is {} with scales in another tensor, which is converted and not \
+                 computed with: rillm quantize FOLDER FILE.gguf q8_0 makes a file that runs",
+                scaled.name()
+            );
+            Err(LoadError::new(LoadErrorKind::Unsupported, what))
+        }
+    });
+    typed.collect()
 }
 
 fn missing(name: &str) -> LoadError {

@@ -1,10 +1,12 @@
 //! From a checkpoint's names to canonical ones.
 
 use super::missing;
+use super::stored::{Scaled, Stored};
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::{Catalog, Name, View, transpose};
-use rillm_formats::manifest::{Container, Manifest, TensorInfo};
-use std::collections::BTreeMap;
+use crate::models::canonical;
+use rillm_formats::manifest::{Container, Manifest};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A canonical tensor: what it looks like and which stored tensors make it up.
 #[derive(Clone, Debug)]
@@ -14,93 +16,209 @@ pub struct Found {
     /// How it is stored.
     pub view: View,
     /// Stored tensors: one, or one per expert.
-    pub parts: Vec<TensorInfo>,
+    pub parts: Vec<Stored>,
 }
 
 /// Every tensor under its canonical name.
 #[derive(Clone, Debug, Default)]
-pub struct Views(BTreeMap<String, Found>);
+pub struct Views {
+    found: BTreeMap<String, Found>,
+    /// What the files name and do not give, by canonical name, and why.
+    withheld: BTreeMap<String, String>,
+    /// Scales of small floats, and those where they are called otherwise than what they make up, as
+    /// the files call them.
+    scaled: BTreeSet<String>,
+}
+
+/// Whose place a tensor takes that alone is stored of several that share their values.
+const SHARED: [(&str, &[&str]); 2] = [
+    (
+        "token_embd.weight",
+        &["enc.token_embd.weight", "dec.token_embd.weight"],
+    ),
+    ("output.bias", &["output_copy.bias"]),
+];
 
 impl Views {
     /// Applies an architecture's table. Tensors that no line names are left out: checkpoints
     /// carry buffers that nobody needs.
+    ///
+    /// # Errors
+    /// A tensor that is there under two names, experts that are not numbered through, scales that
+    /// do not fit their values.
     pub fn new(manifest: &Manifest, names: &[&[Name]]) -> Result<Views, LoadError> {
-        let mut views: BTreeMap<String, Found> = BTreeMap::new();
-        let mut stacks: BTreeMap<String, (View, BTreeMap<u32, TensorInfo>)> = BTreeMap::new();
+        let mut views = Views::default();
+        let mut parts = Parts::default();
         for (name, info) in &manifest.tensors {
-            let canonical =
-                match manifest.container {
-                    Container::Gguf => Some((name.clone(), None, View::Plain)),
-                    Container::HuggingFace => names.iter().copied().flatten().find_map(|line| {
-                        line.apply(name).map(|(to, expert)| (to, expert, line.view))
-                    }),
-                };
-            match canonical {
-                None => {}
-                Some((to, Some(expert), view)) => {
-                    let stack = stacks.entry(to).or_insert((view, BTreeMap::new()));
-                    stack.1.insert(expert, info.clone());
-                }
-                Some((to, None, view)) => {
-                    let mut shape = info.shape.0.clone();
-                    if view == View::Transposed {
-                        transpose(&mut shape);
-                    }
-                    let found = Found {
-                        shape,
-                        view,
-                        parts: vec![info.clone()],
-                    };
-                    if views.insert(to.clone(), found).is_some() {
-                        let what = format!("tensor {to} is there twice, once as {name}");
-                        return Err(LoadError::new(LoadErrorKind::Tensor, what));
+            let stored = Stored::Typed(info.clone());
+            match manifest.container {
+                Container::Gguf => parts.add(name, (name.clone(), None, View::Plain), stored)?,
+                Container::HuggingFace => {
+                    if let Some(to) = canonical(names, name) {
+                        parts.add(name, to, stored)?;
                     }
                 }
             }
         }
-        for (name, (view, parts)) in stacks {
-            let whole = parts.keys().copied().eq(0..parts.len() as u32);
-            let shape = parts.values().next().map(|part| part.shape.clone());
-            let Some(shape) = shape.filter(|_| whole) else {
-                let what = format!(
-                    "tensor {name}: experts are not numbered 0 to {}",
-                    parts.len()
-                );
-                return Err(LoadError::new(LoadErrorKind::Tensor, what));
-            };
-            if let Some((expert, part)) = parts.iter().find(|(_, part)| part.shape != shape) {
-                let what = format!(
-                    "tensor {name}: expert {expert} has shape {:?}, expert 0 has {:?}",
-                    part.shape.0, shape.0
-                );
-                return Err(LoadError::new(LoadErrorKind::Tensor, what));
+        for (name, tensor) in &manifest.unsupported {
+            match Scaled::read(manifest, name, tensor)? {
+                Some((whole, scaled, scales)) => {
+                    let values = (whole != name).then(|| name.clone());
+                    views.scaled.extend(scales.into_iter().chain(values));
+                    if let Some((to, part, view)) = canonical(names, whole) {
+                        // Each row of blocks is one of results, however the whole is stored.
+                        let view = if whole == name { view } else { View::Plain };
+                        parts.add(name, (to, part, view), Stored::Scaled(scaled))?;
+                    }
+                }
+                None => {
+                    if let Some((to, ..)) = canonical(names, name) {
+                        let dtype = &tensor.dtype;
+                        let what = format!("tensor {name} has type {dtype}, which is not read");
+                        views.withheld.insert(to, what);
+                    }
+                }
             }
-            let shape = std::iter::once(parts.len() as u64).chain(shape.0).collect();
-            views.insert(
-                name,
-                Found {
-                    shape,
-                    view,
-                    parts: parts.into_values().collect(),
-                },
-            );
         }
-        Ok(Views(views))
+        for (name, file) in &manifest.lacking {
+            if let Some((to, ..)) = canonical(names, name) {
+                let what = format!("tensor {name} is in {file}, says the index, which lacks it");
+                views.withheld.insert(to, what);
+            }
+        }
+        views.found = parts.whole()?;
+        if manifest.container == Container::HuggingFace {
+            views.share(manifest.metadata.bool("tie_word_embeddings"));
+        }
+        let found = &views.found;
+        views.withheld.retain(|name, _| !found.contains_key(name));
+        Ok(views)
+    }
+
+    /// Lets tensors that share their values stand for each other: a head for the embedding as well,
+    /// unless the configuration says that they are not `tied`.
+    fn share(&mut self, tied: Option<bool>) {
+        let mut put = |name: &str, like: &str| {
+            if let (None, Some(like)) = (self.found.get(name), self.found.get(like)) {
+                let like = like.clone();
+                self.found.insert(name.to_string(), like);
+            }
+        };
+        for (name, others) in SHARED {
+            others.iter().for_each(|other| put(name, other));
+        }
+        if tied != Some(false) {
+            put("token_embd.weight", "output.weight");
+        }
     }
 
     /// A tensor that must be there.
     pub fn find(&self, name: &str) -> Result<&Found, LoadError> {
-        self.0.get(name).ok_or_else(|| missing(name))
+        self.found.get(name).ok_or_else(|| missing(name))
     }
 
     /// All tensors by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Found)> {
-        self.0.iter().map(|(name, found)| (name.as_str(), found))
+        self.found
+            .iter()
+            .map(|(name, found)| (name.as_str(), found))
+    }
+
+    /// Why the files do not give a tensor that they name.
+    pub fn withheld(&self, name: &str) -> Option<&str> {
+        self.withheld.get(name).map(String::as_str)
+    }
+
+    /// Whether the files' tensor of this name is a part of small floats with scales: values, or
+    /// scales, also those of activations, which are computed with as they are.
+    pub fn is_scaled_part(&self, name: &str) -> bool {
+        const OF_ACTIVATIONS: [&str; 6] = [
+            "input_scale",
+            "input_scale_ub",
+            "output_scale",
+            "q_scale",
+            "k_scale",
+            "v_scale",
+        ];
+        let last = name.rsplit('.').next().unwrap_or(name);
+        self.scaled.contains(name) || !self.scaled.is_empty() && OF_ACTIVATIONS.contains(&last)
     }
 }
 
 impl Catalog for Views {
     fn shape(&self, name: &str) -> Option<&[u64]> {
-        self.0.get(name).map(|found| found.shape.as_slice())
+        self.found.get(name).map(|found| found.shape.as_slice())
+    }
+}
+
+/// Canonical tensors while they are gathered.
+#[derive(Default)]
+struct Parts {
+    whole: BTreeMap<String, Found>,
+    /// By number, with the files' names.
+    stacks: BTreeMap<String, (View, BTreeMap<u32, (String, Stored)>)>,
+}
+
+impl Parts {
+    fn add(
+        &mut self,
+        name: &str,
+        (to, part, view): (String, Option<u32>, View),
+        stored: Stored,
+    ) -> Result<(), LoadError> {
+        let twice = |to: String, other: &str| {
+            let what = format!("tensor {to} is there twice, once as {name}{other}");
+            Err(LoadError::new(LoadErrorKind::Tensor, what))
+        };
+        if let Some(part) = part {
+            let stack = self.stacks.entry(to.clone());
+            let stack = stack.or_insert_with(|| (view, BTreeMap::new()));
+            return match stack.1.insert(part, (name.to_string(), stored)) {
+                Some((other, _)) => twice(to, &format!(", once as {other}")),
+                None => Ok(()),
+            };
+        }
+        let mut shape = stored.shape().to_vec();
+        if view == View::Transposed {
+            transpose(&mut shape);
+        }
+        let parts = vec![stored];
+        match self.whole.insert(to.clone(), Found { shape, view, parts }) {
+            Some(_) => twice(to, ""),
+            None => Ok(()),
+        }
+    }
+
+    fn whole(self) -> Result<BTreeMap<String, Found>, LoadError> {
+        let mut views = self.whole;
+        for (name, (view, parts)) in self.stacks {
+            let refuse = |what: String| {
+                let what = format!("tensor {name}: {what}");
+                Err(LoadError::new(LoadErrorKind::Tensor, what))
+            };
+            let whole = parts.keys().copied().eq(0..parts.len() as u32);
+            let first = parts.values().next();
+            let shape = first.map(|(_, part)| part.shape().to_vec());
+            let Some(shape) = shape.filter(|_| whole) else {
+                let count = parts.len();
+                return refuse(format!("experts are not numbered 0 to {count}"));
+            };
+            let other = parts.iter().find(|(_, (_, part))| part.shape() != shape);
+            if let Some((expert, (_, part))) = other {
+                return refuse(format!(
+                    "expert {expert} has shape {:?}, expert 0 has {shape:?}",
+                    part.shape()
+                ));
+            }
+            let shape = std::iter::once(parts.len() as u64).chain(shape).collect();
+            let parts = parts.into_values().map(|(_, part)| part).collect();
+            if views
+                .insert(name.clone(), Found { shape, view, parts })
+                .is_some()
+            {
+                return refuse("it is there as a whole and in parts".to_string());
+            }
+        }
+        Ok(views)
     }
 }

@@ -2,5 +2,6 @@
 
 mod folders;
 mod names;
+mod small_floats;
 #[path = "../support/mod.rs"]
 mod support;

@@ -10,6 +10,8 @@ use rillm::sample::{SampleOptions, Sampler};
 use rillm::{RunError, Session};
 use serde_json::json;
 
+use crate::support::evaluate::open as open_folder;
+use crate::support::fixture::Fixture;
 use crate::support::setup::{Opened, evaluate, open, small};
 
 /// A decoder with a table of positions, one without, an encoder–decoder, a recurrent one.
@@ -241,6 +243,45 @@ fn a_second_input_of_an_encoder_decoder_starts_anew() {
         let (tokens, _) = write(&opened, &mut session, prompt, &[], Some(25)).expect("text");
         assert_eq!(tokens, most_likely(&opened, prompt, &tokens));
     }
+}
+
+/// As transformers' processors force them: the first token, and of a text as long as it may become
+/// the last.
+#[test]
+fn tokens_are_forced_as_the_configurations_say() {
+    let fixture = Fixture::load("t5");
+    let folder = fixture.folder();
+    let generation = r#"{"forced_bos_token_id": 17, "forced_eos_token_id": [1, 2]}"#;
+    std::fs::write(folder.join("generation_config.json"), generation).expect("a file");
+    let model = open_folder(&folder).expect("a folder");
+    let write = |end: &[u32], limit| {
+        let mut session = Session::new(&model, small(1, 30)).expect("a session");
+        let options = SampleOptions::greedy();
+        let mut sampler = Sampler::new(options, model.limits().vocabulary as usize, 0);
+        let mut tokens = Vec::new();
+        let options = GenerateOptions::default().end_tokens(end).max_tokens(limit);
+        let generated = generate(
+            &mut session,
+            &[5, 6, 7],
+            options,
+            &mut sampler,
+            &mut |chosen| {
+                tokens.push(chosen.token);
+                ControlFlow::Continue(())
+            },
+        );
+        (tokens, generated.expect("a text").stop)
+    };
+    let (free, _) = write(&[], None);
+    assert_eq!(free[0], 17);
+    let (tokens, stop) = write(&[], Some(6));
+    assert_eq!(
+        (&tokens[..5], tokens[5], stop),
+        (&free[..5], 1, Stop::Length)
+    );
+    let (tokens, stop) = write(&[1], Some(6));
+    assert_eq!((&tokens[..], stop), (&free[..5], Stop::End));
+    assert_eq!(write(&[1], Some(1)), (Vec::new(), Stop::End));
 }
 
 #[test]

@@ -14,6 +14,7 @@ const OTHER_THINGS: &[(&str, &str)] = &[
     ("chat.rs", "phi3"),
     // The form of a vocabulary, and GGUF's name for another.
     ("model.rs", "rwkv"),
+    ("weights/folder.rs", "rwkv"),
     ("weights/open.rs", "rwkv"),
     ("synthetic/vocabulary.rs", "llama"),
 ];

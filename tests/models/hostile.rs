@@ -93,6 +93,7 @@ impl Checkpoint {
             sources: vec![Source::Owned(self.weights.clone())],
             tokenizer: TokenizerFiles::default(),
             path: PathBuf::new(),
+            notes: Vec::new(),
         };
         Model::from_files(files, options())
     }

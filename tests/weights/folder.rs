@@ -55,7 +55,7 @@ fn names_of_the_authors_are_known() {
     }
 }
 
-fn write_folder(folder: &Path, fixture: &Fixture, weights: &[Weight]) {
+pub(super) fn write_folder(folder: &Path, fixture: &Fixture, weights: &[Weight]) {
     let specs: Vec<TensorSpec> = weights
         .iter()
         .map(|weight| TensorSpec {
@@ -111,7 +111,7 @@ fn layers_that_guess_further_tokens_are_left_out() {
 }
 
 /// Writes a fixture as a folder of `shards` safetensors files and their index.
-fn write_shards(folder: &Path, fixture: &Fixture, shards: usize) {
+pub(super) fn write_shards(folder: &Path, fixture: &Fixture, shards: usize) {
     let weights = fixture.weights();
     let mut map = BTreeMap::new();
     for shard in 0..shards {

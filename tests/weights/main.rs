@@ -4,6 +4,8 @@
 mod addresses;
 mod folder;
 mod gguf;
+mod lying;
 mod row_order;
+mod spellings;
 #[path = "../support/mod.rs"]
 mod support;

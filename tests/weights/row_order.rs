@@ -46,6 +46,7 @@ fn files(tensors: &[Stored<'_>]) -> Files {
         sources: vec![Source::Owned(bytes)],
         tokenizer: TokenizerFiles::default(),
         path: "".into(),
+        notes: Vec::new(),
     }
 }
 

@@ -6,12 +6,14 @@ use super::hf::JSON;
 use super::json::AddedTokenJson;
 use super::vocabulary::TokenKind;
 use super::{HfFiles, Tokenizer, end_of_generation, hf_pipeline, limits};
+use crate::json::without_python_numbers;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use serde_json::Value;
 
-/// What `tokenizer_config.json`, `special_tokens_map.json` and `generation_config.json` say.
+/// What `tokenizer_config.json`, `special_tokens_map.json`, `generation_config.json` and
+/// `config.json` say.
 #[derive(Default)]
 pub(super) struct Settings {
     bos: Option<String>,
@@ -49,23 +51,15 @@ impl Settings {
             let map: Value = parse_json(bytes, "special_tokens_map.json")?;
             settings.names(&map);
         }
-        if let Some(bytes) = files.generation_config {
-            const FILE: &str = "generation_config.json";
-            let config: Value = parse_json(bytes, FILE)?;
-            let ids = match config.get("eos_token_id") {
-                None | Some(Value::Null) => Vec::new(),
-                Some(Value::Array(ids)) => ids.iter().collect(),
-                Some(id) => vec![id],
-            };
-            for id in ids {
-                settings.ends.push(hf_pipeline::id_of(id).ok_or_else(|| {
-                    failure!(
-                        Malformed,
-                        "{FILE}: eos_token_id has {id}, expected token ids"
-                    )
-                })?);
-            }
+        settings.ends = match files.generation_config {
+            Some(bytes) => end_tokens(bytes, "generation_config.json")?,
+            None => None,
         }
+        .or(match files.config {
+            Some(bytes) => end_tokens(bytes, "config.json")?,
+            None => None,
+        })
+        .unwrap_or_default();
         Ok(settings)
     }
 
@@ -133,6 +127,28 @@ impl Settings {
         });
         Ok(tokenizer)
     }
+}
+
+/// The tokens that a configuration says end a text, if it says; those of the model that writes,
+/// where it describes several. Negative ids stand for none.
+fn end_tokens(bytes: &[u8], file: &str) -> Result<Option<Vec<u32>>, TokenizerError> {
+    const KEY: &str = "eos_token_id";
+    let config: Value = parse_json(&without_python_numbers(bytes), file)?;
+    let said = |config: &Value| config.get(KEY).filter(|value| !value.is_null()).cloned();
+    let nested = || config.get("text_config").and_then(said);
+    let ids = match said(&config).or_else(nested) {
+        None => return Ok(None),
+        Some(Value::Array(ids)) => ids,
+        Some(id) => vec![id],
+    };
+    let ids = ids
+        .iter()
+        .filter(|id| !id.as_i64().is_some_and(|id| id < 0));
+    let ids = ids.map(|id| {
+        hf_pipeline::id_of(id)
+            .ok_or_else(|| failure!(Malformed, "{file}: {KEY} has {id}, expected token ids"))
+    });
+    ids.collect::<Result<_, _>>().map(Some)
 }
 
 pub(super) fn added_token(

@@ -162,6 +162,8 @@ pub struct HfFiles<'a> {
     pub tokenizer_config: Option<&'a [u8]>,
     /// `generation_config.json`
     pub generation_config: Option<&'a [u8]>,
+    /// `config.json`, which says what ends a text where `generation_config.json` does not
+    pub config: Option<&'a [u8]>,
     /// `special_tokens_map.json`
     pub special_tokens_map: Option<&'a [u8]>,
 }

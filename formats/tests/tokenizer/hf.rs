@@ -92,8 +92,11 @@ fn end_tokens_come_from_all_files() {
         ..json(SPM)
     };
     assert_eq!(open(files).end_tokens(), [2]);
+    // No token, as in transformers, and what Python writes beside.
+    assert_eq!(ends("{}", r#"{"eos_token_id":-1}"#), [0u32; 0]);
+    assert_eq!(ends("{}", r#"{"eos_token_id":[-1,7],"top_p":NaN}"#), [7]);
     for wrong in [
-        r#"{"eos_token_id":-1}"#,
+        r#"{"eos_token_id":"x"}"#,
         r#"{"eos_token_id":["x"]}"#,
         r#"{"eos_token_id":1e30}"#,
     ] {
@@ -105,6 +108,42 @@ fn end_tokens_come_from_all_files() {
             refused(files)
                 .to_string()
                 .contains("generation_config.json: eos_token_id")
+        );
+    }
+}
+
+/// As transformers does where there is no `generation_config.json`.
+#[test]
+fn end_tokens_come_from_the_configuration_where_no_other_file_says() {
+    for (config, generation, expected) in [
+        (r#"{"eos_token_id":[7,9]}"#, None, &[7, 9][..]),
+        (r#"{"eos_token_id":7}"#, Some("{}"), &[7]),
+        (
+            r#"{"eos_token_id":7}"#,
+            Some(r#"{"eos_token_id":null}"#),
+            &[7],
+        ),
+        (r#"{"eos_token_id":7}"#, Some(r#"{"eos_token_id":9}"#), &[9]),
+        (r#"{"eos_token_id":7}"#, Some(r#"{"eos_token_id":[]}"#), &[]),
+        (r#"{"eos_token_id":null,"scale":Infinity}"#, None, &[]),
+        (r#"{"eos_token_id":-1}"#, None, &[]),
+        (r#"{"text_config":{"eos_token_id":[7]}}"#, None, &[7]),
+        (
+            r#"{"eos_token_id":9,"text_config":{"eos_token_id":[7]}}"#,
+            None,
+            &[9],
+        ),
+        ("{}", None, &[]),
+    ] {
+        let files = HfFiles {
+            config: Some(config.as_bytes()),
+            generation_config: generation.map(str::as_bytes),
+            ..json(SPM)
+        };
+        assert_eq!(
+            open(files).end_tokens(),
+            expected,
+            "{config} {generation:?}"
         );
     }
 }

@@ -1,0 +1,121 @@
+//! What may stand before a checkpoint's names. A class with a head wraps the base model in a module
+//! of its own, whose name the base model's own checkpoint lacks; classes that read images wrap it
+//! once more. Which of them a checkpoint was saved from says nothing of what it computes.
+
+use crate::graph::{Name, View};
+
+/// Names of modules around a base model.
+const WRAPPERS: &[&str] = &[
+    // transformers' base models.
+    "model.",
+    "transformer.",
+    "backbone.",
+    "bert.",
+    "gpt_neox.",
+    "rwkv.",
+    // Around the text's part of a model for images.
+    "language_model.",
+    "text_model.",
+    "llm.",
+    // Left over from training, from a merged adapter, from a collection of modules.
+    "module.",
+    "_orig_mod.",
+    "base_model.",
+    "0.",
+    "auto_model.",
+];
+
+/// A checkpoint's name without the modules around the base model.
+pub fn bare(name: &str) -> &str {
+    let wrapper = |name: &str| WRAPPERS.iter().find(|it| name.starts_with(**it));
+    let mut name = name;
+    while let Some(wrapper) = wrapper(name) {
+        name = &name[wrapper.len()..];
+    }
+    name
+}
+
+/// What the tables make of a checkpoint's name: the canonical one, the number of the part that it
+/// is, and how it is stored. A name that no line spells so is the one that a line spells with other
+/// modules around the base model.
+pub fn canonical(names: &[&[Name]], name: &str) -> Option<(String, Option<u32>, View)> {
+    let lines = || names.iter().copied().flatten();
+    let spelled = lines().find_map(|line| Some((line.apply(name)?, line)));
+    let found = spelled.or_else(|| {
+        let name = bare(name);
+        lines().find_map(|line| {
+            let from = bare(line.from);
+            Some((Name { from, ..*line }.apply(name)?, line))
+        })
+    });
+    found.map(|((to, part), line)| (to, part, line.view))
+}
+
+/// Whether a checkpoint's name is that of a part of a layer.
+pub fn is_in_layer(names: &[&[Name]], name: &str) -> bool {
+    let name = bare(name);
+    names.iter().copied().flatten().any(|line| {
+        let begin = bare(line.from).split_once("{i}.").map(|(begin, _)| begin);
+        let rest = begin.and_then(|begin| name.strip_prefix(begin));
+        let number = rest.and_then(|rest| rest.split_once('.'));
+        number.is_some_and(|(number, _)| number.parse::<u32>().is_ok())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::ARCHITECTURES;
+
+    #[test]
+    fn wrappers_are_taken_off_and_nothing_else() {
+        for (name, expected) in [
+            (
+                "model.layers.0.mlp.up_proj.weight",
+                "layers.0.mlp.up_proj.weight",
+            ),
+            ("layers.0.mlp.up_proj.weight", "layers.0.mlp.up_proj.weight"),
+            ("model.language_model.norm.weight", "norm.weight"),
+            ("language_model.model.norm.weight", "norm.weight"),
+            ("language_model.lm_head.weight", "lm_head.weight"),
+            ("_orig_mod.transformer.h.1.ln_1.bias", "h.1.ln_1.bias"),
+            (
+                "0.auto_model.embeddings.LayerNorm.weight",
+                "embeddings.LayerNorm.weight",
+            ),
+            (
+                "model.vision_tower.layers.0.norm.weight",
+                "vision_tower.layers.0.norm.weight",
+            ),
+            ("mtp.layers.0.norm.weight", "mtp.layers.0.norm.weight"),
+            ("layers.0.model.x", "layers.0.model.x"),
+        ] {
+            assert_eq!(bare(name), expected);
+        }
+    }
+
+    /// Or a name without its modules would mean one thing or another.
+    #[test]
+    fn lines_that_differ_in_modules_alone_mean_the_same() {
+        for architecture in ARCHITECTURES {
+            let mut lines: Vec<&Name> = Vec::new();
+            for line in architecture.names.iter().copied().flatten() {
+                // Of lines for one name the first counts.
+                if lines.iter().all(|other| other.from != line.from) {
+                    lines.push(line);
+                }
+            }
+            for (index, line) in lines.iter().enumerate() {
+                for other in &lines[..index] {
+                    let facts = |line: &Name| (line.to, line.view, line.part);
+                    let same = bare(line.from) != bare(other.from) || facts(line) == facts(other);
+                    assert!(
+                        same,
+                        "{}: {} and {}",
+                        architecture.title, line.from, other.from
+                    );
+                }
+            }
+        }
+    }
+}

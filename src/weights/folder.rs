@@ -1,0 +1,353 @@
+//! Hugging Face folders, as they lie about: which of their files count, and what those are for that
+//! are none.
+
+use super::open::{PICKLE, POINTER, format, io, is_pointer};
+use super::{Files, Source, TokenizerFiles, quantized};
+use crate::error::{LoadError, LoadErrorKind};
+use crate::models::recognise;
+use rillm_formats::manifest::Metadata;
+use rillm_formats::safetensors::ShardIndex;
+use rillm_formats::{hf_config, safetensors};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// Opens a folder, or that of a hub's cache that keeps it.
+pub(super) fn open(path: &Path) -> Result<Files, LoadError> {
+    let folder = &match holder(path) {
+        Some(folder) => folder,
+        None => return Err(no_config(path)),
+    };
+    let config_bytes = read(&folder.join("config.json"))?;
+    // What is wrong with a file of JSON names it already.
+    let mut config = hf_config::parse(&config_bytes).map_err(|error| format(error).at(folder))?;
+    quantized::refuse(&config.metadata, folder)?;
+    if config.model_type.is_none() {
+        config.model_type = recognise(&config.metadata).map(str::to_string);
+    }
+    let mut notes = Vec::new();
+    let generation_config = optional(folder, "generation_config.json", &mut notes, |bytes| {
+        let mut said = Metadata::default();
+        hf_config::parse_generation(bytes, &mut said).map_err(|error| error.to_string())?;
+        config.metadata.0.extend(said.0);
+        Ok(())
+    });
+    let (paths, index) = shards(folder)?;
+    let mut parsed = Vec::new();
+    let mut sources = Vec::new();
+    for (number, path) in paths.iter().enumerate() {
+        let source = Source::map(path).map_err(|error| io(path, &error))?;
+        if is_pointer(source.bytes()) {
+            return Err(LoadError::new(LoadErrorKind::Format, POINTER).at(path));
+        }
+        let shard = safetensors::parse(source.bytes(), number as u32);
+        parsed.push(shard.map_err(|error| format(error).at(path))?);
+        sources.push(source);
+    }
+    let manifest = safetensors::merge(config, parsed, index.as_ref());
+    let manifest = manifest.map_err(|error| format(error).at(folder))?;
+    quantized::refuse_names(&manifest).map_err(|error| error.at(folder))?;
+    let tokenizer_json = file(folder, "tokenizer.json")?;
+    let tokenizer_config = match tokenizer_json {
+        Some(_) => optional(folder, "tokenizer_config.json", &mut notes, is_object),
+        // Other vocabularies leave added tokens to it.
+        None => file(folder, "tokenizer_config.json")?,
+    };
+    let tokenizer = TokenizerFiles {
+        tokenizer_json,
+        tokenizer_model: file(folder, "tokenizer.model")?,
+        rwkv_vocabulary: rwkv_vocabulary(folder)?,
+        tokenizer_config,
+        chat_template: optional(folder, "chat_template.jinja", &mut notes, |bytes| {
+            let text = std::str::from_utf8(bytes);
+            text.map(|_| ()).map_err(|error| error.to_string())
+        }),
+        special_tokens_map: optional(folder, "special_tokens_map.json", &mut notes, is_object),
+        generation_config,
+        config: Some(config_bytes),
+    };
+    Ok(Files {
+        manifest,
+        sources,
+        tokenizer,
+        path: path.to_path_buf(),
+        notes,
+    })
+}
+
+/// The folder with the configuration: this one, or of the hub's cache of a model the snapshot that
+/// its main branch is, or the only one.
+pub(super) fn holder(path: &Path) -> Option<PathBuf> {
+    let has_config = |folder: &PathBuf| folder.join("config.json").is_file();
+    let path = path.to_path_buf();
+    if has_config(&path) {
+        return Some(path);
+    }
+    let snapshots = path.join("snapshots");
+    let main = std::fs::read_to_string(path.join("refs").join("main")).unwrap_or_default();
+    let name = main.trim();
+    let is_plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric());
+    let main = is_plain.then(|| snapshots.join(name)).filter(has_config);
+    main.or_else(|| {
+        let mut all = folders(&snapshots);
+        all.retain(has_config);
+        (all.len() == 1).then(|| all.remove(0))
+    })
+}
+
+/// The weight files of a folder, and the index that names them if it counts.
+fn shards(folder: &Path) -> Result<(Vec<PathBuf>, Option<ShardIndex>), LoadError> {
+    let single = folder.join("model.safetensors");
+    // An index beside it is left over from another time.
+    if single.is_file() {
+        return Ok((vec![single], None));
+    }
+    let index_path = folder.join("model.safetensors.index.json");
+    if index_path.is_file() {
+        let index = read(&index_path)?;
+        let index = ShardIndex::parse(&index).map_err(|error| format(error).at(folder))?;
+        let paths = index.files().iter().map(|name| folder.join(name)).collect();
+        return Ok((paths, Some(index)));
+    }
+    let mut found = with_extension(folder, "safetensors")?;
+    let adapter = folder.join("adapter_model.safetensors");
+    found.retain(|path| *path != adapter);
+    if let [only] = &found[..] {
+        if numbered(&name_of(only)).is_none_or(|(_, count)| count == 1) {
+            return Ok((vec![only.clone()], None));
+        }
+    }
+    if let Some(paths) = complete(&found) {
+        return Ok((paths, None));
+    }
+    let what = match &found[..] {
+        [] => format!("no model.safetensors is here{}", instead(folder)?),
+        [first, ..] => format!(
+            "{} of several safetensors files are here ({} …), but no model.safetensors.index.json \
+             and no complete set of model-00001-of-0000N.safetensors",
+            found.len(),
+            name_of(first)
+        ),
+    };
+    Err(LoadError::new(LoadErrorKind::Io, what).at(folder))
+}
+
+/// Files that are numbered through, if all that are numbered are of one set.
+fn complete(found: &[PathBuf]) -> Option<Vec<PathBuf>> {
+    let mut set: Vec<&PathBuf> = Vec::new();
+    let mut facts = None;
+    for path in found {
+        let name = name_of(path);
+        let Some(((stem, number), count)) = numbered(&name) else {
+            continue;
+        };
+        let (stem, count) = (stem.to_string(), count);
+        if facts.get_or_insert((stem.clone(), count)) != &(stem, count) || number != set.len() + 1 {
+            return None;
+        }
+        set.push(path);
+    }
+    let (_, count) = facts?;
+    (set.len() == count).then(|| set.into_iter().cloned().collect())
+}
+
+/// `model`, 2 and 3 of `model-00002-of-00003.safetensors`.
+fn numbered(name: &str) -> Option<((&str, usize), usize)> {
+    let name = name.strip_suffix(".safetensors")?;
+    let (rest, count) = name.rsplit_once("-of-")?;
+    let (stem, number) = rest.rsplit_once('-')?;
+    Some(((stem, number.parse().ok()?), count.parse().ok()?))
+}
+
+/// What there is in a folder that has no weights to read.
+fn instead(folder: &Path) -> Result<String, LoadError> {
+    if folder.join("adapter_config.json").is_file() {
+        return Ok(format!(", but {}", adapter(folder)));
+    }
+    if let Some(gguf) = with_extension(folder, "gguf")?.first() {
+        return Ok(format!(", did you mean {}?", gguf.display()));
+    }
+    if let Some(pickle) = pickles(folder)?.first() {
+        return Ok(format!(
+            ", but {}, which looks like {PICKLE}",
+            name_of(pickle)
+        ));
+    }
+    for (extension, kind) in [
+        ("h5", "TensorFlow"),
+        ("msgpack", "Flax"),
+        ("onnx", "ONNX"),
+        ("npz", "NumPy"),
+    ] {
+        if let Some(other) = with_extension(folder, extension)?.first() {
+            return Ok(format!(
+                ", but {}, which is {kind}'s and not read here: open it with transformers and \
+                 save_pretrained",
+                name_of(other)
+            ));
+        }
+    }
+    Ok(String::new())
+}
+
+/// What a folder with `adapter_config.json` is, and what to do about it.
+fn adapter(folder: &Path) -> String {
+    let config = std::fs::read(folder.join("adapter_config.json")).unwrap_or_default();
+    let config: Value = serde_json::from_slice(&config).unwrap_or_default();
+    let of = config
+        .get("base_model_name_or_path")
+        .and_then(Value::as_str);
+    format!(
+        "an adapter (LoRA) of {}, which is not a model by itself: merge it (peft's \
+         merge_and_unload, then save_pretrained)",
+        of.filter(|of| !of.is_empty()).unwrap_or("another model")
+    )
+}
+
+fn no_config(folder: &Path) -> LoadError {
+    let has = |name: &str| folder.join(name).is_file();
+    let hint = if has("adapter_config.json") {
+        format!("folder has no config.json, it is {}", adapter(folder))
+    } else if has("params.json") {
+        "folder has no config.json, but params.json: this is the authors' original format, take the \
+         files for transformers (config.json, model.safetensors), or make them with its converter"
+            .to_string()
+    } else if folder.join("snapshots").is_dir() {
+        let found = folders(&folder.join("snapshots"));
+        let names: Vec<String> = found.iter().map(|path| name_of(path)).collect();
+        format!(
+            "folder has no config.json, and of its snapshots ({}) not exactly one has",
+            names.join(", ")
+        )
+    } else {
+        let gguf = with_extension(folder, "gguf").unwrap_or_default();
+        let mut inner = folders(folder).into_iter();
+        let inner = inner.find(|inner| holder(inner).is_some());
+        match (
+            gguf.first(),
+            pickles(folder).unwrap_or_default().first(),
+            inner,
+        ) {
+            (Some(found), ..) => {
+                format!(
+                    "folder has no config.json, did you mean {}?",
+                    found.display()
+                )
+            }
+            (_, _, Some(inner)) => {
+                format!(
+                    "folder has no config.json, did you mean {}?",
+                    inner.display()
+                )
+            }
+            (_, Some(pickle), _) => {
+                let name = name_of(pickle);
+                format!("folder has no config.json, and {name} looks like {PICKLE}")
+            }
+            _ => "folder has no config.json".to_string(),
+        }
+    };
+    LoadError::new(LoadErrorKind::Format, hint).at(folder)
+}
+
+/// Files that are named as PyTorch's pickles are, weights first.
+fn pickles(folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
+    let mut found = Vec::new();
+    for extension in ["bin", "pth", "pt", "ckpt"] {
+        found.extend(with_extension(folder, extension)?);
+    }
+    // What a training leaves beside them is called so as well.
+    let beside = [
+        "training_args",
+        "optimizer",
+        "scheduler",
+        "rng_state",
+        "scaler",
+    ];
+    found.sort_by_key(|path| beside.iter().any(|begin| name_of(path).starts_with(begin)));
+    Ok(found)
+}
+
+/// RWKV's vocabulary, the newest by its name.
+fn rwkv_vocabulary(folder: &Path) -> Result<Option<Vec<u8>>, LoadError> {
+    let mut texts = with_extension(folder, "txt")?;
+    texts.retain(|path| name_of(path).starts_with("rwkv_vocab"));
+    texts.last().map_or(Ok(None), |path| read(path).map(Some))
+}
+
+fn with_extension(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, LoadError> {
+    let entries = std::fs::read_dir(folder).map_err(|error| io(folder, &error))?;
+    let mut found: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .collect();
+    found.sort();
+    Ok(found)
+}
+
+/// Folders in a folder, by name.
+fn folders(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut found: Vec<PathBuf> = paths.filter(|path| path.is_dir()).collect();
+    found.sort();
+    found
+}
+
+fn name_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// A file that is done without if it is not there.
+fn file(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, LoadError> {
+    let path = folder.join(name);
+    if path.is_file() {
+        read(&path).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+/// A file that is done without, and then noted, also if it cannot be read or is not what `check`
+/// expects.
+fn optional(
+    folder: &Path,
+    name: &str,
+    notes: &mut Vec<String>,
+    check: impl FnOnce(&[u8]) -> Result<(), String>,
+) -> Option<Vec<u8>> {
+    let path = folder.join(name);
+    if !path.exists() {
+        return None;
+    }
+    let bytes = std::fs::read(&path).map_err(|error| error.to_string());
+    let bytes = bytes.and_then(|bytes| match check(&bytes) {
+        Ok(()) => Ok(bytes),
+        Err(_) if is_pointer(&bytes) => Err(POINTER.to_string()),
+        Err(what) => Err(what),
+    });
+    match bytes {
+        Ok(bytes) => Some(bytes),
+        Err(what) => {
+            let what = what.strip_prefix(&format!("{name}: ")).unwrap_or(&what);
+            notes.push(format!("{} is done without: {what}", path.display()));
+            None
+        }
+    }
+}
+
+fn is_object(bytes: &[u8]) -> Result<(), String> {
+    match serde_json::from_slice::<Value>(bytes) {
+        Ok(Value::Object(_)) => Ok(()),
+        Ok(_) => Err("expected an object of settings".to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let bytes = std::fs::read(path).map_err(|error| io(path, &error))?;
+    match is_pointer(&bytes) {
+        true => Err(LoadError::new(LoadErrorKind::Format, POINTER).at(path)),
+        false => Ok(bytes),
+    }
+}

@@ -1,0 +1,416 @@
+//! How a canonical tensor's bytes lie in the files.
+
+use super::Source;
+use crate::error::{LoadError, LoadErrorKind};
+use crate::quant::{self, FP4_VALUES};
+use rillm_formats::manifest::{Array, ForeignTensor, Manifest, TensorInfo};
+use std::ops::Range;
+
+/// One stored tensor.
+#[derive(Clone, Debug)]
+pub enum Stored {
+    /// Of a type that is computed with.
+    Typed(TensorInfo),
+    /// Small floats whose scales are another tensor: what is read and not computed with.
+    Scaled(Scaled),
+}
+
+impl Stored {
+    /// Extents, outermost first.
+    pub fn shape(&self) -> &[u64] {
+        match self {
+            Stored::Typed(info) => &info.shape.0,
+            Stored::Scaled(scaled) => &scaled.shape,
+        }
+    }
+}
+
+/// Matrices of small floats with scales, as published checkpoints hold them: FP8 with scales for
+/// blocks, rows or whole matrices, and MXFP4.
+#[derive(Clone, Debug)]
+pub struct Scaled {
+    /// Extents as seen, outermost first: of a matrix, or of a stack of them.
+    shape: Vec<u64>,
+    form: SmallFloat,
+    values: StoredBytes,
+    scales: Option<Scales>,
+}
+
+/// What a stored value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SmallFloat {
+    /// Sign, four bits of exponent, three of mantissa; no infinities.
+    E4M3,
+    /// The upper half of half precision.
+    E5M2,
+    /// Two four-bit floats (E2M1) in a byte, the first one in its low half.
+    E2M1,
+}
+
+/// Bytes of a file.
+#[derive(Clone, Debug)]
+struct StoredBytes {
+    file: usize,
+    range: Range<usize>,
+}
+
+/// What values are multiplied by, and which of them by which.
+#[derive(Clone, Debug)]
+struct Scales {
+    dtype: ScaleType,
+    place: StoredBytes,
+    /// Rows and columns of a matrix that share a scale.
+    block: [usize; 2],
+    /// Scales of a row of blocks, and of a whole matrix; none if all matrices share one.
+    row: usize,
+    matrix: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum ScaleType {
+    Typed(quant::Decode, usize),
+    /// A power of two, by its exponent with a bias of 127.
+    E8M0,
+}
+
+/// What stands behind a tensor's name in that of its scales.
+const SCALE_NAMES: [&str; 2] = ["_scale_inv", "_scale"];
+
+/// Values and scales of MXFP4, behind the name of what they make up.
+const FP4_NAMES: (&str, &str) = ("_blocks", "_scales");
+
+/// Values that share a scale in MXFP4.
+const FP4_BLOCK: usize = 32;
+
+impl Scaled {
+    /// What a tensor of a foreign type is a part of: the name of the whole, the whole, and the name
+    /// of its scales. `None` if nothing is known of how to read it.
+    ///
+    /// # Errors
+    /// Scales that are missing or of another shape.
+    pub fn read<'a>(
+        manifest: &'a Manifest,
+        name: &'a str,
+        tensor: &ForeignTensor,
+    ) -> Result<Option<(&'a str, Scaled, Option<String>)>, LoadError> {
+        if tensor.range.is_empty() {
+            return Ok(None);
+        }
+        let form = match tensor.dtype.as_str() {
+            "F8_E4M3" => SmallFloat::E4M3,
+            "F8_E5M2" => SmallFloat::E5M2,
+            "U8" if name.ends_with(FP4_NAMES.0) => return Scaled::read_fp4(manifest, name, tensor),
+            _ => return Ok(None),
+        };
+        let names = SCALE_NAMES.map(|end| format!("{name}{end}"));
+        let found = names
+            .into_iter()
+            .find(|name| find(manifest, name).is_some());
+        let Some(scale_name) = found else {
+            // Where the configuration says nothing of scales, the values stand for themselves.
+            if says_quantized(manifest) {
+                return Err(no_scales(name, &format!("{name}{}", SCALE_NAMES[0])));
+            }
+            let scaled = Scaled {
+                shape: tensor.shape.0.clone(),
+                form,
+                values: place(tensor.file, &tensor.range),
+                scales: None,
+            };
+            return Ok(Some((name, scaled, None)));
+        };
+        let Some((dtype, shape, place_of_scales)) = find(manifest, &scale_name) else {
+            return Ok(None);
+        };
+        let scales = Scales::of(manifest, &tensor.shape.0, dtype, shape, place_of_scales);
+        let scales =
+            scales.ok_or_else(|| other_scales(&scale_name, shape, name, &tensor.shape.0))?;
+        let scaled = Scaled {
+            shape: tensor.shape.0.clone(),
+            form,
+            values: place(tensor.file, &tensor.range),
+            scales: Some(scales),
+        };
+        Ok(Some((name, scaled, Some(scale_name))))
+    }
+
+    /// `[…, rows, blocks, 16]` bytes and `[…, rows, blocks]` exponents.
+    fn read_fp4<'a>(
+        manifest: &'a Manifest,
+        name: &'a str,
+        tensor: &ForeignTensor,
+    ) -> Result<Option<(&'a str, Scaled, Option<String>)>, LoadError> {
+        let whole = name.strip_suffix(FP4_NAMES.0).unwrap_or(name);
+        let scale_name = format!("{whole}{}", FP4_NAMES.1);
+        let Some((dtype @ ScaleType::E8M0, scale_shape, place_of_scales)) =
+            find(manifest, &scale_name)
+        else {
+            return Err(no_scales(name, &scale_name));
+        };
+        let [rest @ .., blocks, 16] = &tensor.shape.0[..] else {
+            return Ok(None);
+        };
+        if *scale_shape != tensor.shape.0[..tensor.shape.0.len() - 1] || rest.is_empty() {
+            return Err(other_scales(
+                &scale_name,
+                scale_shape,
+                name,
+                &tensor.shape.0,
+            ));
+        }
+        let columns = *blocks as usize * FP4_BLOCK;
+        let mut shape = rest.to_vec();
+        shape.push(columns as u64);
+        let [rows, _] = matrix(&shape);
+        let scaled = Scaled {
+            form: SmallFloat::E2M1,
+            values: place(tensor.file, &tensor.range),
+            scales: Some(Scales {
+                dtype,
+                place: place_of_scales,
+                block: [1, FP4_BLOCK],
+                row: *blocks as usize,
+                matrix: rows * *blocks as usize,
+            }),
+            shape,
+        };
+        Ok(Some((whole, scaled, Some(scale_name))))
+    }
+
+    /// How files call the form, for people.
+    pub fn name(&self) -> &'static str {
+        match self.form {
+            SmallFloat::E4M3 => "FP8 (F8_E4M3)",
+            SmallFloat::E5M2 => "FP8 (F8_E5M2)",
+            SmallFloat::E2M1 => "MXFP4",
+        }
+    }
+
+    /// Values from number `first` on, as many as `out` has. Of whole rows one after the other they
+    /// are read fastest.
+    pub fn values(&self, sources: &[Source], first: usize, out: &mut [f32]) {
+        let [rows, columns] = matrix(&self.shape);
+        if columns == 0 || rows == 0 {
+            return;
+        }
+        let bytes = bytes(sources, &self.values);
+        let (mut at, mut rest) = (first, out);
+        while !rest.is_empty() {
+            let (row, column) = (at / columns, at % columns);
+            let (scale, end) = self.scale(sources, row / rows, row % rows, column, columns);
+            let (now, later) = rest.split_at_mut((end - column).min(rest.len()));
+            for (index, out) in (at..).zip(&mut *now) {
+                *out = self.form.value(bytes, index) * scale;
+            }
+            at += now.len();
+            rest = later;
+        }
+    }
+
+    /// The scale of a place, and the column behind the last one that it holds for.
+    fn scale(
+        &self,
+        sources: &[Source],
+        matrix: usize,
+        row: usize,
+        column: usize,
+        columns: usize,
+    ) -> (f32, usize) {
+        let Some(scales) = &self.scales else {
+            return (1.0, columns);
+        };
+        let block = column / scales.block[1];
+        let index = matrix * scales.matrix + row / scales.block[0] * scales.row + block;
+        let bytes = bytes(sources, &scales.place);
+        let mut scale = [0.0];
+        match scales.dtype {
+            ScaleType::Typed(decode, len) => {
+                decode(
+                    bytes
+                        .get(index * len..(index + 1) * len)
+                        .unwrap_or_default(),
+                    &mut scale,
+                );
+            }
+            ScaleType::E8M0 => scale = [power_of_two(bytes.get(index).copied().unwrap_or(127))],
+        }
+        (scale[0], ((block + 1) * scales.block[1]).min(columns))
+    }
+}
+
+impl Scales {
+    /// Scales of these extents for a tensor of those, which holds values: one for all, or for each
+    /// block as the configuration says or as is usual, row, or matrix of a stack.
+    fn of(
+        manifest: &Manifest,
+        values: &[u64],
+        dtype: ScaleType,
+        shape: &[u64],
+        place: StoredBytes,
+    ) -> Option<Scales> {
+        let [rows, columns] = matrix(values);
+        let matrices = values.iter().rev().skip(2).product::<u64>() as usize;
+        let count = place.range.len() / dtype.len();
+        let of_matrix = match *shape {
+            // A vector has one for each row.
+            [rows] => [rows as usize, 1],
+            _ => matrix(shape),
+        };
+        let grid = |[r, c]: [usize; 2]| [rows.div_ceil(r), columns.div_ceil(c)];
+        let fits = |block: &[usize; 2]| {
+            let [r, c] = grid(*block);
+            matrices * r * c == count && (of_matrix == [r, c] || count == matrices)
+        };
+        // What the configuration says, what is usual, and what the scales' own extents say.
+        let [r, c] = of_matrix.map(|extent| extent.max(1));
+        let even = rows.is_multiple_of(r) && columns.is_multiple_of(c);
+        let others = [
+            [128, 128],
+            [1, columns],
+            [rows, columns],
+            [rows / r, columns / c],
+        ];
+        let others = others.into_iter().take(if even { 4 } else { 3 });
+        let block = said_block(manifest).into_iter().chain(others).find(fits);
+        let (block, matrix) = match block {
+            _ if count == 1 => ([rows, columns], 0),
+            Some(block) => (block, grid(block).iter().product()),
+            None => return None,
+        };
+        Some(Scales {
+            dtype,
+            place,
+            block,
+            row: columns.div_ceil(block[1]),
+            matrix,
+        })
+    }
+}
+
+impl ScaleType {
+    /// Bytes of a scale.
+    fn len(self) -> usize {
+        match self {
+            ScaleType::Typed(_, len) => len,
+            ScaleType::E8M0 => 1,
+        }
+    }
+}
+
+impl SmallFloat {
+    fn value(self, bytes: &[u8], index: usize) -> f32 {
+        let byte = |index: usize| bytes.get(index).copied().unwrap_or(0);
+        match self {
+            SmallFloat::E4M3 => E4M3[usize::from(byte(index))],
+            SmallFloat::E5M2 => half::f16::from_le_bytes([0, byte(index)]).to_f32(),
+            SmallFloat::E2M1 => {
+                let quant = byte(index / 2) >> (index % 2 * 4) & 15;
+                f32::from(FP4_VALUES[usize::from(quant)]) * 0.5
+            }
+        }
+    }
+}
+
+/// What each bit pattern of E4M3 (Micikevicius et al. 2022, the variant without infinities) means.
+static E4M3: [f32; 256] = {
+    let mut values = [0.0; 256];
+    let mut bits = 0;
+    while bits < 256 {
+        let (exponent, mantissa) = (bits >> 3 & 15, (bits & 7) as f32);
+        let size = match exponent {
+            0 => mantissa / 512.0,
+            _ if bits & 127 == 127 => f32::NAN,
+            _ => (1.0 + mantissa / 8.0) * f32::from_bits((exponent as u32 + 120) << 23),
+        };
+        values[bits] = if bits >> 7 == 1 { -size } else { size };
+        bits += 1;
+    }
+    values
+};
+
+/// 2^(exponent − 127); the last one is no number.
+fn power_of_two(exponent: u8) -> f32 {
+    match exponent {
+        0 => f32::from_bits(1 << 22),
+        255 => f32::NAN,
+        _ => f32::from_bits(u32::from(exponent) << 23),
+    }
+}
+
+/// A tensor of scales: its type, extents and place.
+fn find<'a>(manifest: &'a Manifest, name: &str) -> Option<(ScaleType, &'a [u64], StoredBytes)> {
+    if let Some(info) = manifest.tensors.get(name) {
+        let len = info.dtype.block_len() as usize;
+        let decode = quant::decode(info.dtype).filter(|_| info.dtype.block_elements() == 1)?;
+        let dtype = ScaleType::Typed(decode, len);
+        return Some((dtype, &info.shape.0, place(info.file, &info.range)));
+    }
+    let tensor = manifest.unsupported.get(name)?;
+    let is_exponent = matches!(tensor.dtype.as_str(), "U8" | "F8_E8M0");
+    is_exponent.then(|| {
+        (
+            ScaleType::E8M0,
+            &tensor.shape.0[..],
+            place(tensor.file, &tensor.range),
+        )
+    })
+}
+
+/// Whether the configuration says that weights are quantized.
+fn says_quantized(manifest: &Manifest) -> bool {
+    let mut keys = manifest.metadata.0.keys();
+    keys.any(|key| key.starts_with("quantization_config."))
+}
+
+/// Rows and columns of a block, as the configuration says.
+fn said_block(manifest: &Manifest) -> Option<[usize; 2]> {
+    let keys = [
+        "quantization_config.weight_block_size",
+        "quantization_config.config_groups.group_0.weights.block_structure",
+    ];
+    let list: &Array = keys.iter().find_map(|key| manifest.metadata.array(key))?;
+    let extent = |index| {
+        list.u64(index)
+            .and_then(|n| usize::try_from(n).ok())
+            .filter(|&n| n > 0)
+    };
+    (list.len() == 2).then_some(())?;
+    Some([extent(0)?, extent(1)?])
+}
+
+/// The two innermost extents; a vector is one row.
+fn matrix(shape: &[u64]) -> [usize; 2] {
+    match *shape {
+        [.., rows, columns] => [rows as usize, columns as usize],
+        [columns] => [1, columns as usize],
+        [] => [1, 1],
+    }
+}
+
+fn place(file: u32, range: &Range<u64>) -> StoredBytes {
+    StoredBytes {
+        file: file as usize,
+        range: range.start as usize..range.end as usize,
+    }
+}
+
+/// The formats crate has checked the range against the file.
+fn bytes<'a>(sources: &'a [Source], place: &StoredBytes) -> &'a [u8] {
+    let source = sources.get(place.file).map(Source::bytes);
+    source
+        .and_then(|bytes| bytes.get(place.range.clone()))
+        .unwrap_or_default()
+}
+
+fn other_scales(scales: &str, found: &[u64], name: &str, shape: &[u64]) -> LoadError {
+    let what = format!(
+        "tensor {scales} has shape {found:?}, expected a scale for each block, row or matrix of \
+         {name} {shape:?}"
+    );
+    LoadError::new(LoadErrorKind::Tensor, what)
+}
+
+fn no_scales(name: &str, scales: &str) -> LoadError {
+    let what = format!("tensor {name} is quantized, but its scales {scales} are missing");
+    LoadError::new(LoadErrorKind::Tensor, what)
+}
