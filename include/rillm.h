@@ -561,7 +561,9 @@ rillm_status rillm_session_forget_checkpoints(const struct rillm_session *sessio
                                               struct rillm_error *error);
 
 // Writes a sequence to memory, with `count` tokens that the caller wants back with it. Any
-// session of the same model can bring it back, on any machine. After an error `*bytes` is null.
+// session of the same model can bring it back, on any machine; of a model that differs in a single
+// byte of its weights none does. The first snapshot of a model, or the first that is brought back,
+// reads all weights for that, which takes seconds for some GiB. After an error `*bytes` is null.
 // Threads: one at a time, others get RILLM_STATUS_BUSY.
 rillm_status rillm_session_snapshot(const struct rillm_session *session,
                                     uint32_t sequence,
@@ -571,6 +573,9 @@ rillm_status rillm_session_snapshot(const struct rillm_session *session,
                                     struct rillm_error *error);
 
 // As rillm_session_snapshot, to a file; one that is there is replaced once the new one is whole.
+// Links are followed and stay, and devices and pipes are written to: nothing but a regular file is
+// ever replaced. The file notes lengths and times of the model's files: as long as none of them
+// changes, rillm_session_restore_file does not read all weights.
 // Threads: one at a time, others get RILLM_STATUS_BUSY.
 rillm_status rillm_session_snapshot_file(const struct rillm_session *session,
                                          uint32_t sequence,
@@ -580,8 +585,9 @@ rillm_status rillm_session_snapshot_file(const struct rillm_session *session,
                                          struct rillm_error *error);
 
 // Makes a sequence what a snapshot holds. `*tokens` and `*count` learn which tokens were noted
-// in it, until the session next restores or is freed; both may be null. Once the bytes were seen
-// to be of this model, the sequence is empty after an error.
+// in it, until the session next restores or is freed; both may be null. A snapshot of another
+// model, or of one with other weights, is refused with RILLM_STATUS_MISMATCH. Once the bytes were
+// seen to be of this model, the sequence is empty after an error.
 // Threads: one at a time, others get RILLM_STATUS_BUSY.
 rillm_status rillm_session_restore(const struct rillm_session *session,
                                    uint32_t sequence,

@@ -88,6 +88,7 @@ mod platform;
 mod pool;
 mod quant;
 pub mod quantize;
+mod replace;
 pub mod sample;
 mod session;
 mod setters;
@@ -124,6 +125,6 @@ pub mod internals {
     }
 
     open! {
-        eval graph kernels knobs model models plan platform pool quant session state synthetic weights
+        eval graph kernels knobs model models plan platform pool quant replace session state synthetic weights
     }
 }

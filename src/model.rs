@@ -1,9 +1,11 @@
 //! A model: immutable, shared, cheap to clone.
 
 mod cost;
+mod digest;
 mod fingerprint;
 
 pub use cost::Cost;
+pub use digest::digest_of;
 
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::state::Lifetime;
@@ -81,6 +83,8 @@ struct Inner {
     tokenizer: OnceLock<Result<Option<Tokenizer>, LoadError>>,
     limits: Limits,
     notes: Vec<String>,
+    /// Of all weights, once somebody has asked for it.
+    weights_digest: OnceLock<u128>,
 }
 
 /// What rows a model accepts.
@@ -155,6 +159,7 @@ impl Model {
             tokenizer: OnceLock::new(),
             limits,
             notes,
+            weights_digest: OnceLock::new(),
         };
         Ok(Model {
             inner: Arc::new(inner),

@@ -6,6 +6,7 @@ mod plans;
 mod profile;
 mod segments;
 mod snapshot;
+mod snapshot_file;
 
 pub use options::SessionOptions;
 pub use plans::{MemoryPlan, PlanFigures, plans};

@@ -223,3 +223,85 @@ fn the_example_tells_the_story_from_both_libraries() {
         assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1);
     }
 }
+
+/// Devices, links and folders stay what they are, whatever is asked for.
+#[cfg(unix)]
+#[test]
+fn a_snapshot_replaces_nothing_but_a_file() {
+    use std::ffi::{CStr, CString};
+    use std::mem::MaybeUninit;
+    use std::os::unix::fs::{FileTypeExt, symlink};
+    use std::ptr::{null, null_mut};
+    let folder = scratch("places");
+    // What an earlier run has left.
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir(&folder).expect("a folder");
+    let text = |path: &Path| CString::new(path.to_str().expect("UTF-8")).expect("no NUL");
+    let demo = text(&root().join("assets/demo.gguf"));
+    let (mut model, mut session) = (null_mut(), null_mut());
+    let tokens = [1_u32, 5, 7];
+    // SAFETY: valid pointers to places of their types, and handles that were just made.
+    unsafe {
+        let opened = rillm_model_open(demo.as_ptr(), null(), &raw mut model, null_mut());
+        assert_eq!(opened, Status::Ok);
+        let made = rillm_session_new(model, null(), &raw mut session, null_mut());
+        assert_eq!(made, Status::Ok);
+        let fed = rillm_session_feed(session, 0, tokens.as_ptr(), null(), 3, null_mut());
+        assert_eq!(fed, Status::Ok);
+    }
+    let write = |path: &Path| {
+        let mut error = MaybeUninit::<CallError>::uninit();
+        let name = text(path);
+        // SAFETY: as above; an error is written with its text and a NUL.
+        unsafe {
+            let (tokens, error) = (tokens.as_ptr(), error.as_mut_ptr());
+            let status = rillm_session_snapshot_file(session, 0, tokens, 3, name.as_ptr(), error);
+            let said = CStr::from_ptr((&raw const (*error).text).cast());
+            (status, said.to_string_lossy().into_owned())
+        }
+    };
+    let read = |path: &Path| {
+        let name = text(path);
+        // SAFETY: as above; null asks for nothing.
+        unsafe {
+            rillm_session_restore_file(
+                session,
+                0,
+                name.as_ptr(),
+                null_mut(),
+                null_mut(),
+                null_mut(),
+            )
+        }
+    };
+    let (file, link) = (folder.join("file"), folder.join("link"));
+    symlink("file", &link).expect("a link");
+    for _ in 0..2 {
+        assert_eq!(write(&link), (Status::Ok, String::new()));
+        assert!(
+            std::fs::symlink_metadata(&link)
+                .expect("a link")
+                .is_symlink()
+        );
+        assert!(std::fs::symlink_metadata(&file).expect("a file").is_file());
+        assert_eq!(read(&link), Status::Ok);
+    }
+    let full = Path::new("/dev/full");
+    if full.exists() {
+        let (status, said) = write(full);
+        assert_eq!(status, Status::Io);
+        assert!(said.starts_with("/dev/full: "), "{said}");
+        let facts = std::fs::metadata(full).expect("a device");
+        assert!(facts.file_type().is_char_device());
+    }
+    let (status, said) = write(&folder);
+    assert_eq!(status, Status::Io);
+    assert!(said.contains("is a folder"), "{said}");
+    assert!(folder.is_dir());
+    // SAFETY: handles that were made above, freed once.
+    unsafe {
+        rillm_session_free(session);
+        rillm_model_free(model);
+    }
+    std::fs::remove_dir_all(&folder).expect("a folder");
+}

@@ -7,6 +7,7 @@ use std::ffi::c_char;
 use std::fmt::Display;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 /// How a call ended. Later versions may add values: what is not RILLM_STATUS_OK is an error.
 #[repr(i32)]
@@ -72,6 +73,11 @@ impl Failure {
             status,
             what: what.to_string(),
         }
+    }
+
+    /// The same about this file.
+    pub fn at(self, path: &Path) -> Failure {
+        Failure::new(self.status, format!("{}: {}", path.display(), self.what))
     }
 }
 

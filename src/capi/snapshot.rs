@@ -5,8 +5,7 @@ use super::error::{CallError, Failure, Status};
 use super::session::{SessionHandle, with_session};
 use crate::session::Session;
 use std::ffi::c_char;
-use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 /// Bytes that the library made.
@@ -30,7 +29,9 @@ impl Write for Growing<'_> {
 }
 
 /// Writes a sequence to memory, with `count` tokens that the caller wants back with it. Any
-/// session of the same model can bring it back, on any machine. After an error `*bytes` is null.
+/// session of the same model can bring it back, on any machine; of a model that differs in a single
+/// byte of its weights none does. The first snapshot of a model, or the first that is brought back,
+/// reads all weights for that, which takes seconds for some GiB. After an error `*bytes` is null.
 /// Threads: one at a time, others get RILLM_STATUS_BUSY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rillm_session_snapshot(
@@ -56,6 +57,9 @@ pub unsafe extern "C" fn rillm_session_snapshot(
 }
 
 /// As rillm_session_snapshot, to a file; one that is there is replaced once the new one is whole.
+/// Links are followed and stay, and devices and pipes are written to: nothing but a regular file is
+/// ever replaced. The file notes lengths and times of the model's files: as long as none of them
+/// changes, rillm_session_restore_file does not read all weights.
 /// Threads: one at a time, others get RILLM_STATUS_BUSY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rillm_session_snapshot_file(
@@ -71,33 +75,16 @@ pub unsafe extern "C" fn rillm_session_snapshot_file(
         with_session(session, error, |inner| {
             let tokens = slice(tokens, count, "tokens")?;
             let path = Path::new(string(path, "path")?);
-            to_file(&inner.session, sequence, tokens, path)
+            let written = inner.session.snapshot_file(sequence, tokens, path);
+            written.map_err(|error| Failure::from(error).at(path))
         })
     }
 }
 
-/// Beside the file until it is whole.
-fn to_file(session: &Session, sequence: u32, tokens: &[u32], path: &Path) -> Result<(), Failure> {
-    let at = |error: io::Error| Failure::new(Status::Io, format!("{}: {error}", path.display()));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let partial = path.with_file_name(format!(".{name}.{}.partial", std::process::id()));
-    let file = File::create(&partial).map_err(at)?;
-    let mut out = BufWriter::new(file);
-    let written = session
-        .snapshot(sequence, tokens, &mut out)
-        .map_err(Failure::from)
-        .and_then(|()| out.flush().map_err(at))
-        .and_then(|()| std::fs::rename(&partial, path).map_err(at));
-    if written.is_err() {
-        // If it cannot be removed, the error still shows.
-        let _ = std::fs::remove_file(&partial);
-    }
-    written
-}
-
 /// Makes a sequence what a snapshot holds. `*tokens` and `*count` learn which tokens were noted
-/// in it, until the session next restores or is freed; both may be null. Once the bytes were seen
-/// to be of this model, the sequence is empty after an error.
+/// in it, until the session next restores or is freed; both may be null. A snapshot of another
+/// model, or of one with other weights, is refused with RILLM_STATUS_MISMATCH. Once the bytes were
+/// seen to be of this model, the sequence is empty after an error.
 /// Threads: one at a time, others get RILLM_STATUS_BUSY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rillm_session_restore(
@@ -111,8 +98,8 @@ pub unsafe extern "C" fn rillm_session_restore(
 ) -> Status {
     // SAFETY: the contract of this module.
     unsafe {
-        restore(session, sequence, tokens, count, error, || {
-            slice(data, len, "data")
+        restore(session, tokens, count, error, |session| {
+            Ok(session.restore(sequence, &mut slice(data, len, "data")?)?)
         })
     }
 }
@@ -130,26 +117,22 @@ pub unsafe extern "C" fn rillm_session_restore_file(
 ) -> Status {
     // SAFETY: the contract of this module.
     unsafe {
-        restore(session, sequence, tokens, count, error, || {
+        restore(session, tokens, count, error, |session| {
             let path = Path::new(string(path, "path")?);
-            let file = File::open(path);
-            let file = file.map_err(|error| {
-                Failure::new(Status::Io, format!("{}: {error}", path.display()))
-            })?;
-            Ok(BufReader::new(file))
+            let restored = session.restore_file(sequence, path);
+            restored.map_err(|error| Failure::from(error).at(path))
         })
     }
 }
 
 /// # Safety
 /// The contract of this module.
-unsafe fn restore<R: Read>(
+unsafe fn restore(
     session: *const SessionHandle,
-    sequence: u32,
     tokens: *mut *const u32,
     count: *mut usize,
     error: *mut CallError,
-    from: impl FnOnce() -> Result<R, Failure>,
+    from: impl FnOnce(&mut Session) -> Result<Vec<u32>, Failure>,
 ) -> Status {
     // SAFETY: the caller's.
     unsafe {
@@ -157,7 +140,7 @@ unsafe fn restore<R: Read>(
             put_if(tokens, std::ptr::null(), "tokens")?;
             put_if(count, 0, "count")?;
             inner.restored = Vec::new();
-            inner.restored = inner.session.restore(sequence, &mut from()?)?;
+            inner.restored = from(&mut inner.session)?;
             put_if(tokens, inner.restored.as_ptr(), "tokens")?;
             put_if(count, inner.restored.len(), "count")
         })

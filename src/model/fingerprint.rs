@@ -32,7 +32,7 @@ impl Model {
     /// vocabulary, words about the model, how to choose tokens and when to end, and what
     /// transformers is told about its types and caches), and of its tensors' names, types, shapes
     /// and the ends of their bytes. Models that differ in the middle of tensors alone are taken for
-    /// one: to tell them apart, all weights would have to be read.
+    /// one: [`Model::weights_digest`] tells them apart, for which it reads all weights.
     pub fn fingerprint(&self) -> u64 {
         let mut sum = Checksum::START;
         let manifest = self.manifest();

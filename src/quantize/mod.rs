@@ -35,6 +35,9 @@ pub use mix::{MIXES, Mix, UnknownMix};
 use crate::convert::DraftTensor;
 use crate::error::LoadError;
 use crate::quant;
+use crate::replace::Replacement;
+#[doc(hidden)]
+pub use crate::replace::partial_name;
 use crate::setters::setters;
 use mix::Choice;
 use rillm_formats::gguf::write::{FileLayout, TensorSpec, layout};
@@ -324,36 +327,18 @@ pub fn write(
     threads: usize,
     done: &AtomicU64,
 ) -> Result<Vec<Quality>, QuantizeError> {
-    let partial = partial_name(to);
-    let failed = |error: io::Error| QuantizeError::Io(partial.clone(), error);
-    let file = File::create(&partial).map_err(failed)?;
-    let written = write_to(input, plan, BufWriter::new(file), threads, done, &failed);
-    match written.and_then(|qualities| match std::fs::rename(&partial, to) {
-        Ok(()) => Ok(qualities),
-        Err(error) => Err(QuantizeError::Io(to.to_path_buf(), error)),
-    }) {
-        Ok(qualities) => Ok(qualities),
-        Err(error) => {
-            // What is half done helps nobody; if it cannot be removed either, the first error
-            // says more.
-            let _ = std::fs::remove_file(&partial);
-            Err(error)
-        }
-    }
-}
-
-/// What the file is called until it is complete.
-#[doc(hidden)]
-pub fn partial_name(to: &Path) -> PathBuf {
-    let mut name = to.as_os_str().to_os_string();
-    name.push(".partial");
-    PathBuf::from(name)
+    let failed = |error: io::Error| QuantizeError::Io(to.to_path_buf(), error);
+    let mut new = Replacement::of_file(to).map_err(failed)?;
+    let file = BufWriter::new(new.file());
+    let qualities = write_to(input, plan, file, threads, done, &failed)?;
+    new.finish().map_err(failed)?;
+    Ok(qualities)
 }
 
 fn write_to(
     input: &Draft,
     plan: &QuantizePlan,
-    mut file: BufWriter<File>,
+    mut file: BufWriter<&mut File>,
     threads: usize,
     done: &AtomicU64,
     failed: &impl Fn(io::Error) -> QuantizeError,

@@ -6,8 +6,9 @@
 //! | bytes | what |
 //! |---|---|
 //! | 8 | `RILLSNAP` |
-//! | 4 | version, 3 |
+//! | 4 | version, 4 |
 //! | 8 | the model's fingerprint |
+//! | 16 | the digest of its weights, all of them |
 //! | 4, then 16 each | pieces of state: their number; of each a kind and three sizes |
 //! | 8, 8, 8 | positions held; rows of the encoder's output; tokens noted |
 //! | 4 each | the tokens |
@@ -26,7 +27,7 @@ use std::fmt;
 use std::io::{self, Read, Write};
 
 const MAGIC: &[u8; 8] = b"RILLSNAP";
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// Why a snapshot could not be written or brought back.
 #[derive(Debug)]
@@ -111,6 +112,10 @@ impl Summed<&mut dyn Read> {
     fn u64(&mut self) -> io::Result<u64> {
         Ok(u64::from_le_bytes(self.array()?))
     }
+
+    fn u128(&mut self) -> io::Result<u128> {
+        Ok(u128::from_le_bytes(self.array()?))
+    }
 }
 
 /// A piece of state in four numbers.
@@ -167,6 +172,10 @@ fn numbers(kind: &StateKind, kv_type: KvType) -> [u32; 4] {
 impl Session {
     /// Writes a sequence to `out`, with the tokens that made it if the caller wants them back.
     ///
+    /// It bears a digest of all of the model's weights. The first snapshot, or the first that is
+    /// brought back, reads them for it, which takes seconds for some GiB; see
+    /// [`Session::snapshot_file`].
+    ///
     /// # Errors
     /// No such sequence, or one that an abort has spoiled; whatever `out` refuses.
     pub fn snapshot(
@@ -180,6 +189,7 @@ impl Session {
         out.put(MAGIC)?;
         out.put(&VERSION.to_le_bytes())?;
         out.put(&self.model.fingerprint().to_le_bytes())?;
+        out.put(&self.model.weights_digest().to_le_bytes())?;
         let kinds = self.model.states();
         out.put(&(kinds.len() as u32).to_le_bytes())?;
         let kv_type = self.options.kv_type;
@@ -208,7 +218,7 @@ impl Session {
     /// Makes a sequence what a snapshot holds, and returns the tokens noted in it.
     ///
     /// # Errors
-    /// Bytes that are no whole snapshot of this model, or more positions than the session has
+    /// Bytes that are no whole snapshot of this model, every byte of its weights included, or more positions than the session has
     /// room for. Once the snapshot was seen to be of this model the sequence is empty after an
     /// error.
     pub fn restore(
@@ -223,13 +233,24 @@ impl Session {
         }
         let version = from.u32()?;
         if version != VERSION {
-            let what = format!("snapshot is of version {version}, expected {VERSION}");
+            let why = match version {
+                1..VERSION => ": it does not tell its model from one with other weights",
+                _ => "",
+            };
+            let what = format!("snapshot is of version {version}, expected {VERSION}{why}");
             return Err(SnapshotError::Other(what));
         }
         let (theirs, ours) = (from.u64()?, self.model.fingerprint());
         if theirs != ours {
             let what = format!(
                 "snapshot is of another model: its fingerprint is {theirs:016x}, this one's {ours:016x}"
+            );
+            return Err(SnapshotError::Other(what));
+        }
+        let (theirs, ours) = (from.u128()?, self.model.weights_digest());
+        if theirs != ours {
+            let what = format!(
+                "snapshot is of a model with other weights: their digest is {theirs:032x}, this one's {ours:032x}"
             );
             return Err(SnapshotError::Other(what));
         }

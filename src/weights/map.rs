@@ -1,10 +1,12 @@
 //! Where a file's bytes come from.
 
+use super::FileStamp;
 use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Bytes that a thread copies at a time.
 const PIECE: usize = 8 << 20;
@@ -12,7 +14,8 @@ const PIECE: usize = 8 << 20;
 /// The bytes of one file.
 pub enum Source {
     /// Mapped: pages are read when touched, and shared between processes; or copied from there.
-    Map(memmap2::Mmap),
+    /// With what the file was like when it was opened.
+    Map(memmap2::Mmap, Option<FileStamp>),
     /// Part of the program.
     Static(&'static [u8]),
     /// In memory already.
@@ -21,9 +24,20 @@ pub enum Source {
 
 impl Source {
     /// Maps a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or is a pipe or a device: opening those may wait for ever.
     pub fn map(path: &Path) -> io::Result<Source> {
+        if !std::fs::metadata(path)?.is_file() {
+            let what = "is no regular file, and only those can be mapped";
+            return Err(io::Error::other(what));
+        }
         let file = File::open(path)?;
-        if file.metadata()?.len() == 0 {
+        let facts = file.metadata()?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.ok().and_then(|now| u64::try_from(now.as_nanos()).ok());
+        let stamp = now.and_then(|now| FileStamp::of(&facts, now));
+        if facts.len() == 0 {
             // An empty range cannot be mapped; the parsers say what is wrong with it.
             return Ok(Source::Static(&[]));
         }
@@ -36,7 +50,7 @@ impl Source {
         // of addresses. A wish, which systems without them refuse.
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::HugePage);
-        Ok(Source::Map(map))
+        Ok(Source::Map(map, stamp))
     }
 
     /// A mapped file's bytes in memory of this process's own, which comes in large pages where the
@@ -46,7 +60,7 @@ impl Source {
     /// # Errors
     /// There is not so much memory.
     pub fn copied(&self, threads: usize, done: &AtomicU64) -> io::Result<Option<Source>> {
-        let Source::Map(map) = self else {
+        let Source::Map(map, stamp) = self else {
             return Ok(None);
         };
         let mut copy = memmap2::MmapMut::map_anon(map.len())?;
@@ -68,13 +82,21 @@ impl Source {
             }
             work();
         });
-        Ok(Some(Source::Map(copy.make_read_only()?)))
+        Ok(Some(Source::Map(copy.make_read_only()?, *stamp)))
+    }
+
+    /// What the file was like when it was opened, if that tells whether it is still the same.
+    pub fn stamp(&self) -> Option<FileStamp> {
+        match self {
+            Source::Map(_, stamp) => *stamp,
+            Source::Static(_) | Source::Owned(_) => None,
+        }
     }
 
     /// All bytes.
     pub fn bytes(&self) -> &[u8] {
         match self {
-            Source::Map(map) => map,
+            Source::Map(map, _) => map,
             Source::Static(bytes) => bytes,
             Source::Owned(bytes) => bytes,
         }

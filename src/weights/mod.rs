@@ -8,11 +8,13 @@ mod map;
 mod names;
 mod open;
 mod quantized;
+mod stamp;
 mod stored;
 
 pub use map::Source;
 pub use names::{Found, Views};
 pub use open::{Files, TokenizerFiles, open, open_source};
+pub use stamp::FileStamp;
 pub use stored::{Scaled, Stored};
 
 use crate::error::{LoadError, LoadErrorKind};
@@ -164,6 +166,11 @@ impl Weights {
     /// The vector of a graph.
     pub fn vector(&self, vector: Vector) -> &[f32] {
         &self.vectors[vector.id as usize]
+    }
+
+    /// The files.
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
     }
 
     /// Every matrix, by id.

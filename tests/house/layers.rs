@@ -10,6 +10,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("arena", &[]),
     ("platform", &[]),
     ("quant", &[]),
+    ("replace", &[]),
     ("sample", &["setters"]),
     ("setters", &[]),
     ("kernels", &["quant"]),
@@ -30,7 +31,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("synthetic", &["convert", "models"]),
     (
         "quantize",
-        &["convert", "error", "models", "quant", "setters"],
+        &["convert", "error", "models", "quant", "replace", "setters"],
     ),
     (
         "exec",
@@ -48,8 +49,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "session",
         &[
-            "arena", "checksum", "error", "exec", "graph", "model", "plan", "pool", "setters",
-            "state",
+            "arena", "checksum", "error", "exec", "graph", "model", "plan", "pool", "replace",
+            "setters", "state", "weights",
         ],
     ),
     (

@@ -1,9 +1,17 @@
 //! A sequence written out and brought back continues as if it had never left.
 
+use std::fs;
+use std::path::Path;
+
 use rillm::SnapshotError;
-use rillm::{RunError, Session};
+use rillm::{Model, ModelOptions, RunError, Session, SessionOptions};
 
 use crate::support::compare::{REFERENCE_TOLERANCE, compare};
+use crate::support::evaluate::open_bytes;
+use crate::support::fixture::Fixture;
+use crate::support::folder::TempFolder;
+use crate::support::restore::fnv;
+use crate::support::to_gguf::Gguf;
 
 use crate::support::setup::{DECODERS, Opened, encode, feed, open, open_with, same_bits, small};
 
@@ -175,4 +183,183 @@ fn a_snapshot_must_fit() {
     assert_eq!(session.len(0).unwrap(), 0);
     assert!(session.restore(7, &mut &bytes[..]).is_err());
     assert!(session.snapshot(7, &[], &mut Vec::new()).is_err());
+}
+
+fn decoded(model: &Model) -> Session {
+    let options = SessionOptions::default().context(8);
+    let mut session = Session::new(model, options).expect("a session");
+    session.prefill(0, &[1, 2, 3]).expect("tokens");
+    session
+}
+
+/// Of a model's weights every byte counts, also those that no fingerprint takes in.
+#[test]
+fn another_weight_is_another_model() {
+    let bytes = Gguf::of(&Fixture::load("llama_mqa")).bytes();
+    let model = open_bytes(bytes.clone()).expect("a model");
+    let mut snapshot = Vec::new();
+    let written = decoded(&model).snapshot(0, &[1, 2, 3], &mut snapshot);
+    written.expect("a snapshot");
+    let same = open_bytes(bytes.clone()).expect("a model");
+    let restored = decoded(&same).restore(0, &mut &snapshot[..]);
+    assert_eq!(restored.expect("the same"), [1, 2, 3]);
+    let mut middles = 0;
+    for info in model.manifest().tensors.values() {
+        let len = (info.range.end - info.range.start) as usize;
+        let mut other = bytes.clone();
+        other[info.range.start as usize + len / 2 / 4 * 4] ^= 1;
+        let other = open_bytes(other).expect("a model");
+        middles += usize::from(other.fingerprint() == model.fingerprint());
+        let restored = decoded(&other).restore(0, &mut &snapshot[..]);
+        let error = restored.expect_err("another model");
+        assert!(matches!(error, SnapshotError::Other(_)), "{error}");
+        let says = match other.fingerprint() == model.fingerprint() {
+            true => "of a model with other weights",
+            false => "of another model",
+        };
+        assert!(error.to_string().contains(says), "{error}");
+    }
+    assert!(middles > 5, "{middles}");
+}
+
+/// What a file notes of the model's files counts for these very files, and for no copy of them.
+#[cfg(unix)]
+#[test]
+fn a_note_is_of_one_file() {
+    let folder = TempFolder::new("note");
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo.gguf");
+    let copy = folder.join("copy.gguf");
+    fs::copy(&demo, &copy).expect("a copy");
+    let open =
+        |path: &Path| Model::open(path, ModelOptions::default().threads(1)).expect("a model");
+    let file = folder.join("state");
+    let restored = |model: &Path| {
+        let mut session = decoded(&open(model));
+        session
+            .restore_file(0, &file)
+            .map_err(|error| error.to_string())
+    };
+    let session = decoded(&open(&demo));
+    session.snapshot_file(0, &[1, 2, 3], &file).expect("a file");
+    let mut plain = Vec::new();
+    session.snapshot(0, &[1, 2, 3], &mut plain).expect("bytes");
+    let mut bytes = fs::read(&file).expect("a file");
+    assert!(bytes.starts_with(&plain));
+    assert_eq!(restored(&demo), Ok(vec![1, 2, 3]));
+    assert_eq!(restored(&copy), Ok(vec![1, 2, 3]));
+
+    // A patch in the middle of a matrix that leaves length and time of the contents as they were.
+    let model = open(&copy);
+    let largest = model
+        .manifest()
+        .tensors
+        .values()
+        .map(|info| info.range.clone());
+    let largest = largest
+        .max_by_key(|range| range.end - range.start)
+        .expect("tensors");
+    drop(model);
+    let mut patched = fs::read(&copy).expect("a file");
+    patched[(largest.start + largest.end) as usize / 2] ^= 1;
+    let modified = fs::metadata(&copy)
+        .and_then(|facts| facts.modified())
+        .expect("a time");
+    fs::write(&copy, patched).expect("a file");
+    let written = fs::File::options().write(true).open(&copy).expect("a file");
+    written.set_modified(modified).expect("a time");
+    let error = restored(&copy).expect_err("another model");
+    assert!(error.contains("other weights"), "{error}");
+
+    // Whether the weights were read shows where a file lies about them: nobody who has them looks.
+    let Some(note) = bytes.len().checked_sub(plain.len()).filter(|len| *len > 0) else {
+        println!("skipped: {} was changed but now", demo.display());
+        return;
+    };
+    let sum_at = plain.len() - 8;
+    for digest in [20, plain.len()] {
+        bytes[digest] ^= 1;
+    }
+    let sum = fnv(&bytes[..sum_at]).to_le_bytes();
+    bytes[sum_at..sum_at + 8].copy_from_slice(&sum);
+    let end = bytes.len() - 8;
+    let sum = fnv(&bytes[end + 8 - note..end]).to_le_bytes();
+    bytes[end..].copy_from_slice(&sum);
+    fs::write(&file, bytes).expect("a file");
+    assert_eq!(restored(&demo), Ok(vec![1, 2, 3]));
+    let again = folder.join("again.gguf");
+    fs::copy(&demo, &again).expect("a copy");
+    let error = restored(&again).expect_err("a lie");
+    assert!(error.contains("other weights"), "{error}");
+}
+
+/// Devices, pipes, links and folders stay what they are.
+#[cfg(unix)]
+#[test]
+fn a_file_replaces_nothing_but_a_file() {
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+    let folder = TempFolder::new("places");
+    let model = open_bytes(Gguf::of(&Fixture::load("llama_mqa")).bytes()).expect("a model");
+    let session = decoded(&model);
+    let mut expected = Vec::new();
+    session.snapshot(0, &[7], &mut expected).expect("bytes");
+    let write = |path: &Path| session.snapshot_file(0, &[7], path);
+    let holds = |path: &Path| fs::read(path).is_ok_and(|bytes| bytes == expected);
+
+    if let Ok(facts) = fs::metadata("/dev/full") {
+        assert!(facts.file_type().is_char_device());
+        assert!(matches!(
+            write(Path::new("/dev/full")),
+            Err(SnapshotError::Io(_))
+        ));
+        let facts = fs::metadata("/dev/full").expect("a device");
+        assert!(facts.file_type().is_char_device());
+        write(Path::new("/dev/null")).expect("it takes everything");
+        let facts = fs::metadata("/dev/null").expect("a device");
+        assert!(facts.file_type().is_char_device());
+    }
+
+    let (file, link, end, dangling) = (
+        folder.join("file"),
+        folder.join("link"),
+        folder.join("end"),
+        folder.join("dangling"),
+    );
+    fs::write(&file, "something older").expect("a file");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("permissions");
+    symlink("file", &link).expect("a link");
+    symlink(&end, &dangling).expect("a link");
+    for (link, file) in [(&link, &file), (&dangling, &end)] {
+        write(link).expect("a file");
+        assert!(fs::symlink_metadata(link).expect("a link").is_symlink());
+        assert!(fs::symlink_metadata(file).expect("a file").is_file() && holds(file));
+    }
+    let mode = fs::metadata(&file).expect("a file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let (one, other) = (folder.join("one"), folder.join("other"));
+    symlink(&one, &other).expect("a link");
+    symlink(&other, &one).expect("a link");
+    assert!(write(&one).is_err());
+    assert!(write(&folder).is_err() && folder.is_dir());
+    assert!(write(&folder.join("none").join("file")).is_err());
+    let long = folder.join("n".repeat(255));
+    write(&long).expect("a file");
+    assert!(holds(&long));
+
+    let pipe = folder.join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    if made.is_ok_and(|status| status.success()) {
+        let read = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read(pipe).expect("a pipe")
+        });
+        write(&pipe).expect("a pipe");
+        assert!(read.join().expect("a reader") == expected);
+        let facts = fs::symlink_metadata(&pipe).expect("a pipe");
+        assert!(facts.file_type().is_fifo());
+    }
+
+    let names = fs::read_dir(&*folder).expect("a folder");
+    let names = names.map(|entry| entry.expect("an entry").file_name());
+    let left = names.filter(|name| name.to_string_lossy().ends_with(".partial"));
+    assert_eq!(left.count(), 0);
 }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::support::compare::{REFERENCE_TOLERANCE, compare};
 use crate::support::evaluate::{evaluate, open};
 use crate::support::fixture::Fixture;
+use crate::support::restore::fnv;
 use crate::support::setup::instruction_sets;
 use crate::support::tensors;
 
@@ -119,6 +120,19 @@ fn every_snapshot_goes_on_as_it_did() {
     }
 }
 
+/// The same snapshot as version 4 has it, which says of all weights what they are: the recorded ones
+/// are of version 3.
+fn with_digest(model: &Model, snapshot: &[u8]) -> Vec<u8> {
+    /// Bytes of the begin, the version and the fingerprint.
+    const HEAD: usize = 8 + 4 + 8;
+    let mut bytes = snapshot[..HEAD].to_vec();
+    bytes[8..12].copy_from_slice(&4_u32.to_le_bytes());
+    bytes.extend(model.weights_digest().to_le_bytes());
+    bytes.extend(&snapshot[HEAD..snapshot.len() - 8]);
+    bytes.extend(fnv(&bytes).to_le_bytes());
+    bytes
+}
+
 /// Restores a snapshot and feeds what the recorded run chose.
 fn goes_on(label: &str, model: &Model, saved: &Saved<'_>, expected: &Value) {
     let tokenizer = model.tokenizer().expect("a tokenizer");
@@ -127,12 +141,20 @@ fn goes_on(label: &str, model: &Model, saved: &Saved<'_>, expected: &Value) {
     let (last, held) = prompt.split_last().expect("tokens");
     let options = SessionOptions::default().context(64).kv_type(saved.kv_type);
     let mut session = Session::new(model, options).expect("a session");
-    let noted = session.restore(0, &mut &saved.bytes[..]);
+    let error = session.restore(0, &mut &saved.bytes[..]);
+    let error = error.expect_err("a snapshot that may be of other weights");
+    let error = error.to_string();
+    assert!(
+        error.contains("version 3, expected 4: it does not tell"),
+        "{label}: {error}"
+    );
+    let bytes = with_digest(model, saved.bytes);
+    let noted = session.restore(0, &mut &bytes[..]);
     assert_eq!(noted.expect("a snapshot"), held, "{label}");
     let mut again = Vec::new();
     let written = session.snapshot(0, held, &mut again);
     written.expect("what was restored can be saved");
-    assert!(again == saved.bytes, "{label}: saved as other bytes");
+    assert!(again == bytes, "{label}: saved as other bytes");
 
     let same = model.kernels().isa == Isa::Scalar && SAME_MATHEMATICS;
     let bound = if same { SAME_BITS } else { saved.tolerance };

@@ -17,23 +17,27 @@ pub const OPTIONS: SessionOptions = SessionOptions::new()
 /// Bytes of a snapshot before the model's fingerprint.
 const BEFORE_FINGERPRINT: usize = 12;
 
-/// The same bytes with this model's fingerprint and a checksum that fits: what lies between is
+/// The same bytes with this model's fingerprint and digest and a checksum that fits: what lies between is
 /// then all that can be wrong, and no fuzzer guesses either.
 pub fn signed(model: &Model, bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
-    let end = BEFORE_FINGERPRINT + 8;
+    let digest = BEFORE_FINGERPRINT + 8;
+    let end = digest + 16;
     let Some(sum_at) = bytes.len().checked_sub(8).filter(|&at| at >= end) else {
         return bytes;
     };
-    bytes[BEFORE_FINGERPRINT..end].copy_from_slice(&model.fingerprint().to_le_bytes());
-    // FNV-1a.
-    let sum = bytes[..sum_at]
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
-            (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+    bytes[BEFORE_FINGERPRINT..digest].copy_from_slice(&model.fingerprint().to_le_bytes());
+    bytes[digest..end].copy_from_slice(&model.weights_digest().to_le_bytes());
+    let sum = fnv(&bytes[..sum_at]);
     bytes[sum_at..].copy_from_slice(&sum.to_le_bytes());
     bytes
+}
+
+/// What ends a snapshot of these bytes: FNV-1a.
+pub fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
+        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// Restores, goes on for a token, and saves what was restored. Errors in one line are fine;

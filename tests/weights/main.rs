@@ -2,6 +2,7 @@
 //! graph wants them.
 
 mod addresses;
+mod digest;
 mod folder;
 mod gguf;
 mod lying;

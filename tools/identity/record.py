@@ -13,7 +13,8 @@ ids, what each snapshot was continued with, and of each fixture's folder the fin
 snapshots bear. Everything is computed by the scalar kernels.
 
 GGUF files and snapshots that are there are kept, as they stand for builds that are no more, and
-only what is computed of them is recorded anew: delete a file to have it written again.
+only what is computed of them is recorded anew: delete a file to have it written again, as must be
+done with snapshots of a version that the build does not read.
 """
 
 import json
