@@ -3,7 +3,7 @@
 #[cfg(feature = "demo")]
 use super::demo;
 use super::progress::Progress;
-use super::{CliError, overrides, warn};
+use super::{CliError, habits, overrides, warn};
 use clap::Args;
 use rillm::formats::tokenizer::Tokenizer;
 use rillm::internals::weights::Files;
@@ -26,16 +26,11 @@ pub struct ModelArguments {
     #[arg(value_name = "MODEL", required_unless_present_any = MODEL_OPTIONS)]
     model: Option<PathBuf>,
     /// The same, as an option
-    #[arg(
-        short = 'm',
-        long = "model",
-        value_name = "MODEL",
-        conflicts_with = "model"
-    )]
+    #[arg(short = 'm', long = "model", value_name = "MODEL")]
     model_option: Option<PathBuf>,
     /// Instead of a file: one of the models compiled in
     #[cfg(feature = "demo")]
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["model", "model_option"])]
+    #[arg(long, value_name = "NAME", conflicts_with = "model_option")]
     demo: Option<demo::Demo>,
     /// Copy the model into memory instead of mapping its file: slower to start, not shared with
     /// other processes, and often faster to run, as memory comes in larger pages than cached files
@@ -134,8 +129,34 @@ impl ModelArguments {
         if let Some(demo) = self.demo {
             return Path::new(demo.name());
         }
-        let given = self.model.as_deref().or(self.model_option.as_deref());
+        let given = self.model_option.as_deref().or(self.model.as_deref());
         given.unwrap_or(Path::new(""))
+    }
+
+    /// What stands where a model's path does, if an option names the model.
+    fn first_word(&self) -> Option<&Path> {
+        let mut by_option = self.model_option.is_some();
+        #[cfg(feature = "demo")]
+        {
+            by_option |= self.demo.is_some();
+        }
+        self.model.as_deref().filter(|_| by_option)
+    }
+
+    /// The words behind the model, whether that is the first of them or named by an option.
+    pub fn words<'a>(&'a self, rest: &'a [String]) -> Result<Vec<&'a str>, CliError> {
+        let first = self.first_word().map(|word| {
+            let what = || CliError::Usage(format!("{} is not UTF-8", word.display()));
+            word.to_str().ok_or_else(what)
+        });
+        let rest = rest.iter().map(|word| Ok(word.as_str()));
+        first.into_iter().chain(rest).collect()
+    }
+
+    /// The text that those words are, if there are any.
+    pub fn text(&self, rest: &[String]) -> Result<Option<String>, CliError> {
+        let words = self.words(rest)?;
+        Ok((!words.is_empty()).then(|| words.join(" ")))
     }
 
     pub fn files(&self) -> Result<Files, LoadError> {
@@ -158,13 +179,24 @@ impl ModelArguments {
         Ok(files)
     }
 
+    /// Opens it for a command that takes no words besides.
+    pub fn open_alone(&self) -> Result<Model, CliError> {
+        match self.first_word() {
+            None => self.open(),
+            Some(word) => Err(CliError::Usage(format!(
+                "the model is named twice: by an option, and as {}",
+                word.display()
+            ))),
+        }
+    }
+
     pub fn open(&self) -> Result<Model, CliError> {
         let options = self.options.model_options()?;
         let model = self.files().and_then(|mut files| {
             self.overrides.apply(&mut files.manifest.metadata);
             Model::from_files(files, options)
         });
-        let model = model.map_err(|error| error.at(self.path()))?;
+        let model = model.map_err(|error| habits::explained(error, self.path()))?;
         model.notes().iter().for_each(|note| warn(note));
         Ok(model)
     }
@@ -177,7 +209,7 @@ impl ModelArguments {
             files.notes.iter().for_each(|note| warn(note));
             files.tokenizer()
         });
-        Ok(tokenizer.map_err(|error| error.at(self.path()))?)
+        Ok(tokenizer.map_err(|error| habits::explained(error, self.path()))?)
     }
 
     /// The same error, naming the model's file where it does not name one.

@@ -3,6 +3,7 @@
 use super::profile::{ProfileArguments, Profiles};
 use super::progress::Progress;
 use super::roofline::Roofline;
+use super::terminal::{Out, is_too_narrow, one_line};
 use super::{CliError, KvCacheArguments, ModelArguments};
 use clap::{Args, ValueEnum};
 use rillm::{Model, Row, RunError, Session, SessionOptions};
@@ -145,7 +146,7 @@ pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
         return Err(CliError::Usage(what.to_string()));
     }
     arguments.profile.check()?;
-    let model = arguments.model.open()?;
+    let model = arguments.model.open_alone()?;
     if !model.decodes() || model.encodes() {
         let what = format!(
             "{} is not a decoder, bench measures decoders",
@@ -351,7 +352,7 @@ impl<'a> Results<'a> {
     }
 
     fn add(&mut self, measured: &Measured) -> io::Result<()> {
-        let mut out = io::stdout().lock();
+        let mut out = Out::new();
         let row = fields(self.arguments, self.model, self.roofline, measured);
         let object = || -> Value {
             let pairs = row.iter();
@@ -360,6 +361,16 @@ impl<'a> Results<'a> {
         let first = self.count == 0;
         self.count += 1;
         match self.form {
+            Form::Md if is_too_narrow(table_width(&self.widths)) => {
+                let [model, isa, threads, test, rate, limit, share] = cells(self.model, measured);
+                if first {
+                    writeln!(out, "{model}, {isa}, threads: {threads}")?;
+                }
+                writeln!(out, "{test}: {rate} t/s")?;
+                if measured.limit.is_some() {
+                    writeln!(out, "  limit {limit}, share {share}")?;
+                }
+            }
             Form::Md => {
                 if first {
                     line(&mut out, &HEADS.map(str::to_string), &self.widths)?;
@@ -382,7 +393,7 @@ impl<'a> Results<'a> {
     }
 
     fn end(self) -> io::Result<()> {
-        let mut out = io::stdout().lock();
+        let mut out = Out::new();
         match (self.form, self.roofline) {
             (Form::Json, _) => writeln!(out, "{:#}", Value::Array(self.list))?,
             (Form::Md, Some(Roofline { read, int8, f32 })) => writeln!(
@@ -419,7 +430,7 @@ fn cells(model: &Model, measured: &Measured) -> [String; COLUMNS] {
     let (mean, deviation) = mean(&measured.rates);
     let limit = measured.limit;
     [
-        model.manifest().architecture.clone(),
+        one_line(&model.manifest().architecture).into_owned(),
         model.isa().to_string(),
         model.threads().to_string(),
         measured.test.name(),
@@ -429,6 +440,11 @@ fn cells(model: &Model, measured: &Measured) -> [String; COLUMNS] {
             format!("{:.0}%", 100.0 * mean / limit)
         }),
     ]
+}
+
+/// Characters of a table's line.
+fn table_width(widths: &[usize; COLUMNS]) -> usize {
+    widths.iter().map(|width| width + 3).sum::<usize>() + 1
 }
 
 /// Whether a column is of numbers.

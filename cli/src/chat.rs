@@ -1,21 +1,27 @@
 //! `rillm chat`: a conversation in a terminal.
 
+mod input;
+
 use super::generation::{Writing, keep_shared};
 use super::interrupt::Interrupt;
 use super::line::Line;
 use super::run::check_tokens;
 use super::sampling::SampleArguments;
+use super::terminal::say;
+use super::usage::nearest;
 use super::{
-    BatchArguments, CliError, EndlessArguments, KvCacheArguments, ModelArguments, context, warn,
+    BatchArguments, CliError, EndlessArguments, KvCacheArguments, ModelArguments, context, output,
+    warn,
 };
 use clap::Args;
+use input::Input;
 use rillm::chat::{ChatError, ChatTemplate, Message, NAMED};
 use rillm::formats::tokenizer::{EncodeOptions, Position, Tokenizer};
 use rillm::generate::{GenerateOptions, Stop};
 use rillm::sample::Sampler;
 use rillm::{Model, RunError, Session, SessionOptions};
 use serde_json::{Value, json};
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 #[derive(Args, Debug)]
@@ -28,6 +34,27 @@ pub struct Arguments {
     batch: BatchArguments,
     #[command(flatten)]
     endless: EndlessArguments,
+    /// What is said first, before what is typed or piped in
+    #[arg(value_name = "TEXT", conflicts_with_all = ["prompt", "file"])]
+    words: Vec<String>,
+    /// The same, as an option
+    #[arg(
+        short,
+        long,
+        value_name = "TEXT",
+        conflicts_with = "file",
+        allow_hyphen_values = true
+    )]
+    prompt: Option<String>,
+    /// The same, in a file
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// End after one reply
+    #[arg(long)]
+    single_turn: bool,
+    /// Do not keep what is typed for the next conversation
+    #[arg(long)]
+    no_history: bool,
     /// What the model is told before the conversation
     #[arg(
         long,
@@ -75,9 +102,49 @@ impl From<ChatError> for CliError {
 }
 
 pub fn chat(arguments: &Arguments) -> Result<(), CliError> {
+    let words = arguments.model.text(&arguments.words)?;
+    let first = match (&arguments.prompt, &arguments.file) {
+        (Some(prompt), _) => Some(prompt.clone()),
+        (None, Some(path)) => Some(super::text(None, Some(path), "message", "-p TEXT")?),
+        (None, None) => words,
+    };
     let model = arguments.model.open()?;
-    let talk = Chat::new(arguments, &model).and_then(|mut chat| chat.talk());
+    let talk = Chat::new(arguments, &model).and_then(|mut chat| chat.talk(first));
     talk.map_err(|error| arguments.model.blame(error))
+}
+
+/// Lines that begin with one of these words are commands.
+const COMMANDS: &[&str] = &[
+    "/bye", "/clear", "/exit", "/help", "/load", "/new", "/quit", "/reset", "/save", "/set",
+    "/show", "/system", "/undo", "/?",
+];
+
+/// What a line is.
+#[derive(Debug, PartialEq, Eq)]
+enum Said<'a> {
+    /// One of [`COMMANDS`], and the rest of the line.
+    Command(&'a str, &'a str),
+    /// What looks like a command, and is none.
+    Unknown(&'a str),
+    Text,
+}
+
+/// A line that begins with a path, or with any other word that is no command, is a text: only a
+/// word alone, and a slip of a command's name, are taken for mistakes.
+fn said(line: &str) -> Said<'_> {
+    let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    if COMMANDS.contains(&word) {
+        return Said::Command(word, rest.trim());
+    }
+    let letters = word.strip_prefix('/').filter(|letters| {
+        !letters.is_empty() && letters.chars().all(|letter| letter.is_ascii_alphabetic())
+    });
+    match letters {
+        Some(_) if rest.is_empty() || nearest(word, COMMANDS.iter().copied()).is_some() => {
+            Said::Unknown(word)
+        }
+        _ => Said::Text,
+    }
 }
 
 const HELP: &str = "\
@@ -87,7 +154,9 @@ const HELP: &str = "\
 /save FILE      write the conversation as JSON
 /load FILE      go on with one
 /exit           end (or end of input)
-A line that ends in \\ goes on with the next one. Ctrl-C stops a reply.";
+Other lines are said to the model, also those that begin with a path or with a space before a /.
+A line that ends in \\ goes on with the next one, and so do all between two lines of \"\"\".
+Ctrl-C stops a reply.";
 
 struct Chat<'a> {
     arguments: &'a Arguments,
@@ -162,27 +231,41 @@ impl<'a> Chat<'a> {
             .collect();
     }
 
-    /// Turn after turn, until the input ends.
-    fn talk(&mut self) -> Result<(), CliError> {
+    /// Turn after turn, until the input ends; the first of them may be given.
+    fn talk(&mut self, mut first: Option<String>) -> Result<(), CliError> {
         self.interrupt.watch();
-        if self.terminal {
-            let _ = writeln!(io::stderr(), "/help lists commands, Ctrl-C stops a reply");
+        // Whoever gives a text and sends the reply elsewhere is not about to type.
+        let alone = first.is_some() && io::stdin().is_terminal() && !self.terminal;
+        let once = self.arguments.single_turn || alone;
+        if self.terminal && !once {
+            say("/help lists commands, Ctrl-C stops a reply, Ctrl-D ends");
         }
+        let mut input = Input::new(self.terminal, !self.arguments.no_history);
         let (mut answered, mut refused) = (false, false);
-        while let Some(line) = self.read()? {
+        while !(once && (answered || refused)) {
+            let given = first.take();
+            let typed = given.is_none();
+            let Some(line) = given.map_or_else(|| input.turn(), |line| Ok(Some(line)))? else {
+                break;
+            };
             let line = line.trim_end();
-            if line.trim_start().starts_with('/') {
-                match self.command(line.trim()) {
+            match said(line) {
+                Said::Command(name, rest) if typed => match self.command(name, rest) {
                     Ok(true) => continue,
                     Ok(false) => break,
                     Err(error) => {
                         warn(&error.to_string());
                         continue;
                     }
+                },
+                Said::Unknown(name) if typed => {
+                    warn(&format!(
+                        "{name}: no such command, /help lists them; with a space before it, it is said"
+                    ));
+                    continue;
                 }
-            }
-            if line.is_empty() {
-                continue;
+                _ if line.trim().is_empty() => continue,
+                _ => {}
             }
             self.messages.push(Message::new("user", line));
             self.interrupt.begin();
@@ -209,43 +292,12 @@ impl<'a> Chat<'a> {
         Ok(())
     }
 
-    /// A turn of the user's; `None` at the end of input.
-    fn read(&self) -> Result<Option<String>, CliError> {
-        let failed =
-            |error: io::Error| CliError::File(PathBuf::from("standard input"), error.to_string());
-        let mut text = String::new();
-        loop {
-            if self.terminal {
-                let _ = write!(
-                    io::stderr(),
-                    "{}",
-                    if text.is_empty() { "> " } else { "… " }
-                );
-            }
-            let before = text.len();
-            if io::stdin().lock().read_line(&mut text).map_err(failed)? == 0 {
-                return Ok(Some(text).filter(|_| before > 0));
-            }
-            while text.ends_with(['\n', '\r']) {
-                text.pop();
-            }
-            if !text.ends_with('\\') {
-                return Ok(Some(text));
-            }
-            text.pop();
-            text.push('\n');
-        }
-    }
-
-    /// Does what a line that begins with a slash says; false to end.
-    fn command(&mut self, line: &str) -> Result<bool, CliError> {
-        let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
-        match (name, rest.trim()) {
+    /// Does what a command says; false to end.
+    fn command(&mut self, name: &str, rest: &str) -> Result<bool, CliError> {
+        match (name, rest) {
             ("/exit" | "/quit" | "/bye", _) => return Ok(false),
-            ("/help" | "/?", _) => {
-                let _ = writeln!(io::stderr(), "{HELP}");
-            }
-            ("/reset" | "/clear", _) => self.restart(system(self.arguments)?),
+            ("/help" | "/?", _) => HELP.lines().for_each(say),
+            ("/reset" | "/clear" | "/new", _) => self.restart(system(self.arguments)?),
             ("/system", text) => self.restart(Some(text.to_string())),
             ("/undo", _) => {
                 let last = self
@@ -256,10 +308,14 @@ impl<'a> Chat<'a> {
             }
             ("/save", path) if !path.is_empty() => self.save(Path::new(path))?,
             ("/load", path) if !path.is_empty() => self.load(Path::new(path))?,
-            _ => {
-                let what = format!("{line}: no such command, /help lists them");
+            ("/set" | "/show", _) => {
+                let what = format!(
+                    "{name}: options are given when a conversation begins (rillm chat --help), \
+                     /system TEXT says what the model is told, and rillm inspect MODEL shows it"
+                );
                 return Err(CliError::Usage(what));
             }
+            _ => return Err(CliError::Usage(format!("{name}: give the path of a FILE"))),
         }
         Ok(true)
     }
@@ -269,8 +325,7 @@ impl<'a> Chat<'a> {
         let messages: Value = messages
             .map(|message| json!({ "role": message.role, "content": message.content }))
             .collect();
-        std::fs::write(path, format!("{messages:#}\n"))
-            .map_err(|error| CliError::File(path.to_path_buf(), error.to_string()))
+        output::replace(path, |file| writeln!(file, "{messages:#}"))
     }
 
     fn load(&mut self, path: &Path) -> Result<(), CliError> {
@@ -450,4 +505,47 @@ fn template(
         &text(tokenizer.bos()),
         &text(tokenizer.eos()),
     )?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Said, said};
+
+    #[test]
+    fn only_commands_are_commands() {
+        for text in [
+            "/etc/hosts is missing, what now?",
+            "/usr/bin/env",
+            "/tmp",
+            "/",
+            "/ alone",
+            "// a comment",
+            "/* another */",
+            "/home/me/a.txt says this: …",
+            "/s means sarcasm",
+            "/dev/null",
+            "/v1/chat/completions returns 404",
+            "/imagine a horse",
+            " /reset",
+            "what does /reset do?",
+            "/12 of them",
+            "/schön und gut",
+            "",
+        ] {
+            let expected = match text {
+                "/tmp" => Said::Unknown("/tmp"),
+                _ => Said::Text,
+            };
+            assert_eq!(said(text), expected, "{text}");
+        }
+        assert_eq!(said("/save a b.json "), Said::Command("/save", "a b.json"));
+        assert_eq!(said("/?"), Said::Command("/?", ""));
+        assert_eq!(
+            said("/system\tBe brief."),
+            Said::Command("/system", "Be brief.")
+        );
+        assert_eq!(said("/nope"), Said::Unknown("/nope"));
+        assert_eq!(said("/rest"), Said::Unknown("/rest"));
+        assert_eq!(said("/sytem Be brief."), Said::Unknown("/sytem"));
+    }
 }

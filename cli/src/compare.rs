@@ -3,8 +3,10 @@
 
 mod plot;
 
+use super::habits;
 use super::interrupt::Unfinished;
 use super::quantize::save;
+use super::terminal::{Out, is_too_narrow, one_line};
 use super::{CliError, KvCacheArguments, ThreadArguments, bytes, output};
 use clap::Args;
 use rillm::internals::synthetic::{RandomModel, shapes};
@@ -92,11 +94,11 @@ impl Series {
     /// A model of which there is nothing to show but why.
     fn failed(name: &str, error: &CliError) -> Series {
         Series {
-            name: name.to_string(),
+            name: one_line(name).into_owned(),
             weights: 0,
             arena: 0,
             points: Vec::new(),
-            failure: Some(error.to_string()),
+            failure: Some(one_line(&error.to_string()).into_owned()),
         }
     }
 
@@ -154,9 +156,9 @@ pub fn compare(arguments: &Arguments) -> Result<(), CliError> {
     if json.is_some_and(output::is_stdout) {
         // A closed stderr is no failure.
         let _ = table(&mut io::stderr().lock(), &all);
-        writeln!(io::stdout(), "{:#}", as_json(&all))?;
+        writeln!(Out::new(), "{:#}", as_json(&all))?;
     } else {
-        table(&mut io::stdout().lock(), &all)?;
+        table(&mut Out::new(), &all)?;
     }
     let failed = all.iter().filter_map(|series| {
         let failure = series.failure.as_ref()?;
@@ -209,7 +211,8 @@ fn measure_all(arguments: &Arguments, lengths: &[usize]) -> Result<Vec<Series>, 
         None => {
             for path in &arguments.models {
                 let name = path.file_stem().unwrap_or(path.as_os_str());
-                let model = Model::open(path, options).map_err(CliError::from);
+                let model = Model::open(path, options);
+                let model = model.map_err(|error| habits::explained(error, path).into());
                 add(&name.to_string_lossy(), model);
             }
         }
@@ -231,8 +234,7 @@ fn draw(
 }
 
 fn write(path: &Path, text: &str) -> Result<(), CliError> {
-    std::fs::write(path, text)
-        .map_err(|error| CliError::File(path.to_path_buf(), error.to_string()))
+    output::replace(path, |file| file.write_all(text.as_bytes()))
 }
 
 /// The size that a shape's name says.
@@ -308,7 +310,7 @@ fn measure(
     };
     let tensors = model.manifest().tensors.values();
     let mut series = Series {
-        name: name.to_string(),
+        name: one_line(name).into_owned(),
         weights: tensors.map(|info| info.range.end - info.range.start).sum(),
         arena: plan.arena as u64,
         points: Vec::new(),
@@ -389,6 +391,11 @@ fn short(context: usize) -> String {
 }
 
 fn table(out: &mut impl Write, all: &[Series]) -> io::Result<()> {
+    /// Columns of a line with usual names.
+    const WIDTH: usize = 90;
+    if is_too_narrow(WIDTH) {
+        return list(out, all);
+    }
     writeln!(
         out,
         "| model | context | t/s | weights | KV or state | arena | resident | speed | memory |"
@@ -438,6 +445,26 @@ fn table(out: &mut impl Write, all: &[Series]) -> io::Result<()> {
         short(QUOTED_AT),
         quoted()
     )
+}
+
+/// What a table says, for a terminal that is too narrow for one.
+fn list(out: &mut impl Write, all: &[Series]) -> io::Result<()> {
+    for series in all {
+        writeln!(out, "{}, weights {}", series.name, bytes(series.weights))?;
+        for point in &series.points {
+            let memory = bytes(series.memory(point));
+            writeln!(
+                out,
+                "  {}: {:.1} t/s, {memory}",
+                short(point.context),
+                point.rate
+            )?;
+        }
+        if let Some(failure) = &series.failure {
+            writeln!(out, "  failed: {failure}")?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether something was measured at lengths that the quoted figures are of.

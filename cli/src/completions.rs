@@ -1,9 +1,10 @@
 //! `rillm completions`: the command line, told to a shell.
 
+use super::terminal::Out;
 use super::{Cli, CliError};
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
-use std::io::{self, Write};
+use std::io::Write;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -17,7 +18,7 @@ pub fn completions(arguments: &Arguments) -> Result<(), CliError> {
     // Made in memory first: the generator panics where its writer fails, as a closed pipe does.
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::command(), "rillm", &mut script);
-    let mut stdout = io::stdout().lock();
+    let mut stdout = Out::new();
     stdout.write_all(&script)?;
     stdout.flush()?;
     Ok(())

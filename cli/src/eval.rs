@@ -1,7 +1,7 @@
 //! `rillm eval`.
 
 use super::progress::Progress;
-use super::{CliError, ModelArguments};
+use super::{CliError, ModelArguments, output};
 use clap::Args;
 use rillm::formats::manifest::{DType, Shape};
 use rillm::formats::safetensors::write::{TensorSpec, header};
@@ -45,7 +45,7 @@ pub fn eval(arguments: &Arguments) -> Result<(), CliError> {
         let what = format!("is read as {}, choose another --output", read.display());
         return Err(file_error(path, what));
     }
-    let model = arguments.model.open()?;
+    let model = arguments.model.open_alone()?;
     let cut = match (arguments.step, arguments.batch) {
         (true, _) => Cut::Batch(1),
         (false, Some(batch)) => Cut::Batch(batch as usize),
@@ -54,13 +54,8 @@ pub fn eval(arguments: &Arguments) -> Result<(), CliError> {
     let outputs = input.outputs(&model);
     // Beside the output until it is whole: the output may be a file that the model is mapped
     // from, and half a file must not pass for one.
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let partial = match std::fs::metadata(path) {
-        // Devices and pipes are written as they are, never replaced.
-        Ok(facts) if !facts.is_file() => path.clone(),
-        _ => path.with_file_name(format!(".{name}.{}.partial", std::process::id())),
-    };
-    let mut file = OutputFile::create(&partial, &outputs)
+    let mut new = output::begin(path)?;
+    let mut file = OutputFile::begin(new.file(), &outputs)
         .map_err(|error| file_error(path, error.to_string()))?;
     let written = Arc::new(AtomicU64::new(0));
     let rows = outputs
@@ -76,18 +71,9 @@ pub fn eval(arguments: &Arguments) -> Result<(), CliError> {
     };
     let run = input.run(&model, cut, &mut write);
     drop(progress);
-    if partial != *path && run.is_ok() && failure.is_none() {
-        failure = std::fs::rename(&partial, path).err();
-    }
-    if partial != *path && (run.is_err() || failure.is_some()) {
-        // If it cannot be removed, the error still shows.
-        let _ = std::fs::remove_file(&partial);
-    }
     run?;
-    match failure {
-        Some(error) => Err(file_error(path, error.to_string())),
-        None => Ok(()),
-    }
+    let written = failure.map_or(Ok(()), Err).and_then(|()| new.finish());
+    written.map_err(|error| file_error(path, error.to_string()))
 }
 
 /// Whether both paths lead to one file, or to a file of one folder.
@@ -99,15 +85,15 @@ fn same_file(read: &Path, written: &Path) -> bool {
 }
 
 /// A safetensors file of zeros that is filled row by row: no output is ever held in memory.
-struct OutputFile {
-    file: File,
+struct OutputFile<'a> {
+    file: &'a mut File,
     /// First byte of each tensor.
     starts: Vec<u64>,
     buffer: Vec<u8>,
 }
 
-impl OutputFile {
-    fn create(path: &PathBuf, outputs: &[OutputShape]) -> std::io::Result<OutputFile> {
+impl<'a> OutputFile<'a> {
+    fn begin(file: &'a mut File, outputs: &[OutputShape]) -> std::io::Result<OutputFile<'a>> {
         let specs: Vec<TensorSpec> = outputs
             .iter()
             .map(|output| TensorSpec {
@@ -123,7 +109,6 @@ impl OutputFile {
             starts.push(end);
             end += 4 * output.shape.iter().product::<u64>();
         }
-        let mut file = File::create(path)?;
         file.write_all(&header)?;
         file.set_len(end)?;
         Ok(OutputFile {

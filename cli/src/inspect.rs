@@ -1,6 +1,7 @@
 //! `rillm inspect`.
 
-use super::{CliError, KvCacheArguments, ModelArguments, bytes, context, picture, threads};
+use super::terminal::{Out, one_line};
+use super::{CliError, KvCacheArguments, ModelArguments, bytes, context, output, picture, threads};
 use clap::Args;
 use rillm::formats::manifest::{Array, MetadataValue, TensorInfo};
 use rillm::{MemoryPlan, Model, Session, SessionOptions};
@@ -43,7 +44,7 @@ pub fn inspect(arguments: &Arguments) -> Result<(), CliError> {
         );
         return Err(CliError::Usage(what));
     }
-    let model = arguments.model.open()?;
+    let model = arguments.model.open_alone()?;
     let defaults = SessionOptions::default();
     let trained = model.context().unwrap_or(defaults.context);
     let context = context(arguments.ctx_size, &model);
@@ -55,11 +56,10 @@ pub fn inspect(arguments: &Arguments) -> Result<(), CliError> {
     if let Some(path) = &arguments.graph {
         let drawing = picture::draw(&model, options)?;
         if path.as_os_str() == "-" {
-            std::io::stdout().lock().write_all(drawing.as_bytes())?;
+            Out::new().write_all(drawing.as_bytes())?;
             return Ok(());
         }
-        std::fs::write(path, drawing)
-            .map_err(|error| CliError::File(path.clone(), error.to_string()))?;
+        output::replace(path, |file| file.write_all(drawing.as_bytes()))?;
     }
     if arguments.json {
         as_json(&model, &plan, options)
@@ -74,13 +74,13 @@ fn as_text(
     options: SessionOptions,
     every_tensor: bool,
 ) -> Result<(), CliError> {
-    let mut out = std::io::stdout().lock();
+    let mut out = Out::new();
     let manifest = model.manifest();
     let title = model.title();
     writeln!(
         out,
         "architecture  {} ({title}, {})",
-        manifest.architecture,
+        one_line(&manifest.architecture),
         model.architecture().family.name()
     )?;
     writeln!(out, "kernels       {}, {}", model.isa(), threads(model))?;
@@ -91,12 +91,12 @@ fn as_text(
             tokenizer.kind().name(),
             tokenizer.vocabulary_len()
         )?,
-        Err(error) => writeln!(out, "tokenizer     {error}")?,
+        Err(error) => writeln!(out, "tokenizer     {}", one_line(&error.to_string()))?,
     }
 
     writeln!(out, "\nmetadata")?;
     for (key, value) in &manifest.metadata.0 {
-        writeln!(out, "  {key} = {}", show(value))?;
+        writeln!(out, "  {} = {}", one_line(key), show(value))?;
     }
 
     writeln!(out, "\ntensors")?;
@@ -107,14 +107,15 @@ fn as_text(
             tensors.fold((0, 0), |(name_width, shape_width), tensor| {
                 let (name, info) = tensor;
                 (
-                    name_width.max(name.len()),
+                    name_width.max(one_line(name).chars().count()),
                     shape_width.max(shape(info).len()),
                 )
             });
         for (name, info) in &manifest.tensors {
             writeln!(
                 out,
-                "  {name:name_width$}  {:shape_width$}  {:6} {:>10}",
+                "  {:name_width$}  {:shape_width$}  {:6} {:>10}",
+                one_line(name),
                 shape(info),
                 info.dtype.name(),
                 bytes(len(info))
@@ -226,7 +227,7 @@ fn as_json(model: &Model, plan: &MemoryPlan, options: SessionOptions) -> Result<
             "plans": plans,
         },
     });
-    writeln!(std::io::stdout().lock(), "{all}")?;
+    writeln!(Out::new(), "{all}")?;
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! Ctrl-C while something is being written.
 
+use super::progress;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +26,7 @@ impl Interrupt {
             if writing.load(Ordering::SeqCst) && !pressed.swap(true, Ordering::SeqCst) {
                 return;
             }
-            let _ = writeln!(io::stderr());
+            end_line();
             std::process::exit(CODE);
         });
     }
@@ -49,9 +50,14 @@ impl Interrupt {
     /// Ends the program as Ctrl-C does, if that was pressed.
     pub fn obey(&self) {
         if self.pressed() {
-            std::process::exit(CODE);
+            exit();
         }
     }
+}
+
+/// Ends the program as Ctrl-C does.
+pub fn exit() -> ! {
+    std::process::exit(CODE)
 }
 
 /// Files that are not to outlive the program.
@@ -81,6 +87,14 @@ impl Drop for Unfinished {
     }
 }
 
+/// What comes next on the terminal begins a line.
+fn end_line() {
+    progress::above(|| {
+        // A closed stderr is no failure.
+        let _ = writeln!(io::stderr());
+    });
+}
+
 /// Ends the program with `code` and without its unfinished files.
 fn end_without_files(code: i32) -> ! {
     // Held until the end: no other is named meanwhile.
@@ -89,7 +103,7 @@ fn end_without_files(code: i32) -> ! {
         // It may not have been made yet.
         let _ = std::fs::remove_file(path);
     }
-    let _ = writeln!(io::stderr());
+    end_line();
     std::process::exit(code)
 }
 

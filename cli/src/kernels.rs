@@ -3,6 +3,7 @@
 mod state;
 
 use super::CliError;
+use super::terminal::Out;
 use rillm::formats::manifest::DType;
 use rillm::internals::kernels::{Isa, KernelBench, Kernels, Pairing, PeakBench, Pointwise};
 use std::hint::black_box;
@@ -58,7 +59,7 @@ fn streamed(isa: Isa) -> usize {
 
 /// Writes the tables: a `*` marks what this CPU uses unless told otherwise.
 pub fn kernels() -> Result<(), CliError> {
-    let mut out = io::stdout().lock();
+    let mut out = Out::new();
     let tables = Isa::available().filter_map(|isa| Kernels::select(Some(isa)).ok());
     let tables = Tables(tables.collect());
     limits(&tables, &mut out)?;

@@ -1,10 +1,11 @@
 //! Standard output that may stop in the middle of a line.
 
-use std::io::{self, StdoutLock, Write};
+use super::terminal::Out;
+use std::io::{self, Write};
 
 /// Ends the line it is in when dropped, so that an error that follows begins one.
 pub struct Line {
-    out: StdoutLock<'static>,
+    out: Out,
     /// Whether something is written in a line that is not ended.
     open: bool,
 }
@@ -12,7 +13,7 @@ pub struct Line {
 impl Line {
     pub fn stdout() -> Line {
         Line {
-            out: io::stdout().lock(),
+            out: Out::text(),
             open: false,
         }
     }

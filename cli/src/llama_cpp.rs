@@ -4,188 +4,13 @@
 //! what has no meaning on plain CPUs, or happens anyway, is left out with a word; what cannot be
 //! done is refused with one.
 
+mod options;
+
 use super::CliError;
+use clap::{Command, CommandFactory};
+use options::{EFFECT_IN, MAPPING, REFUSED, RENAMED, TEXTS, Takes, WITHOUT_EFFECT};
+use std::borrow::Cow;
 use std::ffi::OsString;
-
-/// What follows an option.
-#[derive(Clone, Copy)]
-enum Takes {
-    Nothing,
-    Value,
-    /// One of the words that switches take, if it is there.
-    Switch,
-}
-
-/// Several letters behind one dash, and the option.
-const RENAMED: &[(&str, &str)] = &[
-    ("-ctk", "--cache-type-k"),
-    ("-ctv", "--cache-type-v"),
-    ("-sys", "--system-prompt"),
-    ("-sysf", "--system-prompt-file"),
-    ("-pg", "--pg"),
-    ("-ub", "--ubatch-size"),
-];
-
-/// Options without effect.
-const WITHOUT_EFFECT: &[(Takes, &[&str])] = &[
-    (
-        Takes::Value,
-        &[
-            "-ngl",
-            "--gpu-layers",
-            "--n-gpu-layers",
-            "-tb",
-            "--threads-batch",
-            "-sm",
-            "--split-mode",
-            "-mg",
-            "--main-gpu",
-            "-ts",
-            "--tensor-split",
-            "-dev",
-            "--device",
-            "-ncmoe",
-            "--n-cpu-moe",
-            "-ot",
-            "--override-tensor",
-            "--numa",
-            "--prio",
-            "--poll",
-            "-np",
-            "--parallel",
-            "-dt",
-            "--defrag-thold",
-            "-lm",
-            "--load-mode",
-            "-fitt",
-            "--fit-target",
-            "-fitc",
-            "--fit-ctx",
-            "-lv",
-            "--verbosity",
-            "--log-verbosity",
-            "--log-file",
-            "-C",
-            "--cpu-mask",
-            "--cpu-strict",
-            "--delay",
-        ],
-    ),
-    (
-        Takes::Switch,
-        &[
-            "-fa",
-            "--flash-attn",
-            "-fit",
-            "--fit",
-            "-co",
-            "--color",
-            "--log-colors",
-            // llama-bench and its kin give these a value, the others do not.
-            "-kvo",
-            "--kv-offload",
-            "-nkvo",
-            "--no-kv-offload",
-            "--repack",
-            "-nr",
-            "--no-repack",
-            "-rtr",
-            "--run-time-repack",
-            "--no-host",
-            "-nopo",
-            "--op-offload",
-            "--no-op-offload",
-            "-fmoe",
-            "--fused-moe",
-            "-embd",
-            "--embeddings",
-        ],
-    ),
-    (
-        Takes::Nothing,
-        &[
-            "--mlock",
-            "--perf",
-            "--no-perf",
-            "--warmup",
-            "--swa-full",
-            "-cmoe",
-            "--cpu-moe",
-            "-cb",
-            "--cont-batching",
-            "-nocb",
-            "--no-cont-batching",
-            "--progress",
-            "--check-tensors",
-            "--log-disable",
-            "--log-prefix",
-            "--log-timestamps",
-            "-no-cnv",
-            "--no-conversation",
-            "--no-context-shift",
-            "--display-prompt",
-            "--simple-io",
-            "--offline",
-            "-v",
-            "--verbose",
-            "--log-verbose",
-            "--verbose-prompt",
-            "--jinja",
-            "--no-jinja",
-            "-st",
-            "--single-turn",
-            "-sp",
-        ],
-    ),
-];
-
-/// Options without a value that have an effect with these commands alone.
-const EFFECT_IN: &[(&str, &[&str])] = &[
-    ("-cnv", &["run"]),
-    ("--conversation", &["run"]),
-    ("--no-warmup", &["bench"]),
-    ("--special", &["run", "tokenize"]),
-];
-
-/// Options that ask for what there is not, and what to do.
-const REFUSED: &[(&[&str], &str)] = &[
-    (
-        &[
-            "-hf",
-            "-hfr",
-            "--hf-repo",
-            "-hff",
-            "--hf-file",
-            "-mu",
-            "--model-url",
-            "-dr",
-            "--docker-repo",
-        ],
-        "nothing is downloaded here, give the path of a model's file: -m FILE",
-    ),
-    (
-        &[
-            "--grammar",
-            "--grammar-file",
-            "-j",
-            "--json-schema",
-            "-jf",
-            "--json-schema-file",
-        ],
-        "grammars are not supported",
-    ),
-    (
-        &["--rope-freq-base"],
-        "give the model's key another value: --override-kv ARCHITECTURE.rope.freq_base=float:X, as \
-         rillm inspect shows it",
-    ),
-    (
-        &["--rope-freq-scale", "--rope-scale"],
-        "give the model's keys other values: --override-kv \
-         ARCHITECTURE.rope.scaling.type=str:linear,ARCHITECTURE.rope.scaling.factor=float:X, where \
-         a frequency scale of 0.5 is a factor of 2",
-    ),
-];
 
 const SWITCH: &[&str] = &["on", "off", "auto", "0", "1"];
 
@@ -193,26 +18,6 @@ const SWITCH: &[&str] = &["on", "off", "auto", "0", "1"];
 fn is_switch(text: &str) -> bool {
     text.split(',').all(|word| SWITCH.contains(&word))
 }
-
-/// Whether a model's file is mapped, which it is unless told otherwise.
-const MAPPING: &[&str] = &["-mmp", "--mmap"];
-
-/// What makes `llama-cli` talk, where another command does that.
-const CONVERSATION: &[&str] = &["-cnv", "--conversation"];
-
-/// Options whose values are texts, which may look like options.
-const TEXTS: &[&str] = &[
-    "-p",
-    "--prompt",
-    "-r",
-    "--reverse-prompt",
-    "--stop",
-    "--system",
-    "--sys",
-    "--system-prompt",
-    "-sys",
-    "--dry-sequence-breaker",
-];
 
 /// The command line in this program's terms, and the options that were left out.
 pub fn translated(
@@ -228,23 +33,29 @@ pub fn translated(
             kept.extend(arguments);
             break;
         }
-        if std::mem::replace(&mut text_follows, TEXTS.contains(&name)) {
-            text_follows = false;
+        if std::mem::take(&mut text_follows) {
             kept.push(argument);
             continue;
         }
-        if let Some((_, here)) = RENAMED.iter().find(|(theirs, _)| *theirs == name) {
-            kept.push(here.into());
-            continue;
-        }
-        let (option, attached) = match name.split_once('=') {
-            Some((option, _)) => (option, true),
-            None => (name, false),
+        let name = &*with_dashes(name);
+        text_follows = TEXTS.contains(&name);
+        let (option, value) = match name.split_once('=') {
+            Some((option, value)) => (option, Some(value)),
+            None => (name, None),
         };
+        let attached = value.is_some();
+        let command = kept.get(1).and_then(|command| command.to_str());
+        let refused = REFUSED.iter().find(|(commands, names, _)| {
+            let here = command.is_some_and(|command| commands.contains(&command));
+            names.contains(&option) && (commands.is_empty() || here)
+        });
+        if let Some((_, _, what)) = refused {
+            return Err(CliError::Usage(format!("{option}: {what}")));
+        }
         if MAPPING.contains(&option) {
-            let value = match attached {
-                true => name.split_once('=').map(|(_, value)| value.to_string()),
-                false => {
+            let value = match value {
+                Some(value) => Some(value.to_string()),
+                None => {
                     let next = arguments.next_if(|next| next.to_str().is_some_and(is_switch));
                     next.and_then(|next| next.into_string().ok())
                 }
@@ -255,15 +66,12 @@ pub fn translated(
             }
             continue;
         }
-        let command = kept.get(1).and_then(|command| command.to_str());
-        if command == Some("run") && CONVERSATION.contains(&option) {
-            let what = format!("{option}: rillm chat talks with a model, run continues a text");
-            return Err(CliError::Usage(what));
-        }
-        if let Some((_, what)) = REFUSED.iter().find(|(names, _)| names.contains(&option)) {
-            return Err(CliError::Usage(format!("{option}: {what}")));
-        }
-        let elsewhere = EFFECT_IN.iter().any(|(name, commands)| {
+        let theirs = option;
+        let option = match RENAMED.iter().find(|(name, _)| *name == theirs) {
+            Some((_, ours)) => ours,
+            None => option,
+        };
+        let elsewhere = EFFECT_IN.iter().find(|(_, name, commands)| {
             *name == option && command.is_some_and(|command| !commands.contains(&command))
         });
         let known = WITHOUT_EFFECT
@@ -271,13 +79,23 @@ pub fn translated(
             .find(|(_, names)| names.contains(&option));
         let takes = match known {
             Some((takes, _)) => *takes,
-            None if elsewhere => Takes::Nothing,
-            None => {
-                kept.push(argument);
-                continue;
-            }
+            None => match elsewhere {
+                Some((takes, ..)) => *takes,
+                None if option.starts_with('-') => {
+                    check_dashes(option)?;
+                    kept.push(match value {
+                        Some(value) => format!("{option}={value}").into(),
+                        None => option.into(),
+                    });
+                    continue;
+                }
+                None => {
+                    kept.push(argument);
+                    continue;
+                }
+            },
         };
-        dropped.push(option.to_string());
+        dropped.push(theirs.to_string());
         let next = arguments.peek().and_then(|next| next.to_str());
         let takes_next = match takes {
             Takes::Nothing => false,
@@ -289,6 +107,31 @@ pub fn translated(
         }
     }
     Ok((kept, dropped))
+}
+
+/// Refuses the name of a long option behind one dash: its letters would be options of their own.
+fn check_dashes(option: &str) -> Result<(), CliError> {
+    let Some(name) = option.strip_prefix('-').filter(|name| name.len() > 1) else {
+        return Ok(());
+    };
+    let command = super::Cli::command();
+    let commands = command.get_subcommands().flat_map(Command::get_arguments);
+    let mut names = commands.flat_map(|option| option.get_long_and_visible_aliases());
+    match names.any(|names| names.contains(&name)) {
+        true => Err(CliError::Usage(format!(
+            "{option}: options of several letters have two dashes: -{option}"
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// A long option as it is written here: `--top_k` is `--top-k`.
+fn with_dashes(argument: &str) -> Cow<'_, str> {
+    let (name, value) = argument.split_at(argument.find('=').unwrap_or(argument.len()));
+    match name.starts_with("--") && name.contains('_') {
+        true => Cow::Owned(name.replace('_', "-") + value),
+        false => Cow::Borrowed(argument),
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ mod demo;
 mod error;
 mod eval;
 mod generation;
+mod habits;
+mod history;
 mod input;
 mod inspect;
 mod interrupt;
@@ -31,7 +33,9 @@ mod roofline;
 mod run;
 mod sampling;
 mod synth;
+mod terminal;
 mod tokenize;
+mod usage;
 
 use arguments::{
     BatchArguments, EndlessArguments, KvCacheArguments, ModelArguments, ThreadArguments, context,
@@ -40,7 +44,7 @@ use clap::{Parser, Subcommand};
 use error::CliError;
 use input::{text, whole_text};
 use output::{bytes, threads, warn};
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 /// Language models on plain CPUs
@@ -84,11 +88,23 @@ enum Command {
 
 /// Runs the command and says how it went.
 fn main() -> ExitCode {
-    let (line, without_effect) = match llama_cpp::translated(std::env::args_os()) {
+    let line = habits::with_command(std::env::args_os().collect());
+    let translated = line.and_then(|line| llama_cpp::translated(line.into_iter()));
+    let (line, without_effect) = match translated {
         Ok(translated) => translated,
         Err(error) => return failed(&error),
     };
-    let cli = Cli::parse_from(line);
+    let cli = match Cli::try_parse_from(&line) {
+        Ok(cli) => cli,
+        Err(error) => match usage::explained(&error, &line) {
+            Some(error) => return failed(&error),
+            None => {
+                // Whoever closed standard output has seen enough.
+                let _ = error.print();
+                return ExitCode::SUCCESS;
+            }
+        },
+    };
     if !without_effect.is_empty() {
         warn(&format!(
             "without effect here: {}",
@@ -121,8 +137,7 @@ fn main() -> ExitCode {
 }
 
 fn failed(error: &CliError) -> ExitCode {
-    // If stderr is gone as well there is nobody left to tell.
-    let _ = writeln!(io::stderr(), "rillm: {error}");
+    terminal::say(&format!("rillm: {error}"));
     ExitCode::from(if matches!(error, CliError::Usage(_)) {
         2
     } else {

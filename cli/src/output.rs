@@ -1,9 +1,10 @@
 //! Where results are written to, looked at before there is something to write.
 
-use super::CliError;
+use super::{CliError, terminal};
 use rillm::Model;
-use std::fs::OpenOptions;
-use std::io::{self, Write};
+use rillm::internals::replace::Replacement;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 /// Whether standard output is meant.
@@ -38,17 +39,29 @@ pub fn check_model(path: &Path, force: bool) -> Result<(), CliError> {
 /// Refuses a file that cannot be written, before long work for what goes into it. Nothing is
 /// left behind, and a file that is there stays as it is.
 pub fn check(path: &Path) -> Result<(), CliError> {
-    let failed = |error: io::Error| CliError::File(path.to_path_buf(), error.to_string());
-    let mut options = OpenOptions::new();
     match std::fs::metadata(path) {
         // Opening a pipe waits for its reader.
         Ok(facts) if !facts.is_file() && !facts.is_dir() => Ok(()),
-        Ok(_) => options.append(true).open(path).map(|_| ()).map_err(failed),
-        Err(_) => {
-            let new = options.append(true).create_new(true).open(path);
-            new.and_then(|_| std::fs::remove_file(path)).map_err(failed)
-        }
+        _ => begin(path).map(|_| ()),
     }
+}
+
+/// Begins a file, which stands under its name once it is whole.
+pub fn begin(path: &Path) -> Result<Replacement, CliError> {
+    Replacement::new(path).map_err(|error| CliError::File(path.to_path_buf(), error.to_string()))
+}
+
+/// Writes a file as a whole.
+pub fn replace(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
+) -> Result<(), CliError> {
+    let mut new = begin(path)?;
+    let mut out = BufWriter::new(new.file());
+    let written = write(&mut out).and_then(|()| out.flush());
+    drop(out);
+    let written = written.and_then(|()| new.finish());
+    written.map_err(|error| CliError::File(path.to_path_buf(), error.to_string()))
 }
 
 /// "1 thread", "2 threads".
@@ -61,8 +74,7 @@ pub fn threads(model: &Model) -> String {
 
 /// Says on stderr what may not be meant, and goes on.
 pub fn warn(what: &str) {
-    // A closed stderr is no failure.
-    let _ = writeln!(io::stderr(), "rillm: warning: {what}");
+    terminal::say(&format!("rillm: warning: {what}"));
 }
 
 /// Bytes as people read them.

@@ -5,9 +5,8 @@ use rillm::formats::manifest::{Metadata, MetadataValue};
 
 #[derive(Args, Clone, Debug)]
 pub struct OverrideArguments {
-    /// Another value for a key of the model's files, as in
-    /// tokenizer.ggml.add_bos_token=bool:false; types: int, float, bool, str; may be given several
-    /// times
+    /// Another value for a key of the model's files, as in llama.rope.freq_base=float:5e3 (types:
+    /// int, float, bool, str); may be given several times
     #[arg(
         long = "override-kv",
         value_name = "KEY=TYPE:VALUE",

@@ -4,7 +4,7 @@
 //! given all of the chunk before it.
 
 use super::line::Line;
-use super::progress::Progress;
+use super::progress::{Progress, shares_the_screen};
 use super::{BatchArguments, CliError, KvCacheArguments, ModelArguments, context, text};
 use clap::Args;
 use rillm::formats::tokenizer::EncodeOptions;
@@ -67,7 +67,7 @@ impl Score {
 
 pub fn perplexity(arguments: &Arguments) -> Result<(), CliError> {
     let text = text(None, arguments.file.as_deref(), "text", "it in a file")?;
-    let model = arguments.model.open()?;
+    let model = arguments.model.open_alone()?;
     measure(arguments, &model, &text).map_err(|error| arguments.model.blame(error))
 }
 
@@ -101,7 +101,12 @@ fn measure(arguments: &Arguments, model: &Model, text: &str) -> Result<(), CliEr
             .kv_type(arguments.kv_type.kv_type()?),
     )?;
     let total = (chunks * size) as u64;
-    let _progress = Progress::watch(session.progress(), total, "scoring", "tokens");
+    let mut progress = Some(Progress::watch(
+        session.progress(),
+        total,
+        "scoring",
+        "tokens",
+    ));
     let mut out = Line::stdout();
     let mut score = Score::default();
     for (number, chunk) in ids.chunks_exact_mut(size).take(chunks).enumerate() {
@@ -109,6 +114,10 @@ fn measure(arguments: &Arguments, model: &Model, text: &str) -> Result<(), CliEr
             chunk[0] = bos;
         }
         score_chunk(&mut session, chunk, &mut score)?;
+        if shares_the_screen() {
+            // From now on figures show how far it is, in the line where the bar was.
+            progress = None;
+        }
         let (perplexity, error) = score.perplexity();
         if arguments.json {
             let line = json!({
@@ -123,6 +132,7 @@ fn measure(arguments: &Arguments, model: &Model, text: &str) -> Result<(), CliEr
         }
         out.flush()?;
     }
+    drop(progress);
     let (perplexity, error) = score.perplexity();
     if arguments.json {
         let line = json!({

@@ -6,8 +6,8 @@ use rillm::Session;
 use rillm::internals::session::{PlanReport, Report, StepReport};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Events that each worker keeps for a trace: a hundred megabytes of JSON at most.
@@ -54,8 +54,20 @@ impl ProfileArguments {
             }
         }
         match &self.trace {
-            Some(path) => write_trace(path, &profiles.0)
-                .map_err(|error| CliError::File(path.clone(), error.to_string())),
+            Some(path) => {
+                let mut lost = 0;
+                super::output::replace(path, |file| {
+                    lost = write_trace(file, &profiles.0)?;
+                    Ok(())
+                })?;
+                if lost > 0 {
+                    super::warn(&format!(
+                        "{lost} events did not fit into {}, the last ones are missing",
+                        path.display()
+                    ));
+                }
+                Ok(())
+            }
             None => Ok(()),
         }
     }
@@ -194,9 +206,9 @@ fn show_plan(
     Ok(())
 }
 
-/// The trace event format: complete events, times in microseconds.
-fn write_trace(path: &Path, profiles: &[(String, Report)]) -> io::Result<()> {
-    let mut out = BufWriter::new(std::fs::File::create(path)?);
+/// The trace event format: complete events, times in microseconds. Returns how many there was no
+/// room for.
+fn write_trace(out: &mut impl Write, profiles: &[(String, Report)]) -> io::Result<u64> {
     writeln!(out, "{{\"traceEvents\":[")?;
     let mut lost = 0;
     for (process, (name, report)) in profiles.iter().enumerate() {
@@ -223,12 +235,5 @@ fn write_trace(path: &Path, profiles: &[(String, Report)]) -> io::Result<()> {
         lost += report.lost;
     }
     writeln!(out, "]}}")?;
-    out.flush()?;
-    if lost > 0 {
-        super::warn(&format!(
-            "{lost} events did not fit into {}, the last ones are missing",
-            path.display()
-        ));
-    }
-    Ok(())
+    Ok(lost)
 }

@@ -1,15 +1,19 @@
 //! `rillm quantize`: a model's file with smaller weights.
 
+use super::habits;
 use super::interrupt::Unfinished;
 use super::progress::Progress;
+use super::terminal::{Out, is_too_narrow};
 use super::{CliError, bytes, output, warn};
 use clap::Args;
 use rillm::formats::manifest::DType;
+use rillm::internals::replace::partial_name;
 use rillm::quantize::{
-    Draft, MIXES, Mix, Quality, QuantizeError, QuantizeOptions, QuantizePlan, partial_name, write,
+    Draft, MIXES, Mix, Quality, QuantizeError, QuantizeOptions, QuantizePlan, write,
 };
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +29,7 @@ pub struct Arguments {
     #[arg(value_name = "OUT", required_unless_present = "dry_run")]
     output: Option<PathBuf>,
     /// Type of the weights, one of those below
-    #[arg(value_name = "TYPE", required_unless_present = "mix_option", value_parser = mix)]
+    #[arg(value_name = "TYPE", value_parser = mix)]
     mix: Option<Mix>,
     /// The same, as an option
     #[arg(short = 'q', long = "type", value_name = "TYPE", conflicts_with = "mix", value_parser = mix)]
@@ -112,12 +116,33 @@ impl From<QuantizeError> for CliError {
     }
 }
 
+/// The type that is asked for. Other programs name the file by themselves if only a type is given.
+fn chosen_mix(arguments: &Arguments) -> Result<Mix, CliError> {
+    if let Some(mix) = arguments.mix.or(arguments.mix_option) {
+        return Ok(mix);
+    }
+    let input = &arguments.input;
+    let given = arguments.output.as_deref().and_then(Path::to_str);
+    let what = match given.and_then(|name| Some((name, name.parse::<Mix>().ok()?))) {
+        Some((name, mix)) => {
+            let stem = input.file_stem().unwrap_or_default().to_string_lossy();
+            let file = input.with_file_name(format!("{stem}-{}.gguf", mix.name));
+            format!(
+                "give the file to write: rillm quantize {} {} {name}",
+                input.display(),
+                file.display()
+            )
+        }
+        None => "give a TYPE, as in q4_k_m: rillm quantize --help lists them".to_string(),
+    };
+    Err(CliError::Usage(what))
+}
+
 /// Reads, plans, writes, and says how it came out.
 pub fn quantize(arguments: &Arguments) -> Result<(), CliError> {
-    let Some(mix) = arguments.mix.or(arguments.mix_option) else {
-        return Err(CliError::Usage("give a TYPE".to_string()));
-    };
-    let input = Draft::open(&arguments.input)?;
+    let mix = chosen_mix(arguments)?;
+    let input = Draft::open(&arguments.input)
+        .map_err(|error| habits::explained(error, &arguments.input))?;
     let options = QuantizeOptions::new(mix)
         .pure(arguments.pure)
         .keep_output(arguments.leave_output_tensor)
@@ -147,7 +172,7 @@ pub fn quantize(arguments: &Arguments) -> Result<(), CliError> {
         }
         None => None,
     };
-    let mut stdout = io::stdout().lock();
+    let mut stdout = Out::new();
     if arguments.json {
         writeln!(stdout, "{}", as_json(&plan, qualities.as_deref()))?;
     } else {
@@ -235,10 +260,21 @@ fn table(
     plan: &QuantizePlan,
     qualities: Option<&[Quality]>,
 ) -> io::Result<()> {
+    /// Columns of a line.
+    const WIDTH: usize = 58;
+    let narrow = is_too_narrow(WIDTH);
+    let counts = |tensors: &dyn Display, weights: &dyn Display| match narrow {
+        true => String::new(),
+        false => format!("{tensors:>7} {weights:>10} "),
+    };
+    let (tensors, weights) = ("tensors", "weights");
     writeln!(
         out,
-        "{:<8} {:>7} {:>10} {:>12} {:>6}  error",
-        "type", "tensors", "weights", "size", "bits"
+        "{:<8} {}{:>12} {:>6}  error",
+        "type",
+        counts(&tensors, &weights),
+        "size",
+        "bits"
     )?;
     for (dtype, group) in groups(plan, qualities) {
         let error = match qualities {
@@ -248,20 +284,18 @@ fn table(
         };
         writeln!(
             out,
-            "{:<8} {:>7} {:>10} {:>12} {:>6.3}  {error}",
+            "{:<8} {}{:>12} {:>6.3}  {error}",
             dtype.name(),
-            group.tensors,
-            group.weights,
+            counts(&group.tensors, &group.weights),
             bytes(group.bytes),
             bits(group.bytes, group.weights),
         )?;
     }
     writeln!(
         out,
-        "{:<8} {:>7} {:>10} {:>12} {:>6.3}",
+        "{:<8} {}{:>12} {:>6.3}",
         "file",
-        plan.tensors.len(),
-        plan.elements(),
+        counts(&plan.tensors.len(), &plan.elements()),
         bytes(plan.file_len()),
         bits(plan.file_len(), plan.elements()),
     )

@@ -4,14 +4,16 @@ use super::generation::{Writing, WrittenToken};
 use super::interrupt::Interrupt;
 use super::line::Line;
 use super::profile::{ProfileArguments, Profiles};
-use super::progress::Progress;
+use super::progress::{Progress, shares_the_screen};
 use super::prompt_cache;
 use super::sampling::SampleArguments;
+use super::terminal::say;
 use super::{
     BatchArguments, CliError, EndlessArguments, KvCacheArguments, ModelArguments, context, threads,
     warn,
 };
 use clap::Args;
+use rillm::chat::ChatTemplate;
 use rillm::formats::tokenizer::{DecodeOptions, EncodeOptions, Position, Tokenizer};
 use rillm::generate::{GenerateOptions, Generated, Stop};
 use rillm::sample::{SampleOptions, Sampler, log_probability, most_likely};
@@ -28,6 +30,9 @@ pub struct Arguments {
     #[command(flatten)]
     kv_type: KvCacheArguments,
     /// The text to continue
+    #[arg(value_name = "TEXT", conflicts_with_all = ["prompt", "file"])]
+    words: Vec<String>,
+    /// The same, as an option
     #[arg(
         short,
         long,
@@ -39,10 +44,11 @@ pub struct Arguments {
     /// A file with the text to continue (- for standard input)
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Most tokens to write; -1 goes on until the model ends or the context is full, -2 until the
-    /// context is full; that of recurrent models never is, so with --ignore-eos they go on for ever
-    #[arg(short = 'n', long, alias = "n-predict", value_name = "N", default_value_t = -1, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-2..))]
-    predict: i64,
+    /// Most tokens to write; -1 and -2 go on until the model ends the text or the context is full,
+    /// which that of recurrent models never is [default: -1, of recurrent models as many as their
+    /// context]
+    #[arg(short = 'n', long, alias = "n-predict", value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-2..))]
+    predict: Option<i64>,
     /// End where the model writes this text, which is left out; may be given several times
     #[arg(
         short = 'r',
@@ -99,17 +105,31 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         true => text.to_string(),
         false => unescaped(text),
     };
-    let prompt = match &arguments.prompt {
+    let words = arguments.model.text(&arguments.words)?;
+    let prompt = match arguments.prompt.as_deref().or(words.as_deref()) {
         Some(prompt) => escaped(prompt),
-        None => super::text(None, arguments.file.as_deref(), "prompt", "-p TEXT")?,
+        None => super::text(
+            None,
+            arguments.file.as_deref(),
+            "prompt",
+            "TEXT behind MODEL",
+        )?,
     };
     arguments.profile.check()?;
     let model = arguments.model.open()?;
+    if ChatTemplate::of(&model).is_some() && !arguments.special {
+        say("rillm: this model was made to talk: rillm chat answers, run only continues the text");
+    }
     let job = Job {
         prompt: &prompt,
         special: arguments.special,
         echo: !arguments.no_display_prompt && !arguments.json,
-        limit: usize::try_from(arguments.predict).ok(),
+        limit: match arguments.predict {
+            Some(most) => Limit::Asked(usize::try_from(most).ok()),
+            // Whoever asks for no end gets none.
+            None if arguments.endless.endless => Limit::Asked(None),
+            None => Limit::Usual,
+        },
         context: arguments.ctx_size,
         kv_type: arguments.kv_type.kv_type()?,
         endless: arguments.endless,
@@ -158,7 +178,7 @@ pub fn demo() -> Result<(), CliError> {
         prompt: "One day, Lily found a tiny bean seed",
         special: false,
         echo: true,
-        limit: None,
+        limit: Limit::Usual,
         context: None,
         kv_type: KvType::F16,
         endless: EndlessArguments {
@@ -187,12 +207,21 @@ pub fn demo() -> Result<(), CliError> {
     Err(CliError::Usage(what.to_string()))
 }
 
+/// Most tokens to write.
+#[derive(Clone, Copy)]
+enum Limit {
+    /// None, or a number.
+    Asked(Option<usize>),
+    /// Where no context ends a text, as many as one would have.
+    Usual,
+}
+
 /// One text to continue.
 struct Job<'a> {
     prompt: &'a str,
     special: bool,
     echo: bool,
-    limit: Option<usize>,
+    limit: Limit,
     context: Option<usize>,
     kv_type: KvType,
     endless: EndlessArguments,
@@ -213,7 +242,10 @@ impl Job<'_> {
     ) -> Result<(), CliError> {
         if !model.decodes() {
             let title = model.title();
-            let what = format!("{title} encodes texts, it does not write them: see rillm eval");
+            let what = format!(
+                "{title} encodes texts, it neither writes them nor fills masks in: rillm tokenize \
+                 gives a text's ids, rillm eval what the model makes of them"
+            );
             return Err(RunError::Input(what).into());
         }
         let tokenizer = model.tokenizer()?;
@@ -251,10 +283,16 @@ impl Job<'_> {
             return Err(CliError::Usage(what.to_string()));
         }
         let mut out = Line::stdout();
-        if self.echo && !translates {
-            out.write_all(self.prompt.as_bytes())?;
-            out.flush()?;
+        let mut echo = (self.echo && !translates).then_some(self.prompt);
+        // Where a bar is to stand no text can: it is shown together with what follows.
+        if !shares_the_screen() {
+            say_prompt(&mut out, &mut echo)?;
         }
+        let limit = match self.limit {
+            Limit::Asked(limit) => limit,
+            Limit::Usual if model.has_kv_cache() => None,
+            Limit::Usual => Some(context),
+        };
         let position = if translates {
             Position::Start
         } else {
@@ -296,13 +334,14 @@ impl Job<'_> {
             left,
             GenerateOptions::default()
                 .end_tokens(tokenizer.end_tokens())
-                .max_tokens(self.limit)
+                .max_tokens(limit)
                 .endless(self.endless.keep(ids.len())),
             &mut sampler,
             &interrupt,
             |written| {
                 progress = None;
                 interrupt.begin();
+                say_prompt(&mut writer.out, &mut echo)?;
                 writer.token(&written)
             },
         );
@@ -313,6 +352,7 @@ impl Job<'_> {
             profile.finish(&profiles)?;
         }
         let mut done = done?;
+        say_prompt(&mut writer.out, &mut echo)?;
         if let Some(reused) = reused {
             // What was read or computed before its last token is the prompt's as well.
             done.prompt = ids.len() - reused;
@@ -335,13 +375,24 @@ impl Job<'_> {
                 "seed": sampler.options().seed,
             })
         })?;
-        figures(model, &done, stop);
+        let unasked = matches!(self.limit, Limit::Usual) && limit.is_some();
+        figures(model, &done, stop, unasked);
         if let Some(reused) = reused {
-            let line = format!("{reused} of {} prompt tokens from the cache", ids.len());
-            let _ = writeln!(io::stderr(), "{line}");
+            say(&format!(
+                "{reused} of {} prompt tokens from the cache",
+                ids.len()
+            ));
         }
         interrupt.obey();
         Ok(())
+    }
+}
+
+/// Writes the prompt, if that is to be done still.
+fn say_prompt(out: &mut Line, prompt: &mut Option<&str>) -> io::Result<()> {
+    match prompt.take() {
+        Some(prompt) => out.write_all(prompt.as_bytes()).and_then(|()| out.flush()),
+        None => Ok(()),
     }
 }
 
@@ -464,7 +515,7 @@ fn reason(stop: Stop) -> &'static str {
     }
 }
 
-fn figures(model: &Model, done: &Generated, stop: &str) {
+fn figures(model: &Model, done: &Generated, stop: &str, unasked: bool) {
     let rate = |tokens: usize, seconds: f64| tokens as f64 / seconds.max(1e-9);
     let tokens = |count: usize| match count {
         1 => "1 token".to_string(),
@@ -480,17 +531,16 @@ fn figures(model: &Model, done: &Generated, stop: &str) {
     };
     let hint = match done.stop {
         Stop::Context => " (-c gives it more room, --endless forgets the oldest)",
+        Stop::Length if unasked => " (-n -1 goes on without end)",
         _ => "",
     };
-    let line = format!(
+    say(&format!(
         "prompt {}, {:.1} tokens/s; generated {generated}; {stop}{hint}; {}, {}",
         tokens(done.prompt),
         rate(done.prompt, done.prompt_time.as_secs_f64()),
         threads(model),
         model.isa(),
-    );
-    // Figures are a courtesy: a closed stderr is no failure.
-    let _ = writeln!(io::stderr(), "{line}");
+    ));
 }
 
 #[cfg(test)]

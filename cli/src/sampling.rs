@@ -83,8 +83,8 @@ pub struct SampleArguments {
     /// Add to a token's logit, as in 15043+1 or 15043-inf; may be given several times
     #[arg(short = 'l', long, value_name = "TOKEN±X", value_parser = logit_bias)]
     logit_bias: Vec<(u32, f32)>,
-    /// The order of the stages, separated by semicolons [default:
-    /// penalties;dry;top_n_sigma;top_k;typ_p;top_p;min_p;xtc;temperature]
+    /// The order of the stages, separated by semicolons [default: penalties; dry; top_n_sigma;
+    /// top_k; typ_p; top_p; min_p; xtc; temperature]
     #[arg(long, value_name = "NAMES", value_parser = stages)]
     samplers: Option<Stages>,
     /// The same in letters: e penalties, d dry, s top_n_sigma, k top_k, y typ_p, p top_p, m min_p,

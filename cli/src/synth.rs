@@ -1,11 +1,12 @@
 //! `rillm synth`: models of known shapes with random weights, to measure on.
 
 use super::quantize::save;
+use super::terminal::{Out, one_line};
 use super::{CliError, bytes, output};
 use clap::Args;
 use rillm::internals::synthetic::{RandomModel, UnknownShape, shapes};
 use rillm::quantize::{Mix, QuantizeOptions, QuantizePlan};
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 #[derive(Args, Debug)]
@@ -57,11 +58,11 @@ pub fn synth(arguments: &Arguments) -> Result<(), CliError> {
         arguments.threads,
         "drawing",
     )?;
-    let mut out = io::stdout().lock();
+    let mut out = Out::new();
     writeln!(
         out,
         "{}: {} weights, {}",
-        arguments.output.display(),
+        one_line(&arguments.output.to_string_lossy()),
         plan.elements(),
         bytes(plan.file_len())
     )?;

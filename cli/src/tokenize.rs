@@ -1,10 +1,11 @@
 //! `rillm tokenize` and `rillm detokenize`: a model's vocabulary, both ways.
 
+use super::terminal::Out;
 use super::{CliError, ModelArguments, text, whole_text};
 use clap::Args;
 use rillm::formats::tokenizer::{DecodeOptions, EncodeOptions, Position, Tokenizer};
 use serde_json::json;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 #[derive(Args, Debug)]
@@ -12,6 +13,9 @@ pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
     /// The text
+    #[arg(value_name = "TEXT", conflicts_with_all = ["prompt", "file"])]
+    words: Vec<String>,
+    /// The same, as an option
     #[arg(
         short,
         long,
@@ -42,8 +46,9 @@ pub struct Arguments {
 
 /// A line for each token: its id and its text.
 pub fn tokenize(arguments: &Arguments) -> Result<(), CliError> {
+    let words = arguments.model.text(&arguments.words)?;
     let text = whole_text(
-        arguments.prompt.as_deref(),
+        arguments.prompt.as_deref().or(words.as_deref()),
         arguments.file.as_deref(),
         "text",
         "-p TEXT",
@@ -51,9 +56,10 @@ pub fn tokenize(arguments: &Arguments) -> Result<(), CliError> {
     let tokenizer = arguments.model.tokenizer()?;
     let options = EncodeOptions::default()
         .add_special(!arguments.no_special)
-        .parse_special(arguments.special);
+        // A mask is written to be one: nobody means its letters.
+        .parse_special(arguments.special || has_mask(&tokenizer, &text));
     let ids = tokenizer.encode(&text, options);
-    let mut out = io::stdout().lock();
+    let mut out = Out::new();
     if arguments.count {
         writeln!(out, "{}", ids.len())?;
     } else if arguments.ids {
@@ -72,6 +78,14 @@ pub fn tokenize(arguments: &Arguments) -> Result<(), CliError> {
     Ok(out.flush()?)
 }
 
+/// Whether a text names the mask of a model that fills them.
+fn has_mask(tokenizer: &Tokenizer, text: &str) -> bool {
+    ["[MASK]", "<mask>"].iter().any(|name| {
+        let token = tokenizer.token(name).filter(|_| text.contains(name));
+        token.is_some_and(|token| tokenizer.is_control(token))
+    })
+}
+
 /// A token's text; of bytes that are no character by themselves, replacement characters.
 fn shown(tokenizer: &Tokenizer, id: u32) -> String {
     String::from_utf8_lossy(tokenizer.piece(id).unwrap_or_default()).into_owned()
@@ -81,9 +95,9 @@ fn shown(tokenizer: &Tokenizer, id: u32) -> String {
 pub struct Back {
     #[command(flatten)]
     model: ModelArguments,
-    /// Token ids [default: from standard input, separated by spaces, commas or lines]
+    /// Token ids, separated by spaces, commas or lines [default: from standard input]
     #[arg(value_name = "ID")]
-    ids: Vec<u32>,
+    ids: Vec<String>,
     /// Leave control tokens out instead of writing their names
     #[arg(long)]
     skip_special: bool,
@@ -94,9 +108,9 @@ pub struct Back {
 
 /// The tokens' bytes, exactly, and nothing else.
 pub fn detokenize(arguments: &Back) -> Result<(), CliError> {
-    let ids = match arguments.ids.as_slice() {
-        [] => from_text(&text(None, None, "ids", "them as arguments")?)?,
-        given => given.to_vec(),
+    let ids = match arguments.model.text(&arguments.ids)? {
+        None => from_text(&text(None, None, "ids", "them as arguments")?)?,
+        Some(given) => from_text(&given)?,
     };
     let tokenizer = arguments.model.tokenizer()?;
     let known = tokenizer.vocabulary_len();
@@ -111,7 +125,7 @@ pub fn detokenize(arguments: &Back) -> Result<(), CliError> {
     let options = DecodeOptions::new()
         .skip_special(arguments.skip_special)
         .position(position);
-    let mut out = io::stdout().lock();
+    let mut out = Out::text();
     out.write_all(&tokenizer.decode(&ids, options))?;
     Ok(out.flush()?)
 }

@@ -36,8 +36,6 @@ use crate::convert::DraftTensor;
 use crate::error::LoadError;
 use crate::quant;
 use crate::replace::Replacement;
-#[doc(hidden)]
-pub use crate::replace::partial_name;
 use crate::setters::setters;
 use mix::Choice;
 use rillm_formats::gguf::write::{FileLayout, TensorSpec, layout};

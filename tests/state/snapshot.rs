@@ -114,7 +114,7 @@ fn hyperparameters_tell_models_apart() {
         let mut config = opened.fixture.config();
         config[key] = value;
         let folder = opened.fixture.folder_with(&config, Vec::new());
-        let model = rillm::Model::open(&folder, Default::default()).expect("a model");
+        let model = Model::open(&folder, Default::default()).expect("a model");
         let mut session = Session::new(&model, small(1, 50)).expect("a session");
         session.restore(0, &mut &bytes[..]).map(|_| ())
     };

@@ -4,13 +4,18 @@
 mod bench;
 mod compare;
 mod completions;
+mod habits;
 mod llama_cpp;
+#[cfg(unix)]
+mod places;
 mod prompt_cache;
 mod quantize;
 mod stop;
 #[path = "../../../tests/support/mod.rs"]
 mod support;
 mod synth;
+#[cfg(unix)]
+mod terminal;
 mod text;
 
 use std::ffi::OsStr;

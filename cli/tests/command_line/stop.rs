@@ -11,7 +11,7 @@ use crate::support::folder::TempFolder;
 use crate::support::to_gguf::Gguf;
 
 /// A model that goes on from "$" with these tokens, one after the other.
-fn reciting(folder: &Path, pieces: &[&[u8]]) -> PathBuf {
+pub fn reciting(folder: &Path, pieces: &[&[u8]]) -> PathBuf {
     let mut gguf = Gguf::of(&Fixture::load("llama_mqa"));
     // The layers add nothing: what comes next depends on the last token alone.
     for (name, floats) in &mut gguf.tensors {

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 pub const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/demo.gguf");
 
 /// Runs a command with this input.
-fn fed(arguments: &[&str], input: &str) -> Output {
+pub fn fed(arguments: &[&str], input: &str) -> Output {
     let mut piped = command(arguments);
     piped
         .stdin(Stdio::piped())
@@ -682,6 +682,7 @@ fn ctrl_c_ends_a_text_with_its_figures() {
     let arguments = ["run", "--demo", "mamba", "-p", "One day", "--ignore-eos"];
     for json in [false, true] {
         let mut command = command(&arguments);
+        command.args(["-n", "-1"]);
         if json {
             command.arg("--json");
         }

@@ -1,0 +1,196 @@
+//! What the user says: lines with an editor and a history where people type, plain lines elsewhere.
+
+use super::{COMMANDS, CliError};
+use crate::history::History;
+use crate::interrupt;
+use crate::terminal::say;
+use rustyline::completion::Completer;
+use rustyline::error::ReadlineError;
+#[cfg(unix)]
+use rustyline::error::Signal;
+use rustyline::highlight::Highlighter;
+use rustyline::hint::Hinter;
+use rustyline::history::MemHistory;
+use rustyline::validate::{ValidationContext, ValidationResult, Validator};
+use rustyline::{Config, Context, Editor, Helper};
+use std::io::{self, BufRead};
+use std::path::PathBuf;
+
+/// What begins and ends a turn of several lines.
+const QUOTES: &str = "\"\"\"";
+
+/// Where turns come from.
+pub struct Input {
+    editor: Option<Editor<Completions, MemHistory>>,
+    history: Option<History>,
+    /// Whether Ctrl-C was pressed at the last prompt.
+    pressed: bool,
+}
+
+impl Input {
+    /// With an editor if people are at both ends, and with a history of what they typed before if
+    /// they want one.
+    pub fn new(terminal: bool, keeps_history: bool) -> Input {
+        let mut editor = None;
+        let mut history = None;
+        if terminal {
+            let config = Config::builder().max_history_size(History::ENTRIES);
+            let made = config.and_then(|config| {
+                let config = config.build();
+                let history = MemHistory::with_config(&config);
+                Editor::with_history(config, history)
+            });
+            // Without one, lines are read as they come.
+            editor = made.ok();
+        }
+        if let Some(editor) = &mut editor {
+            editor.set_helper(Some(Completions));
+            history = keeps_history.then(History::open).flatten();
+            for entry in history.iter_mut().flat_map(History::take) {
+                // What is the same as the one before is left out.
+                let _ = editor.add_history_entry(entry);
+            }
+        }
+        Input {
+            editor,
+            history,
+            pressed: false,
+        }
+    }
+
+    /// A turn of the user's; `None` at the end of input.
+    pub fn turn(&mut self) -> Result<Option<String>, CliError> {
+        let Some(editor) = &mut self.editor else {
+            return plain_turn();
+        };
+        let read = editor.readline("> ").map_err(|error| match error {
+            // By another program, where the key is a character.
+            #[cfg(unix)]
+            ReadlineError::Signal(Signal::Interrupt) => ReadlineError::Interrupted,
+            other => other,
+        });
+        match read {
+            Ok(text) => {
+                self.pressed = false;
+                if !text.trim().is_empty() {
+                    // As above.
+                    let _ = editor.add_history_entry(text.as_str());
+                    if let Some(history) = &mut self.history {
+                        history.add(&text);
+                    }
+                }
+                Ok(Some(unwrapped(&text)))
+            }
+            Err(ReadlineError::Eof) => Ok(None),
+            Err(ReadlineError::Interrupted) if self.pressed => interrupt::exit(),
+            Err(ReadlineError::Interrupted) => {
+                self.pressed = true;
+                say("Ctrl-C once more, Ctrl-D or /exit ends");
+                Ok(Some(String::new()))
+            }
+            // The window has another size.
+            Err(ReadlineError::Signal(_)) => Ok(Some(String::new())),
+            Err(error) => Err(failed(&error.to_string())),
+        }
+    }
+}
+
+fn failed(what: &str) -> CliError {
+    CliError::File(PathBuf::from("standard input"), what.to_string())
+}
+
+/// A turn without an editor.
+fn plain_turn() -> Result<Option<String>, CliError> {
+    let mut text = String::new();
+    loop {
+        let before = text.len();
+        let read = io::stdin().lock().read_line(&mut text);
+        if read.map_err(|error| failed(&error.to_string()))? == 0 {
+            return Ok(Some(unwrapped(&text)).filter(|_| before > 0));
+        }
+        while text.ends_with(['\n', '\r']) {
+            text.pop();
+        }
+        if !text.ends_with('\\') {
+            return Ok(Some(unwrapped(&text)));
+        }
+        text.push('\n');
+    }
+}
+
+/// Whether a turn that reads so far like this goes on in the next line.
+fn goes_on(text: &str) -> bool {
+    match text.strip_prefix(QUOTES) {
+        Some(rest) => !rest.ends_with(QUOTES),
+        None => text.ends_with('\\'),
+    }
+}
+
+/// What a turn says: without the quotes around it, or the backslashes at the ends of its lines.
+fn unwrapped(text: &str) -> String {
+    let quoted = text.strip_prefix(QUOTES);
+    match quoted.and_then(|rest| rest.strip_suffix(QUOTES)) {
+        Some(inner) => inner.trim_matches('\n').to_string(),
+        None => text.replace("\\\n", "\n"),
+    }
+}
+
+/// What the editor knows of this program: names of commands, and when a turn goes on.
+struct Completions;
+
+impl Helper for Completions {}
+impl Highlighter for Completions {}
+
+impl Hinter for Completions {
+    type Hint = String;
+}
+
+impl Completer for Completions {
+    type Candidate = String;
+
+    fn complete(
+        &self,
+        line: &str,
+        at: usize,
+        _: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<String>)> {
+        let begun = &line[..at];
+        let fitting = COMMANDS.iter().filter(|name| name.starts_with(begun));
+        let fitting = fitting.filter(|_| begun.starts_with('/'));
+        Ok((0, fitting.map(|name| (*name).to_string()).collect()))
+    }
+}
+
+impl Validator for Completions {
+    fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
+        Ok(match goes_on(context.input()) {
+            true => ValidationResult::Incomplete,
+            false => ValidationResult::Valid(None),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{goes_on, unwrapped};
+
+    #[test]
+    fn a_turn_may_have_several_lines() {
+        for (text, goes, says) in [
+            ("one line", false, "one line"),
+            ("one\\", true, "one\\"),
+            ("one\\\ntwo", false, "one\ntwo"),
+            ("\"\"\"", true, "\"\"\""),
+            ("\"\"\"\none", true, "\"\"\"\none"),
+            ("\"\"\"\none\n\ntwo\n\"\"\"", false, "one\n\ntwo"),
+            ("\"\"\"one\"\"\"", false, "one"),
+            ("\"quoted\" word", false, "\"quoted\" word"),
+        ] {
+            assert_eq!(
+                (goes_on(text), unwrapped(text).as_str()),
+                (goes, says),
+                "{text}"
+            );
+        }
+    }
+}
