@@ -346,6 +346,7 @@ fn write_to(
     for (index, (tensor, planned)) in input.tensors.iter().zip(&plan.tensors).enumerate() {
         let mut quality = Quality::default();
         if let Some(bytes) = input.stored(tensor).filter(|_| planned.from == planned.to) {
+            check_finite(tensor, bytes)?;
             file.write_all(bytes).map_err(failed)?;
             done.fetch_add(planned.elements(), Ordering::Relaxed);
         } else {
@@ -360,6 +361,48 @@ fn write_to(
     file.flush().map_err(failed)?;
     file.get_ref().sync_all().map_err(failed)?;
     Ok(qualities)
+}
+
+/// Refuses a tensor that is copied and holds what is no number, or whose blocks do.
+fn check_finite(tensor: &DraftTensor, bytes: &[u8]) -> Result<(), QuantizeError> {
+    let all_are = match (tensor.dtype, quant::decode(tensor.dtype)) {
+        (DType::F32, _) => bytes
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .all(|value| f32::from_le_bytes(*value).is_finite()),
+        (_, Some(decode)) => {
+            let block_len = tensor.dtype.block_len() as usize;
+            let weights = tensor.dtype.block_elements() as usize;
+            let mut values = vec![0.0; BLOCKS * weights];
+            bytes.chunks(BLOCKS * block_len.max(1)).all(|blocks| {
+                let count = blocks.len() / block_len.max(1) * weights;
+                let values = &mut values[..count];
+                decode(blocks, values);
+                values.iter().all(|value| value.is_finite())
+            })
+        }
+        (_, None) => true,
+    };
+    match all_are {
+        true => Ok(()),
+        false => Err(QuantizeError::Tensor(
+            tensor.name.clone(),
+            NOT_FINITE.to_string(),
+        )),
+    }
+}
+
+const NOT_FINITE: &str = "has weights that are not finite numbers";
+
+/// Blocks that are decoded at a time to be looked at.
+const BLOCKS: usize = 1 << 8;
+
+/// Why a share of a tensor could not be encoded.
+enum Unfit {
+    NotFinite,
+    /// A weight that the type cannot hold.
+    TooLarge(f32),
 }
 
 /// Decodes a tensor and encodes it again, batch by batch.
@@ -394,10 +437,18 @@ fn recode(
         let work = |first: usize, values: &mut [f32], bytes: &mut [u8], again: &mut [f32]| {
             input.read(tensor, first, values);
             if values.iter().any(|value| !value.is_finite()) {
-                return None;
+                return Err(Unfit::NotFinite);
             }
             encode(values, bytes);
             decode(bytes, again);
+            if again.iter().any(|value| !value.is_finite()) {
+                // A scale that is too large spoils its whole block: the largest weight made it so.
+                let pairs = values.iter().zip(&*again);
+                let spoiled = pairs.filter(|(_, again)| !again.is_finite());
+                let largest = spoiled.map(|(value, _)| *value);
+                let largest = largest.max_by(|a, b| a.abs().total_cmp(&b.abs()));
+                return Err(Unfit::TooLarge(largest.unwrap_or_default()));
+            }
             let pairs = values.iter().zip(&*again);
             let quality = pairs.fold(Quality::default(), |quality, (&value, &again)| {
                 let (value, error) = (f64::from(value), f64::from(value) - f64::from(again));
@@ -408,13 +459,13 @@ fn recode(
                 })
             });
             done.fetch_add(values.len() as u64, Ordering::Relaxed);
-            Some(quality)
+            Ok(quality)
         };
         let shares = values[..count * columns]
             .chunks_mut(share * columns)
             .zip(bytes[..count * row_len].chunks_mut(share * row_len))
             .zip(again[..count * columns].chunks_mut(share * columns));
-        let results: Vec<Option<Quality>> = std::thread::scope(|scope| {
+        let results: Vec<Result<Quality, Unfit>> = std::thread::scope(|scope| {
             let work = &work;
             let running: Vec<_> = shares
                 .enumerate()
@@ -426,11 +477,19 @@ fn recode(
             // A worker that panicked has no result either.
             running
                 .into_iter()
-                .map(|thread| thread.join().ok().flatten())
+                .map(|thread| thread.join().unwrap_or(Err(Unfit::NotFinite)))
                 .collect()
         });
         for result in results {
-            let share = result.ok_or_else(|| refuse("has weights that are not finite numbers"))?;
+            let share = result.map_err(|unfit| match unfit {
+                Unfit::NotFinite => refuse(NOT_FINITE),
+                Unfit::TooLarge(weight) => refuse(&format!(
+                    "has the weight {weight:e}, which {} cannot hold; say --tensor-type {}={}",
+                    to.name(),
+                    tensor.name,
+                    if to == DType::BF16 { "f32" } else { "bf16" }
+                )),
+            })?;
             quality = quality.and(share);
         }
         write(&bytes[..count * row_len])?;

@@ -201,3 +201,59 @@ fn weights_that_are_not_numbers_leave_no_file() {
         assert_eq!(left, 0);
     }
 }
+
+/// A weight that a type cannot hold is an error that names both, never an infinite weight.
+#[test]
+fn a_weight_beyond_the_type_is_an_error() {
+    let tensor = "blk.0.ffn_down.weight";
+    let spec = TensorSpec {
+        name: tensor.to_string(),
+        dtype: DType::F32,
+        shape: Shape(vec![2, 256]),
+    };
+    let file = |weight: f32| {
+        let mut values: Vec<f32> = (0..512).map(wave).collect();
+        values[300] = weight;
+        let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
+        to_bytes(&llama(), &[(spec.clone(), bytes.as_slice())]).expect("a GGUF file")
+    };
+    let folder = TempFolder::new("beyond");
+    for (mix, weight, holds) in [
+        ("f16", 65504.0, true),
+        ("f16", 65520.0, false),
+        ("f16", -1e9, false),
+        ("bf16", 1e9, true),
+        ("bf16", f32::MAX, false),
+        ("f32", f32::MAX, true),
+        ("f32", f32::NAN, false),
+        ("f32", f32::INFINITY, false),
+        ("q8_0", 1e9, false),
+        ("q4_0", 1e9, false),
+        ("q4_1", 1e9, false),
+        ("q5_0", -1e9, false),
+        ("q5_1", 1e9, false),
+        ("q2_k", 1e9, false),
+        ("q3_k_m", 1e9, false),
+        ("q4_k_m", -1e9, false),
+        ("q5_k_m", 1e9, false),
+        ("q6_k", 1e9, false),
+        ("iq4_nl", 1e9, false),
+        ("iq4_xs", 1e9, false),
+        ("q4_k_m", 1e3, true),
+    ] {
+        let draft = input(file(weight));
+        let plan = QuantizePlan::new(&draft, &options(mix)).expect("a plan");
+        let path = folder.join("out.gguf");
+        let done = std::sync::atomic::AtomicU64::new(0);
+        let written = rillm::quantize::write(&draft, &plan, &path, 1, &done);
+        match written {
+            Ok(_) => assert!(holds, "{mix} took {weight}"),
+            Err(error) => {
+                let error = error.to_string();
+                assert!(!holds && error.contains(tensor), "{mix}, {weight}: {error}");
+                assert!(!path.exists());
+            }
+        }
+        let _ = std::fs::remove_file(&path);
+    }
+}
