@@ -69,19 +69,31 @@ fn main() {
         group.sample_size(10);
         group.throughput(Throughput::Bytes(prose.len() as u64));
         group.bench_function("whole", |bencher| {
-            bencher.iter(|| tokenizer.encode(black_box(&prose), EncodeOptions::default()));
+            bencher.iter(|| {
+                tokenizer
+                    .encode(black_box(&prose), EncodeOptions::default())
+                    .expect("within bounds")
+            });
         });
         group.bench_function("lines", |bencher| {
             bencher.iter(|| {
                 for line in &lines {
-                    black_box(tokenizer.encode(black_box(line), EncodeOptions::default()));
+                    black_box(
+                        tokenizer
+                            .encode(black_box(line), EncodeOptions::default())
+                            .expect("within bounds"),
+                    );
                 }
             });
         });
         for (run, text) in &runs {
             group.throughput(Throughput::Bytes(text.len() as u64));
             group.bench_function(BenchmarkId::new("run", run), |bencher| {
-                bencher.iter(|| tokenizer.encode(black_box(text), EncodeOptions::default()));
+                bencher.iter(|| {
+                    tokenizer
+                        .encode(black_box(text), EncodeOptions::default())
+                        .expect("within bounds")
+                });
             });
         }
     }

@@ -18,7 +18,7 @@
 //! let mut messages = vec![Message::new("user", "Tell me of a dog and a ball.")];
 //! let text = template.render(&messages, true)?;
 //! // The template writes control tokens by their names.
-//! let prompt = tokenizer.encode(&text, EncodeOptions::default().add_special(true).parse_special(true));
+//! let prompt = tokenizer.encode(&text, EncodeOptions::default().add_special(true).parse_special(true))?;
 //!
 //! let mut session = Session::new(&model, SessionOptions::default().context(256))?;
 //! let mut sampler = Sampler::new(SampleOptions::default(), tokenizer.vocabulary_len(), 256);

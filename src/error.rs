@@ -5,6 +5,7 @@ pub use crate::plan::PlanError;
 pub use crate::state::{StateError, UnknownKvType};
 
 use crate::graph::BuildError;
+use rillm_formats::tokenizer::TokenizerError;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -57,6 +58,12 @@ impl LoadError {
     /// What failed.
     pub fn kind(&self) -> LoadErrorKind {
         self.kind
+    }
+}
+
+impl From<TokenizerError> for LoadError {
+    fn from(error: TokenizerError) -> LoadError {
+        LoadError::new(LoadErrorKind::Tokenizer, error.to_string())
     }
 }
 

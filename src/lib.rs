@@ -18,7 +18,7 @@
 //! let mut sampler = Sampler::new(SampleOptions::default(), tokenizer.vocabulary_len(), 256);
 //!
 //! let begin = EncodeOptions::default().add_special(true);
-//! let prompt = tokenizer.encode("Once upon a time", begin);
+//! let prompt = tokenizer.encode("Once upon a time", begin)?;
 //! let options = GenerateOptions::default()
 //!     .end_tokens(tokenizer.end_tokens())
 //!     .max_tokens(40);

@@ -59,7 +59,7 @@ setters! {
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let model = Model::open("assets/demo.gguf", ModelOptions::default())?;
 /// println!("{} on {}, {} threads", model.title(), model.isa(), model.threads());
-/// let begin = model.tokenizer()?.encode("Once upon a time", Default::default());
+/// let begin = model.tokenizer()?.encode("Once upon a time", Default::default())?;
 /// assert_eq!(begin.len(), 4);
 /// # Ok(())
 /// # }
@@ -536,11 +536,28 @@ fn no_tokenizer(container: Container) -> LoadError {
             "model has no vocabulary, only token ids can be given to it (rillm eval)"
         }
         Container::HuggingFace => {
-            "there is no tokenizer.json, no tokenizer.model and no rwkv_vocab_*.txt, copy one of \
-             them from where the checkpoint came from; token ids alone can be run by rillm eval"
+            "there is no tokenizer.json, nor another vocabulary (tokenizer.model, spiece.model, \
+             vocab.json with merges.txt, vocab.txt, rwkv_vocab_*.txt), copy it from where the checkpoint came from; token ids alone can be run by rillm eval"
         }
     };
     LoadError::new(LoadErrorKind::Tokenizer, what)
+}
+
+/// The files that bear on text.
+pub(crate) fn hf_files(files: &TokenizerFiles) -> HfFiles<'_> {
+    HfFiles {
+        tokenizer_json: files.tokenizer_json.as_deref(),
+        tokenizer_model: files.tokenizer_model.as_deref(),
+        vocab_json: files.vocab_json.as_deref(),
+        merges_txt: files.merges_txt.as_deref(),
+        vocab_txt: files.vocab_txt.as_deref(),
+        added_tokens: files.added_tokens.as_deref(),
+        rwkv_vocabulary: files.rwkv_vocabulary.as_deref(),
+        tokenizer_config: files.tokenizer_config.as_deref(),
+        generation_config: files.generation_config.as_deref(),
+        special_tokens_map: files.special_tokens_map.as_deref(),
+        config: files.config.as_deref(),
+    }
 }
 
 pub(crate) fn open_tokenizer(
@@ -549,15 +566,7 @@ pub(crate) fn open_tokenizer(
 ) -> Result<Option<Tokenizer>, LoadError> {
     let found = match manifest.container {
         Container::Gguf => Tokenizer::from_gguf(&manifest.metadata),
-        Container::HuggingFace => Tokenizer::from_hf(HfFiles {
-            tokenizer_json: files.tokenizer_json.as_deref(),
-            tokenizer_model: files.tokenizer_model.as_deref(),
-            rwkv_vocabulary: files.rwkv_vocabulary.as_deref(),
-            tokenizer_config: files.tokenizer_config.as_deref(),
-            generation_config: files.generation_config.as_deref(),
-            config: files.config.as_deref(),
-            special_tokens_map: files.special_tokens_map.as_deref(),
-        }),
+        Container::HuggingFace => Tokenizer::from_hf(hf_files(files)),
     };
-    found.map_err(|error| LoadError::new(LoadErrorKind::Tokenizer, error.to_string()))
+    Ok(found?)
 }

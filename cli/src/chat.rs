@@ -403,7 +403,7 @@ impl<'a> Chat<'a> {
             .parse_special(true);
         loop {
             let text = self.template.render(&self.messages, true)?;
-            let ids = self.tokenizer.encode(&text, options);
+            let ids = self.tokenizer.encode(&text, options)?;
             if ids.is_empty() {
                 let what = "the chat template makes no text of the conversation, --chat-template \
                             names another";

@@ -1,6 +1,7 @@
 //! Why a command failed: one line, and an exit code.
 
 use rillm::error::IsaError;
+use rillm::formats::tokenizer::TokenizerError;
 use rillm::{LoadError, RunError};
 use std::fmt;
 use std::io;
@@ -28,6 +29,12 @@ impl fmt::Display for CliError {
             CliError::Usage(what) => f.write_str(what),
             CliError::Output(error) => write!(f, "standard output: {error}"),
         }
+    }
+}
+
+impl From<TokenizerError> for CliError {
+    fn from(error: TokenizerError) -> CliError {
+        CliError::Load(error.into())
     }
 }
 

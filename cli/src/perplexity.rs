@@ -79,7 +79,7 @@ fn measure(arguments: &Arguments, model: &Model, text: &str) -> Result<(), CliEr
     }
     let tokenizer = model.tokenizer()?;
     let options = EncodeOptions::default().add_special(true);
-    let mut ids = tokenizer.encode(text, options);
+    let mut ids = tokenizer.encode(text, options)?;
     let size = window(arguments, model).min(ids.len());
     if size < 2 {
         return Err(CliError::Usage(

@@ -252,7 +252,7 @@ impl Job<'_> {
         let options = EncodeOptions::default()
             .add_special(true)
             .parse_special(self.special);
-        let ids = tokenizer.encode(self.prompt, options);
+        let ids = tokenizer.encode(self.prompt, options)?;
         warn_of_others_tokens(model, tokenizer);
         check_tokens(model, tokenizer, &ids)?;
         if ids.is_empty() {

@@ -56,9 +56,8 @@ pub fn tokenize(arguments: &Arguments) -> Result<(), CliError> {
     let tokenizer = arguments.model.tokenizer()?;
     let options = EncodeOptions::default()
         .add_special(!arguments.no_special)
-        // A mask is written to be one: nobody means its letters.
-        .parse_special(arguments.special || has_mask(&tokenizer, &text));
-    let ids = tokenizer.encode(&text, options);
+        .parse_special(arguments.special);
+    let ids = tokenizer.encode(&text, options)?;
     let mut out = Out::new();
     if arguments.count {
         writeln!(out, "{}", ids.len())?;
@@ -76,14 +75,6 @@ pub fn tokenize(arguments: &Arguments) -> Result<(), CliError> {
         }
     }
     Ok(out.flush()?)
-}
-
-/// Whether a text names the mask of a model that fills them.
-fn has_mask(tokenizer: &Tokenizer, text: &str) -> bool {
-    ["[MASK]", "<mask>"].iter().any(|name| {
-        let token = tokenizer.token(name).filter(|_| text.contains(name));
-        token.is_some_and(|token| tokenizer.is_control(token))
-    })
 }
 
 /// A token's text; of bytes that are no character by themselves, replacement characters.

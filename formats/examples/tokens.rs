@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         for _ in 0..5 {
             let start = Instant::now();
             for text in &texts {
-                std::hint::black_box(tokenizer.encode(text, options));
+                std::hint::black_box(tokenizer.encode(text, options)?);
             }
             best = best.min(start.elapsed().as_secs_f64());
         }
@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     for text in &texts {
-        let ids = tokenizer.encode(text, options);
+        let ids = tokenizer.encode(text, options)?;
         let back = tokenizer.decode_text(&ids, DecodeOptions::default());
         writeln!(out, "{}", serde_json::json!({ "ids": ids, "text": back }))?;
     }

@@ -28,14 +28,14 @@ fuzz_target!(|text: &str| {
     // A text that writes ▁ gets a space back, and so does one that goes on after <sep>.
     let is_exact = !text.contains('▁') && !text.contains("<sep>");
     for tokenizer in TOKENIZERS.iter() {
-        let ids = tokenizer.encode(text, EncodeOptions::default());
+        let ids = tokenizer.encode(text, EncodeOptions::default()).expect("within bounds");
         assert!(ids.iter().all(|&id| !tokenizer.is_control(id)));
         if is_exact {
             let back = tokenizer.decode(&ids, DecodeOptions::default());
             assert_eq!(back, text.as_bytes());
         }
         let options = EncodeOptions::default().add_special(true).parse_special(true);
-        let ids = tokenizer.encode(text, options);
+        let ids = tokenizer.encode(text, options).expect("within bounds");
         tokenizer.decode_text(&ids, DecodeOptions::default());
     }
 });

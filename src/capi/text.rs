@@ -181,6 +181,7 @@ pub unsafe extern "C" fn rillm_tokenize(
                 .add_special(flags & ADD_SPECIAL != 0)
                 .parse_special(flags & PARSE_SPECIAL != 0);
             let found = tokenizer.encode(input, options);
+            let found = found.map_err(crate::error::LoadError::from)?;
             fill(&found, tokens, capacity, count, "tokens")
         })
     }

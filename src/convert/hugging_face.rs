@@ -6,7 +6,7 @@ use super::draft::{DraftTensor, TensorSource};
 use super::scaling;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::{Catalog, View};
-use crate::model::{open_tokenizer, used, wired};
+use crate::model::{hf_files, open_tokenizer, used, wired};
 use crate::models::{Architecture, GgufKeys, Written, WrittenRows};
 use crate::weights::{Files, Found, Stored};
 use rillm_formats::manifest::{Array, DType, Manifest, Metadata, MetadataValue};
@@ -222,10 +222,22 @@ fn text(files: &Files, rows: u64) -> (Metadata, Vec<String>) {
     match open_tokenizer(&files.manifest, &files.tokenizer) {
         Ok(None) => notes.push(format!("the folder has no tokenizer: {without}")),
         Err(error) => notes.push(format!("{error}: {without}")),
-        Ok(Some(tokenizer)) => match tokenizer.to_gguf() {
-            Ok(vocabulary) => metadata = vocabulary,
-            Err(error) => notes.push(format!("{error}: {without}")),
-        },
+        Ok(Some(tokenizer)) => {
+            let mut written = tokenizer.to_gguf();
+            if !written.is_exact
+                && let Ok(Some(json)) = hf_files(&files.tokenizer).tokenizer_json()
+            {
+                written.add_tokenizer_json(&json);
+            }
+            if !written.losses.is_empty() {
+                notes.push(format!(
+                    "the keys of GGUF do not hold all of the tokenizer ({}): rillm reads the \
+                     tokenizer.json that the file holds, other programs may tokenize differently",
+                    written.losses.join(", ")
+                ));
+            }
+            metadata = written.metadata;
+        }
     }
     if let Some(template) = files.tokenizer.chat_template() {
         let key = "tokenizer.chat_template".to_string();

@@ -17,7 +17,7 @@
 //! let mut session = Session::new(&model, SessionOptions::default())?;
 //! let mut sampler = Sampler::new(SampleOptions::greedy(), tokenizer.vocabulary_len(), 4096);
 //!
-//! let prompt = tokenizer.encode("Once upon a time", EncodeOptions::default().add_special(true));
+//! let prompt = tokenizer.encode("Once upon a time", EncodeOptions::default().add_special(true))?;
 //! let options = GenerateOptions::default()
 //!     .end_tokens(tokenizer.end_tokens())
 //!     .max_tokens(20);
@@ -45,7 +45,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let model = Model::open("assets/demo.gguf", ModelOptions::default())?;
 //! # let tokenizer = model.tokenizer()?;
-//! # let prompt = tokenizer.encode("Once upon a time", EncodeOptions::default().add_special(true));
+//! # let prompt = tokenizer.encode("Once upon a time", EncodeOptions::default().add_special(true))?;
 //! let mut session = Session::new(&model, SessionOptions::default().sequences(3))?;
 //! let (last, before) = prompt.split_last().expect("a prompt");
 //! session.prefill(0, before)?;
@@ -403,7 +403,9 @@ pub fn breakers(tokenizer: &Tokenizer, texts: &[&str]) -> Vec<Vec<u32>> {
             }
             let begins = |len: &usize| text.is_char_boundary(*len) && word.ends_with(&text[..*len]);
             for len in (1..text.len()).filter(begins) {
+                // A text that cannot be encoded breaks nothing.
                 let rest = tokenizer.encode(&text[len..], EncodeOptions::default());
+                let rest = rest.unwrap_or_default();
                 found.push([&[id], rest.as_slice()].concat());
             }
         }

@@ -54,7 +54,11 @@ pub(super) fn open(path: &Path) -> Result<Files, LoadError> {
     };
     let tokenizer = TokenizerFiles {
         tokenizer_json,
-        tokenizer_model: file(folder, "tokenizer.model")?,
+        tokenizer_model: sentencepiece(folder)?,
+        vocab_json: file(folder, "vocab.json")?,
+        merges_txt: file(folder, "merges.txt")?,
+        vocab_txt: file(folder, "vocab.txt")?,
+        added_tokens: file(folder, "added_tokens.json")?,
         rwkv_vocabulary: rwkv_vocabulary(folder)?,
         tokenizer_config,
         chat_template: optional(folder, "chat_template.jinja", &mut notes, |bytes| {
@@ -265,6 +269,18 @@ fn pickles(folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
     ];
     found.sort_by_key(|path| beside.iter().any(|begin| name_of(path).starts_with(begin)));
     Ok(found)
+}
+
+/// SentencePiece's file, under the names it has in one model's folder or another's.
+fn sentencepiece(folder: &Path) -> Result<Option<Vec<u8>>, LoadError> {
+    const NAMES: [&str; 4] = [
+        "tokenizer.model",
+        "spiece.model",
+        "sentencepiece.bpe.model",
+        "spm.model",
+    ];
+    let there = NAMES.iter().find(|name| folder.join(name).is_file());
+    there.map_or(Ok(None), |name| file(folder, name))
 }
 
 /// RWKV's vocabulary, the newest by its name.

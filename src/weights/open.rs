@@ -29,6 +29,10 @@ pub struct Files {
 pub struct TokenizerFiles {
     pub tokenizer_json: Option<Vec<u8>>,
     pub tokenizer_model: Option<Vec<u8>>,
+    pub vocab_json: Option<Vec<u8>>,
+    pub merges_txt: Option<Vec<u8>>,
+    pub vocab_txt: Option<Vec<u8>>,
+    pub added_tokens: Option<Vec<u8>>,
     pub rwkv_vocabulary: Option<Vec<u8>>,
     pub tokenizer_config: Option<Vec<u8>>,
     pub generation_config: Option<Vec<u8>>,

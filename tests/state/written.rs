@@ -138,6 +138,7 @@ fn goes_on(label: &str, model: &Model, saved: &Saved<'_>, expected: &Value) {
     let tokenizer = model.tokenizer().expect("a tokenizer");
     let encode = EncodeOptions::default().add_special(true);
     let prompt = tokenizer.encode(expected["prompt"].as_str().expect("a prompt"), encode);
+    let prompt = prompt.expect("tokens");
     let (last, held) = prompt.split_last().expect("tokens");
     let options = SessionOptions::default().context(64).kv_type(saved.kv_type);
     let mut session = Session::new(model, options).expect("a session");

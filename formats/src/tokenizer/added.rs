@@ -1,6 +1,7 @@
 //! Added tokens, which are found in text as written before the model sees it: control tokens (if
 //! the caller asks for them) and user-defined ones.
 
+use super::class::is_unicode_word as is_word;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -89,6 +90,16 @@ impl AddedTokens {
         }
     }
 
+    pub(super) fn entries(&self) -> &[Added] {
+        &self.entries
+    }
+
+    /// Whether a token matches otherwise than wherever its text is.
+    pub(super) fn has_flags(&self) -> bool {
+        let has = |entry: &Added| entry.strips_left || entry.strips_right || entry.is_word;
+        self.entries.iter().any(has)
+    }
+
     /// Cuts `text` at the tokens in it. Empty stretches are left out.
     pub(super) fn segments(
         &self,
@@ -110,8 +121,9 @@ impl AddedTokens {
                 at += 1;
                 continue;
             };
-            let Some((before, after)) = text.get(from..at).zip(text.get(at + entry.text.len()..))
-            else {
+            // White space that the token before took may begin this one.
+            let before = text.get(from.min(at)..at);
+            let Some((before, after)) = before.zip(text.get(at + entry.text.len()..)) else {
                 // Not on a character boundary: a token that is not whole characters.
                 at += 1;
                 continue;
@@ -119,7 +131,7 @@ impl AddedTokens {
             let in_word = text.get(..at).is_some_and(|text| text.ends_with(is_word))
                 || after.starts_with(is_word);
             if entry.is_word && in_word {
-                at += 1;
+                at += entry.text.len();
                 continue;
             }
             let before = match entry.strips_left {
@@ -131,10 +143,10 @@ impl AddedTokens {
             }
             segment(Segment::Token(entry.id));
             at += entry.text.len();
-            if entry.strips_right {
-                at += after.len() - after.trim_start().len();
-            }
             from = at;
+            if entry.strips_right {
+                from += after.len() - after.trim_start().len();
+            }
         }
         if from < text.len() {
             segment(Segment::Text(from..text.len()));
@@ -161,10 +173,6 @@ impl AddedTokens {
         }
         longest
     }
-}
-
-fn is_word(character: char) -> bool {
-    character.is_alphanumeric() || character == '_'
 }
 
 #[cfg(test)]

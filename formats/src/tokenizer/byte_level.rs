@@ -1,6 +1,7 @@
 //! The alphabet of byte-level vocabularies: each byte is written as a printable character.
 
 use alloc::borrow::Cow;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 /// The text of a byte-level token as the bytes it stands for, or `None` if it has a
@@ -25,16 +26,31 @@ pub(super) fn raw(token: &[u8]) -> Cow<'_, [u8]> {
 pub(super) fn text_of(bytes: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(bytes.len());
     for &byte in bytes {
-        let code = match byte {
-            0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF => u32::from(byte),
-            0..=0x20 => 0x100 + u32::from(byte),
-            0x7F..=0xA0 => 0x121 + u32::from(byte - 0x7F),
-            0xAD => 0x143,
-        };
-        let character = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+        let character = character_of(byte);
         text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
     }
     text
+}
+
+/// A text whose bytes are written as characters of the alphabet.
+pub(super) fn mapped(text: &str) -> String {
+    text.bytes().map(character_of).collect()
+}
+
+/// The bytes of a word of the alphabet; other characters stand for nothing.
+pub(super) fn unmap(word: &str, bytes: &mut Vec<u8>) {
+    bytes.clear();
+    bytes.extend(word.chars().filter_map(byte_of));
+}
+
+fn character_of(byte: u8) -> char {
+    let code = match byte {
+        0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF => u32::from(byte),
+        0..=0x20 => 0x100 + u32::from(byte),
+        0x7F..=0xA0 => 0x121 + u32::from(byte - 0x7F),
+        0xAD => 0x143,
+    };
+    char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
 fn byte_of(character: char) -> Option<u8> {

@@ -44,6 +44,7 @@ const fn mask(categories: &[GeneralCategory]) -> u32 {
     bits
 }
 
+const SEPARATOR: u32 = mask(&[G::SpaceSeparator, G::LineSeparator, G::ParagraphSeparator]);
 const OTHER: u32 = mask(&[
     G::Control,
     G::Format,
@@ -52,7 +53,59 @@ const OTHER: u32 = mask(&[
     G::Unassigned,
 ]);
 
-fn is_in(character: char, categories: u32) -> bool {
+/// The general categories that regular expressions call so.
+pub(super) fn categories(name: &str) -> Option<u32> {
+    Some(match name {
+        "L" | "Letter" => LETTER,
+        "Lu" | "Uppercase_Letter" => mask(&[G::UppercaseLetter]),
+        "Ll" | "Lowercase_Letter" => mask(&[G::LowercaseLetter]),
+        "Lt" | "Titlecase_Letter" => mask(&[G::TitlecaseLetter]),
+        "Lm" | "Modifier_Letter" => mask(&[G::ModifierLetter]),
+        "Lo" | "Other_Letter" => mask(&[G::OtherLetter]),
+        "M" | "Mark" => MARK,
+        "Mn" | "Nonspacing_Mark" => mask(&[G::NonspacingMark]),
+        "Mc" | "Spacing_Mark" => mask(&[G::SpacingMark]),
+        "Me" | "Enclosing_Mark" => mask(&[G::EnclosingMark]),
+        "N" | "Number" => NUMBER,
+        "Nd" | "Decimal_Number" => mask(&[G::DecimalNumber]),
+        "Nl" | "Letter_Number" => mask(&[G::LetterNumber]),
+        "No" | "Other_Number" => mask(&[G::OtherNumber]),
+        "P" | "Punctuation" => PUNCTUATION,
+        "Pc" => mask(&[G::ConnectorPunctuation]),
+        "Pd" => mask(&[G::DashPunctuation]),
+        "Ps" => mask(&[G::OpenPunctuation]),
+        "Pe" => mask(&[G::ClosePunctuation]),
+        "Pi" => mask(&[G::InitialPunctuation]),
+        "Pf" => mask(&[G::FinalPunctuation]),
+        "Po" => mask(&[G::OtherPunctuation]),
+        "S" | "Symbol" => SYMBOL,
+        "Sm" => mask(&[G::MathSymbol]),
+        "Sc" => mask(&[G::CurrencySymbol]),
+        "Sk" => mask(&[G::ModifierSymbol]),
+        "So" => mask(&[G::OtherSymbol]),
+        "Z" | "Separator" => SEPARATOR,
+        "Zs" => mask(&[G::SpaceSeparator]),
+        "Zl" => mask(&[G::LineSeparator]),
+        "Zp" => mask(&[G::ParagraphSeparator]),
+        "C" | "Other" => OTHER,
+        "Cc" => mask(&[G::Control]),
+        "Cf" => mask(&[G::Format]),
+        "Co" => mask(&[G::PrivateUse]),
+        "Cn" => mask(&[G::Unassigned]),
+        _ => return None,
+    })
+}
+
+/// What words are made of (`\w`), as Unicode's annex on regular expressions has it.
+pub(super) fn is_unicode_word(character: char) -> bool {
+    const OTHERS: u32 = mask(&[G::ConnectorPunctuation, G::DecimalNumber]);
+    character.is_alphabetic()
+        || is_in(character, MARK | OTHERS)
+        || matches!(character, '\u{200C}' | '\u{200D}')
+}
+
+/// Whether the character has one of these general categories.
+pub(super) fn is_in(character: char, categories: u32) -> bool {
     categories & 1 << character.general_category() as u32 != 0
 }
 
@@ -169,21 +222,10 @@ impl Class {
             self.ranges.extend_from_slice(HAN);
             return true;
         }
-        self.categories |= match name {
-            "L" => LETTER,
-            "Lu" => mask(&[G::UppercaseLetter]),
-            "Ll" => mask(&[G::LowercaseLetter]),
-            "Lt" => mask(&[G::TitlecaseLetter]),
-            "Lm" => mask(&[G::ModifierLetter]),
-            "Lo" => mask(&[G::OtherLetter]),
-            "M" => MARK,
-            "Mn" => mask(&[G::NonspacingMark]),
-            "N" => NUMBER,
-            "Nd" => mask(&[G::DecimalNumber]),
-            "P" => PUNCTUATION,
-            "S" => SYMBOL,
-            _ => return false,
-        };
+        match categories(name) {
+            Some(mask) => self.categories |= mask,
+            None => return false,
+        }
         true
     }
 

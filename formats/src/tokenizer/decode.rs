@@ -1,6 +1,8 @@
 //! From token ids back to text, whole or as it comes.
 
-use super::{Tokenizer, TokenizerKind};
+use super::decoder_chain::{Chain, DecoderStep};
+use super::{Tokenizer, TokenizerKind, byte_level};
+use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -49,17 +51,24 @@ pub enum Position {
     Continued,
 }
 
+/// How the pieces of tokens make a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Decoding {
+    /// One after the other, without the space that the first may begin with.
+    Pieces { strips_space: bool },
+    /// By the steps of `tokenizer.json`.
+    Steps(Vec<DecoderStep>),
+}
+
 impl Tokenizer {
     /// The exact bytes these tokens stand for. Ids that are no token stand for nothing.
     pub fn decode(&self, ids: &[u32], options: DecodeOptions) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let mut strips = self.strips(options);
+        let mut decoder = self.decoder(options);
         for &id in ids {
-            for part in self.shown(id, options, &mut strips) {
-                bytes.extend_from_slice(part);
-            }
+            decoder.show(id);
         }
-        bytes
+        decoder.end();
+        decoder.held
     }
 
     /// These tokens as text. Bytes that are not UTF-8 become U+FFFD.
@@ -75,39 +84,29 @@ impl Tokenizer {
 
     /// A decoder for tokens that come one by one.
     pub fn decoder(&self, options: DecodeOptions) -> Decoder<'_> {
+        let starts = options.position == Position::Start;
+        let (strips, chain) = match &self.decoding {
+            Decoding::Pieces { strips_space } => (*strips_space && starts, None),
+            Decoding::Steps(steps) => (false, Some(Chain::new(steps, starts))),
+        };
         Decoder {
             tokenizer: self,
             options,
-            strips: self.strips(options),
+            strips,
+            chain,
             held: Vec::new(),
         }
     }
 
-    fn strips(&self, options: DecodeOptions) -> bool {
-        self.strips_space && options.position == Position::Start
-    }
-
-    /// The text of one token, in two parts; `strips` says whether a space before it is still to be taken
-    /// away.
-    fn shown(&self, id: u32, options: DecodeOptions, strips: &mut bool) -> [&[u8]; 2] {
-        let is_control = self.is_control(id);
-        if options.skip_special && is_control {
-            return [&[], &[]];
+    /// The text of a token as its file writes it.
+    pub(super) fn written(&self, id: u32) -> Cow<'_, [u8]> {
+        let key = self.vocabulary.key(id).unwrap_or_default();
+        // What the model does not make is written in characters, not in bytes.
+        let is_bytes = self.kind == TokenizerKind::ByteLevelBpe;
+        match is_bytes && self.vocabulary.find(key) == Some(id) {
+            true => Cow::Owned(byte_level::text_of(key)),
+            false => Cow::Borrowed(key),
         }
-        let piece = self.piece(id).unwrap_or_default();
-        if piece.is_empty() {
-            return [&[], &[]];
-        }
-        if !core::mem::take(strips) {
-            // Control tokens are words as well where words are told apart by spaces.
-            let is_word = is_control && self.kind == TokenizerKind::WordPiece;
-            return [if is_word { b" " } else { b"" }, piece];
-        }
-        let piece = match self.kind {
-            TokenizerKind::ByteLevelBpe | TokenizerKind::Longest => piece,
-            _ => piece.strip_prefix(b" ").unwrap_or(piece),
-        };
-        [b"", piece]
     }
 }
 
@@ -117,7 +116,9 @@ impl Tokenizer {
 pub struct Decoder<'a> {
     tokenizer: &'a Tokenizer,
     options: DecodeOptions,
+    /// Whether a space before the next token is still to be taken away.
     strips: bool,
+    chain: Option<Chain>,
     /// Bytes not written yet; an unfinished character after each call.
     held: Vec<u8>,
 }
@@ -126,9 +127,52 @@ impl Decoder<'_> {
     /// Appends what `id` completes to `text`. Bytes that can never become a character are
     /// written as U+FFFD.
     pub fn push(&mut self, id: u32, text: &mut String) {
-        for part in self.tokenizer.shown(id, self.options, &mut self.strips) {
-            self.held.extend_from_slice(part);
+        self.show(id);
+        self.write(text);
+    }
+
+    /// Appends what `id` shows to what is held.
+    fn show(&mut self, id: u32) {
+        let tokenizer = self.tokenizer;
+        let is_control = tokenizer.is_control(id);
+        if self.options.skip_special && is_control {
+            return;
         }
+        if let (Decoding::Steps(steps), Some(chain)) = (&tokenizer.decoding, &mut self.chain) {
+            let token = tokenizer.written(id);
+            if tokenizer.vocabulary.key(id).is_some() {
+                chain.push(steps, &token, &mut self.held);
+            }
+            return;
+        }
+        let piece = tokenizer.piece(id).unwrap_or_default();
+        if piece.is_empty() {
+            return;
+        }
+        let keeps = matches!(
+            tokenizer.kind,
+            TokenizerKind::ByteLevelBpe | TokenizerKind::Longest
+        );
+        if core::mem::take(&mut self.strips) {
+            let stripped = piece.strip_prefix(b" ").filter(|_| !keeps);
+            self.held.extend_from_slice(stripped.unwrap_or(piece));
+            return;
+        }
+        // Control tokens are words as well where words are told apart by spaces.
+        if is_control && tokenizer.kind == TokenizerKind::WordPiece {
+            self.held.push(b' ');
+        }
+        self.held.extend_from_slice(piece);
+    }
+
+    fn end(&mut self) {
+        if let (Decoding::Steps(steps), Some(chain)) = (&self.tokenizer.decoding, &mut self.chain) {
+            chain.finish(steps, false, &mut self.held);
+        }
+    }
+
+    /// Writes the characters that are whole.
+    fn write(&mut self, text: &mut String) {
         let mut written = 0;
         while let Some(rest) = self.held.get(written..).filter(|rest| !rest.is_empty()) {
             let (valid, wrong) = match core::str::from_utf8(rest) {
@@ -153,6 +197,8 @@ impl Decoder<'_> {
 
     /// Ends the text: an unfinished character becomes U+FFFD.
     pub fn finish(&mut self, text: &mut String) {
+        self.end();
+        self.write(text);
         if !self.held.is_empty() {
             self.held.clear();
             text.push(char::REPLACEMENT_CHARACTER);

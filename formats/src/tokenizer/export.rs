@@ -1,12 +1,14 @@
 //! A tokenizer as the `tokenizer.ggml.*` metadata of a GGUF file.
 
-use super::error::{TokenizerError, failure};
+use super::decode::Decoding;
 use super::gguf_keys as key;
 use super::model::{Alphabet, TokenizerModel, score_of};
 use super::normalize::NormalizerStep;
+use super::pre_tokenizer::{PreTokenizerStep, Prepends};
 use super::pre_tokenizers::GgufPreTokenizer;
+use super::split::{Behavior, Matcher};
 use super::vocabulary::TokenKind;
-use super::{Tokenizer, TokenizerKind, byte_level};
+use super::{Tokenizer, TokenizerKind, byte_level, end_of_generation, hf_pipeline};
 use crate::manifest::{Array, Metadata, MetadataValue, Strings};
 use alloc::borrow::Cow;
 use alloc::format;
@@ -14,118 +16,301 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
+/// A tokenizer as the keys of a GGUF file say it.
+#[derive(Clone, Debug)]
+pub struct GgufTokenizer {
+    /// The keys.
+    pub metadata: Metadata,
+    /// Whether they say all of it; otherwise they need
+    /// [`add_tokenizer_json`](GgufTokenizer::add_tokenizer_json).
+    pub is_exact: bool,
+    /// What programs do not know that read nothing but the keys of all GGUF files.
+    pub losses: Vec<&'static str>,
+}
+
+impl GgufTokenizer {
+    /// Adds the `tokenizer.json` that it was built from, without the space between its parts.
+    pub fn add_tokenizer_json(&mut self, text: &[u8]) {
+        let mut plain = Vec::with_capacity(text.len());
+        let (mut in_string, mut escaped) = (false, false);
+        for &byte in text {
+            if !in_string && byte.is_ascii_whitespace() {
+                continue;
+            }
+            in_string = in_string != (byte == b'"' && !escaped);
+            escaped = in_string && byte == b'\\' && !escaped;
+            plain.push(byte);
+        }
+        let text = String::from_utf8_lossy(&plain).into_owned();
+        self.put(key::JSON, MetadataValue::String(text));
+    }
+
+    fn put(&mut self, key: &str, value: MetadataValue) {
+        self.metadata.0.insert(key.to_string(), value);
+    }
+
+    fn put_ids(&mut self, key: &str, ids: &[u32]) {
+        self.put(key, MetadataValue::Array(Array::U32(ids.to_vec())));
+    }
+
+    fn loses(&mut self, what: &'static str) {
+        self.is_exact = false;
+        if !self.losses.contains(&what) {
+            self.losses.push(what);
+        }
+    }
+}
+
 impl Tokenizer {
     /// What a GGUF file has to say for this tokenizer.
-    ///
-    /// # Errors
-    /// If it cuts text in a way for which GGUF has no name.
-    pub fn to_gguf(&self) -> Result<Metadata, TokenizerError> {
-        let mut metadata = Metadata::default();
-        let mut put = |key: &str, value: MetadataValue| {
-            metadata.0.insert(key.to_string(), value);
+    pub fn to_gguf(&self) -> GgufTokenizer {
+        let mut file = GgufTokenizer {
+            metadata: Metadata::default(),
+            is_exact: true,
+            losses: Vec::new(),
         };
         let text = |name: &str| MetadataValue::String(name.to_string());
-        put(
-            key::MODEL,
-            text(match self.kind {
-                TokenizerKind::ByteLevelBpe => "gpt2",
-                TokenizerKind::SentencePieceBpe => "llama",
-                TokenizerKind::Unigram => "t5",
-                TokenizerKind::WordPiece => "bert",
-                TokenizerKind::Longest => "rwkv",
-            }),
-        );
-        let pre = match (&self.model, self.kind) {
-            (TokenizerModel::Ranked(model), TokenizerKind::ByteLevelBpe) => {
-                let found = GgufPreTokenizer::name_of(&self.pre_tokenizer, model.whole_words_first);
-                found.ok_or_else(|| {
-                    failure!(
-                        Unsupported,
-                        "GGUF has no name for the way in which this tokenizer cuts text"
-                    )
-                })?
-            }
-            (_, TokenizerKind::WordPiece) => "jina-v2-en",
-            _ => "default",
-        };
-        put(key::PRE, text(pre));
-        put(
-            key::TOKENS,
-            MetadataValue::Array(Array::String(self.texts())),
-        );
+        let (name, pre) = self.gguf_kind(&mut file);
+        file.put(key::MODEL, text(name));
+        file.put(key::PRE, text(pre));
+        let texts = MetadataValue::Array(Array::String(self.texts()));
+        file.put(key::TOKENS, texts);
+        let unknown = self.model.unknown();
         let ids = self.vocabulary.ids();
         let types = ids.map(|id| match self.vocabulary.kind(id) {
+            // It may be a control token as well, and is one to all readers.
+            _ if unknown == Some(id) => 2,
             TokenKind::Normal => 1,
             TokenKind::Unknown => 2,
             TokenKind::Control => 3,
             TokenKind::UserDefined => 4,
-            TokenKind::Unused | TokenKind::Absent => 5,
+            TokenKind::Unused | TokenKind::Foreign | TokenKind::Absent => 5,
             TokenKind::Byte => 6,
         });
-        put(
-            key::TYPES,
-            MetadataValue::Array(Array::I32(types.collect())),
-        );
+        let types = MetadataValue::Array(Array::I32(types.collect()));
+        file.put(key::TYPES, types);
         if let Some(scores) = self.scores() {
-            put(key::SCORES, MetadataValue::Array(Array::F32(scores)));
+            file.put(key::SCORES, MetadataValue::Array(Array::F32(scores)));
         }
         if let Some(merges) = self.merges() {
-            put(key::MERGES, MetadataValue::Array(Array::String(merges)));
+            file.put(key::MERGES, MetadataValue::Array(Array::String(merges)));
         }
-        let unknown = self
-            .vocabulary
-            .ids()
-            .find(|id| self.vocabulary.kind(*id) == TokenKind::Unknown);
-        let (first, last) = (self.prefix.first().copied(), self.suffix.first().copied());
-        let is_encoder = self.kind == TokenizerKind::WordPiece;
-        for (key, id) in [
-            (key::BOS, self.bos.or(first.filter(|_| !is_encoder))),
-            (key::EOS, self.eos.or(last.filter(|_| !is_encoder))),
-            (key::UNKNOWN, unknown),
-        ] {
-            if let Some(id) = id {
-                put(key, MetadataValue::U32(id));
-            }
-        }
-        if is_encoder {
-            for (key, id) in [(key::CLS, first), (key::SEPARATOR, last)] {
-                if let Some(id) = id {
-                    put(key, MetadataValue::U32(id));
-                }
-            }
-        }
-        for (key, id) in [(key::ADD_BOS, first), (key::ADD_EOS, last)] {
-            // Readers of GGUF add an encoder's tokens unless the file says otherwise.
-            if !(is_encoder && id.is_some()) {
-                put(key, MetadataValue::Bool(id.is_some()));
-            }
-        }
+        self.put_special(&mut file, unknown);
         if self.kind == TokenizerKind::WordPiece {
             let does = |step: NormalizerStep| MetadataValue::Bool(self.normalizer.contains(&step));
-            put(key::LOWERCASE, does(NormalizerStep::Lowercase));
-            put(
-                key::STRIP_ACCENTS,
-                does(NormalizerStep::DropMarks { all: false }),
-            );
+            file.put(key::LOWERCASE, does(NormalizerStep::Lowercase));
+            let strips = does(NormalizerStep::DropMarks { all: false });
+            file.put(key::STRIP_ACCENTS, strips);
         }
         if matches!(
             self.kind,
             TokenizerKind::SentencePieceBpe | TokenizerKind::Unigram
         ) {
-            put(key::ADD_SPACE, MetadataValue::Bool(self.strips_space));
+            file.put(key::ADD_SPACE, MetadataValue::Bool(self.adds_space()));
             // Words cut at white space, each with a space in front, encode alike.
             let collapses =
-                self.normalizer.contains(&NormalizerStep::CollapseSpaces) || self.spaces_words;
-            put(key::REMOVE_SPACES, MetadataValue::Bool(collapses));
+                self.normalizer.contains(&NormalizerStep::CollapseSpaces) || self.spaces_words();
+            file.put(key::REMOVE_SPACES, MetadataValue::Bool(collapses));
         }
         let maps = self.normalizer.iter().find_map(|step| match step {
             NormalizerStep::Charsmap { map, .. } => Some(map.to_bytes()),
             _ => None,
         });
         if let Some(map) = maps {
-            put(key::CHARSMAP, MetadataValue::Array(Array::U8(map)));
+            file.put(key::CHARSMAP, MetadataValue::Array(Array::U8(map)));
         }
-        Ok(metadata)
+        if self.raw.has_flags() || self.normalized.has_flags() {
+            file.loses("how its added tokens match");
+        }
+        if !file.is_exact {
+            file.put(key::ADDED, MetadataValue::String(self.added_tokens()));
+            file.put_ids(key::PREFIX, &self.prefix);
+            file.put_ids(key::SUFFIX, &self.suffix);
+            file.put_ids(key::ENDS, &self.end_tokens);
+        }
+        file
+    }
+
+    /// The names of model and pre-tokenizer; notes what they leave out.
+    fn gguf_kind(&self, file: &mut GgufTokenizer) -> (&'static str, &'static str) {
+        let is_plain = matches!(self.decoding, Decoding::Pieces { .. });
+        match (&self.model, self.kind) {
+            (TokenizerModel::Ranked(model), TokenizerKind::ByteLevelBpe) => {
+                if !self.normalizer.is_empty() {
+                    file.loses("its normalizer");
+                }
+                if self.pre_tokenizer.contains(&PreTokenizerStep::Space) {
+                    file.loses("the space before a text");
+                }
+                // Its decoder is another than byte-level's.
+                file.is_exact &= is_plain && !self.unmaps_words;
+                let found = GgufPreTokenizer::name_of(&self.pre_tokenizer, model.whole_words_first);
+                let pre = found.unwrap_or_else(|| {
+                    file.loses("the way in which it cuts text");
+                    "default"
+                });
+                ("gpt2", pre)
+            }
+            (TokenizerModel::WordPiece(_), _) => {
+                let does = |step: NormalizerStep| self.normalizer.contains(&step);
+                let usual = hf_pipeline::bert_normalizer(
+                    true,
+                    true,
+                    does(NormalizerStep::DropMarks { all: false }),
+                    does(NormalizerStep::Lowercase),
+                );
+                if self.normalizer != usual {
+                    file.loses("its normalizer");
+                }
+                if self.pre_tokenizer != hf_pipeline::bert_splits() {
+                    file.loses("the way in which it cuts text");
+                }
+                // Its decoder takes away spaces that GGUF's leaves.
+                file.is_exact = false;
+                ("bert", "jina-v2-en")
+            }
+            (_, TokenizerKind::SentencePieceBpe) => {
+                file.is_exact &= self.reads_metaspace;
+                self.note_sentencepiece(file);
+                ("llama", "default")
+            }
+            (_, TokenizerKind::Unigram) => {
+                file.is_exact &= self.reads_metaspace;
+                self.note_sentencepiece(file);
+                ("t5", "default")
+            }
+            (_, TokenizerKind::Longest) => ("rwkv", "default"),
+            _ => {
+                file.loses("its model, for which GGUF has no name");
+                ("none", "default")
+            }
+        }
+    }
+
+    /// Notes what SentencePiece's own files could not say either.
+    fn note_sentencepiece(&self, file: &mut GgufTokenizer) {
+        if self.reads_metaspace {
+            return;
+        }
+        let usual = |step: &NormalizerStep| match step {
+            NormalizerStep::Charsmap { .. } | NormalizerStep::CollapseSpaces => true,
+            NormalizerStep::Prepend(text) => text == "▁",
+            NormalizerStep::Replace { to, .. } => to == "▁",
+            NormalizerStep::Strip { .. } => true,
+            _ => false,
+        };
+        if !self.normalizer.iter().all(usual) {
+            file.loses("its normalizer");
+        }
+        let usual = |step: &PreTokenizerStep| match step {
+            PreTokenizerStep::Metaspace { sign: '▁', .. } => true,
+            PreTokenizerStep::Split(split) => match &split.matcher {
+                Matcher::Text(text) => text == "▁",
+                Matcher::Pattern(_) => split.behavior == Behavior::Removed,
+                _ => false,
+            },
+            _ => false,
+        };
+        if !self.pre_tokenizer.iter().all(usual) {
+            file.loses("the way in which it cuts text");
+        }
+    }
+
+    /// Whether a space is put before a text.
+    fn adds_space(&self) -> bool {
+        if let Decoding::Pieces { strips_space } = self.decoding {
+            return strips_space;
+        }
+        let prepends = |step: &NormalizerStep| matches!(step, NormalizerStep::Prepend(_));
+        let puts = |step: &PreTokenizerStep| matches!(step, PreTokenizerStep::Metaspace { prepends, .. } if *prepends != Prepends::None);
+        self.normalizer.iter().any(prepends) || self.pre_tokenizer.iter().any(puts)
+    }
+
+    /// Whether each word between white space gets a space in front.
+    fn spaces_words(&self) -> bool {
+        let [
+            PreTokenizerStep::Split(split),
+            PreTokenizerStep::Metaspace { prepends, .. },
+            ..,
+        ] = self.pre_tokenizer.as_slice()
+        else {
+            return false;
+        };
+        split.behavior == Behavior::Removed && *prepends == Prepends::All
+    }
+
+    /// The ids of special tokens, and whether texts get them.
+    fn put_special(&self, file: &mut GgufTokenizer, unknown: Option<u32>) {
+        let (first, last) = (self.prefix.first().copied(), self.suffix.first().copied());
+        let is_encoder = self.kind == TokenizerKind::WordPiece;
+        let bos = self.bos.or(first.filter(|_| !is_encoder));
+        let eos = self.eos.or(last.filter(|_| !is_encoder));
+        for (key, id) in [
+            (key::BOS, bos),
+            (key::EOS, eos),
+            (key::UNKNOWN, unknown),
+            (key::MASK, self.mask),
+        ] {
+            if let Some(id) = id {
+                file.put(key, MetadataValue::U32(id));
+            }
+        }
+        if is_encoder {
+            for (key, id) in [(key::CLS, first), (key::SEPARATOR, last)] {
+                if let Some(id) = id {
+                    file.put(key, MetadataValue::U32(id));
+                }
+            }
+        }
+        for (key, id) in [(key::ADD_BOS, first), (key::ADD_EOS, last)] {
+            // Readers of GGUF add an encoder's tokens unless the file says otherwise.
+            if !(is_encoder && id.is_some()) {
+                file.put(key, MetadataValue::Bool(id.is_some()));
+            }
+        }
+        // The keys name one token each.
+        let (usual_prefix, usual_suffix) = match is_encoder {
+            true => (first, last),
+            false => (
+                bos.filter(|_| first.is_some()),
+                eos.filter(|_| last.is_some()),
+            ),
+        };
+        if self.prefix != Vec::from_iter(usual_prefix) {
+            file.put_ids(key::PREFIX, &self.prefix);
+        }
+        if self.suffix != Vec::from_iter(usual_suffix) {
+            file.put_ids(key::SUFFIX, &self.suffix);
+        }
+        if end_of_generation::tokens(&self.vocabulary, eos) != self.end_tokens {
+            file.put_ids(key::ENDS, &self.end_tokens);
+            let known = end_of_generation::tokens(&self.vocabulary, None);
+            let mut others = self.end_tokens.iter();
+            // Others know of one more.
+            let other = others.find(|id| eos != Some(**id) && !known.contains(id));
+            if let Some(id) = other {
+                file.put(key::EOT, MetadataValue::U32(*id));
+            }
+        }
+    }
+
+    /// Added tokens as `tokenizer.json` lists them.
+    fn added_tokens(&self) -> String {
+        let raw = self.raw.entries().iter().map(|entry| (entry, false));
+        let normalized = self.normalized.entries().iter().map(|entry| (entry, true));
+        let tokens = raw.chain(normalized).map(|(entry, is_normalized)| {
+            let text = self.written(entry.id);
+            serde_json::json!({
+                "id": entry.id,
+                "content": String::from_utf8_lossy(&text),
+                "single_word": entry.is_word,
+                "lstrip": entry.strips_left,
+                "rstrip": entry.strips_right,
+                "normalized": is_normalized,
+                "special": self.vocabulary.kind(entry.id).is_control(),
+            })
+        });
+        tokens.collect::<serde_json::Value>().to_string()
     }
 
     /// Tokens as the format writes them.
@@ -134,15 +319,22 @@ impl Tokenizer {
         for id in self.vocabulary.ids() {
             let kind = self.vocabulary.kind(id);
             let piece = self.vocabulary.piece(id).unwrap_or_default();
-            let text = match (kind, self.kind, piece) {
+            let text = match (kind, &self.model, piece) {
                 (TokenKind::Absent, ..) => Cow::Owned(format!("[PAD{id}]").into_bytes()),
                 (TokenKind::Byte, _, [byte]) => Cow::Owned(format!("<0x{byte:02X}>").into_bytes()),
                 (TokenKind::Control | TokenKind::Unknown | TokenKind::UserDefined, ..) => {
-                    Cow::Borrowed(piece)
+                    self.written(id)
                 }
-                (_, TokenizerKind::ByteLevelBpe, _) => Cow::Owned(byte_level::text_of(piece)),
-                (_, TokenizerKind::Longest, _) => Cow::Owned(escaped(piece)),
-                _ => Cow::Owned(marked(piece)),
+                (_, TokenizerModel::Longest(_), _) => Cow::Owned(escaped(piece)),
+                (_, TokenizerModel::WordPiece(model), _) => {
+                    let key = self.written(id);
+                    match key.strip_prefix(model.continues().as_bytes()) {
+                        Some(rest) if !rest.is_empty() => Cow::Owned(rest.to_vec()),
+                        _ => Cow::Owned(["▁".as_bytes(), &key].concat()),
+                    }
+                }
+                _ if self.reads_metaspace => Cow::Owned(marked(piece)),
+                _ => self.written(id),
             };
             texts.push(&text);
         }

@@ -1,26 +1,37 @@
 //! Tokenizers from the `tokenizer.ggml.*` metadata of a GGUF file.
 
 use super::charsmap::Charsmap;
-use super::error::{Shown, TokenizerError, failure};
+use super::decode::Decoding;
+use super::error::{Shown, TokenizerError, TokenizerErrorKind, failure};
 use super::gguf_keys::{
-    ADD_BOS, ADD_EOS, ADD_SPACE, CHARSMAP, CLS, LOWERCASE, MERGES, MODEL, PRE, REMOVE_SPACES,
+    ADD_BOS, ADD_EOS, ADD_SPACE, CHARSMAP, CLS, JSON, LOWERCASE, MERGES, MODEL, PRE, REMOVE_SPACES,
     SEPARATOR, STRIP_ACCENTS, UNKNOWN,
 };
 use super::gguf_vocabulary::{GgufVocabulary, scores, token_id, truth};
-use super::model::{Alphabet, Fallback, Merges, Ranked, Scored, TokenizerModel, order_of};
+use super::hf_settings::Settings;
+use super::model::{Affixes, Alphabet, Fallback, Merges, Ranked, Scored, TokenizerModel, order_of};
 use super::normalize::NormalizerStep;
+use super::pre_tokenizer::PreTokenizerStep;
 use super::pre_tokenizers::GgufPreTokenizer;
 use super::trie::Trie;
 use super::unigram::Unigram;
 use super::vocabulary::{TokenKind, Vocabulary};
-use super::word_piece::{BERT_CHARACTERS, WordPiece};
-use super::{Tokenizer, TokenizerKind, byte_level, hf_pipeline, unescape};
+use super::word_piece::WordPiece;
+use super::{Tokenizer, TokenizerKind, byte_level, hf, hf_pipeline, unescape};
 use crate::manifest::{Array, Metadata, MetadataValue};
 use alloc::borrow::Cow;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
 pub(super) fn tokenizer(metadata: &Metadata) -> Result<Option<Tokenizer>, TokenizerError> {
+    if let Some(MetadataValue::String(json)) = metadata.value(JSON) {
+        let settings = Settings::from_gguf(metadata)?;
+        match hf::from_json(json.as_bytes(), &settings) {
+            // What this program cannot do exactly, the other keys may say well enough.
+            Err(error) if error.kind() == TokenizerErrorKind::Unsupported => {}
+            found => return found.map(Some),
+        }
+    }
     let kind = match metadata.value(MODEL) {
         None => return Ok(None),
         Some(MetadataValue::String(name)) => match name.as_str() {
@@ -44,7 +55,7 @@ pub(super) fn tokenizer(metadata: &Metadata) -> Result<Option<Tokenizer>, Tokeni
         TokenizerKind::SentencePieceBpe if writes_metaspace(metadata) => metaspace_bpe(metadata),
         TokenizerKind::SentencePieceBpe | TokenizerKind::Unigram => sentencepiece(metadata, kind),
         TokenizerKind::WordPiece => word_piece(metadata),
-        TokenizerKind::Longest => longest(metadata),
+        _ => longest(metadata),
     }
     .map(Some)
 }
@@ -97,7 +108,7 @@ fn word_piece(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
     let (prefix, suffix) = (adds(ADD_BOS, first)?, adds(ADD_EOS, last)?);
     let lowercases = truth(metadata, LOWERCASE)?.unwrap_or(true);
     let strips_accents = truth(metadata, STRIP_ACCENTS)?.unwrap_or(lowercases);
-    let model = TokenizerModel::WordPiece(WordPiece::new(&vocabulary, unknown, BERT_CHARACTERS));
+    let model = TokenizerModel::WordPiece(WordPiece::spaced(&vocabulary, unknown));
     let tokenizer = file.finish(
         metadata,
         vocabulary,
@@ -105,7 +116,7 @@ fn word_piece(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
             kind: TokenizerKind::WordPiece,
             normalizer: hf_pipeline::bert_normalizer(true, true, strips_accents, lowercases),
             pre_tokenizer: hf_pipeline::bert_splits(),
-            strips_space: true,
+            decoding: Decoding::Pieces { strips_space: true },
             ..Tokenizer::bare(vocabulary, model, raw)
         },
         false,
@@ -204,6 +215,7 @@ fn byte_level_bpe(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
     let model = TokenizerModel::Ranked(Ranked {
         alphabet: Alphabet::Bytes(bytes),
         merges,
+        affixes: Affixes::default(),
         whole_words_first: pre_tokenizer.whole_words_first,
     });
     file.finish(
@@ -211,7 +223,7 @@ fn byte_level_bpe(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
         vocabulary,
         |raw, vocabulary| Tokenizer {
             kind: TokenizerKind::ByteLevelBpe,
-            pre_tokenizer: splits,
+            pre_tokenizer: splits.into_iter().map(PreTokenizerStep::Split).collect(),
             ..Tokenizer::bare(vocabulary, model, raw)
         },
         pre_tokenizer.adds_bos,
@@ -233,6 +245,7 @@ fn metaspace_bpe(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
     let model = TokenizerModel::Ranked(Ranked {
         alphabet: Alphabet::Characters(fallback),
         merges: merges(metadata, &vocabulary, unescape)?,
+        affixes: Affixes::default(),
         whole_words_first: false,
     });
     let adds_space = truth(metadata, ADD_SPACE)?.unwrap_or(false);
@@ -244,7 +257,9 @@ fn metaspace_bpe(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
             kind: TokenizerKind::SentencePieceBpe,
             normalizer: prefix.into_iter().collect(),
             reads_metaspace: true,
-            strips_space: adds_space,
+            decoding: Decoding::Pieces {
+                strips_space: adds_space,
+            },
             ..Tokenizer::bare(vocabulary, model, raw)
         },
         true,
@@ -263,6 +278,7 @@ fn white_space_bpe(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
     let model = TokenizerModel::Ranked(Ranked {
         alphabet: Alphabet::Characters(fallback),
         merges: merges(metadata, &vocabulary, |text| Cow::Borrowed(text))?,
+        affixes: Affixes::default(),
         whole_words_first: false,
     });
     let lowercases = truth(metadata, LOWERCASE)?.unwrap_or(false);
@@ -304,7 +320,13 @@ fn merges(
                 Shown(line)
             )
         })?;
-        merges.add(index, &raw(left), &raw(right), vocabulary, &mut joined)?;
+        merges.add(
+            index,
+            (&raw(left), &raw(right)),
+            b"",
+            vocabulary,
+            &mut joined,
+        )?;
     }
     Ok(merges)
 }
@@ -337,7 +359,8 @@ fn sentencepiece(metadata: &Metadata, kind: TokenizerKind) -> Result<Tokenizer, 
     let is_unigram = kind == TokenizerKind::Unigram;
     let model = if is_unigram {
         let scores = scores.iter().map(|&score| f64::from(score)).collect();
-        TokenizerModel::Unigram(Unigram::new(&vocabulary, scores, fallback))
+        let pieces = vocabulary.normal();
+        TokenizerModel::Unigram(Unigram::new(&vocabulary, pieces, scores, fallback))
     } else {
         let order = scores.iter().filter_map(|&score| order_of(score)).collect();
         TokenizerModel::Scored(Scored { order, fallback })
@@ -362,7 +385,9 @@ fn sentencepiece(metadata: &Metadata, kind: TokenizerKind) -> Result<Tokenizer, 
             kind,
             normalizer,
             reads_metaspace: true,
-            strips_space: adds_space,
+            decoding: Decoding::Pieces {
+                strips_space: adds_space,
+            },
             ..Tokenizer::bare(vocabulary, model, raw)
         },
         !is_unigram,

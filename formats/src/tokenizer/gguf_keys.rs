@@ -21,3 +21,15 @@ pub(super) const LOWERCASE: &str = "tokenizer.ggml.normalizer.lowercase";
 pub(super) const STRIP_ACCENTS: &str = "tokenizer.ggml.normalizer.strip_accents";
 pub(super) const ADD_SPACE: &str = "tokenizer.ggml.add_space_prefix";
 pub(super) const REMOVE_SPACES: &str = "tokenizer.ggml.remove_extra_whitespaces";
+pub(super) const MASK: &str = "tokenizer.ggml.mask_token_id";
+
+/// The whole `tokenizer.json`, which says exactly what the keys above say as far as they can.
+pub(super) const JSON: &str = "tokenizer.huggingface.json";
+
+// What the small files of a folder change in that: this program's own keys.
+/// The added tokens, in place of those in `tokenizer.json`.
+pub(super) const ADDED: &str = "tokenizer.rillm.added_tokens";
+/// The tokens before a text, after a text, and those that end one, where one id is not enough.
+pub(super) const PREFIX: &str = "tokenizer.rillm.prefix_token_ids";
+pub(super) const SUFFIX: &str = "tokenizer.rillm.suffix_token_ids";
+pub(super) const ENDS: &str = "tokenizer.rillm.end_token_ids";

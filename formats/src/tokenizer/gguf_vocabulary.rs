@@ -3,7 +3,11 @@
 
 use super::added::{Added, AddedTokens};
 use super::error::{Shown, TokenizerError, failure};
-use super::gguf_keys::{ADD_BOS, ADD_EOS, BOS, EOM, EOS, EOT, SCORES, TOKENS, TYPES, UNKNOWN};
+use super::gguf_keys::{
+    ADD_BOS, ADD_EOS, BOS, ENDS, EOM, EOS, EOT, MASK, PREFIX, SCORES, SUFFIX, TOKENS, TYPES,
+    UNKNOWN,
+};
+use super::hf_settings::is_mask_name;
 use super::vocabulary::{TokenKind, Vocabulary, byte_of};
 use super::{Tokenizer, end_of_generation, limits};
 use crate::manifest::{Array, Metadata, MetadataValue, Strings};
@@ -132,6 +136,8 @@ impl<'a> GgufVocabulary<'a> {
         build: impl FnOnce(AddedTokens, Vocabulary) -> Tokenizer,
         adds_bos: bool,
     ) -> Result<Tokenizer, TokenizerError> {
+        let mask = token_id(metadata, MASK, vocabulary.len())?;
+        let mut found_mask = mask;
         let mut added = Vec::new();
         for id in vocabulary.ids() {
             let kind = vocabulary.kind(id);
@@ -147,7 +153,12 @@ impl<'a> GgufVocabulary<'a> {
                     limits::ADDED_TOKEN_LEN
                 ));
             }
-            added.push(Added::plain(text, id, kind.is_control()));
+            let is_mask = match mask {
+                Some(mask) => mask == id,
+                None => is_mask_name(text),
+            };
+            found_mask = found_mask.or(Some(id).filter(|_| is_mask));
+            added.push(Added::plain(text, id, kind.is_control() && !is_mask));
         }
         let adds = |key: &str, unsaid: bool, id: Option<u32>, id_key: &str| match (
             truth(metadata, key)?,
@@ -157,15 +168,26 @@ impl<'a> GgufVocabulary<'a> {
             (said, Some(id)) if said.unwrap_or(unsaid) => Ok(alloc::vec![id]),
             _ => Ok(Vec::new()),
         };
-        let prefix = adds(ADD_BOS, adds_bos, self.bos, BOS)?;
-        let suffix = adds(ADD_EOS, false, self.eos, EOS)?;
+        let len = vocabulary.len();
+        let prefix = match token_ids(metadata, PREFIX, len)? {
+            Some(prefix) => prefix,
+            None => adds(ADD_BOS, adds_bos, self.bos, BOS)?,
+        };
+        let suffix = match token_ids(metadata, SUFFIX, len)? {
+            Some(suffix) => suffix,
+            None => adds(ADD_EOS, false, self.eos, EOS)?,
+        };
         let listed = self.eos.into_iter().chain(self.other_ends);
-        let end_tokens = end_of_generation::tokens(&vocabulary, listed);
+        let end_tokens = match token_ids(metadata, ENDS, len)? {
+            Some(ends) => ends,
+            None => end_of_generation::tokens(&vocabulary, listed),
+        };
         Ok(Tokenizer {
             prefix,
             suffix,
             bos: self.bos,
             eos: self.eos,
+            mask: found_mask,
             end_tokens,
             ..build(AddedTokens::new(added), vocabulary)
         })
@@ -197,6 +219,27 @@ pub(super) fn token_id(
             "{key} is {id}, but the vocabulary has {tokens} tokens"
         )),
     }
+}
+
+/// A list of ids, of which there may not be many.
+pub(super) fn token_ids(
+    metadata: &Metadata,
+    key: &str,
+    tokens: usize,
+) -> Result<Option<Vec<u32>>, TokenizerError> {
+    let ids = match metadata.value(key) {
+        None => return Ok(None),
+        Some(MetadataValue::Array(Array::U32(ids))) => ids,
+        Some(_) => return Err(failure!(Malformed, "{key} is no list of U32")),
+    };
+    let is_token = |id: &u32| usize::try_from(*id).is_ok_and(|id| id < tokens);
+    if let Some(id) = ids.iter().find(|id| !is_token(id)) {
+        return Err(failure!(
+            Malformed,
+            "{key} has {id}, but the vocabulary has {tokens} tokens"
+        ));
+    }
+    Ok(Some(ids.clone()))
 }
 
 pub(super) fn truth(metadata: &Metadata, key: &str) -> Result<Option<bool>, TokenizerError> {

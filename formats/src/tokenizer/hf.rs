@@ -1,33 +1,42 @@
 //! Tokenizers from the files of a Hugging Face folder.
 
 use super::added::{Added, AddedTokens};
+use super::budget::Budget;
+use super::decode::Decoding;
+use super::decoder_chain::DecoderStep;
 use super::error::{Shown, TokenizerError, failure};
 use super::hf_pipeline;
 use super::hf_settings::{Settings, added_token, parse_json};
-use super::json::{ModelJson, TokenizerJson};
-use super::model::{Alphabet, Fallback, Merges, Ranked, Scored, TokenizerModel, order_of};
-use super::normalize::{NormalizerStep, TextPlace, normalize};
+use super::json::{AddedTokenJson, ModelJson, TokenizerJson};
+use super::model::{Affixes, Alphabet, Fallback, Merges, Ranked, Scored, TokenizerModel, order_of};
+use super::normalize::{NormalizerStep, normalize};
+use super::pre_tokenizer::PreTokenizerStep;
 use super::sentencepiece::SentencePiece;
+use super::split::Matcher;
 use super::unigram::Unigram;
 use super::vocabulary::{TokenKind, Vocabulary, byte_of};
 use super::vocabulary_builder::VocabularyBuilder;
 use super::word_piece::{BERT_CHARACTERS, WordPiece};
-use super::{HfFiles, Tokenizer, TokenizerKind, byte_level, limits, rwkv, unescape};
+use super::{HfFiles, Tokenizer, TokenizerKind, byte_level, hf_slow, limits, rwkv, unescape};
 use alloc::borrow::Cow;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
+use hashbrown::HashSet;
 
 pub(super) const JSON: &str = "tokenizer.json";
 const MODEL: &str = "tokenizer.model";
 
 pub(super) fn tokenizer(files: &HfFiles<'_>) -> Result<Option<Tokenizer>, TokenizerError> {
-    let settings = Settings::read(files)?;
+    let mut settings = Settings::read(files)?;
     if let Some(json) = files.tokenizer_json {
         return from_json(json, &settings).map(Some);
     }
     if let Some(model) = files.tokenizer_model {
         return from_model(model, &settings).map(Some);
+    }
+    if let Some(json) = hf_slow::converted(files, &mut settings)? {
+        return from_json(&json, &settings).map(Some);
     }
     let lines = files.rwkv_vocabulary;
     lines
@@ -35,110 +44,221 @@ pub(super) fn tokenizer(files: &HfFiles<'_>) -> Result<Option<Tokenizer>, Tokeni
         .transpose()
 }
 
-fn from_json(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerError> {
-    let file: TokenizerJson = parse_json(bytes, JSON)?;
+pub(super) fn tokenizer_json<'a>(
+    files: &HfFiles<'a>,
+) -> Result<Option<Cow<'a, [u8]>>, TokenizerError> {
+    if let Some(json) = files.tokenizer_json {
+        return Ok(Some(Cow::Borrowed(json)));
+    }
+    if files.tokenizer_model.is_some() {
+        return Ok(None);
+    }
+    let json = hf_slow::converted(files, &mut Settings::read(files)?)?;
+    Ok(json.map(Cow::Owned))
+}
+
+pub(super) fn from_json(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerError> {
+    let mut file: TokenizerJson = parse_json(bytes, JSON)?;
+    add_named(&mut file, settings);
     let normalizer = hf_pipeline::normalizer(&file.normalizer)?;
-    let pre_tokenizer = hf_pipeline::pre_tokenizer(&file.pre_tokenizer)?;
-    let writes_metaspace = pre_tokenizer.writes_metaspace
-        || normalizer.iter().any(
-            |step| matches!(step, NormalizerStep::Replace { from, to } if from == " " && to == "▁"),
-        );
-    let kind = kind(&file, pre_tokenizer.is_byte_level, writes_metaspace)?;
+    let mut pre_tokenizer = hf_pipeline::pre_tokenizer(&file.pre_tokenizer)?;
+    let model_kind = model_kind(&file.model)?;
+    let is_byte_level =
+        model_kind == ModelKind::Bpe && is_byte_level(&file.model, &normalizer, &pre_tokenizer);
+    let kind = match model_kind {
+        ModelKind::WordPiece => TokenizerKind::WordPiece,
+        ModelKind::WordLevel => TokenizerKind::WordLevel,
+        ModelKind::Unigram => TokenizerKind::Unigram,
+        ModelKind::Bpe if is_byte_level => TokenizerKind::ByteLevelBpe,
+        ModelKind::Bpe if writes_metaspace(&normalizer, &pre_tokenizer) => {
+            TokenizerKind::SentencePieceBpe
+        }
+        ModelKind::Bpe => TokenizerKind::Bpe,
+    };
+    // Where bytes are the last that is made of a word, the model takes them as they are.
+    let ends_in_bytes = pre_tokenizer.last() == Some(&PreTokenizerStep::Bytes);
+    let unmaps_words = is_byte_level && !ends_in_bytes;
+    if is_byte_level && ends_in_bytes {
+        pre_tokenizer.pop();
+    }
     let vocabulary = vocabulary(&file, kind, settings)?;
-    let model = match kind {
-        TokenizerKind::WordPiece => word_piece(&file, &vocabulary)?,
-        TokenizerKind::Unigram => unigram(&file, &vocabulary)?,
-        _ => ranked(&file, kind, &vocabulary)?,
+    let model = match model_kind {
+        ModelKind::WordPiece => word_piece(&file, &vocabulary)?,
+        ModelKind::WordLevel => TokenizerModel::WordLevel {
+            unknown: unknown_word(&file, "<unk>", &vocabulary)?,
+        },
+        ModelKind::Unigram => unigram(&file, &vocabulary)?,
+        ModelKind::Bpe => ranked(&file, kind, &vocabulary)?,
     };
     let (mut raw, mut normalized) = (Vec::new(), Vec::new());
     for token in &file.added_tokens {
-        let kind = settings.kind_of(token);
-        if token.normalized {
-            let text = normalize(&normalizer, &token.content, TextPlace::Start);
-            normalized.push(added_token(token, &text, kind)?);
+        if token.normalized.unwrap_or(!token.special) {
+            let budget = Budget::for_text(token.content.len());
+            let text = normalize(&normalizer, &token.content, &mut None, &budget);
+            budget.result()?;
+            normalized.push(added_token(settings, token, &text)?);
         } else {
-            raw.push(added_token(token, &token.content, kind)?);
+            raw.push(added_token(settings, token, &token.content)?);
         }
     }
     let (prefix, suffix) = hf_pipeline::post_processor(&file.post_processor)?;
-    settings.finish(Tokenizer {
+    let decoding = match hf_pipeline::decoder(&file.decoder)? {
+        Decoding::Steps(steps) if is_byte_level && steps == [DecoderStep::Bytes] => {
+            Decoding::Pieces {
+                strips_space: false,
+            }
+        }
+        decoding => decoding,
+    };
+    let mut tokenizer = Tokenizer {
         kind,
         normalizer,
         normalized: AddedTokens::new(normalized),
-        metaspace: pre_tokenizer.metaspace,
-        pre_tokenizer: pre_tokenizer.splits,
-        reads_metaspace: writes_metaspace,
-        spaces_words: pre_tokenizer.spaces_words,
-        strips_space: hf_pipeline::strips_space(&file.decoder)?,
+        pre_tokenizer,
+        unmaps_words,
+        decoding,
         prefix,
         suffix,
+        cuts_before: model.cuts_before(&vocabulary, "▁"),
         ..Tokenizer::bare(vocabulary, model, AddedTokens::new(raw))
-    })
+    };
+    tokenizer.show_pieces();
+    settings.finish(tokenizer)
 }
 
-fn kind(
-    file: &TokenizerJson,
-    is_byte_level: bool,
-    writes_metaspace: bool,
-) -> Result<TokenizerKind, TokenizerError> {
-    match file.model.kind.as_deref() {
-        Some("WordPiece") => return Ok(TokenizerKind::WordPiece),
-        Some("Unigram") => return Ok(TokenizerKind::Unigram),
-        Some("BPE") => {}
-        None if !file.model.merges.sides.is_empty() => {}
-        other => {
-            return Err(failure!(
-                Unsupported,
-                "{JSON} has a model of type {}, supported are BPE, Unigram and WordPiece; the \
-                 model runs on token ids without it",
-                other.unwrap_or("(none)")
-            ));
+/// Adds the tokens that the small files name and `tokenizer.json` does not, as its readers do: with
+/// the ids they are listed with, or those of the vocabulary.
+fn add_named(file: &mut TokenizerJson, settings: &Settings) {
+    if let Some(added) = settings.gguf.as_ref().and_then(|gguf| gguf.added.clone()) {
+        file.added_tokens = added;
+        return;
+    }
+    let mut named: Vec<AddedTokenJson> = Vec::new();
+    let known = |tokens: &[AddedTokenJson], token: &AddedTokenJson| {
+        tokens.iter().any(|other| other.content == token.content)
+    };
+    for token in settings.special() {
+        if !known(&file.added_tokens, token) && !known(&named, token) {
+            named.push(token.clone());
         }
     }
-    check_bpe(&file.model)?;
-    match (is_byte_level, writes_metaspace) {
-        (true, false) => Ok(TokenizerKind::ByteLevelBpe),
-        (false, true) => Ok(TokenizerKind::SentencePieceBpe),
-        _ => Err(failure!(
+    if !named.is_empty() {
+        let vocabulary = &file.model.vocab;
+        for (&id, text) in vocabulary.ids.iter().zip(vocabulary.texts.iter()) {
+            for token in named
+                .iter_mut()
+                .filter(|token| token.content.as_bytes() == text)
+            {
+                token.id = id;
+                file.added_tokens.push(token.clone());
+            }
+        }
+    }
+    let listed: Vec<AddedTokenJson> = settings.added.clone();
+    for token in listed {
+        if !known(&file.added_tokens, &token) {
+            file.added_tokens.push(token);
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ModelKind {
+    Bpe,
+    Unigram,
+    WordPiece,
+    WordLevel,
+}
+
+fn model_kind(model: &ModelJson) -> Result<ModelKind, TokenizerError> {
+    match model.kind.as_deref() {
+        Some("BPE") => Ok(ModelKind::Bpe),
+        Some("WordPiece") => Ok(ModelKind::WordPiece),
+        Some("Unigram") => Ok(ModelKind::Unigram),
+        Some("WordLevel") => Ok(ModelKind::WordLevel),
+        // Files from before models were named.
+        None if !model.merges.sides.is_empty() => Ok(ModelKind::Bpe),
+        None if !model.vocab.scores.is_empty() => Ok(ModelKind::Unigram),
+        None if model.max_input_chars_per_word.is_some() => Ok(ModelKind::WordPiece),
+        other => Err(failure!(
             Unsupported,
-            "{JSON} is a BPE that is neither byte-level nor writes spaces as ▁ (or both); the \
-             model runs on token ids without it"
+            "{JSON} has a model of type {}, supported are BPE, Unigram, WordPiece and WordLevel; \
+             the model runs on token ids without it",
+            Shown(other.unwrap_or("(none)").as_bytes())
         )),
     }
+}
+
+/// Whether the words of a BPE are of bytes, and nothing but splits comes after those are made.
+fn is_byte_level(
+    model: &ModelJson,
+    normalizer: &[NormalizerStep],
+    pre_tokenizer: &[PreTokenizerStep],
+) -> bool {
+    let is_bytes = |step: &PreTokenizerStep| *step == PreTokenizerStep::Bytes;
+    let Some(made) = pre_tokenizer.iter().position(is_bytes) else {
+        return false;
+    };
+    let after = pre_tokenizer.get(made + 1..).unwrap_or_default();
+    let only_cuts = after.iter().all(|step| {
+        matches!(
+            step,
+            PreTokenizerStep::Split(_) | PreTokenizerStep::Scripts | PreTokenizerStep::Length(_)
+        )
+    });
+    let is_empty = |text: &Option<String>| text.as_deref().unwrap_or_default().is_empty();
+    // Bytes that the vocabulary lacks are unknown, if it says how to write that.
+    let is_complete = || {
+        let single = model
+            .vocab
+            .texts
+            .iter()
+            .filter(|text| byte_level::bytes_of(text).is_some_and(|bytes| bytes.len() == 1));
+        single.count() >= 256
+    };
+    only_cuts
+        && !normalizer.contains(&NormalizerStep::Bytes)
+        && !model.byte_fallback
+        && is_empty(&model.continuing_subword_prefix)
+        && is_empty(&model.end_of_word_suffix)
+        && (model.unk_token.is_none() || is_complete())
+}
+
+/// Whether words write spaces as ▁.
+fn writes_metaspace(normalizer: &[NormalizerStep], pre_tokenizer: &[PreTokenizerStep]) -> bool {
+    let replaces = |step: &NormalizerStep| matches!(step, NormalizerStep::Replace { from: Matcher::Text(from), to } if from == " " && to == "▁");
+    let writes = |step: &PreTokenizerStep| matches!(step, PreTokenizerStep::Metaspace { .. });
+    normalizer.iter().any(replaces) || pre_tokenizer.iter().any(writes)
 }
 
 fn word_piece(
     file: &TokenizerJson,
     vocabulary: &Vocabulary,
 ) -> Result<TokenizerModel, TokenizerError> {
-    let prefix = file.model.continuing_subword_prefix.as_deref();
-    if prefix.is_some_and(|prefix| prefix != CONTINUES) {
-        return Err(failure!(
-            Unsupported,
-            "{JSON} has a WordPiece model whose tokens go on with another sign than \
-             {CONTINUES}; the model runs on token ids without it"
-        ));
-    }
-    let name = file.model.unk_token.as_deref().unwrap_or("[UNK]");
-    let unknown = vocabulary.find_control(name.as_bytes());
-    let unknown = unknown.ok_or_else(|| {
+    let model = &file.model;
+    let continues = model.continuing_subword_prefix.as_deref().unwrap_or("##");
+    let most = model.max_input_chars_per_word.unwrap_or(BERT_CHARACTERS);
+    let unknown = unknown_word(file, "[UNK]", vocabulary)?;
+    Ok(TokenizerModel::WordPiece(WordPiece::prefixed(
+        vocabulary, continues, unknown, most,
+    )))
+}
+
+/// The token for words that are in no vocabulary.
+fn unknown_word(
+    file: &TokenizerJson,
+    unsaid: &str,
+    vocabulary: &Vocabulary,
+) -> Result<u32, TokenizerError> {
+    let name = file.model.unk_token.as_deref().unwrap_or(unsaid);
+    vocabulary.find(name.as_bytes()).ok_or_else(|| {
         failure!(
             Malformed,
             "{JSON}: unk_token is {}, which is not in the vocabulary",
             Shown(name.as_bytes())
         )
-    })?;
-    let most = file
-        .model
-        .max_input_chars_per_word
-        .unwrap_or(BERT_CHARACTERS);
-    Ok(TokenizerModel::WordPiece(WordPiece::new(
-        vocabulary, unknown, most,
-    )))
+    })
 }
-
-/// Stands before tokens that go on with a word.
-const CONTINUES: &str = "##";
 
 fn unigram(
     file: &TokenizerJson,
@@ -151,37 +271,28 @@ fn unigram(
             "{JSON} has a Unigram model without scores"
         ));
     }
+    let unknown = model.unk_id.map(|id| match model.vocab.ids.contains(&id) {
+        true => Ok(id),
+        false => Err(failure!(
+            Malformed,
+            "{JSON}: unk_id is {id}, which is not in the vocabulary"
+        )),
+    });
     let fallback = Fallback {
         bytes: match model.byte_fallback {
             true => vocabulary.byte_tokens(),
             false => [None; 256],
         },
-        unknown: model.unk_id,
+        unknown: unknown.transpose()?,
         fuses_unknown: true,
     };
     let scores = model.vocab.scores.clone();
     Ok(TokenizerModel::Unigram(Unigram::new(
-        vocabulary, scores, fallback,
+        vocabulary,
+        vocabulary.made(),
+        scores,
+        fallback,
     )))
-}
-
-fn check_bpe(model: &ModelJson) -> Result<(), TokenizerError> {
-    for (key, value) in [
-        (
-            "continuing_subword_prefix",
-            &model.continuing_subword_prefix,
-        ),
-        ("end_of_word_suffix", &model.end_of_word_suffix),
-    ] {
-        if value.as_deref().is_some_and(|value| !value.is_empty()) {
-            return Err(failure!(
-                Unsupported,
-                "{JSON} has a model with {key}, which is not supported; the model runs on token \
-                 ids without it"
-            ));
-        }
-    }
-    Ok(())
 }
 
 fn vocabulary(
@@ -193,33 +304,32 @@ fn vocabulary(
     let added = file.added_tokens.iter().map(|token| token.id);
     let mut builder = VocabularyBuilder::new(model.vocab.ids.iter().copied().chain(added), JSON)?;
     let unknown = model.unk_token.as_deref().map(str::as_bytes);
+    let is_byte_level = kind == TokenizerKind::ByteLevelBpe;
+    let mut made = Vec::with_capacity(model.vocab.ids.len());
     for (&id, text) in model.vocab.ids.iter().zip(model.vocab.texts.iter()) {
+        let bytes = is_byte_level.then(|| byte_level::bytes_of(text));
         let kind = match byte_of(text) {
             Some(_) if model.byte_fallback => TokenKind::Byte,
             _ if unknown == Some(text) || model.unk_id == Some(id) => TokenKind::Unknown,
+            _ if bytes == Some(None) => TokenKind::Foreign,
             _ => TokenKind::Normal,
         };
         builder.put(id, text, kind, JSON)?;
+        if bytes != Some(None) {
+            made.push(id);
+        }
     }
     for token in &file.added_tokens {
         let text = token.content.as_bytes();
         builder.put(token.id, text, settings.kind_of(token), JSON)?;
     }
-    builder.vocabulary(|text, token| match (kind, token) {
-        (_, TokenKind::Control | TokenKind::Unknown) => Cow::Borrowed(text),
-        (_, TokenKind::Byte) => match byte_of(text) {
-            Some(byte) => Cow::Owned(vec![byte]),
-            None => Cow::Borrowed(text),
-        },
-        (TokenizerKind::ByteLevelBpe, TokenKind::UserDefined) => Cow::Borrowed(text),
-        (TokenizerKind::ByteLevelBpe, _) => byte_level::raw(text),
-        (TokenizerKind::WordPiece, TokenKind::UserDefined) => Cow::Borrowed(text),
-        (TokenizerKind::WordPiece, _) => match text.strip_prefix(CONTINUES.as_bytes()) {
-            Some(rest) if !rest.is_empty() => Cow::Borrowed(rest),
-            _ => Cow::Owned([b" ", text].concat()),
-        },
-        _ => unescape(text),
-    })
+    let is_made: HashSet<u32> = made.iter().copied().collect();
+    let mut vocabulary = builder.vocabulary(|id, text, _| match is_byte_level {
+        true if is_made.contains(&id) => byte_level::raw(text),
+        _ => Cow::Borrowed(text),
+    })?;
+    vocabulary.index_made(made);
+    Ok(vocabulary)
 }
 
 fn ranked(
@@ -228,41 +338,52 @@ fn ranked(
     vocabulary: &Vocabulary,
 ) -> Result<TokenizerModel, TokenizerError> {
     let model = &file.model;
+    if let Some(dropout) = model.dropout.filter(|dropout| *dropout != 0.0) {
+        return Err(failure!(
+            Unsupported,
+            "{JSON}: dropout is {dropout}, which cuts words at random and is for training; set it \
+             to null"
+        ));
+    }
     let sides = &model.merges.sides;
     let mut merges = Merges::with_capacity(sides.len() / 2);
     let mut joined = Vec::new();
-    let raw = |text| match kind {
-        TokenizerKind::ByteLevelBpe => byte_level::raw(text),
-        _ => unescape(text),
+    let is_byte_level = kind == TokenizerKind::ByteLevelBpe;
+    let affixes = Affixes {
+        continues: model.continuing_subword_prefix.clone().unwrap_or_default(),
+        ends: model.end_of_word_suffix.clone().unwrap_or_default(),
     };
     let mut texts = sides.iter();
     for index in 0.. {
         let (Some(left), Some(right)) = (texts.next(), texts.next()) else {
             break;
         };
-        merges.add(index, &raw(left), &raw(right), vocabulary, &mut joined)?;
+        let continues = affixes.continues.as_bytes();
+        if !is_byte_level {
+            merges.add(index, (left, right), continues, vocabulary, &mut joined)?;
+            continue;
+        }
+        // Others are of no word.
+        if let Some((left, right)) = byte_level::bytes_of(left).zip(byte_level::bytes_of(right)) {
+            merges.add(index, (&left, &right), continues, vocabulary, &mut joined)?;
+        }
     }
-    let alphabet = match kind {
-        TokenizerKind::ByteLevelBpe => {
+    let alphabet = match is_byte_level {
+        true => {
             let mut bytes = [None; 256];
             for (byte, slot) in (0u8..=255).zip(&mut bytes) {
                 *slot = vocabulary.find(&[byte]);
             }
             Alphabet::Bytes(bytes)
         }
-        _ => {
-            let unknown = model.unk_token.as_deref().and_then(|text| {
-                let text = text.as_bytes();
-                vocabulary
-                    .find_control(text)
-                    .or_else(|| vocabulary.find(text))
-            });
+        false => {
+            let unknown = model.unk_token.as_deref();
             Alphabet::Characters(Fallback {
                 bytes: match model.byte_fallback {
                     true => vocabulary.byte_tokens(),
                     false => [None; 256],
                 },
-                unknown,
+                unknown: unknown.and_then(|text| vocabulary.find(text.as_bytes())),
                 fuses_unknown: model.fuse_unk,
             })
         }
@@ -270,6 +391,7 @@ fn ranked(
     Ok(TokenizerModel::Ranked(Ranked {
         alphabet,
         merges,
+        affixes,
         whole_words_first: model.ignore_merges,
     }))
 }
@@ -293,7 +415,7 @@ fn from_model(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerE
                 kind,
                 "tokenizer_config.json",
             )?;
-            raw.push(added_token(token, &token.content, kind)?);
+            raw.push(added_token(settings, token, &token.content)?);
         }
     }
     for ((id, text), &kind) in (0..).zip(file.texts.iter()).zip(&file.kinds) {
@@ -313,7 +435,7 @@ fn from_model(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerE
             _ => {}
         }
     }
-    let vocabulary = builder.vocabulary(|text, kind| match (kind, byte_of(text)) {
+    let vocabulary = builder.vocabulary(|_, text, kind| match (kind, byte_of(text)) {
         (TokenKind::Control | TokenKind::Unknown, _) => Cow::Borrowed(text),
         (TokenKind::Byte, Some(byte)) => Cow::Owned(vec![byte]),
         _ => unescape(text),
@@ -332,7 +454,8 @@ fn from_model(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerE
     };
     let model = if file.is_unigram {
         let scores = file.scores.iter().map(|&score| f64::from(score)).collect();
-        TokenizerModel::Unigram(Unigram::new(&vocabulary, scores, fallback))
+        let pieces = vocabulary.normal();
+        TokenizerModel::Unigram(Unigram::new(&vocabulary, pieces, scores, fallback))
     } else {
         let order = file.scores.iter().filter_map(|&score| order_of(score));
         let mut order: Vec<u32> = order.collect();
@@ -352,7 +475,7 @@ fn from_model(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerE
         normalizer.push(NormalizerStep::Prepend(" ".to_string()));
     }
     normalizer.push(NormalizerStep::Replace {
-        from: " ".to_string(),
+        from: Matcher::Text(" ".to_string()),
         to: "▁".to_string(),
     });
     // What Hugging Face's slow tokenizers do: LLaMA's begins a text, T5's ends it.
@@ -367,7 +490,9 @@ fn from_model(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerE
         normalizer,
         normalized: AddedTokens::new(normalized),
         reads_metaspace: true,
-        strips_space: file.add_dummy_prefix,
+        decoding: Decoding::Pieces {
+            strips_space: file.add_dummy_prefix,
+        },
         prefix,
         suffix,
         bos: file.bos,

@@ -1,30 +1,19 @@
-//! The normalizer, pre-tokenizer, post-processor and decoder of `tokenizer.json`.
+//! The parts of `tokenizer.json` around its model: normalizer, pre-tokenizer, post-processor, decoder.
 
 use super::charsmap::Charsmap;
+use super::decode::Decoding;
+use super::decoder_chain::DecoderStep;
 use super::error::{Shown, TokenizerError, failure};
 use super::limits;
 use super::normalize::NormalizerStep;
 use super::pattern::Pattern;
+use super::pre_tokenizer::{PreTokenizerStep, Prepends};
 use super::pre_tokenizers::GPT2;
 use super::split::{Behavior, Matcher, SplitStep};
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use serde_json::Value;
-
-/// What `pre_tokenizer` in `tokenizer.json` says.
-#[derive(Default)]
-pub(super) struct HfPreTokenizer {
-    /// Changes to text before it is cut.
-    pub(super) metaspace: Vec<NormalizerStep>,
-    pub(super) splits: Vec<SplitStep>,
-    /// Whether words are made of bytes.
-    pub(super) is_byte_level: bool,
-    /// Whether words write spaces as `▁`.
-    pub(super) writes_metaspace: bool,
-    /// Whether each word gets a space in front.
-    pub(super) spaces_words: bool,
-}
 
 /// The parts of a component: itself, or those in the list under `key` if it is a sequence.
 fn parts<'a>(
@@ -63,11 +52,50 @@ fn kind_of(component: &Value) -> &str {
     component.get("type").and_then(Value::as_str).unwrap_or("")
 }
 
-fn flag(component: &Value, key: &str, unsaid: bool) -> bool {
-    component
-        .get(key)
-        .and_then(Value::as_bool)
-        .unwrap_or(unsaid)
+/// A truth value, or `unsaid` where there is none.
+fn flag(component: &Value, key: &str, unsaid: bool) -> Result<bool, TokenizerError> {
+    match component.get(key) {
+        None | Some(Value::Null) => Ok(unsaid),
+        Some(Value::Bool(truth)) => Ok(*truth),
+        Some(_) => Err(failure!(
+            Malformed,
+            "tokenizer.json {}: {key} is no truth value",
+            kind_of(component)
+        )),
+    }
+}
+
+/// A count, or `unsaid` where there is none.
+fn count(component: &Value, key: &str, unsaid: usize) -> Result<usize, TokenizerError> {
+    let count = match component.get(key) {
+        None | Some(Value::Null) => Some(unsaid),
+        Some(value) => value.as_u64().and_then(|count| usize::try_from(count).ok()),
+    };
+    count.ok_or_else(|| {
+        failure!(
+            Malformed,
+            "tokenizer.json {}: {key} is no count",
+            kind_of(component)
+        )
+    })
+}
+
+/// One character.
+fn character(component: &Value, key: &str, unsaid: Option<char>) -> Result<char, TokenizerError> {
+    let found = match component.get(key) {
+        None => unsaid,
+        Some(value) => value.as_str().and_then(|text| {
+            let mut characters = text.chars();
+            characters.next().filter(|_| characters.next().is_none())
+        }),
+    };
+    found.ok_or_else(|| {
+        failure!(
+            Malformed,
+            "tokenizer.json {}: {key} is not one character",
+            kind_of(component)
+        )
+    })
 }
 
 fn unsupported(what: &str, found: &str) -> TokenizerError {
@@ -97,27 +125,53 @@ fn text(component: &Value, key: &str, what: &str) -> Result<String, TokenizerErr
     Ok(text.to_string())
 }
 
+/// What `{"Regex": …}` or `{"String": …}` under `pattern` looks for.
+fn matcher(component: &Value, what: &str) -> Result<Matcher, TokenizerError> {
+    let pattern = component.get("pattern").unwrap_or(&Value::Null);
+    match (pattern.get("Regex"), pattern.get("String")) {
+        (Some(Value::String(regex)), None) => Matcher::parse(regex).ok_or_else(|| {
+            failure!(
+                Unsupported,
+                "tokenizer.json {what}: the expression {} is not supported; the model runs on \
+                 token ids without it",
+                Shown(regex.as_bytes())
+            )
+        }),
+        (None, Some(Value::String(_))) => match text(pattern, "String", what)? {
+            text if text.is_empty() => Ok(Matcher::Everywhere),
+            text => Ok(Matcher::Text(text)),
+        },
+        _ => Err(failure!(
+            Malformed,
+            "tokenizer.json {what}: {} without a pattern that is a Regex or a String",
+            kind_of(component)
+        )),
+    }
+}
+
 pub(super) fn normalizer(component: &Value) -> Result<Vec<NormalizerStep>, TokenizerError> {
     const WHAT: &str = "normalizer";
     let mut steps = Vec::new();
     for part in parts(component, "normalizers", WHAT)? {
-        if kind_of(part) == "BertNormalizer" {
-            let lowercase = flag(part, "lowercase", true);
-            steps.extend(bert_normalizer(
-                flag(part, "clean_text", true),
-                flag(part, "handle_chinese_chars", true),
-                flag(part, "strip_accents", lowercase),
-                lowercase,
-            ));
-            continue;
-        }
         steps.push(match kind_of(part) {
+            "BertNormalizer" => {
+                let lowercase = flag(part, "lowercase", true)?;
+                steps.extend(bert_normalizer(
+                    flag(part, "clean_text", true)?,
+                    flag(part, "handle_chinese_chars", true)?,
+                    flag(part, "strip_accents", lowercase)?,
+                    lowercase,
+                ));
+                continue;
+            }
             "NFC" => NormalizerStep::Nfc,
             "NFD" => NormalizerStep::Nfd,
             "NFKC" => NormalizerStep::Nfkc,
             "NFKD" => NormalizerStep::Nfkd,
             "Lowercase" => NormalizerStep::Lowercase,
             "StripAccents" => NormalizerStep::DropMarks { all: true },
+            "Nmt" => NormalizerStep::CleanForTranslation,
+            "ByteLevel" => NormalizerStep::Bytes,
             "Precompiled" => {
                 let map = part.get("precompiled_charsmap").and_then(Value::as_str);
                 let map = map.and_then(base64).and_then(|map| Charsmap::parse(&map));
@@ -130,39 +184,18 @@ pub(super) fn normalizer(component: &Value) -> Result<Vec<NormalizerStep>, Token
                 }
             }
             "Strip" => NormalizerStep::Strip {
-                left: flag(part, "strip_left", true),
-                right: flag(part, "strip_right", true),
+                left: flag(part, "strip_left", true)?,
+                right: flag(part, "strip_right", true)?,
             },
             "Prepend" => NormalizerStep::Prepend(text(part, "prepend", WHAT)?),
-            "Replace" => {
-                let from = part.get("pattern").unwrap_or(&Value::Null);
-                if let Some(Value::String(regex)) = from.get("Regex") {
-                    steps.push(runs(regex, text(part, "content", WHAT)?)?);
-                    continue;
-                }
-                let from = text(from, "String", WHAT)?;
-                if from.is_empty() {
-                    return Err(failure!(
-                        Malformed,
-                        "tokenizer.json {WHAT}: Replace looks for nothing"
-                    ));
-                }
-                let to = text(part, "content", WHAT)?;
-                NormalizerStep::Replace { from, to }
-            }
+            "Replace" => NormalizerStep::Replace {
+                from: matcher(part, WHAT)?,
+                to: text(part, "content", WHAT)?,
+            },
             other => return Err(unsupported(WHAT, other)),
         });
     }
     Ok(steps)
-}
-
-/// The one regular expression that normalizers replace: `X{2,}`.
-fn runs(regex: &str, to: String) -> Result<NormalizerStep, TokenizerError> {
-    let mut character = regex.strip_suffix("{2,}").unwrap_or_default().chars();
-    match (character.next(), character.next()) {
-        (Some(of), None) => Ok(NormalizerStep::ReplaceRuns { of, to }),
-        _ => Err(unsupported("normalizer Replace by the expression", regex)),
-    }
 }
 
 /// What BERT does to text before cutting it.
@@ -185,20 +218,21 @@ pub(super) fn bert_normalizer(
 }
 
 /// How BERT cuts text: at whitespace, and around each punctuation mark.
-pub(super) fn bert_splits() -> Vec<SplitStep> {
+pub(super) fn bert_splits() -> Vec<PreTokenizerStep> {
     let punctuation = pattern(PUNCTUATION).map(SplitStep::isolated);
     // A test checks that both patterns can be read.
     let mut splits = white_space_splits();
-    splits.extend(punctuation);
+    splits.extend(punctuation.map(PreTokenizerStep::Split));
     splits
 }
 
 /// At white space, which is dropped.
-pub(super) fn white_space_splits() -> Vec<SplitStep> {
+pub(super) fn white_space_splits() -> Vec<PreTokenizerStep> {
     let white_space = pattern(r"\s+").map(|pattern| SplitStep {
         behavior: Behavior::Removed,
         ..SplitStep::isolated(pattern)
     });
+    let white_space = white_space.map(PreTokenizerStep::Split);
     white_space.into_iter().collect()
 }
 
@@ -230,129 +264,120 @@ fn base64(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-pub(super) fn pre_tokenizer(component: &Value) -> Result<HfPreTokenizer, TokenizerError> {
+pub(super) fn pre_tokenizer(component: &Value) -> Result<Vec<PreTokenizerStep>, TokenizerError> {
     const WHAT: &str = "pre_tokenizer";
-    let mut found = HfPreTokenizer::default();
+    let mut steps = Vec::new();
     for part in parts(component, "pretokenizers", WHAT)? {
+        let mut split = |matcher: Matcher, behavior: Behavior| {
+            steps.push(PreTokenizerStep::Split(SplitStep {
+                matcher,
+                behavior,
+                invert: false,
+            }));
+        };
         match kind_of(part) {
             "ByteLevel" => {
-                found.is_byte_level = true;
-                if flag(part, "add_prefix_space", true) {
-                    change(&mut found, NormalizerStep::Begin(" ".to_string()))?;
+                if flag(part, "add_prefix_space", true)? {
+                    steps.push(PreTokenizerStep::Space);
                 }
-                if flag(part, "use_regex", true) {
-                    found.splits.push(SplitStep::isolated(pattern(GPT2)?));
+                if flag(part, "use_regex", true)? {
+                    let split = SplitStep::isolated(pattern(GPT2)?);
+                    steps.push(PreTokenizerStep::Split(split));
                 }
+                steps.push(PreTokenizerStep::Bytes);
             }
             "Metaspace" => {
-                found.writes_metaspace = true;
-                if part.get("replacement").and_then(Value::as_str) != Some("▁") {
-                    return Err(unsupported(WHAT, "Metaspace with another sign than ▁"));
-                }
-                let scheme = part.get("prepend_scheme").and_then(Value::as_str);
-                if !found.splits.is_empty() && scheme.is_none_or(|scheme| scheme == "always") {
-                    // The split before dropped all spaces: each word gets one in front.
-                    found.spaces_words = true;
-                    continue;
-                }
-                change(
-                    &mut found,
-                    NormalizerStep::Replace {
-                        from: " ".to_string(),
-                        to: "▁".to_string(),
-                    },
-                )?;
-                let scheme = part.get("prepend_scheme").and_then(Value::as_str);
-                match scheme {
-                    Some("never") => {}
-                    Some("first") => found
-                        .metaspace
-                        .push(NormalizerStep::BeginFirst("▁".to_string())),
-                    None if !flag(part, "add_prefix_space", true) => {}
-                    Some("always") | None => {
-                        found.metaspace.push(NormalizerStep::Begin("▁".to_string()))
-                    }
-                    Some(other) => return Err(unsupported("Metaspace prepend_scheme", other)),
-                }
-                if flag(part, "split", true) {
-                    found.splits.push(SplitStep {
-                        matcher: Matcher::Text("▁".to_string()),
+                let (sign, prepends) = metaspace(part)?;
+                steps.push(PreTokenizerStep::Metaspace { sign, prepends });
+                if flag(part, "split", true)? {
+                    steps.push(PreTokenizerStep::Split(SplitStep {
+                        matcher: Matcher::Text(sign.to_string()),
                         behavior: Behavior::MergedWithNext,
                         invert: false,
-                    });
+                    }));
                 }
             }
-            "Split" => {
-                let matcher = match part.get("pattern") {
-                    Some(Value::Object(object)) => {
-                        match (object.get("Regex"), object.get("String")) {
-                            (Some(Value::String(regex)), None) => {
-                                let matcher = Matcher::parse(regex);
-                                matcher.ok_or_else(|| unsupported_pattern(regex))?
-                            }
-                            (None, Some(Value::String(text))) if !text.is_empty() => {
-                                Matcher::Text(text.clone())
-                            }
-                            _ => {
-                                return Err(unsupported(WHAT, "Split by neither Regex nor String"));
-                            }
-                        }
-                    }
-                    _ => return Err(unsupported(WHAT, "Split without a pattern")),
-                };
-                found.splits.push(SplitStep {
-                    matcher,
-                    behavior: behavior(part)?,
-                    invert: flag(part, "invert", false),
-                });
-            }
-            "Digits" => {
-                let mut split = SplitStep::isolated(pattern(r"\p{N}")?);
-                if !flag(part, "individual_digits", false) {
-                    split.behavior = Behavior::Contiguous;
-                }
-                found.splits.push(split);
-            }
-            "Punctuation" => found.splits.push(SplitStep {
+            "Split" => steps.push(PreTokenizerStep::Split(SplitStep {
+                matcher: matcher(part, WHAT)?,
                 behavior: behavior(part)?,
-                ..SplitStep::isolated(pattern(PUNCTUATION)?)
-            }),
-            "BertPreTokenizer" => found.splits.extend(bert_splits()),
-            "WhitespaceSplit" => found.splits.push(SplitStep {
-                behavior: Behavior::Removed,
-                ..SplitStep::isolated(pattern(r"\s+")?)
-            }),
+                invert: flag(part, "invert", false)?,
+            })),
+            "Digits" => {
+                let behavior = match flag(part, "individual_digits", false)? {
+                    true => Behavior::Isolated,
+                    false => Behavior::Contiguous,
+                };
+                split(pattern(r"\p{N}")?.into(), behavior);
+            }
+            "Punctuation" => split(pattern(PUNCTUATION)?.into(), behavior(part)?),
+            "BertPreTokenizer" => steps.extend(bert_splits()),
+            "Whitespace" => {
+                split(Matcher::Words, Behavior::Removed);
+            }
+            "WhitespaceSplit" => split(pattern(r"\s+")?.into(), Behavior::Removed),
+            "CharDelimiterSplit" => {
+                let delimiter = character(part, "delimiter", None)?;
+                split(Matcher::Text(delimiter.to_string()), Behavior::Removed);
+            }
+            "UnicodeScripts" => steps.push(PreTokenizerStep::Scripts),
+            "FixedLength" => match count(part, "length", 5)? {
+                0 => {
+                    return Err(failure!(
+                        Malformed,
+                        "tokenizer.json {WHAT}: FixedLength has the length 0"
+                    ));
+                }
+                length => steps.push(PreTokenizerStep::Length(length)),
+            },
             other => return Err(unsupported(WHAT, other)),
         }
     }
-    Ok(found)
+    Ok(steps)
 }
 
-/// Adds a change to text, which is possible before the first split alone.
-fn change(found: &mut HfPreTokenizer, step: NormalizerStep) -> Result<(), TokenizerError> {
-    if !found.splits.is_empty() {
-        return Err(unsupported("pre_tokenizer", "prefix space after a split"));
-    }
-    found.metaspace.push(step);
-    Ok(())
+/// The sign of a Metaspace, and where it is put.
+fn metaspace(component: &Value) -> Result<(char, Prepends), TokenizerError> {
+    let sign = character(component, "replacement", Some('▁'))?;
+    let unsaid = flag(component, "add_prefix_space", true)?;
+    let prepends = match component.get("prepend_scheme") {
+        None => match unsaid {
+            true => Prepends::All,
+            false => Prepends::None,
+        },
+        Some(Value::String(scheme)) if scheme == "never" => Prepends::None,
+        Some(_) if !unsaid => {
+            return Err(failure!(
+                Malformed,
+                "tokenizer.json Metaspace: add_prefix_space is false, but prepend_scheme is not \
+                 \"never\""
+            ));
+        }
+        Some(Value::String(scheme)) if scheme == "always" => Prepends::All,
+        Some(Value::String(scheme)) if scheme == "first" => Prepends::First,
+        Some(other) => {
+            let other = other.to_string();
+            return Err(unsupported("Metaspace prepend_scheme", &other));
+        }
+    };
+    Ok((sign, prepends))
 }
 
 fn pattern(text: &str) -> Result<Pattern, TokenizerError> {
-    Pattern::parse(text).ok_or_else(|| unsupported_pattern(text))
-}
-
-fn unsupported_pattern(text: &str) -> TokenizerError {
-    unsupported("pre_tokenizer pattern", text)
+    Pattern::parse(text).ok_or_else(|| unsupported("pre_tokenizer pattern", text))
 }
 
 fn behavior(component: &Value) -> Result<Behavior, TokenizerError> {
-    match component.get("behavior").and_then(Value::as_str) {
-        Some("Isolated") | None => Ok(Behavior::Isolated),
-        Some("Removed") => Ok(Behavior::Removed),
-        Some("MergedWithPrevious") => Ok(Behavior::MergedWithPrevious),
-        Some("MergedWithNext") => Ok(Behavior::MergedWithNext),
-        Some("Contiguous") => Ok(Behavior::Contiguous),
-        Some(other) => Err(unsupported("pre_tokenizer behavior", other)),
+    let found = match component.get("behavior") {
+        None => return Ok(Behavior::Isolated),
+        Some(found) => found.as_str().unwrap_or_default(),
+    };
+    match found {
+        "Isolated" => Ok(Behavior::Isolated),
+        "Removed" => Ok(Behavior::Removed),
+        "MergedWithPrevious" => Ok(Behavior::MergedWithPrevious),
+        "MergedWithNext" => Ok(Behavior::MergedWithNext),
+        "Contiguous" => Ok(Behavior::Contiguous),
+        other => Err(unsupported("pre_tokenizer behavior", other)),
     }
 }
 
@@ -432,16 +457,64 @@ pub(super) fn id_of(value: &Value) -> Option<u32> {
         .filter(|&id| usize::try_from(id).is_ok_and(|id| id < limits::TOKENS))
 }
 
-/// Whether decoding takes one space away at the start of a text.
-pub(super) fn strips_space(component: &Value) -> Result<bool, TokenizerError> {
-    let parts = parts(component, "decoders", "decoder")?;
-    Ok(parts.into_iter().any(|part| match kind_of(part) {
-        "WordPiece" => true,
-        "Strip" => part.get("start").and_then(Value::as_u64) != Some(0),
-        "Metaspace" => match part.get("prepend_scheme").and_then(Value::as_str) {
-            Some(scheme) => scheme != "never",
-            None => flag(part, "add_prefix_space", true),
-        },
-        _ => false,
-    }))
+/// How tokens become text.
+pub(super) fn decoder(component: &Value) -> Result<Decoding, TokenizerError> {
+    const WHAT: &str = "decoder";
+    let mut steps = Vec::new();
+    let mut is_fused = false;
+    for part in parts(component, "decoders", WHAT)? {
+        let step = match kind_of(part) {
+            "ByteLevel" => DecoderStep::Bytes,
+            "Replace" => DecoderStep::Replace {
+                from: matcher(part, WHAT)?,
+                to: text(part, "content", WHAT)?,
+            },
+            "ByteFallback" => DecoderStep::ByteTokens,
+            "Fuse" => DecoderStep::Fuse,
+            "Strip" => DecoderStep::Strip {
+                of: character(part, "content", Some(' '))?,
+                start: count(part, "start", 0)?,
+                stop: count(part, "stop", 0)?,
+            },
+            "Metaspace" => {
+                let (sign, prepends) = metaspace(part)?;
+                DecoderStep::Metaspace {
+                    sign,
+                    drops_first: prepends != Prepends::None,
+                }
+            }
+            "WordPiece" => DecoderStep::WordPiece {
+                continues: match part.get("prefix") {
+                    None => "##".to_string(),
+                    Some(_) => text(part, "prefix", WHAT)?,
+                },
+                cleans: flag(part, "cleanup", true)?,
+            },
+            "BPEDecoder" => DecoderStep::Suffix(match part.get("suffix") {
+                None => "</w>".to_string(),
+                Some(_) => text(part, "suffix", WHAT)?,
+            }),
+            other => return Err(unsupported(WHAT, other)),
+        };
+        let goes_on = match &step {
+            DecoderStep::Fuse | DecoderStep::Strip { .. } | DecoderStep::Metaspace { .. } => true,
+            DecoderStep::Replace { from, .. } => {
+                matches!(from, Matcher::Text(text) if text.chars().count() == 1)
+            }
+            _ => false,
+        };
+        if is_fused && !goes_on {
+            // It would have to wait for the end of the text.
+            return Err(unsupported(
+                "decoder after Fuse or ByteLevel,",
+                kind_of(part),
+            ));
+        }
+        is_fused |= matches!(step, DecoderStep::Fuse | DecoderStep::Bytes);
+        steps.push(step);
+    }
+    if steps.is_empty() {
+        steps.push(DecoderStep::Spaces);
+    }
+    Ok(Decoding::Steps(steps))
 }

@@ -2,12 +2,15 @@
 
 use super::added::Added;
 use super::error::{TokenizerError, failure};
+use super::gguf_keys as key;
+use super::gguf_vocabulary::{token_id, token_ids, truth};
 use super::hf::JSON;
 use super::json::AddedTokenJson;
 use super::vocabulary::TokenKind;
 use super::{HfFiles, Tokenizer, end_of_generation, hf_pipeline, limits};
 use crate::json::without_python_numbers;
-use alloc::string::{String, ToString};
+use crate::manifest::{Metadata, MetadataValue};
+use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 use serde_json::Value;
@@ -16,12 +19,42 @@ use serde_json::Value;
 /// `config.json` say.
 #[derive(Default)]
 pub(super) struct Settings {
-    bos: Option<String>,
-    eos: Option<String>,
+    /// Special tokens by their role, the first that names it; `added_tokens` are all others.
+    special: Vec<(&'static str, AddedTokenJson)>,
     pub(super) adds_bos: Option<bool>,
     pub(super) adds_eos: Option<bool>,
     pub(super) added: Vec<AddedTokenJson>,
     ends: Vec<u32>,
+    /// What a GGUF file says instead of all that.
+    pub(super) gguf: Option<GgufSettings>,
+}
+
+/// What a GGUF file says of a `tokenizer.json` that it holds.
+pub(super) struct GgufSettings {
+    /// In place of those in `tokenizer.json`.
+    pub(super) added: Option<Vec<AddedTokenJson>>,
+    prefix: Option<Vec<u32>>,
+    suffix: Option<Vec<u32>>,
+    ends: Option<Vec<u32>>,
+    bos: Option<u32>,
+    eos: Option<u32>,
+    mask: Option<u32>,
+}
+
+/// What special tokens are for.
+const ROLES: &[&str] = &[
+    "bos_token",
+    "eos_token",
+    "unk_token",
+    "sep_token",
+    "pad_token",
+    "cls_token",
+    "mask_token",
+];
+
+/// Whether masked models call so what stands for a hidden token.
+pub(super) fn is_mask_name(text: &[u8]) -> bool {
+    matches!(text, b"[MASK]" | b"<mask>")
 }
 
 impl Settings {
@@ -63,25 +96,101 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Takes the names of BOS and EOS that are not known yet.
+    /// What a GGUF file says of the `tokenizer.json` that it holds.
+    pub(super) fn from_gguf(metadata: &Metadata) -> Result<Settings, TokenizerError> {
+        let added = match metadata.value(key::ADDED) {
+            Some(MetadataValue::String(text)) => Some(parse_json(text.as_bytes(), key::ADDED)?),
+            _ => None,
+        };
+        let id = |name: &str| token_id(metadata, name, limits::TOKENS);
+        let ids = |name: &str| token_ids(metadata, name, limits::TOKENS);
+        let adds = |name: &str| truth(metadata, name);
+        Ok(Settings {
+            // Files of other programs have no lists.
+            adds_bos: adds(key::ADD_BOS)?.filter(|_| metadata.value(key::PREFIX).is_none()),
+            adds_eos: adds(key::ADD_EOS)?.filter(|_| metadata.value(key::SUFFIX).is_none()),
+            gguf: Some(GgufSettings {
+                added,
+                prefix: ids(key::PREFIX)?,
+                suffix: ids(key::SUFFIX)?,
+                ends: ids(key::ENDS)?,
+                bos: id(key::BOS)?,
+                eos: id(key::EOS)?,
+                mask: id(key::MASK)?,
+            }),
+            ..Settings::default()
+        })
+    }
+
+    /// Takes the special tokens whose roles are not known yet.
     fn names(&mut self, map: &Value) {
         // A name, or an object that says how the token is matched.
-        let name = |key: &str| {
-            let token = map.get(key)?;
-            let name = token.as_str().or_else(|| token.get("content")?.as_str())?;
-            Some(name.to_string())
+        let token = |value: &Value| match value {
+            Value::String(name) => Some(AddedTokenJson::special(0, name.clone())),
+            Value::Object(_) => {
+                let token: AddedTokenJson = serde::Deserialize::deserialize(value).ok()?;
+                let normalized = token.normalized.or(Some(false));
+                Some(AddedTokenJson {
+                    normalized,
+                    special: true,
+                    ..token
+                })
+            }
+            _ => None,
         };
-        self.bos = self.bos.take().or_else(|| name("bos_token"));
-        self.eos = self.eos.take().or_else(|| name("eos_token"));
+        for role in ROLES {
+            if self.named(role).is_none()
+                && let Some(token) = map.get(*role).and_then(token)
+            {
+                self.special.push((role, token));
+            }
+        }
+        for key in ["additional_special_tokens", "extra_special_tokens"] {
+            let more: Vec<AddedTokenJson> = match map.get(key) {
+                Some(Value::Array(tokens)) => tokens.iter().filter_map(token).collect(),
+                Some(Value::Object(tokens)) => tokens.values().filter_map(token).collect(),
+                _ => continue,
+            };
+            let role = "additional_special_tokens";
+            self.special
+                .extend(more.into_iter().map(|token| (role, token)));
+        }
+    }
+
+    /// The special token with this role.
+    pub(super) fn named(&self, role: &str) -> Option<&AddedTokenJson> {
+        let mut special = self.special.iter();
+        special
+            .find(|(other, _)| *other == role)
+            .map(|(_, token)| token)
+    }
+
+    /// Names a token where the files do not.
+    pub(super) fn unsaid(&mut self, role: &'static str, name: &str) {
+        if self.named(role).is_none() {
+            let token = AddedTokenJson::special(0, name.to_string());
+            self.special.push((role, token));
+        }
+    }
+
+    /// All special tokens that are named.
+    pub(super) fn special(&self) -> impl Iterator<Item = &AddedTokenJson> {
+        self.special.iter().map(|(_, token)| token)
     }
 
     fn is_named(&self, text: &str) -> bool {
-        [&self.bos, &self.eos]
-            .into_iter()
-            .any(|name| name.as_deref() == Some(text))
+        self.special().any(|token| token.content == text)
     }
 
-    /// The kind of an added token: BOS and EOS are control tokens whatever else is said.
+    /// Whether this is the token that stands for a hidden one: it has a meaning in every text.
+    fn is_mask(&self, text: &str) -> bool {
+        match self.named("mask_token") {
+            Some(token) => token.content == text,
+            None => is_mask_name(text.as_bytes()),
+        }
+    }
+
+    /// The kind of an added token: named ones are control tokens whatever else is said.
     pub(super) fn kind_of(&self, token: &AddedTokenJson) -> TokenKind {
         match token.special || self.is_named(&token.content) {
             true => TokenKind::Control,
@@ -91,9 +200,14 @@ impl Settings {
 
     /// What the two kinds of file have in common, last.
     pub(super) fn finish(&self, mut tokenizer: Tokenizer) -> Result<Tokenizer, TokenizerError> {
-        let find = |name: &Option<String>| name.as_deref().and_then(|name| tokenizer.token(name));
-        let bos = find(&self.bos).or(tokenizer.bos);
-        let eos = find(&self.eos).or(tokenizer.eos);
+        let [bos, eos, mask] = ["bos_token", "eos_token", "mask_token"].map(|role| {
+            let token = self.named(role)?;
+            tokenizer.token(&token.content)
+        });
+        let gguf = self.gguf.as_ref();
+        let bos = bos.or(gguf.and_then(|gguf| gguf.bos)).or(tokenizer.bos);
+        let eos = eos.or(gguf.and_then(|gguf| gguf.eos)).or(tokenizer.eos);
+        let mask = mask.or(gguf.and_then(|gguf| gguf.mask));
         let wanted = |said: Option<bool>, id: Option<u32>, what: &str| match (said, id) {
             (Some(true), None) => Err(failure!(
                 Missing,
@@ -110,6 +224,12 @@ impl Settings {
         if let Some(suffix) = wanted(self.adds_eos, eos, "eos")? {
             tokenizer.suffix = suffix;
         }
+        if let Some(prefix) = gguf.and_then(|gguf| gguf.prefix.clone()) {
+            tokenizer.prefix = prefix;
+        }
+        if let Some(suffix) = gguf.and_then(|gguf| gguf.suffix.clone()) {
+            tokenizer.suffix = suffix;
+        }
         for &id in tokenizer.prefix.iter().chain(&tokenizer.suffix) {
             if tokenizer.piece(id).is_none() {
                 return Err(failure!(
@@ -119,7 +239,14 @@ impl Settings {
             }
         }
         let listed = eos.into_iter().chain(self.ends.iter().copied());
-        tokenizer.end_tokens = end_of_generation::tokens(&tokenizer.vocabulary, listed);
+        tokenizer.mask = mask.or(tokenizer.mask).or_else(|| {
+            let mut named = ["[MASK]", "<mask>"].into_iter();
+            named.find_map(|name| tokenizer.vocabulary.find_control(name.as_bytes()))
+        });
+        tokenizer.end_tokens = match gguf.and_then(|gguf| gguf.ends.clone()) {
+            Some(ends) => ends,
+            None => end_of_generation::tokens(&tokenizer.vocabulary, listed),
+        };
         tokenizer.eos = eos;
         tokenizer.bos = bos.or(match tokenizer.prefix.as_slice() {
             [only] => Some(*only),
@@ -151,11 +278,13 @@ fn end_tokens(bytes: &[u8], file: &str) -> Result<Option<Vec<u32>>, TokenizerErr
     ids.collect::<Result<_, _>>().map(Some)
 }
 
+/// How the added token is searched for, written as `text`.
 pub(super) fn added_token(
+    settings: &Settings,
     token: &AddedTokenJson,
     text: &str,
-    kind: TokenKind,
 ) -> Result<Added, TokenizerError> {
+    let is_mask = settings.is_mask(&token.content);
     if text.len() > limits::ADDED_TOKEN_LEN {
         return Err(failure!(
             Limit,
@@ -168,7 +297,7 @@ pub(super) fn added_token(
     Ok(Added {
         text: text.as_bytes().to_vec(),
         id: token.id,
-        is_control: kind.is_control(),
+        is_control: settings.kind_of(token).is_control() && !is_mask,
         strips_left: token.lstrip,
         strips_right: token.rstrip,
         is_word: token.single_word,

@@ -26,7 +26,7 @@ pub(super) struct TokenizerJson {
     pub(super) model: ModelJson,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 pub(super) struct AddedTokenJson {
     /// Absent where the id is the key, in `tokenizer_config.json`.
     #[serde(default)]
@@ -38,8 +38,9 @@ pub(super) struct AddedTokenJson {
     pub(super) lstrip: bool,
     #[serde(default)]
     pub(super) rstrip: bool,
+    /// Where it is not said: if the token is not special.
     #[serde(default)]
-    pub(super) normalized: bool,
+    pub(super) normalized: Option<bool>,
     #[serde(default)]
     pub(super) special: bool,
 }
@@ -63,11 +64,28 @@ pub(super) struct ModelJson {
     #[serde(default)]
     pub(super) end_of_word_suffix: Option<String>,
     #[serde(default)]
+    pub(super) dropout: Option<f64>,
+    #[serde(default)]
     pub(super) fuse_unk: bool,
     #[serde(default)]
     pub(super) byte_fallback: bool,
     #[serde(default)]
     pub(super) ignore_merges: bool,
+}
+
+impl AddedTokenJson {
+    /// A special token, matched as it is written.
+    pub(super) fn special(id: u32, content: String) -> AddedTokenJson {
+        AddedTokenJson {
+            id,
+            content,
+            single_word: false,
+            lstrip: false,
+            rstrip: false,
+            normalized: Some(false),
+            special: true,
+        }
+    }
 }
 
 /// Tokens and their ids, in the order of the file.

@@ -17,8 +17,23 @@ pub(super) const TEMPLATE_TOKENS: usize = 16;
 /// Steps of a normalizer, splits of a pre-tokenizer, and how deep either is nested.
 pub(super) const STEPS: usize = 32;
 
-/// Bytes of text that a normalizer step inserts: text grows by no more than this factor.
-pub(super) const INSERTED_LEN: usize = 64;
+/// Bytes of text that a normalizer step inserts at a place.
+pub(super) const INSERTED_LEN: usize = 1024;
+
+/// Bytes that all changes together may make of each byte of a text, and of none. Compatibility
+/// decomposition, the published step that adds most, makes eleven.
+pub(super) const GROWTH: usize = 256;
+pub(super) const GROWTH_UNSAID: usize = 1 << 16;
+
+/// Steps that the search for expressions may take for each byte of a text, and for none.
+pub(super) const SEARCH_STEPS: u64 = 2000;
+pub(super) const SEARCH_STEPS_UNSAID: u64 = 1 << 20;
+
+/// Instructions of one regular expression.
+pub(super) const PATTERN_STEPS: usize = 1 << 14;
+
+/// Ways that the search for one match may leave to be tried later.
+pub(super) const BACKTRACKS: usize = 1 << 22;
 
 /// Bytes of one regular expression.
 pub(super) const PATTERN_LEN: usize = 8192;

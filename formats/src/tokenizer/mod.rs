@@ -7,19 +7,24 @@
 //! where the caller asks for it.
 
 mod added;
+mod budget;
 mod byte_level;
 mod charsmap;
 mod class;
 mod decode;
+mod decoder_chain;
 mod end_of_generation;
 mod error;
 mod export;
+mod expression;
+mod expression_run;
 mod gguf;
 mod gguf_keys;
 mod gguf_vocabulary;
 mod hf;
 mod hf_pipeline;
 mod hf_settings;
+mod hf_slow;
 mod json;
 mod limits;
 mod merge;
@@ -27,9 +32,11 @@ mod model;
 mod normalize;
 mod pattern;
 mod pattern_text;
+mod pre_tokenizer;
 mod pre_tokenizers;
 mod rwkv;
 mod sentencepiece;
+mod set;
 mod split;
 mod trie;
 mod unigram;
@@ -40,17 +47,21 @@ mod word_piece;
 
 pub use decode::{DecodeOptions, Decoder, Position};
 pub use error::{TokenizerError, TokenizerErrorKind};
+pub use export::GgufTokenizer;
 
 use crate::manifest::Metadata;
 use added::{AddedTokens, Segment};
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
+use budget::Budget;
 use core::fmt;
+use decode::Decoding;
+use decoder_chain::Chain;
 use merge::Merger;
 use model::TokenizerModel;
-use normalize::{NormalizerStep, TextPlace, normalize};
-use split::SplitStep;
-use vocabulary::Vocabulary;
+use normalize::{NormalizerStep, normalize};
+use pre_tokenizer::PreTokenizerStep;
+use vocabulary::{Texts, TokenKind, Vocabulary, byte_of};
 
 /// Turns text into token ids and ids into text.
 #[derive(Clone)]
@@ -63,23 +74,20 @@ pub struct Tokenizer {
     normalizer: Vec<NormalizerStep>,
     /// Added tokens that are searched for in normalized text.
     normalized: AddedTokens,
-    /// The pre-tokenizer's own changes to text, made after added tokens are cut out: Metaspace
-    /// writes spaces as `▁`, and Metaspace and ByteLevel may put a space in front.
-    metaspace: Vec<NormalizerStep>,
-    pre_tokenizer: Vec<SplitStep>,
+    pre_tokenizer: Vec<PreTokenizerStep>,
+    /// Whether words come in byte-level's alphabet, and the model takes bytes.
+    unmaps_words: bool,
     /// Whether words write spaces as `▁`, which the vocabulary, having real spaces, lacks.
     reads_metaspace: bool,
-    /// Whether each word gets a space in front, as Metaspace does after another split.
-    spaces_words: bool,
-    /// Whether decoding takes one space away at the start of a text.
-    strips_space: bool,
-    /// Whether no token crosses from a non-space to a space, so that words may be cut there.
-    cuts_at_spaces: bool,
+    /// The sign for a space before which words may be cut, since no token has it after another.
+    cuts_before: Option<&'static str>,
+    decoding: Decoding,
     /// Tokens that the post-processor puts before and after a text.
     prefix: Vec<u32>,
     suffix: Vec<u32>,
     bos: Option<u32>,
     eos: Option<u32>,
+    mask: Option<u32>,
     end_tokens: Vec<u32>,
 }
 
@@ -91,10 +99,14 @@ pub enum TokenizerKind {
     ByteLevelBpe,
     /// BPE over characters with spaces as part of words (LLaMA 1 and 2, Mistral).
     SentencePieceBpe,
+    /// BPE over characters of words (GPT).
+    Bpe,
     /// A unigram language model over characters (T5, XLM-R).
     Unigram,
     /// Greedy longest match of pieces of words (BERT).
     WordPiece,
+    /// A token for each word.
+    WordLevel,
     /// Greedy longest match of bytes, without words (RWKV).
     Longest,
 }
@@ -105,8 +117,10 @@ impl TokenizerKind {
         match self {
             TokenizerKind::ByteLevelBpe => "byte-level BPE",
             TokenizerKind::SentencePieceBpe => "SentencePiece BPE",
+            TokenizerKind::Bpe => "BPE",
             TokenizerKind::Unigram => "unigram",
             TokenizerKind::WordPiece => "WordPiece",
+            TokenizerKind::WordLevel => "word level",
             TokenizerKind::Longest => "longest match",
         }
     }
@@ -154,18 +168,37 @@ impl EncodeOptions {
 pub struct HfFiles<'a> {
     /// `tokenizer.json`
     pub tokenizer_json: Option<&'a [u8]>,
-    /// `tokenizer.model` (SentencePiece)
+    /// `tokenizer.model`, or `spiece.model` and other names of it (SentencePiece)
     pub tokenizer_model: Option<&'a [u8]>,
-    /// `rwkv_vocab_*.txt`, where there is neither
+    /// `vocab.json`, with `merges.txt`
+    pub vocab_json: Option<&'a [u8]>,
+    /// `merges.txt`
+    pub merges_txt: Option<&'a [u8]>,
+    /// `vocab.txt` (WordPiece)
+    pub vocab_txt: Option<&'a [u8]>,
+    /// `added_tokens.json`
+    pub added_tokens: Option<&'a [u8]>,
+    /// `rwkv_vocab_*.txt`, where there is none of these
     pub rwkv_vocabulary: Option<&'a [u8]>,
     /// `tokenizer_config.json`
     pub tokenizer_config: Option<&'a [u8]>,
     /// `generation_config.json`
     pub generation_config: Option<&'a [u8]>,
-    /// `config.json`, which says what ends a text where `generation_config.json` does not
+    /// `config.json`, which says what ends a text where `generation_config.json` does not, and
+    /// which tokenizer it is where only a vocabulary is there
     pub config: Option<&'a [u8]>,
     /// `special_tokens_map.json`
     pub special_tokens_map: Option<&'a [u8]>,
+}
+
+impl HfFiles<'_> {
+    /// The `tokenizer.json` that these files amount to, if they hold or amount to one.
+    ///
+    /// # Errors
+    /// If a vocabulary without one is of a class that is not known, or is malformed.
+    pub fn tokenizer_json(&self) -> Result<Option<Cow<'_, [u8]>>, TokenizerError> {
+        hf::tokenizer_json(self)
+    }
 }
 
 impl Tokenizer {
@@ -189,25 +222,31 @@ impl Tokenizer {
     }
 
     /// The tokens of `text`.
-    pub fn encode(&self, text: &str, options: EncodeOptions) -> Vec<u32> {
+    ///
+    /// # Errors
+    /// If the tokenizer's files make a text grow, or be searched, without bound.
+    pub fn encode(&self, text: &str, options: EncodeOptions) -> Result<Vec<u32>, TokenizerError> {
         let mut ids = Vec::new();
         if options.add_special {
             ids.extend_from_slice(&self.prefix);
         }
         let body = ids.len();
-        let mut merger = Merger::for_text(text.len());
+        let mut work = Work {
+            merger: Merger::for_text(text.len()),
+            budget: Budget::for_text(text.len()),
+            bytes: Vec::new(),
+            with_control: options.parse_special,
+        };
         self.raw
             .segments(text, options.parse_special, &mut |segment| match segment {
                 Segment::Token(id) => ids.push(id),
                 Segment::Text(range) => {
-                    let place = match range.start {
-                        0 => TextPlace::Start,
-                        _ => TextPlace::Later,
-                    };
+                    let starts = range.start == 0;
                     let stretch = text.get(range).unwrap_or_default();
-                    self.encode_stretch(stretch, place, options, &mut merger, &mut ids);
+                    self.encode_stretch(stretch, starts, &mut work, &mut ids);
                 }
             });
+        work.budget.result()?;
         if options.parse_special
             && ids
                 .get(body..)
@@ -218,50 +257,84 @@ impl Tokenizer {
         if options.add_special {
             ids.extend_from_slice(&self.suffix);
         }
-        ids
+        Ok(ids)
     }
 
     /// Encodes the text between two added tokens.
-    fn encode_stretch(
-        &self,
-        text: &str,
-        place: TextPlace,
-        options: EncodeOptions,
-        merger: &mut Merger,
-        ids: &mut Vec<u32>,
-    ) {
-        let text = normalize(&self.normalizer, text, place);
+    fn encode_stretch(&self, text: &str, starts: bool, work: &mut Work, ids: &mut Vec<u32>) {
+        let mut origin = starts.then_some(0);
+        let text = normalize(&self.normalizer, text, &mut origin, &work.budget);
+        let with_control = work.with_control;
+        let Work {
+            merger,
+            budget,
+            bytes,
+            ..
+        } = work;
         let mut segment = |segment: Segment| match segment {
             Segment::Token(id) => ids.push(id),
             Segment::Text(range) => {
-                let place = match range.start {
-                    0 => place,
-                    _ => TextPlace::Later,
-                };
+                let origin = origin.and_then(|at| at.checked_sub(range.start));
                 let stretch = text.get(range).unwrap_or_default();
-                let stretch = normalize(&self.metaspace, stretch, place);
-                split::words(&self.pre_tokenizer, &stretch, &mut |word| {
-                    let mut word = match self.reads_metaspace && word.contains('▁') {
+                pre_tokenizer::words(&self.pre_tokenizer, stretch, origin, budget, &mut |word| {
+                    if self.unmaps_words {
+                        byte_level::unmap(word, bytes);
+                        let model = &self.model;
+                        return model.encode(bytes, &self.vocabulary, with_control, merger, ids);
+                    }
+                    let word = match self.reads_metaspace && word.contains('▁') {
                         true => Cow::Owned(word.replace('▁', " ")),
                         false => Cow::Borrowed(word),
                     };
-                    if self.spaces_words && !word.starts_with(' ') {
-                        word.to_mut().insert(0, ' ');
-                    }
-                    let mut rest = word.as_ref();
-                    while self.cuts_at_spaces
-                        && let Some(at) = space_after_text(rest.as_bytes())
-                        && let Some((word, after)) = rest.split_at_checked(at)
-                    {
-                        self.model.encode(word, &self.vocabulary, merger, ids);
-                        rest = after;
-                    }
-                    self.model.encode(rest, &self.vocabulary, merger, ids);
+                    self.encode_word(word.as_bytes(), with_control, merger, ids);
                 });
             }
         };
-        self.normalized
-            .segments(&text, options.parse_special, &mut segment);
+        self.normalized.segments(&text, with_control, &mut segment);
+    }
+
+    fn encode_word(
+        &self,
+        word: &[u8],
+        with_control: bool,
+        merger: &mut Merger,
+        ids: &mut Vec<u32>,
+    ) {
+        let (model, vocabulary) = (&self.model, &self.vocabulary);
+        let mut rest = word;
+        if let Some(sign) = self.cuts_before {
+            while let Some(at) = sign_after_text(rest, sign.as_bytes())
+                && let Some((word, after)) = rest.split_at_checked(at)
+            {
+                model.encode(word, vocabulary, with_control, merger, ids);
+                rest = after;
+            }
+        }
+        model.encode(rest, vocabulary, with_control, merger, ids);
+    }
+
+    /// Works out what each token stands for by the decoder's steps.
+    fn show_pieces(&mut self) {
+        let mut pieces = Texts::default();
+        let mut shown = Vec::new();
+        for id in self.vocabulary.ids() {
+            shown.clear();
+            let text = self.written(id);
+            match (&self.decoding, self.vocabulary.kind(id)) {
+                (_, TokenKind::Byte) => shown.extend(byte_of(&text)),
+                (_, TokenKind::Control | TokenKind::Unknown) => shown.extend_from_slice(&text),
+                (Decoding::Steps(steps), _) => {
+                    let mut chain = Chain::new(steps, false);
+                    chain.push(steps, &text, &mut shown);
+                    chain.finish(steps, true, &mut shown);
+                }
+                (Decoding::Pieces { .. }, _) => return,
+            }
+            if pieces.push(&shown).is_none() {
+                return;
+            }
+        }
+        self.vocabulary.stand_for(pieces);
     }
 
     /// The family this tokenizer is of.
@@ -302,6 +375,11 @@ impl Tokenizer {
         self.eos
     }
 
+    /// The token that stands for a hidden one, if the model is masked.
+    pub fn mask(&self) -> Option<u32> {
+        self.mask
+    }
+
     /// The end-of-generation tokens (end of text, of turn, of message), ascending.
     pub fn end_tokens(&self) -> &[u32] {
         &self.end_tokens
@@ -311,21 +389,23 @@ impl Tokenizer {
     fn bare(vocabulary: Vocabulary, model: TokenizerModel, raw: AddedTokens) -> Tokenizer {
         Tokenizer {
             kind: TokenizerKind::ByteLevelBpe,
-            cuts_at_spaces: model.cuts_at_spaces(&vocabulary),
+            cuts_before: model.cuts_before(&vocabulary, " "),
             vocabulary,
             model,
             raw,
             normalizer: Vec::new(),
             normalized: AddedTokens::default(),
-            metaspace: Vec::new(),
             pre_tokenizer: Vec::new(),
+            unmaps_words: false,
             reads_metaspace: false,
-            spaces_words: false,
-            strips_space: false,
+            decoding: Decoding::Pieces {
+                strips_space: false,
+            },
             prefix: Vec::new(),
             suffix: Vec::new(),
             bos: None,
             eos: None,
+            mask: None,
             end_tokens: Vec::new(),
         }
     }
@@ -343,10 +423,28 @@ impl fmt::Debug for Tokenizer {
     }
 }
 
-/// The place of the first space that follows a non-space.
-fn space_after_text(text: &[u8]) -> Option<usize> {
-    let is_start = |pair: &[u8]| matches!(pair, [before, b' '] if *before != b' ');
-    Some(1 + text.windows(2).position(is_start)?)
+/// What encoding one text needs.
+struct Work {
+    merger: Merger,
+    budget: Budget,
+    /// The bytes of a word that comes in byte-level's alphabet.
+    bytes: Vec<u8>,
+    with_control: bool,
+}
+
+/// The place of the first sign that follows something else.
+fn sign_after_text(text: &[u8], sign: &[u8]) -> Option<usize> {
+    let first = *sign.first()?;
+    let mut signs_end = 0;
+    for (at, _) in text.iter().enumerate().filter(|(_, byte)| **byte == first) {
+        if text.get(at..)?.starts_with(sign) {
+            if at > signs_end {
+                return Some(at);
+            }
+            signs_end = at + sign.len();
+        }
+    }
+    None
 }
 
 /// Token text with `▁` written as the space it stands for.

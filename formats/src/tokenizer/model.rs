@@ -3,13 +3,14 @@
 use super::error::{Shown, TokenizerError, failure};
 use super::limits;
 use super::merge::{Merged, Merger, NONE, Symbol};
-use super::space_after_text;
+use super::sign_after_text;
 use super::trie::Trie;
 use super::unigram::Unigram;
 use super::vocabulary::{TokenKind, Vocabulary};
 use super::word_piece::WordPiece;
+use alloc::borrow::Cow;
+use alloc::string::String;
 use alloc::vec::Vec;
-use core::ops::Range;
 use hashbrown::HashMap;
 
 /// How a word becomes tokens.
@@ -23,6 +24,8 @@ pub(super) enum TokenizerModel {
     Unigram(Unigram),
     /// Greedy longest match of pieces of a word.
     WordPiece(WordPiece),
+    /// Whole words.
+    WordLevel { unknown: u32 },
     /// Greedy longest match of bytes (RWKV).
     Longest(Trie),
 }
@@ -45,10 +48,19 @@ pub(super) struct Fallback {
     pub(super) fuses_unknown: bool,
 }
 
+/// What the vocabulary writes around characters of a word: before those that do not begin it, after
+/// the one that ends it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Affixes {
+    pub(super) continues: String,
+    pub(super) ends: String,
+}
+
 #[derive(Clone)]
 pub(super) struct Ranked {
     pub(super) alphabet: Alphabet,
     pub(super) merges: Merges,
+    pub(super) affixes: Affixes,
     /// Whether a word that is a token is that token, without merging (`ignore_merges`).
     pub(super) whole_words_first: bool,
 }
@@ -64,12 +76,15 @@ pub(super) struct Scored {
 #[derive(Clone, Default)]
 pub(super) struct Merges {
     pairs: HashMap<(u32, u32), Merged>,
+    /// Of control tokens that are merged from others: the pairs.
+    controls: HashMap<u32, (u32, u32)>,
 }
 
 impl Merges {
     pub(super) fn with_capacity(count: usize) -> Merges {
         Merges {
             pairs: HashMap::with_capacity(count),
+            controls: HashMap::new(),
         }
     }
 
@@ -89,18 +104,19 @@ impl Merges {
         pairs
     }
 
-    /// Adds the merge with this index in the file's list; the texts are raw bytes.
+    /// Adds the merge with this index in the file's list; the texts are as the vocabulary has them,
+    /// and the second begins with `continues` where tokens that go on with a word do.
     pub(super) fn add(
         &mut self,
         index: usize,
-        left: &[u8],
-        right: &[u8],
+        (left, right): (&[u8], &[u8]),
+        continues: &[u8],
         vocabulary: &Vocabulary,
         joined: &mut Vec<u8>,
     ) -> Result<(), TokenizerError> {
         joined.clear();
         joined.extend_from_slice(left);
-        joined.extend_from_slice(right);
+        joined.extend_from_slice(right.get(continues.len()..).unwrap_or_default());
         let find = |text: &[u8]| {
             vocabulary.find(text).ok_or_else(|| {
                 failure!(
@@ -120,17 +136,35 @@ impl Merges {
             return Ok(());
         }
         let id = find(joined)?;
+        if vocabulary.kind(id).is_control() {
+            self.controls.entry(id).or_insert(pair);
+        }
         self.pairs.entry(pair).or_insert(Merged { order, id });
         Ok(())
+    }
+
+    /// Appends the token, or what it was merged from if it is a control token.
+    fn unmerged(&self, id: u32, ids: &mut Vec<u32>) {
+        let mut waiting = alloc::vec![id];
+        while let Some(id) = waiting.pop() {
+            match self.controls.get(&id) {
+                // Each side is shorter, unless the other is empty, so this ends.
+                Some((left, right)) if *left != id && *right != id => {
+                    waiting.extend([*right, *left]);
+                }
+                _ => ids.push(id),
+            }
+        }
     }
 }
 
 impl TokenizerModel {
-    /// Appends the tokens of one word.
+    /// Appends the tokens of one word, control tokens among them only `with_control`.
     pub(super) fn encode(
         &self,
-        word: &str,
+        word: &[u8],
         vocabulary: &Vocabulary,
+        with_control: bool,
         merger: &mut Merger,
         ids: &mut Vec<u32>,
     ) {
@@ -140,15 +174,24 @@ impl TokenizerModel {
             return;
         }
         let before = ids.len();
+        let allows = |id: u32| with_control || !vocabulary.kind(id).is_control();
         let mut rest = word;
         while !rest.is_empty() {
             let (piece, after) = rest.split_at(cut(rest));
+            // Only words of bytes are not text.
+            let text = || core::str::from_utf8(piece).unwrap_or_default();
             match self {
-                TokenizerModel::Ranked(model) => model.encode(piece, vocabulary, merger, ids),
-                TokenizerModel::Scored(model) => model.encode(piece, vocabulary, merger, ids),
-                TokenizerModel::Unigram(model) => model.encode(piece, merger, ids),
-                TokenizerModel::WordPiece(model) => model.encode(piece, ids),
-                TokenizerModel::Longest(tokens) => longest(tokens, piece.as_bytes(), ids),
+                TokenizerModel::Ranked(model) => {
+                    model.encode(piece, vocabulary, with_control, merger, ids);
+                }
+                TokenizerModel::Scored(model) => model.encode(text(), vocabulary, merger, ids),
+                TokenizerModel::Unigram(model) => model.encode(text(), &allows, merger, ids),
+                TokenizerModel::WordPiece(model) => model.encode(text(), &allows, ids),
+                TokenizerModel::WordLevel { unknown } => {
+                    let found = vocabulary.find(piece).filter(|id| allows(*id));
+                    ids.push(found.unwrap_or(*unknown));
+                }
+                TokenizerModel::Longest(tokens) => longest(tokens, piece, ids),
             }
             rest = after;
         }
@@ -159,25 +202,53 @@ impl TokenizerModel {
         }
     }
 
-    /// Whether no token has a space after a non-space, so that words can be cut before spaces and
-    /// merged one by one.
-    pub(super) fn cuts_at_spaces(&self, vocabulary: &Vocabulary) -> bool {
-        let goes_on = |id: u32| vocabulary.piece(id).and_then(space_after_text).is_some();
-        // A space that is no token may fuse with its neighbours into one unknown token.
-        let Some(space) = vocabulary.find(b" ") else {
-            return false;
-        };
+    /// The token for what no other token covers.
+    pub(super) fn unknown(&self) -> Option<u32> {
         match self {
+            TokenizerModel::Ranked(model) => match &model.alphabet {
+                Alphabet::Bytes(_) => None,
+                Alphabet::Characters(fallback) => fallback.unknown,
+            },
+            TokenizerModel::Scored(model) => model.fallback.unknown,
+            TokenizerModel::Unigram(model) => model.unknown_token(),
+            TokenizerModel::WordPiece(model) => Some(model.unknown()),
+            TokenizerModel::WordLevel { unknown } => Some(*unknown),
+            TokenizerModel::Longest(_) => None,
+        }
+    }
+
+    /// The sign for a space, if words can be cut before it and encoded one by one: no token has it
+    /// after something else.
+    pub(super) fn cuts_before(
+        &self,
+        vocabulary: &Vocabulary,
+        sign: &'static str,
+    ) -> Option<&'static str> {
+        let sign_text = sign.as_bytes();
+        let goes_on = |id: u32| {
+            let key = vocabulary.key(id).unwrap_or_default();
+            sign_after_text(key, sign_text).is_some()
+        };
+        // A sign that is no token may fuse with its neighbours into one unknown token.
+        let space = vocabulary.find(sign_text)?;
+        let cuts = match self {
             TokenizerModel::Ranked(model) => match model.alphabet {
                 Alphabet::Bytes(_) => false,
-                Alphabet::Characters(_) => !model.merges.products().any(goes_on),
+                Alphabet::Characters(_) => {
+                    model.affixes == Affixes::default()
+                        && !model.whole_words_first
+                        && !model.merges.products().any(goes_on)
+                }
             },
             TokenizerModel::Scored(_) => !vocabulary.made().any(goes_on),
             TokenizerModel::Unigram(_) => {
                 vocabulary.kind(space) == TokenKind::Normal && !vocabulary.made().any(goes_on)
             }
-            TokenizerModel::WordPiece(_) | TokenizerModel::Longest(_) => false,
-        }
+            TokenizerModel::WordPiece(_)
+            | TokenizerModel::WordLevel { .. }
+            | TokenizerModel::Longest(_) => false,
+        };
+        cuts.then_some(sign)
     }
 }
 
@@ -191,21 +262,30 @@ fn longest(tokens: &Trie, text: &[u8], ids: &mut Vec<u32>) {
     }
 }
 
-/// Where to cut a text so that the first part is within `limits::WORD_LEN`.
-fn cut(text: &str) -> usize {
-    if text.len() <= limits::WORD_LEN {
-        return text.len();
+/// Where to cut a word so that the first part is within `limits::WORD_LEN`.
+fn cut(word: &[u8]) -> usize {
+    if word.len() <= limits::WORD_LEN {
+        return word.len();
     }
     // A character has at most four bytes.
+    let begins = |at: &usize| word.get(*at).is_none_or(|byte| byte & 0xC0 != 0x80);
     (limits::WORD_LEN - 3..=limits::WORD_LEN)
-        .find(|&at| text.is_char_boundary(at))
-        .unwrap_or(text.len())
+        .find(begins)
+        .unwrap_or(limits::WORD_LEN)
 }
 
 impl Ranked {
-    fn encode(&self, word: &str, vocabulary: &Vocabulary, merger: &mut Merger, ids: &mut Vec<u32>) {
+    fn encode(
+        &self,
+        word: &[u8],
+        vocabulary: &Vocabulary,
+        with_control: bool,
+        merger: &mut Merger,
+        ids: &mut Vec<u32>,
+    ) {
         if self.whole_words_first
-            && let Some(id) = vocabulary.find(word.as_bytes())
+            && let Some(id) = vocabulary.find(word)
+            && (with_control || !vocabulary.kind(id).is_control())
         {
             ids.push(id);
             return;
@@ -213,7 +293,7 @@ impl Ranked {
         merger.clear();
         match &self.alphabet {
             Alphabet::Bytes(tokens) => {
-                for (place, &byte) in (0..).zip(word.as_bytes()) {
+                for (place, &byte) in (0..).zip(word) {
                     // As in the reference, a byte that the vocabulary lacks is left out.
                     if let Some(Some(id)) = tokens.get(usize::from(byte)) {
                         merger.push(place, 1, *id);
@@ -221,14 +301,32 @@ impl Ranked {
                 }
             }
             Alphabet::Characters(fallback) => {
-                fallback.characters(word, vocabulary, &mut |place, len, id| {
+                let word = core::str::from_utf8(word).unwrap_or_default();
+                fallback.characters(word, &self.affixes, vocabulary, &mut |place, len, id| {
                     merger.push(place, len, id);
                 });
             }
         }
         let pair =
             |left: &Symbol, right: &Symbol| self.merges.pairs.get(&(left.id, right.id)).copied();
-        ids.extend(merger.merge(pair).map(|symbol| symbol.id));
+        let merged = merger.merge(pair).map(|symbol| symbol.id);
+        if with_control || self.merges.controls.is_empty() {
+            ids.extend(merged);
+        } else {
+            merged.for_each(|id| self.merges.unmerged(id, ids));
+        }
+    }
+}
+
+impl Affixes {
+    /// A character of a word as the vocabulary writes it.
+    fn around<'t>(&self, character: &'t str, begins: bool, ends: bool) -> Cow<'t, str> {
+        let before = if begins { "" } else { &self.continues };
+        let after = if ends { &self.ends } else { "" };
+        match before.is_empty() && after.is_empty() {
+            true => Cow::Borrowed(character),
+            false => Cow::Owned([before, character, after].concat()),
+        }
     }
 }
 
@@ -237,33 +335,34 @@ impl Fallback {
     fn characters(
         &self,
         word: &str,
+        affixes: &Affixes,
         vocabulary: &Vocabulary,
         symbol: &mut dyn FnMut(u32, u32, u32),
     ) {
         // Words are cut at `limits::WORD_LEN`, so places and lengths fit.
-        let mut unknown: Option<Range<usize>> = None;
-        let flush = |unknown: &mut Option<Range<usize>>, symbol: &mut dyn FnMut(u32, u32, u32)| {
-            if let (Some(range), Some(id)) = (unknown.take(), self.unknown) {
-                symbol(range.start as u32, range.len() as u32, id);
+        let mut unknown: Option<(usize, usize)> = None;
+        let flush = |unknown: &mut Option<(usize, usize)>,
+                     symbol: &mut dyn FnMut(u32, u32, u32)| {
+            if let (Some((start, len)), Some(id)) = (unknown.take(), self.unknown) {
+                symbol(start as u32, len as u32, id);
             }
         };
         for (at, character) in word.char_indices() {
             let end = at + character.len_utf8();
-            let bytes = word.as_bytes().get(at..end).unwrap_or_default();
-            if let Some(id) = vocabulary.find(bytes) {
+            let text = word.get(at..end).unwrap_or_default();
+            let key = affixes.around(text, at == 0, end == word.len());
+            if let Some(id) = vocabulary.find(key.as_bytes()) {
                 flush(&mut unknown, symbol);
-                symbol(at as u32, bytes.len() as u32, id);
-            } else if let Some(tokens) = self.byte_tokens(bytes) {
-                flush(&mut unknown, symbol);
-                for (place, id) in (at as u32..).zip(tokens) {
-                    symbol(place, 1, id);
-                }
+                symbol(at as u32, text.len() as u32, id);
+            } else if let Some(tokens) = self.byte_tokens(key.as_bytes()) {
+                // As in the reference, unknown characters before come after these.
+                tokens.for_each(|id| symbol(at as u32, 1, id));
             } else {
                 match &mut unknown {
-                    Some(range) if self.fuses_unknown => range.end = end,
+                    Some((_, len)) if self.fuses_unknown => *len += text.len(),
                     _ => {
                         flush(&mut unknown, symbol);
-                        unknown = Some(at..end);
+                        unknown = Some((at, text.len()));
                     }
                 }
             }

@@ -1,9 +1,12 @@
 //! Normalization: changes to text before it is cut into words.
 
+use super::budget::Budget;
+use super::byte_level;
 use super::charsmap::Charsmap;
 use super::class;
+use super::split::Matcher;
 use alloc::borrow::Cow;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use unicode_normalization::UnicodeNormalization;
 
 /// One step of a normalizer.
@@ -11,17 +14,9 @@ use unicode_normalization::UnicodeNormalization;
 pub(super) enum NormalizerStep {
     /// Text put before any text that is not empty.
     Prepend(String),
-    /// Text put before any text that neither is empty nor starts with it.
-    Begin(String),
-    /// As [`NormalizerStep::Begin`], but only for text at the very start of the input.
-    BeginFirst(String),
+    /// What is found by a text or a pattern becomes another text.
     Replace {
-        from: String,
-        to: String,
-    },
-    /// Runs of at least two of a character.
-    ReplaceRuns {
-        of: char,
+        from: Matcher,
         to: String,
     },
     Nfc,
@@ -38,6 +33,11 @@ pub(super) enum NormalizerStep {
     DropMarks {
         all: bool,
     },
+    /// SentencePiece's cleaning before neural translation: drops control characters, turns white
+    /// space and what is invisible into spaces.
+    CleanForTranslation,
+    /// Each byte as a character of byte-level's alphabet.
+    Bytes,
     /// BERT's cleaning: drops control characters, turns white space into spaces.
     Clean,
     /// Spaces around each Chinese character.
@@ -50,22 +50,21 @@ pub(super) enum NormalizerStep {
     CollapseSpaces,
 }
 
-/// Where a stretch of text stands in the input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TextPlace {
-    Start,
-    Later,
-}
-
-/// `text` after all `steps`.
+/// `text` after all `steps`. What is over the budget is left as it was. `origin` is up to where what
+/// begins there stands at the beginning of the input, if anything does.
 pub(super) fn normalize<'a>(
     steps: &[NormalizerStep],
     text: &'a str,
-    place: TextPlace,
+    origin: &mut Option<usize>,
+    budget: &Budget,
 ) -> Cow<'a, str> {
     let mut text = Cow::Borrowed(text);
     for step in steps {
-        if let Some(changed) = step.apply(&text, place) {
+        if let Some(changed) = step.apply(&text, budget) {
+            if !budget.makes(changed.len()) {
+                break;
+            }
+            *origin = origin.and_then(|at| step.origin(&text, at, budget));
             text = Cow::Owned(changed);
         }
     }
@@ -73,41 +72,43 @@ pub(super) fn normalize<'a>(
 }
 
 impl NormalizerStep {
-    /// The changed text, or `None` if nothing changes.
-    fn apply(&self, text: &str, place: TextPlace) -> Option<String> {
-        let put_before = |prefix: &str| {
-            (!text.is_empty()).then(|| {
+    /// Where the origin moves to; nowhere if the first character is dropped.
+    fn origin(&self, text: &str, at: usize, budget: &Budget) -> Option<usize> {
+        let (before, after) = text.split_at_checked(at)?;
+        if let NormalizerStep::Prepend(prefix) = self {
+            return Some(at + prefix.len());
+        }
+        let first = after.get(..after.chars().next()?.len_utf8())?;
+        // All that becomes of the first character stands there, as does what was put before it.
+        let changed = |text: &str| self.apply(text, budget).unwrap_or_else(|| text.to_string());
+        let start = [changed(before), changed(first)].concat();
+        Some(start.len() - start.chars().next_back()?.len_utf8())
+    }
+
+    /// The changed text, or `None` if nothing changes or it would be over the budget.
+    fn apply(&self, text: &str, budget: &Budget) -> Option<String> {
+        match self {
+            NormalizerStep::Prepend(prefix) => (!text.is_empty()).then(|| {
                 let mut changed = String::with_capacity(prefix.len() + text.len());
                 changed.push_str(prefix);
                 changed.push_str(text);
                 changed
-            })
-        };
-        match self {
-            NormalizerStep::Prepend(prefix) => put_before(prefix),
-            NormalizerStep::Begin(prefix) if text.starts_with(prefix.as_str()) => None,
-            NormalizerStep::Begin(prefix) => put_before(prefix),
-            NormalizerStep::BeginFirst(_) if place == TextPlace::Later => None,
-            NormalizerStep::BeginFirst(prefix) if text.starts_with(prefix.as_str()) => None,
-            NormalizerStep::BeginFirst(prefix) => put_before(prefix),
-            NormalizerStep::Replace { from, to } => text
-                .contains(from.as_str())
-                .then(|| text.replace(from.as_str(), to)),
-            NormalizerStep::ReplaceRuns { of, to } => {
-                let mut changed = String::with_capacity(text.len());
-                let mut rest = text;
-                while let Some(character) = rest.chars().next() {
-                    let after = rest.trim_start_matches(*of);
-                    let run = rest.len() - after.len();
-                    if run > of.len_utf8() {
-                        changed.push_str(to);
-                        rest = after;
-                    } else {
-                        changed.push(character);
-                        rest = rest.get(character.len_utf8()..).unwrap_or_default();
+            }),
+            NormalizerStep::Replace { from, to } => {
+                let mut changed = String::new();
+                let mut is_changed = false;
+                from.segments(text, budget, &mut |range, is_match| {
+                    let part = match is_match {
+                        true => to,
+                        false => text.get(range).unwrap_or_default(),
+                    };
+                    is_changed |= is_match;
+                    // What all of them make together is what the whole may be long.
+                    if budget.makes(part.len()) {
+                        changed.push_str(part);
                     }
-                }
-                Some(changed)
+                });
+                is_changed.then_some(changed)
             }
             NormalizerStep::Nfc if text.is_ascii() => None,
             NormalizerStep::Nfd if text.is_ascii() => None,
@@ -140,6 +141,13 @@ impl NormalizerStep {
                         .collect(),
                 )
             }
+            NormalizerStep::CleanForTranslation => {
+                let kept = text.chars().filter(
+                    |c| !matches!(u32::from(*c), 1..=8 | 0xB | 0xE..=0x1F | 0x7F | 0x8F | 0x9F),
+                );
+                Some(kept.map(spaces).collect())
+            }
+            NormalizerStep::Bytes => Some(byte_level::mapped(text)),
             NormalizerStep::SpaceChinese if text.is_ascii() => None,
             NormalizerStep::SpaceChinese => {
                 let mut changed = String::with_capacity(text.len());
@@ -168,6 +176,24 @@ impl NormalizerStep {
                 Some(changed)
             }
         }
+    }
+}
+
+/// What [`NormalizerStep::CleanForTranslation`] writes as a space.
+fn spaces(character: char) -> char {
+    match u32::from(character) {
+        0x9
+        | 0xA
+        | 0xC
+        | 0xD
+        | 0x1680
+        | 0x200B..=0x200F
+        | 0x2028
+        | 0x2029
+        | 0x2581
+        | 0xFEFF
+        | 0xFFFD => ' ',
+        _ => character,
     }
 }
 

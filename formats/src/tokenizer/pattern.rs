@@ -57,7 +57,7 @@ pub(super) enum Rule {
     },
     /// `lead? (?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+`: words of letters, with single spaces between.
     Phrase(Lead),
-    /// `\s+$`.
+    /// `\s+$`, where `$` is the end of a line.
     SpaceAtEnd,
 }
 
@@ -249,15 +249,18 @@ impl Rule {
             }
             Rule::SpaceAtEnd => {
                 let rest = text.get(at..)?;
-                let end = at + rest.len() - rest.trim_start().len();
-                if end == at {
-                    return None;
+                let space = rest.len() - rest.trim_start().len();
+                if space == rest.len() {
+                    return (space > 0).then_some(text.len());
                 }
-                if end != text.len() {
-                    *barren = end;
-                    return None;
+                // The last line end among them, if it is not the first of them.
+                match rest.get(..space)?.rfind('\n') {
+                    Some(line @ 1..) => Some(at + line),
+                    _ => {
+                        *barren = at + space;
+                        None
+                    }
                 }
-                Some(end)
             }
         }
     }

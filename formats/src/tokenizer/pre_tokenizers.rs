@@ -1,5 +1,6 @@
 //! The pre-tokenizers that GGUF files name in `tokenizer.ggml.pre`.
 
+use super::pre_tokenizer::PreTokenizerStep;
 use super::split::{Matcher, SplitStep};
 use alloc::vec::Vec;
 
@@ -48,7 +49,15 @@ const DISTINCT: &[&str] = &[
 
 impl GgufPreTokenizer {
     /// The name of the pre_tokenizer that cuts text so.
-    pub(super) fn name_of(splits: &[SplitStep], whole_words_first: bool) -> Option<&'static str> {
+    pub(super) fn name_of(
+        steps: &[PreTokenizerStep],
+        whole_words_first: bool,
+    ) -> Option<&'static str> {
+        let splits = steps.iter().map(|step| match step {
+            PreTokenizerStep::Split(split) => Some(split.clone()),
+            _ => None,
+        });
+        let splits: Vec<SplitStep> = splits.collect::<Option<_>>()?;
         let same = |name: &&&str| {
             GgufPreTokenizer::named(name).is_some_and(|pre_tokenizer| {
                 pre_tokenizer.whole_words_first == whole_words_first
@@ -191,7 +200,8 @@ const DEEPSEEK_LLM_LETTERS: &str = "\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯ�
 
 #[cfg(test)]
 mod tests {
-    use super::super::split;
+    use super::super::budget::Budget;
+    use super::super::pre_tokenizer::words;
     use super::*;
     use serde_json::Value;
 
@@ -209,10 +219,12 @@ mod tests {
             let splits =
                 GgufPreTokenizer::named(name).and_then(|pre_tokenizer| pre_tokenizer.splits());
             let splits = splits.unwrap_or_else(|| panic!("{name}"));
+            let steps: Vec<_> = splits.into_iter().map(PreTokenizerStep::Split).collect();
             for (text, lengths) in texts.iter().zip(expected.as_array().expect("lists")) {
                 let text = text.as_str().expect("text");
                 let mut found = Vec::new();
-                split::words(&splits, text, &mut |word| {
+                let budget = Budget::for_text(text.len());
+                words(&steps, text, Some(0), &budget, &mut |word| {
                     found.push(Value::from(word.len()))
                 });
                 assert_eq!(&Value::from(found), lengths, "{name}: {text:?}");

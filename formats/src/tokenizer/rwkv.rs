@@ -47,13 +47,13 @@ pub(super) fn tokenizer(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, 
     for token in settings.added.iter().filter(|token| !is_line(token.id)) {
         let (text, kind) = (token.content.as_bytes(), settings.kind_of(token));
         builder.put(token.id, text, kind, FILE)?;
-        raw.push(added_token(token, &token.content, kind)?);
+        raw.push(added_token(settings, token, &token.content)?);
     }
     if !is_line(END) && settings.added.iter().all(|token| token.id != END) {
         builder.put(END, END_NAME, TokenKind::Control, FILE)?;
         raw.push(Added::plain(END_NAME, END, true));
     }
-    let vocabulary = builder.vocabulary(|text, _| Cow::Borrowed(text))?;
+    let vocabulary = builder.vocabulary(|_, text, _| Cow::Borrowed(text))?;
     let texts = lines.iter().map(|(id, text)| (text.as_slice(), *id));
     let model = TokenizerModel::Longest(Trie::new(texts.collect()));
     settings.finish(Tokenizer {

@@ -1,6 +1,8 @@
-//! Pre-tokenization: splits cut text into words; no token crosses from one word to the next.
+//! Splits: they cut a text at what they look for.
 
+use super::budget::Budget;
 use super::class;
+use super::expression::Expression;
 use super::pattern::Pattern;
 use alloc::string::String;
 use core::ops::Range;
@@ -18,7 +20,13 @@ pub(super) struct SplitStep {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Matcher {
     Pattern(Pattern),
+    Expression(Expression),
     Text(String),
+    /// The empty places before, between and after all characters.
+    Everywhere,
+    /// All but words and runs of signs, which are what `\w+|[^\w\s]+` finds: white space, and the
+    /// places between the two.
+    Words,
     /// The empty places in front of the last three digits of each number, of the three before
     /// those, and so on. Every [`Behavior`] cuts at an empty match alike.
     Thousands,
@@ -32,7 +40,10 @@ impl Matcher {
     pub(super) fn parse(regex: &str) -> Option<Matcher> {
         match regex {
             THOUSANDS => Some(Matcher::Thousands),
-            _ => Pattern::parse(regex).map(Matcher::Pattern),
+            _ => match Pattern::parse(regex) {
+                Some(pattern) => Some(Matcher::Pattern(pattern)),
+                None => Expression::parse(regex).map(Matcher::Expression),
+            },
         }
     }
 }
@@ -69,13 +80,13 @@ impl SplitStep {
     }
 
     /// Hands the pieces of `text` to `piece`, in order.
-    fn apply(&self, text: &str, piece: &mut dyn FnMut(&str)) {
+    pub(super) fn apply(&self, text: &str, budget: &Budget, piece: &mut dyn FnMut(Range<usize>)) {
         let mut joiner = Joiner {
             behavior: self.behavior,
             held: None,
-            piece: &mut |range| piece(text.get(range).unwrap_or_default()),
+            piece,
         };
-        self.matches(text, &mut |range, is_match| {
+        self.matcher.segments(text, budget, &mut |range, is_match| {
             if range.is_empty() && is_match {
                 joiner.flush();
             } else if !range.is_empty() {
@@ -84,11 +95,18 @@ impl SplitStep {
         });
         joiner.flush();
     }
+}
 
+impl Matcher {
     /// Hands over the matches and what lies between them.
-    fn matches(&self, text: &str, segment: &mut dyn FnMut(Range<usize>, bool)) {
+    pub(super) fn segments(
+        &self,
+        text: &str,
+        budget: &Budget,
+        segment: &mut dyn FnMut(Range<usize>, bool),
+    ) {
         let mut gap = 0;
-        match &self.matcher {
+        match self {
             Matcher::Pattern(pattern) => {
                 let mut search = pattern.search(text);
                 let mut at = 0;
@@ -102,6 +120,42 @@ impl SplitStep {
                         }
                         _ => at += character.len_utf8(),
                     }
+                }
+            }
+            Matcher::Expression(expression) => expression.matches(text, budget, &mut |range| {
+                segment(gap..range.start, false);
+                gap = range.end;
+                segment(range, true);
+            }),
+            Matcher::Everywhere => {
+                for (at, _) in text.char_indices() {
+                    segment(gap..at, false);
+                    segment(at..at, true);
+                    gap = at;
+                }
+            }
+            Matcher::Words => {
+                let kind = |character: char| match character {
+                    c if c.is_whitespace() => None,
+                    c => Some(class::is_unicode_word(c)),
+                };
+                let mut before = None;
+                for (at, character) in text.char_indices() {
+                    let kind = kind(character);
+                    match (before, kind) {
+                        (_, None) => {
+                            segment(gap..at, false);
+                            gap = at + character.len_utf8();
+                            segment(at..gap, true);
+                        }
+                        (Some(Some(before)), Some(kind)) if before != kind => {
+                            segment(gap..at, false);
+                            segment(at..at, true);
+                            gap = at;
+                        }
+                        _ => {}
+                    }
+                    before = Some(kind);
                 }
             }
             Matcher::Text(wanted) => {
@@ -137,15 +191,6 @@ fn thousands(text: &str, found: &mut dyn FnMut(usize)) {
             found(at + first + offset);
         }
         at += first + number.len();
-    }
-}
-
-/// Hands the words that `splits` make of `text` to `word`, in order.
-pub(super) fn words(splits: &[SplitStep], text: &str, word: &mut dyn FnMut(&str)) {
-    match splits.split_first() {
-        None if text.is_empty() => {}
-        None => word(text),
-        Some((step, rest)) => step.apply(text, &mut |piece| words(rest, piece, word)),
     }
 }
 
@@ -203,7 +248,8 @@ mod tests {
                 ..SplitStep::isolated(matcher)
             };
             let mut found = Vec::new();
-            words(&[step], text, &mut |word| found.push(word.len()));
+            let budget = Budget::for_text(text.len());
+            step.apply(text, &budget, &mut |word| found.push(word.len()));
             found
         };
         for behavior in [

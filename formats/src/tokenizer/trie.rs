@@ -86,8 +86,21 @@ impl Trie {
 
     /// The longest of them.
     pub(super) fn longest(&self, text: &[u8]) -> Option<(usize, u32)> {
+        self.longest_that(text, &|_| true)
+    }
+
+    /// The longest of them that is allowed.
+    pub(super) fn longest_that(
+        &self,
+        text: &[u8],
+        allows: &impl Fn(u32) -> bool,
+    ) -> Option<(usize, u32)> {
         let mut longest = None;
-        self.prefixes(text, |len, token| longest = Some((len, token)));
+        self.prefixes(text, |len, token| {
+            if allows(token) {
+                longest = Some((len, token));
+            }
+        });
         longest
     }
 }

@@ -3,7 +3,7 @@
 use super::merge::{Merger, NONE};
 use super::model::Fallback;
 use super::trie::Trie;
-use super::vocabulary::{TokenKind, Vocabulary};
+use super::vocabulary::Vocabulary;
 use alloc::vec::Vec;
 
 /// The score of an unknown character is the least score of a piece minus this.
@@ -27,20 +27,27 @@ pub(super) struct BestPath {
 }
 
 impl Unigram {
-    /// Pieces are the vocabulary's normal tokens.
-    pub(super) fn new(vocabulary: &Vocabulary, scores: Vec<f64>, fallback: Fallback) -> Unigram {
-        let normal = |id: &u32| vocabulary.kind(*id) == TokenKind::Normal;
-        let pieces = vocabulary.ids().filter(normal);
-        let pieces = pieces.filter_map(|id| Some((vocabulary.piece(id)?, id)));
+    /// Pieces are these tokens of the vocabulary.
+    pub(super) fn new(
+        vocabulary: &Vocabulary,
+        pieces: impl Iterator<Item = u32>,
+        scores: Vec<f64>,
+        fallback: Fallback,
+    ) -> Unigram {
+        let pieces = pieces.filter_map(|id| Some((vocabulary.key(id)?, id)));
         let pieces: Vec<(&[u8], u32)> = pieces.collect();
         let of = |&(_, id): &(&[u8], u32)| scores.get(id as usize).copied();
-        let least = pieces.iter().filter_map(of).fold(0.0, f64::min);
+        let least = pieces.iter().filter_map(of).reduce(f64::min);
         Unigram {
             pieces: Trie::new(pieces),
             scores,
-            unknown_score: least - UNKNOWN_PENALTY,
+            unknown_score: least.unwrap_or(0.0) - UNKNOWN_PENALTY,
             fallback,
         }
+    }
+
+    pub(super) fn unknown_token(&self) -> Option<u32> {
+        self.fallback.unknown
     }
 
     /// Logarithms of probabilities, by token.
@@ -49,7 +56,13 @@ impl Unigram {
     }
 
     /// Viterbi's algorithm. Time is linear in the text, as the length of pieces is bounded.
-    pub(super) fn encode(&self, word: &str, merger: &mut Merger, ids: &mut Vec<u32>) {
+    pub(super) fn encode(
+        &self,
+        word: &str,
+        allows: &impl Fn(u32) -> bool,
+        merger: &mut Merger,
+        ids: &mut Vec<u32>,
+    ) {
         let paths = &mut merger.paths;
         paths.clear();
         let nowhere = BestPath {
@@ -79,6 +92,9 @@ impl Unigram {
             let mut is_piece = false;
             let rest = word.as_bytes().get(start..).unwrap_or_default();
             self.pieces.prefixes(rest, |len, token| {
+                if !allows(token) {
+                    return;
+                }
                 is_piece |= len == character.len_utf8();
                 reach(
                     len,
@@ -93,29 +109,46 @@ impl Unigram {
         self.collect(word, paths, ids);
     }
 
-    /// Collects the pieces of the best segmentation, from its end back to its beginning.
+    /// Collects the pieces of the best segmentation, from its end back to its beginning. Unknown
+    /// characters that follow each other are one, as is the unknown piece where a text has it.
     fn collect(&self, word: &str, paths: &[BestPath], ids: &mut Vec<u32>) {
         let before = ids.len();
         let mut end = word.len();
-        let mut was_unknown = false;
+        // The end of the unknown stretch that begins at `end`.
+        let mut unknown_end = None;
         while let Some(path) = paths.get(end).filter(|_| end > 0) {
-            let text = word.as_bytes().get(path.start..end).unwrap_or_default();
-            if path.token != NONE {
+            let is_unknown = path.token == NONE || Some(path.token) == self.fallback.unknown;
+            if !is_unknown {
+                self.unknown(word, end, &mut unknown_end, ids);
                 ids.push(path.token);
-                was_unknown = false;
-            } else if let Some(tokens) = self.fallback.byte_tokens(text) {
-                let at = ids.len();
-                ids.extend(tokens);
-                ids.get_mut(at..).unwrap_or_default().reverse();
-                was_unknown = false;
-            } else if let Some(unknown) = self.fallback.unknown {
-                if !(was_unknown && self.fallback.fuses_unknown) {
-                    ids.push(unknown);
-                }
-                was_unknown = true;
+            } else if unknown_end.is_none() || !self.fallback.fuses_unknown {
+                self.unknown(word, end, &mut unknown_end, ids);
+                unknown_end = Some(end);
             }
             end = path.start;
         }
+        self.unknown(word, end, &mut unknown_end, ids);
         ids.get_mut(before..).unwrap_or_default().reverse();
+    }
+
+    /// Appends an unknown stretch, its end first.
+    fn unknown(&self, word: &str, start: usize, end: &mut Option<usize>, ids: &mut Vec<u32>) {
+        let Some(end) = end.take() else {
+            return;
+        };
+        let text = word.as_bytes().get(start..end).unwrap_or_default();
+        let whole = self
+            .pieces
+            .longest(text)
+            .filter(|(len, _)| *len == text.len());
+        if let Some((_, piece)) = whole {
+            ids.push(piece);
+        } else if let Some(tokens) = self.fallback.byte_tokens(text) {
+            let at = ids.len();
+            ids.extend(tokens);
+            ids.get_mut(at..).unwrap_or_default().reverse();
+        } else {
+            ids.extend(self.fallback.unknown);
+        }
     }
 }

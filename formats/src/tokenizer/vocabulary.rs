@@ -19,6 +19,8 @@ pub(super) enum TokenKind {
     UserDefined,
     /// May appear while merging, but not in the result.
     Unused,
+    /// Its text is in no alphabet that words are written in: the model never makes it.
+    Foreign,
     /// One byte, used when no other token covers a character.
     Byte,
     /// No token has this id.
@@ -31,11 +33,13 @@ impl TokenKind {
     }
 }
 
-/// All tokens: their text as raw bytes (a space is a space), in one buffer.
+/// All tokens.
 #[derive(Clone, Default)]
 pub(super) struct Vocabulary {
-    text: Vec<u8>,
-    ends: Vec<u32>,
+    /// By token: the text that the model looks for in words.
+    keys: Texts,
+    /// By token: the bytes it stands for, if those are others.
+    pieces: Option<Texts>,
     kinds: Vec<TokenKind>,
     /// Ids by text, of tokens that the model may make.
     table: HashTable<u32>,
@@ -45,53 +49,98 @@ pub(super) struct Vocabulary {
     longest: usize,
 }
 
+/// Texts in one buffer.
+#[derive(Clone, Default)]
+pub(super) struct Texts {
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+}
+
+impl Texts {
+    /// Appends a text, if all of them stay below 4 GiB.
+    pub(super) fn push(&mut self, text: &[u8]) -> Option<()> {
+        let end = self.bytes.len().checked_add(text.len())?;
+        let end = u32::try_from(end).ok()?;
+        self.bytes.extend_from_slice(text);
+        self.ends.push(end);
+        Some(())
+    }
+
+    fn get(&self, index: usize) -> Option<&[u8]> {
+        let end = *self.ends.get(index)?;
+        let start = match index.checked_sub(1) {
+            Some(before) => *self.ends.get(before)?,
+            None => 0,
+        };
+        self.bytes
+            .get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
+    }
+}
+
 impl Vocabulary {
     /// Appends the token with the next id.
     pub(super) fn push(&mut self, text: &[u8], kind: TokenKind) -> Result<(), TokenizerError> {
-        let id = self.ends.len();
-        let end = self
-            .text
-            .len()
-            .checked_add(text.len())
-            .and_then(|end| u32::try_from(end).ok())
-            .filter(|_| id < limits::TOKENS);
-        let Some(end) = end else {
+        let id = self.kinds.len();
+        let pushed = match id < limits::TOKENS {
+            true => self.keys.push(text),
+            false => None,
+        };
+        if pushed.is_none() {
             return Err(failure!(
                 Limit,
                 "vocabulary is over {} tokens or 4 GiB of text at token {id} {}",
                 limits::TOKENS,
                 Shown(text)
             ));
-        };
-        self.text.extend_from_slice(text);
-        self.ends.push(end);
+        }
         self.kinds.push(kind);
         Ok(())
+    }
+
+    /// Sets what tokens stand for, by id.
+    pub(super) fn stand_for(&mut self, pieces: Texts) {
+        self.pieces = Some(pieces);
     }
 
     /// Makes tokens findable by text. Of tokens with the same text a normal one counts
     /// before a user-defined one, otherwise the later.
     pub(super) fn index(&mut self) {
-        self.table = self.table_of(&[TokenKind::UserDefined, TokenKind::Unused, TokenKind::Normal]);
-        self.controls = self.table_of(&[TokenKind::Unknown, TokenKind::Control]);
-        let longest = self.table.iter().filter_map(|&id| self.piece(id));
+        let made = [TokenKind::UserDefined, TokenKind::Unused, TokenKind::Normal];
+        let ids = self.of_kinds(&made);
+        self.index_made(ids);
+    }
+
+    /// Makes these tokens findable by text as those that the model makes; the later counts.
+    pub(super) fn index_made(&mut self, made: Vec<u32>) {
+        self.table = self.table_of(made.into_iter());
+        let controls = [TokenKind::Unknown, TokenKind::Control];
+        let ids = self.of_kinds(&controls);
+        self.controls = self.table_of(ids.into_iter());
+        let longest = self.table.iter().filter_map(|&id| self.key(id));
         self.longest = longest.map(<[u8]>::len).max().unwrap_or(0);
     }
 
-    /// Ids by text of the tokens of these kinds; later kinds and later tokens win.
-    fn table_of(&self, kinds: &[TokenKind]) -> HashTable<u32> {
-        let hash = |id: u32| self.hasher.hash_one(self.piece(id).unwrap_or_default());
+    /// The ids of tokens of these kinds, kind by kind.
+    fn of_kinds(&self, kinds: &[TokenKind]) -> Vec<u32> {
+        let mut found = Vec::new();
+        for kind in kinds {
+            found.extend(self.ids().filter(|&id| self.kind(id) == *kind));
+        }
+        found
+    }
+
+    /// Ids by text; later ones win.
+    fn table_of(&self, ids: impl Iterator<Item = u32>) -> HashTable<u32> {
+        let hash = |id: u32| self.hasher.hash_one(self.key(id).unwrap_or_default());
         let mut table = HashTable::new();
-        for &wanted in kinds {
-            for id in self.ids().filter(|&id| self.kind(id) == wanted) {
-                let Some(text) = self.piece(id).filter(|text| !text.is_empty()) else {
-                    continue;
-                };
-                match table.find_mut(hash(id), |&other| self.piece(other) == Some(text)) {
-                    Some(other) => *other = id,
-                    None => {
-                        table.insert_unique(hash(id), id, |&other| hash(other));
-                    }
+        for id in ids {
+            let Some(text) = self.key(id).filter(|text| !text.is_empty()) else {
+                continue;
+            };
+            match table.find_mut(hash(id), |&other| self.key(other) == Some(text)) {
+                Some(other) => *other = id,
+                None => {
+                    table.insert_unique(hash(id), id, |&other| hash(other));
                 }
             }
         }
@@ -111,6 +160,11 @@ impl Vocabulary {
         self.table.iter().copied()
     }
 
+    /// Tokens that the model makes from text and that have no other use.
+    pub(super) fn normal(&self) -> impl Iterator<Item = u32> {
+        self.ids().filter(|id| self.kind(*id) == TokenKind::Normal)
+    }
+
     /// The id of the control token with this text.
     pub(super) fn find_control(&self, text: &[u8]) -> Option<u32> {
         self.find_in(&self.controls, text)
@@ -118,15 +172,13 @@ impl Vocabulary {
 
     fn find_in(&self, table: &HashTable<u32>, text: &[u8]) -> Option<u32> {
         table
-            .find(self.hasher.hash_one(text), |&id| {
-                self.piece(id) == Some(text)
-            })
+            .find(self.hasher.hash_one(text), |&id| self.key(id) == Some(text))
             .copied()
     }
 
     /// How many ids there are.
     pub(super) fn len(&self) -> usize {
-        self.ends.len()
+        self.kinds.len()
     }
 
     pub(super) fn ids(&self) -> core::ops::Range<u32> {
@@ -134,19 +186,22 @@ impl Vocabulary {
         0..u32::try_from(self.len()).unwrap_or(u32::MAX)
     }
 
-    /// The text of a token.
-    pub(super) fn piece(&self, id: u32) -> Option<&[u8]> {
+    /// The text of a token that the model looks for in words.
+    pub(super) fn key(&self, id: u32) -> Option<&[u8]> {
         let index = usize::try_from(id).ok()?;
-        if *self.kinds.get(index)? == TokenKind::Absent {
-            return None;
+        match *self.kinds.get(index)? {
+            TokenKind::Absent => None,
+            _ => self.keys.get(index),
         }
-        let end = *self.ends.get(index)?;
-        let start = match index.checked_sub(1) {
-            Some(before) => *self.ends.get(before)?,
-            None => 0,
-        };
-        self.text
-            .get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
+    }
+
+    /// The bytes that a token stands for.
+    pub(super) fn piece(&self, id: u32) -> Option<&[u8]> {
+        let key = self.key(id)?;
+        match &self.pieces {
+            Some(pieces) => pieces.get(usize::try_from(id).ok()?),
+            None => Some(key),
+        }
     }
 
     pub(super) fn kind(&self, id: u32) -> TokenKind {
@@ -160,7 +215,11 @@ impl Vocabulary {
     pub(super) fn byte_tokens(&self) -> [Option<u32>; 256] {
         let mut tokens = [None; 256];
         for id in self.ids().filter(|&id| self.kind(id) == TokenKind::Byte) {
-            if let Some(&[byte]) = self.piece(id)
+            let byte = match self.key(id) {
+                Some(&[byte]) => Some(byte),
+                text => text.and_then(byte_of),
+            };
+            if let Some(byte) = byte
                 && let Some(slot) = tokens.get_mut(usize::from(byte))
             {
                 *slot = Some(id);

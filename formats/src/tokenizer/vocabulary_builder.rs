@@ -83,16 +83,16 @@ impl VocabularyBuilder {
         Ok(())
     }
 
-    /// The vocabulary; `raw` turns the text of a token into the bytes it stands for.
+    /// The vocabulary; `raw` turns the text of a token into what it is looked up by.
     pub(super) fn vocabulary(
         &self,
-        raw: impl for<'t> Fn(&'t [u8], TokenKind) -> Cow<'t, [u8]>,
+        raw: impl for<'t> Fn(u32, &'t [u8], TokenKind) -> Cow<'t, [u8]>,
     ) -> Result<Vocabulary, TokenizerError> {
         let mut vocabulary = Vocabulary::default();
-        for &index in &self.by_id {
+        for (id, &index) in (0..).zip(&self.by_id) {
             let index = usize::try_from(index).unwrap_or(usize::MAX);
             match self.texts.get(index).zip(self.kinds.get(index)) {
-                Some((text, &kind)) => vocabulary.push(&raw(text, kind), kind)?,
+                Some((text, &kind)) => vocabulary.push(&raw(id, text, kind), kind)?,
                 None => vocabulary.push(&[], TokenKind::Absent)?,
             }
         }

@@ -40,14 +40,12 @@ impl WordCache {
     }
 
     /// The word as it is looked up, if it is one of those that are kept.
-    pub(super) fn word(&self, text: &str) -> Option<Word> {
+    pub(super) fn word(&self, text: &[u8]) -> Option<Word> {
         if self.places.is_empty() || text.len() > WORD_LEN {
             return None;
         }
         let mut bytes = [0; 24];
-        bytes
-            .get_mut(..text.len())?
-            .copy_from_slice(text.as_bytes());
+        bytes.get_mut(..text.len())?.copy_from_slice(text);
         *bytes.last_mut()? = text.len() as u8;
         let (words, _) = bytes.as_chunks::<8>();
         let mut word = Word::default();
@@ -97,7 +95,8 @@ mod tests {
     #[test]
     fn words_are_told_apart() {
         let mut known = WordCache::for_text(LEAST_TEXT);
-        let word = |known: &WordCache, text: &str| known.word(text).expect("short enough");
+        let word =
+            |known: &WordCache, text: &str| known.word(text.as_bytes()).expect("short enough");
         let (one, two) = (word(&known, " the"), word(&known, " the\0"));
         known.keep(one, &[1, 2]);
         assert_eq!(known.tokens(one), Some(&[1, 2][..]));
@@ -106,8 +105,8 @@ mod tests {
         assert_eq!(known.tokens(two), Some(&[][..]));
         known.keep(one, &[7; WORD_TOKENS + 1]);
         assert_ne!(known.tokens(one), Some(&[7; WORD_TOKENS + 1][..]));
-        assert_eq!(known.word(&"x".repeat(WORD_LEN + 1)), None);
-        assert_eq!(WordCache::default().word("x"), None);
+        assert_eq!(known.word("x".repeat(WORD_LEN + 1).as_bytes()), None);
+        assert_eq!(WordCache::default().word(b"x"), None);
         assert!(word(&known, &"x".repeat(WORD_LEN)).place() < PLACES);
     }
 }

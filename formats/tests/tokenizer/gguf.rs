@@ -132,7 +132,9 @@ fn agrees(metadata: &Metadata, file: &str) {
     let texts = all["texts"].as_array().expect("texts").iter();
     for (text, case) in texts.zip(all["cases"][file].as_array().expect(file)) {
         let text = text.as_str().expect("text");
-        let plain = tokenizer.encode(text, EncodeOptions::default());
+        let plain = tokenizer
+            .encode(text, EncodeOptions::default())
+            .expect("within bounds");
         assert_eq!(Json::from(plain.clone()), case[0], "{file}: {text:?}");
         let back = tokenizer.decode_text(&plain, DecodeOptions::default());
         assert_eq!(back, case[2].as_str().expect("text"), "{file}: {text:?}");
@@ -140,7 +142,7 @@ fn agrees(metadata: &Metadata, file: &str) {
             .add_special(true)
             .parse_special(true);
         if !text.starts_with("<s>") {
-            let special = tokenizer.encode(text, options);
+            let special = tokenizer.encode(text, options).expect("within bounds");
             assert_eq!(Json::from(special), case[1], "{file}: {text:?}");
         }
     }
@@ -374,7 +376,9 @@ fn encoded(metadata: &Metadata, text: &str) -> Vec<u32> {
     let tokenizer = Tokenizer::from_gguf(metadata)
         .expect("valid")
         .expect("there");
-    tokenizer.encode(text, EncodeOptions::default())
+    tokenizer
+        .encode(text, EncodeOptions::default())
+        .expect("within bounds")
 }
 
 #[test]
@@ -484,7 +488,9 @@ fn merges_of_text_with_marked_spaces() {
     put(&mut metadata, "eos_token_id", MetadataValue::U32(1));
     let tokenizer = tokenizer(&metadata);
     let (space, a, newline, spaces, ab, space_ab, newlines) = (260, 261, 263, 264, 265, 266, 267);
-    let encoded = tokenizer.encode("ab ab   a\n\n\né", EncodeOptions::default());
+    let encoded = tokenizer
+        .encode("ab ab   a\n\n\né", EncodeOptions::default())
+        .expect("within bounds");
     let expected = [
         ab,
         space_ab,
@@ -502,7 +508,9 @@ fn merges_of_text_with_marked_spaces() {
         "ab ab   a\n\n\né"
     );
     assert_eq!(
-        tokenizer.encode("", EncodeOptions::default().add_special(true)),
+        tokenizer
+            .encode("", EncodeOptions::default().add_special(true))
+            .expect("within bounds"),
         [2]
     );
 }

@@ -49,7 +49,7 @@ fn the_configuration_decides_about_first_and_last_token() {
                 tokenizer_config: Some(config.as_bytes()),
                 ..files
             };
-            open(files).encode("", ADD)
+            open(files).encode("", ADD).expect("within bounds")
         };
         assert_eq!(ids("{}"), [1]);
         assert_eq!(
@@ -161,25 +161,40 @@ fn tokens_can_be_added_to_a_sentencepiece_file() {
     let tokenizer = open(files);
     assert_eq!(tokenizer.vocabulary_len(), 442);
     assert_eq!(tokenizer.end_tokens(), [2, 440]);
-    let plain = tokenizer.encode("<box><|im_end|>", EncodeOptions::default());
+    let plain = tokenizer
+        .encode("<box><|im_end|>", EncodeOptions::default())
+        .expect("within bounds");
     assert_eq!(plain[0], 441);
     assert!(!plain.contains(&440));
-    assert_eq!(tokenizer.encode("<box><|im_end|>", ADD), [1, 441, 440]);
+    assert_eq!(
+        tokenizer
+            .encode("<box><|im_end|>", ADD)
+            .expect("within bounds"),
+        [1, 441, 440]
+    );
 }
 
 #[test]
 fn other_kinds_are_refused_by_name() {
-    let file = r#"{"model":{"type":"WordLevel","vocab":{"a":0}}}"#;
-    let error = refused(json(file.as_bytes()));
-    assert_eq!(error.kind(), TokenizerErrorKind::Unsupported);
-    assert!(error.to_string().contains("WordLevel"), "{error}");
+    for (file, word) in [
+        (r#"{"model":{"type":"Mystery","vocab":{"a":0}}}"#, "Mystery"),
+        (
+            r#"{"model":{"type":"BPE","dropout":0.1,"vocab":{"a":0},"merges":[]}}"#,
+            "dropout is 0.1",
+        ),
+    ] {
+        let error = refused(json(file.as_bytes()));
+        assert_eq!(error.kind(), TokenizerErrorKind::Unsupported);
+        assert!(error.to_string().contains(word), "{error}");
+    }
     for (file, word) in [
         (r#"{"model":{"type":"WordPiece","vocab":{"a":0}}}"#, "[UNK]"),
-        (
-            r###"{"model":{"type":"WordPiece","continuing_subword_prefix":"@","vocab":{"[UNK]":0}}}"###,
-            "##",
-        ),
+        (r#"{"model":{"type":"WordLevel","vocab":{"a":0}}}"#, "<unk>"),
         (r#"{"model":{"type":"Unigram","vocab":{"a":0}}}"#, "scores"),
+        (
+            r#"{"model":{"type":"Unigram","unk_id":1,"vocab":[["a",0]]}}"#,
+            "unk_id is 1",
+        ),
         (
             r#"{"normalizer":{"type":"Precompiled","precompiled_charsmap":"AAA"},"model":{"type":"Unigram","vocab":[["a",0]]}}"#,
             "precompiled",
@@ -188,6 +203,112 @@ fn other_kinds_are_refused_by_name() {
         let error = refused(json(file.as_bytes())).to_string();
         assert!(error.contains(word), "{error}");
     }
+}
+
+/// A hostile file costs an error, not memory and not time.
+#[test]
+fn what_grows_or_searches_without_end_is_an_error() {
+    let many = |part: &str, count: usize| vec![part; count].join(",");
+    let sequence = |key: &str, list: &str, parts: &str| {
+        format!(r#""{key}":{{"type":"Sequence","{list}":[{parts}]}}"#)
+    };
+    let replace =
+        |from: &str, to: &str| format!(r#"{{"type":"Replace","pattern":{from},"content":"{to}"}}"#);
+    let split = |regex: &str| {
+        format!(
+            r#""pre_tokenizer":{{"type":"Split","behavior":"Isolated","pattern":{{"Regex":"{regex}"}}}}"#
+        )
+    };
+    let ten = replace(r#"{"String":"a"}"#, "aaaaaaaaaa");
+    let any = replace(r#"{"Regex":"."}"#, &"x".repeat(1000));
+    let nothing = replace(r#"{"Regex":""}"#, &"x".repeat(1000));
+    let prepend = format!(r#"{{"type":"Prepend","prepend":"{}"}}"#, "a".repeat(1000));
+    let bytes = r#"{"type":"ByteLevel","use_regex":false}"#;
+    let pieces = r#"{"type":"FixedLength","length":1},{"type":"ByteLevel"}"#;
+    for (part, text) in [
+        (sequence("normalizer", "normalizers", &many(&ten, 14)), "a"),
+        (sequence("normalizer", "normalizers", &many(&any, 6)), "a"),
+        (
+            sequence("normalizer", "normalizers", &many(&nothing, 6)),
+            "a",
+        ),
+        (
+            sequence(
+                "normalizer",
+                "normalizers",
+                &[prepend, many(&ten, 8)].join(","),
+            ),
+            "b",
+        ),
+        (
+            sequence(
+                "normalizer",
+                "normalizers",
+                &many(r#"{"type":"ByteLevel"}"#, 31),
+            ),
+            "é",
+        ),
+        (
+            sequence("pre_tokenizer", "pretokenizers", &many(bytes, 31)),
+            "é",
+        ),
+        (
+            sequence("pre_tokenizer", "pretokenizers", &many(pieces, 15)),
+            "é",
+        ),
+        (split("(?:a+)+$"), "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab"),
+        (split("(?:a|a)*b"), "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac"),
+        (
+            split("(?:.*){12}x"),
+            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac",
+        ),
+        (
+            split("(?=(?:a?){30}a{30}$)b"),
+            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        ),
+    ] {
+        let file =
+            format!(r#"{{{part},"model":{{"type":"BPE","vocab":{VOCABULARY},"merges":[]}}}}"#);
+        let tokenizer = open(json(file.as_bytes()));
+        let error = tokenizer
+            .encode(text, EncodeOptions::default())
+            .expect_err(&part);
+        assert_eq!(error.kind(), TokenizerErrorKind::Limit);
+        assert!(!error.to_string().contains('\n'), "{error}");
+        // A text that it does nothing to is encoded.
+        let found = tokenizer.encode("", EncodeOptions::default());
+        assert_eq!(found, Ok(Vec::new()), "{part}");
+    }
+    let nested = |count: usize| {
+        let mut part = r#"{"type":"Lowercase"}"#.to_string();
+        for _ in 0..count {
+            part = format!(r#"{{"type":"Sequence","normalizers":[{part}]}}"#);
+        }
+        format!(
+            r#"{{"normalizer":{part},"model":{{"type":"BPE","vocab":{VOCABULARY},"merges":[]}}}}"#
+        )
+    };
+    for count in [40, 100, 1000] {
+        refused(json(nested(count).as_bytes()));
+    }
+    let groups = format!(
+        r#"{{{},"model":{{"type":"BPE","vocab":{VOCABULARY},"merges":[]}}}}"#,
+        split(&["(".repeat(2000), ")".repeat(2000)].concat())
+    );
+    refused(json(groups.as_bytes()));
+}
+
+/// Merges may go through a token that is special; text makes it only where that is asked for.
+#[test]
+fn vocabulary_tokens_may_be_special() {
+    let file = r#"{"added_tokens":[{"id":3,"content":"th","special":true,"normalized":false}],
+        "model":{"type":"BPE","vocab":{"t":0,"h":1,"e":2,"th":3,"the":4},"merges":["t h","th e"]}}"#;
+    let tokenizer = open(json(file.as_bytes()));
+    let plain = EncodeOptions::default();
+    let encode = |text, options| tokenizer.encode(text, options).expect("within bounds");
+    assert_eq!(encode("the", plain), [4]);
+    assert_eq!(encode("th", plain), [0, 1]);
+    assert_eq!(encode("the", plain.parse_special(true)), [3, 2]);
 }
 
 /// A byte-level `tokenizer.json` with these parts.
@@ -203,29 +324,40 @@ const VOCABULARY: &str = r#"{"a":0,"b":1,"ab":2}"#;
 #[test]
 fn parts_that_are_not_there_yet_are_refused_by_name() {
     let cases = [
-        (r#"{"type":"Whitespace"}"#, "", "Whitespace"),
+        (r#"{"type":"Mystery"}"#, "", "Mystery"),
+        // A back reference, a group that is called, and a repeat of a repeat of a repeat.
         (
-            r#"{"type":"Split","pattern":{"Regex":"(a|b)*c"}}"#,
+            r#"{"type":"Split","pattern":{"Regex":"(a)\\1"}}"#,
             "",
-            "(a|b)*c",
+            "(a)",
         ),
         (
-            r#"{"type":"Split","pattern":{"Regex":"\\p{Thai}+"}}"#,
+            r#"{"type":"Split","pattern":{"Regex":"(?<n>a)\\g<n>"}}"#,
             "",
-            "Thai",
+            "(?<n>a)",
         ),
-        (r#"{"type":"Split","pattern":{"String":""}}"#, "", "Split"),
         (
-            BYTE_LEVEL,
-            r#","normalizer":{"type":"Replace","pattern":{"Regex":"a+"},"content":""}"#,
-            "a+",
+            r#"{"type":"Split","pattern":{"Regex":"(?:(?:a{1000}b){1000}c){1000}"}}"#,
+            "",
+            "{1000}",
         ),
+        (
+            r#"{"type":"Split","pattern":{"Regex":"\\p{Klingon}+"}}"#,
+            "",
+            "Klingon",
+        ),
+        (BYTE_LEVEL, r#","normalizer":{"type":"Mystery"}"#, "Mystery"),
         (
             BYTE_LEVEL,
             r#","post_processor":{"type":"Mystery"}"#,
             "Mystery",
         ),
-        ("null", "", "neither byte-level"),
+        (BYTE_LEVEL, r#","decoder":{"type":"CTC"}"#, "CTC"),
+        (
+            BYTE_LEVEL,
+            r#","decoder":{"type":"Sequence","decoders":[{"type":"Fuse"},{"type":"WordPiece"}]}"#,
+            "WordPiece",
+        ),
     ];
     for (pre_tokenizer, rest, word) in cases {
         let file = file(pre_tokenizer, rest, VOCABULARY, "[]");
@@ -309,7 +441,9 @@ fn a_file_cut_anywhere_is_refused_and_a_flipped_bit_never_panics() {
             bytes[at] ^= bit;
             let files = if is_json { json(&bytes) } else { model(&bytes) };
             if let Ok(Some(tokenizer)) = Tokenizer::from_hf(files) {
-                tokenizer.encode("<s>a lamp 👍\n", ADD);
+                tokenizer
+                    .encode("<s>a lamp 👍\n", ADD)
+                    .expect("within bounds");
             }
             bytes[at] ^= bit;
         }
@@ -388,7 +522,11 @@ fn rwkv_lines_are_python_literals() {
         r#"13 '\'\"' 2"#,
     ];
     let tokenizer = build(&lines.join("\n")).expect("valid");
-    let ids = |text: &str| tokenizer.encode(text, EncodeOptions::default());
+    let ids = |text: &str| {
+        tokenizer
+            .encode(text, EncodeOptions::default())
+            .expect("within bounds")
+    };
     assert_eq!(ids("ab\n'\"\0"), [4, 2, 13, 1]);
     assert_eq!(ids("a \\é日"), [3, 7, 10, 8, 9]);
     assert_eq!(ids("\u{a0}\u{200b}\u{1f600} a b"), [11, 12]);
@@ -400,12 +538,19 @@ fn rwkv_lines_are_python_literals() {
     assert_eq!(tokenizer.eos(), Some(0));
     assert_eq!(tokenizer.end_tokens(), [0]);
     let special = EncodeOptions::default().parse_special(true);
-    assert_eq!(tokenizer.encode("a<|endoftext|>", special), [3, 0]);
+    assert_eq!(
+        tokenizer
+            .encode("a<|endoftext|>", special)
+            .expect("within bounds"),
+        [3, 0]
+    );
     // As a GGUF file holds it, it is the same.
-    let again = Tokenizer::from_gguf(&tokenizer.to_gguf().expect("a name"));
+    let again = Tokenizer::from_gguf(&tokenizer.to_gguf().metadata);
     let again = again.expect("valid").expect("a vocabulary");
     assert_eq!(
-        again.encode("a \\é日", EncodeOptions::default()),
+        again
+            .encode("a \\é日", EncodeOptions::default())
+            .expect("within bounds"),
         [3, 7, 10, 8, 9]
     );
     for wrong in [

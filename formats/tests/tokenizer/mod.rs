@@ -5,4 +5,5 @@ mod gguf;
 mod hf;
 mod properties;
 mod seeds;
+mod trials;
 mod vocabularies;

@@ -71,7 +71,9 @@ fn decoding_gives_the_text_back() {
     for (index, tokenizer) in all().into_iter().enumerate() {
         for _ in 0..2000 {
             let text = random.text();
-            let ids = tokenizer.encode(&text, EncodeOptions::default());
+            let ids = tokenizer
+                .encode(&text, EncodeOptions::default())
+                .expect("within bounds");
             let back = tokenizer.decode(&ids, DecodeOptions::default());
             assert_eq!(String::from_utf8_lossy(&back), given_back(&text, index));
             assert!(ids.iter().all(|&id| !tokenizer.is_control(id)), "{text:?}");
@@ -107,7 +109,9 @@ fn token_by_token_is_the_same_text() {
 #[test]
 fn characters_wait_until_they_are_whole() {
     let tokenizer = json(include_bytes!("../data/tokenizer/gpt2.tokenizer.json"));
-    let ids = tokenizer.encode("a👍é", EncodeOptions::default());
+    let ids = tokenizer
+        .encode("a👍é", EncodeOptions::default())
+        .expect("within bounds");
     let mut decoder = tokenizer.decoder(DecodeOptions::default());
     let mut text = String::new();
     for &id in &ids {
@@ -119,7 +123,10 @@ fn characters_wait_until_they_are_whole() {
     // Stopped in the middle of the emoji.
     let mut decoder = tokenizer.decoder(DecodeOptions::default());
     let mut text = String::new();
-    for &id in &tokenizer.encode("👍", EncodeOptions::default())[..2] {
+    for &id in &tokenizer
+        .encode("👍", EncodeOptions::default())
+        .expect("within bounds")[..2]
+    {
         decoder.push(id, &mut text);
     }
     assert_eq!(text, "");
@@ -142,9 +149,11 @@ fn users_cannot_type_control_tokens() {
                 format!(" {name} y"),
                 name.repeat(3),
             ] {
-                let ids = tokenizer.encode(&text, EncodeOptions::default());
+                let ids = tokenizer
+                    .encode(&text, EncodeOptions::default())
+                    .expect("within bounds");
                 assert!(ids.iter().all(|&id| !tokenizer.is_control(id)), "{text:?}");
-                let ids = tokenizer.encode(&text, PARSE);
+                let ids = tokenizer.encode(&text, PARSE).expect("within bounds");
                 assert!(ids.iter().any(|&id| tokenizer.is_control(id)), "{text:?}");
             }
         }
@@ -163,7 +172,7 @@ fn the_first_token_is_not_doubled() {
         let id = tokenizer.bos().expect("a BOS");
         assert_eq!(tokenizer.token(bos), Some(id));
         let count = |text: &str, options| {
-            let ids = tokenizer.encode(text, options);
+            let ids = tokenizer.encode(text, options).expect("within bounds");
             ids.iter().filter(|&&other| other == id).count()
         };
         assert_eq!(count("lamp", ADD), 1);
@@ -189,7 +198,9 @@ fn a_megabyte_of_one_letter_ends() {
             ("中", megabyte / 8),
         ] {
             let text = letter.repeat(len / letter.len());
-            let ids = tokenizer.encode(&text, EncodeOptions::default());
+            let ids = tokenizer
+                .encode(&text, EncodeOptions::default())
+                .expect("within bounds");
             let back = tokenizer.decode(&ids, DecodeOptions::default());
             assert!(back == given_back(&text, index).as_bytes(), "{letter:?}");
         }

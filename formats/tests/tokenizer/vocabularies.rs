@@ -49,7 +49,9 @@ fn encodes_as(name: &str) -> Vec<(std::rc::Rc<Tokenizer>, String, Vec<u32>)> {
     assert!(ids.len() > 40);
     let tokenizer = std::rc::Rc::new(tokenizer);
     let check = |(text, expected): (&&str, &Vec<u32>)| {
-        let found = tokenizer.encode(text, EncodeOptions::default());
+        let found = tokenizer
+            .encode(text, EncodeOptions::default())
+            .expect("within bounds");
         assert_eq!(&found, expected, "{name}: {text:?}");
         (std::rc::Rc::clone(&tokenizer), (*text).to_string(), found)
     };

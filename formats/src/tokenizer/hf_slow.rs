@@ -1,0 +1,342 @@
+//! Folders that have a vocabulary and no `tokenizer.json`: what one would say, as the reference
+//! converts them, by the class of the tokenizer.
+
+use super::HfFiles;
+use super::error::{Shown, TokenizerError, failure};
+use super::hf_settings::{Settings, parse_json};
+use crate::json::without_python_numbers;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use serde_json::{Value, json};
+
+/// What cuts Qwen's text.
+const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// The families of `vocab.json` and `merges.txt`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Gpt2,
+    Roberta,
+    Qwen2,
+}
+
+/// The `tokenizer.json` that these files amount to; what they leave unsaid of special tokens goes
+/// into the settings.
+pub(super) fn converted(
+    files: &HfFiles<'_>,
+    settings: &mut Settings,
+) -> Result<Option<Vec<u8>>, TokenizerError> {
+    let config = match files.tokenizer_config {
+        Some(bytes) => parse_json(bytes, "tokenizer_config.json")?,
+        None => Value::Null,
+    };
+    if let Some(vocabulary) = files.vocab_json {
+        let Some(merges) = files.merges_txt else {
+            return Err(failure!(
+                Missing,
+                "there is a vocab.json and no merges.txt, copy it from where the checkpoint came \
+                 from"
+            ));
+        };
+        return byte_level(files, &config, vocabulary, merges, settings).map(Some);
+    }
+    match files.vocab_txt {
+        Some(lines) => word_piece(files, &config, lines, settings).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The class of the tokenizer, and the type of the model, as far as they are said.
+fn names<'a>(config: &'a Value, model: &'a Value) -> (Option<&'a str>, Option<&'a str>) {
+    let class = config.get("tokenizer_class").and_then(Value::as_str);
+    let class = class.map(|class| class.strip_suffix("Fast").unwrap_or(class));
+    let is_said = |class: &&str| !matches!(*class, "PreTrainedTokenizer" | "TokenizersBackend");
+    let model = model.get("model_type").and_then(Value::as_str);
+    (class.filter(is_said), model)
+}
+
+/// What `config.json` says.
+fn model_config(files: &HfFiles<'_>) -> Value {
+    let config = files.config.map(without_python_numbers);
+    let config = config.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    config.unwrap_or(Value::Null)
+}
+
+fn unknown_class(file: &str, (class, model): (Option<&str>, Option<&str>)) -> TokenizerError {
+    let (what, name) = match (class, model) {
+        (Some(class), _) => ("tokenizer_class", class),
+        (None, Some(model)) => ("model_type", model),
+        (None, None) => ("tokenizer_class", "(none)"),
+    };
+    failure!(
+        Unsupported,
+        "there is a {file} and no tokenizer.json, and how a tokenizer with the {what} {} cuts text \
+         is not known here; save it with AutoTokenizer.from_pretrained(…).save_pretrained(…)",
+        Shown(name.as_bytes())
+    )
+}
+
+fn byte_level(
+    files: &HfFiles<'_>,
+    config: &Value,
+    vocabulary: &[u8],
+    merges: &[u8],
+    settings: &mut Settings,
+) -> Result<Vec<u8>, TokenizerError> {
+    let model = model_config(files);
+    let names = names(config, &model);
+    let family = match names {
+        (Some("GPT2Tokenizer" | "CodeGenTokenizer" | "GPTNeoXTokenizer"), _) => Family::Gpt2,
+        (
+            Some(
+                "RobertaTokenizer"
+                | "BartTokenizer"
+                | "LongformerTokenizer"
+                | "LEDTokenizer"
+                | "MvpTokenizer",
+            ),
+            _,
+        ) => Family::Roberta,
+        (Some("Qwen2Tokenizer"), _) => Family::Qwen2,
+        (
+            None,
+            Some(
+                "gpt2" | "gpt_neo" | "gptj" | "gpt_bigcode" | "codegen" | "opt" | "starcoder2"
+                | "phi",
+            ),
+        ) => Family::Gpt2,
+        (None, Some("roberta" | "bart" | "longformer" | "led" | "mvp")) => Family::Roberta,
+        (None, Some("qwen2" | "qwen2_moe" | "qwen3" | "qwen3_moe")) => Family::Qwen2,
+        _ => return Err(unknown_class("vocab.json", names)),
+    };
+    let flag = |key: &str| config.get(key).and_then(Value::as_bool).unwrap_or(false);
+    let prefix_space = flag("add_prefix_space");
+    let bytes = |regex: bool| {
+        json!({"type": "ByteLevel", "add_prefix_space": prefix_space, "trim_offsets": true,
+               "use_regex": regex})
+    };
+    let ends = "<|endoftext|>";
+    let (normalizer, pre_tokenizer) = match family {
+        Family::Qwen2 => {
+            settings.unsaid("eos_token", ends);
+            settings.unsaid("pad_token", ends);
+            let split = json!({"type": "Split", "pattern": {"Regex": QWEN2},
+                               "behavior": "Isolated", "invert": false});
+            let parts = json!({"type": "Sequence", "pretokenizers": [split, bytes(false)]});
+            (json!({"type": "NFC"}), parts)
+        }
+        Family::Gpt2 => {
+            for role in ["bos_token", "eos_token", "unk_token"] {
+                settings.unsaid(role, ends);
+            }
+            (Value::Null, bytes(true))
+        }
+        Family::Roberta => {
+            for (role, name) in [
+                ("bos_token", "<s>"),
+                ("eos_token", "</s>"),
+                ("cls_token", "<s>"),
+                ("sep_token", "</s>"),
+                ("unk_token", "<unk>"),
+                ("pad_token", "<pad>"),
+                ("mask_token", "<mask>"),
+            ] {
+                settings.unsaid(role, name);
+            }
+            (Value::Null, bytes(true))
+        }
+    };
+    let ids: Value = parse_json(vocabulary, "vocab.json")?;
+    let id = |role: &str| {
+        let name = &settings.named(role)?.content;
+        Some((name.clone(), ids.get(name)?.as_u64()?))
+    };
+    let post_processor = match (family, id("cls_token"), id("sep_token"), id("bos_token")) {
+        (Family::Roberta, Some(cls), Some(sep), _) => {
+            json!({"type": "RobertaProcessing", "sep": [sep.0, sep.1], "cls": [cls.0, cls.1],
+                   "trim_offsets": true, "add_prefix_space": prefix_space})
+        }
+        (Family::Gpt2, _, _, Some((name, id))) if flag("add_bos_token") => {
+            template(&[(&name, id)], &[])
+        }
+        _ => Value::Null,
+    };
+    let merges = merge_list(merges)?;
+    let model = [
+        &br#"{"type":"BPE","unk_token":null,"merges":"#[..],
+        merges.as_bytes(),
+        br#","vocab":"#,
+        vocabulary,
+        b"}",
+    ];
+    let parts = json!({"normalizer": normalizer, "pre_tokenizer": pre_tokenizer,
+        "post_processor": post_processor, "decoder": bytes(true),
+        "added_tokens": added_tokens(files, &ids)?});
+    Ok(assembled(&parts, &model.concat()))
+}
+
+/// BERT's, a token in each line.
+fn word_piece(
+    files: &HfFiles<'_>,
+    config: &Value,
+    lines: &[u8],
+    settings: &mut Settings,
+) -> Result<Vec<u8>, TokenizerError> {
+    const CLASSES: &[&str] = &[
+        "BertTokenizer",
+        "DistilBertTokenizer",
+        "ElectraTokenizer",
+        "MobileBertTokenizer",
+        "ConvBertTokenizer",
+        "SqueezeBertTokenizer",
+        "LayoutLMTokenizer",
+        "RetriBertTokenizer",
+        "RealmTokenizer",
+        "DPRQuestionEncoderTokenizer",
+        "DPRContextEncoderTokenizer",
+        "RoFormerTokenizer",
+    ];
+    const MODELS: &[&str] = &[
+        "bert",
+        "distilbert",
+        "electra",
+        "mobilebert",
+        "convbert",
+        "squeezebert",
+        "layoutlm",
+        "nomic_bert",
+    ];
+    let model = model_config(files);
+    let names = names(config, &model);
+    let is_known = match names {
+        // Chinese words are cut by a program of its own there.
+        (Some("RoFormerTokenizer"), _) => false,
+        (Some(class), _) => CLASSES.contains(&class),
+        (None, Some(model)) => MODELS.contains(&model),
+        (None, None) => false,
+    };
+    if !is_known {
+        return Err(unknown_class("vocab.txt", names));
+    }
+    for (role, name) in [
+        ("unk_token", "[UNK]"),
+        ("sep_token", "[SEP]"),
+        ("pad_token", "[PAD]"),
+        ("cls_token", "[CLS]"),
+        ("mask_token", "[MASK]"),
+    ] {
+        settings.unsaid(role, name);
+    }
+    let text = core::str::from_utf8(lines)
+        .map_err(|error| failure!(Malformed, "vocab.txt is not UTF-8: {error}"))?;
+    let mut ids = serde_json::Map::new();
+    for (id, line) in text.lines().enumerate() {
+        ids.insert(line.trim_end().to_string(), Value::from(id));
+    }
+    let ids = Value::Object(ids);
+    let flag = |key: &str, unsaid| config.get(key).and_then(Value::as_bool).unwrap_or(unsaid);
+    let name = |role: &str| settings.named(role).map(|token| token.content.clone());
+    let id = |role: &str| {
+        let name = name(role)?;
+        let id = ids.get(&name)?.as_u64()?;
+        Some((name, id))
+    };
+    let post_processor = match (id("cls_token"), id("sep_token")) {
+        (Some((cls, cls_id)), Some((sep, sep_id))) => {
+            template(&[(&cls, cls_id)], &[(&sep, sep_id)])
+        }
+        _ => Value::Null,
+    };
+    let parts = json!({
+        "normalizer": {"type": "BertNormalizer", "clean_text": true,
+            "handle_chinese_chars": flag("tokenize_chinese_chars", true),
+            "strip_accents": config.get("strip_accents").and_then(Value::as_bool),
+            "lowercase": flag("do_lower_case", true)},
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": post_processor,
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
+        "added_tokens": added_tokens(files, &ids)?,
+    });
+    let model = json!({"type": "WordPiece", "unk_token": name("unk_token"),
+        "continuing_subword_prefix": "##", "max_input_chars_per_word": 100, "vocab": ids});
+    Ok(assembled(&parts, model.to_string().as_bytes()))
+}
+
+/// The parts and the model as one file.
+fn assembled(parts: &Value, model: &[u8]) -> Vec<u8> {
+    let parts = parts.to_string();
+    let parts = parts.strip_suffix('}').unwrap_or_default();
+    [parts.as_bytes(), br#","model":"#, model, b"}"].concat()
+}
+
+/// A template of tokens before and after a text.
+fn template(before: &[(&str, u64)], after: &[(&str, u64)]) -> Value {
+    let token = |(name, _): &(&str, u64)| json!({"SpecialToken": {"id": name, "type_id": 0}});
+    let text = json!({"Sequence": {"id": "A", "type_id": 0}});
+    let single = before.iter().map(token);
+    let single: Vec<Value> = single
+        .chain([text])
+        .chain(after.iter().map(token))
+        .collect();
+    let special = before.iter().chain(after).map(|(name, id)| {
+        let token = json!({"id": name, "ids": [id], "tokens": [name]});
+        ((*name).to_string(), token)
+    });
+    let special: serde_json::Map<String, Value> = special.collect();
+    json!({"type": "TemplateProcessing", "single": single, "special_tokens": special})
+}
+
+/// The lines of `merges.txt` as a list.
+fn merge_list(lines: &[u8]) -> Result<String, TokenizerError> {
+    let text = core::str::from_utf8(lines)
+        .map_err(|error| failure!(Malformed, "merges.txt is not UTF-8: {error}"))?;
+    let mut list = String::from("[");
+    for (number, line) in (1usize..).zip(text.split('\n')) {
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        if line.is_empty() || line.starts_with("#version") {
+            continue;
+        }
+        let sides = line.split_once(' ');
+        let Some((left, right)) = sides
+            .filter(|(left, right)| !left.is_empty() && !right.is_empty() && !right.contains(' '))
+        else {
+            return Err(failure!(
+                Malformed,
+                "merges.txt line {number} is {}, expected two tokens with a space between",
+                Shown(line.as_bytes())
+            ));
+        };
+        if list.len() > 1 {
+            list.push(',');
+        }
+        list.push_str(&format!("{}", json!([left, right])));
+    }
+    list.push(']');
+    Ok(list)
+}
+
+/// `added_tokens.json`: tokens beyond the vocabulary, and ids.
+fn added_tokens(files: &HfFiles<'_>, ids: &Value) -> Result<Value, TokenizerError> {
+    const FILE: &str = "added_tokens.json";
+    let Some(bytes) = files.added_tokens else {
+        return Ok(json!([]));
+    };
+    let Value::Object(tokens) = parse_json::<Value>(bytes, FILE)? else {
+        return Err(failure!(Malformed, "{FILE} is no map from tokens to ids"));
+    };
+    let added = tokens.iter().map(|(name, id)| {
+        let id = id.as_u64().ok_or_else(|| {
+            failure!(
+                Malformed,
+                "{FILE}: the id of {} is no number",
+                Shown(name.as_bytes())
+            )
+        })?;
+        let id = ids.get(name).and_then(Value::as_u64).unwrap_or(id);
+        Ok(json!({"id": id, "content": name, "special": false, "normalized": true}))
+    });
+    added
+        .collect::<Result<Vec<Value>, TokenizerError>>()
+        .map(Value::Array)
+}
