@@ -31,7 +31,7 @@ fn open(path: &Path) -> Option<Tokenizer> {
 /// This repository's own words, a megabyte of them.
 fn prose() -> String {
     let files = ["README.md", "ARCHITECTURE.md", "src/lib.rs"];
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let texts = files.map(|file| std::fs::read_to_string(root.join(file)).unwrap_or_default());
     let text = texts.concat();
     text.repeat((1 << 20) / text.len().max(1) + 1)
@@ -39,7 +39,7 @@ fn prose() -> String {
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("formats/tests/data/tokenizer");
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../formats/tests/data/tokenizer");
     let folders = [
         Some(fixtures),
         std::env::var_os("RILLM_VOCAB_DIR").map(Into::into),

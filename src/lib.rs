@@ -125,6 +125,6 @@ pub mod internals {
     }
 
     open! {
-        eval graph kernels knobs model models plan platform pool quant replace session state synthetic weights
+        checksum convert eval exec graph kernels knobs model models plan platform pool quant replace session state synthetic weights
     }
 }

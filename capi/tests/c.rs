@@ -1,6 +1,7 @@
 //! The header and the libraries as a C compiler sees them. Without one these tests say so.
 
-use std::mem::{offset_of, size_of};
+use std::ffi::CStr;
+use std::mem::{MaybeUninit, offset_of, size_of};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -228,8 +229,7 @@ fn the_example_tells_the_story_from_both_libraries() {
 #[cfg(unix)]
 #[test]
 fn a_snapshot_replaces_nothing_but_a_file() {
-    use std::ffi::{CStr, CString};
-    use std::mem::MaybeUninit;
+    use std::ffi::CString;
     use std::os::unix::fs::{FileTypeExt, symlink};
     use std::ptr::{null, null_mut};
     let folder = scratch("places");
@@ -304,4 +304,32 @@ fn a_snapshot_replaces_nothing_but_a_file() {
         rillm_model_free(model);
     }
     std::fs::remove_dir_all(&folder).expect("a folder");
+}
+
+fn called(body: impl FnOnce() -> Result<(), Failure>) -> (Status, String) {
+    let mut error = MaybeUninit::<CallError>::uninit();
+    // SAFETY: there is room, and afterwards a status and a text with its NUL.
+    unsafe {
+        let status = enter(error.as_mut_ptr(), body);
+        let error = error.as_ptr();
+        assert_eq!((*error).status, status);
+        let text = CStr::from_ptr((&raw const (*error).text).cast());
+        (status, text.to_str().expect("UTF-8").to_string())
+    }
+}
+
+#[test]
+fn a_panic_becomes_a_status() {
+    let (status, text) = called(|| panic!("as a test wants it"));
+    assert_eq!(status, Status::Panicked);
+    assert_eq!(text, "internal error: the library panicked");
+}
+
+#[test]
+fn a_long_text_is_cut_between_characters() {
+    let long = "ä".repeat(ERROR_TEXT_LEN);
+    let (status, text) = called(|| Err(Failure::new(Status::Io, &long)));
+    assert_eq!(status, Status::Io);
+    assert!(long.starts_with(&text) && text.len() == ERROR_TEXT_LEN - 2);
+    assert_eq!(called(|| Ok(())), (Status::Ok, String::new()));
 }

@@ -62,7 +62,8 @@ pub struct CallError {
 
 /// Why a call fails.
 #[derive(Debug)]
-pub(super) struct Failure {
+#[doc(hidden)]
+pub struct Failure {
     pub status: Status,
     what: String,
 }
@@ -85,10 +86,8 @@ impl Failure {
 ///
 /// # Safety
 /// If `error` is not null there is room for a [`CallError`].
-pub(super) unsafe fn enter(
-    error: *mut CallError,
-    body: impl FnOnce() -> Result<(), Failure>,
-) -> Status {
+#[doc(hidden)]
+pub unsafe fn enter(error: *mut CallError, body: impl FnOnce() -> Result<(), Failure>) -> Status {
     let result = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
         let what = "internal error: the library panicked";
         Err(Failure::new(Status::Panicked, what))
@@ -190,40 +189,5 @@ impl From<io::Error> for Failure {
 impl From<std::collections::TryReserveError> for Failure {
     fn from(_: std::collections::TryReserveError) -> Failure {
         Failure::out_of_memory()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::ffi::CStr;
-    use std::mem::MaybeUninit;
-
-    fn called(body: impl FnOnce() -> Result<(), Failure>) -> (Status, String) {
-        let mut error = MaybeUninit::<CallError>::uninit();
-        // SAFETY: there is room, and afterwards a status and a text with its NUL.
-        unsafe {
-            let status = enter(error.as_mut_ptr(), body);
-            let error = error.as_ptr();
-            assert_eq!((*error).status, status);
-            let text = CStr::from_ptr((&raw const (*error).text).cast());
-            (status, text.to_str().expect("UTF-8").to_string())
-        }
-    }
-
-    #[test]
-    fn a_panic_becomes_a_status() {
-        let (status, text) = called(|| panic!("as a test wants it"));
-        assert_eq!(status, Status::Panicked);
-        assert_eq!(text, "internal error: the library panicked");
-    }
-
-    #[test]
-    fn a_long_text_is_cut_between_characters() {
-        let long = "ä".repeat(ERROR_TEXT_LEN);
-        let (status, text) = called(|| Err(Failure::new(Status::Io, &long)));
-        assert_eq!(status, Status::Io);
-        assert!(long.starts_with(&text) && text.len() == ERROR_TEXT_LEN - 2);
-        assert_eq!(called(|| Ok(())), (Status::Ok, String::new()));
     }
 }

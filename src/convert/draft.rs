@@ -46,7 +46,7 @@ pub(crate) enum TensorSource {
 }
 
 /// Values that no file holds, each known by its place.
-pub(crate) trait ValueSource: Debug + Send + Sync {
+pub trait ValueSource: Debug + Send + Sync {
     /// Those from `first` on.
     fn fill(&self, first: usize, out: &mut [f32]);
 }

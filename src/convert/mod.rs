@@ -5,5 +5,5 @@ mod draft;
 mod hugging_face;
 mod scaling;
 
-pub use draft::Draft;
-pub(crate) use draft::{DraftTensor, TensorSource, ValueSource};
+pub use draft::{Draft, ValueSource};
+pub(crate) use draft::{DraftTensor, TensorSource};

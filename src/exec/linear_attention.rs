@@ -12,7 +12,7 @@ use std::ops::{Deref, Range};
 const TOGETHER: usize = 32;
 
 /// Nothing decays.
-const ADDED: DecayedRow<'static> = DecayedRow {
+pub const ADDED: DecayedRow<'static> = DecayedRow {
     decay: RowDecay::All(1.0),
     gain: 1.0,
     step: 1.0,
@@ -99,15 +99,15 @@ impl<'a> ColumnBlock<'a> {
 }
 
 /// A block's part of the state.
-struct Held<S> {
+pub struct Held<S> {
     /// S, or what came to it lately.
-    state: S,
+    pub state: S,
     /// S before that, where it is kept apart.
-    whole: S,
+    pub whole: S,
     /// The sum of keys, where readings are divided.
-    z: S,
+    pub z: S,
     /// n, or what rounding took from z.
-    rest: S,
+    pub rest: S,
 }
 
 impl<S: Deref<Target = [f32]>> Held<S> {
@@ -127,7 +127,7 @@ impl<S: Deref<Target = [f32]>> Held<S> {
 impl Held<&mut [f32]> {
     /// Before row number `number`: what came lately becomes part of the whole, but for what rounding
     /// leaves over.
-    fn fold(&mut self, number: usize) {
+    pub fn fold(&mut self, number: usize) {
         if number.is_multiple_of(DECAY_ROWS) {
             for (whole, late) in self.whole.iter_mut().zip(self.state.iter_mut()) {
                 (*whole, *late) = sum_of(*whole, *late);
@@ -137,12 +137,13 @@ impl Held<&mut [f32]> {
 }
 
 /// How S decays at one row.
-struct DecayedRow<'a> {
-    decay: RowDecay<'a>,
+pub struct DecayedRow<'a> {
+    /// What S is multiplied by.
+    pub decay: RowDecay<'a>,
     /// What S holds is as many times what it stands for, this row's k ⊗ v included.
-    gain: f32,
+    pub gain: f32,
     /// What n shrinks by.
-    step: f32,
+    pub step: f32,
 }
 
 impl ColumnBlock<'_> {
@@ -342,7 +343,7 @@ impl Step for LinearRead {
 }
 
 /// Takes a row into the sums z of keys and n of decays.
-fn grow((key, gain): (&[f32], f32), decayed: &DecayedRow<'_>, held: &mut Held<&mut [f32]>) {
+pub fn grow((key, gain): (&[f32], f32), decayed: &DecayedRow<'_>, held: &mut Held<&mut [f32]>) {
     if held.is_exact() {
         let kept = held.z.iter_mut().zip(held.rest.iter_mut());
         for ((z, lost), key) in kept.zip(key) {
@@ -386,50 +387,5 @@ fn divide(
             let n = held.rest.first().copied().unwrap_or(0.0);
             sum.abs().max(gain * n.sqrt())
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Rows, beyond which a plain sum of these keys no longer takes in another.
-    const ROWS: usize = 1 << 25;
-
-    /// Sums that never decay, over more rows than a float can count, against floats of 64 bits.
-    #[test]
-    fn what_never_decays_does_not_drift() {
-        let mut parts = [[0.0f32; 1]; 4];
-        let [state, whole, z, rest] = &mut parts;
-        let mut held = Held {
-            state: &mut state[..],
-            whole: &mut whole[..],
-            z: &mut z[..],
-            rest: &mut rest[..],
-        };
-        let (mut keys, mut products, mut plain) = (0f64, 0f64, 0f32);
-        let mut seed = 1u64;
-        for number in 0..ROWS {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            // Positive as what elu + 1 gives, and values that are not zero on average.
-            let key = 0.4375 * ((seed >> 40) as f32 / (1 << 23) as f32);
-            let value = 0.6 - key / 4.0;
-            held.fold(number);
-            held.state[0] += key * value;
-            grow((&[key][..], 1.0), &ADDED, &mut held);
-            keys += f64::from(key);
-            products += f64::from(key * value);
-            plain += key;
-        }
-        let off = |sum: f64, exact: f64| ((sum - exact) / exact).abs();
-        assert!(off(f64::from(held.z[0]), keys) < 1e-7, "z");
-        let sum = f64::from(held.whole[0]) + f64::from(held.state[0]);
-        assert!(off(sum, products) < 1e-7, "S: {}", off(sum, products));
-        // Which is what the second parts are for.
-        assert!(
-            off(f64::from(plain), keys) > 1e-4,
-            "{}",
-            off(f64::from(plain), keys)
-        );
     }
 }

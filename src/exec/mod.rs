@@ -23,6 +23,8 @@ mod step;
 mod wkv;
 
 pub(crate) use attention::LONGEST_HEAD;
+pub use linear_attention::{ADDED, DecayedRow, Held, grow};
+pub use output::adaptive_softmax;
 pub use profile::{Event, Profile};
 pub use rows::{Batch, Row};
 pub use run::{Output, Run, Sink};

@@ -5,7 +5,7 @@ pub(super) mod peak;
 mod state;
 
 pub use attention::AttentionBench;
-pub use peak::PeakBench;
+pub use peak::{PeakBench, STREAMS};
 pub use state::{StateBench, StateKernel};
 
 use super::{Activation, Kernels, Layout, MatMul, MatMulKernel, ThreadSetup};

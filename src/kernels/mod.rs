@@ -40,7 +40,7 @@ pub use ops::{
     SCAN_LANES, SCAN_ROWS, Scan, Strided, Wkv,
 };
 
-pub use bench::{AttentionBench, KernelBench, PeakBench, StateBench, StateKernel};
+pub use bench::{AttentionBench, KernelBench, PeakBench, STREAMS, StateBench, StateKernel};
 pub(crate) use generic::fetch;
 pub use table::{Kernels, LayerNorm, Quantize};
 pub use thread::{ThreadReady, ThreadSetup};

@@ -221,7 +221,6 @@ impl Candidates {
     }
 
     /// What is left, with probabilities.
-    #[cfg(test)]
     pub fn probabilities(&mut self) -> Vec<(u32, f32)> {
         self.softmax();
         self.left.iter().map(|c| (c.token, c.p)).collect()

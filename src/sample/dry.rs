@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 /// Measures the last tokens against themselves.
 #[derive(Clone, Debug)]
-pub(super) struct Dry {
+pub struct Dry {
     multiplier: f32,
     base: f32,
     allowed: usize,
@@ -22,6 +22,7 @@ pub(super) struct Dry {
 }
 
 impl Dry {
+    /// For a vocabulary of so many tokens and texts of up to `context`.
     pub fn new(options: &DryOptions, vocabulary: usize, context: usize) -> Dry {
         let on = options.multiplier > 0.0 && options.last_n > 0;
         let window = if on { options.last_n.min(context) } else { 0 };
@@ -38,10 +39,12 @@ impl Dry {
         }
     }
 
+    /// Whether it penalises nothing.
     pub fn is_off(&self) -> bool {
         self.window == 0
     }
 
+    /// Takes note of a token of the text.
     pub fn push(&mut self, token: u32) {
         if self.is_off() {
             return;
@@ -52,6 +55,7 @@ impl Dry {
         self.tokens.push_front(token);
     }
 
+    /// Forgets the text.
     pub fn clear(&mut self) {
         self.tokens.clear();
     }

@@ -25,7 +25,8 @@ pub use options::{DryOptions, InvalidOption, Mirostat, SampleOptions};
 pub use stage::{SampleStage, UnknownSampleStage};
 
 use candidates::Candidates;
-use dry::Dry;
+#[doc(hidden)]
+pub use dry::Dry;
 use recent::Recent;
 
 /// Chooses tokens. Its memory is reserved once.
@@ -90,6 +91,31 @@ impl Sampler {
             .options
             .mirostat
             .map_or(0.0, |mirostat| 2.0 * mirostat.tau);
+    }
+
+    /// The candidates that the stages leave of these logits, with the probabilities by which one of
+    /// them would be drawn; Mirostat narrows by other means and is left out.
+    ///
+    /// ```
+    /// use rillm::sample::{SampleOptions, Sampler};
+    ///
+    /// let mut sampler = Sampler::new(SampleOptions::default(), 4, 16);
+    /// let left = sampler.narrowed(&[0.0, 9.0, -2.0, 0.5]);
+    /// assert_eq!(left.iter().map(|(token, _)| *token).max(), Some(1));
+    /// ```
+    pub fn narrowed(&mut self, logits: &[f32]) -> Vec<(u32, f32)> {
+        self.candidates.fill(logits);
+        for &(token, bias) in &self.options.logit_bias {
+            self.candidates.bias(token, bias);
+        }
+        self.narrow();
+        self.candidates.probabilities()
+    }
+
+    /// Mirostat's bound on surprise, in bits.
+    #[doc(hidden)]
+    pub fn mirostat_bound(&self) -> f32 {
+        self.mu
     }
 
     /// The next token; 0 if there are no logits.
@@ -221,6 +247,3 @@ pub fn most_likely(logits: &[f32], out: &mut [(u32, f64)]) {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,10 +1,10 @@
 //! Every fixture's folder, converted.
 
-use super::support::evaluate::check_all;
-use super::support::fixture::{Fixture, Weight};
-use super::support::folder::TempFolder;
-use super::support::rewrite::{options, run};
-use super::support::to_gguf::Gguf;
+use crate::support::evaluate::check_all;
+use crate::support::fixture::{Fixture, Weight};
+use crate::support::folder::TempFolder;
+use crate::support::rewrite::{options, run};
+use crate::support::to_gguf::Gguf;
 use rillm::formats::manifest::MetadataValue;
 use rillm::internals::quant;
 use rillm::internals::weights::open;

@@ -1,6 +1,6 @@
 //! The fuzzer of whole models.
 
-use crate::seeds::{self, files};
+use super::seeds::{self, files};
 use crate::support::evaluate::open_bytes;
 use crate::support::survives::survives;
 

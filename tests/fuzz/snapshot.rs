@@ -2,7 +2,7 @@
 
 use rillm::{Model, Row, Session};
 
-use crate::seeds::{self, files};
+use super::seeds::{self, files};
 use crate::support::evaluate::open_bytes;
 use crate::support::restore::{OPTIONS, restore, signed};
 

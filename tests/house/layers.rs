@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use crate::{code, root, sources, word};
+use super::{code, root, sources, word};
 
 /// Modules of the library and what they may name. Downward only.
 const MAY_NAME: &[(&str, &[&str])] = &[

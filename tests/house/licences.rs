@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::root;
+use super::root;
 
 /// Names and versions that `Cargo.lock` holds, without the project's own packages.
 fn locked() -> Vec<(String, String)> {

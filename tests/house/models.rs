@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rillm::internals::models::ARCHITECTURES;
 
-use crate::sources;
+use super::sources;
 
 /// Words that happen to be an architecture's as well, and where they stand.
 const OTHER_THINGS: &[(&str, &str)] = &[

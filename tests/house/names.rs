@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use crate::{code, root, sources};
+use super::{code, root, sources};
 
 /// Where types are told apart. Associated types are not counted: their trait names them.
 const FOLDERS: [&str; 4] = ["src", "formats/src", "cli/src", "capi/src"];
@@ -143,4 +143,26 @@ fn the_scans_see_what_they_should() {
     assert!(names.contains(&"fading") && names.contains(&"Recall") && !names.contains(&"owed"));
     assert_eq!(parts("RememberHidden"), ["", "remember", "hidden"]);
     assert_eq!(parts("store_remembered"), ["store", "remembered"]);
+}
+
+/// The library is not compiled a second time for tests of its own: they would not run.
+#[test]
+fn no_tests_stand_beside_the_library_s_code() {
+    let mut open = vec![root().join("src")];
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(
+                fs::read_dir(&path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            !text.contains("#[cfg(test)]"),
+            "{} has tests: they belong in tests/",
+            path.display()
+        );
+    }
 }

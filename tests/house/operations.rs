@@ -1,7 +1,7 @@
 //! Operations are closed: where plans are made, judged and run, nothing treats one of them by
 //! name, and no arm stands for those that nobody thought of.
 
-use crate::sources;
+use super::sources;
 
 /// Where no operation may be treated by name: what depends on one is a fact or a step of its own.
 const CLOSED: &[&str] = &["graph/", "plan/", "exec/", "state.rs", "state/"];

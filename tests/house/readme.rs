@@ -4,7 +4,7 @@ use std::fs;
 
 use rillm::internals::models::ARCHITECTURES;
 
-use crate::root;
+use super::root;
 
 #[test]
 fn the_readme_lists_every_architecture() {

@@ -1,7 +1,8 @@
 //! What `bench --kernels` times: made-up rows that every table can work on.
 
 use rillm::internals::kernels::{
-    Activation, AttentionBench, KernelBench, KvType, Layout, StateBench, StateKernel,
+    Activation, AttentionBench, Isa, KernelBench, KvType, Layout, PeakBench, STREAMS, StateBench,
+    StateKernel,
 };
 use rillm_formats::manifest::DType;
 
@@ -64,4 +65,18 @@ fn every_table_runs_every_bench() {
 #[test]
 fn a_bench_too_large_is_refused() {
     assert!(AttentionBench::new(KvType::F32, usize::MAX, 1, 1).is_none());
+}
+
+#[test]
+fn every_byte_is_read() {
+    for &isa in Isa::ALL {
+        let peak = PeakBench::of(isa);
+        let mut bytes = vec![0; 64 * STREAMS * 5];
+        assert_eq!((peak.read)(&bytes), 0);
+        for at in (0..bytes.len()).step_by(67) {
+            bytes[at] = 1;
+            assert_ne!((peak.read)(&bytes), 0, "{isa} {at}");
+            bytes[at] = 0;
+        }
+    }
 }

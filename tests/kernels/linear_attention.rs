@@ -2,8 +2,8 @@
 
 use rillm::internals::kernels::{LinearAttend, LinearAttendRow, RowDecay, RowDelta, Strided, Wkv};
 
-use crate::ops::{near, wide};
-use crate::{Random, tables};
+use super::ops::{near, wide};
+use super::{Random, tables};
 
 /// Rounding errors of the rows so far, each of a few operations; they decay as the state does.
 const TOLERANCE: f64 = 256.0 * f32::EPSILON as f64;

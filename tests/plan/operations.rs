@@ -10,7 +10,7 @@ use rillm::internals::graph::{Graph, Op, Role, SinusoidFrequencies, Value, Value
 use rillm::internals::plan::{Order, PHASE_STEPS, Phase, Plan, Span, check};
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::plans::{models, plan};
+use super::plans::{models, plan};
 
 /// What is done to a plan at a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,8 +1,8 @@
 //! Which types tensors get, as llama-quantize gives them: `mixes.txt`, by
 //! `tools/quant/mixes.py`.
 
-use super::support::rewrite::options;
 use super::{file, input};
+use crate::support::rewrite::options;
 use rillm::formats::manifest::{Metadata, MetadataValue};
 use rillm::internals::synthetic::shapes;
 use rillm::quantize::QuantizePlan;

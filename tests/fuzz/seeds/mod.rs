@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rillm_formats::manifest::{DType, Metadata, MetadataValue};
 
-use crate::snapshot;
+use super::snapshot;
 use crate::support::generator;
 use crate::support::to_gguf::{Floats, Gguf};
 

@@ -2,6 +2,7 @@
 //! there and have the shape that a graph needs.
 
 mod hyperparameters;
-#[path = "../support/mod.rs"]
-mod support;
+mod names;
+mod rope;
+mod segments;
 mod tensors;

@@ -8,5 +8,3 @@ mod gguf;
 mod lying;
 mod row_order;
 mod spellings;
-#[path = "../support/mod.rs"]
-mod support;

@@ -1,8 +1,6 @@
 //! What the fuzzers of models and of snapshots start from, and what they have found: none of it
-//! panics. `cargo test --test fuzz -- --ignored` writes the seeds.
+//! panics. `cargo test --test rooms fuzz -- --ignored` writes the seeds.
 
 mod model;
 mod seeds;
 mod snapshot;
-#[path = "../support/mod.rs"]
-mod support;

@@ -3,5 +3,3 @@
 mod folders;
 mod names;
 mod small_floats;
-#[path = "../support/mod.rs"]
-mod support;

@@ -7,5 +7,3 @@ mod fixtures;
 mod heads;
 mod hostile;
 mod reference;
-#[path = "../support/mod.rs"]
-mod support;

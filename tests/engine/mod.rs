@@ -8,6 +8,4 @@ mod cuts;
 mod demo;
 mod generation;
 mod quantized;
-#[path = "../support/mod.rs"]
-mod support;
 mod threads;

@@ -2,5 +2,3 @@
 
 mod operations;
 mod plans;
-#[path = "../support/mod.rs"]
-mod support;

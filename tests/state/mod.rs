@@ -8,6 +8,4 @@ mod segments;
 mod sequences;
 mod sharing;
 mod snapshot;
-#[path = "../support/mod.rs"]
-mod support;
 mod written;

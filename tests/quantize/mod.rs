@@ -1,16 +1,14 @@
 //! Files written anew: which types their tensors get, and that nothing else changes.
 
 mod mixes;
-#[path = "../support/mod.rs"]
-mod support;
 
+use crate::support::folder::TempFolder;
+use crate::support::rewrite::{options, run};
 use rillm::formats::gguf::write::{TensorSpec, to_bytes};
 use rillm::formats::manifest::{DType, Metadata, MetadataValue, Shape};
 use rillm::internals::quant;
 use rillm::internals::weights::{Source, open, open_source};
 use rillm::quantize::{Draft, QuantizePlan};
-use support::folder::TempFolder;
-use support::rewrite::{options, run};
 
 /// A file of these tensors, all in F32, filled with a wave.
 fn file(metadata: Metadata, tensors: &[(&str, &[u64])]) -> Vec<u8> {

@@ -5,6 +5,7 @@ mod attend;
 mod bench;
 mod blocks;
 mod guarded;
+mod kv_cache;
 mod linear_attention;
 mod matmul;
 mod ops;

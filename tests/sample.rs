@@ -1,4 +1,15 @@
-use super::*;
+//! What samplers leave and choose.
+
+use rillm::sample::*;
+
+/// Options that differ from others in some fields.
+macro_rules! with {
+    ($base:expr; $($field:ident: $value:expr),* $(,)?) => {{
+        let mut options = $base;
+        $(options.$field = $value;)*
+        options
+    }};
+}
 
 /// Logits of these probabilities, or of numbers in their ratio.
 fn logits(shares: &[f32]) -> Vec<f32> {
@@ -10,17 +21,12 @@ fn unchanged() -> SampleOptions {
 }
 
 fn only(stage: SampleStage) -> SampleOptions {
-    SampleOptions {
-        stages: vec![stage],
-        ..unchanged()
-    }
+    with!(unchanged(); stages: vec![stage])
 }
 
 /// What the stages leave, in the vocabulary's order.
 fn left(sampler: &mut Sampler, logits: &[f32]) -> Vec<(u32, f32)> {
-    sampler.candidates.fill(logits);
-    sampler.narrow();
-    let mut left = sampler.candidates.probabilities();
+    let mut left = sampler.narrowed(logits);
     left.sort_unstable_by_key(|(token, _)| *token);
     left
 }
@@ -54,10 +60,7 @@ fn zero_temperature_is_greedy_and_ties_go_to_the_first() {
     let logits = [1.0, 3.0, 3.0, -1.0];
     assert_eq!(counts(greedy.clone(), &logits, 10), [0, 10, 0, 0]);
     // The long way round, with something to penalise.
-    let penalised = SampleOptions {
-        repeat_penalty: 1.5,
-        ..greedy
-    };
+    let penalised = with!(greedy; repeat_penalty: 1.5);
     assert_eq!(counts(penalised.clone(), &logits, 10), [0, 10, 0, 0]);
     let mut sampler = Sampler::new(penalised, 4, 100);
     sampler.accept(1);
@@ -79,10 +82,7 @@ fn frequencies_follow_the_softmax() {
 
 #[test]
 fn a_seed_repeats_itself() {
-    let options = SampleOptions {
-        seed: 5,
-        ..SampleOptions::default()
-    };
+    let options = with!(SampleOptions::default(); seed: 5);
     let logits = logits(&[0.2, 0.3, 0.1, 0.4]);
     let mut sampler = Sampler::new(options, 4, 100);
     let mut draw = |_| sampler.sample(&logits);
@@ -96,11 +96,7 @@ fn a_seed_repeats_itself() {
 #[test]
 fn top_k_keeps_as_many() {
     let shares = [0.1, 0.4, 0.2, 0.3];
-    let top = |top_k, min_keep| SampleOptions {
-        top_k,
-        min_keep,
-        ..only(SampleStage::TopK)
-    };
+    let top = |top_k, min_keep| with!(only(SampleStage::TopK); top_k: top_k, min_keep: min_keep);
     assert_eq!(tokens(&top(2, 0), &shares), [1, 3]);
     assert_eq!(tokens(&top(1, 3), &shares), [1, 2, 3]);
     assert_eq!(tokens(&top(0, 0), &shares), [0, 1, 2, 3]);
@@ -111,10 +107,7 @@ fn top_k_keeps_as_many() {
 #[test]
 fn top_p_cuts_the_tail_but_keeps_the_first() {
     let shares = [0.625, 0.125, 0.25];
-    let top = |top_p| SampleOptions {
-        top_p,
-        ..only(SampleStage::TopP)
-    };
+    let top = |top_p| with!(only(SampleStage::TopP); top_p: top_p);
     assert_eq!(tokens(&top(0.7), &shares), [0, 2]);
     assert_eq!(tokens(&top(0.6), &shares), [0]);
     assert_eq!(tokens(&top(0.0), &shares), [0]);
@@ -125,11 +118,7 @@ fn top_p_cuts_the_tail_but_keeps_the_first() {
 #[test]
 fn min_p_is_a_share_of_the_highest() {
     let shares = [0.5, 0.2, 0.24, 0.06];
-    let least = |min_p, min_keep| SampleOptions {
-        min_p,
-        min_keep,
-        ..only(SampleStage::MinP)
-    };
+    let least = |min_p, min_keep| with!(only(SampleStage::MinP); min_p: min_p, min_keep: min_keep);
     assert_eq!(tokens(&least(0.45, 0), &shares), [0, 2]);
     assert_eq!(tokens(&least(0.39, 0), &shares), [0, 1, 2]);
     assert_eq!(tokens(&least(0.99, 2), &shares), [0, 2]);
@@ -141,10 +130,7 @@ fn typical_p_goes_by_the_distance_from_the_entropy() {
     // Entropy 1.2206 nats; surprises 0.6931, 1.3863, 2.0794, 2.0794: distances 0.527, 0.166,
     // 0.859, 0.859. So the second comes first, then the first one.
     let shares = [0.5, 0.25, 0.125, 0.125];
-    let typical = |typical_p| SampleOptions {
-        typical_p,
-        ..only(SampleStage::TypicalP)
-    };
+    let typical = |typical_p| with!(only(SampleStage::TypicalP); typical_p: typical_p);
     assert_eq!(tokens(&typical(0.2), &shares), [1]);
     assert_eq!(tokens(&typical(0.25), &shares), [0, 1]);
     assert_eq!(tokens(&typical(0.8), &shares), [0, 1, 2]);
@@ -154,10 +140,7 @@ fn typical_p_goes_by_the_distance_from_the_entropy() {
 #[test]
 fn top_n_sigma_counts_deviations_of_logits() {
     // Mean 2.5, deviation √((1.5² + 0.5²) / 2) = 1.118.
-    let options = |n| SampleOptions {
-        top_n_sigma: n,
-        ..only(SampleStage::TopNSigma)
-    };
+    let options = |n| with!(only(SampleStage::TopNSigma); top_n_sigma: n);
     let of = |n: f32| {
         let mut sampler = Sampler::new(options(n), 5, 100);
         let logits = [1.0, 2.0, 3.0, 4.0, f32::NEG_INFINITY];
@@ -173,12 +156,7 @@ fn top_n_sigma_counts_deviations_of_logits() {
 #[test]
 fn xtc_drops_all_above_the_threshold_but_the_last() {
     let shares = [0.4, 0.1, 0.3, 0.2];
-    let options = |probability, threshold, min_keep| SampleOptions {
-        xtc_probability: probability,
-        xtc_threshold: threshold,
-        min_keep,
-        ..only(SampleStage::Xtc)
-    };
+    let options = |probability, threshold, min_keep| with!(only(SampleStage::Xtc); xtc_probability: probability, xtc_threshold: threshold, min_keep: min_keep);
     assert_eq!(tokens(&options(1.0, 0.15, 0), &shares), [1, 3]);
     assert_eq!(tokens(&options(1.0, 0.25, 0), &shares), [1, 2, 3]);
     assert_eq!(tokens(&options(1.0, 0.35, 0), &shares), [0, 1, 2, 3]);
@@ -197,10 +175,7 @@ fn xtc_drops_all_above_the_threshold_but_the_last() {
 
 #[test]
 fn temperature_is_a_power_of_probabilities() {
-    let options = SampleOptions {
-        temperature: 0.5,
-        ..only(SampleStage::Temperature)
-    };
+    let options = with!(only(SampleStage::Temperature); temperature: 0.5);
     let mut sampler = Sampler::new(options, 2, 100);
     // Squares: 0.36 and 0.16 of 0.52.
     near(
@@ -211,12 +186,7 @@ fn temperature_is_a_power_of_probabilities() {
 
 #[test]
 fn dynamic_temperature_follows_the_entropy() {
-    let options = |exponent| SampleOptions {
-        temperature: 1.0,
-        dynamic_temperature: 0.5,
-        dynamic_temperature_exponent: exponent,
-        ..only(SampleStage::Temperature)
-    };
+    let options = |exponent| with!(only(SampleStage::Temperature); temperature: 1.0, dynamic_temperature: 0.5, dynamic_temperature_exponent: exponent);
     // As even as can be: the highest temperature, which changes nothing here.
     let mut sampler = Sampler::new(options(1.0), 2, 100);
     near(
@@ -241,13 +211,7 @@ fn dynamic_temperature_follows_the_entropy() {
 
 #[test]
 fn penalties_look_at_the_last_tokens() {
-    let options = SampleOptions {
-        repeat_penalty: 2.0,
-        presence_penalty: 0.25,
-        frequency_penalty: 0.5,
-        penalty_last_n: 3,
-        ..only(SampleStage::Penalties)
-    };
+    let options = with!(only(SampleStage::Penalties); repeat_penalty: 2.0, presence_penalty: 0.25, frequency_penalty: 0.5, penalty_last_n: 3);
     let mut sampler = Sampler::new(options, 4, 100);
     for token in [3, 0, 1, 1] {
         sampler.accept(token);
@@ -278,46 +242,27 @@ fn dry(options: DryOptions, text: &[u32], vocabulary: usize) -> Vec<f32> {
 
 #[test]
 fn dry_penalises_what_goes_on_with_a_repetition() {
-    let options = DryOptions {
-        multiplier: 1.0,
-        base: 2.0,
-        ..DryOptions::default()
-    };
+    let options = with!(DryOptions::default(); multiplier: 1.0, base: 2.0);
     let (a, b, c, y) = (0, 1, 2, 3);
     // After "a b c c b c y a b c": c would make "a b c c" out of three; y follows "b c" (two);
     // b follows "c" alone, which is less than is allowed.
     let text = [a, b, c, c, b, c, y, a, b, c];
     assert_eq!(dry(options.clone(), &text, 4), [0.0, 0.0, 2.0, 1.0]);
     // A breaker inside the repetition cuts it: "c" alone is left.
-    let broken = DryOptions {
-        breakers: vec![vec![b]],
-        ..options.clone()
-    };
+    let broken = with!(options.clone(); breakers: vec![vec![b]]);
     assert_eq!(dry(broken, &text, 4), [0.0; 4]);
     // A breaker of two tokens cuts after its last.
-    let broken = DryOptions {
-        breakers: vec![vec![y, a]],
-        ..options.clone()
-    };
+    let broken = with!(options.clone(); breakers: vec![vec![y, a]]);
     assert_eq!(dry(broken, &text, 4), [0.0, 0.0, 1.0, 1.0]);
     // What would be a breaker itself goes free.
-    let broken = DryOptions {
-        breakers: vec![vec![y]],
-        ..options.clone()
-    };
+    let broken = with!(options.clone(); breakers: vec![vec![y]]);
     assert_eq!(dry(broken, &text, 4), [0.0, 0.0, 2.0, 0.0]);
     // Out of sight, out of mind.
-    let short = DryOptions {
-        last_n: 5,
-        ..options.clone()
-    };
+    let short = with!(options.clone(); last_n: 5);
     assert_eq!(dry(short, &text, 4), [0.0; 4]);
     // Very long repetitions do not overflow.
     let long: Vec<u32> = std::iter::repeat_n(a, 900).collect();
-    let endless = DryOptions {
-        last_n: usize::MAX,
-        ..options
-    };
+    let endless = with!(options; last_n: usize::MAX);
     assert_eq!(dry(endless, &long, 2), [f32::MAX, 0.0]);
 }
 
@@ -326,12 +271,7 @@ fn dry_finds_what_comparing_everything_finds() {
     let mut random = fastrand::Rng::with_seed(3);
     for _ in 0..300 {
         let text: Vec<u32> = (0..random.usize(0..40)).map(|_| random.u32(0..3)).collect();
-        let options = DryOptions {
-            multiplier: 1.0,
-            base: 2.0,
-            allowed_length: 1 + random.usize(0..3),
-            ..DryOptions::default()
-        };
+        let options = with!(DryOptions::default(); multiplier: 1.0, base: 2.0, allowed_length: 1 + random.usize(0..3));
         let mut expected = vec![0.0f32; 3];
         for next in 1..text.len() {
             let same = |length: &usize| text[next - length..next] == text[text.len() - length..];
@@ -348,11 +288,7 @@ fn dry_finds_what_comparing_everything_finds() {
 
 #[test]
 fn mirostat_keeps_surprise_near_its_aim() {
-    let options = SampleOptions {
-        temperature: 1.0,
-        mirostat: Some(Mirostat { tau: 3.0, eta: 0.1 }),
-        ..unchanged()
-    };
+    let options = with!(unchanged(); temperature: 1.0, mirostat: Some(with!(Mirostat::default(); tau: 3.0, eta: 0.1)));
     // 2^10 tokens, Zipf's law.
     let shares: Vec<f32> = (1..=1024).map(|rank| 1.0 / rank as f32).collect();
     let logits = logits(&shares);
@@ -381,16 +317,9 @@ fn mirostat_keeps_surprise_near_its_aim() {
 
 #[test]
 fn mirostat_moves_its_bound_by_what_surprised() {
-    let options = SampleOptions {
-        temperature: 1.0,
-        mirostat: Some(Mirostat {
-            tau: 1.25,
-            eta: 0.5,
-        }),
-        ..unchanged()
-    };
+    let options = with!(unchanged(); temperature: 1.0, mirostat: Some(with!(Mirostat::default(); tau: 1.25, eta: 0.5)));
     let mut sampler = Sampler::new(options.clone(), 4, 100);
-    assert_eq!(sampler.mu, 2.5, "twice the aim");
+    assert_eq!(sampler.mirostat_bound(), 2.5, "twice the aim");
     // Surprises of 1, 2 and 3 bits: the first two are left, in shares of 2/3 and 1/3.
     let token = sampler.sample(&logits(&[0.5, 0.25, 0.125, 0.125]));
     let surprise = match token {
@@ -399,30 +328,24 @@ fn mirostat_moves_its_bound_by_what_surprised() {
         other => panic!("{other} surprises more than the bound"),
     };
     let expected = 2.5 - 0.5 * (surprise - 1.25);
-    assert!((sampler.mu - expected).abs() < 1e-5, "{}", sampler.mu);
+    assert!(
+        (sampler.mirostat_bound() - expected).abs() < 1e-5,
+        "{}",
+        sampler.mirostat_bound()
+    );
     // Without a temperature even a near tie is no choice; the bound moves on as with certainty.
-    let greedy = SampleOptions {
-        temperature: 0.0,
-        ..options
-    };
+    let greedy = with!(options; temperature: 0.0);
     let mut sampler = Sampler::new(greedy, 3, 100);
     for draw in 1..=50 {
         assert_eq!(sampler.sample(&[1.0, 1.000_001, 0.0]), 1);
-        assert_eq!(sampler.mu, 2.5 + 0.625 * draw as f32);
+        assert_eq!(sampler.mirostat_bound(), 2.5 + 0.625 * draw as f32);
     }
 }
 
 #[test]
 fn stages_leave_as_many_as_asked() {
     let shares = [0.5, 0.25, 0.125, 0.0625, 0.0625];
-    let least = |stage, min_keep| SampleOptions {
-        min_keep,
-        top_k: 1,
-        top_p: 0.1,
-        min_p: 0.9,
-        typical_p: 0.1,
-        ..only(stage)
-    };
+    let least = |stage, min_keep| with!(only(stage); min_keep: min_keep, top_k: 1, top_p: 0.1, min_p: 0.9, typical_p: 0.1);
     for stage in [SampleStage::TopK, SampleStage::TopP, SampleStage::MinP] {
         for keep in 0..=5usize {
             let expected: Vec<u32> = (0..keep.max(1) as u32).collect();
@@ -452,15 +375,7 @@ fn the_usual_chain_narrows_step_by_step() {
     // then the four most likely, of a sum of 15; 0.8 of that are the first two (8 + 4 = 12) and
     // min-p's half of the highest keeps both; a temperature of 0.5 squares: 64 to 16.
     let shares = [8.0, 2.0, 16.0, 1.0, 0.5, 0.25];
-    let options = SampleOptions {
-        stages: SampleStage::ORDER.to_vec(),
-        repeat_penalty: 2.0,
-        top_k: 4,
-        top_p: 0.79,
-        min_p: 0.49,
-        temperature: 0.5,
-        ..unchanged()
-    };
+    let options = with!(unchanged(); stages: SampleStage::ORDER.to_vec(), repeat_penalty: 2.0, top_k: 4, top_p: 0.79, min_p: 0.49, temperature: 0.5);
     let mut sampler = Sampler::new(options, 6, 100);
     sampler.accept(2);
     near(&left(&mut sampler, &logits(&shares)), &[(0, 0.8), (2, 0.2)]);
@@ -468,15 +383,7 @@ fn the_usual_chain_narrows_step_by_step() {
 
 #[test]
 fn one_candidate_and_impossible_ones_pass_every_stage() {
-    let every = SampleOptions {
-        stages: SampleStage::ORDER.to_vec(),
-        typical_p: 0.5,
-        top_n_sigma: 1.0,
-        xtc_probability: 1.0,
-        xtc_threshold: 0.1,
-        dynamic_temperature: 0.3,
-        ..unchanged()
-    };
+    let every = with!(unchanged(); stages: SampleStage::ORDER.to_vec(), typical_p: 0.5, top_n_sigma: 1.0, xtc_probability: 1.0, xtc_threshold: 0.1, dynamic_temperature: 0.3);
     let mut sampler = Sampler::new(every.clone(), 1, 100);
     assert_eq!(left(&mut sampler, &[-3.0]), [(0, 1.0)]);
     let never = f32::NEG_INFINITY;
@@ -488,10 +395,8 @@ fn one_candidate_and_impossible_ones_pass_every_stage() {
 
 #[test]
 fn biases_are_added_and_can_forbid() {
-    let options = SampleOptions {
-        logit_bias: vec![(0, f32::NEG_INFINITY), (2, 50.0), (99, 1.0)],
-        ..unchanged()
-    };
+    let options =
+        with!(unchanged(); logit_bias: vec![(0, f32::NEG_INFINITY), (2, 50.0), (99, 1.0)]);
     assert_eq!(counts(options, &[9.0, 1.0, 0.0], 100), [0, 0, 100]);
 }
 
@@ -511,16 +416,10 @@ fn probabilities_and_the_most_likely() {
 #[test]
 fn options_out_of_range_are_named() {
     assert_eq!(SampleOptions::default().check(), Ok(()));
-    let wrong = SampleOptions {
-        top_p: 1.5,
-        ..SampleOptions::default()
-    };
+    let wrong = with!(SampleOptions::default(); top_p: 1.5);
     let error = wrong.check().expect_err("too large").to_string();
     assert_eq!(error, "top-p is 1.5, expected 0 to 1");
-    let wrong = SampleOptions {
-        temperature: f32::NAN,
-        ..SampleOptions::default()
-    };
+    let wrong = with!(SampleOptions::default(); temperature: f32::NAN);
     assert!(wrong.check().is_err());
 }
 
@@ -536,18 +435,8 @@ fn stages_go_by_their_names() {
 
 #[test]
 fn damaged_logits_give_some_token() {
-    let everything = SampleOptions {
-        typical_p: 0.9,
-        top_n_sigma: 1.0,
-        xtc_probability: 0.5,
-        repeat_penalty: 1.1,
-        dynamic_temperature: 0.5,
-        ..SampleOptions::default()
-    };
-    let mirostat = SampleOptions {
-        mirostat: Some(Mirostat::default()),
-        ..SampleOptions::default()
-    };
+    let everything = with!(SampleOptions::default(); typical_p: 0.9, top_n_sigma: 1.0, xtc_probability: 0.5, repeat_penalty: 1.1, dynamic_temperature: 0.5);
+    let mirostat = with!(SampleOptions::default(); mirostat: Some(Mirostat::default()));
     let options = [
         SampleOptions::default(),
         SampleOptions::greedy(),

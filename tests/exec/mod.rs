@@ -1,0 +1,4 @@
+//! Steps that are held by themselves; all of them are held by the models' goldens.
+
+mod linear_attention;
+mod output;
