@@ -76,6 +76,8 @@ enum rillm_status
   RILLM_STATUS_MISMATCH = 12,
   // A defect of the library. The handles of the call only take being freed.
   RILLM_STATUS_PANICKED = 13,
+  // The model's arithmetic gave NaN or an infinity; the text names the first step at fault.
+  RILLM_STATUS_NOT_FINITE = 14,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

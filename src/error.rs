@@ -109,6 +109,8 @@ pub enum RunErrorKind {
     Memory,
     /// The caller aborted the run.
     Aborted,
+    /// The model's arithmetic gave what is no number.
+    NotFinite,
     /// A defect of this library.
     Internal,
 }
@@ -130,6 +132,13 @@ pub enum RunError {
     },
     /// The caller aborted the run.
     Aborted,
+    /// An output is NaN or infinite: which, and the first step or tensor at fault.
+    NotFinite {
+        /// transformers' name of the output.
+        output: &'static str,
+        /// Where it began.
+        fault: String,
+    },
     /// A worker panicked.
     Panicked,
 }
@@ -144,6 +153,7 @@ impl RunError {
                 RunErrorKind::Memory
             }
             RunError::Aborted => RunErrorKind::Aborted,
+            RunError::NotFinite { .. } => RunErrorKind::NotFinite,
             RunError::Plan(_) | RunError::Panicked => RunErrorKind::Internal,
         }
     }
@@ -162,6 +172,9 @@ impl fmt::Display for RunError {
                 )
             }
             RunError::Aborted => f.write_str("aborted"),
+            RunError::NotFinite { output, fault } => {
+                write!(f, "{output} are not finite numbers: {fault}")
+            }
             RunError::Panicked => f.write_str("internal error: a worker panicked"),
         }
     }

@@ -13,7 +13,7 @@ use crate::graph::{
     Builder, Catalog, Config, Forced, Graph, Index, Matrix, Op, Role, Segments, StateKind, Vector,
     View, Wiring, fits, spelling,
 };
-use crate::kernels::{Isa, Kernels};
+use crate::kernels::{Isa, Kernels, Layout};
 use crate::models::{ARCHITECTURES, Architecture, bare, canonical, find, is_in_layer};
 use crate::pool::Pool;
 use crate::setters::setters;
@@ -222,22 +222,32 @@ impl Model {
     /// The tensor that an operation multiplies by or looks rows up in, if there is one.
     #[doc(hidden)]
     pub fn tensor_of(&self, op: &Op) -> Option<&str> {
-        let Wiring {
-            matrices, vectors, ..
-        } = &self.inner.wiring;
-        let matrix = |matrix: &Matrix| Some(matrices[matrix.id as usize].name.as_str());
-        let vector = |vector: &Vector| Some(vectors[vector.id as usize].name.as_str());
-        let name = match op {
-            Op::Embed(embed) => matrix(&embed.table),
-            Op::DenseMatMul(product) => matrix(&product.weight),
-            Op::ExpertMatMul(product) => matrix(&product.experts),
-            Op::Norm(norm) => vector(&norm.weight),
-            Op::Conv(conv) => vector(&conv.weight),
-            Op::SelectiveScan(scan) => vector(&scan.a),
-            _ => None,
+        let wiring = &self.inner.wiring;
+        let name = match parameter_of(op)? {
+            Parameter::Matrix(matrix) => &wiring.matrices[matrix.id as usize].name,
+            Parameter::Vector(vector) => &wiring.vectors[vector.id as usize].name,
         };
         // What no file holds has no name.
-        name.filter(|name| !name.is_empty())
+        Some(name.as_str()).filter(|name| !name.is_empty())
+    }
+
+    /// Whether all numbers of that tensor are finite, where they are known one by one.
+    pub(crate) fn has_finite_tensor(&self, op: &Op) -> bool {
+        let weights = self.weights();
+        match parameter_of(op) {
+            Some(Parameter::Matrix(matrix)) if weights.matrix(matrix).layout == Layout::Rows => {
+                let mut row = vec![0.0; matrix.columns];
+                (0..matrix.rows * matrix.stack).all(|index| {
+                    weights.decode_row(matrix, index, &mut row);
+                    row.iter().all(|value| value.is_finite())
+                })
+            }
+            Some(Parameter::Vector(vector)) => {
+                let mut values = weights.vector(vector).iter();
+                values.all(|value| value.is_finite())
+            }
+            Some(Parameter::Matrix(_)) | None => true,
+        }
     }
 
     /// Pieces of state.
@@ -305,11 +315,6 @@ impl Model {
             Ok(None) => Err(no_tokenizer(self.inner.manifest.container)),
             Err(error) => Err(error.clone()),
         }
-    }
-
-    /// What the architecture has left behind.
-    pub(crate) fn wiring(&self) -> &Wiring {
-        &self.inner.wiring
     }
 
     /// The parameters.
@@ -569,4 +574,22 @@ pub(crate) fn open_tokenizer(
         Container::HuggingFace => Tokenizer::from_hf(hf_files(files)),
     };
     Ok(found?)
+}
+
+/// What an operation multiplies by or looks rows up in.
+enum Parameter {
+    Matrix(Matrix),
+    Vector(Vector),
+}
+
+fn parameter_of(op: &Op) -> Option<Parameter> {
+    match op {
+        Op::Embed(embed) => Some(Parameter::Matrix(embed.table)),
+        Op::DenseMatMul(product) => Some(Parameter::Matrix(product.weight)),
+        Op::ExpertMatMul(product) => Some(Parameter::Matrix(product.experts)),
+        Op::Norm(norm) => Some(Parameter::Vector(norm.weight)),
+        Op::Conv(conv) => Some(Parameter::Vector(conv.weight)),
+        Op::SelectiveScan(scan) => Some(Parameter::Vector(scan.a)),
+        _ => None,
+    }
 }

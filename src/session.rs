@@ -15,7 +15,9 @@ pub use snapshot::SnapshotError;
 
 use crate::arena::Arena;
 use crate::error::RunError;
-use crate::exec::{Batch, Output, Profile, Row, Run, Sink, crew_for, execute};
+use crate::exec::{
+    Batch, Output, Profile, Row, Run, Sink, crew_for, execute, first_fault, is_sound,
+};
 use crate::graph::Role;
 use crate::model::Model;
 use crate::plan::Plan;
@@ -412,7 +414,11 @@ impl Session {
             }),
         };
         let start = run.profile.map(|_| Instant::now());
-        let mut forward = |output: Output<'_>| sink(output);
+        let mut unsound = None;
+        let mut forward = |output: Output<'_>| match is_sound(output.values) {
+            true => sink(output),
+            false => unsound = unsound.or(Some(output.name)),
+        };
         let crew = match self.model.threads_asked() {
             true => Crew::All,
             false => crew_for(plan, self.rows.facts.len()),
@@ -422,12 +428,33 @@ impl Session {
             running.ran(plan, self.rows.facts.len(), start.elapsed());
         }
         match outcome {
-            Outcome::Finished => Ok(()),
+            Outcome::Finished => match unsound {
+                None => Ok(()),
+                Some(output) => Err(RunError::NotFinite {
+                    output,
+                    fault: self.fault(&run),
+                }),
+            },
             Outcome::Aborted => {
                 self.abort.store(false, Ordering::Relaxed);
                 Err(RunError::Aborted)
             }
             Outcome::Panicked => Err(RunError::Panicked),
+        }
+    }
+
+    /// What is first at fault in a run with an output that is not finite.
+    fn fault(&self, run: &Run<'_>) -> String {
+        let Some(node) = first_fault(run, self.model.pool()) else {
+            return "no step of it alone is at fault, the state that it began from may be"
+                .to_string();
+        };
+        let op = &run.plan.graph.nodes[node].op;
+        let step = op.name();
+        match (self.model.tensor_of(op), self.model.has_finite_tensor(op)) {
+            (Some(tensor), false) => format!("tensor {tensor} holds a value that is not finite"),
+            (Some(tensor), true) => format!("first in step {step} of {tensor}"),
+            (None, _) => format!("first in step {step} (number {node})"),
         }
     }
 

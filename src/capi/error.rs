@@ -41,6 +41,8 @@ pub enum Status {
     Mismatch = 12,
     /// A defect of the library. The handles of the call only take being freed.
     Panicked = 13,
+    /// The model's arithmetic gave NaN or an infinity; the text names the first step at fault.
+    NotFinite = 14,
 }
 
 /// Bytes of an error's text, the NUL included.
@@ -148,6 +150,7 @@ impl From<RunError> for Failure {
             },
             RunErrorKind::Memory => Status::OutOfMemory,
             RunErrorKind::Aborted => Status::Cancelled,
+            RunErrorKind::NotFinite => Status::NotFinite,
             RunErrorKind::Internal => Status::Panicked,
         };
         Failure::new(status, error)

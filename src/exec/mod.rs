@@ -29,10 +29,11 @@ pub use profile::{Event, Profile};
 pub use rows::{Batch, Row};
 pub use run::{Output, Run, Sink};
 
-use crate::graph::RowSpace;
+use crate::graph::{Activation, RowSpace};
 use crate::plan::{Order, Phase, Plan, Stage};
 use crate::pool::{Crew, Outcome, Pool, Worker};
 use run::{Emitter, StepContext, Tile, row_chunks};
+use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 
@@ -72,6 +73,70 @@ pub fn execute(
     };
     let setup = run.kernels.thread_setup;
     pool.run(crew, abort, setup, &|worker| walk(run, worker, &emitter))
+}
+
+/// Whether none is NaN or above all numbers. Minus infinity is the logarithm of what cannot be.
+pub fn is_sound(values: &[f32]) -> bool {
+    // Without a way out of the loop, so that it takes many at a time.
+    !values
+        .iter()
+        .fold(false, |bad, value| bad | !(*value < f32::INFINITY))
+}
+
+/// The first node whose result is not sound, found by walking a run once more, step by step and by
+/// one worker. State is written again: what recurs has taken its rows twice then.
+pub fn first_fault(run: &Run<'_>, pool: &Pool) -> Option<usize> {
+    let first = Mutex::new(None);
+    let setup = run.kernels.thread_setup;
+    pool.run(Crew::Caller, &AtomicBool::new(false), setup, &|_| {
+        let found = fault(run);
+        *first.lock().unwrap_or_else(PoisonError::into_inner) = found;
+    });
+    first.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn fault(run: &Run<'_>) -> Option<usize> {
+    let mut walk = Walk {
+        run,
+        stage: 0,
+        start: 0,
+        phase: 0,
+    };
+    while let Some((phase, tile)) = walk.here() {
+        let unsound = |node: usize, rows: Range<usize>| {
+            let cx = StepContext::new(run, node, &tile, &|_| {});
+            let value = run.plan.graph.nodes[node].out?;
+            let is_float = cx.info(value).form == Activation::F32;
+            let mut rows = rows.filter(|_| is_float);
+            rows.any(|row| !is_sound(cx.row(value, row)))
+                .then_some(node)
+        };
+        let compute = |node: usize, chunk: Option<usize>| {
+            let op = &run.plan.graph.nodes[node].op;
+            let cx = StepContext::new(run, node, &tile, &|_| {});
+            let chunks = step::chunks(op, &cx);
+            for chunk in chunk.map_or(0..chunks, |chunk| chunk..chunks.min(chunk + 1)) {
+                step::compute(op, &cx, chunk);
+            }
+        };
+        let found = match phase.order {
+            Order::Apart => phase.nodes.clone().find_map(|node| {
+                compute(node, None);
+                unsound(node, tile.range.clone())
+            }),
+            Order::RowByRow => (0..row_chunks(&tile)).find_map(|chunk| {
+                phase.nodes.clone().find_map(|node| {
+                    compute(node, Some(chunk));
+                    unsound(node, tile.chunk(chunk, run::ROW_CHUNK))
+                })
+            }),
+        };
+        if found.is_some() {
+            return found;
+        }
+        walk.step();
+    }
+    None
 }
 
 /// Every worker's way through the plan. What only one worker can do, the last to arrive at a

@@ -79,7 +79,7 @@ pub fn range(chunk: usize, size: usize, len: usize) -> Range<usize> {
 }
 
 /// Rows that a worker claims at a time of a step that computes each by itself.
-const ROW_CHUNK: usize = 4;
+pub(super) const ROW_CHUNK: usize = 4;
 
 /// Into how many chunks of rows a tile falls.
 pub fn row_chunks(tile: &Tile) -> usize {

@@ -3,7 +3,8 @@
 use super::{Profile, Session};
 use crate::exec::Event;
 use crate::graph::op::Work;
-use crate::graph::{Graph, Op, Wiring};
+use crate::graph::{Graph, Op};
+use crate::model::Model;
 use crate::plan::Plan;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -121,13 +122,15 @@ impl Session {
     }
 
     fn steps(&self, profile: &Profile, number: usize, plan: &Plan) -> Vec<StepReport> {
-        let wiring = self.model.wiring();
-        let layers = layers(&plan.graph, wiring);
+        let layers = layers(&plan.graph, &self.model);
         let nodes = plan.graph.nodes.iter().enumerate();
         let steps = nodes.map(|(index, node)| {
             let (work, wait) = profile.totals(number, index);
             let (bytes, products) = self.size(plan, &node.op);
-            let name = weight(&node.op, wiring).map(|name| split(name).1.to_string());
+            let name = self
+                .model
+                .tensor_of(&node.op)
+                .map(|name| split(name).1.to_string());
             StepReport {
                 op: node.op.name(),
                 weight: name,
@@ -157,41 +160,16 @@ impl Session {
 
 /// The layer of each node: that of its own weights, or else of those named before it. What
 /// comes before all weights belongs to none.
-fn layers(graph: &Graph, wiring: &Wiring) -> Vec<Option<usize>> {
+fn layers(graph: &Graph, model: &Model) -> Vec<Option<usize>> {
     let mut layer = None;
     let nodes = graph.nodes.iter();
     let layers = nodes.map(|node| {
-        if let Some(name) = weight(&node.op, wiring) {
+        if let Some(name) = model.tensor_of(&node.op) {
             layer = split(name).0;
         }
         layer
     });
     layers.collect()
-}
-
-/// The first tensor that an operation names.
-fn weight<'a>(op: &Op, wiring: &'a Wiring) -> Option<&'a str> {
-    let matrix = |id: u32| {
-        wiring
-            .matrices
-            .get(id as usize)
-            .map(|spec| spec.name.as_str())
-    };
-    let vector = |id: u32| {
-        wiring
-            .vectors
-            .get(id as usize)
-            .map(|spec| spec.name.as_str())
-    };
-    match op {
-        Op::DenseMatMul(product) => matrix(product.weight.id),
-        Op::ExpertMatMul(product) => matrix(product.experts.id),
-        Op::Embed(embed) => matrix(embed.table.id),
-        Op::Norm(norm) => vector(norm.weight.id),
-        Op::Conv(conv) => vector(conv.weight.id),
-        Op::SelectiveScan(scan) => vector(scan.a.id),
-        _ => None,
-    }
 }
 
 /// `blk.3.attn_q.weight` is `attn_q` of layer 3.

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::support::evaluate::{all_outputs, open};
-use super::support::fixture::{Fixture, Weight};
-use super::support::folder::TempFolder;
-use super::support::rewrite::{options, run};
-use super::support::tensors;
+use crate::support::evaluate::{all_outputs, open};
+use crate::support::fixture::{Fixture, Weight};
+use crate::support::folder::TempFolder;
+use crate::support::rewrite::{options, run};
+use crate::support::tensors;
 use rillm::internals::{quant, weights};
 use rillm::quantize::Draft;
 use rillm_formats::safetensors;

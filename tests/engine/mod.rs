@@ -7,5 +7,6 @@ mod abort;
 mod cuts;
 mod demo;
 mod generation;
+mod not_finite;
 mod quantized;
 mod threads;
