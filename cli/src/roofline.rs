@@ -43,7 +43,8 @@ impl Roofline {
         };
         let turns = TURNS / fewer;
         let rate = |work: f64, loop_: &(dyn Fn(usize) -> u64 + Sync)| {
-            work * threads as f64 / together(threads, loop_).as_secs_f64().max(1e-9)
+            let (time, threads) = together(threads, loop_);
+            work * threads as f64 / time.as_secs_f64().max(1e-9)
         };
         Roofline {
             read: rate(each as f64, &|worker| (peak.read)(parts[worker])),
@@ -64,14 +65,20 @@ impl Roofline {
     }
 }
 
-/// How long `work` takes on all threads that begin at once, at best.
-fn together(threads: usize, work: &(dyn Fn(usize) -> u64 + Sync)) -> Duration {
+/// How long `work` takes on all threads that begin at once, at best, and how many those are: fewer
+/// than `threads` where the system refuses some.
+fn together(threads: usize, work: &(dyn Fn(usize) -> u64 + Sync)) -> (Duration, usize) {
     let arrived = AtomicUsize::new(0);
+    // Known when all have been started.
+    let started = AtomicUsize::new(0);
     // Threads that sleep at a barrier may wake on one core: these stay awake between attempts.
     let attempts = |worker: usize| {
         let attempt = |attempt: usize| {
             arrived.fetch_add(1, Ordering::AcqRel);
-            while arrived.load(Ordering::Acquire) < threads * (attempt + 1) {
+            while match started.load(Ordering::Acquire) {
+                0 => true,
+                started => arrived.load(Ordering::Acquire) < started * (attempt + 1),
+            } {
                 std::thread::yield_now();
             }
             let begin = Instant::now();
@@ -82,14 +89,18 @@ fn together(threads: usize, work: &(dyn Fn(usize) -> u64 + Sync)) -> Duration {
     };
     let all: Vec<[Duration; ATTEMPTS]> = std::thread::scope(|scope| {
         let attempts = &attempts;
-        let workers: Vec<_> = (0..threads)
-            .map(|worker| scope.spawn(move || attempts(worker)))
-            .collect();
+        let start = |worker| {
+            let builder = std::thread::Builder::new();
+            builder.spawn_scoped(scope, move || attempts(worker)).ok()
+        };
+        let workers: Vec<_> = (1..threads).map_while(start).collect();
+        started.store(workers.len() + 1, Ordering::Release);
+        let own = attempts(0);
         let times = workers.into_iter().map(|worker| worker.join());
         // No thread panics: they do nothing but arithmetic.
-        times.filter_map(Result::ok).collect()
+        times.filter_map(Result::ok).chain([own]).collect()
     });
     let longest = |attempt: usize| all.iter().map(|times| times[attempt]).max();
     let best = (0..ATTEMPTS).filter_map(longest).min();
-    best.unwrap_or_default()
+    (best.unwrap_or_default(), all.len())
 }
