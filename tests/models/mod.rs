@@ -6,4 +6,5 @@
 mod fixtures;
 mod heads;
 mod hostile;
+mod prefixes;
 mod reference;
