@@ -56,13 +56,17 @@ impl<'a> Config<'a> {
         }
     }
 
-    /// A token's id, of a list the first; absent is fine.
+    /// A token's id, of a list the least, which is what a reference takes that likes all of them
+    /// equally; absent is fine.
     pub fn token(&self, key: &str) -> Result<Option<u32>, BuildError> {
         let Some(found) = self.key(key) else {
             return Ok(None);
         };
         let id = match self.metadata.value(&found) {
-            Some(MetadataValue::Array(list)) => list.u64(0),
+            Some(MetadataValue::Array(list)) => {
+                let ids: Option<Vec<u64>> = (0..list.len()).map(|index| list.u64(index)).collect();
+                ids.and_then(|ids| ids.into_iter().min())
+            }
             _ => self.metadata.u64(&found),
         };
         match id.and_then(|id| u32::try_from(id).ok()) {

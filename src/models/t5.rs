@@ -8,6 +8,7 @@ use crate::graph::{
     Attention, Buckets, BuildError, Builder, CrossCache, Forced, Index, Keys, KvCache, Mask, Net,
     Piece, Pointwise, PositionScheme, Role, Value,
 };
+use rillm_formats::manifest::MetadataValue;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "T5, Flan-T5",
@@ -354,6 +355,18 @@ fn feed_forward(
 /// GGUF says the feed-forward layer's kind in another way, and an encoder alone by its name.
 fn keys(keys: &mut GgufKeys<'_>) {
     keys.remove(&["feed_forward_proj"]);
+    for key in [
+        "decoder_start_token_id",
+        "forced_bos_token_id",
+        "forced_eos_token_id",
+    ] {
+        // Readers of GGUF want one number.
+        if let Some(MetadataValue::Array(list)) = keys.values.value(key) {
+            let least = (0..list.len()).filter_map(|index| list.u64(index)).min();
+            let least = least.and_then(|id| u32::try_from(id).ok());
+            keys.put(key, MetadataValue::U32(least.unwrap_or(0)));
+        }
+    }
     if keys.class() == b"T5EncoderModel" {
         keys.architecture = "t5encoder";
     }

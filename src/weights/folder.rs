@@ -115,10 +115,10 @@ fn shards(folder: &Path) -> Result<(Vec<PathBuf>, Option<ShardIndex>), LoadError
     let mut found = with_extension(folder, "safetensors")?;
     let adapter = folder.join("adapter_model.safetensors");
     found.retain(|path| *path != adapter);
-    if let [only] = &found[..] {
-        if numbered(&name_of(only)).is_none_or(|(_, count)| count == 1) {
-            return Ok((vec![only.clone()], None));
-        }
+    if let [only] = &found[..]
+        && numbered(&name_of(only)).is_none_or(|(_, count)| count == 1)
+    {
+        return Ok((vec![only.clone()], None));
     }
     if let Some(paths) = complete(&found) {
         return Ok((paths, None));
@@ -207,7 +207,8 @@ fn adapter(folder: &Path) -> String {
     )
 }
 
-fn no_config(folder: &Path) -> LoadError {
+/// Why a folder is not one of a model: there is no configuration.
+pub(super) fn no_config(folder: &Path) -> LoadError {
     let has = |name: &str| folder.join(name).is_file();
     let hint = if has("adapter_config.json") {
         format!("folder has no config.json, it is {}", adapter(folder))

@@ -1,7 +1,7 @@
 //! From a checkpoint's names to canonical ones.
 
 use super::missing;
-use super::stored::{Scaled, Stored};
+use super::stored::{Scaled, ScaledTensor, Stored};
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::{Catalog, Name, View, transpose};
 use crate::models::canonical;
@@ -62,7 +62,11 @@ impl Views {
         }
         for (name, tensor) in &manifest.unsupported {
             match Scaled::read(manifest, name, tensor)? {
-                Some((whole, scaled, scales)) => {
+                Some(ScaledTensor {
+                    whole,
+                    scaled,
+                    scales,
+                }) => {
                     let values = (whole != name).then(|| name.clone());
                     views.scaled.extend(scales.into_iter().chain(values));
                     if let Some((to, part, view)) = canonical(names, whole) {
@@ -155,9 +159,12 @@ impl Catalog for Views {
 #[derive(Default)]
 struct Parts {
     whole: BTreeMap<String, Found>,
-    /// By number, with the files' names.
-    stacks: BTreeMap<String, (View, BTreeMap<u32, (String, Stored)>)>,
+    /// Parts by number.
+    stacks: BTreeMap<String, (View, NumberedParts)>,
 }
+
+/// With the files' names.
+type NumberedParts = BTreeMap<u32, (String, Stored)>;
 
 impl Parts {
     fn add(

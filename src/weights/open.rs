@@ -124,6 +124,11 @@ fn file(path: &Path) -> Result<Files, LoadError> {
         if holder(parent).is_some() {
             return folder::open(parent);
         }
+        // Weights of another kind, which what lies beside them tells.
+        let beside = ["adapter_config.json", "params.json"];
+        if beside.iter().any(|name| parent.join(name).is_file()) {
+            return Err(folder::no_config(parent));
+        }
     }
     let paths = match gguf::split_names(name) {
         Some(names) => names.iter().map(|name| path.with_file_name(name)).collect(),

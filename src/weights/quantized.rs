@@ -50,6 +50,10 @@ fn said(config: &Metadata, object: &str) -> Option<Result<(), String>> {
             let mut widths = keys().filter(|key| key.ends_with(".weights.num_bits"));
             let floats = types.all(|key| config.str(key) == Some("float"));
             let bytes = widths.all(|key| config.u64(key) == Some(8));
+            match text("sparsity_config.format") {
+                None | Some("dense") => {}
+                Some(sparse) => return Some(Err(format!("compressed-tensors ({sparse})"))),
+            }
             match format {
                 "dense" => Ok(()),
                 "float-quantized" | "naive-quantized" if floats && bytes => Ok(()),

@@ -36,6 +36,15 @@ pub struct Scaled {
     scales: Option<Scales>,
 }
 
+/// What values and scales make up.
+pub(super) struct ScaledTensor<'a> {
+    /// What the files would call it.
+    pub whole: &'a str,
+    pub scaled: Scaled,
+    /// What they call its scales.
+    pub scales: Option<String>,
+}
+
 /// What a stored value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SmallFloat {
@@ -83,16 +92,15 @@ const FP4_NAMES: (&str, &str) = ("_blocks", "_scales");
 const FP4_BLOCK: usize = 32;
 
 impl Scaled {
-    /// What a tensor of a foreign type is a part of: the name of the whole, the whole, and the name
-    /// of its scales. `None` if nothing is known of how to read it.
+    /// What a tensor of a foreign type is a part of; `None` if nothing is known of how to read it.
     ///
     /// # Errors
     /// Scales that are missing or of another shape.
-    pub fn read<'a>(
+    pub(super) fn read<'a>(
         manifest: &'a Manifest,
         name: &'a str,
         tensor: &ForeignTensor,
-    ) -> Result<Option<(&'a str, Scaled, Option<String>)>, LoadError> {
+    ) -> Result<Option<ScaledTensor<'a>>, LoadError> {
         if tensor.range.is_empty() {
             return Ok(None);
         }
@@ -117,7 +125,11 @@ impl Scaled {
                 values: place(tensor.file, &tensor.range),
                 scales: None,
             };
-            return Ok(Some((name, scaled, None)));
+            return Ok(Some(ScaledTensor {
+                whole: name,
+                scaled,
+                scales: None,
+            }));
         };
         let Some((dtype, shape, place_of_scales)) = find(manifest, &scale_name) else {
             return Ok(None);
@@ -131,7 +143,11 @@ impl Scaled {
             values: place(tensor.file, &tensor.range),
             scales: Some(scales),
         };
-        Ok(Some((name, scaled, Some(scale_name))))
+        Ok(Some(ScaledTensor {
+            whole: name,
+            scaled,
+            scales: Some(scale_name),
+        }))
     }
 
     /// `[…, rows, blocks, 16]` bytes and `[…, rows, blocks]` exponents.
@@ -139,7 +155,7 @@ impl Scaled {
         manifest: &'a Manifest,
         name: &'a str,
         tensor: &ForeignTensor,
-    ) -> Result<Option<(&'a str, Scaled, Option<String>)>, LoadError> {
+    ) -> Result<Option<ScaledTensor<'a>>, LoadError> {
         let whole = name.strip_suffix(FP4_NAMES.0).unwrap_or(name);
         let scale_name = format!("{whole}{}", FP4_NAMES.1);
         let Some((dtype @ ScaleType::E8M0, scale_shape, place_of_scales)) =
@@ -174,7 +190,11 @@ impl Scaled {
             }),
             shape,
         };
-        Ok(Some((whole, scaled, Some(scale_name))))
+        Ok(Some(ScaledTensor {
+            whole,
+            scaled,
+            scales: Some(scale_name),
+        }))
     }
 
     /// How files call the form, for people.

@@ -253,7 +253,7 @@ fn small(weight: &Weight, kept: Kept, table: &[f32]) -> (Raw, (&'static str, Raw
     if kept == Kept::Halves {
         // The upper half of a float.
         for scale in &mut scales {
-            *scale = f32::from_bits((scale.to_bits() >> 16) + 1 << 16);
+            *scale = f32::from_bits(((scale.to_bits() >> 16) + 1) << 16);
         }
     }
     let nearest = |value: f32| {

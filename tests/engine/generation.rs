@@ -251,7 +251,7 @@ fn a_second_input_of_an_encoder_decoder_starts_anew() {
 fn tokens_are_forced_as_the_configurations_say() {
     let fixture = Fixture::load("t5");
     let folder = fixture.folder();
-    let generation = r#"{"forced_bos_token_id": 17, "forced_eos_token_id": [1, 2]}"#;
+    let generation = r#"{"forced_bos_token_id": 17, "forced_eos_token_id": [2, 1]}"#;
     std::fs::write(folder.join("generation_config.json"), generation).expect("a file");
     let model = open_folder(&folder).expect("a folder");
     let write = |end: &[u32], limit| {

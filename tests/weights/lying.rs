@@ -153,6 +153,16 @@ fn a_folder_without_a_model_says_what_it_is() {
     }
 }
 
+/// The weights' own path says no less than their folder's.
+#[test]
+fn an_adapter_s_weights_say_what_they_are() {
+    let folder = TempFolder::new("adapter");
+    put(&folder, "adapter_config.json", ADAPTER);
+    put(&folder, "adapter_model.safetensors", "");
+    let error = refused(&folder.join("adapter_model.safetensors"));
+    assert!(error.contains("adapter (LoRA) of org/base-7b"), "{error}");
+}
+
 /// Weights of the authors' original format have other names, whatever their file is called.
 #[test]
 fn names_of_the_original_format_are_told() {
@@ -393,6 +403,11 @@ fn quantized_checkpoints_are_refused_by_their_own_names() {
             json!({"quantization_config": {"quant_method": "compressed-tensors", "format": "naive-quantized",
             "config_groups": {"group_0": {"weights": {"type": "int", "num_bits": 8}}}}}),
             "compressed-tensors (naive-quantized)",
+        ),
+        (
+            json!({"quantization_config": {"quant_method": "compressed-tensors", "format": "dense",
+                "sparsity_config": {"format": "sparse-24-bitmask"}}}),
+            "compressed-tensors (sparse-24-bitmask)",
         ),
         (
             json!({"quantization_config": {"quant_method": "modelopt", "quant_algo": "NVFP4"}}),

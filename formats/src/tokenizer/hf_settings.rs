@@ -268,9 +268,7 @@ fn end_tokens(bytes: &[u8], file: &str) -> Result<Option<Vec<u32>>, TokenizerErr
         Some(Value::Array(ids)) => ids,
         Some(id) => vec![id],
     };
-    let ids = ids
-        .iter()
-        .filter(|id| !id.as_i64().is_some_and(|id| id < 0));
+    let ids = ids.iter().filter(|id| id.as_i64().is_none_or(|id| id >= 0));
     let ids = ids.map(|id| {
         hf_pipeline::id_of(id)
             .ok_or_else(|| failure!(Malformed, "{file}: {KEY} has {id}, expected token ids"))
