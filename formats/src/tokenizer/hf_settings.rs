@@ -173,6 +173,14 @@ impl Settings {
         }
     }
 
+    /// Lets a token that the files only name take the white space before it.
+    pub(super) fn strips_left(&mut self, role: &str) {
+        let named = self.special.iter_mut().find(|(other, _)| *other == role);
+        if let Some((_, token)) = named {
+            token.lstrip = true;
+        }
+    }
+
     /// All special tokens that are named.
     pub(super) fn special(&self) -> impl Iterator<Item = &AddedTokenJson> {
         self.special.iter().map(|(_, token)| token)

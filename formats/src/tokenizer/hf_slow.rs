@@ -144,6 +144,8 @@ fn byte_level(
             ] {
                 settings.unsaid(role, name);
             }
+            // Masks take the space before them, unless the files say how they match.
+            settings.strips_left("mask_token");
             (Value::Null, bytes(true))
         }
     };

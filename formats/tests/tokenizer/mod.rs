@@ -5,5 +5,6 @@ mod gguf;
 mod hf;
 mod properties;
 mod seeds;
+mod slow;
 mod trials;
 mod vocabularies;

@@ -1,0 +1,70 @@
+"""Writes formats/tests/data/tokenizer/slow.json: folders that have a vocabulary and no
+`tokenizer.json`, and what transformers makes of texts there.
+
+    python tools/tokenizers/slow.py
+
+Needs transformers 4.57 or 5 and what `trials.py` needs.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+import trials
+from transformers import AutoTokenizer
+
+OUT = Path(__file__).resolve().parents[2] / "formats/tests/data/tokenizer/slow.json"
+TEXTS = [
+    text
+    for text in trials.TEXTS
+    if not any(name in text for name in ("<s>", "<unk>", "<tool>", "<0x"))
+] + ["<|endoftext|>", "a <|im_end|> b", "light[MASK] lamp", "the <mask> lamp"]
+
+
+def byte_vocabulary(*special):
+    model = trials.bpe(trials.pre_tokenizers.ByteLevel(add_prefix_space=False))
+    names = [*special, *(name for name in model["vocab"] if name not in ("<s>", "</s>", "<unk>"))]
+    merges = "#version: 0.2\n" + "".join(f"{left} {right}\n" for left, right in model["merges"])
+    return {"vocab.json": json.dumps({name: index for index, name in enumerate(names)}), "merges.txt": merges}
+
+
+def folders():
+    gpt2 = byte_vocabulary("<|endoftext|>")
+    roberta = byte_vocabulary("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+    subwords = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *trials.WORDS, *("##" + word for word in trials.WORDS)]
+    bert = {"vocab.txt": "".join(f"{word}\n" for word in dict.fromkeys(subwords))}
+    config = lambda **keys: {"tokenizer_config.json": json.dumps(keys)}
+    size = len(json.loads(gpt2["vocab.json"]))
+    added = {"added_tokens.json": json.dumps({"<|im_end|>": size})}
+    return {
+        "gpt2": gpt2 | {"config.json": '{"model_type": "gpt2"}'},
+        "gpt2 that begins": gpt2 | config(tokenizer_class="GPT2Tokenizer", add_bos_token=True),
+        "gpt2 with a space": gpt2 | config(tokenizer_class="GPT2Tokenizer", add_prefix_space=True),
+        "qwen2": gpt2 | added | config(tokenizer_class="Qwen2Tokenizer", eos_token="<|endoftext|>"),
+        "roberta": roberta | config(tokenizer_class="RobertaTokenizer"),
+        "bart": roberta | {"config.json": '{"model_type": "bart"}'},
+        "bert": bert | {"config.json": '{"model_type": "bert"}'},
+        "bert with case": bert | config(tokenizer_class="BertTokenizer", do_lower_case=False),
+        "bert with accents": bert
+        | config(tokenizer_class="BertTokenizer", strip_accents=False, tokenize_chinese_chars=False),
+        "distilbert": bert | config(tokenizer_class="DistilBertTokenizer"),
+    }
+
+
+def main():
+    found = {}
+    for name, files in folders().items():
+        with tempfile.TemporaryDirectory() as folder:
+            for file, text in files.items():
+                (Path(folder) / file).write_text(text)
+            if "config.json" not in files:
+                (Path(folder) / "config.json").write_text('{"model_type": "bert"}')
+            tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True)
+            backend = tokenizer.backend_tokenizer
+            expected = [backend.encode(text, add_special_tokens=True).ids for text in TEXTS]
+        found[name] = {"files": files, "ids": expected}
+    OUT.write_text(json.dumps({"texts": TEXTS, "folders": found}, ensure_ascii=False, separators=(",", ":")) + "\n")
+
+
+if __name__ == "__main__":
+    main()
