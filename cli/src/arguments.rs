@@ -135,11 +135,11 @@ impl ModelArguments {
 
     /// What stands where a model's path does, if an option names the model.
     fn first_word(&self) -> Option<&Path> {
-        let mut by_option = self.model_option.is_some();
         #[cfg(feature = "demo")]
-        {
-            by_option |= self.demo.is_some();
-        }
+        let is_demo = self.demo.is_some();
+        #[cfg(not(feature = "demo"))]
+        let is_demo = false;
+        let by_option = is_demo || self.model_option.is_some();
         self.model.as_deref().filter(|_| by_option)
     }
 

@@ -1,6 +1,7 @@
 //! What the user says: lines with an editor and a history where people type, plain lines elsewhere.
 
-use super::{COMMANDS, CliError};
+use super::CliError;
+use super::commands::COMMANDS;
 use crate::history::History;
 use crate::interrupt;
 use crate::terminal::say;
