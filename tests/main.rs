@@ -2,6 +2,8 @@
 //! program, since each would compile and link what it tests anew; what counts allocations or measures
 //! memory needs a process of its own and stands beside.
 
+#[cfg(feature = "chat")]
+mod chat;
 mod checksum;
 mod convert;
 mod engine;

@@ -16,13 +16,14 @@ use super::{
 use clap::Args;
 use commands::{HELP, Said, said};
 use input::Input;
-use rillm::chat::{ChatError, ChatTemplate, Message, NAMED};
+use rillm::chat::{ChatError, ChatTemplate, Message, NAMED, special_tokens};
 use rillm::formats::tokenizer::{EncodeOptions, Position, Tokenizer};
 use rillm::generate::{GenerateOptions, Stop};
 use rillm::sample::Sampler;
 use rillm::{Model, RunError, Session, SessionOptions};
 use serde_json::{Value, json};
-use std::io::{self, IsTerminal, Write};
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 #[derive(Args, Debug)]
@@ -117,7 +118,7 @@ pub fn chat(arguments: &Arguments) -> Result<(), CliError> {
 struct Chat<'a> {
     arguments: &'a Arguments,
     tokenizer: &'a Tokenizer,
-    template: ChatTemplate,
+    template: Template,
     session: Session,
     sampler: Sampler,
     /// Tokens that a conversation may have: what has no KV cache is bounded by no context, but
@@ -354,12 +355,8 @@ impl<'a> Chat<'a> {
     /// The tokens of what was said, up to the reply; of an endless one, without the oldest
     /// messages where they do not fit.
     fn conversation(&mut self) -> Result<Vec<u32>, CliError> {
-        let options = EncodeOptions::default()
-            .add_special(true)
-            .parse_special(true);
         loop {
-            let text = self.template.render(&self.messages, true)?;
-            let ids = self.tokenizer.encode(&text, options)?;
+            let ids = self.template.encode(&self.messages, self.tokenizer)?;
             if ids.is_empty() {
                 let what = "the chat template makes no text of the conversation, --chat-template \
                             names another";
@@ -423,24 +420,59 @@ fn system(arguments: &Arguments) -> Result<Option<String>, CliError> {
     }
 }
 
+/// A template, and whether it is one of ours.
+struct Template {
+    template: ChatTemplate,
+    ours: bool,
+}
+
+impl Template {
+    /// The tokens of a conversation up to the next reply. A model's own template writes all the
+    /// special tokens that belong there, as in transformers; ours leave BOS to the tokenizer.
+    /// Nothing stands behind the place where the reply begins.
+    fn encode(&self, messages: &[Message], tokenizer: &Tokenizer) -> Result<Vec<u32>, CliError> {
+        let text = self.template.render(messages, true)?;
+        let options = EncodeOptions::default().parse_special(true);
+        let mut ids = tokenizer.encode(&text, options)?;
+        let around = tokenizer.encode("", EncodeOptions::default().add_special(true))?;
+        let bos = tokenizer.bos().filter(|bos| around.first() == Some(bos));
+        if self.ours && bos.is_some() && ids.first() != bos.as_ref() {
+            ids.splice(0..0, bos);
+        }
+        Ok(ids)
+    }
+}
+
+/// Bytes that are read of a template's file: more than any has.
+const LONGEST_TEMPLATE: u64 = 4 << 20;
+
 /// The template asked for, or the model's own, or one that its tokens suggest.
 fn template(
     arguments: &Arguments,
     model: &Model,
     tokenizer: &Tokenizer,
-) -> Result<ChatTemplate, CliError> {
-    let text = |id: Option<u32>| {
-        let piece = id.and_then(|id| tokenizer.piece(id)).unwrap_or_default();
-        String::from_utf8_lossy(piece).into_owned()
-    };
+) -> Result<Template, CliError> {
+    let (mut ours, mut path) = (false, arguments.model.path().to_path_buf());
     let source = match &arguments.chat_template {
         Some(name) => match ChatTemplate::named(name) {
-            Some(source) => source.to_string(),
-            None => std::fs::read_to_string(name).map_err(|error| {
-                let names: Vec<&str> = NAMED.iter().map(|(name, _)| *name).collect();
-                let what = format!("{error}; templates by name: {}", names.join(", "));
-                CliError::File(PathBuf::from(name), what)
-            })?,
+            Some(source) => {
+                ours = true;
+                source.to_string()
+            }
+            None => {
+                path = PathBuf::from(name);
+                let mut source = String::new();
+                let read = File::open(name).and_then(|file| {
+                    let mut file = file.take(LONGEST_TEMPLATE);
+                    file.read_to_string(&mut source)
+                });
+                read.map_err(|error| {
+                    let names: Vec<&str> = NAMED.iter().map(|(name, _)| *name).collect();
+                    let what = format!("{error}; templates by name: {}", names.join(", "));
+                    CliError::File(path.clone(), what)
+                })?;
+                source
+            }
         },
         None => match ChatTemplate::of(model) {
             Some(source) => source,
@@ -452,13 +484,13 @@ fn template(
                 warn(&format!(
                     "the model has no chat template: using {name}, --chat-template names another"
                 ));
+                ours = true;
                 ChatTemplate::named(name).unwrap_or_default().to_string()
             }
         },
     };
-    Ok(ChatTemplate::new(
-        &source,
-        &text(tokenizer.bos()),
-        &text(tokenizer.eos()),
-    )?)
+    match ChatTemplate::new(&source, &special_tokens(model)) {
+        Ok(template) => Ok(Template { template, ours }),
+        Err(error) => Err(CliError::File(path, error.to_string())),
+    }
 }

@@ -9,9 +9,9 @@ use super::sources;
 /// Words that happen to be an architecture's as well, and where they stand.
 const OTHER_THINGS: &[(&str, &str)] = &[
     // Names of chat templates.
-    ("chat.rs", "gemma"),
-    ("chat.rs", "mistral"),
-    ("chat.rs", "phi3"),
+    ("chat/named.rs", "gemma"),
+    ("chat/named.rs", "mistral"),
+    ("chat/named.rs", "phi3"),
     // The form of a vocabulary, and GGUF's name for another.
     ("model.rs", "rwkv"),
     ("weights/folder.rs", "rwkv"),

@@ -391,6 +391,58 @@ fn a_conversation_without_any_reply_fails() {
     assert!(warned.contains("/reset"), "{warned}");
 }
 
+/// A template writes all special tokens that belong there, and none stands behind it; what we
+/// bring ourselves leaves BOS to the tokenizer.
+#[test]
+fn a_conversation_ends_where_its_reply_begins() {
+    let model = crate::support::fixture::Fixture::load("llama").folder();
+    let letters = (' '..='~').enumerate();
+    let letters: serde_json::Map<String, Value> = letters
+        .map(|(id, letter)| (letter.to_string(), id.into()))
+        .collect();
+    let added = |id: u32, name: &str| serde_json::json!({"id": id, "content": name, "special": true, "normalized": false});
+    let tokenizer = serde_json::json!({
+        "version": "1.0",
+        "added_tokens": [added(95, "<s>"), added(96, "</s>")],
+        "model": { "type": "BPE", "vocab": letters, "merges": [], "unk_token": "?" },
+    });
+    let write = |name: &str, text: &str| std::fs::write(model.join(name), text).expect("a file");
+    write("tokenizer.json", &tokenizer.to_string());
+    write(
+        "tokenizer_config.json",
+        r#"{"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": true, "add_eos_token": true}"#,
+    );
+    let model_path = model.to_str().expect("text");
+    for (template, more, tokens) in [
+        (
+            "[{{ messages[0].role }}]{{ messages[0].content }}",
+            &[][..],
+            11,
+        ),
+        (
+            "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}",
+            &[],
+            7,
+        ),
+        (
+            "{% generation %}{{ messages[0].content }}{% endgeneration %}\r\n",
+            &[],
+            5,
+        ),
+        ("", &["--chat-template", "chatml"], 56),
+        ("", &["--chat-template", "llama2"], 21),
+    ] {
+        write("chat_template.jinja", template);
+        let base = ["chat", model_path, "-c", "1"];
+        let output = fed(&[&base[..], more].concat(), "hello\n");
+        let error = text(&output.stderr);
+        assert!(
+            error.contains(&format!("has {tokens} tokens")),
+            "{template}: {error}"
+        );
+    }
+}
+
 /// Nothing bounds what a recurrent model has heard, or is about to.
 #[cfg(feature = "demo")]
 #[test]

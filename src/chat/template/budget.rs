@@ -1,0 +1,150 @@
+//! What a template may use: it is a program that comes with a file, and nobody has read it.
+//! Steps bound its time, bytes that are alive its memory. Both are counted per thread, since a
+//! rendering has one to itself.
+
+use std::cell::Cell;
+
+/// Steps of a rendering: about a second.
+const STEPS: u64 = 10_000_000;
+/// Bytes that values and texts may hold at once, beside what `CHARGE_PER_INPUT_BYTE` adds.
+const BYTES: usize = 64 << 20;
+/// A conversation is copied, cut and joined on its way.
+const CHARGE_PER_INPUT_BYTE: usize = 8;
+/// Bytes that are copied or looked at in a step.
+const BYTES_PER_STEP: usize = 64;
+/// Namespaces in namespaces, when they are written.
+const NAMESPACES: usize = 20;
+
+thread_local! {
+    static STEPS_LEFT: Cell<u64> = const { Cell::new(0) };
+    static BYTES_LEFT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Why a template ended before its end.
+#[derive(Debug)]
+pub(in crate::chat) struct Halt {
+    /// Whether the template itself says so, with `raise_exception`.
+    pub refused: bool,
+    pub what: String,
+}
+
+pub(super) type Bounded<T> = Result<T, Halt>;
+
+/// An error of this text.
+pub(super) fn fault<T>(what: impl Into<String>) -> Bounded<T> {
+    Err(Halt {
+        refused: false,
+        what: what.into(),
+    })
+}
+
+/// Fills this thread's budgets, for inputs of so many bytes.
+pub(super) fn begin(input: usize) {
+    let input = input.saturating_mul(CHARGE_PER_INPUT_BYTE);
+    STEPS_LEFT.set(STEPS.saturating_add(input as u64));
+    BYTES_LEFT.set(BYTES.saturating_add(input));
+}
+
+/// Takes steps.
+pub(super) fn spend(steps: usize) -> Bounded<()> {
+    match STEPS_LEFT.get().checked_sub(steps as u64) {
+        Some(left) => {
+            STEPS_LEFT.set(left);
+            Ok(())
+        }
+        None => fault(format!("it does not end within {STEPS} steps")),
+    }
+}
+
+/// Takes the steps of looking at so many bytes.
+pub(super) fn look(bytes: usize) -> Bounded<()> {
+    spend(1 + bytes / BYTES_PER_STEP)
+}
+
+/// Bytes taken from the budget, given back when what holds them is dropped.
+#[derive(Debug)]
+pub(super) struct Charge(usize);
+
+impl Charge {
+    pub(super) fn new(bytes: usize) -> Bounded<Charge> {
+        let mut charge = Charge(0);
+        charge.grow(bytes)?;
+        Ok(charge)
+    }
+
+    /// Takes more bytes, before they are allocated, and the steps of filling them.
+    pub(super) fn grow(&mut self, bytes: usize) -> Bounded<()> {
+        match BYTES_LEFT.get().checked_sub(bytes) {
+            Some(left) => {
+                look(bytes)?;
+                BYTES_LEFT.set(left);
+                self.0 += bytes;
+                Ok(())
+            }
+            None => fault(format!("it needs more than {} MiB of memory", BYTES >> 20)),
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        BYTES_LEFT.set(BYTES_LEFT.get().saturating_add(self.0));
+    }
+}
+
+/// A text that is being written.
+pub(super) struct TextWriter {
+    text: String,
+    charge: Charge,
+    /// Namespaces in namespaces that are being written.
+    level: usize,
+}
+
+impl TextWriter {
+    pub(super) fn new() -> TextWriter {
+        TextWriter {
+            text: String::new(),
+            charge: Charge(0),
+            level: 0,
+        }
+    }
+
+    /// Writes a namespace, which may be in one that is being written, or be that one.
+    pub(super) fn deeper(
+        &mut self,
+        write: impl FnOnce(&mut TextWriter) -> Bounded<()>,
+    ) -> Bounded<()> {
+        if self.level == NAMESPACES {
+            return fault("a namespace contains itself, or many more");
+        }
+        self.level += 1;
+        write(self)?;
+        self.level -= 1;
+        Ok(())
+    }
+
+    pub(super) fn push(&mut self, text: &str) -> Bounded<()> {
+        self.charge.grow(text.len())?;
+        self.text.push_str(text);
+        Ok(())
+    }
+
+    pub(super) fn push_char(&mut self, char: char) -> Bounded<()> {
+        self.push(char.encode_utf8(&mut [0; 4]))
+    }
+
+    /// Writes a text so many times.
+    pub(super) fn repeat(&mut self, text: &str, times: usize) -> Bounded<()> {
+        self.charge.grow(text.len().saturating_mul(times))?;
+        (0..times).for_each(|_| self.text.push_str(text));
+        Ok(())
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn into_parts(self) -> (String, Charge) {
+        (self.text, self.charge)
+    }
+}

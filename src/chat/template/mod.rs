@@ -1,0 +1,222 @@
+//! Chat templates as transformers renders them: its Jinja, with Python's values, within bounds.
+//!
+//! A template comes with a file that nobody has read. It runs on a thread with a stack of its own
+//! (a caller's may be small), is nested no deeper than that stack allows, and has a budget of
+//! steps and one of bytes. What it reads never changes under it, and it reaches nothing outside
+//! of what it is given.
+
+mod arguments;
+mod budget;
+mod clock;
+mod evaluate;
+mod expressions;
+mod filters;
+mod format;
+mod json;
+mod lexer;
+mod lookup;
+mod methods;
+mod numbers;
+mod parser;
+mod predicates;
+mod python;
+mod render;
+mod strings;
+mod syntax;
+mod text_filters;
+mod value;
+mod write;
+
+pub(super) use budget::Halt;
+use budget::{Bounded, fault};
+use render::Renderer;
+use std::rc::Rc;
+use value::{ListKind, PyValue};
+
+/// The longest template; published ones have some ten thousand bytes.
+const SOURCE: usize = 1 << 20;
+/// The longest text that is made of a short conversation, and what a longer one adds: all of it is
+/// to become tokens.
+const OUTPUT: usize = 4 << 20;
+const OUTPUT_PER_INPUT_BYTE: usize = 8;
+/// What a rendering may use of stack: pages are taken as it grows.
+const STACK: usize = 32 << 20;
+/// Statements, expressions and calls within each other, on that stack.
+const DEPTH: usize = 1500;
+/// The same on a stack that is not our own.
+const DEPTH_HERE: usize = 60;
+
+/// What a template is rendered with.
+pub(super) enum Input<'a> {
+    /// Messages, and whether the next turn is asked for.
+    Messages(&'a [super::Message], bool),
+    /// All variables, as a JSON object.
+    Json(&'a str),
+}
+
+/// Whether a template can be read at all.
+pub(super) fn check(source: &str) -> Bounded<()> {
+    apart(|_| {
+        budget::begin(source.len());
+        read(source).map(drop)
+    })
+}
+
+/// A template's text of a conversation. `tokens` are variables by name.
+pub(super) fn render(
+    source: &str,
+    tokens: &[(String, String)],
+    input: &Input<'_>,
+) -> Bounded<String> {
+    apart(|depth| {
+        let given = match input {
+            Input::Messages(messages, _) => messages
+                .iter()
+                .map(|message| message.role.len() + message.content.len())
+                .sum(),
+            Input::Json(text) => text.len(),
+        };
+        budget::begin(source.len() + given);
+        let block = read(source)?;
+        let mut renderer = Renderer::new(variables(tokens, input)?, depth);
+        let text = renderer.template(&block);
+        let text = text.map_err(|halt| at_line(halt, renderer.line))?;
+        let most = OUTPUT.saturating_add(given.saturating_mul(OUTPUT_PER_INPUT_BYTE));
+        match text.len() > most {
+            true => fault(format!(
+                "it writes {} bytes, expected at most {most}",
+                text.len()
+            )),
+            false => Ok(text),
+        }
+    })
+}
+
+fn read(source: &str) -> Bounded<syntax::Statements> {
+    if source.len() > SOURCE {
+        return fault(format!(
+            "it has {} bytes, expected at most {SOURCE}",
+            source.len()
+        ));
+    }
+    parser::parse(source).map_err(|(halt, line)| at_line(halt, line))
+}
+
+fn at_line(halt: Halt, line: u32) -> Halt {
+    match halt.refused {
+        true => halt,
+        false => Halt {
+            what: format!("line {line}: {}", halt.what),
+            ..halt
+        },
+    }
+}
+
+/// Does what is to be done on a thread of its own; it is told how deep it may nest.
+fn apart<T: Send>(work: impl Fn(usize) -> Bounded<T> + Sync) -> Bounded<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("chat template".to_string())
+            .stack_size(STACK);
+        match thread.spawn_scoped(scope, || work(DEPTH)) {
+            Ok(running) => running
+                .join()
+                .unwrap_or_else(|_| fault("it could not be rendered")),
+            // There may be no more threads.
+            Err(_) => work(DEPTH_HERE),
+        }
+    })
+}
+
+fn variables(tokens: &[(String, String)], input: &Input<'_>) -> Bounded<Vec<(Rc<str>, PyValue)>> {
+    let mut variables: Vec<(Rc<str>, PyValue)> = vec![
+        ("tools".into(), PyValue::None),
+        ("documents".into(), PyValue::None),
+    ];
+    for (name, token) in tokens {
+        set(&mut variables, name, PyValue::text(token)?);
+    }
+    match input {
+        Input::Messages(messages, reply) => {
+            let message = |message: &super::Message| {
+                PyValue::dict(vec![
+                    (PyValue::text("role")?, PyValue::text(&message.role)?),
+                    (PyValue::text("content")?, PyValue::text(&message.content)?),
+                ])
+            };
+            let messages = messages
+                .iter()
+                .map(message)
+                .collect::<Bounded<Vec<PyValue>>>()?;
+            set(
+                &mut variables,
+                "messages",
+                PyValue::list(ListKind::List, messages)?,
+            );
+            set(
+                &mut variables,
+                "add_generation_prompt",
+                PyValue::Bool(*reply),
+            );
+        }
+        Input::Json(text) => {
+            set(
+                &mut variables,
+                "add_generation_prompt",
+                PyValue::Bool(false),
+            );
+            let PyValue::Dict(given) = json::parse(text)? else {
+                return fault("a conversation is a JSON object, with \"messages\"");
+            };
+            for (name, value) in &given.entries {
+                let name = name.as_str().unwrap_or_default();
+                match name {
+                    "messages" => set(&mut variables, name, messages(value)?),
+                    _ => set(&mut variables, name, value.clone()),
+                }
+            }
+        }
+    }
+    Ok(variables)
+}
+
+fn set(variables: &mut Vec<(Rc<str>, PyValue)>, name: &str, value: PyValue) {
+    variables.retain(|(known, _)| **known != *name);
+    variables.push((name.into(), value));
+}
+
+/// Messages as transformers hands them over: without what is null, and with a turn's reasoning
+/// under the names that templates know it by.
+fn messages(given: &PyValue) -> Bounded<PyValue> {
+    let mut messages = Vec::new();
+    for message in &given.items()?.items {
+        let PyValue::Dict(message) = message else {
+            return fault("a message is a JSON object, with \"role\" and \"content\"");
+        };
+        let mut entries: Vec<(PyValue, PyValue)> = Vec::new();
+        let present = message
+            .entries
+            .iter()
+            .filter(|(_, value)| !matches!(value, PyValue::None));
+        let present: Vec<&(PyValue, PyValue)> = present.collect();
+        let find = |name: &str| present.iter().find(|(key, _)| key.as_str() == Some(name));
+        let reasoning = ["reasoning_content", "thinking", "reasoning"]
+            .into_iter()
+            .find_map(find);
+        if let Some((_, reasoning)) = reasoning {
+            evaluate::insert(&mut entries, PyValue::text("thinking")?, reasoning.clone())?;
+        }
+        for (key, value) in &present {
+            evaluate::insert(&mut entries, key.clone(), value.clone())?;
+        }
+        if let Some((_, reasoning)) = reasoning {
+            evaluate::insert(
+                &mut entries,
+                PyValue::text("reasoning_content")?,
+                reasoning.clone(),
+            )?;
+        }
+        messages.push(PyValue::dict(entries)?);
+    }
+    PyValue::list(ListKind::List, messages)
+}

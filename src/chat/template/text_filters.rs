@@ -1,0 +1,169 @@
+//! Filters whose value is a text, or is made one.
+
+use super::arguments::{Given, count, flag, int};
+use super::budget::{Bounded, TextWriter, fault, look};
+use super::methods;
+use super::strings::{self, lines, padded, strip};
+use super::value::{ListKind, PyValue};
+use super::write::JsonStyle;
+
+/// `value | name(given)`
+pub(super) fn apply(name: &str, value: PyValue, given: Given) -> Bounded<PyValue> {
+    let whole = value.to_text()?;
+    let this = whole.as_str().unwrap_or_default();
+    look(this.len())?;
+    match name {
+        "string" => Ok(whole),
+        "safe" => whole.into_safe(),
+        "trim" => {
+            let [chars] = given.of(name, ["chars"])?;
+            let trimmed = PyValue::text(strip(this, &chars, true, true)?)?;
+            if whole.is_safe() {
+                trimmed.into_safe()
+            } else {
+                Ok(trimmed)
+            }
+        }
+        "upper" => methods::call(&whole, "upper", Given::default()),
+        "lower" => methods::call(&whole, "lower", Given::default()),
+        "capitalize" => strings::capitalize(this),
+        "title" => strings::title(this, |char| {
+            !(super::lexer::is_space(char) || "-({[<".contains(char))
+        }),
+        "replace" => {
+            let [old, new, times] = given.of(name, ["old", "new", "count"])?;
+            let text = |value: Option<PyValue>| value.unwrap_or(PyValue::None).to_text();
+            let (old, new) = (text(old)?, text(new)?);
+            let times = times.filter(|times| !matches!(times, PyValue::None));
+            let part = |value: &PyValue| value.as_str().unwrap_or_default().to_string();
+            strings::replace(this, &part(&old), &part(&new), int(&times, -1)?)
+        }
+        "center" => {
+            let [width] = given.of(name, ["width"])?;
+            padded(this, count(&width, 80)?, " ", true, true)
+        }
+        "indent" => {
+            let [width, first, blank] = given.of(name, ["width", "first", "blank"])?;
+            let indent = match &width {
+                Some(text @ PyValue::Str(_)) => text.clone(),
+                _ => padded("", count(&width, 4)?, " ", true, false)?,
+            };
+            let (first, blank) = (flag(&first, false), flag(&blank, false));
+            let mut writer = TextWriter::new();
+            // A text that ends with a line's end has an empty line behind it.
+            let ended = [this, "\n"].concat();
+            for (place, line) in lines(&ended, false)?.into_iter().enumerate() {
+                if place > 0 {
+                    writer.push("\n")?;
+                }
+                if if place == 0 {
+                    first
+                } else {
+                    blank || !line.is_empty()
+                } {
+                    writer.push_value(&indent)?;
+                }
+                writer.push(line)?;
+            }
+            writer.finish()
+        }
+        "truncate" => {
+            let [length, kill, end, leeway] =
+                given.of(name, ["length", "killwords", "end", "leeway"])?;
+            let (length, leeway) = (count(&length, 255)?, count(&leeway, 5)?);
+            let end = end.map_or_else(|| PyValue::text("..."), Ok)?;
+            if whole.len()? <= length.saturating_add(leeway) {
+                return Ok(whole);
+            }
+            let Some(kept) = length.checked_sub(end.len()?) else {
+                return fault("truncate to less than its own end");
+            };
+            let kept = whole.slice([None, Some(kept as i128), None])?;
+            let kept = kept.as_str().unwrap_or_default();
+            let cut = match flag(&kill, false) {
+                true => kept,
+                false => kept.rsplit_once(' ').map_or(kept, |(words, _)| words),
+            };
+            PyValue::text(cut)?.arithmetic("+", &end)
+        }
+        "format" => match given.named.is_empty() {
+            true => super::format::percent(this, &PyValue::list(ListKind::Tuple, given.plain)?),
+            false => {
+                let named = given
+                    .named
+                    .into_iter()
+                    .map(|(name, value)| Ok((PyValue::text(&name)?, value)));
+                super::format::percent(this, &PyValue::dict(named.collect::<Bounded<Vec<_>>>()?)?)
+            }
+        },
+        "escape" | "e" if whole.is_safe() => Ok(whole),
+        "escape" | "e" | "forceescape" => {
+            let mut writer = TextWriter::new();
+            writer.push_escaped(this)?;
+            writer.finish()?.into_safe()
+        }
+        "urlencode" => {
+            let mut writer = TextWriter::new();
+            for byte in this.bytes() {
+                match byte {
+                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'.' | b'-' | b'~' | b'/' => {
+                        writer.push_char(char::from(byte))?;
+                    }
+                    _ => writer.push(&format!("%{byte:02X}"))?,
+                }
+            }
+            writer.finish()
+        }
+        "wordcount" => {
+            let words = this.split(|char: char| !char.is_alphanumeric() && char != '_');
+            Ok(PyValue::Int(
+                words.filter(|word| !word.is_empty()).count() as i128
+            ))
+        }
+        _ => fault(format!("no filter is named {name:?}")),
+    }
+}
+
+/// `value | tojson(given)`
+pub(super) fn to_json(value: &PyValue, given: Given) -> Bounded<PyValue> {
+    let [ascii, indent, separators, sort_keys] = given.of(
+        "tojson",
+        ["ensure_ascii", "indent", "separators", "sort_keys"],
+    )?;
+    let indent = match indent {
+        None | Some(PyValue::None) => None,
+        Some(text @ PyValue::Str(_)) => Some(text),
+        width => Some(padded("", count(&width, 0)?, " ", true, false)?),
+    };
+    let separators = match separators {
+        None | Some(PyValue::None) => None,
+        Some(pair) => {
+            let pair = pair.items()?;
+            let at = |place: usize| {
+                pair.items
+                    .get(place)
+                    .and_then(PyValue::as_str)
+                    .map(str::to_string)
+            };
+            match (at(0), at(1), pair.items.len()) {
+                (Some(item), Some(key), 2) => Some((item, key)),
+                _ => return fault("tojson takes two separators"),
+            }
+        }
+    };
+    let (item, key) = match &separators {
+        Some((item, key)) => (item.as_str(), key.as_str()),
+        None if indent.is_some() => (",", ": "),
+        None => (", ", ": "),
+    };
+    let style = JsonStyle {
+        ascii: flag(&ascii, false),
+        indent: indent.as_ref().and_then(PyValue::as_str),
+        item_separator: item,
+        key_separator: key,
+        sort_keys: flag(&sort_keys, false),
+    };
+    let mut writer = TextWriter::new();
+    writer.push_json(value, &style, 0)?;
+    writer.finish()
+}

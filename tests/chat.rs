@@ -1,0 +1,281 @@
+//! Templates against the reference's text, and hostile ones against their bounds.
+
+use crate::support::fixture::Fixture;
+use rillm::chat::{ChatError, ChatTemplate, Message, NAMED, special_tokens};
+use rillm::{Model, ModelOptions};
+use serde_json::json;
+
+fn talk() -> Vec<Message> {
+    vec![
+        Message::new("system", "Be brief."),
+        Message::new("user", "Hi"),
+        Message::new("assistant", "Hello!"),
+        Message::new("user", "Who are you?"),
+    ]
+}
+
+fn template(source: &str) -> Result<ChatTemplate, ChatError> {
+    ChatTemplate::new(source, &[("bos_token", "<s>"), ("eos_token", "</s>")])
+}
+
+fn rendered(source: &str, messages: &[Message]) -> Result<String, ChatError> {
+    template(source)?.render(messages, true)
+}
+
+#[test]
+fn named_templates_write_what_their_models_know() {
+    let of = |name: &str| {
+        let source = ChatTemplate::named(name).expect("a template");
+        rendered(source, &talk()).expect("a text")
+    };
+    assert_eq!(
+        of("chatml"),
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n\
+         <|im_start|>assistant\nHello!<|im_end|>\n<|im_start|>user\nWho are you?<|im_end|>\n\
+         <|im_start|>assistant\n"
+    );
+    assert_eq!(
+        of("llama2"),
+        "<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nHi [/INST] Hello! </s><s>[INST] Who are \
+         you? [/INST]"
+    );
+    assert_eq!(
+        of("gemma"),
+        "<s><start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n<start_of_turn>model\nHello!\
+         <end_of_turn>\n<start_of_turn>user\nWho are you?<end_of_turn>\n<start_of_turn>model\n"
+    );
+    for (name, _) in NAMED {
+        assert!(of(name).contains("Who are you?"), "{name}");
+    }
+}
+
+/// `tools/templates/make.py` says with what, and how.
+#[test]
+fn templates_render_as_transformers_renders_them() {
+    let data = include_str!("data/templates.json");
+    let (variables, rows): (String, Vec<(String, Option<String>)>) =
+        serde_json::from_str(data).expect("what the script wrote");
+    assert!(rows.len() > 250);
+    for (source, expected) in rows {
+        let text = template(&source).and_then(|template| template.render_json(&variables));
+        match (text, expected) {
+            (Ok(text), Some(expected)) => assert_eq!(text, expected, "{source}"),
+            (Err(_), None) => {}
+            (text, expected) => panic!("{source}: {text:?}, expected {expected:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_a_template_refuses_is_its_own_word() {
+    let source = "{% for m in messages %}\n{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}\n\
+                  {{ raise_exception('roles must\\nalternate') }}{% endif %}{% endfor %}";
+    let error = rendered(source, &talk()).expect_err("not alternating");
+    assert!(
+        matches!(&error, ChatError::Refused(why) if why == "roles must"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_error_names_the_template_s_line() {
+    for (source, line, says) in [
+        ("a\n{% if %}", 2, "expected an expression"),
+        ("a\n\n{{ nothing.at.all }}", 3, "\"nothing\" is undefined"),
+        (
+            "{% for m in messages %}\n{{ m | nosuch }}\n{% endfor %}",
+            2,
+            "nosuch",
+        ),
+        ("\r\n{{ 'a' + 1 }}", 2, "str and int"),
+        (
+            "{% macro f() %}\n{{ 1 // 0 }}\n{% endmacro %}\n{{ f() }}",
+            2,
+            "division",
+        ),
+        ("\n{{ (1, 2 }}", 2, "unexpected"),
+        ("\n\n{% endif %}", 3, "endif"),
+    ] {
+        let error = rendered(source, &talk()).expect_err(source).to_string();
+        assert!(
+            error.contains(&format!("line {line}: ")),
+            "{source}: {error}"
+        );
+        assert!(error.contains(says), "{source}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn the_time_is_written_as_python_writes_it() {
+    let text = rendered("{{ strftime_now('%Y-%m-%d %H|%-d|%f|%q|%') }}", &[]).expect("a text");
+    let (date, rest) = text.split_at(13);
+    assert_eq!(
+        (date.as_bytes()[4], date.as_bytes()[10]),
+        (b'-', b' '),
+        "{text}"
+    );
+    let parts: Vec<&str> = rest.split('|').collect();
+    assert_eq!(
+        (parts[2].len(), parts[3], parts[4]),
+        (6, "%q", "%"),
+        "{text}"
+    );
+}
+
+/// A list in lists, as often as said.
+fn doubled(then: &str) -> String {
+    format!(
+        "{{% set ns = namespace(s=[], t='a', u=[1]) %}}{{% for i in range(60) %}}\
+         {{% set ns.s = [ns.s, ns.s] %}}{then}{{% endfor %}}"
+    )
+}
+
+/// Whatever a template does, it ends with an error, and the thread that asks for it needs next to
+/// no stack.
+#[test]
+fn hostile_templates_end() {
+    let many = |text: &str, times: usize| text.repeat(times);
+    let around = |open: &str, close: &str, times| many(open, times) + "1" + &many(close, times);
+    let in_self = "{% set ns = namespace() %}{% set ns.x = [ns, ns] %}";
+    let nests = |step: &str| {
+        format!("{{% set ns = namespace(s=[]) %}}{{% for i in range(9999) %}}{step}{{% endfor %}}")
+    };
+    let hostile = [
+        // Values that contain themselves, or as good as.
+        format!("{in_self}{{{{ ns }}}}"),
+        format!("{in_self}{{{{ ns.x }}}}"),
+        format!("{in_self}{{{{ ns.x | tojson }}}}"),
+        format!("{in_self}{{{{ ns.x | join }}}}"),
+        format!("{in_self}{{{{ [[1, ns], [1, ns]] | sort }}}}"),
+        doubled("") + "{{ ns.s }}",
+        doubled("{% set ns.t = ns.t ~ ns.t %}"),
+        doubled("{% set ns.u = ns.u + ns.u %}"),
+        nests("{% set ns.s = [ns.s] %}"),
+        nests("{% set ns.s = {1: ns.s} %}"),
+        nests("{% set ns.s = [ns.s] | map('default') %}"),
+        nests("{% set ns.s = [ns.s.index] %}"),
+        // Sizes that nobody has.
+        "{{ 'a' * 10 ** 9 }}".to_string(),
+        "{{ ('a' * 10 ** 30) | length }}".to_string(),
+        "{{ [1] * 10 ** 12 }}".to_string(),
+        "{{ messages | tojson(indent=4000000000) }}".to_string(),
+        "{{ 'a\nb' | indent(4000000000) }}".to_string(),
+        "{{ 'a' | center(4000000000) }}".to_string(),
+        "{{ 'a'.ljust(10 ** 20) }}".to_string(),
+        "{{ '1'.zfill(10 ** 20) }}".to_string(),
+        "{{ '\t'.expandtabs(10 ** 20) }}".to_string(),
+        "{{ '%1000000000d' % 1 }}".to_string(),
+        "{{ '%*d' | format(10 ** 12, 1) }}".to_string(),
+        "{{ '%.1000000000f' % 1 }}".to_string(),
+        "{{ '{:1000000000}'.format(1) }}".to_string(),
+        "{{ '{:{}}'.format(1, 10 ** 12) }}".to_string(),
+        "{{ [1] | batch(10 ** 12, 2) | list }}".to_string(),
+        "{{ [1] | slice(10 ** 12) | list }}".to_string(),
+        "{{ range(10 ** 12) }}".to_string(),
+        "{{ 10 ** 10 ** 10 }}".to_string(),
+        "{{ ([1] * 99999) | join('a' * 99999) }}".to_string(),
+        "{{ ('a' * 999999).replace('a', 'b' * 999999) }}".to_string(),
+        "{% for i in range(99999) %}{{ 'a' * 9999 }}{% endfor %}".to_string(),
+        // Nesting, as it is read and as it runs.
+        format!("{{{{ {} }}}}", many("1+", 50_000) + "1"),
+        format!("{{{{ {} }}}}", around("(", ")", 50_000)),
+        format!("{{{{ {} }}}}", around("[", "]", 50_000)),
+        format!("{{{{ {} }}}}", around("{1:", "}", 50_000)),
+        format!("{{{{ {} }}}}", many("not ", 50_000) + "1"),
+        format!("{{{{ {} }}}}", many("-", 50_000) + "1"),
+        format!("{{{{ 1{} }}}}", many("|abs", 50_000)),
+        format!("{{{{ a{} }}}}", many(".b", 50_000)),
+        format!("{{{{ a{} }}}}", many("()", 50_000)),
+        format!("{{{{ {} }}}}", many("1 if 1 else ", 50_000) + "2"),
+        around("{% if 1 %}", "{% endif %}", 9_999),
+        around("{% for a in [1] %}", "{% endfor %}", 9_999),
+        format!("{{{{ 'a' | map({}) | list }}}}", many("'map',", 50_000)),
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}".to_string(),
+        "{% macro f(x=f()) %}{% endmacro %}{{ f() }}".to_string(),
+        "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}".to_string(),
+        many("a", 2 << 20),
+        // Time.
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+            .to_string(),
+        format!(
+            "{{{{ {{{}}} }}}}",
+            (0..40_000)
+                .map(|key| format!("{key}:1,"))
+                .collect::<String>()
+        ),
+        // What is not there.
+        "{% include 'a' %}".to_string(),
+        "{% extends 'a' %}".to_string(),
+    ];
+    let small = std::thread::Builder::new().stack_size(64 << 10);
+    let run = move || {
+        for source in &hostile {
+            let begin: String = source.chars().take(100).collect();
+            let started = std::time::Instant::now();
+            let error = rendered(source, &talk()).expect_err(&begin).to_string();
+            assert_eq!(error.lines().count(), 1, "{begin}: {error}");
+            assert!(started.elapsed().as_secs() < 60, "{begin}");
+        }
+    };
+    let ended = small.spawn(run).expect("a thread").join();
+    assert!(ended.is_ok());
+}
+
+/// What is bounded is not what a long conversation takes.
+#[test]
+fn long_conversations_are_rendered() {
+    let turn = |place: usize| {
+        let role = if place % 2 == 0 { "user" } else { "assistant" };
+        Message::new(role, "word ".repeat(200))
+    };
+    let messages: Vec<Message> = (0..2000).map(turn).collect();
+    // The whole text so far is copied at each turn.
+    let source = "{% set ns = namespace(text='') %}{% for m in messages %}\
+                  {% set ns.text = ns.text + m.role + m.content %}{% endfor %}{{ ns.text }}";
+    let text = rendered(source, &messages).expect("a text");
+    assert!(text.len() > 2_000_000);
+}
+
+#[test]
+fn a_folder_s_files_name_its_special_tokens() {
+    let folder = Fixture::load("llama").folder();
+    let write = |name: &str, text: String| std::fs::write(folder.join(name), text).expect("a file");
+    let added = |id: u32, name: &str| json!({"id": id, "content": name, "special": true});
+    let letters = (' '..='~').enumerate();
+    let letters: serde_json::Map<String, serde_json::Value> = letters
+        .map(|(id, letter)| (letter.to_string(), id.into()))
+        .collect();
+    let tokenizer = json!({
+        "version": "1.0",
+        "added_tokens": [added(95, "<s>"), added(96, "</s>"), added(97, "<|end|>")],
+        "model": { "type": "BPE", "vocab": letters, "merges": [], "unk_token": "?" },
+    });
+    write("tokenizer.json", tokenizer.to_string());
+    let mut config = json!({
+        "bos_token": {"content": "<s>", "lstrip": false}, "eos_token": "</s>", "pad_token": null,
+        "image_token": "<image>", "extra_special_tokens": {"boi_token": "<boi>"},
+    });
+    let map = json!({"eos_token": {"content": "<|end|>"}});
+    write("special_tokens_map.json", map.to_string());
+    let found = |config: &serde_json::Value| {
+        write("tokenizer_config.json", config.to_string());
+        let model = Model::open(&*folder, ModelOptions::default()).expect("a model");
+        let mut tokens = special_tokens(&model);
+        tokens.sort();
+        tokens
+    };
+    let expected = |eos: &str| {
+        [
+            ("boi_token", "<boi>"),
+            ("bos_token", "<s>"),
+            ("eos_token", eos),
+            ("image_token", "<image>"),
+        ]
+        .map(|(name, text)| (name.to_string(), text.to_string()))
+    };
+    assert_eq!(found(&config), expected("<|end|>"));
+    // Newer files list the tokens in the configuration itself, and the map no longer counts.
+    config["added_tokens_decoder"] = json!({});
+    assert_eq!(found(&config), expected("</s>"));
+}
