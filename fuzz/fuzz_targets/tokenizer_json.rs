@@ -16,7 +16,10 @@ fuzz_target!(|bytes: &[u8]| {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(512)]);
     for parse_special in [false, true] {
         let options = EncodeOptions::default().add_special(true).parse_special(parse_special);
-        let ids = tokenizer.encode(&text, options).expect("within bounds");
+        // A file whose parts make the text grow without bound is told so.
+        let Ok(ids) = tokenizer.encode(&text, options) else {
+            continue;
+        };
         tokenizer.decode_text(&ids, DecodeOptions::default());
     }
 });

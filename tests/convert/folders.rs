@@ -6,6 +6,7 @@ use crate::support::folder::TempFolder;
 use crate::support::rewrite::{options, run};
 use crate::support::to_gguf::Gguf;
 use rillm::formats::manifest::MetadataValue;
+use rillm::formats::tokenizer::{DecodeOptions, EncodeOptions};
 use rillm::internals::quant;
 use rillm::internals::weights::open;
 use rillm::quantize::Draft;
@@ -135,4 +136,90 @@ fn second_copies_are_left_out() {
     run(&input, &options("f32"), &path, 1).expect("a file");
     let model = Model::open(&path, ModelOptions::default());
     check_all(&fixture, &model.unwrap_or_else(|error| panic!("{error}")));
+}
+
+/// A file tokenizes, begins, stops and shows as the folder it was made of does, whatever GGUF's own
+/// keys can say; where those cannot, a note says what other programs will not know.
+#[test]
+fn a_file_tokenizes_as_its_folder_does() {
+    const TEXTS: &[&str] = &[
+        "",
+        "ABC abc",
+        " Über  12345 \n x",
+        "<s>a</s> <unk>",
+        "日本 👍🏽",
+    ];
+    const VOCABULARY: &str = r#"{"<s>":0,"</s>":1,"<unk>":2,"a":3,"b":4,"c":5,"A":6,"\u2581":7,"\u0120":8,"x":9,"\u2581a":10,"ab":11}"#;
+    let bpe = format!(
+        r#""model":{{"type":"BPE","unk_token":"<unk>","vocab":{VOCABULARY},"merges":["\u2581 a","a b"]}}"#
+    );
+    let unigram = r#""model":{"type":"Unigram","unk_id":2,"vocab":[["<s>",0],["</s>",0],["<unk>",0],["\u2581",-1],["a",-2],["\u2581a",-2.5],["x",-4]]}"#.to_string();
+    let words =
+        format!(r#""model":{{"type":"WordLevel","unk_token":"<unk>","vocab":{VOCABULARY}}}"#);
+    let pieces = format!(
+        r###""model":{{"type":"WordPiece","unk_token":"<unk>","continuing_subword_prefix":"##","vocab":{}}}"###,
+        VOCABULARY.replace("\"ab\"", "\"##b\"")
+    );
+    let lower = r#""normalizer":{"type":"Lowercase"}"#;
+    let space = r#""pre_tokenizer":{"type":"ByteLevel","add_prefix_space":true,"use_regex":true}"#;
+    let metaspace = r#""pre_tokenizer":{"type":"Metaspace","replacement":"\u2581","prepend_scheme":"always","split":true},"decoder":{"type":"Metaspace","replacement":"\u2581","prepend_scheme":"always","split":true}"#;
+    let bert = r###""pre_tokenizer":{"type":"BertPreTokenizer"},"decoder":{"type":"WordPiece","prefix":"##","cleanup":true}"###;
+    let whitespace = r#""pre_tokenizer":{"type":"Whitespace"}"#;
+    let two = r#""post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>"}},{"SpecialToken":{"id":"</s>"}},{"Sequence":{"id":"A"}}],"special_tokens":{"<s>":{"ids":[0]},"</s>":{"ids":[1]}}}"#;
+    let folder = TempFolder::new("tokenizers");
+    let fixture = Fixture::load("llama");
+    let from = fixture.folder();
+    for (index, (parts, notes)) in [
+        (format!("{bpe},{lower},{space}"), true),
+        (format!("{bpe},{space},{two}"), true),
+        (format!("{bpe},{metaspace}"), false),
+        (format!("{bpe},{whitespace}"), true),
+        (format!("{unigram},{metaspace},{two}"), false),
+        (format!("{words},{whitespace}"), true),
+        (format!("{pieces},{bert},{two}"), true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let label = parts.clone();
+        let added = r#""added_tokens":[{"id":0,"content":"<s>","special":true},{"id":1,"content":"</s>","special":true},{"id":2,"content":"<unk>","special":true}]"#;
+        let json = format!("{{{added},{parts}}}");
+        let config = r#"{"bos_token":"<s>","eos_token":"</s>"}"#;
+        std::fs::write(from.join("tokenizer.json"), json).expect("written");
+        std::fs::write(from.join("tokenizer_config.json"), config).expect("written");
+        std::fs::write(
+            from.join("generation_config.json"),
+            r#"{"eos_token_id":[1,5,9]}"#,
+        )
+        .expect("written");
+        std::fs::write(from.join("chat_template.jinja"), "{{ messages }}").expect("written");
+        let input = Draft::open(&from).expect("an input");
+        let noted = input.notes().iter().any(|note| note.contains("tokenizer"));
+        assert_eq!(noted, notes, "{label}: {:?}", input.notes());
+        let path = folder.join(format!("{index}.gguf"));
+        run(&input, &options("f32"), &path, 1).expect("written");
+        let [before, after] = [from.as_ref() as &std::path::Path, &path]
+            .map(|path| Model::open(path, ModelOptions::default()).expect("a model"));
+        let [before, after] = [&before, &after].map(|model| model.tokenizer().expect("one"));
+        assert_eq!(after.end_tokens(), before.end_tokens(), "{label}");
+        assert_eq!(after.bos(), before.bos(), "{label}");
+        assert_eq!(after.eos(), before.eos(), "{label}");
+        for text in TEXTS {
+            for (special, around) in [(false, false), (true, false), (true, true)] {
+                let options = EncodeOptions::default()
+                    .parse_special(special)
+                    .add_special(around);
+                let ids = before.encode(text, options).expect("within bounds");
+                let found = after.encode(text, options);
+                assert_eq!(found.as_ref(), Ok(&ids), "{label}: {text:?}");
+                let decode = DecodeOptions::default();
+                let shown = before.decode(&ids, decode);
+                assert_eq!(after.decode(&ids, decode), shown, "{label}: {text:?}");
+            }
+        }
+        let metadata = open(&path).expect("a GGUF file").manifest.metadata;
+        let template = metadata.value("tokenizer.chat_template");
+        let expected = MetadataValue::String("{{ messages }}".into());
+        assert_eq!(template, Some(&expected), "{label}");
+    }
 }

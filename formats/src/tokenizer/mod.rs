@@ -18,6 +18,7 @@ mod error;
 mod export;
 mod expression;
 mod expression_run;
+mod expression_text;
 mod gguf;
 mod gguf_keys;
 mod gguf_vocabulary;

@@ -21,7 +21,10 @@ fn walk(tokenizer: &Tokenizer, bytes: &[u8]) {
         let options = EncodeOptions::default()
             .add_special(true)
             .parse_special(parse_special);
-        let ids = tokenizer.encode(&text, options).expect("within bounds");
+        // A file whose parts make the text grow without bound is told so.
+        let Ok(ids) = tokenizer.encode(&text, options) else {
+            continue;
+        };
         tokenizer.decode_text(&ids, DecodeOptions::default());
     }
 }
