@@ -4,10 +4,13 @@
 //! Nested objects are flattened with dots (`rope_scaling.factor`, `text_config.hidden_size`).
 //! Whole numbers are `U64`, or `I64` if negative; others `F64`. Arrays of one kind of scalar
 //! become an array (`I64`, `F64`, `Bool` or `String`; an empty one is `I64`); elements of mixed
-//! arrays, and objects and arrays in arrays, get keys of their own (`key.0`, `key.1`). Nulls are
-//! dropped. Translating names is each architecture's business.
+//! arrays, and objects and arrays in arrays, get keys of their own (`key.0`, `key.1`). Nulls and
+//! objects without entries are no values; [`HfConfig::blanks`] tells where they stood. Numbers that
+//! JSON has no word for are read as Python writes them (`Infinity`) and as transformers 5 does
+//! (`{"__float__": "Infinity"}`). Translating names is each architecture's business.
 
 use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
 use alloc::format;
 use alloc::string::String;
@@ -19,7 +22,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 use crate::error::{ErrorKind, FormatError, Quoted};
 use crate::json::{self, Context};
 use crate::limits::{self, Budget};
-use crate::manifest::{Array, Metadata, MetadataValue, Strings};
+use crate::manifest::{Array, Blank, Metadata, MetadataValue, Strings};
 
 /// What `config.json` says.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,6 +31,8 @@ pub struct HfConfig {
     pub model_type: Option<String>,
     /// Every key of the file, flattened.
     pub metadata: Metadata,
+    /// Keys that are there without a value.
+    pub blanks: BTreeMap<String, Blank>,
 }
 
 /// Reads `config.json`.
@@ -37,7 +42,14 @@ pub struct HfConfig {
 /// numbers no float can, or whose `model_type` is no string.
 pub fn parse(bytes: &[u8]) -> Result<HfConfig, FormatError> {
     let mut metadata = Metadata::default();
-    flatten(bytes, "config.json", String::new(), &mut metadata)?;
+    let mut blanks = BTreeMap::new();
+    flatten(
+        bytes,
+        "config.json",
+        String::new(),
+        &mut metadata,
+        &mut blanks,
+    )?;
     let model_type = match metadata.value("model_type") {
         None => None,
         Some(MetadataValue::String(name)) => Some(name.clone()),
@@ -55,6 +67,7 @@ pub fn parse(bytes: &[u8]) -> Result<HfConfig, FormatError> {
     Ok(HfConfig {
         model_type,
         metadata,
+        blanks,
     })
 }
 
@@ -64,7 +77,8 @@ pub fn parse(bytes: &[u8]) -> Result<HfConfig, FormatError> {
 /// As [`parse`].
 pub fn parse_generation(bytes: &[u8], metadata: &mut Metadata) -> Result<(), FormatError> {
     let prefix = "generation".to_owned();
-    flatten(bytes, "generation_config.json", prefix, metadata)
+    let blanks = &mut BTreeMap::new();
+    flatten(bytes, "generation_config.json", prefix, metadata, blanks)
 }
 
 fn flatten(
@@ -72,6 +86,7 @@ fn flatten(
     name: &str,
     path: String,
     metadata: &mut Metadata,
+    blanks: &mut BTreeMap<String, Blank>,
 ) -> Result<(), FormatError> {
     if bytes.len() as u64 > limits::JSON_LEN {
         return Err(FormatError::new(
@@ -91,6 +106,7 @@ fn flatten(
         budget: Budget::new(bytes.len()),
         path,
         metadata,
+        blanks,
     };
     json::parse(&text, 0, name, &context, Root(&mut state))
 }
@@ -102,7 +118,11 @@ struct Flattener<'a> {
     /// Key of the value being read.
     path: String,
     metadata: &'a mut Metadata,
+    blanks: &'a mut BTreeMap<String, Blank>,
 }
+
+/// The key of an object that stands for a number which JSON has no word for.
+const FLOAT: &str = "__float__";
 
 /// Bytes of a map entry beside its text: key and value in a node that is half full.
 const ENTRY_LEN: usize = 144;
@@ -122,32 +142,50 @@ impl Flattener<'_> {
     }
 
     fn insert<E: de::Error>(&mut self, value: MetadataValue) -> Result<(), E> {
+        let text_len = match &value {
+            MetadataValue::String(text) => text.len(),
+            _ => 0,
+        };
+        self.spend(text_len)?;
+        match self.metadata.0.entry(self.path.clone()) {
+            Entry::Vacant(entry) if !self.blanks.contains_key(&self.path) => {
+                entry.insert(value);
+                Ok(())
+            }
+            _ => Err(self.twice()),
+        }
+    }
+
+    fn insert_blank<E: de::Error>(&mut self, blank: Blank) -> Result<(), E> {
+        self.spend(0)?;
+        match self.blanks.entry(self.path.clone()) {
+            Entry::Vacant(entry) if !self.metadata.0.contains_key(&self.path) => {
+                entry.insert(blank);
+                Ok(())
+            }
+            _ => Err(self.twice()),
+        }
+    }
+
+    fn twice<E: de::Error>(&self) -> E {
+        let what = format!("key {} appears twice", Quoted(&self.path));
+        self.context.refuse(ErrorKind::Duplicate, what)
+    }
+
+    /// Takes the memory of an entry under this path.
+    fn spend<E: de::Error>(&mut self, text_len: usize) -> Result<(), E> {
         if self.path.len() as u64 > limits::KEY_LEN {
             let key = Quoted(&self.path);
             let what = format!("key {key} is longer than {} bytes", limits::KEY_LEN);
             return Err(self.context.refuse(ErrorKind::Limit, what));
         }
-        let text_len = match &value {
-            MetadataValue::String(text) => text.len(),
-            _ => 0,
-        };
         let len = ENTRY_LEN
             .saturating_add(self.path.len())
             .saturating_add(text_len);
         let what = format!("key {}", Quoted(&self.path));
         self.budget
             .spend(len, &what)
-            .map_err(|error| self.context.refuse(error.kind(), error.what()))?;
-        match self.metadata.0.entry(self.path.clone()) {
-            Entry::Vacant(entry) => {
-                entry.insert(value);
-                Ok(())
-            }
-            Entry::Occupied(entry) => {
-                let what = format!("key {} appears twice", Quoted(entry.key()));
-                Err(self.context.refuse(ErrorKind::Duplicate, what))
-            }
-        }
+            .map_err(|error| self.context.refuse(error.kind(), error.what()))
     }
 
     fn insert_scalar<E: de::Error>(&mut self, scalar: Scalar) -> Result<(), E> {
@@ -173,11 +211,12 @@ impl Flattener<'_> {
         Err(self.context.refuse(ErrorKind::Limit, what))
     }
 
+    /// Reads an object's entries, or the number that it stands for.
     fn read_object<'de, A: MapAccess<'de>>(
         &mut self,
         mut map: A,
         depth: u32,
-    ) -> Result<(), A::Error> {
+    ) -> Result<Option<Scalar>, A::Error> {
         self.expect_depth(depth)?;
         let context = self.context;
         let key_seed = || json::Text {
@@ -185,6 +224,8 @@ impl Flattener<'_> {
             limit: limits::KEY_LEN,
             what: &"a key",
         };
+        let mut entries = 0usize;
+        let mut number = None;
         while let Some(key) = map.next_key_seed(key_seed())? {
             if json::stand_in(&key).is_some() {
                 let what = format!("a key under {} is not in quotes", Quoted(&self.path));
@@ -200,12 +241,32 @@ impl Flattener<'_> {
                     depth,
                     index: None,
                 })? {
+                    Some(Scalar::Text(text)) if key == FLOAT && entries == 0 => {
+                        number = json::python_number(&text);
+                        match number {
+                            Some(_) => Ok(()),
+                            None => state.insert_scalar(Scalar::Text(text)),
+                        }
+                    }
+                    Some(Scalar::Null) => state.insert_blank(Blank::Null),
                     Some(scalar) => state.insert_scalar(scalar),
                     None => Ok(()),
                 }
             })?;
+            entries = entries.saturating_add(1);
         }
-        Ok(())
+        match number {
+            Some(number) if entries == 1 => Ok(Some(Scalar::Float(number))),
+            Some(_) => {
+                let what = format!("key {FLOAT:?} under {} is not alone", Quoted(&self.path));
+                Err(context.refuse(ErrorKind::Value, what))
+            }
+            None if entries == 0 && !self.path.is_empty() => {
+                self.insert_blank(Blank::Object)?;
+                Ok(None)
+            }
+            None => Ok(None),
+        }
     }
 
     fn read_array<'de, A: SeqAccess<'de>>(
@@ -365,7 +426,7 @@ impl<'de> Visitor<'de> for Root<'_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
-        self.0.read_object(map, 1)
+        self.0.read_object(map, 1).map(|_| ())
     }
 }
 
@@ -432,8 +493,7 @@ impl<'de> Visitor<'de> for ConfigValue<'_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        self.descend(|state, depth| state.read_object(map, depth))?;
-        Ok(None)
+        self.descend(|state, depth| state.read_object(map, depth))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {

@@ -83,6 +83,12 @@ pub(crate) fn stand_in(text: &str) -> Option<f64> {
     found.map(|(_, _, number)| *number)
 }
 
+/// The number that Python writes so.
+pub(crate) fn python_number(text: &str) -> Option<f64> {
+    let found = NOT_JSON.iter().find(|(name, ..)| *name == text.as_bytes());
+    found.map(|(_, _, number)| *number)
+}
+
 /// Puts a stand-in where Python's `json` wrote `Infinity`, `-Infinity` or `NaN`.
 pub(crate) fn without_python_numbers(bytes: &[u8]) -> Cow<'_, [u8]> {
     const QUOTES: usize = 2;

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 pub use crate::dtype::DType;
-pub use crate::metadata::{Array, Metadata, MetadataValue, Strings};
+pub use crate::metadata::{Array, Blank, Metadata, MetadataValue, Strings};
 
 /// A tensor's extents, outermost first (a matrix is `[rows, columns]`, a row is contiguous).
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -87,6 +87,8 @@ pub struct Manifest {
     pub container: Container,
     /// Hyperparameters and everything else the file says about itself.
     pub metadata: Metadata,
+    /// Keys of a `config.json` that are there without a value.
+    pub blanks: BTreeMap<String, Blank>,
     /// Tensors by name.
     pub tensors: BTreeMap<String, TensorInfo>,
     /// Tensors that are there in an element type no kernel reads: harmless until one of them is

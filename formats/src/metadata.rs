@@ -27,6 +27,15 @@ pub enum MetadataValue {
     Array(Array),
 }
 
+/// What stands under a key of a configuration in place of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blank {
+    /// `null`.
+    Null,
+    /// An object without entries.
+    Object,
+}
+
 impl MetadataValue {
     /// What the value is, as errors call it.
     pub fn type_name(&self) -> &'static str {

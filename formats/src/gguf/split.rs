@@ -140,6 +140,7 @@ pub fn merge(files: Vec<Gguf>) -> Result<Manifest, FormatError> {
         architecture: architecture(&metadata)?,
         container: Container::Gguf,
         metadata,
+        blanks: BTreeMap::new(),
         tensors,
         unsupported: BTreeMap::new(),
         lacking: BTreeMap::new(),

@@ -86,6 +86,7 @@ pub fn merge(
         architecture,
         container: Container::HuggingFace,
         metadata: config.metadata,
+        blanks: config.blanks,
         tensors: BTreeMap::new(),
         unsupported: BTreeMap::new(),
         lacking: BTreeMap::new(),

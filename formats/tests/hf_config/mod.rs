@@ -3,7 +3,7 @@
 mod malformed;
 
 use rillm_formats::hf_config;
-use rillm_formats::manifest::{Array, Metadata, MetadataValue, Strings};
+use rillm_formats::manifest::{Array, Blank, Metadata, MetadataValue, Strings};
 
 use crate::support::CONFIG;
 
@@ -115,5 +115,54 @@ fn numbers_that_only_python_writes() {
     assert_eq!(metadata.str("d"), Some("\\"));
     for text in [r#"{"a": Infinite}"#, r#"{NaN: 1}"#, r#"{"a": --Infinity}"#] {
         assert!(hf_config::parse(text.as_bytes()).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn numbers_as_transformers_5_writes_them() {
+    let metadata = parsed(
+        r#"{"a": {"__float__": "-Infinity"}, "b": [0.0, {"__float__": "Infinity"}], "c": {"__float__": "12"}}"#,
+    );
+    assert_eq!(metadata.f64("a"), Some(f64::NEG_INFINITY));
+    let both = Array::F64(vec![0.0, f64::INFINITY]);
+    assert_eq!(metadata.value("b"), Some(&MetadataValue::Array(both)));
+    assert_eq!(metadata.str("c.__float__"), Some("12"));
+    for text in [
+        r#"{"a": {"__float__": "NaN", "b": 1}}"#,
+        r#"{"a": {"__float__": "NaN", "__float__": "NaN"}}"#,
+    ] {
+        assert!(hf_config::parse(text.as_bytes()).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn what_is_there_without_a_value_is_told() {
+    let text =
+        r#"{"a": null, "b": {}, "c": {"d": null, "e": {"f": {}}}, "g": [null, {}], "h": []}"#;
+    let config = hf_config::parse(text.as_bytes()).expect("valid");
+    let blanks = config
+        .blanks
+        .iter()
+        .map(|(key, blank)| (key.as_str(), *blank));
+    let blanks: Vec<(&str, Blank)> = blanks.collect();
+    let (null, object) = (Blank::Null, Blank::Object);
+    assert_eq!(
+        blanks,
+        [
+            ("a", null),
+            ("b", object),
+            ("c.d", null),
+            ("c.e.f", object),
+            ("g.1", object)
+        ]
+    );
+    let keys: Vec<&String> = config.metadata.0.keys().collect();
+    assert_eq!(keys, ["h"]);
+    for twice in [
+        r#"{"a": null, "a": 1}"#,
+        r#"{"a": 1, "a": {}}"#,
+        r#"{"a.b": 1, "a": {"b": null}}"#,
+    ] {
+        assert!(hf_config::parse(twice.as_bytes()).is_err(), "{twice}");
     }
 }

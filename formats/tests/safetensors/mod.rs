@@ -13,6 +13,7 @@ fn config() -> HfConfig {
     HfConfig {
         model_type: Some("llama".into()),
         metadata: Metadata::default(),
+        blanks: Default::default(),
     }
 }
 

@@ -79,6 +79,7 @@ pub fn safetensors(bytes: &[u8]) -> bool {
     let config = hf_config::HfConfig {
         model_type: Some("x".into()),
         metadata: Metadata::default(),
+        blanks: Default::default(),
     };
     safetensors::merge(config, vec![file], None).expect("names were unique");
     true
