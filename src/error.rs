@@ -88,9 +88,9 @@ impl std::error::Error for LoadError {}
 impl From<BuildError> for LoadError {
     fn from(error: BuildError) -> LoadError {
         let kind = match error {
-            BuildError::Missing { .. } | BuildError::Invalid { .. } => {
-                LoadErrorKind::Hyperparameter
-            }
+            BuildError::Missing { .. }
+            | BuildError::Invalid { .. }
+            | BuildError::Unknown { .. } => LoadErrorKind::Hyperparameter,
             _ => LoadErrorKind::Tensor,
         };
         LoadError::new(kind, error.to_string())

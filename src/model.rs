@@ -10,11 +10,14 @@ pub use digest::digest_of;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::state::Lifetime;
 use crate::graph::{
-    Builder, Catalog, Config, Forced, Graph, Index, Matrix, Op, Role, Segments, StateKind, Vector,
-    View, Wiring, fits, spelling,
+    Bounds, Builder, Catalog, Config, Forced, Graph, Index, Matrix, Op, Role, Segments, StateKind,
+    Vector, View, Wiring, fits, spelling,
 };
 use crate::kernels::{Isa, Kernels, Layout};
-use crate::models::{ARCHITECTURES, Architecture, bare, canonical, find, is_in_layer};
+use crate::models::{
+    ARCHITECTURES, Architecture, bare, canonical, check_flags, check_folder, check_gguf, find,
+    is_in_layer,
+};
 use crate::pool::Pool;
 use crate::setters::setters;
 use crate::weights::{Files, Source, TokenizerFiles, Views, Weights, open, open_source};
@@ -348,12 +351,10 @@ pub(crate) fn wired(
 ) -> Result<(&'static Architecture, Views, Wiring), LoadError> {
     let architecture = find_architecture(manifest)?;
     let views = Views::new(manifest, architecture.names)?;
-    let config = Config {
-        metadata: &manifest.metadata,
-        container: manifest.container,
-        architecture: &manifest.architecture,
-        keys: architecture.keys,
-    };
+    let mut config = Config::new(manifest, architecture.keys, bounds(manifest, &views));
+    config.ties = architecture.ties;
+    config.check_forms()?;
+    check_folder(&config, architecture)?;
     let catalog = Asked {
         views: &views,
         withheld: RefCell::default(),
@@ -366,7 +367,10 @@ pub(crate) fn wired(
     built.map_err(|error| {
         error.as_stored(|canonical| as_in_files(manifest, architecture, canonical))
     })?;
+    let config = builder.config().clone();
     let wiring = builder.finish();
+    check_gguf(&config, architecture)?;
+    check_flags(&config, architecture, &used(&wiring))?;
     check_unknown(manifest, &views, architecture, &wiring)?;
     Ok((architecture, views, wiring))
 }
@@ -385,6 +389,33 @@ impl Catalog for Asked<'_> {
             withheld.get_or_insert_with(|| why.to_string());
         }
         self.views.shape(name)
+    }
+
+    fn holds(&self, name: &str) -> bool {
+        self.views.shape(name).is_some()
+    }
+}
+
+/// What the files' tensors have room for.
+fn bounds(manifest: &Manifest, views: &Views) -> Bounds {
+    let elements = manifest
+        .tensors
+        .values()
+        .filter_map(|info| info.shape.elements());
+    let layer = |(name, _): (&str, _)| {
+        let mut parts = name.split('.');
+        parts.find(|part| *part == "blk")?;
+        parts.next()?.parse::<u32>().ok()
+    };
+    let layers: HashSet<u32> = views.iter().filter_map(layer).collect();
+    // Where no layer is found, names tell what is amiss: but there are as many as tensors at most.
+    let layers = match layers.len() {
+        0 => manifest.tensors.len(),
+        layers => layers,
+    };
+    Bounds {
+        elements: elements.max().unwrap_or(0),
+        layers: layers as u64,
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) fn converted(
     let conversion = &architecture.conversion;
     let mut keys = translated(architecture, manifest);
     (conversion.keys)(&mut keys);
+    scaling::unscaled(&mut keys)
+        .map_err(|what| LoadError::new(LoadErrorKind::Unsupported, what))?;
     // Readers refuse what they do not use: second copies of what is shared, say.
     let used = used(&wiring);
     let mut tensors = Vec::new();

@@ -7,6 +7,34 @@ use rillm_formats::manifest::{DType, MetadataValue};
 use std::f64::consts::PI;
 use std::sync::Arc;
 
+/// That positions are not scaled, GGUF says by saying nothing.
+///
+/// # Errors
+/// Layers that look through a window have a scaling of their own: GGUF has no word for it.
+pub(super) fn unscaled(keys: &mut GgufKeys<'_>) -> Result<(), String> {
+    let plain = |keys: &GgufKeys<'_>, key: &str| {
+        matches!(keys.values.str(key), None | Some("default" | "none"))
+    };
+    if plain(keys, "rope.scaling.type") {
+        keys.remove(&["rope.scaling.type"]);
+    }
+    let own = |key: &str| {
+        let theirs = key.replace("_swa", "");
+        keys.values.value(key) != keys.values.value(&theirs)
+    };
+    let swa = |key: &String| key.starts_with("rope.scaling_swa.");
+    let mut scaled = keys.values.0.keys().filter(|key| swa(key));
+    if !plain(keys, "rope.scaling_swa.type") && scaled.any(|key| own(key)) {
+        return Err(
+            "rope_parameters.sliding_attention has a scaling of its own, which GGUF cannot hold"
+                .to_string(),
+        );
+    }
+    keys.values.0.retain(|key, _| !swa(key));
+    keys.remove(&["rope.partial_factor_swa"]);
+    Ok(())
+}
+
 /// A part of a head becomes a number of elements.
 pub(super) fn rotated(keys: &mut GgufKeys<'_>) {
     let part = keys.float("rope.partial_factor");

@@ -45,13 +45,25 @@ impl Heads {
     /// Reads `attention.head_count` and what goes with it; heads that share no keys, and as
     /// wide as they fit into `width`, unless the files say otherwise.
     pub fn read(config: &Config<'_>, width: usize) -> Result<Heads, BuildError> {
+        Heads::read_wide(config, width, None)
+    }
+
+    /// The same where a class's heads have a width of their own if `config.json` does not say it.
+    pub fn read_wide(
+        config: &Config<'_>,
+        width: usize,
+        usual: Option<usize>,
+    ) -> Result<Heads, BuildError> {
         let heads = config.count("attention.head_count")?;
         let kv_heads = config.optional_count("attention.head_count_kv")?;
         let kv_heads = kv_heads.unwrap_or(heads);
         if !heads.is_multiple_of(kv_heads) {
             return Err(config.invalid("attention.head_count_kv", "a divisor of the head count"));
         }
-        let head_dim = match config.optional_count("attention.key_length")? {
+        let key = "attention.key_length";
+        let usual =
+            usual.filter(|_| config.container == Container::HuggingFace && !config.is_null(key));
+        let head_dim = match config.optional_count(key)?.or(usual) {
             Some(head_dim) => head_dim,
             None if width.is_multiple_of(heads) => width / heads,
             None => return Err(config.invalid("attention.head_count", "a divisor of the width")),
@@ -246,7 +258,7 @@ impl Windows {
     ) -> Result<Windows, BuildError> {
         let window = match config.value("attention.sliding_window") {
             Some(_) => config.feature("attention.sliding_window")?,
-            None => default,
+            None => default.filter(|_| !config.is_null("attention.sliding_window")),
         };
         let key = "attention.sliding_window_pattern";
         let pattern = match config.value(key) {
@@ -293,33 +305,24 @@ fn listed(list: &Array, layers: usize) -> Option<Vec<bool>> {
     (0..layers).map(kind).collect()
 }
 
-/// Whether a class's head is its embedding where `config.json` does not say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tied {
-    /// Yes: a head that is stored nevertheless is left alone, as the reference leaves it.
-    ByDefault,
-    /// No, unless none is stored.
-    OnRequest,
-}
-
-/// Whether the head is the embedding. GGUF stores a head if and only if it is another matrix;
-/// in a Hugging Face folder the configuration decides, whatever is stored.
-pub fn is_tied(model: &Builder<'_>, default: Tied) -> Result<bool, BuildError> {
-    // Asked only where it decides: what an index promises and nobody needs is no error.
-    let stored = || model.has("output.weight");
-    Ok(match (model.config().container, model.config().tied()?) {
-        (Container::Gguf, _) => !stored(),
-        (Container::HuggingFace, Some(tied)) => tied,
-        (Container::HuggingFace, None) => default == Tied::ByDefault || !stored(),
+/// Whether the head is the embedding: unless a head is stored, which is used whatever the
+/// configuration says of it, as transformers 5 does (one that is the same changes nothing).
+pub fn is_tied(model: &Builder<'_>) -> Result<bool, BuildError> {
+    let (name, config) = ("output.weight", model.config());
+    Ok(match config.tied()?.or(config.ties.then_some(true)) {
+        Some(false) => false,
+        // Without asking for it: what an index promises and nobody needs is no error.
+        Some(true) if config.container == Container::HuggingFace => !model.holds(name),
+        _ => !model.has(name),
     })
 }
 
 /// Logits: x Wᵀ + b, where W is `output.weight` or, if tied, `token_embd.weight`, and b is
 /// `output.bias` if there is one. Normalising x is the caller's.
-pub fn head(net: &Net<'_, '_>, x: Value, default: Tied) -> Result<Value, BuildError> {
+pub fn head(net: &Net<'_, '_>, x: Value) -> Result<Value, BuildError> {
     let model = net.builder;
     let vocabulary = model.rows("token_embd.weight")?;
-    let name = if is_tied(model, default)? {
+    let name = if is_tied(model)? {
         "token_embd.weight"
     } else {
         "output.weight"
@@ -329,14 +332,14 @@ pub fn head(net: &Net<'_, '_>, x: Value, default: Tied) -> Result<Value, BuildEr
     Ok(net.matmul(x, weight, bias))
 }
 
-/// The positive number under `key`, or `default` if there is none; `null` says there is no cap.
+/// The positive number under `key`, or `default` if there is no key; `null` says there is no cap.
 pub fn cap(
     config: &Config<'_>,
     key: &str,
     default: Option<f32>,
 ) -> Result<Option<f32>, BuildError> {
     if config.value(key).is_none() {
-        return Ok(default);
+        return Ok(default.filter(|_| !config.is_null(key)));
     }
     match config.float(key, 0.0)? {
         cap if cap > 0.0 => Ok(Some(cap)),

@@ -11,6 +11,11 @@ use std::fmt;
 pub trait Catalog {
     /// Extents, outermost first, as seen through the tensor's view.
     fn shape(&self, name: &str) -> Option<&[u64]>;
+
+    /// Whether there is one, for those who can do without.
+    fn holds(&self, name: &str) -> bool {
+        self.shape(name).is_some()
+    }
 }
 
 /// Why a model could not be built from its files.
@@ -30,6 +35,13 @@ pub enum BuildError {
         found: String,
         /// What should be.
         expected: String,
+    },
+    /// It is not known what a hyperparameter changes.
+    Unknown {
+        /// Its key.
+        key: String,
+        /// What is there.
+        found: String,
     },
     /// A tensor is absent.
     NoTensor {
@@ -58,6 +70,11 @@ impl fmt::Display for BuildError {
             } => {
                 write!(f, "hyperparameter {key} is {found}, expected {expected}")
             }
+            BuildError::Unknown { key, found } => write!(
+                f,
+                "hyperparameter {key} is {found}, and it is not known what it changes: results \
+                 could be wrong (take it out of the file if it changes nothing)"
+            ),
             BuildError::NoTensor { name } => write!(f, "tensor {name} is missing"),
             BuildError::Shape {
                 name,
@@ -96,7 +113,9 @@ impl BuildError {
                     }
                 }
             }
-            BuildError::Missing { .. } | BuildError::Invalid { .. } => {}
+            BuildError::Missing { .. }
+            | BuildError::Invalid { .. }
+            | BuildError::Unknown { .. } => {}
         }
         self
     }
@@ -291,6 +310,11 @@ impl<'a> Builder<'a> {
     /// Says that layers from this one on are there for another purpose and are left out.
     pub fn leaves_out_layers(&self, first: usize) {
         self.wiring.borrow_mut().layers_left_out = Some(first);
+    }
+
+    /// Whether the files hold a tensor that is not needed otherwise.
+    pub fn holds(&self, name: &str) -> bool {
+        self.catalog.holds(name)
     }
 
     /// Whether the files hold a tensor.

@@ -2,13 +2,15 @@
 //! container calls them.
 
 use super::BuildError;
-use rillm_formats::manifest::{Array, Container, Metadata, MetadataValue};
+use rillm_formats::manifest::{Array, Blank, Container, Manifest, Metadata, MetadataValue};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A canonical name and `config.json`'s; several lines for several spellings.
 pub type Key = (&'static str, &'static str);
 
 /// The hyperparameters of a model of one architecture.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Config<'a> {
     /// Everything the files say.
     pub metadata: &'a Metadata,
@@ -18,16 +20,137 @@ pub struct Config<'a> {
     pub architecture: &'a str,
     /// Tables of canonical names and `config.json`'s.
     pub keys: &'static [&'static [Key]],
+    /// Keys of a `config.json` that are there without a value.
+    pub blanks: &'a BTreeMap<String, Blank>,
+    /// What the files' tensors have room for.
+    pub bounds: Bounds,
+    /// Whether a class's head is its embedding where `config.json` does not say.
+    pub ties: bool,
+    /// Canonical names that were asked for.
+    asked: RefCell<BTreeSet<String>>,
 }
 
+/// What counts are held against before anything is reserved in proportion to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Elements of the largest tensor: no width and no number of heads or experts is above it.
+    pub elements: u64,
+    /// Layers of which there are tensors.
+    pub layers: u64,
+}
+
+/// Counts that no tensor bears out: lengths of texts, distances, and how often something recurs.
+const LENGTHS: &[&str] = &[
+    "attention.relative_max_distance",
+    "attention.sliding_window",
+    "attention.sliding_window_pattern",
+    "context_length",
+    "decoder_start_token_id",
+    "expert_every_n_layers",
+    "full_attention_interval",
+    "max_window_layers",
+    "memory.compressed",
+    "memory.length",
+    "memory.ratio",
+    "memory.segment",
+    "moe_every_n_layers",
+    "nextn_predict_layers",
+    "residual_attention",
+    "rope.scaling.original_context_length",
+    "rope.scaling_swa.original_context_length",
+    "rope.unrotated_interval",
+];
+
 impl<'a> Config<'a> {
+    /// The hyperparameters that a manifest holds under these keys.
+    pub fn new(
+        manifest: &'a Manifest,
+        keys: &'static [&'static [Key]],
+        bounds: Bounds,
+    ) -> Config<'a> {
+        Config {
+            metadata: &manifest.metadata,
+            container: manifest.container,
+            architecture: &manifest.architecture,
+            keys,
+            blanks: &manifest.blanks,
+            bounds,
+            ties: false,
+            asked: RefCell::default(),
+        }
+    }
+
+    /// The canonical names that were asked for so far, whether or not the files have them.
+    pub fn asked(&self) -> BTreeSet<String> {
+        self.asked.borrow().clone()
+    }
+
+    /// An error about a key that nothing is known of.
+    pub fn unknown(&self, found: &str) -> BuildError {
+        BuildError::Unknown {
+            key: found.to_string(),
+            found: self.found(found),
+        }
+    }
+
+    /// Refuses an object in place of a value, and a value in place of an object: what stands
+    /// where nobody looks would pass for absent.
+    ///
+    /// # Errors
+    /// Names the key.
+    pub fn check_forms(&self) -> Result<(), BuildError> {
+        if self.container == Container::Gguf {
+            return Ok(());
+        }
+        for (_, theirs) in self.keys.iter().copied().flatten() {
+            if self.is_object(theirs) {
+                return Err(BuildError::Invalid {
+                    key: (*theirs).to_string(),
+                    found: "an object, or a list of several kinds".to_string(),
+                    expected: "a value".to_string(),
+                });
+            }
+            for (dot, _) in theirs.match_indices('.') {
+                let object = &theirs[..dot];
+                if self.metadata.value(object).is_some() {
+                    return Err(self.bad(object, "an object or null"));
+                }
+            }
+        }
+        match self.metadata.value("architectures") {
+            Some(MetadataValue::Array(list)) if list.is_empty() || list.strings().is_some() => {
+                Ok(())
+            }
+            None if !self.is_object("architectures") => Ok(()),
+            _ => Err(self.bad("architectures", "a list of names of classes")),
+        }
+    }
+
+    /// Whether entries stand under a key of `config.json`, or none in an object.
+    fn is_object(&self, theirs: &str) -> bool {
+        let begin = format!("{theirs}.");
+        let values = self.metadata.0.range(begin.clone()..).next();
+        let blanks = self.blanks.range(begin.clone()..).next();
+        self.blanks.get(theirs) == Some(&Blank::Object)
+            || values.is_some_and(|(key, _)| key.starts_with(&begin))
+            || blanks.is_some_and(|(key, _)| key.starts_with(&begin))
+    }
+
+    /// Whether `config.json` says `null`, which may mean something else than to say nothing.
+    pub fn is_null(&self, key: &str) -> bool {
+        let mut lines = self.keys.iter().copied().flatten();
+        self.container == Container::HuggingFace
+            && self.key(key).is_none()
+            && lines.any(|(canonical, theirs)| {
+                *canonical == key && self.blanks.get(*theirs) == Some(&Blank::Null)
+            })
+    }
+
     /// A positive whole number that must be there.
     pub fn count(&self, key: &str) -> Result<usize, BuildError> {
         match self.optional_count(key)? {
             Some(count) => Ok(count),
-            None => Err(BuildError::Missing {
-                key: self.spelling(key),
-            }),
+            None => Err(self.missing(key)),
         }
     }
 
@@ -36,13 +159,49 @@ impl<'a> Config<'a> {
         let Some(found) = self.key(key) else {
             return Ok(None);
         };
-        let count = self
-            .metadata
-            .u64(&found)
-            .filter(|&count| count > 0 && count <= u32::MAX.into());
-        match count.and_then(|count| usize::try_from(count).ok()) {
-            Some(count) => Ok(Some(count)),
-            None => Err(self.bad(&found, "a positive whole number below 2^32")),
+        let count = match self.metadata.value(&found) {
+            Some(MetadataValue::Array(list)) => Some(self.of_each_layer(key, &found, list)?),
+            _ => self.metadata.u64(&found),
+        };
+        let count = count.filter(|&count| count > 0 && count <= u32::MAX.into());
+        let Some(count) = count else {
+            return Err(self.bad(&found, "a positive whole number below 2^32"));
+        };
+        let (most, what) = match key {
+            // The first layer that is missing is named by its tensors.
+            "block_count" | "decoder_block_count" => {
+                let layers = self.bounds.layers;
+                (
+                    layers.saturating_add(1),
+                    format!("the {layers} layers that are there"),
+                )
+            }
+            _ if LENGTHS.contains(&key) => (u64::MAX, String::new()),
+            _ => (
+                self.bounds.elements,
+                "what the tensors have room for".to_string(),
+            ),
+        };
+        if count > most {
+            return Err(self.bad(&found, &what));
+        }
+        Ok(usize::try_from(count).ok())
+    }
+
+    /// A count that is listed for each layer: the same for all.
+    fn of_each_layer(&self, key: &str, found: &str, list: &Array) -> Result<u64, BuildError> {
+        let layers = match key {
+            "block_count" | "decoder_block_count" => None,
+            _ => self.optional_count("block_count")?,
+        };
+        let whole = layers == Some(list.len());
+        let first = list.u64(0).filter(|_| whole);
+        let Some(first) = first else {
+            return Err(self.bad(found, "a positive whole number below 2^32"));
+        };
+        match (1..list.len()).all(|layer| list.u64(layer) == Some(first)) {
+            true => Ok(first),
+            false => Err(self.bad(found, "the same number for each layer")),
         }
     }
 
@@ -73,6 +232,16 @@ impl<'a> Config<'a> {
             Some(id) => Ok(Some(id)),
             None => Err(self.bad(&found, "a token's id")),
         }
+    }
+
+    /// What keeps a division from one by zero: a number that is not negative, or `default` if
+    /// absent.
+    pub fn epsilon(&self, key: &str, default: f32) -> Result<f32, BuildError> {
+        let epsilon = self.float(key, default)?;
+        if epsilon >= 0.0 && !self.is_null(key) {
+            return Ok(epsilon);
+        }
+        Err(self.invalid(key, "a number that is not negative"))
     }
 
     /// A finite number, or `default` if absent.
@@ -146,12 +315,13 @@ impl<'a> Config<'a> {
     /// `tie_word_embeddings` of a Hugging Face folder, if it says; GGUF has no such key.
     pub fn tied(&self) -> Result<Option<bool>, BuildError> {
         let key = "tie_word_embeddings";
-        if self.container == Container::Gguf || self.metadata.value(key).is_none() {
+        if self.container == Container::Gguf {
             return Ok(None);
         }
-        match self.metadata.bool(key) {
-            Some(tied) => Ok(Some(tied)),
-            None => Err(self.bad(key, "true or false")),
+        match (self.metadata.value(key), self.metadata.bool(key)) {
+            (None, _) if !self.is_object(key) => Ok(None),
+            (_, Some(tied)) => Ok(Some(tied)),
+            _ => Err(self.bad(key, "true or false")),
         }
     }
 
@@ -170,15 +340,29 @@ impl<'a> Config<'a> {
         self.bad(&found, expected)
     }
 
-    fn bad(&self, found: &str, expected: &str) -> BuildError {
-        let value = match self.metadata.value(found) {
-            Some(value) => show(value),
-            None => "nothing".to_string(),
-        };
+    /// An error about a value that should be there.
+    pub fn missing(&self, key: &str) -> BuildError {
+        BuildError::Missing {
+            key: self.spelling(key),
+        }
+    }
+
+    /// An error about the value under a key of the files.
+    pub fn bad(&self, found: &str, expected: &str) -> BuildError {
         BuildError::Invalid {
             key: found.to_string(),
-            found: value,
+            found: self.found(found),
             expected: expected.to_string(),
+        }
+    }
+
+    /// What stands under a key of the files, for people.
+    fn found(&self, found: &str) -> String {
+        match self.metadata.value(found) {
+            Some(value) => show(value),
+            None if self.is_object(found) => "an object".to_string(),
+            None if self.blanks.contains_key(found) => "null".to_string(),
+            None => "nothing".to_string(),
         }
     }
 
@@ -186,6 +370,7 @@ impl<'a> Config<'a> {
     fn key(&self, key: &str) -> Option<String> {
         match self.container {
             Container::Gguf => {
+                self.asked.borrow_mut().insert(key.to_string());
                 let full = format!("{}.{key}", self.architecture);
                 self.metadata.value(&full).map(|_| full)
             }

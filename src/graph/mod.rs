@@ -21,7 +21,7 @@ pub mod state;
 pub use builder::{
     BuildError, Builder, Catalog, Forced, MatrixSpec, RowOrder, VectorSpec, Wiring, transpose,
 };
-pub use config::{Config, Key};
+pub use config::{Bounds, Config, Key};
 pub use names::{Name, View, fits, spelling};
 pub use net::Net;
 pub use op::{

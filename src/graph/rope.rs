@@ -67,6 +67,35 @@ pub enum RopeFrequencies {
     },
 }
 
+/// Which layers' hyperparameters of rotation are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layers {
+    /// Of layers that see everything, and of all where no others are told apart.
+    All,
+    /// Of layers that look through a sliding window.
+    Sliding,
+}
+
+impl Layers {
+    /// The canonical name of what `rope.…` is for all layers.
+    fn key(self, key: &str) -> String {
+        match (self, key.strip_prefix("rope.scaling.")) {
+            (Layers::All, _) => key.to_string(),
+            (Layers::Sliding, Some(key)) => format!("rope.scaling_swa.{key}"),
+            (Layers::Sliding, None) => format!("{key}_swa"),
+        }
+    }
+}
+
+/// Whether a configuration says by itself how layers rotate that look through a sliding window.
+fn says_sliding(config: &Config<'_>) -> bool {
+    let mut keys = config.keys.iter().copied().flatten();
+    keys.any(|(canonical, theirs)| {
+        let sliding = canonical.starts_with("rope.") && theirs.contains(".sliding_attention.");
+        sliding && config.metadata.value(theirs).is_some()
+    })
+}
+
 /// Most elements of a head that can be rotated: frequencies are worked out before any tensor
 /// has confirmed the head's size.
 const MAX_DIMS: usize = 1 << 16;
@@ -138,8 +167,7 @@ impl Rope {
         head_dim: usize,
         part: f64,
     ) -> Result<Rope, BuildError> {
-        let dims = rotated(builder.config(), head_dim, part)?;
-        Rope::read_dims(builder, pairing, dims, 10000.0)
+        Rope::read_whole(builder, pairing, head_dim, (part, 10000.0))
     }
 
     /// The same where the base is another one if the files do not say.
@@ -149,61 +177,123 @@ impl Rope {
         head_dim: usize,
         base: f32,
     ) -> Result<Rope, BuildError> {
-        let dims = rotated(builder.config(), head_dim, 1.0)?;
-        Rope::read_dims(builder, pairing, dims, base)
+        Rope::read_whole(builder, pairing, head_dim, (1.0, base))
     }
 
-    fn read_dims(
+    /// The one rotation of a model that has no other: a part of each head, from a base.
+    pub fn read_whole(
         builder: &Builder<'_>,
         pairing: Pairing,
-        dims: usize,
-        base: f32,
+        head_dim: usize,
+        defaults: (f64, f32),
+    ) -> Result<Rope, BuildError> {
+        let read = |layers| Rope::read_layers(builder, pairing, head_dim, layers, defaults);
+        let rope = read(Layers::All)?;
+        let config = builder.config();
+        if says_sliding(config) && read(Layers::Sliding)? != rope {
+            let expected = "what it is for full attention: all layers rotate alike";
+            return Err(config.invalid("rope.freq_base_swa", expected));
+        }
+        Ok(rope)
+    }
+
+    /// The rotations of layers that see everything and of those that look through a sliding
+    /// window, which are scaled only where a configuration says it of them by themselves. `bases`
+    /// are theirs if the files do not say.
+    pub fn read_both(
+        builder: &Builder<'_>,
+        pairing: Pairing,
+        head_dim: usize,
+        bases: [f32; 2],
+    ) -> Result<[Rope; 2], BuildError> {
+        let config = builder.config();
+        let read =
+            |layers, base| Rope::read_layers(builder, pairing, head_dim, layers, (1.0, base));
+        let [all, sliding] = bases;
+        let rope = read(Layers::All, all)?;
+        if says_sliding(config) {
+            return Ok([rope, read(Layers::Sliding, sliding)?]);
+        }
+        let base = positive(config, "rope.freq_base_swa", sliding)?;
+        let dims = rotated(config, head_dim, 1.0, Layers::All)?;
+        Ok([rope, Rope::plain(pairing, dims, base)])
+    }
+
+    fn read_layers(
+        builder: &Builder<'_>,
+        pairing: Pairing,
+        head_dim: usize,
+        layers: Layers,
+        (part, base): (f64, f32),
     ) -> Result<Rope, BuildError> {
         let config = builder.config();
+        let key = |key: &str| layers.key(key);
+        let dims = rotated(config, head_dim, part, layers)?;
         let pairs = dims / 2;
-        let base = positive(config, "rope.freq_base", base)?;
-        let factor = match config.value("rope.scaling.factor") {
-            Some(_) => positive(config, "rope.scaling.factor", 1.0)?,
-            None => positive(config, "rope.scale_linear", 1.0)?,
-        };
+        let base = positive(config, &key("rope.freq_base"), base)?;
         let original =
-            |fallback: &str| match config.optional_count("rope.scaling.original_context_length")? {
+            || match config.optional_count(&key("rope.scaling.original_context_length"))? {
                 Some(length) => Ok(length),
-                None => config.count(fallback),
+                None => config.count("context_length"),
             };
         let mut rope = Rope::plain(pairing, dims, base);
         if let Some(tensor) = builder.optional_vector("rope_freqs.weight", &[pairs])? {
             rope.division = Division::Fixed(Divisors::Tensor(tensor));
         }
-        let long = LongRope::find(builder, pairs)?;
+        let long = LongRope::find(builder, pairs, layers)?;
         let base = f64::from(base);
-        let kind = match config.text("rope.scaling.type")? {
+        let said = config.text(&key("rope.scaling.type"))?;
+        let factor = match config.value(&key("rope.scaling.factor")) {
+            Some(_) => Some(positive(config, &key("rope.scaling.factor"), 1.0)?),
+            None => match config.value("rope.scale_linear") {
+                Some(_) => Some(positive(config, "rope.scale_linear", 1.0)?),
+                None => None,
+            },
+        };
+        let kind = match said {
             // Files before the name was settled call it su or yarn, and GGUF files not at all.
             _ if long.is_some() => "longrope",
             Some(kind) => kind,
             // In GGUF a factor alone means linear scaling.
-            None if factor != 1.0 => "linear",
+            None if config.container == Container::Gguf && factor.is_some_and(|f| f != 1.0) => {
+                "linear"
+            }
+            None if factor.is_some_and(|factor| factor != 1.0) => {
+                return Err(config.missing(&key("rope.scaling.type")));
+            }
             None => "none",
+        };
+        let factor = || match factor {
+            Some(factor) => Ok(factor),
+            // Readers of GGUF take none for one.
+            None if config.container == Container::Gguf => Ok(1.0),
+            None if kind == "yarn" && config.is_null(&key("rope.scaling.factor")) => {
+                Ok(config.count("context_length")? as f32 / original()? as f32)
+            }
+            None => Err(config.missing(&key("rope.scaling.factor"))),
         };
         match (kind, long) {
             ("none" | "default", _) => {}
-            ("linear", _) => rope.frequencies = fixed(pairs, |i| plain(base, dims, i) / factor),
+            ("linear", _) => {
+                let factor = factor()?;
+                rope.frequencies = fixed(pairs, |i| plain(base, dims, i) / factor);
+            }
             ("dynamic", _) => {
                 rope.frequencies = RopeFrequencies::Dynamic {
                     base: base as f32,
                     pairs,
-                    factor,
+                    factor: factor()?,
                     trained: config.count("context_length")?,
                 };
             }
             ("yarn", _) => {
-                let yarn = Yarn::read(builder, original("context_length")?, factor)?;
+                let yarn = Yarn::read(config, original()?, factor()?, layers)?;
                 rope.magnitude = yarn.magnitude;
                 rope.frequencies = fixed(pairs, |i| yarn.frequency(base, dims, i));
             }
             ("longrope", Some(tables)) => {
-                let trained = original("context_length")?;
-                rope.magnitude = tables.magnitude(config, trained, factor)?;
+                let trained = original()?;
+                rope.magnitude = tables.magnitude(config, trained, layers)?;
                 rope.division = Division::ByLength {
                     short: tables.short,
                     long: tables.long,
@@ -211,13 +301,20 @@ impl Rope {
                 };
             }
             ("llama3", _) => {
-                let trained = original("context_length")? as f64;
-                let low = f64::from(config.float("rope.scaling.low_freq_factor", 1.0)?);
-                let high = f64::from(config.float("rope.scaling.high_freq_factor", 4.0)?);
-                let wide = f64::from(factor);
+                let trained = original()? as f64;
+                let bound = |name: &str| {
+                    let key = key(name);
+                    match config.value(&key) {
+                        Some(_) => Ok(f64::from(config.float(&key, 0.0)?)),
+                        None => Err(config.missing(&key)),
+                    }
+                };
+                let low = bound("rope.scaling.low_freq_factor")?;
+                let high = bound("rope.scaling.high_freq_factor")?;
+                let wide = f64::from(factor()?);
                 if low <= 0.0 || high <= low {
                     let expected = "a number above low_freq_factor, which is above zero";
-                    return Err(config.invalid("rope.scaling.high_freq_factor", expected));
+                    return Err(config.invalid(&key("rope.scaling.high_freq_factor"), expected));
                 }
                 rope.frequencies = fixed(pairs, |i| {
                     let frequency = f64::from(plain(base, dims, i));
@@ -228,23 +325,10 @@ impl Rope {
             }
             _ => {
                 let expected = "none, linear, dynamic, yarn, llama3, or longrope with its tables";
-                return Err(config.invalid("rope.scaling.type", expected));
+                return Err(config.invalid(&key("rope.scaling.type"), expected));
             }
         }
         Ok(rope)
-    }
-
-    /// A rotation without scaling, whose base is under `key` (or `default`): that of layers
-    /// which look through a window beside others which see everything.
-    pub fn read_local(
-        builder: &Builder<'_>,
-        pairing: Pairing,
-        head_dim: usize,
-        (key, default): (&str, f32),
-    ) -> Result<Rope, BuildError> {
-        let config = builder.config();
-        let base = positive(config, key, default)?;
-        Ok(Rope::plain(pairing, rotated(config, head_dim, 1.0)?, base))
     }
 
     fn plain(pairing: Pairing, dims: usize, base: f32) -> Rope {
@@ -258,31 +342,41 @@ impl Rope {
 }
 
 /// How many elements of a head are rotated: as many as are said, a part, or all.
-fn rotated(config: &Config<'_>, head_dim: usize, part: f64) -> Result<usize, BuildError> {
-    let dims = match config.optional_count("rope.dimension_count")? {
+fn rotated(
+    config: &Config<'_>,
+    head_dim: usize,
+    part: f64,
+    layers: Layers,
+) -> Result<usize, BuildError> {
+    let (count, factor) = (
+        layers.key("rope.dimension_count"),
+        layers.key("rope.partial_factor"),
+    );
+    let dims = match config.optional_count(&count)? {
         Some(dims) => dims,
         // Rounded down, as the reference does it.
-        None => (head_dim as f64 * config.double("rope.partial_factor", part)?) as usize,
+        None => (head_dim as f64 * config.double(&factor, part)?) as usize,
     };
     let most = head_dim.min(MAX_DIMS);
     if dims > 0 && dims <= most && dims.is_multiple_of(2) {
         return Ok(dims);
     }
-    let said = ["rope.dimension_count", "rope.partial_factor"]
-        .into_iter()
-        .find(|key| config.value(key).is_some());
-    let expected = match said {
-        Some("rope.partial_factor") => {
-            format!("a part of the head's {head_dim} elements that is an even number")
-        }
-        _ => format!("an even number up to {most}"),
+    if config.value(&count).is_none() && config.value(&factor).is_some() {
+        let expected = format!("a part of the head's {head_dim} elements that is an even number");
+        return Err(config.invalid(&factor, &expected));
+    }
+    let said = config.value(&count).is_some();
+    let key = if said {
+        count.as_str()
+    } else {
+        "attention.key_length"
     };
-    Err(config.invalid(said.unwrap_or("attention.key_length"), &expected))
+    Err(config.invalid(key, &format!("an even number up to {most}")))
 }
 
 fn positive(config: &Config<'_>, key: &str, default: f32) -> Result<f32, BuildError> {
     let number = config.float(key, default)?;
-    if number > 0.0 {
+    if number > 0.0 && !config.is_null(key) {
         Ok(number)
     } else {
         Err(config.invalid(key, "a positive number"))
@@ -297,7 +391,11 @@ struct LongRope {
 
 impl LongRope {
     /// In a Hugging Face folder they are lists, in GGUF tensors.
-    fn find(builder: &Builder<'_>, pairs: usize) -> Result<Option<LongRope>, BuildError> {
+    fn find(
+        builder: &Builder<'_>,
+        pairs: usize,
+        layers: Layers,
+    ) -> Result<Option<LongRope>, BuildError> {
         let names = ["rope_factors_short.weight", "rope_factors_long.weight"];
         if names.iter().any(|name| builder.has(name)) {
             let [short, long] = names.map(|name| builder.vector(name, &[pairs]));
@@ -305,6 +403,8 @@ impl LongRope {
             return Ok(Some(LongRope { short, long }));
         }
         let keys = ["rope.scaling.short_factor", "rope.scaling.long_factor"];
+        let keys = keys.map(|key| layers.key(key));
+        let keys = [keys[0].as_str(), keys[1].as_str()];
         let config = builder.config();
         if keys.iter().all(|key| config.value(key).is_none()) {
             return Ok(None);
@@ -329,18 +429,19 @@ impl LongRope {
         &self,
         config: &Config<'_>,
         trained: usize,
-        factor: f32,
+        layers: Layers,
     ) -> Result<f32, BuildError> {
-        let stretch = match config.optional_count("rope.scaling.original_context_length")? {
-            Some(original) => config.count("context_length")? as f64 / original as f64,
-            None => f64::from(factor),
+        let factor = layers.key("rope.scaling.factor");
+        let stretch = match config.value(&factor) {
+            Some(_) => f64::from(positive(config, &factor, 1.0)?),
+            None => config.count("context_length")? as f64 / trained as f64,
         };
         let default = match config.container {
             Container::Gguf => 1.0,
             Container::HuggingFace if stretch <= 1.0 => 1.0,
             Container::HuggingFace => (1.0 + stretch.ln() / (trained as f64).ln()).sqrt() as f32,
         };
-        let magnitude = config.float("rope.scaling.attn_factor", default)?;
+        let magnitude = config.float(&layers.key("rope.scaling.attn_factor"), default)?;
         if magnitude.is_finite() {
             Ok(magnitude)
         } else {
@@ -362,8 +463,14 @@ struct Yarn {
 }
 
 impl Yarn {
-    fn read(builder: &Builder<'_>, trained: usize, factor: f32) -> Result<Yarn, BuildError> {
-        let config = builder.config();
+    fn read(
+        config: &Config<'_>,
+        trained: usize,
+        factor: f32,
+        layers: Layers,
+    ) -> Result<Yarn, BuildError> {
+        let float =
+            |key: &str, default| config.float(&layers.key(&format!("rope.scaling.{key}")), default);
         // 0.1 m ln s + 1, the temperature of the paper's equation 22
         let temperature = |m: f32| {
             if factor <= 1.0 {
@@ -372,8 +479,8 @@ impl Yarn {
                 0.1 * m * factor.ln() + 1.0
             }
         };
-        let m = config.float("rope.scaling.mscale", 0.0)?;
-        let m_all = config.float("rope.scaling.mscale_all_dim", 0.0)?;
+        let m = float("mscale", 0.0)?;
+        let m_all = float("mscale_all_dim", 0.0)?;
         let default = if m != 0.0 && m_all != 0.0 {
             temperature(m) / temperature(m_all)
         } else {
@@ -382,16 +489,13 @@ impl Yarn {
         Ok(Yarn {
             factor: f64::from(factor),
             trained: trained as f64,
-            fast: f64::from(config.float("rope.scaling.yarn_beta_fast", 32.0)?),
-            slow: f64::from(config.float("rope.scaling.yarn_beta_slow", 1.0)?),
-            truncate: config.flag("rope.scaling.truncate", true)?,
+            fast: f64::from(float("yarn_beta_fast", 32.0)?),
+            slow: f64::from(float("yarn_beta_slow", 1.0)?),
+            truncate: config.flag(&layers.key("rope.scaling.truncate"), true)?,
             magnitude: match config.container {
                 // GGUF has two: Hugging Face's, which is the whole, and a factor on top.
-                Container::Gguf => {
-                    config.float("rope.scaling.yarn_attn_factor", default)?
-                        * config.float("rope.scaling.attn_factor", 1.0)?
-                }
-                Container::HuggingFace => config.float("rope.scaling.attn_factor", default)?,
+                Container::Gguf => float("yarn_attn_factor", default)? * float("attn_factor", 1.0)?,
+                Container::HuggingFace => float("attn_factor", default)?,
             },
         })
     }

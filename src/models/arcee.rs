@@ -2,7 +2,7 @@
 //! activation is the squared ReLU (So et al. 2021).
 
 use super::{Architecture, DECODER, conversion, llama};
-use crate::graph::blocks::{Heads, Tied, activation, attend, embedding, head, mlp, projections};
+use crate::graph::blocks::{Heads, activation, attend, embedding, head, mlp, projections};
 use crate::graph::{BuildError, Builder, PositionScheme, Role};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -22,10 +22,10 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let width = config.count("embedding_length")?;
     let hidden = config.count("feed_forward_length")?;
     let layers = config.count("block_count")?;
-    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-5)?;
+    let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-5)?;
     let function = activation(config, "hidden_act", "relu2")?;
     let heads = Heads::read(config, width)?;
-    let rope = llama::rotation(model, heads.head_dim, 1.0)?;
+    let rope = llama::rotation(model, heads.head_dim, (1.0, 1e4))?;
     let attention = heads.causal(PositionScheme::Rope(rope));
     model.context(config.count("context_length")?);
 
@@ -40,7 +40,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, mlp(&net, h, &layer, hidden, function)?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.emit(head(&net, x)?, "logits");
     net.finish();
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! BERT (Devlin et al. 2019) and its heads.
 
 use super::tables::{keys, names};
-use super::{Architecture, Conversion, DECODER, Family, conversion};
-use crate::graph::blocks::{Tied, activation, head, mlp};
+use super::{Architecture, Conversion, DECODER, Family, Only, conversion};
+use crate::graph::blocks::{activation, head, mlp};
 use crate::graph::{
     Attention, BuildError, Builder, Index, Keys, Mask, Net, Pointwise, PositionScheme, Role, Value,
 };
@@ -60,6 +60,15 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         "position_embedding_type" => "position_embedding_type",
         "is_decoder" => "is_decoder",
     }],
+    settled: &[
+        ("directionality", Only::Any),
+        ("pooler_fc_size", Only::Any),
+        ("pooler_num_attention_heads", Only::Any),
+        ("pooler_num_fc_layers", Only::Any),
+        ("pooler_size_per_head", Only::Any),
+        ("pooler_type", Only::Text(&["first_token_transform"])),
+    ],
+    ties: true,
     names: &[table!("", "bert.")],
     conversion: Conversion {
         keys: |keys| {
@@ -90,7 +99,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         return Err(config.invalid("attention.head_count", "a divisor of the width"));
     }
     let head_dim = width / heads;
-    let eps = config.float("attention.layer_norm_epsilon", 1e-12)?;
+    let eps = config.epsilon("attention.layer_norm_epsilon", 1e-12)?;
     let function = activation(config, "hidden_act", "gelu")?;
     if config
         .text("position_embedding_type")?
@@ -166,7 +175,7 @@ fn heads_of(
         "BertForMaskedLM" => {
             let h = net.apply(net.linear(x, "mlm_dense", width)?, function);
             let h = net.layer_norm(h, "mlm_norm", eps)?;
-            net.emit(head(net, h, Tied::ByDefault)?, "logits");
+            net.emit(head(net, h)?, "logits");
         }
         "BertForSequenceClassification" => net.emit(classifier(pooled()?)?, "logits"),
         "BertForTokenClassification" => net.emit(classifier(x)?, "logits"),

@@ -1,10 +1,8 @@
 //! BLOOM (BigScience Workshop 2022).
 
 use super::tables::{keys, names};
-use super::{Architecture, Conversion, DECODER, conversion};
-use crate::graph::blocks::{
-    Heads, Tied, alibi, attend, embedding, head, interleaved_projections, mlp,
-};
+use super::{Architecture, Conversion, DECODER, Only, conversion};
+use crate::graph::blocks::{Heads, alibi, attend, embedding, head, interleaved_projections, mlp};
 use crate::graph::{BuildError, Builder, Pointwise, Role};
 
 /// Hugging Face names, with and without the language model's prefix.
@@ -32,8 +30,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     gguf: &["bloom"],
     hugging_face: &["bloom"],
     keys: &[keys! {
-        "hidden_size" => "embedding_length",
         "n_embed" => "embedding_length",
+        "hidden_size" => "embedding_length",
         "n_layer" => "block_count",
         "num_hidden_layers" => "block_count",
         "n_head" => "attention.head_count",
@@ -42,6 +40,15 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         "seq_length" => "context_length",
         "apply_residual_connection_post_layernorm" => "apply_residual_connection_post_layernorm",
     }],
+    settled: &[
+        ("attention_softmax_in_fp32", Only::Any),
+        ("bias_dropout_fusion", Only::Any),
+        ("masked_softmax_fusion", Only::Any),
+        ("offset_alibi", Only::Any),
+        ("skip_bias_add", Only::Any),
+        ("skip_bias_add_qkv", Only::Any),
+    ],
+    ties: true,
     names: &[table!("transformer.", "")],
     conversion: Conversion {
         tensor: conversion::queries_first,
@@ -59,7 +66,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let hidden = config.optional_count("feed_forward_length")?;
     let hidden = hidden.unwrap_or(4 * width);
     let layers = config.count("block_count")?;
-    let eps = config.float("attention.layer_norm_epsilon", 1e-5)?;
+    let eps = config.epsilon("attention.layer_norm_epsilon", 1e-5)?;
     let after = config.flag("apply_residual_connection_post_layernorm", false)?;
     let heads = Heads::read(config, width)?;
     let attention = heads.causal(alibi(heads.heads, 8.0));
@@ -81,7 +88,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(if after { h } else { x }, f);
     }
     let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x, Tied::ByDefault)?, "logits");
+    net.emit(head(&net, x)?, "logits");
     net.finish();
     Ok(())
 }

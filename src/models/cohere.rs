@@ -1,12 +1,13 @@
 //! Command R and R+ (Cohere 2024), Aya, and Command R7B ("Cohere 2", Cohere 2025).
 
 use super::tables::{self, keys};
-use super::{Architecture, DECODER};
+use super::{Architecture, DECODER, Only, Settled};
 use crate::graph::blocks::{
-    Heads, Tied, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head,
-    head_norms, projections,
+    Heads, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head, head_norms,
+    projections,
 };
 use crate::graph::{Attention, BuildError, Builder, Mask, Pairing, PositionScheme, Role, Rope};
+use rillm_formats::manifest::Container;
 
 pub(super) const COMMAND_R: Architecture = Architecture {
     title: "Command R",
@@ -21,6 +22,7 @@ pub(super) const COMMAND_R: Architecture = Architecture {
             "logit_scale" => "logit_scale",
         },
     ],
+    ties: true,
     names: &[
         tables::ENDS,
         tables::NORMS,
@@ -28,6 +30,7 @@ pub(super) const COMMAND_R: Architecture = Architecture {
         tables::HEAD_NORMS,
         tables::GATED_MLP,
     ],
+    settled: SETTLED,
     build: |model| build(model, None),
     ..DECODER
 };
@@ -40,6 +43,24 @@ pub(super) const COMMAND_R7B: Architecture = Architecture {
     ..COMMAND_R
 };
 
+/// What published configurations say beside what is read: the only form there is.
+const SETTLED: &[Settled] = &[
+    ("layer_switch", Only::Any),
+    (
+        "order_of_interleaved_layers",
+        Only::Text(&["local_attn_first"]),
+    ),
+    (
+        "position_embedding_type",
+        Only::Text(&["rope_gptj", "rope"]),
+    ),
+    ("rotary_pct", Only::Number(1.0)),
+    ("use_embedding_sharing", Only::Is(true)),
+    ("use_gated_activation", Only::Is(true)),
+    ("use_parallel_block", Only::Is(true)),
+    ("use_parallel_embedding", Only::Any),
+];
+
 /// x ← x + Attention(LN(x)) + FFN(LN(x)), with one norm for both; logits are scaled. With
 /// windows, only the layers that have one know positions.
 fn build(model: &Builder<'_>, windows: Option<WindowPattern>) -> Result<(), BuildError> {
@@ -47,14 +68,17 @@ fn build(model: &Builder<'_>, windows: Option<WindowPattern>) -> Result<(), Buil
     let width = config.count("embedding_length")?;
     let hidden = config.count("feed_forward_length")?;
     let layers = config.count("block_count")?;
-    let eps = config.float("attention.layer_norm_epsilon", 1e-5)?;
+    let eps = config.epsilon("attention.layer_norm_epsilon", 1e-5)?;
     let logit_scale = config.float("logit_scale", 0.0625)?;
     let function = activation(config, "hidden_act", "silu")?;
     let heads = Heads::read(config, width)?;
-    let rope = Rope::read(model, Pairing::Interleaved, heads.head_dim)?;
     let everywhere = windows.is_none();
+    let folder = config.container == Container::HuggingFace;
+    let base = if folder && everywhere { 5e5 } else { 1e4 };
+    let rope = Rope::read_from(model, Pairing::Interleaved, heads.head_dim, base)?;
     let pattern = windows.unwrap_or(WindowPattern::From(0));
-    let windows = Windows::read(config, layers, None, pattern)?;
+    let usual = (folder && !everywhere).then_some(4096);
+    let windows = Windows::read(config, layers, usual, pattern)?;
     model.context(config.count("context_length")?);
 
     let net = model.graph(Role::Decode);
@@ -87,7 +111,7 @@ fn build(model: &Builder<'_>, windows: Option<WindowPattern>) -> Result<(), Buil
         x = net.add(x, net.add(a, f));
     }
     let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
-    let logits = head(&net, x, Tied::ByDefault)?;
+    let logits = head(&net, x)?;
     net.emit(net.scale(logits, logit_scale), "logits");
     net.finish();
     Ok(())

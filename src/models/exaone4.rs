@@ -2,8 +2,7 @@
 
 use super::{Architecture, DECODER, olmo2};
 use crate::graph::blocks::{
-    Heads, Tied, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head,
-    projections,
+    Heads, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head, projections,
 };
 use crate::graph::{
     Attention, BuildError, Builder, Config, Mask, Pairing, PositionScheme, Role, Rope,
@@ -29,7 +28,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let width = config.count("embedding_length")?;
     let hidden = config.count("feed_forward_length")?;
     let layers = config.count("block_count")?;
-    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-5)?;
+    let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-5)?;
     let function = activation(config, "hidden_act", "silu")?;
     if config.feature("nextn_predict_layers")?.is_some() {
         let expected = "0: layers that predict further tokens are not supported";
@@ -68,7 +67,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, norm(f, "post_ffw_norm")?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.emit(head(&net, x)?, "logits");
     net.finish();
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! Falcon (Almazrouei et al. 2023).
 
 use super::tables::{self, keys, names};
-use super::{Architecture, Conversion, DECODER, Quantization, conversion};
+use super::{Architecture, Conversion, DECODER, Only, Quantization, conversion};
 use crate::graph::blocks::{
-    Heads, Tied, activation, attend, embedding, head, interleaved_projections, mlp,
+    Heads, activation, attend, embedding, head, interleaved_projections, mlp,
 };
 use crate::graph::{BuildError, Builder, Config, Pairing, PositionScheme, Role, Rope};
 use rillm_formats::manifest::Container;
@@ -16,6 +16,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         tables::SIZES,
         tables::ROPE,
         keys! {
+            "n_embed" => "embedding_length",
             "n_layer" => "block_count",
             "n_head" => "attention.head_count",
             "num_kv_heads" => "attention.head_count_kv",
@@ -29,6 +30,11 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "new_decoder_architecture" => "new_decoder_architecture",
         },
     ],
+    settled: &[
+        ("num_ln_in_parallel_attn", Only::Any),
+        ("rotary", Only::Any),
+    ],
+    ties: true,
     names: &[names! {
         "transformer.word_embeddings.weight" => "token_embd.weight",
         "lm_head.weight" => "output.weight",
@@ -65,7 +71,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let hidden = config.optional_count("feed_forward_length")?;
     let hidden = hidden.unwrap_or(4 * width);
     let layers = config.count("block_count")?;
-    let eps = config.float("attention.layer_norm_epsilon", 1e-5)?;
+    let eps = config.epsilon("attention.layer_norm_epsilon", 1e-5)?;
     let function = activation(config, "activation", "gelu")?;
     if config.flag("alibi", false)? {
         // The reference rounds these biases to bfloat16, by the position of the key.
@@ -94,7 +100,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(attended, mlp(&net, h, &layer, hidden, function)?);
     }
     let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x, Tied::ByDefault)?, "logits");
+    net.emit(head(&net, x)?, "logits");
     net.finish();
     Ok(())
 }

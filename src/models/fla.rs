@@ -2,7 +2,7 @@
 //! attention that differ in the decay of its state alone.
 
 use super::tables::{keys, names};
-use crate::graph::blocks::{Tied, activation, embedding, gated_mlp, head};
+use crate::graph::blocks::{activation, embedding, gated_mlp, head};
 use crate::graph::{
     BuildError, Builder, Config, Key, LinearAttention, Name, Net, Pointwise, Role, RowOrder, Value,
 };
@@ -113,7 +113,7 @@ impl FlaSizes {
             key_dim,
             value_dim: expanded("retention.expand_v", expand_v)?,
             hidden,
-            eps: config.float("attention.layer_norm_rms_epsilon", eps)?,
+            eps: config.epsilon("attention.layer_norm_rms_epsilon", eps)?,
         })
     }
 }
@@ -178,7 +178,7 @@ pub(super) fn decoder(
         x = net.add(x, mlp(&net, h, &layer, hidden)?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.emit(head(&net, x)?, "logits");
     net.finish();
     Ok(())
 }

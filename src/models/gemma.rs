@@ -1,9 +1,9 @@
 //! Gemma 2 (Gemma Team 2024) and Gemma 3 (Gemma Team 2025).
 
 use super::tables::{self, keys, names};
-use super::{Architecture, DECODER};
+use super::{Architecture, DECODER, Only};
 use crate::graph::blocks::{
-    Heads, Tied, WindowPattern, Windows, activation, attend, cap, embedding, gated_mlp, head,
+    Heads, WindowPattern, Windows, activation, attend, cap, embedding, gated_mlp, head,
     projections, soft_cap,
 };
 use crate::graph::{
@@ -16,6 +16,9 @@ pub(super) const GEMMA_2: Architecture = Architecture {
     gguf: &["gemma2"],
     hugging_face: &["gemma2"],
     keys: KEYS,
+    // The authors' code reads hidden_activation alone.
+    settled: &[("hidden_act", Only::Any), ("use_qk_norm", Only::Any)],
+    ties: true,
     names: NAMES,
     build: |model| build(model, &SECOND),
     ..DECODER
@@ -39,7 +42,7 @@ struct Generation {
     local_base: Option<f32>,
     /// Whether queries and keys are normalised, each head by itself.
     head_norms: bool,
-    /// Caps of scores and logits of a GGUF file that does not say.
+    /// Caps of scores and logits where the files do not say.
     caps: (Option<f32>, Option<f32>),
     /// The size whose scale GGUF leaves to be known: 27 billion, by its layers.
     layers_of_27b: usize,
@@ -74,6 +77,7 @@ const KEYS: &[&[Key]] = &[
         "final_logit_softcapping" => "final_logit_softcapping",
         "rope_local_base_freq" => "rope.freq_base_swa",
         "use_bidirectional_attention" => "use_bidirectional_attention",
+        "_sliding_window_pattern" => "attention.sliding_window_pattern",
     },
 ];
 
@@ -102,24 +106,23 @@ fn build(model: &Builder<'_>, generation: &Generation) -> Result<(), BuildError>
     let width = config.count("embedding_length")?;
     let hidden = config.count("feed_forward_length")?;
     let layers = config.count("block_count")?;
-    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-6)?;
+    let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-6)?;
     let function = activation(config, "hidden_activation", "gelu_pytorch_tanh")?;
     if config.flag("use_bidirectional_attention", false)? {
         return Err(config.invalid("use_bidirectional_attention", "false: this is a decoder"));
     }
-    let heads = Heads::read(config, width)?;
+    let heads = Heads::read_wide(config, width, Some(256))?;
     let (pairing, head_dim) = (Pairing::Halves, heads.head_dim);
-    let rope = Rope::read_from(model, pairing, head_dim, generation.base)?;
-    let local = match generation.local_base {
-        Some(base) => Rope::read_local(model, pairing, head_dim, ("rope.freq_base_swa", base))?,
-        None => rope.clone(),
+    let [rope, local] = match generation.local_base {
+        Some(base) => Rope::read_both(model, pairing, head_dim, [generation.base, base])?,
+        None => {
+            let rope = Rope::read_from(model, pairing, head_dim, generation.base)?;
+            [rope.clone(), rope]
+        }
     };
     let pattern = WindowPattern::AllButEvery(generation.period);
     let windows = Windows::read(config, layers, Some(4096), pattern)?;
-    let (of_scores, of_logits) = match config.container {
-        Container::Gguf => generation.caps,
-        Container::HuggingFace => (None, None),
-    };
+    let (of_scores, of_logits) = generation.caps;
     let of_logits = cap(config, "final_logit_softcapping", of_logits)?;
     let attention = Attention {
         scale: scale(config, width, heads, layers == generation.layers_of_27b)?,
@@ -153,7 +156,7 @@ fn build(model: &Builder<'_>, generation: &Generation) -> Result<(), BuildError>
         x = net.add(x, norm(f, "post_ffw_norm")?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    let logits = head(&net, x, Tied::ByDefault)?;
+    let logits = head(&net, x)?;
     net.emit(soft_cap(&net, logits, of_logits), "logits");
     net.finish();
     Ok(())

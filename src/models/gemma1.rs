@@ -1,17 +1,27 @@
 //! Gemma (Gemma Team 2024a), the first generation: no windows, no caps, no norms after layers.
 
-use super::tables::{self, names};
-use super::{Architecture, DECODER};
-use crate::graph::blocks::{
-    Heads, Tied, activation, attend, embedding, gated_mlp, head, projections,
-};
-use crate::graph::{BuildError, Builder, Pairing, PositionScheme, Role, Rope};
+use super::tables::{self, keys, names};
+use super::{Architecture, DECODER, Only};
+use crate::graph::blocks::{Heads, activation, attend, embedding, gated_mlp, head, projections};
+use crate::graph::{BuildError, Builder, Pairing, Pointwise, PositionScheme, Role, Rope};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Gemma",
     gguf: &["gemma"],
     hugging_face: &["gemma"],
-    keys: &[tables::SIZES, tables::ROPE],
+    keys: &[
+        tables::SIZES,
+        tables::ROPE,
+        keys! {
+            "use_bidirectional_attention" => "use_bidirectional_attention",
+        },
+    ],
+    // Some files name the function a second time.
+    settled: &[(
+        "hidden_activation",
+        Only::Text(&["gelu_pytorch_tanh", "gelu"]),
+    )],
+    ties: true,
     names: &[
         names! {
             // Checkpoints store w where the weight is 1 + w; GGUF stores the weight.
@@ -35,9 +45,16 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let width = config.count("embedding_length")?;
     let hidden = config.count("feed_forward_length")?;
     let layers = config.count("block_count")?;
-    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-6)?;
-    let function = activation(config, "hidden_act", "gelu_pytorch_tanh")?;
-    let heads = Heads::read(config, width)?;
+    let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-6)?;
+    // The first files say gelu and mean the form with tanh.
+    let function = match config.text("hidden_act")? {
+        Some("gelu") => Pointwise::GeluTanh,
+        _ => activation(config, "hidden_act", "gelu_pytorch_tanh")?,
+    };
+    if config.flag("use_bidirectional_attention", false)? {
+        return Err(config.invalid("use_bidirectional_attention", "false: this is a decoder"));
+    }
+    let heads = Heads::read_wide(config, width, Some(256))?;
     let rope = Rope::read(model, Pairing::Halves, heads.head_dim)?;
     let attention = heads.causal(PositionScheme::Rope(rope));
     model.context(config.count("context_length")?);
@@ -53,7 +70,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, gated_mlp(&net, h, &layer, hidden, function)?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x, Tied::ByDefault)?, "logits");
+    net.emit(head(&net, x)?, "logits");
     net.finish();
     Ok(())
 }

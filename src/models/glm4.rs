@@ -3,9 +3,10 @@
 use super::tables::{self, names};
 use super::{Architecture, DECODER};
 use crate::graph::blocks::{
-    Heads, Tied, activation, attend, embedding, fused_gated_mlp, head, projections,
+    Heads, activation, attend, embedding, fused_gated_mlp, head, projections,
 };
 use crate::graph::{BuildError, Builder, Pairing, PositionScheme, Role, Rope};
+use rillm_formats::manifest::Container;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "GLM-4 (0414)",
@@ -35,10 +36,14 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let config = model.config();
     let width = config.count("embedding_length")?;
     let hidden = config.count("feed_forward_length")?;
-    let eps = config.float("attention.layer_norm_rms_epsilon", 1.5625e-7)?;
+    let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1.5625e-7)?;
     let function = activation(config, "hidden_act", "silu")?;
-    let heads = Heads::read(config, width)?;
-    let rope = Rope::read(model, Pairing::Interleaved, heads.head_dim)?;
+    let heads = Heads::read_wide(config, width, Some(128))?;
+    let part = match config.container {
+        Container::Gguf => 1.0,
+        Container::HuggingFace => 0.5,
+    };
+    let rope = Rope::read_part(model, Pairing::Interleaved, heads.head_dim, part)?;
     let attention = heads.causal(PositionScheme::Rope(rope));
     model.context(config.count("context_length")?);
 
@@ -55,7 +60,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, norm(f, "post_ffw_norm")?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.emit(head(&net, x)?, "logits");
     net.finish();
     Ok(())
 }

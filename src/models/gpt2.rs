@@ -2,7 +2,7 @@
 
 use super::tables::{keys, names};
 use super::{Architecture, DECODER};
-use crate::graph::blocks::{Tied, activation, head, mlp};
+use crate::graph::blocks::{activation, head, mlp};
 use crate::graph::{
     Attention, BuildError, Builder, Index, Keys, KvCache, Mask, PositionScheme, Role,
 };
@@ -38,15 +38,19 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     hugging_face: &["gpt2"],
     keys: &[keys! {
         "n_embd" => "embedding_length",
+        "hidden_size" => "embedding_length",
         "n_layer" => "block_count",
+        "num_hidden_layers" => "block_count",
         "n_inner" => "feed_forward_length",
         "n_positions" => "context_length",
         "n_head" => "attention.head_count",
+        "num_attention_heads" => "attention.head_count",
         "layer_norm_epsilon" => "attention.layer_norm_epsilon",
         "activation_function" => "hidden_act",
         "scale_attn_weights" => "scale_attn_weights",
         "scale_attn_by_inverse_layer_idx" => "scale_attn_by_inverse_layer_idx",
     }],
+    ties: true,
     names: &[table!("transformer.", "")],
     build,
     ..DECODER
@@ -64,7 +68,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         return Err(config.invalid("attention.head_count", "a divisor of the width"));
     }
     let head_dim = width / heads;
-    let eps = config.float("attention.layer_norm_epsilon", 1e-5)?;
+    let eps = config.epsilon("attention.layer_norm_epsilon", 1e-5)?;
     let scaled = config.flag("scale_attn_weights", true)?;
     let by_layer = config.flag("scale_attn_by_inverse_layer_idx", false)?;
     let function = activation(config, "hidden_act", "gelu_new")?;
@@ -113,7 +117,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, mlp(&net, h, &layer, hidden, function)?);
     }
     let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x, Tied::ByDefault)?, "logits");
+    net.emit(head(&net, x)?, "logits");
     net.finish();
     Ok(())
 }

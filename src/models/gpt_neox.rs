@@ -3,7 +3,7 @@
 use super::tables::{self, keys, names};
 use super::{Architecture, Conversion, DECODER, conversion};
 use crate::graph::blocks::{
-    Heads, Tied, activation, attend, embedding, head, interleaved_projections, mlp,
+    Heads, activation, attend, embedding, head, interleaved_projections, mlp,
 };
 use crate::graph::{BuildError, Builder, Pairing, PositionScheme, Role, Rope};
 
@@ -17,6 +17,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         keys! {
             "layer_norm_eps" => "attention.layer_norm_epsilon",
             "rotary_pct" => "rope.partial_factor",
+            "is_decoder" => "is_decoder",
             "rotary_emb_base" => "rope.freq_base",
             "use_parallel_residual" => "use_parallel_residual",
         },
@@ -48,7 +49,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let width = config.count("embedding_length")?;
     let hidden = config.count("feed_forward_length")?;
     let layers = config.count("block_count")?;
-    let eps = config.float("attention.layer_norm_epsilon", 1e-5)?;
+    let eps = config.epsilon("attention.layer_norm_epsilon", 1e-5)?;
     let parallel = config.flag("use_parallel_residual", true)?;
     let function = activation(config, "hidden_act", "gelu")?;
     let heads = Heads::read(config, width)?;
@@ -68,7 +69,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(attended, mlp(&net, h, &layer, hidden, function)?);
     }
     let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.emit(head(&net, x)?, "logits");
     net.finish();
     Ok(())
 }

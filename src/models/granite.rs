@@ -3,9 +3,7 @@
 
 use super::tables::{self, keys};
 use super::{Architecture, DECODER, conversion, llama};
-use crate::graph::blocks::{
-    Heads, Tied, activation, attend, embedding, gated_mlp, head, projections,
-};
+use crate::graph::blocks::{Heads, activation, attend, embedding, gated_mlp, head, projections};
 use crate::graph::{Attention, BuildError, Builder, Config, Key, PositionScheme, Role};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -33,10 +31,10 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let width = config.count("embedding_length")?;
     let hidden = config.count("feed_forward_length")?;
     let layers = config.count("block_count")?;
-    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-6)?;
+    let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-6)?;
     let function = activation(config, "hidden_act", "silu")?;
     let heads = Heads::read(config, width)?;
-    let rope = llama::rotation(model, heads.head_dim, 1.0)?;
+    let rope = llama::rotation(model, heads.head_dim, (1.0, 1e4))?;
     let attention = Attention {
         scale: config.float("attention.scale", 1.0)?,
         ..heads.causal(PositionScheme::Rope(rope))
@@ -59,7 +57,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, net.scale(f, residual));
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    let logits = head(&net, x, Tied::OnRequest)?;
+    let logits = head(&net, x)?;
     net.emit(net.scale(logits, 1.0 / of_logits), "logits");
     net.finish();
     Ok(())

@@ -5,11 +5,11 @@
 use super::mamba2::{HYBRID_MIXER, Mamba2Mixer};
 use super::tables::{self, keys, names};
 use super::{
-    Architecture, Conversion, DECODER, Family, GgufKeys, Written, conversion, granite, llama,
+    Architecture, Conversion, DECODER, Family, GgufKeys, Only, Written, conversion, granite, llama,
     mamba2,
 };
 use crate::graph::blocks::{
-    Heads, Tied, activation, attend, embedding, gated_experts, gated_mlp, head, projections,
+    Heads, activation, attend, embedding, gated_experts, gated_mlp, head, projections,
 };
 use crate::graph::{
     Among, Attention, BuildError, Builder, Config, Key, Net, Pointwise, PositionScheme, Role, Value,
@@ -32,6 +32,12 @@ pub(super) const GRANITE_4: Architecture = Architecture {
             "num_experts_per_tok" => "expert_used_count",
             "shared_intermediate_size" => "expert_shared_feed_forward_length",
         },
+    ],
+    settled: &[
+        ("attn_layer_indices", Only::Any),
+        ("layer_types", Only::Any),
+        ("layers_block_type", Only::Any),
+        ("normalization_function", Only::Text(&["rmsnorm"])),
     ],
     names: &[
         tables::ENDS,
@@ -67,6 +73,11 @@ pub(super) const BAMBA: Architecture = Architecture {
     hugging_face: &["bamba"],
     family: Family::Recurrent,
     keys: &[tables::SIZES, tables::ROPE, MIXER_KEYS],
+    settled: &[
+        ("attn_layer_indices", Only::Any),
+        ("attn_rotary_emb", Only::Any),
+        ("sliding_window", Only::Nothing),
+    ],
     names: &[
         tables::ENDS,
         tables::ATTENTION,
@@ -101,6 +112,8 @@ const MIXER_KEYS: &[Key] = keys! {
     "mamba_d_conv" => "ssm.conv_kernel",
     "mamba_n_heads" => "ssm.time_step_rank",
     "mamba_n_groups" => "ssm.group_count",
+    "mamba_d_head" => "ssm.head_dim",
+    "time_step_limit" => "ssm.time_step_limit",
 };
 
 /// The part of a head that Bamba rotates.
@@ -112,10 +125,10 @@ const BAMBA_PART: f64 = 0.5;
 fn build(model: &Builder<'_>, rotated: Option<f64>) -> Result<(), BuildError> {
     let config = model.config();
     let width = config.count("embedding_length")?;
-    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-6)?;
+    let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-6)?;
     let heads = Heads::read_some(config, width)?;
     let position = match rotated {
-        Some(part) => PositionScheme::Rope(llama::rotation(model, heads.head_dim, part)?),
+        Some(part) => PositionScheme::Rope(llama::rotation(model, heads.head_dim, (part, 1e4))?),
         None => PositionScheme::None,
     };
     let causal = heads.causal(position);
@@ -151,7 +164,7 @@ fn build(model: &Builder<'_>, rotated: Option<f64>) -> Result<(), BuildError> {
         x = net.add(x, net.scale(f, residual));
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    let logits = head(&net, x, Tied::OnRequest)?;
+    let logits = head(&net, x)?;
     net.emit(net.scale(logits, 1.0 / of_logits), "logits");
     net.finish();
     Ok(())
@@ -251,7 +264,11 @@ impl HybridFeedForward {
 fn hybrid_keys(keys: &mut GgufKeys<'_>, rotates: bool) {
     let config = keys.config;
     let attends = |layer: u64| match config.array("layer_types") {
-        Some(Array::String(kinds)) => kinds.get(layer as usize) == Some(b"attention"),
+        // As files up to 2025 call them, and as later ones do.
+        Some(Array::String(kinds)) => matches!(
+            kinds.get(layer as usize),
+            Some(b"attention" | b"full_attention")
+        ),
         _ => config
             .array("attn_layer_indices")
             .is_some_and(|list| (0..list.len()).any(|index| list.u64(index) == Some(layer))),
@@ -273,7 +290,7 @@ fn hybrid_keys(keys: &mut GgufKeys<'_>, rotates: bool) {
         }
         keys.remove(&["expert_count", "expert_used_count"]);
     }
-    keys.remove(&["ssm.expand", "position_embedding_type"]);
+    keys.remove(&["ssm.expand", "ssm.head_dim", "position_embedding_type"]);
 }
 
 /// Gates and what they let through are apart in GGUF. Where there are no experts, what all rows

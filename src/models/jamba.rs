@@ -3,9 +3,9 @@
 
 use super::mamba::{JAMBA_MIXER, Mixer, Norms};
 use super::tables::{self, keys, names};
-use super::{Architecture, Conversion, DECODER, Family, GgufKeys};
+use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Only};
 use crate::graph::blocks::{
-    Heads, Tied, activation, attend, embedding, gated_experts, gated_mlp, head, projections,
+    Heads, activation, attend, embedding, gated_experts, gated_mlp, head, projections,
 };
 use crate::graph::{Among, BuildError, Builder, PositionScheme, Role};
 use rillm_formats::manifest::MetadataValue;
@@ -25,6 +25,18 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "num_experts" => "expert_count",
             "num_experts_per_tok" => "expert_used_count",
         },
+    ],
+    settled: &[
+        ("attn_layer_offset", Only::Any),
+        ("attn_layer_period", Only::Any),
+        ("calc_logits_for_entire_prompt", Only::Any),
+        ("expert_layer_offset", Only::Any),
+        ("expert_layer_period", Only::Any),
+        ("layer_types", Only::Any),
+        ("layers_block_type", Only::Any),
+        ("layers_num_experts", Only::Any),
+        ("mamba_inner_layernorms", Only::Is(true)),
+        ("sliding_window", Only::Nothing),
     ],
     names: &[
         names! {
@@ -63,7 +75,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let config = model.config();
     let width = config.count("embedding_length")?;
     let hidden = config.count("feed_forward_length")?;
-    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-6)?;
+    let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-6)?;
     let function = activation(config, "hidden_act", "silu")?;
     let attention = Heads::read_some(config, width)?;
     let mixer = Mixer {
@@ -107,7 +119,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, f);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.emit(head(&net, x)?, "logits");
     net.finish();
     Ok(())
 }
@@ -122,4 +134,8 @@ fn keys(keys: &mut GgufKeys<'_>) {
     keys.put_attending_layers(kv_heads, |layer| layer.checked_rem(period) == Some(offset));
     keys.put("ssm.inner_size", MetadataValue::U32(inner));
     keys.remove(&["ssm.expand"]);
+    if keys.values.str("ssm.time_step_rank").is_some() {
+        let rank = width.div_ceil(16) as u32;
+        keys.put("ssm.time_step_rank", MetadataValue::U32(rank));
+    }
 }

@@ -2,8 +2,8 @@
 
 use super::known_shape::{TINY, shapes};
 use super::tables::{keys, names};
-use super::{Architecture, DECODER, Family, Outline};
-use crate::graph::blocks::{Tied, head, mlp};
+use super::{Architecture, DECODER, Family, Only, Outline};
+use crate::graph::blocks::{head, mlp};
 use crate::graph::{BuildError, Builder, Divisor, Index, LinearAttention, Pointwise, Role};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -22,6 +22,13 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         "causal" => "attention.causal",
         "feature_map" => "feature_map",
     }],
+    settled: &[
+        ("activation", Only::Text(&["gelu (erf)", "gelu"])),
+        (
+            "scale",
+            Only::Text(&["none (q is not divided by sqrt(d))", "none"]),
+        ),
+    ],
     names: &[names! {
         "wte.weight" => "token_embd.weight",
         "wpe.weight" => "position_embd.weight",
@@ -60,8 +67,8 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     if config.text("feature_map")?.unwrap_or("elu+1") != "elu+1" {
         return Err(config.invalid("feature_map", "elu+1"));
     }
-    let norm_eps = config.float("attention.layer_norm_epsilon", 1e-5)?;
-    let eps = config.float("attention.epsilon", 1e-6)?;
+    let norm_eps = config.epsilon("attention.layer_norm_epsilon", 1e-5)?;
+    let eps = config.epsilon("attention.epsilon", 1e-6)?;
     let positions = model.rows("position_embd.weight")?;
     model.context(positions);
 
@@ -98,7 +105,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     }
     let x = if causal { net.selected(x) } else { x };
     let x = net.layer_norm(x, "output_norm", norm_eps)?;
-    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.emit(head(&net, x)?, "logits");
     net.finish();
     Ok(())
 }

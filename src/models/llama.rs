@@ -3,8 +3,8 @@
 use super::known_shape::{ENDLESS, TINY, shapes};
 use super::{Architecture, Conversion, DECODER, Outline, Quantization, conversion, tables};
 use crate::graph::blocks::{
-    Heads, Tied, WindowPattern, Windows, activation, attend, embedding, gated_experts, gated_mlp,
-    head, projections,
+    Heads, WindowPattern, Windows, activation, attend, embedding, gated_experts, gated_mlp, head,
+    projections,
 };
 use crate::graph::{
     Among, Attention, BuildError, Builder, Key, Mask, Name, Pairing, PositionScheme, Role, Rope,
@@ -61,25 +61,50 @@ pub(super) const NAMES: &[&[Name]] = &[
 ];
 
 pub(super) fn build(model: &Builder<'_>) -> Result<(), BuildError> {
-    wire(model, &|_| true)
+    wire(model, &USUAL, &|_| true)
 }
+
+/// What a class takes for granted where `config.json` does not say it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Usual {
+    /// The norms' epsilon.
+    pub eps: f32,
+    /// Base of the rotation.
+    pub base: f32,
+    /// How far back layers look.
+    pub window: Option<usize>,
+}
+
+pub(super) const USUAL: Usual = Usual {
+    eps: 1e-6,
+    base: 1e4,
+    window: None,
+};
 
 /// x ← x + Attention(RMS(x)); x ← x + FFN(RMS(x)), where FFN is gated, or a mixture of gated
 /// experts if there are any. Layers that are not `rotated` know no positions.
-pub(super) fn wire(model: &Builder<'_>, rotated: &dyn Fn(usize) -> bool) -> Result<(), BuildError> {
+pub(super) fn wire(
+    model: &Builder<'_>,
+    usual: &Usual,
+    rotated: &dyn Fn(usize) -> bool,
+) -> Result<(), BuildError> {
     let config = model.config();
+    let usual = match config.container {
+        Container::Gguf => &USUAL,
+        Container::HuggingFace => usual,
+    };
     let width = config.count("embedding_length")?;
     let hidden = config.count("feed_forward_length")?;
     let layers = config.count("block_count")?;
-    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-6)?;
+    let eps = config.epsilon("attention.layer_norm_rms_epsilon", usual.eps)?;
     let experts = config.feature("expert_count")?;
     let function = activation(config, "hidden_act", "silu")?;
     if !config.flag("attention.causal", true)? {
         return Err(config.invalid("attention.causal", "true: this is a decoder"));
     }
     let heads = Heads::read(config, width)?;
-    let rope = rotation(model, heads.head_dim, 1.0)?;
-    let windows = Windows::read(config, layers, None, WindowPattern::From(0))?;
+    let rope = rotation(model, heads.head_dim, (1.0, usual.base))?;
+    let windows = Windows::read(config, layers, usual.window, WindowPattern::From(0))?;
     model.context(config.count("context_length")?);
 
     let net = model.graph(Role::Decode);
@@ -113,23 +138,24 @@ pub(super) fn wire(model: &Builder<'_>, rotated: &dyn Fn(usize) -> bool) -> Resu
         x = net.add(x, f);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.emit(head(&net, x)?, "logits");
     net.finish();
     Ok(())
 }
 
-/// LLaMA rotates halves of a head, or of `part` of it if the files do not say. GGUF's converter
+/// LLaMA rotates halves of a head, or of a part of it, from a base that are usual if the files do
+/// not say. GGUF's converter
 /// permutes the rows of Q and K of this family so that neighbours pair up instead: of whole heads,
 /// even where only a part of them rotates, whose pairs then lie further apart.
 pub(super) fn rotation(
     model: &Builder<'_>,
     head_dim: usize,
-    part: f64,
+    usual: (f64, f32),
 ) -> Result<Rope, BuildError> {
     if model.config().container == Container::HuggingFace {
-        return Rope::read_part(model, Pairing::Halves, head_dim, part);
+        return Rope::read_whole(model, Pairing::Halves, head_dim, usual);
     }
-    let mut rope = Rope::read_part(model, Pairing::Interleaved, head_dim, part)?;
+    let mut rope = Rope::read_whole(model, Pairing::Interleaved, head_dim, usual)?;
     if rope.dims() < head_dim {
         if !head_dim.is_multiple_of(2) {
             let expected = "an even number, as converters make pairs of all elements";

@@ -3,8 +3,10 @@
 
 use super::known_shape::{ENDLESS, TINY, shapes};
 use super::tables::{keys, names};
-use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Outline, conversion};
-use crate::graph::blocks::{Tied, embedding, head};
+use super::{
+    Architecture, Conversion, DECODER, Family, GgufKeys, Only, Outline, Settled, conversion,
+};
+use crate::graph::blocks::{embedding, head};
 use crate::graph::{BuildError, Builder, Config, Key, Name, Net, Role, Value};
 use rillm_formats::manifest::{Container, Metadata, MetadataValue};
 
@@ -21,6 +23,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "mixer_rms_eps" => "ssm.norm_rms_epsilon",
         },
     ],
+    settled: SETTLED,
+    ties: true,
     names: &[ENDS, MIXER],
     recognises: |config| is_the_authors(config) && !says_mamba2(config),
     conversion: Conversion {
@@ -62,6 +66,14 @@ pub(super) const KEYS: &[Key] = keys! {
 };
 
 /// Embedding, norms and head.
+/// What the authors' configurations say beside what is read.
+pub(super) const SETTLED: &[Settled] = &[
+    ("attn_cfg", Only::Any),
+    ("layer_types", Only::Any),
+    ("num_heads", Only::Any),
+    ("ssm_cfg.layer", Only::Text(&["Mamba1", "Mamba2"])),
+];
+
 pub(super) const ENDS: &[Name] = names! {
     "backbone.embeddings.weight" => "token_embd.weight",
     "backbone.embedding.weight" => "token_embd.weight",
@@ -97,7 +109,7 @@ pub(super) const JAMBA_MIXER: &[Name] = mixer_names!("model.layers.{i}.mamba");
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let config = model.config();
     let width = config.count("embedding_length")?;
-    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-5)?;
+    let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-5)?;
     check_authors(config)?;
     let (normalized, usual) = match config.container {
         Container::Gguf => (config.flag("ssm.dt_b_c_rms", false)?, eps),
@@ -108,7 +120,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     };
     let mixer = Mixer {
         norms: if normalized {
-            Norms::Bare(config.float("ssm.norm_rms_epsilon", usual)?)
+            Norms::Bare(config.epsilon("ssm.norm_rms_epsilon", usual)?)
         } else {
             Norms::None
         },
@@ -123,7 +135,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, mixer.wire(&net, h, &layer)?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x, tied(config, Tied::ByDefault))?, "logits");
+    net.emit(head(&net, x)?, "logits");
     net.finish();
     Ok(())
 }
@@ -153,11 +165,10 @@ impl Mixer {
     pub(super) fn read(config: &Config<'_>, width: usize) -> Result<Mixer, BuildError> {
         check_activation(config)?;
         let authors = is_authors(config);
-        let or = |key: &str, usual: usize| match config.optional_count(key) {
+        let or = |key: &str, usual: usize| match count_or_auto(config, key) {
+            Ok(None) if is_auto(config, key) => Ok(usual),
             Ok(Some(count)) => Ok(count),
             Ok(None) if authors => Ok(usual),
-            // "auto"
-            Err(_) if authors && config.text(key).is_ok() => Ok(usual),
             Ok(None) => config.count(key),
             Err(error) => Err(error),
         };
@@ -236,6 +247,19 @@ pub(super) fn check_authors(config: &Config<'_>) -> Result<(), BuildError> {
     }
 }
 
+/// Whether a configuration leaves a count to the code that reads it.
+fn is_auto(config: &Config<'_>, key: &str) -> bool {
+    matches!(config.text(key), Ok(Some("auto")))
+}
+
+/// A count that may be left to the code that reads it.
+pub(super) fn count_or_auto(config: &Config<'_>, key: &str) -> Result<Option<usize>, BuildError> {
+    match is_auto(config, key) {
+        true => Ok(None),
+        false => config.optional_count(key),
+    }
+}
+
 pub(super) fn check_activation(config: &Config<'_>) -> Result<(), BuildError> {
     match config.text("hidden_act")?.unwrap_or("silu") {
         "silu" | "swish" => Ok(()),
@@ -250,18 +274,6 @@ pub(super) fn expanded(config: &Config<'_>, width: usize) -> Result<usize, Build
         Ok(inner as usize)
     } else {
         Err(config.invalid("ssm.expand", "a factor for the width"))
-    }
-}
-
-/// Whether the head is the embedding where a class does not say; the authors' models are tied
-/// unless they say otherwise.
-pub(super) fn tied(config: &Config<'_>, usual: Tied) -> Tied {
-    if !is_authors(config) {
-        return usual;
-    }
-    match config.metadata.bool("tie_embeddings") {
-        Some(false) => Tied::OnRequest,
-        _ => Tied::ByDefault,
     }
 }
 
@@ -290,6 +302,9 @@ pub(super) fn expanded_width(keys: &GgufKeys<'_>) -> u64 {
 /// What configurations leave to be known, and what readers of GGUF insist on.
 pub(super) fn complete(keys: &mut GgufKeys<'_>, inner: u64, rank: u64, states: u64) {
     let number = |count: u64| MetadataValue::U32(u32::try_from(count).unwrap_or(0));
+    if keys.values.str("ssm.time_step_rank").is_some() {
+        keys.remove(&["ssm.time_step_rank"]);
+    }
     keys.put_usual("ssm.inner_size", number(inner));
     keys.put_usual("ssm.time_step_rank", number(rank));
     keys.put_usual("ssm.state_size", number(states));

@@ -3,8 +3,8 @@
 
 use super::known_shape::{ENDLESS, TINY, shapes};
 use super::tables::{keys, names};
-use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Outline, Written, mamba};
-use crate::graph::blocks::{Tied, embedding, head};
+use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Only, Outline, Written, mamba};
+use crate::graph::blocks::{embedding, head};
 use crate::graph::{BuildError, Builder, Config, Name, Net, Role, Value};
 use rillm_formats::manifest::{Container, MetadataValue};
 
@@ -26,6 +26,14 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "ssm_cfg.norm_before_gate" => "ssm.norm_before_gate",
             "ssm_cfg.rmsnorm" => "ssm.norm",
         },
+    ],
+    // The authors' code for transformers does not read it: gates come before norms.
+    settled: &[
+        ("norm_before_gate", Only::Any),
+        ("layer_types", Only::Any),
+        ("attn_cfg", Only::Any),
+        ("ssm_cfg.layer", Only::Text(&["Mamba2"])),
+        ("time_step_rank", Only::Any),
     ],
     names: &[
         mamba::ENDS,
@@ -92,7 +100,7 @@ pub(super) const HYBRID_MIXER: &[Name] = mixer_names!("model.layers.{i}.mamba");
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let config = model.config();
     let width = config.count("embedding_length")?;
-    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-5)?;
+    let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-5)?;
     mamba::check_authors(config)?;
     if config.flag("ssm.norm_before_gate", false)? {
         return Err(config.invalid("ssm.norm_before_gate", "false"));
@@ -110,10 +118,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, mixer.wire(&net, h, &layer, eps)?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(
-        head(&net, x, mamba::tied(config, Tied::OnRequest))?,
-        "logits",
-    );
+    net.emit(head(&net, x)?, "logits");
     net.finish();
     Ok(())
 }
@@ -154,7 +159,7 @@ impl Mamba2Mixer {
             (inner / or("ssm.head_dim", 64)?, inner)
         } else {
             let heads = config.count("ssm.time_step_rank")?;
-            let inner = match config.optional_count("ssm.head_dim")? {
+            let inner = match mamba::count_or_auto(config, "ssm.head_dim")? {
                 Some(head_dim) => heads.saturating_mul(head_dim),
                 // Where heads share what there is.
                 None => mamba::expanded(config, width)?,

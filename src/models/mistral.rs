@@ -2,7 +2,7 @@
 //! a `llama`.
 
 use super::tables::{self, keys};
-use super::{Architecture, DECODER, llama};
+use super::{Architecture, DECODER, Only, llama};
 
 pub(super) const MISTRAL: Architecture = Architecture {
     title: "Mistral",
@@ -17,8 +17,15 @@ pub(super) const MISTRAL: Architecture = Architecture {
     ],
     names: llama::NAMES,
     conversion: llama::CONVERSION,
-    build: llama::build,
+    // The authors' code does not read which layers should have the window.
+    settled: &[("layer_types", Only::Any)],
+    build: |model| llama::wire(model, &USUAL, &|_| true),
     ..DECODER
+};
+
+const USUAL: llama::Usual = llama::Usual {
+    window: Some(4096),
+    ..llama::USUAL
 };
 
 /// Some of whose layers may see everything.

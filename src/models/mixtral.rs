@@ -2,7 +2,14 @@
 //! In GGUF it is a `llama` with an expert count.
 
 use super::tables::{self, keys, names};
-use super::{Architecture, DECODER, Family, llama};
+use super::{Architecture, Conversion, DECODER, Family, llama};
+use rillm_formats::manifest::MetadataValue;
+
+const USUAL: llama::Usual = llama::Usual {
+    eps: 1e-5,
+    base: 1e6,
+    ..llama::USUAL
+};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Mixtral",
@@ -31,7 +38,16 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             }
         },
     ],
-    conversion: llama::CONVERSION,
-    build: llama::build,
+    conversion: Conversion {
+        keys: |keys| {
+            keys.put_usual("rope.freq_base", MetadataValue::F32(USUAL.base));
+            keys.put_usual(
+                "attention.layer_norm_rms_epsilon",
+                MetadataValue::F32(USUAL.eps),
+            );
+        },
+        ..llama::CONVERSION
+    },
+    build: |model| llama::wire(model, &USUAL, &|_| true),
     ..DECODER
 };

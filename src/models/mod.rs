@@ -21,6 +21,7 @@ mod gpt_neox;
 mod granite;
 mod granite_hybrid;
 mod jamba;
+mod known_keys;
 mod known_shape;
 mod linear_transformer;
 mod llama;
@@ -43,11 +44,16 @@ mod smollm3;
 mod starcoder2;
 mod t5;
 mod tables;
+mod text_part;
 mod transfo_xl;
 
 pub use conversion::{Conversion, GgufKeys, Written, WrittenRows};
+pub use known_keys::{HARMLESS, Only, Settled};
+pub(crate) use known_keys::{check_flags, check_folder, check_gguf};
 pub use known_shape::{KnownShape, Outline, OutlineTensor, OutlineValues};
 pub use prefixes::{bare, canonical, is_in_layer};
+
+pub use text_part::unwrap_config;
 
 use crate::graph::{BuildError, Builder, Key, Name};
 use rillm_formats::manifest::{Container, Metadata};
@@ -116,6 +122,12 @@ pub struct Architecture {
     pub family: Family,
     /// Hyperparameters of a Hugging Face folder.
     pub keys: &'static [&'static [Key]],
+    /// Other keys of its folders, and their values that change nothing.
+    pub settled: &'static [Settled],
+    /// Whether its head is its embedding where `config.json` does not say.
+    pub ties: bool,
+    /// Keys of its GGUF files that change nothing.
+    pub harmless_in_gguf: &'static [&'static str],
     /// Tensors of a Hugging Face checkpoint; the first line that fits counts.
     pub names: &'static [&'static [Name]],
     /// Tensors that GGUF files may carry and nobody needs. Any other unknown one is an error:
@@ -141,6 +153,9 @@ const DECODER: Architecture = Architecture {
     recognises: |_| false,
     family: Family::Decoder,
     keys: &[],
+    settled: &[],
+    ties: false,
+    harmless_in_gguf: &[],
     names: &[],
     unused: &[],
     unused_in_checkpoints: &[],

@@ -2,8 +2,8 @@
 //! transformers knows none but 8.
 
 use super::tables::{keys, names};
-use super::{Architecture, Conversion, DECODER};
-use crate::graph::blocks::{Heads, Tied, alibi, attend, cap, embedding, head, mlp};
+use super::{Architecture, Conversion, DECODER, Only};
+use crate::graph::blocks::{Heads, alibi, attend, cap, embedding, head, mlp};
 use crate::graph::{Attention, BuildError, Builder, Index, Pointwise, PositionScheme, Role};
 use rillm_formats::manifest::MetadataValue;
 
@@ -17,10 +17,34 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         "n_heads" => "attention.head_count",
         "max_seq_len" => "context_length",
         "layer_norm_epsilon" => "attention.layer_norm_epsilon",
+        "hidden_size" => "embedding_length",
+        "num_hidden_layers" => "block_count",
+        "num_attention_heads" => "attention.head_count",
+        "attn_config.alibi" => "attention.alibi",
         "attn_config.alibi_bias_max" => "attention.max_alibi_bias",
         "attn_config.clip_qkv" => "attention.clamp_kqv",
         "attn_config.softmax_scale" => "attention.scale",
     }],
+    settled: &[
+        ("attn_config.attn_impl", Only::Any),
+        ("attn_config.attn_pdrop", Only::Any),
+        (
+            "attn_config.attn_type",
+            Only::Text(&["multihead_attention"]),
+        ),
+        ("attn_config.attn_uses_sequence_id", Only::Is(false)),
+        ("attn_config.model_type", Only::Any),
+        ("attn_config.prefix_lm", Only::Is(false)),
+        ("attn_config.qk_ln", Only::Is(false)),
+        ("expansion_ratio", Only::Number(4.0)),
+        ("learned_pos_emb", Only::Any),
+        ("logit_scale", Only::Nothing),
+        (
+            "norm_type",
+            Only::Text(&["low_precision_layernorm", "layernorm"]),
+        ),
+    ],
+    ties: true,
     names: &[names! {
         "transformer.wte.weight" => "token_embd.weight",
         "lm_head.weight" => "output.weight",
@@ -35,6 +59,12 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         }
     }],
     conversion: Conversion {
+        keys: |keys| {
+            if keys.values.bool("attention.alibi") == Some(false) {
+                keys.put("attention.max_alibi_bias", MetadataValue::F32(0.0));
+            }
+            keys.remove(&["attention.alibi"]);
+        },
         complete: |keys, _| {
             if keys.float("attention.layer_norm_epsilon").is_none() {
                 keys.put("attention.layer_norm_epsilon", MetadataValue::F32(1e-5));
@@ -53,11 +83,11 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let hidden = config.optional_count("feed_forward_length")?;
     let hidden = hidden.unwrap_or(4 * width);
     let layers = config.count("block_count")?;
-    let eps = config.float("attention.layer_norm_epsilon", 1e-5)?;
+    let eps = config.epsilon("attention.layer_norm_epsilon", 1e-5)?;
     let limit = cap(config, "attention.clamp_kqv", None)?;
     let heads = Heads::read(config, width)?;
     let max = config.float("attention.max_alibi_bias", 8.0)?;
-    let position = if max > 0.0 {
+    let position = if max > 0.0 && config.flag("attention.alibi", true)? {
         alibi(heads.heads, max)
     } else {
         PositionScheme::None
@@ -93,7 +123,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, mlp(&net, h, &layer, hidden, Pointwise::GeluErf)?);
     }
     let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x, Tied::ByDefault)?, "logits");
+    net.emit(head(&net, x)?, "logits");
     net.finish();
     Ok(())
 }

@@ -3,10 +3,10 @@
 use super::tables::{self, names};
 use super::{Architecture, Conversion, DECODER};
 use crate::graph::blocks::{
-    Heads, Tied, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head,
-    projections,
+    Heads, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head, projections,
 };
 use crate::graph::{Attention, BuildError, Builder, Mask, Pairing, PositionScheme, Role, Rope};
+use rillm_formats::manifest::{Container, MetadataValue};
 
 pub(super) const OLMO_2: Architecture = Architecture {
     title: "OLMo 2",
@@ -36,6 +36,10 @@ pub(super) const OLMO_3: Architecture = Architecture {
     hugging_face: &["olmo3"],
     conversion: Conversion {
         architecture: Some("olmo2"),
+        keys: |keys| {
+            let base = keys.float("rope.freq_base").unwrap_or(500_000.0) as f32;
+            keys.put("rope.freq_base", MetadataValue::F32(base));
+        },
         ..Conversion::PLAIN
     },
     build: |model| build(model, Some(4096)),
@@ -50,13 +54,16 @@ fn build(model: &Builder<'_>, window: Option<usize>) -> Result<(), BuildError> {
     let width = config.count("embedding_length")?;
     let hidden = config.count("feed_forward_length")?;
     let layers = config.count("block_count")?;
-    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-5)?;
+    let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-5)?;
     let function = activation(config, "hidden_act", "silu")?;
     let heads = Heads::read(config, width)?;
-    let (pairing, head_dim) = (Pairing::Halves, heads.head_dim);
-    let rope = Rope::read(model, pairing, head_dim)?;
-    let base = config.float("rope.freq_base", 10_000.0)?;
-    let local = Rope::read_local(model, pairing, head_dim, ("rope.freq_base_swa", base))?;
+    // Where the configuration has one base, it is that of both rotations.
+    let usual = match (window, config.container) {
+        (Some(_), Container::HuggingFace) => 500_000.0,
+        _ => 10_000.0,
+    };
+    let bases = [usual, config.float("rope.freq_base", usual)?];
+    let [rope, local] = Rope::read_both(model, Pairing::Halves, heads.head_dim, bases)?;
     let windows = Windows::read(config, layers, window, WindowPattern::AllButEvery(4))?;
     model.context(config.count("context_length")?);
 
@@ -79,7 +86,7 @@ fn build(model: &Builder<'_>, window: Option<usize>) -> Result<(), BuildError> {
         x = net.add(x, norm(f, "post_ffw_norm")?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.emit(head(&net, x)?, "logits");
     net.finish();
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::tables::{self, keys, names};
 use super::{Architecture, DECODER};
 use crate::graph::blocks::{
-    Heads, Tied, activation, attend, embedding, head, head_norms, mlp, projections,
+    Heads, activation, attend, embedding, head, head_norms, mlp, projections,
 };
 use crate::graph::{BuildError, Builder, Pairing, PositionScheme, Role, Rope};
 
@@ -44,7 +44,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let width = config.count("embedding_length")?;
     let hidden = config.count("feed_forward_length")?;
     let layers = config.count("block_count")?;
-    let eps = config.float("attention.layer_norm_epsilon", 1e-5)?;
+    let eps = config.epsilon("attention.layer_norm_epsilon", 1e-5)?;
     let function = activation(config, "hidden_act", "gelu_new")?;
     let heads = Heads::read(config, width)?;
     let rope = Rope::read_part(model, Pairing::Halves, heads.head_dim, 0.5)?;
@@ -67,7 +67,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, net.add(a, f));
     }
     let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.emit(head(&net, x)?, "logits");
     net.finish();
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::tables::{self, keys, names};
 use super::{Architecture, DECODER};
 use crate::graph::blocks::{
-    Heads, Tied, activation, attend, embedding, fused_gated_mlp, fused_projections, head,
+    Heads, activation, attend, embedding, fused_gated_mlp, fused_projections, head,
 };
 use crate::graph::{Attention, BuildError, Builder, Mask, Pairing, PositionScheme, Role, Rope};
 
@@ -41,7 +41,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let width = config.count("embedding_length")?;
     let hidden = config.count("feed_forward_length")?;
     let layers = config.count("block_count")?;
-    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-5)?;
+    let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-5)?;
     let function = activation(config, "hidden_act", "silu")?;
     let heads = Heads::read(config, width)?;
     let rope = Rope::read(model, Pairing::Halves, heads.head_dim)?;
@@ -65,7 +65,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, fused_gated_mlp(&net, h, &layer, hidden, function)?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.emit(head(&net, x)?, "logits");
     net.finish();
     Ok(())
 }

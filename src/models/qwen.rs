@@ -3,10 +3,9 @@
 use super::known_shape::shapes;
 use super::llama::Transformer;
 use super::tables::{self, keys};
-use super::{Architecture, DECODER, llama};
+use super::{Architecture, DECODER, Only, llama};
 use crate::graph::blocks::{
-    Heads, Tied, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head,
-    projections,
+    Heads, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head, projections,
 };
 use crate::graph::{
     Attention, BuildError, Builder, Key, Mask, Name, Pairing, PositionScheme, Role, Rope,
@@ -19,6 +18,10 @@ pub(super) const QWEN_2: Architecture = Architecture {
     hugging_face: &["qwen2"],
     keys: KEYS,
     names: NAMES,
+    settled: &[
+        ("attention_bias", Only::Any),
+        ("use_mrope", Only::Is(false)),
+    ],
     build: |model| build(model, HeadNorm::None),
     ..DECODER
 };
@@ -68,9 +71,10 @@ fn build(model: &Builder<'_>, head_norm: HeadNorm) -> Result<(), BuildError> {
     let width = config.count("embedding_length")?;
     let hidden = config.count("feed_forward_length")?;
     let layers = config.count("block_count")?;
-    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-6)?;
+    let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-6)?;
     let function = activation(config, "hidden_act", "silu")?;
-    let heads = Heads::read(config, width)?;
+    let usual = (head_norm == HeadNorm::Rms).then_some(128);
+    let heads = Heads::read_wide(config, width, usual)?;
     let rope = Rope::read(model, Pairing::Halves, heads.head_dim)?;
     let attention = heads.causal(PositionScheme::Rope(rope));
     let windows = windows(model, layers)?;
@@ -96,7 +100,7 @@ fn build(model: &Builder<'_>, head_norm: HeadNorm) -> Result<(), BuildError> {
         x = net.add(x, gated_mlp(&net, h, &layer, hidden, function)?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.emit(head(&net, x)?, "logits");
     net.finish();
     Ok(())
 }
@@ -108,7 +112,11 @@ fn windows(model: &Builder<'_>, layers: usize) -> Result<Windows, BuildError> {
         Some(_) => config.feature("max_window_layers")?.unwrap_or(0),
         None => 28,
     };
-    let windows = Windows::read(config, layers, None, WindowPattern::From(first))?;
+    let usual = match config.container {
+        Container::Gguf => None,
+        Container::HuggingFace => Some(4096),
+    };
+    let windows = Windows::read(config, layers, usual, WindowPattern::From(first))?;
     let used = config.flag("use_sliding_window", config.container == Container::Gguf)?;
     Ok(Windows {
         window: windows.window.filter(|_| used),

@@ -3,7 +3,7 @@
 
 use super::tables::{ATTENTION, ENDS, ROPE, SIZES, keys, names};
 use super::{Architecture, Conversion, DECODER, Family};
-use crate::graph::blocks::{Heads, Tied, activation, embedding, gated_experts, gated_mlp, head};
+use crate::graph::blocks::{Heads, activation, embedding, gated_experts, gated_mlp, head};
 use crate::graph::{
     Among, Attention, BuildError, Builder, Config, Decay, DeltaRule, Keys, KvCache,
     LinearAttention, Matrix, Name, Net, Pairing, Pointwise, PositionScheme, Role, Rope, RowOrder,
@@ -85,8 +85,8 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let config = model.config();
     let width = config.count("embedding_length")?;
     let layers = layers(model)?;
-    let heads = Heads::read(config, width)?;
-    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-6)?;
+    let heads = Heads::read_wide(config, width, Some(256))?;
+    let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-6)?;
     let function = activation(config, "hidden_act", "silu")?;
     if function != Pointwise::Silu {
         return Err(config.invalid("hidden_act", "silu"));
@@ -114,7 +114,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, feed_forward.of(&net, h, &layer, i)?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.emit(head(&net, x)?, "logits");
     net.finish();
     Ok(())
 }
@@ -358,9 +358,11 @@ impl FeedForward {
         let hidden = config.count("expert_feed_forward_length")?;
         let plain = match config.value("expert_less_layers") {
             Some(MetadataValue::Array(list)) => {
-                (0..list.len()).filter_map(|i| list.u64(i)).collect()
+                let layers: Option<Vec<u64>> = (0..list.len()).map(|i| list.u64(i)).collect();
+                layers.ok_or_else(|| config.invalid("expert_less_layers", "numbers of layers"))?
             }
-            _ => Vec::new(),
+            Some(_) => return Err(config.invalid("expert_less_layers", "a list of layers")),
+            None => Vec::new(),
         };
         Ok(FeedForward {
             experts: (experts, used),

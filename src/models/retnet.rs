@@ -6,8 +6,8 @@
 
 use super::known_shape::{ENDLESS, TINY, shapes};
 use super::tables::{keys, names};
-use super::{Architecture, DECODER, Family, Outline, conversion, fla};
-use crate::graph::blocks::{Tied, activation, embedding, gated_mlp, head};
+use super::{Architecture, DECODER, Family, Only, Outline, conversion, fla};
+use crate::graph::blocks::{activation, embedding, gated_mlp, head};
 use crate::graph::rope::{Division, RopeFrequencies};
 use crate::graph::{
     BuildError, Builder, Config, DECAY_ROWS, Decay, Divisor, LinearAttention, Pairing, Role, Rope,
@@ -39,6 +39,17 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "no_output_layer" => "without_output",
         },
         fla::KEYS,
+    ],
+    settled: &[
+        ("fused_gate", Only::Any),
+        ("max_target_positions", Only::Any),
+        ("moe_eval_capacity_token_fraction", Only::Any),
+        ("moe_gating_use_fp32", Only::Any),
+        ("moe_second_expert_policy", Only::Any),
+        ("recurrent_chunk_size", Only::Any),
+        // Whether a head is stored says it.
+        ("share_decoder_input_output_embed", Only::Any),
+        ("xpos_scale_base", Only::Any),
     ],
     names: &[
         names! {
@@ -102,7 +113,7 @@ fn torchscale(model: &Builder<'_>) -> Result<(), BuildError> {
             heads,
         )?,
     );
-    let eps = config.float("attention.layer_norm_rms_epsilon", 1e-6)?;
+    let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-6)?;
     let function = activation(config, "hidden_act", "gelu")?;
     // The authors' configuration lets each of the two rule out the other.
     let sub_norm = config.flag("subln", true)?;
@@ -152,7 +163,7 @@ fn torchscale(model: &Builder<'_>) -> Result<(), BuildError> {
         x = norm(net.add(net.scale(x, alpha), y), &second, !before)?;
     }
     let x = norm(net.selected(x), "output_norm", before)?;
-    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.emit(head(&net, x)?, "logits");
     net.finish();
     Ok(())
 }

@@ -4,7 +4,7 @@
 use super::known_shape::{ENDLESS, TINY, shapes};
 use super::tables::{keys, names};
 use super::{Architecture, DECODER, Family, Outline, conversion, rwkv6};
-use crate::graph::blocks::{Tied, embedding, head};
+use crate::graph::blocks::{embedding, head};
 use crate::graph::{BuildError, Builder, Name, Pointwise, Role};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -91,7 +91,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let inner = config.optional_count("wkv.inner_size")?.unwrap_or(width);
     let hidden = config.optional_count("feed_forward_length")?;
     let hidden = hidden.unwrap_or(width.saturating_mul(4));
-    let eps = config.float("attention.layer_norm_epsilon", 1e-5)?;
+    let eps = config.epsilon("attention.layer_norm_epsilon", 1e-5)?;
     let rescale = config.double("rescale_every_n_layers", 6.0)?;
     if rescale.fract() != 0.0 {
         return Err(config.invalid("rescale_every_n_layers", "a whole number"));
@@ -133,7 +133,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         }
     }
     let x = net.layer_norm(net.selected(x), "output_norm", OUTPUT_EPSILON)?;
-    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.emit(head(&net, x)?, "logits");
     net.finish();
     Ok(())
 }

@@ -5,7 +5,7 @@
 use super::known_shape::{ENDLESS, TINY, shapes};
 use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Outline, conversion};
-use crate::graph::blocks::{Tied, embedding, head};
+use crate::graph::blocks::{embedding, head};
 use crate::graph::{
     BuildError, Builder, Catalog, Decay, LinearAttention, Name, Net, Pointwise, Role, Share, Value,
     Vector,
@@ -35,6 +35,13 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "layer_norm_eps" => "attention.layer_norm_epsilon",
             "ln_x_eps" => "attention.group_norm_epsilon",
         },
+    ],
+    // Sizes that the tensors tell.
+    harmless_in_gguf: &[
+        "attention.head_count",
+        "time_decay_extra_dim",
+        "time_mix_extra_dim",
+        "token_shift_count",
     ],
     names: &[TRANSFORMERS, AUTHORS],
     conversion: Conversion {
@@ -135,10 +142,10 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         Some(hidden) => hidden,
         None => width.saturating_mul(7) / 2 / 32 * 32,
     };
-    let eps = config.float("attention.layer_norm_epsilon", 1e-5)?;
+    let eps = config.epsilon("attention.layer_norm_epsilon", 1e-5)?;
     let divisor = config.double("wkv.head_size_divisor", 8.0)?;
     let group_eps = (1e-5 * divisor * divisor) as f32;
-    let group_eps = config.float("attention.group_norm_epsilon", group_eps)?;
+    let group_eps = config.epsilon("attention.group_norm_epsilon", group_eps)?;
     // Half precision would overflow in late layers: all of x is halved from time to time, and with
     // it what comes to x. GGUF's weights have been divided already.
     let every = |key: &str| match config.double(key, 0.0)? {
@@ -167,7 +174,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         }
     }
     let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.emit(head(&net, x)?, "logits");
     net.finish();
     Ok(())
 }

@@ -5,8 +5,8 @@
 use super::known_shape::{ENDLESS, TINY, shapes};
 use super::rwkv6::{self, LowRank};
 use super::tables::{keys, names};
-use super::{Architecture, Conversion, DECODER, Family, Outline, conversion};
-use crate::graph::blocks::{Tied, embedding, head};
+use super::{Architecture, Conversion, DECODER, Family, Only, Outline, conversion};
+use crate::graph::blocks::{embedding, head};
 use crate::graph::{
     BuildError, Builder, Decay, DeltaRule, LinearAttention, Name, Net, Pointwise, Role, Share,
     Value,
@@ -46,6 +46,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "norm_first" => "embedding_norm",
         },
     ],
+    settled: &[("norm_bias", Only::Any), ("fuse_norm", Only::Any)],
+    harmless_in_gguf: &["attention.head_count", "token_shift_count"],
     names: &[AUTHORS, FLASH_LINEAR_ATTENTION],
     unused: &[
         "blk.0.time_mix_v0.weight",
@@ -193,9 +195,9 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
             (hidden as usize).div_ceil(32).saturating_mul(32)
         }
     };
-    let eps = config.float("attention.layer_norm_epsilon", 1e-5)?;
+    let eps = config.epsilon("attention.layer_norm_epsilon", 1e-5)?;
     // For heads of 64 this is the 64e-5 that others have built in.
-    let group_eps = config.float("attention.group_norm_epsilon", head_dim as f32 * eps)?;
+    let group_eps = config.epsilon("attention.group_norm_epsilon", head_dim as f32 * eps)?;
     // Padding is multiplied away before anything else happens.
     model.counts_positions();
 
@@ -222,7 +224,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         );
     }
     let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x, Tied::OnRequest)?, "logits");
+    net.emit(head(&net, x)?, "logits");
     net.finish();
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! StarCoder 2 (Lozhkov et al. 2024).
 
 use super::tables::{self, keys, names};
-use super::{Architecture, DECODER};
-use crate::graph::blocks::{Heads, Tied, activation, attend, embedding, head, mlp, projections};
+use super::{Architecture, DECODER, Only};
+use crate::graph::blocks::{Heads, activation, attend, embedding, head, mlp, projections};
 use crate::graph::{Attention, BuildError, Builder, Mask, Pairing, PositionScheme, Role, Rope};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -17,6 +17,11 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "sliding_window" => "attention.sliding_window",
         },
     ],
+    settled: &[
+        ("mlp_type", Only::Text(&["default"])),
+        ("norm_type", Only::Text(&["layer_norm"])),
+    ],
+    ties: true,
     names: &[
         tables::ENDS,
         tables::NORMS,
@@ -41,7 +46,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let width = config.count("embedding_length")?;
     let hidden = config.count("feed_forward_length")?;
     let layers = config.count("block_count")?;
-    let eps = config.float("attention.layer_norm_epsilon", 1e-5)?;
+    let eps = config.epsilon("attention.layer_norm_epsilon", 1e-5)?;
     let function = activation(config, "hidden_act", "gelu_pytorch_tanh")?;
     let heads = Heads::read(config, width)?;
     let rope = Rope::read(model, Pairing::Halves, heads.head_dim)?;
@@ -65,7 +70,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, mlp(&net, h, &layer, hidden, function)?);
     }
     let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x, Tied::ByDefault)?, "logits");
+    net.emit(head(&net, x)?, "logits");
     net.finish();
     Ok(())
 }

@@ -3,12 +3,12 @@
 
 use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Family, GgufKeys};
-use crate::graph::blocks::{Tied, gated_mlp, head, is_tied, mlp};
+use crate::graph::blocks::{activation, gated_mlp, head, is_tied, mlp};
 use crate::graph::{
     Attention, Buckets, BuildError, Builder, CrossCache, Forced, Index, Keys, KvCache, Mask, Net,
     Piece, Pointwise, PositionScheme, Role, Value,
 };
-use rillm_formats::manifest::MetadataValue;
+use rillm_formats::manifest::{Container, MetadataValue};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "T5, Flan-T5",
@@ -17,13 +17,19 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     family: Family::EncoderDecoder,
     keys: &[keys! {
         "d_model" => "embedding_length",
+        "hidden_size" => "embedding_length",
         "num_layers" => "block_count",
+        "num_hidden_layers" => "block_count",
         "num_decoder_layers" => "decoder_block_count",
         "d_ff" => "feed_forward_length",
         "feed_forward_proj" => "feed_forward_proj",
+        "dense_act_fn" => "dense_act_fn",
+        "is_gated_act" => "is_gated_act",
         "n_positions" => "context_length",
         "num_heads" => "attention.head_count",
+        "num_attention_heads" => "attention.head_count",
         "d_kv" => "attention.key_length",
+        "head_dim" => "attention.key_length",
         "relative_attention_num_buckets" => "attention.relative_buckets_count",
         "relative_attention_max_distance" => "attention.relative_max_distance",
         "layer_norm_epsilon" => "attention.layer_norm_rms_epsilon",
@@ -33,7 +39,10 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         "forced_bos_token_id" => "forced_bos_token_id",
         "generation.forced_eos_token_id" => "forced_eos_token_id",
         "forced_eos_token_id" => "forced_eos_token_id",
+        "scale_decoder_outputs" => "scale_decoder_outputs",
+        "is_decoder" => "is_decoder",
     }],
+    ties: true,
     names: &[names! {
         "shared.weight" => "token_embd.weight",
         "encoder.embed_tokens.weight" => "enc.token_embd.weight",
@@ -101,6 +110,9 @@ struct T5Sizes {
 
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let config = model.config();
+    if config.flag("is_decoder", false)? {
+        return Err(config.invalid("is_decoder", "false: both halves run, or the encoder alone"));
+    }
     // More than one place is asked, so that a file without one gate does not pass for version 1.0.
     let has_gates = ["enc.blk.0", "enc.blk.1", "dec.blk.0"]
         .iter()
@@ -119,6 +131,12 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
             return Err(config.invalid("feed_forward_proj", expected));
         }
     };
+    // What follows from that key may be said once more, and comes before it then.
+    let function = match config.text("dense_act_fn")? {
+        Some(_) => activation(config, "dense_act_fn", "relu")?,
+        None => function,
+    };
+    let gated = config.flag("is_gated_act", gated)?;
     let sizes = T5Sizes {
         width: config.count("embedding_length")?,
         hidden: config.count("feed_forward_length")?,
@@ -130,7 +148,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         max_distance: config
             .optional_count("attention.relative_max_distance")?
             .unwrap_or(128),
-        eps: config.float("attention.layer_norm_rms_epsilon", 1e-6)?,
+        eps: config.epsilon("attention.layer_norm_rms_epsilon", 1e-6)?,
         function,
         gated,
     };
@@ -256,10 +274,10 @@ fn decoder(
         x = net.add(x, feed_forward(&net, x, &layer, sizes)?);
     }
     let mut x = net.rms_norm(net.selected(x), "dec.output_norm", eps)?;
-    if is_tied(model, Tied::ByDefault)? {
+    if scales_outputs(model)? {
         x = net.scale(x, 1.0 / (width as f32).sqrt());
     }
-    net.emit(head(&net, x, Tied::ByDefault)?, "logits");
+    net.emit(head(&net, x)?, "logits");
     net.finish();
     let token = |key: &str| match config.token(key)? {
         Some(id) if id as usize >= vocabulary => {
@@ -274,6 +292,21 @@ fn decoder(
         last: token("forced_eos_token_id")?,
     });
     Ok(())
+}
+
+/// Version 1.0 divides by √width before the head, version 1.1 does not. Files before transformers 5
+/// say so by whether the head is the embedding; those after it say it by itself, and take all heads
+/// for the embedding, whatever is stored.
+fn scales_outputs(model: &Builder<'_>) -> Result<bool, BuildError> {
+    let config = model.config();
+    match config.container {
+        // Other converters do not say.
+        Container::Gguf => config.flag("scale_decoder_outputs", is_tied(model)?),
+        Container::HuggingFace => {
+            let tied = config.tied()?.unwrap_or(true);
+            config.flag("scale_decoder_outputs", tied)
+        }
+    }
 }
 
 /// The bias table of a half's first layer serves all its layers.
@@ -354,7 +387,14 @@ fn feed_forward(
 
 /// GGUF says the feed-forward layer's kind in another way, and an encoder alone by its name.
 fn keys(keys: &mut GgufKeys<'_>) {
-    keys.remove(&["feed_forward_proj"]);
+    keys.remove(&[
+        "feed_forward_proj",
+        "dense_act_fn",
+        "is_gated_act",
+        "is_decoder",
+    ]);
+    let tied = keys.config.bool("tie_word_embeddings").unwrap_or(true);
+    keys.put_usual("scale_decoder_outputs", MetadataValue::Bool(tied));
     for key in [
         "decoder_start_token_id",
         "forced_bos_token_id",

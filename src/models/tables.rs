@@ -61,38 +61,78 @@ pub(super) const SIZES: &[Key] = keys! {
     "hidden_act" => "hidden_act",
 };
 
-/// The base, the part of a head that is rotated, and scaling: nested in an object, which
-/// configurations up to 2025 call differently from later ones.
-macro_rules! rope {
-    ($($object:literal),*) => {
-        keys! {
-            "rope_theta" => "rope.freq_base",
-            "partial_rotary_factor" => "rope.partial_factor",
-            "original_max_position_embeddings" => "rope.scaling.original_context_length",
-            $(in $object => "rope." {
-                "rope_theta" => "freq_base",
-                "partial_rotary_factor" => "partial_factor",
-                "rope_type" => "scaling.type",
-                "type" => "scaling.type",
-                "factor" => "scaling.factor",
-                "original_max_position_embeddings" => "scaling.original_context_length",
-                "attention_factor" => "scaling.attn_factor",
-                "beta_fast" => "scaling.yarn_beta_fast",
-                "beta_slow" => "scaling.yarn_beta_slow",
-                "mscale" => "scaling.mscale",
-                "mscale_all_dim" => "scaling.mscale_all_dim",
-                "truncate" => "scaling.truncate",
-                "low_freq_factor" => "scaling.low_freq_factor",
-                "high_freq_factor" => "scaling.high_freq_factor",
-                "short_factor" => "scaling.short_factor",
-                "long_factor" => "scaling.long_factor",
-            })*
-        }
+/// What rotary positions depend on: entries of objects, where those of windowed layers may stand by
+/// themselves, and entries beside them.
+macro_rules! rotation {
+    ($($object:literal => $scaling:literal $end:literal,)*) => {
+        &[
+            // The one entry that counts beside an object that has it as well.
+            (
+                "rope.scaling.original_context_length",
+                "original_max_position_embeddings",
+            ),
+            $(
+                (concat!("rope.freq_base", $end), concat!($object, "rope_theta")),
+                (
+                    concat!("rope.partial_factor", $end),
+                    concat!($object, "partial_rotary_factor"),
+                ),
+                (concat!($scaling, "type"), concat!($object, "rope_type")),
+                (concat!($scaling, "type"), concat!($object, "type")),
+                (concat!($scaling, "factor"), concat!($object, "factor")),
+                (
+                    concat!($scaling, "original_context_length"),
+                    concat!($object, "original_max_position_embeddings"),
+                ),
+                (
+                    concat!($scaling, "attn_factor"),
+                    concat!($object, "attention_factor"),
+                ),
+                (
+                    concat!($scaling, "yarn_beta_fast"),
+                    concat!($object, "beta_fast"),
+                ),
+                (
+                    concat!($scaling, "yarn_beta_slow"),
+                    concat!($object, "beta_slow"),
+                ),
+                (concat!($scaling, "mscale"), concat!($object, "mscale")),
+                (
+                    concat!($scaling, "mscale_all_dim"),
+                    concat!($object, "mscale_all_dim"),
+                ),
+                (concat!($scaling, "truncate"), concat!($object, "truncate")),
+                (
+                    concat!($scaling, "low_freq_factor"),
+                    concat!($object, "low_freq_factor"),
+                ),
+                (
+                    concat!($scaling, "high_freq_factor"),
+                    concat!($object, "high_freq_factor"),
+                ),
+                (
+                    concat!($scaling, "short_factor"),
+                    concat!($object, "short_factor"),
+                ),
+                (
+                    concat!($scaling, "long_factor"),
+                    concat!($object, "long_factor"),
+                ),
+            )*
+            ("rope.freq_base", "rope_theta"),
+            ("rope.partial_factor", "partial_rotary_factor"),
+        ]
     };
 }
 
-/// What rotary positions depend on.
-pub(super) const ROPE: &[Key] = rope!("rope_scaling.", "rope_parameters.");
+/// Configurations up to 2025 call the object otherwise than later ones, which may have one for each
+/// type of layers.
+pub(super) const ROPE: &[Key] = rotation! {
+    "rope_scaling." => "rope.scaling." "",
+    "rope_parameters." => "rope.scaling." "",
+    "rope_parameters.full_attention." => "rope.scaling." "",
+    "rope_parameters.sliding_attention." => "rope.scaling_swa." "_swa",
+};
 
 /// How far back layers look, and which of them.
 pub(super) const WINDOWS: &[Key] = keys! {

@@ -3,7 +3,7 @@
 //! and share what the softmax gives their cluster (Grave et al. 2017).
 
 use super::tables::{keys, names};
-use super::{Architecture, DECODER, Family, Quantization};
+use super::{Architecture, DECODER, Family, Only, Quantization};
 use crate::graph::blocks::mlp;
 use crate::graph::{
     ABSENT_ROWS, BuildError, Builder, Config, Distances, Index, Matrix, MemorySource, Net,
@@ -40,6 +40,15 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         "vocab_size" => "vocabulary.size",
         "n_token" => "vocabulary.size",
     }],
+    settled: &[
+        ("sample_softmax", Only::Any),
+        ("tie_weight", Only::Any),
+        ("tgt_len", Only::Any),
+        ("ext_len", Only::Any),
+        ("init", Only::Any),
+        ("proj_init_std", Only::Any),
+        ("adaptive", Only::Is(true)),
+    ],
     names: &[names! {
         "transformer.word_emb.emb_layers.{i}.weight" => "token_embd.{i}.weight",
         "transformer.word_emb.emb_projs.{i}" => "token_proj.{i}.weight",
@@ -88,7 +97,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let heads = config.count("attention.head_count")?;
     let head_dim = config.count("attention.key_length")?;
     let hidden = config.count("feed_forward_length")?;
-    let eps = config.float("attention.layer_norm_epsilon", 1e-5)?;
+    let eps = config.epsilon("attention.layer_norm_epsilon", 1e-5)?;
     let norm_first = config.flag("attention.norm_first", false)?;
     let own_biases = config.flag("attention.own_biases", true)?;
     let all = heads.checked_mul(head_dim);

@@ -4,7 +4,7 @@
 use super::open::{PICKLE, POINTER, format, io, is_pointer};
 use super::{Files, Source, TokenizerFiles, quantized};
 use crate::error::{LoadError, LoadErrorKind};
-use crate::models::recognise;
+use crate::models::{recognise, unwrap_config};
 use rillm_formats::manifest::Metadata;
 use rillm_formats::safetensors::ShardIndex;
 use rillm_formats::{hf_config, safetensors};
@@ -24,6 +24,9 @@ pub(super) fn open(path: &Path) -> Result<Files, LoadError> {
     if config.model_type.is_none() {
         config.model_type = recognise(&config.metadata).map(str::to_string);
     }
+    unwrap_config(&mut config).map_err(|what| {
+        LoadError::new(LoadErrorKind::Architecture, what).at(&folder.join("config.json"))
+    })?;
     let mut notes = Vec::new();
     let generation_config = optional(folder, "generation_config.json", &mut notes, |bytes| {
         let mut said = Metadata::default();

@@ -58,6 +58,28 @@ fn every_folder_becomes_the_file_that_converters_write() {
     }
 }
 
+/// What transformers 5 says in another way, a file says as it ever did.
+#[test]
+fn folders_of_transformers_5_become_files() {
+    let folder = TempFolder::new("saved-anew");
+    for fixture in runnable() {
+        let Some((config, weights)) = fixture.saved_by_transformers_5() else {
+            continue;
+        };
+        let from = fixture.folder_of(&config, &weights);
+        let input = Draft::new(open(&from).expect("a folder")).expect("an input");
+        let path = folder.join(format!("{}.gguf", fixture.name));
+        run(&input, &options("f32"), &path, 2).unwrap_or_else(|e| panic!("{}: {e}", fixture.name));
+        let model = Model::open(&path, ModelOptions::default());
+        let model = model.unwrap_or_else(|error| panic!("{}: {error}", fixture.name));
+        check_all(&fixture, &model);
+        let metadata = &model.manifest().metadata;
+        let default =
+            |(_, value): (_, &MetadataValue)| *value == MetadataValue::String("default".into());
+        assert!(!metadata.0.iter().any(default), "{}", fixture.name);
+    }
+}
+
 /// Other readers of GGUF take a key for missing if its type is another one, and insist on some
 /// that configurations leave to be known.
 #[test]

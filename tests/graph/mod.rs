@@ -6,3 +6,4 @@ mod names;
 mod rope;
 mod segments;
 mod tensors;
+mod unknown_keys;

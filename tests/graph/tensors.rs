@@ -218,6 +218,7 @@ fn gates_nobody_asked_for_are_refused() {
     let folder = fixture.folder();
     let mut config = fixture.config();
     config["feed_forward_proj"] = "relu".into();
+    config["is_gated_act"] = false.into();
     std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
     let error = open(&folder).unwrap_err().to_string();
     assert!(

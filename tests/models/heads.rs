@@ -56,25 +56,16 @@ fn doubled(weights: &mut Vec<Weight>) {
     weights.push(head);
 }
 
+/// transformers 5 uses a head that differs from the embedding, whatever the configuration says.
 #[test]
-fn the_configuration_decides_whatever_is_stored() {
-    // The class's default, then what the key says: whether the reference's tied outputs result.
-    for (name, tied, references) in [
-        ("gpt2", json!(null), true),
-        ("gpt2", json!(true), true),
-        ("gpt2", json!(false), false),
-        ("llama_tied", json!(true), true),
-        ("llama_tied", json!(null), false),
-        ("llama_tied", json!(false), false),
-    ] {
+fn a_head_that_differs_is_used() {
+    for name in ["gpt2", "llama_tied"] {
         let fixture = Fixture::load(name);
-        let model = altered(&fixture, tied.clone(), doubled).unwrap();
-        if references {
-            check_all(&fixture, &model);
-            continue;
-        }
         let plain = open(&fixture.folder()).unwrap();
-        assert_twice(&fixture, &model, &plain);
+        for tied in [json!(null), json!(true), json!(false)] {
+            let model = altered(&fixture, tied, doubled).unwrap();
+            assert_twice(&fixture, &model, &plain);
+        }
     }
 }
 

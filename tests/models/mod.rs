@@ -8,3 +8,4 @@ mod heads;
 mod hostile;
 mod prefixes;
 mod reference;
+mod transformers5;

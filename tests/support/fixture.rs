@@ -183,6 +183,54 @@ impl Fixture {
         folder
     }
 
+    /// A folder of this model with this configuration and these tensors.
+    pub fn folder_of(&self, config: &Value, weights: &[Weight]) -> TempFolder {
+        let folder = TempFolder::new(&self.name);
+        let encode = |value: f32| value.to_le_bytes().to_vec();
+        write_weights(&folder, config, weights, DType::F32, encode);
+        folder
+    }
+
+    /// `config.json` as transformers 5 saves it, and the tensors as it calls them, if it can open
+    /// this model: `tools/fixtures/transformers5.py` holds that its answers stay.
+    pub fn saved_by_transformers_5(&self) -> Option<(Value, Vec<Weight>)> {
+        self.saved_as(&self.name)
+    }
+
+    /// Models that read images as well and have a fixture for their text part, as transformers 5
+    /// saves them, with one tensor that is no part of it.
+    pub fn wrapped_by_transformers_5() -> Vec<(String, Fixture, Value, Vec<Weight>)> {
+        let names = read_json(&saved_by_transformers_5().join("names.json"));
+        let labels = names.as_object().expect("names").keys();
+        let wrapped = labels.filter_map(|label| {
+            let (_, name) = label.split_once('-')?;
+            let fixture = Fixture::load(name);
+            let (config, weights) = fixture.saved_as(label)?;
+            Some((label.clone(), fixture, config, weights))
+        });
+        wrapped.collect()
+    }
+
+    fn saved_as(&self, label: &str) -> Option<(Value, Vec<Weight>)> {
+        let saved = saved_by_transformers_5();
+        let config = saved.join(format!("{label}.json"));
+        let config = config.is_file().then(|| read_json(&config))?;
+        let names = read_json(&saved.join("names.json"));
+        let mut weights = self.weights();
+        for (new, old) in names[label].as_object().into_iter().flatten() {
+            let mut known = weights.iter_mut();
+            match known.find(|weight| *old == weight.name.as_str()) {
+                Some(weight) => weight.name = new.clone(),
+                None => weights.push(Weight {
+                    name: new.clone(),
+                    shape: vec![2],
+                    values: vec![0.0; 2],
+                }),
+            }
+        }
+        Some((config, weights))
+    }
+
     /// Writes `config.json` and `model.safetensors` (float32) into an existing folder.
     pub fn write_folder(&self, folder: &Path) {
         self.write_folder_as(folder, DType::F32);
@@ -310,6 +358,10 @@ fn root() -> PathBuf {
     folders
         .find(|folder| folder.is_dir())
         .expect("tests/data/fixtures")
+}
+
+fn saved_by_transformers_5() -> PathBuf {
+    root().join("../transformers5")
 }
 
 fn read_json(path: &Path) -> Value {

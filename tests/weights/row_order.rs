@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::slice;
 
-use rillm::internals::graph::{BuildError, Builder, Config, Matrix, Name, RowOrder};
+use rillm::internals::graph::{Bounds, BuildError, Builder, Config, Matrix, Name, RowOrder};
 use rillm::internals::kernels::Kernels;
 use rillm::internals::weights::{Files, Source, TokenizerFiles, Views, Weights};
 use rillm_formats::hf_config;
@@ -57,12 +57,11 @@ fn resolve(
 ) -> Result<(Weights, Matrix), String> {
     let files = files(tensors);
     let views = Views::new(&files.manifest, &[NAMES]).map_err(|error| error.to_string())?;
-    let config = Config {
-        metadata: &files.manifest.metadata,
-        container: files.manifest.container,
-        architecture: "test",
-        keys: &[],
+    let bounds = Bounds {
+        elements: u64::MAX,
+        layers: u64::MAX,
     };
+    let config = Config::new(&files.manifest, &[], bounds);
     let builder = Builder::new(config, &views);
     let matrix = wire(&builder).map_err(|error| error.to_string())?;
     let kernels = Kernels::select(None).unwrap();

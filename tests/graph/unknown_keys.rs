@@ -1,0 +1,504 @@
+//! Keys that nobody knows, or of the wrong form: refused by name, never taken for absent. Keys that
+//! are known to be harmless: no matter.
+
+use std::fs;
+
+use rillm::LoadError;
+use rillm::error::LoadErrorKind;
+use rillm::internals::models::{ARCHITECTURES, HARMLESS};
+use rillm_formats::manifest::MetadataValue;
+use serde_json::{Value as Json, json};
+
+use crate::support::evaluate::{open, open_bytes};
+use crate::support::fixture::Fixture;
+use crate::support::folder::TempFolder;
+use crate::support::to_gguf::Gguf;
+
+/// A fixture's folder, whose configuration is written anew again and again.
+struct Folder {
+    fixture: Fixture,
+    folder: TempFolder,
+}
+
+impl Folder {
+    fn of(name: &str) -> Folder {
+        let fixture = Fixture::load(name);
+        let folder = fixture.folder();
+        Folder { fixture, folder }
+    }
+
+    /// What opening says with the configuration changed.
+    fn with(&self, change: impl Fn(&mut Json)) -> Result<(), LoadError> {
+        let mut config = self.fixture.config();
+        change(&mut config);
+        fs::write(self.folder.join("config.json"), config.to_string()).unwrap();
+        open(&self.folder).map(|_| ())
+    }
+
+    #[track_caller]
+    fn refuses(&self, changes: &Json, key: &str) {
+        let label = format!("{}: {changes}", self.fixture.name);
+        let outcome = self.with(|config| {
+            for (key, value) in changes.as_object().unwrap() {
+                config[key] = value.clone();
+            }
+        });
+        let error = outcome.expect_err(&label);
+        let kind = error.kind();
+        assert_eq!(kind, LoadErrorKind::Hyperparameter, "{label}: {error}");
+        assert!(error.to_string().contains(key), "{label}: {error}");
+    }
+}
+
+#[track_caller]
+fn refused(name: &str, changes: &Json, key: &str) {
+    Folder::of(name).refuses(changes, key);
+}
+
+#[test]
+fn what_changes_the_results_and_is_not_understood_is_refused() {
+    for (name, changes, key) in [
+        (
+            "llama",
+            json!({"final_logit_softcapping": 30.0}),
+            "final_logit_softcapping",
+        ),
+        (
+            "llama",
+            json!({"embedding_multiplier": 12.0}),
+            "embedding_multiplier",
+        ),
+        ("llama", json!({"sliding_window": 4}), "sliding_window"),
+        ("llama", json!({"clip_qkv": 8.0}), "clip_qkv"),
+        ("llama", json!({"alibi": true}), "alibi"),
+        ("llama", json!({"is_causal": false}), "is_causal"),
+        (
+            "llama",
+            json!({"per_layer_config": {"1": {"head_dim": 4}}}),
+            "per_layer_config",
+        ),
+        ("llama", json!({"pruned_heads": {"0": [1]}}), "pruned_heads"),
+        (
+            "llama",
+            json!({"attn_temperature_tuning": 4}),
+            "attn_temperature_tuning",
+        ),
+        ("llama", json!({"attention_bias": false}), "attention_bias"),
+        ("llama", json!({"mlp_bias": false}), "mlp_bias"),
+        (
+            "llama_llama3",
+            json!({"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "alpha": 1000.0}}),
+            "alpha",
+        ),
+        (
+            "gemma",
+            json!({"use_bidirectional_attention": true}),
+            "use_bidirectional_attention",
+        ),
+        (
+            "gemma2",
+            json!({"use_bidirectional_attention": true}),
+            "use_bidirectional_attention",
+        ),
+        ("mpt", json!({"logit_scale": 0.5}), "logit_scale"),
+        ("mpt", json!({"expansion_ratio": 2}), "expansion_ratio"),
+        (
+            "phi2_head_norms",
+            json!({"qk_layernorm": false}),
+            "qk_layernorm",
+        ),
+        ("phi2", json!({"qk_layernorm": true}), "qk_layernorm"),
+        (
+            "cohere2",
+            json!({"use_parallel_block": false}),
+            "use_parallel_block",
+        ),
+        ("starcoder2", json!({"norm_type": "rms_norm"}), "norm_type"),
+        (
+            "bert",
+            json!({"add_cross_attention": true}),
+            "add_cross_attention",
+        ),
+        ("t5", json!({"is_decoder": true}), "is_decoder"),
+        (
+            "jamba",
+            json!({"mamba_inner_layernorms": false}),
+            "mamba_inner_layernorms",
+        ),
+        ("qwen2", json!({"use_mrope": true}), "use_mrope"),
+    ] {
+        refused(name, &changes, key);
+    }
+}
+
+#[test]
+fn a_scaling_says_what_it_needs() {
+    let scaling = |entries: Json| json!({"rope_scaling": entries});
+    for (name, entries, key) in [
+        (
+            "llama",
+            json!({"rope_type": "linear"}),
+            "rope_scaling.factor",
+        ),
+        ("llama", json!({"type": "dynamic"}), "rope_scaling.factor"),
+        ("llama", json!({"rope_type": "yarn"}), "rope_scaling.factor"),
+        (
+            "llama",
+            json!({"rope_type": "linear", "factor": null}),
+            "rope_scaling.factor",
+        ),
+        (
+            "llama",
+            json!({"rope_type": "linear", "factor": "2"}),
+            "rope_scaling.factor",
+        ),
+        (
+            "llama",
+            json!({"rope_type": "linear", "factor": [2]}),
+            "rope_scaling.factor",
+        ),
+        (
+            "llama",
+            json!({"rope_type": "linear", "factor": true}),
+            "rope_scaling.factor",
+        ),
+        (
+            "llama",
+            json!({"rope_type": "linear", "factor": -2}),
+            "rope_scaling.factor",
+        ),
+        (
+            "llama",
+            json!({"rope_type": "linear", "factor": {}}),
+            "rope_scaling.factor",
+        ),
+        ("llama", json!({"factor": 2.0}), "rope_scaling.rope_type"),
+        (
+            "llama",
+            json!({"rope_type": 3, "factor": 2.0}),
+            "rope_scaling.rope_type",
+        ),
+        (
+            "llama",
+            json!({"rope_type": "proportional", "factor": 2.0}),
+            "rope_scaling.rope_type",
+        ),
+        (
+            "llama",
+            json!({"rope_type": "longrope", "factor": 2.0}),
+            "rope_scaling.rope_type",
+        ),
+        (
+            "llama",
+            json!({"rope_type": "llama3", "factor": 2.0, "high_freq_factor": 4.0}),
+            "rope_scaling.low_freq_factor",
+        ),
+        (
+            "llama",
+            json!({"rope_type": "llama3", "factor": 2.0, "low_freq_factor": 4.0}),
+            "rope_scaling.high_freq_factor",
+        ),
+        ("llama", json!("yarn"), "rope_scaling"),
+        ("llama", json!(["yarn"]), "rope_scaling"),
+        ("llama", json!(4), "rope_scaling"),
+        (
+            "llama",
+            json!({"full_attention": {"rope_type": "default"}}),
+            "rope_scaling.full_attention",
+        ),
+    ] {
+        refused(name, &scaling(entries), key);
+    }
+}
+
+#[test]
+fn rotations_by_layer_type() {
+    let parameters = |full: Json, sliding: Json| json!({"rope_theta": null, "rope_parameters": {"full_attention": full, "sliding_attention": sliding}});
+    let (one, other) = (json!({"rope_theta": 1e4}), json!({"rope_theta": 1e3}));
+    // Where all layers rotate alike, there is one rotation however often it is said.
+    refused(
+        "llama",
+        &parameters(one.clone(), other.clone()),
+        "sliding_attention",
+    );
+    let folder = Folder::of("llama");
+    let same = parameters(one.clone(), one.clone());
+    let outcome = folder.with(|config| {
+        config.as_object_mut().unwrap().remove("rope_theta");
+        config["rope_parameters"] = same["rope_parameters"].clone();
+    });
+    outcome.unwrap();
+    for (name, entries, key) in [
+        (
+            "olmo3",
+            json!({"rope_theta": 1e4, "rope_type": "yarn"}),
+            "sliding_attention.factor",
+        ),
+        (
+            "olmo3",
+            json!({"rope_theta": -1.0}),
+            "sliding_attention.rope_theta",
+        ),
+        (
+            "olmo3",
+            json!({"rope_theta": "1"}),
+            "sliding_attention.rope_theta",
+        ),
+        (
+            "olmo3",
+            json!("default"),
+            "rope_parameters.sliding_attention",
+        ),
+    ] {
+        let changes = json!({"rope_scaling": null, "rope_parameters": {"full_attention": one, "sliding_attention": entries}});
+        refused(name, &changes, key);
+    }
+    let changes = json!({"rope_parameters": {"chunked_attention": other}});
+    refused("llama", &changes, "chunked_attention");
+}
+
+/// Whatever key a table has: an object, or a list of lists, is no value.
+#[test]
+fn no_key_takes_an_object_or_lists_of_lists() {
+    for name in Fixture::all() {
+        let folder = Folder::of(&name);
+        let config = folder.fixture.config();
+        let known = ARCHITECTURES.iter().find(|it| {
+            let model_type = config["model_type"].as_str();
+            model_type.is_some_and(|model_type| it.hugging_face.contains(&model_type))
+        });
+        let Some(known) = known else {
+            continue;
+        };
+        for (_, key) in known.keys.iter().copied().flatten() {
+            if config.get(*key).is_none() {
+                continue;
+            }
+            for value in [json!({}), json!([[]]), json!({"a": 1})] {
+                folder.refuses(&json!({*key: value}), key);
+            }
+        }
+    }
+}
+
+#[test]
+fn values_of_another_type_are_refused() {
+    for (name, key, values) in [
+        (
+            "llama",
+            "rms_norm_eps",
+            json!(["1e-5", true, null, -1e-5, [1e-5]]),
+        ),
+        ("llama", "rope_theta", json!(["1e4", true, null, 0, -1])),
+        ("llama", "hidden_act", json!([7, true, ["silu"]])),
+        (
+            "llama",
+            "num_attention_heads",
+            json!(["6", 6.0, 6.5, -6, 0, true, [6]]),
+        ),
+        ("llama", "head_dim", json!(["10", 10.5, -10, 0, false])),
+        (
+            "llama",
+            "tie_word_embeddings",
+            json!(["false", 0, 1, [false]]),
+        ),
+        (
+            "llama",
+            "architectures",
+            json!(["LlamaForCausalLM", 5, [5], true]),
+        ),
+        ("llama", "attention_bias", json!(["true", 1])),
+        ("bert", "layer_norm_eps", json!(["1e-5", -1e-5, null])),
+        ("bert", "architectures", json!(["BertForMaskedLM"])),
+        (
+            "gemma2",
+            "attn_logit_softcapping",
+            json!(["50", true, -1.0, 0]),
+        ),
+        ("gemma2", "sliding_window", json!(["6", 6.5, -6])),
+        (
+            "smollm3",
+            "no_rope_layers",
+            json!([5, "x", [1, 1], [1, 2, 1, 1, 0]]),
+        ),
+        ("qwen3_next", "mlp_only_layers", json!([5, ["x"], [-1]])),
+        ("qwen2", "use_sliding_window", json!([1, "true"])),
+        ("mamba", "time_step_rank", json!(["automatic", 2.5, true])),
+        ("t5", "decoder_start_token_id", json!(["0", -1, 0.5, true])),
+        ("falcon", "multi_query", json!([1, "yes"])),
+        ("granite", "logits_scaling", json!(["8", 0.0, true])),
+    ] {
+        for value in values.as_array().unwrap() {
+            refused(name, &json!({key: value}), key);
+        }
+    }
+}
+
+/// What all configurations carry along.
+#[test]
+fn what_is_harmless_does_not_matter() {
+    let values = [
+        json!(7),
+        json!(0.5),
+        json!("x"),
+        json!([1, 2]),
+        json!({"a": {"b": null}}),
+    ];
+    for name in [
+        "llama",
+        "gpt2",
+        "t5",
+        "mamba",
+        "bert",
+        "qwen3_next",
+        "rwkv4",
+    ] {
+        let folder = Folder::of(name);
+        let model_type = folder.fixture.config()["model_type"]
+            .as_str()
+            .unwrap()
+            .to_string();
+        let known = ARCHITECTURES
+            .iter()
+            .find(|it| it.hugging_face.contains(&model_type.as_str()))
+            .unwrap();
+        let read = |key: &str| {
+            known
+                .keys
+                .iter()
+                .copied()
+                .flatten()
+                .any(|(_, it)| *it == key)
+        };
+        let special = [
+            "architectures",
+            "attention_bias",
+            "bias",
+            "mlp_bias",
+            "model_type",
+            "qk_layernorm",
+            "tie_word_embeddings",
+            "use_bias",
+            "use_qk_norm",
+        ];
+        let outcome = folder.with(|config| {
+            let keys = HARMLESS
+                .iter()
+                .filter(|key| !read(key) && !special.contains(key));
+            for (key, value) in keys.zip(values.iter().cycle()) {
+                if !key.contains('.') {
+                    config[*key] = value.clone();
+                }
+            }
+            config["_private"] = json!("x");
+            config["attention_unheard_of"] = json!(null);
+            config["rope_interleaved"] = json!(false);
+            config["is_llama_config"] = json!(true);
+            config["training_run"] = json!("7b");
+            config["use_sliding_window"] = json!(false);
+            config["output_hidden_states"] = json!(true);
+        });
+        outcome.unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+}
+
+/// A count of layers, heads or experts that no tensor bears out ends before anything is reserved.
+#[test]
+fn counts_are_held_against_the_tensors() {
+    for name in Fixture::all() {
+        let folder = Folder::of(&name);
+        let config = folder.fixture.config();
+        for key in [
+            "num_hidden_layers",
+            "n_layer",
+            "n_layers",
+            "num_layers",
+            "num_decoder_layers",
+            "decoder_layers",
+            "depth",
+        ] {
+            // An encoder alone has no decoder whose layers could be counted.
+            let alone = name == "t5_encoder" && key == "num_decoder_layers";
+            if alone || config.get(key).is_none_or(|value| !value.is_u64()) {
+                continue;
+            }
+            for value in [u32::MAX, 1 << 31, 1 << 20, 100] {
+                let outcome = folder.with(|config| {
+                    config[key] = json!(value);
+                    for list in ["layer_types", "no_rope_layers", "attn_layer_indices"] {
+                        config.as_object_mut().unwrap().remove(list);
+                    }
+                });
+                let error = outcome.expect_err(&name).to_string();
+                assert!(error.contains(key), "{name}: {error}");
+            }
+        }
+        let mut gguf = Gguf::of(&folder.fixture);
+        let layers = gguf.key("block_count");
+        gguf.metadata.0.insert(layers, MetadataValue::U32(u32::MAX));
+        let error = open_bytes(gguf.bytes()).map(|_| ()).expect_err(&name);
+        assert!(error.to_string().contains("block_count"), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_count_may_be_listed_for_each_layer() {
+    let folder = Folder::of("llama");
+    for key in [
+        "num_attention_heads",
+        "num_key_value_heads",
+        "intermediate_size",
+    ] {
+        let count = folder.fixture.config()[key].clone();
+        let listed = folder.with(|config| config[key] = json!([count, count]));
+        listed.unwrap_or_else(|error| panic!("{key}: {error}"));
+        for wrong in [
+            json!([count]),
+            json!([count, 1]),
+            json!([]),
+            json!([count, "x"]),
+        ] {
+            refused("llama", &json!({key: wrong}), key);
+        }
+    }
+}
+
+/// Keys that readers of GGUF know and no graph has asked for.
+#[test]
+fn keys_of_gguf_that_change_the_results_are_refused() {
+    let fixture = Fixture::load("llama");
+    for (key, value) in [
+        ("final_logit_softcapping", MetadataValue::F32(30.0)),
+        ("attn_logit_softcapping", MetadataValue::F32(50.0)),
+        ("embedding_scale", MetadataValue::F32(12.0)),
+        ("attention.clamp_kqv", MetadataValue::F32(8.0)),
+        ("attention.scale", MetadataValue::F32(0.25)),
+        ("attention.max_alibi_bias", MetadataValue::F32(8.0)),
+        ("expert_gating_func", MetadataValue::U32(2)),
+        ("expert_shared_count", MetadataValue::U32(1)),
+        ("rope.scaling.alpha", MetadataValue::F32(1000.0)),
+        ("swin_norm", MetadataValue::Bool(true)),
+        ("nobody_knows", MetadataValue::String("this".into())),
+    ] {
+        let mut gguf = Gguf::of(&fixture);
+        let full = gguf.key(key);
+        gguf.metadata.0.insert(full, value);
+        let error = open_bytes(gguf.bytes()).map(|_| ()).expect_err(key);
+        assert!(error.to_string().contains(key), "{error}");
+    }
+    for (key, value) in [
+        ("vocab_size", MetadataValue::U32(101)),
+        (
+            "tensor_data_layout",
+            MetadataValue::String("Meta AI original pth".into()),
+        ),
+        ("final_logit_softcapping", MetadataValue::F32(0.0)),
+        ("expert_count", MetadataValue::U32(0)),
+        ("swin_norm", MetadataValue::Bool(false)),
+    ] {
+        let mut gguf = Gguf::of(&fixture);
+        let full = gguf.key(key);
+        gguf.metadata.0.insert(full, value);
+        open_bytes(gguf.bytes()).unwrap_or_else(|error| panic!("{key}: {error}"));
+    }
+}
