@@ -46,7 +46,7 @@ pub use named::NAMED;
 use rillm_formats::manifest::Container;
 pub use special_tokens::special_tokens;
 use std::fmt;
-use template::{Halt, Input};
+use template::{Conversation, Halt};
 
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,7 +135,7 @@ impl ChatTemplate {
     /// # Errors
     /// What the template says against it, or what is wrong with the template.
     pub fn render(&self, messages: &[Message], reply: bool) -> Result<String, ChatError> {
-        let input = Input::Messages(messages, reply);
+        let input = Conversation::Messages(messages, reply);
         Ok(template::render(
             &self.source,
             &self.special_tokens,
@@ -165,7 +165,7 @@ impl ChatTemplate {
     /// # Errors
     /// As [`ChatTemplate::render`], or if it is no such object.
     pub fn render_json(&self, variables: &str) -> Result<String, ChatError> {
-        let input = Input::Json(variables);
+        let input = Conversation::Json(variables);
         Ok(template::render(
             &self.source,
             &self.special_tokens,

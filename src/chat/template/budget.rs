@@ -11,7 +11,7 @@ const BYTES: usize = 64 << 20;
 /// A conversation is copied, cut and joined on its way.
 const CHARGE_PER_INPUT_BYTE: usize = 8;
 /// Bytes that are copied or looked at in a step.
-const BYTES_PER_STEP: usize = 64;
+const BYTES_PER_STEP: usize = 256;
 /// Namespaces in namespaces, when they are written.
 const NAMESPACES: usize = 20;
 

@@ -2,7 +2,7 @@
 
 use super::budget::{Bounded, fault};
 use super::lexer::Token;
-use super::parser::Parser;
+use super::parser::TemplateParser;
 use super::syntax::{CallArguments, Expr, Kind};
 use super::value::PyValue;
 use std::rc::Rc;
@@ -46,12 +46,12 @@ impl CallArguments {
     }
 }
 
-impl Parser {
+impl TemplateParser {
     /// An expression, or several with commas between: a tuple.
     pub(super) fn tuple(&mut self, conditional: bool) -> Bounded<Expr> {
-        let parse = |parser: &mut Parser| match conditional {
+        let parse = |parser: &mut TemplateParser| match conditional {
             true => parser.expression(),
-            false => parser.nested(Parser::or),
+            false => parser.nested(TemplateParser::or),
         };
         let first = parse(self)?;
         if !self.is_operator(",") {
@@ -70,7 +70,7 @@ impl Parser {
     }
 
     pub(super) fn expression(&mut self) -> Bounded<Expr> {
-        self.nested(Parser::conditional)
+        self.nested(TemplateParser::conditional)
     }
 
     fn conditional(&mut self) -> Bounded<Expr> {
@@ -109,7 +109,7 @@ impl Parser {
 
     fn not(&mut self) -> Bounded<Expr> {
         if self.take_name("not") {
-            return one(self.nested(Parser::not)?, Kind::Not);
+            return one(self.nested(TemplateParser::not)?, Kind::Not);
         }
         self.comparison()
     }
@@ -142,7 +142,7 @@ impl Parser {
     fn chain(
         &mut self,
         operators: &[&'static str],
-        part: fn(&mut Parser) -> Bounded<Expr>,
+        part: fn(&mut TemplateParser) -> Bounded<Expr>,
     ) -> Bounded<Expr> {
         let mut left = part(self)?;
         while let Some(operator) = operators.iter().find(|operator| self.is_operator(operator)) {
@@ -155,7 +155,7 @@ impl Parser {
     }
 
     fn sum(&mut self) -> Bounded<Expr> {
-        self.chain(&["+", "-"], Parser::concat)
+        self.chain(&["+", "-"], TemplateParser::concat)
     }
 
     fn concat(&mut self) -> Bounded<Expr> {
@@ -172,7 +172,7 @@ impl Parser {
     }
 
     fn product(&mut self) -> Bounded<Expr> {
-        self.chain(&["*", "/", "//", "%"], Parser::power)
+        self.chain(&["*", "/", "//", "%"], TemplateParser::power)
     }
 
     fn power(&mut self) -> Bounded<Expr> {

@@ -47,7 +47,7 @@ const DEPTH: usize = 1500;
 const DEPTH_HERE: usize = 60;
 
 /// What a template is rendered with.
-pub(super) enum Input<'a> {
+pub(super) enum Conversation<'a> {
     /// Messages, and whether the next turn is asked for.
     Messages(&'a [super::Message], bool),
     /// All variables, as a JSON object.
@@ -66,15 +66,15 @@ pub(super) fn check(source: &str) -> Bounded<()> {
 pub(super) fn render(
     source: &str,
     tokens: &[(String, String)],
-    input: &Input<'_>,
+    input: &Conversation<'_>,
 ) -> Bounded<String> {
     apart(|depth| {
         let given = match input {
-            Input::Messages(messages, _) => messages
+            Conversation::Messages(messages, _) => messages
                 .iter()
                 .map(|message| message.role.len() + message.content.len())
                 .sum(),
-            Input::Json(text) => text.len(),
+            Conversation::Json(text) => text.len(),
         };
         budget::begin(source.len() + given);
         let block = read(source)?;
@@ -128,7 +128,10 @@ fn apart<T: Send>(work: impl Fn(usize) -> Bounded<T> + Sync) -> Bounded<T> {
     })
 }
 
-fn variables(tokens: &[(String, String)], input: &Input<'_>) -> Bounded<Vec<(Rc<str>, PyValue)>> {
+fn variables(
+    tokens: &[(String, String)],
+    input: &Conversation<'_>,
+) -> Bounded<Vec<(Rc<str>, PyValue)>> {
     let mut variables: Vec<(Rc<str>, PyValue)> = vec![
         ("tools".into(), PyValue::None),
         ("documents".into(), PyValue::None),
@@ -137,7 +140,7 @@ fn variables(tokens: &[(String, String)], input: &Input<'_>) -> Bounded<Vec<(Rc<
         set(&mut variables, name, PyValue::text(token)?);
     }
     match input {
-        Input::Messages(messages, reply) => {
+        Conversation::Messages(messages, reply) => {
             let message = |message: &super::Message| {
                 PyValue::dict(vec![
                     (PyValue::text("role")?, PyValue::text(&message.role)?),
@@ -159,7 +162,7 @@ fn variables(tokens: &[(String, String)], input: &Input<'_>) -> Bounded<Vec<(Rc<
                 PyValue::Bool(*reply),
             );
         }
-        Input::Json(text) => {
+        Conversation::Json(text) => {
             set(
                 &mut variables,
                 "add_generation_prompt",

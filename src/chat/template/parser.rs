@@ -10,7 +10,7 @@ use std::rc::Rc;
 /// Blocks in blocks, brackets in brackets.
 const NESTING: usize = 100;
 
-pub(super) struct Parser {
+pub(super) struct TemplateParser {
     lexemes: Vec<Lexeme>,
     at: usize,
     nesting: usize,
@@ -22,7 +22,7 @@ pub(super) struct Parser {
 
 /// The statements of a template, or an error and its line.
 pub(super) fn parse(source: &str) -> Result<Statements, (Halt, u32)> {
-    let mut parser = Parser {
+    let mut parser = TemplateParser {
         lexemes: lex(source)?,
         at: 0,
         nesting: 0,
@@ -36,7 +36,7 @@ pub(super) fn parse(source: &str) -> Result<Statements, (Halt, u32)> {
     block.map_err(|halt| (halt, parser.line()))
 }
 
-impl Parser {
+impl TemplateParser {
     pub(super) fn peek(&self) -> &Token {
         self.ahead(0)
     }
@@ -120,7 +120,10 @@ impl Parser {
     }
 
     /// Does what is nested here, unless too much is.
-    pub(super) fn nested<T>(&mut self, what: impl FnOnce(&mut Parser) -> Bounded<T>) -> Bounded<T> {
+    pub(super) fn nested<T>(
+        &mut self,
+        what: impl FnOnce(&mut TemplateParser) -> Bounded<T>,
+    ) -> Bounded<T> {
         if self.nesting == NESTING {
             return fault(format!("nested more than {NESTING} deep"));
         }
@@ -155,7 +158,7 @@ impl Parser {
                     if ends.iter().any(|end| self.is_name(end)) {
                         return Ok(block);
                     }
-                    let kind = self.nested(Parser::statement)?;
+                    let kind = self.nested(TemplateParser::statement)?;
                     self.block_end()?;
                     kind
                 }

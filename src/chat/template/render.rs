@@ -337,10 +337,10 @@ impl Renderer {
             let stored = named.and_then(|()| self.store(&node.target, item.clone()));
             let flow = stored.and_then(|()| self.block(&node.body, writer));
             self.leave(before);
-            self.line = node.line;
             if flow? == Flow::Break {
                 break;
             }
+            self.line = node.line;
         }
         Ok(())
     }
