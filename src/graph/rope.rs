@@ -302,15 +302,16 @@ impl Rope {
             }
             ("llama3", _) => {
                 let trained = original()? as f64;
-                let bound = |name: &str| {
+                let bound = |name: &str, usual: f64| {
                     let key = key(name);
                     match config.value(&key) {
                         Some(_) => Ok(f64::from(config.float(&key, 0.0)?)),
+                        None if config.container == Container::Gguf => Ok(usual),
                         None => Err(config.missing(&key)),
                     }
                 };
-                let low = bound("rope.scaling.low_freq_factor")?;
-                let high = bound("rope.scaling.high_freq_factor")?;
+                let low = bound("rope.scaling.low_freq_factor", 1.0)?;
+                let high = bound("rope.scaling.high_freq_factor", 4.0)?;
                 let wide = f64::from(factor()?);
                 if low <= 0.0 || high <= low {
                     let expected = "a number above low_freq_factor, which is above zero";

@@ -20,6 +20,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         "layer_norm_epsilon" => "attention.layer_norm_epsilon",
         "rescale_every" => "rescale_every_n_layers",
     }],
+    // Of later generations: each channel is by itself here.
+    harmless_in_gguf: &["wkv.head_size"],
     names: &[TRANSFORMERS, AUTHORS],
     conversion: conversion::ENDLESS,
     shapes: shapes! {

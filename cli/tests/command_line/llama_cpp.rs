@@ -135,5 +135,5 @@ fn keys_of_the_file_can_be_overridden() {
         );
     }
     let wrong = rillm(&["inspect", DEMO, "--override-kv", "llama.block_count=int:9"]);
-    failure(&wrong, 1, &["blk.4."]);
+    failure(&wrong, 1, &["llama.block_count", "4 layers"]);
 }
