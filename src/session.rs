@@ -41,7 +41,7 @@ use std::time::Instant;
 /// let model = Model::open("assets/demo.gguf", ModelOptions::default())?;
 /// let tokenizer = model.tokenizer()?;
 /// let mut session = Session::new(&model, SessionOptions::default().context(64))?;
-/// let tokens = tokenizer.encode("Once upon a", Default::default());
+/// let tokens = tokenizer.encode("Once upon a", Default::default())?;
 /// let last = tokens.len() - 1;
 /// let rows: Vec<Row> = tokens.iter().enumerate().map(|(at, &token)| {
 ///     Row { token, position: at as u64, emit: at == last, ..Row::default() }
@@ -96,7 +96,7 @@ use std::time::Instant;
 /// let model = Model::open("assets/demo.gguf", ModelOptions::default())?;
 /// let options = SessionOptions::default().context(64).sequences(2);
 /// let mut session = Session::new(&model, options)?;
-/// let prompt = model.tokenizer()?.encode("Once upon a time", Default::default());
+/// let prompt = model.tokenizer()?.encode("Once upon a time", Default::default())?;
 /// session.prefill(0, &prompt)?;
 /// session.fork(0, 1)?;
 /// session.prefill(1, &[5, 6])?;

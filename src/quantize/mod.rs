@@ -45,6 +45,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// How a file is to be written.
 #[derive(Clone, Debug)]
@@ -465,22 +466,27 @@ fn recode(
             .chunks_mut(share * columns)
             .zip(bytes[..count * row_len].chunks_mut(share * row_len))
             .zip(again[..count * columns].chunks_mut(share * columns));
-        let results: Vec<Result<Quality, Unfit>> = std::thread::scope(|scope| {
-            let work = &work;
-            let running: Vec<_> = shares
-                .enumerate()
-                .map(|(index, ((values, bytes), again))| {
-                    let first = first + index * share;
-                    scope.spawn(move || work(first, values, bytes, again))
-                })
-                .collect();
-            // A worker that panicked has no result either.
-            running
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or(Err(Unfit::NotFinite)))
-                .collect()
+        let results = Mutex::new(Vec::with_capacity(threads));
+        let shares = Mutex::new(shares.enumerate());
+        let worker = || {
+            let next = || shares.lock().unwrap_or_else(PoisonError::into_inner).next();
+            while let Some((index, ((values, bytes), again))) = next() {
+                let result = work(first + index * share, values, bytes, again);
+                let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+                results.push((index, result));
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..threads {
+                // With as many as the system grants; this thread takes what is left.
+                let _ = std::thread::Builder::new().spawn_scoped(scope, worker);
+            }
+            worker();
         });
-        for result in results {
+        let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // Sums come out the same however the shares were taken.
+        results.sort_unstable_by_key(|(index, _)| *index);
+        for (_, result) in results {
             let share = result.map_err(|unfit| match unfit {
                 Unfit::NotFinite => refuse(NOT_FINITE),
                 Unfit::TooLarge(weight) => refuse(&format!(

@@ -129,6 +129,9 @@ fn file(path: &Path) -> Result<Files, LoadError> {
         if beside.iter().any(|name| parent.join(name).is_file()) {
             return Err(folder::no_config(parent));
         }
+        if name.ends_with(".safetensors") {
+            return Err(LoadError::new(LoadErrorKind::Format, ALONE).at(path));
+        }
     }
     let paths = match gguf::split_names(name) {
         Some(names) => names.iter().map(|name| path.with_file_name(name)).collect(),
@@ -165,12 +168,11 @@ fn other_kind(bytes: &[u8]) -> Option<String> {
         return Some(POINTER.to_string());
     }
     // A length of eight bytes, of which no header needs more than four, and JSON.
-    matches!(bytes, [_, _, _, _, 0, 0, 0, 0, b'{', ..]).then(|| {
-        let what = "a safetensors file says nothing about its architecture: put it into a folder \
-                    with its config.json, and give the folder";
-        what.to_string()
-    })
+    matches!(bytes, [_, _, _, _, 0, 0, 0, 0, b'{', ..]).then(|| ALONE.to_string())
 }
+
+const ALONE: &str = "a safetensors file says nothing about its architecture: put it into a folder with its \
+                     config.json, and give the folder";
 
 /// What to do about weights that PyTorch has pickled: reading them would run what they say. Tensors
 /// are cloned since `save_file` refuses those that share memory, as tied ones do.

@@ -62,13 +62,8 @@ fn a_step_that_overflows_is_named() {
         panic!("{error:?}");
     };
     assert_eq!(output, "logits");
-    // The norm's rows are finite still, or not, as the row has it: the first product is not.
-    let steps = [
-        "step norm of blk.1.ffn_norm",
-        "step matmul of blk.1.ffn_",
-        "step quantize",
-    ];
-    assert!(steps.iter().any(|step| fault.contains(step)), "{fault}");
+    // Which of them overflows first, the row decides.
+    assert!(fault.starts_with("first in step "), "{fault}");
 }
 
 #[test]
@@ -77,9 +72,7 @@ fn generation_ends_with_the_error() {
     let mut session = Session::new(&model, SessionOptions::default()).expect("a session");
     let mut sampler = Sampler::new(SampleOptions::greedy(), 4096, 64);
     let options = GenerateOptions::default().max_tokens(8);
-    let mut generator =
-        Generator::new(&mut session, &[1, 2, 3], options, &mut sampler).expect("a generator");
-    let error = generator.next().expect("an item").expect_err("no numbers");
+    let error =
+        Generator::new(&mut session, &[1, 2, 3], options, &mut sampler).expect_err("no numbers");
     assert!(matches!(error, RunError::NotFinite { .. }), "{error:?}");
-    assert!(generator.next().is_none());
 }

@@ -6,7 +6,7 @@ use super::limits;
 use core::cell::Cell;
 
 /// The bytes that changes to one text may make of it, and the steps that searches in it may take.
-pub(super) struct Budget {
+pub(super) struct TextBudget {
     bytes: Cell<usize>,
     steps: Cell<u64>,
     spent: Cell<Option<Spent>>,
@@ -18,11 +18,11 @@ enum Spent {
     Steps,
 }
 
-impl Budget {
-    pub(super) fn for_text(len: usize) -> Budget {
+impl TextBudget {
+    pub(super) fn for_text(len: usize) -> TextBudget {
         let bytes = len.saturating_mul(limits::GROWTH);
         let steps = (len as u64).saturating_mul(limits::SEARCH_STEPS);
-        Budget {
+        TextBudget {
             bytes: Cell::new(bytes.saturating_add(limits::GROWTH_UNSAID)),
             steps: Cell::new(steps.saturating_add(limits::SEARCH_STEPS_UNSAID)),
             spent: Cell::new(None),

@@ -1,6 +1,6 @@
 //! The decoders of `tokenizer.json`: from the texts of tokens to text, token by token.
 
-use super::budget::Budget;
+use super::budget::TextBudget;
 use super::byte_level;
 use super::split::Matcher;
 use super::vocabulary::byte_of;
@@ -47,11 +47,11 @@ pub(super) enum DecoderStep {
 /// A decoding that goes on.
 #[derive(Clone)]
 pub(super) struct Chain {
-    states: Vec<State>,
+    states: Vec<ChainState>,
 }
 
 #[derive(Clone, Default)]
-struct State {
+struct ChainState {
     /// Tokens seen by this step.
     seen: usize,
     /// Characters that a fused [`DecoderStep::Strip`] may still take away.
@@ -71,7 +71,7 @@ impl Chain {
                 DecoderStep::Strip { start, .. } if starts => *start,
                 _ => 0,
             };
-            let state = State {
+            let state = ChainState {
                 seen: usize::from(!starts),
                 left,
                 held: Vec::new(),
@@ -121,7 +121,7 @@ impl Chain {
 }
 
 impl DecoderStep {
-    fn apply<'t>(&self, state: &mut State, token: &'t [u8]) -> Cow<'t, [u8]> {
+    fn apply<'t>(&self, state: &mut ChainState, token: &'t [u8]) -> Cow<'t, [u8]> {
         let is_first = state.seen == 0;
         let Ok(text) = core::str::from_utf8(token) else {
             // A byte of a character: there is nothing in it to change, but it has begun the text.
@@ -145,7 +145,7 @@ impl DecoderStep {
             DecoderStep::Replace { from, to } => {
                 let mut changed = String::new();
                 let mut is_changed = false;
-                let budget = Budget::for_text(text.len());
+                let budget = TextBudget::for_text(text.len());
                 from.segments(text, &budget, &mut |range, is_match| {
                     is_changed |= is_match;
                     changed.push_str(match is_match {
@@ -207,7 +207,7 @@ impl DecoderStep {
     }
 }
 
-impl State {
+impl ChainState {
     /// Of a text in parts: without what is to go from its beginning, and with what may have to go
     /// from its end held back.
     fn stripped(&mut self, text: &str, of: char, stop: usize) -> Vec<u8> {

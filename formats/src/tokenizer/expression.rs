@@ -2,7 +2,7 @@
 //! a small program that `expression_run` runs. What published tokenizers cut text by is read into
 //! a [`Pattern`](super::pattern::Pattern) instead, which needs no backtracking.
 
-use super::expression_text::{self, Node};
+use super::expression_text::{self, ExpressionNode};
 use super::limits;
 use super::set::Set;
 use alloc::string::{String, ToString};
@@ -125,18 +125,18 @@ impl Compiler {
         })
     }
 
-    fn node(&mut self, node: &Node) -> Option<()> {
+    fn node(&mut self, node: &ExpressionNode) -> Option<()> {
         match node {
-            Node::One(set) => {
+            ExpressionNode::One(set) => {
                 let set = self.set(set);
                 self.push(Instruction::One(set))?;
             }
-            Node::Sequence(nodes) => {
+            ExpressionNode::Sequence(nodes) => {
                 for node in nodes {
                     self.node(node)?;
                 }
             }
-            Node::Either(nodes) => {
+            ExpressionNode::Either(nodes) => {
                 let mut ends = Vec::new();
                 for (index, node) in nodes.iter().enumerate() {
                     if index + 1 == nodes.len() {
@@ -154,20 +154,20 @@ impl Compiler {
                     self.put(place, Instruction::Jump(end));
                 }
             }
-            Node::Repeat {
+            ExpressionNode::Repeat {
                 node,
                 least,
                 most,
                 greed,
             } => self.repeat(node, *least, *most, *greed)?,
-            Node::Atomic(node) => {
+            ExpressionNode::Atomic(node) => {
                 let place = self.push(Instruction::Match)?;
                 self.node(node)?;
                 self.push(Instruction::Match)?;
                 let next = self.code.len();
                 self.put(place, Instruction::Atomic(next));
             }
-            Node::Look {
+            ExpressionNode::Look {
                 node,
                 behind,
                 negated,
@@ -186,15 +186,15 @@ impl Compiler {
                 };
                 self.put(place, look);
             }
-            Node::Assert(assertion) => {
+            ExpressionNode::Assert(assertion) => {
                 self.push(Instruction::Assert(*assertion))?;
             }
         }
         Some(())
     }
 
-    fn repeat(&mut self, node: &Node, least: u32, most: u32, greed: Greed) -> Option<()> {
-        if let Node::One(set) = node {
+    fn repeat(&mut self, node: &ExpressionNode, least: u32, most: u32, greed: Greed) -> Option<()> {
+        if let ExpressionNode::One(set) = node {
             let set = self.set(set);
             let run = Instruction::Run {
                 set,
@@ -253,25 +253,25 @@ impl Compiler {
 }
 
 /// The least and the most characters that it matches, if there is such a bound.
-fn length(node: &Node) -> Option<(u32, u32)> {
+fn length(node: &ExpressionNode) -> Option<(u32, u32)> {
     match node {
-        Node::One(_) => Some((1, 1)),
-        Node::Sequence(nodes) => nodes.iter().try_fold((0u32, 0u32), |sum, node| {
+        ExpressionNode::One(_) => Some((1, 1)),
+        ExpressionNode::Sequence(nodes) => nodes.iter().try_fold((0u32, 0u32), |sum, node| {
             let len = length(node)?;
             Some((sum.0.checked_add(len.0)?, sum.1.checked_add(len.1)?))
         }),
-        Node::Either(nodes) => {
+        ExpressionNode::Either(nodes) => {
             let lens = nodes.iter().map(length).collect::<Option<Vec<_>>>()?;
             let least = lens.iter().map(|len| len.0).min()?;
             Some((least, lens.iter().map(|len| len.1).max()?))
         }
-        Node::Repeat {
+        ExpressionNode::Repeat {
             node, least, most, ..
         } => {
             let len = length(node)?;
             Some((len.0.checked_mul(*least)?, len.1.checked_mul(*most)?))
         }
-        Node::Atomic(node) => length(node),
-        Node::Look { .. } | Node::Assert(_) => Some((0, 0)),
+        ExpressionNode::Atomic(node) => length(node),
+        ExpressionNode::Look { .. } | ExpressionNode::Assert(_) => Some((0, 0)),
     }
 }

@@ -1,6 +1,6 @@
 //! Finds an [`Expression`] in a text, by backtracking within a budget.
 
-use super::budget::Budget;
+use super::budget::TextBudget;
 use super::class;
 use super::expression::{Assertion, Expression, Greed, Instruction};
 use alloc::vec::Vec;
@@ -9,7 +9,12 @@ use core::ops::Range;
 impl Expression {
     /// Hands over the matches, from left to right, empty ones too, but none that is empty and
     /// follows another at once.
-    pub(super) fn matches(&self, text: &str, budget: &Budget, found: &mut dyn FnMut(Range<usize>)) {
+    pub(super) fn matches(
+        &self,
+        text: &str,
+        budget: &TextBudget,
+        found: &mut dyn FnMut(Range<usize>),
+    ) {
         let mut machine = Machine {
             expression: self,
             text,
@@ -37,7 +42,7 @@ impl Expression {
 }
 
 /// A way that was not taken.
-enum Back {
+enum Backtrack {
     Point {
         pc: usize,
         at: usize,
@@ -64,8 +69,8 @@ enum Back {
 struct Machine<'a> {
     expression: &'a Expression,
     text: &'a str,
-    budget: &'a Budget,
-    stack: Vec<Back>,
+    budget: &'a TextBudget,
+    stack: Vec<Backtrack>,
     marks: Vec<usize>,
 }
 
@@ -88,12 +93,12 @@ impl Machine<'_> {
         let base = self.stack.len();
         loop {
             match self.step(&mut pc, &mut at) {
-                Step::On => {}
-                Step::Found => {
+                MatchStep::On => {}
+                MatchStep::Found => {
                     self.unwind(base);
                     return Some(at);
                 }
-                Step::Failed => {
+                MatchStep::Failed => {
                     if !self.back(base, &mut pc, &mut at) {
                         return None;
                     }
@@ -116,11 +121,11 @@ impl Machine<'_> {
     fn back(&mut self, base: usize, pc: &mut usize, at: &mut usize) -> bool {
         while self.stack.len() > base {
             match self.stack.pop() {
-                Some(Back::Point { pc: to, at: place }) => {
+                Some(Backtrack::Point { pc: to, at: place }) => {
                     (*pc, *at) = (to, place);
                     return true;
                 }
-                Some(Back::Shorter {
+                Some(Backtrack::Shorter {
                     pc: to,
                     low,
                     at: place,
@@ -131,7 +136,7 @@ impl Machine<'_> {
                         .and_then(|text| text.chars().next_back());
                     let place = place - before.map_or(0, char::len_utf8);
                     if place > low {
-                        self.stack.push(Back::Shorter {
+                        self.stack.push(Backtrack::Shorter {
                             pc: to,
                             low,
                             at: place,
@@ -140,7 +145,7 @@ impl Machine<'_> {
                     (*pc, *at) = (to, place);
                     return true;
                 }
-                Some(Back::Longer {
+                Some(Backtrack::Longer {
                     pc: to,
                     set,
                     at: place,
@@ -149,7 +154,7 @@ impl Machine<'_> {
                     if let Some(next) = self.one(set, place) {
                         if left > 1 {
                             let left = left.saturating_sub(1);
-                            self.stack.push(Back::Longer {
+                            self.stack.push(Backtrack::Longer {
                                 pc: to,
                                 set,
                                 at: next,
@@ -160,7 +165,7 @@ impl Machine<'_> {
                         return true;
                     }
                 }
-                Some(Back::Mark { mark, was }) => {
+                Some(Backtrack::Mark { mark, was }) => {
                     if let Some(slot) = self.marks.get_mut(mark) {
                         *slot = was;
                     }
@@ -178,16 +183,16 @@ impl Machine<'_> {
         set.contains(character).then(|| at + character.len_utf8())
     }
 
-    fn step(&mut self, pc: &mut usize, at: &mut usize) -> Step {
+    fn step(&mut self, pc: &mut usize, at: &mut usize) -> MatchStep {
         let expression = self.expression;
         let Some(instruction) = expression.code.get(*pc) else {
-            return Step::Failed;
+            return MatchStep::Failed;
         };
         *pc += 1;
         match *instruction {
             Instruction::One(set) => match self.one(set, *at) {
                 Some(next) => *at = next,
-                None => return Step::Failed,
+                None => return MatchStep::Failed,
             },
             Instruction::Run {
                 set,
@@ -208,17 +213,17 @@ impl Machine<'_> {
                     }
                 }
                 if count < least {
-                    return Step::Failed;
+                    return MatchStep::Failed;
                 }
                 match greed {
-                    Greed::Greedy if end > low => self.stack.push(Back::Shorter {
+                    Greed::Greedy if end > low => self.stack.push(Backtrack::Shorter {
                         pc: *pc,
                         low,
                         at: end,
                     }),
                     Greed::Lazy if most > least => {
                         let left = most - least;
-                        self.stack.push(Back::Longer {
+                        self.stack.push(Backtrack::Longer {
                             pc: *pc,
                             set,
                             at: end,
@@ -230,7 +235,7 @@ impl Machine<'_> {
                 *at = end;
             }
             Instruction::Either(first, second) => {
-                self.stack.push(Back::Point {
+                self.stack.push(Backtrack::Point {
                     pc: second,
                     at: *at,
                 });
@@ -239,12 +244,12 @@ impl Machine<'_> {
             Instruction::Jump(to) => *pc = to,
             Instruction::Assert(assertion) => {
                 if !self.holds(assertion, *at) {
-                    return Step::Failed;
+                    return MatchStep::Failed;
                 }
             }
             Instruction::Mark(mark) => {
                 if let Some(slot) = self.marks.get_mut(mark) {
-                    self.stack.push(Back::Mark { mark, was: *slot });
+                    self.stack.push(Backtrack::Mark { mark, was: *slot });
                     *slot = *at;
                 }
             }
@@ -263,7 +268,7 @@ impl Machine<'_> {
                     Some(lens) => self.behind(*pc, *at, lens),
                 };
                 if found == negated || self.budget.is_spent() {
-                    return Step::Failed;
+                    return MatchStep::Failed;
                 }
                 *pc = next;
             }
@@ -272,11 +277,11 @@ impl Machine<'_> {
                     *at = end;
                     *pc = next;
                 }
-                None => return Step::Failed,
+                None => return MatchStep::Failed,
             },
-            Instruction::Match => return Step::Found,
+            Instruction::Match => return MatchStep::Found,
         }
-        Step::On
+        MatchStep::On
     }
 
     /// Whether what `pc` begins ends at `at`, after so many characters.
@@ -311,7 +316,7 @@ impl Machine<'_> {
     }
 }
 
-enum Step {
+enum MatchStep {
     On,
     Found,
     Failed,

@@ -9,19 +9,19 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 /// A part of an expression.
-pub(super) enum Node {
+pub(super) enum ExpressionNode {
     One(Set),
-    Sequence(Vec<Node>),
-    Either(Vec<Node>),
+    Sequence(Vec<ExpressionNode>),
+    Either(Vec<ExpressionNode>),
     Repeat {
-        node: Box<Node>,
+        node: Box<ExpressionNode>,
         least: u32,
         most: u32,
         greed: Greed,
     },
-    Atomic(Box<Node>),
+    Atomic(Box<ExpressionNode>),
     Look {
-        node: Box<Node>,
+        node: Box<ExpressionNode>,
         behind: bool,
         negated: bool,
     },
@@ -29,8 +29,8 @@ pub(super) enum Node {
 }
 
 /// The expression as a tree; `None` if it is malformed, or has something that is not read.
-pub(super) fn parsed(source: &str) -> Option<Node> {
-    let mut parser = Parser {
+pub(super) fn parsed(source: &str) -> Option<ExpressionNode> {
+    let mut parser = ExpressionParser {
         rest: source,
         folds: false,
         dot_all: false,
@@ -41,7 +41,7 @@ pub(super) fn parsed(source: &str) -> Option<Node> {
     parser.rest.is_empty().then_some(node)
 }
 
-struct Parser<'a> {
+struct ExpressionParser<'a> {
     rest: &'a str,
     folds: bool,
     dot_all: bool,
@@ -49,7 +49,7 @@ struct Parser<'a> {
     depth: usize,
 }
 
-impl Parser<'_> {
+impl ExpressionParser<'_> {
     fn take(&mut self, text: &str) -> bool {
         match self.rest.strip_prefix(text) {
             Some(rest) => {
@@ -67,7 +67,7 @@ impl Parser<'_> {
         Some(character)
     }
 
-    fn alternatives(&mut self) -> Option<Node> {
+    fn alternatives(&mut self) -> Option<ExpressionNode> {
         self.depth += 1;
         if self.depth > limits::STEPS {
             return None;
@@ -79,11 +79,11 @@ impl Parser<'_> {
         self.depth -= 1;
         Some(match found.len() {
             1 => found.pop()?,
-            _ => Node::Either(found),
+            _ => ExpressionNode::Either(found),
         })
     }
 
-    fn sequence(&mut self) -> Option<Node> {
+    fn sequence(&mut self) -> Option<ExpressionNode> {
         let mut items = Vec::new();
         while !self.rest.is_empty() && !self.rest.starts_with(['|', ')']) {
             if self.extended && self.skips() {
@@ -102,7 +102,7 @@ impl Parser<'_> {
         }
         Some(match items.len() {
             1 => items.pop()?,
-            _ => Node::Sequence(items),
+            _ => ExpressionNode::Sequence(items),
         })
     }
 
@@ -144,18 +144,19 @@ impl Parser<'_> {
         Some((folds, dot_all, extended))
     }
 
-    fn atom(&mut self) -> Option<Node> {
-        let set =
-            |members: Vec<Member>, negated, folds| Node::One(Set::new(members, negated, folds));
+    fn atom(&mut self) -> Option<ExpressionNode> {
+        let set = |members: Vec<Member>, negated, folds| {
+            ExpressionNode::One(Set::new(members, negated, folds))
+        };
         Some(match self.next()? {
             '(' => return self.group(),
-            '[' => Node::One(self.bracketed()?),
+            '[' => ExpressionNode::One(self.bracketed()?),
             '.' => match self.dot_all {
                 true => set(vec![Member::Range('\0', char::MAX)], false, false),
                 false => set(vec![Member::Range('\n', '\n')], true, false),
             },
-            '^' => Node::Assert(Assertion::LineStart),
-            '$' => Node::Assert(Assertion::LineEnd),
+            '^' => ExpressionNode::Assert(Assertion::LineStart),
+            '$' => ExpressionNode::Assert(Assertion::LineEnd),
             '\\' => match self.rest.chars().next()? {
                 'b' => self.assertion(Assertion::WordEdge),
                 'B' => self.assertion(Assertion::NoWordEdge),
@@ -172,15 +173,15 @@ impl Parser<'_> {
         })
     }
 
-    fn assertion(&mut self, assertion: Assertion) -> Node {
+    fn assertion(&mut self, assertion: Assertion) -> ExpressionNode {
         let _ = self.next();
-        Node::Assert(assertion)
+        ExpressionNode::Assert(assertion)
     }
 
     /// After the opening bracket.
-    fn group(&mut self) -> Option<Node> {
+    fn group(&mut self) -> Option<ExpressionNode> {
         let look = |behind, negated| {
-            move |node| Node::Look {
+            move |node| ExpressionNode::Look {
                 node,
                 behind,
                 negated,
@@ -188,7 +189,7 @@ impl Parser<'_> {
         };
         let same = (self.folds, self.dot_all, self.extended);
         let mut inner = same;
-        let wrap: Box<dyn Fn(Box<Node>) -> Node> = if self.take("?:") {
+        let wrap: Box<dyn Fn(Box<ExpressionNode>) -> ExpressionNode> = if self.take("?:") {
             Box::new(|node| *node)
         } else if self.take("?=") {
             Box::new(look(false, false))
@@ -199,10 +200,10 @@ impl Parser<'_> {
         } else if self.take("?<!") {
             Box::new(look(true, true))
         } else if self.take("?>") {
-            Box::new(Node::Atomic)
+            Box::new(ExpressionNode::Atomic)
         } else if self.take("?#") {
             self.rest = self.rest.split_once(')')?.1;
-            return Some(Node::Sequence(Vec::new()));
+            return Some(ExpressionNode::Sequence(Vec::new()));
         } else if self.take("?<") {
             let (name, rest) = self.rest.split_once('>')?;
             let named = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
@@ -227,7 +228,7 @@ impl Parser<'_> {
         self.take(")").then(|| wrap(Box::new(node)))
     }
 
-    fn repeated(&mut self, mut node: Node) -> Option<Node> {
+    fn repeated(&mut self, mut node: ExpressionNode) -> Option<ExpressionNode> {
         let mut times = 0;
         loop {
             if self.extended {
@@ -245,7 +246,13 @@ impl Parser<'_> {
                 return Some(node);
             };
             times += 1;
-            if least > most || times > 4 || matches!(node, Node::Assert(_) | Node::Look { .. }) {
+            if least > most
+                || times > 4
+                || matches!(
+                    node,
+                    ExpressionNode::Assert(_) | ExpressionNode::Look { .. }
+                )
+            {
                 return None;
             }
             let greed = if self.take("?") {
@@ -259,7 +266,7 @@ impl Parser<'_> {
             } else {
                 Greed::Greedy
             };
-            node = Node::Repeat {
+            node = ExpressionNode::Repeat {
                 node: Box::new(node),
                 least,
                 most,

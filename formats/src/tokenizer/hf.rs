@@ -1,7 +1,7 @@
 //! Tokenizers from the files of a Hugging Face folder.
 
 use super::added::{Added, AddedTokens};
-use super::budget::Budget;
+use super::budget::TextBudget;
 use super::decode::Decoding;
 use super::decoder_chain::DecoderStep;
 use super::error::{Shown, TokenizerError, failure};
@@ -93,7 +93,7 @@ pub(super) fn from_json(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, 
     let (mut raw, mut normalized) = (Vec::new(), Vec::new());
     for token in &file.added_tokens {
         if token.normalized.unwrap_or(!token.special) {
-            let budget = Budget::for_text(token.content.len());
+            let budget = TextBudget::for_text(token.content.len());
             let text = normalize(&normalizer, &token.content, &mut None, &budget);
             budget.result()?;
             normalized.push(added_token(settings, token, &text)?);

@@ -15,7 +15,7 @@ const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N
 
 /// The families of `vocab.json` and `merges.txt`.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Family {
+enum SlowClass {
     Gpt2,
     Roberta,
     Qwen2,
@@ -87,7 +87,7 @@ fn byte_level(
     let model = model_config(files);
     let names = names(config, &model);
     let family = match names {
-        (Some("GPT2Tokenizer" | "CodeGenTokenizer" | "GPTNeoXTokenizer"), _) => Family::Gpt2,
+        (Some("GPT2Tokenizer" | "CodeGenTokenizer" | "GPTNeoXTokenizer"), _) => SlowClass::Gpt2,
         (
             Some(
                 "RobertaTokenizer"
@@ -97,17 +97,17 @@ fn byte_level(
                 | "MvpTokenizer",
             ),
             _,
-        ) => Family::Roberta,
-        (Some("Qwen2Tokenizer"), _) => Family::Qwen2,
+        ) => SlowClass::Roberta,
+        (Some("Qwen2Tokenizer"), _) => SlowClass::Qwen2,
         (
             None,
             Some(
                 "gpt2" | "gpt_neo" | "gptj" | "gpt_bigcode" | "codegen" | "opt" | "starcoder2"
                 | "phi",
             ),
-        ) => Family::Gpt2,
-        (None, Some("roberta" | "bart" | "longformer" | "led" | "mvp")) => Family::Roberta,
-        (None, Some("qwen2" | "qwen2_moe" | "qwen3" | "qwen3_moe")) => Family::Qwen2,
+        ) => SlowClass::Gpt2,
+        (None, Some("roberta" | "bart" | "longformer" | "led" | "mvp")) => SlowClass::Roberta,
+        (None, Some("qwen2" | "qwen2_moe" | "qwen3" | "qwen3_moe")) => SlowClass::Qwen2,
         _ => return Err(unknown_class("vocab.json", names)),
     };
     let flag = |key: &str| config.get(key).and_then(Value::as_bool).unwrap_or(false);
@@ -118,7 +118,7 @@ fn byte_level(
     };
     let ends = "<|endoftext|>";
     let (normalizer, pre_tokenizer) = match family {
-        Family::Qwen2 => {
+        SlowClass::Qwen2 => {
             settings.unsaid("eos_token", ends);
             settings.unsaid("pad_token", ends);
             let split = json!({"type": "Split", "pattern": {"Regex": QWEN2},
@@ -126,13 +126,13 @@ fn byte_level(
             let parts = json!({"type": "Sequence", "pretokenizers": [split, bytes(false)]});
             (json!({"type": "NFC"}), parts)
         }
-        Family::Gpt2 => {
+        SlowClass::Gpt2 => {
             for role in ["bos_token", "eos_token", "unk_token"] {
                 settings.unsaid(role, ends);
             }
             (Value::Null, bytes(true))
         }
-        Family::Roberta => {
+        SlowClass::Roberta => {
             for (role, name) in [
                 ("bos_token", "<s>"),
                 ("eos_token", "</s>"),
@@ -155,11 +155,11 @@ fn byte_level(
         Some((name.clone(), ids.get(name)?.as_u64()?))
     };
     let post_processor = match (family, id("cls_token"), id("sep_token"), id("bos_token")) {
-        (Family::Roberta, Some(cls), Some(sep), _) => {
+        (SlowClass::Roberta, Some(cls), Some(sep), _) => {
             json!({"type": "RobertaProcessing", "sep": [sep.0, sep.1], "cls": [cls.0, cls.1],
                    "trim_offsets": true, "add_prefix_space": prefix_space})
         }
-        (Family::Gpt2, _, _, Some((name, id))) if flag("add_bos_token") => {
+        (SlowClass::Gpt2, _, _, Some((name, id))) if flag("add_bos_token") => {
             template(&[(&name, id)], &[])
         }
         _ => Value::Null,

@@ -54,7 +54,7 @@ use crate::manifest::Metadata;
 use added::{AddedTokens, Segment};
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
-use budget::Budget;
+use budget::TextBudget;
 use core::fmt;
 use decode::Decoding;
 use decoder_chain::Chain;
@@ -232,9 +232,9 @@ impl Tokenizer {
             ids.extend_from_slice(&self.prefix);
         }
         let body = ids.len();
-        let mut work = Work {
+        let mut work = EncodeWork {
             merger: Merger::for_text(text.len()),
-            budget: Budget::for_text(text.len()),
+            budget: TextBudget::for_text(text.len()),
             bytes: Vec::new(),
             with_control: options.parse_special,
         };
@@ -262,11 +262,11 @@ impl Tokenizer {
     }
 
     /// Encodes the text between two added tokens.
-    fn encode_stretch(&self, text: &str, starts: bool, work: &mut Work, ids: &mut Vec<u32>) {
+    fn encode_stretch(&self, text: &str, starts: bool, work: &mut EncodeWork, ids: &mut Vec<u32>) {
         let mut origin = starts.then_some(0);
         let text = normalize(&self.normalizer, text, &mut origin, &work.budget);
         let with_control = work.with_control;
-        let Work {
+        let EncodeWork {
             merger,
             budget,
             bytes,
@@ -425,9 +425,9 @@ impl fmt::Debug for Tokenizer {
 }
 
 /// What encoding one text needs.
-struct Work {
+struct EncodeWork {
     merger: Merger,
-    budget: Budget,
+    budget: TextBudget,
     /// The bytes of a word that comes in byte-level's alphabet.
     bytes: Vec<u8>,
     with_control: bool,

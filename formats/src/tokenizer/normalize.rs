@@ -1,6 +1,6 @@
 //! Normalization: changes to text before it is cut into words.
 
-use super::budget::Budget;
+use super::budget::TextBudget;
 use super::byte_level;
 use super::charsmap::Charsmap;
 use super::class;
@@ -56,7 +56,7 @@ pub(super) fn normalize<'a>(
     steps: &[NormalizerStep],
     text: &'a str,
     origin: &mut Option<usize>,
-    budget: &Budget,
+    budget: &TextBudget,
 ) -> Cow<'a, str> {
     let mut text = Cow::Borrowed(text);
     for step in steps {
@@ -73,7 +73,7 @@ pub(super) fn normalize<'a>(
 
 impl NormalizerStep {
     /// Where the origin moves to; nowhere if the first character is dropped.
-    fn origin(&self, text: &str, at: usize, budget: &Budget) -> Option<usize> {
+    fn origin(&self, text: &str, at: usize, budget: &TextBudget) -> Option<usize> {
         let (before, after) = text.split_at_checked(at)?;
         if let NormalizerStep::Prepend(prefix) = self {
             return Some(at + prefix.len());
@@ -86,7 +86,7 @@ impl NormalizerStep {
     }
 
     /// The changed text, or `None` if nothing changes or it would be over the budget.
-    fn apply(&self, text: &str, budget: &Budget) -> Option<String> {
+    fn apply(&self, text: &str, budget: &TextBudget) -> Option<String> {
         match self {
             NormalizerStep::Prepend(prefix) => (!text.is_empty()).then(|| {
                 let mut changed = String::with_capacity(prefix.len() + text.len());

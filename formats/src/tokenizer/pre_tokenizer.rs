@@ -1,6 +1,6 @@
 //! Pre-tokenization: from a text to words; no token crosses from one word to the next.
 
-use super::budget::Budget;
+use super::budget::TextBudget;
 use super::byte_level;
 use super::split::SplitStep;
 use alloc::borrow::Cow;
@@ -42,7 +42,7 @@ pub(super) fn words(
     steps: &[PreTokenizerStep],
     text: &str,
     origin: Option<usize>,
-    budget: &Budget,
+    budget: &TextBudget,
     word: &mut dyn FnMut(&str),
 ) {
     let Some((step, rest)) = steps.split_first() else {

@@ -200,7 +200,7 @@ const DEEPSEEK_LLM_LETTERS: &str = "\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯ�
 
 #[cfg(test)]
 mod tests {
-    use super::super::budget::Budget;
+    use super::super::budget::TextBudget;
     use super::super::pre_tokenizer::words;
     use super::*;
     use serde_json::Value;
@@ -223,7 +223,7 @@ mod tests {
             for (text, lengths) in texts.iter().zip(expected.as_array().expect("lists")) {
                 let text = text.as_str().expect("text");
                 let mut found = Vec::new();
-                let budget = Budget::for_text(text.len());
+                let budget = TextBudget::for_text(text.len());
                 words(&steps, text, Some(0), &budget, &mut |word| {
                     found.push(Value::from(word.len()))
                 });

@@ -1,6 +1,6 @@
 //! Splits: they cut a text at what they look for.
 
-use super::budget::Budget;
+use super::budget::TextBudget;
 use super::class;
 use super::expression::Expression;
 use super::pattern::Pattern;
@@ -80,7 +80,12 @@ impl SplitStep {
     }
 
     /// Hands the pieces of `text` to `piece`, in order.
-    pub(super) fn apply(&self, text: &str, budget: &Budget, piece: &mut dyn FnMut(Range<usize>)) {
+    pub(super) fn apply(
+        &self,
+        text: &str,
+        budget: &TextBudget,
+        piece: &mut dyn FnMut(Range<usize>),
+    ) {
         let mut joiner = Joiner {
             behavior: self.behavior,
             held: None,
@@ -102,7 +107,7 @@ impl Matcher {
     pub(super) fn segments(
         &self,
         text: &str,
-        budget: &Budget,
+        budget: &TextBudget,
         segment: &mut dyn FnMut(Range<usize>, bool),
     ) {
         let mut gap = 0;
@@ -248,7 +253,7 @@ mod tests {
                 ..SplitStep::isolated(matcher)
             };
             let mut found = Vec::new();
-            let budget = Budget::for_text(text.len());
+            let budget = TextBudget::for_text(text.len());
             step.apply(text, &budget, &mut |word| found.push(word.len()));
             found
         };
