@@ -226,7 +226,11 @@ fn hostile_templates_end() {
 #[test]
 fn long_conversations_are_rendered() {
     let turn = |place: usize| {
-        let role = if place % 2 == 0 { "user" } else { "assistant" };
+        let role = if place.is_multiple_of(2) {
+            "user"
+        } else {
+            "assistant"
+        };
         Message::new(role, "word ".repeat(200))
     };
     let messages: Vec<Message> = (0..2000).map(turn).collect();

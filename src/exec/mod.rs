@@ -78,9 +78,9 @@ pub fn execute(
 /// Whether none is NaN or above all numbers. Minus infinity is the logarithm of what cannot be.
 pub fn is_sound(values: &[f32]) -> bool {
     // Without a way out of the loop, so that it takes many at a time.
-    !values
-        .iter()
-        .fold(false, |bad, value| bad | !(*value < f32::INFINITY))
+    !values.iter().fold(false, |bad, value| {
+        bad | value.is_nan() | (*value == f32::INFINITY)
+    })
 }
 
 /// The first node whose result is not finite, found by walking a run once more, step by step and by
