@@ -21,6 +21,9 @@ use crate::{path, talking};
 /// Nothing here takes as long.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// What the editor of lines writes before a prompt: from here on, what is pasted is marked.
+const BEGIN: &[u8] = b"\x1b[?2004h";
+
 /// A program on a terminal, what it wrote there and what of that is to be seen.
 struct Seen {
     raw: String,
@@ -72,14 +75,21 @@ fn seen(columns: u16, arguments: &[&str], home: &Path, typed: &[(&str, &str)]) -
     let mut terminal = File::from(pty.master);
     let [rows, wide] = [ROWS, columns].map(|count| NonZero::new(count).expect("some"));
     let mut parser = vt100::Parser::new(rows, wide, 0);
-    let (mut raw, mut bytes) = (Vec::new(), [0; 4096]);
+    let (mut raw, mut answered, mut bytes) = (Vec::new(), 0, [0; 4096]);
     let mut typed = typed.iter().peekable();
     // At the end of the other side some systems report an error.
     while let Ok(count @ 1..) = terminal.read(&mut bytes) {
         raw.extend(&bytes[..count]);
         parser.process(&bytes[..count]);
+        // The line is drawn anew at every letter, and may be read up to its prompt alone: it is a
+        // new one only after the editor has turned to the terminal once more.
+        let asks = raw[answered..]
+            .windows(BEGIN.len())
+            .any(|seen| seen == BEGIN);
         let contents = parser.screen().contents();
-        if let Some((_, text)) = typed.next_if(|(waits, _)| contents.trim_end().ends_with(waits)) {
+        let ends = |waits: &str| asks && contents.trim_end().ends_with(waits);
+        if let Some((_, text)) = typed.next_if(|(waits, _)| ends(waits)) {
+            answered = raw.len();
             terminal.write_all(text.as_bytes()).expect("it listens");
         }
     }
