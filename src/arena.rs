@@ -1,5 +1,6 @@
 //! One zeroed allocation, touched lazily by the operating system.
 
+use crate::reserve::OutOfMemory;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 
@@ -43,13 +44,6 @@ unsafe impl Send for Arena {}
 // SAFETY: as above: a shared arena yields addresses and facts, never references.
 unsafe impl Sync for Arena {}
 
-/// The operating system refused an allocation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutOfMemory {
-    /// Bytes asked for.
-    pub bytes: usize,
-}
-
 impl Arena {
     /// Reserves `len` zeroed bytes.
     pub fn new(len: usize) -> Result<Arena, OutOfMemory> {
@@ -89,6 +83,11 @@ impl Arena {
     /// Number of bytes.
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// Address of the first byte.

@@ -5,6 +5,7 @@ pub use crate::plan::PlanError;
 pub use crate::state::{StateError, UnknownKvType};
 
 use crate::graph::BuildError;
+use crate::reserve::OutOfMemory;
 use rillm_formats::tokenizer::TokenizerError;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,8 @@ pub enum LoadErrorKind {
     Tokenizer,
     /// The instruction set asked for is not available.
     Isa,
+    /// The system refused memory.
+    Memory,
 }
 
 /// Why a model could not be opened: one line, naming the file where there is one.
@@ -84,6 +87,13 @@ impl fmt::Display for LoadError {
 }
 
 impl std::error::Error for LoadError {}
+
+impl From<OutOfMemory> for LoadError {
+    fn from(error: OutOfMemory) -> LoadError {
+        let what = format!("cannot reserve {} bytes", error.bytes);
+        LoadError::new(LoadErrorKind::Memory, what)
+    }
+}
 
 impl From<BuildError> for LoadError {
     fn from(error: BuildError) -> LoadError {
@@ -194,8 +204,8 @@ impl From<PlanError> for RunError {
     }
 }
 
-impl From<crate::arena::OutOfMemory> for RunError {
-    fn from(error: crate::arena::OutOfMemory) -> RunError {
+impl From<OutOfMemory> for RunError {
+    fn from(error: OutOfMemory) -> RunError {
         RunError::OutOfMemory { bytes: error.bytes }
     }
 }

@@ -89,6 +89,7 @@ mod pool;
 mod quant;
 pub mod quantize;
 mod replace;
+mod reserve;
 pub mod sample;
 mod session;
 mod setters;
@@ -125,6 +126,6 @@ pub mod internals {
     }
 
     open! {
-        checksum convert eval exec graph kernels knobs model models plan platform pool quant replace session state synthetic weights
+        arena checksum convert eval exec graph kernels knobs model models plan platform pool quant replace session state synthetic weights
     }
 }

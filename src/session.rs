@@ -22,6 +22,7 @@ use crate::graph::Role;
 use crate::model::Model;
 use crate::plan::Plan;
 use crate::pool::{Crew, Outcome};
+use crate::reserve::{filled, list};
 use crate::state::State;
 use plans::{Plans, state_layout};
 use std::sync::Arc;
@@ -148,8 +149,8 @@ impl Session {
         let mut session = Session {
             arena: Arena::new(plans.arena_len())?,
             state: State::new(state_layout(model, capacity)?)?,
-            rows: Batch::with_capacity(rows, options.sequences),
-            counts: vec![0; options.sequences],
+            rows: Batch::with_capacity(rows, options.sequences)?,
+            counts: filled(0, options.sequences)?,
             abort: Arc::default(),
             progress: Arc::default(),
             profile: None,
@@ -275,8 +276,9 @@ impl Session {
             ..Row::default()
         });
         // One feed, however long: where frequencies depend on a feed's length, its cut counts.
-        let rows: Vec<Row> = rows.collect();
-        self.feed(&rows, &mut |_| {})
+        let mut fed = list(tokens.len())?;
+        fed.extend(rows);
+        self.feed(&fed, &mut |_| {})
     }
 
     /// Encodes whole inputs: all rows of a sequence stand together. Per-row outputs of every

@@ -22,9 +22,10 @@ pub(crate) use handles::{Handle, Open};
 pub use layout::{StateCapacity, StateLayout};
 pub(crate) use segments::{HiddenLayout, MemoryLayout, Ring};
 
-use crate::arena::{Arena, OutOfMemory};
+use crate::arena::Arena;
 use crate::graph::StateKind;
 use crate::graph::state::Lifetime;
+use crate::reserve::{OutOfMemory, filled, list};
 use layout::unit_len;
 
 /// One sequence's place in the state.
@@ -67,21 +68,26 @@ impl State {
         let capacity = layout.capacity;
         let memory = Arena::new(layout.len())?;
         let per_sequence = layout.pages.checked_div(capacity.sequences).unwrap_or(0);
-        let sequences = (0..capacity.sequences).map(|unit| Sequence {
-            len: 0,
-            pages: Vec::with_capacity(per_sequence),
-            cross_unit: unit,
-            cross_len: 0,
-            segment: 0,
-            interrupted: false,
-        });
+        let mut sequences = list(capacity.sequences)?;
+        for cross_unit in 0..capacity.sequences {
+            sequences.push(Sequence {
+                len: 0,
+                pages: list(per_sequence)?,
+                cross_unit,
+                cross_len: 0,
+                segment: 0,
+                interrupted: false,
+            });
+        }
+        let mut free = list(layout.pages)?;
+        free.extend((0..layout.pages as u32).rev());
         Ok(State {
             memory,
-            sequences: sequences.collect(),
-            checkpoints: vec![None; capacity.checkpoints],
-            holders: vec![0; layout.pages],
-            free: (0..layout.pages as u32).rev().collect(),
-            cross_holders: vec![1; capacity.sequences],
+            sequences,
+            checkpoints: filled(None, capacity.checkpoints)?,
+            holders: filled(0, layout.pages)?,
+            free,
+            cross_holders: filled(1, capacity.sequences)?,
             layout,
         })
     }

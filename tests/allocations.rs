@@ -1,5 +1,7 @@
 //! After the first feed nothing is allocated any more: no thread of the process asks the
 //! allocator for anything while rows go through, sequences fork and rewind, or text is written.
+//! Before it, whatever grows with a caller's numbers or a file's may be refused: an error comes back,
+//! whichever of the allocations it is, and the process goes on.
 //!
 //! One test alone in its program, without the harness, whose own thread allocates now and then:
 //! the counter counts every thread.
@@ -8,7 +10,9 @@
 mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::fmt::Display;
 use std::ops::ControlFlow;
+use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rillm::generate::{GenerateOptions, generate};
@@ -19,24 +23,50 @@ use support::fixture::Fixture;
 /// Calls that asked for memory, on any thread.
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 
+/// Large allocations that are still granted; what is large is refused from there on.
+static GRANTED: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+/// Bytes from which on an allocation is large: what a small model takes whatever it is asked for is
+/// below.
+const LARGE: usize = 64 << 10;
+
 struct Counting;
 
-// SAFETY: every call goes to the system's allocator as it came.
+/// Counts a call, and says whether the bytes are granted.
+fn asked(len: usize) -> bool {
+    CALLS.fetch_add(1, Ordering::SeqCst);
+    let granted = |left: usize| match left {
+        usize::MAX => Some(left),
+        _ => left.checked_sub(1),
+    };
+    len < LARGE
+        || GRANTED
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, granted)
+            .is_ok()
+}
+
+// SAFETY: every call goes to the system's allocator as it came, or is refused.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        CALLS.fetch_add(1, Ordering::SeqCst);
+        if !asked(layout.size()) {
+            return null_mut();
+        }
         // SAFETY: the caller's promise, handed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        CALLS.fetch_add(1, Ordering::SeqCst);
+        if !asked(layout.size()) {
+            return null_mut();
+        }
         // SAFETY: the caller's promise, handed on.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, len: usize) -> *mut u8 {
-        CALLS.fetch_add(1, Ordering::SeqCst);
+        if !asked(len) {
+            return null_mut();
+        }
         // SAFETY: the caller's promise, handed on.
         unsafe { System.realloc(at, layout, len) }
     }
@@ -97,6 +127,7 @@ fn main() {
         }
     }
     memory_of_streams();
+    what_is_refused_is_an_error();
     println!("nothing is allocated after the first feed: ok");
 }
 
@@ -249,6 +280,75 @@ fn memory_of_streams() {
     );
     assert_eq!(short.state_per_1k, long.state_per_1k);
     assert!(short.state_per_1k > 0 && short.state < long.state);
+}
+
+/// Everything whose size a caller or a file says, with each of its large allocations refused in turn.
+fn what_is_refused_is_an_error() {
+    const LONG: usize = 30_000;
+    let large = SessionOptions::new()
+        .context(4096)
+        .sequences(2000)
+        .batch(4096)
+        .source(64)
+        .checkpoints(70_000);
+    for name in ["llama", "t5", "mamba", "bert"] {
+        let model = open(name, 1);
+        refused(&format!("{name}: a session"), 3, || {
+            Session::new(&model, large).map(drop)
+        });
+    }
+    let model = open("llama", 1);
+    let options = SessionOptions::new().context(LONG).batch(64);
+    let mut session = Session::new(&model, options).expect("a session");
+    let tokens: Vec<u32> = (0..LONG as u32).map(|token| token % 7).collect();
+    refused("a prefill", 1, || {
+        session.reset(0)?;
+        session.prefill(0, &tokens[..LONG - 100])
+    });
+    let mut bytes = Vec::new();
+    session
+        .snapshot(0, &tokens, &mut bytes)
+        .expect("a snapshot");
+    refused("a snapshot", 1, || {
+        session.restore(0, &mut bytes.as_slice()).map(drop)
+    });
+    let mut sampler = Sampler::new(SampleOptions::default(), 7, 60);
+    refused("a text", 1, || {
+        session.reset(0)?;
+        let options = GenerateOptions::default().max_tokens(1);
+        let prompt = &tokens[..LONG / 2];
+        generate(&mut session, prompt, options, &mut sampler, &mut |_| {
+            ControlFlow::Break(())
+        })
+        .map(drop)
+    });
+    // A context that no memory holds costs a sampler nothing before texts are so long.
+    let everything = SampleOptions::default()
+        .repeat_penalty(1.1)
+        .penalty_last_n(usize::MAX)
+        .dry(DryOptions::default().multiplier(0.8).last_n(usize::MAX));
+    Sampler::new(everything, 7, usize::MAX);
+}
+
+/// Refuses each large allocation of `work`; there are `least` or more.
+fn refused<E: Display>(label: &str, least: usize, mut work: impl FnMut() -> Result<(), E>) {
+    for granted in 0.. {
+        // Where the process ends, this says in what.
+        println!("{label}, {granted} allocations granted");
+        GRANTED.store(granted, Ordering::SeqCst);
+        let result = work();
+        let left = GRANTED.swap(usize::MAX, Ordering::SeqCst);
+        match result {
+            // Some may be left: then none was refused.
+            Ok(()) if left > 0 => {
+                assert!(granted > least, "{label} has {granted} large allocations");
+                return;
+            }
+            Ok(()) => {}
+            Err(error) if left > 0 => panic!("{label}: {error}"),
+            Err(error) => assert!(!error.to_string().contains('\n'), "{error}"),
+        }
+    }
 }
 
 /// How often `work` makes any thread ask for memory.

@@ -18,6 +18,7 @@ mod json;
 pub mod limits;
 pub mod manifest;
 mod metadata;
+mod reserve;
 pub mod safetensors;
 pub mod tokenizer;
 

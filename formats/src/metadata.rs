@@ -3,6 +3,10 @@
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt::Display;
+
+use crate::error::FormatError;
+use crate::reserve;
 
 /// Key–value pairs, typed as in GGUF.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -148,11 +152,15 @@ pub struct Strings {
 
 impl Strings {
     /// Room for `count` strings of `text_len` bytes together.
-    pub fn with_capacity(count: usize, text_len: usize) -> Strings {
-        Strings {
-            text: Vec::with_capacity(text_len),
-            ends: Vec::with_capacity(count),
-        }
+    pub(crate) fn with_room(
+        count: usize,
+        text_len: usize,
+        what: &dyn Display,
+    ) -> Result<Strings, FormatError> {
+        Ok(Strings {
+            text: reserve::list(text_len, what)?,
+            ends: reserve::list(count, what)?,
+        })
     }
 
     /// Appends one string. GGUF vocabularies may hold bytes that are not UTF-8.

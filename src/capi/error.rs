@@ -128,6 +128,7 @@ impl From<LoadError> for Failure {
     fn from(error: LoadError) -> Failure {
         let status = match error.kind() {
             LoadErrorKind::Io => Status::Io,
+            LoadErrorKind::Memory => Status::OutOfMemory,
             LoadErrorKind::Architecture
             | LoadErrorKind::Unsupported
             | LoadErrorKind::Isa

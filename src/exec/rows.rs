@@ -1,5 +1,6 @@
 //! The rows of one run, as the steps see them.
 
+use crate::reserve::{OutOfMemory, filled, list};
 use crate::state::{State, StateError};
 
 /// One token entering a model.
@@ -65,15 +66,15 @@ pub struct Batch {
 
 impl Batch {
     /// Room for `rows` rows of `sequences` sequences.
-    pub fn with_capacity(rows: usize, sequences: usize) -> Batch {
-        Batch {
-            facts: Vec::with_capacity(rows),
-            groups: Vec::with_capacity(rows),
-            selected: Vec::with_capacity(rows),
+    pub fn with_capacity(rows: usize, sequences: usize) -> Result<Batch, OutOfMemory> {
+        Ok(Batch {
+            facts: list(rows)?,
+            groups: list(rows)?,
+            selected: list(rows)?,
             length: 0,
             first: 0,
-            counts: vec![0; sequences],
-        }
+            counts: filled(0, sequences)?,
+        })
     }
 
     /// Begins a run with no rows.

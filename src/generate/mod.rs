@@ -70,6 +70,7 @@ pub use stop::StopStrings;
 use crate::error::RunError;
 use crate::exec::Row;
 use crate::graph::Role;
+use crate::reserve::{filled, list};
 use crate::sample::Sampler;
 use crate::session::Session;
 use crate::setters::setters;
@@ -189,7 +190,8 @@ impl<'a> Generator<'a> {
             session.can_discard()?;
         }
         let begin = Instant::now();
-        let mut logits = vec![0.0; model.limits().vocabulary.min(1 << 32) as usize];
+        let vocabulary = model.limits().vocabulary.min(1 << 32) as usize;
+        let mut logits = filled(0.0, vocabulary)?;
         let row = |token, position, emit| Row {
             token,
             position,
@@ -198,20 +200,21 @@ impl<'a> Generator<'a> {
             ..Row::default()
         };
         let encodes = model.graph(Role::Encode).is_some();
-        let rows: Vec<Row> = match model.decoder_start().filter(|_| encodes) {
+        let mut rows: Vec<Row> = list(prompt.len())?;
+        match model.decoder_start().filter(|_| encodes) {
             Some(first) => {
                 let source = prompt.iter().zip(0..);
-                let source: Vec<Row> = source.map(|(&id, at)| row(id, at, false)).collect();
-                session.encode(&source, &mut |_| {})?;
-                vec![row(first, 0, true)]
+                rows.extend(source.map(|(&id, at)| row(id, at, false)));
+                session.encode(&rows, &mut |_| {})?;
+                rows.clear();
+                rows.push(row(first, 0, true));
             }
             None => {
                 let before = session.len(options.sequence)? as u64;
                 let ids = prompt.iter().enumerate();
-                ids.map(|(index, &id)| row(id, before + index as u64, index == last))
-                    .collect()
+                rows.extend(ids.map(|(at, &id)| row(id, before + at as u64, at == last)));
             }
-        };
+        }
         feed(session, &rows, &mut logits)?;
         // Of an encoder–decoder model, the text begins here.
         for &id in prompt.iter().filter(|_| !encodes) {

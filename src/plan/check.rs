@@ -38,6 +38,9 @@ fn check_cover(plan: &Plan) -> Result<(), String> {
             }
             inner = nodes.end;
         }
+        if stage.tile == 0 {
+            return Err(format!("stage {:?} takes no rows at a time", stage.nodes));
+        }
         if stage.nodes.start != next || inner != stage.nodes.end {
             return Err(format!(
                 "stage {:?} does not follow node {next}",

@@ -36,6 +36,7 @@ use crate::convert::DraftTensor;
 use crate::error::LoadError;
 use crate::quant;
 use crate::replace::Replacement;
+use crate::reserve::{OutOfMemory, filled};
 use crate::setters::setters;
 use mix::Choice;
 use rillm_formats::gguf::write::{FileLayout, TensorSpec, layout};
@@ -429,8 +430,10 @@ fn recode(
     };
     let row_len = row_len as usize;
     let batch = (BATCH / columns).clamp(1, rows.max(1));
-    let (mut values, mut again) = (vec![0.0; batch * columns], vec![0.0; batch * columns]);
-    let mut bytes = vec![0; batch * row_len];
+    let reserved = |error: OutOfMemory| QuantizeError::Load(error.into());
+    let mut values = filled(0.0, batch * columns).map_err(reserved)?;
+    let mut again = filled(0.0, batch * columns).map_err(reserved)?;
+    let mut bytes = filled(0, batch * row_len).map_err(reserved)?;
     let mut quality = Quality::default();
     for first in (0..rows).step_by(batch) {
         let count = batch.min(rows - first);
@@ -466,7 +469,7 @@ fn recode(
             .chunks_mut(share * columns)
             .zip(bytes[..count * row_len].chunks_mut(share * row_len))
             .zip(again[..count * columns].chunks_mut(share * columns));
-        let results = Mutex::new(Vec::with_capacity(threads));
+        let results = Mutex::new(Vec::new());
         let shares = Mutex::new(shares.enumerate());
         let worker = || {
             let next = || shares.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -477,7 +480,7 @@ fn recode(
             }
         };
         std::thread::scope(|scope| {
-            for _ in 1..threads {
+            for _ in 1..count.div_ceil(share) {
                 // With as many as the system grants; this thread takes what is left.
                 let _ = std::thread::Builder::new().spawn_scoped(scope, worker);
             }

@@ -1,6 +1,7 @@
 //! Repetitions: how long a piece of text each token would go on with.
 
 use super::DryOptions;
+use super::recent::RESERVED;
 use std::collections::VecDeque;
 
 /// Measures the last tokens against themselves.
@@ -32,10 +33,10 @@ impl Dry {
             allowed: options.allowed_length,
             window,
             breakers: options.breakers.clone(),
-            tokens: VecDeque::with_capacity(window),
-            repeats: Vec::with_capacity(window),
+            tokens: VecDeque::with_capacity(window.min(RESERVED)),
+            repeats: Vec::with_capacity(window.min(RESERVED)),
             lengths: vec![0; if on { vocabulary } else { 0 }],
-            touched: Vec::with_capacity(window),
+            touched: Vec::with_capacity(window.min(RESERVED)),
         }
     }
 

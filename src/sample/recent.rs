@@ -2,6 +2,10 @@
 
 use std::collections::VecDeque;
 
+/// Tokens that a window of any length reserves room for: what lies beyond comes with a text of that
+/// length, since a window may be as long as a file says that a context is.
+pub(super) const RESERVED: usize = 1 << 16;
+
 /// The last tokens, counted.
 #[derive(Clone, Debug)]
 pub(super) struct Recent {
@@ -15,7 +19,7 @@ impl Recent {
     pub fn new(window: usize, vocabulary: usize) -> Recent {
         Recent {
             window,
-            tokens: VecDeque::with_capacity(window),
+            tokens: VecDeque::with_capacity(window.min(RESERVED)),
             counts: vec![0; if window == 0 { 0 } else { vocabulary }],
         }
     }

@@ -277,7 +277,9 @@ impl Session {
         // Grown as they come: a count alone must not cost memory.
         let mut tokens = Vec::new();
         for _ in 0..count {
-            tokens.push(from.u32()?);
+            let token = from.u32()?;
+            tokens.try_reserve(1).map_err(io::Error::from)?;
+            tokens.push(token);
         }
         let read = self.fill(sequence, (len, source), &mut from);
         if read.is_err() {

@@ -1,14 +1,15 @@
 //! Hugging Face folders, as they lie about: which of their files count, and what those are for that
 //! are none.
 
-use super::open::{PICKLE, POINTER, format, io, is_pointer};
+use super::open::{PICKLE, POINTER, format, io as unreadable, is_pointer};
 use super::{Files, Source, TokenizerFiles, quantized};
 use crate::error::{LoadError, LoadErrorKind};
 use crate::models::{recognise, unwrap_config};
 use rillm_formats::manifest::Metadata;
 use rillm_formats::safetensors::ShardIndex;
-use rillm_formats::{hf_config, safetensors};
+use rillm_formats::{hf_config, limits, safetensors};
 use serde_json::Value;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Opens a folder, or that of a hub's cache that keeps it.
@@ -38,7 +39,7 @@ pub(super) fn open(path: &Path) -> Result<Files, LoadError> {
     let mut parsed = Vec::new();
     let mut sources = Vec::new();
     for (number, path) in paths.iter().enumerate() {
-        let source = Source::map(path).map_err(|error| io(path, &error))?;
+        let source = Source::map(path).map_err(|error| unreadable(path, &error))?;
         if is_pointer(source.bytes()) {
             return Err(LoadError::new(LoadErrorKind::Format, POINTER).at(path));
         }
@@ -90,7 +91,8 @@ pub(super) fn holder(path: &Path) -> Option<PathBuf> {
         return Some(path);
     }
     let snapshots = path.join("snapshots");
-    let main = std::fs::read_to_string(path.join("refs").join("main")).unwrap_or_default();
+    let main = whole(&path.join("refs").join("main")).unwrap_or_default();
+    let main = String::from_utf8(main).unwrap_or_default();
     let name = main.trim();
     let is_plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric());
     let main = is_plain.then(|| snapshots.join(name)).filter(has_config);
@@ -198,7 +200,7 @@ fn instead(folder: &Path) -> Result<String, LoadError> {
 
 /// What a folder with `adapter_config.json` is, and what to do about it.
 fn adapter(folder: &Path) -> String {
-    let config = std::fs::read(folder.join("adapter_config.json")).unwrap_or_default();
+    let config = whole(&folder.join("adapter_config.json")).unwrap_or_default();
     let config: Value = serde_json::from_slice(&config).unwrap_or_default();
     let of = config
         .get("base_model_name_or_path")
@@ -295,7 +297,7 @@ fn rwkv_vocabulary(folder: &Path) -> Result<Option<Vec<u8>>, LoadError> {
 }
 
 fn with_extension(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, LoadError> {
-    let entries = std::fs::read_dir(folder).map_err(|error| io(folder, &error))?;
+    let entries = std::fs::read_dir(folder).map_err(|error| unreadable(folder, &error))?;
     let mut found: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|found| found == extension))
@@ -340,7 +342,7 @@ fn optional(
     if !path.exists() {
         return None;
     }
-    let bytes = std::fs::read(&path).map_err(|error| error.to_string());
+    let bytes = whole(&path).map_err(|error| error.to_string());
     let bytes = bytes.and_then(|bytes| match check(&bytes) {
         Ok(()) => Ok(bytes),
         Err(_) if is_pointer(&bytes) => Err(POINTER.to_string()),
@@ -364,8 +366,23 @@ fn is_object(bytes: &[u8]) -> Result<(), String> {
     }
 }
 
+/// The bytes of one of the files that are read and not mapped. A pipe never ends, and a file of holes
+/// costs nobody what it would cost here.
+fn whole(path: &Path) -> io::Result<Vec<u8>> {
+    let facts = std::fs::metadata(path)?;
+    if !facts.is_file() {
+        return Err(io::Error::other("is no file"));
+    }
+    if facts.len() > limits::STRING_LEN {
+        let (len, most) = (facts.len(), limits::STRING_LEN);
+        let what = format!("has {len} bytes, at most {most} are read of such a file");
+        return Err(io::Error::other(what));
+    }
+    std::fs::read(path)
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
-    let bytes = std::fs::read(path).map_err(|error| io(path, &error))?;
+    let bytes = whole(path).map_err(|error| unreadable(path, &error))?;
     match is_pointer(&bytes) {
         true => Err(LoadError::new(LoadErrorKind::Format, POINTER).at(path)),
         false => Ok(bytes),

@@ -21,6 +21,7 @@ use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::{Matrix, RowOrder, Vector, View, Wiring};
 use crate::kernels::{Kernels, Layout, MatMulKernel};
 use crate::quant;
+use crate::reserve::{filled, list};
 use rillm_formats::manifest::{DType, TensorInfo};
 use std::ops::Range;
 
@@ -123,14 +124,15 @@ impl Weights {
         }
         for spec in &wiring.vectors {
             if let Some(bits) = &spec.constant {
-                let values = bits.iter().map(|bits| f32::from_bits(*bits));
-                weights.vectors.push(values.collect());
+                let mut values = list(bits.len())?;
+                values.extend(bits.iter().map(|bits| f32::from_bits(*bits)));
+                weights.vectors.push(values.into());
                 continue;
             }
             let found = views.find(&spec.name)?;
             let infos = typed(&spec.name, found)?;
             let stored = found.shape.iter().product::<u64>() as usize;
-            let mut all = vec![0.0; stored];
+            let mut all = filled(0.0, stored)?;
             let parts = all.chunks_mut((stored / infos.len().max(1)).max(1));
             for (info, part) in infos.iter().zip(parts) {
                 let decode = quant::decode(info.dtype);
@@ -143,9 +145,12 @@ impl Weights {
             }
             let mut values: Box<[f32]> = match spec.order {
                 RowOrder::All | RowOrder::Transposed => all.into(),
-                order => (0..spec.len)
-                    .filter_map(|index| all.get(order.stored(index)?).copied())
-                    .collect(),
+                order => {
+                    let mut values = list(spec.len)?;
+                    let stored = |index| all.get(order.stored(index)?).copied();
+                    values.extend((0..spec.len).filter_map(stored));
+                    values.into()
+                }
             };
             match found.view {
                 View::Plain | View::Transposed => {}

@@ -7,7 +7,8 @@ use super::{code, root, sources, word};
 
 /// Modules of the library and what they may name. Downward only.
 const MAY_NAME: &[(&str, &[&str])] = &[
-    ("arena", &[]),
+    ("reserve", &[]),
+    ("arena", &["reserve"]),
     ("platform", &[]),
     ("quant", &[]),
     ("replace", &[]),
@@ -20,10 +21,13 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("plan", &["graph"]),
     ("pool", &["kernels", "plan"]),
     ("checksum", &[]),
-    ("state", &["arena", "graph", "kernels"]),
+    ("state", &["arena", "graph", "kernels", "reserve"]),
     // Errors gather what others say went wrong.
-    ("error", &["arena", "graph", "kernels", "plan", "state"]),
-    ("weights", &["error", "graph", "kernels", "models", "quant"]),
+    ("error", &["graph", "kernels", "plan", "reserve", "state"]),
+    (
+        "weights",
+        &["error", "graph", "kernels", "models", "quant", "reserve"],
+    ),
     (
         "convert",
         &["error", "graph", "model", "models", "quant", "weights"],
@@ -31,12 +35,14 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("synthetic", &["convert", "models"]),
     (
         "quantize",
-        &["convert", "error", "models", "quant", "replace", "setters"],
+        &[
+            "convert", "error", "models", "quant", "replace", "reserve", "setters",
+        ],
     ),
     (
         "exec",
         &[
-            "arena", "graph", "kernels", "plan", "pool", "state", "weights",
+            "arena", "graph", "kernels", "plan", "pool", "reserve", "state", "weights",
         ],
     ),
     (
@@ -50,13 +56,13 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "session",
         &[
             "arena", "checksum", "error", "exec", "graph", "model", "plan", "pool", "replace",
-            "setters", "state", "weights",
+            "reserve", "setters", "state", "weights",
         ],
     ),
     (
         "generate",
         &[
-            "error", "exec", "graph", "sample", "session", "setters", "state",
+            "error", "exec", "graph", "reserve", "sample", "session", "setters", "state",
         ],
     ),
     ("chat", &["model"]),

@@ -11,6 +11,7 @@ use crate::cursor::Cursor;
 use crate::error::{ErrorKind, FormatError, Quoted};
 use crate::limits;
 use crate::manifest::{DType, Shape, TensorInfo};
+use crate::reserve;
 
 /// Bytes of the shortest tensor info: name length, a letter, no extents, type, offset.
 pub(super) const MIN_INFO_LEN: u64 = 8 + 1 + 4 + 4 + 8;
@@ -59,8 +60,8 @@ impl Table {
     ) -> Result<(Vec<(String, TensorInfo)>, u64), FormatError> {
         cursor.expect_room(self.count, MIN_INFO_LEN, &"tensor infos")?;
         let capacity = usize::try_from(self.count).unwrap_or(0);
-        let mut tensors = Vec::with_capacity(capacity);
-        let mut entries = Vec::with_capacity(capacity);
+        let mut tensors = reserve::list(capacity, &"tensor infos")?;
+        let mut entries = reserve::list(capacity, &"tensor infos")?;
         for index in 0..self.count {
             let at = cursor.offset();
             let (name, info) = self.read_info(cursor, index)?;

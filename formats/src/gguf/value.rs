@@ -4,6 +4,7 @@
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::vec::Vec;
+use core::fmt::Display;
 
 use byteorder::{ByteOrder, LittleEndian};
 
@@ -11,6 +12,7 @@ use crate::cursor::Cursor;
 use crate::error::{ErrorKind, FormatError, Quoted};
 use crate::limits;
 use crate::manifest::{Array, MetadataValue, Strings};
+use crate::reserve;
 
 /// Bytes of the shortest pair: key length, a letter, value type, one byte.
 pub(super) const MIN_PAIR_LEN: u64 = 8 + 1 + 4 + 1;
@@ -97,13 +99,16 @@ fn read_array(cursor: &mut Cursor<'_>, key: &str, depth: u32) -> Result<Array, F
         cursor.take(count.saturating_mul(width), &what)
     };
     Ok(match kind {
-        id::U8 => Array::U8(fixed(1)?.to_vec()),
-        id::I8 => Array::I8(fixed(1)?.iter().map(|byte| byte.cast_signed()).collect()),
-        id::U16 => Array::U16(elements(fixed(2)?, LittleEndian::read_u16)),
-        id::I16 => Array::I16(elements(fixed(2)?, LittleEndian::read_i16)),
-        id::U32 => Array::U32(elements(fixed(4)?, LittleEndian::read_u32)),
-        id::I32 => Array::I32(elements(fixed(4)?, LittleEndian::read_i32)),
-        id::F32 => Array::F32(elements(fixed(4)?, LittleEndian::read_f32)),
+        id::U8 => Array::U8(reserve::collected(fixed(1)?.iter().copied(), &what)?),
+        id::I8 => Array::I8(reserve::collected(
+            fixed(1)?.iter().map(|byte| byte.cast_signed()),
+            &what,
+        )?),
+        id::U16 => Array::U16(elements(fixed(2)?, LittleEndian::read_u16, &what)?),
+        id::I16 => Array::I16(elements(fixed(2)?, LittleEndian::read_i16, &what)?),
+        id::U32 => Array::U32(elements(fixed(4)?, LittleEndian::read_u32, &what)?),
+        id::I32 => Array::I32(elements(fixed(4)?, LittleEndian::read_i32, &what)?),
+        id::F32 => Array::F32(elements(fixed(4)?, LittleEndian::read_f32, &what)?),
         id::BOOL => {
             let bytes = fixed(1)?;
             let start = cursor.offset().saturating_sub(count);
@@ -111,11 +116,14 @@ fn read_array(cursor: &mut Cursor<'_>, key: &str, depth: u32) -> Result<Array, F
             if let Some((byte, at)) = wrong {
                 return Err(not_a_bool(at, key, *byte));
             }
-            Array::Bool(bytes.iter().map(|byte| *byte == 1).collect())
+            Array::Bool(reserve::collected(
+                bytes.iter().map(|byte| *byte == 1),
+                &what,
+            )?)
         }
-        id::U64 => Array::U64(elements(fixed(8)?, LittleEndian::read_u64)),
-        id::I64 => Array::I64(elements(fixed(8)?, LittleEndian::read_i64)),
-        id::F64 => Array::F64(elements(fixed(8)?, LittleEndian::read_f64)),
+        id::U64 => Array::U64(elements(fixed(8)?, LittleEndian::read_u64, &what)?),
+        id::I64 => Array::I64(elements(fixed(8)?, LittleEndian::read_i64, &what)?),
+        id::F64 => Array::F64(elements(fixed(8)?, LittleEndian::read_f64, &what)?),
         id::STRING => Array::String(read_strings(cursor, key, count)?),
         id::ARRAY => {
             cursor.expect_room(count, MIN_ARRAY_LEN, &what)?;
@@ -130,24 +138,25 @@ fn read_array(cursor: &mut Cursor<'_>, key: &str, depth: u32) -> Result<Array, F
     })
 }
 
-fn elements<T>(bytes: &[u8], element: fn(&[u8]) -> T) -> Vec<T> {
-    bytes.chunks_exact(size_of::<T>()).map(element).collect()
+fn elements<T>(
+    bytes: &[u8],
+    element: fn(&[u8]) -> T,
+    what: &dyn Display,
+) -> Result<Vec<T>, FormatError> {
+    reserve::collected(bytes.chunks_exact(size_of::<T>()).map(element), what)
 }
 
 /// Two passes: the first finds every string's end, so that the second can reserve exactly.
 fn read_strings(cursor: &mut Cursor<'_>, key: &str, count: u64) -> Result<Strings, FormatError> {
-    cursor.expect_room(
-        count,
-        MIN_STRING_LEN,
-        &format_args!("the strings of key {}", Quoted(key)),
-    )?;
+    let what = format_args!("the strings of key {}", Quoted(key));
+    cursor.expect_room(count, MIN_STRING_LEN, &what)?;
     let mut ahead = cursor.clone();
     let mut text_len = 0;
     for index in 0..count {
         text_len += read_string(&mut ahead, key, index)?.len();
     }
     // The room check has shown that the count is below the slice's length.
-    let mut strings = Strings::with_capacity(usize::try_from(count).unwrap_or(0), text_len);
+    let mut strings = Strings::with_room(usize::try_from(count).unwrap_or(0), text_len, &what)?;
     for index in 0..count {
         strings.push(read_string(cursor, key, index)?);
     }
