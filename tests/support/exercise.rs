@@ -1,8 +1,10 @@
 //! Runs a model that may be hostile as far as it goes. Uses nothing but the library, so that
 //! the fuzz target shares it.
 
+use std::fmt::Display;
+
 use rillm::error::RunErrorKind;
-use rillm::{Model, Row, Session, SessionOptions};
+use rillm::{Model, Row, RunError, Session, SessionOptions};
 
 /// Small: what a file claims must not decide what a test reserves.
 pub const OPTIONS: SessionOptions = SessionOptions::new()
@@ -38,6 +40,18 @@ pub fn exercise(model: &Model) {
         outcomes.push(session.feed(&rows[3..], &mut |_| {}));
     }
     for error in outcomes.into_iter().filter_map(Result::err) {
-        assert_ne!(error.kind(), RunErrorKind::Internal, "{error}");
+        external(&error);
     }
+}
+
+/// That an error is about the input.
+pub fn external(error: &RunError) {
+    assert_ne!(error.kind(), RunErrorKind::Internal, "{error}");
+    one_line(error);
+}
+
+/// That an error says something, in one line.
+pub fn one_line(error: &dyn Display) {
+    let text = error.to_string();
+    assert!(!text.is_empty() && !text.contains('\n'), "{text:?}");
 }

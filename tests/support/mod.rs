@@ -5,11 +5,17 @@
 #![allow(dead_code)]
 
 pub mod compare;
+pub mod damage;
 pub mod evaluate;
+pub mod evaluated;
 pub mod exercise;
 pub mod fixture;
 pub mod folder;
 pub mod generator;
+pub mod normalized;
+pub mod open_folder;
+pub mod render;
+pub mod requantize;
 pub mod restore;
 pub mod rewrite;
 pub mod setup;

@@ -1,7 +1,10 @@
-//! What the fuzzers start from: the smallest file of every architecture, and a snapshot of most.
+//! What the fuzzers start from: the smallest file of every architecture, a snapshot of most, folders,
+//! and what is done with them.
 
 mod attention;
+pub mod folders;
 mod recurrent;
+pub mod small;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +16,9 @@ use super::snapshot;
 use crate::support::generator;
 use crate::support::to_gguf::{Floats, Gguf};
 
-use attention::{bert, compressive_transformer, gpt2, llama, mixtral, scaled, t5, transformer_xl};
+use attention::{
+    bert, compressive_transformer, gpt2, llama, mixtral, scaled, t5, transformer_xl, words,
+};
 use recurrent::{hybrid, linear_transformer, mamba, mamba2, retnet, rwkv4, rwkv7};
 
 /// A model under construction.
@@ -68,6 +73,7 @@ impl Seed {
 pub fn all() -> BTreeMap<String, Vec<u8>> {
     let seeds = [
         llama("ok-llama", 4),
+        words(),
         llama("ok-llama-q8", 32).stored(DType::Q8_0),
         llama("ok-llama-q4", 32).stored(DType::Q4_0),
         llama("ok-llama-half", 4).stored(DType::BF16),
@@ -129,6 +135,27 @@ fn write(target: &str, files: impl Iterator<Item = (String, Vec<u8>)>) {
 #[ignore = "writes the seeds into fuzz/seeds/model"]
 fn write_seeds() {
     write("model", all().into_iter());
+}
+
+#[test]
+#[ignore = "writes the seeds of all that starts from few bytes"]
+fn write_small_seeds() {
+    for (target, files) in small_seeds() {
+        write(target, files.into_iter());
+    }
+}
+
+/// By target, every seed by file name.
+pub fn small_seeds() -> [(&'static str, BTreeMap<String, Vec<u8>>); 7] {
+    [
+        ("folder", folders::all()),
+        ("eval_input", small::evaluations()),
+        ("quantize", small::mixes(&all())),
+        ("plan", small::damages()),
+        ("normalizer", small::normalizers()),
+        ("chat_template", small::templates()),
+        ("c_calls", small::calls()),
+    ]
 }
 
 #[test]
