@@ -4,6 +4,9 @@
 // must not be null unless it says so. Options and facts begin with their own size, so that
 // programs and libraries of different versions understand each other: rillm_*_options_init
 // sets it; of facts the caller does.
+//
+// A thread that calls needs 512 KB of stack, which is more than some systems give to threads that
+// ask for none (musl 128 KB).
 
 #ifndef RILLM_H
 #define RILLM_H

@@ -1,4 +1,12 @@
-//! The header and the libraries as a C compiler sees them. Without one these tests say so.
+//! The header and the libraries as a C compiler sees them: without one these tests say so. And the
+//! functions themselves: any calls, and what stack they need.
+
+#[path = "../../../tests/support/c_calls.rs"]
+mod c_calls;
+mod calls;
+#[path = "../../../tests/support/folder.rs"]
+mod folder;
+mod stack;
 
 use std::ffi::CStr;
 use std::mem::{MaybeUninit, offset_of, size_of};
