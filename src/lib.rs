@@ -79,14 +79,12 @@ mod eval;
 mod exec;
 pub mod generate;
 mod graph;
-mod kernels;
 mod knobs;
 mod model;
 mod models;
 mod plan;
 mod platform;
 mod pool;
-mod quant;
 pub mod quantize;
 mod replace;
 mod reserve;
@@ -98,13 +96,17 @@ mod synthetic;
 mod weights;
 
 pub use rillm_formats as formats;
+use rillm_kernels as kernels;
+use rillm_kernels::quant;
 
 pub use error::{LoadError, RunError};
 pub use exec::{Output, Row, Sink};
 pub use graph::RowSpace;
+#[doc(inline)]
 pub use kernels::Isa;
 pub use model::{Limits, Model, ModelOptions};
 pub use session::{MemoryPlan, PlanFigures, Session, SessionOptions, SnapshotError};
+#[doc(inline)]
 pub use state::KvType;
 
 /// The example of the README, which must run.

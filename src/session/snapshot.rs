@@ -123,12 +123,7 @@ fn numbers(kind: &StateKind, kv_type: KvType) -> [u32; 4] {
     let of = |tag, a: usize, b: usize, c: usize| [tag, a as u32, b as u32, c as u32];
     match *kind {
         StateKind::KvCache(KvCache { kv_heads, head_dim }) => {
-            let tag = match kv_type {
-                KvType::F32 => 0,
-                KvType::F16 => 1,
-                KvType::Q8_0 => 2,
-            };
-            of(1, kv_heads, head_dim, tag)
+            of(1, kv_heads, head_dim, kv_type.number())
         }
         StateKind::Cross(CrossCache { kv_heads, head_dim }) => of(2, kv_heads, head_dim, 0),
         // 3, 4, 5 and 9 are retired: snapshots with them hold their states in another order.

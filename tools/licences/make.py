@@ -64,7 +64,7 @@ rillm is licensed under MIT or Apache-2.0, as you choose. Its binary and its lib
 packages below, under the licences that follow; what builds and tests need besides is listed last.
 `python tools/licences/make.py > THIRD-PARTY.md` writes this page.
 
-The points that the formats IQ1, IQ2 and IQ3 choose from (`src/quant/grids.bin`) are those of ggml
+The points that the formats IQ1, IQ2 and IQ3 choose from (`kernels/src/quant/grids.bin`) are those of ggml
 (https://github.com/ggml-org/ggml, MIT, Copyright (c) 2023-2026 The ggml authors): numbers that a
 file of those types means.
 

@@ -1,6 +1,6 @@
-"""Writes src/quant/grids.bin: the points that the IQ1, IQ2 and IQ3 formats choose from.
+"""Writes kernels/src/quant/grids.bin: the points that the IQ1, IQ2 and IQ3 formats choose from.
 
-    python tools/quant/grids.py src/quant/grids.bin
+    python tools/quant/grids.py kernels/src/quant/grids.bin
 
 Needs numpy and gguf 0.19, whose decoders know the points as numbers. For each point a u16,
 little endian: two bits (three where there are eight values) per weight say which value it has,

@@ -1,0 +1,578 @@
+//! Products of float weights with float activations.
+//!
+//! The columns of a block go to [`CLASSES`] sums in turn, each one chain of fused multiplications
+//! and additions; these are added up in order, and so are the blocks. Few inputs: rows are read as
+//! they lie in the file, so that a register holds the sums of all classes, of two blocks. Many
+//! inputs: a panel of weights is turned, so that sixteen rows' elements of one column stand in a
+//! register, and is multiplied with a few inputs at a time, class after class. The results agree
+//! bit for bit.
+
+use core::arch::x86_64::*;
+use core::marker::PhantomData;
+
+use rillm_formats::manifest::DType;
+
+use super::gemv::{Kept, RowGroup};
+use super::packed::{Addresses16, fetch, product, write};
+use super::register::{Lanes16, ROWS, load_floats, store, transpose};
+use crate::MatMulFn;
+use crate::generic::{Gemm, Gemv, Operands, Strip, Tiles};
+
+/// Columns whose products are summed by themselves: a panel of so many fits the nearest cache,
+/// and errors grow more slowly.
+pub(super) const BLOCK: usize = 128;
+
+/// Sums of a block, to which its columns go in turn: more would cost many inputs time, which
+/// change registers for each; fewer would have rows turned for few inputs.
+const CLASSES: usize = 8;
+
+/// Columns of a whole block in each of them.
+const DEPTH: usize = BLOCK / CLASSES;
+
+/// Two blocks, whose sums share a register.
+pub(super) const PAIR: usize = 2 * BLOCK;
+
+/// Pairs of blocks of which sixteen rows' sums are kept.
+const PAIRS: usize = 16;
+
+/// Registers of rows in a panel.
+const WIDTH: usize = 4;
+
+/// Inputs from which on turning pays.
+const MANY: usize = 3;
+
+/// The product of a type of floats.
+pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
+    Some(match dtype {
+        DType::F32 => product::<Turned16<Avx512F32>>,
+        DType::F16 => product::<Turned16<Avx512F16>>,
+        DType::BF16 => product::<Turned16<Avx512Bf16>>,
+        _ => return None,
+    })
+}
+
+/// A type of weights.
+///
+/// # Safety
+///
+/// Of all functions: the CPU has this table's instructions, and the weights that are there can be
+/// read. The others are zero, and are not read.
+pub(super) trait Avx512Floats {
+    /// One of them.
+    type Weight;
+    /// Bytes of one.
+    const LEN: usize = size_of::<Self::Weight>();
+    /// Sixteen of them, as floats.
+    unsafe fn sixteen(from: *const u8, there: __mmask16) -> __m512;
+    /// Eight at each of two places, as floats.
+    unsafe fn eights(from: [*const u8; 2], there: [__mmask8; 2]) -> __m512;
+}
+
+pub(super) struct Avx512F32;
+pub(super) struct Avx512F16;
+pub(super) struct Avx512Bf16;
+
+impl Avx512Floats for Avx512F32 {
+    type Weight = [u8; 4];
+    #[inline(always)]
+    unsafe fn sixteen(from: *const u8, there: __mmask16) -> __m512 {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_maskz_loadu_ps(there, from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn eights(from: [*const u8; 2], there: [__mmask8; 2]) -> __m512 {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let first = _mm256_maskz_loadu_ps(there[0], from[0].cast());
+            let second = _mm256_maskz_loadu_ps(there[1], from[1].cast());
+            _mm512_insertf32x8::<1>(_mm512_castps256_ps512(first), second)
+        }
+    }
+}
+
+impl Avx512Floats for Avx512F16 {
+    type Weight = [u8; 2];
+    #[inline(always)]
+    unsafe fn sixteen(from: *const u8, there: __mmask16) -> __m512 {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(there, from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn eights(from: [*const u8; 2], there: [__mmask8; 2]) -> __m512 {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_cvtph_ps(words(from, there)) }
+    }
+}
+
+/// The upper half of a float is all of it.
+impl Avx512Floats for Avx512Bf16 {
+    type Weight = [u8; 2];
+    #[inline(always)]
+    unsafe fn sixteen(from: *const u8, there: __mmask16) -> __m512 {
+        // SAFETY: the caller's promise.
+        unsafe { upper_halves(_mm256_maskz_loadu_epi16(there, from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn eights(from: [*const u8; 2], there: [__mmask8; 2]) -> __m512 {
+        // SAFETY: the caller's promise.
+        unsafe { upper_halves(words(from, there)) }
+    }
+}
+
+/// Rows of a type, as the products below read them.
+///
+/// # Safety
+///
+/// Of all functions: the CPU has this table's instructions, and a row has these columns.
+pub(super) trait FloatRow: Sized {
+    /// A block.
+    type Weights;
+    /// Columns of one.
+    const ELEMENTS: usize;
+    /// Bytes of so many columns, which are whole blocks.
+    #[inline(always)]
+    fn bytes(columns: usize) -> usize {
+        columns / Self::ELEMENTS * size_of::<Self::Weights>()
+    }
+    /// Sixteen columns, a multiple of them behind where a row or a part of it begins, as floats;
+    /// zero in place of those that are not there.
+    unsafe fn sixteen_at(row: *const u8, column: usize, there: __mmask16) -> __m512;
+    /// A row's sums of two blocks: all classes of the one, then of the other.
+    unsafe fn pair(weights: *const u8, x: *const u8) -> __m512;
+    /// The same of so many columns, which are fewer.
+    unsafe fn last(weights: *const u8, x: *const u8, columns: usize) -> __m512;
+    /// The results of sixteen rows with an input that is as long.
+    #[inline(always)]
+    unsafe fn gemv(group: &RowGroup, x: &[[u8; 4]]) -> __m512 {
+        // SAFETY: the caller's promise.
+        unsafe { sixteen_rows::<Self>(group, x) }
+    }
+}
+
+impl<W: Avx512Floats> FloatRow for W {
+    type Weights = W::Weight;
+    const ELEMENTS: usize = 1;
+    #[inline(always)]
+    unsafe fn sixteen_at(row: *const u8, column: usize, there: __mmask16) -> __m512 {
+        // SAFETY: the caller's promise.
+        unsafe { W::sixteen(row.wrapping_add(column * W::LEN), there) }
+    }
+    #[inline(always)]
+    unsafe fn pair(weights: *const u8, x: *const u8) -> __m512 {
+        // SAFETY: the caller's promise.
+        unsafe { pair::<W>(weights, x) }
+    }
+    #[inline(always)]
+    unsafe fn last(weights: *const u8, x: *const u8, columns: usize) -> __m512 {
+        // SAFETY: the caller's promise.
+        unsafe { last::<W>(weights, x, columns) }
+    }
+    #[inline(always)]
+    unsafe fn gemv(group: &RowGroup, x: &[[u8; 4]]) -> __m512 {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match x.len() <= BLOCK {
+                true => short::<W>(group, x),
+                false => sixteen_rows::<W>(group, x),
+            }
+        }
+    }
+}
+
+/// Eight words at each of two places.
+///
+/// # Safety
+///
+/// As for [`Avx512Floats`].
+#[inline(always)]
+unsafe fn words(from: [*const u8; 2], there: [__mmask8; 2]) -> __m256i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let first = _mm_maskz_loadu_epi16(there[0], from[0].cast());
+        let second = _mm_maskz_loadu_epi16(there[1], from[1].cast());
+        _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(first), second)
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn upper_halves(words: __m256i) -> __m512 {
+    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(words)))
+}
+
+/// Products of a type whose panels are turned.
+pub(super) struct Turned16<W>(PhantomData<W>);
+
+impl<W: FloatRow> Operands for Turned16<W> {
+    type Weights = W::Weights;
+    type Inputs = [u8; 4];
+    const ELEMENTS: [usize; 2] = [W::ELEMENTS, 1];
+}
+
+impl<W: FloatRow> Gemv for Turned16<W> {
+    const ROWS: usize = ROWS;
+    type Prepared = ();
+
+    #[inline(always)]
+    fn prepared() {}
+
+    #[inline(always)]
+    unsafe fn gemv(rows: &Strip<'_>, x: &[[u8; 4]], _: &mut (), out: *mut f32) {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { write(&[W::gemv(&RowGroup::of(rows), x)], out, rows.left()) }
+    }
+}
+
+/// Sixteen rows against an input.
+///
+/// # Safety
+///
+/// The rows are as long as the input.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn sixteen_rows<W: FloatRow>(group: &RowGroup, x: &[[u8; 4]]) -> __m512 {
+    let mut kept = Kept::<__m512i, PAIRS>::new();
+    let mut total = _mm512_setzero_ps();
+    for part in (0..x.len()).step_by(PAIRS * PAIR) {
+        let columns = (x.len() - part).min(PAIRS * PAIR);
+        for row in 0..ROWS {
+            let bytes = (W::bytes(part), W::bytes(part + columns));
+            let stretch = group.stretch(row, bytes, W::bytes(x.len()));
+            for start in (0..columns).step_by(PAIR) {
+                let weights = stretch.at.wrapping_add(W::bytes(start));
+                let x = x[part + start..].as_ptr().cast();
+                // SAFETY: the row and the input have these columns.
+                let sums = unsafe {
+                    match columns - start {
+                        PAIR.. => {
+                            stretch.fetch(W::bytes(start), W::bytes(PAIR));
+                            W::pair(weights, x)
+                        }
+                        there => {
+                            stretch.fetch(W::bytes(start), W::bytes(there));
+                            W::last(weights, x, there)
+                        }
+                    }
+                };
+                kept.keep(start / PAIR, row, _mm512_castps_si512(sums));
+            }
+        }
+        let bytes = (W::bytes(part), W::bytes(part + columns));
+        for start in (0..columns).step_by(PAIR) {
+            let step = (start / PAIR, columns.div_ceil(PAIR));
+            group.fetch(step, bytes, W::bytes(x.len()));
+            // SAFETY: all rows' sums of this pair have been kept.
+            let sums = transpose(*unsafe { kept.all(start / PAIR) });
+            for block in 0..2 {
+                let there = (columns - start).saturating_sub(block * BLOCK);
+                if there == 0 {
+                    break;
+                }
+                let mut sum = _mm512_castsi512_ps(sums[block * CLASSES]);
+                for class in 1..CLASSES {
+                    if class < there {
+                        let next = _mm512_castsi512_ps(sums[block * CLASSES + class]);
+                        sum = _mm512_add_ps(sum, next);
+                    }
+                }
+                total = match part + start + block {
+                    0 => sum,
+                    _ => _mm512_add_ps(total, sum),
+                };
+            }
+        }
+    }
+    total
+}
+
+/// The same of rows of one block, which are near each other: side by side, two in a register.
+///
+/// # Safety
+///
+/// The rows are as long as the input.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn short<W: Avx512Floats>(group: &RowGroup, x: &[[u8; 4]]) -> __m512 {
+    let columns = x.len();
+    for row in 0..ROWS {
+        let len = columns * W::LEN;
+        group.stretch(row, (0, len), len).fetch(0, len);
+    }
+    // Rows in the order in which `turn` has them.
+    let pair = |at: usize| [at + at / 4 * 4, at + at / 4 * 4 + 4].map(|row| group.rows[row]);
+    let mut sums = [_mm512_setzero_ps(); CLASSES];
+    for column in (0..columns).step_by(CLASSES) {
+        let there = match columns - column {
+            CLASSES.. => !0,
+            rest => !(!0 << rest),
+        };
+        for at in 0..CLASSES {
+            let weights = pair(at).map(|row| row.wrapping_add(column * W::LEN));
+            // SAFETY: the caller's promise.
+            unsafe {
+                let x =
+                    _mm256_mask_loadu_ps(_mm256_set1_ps(-0.0), there, x[column..].as_ptr().cast());
+                let x = _mm512_broadcast_f32x8(x);
+                sums[at] = _mm512_fmadd_ps(W::eights(weights, [there; 2]), x, sums[at]);
+            }
+        }
+    }
+    let turned = turn(sums);
+    let mut sum = turned[0];
+    for class in 1..CLASSES {
+        if class < columns {
+            sum = _mm512_add_ps(sum, turned[class]);
+        }
+    }
+    sum
+}
+
+/// Lane k of half h of register r → lane r of register k: the first halves' of registers 0 to 3,
+/// then the second halves', then the same of the others.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn turn(of: [__m512; CLASSES]) -> [__m512; CLASSES] {
+    let pairs = |a: __m512, b: __m512| {
+        let (low, high) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+        (_mm512_castps_pd(low), _mm512_castps_pd(high))
+    };
+    let fours = |at: usize| {
+        let ((a, c), (b, d)) = (pairs(of[at], of[at + 1]), pairs(of[at + 2], of[at + 3]));
+        [
+            _mm512_castpd_ps(_mm512_unpacklo_pd(a, b)),
+            _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)),
+            _mm512_castpd_ps(_mm512_unpacklo_pd(c, d)),
+            _mm512_castpd_ps(_mm512_unpackhi_pd(c, d)),
+        ]
+    };
+    let (low, high) = (fours(0), fours(4));
+    let mut turned = [_mm512_setzero_ps(); CLASSES];
+    for k in 0..4 {
+        turned[k] = _mm512_shuffle_f32x4::<0b10_00_10_00>(low[k], high[k]);
+        turned[4 + k] = _mm512_shuffle_f32x4::<0b11_01_11_01>(low[k], high[k]);
+    }
+    turned
+}
+
+/// A row's sums of two blocks: all classes of the one, then of the other.
+///
+/// # Safety
+///
+/// There are as many weights and inputs.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn pair<W: Avx512Floats>(weights: *const u8, x: *const u8) -> __m512 {
+    let mut sums = _mm512_setzero_ps();
+    for column in (0..BLOCK).step_by(CLASSES) {
+        // SAFETY: the caller's promise.
+        sums = unsafe { step::<W>(weights, x, column, [!0; 2], sums) };
+    }
+    sums
+}
+
+/// The same of so many columns, which are fewer.
+///
+/// # Safety
+///
+/// There are as many weights and inputs.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn last<W: Avx512Floats>(weights: *const u8, x: *const u8, columns: usize) -> __m512 {
+    let count = |column| columns.saturating_sub(column).min(CLASSES);
+    let mut sums = _mm512_setzero_ps();
+    for column in (0..BLOCK.min(columns)).step_by(CLASSES) {
+        // SAFETY: the caller's promise.
+        sums = unsafe {
+            match (count(column), count(BLOCK + column)) {
+                (CLASSES, CLASSES) => step::<W>(weights, x, column, [!0; 2], sums),
+                (CLASSES, 0) => step::<W>(weights, x, column, [!0, 0], sums),
+                (first, second) => {
+                    let there = [!(!0 << first), !(!0 << second)].map(|mask: u16| mask as u8);
+                    step::<W>(weights, x, column, there, sums)
+                }
+            }
+        };
+    }
+    sums
+}
+
+/// Adds the products of a column of each class, as far as they are there. In place of other
+/// inputs stands what changes no sum, not even a zero's sign.
+///
+/// # Safety
+///
+/// As for [`Avx512Floats`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn step<W: Avx512Floats>(
+    weights: *const u8,
+    x: *const u8,
+    column: usize,
+    there: [__mmask8; 2],
+    sums: __m512,
+) -> __m512 {
+    let none = _mm256_set1_ps(-0.0);
+    let x = both::<Avx512F32>(x, column);
+    // SAFETY: the caller's promise.
+    unsafe {
+        let weights = W::eights(both::<W>(weights, column), there);
+        let first = _mm256_mask_loadu_ps(none, there[0], x[0].cast());
+        let second = _mm256_mask_loadu_ps(none, there[1], x[1].cast());
+        let x = _mm512_insertf32x8::<1>(_mm512_castps256_ps512(first), second);
+        _mm512_fmadd_ps(weights, x, sums)
+    }
+}
+
+/// Where this column stands in each of two blocks.
+#[inline]
+fn both<W: Avx512Floats>(start: *const u8, column: usize) -> [*const u8; 2] {
+    [column, BLOCK + column].map(|column| start.wrapping_add(column * W::LEN))
+}
+
+/// A panel: `[class][column of it][row]`.
+type TurnedPanel = [Lanes16<f32>; WIDTH * BLOCK];
+
+impl<W: FloatRow> Gemm for Turned16<W> {
+    const PACK_FROM: usize = MANY;
+    const ROWS: usize = WIDTH * ROWS;
+    const COLUMNS: usize = BLOCK;
+    type Panel = TurnedPanel;
+    const EMPTY: TurnedPanel = [Lanes16([0.0; ROWS]); WIDTH * BLOCK];
+    type Sums = [__m512; WIDTH];
+
+    /// What changes no sum, not even a zero's sign.
+    #[inline(always)]
+    unsafe fn zero() -> Self::Sums {
+        // SAFETY: the caller's promise.
+        [unsafe { _mm512_set1_ps(-0.0) }; WIDTH]
+    }
+
+    #[inline(always)]
+    unsafe fn pack(strip: &Strip<'_>, panel: &mut TurnedPanel) {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { pack::<W>(strip, panel) }
+    }
+
+    #[inline(always)]
+    unsafe fn step(tiles: &mut Tiles<'_, Self>) {
+        // SAFETY: so many inputs are left.
+        unsafe {
+            match tiles.left() {
+                1 => tiles.tile::<1>(),
+                2 | 4 => tiles.tile::<2>(),
+                _ => tiles.tile::<3>(),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn tile<const N: usize>(
+        panel: &TurnedPanel,
+        x: [&[[u8; 4]]; N],
+        ahead: [*const u8; N],
+        sums: &mut [Self::Sums; N],
+    ) {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { tile(panel, x, &ahead, sums) }
+    }
+
+    #[inline(always)]
+    unsafe fn write(sums: &Self::Sums, out: *mut f32, rows: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { write(sums, out, rows) }
+    }
+}
+
+/// Turns up to sixty-four rows.
+///
+/// # Safety
+///
+/// The strip's columns are there.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn pack<W: FloatRow>(strip: &Strip<'_>, panel: &mut TurnedPanel) {
+    let columns = strip.columns.len();
+    for r in 0..WIDTH {
+        if r * ROWS >= strip.left() {
+            break;
+        }
+        let rows: Addresses16 = strip.rows(r * ROWS);
+        for column in (0..columns).step_by(ROWS) {
+            let there = match columns - column {
+                ROWS.. => !0,
+                rest => !(!0 << rest),
+            };
+            let mut found = [_mm512_setzero_si512(); ROWS];
+            for row in 0..ROWS {
+                // What comes next, of so many rows, is not foreseen by the hardware.
+                if W::bytes(column) % 64 == 0 && strip.columns.end < strip.call.columns {
+                    let next = W::bytes(column) + W::bytes(BLOCK);
+                    fetch::<_MM_HINT_T1>(rows[row].wrapping_add(next), 64);
+                }
+                // SAFETY: the caller promises these columns.
+                found[row] =
+                    _mm512_castps_si512(unsafe { W::sixteen_at(rows[row], column, there) });
+            }
+            let turned = transpose(found);
+            for c in 0..ROWS {
+                let (class, at) = ((column + c) % CLASSES, (column + c) / CLASSES);
+                store(&mut panel[(class * DEPTH + at) * WIDTH + r], turned[c]);
+            }
+        }
+    }
+}
+
+/// Adds a panel's products with M inputs to their sums.
+///
+/// # Safety
+///
+/// The inputs have as many columns as the panel.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn tile<const M: usize>(
+    panel: &TurnedPanel,
+    inputs: [&[[u8; 4]]; M],
+    ahead: &[*const u8; M],
+    sums: &mut [[__m512; WIDTH]; M],
+) {
+    let columns = inputs[0].len();
+    let mut totals = [[_mm512_setzero_ps(); WIDTH]; M];
+    for class in 0..CLASSES.min(columns) {
+        if class < M {
+            // The hardware does not foresee them.
+            fetch::<_MM_HINT_T0>(ahead[class], BLOCK * size_of::<f32>());
+        }
+        let mut sums = [[_mm512_setzero_ps(); WIDTH]; M];
+        let panel = panel[class * DEPTH * WIDTH..].as_ptr();
+        for step in 0..(columns - class).div_ceil(CLASSES) {
+            // SAFETY: a class has no more columns in a panel; the caller promises these inputs.
+            unsafe {
+                let mut weights = [_mm512_setzero_ps(); WIDTH];
+                for r in 0..WIDTH {
+                    weights[r] = load_floats(&*panel.add(step * WIDTH + r));
+                }
+                for m in 0..M {
+                    let x = inputs[m].as_ptr().cast::<f32>();
+                    let x = x.byte_add((class + step * CLASSES) * size_of::<f32>());
+                    let x = _mm512_set1_ps(x.read_unaligned());
+                    for r in 0..WIDTH {
+                        sums[m][r] = _mm512_fmadd_ps(x, weights[r], sums[m][r]);
+                    }
+                }
+            }
+        }
+        for m in 0..M {
+            for r in 0..WIDTH {
+                totals[m][r] = match class {
+                    0 => sums[m][r],
+                    _ => _mm512_add_ps(totals[m][r], sums[m][r]),
+                };
+            }
+        }
+    }
+    for m in 0..M {
+        for r in 0..WIDTH {
+            sums[m][r] = _mm512_add_ps(sums[m][r], totals[m][r]);
+        }
+    }
+}

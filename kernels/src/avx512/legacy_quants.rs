@@ -1,0 +1,678 @@
+//! Blocks of 32 weights with a factor each.
+
+use core::arch::x86_64::*;
+use core::marker::PhantomData;
+use core::mem::MaybeUninit;
+
+use super::gemv::{Kept, RowGroup};
+use super::packed::{Addresses16, Avx512Product, Panel16, SixteenRows, Sums16, WIDTH, product};
+use super::register::{
+    Lanes16, ROWS, halves, load, load_floats, load_quarter, store, sum_in_quarters, transpose,
+    turn_quarters,
+};
+use crate::MatMulFn;
+use crate::quant::*;
+use rillm_formats::manifest::DType;
+
+/// The product of a type.
+pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
+    Some(match dtype {
+        DType::Q4_0 => product::<SixteenRows<Avx512Legacy<BlockQ4_0>>>,
+        DType::Q4_1 => product::<SixteenRows<Avx512Legacy<BlockQ4_1>>>,
+        DType::Q5_0 => product::<SixteenRows<Avx512Legacy<BlockQ5_0>>>,
+        DType::Q5_1 => product::<SixteenRows<Avx512Legacy<BlockQ5_1>>>,
+        DType::Q8_0 => product::<SixteenRows<Avx512Legacy<BlockQ8_0>>>,
+        DType::IQ4_NL => product::<SixteenRows<Avx512Legacy<BlockIQ4NL>>>,
+        DType::MXFP4 => product::<SixteenRows<Avx512Legacy<BlockMXFP4>>>,
+        _ => return None,
+    })
+}
+
+/// A block whose weights are multiplied as bytes without sign.
+///
+/// # Safety
+///
+/// Of the function: the CPU has this table's instructions.
+trait Avx512Block32: Block32 {
+    /// What such a byte is above its weight.
+    const ZERO_POINT: i32;
+
+    /// Whether it begins with a factor in half precision, followed by an offset if it has one.
+    const HALVES: bool;
+
+    /// The first sixteen such bytes of each of four blocks, then the others.
+    unsafe fn quants(four: FourBlocks<Self>) -> [__m512i; 2];
+}
+
+/// Legacy quants, and what else has blocks of 32, with [int8 activations](ActivationQ8_0).
+struct Avx512Legacy<W>(PhantomData<W>);
+
+impl<W: Avx512Block32> Avx512Product for Avx512Legacy<W> {
+    type Weights = W;
+    type Inputs = ActivationQ8_0;
+    const ELEMENTS: usize = 32;
+
+    #[inline(always)]
+    unsafe fn unpack(rows: &Addresses16, blocks: usize, panel: &mut Panel16) {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { unpack::<W>(rows, blocks, panel) }
+    }
+
+    #[inline(always)]
+    unsafe fn tile<const N: usize>(
+        panels: &[Panel16; WIDTH],
+        x: [&[ActivationQ8_0]; N],
+        sums: &mut [Sums16; N],
+    ) {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { tile::<W, N>(panels, x, sums) }
+    }
+
+    #[inline(always)]
+    unsafe fn gemv(group: &RowGroup, x: &[ActivationQ8_0]) -> __m512 {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { gemv::<W>(group, x) }
+    }
+}
+
+macro_rules! stored {
+    ($($block:ident: $above:literal, $halves:literal, |$four:ident| $quants:expr;)*) => {$(
+        impl Avx512Block32 for $block {
+            const ZERO_POINT: i32 = $above;
+            const HALVES: bool = $halves;
+
+            #[inline(always)]
+            unsafe fn quants($four: FourBlocks<Self>) -> [__m512i; 2] {
+                // SAFETY: the caller's promise.
+                unsafe { $quants }
+            }
+        }
+    )*};
+}
+
+stored! {
+    BlockQ4_0: 8, true, |four| nibbles(four.sixteens::<2>());
+    BlockQ4_1: 0, true, |four| nibbles(four.sixteens::<4>());
+    BlockQ5_0: 16, true, |four| with_fifth(four.sixteens::<6>(), four.words::<2>());
+    BlockQ5_1: 0, true, |four| with_fifth(four.sixteens::<8>(), four.words::<4>());
+    BlockQ8_0: 128, true, |four| above_128(four.thirty_twos::<2>());
+    BlockIQ4NL: 128, true, |four| values(&IQ4_VALUES, four.sixteens::<2>());
+    BlockMXFP4: 128, false, |four| values(&FP4_VALUES, four.sixteens::<1>());
+}
+
+/// Up to four blocks of a row, one after the other. What is asked of those that are not there
+/// is zero.
+#[derive(Clone, Copy)]
+struct FourBlocks<W> {
+    at: *const u8,
+    count: usize,
+    blocks: PhantomData<W>,
+}
+
+/// Where half-words of four blocks of `len` bytes stand, counted in half-words: in lane l, of
+/// block l / `each`, those from number `from` on. Fewer than 32 are filled up with the first.
+const fn places(len: usize, from: usize, each: usize) -> Lanes16<[u16; 2]> {
+    let mut places = [[0; 2]; ROWS];
+    let mut lane = 0;
+    while lane < 4 * each {
+        places[lane / 2][lane % 2] = (len / 2 * (lane / each) + from + lane % each) as u16;
+        lane += 1;
+    }
+    Lanes16(places)
+}
+
+impl<W: Avx512Block32> FourBlocks<W> {
+    /// # Safety
+    ///
+    /// `count` ≤ 4 blocks can be read from `at` on, as long as this is used.
+    #[inline]
+    unsafe fn new(at: *const u8, count: usize) -> Self {
+        let blocks = PhantomData;
+        FourBlocks { at, count, blocks }
+    }
+
+    /// `EACH` half-words of each block, from byte `FROM` on. What several such take is loaded
+    /// once.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn half_words<const FROM: usize, const EACH: usize>(self) -> __m512i {
+        let places = const { &places(W::LEN, FROM / 2, EACH) };
+        // The last one's number, and one.
+        let end = 3 * W::LEN / 2 + FROM / 2 + EACH;
+        debug_assert!(W::LEN.is_multiple_of(2) && end <= 64);
+        let there = self.count * W::LEN / 2;
+        let mask = |len: usize| ((1u64 << len) - 1) as u32;
+        // SAFETY: whoever made this promised these bytes; the masks leave out those behind them.
+        let (low, high) = unsafe {
+            let behind = self.at.wrapping_add(64);
+            (
+                _mm512_maskz_loadu_epi16(mask(there.min(32)), self.at.cast()),
+                _mm512_maskz_loadu_epi16(mask(there.max(32) - 32), behind.cast()),
+            )
+        };
+        match end {
+            ..=32 => _mm512_permutexvar_epi16(load(places), low),
+            _ => _mm512_permutex2var_epi16(low, load(places), high),
+        }
+    }
+
+    /// Sixteen bytes of each block, from byte `FROM` on.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn sixteens<const FROM: usize>(self) -> __m512i {
+        if W::LEN.is_multiple_of(2) {
+            return self.half_words::<FROM, 8>();
+        }
+        let sixteen = |block: usize| match block < self.count {
+            // SAFETY: this block is there.
+            true => unsafe { _mm_loadu_si128(self.at.add(block * W::LEN + FROM).cast()) },
+            false => _mm_setzero_si128(),
+        };
+        let bytes = _mm512_castsi128_si512(sixteen(0));
+        let bytes = _mm512_inserti32x4::<1>(bytes, sixteen(1));
+        let bytes = _mm512_inserti32x4::<2>(bytes, sixteen(2));
+        _mm512_inserti32x4::<3>(bytes, sixteen(3))
+    }
+
+    /// The first sixteen of 32 bytes of each block, from byte `FROM` on, then the others.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn thirty_twos<const FROM: usize>(self) -> [__m512i; 2] {
+        let whole = |block: usize| match block < self.count {
+            // SAFETY: this block is there.
+            true => unsafe { _mm256_loadu_si256(self.at.add(block * W::LEN + FROM).cast()) },
+            false => _mm256_setzero_si256(),
+        };
+        let two = |block: usize| {
+            let first = _mm512_castsi256_si512(whole(block));
+            _mm512_inserti64x4::<1>(first, whole(block + 1))
+        };
+        let (ab, cd) = (two(0), two(2));
+        [
+            _mm512_shuffle_i32x4::<0x88>(ab, cd),
+            _mm512_shuffle_i32x4::<0xdd>(ab, cd),
+        ]
+    }
+
+    /// Four bytes of each block, from byte `FROM` on.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn words<const FROM: usize>(self) -> __m128i {
+        _mm512_castsi512_si128(self.half_words::<FROM, 2>())
+    }
+
+    /// Two bytes of each block, from byte `FROM` on, in half a quarter.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn halves<const FROM: usize>(self) -> __m128i {
+        if W::LEN < 32 {
+            return _mm512_castsi512_si128(self.half_words::<FROM, 1>());
+        }
+        let half = |block: usize| match block < self.count {
+            // SAFETY: this block is there.
+            true => unsafe {
+                let at = self.at.add(block * W::LEN + FROM);
+                i32::from(at.cast::<i16>().read_unaligned())
+            },
+            false => 0,
+        };
+        let halves = _mm_cvtsi32_si128(half(0));
+        let halves = _mm_insert_epi16::<1>(halves, half(1));
+        let halves = _mm_insert_epi16::<2>(halves, half(2));
+        _mm_insert_epi16::<3>(halves, half(3))
+    }
+}
+
+/// Signed bytes: turning the highest bit adds 128.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn above_128([first, second]: [__m512i; 2]) -> [__m512i; 2] {
+    let highest = _mm512_set1_epi8(-128);
+    [
+        _mm512_xor_si512(first, highest),
+        _mm512_xor_si512(second, highest),
+    ]
+}
+
+/// Low halves of sixteen bytes of each of four blocks, then their high halves.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn nibbles(bytes: __m512i) -> [__m512i; 2] {
+    let mask = _mm512_set1_epi8(15);
+    let high = _mm512_srli_epi16::<4>(bytes);
+    [_mm512_and_si512(bytes, mask), _mm512_and_si512(high, mask)]
+}
+
+/// [`nibbles`] with a fifth bit, bit i of a block's word for weight i.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn with_fifth(bytes: __m512i, fifths: __m128i) -> [__m512i; 2] {
+    let [low, high] = nibbles(bytes);
+    let fifths = _mm512_broadcast_i32x4(fifths);
+    // Each weight's byte of its block's word, and its bit.
+    let places = |at: i64| {
+        let eight = |byte: i64| 0x0101_0101_0101_0101 * byte;
+        let of = |block: i64| (eight(4 * block + at), eight(4 * block + at + 1));
+        let [(a, b), (c, d), (e, f), (g, h)] = [of(0), of(1), of(2), of(3)];
+        _mm512_setr_epi64(a, b, c, d, e, f, g, h)
+    };
+    let bits = _mm512_set1_epi64(0x8040_2010_0804_0201_u64 as i64);
+    let there = |at: i64| {
+        let spread = _mm512_shuffle_epi8(fifths, places(at));
+        _mm512_test_epi8_mask(spread, bits)
+    };
+    let fifth = _mm512_set1_epi8(16);
+    [
+        _mm512_mask_add_epi8(low, there(0), low, fifth),
+        _mm512_mask_add_epi8(high, there(2), high, fifth),
+    ]
+}
+
+/// What [`nibbles`] stand for, with a zero point of 128.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn values(values: &[i8; 16], bytes: __m512i) -> [__m512i; 2] {
+    let values = _mm512_broadcast_i32x4(load_quarter(values));
+    let [low, high] = nibbles(bytes);
+    above_128([
+        _mm512_shuffle_epi8(values, low),
+        _mm512_shuffle_epi8(values, high),
+    ])
+}
+
+/// Factors of sixteen rows' blocks of a type that has none in half precision.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn factors<'a, W: Avx512Block32 + 'a>(block: impl Fn(usize) -> &'a W) -> __m512 {
+    let mut factors = Lanes16([0.0; ROWS]);
+    for row in 0..ROWS {
+        factors.0[row] = block(row).integers(0).scale;
+    }
+    load_floats(&factors)
+}
+
+/// What the products of a block are to begin with, so that its weights count as themselves.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn start<W: Avx512Block32>(x: &ActivationQ8_0) -> __m512i {
+    _mm512_set1_epi32(-W::ZERO_POINT * x.sum())
+}
+
+/// sum + factor · products + offset · (sum of the activations), in this order wherever it is
+/// needed.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn finish<W: Avx512Block32>(
+    sum: __m512,
+    products: __m512i,
+    (factor, offset): (__m512, __m512),
+    x: &ActivationQ8_0,
+) -> __m512 {
+    let factor = _mm512_mul_ps(factor, _mm512_set1_ps(x.scale()));
+    let sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), factor, sum);
+    if !W::OFFSETS {
+        return sum;
+    }
+    _mm512_fmadd_ps(offset, _mm512_set1_ps(x.scale() * x.sum() as f32), sum)
+}
+
+/// Panels of some blocks against `N` inputs.
+#[inline(never)] // so that the registers are all for its sums
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn tile<W: Avx512Block32, const N: usize>(
+    panels: &[Panel16; WIDTH],
+    x: [&[ActivationQ8_0]; N],
+    sums: &mut [Sums16; N],
+) {
+    for block in 0..x[0].len().min(panels[0].factors.len()) {
+        let mut products = [[_mm512_setzero_si512(); WIDTH]; N];
+        for n in 0..N {
+            products[n] = [start::<W>(&x[n][block]); WIDTH];
+        }
+        for group in 0..8 {
+            let mut weights = [_mm512_setzero_si512(); WIDTH];
+            for side in 0..WIDTH {
+                weights[side] = load(&panels[side].quants[8 * block + group]);
+            }
+            for n in 0..N {
+                // SAFETY: eight groups of four lie in a block's quants; the read wants no
+                // alignment.
+                let four = unsafe {
+                    let quants = x[n][block].quants.as_ptr();
+                    quants.cast::<i32>().add(group).read_unaligned()
+                };
+                let four = _mm512_set1_epi32(four);
+                for side in 0..WIDTH {
+                    let sum = products[n][side];
+                    products[n][side] = _mm512_dpbusd_epi32(sum, weights[side], four);
+                }
+            }
+        }
+        for side in 0..WIDTH {
+            let factors = (
+                load_floats(&panels[side].factors[block]),
+                load_floats(&panels[side].offsets[block]),
+            );
+            for n in 0..N {
+                let (sum, products) = (sums[n][side], products[n][side]);
+                sums[n][side] = finish::<W>(sum, products, factors, &x[n][block]);
+            }
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn unpack<W: Avx512Block32>(rows: &Addresses16, blocks: usize, panel: &mut Panel16) {
+    for first in (0..blocks).step_by(4) {
+        let count = 4.min(blocks - first);
+        let mut low = [_mm512_setzero_si512(); ROWS];
+        let mut high = [_mm512_setzero_si512(); ROWS];
+        for row in 0..ROWS {
+            // SAFETY: so many blocks are at each row's address.
+            [low[row], high[row]] =
+                unsafe { W::quants(FourBlocks::new(rows[row].add(first * W::LEN), count)) };
+        }
+        for (half, rows) in [low, high].into_iter().enumerate() {
+            // Four words of each block.
+            let words = transpose(rows);
+            for word in 0..4 * count {
+                let group = 8 * (first + word / 4) + 4 * half + word % 4;
+                store(&mut panel.quants[group], words[word]);
+            }
+        }
+    }
+    for index in 0..blocks {
+        // SAFETY: as above; blocks have alignment 1 and no invalid bytes.
+        let block = |row: usize| unsafe { rows[row].add(index * W::LEN) };
+        // SAFETY: such a block begins with them.
+        let half = |row: usize, at: usize| unsafe { *block(row).add(at).cast::<[u8; 2]>() };
+        let factors = match W::HALVES {
+            true => halves(|row| half(row, 0)),
+            // SAFETY: as above.
+            false => factors(|row| unsafe { &*block(row).cast::<W>() }),
+        };
+        store(&mut panel.factors[index], _mm512_castps_si512(factors));
+        if W::OFFSETS {
+            let offsets = halves(|row| half(row, 2));
+            store(&mut panel.offsets[index], _mm512_castps_si512(offsets));
+        }
+    }
+}
+
+/// Blocks of a row that are walked before the next row's: what is kept of them stays in the
+/// nearest cache.
+const RUN: usize = 256;
+
+/// Activations of four blocks: the first sixteen of each, then the others.
+type FourInputs = [__m512i; 2];
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn input(x: &[ActivationQ8_0]) -> FourInputs {
+    let half = |which: usize| {
+        // Those beyond the end meet weights whose products are dropped.
+        let sixteen =
+            |block: usize| -> &[i8; 16] { &x[block.min(x.len() - 1)].quants.as_chunks().0[which] };
+        let bytes = _mm512_castsi128_si512(load_quarter(sixteen(0)));
+        let bytes = _mm512_inserti32x4::<1>(bytes, load_quarter(sixteen(1)));
+        let bytes = _mm512_inserti32x4::<2>(bytes, load_quarter(sixteen(2)));
+        _mm512_inserti32x4::<3>(bytes, load_quarter(sixteen(3)))
+    };
+    [half(0), half(1)]
+}
+
+/// What is kept of sixteen blocks of a row: the sums of their products, as their bytes are,
+/// of block 4l + k in lane l of quarter k; their factors; their offsets.
+struct SixteenBlocks {
+    products: __m512i,
+    factors: __m256i,
+    offsets: __m256i,
+}
+
+/// Up to sixteen blocks. `FULL`: there are sixteen.
+///
+/// # Safety
+///
+/// `count` blocks of a row are at `at`. The inputs of all fours that begin before their end
+/// have been written.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn sixteen<W: Avx512Block32, const FULL: bool>(
+    (at, count): (*const u8, usize),
+    inputs: &[MaybeUninit<FourInputs>; 4],
+) -> SixteenBlocks {
+    let mut dots = [_mm512_setzero_si512(); 4];
+    let mut factors = [_mm_setzero_si128(); 4];
+    let mut offsets = [_mm_setzero_si128(); 4];
+    for k in 0..4 {
+        if FULL || 4 * k < count {
+            let count = if FULL { 4 } else { (count - 4 * k).min(4) };
+            // SAFETY: the caller's promise.
+            let (four, [low, high]) = unsafe {
+                let four = FourBlocks::<W>::new(at.add(4 * k * W::LEN), count);
+                (four, inputs[k].assume_init_ref())
+            };
+            // SAFETY: this function has the instructions.
+            let quants = unsafe { W::quants(four) };
+            let dot = _mm512_dpbusd_epi32(dots[k], quants[0], *low);
+            dots[k] = _mm512_dpbusd_epi32(dot, quants[1], *high);
+            if W::HALVES {
+                factors[k] = four.halves::<0>();
+            }
+            if W::OFFSETS {
+                offsets[k] = four.halves::<2>();
+            }
+        }
+    }
+    let together = |[a, b, c, d]: [__m128i; 4]| {
+        _mm256_set_m128i(_mm_unpacklo_epi64(c, d), _mm_unpacklo_epi64(a, b))
+    };
+    SixteenBlocks {
+        products: sum_in_quarters(dots),
+        factors: together(factors),
+        offsets: together(offsets),
+    }
+}
+
+/// Half-precision numbers of each row, turned: number k of all rows in result k.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn turned_halves(of: &[__m256i; ROWS]) -> [__m512i; ROWS] {
+    let mut rows = [_mm512_setzero_si512(); ROWS];
+    for row in 0..ROWS {
+        rows[row] = _mm512_castps_si512(_mm512_cvtph_ps(of[row]));
+    }
+    transpose(rows)
+}
+
+/// Rows of up to four blocks: the sums of four rows' products meet in one register, and nothing
+/// need be kept.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn short<W: Avx512Block32>(group: &RowGroup, x: &[ActivationQ8_0]) -> __m512 {
+    let len = x.len() * W::LEN;
+    if let [first, second] = x
+        && W::HALVES
+        && group.rows[ROWS - 1] == group.rows[0].wrapping_add((ROWS - 1) * len)
+    {
+        return pairs::<W>(group, [first, second]);
+    }
+    let [low, high] = input(x);
+    // Of rows 4i to 4i + 3 in register i, their block k in quarter k.
+    let mut fours = [_mm512_setzero_si512(); 4];
+    for first in 0..4 {
+        let mut dots = [_mm512_setzero_si512(); 4];
+        for index in 0..4 {
+            let stretch = group.stretch(4 * first + index, (0, len), len);
+            stretch.fetch(0, len);
+            // SAFETY: so many blocks are at each row's address.
+            let quants = unsafe { W::quants(FourBlocks::new(stretch.at, x.len())) };
+            let dot = _mm512_dpbusd_epi32(dots[index], quants[0], low);
+            dots[index] = _mm512_dpbusd_epi32(dot, quants[1], high);
+        }
+        fours[first] = sum_in_quarters(dots);
+    }
+    group.fetch((0, 1), (0, len), len);
+    let products = turn_quarters(fours);
+    let mut sum = _mm512_setzero_ps();
+    for (index, x) in x.iter().enumerate() {
+        let at = |row: usize| group.rows[row].wrapping_add(index * W::LEN);
+        // SAFETY: this block is there, and begins with them if its type has halves; blocks have
+        // alignment 1 and no invalid bytes.
+        let half = |row: usize, from: usize| unsafe { *at(row).wrapping_add(from).cast() };
+        let factor = match W::HALVES {
+            true => halves(|row| half(row, 0)),
+            // SAFETY: as above.
+            false => factors(|row| unsafe { &*at(row).cast::<W>() }),
+        };
+        let offset = match W::OFFSETS {
+            true => halves(|row| half(row, 2)),
+            false => _mm512_setzero_ps(),
+        };
+        let products = _mm512_add_epi32(products[index], start::<W>(x));
+        sum = finish::<W>(sum, products, (factor, offset), x);
+    }
+    sum
+}
+
+/// Where the sums of a row's block stand in two registers of four dots each, when each dot is that
+/// of two rows.
+const fn of_pairs(block: usize) -> Lanes16<i32> {
+    let mut lanes = Lanes16([0; ROWS]);
+    let mut row = 0;
+    while row < ROWS {
+        let (four, part) = (row / 2, 2 * (row % 2) + block);
+        lanes.0[row] = (four / 4 * 16 + 4 * part + four % 4) as i32;
+        row += 1;
+    }
+    lanes
+}
+
+/// Rows of two blocks, one after the other: two rows are four blocks.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn pairs<W: Avx512Block32>(group: &RowGroup, x: [&ActivationQ8_0; 2]) -> __m512 {
+    let len = 2 * W::LEN;
+    let [low, high] = input(&[*x[0], *x[1], *x[0], *x[1]]);
+    let mut dots = [_mm512_setzero_si512(); ROWS / 2];
+    let mut factors = [_mm_setzero_si128(); ROWS / 2];
+    let mut offsets = [_mm_setzero_si128(); ROWS / 2];
+    for two in 0..ROWS / 2 {
+        let stretch = group.stretch(2 * two, (0, len), len);
+        stretch.fetch(0, 2 * len);
+        // SAFETY: this row's two blocks and the next one's, which follow.
+        let four = unsafe { FourBlocks::<W>::new(stretch.at, 4) };
+        // SAFETY: this function has the instructions.
+        let quants = unsafe { W::quants(four) };
+        let dot = _mm512_dpbusd_epi32(dots[two], quants[0], low);
+        dots[two] = _mm512_dpbusd_epi32(dot, quants[1], high);
+        factors[two] = four.halves::<0>();
+        if W::OFFSETS {
+            offsets[two] = four.halves::<2>();
+        }
+    }
+    group.fetch((0, 1), (0, len), len);
+    let [a, b, c, d, e, f, g, h] = dots;
+    let products = [sum_in_quarters([a, b, c, d]), sum_in_quarters([e, f, g, h])];
+    // Four half-words of each register, row by row.
+    let together = |[a, b, c, d, e, f, g, h]: [__m128i; ROWS / 2]| {
+        let four = |a: __m128i, b: __m128i, c: __m128i, d: __m128i| {
+            _mm256_set_m128i(_mm_unpacklo_epi64(c, d), _mm_unpacklo_epi64(a, b))
+        };
+        let first = _mm512_castsi256_si512(four(a, b, c, d));
+        _mm512_inserti64x4::<1>(first, four(e, f, g, h))
+    };
+    let (factors, offsets) = (together(factors), together(offsets));
+    let every_second = |halves: __m512i| _mm512_cvtph_ps(_mm512_cvtepi32_epi16(halves));
+    let mut sum = _mm512_setzero_ps();
+    for (index, x) in x.into_iter().enumerate() {
+        let of = match index {
+            0 => load(const { &of_pairs(0) }),
+            _ => load(const { &of_pairs(1) }),
+        };
+        let products = _mm512_permutex2var_epi32(products[0], of, products[1]);
+        let products = _mm512_add_epi32(products, start::<W>(x));
+        let at = |halves: __m512i| match index {
+            0 => every_second(halves),
+            _ => every_second(_mm512_srli_epi32::<16>(halves)),
+        };
+        sum = finish::<W>(sum, products, (at(factors), at(offsets)), x);
+    }
+    sum
+}
+
+#[inline(never)] // so that what is kept lies on a stack of its own
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn gemv<W: Avx512Block32>(group: &RowGroup, x: &[ActivationQ8_0]) -> __m512 {
+    if x.len() <= 4 {
+        return short::<W>(group, x);
+    }
+    let mut inputs = [const { MaybeUninit::<FourInputs>::uninit() }; RUN / 4];
+    let mut products = Kept::<__m512i, { RUN / 16 }>::new();
+    let mut factors = Kept::<__m256i, { RUN / 16 }>::new();
+    let mut offsets = Kept::<__m256i, { RUN / 16 }>::new();
+    let mut sum = _mm512_setzero_ps();
+    for (run, part) in x.chunks(RUN).enumerate() {
+        for (input, x) in inputs.iter_mut().zip(part.chunks(4)) {
+            input.write(self::input(x));
+        }
+        let len = part.len();
+        let from = run * RUN * W::LEN;
+        let bytes = (from, from + len * W::LEN);
+        for row in 0..ROWS {
+            let stretch = group.stretch(row, bytes, x.len() * W::LEN);
+            for first in (0..len).step_by(16) {
+                stretch.fetch(first * W::LEN, 16 * W::LEN);
+                let blocks = (
+                    stretch.at.wrapping_add(first * W::LEN),
+                    (len - first).min(16),
+                );
+                let inputs = &inputs.as_chunks().0[first / 16];
+                // SAFETY: so many blocks of the row are there, and their inputs.
+                let found = unsafe {
+                    match blocks.1 {
+                        16 => sixteen::<W, true>(blocks, inputs),
+                        _ => sixteen::<W, false>(blocks, inputs),
+                    }
+                };
+                products.keep(first / 16, row, found.products);
+                factors.keep(first / 16, row, found.factors);
+                if W::OFFSETS {
+                    offsets.keep(first / 16, row, found.offsets);
+                }
+            }
+        }
+        for (sixteen, inputs) in part.chunks(16).enumerate() {
+            group.fetch((sixteen, len.div_ceil(16)), bytes, x.len() * W::LEN);
+            // SAFETY: kept above for all rows.
+            let products = transpose(*unsafe { products.all(sixteen) });
+            let mut factors_of = [_mm512_setzero_si512(); ROWS];
+            if W::HALVES {
+                // SAFETY: the same.
+                factors_of = turned_halves(unsafe { factors.all(sixteen) });
+            }
+            let mut offsets_of = [_mm512_setzero_si512(); ROWS];
+            if W::OFFSETS {
+                // SAFETY: the same.
+                offsets_of = turned_halves(unsafe { offsets.all(sixteen) });
+            }
+            for (index, x) in inputs.iter().enumerate() {
+                let factor = match W::HALVES {
+                    true => _mm512_castsi512_ps(factors_of[index]),
+                    // SAFETY: as in the walk; blocks have alignment 1 and no invalid bytes.
+                    false => self::factors(|row| unsafe {
+                        let at = from + (16 * sixteen + index) * W::LEN;
+                        &*group.rows[row].wrapping_add(at).cast::<W>()
+                    }),
+                };
+                let offset = _mm512_castsi512_ps(offsets_of[index]);
+                // A block's sum stands where its place among four and its four have met.
+                let products = products[index % 4 * 4 + index / 4];
+                let products = _mm512_add_epi32(products, start::<W>(x));
+                sum = finish::<W>(sum, products, (factor, offset), x);
+            }
+        }
+    }
+    sum
+}
