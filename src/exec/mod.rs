@@ -96,12 +96,7 @@ pub fn first_fault(run: &Run<'_>, pool: &Pool) -> Option<usize> {
 }
 
 fn fault(run: &Run<'_>) -> Option<usize> {
-    let mut walk = Walk {
-        run,
-        stage: 0,
-        start: 0,
-        phase: 0,
-    };
+    let mut walk = Walk::new(run);
     while let Some((phase, tile)) = walk.here() {
         let unsound = |node: usize, rows: Range<usize>| {
             let cx = StepContext::new(run, node, &tile, &|_| {});
@@ -146,12 +141,7 @@ fn walk(run: &Run<'_>, worker: &Worker<'_>, emitter: &Emitter<'_>) {
     let mut clock = run
         .profile
         .map(|(profile, plan)| profile.clock(plan, worker.index));
-    let mut walk = Walk {
-        run,
-        stage: 0,
-        start: 0,
-        phase: 0,
-    };
+    let mut walk = Walk::new(run);
     while let Some((phase, tile)) = walk.here() {
         let mut claimed = 0;
         if !single(run, phase, &tile) {
@@ -256,6 +246,16 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
+    /// At the beginning of a run.
+    fn new(run: &'a Run<'a>) -> Walk<'a> {
+        Walk {
+            run,
+            stage: 0,
+            start: 0,
+            phase: 0,
+        }
+    }
+
     /// The phase that is next and its tile; `None` at the end.
     fn here(&mut self) -> Option<(&'a Phase, Tile)> {
         loop {
