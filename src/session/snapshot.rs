@@ -213,9 +213,9 @@ impl Session {
     /// Makes a sequence what a snapshot holds, and returns the tokens noted in it.
     ///
     /// # Errors
-    /// Bytes that are no whole snapshot of this model, every byte of its weights included, or more positions than the session has
-    /// room for. Once the snapshot was seen to be of this model the sequence is empty after an
-    /// error.
+    /// Bytes that are no whole snapshot of this model, every byte of its weights included, or more
+    /// positions than the session has room for. Once the snapshot was seen to be of this model the
+    /// sequence is empty after an error.
     pub fn restore(
         &mut self,
         sequence: u32,
@@ -261,14 +261,26 @@ impl Session {
                 "snapshot holds other pieces of state, or of another type, than this session keeps";
             return Err(SnapshotError::Other(what.to_string()));
         }
-        let length = |from: &mut Summed<&mut dyn Read>, what: &str| {
+        let read = self.fill(sequence, &mut from);
+        if read.is_err() {
+            self.state.reset(sequence)?;
+        }
+        read
+    }
+
+    /// Reads what stands behind the model's part, and returns the tokens.
+    fn fill(
+        &mut self,
+        sequence: u32,
+        from: &mut Summed<&mut dyn Read>,
+    ) -> Result<Vec<u32>, SnapshotError> {
+        let mut length = |what: &str| {
             let found = from.u64()?;
             let length = usize::try_from(found).ok().filter(|_| found >> 48 == 0);
             length.ok_or_else(|| SnapshotError::Damaged(format!("snapshot has {found} {what}")))
         };
-        let len = length(&mut from, "positions")?;
-        let source = length(&mut from, "source rows")?;
-        let count = length(&mut from, "tokens")?;
+        let (len, source) = (length("positions")?, length("source rows")?);
+        let count = length("tokens")?;
         // Grown as they come: a count alone must not cost memory.
         let mut tokens = Vec::new();
         for _ in 0..count {
@@ -276,19 +288,6 @@ impl Session {
             tokens.try_reserve(1).map_err(io::Error::from)?;
             tokens.push(token);
         }
-        let read = self.fill(sequence, (len, source), &mut from);
-        if read.is_err() {
-            self.state.reset(sequence)?;
-        }
-        read.map(|()| tokens)
-    }
-
-    fn fill(
-        &mut self,
-        sequence: u32,
-        (len, source): (usize, usize),
-        from: &mut Summed<&mut dyn Read>,
-    ) -> Result<(), SnapshotError> {
         self.state.prepare(sequence, len, source)?;
         for range in self.state.saved(sequence)? {
             from.fill(self.state.bytes_mut(range))?;
@@ -303,7 +302,7 @@ impl Session {
             let what = format!("snapshot holds positions that are not below {limit}");
             return Err(SnapshotError::Damaged(what));
         }
-        Ok(())
+        Ok(tokens)
     }
 
     /// Whether sequences can be rewound to any length, without a checkpoint.

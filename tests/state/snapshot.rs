@@ -169,6 +169,28 @@ fn what_is_no_whole_snapshot_of_this_model_is_refused() {
     }
 }
 
+/// Until it is seen to be of this model a snapshot changes nothing; from then on a sequence is what it
+/// holds, or empty.
+#[test]
+fn a_snapshot_that_ends_early_leaves_no_half_of_another() {
+    for name in ["llama_mqa", "mamba"] {
+        let opened = open(name);
+        let history = opened.tokens(0, 3);
+        let bytes = saved(&fed(&opened, &history), 1, &history);
+        let mut number = [0; 4];
+        number.copy_from_slice(&bytes[36..40]);
+        // Three lengths and the tokens follow.
+        let model = 40 + 16 * u32::from_le_bytes(number) as usize;
+        for end in 0..model + 3 * 8 + 3 * 4 {
+            let mut session = fed(&opened, &opened.tokens(5, 2));
+            let restored = session.restore(1, &mut &bytes[..end]);
+            assert!(restored.is_err(), "{name}: {end}");
+            let left = if end < model { 2 } else { 0 };
+            assert_eq!(session.len(1).unwrap(), left, "{name}: {end}");
+        }
+    }
+}
+
 #[test]
 fn a_snapshot_must_fit() {
     let opened = open("llama");
