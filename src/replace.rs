@@ -31,13 +31,17 @@ impl Replacement {
                 partial: None,
                 to: path.to_path_buf(),
             }),
-            Destination::File(to, permissions) => {
+            Destination::File(to, permissions) => loop {
                 let number = COUNT.fetch_add(1, Ordering::Relaxed);
                 // Of one length: beside a name as long as names can be there is room for it.
                 let name = format!(".rillm-{}-{number}.partial", std::process::id());
                 let partial = to.with_file_name(name);
-                Replacement::beside(partial, to, permissions)
-            }
+                match Replacement::beside(partial, to.clone(), permissions.clone()) {
+                    // Another process of this number, which was ended, has left its own.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                    begun => return begun,
+                }
+            },
         }
     }
 

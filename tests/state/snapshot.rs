@@ -367,6 +367,17 @@ fn a_file_replaces_nothing_but_a_file() {
     write(&long).expect("a file");
     assert!(holds(&long));
 
+    // What an earlier process of the same number has left is in nobody's way, and stays.
+    let left = |number| format!(".rillm-{}-{number}.partial", std::process::id());
+    let crowded = folder.join("crowded");
+    fs::create_dir(&crowded).expect("a folder");
+    for number in 0..1000 {
+        fs::write(crowded.join(left(number)), "left").expect("a file");
+    }
+    write(&crowded.join("file")).expect("a file");
+    assert!(holds(&crowded.join("file")));
+    assert_eq!(fs::read_dir(&crowded).expect("a folder").count(), 1001);
+
     let pipe = folder.join("pipe");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status();
     if made.is_ok_and(|status| status.success()) {
