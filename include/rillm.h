@@ -656,10 +656,11 @@ rillm_status rillm_sampler_accept(const struct rillm_sampler *sampler,
 // Threads: one at a time, others get RILLM_STATUS_BUSY.
 rillm_status rillm_sampler_reset(const struct rillm_sampler *sampler, struct rillm_error *error);
 
-// Feeds the prompt to sequence 0 and hands each new token to the callback, until an end-of-generation token,
-// `limit` tokens (0: no limit), a full context or its word. An encoder-decoder model encodes the
-// prompt and decodes from its start token; others continue what the sequence holds. Afterwards
-// the last token handed out is not in the sequence yet, unless an end-of-generation token followed it.
+// Feeds the prompt to sequence 0 and hands each new token to the callback, until an
+// end-of-generation token, `limit` tokens (0: no limit), a full context or its word. An
+// encoder-decoder model encodes the prompt and decodes from its start token; others continue what
+// the sequence holds. Afterwards the last token handed out is not in the sequence yet, unless an
+// end-of-generation token followed it.
 // `callback` and `generation` may be null. A model without a usable vocabulary gives no text and
 // knows no end-of-generation tokens.
 // Threads: one at a time for session and sampler, others get RILLM_STATUS_BUSY.

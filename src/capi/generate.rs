@@ -10,6 +10,7 @@ use super::session::{SessionHandle, with_session};
 use crate::generate::{GenerateOptions, Stop, generate};
 use crate::graph::Role;
 use crate::sample::{Mirostat, SampleOptions, Sampler};
+use crate::session::SessionOptions;
 use rillm_formats::tokenizer::{DecodeOptions, Position};
 use std::ffi::{c_char, c_int, c_void};
 use std::ops::ControlFlow;
@@ -189,7 +190,8 @@ pub unsafe extern "C" fn rillm_sampler_new(
                     .map_err(|_| Failure::new(Status::Unsupported, "the model has no vocabulary"))?
                     as usize;
                 let options = sample_options(read(options, settings())?)?;
-                let context = model.context().unwrap_or(0);
+                // Of a model that says none, as far as sessions reach unless told otherwise.
+                let context = model.context().unwrap_or(SessionOptions::new().context);
                 let inner = Mutex::new(Sampler::new(options, vocabulary, context));
                 Ok(SamplerHandle { inner })
             })
@@ -262,10 +264,11 @@ pub unsafe extern "C" fn rillm_sampler_reset(
     }
 }
 
-/// Feeds the prompt to sequence 0 and hands each new token to the callback, until an end-of-generation token,
-/// `limit` tokens (0: no limit), a full context or its word. An encoder-decoder model encodes the
-/// prompt and decodes from its start token; others continue what the sequence holds. Afterwards
-/// the last token handed out is not in the sequence yet, unless an end-of-generation token followed it.
+/// Feeds the prompt to sequence 0 and hands each new token to the callback, until an
+/// end-of-generation token, `limit` tokens (0: no limit), a full context or its word. An
+/// encoder-decoder model encodes the prompt and decodes from its start token; others continue what
+/// the sequence holds. Afterwards the last token handed out is not in the sequence yet, unless an
+/// end-of-generation token followed it.
 /// `callback` and `generation` may be null. A model without a usable vocabulary gives no text and
 /// knows no end-of-generation tokens.
 /// Threads: one at a time for session and sampler, others get RILLM_STATUS_BUSY.

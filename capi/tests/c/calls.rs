@@ -1,6 +1,10 @@
 //! What the fuzzer of the C interface starts from, what it has found, and calls at random.
 
+use std::mem::{MaybeUninit, size_of};
 use std::path::{Path, PathBuf};
+use std::ptr::{null, null_mut};
+
+use rillm::capi::*;
 
 use crate::c_calls::c_calls;
 use crate::folder::TempFolder;
@@ -62,5 +66,33 @@ fn calls_at_random_do_no_harm() {
         }
         bytes.extend((0..200).map(|_| random() as u8));
         c_calls(&bytes, &FILES, &folder);
+    }
+}
+
+/// A Mamba's files say no context: penalties look back all the same.
+#[test]
+fn penalties_need_no_context() {
+    let (mut model, mut sampler, mut token) = (null_mut(), null_mut(), 0);
+    let mut options = MaybeUninit::<SamplerSettings>::uninit();
+    // SAFETY: handles are those just made, and each pointer leads to what it says.
+    unsafe {
+        let file = FILES[2];
+        let (data, len) = (file.as_ptr(), file.len());
+        let status = rillm_model_open_memory(data, len, 1, null(), &mut model, null_mut());
+        assert_eq!(status, Status::Ok);
+        rillm_sampler_options_init(options.as_mut_ptr(), size_of::<SamplerSettings>());
+        let options = options.assume_init_mut();
+        (options.temperature, options.repeat_penalty) = (0.0, 2.0);
+        let status = rillm_sampler_new(model, options, &mut sampler, null_mut());
+        assert_eq!(status, Status::Ok);
+        let logits = [3.0, 2.0];
+        for expected in [0, 1] {
+            rillm_sampler_sample(sampler, logits.as_ptr(), 2, &mut token, null_mut());
+            assert_eq!(token, expected);
+            // From now on its logit counts half.
+            rillm_sampler_accept(sampler, token, null_mut());
+        }
+        rillm_sampler_free(sampler);
+        rillm_model_free(model);
     }
 }
