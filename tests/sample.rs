@@ -67,6 +67,30 @@ fn zero_temperature_is_greedy_and_ties_go_to_the_first() {
     assert_eq!(sampler.sample(&logits), 2);
 }
 
+/// The most likely token of those that other stages leave, which need not be the first of all.
+#[test]
+fn zero_temperature_comes_after_the_stages_before_it() {
+    // As in the tests of these stages: XTC leaves the last and the second.
+    let options = SampleOptions::greedy();
+    let xtc = with!(options.clone(); xtc_probability: 1.0, xtc_threshold: 0.15, min_keep: 0);
+    assert_eq!(
+        counts(xtc.clone(), &logits(&[0.4, 0.1, 0.3, 0.2]), 10),
+        [0, 0, 0, 10]
+    );
+    let typical = with!(options; typical_p: 0.2);
+    assert_eq!(
+        counts(typical, &logits(&[0.5, 0.25, 0.125, 0.125]), 10),
+        [0, 10, 0, 0]
+    );
+    // Behind it they find one token alone.
+    let stages = vec![SampleStage::Temperature, SampleStage::Xtc];
+    let behind = with!(xtc; stages: stages);
+    assert_eq!(
+        counts(behind, &logits(&[0.4, 0.1, 0.3, 0.2]), 10),
+        [10, 0, 0, 0]
+    );
+}
+
 #[test]
 fn frequencies_follow_the_softmax() {
     let counts = counts(unchanged(), &logits(&[1.0, 2.0, 5.0]), 40_000);

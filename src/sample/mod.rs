@@ -122,6 +122,8 @@ impl Sampler {
     pub fn sample(&mut self, logits: &[f32]) -> u32 {
         let options = &self.options;
         let plain = self.recent.is_off() && self.dry.is_off() && options.logit_bias.is_empty();
+        // The stages that may drop the most likely token.
+        let plain = plain && options.xtc_probability <= 0.0 && options.typical_p >= 1.0;
         let greedy =
             options.temperature <= 0.0 && options.stages.contains(&SampleStage::Temperature);
         if plain && greedy && options.mirostat.is_none() {
