@@ -22,6 +22,7 @@ mod arguments;
 mod error;
 mod generate;
 mod model;
+mod outputs;
 mod session;
 mod snapshot;
 mod text;

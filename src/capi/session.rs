@@ -1,18 +1,18 @@
 //! Sessions: rows in, outputs out, and what can be done to a sequence.
 
 use super::arguments::{
-    Sized, borrow, broken, enter_handle, free, hand_over, in_use, init, put, put_if, read, slice,
-    string,
+    Sized, borrow, broken, enter_handle, free, hand_over, in_use, init, put, put_if, read,
+    slice, string,
 };
 use super::error::{CallError, Failure, Status, enter};
 use super::model::ModelHandle;
+use super::outputs::Outputs;
 use crate::error::RunError;
 use crate::exec::{Output, Row};
-use crate::graph::{Op, Role, RowSpace};
-use crate::model::Model;
+use crate::graph::Role;
 use crate::session::{Session, SessionOptions};
 use crate::state::KvType;
-use std::ffi::{CString, c_char};
+use std::ffi::c_char;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -89,101 +89,6 @@ pub(super) struct Working {
     pub restored: Vec<u32>,
     /// Set by a defect of the library.
     broken: bool,
-}
-
-/// Outputs of the last feed, end to end.
-struct Outputs {
-    names: Vec<(&'static str, CString)>,
-    records: Vec<Record>,
-    values: Vec<f32>,
-}
-
-struct Record {
-    name: usize,
-    start: usize,
-    count: usize,
-    row: usize,
-    of_sequence: bool,
-}
-
-impl Outputs {
-    fn new(model: &Model) -> Outputs {
-        let mut names = Vec::new();
-        for role in [Role::Decode, Role::Encode] {
-            for (name, _, _) in emitted(model, role) {
-                if let Ok(text) = CString::new(name) {
-                    names.push((name, text));
-                }
-            }
-        }
-        Outputs {
-            names,
-            records: Vec::new(),
-            values: Vec::new(),
-        }
-    }
-
-    pub fn clear(&mut self) {
-        self.records.clear();
-        self.values.clear();
-    }
-
-    /// Makes room for all that `rows` can give, so that the run itself never asks for memory.
-    fn reserve(&mut self, model: &Model, role: Role, rows: &[Row]) -> Result<(), Failure> {
-        self.clear();
-        let selected = rows.iter().filter(|row| row.emit).count();
-        let (mut records, mut values) = (0usize, 0usize);
-        for (_, space, width) in emitted(model, role) {
-            let count = match space {
-                RowSpace::Selected => selected,
-                _ => rows.len(),
-            };
-            records = records.saturating_add(count);
-            values = values.saturating_add(count.saturating_mul(width));
-        }
-        self.records.try_reserve(records)?;
-        Ok(self.values.try_reserve(values)?)
-    }
-
-    fn push(&mut self, output: Output<'_>) {
-        let Some(name) = self.names.iter().position(|(name, _)| *name == output.name) else {
-            return;
-        };
-        self.records.push(Record {
-            name,
-            start: self.values.len(),
-            count: output.values.len(),
-            row: output.row,
-            of_sequence: output.space == RowSpace::Sequence,
-        });
-        self.values.extend_from_slice(output.values);
-    }
-
-    fn get(&self, record: &Record) -> OutputRow {
-        OutputRow {
-            name: self.names[record.name].1.as_ptr(),
-            values: self.values[record.start..][..record.count].as_ptr(),
-            count: record.count,
-            row: record.row,
-            of_sequence: u32::from(record.of_sequence),
-        }
-    }
-}
-
-/// The outputs of a graph: name, row space, width.
-fn emitted(
-    model: &Model,
-    role: Role,
-) -> impl Iterator<Item = (&'static str, RowSpace, usize)> + '_ {
-    model.graph(role).into_iter().flat_map(|graph| {
-        graph.nodes.iter().filter_map(|node| match &node.op {
-            Op::Emit(emit) => {
-                let info = graph.info(emit.x);
-                Some((emit.name, info.space, info.width))
-            }
-            _ => None,
-        })
-    })
 }
 
 impl Working {
@@ -498,7 +403,7 @@ pub unsafe extern "C" fn rillm_session_output_count(
     // SAFETY: the contract of this module.
     unsafe {
         with_session(session, error, |inner| {
-            put(count, inner.outputs.records.len(), "count")
+            put(count, inner.outputs.len(), "count")
         })
     }
 }
@@ -516,12 +421,12 @@ pub unsafe extern "C" fn rillm_session_output(
     unsafe {
         with_session(session, error, |inner| {
             let outputs = &inner.outputs;
-            let record = outputs.records.get(index).ok_or_else(|| {
-                let held = outputs.records.len();
+            let found = outputs.get(index).ok_or_else(|| {
+                let held = outputs.len();
                 let what = format!("there is no output {index}, the last call left {held}");
                 Failure::new(Status::Input, what)
             })?;
-            put(output, outputs.get(record), "output")
+            put(output, found, "output")
         })
     }
 }
@@ -539,14 +444,11 @@ pub unsafe extern "C" fn rillm_session_logits(
     // SAFETY: the contract of this module.
     unsafe {
         with_session(session, error, |inner| {
-            let outputs = &inner.outputs;
-            let is_logits = |record: &&Record| outputs.names[record.name].0 == "logits";
-            let found = outputs.records.iter().rev().find(is_logits);
-            let record = found.ok_or_else(|| {
+            let found = inner.outputs.last("logits").ok_or_else(|| {
                 Failure::new(Status::State, "there are no logits, feed the session first")
             })?;
-            put(logits, outputs.get(record).values, "logits")?;
-            put_if(count, record.count, "count")
+            put(logits, found.values, "logits")?;
+            put_if(count, found.count, "count")
         })
     }
 }
