@@ -156,7 +156,7 @@ pub(super) unsafe fn fill<T: Copy>(
 ///
 /// # Safety
 /// `repr(C)`, its first field is that `usize`, and any bytes make a valid one.
-pub(super) unsafe trait Sized: Copy {
+pub(super) unsafe trait Versioned: Copy {
     /// What C calls it.
     const NAME: &'static str;
     /// Bytes it had when it first appeared: no program says less.
@@ -167,7 +167,7 @@ pub(super) unsafe trait Sized: Copy {
 ///
 /// # Safety
 /// If `pointer` is not null there are as many bytes as the `usize` there says.
-unsafe fn said<T: Sized>(pointer: *const T) -> Result<usize, Failure> {
+unsafe fn said<T: Versioned>(pointer: *const T) -> Result<usize, Failure> {
     check(pointer, T::NAME)?;
     // SAFETY: not null and aligned; every such struct begins with a `usize`.
     let size = unsafe { pointer.cast::<usize>().read() };
@@ -188,7 +188,7 @@ unsafe fn said<T: Sized>(pointer: *const T) -> Result<usize, Failure> {
 ///
 /// # Safety
 /// If `pointer` is not null there are as many bytes as the `usize` there says.
-pub(super) unsafe fn read<T: Sized>(pointer: *const T, defaults: T) -> Result<T, Failure> {
+pub(super) unsafe fn read<T: Versioned>(pointer: *const T, defaults: T) -> Result<T, Failure> {
     if pointer.is_null() {
         return Ok(defaults);
     }
@@ -217,7 +217,7 @@ pub(super) unsafe fn read<T: Sized>(pointer: *const T, defaults: T) -> Result<T,
 ///
 /// # Safety
 /// As [`read`], for writing.
-pub(super) unsafe fn write<T: Sized>(pointer: *mut T, value: &T) -> Result<(), Failure> {
+pub(super) unsafe fn write<T: Versioned>(pointer: *mut T, value: &T) -> Result<(), Failure> {
     // SAFETY: as in `read`.
     unsafe {
         let size = said(pointer)?;
@@ -237,7 +237,7 @@ pub(super) unsafe fn write<T: Sized>(pointer: *mut T, value: &T) -> Result<(), F
 ///
 /// # Safety
 /// If `pointer` is not null there are `size` bytes.
-pub(super) unsafe fn init<T: Sized>(
+pub(super) unsafe fn init<T: Versioned>(
     pointer: *mut T,
     size: usize,
     value: &T,

@@ -2,7 +2,7 @@
 
 use super::NO_TOKEN;
 use super::arguments::{
-    Sized, borrow, enter_handle, free, hand_over, in_use, init, put, read, slice, write,
+    Versioned, borrow, enter_handle, free, hand_over, in_use, init, put, read, slice, write,
 };
 use super::error::{CallError, Failure, Status, enter};
 use super::model::ModelHandle;
@@ -47,7 +47,7 @@ pub struct SamplerSettings {
 }
 
 // SAFETY: `repr(C)`, the size first, numbers.
-unsafe impl Sized for SamplerSettings {
+unsafe impl Versioned for SamplerSettings {
     const NAME: &'static str = "rillm_sampler_options";
     const FIRST: usize = size_of::<SamplerSettings>();
 }
@@ -92,7 +92,7 @@ pub struct GenerationFacts {
 }
 
 // SAFETY: `repr(C)`, the size first, numbers.
-unsafe impl Sized for GenerationFacts {
+unsafe impl Versioned for GenerationFacts {
     const NAME: &'static str = "rillm_generation";
     const FIRST: usize = size_of::<GenerationFacts>();
 }

@@ -1,6 +1,6 @@
 //! Models: opening them, what they are, what a session of theirs would take.
 
-use super::arguments::{Sized, borrow, free, hand_over, init, put, read, slice, string, write};
+use super::arguments::{Versioned, borrow, free, hand_over, init, put, read, slice, string, write};
 use super::error::{CallError, Failure, Status, enter};
 use super::session::{SessionSettings, session_options};
 use crate::graph::{Index, Op, Role};
@@ -31,7 +31,7 @@ pub struct ModelSettings {
 }
 
 // SAFETY: `repr(C)`, the size first, integers and a pointer.
-unsafe impl Sized for ModelSettings {
+unsafe impl Versioned for ModelSettings {
     const NAME: &'static str = "rillm_model_options";
     const FIRST: usize = size_of::<ModelSettings>();
 }
@@ -70,7 +70,7 @@ pub struct ModelFacts {
 }
 
 // SAFETY: `repr(C)`, the size first, integers.
-unsafe impl Sized for ModelFacts {
+unsafe impl Versioned for ModelFacts {
     const NAME: &'static str = "rillm_model_facts";
     const FIRST: usize = size_of::<ModelFacts>();
 }
@@ -94,7 +94,7 @@ pub struct MemoryFigures {
 }
 
 // SAFETY: `repr(C)`, the size first, integers.
-unsafe impl Sized for MemoryFigures {
+unsafe impl Versioned for MemoryFigures {
     const NAME: &'static str = "rillm_memory";
     const FIRST: usize = size_of::<MemoryFigures>();
 }

@@ -1,7 +1,7 @@
 //! Sessions: rows in, outputs out, and what can be done to a sequence.
 
 use super::arguments::{
-    Sized, borrow, broken, enter_handle, free, hand_over, in_use, init, put, put_if, read,
+    Versioned, borrow, broken, enter_handle, free, hand_over, in_use, init, put, put_if, read,
     slice, string,
 };
 use super::error::{CallError, Failure, Status, enter};
@@ -37,7 +37,7 @@ pub struct SessionSettings {
 }
 
 // SAFETY: `repr(C)`, the size first, integers and a pointer.
-unsafe impl Sized for SessionSettings {
+unsafe impl Versioned for SessionSettings {
     const NAME: &'static str = "rillm_session_options";
     const FIRST: usize = size_of::<SessionSettings>();
 }

@@ -2,7 +2,7 @@
 
 use super::NO_TOKEN;
 use super::arguments::{
-    Sized, borrow, enter_handle, fill, flags, free, hand_over, in_use, put, slice, text, write,
+    Versioned, borrow, enter_handle, fill, flags, free, hand_over, in_use, put, slice, text, write,
 };
 use super::error::{CallError, Failure, Status, enter};
 use super::model::ModelHandle;
@@ -40,7 +40,7 @@ pub struct VocabularyFacts {
 }
 
 // SAFETY: `repr(C)`, the size first, integers.
-unsafe impl Sized for VocabularyFacts {
+unsafe impl Versioned for VocabularyFacts {
     const NAME: &'static str = "rillm_vocabulary_facts";
     const FIRST: usize = size_of::<VocabularyFacts>();
 }
@@ -62,7 +62,7 @@ pub struct TokenFacts {
 }
 
 // SAFETY: `repr(C)`, the size first, integers and a pointer.
-unsafe impl Sized for TokenFacts {
+unsafe impl Versioned for TokenFacts {
     const NAME: &'static str = "rillm_token_facts";
     const FIRST: usize = size_of::<TokenFacts>();
 }
