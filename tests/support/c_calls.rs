@@ -2,6 +2,12 @@
 //! crooked or out of range, as far as its contract allows them. Uses nothing but the library, so that
 //! the fuzz target shares it.
 
+// By their paths, since the fuzz target takes this file by its own.
+#[path = "c_calls/choices.rs"]
+mod choices;
+#[path = "c_calls/sessions.rs"]
+mod sessions;
+
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::mem::{MaybeUninit, size_of};
 use std::path::Path;
@@ -9,34 +15,8 @@ use std::ptr::{null, null_mut};
 
 use rillm::capi::*;
 
-/// Counts and sizes.
-const NUMBERS: [usize; 16] = [
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    7,
-    8,
-    9,
-    16,
-    33,
-    64,
-    (1 << 20) + 1,
-    1 << 60,
-    usize::MAX / 2,
-    usize::MAX,
-];
-
-/// Sampling options beside ordinary ones.
-const FLOATS: [f32; 8] = [0.0, 1.0, -1.0, 0.5, 1e-30, 1e30, f32::INFINITY, f32::NAN];
-
 /// A session that needs more is not made: what it says that it needs is compared elsewhere.
 const MEMORY: u64 = 16 << 20;
-
-/// Bytes of a struct with its size in front, of programs of any version.
-const STRUCT: usize = 4104;
 
 /// Tokens after which a callback has enough: a recurrent model could go on for ever.
 const TOKENS: usize = 12;
@@ -129,115 +109,7 @@ unsafe extern "C" fn listen(
     }
 }
 
-/// A struct as a program of some version holds it.
-#[repr(C, align(8))]
-struct Versioned([u8; STRUCT]);
-
 impl World<'_> {
-    fn byte(&mut self) -> u8 {
-        let Some((&first, rest)) = self.bytes.split_first() else {
-            return 0;
-        };
-        self.bytes = rest;
-        first
-    }
-
-    fn index(&mut self) -> usize {
-        usize::from(self.byte())
-    }
-
-    fn number(&mut self) -> usize {
-        NUMBERS[self.index() % NUMBERS.len()]
-    }
-
-    fn small(&mut self) -> usize {
-        self.index() % 12
-    }
-
-    fn float(&mut self) -> f32 {
-        let by = self.index();
-        match FLOATS.get(by) {
-            Some(float) => *float,
-            None => by as f32 / 100.0,
-        }
-    }
-
-    /// A token or a sequence, most of which are there.
-    fn id(&mut self) -> u32 {
-        match self.byte() {
-            byte @ 0..250 => u32::from(byte % 6),
-            byte => u32::MAX - u32::from(byte % 2),
-        }
-    }
-
-    fn ids(&mut self) -> Vec<u32> {
-        (0..self.small()).map(|_| self.id()).collect()
-    }
-
-    /// A place that is null now and then.
-    fn place<T>(&mut self, place: &mut MaybeUninit<T>) -> *mut T {
-        match self.byte() {
-            251 => null_mut(),
-            // Refused before anybody looks there.
-            252 if align_of::<T>() > 1 => place.as_mut_ptr().cast::<u8>().wrapping_add(1).cast(),
-            _ => place.as_mut_ptr(),
-        }
-    }
-
-    /// The elements, or null; of none, any.
-    fn list<T>(&mut self, list: &[T]) -> *const T {
-        match self.byte() {
-            251 => null(),
-            _ => list.as_ptr(),
-        }
-    }
-
-    fn text(&mut self) -> Vec<u8> {
-        let len = self.small().min(self.bytes.len());
-        let (text, rest) = self.bytes.split_at(len);
-        self.bytes = rest;
-        text.to_vec()
-    }
-
-    fn path(&mut self) -> Option<CString> {
-        let name = match self.byte() % 8 {
-            0 => return None,
-            1 => return Some(CString::default()),
-            2 => return CString::new(vec![0xFF, b'a']).ok(),
-            3 => "",
-            4 => "nothing/here",
-            _ => "snapshot",
-        };
-        CString::new(self.folder.join(name).to_str()?).ok()
-    }
-
-    /// Options as `init` writes them or not at all, with a size of some version.
-    unsafe fn options<T>(
-        &mut self,
-        init: unsafe extern "C" fn(*mut T, usize) -> Status,
-        change: impl FnOnce(&mut Self, &mut T),
-    ) -> Box<Versioned> {
-        let mut options = Box::new(Versioned([0; STRUCT]));
-        let size = match self.byte() {
-            0 => self.number(),
-            1 => size_of::<T>() + 8,
-            2 => 4096,
-            _ => size_of::<T>(),
-        };
-        // SAFETY: there are as many bytes as any size that is taken; what lies there is integers,
-        // floats and null pointers.
-        unsafe {
-            let first = (&raw mut *options).cast::<T>();
-            init(first, size.min(STRUCT));
-            change(self, &mut *first);
-            first.cast::<usize>().write(size);
-        }
-        if self.byte() == 7 {
-            options.0[size_of::<T>() + 8] = 1;
-        }
-        options
-    }
-
     /// Judges how a call ended.
     unsafe fn judge(&mut self, call: impl FnOnce(&mut Self, *mut CallError) -> Status) -> bool {
         let mut error = MaybeUninit::<CallError>::uninit();
@@ -392,17 +264,6 @@ impl World<'_> {
         }
     }
 
-    /// A struct to be filled.
-    fn sized(&mut self, usual: usize) -> Box<Versioned> {
-        let mut facts = Box::new(Versioned([0xAA; STRUCT]));
-        let size = match self.byte() {
-            251.. => self.number(),
-            _ => usual,
-        };
-        facts.0[..size_of::<usize>()].copy_from_slice(&size.to_ne_bytes());
-        facts
-    }
-
     unsafe fn new_session(&mut self, which: usize, model: *mut ModelHandle) {
         let mut made = MaybeUninit::new(null_mut());
         let place = self.place(&mut made);
@@ -531,186 +392,6 @@ impl World<'_> {
             let data = self.list(&tokens);
             self.judge(|_, error| {
                 rillm_detokenize(model, data, count, flags, at, room, place, error)
-            });
-        }
-    }
-
-    unsafe fn feed(&mut self, session: *mut SessionHandle) {
-        let (id, tokens) = (self.id(), self.ids());
-        let positions: Vec<u64> = tokens.iter().map(|_| self.number() as u64).collect();
-        let data = self.list(&tokens);
-        let positions = match self.byte() % 4 {
-            0 => positions.as_ptr(),
-            _ => null(),
-        };
-        let count = tokens.len();
-        // SAFETY: see `call`.
-        unsafe {
-            self.judge(|_, error| rillm_session_feed(session, id, data, positions, count, error));
-        }
-    }
-
-    unsafe fn rows(
-        &mut self,
-        session: *mut SessionHandle,
-        call: unsafe extern "C" fn(
-            *const SessionHandle,
-            *const InputRow,
-            usize,
-            *mut CallError,
-        ) -> Status,
-    ) {
-        let count = self.small();
-        let row = |at: usize, world: &mut Self| InputRow {
-            position: match world.byte() {
-                byte @ 0..240 => u64::from(byte % 16),
-                240..248 => at as u64,
-                _ => world.number() as u64,
-            },
-            token: world.id(),
-            sequence: world.id() % 3,
-            token_type: u32::from(world.byte() > 250),
-            emit: u32::from(world.byte() % 2),
-        };
-        let rows: Vec<InputRow> = (0..count).map(|at| row(at, self)).collect();
-        let data = self.list(&rows);
-        // SAFETY: see `call`.
-        unsafe {
-            self.judge(|_, error| call(session, data, count, error));
-        }
-    }
-
-    unsafe fn outputs(&mut self, session: *mut SessionHandle) {
-        let mut count = MaybeUninit::<usize>::uninit();
-        let mut logits = MaybeUninit::<*const f32>::uninit();
-        let mut output = MaybeUninit::<OutputRow>::uninit();
-        let (count_at, logits_at) = (self.place(&mut count), self.place(&mut logits));
-        let (output_at, far) = (self.place(&mut output), self.number());
-        let id = self.id();
-        // SAFETY: see `call`; what a call has filled is there to be read.
-        unsafe {
-            self.judge(|_, error| rillm_session_length(session, id, count_at, error));
-            let mut rows = 0;
-            self.judge(|_, error| rillm_session_progress(session, &mut rows, error));
-            if self.judge(|_, error| rillm_session_logits(session, logits_at, count_at, error))
-                && !count_at.is_null()
-            {
-                let logits = std::slice::from_raw_parts(logits.assume_init(), count.assume_init());
-                assert!(logits.iter().all(|logit| !logit.is_nan()));
-            }
-            if self.judge(|_, error| rillm_session_output_count(session, count_at, error)) {
-                for index in (0..count.assume_init().min(100)).chain([far]) {
-                    let there = self
-                        .judge(|_, error| rillm_session_output(session, index, output_at, error));
-                    if there {
-                        let output = output.assume_init();
-                        let values = std::slice::from_raw_parts(output.values, output.count);
-                        assert!(values.iter().all(|value| !value.is_nan()));
-                        CStr::from_ptr(output.name).to_str().expect("a name");
-                    }
-                }
-            }
-        }
-    }
-
-    unsafe fn snapshot(&mut self, which: usize, session: *mut SessionHandle) {
-        let (id, tokens) = (self.id(), self.ids());
-        let data = self.list(&tokens);
-        let mut made = MaybeUninit::new(null_mut());
-        let place = self.place(&mut made);
-        // SAFETY: see `call`.
-        unsafe {
-            rillm_bytes_free(std::mem::replace(&mut self.snapshots[which], null_mut()));
-            let count = tokens.len();
-            self.judge(|_, error| rillm_session_snapshot(session, id, data, count, place, error));
-            self.snapshots[which] = made.assume_init();
-        }
-    }
-
-    unsafe fn restore(&mut self, which: usize, session: *mut SessionHandle) {
-        let snapshot = self.snapshots[self.index() % 2];
-        let mut data = MaybeUninit::<*const u8>::uninit();
-        let mut len = MaybeUninit::<usize>::uninit();
-        let mut tokens = MaybeUninit::<*const u32>::uninit();
-        let (data_at, len_at) = (self.place(&mut data), self.place(&mut len));
-        let (tokens_at, id) = (self.place(&mut tokens), self.id());
-        let mut count = which;
-        // SAFETY: see `call`.
-        unsafe {
-            let there = self.judge(|_, error| rillm_bytes_data(snapshot, data_at, len_at, error));
-            if !there {
-                return;
-            }
-            let bytes = std::slice::from_raw_parts(data.assume_init(), len.assume_init());
-            let mut bytes = bytes.to_vec();
-            match self.byte() {
-                byte @ 200.. if !bytes.is_empty() => {
-                    let at = usize::from(byte) * self.index() % bytes.len();
-                    bytes[at] ^= 1 << (byte % 8);
-                }
-                byte @ 190..200 => bytes.truncate(bytes.len() / usize::from(byte - 188)),
-                _ => {}
-            }
-            let (data, len) = (bytes.as_ptr(), bytes.len());
-            let restored = self.judge(|_, error| {
-                rillm_session_restore(session, id, data, len, tokens_at, &mut count, error)
-            });
-            if restored && !tokens_at.is_null() && count > 0 {
-                let tokens = std::slice::from_raw_parts(tokens.assume_init(), count);
-                assert!(tokens.len() < 12);
-            }
-        }
-    }
-
-    unsafe fn snapshot_file(&mut self, session: *mut SessionHandle) {
-        let (id, tokens, path) = (self.id(), self.ids(), self.path());
-        let (data, count) = (self.list(&tokens), tokens.len());
-        let path = path.as_ref().map_or(null(), |path| path.as_ptr());
-        // SAFETY: see `call`.
-        unsafe {
-            self.judge(|_, error| {
-                rillm_session_snapshot_file(session, id, data, count, path, error)
-            });
-            self.judge(|_, error| {
-                rillm_session_restore_file(session, id, path, null_mut(), null_mut(), error)
-            });
-        }
-    }
-
-    unsafe fn generate(&mut self, which: usize, session: *mut SessionHandle) {
-        let sampler = self.samplers[self.index() % 2];
-        let (prompt, limit) = (self.ids(), self.small());
-        let data = self.list(&prompt);
-        let what = self.byte();
-        let mut listener = Listener {
-            session,
-            what,
-            left: TOKENS,
-        };
-        let callback: TokenCallback = match what % 8 == 3 && limit > 0 {
-            true => None,
-            false => Some(listen),
-        };
-        let mut facts = self.sized(size_of::<GenerationFacts>());
-        let facts = match which {
-            0 => (&raw mut *facts).cast(),
-            _ => null_mut(),
-        };
-        let user = (&raw mut listener).cast();
-        // SAFETY: see `call`.
-        unsafe {
-            self.judge(|_, error| {
-                rillm_generate(
-                    session,
-                    sampler,
-                    data,
-                    prompt.len(),
-                    limit,
-                    callback,
-                    user,
-                    facts,
-                    error,
-                )
             });
         }
     }
