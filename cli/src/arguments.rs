@@ -42,6 +42,44 @@ pub struct ModelArguments {
     overrides: overrides::OverrideArguments,
 }
 
+/// A text, which may be given in several ways.
+#[derive(Args, Clone, Debug)]
+pub struct TextArguments {
+    /// The text
+    #[arg(value_name = "TEXT", conflicts_with_all = ["prompt", "file"])]
+    words: Vec<String>,
+    /// The same, as an option
+    #[arg(
+        short,
+        long,
+        value_name = "TEXT",
+        conflicts_with = "file",
+        allow_hyphen_values = true
+    )]
+    prompt: Option<String>,
+    /// A file with the text (- for standard input)
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+impl TextArguments {
+    /// What to do where there is none.
+    pub const WAYS: &str = "TEXT behind MODEL or -f FILE, or pipe a text in";
+
+    /// What stands on the command line itself.
+    pub fn given(&self, model: &ModelArguments) -> Result<Option<String>, CliError> {
+        let words = model.text(&self.words)?;
+        match (words, self.prompt.is_some() || self.file.is_some()) {
+            // With the model as an option, its first word looks like one.
+            (Some(words), true) => Err(CliError::Usage(format!(
+                "the text is given twice: by an option, and as {words:?}"
+            ))),
+            (Some(words), false) => Ok(Some(words)),
+            (None, _) => Ok(self.prompt.clone()),
+        }
+    }
+}
+
 /// How the KV cache is kept.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct KvCacheArguments {
@@ -144,7 +182,7 @@ impl ModelArguments {
     }
 
     /// The words behind the model, whether that is the first of them or named by an option.
-    pub fn words<'a>(&'a self, rest: &'a [String]) -> Result<Vec<&'a str>, CliError> {
+    fn words<'a>(&'a self, rest: &'a [String]) -> Result<Vec<&'a str>, CliError> {
         let first = self.first_word().map(|word| {
             let what = || CliError::Usage(format!("{} is not UTF-8", word.display()));
             word.to_str().ok_or_else(what)

@@ -2,31 +2,36 @@
 
 mod commands;
 mod input;
+mod template;
 
 use super::generation::{Writing, keep_shared};
+use super::input::{LONGEST, file_bytes, file_text, without_last_newline};
 use super::interrupt::Interrupt;
 use super::line::Line;
 use super::run::check_tokens;
 use super::sampling::SampleArguments;
 use super::terminal::say;
 use super::{
-    BatchArguments, CliError, EndlessArguments, KvCacheArguments, ModelArguments, context, output,
-    warn,
+    BatchArguments, CliError, EndlessArguments, KvCacheArguments, ModelArguments, TextArguments,
+    context, output, warn,
 };
 use clap::Args;
 use commands::{HELP, Said, said};
 use input::Input;
-use rillm::chat::{ChatError, ChatTemplate, Message, NAMED, special_tokens};
-use rillm::formats::tokenizer::{EncodeOptions, Position, Tokenizer};
+use rillm::chat::{ChatError, Message};
+use rillm::formats::tokenizer::{Position, Tokenizer};
 use rillm::generate::{GenerateOptions, Stop};
 use rillm::sample::Sampler;
 use rillm::{Model, RunError, Session, SessionOptions};
 use serde_json::{Value, json};
-use std::fs::File;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use template::Template;
 
 #[derive(Args, Debug)]
+#[command(mut_arg("words", |words| words.help(
+    "What is said first, before what is typed or piped in"
+)))]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
@@ -36,21 +41,8 @@ pub struct Arguments {
     batch: BatchArguments,
     #[command(flatten)]
     endless: EndlessArguments,
-    /// What is said first, before what is typed or piped in
-    #[arg(value_name = "TEXT", conflicts_with_all = ["prompt", "file"])]
-    words: Vec<String>,
-    /// The same, as an option
-    #[arg(
-        short,
-        long,
-        value_name = "TEXT",
-        conflicts_with = "file",
-        allow_hyphen_values = true
-    )]
-    prompt: Option<String>,
-    /// The same, in a file
-    #[arg(short, long, value_name = "FILE")]
-    file: Option<PathBuf>,
+    #[command(flatten)]
+    text: TextArguments,
     /// End after one reply
     #[arg(long)]
     single_turn: bool,
@@ -97,6 +89,9 @@ pub struct Arguments {
     sample: SampleArguments,
 }
 
+/// Bytes that are read of a conversation.
+const LONGEST_TALK: u64 = 64 << 20;
+
 impl From<ChatError> for CliError {
     fn from(error: ChatError) -> CliError {
         CliError::Usage(error.to_string())
@@ -104,11 +99,12 @@ impl From<ChatError> for CliError {
 }
 
 pub fn chat(arguments: &Arguments) -> Result<(), CliError> {
-    let words = arguments.model.text(&arguments.words)?;
-    let first = match (&arguments.prompt, &arguments.file) {
-        (Some(prompt), _) => Some(prompt.clone()),
-        (None, Some(path)) => Some(super::text(None, Some(path), "message", "-p TEXT")?),
-        (None, None) => words,
+    let first = match (
+        arguments.text.given(&arguments.model)?,
+        &arguments.text.file,
+    ) {
+        (None, Some(path)) => Some(without_last_newline(file_text(path, LONGEST)?)),
+        (given, _) => given,
     };
     let model = arguments.model.open()?;
     let talk = Chat::new(arguments, &model).and_then(|mut chat| chat.talk(first));
@@ -143,7 +139,7 @@ impl<'a> Chat<'a> {
             return Err(RunError::Input(what).into());
         }
         let tokenizer = model.tokenizer()?;
-        let template = template(arguments, model, tokenizer)?;
+        let template = Template::choose(arguments, model, tokenizer)?;
         let context = context(arguments.ctx_size, model);
         let options = SessionOptions::new()
             .context(context)
@@ -287,7 +283,7 @@ impl<'a> Chat<'a> {
 
     fn load(&mut self, path: &Path) -> Result<(), CliError> {
         let wrong = |what: String| CliError::File(path.to_path_buf(), what);
-        let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+        let bytes = file_bytes(path, LONGEST_TALK)?;
         let list: Vec<Value> = serde_json::from_slice(&bytes)
             .map_err(|error| wrong(format!("expected a JSON list of messages: {error}")))?;
         let message = |entry: &Value| {
@@ -300,6 +296,7 @@ impl<'a> Chat<'a> {
         let messages: Option<Vec<Message>> = list.iter().map(message).collect();
         let expected = "expected messages with \"role\" and \"content\"";
         self.messages = messages.ok_or_else(|| wrong(expected.to_string()))?;
+        self.begun = 0;
         Ok(())
     }
 
@@ -415,82 +412,7 @@ impl<'a> Chat<'a> {
 /// What the model is told first.
 fn system(arguments: &Arguments) -> Result<Option<String>, CliError> {
     match &arguments.system_file {
-        Some(path) => super::text(None, Some(path), "system message", "--system").map(Some),
+        Some(path) => file_text(path, LONGEST).map(without_last_newline).map(Some),
         None => Ok(arguments.system.clone()),
-    }
-}
-
-/// A template, and whether it is one of ours.
-struct Template {
-    template: ChatTemplate,
-    ours: bool,
-}
-
-impl Template {
-    /// The tokens of a conversation up to the next reply. A model's own template writes all the
-    /// special tokens that belong there, as in transformers; ours leave BOS to the tokenizer.
-    /// Nothing stands behind the place where the reply begins.
-    fn encode(&self, messages: &[Message], tokenizer: &Tokenizer) -> Result<Vec<u32>, CliError> {
-        let text = self.template.render(messages, true)?;
-        let options = EncodeOptions::default().parse_special(true);
-        let mut ids = tokenizer.encode(&text, options)?;
-        let around = tokenizer.encode("", EncodeOptions::default().add_special(true))?;
-        let bos = tokenizer.bos().filter(|bos| around.first() == Some(bos));
-        if self.ours && bos.is_some() && ids.first() != bos.as_ref() {
-            ids.splice(0..0, bos);
-        }
-        Ok(ids)
-    }
-}
-
-/// Bytes that are read of a template's file: more than any has.
-const LONGEST_TEMPLATE: u64 = 4 << 20;
-
-/// The template asked for, or the model's own, or one that its tokens suggest.
-fn template(
-    arguments: &Arguments,
-    model: &Model,
-    tokenizer: &Tokenizer,
-) -> Result<Template, CliError> {
-    let (mut ours, mut path) = (false, arguments.model.path().to_path_buf());
-    let source = match &arguments.chat_template {
-        Some(name) => match ChatTemplate::named(name) {
-            Some(source) => {
-                ours = true;
-                source.to_string()
-            }
-            None => {
-                path = PathBuf::from(name);
-                let mut source = String::new();
-                let read = File::open(name).and_then(|file| {
-                    let mut file = file.take(LONGEST_TEMPLATE);
-                    file.read_to_string(&mut source)
-                });
-                read.map_err(|error| {
-                    let names: Vec<&str> = NAMED.iter().map(|(name, _)| *name).collect();
-                    let what = format!("{error}; templates by name: {}", names.join(", "));
-                    CliError::File(path.clone(), what)
-                })?;
-                source
-            }
-        },
-        None => match ChatTemplate::of(model) {
-            Some(source) => source,
-            None => {
-                let name = match tokenizer.token("<|im_start|>") {
-                    Some(_) => "chatml",
-                    None => "plain",
-                };
-                warn(&format!(
-                    "the model has no chat template: using {name}, --chat-template names another"
-                ));
-                ours = true;
-                ChatTemplate::named(name).unwrap_or_default().to_string()
-            }
-        },
-    };
-    match ChatTemplate::new(&source, &special_tokens(model)) {
-        Ok(template) => Ok(Template { template, ours }),
-        Err(error) => Err(CliError::File(path, error.to_string())),
     }
 }

@@ -1,5 +1,6 @@
 //! `rillm eval`.
 
+use super::input::{LONGEST, file_bytes};
 use super::progress::Progress;
 use super::{CliError, ModelArguments, output};
 use clap::Args;
@@ -33,8 +34,7 @@ pub struct Arguments {
 
 pub fn eval(arguments: &Arguments) -> Result<(), CliError> {
     let file_error = |path: &PathBuf, what: String| CliError::File(path.clone(), what);
-    let json = std::fs::read(&arguments.input)
-        .map_err(|error| file_error(&arguments.input, error.to_string()))?;
+    let json = file_bytes(&arguments.input, LONGEST)?;
     let input =
         EvalInput::parse(&json).map_err(|error| file_error(&arguments.input, error.to_string()))?;
     let path = &arguments.output;

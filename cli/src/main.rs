@@ -38,7 +38,8 @@ mod tokenize;
 mod usage;
 
 use arguments::{
-    BatchArguments, EndlessArguments, KvCacheArguments, ModelArguments, ThreadArguments, context,
+    BatchArguments, EndlessArguments, KvCacheArguments, ModelArguments, TextArguments,
+    ThreadArguments, context,
 };
 use clap::{Parser, Subcommand};
 use error::CliError;

@@ -66,7 +66,12 @@ impl Score {
 }
 
 pub fn perplexity(arguments: &Arguments) -> Result<(), CliError> {
-    let text = text(None, arguments.file.as_deref(), "text", "it in a file")?;
+    let text = text(
+        None,
+        arguments.file.as_deref(),
+        "text",
+        "-f FILE, or pipe one in",
+    )?;
     let model = arguments.model.open_alone()?;
     measure(arguments, &model, &text).map_err(|error| arguments.model.blame(error))
 }

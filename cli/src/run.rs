@@ -11,8 +11,8 @@ use super::prompt_cache;
 use super::sampling::SampleArguments;
 use super::terminal::say;
 use super::{
-    BatchArguments, CliError, EndlessArguments, KvCacheArguments, ModelArguments, context, threads,
-    warn,
+    BatchArguments, CliError, EndlessArguments, KvCacheArguments, ModelArguments, TextArguments,
+    context, threads, warn,
 };
 use clap::Args;
 use rillm::chat::ChatTemplate;
@@ -27,26 +27,14 @@ use std::time::Instant;
 use writer::{Whole, Writer};
 
 #[derive(Args, Debug)]
+#[command(mut_arg("words", |words| words.help("The text to continue")))]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
     #[command(flatten)]
     kv_type: KvCacheArguments,
-    /// The text to continue
-    #[arg(value_name = "TEXT", conflicts_with_all = ["prompt", "file"])]
-    words: Vec<String>,
-    /// The same, as an option
-    #[arg(
-        short,
-        long,
-        value_name = "TEXT",
-        conflicts_with = "file",
-        allow_hyphen_values = true
-    )]
-    prompt: Option<String>,
-    /// A file with the text to continue (- for standard input)
-    #[arg(short, long, value_name = "FILE")]
-    file: Option<PathBuf>,
+    #[command(flatten)]
+    text: TextArguments,
     /// Most tokens to write; -1 and -2 go on until the model ends the text or the context is full,
     /// which that of recurrent models never is [default: -1, of recurrent models as many as their
     /// context]
@@ -75,8 +63,7 @@ pub struct Arguments {
     #[arg(long)]
     special: bool,
     /// Keep the KV cache and recurrent state after the prompt in this file, and begin from it next
-    /// time: only
-    /// what the new prompt does not share with the old one is computed
+    /// time: only what the new prompt does not share with the old one is computed
     #[arg(long, value_name = "FILE", conflicts_with = "endless")]
     prompt_cache: Option<PathBuf>,
     /// Use the prompt cache, but leave its file as it is
@@ -108,15 +95,12 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         true => text.to_string(),
         false => unescaped(text),
     };
-    let words = arguments.model.text(&arguments.words)?;
-    let prompt = match arguments.prompt.as_deref().or(words.as_deref()) {
-        Some(prompt) => escaped(prompt),
-        None => super::text(
-            None,
-            arguments.file.as_deref(),
-            "prompt",
-            "TEXT behind MODEL",
-        )?,
+    let prompt = match arguments.text.given(&arguments.model)? {
+        Some(prompt) => escaped(&prompt),
+        None => {
+            let file = arguments.text.file.as_deref();
+            super::text(None, file, "prompt", TextArguments::WAYS)?
+        }
     };
     arguments.profile.check()?;
     let model = arguments.model.open()?;

@@ -1,32 +1,21 @@
 //! `rillm tokenize` and `rillm detokenize`: a model's vocabulary, both ways.
 
 use super::terminal::Out;
-use super::{CliError, ModelArguments, text, whole_text};
+use super::{CliError, ModelArguments, TextArguments, text, whole_text};
 use clap::Args;
 use rillm::formats::tokenizer::{DecodeOptions, EncodeOptions, Position, Tokenizer};
 use serde_json::json;
 use std::io::Write;
-use std::path::PathBuf;
 
 #[derive(Args, Debug)]
+#[command(mut_arg("file", |file| file.help(
+    "A file with the text, every byte of which counts (- for standard input)"
+)))]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// The text
-    #[arg(value_name = "TEXT", conflicts_with_all = ["prompt", "file"])]
-    words: Vec<String>,
-    /// The same, as an option
-    #[arg(
-        short,
-        long,
-        value_name = "TEXT",
-        conflicts_with = "file",
-        allow_hyphen_values = true
-    )]
-    prompt: Option<String>,
-    /// A file with the text, every byte of which counts (- for standard input)
-    #[arg(short, long, value_name = "FILE")]
-    file: Option<PathBuf>,
+    #[command(flatten)]
+    text: TextArguments,
     /// Only the text's own tokens, not those that begin or end a text
     #[arg(long, visible_alias = "no-bos")]
     no_special: bool,
@@ -46,13 +35,9 @@ pub struct Arguments {
 
 /// A line for each token: its id and its text.
 pub fn tokenize(arguments: &Arguments) -> Result<(), CliError> {
-    let words = arguments.model.text(&arguments.words)?;
-    let text = whole_text(
-        arguments.prompt.as_deref().or(words.as_deref()),
-        arguments.file.as_deref(),
-        "text",
-        "-p TEXT",
-    )?;
+    let given = arguments.text.given(&arguments.model)?;
+    let file = arguments.text.file.as_deref();
+    let text = whole_text(given.as_deref(), file, "text", TextArguments::WAYS)?;
     let tokenizer = arguments.model.tokenizer()?;
     let options = EncodeOptions::default()
         .add_special(!arguments.no_special)
@@ -100,7 +85,12 @@ pub struct Back {
 /// The tokens' bytes, exactly, and nothing else.
 pub fn detokenize(arguments: &Back) -> Result<(), CliError> {
     let ids = match arguments.model.text(&arguments.ids)? {
-        None => from_text(&text(None, None, "ids", "them as arguments")?)?,
+        None => from_text(&text(
+            None,
+            None,
+            "ids",
+            "them behind MODEL, or pipe them in",
+        )?)?,
         Some(given) => from_text(&given)?,
     };
     let tokenizer = arguments.model.tokenizer()?;

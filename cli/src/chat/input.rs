@@ -3,7 +3,9 @@
 use super::CliError;
 use super::commands::COMMANDS;
 use crate::history::History;
+use crate::input::without_last_newline;
 use crate::interrupt;
+use crate::output::bytes;
 use crate::terminal::say;
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
@@ -14,11 +16,14 @@ use rustyline::hint::Hinter;
 use rustyline::history::MemHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Config, Context, Editor, Helper};
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read};
 use std::path::PathBuf;
 
 /// What begins and ends a turn of several lines.
 const QUOTES: &str = "\"\"\"";
+
+/// Bytes of a turn that is piped in: what has no end must not take all memory.
+const LONGEST_TURN: u64 = 16 << 20;
 
 /// Where turns come from.
 pub struct Input {
@@ -102,17 +107,21 @@ fn failed(what: &str) -> CliError {
 
 /// A turn without an editor.
 fn plain_turn() -> Result<Option<String>, CliError> {
+    let mut stdin = io::stdin().lock().take(LONGEST_TURN + 1);
     let mut text = String::new();
     loop {
         let before = text.len();
-        let read = io::stdin().lock().read_line(&mut text);
-        if read.map_err(|error| failed(&error.to_string()))? == 0 {
+        let read = stdin.read_line(&mut text);
+        let read = read.map_err(|error| failed(&error.to_string()))?;
+        if stdin.limit() == 0 {
+            let what = format!("what is said is longer than {}", bytes(LONGEST_TURN));
+            return Err(failed(&what));
+        }
+        if read == 0 {
             return Ok(Some(unwrapped(&text)).filter(|_| before > 0));
         }
-        while text.ends_with(['\n', '\r']) {
-            text.pop();
-        }
-        if !text.ends_with('\\') {
+        text = without_last_newline(text);
+        if !goes_on(&text) {
             return Ok(Some(unwrapped(&text)));
         }
         text.push('\n');

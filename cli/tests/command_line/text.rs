@@ -357,6 +357,29 @@ fn a_conversation_goes_on_from_what_was_said() {
     );
 }
 
+/// Piped in as typed; and what has no end is refused before it takes all memory.
+#[test]
+fn a_turn_may_have_several_lines_and_has_an_end() {
+    let folder = crate::support::folder::TempFolder::new("turns");
+    let file = folder.join("talk.json");
+    let file = file.to_str().expect("text");
+    let base = ["chat", DEMO, "-n", "2", "--chat-template", "plain"];
+    let input = format!("\"\"\"\none\n\n  two\r\n\"\"\"\nthree \\\nfour\n/save {file}\n");
+    with_input(&base, &input);
+    let saved: Value = serde_json::from_slice(&std::fs::read(file).expect("a file")).expect("JSON");
+    let turns = saved.as_array().expect("a list").iter().step_by(2);
+    let turns: Vec<&Value> = turns.map(|turn| &turn["content"]).collect();
+    assert_eq!(turns, ["one\n\n  two", "three \nfour"]);
+
+    let output = fed(&base, &"a".repeat((16 << 20) + 1));
+    failure(&output, 1, &["standard input", "longer than 16.0 MiB"]);
+    let template = folder.join("long.jinja");
+    std::fs::write(&template, "a".repeat((4 << 20) + 1)).expect("a file");
+    let template = template.to_str().expect("text");
+    let output = rillm(&["chat", DEMO, "--chat-template", template]);
+    failure(&output, 1, &[template, "longer than 4.00 MiB"]);
+}
+
 /// A turn that cannot be answered is no end of the conversation, and none answered is a failure.
 #[test]
 fn a_conversation_without_any_reply_fails() {

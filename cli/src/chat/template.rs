@@ -1,0 +1,90 @@
+//! Which template a conversation is written in.
+
+use super::Arguments;
+use crate::error::CliError;
+use crate::input::file_text;
+use crate::output::warn;
+use rillm::Model;
+use rillm::chat::{ChatTemplate, Message, NAMED, special_tokens};
+use rillm::formats::tokenizer::{EncodeOptions, Tokenizer};
+use std::path::{Path, PathBuf};
+
+/// Bytes that are read of a template's file: more than any has.
+const LONGEST: u64 = 4 << 20;
+
+/// A template, and whether it is one of ours.
+pub struct Template {
+    template: ChatTemplate,
+    ours: bool,
+}
+
+impl Template {
+    /// The one asked for, or the model's own, or one that its tokens suggest.
+    pub fn choose(
+        arguments: &Arguments,
+        model: &Model,
+        tokenizer: &Tokenizer,
+    ) -> Result<Template, CliError> {
+        let (mut ours, mut path) = (false, arguments.model.path().to_path_buf());
+        let named = arguments.chat_template.as_deref();
+        let source = match (named, named.and_then(ChatTemplate::named)) {
+            (_, Some(source)) => {
+                ours = true;
+                source.to_string()
+            }
+            (Some(name), None) => {
+                path = PathBuf::from(name);
+                read(&path)?
+            }
+            (None, None) => match ChatTemplate::of(model) {
+                Some(source) => source,
+                None => {
+                    let name = match tokenizer.token("<|im_start|>") {
+                        Some(_) => "chatml",
+                        None => "plain",
+                    };
+                    warn(&format!(
+                        "the model has no chat template: using {name}, --chat-template names another"
+                    ));
+                    ours = true;
+                    ChatTemplate::named(name).unwrap_or_default().to_string()
+                }
+            },
+        };
+        match ChatTemplate::new(&source, &special_tokens(model)) {
+            Ok(template) => Ok(Template { template, ours }),
+            Err(error) => Err(CliError::File(path, error.to_string())),
+        }
+    }
+
+    /// The tokens of a conversation up to the next reply. A model's own template writes all the
+    /// special tokens that belong there, as in transformers; ours leave BOS to the tokenizer.
+    /// Nothing stands behind the place where the reply begins.
+    pub fn encode(
+        &self,
+        messages: &[Message],
+        tokenizer: &Tokenizer,
+    ) -> Result<Vec<u32>, CliError> {
+        let text = self.template.render(messages, true)?;
+        let options = EncodeOptions::default().parse_special(true);
+        let mut ids = tokenizer.encode(&text, options)?;
+        let around = tokenizer.encode("", EncodeOptions::default().add_special(true))?;
+        let bos = tokenizer.bos().filter(|bos| around.first() == Some(bos));
+        if self.ours && bos.is_some() && ids.first() != bos.as_ref() {
+            ids.splice(0..0, bos);
+        }
+        Ok(ids)
+    }
+}
+
+/// A file's, if there is one of that name.
+fn read(path: &Path) -> Result<String, CliError> {
+    file_text(path, LONGEST).map_err(|error| match error {
+        CliError::File(path, what) => {
+            let names: Vec<&str> = NAMED.iter().map(|(name, _)| *name).collect();
+            let what = format!("{what}; templates by name: {}", names.join(", "));
+            CliError::File(path, what)
+        }
+        other => other,
+    })
+}
