@@ -8,6 +8,7 @@ use super::generation::{Writing, keep_shared};
 use super::input::{LONGEST, file_bytes, file_text, without_last_newline};
 use super::interrupt::Interrupt;
 use super::line::Line;
+use super::progress::Progress;
 use super::run::check_tokens;
 use super::sampling::SampleArguments;
 use super::terminal::say;
@@ -230,6 +231,11 @@ impl<'a> Chat<'a> {
                     self.messages.push(Message::new("assistant", reply));
                 }
                 Err(error @ CliError::Output(_)) => return Err(error),
+                Err(CliError::Run(RunError::Aborted)) => {
+                    refused = true;
+                    self.messages.pop();
+                    say("stopped before the reply began: what was said last is taken back");
+                }
                 Err(error) => {
                     refused = true;
                     self.messages.pop();
@@ -302,6 +308,16 @@ impl<'a> Chat<'a> {
 
     /// Writes the model's next turn as it comes, and returns it.
     fn reply(&mut self) -> Result<String, CliError> {
+        let reply = self.write_reply();
+        if reply.is_err() && !self.session.can_rewind() {
+            // A recurrent state that was left in the middle of a text is of no use.
+            self.session.reset(0)?;
+            self.held.clear();
+        }
+        reply
+    }
+
+    fn write_reply(&mut self) -> Result<String, CliError> {
         let ids = self.conversation()?;
         if self.begun == 0 {
             self.begun = ids.len();
@@ -398,7 +414,15 @@ impl<'a> Chat<'a> {
         for &id in wanted {
             self.sampler.accept(id);
         }
-        let fed = self.session.prefill(0, &wanted[shared..]);
+        let new = &wanted[shared..];
+        let _bar = Progress::watch(
+            self.session.progress(),
+            new.len() as u64,
+            "prompt",
+            "tokens",
+        );
+        let flag = self.session.abort_flag();
+        let fed = (self.interrupt).raising(&flag, || self.session.prefill(0, new));
         let len = self.session.len(0)?;
         self.held
             .extend_from_slice(&ids[shared..len.clamp(shared, ids.len() - 1)]);

@@ -14,16 +14,25 @@ const CODE: i32 = 130;
 pub struct Interrupt {
     writing: Arc<AtomicBool>,
     pressed: Arc<AtomicBool>,
+    /// What is raised together with `pressed`.
+    flag: Arc<Mutex<Option<Arc<AtomicBool>>>>,
 }
 
 impl Interrupt {
     /// From now on Ctrl-C is noted while something is being written; at any other time, or a
     /// second time, it ends the program.
     pub fn watch(&self) {
-        let Interrupt { writing, pressed } = self.clone();
+        let Interrupt {
+            writing,
+            pressed,
+            flag,
+        } = self.clone();
         // Without a handler, Ctrl-C ends the program: no harm.
         let _ = ctrlc::set_handler(move || {
             if writing.load(Ordering::SeqCst) && !pressed.swap(true, Ordering::SeqCst) {
+                if let Ok(Some(flag)) = flag.lock().as_deref() {
+                    flag.store(true, Ordering::SeqCst);
+                }
                 return;
             }
             end_line();
@@ -40,6 +49,24 @@ impl Interrupt {
     pub fn end(&self) {
         self.writing.store(false, Ordering::SeqCst);
         self.pressed.store(false, Ordering::SeqCst);
+    }
+
+    /// Does what takes long and ends soon after `flag` is raised, which Ctrl-C does meanwhile.
+    pub fn raising<T>(&self, flag: &Arc<AtomicBool>, work: impl FnOnce() -> T) -> T {
+        let hold = |held| {
+            if let Ok(mut flag) = self.flag.lock() {
+                *flag = held;
+            }
+        };
+        hold(Some(Arc::clone(flag)));
+        if self.pressed() {
+            flag.store(true, Ordering::SeqCst);
+        }
+        let done = work();
+        hold(None);
+        // Raised too late it would end the next work.
+        flag.store(false, Ordering::SeqCst);
+        done
     }
 
     /// Whether it is to end.

@@ -21,6 +21,9 @@ use crate::{path, talking};
 /// Nothing here takes as long.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// Ctrl-C, which is no letter: without a shell nobody makes a signal of it.
+const INTERRUPT: &str = "";
+
 /// What the editor of lines writes before a prompt: from here on, what is pasted is marked.
 const BEGIN: &[u8] = b"\x1b[?2004h";
 
@@ -41,7 +44,7 @@ impl Seen {
 }
 
 /// Runs rillm in a terminal of so many columns. Whenever the screen ends with the first of a pair,
-/// the second is typed.
+/// the second is typed; [`INTERRUPT`] is sent.
 fn seen(columns: u16, arguments: &[&str], home: &Path, typed: &[(&str, &str)]) -> Seen {
     const ROWS: u16 = 100;
     let size = Winsize {
@@ -66,7 +69,8 @@ fn seen(columns: u16, arguments: &[&str], home: &Path, typed: &[(&str, &str)]) -
     drop(pty.slave);
     // If it waits for what nobody types, it is ended.
     let (done, waiting) = channel::<()>();
-    let id = child.id().to_string();
+    let child_id = child.id().to_string();
+    let id = child_id.clone();
     let watchdog = std::thread::spawn(move || {
         if waiting.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
             let _ = Command::new("kill").args(["-KILL", &id]).status();
@@ -87,10 +91,18 @@ fn seen(columns: u16, arguments: &[&str], home: &Path, typed: &[(&str, &str)]) -
             .windows(BEGIN.len())
             .any(|seen| seen == BEGIN);
         let contents = parser.screen().contents();
-        let ends = |waits: &str| asks && contents.trim_end().ends_with(waits);
-        if let Some((_, text)) = typed.next_if(|(waits, _)| ends(waits)) {
-            answered = raw.len();
-            terminal.write_all(text.as_bytes()).expect("it listens");
+        let ready = |text: &str| asks || text == INTERRUPT;
+        let ends = |waits: &str| contents.trim_end().ends_with(waits);
+        match typed.next_if(|(waits, text)| ready(text) && ends(waits)) {
+            Some((_, INTERRUPT)) => {
+                let sent = Command::new("kill").args(["-INT", &child_id]).status();
+                assert!(sent.expect("kill").success());
+            }
+            Some((_, text)) => {
+                answered = raw.len();
+                terminal.write_all(text.as_bytes()).expect("it listens");
+            }
+            None => {}
         }
     }
     let code = child.wait().expect("it ends").code();
@@ -324,6 +336,26 @@ fn a_narrow_terminal_is_enough() {
         assert!(longest <= Some(40), "{arguments:?}: {}", shown.raw);
         assert!(shown.screen.contains(says), "{}", shown.screen);
     }
+}
+
+/// Reading a long text takes minutes: it shows how far it is, and can be stopped.
+#[test]
+fn ctrl_c_stops_what_is_read_before_a_reply() {
+    let folder = TempFolder::new("terminal-long");
+    let file = story(&folder, 20_000);
+    let base = ["chat", DEMO, "-f", &file, "-c", "1000000", "-n", "4"];
+    let base = [&base[..], &["--chat-template", "plain", "-t", "1"]].concat();
+    let typed = [("left", INTERRUPT), (">", "Tom.\r"), (">", "\u{4}")];
+    let shown = seen(100, &base, &folder, &typed);
+    assert_eq!(shown.code, Some(0), "{}", shown.screen);
+    let lines = shown.lines();
+    let stopped = |line: &&str| line.contains("taken back");
+    let at = lines.iter().position(|line| stopped(&line));
+    let at = at.unwrap_or_else(|| panic!("{}", shown.screen));
+    // Nothing stays of the bar, and the next turn gets its reply.
+    assert!(!shown.screen.contains("prompt ["), "{}", shown.screen);
+    assert_eq!(lines[at + 1], "> Tom.", "{}", shown.screen);
+    assert!(!lines[at + 2].starts_with('>'), "{}", shown.screen);
 }
 
 /// Lines are edited, come back, and may be several.
