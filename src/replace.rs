@@ -86,6 +86,11 @@ impl Replacement {
         Ok(begun)
     }
 
+    /// Where it is until it is whole, if that is another place.
+    pub fn partial(&self) -> Option<&Path> {
+        self.partial.as_deref()
+    }
+
     /// To write to.
     pub fn file(&mut self) -> &mut File {
         &mut self.file

@@ -1,6 +1,7 @@
 //! `rillm eval`.
 
 use super::input::{LONGEST, file_bytes};
+use super::interrupt::{self, Unfinished};
 use super::progress::Progress;
 use super::{CliError, ModelArguments, output};
 use clap::Args;
@@ -45,6 +46,7 @@ pub fn eval(arguments: &Arguments) -> Result<(), CliError> {
         let what = format!("is read as {}, choose another --output", read.display());
         return Err(file_error(path, what));
     }
+    interrupt::tidy();
     let model = arguments.model.open_alone()?;
     let cut = match (arguments.step, arguments.batch) {
         (true, _) => Cut::Batch(1),
@@ -55,6 +57,9 @@ pub fn eval(arguments: &Arguments) -> Result<(), CliError> {
     // Beside the output until it is whole: the output may be a file that the model is mapped
     // from, and half a file must not pass for one.
     let mut new = output::begin(path)?;
+    let _unfinished = new
+        .partial()
+        .map(|path| Unfinished::new(path.to_path_buf()));
     let mut file = OutputFile::begin(new.file(), &outputs)
         .map_err(|error| file_error(path, error.to_string()))?;
     let written = Arc::new(AtomicU64::new(0));

@@ -90,15 +90,20 @@ pub fn exit() -> ! {
 /// Files that are not to outlive the program.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
+/// From now on the program ends by Ctrl-C or SIGTERM without its unfinished files. Called before it
+/// has other threads than those that wait, which would end it by themselves.
+pub fn tidy() {
+    static ENDING: Once = Once::new();
+    ENDING.call_once(at_end);
+}
+
 /// A file that is removed if Ctrl-C or SIGTERM ends the program before this is dropped.
 pub struct Unfinished(PathBuf);
 
 impl Unfinished {
-    /// Of a file that is about to be made. The first of them is named before the program has
-    /// other threads than those that wait.
+    /// Of a file that is about to be made. For the first of them holds what [`tidy`] says.
     pub fn new(path: PathBuf) -> Unfinished {
-        static ENDING: Once = Once::new();
-        ENDING.call_once(at_end);
+        tidy();
         if let Ok(mut all) = UNFINISHED.lock() {
             all.push(path.clone());
         }

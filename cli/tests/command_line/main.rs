@@ -289,6 +289,35 @@ fn what_is_half_written_does_not_outlive_the_program() {
     }
 }
 
+/// However its output is called meanwhile.
+#[cfg(unix)]
+#[test]
+fn a_half_evaluated_output_does_not_outlive_the_program() {
+    let eval = Eval::of(&Fixture::load("mamba"));
+    let ids = vec!["1"; 300_000].join(",");
+    eval.input(&format!("{{\"input_ids\": [[{ids}]]}}"));
+    let there = || {
+        let names = fs::read_dir(&eval.folder).expect("a folder");
+        let mut names = names.map(|entry| entry.expect("an entry").file_name());
+        names.any(|name| name.to_string_lossy().ends_with(".partial"))
+    };
+    let (model, input) = (path(&eval.model), path(&eval.input));
+    let output = path(&eval.output);
+    let arguments = [
+        "eval", model, "--input", input, "--output", output, "--step",
+    ];
+    let mut child = command(&arguments).spawn().expect("rillm runs");
+    while !there() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended too early");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &id]).status();
+    assert!(sent.expect("kill").success());
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    assert!(!there() && !eval.output.exists());
+}
+
 #[test]
 fn eval_never_replaces_what_it_reads() {
     let mut eval = Eval::of(&Fixture::load("gpt2"));
