@@ -2,31 +2,21 @@
 //! have read.
 
 mod plot;
+mod report;
 
 use super::habits;
 use super::interrupt::Unfinished;
 use super::quantize::save;
-use super::terminal::{Out, is_too_narrow, one_line};
-use super::{CliError, KvCacheArguments, ThreadArguments, bytes, output};
+use super::terminal::{Out, one_line};
+use super::{CliError, KvCacheArguments, ThreadArguments, output};
 use clap::Args;
+use report::{as_json, table};
 use rillm::internals::synthetic::{RandomModel, shapes};
 use rillm::quantize::{Mix, QuantizeOptions, QuantizePlan};
 use rillm::{Model, ModelOptions, Row, RunError, Session, SessionOptions};
-use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-/// The figures that people know these families by, of models of one size on a GPU, at 16K
-/// tokens: tokens per second and gigabytes.
-const QUOTED: [(&str, f64, f64); 3] = [
-    ("Transformer", 120.0, 24.0),
-    ("Mamba", 380.0, 8.0),
-    ("RetNet", 260.0, 10.0),
-];
-
-/// Where the quoted figures are from.
-const QUOTED_AT: usize = 16 << 10;
 
 /// Rows fed at a time on the way to a depth.
 const BATCH: usize = 512;
@@ -110,14 +100,6 @@ impl Series {
     fn memory(&self, point: &Point) -> u64 {
         self.weights + self.arena + point.state
     }
-}
-
-/// A model's figures beside the first one's at the same length: speed and memory.
-fn ratios(all: &[Series], series: &Series, point: &Point) -> Option<(f64, f64)> {
-    let first = all.first()?;
-    let at = first.at(point.context)?;
-    let memory = series.memory(point) as f64 / first.memory(at) as f64;
-    Some((point.rate / at.rate, memory))
 }
 
 /// The lengths to measure at.
@@ -380,149 +362,4 @@ fn steps(
         reached(length, 1.0 / times[times.len() / 2].as_secs_f64().max(1e-9));
     }
     Ok(())
-}
-
-/// 65536 is 64K.
-fn short(context: usize) -> String {
-    match context % 1024 {
-        0 => format!("{}K", context / 1024),
-        _ => context.to_string(),
-    }
-}
-
-fn table(out: &mut impl Write, all: &[Series]) -> io::Result<()> {
-    /// Columns of a line with usual names.
-    const WIDTH: usize = 90;
-    if is_too_narrow(WIDTH) {
-        return list(out, all);
-    }
-    writeln!(
-        out,
-        "| model | context | t/s | weights | KV or state | arena | resident | speed | memory |"
-    )?;
-    writeln!(out, "|:--|--:|--:|--:|--:|--:|--:|--:|--:|")?;
-    for series in all {
-        for point in &series.points {
-            let ratio = |ratio: Option<f64>| match ratio {
-                Some(ratio) => format!("{ratio:.2}"),
-                None => "–".to_string(),
-            };
-            let beside = ratios(all, series, point);
-            writeln!(
-                out,
-                "| {} | {} | {:.1} | {} | {} | {} | {} | {} | {} |",
-                series.name,
-                short(point.context),
-                point.rate,
-                bytes(series.weights),
-                bytes(point.state),
-                bytes(series.arena),
-                point.resident.map_or("–".to_string(), bytes),
-                ratio(beside.map(|(speed, _)| speed)),
-                ratio(beside.map(|(_, memory)| memory)),
-            )?;
-        }
-        if let Some(failure) = &series.failure {
-            writeln!(out, "| {} | failed: {failure} | | | | | | | |", series.name)?;
-        }
-    }
-    // What explains figures, where there are some.
-    if all.iter().all(|series| series.points.is_empty()) {
-        return Ok(());
-    }
-    writeln!(
-        out,
-        "\nSpeed and memory (weights, state and arena) beside {} at the same length.",
-        all.first().map_or("the first", |first| &first.name)
-    )?;
-    if !reaches_quoted(all) {
-        return Ok(());
-    }
-    writeln!(
-        out,
-        "Quoted for models of one size on a GPU at {}, not measured here (speed, memory beside the \
-         first): {}.",
-        short(QUOTED_AT),
-        quoted()
-    )
-}
-
-/// What a table says, for a terminal that is too narrow for one.
-fn list(out: &mut impl Write, all: &[Series]) -> io::Result<()> {
-    for series in all {
-        writeln!(out, "{}, weights {}", series.name, bytes(series.weights))?;
-        for point in &series.points {
-            let memory = bytes(series.memory(point));
-            writeln!(
-                out,
-                "  {}: {:.1} t/s, {memory}",
-                short(point.context),
-                point.rate
-            )?;
-        }
-        if let Some(failure) = &series.failure {
-            writeln!(out, "  failed: {failure}")?;
-        }
-    }
-    Ok(())
-}
-
-/// Whether something was measured at lengths that the quoted figures are of.
-fn reaches_quoted(all: &[Series]) -> bool {
-    let mut points = all.iter().flat_map(|series| &series.points);
-    points.any(|point| point.context >= QUOTED_AT)
-}
-
-/// The quoted figures, with their ratios.
-fn quoted() -> String {
-    let (_, first_rate, first_memory) = QUOTED[0];
-    let one = |(name, rate, memory): &(&str, f64, f64)| {
-        format!(
-            "{name} {rate} t/s in {memory} GB ({:.2}, {:.2})",
-            rate / first_rate,
-            memory / first_memory
-        )
-    };
-    QUOTED.iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
-fn as_json(all: &[Series]) -> Value {
-    let models: Vec<Value> = all
-        .iter()
-        .map(|series| {
-            let points = series.points.iter().map(|point| {
-                let beside = ratios(all, series, point);
-                json!({
-                    "context": point.context,
-                    "tokens_per_second": point.rate,
-                    "state_bytes": point.state,
-                    "memory_bytes": series.memory(point),
-                    "resident_bytes": point.resident,
-                    "speed_ratio": beside.map(|(speed, _)| speed),
-                    "memory_ratio": beside.map(|(_, memory)| memory),
-                })
-            });
-            json!({
-                "model": series.name,
-                "weights_bytes": series.weights,
-                "arena_bytes": series.arena,
-                "points": points.collect::<Vec<_>>(),
-                "failure": series.failure,
-            })
-        })
-        .collect();
-    let (_, first_rate, first_memory) = QUOTED[0];
-    let quoted: Vec<Value> = QUOTED
-        .iter()
-        .map(|(name, rate, memory)| {
-            json!({
-                "family": name,
-                "tokens_per_second": rate,
-                "gigabytes": memory,
-                "speed_ratio": rate / first_rate,
-                "memory_ratio": memory / first_memory,
-            })
-        })
-        .collect();
-    json!({ "models": models, "quoted": { "context": QUOTED_AT, "figures": quoted } })
 }

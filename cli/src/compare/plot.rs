@@ -1,6 +1,7 @@
 //! The picture: speed and memory over length, side by side.
 
-use super::{QUOTED_AT, Series, quoted, reaches_quoted, short};
+use super::Series;
+use super::report::{QUOTED_AT, quoted, reaches_quoted, short};
 use std::fmt::Write;
 
 const COLOURS: [&str; 8] = [
