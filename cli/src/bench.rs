@@ -152,7 +152,7 @@ pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
             "{} is not a decoder, bench measures decoders",
             model.title()
         );
-        return Err(RunError::Input(what).into());
+        return Err(arguments.model.blame(RunError::Input(what).into()));
     }
     let done = Arc::new(AtomicU64::new(0));
     let runs = arguments.repetitions + u32::from(!arguments.no_warmup);

@@ -2,6 +2,7 @@
 //! not, models by names of a registry, a model without a command.
 
 use super::CliError;
+use super::llama_cpp::CONVERSATION;
 use clap::CommandFactory;
 use rillm::LoadError;
 use rillm::error::LoadErrorKind;
@@ -76,6 +77,12 @@ pub fn with_command(arguments: Vec<OsString>) -> Result<Vec<OsString>, CliError>
         return Ok(arguments);
     };
     let word = first.to_str().unwrap_or_default();
+    if word == "help" && arguments.len() > 2 {
+        // Of a command that there is not, what is said of it anyway.
+        let mut rest = with_command(arguments[1..].to_vec())?;
+        rest.insert(0, arguments[0].clone());
+        return Ok(rest);
+    }
     let about_itself = ["help", "-h", "--help", "-V", "--version"];
     if about_itself.contains(&word) || is_command(word) {
         return Ok(arguments);
@@ -134,25 +141,10 @@ fn looks_like_a_path(path: &Path) -> bool {
     path.components().count() > 1 || extension.is_some_and(|known| extensions.contains(&known))
 }
 
-/// Options that a conversation has and a text has not, and the other way round.
-const TALK: &[&str] = &[
-    "-cnv",
-    "--conversation",
-    "-i",
-    "--interactive",
-    "-if",
-    "--interactive-first",
-    "--chat-template",
-    "--chat-template-file",
-    "--system",
-    "-sys",
-    "--system-prompt",
-    "-sysf",
-    "--system-prompt-file",
-    "-st",
-    "--single-turn",
-    "--no-history",
-];
+/// Options that say that a conversation is meant, beside [`CONVERSATION`].
+const TALK: &[&str] = &["-st", "--single-turn", "--no-history"];
+
+/// Options that a text has and a conversation has not.
 const TEXT: &[&str] = &[
     "-no-cnv",
     "--no-conversation",
@@ -174,7 +166,7 @@ fn talks(arguments: &[OsString]) -> bool {
         let mut names = names().map(|name| name.split('=').next().unwrap_or(name));
         names.any(|name| options.contains(&name))
     };
-    if has(TEXT) || has(TALK) {
+    if has(TEXT) || has(TALK) || has(CONVERSATION) {
         return !has(TEXT);
     }
     let by_option = arguments.iter().enumerate().find_map(|(at, one)| {

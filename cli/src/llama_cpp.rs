@@ -6,6 +6,8 @@
 
 mod options;
 
+pub use options::CONVERSATION;
+
 use super::CliError;
 use clap::{Command, CommandFactory};
 use options::{EFFECT_IN, MAPPING, REFUSED, RENAMED, TEXTS, Takes, WITHOUT_EFFECT};

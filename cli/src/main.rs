@@ -99,11 +99,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => match usage::explained(&error, &line) {
             Some(error) => return failed(&error),
-            None => {
-                // Whoever closed standard output has seen enough.
-                let _ = error.print();
-                return ExitCode::SUCCESS;
-            }
+            None => return ended(error.print().map_err(CliError::Output)),
         },
     };
     if !without_effect.is_empty() {
@@ -127,6 +123,10 @@ fn main() -> ExitCode {
         Some(Command::Synth(arguments)) => synth::synth(&arguments),
         Some(Command::Completions(arguments)) => completions::completions(&arguments),
     };
+    ended(result)
+}
+
+fn ended(result: Result<(), CliError>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has seen enough.

@@ -160,6 +160,11 @@ pub fn quantize(arguments: &Arguments) -> Result<(), CliError> {
     }
     input.notes().iter().for_each(|note| warn(note));
     fallbacks(&plan);
+    for (name, _) in &arguments.tensor_type {
+        if !plan.tensors.iter().any(|tensor| tensor.name.contains(name)) {
+            warn(&format!("--tensor-type: no tensor's name contains {name}"));
+        }
+    }
     let qualities = match to {
         Some(to) => {
             let qualities = save(&input, &plan, to, arguments.threads, "quantizing");

@@ -248,6 +248,12 @@ impl SampleArguments {
             )
             .mirostat((self.mirostat == Some(true)).then_some(mirostat))
             .logit_bias(self.biases(tokenizer));
+        let known = tokenizer.vocabulary_len();
+        if let Some((token, _)) = (self.logit_bias.iter()).find(|(id, _)| *id as usize >= known) {
+            let what =
+                format!("--logit-bias: there is no token {token}, the vocabulary has {known}");
+            return Err(CliError::Usage(what));
+        }
         match options.check() {
             Ok(()) => Ok(options),
             Err(error) => Err(CliError::Usage(error.to_string())),

@@ -241,6 +241,30 @@ pub const EFFECT_IN: &[(Takes, &str, &[&str])] = &[
     ),
 ];
 
+/// Options of conversations.
+pub const CONVERSATION: &[&str] = &[
+    "-cnv",
+    "--conversation",
+    "-i",
+    "--interactive",
+    "-if",
+    "--interactive-first",
+    "-ins",
+    "--instruct",
+    "-cml",
+    "--chatml",
+    "--chat-template",
+    "--chat-template-file",
+    "--chat-template-kwargs",
+    "--system",
+    "--sys",
+    "--system-file",
+    "--system-prompt",
+    "--system-prompt-file",
+    "-sys",
+    "-sysf",
+];
+
 /// Options that ask for what there is not: with these commands, or with all, and what to do.
 pub const REFUSED: &[(&[&str], &[&str], &str)] = &[
     (
@@ -320,28 +344,7 @@ pub const REFUSED: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["run"],
-        &[
-            "-cnv",
-            "--conversation",
-            "-i",
-            "--interactive",
-            "-if",
-            "--interactive-first",
-            "-ins",
-            "--instruct",
-            "-cml",
-            "--chatml",
-            "--chat-template",
-            "--chat-template-file",
-            "--chat-template-kwargs",
-            "--system",
-            "--sys",
-            "--system-file",
-            "--system-prompt",
-            "--system-prompt-file",
-            "-sys",
-            "-sysf",
-        ],
+        CONVERSATION,
         "rillm chat talks with a model, run continues a text",
     ),
     (

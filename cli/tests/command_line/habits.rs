@@ -39,6 +39,7 @@ fn other_programs_commands_get_an_answer() {
         ("embedding x.gguf", "rillm eval"),
         ("convert folder", "rillm quantize FOLDER OUT.gguf f16"),
         ("finetune x", "merge_and_unload"),
+        ("help serve", "no server here"),
         ("quantiz a b", "did you mean quantize?"),
         (
             "walk",
@@ -50,6 +51,7 @@ fn other_programs_commands_get_an_answer() {
     let shown = well(&["show", DEMO]);
     assert!(shown.starts_with("architecture  llama"), "{shown}");
     assert!(well(&["version"]).starts_with("rillm "));
+    assert_eq!(well(&["help", "show"]), well(&["help", "inspect"]));
 }
 
 #[test]
@@ -263,6 +265,16 @@ fn a_model_that_was_made_to_talk_is_talked_with() {
         );
         assert_eq!(output.stdout, typed.stdout, "{said:?}");
     }
+    // Every option that run leaves to chat means a conversation.
+    let told = ["chat", path(&plain), "a cat", "--system", "b"];
+    let told = rillm(&[&told[..], &base].concat());
+    let file = folder.join("told.txt");
+    fs::write(&file, "b\n").expect("a file");
+    for system in [["--sys", "b"], ["--system-file", path(&file)]] {
+        let output = rillm(&[&[path(&plain), "a cat"], &system[..], &base].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert_eq!(output.stdout, told.stdout);
+    }
     let continued = rillm(&[&["-m", &chatty, "-p", "a cat", "-no-cnv"][..], &base].concat());
     assert_eq!(continued.stdout, run.stdout);
     // What is piped in follows what was given, unless one reply is enough.
@@ -381,6 +393,14 @@ fn every_command_says_what_it_misses() {
         &rillm(&["perplexity", model, "-f", "/dev/null"]),
         2,
         &["fewer than two tokens"],
+    );
+    told(
+        &["run", "-m", model, "b.gguf", "-p", "a"],
+        &["given twice", "b.gguf"],
+    );
+    told(
+        &["run", model, "-p", "a", "-l", "99999+1"],
+        &["no token 99999"],
     );
     let output = command(&["detokenize", model, "x"])
         .output()

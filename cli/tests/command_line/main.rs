@@ -765,6 +765,22 @@ fn a_closed_stdout_is_no_failure() {
     }
 }
 
+/// A full disk is one, whatever was to be written.
+#[cfg(unix)]
+#[test]
+fn what_cannot_be_written_is_a_failure() {
+    let Ok(full) = fs::OpenOptions::new().write(true).open("/dev/full") else {
+        return;
+    };
+    for arguments in [vec!["--help"], vec!["run", "-h"], vec!["--version"]] {
+        let output = command(&arguments)
+            .stdout(full.try_clone().expect("a handle"))
+            .output()
+            .expect("rillm runs");
+        failure(&output, 1, &["standard output"]);
+    }
+}
+
 #[cfg(feature = "demo")]
 #[test]
 fn alone_it_tells_a_story() {
