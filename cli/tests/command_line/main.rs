@@ -4,7 +4,9 @@
 mod bench;
 mod compare;
 mod completions;
+mod eval;
 mod habits;
+mod inspect;
 mod llama_cpp;
 #[cfg(unix)]
 mod places;
@@ -14,6 +16,7 @@ mod stop;
 #[path = "../../../tests/support/mod.rs"]
 mod support;
 mod synth;
+mod talk;
 #[cfg(unix)]
 mod terminal;
 mod text;
@@ -23,13 +26,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use rillm::internals::eval::Cut;
 use rillm_formats::manifest::{Array, MetadataValue, Strings};
-use serde_json::json;
-use support::evaluate::{evaluate, open};
 use support::fixture::Fixture;
 use support::folder::TempFolder;
-use support::tensors;
 use support::to_gguf::Gguf;
 
 fn command<S: AsRef<OsStr>>(arguments: &[S]) -> Command {
@@ -67,171 +66,6 @@ fn failure(output: &Output, code: i32, says: &[&str]) -> String {
 
 fn path(path: &Path) -> &str {
     path.to_str().expect("a UTF-8 path")
-}
-
-struct Eval {
-    folder: TempFolder,
-    model: PathBuf,
-    input: PathBuf,
-    output: PathBuf,
-}
-
-impl Eval {
-    fn of(fixture: &Fixture) -> Eval {
-        let folder = TempFolder::new("cli");
-        let model = folder.join("model");
-        fs::create_dir(&model).unwrap();
-        fixture.write_folder(&model);
-        let (input, output) = (folder.join("in.json"), folder.join("out.safetensors"));
-        Eval {
-            folder,
-            model,
-            input,
-            output,
-        }
-    }
-
-    fn input(&self, json: &str) -> &Eval {
-        fs::write(&self.input, json).unwrap();
-        self
-    }
-
-    fn run(&self, more: &[&str]) -> Output {
-        let model = path(&self.model);
-        let (input, output) = (path(&self.input), path(&self.output));
-        let arguments = ["eval", model, "--input", input, "--output", output];
-        rillm(&[&arguments, more].concat())
-    }
-}
-
-#[test]
-fn eval_writes_what_the_library_computes() {
-    let cuts: [(&[&str], Cut); 3] = [
-        (&["-t", "1"], Cut::Whole),
-        (&["-t", "1", "--step"], Cut::Batch(1)),
-        (&["-t", "2", "--batch", "3"], Cut::Batch(3)),
-    ];
-    for name in ["gpt2", "bert", "bert_question", "t5", "mamba", "mixtral"] {
-        let fixture = Fixture::load(name);
-        let eval = Eval::of(&fixture);
-        let model = open(&eval.model).unwrap();
-        let encodes = name.starts_with("bert");
-        for case in &fixture.cases {
-            case.write_input(&eval.input);
-            for (flags, cut) in cuts.iter().take(if encodes { 1 } else { 3 }) {
-                let output = eval.run(flags);
-                assert!(output.status.success(), "{}", text(&output.stderr));
-                assert_eq!(text(&output.stdout), "");
-                let found = tensors::read(&eval.output);
-                let expected = evaluate(&model, &case.input, *cut).unwrap();
-                assert_eq!(found, expected, "{name} {} {flags:?}", case.name);
-            }
-        }
-    }
-}
-
-#[test]
-fn eval_says_what_is_wrong_with_an_input() {
-    let fixture = Fixture::load("gpt2");
-    let eval = Eval::of(&fixture);
-    let input = path(&eval.input);
-    for (json, says) in [
-        ("", vec![input, "JSON"]),
-        ("{\"input_ids\": [[1, 2", vec![input, "JSON"]),
-        ("[1]", vec![input, "object"]),
-        ("{}", vec![input, "input_ids", "missing"]),
-        (r#"{"input_ids": []}"#, vec![input, "input_ids", "empty"]),
-        (r#"{"input_ids": [[]]}"#, vec![input, "input_ids", "empty"]),
-        (r#"{"input_ids": "x"}"#, vec![input, "input_ids", "list"]),
-        (
-            r#"{"input_ids": [[1, -2]]}"#,
-            vec![input, "input_ids", "-2"],
-        ),
-        (
-            r#"{"input_ids": [[1, 2.5]]}"#,
-            vec![input, "input_ids", "2.5"],
-        ),
-        (r#"{"input_ids": [[1], 2]}"#, vec![input, "input_ids"]),
-        (
-            r#"{"input_ids": [[1, 2], [3]]}"#,
-            vec![input, "input_ids", "row 1"],
-        ),
-        (
-            r#"{"input_ids": [[1, 2]], "attention_mask": [[1]]}"#,
-            vec![input, "attention_mask"],
-        ),
-        (
-            r#"{"input_ids": [[1]], "inputs\nids": [[1]]}"#,
-            vec![input, "not known"],
-        ),
-        (
-            r#"{"input_ids": [[1, 4294967295]]}"#,
-            vec!["input_ids[0][1] is 4294967295", "below"],
-        ),
-        (
-            r#"{"input_ids": [[1, 4294967296]]}"#,
-            vec![input, "input_ids"],
-        ),
-        (
-            r#"{"input_ids": [[1]], "position_ids": [[100000]]}"#,
-            vec!["input_ids[0][0] is at position 100000"],
-        ),
-        (
-            r#"{"input_ids": [[1]], "token_type_ids": [[0]]}"#,
-            vec!["token_type_ids"],
-        ),
-        (
-            r#"{"input_ids": [[1]], "decoder_input_ids": [[0]]}"#,
-            vec!["decoder_input_ids"],
-        ),
-    ] {
-        let output = eval.input(json).run(&[]);
-        failure(&output, 1, &says);
-        assert!(!eval.output.exists(), "{json}: half an output");
-    }
-    let deep = format!("{{\"input_ids\": {}", "[".repeat(100_000));
-    failure(&eval.input(&deep).run(&[]), 1, &[input]);
-    fs::remove_file(&eval.input).unwrap();
-    failure(&eval.run(&[]), 1, &[input]);
-}
-
-#[test]
-fn an_input_that_is_masked_away_is_an_empty_output() {
-    for name in ["gpt2", "bert", "mamba"] {
-        let eval = Eval::of(&Fixture::load(name));
-        let output = eval
-            .input(r#"{"input_ids": [[1, 2], [3, 4]], "attention_mask": [[0, 0], [0, 0]]}"#)
-            .run(&[]);
-        assert!(output.status.success(), "{name}: {}", text(&output.stderr));
-        for (name, tensor) in tensors::read(&eval.output) {
-            assert!(tensor.values.iter().all(|&value| value == 0.0), "{name}");
-        }
-    }
-}
-
-#[test]
-fn eval_of_an_encoder_cannot_be_cut() {
-    let eval = Eval::of(&Fixture::load("bert"));
-    let output = eval.input(r#"{"input_ids": [[1, 2]]}"#).run(&["--step"]);
-    failure(&output, 1, &["BERT", "step by step"]);
-    let eval = Eval::of(&Fixture::load("t5"));
-    let output = eval.input(r#"{"input_ids": [[1, 2]]}"#).run(&[]);
-    failure(&output, 1, &["decoder_input_ids"]);
-}
-
-#[test]
-fn an_output_that_cannot_be_written_is_named() {
-    let mut eval = Eval::of(&Fixture::load("gpt2"));
-    eval.output = eval.folder.join("no/such/folder/out.safetensors");
-    let output = eval.input(r#"{"input_ids": [[1]]}"#).run(&[]);
-    failure(&output, 1, &[path(&eval.output)]);
-    eval.output = eval.folder.to_path_buf();
-    failure(&eval.run(&[]), 1, &[path(&eval.output)]);
-    if Path::new("/dev/full").exists() {
-        eval.output = "/dev/full".into();
-        failure(&eval.run(&[]), 1, &["/dev/full"]);
-        assert!(Path::new("/dev/full").exists(), "a device was removed");
-    }
 }
 
 #[test]
@@ -287,50 +121,6 @@ fn what_is_half_written_does_not_outlive_the_program() {
         assert_eq!(child.wait().expect("it ends").code(), Some(code));
         assert!(!partial.exists() && !out.exists());
     }
-}
-
-/// However its output is called meanwhile.
-#[cfg(unix)]
-#[test]
-fn a_half_evaluated_output_does_not_outlive_the_program() {
-    let eval = Eval::of(&Fixture::load("mamba"));
-    let ids = vec!["1"; 300_000].join(",");
-    eval.input(&format!("{{\"input_ids\": [[{ids}]]}}"));
-    let there = || {
-        let names = fs::read_dir(&eval.folder).expect("a folder");
-        let mut names = names.map(|entry| entry.expect("an entry").file_name());
-        names.any(|name| name.to_string_lossy().ends_with(".partial"))
-    };
-    let (model, input) = (path(&eval.model), path(&eval.input));
-    let output = path(&eval.output);
-    let arguments = [
-        "eval", model, "--input", input, "--output", output, "--step",
-    ];
-    let mut child = command(&arguments).spawn().expect("rillm runs");
-    while !there() {
-        assert!(child.try_wait().unwrap().is_none(), "it ended too early");
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    let id = child.id().to_string();
-    let sent = Command::new("kill").args(["-INT", &id]).status();
-    assert!(sent.expect("kill").success());
-    assert_eq!(child.wait().expect("it ends").code(), Some(130));
-    assert!(!there() && !eval.output.exists());
-}
-
-#[test]
-fn eval_never_replaces_what_it_reads() {
-    let mut eval = Eval::of(&Fixture::load("gpt2"));
-    eval.input(r#"{"input_ids": [[1]]}"#);
-    for read in [eval.input.clone(), eval.model.join("model.safetensors")] {
-        let before = fs::read(&read).unwrap();
-        eval.output = read;
-        failure(&eval.run(&[]), 1, &[path(&eval.output), "--output"]);
-        assert!(fs::read(&eval.output).unwrap() == before);
-    }
-    // A new file in the model's folder is nobody's business but the user's.
-    eval.output = eval.model.join("out.safetensors");
-    assert!(eval.run(&[]).status.success());
 }
 
 /// Model files of every kind of damage, and what must be said of each.
@@ -475,101 +265,6 @@ fn a_wrong_command_line_is_exit_code_two() {
         let output = rillm(&arguments);
         assert!(output.status.success() && !output.stdout.is_empty());
     }
-}
-
-#[test]
-fn inspect_draws_what_is_there() {
-    let folder = TempFolder::new("drawing");
-    let file = folder.join("out.svg");
-    for (name, parts) in [
-        (
-            "gemma2",
-            &[
-                "layer 0, 2 (2 ×)",
-                "window 6, rope",
-                "Arena of plan prefill",
-            ][..],
-        ),
-        (
-            "t5",
-            &[
-                "encoding, s rows",
-                "cross-attention",
-                "both ways, buckets",
-                "cross",
-            ],
-        ),
-        ("mixtral", &["route, the best", "ffn_up_exps", "expert_sum"]),
-        ("mamba", &["conv", "scan", "ssm_in", "× conv"]),
-    ] {
-        let model = Fixture::load(name).folder();
-        let output = rillm(&["inspect", path(&model), "--graph", path(&file)]);
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        let drawing = fs::read_to_string(&file).expect("a drawing");
-        assert!(drawing.starts_with("<svg ") && drawing.ends_with("</svg>\n"));
-        for part in parts {
-            assert!(drawing.contains(part), "{name}: {part}");
-        }
-        assert!(
-            !drawing.contains("NaN") && !drawing.contains("inf"),
-            "{name}"
-        );
-    }
-    let missing = folder.join("no").join("out.svg");
-    let model = Fixture::load("llama").folder();
-    let output = rillm(&["inspect", path(&model), "--graph", path(&missing)]);
-    failure(&output, 1, &["out.svg"]);
-    // Nothing is written under a name that promises something else.
-    let other = folder.join("out.png");
-    let output = rillm(&["inspect", path(&model), "--graph", path(&other)]);
-    failure(&output, 2, &["out.png", ".svg"]);
-    assert!(!other.exists());
-    let output = rillm(&["inspect", path(&model), "--graph", "-"]);
-    let drawing = text(&output.stdout);
-    assert!(drawing.starts_with("<svg ") && drawing.ends_with("</svg>\n"));
-}
-
-#[test]
-fn inspect_shows_what_is_there() {
-    let fixture = Fixture::load("llama");
-    let folder = fixture.folder();
-    let output = rillm(&["inspect", path(&folder), "--tensors", "-c", "77"]);
-    let shown = text(&output.stdout);
-    assert!(output.status.success());
-    // A longer context than the trained one is allowed, and said.
-    assert!(text(&output.stderr).contains("warning: context 77 is more than the"));
-    for part in [
-        "llama",
-        "decoder",
-        "num_key_value_heads = 2",
-        "model.layers.1.self_attn.k_proj.bias",
-        "F32",
-        "context of 77",
-        "arena",
-        "state per 1K tokens",
-        "no tokenizer.json",
-    ] {
-        assert!(shown.contains(part), "{part} is not in\n{shown}");
-    }
-
-    let output = rillm(&["inspect", "-m", path(&folder), "--json", "-c", "20"]);
-    let shown: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!(shown["architecture"], "llama");
-    assert_eq!(shown["memory"]["context"], 20);
-    let weights = fixture.weights();
-    let floats: usize = weights.iter().map(|weight| weight.values.len()).sum();
-    assert_eq!(shown["memory"]["weights_bytes"], json!(4 * floats));
-    let tensors = shown["tensors"].as_array().unwrap();
-    assert_eq!(tensors.len(), weights.len());
-    // Two layers of keys and values for 1,024 positions of 2 heads of 10 halves, and at most
-    // what positions themselves take.
-    let layers = fixture.config()["num_hidden_layers"].as_u64().unwrap();
-    let kv_cache = layers * 2 * 2 * 10 * 2 * 1024;
-    let found = shown["memory"]["state_per_1k_bytes"].as_u64().unwrap();
-    assert!(
-        (kv_cache..=kv_cache + 8 * 1024 + 4096).contains(&found),
-        "{found}"
-    );
 }
 
 #[test]

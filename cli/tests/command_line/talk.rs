@@ -1,0 +1,262 @@
+//! Conversations, piped in.
+
+use serde_json::Value;
+use std::io::Write;
+use std::process::Stdio;
+
+use crate::support::fixture::Fixture;
+use crate::support::folder::TempFolder;
+use crate::text::{DEMO, fed, interrupt, with_input};
+use crate::{command, failure, rillm, text};
+
+#[test]
+fn a_conversation_goes_on_from_what_was_said() {
+    let folder = TempFolder::new("chat");
+    let file = folder.join("talk.json");
+    let file = file.to_str().expect("text");
+    let base = [
+        "chat",
+        DEMO,
+        "-n",
+        "8",
+        "--temp",
+        "0",
+        "--chat-template",
+        "plain",
+    ];
+    let input = format!("Tom has a dog.\nThe dog is \\\nbig.\n/save {file}\n/nope\n");
+    let (said, warned) = with_input(&base, &input);
+    assert_eq!(said.lines().count(), 2, "{said}");
+    assert!(warned.contains("/nope: no such command"), "{warned}");
+    let saved: Value = serde_json::from_slice(&std::fs::read(file).expect("a file")).expect("JSON");
+    let roles: Vec<&Value> = saved
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|m| &m["role"])
+        .collect();
+    assert_eq!(roles, ["user", "assistant", "user", "assistant"]);
+    assert_eq!(saved[2]["content"], "The dog is \nbig.");
+    // Taken back and said again, or loaded: the same reply.
+    let input = "Tom has a dog.\nWhat?\n/undo\nThe dog is \\\nbig.\n";
+    let (again, _) = with_input(&base, input);
+    assert_eq!(again.lines().last(), said.lines().last());
+    let (loaded, _) = with_input(
+        &base,
+        &format!("/load {file}\n/undo\nThe dog is \\\nbig.\n"),
+    );
+    assert_eq!(loaded.lines().last(), said.lines().last());
+    // What was said first bears on it.
+    let (alone, _) = with_input(&base, "The dog is \\\nbig.\n");
+    assert_ne!(alone.lines().last(), said.lines().last());
+    let (told, _) = with_input(&[&base[..], &["--system", "A cat sat."]].concat(), "Hi.\n");
+    let (untold, _) = with_input(&base, "Hi.\n");
+    assert_ne!(told, untold);
+    failure(
+        &rillm(&["chat", DEMO, "--chat-template", "nosuch"]),
+        1,
+        &["nosuch", "chatml"],
+    );
+}
+
+/// Piped in as typed; and what has no end is refused before it takes all memory.
+#[test]
+fn a_turn_may_have_several_lines_and_has_an_end() {
+    let folder = TempFolder::new("turns");
+    let file = folder.join("talk.json");
+    let file = file.to_str().expect("text");
+    let base = ["chat", DEMO, "-n", "2", "--chat-template", "plain"];
+    let input = format!("\"\"\"\none\n\n  two\r\n\"\"\"\nthree \\\nfour\n/save {file}\n");
+    with_input(&base, &input);
+    let saved: Value = serde_json::from_slice(&std::fs::read(file).expect("a file")).expect("JSON");
+    let turns = saved.as_array().expect("a list").iter().step_by(2);
+    let turns: Vec<&Value> = turns.map(|turn| &turn["content"]).collect();
+    assert_eq!(turns, ["one\n\n  two", "three \nfour"]);
+
+    let output = fed(&base, &"a".repeat((16 << 20) + 1));
+    failure(&output, 1, &["standard input", "longer than 16.0 MiB"]);
+    let template = folder.join("long.jinja");
+    std::fs::write(&template, "a".repeat((4 << 20) + 1)).expect("a file");
+    let template = template.to_str().expect("text");
+    let output = rillm(&["chat", DEMO, "--chat-template", template]);
+    failure(&output, 1, &[template, "longer than 4.00 MiB"]);
+}
+
+/// A turn that cannot be answered is no end of the conversation, and none answered is a failure.
+#[test]
+fn a_conversation_without_any_reply_fails() {
+    let folder = TempFolder::new("refused");
+    let template = |name: &str, source: &str| {
+        let file = folder.join(name);
+        std::fs::write(&file, source).expect("a file");
+        file.to_str().expect("text").to_string()
+    };
+    let empty = template("empty.j2", "");
+    let raising = template("raising.j2", "{{ raise_exception('not today') }}");
+    let word = "word ".repeat(40);
+    for (template, said, says) in [
+        (empty.as_str(), "hi", "makes no text"),
+        (&raising, "hi", "not today"),
+        ("plain", &word, "/reset"),
+    ] {
+        let base = ["chat", DEMO, "-c", "16", "--chat-template", template];
+        // One without a token that begins a text.
+        let bare = "tokenizer.ggml.add_bos_token=bool:false";
+        let base = [&base[..], &["--override-kv", bare]].concat();
+        let output = fed(&base, &format!("{said}\n"));
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(output.stdout.is_empty() && error.contains(says), "{error}");
+        assert!(error.ends_with("no turn got a reply\n"), "{error}");
+        assert!(!error.contains("panicked"), "{error}");
+    }
+    let base = ["chat", DEMO, "-c", "32", "-n", "4", "--chat-template"];
+    let (said, warned) = with_input(&[&base[..], &["plain"]].concat(), &format!("{word}\nHi.\n"));
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(warned.contains("/reset"), "{warned}");
+}
+
+/// A template writes all special tokens that belong there, and none stands behind it; what we
+/// bring ourselves leaves BOS to the tokenizer.
+#[test]
+fn a_conversation_ends_where_its_reply_begins() {
+    let model = Fixture::load("llama").folder();
+    let letters = (' '..='~').enumerate();
+    let letters: serde_json::Map<String, Value> = letters
+        .map(|(id, letter)| (letter.to_string(), id.into()))
+        .collect();
+    let added = |id: u32, name: &str| serde_json::json!({"id": id, "content": name, "special": true, "normalized": false});
+    let tokenizer = serde_json::json!({
+        "version": "1.0",
+        "added_tokens": [added(95, "<s>"), added(96, "</s>")],
+        "model": { "type": "BPE", "vocab": letters, "merges": [], "unk_token": "?" },
+    });
+    let write = |name: &str, text: &str| std::fs::write(model.join(name), text).expect("a file");
+    write("tokenizer.json", &tokenizer.to_string());
+    write(
+        "tokenizer_config.json",
+        r#"{"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": true, "add_eos_token": true}"#,
+    );
+    let model_path = model.to_str().expect("text");
+    for (template, more, tokens) in [
+        (
+            "[{{ messages[0].role }}]{{ messages[0].content }}",
+            &[][..],
+            11,
+        ),
+        (
+            "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}",
+            &[],
+            7,
+        ),
+        (
+            "{% generation %}{{ messages[0].content }}{% endgeneration %}\r\n",
+            &[],
+            5,
+        ),
+        ("", &["--chat-template", "chatml"], 56),
+        ("", &["--chat-template", "llama2"], 21),
+    ] {
+        write("chat_template.jinja", template);
+        let base = ["chat", model_path, "-c", "1"];
+        let output = fed(&[&base[..], more].concat(), "hello\n");
+        let error = text(&output.stderr);
+        assert!(
+            error.contains(&format!("has {tokens} tokens")),
+            "{template}: {error}"
+        );
+    }
+}
+
+/// Nothing bounds what a recurrent model has heard, or is about to.
+#[cfg(feature = "demo")]
+#[test]
+fn a_talk_with_a_recurrent_model_has_no_end() {
+    for more in [&[][..], &["--endless"]] {
+        let mut arguments = vec!["chat", "--demo", "mamba", "-c", "64", "-n", "4"];
+        arguments.extend(["--temp", "0", "--chat-template", "plain"]);
+        arguments.extend(more);
+        let turns = format!("{}\nAnd then?\nAnd then?\n", "The dog is big. ".repeat(60));
+        let (said, warned) = with_input(&arguments, &turns);
+        assert_eq!(said.lines().count(), 3, "{said}");
+        assert!(!warned.contains("context"), "{warned}");
+    }
+}
+
+/// A linear transformer keeps no KV cache, but its positions were learned: they bound a talk.
+#[test]
+fn a_talk_ends_where_learned_positions_do() {
+    let model = Fixture::load("linear_transformer").folder();
+    let letters = (' '..='~').enumerate();
+    let letters: serde_json::Map<String, Value> = letters
+        .map(|(id, letter)| (letter.to_string(), id.into()))
+        .collect();
+    let tokenizer = serde_json::json!({
+        "version": "1.0",
+        "normalizer": { "type": "Replace", "pattern": { "String": " " }, "content": "▁" },
+        "model": { "type": "BPE", "vocab": letters, "merges": [], "unk_token": "?" },
+    });
+    std::fs::write(model.join("tokenizer.json"), tokenizer.to_string()).expect("a file");
+    let model = model.to_str().expect("text");
+    let arguments = [
+        "chat",
+        model,
+        "-c",
+        "32",
+        "-n",
+        "4",
+        "--chat-template",
+        "plain",
+    ];
+    let turns = format!("{}\n/reset\n{}\n", "a".repeat(90), "a".repeat(200));
+    let (said, warned) = with_input(&arguments, &turns);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(warned.contains("the context 192: /reset"), "{warned}");
+    assert!(!warned.contains("-c makes"), "{warned}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_stops_a_reply_and_not_the_program() {
+    use std::io::{BufRead, BufReader, Read};
+    let base = [
+        "chat",
+        DEMO,
+        "-c",
+        "2000000",
+        "--ignore-eos",
+        "--chat-template",
+        "plain",
+    ];
+    let mut piped = command(&base);
+    piped
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut child = piped.spawn().expect("rillm runs");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    stdin.write_all(b"Tom has a dog.\n").expect("it reads");
+    let mut some = [0; 200];
+    stdout.read_exact(&mut some).expect("it writes");
+    if !interrupt(&child) {
+        // No kill command here.
+        let _ = child.kill();
+        let _ = child.wait();
+        return;
+    }
+    // The next turn is answered as well.
+    stdin
+        .write_all(b"/reset\nAnother one.\n")
+        .expect("it reads");
+    let mut rest = String::new();
+    stdout
+        .read_line(&mut rest)
+        .expect("the end of the first reply");
+    stdout.read_exact(&mut some).expect("a second reply");
+    assert!(interrupt(&child));
+    drop(stdin);
+    let mut out = Vec::new();
+    stdout.read_to_end(&mut out).expect("the end");
+    assert!(child.wait().expect("it ends").success());
+}
