@@ -63,18 +63,24 @@
 //! # }
 //! ```
 
+mod beam;
+mod config;
+mod processors;
 mod stop;
 
+pub use beam::{Hypothesis, beam_search, beam_sequences};
+pub use config::{EarlyStopping, GenerationConfig};
 pub use stop::StopStrings;
 
 use crate::error::RunError;
 use crate::exec::Row;
-use crate::graph::Role;
+use crate::graph::{Forced, Role};
 use crate::reserve::{filled, list};
 use crate::sample::Sampler;
 use crate::session::Session;
 use crate::setters::setters;
 use crate::state::StateError;
+use processors::{LogitsProcessors, RESERVED};
 use rillm_formats::tokenizer::{DecodeOptions, EncodeOptions, Tokenizer};
 use std::ops::{ControlFlow, Range};
 use std::time::{Duration, Instant};
@@ -129,8 +135,11 @@ pub struct GenerateOptions<'a> {
     /// End-of-generation tokens: the text ends where one is chosen, and none is written. Usually
     /// [`Tokenizer::end_tokens`].
     pub end_tokens: &'a [u32],
-    /// Most tokens to write.
+    /// Most tokens to write; where it is not set, as many as `config` says.
     pub max_tokens: Option<usize>,
+    /// What changes the scores of tokens before the sampler sees them, and how long a text may
+    /// become; usually [`GenerationConfig::of`] the model. Its beams are [`beam_search`]'s.
+    pub config: Option<&'a GenerationConfig>,
     /// Go on when the context is full: keep so many tokens of its beginning (attention sinks,
     /// Xiao et al. 2023) and drop the eighth of the KV cache that comes after them.
     pub endless: Option<usize>,
@@ -141,6 +150,7 @@ setters! {
         sequence: u32,
         end_tokens: &'a [u32],
         max_tokens: impl Into<Option<usize>>,
+        config: impl Into<Option<&'a GenerationConfig>>,
         endless: impl Into<Option<usize>>,
     }
 }
@@ -153,10 +163,9 @@ pub struct Generator<'a> {
     sampler: &'a mut Sampler,
     options: GenerateOptions<'a>,
     logits: Vec<f32>,
+    rules: TokenRules<'a>,
     /// Chosen, and not yet handed out.
     next: u32,
-    /// What ends a text that is as long as it may become.
-    forced_last: Option<u32>,
     /// Of the row that was fed last.
     position: u64,
     prompt: usize,
@@ -166,6 +175,75 @@ pub struct Generator<'a> {
     begin: Instant,
     /// Why it ended, and after what time.
     end: Option<(Stop, Duration)>,
+}
+
+/// What comes between logits and sampler.
+#[derive(Debug)]
+enum TokenRules<'a> {
+    /// Tokens that the model's files force.
+    Forced(Forced),
+    /// A configuration's, with the tokens so far and room for their scores.
+    Config {
+        processors: LogitsProcessors<'a>,
+        written: Vec<u32>,
+        scores: Vec<f32>,
+    },
+}
+
+impl<'a> TokenRules<'a> {
+    fn of_config(
+        config: &'a GenerationConfig,
+        options: GenerateOptions<'a>,
+        prompt: &[u32],
+        beginning: Vec<u32>,
+        vocabulary: usize,
+    ) -> Result<TokenRules<'a>, RunError> {
+        let most = options.max_tokens.unwrap_or(usize::MAX);
+        let bounds = (beginning.len(), beginning.len().saturating_add(most));
+        let mut written = list(beginning.len() + most.min(RESERVED))?;
+        written.extend_from_slice(&beginning);
+        Ok(TokenRules::Config {
+            processors: LogitsProcessors::new(config, options.end_tokens, prompt, bounds)?,
+            written,
+            scores: filled(0.0, vocabulary)?,
+        })
+    }
+
+    /// The token that follows so many written ones.
+    fn choose(
+        &mut self,
+        tokens: usize,
+        most: Option<usize>,
+        logits: &[f32],
+        sampler: &mut Sampler,
+    ) -> u32 {
+        match self {
+            TokenRules::Forced(forced) => {
+                let last = forced.last.filter(|_| most == Some(tokens + 1));
+                let first = forced.first.filter(|_| tokens == 0);
+                last.or(first).unwrap_or_else(|| sampler.sample(logits))
+            }
+            TokenRules::Config {
+                processors,
+                written,
+                scores,
+            } => {
+                scores.copy_from_slice(logits);
+                processors.apply(written, scores);
+                sampler.sample(scores)
+            }
+        }
+    }
+
+    fn accept(&mut self, token: u32) -> Result<(), RunError> {
+        if let TokenRules::Config { written, .. } = self {
+            let bytes = size_of::<u32>();
+            let reserved = written.try_reserve(1);
+            reserved.map_err(|_| RunError::OutOfMemory { bytes })?;
+            written.push(token);
+        }
+        Ok(())
+    }
 }
 
 impl<'a> Generator<'a> {
@@ -181,53 +259,35 @@ impl<'a> Generator<'a> {
         options: GenerateOptions<'a>,
         sampler: &'a mut Sampler,
     ) -> Result<Generator<'a>, RunError> {
-        let Some(last) = prompt.len().checked_sub(1) else {
-            let what = "prompt is empty, give at least one token";
-            return Err(RunError::Input(what.to_string()));
-        };
         let model = session.model().clone();
         if options.endless.is_some() && session.has_kv_cache() {
             session.can_discard()?;
         }
         let begin = Instant::now();
+        let (rows, beginning) = begin_rows(session, prompt, options.sequence)?;
+        let of_config = options
+            .config
+            .and_then(|config| config.longest(beginning.len()));
+        let options = GenerateOptions {
+            max_tokens: options.max_tokens.or(of_config),
+            ..options
+        };
         let vocabulary = model.limits().vocabulary.min(1 << 32) as usize;
         let mut logits = filled(0.0, vocabulary)?;
-        let row = |token, position, emit| Row {
-            token,
-            position,
-            sequence: options.sequence,
-            emit,
-            ..Row::default()
+        let mut rules = match options.config {
+            Some(config) => TokenRules::of_config(config, options, prompt, beginning, vocabulary)?,
+            None => TokenRules::Forced(model.forced()),
         };
-        let encodes = model.graph(Role::Encode).is_some();
-        let mut rows: Vec<Row> = list(prompt.len())?;
-        match model.decoder_start().filter(|_| encodes) {
-            Some(first) => {
-                let source = prompt.iter().zip(0..);
-                rows.extend(source.map(|(&id, at)| row(id, at, false)));
-                session.encode(&rows, &mut |_| {})?;
-                rows.clear();
-                rows.push(row(first, 0, true));
-            }
-            None => {
-                let before = session.len(options.sequence)? as u64;
-                let ids = prompt.iter().enumerate();
-                rows.extend(ids.map(|(at, &id)| row(id, before + at as u64, at == last)));
-            }
-        }
-        feed(session, &rows, &mut logits)?;
+        feed_rows(session, &rows, &mut logits, vocabulary)?;
         // Of an encoder–decoder model, the text begins here.
-        for &id in prompt.iter().filter(|_| !encodes) {
-            sampler.accept(id);
+        if model.decoder_start().is_none() || model.graph(Role::Encode).is_none() {
+            for &id in prompt {
+                sampler.accept(id);
+            }
         }
-        let forced = model.forced();
-        let first = match options.max_tokens {
-            Some(1) => forced.last.or(forced.first),
-            _ => forced.first,
-        };
         Ok(Generator {
-            next: first.unwrap_or_else(|| sampler.sample(&logits)),
-            forced_last: forced.last,
+            next: rules.choose(0, options.max_tokens, &logits, sampler),
+            rules,
             position: rows.last().map_or(0, |row| row.position),
             prompt: prompt.len(),
             prompt_time: begin.elapsed(),
@@ -279,6 +339,7 @@ impl<'a> Generator<'a> {
         }
         self.tokens += 1;
         self.sampler.accept(self.next);
+        self.rules.accept(self.next)?;
         Ok(Ok(self.next))
     }
 
@@ -299,11 +360,12 @@ impl<'a> Generator<'a> {
             emit: true,
             ..Row::default()
         };
-        match feed(self.session, &[row], &mut self.logits) {
-            Ok(()) => {
-                let is_last = self.options.max_tokens == Some(self.tokens + 1);
-                let forced = self.forced_last.filter(|_| is_last);
-                self.next = forced.unwrap_or_else(|| self.sampler.sample(&self.logits));
+        let vocabulary = self.logits.len();
+        match feed_rows(self.session, &[row], &mut self.logits, vocabulary) {
+            Ok(_) => {
+                let most = self.options.max_tokens;
+                let (logits, sampler) = (&self.logits, &mut *self.sampler);
+                self.next = self.rules.choose(self.tokens, most, logits, sampler);
             }
             Err(RunError::State(StateError::ContextFull { .. })) => return Ok(false),
             Err(_) if self.position >= self.session.model().limits().positions => return Ok(false),
@@ -373,21 +435,76 @@ fn overflow(
     Ok((keep + count < len).then_some(keep..keep + count))
 }
 
-fn feed(session: &mut Session, rows: &[Row], logits: &mut [f32]) -> Result<(), RunError> {
-    let mut width = None;
-    session.feed(rows, &mut |output| {
-        width = Some(output.values.len());
-        if output.values.len() == logits.len() {
-            logits.copy_from_slice(output.values);
+/// Lower than any score: what beam search gives to what does not count.
+const BEAM_WORST: f32 = -1.0e9;
+
+/// The rows from which a text is written, and the tokens that it begins from: the prompt behind what
+/// the sequence holds, or, of an encoder–decoder model, the start token, once the prompt is encoded.
+fn begin_rows(
+    session: &mut Session,
+    prompt: &[u32],
+    sequence: u32,
+) -> Result<(Vec<Row>, Vec<u32>), RunError> {
+    let Some(last) = prompt.len().checked_sub(1) else {
+        let what = "prompt is empty, give at least one token";
+        return Err(RunError::Input(what.to_string()));
+    };
+    let row = |token, position, emit| Row {
+        token,
+        position,
+        sequence,
+        emit,
+        ..Row::default()
+    };
+    let model = session.model();
+    let start = model
+        .decoder_start()
+        .filter(|_| model.graph(Role::Encode).is_some());
+    let mut rows: Vec<Row> = list(prompt.len())?;
+    let mut beginning: Vec<u32> = list(prompt.len())?;
+    match start {
+        Some(first) => {
+            let source = prompt.iter().zip(0..);
+            rows.extend(source.map(|(&id, at)| row(id, at, false)));
+            session.encode(&rows, &mut |_| {})?;
+            rows.clear();
+            rows.push(row(first, 0, true));
+            beginning.push(first);
         }
+        None => {
+            let before = session.len(sequence)? as u64;
+            let ids = prompt.iter().enumerate();
+            rows.extend(ids.map(|(at, &id)| row(id, before + at as u64, at == last)));
+            beginning.extend_from_slice(prompt);
+        }
+    }
+    Ok((rows, beginning))
+}
+
+/// Feeds rows; the logits of those with `emit` go behind each other into `logits`. Says how many there
+/// are.
+fn feed_rows(
+    session: &mut Session,
+    rows: &[Row],
+    logits: &mut [f32],
+    vocabulary: usize,
+) -> Result<usize, RunError> {
+    let mut found = 0;
+    let mut other = None;
+    let mut places = logits.chunks_exact_mut(vocabulary.max(1));
+    session.feed(rows, &mut |output| match places.next() {
+        Some(place) if place.len() == output.values.len() => {
+            place.copy_from_slice(output.values);
+            found += 1;
+        }
+        _ => other = Some(output.values.len()),
     })?;
-    match width {
-        Some(width) if width == logits.len() => Ok(()),
-        width => Err(RunError::Input(format!(
-            "{} gives {} values for a token, expected {}, one for each of the vocabulary",
+    match (other, found) {
+        (None, 1..) => Ok(found),
+        (width, _) => Err(RunError::Input(format!(
+            "{} gives {} values for a token, expected {vocabulary}, one for each of the vocabulary",
             session.model().architecture().title,
             width.unwrap_or(0),
-            logits.len()
         ))),
     }
 }

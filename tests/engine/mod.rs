@@ -4,6 +4,7 @@
 //! `RILLM_ISA` forces one instruction set on the whole suite.
 
 mod abort;
+mod configured;
 mod cuts;
 mod demo;
 mod generation;

@@ -60,7 +60,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "generate",
         &[
-            "error", "exec", "graph", "reserve", "sample", "session", "setters", "state",
+            "error", "exec", "graph", "model", "reserve", "sample", "session", "setters", "state",
         ],
     ),
     ("chat", &["model"]),

@@ -1,0 +1,374 @@
+//! What a checkpoint says of how its texts are to be written: `generation_config.json`, or what an
+//! older `config.json` says of it. Names and meanings are those of transformers' `GenerationConfig`.
+
+use crate::error::{LoadError, LoadErrorKind};
+use crate::model::Model;
+use crate::setters::setters;
+use rillm_formats::manifest::{Array, Metadata, MetadataValue};
+
+/// When beam search has seen enough.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EarlyStopping {
+    /// As soon as there are as many finished texts as beams.
+    Always,
+    /// When no running beam, as long as it is now, beats the worst finished text.
+    #[default]
+    Likely,
+    /// When no running beam can beat the worst finished text at any length.
+    Never,
+}
+
+/// How a model's texts are written.
+///
+/// ```
+/// use rillm::generate::GenerationConfig;
+/// use rillm::{Model, ModelOptions};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let model = Model::open("assets/demo.gguf", ModelOptions::default())?;
+/// let config = GenerationConfig::of(&model)?.num_beams(4usize).no_repeat_ngram_size(3usize);
+/// assert_eq!(config.length_penalty, 1.0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct GenerationConfig {
+    /// Beams of beam search; 1 is greedy.
+    pub num_beams: usize,
+    /// How many of the best texts beam search returns.
+    pub num_return_sequences: usize,
+    /// A finished text's score is Σ log p / lengthᵖ with this p.
+    pub length_penalty: f32,
+    /// When beam search ends.
+    pub early_stopping: EarlyStopping,
+    /// Whether tokens are drawn and not the most likely ones taken.
+    pub do_sample: bool,
+    /// Most tokens of a text, with those that it begins from.
+    pub max_length: Option<usize>,
+    /// Most tokens that are written; goes before `max_length`.
+    pub max_new_tokens: Option<usize>,
+    /// No end before so many tokens, with those that it begins from.
+    pub min_length: usize,
+    /// No end before so many tokens are written.
+    pub min_new_tokens: usize,
+    /// No run of so many tokens comes twice; 0 for no such rule.
+    pub no_repeat_ngram_size: usize,
+    /// No run of so many tokens of the source comes at all; 0 for no such rule.
+    pub encoder_no_repeat_ngram_size: usize,
+    /// Scores of tokens that were written are divided by this if positive, else multiplied.
+    pub repetition_penalty: f32,
+    /// Scores of tokens of the source are multiplied by this if positive, else divided.
+    pub encoder_repetition_penalty: f32,
+    /// Sequences of tokens that are not written.
+    pub bad_words_ids: Vec<Vec<u32>>,
+    /// Tokens that are not written.
+    pub suppress_tokens: Vec<u32>,
+    /// Tokens that are not written first.
+    pub begin_suppress_tokens: Vec<u32>,
+    /// The first token of a text, whatever the model predicts: of many translators, the language.
+    pub forced_bos_token_id: Option<u32>,
+    /// The last tokens of a text that is as long as it may become.
+    pub forced_eos_token_id: Vec<u32>,
+    /// From so many written tokens on the end becomes likelier by this factor with each.
+    pub exponential_decay_length_penalty: Option<(usize, f32)>,
+    /// Take what is not finite for the least or the largest number.
+    pub remove_invalid_values: bool,
+    /// Make probabilities of the scores that these rules leave.
+    pub renormalize_logits: bool,
+}
+
+impl Default for GenerationConfig {
+    fn default() -> GenerationConfig {
+        GenerationConfig {
+            num_beams: 1,
+            num_return_sequences: 1,
+            length_penalty: 1.0,
+            early_stopping: EarlyStopping::default(),
+            do_sample: false,
+            max_length: None,
+            max_new_tokens: None,
+            min_length: 0,
+            min_new_tokens: 0,
+            no_repeat_ngram_size: 0,
+            encoder_no_repeat_ngram_size: 0,
+            repetition_penalty: 1.0,
+            encoder_repetition_penalty: 1.0,
+            bad_words_ids: Vec::new(),
+            suppress_tokens: Vec::new(),
+            begin_suppress_tokens: Vec::new(),
+            forced_bos_token_id: None,
+            forced_eos_token_id: Vec::new(),
+            exponential_decay_length_penalty: None,
+            remove_invalid_values: false,
+            renormalize_logits: false,
+        }
+    }
+}
+
+setters! {
+    GenerationConfig {
+        num_beams: usize,
+        num_return_sequences: usize,
+        length_penalty: f32,
+        early_stopping: EarlyStopping,
+        do_sample: bool,
+        max_length: impl Into<Option<usize>>,
+        max_new_tokens: impl Into<Option<usize>>,
+        min_length: usize,
+        min_new_tokens: usize,
+        no_repeat_ngram_size: usize,
+        encoder_no_repeat_ngram_size: usize,
+        repetition_penalty: f32,
+        encoder_repetition_penalty: f32,
+        bad_words_ids: Vec<Vec<u32>>,
+        suppress_tokens: Vec<u32>,
+        begin_suppress_tokens: Vec<u32>,
+        forced_bos_token_id: impl Into<Option<u32>>,
+        forced_eos_token_id: Vec<u32>,
+        exponential_decay_length_penalty: impl Into<Option<(usize, f32)>>,
+        remove_invalid_values: bool,
+        renormalize_logits: bool,
+    }
+}
+
+/// Keys of other ways to write a text, and the values that leave them unused.
+const OTHER_WAYS: &[(&str, f64)] = &[
+    ("num_beam_groups", 1.0),
+    ("diversity_penalty", 0.0),
+    ("penalty_alpha", 0.0),
+    ("guidance_scale", 1.0),
+    ("sequence_bias", 0.0),
+    ("constraints", 0.0),
+    ("force_words_ids", 0.0),
+    ("dola_layers", 0.0),
+];
+
+/// The prefix of `generation_config.json`'s keys, there and in GGUF files.
+const PREFIX: &str = "generation.";
+
+/// Most sequences that are not written: more would make each token slow.
+const MOST_BAD_WORDS: usize = 4096;
+
+impl GenerationConfig {
+    /// What the model's files say. Those without a `generation_config.json` may say it in
+    /// `config.json`, as transformers before 4.26 did.
+    ///
+    /// # Errors
+    /// A value of the wrong kind, or a way to write texts that is not known, by its key.
+    pub fn of(model: &Model) -> Result<GenerationConfig, LoadError> {
+        let metadata = &model.manifest().metadata;
+        let mut own = metadata.0.range(PREFIX.to_owned()..);
+        let own = own.next().is_some_and(|(key, _)| key.starts_with(PREFIX));
+        let said = GenerationKeys {
+            metadata,
+            prefix: if own { PREFIX } else { "" },
+        };
+        said.no_other_way()?;
+        let mut config = GenerationConfig::default();
+        said.count("num_beams", &mut config.num_beams)?;
+        said.count("num_return_sequences", &mut config.num_return_sequences)?;
+        said.float("length_penalty", &mut config.length_penalty)?;
+        config.early_stopping = said.early_stopping()?;
+        said.flag("do_sample", &mut config.do_sample)?;
+        config.max_length = said.optional_count("max_length")?;
+        config.max_new_tokens = said.optional_count("max_new_tokens")?;
+        said.count("min_length", &mut config.min_length)?;
+        said.count("min_new_tokens", &mut config.min_new_tokens)?;
+        said.count("no_repeat_ngram_size", &mut config.no_repeat_ngram_size)?;
+        let of_source = &mut config.encoder_no_repeat_ngram_size;
+        said.count("encoder_no_repeat_ngram_size", of_source)?;
+        said.float("repetition_penalty", &mut config.repetition_penalty)?;
+        let of_source = &mut config.encoder_repetition_penalty;
+        said.float("encoder_repetition_penalty", of_source)?;
+        config.bad_words_ids = said.sequences("bad_words_ids")?;
+        config.suppress_tokens = said.tokens("suppress_tokens")?;
+        config.begin_suppress_tokens = said.tokens("begin_suppress_tokens")?;
+        config.forced_bos_token_id = said.tokens("forced_bos_token_id")?.first().copied();
+        config.forced_eos_token_id = said.tokens("forced_eos_token_id")?;
+        config.exponential_decay_length_penalty = said.decay()?;
+        said.flag("remove_invalid_values", &mut config.remove_invalid_values)?;
+        said.flag("renormalize_logits", &mut config.renormalize_logits)?;
+        // GGUF files say these two under the architecture's name.
+        let forced = model.forced();
+        config.forced_bos_token_id = config.forced_bos_token_id.or(forced.first);
+        if config.forced_eos_token_id.is_empty() {
+            config.forced_eos_token_id = forced.last.into_iter().collect();
+        }
+        let zero = [
+            ("num_beams", config.num_beams),
+            ("num_return_sequences", config.num_return_sequences),
+        ];
+        match zero.into_iter().find(|&(_, count)| count == 0) {
+            Some((key, _)) => Err(said.bad(key, "at least 1")),
+            None => Ok(config),
+        }
+    }
+
+    /// Most tokens to write behind a beginning of so many, if it says.
+    pub fn longest(&self, beginning: usize) -> Option<usize> {
+        let rest = |most: usize| most.saturating_sub(beginning);
+        self.max_new_tokens.or(self.max_length.map(rest))
+    }
+}
+
+/// The keys as the files have them.
+struct GenerationKeys<'a> {
+    metadata: &'a Metadata,
+    prefix: &'static str,
+}
+
+impl<'a> GenerationKeys<'a> {
+    fn value(&self, key: &str) -> Option<&'a MetadataValue> {
+        self.metadata.value(&format!("{}{key}", self.prefix))
+    }
+
+    fn bad(&self, key: &str, expected: &str) -> LoadError {
+        let found = match self.value(key) {
+            Some(MetadataValue::Array(list)) => format!("a list of {}", list.len()),
+            Some(MetadataValue::String(text)) => format!("{text:?}"),
+            Some(_) => match self.metadata.f64(&format!("{}{key}", self.prefix)) {
+                Some(number) => number.to_string(),
+                None => "a flag".to_owned(),
+            },
+            None => "nothing".to_owned(),
+        };
+        let what = format!("key {}{key} is {found}, expected {expected}", self.prefix);
+        LoadError::new(LoadErrorKind::Hyperparameter, what)
+    }
+
+    fn optional_count(&self, key: &str) -> Result<Option<usize>, LoadError> {
+        let Some(_) = self.value(key) else {
+            return Ok(None);
+        };
+        let found = self.metadata.u64(&format!("{}{key}", self.prefix));
+        let count = found.and_then(|count| usize::try_from(count).ok());
+        match count {
+            Some(_) => Ok(count),
+            None => Err(self.bad(key, "a whole number")),
+        }
+    }
+
+    fn count(&self, key: &str, count: &mut usize) -> Result<(), LoadError> {
+        *count = self.optional_count(key)?.unwrap_or(*count);
+        Ok(())
+    }
+
+    fn float(&self, key: &str, float: &mut f32) -> Result<(), LoadError> {
+        if self.value(key).is_some() {
+            let found = self.metadata.f64(&format!("{}{key}", self.prefix));
+            let finite = found.map(|value| value as f32).filter(|f| f.is_finite());
+            *float = finite.ok_or_else(|| self.bad(key, "a number"))?;
+        }
+        Ok(())
+    }
+
+    fn flag(&self, key: &str, flag: &mut bool) -> Result<(), LoadError> {
+        if self.value(key).is_some() {
+            let found = self.metadata.bool(&format!("{}{key}", self.prefix));
+            *flag = found.ok_or_else(|| self.bad(key, "true or false"))?;
+        }
+        Ok(())
+    }
+
+    fn early_stopping(&self) -> Result<EarlyStopping, LoadError> {
+        const KEY: &str = "early_stopping";
+        match self.value(KEY) {
+            None | Some(MetadataValue::Bool(false)) => Ok(EarlyStopping::Likely),
+            Some(MetadataValue::Bool(true)) => Ok(EarlyStopping::Always),
+            Some(MetadataValue::String(never)) if never == "never" => Ok(EarlyStopping::Never),
+            Some(_) => Err(self.bad(KEY, "true, false or never")),
+        }
+    }
+
+    /// A token or a list of them.
+    fn tokens(&self, key: &str) -> Result<Vec<u32>, LoadError> {
+        let token = |id: Option<u64>| {
+            let id = id.and_then(|id| u32::try_from(id).ok());
+            id.ok_or_else(|| self.bad(key, "a token or a list of tokens"))
+        };
+        match self.value(key) {
+            None => Ok(Vec::new()),
+            Some(MetadataValue::Array(list)) => (0..list.len())
+                .map(|index| token(list.u64(index)))
+                .collect(),
+            Some(_) => {
+                let id = self.metadata.u64(&format!("{}{key}", self.prefix));
+                Ok(vec![token(id)?])
+            }
+        }
+    }
+
+    /// A list of lists of tokens; each stands under a key of its own.
+    fn sequences(&self, key: &str) -> Result<Vec<Vec<u32>>, LoadError> {
+        let mut found = Vec::new();
+        for index in 0.. {
+            let inner = format!("{key}.{index}");
+            if self.value(&inner).is_none() {
+                break;
+            }
+            if index == MOST_BAD_WORDS {
+                let expected = format!("at most {MOST_BAD_WORDS} lists");
+                return Err(self.bad(key, &expected));
+            }
+            found.push(self.tokens(&inner)?);
+        }
+        match self.value(key) {
+            Some(MetadataValue::Array(list)) if list.is_empty() => Ok(found),
+            Some(_) => Err(self.bad(key, "a list of lists of tokens")),
+            None => Ok(found),
+        }
+    }
+
+    /// A pair of a length and a factor.
+    fn decay(&self) -> Result<Option<(usize, f32)>, LoadError> {
+        const KEY: &str = "exponential_decay_length_penalty";
+        let wrong = || self.bad(KEY, "a number of tokens and a factor");
+        // A whole number and a fraction are no list of one kind.
+        let of_mixed = |index: usize| {
+            let key = format!("{}{KEY}.{index}", self.prefix);
+            self.metadata.f64(&key)
+        };
+        let pair = match self.value(KEY) {
+            Some(MetadataValue::Array(list)) if list.len() == 2 => {
+                let at = |index| match list {
+                    Array::F64(_) | Array::F32(_) => list.f64(index),
+                    _ => list.u64(index).map(|value| value as f64),
+                };
+                [at(0), at(1)]
+            }
+            Some(_) => return Err(wrong()),
+            None => [of_mixed(0), of_mixed(1)],
+        };
+        match pair {
+            [None, None] => Ok(None),
+            [Some(start), Some(factor)] if start >= 0.0 && start.fract() == 0.0 => {
+                Ok(Some((start as usize, factor as f32)))
+            }
+            _ => Err(wrong()),
+        }
+    }
+
+    /// Refuses what would make another text and is not understood.
+    fn no_other_way(&self) -> Result<(), LoadError> {
+        for &(key, unused) in OTHER_WAYS {
+            let full = format!("{}{key}", self.prefix);
+            let within = format!("{full}.");
+            let mut inner = self.metadata.0.range(within.clone()..);
+            let is_object = inner
+                .next()
+                .is_some_and(|(key, _)| key.starts_with(&within));
+            let is_off = match self.value(key) {
+                None => !is_object,
+                Some(MetadataValue::Array(list)) => list.is_empty(),
+                Some(MetadataValue::Bool(on)) => !on,
+                Some(_) => self.metadata.f64(&full) == Some(unused),
+            };
+            if !is_off {
+                let what = format!("key {full} asks for a way to write texts that is not known");
+                return Err(LoadError::new(LoadErrorKind::Unsupported, what));
+            }
+        }
+        Ok(())
+    }
+}

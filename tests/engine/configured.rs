@@ -1,0 +1,220 @@
+//! Texts written as a `generation_config.json` asks, against those of transformers' `generate`
+//! (`tools/generation/make.py`).
+
+use std::collections::HashSet;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use rillm::generate::{
+    GenerateOptions, GenerationConfig, Hypothesis, beam_search, beam_sequences, generate,
+};
+use rillm::sample::{SampleOptions, Sampler};
+use rillm::{LoadError, Model, ModelOptions, RunError, Session, SessionOptions};
+use serde_json::{Value, json};
+
+use crate::support::fixture::Fixture;
+use crate::support::folder::TempFolder;
+
+/// Of a score's size, about 4: the reference's sums are of single precision.
+const SCORE_TOLERANCE: f64 = 2e-4;
+
+fn cases() -> Vec<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/generation.json");
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+fn tokens(value: &Value) -> Vec<u32> {
+    match value {
+        Value::Array(list) => list.iter().map(|id| id.as_u64().unwrap() as u32).collect(),
+        one => vec![one.as_u64().unwrap() as u32],
+    }
+}
+
+/// A fixture's folder with this `generation_config.json`.
+fn folder(fixture: &str, config: &Value) -> TempFolder {
+    let folder = Fixture::load(fixture).folder();
+    let path = folder.join("generation_config.json");
+    fs::write(path, config.to_string()).unwrap();
+    folder
+}
+
+fn open(path: &Path) -> Result<Model, LoadError> {
+    Model::open(path, ModelOptions::default().threads(1))
+}
+
+fn session(model: &Model, config: &GenerationConfig) -> Session {
+    let options = SessionOptions::default()
+        .context(64)
+        .source(32)
+        .sequences(beam_sequences(config.num_beams));
+    Session::new(model, options).unwrap()
+}
+
+fn on() -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+/// What is written greedily, token by token.
+fn greedy(model: &Model, source: &[u32], config: &GenerationConfig, ends: &[u32]) -> Vec<u32> {
+    let vocabulary = model.limits().vocabulary as usize;
+    let mut sampler = Sampler::new(SampleOptions::greedy(), vocabulary, 0);
+    let options = GenerateOptions::default().end_tokens(ends).config(config);
+    let mut written = Vec::new();
+    let mut session = session(model, config);
+    generate(&mut session, source, options, &mut sampler, &mut |chosen| {
+        written.push(chosen.token);
+        on()
+    })
+    .unwrap();
+    written
+}
+
+fn check(model: &Model, case: &Value) {
+    let (source, ends) = (
+        tokens(&case["source"]),
+        tokens(&case["config"]["eos_token_id"]),
+    );
+    let written: Vec<Vec<u32>> = case["written"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(tokens)
+        .collect();
+    let config = GenerationConfig::of(model).unwrap();
+    let label = format!("{} {}", case["fixture"], case["config"]);
+    let scores = case["scores"].as_array().unwrap();
+    if scores.is_empty() {
+        let found = greedy(model, &source, &config, &ends);
+        assert_eq!(found, written[0], "{label}");
+        // One beam is greedy, where nothing asks for more than an order.
+        let keys = case["config"].as_object().unwrap().keys();
+        if keys.clone().any(|key| key.contains("penalty")) {
+            return;
+        }
+        let mut session = session(model, &config);
+        let found = beam_search(&mut session, &source, &config, &ends, &mut on).unwrap();
+        assert_eq!(found[0].tokens, written[0], "{label}, as a beam");
+        return;
+    }
+    let mut session = session(model, &config);
+    let found = beam_search(&mut session, &source, &config, &ends, &mut on).unwrap();
+    let texts: Vec<&Vec<u32>> = found.iter().map(|found| &found.tokens).collect();
+    assert_eq!(texts, written.iter().collect::<Vec<_>>(), "{label}");
+    for (found, score) in found.iter().zip(scores) {
+        let score = score.as_f64().unwrap();
+        let off = (f64::from(found.score) - score).abs();
+        assert!(
+            off <= SCORE_TOLERANCE * score.abs().max(1.0),
+            "{label}: {} for {score}",
+            found.score
+        );
+    }
+    // The session is as good as new.
+    let again = beam_search(&mut session, &source, &config, &ends, &mut on).unwrap();
+    assert_eq!(again, found, "{label}, again");
+}
+
+#[test]
+fn texts_are_those_that_the_reference_writes() {
+    let mut kinds = HashSet::new();
+    for case in cases() {
+        let folder = folder(case["fixture"].as_str().unwrap(), &case["config"]);
+        check(&open(&folder).unwrap(), &case);
+        kinds.extend(case["config"].as_object().unwrap().keys().cloned());
+    }
+    assert!(kinds.len() > 15, "{kinds:?}");
+}
+
+/// Files of a time when `config.json` said it.
+#[test]
+fn an_old_configuration_says_it_itself() {
+    let cases = cases();
+    let of_t5 = cases.iter().filter(|case| case["fixture"] == "t5");
+    for case in of_t5.filter(|case| case["config"]["num_beams"] == json!(4)) {
+        let folder = Fixture::load("t5").folder();
+        let path = folder.join("config.json");
+        let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        for (key, value) in case["config"].as_object().unwrap() {
+            config[key] = value.clone();
+        }
+        fs::write(&path, config.to_string()).unwrap();
+        check(&open(&folder).unwrap(), case);
+    }
+}
+
+#[test]
+fn what_is_not_understood_is_refused_by_its_key() {
+    let refusals = [
+        (json!({"num_beams": "4"}), "num_beams"),
+        (json!({"num_beams": 0}), "num_beams"),
+        (json!({"num_beams": -1}), "num_beams"),
+        (json!({"num_beams": 1.5}), "num_beams"),
+        (json!({"length_penalty": "long"}), "length_penalty"),
+        (json!({"early_stopping": "soon"}), "early_stopping"),
+        (json!({"do_sample": 1}), "do_sample"),
+        (json!({"suppress_tokens": ["a"]}), "suppress_tokens"),
+        (json!({"suppress_tokens": [-1]}), "suppress_tokens"),
+        (json!({"bad_words_ids": [1, 2]}), "bad_words_ids"),
+        (
+            json!({"exponential_decay_length_penalty": [1]}),
+            "exponential_decay_length_penalty",
+        ),
+        (json!({"num_beam_groups": 2}), "num_beam_groups"),
+        (json!({"penalty_alpha": 0.6}), "penalty_alpha"),
+        (json!({"guidance_scale": 1.5}), "guidance_scale"),
+        (json!({"sequence_bias": [[[1], 2.0]]}), "sequence_bias"),
+        (json!({"force_words_ids": [[1]]}), "force_words_ids"),
+    ];
+    for (config, key) in refusals {
+        let folder = folder("t5", &config);
+        let error = GenerationConfig::of(&open(&folder).unwrap()).expect_err(key);
+        assert!(
+            error.to_string().contains(&format!("generation.{key}")),
+            "{error}"
+        );
+    }
+    let unused = json!({"num_beam_groups": 1, "penalty_alpha": null, "guidance_scale": 1.0,
+                        "sequence_bias": null, "force_words_ids": null, "bad_words_ids": []});
+    let folder = folder("t5", &unused);
+    let config = GenerationConfig::of(&open(&folder).unwrap()).unwrap();
+    assert_eq!(config, GenerationConfig::default());
+}
+
+#[test]
+fn beam_search_says_what_it_lacks() {
+    let folder = folder("t5", &json!({}));
+    let model = open(&folder).unwrap();
+    let config = GenerationConfig::default()
+        .num_beams(3usize)
+        .max_new_tokens(4);
+    let search =
+        |session: &mut Session, config: &GenerationConfig| -> Result<Vec<Hypothesis>, RunError> {
+            beam_search(session, &[5, 6], config, &[1], &mut on)
+        };
+    let mut enough = session(&model, &config);
+    let said = |result: Result<Vec<Hypothesis>, RunError>| result.expect_err("refused").to_string();
+    let more = config.clone().num_beams(4usize);
+    assert!(said(search(&mut enough, &more)).contains("6 sequences, 4 beams need 8"));
+    let drawn = config.clone().do_sample(true);
+    assert!(said(search(&mut enough, &drawn)).contains("do_sample"));
+    let many = config.clone().num_return_sequences(4usize);
+    assert!(said(search(&mut enough, &many)).contains("num_return_sequences is 4"));
+    let empty = beam_search(&mut enough, &[], &config, &[1], &mut on);
+    assert!(said(empty).contains("empty"));
+    let mut steps = 0;
+    let ended = beam_search(&mut enough, &[5, 6], &config, &[], &mut || {
+        steps += 1;
+        if steps == 2 {
+            ControlFlow::Break(())
+        } else {
+            on()
+        }
+    });
+    assert!(matches!(ended, Err(RunError::Aborted)));
+    assert_eq!(search(&mut enough, &config).unwrap().len(), 1);
+    // Without a length, the context is one.
+    let endless = config.max_new_tokens(None);
+    let found = beam_search(&mut enough, &[5, 6], &endless, &[], &mut on).unwrap();
+    assert_eq!((found[0].tokens.len(), found[0].ended), (64, false));
+}

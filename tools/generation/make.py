@@ -1,0 +1,148 @@
+"""Writes tests/data/generation.json: what transformers' `generate` writes with tiny models, for many
+configurations: greedy and beam search. By transformers 4.57.6, as the fixtures (its README says how).
+
+    python tools/generation/make.py tests/data/generation.json
+"""
+
+import importlib
+import json
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fixtures"))
+import fixture  # noqa: E402
+
+SOURCES = [[7, 66, 21, 8, 63], [20, 87, 17, 10, 82, 15, 9, 89, 93, 58, 73, 96, 24], [5, 5, 5]]
+# Stands for tokens that a model likes to write, so that texts end at many lengths.
+ENDS = "liked"
+# Written by `generation_config.json`, on top of an end token, padding and a length.
+CONFIGS = [
+    {},
+    {"num_beams": 1, "max_length": 9},
+    {"num_beams": 2},
+    {"num_beams": 4},
+    {"num_beams": 4, "eos_token_id": ENDS},
+    {"num_beams": 4, "eos_token_id": ENDS, "length_penalty": 0.0},
+    {"num_beams": 4, "eos_token_id": ENDS, "length_penalty": 2.0, "num_return_sequences": 4},
+    {"num_beams": 4, "eos_token_id": ENDS, "length_penalty": -1.0},
+    {"num_beams": 3, "eos_token_id": ENDS, "early_stopping": True, "num_return_sequences": 3},
+    {"num_beams": 3, "eos_token_id": ENDS, "early_stopping": "never", "length_penalty": 0.6},
+    {"num_beams": 3, "eos_token_id": ENDS, "early_stopping": "never", "length_penalty": -0.5},
+    {"num_beams": 5, "eos_token_id": ENDS, "min_length": 8, "early_stopping": True},
+    {"num_beams": 1, "eos_token_id": ENDS, "min_new_tokens": 6},
+    {"num_beams": 1, "no_repeat_ngram_size": 1},
+    {"num_beams": 1, "no_repeat_ngram_size": 2},
+    {"num_beams": 4, "no_repeat_ngram_size": 3, "eos_token_id": ENDS},
+    {"num_beams": 1, "encoder_no_repeat_ngram_size": 1},
+    {"num_beams": 4, "encoder_no_repeat_ngram_size": 2},
+    {"num_beams": 1, "repetition_penalty": 1.7},
+    {"num_beams": 4, "repetition_penalty": 1.3, "eos_token_id": ENDS},
+    {"num_beams": 1, "encoder_repetition_penalty": 1.5},
+    {"num_beams": 4, "encoder_repetition_penalty": 0.7},
+    {"num_beams": 1, "suppress_tokens": list(range(0, 100, 3))},
+    {"num_beams": 3, "suppress_tokens": list(range(1, 100, 2)), "begin_suppress_tokens": list(range(40))},
+    {"num_beams": 1, "bad_words_ids": [[token] for token in range(30)] + [[token, other] for token in range(30, 60) for other in (30, 40, 50)]},
+    {"num_beams": 4, "bad_words_ids": [[0], [1], [2, 3], [4, 5, 6]], "eos_token_id": ENDS},
+    {"num_beams": 1, "forced_bos_token_id": 17},
+    {"num_beams": 4, "forced_bos_token_id": 17, "forced_eos_token_id": 1, "max_length": 8},
+    {"num_beams": 4, "forced_bos_token_id": 17, "begin_suppress_tokens": list(range(50)), "eos_token_id": ENDS},
+    {"num_beams": 1, "forced_eos_token_id": [3, 11], "max_length": 7, "eos_token_id": [3, 11]},
+    {"num_beams": 4, "exponential_decay_length_penalty": [3, 1.4], "eos_token_id": ENDS},
+    {"num_beams": 1, "exponential_decay_length_penalty": [1, 1.9], "eos_token_id": [11, 27]},
+    {"num_beams": 4, "renormalize_logits": True, "no_repeat_ngram_size": 1, "eos_token_id": ENDS},
+    {"num_beams": 1, "remove_invalid_values": True},
+    {"num_beams": 6, "max_new_tokens": 2, "num_return_sequences": 6, "eos_token_id": ENDS},
+    {"num_beams": 4, "max_length": 2},
+]
+# Fixtures that write, by the script that makes them.
+WRITERS = {
+    "t5": ["t5", "t5_gated"],
+    "gpt2": ["gpt2"],
+    "qwen": ["qwen3"],
+}
+
+
+def main(path):
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    # Asking a build of torch without CUDA whether it records a graph crashes some of them.
+    import transformers.utils.import_utils as imports
+
+    imports.is_cuda_stream_capturing = lambda: False
+    lines = []
+    for family, names in WRITERS.items():
+        for entry in importlib.import_module(family).FIXTURES:
+            if entry.name in names:
+                lines += cases(entry)
+    Path(path).write_text("[\n" + ",\n".join(lines) + "\n]\n")
+
+
+def cases(entry):
+    with tempfile.TemporaryDirectory() as opened:
+        (Path(opened) / "config.json").write_text(json.dumps(entry.config_json()))
+        fixture.write_weights(opened, entry.seed, entry.tensors())
+        model = entry.open(opened).eval()
+    vocabulary = model.config.vocab_size
+    sources = [[token % vocabulary for token in source] for source in SOURCES]
+    ends = liked(model, sources)
+    for index, config in enumerate(CONFIGS):
+        source = sources[index % len(sources)]
+        decodes = not model.config.is_encoder_decoder
+        config = {"eos_token_id": 1, "pad_token_id": 0, "max_new_tokens": 14} | config
+        if "max_length" in config:
+            del config["max_new_tokens"]
+            if decodes:
+                config["max_length"] += len(source)
+        if decodes:
+            # They speak of texts that begin from one token.
+            config.pop("forced_bos_token_id", None)
+        else:
+            config["decoder_start_token_id"] = 0
+        if config["eos_token_id"] == ENDS:
+            config["eos_token_id"] = ends
+        written, scores = generate(model, source, config)
+        case = {"fixture": entry.name, "source": source, "config": config}
+        yield json.dumps(case | {"written": written, "scores": scores}, separators=(",", ":"))
+
+
+def liked(model, sources):
+    config = {"eos_token_id": vocabulary_end(model), "pad_token_id": 0, "max_new_tokens": 12}
+    config |= {"no_repeat_ngram_size": 1, "decoder_start_token_id": 0}
+    texts = [generate(model, source, config | {"num_beams": 2})[0][0] for source in sources]
+    return sorted({text[at] for text in texts for at in (1, 3, 6, 9) if at < len(text)})
+
+
+def vocabulary_end(model):
+    return model.config.vocab_size - 1
+
+
+def generate(model, source, config):
+    from transformers import GenerationConfig
+
+    ids = torch.tensor([source])
+    out = model.generate(
+        ids,
+        attention_mask=torch.ones_like(ids),
+        # Its cache takes the decoder for as deep as the encoder.
+        generation_config=GenerationConfig(**config, use_cache=False),
+        return_dict_in_generate=True,
+        output_scores=True,
+    )
+    beginning = 1 if model.config.is_encoder_decoder else len(source)
+    ends = config["eos_token_id"]
+    ends = ends if isinstance(ends, list) else [ends]
+    written = []
+    for row in out.sequences.tolist():
+        row = row[beginning:]
+        end = next((at for at, token in enumerate(row) if token in ends), len(row))
+        written.append(row[:end])
+    scores = getattr(out, "sequences_scores", None)
+    return written, [] if scores is None else [round(score, 6) for score in scores.tolist()]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
