@@ -3,11 +3,12 @@
 //! all of them share.
 
 use super::draft::{DraftTensor, TensorSource};
+use super::generation::generation;
 use super::scaling;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::{Catalog, View};
 use crate::model::{hf_files, open_tokenizer, used, wired};
-use crate::models::{Architecture, GgufKeys, Written, WrittenRows};
+use crate::models::{Architecture, Family, GgufKeys, Written, WrittenRows};
 use crate::weights::{Files, Found, Stored};
 use rillm_formats::manifest::{Array, DType, Manifest, Metadata, MetadataValue};
 
@@ -67,6 +68,9 @@ pub(super) fn converted(
         keys.put("vocab_size", MetadataValue::U32(rows as u32));
     }
     let mut metadata = named(keys, files);
+    if architecture.family == Family::EncoderDecoder {
+        metadata.0.extend(generation(&manifest.metadata).0);
+    }
     metadata.0.extend(vocabulary.0);
     Ok((metadata, tensors, notes))
 }

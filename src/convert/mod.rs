@@ -2,6 +2,7 @@
 //! that a Hugging Face folder becomes.
 
 mod draft;
+mod generation;
 mod hugging_face;
 mod scaling;
 

@@ -94,7 +94,7 @@ pub fn beam_search(
     for sequence in 0..beam_sequences(beams) as u32 {
         session.reset(sequence)?;
     }
-    let (rows, beginning) = begin_rows(session, prompt, 0)?;
+    let (rows, beginning) = begin_rows(session, prompt, 0, config.decoder_start_token_id)?;
     let most = config.longest(beginning.len());
     let room = room(session, beginning.len());
     let Some(most) = most.or(room).map(|most| most.min(room.unwrap_or(most))) else {

@@ -66,6 +66,8 @@ pub struct GenerationConfig {
     pub suppress_tokens: Vec<u32>,
     /// Tokens that are not written first.
     pub begin_suppress_tokens: Vec<u32>,
+    /// What the decoder begins from, if it is not what the model's files say.
+    pub decoder_start_token_id: Option<u32>,
     /// The first token of a text, whatever the model predicts: of many translators, the language.
     pub forced_bos_token_id: Option<u32>,
     /// The last tokens of a text that is as long as it may become.
@@ -97,6 +99,7 @@ impl Default for GenerationConfig {
             bad_words_ids: Vec::new(),
             suppress_tokens: Vec::new(),
             begin_suppress_tokens: Vec::new(),
+            decoder_start_token_id: None,
             forced_bos_token_id: None,
             forced_eos_token_id: Vec::new(),
             exponential_decay_length_penalty: None,
@@ -124,6 +127,7 @@ setters! {
         bad_words_ids: Vec<Vec<u32>>,
         suppress_tokens: Vec<u32>,
         begin_suppress_tokens: Vec<u32>,
+        decoder_start_token_id: impl Into<Option<u32>>,
         forced_bos_token_id: impl Into<Option<u32>>,
         forced_eos_token_id: Vec<u32>,
         exponential_decay_length_penalty: impl Into<Option<(usize, f32)>>,
@@ -157,11 +161,21 @@ impl GenerationConfig {
     /// # Errors
     /// A value of the wrong kind, or a way to write texts that is not known, by its key.
     pub fn of(model: &Model) -> Result<GenerationConfig, LoadError> {
+        GenerationConfig::of_task(model, "")
+    }
+
+    /// The same for one of the tasks that `config.json` has `task_specific_params` for:
+    /// `summarization`, `translation_en_to_de`.
+    ///
+    /// # Errors
+    /// As [`GenerationConfig::of`].
+    pub fn of_task(model: &Model, task: &str) -> Result<GenerationConfig, LoadError> {
         let metadata = &model.manifest().metadata;
         let mut own = metadata.0.range(PREFIX.to_owned()..);
         let own = own.next().is_some_and(|(key, _)| key.starts_with(PREFIX));
         let said = GenerationKeys {
             metadata,
+            task: format!("task_specific_params.{task}."),
             prefix: if own { PREFIX } else { "" },
         };
         said.no_other_way()?;
@@ -184,11 +198,25 @@ impl GenerationConfig {
         config.bad_words_ids = said.sequences("bad_words_ids")?;
         config.suppress_tokens = said.tokens("suppress_tokens")?;
         config.begin_suppress_tokens = said.tokens("begin_suppress_tokens")?;
+        config.decoder_start_token_id = said.tokens("decoder_start_token_id")?.first().copied();
         config.forced_bos_token_id = said.tokens("forced_bos_token_id")?.first().copied();
         config.forced_eos_token_id = said.tokens("forced_eos_token_id")?;
         config.exponential_decay_length_penalty = said.decay()?;
         said.flag("remove_invalid_values", &mut config.remove_invalid_values)?;
         said.flag("renormalize_logits", &mut config.renormalize_logits)?;
+        let vocabulary = model.limits().vocabulary;
+        for (key, tokens) in [
+            (
+                "decoder_start_token_id",
+                config.decoder_start_token_id.as_slice(),
+            ),
+            ("forced_bos_token_id", config.forced_bos_token_id.as_slice()),
+            ("forced_eos_token_id", &config.forced_eos_token_id),
+        ] {
+            if tokens.iter().any(|&id| u64::from(id) >= vocabulary) {
+                return Err(said.bad(key, &format!("a token below {vocabulary}")));
+            }
+        }
         // GGUF files say these two under the architecture's name.
         let forced = model.forced();
         config.forced_bos_token_id = config.forced_bos_token_id.or(forced.first);
@@ -215,25 +243,37 @@ impl GenerationConfig {
 /// The keys as the files have them.
 struct GenerationKeys<'a> {
     metadata: &'a Metadata,
+    /// What comes before a task's keys, which go before the others.
+    task: String,
     prefix: &'static str,
 }
 
 impl<'a> GenerationKeys<'a> {
+    /// The key in full, a task's if there is one.
+    fn full(&self, key: &str) -> String {
+        let of_task = format!("{}{key}", self.task);
+        match self.metadata.value(&of_task) {
+            Some(_) => of_task,
+            None => format!("{}{key}", self.prefix),
+        }
+    }
+
     fn value(&self, key: &str) -> Option<&'a MetadataValue> {
-        self.metadata.value(&format!("{}{key}", self.prefix))
+        self.metadata.value(&self.full(key))
     }
 
     fn bad(&self, key: &str, expected: &str) -> LoadError {
-        let found = match self.value(key) {
+        let full = self.full(key);
+        let found = match self.metadata.value(&full) {
             Some(MetadataValue::Array(list)) => format!("a list of {}", list.len()),
             Some(MetadataValue::String(text)) => format!("{text:?}"),
-            Some(_) => match self.metadata.f64(&format!("{}{key}", self.prefix)) {
+            Some(_) => match self.metadata.f64(&full) {
                 Some(number) => number.to_string(),
                 None => "a flag".to_owned(),
             },
             None => "nothing".to_owned(),
         };
-        let what = format!("key {}{key} is {found}, expected {expected}", self.prefix);
+        let what = format!("key {full} is {found}, expected {expected}");
         LoadError::new(LoadErrorKind::Hyperparameter, what)
     }
 
@@ -241,7 +281,7 @@ impl<'a> GenerationKeys<'a> {
         let Some(_) = self.value(key) else {
             return Ok(None);
         };
-        let found = self.metadata.u64(&format!("{}{key}", self.prefix));
+        let found = self.metadata.u64(&self.full(key));
         let count = found.and_then(|count| usize::try_from(count).ok());
         match count {
             Some(_) => Ok(count),
@@ -256,7 +296,7 @@ impl<'a> GenerationKeys<'a> {
 
     fn float(&self, key: &str, float: &mut f32) -> Result<(), LoadError> {
         if self.value(key).is_some() {
-            let found = self.metadata.f64(&format!("{}{key}", self.prefix));
+            let found = self.metadata.f64(&self.full(key));
             let finite = found.map(|value| value as f32).filter(|f| f.is_finite());
             *float = finite.ok_or_else(|| self.bad(key, "a number"))?;
         }
@@ -265,7 +305,7 @@ impl<'a> GenerationKeys<'a> {
 
     fn flag(&self, key: &str, flag: &mut bool) -> Result<(), LoadError> {
         if self.value(key).is_some() {
-            let found = self.metadata.bool(&format!("{}{key}", self.prefix));
+            let found = self.metadata.bool(&self.full(key));
             *flag = found.ok_or_else(|| self.bad(key, "true or false"))?;
         }
         Ok(())
@@ -293,7 +333,7 @@ impl<'a> GenerationKeys<'a> {
                 .map(|index| token(list.u64(index)))
                 .collect(),
             Some(_) => {
-                let id = self.metadata.u64(&format!("{}{key}", self.prefix));
+                let id = self.metadata.u64(&self.full(key));
                 Ok(vec![token(id)?])
             }
         }
@@ -326,7 +366,7 @@ impl<'a> GenerationKeys<'a> {
         let wrong = || self.bad(KEY, "a number of tokens and a factor");
         // A whole number and a fraction are no list of one kind.
         let of_mixed = |index: usize| {
-            let key = format!("{}{KEY}.{index}", self.prefix);
+            let key = self.full(&format!("{KEY}.{index}"));
             self.metadata.f64(&key)
         };
         let pair = match self.value(KEY) {
@@ -352,7 +392,7 @@ impl<'a> GenerationKeys<'a> {
     /// Refuses what would make another text and is not understood.
     fn no_other_way(&self) -> Result<(), LoadError> {
         for &(key, unused) in OTHER_WAYS {
-            let full = format!("{}{key}", self.prefix);
+            let full = self.full(key);
             let within = format!("{full}.");
             let mut inner = self.metadata.0.range(within.clone()..);
             let is_object = inner

@@ -264,7 +264,10 @@ impl<'a> Generator<'a> {
             session.can_discard()?;
         }
         let begin = Instant::now();
-        let (rows, beginning) = begin_rows(session, prompt, options.sequence)?;
+        let start = options
+            .config
+            .and_then(|config| config.decoder_start_token_id);
+        let (rows, beginning) = begin_rows(session, prompt, options.sequence, start)?;
         let of_config = options
             .config
             .and_then(|config| config.longest(beginning.len()));
@@ -444,6 +447,7 @@ fn begin_rows(
     session: &mut Session,
     prompt: &[u32],
     sequence: u32,
+    other_start: Option<u32>,
 ) -> Result<(Vec<Row>, Vec<u32>), RunError> {
     let Some(last) = prompt.len().checked_sub(1) else {
         let what = "prompt is empty, give at least one token";
@@ -464,6 +468,7 @@ fn begin_rows(
     let mut beginning: Vec<u32> = list(prompt.len())?;
     match start {
         Some(first) => {
+            let first = other_start.unwrap_or(first);
             let source = prompt.iter().zip(0..);
             rows.extend(source.map(|(&id, at)| row(id, at, false)));
             session.encode(&rows, &mut |_| {})?;

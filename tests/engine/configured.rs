@@ -7,14 +7,18 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use rillm::generate::{
-    GenerateOptions, GenerationConfig, Hypothesis, beam_search, beam_sequences, generate,
+    EarlyStopping, GenerateOptions, GenerationConfig, Hypothesis, beam_search, beam_sequences,
+    generate,
 };
+use rillm::internals::weights::open as files;
+use rillm::quantize::Draft;
 use rillm::sample::{SampleOptions, Sampler};
 use rillm::{LoadError, Model, ModelOptions, RunError, Session, SessionOptions};
 use serde_json::{Value, json};
 
 use crate::support::fixture::Fixture;
 use crate::support::folder::TempFolder;
+use crate::support::rewrite::{options, run};
 
 /// Of a score's size, about 4: the reference's sums are of single precision.
 const SCORE_TOLERANCE: f64 = 2e-4;
@@ -143,6 +147,51 @@ fn an_old_configuration_says_it_itself() {
     }
 }
 
+/// GGUF files say it under the same keys.
+#[test]
+fn a_conversion_keeps_how_texts_are_written() {
+    let mut compared = 0;
+    for case in cases().iter().filter(|case| case["fixture"] == "t5") {
+        let folder = folder("t5", &case["config"]);
+        let path = folder.join("model.gguf");
+        let draft = Draft::new(files(&folder).unwrap()).unwrap();
+        run(&draft, &options("f32"), &path, 1).unwrap();
+        let (from, to) = (open(&folder).unwrap(), open(&path).unwrap());
+        let config = GenerationConfig::of(&from).unwrap();
+        assert_eq!(GenerationConfig::of(&to).unwrap(), config);
+        compared += usize::from(config != GenerationConfig::default());
+    }
+    assert!(compared > 30, "{compared}");
+}
+
+#[test]
+fn a_task_has_parameters_of_its_own() {
+    let folder = Fixture::load("t5").folder();
+    let path = folder.join("config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    config["num_beams"] = json!(2);
+    config["length_penalty"] = json!(0.5);
+    config["task_specific_params"] = json!({
+        "summarization": {"num_beams": 4, "early_stopping": true, "prefix": "summarize: "},
+        "translation_en_to_de": {"max_length": 300},
+    });
+    fs::write(&path, config.to_string()).unwrap();
+    let gguf = folder.join("model.gguf");
+    let draft = Draft::new(files(&folder).unwrap()).unwrap();
+    run(&draft, &options("f32"), &gguf, 1).unwrap();
+    for path in [&*folder, &gguf] {
+        let model = open(path).unwrap();
+        let of = |task| GenerationConfig::of_task(&model, task).unwrap();
+        let plain = GenerationConfig::of(&model).unwrap();
+        assert_eq!((plain.num_beams, plain.length_penalty), (2, 0.5));
+        let summary = of("summarization");
+        assert_eq!(summary.early_stopping, EarlyStopping::Always);
+        assert_eq!((summary.num_beams, summary.length_penalty), (4, 0.5));
+        assert_eq!(of("translation_en_to_de").max_length, Some(300));
+        assert_eq!(of("translation_en_to_fr"), plain);
+    }
+}
+
 #[test]
 fn what_is_not_understood_is_refused_by_its_key() {
     let refusals = [
@@ -160,6 +209,11 @@ fn what_is_not_understood_is_refused_by_its_key() {
             json!({"exponential_decay_length_penalty": [1]}),
             "exponential_decay_length_penalty",
         ),
+        (json!({"forced_bos_token_id": 103}), "forced_bos_token_id"),
+        (
+            json!({"decoder_start_token_id": 5000}),
+            "decoder_start_token_id",
+        ),
         (json!({"num_beam_groups": 2}), "num_beam_groups"),
         (json!({"penalty_alpha": 0.6}), "penalty_alpha"),
         (json!({"guidance_scale": 1.5}), "guidance_scale"),
@@ -168,7 +222,8 @@ fn what_is_not_understood_is_refused_by_its_key() {
     ];
     for (config, key) in refusals {
         let folder = folder("t5", &config);
-        let error = GenerationConfig::of(&open(&folder).unwrap()).expect_err(key);
+        let read = open(&folder).and_then(|model| GenerationConfig::of(&model));
+        let error = read.expect_err(key);
         assert!(
             error.to_string().contains(&format!("generation.{key}")),
             "{error}"
