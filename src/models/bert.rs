@@ -62,6 +62,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     }],
     settled: &[
         ("directionality", Only::Any),
+        // Distilled models say their width twice.
+        ("emb_size", Only::Any),
         ("pooler_fc_size", Only::Any),
         ("pooler_num_attention_heads", Only::Any),
         ("pooler_num_fc_layers", Only::Any),

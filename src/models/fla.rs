@@ -2,6 +2,7 @@
 //! attention that differ in the decay of its state alone.
 
 use super::tables::{keys, names};
+use super::{Only, Settled};
 use crate::graph::blocks::{activation, embedding, gated_mlp, head};
 use crate::graph::{
     BuildError, Builder, Config, Key, LinearAttention, Name, Net, Pointwise, Role, RowOrder, Value,
@@ -29,6 +30,9 @@ pub(super) const KEYS: &[Key] = keys! {
     "norm_eps" => "attention.layer_norm_rms_epsilon",
     "hidden_act" => "hidden_act",
 };
+
+/// Keys that change nothing: how wide short convolutions would be, and how gates are computed.
+pub(super) const SETTLED: &[Settled] = &[("conv_size", Only::Any), ("fused_gate", Only::Any)];
 
 /// Tensors of a folder.
 pub(super) const NAMES: &[Name] = names! {

@@ -16,8 +16,12 @@ pub(super) const GEMMA_2: Architecture = Architecture {
     gguf: &["gemma2"],
     hugging_face: &["gemma2"],
     keys: KEYS,
-    // The authors' code reads hidden_activation alone.
-    settled: &[("hidden_act", Only::Any), ("use_qk_norm", Only::Any)],
+    // The authors' code reads hidden_activation and sliding_window alone.
+    settled: &[
+        ("hidden_act", Only::Any),
+        ("sliding_window_size", Only::Any),
+        ("use_qk_norm", Only::Any),
+    ],
     ties: true,
     names: NAMES,
     build: |model| build(model, &SECOND),

@@ -4,7 +4,7 @@
 //! flash-linear-attention, the authors' library.
 
 use super::known_shape::{ENDLESS, TINY, shapes};
-use super::{Architecture, DECODER, Family, Only, Outline, Quantization, conversion, fla};
+use super::{Architecture, DECODER, Family, Outline, Quantization, conversion, fla};
 use crate::graph::{BuildError, Builder, Decay, LinearAttention, Net, Pointwise, Value};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -13,7 +13,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     hugging_face: &["gla"],
     family: Family::Recurrent,
     keys: &[fla::KEYS],
-    settled: &[("fused_gate", Only::Any)],
+    settled: fla::SETTLED,
     names: &[fla::NAMES],
     conversion: conversion::ENDLESS,
     quantization: Quantization {

@@ -1,7 +1,7 @@
 //! GPT-NeoX (Black et al. 2022) and Pythia (Biderman et al. 2023).
 
 use super::tables::{self, keys, names};
-use super::{Architecture, Conversion, DECODER, conversion};
+use super::{Architecture, Conversion, DECODER, Only, conversion};
 use crate::graph::blocks::{
     Heads, activation, attend, embedding, head, interleaved_projections, mlp,
 };
@@ -22,6 +22,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "use_parallel_residual" => "use_parallel_residual",
         },
     ],
+    // Of training.
+    settled: &[("num_steps", Only::Any)],
     names: &[names! {
         "gpt_neox.embed_in.weight" => "token_embd.weight",
         "embed_out.weight" => "output.weight",

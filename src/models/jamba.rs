@@ -23,6 +23,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "mamba_d_conv" => "ssm.conv_kernel",
             "mamba_dt_rank" => "ssm.time_step_rank",
             "num_experts" => "expert_count",
+            "num_local_experts" => "expert_count",
             "num_experts_per_tok" => "expert_used_count",
         },
     ],

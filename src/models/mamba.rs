@@ -65,15 +65,17 @@ pub(super) const KEYS: &[Key] = keys! {
     "attn_layer_idx" => "attention.layers",
 };
 
-/// Embedding, norms and head.
 /// What the authors' configurations say beside what is read.
 pub(super) const SETTLED: &[Settled] = &[
     ("attn_cfg", Only::Any),
+    // What transformers calls `intermediate_size`.
+    ("d_inner", Only::Any),
     ("layer_types", Only::Any),
     ("num_heads", Only::Any),
     ("ssm_cfg.layer", Only::Text(&["Mamba1", "Mamba2"])),
 ];
 
+/// Embedding, norms and head.
 pub(super) const ENDS: &[Name] = names! {
     "backbone.embeddings.weight" => "token_embd.weight",
     "backbone.embedding.weight" => "token_embd.weight",

@@ -22,6 +22,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         keys! {
             "sliding_window" => "attention.sliding_window",
             "num_local_experts" => "expert_count",
+            "num_experts" => "expert_count",
             "num_experts_per_tok" => "expert_used_count",
         },
     ],

@@ -1,7 +1,7 @@
 //! Phi-3 and Phi-4 (Abdin et al. 2024).
 
 use super::tables::{self, keys, names};
-use super::{Architecture, DECODER};
+use super::{Architecture, DECODER, Only};
 use crate::graph::blocks::{
     Heads, activation, attend, embedding, fused_gated_mlp, fused_projections, head,
 };
@@ -17,6 +17,12 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         keys! {
             "sliding_window" => "attention.sliding_window",
         },
+    ],
+    // Which layers see everything, and by how much positions are stretched: the authors' code does
+    // not read it.
+    settled: &[
+        ("full_attn_mod", Only::Number(1.0)),
+        ("interpolate_factor", Only::Number(1.0)),
     ],
     names: &[
         tables::ENDS,

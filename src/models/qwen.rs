@@ -20,6 +20,8 @@ pub(super) const QWEN_2: Architecture = Architecture {
     names: NAMES,
     settled: &[
         ("attention_bias", Only::Any),
+        // How other programs read texts longer than those it was trained with.
+        ("dual_chunk_attention_config", Only::Any),
         ("use_mrope", Only::Is(false)),
     ],
     build: |model| build(model, HeadNorm::None),

@@ -41,6 +41,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         fla::KEYS,
     ],
     settled: &[
+        ("conv_size", Only::Any),
         ("fused_gate", Only::Any),
         ("max_target_positions", Only::Any),
         ("moe_eval_capacity_token_fraction", Only::Any),

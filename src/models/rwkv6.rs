@@ -4,7 +4,7 @@
 
 use super::known_shape::{ENDLESS, TINY, shapes};
 use super::tables::{keys, names};
-use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Outline, conversion};
+use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Only, Outline, conversion};
 use crate::graph::blocks::{embedding, head};
 use crate::graph::{
     BuildError, Builder, Catalog, Decay, LinearAttention, Name, Net, Pointwise, Role, Share, Value,
@@ -36,6 +36,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "ln_x_eps" => "attention.group_norm_epsilon",
         },
     ],
+    // As many as heads of their size fit.
+    settled: &[("num_attention_heads", Only::Any)],
     // Sizes that the tensors tell.
     harmless_in_gguf: &[
         "attention.head_count",

@@ -46,7 +46,13 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "norm_first" => "embedding_norm",
         },
     ],
-    settled: &[("norm_bias", Only::Any), ("fuse_norm", Only::Any)],
+    settled: &[
+        ("fuse_norm", Only::Any),
+        ("norm_bias", Only::Any),
+        // As many as fit, and of each layer the width that its tensors have.
+        ("num_heads", Only::Any),
+        ("value_dim", Only::Any),
+    ],
     harmless_in_gguf: &["attention.head_count", "token_shift_count"],
     names: &[AUTHORS, FLASH_LINEAR_ATTENTION],
     unused: &[

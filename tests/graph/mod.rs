@@ -3,6 +3,7 @@
 
 mod hyperparameters;
 mod names;
+mod published_keys;
 mod rope;
 mod segments;
 mod tensors;
