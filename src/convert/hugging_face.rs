@@ -20,6 +20,9 @@ pub(super) fn converted(
     let (architecture, views, wiring) = wired(manifest)?;
     let conversion = &architecture.conversion;
     let mut keys = translated(architecture, manifest);
+    for (key, value) in &wiring.granted.0 {
+        keys.put_usual(key, value.clone());
+    }
     (conversion.keys)(&mut keys);
     scaling::unscaled(&mut keys)
         .map_err(|what| LoadError::new(LoadErrorKind::Unsupported, what))?;

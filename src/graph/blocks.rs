@@ -63,7 +63,11 @@ impl Heads {
         let key = "attention.key_length";
         let usual =
             usual.filter(|_| config.container == Container::HuggingFace && !config.is_null(key));
-        let head_dim = match config.optional_count(key)?.or(usual) {
+        let said = config.optional_count(key)?;
+        if let (None, Some(usual)) = (said, usual) {
+            config.grant(key, number(usual));
+        }
+        let head_dim = match said.or(usual) {
             Some(head_dim) => head_dim,
             None if width.is_multiple_of(heads) => width / heads,
             None => return Err(config.invalid("attention.head_count", "a divisor of the width")),
@@ -256,10 +260,7 @@ impl Windows {
         default: Option<usize>,
         pattern: WindowPattern,
     ) -> Result<Windows, BuildError> {
-        let window = match config.value("attention.sliding_window") {
-            Some(_) => config.feature("attention.sliding_window")?,
-            None => default.filter(|_| !config.is_null("attention.sliding_window")),
-        };
+        let window = Windows::width(config, default)?;
         let key = "attention.sliding_window_pattern";
         let pattern = match config.value(key) {
             None => pattern,
@@ -270,10 +271,22 @@ impl Windows {
             }
             Some(_) => WindowPattern::AllButEvery(config.count(key)?),
         };
-        Ok(Windows {
-            window: window.map(|window| window as u64),
-            pattern,
-        })
+        Ok(Windows { window, pattern })
+    }
+
+    /// Reads `attention.sliding_window`; `default` if there is none, and it is not `null`.
+    pub fn width(config: &Config<'_>, default: Option<usize>) -> Result<Option<u64>, BuildError> {
+        let key = "attention.sliding_window";
+        let window = match (config.value(key), default) {
+            (Some(_), _) => config.feature(key)?,
+            (None, None) => None,
+            (None, Some(usual)) => {
+                let usual = if config.is_null(key) { 0 } else { usual };
+                config.grant(key, number(usual));
+                (usual > 0).then_some(usual)
+            }
+        };
+        Ok(window.map(|window| window as u64))
     }
 
     /// The window of a layer, if it has one.
@@ -332,17 +345,28 @@ pub fn head(net: &Net<'_, '_>, x: Value) -> Result<Value, BuildError> {
     Ok(net.matmul(x, weight, bias))
 }
 
-/// The positive number under `key`, or `default` if there is no key; `null` says there is no cap.
+/// A count as GGUF has it.
+fn number(count: usize) -> MetadataValue {
+    MetadataValue::U32(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// The positive number under `key`, or `default` if there is no key; `null` says there is no cap,
+/// or zero in GGUF.
 pub fn cap(
     config: &Config<'_>,
     key: &str,
     default: Option<f32>,
 ) -> Result<Option<f32>, BuildError> {
     if config.value(key).is_none() {
-        return Ok(default.filter(|_| !config.is_null(key)));
+        let cap = default.filter(|_| !config.is_null(key));
+        if default.is_some() {
+            config.grant(key, MetadataValue::F32(cap.unwrap_or(0.0)));
+        }
+        return Ok(cap);
     }
     match config.float(key, 0.0)? {
         cap if cap > 0.0 => Ok(Some(cap)),
+        0.0 if config.container == Container::Gguf => Ok(None),
         _ => Err(config.invalid(key, "a positive number")),
     }
 }

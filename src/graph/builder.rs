@@ -3,6 +3,7 @@
 
 use super::{Config, Graph, Matrix, Net, Piece, Role, Segments, StateId, StateKind, Vector, View};
 use crate::kernels::SCAN_LANES;
+use rillm_formats::manifest::Metadata;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
@@ -253,6 +254,8 @@ pub struct Wiring {
     pub segments: Option<Segments>,
     /// The first layer of those that the files hold and no graph runs, if there are any.
     pub layers_left_out: Option<usize>,
+    /// Hyperparameters that the class of a folder takes for granted, by canonical name.
+    pub granted: Metadata,
 }
 
 /// Records one model.
@@ -278,7 +281,10 @@ impl<'a> Builder<'a> {
 
     /// What was recorded.
     pub fn finish(self) -> Wiring {
-        self.wiring.into_inner()
+        Wiring {
+            granted: self.config.granted(),
+            ..self.wiring.into_inner()
+        }
     }
 
     /// The hyperparameters.

@@ -28,6 +28,7 @@ pub struct Config<'a> {
     pub ties: bool,
     /// Canonical names that were asked for.
     asked: RefCell<BTreeSet<String>>,
+    granted: RefCell<Metadata>,
 }
 
 /// What counts are held against before anything is reserved in proportion to them.
@@ -77,12 +78,29 @@ impl<'a> Config<'a> {
             bounds,
             ties: false,
             asked: RefCell::default(),
+            granted: RefCell::default(),
         }
     }
 
     /// The canonical names that were asked for so far, whether or not the files have them.
     pub fn asked(&self) -> BTreeSet<String> {
         self.asked.borrow().clone()
+    }
+
+    /// What a class takes for granted where its `config.json` does not say it, as far as it was
+    /// asked for. Readers of GGUF take other things for granted, and have to be told.
+    pub fn granted(&self) -> Metadata {
+        self.granted.borrow().clone()
+    }
+
+    /// Notes what stands for a key of a folder that `config.json` does not have. What scaling makes
+    /// of positions is worked out anew from the numbers that are there.
+    pub fn grant(&self, key: &str, value: MetadataValue) {
+        let mut lines = self.keys.iter().copied().flatten();
+        let read = lines.any(|(canonical, _)| *canonical == key);
+        if read && self.container == Container::HuggingFace && !key.starts_with("rope.scaling") {
+            self.granted.borrow_mut().0.insert(key.to_string(), value);
+        }
     }
 
     /// An error about a key that nothing is known of.
@@ -265,6 +283,7 @@ impl<'a> Config<'a> {
     }
 
     /// A truth value, or `default` if absent.
+            self.grant(key, MetadataValue::F32(default as f32));
     pub fn flag(&self, key: &str, default: bool) -> Result<bool, BuildError> {
         let Some(found) = self.key(key) else {
             return Ok(default);
@@ -276,6 +295,7 @@ impl<'a> Config<'a> {
 
     /// A string, if present.
     pub fn text(&self, key: &str) -> Result<Option<&'a str>, BuildError> {
+            self.grant(key, MetadataValue::Bool(default));
         let Some(found) = self.key(key) else {
             return Ok(None);
         };

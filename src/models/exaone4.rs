@@ -73,26 +73,27 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
 }
 
 /// The sliding window and the layers that have it: a list, a period, or the letters of a pattern.
-/// The default is the class's: all layers but every fourth.
+/// The defaults are the class's: all layers but every fourth.
 fn windows(config: &Config<'_>, layers: usize) -> Result<Windows, BuildError> {
     let (size, pattern) = (
         "attention.sliding_window",
         "attention.sliding_window_pattern",
     );
+    let usual = (config.container == Container::HuggingFace).then_some(4096);
     let windows = match config.value(pattern) {
         Some(MetadataValue::String(letters)) => {
             let expected = "letters such as LLLG, repeated up to the last layer";
             let period =
                 period(letters, layers).ok_or_else(|| config.invalid(pattern, expected))?;
             Windows {
-                window: config.feature(size)?.map(|window| window as u64),
+                window: Windows::width(config, usual)?,
                 pattern: WindowPattern::AllButEvery(period),
             }
         }
-        _ => Windows::read(config, layers, None, WindowPattern::AllButEvery(4))?,
+        _ => Windows::read(config, layers, usual, WindowPattern::AllButEvery(4))?,
     };
-    // GGUF omits the window of a model that has none. A configuration says null, which reads as
-    // absent, and lists every layer as global; otherwise it must say how wide the window is.
+    // GGUF omits the window of a model that has none. A configuration says null, and lists every
+    // layer as global; otherwise it must say how wide the window is.
     let global = matches!(&windows.pattern, WindowPattern::Listed(list) if !list.contains(&true));
     if config.container == Container::HuggingFace && windows.window.is_none() && !global {
         config.count(size)?;

@@ -130,7 +130,11 @@ fn build(model: &Builder<'_>, generation: &Generation) -> Result<(), BuildError>
     let of_logits = cap(config, "final_logit_softcapping", of_logits)?;
     let attention = Attention {
         scale: scale(config, width, heads, layers == generation.layers_of_27b)?,
-        softcap: cap(config, "attn_logit_softcapping", of_scores)?,
+        // The later generation's code does not read it.
+        softcap: match of_scores {
+            Some(_) => cap(config, "attn_logit_softcapping", of_scores)?,
+            None => None,
+        },
         ..heads.causal(PositionScheme::None)
     };
     model.context(config.count("context_length")?);

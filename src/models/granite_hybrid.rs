@@ -63,7 +63,7 @@ pub(super) const GRANITE_4: Architecture = Architecture {
         tensor: hybrid_tensor,
         ..Conversion::PLAIN
     },
-    build: |model| build(model, granite_rope(model)?),
+    build: |model| build(model, granite_rope(model)?, 1e-6),
     ..DECODER
 };
 
@@ -102,7 +102,7 @@ pub(super) const BAMBA: Architecture = Architecture {
         tensor: hybrid_tensor,
         ..Conversion::PLAIN
     },
-    build: |model| build(model, Some(BAMBA_PART)),
+    build: |model| build(model, bamba_rope(model)?, 1e-5),
     ..DECODER
 };
 
@@ -121,11 +121,11 @@ const BAMBA_PART: f64 = 0.5;
 
 /// x ← x + r · (Mamba-2 or Attention)(RMS(x)); x ← x + r · (FFN or experts + FFN)(RMS(x)); logits
 /// divided by their factor. Which of them a layer has its tensors say. `rotated` is the part of a
-/// head that knows positions, where no file says it.
-fn build(model: &Builder<'_>, rotated: Option<f64>) -> Result<(), BuildError> {
+/// head that knows positions, `eps` the norms' epsilon, where no file says it.
+fn build(model: &Builder<'_>, rotated: Option<f64>, eps: f32) -> Result<(), BuildError> {
     let config = model.config();
     let width = config.count("embedding_length")?;
-    let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-6)?;
+    let eps = config.epsilon("attention.layer_norm_rms_epsilon", eps)?;
     let heads = Heads::read_some(config, width)?;
     let position = match rotated {
         Some(part) => PositionScheme::Rope(llama::rotation(model, heads.head_dim, (part, 1e4))?),
@@ -178,6 +178,17 @@ fn granite_rope(model: &Builder<'_>) -> Result<Option<f64>, BuildError> {
         Container::HuggingFace => config.text("position_embedding_type")? == Some("rope"),
     };
     Ok(rotates.then_some(1.0))
+}
+
+/// Half of a head, whatever stands beside the object of rotary parameters.
+fn bamba_rope(model: &Builder<'_>) -> Result<Option<f64>, BuildError> {
+    let (config, key) = (model.config(), "partial_rotary_factor");
+    match config.metadata.value(key) {
+        Some(_) if config.metadata.f64(key) != Some(BAMBA_PART) => {
+            Err(config.bad(key, "0.5, which its authors' code takes it for"))
+        }
+        _ => Ok(Some(BAMBA_PART)),
+    }
 }
 
 /// GGUF leaves out what is usual; Granite's own configuration means one.

@@ -1,5 +1,6 @@
 //! Hugging Face folders become GGUF files.
 
+mod defaults;
 mod folders;
 mod names;
 mod small_floats;
