@@ -225,11 +225,17 @@ pub const HARMLESS: &[&str] = &[
     "use_associative_scan",
     "use_bfloat16",
     "use_falcon_mambapy",
+    ("use_bias", "bias", MIXER),
+    ("use_conv_bias", "bias", CONVOLUTION),
+    ("mamba_conv_bias", "bias", CONVOLUTION),
+    ("mamba_proj_bias", "bias", MIXER),
     "use_flash_attention",
     "use_flash_attention_2",
     "use_flash_attn",
     "use_mamba_kernels",
     "use_mambapy",
+const MIXER: &[&str] = &["ssm_in", "ssm_out"];
+const CONVOLUTION: &[&str] = &["ssm_conv1d"];
     "verbose",
     // Tensors tell which layers are normalised or have biases, and those that a flag denies are
     // refused.

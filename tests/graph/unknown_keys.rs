@@ -84,6 +84,23 @@ fn what_changes_the_results_and_is_not_understood_is_refused() {
             "attn_temperature_tuning",
         ),
         ("llama", json!({"attention_bias": false}), "attention_bias"),
+        ("mamba", json!({"use_conv_bias": false}), "use_conv_bias"),
+        ("mamba_bias", json!({"use_bias": false}), "use_bias"),
+        (
+            "bamba",
+            json!({"mamba_conv_bias": false}),
+            "mamba_conv_bias",
+        ),
+        (
+            "granite_hybrid_dense",
+            json!({"mamba_proj_bias": false}),
+            "mamba_proj_bias",
+        ),
+        (
+            "bamba",
+            json!({"partial_rotary_factor": 1.0}),
+            "partial_rotary_factor",
+        ),
         ("llama", json!({"mlp_bias": false}), "mlp_bias"),
         (
             "llama_llama3",
@@ -374,11 +391,14 @@ fn what_is_harmless_does_not_matter() {
             "architectures",
             "attention_bias",
             "bias",
+            "mamba_conv_bias",
+            "mamba_proj_bias",
             "mlp_bias",
             "model_type",
             "qk_layernorm",
             "tie_word_embeddings",
             "use_bias",
+            "use_conv_bias",
             "use_qk_norm",
         ];
         let outcome = folder.with(|config| {
