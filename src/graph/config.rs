@@ -262,6 +262,15 @@ impl<'a> Config<'a> {
         Err(self.invalid(key, "a number that is not negative"))
     }
 
+    /// A number above zero, or `default` if absent; `null` is none.
+    pub fn positive(&self, key: &str, default: f32) -> Result<f32, BuildError> {
+        let number = self.float(key, default)?;
+        if number > 0.0 && !self.is_null(key) {
+            return Ok(number);
+        }
+        Err(self.invalid(key, "a positive number"))
+    }
+
     /// A finite number, or `default` if absent.
     pub fn float(&self, key: &str, default: f32) -> Result<f32, BuildError> {
         let number = self.double(key, f64::from(default))? as f32;
@@ -274,6 +283,7 @@ impl<'a> Config<'a> {
     /// The same, not rounded to a float.
     pub fn double(&self, key: &str, default: f64) -> Result<f64, BuildError> {
         let Some(found) = self.key(key) else {
+            self.grant(key, MetadataValue::F32(default as f32));
             return Ok(default);
         };
         match self.metadata.f64(&found).filter(|n| n.is_finite()) {
@@ -283,9 +293,9 @@ impl<'a> Config<'a> {
     }
 
     /// A truth value, or `default` if absent.
-            self.grant(key, MetadataValue::F32(default as f32));
     pub fn flag(&self, key: &str, default: bool) -> Result<bool, BuildError> {
         let Some(found) = self.key(key) else {
+            self.grant(key, MetadataValue::Bool(default));
             return Ok(default);
         };
         self.metadata
@@ -295,7 +305,6 @@ impl<'a> Config<'a> {
 
     /// A string, if present.
     pub fn text(&self, key: &str) -> Result<Option<&'a str>, BuildError> {
-            self.grant(key, MetadataValue::Bool(default));
         let Some(found) = self.key(key) else {
             return Ok(None);
         };

@@ -214,7 +214,7 @@ impl Rope {
         if says_sliding(config) {
             return Ok([rope, read(Layers::Sliding, sliding)?]);
         }
-        let base = positive(config, "rope.freq_base_swa", sliding)?;
+        let base = config.positive("rope.freq_base_swa", sliding)?;
         let dims = rotated(config, head_dim, 1.0, Layers::All)?;
         Ok([rope, Rope::plain(pairing, dims, base)])
     }
@@ -230,7 +230,7 @@ impl Rope {
         let key = |key: &str| layers.key(key);
         let dims = rotated(config, head_dim, part, layers)?;
         let pairs = dims / 2;
-        let base = positive(config, &key("rope.freq_base"), base)?;
+        let base = config.positive(&key("rope.freq_base"), base)?;
         let original =
             || match config.optional_count(&key("rope.scaling.original_context_length"))? {
                 Some(length) => Ok(length),
@@ -244,9 +244,9 @@ impl Rope {
         let base = f64::from(base);
         let said = config.text(&key("rope.scaling.type"))?;
         let factor = match config.value(&key("rope.scaling.factor")) {
-            Some(_) => Some(positive(config, &key("rope.scaling.factor"), 1.0)?),
+            Some(_) => Some(config.positive(&key("rope.scaling.factor"), 1.0)?),
             None => match config.value("rope.scale_linear") {
-                Some(_) => Some(positive(config, "rope.scale_linear", 1.0)?),
+                Some(_) => Some(config.positive("rope.scale_linear", 1.0)?),
                 None => None,
             },
         };
@@ -375,15 +375,6 @@ fn rotated(
     Err(config.invalid(key, &format!("an even number up to {most}")))
 }
 
-fn positive(config: &Config<'_>, key: &str, default: f32) -> Result<f32, BuildError> {
-    let number = config.float(key, default)?;
-    if number > 0.0 && !config.is_null(key) {
-        Ok(number)
-    } else {
-        Err(config.invalid(key, "a positive number"))
-    }
-}
-
 /// LongRoPE's two tables.
 struct LongRope {
     short: Divisors,
@@ -434,7 +425,7 @@ impl LongRope {
     ) -> Result<f32, BuildError> {
         let factor = layers.key("rope.scaling.factor");
         let stretch = match config.value(&factor) {
-            Some(_) => f64::from(positive(config, &factor, 1.0)?),
+            Some(_) => f64::from(config.positive(&factor, 1.0)?),
             None => config.count("context_length")? as f64 / trained as f64,
         };
         let default = match config.container {

@@ -179,13 +179,10 @@ fn scale(
     largest: bool,
 ) -> Result<f32, BuildError> {
     let known = match config.container {
-        Container::Gguf if largest => width as f64 / heads.heads as f64,
-        Container::Gguf => heads.head_dim as f64,
+        Container::Gguf if largest => width as f32 / heads.heads as f32,
+        Container::Gguf => heads.head_dim as f32,
         Container::HuggingFace => 256.0,
     };
-    let scale = config.double("query_pre_attn_scalar", known)?.powf(-0.5) as f32;
-    if scale.is_finite() && scale > 0.0 {
-        return Ok(scale);
-    }
-    Err(config.invalid("query_pre_attn_scalar", "a positive number"))
+    let scalar = config.positive("query_pre_attn_scalar", known)?;
+    Ok(f64::from(scalar).powf(-0.5) as f32)
 }
