@@ -2,10 +2,10 @@
 
 use super::decode::Decoding;
 use super::gguf_keys as key;
+use super::gguf_pre_tokenizers::GgufPreTokenizer;
 use super::model::{Alphabet, TokenizerModel, score_of};
 use super::normalize::NormalizerStep;
 use super::pre_tokenizer::{PreTokenizerStep, Prepends};
-use super::pre_tokenizers::GgufPreTokenizer;
 use super::split::{Behavior, Matcher};
 use super::vocabulary::TokenKind;
 use super::{Tokenizer, TokenizerKind, byte_level, end_of_generation, hf_pipeline};

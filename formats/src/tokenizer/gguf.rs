@@ -7,12 +7,12 @@ use super::gguf_keys::{
     ADD_BOS, ADD_EOS, ADD_SPACE, CHARSMAP, CLS, JSON, LOWERCASE, MERGES, MODEL, PRE, REMOVE_SPACES,
     SEPARATOR, STRIP_ACCENTS, UNKNOWN,
 };
+use super::gguf_pre_tokenizers::GgufPreTokenizer;
 use super::gguf_vocabulary::{GgufVocabulary, scores, token_id, truth};
 use super::hf_settings::Settings;
 use super::model::{Affixes, Alphabet, Fallback, Merges, Ranked, Scored, TokenizerModel, order_of};
 use super::normalize::NormalizerStep;
 use super::pre_tokenizer::PreTokenizerStep;
-use super::pre_tokenizers::GgufPreTokenizer;
 use super::trie::Trie;
 use super::unigram::Unigram;
 use super::vocabulary::{TokenKind, Vocabulary};
