@@ -182,7 +182,7 @@ impl TokenizerModel {
             let text = || core::str::from_utf8(piece).unwrap_or_default();
             match self {
                 TokenizerModel::Ranked(model) => {
-                    model.encode(piece, vocabulary, with_control, merger, ids);
+                    model.encode(piece, vocabulary, &allows, merger, ids);
                 }
                 TokenizerModel::Scored(model) => model.encode(text(), vocabulary, merger, ids),
                 TokenizerModel::Unigram(model) => model.encode(text(), &allows, merger, ids),
@@ -279,13 +279,12 @@ impl Ranked {
         &self,
         word: &[u8],
         vocabulary: &Vocabulary,
-        with_control: bool,
+        allows: &dyn Fn(u32) -> bool,
         merger: &mut Merger,
         ids: &mut Vec<u32>,
     ) {
         if self.whole_words_first
-            && let Some(id) = vocabulary.find(word)
-            && (with_control || !vocabulary.kind(id).is_control())
+            && let Some(id) = vocabulary.find(word).filter(|id| allows(*id))
         {
             ids.push(id);
             return;
@@ -309,11 +308,11 @@ impl Ranked {
         }
         let pair =
             |left: &Symbol, right: &Symbol| self.merges.pairs.get(&(left.id, right.id)).copied();
-        let merged = merger.merge(pair).map(|symbol| symbol.id);
-        if with_control || self.merges.controls.is_empty() {
-            ids.extend(merged);
-        } else {
-            merged.for_each(|id| self.merges.unmerged(id, ids));
+        for symbol in merger.merge(pair) {
+            match allows(symbol.id) {
+                true => ids.push(symbol.id),
+                false => self.merges.unmerged(symbol.id, ids),
+            }
         }
     }
 }
