@@ -121,31 +121,34 @@ impl AddedTokens {
                 at += 1;
                 continue;
             };
-            // White space that the token before took may begin this one.
-            let before = text.get(from.min(at)..at);
+            let before = text.get(..at);
             let Some((before, after)) = before.zip(text.get(at + entry.text.len()..)) else {
                 // Not on a character boundary: a token that is not whole characters.
                 at += 1;
                 continue;
             };
-            let in_word = text.get(..at).is_some_and(|text| text.ends_with(is_word))
-                || after.starts_with(is_word);
+            let in_word = before.ends_with(is_word) || after.starts_with(is_word);
             if entry.is_word && in_word {
                 at += entry.text.len();
                 continue;
             }
-            let before = match entry.strips_left {
-                true => before.trim_end(),
-                false => before,
+            // White space that the token before took may begin this one, unless this one takes
+            // white space before it: then it is that of the token before.
+            let start = match entry.strips_left {
+                true => before.trim_end().len().max(from),
+                false => at,
             };
-            if !before.is_empty() {
-                segment(Segment::Text(from..from + before.len()));
-            }
-            segment(Segment::Token(entry.id));
             at += entry.text.len();
-            from = at;
-            if entry.strips_right {
-                from += after.len() - after.trim_start().len();
+            let end = match entry.strips_right {
+                true => text.len() - after.trim_start().len(),
+                false => at,
+            };
+            if from < start {
+                segment(Segment::Text(from..start));
+            }
+            if start < end {
+                segment(Segment::Token(entry.id));
+                from = end;
             }
         }
         if from < text.len() {

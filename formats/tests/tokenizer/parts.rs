@@ -1,0 +1,60 @@
+//! Parts of `tokenizer.json` where its readers could differ: small files, and what `tokenizers` 0.23
+//! makes of each text.
+
+use rillm_formats::tokenizer::{EncodeOptions, HfFiles, Tokenizer};
+use serde_json::{Value, json};
+
+/// A file of these parts whose model knows the words `x` and `y`.
+fn words(parts: &Value, text: &str) -> Vec<u32> {
+    let vocabulary = json!({"<unk>": 0, "x": 1, "y": 2});
+    let model = json!({"type": "WordLevel", "unk_token": "<unk>", "vocab": vocabulary});
+    encoded(parts, model, text)
+}
+
+/// What becomes of a text before its words are looked for: the model has all bytes, and no others.
+fn normalized(normalizer: &Value, text: &str) -> Vec<u8> {
+    let bytes = (0u32..256).map(|byte| (format!("<0x{byte:02X}>"), json!(byte)));
+    let vocabulary = Value::Object(bytes.collect());
+    let model = json!({"type": "BPE", "byte_fallback": true, "vocab": vocabulary, "merges": []});
+    let ids = encoded(&json!({ "normalizer": normalizer }), model, text);
+    ids.into_iter().map(|id| id as u8).collect()
+}
+
+fn encoded(parts: &Value, model: Value, text: &str) -> Vec<u32> {
+    let mut file = parts.clone();
+    file["model"] = model;
+    let file = file.to_string().into_bytes();
+    let files = HfFiles {
+        tokenizer_json: Some(&file),
+        ..HfFiles::default()
+    };
+    let tokenizer = Tokenizer::from_hf(files).expect("valid").expect("there");
+    let options = EncodeOptions::default().parse_special(true);
+    tokenizer.encode(text, options).expect("within bounds")
+}
+
+fn added(id: u32, content: &str, flags: &str) -> Value {
+    let has = |flag: char| flags.contains(flag);
+    json!({
+        "id": id, "content": content, "single_word": false, "lstrip": has('l'), "rstrip": has('r'),
+        "normalized": has('n'), "special": has('s'),
+    })
+}
+
+#[test]
+fn white_space_that_a_token_took_is_no_token_that_takes_it_too() {
+    let ids = |tokens: &[Value], text: &str| words(&json!({ "added_tokens": tokens }), text);
+    let line = [added(3, "\n", "lr")];
+    assert_eq!(ids(&line, "\n\n\n"), [3]);
+    assert_eq!(ids(&line, "x\n\nx"), [1, 3, 1]);
+    let space = [added(3, " ", "lr")];
+    assert_eq!(ids(&space, "   x  "), [3, 1, 3]);
+    assert_eq!(ids(&[added(3, "  ", "lr")], "     x"), [3, 1]);
+    assert_eq!(ids(&[added(3, "\n", "l"), added(4, "L", "r")], "L\n"), [4]);
+    // Those that do not look to their left are found in it all the same.
+    let plain = [added(3, "\n", ""), added(4, "L", "r")];
+    assert_eq!(ids(&plain, "L\n\nx"), [4, 3, 3, 1]);
+    assert_eq!(ids(&plain, "L \n  x"), [4, 3, 0]);
+    let right = [added(3, "\n", "r"), added(4, "L", "r")];
+    assert_eq!(ids(&right, "L\n\nx"), [4, 3, 3, 1]);
+}
