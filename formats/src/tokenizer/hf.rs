@@ -91,7 +91,11 @@ pub(super) fn from_json(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, 
         ModelKind::Bpe => ranked(&file, kind, &vocabulary)?,
     };
     let (mut raw, mut normalized) = (Vec::new(), Vec::new());
-    for token in &file.added_tokens {
+    // Of those that normalization makes the same, the last of a list counts; in the reference it is
+    // the first that is special, or else the first.
+    let special = file.added_tokens.iter().filter(|token| token.special);
+    let others = file.added_tokens.iter().filter(|token| !token.special);
+    for token in special.chain(others).rev() {
         if token.normalized.unwrap_or(!token.special) {
             let budget = TextBudget::for_text(token.content.len());
             let text = normalize(&normalizer, &token.content, &mut None, &budget);

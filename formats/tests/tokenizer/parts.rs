@@ -58,3 +58,18 @@ fn white_space_that_a_token_took_is_no_token_that_takes_it_too() {
     let right = [added(3, "\n", "r"), added(4, "L", "r")];
     assert_eq!(ids(&right, "L\n\nx"), [4, 3, 3, 1]);
 }
+
+#[test]
+fn of_tokens_that_normalization_makes_the_same_the_first_special_one_counts() {
+    let ids = |tokens: [Value; 2]| {
+        let normalizer = json!({"type": "Lowercase"});
+        let parts = json!({"added_tokens": tokens, "normalizer": normalizer});
+        words(&parts, "Foo foo FOO")
+    };
+    let first = [3, 0, 3, 0, 3];
+    assert_eq!(ids([added(3, "Foo", "n"), added(4, "foo", "n")]), first);
+    assert_eq!(ids([added(3, "foo", "n"), added(4, "Foo", "n")]), first);
+    assert_eq!(ids([added(3, "foo", "ns"), added(4, "Foo", "n")]), first);
+    let second = [4, 0, 4, 0, 4];
+    assert_eq!(ids([added(3, "Foo", "n"), added(4, "foo", "ns")]), second);
+}
