@@ -45,13 +45,8 @@ const fn mask(categories: &[GeneralCategory]) -> u32 {
 }
 
 const SEPARATOR: u32 = mask(&[G::SpaceSeparator, G::LineSeparator, G::ParagraphSeparator]);
-const OTHER: u32 = mask(&[
-    G::Control,
-    G::Format,
-    G::PrivateUse,
-    G::Surrogate,
-    G::Unassigned,
-]);
+const CONTROL: u32 = mask(&[G::Control, G::Format, G::PrivateUse]);
+const OTHER: u32 = CONTROL | mask(&[G::Surrogate, G::Unassigned]);
 
 /// The general categories that regular expressions call so.
 pub(super) fn categories(name: &str) -> Option<u32> {
@@ -173,9 +168,10 @@ pub(super) fn is_word(character: char) -> bool {
     is_in(character, LETTER | MARK | OTHERS) || is_listed
 }
 
-/// Control characters, formatting, and what is not assigned.
-pub(super) fn is_other(character: char) -> bool {
-    is_in(character, OTHER)
+/// Control characters, formatting and private use. What Unicode has not assigned is none of these:
+/// Hugging Face's tokenizers keep it.
+pub(super) fn is_control(character: char) -> bool {
+    is_in(character, CONTROL)
 }
 
 /// A set of characters.

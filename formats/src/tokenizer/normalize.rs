@@ -134,7 +134,7 @@ impl NormalizerStep {
             NormalizerStep::Clean => {
                 let kept = text.chars().filter(|c| {
                     matches!(c, '\t' | '\n' | '\r')
-                        || !(matches!(c, '\0' | '\u{fffd}') || class::is_other(*c))
+                        || !(matches!(c, '\0' | '\u{fffd}') || class::is_control(*c))
                 });
                 Some(
                     kept.map(|c| if c.is_whitespace() { ' ' } else { c })

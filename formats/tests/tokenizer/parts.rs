@@ -73,3 +73,27 @@ fn of_tokens_that_normalization_makes_the_same_the_first_special_one_counts() {
     let second = [4, 0, 4, 0, 4];
     assert_eq!(ids([added(3, "Foo", "n"), added(4, "foo", "ns")]), second);
 }
+
+#[test]
+fn bert_keeps_what_unicode_has_not_assigned() {
+    let cleaned = |text: &str| {
+        let parts = json!({
+            "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": false,
+            "strip_accents": false, "lowercase": false,
+        });
+        String::from_utf8(normalized(&parts, text)).expect("text")
+    };
+    for kept in ["a\u{378}b", "\u{fdd0}", "\u{2065}", "\u{10ffff}b"] {
+        assert_eq!(cleaned(kept), kept);
+    }
+    for dropped in [
+        "\u{1}",
+        "\u{ad}",
+        "\u{200b}",
+        "\u{e000}",
+        "\u{f0000}",
+        "\u{10fffd}",
+    ] {
+        assert_eq!(cleaned(&["a", dropped, "b"].concat()), "ab", "{dropped:?}");
+    }
+}
