@@ -138,6 +138,9 @@ impl Matcher {
                     segment(at..at, true);
                     gap = at;
                 }
+                segment(gap..text.len(), false);
+                gap = text.len();
+                segment(gap..gap, true);
             }
             Matcher::Words => {
                 let kind = |character: char| match character {

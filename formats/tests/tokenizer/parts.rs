@@ -97,3 +97,14 @@ fn bert_keeps_what_unicode_has_not_assigned() {
         assert_eq!(cleaned(&["a", dropped, "b"].concat()), "ab", "{dropped:?}");
     }
 }
+
+#[test]
+fn nothing_is_also_at_the_end_of_a_text() {
+    let dashed = |text: &str| {
+        let parts = json!({"type": "Replace", "pattern": {"String": ""}, "content": "-"});
+        String::from_utf8(normalized(&parts, text)).expect("text")
+    };
+    assert_eq!(dashed("ab"), "-a-b-");
+    assert_eq!(dashed("é"), "-é-");
+    assert_eq!(dashed(""), "");
+}
