@@ -198,6 +198,10 @@ fn bracketed(text: &str) -> Option<(Class, &str)> {
         Some(rest) => (true, rest),
         None => (false, text),
     };
+    // As the first of a class it is a character.
+    if text.starts_with(']') {
+        return None;
+    }
     let mut class = Class::default();
     loop {
         let mut characters = text.chars();

@@ -108,3 +108,18 @@ fn nothing_is_also_at_the_end_of_a_text() {
     assert_eq!(dashed("é"), "-é-");
     assert_eq!(dashed(""), "");
 }
+
+#[test]
+fn a_class_may_begin_with_its_bracket() {
+    let lengths = |regex: &str| {
+        let split = json!({
+            "type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false,
+        });
+        words(&json!({ "pre_tokenizer": split }), "x]ab]]^-c").len()
+    };
+    // ["x", "]", "a", "b", "]", "]", "^-c"] and so on.
+    assert_eq!(lengths("[]a]"), 7);
+    assert_eq!(lengths("[^]a]"), 7);
+    assert_eq!(lengths("[]]"), 6);
+    assert_eq!(lengths("[]-a]"), 8);
+}
