@@ -327,6 +327,7 @@ TEMPLATES = [
     "{{ messages[0]['role'] in ['system', 'user'] and messages[0].content is not none }}",
     "{{ m }}{% for m in messages %}{% endfor %}{{ m is defined }}",
     "{% for message in messages %}{% set content = message.content %}{% if content is string %}{{ content | trim }}{% elif content is iterable and content is not none %}{% for p in content %}{{ p.text if p.type == 'text' else '<' ~ p.type ~ '>' }}{% endfor %}{% endif %};{% endfor %}",
+    "{% for x in xs %}{{ x }}{% break %}{% else %}none{% endfor %}|{% for x in xs %}{% if x == 2 %}{{ x }}{% else %}{% continue %}{% endif %}{% else %}none{% endfor %}|{% for x in xs %}{% continue %}{% else %}none{% endfor %}|{% for x in xs if x > 5 %}{% else %}none{% endfor %}",
 ]
 
 

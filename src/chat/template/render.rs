@@ -310,10 +310,6 @@ impl Renderer {
             }
             items = List::new(ListKind::List, kept)?;
         }
-        if items.items.is_empty() {
-            self.scope(self.frame, &node.otherwise, writer)?;
-            return Ok(());
-        }
         let state = Rc::new(Loop {
             index: Cell::new(0),
             level,
@@ -321,14 +317,25 @@ impl Renderer {
             recursive: node.recursive.then(|| (node.clone(), self.frame)),
             items,
         });
-        let done = self.iterations(node, &state, writer);
+        let any_ended = self.iterations(node, &state, writer);
         // It may have seen itself.
         state.seen.take();
-        done
+        if !any_ended? {
+            self.scope(self.frame, &node.otherwise, writer)?;
+        }
+        Ok(())
     }
 
-    fn iterations(&mut self, node: &For, state: &Rc<Loop>, writer: &mut TextWriter) -> Bounded<()> {
+    /// Whether any iteration came to its end: one that `break` or `continue` cuts short is none to
+    /// jinja2, which renders what follows `else` after those alone.
+    fn iterations(
+        &mut self,
+        node: &For,
+        state: &Rc<Loop>,
+        writer: &mut TextWriter,
+    ) -> Bounded<bool> {
         let name: Rc<str> = "loop".into();
+        let mut any_ended = false;
         for (index, item) in state.items.items.iter().enumerate() {
             spend(1)?;
             state.index.set(index);
@@ -337,12 +344,14 @@ impl Renderer {
             let stored = named.and_then(|()| self.store(&node.target, item.clone()));
             let flow = stored.and_then(|()| self.block(&node.body, writer));
             self.leave(before);
-            if flow? == Flow::Break {
-                break;
+            match flow? {
+                Flow::Next => any_ended = true,
+                Flow::Continue => {}
+                Flow::Break => break,
             }
             self.line = node.line;
         }
-        Ok(())
+        Ok(any_ended)
     }
 
     pub(super) fn given(&mut self, arguments: &CallArguments) -> Bounded<Given> {
