@@ -3,7 +3,8 @@
 
 use crate::error::RunError;
 use crate::exec::{Output, Row};
-use crate::graph::{Graph, Op, Role, RowSpace, Segments};
+use crate::graph::op::Emit;
+use crate::graph::{Counting, Graph, Op, Role, RowSpace, Segments};
 use crate::model::Model;
 use crate::session::{Session, SessionOptions};
 use serde_json::Value as Json;
@@ -32,6 +33,8 @@ struct Ids {
 pub struct EvalInput {
     input: Ids,
     decoder: Option<Ids>,
+    /// How many sequences one is to be chosen of, if they stand in lists of that many.
+    choices: Option<usize>,
     /// How models with memories of earlier segments cut it.
     segments: Option<Vec<usize>>,
 }
@@ -41,8 +44,8 @@ pub struct EvalInput {
 pub struct OutputShape {
     /// transformers' name.
     pub name: &'static str,
-    /// `[batch, n, width]`, `[batch, width]` for one per sequence, `[batch, n]` for
-    /// `start_logits` and `end_logits`.
+    /// `[batch, n, width]`, `[batch, width]` for one per sequence, `[batch, n]` for numbers such
+    /// as `start_logits`.
     pub shape: Vec<u64>,
 }
 
@@ -56,9 +59,6 @@ pub struct EvalRow<'a> {
     /// The values.
     pub values: &'a [f32],
 }
-
-/// Outputs of one float per row that have no extent for it.
-const ENDS: &[&str] = &["start_logits", "end_logits"];
 
 const KEYS: &[&str] = &[
     "input_ids",
@@ -86,7 +86,12 @@ impl EvalInput {
             let what = format!("key {unknown:?} is not known, expected {}", KEYS.join(", "));
             return Err(RunError::Input(what));
         }
-        let read = |key: &str| object.get(key).map(|value| matrix(key, value)).transpose();
+        let choices = object.get("input_ids").and_then(choices_of);
+        let read = |key: &str| match (object.get(key), choices) {
+            (None, _) => Ok(None),
+            (Some(value), None) => matrix(key, value).map(Some),
+            (Some(value), Some(choices)) => matrix(key, &joined(key, value, choices)?).map(Some),
+        };
         if object.contains_key("global_attention_mask") {
             let what = "key \"global_attention_mask\" is given, but no architecture here has global attention";
             return Err(RunError::Input(what.to_string()));
@@ -128,6 +133,7 @@ impl EvalInput {
         let input = EvalInput {
             input,
             decoder,
+            choices,
             segments,
         };
         if input
@@ -148,14 +154,17 @@ impl EvalInput {
             .filter_map(|role| model.graph(role));
         let emits = graphs.flat_map(|graph| {
             let ids = self.ids_of(model, graph);
-            emits(graph).map(move |(name, space, width)| {
+            emits(graph).map(move |emit| {
                 let (batch, n) = (ids.ids.len() as u64, ids.width() as u64);
-                let shape = match (space, width) {
-                    (RowSpace::Sequence, width) => vec![batch, width as u64],
-                    // The ends of a span are squeezed, as the reference squeezes them.
-                    (_, 1) if ENDS.contains(&name) => vec![batch, n],
-                    (_, width) => vec![batch, n, width as u64],
+                let (info, name) = (graph.info(emit.x), emit.name);
+                let mut shape = match info.space {
+                    RowSpace::Sequence => match self.choices {
+                        Some(choices) => vec![batch / choices as u64, choices as u64],
+                        None => vec![batch],
+                    },
+                    RowSpace::Step | RowSpace::Source | RowSpace::Selected => vec![batch, n],
                 };
+                shape.extend((!emit.squeezed).then_some(info.width as u64));
                 OutputShape { name, shape }
             })
         });
@@ -207,7 +216,7 @@ impl EvalInput {
                 Some((index, at * output.values.len()))
             };
         if model.graph(Role::Encode).is_some() {
-            let rows: Vec<(Row, usize)> = self.input.rows(model.counts_positions()).collect();
+            let rows: Vec<(Row, usize)> = self.input.rows(model.counting()).collect();
             let fed: Vec<Row> = rows.iter().map(|row| row.0).collect();
             session.encode(&fed, &mut |output| {
                 if let Some((index, start)) = place(&output, &rows[output.row], self.input.width())
@@ -230,7 +239,7 @@ impl EvalInput {
                 let part = start..start.saturating_add(count);
                 start = part.end;
                 let rows: Vec<(Row, usize)> = decoder
-                    .rows(model.counts_positions())
+                    .rows(model.counting())
                     .filter(|(_, column)| part.contains(column))
                     .collect();
                 let fed: Vec<Row> = rows.iter().map(|row| row.0).collect();
@@ -277,6 +286,9 @@ impl EvalInput {
                 "a segment has {} tokens, {title} takes at most {rows}",
                 self.cuts(model, cut)
             )),
+            _ if self.choices.is_some() && !chooses(model) => refuse(format!(
+                "key \"input_ids\" has lists of choices, but this {title} scores none"
+            )),
             _ if self.segments.is_some() && model.segments().is_none() => refuse(format!(
                 "key \"segment_lengths\" is given, but {title} has no segments"
             )),
@@ -314,7 +326,7 @@ impl Ids {
     /// Real rows of the sequence that has most.
     fn longest(&self) -> usize {
         let mut counts = vec![0usize; self.ids.len()];
-        for (row, _) in self.rows(false) {
+        for (row, _) in self.rows(Counting::Columns) {
             counts[row.sequence as usize] += 1;
         }
         counts.into_iter().max().unwrap_or(0)
@@ -323,7 +335,8 @@ impl Ids {
     /// That the model has these tokens and positions; `key` is what the user calls the ids.
     fn check(&self, key: &str, model: &Model) -> Result<(), RunError> {
         let limits = model.limits();
-        for (row, column) in self.rows(model.counts_positions()) {
+        self.check_positions(model.counting())?;
+        for (row, column) in self.rows(model.counting()) {
             let (sequence, token) = (row.sequence, u64::from(row.token));
             let what = if token >= limits.vocabulary {
                 let limit = limits.vocabulary;
@@ -342,10 +355,29 @@ impl Ids {
         Ok(())
     }
 
+    /// That positions which are given and count from behind the padding's do, as those of all
+    /// tokens but padding.
+    fn check_positions(&self, counting: Counting) -> Result<(), RunError> {
+        let (Counting::Unpadded(padding), Some(positions)) = (counting, &self.positions) else {
+            return Ok(());
+        };
+        for (row, column) in self.rows(counting) {
+            let (sequence, given) = (row.sequence, positions[row.sequence as usize][column]);
+            let expected = match row.token == padding {
+                true if given != padding => format!("{padding}, that of padding"),
+                false if given <= padding => format!("a position above {padding}, padding's"),
+                _ => continue,
+            };
+            let what =
+                format!("position_ids[{sequence}][{column}] is {given}, expected {expected}");
+            return Err(RunError::Input(what));
+        }
+        Ok(())
+    }
+
     /// Real rows and their columns, sequence by sequence. Positions are those that the
-    /// reference's plain `forward` gives: the column, padding or not, or if `counted` how many
-    /// real rows stand before.
-    fn rows(&self, counted: bool) -> impl Iterator<Item = (Row, usize)> + '_ {
+    /// reference's plain `forward` gives: what they are counted over is counted from 0 on.
+    fn rows(&self, counting: Counting) -> impl Iterator<Item = (Row, usize)> + '_ {
         let at = |of: &Option<Vec<Vec<u32>>>, sequence: usize, column: usize| {
             of.as_ref().map(|of| of[sequence][column])
         };
@@ -353,33 +385,69 @@ impl Ids {
             .iter()
             .enumerate()
             .flat_map(move |(sequence, ids)| {
-                let real = move |column: &usize| at(&self.mask, sequence, *column) != Some(0);
-                let real = (0..ids.len()).filter(real).enumerate();
-                real.map(move |(before, column)| {
-                    let usual = if counted { before } else { column } as u64;
-                    let position = at(&self.positions, sequence, column).map_or(usual, u64::from);
+                let mut counted = 0u64;
+                (0..ids.len()).filter_map(move |column| {
+                    let (token, real) = (ids[column], at(&self.mask, sequence, column) != Some(0));
+                    let (counts, first) = match counting {
+                        Counting::Columns => (true, 0),
+                        Counting::Unmasked => (real, 0),
+                        Counting::Unpadded(padding) => (token != padding, padding + 1),
+                    };
+                    counted += u64::from(counts);
+                    let usual = counted.saturating_sub(1);
+                    let given = at(&self.positions, sequence, column);
+                    let position = given.map_or(usual, |given| given.saturating_sub(first).into());
                     let row = Row {
-                        token: ids[column],
+                        token,
                         position,
                         sequence: sequence as u32,
                         emit: true,
                         token_type: at(&self.token_types, sequence, column).unwrap_or(0),
                     };
-                    (row, column)
+                    real.then_some((row, column))
                 })
             })
     }
 }
 
-/// Names, spaces and widths of a graph's outputs.
-fn emits(graph: &Graph) -> impl Iterator<Item = (&'static str, RowSpace, usize)> + '_ {
+/// A graph's outputs.
+fn emits(graph: &Graph) -> impl Iterator<Item = &Emit> {
     graph.nodes.iter().filter_map(|node| match &node.op {
-        Op::Emit(emit) => {
-            let info = graph.info(emit.x);
-            Some((emit.name, info.space, info.width))
-        }
+        Op::Emit(emit) => Some(emit),
         _ => None,
     })
+}
+
+/// Whether a model has a number for each sequence, by which one of several can be chosen.
+fn chooses(model: &Model) -> bool {
+    let graph = model.graph(Role::Encode);
+    let mut emits = graph.into_iter().flat_map(|graph| {
+        let space = |emit: &Emit| (emit.squeezed, graph.info(emit.x).space);
+        emits(graph).map(space)
+    });
+    emits.any(|emit| emit == (true, RowSpace::Sequence))
+}
+
+/// The length of the first list of a list of lists of lists.
+fn choices_of(value: &Json) -> Option<usize> {
+    let first = value.as_array()?.first()?.as_array()?;
+    first.first()?.as_array().map(|_| first.len())
+}
+
+/// Lists of `choices` lists each, as one list of all of them.
+fn joined(key: &str, value: &Json, choices: usize) -> Result<Json, RunError> {
+    let lists = value.as_array().map_or(&[][..], Vec::as_slice);
+    let lists = lists.iter().map(|list| {
+        let list = list.as_array().filter(|list| list.len() == choices);
+        list.map(Vec::as_slice)
+    });
+    let lists: Option<Vec<&[Json]>> = lists.collect();
+    match lists {
+        Some(lists) => Ok(lists.concat().into()),
+        None => Err(RunError::Input(format!(
+            "key {key:?}: expected lists of {choices} lists each, as the first of input_ids"
+        ))),
+    }
 }
 
 /// A list of equally long lists of numbers; a flat list counts as one of them.

@@ -10,8 +10,8 @@ pub use digest::digest_of;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::state::Lifetime;
 use crate::graph::{
-    Bounds, Builder, Catalog, Config, Forced, Graph, Index, Matrix, Op, Role, Segments, StateKind,
-    Vector, View, Wiring, fits, spelling,
+    Bounds, Builder, Catalog, Config, Counting, Forced, Graph, Index, Matrix, Op, Role, Segments,
+    StateKind, Vector, View, Wiring, fits, spelling,
 };
 use crate::kernels::{Isa, Kernels, Layout};
 use crate::models::{
@@ -281,11 +281,10 @@ impl Model {
         self.inner.wiring.forced
     }
 
-    /// Whether transformers counts positions over the tokens that are not masked, not over
-    /// columns.
+    /// What transformers counts positions over.
     #[doc(hidden)]
-    pub fn counts_positions(&self) -> bool {
-        self.inner.wiring.counts_positions
+    pub fn counting(&self) -> Counting {
+        self.inner.wiring.counting
     }
 
     /// How its sequences fall into segments, if they do.
@@ -521,10 +520,15 @@ fn limits(wiring: &Wiring) -> Limits {
     for node in wiring.graphs.iter().flat_map(|graph| &graph.nodes) {
         if let Op::Embed(embed) = &node.op {
             let (table, index) = (embed.table, embed.index);
-            let limit = match index {
-                Index::Token => &mut limits.vocabulary,
-                Index::Position => &mut limits.positions,
-                Index::TokenType => &mut limits.token_types,
+            let rows = table.rows as u64;
+            let (limit, rows) = match index {
+                Index::Token => (&mut limits.vocabulary, rows),
+                Index::Position => (&mut limits.positions, rows),
+                Index::PositionPast(padding) => {
+                    let before = u64::from(padding) + 1;
+                    (&mut limits.positions, rows.saturating_sub(before))
+                }
+                Index::TokenType => (&mut limits.token_types, rows),
                 // Each table has its share of the tokens.
                 Index::TokenFrom(first) => {
                     clusters = clusters.max(u64::from(first) + table.rows as u64);
@@ -532,7 +536,7 @@ fn limits(wiring: &Wiring) -> Limits {
                     continue;
                 }
             };
-            *limit = (*limit).min(table.rows as u64);
+            *limit = (*limit).min(rows);
         }
     }
     limits

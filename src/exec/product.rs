@@ -23,6 +23,8 @@ impl RowStep for Embed {
         let index = match self.index {
             Index::Token => facts.token as usize,
             Index::Position => facts.position as usize,
+            Index::PositionPast(padding) if facts.token == padding => padding as usize,
+            Index::PositionPast(padding) => facts.position as usize + padding as usize + 1,
             Index::TokenType => facts.token_type as usize,
             Index::TokenFrom(first) => match facts.token.checked_sub(first) {
                 Some(index) if (index as usize) < self.table.rows => index as usize,

@@ -231,6 +231,18 @@ pub struct Forced {
     pub last: Option<u32>,
 }
 
+/// What the positions of a padded text count, where they are not given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Counting {
+    /// Columns, padding or not.
+    #[default]
+    Columns,
+    /// Tokens that are not masked.
+    Unmasked,
+    /// Tokens, masked or not, that are not this one, the padding.
+    Unpadded(u32),
+}
+
 /// Everything an architecture's `build` leaves behind.
 #[derive(Clone, Debug, Default)]
 pub struct Wiring {
@@ -248,8 +260,8 @@ pub struct Wiring {
     pub decoder_start: Option<u32>,
     /// Tokens that its texts have whatever it predicts.
     pub forced: Forced,
-    /// Whether positions count the tokens that are not masked.
-    pub counts_positions: bool,
+    /// What positions count.
+    pub counting: Counting,
     /// How sequences fall into segments, if they do.
     pub segments: Option<Segments>,
     /// The first layer of those that the files hold and no graph runs, if there are any.
@@ -307,10 +319,9 @@ impl<'a> Builder<'a> {
         self.wiring.borrow_mut().forced = forced;
     }
 
-    /// Says that the model counts positions over the tokens that are not masked, whatever lies
-    /// between them.
-    pub fn counts_positions(&self) {
-        self.wiring.borrow_mut().counts_positions = true;
+    /// Says what the model counts positions over.
+    pub fn counts_positions(&self, counting: Counting) {
+        self.wiring.borrow_mut().counting = counting;
     }
 
     /// Says that layers from this one on are there for another purpose and are left out.

@@ -19,7 +19,8 @@ mod segments;
 pub mod state;
 
 pub use builder::{
-    BuildError, Builder, Catalog, Forced, MatrixSpec, RowOrder, VectorSpec, Wiring, transpose,
+    BuildError, Builder, Catalog, Counting, Forced, MatrixSpec, RowOrder, VectorSpec, Wiring,
+    transpose,
 };
 pub use config::{Bounds, Config, Key};
 pub use names::{Name, View, fits, spelling};

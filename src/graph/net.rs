@@ -556,7 +556,15 @@ impl Net<'_, '_> {
 
     /// Hands x to the caller.
     pub fn emit(&self, x: Value, name: &'static str) {
-        self.push_effect(op::Emit { x, name });
+        let squeezed = false;
+        self.push_effect(op::Emit { x, name, squeezed });
+    }
+
+    /// Hands the one number of each row of x to the caller.
+    pub fn emit_numbers(&self, x: Value, name: &'static str) {
+        assert_eq!(self.width(x), 1, "architecture: rows of more than a number");
+        let squeezed = true;
+        self.push_effect(op::Emit { x, name, squeezed });
     }
 
     fn pair(&self, a: Value, b: Value) {

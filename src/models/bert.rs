@@ -1,25 +1,19 @@
-//! BERT (Devlin et al. 2019) and its heads.
+//! BERT (Devlin et al. 2019), and what encoders after it have in common with it.
 
 use super::tables::{keys, names};
+use super::task_heads::{self, POOLED, RANKED, TaskHeads};
 use super::{Architecture, Conversion, DECODER, Family, Only, conversion};
-use crate::graph::blocks::{activation, head, mlp};
+use crate::graph::blocks::{Heads, activation, mlp, projections};
 use crate::graph::{
-    Attention, BuildError, Builder, Index, Keys, Mask, Net, Pointwise, PositionScheme, Role, Value,
+    Attention, BuildError, Builder, Config, Counting, Index, Key, Keys, Mask, Net, Pointwise,
+    PositionScheme, Role, Value,
 };
+use rillm_formats::manifest::Container;
 
-/// Hugging Face names: the bare model has no prefix.
-macro_rules! table {
+/// Hugging Face names of the encoder, under each of these prefixes: the bare model has none.
+macro_rules! encoder_names {
     ($($prefix:literal),*) => {
         names! {
-            "cls.predictions.transform.dense.*" => "mlm_dense.*",
-            "cls.predictions.transform.LayerNorm.*" => "mlm_norm.*",
-            "cls.predictions.transform.LayerNorm.gamma" => "mlm_norm.weight",
-            "cls.predictions.transform.LayerNorm.beta" => "mlm_norm.bias",
-            "cls.predictions.decoder.weight" => "output.weight",
-            "cls.predictions.bias" => "output.bias",
-            "cls.predictions.decoder.bias" => "output_copy.bias",
-            "classifier.*" => "classifier.*",
-            "qa_outputs.*" => "qa_outputs.*",
             $(in $prefix => "" {
                 "embeddings.word_embeddings.weight" => "token_embd.weight",
                 "embeddings.position_embeddings.weight" => "position_embd.weight",
@@ -44,22 +38,38 @@ macro_rules! table {
         }
     };
 }
+pub(super) use encoder_names;
+
+/// Sizes, heads and the norm's epsilon.
+pub(super) const KEYS: &[Key] = keys! {
+    "hidden_size" => "embedding_length",
+    "num_hidden_layers" => "block_count",
+    "intermediate_size" => "feed_forward_length",
+    "num_attention_heads" => "attention.head_count",
+    "layer_norm_eps" => "attention.layer_norm_epsilon",
+    "hidden_act" => "hidden_act",
+    "position_embedding_type" => "position_embedding_type",
+    "is_decoder" => "is_decoder",
+};
+
+/// Files say which head they have and how long texts may be.
+pub(super) const CONVERSION: Conversion = Conversion {
+    keys: task_heads::keys,
+    complete: |keys, tensors| {
+        let positions = conversion::rows(tensors, "position_embd.weight");
+        if let Some(positions) = positions {
+            keys.put_usual_context(positions);
+        }
+    },
+    ..Conversion::PLAIN
+};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "BERT",
     gguf: &["bert"],
     hugging_face: &["bert"],
     family: Family::Encoder,
-    keys: &[keys! {
-        "hidden_size" => "embedding_length",
-        "num_hidden_layers" => "block_count",
-        "intermediate_size" => "feed_forward_length",
-        "num_attention_heads" => "attention.head_count",
-        "layer_norm_eps" => "attention.layer_norm_epsilon",
-        "hidden_act" => "hidden_act",
-        "position_embedding_type" => "position_embedding_type",
-        "is_decoder" => "is_decoder",
-    }],
+    keys: &[KEYS],
     settled: &[
         ("directionality", Only::Any),
         // Distilled models say their width twice.
@@ -70,133 +80,180 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ("pooler_size_per_head", Only::Any),
         ("pooler_type", Only::Text(&["first_token_transform"])),
     ],
+    harmless_in_gguf: &["classifier.output_labels"],
     ties: true,
-    names: &[table!("", "bert.")],
-    conversion: Conversion {
-        keys: |keys| {
-            // Which head a checkpoint has is known by its class alone.
-            if let Some(classes) = keys.config.value("architectures") {
-                keys.bare.0.insert("architectures".into(), classes.clone());
-            }
+    names: &[
+        names! {
+            "cls.predictions.transform.dense.*" => "mlm_dense.*",
+            "cls.predictions.transform.LayerNorm.*" => "mlm_norm.*",
+            "cls.predictions.transform.LayerNorm.gamma" => "mlm_norm.weight",
+            "cls.predictions.transform.LayerNorm.beta" => "mlm_norm.bias",
+            "cls.predictions.decoder.weight" => "output.weight",
+            "cls.predictions.bias" => "output.bias",
+            "cls.predictions.decoder.bias" => "output_copy.bias",
+            "cls.seq_relationship.*" => "sentence_order.*",
+            "classifier.*" => "classifier.*",
+            "qa_outputs.*" => "qa_outputs.*",
         },
-        complete: |keys, tensors| {
-            let positions = conversion::rows(tensors, "position_embd.weight");
-            if let Some(positions) = positions {
-                keys.put_usual_context(positions);
-            }
-        },
-        ..Conversion::PLAIN
-    },
+        encoder_names!("", "bert."),
+    ],
+    conversion: CONVERSION,
     build,
     ..DECODER
 };
 
-/// x ← LN(x + Attention(x)); x ← LN(x + MLP(x)): normalisation comes after the sum.
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let config = model.config();
     let width = config.count("embedding_length")?;
-    let hidden = config.count("feed_forward_length")?;
-    let heads = config.count("attention.head_count")?;
-    if !width.is_multiple_of(heads) {
-        return Err(config.invalid("attention.head_count", "a divisor of the width"));
+    let encoder = PostNormLayers::read(config, width, 1e-12)?;
+    model.context(model.rows("position_embd.weight")?);
+    let mut tables = vec![
+        ("token_types.weight", Index::TokenType),
+        ("position_embd.weight", Index::Position),
+    ];
+    if config.container == Container::Gguf && config.class().is_none() {
+        // Other converters write encoders after BERT as such, of which some have no token types.
+        if !model.has("token_types.weight") {
+            tables.remove(0);
+        }
+        count_positions(model);
     }
-    let head_dim = width / heads;
-    let eps = config.epsilon("attention.layer_norm_epsilon", 1e-12)?;
-    let function = activation(config, "hidden_act", "gelu")?;
-    if config
-        .text("position_embedding_type")?
-        .unwrap_or("absolute")
-        != "absolute"
-    {
-        return Err(config.invalid("position_embedding_type", "absolute"));
-    }
-    if config.flag("is_decoder", false)? {
-        return Err(config.invalid("is_decoder", "false: BERT is run as an encoder"));
-    }
-    let positions = model.rows("position_embd.weight")?;
-    model.context(positions);
 
     let net = model.graph(Role::Encode);
-    let table = |name: &str| model.matrix(name, model.rows(name)?, width);
-    let mut x = net.embed(table("token_embd.weight")?, Index::Token);
-    x = net.add(x, net.embed(table("token_types.weight")?, Index::TokenType));
-    x = net.add(
-        x,
-        net.embed(table("position_embd.weight")?, Index::Position),
-    );
-    x = net.layer_norm(x, "token_embd_norm", eps)?;
-    for i in 0..config.count("block_count")? {
-        let layer = format!("blk.{i}");
-        let [q, k, v] = if model.has(&format!("{layer}.attn_qkv.weight")) {
-            let qkv = net.linear(x, &format!("{layer}.attn_qkv"), 3 * width)?;
-            [0, 1, 2].map(|part| net.slice(qkv, part * width, width))
-        } else {
-            [
-                net.linear(x, &format!("{layer}.attn_q"), width)?,
-                net.linear(x, &format!("{layer}.attn_k"), width)?,
-                net.linear(x, &format!("{layer}.attn_v"), width)?,
-            ]
-        };
-        let attention = Attention {
-            heads,
-            kv_heads: heads,
-            head_dim,
-            scale: 1.0 / (head_dim as f32).sqrt(),
-            softcap: None,
-            mask: Mask::Bidirectional,
-            position: PositionScheme::None,
-            keys: Keys::Rows,
-        };
-        let a = net.attention(q, Some((k, v)), attention);
-        let a = net.linear(a, &format!("{layer}.attn_output"), width)?;
-        x = net.layer_norm(net.add(x, a), &format!("{layer}.attn_output_norm"), eps)?;
-        let f = mlp(&net, x, &layer, hidden, function)?;
-        x = net.layer_norm(net.add(x, f), &format!("{layer}.layer_output_norm"), eps)?;
+    let x = embeddings(&net, width, &tables, encoder.eps)?;
+    let x = encoder.run(&net, x)?;
+    let heads = TaskHeads {
+        classes: &["Bert"],
+        masked: (encoder.function, encoder.eps),
+        sequence: POOLED,
+        choice: POOLED,
+    };
+    // Whether the second sentence follows the first.
+    let follows = || net.linear(POOLED.hidden(&net, x)?, "sentence_order", 2);
+    let ranks = ["cls.weight", "cls.output.weight"];
+    match config.class() {
+        None if ranks.iter().any(|name| model.has(name)) => net.emit(ranked(&net, x)?, "logits"),
+        Some("BertForPreTraining") => {
+            net.emit(heads.masked_tokens(&net, x)?, "prediction_logits");
+            net.emit(follows()?, "seq_relationship_logits");
+        }
+        Some("BertForNextSentencePrediction") => net.emit(follows()?, "logits"),
+        _ => heads.emit(&net, x)?,
     }
-    heads_of(model, &net, x, (function, eps))?;
     net.finish();
     Ok(())
 }
 
-/// What the checkpoint's class puts on top of the encoder's output.
-fn heads_of(
-    model: &Builder<'_>,
-    net: &Net<'_, '_>,
-    x: Value,
-    (function, eps): (Pointwise, f32),
-) -> Result<(), BuildError> {
-    let width = net.width(x);
-    let pooled = || -> Result<Value, BuildError> {
-        Ok(net.apply(
-            net.linear(net.first_rows(x), "pooler", width)?,
-            Pointwise::Tanh,
-        ))
-    };
-    let classifier = |x| net.linear(x, "classifier", model.rows("classifier.weight")?);
-    match model.config().class().unwrap_or("BertModel") {
-        "BertForMaskedLM" => {
-            let h = net.apply(net.linear(x, "mlm_dense", width)?, function);
-            let h = net.layer_norm(h, "mlm_norm", eps)?;
-            net.emit(head(net, h)?, "logits");
-        }
-        "BertForSequenceClassification" => net.emit(classifier(pooled()?)?, "logits"),
-        "BertForTokenClassification" => net.emit(classifier(x)?, "logits"),
-        "BertForQuestionAnswering" => {
-            let ends = net.linear(x, "qa_outputs", 2)?;
-            net.emit(net.slice(ends, 0, 1), "start_logits");
-            net.emit(net.slice(ends, 1, 1), "end_logits");
-        }
-        "BertModel" => {
-            net.emit(x, "last_hidden_state");
-            if model.has("pooler.weight") {
-                net.emit(pooled()?, "pooler_output");
-            }
-        }
-        _ => {
-            let known = "BertModel, BertForMaskedLM, BertForSequenceClassification, \
-                         BertForTokenClassification or BertForQuestionAnswering";
-            return Err(model.config().invalid_class(known));
-        }
+/// The positions of the encoders that converters write as BERT and that count those of tokens
+/// which are no padding: their vocabularies are of another kind.
+fn count_positions(model: &Builder<'_>) {
+    let metadata = model.config().metadata;
+    if matches!(metadata.str("tokenizer.ggml.model"), Some("gpt2" | "t5")) {
+        let padding = metadata.u64("tokenizer.ggml.padding_token_id");
+        let padding = padding.and_then(|id| u32::try_from(id).ok()?.checked_add(1));
+        // 1 wherever RoBERTa's files do not say it.
+        model.counts_positions(Counting::Unpadded(padding.map_or(1, |next| next - 1)));
     }
-    Ok(())
+}
+
+/// Scores of sequences in GGUF files of rerankers, of whose two layers either may be absent.
+fn ranked(net: &Net<'_, '_>, x: Value) -> Result<Value, BuildError> {
+    let model = net.builder;
+    let dense = RANKED.dense.filter(|_| model.has("cls.weight"));
+    let ranked = task_heads::Scores { dense, ..RANKED };
+    match model.has("cls.output.weight") {
+        true => ranked.of(net, x),
+        false => ranked.hidden(net, x),
+    }
+}
+
+/// LN(Σ tables): the token's row, and one of each other table.
+pub(super) fn embeddings(
+    net: &Net<'_, '_>,
+    width: usize,
+    tables: &[(&str, Index)],
+    eps: f32,
+) -> Result<Value, BuildError> {
+    let model = net.builder;
+    let table = |name: &str| model.matrix(name, model.rows(name)?, width);
+    let mut x = net.embed(table("token_embd.weight")?, Index::Token);
+    for &(name, index) in tables {
+        x = net.add(x, net.embed(table(name)?, index));
+    }
+    net.layer_norm(x, "token_embd_norm", eps)
+}
+
+/// Layers that normalise after each sum.
+pub(super) struct PostNormLayers {
+    /// How attention is cut.
+    pub heads: Heads,
+    /// Between the matrices of the feed-forward layer.
+    pub hidden: usize,
+    /// Its function.
+    pub function: Pointwise,
+    /// The norms'.
+    pub eps: f32,
+    /// How positions enter attention.
+    pub position: PositionScheme,
+}
+
+impl PostNormLayers {
+    /// What configurations say of them, of encoders whose positions enter with the embedding.
+    pub(super) fn read(
+        config: &Config<'_>,
+        width: usize,
+        eps: f32,
+    ) -> Result<PostNormLayers, BuildError> {
+        let scheme = config.text("position_embedding_type")?;
+        if scheme.unwrap_or("absolute") != "absolute" {
+            return Err(config.invalid("position_embedding_type", "absolute"));
+        }
+        if config.flag("is_decoder", false)? {
+            return Err(config.invalid("is_decoder", "false: it is run as an encoder"));
+        }
+        Ok(PostNormLayers {
+            heads: Heads::read(config, width)?,
+            hidden: config.count("feed_forward_length")?,
+            function: activation(config, "hidden_act", "gelu")?,
+            eps: config.epsilon("attention.layer_norm_epsilon", eps)?,
+            position: PositionScheme::None,
+        })
+    }
+
+    /// x after all of them, each with weights of its own.
+    pub(super) fn run(&self, net: &Net<'_, '_>, mut x: Value) -> Result<Value, BuildError> {
+        for i in 0..net.builder.config().count("block_count")? {
+            x = self.layer(net, x, &format!("blk.{i}"))?;
+        }
+        Ok(x)
+    }
+
+    /// x ← LN(x + Attention(x)); x ← LN(x + MLP(x)).
+    pub(super) fn layer(
+        &self,
+        net: &Net<'_, '_>,
+        x: Value,
+        layer: &str,
+    ) -> Result<Value, BuildError> {
+        let width = net.width(x);
+        let [q, k, v] = projections(net, x, layer, self.heads)?;
+        let attention = Attention {
+            mask: Mask::Bidirectional,
+            keys: Keys::Rows,
+            ..self.heads.causal(self.position.clone())
+        };
+        let a = net.attention(q, Some((k, v)), attention);
+        let a = net.linear(a, &format!("{layer}.attn_output"), width)?;
+        let x = net.layer_norm(
+            net.add(x, a),
+            &format!("{layer}.attn_output_norm"),
+            self.eps,
+        )?;
+        let f = mlp(net, x, layer, self.hidden, self.function)?;
+        net.layer_norm(
+            net.add(x, f),
+            &format!("{layer}.layer_output_norm"),
+            self.eps,
+        )
+    }
 }

@@ -3,7 +3,7 @@
 use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Only, conversion};
 use crate::graph::blocks::{Heads, alibi, attend, embedding, head, interleaved_projections, mlp};
-use crate::graph::{BuildError, Builder, Pointwise, Role};
+use crate::graph::{BuildError, Builder, Counting, Pointwise, Role};
 
 /// Hugging Face names, with and without the language model's prefix.
 macro_rules! table {
@@ -73,7 +73,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     if let Some(context) = config.optional_count("context_length")? {
         model.context(context);
     }
-    model.counts_positions();
+    model.counts_positions(Counting::Unmasked);
 
     let net = model.graph(Role::Decode);
     let mut x = net.layer_norm(embedding(&net, width)?, "token_embd_norm", eps)?;

@@ -5,7 +5,8 @@ use super::tables::{keys, names};
 use super::{Only, Settled};
 use crate::graph::blocks::{activation, embedding, gated_mlp, head};
 use crate::graph::{
-    BuildError, Builder, Config, Key, LinearAttention, Name, Net, Pointwise, Role, RowOrder, Value,
+    BuildError, Builder, Config, Counting, Key, LinearAttention, Name, Net, Pointwise, Role,
+    RowOrder, Value,
 };
 
 /// Hyperparameters of a folder.
@@ -147,7 +148,7 @@ pub(super) fn decoder(
         return Err(config.invalid("hidden_act", "swish"));
     }
     // Padding is dropped before anything else happens.
-    model.counts_positions();
+    model.counts_positions(Counting::Unmasked);
 
     let &FlaSizes {
         width,

@@ -37,6 +37,7 @@ mod prefixes;
 mod qwen;
 mod qwen3_next;
 mod retnet;
+mod roberta;
 mod rwkv4;
 mod rwkv6;
 mod rwkv7;
@@ -44,6 +45,7 @@ mod smollm3;
 mod starcoder2;
 mod t5;
 mod tables;
+mod task_heads;
 mod text_part;
 mod transfo_xl;
 
@@ -224,6 +226,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     bloom::ARCHITECTURE,
     mpt::ARCHITECTURE,
     bert::ARCHITECTURE,
+    roberta::ARCHITECTURE,
     t5::ARCHITECTURE,
     mamba::ARCHITECTURE,
     mamba2::ARCHITECTURE,

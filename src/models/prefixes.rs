@@ -11,6 +11,7 @@ const WRAPPERS: &[&str] = &[
     "transformer.",
     "backbone.",
     "bert.",
+    "roberta.",
     "gpt_neox.",
     "rwkv.",
     // Around the text's part of a model for images.

@@ -8,8 +8,8 @@ use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Family, Only, Outline, conversion};
 use crate::graph::blocks::{embedding, head};
 use crate::graph::{
-    BuildError, Builder, Decay, DeltaRule, LinearAttention, Name, Net, Pointwise, Role, Share,
-    Value,
+    BuildError, Builder, Counting, Decay, DeltaRule, LinearAttention, Name, Net, Pointwise, Role,
+    Share, Value,
 };
 use rillm_formats::manifest::MetadataValue;
 
@@ -205,7 +205,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     // For heads of 64 this is the 64e-5 that others have built in.
     let group_eps = config.epsilon("attention.group_norm_epsilon", head_dim as f32 * eps)?;
     // Padding is multiplied away before anything else happens.
-    model.counts_positions();
+    model.counts_positions(Counting::Unmasked);
 
     let net = model.graph(Role::Decode);
     let mut x = embedding(&net, width)?;

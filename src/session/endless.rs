@@ -19,7 +19,10 @@ impl Session {
     /// can those that a state of constant size has taken in.
     pub fn can_discard(&self) -> Result<(), RunError> {
         let title = self.model.architecture().title;
-        let learned = |op: &Op| matches!(op, Op::Embed(embed) if embed.index == Index::Position);
+        let learned = |op: &Op| {
+            let Op::Embed(embed) = op else { return false };
+            matches!(embed.index, Index::Position | Index::PositionPast(_))
+        };
         let mut nodes = self.model.graph(Role::Decode).into_iter();
         if nodes.any(|graph| graph.nodes.iter().any(|node| learned(&node.op))) {
             return Err(RunError::Input(format!(

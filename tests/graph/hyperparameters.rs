@@ -41,8 +41,8 @@ fn inconsistent_hyperparameters_are_named() {
         ("mamba", "hidden_act", json!("relu")),
         ("bert", "position_embedding_type", json!("relative_key")),
         ("bert", "is_decoder", json!(true)),
-        ("bert", "architectures", json!(["BertForPreTraining"])),
-        ("bert", "architectures", json!(["BertForMultipleChoice"])),
+        ("bert", "architectures", json!(["BertLMHeadModel"])),
+        ("roberta", "pad_token_id", json!(39)),
         ("linear_transformer", "feature_map", json!("relu")),
         // Sliding-window layers: letters that do not end with the last layer, or in another order,
         // and a null where not every layer is listed as global.

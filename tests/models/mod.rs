@@ -3,6 +3,7 @@
 //!
 //! `RILLM_ISA` forces one instruction set on the whole suite.
 
+mod encoders;
 mod fixtures;
 mod heads;
 mod hostile;

@@ -309,9 +309,19 @@ impl Case {
         write_file(path, self.input.to_string().as_bytes());
     }
 
-    /// An input of token ids or mask bits, row by row; `None` if the case does not give it.
+    /// How many sequences there are, or lists of sequences of which one is to be chosen.
+    pub fn batch(&self) -> usize {
+        list(&self.input["input_ids"]).len()
+    }
+
+    /// An input of token ids or mask bits, row by row, those of each choice apart; `None` if the case
+    /// does not give it.
     pub fn rows(&self, key: &str) -> Option<Vec<Vec<u32>>> {
         let rows = list(self.input.get(key)?).iter();
+        let rows = rows.flat_map(|row| match row.get(0) {
+            Some(Value::Array(_)) => list(row).iter().collect(),
+            _ => vec![row],
+        });
         let number = |value: &Value| {
             let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
             number.unwrap_or_else(|| panic!("{key} of {}: {value} is no id", self.name))

@@ -283,7 +283,7 @@ pub fn alone(case: &Case, sequence: usize) -> Value {
 
 /// Number of sequences of a case.
 pub fn sequences(case: &Case) -> usize {
-    case.rows("input_ids").expect("input_ids").len()
+    case.batch()
 }
 
 /// Why a case cannot be cut: memories of earlier segments; frequencies of the dynamic kind, and which of LongRoPE's tables is used, come from the length after the

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::f64::consts::PI;
 
 use rillm::internals::graph::View;
-use rillm::internals::models::{ARCHITECTURES, Architecture};
+use rillm::internals::models::{ARCHITECTURES, Architecture, Family};
 use rillm::internals::quant;
 use rillm_formats::gguf::write::{TensorSpec, to_bytes};
 use rillm_formats::hf_config;
@@ -376,7 +376,7 @@ fn metadata(name: &str, table: &Architecture, config: &Metadata) -> Metadata {
             keys.entry(format!("{name}.{canonical}")).or_insert(narrow);
         }
     }
-    if name == "bert" {
+    if table.family == Family::Encoder {
         // Which head a checkpoint has is known by its class alone.
         let classes = config.value("architectures").expect("a class");
         keys.insert("architectures".into(), classes.clone());

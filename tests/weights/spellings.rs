@@ -128,6 +128,12 @@ fn tied_tensors_are_found_under_any_of_their_names() {
             "cls.predictions.bias",
             "cls.predictions.decoder.bias",
         ),
+        (
+            "roberta_masked_lm",
+            "roberta.embeddings.word_embeddings.weight",
+            "lm_head.decoder.weight",
+        ),
+        ("roberta_masked_lm", "lm_head.bias", "lm_head.decoder.bias"),
     ] {
         let fixture = Fixture::load(name);
         let there = fixture.weights().iter().any(|weight| weight.name == from);

@@ -79,17 +79,19 @@ impl Operation for AdaptiveSoftmax {
     fn lower(&mut self, _: &mut dyn Lower) {}
 }
 
-/// Hands each row of x to the caller under a name.
+/// Hands each row of x to the caller under a name; where rows are numbers, squeezed, without an
+/// extent for them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Emit {
     pub x: Value,
     pub name: &'static str,
+    pub squeezed: bool,
 }
 
 impl Operation for Emit {
     const NAME: &'static str = "emit";
     type States = ();
-    operands!(x; name);
+    operands!(x; name, squeezed);
 
     fn states(&self) {}
 

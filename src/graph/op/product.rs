@@ -12,6 +12,9 @@ pub enum Index {
     Token,
     /// The position.
     Position,
+    /// The position, counted from behind the row of the padding token, which is this one and has
+    /// that row whatever its position (RoBERTa).
+    PositionPast(u32),
     /// The token type (BERT's segment).
     TokenType,
     /// The token's id counted from this one; tokens outside of the table get zeros.

@@ -1,0 +1,95 @@
+//! Encoders after BERT: files that other converters write as BERT, positions that count from behind
+//! padding's, and inputs with lists of choices.
+
+use rillm::internals::eval::Cut;
+use rillm_formats::manifest::MetadataValue;
+use serde_json::{Value, json};
+
+use crate::support::evaluate::{evaluate, open, open_bytes};
+use crate::support::fixture::Fixture;
+use crate::support::to_gguf::Gguf;
+
+/// The fixture as llama.cpp's converter writes it: an architecture that is BERT, whose class is not
+/// said, and a vocabulary of another kind, if it is.
+fn as_bert(fixture: &Fixture, vocabulary: &str) -> Gguf {
+    let mut gguf = Gguf::of(fixture);
+    let name = gguf.metadata.str("general.architecture").unwrap();
+    let begin = format!("{name}.");
+    let keys = std::mem::take(&mut gguf.metadata.0);
+    for (key, value) in keys {
+        if let Some(canonical) = key.strip_prefix(&begin) {
+            gguf.metadata.0.insert(format!("bert.{canonical}"), value);
+        }
+    }
+    for key in ["bert.padding_token_id", "architectures"] {
+        gguf.metadata.0.remove(key);
+    }
+    for (key, value) in [
+        ("general.architecture", "bert"),
+        ("tokenizer.ggml.model", vocabulary),
+    ] {
+        let value = MetadataValue::String(value.into());
+        gguf.metadata.0.insert(key.into(), value);
+    }
+    gguf
+}
+
+/// Panics unless these cases come out as the reference says.
+fn check(fixture: &Fixture, gguf: &Gguf, cases: &[&str]) {
+    let model = open_bytes(gguf.bytes()).unwrap_or_else(|e| panic!("{}: {e}", fixture.name));
+    for name in cases {
+        let case = fixture.case(name);
+        let outputs = evaluate(&model, &case.input, Cut::Whole).unwrap();
+        for name in &case.outputs {
+            let tensor = &outputs[name];
+            fixture.check(case, name, &tensor.shape, &tensor.values);
+        }
+    }
+}
+
+/// Without the rows up to padding's, which no text needs: where padding stands between other tokens,
+/// such a file does not say its position.
+#[test]
+fn positions_that_converters_cut_count_from_behind_padding() {
+    for (name, vocabulary, cases) in [
+        ("roberta_sequence", "gpt2", &["right", "hole"][..]),
+        ("xlm_roberta", "t5", &["right", "left", "hole"]),
+        ("xlm_roberta_reranker", "t5", &["right", "hole"]),
+    ] {
+        let fixture = Fixture::load(name);
+        let mut gguf = as_bert(&fixture, vocabulary);
+        let padding = MetadataValue::U32(1);
+        let key = "tokenizer.ggml.padding_token_id".to_string();
+        gguf.metadata.0.insert(key, padding);
+        let positions = gguf.tensors.get_mut("position_embd.weight").unwrap();
+        let width = positions.shape[1] as usize;
+        positions.shape[0] -= 2;
+        positions.values.drain(..2 * width);
+        check(&fixture, &gguf, cases);
+    }
+}
+
+/// Positions that are given are transformers': the first one has padding's id plus one.
+#[test]
+fn given_positions_count_from_behind_padding() {
+    let fixture = Fixture::load("roberta");
+    let model = open(&fixture.folder()).unwrap();
+    let given = |ids: &Value, positions: &Value| {
+        let input = json!({"input_ids": [ids], "position_ids": [positions]});
+        evaluate(&model, &input, Cut::Whole).map_err(|error| error.to_string())
+    };
+    let ids = json!([5, 1, 6, 7]);
+    let usual = json!({"input_ids": [ids]});
+    let usual = evaluate(&model, &usual, Cut::Whole).unwrap();
+    let same = given(&ids, &json!([2, 1, 3, 4])).unwrap();
+    assert_eq!(same, usual);
+    assert_ne!(given(&ids, &json!([3, 1, 4, 5])).unwrap(), usual);
+    for (positions, expected) in [
+        (json!([1, 1, 3, 4]), "position_ids[0][0] is 1"),
+        (json!([2, 3, 4, 5]), "position_ids[0][1] is 3"),
+        (json!([2, 1, 3, 40]), "38 positions"),
+    ] {
+        let error = given(&ids, &positions).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+}
