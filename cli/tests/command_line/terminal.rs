@@ -236,6 +236,7 @@ fn what_a_terminal_obeys_is_shown_and_not_done() {
     std::fs::write(&bad, stranger.bytes()).expect("a file");
     let (named, bad) = (path(&named), path(&bad));
     let missing = format!("{named}.none");
+    let out = folder.join("out.gguf");
     let wrong = format!("-\u{1b}[2J{named}");
     for arguments in [
         vec!["inspect", named, "--tensors"],
@@ -243,7 +244,7 @@ fn what_a_terminal_obeys_is_shown_and_not_done() {
         vec!["inspect", bad],
         vec!["run", bad, "-p", "x"],
         vec!["chat", bad],
-        vec!["quantize", bad, "out.gguf", "q8_0"],
+        vec!["quantize", bad, path(&out), "q8_0"],
         vec!["compare", named, bad, "-c", "8", "-n", "1"],
         vec![
             "bench",
