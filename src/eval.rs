@@ -152,12 +152,15 @@ impl EvalInput {
         let graphs = [Role::Encode, Role::Decode]
             .into_iter()
             .filter_map(|role| model.graph(role));
+        let reads_one = reads_one(model);
         let emits = graphs.flat_map(|graph| {
             let ids = self.ids_of(model, graph);
             emits(graph).map(move |emit| {
                 let (batch, n) = (ids.ids.len() as u64, ids.width() as u64);
                 let (info, name) = (graph.info(emit.x), emit.name);
+                let pooled = reads_one && graph.role == Role::Decode;
                 let mut shape = match info.space {
+                    RowSpace::Selected if pooled => vec![batch],
                     RowSpace::Sequence => match self.choices {
                         Some(choices) => vec![batch / choices as u64, choices as u64],
                         None => vec![batch],
@@ -183,11 +186,19 @@ impl EvalInput {
         sink: &mut (dyn FnMut(EvalRow<'_>) + Send),
     ) -> Result<(), RunError> {
         self.check(model, cut)?;
-        self.input.check("input_ids", model)?;
+        let limits = model.limits();
+        let vocabulary = match model.graph(Role::Encode) {
+            Some(_) => limits.source_vocabulary,
+            None => limits.vocabulary,
+        };
+        self.input.check("input_ids", model, vocabulary)?;
         if let Some(decoder) = &self.decoder {
-            decoder.check("decoder_input_ids", model)?;
+            decoder.check("decoder_input_ids", model, limits.vocabulary)?;
         }
-        let decoder = self.decoder.as_ref().unwrap_or(&self.input);
+        let read_again = self.read_again(model);
+        let places = self.places(model)?;
+        let decoder = self.decoder.as_ref().or(read_again.as_ref());
+        let decoder = decoder.unwrap_or(&self.input);
         let batch = self.input.ids.len();
         let source = self.input.longest().max(1);
         let longest = decoder.width().max(1);
@@ -211,6 +222,7 @@ impl EvalInput {
                 let sequence = row.0.sequence as usize;
                 let at = match output.space {
                     RowSpace::Sequence => sequence,
+                    RowSpace::Selected if places.is_some() => sequence,
                     _ => sequence * width + row.1,
                 };
                 Some((index, at * output.values.len()))
@@ -238,10 +250,14 @@ impl EvalInput {
             for count in cuts {
                 let part = start..start.saturating_add(count);
                 start = part.end;
-                let rows: Vec<(Row, usize)> = decoder
-                    .rows(model.counting())
-                    .filter(|(_, column)| part.contains(column))
-                    .collect();
+                let rows = decoder.rows(model.counting());
+                let mut rows: Vec<(Row, usize)> =
+                    rows.filter(|(_, column)| part.contains(column)).collect();
+                for (row, column) in &mut rows {
+                    let places = places.as_ref();
+                    let place = places.map(|places| places[row.sequence as usize]);
+                    row.emit = place.is_none_or(|place| place == *column);
+                }
                 let fed: Vec<Row> = rows.iter().map(|row| row.0).collect();
                 session.feed(&fed, &mut |output| {
                     if let Some((index, start)) = place(&output, &rows[output.row], decoder.width())
@@ -273,7 +289,7 @@ impl EvalInput {
             model.graph(Role::Decode),
             &self.decoder,
         ) {
-            (Some(_), Some(_), None) => refuse(format!(
+            (Some(_), Some(_), None) if model.second_reading().is_none() => refuse(format!(
                 "key \"decoder_input_ids\" is missing, {title} needs them"
             )),
             (None, _, Some(_)) | (_, None, Some(_)) => refuse(format!(
@@ -299,6 +315,39 @@ impl EvalInput {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What the decoder reads where it is given no text: no mask says what of it is padding.
+    fn read_again(&self, model: &Model) -> Option<Ids> {
+        let reading = model.second_reading()?;
+        let ids = self.input.ids.iter().map(|ids| reading.tokens(ids));
+        Some(Ids {
+            ids: ids.collect(),
+            ..Ids::default()
+        })
+    }
+
+    /// The column of each sequence's only output, where a decoder has one.
+    fn places(&self, model: &Model) -> Result<Option<Vec<usize>>, RunError> {
+        let Some(reading) = model.second_reading().filter(|_| reads_one(model)) else {
+            return Ok(None);
+        };
+        let width = self.decoder.as_ref().map_or(usize::MAX, Ids::width);
+        let mut places = Vec::new();
+        for (sequence, ids) in self.input.ids.iter().enumerate() {
+            let place = reading.place(ids).map_err(|token| {
+                RunError::Input(format!(
+                    "input_ids[{sequence}] has no token {token}, at whose place the output is"
+                ))
+            })?;
+            let place = place.filter(|&place| place < width).ok_or_else(|| {
+                RunError::Input(format!(
+                    "decoder_input_ids[{sequence}] ends before the place of the output"
+                ))
+            })?;
+            places.push(place);
+        }
+        Ok(Some(places))
     }
 
     /// Tokens of the longest segment that is asked for.
@@ -333,14 +382,15 @@ impl Ids {
     }
 
     /// That the model has these tokens and positions; `key` is what the user calls the ids.
-    fn check(&self, key: &str, model: &Model) -> Result<(), RunError> {
+    fn check(&self, key: &str, model: &Model, vocabulary: u64) -> Result<(), RunError> {
         let limits = model.limits();
         self.check_positions(model.counting())?;
         for (row, column) in self.rows(model.counting()) {
             let (sequence, token) = (row.sequence, u64::from(row.token));
-            let what = if token >= limits.vocabulary {
-                let limit = limits.vocabulary;
-                format!("{key}[{sequence}][{column}] is {token}, expected a token below {limit}")
+            let what = if token >= vocabulary {
+                format!(
+                    "{key}[{sequence}][{column}] is {token}, expected a token below {vocabulary}"
+                )
             } else if row.position >= limits.positions {
                 let limit = limits.positions;
                 format!(
@@ -408,6 +458,12 @@ impl Ids {
                 })
             })
     }
+}
+
+/// Whether a decoder has one output for each sequence.
+fn reads_one(model: &Model) -> bool {
+    let reading = model.second_reading();
+    reading.is_some_and(|reading| reading.read_at.is_some())
 }
 
 /// A graph's outputs.

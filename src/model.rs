@@ -10,8 +10,8 @@ pub use digest::digest_of;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::state::Lifetime;
 use crate::graph::{
-    Bounds, Builder, Catalog, Config, Counting, Forced, Graph, Index, Matrix, Op, Role, Segments,
-    StateKind, Vector, View, Wiring, fits, spelling,
+    Bounds, Builder, Catalog, Config, Counting, Forced, Graph, Index, Matrix, Op, Role,
+    SecondReading, Segments, StateKind, Vector, View, Wiring, fits, spelling,
 };
 use crate::kernels::{Isa, Kernels, Layout};
 use crate::models::{
@@ -94,8 +94,10 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Tokens are below this.
+    /// Tokens are below this, those that a decoder reads and writes if there is one.
     pub vocabulary: u64,
+    /// Tokens that an encoder reads are below this.
+    pub source_vocabulary: u64,
     /// Positions are below this.
     pub positions: u64,
     /// Token types are below this.
@@ -274,6 +276,12 @@ impl Model {
     #[doc(hidden)]
     pub fn decoder_start(&self) -> Option<u32> {
         self.inner.wiring.decoder_start
+    }
+
+    /// What its decoder reads where it is given no text, if it reads one at all then.
+    #[doc(hidden)]
+    pub fn second_reading(&self) -> Option<SecondReading> {
+        self.inner.wiring.second_reading
     }
 
     /// Tokens that the texts of an encoder–decoder model have whatever it predicts.
@@ -513,15 +521,19 @@ fn is_stray(architecture: &Architecture, name: &str, extents: usize) -> bool {
 fn limits(wiring: &Wiring) -> Limits {
     let mut limits = Limits {
         vocabulary: u64::MAX,
+        source_vocabulary: u64::MAX,
         positions: u64::MAX,
         token_types: u64::MAX,
     };
     let mut clusters = 0;
-    for node in wiring.graphs.iter().flat_map(|graph| &graph.nodes) {
+    let graphs = wiring.graphs.iter();
+    let nodes = graphs.flat_map(|graph| graph.nodes.iter().map(|node| (graph.role, node)));
+    for (role, node) in nodes {
         if let Op::Embed(embed) = &node.op {
             let (table, index) = (embed.table, embed.index);
             let rows = table.rows as u64;
             let (limit, rows) = match index {
+                Index::Token if role == Role::Encode => (&mut limits.source_vocabulary, rows),
                 Index::Token => (&mut limits.vocabulary, rows),
                 Index::Position => (&mut limits.positions, rows),
                 Index::PositionPast(padding) => {
@@ -538,6 +550,9 @@ fn limits(wiring: &Wiring) -> Limits {
             };
             *limit = (*limit).min(rows);
         }
+    }
+    if wiring.graphs.iter().all(|graph| graph.role == Role::Encode) {
+        limits.vocabulary = limits.source_vocabulary;
     }
     limits
 }

@@ -4,6 +4,7 @@ mod endless;
 mod options;
 mod plans;
 mod profile;
+mod second_reading;
 mod segments;
 mod snapshot;
 mod snapshot_file;
@@ -212,7 +213,7 @@ impl Session {
                 self.model.architecture().title
             )));
         }
-        self.check_rows(rows)?;
+        self.check_rows(rows, self.model.limits().vocabulary)?;
         self.counts.fill(0);
         for row in rows {
             self.counts[row.sequence as usize] += 1;
@@ -294,7 +295,7 @@ impl Session {
                 self.model.architecture().title
             )));
         }
-        self.check_rows(rows)?;
+        self.check_rows(rows, self.model.limits().source_vocabulary)?;
         let whole = |index: usize| index == 0 || rows[index - 1].sequence != rows[index].sequence;
         self.counts.fill(0);
         for (index, row) in rows.iter().enumerate() {
@@ -460,11 +461,11 @@ impl Session {
         }
     }
 
-    fn check_rows(&self, rows: &[Row]) -> Result<(), RunError> {
+    fn check_rows(&self, rows: &[Row], vocabulary: u64) -> Result<(), RunError> {
         let limits = self.model.limits();
         for (index, row) in rows.iter().enumerate() {
             let facts = [
-                ("token", u64::from(row.token), limits.vocabulary),
+                ("token", u64::from(row.token), vocabulary),
                 ("position", row.position, limits.positions),
                 ("token type", u64::from(row.token_type), limits.token_types),
                 (

@@ -138,18 +138,27 @@ impl RowStep for StepSize {
 
 impl RowStep for SinusoidalPositions {
     fn row(&self, cx: &StepContext<'_>, row: usize, out: &mut [f32]) {
+        let facts = &cx.rows.facts[row].row;
+        if self.absent == Some(facts.token) {
+            return out.fill(0.0);
+        }
+        let position = facts.position.saturating_add(u64::from(self.first));
         // Frequencies and products are rounded to f32 as the reference rounds them.
-        let position = cx.rows.facts[row].row.position as f32;
+        let rounded = |frequency: f32| f64::from(position as f32 * frequency);
         let (sin, cos) = out.split_at_mut(self.frequencies.pairs());
         for (pair, (sin, cos)) in sin.iter_mut().zip(cos).enumerate() {
-            let frequency = match self.frequencies {
+            let angle = match self.frequencies {
                 SinusoidFrequencies::Usual { pairs } => {
                     let exponent = (2 * pair) as f32 / (2 * pairs) as f32;
-                    1.0 / 10000f64.powf(f64::from(exponent)) as f32
+                    rounded(1.0 / 10000f64.powf(f64::from(exponent)) as f32)
                 }
-                SinusoidFrequencies::Stored(vector) => cx.weights.vector(vector)[pair],
+                SinusoidFrequencies::Stored(vector) => rounded(cx.weights.vector(vector)[pair]),
+                SinusoidFrequencies::Exact(vector) => {
+                    let (floats, rests) = cx.weights.vector(vector).split_at(vector.len / 2);
+                    position as f64 * (f64::from(floats[pair]) + f64::from(rests[pair]))
+                }
             };
-            let (s, c) = f64::from(position * frequency).sin_cos();
+            let (s, c) = angle.sin_cos();
             (*sin, *cos) = (s as f32, c as f32);
         }
     }

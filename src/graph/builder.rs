@@ -1,7 +1,10 @@
 //! What an architecture takes from its model: weights (each one's shape checked against the
 //! files), state and hyperparameters, recorded behind `&self`.
 
-use super::{Config, Graph, Matrix, Net, Piece, Role, Segments, StateId, StateKind, Vector, View};
+use super::{
+    Config, Graph, Matrix, Net, Piece, Role, SecondReading, Segments, StateId, StateKind, Vector,
+    View,
+};
 use crate::kernels::SCAN_LANES;
 use rillm_formats::manifest::Metadata;
 use std::cell::RefCell;
@@ -260,6 +263,8 @@ pub struct Wiring {
     pub decoder_start: Option<u32>,
     /// Tokens that its texts have whatever it predicts.
     pub forced: Forced,
+    /// What a decoder reads that is given no text, if it reads its encoder's.
+    pub second_reading: Option<SecondReading>,
     /// What positions count.
     pub counting: Counting,
     /// How sequences fall into segments, if they do.
@@ -317,6 +322,11 @@ impl<'a> Builder<'a> {
     /// Says which tokens its texts have whatever it predicts.
     pub fn forces(&self, forced: Forced) {
         self.wiring.borrow_mut().forced = forced;
+    }
+
+    /// Says that a decoder which is given no text reads its encoder's.
+    pub fn reads_again(&self, reading: SecondReading) {
+        self.wiring.borrow_mut().second_reading = Some(reading);
     }
 
     /// Says what the model counts positions over.

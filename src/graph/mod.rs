@@ -15,6 +15,7 @@ mod names;
 mod net;
 pub mod op;
 pub mod rope;
+mod second_reading;
 mod segments;
 pub mod state;
 
@@ -31,6 +32,7 @@ pub use op::{
     STATE_COLUMNS, Share, SinusoidFrequencies,
 };
 pub use rope::{Divisors, Rope};
+pub use second_reading::{SecondReading, Shift};
 pub use segments::{HiddenMemory, MemorySource, SegmentMemory, SegmentRange, Segments, TableRows};
 pub use state::{
     ConvState, CrossCache, KvCache, MeansState, Piece, SCAN_CHANNELS, ScanState, SessionTable,

@@ -272,9 +272,24 @@ fn range(first: usize, rows: usize) -> super::RowOrder {
 impl Net<'_, '_> {
     /// [sin(p f), cos(p f)] of each row's position p.
     pub fn sinusoids(&self, frequencies: SinusoidFrequencies) -> Value {
+        self.sinusoids_past(frequencies, 0, None)
+    }
+
+    /// The same where the first row's position is `first`, and a token has none.
+    pub fn sinusoids_past(
+        &self,
+        frequencies: SinusoidFrequencies,
+        first: u32,
+        absent: Option<u32>,
+    ) -> Value {
         let space = self.role().rows();
         let width = 2 * frequencies.pairs();
-        self.push_in(space, width, SinusoidalPositions { frequencies })
+        let op = SinusoidalPositions {
+            frequencies,
+            first,
+            absent,
+        };
+        self.push_in(space, width, op)
     }
 
     /// A table of the session: row p is what row p of `x` says.

@@ -4,11 +4,14 @@
 //! [`Builder`]. It sees no bytes, no threads and no instruction sets.
 
 mod arcee;
+mod bart;
+mod bart_tables;
 mod bert;
 mod bloom;
 mod cohere;
 mod compressive_transformer;
 mod conversion;
+mod encoder_decoder;
 mod exaone4;
 mod falcon;
 mod fla;
@@ -27,6 +30,7 @@ mod linear_transformer;
 mod llama;
 mod mamba;
 mod mamba2;
+mod marian;
 mod mistral;
 mod mixtral;
 mod mpt;
@@ -227,7 +231,10 @@ pub const ARCHITECTURES: &[Architecture] = &[
     mpt::ARCHITECTURE,
     bert::ARCHITECTURE,
     roberta::ARCHITECTURE,
-    t5::ARCHITECTURE,
+    t5::T5,
+    bart::BART,
+    bart::MBART,
+    marian::ARCHITECTURE,
     mamba::ARCHITECTURE,
     mamba2::ARCHITECTURE,
     qwen3_next::ARCHITECTURE,

@@ -1,16 +1,17 @@
 //! T5 (Raffel et al. 2020), its version 1.1 and Flan-T5: an encoder, and a decoder that attends
 //! to it.
 
+use super::encoder_decoder::{attend_source, project_source, self_attention, single_tokens, token};
 use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Family, GgufKeys};
-use crate::graph::blocks::{activation, gated_mlp, head, is_tied, mlp};
+use crate::graph::blocks::{Heads, activation, gated_mlp, head, is_tied, mlp};
 use crate::graph::{
     Attention, Buckets, BuildError, Builder, CrossCache, Forced, Index, Keys, KvCache, Mask, Net,
     Piece, Pointwise, PositionScheme, Role, Value,
 };
 use rillm_formats::manifest::{Container, MetadataValue};
 
-pub(super) const ARCHITECTURE: Architecture = Architecture {
+pub(super) const T5: Architecture = Architecture {
     title: "T5, Flan-T5",
     gguf: &["t5", "t5encoder"],
     hugging_face: &["t5"],
@@ -88,7 +89,11 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         "decoder.block.{i}.layer.1.EncDecAttention.relative_attention_bias.weight",
     ],
     conversion: Conversion {
-        keys,
+        keys: |keys| {
+            // Where it does not say so, the head is the embedding.
+            let tied = keys.config.bool("tie_word_embeddings").unwrap_or(true);
+            in_gguf(keys, tied);
+        },
         ..Conversion::PLAIN
     },
     build,
@@ -99,8 +104,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
 struct T5Sizes {
     width: usize,
     hidden: usize,
-    heads: usize,
-    head_dim: usize,
+    heads: Heads,
     buckets: usize,
     max_distance: usize,
     eps: f32,
@@ -137,11 +141,15 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         None => function,
     };
     let gated = config.flag("is_gated_act", gated)?;
+    let heads = config.count("attention.head_count")?;
     let sizes = T5Sizes {
         width: config.count("embedding_length")?,
         hidden: config.count("feed_forward_length")?,
-        heads: config.count("attention.head_count")?,
-        head_dim: config.count("attention.key_length")?,
+        heads: Heads {
+            heads,
+            kv_heads: heads,
+            head_dim: config.count("attention.key_length")?,
+        },
         buckets: config
             .optional_count("attention.relative_buckets_count")?
             .unwrap_or(32),
@@ -178,32 +186,14 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let decoder_layers = config
         .optional_count("decoder_block_count")?
         .unwrap_or(layers);
-    let T5Sizes {
-        heads, head_dim, ..
-    } = sizes;
     let net = model.graph(Role::Encode);
     let encoded = encoder(model, &net, &sizes, layers)?;
     net.emit(encoded, "encoder_last_hidden_state");
     // Every decoder layer's keys and values of the source are projected once, here.
     let mut cross = Vec::new();
     for i in 0..decoder_layers {
-        let k = net.linear(
-            encoded,
-            &format!("dec.blk.{i}.cross_attn_k"),
-            heads * head_dim,
-        )?;
-        let v = net.linear(
-            encoded,
-            &format!("dec.blk.{i}.cross_attn_v"),
-            heads * head_dim,
-        )?;
-        // Only now: a hostile count of layers ends at the first one without tensors.
-        let state = model.state(CrossCache {
-            kv_heads: heads,
-            head_dim,
-        });
-        net.store_cross(k, v, state);
-        cross.push(state);
+        let layer = format!("dec.blk.{i}");
+        cross.push(project_source(&net, encoded, &layer, sizes.heads)?);
     }
     net.finish();
     decoder(model, &sizes, &cross)
@@ -219,11 +209,11 @@ fn encoder(
     let vocabulary = model.rows("token_embd.weight")?;
     let tokens = model.matrix("token_embd.weight", vocabulary, sizes.width)?;
     let mut x = net.embed(tokens, Index::Token);
-    let position = relative_bias(model, sizes, "enc", true)?;
-    for i in 0..layers {
+    let positions = relative_biases(model, sizes, "enc", layers)?;
+    for (i, position) in positions.iter().enumerate() {
         let layer = format!("enc.blk.{i}");
         let h = net.rms_norm(x, &format!("{layer}.attn_norm"), sizes.eps)?;
-        let attention = attention(sizes, Mask::Bidirectional, &position, Keys::Rows);
+        let attention = attention(sizes, Mask::Bidirectional, position, Keys::Rows);
         x = net.add(x, self_attention(net, h, &layer, attention)?);
         x = net.add(x, feed_forward(net, x, &layer, sizes)?);
     }
@@ -236,13 +226,8 @@ fn decoder(
     sizes: &T5Sizes,
     cross: &[Piece<CrossCache>],
 ) -> Result<(), BuildError> {
-    let config = model.config();
     let &T5Sizes {
-        width,
-        heads,
-        head_dim,
-        eps,
-        ..
+        width, heads, eps, ..
     } = sizes;
     let net = model.graph(Role::Decode);
     let vocabulary = model.rows("token_embd.weight")?;
@@ -250,26 +235,24 @@ fn decoder(
         model.matrix("token_embd.weight", vocabulary, width)?,
         Index::Token,
     );
-    let position = relative_bias(model, sizes, "dec", false)?;
-    for (i, &cross) in cross.iter().enumerate() {
+    let positions = relative_biases(model, sizes, "dec", cross.len())?;
+    for (i, (&cross, position)) in cross.iter().zip(&positions).enumerate() {
         let layer = format!("dec.blk.{i}");
         let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
         let keys = Keys::Cache(model.state(KvCache {
-            kv_heads: heads,
-            head_dim,
+            kv_heads: heads.kv_heads,
+            head_dim: heads.head_dim,
         }));
         let mask = Mask::Causal { window: None };
         x = net.add(
             x,
-            self_attention(&net, h, &layer, attention(sizes, mask, &position, keys))?,
+            self_attention(&net, h, &layer, attention(sizes, mask, position, keys))?,
         );
 
         let h = net.rms_norm(x, &format!("{layer}.cross_attn_norm"), eps)?;
-        let q = net.linear(h, &format!("{layer}.cross_attn_q"), heads * head_dim)?;
         let unbiased = PositionScheme::None;
         let source = attention(sizes, Mask::Bidirectional, &unbiased, Keys::Cross(cross));
-        let a = net.attention(q, None, source);
-        x = net.add(x, net.linear(a, &format!("{layer}.cross_attn_o"), width)?);
+        x = net.add(x, attend_source(&net, h, &layer, source)?);
 
         x = net.add(x, feed_forward(&net, x, &layer, sizes)?);
     }
@@ -279,12 +262,7 @@ fn decoder(
     }
     net.emit(head(&net, x)?, "logits");
     net.finish();
-    let token = |key: &str| match config.token(key)? {
-        Some(id) if id as usize >= vocabulary => {
-            Err(config.invalid(key, "a token of the vocabulary"))
-        }
-        id => Ok(id),
-    };
+    let token = |key: &str| token(model, key, vocabulary);
     // Token 0 is T5's padding and the usual start.
     model.decoder_start(token("decoder_start_token_id")?.unwrap_or(0));
     model.forces(Forced {
@@ -309,61 +287,45 @@ fn scales_outputs(model: &Builder<'_>) -> Result<bool, BuildError> {
     }
 }
 
-/// The bias table of a half's first layer serves all its layers.
-fn relative_bias(
+/// The position biases of a half's layers, of which the first one's serve all unless each has its own.
+fn relative_biases(
     model: &Builder<'_>,
     sizes: &T5Sizes,
     half: &str,
-    bidirectional: bool,
-) -> Result<PositionScheme, BuildError> {
+    layers: usize,
+) -> Result<Vec<PositionScheme>, BuildError> {
     let &T5Sizes {
         buckets,
         max_distance,
         heads,
         ..
     } = sizes;
-    let table = model.vector(
-        &format!("{half}.blk.0.attn_rel_b.weight"),
-        &[buckets, heads],
-    )?;
-    Ok(PositionScheme::Buckets(Buckets::new(
-        table,
-        buckets,
-        max_distance,
-        bidirectional,
-    )))
+    let name = |layer: usize| format!("{half}.blk.{layer}.attn_rel_b.weight");
+    let table = |layer: usize| model.vector(&name(layer), &[buckets, heads.heads]);
+    let first = Buckets::new(table(0)?, buckets, max_distance, half == "enc");
+    let own = |layer: usize| match model.config().container {
+        Container::HuggingFace => false,
+        Container::Gguf => model.has(&name(layer)),
+    };
+    let biases = (0..layers).map(|layer| {
+        let table = if own(layer) {
+            table(layer)?
+        } else {
+            first.table
+        };
+        Ok(PositionScheme::Buckets(first.with(table)))
+    });
+    biases.collect()
 }
 
 /// T5 does not divide q·k by √d: its initialisation took care of that.
 fn attention(sizes: &T5Sizes, mask: Mask, position: &PositionScheme, keys: Keys) -> Attention {
-    let &T5Sizes {
-        heads, head_dim, ..
-    } = sizes;
-    let position = position.clone();
     Attention {
-        heads,
-        kv_heads: heads,
-        head_dim,
         scale: 1.0,
-        softcap: None,
         mask,
-        position,
         keys,
+        ..sizes.heads.causal(position.clone())
     }
-}
-
-fn self_attention(
-    net: &Net<'_, '_>,
-    h: Value,
-    layer: &str,
-    attention: Attention,
-) -> Result<Value, BuildError> {
-    let inner = attention.heads * attention.head_dim;
-    let q = net.linear(h, &format!("{layer}.attn_q"), inner)?;
-    let k = net.linear(h, &format!("{layer}.attn_k"), inner)?;
-    let v = net.linear(h, &format!("{layer}.attn_v"), inner)?;
-    let a = net.attention(q, Some((k, v)), attention);
-    net.linear(a, &format!("{layer}.attn_o"), net.width(h))
 }
 
 fn feed_forward(
@@ -386,28 +348,17 @@ fn feed_forward(
 }
 
 /// GGUF says the feed-forward layer's kind in another way, and an encoder alone by its name.
-fn keys(keys: &mut GgufKeys<'_>) {
+fn in_gguf(keys: &mut GgufKeys<'_>, scales_outputs: bool) {
     keys.remove(&[
         "feed_forward_proj",
         "dense_act_fn",
         "is_gated_act",
         "is_decoder",
     ]);
-    let tied = keys.config.bool("tie_word_embeddings").unwrap_or(true);
-    keys.put_usual("scale_decoder_outputs", MetadataValue::Bool(tied));
-    for key in [
-        "decoder_start_token_id",
-        "forced_bos_token_id",
-        "forced_eos_token_id",
-    ] {
-        // Readers of GGUF want one number.
-        if let Some(MetadataValue::Array(list)) = keys.values.value(key) {
-            let least = (0..list.len()).filter_map(|index| list.u64(index)).min();
-            let least = least.and_then(|id| u32::try_from(id).ok());
-            keys.put(key, MetadataValue::U32(least.unwrap_or(0)));
-        }
-    }
-    if keys.class() == b"T5EncoderModel" {
+    let scales = MetadataValue::Bool(scales_outputs);
+    keys.put_usual("scale_decoder_outputs", scales);
+    single_tokens(keys);
+    if keys.class().ends_with(b"T5EncoderModel") {
         keys.architecture = "t5encoder";
     }
 }

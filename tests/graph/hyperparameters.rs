@@ -35,6 +35,11 @@ fn inconsistent_hyperparameters_are_named() {
         ),
         ("t5", "decoder_start_token_id", json!(100_000)),
         ("t5", "feed_forward_proj", json!("cubic")),
+        ("bart", "decoder_attention_heads", json!(4)),
+        ("bart", "decoder_start_token_id", json!(61)),
+        ("bart", "is_decoder", json!(true)),
+        ("bart", "architectures", json!(["BartForCausalLM"])),
+        ("marian", "architectures", json!(["MarianForCausalLM"])),
         // Functions and forms that do not run.
         ("gpt2", "activation_function", json!("cubic")),
         ("llama", "hidden_act", json!("cubic")),

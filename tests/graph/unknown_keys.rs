@@ -138,6 +138,21 @@ fn what_changes_the_results_and_is_not_understood_is_refused() {
         ),
         ("t5", json!({"is_decoder": true}), "is_decoder"),
         (
+            "bart",
+            json!({"normalize_before": true}),
+            "normalize_before",
+        ),
+        (
+            "mbart",
+            json!({"normalize_before": false}),
+            "normalize_before",
+        ),
+        (
+            "marian",
+            json!({"normalize_embedding": true}),
+            "normalize_embedding",
+        ),
+        (
             "jamba",
             json!({"mamba_inner_layernorms": false}),
             "mamba_inner_layernorms",

@@ -9,4 +9,5 @@ mod heads;
 mod hostile;
 mod prefixes;
 mod reference;
+mod second_reading;
 mod transformers5;

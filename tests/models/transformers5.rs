@@ -36,9 +36,9 @@ fn the_text_part_of_a_model_that_reads_images_runs() {
             Err(error) => panic!("{label}: {error}"),
         }
         let mut other = config;
-        other["text_config"]["model_type"] = json!("marian");
+        other["text_config"]["model_type"] = json!("whisper");
         let folder = fixture.folder_of(&other, &weights);
         let error = open(&folder).map(|_| ()).expect_err(&label).to_string();
-        assert!(error.contains("marian"), "{label}: {error}");
+        assert!(error.contains("whisper"), "{label}: {error}");
     }
 }

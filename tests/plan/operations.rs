@@ -460,7 +460,12 @@ fn what_reads_a_state_of_all_rows_waits_for_its_writers() {
         pairs: info.width / 2,
     };
     let mut graph = Graph::new(Role::Encode);
-    let q = graph.push(SinusoidalPositions { frequencies }, info);
+    let positions = SinusoidalPositions {
+        frequencies,
+        first: 0,
+        absent: None,
+    };
+    let q = graph.push(positions, info);
     graph.push(
         LinearRead {
             q,

@@ -376,7 +376,7 @@ fn metadata(name: &str, table: &Architecture, config: &Metadata) -> Metadata {
             keys.entry(format!("{name}.{canonical}")).or_insert(narrow);
         }
     }
-    if table.family == Family::Encoder {
+    if table.family == Family::Encoder || matches!(name, "bart" | "mbart") {
         // Which head a checkpoint has is known by its class alone.
         let classes = config.value("architectures").expect("a class");
         keys.insert("architectures".into(), classes.clone());

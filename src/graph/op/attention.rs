@@ -46,6 +46,14 @@ pub struct Buckets {
 }
 
 impl Buckets {
+    /// The same distances in the buckets of another table.
+    pub fn with(&self, table: Vector) -> Buckets {
+        Buckets {
+            table,
+            ..self.clone()
+        }
+    }
+
     /// The bias of `table`, whose `buckets` rows serve distances up to `max_distance`; with
     /// `bidirectional`, keys after the query have half of them for themselves.
     pub fn new(table: Vector, buckets: usize, max_distance: usize, bidirectional: bool) -> Buckets {

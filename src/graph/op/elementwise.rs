@@ -263,8 +263,11 @@ pub enum SinusoidFrequencies {
         /// Pairs of sine and cosine.
         pairs: usize,
     },
-    /// As the files hold them.
+    /// As the files hold them, or as a reference rounds them.
     Stored(Vector),
+    /// All of them as floats, and then what each lacks of the frequency: nothing is rounded before
+    /// the sine.
+    Exact(Vector),
 }
 
 impl SinusoidFrequencies {
@@ -273,20 +276,24 @@ impl SinusoidFrequencies {
         match self {
             SinusoidFrequencies::Usual { pairs } => pairs,
             SinusoidFrequencies::Stored(vector) => vector.len,
+            SinusoidFrequencies::Exact(vector) => vector.len / 2,
         }
     }
 }
 
-/// [sin(p f), cos(p f)] of each row's position p.
+/// [sin(p f), cos(p f)] of each row's position p, counted from `first` on; zeros where the token is
+/// `absent`, which has no position.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SinusoidalPositions {
     pub frequencies: SinusoidFrequencies,
+    pub first: u32,
+    pub absent: Option<u32>,
 }
 
 impl Operation for SinusoidalPositions {
     const NAME: &'static str = "sinusoidal_positions";
     type States = ();
-    operands!(; frequencies);
+    operands!(; frequencies, first, absent);
 
     fn states(&self) {}
 

@@ -1,0 +1,439 @@
+//! The two halves of the Transformer that encodes one text and writes another (Vaswani et al. 2017),
+//! as BART (Lewis et al. 2020) and what descends from it arrange them.
+
+use super::GgufKeys;
+use crate::graph::blocks::{Heads, activation, is_tied, mlp};
+use crate::graph::{
+    Attention, BuildError, Builder, CrossCache, Forced, Index, Keys, KvCache, Mask, Net, Piece,
+    Pointwise, PositionScheme, Role, RowOrder, SinusoidFrequencies, Value,
+};
+use rillm_formats::manifest::{Container, Metadata, MetadataValue};
+
+/// How one model of the family differs from another.
+pub(super) struct Arrangement {
+    /// Where a layer's norms stand.
+    pub norms: NormPlace,
+    /// What its positions are.
+    pub positions: Positions,
+    /// Which sum is normalised before the first layer.
+    pub embedding_norm: EmbeddingNorm,
+    /// What its class takes for granted.
+    pub usual: ClassDefaults,
+}
+
+/// Where a layer's norms stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum NormPlace {
+    /// x ← x + f(LN(x)), and LN(x) after the last layer.
+    First,
+    /// x ← LN(x + f(x)).
+    Last,
+}
+
+/// What positions are.
+#[derive(Clone, Copy)]
+pub(super) enum Positions {
+    /// Rows of a table, of which so many stand before the first position's.
+    Learned(usize),
+    /// Sines, then cosines of them times 10000^(−2i / width) (Vaswani et al. 2017, section 3.5),
+    /// unless the files hold a table.
+    Sinusoids,
+}
+
+/// Which sum is normalised before the first layer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum EmbeddingNorm {
+    /// Tokens with positions.
+    WithPositions,
+    /// Neither.
+    None,
+}
+
+/// What a class takes for granted where `config.json` does not say it.
+#[derive(Clone, Copy)]
+pub(super) struct ClassDefaults {
+    /// The function between the matrices of the feed-forward layer.
+    pub activation: &'static str,
+    /// Whether the embedding is multiplied by √width.
+    pub scales_embedding: bool,
+    /// The token that fills short texts of a batch.
+    pub padding: u32,
+    /// The token that decoding starts from; the beginning of a text, if none is said.
+    pub start: Option<u32>,
+    /// The last token of a text that is as long as it may become.
+    pub last: Option<u32>,
+    /// The token that ends a text.
+    pub end: u32,
+}
+
+/// One half's hyperparameters.
+struct Half {
+    name: &'static str,
+    layers: usize,
+    heads: Heads,
+    hidden: usize,
+    /// The table of its tokens.
+    tokens: &'static str,
+}
+
+/// What both halves share.
+struct Halves<'m> {
+    arrangement: &'m Arrangement,
+    width: usize,
+    function: Pointwise,
+    scale: f32,
+}
+
+/// No configuration says it.
+const EPS: f32 = 1e-5;
+
+/// Records both halves; `ends` emits what is made of the decoder's rows.
+pub(super) fn build(
+    model: &Builder<'_>,
+    arrangement: &Arrangement,
+    ends: impl Fn(&Net<'_, '_>, Value) -> Result<(), BuildError>,
+) -> Result<(), BuildError> {
+    let config = model.config();
+    if config.flag("is_decoder", false)? {
+        return Err(config.invalid("is_decoder", "false: both halves run"));
+    }
+    let usual = arrangement.usual;
+    let width = config.count("embedding_length")?;
+    let scaled = config.flag("scale_embedding", usual.scales_embedding)?;
+    let halves = Halves {
+        arrangement,
+        width,
+        function: activation(config, "hidden_act", usual.activation)?,
+        scale: if scaled { (width as f32).sqrt() } else { 1.0 },
+    };
+    if let Some(context) = config.optional_count("context_length")? {
+        model.context(context);
+    }
+    let apart = !config.flag("share_encoder_decoder_embeddings", true)?;
+    let heads = |key: &str| {
+        let heads = config.count(key)?;
+        match width.is_multiple_of(heads) {
+            true => Ok(Heads {
+                heads,
+                kv_heads: heads,
+                head_dim: width / heads,
+            }),
+            false => Err(config.invalid(key, "a divisor of the width")),
+        }
+    };
+    let encoder = Half {
+        name: "enc",
+        layers: config.count("block_count")?,
+        heads: heads("attention.head_count")?,
+        hidden: config.count("feed_forward_length")?,
+        tokens: "token_embd.weight",
+    };
+    let decoder = Half {
+        name: "dec",
+        layers: config.count("decoder_block_count")?,
+        heads: heads("decoder_attention.head_count")?,
+        hidden: config.count("decoder_feed_forward_length")?,
+        tokens: match apart {
+            true => "dec.token_embd.weight",
+            false => "token_embd.weight",
+        },
+    };
+
+    let net = model.graph(Role::Encode);
+    let mut x = halves.embed(&net, &encoder)?;
+    for i in 0..encoder.layers {
+        let layer = format!("enc.blk.{i}");
+        let attention = attention(encoder.heads, Mask::Bidirectional, Keys::Rows);
+        x = halves.part(&net, x, &format!("{layer}.attn_norm"), |h| {
+            self_attention(&net, h, &layer, attention)
+        })?;
+        x = halves.feed_forward(&net, x, &layer, &encoder)?;
+    }
+    let encoded = halves.last_norm(&net, x, &encoder)?;
+    net.emit(encoded, "encoder_last_hidden_state");
+    // Every decoder layer's keys and values of the source are projected once, here.
+    let mut cross = Vec::new();
+    for i in 0..decoder.layers {
+        cross.push(project_source(
+            &net,
+            encoded,
+            &format!("dec.blk.{i}"),
+            decoder.heads,
+        )?);
+    }
+    net.finish();
+
+    let net = model.graph(Role::Decode);
+    let mut x = halves.embed(&net, &decoder)?;
+    for (i, &cross) in cross.iter().enumerate() {
+        let layer = format!("dec.blk.{i}");
+        let keys = Keys::Cache(model.state(KvCache {
+            kv_heads: decoder.heads.kv_heads,
+            head_dim: decoder.heads.head_dim,
+        }));
+        let past = attention(decoder.heads, Mask::Causal { window: None }, keys);
+        x = halves.part(&net, x, &format!("{layer}.attn_norm"), |h| {
+            self_attention(&net, h, &layer, past)
+        })?;
+        let source = attention(decoder.heads, Mask::Bidirectional, Keys::Cross(cross));
+        x = halves.part(&net, x, &format!("{layer}.cross_attn_norm"), |h| {
+            attend_source(&net, h, &layer, source)
+        })?;
+        x = halves.feed_forward(&net, x, &layer, &decoder)?;
+    }
+    ends(&net, halves.last_norm(&net, net.selected(x), &decoder)?)?;
+    net.finish();
+    begins_and_ends(model, model.rows(decoder.tokens)?, usual)
+}
+
+impl Halves<'_> {
+    /// Tokens, as large as the model wants them, and where they stand.
+    fn embed(&self, net: &Net<'_, '_>, half: &Half) -> Result<Value, BuildError> {
+        let model = net.builder;
+        let tokens = model.matrix(half.tokens, model.rows(half.tokens)?, self.width)?;
+        let x = net.scale(net.embed(tokens, Index::Token), self.scale);
+        let norm = |x| net.layer_norm(x, &format!("{}.token_embd_norm", half.name), EPS);
+        let positions = self.positions(net, half)?;
+        match self.arrangement.embedding_norm {
+            EmbeddingNorm::None => Ok(net.add(x, positions)),
+            EmbeddingNorm::WithPositions => norm(net.add(x, positions)),
+        }
+    }
+
+    fn positions(&self, net: &Net<'_, '_>, half: &Half) -> Result<Value, BuildError> {
+        let (model, name) = (net.builder, format!("{}.position_embd.weight", half.name));
+        let before = match self.arrangement.positions {
+            Positions::Learned(before) => before,
+            Positions::Sinusoids if model.has(&name) => 0,
+            Positions::Sinusoids => {
+                let pairs = pairs(model, self.width)?;
+                let frequency =
+                    |pair: usize| 10000f64.powf((2 * pair) as f64 / -(self.width as f64));
+                let floats = (0..pairs).map(|pair| frequency(pair) as f32);
+                let rest = |pair| frequency(pair) - f64::from(frequency(pair) as f32);
+                let rests = (0..pairs).map(|pair| rest(pair) as f32);
+                let frequencies = SinusoidFrequencies::Exact(model.constant(floats.chain(rests)));
+                return Ok(net.sinusoids(frequencies));
+            }
+        };
+        let stored = model.rows(&name)?;
+        let rows = stored.saturating_sub(before);
+        let order = RowOrder::Blocks {
+            block: rows,
+            stride: rows,
+            offset: before,
+        };
+        let table = model.matrix_rows(&name, (stored, self.width), rows, order)?;
+        Ok(net.embed(table, Index::Position))
+    }
+
+    /// One part of a layer around its norm.
+    fn part(
+        &self,
+        net: &Net<'_, '_>,
+        x: Value,
+        norm: &str,
+        part: impl FnOnce(Value) -> Result<Value, BuildError>,
+    ) -> Result<Value, BuildError> {
+        match self.arrangement.norms {
+            NormPlace::First => Ok(net.add(x, part(net.layer_norm(x, norm, EPS)?)?)),
+            NormPlace::Last => net.layer_norm(net.add(x, part(x)?), norm, EPS),
+        }
+    }
+
+    fn feed_forward(
+        &self,
+        net: &Net<'_, '_>,
+        x: Value,
+        layer: &str,
+        half: &Half,
+    ) -> Result<Value, BuildError> {
+        self.part(net, x, &format!("{layer}.ffn_norm"), |h| {
+            mlp(net, h, layer, half.hidden, self.function)
+        })
+    }
+
+    fn last_norm(&self, net: &Net<'_, '_>, x: Value, half: &Half) -> Result<Value, BuildError> {
+        match self.arrangement.norms {
+            NormPlace::First => net.layer_norm(x, &format!("{}.output_norm", half.name), EPS),
+            NormPlace::Last => Ok(x),
+        }
+    }
+}
+
+/// Pairs of sine and cosine.
+fn pairs(model: &Builder<'_>, width: usize) -> Result<usize, BuildError> {
+    match width.is_multiple_of(2) {
+        true => Ok(width / 2),
+        false => {
+            let expected = "an even number, for half of its positions are sines";
+            Err(model.config().invalid("embedding_length", expected))
+        }
+    }
+}
+
+fn attention(heads: Heads, mask: Mask, keys: Keys) -> Attention {
+    Attention {
+        mask,
+        keys,
+        ..heads.causal(PositionScheme::None)
+    }
+}
+
+/// x Eᵀ + b, where E is the decoder's embedding unless there is a head of its own.
+pub(super) fn logits(net: &Net<'_, '_>, x: Value) -> Result<Value, BuildError> {
+    let model = net.builder;
+    let apart = !model
+        .config()
+        .flag("share_encoder_decoder_embeddings", true)?;
+    let tokens = match apart {
+        true => "dec.token_embd.weight",
+        false => "token_embd.weight",
+    };
+    let vocabulary = model.rows(tokens)?;
+    let name = if is_tied(model)? {
+        tokens
+    } else {
+        "output.weight"
+    };
+    let weight = model.matrix(name, vocabulary, net.width(x))?;
+    let bias = model.optional_vector("output.bias", &[vocabulary])?;
+    Ok(net.matmul(x, weight, bias))
+}
+
+/// The logits of a class that writes texts, or the rows of the bare model.
+pub(super) fn written_logits(net: &Net<'_, '_>, x: Value, begin: &str) -> Result<(), BuildError> {
+    let config = net.builder.config();
+    let task = match config.class() {
+        None => Some("ForConditionalGeneration"),
+        Some(class) => class.strip_prefix(begin),
+    };
+    match task {
+        Some("ForConditionalGeneration" | "MTModel") => net.emit(logits(net, x)?, "logits"),
+        Some("Model") => net.emit(x, "last_hidden_state"),
+        _ => {
+            let known = format!("{begin}ForConditionalGeneration, {begin}MTModel or {begin}Model");
+            return Err(config.invalid_class(&known));
+        }
+    }
+    Ok(())
+}
+
+/// Projects an encoder's output to the keys and values that a decoder's layer sees, and keeps them.
+pub(super) fn project_source(
+    net: &Net<'_, '_>,
+    encoded: Value,
+    layer: &str,
+    heads: Heads,
+) -> Result<Piece<CrossCache>, BuildError> {
+    let width = heads.kv_heads * heads.head_dim;
+    let k = net.linear(encoded, &format!("{layer}.cross_attn_k"), width)?;
+    let v = net.linear(encoded, &format!("{layer}.cross_attn_v"), width)?;
+    // Only now: a hostile count of layers ends at the first one without tensors.
+    let state = net.builder.state(CrossCache {
+        kv_heads: heads.kv_heads,
+        head_dim: heads.head_dim,
+    });
+    net.store_cross(k, v, state);
+    Ok(state)
+}
+
+/// Attention of a half to its own rows.
+pub(super) fn self_attention(
+    net: &Net<'_, '_>,
+    h: Value,
+    layer: &str,
+    attention: Attention,
+) -> Result<Value, BuildError> {
+    let inner = attention.heads * attention.head_dim;
+    let q = net.linear(h, &format!("{layer}.attn_q"), inner)?;
+    let k = net.linear(h, &format!("{layer}.attn_k"), inner)?;
+    let v = net.linear(h, &format!("{layer}.attn_v"), inner)?;
+    let a = net.attention(q, Some((k, v)), attention);
+    net.linear(a, &format!("{layer}.attn_o"), net.width(h))
+}
+
+/// Attention of the decoder to what the encoder made of the source.
+pub(super) fn attend_source(
+    net: &Net<'_, '_>,
+    h: Value,
+    layer: &str,
+    attention: Attention,
+) -> Result<Value, BuildError> {
+    let inner = attention.heads * attention.head_dim;
+    let q = net.linear(h, &format!("{layer}.cross_attn_q"), inner)?;
+    let a = net.attention(q, None, attention);
+    net.linear(a, &format!("{layer}.cross_attn_o"), net.width(h))
+}
+
+/// Tokens that begin and end what the decoder writes.
+fn begins_and_ends(
+    model: &Builder<'_>,
+    vocabulary: usize,
+    usual: ClassDefaults,
+) -> Result<(), BuildError> {
+    let config = model.config();
+    let begin = token(model, "bos_token_id", vocabulary)?.unwrap_or(0);
+    let start = token(model, "decoder_start_token_id", vocabulary)?.or(usual.start);
+    let start = start.unwrap_or(begin);
+    if start as usize >= vocabulary {
+        return Err(config.missing("decoder_start_token_id"));
+    }
+    let first = token(model, "forced_bos_token_id", vocabulary)?;
+    let always = config.flag("force_bos_token_to_be_generated", false)?;
+    let last = match token(model, "forced_eos_token_id", vocabulary)? {
+        None if takes_for_granted(model) => usual.last.filter(|&id| (id as usize) < vocabulary),
+        last => last,
+    };
+    model.decoder_start(start);
+    model.forces(Forced {
+        first: first.or(always.then_some(begin)),
+        last,
+    });
+    Ok(())
+}
+
+/// Whether a class's own last token counts: not where `generation_config.json` says what is wanted, nor
+/// in GGUF files, which say everything.
+fn takes_for_granted(model: &Builder<'_>) -> bool {
+    let config = model.config();
+    config.container == Container::HuggingFace
+        && !config.is_null("forced_eos_token_id")
+        && !has_generation_config(config.metadata)
+}
+
+/// Whether there is a `generation_config.json`.
+pub(super) fn has_generation_config(config: &Metadata) -> bool {
+    config.0.keys().any(|key| key.starts_with("generation."))
+}
+
+/// Readers of GGUF want one number where configurations may list several, of which the least is
+/// taken.
+pub(super) fn single_tokens(keys: &mut GgufKeys<'_>) {
+    for key in [
+        "decoder_start_token_id",
+        "forced_bos_token_id",
+        "forced_eos_token_id",
+    ] {
+        if let Some(MetadataValue::Array(list)) = keys.values.value(key) {
+            let least = (0..list.len()).filter_map(|index| list.u64(index)).min();
+            let least = least.and_then(|id| u32::try_from(id).ok());
+            keys.put(key, MetadataValue::U32(least.unwrap_or(0)));
+        }
+    }
+}
+
+/// A token of the decoder's vocabulary; absent is fine.
+pub(super) fn token(
+    model: &Builder<'_>,
+    key: &str,
+    vocabulary: usize,
+) -> Result<Option<u32>, BuildError> {
+    let config = model.config();
+    match config.token(key)? {
+        Some(id) if id as usize >= vocabulary => {
+            Err(config.invalid(key, "a token of the vocabulary"))
+        }
+        id => Ok(id),
+    }
+}
