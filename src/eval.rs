@@ -26,6 +26,8 @@ struct Ids {
     mask: Option<Vec<Vec<u32>>>,
     token_types: Option<Vec<Vec<u32>>>,
     positions: Option<Vec<Vec<u32>>>,
+    /// Whether each sees all and is seen by all.
+    global: Option<Vec<Vec<u32>>>,
 }
 
 /// An input as `forward` takes it.
@@ -92,10 +94,6 @@ impl EvalInput {
             (Some(value), None) => matrix(key, value).map(Some),
             (Some(value), Some(choices)) => matrix(key, &joined(key, value, choices)?).map(Some),
         };
-        if object.contains_key("global_attention_mask") {
-            let what = "key \"global_attention_mask\" is given, but no architecture here has global attention";
-            return Err(RunError::Input(what.to_string()));
-        }
         let ids = read("input_ids")?;
         let ids = ids.ok_or_else(|| RunError::Input("key \"input_ids\" is missing".into()))?;
         let like = |key: &str, shape: &[Vec<u32>]| -> Result<Option<Vec<Vec<u32>>>, RunError> {
@@ -113,6 +111,7 @@ impl EvalInput {
                     ids,
                     token_types: None,
                     positions: None,
+                    global: None,
                 })
             }
             None => None,
@@ -121,8 +120,14 @@ impl EvalInput {
             mask: like("attention_mask", &ids)?,
             token_types: like("token_type_ids", &ids)?,
             positions: like("position_ids", &ids)?,
+            global: like("global_attention_mask", &ids)?,
             ids,
         };
+        let mut global = input.global.iter().flatten().flatten();
+        if let Some(other) = global.find(|global| **global > 1) {
+            let what = format!("key \"global_attention_mask\": found {other}, expected 0 or 1");
+            return Err(RunError::Input(what));
+        }
         let segments = match read("segment_lengths")? {
             Some(lines) => Some(segments(
                 &lines,
@@ -230,7 +235,8 @@ impl EvalInput {
         if model.graph(Role::Encode).is_some() {
             let rows: Vec<(Row, usize)> = self.input.rows(model.counting()).collect();
             let fed: Vec<Row> = rows.iter().map(|row| row.0).collect();
-            session.encode(&fed, &mut |output| {
+            let columns: Vec<u32> = rows.iter().map(|row| row.1 as u32).collect();
+            session.encode_padded(&fed, Some(&columns), &mut |output| {
                 if let Some((index, start)) = place(&output, &rows[output.row], self.input.width())
                 {
                     sink(EvalRow {
@@ -307,6 +313,9 @@ impl EvalInput {
             )),
             _ if self.segments.is_some() && model.segments().is_none() => refuse(format!(
                 "key \"segment_lengths\" is given, but {title} has no segments"
+            )),
+            _ if self.input.global.is_some() && model.global_rows().is_none() => refuse(format!(
+                "key \"global_attention_mask\" is given, but {title} has no global attention"
             )),
             _ if self.input.token_types.is_some() && model.limits().token_types == u64::MAX => {
                 refuse(format!(
@@ -453,6 +462,7 @@ impl Ids {
                         sequence: sequence as u32,
                         emit: true,
                         token_type: at(&self.token_types, sequence, column).unwrap_or(0),
+                        global: at(&self.global, sequence, column).map(|global| global != 0),
                     };
                     real.then_some((row, column))
                 })

@@ -10,7 +10,7 @@ pub use digest::digest_of;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::state::Lifetime;
 use crate::graph::{
-    Bounds, Builder, Catalog, Config, Counting, Forced, Graph, Index, Matrix, Op, Role,
+    Bounds, Builder, Catalog, Config, Counting, Forced, GlobalRows, Graph, Index, Matrix, Op, Role,
     SecondReading, Segments, StateKind, Vector, View, Wiring, fits, spelling,
 };
 use crate::kernels::{Isa, Kernels, Layout};
@@ -299,6 +299,12 @@ impl Model {
     #[doc(hidden)]
     pub fn segments(&self) -> Option<Segments> {
         self.inner.wiring.segments
+    }
+
+    /// Which rows are global where nobody says, if rows may be global.
+    #[doc(hidden)]
+    pub fn global_rows(&self) -> Option<GlobalRows> {
+        self.inner.wiring.global_rows
     }
 
     /// What of its files could not be read and is done without, and what that means: a line each.

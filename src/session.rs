@@ -8,6 +8,7 @@ mod second_reading;
 mod segments;
 mod snapshot;
 mod snapshot_file;
+mod sparse;
 
 pub use options::SessionOptions;
 pub use plans::{MemoryPlan, PlanFigures, plans};
@@ -289,6 +290,21 @@ impl Session {
     /// # Errors
     /// As [`Session::feed`]. Sequences whose source an abort left incomplete have none.
     pub fn encode(&mut self, rows: &[Row], sink: &mut Sink<'_>) -> Result<(), RunError> {
+        self.encode_padded(rows, None, sink)
+    }
+
+    /// The same for rows that stand in these columns of a padded input, which go up within a
+    /// sequence: sparse attention goes by columns, not by rows.
+    ///
+    /// # Errors
+    /// The same.
+    #[doc(hidden)]
+    pub fn encode_padded(
+        &mut self,
+        rows: &[Row],
+        columns: Option<&[u32]>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), RunError> {
         if self.plans.encode.is_none() {
             return Err(RunError::Input(format!(
                 "{} has no encoder",
@@ -332,9 +348,7 @@ impl Session {
                 .max()
                 .unwrap_or(0);
             self.rows.clear(start, length);
-            for &row in &rows[start..end] {
-                self.rows.push_source(row);
-            }
+            self.push_sources(rows, start..end, columns)?;
             for group in &self.rows.groups {
                 // What was decoded belongs to the former source.
                 self.state.reset(group.sequence)?;
@@ -463,7 +477,13 @@ impl Session {
 
     fn check_rows(&self, rows: &[Row], vocabulary: u64) -> Result<(), RunError> {
         let limits = self.model.limits();
+        let may_be_global = self.model.global_rows().is_some();
         for (index, row) in rows.iter().enumerate() {
+            if row.global == Some(true) && !may_be_global {
+                let title = self.model.architecture().title;
+                let what = format!("row {index} is global, but {title} has no global attention");
+                return Err(RunError::Input(what));
+            }
             let facts = [
                 ("token", u64::from(row.token), vocabulary),
                 ("position", row.position, limits.positions),

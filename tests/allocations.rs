@@ -81,12 +81,13 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// One fixture of every family.
-const FAMILIES: [&str; 20] = [
+const FAMILIES: [&str; 21] = [
     "gpt2",
     "llama",
     "mistral",
     "mixtral",
     "bert",
+    "longformer",
     "t5",
     "mamba",
     "mamba2",
@@ -390,7 +391,7 @@ fn rows(model: &Model, slots: std::ops::Range<usize>, sequence: u32) -> Vec<Row>
         position: slot as u64 % limits.positions,
         sequence,
         emit: true,
-        token_type: 0,
+        ..Row::default()
     };
     slots.map(row).collect()
 }

@@ -1,6 +1,6 @@
 //! Weights stay in their file: opening a model takes memory for its vectors, running it for
-//! what the plan says. Measured as the system counts it, so this file is one test in a process
-//! of its own.
+//! what the plan says, which for sparse attention grows with the text and not with its square.
+//! Measured as the system counts it, so these tests have a process of their own, and take turns.
 #![cfg(target_os = "linux")]
 
 #[path = "support/mod.rs"]
@@ -9,6 +9,7 @@ mod support;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use rillm::{Model, Row, Session, SessionOptions};
 use rillm_formats::gguf::write::{TensorSpec, layout};
@@ -25,6 +26,9 @@ const VOCABULARY: u64 = 8000;
 
 /// Names, tables, plans, the allocator's own pages.
 const SLACK: u64 = 2 << 20;
+
+/// Who measures does so alone.
+static TURN: Mutex<()> = Mutex::new(());
 
 fn specs() -> Vec<TensorSpec> {
     let mut specs = Vec::new();
@@ -71,8 +75,12 @@ fn write_model(path: &Path) -> u64 {
         number("attention.head_count", 16),
         number("attention.head_count_kv", 4),
     ];
-    let specs = specs();
-    let layout = layout(&Metadata(keys.into()), &specs).unwrap();
+    write_file(path, Metadata(keys.into()), &specs())
+}
+
+/// Writes a file of such tensors.
+fn write_file(path: &Path, metadata: Metadata, specs: &[TensorSpec]) -> u64 {
+    let layout = layout(&metadata, specs).unwrap();
     let mut file = BufWriter::new(File::create(path).unwrap());
     file.write_all(&layout.header).unwrap();
     for (index, spec) in specs.iter().enumerate() {
@@ -113,6 +121,7 @@ fn anonymous() -> u64 {
 
 #[test]
 fn weights_stay_in_their_file() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = TempFolder::new("memory");
     let path = folder.join("model.gguf");
     let file_len = write_model(&path);
@@ -164,5 +173,90 @@ fn weights_stay_in_their_file() {
     assert!(
         read > file_len / 2,
         "{read} of {file_len} bytes became resident"
+    );
+}
+
+/// Tokens of a long text.
+const TEXT: usize = 64 << 10;
+
+/// Width, feed-forward width and layers of what reads it, and how many tokens a window holds.
+const LONG: [u64; 4] = [64, 128, 2, 128];
+
+/// A model with windows and global rows, as long as the text.
+fn write_long_model(path: &Path) -> u64 {
+    let [width, hidden, layers, window] = LONG;
+    let number = |key: &str, value: u64| {
+        let value = MetadataValue::U32(u32::try_from(value).unwrap());
+        (format!("longformer.{key}"), value)
+    };
+    let architecture = MetadataValue::String("longformer".into());
+    let keys = [
+        ("general.architecture".to_owned(), architecture),
+        number("embedding_length", width),
+        number("feed_forward_length", hidden),
+        number("block_count", layers),
+        number("attention.head_count", 4),
+        number("attention.sliding_window", window),
+        number("padding_token_id", 1),
+    ];
+    let mut specs = Vec::new();
+    let mut add = |name: String, shape: &[u64]| {
+        let (dtype, shape) = (DType::F32, Shape(shape.to_vec()));
+        specs.push(TensorSpec { name, dtype, shape });
+    };
+    add("token_embd.weight".into(), &[256, width]);
+    add("token_types.weight".into(), &[1, width]);
+    add("position_embd.weight".into(), &[TEXT as u64 + 2, width]);
+    add("token_embd_norm.weight".into(), &[width]);
+    for i in 0..layers {
+        let mut layer = |name: &str, shape: &[u64]| add(format!("blk.{i}.{name}.weight"), shape);
+        for name in ["attn_q", "attn_k", "attn_v", "attn_output"] {
+            layer(name, &[width, width]);
+        }
+        for name in ["attn_q_global", "attn_k_global", "attn_v_global"] {
+            layer(name, &[width, width]);
+        }
+        layer("attn_output_norm", &[width]);
+        layer("ffn_up", &[hidden, width]);
+        layer("ffn_down", &[width, hidden]);
+        layer("layer_output_norm", &[width]);
+    }
+    write_file(path, Metadata(keys.into()), &specs)
+}
+
+/// No buffer is as long as the text is wide squared: one byte for each pair of tokens would be
+/// four gigabytes.
+#[test]
+fn a_long_text_takes_memory_by_its_length() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = TempFolder::new("long");
+    let path = folder.join("model.gguf");
+    write_long_model(&path);
+    let model = Model::open(&path, options()).unwrap();
+    let asked = |rows: usize| SessionOptions::default().context(1).source(rows);
+    let arena = |rows: usize| Session::memory_plan(&model, asked(rows)).unwrap().arena;
+    let (whole, half) = (arena(TEXT), arena(TEXT / 2));
+    assert!(whole <= 2 * half + SLACK as usize, "{whole} bytes, {half}");
+    // At most a dozen values are alive at a time.
+    assert!(whole <= 12 * TEXT * 4 * LONG[0] as usize, "{whole} bytes");
+
+    let mut session = Session::new(&model, asked(TEXT)).unwrap();
+    let rows: Vec<Row> = (0..TEXT)
+        .map(|at| Row {
+            token: (2 + at * 79 % 250) as u32,
+            position: at as u64,
+            global: Some(at % 8192 == 5),
+            ..Row::default()
+        })
+        .collect();
+    let before = anonymous();
+    let mut came = 0;
+    session.encode(&rows, &mut |_| came += 1).unwrap();
+    assert_eq!(came, TEXT);
+    let allowed = whole as u64 + SLACK;
+    let grown = anonymous().saturating_sub(before);
+    assert!(
+        grown <= allowed,
+        "a text took {grown} bytes, {allowed} allowed"
     );
 }

@@ -180,7 +180,7 @@ fn feed(
             position: slot as u64 % limits.positions,
             sequence,
             emit: true,
-            token_type: 0,
+            ..Row::default()
         };
         let mut finite = true;
         let fed = session.feed(&[row], &mut |output| {

@@ -19,7 +19,7 @@ pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
     /// JSON with transformers' names: input_ids, attention_mask, token_type_ids, position_ids,
-    /// decoder_input_ids, decoder_attention_mask; and segment_lengths
+    /// global_attention_mask, decoder_input_ids, decoder_attention_mask; and segment_lengths
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
     /// Where the outputs go, as float32 safetensors; zeros at masked positions

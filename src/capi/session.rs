@@ -328,7 +328,7 @@ pub unsafe extern "C" fn rillm_session_feed(
                 position: positions.map_or(held.saturating_add(index as u64), |all| all[index]),
                 sequence,
                 emit: index + 1 == count,
-                token_type: 0,
+                ..Row::default()
             };
             inner.rows.extend(tokens.iter().enumerate().map(row));
             inner.run(Role::Decode)
@@ -385,6 +385,7 @@ unsafe fn rows_in(
                 sequence: row.sequence,
                 emit: row.emit != 0,
                 token_type: row.token_type,
+                ..Row::default()
             };
             inner.rows.extend(rows.iter().map(row));
             inner.run(role)

@@ -1,6 +1,8 @@
 //! Softmax attention: the KV cache, an encoder's keys and those of the run go through one loop over
 //! pages of keys.
 
+mod rows;
+
 use super::run::{Handles, Step, StepContext};
 use crate::graph::op::{SoftmaxAttention, StoreCross, StoreKv};
 use crate::graph::state::Reads;
@@ -129,26 +131,54 @@ impl Step for SoftmaxAttention {
         let mut scratch = MaybeUninit::<Scratch>::uninit();
         for first in all.clone().step_by(heads) {
             let heads = first..all.end.min(first + heads);
-            let mut queries = Queries {
-                room: Scratch::claim(&mut scratch, rows.len() * heads.len(), attention.head_dim),
-                about: About {
-                    cx,
-                    attention,
-                    rows: &rows,
-                    heads: &heads,
-                },
+            let about = About {
+                cx,
+                attention,
+                rows: &rows,
+                heads: &heads,
+                has_globals: self.global.is_some(),
             };
-            queries.begin(self.q);
-            match (caches, self.kv) {
-                ((Some(cache), _), _) => queries.over_cache(cache, kv_head),
-                ((None, Some(cache)), _) => queries.over_cross(cache, kv_head),
-                ((None, None), Some(kv)) => queries.over_rows(kv, kv_head),
-                // Nothing is seen.
-                ((None, None), None) => {}
+            let is_global = |row: usize| self.global.is_some() && cx.rows.facts[row].is_global;
+            if !rows.clone().all(is_global) {
+                let mut queries = Queries::begin(about, self.q, &mut scratch);
+                match (caches, self.kv) {
+                    ((Some(cache), _), _) => queries.over_cache(cache, kv_head),
+                    ((None, Some(cache)), _) => queries.over_cross(cache, kv_head),
+                    ((None, None), Some(kv)) => queries.over_rows(kv, kv_head),
+                    // Nothing is seen.
+                    ((None, None), None) => {}
+                }
+                queries.finish();
             }
-            queries.finish();
+            // Over what they have just been given with the others.
+            let Some([q, k, v]) = self.global else {
+                continue;
+            };
+            for rows in alike(rows.clone(), is_global).filter(|rows| is_global(rows.start)) {
+                let about = About {
+                    rows: &rows,
+                    ..about
+                };
+                let mut queries = Queries::begin(about, q, &mut scratch);
+                queries.over_all_rows((k, v), kv_head);
+                queries.finish();
+            }
         }
     }
+}
+
+/// Neighbours that are alike.
+fn alike<K: PartialEq>(
+    rows: Range<usize>,
+    of: impl Fn(usize) -> K,
+) -> impl Iterator<Item = Range<usize>> {
+    let mut first = rows.start;
+    std::iter::from_fn(move || {
+        let same = (first..rows.end).take_while(|&row| of(row) == of(first));
+        let found = first..first + same.count();
+        first = found.end;
+        (!found.is_empty()).then_some(found)
+    })
 }
 
 /// What a chunk works in.
@@ -199,6 +229,9 @@ impl Scratch {
     }
 }
 
+/// The shade of a page that all rows see.
+const ALL_SEEN: (bool, fn(usize, &mut [f32])) = (false, |_, _| {});
+
 /// Some heads of some rows.
 #[derive(Clone, Copy)]
 struct About<'a> {
@@ -206,6 +239,8 @@ struct About<'a> {
     attention: &'a Attention,
     rows: &'a Range<usize>,
     heads: &'a Range<usize>,
+    /// Whether rows that are global are seen by all.
+    has_globals: bool,
 }
 
 /// Some heads of some rows, of each row its heads, and what they have seen so far.
@@ -226,20 +261,21 @@ struct Page<'a> {
     next: Option<[*const u8; 2]>,
 }
 
-impl Queries<'_> {
-    fn begin(&mut self, q: Value) {
-        let About { attention, .. } = self.about;
-        let dim = attention.head_dim;
-        let mut into = self.room.queries.chunks_exact_mut(Attend::stride(dim));
-        for row in self.about.rows.clone() {
-            let from = self.about.cx.row(q, row);
-            let from = &from[self.about.heads.start * dim..self.about.heads.end * dim];
+impl<'a> Queries<'a> {
+    fn begin(about: About<'a>, q: Value, scratch: &'a mut MaybeUninit<Scratch>) -> Queries<'a> {
+        let (dim, scale) = (about.attention.head_dim, about.attention.scale);
+        let room = Scratch::claim(scratch, about.rows.len() * about.heads.len(), dim);
+        let mut into = room.queries.chunks_exact_mut(Attend::stride(dim));
+        for row in about.rows.clone() {
+            let from = about.cx.row(q, row);
+            let from = &from[about.heads.start * dim..about.heads.end * dim];
             for (from, into) in from.chunks_exact(dim).zip(&mut into) {
                 for (from, into) in from.iter().zip(into) {
-                    *into = from * attention.scale;
+                    *into = from * scale;
                 }
             }
         }
+        Queries { about, room }
     }
 
     fn finish(&self) {
@@ -268,25 +304,8 @@ impl Queries<'_> {
     /// Rows of one sequence that stand together share its pages.
     fn over_cache(&mut self, cache: Handle<'_, Reads<KvCache>>, kv_head: usize) {
         let facts = &self.about.cx.rows.facts;
-        self.by_sequence(
-            |row| facts[row].row.sequence,
-            |queries, rows| queries.over_pages(rows, cache, kv_head),
-        );
-    }
-
-    /// Hands over neighbours that belong together.
-    fn by_sequence(
-        &mut self,
-        of: impl Fn(usize) -> u32,
-        mut each: impl FnMut(&mut Self, Range<usize>),
-    ) {
-        let rows = self.about.rows.clone();
-        let mut first = rows.start;
-        while first < rows.end {
-            let same = (first..rows.end).take_while(|&row| of(row) == of(first));
-            let end = first + same.count();
-            each(self, first..end);
-            first = end;
+        for rows in alike(self.about.rows.clone(), |row| facts[row].row.sequence) {
+            self.over_pages(rows, cache, kv_head);
         }
     }
 
@@ -334,18 +353,32 @@ impl Queries<'_> {
                 count: positions.len(),
                 next: next.map(halves),
             };
-            let seen = |row: usize| seen(row).saturating_sub(index * PAGE);
-            self.fold(rows.clone(), &page, seen, |place| positions[place]);
+            let seen = |row: usize| seen(row).saturating_sub(index * PAGE).min(page.count);
+            let window = match attention.mask {
+                Mask::Causal { window } => window,
+                Mask::Bidirectional | Mask::Local { .. } => None,
+            };
+            let hide = |row: usize, shades: &mut [f32]| {
+                shades[seen(row)..].fill(f32::NEG_INFINITY);
+                let here = cx.rows.facts[row].row.position;
+                for (shade, at) in shades.iter_mut().zip(positions) {
+                    if window.is_some_and(|window| here.saturating_sub(*at) >= window) {
+                        *shade = f32::NEG_INFINITY;
+                    }
+                }
+            };
+            let hides = window.is_some() || rows.clone().any(|row| seen(row) < page.count);
+            let position = |place: usize| positions[place];
+            self.fold(rows.clone(), &page, (hides, hide), position);
         }
     }
 
     /// Rows of one sequence share its source.
     fn over_cross(&mut self, cache: Handle<'_, Reads<CrossCache>>, kv_head: usize) {
         let facts = &self.about.cx.rows.facts;
-        self.by_sequence(
-            |row| facts[row].row.sequence,
-            |queries, rows| queries.over_source(rows, cache, kv_head),
-        );
+        for rows in alike(self.about.rows.clone(), |row| facts[row].row.sequence) {
+            self.over_source(rows, cache, kv_head);
+        }
     }
 
     fn over_source(
@@ -381,69 +414,18 @@ impl Queries<'_> {
                 next: ((index + 1) * PAGE < total).then(|| halves(index + 1)),
             };
             let position = |place: usize| (index * PAGE + place) as u64;
-            self.fold(rows.clone(), &page, |_| PAGE, position);
+            self.fold(rows.clone(), &page, ALL_SEEN, position);
         }
     }
 
-    /// Rows of one group see each other: their keys are turned into pages as they are needed.
-    // Kept apart, so that the others' frames have no room for such a page.
-    #[inline(never)]
-    fn over_rows(&mut self, (k, v): (Value, Value), kv_head: usize) {
-        let cx = self.about.cx;
-        let dim = self.about.attention.head_dim;
-        let mut turned = [const { MaybeUninit::<f32>::uninit() }; LONGEST_HEAD * PAGE];
-        let stride = |value: Value| cx.stride(value) / size_of::<f32>();
-        self.by_sequence(
-            |row| cx.rows.facts[row].group,
-            |queries, rows| {
-                let group = cx.rows.groups[cx.rows.facts[rows.start].group as usize];
-                for start in (0..group.len).step_by(PAGE) {
-                    let count = PAGE.min(group.len - start);
-                    let first = group.first + start;
-                    let floats = |value: Value| {
-                        let from = cx.row_ptr(value, first).cast::<f32>();
-                        // SAFETY: the value holds every row of the run (the checker insists), so
-                        // `count` rows from `first` on, of which this head's columns are read.
-                        unsafe {
-                            let len = (count - 1) * stride(value) + dim;
-                            std::slice::from_raw_parts(from.add(kv_head * dim), len)
-                        }
-                    };
-                    let keys = floats(k);
-                    let turned = &mut turned[..dim * PAGE];
-                    for (i, elements) in turned.chunks_exact_mut(PAGE).enumerate() {
-                        let of = keys[i..].iter().step_by(stride(k));
-                        let of = of.copied().chain(std::iter::repeat(0.0));
-                        for (to, from) in elements.iter_mut().zip(of) {
-                            to.write(from);
-                        }
-                    }
-                    // SAFETY: every element was just written.
-                    let turned = unsafe {
-                        std::slice::from_raw_parts(turned.as_ptr().cast::<f32>(), dim * PAGE)
-                    };
-                    let page = Page {
-                        kv_type: KvType::F32,
-                        keys: bytes(turned),
-                        values: bytes(floats(v)),
-                        value_stride: stride(v),
-                        count,
-                        next: None,
-                    };
-                    let position = |place: usize| cx.rows.facts[first + place].row.position;
-                    queries.fold(rows.clone(), &page, |_| PAGE, position);
-                }
-            },
-        );
-    }
-
-    /// Folds a page, of which a row sees no more than its first entries, into the running
-    /// softmaxes of some rows.
+    /// Folds a page into the running softmaxes of some rows. `shade` adds to what a row's scores
+    /// of the page's entries have added, −∞ for those that it does not see; the flag says whether
+    /// it does anything.
     fn fold(
         &mut self,
         rows: Range<usize>,
         page: &Page<'_>,
-        seen: impl Fn(usize) -> usize,
+        (shades, shade): (bool, impl Fn(usize, &mut [f32])),
         position: impl Fn(usize) -> u64,
     ) {
         let About {
@@ -459,17 +441,23 @@ impl Queries<'_> {
             PositionScheme::None | PositionScheme::Rope(_) => true,
             PositionScheme::Buckets(_) | PositionScheme::Alibi(_) => false,
         };
-        let windowed = match attention.mask {
-            Mask::Causal { window } => window.is_some(),
-            Mask::Bidirectional => false,
-        };
-        let biased = !plain || windowed || rows.clone().any(|row| seen(row) < page.count);
+        let biased = !plain || shades;
         let biases = &mut self.room.biases[queries.start * PAGE..queries.end * PAGE];
         if biased {
             let each = biases.chunks_exact_mut(heads.len() * PAGE);
             for (row, biases) in rows.zip(each) {
-                let count = page.count.min(seen(row));
-                self.about.biases(row, count, biases, &position);
+                let (shaded, others) = biases.split_at_mut(PAGE);
+                shaded[..page.count].fill(0.0);
+                shaded[page.count..].fill(f32::NEG_INFINITY);
+                shade(row, &mut shaded[..page.count]);
+                for other in others.chunks_exact_mut(PAGE) {
+                    other.copy_from_slice(shaded);
+                }
+                let here = cx.rows.facts[row].row.position;
+                for (head, biases) in heads.clone().zip(biases.chunks_exact_mut(PAGE)) {
+                    let biases = &mut biases[..page.count];
+                    self.about.add_bias(biases, head, here, &position);
+                }
             }
         }
         let call = Attend {
@@ -498,38 +486,7 @@ impl About<'_> {
             Mask::Causal {
                 window: Some(window),
             } => positions.iter().any(|at| here.saturating_sub(*at) < window),
-            Mask::Causal { window: None } | Mask::Bidirectional => true,
-        }
-    }
-
-    /// What a row's heads add to the scores of a page: −∞ for what it does not see, that is
-    /// beside the window or behind its first `count` entries.
-    fn biases(
-        &self,
-        row: usize,
-        count: usize,
-        biases: &mut [f32],
-        position: impl Fn(usize) -> u64,
-    ) {
-        let here = self.cx.rows.facts[row].row.position;
-        let (masked, others) = biases.split_at_mut(PAGE);
-        masked[..count].fill(0.0);
-        masked[count..].fill(f32::NEG_INFINITY);
-        if let Mask::Causal {
-            window: Some(window),
-        } = self.attention.mask
-        {
-            for (place, bias) in masked[..count].iter_mut().enumerate() {
-                if here.saturating_sub(position(place)) >= window {
-                    *bias = f32::NEG_INFINITY;
-                }
-            }
-        }
-        for other in others.chunks_exact_mut(PAGE) {
-            other.copy_from_slice(masked);
-        }
-        for (head, biases) in self.heads.clone().zip(biases.chunks_exact_mut(PAGE)) {
-            self.add_bias(&mut biases[..count], head, here, &position);
+            Mask::Causal { window: None } | Mask::Bidirectional | Mask::Local { .. } => true,
         }
     }
 

@@ -26,7 +26,7 @@ pub(crate) use attention::LONGEST_HEAD;
 pub use linear_attention::{ADDED, DecayedRow, Held, grow};
 pub use output::adaptive_softmax;
 pub use profile::{Event, Profile};
-pub use rows::{Batch, Row};
+pub use rows::{Batch, Row, Stand};
 pub use run::{Output, Run, Sink};
 
 use crate::graph::{Activation, RowSpace};
@@ -102,7 +102,9 @@ fn fault(run: &Run<'_>) -> Option<usize> {
             let cx = StepContext::new(run, node, &tile, &|_| {});
             let value = run.plan.graph.nodes[node].out?;
             let is_float = cx.info(value).form == Activation::F32;
-            let mut rows = rows.filter(|_| is_float);
+            // Not where nothing was computed: a view, or rows that nobody wants.
+            let is_made = step::chunks(&run.plan.graph.nodes[node].op, &cx) > 0;
+            let mut rows = rows.filter(|_| is_float && is_made);
             rows.any(|row| !cx.row(value, row).iter().all(|value| value.is_finite()))
                 .then_some(node)
         };

@@ -2,7 +2,7 @@
 
 use super::run::{RowStep, Step, StepContext, range, row_chunks};
 use crate::graph::Value;
-use crate::graph::op::{self, Embed, Index, QuantizeActivation};
+use crate::graph::op::{self, Embed, Index, QuantizeActivation, Wanted};
 use crate::kernels::MatMul;
 use crate::weights::Weight;
 use std::ops::Range;
@@ -43,8 +43,22 @@ fn matrix_chunk(rows: usize, inputs: usize) -> usize {
     }
 }
 
+/// Whether any row of the tile is wanted.
+fn any_wanted(cx: &StepContext<'_>, wanted: Wanted) -> bool {
+    let all = cx.rows;
+    let rows = || all.facts[cx.tile.range.clone()].iter();
+    match wanted {
+        Wanted::All => true,
+        Wanted::Global => rows().any(|facts| facts.is_global),
+        Wanted::BesideGlobal => rows().any(|facts| all.groups[facts.group as usize].globals > 0),
+    }
+}
+
 impl Step for op::DenseMatMul {
     fn chunks(&self, cx: &StepContext<'_>) -> usize {
+        if !any_wanted(cx, self.wanted) {
+            return 0;
+        }
         let rows = self.weight.rows;
         rows.div_ceil(matrix_chunk(rows, cx.tile.len()))
     }

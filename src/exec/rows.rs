@@ -17,6 +17,9 @@ pub struct Row {
     pub emit: bool,
     /// Token type (BERT's segment); 0 for models without.
     pub token_type: u32,
+    /// Whether the row sees all rows of its sequence and is seen by all, in models whose attention
+    /// is otherwise local; `None` leaves it to the model's task.
+    pub global: Option<bool>,
 }
 
 /// Rows of one sequence that follow each other in a run.
@@ -28,6 +31,19 @@ pub struct SequenceRows {
     pub first: usize,
     /// How many.
     pub len: usize,
+    /// Where those that are global begin, in [`Batch::globals`].
+    pub first_global: usize,
+    /// How many are.
+    pub globals: usize,
+}
+
+/// Where a row of an encoder's run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stand {
+    /// Its column in its sequence, padding counted.
+    pub column: u32,
+    /// Whether it is global.
+    pub is_global: bool,
 }
 
 /// What a step reads about a row beside [`Row`].
@@ -45,6 +61,10 @@ pub struct RowFacts {
     pub place: u32,
     /// Index of its group.
     pub group: u32,
+    /// Its column in its sequence, padding counted.
+    pub column: u32,
+    /// Whether it sees all rows, and all see it.
+    pub is_global: bool,
 }
 
 /// The rows of a run. Reserved once, so that a run allocates nothing.
@@ -56,6 +76,8 @@ pub struct Batch {
     pub groups: Vec<SequenceRows>,
     /// Rows whose outputs are asked for.
     pub selected: Vec<u32>,
+    /// Rows that are global.
+    pub globals: Vec<u32>,
     /// Longest length (largest position + 1) after the feed that this run is a part of.
     pub length: u64,
     /// Index, in the feed, of the run's first row.
@@ -71,6 +93,7 @@ impl Batch {
             facts: list(rows)?,
             groups: list(rows)?,
             selected: list(rows)?,
+            globals: list(rows)?,
             length: 0,
             first: 0,
             counts: filled(0, sequences)?,
@@ -82,6 +105,7 @@ impl Batch {
         self.facts.clear();
         self.groups.clear();
         self.selected.clear();
+        self.globals.clear();
         self.counts.fill(0);
         self.first = first;
         self.length = length;
@@ -95,20 +119,47 @@ impl Batch {
         *before += 1;
         let (page, place) = state.make_writable(row.sequence, number, row.position);
         let segment = state.segment(row.sequence);
-        self.push(row, (number, segment), page, place);
+        let stand = Stand {
+            column: number as u32,
+            is_global: false,
+        };
+        self.push(row, stand, (number, segment), (page, place));
         Ok(())
     }
 
-    /// Appends a row of an encoder's run.
+    /// Appends a row of an encoder's run, in the column of its number.
     pub fn push_source(&mut self, row: Row) {
-        let number = match self.groups.last() {
-            Some(group) if group.sequence == row.sequence => group.len,
-            _ => 0,
-        };
-        self.push(row, (number, 0), 0, 0);
+        let column = self.source_number(row.sequence) as u32;
+        let is_global = false;
+        self.push_source_at(row, Stand { column, is_global });
     }
 
-    fn push(&mut self, row: Row, (number, segment): (usize, usize), page: u32, place: u32) {
+    /// The same where it says where it stands; columns go up within a sequence.
+    pub fn push_source_at(&mut self, row: Row, stand: Stand) {
+        let number = self.source_number(row.sequence);
+        self.push(row, stand, (number, 0), (0, 0));
+    }
+
+    /// The number of the next row of an encoder's run, if it is one of this sequence.
+    fn source_number(&self, sequence: u32) -> usize {
+        match self.groups.last() {
+            Some(group) if group.sequence == sequence => group.len,
+            _ => 0,
+        }
+    }
+
+    /// The rows of a group that are global, as indices in the run.
+    pub fn globals_of(&self, group: &SequenceRows) -> &[u32] {
+        &self.globals[group.first_global..group.first_global + group.globals]
+    }
+
+    fn push(
+        &mut self,
+        row: Row,
+        Stand { column, is_global }: Stand,
+        (number, segment): (usize, usize),
+        (page, place): (u32, u32),
+    ) {
         let index = self.facts.len();
         match self.groups.last_mut() {
             Some(group) if group.sequence == row.sequence => group.len += 1,
@@ -116,7 +167,13 @@ impl Batch {
                 sequence: row.sequence,
                 first: index,
                 len: 1,
+                first_global: self.globals.len(),
+                globals: 0,
             }),
+        }
+        if let Some(group) = self.groups.last_mut().filter(|_| is_global) {
+            self.globals.push(index as u32);
+            group.globals += 1;
         }
         if row.emit {
             self.selected.push(index as u32);
@@ -129,6 +186,8 @@ impl Batch {
             page,
             place,
             group,
+            column,
+            is_global,
         });
     }
 }

@@ -2,8 +2,8 @@
 //! files), state and hyperparameters, recorded behind `&self`.
 
 use super::{
-    Config, Graph, Matrix, Net, Piece, Role, SecondReading, Segments, StateId, StateKind, Vector,
-    View,
+    Config, GlobalRows, Graph, Matrix, Net, Piece, Role, SecondReading, Segments, StateId,
+    StateKind, Vector, View,
 };
 use crate::kernels::SCAN_LANES;
 use rillm_formats::manifest::Metadata;
@@ -269,6 +269,8 @@ pub struct Wiring {
     pub counting: Counting,
     /// How sequences fall into segments, if they do.
     pub segments: Option<Segments>,
+    /// Which rows are global where nobody says, if some may be.
+    pub global_rows: Option<GlobalRows>,
     /// The first layer of those that the files hold and no graph runs, if there are any.
     pub layers_left_out: Option<usize>,
     /// Hyperparameters that the class of a folder takes for granted, by canonical name.
@@ -332,6 +334,11 @@ impl<'a> Builder<'a> {
     /// Says what the model counts positions over.
     pub fn counts_positions(&self, counting: Counting) {
         self.wiring.borrow_mut().counting = counting;
+    }
+
+    /// Says that rows may be global, and which are where nobody says.
+    pub fn global_rows(&self, usual: GlobalRows) {
+        self.wiring.borrow_mut().global_rows = Some(usual);
     }
 
     /// Says that layers from this one on are there for another purpose and are left out.

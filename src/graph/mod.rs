@@ -17,6 +17,7 @@ pub mod op;
 pub mod rope;
 mod second_reading;
 mod segments;
+mod sparse;
 pub mod state;
 
 pub use builder::{
@@ -29,11 +30,12 @@ pub use net::Net;
 pub use op::{
     ABSENT_ROWS, Among, Attention, Buckets, DECAY_ROWS, Decay, DeltaRule, Distances, Divisor,
     Index, Keys, LinearAttention, LinearState, LinearSums, Mask, NormKind, Op, PositionScheme,
-    STATE_COLUMNS, Share, SinusoidFrequencies,
+    STATE_COLUMNS, Share, SinusoidFrequencies, Wanted,
 };
 pub use rope::{Divisors, Rope};
 pub use second_reading::{SecondReading, Shift};
 pub use segments::{HiddenMemory, MemorySource, SegmentMemory, SegmentRange, Segments, TableRows};
+pub use sparse::GlobalRows;
 pub use state::{
     ConvState, CrossCache, KvCache, MeansState, Piece, SCAN_CHANNELS, ScanState, SessionTable,
     StateId, StateKind,

@@ -3,8 +3,8 @@
 
 use super::{
     Activation, Among, Attention, BuildError, Builder, ConvState, CrossCache, Decay, DeltaRule,
-    Divisor, Graph, Index, LinearAttention, Matrix, MeansState, NormKind, Op, Piece, Pointwise,
-    RowSpace, ScanState, Share, Value, ValueInfo, Vector, op,
+    Divisor, Graph, Index, Keys, LinearAttention, Mask, Matrix, MeansState, NormKind, Op, Piece,
+    Pointwise, PositionScheme, RowSpace, ScanState, Share, Value, ValueInfo, Vector, Wanted, op,
 };
 use rillm_formats::manifest::Container;
 use std::cell::RefCell;
@@ -39,23 +39,50 @@ impl Net<'_, '_> {
 
     /// x Wᵀ + b with `{name}.weight` and, if the files hold one, `{name}.bias`.
     pub fn linear(&self, x: Value, name: &str, out: usize) -> Result<Value, BuildError> {
+        self.linear_where(x, name, out, Wanted::All)
+    }
+
+    /// The same where not all rows are wanted.
+    pub fn linear_where(
+        &self,
+        x: Value,
+        name: &str,
+        out: usize,
+        wanted: Wanted,
+    ) -> Result<Value, BuildError> {
         let weight = self
             .builder
             .matrix(&format!("{name}.weight"), out, self.width(x))?;
         let bias = self
             .builder
             .optional_vector(&format!("{name}.bias"), &[out])?;
-        Ok(self.matmul(x, weight, bias))
+        Ok(self.matmul_where(x, weight, bias, wanted))
     }
 
     /// x Wᵀ + b.
     pub fn matmul(&self, x: Value, weight: Matrix, bias: Option<Vector>) -> Value {
+        self.matmul_where(x, weight, bias, Wanted::All)
+    }
+
+    fn matmul_where(
+        &self,
+        x: Value,
+        weight: Matrix,
+        bias: Option<Vector>,
+        wanted: Wanted,
+    ) -> Value {
         assert_eq!(
             self.width(x),
             weight.columns,
             "architecture: matmul of unequal widths"
         );
-        self.push(x, weight.rows, op::DenseMatMul { x, weight, bias })
+        let op = op::DenseMatMul {
+            x,
+            weight,
+            bias,
+            wanted,
+        };
+        self.push(x, weight.rows, op)
     }
 
     /// Root-mean-square normalisation with `{name}.weight`.
@@ -346,7 +373,49 @@ impl Net<'_, '_> {
                 "architecture: keys of another width"
             );
         }
-        self.push(q, width, op::SoftmaxAttention { q, kv, attention })
+        let sparse = match attention.mask {
+            Mask::Causal { .. } | Mask::Bidirectional => false,
+            Mask::Local { .. } => true,
+        };
+        assert!(
+            !sparse || attention.keys == Keys::Rows,
+            "architecture: a sparse mask over keys of other runs"
+        );
+        let op = op::SoftmaxAttention {
+            q,
+            kv,
+            global: None,
+            attention,
+        };
+        self.push(q, width, op)
+    }
+
+    /// Attention where rows that are global have projections of their own.
+    pub fn attention_with_global(
+        &self,
+        [q, k, v]: [Value; 3],
+        global: [Value; 3],
+        attention: Attention,
+    ) -> Value {
+        for (a, b) in [q, k, v].into_iter().zip(global) {
+            self.pair(a, b);
+        }
+        assert!(
+            attention.keys == Keys::Rows && attention.position == PositionScheme::None,
+            "architecture: global rows among keys of other runs, or with positions"
+        );
+        let width = attention.heads * attention.head_dim;
+        assert!(
+            self.width(q) == width && self.width(k) == attention.kv_heads * attention.head_dim,
+            "architecture: queries or keys of another width"
+        );
+        let op = op::SoftmaxAttention {
+            q,
+            kv: Some((k, v)),
+            global: Some(global),
+            attention,
+        };
+        self.push(q, width, op)
     }
 
     /// Keeps projected keys and values for a decoder.

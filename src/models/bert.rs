@@ -235,15 +235,28 @@ impl PostNormLayers {
         x: Value,
         layer: &str,
     ) -> Result<Value, BuildError> {
-        let width = net.width(x);
         let [q, k, v] = projections(net, x, layer, self.heads)?;
-        let attention = Attention {
-            mask: Mask::Bidirectional,
+        let a = net.attention(q, Some((k, v)), self.attention(Mask::Bidirectional));
+        self.behind_attention(net, [x, a], layer)
+    }
+
+    /// Its attention, through a mask.
+    pub(super) fn attention(&self, mask: Mask) -> Attention {
+        Attention {
+            mask,
             keys: Keys::Rows,
             ..self.heads.causal(self.position.clone())
-        };
-        let a = net.attention(q, Some((k, v)), attention);
-        let a = net.linear(a, &format!("{layer}.attn_output"), width)?;
+        }
+    }
+
+    /// What becomes of x, and of what attention made of it.
+    pub(super) fn behind_attention(
+        &self,
+        net: &Net<'_, '_>,
+        [x, a]: [Value; 2],
+        layer: &str,
+    ) -> Result<Value, BuildError> {
+        let a = net.linear(a, &format!("{layer}.attn_output"), net.width(x))?;
         let x = net.layer_norm(
             net.add(x, a),
             &format!("{layer}.attn_output_norm"),

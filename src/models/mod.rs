@@ -28,6 +28,7 @@ mod known_keys;
 mod known_shape;
 mod linear_transformer;
 mod llama;
+mod longformer;
 mod mamba;
 mod mamba2;
 mod marian;
@@ -231,6 +232,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     mpt::ARCHITECTURE,
     bert::ARCHITECTURE,
     roberta::ARCHITECTURE,
+    longformer::ARCHITECTURE,
     t5::T5,
     bart::BART,
     bart::MBART,

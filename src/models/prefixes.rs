@@ -12,6 +12,7 @@ const WRAPPERS: &[&str] = &[
     "backbone.",
     "bert.",
     "roberta.",
+    "longformer.",
     "gpt_neox.",
     "rwkv.",
     // Around the text's part of a model for images.

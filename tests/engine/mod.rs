@@ -10,4 +10,5 @@ mod demo;
 mod generation;
 mod not_finite;
 mod quantized;
+mod sparse;
 mod threads;

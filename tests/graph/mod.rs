@@ -6,5 +6,6 @@ mod names;
 mod published_keys;
 mod rope;
 mod segments;
+mod sparse;
 mod tensors;
 mod unknown_keys;

@@ -31,6 +31,7 @@ const KINDS: &[&str] = &[
     "llama_dynamic",
     "llama_llama3",
     "llama_yarn_mscale",
+    "longformer_question",
     "mamba_bias",
     "mistral",
     "mixtral",

@@ -149,7 +149,7 @@ impl Opened {
             position: (start + index) as u64 % positions,
             sequence,
             emit: true,
-            token_type: 0,
+            ..Row::default()
         };
         tokens.iter().enumerate().map(row).collect()
     }

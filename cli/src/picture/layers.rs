@@ -296,6 +296,7 @@ fn describe(model: &Model, graph: &Graph, node: &Node) -> (String, String) {
                     window: Some(window),
                 } => format!("window {window}"),
                 Mask::Bidirectional => "both ways".to_string(),
+                Mask::Local { radius } => format!("{radius} both ways"),
             };
             let position = match &attention.position {
                 PositionScheme::None => "",

@@ -18,6 +18,11 @@ pub enum Mask {
     },
     /// Every row of its sequence.
     Bidirectional,
+    /// Rows of its sequence so many columns away at most, padding counted.
+    Local {
+        /// How many.
+        radius: u32,
+    },
 }
 
 /// How positions enter attention.
@@ -129,17 +134,21 @@ pub struct Attention {
 
 /// softmax(scale · q kᵀ + bias) v. An architecture gives `kv` but for cross-attention; a plan
 /// leaves it to attention among the run's rows alone, and has the KV cache written before.
+///
+/// With `global`, rows that are global are seen by all rows of their sequence, and see all of them
+/// by these q, k and v (Beltagy et al. 2020, section 3.1).
 #[derive(Clone, Debug, PartialEq)]
 pub struct SoftmaxAttention {
     pub q: Value,
     pub kv: Option<(Value, Value)>,
+    pub global: Option<[Value; 3]>,
     pub attention: Attention,
 }
 
 impl Operation for SoftmaxAttention {
     const NAME: &'static str = "attention";
     type States = (Option<Reads<KvCache>>, Option<Reads<CrossCache>>);
-    operands!(q, kv; attention);
+    operands!(q, kv, global; attention);
 
     fn states(&self) -> Self::States {
         match self.attention.keys {

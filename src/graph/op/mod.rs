@@ -28,7 +28,7 @@ pub use linear_attention::{
     LinearState, LinearSums, LinearWrite, STATE_COLUMNS,
 };
 pub use output::{AdaptiveSoftmax, Emit, Select, Slice};
-pub use product::{DenseMatMul, Embed, Index, QuantizeActivation};
+pub use product::{DenseMatMul, Embed, Index, QuantizeActivation, Wanted};
 pub use segments::{
     ABSENT_ROWS, Distances, SegmentAttention, SegmentEvict, SegmentRead, SegmentWrite,
     SegmentWriteCompressed, SegmentWriteHidden, SegmentWriteReprojected, StoreTable,
@@ -211,6 +211,16 @@ impl Operand for (Value, Value) {
 
     fn map(&mut self, to: &mut dyn FnMut(Value) -> Value) {
         *self = (to(self.0), to(self.1));
+    }
+}
+
+impl<const N: usize> Operand for [Value; N] {
+    fn visit(&self, visit: &mut dyn FnMut(Value)) {
+        self.iter().copied().for_each(visit);
+    }
+
+    fn map(&mut self, to: &mut dyn FnMut(Value) -> Value) {
+        self.iter_mut().for_each(|operand| *operand = to(*operand));
     }
 }
 

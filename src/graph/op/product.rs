@@ -42,18 +42,31 @@ impl Operation for Embed {
     fn lower(&mut self, _: &mut dyn Lower) {}
 }
 
-/// x Wᵀ + b.
+/// Which rows of a product anybody reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wanted {
+    /// All.
+    #[default]
+    All,
+    /// Those that are global.
+    Global,
+    /// Those of sequences in which some are global.
+    BesideGlobal,
+}
+
+/// x Wᵀ + b. Where none of its rows is wanted there is no product.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DenseMatMul {
     pub x: Value,
     pub weight: Matrix,
     pub bias: Option<Vector>,
+    pub wanted: Wanted,
 }
 
 impl Operation for DenseMatMul {
     const NAME: &'static str = "matmul";
     type States = ();
-    operands!(x; weight, bias);
+    operands!(x; weight, bias, wanted);
 
     fn states(&self) {}
 
