@@ -73,7 +73,8 @@ impl FirstBytes {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Segment {
     Text(Range<usize>),
-    Token(u32),
+    /// The token, and its own text.
+    Token(u32, Range<usize>),
 }
 
 impl AddedTokens {
@@ -147,7 +148,7 @@ impl AddedTokens {
                 segment(Segment::Text(from..start));
             }
             if start < end {
-                segment(Segment::Token(entry.id));
+                segment(Segment::Token(entry.id, start..end));
                 from = end;
             }
         }
@@ -200,10 +201,10 @@ mod tests {
         let tokens = [("<a", false), ("<a>", true), ("<a>b", false), ("x", false)];
         assert_eq!(
             cut(&tokens, "y<a>bx", false),
-            vec![Text(0..1), Token(2), Token(3)]
+            vec![Text(0..1), Token(2, 1..5), Token(3, 5..6)]
         );
-        assert_eq!(cut(&tokens, "<a>", false), vec![Token(0), Text(2..3)]);
-        assert_eq!(cut(&tokens, "<a>", true), vec![Token(1)]);
+        assert_eq!(cut(&tokens, "<a>", false), vec![Token(0, 0..2), Text(2..3)]);
+        assert_eq!(cut(&tokens, "<a>", true), vec![Token(1, 0..3)]);
         assert_eq!(cut(&tokens, "", true), vec![]);
     }
 

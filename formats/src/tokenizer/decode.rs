@@ -1,9 +1,12 @@
 //! From token ids back to text, whole or as it comes.
 
 use super::decoder_chain::{Chain, DecoderStep};
+use super::model::TokenizerModel;
+use super::vocabulary::TokenKind;
 use super::{Tokenizer, TokenizerKind, byte_level};
 use alloc::borrow::Cow;
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 /// How tokens become text.
@@ -95,6 +98,22 @@ impl Tokenizer {
             strips,
             chain,
             held: Vec::new(),
+        }
+    }
+
+    /// The text of a token as `tokenizer.json` writes it, with its signs for spaces and for tokens that go
+    /// on with a word; bytes that are no text become replacement characters.
+    pub fn token_text(&self, id: u32) -> String {
+        let written = String::from_utf8_lossy(&self.written(id)).into_owned();
+        let is_spaced = match &self.model {
+            TokenizerModel::WordPiece(model) => model.continues().is_empty(),
+            _ => false,
+        };
+        // GGUF files mark the tokens that begin a word instead.
+        match written.strip_prefix(' ') {
+            _ if !is_spaced || self.vocabulary.kind(id) != TokenKind::Normal => written,
+            Some(begins) => begins.to_string(),
+            None => format!("##{written}"),
         }
     }
 

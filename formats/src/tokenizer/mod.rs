@@ -32,6 +32,7 @@ mod limits;
 mod merge;
 mod model;
 mod normalize;
+mod offsets;
 mod pattern;
 mod pattern_text;
 mod pre_tokenizer;
@@ -49,6 +50,7 @@ mod word_piece;
 pub use decode::{DecodeOptions, Decoder, Position};
 pub use error::{TokenizerError, TokenizerErrorKind};
 pub use export::GgufTokenizer;
+pub use offsets::TokenOffset;
 
 use crate::manifest::Metadata;
 use added::{AddedTokens, Segment};
@@ -240,7 +242,7 @@ impl Tokenizer {
         };
         self.raw
             .segments(text, options.parse_special, &mut |segment| match segment {
-                Segment::Token(id) => ids.push(id),
+                Segment::Token(id, _) => ids.push(id),
                 Segment::Text(range) => {
                     let starts = range.start == 0;
                     let stretch = text.get(range).unwrap_or_default();
@@ -273,7 +275,7 @@ impl Tokenizer {
             ..
         } = work;
         let mut segment = |segment: Segment| match segment {
-            Segment::Token(id) => ids.push(id),
+            Segment::Token(id, _) => ids.push(id),
             Segment::Text(range) => {
                 let origin = origin.and_then(|at| at.checked_sub(range.start));
                 let stretch = text.get(range).unwrap_or_default();
@@ -366,6 +368,16 @@ impl Tokenizer {
             .or_else(|| self.vocabulary.find(text.as_bytes()))
     }
 
+    /// The tokens that the model expects before a text.
+    pub fn prefix(&self) -> &[u32] {
+        &self.prefix
+    }
+
+    /// The tokens that the model expects after a text.
+    pub fn suffix(&self) -> &[u32] {
+        &self.suffix
+    }
+
     /// The token that begins a text, if the model has one.
     pub fn bos(&self) -> Option<u32> {
         self.bos
@@ -379,6 +391,11 @@ impl Tokenizer {
     /// The token that stands for a hidden one, if the model is masked.
     pub fn mask(&self) -> Option<u32> {
         self.mask
+    }
+
+    /// The token for what no other token covers, if there is one.
+    pub fn unknown(&self) -> Option<u32> {
+        self.model.unknown()
     }
 
     /// The end-of-generation tokens (end of text, of turn, of message), ascending.

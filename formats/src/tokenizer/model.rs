@@ -202,6 +202,18 @@ impl TokenizerModel {
         }
     }
 
+    /// What is written before tokens that go on with a word, and after those that end one.
+    pub(super) fn affixes(&self) -> (&str, &str) {
+        match self {
+            TokenizerModel::Ranked(model) => (&model.affixes.continues, &model.affixes.ends),
+            TokenizerModel::WordPiece(model) => (model.continues(), ""),
+            TokenizerModel::Scored(_)
+            | TokenizerModel::Unigram(_)
+            | TokenizerModel::WordLevel { .. }
+            | TokenizerModel::Longest(_) => ("", ""),
+        }
+    }
+
     /// The token for what no other token covers.
     pub(super) fn unknown(&self) -> Option<u32> {
         match self {

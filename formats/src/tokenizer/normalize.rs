@@ -73,7 +73,7 @@ pub(super) fn normalize<'a>(
 
 impl NormalizerStep {
     /// Where the origin moves to; nowhere if the first character is dropped.
-    fn origin(&self, text: &str, at: usize, budget: &TextBudget) -> Option<usize> {
+    pub(super) fn origin(&self, text: &str, at: usize, budget: &TextBudget) -> Option<usize> {
         let (before, after) = text.split_at_checked(at)?;
         if let NormalizerStep::Prepend(prefix) = self {
             return Some(at + prefix.len());
@@ -86,7 +86,7 @@ impl NormalizerStep {
     }
 
     /// The changed text, or `None` if nothing changes or it would be over the budget.
-    fn apply(&self, text: &str, budget: &TextBudget) -> Option<String> {
+    pub(super) fn apply(&self, text: &str, budget: &TextBudget) -> Option<String> {
         match self {
             NormalizerStep::Prepend(prefix) => (!text.is_empty()).then(|| {
                 let mut changed = String::with_capacity(prefix.len() + text.len());

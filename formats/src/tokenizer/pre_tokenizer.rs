@@ -94,7 +94,7 @@ pub(super) fn words(
     }
 }
 
-fn spaced(text: &str) -> Cow<'_, str> {
+pub(super) fn spaced(text: &str) -> Cow<'_, str> {
     match text.starts_with(' ') || text.is_empty() {
         true => Cow::Borrowed(text),
         false => {
@@ -106,7 +106,7 @@ fn spaced(text: &str) -> Cow<'_, str> {
     }
 }
 
-fn metaspace(text: &str, sign: char, prepends: Prepends, starts: bool) -> String {
+pub(super) fn metaspace(text: &str, sign: char, prepends: Prepends, starts: bool) -> String {
     let begins = text.starts_with(sign) || text.starts_with(' ');
     let prepends = match prepends {
         Prepends::None => false,
@@ -122,7 +122,7 @@ fn metaspace(text: &str, sign: char, prepends: Prepends, starts: bool) -> String
 }
 
 /// Cuts as SentencePiece does: Japanese is of one script, spaces are of any.
-fn scripts(text: &str, piece: &mut dyn FnMut(Range<usize>)) {
+pub(super) fn scripts(text: &str, piece: &mut dyn FnMut(Range<usize>)) {
     let script = |character: char| match (character, character.script()) {
         (' ', _) | (_, Script::Unknown) => None,
         ('ー', _) | (_, Script::Hiragana | Script::Katakana) => Some(Script::Han),
@@ -146,7 +146,7 @@ fn scripts(text: &str, piece: &mut dyn FnMut(Range<usize>)) {
     }
 }
 
-fn lengths(text: &str, length: usize, piece: &mut dyn FnMut(Range<usize>)) {
+pub(super) fn lengths(text: &str, length: usize, piece: &mut dyn FnMut(Range<usize>)) {
     let mut start = 0;
     for (index, (at, _)) in text.char_indices().enumerate() {
         if index > 0 && index % length == 0 {

@@ -3,6 +3,7 @@
 mod cases;
 mod gguf;
 mod hf;
+mod offsets;
 mod parts;
 mod properties;
 mod seeds;
