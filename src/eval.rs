@@ -477,7 +477,7 @@ fn reads_one(model: &Model) -> bool {
 }
 
 /// A graph's outputs.
-fn emits(graph: &Graph) -> impl Iterator<Item = &Emit> {
+pub(crate) fn emits(graph: &Graph) -> impl Iterator<Item = &Emit> {
     graph.nodes.iter().filter_map(|node| match &node.op {
         Op::Emit(emit) => Some(emit),
         _ => None,

@@ -43,7 +43,8 @@
 //! | write text, token by token, with an iterator or a function | [`generate::Generator`], [`generate::generate`] |
 //! | choose tokens: temperature, top-k, penalties, Mirostat, … | [`sample`] |
 //! | talk with a model through its own template | [`chat`] |
-//! | embed texts, or get any other output of a model | [`Session::encode`], [`Session::feed`], [`Output`] |
+//! | embed texts, and compare them | [`tasks`] |
+//! | get any output of a model | [`Session::encode`], [`Session::feed`], [`Output`] |
 //! | run several sequences, share a prompt among them | [`SessionOptions::sequences`], [`Session::fork`] |
 //! | go back, or go on when the context is full | [`Session::rewind`], [`Session::checkpoint`], [`Session::discard`] |
 //! | keep a prompt's KV cache in a file | [`Session::snapshot`], [`Session::restore`] |
@@ -93,6 +94,7 @@ mod session;
 mod setters;
 mod state;
 mod synthetic;
+pub mod tasks;
 mod weights;
 
 pub use rillm_formats as formats;

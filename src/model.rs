@@ -20,8 +20,10 @@ use crate::models::{
 };
 use crate::pool::Pool;
 use crate::setters::setters;
-use crate::weights::{Files, Source, TokenizerFiles, Views, Weights, open, open_source};
-use rillm_formats::manifest::{Container, Manifest};
+use crate::weights::{
+    Files, ModuleFiles, Source, TokenizerFiles, Views, Weights, open, open_source,
+};
+use rillm_formats::manifest::{Array, Container, Manifest, MetadataValue, Strings};
 use rillm_formats::tokenizer::{HfFiles, Tokenizer};
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -45,12 +47,15 @@ pub struct ModelOptions {
     /// Workers, all of which then work at every run; `None` for one per physical core that this
     /// process may use, as far as sharing the work pays.
     pub threads: Option<usize>,
+    /// Without the head that its class has: what the encoder itself gives, as `AutoModel` does.
+    pub headless: bool,
 }
 
 setters! {
     ModelOptions {
         isa: impl Into<Option<Isa>>,
         threads: impl Into<Option<usize>>,
+        headless: bool,
     }
 }
 
@@ -82,6 +87,7 @@ struct Inner {
     pool: Pool,
     threads_asked: bool,
     tokenizer_files: TokenizerFiles,
+    module_files: ModuleFiles,
     /// Built when first asked for: a large vocabulary takes longer than all the rest.
     tokenizer: OnceLock<Result<Option<Tokenizer>, LoadError>>,
     limits: Limits,
@@ -139,12 +145,16 @@ impl Model {
         let kernels = Kernels::select(options.isa)
             .map_err(|error| LoadError::new(LoadErrorKind::Isa, error.to_string()))?;
         let Files {
-            manifest,
+            mut manifest,
             sources,
             tokenizer,
+            modules,
             notes,
             ..
         } = files;
+        if options.headless {
+            behead(&mut manifest);
+        }
         let (architecture, views, wiring) = wired(&manifest)?;
         let weights = Weights::resolve(&wiring, &views, sources, kernels)?;
         let limits = limits(&wiring);
@@ -161,6 +171,7 @@ impl Model {
             pool,
             threads_asked: options.threads.is_some(),
             tokenizer_files: tokenizer,
+            module_files: modules,
             tokenizer: OnceLock::new(),
             limits,
             notes,
@@ -212,6 +223,12 @@ impl Model {
     #[doc(hidden)]
     pub fn tokenizer_files(&self) -> &TokenizerFiles {
         &self.inner.tokenizer_files
+    }
+
+    /// What sentence-transformers keeps beside it in a Hugging Face folder.
+    #[doc(hidden)]
+    pub fn module_files(&self) -> &ModuleFiles {
+        &self.inner.module_files
     }
 
     /// The graph for a role, if the model has one.
@@ -355,6 +372,34 @@ impl Model {
     #[doc(hidden)]
     pub fn pool(&self) -> &Pool {
         &self.inner.pool
+    }
+}
+
+/// Gives a model of a class with a head the class without one.
+fn behead(manifest: &mut Manifest) {
+    /// What the tensors of heads are called: GGUF files with tensors that nothing uses are refused.
+    const HEADS: [&str; 6] = [
+        "classifier.",
+        "mlm_dense.",
+        "mlm_norm.",
+        "output.",
+        "output_copy.",
+        "qa_outputs.",
+    ];
+    let classes = manifest.metadata.0.get_mut("architectures");
+    let Some(MetadataValue::Array(Array::String(classes))) = classes else {
+        return;
+    };
+    let class = classes.get(0).map(String::from_utf8_lossy);
+    let Some((base, _)) = class.as_deref().and_then(|class| class.split_once("For")) else {
+        return;
+    };
+    let base = format!("{base}Model");
+    *classes = Strings::default();
+    classes.push(base.as_bytes());
+    if manifest.container == Container::Gguf {
+        let of_head = |name: &str| HEADS.iter().any(|begin| name.starts_with(begin));
+        manifest.tensors.retain(|name, _| !of_head(name));
     }
 }
 

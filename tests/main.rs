@@ -22,4 +22,5 @@ mod sample;
 mod state;
 mod support;
 mod synthetic;
+mod tasks;
 mod weights;

@@ -170,6 +170,7 @@ unsafe fn model_options(options: *const ModelSettings) -> Result<ModelOptions, F
         Ok(ModelOptions {
             isa,
             threads: Some(given.threads).filter(|&threads| threads > 0),
+            headless: false,
         })
     }
 }

@@ -4,7 +4,7 @@
 
 use super::draft::{DraftTensor, TensorSource};
 use super::generation::generation;
-use super::scaling;
+use super::{scaling, tasks};
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::{Catalog, View};
 use crate::model::{hf_files, open_tokenizer, used, wired};
@@ -63,19 +63,21 @@ pub(super) fn converted(
     let embedding = find(&tensors, "token_embd.weight");
     let rows = embedding.and_then(|tensor| tensor.shape.first()).copied();
     let (vocabulary, more) = text(files, rows.unwrap_or(0));
-    let notes = files.notes.iter().cloned().chain(more).collect();
+    let notes: Vec<String> = files.notes.iter().cloned().chain(more).collect();
     if let (Some(rows), None) = (rows, vocabulary.value("tokenizer.ggml.model")) {
         // Other readers insist on the one, and then on the other.
         let none = MetadataValue::String("none".into());
         keys.bare.0.insert("tokenizer.ggml.model".into(), none);
         keys.put("vocab_size", MetadataValue::U32(rows as u32));
     }
+    let (task, lost) = tasks::keys(files, keys.architecture);
     let mut metadata = named(keys, files);
     if architecture.family == Family::EncoderDecoder {
         metadata.0.extend(generation(&manifest.metadata).0);
     }
     metadata.0.extend(vocabulary.0);
-    Ok((metadata, tensors, notes))
+    metadata.0.extend(task.0);
+    Ok((metadata, tensors, [notes, lost].concat()))
 }
 
 /// Hyperparameters under their canonical names.

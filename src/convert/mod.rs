@@ -5,6 +5,7 @@ mod draft;
 mod generation;
 mod hugging_face;
 mod scaling;
+mod tasks;
 
 pub use draft::{Draft, ValueSource};
 pub(crate) use draft::{DraftTensor, TensorSource};

@@ -2,7 +2,7 @@
 //! are none.
 
 use super::open::{PICKLE, POINTER, format, io as unreadable, is_pointer};
-use super::{Files, Source, TokenizerFiles, quantized};
+use super::{Files, ModuleFiles, Source, TokenizerFiles, quantized};
 use crate::error::{LoadError, LoadErrorKind};
 use crate::models::{recognise, unwrap_config};
 use rillm_formats::manifest::Metadata;
@@ -77,6 +77,7 @@ pub(super) fn open(path: &Path) -> Result<Files, LoadError> {
         manifest,
         sources,
         tokenizer,
+        modules: ModuleFiles::read(folder)?,
         path: path.to_path_buf(),
         notes,
     })
@@ -296,7 +297,7 @@ fn rwkv_vocabulary(folder: &Path) -> Result<Option<Vec<u8>>, LoadError> {
     texts.last().map_or(Ok(None), |path| read(path).map(Some))
 }
 
-fn with_extension(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, LoadError> {
+pub(super) fn with_extension(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, LoadError> {
     let entries = std::fs::read_dir(folder).map_err(|error| unreadable(folder, &error))?;
     let mut found: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -315,13 +316,13 @@ fn folders(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn name_of(path: &Path) -> String {
+pub(super) fn name_of(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()
 }
 
 /// A file that is done without if it is not there.
-fn file(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, LoadError> {
+pub(super) fn file(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, LoadError> {
     let path = folder.join(name);
     if path.is_file() {
         read(&path).map(Some)

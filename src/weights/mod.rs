@@ -5,6 +5,7 @@
 
 mod folder;
 mod map;
+mod modules;
 mod names;
 mod open;
 mod quantized;
@@ -12,6 +13,7 @@ mod stamp;
 mod stored;
 
 pub use map::Source;
+pub use modules::ModuleFiles;
 pub use names::{Found, Views};
 pub use open::{Files, TokenizerFiles, open, open_source};
 pub use stamp::FileStamp;

@@ -1,7 +1,7 @@
 //! From a path to mapped files and a manifest.
 
-use super::Source;
 use super::folder::{self, holder};
+use super::{ModuleFiles, Source};
 use crate::error::{LoadError, LoadErrorKind};
 use rillm_formats::manifest::Manifest;
 use rillm_formats::{FormatError, gguf};
@@ -17,6 +17,8 @@ pub struct Files {
     pub sources: Vec<Source>,
     /// Where the tokenizer is, if it is not in the metadata.
     pub tokenizer: TokenizerFiles,
+    /// What sentence-transformers keeps beside it.
+    pub modules: ModuleFiles,
     /// The path that was asked for.
     pub path: PathBuf,
     /// What of it could not be read and is done without, and what that means: a line each.
@@ -60,6 +62,17 @@ impl Files {
 }
 
 impl TokenizerFiles {
+    /// The most tokens of a text that the tokenizer's settings say, those around it among them.
+    pub fn model_max_length(&self) -> Option<u32> {
+        let config = self.tokenizer_config.as_deref()?;
+        let config: serde_json::Value = serde_json::from_slice(config).ok()?;
+        let length = config.get("model_max_length")?.as_f64()?;
+        // Where nobody set it, it is a number without a meaning, of thirty digits.
+        (1.0..=f64::from(u32::MAX))
+            .contains(&length)
+            .then_some(length as u32)
+    }
+
     /// The chat template, from a file of its own or from `tokenizer_config.json`; of several,
     /// the default one.
     pub fn chat_template(&self) -> Option<String> {
@@ -103,6 +116,7 @@ pub fn open_source(source: Source) -> Result<Files, LoadError> {
     let parsed = gguf::parse(source.bytes(), 0).map_err(format)?;
     let manifest = gguf::merge(vec![parsed]).map_err(format)?;
     Ok(Files {
+        modules: ModuleFiles::of_gguf(&manifest.metadata),
         manifest,
         sources: vec![source],
         tokenizer: TokenizerFiles::default(),
@@ -151,6 +165,7 @@ fn file(path: &Path) -> Result<Files, LoadError> {
     let manifest = gguf::merge(parsed).map_err(|error| format(error).at(path))?;
     let tokenizer = TokenizerFiles::default();
     Ok(Files {
+        modules: ModuleFiles::of_gguf(&manifest.metadata),
         manifest,
         sources,
         tokenizer,

@@ -64,6 +64,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     ("chat", &["model"]),
+    (
+        "tasks",
+        &[
+            "error", "eval", "exec", "graph", "model", "quant", "session", "setters", "weights",
+        ],
+    ),
     ("eval", &["error", "exec", "graph", "model", "session"]),
     (
         "capi",

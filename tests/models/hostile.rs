@@ -93,6 +93,7 @@ impl Checkpoint {
             manifest: safetensors::merge(config, vec![parsed], None).map_err(refused)?,
             sources: vec![Source::Owned(self.weights.clone())],
             tokenizer: TokenizerFiles::default(),
+            modules: Default::default(),
             path: PathBuf::new(),
             notes: Vec::new(),
         };

@@ -45,6 +45,7 @@ fn files(tensors: &[Stored<'_>]) -> Files {
         manifest: safetensors::merge(config, vec![parsed], None).unwrap(),
         sources: vec![Source::Owned(bytes)],
         tokenizer: TokenizerFiles::default(),
+        modules: Default::default(),
         path: "".into(),
         notes: Vec::new(),
     }

@@ -1,0 +1,400 @@
+//! What sentence-transformers does with a model's output, as the files beside the model say.
+
+use super::pooling::Pooling;
+use super::similar::Similarity;
+use crate::error::{LoadError, LoadErrorKind};
+use crate::model::Model;
+use crate::quant;
+use crate::weights::ModuleFiles;
+use rillm_formats::manifest::Container;
+use rillm_formats::safetensors;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// From a text to its vector, around the model.
+#[derive(Clone, Debug)]
+pub(super) struct Modules {
+    /// One, or several whose vectors stand side by side.
+    pub(super) poolings: Vec<Pooling>,
+    /// Whether a prompt's tokens are pooled as well.
+    pub(super) includes_prompt: bool,
+    pub(super) layers: Vec<VectorLayer>,
+    /// By name.
+    pub(super) prompts: BTreeMap<String, String>,
+    pub(super) default_prompt_name: Option<String>,
+    pub(super) similarity: Similarity,
+    pub(super) max_seq_length: Option<usize>,
+    pub(super) lowercases: bool,
+}
+
+/// A module that changes a vector.
+#[derive(Clone, Debug)]
+pub(super) enum VectorLayer {
+    /// To length 1.
+    Normalize,
+    Dense(DenseLayer),
+    LayerNorm {
+        weight: Vec<f32>,
+        bias: Vec<f32>,
+    },
+}
+
+/// y = f(W x + b)
+#[derive(Clone, Debug)]
+pub(super) struct DenseLayer {
+    /// Row by row.
+    weight: Vec<f32>,
+    bias: Option<Vec<f32>>,
+    columns: usize,
+    activation: fn(f32) -> f32,
+}
+
+impl Default for Modules {
+    /// What sentence-transformers makes of a model that it knows nothing of.
+    fn default() -> Modules {
+        let names = ["query", "document"];
+        Modules {
+            poolings: vec![Pooling::Mean],
+            includes_prompt: true,
+            layers: Vec::new(),
+            prompts: names.map(|name| (name.to_string(), String::new())).into(),
+            default_prompt_name: None,
+            similarity: Similarity::Cosine,
+            max_seq_length: None,
+            lowercases: false,
+        }
+    }
+}
+
+impl Modules {
+    /// What a model's files say; `width` is that of its output.
+    pub(super) fn of(model: &Model, width: usize) -> Result<Modules, LoadError> {
+        let files = model.module_files();
+        let mut modules = Modules::default();
+        if let Some(bytes) = &files.settings {
+            modules.settings(&object(bytes, "config_sentence_transformers.json")?)?;
+        }
+        if let Some(bytes) = &files.transformer {
+            let config = object(bytes, "sentence_…_config.json")?;
+            modules.max_seq_length = match config.get("max_seq_length") {
+                None | Some(Value::Null) => None,
+                Some(length) => Some(
+                    length
+                        .as_u64()
+                        .and_then(|length| usize::try_from(length).ok())
+                        .filter(|length| *length > 0)
+                        .ok_or_else(|| {
+                            bad(format!(
+                                "sentence_…_config.json: max_seq_length is {length}, expected a number from 1 on"
+                            ))
+                        })?,
+                ),
+            };
+            modules.lowercases = flag(&config, "do_lower_case", false);
+        }
+        match &files.modules {
+            Some(bytes) => modules.list(bytes, files, width)?,
+            None if model.manifest().container == Container::Gguf => modules.gguf(model)?,
+            None => {}
+        }
+        Ok(modules)
+    }
+
+    fn settings(&mut self, settings: &Value) -> Result<(), LoadError> {
+        const FILE: &str = "config_sentence_transformers.json";
+        for (name, prompt) in settings
+            .get("prompts")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
+            let text = prompt.as_str().ok_or_else(|| {
+                bad(format!(
+                    "{FILE}: prompt {name:?} is {prompt}, expected a text"
+                ))
+            })?;
+            self.prompts.insert(name.clone(), text.to_string());
+        }
+        let text = |key: &str| settings.get(key).and_then(Value::as_str);
+        self.default_prompt_name = text("default_prompt_name").map(str::to_string);
+        if let Some(name) = text("similarity_fn_name") {
+            self.similarity = name
+                .parse()
+                .map_err(|error| bad(format!("{FILE}: similarity_fn_name: {error}")))?;
+        }
+        if let Some(name) = &self.default_prompt_name
+            && !self.prompts.contains_key(name)
+        {
+            return Err(bad(format!(
+                "{FILE}: default_prompt_name is {name:?}, which is none of its prompts"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The modules of `modules.json`: a transformer, a pooling, and what changes the vector.
+    fn list(&mut self, bytes: &[u8], files: &ModuleFiles, width: usize) -> Result<(), LoadError> {
+        const FILE: &str = "modules.json";
+        let list: Value = parsed(bytes, FILE)?;
+        let list = list
+            .as_array()
+            .ok_or_else(|| bad(format!("{FILE}: expected a list of modules")))?;
+        self.poolings.clear();
+        let mut width = width;
+        for (index, module) in list.iter().enumerate() {
+            let text = |key: &str| module.get(key).and_then(Value::as_str).unwrap_or_default();
+            let (path, class) = (text("path"), text("type"));
+            let kind = class.rsplit('.').next().unwrap_or_default();
+            let file = format!("{path}/config.json");
+            let config = || match files.configs.get(path) {
+                Some(bytes) => object(bytes, &file),
+                None => Err(bad(format!(
+                    "{FILE} has a module {kind}, but there is no {file}"
+                ))),
+            };
+            match (index, kind) {
+                (0, "Transformer") if path.is_empty() => {}
+                (_, "Pooling") if self.poolings.is_empty() => {
+                    let config = config()?;
+                    self.pooling(&config, &file)?;
+                    width *= self.poolings.len();
+                }
+                (_, "Normalize") if !self.poolings.is_empty() => {
+                    self.layers.push(VectorLayer::Normalize);
+                }
+                (_, "Dense") if !self.poolings.is_empty() => {
+                    let dense = DenseLayer::read(&config()?, files, path, width)?;
+                    width = dense.weight.len() / dense.columns;
+                    self.layers.push(VectorLayer::Dense(dense));
+                }
+                (_, "LayerNorm") if !self.poolings.is_empty() => {
+                    let tensor = |name: &str| tensor(files, path, name, &[width]);
+                    let (weight, bias) = (tensor("norm.weight")?, tensor("norm.bias")?);
+                    self.layers.push(VectorLayer::LayerNorm { weight, bias });
+                }
+                (_, "Dropout") => {}
+                _ => {
+                    return Err(bad(format!(
+                        "{FILE}: module {index} is {class:?} in {path:?}, expected a Transformer in \
+                         \"\", a Pooling, and then Dense, LayerNorm or Normalize"
+                    )));
+                }
+            }
+        }
+        match self.poolings.is_empty() {
+            true => Err(bad(format!("{FILE} has no module Pooling"))),
+            false => Ok(()),
+        }
+    }
+
+    fn pooling(&mut self, config: &Value, file: &str) -> Result<(), LoadError> {
+        for key in config.as_object().into_iter().flatten().map(|(key, _)| key) {
+            let known = Pooling::ALL.iter().any(|pooling| pooling.key() == key);
+            if key.starts_with("pooling_mode_") && !known {
+                return Err(bad(format!("{file}: key {key:?} is not known")));
+            }
+        }
+        let asked = |pooling: &Pooling| {
+            // Files from before the others were there say nothing of them.
+            flag(config, pooling.key(), *pooling == Pooling::Mean)
+        };
+        self.poolings = match config.get("pooling_mode").and_then(Value::as_str) {
+            Some(name) => vec![
+                name.parse()
+                    .map_err(|error| bad(format!("{file}: {error}")))?,
+            ],
+            None => Pooling::ALL.into_iter().filter(asked).collect(),
+        };
+        if self.poolings.is_empty() {
+            return Err(bad(format!("{file} asks for no way of pooling")));
+        }
+        self.includes_prompt = flag(config, "include_prompt", true);
+        Ok(())
+    }
+
+    /// What GGUF files say: how to pool. Their vectors have length 1, as llama.cpp gives them.
+    fn gguf(&mut self, model: &Model) -> Result<(), LoadError> {
+        let manifest = model.manifest();
+        let key = format!("{}.pooling_type", manifest.architecture);
+        self.poolings = vec![match manifest.metadata.u64(&key) {
+            None | Some(0 | 1) => Pooling::Mean,
+            Some(2) => Pooling::Cls,
+            Some(3) => Pooling::LastToken,
+            Some(4) => {
+                return Err(bad(format!(
+                    "{key} is 4: this model ranks texts and does not embed them"
+                )));
+            }
+            Some(other) => {
+                return Err(bad(format!(
+                    "{key} is {other}, expected 1 (mean), 2 (cls) or 3 (last)"
+                )));
+            }
+        }];
+        self.layers.push(VectorLayer::Normalize);
+        Ok(())
+    }
+}
+
+impl VectorLayer {
+    pub(super) fn apply(&self, vector: &mut Vec<f32>) {
+        match self {
+            VectorLayer::Normalize => normalize(vector),
+            VectorLayer::Dense(dense) => *vector = dense.apply(vector),
+            VectorLayer::LayerNorm { weight, bias } => {
+                const EPSILON: f64 = 1e-5;
+                let count = vector.len().max(1) as f64;
+                let mean = vector.iter().copied().map(f64::from).sum::<f64>() / count;
+                let centred = |x: f32| f64::from(x) - mean;
+                let variance = vector.iter().map(|x| centred(*x).powi(2)).sum::<f64>() / count;
+                let scale = 1.0 / (variance + EPSILON).sqrt();
+                for ((x, w), b) in vector.iter_mut().zip(weight).zip(bias) {
+                    *x = (centred(*x) * scale * f64::from(*w) + f64::from(*b)) as f32;
+                }
+            }
+        }
+    }
+}
+
+/// To length 1; a vector of zeros stays as it is.
+pub(super) fn normalize(vector: &mut [f32]) {
+    let square: f64 = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
+    let length = square.sqrt().max(1e-12);
+    for x in vector {
+        *x = (f64::from(*x) / length) as f32;
+    }
+}
+
+impl DenseLayer {
+    fn read(
+        config: &Value,
+        files: &ModuleFiles,
+        path: &str,
+        width: usize,
+    ) -> Result<DenseLayer, LoadError> {
+        let count = |key: &str| {
+            let found = config.get(key).and_then(Value::as_u64);
+            let found = found.and_then(|count| usize::try_from(count).ok());
+            found
+                .filter(|count| *count > 0)
+                .ok_or_else(|| bad(format!("{path}/config.json: {key} is no number from 1 on")))
+        };
+        let (columns, rows) = (count("in_features")?, count("out_features")?);
+        if columns != width {
+            return Err(bad(format!(
+                "{path}/config.json: in_features is {columns}, but what comes before has {width} dimensions"
+            )));
+        }
+        let name = config.get("activation_function").and_then(Value::as_str);
+        let name = name.unwrap_or("torch.nn.modules.activation.Tanh");
+        let bias = match flag(config, "bias", true) {
+            true => Some(tensor(files, path, "linear.bias", &[rows])?),
+            false => None,
+        };
+        Ok(DenseLayer {
+            weight: tensor(files, path, "linear.weight", &[rows, columns])?,
+            bias,
+            columns,
+            activation: activation(name).ok_or_else(|| {
+                bad(format!(
+                    "{path}/config.json: activation_function {name:?} is not known"
+                ))
+            })?,
+        })
+    }
+
+    fn apply(&self, x: &[f32]) -> Vec<f32> {
+        let rows = self.weight.chunks_exact(self.columns);
+        let products = rows.map(|row| {
+            let terms = row
+                .iter()
+                .zip(x)
+                .map(|(w, x)| f64::from(*w) * f64::from(*x));
+            terms.sum::<f64>()
+        });
+        let mut y: Vec<f32> = products.map(|sum| sum as f32).collect();
+        if let Some(bias) = &self.bias {
+            y.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+        }
+        y.iter_mut().for_each(|y| *y = (self.activation)(*y));
+        y
+    }
+}
+
+/// A function by the name of its class in torch.
+pub(super) fn activation(class: &str) -> Option<fn(f32) -> f32> {
+    Some(match class.rsplit('.').next()? {
+        "Identity" => |x| x,
+        "Tanh" => f32::tanh,
+        "Sigmoid" => sigmoid,
+        "ReLU" => |x| x.max(0.0),
+        "SiLU" => |x| x * sigmoid(x),
+        _ => return None,
+    })
+}
+
+/// 1 / (1 + exp(−x))
+pub(super) fn sigmoid(x: f32) -> f32 {
+    (1.0 / (1.0 + (-f64::from(x)).exp())) as f32
+}
+
+/// A module's tensor of this shape, as floats.
+fn tensor(
+    files: &ModuleFiles,
+    path: &str,
+    name: &str,
+    shape: &[usize],
+) -> Result<Vec<f32>, LoadError> {
+    let file = format!("{path}/model.safetensors");
+    let bytes = files
+        .weights
+        .get(path)
+        .ok_or_else(|| bad(format!("there is no {file}, which modules.json asks for")))?;
+    let parsed = safetensors::parse(bytes, 0).map_err(|error| bad(format!("{file}: {error}")))?;
+    let found = parsed.tensors.iter().find(|(other, _)| other == name);
+    let (_, info) = found.ok_or_else(|| bad(format!("{file}: tensor {name} is missing")))?;
+    let extents: Vec<usize> = info.shape.0.iter().map(|extent| *extent as usize).collect();
+    if extents != shape {
+        return Err(bad(format!(
+            "{file}: tensor {name} has shape {extents:?}, expected {shape:?}"
+        )));
+    }
+    let decode = quant::decode(info.dtype);
+    let stored = usize::try_from(info.range.start)
+        .ok()
+        .zip(usize::try_from(info.range.end).ok())
+        .and_then(|(start, end)| bytes.get(start..end));
+    let (decode, stored) = decode.zip(stored).ok_or_else(|| {
+        bad(format!(
+            "{file}: tensor {name} is of type {}",
+            info.dtype.name()
+        ))
+    })?;
+    let mut values = vec![0.0; shape.iter().product()];
+    decode(stored, &mut values);
+    match values.iter().all(|value| value.is_finite()) {
+        true => Ok(values),
+        false => Err(bad(format!(
+            "{file}: tensor {name} holds a value that is not finite"
+        ))),
+    }
+}
+
+fn flag(config: &Value, key: &str, unsaid: bool) -> bool {
+    config.get(key).and_then(Value::as_bool).unwrap_or(unsaid)
+}
+
+fn parsed(bytes: &[u8], file: &str) -> Result<Value, LoadError> {
+    serde_json::from_slice(bytes).map_err(|error| bad(format!("{file}: {error}")))
+}
+
+fn object(bytes: &[u8], file: &str) -> Result<Value, LoadError> {
+    match parsed(bytes, file)? {
+        object @ Value::Object(_) => Ok(object),
+        _ => Err(bad(format!("{file}: expected an object of settings"))),
+    }
+}
+
+fn bad(what: String) -> LoadError {
+    LoadError::new(LoadErrorKind::Format, what)
+}

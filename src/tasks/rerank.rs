@@ -1,0 +1,152 @@
+//! How well texts answer a query, by a cross-encoder that reads both at once.
+
+use super::BATCH_TOKENS;
+use super::labels::pair_function;
+use super::run::{TaskRunner, TokenInput, width_of};
+use super::similar::{SearchHit, best};
+use super::texts::{Truncation, max_length, pair};
+use crate::error::{LoadError, LoadErrorKind, RunError};
+use crate::graph::RowSpace;
+use crate::model::Model;
+use crate::setters::setters;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+/// The output that is a pair's score.
+const OUTPUT: &str = "logits";
+
+/// How pairs are scored, where it is not to be as the model's files say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RerankOptions {
+    /// Whether scores are the model's logits themselves.
+    pub raw_scores: bool,
+    /// The most tokens of a pair: of the longer text the rest is cut off.
+    pub max_length: Option<usize>,
+    /// Tokens that are run at a time.
+    pub batch_tokens: Option<usize>,
+}
+
+setters! {
+    RerankOptions {
+        raw_scores: bool,
+        max_length: impl Into<Option<usize>>,
+        batch_tokens: impl Into<Option<usize>>,
+    }
+}
+
+/// A cross-encoder: sentence-transformers' `CrossEncoder`.
+///
+/// ```
+/// use rillm::tasks::{RerankOptions, Reranker};
+/// use rillm::{Model, ModelOptions};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let model = Model::open("tests/data/tasks/rerank", ModelOptions::default())?;
+/// let mut reranker = Reranker::new(&model, RerankOptions::default())?;
+/// let texts = ["the king of Paris", "a small river", "Mary lives in London"];
+/// let ranked = reranker.rank("who is the queen?", &texts)?;
+/// assert_eq!(ranked.len(), 3);
+/// assert!(ranked[0].score >= ranked[1].score && ranked[1].score >= ranked[2].score);
+/// println!("{}", texts[ranked[0].corpus_id]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Reranker {
+    runner: TaskRunner,
+    function: fn(f32) -> f32,
+    max_length: usize,
+    truncated: usize,
+}
+
+impl Reranker {
+    /// A model with one logit for each pair of texts.
+    ///
+    /// # Errors
+    /// A model with other outputs, without a tokenizer, or with a function of scores that is not
+    /// known.
+    pub fn new(model: &Model, options: RerankOptions) -> Result<Reranker, LoadError> {
+        model.tokenizer()?;
+        let labels = width_of(model, OUTPUT, RowSpace::Sequence)?;
+        if labels != 1 {
+            let what = format!(
+                "a reranker gives one logit for each pair of texts, this model gives {labels}: \
+                 does it classify?"
+            );
+            return Err(LoadError::new(LoadErrorKind::Unsupported, what));
+        }
+        let budget = options.batch_tokens.unwrap_or(BATCH_TOKENS);
+        let most = options.max_length.unwrap_or(usize::MAX);
+        Ok(Reranker {
+            runner: TaskRunner::new(model, budget, OUTPUT, RowSpace::Sequence)?,
+            function: match options.raw_scores {
+                true => |x| x,
+                false => pair_function(model)?,
+            },
+            max_length: most.min(max_length(model)),
+            truncated: 0,
+        })
+    }
+
+    /// The score of each pair.
+    ///
+    /// # Errors
+    /// Whatever [`Session::encode`](crate::Session::encode) refuses.
+    pub fn predict<T: AsRef<str>>(&mut self, pairs: &[(T, T)]) -> Result<Vec<f32>, RunError> {
+        let model = self.runner.model().clone();
+        let mut inputs: Vec<TokenInput> = Vec::with_capacity(pairs.len());
+        for (query, text) in pairs {
+            let (query, text) = (query.as_ref(), text.as_ref());
+            let (input, is_cut) = pair(
+                &model,
+                query,
+                text,
+                self.max_length,
+                Truncation::LongestFirst,
+            )?;
+            self.truncated += usize::from(is_cut);
+            inputs.push(input);
+        }
+        let mut scores = vec![0.0; pairs.len()];
+        let function = self.function;
+        self.runner.run(&inputs, &mut |output| {
+            if output.name == OUTPUT {
+                scores[output.input] = output.values.first().map_or(0.0, |x| function(*x));
+            }
+        })?;
+        Ok(scores)
+    }
+
+    /// All documents by how well they answer the query, the best first.
+    ///
+    /// # Errors
+    /// As [`Reranker::predict`].
+    pub fn rank<T: AsRef<str>>(
+        &mut self,
+        query: &str,
+        documents: &[T],
+    ) -> Result<Vec<SearchHit>, RunError> {
+        let pairs: Vec<(&str, &str)> = documents
+            .iter()
+            .map(|document| (query, document.as_ref()))
+            .collect();
+        let scores = self.predict(&pairs)?;
+        Ok(best(scores.into_iter(), usize::MAX))
+    }
+
+    /// The most tokens of a pair, those around the texts among them.
+    pub fn max_length(&self) -> usize {
+        self.max_length
+    }
+
+    /// How many pairs were longer than that, and cut, so far.
+    pub fn truncated(&self) -> usize {
+        self.truncated
+    }
+
+    /// Counts the pairs scored so far, for whoever shows progress.
+    pub fn progress(&self) -> Arc<AtomicU64> {
+        self.runner.done()
+    }
+}

@@ -1,0 +1,210 @@
+//! Many inputs through one model, as many at a time as a budget of tokens holds.
+
+use crate::error::{LoadError, LoadErrorKind, RunError};
+use crate::eval::emits;
+use crate::exec::{Output, Row};
+use crate::graph::{Role, RowSpace};
+use crate::model::Model;
+use crate::session::{Session, SessionOptions};
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Most inputs of one run.
+const SEQUENCES: usize = 256;
+
+/// A text, or a pair of them, as the model takes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct TokenInput {
+    pub(super) ids: Vec<u32>,
+    /// Token types; none for zeros.
+    pub(super) types: Vec<u32>,
+}
+
+/// One row of an output, and whose it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TaskOutput<'a> {
+    /// transformers' name.
+    pub(super) name: &'static str,
+    /// Index of the input.
+    pub(super) input: usize,
+    /// Which of its tokens.
+    pub(super) token: usize,
+    pub(super) values: &'a [f32],
+}
+
+/// A model and the working memory in which its inputs are run.
+#[derive(Debug)]
+pub(super) struct TaskRunner {
+    model: Model,
+    /// As large as what has been run so far wanted it.
+    session: Option<Session>,
+    batch_tokens: usize,
+    done: Arc<AtomicU64>,
+}
+
+impl TaskRunner {
+    /// A model that has this output.
+    pub(super) fn new(
+        model: &Model,
+        batch_tokens: usize,
+        output: &'static str,
+        space: RowSpace,
+    ) -> Result<TaskRunner, LoadError> {
+        width_of(model, output, space)?;
+        Ok(TaskRunner {
+            model: model.clone(),
+            session: None,
+            batch_tokens: batch_tokens.clamp(1, SessionOptions::MOST),
+            done: Arc::default(),
+        })
+    }
+
+    pub(super) fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Counts the inputs that have been run.
+    pub(super) fn done(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.done)
+    }
+
+    /// Runs the inputs, in an order of its own; rows of one input come in theirs.
+    pub(super) fn run(
+        &mut self,
+        inputs: &[TokenInput],
+        sink: &mut (dyn FnMut(TaskOutput<'_>) + Send),
+    ) -> Result<(), RunError> {
+        if let Some(empty) = inputs.iter().position(|input| input.ids.is_empty()) {
+            return Err(RunError::Input(format!("text {empty} has no tokens")));
+        }
+        let mut order: Vec<usize> = (0..inputs.len()).collect();
+        // Equal ones in their order: the first run is the largest, and reserves what all need.
+        order.sort_by_key(|index| Reverse(inputs[*index].ids.len()));
+        let mut rows = Vec::new();
+        let mut places: Vec<(usize, usize)> = Vec::new();
+        let mut rest = &order[..];
+        while !rest.is_empty() {
+            let (batch, after) = rest.split_at(batch_len(inputs, rest, self.batch_tokens));
+            rest = after;
+            rows.clear();
+            places.clear();
+            for (sequence, &input) in (0..).zip(batch) {
+                let TokenInput { ids, types } = &inputs[input];
+                for (token, &id) in ids.iter().enumerate() {
+                    rows.push(Row {
+                        token: id,
+                        position: token as u64,
+                        sequence,
+                        emit: true,
+                        token_type: types.get(token).copied().unwrap_or(0),
+                        ..Row::default()
+                    });
+                    places.push((input, token));
+                }
+            }
+            let longest = inputs[batch[0]].ids.len();
+            let encodes = self.model.encodes();
+            let session = self.session(rows.len(), longest, batch.len())?;
+            let mut forward = |output: Output<'_>| {
+                let (input, token) = places[output.row];
+                sink(TaskOutput {
+                    name: output.name,
+                    input,
+                    token,
+                    values: output.values,
+                });
+            };
+            if encodes {
+                session.encode(&rows, &mut forward)?;
+            } else {
+                session.feed(&rows, &mut forward)?;
+                for sequence in 0..batch.len() {
+                    session.reset(sequence as u32)?;
+                }
+            }
+            self.done.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// A session that holds so many rows of so many sequences, of which none is longer.
+    fn session(
+        &mut self,
+        rows: usize,
+        longest: usize,
+        sequences: usize,
+    ) -> Result<&mut Session, RunError> {
+        let fits = |session: &&mut Session| {
+            let options = session.options();
+            options.source >= rows && options.context >= longest && options.sequences >= sequences
+        };
+        if self.session.as_mut().filter(fits).is_none() {
+            // What grows grows by much, so that texts that come one by one do not reserve each time.
+            let most = self.batch_tokens.max(longest);
+            let options = SessionOptions {
+                context: longest.next_power_of_two().min(SessionOptions::MOST),
+                sequences: sequences.next_power_of_two(),
+                source: rows.next_power_of_two().min(most).max(rows),
+                checkpoints: 0,
+                ..SessionOptions::default()
+            };
+            // The old one's memory is given back before the new one's is asked for.
+            self.session = None;
+            self.session = Some(Session::new(&self.model, options)?);
+        }
+        match &mut self.session {
+            Some(session) => Ok(session),
+            // It was just made.
+            None => Err(RunError::Panicked),
+        }
+    }
+}
+
+/// How many of the inputs, of which the first is the longest, are run together.
+fn batch_len(inputs: &[TokenInput], order: &[usize], budget: usize) -> usize {
+    let mut tokens = 0;
+    let fits = |index: &&usize| {
+        tokens += inputs[**index].ids.len();
+        tokens <= budget
+    };
+    order.iter().take(SEQUENCES).take_while(fits).count().max(1)
+}
+
+/// The width of an output that a task wants.
+///
+/// # Errors
+/// The model has other outputs.
+pub(super) fn width_of(
+    model: &Model,
+    output: &'static str,
+    space: RowSpace,
+) -> Result<usize, LoadError> {
+    let graphs = [Role::Encode, Role::Decode]
+        .into_iter()
+        .filter_map(|role| model.graph(role));
+    let mut outputs = Vec::new();
+    let all = graphs.flat_map(|graph| emits(graph).map(|emit| (emit.name, graph.info(emit.x))));
+    for (name, info) in all {
+        let (found, width) = (info.space, info.width);
+        // Of a decoder the rows asked for are those of all positions.
+        let fits = found == space || (space == RowSpace::Source && found != RowSpace::Sequence);
+        if name == output && fits && (model.encodes() != model.decodes()) {
+            return Ok(width);
+        }
+        outputs.push(match found {
+            RowSpace::Sequence => format!("{name} for each text"),
+            _ => format!("{name} for each token"),
+        });
+    }
+    let wanted = match space {
+        RowSpace::Sequence => format!("{output} for each text"),
+        _ => format!("{output} for each token"),
+    };
+    let what = format!(
+        "this task needs a model that gives {wanted}, {} gives {}",
+        model.title(),
+        outputs.join(", ")
+    );
+    Err(LoadError::new(LoadErrorKind::Unsupported, what))
+}

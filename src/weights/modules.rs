@@ -1,0 +1,113 @@
+//! What sentence-transformers keeps beside a model: the modules that its output goes through, and how
+//! texts are put to it.
+
+use super::folder::{file, name_of, with_extension};
+use crate::error::LoadError;
+use rillm_formats::manifest::{Metadata, MetadataValue};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Component, Path};
+
+/// The files that sentence-transformers wrote into a folder, as far as they are there.
+#[derive(Clone, Debug, Default)]
+pub struct ModuleFiles {
+    /// `modules.json`: which modules there are, in their order.
+    pub modules: Option<Vec<u8>>,
+    /// `config_sentence_transformers.json`: prompts, and how vectors are compared.
+    pub settings: Option<Vec<u8>>,
+    /// `sentence_…_config.json`: how long a text may be.
+    pub transformer: Option<Vec<u8>>,
+    /// By the folders that `modules.json` names: `config.json`.
+    pub configs: BTreeMap<String, Vec<u8>>,
+    /// By the folders of modules that have weights of their own: `model.safetensors`.
+    pub weights: BTreeMap<String, Vec<u8>>,
+}
+
+/// Modules behind the transformer that have weights.
+const WEIGHTED: [&str; 2] = [".Dense", ".LayerNorm"];
+
+/// Before their names in GGUF files, where the files are texts.
+const KEYS: &str = "sentence_transformers.";
+
+impl ModuleFiles {
+    /// The files as keys and texts of a GGUF file; weights have no place there.
+    pub(crate) fn texts(&self) -> Vec<(String, String)> {
+        let named = [
+            ("modules", &self.modules),
+            ("settings", &self.settings),
+            ("transformer", &self.transformer),
+        ];
+        let named = named.into_iter();
+        let named = named.filter_map(|(name, bytes)| Some((name.to_string(), bytes.as_ref()?)));
+        let configs = self.configs.iter();
+        let configs = configs.map(|(path, bytes)| (format!("config.{path}"), bytes));
+        let texts = named.chain(configs).map(|(name, bytes)| {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            (format!("{KEYS}{name}"), text)
+        });
+        texts.collect()
+    }
+
+    /// The files that a GGUF file holds as texts.
+    pub(super) fn of_gguf(metadata: &Metadata) -> ModuleFiles {
+        let mut files = ModuleFiles::default();
+        for (key, value) in metadata.0.range(KEYS.to_string()..) {
+            let (Some(name), MetadataValue::String(text)) = (key.strip_prefix(KEYS), value) else {
+                break;
+            };
+            let bytes = text.clone().into_bytes();
+            match (name, name.strip_prefix("config.")) {
+                ("modules", _) => files.modules = Some(bytes),
+                ("settings", _) => files.settings = Some(bytes),
+                ("transformer", _) => files.transformer = Some(bytes),
+                (_, Some(path)) => {
+                    files.configs.insert(path.to_string(), bytes);
+                }
+                _ => {}
+            }
+        }
+        files
+    }
+
+    /// Reads what is there. Whether it makes sense is for those to say who use it.
+    pub(super) fn read(folder: &Path) -> Result<ModuleFiles, LoadError> {
+        let mut files = ModuleFiles {
+            modules: file(folder, "modules.json")?,
+            settings: file(folder, "config_sentence_transformers.json")?,
+            ..ModuleFiles::default()
+        };
+        // Called after the kind of transformer.
+        let settings = with_extension(folder, "json")?.into_iter().find(|path| {
+            let name = name_of(path);
+            name.starts_with("sentence_") && name.ends_with("_config.json")
+        });
+        if let Some(path) = settings {
+            files.transformer = file(folder, &name_of(&path))?;
+        }
+        let modules = files.modules.as_deref().unwrap_or_default();
+        let modules: Value = serde_json::from_slice(modules).unwrap_or_default();
+        for module in modules.as_array().into_iter().flatten() {
+            let text = |key: &str| module.get(key).and_then(Value::as_str).unwrap_or_default();
+            let (path, class) = (text("path"), text("type"));
+            if !is_below(path) {
+                continue;
+            }
+            let inner = folder.join(path);
+            if let Some(config) = file(&inner, "config.json")? {
+                files.configs.insert(path.to_string(), config);
+            }
+            if WEIGHTED.iter().any(|end| class.ends_with(end))
+                && let Some(weights) = file(&inner, "model.safetensors")?
+            {
+                files.weights.insert(path.to_string(), weights);
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// Whether a path leads to a folder below: its names may come from anybody.
+fn is_below(path: &str) -> bool {
+    let normal = |part: Component<'_>| matches!(part, Component::Normal(_));
+    !path.is_empty() && Path::new(path).components().all(normal)
+}

@@ -1,0 +1,123 @@
+//! Labels against transformers' pipelines.
+
+use super::{assert_near, expected, folder, open, texts, with_keys};
+use rillm::tasks::{
+    Classifier, ClassifyOptions, LabelScore, ScoreFunction, ZeroShotClassifier, ZeroShotOptions,
+};
+use serde_json::{Value, json};
+
+fn assert_labels(found: &[Vec<LabelScore>], expected: &Value, what: &str) {
+    let expected = expected.as_array().expect("a list");
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (found, expected) in found.iter().zip(expected) {
+        let expected = expected.as_array().expect("labels");
+        for (found, expected) in found.iter().zip(expected) {
+            assert_eq!(found.label, expected["label"].as_str().unwrap(), "{what}");
+            assert_near(found.score, &expected["score"], what);
+        }
+    }
+}
+
+#[test]
+fn labels_are_the_pipeline_s() {
+    let expected = expected("classify");
+    let texts = texts(&expected, "texts");
+    let model = open(&folder("classify"));
+    let labels = |options: ClassifyOptions| {
+        let mut classifier = Classifier::new(&model, options).unwrap();
+        classifier.classify(&texts).unwrap()
+    };
+    let plain = labels(ClassifyOptions::default());
+    assert_labels(&plain, &expected["all"], "all");
+    assert_labels(&plain, &expected["top"], "top");
+    for name in ["sigmoid", "softmax", "none"] {
+        let function: ScoreFunction = name.parse().unwrap();
+        let found = labels(ClassifyOptions::default().function_to_apply(function));
+        assert_labels(&found, &expected[name], name);
+    }
+    for kind in [
+        "multi_label_classification",
+        "regression",
+        "single_label_classification",
+    ] {
+        let copy = with_keys("classify", "config.json", json!({ "problem_type": kind }));
+        let mut said = Classifier::new(&open(&copy), ClassifyOptions::default()).unwrap();
+        assert_labels(&said.classify(&texts).unwrap(), &expected[kind], kind);
+    }
+    let none = with_keys(
+        "classify",
+        "config.json",
+        json!({ "id2label": null, "label2id": null }),
+    );
+    let none = Classifier::new(&open(&none), ClassifyOptions::default()).unwrap();
+    assert_eq!(none.labels(), ["LABEL_0", "LABEL_1", "LABEL_2"]);
+}
+
+fn assert_zero_shot(found: &[Vec<LabelScore>], expected: &Value, what: &str) {
+    let expected = expected.as_array().expect("a list");
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (found, expected) in found.iter().zip(expected) {
+        let labels = expected["labels"].as_array().expect("labels");
+        assert_eq!(found.len(), labels.len(), "{what}");
+        for (index, found) in found.iter().enumerate() {
+            assert_eq!(found.label, labels[index].as_str().unwrap(), "{what}");
+            assert_near(found.score, &expected["scores"][index], what);
+        }
+    }
+}
+
+#[test]
+fn labels_of_one_s_own_are_the_pipeline_s() {
+    let file = expected("embed");
+    let expected = expected("classify");
+    let candidates = texts(&expected, "candidates");
+    let mut texts = texts(&file, "texts");
+    texts.retain(|text| !text.is_empty());
+    let model = open(&folder("classify"));
+    let found = |options: ZeroShotOptions, candidates: &[String]| {
+        let mut classifier = ZeroShotClassifier::new(&model, options).unwrap();
+        classifier.classify(&texts, candidates).unwrap()
+    };
+    let plain = || ZeroShotOptions::default();
+    assert_zero_shot(
+        &found(plain(), &candidates),
+        &expected["zero-shot"],
+        "plain",
+    );
+    assert_zero_shot(
+        &found(plain().multi_label(true), &candidates),
+        &expected["multi-label"],
+        "multi-label",
+    );
+    assert_zero_shot(
+        &found(plain(), &candidates[..1]),
+        &expected["one label"],
+        "one label",
+    );
+    let template = expected["template"].as_str().unwrap();
+    assert_zero_shot(
+        &found(plain().hypothesis_template(template), &candidates),
+        &expected["templated"],
+        "template",
+    );
+}
+
+#[test]
+fn what_cannot_be_asked_is_named() {
+    let none = with_keys(
+        "classify",
+        "config.json",
+        json!({ "id2label": { "0": "a", "1": "b", "2": "c" } }),
+    );
+    let error = ZeroShotClassifier::new(&open(&none), ZeroShotOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("a, b, c"), "{error}");
+    let model = open(&folder("classify"));
+    let template = ZeroShotOptions::default().hypothesis_template("about sport");
+    let error = ZeroShotClassifier::new(&model, template).unwrap_err();
+    assert!(error.to_string().contains("{}"), "{error}");
+    let error = Classifier::new(&open(&folder("embed")), ClassifyOptions::default()).unwrap_err();
+    assert!(
+        error.to_string().contains("logits for each text"),
+        "{error}"
+    );
+}

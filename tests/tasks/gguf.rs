@@ -1,0 +1,67 @@
+//! A folder's GGUF file does what the folder does.
+
+use super::{changed, expected, folder, open, options, texts, written};
+use crate::support::folder::TempFolder;
+use rillm::Model;
+use rillm::tasks::{Classifier, ClassifyOptions, EmbedOptions, Embedder};
+use serde_json::{Value, json};
+
+#[test]
+fn labels_and_scores_are_kept() {
+    let texts = texts(&expected("classify"), "texts");
+    let out = TempFolder::new("tasks-gguf");
+    let file = out.join("classify.gguf");
+    written(&folder("classify"), "f16", &file);
+    let scored = |model: &Model| {
+        let mut classifier = Classifier::new(model, ClassifyOptions::default()).unwrap();
+        assert_eq!(classifier.max_length(), 48);
+        classifier.classify(&texts).unwrap()
+    };
+    assert_eq!(scored(&open(&file)), scored(&open(&folder("classify"))));
+}
+
+#[test]
+fn prompts_pooling_and_lengths_are_kept() {
+    let texts = texts(&expected("embed"), "texts");
+    let modules = std::fs::read(folder("embed").join("modules.json")).unwrap();
+    let modules: Value = serde_json::from_slice(&modules).unwrap();
+    // All but the one with weights, which have no place in the file.
+    let modules = json!([modules[0], modules[1], modules[3]]).to_string();
+    let copy = changed("embed", "modules.json", &modules);
+    let out = TempFolder::new("tasks-gguf");
+    let file = out.join("embed.gguf");
+    written(&copy, "f16", &file);
+    let vectors = |model: &Model| {
+        let mut embedder = Embedder::new(model, EmbedOptions::default()).unwrap();
+        assert_eq!(embedder.max_seq_length(), 24);
+        embedder.encode_query(&texts).unwrap()
+    };
+    let of_folder = Model::open(&copy, options()).unwrap();
+    assert_eq!(vectors(&open(&file)), vectors(&of_folder));
+    let file = out.join("dense.gguf");
+    written(&folder("embed"), "f16", &file);
+    let error = Embedder::new(&open(&file), EmbedOptions::default()).unwrap_err();
+    assert!(
+        error.to_string().contains("2_Dense/model.safetensors"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_masked_model_s_file_embeds_as_its_folder_does() {
+    let out = TempFolder::new("tasks-gguf");
+    let file = out.join("masked.gguf");
+    written(&folder("fill-mask"), "f16", &file);
+    let vectors = |path: &std::path::Path| {
+        let model = Model::open(path, options().headless(true)).unwrap();
+        let options = EmbedOptions::default().normalize_embeddings(true);
+        Embedder::new(&model, options)
+            .unwrap()
+            .encode(&["the king"])
+            .unwrap()
+    };
+    let (of_file, of_folder) = (vectors(&file), vectors(&folder("fill-mask")));
+    for (a, b) in of_file[0].iter().zip(&of_folder[0]) {
+        assert!((a - b).abs() < 1e-6, "{a} {b}");
+    }
+}
