@@ -171,6 +171,17 @@ impl ModelArguments {
         given.unwrap_or(Path::new(""))
     }
 
+    /// The same options with another model.
+    pub fn with_path(&self, path: &Path) -> ModelArguments {
+        ModelArguments {
+            model: Some(path.to_path_buf()),
+            model_option: None,
+            #[cfg(feature = "demo")]
+            demo: None,
+            ..self.clone()
+        }
+    }
+
     /// What stands where a model's path does, if an option names the model.
     fn first_word(&self) -> Option<&Path> {
         #[cfg(feature = "demo")]
@@ -182,7 +193,7 @@ impl ModelArguments {
     }
 
     /// The words behind the model, whether that is the first of them or named by an option.
-    fn words<'a>(&'a self, rest: &'a [String]) -> Result<Vec<&'a str>, CliError> {
+    pub fn words<'a>(&'a self, rest: &'a [String]) -> Result<Vec<&'a str>, CliError> {
         let first = self.first_word().map(|word| {
             let what = || CliError::Usage(format!("{} is not UTF-8", word.display()));
             word.to_str().ok_or_else(what)
@@ -229,7 +240,15 @@ impl ModelArguments {
     }
 
     pub fn open(&self) -> Result<Model, CliError> {
-        let options = self.options.model_options()?;
+        self.open_with(self.options.model_options()?)
+    }
+
+    /// The encoder of a model alone, whatever head it was trained with.
+    pub fn open_headless(&self) -> Result<Model, CliError> {
+        self.open_with(self.options.model_options()?.headless(true))
+    }
+
+    fn open_with(&self, options: ModelOptions) -> Result<Model, CliError> {
         let model = self.files().and_then(|mut files| {
             self.overrides.apply(&mut files.manifest.metadata);
             Model::from_files(files, options)

@@ -22,6 +22,23 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("tokenise", "tokenize"),
     ("quantise", "quantize"),
     ("ppl", "perplexity"),
+    ("embedding", "embed"),
+    ("embeddings", "embed"),
+    ("encode", "embed"),
+    ("feature-extraction", "embed"),
+    ("similarity", "similar"),
+    ("sentence-similarity", "similar"),
+    ("rank", "rerank"),
+    ("reranking", "rerank"),
+    ("classification", "classify"),
+    ("text-classification", "classify"),
+    ("zero-shot-classification", "classify"),
+    ("ner", "tag"),
+    ("token-classification", "tag"),
+    ("fill_mask", "fill-mask"),
+    ("fill", "fill-mask"),
+    ("qa", "answer"),
+    ("question-answering", "answer"),
     ("benchmark", "bench"),
     ("version", "--version"),
 ];
@@ -51,11 +68,6 @@ const COMMANDS: &[(&[&str], &str)] = &[
         &["create", "modelfile"],
         "there are no Modelfiles here: give rillm chat what one would say, by --system, --chat-template, \
          --temp and so on",
-    ),
-    (
-        &["embed", "embedding", "embeddings", "encode"],
-        "rillm eval MODEL --input IDS.json --output OUT.safetensors writes last_hidden_state and \
-         pooler_output, for the ids of rillm tokenize; in a program it is Session::encode",
     ),
     (
         &["convert", "export", "gguf"],

@@ -3,15 +3,20 @@
 
 #![forbid(unsafe_code)]
 
+mod against;
+mod answer;
 mod arguments;
 mod bench;
 mod chat;
+mod classify;
 mod compare;
 mod completions;
 #[cfg(feature = "demo")]
 mod demo;
+mod embed;
 mod error;
 mod eval;
+mod fill_mask;
 mod generation;
 mod habits;
 mod history;
@@ -29,11 +34,15 @@ mod profile;
 mod progress;
 mod prompt_cache;
 mod quantize;
+mod rerank;
 mod roofline;
 mod run;
 mod sampling;
+mod similar;
 mod synth;
+mod tag;
 mod terminal;
+mod texts;
 mod tokenize;
 mod usage;
 
@@ -71,6 +80,20 @@ enum Command {
     Detokenize(tokenize::Back),
     /// Measure how well a model foresees a text
     Perplexity(perplexity::Arguments),
+    /// Turn texts into vectors, as sentence-transformers does
+    Embed(embed::Arguments),
+    /// Find the texts that are nearest to a query, by their vectors
+    Similar(similar::Arguments),
+    /// Order texts by how well they answer a query
+    Rerank(rerank::Arguments),
+    /// Label texts, with a model's labels or your own
+    Classify(classify::Arguments),
+    /// Find names, places and the like in texts
+    Tag(tag::Arguments),
+    /// Find what may stand where a text has a mask
+    FillMask(fill_mask::Arguments),
+    /// Find the answer to a question in a text
+    Answer(answer::Arguments),
     /// Run token ids as transformers' forward does and write the outputs as safetensors
     Eval(eval::Arguments),
     /// Show what a model's files say and what memory it would take
@@ -115,6 +138,13 @@ fn main() -> ExitCode {
         Some(Command::Tokenize(arguments)) => tokenize::tokenize(&arguments),
         Some(Command::Detokenize(arguments)) => tokenize::detokenize(&arguments),
         Some(Command::Perplexity(arguments)) => perplexity::perplexity(&arguments),
+        Some(Command::Embed(arguments)) => embed::embed(&arguments),
+        Some(Command::Similar(arguments)) => similar::similar(&arguments),
+        Some(Command::Rerank(arguments)) => rerank::rerank(&arguments),
+        Some(Command::Classify(arguments)) => classify::classify(&arguments),
+        Some(Command::Tag(arguments)) => tag::tag(&arguments),
+        Some(Command::FillMask(arguments)) => fill_mask::fill_mask(&arguments),
+        Some(Command::Answer(arguments)) => answer::answer(&arguments),
         Some(Command::Eval(arguments)) => eval::eval(&arguments),
         Some(Command::Inspect(arguments)) => inspect::inspect(&arguments),
         Some(Command::Bench(arguments)) => bench::bench(&arguments),

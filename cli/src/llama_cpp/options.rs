@@ -339,8 +339,7 @@ pub const REFUSED: &[(&[&str], &[&str], &str)] = &[
     (
         &["run", "chat", "perplexity"],
         &["-embd", "--embedding", "--embeddings", "--pooling"],
-        "rillm eval MODEL --input IDS.json --output OUT.safetensors writes hidden states and pooled \
-         outputs, for the ids of rillm tokenize",
+        "rillm embed MODEL -p TEXT gives vectors, and has --pooling and --normalize",
     ),
     (
         &["run"],

@@ -15,7 +15,13 @@ fn told(arguments: &[&str], says: &[&str]) {
     let error = failure(&rillm(arguments), 2, says);
     assert_eq!(error.lines().count(), 1, "{arguments:?}: {error}");
     assert!(error.starts_with("rillm: "), "{arguments:?}: {error}");
-    for misleading in ["tip:", "similar", "'-- ", "Usage:", "For more information"] {
+    for misleading in [
+        "tip:",
+        "a similar",
+        "'-- ",
+        "Usage:",
+        "For more information",
+    ] {
         assert!(!error.contains(misleading), "{arguments:?}: {error}");
     }
 }
@@ -35,8 +41,6 @@ fn other_programs_commands_get_an_answer() {
         ("ps", "no model stays loaded"),
         ("stop a", "no model stays loaded"),
         ("create a -f Modelfile", "--system"),
-        ("embed x.gguf", "rillm eval"),
-        ("embedding x.gguf", "rillm eval"),
         ("convert folder", "rillm quantize FOLDER OUT.gguf f16"),
         ("finetune x", "merge_and_unload"),
         ("help serve", "no server here"),
@@ -50,6 +54,14 @@ fn other_programs_commands_get_an_answer() {
     }
     let shown = well(&["show", DEMO]);
     assert!(shown.starts_with("architecture  llama"), "{shown}");
+    for (theirs, ours) in [
+        ("embeddings", "embed"),
+        ("rank", "rerank"),
+        ("ner", "tag"),
+        ("question-answering", "answer"),
+    ] {
+        assert_eq!(well(&["help", theirs]), well(&["help", ours]), "{theirs}");
+    }
     assert!(well(&["version"]).starts_with("rillm "));
     assert_eq!(well(&["help", "show"]), well(&["help", "inspect"]));
 }
@@ -63,8 +75,8 @@ fn other_programs_options_get_an_answer() {
         ("run M -p x --system brief", "rillm chat talks"),
         ("run M -i", "rillm chat talks"),
         ("run M -cnv", "rillm chat talks"),
-        ("run M -p x --embedding", "rillm eval"),
-        ("chat M --embeddings", "rillm eval"),
+        ("run M -p x --embedding", "rillm embed"),
+        ("chat M --embeddings", "rillm embed"),
         ("chat M --mmproj a", "no images"),
         ("run M --image a.png -p x", "no images"),
         ("run M -p x --port 8080", "no server"),

@@ -17,6 +17,7 @@ mod stop;
 mod support;
 mod synth;
 mod talk;
+mod tasks;
 #[cfg(unix)]
 mod terminal;
 mod text;

@@ -1,0 +1,61 @@
+//! `rillm rerank`: which texts answer a query best, by a model that reads both at once.
+
+use super::against::{self, AgainstArguments};
+use super::embed::{LengthArguments, warn_truncated};
+use super::progress::Progress;
+use super::similar::{HitArguments, query_and_texts};
+use super::texts::TaskTexts;
+use super::{CliError, ModelArguments};
+use clap::Args;
+use rillm::tasks::{RerankOptions, Reranker};
+
+#[derive(Args, Debug)]
+#[command(override_usage = "rillm rerank [OPTIONS] <MODEL> <QUERY> [TEXT]...")]
+pub struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    #[command(flatten)]
+    texts: TaskTexts,
+    /// Show the model's logits themselves
+    #[arg(long)]
+    raw_scores: bool,
+    #[command(flatten)]
+    length: LengthArguments,
+    #[command(flatten)]
+    hits: HitArguments,
+    #[command(flatten)]
+    against: AgainstArguments,
+}
+
+pub fn rerank(arguments: &Arguments) -> Result<(), CliError> {
+    let (query, texts) = query_and_texts(&arguments.model, &arguments.texts)?;
+    let model = arguments.model.open()?;
+    let options = RerankOptions::default()
+        .raw_scores(arguments.raw_scores)
+        .max_length(arguments.length.most())
+        .batch_tokens(arguments.length.batch_tokens as usize);
+    let blame = |error: CliError| arguments.model.blame(error);
+    let mut reranker = Reranker::new(&model, options).map_err(|error| blame(error.into()))?;
+    let progress = Progress::watch(
+        reranker.progress(),
+        texts.len() as u64,
+        "reranking",
+        "texts",
+    );
+    let ranked = reranker
+        .rank(&query, &texts)
+        .map_err(|error| blame(error.into()))?;
+    drop(progress);
+    warn_truncated(reranker.truncated(), texts.len(), reranker.max_length());
+    if let Some(other) = &arguments.against.against {
+        let there = arguments.model.with_path(other);
+        let blame = |error: CliError| there.blame(error);
+        let model = there.open()?;
+        let mut other = Reranker::new(&model, options).map_err(|error| blame(error.into()))?;
+        let others = other
+            .rank(&query, &texts)
+            .map_err(|error| blame(error.into()))?;
+        return against::ranks(&ranked, &others).write(arguments.hits.json);
+    }
+    arguments.hits.write(&ranked, &texts)
+}
