@@ -11,6 +11,7 @@ mod bloom;
 mod cohere;
 mod compressive_transformer;
 mod conversion;
+mod distilbert;
 mod encoder_decoder;
 mod exaone4;
 mod falcon;
@@ -232,6 +233,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     mpt::ARCHITECTURE,
     bert::ARCHITECTURE,
     roberta::ARCHITECTURE,
+    distilbert::ARCHITECTURE,
     longformer::ARCHITECTURE,
     t5::T5,
     bart::BART,

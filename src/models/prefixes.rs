@@ -12,6 +12,7 @@ const WRAPPERS: &[&str] = &[
     "backbone.",
     "bert.",
     "roberta.",
+    "distilbert.",
     "longformer.",
     "gpt_neox.",
     "rwkv.",

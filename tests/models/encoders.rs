@@ -69,6 +69,13 @@ fn positions_that_converters_cut_count_from_behind_padding() {
     }
 }
 
+#[test]
+fn bert_in_gguf_may_lack_token_types() {
+    let fixture = Fixture::load("distilbert");
+    let gguf = as_bert(&fixture, "bert");
+    check(&fixture, &gguf, &["single", "right", "left", "hole"]);
+}
+
 /// Positions that are given are transformers': the first one has padding's id plus one.
 #[test]
 fn given_positions_count_from_behind_padding() {
@@ -90,6 +97,27 @@ fn given_positions_count_from_behind_padding() {
         (json!([2, 1, 3, 40]), "38 positions"),
     ] {
         let error = given(&ids, &positions).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn lists_of_choices_are_equally_long_and_for_models_that_choose() {
+    let model = open(&Fixture::load("bert_sequence").folder()).unwrap();
+    for (input, expected) in [
+        (json!({"input_ids": [[[3, 4], [5, 6]]]}), "choices"),
+        (
+            json!({"input_ids": [[[3, 4], [5, 6]], [[7, 8]]]}),
+            "lists of 2 lists",
+        ),
+        (
+            json!({"input_ids": [[[3, 4], [5, 6]]], "attention_mask": [[1, 1], [1, 1]]}),
+            "attention_mask",
+        ),
+    ] {
+        let error = evaluate(&model, &input, Cut::Whole)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(expected), "{error}");
     }
 }

@@ -134,6 +134,11 @@ fn tied_tensors_are_found_under_any_of_their_names() {
             "lm_head.decoder.weight",
         ),
         ("roberta_masked_lm", "lm_head.bias", "lm_head.decoder.bias"),
+        (
+            "distilbert_masked_lm",
+            "distilbert.embeddings.word_embeddings.weight",
+            "vocab_projector.weight",
+        ),
     ] {
         let fixture = Fixture::load(name);
         let there = fixture.weights().iter().any(|weight| weight.name == from);
