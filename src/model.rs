@@ -378,13 +378,15 @@ impl Model {
 /// Gives a model of a class with a head the class without one.
 fn behead(manifest: &mut Manifest) {
     /// What the tensors of heads are called: GGUF files with tensors that nothing uses are refused.
-    const HEADS: [&str; 6] = [
+    const HEADS: [&str; 8] = [
         "classifier.",
+        "cls.",
         "mlm_dense.",
         "mlm_norm.",
         "output.",
         "output_copy.",
         "qa_outputs.",
+        "sentence_order.",
     ];
     let classes = manifest.metadata.0.get_mut("architectures");
     let Some(MetadataValue::Array(Array::String(classes))) = classes else {

@@ -48,20 +48,21 @@ fn prompts_pooling_and_lengths_are_kept() {
 }
 
 #[test]
-fn a_masked_model_s_file_embeds_as_its_folder_does() {
+fn models_with_heads_embed_from_their_files_as_well() {
     let out = TempFolder::new("tasks-gguf");
-    let file = out.join("masked.gguf");
-    written(&folder("fill-mask"), "f16", &file);
+    let file = out.join("headed.gguf");
     let vectors = |path: &std::path::Path| {
         let model = Model::open(path, options().headless(true)).unwrap();
         let options = EmbedOptions::default().normalize_embeddings(true);
-        Embedder::new(&model, options)
-            .unwrap()
-            .encode(&["the king"])
-            .unwrap()
+        let mut embedder = Embedder::new(&model, options).unwrap();
+        embedder.encode(&["the king"]).unwrap().remove(0)
     };
-    let (of_file, of_folder) = (vectors(&file), vectors(&folder("fill-mask")));
-    for (a, b) in of_file[0].iter().zip(&of_folder[0]) {
-        assert!((a - b).abs() < 1e-6, "{a} {b}");
+    for name in ["fill-mask", "classify", "rerank", "tag", "answer"] {
+        written(&folder(name), "f16", &file);
+        let (of_file, of_folder) = (vectors(&file), vectors(&folder(name)));
+        assert_eq!(of_file.len(), of_folder.len());
+        for (a, b) in of_file.iter().zip(&of_folder) {
+            assert!((a - b).abs() < 1e-6, "{name}: {a} {b}");
+        }
     }
 }
