@@ -237,8 +237,8 @@ fn a_long_text_takes_memory_by_its_length() {
     let arena = |rows: usize| Session::memory_plan(&model, asked(rows)).unwrap().arena;
     let (whole, half) = (arena(TEXT), arena(TEXT / 2));
     assert!(whole <= 2 * half + SLACK as usize, "{whole} bytes, {half}");
-    // At most a dozen values are alive at a time.
-    assert!(whole <= 12 * TEXT * 4 * LONG[0] as usize, "{whole} bytes");
+    // A stage holds what a layer's attention reads, seven values, and makes those of the next.
+    assert!(whole <= 15 * TEXT * 4 * LONG[0] as usize, "{whole} bytes");
 
     let mut session = Session::new(&model, asked(TEXT)).unwrap();
     let rows: Vec<Row> = (0..TEXT)
@@ -253,7 +253,8 @@ fn a_long_text_takes_memory_by_its_length() {
     let mut came = 0;
     session.encode(&rows, &mut |_| came += 1).unwrap();
     assert_eq!(came, TEXT);
-    let allowed = whole as u64 + SLACK;
+    // Beside its values a run keeps a few facts of each row.
+    let allowed = (whole + 128 * TEXT) as u64 + SLACK;
     let grown = anonymous().saturating_sub(before);
     assert!(
         grown <= allowed,
