@@ -10,6 +10,7 @@ mod malformed;
 mod rerank;
 mod similar;
 mod tag;
+mod trained;
 
 use crate::support::folder::TempFolder;
 use crate::support::setup::forced;
