@@ -3,9 +3,10 @@
 
 use super::bart_tables::{KEYS, NAMES, SETTLED_LIKE_BART, SETTLED_LIKE_MBART, converted};
 use super::encoder_decoder::{
-    Arrangement, ClassDefaults, EmbeddingNorm, NormPlace, Positions, build, logits,
+    Arrangement, ClassDefaults, EmbeddingNorm, NormPlace, Positions, build,
 };
 use super::{Architecture, Conversion, DECODER, Family};
+use crate::graph::blocks::head;
 use crate::graph::{BuildError, Builder, Net, Pointwise, SecondReading, Shift, Value};
 
 const BART_ARRANGEMENT: Arrangement = Arrangement {
@@ -88,7 +89,7 @@ fn ends(net: &Net<'_, '_>, x: Value, shift: Shift, usual: ClassDefaults) -> Resu
         .unwrap_or(class);
     let mut read_at = None;
     match task {
-        "ForConditionalGeneration" => net.emit(logits(net, x)?, "logits"),
+        "ForConditionalGeneration" => net.emit(head(net, x)?, "logits"),
         "ForSequenceClassification" => {
             // V tanh(W x) of the row at the place of the text's end.
             let h = net.apply(net.linear(x, "cls", net.width(x))?, Pointwise::Tanh);

@@ -60,6 +60,9 @@ pub(super) const SETTLED_LIKE_BART: &[Settled] = settled!(false, true);
 pub(super) const SETTLED_LIKE_MBART: &[Settled] = settled!(true, true);
 /// Norms come after each sum, and the embedding has none: Marian.
 pub(super) const SETTLED_LIKE_MARIAN: &[Settled] = settled!(false, false);
+/// Norms come first, and the embedding has none: Pegasus.
+pub(super) const SETTLED_LIKE_PEGASUS: &[Settled] = settled!(true, false);
+
 /// Tensors of its checkpoints.
 pub(super) const NAMES: &[Name] = names! {
     "model.shared.weight" => "token_embd.weight",

@@ -2,10 +2,10 @@
 //! as BART (Lewis et al. 2020) and what descends from it arrange them.
 
 use super::GgufKeys;
-use crate::graph::blocks::{Heads, activation, is_tied, mlp};
+use crate::graph::blocks::{Heads, activation, embedding, head, mlp};
 use crate::graph::{
-    Attention, BuildError, Builder, CrossCache, Forced, Index, Keys, KvCache, Mask, Net, Piece,
-    Pointwise, PositionScheme, Role, RowOrder, SinusoidFrequencies, Value,
+    Attention, BuildError, Builder, Counting, CrossCache, Forced, Index, Keys, KvCache, Mask, Net,
+    Piece, Pointwise, PositionScheme, Role, RowOrder, SinusoidFrequencies, Value,
 };
 use rillm_formats::manifest::{Container, Metadata, MetadataValue};
 
@@ -38,6 +38,9 @@ pub(super) enum Positions {
     /// Sines, then cosines of them times 10000^(−2i / width) (Vaswani et al. 2017, section 3.5),
     /// unless the files hold a table.
     Sinusoids,
+    /// Of them times 10000^(−i / (width / 2 − 1)), counted over what is no padding and from behind
+    /// its number.
+    CountedSinusoids,
 }
 
 /// Which sum is normalised before the first layer.
@@ -72,8 +75,6 @@ struct Half {
     layers: usize,
     heads: Heads,
     hidden: usize,
-    /// The table of its tokens.
-    tokens: &'static str,
 }
 
 /// What both halves share.
@@ -82,6 +83,7 @@ struct Halves<'m> {
     width: usize,
     function: Pointwise,
     scale: f32,
+    padding: u32,
 }
 
 /// No configuration says it.
@@ -105,11 +107,21 @@ pub(super) fn build(
         width,
         function: activation(config, "hidden_act", usual.activation)?,
         scale: if scaled { (width as f32).sqrt() } else { 1.0 },
+        padding: config.token("padding_token_id")?.unwrap_or(usual.padding),
     };
+    if matches!(arrangement.positions, Positions::CountedSinusoids) {
+        if halves.padding == u32::MAX {
+            return Err(config.invalid("padding_token_id", "a token of the vocabulary"));
+        }
+        model.counts_positions(Counting::Unpadded(halves.padding));
+    }
     if let Some(context) = config.optional_count("context_length")? {
         model.context(context);
     }
-    let apart = !config.flag("share_encoder_decoder_embeddings", true)?;
+    let key = "share_encoder_decoder_embeddings";
+    if !config.flag(key, true)? {
+        return Err(config.invalid(key, "true: an embedding for each half is not computed with"));
+    }
     let heads = |key: &str| {
         let heads = config.count(key)?;
         match width.is_multiple_of(heads) {
@@ -126,17 +138,12 @@ pub(super) fn build(
         layers: config.count("block_count")?,
         heads: heads("attention.head_count")?,
         hidden: config.count("feed_forward_length")?,
-        tokens: "token_embd.weight",
     };
     let decoder = Half {
         name: "dec",
         layers: config.count("decoder_block_count")?,
         heads: heads("decoder_attention.head_count")?,
         hidden: config.count("decoder_feed_forward_length")?,
-        tokens: match apart {
-            true => "dec.token_embd.weight",
-            false => "token_embd.weight",
-        },
     };
 
     let net = model.graph(Role::Encode);
@@ -183,15 +190,13 @@ pub(super) fn build(
     }
     ends(&net, halves.last_norm(&net, net.selected(x), &decoder)?)?;
     net.finish();
-    begins_and_ends(model, model.rows(decoder.tokens)?, usual)
+    begins_and_ends(model, model.rows("token_embd.weight")?, usual)
 }
 
 impl Halves<'_> {
     /// Tokens, as large as the model wants them, and where they stand.
     fn embed(&self, net: &Net<'_, '_>, half: &Half) -> Result<Value, BuildError> {
-        let model = net.builder;
-        let tokens = model.matrix(half.tokens, model.rows(half.tokens)?, self.width)?;
-        let x = net.scale(net.embed(tokens, Index::Token), self.scale);
+        let x = net.scale(embedding(net, self.width)?, self.scale);
         let norm = |x| net.layer_norm(x, &format!("{}.token_embd_norm", half.name), EPS);
         let positions = self.positions(net, half)?;
         match self.arrangement.embedding_norm {
@@ -214,6 +219,15 @@ impl Halves<'_> {
                 let rests = (0..pairs).map(|pair| rest(pair) as f32);
                 let frequencies = SinusoidFrequencies::Exact(model.constant(floats.chain(rests)));
                 return Ok(net.sinusoids(frequencies));
+            }
+            Positions::CountedSinusoids => {
+                let pairs = pairs(model, self.width)?;
+                // In floats, as the reference works them out.
+                let step = -(10000f64.ln() / (pairs.max(2) - 1) as f64) as f32;
+                let floats = (0..pairs).map(|pair| (pair as f32 * step).exp());
+                let frequencies = SinusoidFrequencies::Stored(model.constant(floats));
+                let padding = self.padding;
+                return Ok(net.sinusoids_past(frequencies, padding + 1, Some(padding)));
             }
         };
         let stored = model.rows(&name)?;
@@ -280,27 +294,6 @@ fn attention(heads: Heads, mask: Mask, keys: Keys) -> Attention {
     }
 }
 
-/// x Eᵀ + b, where E is the decoder's embedding unless there is a head of its own.
-pub(super) fn logits(net: &Net<'_, '_>, x: Value) -> Result<Value, BuildError> {
-    let model = net.builder;
-    let apart = !model
-        .config()
-        .flag("share_encoder_decoder_embeddings", true)?;
-    let tokens = match apart {
-        true => "dec.token_embd.weight",
-        false => "token_embd.weight",
-    };
-    let vocabulary = model.rows(tokens)?;
-    let name = if is_tied(model)? {
-        tokens
-    } else {
-        "output.weight"
-    };
-    let weight = model.matrix(name, vocabulary, net.width(x))?;
-    let bias = model.optional_vector("output.bias", &[vocabulary])?;
-    Ok(net.matmul(x, weight, bias))
-}
-
 /// The logits of a class that writes texts, or the rows of the bare model.
 pub(super) fn written_logits(net: &Net<'_, '_>, x: Value, begin: &str) -> Result<(), BuildError> {
     let config = net.builder.config();
@@ -309,7 +302,7 @@ pub(super) fn written_logits(net: &Net<'_, '_>, x: Value, begin: &str) -> Result
         Some(class) => class.strip_prefix(begin),
     };
     match task {
-        Some("ForConditionalGeneration" | "MTModel") => net.emit(logits(net, x)?, "logits"),
+        Some("ForConditionalGeneration" | "MTModel") => net.emit(head(net, x)?, "logits"),
         Some("Model") => net.emit(x, "last_hidden_state"),
         _ => {
             let known = format!("{begin}ForConditionalGeneration, {begin}MTModel or {begin}Model");

@@ -7,6 +7,7 @@ mod arcee;
 mod bart;
 mod bart_tables;
 mod bert;
+mod blenderbot;
 mod bloom;
 mod cohere;
 mod compressive_transformer;
@@ -30,6 +31,7 @@ mod known_shape;
 mod linear_transformer;
 mod llama;
 mod longformer;
+mod m2m_100;
 mod mamba;
 mod mamba2;
 mod marian;
@@ -37,6 +39,7 @@ mod mistral;
 mod mixtral;
 mod mpt;
 mod olmo2;
+mod pegasus;
 mod phi2;
 mod phi3;
 mod prefixes;
@@ -236,9 +239,14 @@ pub const ARCHITECTURES: &[Architecture] = &[
     distilbert::ARCHITECTURE,
     longformer::ARCHITECTURE,
     t5::T5,
+    t5::MT5,
+    t5::UMT5,
     bart::BART,
     bart::MBART,
     marian::ARCHITECTURE,
+    m2m_100::ARCHITECTURE,
+    pegasus::ARCHITECTURE,
+    blenderbot::ARCHITECTURE,
     mamba::ARCHITECTURE,
     mamba2::ARCHITECTURE,
     qwen3_next::ARCHITECTURE,

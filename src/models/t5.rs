@@ -1,5 +1,6 @@
-//! T5 (Raffel et al. 2020), its version 1.1 and Flan-T5: an encoder, and a decoder that attends
-//! to it.
+//! T5 (Raffel et al. 2020), its version 1.1, Flan-T5, UL2 (Tay et al. 2022) and MADLAD (Kudugunta et
+//! al. 2023): an encoder, and a decoder that attends to it. mT5 (Xue et al. 2021) and UMT5 (Chung et
+//! al. 2023), which has a table of position biases in every layer.
 
 use super::encoder_decoder::{attend_source, project_source, self_attention, single_tokens, token};
 use super::tables::{keys, names};
@@ -12,7 +13,7 @@ use crate::graph::{
 use rillm_formats::manifest::{Container, MetadataValue};
 
 pub(super) const T5: Architecture = Architecture {
-    title: "T5, Flan-T5",
+    title: "T5, Flan-T5, UL2, MADLAD",
     gguf: &["t5", "t5encoder"],
     hugging_face: &["t5"],
     family: Family::EncoderDecoder,
@@ -96,9 +97,44 @@ pub(super) const T5: Architecture = Architecture {
         },
         ..Conversion::PLAIN
     },
-    build,
+    build: |model| build(model, Variant::T5),
     ..DECODER
 };
+
+pub(super) const MT5: Architecture = Architecture {
+    title: "mT5",
+    gguf: &[],
+    hugging_face: &["mt5"],
+    conversion: Conversion {
+        architecture: Some("t5"),
+        keys: |keys| in_gguf(keys, false),
+        ..Conversion::PLAIN
+    },
+    build: |model| build(model, Variant::MT5),
+    ..T5
+};
+
+pub(super) const UMT5: Architecture = Architecture {
+    title: "UMT5",
+    gguf: &[],
+    hugging_face: &["umt5"],
+    conversion: Conversion {
+        architecture: Some("t5"),
+        ..T5.conversion
+    },
+    build: |model| build(model, Variant::UMT5),
+    ..T5
+};
+
+/// Which of them a folder holds. A GGUF file does not say.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Variant {
+    T5,
+    /// Its outputs are not scaled, whatever is said of its head.
+    MT5,
+    /// Each layer has a table of position biases.
+    UMT5,
+}
 
 /// Hyperparameters that both halves share.
 struct T5Sizes {
@@ -110,9 +146,10 @@ struct T5Sizes {
     eps: f32,
     function: Pointwise,
     gated: bool,
+    variant: Variant,
 }
 
-fn build(model: &Builder<'_>) -> Result<(), BuildError> {
+fn build(model: &Builder<'_>, variant: Variant) -> Result<(), BuildError> {
     let config = model.config();
     if config.flag("is_decoder", false)? {
         return Err(config.invalid("is_decoder", "false: both halves run, or the encoder alone"));
@@ -159,6 +196,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         eps: config.epsilon("attention.layer_norm_rms_epsilon", 1e-6)?,
         function,
         gated,
+        variant,
     };
     if sizes.buckets < 4 || !sizes.buckets.is_multiple_of(2) || sizes.max_distance > 1 << 20 {
         let expected = "an even number from 4 on, with a maximum distance up to 2^20";
@@ -257,7 +295,7 @@ fn decoder(
         x = net.add(x, feed_forward(&net, x, &layer, sizes)?);
     }
     let mut x = net.rms_norm(net.selected(x), "dec.output_norm", eps)?;
-    if scales_outputs(model)? {
+    if scales_outputs(model, sizes.variant)? {
         x = net.scale(x, 1.0 / (width as f32).sqrt());
     }
     net.emit(head(&net, x)?, "logits");
@@ -275,9 +313,10 @@ fn decoder(
 /// Version 1.0 divides by √width before the head, version 1.1 does not. Files before transformers 5
 /// say so by whether the head is the embedding; those after it say it by itself, and take all heads
 /// for the embedding, whatever is stored.
-fn scales_outputs(model: &Builder<'_>) -> Result<bool, BuildError> {
+fn scales_outputs(model: &Builder<'_>, variant: Variant) -> Result<bool, BuildError> {
     let config = model.config();
     match config.container {
+        Container::HuggingFace if variant == Variant::MT5 => Ok(false),
         // Other converters do not say.
         Container::Gguf => config.flag("scale_decoder_outputs", is_tied(model)?),
         Container::HuggingFace => {
@@ -298,13 +337,14 @@ fn relative_biases(
         buckets,
         max_distance,
         heads,
+        variant,
         ..
     } = sizes;
     let name = |layer: usize| format!("{half}.blk.{layer}.attn_rel_b.weight");
     let table = |layer: usize| model.vector(&name(layer), &[buckets, heads.heads]);
     let first = Buckets::new(table(0)?, buckets, max_distance, half == "enc");
     let own = |layer: usize| match model.config().container {
-        Container::HuggingFace => false,
+        Container::HuggingFace => variant == Variant::UMT5,
         Container::Gguf => model.has(&name(layer)),
     };
     let biases = (0..layers).map(|layer| {
@@ -347,14 +387,33 @@ fn feed_forward(
     }
 }
 
-/// GGUF says the feed-forward layer's kind in another way, and an encoder alone by its name.
+/// GGUF says by its tensors whether there are gates, and an encoder alone by its name. Its readers take
+/// GELU for granted with gates, and ReLU without: another function is said.
 fn in_gguf(keys: &mut GgufKeys<'_>, scales_outputs: bool) {
+    let text = |key: &str| keys.values.str(key).map(str::to_string);
+    let kind = text("feed_forward_proj").unwrap_or_default();
+    let ungated = kind.strip_prefix("gated-");
+    let gated = keys.values.bool("is_gated_act");
+    let gated = gated.unwrap_or(ungated.is_some());
+    // What this name stands for with gates.
+    let named = match kind.as_str() {
+        "gated-gelu" => "gelu_new",
+        kind => ungated.unwrap_or(kind),
+    };
+    let function = text("dense_act_fn").unwrap_or(named.to_string());
+    let usual = match gated {
+        true => ["gelu_new", "gelu_pytorch_tanh", ""].contains(&function.as_str()),
+        false => ["relu", ""].contains(&function.as_str()),
+    };
     keys.remove(&[
         "feed_forward_proj",
         "dense_act_fn",
         "is_gated_act",
         "is_decoder",
     ]);
+    if !usual {
+        keys.put("dense_act_fn", MetadataValue::String(function));
+    }
     let scales = MetadataValue::Bool(scales_outputs);
     keys.put_usual("scale_decoder_outputs", scales);
     single_tokens(keys);

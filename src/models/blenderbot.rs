@@ -1,0 +1,42 @@
+//! Blenderbot (Roller et al. 2021).
+
+use super::bart_tables::{KEYS, NAMES, SETTLED_LIKE_PEGASUS, converted};
+use super::encoder_decoder::{
+    Arrangement, ClassDefaults, EmbeddingNorm, NormPlace, Positions, build, written_logits,
+};
+use super::{Architecture, Conversion, DECODER, Family};
+
+const ARRANGEMENT: Arrangement = Arrangement {
+    norms: NormPlace::First,
+    positions: Positions::Learned(0),
+    embedding_norm: EmbeddingNorm::None,
+    usual: ClassDefaults {
+        activation: "gelu",
+        scales_embedding: false,
+        padding: 0,
+        start: Some(1),
+        last: Some(2),
+        end: 2,
+    },
+};
+
+pub(super) const ARCHITECTURE: Architecture = Architecture {
+    title: "Blenderbot",
+    gguf: &["blenderbot"],
+    hugging_face: &["blenderbot"],
+    family: Family::EncoderDecoder,
+    keys: &[KEYS],
+    settled: SETTLED_LIKE_PEGASUS,
+    ties: true,
+    names: &[NAMES],
+    conversion: Conversion {
+        keys: |keys| converted(keys, ARRANGEMENT.usual),
+        ..Conversion::PLAIN
+    },
+    build: |model| {
+        build(model, &ARRANGEMENT, |net, x| {
+            written_logits(net, x, "Blenderbot")
+        })
+    },
+    ..DECODER
+};

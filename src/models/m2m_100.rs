@@ -1,0 +1,42 @@
+//! M2M-100 (Fan et al. 2021) and NLLB (Costa-jussà et al. 2022).
+
+use super::bart_tables::{KEYS, NAMES, SETTLED_LIKE_PEGASUS, converted};
+use super::encoder_decoder::{
+    Arrangement, ClassDefaults, EmbeddingNorm, NormPlace, Positions, build, written_logits,
+};
+use super::{Architecture, Conversion, DECODER, Family};
+
+const ARRANGEMENT: Arrangement = Arrangement {
+    norms: NormPlace::First,
+    positions: Positions::CountedSinusoids,
+    embedding_norm: EmbeddingNorm::None,
+    usual: ClassDefaults {
+        activation: "relu",
+        scales_embedding: true,
+        padding: 1,
+        start: Some(2),
+        last: None,
+        end: 2,
+    },
+};
+
+pub(super) const ARCHITECTURE: Architecture = Architecture {
+    title: "M2M-100, NLLB",
+    gguf: &["m2m_100"],
+    hugging_face: &["m2m_100"],
+    family: Family::EncoderDecoder,
+    keys: &[KEYS],
+    settled: SETTLED_LIKE_PEGASUS,
+    ties: true,
+    names: &[NAMES],
+    conversion: Conversion {
+        keys: |keys| converted(keys, ARRANGEMENT.usual),
+        ..Conversion::PLAIN
+    },
+    build: |model| {
+        build(model, &ARRANGEMENT, |net, x| {
+            written_logits(net, x, "M2M100")
+        })
+    },
+    ..DECODER
+};
