@@ -13,6 +13,7 @@ mod cohere;
 mod compressive_transformer;
 mod conversion;
 mod distilbert;
+mod electra;
 mod encoder_decoder;
 mod exaone4;
 mod falcon;
@@ -237,6 +238,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     bert::ARCHITECTURE,
     roberta::ARCHITECTURE,
     distilbert::ARCHITECTURE,
+    electra::ARCHITECTURE,
     longformer::ARCHITECTURE,
     t5::T5,
     t5::MT5,

@@ -13,6 +13,7 @@ const WRAPPERS: &[&str] = &[
     "bert.",
     "roberta.",
     "distilbert.",
+    "electra.",
     "longformer.",
     "gpt_neox.",
     "rwkv.",

@@ -139,6 +139,11 @@ fn tied_tensors_are_found_under_any_of_their_names() {
             "distilbert.embeddings.word_embeddings.weight",
             "vocab_projector.weight",
         ),
+        (
+            "electra_generator",
+            "electra.embeddings.word_embeddings.weight",
+            "generator_lm_head.weight",
+        ),
     ] {
         let fixture = Fixture::load(name);
         let there = fixture.weights().iter().any(|weight| weight.name == from);
