@@ -61,6 +61,7 @@ CONFIGS = [
 # Fixtures that write, by the script that makes them.
 WRITERS = {
     "t5": ["t5", "t5_gated"],
+    "bart": ["bart", "mbart", "marian"],
     "gpt2": ["gpt2"],
     "qwen": ["qwen3"],
 }
