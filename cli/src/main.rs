@@ -44,6 +44,7 @@ mod tag;
 mod terminal;
 mod texts;
 mod tokenize;
+mod translate;
 mod usage;
 
 use arguments::{
@@ -94,6 +95,10 @@ enum Command {
     FillMask(fill_mask::Arguments),
     /// Find the answer to a question in a text
     Answer(answer::Arguments),
+    /// Translate texts, with an encoder–decoder model
+    Translate(translate::Translate),
+    /// Summarize texts, with an encoder–decoder model
+    Summarize(translate::Summarize),
     /// Run token ids as transformers' forward does and write the outputs as safetensors
     Eval(eval::Arguments),
     /// Show what a model's files say and what memory it would take
@@ -145,6 +150,8 @@ fn main() -> ExitCode {
         Some(Command::Tag(arguments)) => tag::tag(&arguments),
         Some(Command::FillMask(arguments)) => fill_mask::fill_mask(&arguments),
         Some(Command::Answer(arguments)) => answer::answer(&arguments),
+        Some(Command::Translate(arguments)) => translate::translate(&arguments),
+        Some(Command::Summarize(arguments)) => translate::summarize(&arguments),
         Some(Command::Eval(arguments)) => eval::eval(&arguments),
         Some(Command::Inspect(arguments)) => inspect::inspect(&arguments),
         Some(Command::Bench(arguments)) => bench::bench(&arguments),

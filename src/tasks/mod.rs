@@ -1,4 +1,5 @@
-//! What encoders are used for, from texts to answers: embedding, comparing, reranking, classifying.
+//! What encoders and encoder–decoders are used for: embedding, comparing, reranking, classifying,
+//! translating.
 //!
 //! Each task is a struct that is opened over a [`Model`](crate::Model) and holds its working memory. What
 //! its options, fields and defaults are called, and what they mean, is as in transformers'
@@ -16,6 +17,7 @@
 //! | where in a text the answer to a question stands | [`QuestionAnswerer`] |
 //! | how far two models agree in their order | [`rank_correlation`] |
 //! | what may stand where a text has a mask | [`MaskFiller`] |
+//! | a translation or a summary of a text | [`TextToText`] |
 //!
 //! A [`Model`](crate::Model) for embedding is opened
 //! [headless](crate::ModelOptions::headless): a checkpoint that was trained to fill masks embeds as
@@ -33,6 +35,7 @@ mod rerank;
 mod run;
 mod similar;
 mod tag;
+mod text_to_text;
 mod texts;
 
 pub use agreement::rank_correlation;
@@ -45,6 +48,7 @@ pub use pooling::Pooling;
 pub use rerank::{RerankOptions, Reranker};
 pub use similar::{SearchHit, Similarity, semantic_search};
 pub use tag::{AggregationStrategy, Entity, TagOptions, Tagger};
+pub use text_to_text::{OutputText, TextToText};
 
 /// Tokens that are run at a time, where nobody says: enough for every core to have work.
 pub const BATCH_TOKENS: usize = 4096;

@@ -93,7 +93,10 @@ fn check(model: &Model, case: &Value) {
         assert_eq!(found, written[0], "{label}");
         // One beam is greedy, where nothing asks for more than an order.
         let keys = case["config"].as_object().unwrap().keys();
-        if keys.clone().any(|key| key.contains("penalty") || key.contains("suppress")) {
+        if keys
+            .clone()
+            .any(|key| key.contains("penalty") || key.contains("suppress"))
+        {
             return;
         }
         let mut session = session(model, &config);

@@ -67,7 +67,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "tasks",
         &[
-            "error", "eval", "exec", "graph", "model", "quant", "session", "setters", "weights",
+            "error", "eval", "exec", "generate", "graph", "model", "quant", "sample", "session",
+            "setters", "weights",
         ],
     ),
     ("eval", &["error", "exec", "graph", "model", "session"]),

@@ -10,6 +10,7 @@ mod malformed;
 mod rerank;
 mod similar;
 mod tag;
+mod text_to_text;
 mod trained;
 
 use crate::support::folder::TempFolder;

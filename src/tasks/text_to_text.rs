@@ -1,0 +1,416 @@
+//! A text for a text: translations and summaries, by models that encode one and write another.
+
+use super::texts::{input, max_length};
+use crate::error::{LoadError, LoadErrorKind, RunError};
+use crate::generate::{GenerateOptions, GenerationConfig, Generator, beam_search, beam_sequences};
+use crate::model::Model;
+use crate::sample::{SampleOptions, Sampler};
+use crate::session::{Session, SessionOptions};
+use rillm_formats::tokenizer::{DecodeOptions, EncodeOptions, Tokenizer};
+use std::ops::ControlFlow;
+
+/// A text that a model wrote for another.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct OutputText {
+    /// The text.
+    pub text: String,
+    /// Tokens of the source, as the model took it.
+    pub source_tokens: usize,
+    /// Whether the source was longer.
+    pub truncated: bool,
+    /// Tokens of the text.
+    pub tokens: usize,
+    /// Σ log p / lengthᵖ, if it was found by beam search.
+    pub score: Option<f32>,
+}
+
+/// Translates or summarizes: an encoder–decoder model, how its texts are written, and what it wants
+/// around a source.
+///
+/// Beams, lengths and what may not be repeated are the model's own
+/// ([`GenerationConfig::of_task`]), unless other ones are set.
+///
+/// ```no_run
+/// use rillm::tasks::TextToText;
+/// use rillm::{Model, ModelOptions};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let model = Model::open("opus-mt-en-de", ModelOptions::default())?;
+/// let mut translator = TextToText::translator(&model, None, None)?;
+/// println!("{}", translator.write("The house is wonderful.")?.text);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct TextToText {
+    model: Model,
+    config: GenerationConfig,
+    /// Before each source.
+    prefix: String,
+    /// What stands for the source's language around it.
+    source_language: Option<u32>,
+    seed: u64,
+    session: Option<Session>,
+}
+
+/// Tokens of a text where neither the model nor the user says how long it may become.
+const USUAL_LENGTH: usize = 512;
+
+impl TextToText {
+    /// Translates from one language to another, each as the model calls it or by its code (`de`,
+    /// `de_DE`, `deu_Latn`); `None` for what the model takes by itself.
+    ///
+    /// # Errors
+    /// A model that does not write texts for texts, a language that it does not know, or that it
+    /// must be told.
+    pub fn translator(
+        model: &Model,
+        from: Option<&str>,
+        to: Option<&str>,
+    ) -> Result<TextToText, LoadError> {
+        let task = match (from, to) {
+            (Some(from), Some(to)) => format!("translation_{from}_to_{to}"),
+            _ => String::new(),
+        };
+        let mut writer = TextToText::new(model, &task)?;
+        let languages = Languages::of(model.tokenizer()?);
+        if languages.is_empty() {
+            if !task.is_empty() {
+                check_task(model, &task)?;
+            }
+            return Ok(writer);
+        }
+        let tokenizer = model.tokenizer()?;
+        writer.source_language = from
+            .map(|from| languages.token(tokenizer, from))
+            .transpose()?;
+        let Some(to) = to else {
+            return match languages.is_marked_in(writer.config.forced_bos_token_id) {
+                true => Ok(writer),
+                false => Err(languages.unsaid(tokenizer)),
+            };
+        };
+        let token = languages.token(tokenizer, to)?;
+        match languages.form {
+            // The decoder begins from it, or writes it first.
+            LanguageForm::Around if languages.is_marked_in(model.decoder_start()) => {
+                writer.config.decoder_start_token_id = Some(token);
+            }
+            LanguageForm::Around => writer.config.forced_bos_token_id = Some(token),
+            LanguageForm::Before => {
+                let piece = tokenizer.piece(token).unwrap_or_default();
+                writer.prefix = format!("{} ", String::from_utf8_lossy(piece));
+                writer.source_language = None;
+            }
+        }
+        Ok(writer)
+    }
+
+    /// Summarizes.
+    ///
+    /// # Errors
+    /// A model that does not write texts for texts.
+    pub fn summarizer(model: &Model) -> Result<TextToText, LoadError> {
+        TextToText::new(model, "summarization")
+    }
+
+    fn new(model: &Model, task: &str) -> Result<TextToText, LoadError> {
+        if !(model.encodes() && model.decodes()) {
+            let what = format!(
+                "{} does not write texts for texts, encoder–decoder models do",
+                model.title()
+            );
+            return Err(LoadError::new(LoadErrorKind::Unsupported, what));
+        }
+        let mut config = GenerationConfig::of_task(model, task)?;
+        // Of its own accord a text does not end in its middle.
+        if config.longest(1).is_none() {
+            config.max_new_tokens = Some(model.context().unwrap_or(USUAL_LENGTH));
+        }
+        let metadata = &model.manifest().metadata;
+        let of_task = metadata.str(&format!("task_specific_params.{task}.prefix"));
+        let prefix = of_task.or(metadata.str("prefix")).unwrap_or_default();
+        Ok(TextToText {
+            model: model.clone(),
+            config,
+            prefix: prefix.to_owned(),
+            source_language: None,
+            seed: 0,
+            session: None,
+        })
+    }
+
+    /// How its texts are written.
+    pub fn config(&self) -> &GenerationConfig {
+        &self.config
+    }
+
+    /// Writes them another way.
+    pub fn set_config(&mut self, config: GenerationConfig) {
+        self.config = config;
+    }
+
+    /// What is drawn with, where tokens are drawn.
+    pub fn set_seed(&mut self, seed: u64) {
+        self.seed = seed;
+    }
+
+    /// What is put before each source.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Puts something else before each source.
+    pub fn set_prefix(&mut self, prefix: impl Into<String>) {
+        self.prefix = prefix.into();
+    }
+
+    /// The text for a source; of a source that is too long, for its beginning.
+    ///
+    /// # Errors
+    /// A source without tokens, options that contradict each other, memory that the system refuses.
+    pub fn write(&mut self, source: &str) -> Result<OutputText, RunError> {
+        let model = self.model.clone();
+        let tokenizer = model.tokenizer().map_err(input)?;
+        let (ids, truncated) = self.source(tokenizer, source)?;
+        let beams = self.config.num_beams;
+        let ends = tokenizer.end_tokens();
+        let longest = self.config.longest(1).unwrap_or(USUAL_LENGTH);
+        let seed = self.seed;
+        let config = self.config.clone();
+        let session = self.session(ids.len(), longest)?;
+        let (tokens, score) = if beams > 1 {
+            let on = &mut || ControlFlow::Continue(());
+            let best = beam_search(session, &ids, &config, ends, on)?;
+            let best = best.into_iter().next();
+            best.map(|best| (best.tokens, Some(best.score)))
+                .unwrap_or_default()
+        } else {
+            let sampled = match config.do_sample {
+                true => SampleOptions::unchanged(seed),
+                false => SampleOptions::greedy(),
+            };
+            let mut sampler = Sampler::new(sampled, tokenizer.vocabulary_len(), longest);
+            let options = GenerateOptions::default().end_tokens(ends).config(&config);
+            let written = Generator::new(session, &ids, options, &mut sampler)?;
+            (written.collect::<Result<Vec<u32>, RunError>>()?, None)
+        };
+        let options = DecodeOptions::default().skip_special(true);
+        Ok(OutputText {
+            text: tokenizer.decode_text(&tokens, options),
+            source_tokens: ids.len(),
+            truncated,
+            tokens: tokens.len(),
+            score,
+        })
+    }
+
+    /// A source as the model takes it, and whether it was longer.
+    fn source(&self, tokenizer: &Tokenizer, source: &str) -> Result<(Vec<u32>, bool), RunError> {
+        let text = format!("{}{source}", self.prefix);
+        // Of what stands before a source a part may be a control token.
+        let special = self.prefix.len() > 1 && tokenizer.token(self.prefix.trim_end()).is_some();
+        let options = EncodeOptions::default().parse_special(special);
+        let body = tokenizer.encode(&text, options).map_err(input)?;
+        let languages = Languages::of(tokenizer);
+        let placed = |ids: &[u32]| -> Vec<u32> {
+            let replaced = |id: &u32| match self.source_language {
+                Some(language) if languages.has(*id) => language,
+                _ => *id,
+            };
+            ids.iter().map(replaced).collect()
+        };
+        let (before, after) = (placed(tokenizer.prefix()), placed(tokenizer.suffix()));
+        let room = max_length(&self.model).saturating_sub(before.len() + after.len());
+        let kept = &body[..body.len().min(room)];
+        Ok(([&before, kept, &after].concat(), kept.len() < body.len()))
+    }
+
+    /// A session for a source and a text of so many tokens.
+    fn session(&mut self, source: usize, longest: usize) -> Result<&mut Session, RunError> {
+        let sequences = match self.config.num_beams {
+            0 | 1 => 1,
+            beams => beam_sequences(beams),
+        };
+        let context = longest.saturating_add(1).min(SessionOptions::MOST);
+        let fits = |session: &&mut Session| {
+            let options = session.options();
+            options.source >= source && options.sequences >= sequences && options.context >= context
+        };
+        if self.session.as_mut().filter(fits).is_none() {
+            let options = SessionOptions::default()
+                .context(context)
+                .sequences(sequences)
+                .source(source.next_power_of_two())
+                .checkpoints(0);
+            self.session = None;
+            self.session = Some(Session::new(&self.model, options)?);
+        }
+        match &mut self.session {
+            Some(session) => Ok(session),
+            // It was just made.
+            None => Err(RunError::Panicked),
+        }
+    }
+}
+
+/// Refuses a pair of languages that a model has no task for, if it has tasks for others.
+fn check_task(model: &Model, task: &str) -> Result<(), LoadError> {
+    const ALL: &str = "task_specific_params.";
+    let keys = model.manifest().metadata.0.range(ALL.to_owned()..);
+    let keys = keys.map_while(|(key, _)| key.strip_prefix(ALL));
+    let mut tasks: Vec<&str> = keys.filter_map(|key| key.split('.').next()).collect();
+    tasks.retain(|task| task.starts_with("translation"));
+    tasks.dedup();
+    if tasks.is_empty() || tasks.contains(&task) {
+        return Ok(());
+    }
+    let what = format!("the model has no task {task}, it has {}", tasks.join(", "));
+    Err(LoadError::new(LoadErrorKind::Unsupported, what))
+}
+
+/// Where a model wants the target language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LanguageForm {
+    /// As a token around the texts: mBART, M2M-100, NLLB.
+    Around,
+    /// As a token before the source: Marian's models of many languages, MADLAD.
+    Before,
+}
+
+/// The tokens that stand for languages.
+#[derive(Debug)]
+struct Languages {
+    tokens: Vec<u32>,
+    form: LanguageForm,
+}
+
+impl Languages {
+    fn of(tokenizer: &Tokenizer) -> Languages {
+        let mut around = Vec::new();
+        let mut before = Vec::new();
+        for id in 0..u32::try_from(tokenizer.vocabulary_len()).unwrap_or(u32::MAX) {
+            let piece = tokenizer.piece(id).unwrap_or_default();
+            match form(piece) {
+                Some(LanguageForm::Around) => around.push(id),
+                Some(LanguageForm::Before) => before.push(id),
+                None => {}
+            }
+        }
+        match around.len() > before.len() {
+            true => Languages {
+                tokens: around,
+                form: LanguageForm::Around,
+            },
+            false => Languages {
+                tokens: before,
+                form: LanguageForm::Before,
+            },
+        }
+    }
+
+    /// Whether there are none: a lone token that looks like one is a word.
+    fn is_empty(&self) -> bool {
+        self.tokens.len() < 2
+    }
+
+    fn has(&self, id: u32) -> bool {
+        self.tokens.binary_search(&id).is_ok()
+    }
+
+    fn is_marked_in(&self, id: Option<u32>) -> bool {
+        id.is_some_and(|id| self.has(id))
+    }
+
+    /// The token for a language's code.
+    fn token(&self, tokenizer: &Tokenizer, code: &str) -> Result<u32, LoadError> {
+        let whole = [
+            code.to_owned(),
+            format!("__{code}__"),
+            format!(">>{code}<<"),
+            format!("<2{code}>"),
+        ];
+        let known = |text: &String| tokenizer.token(text).filter(|id| self.has(*id));
+        if let Some(id) = whole.iter().find_map(known) {
+            return Ok(id);
+        }
+        // A language without its country or script.
+        let begin = format!("{code}_");
+        let begins = |id: &&u32| {
+            let piece = tokenizer.piece(**id).unwrap_or_default();
+            piece.starts_with(begin.as_bytes())
+        };
+        let mut found = self.tokens.iter().filter(begins);
+        match (found.next(), found.next()) {
+            (Some(only), None) => Ok(*only),
+            (first, _) => {
+                let which = if first.is_some() { "several" } else { "none" };
+                let what = format!(
+                    "the model has {which} of language {code:?}, it knows {}",
+                    self.listed(tokenizer)
+                );
+                Err(LoadError::new(LoadErrorKind::Unsupported, what))
+            }
+        }
+    }
+
+    fn unsaid(&self, tokenizer: &Tokenizer) -> LoadError {
+        let what = format!(
+            "the model translates into many languages, say into which: {}",
+            self.listed(tokenizer)
+        );
+        LoadError::new(LoadErrorKind::Unsupported, what)
+    }
+
+    /// The first of them, for people.
+    fn listed(&self, tokenizer: &Tokenizer) -> String {
+        const MOST: usize = 24;
+        let piece = |id: &u32| {
+            let piece = tokenizer.piece(*id).unwrap_or_default();
+            let text = String::from_utf8_lossy(piece).into_owned();
+            let bare = text.trim_start_matches("__").trim_end_matches("__");
+            let bare = bare.trim_start_matches(">>").trim_end_matches("<<");
+            bare.trim_start_matches("<2")
+                .trim_end_matches('>')
+                .to_owned()
+        };
+        let names: Vec<String> = self.tokens.iter().take(MOST).map(piece).collect();
+        let more = if self.tokens.len() > MOST { " …" } else { "" };
+        format!("{}{more}", names.join(", "))
+    }
+}
+
+/// Whether a token stands for a language: `de_DE`, `deu_Latn`, `__de__`, `>>deu<<`, `<2de>`.
+fn form(piece: &[u8]) -> Option<LanguageForm> {
+    let lower = |part: &[u8], lengths: &[usize]| {
+        lengths.contains(&part.len()) && part.iter().all(u8::is_ascii_lowercase)
+    };
+    if let Some(inner) = piece
+        .strip_prefix(b"__")
+        .and_then(|p| p.strip_suffix(b"__"))
+    {
+        return lower(inner, &[2, 3]).then_some(LanguageForm::Around);
+    }
+    if let Some(inner) = piece
+        .strip_prefix(b">>")
+        .and_then(|p| p.strip_suffix(b"<<"))
+    {
+        let begins = inner.len() >= 2 && inner[..2].iter().all(u8::is_ascii_lowercase);
+        return begins.then_some(LanguageForm::Before);
+    }
+    if let Some(inner) = piece.strip_prefix(b"<2").and_then(|p| p.strip_suffix(b">")) {
+        let begins = inner.len() >= 2 && inner[..2].iter().all(u8::is_ascii_lowercase);
+        return begins.then_some(LanguageForm::Before);
+    }
+    let (language, place) = match piece {
+        [a, b, b'_', place @ ..] => (vec![*a, *b], place),
+        [a, b, c, b'_', place @ ..] => (vec![*a, *b, *c], place),
+        _ => return None,
+    };
+    let country = place.len() == 2 && place.iter().all(u8::is_ascii_uppercase);
+    let script = place.len() == 4
+        && place[0].is_ascii_uppercase()
+        && place[1..].iter().all(u8::is_ascii_lowercase);
+    (lower(&language, &[2, 3]) && (country || script)).then_some(LanguageForm::Around)
+}
