@@ -43,7 +43,7 @@ pub(super) const BART: Architecture = Architecture {
     ties: true,
     names: &[NAMES],
     conversion: Conversion {
-        keys: |keys| converted(keys, BART_ARRANGEMENT.usual),
+        keys: converted,
         ..Conversion::PLAIN
     },
     build: |model| {
@@ -63,7 +63,7 @@ pub(super) const MBART: Architecture = Architecture {
     hugging_face: &["mbart"],
     settled: SETTLED_LIKE_MBART,
     conversion: Conversion {
-        keys: |keys| converted(keys, MBART_ARRANGEMENT.usual),
+        keys: converted,
         ..Conversion::PLAIN
     },
     build: |model| {

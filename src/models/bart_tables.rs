@@ -1,7 +1,7 @@
 //! What the folders of BART and of what descends from it have in common: keys, tensors, and what
 //! becomes of them in GGUF.
 
-use super::encoder_decoder::{ClassDefaults, has_generation_config, single_tokens};
+use super::encoder_decoder::single_tokens;
 use super::tables::{keys, names};
 use super::{GgufKeys, Only, Settled, task_heads};
 use crate::graph::{Key, Name};
@@ -110,17 +110,13 @@ pub(super) const NAMES: &[Name] = names! {
     }
 };
 
-/// What GGUF says in another way: the class by its name, tokens as numbers, and what the class takes
-/// for granted.
-pub(super) fn converted(keys: &mut GgufKeys<'_>, usual: ClassDefaults) {
+/// What GGUF says in another way: the class by its name, and tokens as numbers.
+pub(super) fn converted(keys: &mut GgufKeys<'_>) {
     task_heads::keys(keys);
     single_tokens(keys);
     if keys.values.bool("force_bos_token_to_be_generated") == Some(true) {
         let begin = keys.count("bos_token_id").unwrap_or(0) as u32;
         keys.put_usual("forced_bos_token_id", MetadataValue::U32(begin));
-    }
-    if let Some(last) = usual.last.filter(|_| !has_generation_config(keys.config)) {
-        keys.put_usual("forced_eos_token_id", MetadataValue::U32(last));
     }
     keys.remove(&["force_bos_token_to_be_generated", "is_decoder"]);
 }

@@ -375,7 +375,13 @@ fn begins_and_ends(
     let first = token(model, "forced_bos_token_id", vocabulary)?;
     let always = config.flag("force_bos_token_to_be_generated", false)?;
     let last = match token(model, "forced_eos_token_id", vocabulary)? {
-        None if takes_for_granted(model) => usual.last.filter(|&id| (id as usize) < vocabulary),
+        None if takes_for_granted(model) => {
+            let last = usual.last.filter(|&id| (id as usize) < vocabulary);
+            if let Some(id) = last {
+                config.grant("forced_eos_token_id", MetadataValue::U32(id));
+            }
+            last
+        }
         last => last,
     };
     model.decoder_start(start);
@@ -396,7 +402,7 @@ fn takes_for_granted(model: &Builder<'_>) -> bool {
 }
 
 /// Whether there is a `generation_config.json`.
-pub(super) fn has_generation_config(config: &Metadata) -> bool {
+fn has_generation_config(config: &Metadata) -> bool {
     config.0.keys().any(|key| key.starts_with("generation."))
 }
 

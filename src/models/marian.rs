@@ -30,7 +30,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     ties: true,
     names: &[NAMES],
     conversion: Conversion {
-        keys: |keys| converted(keys, ARRANGEMENT.usual),
+        keys: converted,
         ..Conversion::PLAIN
     },
     build: |model| {

@@ -100,7 +100,10 @@ fn a_language_that_is_not_known_is_named() {
         "{unsaid}"
     );
     let t5 = said(4, Some("en"), Some("ro"));
-    assert!(t5.contains("no task translation_en_to_ro, it has translation_en_to_fr"), "{t5}");
+    assert!(
+        t5.contains("no task translation_en_to_ro, it has translation_en_to_fr"),
+        "{t5}"
+    );
     let marian = said(2, None, Some("eng"));
     assert!(marian.contains("deu, fra"), "{marian}");
 }
