@@ -656,6 +656,8 @@ pub(crate) fn hf_files(files: &TokenizerFiles) -> HfFiles<'_> {
     HfFiles {
         tokenizer_json: files.tokenizer_json.as_deref(),
         tokenizer_model: files.tokenizer_model.as_deref(),
+        source_spm: files.source_spm.as_deref(),
+        target_vocab_json: files.target_vocab_json.as_deref(),
         vocab_json: files.vocab_json.as_deref(),
         merges_txt: files.merges_txt.as_deref(),
         vocab_txt: files.vocab_txt.as_deref(),

@@ -242,8 +242,8 @@ fn text(files: &Files, rows: u64) -> (Metadata, Vec<String>) {
             }
             if !written.losses.is_empty() {
                 notes.push(format!(
-                    "the keys of GGUF do not hold all of the tokenizer ({}): rillm reads the \
-                     tokenizer.json that the file holds, other programs may tokenize differently",
+                    "the keys of GGUF do not hold all of the tokenizer ({}): rillm reads what else \
+                     the file holds, other programs may tokenize differently",
                     written.losses.join(", ")
                 ));
             }

@@ -59,6 +59,8 @@ pub(super) fn open(path: &Path) -> Result<Files, LoadError> {
     let tokenizer = TokenizerFiles {
         tokenizer_json,
         tokenizer_model: sentencepiece(folder)?,
+        source_spm: file(folder, "source.spm")?,
+        target_vocab_json: file(folder, "target_vocab.json")?,
         vocab_json: file(folder, "vocab.json")?,
         merges_txt: file(folder, "merges.txt")?,
         vocab_txt: file(folder, "vocab.txt")?,

@@ -31,6 +31,8 @@ pub struct Files {
 pub struct TokenizerFiles {
     pub tokenizer_json: Option<Vec<u8>>,
     pub tokenizer_model: Option<Vec<u8>>,
+    pub source_spm: Option<Vec<u8>>,
+    pub target_vocab_json: Option<Vec<u8>>,
     pub vocab_json: Option<Vec<u8>>,
     pub merges_txt: Option<Vec<u8>>,
     pub vocab_txt: Option<Vec<u8>>,

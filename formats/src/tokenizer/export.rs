@@ -76,7 +76,7 @@ impl Tokenizer {
         let texts = MetadataValue::Array(Array::String(self.texts()));
         file.put(key::TOKENS, texts);
         let unknown = self.model.unknown();
-        let ids = self.vocabulary.ids();
+        let ids = self.vocabulary.listed_ids();
         let types = ids.map(|id| match self.vocabulary.kind(id) {
             // It may be a control token as well, and is one to all readers.
             _ if unknown == Some(id) => 2,
@@ -89,7 +89,9 @@ impl Tokenizer {
         });
         let types = MetadataValue::Array(Array::I32(types.collect()));
         file.put(key::TYPES, types);
-        if let Some(scores) = self.scores() {
+        if let Some(mut scores) = self.scores() {
+            let unlisted = scores.split_off(self.vocabulary.listed_len().min(scores.len()));
+            self.put_unlisted(&mut file, unlisted);
             file.put(key::SCORES, MetadataValue::Array(Array::F32(scores)));
         }
         if let Some(merges) = self.merges() {
@@ -106,6 +108,10 @@ impl Tokenizer {
             self.kind,
             TokenizerKind::SentencePieceBpe | TokenizerKind::Unigram
         ) {
+            if self.reads_metaspace && self.normalizer.contains(&NormalizerStep::Lowercase) {
+                file.put(key::LOWERCASE, MetadataValue::Bool(true));
+                file.losses.push("that it lowercases");
+            }
             file.put(key::ADD_SPACE, MetadataValue::Bool(self.adds_space()));
             // Words cut at white space, each with a space in front, encode alike.
             let collapses =
@@ -129,6 +135,38 @@ impl Tokenizer {
             file.put_ids(key::ENDS, &self.end_tokens);
         }
         file
+    }
+
+    /// What only this program's keys can say: pieces without an id, codes of languages, and the texts
+    /// of another vocabulary.
+    fn put_unlisted(&self, file: &mut GgufTokenizer, scores: Vec<f32>) {
+        if self.vocabulary.has_unlisted() {
+            let mut texts = Strings::default();
+            for id in self.vocabulary.ids().skip(self.vocabulary.listed_len()) {
+                texts.push(&marked(self.vocabulary.key(id).unwrap_or_default()));
+            }
+            let texts = MetadataValue::Array(Array::String(texts));
+            file.put(key::PIECES, texts);
+            file.put(key::PIECE_SCORES, MetadataValue::Array(Array::F32(scores)));
+            file.losses.push("pieces of text that have no token");
+        }
+        if self.takes_language_code {
+            file.put(key::LANGUAGE_CODE, MetadataValue::Bool(true));
+            file.losses
+                .push("that a text begins with the code of a language");
+        }
+        if let Some(targets) = &self.targets {
+            let mut texts = Strings::default();
+            for id in targets.ids() {
+                let text = targets.key(id).unwrap_or_default();
+                texts.push(&match targets.kind(id).is_control() {
+                    true => text.to_vec(),
+                    false => marked(text),
+                });
+            }
+            file.put(key::TARGETS, MetadataValue::Array(Array::String(texts)));
+            file.losses.push("the vocabulary of the language to write");
+        }
     }
 
     /// The names of model and pre-tokenizer; notes what they leave out.
@@ -316,7 +354,7 @@ impl Tokenizer {
     /// Tokens as the format writes them.
     fn texts(&self) -> Strings {
         let mut texts = Strings::default();
-        for id in self.vocabulary.ids() {
+        for id in self.vocabulary.listed_ids() {
             let kind = self.vocabulary.kind(id);
             let piece = self.vocabulary.piece(id).unwrap_or_default();
             let text = match (kind, &self.model, piece) {

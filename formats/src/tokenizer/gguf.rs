@@ -4,8 +4,8 @@ use super::charsmap::Charsmap;
 use super::decode::Decoding;
 use super::error::{Shown, TokenizerError, TokenizerErrorKind, failure};
 use super::gguf_keys::{
-    ADD_BOS, ADD_EOS, ADD_SPACE, CHARSMAP, CLS, JSON, LOWERCASE, MERGES, MODEL, PRE, REMOVE_SPACES,
-    SEPARATOR, STRIP_ACCENTS, UNKNOWN,
+    ADD_BOS, ADD_EOS, ADD_SPACE, CHARSMAP, CLS, JSON, LANGUAGE_CODE, LOWERCASE, MERGES, MODEL, PRE,
+    REMOVE_SPACES, SEPARATOR, STRIP_ACCENTS, TARGETS, UNKNOWN,
 };
 use super::gguf_pre_tokenizers::GgufPreTokenizer;
 use super::gguf_vocabulary::{GgufVocabulary, scores, token_id, truth};
@@ -344,7 +344,7 @@ fn sentencepiece(metadata: &Metadata, kind: TokenizerKind) -> Result<Tokenizer, 
         TokenKind::Normal | TokenKind::Unused => unescape(text),
         _ => Cow::Borrowed(text),
     })?;
-    let scores = scores(metadata, vocabulary.len())?;
+    let scores = scores(metadata, &vocabulary)?;
     let fallback = Fallback {
         bytes: vocabulary.byte_tokens(),
         unknown: file.unknown,
@@ -367,6 +367,9 @@ fn sentencepiece(metadata: &Metadata, kind: TokenizerKind) -> Result<Tokenizer, 
     };
     let adds_space = truth(metadata, ADD_SPACE)?.unwrap_or(true);
     let mut normalizer = Vec::new();
+    if truth(metadata, LOWERCASE)?.unwrap_or(false) {
+        normalizer.push(NormalizerStep::Lowercase);
+    }
     if let Some(map) = charsmap(metadata)? {
         let by_grapheme = false;
         normalizer.push(NormalizerStep::Charsmap { map, by_grapheme });
@@ -378,6 +381,8 @@ fn sentencepiece(metadata: &Metadata, kind: TokenizerKind) -> Result<Tokenizer, 
         normalizer.push(NormalizerStep::Prepend(" ".to_string()));
     }
     let eos = file.eos.filter(|_| is_unigram);
+    let takes_language_code = truth(metadata, LANGUAGE_CODE)?.unwrap_or(false);
+    let targets = targets(metadata, &vocabulary)?;
     let tokenizer = file.finish(
         metadata,
         vocabulary,
@@ -385,6 +390,8 @@ fn sentencepiece(metadata: &Metadata, kind: TokenizerKind) -> Result<Tokenizer, 
             kind,
             normalizer,
             reads_metaspace: true,
+            takes_language_code,
+            targets,
             decoding: Decoding::Pieces {
                 strips_space: adds_space,
             },
@@ -400,6 +407,23 @@ fn sentencepiece(metadata: &Metadata, kind: TokenizerKind) -> Result<Tokenizer, 
         },
         _ => tokenizer,
     })
+}
+
+/// What ids stand for in texts that the model writes; control tokens by their names.
+fn targets(metadata: &Metadata, source: &Vocabulary) -> Result<Option<Vocabulary>, TokenizerError> {
+    let texts = match metadata.value(TARGETS) {
+        None => return Ok(None),
+        Some(MetadataValue::Array(Array::String(texts))) => texts,
+        Some(_) => return Err(failure!(Malformed, "{TARGETS} is no list of strings")),
+    };
+    let mut vocabulary = Vocabulary::default();
+    for text in texts.iter() {
+        match source.find_control(text) {
+            Some(control) => vocabulary.push(text, source.kind(control))?,
+            None => vocabulary.push(&unescape(text), TokenKind::Unused)?,
+        }
+    }
+    Ok(Some(vocabulary))
 }
 
 fn charsmap(metadata: &Metadata) -> Result<Option<Charsmap>, TokenizerError> {

@@ -33,3 +33,9 @@ pub(super) const ADDED: &str = "tokenizer.rillm.added_tokens";
 pub(super) const PREFIX: &str = "tokenizer.rillm.prefix_token_ids";
 pub(super) const SUFFIX: &str = "tokenizer.rillm.suffix_token_ids";
 pub(super) const ENDS: &str = "tokenizer.rillm.end_token_ids";
+/// What GGUF has no place for of pieces that have no id, of what their classes take off a text, and of
+/// languages with a vocabulary each.
+pub(super) const PIECES: &str = "tokenizer.rillm.unlisted_pieces";
+pub(super) const PIECE_SCORES: &str = "tokenizer.rillm.unlisted_piece_scores";
+pub(super) const LANGUAGE_CODE: &str = "tokenizer.rillm.takes_language_code";
+pub(super) const TARGETS: &str = "tokenizer.rillm.target_tokens";

@@ -4,10 +4,11 @@
 use super::added::{Added, AddedTokens};
 use super::error::{Shown, TokenizerError, failure};
 use super::gguf_keys::{
-    ADD_BOS, ADD_EOS, BOS, ENDS, EOM, EOS, EOT, MASK, PREFIX, SCORES, SUFFIX, TOKENS, TYPES,
-    UNKNOWN,
+    ADD_BOS, ADD_EOS, ADDED, BOS, ENDS, EOM, EOS, EOT, MASK, PIECE_SCORES, PIECES, PREFIX, SCORES,
+    SUFFIX, TOKENS, TYPES, UNKNOWN,
 };
-use super::hf_settings::is_mask_name;
+use super::hf_settings::{is_mask_name, parse_json};
+use super::json::AddedTokenJson;
 use super::vocabulary::{TokenKind, Vocabulary, byte_of};
 use super::{Tokenizer, end_of_generation, limits};
 use crate::manifest::{Array, Metadata, MetadataValue, Strings};
@@ -18,6 +19,8 @@ use alloc::vec::Vec;
 pub(super) struct GgufVocabulary<'a> {
     tokens: &'a Strings,
     types: Option<&'a [i32]>,
+    /// Pieces of text that have no id.
+    unlisted: Option<&'a Strings>,
     pub(super) unknown: Option<u32>,
     pub(super) bos: Option<u32>,
     pub(super) eos: Option<u32>,
@@ -60,6 +63,11 @@ impl<'a> GgufVocabulary<'a> {
         Ok(GgufVocabulary {
             tokens,
             types,
+            unlisted: match metadata.value(PIECES) {
+                None => None,
+                Some(MetadataValue::Array(Array::String(pieces))) => Some(pieces),
+                Some(_) => return Err(failure!(Malformed, "{PIECES} is no list of strings")),
+            },
             unknown: id(UNKNOWN)?,
             bos: id(BOS)?,
             eos: id(EOS)?,
@@ -125,6 +133,11 @@ impl<'a> GgufVocabulary<'a> {
                 _ => vocabulary.push(&raw(text, kind), kind)?,
             }
         }
+        let unlisted = self.unlisted.map_or(0, Strings::len);
+        for text in self.unlisted.iter().flat_map(|pieces| pieces.iter()) {
+            vocabulary.push(&raw(text, TokenKind::Normal), TokenKind::Normal)?;
+        }
+        vocabulary.unlist(unlisted);
         vocabulary.index();
         Ok(vocabulary)
     }
@@ -136,7 +149,7 @@ impl<'a> GgufVocabulary<'a> {
         build: impl FnOnce(AddedTokens, Vocabulary) -> Tokenizer,
         adds_bos: bool,
     ) -> Result<Tokenizer, TokenizerError> {
-        let mask = token_id(metadata, MASK, vocabulary.len())?;
+        let mask = token_id(metadata, MASK, vocabulary.listed_len())?;
         let mut found_mask = mask;
         let mut added = Vec::new();
         for id in vocabulary.ids() {
@@ -160,6 +173,14 @@ impl<'a> GgufVocabulary<'a> {
             found_mask = found_mask.or(Some(id).filter(|_| is_mask));
             added.push(Added::plain(text, id, kind.is_control() && !is_mask));
         }
+        for said in said_to_match(metadata)? {
+            let entry = added.iter_mut().find(|entry| entry.id == said.id);
+            if let Some(entry) = entry {
+                entry.strips_left = said.lstrip;
+                entry.strips_right = said.rstrip;
+                entry.is_word = said.single_word;
+            }
+        }
         let adds = |key: &str, unsaid: bool, id: Option<u32>, id_key: &str| match (
             truth(metadata, key)?,
             id,
@@ -168,7 +189,7 @@ impl<'a> GgufVocabulary<'a> {
             (said, Some(id)) if said.unwrap_or(unsaid) => Ok(alloc::vec![id]),
             _ => Ok(Vec::new()),
         };
-        let len = vocabulary.len();
+        let len = vocabulary.listed_len();
         let prefix = match token_ids(metadata, PREFIX, len)? {
             Some(prefix) => prefix,
             None => adds(ADD_BOS, adds_bos, self.bos, BOS)?,
@@ -192,6 +213,16 @@ impl<'a> GgufVocabulary<'a> {
             ..build(AddedTokens::new(added), vocabulary)
         })
     }
+}
+
+/// How added tokens match, if the file says.
+fn said_to_match(metadata: &Metadata) -> Result<Vec<AddedTokenJson>, TokenizerError> {
+    let mut said: Vec<AddedTokenJson> = match metadata.value(ADDED) {
+        Some(MetadataValue::String(text)) => parse_json(text.as_bytes(), ADDED)?,
+        _ => Vec::new(),
+    };
+    said.retain(|token| token.lstrip || token.rstrip || token.single_word);
+    Ok(said)
 }
 
 pub(super) fn token_id(
@@ -250,25 +281,40 @@ pub(super) fn truth(metadata: &Metadata, key: &str) -> Result<Option<bool>, Toke
     }
 }
 
-pub(super) fn scores(metadata: &Metadata, tokens: usize) -> Result<&[f32], TokenizerError> {
-    let scores = match metadata.array(SCORES) {
+/// The score of each token, and of the pieces after them.
+pub(super) fn scores(
+    metadata: &Metadata,
+    vocabulary: &Vocabulary,
+) -> Result<Vec<f32>, TokenizerError> {
+    let tokens = vocabulary.listed_len();
+    let mut all = listed_scores(metadata, SCORES, tokens)?.to_vec();
+    if vocabulary.has_unlisted() {
+        let unlisted = vocabulary.len() - tokens;
+        all.extend_from_slice(listed_scores(metadata, PIECE_SCORES, unlisted)?);
+    }
+    Ok(all)
+}
+
+fn listed_scores<'a>(
+    metadata: &'a Metadata,
+    key: &str,
+    tokens: usize,
+) -> Result<&'a [f32], TokenizerError> {
+    let scores = match metadata.array(key) {
         Some(Array::F32(scores)) => scores,
         _ => {
-            return Err(failure!(
-                Missing,
-                "{SCORES} is missing or is no list of F32"
-            ));
+            return Err(failure!(Missing, "{key} is missing or is no list of F32"));
         }
     };
     if scores.len() != tokens {
         return Err(failure!(
             Malformed,
-            "{SCORES} has {} entries, expected one for each of {tokens} tokens",
+            "{key} has {} entries, expected one for each of {tokens} tokens",
             scores.len()
         ));
     }
     match scores.iter().position(|score| score.is_nan()) {
-        Some(id) => Err(failure!(Malformed, "{SCORES}[{id}] is not a number")),
+        Some(id) => Err(failure!(Malformed, "{key}[{id}] is not a number")),
         None => Ok(scores),
     }
 }

@@ -1,39 +1,41 @@
 //! Tokenizers from the files of a Hugging Face folder.
 
-use super::added::{Added, AddedTokens};
+use super::added::AddedTokens;
 use super::budget::TextBudget;
 use super::decode::Decoding;
 use super::decoder_chain::DecoderStep;
 use super::error::{Shown, TokenizerError, failure};
 use super::hf_pipeline;
+use super::hf_sentencepiece::from_model;
 use super::hf_settings::{Settings, added_token, parse_json};
 use super::json::{AddedTokenJson, ModelJson, TokenizerJson};
-use super::model::{Affixes, Alphabet, Fallback, Merges, Ranked, Scored, TokenizerModel, order_of};
+use super::model::{Affixes, Alphabet, Fallback, Merges, Ranked, TokenizerModel};
 use super::normalize::{NormalizerStep, normalize};
 use super::pre_tokenizer::PreTokenizerStep;
-use super::sentencepiece::SentencePiece;
 use super::split::Matcher;
 use super::unigram::Unigram;
 use super::vocabulary::{TokenKind, Vocabulary, byte_of};
 use super::vocabulary_builder::VocabularyBuilder;
 use super::word_piece::{BERT_CHARACTERS, WordPiece};
-use super::{HfFiles, Tokenizer, TokenizerKind, byte_level, hf_slow, limits, rwkv, unescape};
+use super::{HfFiles, Tokenizer, TokenizerKind, byte_level, hf_slow, rwkv};
 use alloc::borrow::Cow;
-use alloc::string::{String, ToString};
-use alloc::vec;
+use alloc::string::String;
 use alloc::vec::Vec;
 use hashbrown::HashSet;
 
 pub(super) const JSON: &str = "tokenizer.json";
-const MODEL: &str = "tokenizer.model";
 
 pub(super) fn tokenizer(files: &HfFiles<'_>) -> Result<Option<Tokenizer>, TokenizerError> {
     let mut settings = Settings::read(files)?;
+    // Marian's class reads nothing else.
+    if let Some(pieces) = files.source_spm {
+        return from_model(pieces, files, &mut settings).map(Some);
+    }
     if let Some(json) = files.tokenizer_json {
         return from_json(json, &settings).map(Some);
     }
-    if let Some(model) = files.tokenizer_model {
-        return from_model(model, &settings).map(Some);
+    if let Some(pieces) = files.tokenizer_model {
+        return from_model(pieces, files, &mut settings).map(Some);
     }
     if let Some(json) = hf_slow::converted(files, &mut settings)? {
         return from_json(&json, &settings).map(Some);
@@ -47,6 +49,9 @@ pub(super) fn tokenizer(files: &HfFiles<'_>) -> Result<Option<Tokenizer>, Tokeni
 pub(super) fn tokenizer_json<'a>(
     files: &HfFiles<'a>,
 ) -> Result<Option<Cow<'a, [u8]>>, TokenizerError> {
+    if files.source_spm.is_some() {
+        return Ok(None);
+    }
     if let Some(json) = files.tokenizer_json {
         return Ok(Some(Cow::Borrowed(json)));
     }
@@ -398,109 +403,4 @@ fn ranked(
         affixes,
         whole_words_first: model.ignore_merges,
     }))
-}
-
-fn from_model(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerError> {
-    let file = SentencePiece::parse(bytes)?;
-    let count = u32::try_from(file.kinds.len()).unwrap_or(u32::MAX);
-    let ids = (0..count).chain(settings.added.iter().map(|token| token.id));
-    let mut builder = VocabularyBuilder::new(ids, MODEL)?;
-    for ((id, text), &kind) in (0..).zip(file.texts.iter()).zip(&file.kinds) {
-        builder.put(id, text, kind, MODEL)?;
-    }
-    let (mut raw, mut normalized) = (Vec::new(), Vec::new());
-    for token in &settings.added {
-        let kind = settings.kind_of(token);
-        // Folders also list the tokens the model file has, sometimes with other flags.
-        if token.id >= count {
-            builder.put(
-                token.id,
-                token.content.as_bytes(),
-                kind,
-                "tokenizer_config.json",
-            )?;
-            raw.push(added_token(settings, token, &token.content)?);
-        }
-    }
-    for ((id, text), &kind) in (0..).zip(file.texts.iter()).zip(&file.kinds) {
-        if text.len() > limits::ADDED_TOKEN_LEN
-            && (kind.is_control() || kind == TokenKind::UserDefined)
-        {
-            return Err(failure!(
-                Limit,
-                "{MODEL} piece {id} is a special token of {} bytes, expected at most {}",
-                text.len(),
-                limits::ADDED_TOKEN_LEN
-            ));
-        }
-        match kind {
-            TokenKind::Control | TokenKind::Unknown => raw.push(Added::plain(text, id, true)),
-            TokenKind::UserDefined => normalized.push(Added::plain(text, id, false)),
-            _ => {}
-        }
-    }
-    let vocabulary = builder.vocabulary(|_, text, kind| match (kind, byte_of(text)) {
-        (TokenKind::Control | TokenKind::Unknown, _) => Cow::Borrowed(text),
-        (TokenKind::Byte, Some(byte)) => Cow::Owned(vec![byte]),
-        _ => unescape(text),
-    })?;
-    let fallback = Fallback {
-        bytes: match file.byte_fallback {
-            true => vocabulary.byte_tokens(),
-            false => [None; 256],
-        },
-        unknown: file.unknown,
-        fuses_unknown: true,
-    };
-    let kind = match file.is_unigram {
-        true => TokenizerKind::Unigram,
-        false => TokenizerKind::SentencePieceBpe,
-    };
-    let model = if file.is_unigram {
-        let scores = file.scores.iter().map(|&score| f64::from(score)).collect();
-        let pieces = vocabulary.normal();
-        TokenizerModel::Unigram(Unigram::new(&vocabulary, pieces, scores, fallback))
-    } else {
-        let order = file.scores.iter().filter_map(|&score| order_of(score));
-        let mut order: Vec<u32> = order.collect();
-        // Added tokens are never made by merging, so their order does not matter.
-        order.resize(vocabulary.len(), u32::MAX);
-        TokenizerModel::Scored(Scored { order, fallback })
-    };
-    let mut normalizer = Vec::new();
-    if let Some(map) = file.charsmap {
-        let by_grapheme = false;
-        normalizer.push(NormalizerStep::Charsmap { map, by_grapheme });
-    }
-    if file.remove_extra_whitespaces {
-        normalizer.push(NormalizerStep::CollapseSpaces);
-    }
-    if file.add_dummy_prefix {
-        normalizer.push(NormalizerStep::Prepend(" ".to_string()));
-    }
-    normalizer.push(NormalizerStep::Replace {
-        from: Matcher::Text(" ".to_string()),
-        to: "▁".to_string(),
-    });
-    // What Hugging Face's slow tokenizers do: LLaMA's begins a text, T5's ends it.
-    let (mut prefix, mut suffix) = (Vec::new(), Vec::new());
-    if file.is_unigram {
-        suffix.extend(file.eos.filter(|_| settings.adds_eos.is_none()));
-    } else {
-        prefix.extend(file.bos.filter(|_| settings.adds_bos.is_none()));
-    }
-    settings.finish(Tokenizer {
-        kind,
-        normalizer,
-        normalized: AddedTokens::new(normalized),
-        reads_metaspace: true,
-        decoding: Decoding::Pieces {
-            strips_space: file.add_dummy_prefix,
-        },
-        prefix,
-        suffix,
-        bos: file.bos,
-        eos: file.eos,
-        ..Tokenizer::bare(vocabulary, model, AddedTokens::new(raw))
-    })
 }

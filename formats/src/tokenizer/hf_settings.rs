@@ -96,6 +96,14 @@ impl Settings {
         Ok(settings)
     }
 
+    /// `tokenizer_config.json`, if it is there.
+    pub(super) fn config(files: &HfFiles<'_>) -> Result<Value, TokenizerError> {
+        match files.tokenizer_config {
+            Some(bytes) => parse_json(bytes, "tokenizer_config.json"),
+            None => Ok(Value::Null),
+        }
+    }
+
     /// What a GGUF file says of the `tokenizer.json` that it holds.
     pub(super) fn from_gguf(metadata: &Metadata) -> Result<Settings, TokenizerError> {
         let added = match metadata.value(key::ADDED) {
@@ -170,6 +178,26 @@ impl Settings {
         if self.named(role).is_none() {
             let token = AddedTokenJson::special(0, name.to_string());
             self.special.push((role, token));
+        }
+    }
+
+    /// Names tokens where the files do not.
+    pub(super) fn all_unsaid(&mut self, roles: &[(&'static str, &str)]) {
+        for (role, name) in roles {
+            self.unsaid(role, name);
+        }
+    }
+
+    /// How a special piece of a SentencePiece model is searched for.
+    pub(super) fn special_piece(&self, text: &[u8], id: u32) -> Added {
+        let is_mask = core::str::from_utf8(text).is_ok_and(|text| self.is_mask(text));
+        let is_it = |token: &&AddedTokenJson| is_mask && token.content.as_bytes() == text;
+        let listed = self.added.iter().find(is_it);
+        let said = listed.or_else(|| self.special().find(is_it));
+        Added {
+            strips_left: said.is_some_and(|token| token.lstrip),
+            strips_right: said.is_some_and(|token| token.rstrip),
+            ..Added::plain(text, id, !is_mask)
         }
     }
 

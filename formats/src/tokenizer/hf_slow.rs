@@ -27,10 +27,7 @@ pub(super) fn converted(
     files: &HfFiles<'_>,
     settings: &mut Settings,
 ) -> Result<Option<Vec<u8>>, TokenizerError> {
-    let config = match files.tokenizer_config {
-        Some(bytes) => parse_json(bytes, "tokenizer_config.json")?,
-        None => Value::Null,
-    };
+    let config = Settings::config(files)?;
     if let Some(vocabulary) = files.vocab_json {
         let Some(merges) = files.merges_txt else {
             return Err(failure!(
@@ -48,7 +45,7 @@ pub(super) fn converted(
 }
 
 /// The class of the tokenizer, and the type of the model, as far as they are said.
-fn names<'a>(config: &'a Value, model: &'a Value) -> (Option<&'a str>, Option<&'a str>) {
+pub(super) fn names<'a>(config: &'a Value, model: &'a Value) -> (Option<&'a str>, Option<&'a str>) {
     let class = config.get("tokenizer_class").and_then(Value::as_str);
     let class = class.map(|class| class.strip_suffix("Fast").unwrap_or(class));
     let is_said = |class: &&str| !matches!(*class, "PreTrainedTokenizer" | "TokenizersBackend");
@@ -57,7 +54,7 @@ fn names<'a>(config: &'a Value, model: &'a Value) -> (Option<&'a str>, Option<&'
 }
 
 /// What `config.json` says.
-fn model_config(files: &HfFiles<'_>) -> Value {
+pub(super) fn model_config(files: &HfFiles<'_>) -> Value {
     let config = files.config.map(without_python_numbers);
     let config = config.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     config.unwrap_or(Value::Null)

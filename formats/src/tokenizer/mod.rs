@@ -25,9 +25,11 @@ mod gguf_pre_tokenizers;
 mod gguf_vocabulary;
 mod hf;
 mod hf_pipeline;
+mod hf_sentencepiece;
 mod hf_settings;
 mod hf_slow;
 mod json;
+mod language_codes;
 mod limits;
 mod merge;
 mod model;
@@ -38,6 +40,8 @@ mod pattern_text;
 mod pre_tokenizer;
 mod rwkv;
 mod sentencepiece;
+mod sentencepiece_classes;
+mod sentencepiece_ids;
 mod set;
 mod split;
 mod trie;
@@ -84,7 +88,11 @@ pub struct Tokenizer {
     reads_metaspace: bool,
     /// The sign for a space before which words may be cut, since no token has it after another.
     cuts_before: Option<&'static str>,
+    /// Whether `>>…<<` at the beginning of a text names the language to write, as a token.
+    takes_language_code: bool,
     decoding: Decoding,
+    /// What ids stand for in the texts that the model writes, if that is another list.
+    targets: Option<Vocabulary>,
     /// Tokens that the post-processor puts before and after a text.
     prefix: Vec<u32>,
     suffix: Vec<u32>,
@@ -173,7 +181,11 @@ pub struct HfFiles<'a> {
     pub tokenizer_json: Option<&'a [u8]>,
     /// `tokenizer.model`, or `spiece.model` and other names of it (SentencePiece)
     pub tokenizer_model: Option<&'a [u8]>,
-    /// `vocab.json`, with `merges.txt`
+    /// `source.spm`, the pieces that Marian encodes with; their ids stand in `vocab.json`
+    pub source_spm: Option<&'a [u8]>,
+    /// `target_vocab.json`, if the languages have a vocabulary each
+    pub target_vocab_json: Option<&'a [u8]>,
+    /// `vocab.json`, with `merges.txt` or a SentencePiece model
     pub vocab_json: Option<&'a [u8]>,
     /// `merges.txt`
     pub merges_txt: Option<&'a [u8]>,
@@ -266,6 +278,10 @@ impl Tokenizer {
     /// Encodes the text between two added tokens.
     fn encode_stretch(&self, text: &str, starts: bool, work: &mut EncodeWork, ids: &mut Vec<u32>) {
         let mut origin = starts.then_some(0);
+        let text = match self.takes_language_code {
+            true => self.language_code(text, ids),
+            false => text,
+        };
         let text = normalize(&self.normalizer, text, &mut origin, &work.budget);
         let with_control = work.with_control;
         let EncodeWork {
@@ -294,6 +310,16 @@ impl Tokenizer {
             }
         };
         self.normalized.segments(&text, with_control, &mut segment);
+    }
+
+    /// Takes `>>…<<` off the beginning, as a token.
+    fn language_code<'t>(&self, text: &'t str, ids: &mut Vec<u32>) -> &'t str {
+        let end = text.starts_with(">>").then(|| text.find("<<")).flatten();
+        let Some((code, rest)) = end.and_then(|end| text.split_at_checked(end + 2)) else {
+            return text;
+        };
+        ids.extend(self.token(code).or(self.model.unknown()));
+        rest
     }
 
     fn encode_word(
@@ -347,18 +373,23 @@ impl Tokenizer {
 
     /// How many ids there are: one more than the largest.
     pub fn vocabulary_len(&self) -> usize {
-        self.vocabulary.len()
+        self.vocabulary.listed_len()
     }
 
     /// The exact bytes a token stands for (a space is a space); control tokens stand for
     /// their names. `None` if no token has this id.
     pub fn piece(&self, id: u32) -> Option<&[u8]> {
-        self.vocabulary.piece(id)
+        self.written_vocabulary().piece(id)
     }
 
     /// Whether it is a control token: text becomes one only with [`EncodeOptions::parse_special`].
     pub fn is_control(&self, id: u32) -> bool {
-        self.vocabulary.kind(id).is_control()
+        self.written_vocabulary().kind(id).is_control()
+    }
+
+    /// What ids stand for in texts that the model writes.
+    fn written_vocabulary(&self) -> &Vocabulary {
+        self.targets.as_ref().unwrap_or(&self.vocabulary)
     }
 
     /// The token with this exact text: a control token if there is one.
@@ -416,6 +447,8 @@ impl Tokenizer {
             pre_tokenizer: Vec::new(),
             unmaps_words: false,
             reads_metaspace: false,
+            takes_language_code: false,
+            targets: None,
             decoding: Decoding::Pieces {
                 strips_space: false,
             },

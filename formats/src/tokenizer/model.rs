@@ -185,7 +185,9 @@ impl TokenizerModel {
                     model.encode(piece, vocabulary, &allows, merger, ids);
                 }
                 TokenizerModel::Scored(model) => model.encode(text(), vocabulary, merger, ids),
-                TokenizerModel::Unigram(model) => model.encode(text(), &allows, merger, ids),
+                TokenizerModel::Unigram(model) => {
+                    model.encode(text(), vocabulary, &allows, merger, ids);
+                }
                 TokenizerModel::WordPiece(model) => model.encode(text(), &allows, ids),
                 TokenizerModel::WordLevel { unknown } => {
                     let found = vocabulary.find(piece).filter(|id| allows(*id));
@@ -194,6 +196,13 @@ impl TokenizerModel {
                 TokenizerModel::Longest(tokens) => longest(tokens, piece, ids),
             }
             rest = after;
+        }
+        if vocabulary.has_unlisted()
+            && let Some(unknown) = self.unknown()
+        {
+            let made = ids.get_mut(before..).unwrap_or_default().iter_mut();
+            made.filter(|id| !vocabulary.is_listed(**id))
+                .for_each(|id| *id = unknown);
         }
         if let Some(word) = known {
             merger

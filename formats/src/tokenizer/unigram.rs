@@ -59,6 +59,7 @@ impl Unigram {
     pub(super) fn encode(
         &self,
         word: &str,
+        vocabulary: &Vocabulary,
         allows: &impl Fn(u32) -> bool,
         merger: &mut Merger,
         ids: &mut Vec<u32>,
@@ -106,12 +107,13 @@ impl Unigram {
                 reach(character.len_utf8(), NONE, self.unknown_score);
             }
         }
-        self.collect(word, paths, ids);
+        self.collect(word, vocabulary, paths, ids);
     }
 
     /// Collects the pieces of the best segmentation, from its end back to its beginning. Unknown
     /// characters that follow each other are one, as is the unknown piece where a text has it.
-    fn collect(&self, word: &str, paths: &[BestPath], ids: &mut Vec<u32>) {
+    fn collect(&self, word: &str, vocabulary: &Vocabulary, paths: &[BestPath], ids: &mut Vec<u32>) {
+        let text = (word, vocabulary);
         let before = ids.len();
         let mut end = word.len();
         // The end of the unknown stretch that begins at `end`.
@@ -119,30 +121,33 @@ impl Unigram {
         while let Some(path) = paths.get(end).filter(|_| end > 0) {
             let is_unknown = path.token == NONE || Some(path.token) == self.fallback.unknown;
             if !is_unknown {
-                self.unknown(word, end, &mut unknown_end, ids);
+                self.unknown(text, end, &mut unknown_end, ids);
                 ids.push(path.token);
             } else if unknown_end.is_none() || !self.fallback.fuses_unknown {
-                self.unknown(word, end, &mut unknown_end, ids);
+                self.unknown(text, end, &mut unknown_end, ids);
                 unknown_end = Some(end);
             }
             end = path.start;
         }
-        self.unknown(word, end, &mut unknown_end, ids);
+        self.unknown(text, end, &mut unknown_end, ids);
         ids.get_mut(before..).unwrap_or_default().reverse();
     }
 
     /// Appends an unknown stretch, its end first.
-    fn unknown(&self, word: &str, start: usize, end: &mut Option<usize>, ids: &mut Vec<u32>) {
+    fn unknown(
+        &self,
+        (word, vocabulary): (&str, &Vocabulary),
+        start: usize,
+        end: &mut Option<usize>,
+        ids: &mut Vec<u32>,
+    ) {
         let Some(end) = end.take() else {
             return;
         };
         let text = word.as_bytes().get(start..end).unwrap_or_default();
-        let whole = self
-            .pieces
-            .longest(text)
-            .filter(|(len, _)| *len == text.len());
-        if let Some((_, piece)) = whole {
-            ids.push(piece);
+        // Tokens that no text is cut into are found so as well.
+        if let Some(whole) = vocabulary.find(text) {
+            ids.push(whole);
         } else if let Some(tokens) = self.fallback.byte_tokens(text) {
             let at = ids.len();
             ids.extend(tokens);

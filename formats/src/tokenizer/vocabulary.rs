@@ -47,6 +47,9 @@ pub(super) struct Vocabulary {
     controls: HashTable<u32>,
     hasher: DefaultHashBuilder,
     longest: usize,
+    /// So many at the end are pieces of text that have no id: the model makes of them what it makes
+    /// of what is unknown.
+    unlisted: usize,
 }
 
 /// Texts in one buffer.
@@ -179,6 +182,29 @@ impl Vocabulary {
     /// How many ids there are.
     pub(super) fn len(&self) -> usize {
         self.kinds.len()
+    }
+
+    /// How many of them are tokens to others.
+    pub(super) fn listed_len(&self) -> usize {
+        self.len() - self.unlisted
+    }
+
+    /// The ids that are tokens to others.
+    pub(super) fn listed_ids(&self) -> core::ops::Range<u32> {
+        0..u32::try_from(self.listed_len()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn is_listed(&self, id: u32) -> bool {
+        usize::try_from(id).is_ok_and(|id| id < self.listed_len())
+    }
+
+    pub(super) fn has_unlisted(&self) -> bool {
+        self.unlisted > 0
+    }
+
+    /// Takes the ids of so many at the end.
+    pub(super) fn unlist(&mut self, count: usize) {
+        self.unlisted = count.min(self.len());
     }
 
     pub(super) fn ids(&self) -> core::ops::Range<u32> {

@@ -1,6 +1,7 @@
 //! Tokenizers against their reference implementations.
 
 mod cases;
+mod folders;
 mod gguf;
 mod hf;
 mod offsets;
