@@ -84,6 +84,7 @@ struct Halves<'m> {
     function: Pointwise,
     scale: f32,
     padding: u32,
+    context: Option<usize>,
 }
 
 /// No configuration says it.
@@ -108,6 +109,7 @@ pub(super) fn build(
         function: activation(config, "hidden_act", usual.activation)?,
         scale: if scaled { (width as f32).sqrt() } else { 1.0 },
         padding: config.token("padding_token_id")?.unwrap_or(usual.padding),
+        context: config.optional_count("context_length")?,
     };
     if matches!(arrangement.positions, Positions::CountedSinusoids) {
         if halves.padding == u32::MAX {
@@ -115,7 +117,7 @@ pub(super) fn build(
         }
         model.counts_positions(Counting::Unpadded(halves.padding));
     }
-    if let Some(context) = config.optional_count("context_length")? {
+    if let Some(context) = halves.context {
         model.context(context);
     }
     let key = "share_encoder_decoder_embeddings";
@@ -230,7 +232,10 @@ impl Halves<'_> {
                 return Ok(net.sinusoids_past(frequencies, padding + 1, Some(padding)));
             }
         };
-        let stored = model.rows(&name)?;
+        let stored = match self.context {
+            Some(context) => context.saturating_add(before),
+            None => model.rows(&name)?,
+        };
         let rows = stored.saturating_sub(before);
         let order = RowOrder::Blocks {
             block: rows,

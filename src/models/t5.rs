@@ -343,16 +343,13 @@ fn relative_biases(
     let name = |layer: usize| format!("{half}.blk.{layer}.attn_rel_b.weight");
     let table = |layer: usize| model.vector(&name(layer), &[buckets, heads.heads]);
     let first = Buckets::new(table(0)?, buckets, max_distance, half == "enc");
-    let own = |layer: usize| match model.config().container {
+    let second = |half: &str| model.has(&format!("{half}.blk.1.attn_rel_b.weight"));
+    let each = match model.config().container {
         Container::HuggingFace => variant == Variant::UMT5,
-        Container::Gguf => model.has(&name(layer)),
+        Container::Gguf => second("enc") || second("dec"),
     };
     let biases = (0..layers).map(|layer| {
-        let table = if own(layer) {
-            table(layer)?
-        } else {
-            first.table
-        };
+        let table = if each { table(layer)? } else { first.table };
         Ok(PositionScheme::Buckets(first.with(table)))
     });
     biases.collect()

@@ -19,6 +19,9 @@ fn is_optional(name: &str) -> bool {
             name,
             "output.weight"
                 | "output.0.weight"
+                // Sinusoids are worked out where no table of them is stored.
+                | "enc.position_embd.weight"
+                | "dec.position_embd.weight"
                 | "position_freqs.weight"
                 | "rope_freqs.weight"
                 | "pooler.weight"
