@@ -39,6 +39,9 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("fill", "fill-mask"),
     ("qa", "answer"),
     ("question-answering", "answer"),
+    ("translation", "translate"),
+    ("summarization", "summarize"),
+    ("summarise", "summarize"),
     ("benchmark", "bench"),
     ("version", "--version"),
 ];

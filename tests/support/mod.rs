@@ -22,4 +22,5 @@ pub mod setup;
 pub mod survives;
 pub mod tensors;
 pub mod to_gguf;
+pub mod translation;
 pub mod wide_llama;

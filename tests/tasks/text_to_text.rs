@@ -1,35 +1,11 @@
 //! Translations against transformers' (`tools/generation/translation.py`).
 
 use super::options;
-use crate::support::fixture::Fixture;
-use crate::support::folder::TempFolder;
+use crate::support::translation::{TEXTS, cases, folder};
 use rillm::tasks::TextToText;
 use rillm::{LoadError, Model};
 use serde_json::Value;
-use std::fs;
 use std::path::{Path, PathBuf};
-
-const TEXTS: [&str; 3] = ["w20 w31 w44", "w12 w50 w33 w21 w40 w19 w27", "w55"];
-
-fn cases() -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/translation.json");
-    serde_json::from_slice(&fs::read(path).expect("cases")).expect("JSON")
-}
-
-fn folder(case: &Value) -> TempFolder {
-    let folder = Fixture::load(case["fixture"].as_str().expect("a name")).folder();
-    let path = folder.join("config.json");
-    let mut config: Value =
-        serde_json::from_slice(&fs::read(&path).expect("a file")).expect("JSON");
-    for (key, value) in case["config"].as_object().expect("keys") {
-        config[key] = value.clone();
-    }
-    fs::write(&path, config.to_string()).expect("a file");
-    fs::write(folder.join("tokenizer.json"), case["tokenizer"].to_string()).expect("a file");
-    let special = r#"{"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}"#;
-    fs::write(folder.join("tokenizer_config.json"), special).expect("a file");
-    folder
-}
 
 fn open(path: &Path) -> Model {
     Model::open(path, options()).unwrap_or_else(|error| panic!("{error}"))

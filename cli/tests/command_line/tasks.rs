@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::support::folder::TempFolder;
+use crate::support::translation::{TEXTS, cases, folder};
 use crate::text::{DEMO, fed, well};
 use crate::{failure, path, rillm, text};
 
@@ -244,4 +245,72 @@ fn what_quantizing_costs_is_printed() {
         let json = lines(&well(&[&line.concat()[..], &["--json"]].concat()));
         assert_eq!(json.len(), 1);
     }
+}
+
+#[test]
+fn texts_are_translated_line_by_line() {
+    let case = &cases()[1];
+    let folder = folder(case);
+    let model = path(&folder);
+    let expected: Vec<&str> = case["written"]
+        .as_array()
+        .expect("texts")
+        .iter()
+        .map(|text| text.as_str().expect("a text"))
+        .collect();
+    let file = folder.join("texts.txt");
+    fs::write(
+        &file,
+        format!("{}\n{}\n\n{}\n", TEXTS[0], TEXTS[1], TEXTS[2]),
+    )
+    .expect("a file");
+    let languages = ["--from", "srp_Cyrl", "--to", "deu_Latn"];
+    let translated = [&["translate", model, "-f", path(&file)], &languages[..]].concat();
+    let found = well(&translated);
+    assert_eq!(
+        found.lines().collect::<Vec<_>>(),
+        [expected[0], expected[1], "", expected[2]]
+    );
+    let json = lines(&well(&[&translated[..], &["--json"]].concat()));
+    assert_eq!(json[1]["translation_text"], expected[1]);
+    assert!(json[1]["score"].as_f64().is_some_and(|score| score < 0.0));
+    assert_eq!(json[2]["translation_text"], "");
+    // The other spellings, a word, and a length of one's own.
+    let short = well(&[
+        "translate",
+        model,
+        TEXTS[0],
+        "--src-lang",
+        "srp_Cyrl",
+        "--tgt-lang",
+        "deu_Latn",
+        "-n",
+        "3",
+        "--num-beams",
+        "1",
+    ]);
+    assert!(
+        (1..=3).contains(&short.split_whitespace().count()),
+        "{short}"
+    );
+    let unsaid = rillm(&["translate", model, TEXTS[0]]);
+    failure(&unsaid, 1, &["say into which: eng_Latn"]);
+    let decoder = rillm(&["translate", DEMO, "a text"]);
+    failure(&decoder, 1, &["encoder–decoder models do"]);
+}
+
+#[test]
+fn a_file_is_summarized_as_a_whole() {
+    let case = &cases()[4];
+    let folder = folder(case);
+    let model = path(&folder);
+    let file = folder.join("text.txt");
+    fs::write(&file, format!("{}\n{}\n", TEXTS[0], TEXTS[1])).expect("a file");
+    let written = well(&["summarize", model, "-f", path(&file), "-n", "5"]);
+    assert_eq!(written.lines().count(), 1);
+    assert_eq!(written.split_whitespace().count(), 5);
+    let whole = format!("{} {}", TEXTS[0], TEXTS[1]);
+    assert_eq!(well(&["summarize", model, &whole, "-n", "5"]), written);
+    let json = lines(&well(&["summarize", model, &whole, "-n", "5", "--json"]));
+    assert_eq!(json[0]["summary_text"], written.trim_end());
 }
