@@ -129,13 +129,8 @@ impl Opened {
             Some(_) if self.decodes() => "decoder_input_ids",
             _ => "input_ids",
         };
-        let longest = |key: &str| {
-            let inputs = self.fixture.cases.iter().filter_map(|case| case.rows(key));
-            inputs.flatten().max_by_key(Vec::len)
-        };
-        // A decoder may read the source itself.
-        let longest = longest(key).or_else(|| longest("input_ids"));
-        let longest = longest.expect("some input");
+        let inputs = self.fixture.cases.iter().filter_map(|case| case.rows(key));
+        let longest = inputs.flatten().max_by_key(Vec::len).expect("some input");
         longest
             .iter()
             .copied()

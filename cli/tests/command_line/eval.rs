@@ -186,16 +186,18 @@ fn a_half_evaluated_output_does_not_outlive_the_program() {
     eval.input(&format!("{{\"input_ids\": [[{ids}]]}}"));
     let there = || {
         let names = fs::read_dir(&eval.folder).expect("a folder");
-        let mut names = names.map(|entry| entry.expect("an entry").file_name());
-        names.any(|name| name.to_string_lossy().ends_with(".partial"))
+        let mut names = names.map(|entry| entry.expect("an entry"));
+        names.find(|entry| entry.file_name().to_string_lossy().ends_with(".partial"))
     };
+    // It is begun before the program has noted that it is not to outlive it.
+    let begun = || there().is_some_and(|file| file.metadata().is_ok_and(|facts| facts.len() > 0));
     let (model, input) = (path(&eval.model), path(&eval.input));
     let output = path(&eval.output);
     let arguments = [
         "eval", model, "--input", input, "--output", output, "--step",
     ];
     let mut child = command(&arguments).spawn().expect("rillm runs");
-    while !there() {
+    while !begun() {
         assert!(child.try_wait().unwrap().is_none(), "it ended too early");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
@@ -203,7 +205,7 @@ fn a_half_evaluated_output_does_not_outlive_the_program() {
     let sent = Command::new("kill").args(["-INT", &id]).status();
     assert!(sent.expect("kill").success());
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
-    assert!(!there() && !eval.output.exists());
+    assert!(there().is_none() && !eval.output.exists());
 }
 
 #[test]
