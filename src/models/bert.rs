@@ -74,11 +74,14 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ("directionality", Only::Any),
         // Distilled models say their width twice.
         ("emb_size", Only::Any),
+        // DNABERT's authors tried other models with the same file.
+        ("num_rnn_layer", Only::Any),
         ("pooler_fc_size", Only::Any),
         ("pooler_num_attention_heads", Only::Any),
         ("pooler_num_fc_layers", Only::Any),
         ("pooler_size_per_head", Only::Any),
         ("pooler_type", Only::Text(&["first_token_transform"])),
+        ("rnn_hidden", Only::Any),
     ],
     harmless_in_gguf: &["classifier.output_labels"],
     ties: true,

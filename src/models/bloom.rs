@@ -41,9 +41,6 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         "apply_residual_connection_post_layernorm" => "apply_residual_connection_post_layernorm",
     }],
     settled: &[
-        ("attention_softmax_in_fp32", Only::Any),
-        ("bias_dropout_fusion", Only::Any),
-        ("masked_softmax_fusion", Only::Any),
         ("offset_alibi", Only::Any),
         ("skip_bias_add", Only::Any),
         ("skip_bias_add_qkv", Only::Any),

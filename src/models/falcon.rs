@@ -31,6 +31,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         },
     ],
     settled: &[
+        // The authors' code reads ffn_hidden_size alone.
+        ("ff_factor", Only::Any),
         ("num_ln_in_parallel_attn", Only::Any),
         ("rotary", Only::Any),
     ],

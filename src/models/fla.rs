@@ -32,8 +32,14 @@ pub(super) const KEYS: &[Key] = keys! {
     "hidden_act" => "hidden_act",
 };
 
-/// Keys that change nothing: how wide short convolutions would be, and how gates are computed.
-pub(super) const SETTLED: &[Settled] = &[("conv_size", Only::Any), ("fused_gate", Only::Any)];
+/// Keys that change nothing: what short convolutions would be like, and how gates are computed.
+pub(super) const SETTLED: &[Settled] = &[
+    ("conv_size", Only::Any),
+    ("fused_gate", Only::Any),
+    // Read in the library's first versions, and what its classes now take for granted.
+    ("rms_norm_eps", Only::Number(1e-6)),
+    ("share_conv_kernel", Only::Any),
+];
 
 /// Tensors of a folder.
 pub(super) const NAMES: &[Name] = names! {

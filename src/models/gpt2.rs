@@ -1,7 +1,7 @@
 //! GPT-2 (Radford et al. 2019).
 
 use super::tables::{keys, names};
-use super::{Architecture, DECODER};
+use super::{Architecture, DECODER, Only};
 use crate::graph::blocks::{activation, head, mlp};
 use crate::graph::{
     Attention, BuildError, Builder, Index, Keys, KvCache, Mask, PositionScheme, Role,
@@ -50,6 +50,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         "scale_attn_weights" => "scale_attn_weights",
         "scale_attn_by_inverse_layer_idx" => "scale_attn_by_inverse_layer_idx",
     }],
+    // Of Megatron: the same in other words.
+    settled: &[("normalize_attention_scores", Only::Is(true))],
     ties: true,
     names: &[table!("transformer.", "")],
     build,

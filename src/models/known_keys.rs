@@ -12,7 +12,7 @@ pub use harmless::HARMLESS;
 
 use super::{Architecture, Family};
 use crate::graph::{BuildError, Config};
-use harmless::{HARMLESS_IN_GGUF, SETTLED};
+use harmless::{ALIASES, HARMLESS_IN_GGUF, SETTLED};
 use rillm_formats::manifest::{Array, Container, MetadataValue};
 use std::collections::HashSet;
 
@@ -203,6 +203,15 @@ pub(crate) fn check_folder(
         }
         let lists = [architecture.settled, SETTLED];
         let mut settled = lists.iter().copied().flatten();
+        // What another family calls what this one reads, with the same value.
+        let repeats = |other: &&&str| {
+            read(other)
+                && (config.metadata.value(other)).is_some_and(|theirs| same_value(value, theirs))
+        };
+        let mut aliases = ALIASES.iter().filter(|names| names.contains(&key.as_str()));
+        if aliases.any(|names| names.iter().find(repeats).is_some()) {
+            continue;
+        }
         match settled.find(|(known, _)| within(key, known)) {
             Some((_, only)) => {
                 if let Some(expected) = only.expected(value) {
@@ -319,6 +328,21 @@ fn is_empty(value: &MetadataValue) -> bool {
     }
 }
 
+/// Whether two values of a configuration are one, however it is written.
+fn same_value(one: &MetadataValue, other: &MetadataValue) -> bool {
+    one == other || number(one).is_some() && number(one) == number(other)
+}
+
+/// A number of a `config.json`.
+fn number(value: &MetadataValue) -> Option<f64> {
+    match value {
+        MetadataValue::U64(number) => Some(*number as f64),
+        MetadataValue::I64(number) => Some(*number as f64),
+        MetadataValue::F64(number) => Some(*number),
+        _ => None,
+    }
+}
+
 /// Whether a value of a configuration means that a feature is not used.
 fn is_off(value: &MetadataValue) -> bool {
     is_empty(value) || matches!(value, MetadataValue::Bool(false) | MetadataValue::U64(0))
@@ -347,17 +371,11 @@ fn is_neutral(value: &MetadataValue) -> bool {
 impl Only {
     /// What would have to stand in place of a value, if it is none of these.
     fn expected(self, value: &MetadataValue) -> Option<String> {
-        let number = match value {
-            MetadataValue::U64(number) => Some(*number as f64),
-            MetadataValue::I64(number) => Some(*number as f64),
-            MetadataValue::F64(number) => Some(*number),
-            _ => None,
-        };
         let (holds, expected) = match (self, value) {
             (Only::Any, _) => (true, String::new()),
             (Only::Is(only), MetadataValue::Bool(is)) => (*is == only, only.to_string()),
             (Only::Is(only), _) => (false, only.to_string()),
-            (Only::Number(only), _) => (number == Some(only), only.to_string()),
+            (Only::Number(only), _) => (number(value) == Some(only), only.to_string()),
             (Only::Text(known), MetadataValue::String(text)) => {
                 (known.contains(&text.as_str()), known.join(" or "))
             }

@@ -1,7 +1,7 @@
 //! LLaMA (Touvron et al. 2023; Grattafiori et al. 2024).
 
 use super::known_shape::{ENDLESS, TINY, shapes};
-use super::{Architecture, Conversion, DECODER, Outline, Quantization, conversion, tables};
+use super::{Architecture, Conversion, DECODER, Only, Outline, Quantization, conversion, tables};
 use crate::graph::blocks::{
     Heads, WindowPattern, Windows, activation, attend, embedding, gated_experts, gated_mlp, head,
     projections,
@@ -17,6 +17,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     gguf: &["llama"],
     hugging_face: &["llama"],
     keys: KEYS,
+    // Falcon 3 says beside hidden_act what its function is as part of a layer.
+    settled: &[("activation", Only::Text(&["swiglu"]))],
     names: NAMES,
     conversion: CONVERSION,
     quantization: Quantization {

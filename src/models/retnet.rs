@@ -48,6 +48,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ("moe_gating_use_fp32", Only::Any),
         ("moe_second_expert_policy", Only::Any),
         ("recurrent_chunk_size", Only::Any),
+        ("rms_norm_eps", Only::Number(1e-6)),
+        ("share_conv_kernel", Only::Any),
         // Whether a head is stored says it.
         ("share_decoder_input_output_embed", Only::Any),
         ("xpos_scale_base", Only::Any),

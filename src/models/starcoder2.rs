@@ -18,6 +18,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         },
     ],
     settled: &[
+        // The authors' code reads hidden_act alone.
+        ("activation_function", Only::Any),
         ("mlp_type", Only::Text(&["default"])),
         ("norm_type", Only::Text(&["layer_norm"])),
     ],

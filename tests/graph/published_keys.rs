@@ -48,11 +48,20 @@ fn what_publishers_write_beside_does_not_matter() {
                 "original_max_position_embeddings": 262_144
             }}),
         ),
-        ("fla-hub/gla-1.3B-100B", "gla", json!({"conv_size": 4})),
+        (
+            "fla-hub/gla-1.3B-100B",
+            "gla",
+            json!({
+                "conv_size": 4,
+                "rms_norm_eps": 1e-6,
+                "share_conv_kernel": true,
+                "use_short_conv": false
+            }),
+        ),
         (
             "fla-hub/retnet-1.3B-100B",
             "retnet_fla",
-            json!({"conv_size": 4}),
+            json!({"conv_size": 4, "share_conv_kernel": true, "use_short_conv": false}),
         ),
         (
             "fla-hub/rwkv7-1.5B-world",
@@ -64,13 +73,147 @@ fn what_publishers_write_beside_does_not_matter() {
             "rwkv6_halved",
             json!({"num_attention_heads": 4}),
         ),
+        (
+            "bigcode/starcoder2-7b",
+            "starcoder2",
+            json!({
+                "activation_function": "gelu",
+                "attention_softmax_in_fp32": true,
+                "scale_attention_softmax_in_fp32": true,
+                "scale_attn_weights": true
+            }),
+        ),
+        (
+            "tiiuae/falcon-11B",
+            "falcon_groups",
+            json!({"ff_factor": 4, "num_ln_in_parallel_attn": 1}),
+        ),
+        (
+            "tiiuae/Falcon3-7B-Instruct",
+            "llama",
+            json!({"activation": "swiglu"}),
+        ),
+        (
+            "cross-encoder/ms-marco-MiniLM-L6-v2",
+            "bert_sequence",
+            json!({
+                "sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity",
+                "sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}
+            }),
+        ),
+        (
+            "zhihan1996/DNA_bert_6",
+            "bert",
+            json!({
+                "num_rnn_layer": 1,
+                "rnn": "lstm",
+                "rnn_dropout": 0.0,
+                "rnn_hidden": 768,
+                "split": 10
+            }),
+        ),
+        (
+            "AI-Sweden-Models/gpt-sw3-126m",
+            "gpt2",
+            json!({"apply_query_key_layer_scaling": true, "normalize_attention_scores": true}),
+        ),
+        (
+            "databricks/dolly-v2-3b",
+            "gpt_neox",
+            json!({"attention_softmax_in_fp32": true}),
+        ),
+        (
+            "AntonV/mamba2-780m-av",
+            "mamba2",
+            json!({"tie_embedding_weights": true, "use_triton_kernels": true}),
+        ),
+        (
+            "microsoft/phi-1_5",
+            "phi2",
+            json!({"flash_attn": true, "flash_rotary": true, "fused_dense": true}),
+        ),
+        (
+            "llm-foundry",
+            "mpt",
+            json!({"ffn_config": {"fc_type": "torch", "ffn_type": "mptmlp"},
+            "norm_eps": 1e-5, "use_pad_tok_in_ffn": true, "attn_config.": {
+                "fused_qkv": true,
+                "kv_n_heads": 6,
+                "rope": false,
+                "rope_dail_config": {"pos_idx_in_fp32": true, "type": "original"},
+                "rope_hf_config": {"factor": 1.0, "type": "no_scaling"},
+                "rope_impl": "dail",
+                "rope_theta": 10_000,
+                "sliding_window_size": -1
+            }}),
+        ),
     ] {
         runs(publisher, name, |config| {
             for (key, value) in beside.as_object().expect("an object") {
-                config[key] = value.clone();
+                match (key.strip_suffix('.'), value.as_object()) {
+                    (Some(object), Some(entries)) => {
+                        let object = config[object].as_object_mut().expect("an object");
+                        object.extend(entries.clone());
+                    }
+                    _ => config[key] = value.clone(),
+                }
             }
         });
     }
+}
+
+/// What is read, once more under the name that another family has for it: nothing new as long as
+/// both say the same.
+#[test]
+fn what_is_said_twice_does_not_matter() {
+    for (publisher, name, read, other) in [
+        (
+            "state-spaces/mamba-130m-hf",
+            "mamba",
+            "intermediate_size",
+            "d_inner",
+        ),
+        (
+            "state-spaces/mamba-130m-hf",
+            "mamba",
+            "hidden_size",
+            "d_model",
+        ),
+        (
+            "google/gemma-2-9b",
+            "gemma2",
+            "sliding_window",
+            "sliding_window_size",
+        ),
+        (
+            "bigcode/starcoder2-7b",
+            "starcoder2",
+            "norm_epsilon",
+            "layer_norm_epsilon",
+        ),
+        ("fla-hub/gla-2.7B-100B", "gla", "norm_eps", "rms_norm_eps"),
+        (
+            "google/muril-base-cased",
+            "bert",
+            "hidden_size",
+            "embedding_size",
+        ),
+        ("Meta's names", "llama", "num_key_value_heads", "n_kv_heads"),
+        ("Meta's names", "llama", "rms_norm_eps", "norm_eps"),
+        ("GPT-2's names", "phi2", "num_hidden_layers", "n_layer"),
+        ("GPT-2's names", "phi2", "hidden_act", "activation_function"),
+        ("LLaMA's names", "t5", "d_ff", "intermediate_size"),
+    ] {
+        runs(publisher, name, |config| {
+            config[other] = config[read].clone();
+        });
+    }
+    let fixture = Fixture::load("llama");
+    let mut config = fixture.config();
+    config["n_kv_heads"] = json!(3);
+    let folder = fixture.folder_with(&config, Vec::new());
+    let error = open(&folder).expect_err("another count of heads");
+    assert!(error.to_string().contains("n_kv_heads is 3"), "{error}");
 }
 
 /// Counts of experts under the name that the other family gives them, as transformers reads them.
