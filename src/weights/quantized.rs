@@ -37,6 +37,8 @@ fn said(config: &Metadata, object: &str) -> Option<Result<(), String>> {
         // Before methods were written down there was one.
         None if flag("load_in_4bit") || flag("load_in_8bit") => "bitsandbytes".to_string(),
         None if object == "compression_config" => "compressed-tensors".to_string(),
+        // Which says the same in another object, or in this one alone.
+        None if config.u64("quantization.bits").is_some() => "mlx".to_string(),
         None => "a method without a name".to_string(),
     };
     Some(match method.as_str() {
@@ -71,6 +73,7 @@ fn said(config: &Metadata, object: &str) -> Option<Result<(), String>> {
         }),
         "gptq" => Err(with_bits("GPTQ")),
         "awq" => Err(with_bits("AWQ")),
+        "mlx" => Err(with_bits("MLX")),
         "hqq" => Err("HQQ".to_string()),
         "eetq" => Err("EETQ".to_string()),
         "aqlm" => Err("AQLM".to_string()),

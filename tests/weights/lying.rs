@@ -418,6 +418,11 @@ fn quantized_checkpoints_are_refused_by_their_own_names() {
             "MLX (4 bits)",
         ),
         (
+            json!({"quantization": {"group_size": 64, "bits": 4},
+            "quantization_config": {"group_size": 64, "bits": 4}}),
+            "MLX (4 bits)",
+        ),
+        (
             json!({"quantization_config": {"bits": 3}}),
             "a method without a name",
         ),
