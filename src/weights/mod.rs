@@ -285,9 +285,13 @@ fn typed<'a>(name: &str, found: &'a Found) -> Result<Vec<&'a TensorInfo>, LoadEr
     let typed = found.parts.iter().map(|part| match part {
         Stored::Typed(info) => Ok(info),
         Stored::Scaled(scaled) => {
+            let scales = match scaled.has_scales() {
+                true => " with scales in another tensor",
+                false => "",
+            };
             let what = format!(
-                "tensor {name} is {} with scales in another tensor, which is converted and not \
-                 computed with: rillm quantize FOLDER FILE.gguf q8_0 makes a file that runs",
+                "tensor {name} is {}{scales}, which is converted and not computed with: rillm \
+                 quantize FOLDER FILE.gguf q8_0 makes a file that runs",
                 scaled.name()
             );
             Err(LoadError::new(LoadErrorKind::Unsupported, what))

@@ -5,7 +5,7 @@ use super::stored::{Scaled, ScaledTensor, Stored};
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::{Catalog, Name, View, transpose};
 use crate::models::canonical;
-use rillm_formats::manifest::{Container, Manifest};
+use rillm_formats::manifest::{Container, DType, Manifest};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A canonical tensor: what it looks like and which stored tensors make it up.
@@ -50,7 +50,10 @@ impl Views {
         let mut views = Views::default();
         let mut parts = Parts::default();
         for (name, info) in &manifest.tensors {
-            let stored = Stored::Typed(info.clone());
+            let stored = match (manifest.container, info.dtype) {
+                (Container::HuggingFace, DType::F64) => Stored::Scaled(Scaled::doubles(info)),
+                _ => Stored::Typed(info.clone()),
+            };
             match manifest.container {
                 Container::Gguf => parts.add(name, (name.clone(), None, View::Plain), stored)?,
                 Container::HuggingFace => {

@@ -11,7 +11,8 @@ use std::ops::Range;
 pub enum Stored {
     /// Of a type that is computed with.
     Typed(TensorInfo),
-    /// Small floats whose scales are another tensor: what is read and not computed with.
+    /// What is read and not computed with: small floats whose scales are another tensor, and double
+    /// precision.
     Scaled(Scaled),
 }
 
@@ -26,12 +27,12 @@ impl Stored {
 }
 
 /// Matrices of small floats with scales, as published checkpoints hold them: FP8 with scales for
-/// blocks, rows or whole matrices, and MXFP4.
+/// blocks, rows or whole matrices, and MXFP4. Doubles are read in the same way, without scales.
 #[derive(Clone, Debug)]
 pub struct Scaled {
     /// Extents as seen, outermost first: of a matrix, or of a stack of them.
     shape: Vec<u64>,
-    form: SmallFloat,
+    form: ReadFloat,
     values: StoredBytes,
     scales: Option<Scales>,
 }
@@ -47,13 +48,15 @@ pub(super) struct ScaledTensor<'a> {
 
 /// What a stored value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SmallFloat {
+enum ReadFloat {
     /// Sign, four bits of exponent, three of mantissa; no infinities.
     E4M3,
     /// The upper half of half precision.
     E5M2,
     /// Two four-bit floats (E2M1) in a byte, the first one in its low half.
     E2M1,
+    /// Double precision.
+    F64,
 }
 
 /// Bytes of a file.
@@ -105,8 +108,8 @@ impl Scaled {
             return Ok(None);
         }
         let form = match tensor.dtype.as_str() {
-            "F8_E4M3" => SmallFloat::E4M3,
-            "F8_E5M2" => SmallFloat::E5M2,
+            "F8_E4M3" => ReadFloat::E4M3,
+            "F8_E5M2" => ReadFloat::E5M2,
             "U8" if name.ends_with(FP4_NAMES.0) => return Scaled::read_fp4(manifest, name, tensor),
             _ => return Ok(None),
         };
@@ -150,6 +153,16 @@ impl Scaled {
         }))
     }
 
+    /// A tensor of double precision.
+    pub(super) fn doubles(info: &TensorInfo) -> Scaled {
+        Scaled {
+            shape: info.shape.0.clone(),
+            form: ReadFloat::F64,
+            values: place(info.file, &info.range),
+            scales: None,
+        }
+    }
+
     /// `[…, rows, blocks, 16]` bytes and `[…, rows, blocks]` exponents.
     fn read_fp4<'a>(
         manifest: &'a Manifest,
@@ -179,7 +192,7 @@ impl Scaled {
         shape.push(columns as u64);
         let [rows, _] = matrix(&shape);
         let scaled = Scaled {
-            form: SmallFloat::E2M1,
+            form: ReadFloat::E2M1,
             values: place(tensor.file, &tensor.range),
             scales: Some(Scales {
                 dtype,
@@ -200,10 +213,16 @@ impl Scaled {
     /// How files call the form, for people.
     pub fn name(&self) -> &'static str {
         match self.form {
-            SmallFloat::E4M3 => "FP8 (F8_E4M3)",
-            SmallFloat::E5M2 => "FP8 (F8_E5M2)",
-            SmallFloat::E2M1 => "MXFP4",
+            ReadFloat::E4M3 => "FP8 (F8_E4M3)",
+            ReadFloat::E5M2 => "FP8 (F8_E5M2)",
+            ReadFloat::E2M1 => "MXFP4",
+            ReadFloat::F64 => "F64 (double precision)",
         }
+    }
+
+    /// Whether its scales are another tensor.
+    pub fn has_scales(&self) -> bool {
+        self.scales.is_some()
     }
 
     /// Values from number `first` on, as many as `out` has. Of whole rows one after the other they
@@ -317,15 +336,19 @@ impl ScaleType {
     }
 }
 
-impl SmallFloat {
+impl ReadFloat {
     fn value(self, bytes: &[u8], index: usize) -> f32 {
         let byte = |index: usize| bytes.get(index).copied().unwrap_or(0);
         match self {
-            SmallFloat::E4M3 => E4M3[usize::from(byte(index))],
-            SmallFloat::E5M2 => half::f16::from_le_bytes([0, byte(index)]).to_f32(),
-            SmallFloat::E2M1 => {
+            ReadFloat::E4M3 => E4M3[usize::from(byte(index))],
+            ReadFloat::E5M2 => half::f16::from_le_bytes([0, byte(index)]).to_f32(),
+            ReadFloat::E2M1 => {
                 let quant = byte(index / 2) >> (index % 2 * 4) & 15;
                 f32::from(FP4_VALUES[usize::from(quant)]) * 0.5
+            }
+            ReadFloat::F64 => {
+                let bytes = bytes.get(index * 8..).and_then(|rest| rest.first_chunk());
+                f64::from_le_bytes(bytes.copied().unwrap_or_default()) as f32
             }
         }
     }

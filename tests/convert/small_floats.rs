@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::evaluate::{all_outputs, open};
+use crate::support::evaluate::{all_outputs, check_all, open};
 use crate::support::fixture::{Fixture, Weight};
 use crate::support::folder::TempFolder;
 use crate::support::rewrite::{options, run};
@@ -121,6 +121,37 @@ fn converted(folder: &Path, name: &str) -> Vec<f32> {
     let bytes = &files.sources[0].bytes()[info.range.start as usize..info.range.end as usize];
     quant::decode(info.dtype).expect("floats")(bytes, &mut values);
     values
+}
+
+/// Double precision is read as single: a folder of it becomes the file that one of floats becomes.
+#[test]
+fn doubles_become_floats() {
+    let fixture = Fixture::load("llama");
+    let mut checkpoint = Checkpoint::new();
+    for weight in fixture.weights() {
+        let bytes = weight
+            .values
+            .iter()
+            .flat_map(|&value| f64::from(value).to_le_bytes());
+        let raw = Raw {
+            dtype: "F64",
+            shape: weight.shape.clone(),
+            bytes: bytes.collect(),
+        };
+        checkpoint.insert(weight.name.clone(), raw);
+    }
+    let folder = write(&checkpoint, &fixture.config());
+    let error = open(&folder).expect_err("doubles").to_string();
+    assert!(
+        error.contains("F64") && error.contains("rillm quantize"),
+        "{error}"
+    );
+    let draft = Draft::new(weights::open(&folder).expect("a folder"));
+    let draft = draft.unwrap_or_else(|error| panic!("{error}"));
+    let path = folder.join("converted.gguf");
+    run(&draft, &options("f32"), &path, 2).unwrap_or_else(|error| panic!("{error}"));
+    let model = open(&path).unwrap_or_else(|error| panic!("{error}"));
+    check_all(&fixture, &model);
 }
 
 const UP: &str = "model.layers.0.mlp.up_proj.weight";
