@@ -64,7 +64,7 @@ pub(super) fn tokenizer_json<'a>(
 
 pub(super) fn from_json(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerError> {
     let mut file: TokenizerJson = parse_json(bytes, JSON)?;
-    add_named(&mut file, settings);
+    let own_tokens = add_named(&mut file, settings);
     let normalizer = hf_pipeline::normalizer(&file.normalizer)?;
     let mut pre_tokenizer = hf_pipeline::pre_tokenizer(&file.pre_tokenizer)?;
     let model_kind = model_kind(&file.model)?;
@@ -86,7 +86,7 @@ pub(super) fn from_json(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, 
     if is_byte_level && ends_in_bytes {
         pre_tokenizer.pop();
     }
-    let vocabulary = vocabulary(&file, kind, settings)?;
+    let vocabulary = vocabulary(&file, own_tokens, kind, settings)?;
     let model = match model_kind {
         ModelKind::WordPiece => word_piece(&file, &vocabulary)?,
         ModelKind::WordLevel => TokenizerModel::WordLevel {
@@ -136,12 +136,13 @@ pub(super) fn from_json(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, 
 }
 
 /// Adds the tokens that the small files name and `tokenizer.json` does not, as its readers do: with
-/// the ids they are listed with, or those of the vocabulary.
-fn add_named(file: &mut TokenizerJson, settings: &Settings) {
+/// the ids they are listed with, or those of the vocabulary. Returns how many `tokenizer.json` has.
+fn add_named(file: &mut TokenizerJson, settings: &Settings) -> usize {
     if let Some(added) = settings.gguf.as_ref().and_then(|gguf| gguf.added.clone()) {
         file.added_tokens = added;
-        return;
+        return file.added_tokens.len();
     }
+    let own = file.added_tokens.len();
     let mut named: Vec<AddedTokenJson> = Vec::new();
     let known = |tokens: &[AddedTokenJson], token: &AddedTokenJson| {
         tokens.iter().any(|other| other.content == token.content)
@@ -169,6 +170,7 @@ fn add_named(file: &mut TokenizerJson, settings: &Settings) {
             file.added_tokens.push(token);
         }
     }
+    own
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -304,8 +306,10 @@ fn unigram(
     )))
 }
 
+/// The first of the added tokens, so many, are those of the file itself.
 fn vocabulary(
     file: &TokenizerJson,
+    own_tokens: usize,
     kind: TokenizerKind,
     settings: &Settings,
 ) -> Result<Vocabulary, TokenizerError> {
@@ -328,9 +332,13 @@ fn vocabulary(
             made.push(id);
         }
     }
-    for token in &file.added_tokens {
+    for (number, token) in file.added_tokens.iter().enumerate() {
         let text = token.content.as_bytes();
-        builder.put(token.id, text, settings.kind_of(token), JSON)?;
+        let source = match number < own_tokens {
+            true => JSON,
+            false => "tokenizer_config.json",
+        };
+        builder.put(token.id, text, settings.kind_of(token), source)?;
     }
     let is_made: HashSet<u32> = made.iter().copied().collect();
     let mut vocabulary = builder.vocabulary(|id, text, _| match is_byte_level {

@@ -66,6 +66,23 @@ fn the_configuration_decides_about_first_and_last_token() {
     }
 }
 
+/// A file that gives an id another name is blamed, and no other.
+#[test]
+fn the_file_that_is_at_fault_is_named() {
+    let config = r#"{"added_tokens_decoder":{"5":{"content":"<other>","special":true}}}"#;
+    let files = HfFiles {
+        tokenizer_config: Some(config.as_bytes()),
+        ..json(GPT2)
+    };
+    let error = Tokenizer::from_hf(files)
+        .expect_err("two names")
+        .to_string();
+    assert!(
+        error.starts_with("tokenizer_config.json gives the id 5 to"),
+        "{error}"
+    );
+}
+
 #[test]
 fn end_tokens_come_from_all_files() {
     let ends = |config: &str, generation: &str| {
