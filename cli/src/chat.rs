@@ -18,7 +18,7 @@ use super::{
 };
 use clap::Args;
 use commands::{HELP, Said, said};
-use input::Input;
+use input::{Input, Turn};
 use rillm::chat::{ChatError, Message};
 use rillm::formats::tokenizer::{Position, Tokenizer};
 use rillm::generate::{GenerateOptions, Stop};
@@ -136,8 +136,11 @@ struct Chat<'a> {
 impl<'a> Chat<'a> {
     fn new(arguments: &'a Arguments, model: &'a Model) -> Result<Chat<'a>, CliError> {
         if !model.decodes() || model.encodes() {
-            let what = format!("{} does not talk", model.title());
-            return Err(RunError::Input(what).into());
+            let what = match model.decodes() {
+                true => "does not talk: rillm run answers a text",
+                false => "does not talk: rillm eval shows what it makes of a text",
+            };
+            return Err(RunError::Input(format!("{} {what}", model.title())).into());
         }
         let tokenizer = model.tokenizer()?;
         let template = Template::choose(arguments, model, tokenizer)?;
@@ -195,12 +198,21 @@ impl<'a> Chat<'a> {
             say("/help lists commands, Ctrl-C stops a reply, Ctrl-D ends");
         }
         let mut input = Input::new(self.terminal, !self.arguments.no_history);
-        let (mut answered, mut refused) = (false, false);
+        let (mut answered, mut refused, mut left_out, mut read) = (false, false, false, false);
         while !(once && (answered || refused)) {
             let given = first.take();
             let typed = given.is_none();
-            let Some(line) = given.map_or_else(|| input.turn(), |line| Ok(Some(line)))? else {
-                break;
+            let line = match given.map_or_else(|| input.turn(), |line| Ok(Turn::Text(line)))? {
+                Turn::Text(line) => {
+                    read |= typed;
+                    line
+                }
+                Turn::Refused(what) => {
+                    (left_out, read) = (true, true);
+                    warn(&what);
+                    continue;
+                }
+                Turn::End => break,
             };
             let line = line.trim_end();
             match said(line) {
@@ -236,6 +248,8 @@ impl<'a> Chat<'a> {
                     self.messages.pop();
                     say("stopped before the reply began: what was said last is taken back");
                 }
+                // It was all that there was to say.
+                Err(error) if once && !typed => return Err(error),
                 Err(error) => {
                     refused = true;
                     self.messages.pop();
@@ -244,9 +258,12 @@ impl<'a> Chat<'a> {
             }
         }
         // A script is to know; people have seen it.
-        if refused && !answered && !self.terminal {
+        if (refused || left_out) && !answered && !self.terminal {
             let what = "no turn got a reply".to_string();
-            return Err(CliError::File(PathBuf::from("standard input"), what));
+            return Err(match read {
+                true => CliError::File(PathBuf::from("standard input"), what),
+                false => RunError::Aborted.into(),
+            });
         }
         Ok(())
     }
@@ -365,11 +382,26 @@ impl<'a> Chat<'a> {
         Ok(reply)
     }
 
+    /// The same error, with the way out where only what the model is told at first is in the way.
+    fn without_system(&self, error: CliError) -> CliError {
+        let rest = match self.messages.split_first() {
+            Some((first, rest)) if first.role == "system" => rest,
+            _ => return error,
+        };
+        match self.template.encode(rest, self.tokenizer) {
+            Ok(_) => CliError::Usage(format!(
+                "{error}: without --system (or after /system alone) it goes"
+            )),
+            Err(_) => error,
+        }
+    }
+
     /// The tokens of what was said, up to the reply; of an endless one, without the oldest
     /// messages where they do not fit.
     fn conversation(&mut self) -> Result<Vec<u32>, CliError> {
         loop {
-            let ids = self.template.encode(&self.messages, self.tokenizer)?;
+            let ids = self.template.encode(&self.messages, self.tokenizer);
+            let ids = ids.map_err(|error| self.without_system(error))?;
             if ids.is_empty() {
                 let what = "the chat template makes no text of the conversation, --chat-template \
                             names another";

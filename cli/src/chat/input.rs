@@ -25,6 +25,16 @@ const QUOTES: &str = "\"\"\"";
 /// Bytes of a turn that is piped in: what has no end must not take all memory.
 const LONGEST_TURN: u64 = 16 << 20;
 
+/// What comes of asking for a turn.
+pub enum Turn {
+    /// What is said.
+    Text(String),
+    /// It is no text: why not. Those before and behind it are no matter.
+    Refused(String),
+    /// There are no more.
+    End,
+}
+
 /// Where turns come from.
 pub struct Input {
     editor: Option<Editor<Completions, MemHistory>>,
@@ -64,8 +74,8 @@ impl Input {
         }
     }
 
-    /// A turn of the user's; `None` at the end of input.
-    pub fn turn(&mut self) -> Result<Option<String>, CliError> {
+    /// A turn of the user's.
+    pub fn turn(&mut self) -> Result<Turn, CliError> {
         let Some(editor) = &mut self.editor else {
             return plain_turn();
         };
@@ -85,44 +95,57 @@ impl Input {
                         history.add(&text);
                     }
                 }
-                Ok(Some(unwrapped(&text)))
+                Ok(Turn::Text(unwrapped(&text)))
             }
-            Err(ReadlineError::Eof) => Ok(None),
+            Err(ReadlineError::Eof) => Ok(Turn::End),
             Err(ReadlineError::Interrupted) if self.pressed => interrupt::exit(),
             Err(ReadlineError::Interrupted) => {
                 self.pressed = true;
                 say("Ctrl-C once more, Ctrl-D or /exit ends");
-                Ok(Some(String::new()))
+                Ok(Turn::Text(String::new()))
             }
             // The window has another size.
-            Err(ReadlineError::Signal(_)) => Ok(Some(String::new())),
+            Err(ReadlineError::Signal(_)) => Ok(Turn::Text(String::new())),
+            Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                Ok(Turn::Refused(NOT_UTF_8.to_string()))
+            }
             Err(error) => Err(failed(&error.to_string())),
         }
     }
 }
+
+const NOT_UTF_8: &str = "what was typed is not UTF-8: this line is left out";
 
 fn failed(what: &str) -> CliError {
     CliError::File(PathBuf::from("standard input"), what.to_string())
 }
 
 /// A turn without an editor.
-fn plain_turn() -> Result<Option<String>, CliError> {
+fn plain_turn() -> Result<Turn, CliError> {
     let mut stdin = io::stdin().lock().take(LONGEST_TURN + 1);
     let mut text = String::new();
     loop {
         let before = text.len();
-        let read = stdin.read_line(&mut text);
+        let mut line = Vec::new();
+        let read = stdin.read_until(b'\n', &mut line);
         let read = read.map_err(|error| failed(&error.to_string()))?;
         if stdin.limit() == 0 {
             let what = format!("what is said is longer than {}", bytes(LONGEST_TURN));
             return Err(failed(&what));
         }
         if read == 0 {
-            return Ok(Some(unwrapped(&text)).filter(|_| before > 0));
+            return Ok(match before {
+                0 => Turn::End,
+                _ => Turn::Text(unwrapped(&text)),
+            });
+        }
+        match String::from_utf8(line) {
+            Ok(line) => text.push_str(&line),
+            Err(_) => return Ok(Turn::Refused(NOT_UTF_8.to_string())),
         }
         text = without_last_newline(text);
         if !goes_on(&text) {
-            return Ok(Some(unwrapped(&text)));
+            return Ok(Turn::Text(unwrapped(&text)));
         }
         text.push('\n');
     }

@@ -116,6 +116,54 @@ fn a_conversation_without_any_reply_fails() {
     assert!(warned.contains("/reset"), "{warned}");
 }
 
+/// What is no text is left out, and the turns around it are answered.
+#[test]
+fn a_byte_that_is_no_text_costs_one_turn() {
+    let base = ["chat", DEMO, "-n", "4", "--temp", "0", "--chat-template"];
+    let base = [&base[..], &["plain"]].concat();
+    let output = fed(&base, b"Tom.\na caf\xe9\nA dog.\n");
+    let warned = text(&output.stderr);
+    assert!(output.status.success(), "{warned}");
+    let (without, _) = with_input(&base, "Tom.\nA dog.\n");
+    assert_eq!(text(&output.stdout), without);
+    assert_eq!(warned.matches("is not UTF-8").count(), 1, "{warned}");
+    let output = fed(&base, b"caf\xe9\n");
+    assert_eq!(output.status.code(), Some(1));
+    let warned = text(&output.stderr);
+    assert!(warned.ends_with("no turn got a reply\n"), "{warned}");
+}
+
+/// Many models are told nothing at first: whoever does hears what to leave out, and nothing of an
+/// input that was not asked for.
+#[test]
+fn a_template_that_takes_no_system_message_says_so() {
+    let folder = TempFolder::new("no-system");
+    let file = folder.join("template.j2");
+    let source = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not \
+                  supported') }}{% endif %}{{ messages[0].content }}";
+    std::fs::write(&file, source).expect("a file");
+    let file = file.to_str().expect("text");
+    let base = ["chat", DEMO, "-n", "4", "--chat-template", file];
+    let told = [&base[..], &["--system", "Be brief.", "-p", "hi", "-st"]].concat();
+    let says = ["System role not supported", "without --system"];
+    let error = failure(&rillm(&told), 2, &says);
+    assert_eq!(error.lines().count(), 1, "{error}");
+    // Typed, it is in the way of this turn alone.
+    let (said, warned) = with_input(&base, "/system Be brief.\nhi\n/system\nhi\n");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(warned.contains("/system alone"), "{warned}");
+}
+
+#[test]
+fn what_does_not_talk_says_what_it_does() {
+    for (name, says) in [("t5", "rillm run"), ("bert", "rillm eval")] {
+        let folder = Fixture::load(name).folder();
+        let folder = folder.to_str().expect("text");
+        let output = rillm(&["chat", folder, "-p", "hi"]);
+        failure(&output, 1, &["does not talk", says, folder]);
+    }
+}
+
 /// A template writes all special tokens that belong there, and none stands behind it; what we
 /// bring ourselves leaves BOS to the tokenizer.
 #[test]

@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// Ctrl-C, which is no letter: without a shell nobody makes a signal of it.
 const INTERRUPT: &str = "";
 
+/// A key of a terminal that does not speak UTF-8, and Enter.
+const LATIN_1: &str = "é in Latin-1";
+
 /// What the editor of lines writes before a prompt: from here on, what is pasted is marked.
 const BEGIN: &[u8] = b"\x1b[?2004h";
 
@@ -100,7 +103,11 @@ fn seen(columns: u16, arguments: &[&str], home: &Path, typed: &[(&str, &str)]) -
             }
             Some((_, text)) => {
                 answered = raw.len();
-                terminal.write_all(text.as_bytes()).expect("it listens");
+                let bytes = match *text {
+                    LATIN_1 => b"\xe9\r",
+                    text => text.as_bytes(),
+                };
+                terminal.write_all(bytes).expect("it listens");
             }
             None => {}
         }
@@ -357,6 +364,21 @@ fn ctrl_c_stops_what_is_read_before_a_reply() {
     assert!(!shown.screen.contains("prompt ["), "{}", shown.screen);
     assert_eq!(lines[at + 1], "> Tom.", "{}", shown.screen);
     assert!(!lines[at + 2].starts_with('>'), "{}", shown.screen);
+}
+
+#[test]
+fn a_key_that_is_no_text_does_not_end_a_conversation() {
+    let folder = TempFolder::new("terminal-latin");
+    let base = ["chat", DEMO, "-n", "4", "--temp", "0", "-t", "1"];
+    let base = [&base[..], &["--chat-template", "plain"]].concat();
+    let typed = [(">", LATIN_1), (">", "Tom.\r"), (">", "/exit\r")];
+    let shown = seen(100, &base, &folder, &typed);
+    assert_eq!(shown.code, Some(0), "{}", shown.screen);
+    assert!(shown.screen.contains("is not UTF-8"), "{}", shown.screen);
+    let lines = shown.lines();
+    let said = lines.iter().position(|line| *line == "> Tom.");
+    let said = said.unwrap_or_else(|| panic!("{}", shown.screen));
+    assert!(!lines[said + 1].starts_with('>'), "{}", shown.screen);
 }
 
 /// Lines are edited, come back, and may be several.

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 pub const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/demo.gguf");
 
 /// Runs a command with this input.
-pub fn fed(arguments: &[&str], input: &str) -> Output {
+pub fn fed(arguments: &[&str], input: impl AsRef<[u8]>) -> Output {
     let mut piped = command(arguments);
     piped
         .stdin(Stdio::piped())
@@ -16,7 +16,7 @@ pub fn fed(arguments: &[&str], input: &str) -> Output {
         .stderr(Stdio::piped());
     let mut child = piped.spawn().expect("rillm runs");
     let mut stdin = child.stdin.take().expect("a pipe");
-    stdin.write_all(input.as_bytes()).expect("it reads");
+    stdin.write_all(input.as_ref()).expect("it reads");
     drop(stdin);
     child.wait_with_output().expect("it ends")
 }
