@@ -4,7 +4,7 @@ use super::profile::{ProfileArguments, Profiles};
 use super::progress::Progress;
 use super::roofline::Roofline;
 use super::terminal::{Out, is_too_narrow, one_line};
-use super::{CliError, KvCacheArguments, ModelArguments};
+use super::{CliError, KvCacheArguments, ModelArguments, context};
 use clap::{Args, ValueEnum};
 use rillm::{Model, Row, RunError, Session, SessionOptions};
 use serde_json::{Value, json};
@@ -103,6 +103,11 @@ struct Test {
 }
 
 impl Test {
+    /// Positions that it takes.
+    fn context(self) -> usize {
+        self.depth + self.prompt + self.generated
+    }
+
     /// As llama-bench calls it.
     fn name(self) -> String {
         let what = match (self.prompt, self.generated) {
@@ -154,16 +159,14 @@ pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
         );
         return Err(arguments.model.blame(RunError::Input(what).into()));
     }
-    let done = Arc::new(AtomicU64::new(0));
-    let runs = arguments.repetitions + u32::from(!arguments.no_warmup);
+    // Warns of more than the model was trained for.
+    context(tests.iter().map(|test| test.context()).max(), &model);
     // First of all, so that what is measured can be shown at once.
     let roofline = (!arguments.no_roofline).then(|| Roofline::measure(&model));
     let mut profiles = Profiles::default();
     let mut results = Results::new(arguments, &model, roofline, &tests);
     let measured = tests.iter().try_for_each(|&test| {
-        let progress = Progress::watch(Arc::clone(&done), runs.into(), "bench", "runs");
-        let rates = measure(arguments, &model, test, &done, &mut profiles)?;
-        drop(progress);
+        let rates = measure(arguments, &model, test, &mut profiles)?;
         let limit = roofline.map(|roofline| limit(arguments, &model, test, &roofline));
         let limit = limit.transpose()?;
         Ok(results.add(&Measured { test, rates, limit })?)
@@ -208,10 +211,9 @@ fn measure(
     arguments: &Arguments,
     model: &Model,
     test: Test,
-    done: &AtomicU64,
     profiles: &mut Profiles,
 ) -> Result<Vec<f64>, CliError> {
-    let context = test.depth + test.prompt + test.generated;
+    let context = test.context();
     let batch = (arguments.rows() as usize).min(context);
     let options = SessionOptions::default()
         .context(context)
@@ -231,12 +233,17 @@ fn measure(
         .collect();
     let (before, timed) = rows.split_at(test.depth);
     let (prompt, generated) = timed.split_at(test.prompt);
+    let filling = Progress::watch(session.progress(), before.len() as u64, "context", "tokens");
     session.feed(before, &mut |_| {})?;
+    drop(filling);
     session.checkpoint(0)?;
     let mut rates = Vec::with_capacity(arguments.repetitions as usize);
     // The first run touches pages and wakes threads.
     let warmups = u32::from(!arguments.no_warmup);
-    for run in 0..warmups + arguments.repetitions {
+    let done = Arc::new(AtomicU64::new(0));
+    let runs = warmups + arguments.repetitions;
+    let _shown = Progress::watch(Arc::clone(&done), runs.into(), "bench", "runs");
+    for run in 0..runs {
         session.rewind(0, test.depth)?;
         if run == warmups {
             arguments.profile.begin(&mut session);

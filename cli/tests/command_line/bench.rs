@@ -2,6 +2,7 @@
 
 use crate::support::fixture::Fixture;
 use crate::support::folder::TempFolder;
+use crate::text::DEMO;
 use crate::{failure, path, rillm, text};
 use serde_json::Value;
 
@@ -101,6 +102,21 @@ fn a_prompt_of_one_token_is_bound_by_memory_as_a_generated_one_is() {
     let limits: Vec<f64> = limits.collect();
     // The KV cache of the one is not counted for the other.
     assert!(limits[0] < 2.0 * limits[1], "{limits:?}");
+}
+
+/// More than the model was trained for is measured, and said once.
+#[test]
+fn a_context_that_was_not_trained_for_is_told() {
+    let base = ["bench", DEMO, "--no-roofline", "--no-warmup", "-r", "1"];
+    let more = ["-p", "4", "-n", "2", "-d", "600,0"];
+    let output = rillm(&[&base[..], &more].concat());
+    let warned = text(&output.stderr);
+    assert!(output.status.success(), "{warned}");
+    assert_eq!(
+        warned.matches("context 604 is more than the").count(),
+        1,
+        "{warned}"
+    );
 }
 
 #[test]
