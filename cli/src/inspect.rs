@@ -135,7 +135,11 @@ fn as_text(
     } = options;
     writeln!(
         out,
-        "\nmemory for a context of {context}, batches of {batch}, sources of {source}"
+        "\nmemory for a context of {context}, batches of {batch}{}",
+        match model.encodes() {
+            true => format!(", sources of {source}"),
+            false => String::new(),
+        }
     )?;
     let weights: u64 = manifest.tensors.values().map(len).sum();
     writeln!(out, "  weights, mapped        {}", bytes(weights))?;
@@ -207,7 +211,15 @@ fn as_json(model: &Model, plan: &MemoryPlan, options: SessionOptions) -> Result<
             })
         })
         .collect();
+    let tokenizer = match model.tokenizer() {
+        Ok(tokenizer) => json!({
+            "kind": tokenizer.kind().name(),
+            "tokens": tokenizer.vocabulary_len(),
+        }),
+        Err(error) => json!({ "error": error.to_string() }),
+    };
     let all = json!({
+        "tokenizer": tokenizer,
         "architecture": manifest.architecture,
         "family": model.architecture().family.name(),
         "isa": model.isa().name(),

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::support::fixture::Fixture;
 use crate::support::folder::TempFolder;
+use crate::text::DEMO;
 use crate::{failure, path, rillm, text};
 
 #[test]
@@ -82,10 +83,20 @@ fn inspect_shows_what_is_there() {
     ] {
         assert!(shown.contains(part), "{part} is not in\n{shown}");
     }
+    // Nothing is encoded.
+    assert!(!shown.contains("sources of"), "{shown}");
+    let shown = rillm(&["inspect", path(&Fixture::load("t5").folder())]);
+    assert!(text(&shown.stdout).contains("sources of"));
 
     let output = rillm(&["inspect", "-m", path(&folder), "--json", "-c", "20"]);
     let shown: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(shown["architecture"], "llama");
+    let lacks = shown["tokenizer"]["error"].as_str().expect("text");
+    assert!(lacks.contains("no tokenizer.json"), "{lacks}");
+    let demo = rillm(&["inspect", DEMO, "--json"]);
+    let demo: serde_json::Value = serde_json::from_slice(&demo.stdout).expect("JSON");
+    let tokens = demo["metadata"]["tokenizer.ggml.tokens"]["values"].clone();
+    assert_eq!(demo["tokenizer"]["tokens"], tokens);
     assert_eq!(shown["memory"]["context"], 20);
     let weights = fixture.weights();
     let floats: usize = weights.iter().map(|weight| weight.values.len()).sum();
