@@ -250,7 +250,7 @@ impl ModelArguments {
 
     fn open_with(&self, options: ModelOptions) -> Result<Model, CliError> {
         let model = self.files().and_then(|mut files| {
-            self.overrides.apply(&mut files.manifest.metadata);
+            self.overrides.apply(&mut files.manifest);
             Model::from_files(files, options)
         });
         let model = model.map_err(|error| habits::explained(error, self.path()))?;
@@ -262,7 +262,7 @@ impl ModelArguments {
     /// that cannot be run, as well.
     pub fn tokenizer(&self) -> Result<Tokenizer, CliError> {
         let tokenizer = self.files().and_then(|mut files| {
-            self.overrides.apply(&mut files.manifest.metadata);
+            self.overrides.apply(&mut files.manifest);
             files.notes.iter().for_each(|note| warn(note));
             files.tokenizer()
         });

@@ -92,6 +92,13 @@ pub fn with_command(arguments: Vec<OsString>) -> Result<Vec<OsString>, CliError>
         return Ok(arguments);
     };
     let word = first.to_str().unwrap_or_default();
+    if word == "help"
+        && arguments
+            .get(2)
+            .is_some_and(|next| next == "--help" || next == "-h")
+    {
+        return Ok(vec![arguments[0].clone(), "--help".into()]);
+    }
     if word == "help" && arguments.len() > 2 {
         // Of a command that there is not, what is said of it anyway.
         let mut rest = with_command(arguments[1..].to_vec())?;

@@ -1,7 +1,9 @@
 //! `--override-kv`: another value for a key of the model's files.
 
+use super::warn;
 use clap::Args;
-use rillm::formats::manifest::{Metadata, MetadataValue};
+use rillm::formats::manifest::{Container, Manifest, MetadataValue};
+use rillm::internals::models;
 
 #[derive(Args, Clone, Debug)]
 pub struct OverrideArguments {
@@ -17,9 +19,35 @@ pub struct OverrideArguments {
 }
 
 impl OverrideArguments {
-    /// Keys that are new are added.
-    pub fn apply(&self, metadata: &mut Metadata) {
-        metadata.0.extend(self.pairs.iter().cloned());
+    /// Keys that are new are added; what nobody reads is told.
+    pub fn apply(&self, manifest: &mut Manifest) {
+        for (key, value) in &self.pairs {
+            if !manifest.metadata.0.contains_key(key) && !is_read(manifest, key) {
+                warn(&format!(
+                    "--override-kv: the model's files have no key {key}, and nothing reads it"
+                ));
+            }
+            manifest.metadata.0.insert(key.clone(), value.clone());
+        }
+    }
+}
+
+/// Whether files of this kind may have such a key.
+fn is_read(manifest: &Manifest, key: &str) -> bool {
+    let architecture = &manifest.architecture;
+    match manifest.container {
+        Container::Gguf => {
+            let rooms = [architecture.as_str(), "general", "tokenizer"];
+            let room = key.split('.').next().unwrap_or_default();
+            rooms.contains(&room)
+        }
+        Container::HuggingFace => {
+            let found = models::find(manifest.container, architecture);
+            let mut keys = found
+                .into_iter()
+                .flat_map(|found| found.keys.iter().copied().flatten());
+            keys.any(|(_, theirs)| *theirs == key)
+        }
     }
 }
 

@@ -29,9 +29,9 @@ pub struct Arguments {
     /// trained for if those are fewer]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     ctx_size: Option<u32>,
-    /// Most chunks to score; 0 for all
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    chunks: usize,
+    /// Most chunks to score; 0 or -1 for all
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
+    chunks: i64,
     /// A line of JSON for each chunk, and one for the whole
     #[arg(long)]
     json: bool,
@@ -94,9 +94,9 @@ fn measure(arguments: &Arguments, model: &Model, text: &str) -> Result<(), CliEr
     // Each chunk begins as the text does.
     let bos = tokenizer.bos().filter(|bos| ids.first() == Some(bos));
     let all = ids.len() / size;
-    let chunks = match arguments.chunks {
-        0 => all,
-        most => most.min(all),
+    let chunks = match usize::try_from(arguments.chunks) {
+        Ok(most @ 1..) => most.min(all),
+        _ => all,
     };
     let mut session = Session::new(
         model,

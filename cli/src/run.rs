@@ -104,12 +104,10 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     };
     arguments.profile.check()?;
     let model = arguments.model.open()?;
-    if ChatTemplate::of(&model).is_some() && !arguments.special {
-        say("rillm: this model was made to talk: rillm chat answers, run only continues the text");
-    }
     let job = Job {
         prompt: &prompt,
         special: arguments.special,
+        talks: ChatTemplate::of(&model).is_some() && !arguments.special,
         echo: !arguments.no_display_prompt && !arguments.json,
         limit: match arguments.predict {
             Some(most) => Limit::Asked(usize::try_from(most).ok()),
@@ -164,6 +162,7 @@ pub fn demo() -> Result<(), CliError> {
     let job = Job {
         prompt: "One day, Lily found a tiny bean seed",
         special: false,
+        talks: false,
         echo: true,
         limit: Limit::Usual,
         context: None,
@@ -207,6 +206,8 @@ enum Limit {
 struct Job<'a> {
     prompt: &'a str,
     special: bool,
+    /// Whether the model was made to talk, and what is said looks as if that was not known.
+    talks: bool,
     echo: bool,
     limit: Limit,
     context: Option<usize>,
@@ -268,6 +269,11 @@ impl Job<'_> {
         if self.cache.is_some() && translates {
             let what = "--prompt-cache is for models that continue a text, this one encodes it";
             return Err(CliError::Usage(what.to_string()));
+        }
+        if self.talks {
+            say(
+                "rillm: this model was made to talk: rillm chat answers, run only continues the text",
+            );
         }
         let mut out = Line::stdout();
         let mut echo = (self.echo && !translates).then_some(self.prompt);

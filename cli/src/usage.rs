@@ -36,6 +36,14 @@ pub fn explained(error: &Error, line: &[OsString]) -> Option<CliError> {
         _ => "",
     };
     let what = match error.kind() {
+        ErrorKind::UnknownArgument if argument.parse::<f64>().is_ok_and(|number| number < 0.0) => {
+            let at = line.iter().position(|word| word == argument);
+            let before = at.and_then(|at| line.get(at.checked_sub(1)?)?.to_str());
+            match before.filter(|before| before.starts_with('-')) {
+                Some(before) => format!("{before} takes no {argument}: {help}"),
+                None => format!("there is no option {argument}: {help}"),
+            }
+        }
         ErrorKind::UnknownArgument if argument.starts_with('-') => {
             let mut options: Vec<String> = Vec::new();
             for option in command
@@ -62,7 +70,7 @@ pub fn explained(error: &Error, line: &[OsString]) -> Option<CliError> {
         }
         ErrorKind::UnknownArgument => format!("{argument:?} is one word too many: {help}"),
         _ => {
-            let mut what = first_paragraph(&error.to_string());
+            let mut what = in_words(&first_paragraph(&error.to_string()));
             if error.kind() == ErrorKind::MissingRequiredArgument && what.contains("<MODEL>") {
                 what += " (the path of a GGUF file, or of a folder with config.json)";
             }
@@ -70,6 +78,40 @@ pub fn explained(error: &Error, line: &[OsString]) -> Option<CliError> {
         }
     };
     Some(CliError::Usage(what))
+}
+
+/// A message whose reasons are the parser's own, in words that people use.
+fn in_words(message: &str) -> String {
+    const WORDS: [(&str, &str); 8] = [
+        ("invalid digit found in string", "expected a whole number"),
+        (
+            "cannot parse integer from empty string",
+            "expected a whole number",
+        ),
+        ("number too large to fit in target type", "that is too much"),
+        (
+            "number too small to fit in target type",
+            "that is too little",
+        ),
+        ("invalid float literal", "expected a number"),
+        ("cannot parse float from empty string", "expected a number"),
+        ("..9223372036854775807", " or more"),
+        ("..18446744073709551615", " or more"),
+    ];
+    let mut message = message.to_string();
+    for (theirs, ours) in WORDS {
+        message = message.replace(theirs, ours);
+    }
+    match message.split_once(" is not in ") {
+        Some((before, range)) => match range.split_once("..=") {
+            Some((least, most)) if least.starts_with("-9223372036854775808") => {
+                format!("{before} is not at most {most}")
+            }
+            Some((least, most)) => format!("{before} is not from {least} to {most}"),
+            None => format!("{before} is not {range}"),
+        },
+        None => message,
+    }
 }
 
 /// A message without its advice on how such lines are written.

@@ -64,6 +64,9 @@ fn other_programs_commands_get_an_answer() {
     }
     assert!(well(&["version"]).starts_with("rillm "));
     assert_eq!(well(&["help", "show"]), well(&["help", "inspect"]));
+    for asked in [["help", "--help"], ["help", "-h"]] {
+        assert_eq!(well(&asked), well(&["--help"]));
+    }
 }
 
 #[test]
@@ -236,6 +239,10 @@ fn a_model_that_was_made_to_talk_is_talked_with() {
         "{}",
         text(&run.stderr)
     );
+    // What stops it would stop a conversation as well.
+    let stopped = rillm(&[&["run", &chatty, "a cat", "-c", "2"][..], &base].concat());
+    let error = failure(&stopped, 1, &["raise it with -c"]);
+    assert_eq!(error.lines().count(), 1, "{error}");
     let other = rillm(&[&["run", path(&plain), "a cat"][..], &base].concat());
     assert!(
         !text(&other.stderr).contains("rillm chat"),
@@ -414,6 +421,40 @@ fn every_command_says_what_it_misses() {
         &["run", model, "-p", "a", "-l", "99999+1"],
         &["no token 99999"],
     );
+    // Not in words of Rust's.
+    for (option, value, says) in [
+        (
+            "-n",
+            "x",
+            "'x' for '--predict <N>': expected a whole number",
+        ),
+        ("-n", "-3", "-3 is not -2 or more"),
+        ("--seed", "abc", "expected a number from 0"),
+        ("--temp", "hot", "expected a number"),
+        ("-t", "300", "300 is not from 1 to 256"),
+        ("-t", "-1", "-t takes no -1"),
+    ] {
+        told(&["run", model, "-p", "a", option, value], &[says]);
+    }
+    let output = rillm(&[
+        "run",
+        model,
+        "-p",
+        "a",
+        "-n",
+        "1",
+        "--override-kv",
+        "foo=int:3",
+    ]);
+    assert!(output.status.success());
+    let warned = text(&output.stderr);
+    assert!(
+        warned.contains("no key foo, and nothing reads it"),
+        "{warned}"
+    );
+    let known = "tokenizer.ggml.add_bos_token=bool:true";
+    let output = rillm(&["run", model, "-p", "a", "-n", "1", "--override-kv", known]);
+    assert!(!text(&output.stderr).contains("--override-kv"));
     let output = command(&["detokenize", model, "x"])
         .output()
         .expect("rillm runs");
