@@ -44,8 +44,8 @@ pub struct Arguments {
     #[arg(long)]
     no_warmup: bool,
     /// How results are written
-    #[arg(short, long, value_enum, default_value_t = Form::Md)]
-    output: Form,
+    #[arg(short, long, value_enum, default_value_t = ReportForm::Md)]
+    output: ReportForm,
     /// The same as --output jsonl
     #[arg(long, conflicts_with = "output")]
     json: bool,
@@ -61,7 +61,7 @@ pub struct Arguments {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Form {
+enum ReportForm {
     /// A table
     Md,
     /// A line of comma-separated values for each test, after one of their names
@@ -313,7 +313,7 @@ struct Results<'a> {
     arguments: &'a Arguments,
     model: &'a Model,
     roofline: Option<Roofline>,
-    form: Form,
+    form: ReportForm,
     /// Of a table's columns.
     widths: [usize; COLUMNS],
     /// How many there were.
@@ -349,7 +349,7 @@ impl<'a> Results<'a> {
             model,
             roofline,
             form: match arguments.json {
-                true => Form::Jsonl,
+                true => ReportForm::Jsonl,
                 false => arguments.output,
             },
             widths,
@@ -368,7 +368,7 @@ impl<'a> Results<'a> {
         let first = self.count == 0;
         self.count += 1;
         match self.form {
-            Form::Md if is_too_narrow(table_width(&self.widths)) => {
+            ReportForm::Md if is_too_narrow(table_width(&self.widths)) => {
                 let [model, isa, threads, test, rate, limit, share] = cells(self.model, measured);
                 if first {
                     writeln!(out, "{model}, {isa}, threads: {threads}")?;
@@ -378,14 +378,14 @@ impl<'a> Results<'a> {
                     writeln!(out, "  limit {limit}, share {share}")?;
                 }
             }
-            Form::Md => {
+            ReportForm::Md => {
                 if first {
                     line(&mut out, &HEADS.map(str::to_string), &self.widths)?;
                     rule(&mut out, &self.widths)?;
                 }
                 line(&mut out, &cells(self.model, measured), &self.widths)?;
             }
-            Form::Csv => {
+            ReportForm::Csv => {
                 if first {
                     let names: Vec<&str> = row.iter().map(|(name, _)| *name).collect();
                     writeln!(out, "{}", names.join(","))?;
@@ -393,8 +393,8 @@ impl<'a> Results<'a> {
                 let values: Vec<String> = row.iter().map(|(_, value)| quoted(value)).collect();
                 writeln!(out, "{}", values.join(","))?;
             }
-            Form::Json => self.list.push(object()),
-            Form::Jsonl => writeln!(out, "{}", object())?,
+            ReportForm::Json => self.list.push(object()),
+            ReportForm::Jsonl => writeln!(out, "{}", object())?,
         }
         out.flush()
     }
@@ -402,8 +402,8 @@ impl<'a> Results<'a> {
     fn end(self) -> io::Result<()> {
         let mut out = Out::new();
         match (self.form, self.roofline) {
-            (Form::Json, _) => writeln!(out, "{:#}", Value::Array(self.list))?,
-            (Form::Md, Some(Roofline { read, int8, f32 })) => writeln!(
+            (ReportForm::Json, _) => writeln!(out, "{:#}", Value::Array(self.list))?,
+            (ReportForm::Md, Some(Roofline { read, int8, f32 })) => writeln!(
                 out,
                 "\nThis machine with {}, {}: {:.1} GB/s read, {:.0} GOP/s in int8, {:.0} GFLOP/s in \
                  f32; limit is what they would allow.",

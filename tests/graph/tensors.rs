@@ -41,7 +41,10 @@ fn a_missing_tensor_is_named() {
                 // Of a pair whose weight is gone, the bias that is left may be named.
                 Some(error) => {
                     let pair = name.strip_suffix("weight").unwrap_or(name);
-                    assert!(error.contains(pair), "{label}: {error}");
+                    // Queries, keys and values may stand apart: the first of those is missed.
+                    let apart = pair.replace("attn_qkv.", "attn_q.");
+                    let is_named = error.contains(pair) || error.contains(&apart);
+                    assert!(is_named, "{label}: {error}");
                 }
             }
         }
