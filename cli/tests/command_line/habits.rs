@@ -323,7 +323,7 @@ fn a_line_that_begins_with_a_path_is_said() {
         "/* x */",
     ];
     for said in turns {
-        let output = fed(&base, &format!("{said}\n"));
+        let output = fed(&base, format!("{said}\n"));
         assert!(output.status.success(), "{said}: {}", text(&output.stderr));
         assert_eq!(text(&output.stdout).lines().count(), 1, "{said}");
     }

@@ -61,7 +61,7 @@ impl Writers {
             7 => ("graph", rillm(&["inspect", model, "--graph", place])),
             _ => {
                 let chat = ["chat", DEMO, "--chat-template", "plain", "-n", "1"];
-                ("save", fed(&chat, &format!("/save {place}\n")))
+                ("save", fed(&chat, format!("/save {place}\n")))
             }
         }
     }

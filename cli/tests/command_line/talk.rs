@@ -73,7 +73,7 @@ fn a_turn_may_have_several_lines_and_has_an_end() {
     let turns: Vec<&Value> = turns.map(|turn| &turn["content"]).collect();
     assert_eq!(turns, ["one\n\n  two", "three \nfour"]);
 
-    let output = fed(&base, &"a".repeat((16 << 20) + 1));
+    let output = fed(&base, "a".repeat((16 << 20) + 1));
     failure(&output, 1, &["standard input", "longer than 16.0 MiB"]);
     let template = folder.join("long.jinja");
     std::fs::write(&template, "a".repeat((4 << 20) + 1)).expect("a file");
@@ -103,7 +103,7 @@ fn a_conversation_without_any_reply_fails() {
         // One without a token that begins a text.
         let bare = "tokenizer.ggml.add_bos_token=bool:false";
         let base = [&base[..], &["--override-kv", bare]].concat();
-        let output = fed(&base, &format!("{said}\n"));
+        let output = fed(&base, format!("{said}\n"));
         let error = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{error}");
         assert!(output.stdout.is_empty() && error.contains(says), "{error}");

@@ -358,7 +358,7 @@ fn ctrl_c_stops_what_is_read_before_a_reply() {
     assert_eq!(shown.code, Some(0), "{}", shown.screen);
     let lines = shown.lines();
     let stopped = |line: &&str| line.contains("taken back");
-    let at = lines.iter().position(|line| stopped(&line));
+    let at = lines.iter().position(stopped);
     let at = at.unwrap_or_else(|| panic!("{}", shown.screen));
     // Nothing stays of the bar, and the next turn gets its reply.
     assert!(!shown.screen.contains("prompt ["), "{}", shown.screen);
