@@ -2,7 +2,7 @@
 
 use super::run::{Output, RowStep, Step, StepContext, row_chunks};
 use crate::graph::RowSpace;
-use crate::graph::op::{AdaptiveSoftmax, Emit, Select, Slice};
+use crate::graph::op::{AdaptiveSoftmax, Emit, MeanRows, Select, Slice};
 
 impl Step for Slice {
     fn chunks(&self, _: &StepContext<'_>) -> usize {
@@ -24,6 +24,29 @@ impl Step for Select {
             // SAFETY: this row is this chunk's, and `x` lies elsewhere: other rows of it are read.
             let out = unsafe { cx.row_mut(cx.out(), row, 0..info.width) };
             out.copy_from_slice(cx.row(self.x, from));
+        }
+    }
+}
+
+impl Step for MeanRows {
+    fn chunks(&self, cx: &StepContext<'_>) -> usize {
+        row_chunks(cx.tile)
+    }
+
+    fn run(&self, cx: &StepContext<'_>, (): (), chunk: usize) {
+        let info = cx.info(cx.out());
+        for row in cx.rows_of(chunk) {
+            let group = &cx.rows.groups[row];
+            // SAFETY: this row is this chunk's, and `x` lies elsewhere: other rows of it are read.
+            let out = unsafe { cx.row_mut(cx.out(), row, 0..info.width) };
+            out.fill(0.0);
+            for of in group.first..group.first + group.len {
+                for (sum, x) in out.iter_mut().zip(cx.row(self.x, of)) {
+                    *sum += x;
+                }
+            }
+            let count = group.len.max(1) as f32;
+            out.iter_mut().for_each(|sum| *sum /= count);
         }
     }
 }

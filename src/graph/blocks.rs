@@ -247,6 +247,8 @@ pub enum WindowPattern {
     From(usize),
     /// All but the last of so many.
     AllButEvery(usize),
+    /// All but the first of so many.
+    AllButFirstOf(usize),
     /// Said for each layer.
     Listed(Vec<bool>),
 }
@@ -269,7 +271,12 @@ impl Windows {
                     config.invalid(key, &format!("an entry for each of {layers} layers"))
                 })?)
             }
-            Some(_) => WindowPattern::AllButEvery(config.count(key)?),
+            Some(_) => match pattern {
+                WindowPattern::AllButFirstOf(_) => WindowPattern::AllButFirstOf(config.count(key)?),
+                WindowPattern::From(_)
+                | WindowPattern::AllButEvery(_)
+                | WindowPattern::Listed(_) => WindowPattern::AllButEvery(config.count(key)?),
+            },
         };
         Ok(Windows { window, pattern })
     }
@@ -294,6 +301,7 @@ impl Windows {
         let slides = match &self.pattern {
             WindowPattern::From(first) => layer >= *first,
             WindowPattern::AllButEvery(period) => !(layer + 1).is_multiple_of(*period),
+            WindowPattern::AllButFirstOf(period) => !layer.is_multiple_of(*period),
             WindowPattern::Listed(list) => list[layer],
         };
         self.window.filter(|_| slides)

@@ -623,6 +623,11 @@ impl Net<'_, '_> {
         self.push_in(RowSpace::Sequence, self.width(x), op::Select { x })
     }
 
+    /// The mean of the rows of each sequence.
+    pub fn mean_rows(&self, x: Value) -> Value {
+        self.push_in(RowSpace::Sequence, self.width(x), op::MeanRows { x })
+    }
+
     /// Hands x to the caller.
     pub fn emit(&self, x: Value, name: &'static str) {
         let squeezed = false;

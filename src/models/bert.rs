@@ -3,7 +3,7 @@
 use super::tables::{keys, names};
 use super::task_heads::{self, POOLED, RANKED, TaskHeads};
 use super::{Architecture, Conversion, DECODER, Family, Only, conversion};
-use crate::graph::blocks::{Heads, activation, mlp, projections};
+use crate::graph::blocks::{Heads, activation, gated_mlp, mlp, projections};
 use crate::graph::{
     Attention, BuildError, Builder, Config, Counting, Index, Key, Keys, Mask, Net, Pointwise,
     PositionScheme, Role, Value,
@@ -231,7 +231,7 @@ impl PostNormLayers {
         Ok(x)
     }
 
-    /// x ← LN(x + Attention(x)); x ← LN(x + MLP(x)).
+    /// x ← LN(x + Attention(x)); x ← LN(x + MLP(x)), which is gated where there are gates.
     pub(super) fn layer(
         &self,
         net: &Net<'_, '_>,
@@ -265,7 +265,10 @@ impl PostNormLayers {
             &format!("{layer}.attn_output_norm"),
             self.eps,
         )?;
-        let f = mlp(net, x, layer, self.hidden, self.function)?;
+        let f = match net.builder.has(&format!("{layer}.ffn_gate.weight")) {
+            true => gated_mlp(net, x, layer, self.hidden, self.function)?,
+            false => mlp(net, x, layer, self.hidden, self.function)?,
+        };
         net.layer_norm(
             net.add(x, f),
             &format!("{layer}.layer_output_norm"),

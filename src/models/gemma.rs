@@ -46,6 +46,8 @@ struct Generation {
     local_base: Option<f32>,
     /// Whether queries and keys are normalised, each head by itself.
     head_norms: bool,
+    /// Whether there are encoders of it, of which each row sees those behind it as well.
+    encodes: bool,
     /// Caps of scores and logits where the files do not say.
     caps: (Option<f32>, Option<f32>),
     /// The size whose scale GGUF leaves to be known: 27 billion, by its layers.
@@ -57,6 +59,7 @@ const SECOND: Generation = Generation {
     base: 1e4,
     local_base: None,
     head_norms: false,
+    encodes: false,
     caps: (Some(50.0), Some(30.0)),
     layers_of_27b: 46,
 };
@@ -66,6 +69,7 @@ const THIRD: Generation = Generation {
     base: 1e6,
     local_base: Some(1e4),
     head_norms: true,
+    encodes: true,
     caps: (None, None),
     layers_of_27b: 62,
 };
@@ -112,7 +116,8 @@ fn build(model: &Builder<'_>, generation: &Generation) -> Result<(), BuildError>
     let layers = config.count("block_count")?;
     let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-6)?;
     let function = activation(config, "hidden_activation", "gelu_pytorch_tanh")?;
-    if config.flag("use_bidirectional_attention", false)? {
+    let encodes = config.flag("use_bidirectional_attention", false)?;
+    if encodes && !generation.encodes {
         return Err(config.invalid("use_bidirectional_attention", "false: this is a decoder"));
     }
     let heads = Heads::read_wide(config, width, Some(256))?;
@@ -139,7 +144,7 @@ fn build(model: &Builder<'_>, generation: &Generation) -> Result<(), BuildError>
     };
     model.context(config.count("context_length")?);
 
-    let net = model.graph(Role::Decode);
+    let net = model.graph(if encodes { Role::Encode } else { Role::Decode });
     let mut x = net.scale(embedding(&net, width)?, (width as f32).sqrt());
     for i in 0..layers {
         let layer = format!("blk.{i}");
@@ -153,15 +158,34 @@ fn build(model: &Builder<'_>, generation: &Generation) -> Result<(), BuildError>
         let window = windows.of(i);
         let rope = if window.is_some() { &local } else { &rope };
         let attention = Attention {
-            mask: Mask::Causal { window },
+            mask: match (encodes, window) {
+                (false, window) => Mask::Causal { window },
+                (true, None) => Mask::Bidirectional,
+                // A window is as wide as both its sides.
+                (true, Some(window)) => Mask::within(window / 2),
+            },
             position: PositionScheme::Rope(rope.clone()),
             ..attention.clone()
         };
-        let a = attend(&net, [q, k, v], &layer, width, attention)?;
+        let a = match encodes {
+            true => {
+                let a = net.attention(q, Some((k, v)), attention);
+                net.linear(a, &format!("{layer}.attn_output"), width)?
+            }
+            false => attend(&net, [q, k, v], &layer, width, attention)?,
+        };
         x = net.add(x, norm(a, "post_attention_norm")?);
         let h = norm(x, "ffn_norm")?;
         let f = gated_mlp(&net, h, &layer, hidden, function)?;
         x = net.add(x, norm(f, "post_ffw_norm")?);
+    }
+    if encodes {
+        if !matches!(config.class(), None | Some("Gemma3TextModel")) {
+            return Err(config.invalid_class("Gemma3TextModel: this is an encoder"));
+        }
+        net.emit(net.rms_norm(x, "output_norm", eps)?, "last_hidden_state");
+        net.finish();
+        return Ok(());
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
     let logits = head(&net, x)?;

@@ -15,6 +15,7 @@ mod conversion;
 mod distilbert;
 mod electra;
 mod encoder_decoder;
+mod eurobert;
 mod exaone4;
 mod falcon;
 mod fla;
@@ -38,7 +39,9 @@ mod mamba2;
 mod marian;
 mod mistral;
 mod mixtral;
+mod modernbert;
 mod mpt;
+mod nomic_bert;
 mod olmo2;
 mod pegasus;
 mod phi2;
@@ -240,6 +243,9 @@ pub const ARCHITECTURES: &[Architecture] = &[
     distilbert::ARCHITECTURE,
     electra::ARCHITECTURE,
     longformer::ARCHITECTURE,
+    modernbert::ARCHITECTURE,
+    nomic_bert::ARCHITECTURE,
+    eurobert::ARCHITECTURE,
     t5::T5,
     t5::MT5,
     t5::UMT5,

@@ -15,6 +15,7 @@ const WRAPPERS: &[&str] = &[
     "distilbert.",
     "electra.",
     "longformer.",
+    "nomic_bert.",
     "gpt_neox.",
     "rwkv.",
     // Around the text's part of a model for images.

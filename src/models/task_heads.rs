@@ -3,7 +3,7 @@
 
 use super::GgufKeys;
 use crate::graph::blocks::head;
-use crate::graph::{BuildError, Net, Pointwise, Value};
+use crate::graph::{BuildError, Config, Net, Pointwise, Value};
 
 /// How the heads of an encoder are made.
 pub(super) struct TaskHeads {
@@ -45,35 +45,18 @@ impl TaskHeads {
     /// Emits what the checkpoint's class answers; the base model's, if none is said.
     pub(super) fn emit(&self, net: &Net<'_, '_>, x: Value) -> Result<(), BuildError> {
         let model = net.builder;
-        let class = model.config().class();
-        let mut classes = self.classes.iter();
-        let task = match class {
-            None => Some("Model"),
-            Some(class) => classes.find_map(|begin| class.strip_prefix(begin)),
-        };
-        match task.unwrap_or_default() {
+        match task(model.config(), self.classes) {
             "ForMaskedLM" => net.emit(self.masked_tokens(net, x)?, "logits"),
             "ForSequenceClassification" => net.emit(self.sequence.of(net, x)?, "logits"),
             "ForMultipleChoice" => {
-                let scores = self.choice.of(net, x)?;
-                if net.width(scores) != 1 {
-                    let found = vec![net.width(scores) as u64];
-                    return Err(BuildError::Shape {
-                        name: format!("{}.weight", self.choice.scores),
-                        found,
-                        expected: vec![1],
-                    });
-                }
-                net.emit_numbers(scores, "logits");
+                emit_choice(net, self.choice.of(net, x)?, self.choice.scores)?;
             }
             "ForTokenClassification" => {
                 let labels = model.rows("classifier.weight")?;
                 net.emit(net.linear(x, "classifier", labels)?, "logits");
             }
             "ForQuestionAnswering" => {
-                let ends = net.linear(x, "qa_outputs", 2)?;
-                net.emit_numbers(net.slice(ends, 0, 1), "start_logits");
-                net.emit_numbers(net.slice(ends, 1, 1), "end_logits");
+                emit_ends(net, net.linear(x, "qa_outputs", 2)?);
             }
             "Model" => {
                 net.emit(x, "last_hidden_state");
@@ -81,14 +64,7 @@ impl TaskHeads {
                     net.emit(POOLED.hidden(net, x)?, "pooler_output");
                 }
             }
-            _ => {
-                let begin = self.classes.first().copied().unwrap_or_default();
-                let known = format!(
-                    "{begin}Model, or {begin}For and MaskedLM, SequenceClassification, \
-                     TokenClassification, QuestionAnswering or MultipleChoice"
-                );
-                return Err(model.config().invalid_class(&known));
-            }
+            _ => return Err(unknown_task(model.config(), self.classes)),
         }
         Ok(())
     }
@@ -119,6 +95,46 @@ impl Scores {
             None => first,
         })
     }
+}
+
+/// What stands in the name of a checkpoint's class behind what all classes of its kind begin with:
+/// `ForMaskedLM`, or `Model`, which is also the task of a checkpoint that does not say it.
+pub(super) fn task<'a>(config: &Config<'a>, classes: &[&str]) -> &'a str {
+    let Some(class) = config.class() else {
+        return "Model";
+    };
+    let mut classes = classes.iter();
+    let task = classes.find_map(|begin| class.strip_prefix(begin));
+    task.unwrap_or_default()
+}
+
+/// An error about a class with another head than those of [`TaskHeads`].
+pub(super) fn unknown_task(config: &Config<'_>, classes: &[&str]) -> BuildError {
+    let begin = classes.first().copied().unwrap_or_default();
+    config.invalid_class(&format!(
+        "{begin}Model, or {begin}For and MaskedLM, SequenceClassification, \
+         TokenClassification, QuestionAnswering or MultipleChoice"
+    ))
+}
+
+/// Hands over where an answer starts and where it ends.
+pub(super) fn emit_ends(net: &Net<'_, '_>, ends: Value) {
+    net.emit_numbers(net.slice(ends, 0, 1), "start_logits");
+    net.emit_numbers(net.slice(ends, 1, 1), "end_logits");
+}
+
+/// Hands over the one score of each sequence of which one is to be chosen; `name` is that of the
+/// matrix which yields it.
+pub(super) fn emit_choice(net: &Net<'_, '_>, scores: Value, name: &str) -> Result<(), BuildError> {
+    if net.width(scores) != 1 {
+        return Err(BuildError::Shape {
+            name: format!("{name}.weight"),
+            found: vec![net.width(scores) as u64],
+            expected: vec![1],
+        });
+    }
+    net.emit_numbers(scores, "logits");
+    Ok(())
 }
 
 /// Which head a checkpoint has is known by its class alone.

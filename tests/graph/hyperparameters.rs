@@ -49,6 +49,24 @@ fn inconsistent_hyperparameters_are_named() {
         ("bert", "is_decoder", json!(true)),
         ("bert", "architectures", json!(["BertLMHeadModel"])),
         ("roberta", "pad_token_id", json!(39)),
+        (
+            "modernbert",
+            "rope_scaling",
+            json!({"rope_type": "linear", "factor": 2.0}),
+        ),
+        ("modernbert_mean", "classifier_pooling", json!("max")),
+        (
+            "modernbert",
+            "architectures",
+            json!(["ModernBertForCausalLM"]),
+        ),
+        ("nomic_bert", "hidden_act", json!("cubic")),
+        ("eurobert_late", "classifier_pooling", json!("max")),
+        (
+            "embedding_gemma",
+            "architectures",
+            json!(["Gemma3ForCausalLM"]),
+        ),
         ("linear_transformer", "feature_map", json!("relu")),
         // Sliding-window layers: letters that do not end with the last layer, or in another order,
         // and a null where not every layer is listed as global.

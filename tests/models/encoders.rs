@@ -76,6 +76,28 @@ fn bert_in_gguf_may_lack_token_types() {
     check(&fixture, &gguf, &["single", "right", "left", "hole"]);
 }
 
+/// Files of other converters do not say a ModernBERT's class, and number the ways to pool, of which
+/// the mean is the one they take for granted.
+#[test]
+fn modernberts_of_other_converters_are_told_by_their_tensors() {
+    for (name, pooling) in [("modernbert_mean", None), ("modernbert_sequence", Some(2))] {
+        let fixture = Fixture::load(name);
+        let mut gguf = Gguf::of(&fixture);
+        let (ours, theirs) = (
+            gguf.key("classifier_pooling"),
+            gguf.key("classifier.pooling_type"),
+        );
+        for key in ["architectures", &ours] {
+            gguf.metadata.0.remove(key);
+        }
+        if let Some(pooling) = pooling {
+            let pooling = MetadataValue::U32(pooling);
+            gguf.metadata.0.insert(theirs, pooling);
+        }
+        check(&fixture, &gguf, &["single", "right", "hole"]);
+    }
+}
+
 /// Positions that are given are transformers': the first one has padding's id plus one.
 #[test]
 fn given_positions_count_from_behind_padding() {

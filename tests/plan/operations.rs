@@ -71,6 +71,7 @@ const CASES: &[(&str, &[Harm])] = &[
     ("segment_read", &[Hurry, Overwrite]),
     ("segment_write_reprojected", &[Barrier, Rival, Hurry]),
     ("select", &[Hurry, Early, Overwrite]),
+    ("mean_rows", &[Hurry, Early, Overwrite]),
     ("adaptive_softmax", &[Overwrite]),
     ("emit", &[Barrier, Hurry]),
     ("quantize", &[Overwrite]),
@@ -134,6 +135,7 @@ impl Harm {
             Early => &[
                 "needs all rows",
                 "(select) is in a stage over other rows",
+                "(mean_rows) is in a stage over other rows",
                 "before all rows have written to it",
             ],
             Overwrite => &[" over Value("],

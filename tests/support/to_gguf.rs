@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::f64::consts::PI;
 
 use rillm::internals::graph::View;
-use rillm::internals::models::{ARCHITECTURES, Architecture, Family};
+use rillm::internals::models::{ARCHITECTURES, Architecture, Family, canonical};
 use rillm::internals::quant;
 use rillm_formats::gguf::write::{TensorSpec, to_bytes};
 use rillm_formats::hf_config;
@@ -509,12 +509,7 @@ fn tensors(fixture: &Fixture, table: &Architecture) -> BTreeMap<String, Floats> 
         .into_iter()
         .filter(|weight| kept(&weight.name))
     {
-        let (to, expert, view) = table
-            .names
-            .iter()
-            .copied()
-            .flatten()
-            .find_map(|line| line.apply(&weight.name).map(|(to, e)| (to, e, line.view)))
+        let (to, expert, view) = canonical(table.names, &weight.name)
             .unwrap_or_else(|| panic!("{} of {} has no name", weight.name, fixture.name));
         let floats = view_of(view, weight.shape, weight.values);
         match expert {

@@ -25,6 +25,15 @@ pub enum Mask {
     },
 }
 
+impl Mask {
+    /// Rows so many columns away at most.
+    pub fn within(columns: u64) -> Mask {
+        Mask::Local {
+            radius: u32::try_from(columns).unwrap_or(u32::MAX),
+        }
+    }
+}
+
 /// How positions enter attention.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PositionScheme {

@@ -27,7 +27,7 @@ pub use linear_attention::{
     DECAY_ROWS, Decay, DeltaRule, Divisor, LinearAttention, LinearRead, LinearRecurrence,
     LinearState, LinearSums, LinearWrite, STATE_COLUMNS,
 };
-pub use output::{AdaptiveSoftmax, Emit, Select, Slice};
+pub use output::{AdaptiveSoftmax, Emit, MeanRows, Select, Slice};
 pub use product::{DenseMatMul, Embed, Index, QuantizeActivation, Wanted};
 pub use segments::{
     ABSENT_ROWS, Distances, SegmentAttention, SegmentEvict, SegmentRead, SegmentWrite,
@@ -291,7 +291,7 @@ operations! {
     Route ExpertMatMul ExpertSum
     StoreTable SegmentWrite SegmentWriteHidden SegmentAttention SegmentEvict
     SegmentWriteCompressed SegmentRead SegmentWriteReprojected
-    Select AdaptiveSoftmax Emit
+    Select MeanRows AdaptiveSoftmax Emit
     // What a plan inserts.
     QuantizeActivation RopeTable Rotate StoreKv
 }

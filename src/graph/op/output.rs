@@ -56,6 +56,31 @@ impl Operation for Select {
     fn lower(&mut self, _: &mut dyn Lower) {}
 }
 
+/// The mean of the rows of each sequence.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MeanRows {
+    pub x: Value,
+}
+
+impl Operation for MeanRows {
+    const NAME: &'static str = "mean_rows";
+    type States = ();
+    operands!(x;);
+
+    fn states(&self) {}
+
+    fn facts(&self) -> Facts {
+        Facts {
+            result: true,
+            reach: Reach::PickedRow,
+            in_place: [None; 2],
+            work: Work::Elements,
+        }
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}
+
 /// Log-probabilities of all tokens: log softmax of [head, clusters], and for the tokens of cluster
 /// i their log softmax among themselves plus the cluster's (Grave et al. 2017).
 #[derive(Clone, Debug, PartialEq)]
