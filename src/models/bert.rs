@@ -194,6 +194,8 @@ pub(super) struct PostNormLayers {
     pub hidden: usize,
     /// Its function.
     pub function: Pointwise,
+    /// Whether the function's values let others through.
+    pub gated: bool,
     /// The norms'.
     pub eps: f32,
     /// How positions enter attention.
@@ -218,6 +220,7 @@ impl PostNormLayers {
             heads: Heads::read(config, width)?,
             hidden: config.count("feed_forward_length")?,
             function: activation(config, "hidden_act", "gelu")?,
+            gated: false,
             eps: config.epsilon("attention.layer_norm_epsilon", eps)?,
             position: PositionScheme::None,
         })
@@ -231,7 +234,7 @@ impl PostNormLayers {
         Ok(x)
     }
 
-    /// x ← LN(x + Attention(x)); x ← LN(x + MLP(x)), which is gated where there are gates.
+    /// x ← LN(x + Attention(x)); x ← LN(x + MLP(x)), which may be gated.
     pub(super) fn layer(
         &self,
         net: &Net<'_, '_>,
@@ -265,7 +268,7 @@ impl PostNormLayers {
             &format!("{layer}.attn_output_norm"),
             self.eps,
         )?;
-        let f = match net.builder.has(&format!("{layer}.ffn_gate.weight")) {
+        let f = match self.gated {
             true => gated_mlp(net, x, layer, self.hidden, self.function)?,
             false => mlp(net, x, layer, self.hidden, self.function)?,
         };

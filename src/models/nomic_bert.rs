@@ -80,6 +80,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let rope = Rope::read_from(model, Pairing::Halves, encoder.heads.head_dim, 1000.0)?;
     let encoder = PostNormLayers {
         function: activation(config, "hidden_act", "silu")?,
+        gated: true,
         position: PositionScheme::Rope(rope),
         ..encoder
     };
