@@ -2,9 +2,11 @@
 //! the sum.
 
 use super::run::{RowStep, Step, StepContext, range};
-use crate::graph::Among;
-use crate::graph::op::{ExpertMatMul, ExpertSum, Route};
-use crate::kernels::{MatMul, Pick};
+use crate::graph::op::{
+    ExpertGroups, ExpertInputs, ExpertMatMul, ExpertSum, ExpertWeight, GroupScore, LimitGroups,
+    Route, Routing, Softmax,
+};
+use crate::kernels::{Kernels, MatMul, Pick};
 
 /// An expert's weight rows that a worker claims at a time, where few rows come at once.
 const CHUNK: usize = 64;
@@ -75,6 +77,10 @@ impl Step for ExpertMatMul {
             false => info.form.row_len(weight.columns).unwrap_or(0),
         };
         let (from, to) = (cx.stride(self.x), cx.stride(out));
+        let bias = self.bias.map(|bias| {
+            let first = expert * experts.rows;
+            &cx.weights.vector(bias)[first + rows.start..first + rows.end]
+        });
         let call = |picks: &[Pick]| {
             let stored = expert * experts.rows + rows.start..expert * experts.rows + rows.end;
             for (part, weights) in cx.weights.runs(weight, stored) {
@@ -96,6 +102,16 @@ impl Step for ExpertMatMul {
                         picks: picks.as_ptr(),
                     });
                 }
+            }
+            for (pick, bias) in picks.iter().flat_map(|pick| bias.map(|bias| (pick, bias))) {
+                // SAFETY: as above, each of these columns is this chunk's.
+                let out = unsafe {
+                    let out = cx.row_ptr(out, first).cast::<f32>();
+                    std::slice::from_raw_parts_mut(out.add(pick.out + rows.start), rows.len())
+                };
+                out.iter_mut()
+                    .zip(bias)
+                    .for_each(|(out, bias)| *out += bias);
             }
         };
         let mut picks = [Pick::default(); GROUP];
@@ -121,47 +137,143 @@ impl Step for ExpertMatMul {
     }
 }
 
-impl RowStep for Route {
-    /// The `top_k` largest of softmax(logits), then their numbers. Ties go to the lower number.
+impl RowStep for Softmax {
     fn row(&self, cx: &StepContext<'_>, row: usize, out: &mut [f32]) {
-        let logits = cx.row(self.logits, row);
-        let (weights, experts) = out.split_at_mut(self.top_k);
-        for slot in 0..self.top_k {
-            let mut best: Option<usize> = None;
-            for (expert, &logit) in logits.iter().enumerate() {
-                let taken = experts[..slot]
-                    .iter()
-                    .any(|&other| other as usize == expert);
-                if !taken && best.is_none_or(|best| logit > logits[best]) {
-                    best = Some(expert);
-                }
-            }
-            let best = best.unwrap_or(0);
-            experts[slot] = best as f32;
-            weights[slot] = logits[best];
-        }
-        match self.among {
-            // softmax over all, then over the chosen ones: the sum over all cancels
-            Among::Chosen => (cx.kernels.softmax)(weights),
-            Among::All => {
-                let largest = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                let exponential = |logit: f32| (logit - largest).exp();
-                let sum: f64 = logits.iter().map(|&l| f64::from(exponential(l))).sum();
-                for weight in weights {
-                    *weight = (f64::from(exponential(*weight)) / sum) as f32;
-                }
-            }
+        cx.copy_row(self.x, row, out);
+        (cx.kernels.softmax)(out);
+    }
+}
+
+impl RowStep for LimitGroups {
+    fn row(&self, cx: &StepContext<'_>, row: usize, out: &mut [f32]) {
+        limit_groups(self.groups, cx.row(self.x, row), out);
+    }
+}
+
+impl RowStep for Route {
+    fn row(&self, cx: &StepContext<'_>, row: usize, out: &mut [f32]) {
+        let (scores, choice) = (cx.row(self.scores, row), cx.row(self.choice, row));
+        let scales = self.expert_scales.map(|scales| cx.weights.vector(scales));
+        route(cx.kernels, &self.routing, [scores, choice], scales, out);
+    }
+}
+
+impl RowStep for ExpertInputs {
+    fn row(&self, cx: &StepContext<'_>, row: usize, out: &mut [f32]) {
+        let (x, route) = (cx.row(self.x, row), cx.row(self.route, row));
+        for (out, weight) in out.chunks_exact_mut(x.len()).zip(route) {
+            out.iter_mut().zip(x).for_each(|(out, x)| *out = x * weight);
         }
     }
 }
 
 impl RowStep for ExpertSum {
     fn row(&self, cx: &StepContext<'_>, row: usize, out: &mut [f32]) {
-        let route = cx.row(self.route, row);
+        let route = self.route.map(|route| cx.row(route, row));
         out.fill(0.0);
         let parts = cx.row(self.x, row).chunks_exact(out.len());
-        for (weight, part) in route[..route.len() / 2].iter().zip(parts) {
-            (cx.kernels.axpy)(*weight, part, out);
+        for (slot, part) in parts.enumerate() {
+            let weight = route.map_or(1.0, |route| route[slot]);
+            (cx.kernels.axpy)(weight, part, out);
         }
     }
+}
+
+/// The number of the largest value, the first of several, of those that come after `last` in this
+/// order. What is not a number comes nowhere.
+fn next_best(
+    values: impl Iterator<Item = f32>,
+    last: Option<(f32, usize)>,
+) -> Option<(f32, usize)> {
+    let mut best: Option<(f32, usize)> = None;
+    for (index, value) in values.enumerate() {
+        let left =
+            last.is_none_or(|(least, taken)| value < least || value == least && index > taken);
+        if left && !value.is_nan() && best.is_none_or(|(most, _)| value > most) {
+            best = Some((value, index));
+        }
+    }
+    best
+}
+
+/// Copies `x` where a group of neighbours is among the best, and puts −∞ elsewhere.
+pub fn limit_groups(groups: ExpertGroups, x: &[f32], out: &mut [f32]) {
+    let size = (x.len() / groups.groups).max(1);
+    let score = |group: &[f32]| {
+        let first = next_best(group.iter().copied(), None);
+        let largest = first.map_or(f32::NEG_INFINITY, |(value, _)| value);
+        match groups.score {
+            GroupScore::Largest => largest,
+            GroupScore::TopTwo => {
+                let second = next_best(group.iter().copied(), first);
+                largest + second.map_or(f32::NEG_INFINITY, |(value, _)| value)
+            }
+        }
+    };
+    out.fill(f32::NEG_INFINITY);
+    let mut last = None;
+    for _ in 0..groups.used {
+        last = next_best(x.chunks_exact(size).map(score), last);
+        let Some((_, group)) = last else {
+            return;
+        };
+        let range = group * size..(group + 1) * size;
+        out[range.clone()].copy_from_slice(&x[range]);
+    }
+}
+
+/// The experts of the largest `choice`, the lower number first where several are as large, behind
+/// what their scores become.
+pub fn route(
+    kernels: &Kernels,
+    routing: &Routing,
+    [scores, choice]: [&[f32]; 2],
+    expert_scales: Option<&[f32]>,
+    out: &mut [f32],
+) {
+    let (weights, experts) = out.split_at_mut(routing.top_k);
+    let mut last = None;
+    for (weight, expert) in weights.iter_mut().zip(&mut *experts) {
+        last = next_best(choice.iter().copied(), last);
+        // If nothing is a number, what follows is not either.
+        let best = last.map_or(0, |(_, best)| best);
+        *expert = best as f32;
+        *weight = scores[best];
+    }
+    let sum = |weights: &[f32]| weights.iter().sum::<f32>();
+    match routing.weight {
+        ExpertWeight::Score => {}
+        ExpertWeight::Softmax => (kernels.softmax)(weights),
+        ExpertWeight::Share { added, least } => {
+            let sum = (sum(weights) + added).max(least);
+            weights.iter_mut().for_each(|weight| *weight /= sum);
+        }
+        ExpertWeight::Norm(p) => {
+            let powers = weights.iter().map(|weight| weight.abs().powf(p));
+            let norm = powers.sum::<f32>().powf(p.recip());
+            weights.iter_mut().for_each(|weight| *weight /= norm);
+        }
+        ExpertWeight::SparseMixer(near) => {
+            for slot in 0..weights.len() {
+                weights[slot] = mixed(scores, &experts[..slot], weights[slot], near);
+            }
+        }
+    }
+    for (weight, &expert) in weights.iter_mut().zip(&*experts) {
+        *weight *= routing.scale;
+        if let Some(scales) = expert_scales {
+            *weight *= scales[expert as usize];
+        }
+    }
+}
+
+/// 1 / Σ exp(score − largest) over the scores that are near the largest, without those taken.
+fn mixed(scores: &[f32], taken: &[f32], largest: f32, near: f32) -> f32 {
+    let scores = scores.iter().enumerate();
+    let left = scores.filter(|(expert, _)| !taken.contains(&(*expert as f32)));
+    let exponentials = left.map(|(_, score)| {
+        let far = (largest - score) / score.abs().max(largest) > near;
+        if far { 0.0 } else { (score - largest).exp() }
+    });
+    exponentials.sum::<f32>().recip()
 }

@@ -23,6 +23,7 @@ mod step;
 mod wkv;
 
 pub(crate) use attention::LONGEST_HEAD;
+pub use experts::{limit_groups, route};
 pub use linear_attention::{ADDED, DecayedRow, Held, grow};
 pub use output::adaptive_softmax;
 pub use profile::{Event, Profile};

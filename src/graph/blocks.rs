@@ -1,7 +1,7 @@
 //! Blocks that several architectures share.
 
 use super::{
-    Among, Attention, BuildError, Builder, Config, Index, Keys, KvCache, Mask, Net, Pointwise,
+    Attention, BuildError, Builder, Config, Index, Keys, KvCache, Mask, Net, Pointwise,
     PositionScheme, RowOrder, Value,
 };
 use rillm_formats::manifest::{Array, Container, MetadataValue};
@@ -430,42 +430,4 @@ pub fn mlp(
         &format!("{layer}.ffn_down"),
         net.width(x),
     )
-}
-
-/// A mixture of gated feed-forward experts: the `used` best of softmax(router x), whose weights
-/// add up to one among the chosen (Jiang et al. 2024, equation 4) or among all.
-pub fn gated_experts(
-    net: &Net<'_, '_>,
-    x: Value,
-    layer: &str,
-    hidden: usize,
-    (experts, used): (usize, usize),
-    among: Among,
-) -> Result<Value, BuildError> {
-    let width = net.width(x);
-    let name = |part: &str| format!("{layer}.ffn_{part}_exps.weight");
-    let stack =
-        |part: &str, rows, columns| net.builder.experts(&name(part), experts, rows, columns);
-    // Gates, and what they let through: two stacks, or, for each expert, halves of one matrix.
-    let both = name("gate_up");
-    let half = |offset| {
-        let sizes = (hidden.saturating_mul(2), width);
-        net.builder
-            .experts_part(&both, experts, sizes, (offset, hidden))
-    };
-    let route = net.route(
-        net.linear(x, &format!("{layer}.ffn_gate_inp"), experts)?,
-        used,
-        among,
-    );
-    let (gate, up) = if net.builder.has(&both) {
-        (half(0)?, half(hidden)?)
-    } else {
-        (stack("gate", hidden, width)?, stack("up", hidden, width)?)
-    };
-    let gate = net.expert_matmul(x, route, gate);
-    let up = net.expert_matmul(x, route, up);
-    let inner = net.mul(net.apply(gate, Pointwise::Silu), up);
-    let down = net.expert_matmul(inner, route, stack("down", width, hidden)?);
-    Ok(net.expert_sum(down, route))
 }

@@ -444,6 +444,28 @@ impl<'a> Builder<'a> {
         Ok(self.add_matrix(name, rows, columns, experts, RowOrder::All))
     }
 
+    /// The same where experts' matrices stand in one, one below the other: `[experts · rows,
+    /// columns]`.
+    pub fn experts_below(
+        &self,
+        name: &str,
+        [experts, rows, columns]: [usize; 3],
+    ) -> Result<Matrix, BuildError> {
+        self.expect(name, &[experts.saturating_mul(rows), columns])?;
+        Ok(self.add_matrix(name, rows, columns, experts, RowOrder::All))
+    }
+
+    /// The same where they stand so and are stored transposed: seen, one beside the other, `[rows,
+    /// experts · columns]`.
+    pub fn experts_beside(
+        &self,
+        name: &str,
+        [experts, rows, columns]: [usize; 3],
+    ) -> Result<Matrix, BuildError> {
+        self.expect(name, &[rows, experts.saturating_mul(columns)])?;
+        Ok(self.add_matrix(name, rows, columns, experts, RowOrder::All))
+    }
+
     /// The same where each expert's `rows` rows, from row `offset` on, are a part of its `stored`.
     pub fn experts_part(
         &self,

@@ -11,6 +11,8 @@
 pub mod blocks;
 mod builder;
 mod config;
+pub mod decoder;
+pub mod experts;
 mod names;
 mod net;
 pub mod op;
@@ -28,9 +30,9 @@ pub use config::{Bounds, Config, Key};
 pub use names::{Name, View, fits, spelling};
 pub use net::Net;
 pub use op::{
-    ABSENT_ROWS, Among, Attention, Buckets, DECAY_ROWS, Decay, DeltaRule, Distances, Divisor,
-    Index, Keys, LinearAttention, LinearState, LinearSums, Mask, NormKind, Op, PositionScheme,
-    STATE_COLUMNS, Share, SinusoidFrequencies, Wanted,
+    ABSENT_ROWS, Attention, Buckets, DECAY_ROWS, Decay, DeltaRule, Distances, Divisor,
+    ExpertGroups, ExpertWeight, GroupScore, Index, Keys, LinearAttention, LinearState, LinearSums,
+    Mask, NormKind, Op, PositionScheme, Routing, STATE_COLUMNS, Share, SinusoidFrequencies, Wanted,
 };
 pub use rope::{Divisors, Rope};
 pub use second_reading::{SecondReading, Shift};

@@ -4,7 +4,7 @@
 use super::tables::{self, keys};
 use super::{Architecture, DECODER, conversion, llama};
 use crate::graph::blocks::{Heads, activation, attend, embedding, gated_mlp, head, projections};
-use crate::graph::{Attention, BuildError, Builder, Config, Key, PositionScheme, Role};
+use crate::graph::{Attention, BuildError, Builder, Config, Key, Net, PositionScheme, Role, Value};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Granite 3",
@@ -28,11 +28,25 @@ pub(super) const FACTORS: &[Key] = keys! {
 /// x ← x + r · Attention(RMS(x)); x ← x + r · FFN(RMS(x)); logits divided by their factor.
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let config = model.config();
-    let width = config.count("embedding_length")?;
     let hidden = config.count("feed_forward_length")?;
+    let function = activation(config, "hidden_act", "silu")?;
+    wire(model, &|net, h, layer| {
+        gated_mlp(net, h, layer, hidden, function)
+    })
+}
+
+/// The feed-forward layer of the layer whose tensors' names begin as the text says.
+type FeedForwardOf<'a, 'b, 'c> = &'a dyn Fn(&Net<'b, 'c>, Value, &str) -> Result<Value, BuildError>;
+
+/// The same with other feed-forward layers.
+pub(super) fn wire<'b, 'c>(
+    model: &'b Builder<'c>,
+    feed_forward: FeedForwardOf<'_, 'b, 'c>,
+) -> Result<(), BuildError> {
+    let config = model.config();
+    let width = config.count("embedding_length")?;
     let layers = config.count("block_count")?;
     let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-6)?;
-    let function = activation(config, "hidden_act", "silu")?;
     let heads = Heads::read(config, width)?;
     let rope = llama::rotation(model, heads.head_dim, (1.0, 1e4))?;
     let attention = Attention {
@@ -53,7 +67,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         let a = attend(&net, qkv, &layer, width, attention.clone())?;
         x = net.add(x, net.scale(a, residual));
         let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), eps)?;
-        let f = gated_mlp(&net, h, &layer, hidden, function)?;
+        let f = feed_forward(&net, h, &layer)?;
         x = net.add(x, net.scale(f, residual));
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;

@@ -5,14 +5,13 @@
 use super::mamba2::{HYBRID_MIXER, Mamba2Mixer};
 use super::tables::{self, keys, names};
 use super::{
-    Architecture, Conversion, DECODER, Family, GgufKeys, Only, Written, conversion, granite, llama,
-    mamba2,
+    Architecture, Conversion, DECODER, Family, GgufKeys, Only, Written, conversion, granite,
+    granite_moe, llama, mamba2,
 };
-use crate::graph::blocks::{
-    Heads, activation, attend, embedding, gated_experts, gated_mlp, head, projections,
-};
+use crate::graph::blocks::{Heads, activation, attend, embedding, gated_mlp, head, projections};
+use crate::graph::experts::{Gating, Router, gated_experts};
 use crate::graph::{
-    Among, Attention, BuildError, Builder, Config, Key, Net, Pointwise, PositionScheme, Role, Value,
+    Attention, BuildError, Builder, Config, Key, Net, Pointwise, PositionScheme, Role, Value,
 };
 use rillm_formats::manifest::{Array, Container, MetadataValue};
 
@@ -44,16 +43,7 @@ pub(super) const GRANITE_4: Architecture = Architecture {
         tables::NORMS,
         tables::ATTENTION,
         HYBRID_MIXER,
-        names! {
-            in "model.layers.{i}." => "blk.{i}." {
-                // Gates first, then what they let through.
-                "shared_mlp.input_linear.weight" => "ffn_gate_up_shexp.weight",
-                "shared_mlp.output_linear.weight" => "ffn_down_shexp.weight",
-                "block_sparse_moe.router.layer.weight" => "ffn_gate_inp.weight",
-                "block_sparse_moe.input_linear.weight" => "ffn_gate_up_exps.weight",
-                "block_sparse_moe.output_linear.weight" => "ffn_down_exps.weight",
-            }
-        },
+        granite_moe::FUSED_EXPERTS,
     ],
     conversion: Conversion {
         keys: |keys| {
@@ -202,38 +192,29 @@ fn attention_scale(config: &Config<'_>, usual: f32) -> Result<f32, BuildError> {
 }
 
 /// What follows a mixing layer.
-struct HybridFeedForward {
+pub(super) struct HybridFeedForward {
     hidden: usize,
-    experts: Option<(usize, usize)>,
+    router: Option<Router>,
     shared: Option<usize>,
     function: Pointwise,
 }
 
 impl HybridFeedForward {
-    fn read(config: &Config<'_>) -> Result<HybridFeedForward, BuildError> {
-        let experts = match config.feature("expert_count")? {
-            None => None,
-            Some(experts) => {
-                let used = config.count("expert_used_count")?;
-                if used > experts {
-                    return Err(config.invalid("expert_used_count", "at most the expert count"));
-                }
-                Some((experts, used))
-            }
-        };
+    pub fn read(config: &Config<'_>) -> Result<HybridFeedForward, BuildError> {
         Ok(HybridFeedForward {
             hidden: config.count("feed_forward_length")?,
-            experts,
+            router: Router::read_some(config, &Gating::CHOSEN_SOFTMAX)?,
             shared: config.feature("expert_shared_feed_forward_length")?,
             function: activation(config, "hidden_act", "silu")?,
         })
     }
 
-    fn wire(&self, net: &Net<'_, '_>, h: Value, layer: &str) -> Result<Value, BuildError> {
+    pub fn wire(&self, net: &Net<'_, '_>, h: Value, layer: &str) -> Result<Value, BuildError> {
         let folder = net.builder.config().container == Container::HuggingFace;
-        match (self.experts, self.shared) {
-            (Some(experts), shared) => {
-                let routed = gated_experts(net, h, layer, self.hidden, experts, Among::Chosen)?;
+        match (&self.router, self.shared) {
+            (Some(router), shared) => {
+                let sizes = (self.hidden, self.function);
+                let routed = gated_experts(net, h, layer, sizes, router)?;
                 match shared {
                     Some(hidden) => Ok(net.add(routed, self.shared(net, h, layer, hidden)?)),
                     None => Ok(routed),

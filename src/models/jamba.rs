@@ -4,10 +4,9 @@
 use super::mamba::{JAMBA_MIXER, Mixer, Norms};
 use super::tables::{self, keys, names};
 use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Only};
-use crate::graph::blocks::{
-    Heads, activation, attend, embedding, gated_experts, gated_mlp, head, projections,
-};
-use crate::graph::{Among, BuildError, Builder, PositionScheme, Role};
+use crate::graph::blocks::{Heads, activation, attend, embedding, gated_mlp, head, projections};
+use crate::graph::experts::{Gating, Router, gated_experts};
+use crate::graph::{BuildError, Builder, PositionScheme, Role};
 use rillm_formats::manifest::MetadataValue;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -83,7 +82,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         norms: Norms::Weighted(eps),
         ..Mixer::read(config, width)?
     };
-    let experts = config.feature("expert_count")?;
+    let router = Router::read_some(config, &Gating::SOFTMAX)?;
     model.context(config.count("context_length")?);
 
     let net = model.graph(Role::Decode);
@@ -107,14 +106,8 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
 
         let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), eps)?;
         let routed = any(["ffn_gate_inp", "ffn_gate_exps"]);
-        let f = match experts.filter(|_| routed) {
-            Some(experts) => {
-                let used = config.count("expert_used_count")?;
-                if used > experts {
-                    return Err(config.invalid("expert_used_count", "at most the expert count"));
-                }
-                gated_experts(&net, h, &layer, hidden, (experts, used), Among::All)?
-            }
+        let f = match router.as_ref().filter(|_| routed) {
+            Some(router) => gated_experts(&net, h, &layer, (hidden, function), router)?,
             None => gated_mlp(&net, h, &layer, hidden, function)?,
         };
         x = net.add(x, f);

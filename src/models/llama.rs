@@ -3,12 +3,11 @@
 use super::known_shape::{ENDLESS, TINY, shapes};
 use super::{Architecture, Conversion, DECODER, Only, Outline, Quantization, conversion, tables};
 use crate::graph::blocks::{
-    Heads, WindowPattern, Windows, activation, attend, embedding, gated_experts, gated_mlp, head,
-    projections,
+    Heads, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head, projections,
 };
+use crate::graph::experts::{Gating, Router, gated_experts};
 use crate::graph::{
-    Among, Attention, BuildError, Builder, Key, Mask, Name, Pairing, PositionScheme, Role, Rope,
-    Value,
+    Attention, BuildError, Builder, Key, Mask, Name, Pairing, PositionScheme, Role, Rope, Value,
 };
 use rillm_formats::manifest::{Container, MetadataValue};
 
@@ -32,8 +31,6 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             outline(&Transformer { heads: [9, 3], head_dim: 64, hidden: 1536, base: 1e5, ..PLAIN });
         "mistral-7b", "Mistral 7B", [32_000, 4096, 32, 32_768] => untied
             outline(&Transformer { heads: [32, 8], head_dim: 128, hidden: 14_336, ..PLAIN });
-        "olmoe-like", "half of OLMoE's layers, its experts weighted as Mixtral's", [50_304, 2048, 8, 4096] => untied
-            outline(&Transformer { heads: [16, 16], head_dim: 128, hidden: 1024, experts: Some([64, 8]), ..PLAIN });
         "llama-370m", "a LLaMA of Mamba 370M's size", [50_280, 1024, 24, ENDLESS] => tied
             outline(&Transformer { heads: [16, 16], head_dim: 64, hidden: 2816, base: 5e5, ..PLAIN });
         "llama-gqa-370m", "the same with grouped heads", [50_280, 1024, 24, ENDLESS] => tied
@@ -99,7 +96,7 @@ pub(super) fn wire(
     let hidden = config.count("feed_forward_length")?;
     let layers = config.count("block_count")?;
     let eps = config.epsilon("attention.layer_norm_rms_epsilon", usual.eps)?;
-    let experts = config.feature("expert_count")?;
+    let router = Router::read_some(config, &Gating::CHOSEN_SOFTMAX)?;
     let function = activation(config, "hidden_act", "silu")?;
     if !config.flag("attention.causal", true)? {
         return Err(config.invalid("attention.causal", "true: this is a decoder"));
@@ -127,14 +124,8 @@ pub(super) fn wire(
         x = net.add(x, attend(&net, qkv, &layer, width, attention)?);
 
         let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), eps)?;
-        let f: Value = match experts {
-            Some(experts) => {
-                let used = config.count("expert_used_count")?;
-                if used > experts {
-                    return Err(config.invalid("expert_used_count", "at most the expert count"));
-                }
-                gated_experts(&net, h, &layer, hidden, (experts, used), Among::Chosen)?
-            }
+        let f: Value = match &router {
+            Some(router) => gated_experts(&net, h, &layer, (hidden, function), router)?,
             None => gated_mlp(&net, h, &layer, hidden, function)?,
         };
         x = net.add(x, f);

@@ -27,6 +27,7 @@ mod gpt2;
 mod gpt_neox;
 mod granite;
 mod granite_hybrid;
+mod granite_moe;
 mod jamba;
 mod known_keys;
 mod known_shape;
@@ -43,12 +44,14 @@ mod modernbert;
 mod mpt;
 mod nomic_bert;
 mod olmo2;
+mod olmoe;
 mod pegasus;
 mod phi2;
 mod phi3;
 mod prefixes;
 mod qwen;
 mod qwen3_next;
+mod qwen_moe;
 mod retnet;
 mod roberta;
 mod rwkv4;
@@ -217,6 +220,10 @@ pub const ARCHITECTURES: &[Architecture] = &[
     mistral::MISTRAL,
     mistral::MINISTRAL,
     mixtral::ARCHITECTURE,
+    qwen_moe::QWEN_2_MOE,
+    qwen_moe::QWEN_3_MOE,
+    olmoe::ARCHITECTURE,
+    granite_moe::ARCHITECTURE,
     qwen::QWEN_2,
     qwen::QWEN_3,
     gemma1::ARCHITECTURE,

@@ -5,10 +5,12 @@ use super::llama::Transformer;
 use super::tables::{self, keys};
 use super::{Architecture, DECODER, Only, llama};
 use crate::graph::blocks::{
-    Heads, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head, projections,
+    Heads, WindowPattern, Windows, activation, attend, gated_mlp, projections,
 };
+use crate::graph::decoder::PreNormDecoder;
 use crate::graph::{
-    Attention, BuildError, Builder, Key, Mask, Name, Pairing, PositionScheme, Role, Rope,
+    Attention, BuildError, Builder, Config, Key, Mask, Name, Net, Pairing, PositionScheme, Rope,
+    Value,
 };
 use rillm_formats::manifest::Container;
 
@@ -40,15 +42,13 @@ pub(super) const QWEN_3: Architecture = Architecture {
     ..QWEN_2
 };
 
-const KEYS: &[&[Key]] = &[
-    tables::SIZES,
-    tables::ROPE,
-    tables::WINDOWS,
-    keys! {
-        "use_sliding_window" => "use_sliding_window",
-        "max_window_layers" => "max_window_layers",
-    },
-];
+const KEYS: &[&[Key]] = &[tables::SIZES, tables::ROPE, tables::WINDOWS, WINDOWS];
+
+/// Whether layers look through a window, and from which one on.
+pub(super) const WINDOWS: &[Key] = keys! {
+    "use_sliding_window" => "use_sliding_window",
+    "max_window_layers" => "max_window_layers",
+};
 
 const NAMES: &[&[Name]] = &[
     tables::ENDS,
@@ -59,8 +59,8 @@ const NAMES: &[&[Name]] = &[
 ];
 
 /// What happens to queries and keys before they are rotated.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum HeadNorm {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeadNorm {
     /// Nothing: Qwen 2 has biases instead.
     None,
     /// Each head is normalised by itself.
@@ -70,56 +70,96 @@ enum HeadNorm {
 /// x ← x + Attention(RMS(x)); x ← x + FFN(RMS(x)).
 fn build(model: &Builder<'_>, head_norm: HeadNorm) -> Result<(), BuildError> {
     let config = model.config();
-    let width = config.count("embedding_length")?;
+    let decoder = PreNormDecoder::read(config, 1e-6)?;
     let hidden = config.count("feed_forward_length")?;
-    let layers = config.count("block_count")?;
-    let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-6)?;
     let function = activation(config, "hidden_act", "silu")?;
-    let usual = (head_norm == HeadNorm::Rms).then_some(128);
-    let heads = Heads::read_wide(config, width, usual)?;
-    let rope = Rope::read(model, Pairing::Halves, heads.head_dim)?;
-    let attention = heads.causal(PositionScheme::Rope(rope));
-    let windows = windows(model, layers)?;
-    model.context(config.count("context_length")?);
-
-    let net = model.graph(Role::Decode);
-    let mut x = embedding(&net, width)?;
-    for i in 0..layers {
-        let layer = format!("blk.{i}");
-        let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
-        let [mut q, mut k, v] = projections(&net, h, &layer, heads)?;
-        if head_norm == HeadNorm::Rms {
-            q = net.rms_norm_by(q, &format!("{layer}.attn_q_norm"), heads.head_dim, eps)?;
-            k = net.rms_norm_by(k, &format!("{layer}.attn_k_norm"), heads.head_dim, eps)?;
-        }
-        let window = windows.of(i);
-        let attention = Attention {
-            mask: Mask::Causal { window },
-            ..attention.clone()
-        };
-        x = net.add(x, attend(&net, [q, k, v], &layer, width, attention)?);
-        let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), eps)?;
-        x = net.add(x, gated_mlp(&net, h, &layer, hidden, function)?);
-    }
-    let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
-    net.finish();
-    Ok(())
-}
-
-/// Published configurations name a window that they do not use.
-fn windows(model: &Builder<'_>, layers: usize) -> Result<Windows, BuildError> {
-    let config = model.config();
     let first = match config.value("max_window_layers") {
         Some(_) => config.feature("max_window_layers")?.unwrap_or(0),
         None => 28,
     };
-    let usual = match config.container {
+    let usual = Some(WindowPattern::From(first));
+    let attention = QwenAttention::read(model, (decoder.width, decoder.layers), head_norm, usual)?;
+    decoder.wire(
+        model,
+        &|net, h, layer, i| attention.wire(net, h, layer, i),
+        &|net, h, layer, _| gated_mlp(net, h, layer, hidden, function),
+    )
+}
+
+/// Attention whose heads may be normalised and whose layers may look through a window.
+pub(super) struct QwenAttention {
+    width: usize,
+    heads: Heads,
+    head_norm: HeadNorm,
+    eps: f32,
+    windows: Windows,
+    causal: Attention,
+}
+
+impl QwenAttention {
+    /// Reads the sizes for `layers` layers; `usual` is whose turn at the window it is where no
+    /// layers are listed.
+    pub fn read(
+        model: &Builder<'_>,
+        (width, layers): (usize, usize),
+        head_norm: HeadNorm,
+        usual: Option<WindowPattern>,
+    ) -> Result<QwenAttention, BuildError> {
+        let config = model.config();
+        let usual_dim = (head_norm == HeadNorm::Rms).then_some(128);
+        let heads = Heads::read_wide(config, width, usual_dim)?;
+        let rope = Rope::read(model, Pairing::Halves, heads.head_dim)?;
+        Ok(QwenAttention {
+            width,
+            heads,
+            head_norm,
+            eps: config.epsilon("attention.layer_norm_rms_epsilon", 1e-6)?,
+            windows: windows(config, layers, usual)?,
+            causal: heads.causal(PositionScheme::Rope(rope)),
+        })
+    }
+
+    /// The attention of layer `i`.
+    pub fn wire(
+        &self,
+        net: &Net<'_, '_>,
+        h: Value,
+        layer: &str,
+        i: usize,
+    ) -> Result<Value, BuildError> {
+        let [mut q, mut k, v] = projections(net, h, layer, self.heads)?;
+        if self.head_norm == HeadNorm::Rms {
+            let dim = self.heads.head_dim;
+            q = net.rms_norm_by(q, &format!("{layer}.attn_q_norm"), dim, self.eps)?;
+            k = net.rms_norm_by(k, &format!("{layer}.attn_k_norm"), dim, self.eps)?;
+        }
+        let window = self.windows.of(i);
+        let attention = Attention {
+            mask: Mask::Causal { window },
+            ..self.causal.clone()
+        };
+        attend(net, [q, k, v], layer, self.width, attention)
+    }
+}
+
+/// Published configurations name a window that they do not use.
+fn windows(
+    config: &Config<'_>,
+    layers: usize,
+    usual: Option<WindowPattern>,
+) -> Result<Windows, BuildError> {
+    let width = match config.container {
         Container::Gguf => None,
         Container::HuggingFace => Some(4096),
     };
-    let windows = Windows::read(config, layers, usual, WindowPattern::From(first))?;
     let used = config.flag("use_sliding_window", config.container == Container::Gguf)?;
+    let listed = config.value("attention.sliding_window_pattern").is_some();
+    if usual.is_none() && used && !listed && config.value("attention.sliding_window").is_some() {
+        let expected = "a kind of attention for each layer that looks through a window, or not";
+        return Err(config.invalid("attention.sliding_window_pattern", expected));
+    }
+    let pattern = usual.unwrap_or(WindowPattern::From(layers));
+    let windows = Windows::read(config, layers, width, pattern)?;
     Ok(Windows {
         window: windows.window.filter(|_| used),
         ..windows

@@ -1,13 +1,14 @@
 //! Qwen3-Next: three layers of gated delta rule (Yang et al. 2025, "Gated Delta Networks") to
 //! one of gated attention, each followed by routed experts beside one that all rows share.
 
-use super::tables::{ATTENTION, ENDS, ROPE, SIZES, keys, names};
-use super::{Architecture, Conversion, DECODER, Family};
-use crate::graph::blocks::{Heads, activation, embedding, gated_experts, gated_mlp, head};
+use super::tables::{ATTENTION, ENDS, EXPERTS, ROPE, SIZES, keys, names};
+use super::{Architecture, Conversion, DECODER, Family, qwen_moe};
+use crate::graph::blocks::{Heads, activation, embedding, head};
+use crate::graph::decoder::nextn_layers;
+use crate::graph::experts::Gating;
 use crate::graph::{
-    Among, Attention, BuildError, Builder, Config, Decay, DeltaRule, Keys, KvCache,
-    LinearAttention, Matrix, Name, Net, Pairing, Pointwise, PositionScheme, Role, Rope, RowOrder,
-    Value,
+    Attention, BuildError, Builder, Config, Decay, DeltaRule, Keys, KvCache, LinearAttention,
+    Matrix, Name, Net, Pairing, Pointwise, PositionScheme, Role, Rope, RowOrder, Value,
 };
 use rillm_formats::manifest::{Array, Container, MetadataValue};
 
@@ -19,6 +20,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     keys: &[
         SIZES,
         ROPE,
+        qwen_moe::EXPERTS,
         keys! {
             "layer_types" => "attention.recurrent_layers",
             "full_attention_interval" => "full_attention_interval",
@@ -27,16 +29,9 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "linear_value_head_dim" => "ssm.value_head_size",
             "linear_num_key_heads" => "ssm.group_count",
             "linear_num_value_heads" => "ssm.time_step_rank",
-            "num_experts" => "expert_count",
-            "num_experts_per_tok" => "expert_used_count",
-            "moe_intermediate_size" => "expert_feed_forward_length",
-            "shared_expert_intermediate_size" => "expert_shared_feed_forward_length",
-            "norm_topk_prob" => "expert_weights_norm",
-            "decoder_sparse_step" => "expert_every_n_layers",
-            "mlp_only_layers" => "expert_less_layers",
         },
     ],
-    names: &[NAMES, ENDS, ATTENTION, super::tables::GATED_MLP],
+    names: &[NAMES, ENDS, ATTENTION, EXPERTS, super::tables::GATED_MLP],
     conversion: Conversion {
         complete: |keys, _| {
             let inner = (keys.count("ssm.time_step_rank"))
@@ -66,10 +61,6 @@ const NAMES: &[Name] = names! {
         "linear_attn.A_log" => "ssm_a" as NegativeExp,
         "linear_attn.norm.weight" => "ssm_norm.weight",
         "linear_attn.out_proj.weight" => "ssm_out.weight",
-        "mlp.gate.weight" => "ffn_gate_inp.weight",
-        "mlp.experts.{e}.gate_proj.weight" => "ffn_gate_exps.weight",
-        "mlp.experts.{e}.up_proj.weight" => "ffn_up_exps.weight",
-        "mlp.experts.{e}.down_proj.weight" => "ffn_down_exps.weight",
         "mlp.shared_expert_gate.weight" => "ffn_gate_inp_shexp.weight",
         "mlp.shared_expert.gate_proj.weight" => "ffn_gate_shexp.weight",
         "mlp.shared_expert.up_proj.weight" => "ffn_up_shexp.weight",
@@ -84,7 +75,7 @@ const NORM_EPSILON: f32 = 1e-6;
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let config = model.config();
     let width = config.count("embedding_length")?;
-    let layers = layers(model)?;
+    let layers = nextn_layers(model)?;
     let heads = Heads::read_wide(config, width, Some(256))?;
     let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-6)?;
     let function = activation(config, "hidden_act", "silu")?;
@@ -98,7 +89,8 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let attention = heads.causal(PositionScheme::Rope(rope));
     let delta = Delta::read(config, eps)?;
     let recurrent = recurrent_layers(config, layers)?;
-    let feed_forward = FeedForward::read(config)?;
+    let feed_forward =
+        qwen_moe::feed_forward(config, (layers, function), &Gating::CHOSEN_SOFTMAX, true)?;
 
     let net = model.graph(Role::Decode);
     let mut x = embedding(&net, width)?;
@@ -111,29 +103,12 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         };
         x = net.add(x, y);
         let h = net.rms_norm(x, &format!("{layer}.post_attention_norm"), eps)?;
-        x = net.add(x, feed_forward.of(&net, h, &layer, i)?);
+        x = net.add(x, feed_forward.wire(&net, h, &layer, i)?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
     net.emit(head(&net, x)?, "logits");
     net.finish();
     Ok(())
-}
-
-/// How many layers there are without those that guess tokens after the next one: converters to
-/// GGUF count them as well, and put them behind the others.
-fn layers(model: &Builder<'_>) -> Result<usize, BuildError> {
-    let (config, key) = (model.config(), "nextn_predict_layers");
-    let all = config.count("block_count")?;
-    let Some(guessing) = config.feature(key)? else {
-        return Ok(all);
-    };
-    match all.checked_sub(guessing) {
-        Some(layers) if layers > 0 => {
-            model.leaves_out_layers(layers);
-            Ok(layers)
-        }
-        _ => Err(config.invalid(key, &format!("fewer than the {all} layers there are"))),
-    }
 }
 
 /// Layers with linear attention in place of a KV cache: listed, or all but every so many.
@@ -328,77 +303,5 @@ impl Delta {
             part(values, v, 2 * k)?,
             part(values, v, 2 * k + v)?,
         ])
-    }
-}
-
-/// Feed-forward layers: experts in most.
-struct FeedForward {
-    experts: (usize, usize),
-    /// Among which experts' weights add up to one.
-    among: Among,
-    hidden: usize,
-    shared: usize,
-    every: usize,
-    plain: Vec<u64>,
-    plain_hidden: Option<usize>,
-}
-
-impl FeedForward {
-    fn read(config: &Config<'_>) -> Result<FeedForward, BuildError> {
-        let among = match config.flag("expert_weights_norm", true)? {
-            true => Among::Chosen,
-            false => Among::All,
-        };
-        let experts = config.count("expert_count")?;
-        let used = config.count("expert_used_count")?;
-        if used > experts {
-            let expected = format!("at most the {experts} experts there are");
-            return Err(config.invalid("expert_used_count", &expected));
-        }
-        let hidden = config.count("expert_feed_forward_length")?;
-        let plain = match config.value("expert_less_layers") {
-            Some(MetadataValue::Array(list)) => {
-                let layers: Option<Vec<u64>> = (0..list.len()).map(|i| list.u64(i)).collect();
-                layers.ok_or_else(|| config.invalid("expert_less_layers", "numbers of layers"))?
-            }
-            Some(_) => return Err(config.invalid("expert_less_layers", "a list of layers")),
-            None => Vec::new(),
-        };
-        Ok(FeedForward {
-            experts: (experts, used),
-            among,
-            hidden,
-            shared: config
-                .optional_count("expert_shared_feed_forward_length")?
-                .unwrap_or(hidden),
-            every: config.optional_count("expert_every_n_layers")?.unwrap_or(1),
-            plain,
-            plain_hidden: config.optional_count("feed_forward_length")?,
-        })
-    }
-
-    fn of(
-        &self,
-        net: &Net<'_, '_>,
-        h: Value,
-        layer: &str,
-        index: usize,
-    ) -> Result<Value, BuildError> {
-        let sparse = (index + 1).is_multiple_of(self.every);
-        if !sparse || self.plain.contains(&(index as u64)) {
-            let hidden = match self.plain_hidden {
-                Some(hidden) => hidden,
-                None => net.builder.config().count("feed_forward_length")?,
-            };
-            return gated_mlp(net, h, layer, hidden, Pointwise::Silu);
-        }
-        let routed = gated_experts(net, h, layer, self.hidden, self.experts, self.among)?;
-        let gate = net.linear(h, &format!("{layer}.ffn_gate_shexp"), self.shared)?;
-        let up = net.linear(h, &format!("{layer}.ffn_up_shexp"), self.shared)?;
-        let inner = net.mul(net.apply(gate, Pointwise::Silu), up);
-        let shared = net.linear(inner, &format!("{layer}.ffn_down_shexp"), net.width(h))?;
-        let open = net.linear(h, &format!("{layer}.ffn_gate_inp_shexp"), 1)?;
-        let open = net.apply(open, Pointwise::Sigmoid);
-        Ok(net.add(routed, net.scale_heads(shared, open)))
     }
 }

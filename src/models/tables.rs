@@ -182,3 +182,16 @@ pub(super) const GATED_MLP: &[Name] = names! {
         "mlp.down_proj.*" => "ffn_down.*",
     }
 };
+
+/// The router and its experts, each with tensors of its own.
+pub(super) const EXPERTS: &[Name] = names! {
+    in "model.layers.{i}." => "blk.{i}." {
+        "mlp.gate.weight" => "ffn_gate_inp.weight",
+        "mlp.experts.{e}.gate_proj.*" => "ffn_gate_exps.*",
+        "mlp.experts.{e}.up_proj.*" => "ffn_up_exps.*",
+        "mlp.experts.{e}.down_proj.*" => "ffn_down_exps.*",
+        // As transformers 5 holds them in memory: gates first, then what they let through.
+        "mlp.experts.gate_up_proj" => "ffn_gate_up_exps.weight",
+        "mlp.experts.down_proj" => "ffn_down_exps.weight",
+    }
+};

@@ -49,6 +49,8 @@ pub struct Weight {
     pub columns: usize,
     /// Rows, as seen.
     pub rows: usize,
+    /// Elements of a stored row: where it is transposed, rows of each matrix of a stack.
+    stored_columns: usize,
     order: RowOrder,
     parts: Vec<StoredPart>,
     /// Stored rows of each part.
@@ -95,11 +97,13 @@ impl Weights {
                 let what = format!("tensor {}: its parts differ in type", spec.name);
                 return Err(LoadError::new(LoadErrorKind::Unsupported, what));
             }
-            // A stored row is as long as a row of the view, or as a column if transposed.
+            // A stored row is as long as a row of the view, or, if transposed, as a column of one of
+            // its matrices.
+            let column = found.shape.iter().rev().nth(usize::from(!turned)).copied();
             let (row, elements) = (
                 match layout {
                     Layout::Rows => spec.columns,
-                    Layout::Transposed => spec.rows,
+                    Layout::Transposed => column.map_or(1, |column| column as usize).max(1),
                 },
                 found.shape.iter().product::<u64>() / parts.len() as u64,
             );
@@ -119,6 +123,7 @@ impl Weights {
                 stride: stride as usize,
                 columns: spec.columns,
                 rows: spec.rows,
+                stored_columns: row,
                 order: spec.order,
                 parts: parts.iter().map(|part| weights.part(part)).collect(),
                 part_rows: stored_rows as usize,
@@ -214,9 +219,12 @@ impl Weights {
                     RowOrder::Blocks { .. } => weight.order.stored(start).unwrap_or_default(),
                     _ => start,
                 };
-                let (matrix, row) = (place / weight.rows, place % weight.rows);
-                let first = self.stored(weight, 0, matrix * weight.columns);
-                (end - start, first.wrapping_add(row * element))
+                let (matrix, row) = (place / weight.stored_columns, place % weight.stored_columns);
+                let stored = matrix * weight.columns;
+                let (part, first) = (stored / weight.part_rows, stored % weight.part_rows);
+                let first = self.stored(weight, part, first);
+                let len = (end - start).min(weight.stored_columns - row);
+                (len, first.wrapping_add(row * element))
             } else {
                 let (stored, together) = match weight.order {
                     RowOrder::All | RowOrder::Transposed => (start, end - start),

@@ -209,7 +209,7 @@ impl Parts {
             let whole = parts.keys().copied().eq(0..parts.len() as u32);
             let first = parts.values().next();
             let shape = first.map(|(_, part)| part.shape().to_vec());
-            let Some(shape) = shape.filter(|_| whole) else {
+            let Some(mut shape) = shape.filter(|_| whole) else {
                 let count = parts.len();
                 return refuse(format!("experts are not numbered 0 to {count}"));
             };
@@ -219,6 +219,9 @@ impl Parts {
                     "expert {expert} has shape {:?}, expert 0 has {shape:?}",
                     part.shape()
                 ));
+            }
+            if view == View::Transposed {
+                transpose(&mut shape);
             }
             let shape = std::iter::once(parts.len() as u64).chain(shape).collect();
             let parts = parts.into_values().map(|(_, part)| part).collect();

@@ -62,7 +62,7 @@ impl Gguf {
             Some(other) => panic!("{}: rows {other:?}", fixture.name),
         }
         gguf.scaling_as_divisors();
-        if model_type == "granitemoehybrid" {
+        if model_type.starts_with("granitemoe") {
             gguf.gates_apart();
         }
         gguf.rotated_elements();
@@ -387,6 +387,15 @@ fn metadata(name: &str, table: &Architecture, config: &Metadata) -> Metadata {
         "mamba2" => mamba2(&mut keys),
         "jamba" => jamba(config, &mut keys),
         "granitehybrid" => granite_hybrid(config, &mut keys),
+        "glm4moe" => {
+            // Tensors tell.
+            keys.0.remove("glm4moe.attention.head_norms");
+        }
+        "minimax-m2" => {
+            let sigmoid = MetadataValue::U32(2);
+            keys.0
+                .insert("minimax-m2.expert_gating_func".into(), sigmoid);
+        }
         _ => {}
     }
     keys
@@ -511,7 +520,12 @@ fn tensors(fixture: &Fixture, table: &Architecture) -> BTreeMap<String, Floats> 
     {
         let (to, expert, view) = canonical(table.names, &weight.name)
             .unwrap_or_else(|| panic!("{} of {} has no name", weight.name, fixture.name));
-        let floats = view_of(view, weight.shape, weight.values);
+        let mut shape = weight.shape;
+        // Matrices of several experts, one below the other.
+        if to.ends_with("_exps.weight") && expert.is_none() && shape.len() == 2 {
+            shape = vec![experts_of(fixture), shape[0] / experts_of(fixture), shape[1]];
+        }
+        let floats = view_of(view, shape, weight.values);
         match expert {
             Some(expert) => {
                 experts.entry(to).or_default().insert(expert, floats);
@@ -530,6 +544,14 @@ fn tensors(fixture: &Fixture, table: &Architecture) -> BTreeMap<String, Floats> 
         tensors.insert(name, Floats { shape, values });
     }
     tensors
+}
+
+/// How many experts a layer has.
+fn experts_of(fixture: &Fixture) -> u64 {
+    let config = fixture.config();
+    let inner = &config["ffn_config"]["moe_num_experts"];
+    let count = inner.as_u64().or(config["num_experts"].as_u64());
+    count.expect("a number of experts")
 }
 
 fn view_of(view: View, mut shape: Vec<u64>, mut values: Vec<f32>) -> Floats {

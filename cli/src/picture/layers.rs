@@ -3,7 +3,7 @@
 use super::svg::{Anchor, Svg};
 use super::{MARGIN, colour, place, shape};
 use rillm::Model;
-use rillm::internals::graph::{Graph, Keys, Mask, Node, Op, PositionScheme, Role, Value};
+use rillm::internals::graph::{Graph, Keys, Mask, Node, Op, PositionScheme, Role, Value, Vector};
 use std::ops::Range;
 
 const WIDTH: f64 = 220.0;
@@ -244,6 +244,13 @@ fn box_of(svg: &mut Svg, model: &Model, graph: &Graph, node: &Node, (x, y): (f64
     }
 }
 
+fn bias(bias: Option<Vector>) -> &'static str {
+    match bias {
+        Some(_) => " + bias",
+        None => "",
+    }
+}
+
 /// The operation with its tensor, and what else tells it from others of its kind.
 fn describe(model: &Model, graph: &Graph, node: &Node) -> (String, String) {
     let tensor = model.tensor_of(&node.op);
@@ -264,11 +271,7 @@ fn describe(model: &Model, graph: &Graph, node: &Node) -> (String, String) {
                 "{dtype}{}×{}{}",
                 product.weight.rows,
                 product.weight.columns,
-                if product.bias.is_some() {
-                    " + bias"
-                } else {
-                    ""
-                }
+                bias(product.bias)
             ),
         ),
         Op::ExpertMatMul(product) => {
@@ -276,8 +279,11 @@ fn describe(model: &Model, graph: &Graph, node: &Node) -> (String, String) {
             (
                 format!("{name} {part}"),
                 format!(
-                    "{dtype}{} × {}×{}",
-                    experts.stack, experts.rows, experts.columns
+                    "{dtype}{} × {}×{}{}",
+                    experts.stack,
+                    experts.rows,
+                    experts.columns,
+                    bias(product.bias)
                 ),
             )
         }
@@ -323,7 +329,10 @@ fn describe(model: &Model, graph: &Graph, node: &Node) -> (String, String) {
         Op::Scale(scale) => (format!("{name} {}", scale.factor), String::new()),
         Op::Clamp(clamp) => (format!("{name} ±{}", clamp.limit), String::new()),
         Op::Slice(slice) => (format!("{name} from {}", slice.offset), String::new()),
-        Op::Route(route) => (format!("{name}, the best {}", route.top_k), String::new()),
+        Op::Route(route) => (
+            format!("{name}, the best {}", route.routing.top_k),
+            String::new(),
+        ),
         Op::Emit(emit) => (format!("{name} {}", emit.name), String::new()),
         _ => (format!("{name} {part}"), String::new()),
     }

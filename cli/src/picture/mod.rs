@@ -75,7 +75,7 @@ fn colour(op: &Op) -> &'static str {
         Op::StoreKv { .. } | Op::StoreCross { .. } | Op::LinearWrite { .. } => "#f7e3a1",
         Op::Norm { .. } => "#d5efd3",
         Op::QuantizeActivation { .. } => "#f6cfd6",
-        Op::Route { .. } | Op::ExpertSum { .. } => "#d9d4f7",
+        Op::LimitGroups { .. } | Op::Route { .. } | Op::ExpertSum { .. } => "#d9d4f7",
         Op::Emit { .. } | Op::Select { .. } => "#d8d8d8",
         _ => "#efefef",
     }

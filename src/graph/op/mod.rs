@@ -22,7 +22,10 @@ pub use elementwise::{
     Add, AddVector, Apply, Clamp, Lerp, Mul, Norm, NormKind, Scale, ScaleHeads, Share,
     SinusoidFrequencies, SinusoidalPositions, Weigh,
 };
-pub use experts::{Among, ExpertMatMul, ExpertSum, Route};
+pub use experts::{
+    ExpertGroups, ExpertInputs, ExpertMatMul, ExpertSum, ExpertWeight, GroupScore, LimitGroups,
+    Route, Routing, Softmax,
+};
 pub use linear_attention::{
     DECAY_ROWS, Decay, DeltaRule, Divisor, LinearAttention, LinearRead, LinearRecurrence,
     LinearState, LinearSums, LinearWrite, STATE_COLUMNS,
@@ -288,7 +291,7 @@ operations! {
     Embed DenseMatMul Norm Add Mul Scale Clamp Apply Weigh AddVector ScaleHeads Lerp Bonus Slice
     SinusoidalPositions SoftmaxAttention StoreCross
     Conv StepSize SelectiveScan TokenShift WkvMean LinearRecurrence LinearWrite LinearRead
-    Route ExpertMatMul ExpertSum
+    Softmax LimitGroups Route ExpertInputs ExpertMatMul ExpertSum
     StoreTable SegmentWrite SegmentWriteHidden SegmentAttention SegmentEvict
     SegmentWriteCompressed SegmentRead SegmentWriteReprojected
     Select MeanRows AdaptiveSoftmax Emit
