@@ -4,7 +4,7 @@ mod cost;
 mod digest;
 mod fingerprint;
 
-pub use cost::Cost;
+pub use cost::{Cost, ExpertCounts, Parameters};
 pub use digest::digest_of;
 
 use crate::error::{LoadError, LoadErrorKind};

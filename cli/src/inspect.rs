@@ -4,6 +4,7 @@ use super::terminal::{Out, one_line};
 use super::{CliError, KvCacheArguments, ModelArguments, bytes, context, output, picture, threads};
 use clap::Args;
 use rillm::formats::manifest::{Array, MetadataValue, TensorInfo};
+use rillm::internals::model::Parameters;
 use rillm::{MemoryPlan, Model, Session, SessionOptions};
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
@@ -82,6 +83,13 @@ fn as_text(
         "architecture  {} ({title}, {})",
         one_line(&manifest.architecture),
         model.architecture().family.name()
+    )?;
+    let parameters = model.parameters();
+    writeln!(
+        out,
+        "parameters    {}{}",
+        large(parameters.all),
+        experts(&parameters)
     )?;
     writeln!(out, "kernels       {}, {}", model.isa(), threads(model))?;
     match model.tokenizer() {
@@ -222,6 +230,11 @@ fn as_json(model: &Model, plan: &MemoryPlan, options: SessionOptions) -> Result<
         "tokenizer": tokenizer,
         "architecture": manifest.architecture,
         "family": model.architecture().family.name(),
+        "parameters": model.parameters().all,
+        "active_parameters": model.parameters().active,
+        "experts": model.parameters().experts.map(|experts| json!({
+            "count": experts.count, "used": experts.used, "layers": experts.layers,
+        })),
         "isa": model.isa().name(),
         "threads": model.threads(),
         "metadata": metadata,
@@ -241,6 +254,40 @@ fn as_json(model: &Model, plan: &MemoryPlan, options: SessionOptions) -> Result<
     });
     writeln!(Out::new(), "{all}")?;
     Ok(())
+}
+
+/// How many of the parameters a token meets, where there are experts.
+fn experts(parameters: &Parameters) -> String {
+    let Some(experts) = parameters.experts else {
+        return String::new();
+    };
+    format!(
+        ", {} active: {} of {} experts in {}",
+        large(parameters.active),
+        experts.used,
+        experts.count,
+        match experts.layers {
+            1 => "one layer".to_string(),
+            layers => format!("{layers} layers"),
+        }
+    )
+}
+
+/// A large number in three digits, as people speak of models.
+fn large(number: u64) -> String {
+    let (unit, name) = match number {
+        1_000_000_000.. => (1e9, "B"),
+        1_000_000.. => (1e6, "M"),
+        1_000.. => (1e3, "K"),
+        _ => return number.to_string(),
+    };
+    let number = number as f64 / unit;
+    let digits = if number < 10.0 {
+        2
+    } else {
+        usize::from(number < 100.0)
+    };
+    format!("{number:.digits$}{name}")
 }
 
 fn len(info: &TensorInfo) -> u64 {

@@ -3,6 +3,7 @@
 use super::Model;
 use crate::graph::op::Work;
 use crate::graph::{Activation, Role, RowSpace};
+use std::collections::BTreeSet;
 
 /// What a decoding run reads and multiplies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,5 +44,62 @@ impl Model {
             }
         }
         cost
+    }
+}
+
+/// How many numbers a model is made of, and how many of them a token meets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parameters {
+    /// All that the files hold.
+    pub all: u64,
+    /// Those of all experts but for the ones that a token does not choose.
+    pub active: u64,
+    /// How its experts are, if it has some.
+    pub experts: Option<ExpertCounts>,
+}
+
+/// The experts of a model, as most of its layers have them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExpertCounts {
+    /// In a layer.
+    pub count: usize,
+    /// Of those, how many a token chooses.
+    pub used: usize,
+    /// Layers that have some.
+    pub layers: usize,
+}
+
+impl Model {
+    /// How many numbers it is made of.
+    #[doc(hidden)]
+    pub fn parameters(&self) -> Parameters {
+        let tensors = self.manifest().tensors.values();
+        let all = tensors.map(|info| info.shape.0.iter().product::<u64>());
+        let all = all.sum::<u64>();
+        let (mut idle, mut seen) = (0, BTreeSet::new());
+        let (mut routes, mut experts) = (BTreeSet::new(), None);
+        let graphs = [Role::Decode, Role::Encode];
+        for graph in graphs.into_iter().filter_map(|role| self.graph(role)) {
+            for node in &graph.nodes {
+                let Work::Experts { experts: of, route } = node.op.facts().work else {
+                    continue;
+                };
+                let used = graph.info(route).width / 2;
+                if seen.insert(of.id) {
+                    idle += ((of.stack - used) * of.rows * of.columns) as u64;
+                }
+                routes.insert((graph.role.rows() as u8, route.index()));
+                experts = Some((of.stack, used));
+            }
+        }
+        Parameters {
+            all,
+            active: all.saturating_sub(idle),
+            experts: experts.map(|(count, used)| ExpertCounts {
+                count,
+                used,
+                layers: routes.len(),
+            }),
+        }
     }
 }

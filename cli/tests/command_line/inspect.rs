@@ -113,3 +113,35 @@ fn inspect_shows_what_is_there() {
         "{found}"
     );
 }
+
+/// Of five experts in each of two layers, a token meets two.
+#[test]
+fn inspect_counts_experts_and_what_a_token_meets() {
+    let fixture = Fixture::load("mixtral");
+    let model = fixture.folder();
+    let output = rillm(&["inspect", path(&model)]);
+    let shown = text(&output.stdout);
+    assert!(
+        shown.contains("active: 2 of 5 experts in 2 layers"),
+        "{shown}"
+    );
+    let output = rillm(&["inspect", path(&model), "--json"]);
+    let shown: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let weights = fixture.weights();
+    let sizes = weights.iter().map(|weight| weight.values.len() as u64);
+    let of_experts = weights
+        .iter()
+        .filter(|weight| weight.name.contains("experts."));
+    let of_experts: u64 = of_experts.map(|weight| weight.values.len() as u64).sum();
+    let all: u64 = sizes.sum();
+    assert_eq!(shown["parameters"], json!(all));
+    assert_eq!(shown["active_parameters"], json!(all - of_experts / 5 * 3));
+    assert_eq!(
+        shown["experts"],
+        json!({"count": 5, "used": 2, "layers": 2})
+    );
+    let output = rillm(&["inspect", path(&Fixture::load("llama").folder()), "--json"]);
+    let shown: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(shown["parameters"], shown["active_parameters"]);
+    assert_eq!(shown["experts"], json!(null));
+}
