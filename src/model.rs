@@ -16,7 +16,7 @@ use crate::graph::{
 use crate::kernels::{Isa, Kernels, Layout};
 use crate::models::{
     ARCHITECTURES, Architecture, bare, canonical, check_flags, check_folder, check_gguf, find,
-    is_in_layer,
+    layer_of,
 };
 use crate::pool::Pool;
 use crate::setters::setters;
@@ -512,13 +512,17 @@ fn check_unknown(
 ) -> Result<(), LoadError> {
     let gguf = manifest.container == Container::Gguf;
     let used = used(wiring);
-    let left_out = |name: &str| {
-        let layer = name.strip_prefix("blk.")?.split('.').next()?;
-        Some(layer.parse::<usize>().ok()? >= wiring.layers_left_out?)
+    let left_out = |layer: Option<usize>| {
+        let first = wiring.layers_left_out;
+        first.is_some_and(|first| layer.is_some_and(|layer| layer >= first))
+    };
+    let layer = |name: &str| {
+        let number = name.strip_prefix("blk.")?.split('.').next()?;
+        number.parse().ok()
     };
     let known = |name: &str| {
         used.contains(name)
-            || left_out(name) == Some(true)
+            || left_out(layer(name))
             || !(gguf || name.contains("blk."))
             || architecture
                 .unused
@@ -537,7 +541,9 @@ fn check_unknown(
         let foreign = foreign.map(|(name, tensor)| (name, tensor.shape.0.len()));
         let mut all = typed.chain(foreign).filter(|_| !gguf);
         let stray = all.find(|(name, extents)| {
-            is_stray(architecture, name, *extents) && !views.is_scaled_part(name)
+            is_stray(architecture, name, *extents)
+                && !left_out(layer_of(architecture.names, name))
+                && !views.is_scaled_part(name)
         });
         stray.map(|(name, _)| name.as_str())
     };
@@ -564,7 +570,7 @@ fn is_stray(architecture: &Architecture, name: &str, extents: usize) -> bool {
         let mut patterns = architecture.unused_in_checkpoints.iter();
         patterns.any(|pattern| fits(bare(pattern), bare(name)))
     };
-    is_in_layer(architecture.names, name)
+    layer_of(architecture.names, name).is_some()
         && !buffer
         && !unused()
         && canonical(architecture.names, name).is_none()
@@ -691,6 +697,7 @@ fn parameter_of(op: &Op) -> Option<Parameter> {
     match op {
         Op::Embed(embed) => Some(Parameter::Matrix(embed.table)),
         Op::DenseMatMul(product) => Some(Parameter::Matrix(product.weight)),
+        Op::HeadMatMul(product) => Some(Parameter::Matrix(product.weights)),
         Op::ExpertMatMul(product) => Some(Parameter::Matrix(product.experts)),
         Op::Norm(norm) => Some(Parameter::Vector(norm.weight)),
         Op::Conv(conv) => Some(Parameter::Vector(conv.weight)),

@@ -20,6 +20,8 @@ pub struct Attend<'a> {
     pub value_stride: usize,
     /// Elements of a head.
     pub dim: usize,
+    /// Of so many elements is a value that is the end of its key: then nobody looks at `values`.
+    pub value_in_key: Option<usize>,
     /// Entries that there are, the first of the page; the rest is hidden.
     pub count: usize,
     /// The scale already in them, `[queries][Attend::stride(dim)]`.
@@ -45,12 +47,14 @@ impl Attend<'_> {
         let row = self.kv_type.row_len(self.dim).unwrap_or(usize::MAX);
         let values = match (self.kv_type, self.count) {
             (_, 0) => Some(0),
+            _ if self.value_in_key.is_some() => Some(0),
             (KvType::F32, count) => (count - 1)
                 .checked_mul(self.value_stride)
                 .and_then(|floats| floats.checked_add(self.dim)?.checked_mul(4)),
             _ => row.checked_mul(PAGE),
         };
         self.dim > 0
+            && self.value_in_key.is_none_or(|dim| dim <= self.dim)
             && self.count <= PAGE
             && row
                 .checked_mul(PAGE)

@@ -2,22 +2,17 @@
 //! pages of keys.
 
 mod rows;
+mod scratch;
 
-use super::run::{Handles, Step, StepContext};
+use super::run::{Handles, Step, StepContext, range};
 use crate::graph::op::{SoftmaxAttention, StoreCross, StoreKv};
 use crate::graph::state::Reads;
-use crate::graph::{Attention, CrossCache, KvCache, Mask, PositionScheme, Value};
+use crate::graph::{Attention, CachedValues, CrossCache, KvCache, Mask, PositionScheme, Value};
 use crate::kernels::{Attend, KvHalf, Running};
 use crate::state::{Handle, KvType, PAGE};
+use scratch::{Room, Scratch};
 use std::mem::MaybeUninit;
 use std::ops::Range;
-
-/// Queries (one head of one row each) that are worked on together at most: a page of keys is
-/// fetched once for all of them.
-const QUERIES: usize = 128;
-
-/// Floats of such queries, and as many of their results, in the nearer caches.
-const QUERY_FLOATS: usize = 8192;
 
 /// Elements of the longest head there may be. Keys in rows are turned into pages of so many.
 pub(crate) const LONGEST_HEAD: usize = 1024;
@@ -25,20 +20,40 @@ pub(crate) const LONGEST_HEAD: usize = 1024;
 /// Chunks below which a tile is cut more finely.
 const FEW_CHUNKS: usize = 8;
 
+/// Heads that share keys and are not parted for that: each part reads all of the keys again.
+const LEAST_HEADS: usize = 8;
+
 /// Rows whose keys and values a worker stores at a time, for one head: a page's worth, for
 /// neighbours share cache lines.
 const STORE_CHUNK: usize = PAGE;
 
-/// Query heads that are worked on together, and rows that a worker claims at a time.
-fn shape(cx: &StepContext<'_>, attention: &Attention) -> (usize, usize) {
-    let stride = Attend::stride(attention.head_dim);
-    let most = (QUERY_FLOATS / stride).clamp(1, QUERIES);
-    let heads = most.min(attention.heads / attention.kv_heads);
-    let rows = cx.tile.len();
-    // Rows of several sequences have no pages in common.
-    let alike = cx.rows.facts.len() / cx.rows.groups.len().max(1);
-    let fair = (rows * attention.kv_heads).div_ceil(FEW_CHUNKS);
-    (heads, (most / heads).min(alike).min(fair).max(1))
+/// How attention is cut: some rows, and some of the query heads that share a head of keys.
+struct AttentionCut {
+    /// Of one head of keys.
+    heads: usize,
+    rows: usize,
+    /// Into how many parts the query heads of a head of keys fall.
+    parts: usize,
+}
+
+impl AttentionCut {
+    fn of(cx: &StepContext<'_>, attention: &Attention) -> AttentionCut {
+        let most = scratch::most_queries(attention);
+        let group = attention.heads / attention.kv_heads;
+        let rows = cx.tile.len();
+        let fair = |count: usize| (rows * count).div_ceil(FEW_CHUNKS);
+        let heads = most.min(group).min(fair(attention.heads).max(LEAST_HEADS));
+        // Rows of several sequences have no pages in common.
+        let alike = cx.rows.facts.len() / cx.rows.groups.len().max(1);
+        AttentionCut {
+            heads,
+            rows: (most / heads)
+                .min(alike)
+                .min(fair(attention.kv_heads))
+                .max(1),
+            parts: group.div_ceil(heads),
+        }
+    }
 }
 
 /// Into how many chunks the storing of a tile's keys and values falls.
@@ -55,7 +70,7 @@ fn store_chunks(cx: &StepContext<'_>, kv_heads: usize) -> usize {
 fn store(
     cx: &StepContext<'_>,
     chunk: usize,
-    (k, v): (Value, Value),
+    (k, v): (Value, Option<Value>),
     (kv_type, kv_heads, head_dim): (KvType, usize, usize),
     place: impl Fn(usize) -> (*mut u8, usize),
 ) {
@@ -67,14 +82,11 @@ fn store(
     for row in cx.tile.chunk(rows, STORE_CHUNK) {
         let (page, place) = place(row);
         for head in heads.clone() {
-            let halves = [
-                (KvHalf::Keys, k, head),
-                (KvHalf::Values, v, kv_heads + head),
-            ];
-            for (half, value, index) in halves {
+            let values = v.map(|v| (KvHalf::Values, v, kv_heads + head));
+            for (half, value, index) in [(KvHalf::Keys, k, head)].into_iter().chain(values) {
                 let values = &cx.row(value, row)[head * head_dim..(head + 1) * head_dim];
-                // SAFETY: a page holds 2 × kv_heads blocks of PAGE rows, and this row's place in
-                // it is nobody else's.
+                // SAFETY: a page holds kv_heads blocks of PAGE keys, and as many of values if there
+                // are some; this row's place in it is nobody else's.
                 unsafe { kv_type.store(half, values, page.add(index * len), place) };
             }
         }
@@ -87,7 +99,9 @@ impl Step for StoreKv {
     }
 
     fn run(&self, cx: &StepContext<'_>, cache: Handles<'_, Self>, chunk: usize) {
-        let KvCache { kv_heads, head_dim } = cache.kind();
+        let KvCache {
+            kv_heads, head_dim, ..
+        } = cache.kind();
         let heads = (cache.kv_type(), kv_heads, head_dim);
         store(cx, chunk, (self.k, self.v), heads, |row| {
             let facts = &cx.rows.facts[row];
@@ -104,7 +118,7 @@ impl Step for StoreCross {
     fn run(&self, cx: &StepContext<'_>, cache: Handles<'_, Self>, chunk: usize) {
         let CrossCache { kv_heads, head_dim } = cache.kind();
         let heads = (KvType::F32, kv_heads, head_dim);
-        store(cx, chunk, (self.k, self.v), heads, |row| {
+        store(cx, chunk, (self.k, Some(self.v)), heads, |row| {
             let facts = &cx.rows.facts[row];
             let page = cache.page(facts.row.sequence, facts.number / PAGE);
             (page, facts.number % PAGE)
@@ -114,55 +128,54 @@ impl Step for StoreCross {
 
 impl Step for SoftmaxAttention {
     fn chunks(&self, cx: &StepContext<'_>) -> usize {
-        let (_, rows) = shape(cx, &self.attention);
-        cx.tile.len().div_ceil(rows) * self.attention.kv_heads
+        let cut = AttentionCut::of(cx, &self.attention);
+        cx.tile.len().div_ceil(cut.rows) * self.attention.kv_heads * cut.parts
     }
 
-    /// Some rows, all the query heads that share one head of keys: each page is fetched once for
-    /// all of them.
+    /// Some rows, and query heads that share one head of keys: each page is fetched once for all
+    /// of them.
     fn run(&self, cx: &StepContext<'_>, caches: Handles<'_, Self>, chunk: usize) {
         let attention = &self.attention;
+        let cut = AttentionCut::of(cx, attention);
+        let (chunk, part) = (chunk / cut.parts, chunk % cut.parts);
         let kv_head = chunk % attention.kv_heads;
-        let (heads, rows) = shape(cx, attention);
-        let rows = cx.tile.chunk(chunk / attention.kv_heads, rows);
+        let rows = cx.tile.chunk(chunk / attention.kv_heads, cut.rows);
         let group = attention.heads / attention.kv_heads;
-        let all = kv_head * group..(kv_head + 1) * group;
+        let of_group = range(part, cut.heads, group);
+        let heads = kv_head * group + of_group.start..kv_head * group + of_group.end;
+        let about = About {
+            cx,
+            attention,
+            rows: &rows,
+            heads: &heads,
+            has_globals: self.global.is_some(),
+        };
         // Not touched but where it is used.
         let mut scratch = MaybeUninit::<Scratch>::uninit();
-        for first in all.clone().step_by(heads) {
-            let heads = first..all.end.min(first + heads);
+        let is_global = |row: usize| self.global.is_some() && cx.rows.facts[row].is_global;
+        if !rows.clone().all(is_global) {
+            let mut queries = Queries::begin(about, self.q, &mut scratch);
+            match (caches, self.kv) {
+                ((Some(cache), _), _) => queries.over_cache(cache, kv_head),
+                ((None, Some(cache)), _) => queries.over_cross(cache, kv_head),
+                ((None, None), Some((k, Some(v)))) => queries.over_rows((k, v), kv_head),
+                // Nothing is seen.
+                ((None, None), Some((_, None)) | None) => {}
+            }
+            queries.finish();
+        }
+        // Over what they have just been given with the others.
+        let Some([q, k, v]) = self.global else {
+            return;
+        };
+        for rows in alike(rows.clone(), is_global).filter(|rows| is_global(rows.start)) {
             let about = About {
-                cx,
-                attention,
                 rows: &rows,
-                heads: &heads,
-                has_globals: self.global.is_some(),
+                ..about
             };
-            let is_global = |row: usize| self.global.is_some() && cx.rows.facts[row].is_global;
-            if !rows.clone().all(is_global) {
-                let mut queries = Queries::begin(about, self.q, &mut scratch);
-                match (caches, self.kv) {
-                    ((Some(cache), _), _) => queries.over_cache(cache, kv_head),
-                    ((None, Some(cache)), _) => queries.over_cross(cache, kv_head),
-                    ((None, None), Some(kv)) => queries.over_rows(kv, kv_head),
-                    // Nothing is seen.
-                    ((None, None), None) => {}
-                }
-                queries.finish();
-            }
-            // Over what they have just been given with the others.
-            let Some([q, k, v]) = self.global else {
-                continue;
-            };
-            for rows in alike(rows.clone(), is_global).filter(|rows| is_global(rows.start)) {
-                let about = About {
-                    rows: &rows,
-                    ..about
-                };
-                let mut queries = Queries::begin(about, q, &mut scratch);
-                queries.over_all_rows((k, v), kv_head);
-                queries.finish();
-            }
+            let mut queries = Queries::begin(about, q, &mut scratch);
+            queries.over_all_rows((k, v), kv_head);
+            queries.finish();
         }
     }
 }
@@ -179,54 +192,6 @@ fn alike<K: PartialEq>(
         first = found.end;
         (!found.is_empty()).then_some(found)
     })
-}
-
-/// What a chunk works in.
-struct Scratch {
-    queries: [f32; QUERY_FLOATS],
-    results: [f32; QUERY_FLOATS],
-    scores: [f32; QUERIES * PAGE],
-    biases: [f32; QUERIES * PAGE],
-    running: [Running; QUERIES],
-}
-
-/// As much of it as some queries need.
-struct Room<'a> {
-    queries: &'a mut [f32],
-    results: &'a mut [f32],
-    scores: &'a mut [f32],
-    biases: &'a mut [f32],
-    running: &'a mut [Running],
-}
-
-impl Scratch {
-    fn claim(scratch: &mut MaybeUninit<Scratch>, queries: usize, dim: usize) -> Room<'_> {
-        let floats = queries * Attend::stride(dim);
-        assert!(queries <= QUERIES && floats <= QUERY_FLOATS && dim <= LONGEST_HEAD);
-        let scratch = scratch.as_mut_ptr();
-        // SAFETY: the fields are distinct, of at least these lengths, and written here before
-        // they are referred to; of any floats, zero is one pattern of bits.
-        unsafe {
-            macro_rules! zeroed {
-                ($field:ident, $len:expr) => {{
-                    let start = (&raw mut (*scratch).$field).cast::<f32>();
-                    start.write_bytes(0, $len);
-                    std::slice::from_raw_parts_mut(start, $len)
-                }};
-            }
-            let running = (&raw mut (*scratch).running).cast::<Running>();
-            for query in 0..queries {
-                running.add(query).write(Running::START);
-            }
-            Room {
-                queries: zeroed!(queries, floats),
-                results: zeroed!(results, floats),
-                scores: zeroed!(scores, queries * PAGE),
-                biases: zeroed!(biases, queries * PAGE),
-                running: std::slice::from_raw_parts_mut(running, queries),
-            }
-        }
-    }
 }
 
 /// The shade of a page that all rows see.
@@ -255,6 +220,7 @@ struct Page<'a> {
     keys: &'a [u8],
     values: &'a [u8],
     value_stride: usize,
+    value_in_key: Option<usize>,
     /// Entries that are there.
     count: usize,
     /// Where the page lies that comes next.
@@ -280,20 +246,22 @@ impl<'a> Queries<'a> {
 
     fn finish(&self) {
         let cx = self.about.cx;
-        let dim = self.about.attention.head_dim;
-        let columns = self.about.heads.start * dim..self.about.heads.end * dim;
-        let results = self.room.results.chunks_exact(Attend::stride(dim));
+        let About {
+            attention, heads, ..
+        } = self.about;
+        let dim = attention.value_dim();
+        let columns = heads.start * dim..heads.end * dim;
+        let sinks = attention.sinks.map(|sinks| cx.weights.vector(sinks));
+        let stride = Attend::stride(attention.head_dim);
+        let results = self.room.results.chunks_exact(stride);
         let mut results = results.zip(self.room.running.iter());
         for row in self.about.rows.clone() {
             // SAFETY: this row's columns of these heads are this chunk's alone; a query is
             // never overwritten by its result (the plan inherits element-wise results only).
             let out = unsafe { cx.row_mut(cx.out(), row, columns.clone()) };
-            for (out, (result, running)) in out.chunks_exact_mut(dim).zip(&mut results) {
-                // Who has seen nothing gets nothing.
-                let factor = match running.sum {
-                    0.0 => 0.0,
-                    sum => 1.0 / sum,
-                };
+            let of_heads = out.chunks_exact_mut(dim).zip(heads.clone());
+            for ((out, head), (result, running)) in of_heads.zip(&mut results) {
+                let factor = share(*running, sinks.map(|sinks| sinks[head]));
                 for (out, result) in out.iter_mut().zip(result) {
                     *out = result * factor;
                 }
@@ -325,10 +293,18 @@ impl<'a> Queries<'a> {
             let count = PAGE.min(most - index * PAGE);
             cache.positions(pages[index], count)
         };
+        let kind = cache.kind();
         let len = kv_type.row_len(attention.head_dim).unwrap_or(0) * PAGE;
+        let value_in_key = match kind.values {
+            CachedValues::BesideKeys => None,
+            CachedValues::InKeys(dim) => Some(dim),
+        };
         let halves = |index: usize| {
             let page = cache.page(pages[index]);
-            halves(page, len, (kv_head, attention.kv_heads))
+            match value_in_key {
+                None => halves(page, len, (kv_head, attention.kv_heads)),
+                Some(_) => [page.wrapping_add(kv_head * len); 2],
+            }
         };
         let about = self.about;
         let visible = |&index: &usize| rows.clone().any(|row| about.sees(row, positions(index)));
@@ -350,6 +326,7 @@ impl<'a> Queries<'a> {
                 keys,
                 values,
                 value_stride: attention.head_dim,
+                value_in_key,
                 count: positions.len(),
                 next: next.map(halves),
             };
@@ -410,6 +387,7 @@ impl<'a> Queries<'a> {
                 keys,
                 values,
                 value_stride: attention.head_dim,
+                value_in_key: None,
                 count: PAGE.min(total - index * PAGE),
                 next: ((index + 1) * PAGE < total).then(|| halves(index + 1)),
             };
@@ -466,6 +444,7 @@ impl<'a> Queries<'a> {
             values: page.values,
             value_stride: page.value_stride,
             dim: attention.head_dim,
+            value_in_key: page.value_in_key,
             count: page.count,
             queries: &self.room.queries[queries.start * stride..queries.end * stride],
             softcap: attention.softcap,
@@ -514,6 +493,17 @@ impl About<'_> {
             PositionScheme::None | PositionScheme::Rope(_) => {}
         }
     }
+}
+
+/// What a query's sum of weighted values is multiplied by: one over the sum of weights, to which
+/// the weight of a sink belongs. Who has seen nothing gets nothing.
+fn share(running: Running, sink: Option<f32>) -> f32 {
+    if running.sum == 0.0 {
+        return 0.0;
+    }
+    // Relative to the largest score: that of a sink may be larger by far, its weight infinite.
+    let sink = sink.map_or(0.0, |sink| (sink - running.max).exp());
+    1.0 / (running.sum + sink)
 }
 
 /// Where a head's keys and values begin in a page, whose blocks are `len` bytes long.

@@ -2,7 +2,7 @@
 
 use super::run::{RowStep, StepContext};
 use crate::graph::op::{
-    Add, AddVector, Apply, Clamp, Lerp, Mul, Norm, NormKind, Scale, ScaleHeads, Share,
+    Add, AddVector, Apply, Clamp, JoinHeads, Lerp, Mul, Norm, NormKind, Scale, ScaleHeads, Share,
     SinusoidFrequencies, SinusoidalPositions, StepSize, Weigh,
 };
 use crate::graph::{Value, Vector};
@@ -70,11 +70,26 @@ impl RowStep for Scale {
     }
 }
 
+impl RowStep for JoinHeads {
+    fn row(&self, cx: &StepContext<'_>, row: usize, out: &mut [f32]) {
+        let heads = |x: Value| {
+            let x = cx.row(x, row);
+            x.chunks_exact(x.len() / self.heads)
+        };
+        let joined = out.chunks_exact_mut(out.len() / self.heads);
+        for ((a, b), out) in heads(self.a).zip(heads(self.b)).zip(joined) {
+            let (to_a, to_b) = out.split_at_mut(a.len());
+            to_a.copy_from_slice(a);
+            to_b.copy_from_slice(b);
+        }
+    }
+}
+
 impl RowStep for Clamp {
     fn row(&self, cx: &StepContext<'_>, row: usize, out: &mut [f32]) {
         cx.copy_row(self.x, row, out);
-        let limit = self.limit;
-        out.iter_mut().for_each(|x| *x = x.clamp(-limit, limit));
+        out.iter_mut()
+            .for_each(|x| *x = x.clamp(self.low, self.high));
     }
 }
 

@@ -1,8 +1,8 @@
 //! Products with matrices, rows of tables, and the rounding that products ask for.
 
 use super::run::{RowStep, Step, StepContext, range, row_chunks};
-use crate::graph::Value;
 use crate::graph::op::{self, Embed, Index, QuantizeActivation, Wanted};
+use crate::graph::{HeadSide, Matrix, Value};
 use crate::kernels::MatMul;
 use crate::weights::Weight;
 use std::ops::Range;
@@ -105,6 +105,94 @@ fn product(cx: &StepContext<'_>, x: Value, weight: &Weight, rows: Range<usize>) 
                 out,
                 ..product
             });
+        }
+    }
+}
+
+/// Rows whose results are summed up together while a matrix is decoded once for all of them.
+const DECODED_ROWS: usize = 16;
+
+/// Columns of the longest row that is decoded in passing.
+pub(crate) const LONGEST_DECODED: usize = super::LONGEST_HEAD;
+
+impl Step for op::HeadMatMul {
+    fn chunks(&self, cx: &StepContext<'_>) -> usize {
+        let parts = match self.side {
+            HeadSide::Columns => self.weights.rows.div_ceil(MATRIX_CHUNK),
+            HeadSide::Rows => cx.tile.len().div_ceil(DECODED_ROWS),
+        };
+        self.weights.stack * parts
+    }
+
+    fn run(&self, cx: &StepContext<'_>, (): (), chunk: usize) {
+        let heads = self.weights.stack;
+        let (head, part) = (chunk % heads, chunk / heads);
+        match self.side {
+            HeadSide::Columns => {
+                let rows = range(part, MATRIX_CHUNK, self.weights.rows);
+                head_product(cx, (self.x, self.weights), head, rows);
+            }
+            HeadSide::Rows => {
+                let rows = cx.tile.chunk(part, DECODED_ROWS);
+                weighted_rows(cx, (self.x, self.weights), head, rows);
+            }
+        }
+    }
+}
+
+/// x Wᵀ of one head, for some rows of its matrix.
+fn head_product(
+    cx: &StepContext<'_>,
+    (x, weights): (Value, Matrix),
+    head: usize,
+    rows: Range<usize>,
+) {
+    let weight = cx.weights.matrix(weights);
+    let (out, first) = (cx.out(), cx.tile.range.start);
+    let head_len = cx.info(x).form.row_len(weight.columns).unwrap_or(0);
+    let before = head * weights.rows;
+    for (part, stored) in cx
+        .weights
+        .runs(weight, before + rows.start..before + rows.end)
+    {
+        // SAFETY: `runs` yields valid rows of this weight; the inputs are this head's part of as
+        // many rows as the tile has; these columns of `out` are this chunk's.
+        unsafe {
+            (weight.kernel.run)(&MatMul {
+                weights: stored,
+                weight_stride: weight.stride,
+                weight_rows: part.len(),
+                columns: weight.columns,
+                inputs: cx.row_ptr(x, first).add(head * head_len),
+                input_stride: cx.stride(x),
+                inputs_len: cx.tile.len(),
+                out: cx.row_ptr(out, first).cast::<f32>().add(part.start),
+                out_stride: cx.stride(out) / size_of::<f32>(),
+                picks: std::ptr::null(),
+            });
+        }
+    }
+}
+
+/// x W of one head: its rows, weighted and summed up in order.
+fn weighted_rows(
+    cx: &StepContext<'_>,
+    (x, weights): (Value, Matrix),
+    head: usize,
+    rows: Range<usize>,
+) {
+    let mut decoded = [0.0; LONGEST_DECODED];
+    let decoded = &mut decoded[..weights.columns];
+    let columns = head * weights.columns..(head + 1) * weights.columns;
+    // SAFETY: these rows' columns of this head are this chunk's.
+    let out = |row| unsafe { cx.row_mut(cx.out(), row, columns.clone()) };
+    for row in rows.clone() {
+        out(row).fill(0.0);
+    }
+    for index in head * weights.rows..(head + 1) * weights.rows {
+        cx.weights.decode_row(weights, index, decoded);
+        for row in rows.clone() {
+            (cx.kernels.axpy)(cx.row(x, row)[index], decoded, out(row));
         }
     }
 }

@@ -112,6 +112,7 @@ impl Heads {
             mask: Mask::Causal { window: None },
             position,
             keys: Keys::Rows,
+            sinks: None,
         }
     }
 }
@@ -223,10 +224,10 @@ pub fn attend(
     width: usize,
     attention: Attention,
 ) -> Result<Value, BuildError> {
-    let keys = Keys::Cache(net.builder.state(KvCache {
-        kv_heads: attention.kv_heads,
-        head_dim: attention.head_dim,
-    }));
+    let keys = Keys::Cache(
+        net.builder
+            .state(KvCache::new(attention.kv_heads, attention.head_dim)),
+    );
     let a = net.attention(q, Some((k, v)), Attention { keys, ..attention });
     net.linear(a, &format!("{layer}.attn_output"), width)
 }

@@ -487,6 +487,48 @@ impl<'a> Builder<'a> {
         Ok(self.add_matrix(name, rows, columns, experts, order))
     }
 
+    /// Every other row of each expert's, from row `offset` on, and their biases, which are there.
+    pub fn experts_by_turns(
+        &self,
+        name: &str,
+        experts: usize,
+        (rows, columns): (usize, usize),
+        offset: usize,
+    ) -> Result<(Matrix, Option<Vector>), BuildError> {
+        let stored = rows.saturating_mul(2);
+        let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
+        self.expect(&weight, &[experts, stored, columns])?;
+        self.expect(&bias, &[experts, stored])?;
+        let order = RowOrder::Blocks {
+            block: 1,
+            stride: 2,
+            offset,
+        };
+        let weight = self.add_matrix(&weight, rows, columns, experts, order);
+        Ok((weight, Some(self.add_vector(&bias, experts * rows, order))))
+    }
+
+    /// The same of a stack that is stored as one matrix.
+    pub fn stack_part(
+        &self,
+        name: &str,
+        stack: usize,
+        (stored, columns): (usize, usize),
+        (offset, rows): (usize, usize),
+    ) -> Result<Matrix, BuildError> {
+        self.expect(name, &[stack.saturating_mul(stored), columns])?;
+        assert!(
+            offset + rows <= stored,
+            "architecture: rows past the end of a matrix"
+        );
+        let order = RowOrder::Blocks {
+            block: rows,
+            stride: stored,
+            offset,
+        };
+        Ok(self.add_matrix(name, rows, columns, stack, order))
+    }
+
     /// A small parameter of these extents; extents of one do not count.
     pub fn vector(&self, name: &str, shape: &[usize]) -> Result<Vector, BuildError> {
         self.expect(name, shape)?;

@@ -13,6 +13,7 @@ mod builder;
 mod config;
 pub mod decoder;
 pub mod experts;
+pub mod latent_attention;
 mod names;
 mod net;
 pub mod op;
@@ -31,16 +32,17 @@ pub use names::{Name, View, fits, spelling};
 pub use net::Net;
 pub use op::{
     ABSENT_ROWS, Attention, Buckets, DECAY_ROWS, Decay, DeltaRule, Distances, Divisor,
-    ExpertGroups, ExpertWeight, GroupScore, Index, Keys, LinearAttention, LinearState, LinearSums,
-    Mask, NormKind, Op, PositionScheme, Routing, STATE_COLUMNS, Share, SinusoidFrequencies, Wanted,
+    ExpertGroups, ExpertWeight, GroupScore, HeadSide, Index, Keys, LinearAttention, LinearState,
+    LinearSums, Mask, NormKind, Op, PositionScheme, Routing, STATE_COLUMNS, Share,
+    SinusoidFrequencies, Wanted,
 };
 pub use rope::{Divisors, Rope};
 pub use second_reading::{SecondReading, Shift};
 pub use segments::{HiddenMemory, MemorySource, SegmentMemory, SegmentRange, Segments, TableRows};
 pub use sparse::GlobalRows;
 pub use state::{
-    ConvState, CrossCache, KvCache, MeansState, Piece, SCAN_CHANNELS, ScanState, SessionTable,
-    StateId, StateKind,
+    CachedValues, ConvState, CrossCache, KvCache, MeansState, Piece, SCAN_CHANNELS, ScanState,
+    SessionTable, StateId, StateKind,
 };
 
 pub use crate::kernels::{Activation, Pairing, Pointwise};

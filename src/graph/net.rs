@@ -3,9 +3,9 @@
 
 use super::{
     Activation, Attention, BuildError, Builder, ConvState, CrossCache, Decay, DeltaRule, Divisor,
-    ExpertGroups, Graph, Index, Keys, LinearAttention, Mask, Matrix, MeansState, NormKind, Op,
-    Piece, Pointwise, PositionScheme, Routing, RowSpace, ScanState, Share, Value, ValueInfo,
-    Vector, Wanted, op,
+    ExpertGroups, Graph, HeadSide, Index, Keys, LinearAttention, Mask, Matrix, MeansState,
+    NormKind, Op, Piece, Pointwise, PositionScheme, Routing, RowSpace, ScanState, Share, Value,
+    ValueInfo, Vector, Wanted, op,
 };
 use rillm_formats::manifest::Container;
 use std::cell::RefCell;
@@ -255,9 +255,14 @@ impl Net<'_, '_> {
     /// x within ±limit; x itself without one.
     pub fn clamp(&self, x: Value, limit: Option<f32>) -> Value {
         match limit {
-            Some(limit) => self.push(x, self.width(x), op::Clamp { x, limit }),
+            Some(limit) => self.within(x, -limit, limit),
             None => x,
         }
+    }
+
+    /// x within bounds.
+    pub fn within(&self, x: Value, low: f32, high: f32) -> Value {
+        self.push(x, self.width(x), op::Clamp { x, low, high })
     }
 
     /// f(x).
@@ -278,6 +283,31 @@ impl Net<'_, '_> {
             "architecture: broken heads"
         );
         self.push(x, self.width(x), op::ScaleHeads { x, by })
+    }
+
+    /// Of each of `heads` heads the elements of a, then those of b.
+    pub fn join_heads(&self, a: Value, b: Value, heads: usize) -> Value {
+        let (of_a, of_b) = (self.width(a), self.width(b));
+        assert!(
+            of_a.is_multiple_of(heads) && of_b.is_multiple_of(heads),
+            "architecture: broken heads"
+        );
+        self.push(a, of_a + of_b, op::JoinHeads { a, b, heads })
+    }
+
+    /// Each head of x through its own matrix of a stack.
+    pub fn head_matmul(&self, x: Value, weights: Matrix, side: HeadSide) -> Value {
+        let (from, to) = match side {
+            HeadSide::Columns => (weights.columns, weights.rows),
+            HeadSide::Rows => (weights.rows, weights.columns),
+        };
+        assert_eq!(
+            self.width(x),
+            weights.stack * from,
+            "architecture: matmul of unequal widths"
+        );
+        let op = op::HeadMatMul { x, weights, side };
+        self.push(x, weights.stack * to, op)
     }
 
     /// a + (b − a) ⊙ t.
@@ -384,7 +414,29 @@ impl Net<'_, '_> {
         );
         let op = op::SoftmaxAttention {
             q,
-            kv,
+            kv: kv.map(|(k, v)| (k, Some(v))),
+            global: None,
+            attention,
+        };
+        self.push(q, width, op)
+    }
+
+    /// Attention to a KV cache that has values in its keys, of which k are this run's.
+    pub fn latent_attention(&self, q: Value, k: Value, attention: Attention) -> Value {
+        let Attention {
+            heads,
+            kv_heads,
+            head_dim,
+            ..
+        } = attention;
+        assert!(
+            self.width(q) == heads * head_dim && self.width(k) == kv_heads * head_dim,
+            "architecture: queries or keys of another width"
+        );
+        let width = heads * attention.value_dim();
+        let op = op::SoftmaxAttention {
+            q,
+            kv: Some((k, None)),
             global: None,
             attention,
         };
@@ -412,7 +464,7 @@ impl Net<'_, '_> {
         );
         let op = op::SoftmaxAttention {
             q,
-            kv: Some((k, v)),
+            kv: Some((k, Some(v))),
             global: Some(global),
             attention,
         };

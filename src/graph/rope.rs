@@ -87,6 +87,26 @@ impl Layers {
     }
 }
 
+/// What is meant where the files do not say it.
+#[derive(Clone, Copy, Debug)]
+struct RopeDefaults {
+    /// Of a head, how much is rotated.
+    part: f64,
+    base: f32,
+    /// Whether YaRN's ramp begins and ends at whole dimensions.
+    truncates: bool,
+}
+
+impl RopeDefaults {
+    fn new(part: f64, base: f32) -> RopeDefaults {
+        RopeDefaults {
+            part,
+            base,
+            truncates: true,
+        }
+    }
+}
+
 /// Whether a configuration says by itself how layers rotate that look through a sliding window.
 fn says_sliding(config: &Config<'_>) -> bool {
     let mut keys = config.keys.iter().copied().flatten();
@@ -185,8 +205,9 @@ impl Rope {
         builder: &Builder<'_>,
         pairing: Pairing,
         head_dim: usize,
-        defaults: (f64, f32),
+        (part, base): (f64, f32),
     ) -> Result<Rope, BuildError> {
+        let defaults = RopeDefaults::new(part, base);
         let read = |layers| Rope::read_layers(builder, pairing, head_dim, layers, defaults);
         let rope = read(Layers::All)?;
         let config = builder.config();
@@ -207,8 +228,10 @@ impl Rope {
         bases: [f32; 2],
     ) -> Result<[Rope; 2], BuildError> {
         let config = builder.config();
-        let read =
-            |layers, base| Rope::read_layers(builder, pairing, head_dim, layers, (1.0, base));
+        let read = |layers, base| {
+            let defaults = RopeDefaults::new(1.0, base);
+            Rope::read_layers(builder, pairing, head_dim, layers, defaults)
+        };
         let [all, sliding] = bases;
         let rope = read(Layers::All, all)?;
         if says_sliding(config) {
@@ -219,13 +242,34 @@ impl Rope {
         Ok([rope, Rope::plain(pairing, dims, base)])
     }
 
+    /// All of each head, from a base if the files do not say; a ramp of YaRN begins and ends between
+    /// dimensions unless they say otherwise.
+    pub fn read_continuous(
+        builder: &Builder<'_>,
+        pairing: Pairing,
+        head_dim: usize,
+        base: f32,
+    ) -> Result<Rope, BuildError> {
+        let usual = RopeDefaults {
+            part: 1.0,
+            base,
+            truncates: false,
+        };
+        Rope::read_layers(builder, pairing, head_dim, Layers::All, usual)
+    }
+
     fn read_layers(
         builder: &Builder<'_>,
         pairing: Pairing,
         head_dim: usize,
         layers: Layers,
-        (part, base): (f64, f32),
+        usual: RopeDefaults,
     ) -> Result<Rope, BuildError> {
+        let RopeDefaults {
+            part,
+            base,
+            truncates,
+        } = usual;
         let config = builder.config();
         let key = |key: &str| layers.key(key);
         let dims = rotated(config, head_dim, part, layers)?;
@@ -287,7 +331,7 @@ impl Rope {
                 };
             }
             ("yarn", _) => {
-                let yarn = Yarn::read(config, original()?, factor()?, layers)?;
+                let yarn = Yarn::read(config, (original()?, factor()?), layers, truncates)?;
                 rope.magnitude = yarn.magnitude;
                 rope.frequencies = fixed(pairs, |i| yarn.frequency(base, dims, i));
             }
@@ -457,33 +501,30 @@ struct Yarn {
 impl Yarn {
     fn read(
         config: &Config<'_>,
-        trained: usize,
-        factor: f32,
+        (trained, factor): (usize, f32),
         layers: Layers,
+        truncates: bool,
     ) -> Result<Yarn, BuildError> {
         let float =
             |key: &str, default| config.float(&layers.key(&format!("rope.scaling.{key}")), default);
-        // 0.1 m ln s + 1, the temperature of the paper's equation 22
-        let temperature = |m: f32| {
-            if factor <= 1.0 {
-                1.0
-            } else {
-                0.1 * m * factor.ln() + 1.0
-            }
+        let m_all = mscale_all_dim(config, layers)?;
+        // GGUF has no key for the one, and takes it for the other.
+        let usual = match config.container {
+            Container::Gguf => m_all,
+            Container::HuggingFace => 0.0,
         };
-        let m = float("mscale", 0.0)?;
-        let m_all = float("mscale_all_dim", 0.0)?;
+        let m = float("mscale", usual)?;
         let default = if m != 0.0 && m_all != 0.0 {
-            temperature(m) / temperature(m_all)
+            temperature(m, factor) / temperature(m_all, factor)
         } else {
-            temperature(1.0)
+            temperature(1.0, factor)
         };
         Ok(Yarn {
             factor: f64::from(factor),
             trained: trained as f64,
             fast: f64::from(float("yarn_beta_fast", 32.0)?),
             slow: f64::from(float("yarn_beta_slow", 1.0)?),
-            truncate: config.flag(&layers.key("rope.scaling.truncate"), true)?,
+            truncate: config.flag(&layers.key("rope.scaling.truncate"), truncates)?,
             magnitude: match config.container {
                 // GGUF has two: Hugging Face's, which is the whole, and a factor on top.
                 Container::Gguf => float("yarn_attn_factor", default)? * float("attn_factor", 1.0)?,
@@ -507,6 +548,38 @@ impl Yarn {
         let ramp = ((index as f64 - low) / (high - low)).clamp(0.0, 1.0);
         let frequency = f64::from(plain(base, dims, index));
         (frequency / self.factor * ramp + frequency * (1.0 - ramp)) as f32
+    }
+}
+
+/// 0.1 m ln s + 1, the temperature of the paper's equation 22.
+fn temperature(m: f32, factor: f32) -> f32 {
+    if factor <= 1.0 {
+        1.0
+    } else {
+        0.1 * m * factor.ln() + 1.0
+    }
+}
+
+/// m of what all elements of a query and a key are multiplied by, those that do not rotate
+/// included. GGUF has a tenth of it.
+fn mscale_all_dim(config: &Config<'_>, layers: Layers) -> Result<f32, BuildError> {
+    let float = |key: &str| config.float(&layers.key(&format!("rope.scaling.{key}")), 0.0);
+    match float("yarn_log_multiplier")? {
+        0.0 => float("mscale_all_dim"),
+        tenth => Ok(tenth / 0.1),
+    }
+}
+
+/// What multiplies the scores of attention beside the rotation's own magnitude, where YaRN's
+/// `mscale_all_dim` is said (DeepSeek-V2 and later).
+pub fn yarn_score_factor(config: &Config<'_>) -> Result<f32, BuildError> {
+    let m_all = mscale_all_dim(config, Layers::All)?;
+    match config.text("rope.scaling.type")? {
+        Some("yarn") if m_all != 0.0 => {
+            let factor = config.positive("rope.scaling.factor", 1.0)?;
+            Ok(temperature(m_all, factor).powi(2))
+        }
+        Some(_) | None => Ok(1.0),
     }
 }
 

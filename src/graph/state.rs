@@ -47,6 +47,44 @@ pub struct KvCache {
     pub kv_heads: usize,
     /// Floats per head.
     pub head_dim: usize,
+    /// Where values are.
+    pub values: CachedValues,
+}
+
+/// Where a KV cache has its values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CachedValues {
+    /// Beside the keys, as long as they are.
+    BesideKeys,
+    /// In the keys: a value is the last so many floats of its key.
+    InKeys(usize),
+}
+
+impl KvCache {
+    /// Keys and values side by side.
+    pub fn new(kv_heads: usize, head_dim: usize) -> KvCache {
+        KvCache {
+            kv_heads,
+            head_dim,
+            values: CachedValues::BesideKeys,
+        }
+    }
+
+    /// Floats of a value.
+    pub fn value_dim(&self) -> usize {
+        match self.values {
+            CachedValues::BesideKeys => self.head_dim,
+            CachedValues::InKeys(dim) => dim,
+        }
+    }
+
+    /// What a page holds of each head: keys, or keys and values.
+    pub fn halves(&self) -> usize {
+        match self.values {
+            CachedValues::BesideKeys => 2,
+            CachedValues::InKeys(_) => 1,
+        }
+    }
 }
 
 /// Keys and values projected once from an encoder's output.

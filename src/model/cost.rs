@@ -26,7 +26,7 @@ impl Model {
         };
         for node in &graph.nodes {
             let (matrix, copies) = match node.op.facts().work {
-                Work::Product(weight) => (weight, 1),
+                Work::Product(weight) => (weight, weight.stack),
                 // A route holds a weight and a number for each expert of a row.
                 Work::Experts { experts, route } => (experts, graph.info(route).width / 2),
                 Work::Elements | Work::State(_) => continue,

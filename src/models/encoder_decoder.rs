@@ -176,10 +176,8 @@ pub(super) fn build(
     let mut x = halves.embed(&net, &decoder)?;
     for (i, &cross) in cross.iter().enumerate() {
         let layer = format!("dec.blk.{i}");
-        let keys = Keys::Cache(model.state(KvCache {
-            kv_heads: decoder.heads.kv_heads,
-            head_dim: decoder.heads.head_dim,
-        }));
+        let keys =
+            Keys::Cache(model.state(KvCache::new(decoder.heads.kv_heads, decoder.heads.head_dim)));
         let past = attention(decoder.heads, Mask::Causal { window: None }, keys);
         x = halves.part(&net, x, &format!("{layer}.attn_norm"), |h| {
             self_attention(&net, h, &layer, past)

@@ -108,10 +108,8 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
             softcap: None,
             mask: Mask::Causal { window: None },
             position: PositionScheme::None,
-            keys: Keys::Cache(model.state(KvCache {
-                kv_heads: heads,
-                head_dim,
-            })),
+            keys: Keys::Cache(model.state(KvCache::new(heads, head_dim))),
+            sinks: None,
         };
         let a = net.attention(q, Some((k, v)), attention);
         x = net.add(x, net.linear(a, &format!("{layer}.attn_output"), width)?);

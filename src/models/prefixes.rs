@@ -56,13 +56,12 @@ pub fn canonical(names: &[&[Name]], name: &str) -> Option<(String, Option<u32>, 
     found.map(|((to, part), line)| (to, part, line.view))
 }
 
-/// Whether a checkpoint's name is that of a part of a layer.
-pub fn is_in_layer(names: &[&[Name]], name: &str) -> bool {
+/// The number of the layer that a checkpoint's tensor is a part of.
+pub fn layer_of(names: &[&[Name]], name: &str) -> Option<usize> {
     let name = bare(name);
-    names.iter().copied().flatten().any(|line| {
-        let begin = bare(line.from).split_once("{i}.").map(|(begin, _)| begin);
-        let rest = begin.and_then(|begin| name.strip_prefix(begin));
-        let number = rest.and_then(|rest| rest.split_once('.'));
-        number.is_some_and(|(number, _)| number.parse::<u32>().is_ok())
+    names.iter().copied().flatten().find_map(|line| {
+        let (begin, _) = bare(line.from).split_once("{i}.")?;
+        let (number, _) = name.strip_prefix(begin)?.split_once('.')?;
+        number.parse().ok()
     })
 }

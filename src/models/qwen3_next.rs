@@ -167,10 +167,7 @@ fn attend(
     let v = net.linear(h, &format!("{layer}.attn_v"), heads.kv_heads * dim)?;
     let q = net.rms_norm_by(q, &format!("{layer}.attn_q_norm"), dim, eps)?;
     let k = net.rms_norm_by(k, &format!("{layer}.attn_k_norm"), dim, eps)?;
-    let keys = Keys::Cache(model.state(KvCache {
-        kv_heads: heads.kv_heads,
-        head_dim: dim,
-    }));
+    let keys = Keys::Cache(model.state(KvCache::new(heads.kv_heads, dim)));
     let y = net.attention(q, Some((k, v)), Attention { keys, ..attention });
     let y = net.mul(y, net.apply(gate, Pointwise::Sigmoid));
     net.linear(y, &format!("{layer}.attn_output"), width)

@@ -277,10 +277,7 @@ fn decoder(
     for (i, (&cross, position)) in cross.iter().zip(&positions).enumerate() {
         let layer = format!("dec.blk.{i}");
         let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
-        let keys = Keys::Cache(model.state(KvCache {
-            kv_heads: heads.kv_heads,
-            head_dim: heads.head_dim,
-        }));
+        let keys = Keys::Cache(model.state(KvCache::new(heads.kv_heads, heads.head_dim)));
         let mask = Mask::Causal { window: None };
         x = net.add(
             x,

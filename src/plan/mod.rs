@@ -234,7 +234,7 @@ fn stride(info: ValueInfo) -> Option<usize> {
 fn row_work(graph: &Graph, node: &Node) -> usize {
     match node.op.facts().work {
         Work::Elements => 0,
-        Work::Product(weight) => weight.rows * weight.columns,
+        Work::Product(weight) => weight.stack * weight.rows * weight.columns,
         Work::Experts { experts, route } => {
             graph.info(route).width / 2 * experts.rows * experts.columns
         }

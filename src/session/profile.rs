@@ -147,7 +147,7 @@ impl Session {
     /// Bytes of weights, and products for each row.
     fn size(&self, plan: &Plan, op: &Op) -> (u64, u64) {
         let (matrix, chosen) = match op.facts().work {
-            Work::Product(weight) => (weight, 1),
+            Work::Product(weight) => (weight, weight.stack),
             // A route holds a weight and a number for each expert of a row.
             Work::Experts { experts, route } => (experts, plan.graph.info(route).width / 2),
             Work::Elements | Work::State(_) => return (0, 0),

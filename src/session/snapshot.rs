@@ -19,7 +19,8 @@ use super::Session;
 use crate::checksum::Checksum;
 use crate::error::RunError;
 use crate::graph::{
-    ConvState, CrossCache, KvCache, LinearSums, MeansState, ScanState, SessionTable, StateKind,
+    CachedValues, ConvState, CrossCache, KvCache, LinearSums, MeansState, ScanState, SessionTable,
+    StateKind,
 };
 use crate::state::KvType;
 use crate::state::StateError;
@@ -122,9 +123,15 @@ impl Summed<&mut dyn Read> {
 fn numbers(kind: &StateKind, kv_type: KvType) -> [u32; 4] {
     let of = |tag, a: usize, b: usize, c: usize| [tag, a as u32, b as u32, c as u32];
     match *kind {
-        StateKind::KvCache(KvCache { kv_heads, head_dim }) => {
-            of(1, kv_heads, head_dim, kv_type.number())
-        }
+        StateKind::KvCache(KvCache {
+            kv_heads,
+            head_dim,
+            values,
+        }) => match values {
+            CachedValues::BesideKeys => of(1, kv_heads, head_dim, kv_type.number()),
+            // Where a value begins in its key no byte depends on.
+            CachedValues::InKeys(_) => of(16, kv_heads, head_dim, kv_type.number()),
+        },
         StateKind::Cross(CrossCache { kv_heads, head_dim }) => of(2, kv_heads, head_dim, 0),
         // 3, 4, 5 and 9 are retired: snapshots with them hold their states in another order.
         StateKind::Conv(ConvState { channels, width }) => of(8, channels, width, 0),

@@ -31,19 +31,22 @@ impl State {
             let (to_page, to_place) = self.make_writable(sequence, to, position);
             // Only now: making the other writable may have replaced this one's page.
             let from_page = self.pages(sequence)[from / PAGE];
-            for &(id, KvCache { kv_heads, head_dim }) in &caches {
+            for &(id, cache) in &caches {
+                let KvCache {
+                    kv_heads, head_dim, ..
+                } = cache;
                 let kv_type = self.kv_type();
                 let row = kv_type.row_len(head_dim).unwrap_or(0);
                 entry.resize(row, 0);
-                for head in 0..2 * kv_heads {
+                for head in 0..cache.halves() * kv_heads {
                     let half = match head < kv_heads {
                         true => KvHalf::Keys,
                         false => KvHalf::Values,
                     };
                     let part = |page: u32, place: usize, (first, len): (usize, usize)| {
                         let at = PAGE * (head * row + first) + place * len;
-                        // SAFETY: a page holds 2 × kv_heads × PAGE rows of `row` bytes, of
-                        // which these are one's.
+                        // SAFETY: a page holds halves × kv_heads × PAGE rows of `row` bytes,
+                        // of which these are one's.
                         unsafe { self.unit_ptr(id, page as usize).cast::<u8>().add(at) }
                     };
                     for (first, len) in kv_type.parts(half, head_dim) {

@@ -135,7 +135,7 @@ impl<'a> Handle<'a, Reads<KvCache>> {
         unsafe { std::slice::from_raw_parts(self.state.positions_ptr(page), count) }
     }
 
-    /// Address of a page: `[k|v][head]`, of each [`PAGE`] rows of [`KvType::row_len`] bytes in the
+    /// Address of a page: `[k|v][head]`, or keys alone if values are in them, of each [`PAGE`] rows of [`KvType::row_len`] bytes in the
     /// order of [`KvType::parts`].
     pub(crate) fn page(&self, page: u32) -> *const u8 {
         self.unit(page as usize).cast()

@@ -130,9 +130,14 @@ impl StateLayout {
 /// Bytes of one page (KV cache) or of what one sequence has (the others).
 pub(super) fn unit_len(kind: &StateKind, capacity: StateCapacity) -> Option<usize> {
     let floats = match *kind {
-        StateKind::KvCache(KvCache { kv_heads, head_dim }) => {
+        StateKind::KvCache(ref cache) => {
+            let KvCache {
+                kv_heads, head_dim, ..
+            } = *cache;
             let row = capacity.kv_type.row_len(head_dim)?;
-            return kv_heads.checked_mul(row)?.checked_mul(2 * PAGE);
+            return kv_heads
+                .checked_mul(row)?
+                .checked_mul(cache.halves() * PAGE);
         }
         StateKind::Cross(CrossCache { kv_heads, head_dim }) => kv_heads
             .checked_mul(head_dim)?

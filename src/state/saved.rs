@@ -18,20 +18,20 @@ impl State {
         }
         for (id, kind) in self.layout.kinds.iter().enumerate() {
             match *kind {
-                StateKind::KvCache(KvCache { kv_heads, head_dim }) => {
-                    let heads = (self.kv_type(), kv_heads, head_dim);
+                StateKind::KvCache(cache) => {
+                    let kept = (self.kv_type(), cache);
                     for (index, &page) in held.pages.iter().enumerate() {
                         let unit = self.unit_offset(id, page as usize);
-                        page_ranges(unit, heads, used(index), &mut ranges);
+                        page_ranges(unit, kept, used(index), &mut ranges);
                     }
                 }
                 StateKind::Cross(CrossCache { kv_heads, head_dim }) => {
                     let unit = self.unit_offset(id, held.cross_unit);
                     let page = 2 * kv_heads * head_dim * PAGE * size_of::<f32>();
-                    let heads = (KvType::F32, kv_heads, head_dim);
+                    let kept = (KvType::F32, KvCache::new(kv_heads, head_dim));
                     for index in 0..held.cross_len.div_ceil(PAGE) {
                         let used = PAGE.min(held.cross_len - index * PAGE);
-                        page_ranges(unit + index * page, heads, used, &mut ranges);
+                        page_ranges(unit + index * page, kept, used, &mut ranges);
                     }
                 }
                 StateKind::SegmentMemory(memory) => {
@@ -116,16 +116,20 @@ impl State {
 /// Of a page of keys and values, the bytes of its first `used` entries.
 fn page_ranges(
     unit: usize,
-    (kv_type, kv_heads, head_dim): (KvType, usize, usize),
+    (kv_type, cache): (KvType, KvCache),
     used: usize,
     ranges: &mut Vec<Range<usize>>,
 ) {
+    let KvCache {
+        kv_heads, head_dim, ..
+    } = cache;
+    let heads = cache.halves() * kv_heads;
     let head_len = PAGE * kv_type.row_len(head_dim).unwrap_or(0);
     if used == PAGE {
-        ranges.push(unit..unit + 2 * kv_heads * head_len);
+        ranges.push(unit..unit + heads * head_len);
         return;
     }
-    for head in 0..2 * kv_heads {
+    for head in 0..heads {
         let half = match head < kv_heads {
             true => KvHalf::Keys,
             false => KvHalf::Values,

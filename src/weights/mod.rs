@@ -215,15 +215,21 @@ impl Weights {
             let (len, address) = if weight.layout == Layout::Transposed {
                 let element = weight.dtype.block_len() as usize;
                 // Of a stack, its columns lie in the stored rows of its own matrix.
-                let place = match weight.order {
-                    RowOrder::Blocks { .. } => weight.order.stored(start).unwrap_or_default(),
-                    _ => start,
+                let (place, together) = match weight.order {
+                    RowOrder::Blocks { block, stride, .. } if block < stride => (
+                        weight.order.stored(start).unwrap_or_default(),
+                        block - start % block,
+                    ),
+                    RowOrder::Blocks { .. } => {
+                        (weight.order.stored(start).unwrap_or_default(), end - start)
+                    }
+                    _ => (start, end - start),
                 };
                 let (matrix, row) = (place / weight.stored_columns, place % weight.stored_columns);
                 let stored = matrix * weight.columns;
                 let (part, first) = (stored / weight.part_rows, stored % weight.part_rows);
                 let first = self.stored(weight, part, first);
-                let len = (end - start).min(weight.stored_columns - row);
+                let len = (end - start).min(together).min(weight.stored_columns - row);
                 (len, first.wrapping_add(row * element))
             } else {
                 let (stored, together) = match weight.order {

@@ -18,6 +18,7 @@ struct Attention {
     /// `[query][key]`
     biases: Option<Vec<Vec<f32>>>,
     softcap: Option<f32>,
+    value_in_key: Option<usize>,
 }
 
 impl Attention {
@@ -42,6 +43,7 @@ impl Attention {
             values: (0..count).map(|_| random.floats(dim)).collect(),
             biases: None,
             softcap,
+            value_in_key: None,
         };
         if hides {
             let biases = (0..queries).map(|query| {
@@ -55,6 +57,18 @@ impl Attention {
         }
         this.keep();
         this
+    }
+
+    /// The same whose values are the last `dim` elements of their keys.
+    fn in_keys(mut self, dim: usize) -> Self {
+        self.value_in_key = Some(dim);
+        self.keep();
+        self
+    }
+
+    /// Elements of a value.
+    fn value_dim(&self) -> usize {
+        self.value_in_key.unwrap_or(self.dim)
     }
 
     /// Writes the pages, and takes what was written for what is meant.
@@ -95,6 +109,10 @@ impl Attention {
                 }
             }
         }
+        if let Some(value_dim) = self.value_in_key {
+            let ends = self.keys.iter().map(|key| key[dim - value_dim..].to_vec());
+            self.values = ends.collect();
+        }
     }
 
     /// Results of the queries `which`, before the division, one after the other.
@@ -120,13 +138,17 @@ impl Attention {
                 };
                 biases[which.clone()].iter().flat_map(page).collect()
             });
-            let (keys, values) = (guarded(keys), guarded(values));
+            let (keys, values) = match self.value_in_key {
+                Some(_) => (guarded(keys), guarded(&[])),
+                None => (guarded(keys), guarded(values)),
+            };
             let call = Attend {
                 kv_type: self.kv_type,
                 keys: &keys,
                 values: &values,
                 value_stride: self.dim,
                 dim: self.dim,
+                value_in_key: self.value_in_key,
                 count,
                 queries: &queries,
                 softcap: self.softcap,
@@ -138,7 +160,11 @@ impl Attention {
             };
             (table.attend)(&call, &mut scores, &mut running, &mut out);
         }
-        let out = out.chunks(stride).flat_map(|out| &out[..self.dim]).copied();
+        let value_dim = self.value_dim();
+        let out = out
+            .chunks(stride)
+            .flat_map(|out| &out[..value_dim])
+            .copied();
         (running, out.collect())
     }
 
@@ -164,7 +190,7 @@ impl Attention {
         let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let weights: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
         let sum: f64 = weights.iter().sum();
-        let mut out = vec![0.0; self.dim];
+        let mut out = vec![0.0; self.value_dim()];
         for (weight, value) in weights.iter().zip(&self.values) {
             for (out, value) in out.iter_mut().zip(value) {
                 *out += weight / sum * f64::from(*value);
@@ -211,18 +237,67 @@ fn attention_over_pages_is_a_softmax() {
     }
 }
 
+/// Lengths of keys, and of the values that are their ends.
+const IN_KEYS: [(usize, usize); 8] = [
+    (3, 1),
+    (12, 12),
+    (28, 20),
+    (40, 32),
+    (57, 33),
+    (72, 64),
+    (100, 77),
+    (192, 128),
+];
+
+#[test]
+fn values_may_be_the_ends_of_their_keys() {
+    const TOLERANCE: f64 = 2e-5;
+    for table in tables() {
+        for &kv_type in KvType::ALL {
+            for (dim, value_dim) in IN_KEYS {
+                for (queries, count) in [(1, 1), (3, 64), (5, 70), (9, 150), (30, 40)] {
+                    for hides in [false, true] {
+                        let attention = Attention::new(kv_type, dim, (queries, count), hides, None);
+                        let attention = attention.in_keys(value_dim);
+                        let (running, mut out) = attention.run(table, 0..queries);
+                        for (n, out) in out.chunks_mut(value_dim).enumerate() {
+                            if running[n].sum == 0.0 {
+                                assert!(hides && out.iter().all(|x| *x == 0.0));
+                                continue;
+                            }
+                            out.iter_mut().for_each(|x| *x /= running[n].sum);
+                            let name = format!(
+                                "{} attend {kv_type} {value_dim} of {dim}, {n} of {queries}, \
+                                 {count} keys",
+                                table.isa
+                            );
+                            near(&name, out, &attention.reference(n), |_| TOLERANCE);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_query_has_one_result_whatever_others_there_are() {
     for table in tables() {
         for &kv_type in KvType::ALL {
-            for dim in [8, 64, 80, 100] {
+            let beside = [8, 64, 80, 100].map(|dim| (dim, None));
+            let in_keys = IN_KEYS.map(|(dim, value_dim)| (dim, Some(value_dim)));
+            for (dim, value_in_key) in beside.into_iter().chain(in_keys) {
                 for hides in [false, true] {
-                    let attention = Attention::new(kv_type, dim, (70, 100), hides, None);
+                    let mut attention = Attention::new(kv_type, dim, (70, 100), hides, None);
+                    if let Some(value_dim) = value_in_key {
+                        attention = attention.in_keys(value_dim);
+                    }
+                    let value_dim = attention.value_dim();
                     let (running, whole) = attention.run(table, 0..70);
                     for part in [0..1, 3..5, 4..8, 10..16, 20..27, 1..9, 33..70] {
                         let (found, out) = attention.run(table, part.clone());
                         assert_eq!(found, running[part.clone()]);
-                        let expected = &whole[part.start * dim..part.end * dim];
+                        let expected = &whole[part.start * value_dim..part.end * value_dim];
                         let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
                         assert_eq!(bits(&out), bits(expected), "{} {kv_type} {dim}", table.isa);
                     }
@@ -264,6 +339,38 @@ fn a_fault_is_seen_by_those_who_see_its_key() {
     }
 }
 
+/// The same of a key that is a value as well.
+#[test]
+fn a_fault_in_a_key_with_a_value_is_seen_by_those_who_see_it() {
+    for table in tables() {
+        for &kv_type in KvType::ALL {
+            let mut attention = Attention::new(kv_type, 40, (7, 90), true, None).in_keys(33);
+            let (expected, whole) = attention.run(table, 0..7);
+            for (faulty, seen) in [(1, false), (89, true)] {
+                let sound = std::mem::replace(&mut attention.keys[faulty], vec![f32::NAN; 40]);
+                attention.keep();
+                let (running, out) = attention.run(table, 0..7);
+                assert_eq!(
+                    out.iter().any(|x| x.is_nan()),
+                    seen,
+                    "{} {kv_type}",
+                    table.isa
+                );
+                if !seen {
+                    assert_eq!(
+                        (&running, &out),
+                        (&expected, &whole),
+                        "{} {kv_type}",
+                        table.isa
+                    );
+                }
+                attention.keys[faulty] = sound;
+                attention.keep();
+            }
+        }
+    }
+}
+
 /// As where they are columns of rows that hold other heads as well.
 #[test]
 fn values_may_stand_apart() {
@@ -290,6 +397,7 @@ fn values_may_stand_apart() {
                 values: &apart,
                 value_stride: dim + gap,
                 dim,
+                value_in_key: None,
                 count: 41,
                 queries: &queries,
                 softcap: None,
@@ -323,6 +431,7 @@ fn a_hidden_page_leaves_no_trace() {
             values: &[0xff; 4 * 8 * PAGE],
             value_stride: 8,
             dim: 8,
+            value_in_key: None,
             count: 10,
             queries: &[f32::NAN; 16],
             softcap: None,

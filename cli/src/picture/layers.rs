@@ -287,6 +287,13 @@ fn describe(model: &Model, graph: &Graph, node: &Node) -> (String, String) {
                 ),
             )
         }
+        Op::HeadMatMul(product) => {
+            let heads = product.weights;
+            (
+                format!("{name} {part}"),
+                format!("{dtype}{} × {}×{}", heads.stack, heads.rows, heads.columns),
+            )
+        }
         Op::Norm(norm) => (
             format!("{name} {part}"),
             match graph.info(norm.x).width {
@@ -327,7 +334,10 @@ fn describe(model: &Model, graph: &Graph, node: &Node) -> (String, String) {
             String::new(),
         ),
         Op::Scale(scale) => (format!("{name} {}", scale.factor), String::new()),
-        Op::Clamp(clamp) => (format!("{name} ±{}", clamp.limit), String::new()),
+        Op::Clamp(clamp) => (
+            format!("{name} {} to {}", clamp.low, clamp.high),
+            String::new(),
+        ),
         Op::Slice(slice) => (format!("{name} from {}", slice.offset), String::new()),
         Op::Route(route) => (
             format!("{name}, the best {}", route.routing.top_k),

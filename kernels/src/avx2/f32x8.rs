@@ -73,6 +73,35 @@ impl F32xN for F32x8 {
         F32x8(unsafe { register::exp_below_one(self.0) })
     }
     #[inline(always)]
+    unsafe fn turn(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        // SAFETY: the caller promises both squares.
+        unsafe {
+            let mut rows = [_mm256_setzero_ps(); 8];
+            for i in 0..8 {
+                rows[i] = _mm256_loadu_ps(from.add(i * from_stride));
+            }
+            // Pairs of rows by turns, then of pairs, then of halves.
+            let mut pairs = rows;
+            for i in (0..8).step_by(2) {
+                pairs[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
+                pairs[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
+            }
+            let mut fours = pairs;
+            for i in (0..8).step_by(4) {
+                fours[i] = _mm256_shuffle_ps::<0x44>(pairs[i], pairs[i + 2]);
+                fours[i + 1] = _mm256_shuffle_ps::<0xee>(pairs[i], pairs[i + 2]);
+                fours[i + 2] = _mm256_shuffle_ps::<0x44>(pairs[i + 1], pairs[i + 3]);
+                fours[i + 3] = _mm256_shuffle_ps::<0xee>(pairs[i + 1], pairs[i + 3]);
+            }
+            for i in 0..4 {
+                let low = _mm256_permute2f128_ps::<0x20>(fours[i], fours[i + 4]);
+                let high = _mm256_permute2f128_ps::<0x31>(fours[i], fours[i + 4]);
+                _mm256_storeu_ps(to.add(i * to_stride), low);
+                _mm256_storeu_ps(to.add((i + 4) * to_stride), high);
+            }
+        }
+    }
+    #[inline(always)]
     unsafe fn minus_abs(self) -> Self {
         // SAFETY: the caller's promise.
         F32x8(unsafe { _mm256_or_ps(self.0, _mm256_set1_ps(-0.0)) })

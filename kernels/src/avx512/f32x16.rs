@@ -73,6 +73,46 @@ impl F32xN for F32x16 {
         F32x16(unsafe { register::exp_below_one(self.0) })
     }
     #[inline(always)]
+    unsafe fn turn(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        // SAFETY: the caller promises both squares.
+        unsafe {
+            let mut rows = [_mm512_setzero_ps(); 16];
+            for i in 0..16 {
+                rows[i] = _mm512_loadu_ps(from.add(i * from_stride));
+            }
+            // Pairs of rows by turns, then of pairs, then of quarters twice.
+            let mut pairs = rows;
+            for i in (0..16).step_by(2) {
+                pairs[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
+                pairs[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
+            }
+            let mut fours = pairs;
+            for i in (0..16).step_by(4) {
+                fours[i] = _mm512_shuffle_ps::<0x44>(pairs[i], pairs[i + 2]);
+                fours[i + 1] = _mm512_shuffle_ps::<0xee>(pairs[i], pairs[i + 2]);
+                fours[i + 2] = _mm512_shuffle_ps::<0x44>(pairs[i + 1], pairs[i + 3]);
+                fours[i + 3] = _mm512_shuffle_ps::<0xee>(pairs[i + 1], pairs[i + 3]);
+            }
+            for i in 0..4 {
+                // Quarter q of each: elements 4q + i of four rows.
+                let [a, b, c, d] = [fours[i], fours[i + 4], fours[i + 8], fours[i + 12]];
+                let even = _mm512_shuffle_f32x4::<0x88>(a, b);
+                let odd = _mm512_shuffle_f32x4::<0xdd>(a, b);
+                let even_last = _mm512_shuffle_f32x4::<0x88>(c, d);
+                let odd_last = _mm512_shuffle_f32x4::<0xdd>(c, d);
+                let quarters = [
+                    _mm512_shuffle_f32x4::<0x88>(even, even_last),
+                    _mm512_shuffle_f32x4::<0x88>(odd, odd_last),
+                    _mm512_shuffle_f32x4::<0xdd>(even, even_last),
+                    _mm512_shuffle_f32x4::<0xdd>(odd, odd_last),
+                ];
+                for quarter in 0..4 {
+                    _mm512_storeu_ps(to.add((4 * quarter + i) * to_stride), quarters[quarter]);
+                }
+            }
+        }
+    }
+    #[inline(always)]
     unsafe fn minus_abs(self) -> Self {
         // SAFETY: the caller's promise.
         F32x16(unsafe { _mm512_or_ps(self.0, _mm512_set1_ps(-0.0)) })

@@ -64,6 +64,7 @@ impl AttentionBench {
                 values,
                 value_stride: self.dim,
                 dim: self.dim,
+                value_in_key: None,
                 count: PAGE,
                 queries: &self.queries,
                 softcap: None,

@@ -3,6 +3,7 @@
 //! Keys and values are widened in registers, once for six queries; nothing is written but
 //! scores. What is computed for a query is the same whatever others there are.
 
+use super::latents::sums_in_keys;
 use super::{Element, F16, F32, F32xN, I8, fetch, tile, tile_of};
 use crate::kv_cache::BLOCK;
 use crate::{Attend, KvType, PAGE, Running};
@@ -115,6 +116,12 @@ unsafe fn part_of<V: F32xN, E: Element, const W: usize>(
         for n in 0..running.len() {
             let sum = weights::<V>(scores[n * PAGE..].as_mut_ptr(), origins[n]);
             running[n].sum = running[n].sum * corrections[n] + sum;
+        }
+        if let Some(value_dim) = call.value_in_key {
+            let sizes = (running.len(), value_dim, hides);
+            let all = (&*scores, &corrections[..]);
+            sums_in_keys::<V, E, W>(call, sizes, all, out);
+            return;
         }
         if hides && !finite::<V, E>(call) {
             for n in 0..running.len() {

@@ -14,6 +14,7 @@
 
 mod attend;
 mod gemm;
+mod latents;
 #[cfg(target_arch = "x86_64")]
 mod linear_attention;
 mod means;
@@ -61,6 +62,16 @@ pub(super) trait F32xN: Copy {
     unsafe fn biased(self, bias: Self) -> Self;
     /// Of lanes that are less than the other's `then`, of the rest `otherwise`.
     unsafe fn where_less(self, other: Self, then: Self, otherwise: Self) -> Self;
+    /// Turns a square of LANES × LANES floats: `to[j · to_stride + i] = from[i · from_stride + j]`.
+    #[inline(always)]
+    unsafe fn turn(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        for j in 0..Self::LANES {
+            for i in 0..Self::LANES {
+                // SAFETY: the caller promises both squares.
+                unsafe { *to.add(j * to_stride + i) = *from.add(i * from_stride + j) };
+            }
+        }
+    }
     /// The largest lane, NaN aside.
     unsafe fn largest(self) -> f32;
     /// The sum of all lanes, halving: one fixed order.

@@ -15,7 +15,7 @@ pub(super) fn attend(
     let stride = Attend::stride(call.dim);
     for (n, running) in running.iter_mut().enumerate() {
         let query = &call.queries[n * stride..][..call.dim];
-        let out = &mut out[n * stride..][..call.dim];
+        let out = &mut out[n * stride..][..call.value_in_key.unwrap_or(call.dim)];
         let scores = &mut scores[n * PAGE..][..call.count];
         let mut largest = running.max;
         for (place, score) in scores.iter_mut().enumerate() {
@@ -50,10 +50,18 @@ pub(super) fn attend(
             // A hidden key's value may be anything, NaN included.
             if *score != 0.0 {
                 for (i, out) in out.iter_mut().enumerate() {
-                    *out += *score * element(call, KvHalf::Values, place, i);
+                    *out += *score * value(call, place, i);
                 }
             }
         }
+    }
+}
+
+/// Element `i` of a value.
+fn value(call: &Attend<'_>, place: usize, i: usize) -> f32 {
+    match call.value_in_key {
+        Some(dim) => element(call, KvHalf::Keys, place, call.dim - dim + i),
+        None => element(call, KvHalf::Values, place, i),
     }
 }
 

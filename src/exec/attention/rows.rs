@@ -159,6 +159,7 @@ impl Queries<'_> {
             // SAFETY: the same.
             values: bytes(unsafe { written(gathered) }),
             value_stride: dim,
+            value_in_key: None,
             count: keys.len(),
             next: None,
         };
@@ -197,6 +198,7 @@ impl About<'_> {
             keys: bytes(unsafe { written(turned) }),
             values: bytes(floats(head.v)),
             value_stride: stride(head.v),
+            value_in_key: None,
             count: rows.len(),
             next: None,
         }

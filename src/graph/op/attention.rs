@@ -139,17 +139,31 @@ pub struct Attention {
     pub position: PositionScheme,
     /// Source of keys and values.
     pub keys: Keys,
+    /// A score for each head that every query sees beside its keys, with no value behind it
+    /// (Xiao et al. 2024 and gpt-oss, "attention sinks").
+    pub sinks: Option<Vector>,
+}
+
+impl Attention {
+    /// Floats of a value, and so of each head of the result.
+    pub fn value_dim(&self) -> usize {
+        match self.keys {
+            Keys::Cache(cache) => cache.kind().value_dim(),
+            Keys::Rows | Keys::Cross(_) => self.head_dim,
+        }
+    }
 }
 
 /// softmax(scale · q kᵀ + bias) v. An architecture gives `kv` but for cross-attention; a plan
-/// leaves it to attention among the run's rows alone, and has the KV cache written before.
+/// leaves it to attention among the run's rows alone, and has the KV cache written before. `v` is
+/// absent where the cache has values in its keys.
 ///
 /// With `global`, rows that are global are seen by all rows of their sequence, and see all of them
 /// by these q, k and v (Beltagy et al. 2020, section 3.1).
 #[derive(Clone, Debug, PartialEq)]
 pub struct SoftmaxAttention {
     pub q: Value,
-    pub kv: Option<(Value, Value)>,
+    pub kv: Option<(Value, Option<Value>)>,
     pub global: Option<[Value; 3]>,
     pub attention: Attention,
 }
@@ -207,7 +221,7 @@ impl Operation for SoftmaxAttention {
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoreKv {
     pub k: Value,
-    pub v: Value,
+    pub v: Option<Value>,
     pub state: Piece<KvCache>,
 }
 

@@ -103,17 +103,18 @@ impl Operation for Scale {
     fn lower(&mut self, _: &mut dyn Lower) {}
 }
 
-/// x within ±limit.
+/// x within bounds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clamp {
     pub x: Value,
-    pub limit: f32,
+    pub low: f32,
+    pub high: f32,
 }
 
 impl Operation for Clamp {
     const NAME: &'static str = "clamp";
     type States = ();
-    operands!(x; limit);
+    operands!(x; low, high);
 
     fn states(&self) {}
 
@@ -177,6 +178,28 @@ impl Operation for AddVector {
     const NAME: &'static str = "add_vector";
     type States = ();
     operands!(x; vector);
+
+    fn states(&self) {}
+
+    fn facts(&self) -> Facts {
+        Facts::row_by_row([None; 2])
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}
+
+/// Of each head the elements of a, then those of b.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JoinHeads {
+    pub a: Value,
+    pub b: Value,
+    pub heads: usize,
+}
+
+impl Operation for JoinHeads {
+    const NAME: &'static str = "join_heads";
+    type States = ();
+    operands!(a, b; heads);
 
     fn states(&self) {}
 

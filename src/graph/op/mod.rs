@@ -19,7 +19,7 @@ pub use attention::{
     StoreCross, StoreKv,
 };
 pub use elementwise::{
-    Add, AddVector, Apply, Clamp, Lerp, Mul, Norm, NormKind, Scale, ScaleHeads, Share,
+    Add, AddVector, Apply, Clamp, JoinHeads, Lerp, Mul, Norm, NormKind, Scale, ScaleHeads, Share,
     SinusoidFrequencies, SinusoidalPositions, Weigh,
 };
 pub use experts::{
@@ -31,7 +31,7 @@ pub use linear_attention::{
     LinearState, LinearSums, LinearWrite, STATE_COLUMNS,
 };
 pub use output::{AdaptiveSoftmax, Emit, MeanRows, Select, Slice};
-pub use product::{DenseMatMul, Embed, Index, QuantizeActivation, Wanted};
+pub use product::{DenseMatMul, Embed, HeadMatMul, HeadSide, Index, QuantizeActivation, Wanted};
 pub use segments::{
     ABSENT_ROWS, Distances, SegmentAttention, SegmentEvict, SegmentRead, SegmentWrite,
     SegmentWriteCompressed, SegmentWriteHidden, SegmentWriteReprojected, StoreTable,
@@ -146,7 +146,7 @@ impl Reach {
 pub enum Work {
     /// Nothing that counts beside matrices.
     Elements,
-    /// A matrix.
+    /// A matrix, or all of a stack.
     Product(Matrix),
     /// As many of the stacked matrices as the row's route has slots.
     Experts {
@@ -207,13 +207,15 @@ impl<T: Operand> Operand for Vec<T> {
     }
 }
 
-impl Operand for (Value, Value) {
+impl<A: Operand, B: Operand> Operand for (A, B) {
     fn visit(&self, visit: &mut dyn FnMut(Value)) {
-        [self.0, self.1].into_iter().for_each(visit);
+        self.0.visit(visit);
+        self.1.visit(visit);
     }
 
     fn map(&mut self, to: &mut dyn FnMut(Value) -> Value) {
-        *self = (to(self.0), to(self.1));
+        self.0.map(to);
+        self.1.map(to);
     }
 }
 
@@ -288,7 +290,8 @@ macro_rules! operations {
 operations! {
     ($)
     // What architectures write.
-    Embed DenseMatMul Norm Add Mul Scale Clamp Apply Weigh AddVector ScaleHeads Lerp Bonus Slice
+    Embed DenseMatMul HeadMatMul Norm Add Mul Scale Clamp Apply Weigh AddVector ScaleHeads JoinHeads
+    Lerp Bonus Slice
     SinusoidalPositions SoftmaxAttention StoreCross
     Conv StepSize SelectiveScan TokenShift WkvMean LinearRecurrence LinearWrite LinearRead
     Softmax LimitGroups Route ExpertInputs ExpertMatMul ExpertSum

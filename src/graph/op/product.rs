@@ -79,6 +79,43 @@ impl Operation for DenseMatMul {
     }
 }
 
+/// Which side of its matrix a head stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadSide {
+    /// x Wᵀ, as elsewhere.
+    Columns,
+    /// x W.
+    Rows,
+}
+
+/// Each head of x through its own matrix of a stack.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeadMatMul {
+    pub x: Value,
+    pub weights: Matrix,
+    pub side: HeadSide,
+}
+
+impl Operation for HeadMatMul {
+    const NAME: &'static str = "head_matmul";
+    type States = ();
+    operands!(x; weights, side);
+
+    fn states(&self) {}
+
+    fn facts(&self) -> Facts {
+        Facts::by_columns(Work::Product(self.weights))
+    }
+
+    fn lower(&mut self, plan: &mut dyn Lower) {
+        match self.side {
+            HeadSide::Columns => self.x = plan.rounded(self.x, self.weights),
+            // Rows of the matrix are decoded, and weighted by floats.
+            HeadSide::Rows => {}
+        }
+    }
+}
+
 /// x rounded to blocks of int8, once for all its consumers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuantizeActivation {
