@@ -128,19 +128,24 @@ impl Draft {
         match &tensor.from {
             TensorSource::Stored(info) => self.rows(info, columns, first, out),
             TensorSource::Made(values) => values.fill(first * columns, out),
+            TensorSource::Seen {
+                parts,
+                view: _,
+                rows: WrittenRows::HeadsTurned { stride },
+            } => self.heads_turned(parts, tensor, (first, *stride), out),
             TensorSource::Seen { parts, view, rows } => {
                 let all: u64 = tensor.shape.iter().product();
                 // Vectors go with the rows of their matrices.
-                let row = if tensor.shape.len() == 1 { 1 } else { columns };
-                let count = (all as usize / row).max(1);
-                let halves = if matches!(rows, WrittenRows::Half { .. }) {
-                    2
-                } else {
+                let of_experts = tensor.name.ends_with("_exps.bias");
+                let row = if tensor.shape.len() == 1 || of_experts {
                     1
+                } else {
+                    columns
                 };
-                let in_part = halves * count / parts.len().max(1);
+                let count = (all as usize / row).max(1);
+                let in_part = rows.of_stored(count) / parts.len().max(1);
                 let width = match tensor.shape[..] {
-                    [.., width, _] => width as usize,
+                    [.., width, _] => rows.of_stored(width as usize),
                     _ => in_part,
                 };
                 for (index, out) in out.chunks_exact_mut(row).enumerate() {
@@ -168,6 +173,37 @@ impl Draft {
         }
     }
 
+    /// Rows from `first` on that are columns of heads, whose rows begin every `stride` stored rows.
+    fn heads_turned(
+        &self,
+        parts: &[Stored],
+        tensor: &DraftTensor,
+        (first, stride): (usize, usize),
+        out: &mut [f32],
+    ) {
+        let ([_, columns, rows], [part]) = (&tensor.shape[..], parts) else {
+            return;
+        };
+        let (columns, rows) = (*columns as usize, *rows as usize);
+        for (row, out) in (first..).zip(out.chunks_exact_mut(rows)) {
+            let place = |index| (row / columns * stride + index) * columns + row % columns;
+            for (index, out) in out.chunks_exact_mut(1).enumerate() {
+                match part {
+                    Stored::Typed(info) => self.element(info, place(index), out),
+                    Stored::Scaled(scaled) => scaled.values(self.sources(), place(index), out),
+                }
+            }
+        }
+    }
+
+    /// Element `index` of a tensor whose elements stand by themselves.
+    fn element(&self, info: &TensorInfo, index: usize, out: &mut [f32]) {
+        let size = info.dtype.block_len() as usize;
+        if let Some(decode) = quant::decode(info.dtype) {
+            decode(&self.bytes(info)[index * size..(index + 1) * size], out);
+        }
+    }
+
     fn rows(&self, info: &TensorInfo, columns: usize, first: usize, out: &mut [f32]) {
         let (Some(row), Some(decode)) = (
             info.dtype.row_len(columns as u64),
@@ -181,14 +217,9 @@ impl Draft {
 
     /// Column `index` of a stack of matrices of `columns`, whose elements stand by themselves.
     fn column(&self, info: &TensorInfo, index: usize, columns: usize, out: &mut [f32]) {
-        let (size, bytes) = (info.dtype.block_len() as usize, self.bytes(info));
-        let Some(decode) = quant::decode(info.dtype) else {
-            return;
-        };
         let rows = out.len();
         for (row, out) in out.chunks_exact_mut(1).enumerate() {
-            let at = column_place(index, columns, row, rows) * size;
-            decode(&bytes[at..at + size], out);
+            self.element(info, column_place(index, columns, row, rows), out);
         }
     }
 

@@ -75,13 +75,67 @@ pub enum WrittenRows {
         /// Heads of queries in a group.
         queries: usize,
     },
+    /// Every other row.
+    Turns {
+        /// Whether it is the second of two.
+        second: bool,
+    },
+    /// Of heads of `dim` rows the last `end` as in [`WrittenRows::Paired`], the others as stored.
+    EndsPaired {
+        /// Rows of a head.
+        dim: usize,
+        /// Those of its end.
+        end: usize,
+    },
+    /// A part of every `stride` rows.
+    HeadParts {
+        /// Rows of a part.
+        rows: usize,
+        /// Stored rows from one part to the next.
+        stride: usize,
+        /// Stored rows before the first.
+        offset: usize,
+    },
+    /// Of every `stride` stored rows the first, as many as a written row has elements, turned: an
+    /// element stands in the row, and at the place, that was its place and its row.
+    HeadsTurned {
+        /// Stored rows from one head to the next.
+        stride: usize,
+    },
 }
 
 impl WrittenRows {
-    /// Which stored row of `count` stands at `row`.
+    /// Of how many stored rows `count` rows are written.
+    pub fn of_stored(self, count: usize) -> usize {
+        match self {
+            WrittenRows::Half { .. } | WrittenRows::Turns { .. } => 2 * count,
+            WrittenRows::HeadParts { rows, stride, .. } => count / rows * stride,
+            WrittenRows::AsStored
+            | WrittenRows::Paired { .. }
+            | WrittenRows::EndsPaired { .. }
+            | WrittenRows::QueriesFirst { .. }
+            | WrittenRows::HeadsTurned { .. } => count,
+        }
+    }
+
+    /// Which stored row of `count` stands at `row`; for what is turned, itself.
     pub fn stored(self, row: usize, count: usize) -> usize {
         match self {
-            WrittenRows::AsStored => row,
+            WrittenRows::AsStored | WrittenRows::HeadsTurned { .. } => row,
+            WrittenRows::Turns { second } => 2 * row + usize::from(second),
+            WrittenRows::EndsPaired { dim, end } => {
+                let (head, within) = (row - row % dim, row % dim);
+                let start = dim - end;
+                match within.checked_sub(start) {
+                    None => row,
+                    Some(place) => head + start + place % 2 * (end / 2) + place / 2,
+                }
+            }
+            WrittenRows::HeadParts {
+                rows,
+                stride,
+                offset,
+            } => row / rows * stride + offset + row % rows,
             WrittenRows::Paired { dim } => {
                 let within = row % dim;
                 row - within + within % 2 * (dim / 2) + within / 2

@@ -12,6 +12,8 @@ mod bloom;
 mod cohere;
 mod compressive_transformer;
 mod conversion;
+mod deepseek;
+mod deepseek2;
 mod distilbert;
 mod electra;
 mod encoder_decoder;
@@ -25,6 +27,7 @@ mod gla;
 mod glm4;
 mod gpt2;
 mod gpt_neox;
+mod gpt_oss;
 mod granite;
 mod granite_hybrid;
 mod granite_moe;
@@ -69,7 +72,7 @@ pub use conversion::{Conversion, GgufKeys, Written, WrittenRows};
 pub use known_keys::{HARMLESS, Only, Settled};
 pub(crate) use known_keys::{check_flags, check_folder, check_gguf};
 pub use known_shape::{KnownShape, Outline, OutlineTensor, OutlineValues};
-pub use prefixes::{bare, canonical, is_in_layer};
+pub use prefixes::{bare, canonical, layer_of};
 
 pub use text_part::unwrap_config;
 
@@ -264,6 +267,11 @@ pub const ARCHITECTURES: &[Architecture] = &[
     blenderbot::ARCHITECTURE,
     mamba::ARCHITECTURE,
     mamba2::ARCHITECTURE,
+    gpt_oss::ARCHITECTURE,
+    deepseek::ARCHITECTURE,
+    deepseek2::DEEPSEEK_V2,
+    deepseek2::DEEPSEEK_V3,
+    deepseek2::GLM_4_7_FLASH,
     qwen3_next::ARCHITECTURE,
     retnet::ARCHITECTURE,
     gla::ARCHITECTURE,

@@ -24,6 +24,24 @@ fn inconsistent_hyperparameters_are_named() {
         ("llama", "head_dim", json!(9)),
         // More experts chosen than there are.
         ("mixtral", "num_experts_per_tok", json!(6)),
+        // Latent attention has no groups of heads; the authors' code and transformers' differ, or
+        // it is not known what is meant.
+        ("deepseek_v2", "num_key_value_heads", json!(2)),
+        ("deepseek_v2", "partial_rotary_factor", json!(0.5)),
+        ("deepseek_v2", "norm_topk_prob", json!(true)),
+        ("deepseek_v2", "topk_method", json!("noaux_tc")),
+        ("deepseek_v2", "topk_group", json!(5)),
+        ("deepseek_v3", "n_group", json!(3)),
+        ("deepseek_v3", "routed_scaling_factor", json!(null)),
+        ("deepseek_kimi", "scoring_func", json!("cubic")),
+        ("deepseek_kimi", "topk_method", json!("greedy")),
+        (
+            "deepseek_glm",
+            "mlp_layer_types",
+            json!(["sparse", "dense", "sparse"]),
+        ),
+        ("gpt_oss", "hidden_act", json!("gelu")),
+        ("gpt_oss", "swiglu_limit", json!(-1.0)),
         // Buckets in two halves, and room between near and far.
         ("t5", "relative_attention_num_buckets", json!(7)),
         ("t5", "relative_attention_num_buckets", json!(2)),

@@ -49,6 +49,48 @@ fn what_publishers_write_beside_does_not_matter() {
             }}),
         ),
         (
+            "deepseek-ai/DeepSeek-V2-Lite",
+            "deepseek_v2_lite",
+            json!({
+                "aux_loss_alpha": 0.001,
+                "ep_size": 1,
+                "moe_layer_freq": 1,
+                "pretraining_tp": 1,
+                "scoring_func": "softmax",
+                "seq_aux": true
+            }),
+        ),
+        (
+            "deepseek-ai/DeepSeek-R1",
+            "deepseek_v3",
+            json!({
+                "ep_size": 1,
+                "moe_layer_freq": 1,
+                "num_nextn_predict_layers": 1,
+                "scoring_func": "sigmoid",
+                "topk_method": "noaux_tc"
+            }),
+        ),
+        (
+            "deepseek-ai/deepseek-moe-16b-base",
+            "deepseek_moe",
+            json!({
+                "aux_loss_alpha": 0.001,
+                "pretraining_tp": 1,
+                "seq_aux": true
+            }),
+        ),
+        (
+            "zai-org/GLM-4.7-Flash",
+            "deepseek_glm",
+            json!({
+                "first_k_dense_replace": 1,
+                "num_nextn_predict_layers": 1,
+                "partial_rotary_factor": 1.0,
+                "topk_method": "noaux_tc"
+            }),
+        ),
+        (
             "fla-hub/gla-1.3B-100B",
             "gla",
             json!({

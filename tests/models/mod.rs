@@ -7,6 +7,7 @@ mod encoders;
 mod fixtures;
 mod heads;
 mod hostile;
+mod latent_attention;
 mod prefixes;
 mod reference;
 mod second_reading;

@@ -35,6 +35,7 @@ use Harm::*;
 const CASES: &[(&str, &[Harm])] = &[
     ("embed", &[Overwrite]),
     ("matmul", &[Barrier, Hurry, Overwrite]),
+    ("head_matmul", &[Barrier, Hurry, Overwrite]),
     ("norm", &[Overwrite]),
     ("add", &[Overwrite]),
     ("mul", &[Overwrite]),
@@ -44,6 +45,7 @@ const CASES: &[(&str, &[Harm])] = &[
     ("weigh", &[Overwrite]),
     ("add_vector", &[Overwrite]),
     ("scale_heads", &[Overwrite]),
+    ("join_heads", &[Overwrite]),
     ("lerp", &[Overwrite]),
     ("bonus", &[Overwrite]),
     ("slice", &[Overwrite]),

@@ -13,6 +13,8 @@ use rillm_formats::hf_config;
 use rillm_formats::manifest::{Array, DType, Metadata, MetadataValue, Shape};
 
 use super::fixture::Fixture;
+use super::latent_attention::latent_attention;
+use super::turns::turns_apart;
 
 /// A tensor in floats.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +62,12 @@ impl Gguf {
             Some("paired") => gguf.pair_neighbours(),
             Some("queries first") => gguf.queries_first(),
             Some(other) => panic!("{}: rows {other:?}", fixture.name),
+        }
+        if name == "deepseek2" {
+            latent_attention(&config.metadata, &mut gguf);
+        }
+        if name == "gpt-oss" {
+            turns_apart(&mut gguf);
         }
         gguf.scaling_as_divisors();
         if model_type.starts_with("granitemoe") {
@@ -396,6 +404,13 @@ fn metadata(name: &str, table: &Architecture, config: &Metadata) -> Metadata {
             keys.0
                 .insert("minimax-m2.expert_gating_func".into(), sigmoid);
         }
+        "gpt-oss" => {
+            let hidden = keys.value("gpt-oss.feed_forward_length").expect("a length");
+            let hidden = hidden.clone();
+            let key = "gpt-oss.expert_feed_forward_length";
+            keys.0.insert(key.into(), hidden);
+        }
+        "deepseek" | "deepseek2" => deepseek(config, &mut keys),
         _ => {}
     }
     keys
@@ -489,6 +504,34 @@ fn granite_hybrid(config: &Metadata, keys: &mut Metadata) {
     }
 }
 
+/// What experts are chosen by is a number, and layers without experts are counted.
+fn deepseek(config: &Metadata, keys: &mut Metadata) {
+    let architecture = keys
+        .str("general.architecture")
+        .expect("a name")
+        .to_string();
+    let key = |key: &str| format!("{architecture}.{key}");
+    let later = !matches!(config.str("model_type"), Some("deepseek" | "deepseek_v2"));
+    let function = MetadataValue::U32(if later { 2 } else { 1 });
+    keys.0.insert(key("expert_gating_func"), function);
+    if let Some(Array::String(kinds)) = config.array("mlp_layer_types") {
+        let dense = kinds.iter().filter(|kind| *kind == b"dense").count() as u32;
+        let dense = MetadataValue::U32(dense);
+        keys.0.insert(key("leading_dense_block_count"), dense);
+    }
+    let greedy = !later && config.str("topk_method") != Some("group_limited_greedy");
+    let unused: &[&str] = match greedy {
+        true => &["expert_group_count", "expert_group_used_count"],
+        false => &[],
+    };
+    for unused in unused
+        .iter()
+        .chain(&["expert_group_method", "feed_forward_kinds"])
+    {
+        keys.0.remove(&key(unused));
+    }
+}
+
 /// As for Mamba, and heads by their number and all their channels.
 fn mamba2(keys: &mut Metadata) {
     let count = |key: &str| keys.u64(&format!("mamba2.{key}"));
@@ -523,7 +566,11 @@ fn tensors(fixture: &Fixture, table: &Architecture) -> BTreeMap<String, Floats> 
         let mut shape = weight.shape;
         // Matrices of several experts, one below the other.
         if to.ends_with("_exps.weight") && expert.is_none() && shape.len() == 2 {
-            shape = vec![experts_of(fixture), shape[0] / experts_of(fixture), shape[1]];
+            shape = vec![
+                experts_of(fixture),
+                shape[0] / experts_of(fixture),
+                shape[1],
+            ];
         }
         let floats = view_of(view, shape, weight.values);
         match expert {
