@@ -345,3 +345,18 @@ pub(super) fn gates_apart(tensor: Written) -> Result<Vec<Written>, String> {
     };
     Ok(vec![half("ffn_gate", false), half("ffn_up", true)])
 }
+
+/// Experts' matrices that stand in one, as stacks.
+pub(super) fn expert_stacks(
+    keys: &mut GgufKeys<'_>,
+    mut tensor: Written,
+) -> Result<Vec<Written>, String> {
+    let experts = keys.count("expert_count").unwrap_or(1).max(1);
+    if let (true, &[rows, columns]) = (tensor.part().ends_with("_exps"), &tensor.shape[..]) {
+        tensor.shape = match tensor.part() {
+            "ffn_down_exps" => vec![experts, rows, columns / experts],
+            _ => vec![experts, rows / experts, columns],
+        };
+    }
+    Ok(vec![tensor])
+}

@@ -12,11 +12,13 @@ mod bloom;
 mod cohere;
 mod compressive_transformer;
 mod conversion;
+mod dbrx;
 mod deepseek;
 mod deepseek2;
 mod distilbert;
 mod electra;
 mod encoder_decoder;
+mod ernie4_5_moe;
 mod eurobert;
 mod exaone4;
 mod falcon;
@@ -25,6 +27,7 @@ mod gemma;
 mod gemma1;
 mod gla;
 mod glm4;
+mod glm4_moe;
 mod gpt2;
 mod gpt_neox;
 mod gpt_oss;
@@ -41,6 +44,7 @@ mod m2m_100;
 mod mamba;
 mod mamba2;
 mod marian;
+mod minimax_m2;
 mod mistral;
 mod mixtral;
 mod modernbert;
@@ -51,6 +55,7 @@ mod olmoe;
 mod pegasus;
 mod phi2;
 mod phi3;
+mod phimoe;
 mod prefixes;
 mod qwen;
 mod qwen3_next;
@@ -227,6 +232,11 @@ pub const ARCHITECTURES: &[Architecture] = &[
     qwen_moe::QWEN_3_MOE,
     olmoe::ARCHITECTURE,
     granite_moe::ARCHITECTURE,
+    glm4_moe::ARCHITECTURE,
+    ernie4_5_moe::ARCHITECTURE,
+    minimax_m2::ARCHITECTURE,
+    phimoe::ARCHITECTURE,
+    dbrx::ARCHITECTURE,
     qwen::QWEN_2,
     qwen::QWEN_3,
     gemma1::ARCHITECTURE,

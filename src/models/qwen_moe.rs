@@ -63,6 +63,7 @@ pub(super) const QWEN_3_MOE: Architecture = Architecture {
 /// Experts, and which layers have them.
 pub(super) const EXPERTS: &[Key] = keys! {
     "num_experts" => "expert_count",
+    "num_local_experts" => "expert_count",
     "num_experts_per_tok" => "expert_used_count",
     "moe_intermediate_size" => "expert_feed_forward_length",
     "shared_expert_intermediate_size" => "expert_shared_feed_forward_length",

@@ -61,7 +61,7 @@ const CASES: &[(&str, &[Harm])] = &[
     ("linear_write", &[Barrier, Rival, Hurry]),
     ("linear_read", &[Hurry, Early, Overwrite]),
     ("softmax", &[Overwrite]),
-    ("limit_groups", &[]),
+    ("limit_groups", &[Overwrite]),
     ("route", &[Overwrite]),
     ("expert_inputs", &[]),
     ("expert_matmul", &[Barrier, Hurry, Overwrite]),

@@ -35,7 +35,7 @@ pub struct Gguf {
 }
 
 /// Keys that converters drop, because GGUF says it in another way or not at all.
-const NOT_WRITTEN: &[&str] = &["feed_forward_proj"];
+const NOT_WRITTEN: &[&str] = &["feed_forward_proj", "rope.scaling.attn_factor_long"];
 
 impl Gguf {
     /// Converts a fixture.
@@ -70,7 +70,7 @@ impl Gguf {
             turns_apart(&mut gguf);
         }
         gguf.scaling_as_divisors();
-        if model_type.starts_with("granitemoe") {
+        if model_type.starts_with("granitemoe") || model_type == "llama4_text" {
             gguf.gates_apart();
         }
         gguf.rotated_elements();
@@ -308,9 +308,8 @@ impl Gguf {
         let stretch = self.count("context_length").expect("a context") as f64 / trained;
         let magnitude = (1.0 + stretch.ln() / trained.ln()).sqrt();
         let key = self.key("rope.scaling.attn_factor");
-        self.metadata
-            .0
-            .insert(key, MetadataValue::F32(magnitude as f32));
+        let magnitude = MetadataValue::F32(magnitude as f32);
+        self.metadata.0.entry(key).or_insert(magnitude);
     }
 
     /// llama3's scaling (Dubey et al. 2024) goes into a tensor that divides the frequencies.
@@ -370,8 +369,12 @@ fn metadata(name: &str, table: &Architecture, config: &Metadata) -> Metadata {
             None => continue,
             Some(MetadataValue::F64(float)) => MetadataValue::F32(*float as f32),
             Some(MetadataValue::Array(Array::String(kinds))) if theirs == "layer_types" => {
-                let slides =
-                    |kind: &[u8]| kind == b"sliding_attention" || kind == b"linear_attention";
+                let special: [&[u8]; 3] = [
+                    b"sliding_attention",
+                    b"linear_attention",
+                    b"chunked_attention",
+                ];
+                let slides = |kind: &[u8]| special.contains(&kind);
                 let slides = (0..kinds.len()).filter_map(|i| kinds.get(i)).map(slides);
                 MetadataValue::Array(Array::Bool(slides.collect()))
             }
@@ -398,6 +401,11 @@ fn metadata(name: &str, table: &Architecture, config: &Metadata) -> Metadata {
         "glm4moe" => {
             // Tensors tell.
             keys.0.remove("glm4moe.attention.head_norms");
+        }
+        "dbrx" => {
+            // As null says.
+            let power = "dbrx.expert_weights_power".to_string();
+            keys.0.entry(power).or_insert(MetadataValue::F32(0.0));
         }
         "minimax-m2" => {
             let sigmoid = MetadataValue::U32(2);
