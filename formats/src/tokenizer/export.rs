@@ -3,12 +3,15 @@
 use super::decode::Decoding;
 use super::gguf_keys as key;
 use super::gguf_pre_tokenizers::GgufPreTokenizer;
-use super::model::{Alphabet, TokenizerModel, score_of};
+use super::hf_normalizer::bert_normalizer;
+use super::hf_pre_tokenizer::bert_splits;
+use super::model::{Alphabet, TokenizerModel};
 use super::normalize::NormalizerStep;
 use super::pre_tokenizer::{PreTokenizerStep, Prepends};
+use super::score_order::score_of;
 use super::split::{Behavior, Matcher};
 use super::vocabulary::TokenKind;
-use super::{Tokenizer, TokenizerKind, byte_level, end_of_generation, hf_pipeline};
+use super::{Tokenizer, TokenizerKind, byte_level, end_of_generation};
 use crate::manifest::{Array, Metadata, MetadataValue, Strings};
 use alloc::borrow::Cow;
 use alloc::format;
@@ -191,7 +194,7 @@ impl Tokenizer {
             }
             (TokenizerModel::WordPiece(_), _) => {
                 let does = |step: NormalizerStep| self.normalizer.contains(&step);
-                let usual = hf_pipeline::bert_normalizer(
+                let usual = bert_normalizer(
                     true,
                     true,
                     does(NormalizerStep::DropMarks { all: false }),
@@ -200,7 +203,7 @@ impl Tokenizer {
                 if self.normalizer != usual {
                     file.loses("its normalizer");
                 }
-                if self.pre_tokenizer != hf_pipeline::bert_splits() {
+                if self.pre_tokenizer != bert_splits() {
                     file.loses("the way in which it cuts text");
                 }
                 // Its decoder takes away spaces that GGUF's leaves.

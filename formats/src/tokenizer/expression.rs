@@ -2,7 +2,7 @@
 //! a small program that `expression_run` runs. What published tokenizers cut text by is read into
 //! a [`Pattern`](super::pattern::Pattern) instead, which needs no backtracking.
 
-use super::expression_text::{self, ExpressionNode};
+use super::expression_text::ExpressionNode;
 use super::limits;
 use super::set::Set;
 use alloc::string::{String, ToString};
@@ -75,19 +75,14 @@ pub(super) enum Assertion {
 }
 
 impl Expression {
-    /// The expression with this text; `None` if it is malformed, or has something that is not
-    /// read (back references, conditions, absent groups) or is over a limit.
-    pub(super) fn parse(source: &str) -> Option<Expression> {
-        if source.len() > limits::PATTERN_LEN {
-            return None;
-        }
-        let node = expression_text::parsed(source)?;
+    /// The expression with this text, which was read as `node`; `None` if it is over a limit.
+    pub(super) fn compiled(source: &str, node: &ExpressionNode) -> Option<Expression> {
         let mut compiler = Compiler {
             code: Vec::new(),
             sets: Vec::new(),
             marks: 0,
         };
-        compiler.node(&node)?;
+        compiler.node(node)?;
         compiler.push(Instruction::Match)?;
         Some(Expression {
             source: source.to_string(),

@@ -1,4 +1,4 @@
-//! Reads the text of an [`Expression`](super::expression::Expression), in Oniguruma's syntax.
+//! Reads regular expressions, in Oniguruma's syntax, as trees.
 
 use super::class;
 use super::expression::{Assertion, Greed};
@@ -9,6 +9,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 /// A part of an expression.
+#[derive(PartialEq, Eq)]
 pub(super) enum ExpressionNode {
     One(Set),
     Sequence(Vec<ExpressionNode>),
@@ -28,8 +29,12 @@ pub(super) enum ExpressionNode {
     Assert(Assertion),
 }
 
-/// The expression as a tree; `None` if it is malformed, or has something that is not read.
+/// The expression as a tree; `None` if it is malformed or too long, or has something that is not read
+/// (back references, conditions, absent groups).
 pub(super) fn parsed(source: &str) -> Option<ExpressionNode> {
+    if source.len() > limits::PATTERN_LEN {
+        return None;
+    }
     let mut parser = ExpressionParser {
         rest: source,
         folds: false,

@@ -9,15 +9,18 @@ use super::gguf_keys::{
 };
 use super::gguf_pre_tokenizers::GgufPreTokenizer;
 use super::gguf_vocabulary::{GgufVocabulary, scores, token_id, truth};
+use super::hf_normalizer::bert_normalizer;
+use super::hf_pre_tokenizer::{bert_splits, white_space_splits};
 use super::hf_settings::Settings;
-use super::model::{Affixes, Alphabet, Fallback, Merges, Ranked, Scored, TokenizerModel, order_of};
+use super::model::{Affixes, Alphabet, Fallback, Merges, Ranked, Scored, TokenizerModel};
 use super::normalize::NormalizerStep;
 use super::pre_tokenizer::PreTokenizerStep;
+use super::score_order::order_of;
 use super::trie::Trie;
 use super::unigram::Unigram;
 use super::vocabulary::{TokenKind, Vocabulary};
 use super::word_piece::WordPiece;
-use super::{Tokenizer, TokenizerKind, byte_level, hf, hf_pipeline, unescape};
+use super::{Tokenizer, TokenizerKind, byte_level, hf, unescape};
 use crate::manifest::{Array, Metadata, MetadataValue};
 use alloc::borrow::Cow;
 use alloc::string::ToString;
@@ -114,8 +117,8 @@ fn word_piece(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
         vocabulary,
         |raw, vocabulary| Tokenizer {
             kind: TokenizerKind::WordPiece,
-            normalizer: hf_pipeline::bert_normalizer(true, true, strips_accents, lowercases),
-            pre_tokenizer: hf_pipeline::bert_splits(),
+            normalizer: bert_normalizer(true, true, strips_accents, lowercases),
+            pre_tokenizer: bert_splits(),
             decoding: Decoding::Pieces { strips_space: true },
             ..Tokenizer::bare(vocabulary, model, raw)
         },
@@ -291,7 +294,7 @@ fn white_space_bpe(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
                 .then_some(NormalizerStep::Lowercase)
                 .into_iter()
                 .collect(),
-            pre_tokenizer: hf_pipeline::white_space_splits(),
+            pre_tokenizer: white_space_splits(),
             ..Tokenizer::bare(vocabulary, model, raw)
         },
         false,

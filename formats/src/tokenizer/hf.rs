@@ -5,7 +5,6 @@ use super::budget::TextBudget;
 use super::decode::Decoding;
 use super::decoder_chain::DecoderStep;
 use super::error::{Shown, TokenizerError, failure};
-use super::hf_pipeline;
 use super::hf_sentencepiece::from_model;
 use super::hf_settings::{Settings, added_token, parse_json};
 use super::json::{AddedTokenJson, ModelJson, TokenizerJson};
@@ -18,6 +17,7 @@ use super::vocabulary::{TokenKind, Vocabulary, byte_of};
 use super::vocabulary_builder::VocabularyBuilder;
 use super::word_piece::{BERT_CHARACTERS, WordPiece};
 use super::{HfFiles, Tokenizer, TokenizerKind, byte_level, hf_slow, rwkv};
+use super::{hf_decoder, hf_normalizer, hf_pre_tokenizer};
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -65,8 +65,8 @@ pub(super) fn tokenizer_json<'a>(
 pub(super) fn from_json(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerError> {
     let mut file: TokenizerJson = parse_json(bytes, JSON)?;
     let own_tokens = add_named(&mut file, settings);
-    let normalizer = hf_pipeline::normalizer(&file.normalizer)?;
-    let mut pre_tokenizer = hf_pipeline::pre_tokenizer(&file.pre_tokenizer)?;
+    let normalizer = hf_normalizer::normalizer(&file.normalizer)?;
+    let mut pre_tokenizer = hf_pre_tokenizer::pre_tokenizer(&file.pre_tokenizer)?;
     let model_kind = model_kind(&file.model)?;
     let is_byte_level =
         model_kind == ModelKind::Bpe && is_byte_level(&file.model, &normalizer, &pre_tokenizer);
@@ -110,8 +110,8 @@ pub(super) fn from_json(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, 
             raw.push(added_token(settings, token, &token.content)?);
         }
     }
-    let (prefix, suffix) = hf_pipeline::post_processor(&file.post_processor)?;
-    let decoding = match hf_pipeline::decoder(&file.decoder)? {
+    let (prefix, suffix) = hf_decoder::post_processor(&file.post_processor)?;
+    let decoding = match hf_decoder::decoder(&file.decoder)? {
         Decoding::Steps(steps) if is_byte_level && steps == [DecoderStep::Bytes] => {
             Decoding::Pieces {
                 strips_space: false,

@@ -7,7 +7,7 @@ use super::gguf_vocabulary::{token_id, token_ids, truth};
 use super::hf::JSON;
 use super::json::AddedTokenJson;
 use super::vocabulary::TokenKind;
-use super::{HfFiles, Tokenizer, end_of_generation, hf_pipeline, limits};
+use super::{HfFiles, Tokenizer, end_of_generation, hf_component, limits};
 use crate::json::without_python_numbers;
 use crate::manifest::{Metadata, MetadataValue};
 use alloc::string::ToString;
@@ -306,7 +306,7 @@ fn end_tokens(bytes: &[u8], file: &str) -> Result<Option<Vec<u32>>, TokenizerErr
     };
     let ids = ids.iter().filter(|id| id.as_i64().is_none_or(|id| id >= 0));
     let ids = ids.map(|id| {
-        hf_pipeline::id_of(id)
+        hf_component::id_of(id)
             .ok_or_else(|| failure!(Malformed, "{file}: {KEY} has {id}, expected token ids"))
     });
     ids.collect::<Result<_, _>>().map(Some)

@@ -39,7 +39,7 @@ pub(super) const BACKTRACKS: usize = 1 << 22;
 pub(super) const PATTERN_LEN: usize = 8192;
 
 /// Characters that one alternative of a regular expression may demand or count to.
-pub(super) const PATTERN_COUNT: u32 = 512;
+pub(super) const PATTERN_COUNT: usize = 512;
 
 /// Bytes merged at once: a longer word is cut, so that positions fit 32 bits.
 pub(super) const WORD_LEN: usize = 1 << 30;

@@ -6,8 +6,8 @@
 //! becomes a [`Rule`] whose matcher looks at a character a bounded number of times. A pattern
 //! with any other alternative is refused rather than approximated.
 
-use super::class::{self, Class};
-use super::limits;
+use super::class;
+use super::set::Set;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -20,40 +20,40 @@ pub(super) struct Pattern {
 /// One alternative.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
-    /// One character of each class in turn: `'s`, `[0-9][0-9][0-9]`.
-    Fixed(Vec<Class>),
-    /// `'s`, `'re` and so on as one group.
-    Contraction(Letters),
-    /// `lead? body{least,most} tail*`, and a contraction if there is one.
+    Literals(Literals),
+    /// `lead? body{least,most} tail*`, and one of some texts if there is one.
     Run {
         lead: Lead,
-        body: Class,
+        body: Set,
         least: u32,
         most: u32,
-        tail: Option<(Class, u32)>,
-        contraction: Option<Letters>,
+        tail: Option<(Set, u32)>,
+        ending: Option<Literals>,
     },
     /// `lead? first* last+`, where the two classes may overlap: `\s*[\r\n]+`, and words in
     /// mixed case whose uncased letters belong to both.
     Ending {
         lead: Lead,
-        first: Class,
-        last: Class,
+        first: Set,
+        last: Set,
         most: u32,
-        contraction: Option<Letters>,
+        ending: Option<Literals>,
     },
     /// `\s+(?!\S)`, `\s{8}(?!\S)`: white space, but not the last before something else.
-    SpaceBeforeSpace { least: u32, most: u32 },
+    SpaceBeforeSpace {
+        least: u32,
+        most: u32,
+    },
     /// `\d{1,3}(?=(?:\d{3})*\b)`: digits of a number in groups of three, counted from its end.
     DigitGroup(DigitGroup),
     /// A run between two texts, whose characters the second does not begin with:
     /// `<sentinel:[0-9]+>`.
     Framed {
-        before: Vec<Class>,
-        body: Class,
+        before: Vec<Set>,
+        body: Set,
         least: u32,
         most: u32,
-        after: Vec<Class>,
+        after: Vec<Set>,
     },
     /// `lead? (?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+`: words of letters, with single spaces between.
     Phrase(Lead),
@@ -64,7 +64,7 @@ pub(super) enum Rule {
 /// Which digits make a number, and how it ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct DigitGroup {
-    pub(super) digits: Class,
+    pub(super) digits: Set,
     /// Whether the number must end where a word does.
     pub(super) ends_word: bool,
 }
@@ -74,21 +74,20 @@ pub(super) struct DigitGroup {
 pub(super) enum Lead {
     None,
     /// `c?`, given back if the run would then be empty.
-    Optional(Class),
+    Optional(Set),
     /// `c?+`, never given back.
-    Possessive(Class),
+    Possessive(Set),
     /// `c`.
-    Required(Class),
+    Required(Set),
 }
 
-/// How the letters of a contraction are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Letters {
-    Lower,
-    /// `[sS]`.
-    AsciiCase,
-    /// `(?i:s)`: full case folding, so that `ſ` is an `s` too.
-    AnyCase,
+/// One of some texts, character by character: `[0-9][0-9][0-9]`, `'(?:[sdmt]|ll|ve|re)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Literals {
+    /// What all of them begin with.
+    before: Vec<Set>,
+    /// What each goes on with, in the order in which they are tried.
+    branches: Vec<Vec<Set>>,
 }
 
 /// A search through a text, which remembers where rules cannot match.
@@ -144,33 +143,30 @@ impl Search<'_> {
 impl Rule {
     fn match_at(&self, text: &str, at: usize, barren: &mut usize) -> Option<usize> {
         match self {
-            Rule::Fixed(classes) => classes
-                .iter()
-                .try_fold(at, |at, class| class.step(text, at)),
-            Rule::Contraction(letters) => letters.match_at(text, at),
+            Rule::Literals(texts) => texts.match_at(text, at),
             Rule::Run {
                 lead,
                 body,
                 least,
                 most,
                 tail,
-                contraction,
+                ending,
             } => lead.starts(text, at).find_map(|start| {
                 let (mut end, count) = body.run(text, start, *most);
                 if count < *least {
                     return None;
                 }
-                if let Some((class, most)) = tail {
-                    end = class.run(text, end, *most).0;
+                if let Some((set, most)) = tail {
+                    end = set.run(text, end, *most).0;
                 }
-                Some(contracted(*contraction, text, end))
+                Some(ended(ending.as_ref(), text, end))
             }),
             Rule::Ending {
                 lead,
                 first,
                 last,
                 most,
-                contraction,
+                ending,
             } => {
                 let mut searched = at;
                 let end = lead.starts(text, at).find_map(|start| {
@@ -188,7 +184,7 @@ impl Rule {
                         .map(|(offset, character)| start + offset + character.len_utf8())
                 });
                 match end {
-                    Some(end) => Some(contracted(*contraction, text, end)),
+                    Some(end) => Some(ended(ending.as_ref(), text, end)),
                     None => {
                         *barren = searched;
                         None
@@ -221,13 +217,12 @@ impl Rule {
                 most,
                 after,
             } => {
-                let step = |at: usize, class: &Class| class.step(text, at);
-                let start = before.iter().try_fold(at, step)?;
+                let start = step_all(before, text, at)?;
                 let (end, count) = body.run(text, start, *most);
                 if count < *least {
                     return None;
                 }
-                after.iter().try_fold(end, step)
+                step_all(after, text, end)
             }
             Rule::Phrase(lead) => {
                 let is_letter = |c: char| class::is_letter(c);
@@ -296,10 +291,67 @@ impl Number {
     }
 }
 
-fn contracted(letters: Option<Letters>, text: &str, end: usize) -> usize {
-    letters
-        .and_then(|letters| letters.match_at(text, end))
+fn ended(ending: Option<&Literals>, text: &str, end: usize) -> usize {
+    ending
+        .and_then(|texts| texts.match_at(text, end))
         .unwrap_or(end)
+}
+
+/// One order and one spelling for branches of which no two are found at one place, so that patterns
+/// that mean the same are equal: those of one character, joined, and then the others.
+fn ordered(mut branches: Vec<Vec<Set>>) -> Vec<Vec<Set>> {
+    let excludes = |a: &Vec<Set>, b: &Vec<Set>| a.iter().zip(b).any(|(a, b)| a.is_disjoint(b));
+    let is_exclusive = branches.iter().enumerate().all(|(index, branch)| {
+        let before = branches.iter().take(index);
+        before.into_iter().all(|other| excludes(branch, other))
+    });
+    if !is_exclusive {
+        return branches;
+    }
+    branches.sort_by(|a, b| {
+        let ranges = a.iter().map(Set::ranges).cmp(b.iter().map(Set::ranges));
+        a.len().cmp(&b.len()).then(ranges)
+    });
+    let singles = branches
+        .iter()
+        .take_while(|branch| branch.len() == 1)
+        .count();
+    if singles > 1 {
+        let joined = Set::union(branches.drain(..singles).flatten().collect());
+        branches.insert(0, vec![joined]);
+    }
+    branches
+}
+
+/// Behind a character of each set in turn.
+fn step_all(sets: &[Set], text: &str, at: usize) -> Option<usize> {
+    sets.iter().try_fold(at, |at, set| set.step(text, at))
+}
+
+impl Literals {
+    /// The first of these that is found.
+    pub(super) fn new(mut branches: Vec<Vec<Set>>) -> Literals {
+        let first = branches.first().cloned().unwrap_or_default();
+        let common = branches.iter().fold(first.len(), |common, branch| {
+            let same = first.iter().zip(branch).take_while(|(a, b)| a == b);
+            common.min(same.count())
+        });
+        for branch in &mut branches {
+            branch.drain(..common);
+        }
+        let mut before = first;
+        before.truncate(common);
+        Literals {
+            before,
+            branches: ordered(branches),
+        }
+    }
+
+    fn match_at(&self, text: &str, at: usize) -> Option<usize> {
+        let at = step_all(&self.before, text, at)?;
+        let mut branches = self.branches.iter();
+        branches.find_map(|branch| step_all(branch, text, at))
+    }
 }
 
 impl Lead {
@@ -307,175 +359,13 @@ impl Lead {
     fn starts(&self, text: &str, at: usize) -> impl Iterator<Item = usize> {
         let (with, without) = match self {
             Lead::None => (None, Some(at)),
-            Lead::Optional(class) => (class.step(text, at), Some(at)),
-            Lead::Possessive(class) => match class.step(text, at) {
+            Lead::Optional(set) => (set.step(text, at), Some(at)),
+            Lead::Possessive(set) => match set.step(text, at) {
                 Some(start) => (Some(start), None),
                 None => (None, Some(at)),
             },
-            Lead::Required(class) => (class.step(text, at), None),
+            Lead::Required(set) => (set.step(text, at), None),
         };
         with.into_iter().chain(without)
-    }
-}
-
-impl Letters {
-    fn match_at(self, text: &str, at: usize) -> Option<usize> {
-        let rest = text.get(at..)?.strip_prefix('\'')?;
-        ["s", "t", "re", "ve", "m", "ll", "d"]
-            .into_iter()
-            .find_map(|letters| self.prefix_len(rest, letters))
-            .map(|len| at + 1 + len)
-    }
-
-    fn prefix_len(self, text: &str, letters: &str) -> Option<usize> {
-        let mut found = text.chars();
-        letters.chars().try_fold(0, |len, expected| {
-            let character = found.next()?;
-            let equal = match self {
-                Letters::Lower => character == expected,
-                Letters::AsciiCase => character.eq_ignore_ascii_case(&expected),
-                Letters::AnyCase => {
-                    character.eq_ignore_ascii_case(&expected)
-                        || (character == 'ſ' && expected == 's')
-                }
-            };
-            equal.then_some(len + character.len_utf8())
-        })
-    }
-}
-
-/// Whether `count` is one a rule may demand.
-pub(super) fn is_countable(count: u32) -> bool {
-    count <= limits::PATTERN_COUNT
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::string::{String, ToString};
-
-    fn words(pattern: &str, text: &str) -> Vec<String> {
-        let pattern = Pattern::parse(pattern).expect("a known pattern");
-        let mut search = pattern.search(text);
-        let (mut at, mut found) = (0, Vec::new());
-        while at < text.len() {
-            let end = search.match_at(at);
-            let next =
-                end.unwrap_or_else(|| at + text[at..].chars().next().map_or(1, char::len_utf8));
-            found.push(text[at..next].to_string());
-            at = next;
-        }
-        found
-    }
-
-    // Expected splits below were made with Oniguruma, the engine these patterns were
-    // written for.
-    const CL100K: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-
-    #[test]
-    fn long_s_is_an_s_when_case_is_folded() {
-        assert_eq!(words(CL100K, "a'ſ b"), ["a", "'ſ", " b"]);
-    }
-
-    #[test]
-    fn the_last_space_belongs_to_the_word() {
-        assert_eq!(words(CL100K, "  \u{200b} z"), [" ", " \u{200b}", " z"]);
-        assert_eq!(
-            words(CL100K, "\u{2028}\u{2028}a"),
-            ["\u{2028}", "\u{2028}a"]
-        );
-    }
-
-    #[test]
-    fn separators_that_are_not_white_space_stay_together() {
-        assert_eq!(words(CL100K, "\x1c\x1d a"), ["\x1c\x1d", " a"]);
-    }
-
-    #[test]
-    fn digits_are_grouped_from_the_end() {
-        const GROUPS: &str = r"\d{1,3}(?=(?:\d{3})*\b)|\p{N}{1,3}";
-        assert_eq!(words(GROUPS, "1234567"), ["1", "234", "567"]);
-        assert_eq!(words(GROUPS, "12٣4"), ["1", "2٣4"]);
-        // A number that goes on as a word has no end to count from.
-        assert_eq!(words(GROUPS, "1234_5"), ["123", "4", "_", "5"]);
-        let text = "7".repeat(1 << 20);
-        assert_eq!(words(GROUPS, &text).len(), (1 << 20) / 3 + 1);
-        let text = ["7".repeat(1 << 20), "x".to_string()].concat();
-        assert_eq!(words(GROUPS, &text).len(), (1 << 20) / 3 + 2);
-    }
-
-    #[test]
-    fn a_run_may_stand_between_texts() {
-        const FRAMED: &str = r"<sentinel:[0-9]+>|IMGIMG[A-I]{1,4}Z";
-        assert_eq!(
-            words(FRAMED, "<sentinel:12>IMGIMGABZIMGIMGZ").len(),
-            2 + "IMGIMGZ".len()
-        );
-        assert_eq!(words(FRAMED, "<sentinel:>").len(), "<sentinel:>".len());
-        let text = ["<sentinel:", "7".repeat(1 << 20).as_str()].concat();
-        assert_eq!(words(FRAMED, &text).len(), text.len());
-        // Here the run might have to give characters back, or be searched from within.
-        for pattern in ["aa[a-z]+_", "_[a-z]+b", "ab[a-z]{2,}_"] {
-            assert!(Pattern::parse(pattern).is_none(), "{pattern}");
-        }
-    }
-
-    #[test]
-    fn words_of_a_phrase_have_single_spaces_between() {
-        const PHRASE: &str = r"[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\s";
-        assert_eq!(
-            words(PHRASE, "one two  three "),
-            ["one two", " ", " three", " "]
-        );
-        assert_eq!(
-            words(PHRASE, "e\u{301} e\u{301}\u{302}-x"),
-            ["e\u{301} e\u{301}\u{302}", "-x"]
-        );
-        let text = "a ".repeat(1 << 19);
-        assert_eq!(words(PHRASE, &text).len(), 2);
-        assert_eq!(words(PHRASE, &" ".repeat(1 << 20)).len(), 1 << 20);
-    }
-
-    #[test]
-    fn a_class_may_leave_characters_out() {
-        const LETTERS: &str = r"[\p{Han}]+|[\p{L}\p{M}&&[^\p{Han}]]+";
-        assert_eq!(
-            words(LETTERS, "ab漢字cかな々〇"),
-            ["ab", "漢字", "cかな", "々〇"]
-        );
-        for pattern in [
-            r"[^\p{L}&&[^\p{Han}]]",
-            r"[\p{L}&&\p{Han}]",
-            r"[\p{L}&&[\p{Han}]]",
-            r"[\p{L}&&[^\p{Lu}]]",
-            r"[\p{L}&&[^a]b]",
-        ] {
-            assert!(Pattern::parse(pattern).is_none(), "{pattern}");
-        }
-    }
-
-    #[test]
-    fn spaces_are_counted() {
-        const COUNTED: &str = r"\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1}|x";
-        let lengths = |spaces: usize, after: &str| -> Vec<usize> {
-            let text = [" ".repeat(spaces).as_str(), after].concat();
-            words(COUNTED, &text).iter().map(String::len).collect()
-        };
-        assert_eq!(lengths(17, ""), [8, 8, 1]);
-        assert_eq!(lengths(8, "x"), [4, 2, 1, 1, 1]);
-        assert_eq!(lengths(9, "x"), [8, 1, 1]);
-        assert_eq!(lengths(1 << 20, "x").len(), (1 << 17) + 4);
-    }
-
-    #[test]
-    fn fruitless_runs_are_searched_once() {
-        // Each place of the run is refused by the first rule and passed by the second: with
-        // a search from every place this would take hours.
-        let text = " ".repeat(1 << 20);
-        assert_eq!(words(r"\s*[\r\n]+|\s", &text).len(), 1 << 20);
-        let text = "A".repeat(1 << 20);
-        assert_eq!(words(r"[A-Z]*[a-z]+|[A-Z]", &text).len(), 1 << 20);
-        let text = [" ".repeat(1 << 20), "x".to_string()].concat();
-        assert_eq!(words(r"\s+$|\s|x", &text).len(), (1 << 20) + 1);
     }
 }

@@ -3,6 +3,7 @@
 use super::budget::TextBudget;
 use super::class;
 use super::expression::Expression;
+use super::expression_text;
 use super::pattern::Pattern;
 use alloc::string::String;
 use core::ops::Range;
@@ -38,12 +39,13 @@ const THOUSANDS: &str = r"(?=(\d{3})+(?!\d))";
 impl Matcher {
     /// What this expression looks for, or `None` if that cannot be said.
     pub(super) fn parse(regex: &str) -> Option<Matcher> {
-        match regex {
-            THOUSANDS => Some(Matcher::Thousands),
-            _ => match Pattern::parse(regex) {
-                Some(pattern) => Some(Matcher::Pattern(pattern)),
-                None => Expression::parse(regex).map(Matcher::Expression),
-            },
+        let node = expression_text::parsed(regex)?;
+        if node == expression_text::parsed(THOUSANDS)? {
+            return Some(Matcher::Thousands);
+        }
+        match Pattern::recognised(&node) {
+            Some(pattern) => Some(Matcher::Pattern(pattern)),
+            None => Expression::compiled(regex, &node).map(Matcher::Expression),
         }
     }
 }
@@ -239,38 +241,5 @@ impl Joiner<'_> {
         if let Some((range, _)) = self.held.take() {
             (self.piece)(range);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::vec::Vec;
-
-    #[test]
-    fn thousands_are_cut_whatever_the_behavior() {
-        let lengths = |behavior, text: &str| {
-            let matcher = Matcher::parse(THOUSANDS).expect("known");
-            let step = SplitStep {
-                behavior,
-                ..SplitStep::isolated(matcher)
-            };
-            let mut found = Vec::new();
-            let budget = TextBudget::for_text(text.len());
-            step.apply(text, &budget, &mut |word| found.push(word.len()));
-            found
-        };
-        for behavior in [
-            Behavior::Isolated,
-            Behavior::Removed,
-            Behavior::MergedWithPrevious,
-            Behavior::Contiguous,
-        ] {
-            assert_eq!(lengths(behavior, "1234567"), [1, 3, 3]);
-            assert_eq!(lengths(behavior, "x123 45y678"), [1, 7, 3]);
-            assert_eq!(lengths(behavior, "no number"), [9]);
-        }
-        let text = "7".repeat(1 << 20);
-        assert_eq!(lengths(Behavior::Isolated, &text).len(), (1 << 20) / 3 + 1);
     }
 }

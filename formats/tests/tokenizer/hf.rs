@@ -274,7 +274,10 @@ fn what_grows_or_searches_without_end_is_an_error() {
             "é",
         ),
         (split("(?:a+)+$"), "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab"),
-        (split("(?:a|a)*b"), "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac"),
+        (
+            split("(?:a|aa)*b"),
+            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac",
+        ),
         (
             split("(?:.*){12}x"),
             "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac",

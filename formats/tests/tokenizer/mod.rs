@@ -6,6 +6,7 @@ mod gguf;
 mod hf;
 mod offsets;
 mod parts;
+mod patterns;
 mod properties;
 mod seeds;
 mod slow;
