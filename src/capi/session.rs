@@ -1,4 +1,4 @@
-//! Sessions: rows in, outputs out, and what can be done to a sequence.
+//! Sessions: rows in, outputs out.
 
 use super::arguments::{
     Versioned, borrow, broken, enter_handle, free, hand_over, in_use, init, put, put_if, read,
@@ -7,7 +7,6 @@ use super::arguments::{
 use super::error::{CallError, Failure, Status, enter};
 use super::model::ModelHandle;
 use super::outputs::Outputs;
-use crate::error::RunError;
 use crate::exec::{Output, Row};
 use crate::graph::Role;
 use crate::session::{Session, SessionOptions};
@@ -452,83 +451,4 @@ pub unsafe extern "C" fn rillm_session_logits(
             put_if(count, found.count, "count")
         })
     }
-}
-
-/// Forgets a sequence.
-/// Threads: one at a time, others get RILLM_STATUS_BUSY.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn rillm_session_reset(
-    session: *const SessionHandle,
-    sequence: u32,
-    error: *mut CallError,
-) -> Status {
-    // SAFETY: the contract of this module.
-    unsafe { change(session, error, |session| session.reset(sequence)) }
-}
-
-/// Makes sequence `to` a copy of `from`, sharing its KV cache until one of them grows.
-/// Threads: one at a time, others get RILLM_STATUS_BUSY.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn rillm_session_fork(
-    session: *const SessionHandle,
-    from: u32,
-    to: u32,
-    error: *mut CallError,
-) -> Status {
-    // SAFETY: the contract of this module.
-    unsafe { change(session, error, |session| session.fork(from, to)) }
-}
-
-/// Shortens a sequence to `length` positions. A recurrent model goes back only to a checkpoint
-/// or to 0.
-/// Threads: one at a time, others get RILLM_STATUS_BUSY.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn rillm_session_rewind(
-    session: *const SessionHandle,
-    sequence: u32,
-    length: usize,
-    error: *mut CallError,
-) -> Status {
-    // SAFETY: the contract of this module.
-    unsafe { change(session, error, |session| session.rewind(sequence, length)) }
-}
-
-/// Saves a recurrent model's state, so that the sequence can be rewound to its present length;
-/// others need none.
-/// Threads: one at a time, others get RILLM_STATUS_BUSY.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn rillm_session_checkpoint(
-    session: *const SessionHandle,
-    sequence: u32,
-    error: *mut CallError,
-) -> Status {
-    // SAFETY: the contract of this module.
-    unsafe { change(session, error, |session| session.checkpoint(sequence)) }
-}
-
-/// Frees a sequence's checkpoints.
-/// Threads: one at a time, others get RILLM_STATUS_BUSY.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn rillm_session_forget_checkpoints(
-    session: *const SessionHandle,
-    sequence: u32,
-    error: *mut CallError,
-) -> Status {
-    // SAFETY: the contract of this module.
-    unsafe {
-        change(session, error, |session| {
-            session.forget_checkpoints(sequence)
-        })
-    }
-}
-
-/// # Safety
-/// The contract of this module.
-unsafe fn change(
-    session: *const SessionHandle,
-    error: *mut CallError,
-    to: impl FnOnce(&mut Session) -> Result<(), RunError>,
-) -> Status {
-    // SAFETY: the caller's.
-    unsafe { with_session(session, error, |inner| Ok(to(&mut inner.session)?)) }
 }

@@ -13,7 +13,7 @@ const OTHER_THINGS: &[(&str, &str)] = &[
     ("chat/named.rs", "mistral"),
     ("chat/named.rs", "phi3"),
     // The form of a vocabulary, and GGUF's name for another.
-    ("model.rs", "rwkv"),
+    ("model/vocabulary.rs", "rwkv"),
     ("weights/folder.rs", "rwkv"),
     ("weights/open.rs", "rwkv"),
     ("synthetic/vocabulary.rs", "llama"),
