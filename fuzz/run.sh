@@ -35,6 +35,7 @@ for target in "$@"; do
         -ignore_timeouts=1 -ignore_ooms=1 -timeout=20 -rss_limit_mb=2048 \
         -max_total_time="$seconds" $dictionary >"$log" 2>&1
     took=$(($(date +%s) - start))
+    [ "$took" -ge "$seconds" ] || tail -n 20 "$log" >&2
     last=$(grep -a '^#[0-9]*: cov:' "$log" | tail -1)
     runs=$(printf '%s' "$last" | sed -n 's/^#\([0-9]*\):.*/\1/p')
     edges=$(printf '%s' "$last" | sed -n 's/.*cov: \([0-9]*\).*/\1/p')
