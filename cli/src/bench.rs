@@ -163,6 +163,7 @@ pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
     context(tests.iter().map(|test| test.context()).max(), &model);
     // First of all, so that what is measured can be shown at once.
     let roofline = (!arguments.no_roofline).then(|| Roofline::measure(&model));
+    let roofline = roofline.transpose()?;
     let mut profiles = Profiles::default();
     let mut results = Results::new(arguments, &model, roofline, &tests);
     let measured = tests.iter().try_for_each(|&test| {

@@ -3,6 +3,7 @@
 mod state;
 
 use super::CliError;
+use super::roofline::written;
 use super::terminal::Out;
 use rillm::formats::manifest::DType;
 use rillm::internals::kernels::{Isa, KernelBench, Kernels, Pairing, PeakBench, Pointwise};
@@ -79,14 +80,13 @@ pub fn kernels() -> Result<(), CliError> {
 }
 
 /// What a core could do at best, to hold the others against.
-fn limits(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
+fn limits(tables: &Tables, out: &mut impl Write) -> Result<(), CliError> {
+    let bytes = written(4 * STREAMED, "give it more (ulimit -v)")?;
     writeln!(
         out,
         "| limit of a core | instruction set | read, GB/s | int8, GOP/s | f32, GFLOP/s |"
     )?;
     writeln!(out, "|:--|:--|--:|--:|--:|")?;
-    // Written, so that each page has memory of its own.
-    let bytes = vec![1u8; 4 * STREAMED];
     for table in &tables.0 {
         let peak = PeakBench::of(table.isa);
         let rate = |work: u64, seconds: f64| work as f64 / seconds / 1e9;

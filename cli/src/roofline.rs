@@ -1,7 +1,8 @@
 //! What this machine could do at best, measured in less than a second.
 
-use rillm::Model;
+use super::CliError;
 use rillm::internals::kernels::{Isa, PeakBench};
+use rillm::{Model, RunError};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -29,12 +30,14 @@ pub struct Roofline {
 
 impl Roofline {
     /// Measures with the instructions and threads that `model` uses.
-    pub fn measure(model: &Model) -> Roofline {
+    ///
+    /// # Errors
+    /// If the system refuses the memory that is read.
+    pub fn measure(model: &Model) -> Result<Roofline, CliError> {
         let isa = model.isa();
         let threads = model.threads();
         let peak = PeakBench::of(isa);
-        // Written, so that each page has memory of its own.
-        let bytes = vec![1u8; BYTES];
+        let bytes = written(BYTES, "--no-roofline does without")?;
         let each = BYTES / threads;
         let parts: Vec<&[u8]> = bytes.chunks(each).take(threads).collect();
         let fewer = match isa {
@@ -46,13 +49,13 @@ impl Roofline {
             let (time, threads) = together(threads, loop_);
             work * threads as f64 / time.as_secs_f64().max(1e-9)
         };
-        Roofline {
+        Ok(Roofline {
             read: rate(each as f64, &|worker| (peak.read)(parts[worker])),
             int8: rate((turns * peak.int8_operations) as f64, &|_| {
                 (peak.int8)(turns)
             }),
             f32: rate((turns * peak.f32_operations) as f64, &|_| (peak.f32)(turns)),
-        }
+        })
     }
 
     /// For `--json`.
@@ -63,6 +66,21 @@ impl Roofline {
             "f32_gflop_per_second": self.f32 / 1e9,
         })
     }
+}
+
+/// Bytes to be read, which were written so that each page has memory of its own.
+///
+/// # Errors
+/// If the system refuses them; `way_out` ends what is said then.
+pub fn written(len: usize, way_out: &str) -> Result<Vec<u8>, CliError> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len).map_err(|_| {
+        let mib = len >> 20;
+        let what = format!("cannot reserve {mib} MiB to measure memory with, {way_out}");
+        RunError::Input(what)
+    })?;
+    bytes.resize(len, 1);
+    Ok(bytes)
 }
 
 /// How long `work` takes on all threads that begin at once, at best, and how many those are: fewer

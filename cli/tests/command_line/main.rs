@@ -8,6 +8,8 @@ mod eval;
 mod habits;
 mod inspect;
 mod llama_cpp;
+#[cfg(target_os = "linux")]
+mod memory;
 #[cfg(unix)]
 mod places;
 mod prompt_cache;
