@@ -1,13 +1,19 @@
 //! Runs inputs in transformers' terms and hands over outputs in transformers' terms: how a
 //! model is compared with its authors' implementation.
 
+mod lists;
+
 use crate::error::RunError;
-use crate::exec::{Output, Row};
+use crate::exec::{Columns, Output, Row};
 use crate::graph::op::Emit;
 use crate::graph::{Counting, Graph, Op, Role, RowSpace, Segments};
 use crate::model::Model;
 use crate::session::{Session, SessionOptions};
+use lists::{choices_of, joined, matrix, same_shape, segments};
 use serde_json::Value as Json;
+
+/// What the scores of a question's tokens lose, which are no part of an answer.
+const NO_ANSWER: f32 = 1e6;
 
 /// How an input is cut into feeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +45,8 @@ pub struct EvalInput {
     choices: Option<usize>,
     /// How models with memories of earlier segments cut it.
     segments: Option<Vec<usize>>,
+    /// Whether sparse attention sees blocks at random.
+    random_attention: bool,
 }
 
 /// One output's name and extents.
@@ -71,6 +79,7 @@ const KEYS: &[&str] = &[
     "decoder_attention_mask",
     "global_attention_mask",
     "segment_lengths",
+    "random_attention",
 ];
 
 impl EvalInput {
@@ -135,11 +144,21 @@ impl EvalInput {
             )?),
             None => None,
         };
+        let random_attention = match object.get("random_attention") {
+            None => false,
+            Some(Json::Bool(random)) => *random,
+            Some(other) => {
+                let what =
+                    format!("key \"random_attention\": found {other}, expected a truth value");
+                return Err(RunError::Input(what));
+            }
+        };
         let input = EvalInput {
             input,
             decoder,
             choices,
             segments,
+            random_attention,
         };
         if input
             .decoder
@@ -150,6 +169,15 @@ impl EvalInput {
             return Err(RunError::Input(what.to_string()));
         }
         Ok(input)
+    }
+
+    /// Lets sparse attention see blocks at random, as where its authors' code trains.
+    #[must_use]
+    pub fn with_random_attention(self) -> EvalInput {
+        EvalInput {
+            random_attention: true,
+            ..self
+        }
     }
 
     /// The outputs that `model` will give for this input.
@@ -192,13 +220,14 @@ impl EvalInput {
     ) -> Result<(), RunError> {
         self.check(model, cut)?;
         let limits = model.limits();
-        let vocabulary = match model.graph(Role::Encode) {
-            Some(_) => limits.source_vocabulary,
-            None => limits.vocabulary,
+        let of_decoder = (limits.vocabulary, limits.positions);
+        let of_source = match model.graph(Role::Encode) {
+            Some(_) => (limits.source_vocabulary, limits.source_positions),
+            None => of_decoder,
         };
-        self.input.check("input_ids", model, vocabulary)?;
+        self.input.check("input_ids", model, of_source)?;
         if let Some(decoder) = &self.decoder {
-            decoder.check("decoder_input_ids", model, limits.vocabulary)?;
+            decoder.check("decoder_input_ids", model, of_decoder)?;
         }
         let read_again = self.read_again(model);
         let places = self.places(model)?;
@@ -217,6 +246,7 @@ impl EvalInput {
             batch: (batch.saturating_mul(step)).min(SessionOptions::default().batch),
             source,
             checkpoints: 0,
+            random_attention: self.random_attention,
             ..SessionOptions::default()
         };
         let mut session = Session::new(model, options)?;
@@ -233,18 +263,51 @@ impl EvalInput {
                 Some((index, at * output.values.len()))
             };
         if model.graph(Role::Encode).is_some() {
-            let rows: Vec<(Row, usize)> = self.input.rows(model.counting()).collect();
+            let mut rows: Vec<(Row, usize)> = self.input.rows(model.counting()).collect();
+            if model.decodes() && self.input.global.is_none() {
+                // The class leaves it to whoever writes texts with it.
+                rows.iter_mut()
+                    .for_each(|(row, _)| row.global = Some(false));
+            }
+            let questions = model.question_separator();
+            let questions = questions.map(|separator| self.input.questions(separator));
+            if let (Some(lengths), None) = (&questions, &self.input.token_types) {
+                for (row, column) in &mut rows {
+                    row.token_type = u32::from(*column >= lengths[row.sequence as usize]);
+                }
+            }
             let fed: Vec<Row> = rows.iter().map(|row| row.0).collect();
             let columns: Vec<u32> = rows.iter().map(|row| row.1 as u32).collect();
-            session.encode_padded(&fed, Some(&columns), &mut |output| {
-                if let Some((index, start)) = place(&output, &rows[output.row], self.input.width())
-                {
-                    sink(EvalRow {
-                        output: index,
-                        start,
-                        values: output.values,
-                    });
-                }
+            let width = self.input.width();
+            let columns = Columns {
+                of_rows: &columns,
+                width: u32::try_from(width).unwrap_or(u32::MAX),
+            };
+            session.encode_padded(&fed, Some(columns), &mut |output| {
+                let row = &rows[output.row];
+                let Some((index, start)) = place(&output, row, width) else {
+                    return;
+                };
+                let lengths = questions.as_ref();
+                let asks = lengths
+                    .is_some_and(|lengths| (1..lengths[row.0.sequence as usize]).contains(&row.1));
+                let hidden: Vec<f32>;
+                let values = match asks {
+                    true => {
+                        hidden = output
+                            .values
+                            .iter()
+                            .map(|value| value - NO_ANSWER)
+                            .collect();
+                        &hidden
+                    }
+                    false => output.values,
+                };
+                sink(EvalRow {
+                    output: index,
+                    start,
+                    values,
+                });
             })?;
         }
         if model.graph(Role::Decode).is_some() {
@@ -390,9 +453,20 @@ impl Ids {
         counts.into_iter().max().unwrap_or(0)
     }
 
+    /// How many columns each sequence's question takes, with the separator that ends it; the first
+    /// column, if none does.
+    fn questions(&self, separator: u32) -> Vec<usize> {
+        let end = |ids: &Vec<u32>| ids.iter().position(|&id| id == separator).unwrap_or(0);
+        self.ids.iter().map(|ids| end(ids) + 1).collect()
+    }
+
     /// That the model has these tokens and positions; `key` is what the user calls the ids.
-    fn check(&self, key: &str, model: &Model, vocabulary: u64) -> Result<(), RunError> {
-        let limits = model.limits();
+    fn check(
+        &self,
+        key: &str,
+        model: &Model,
+        (vocabulary, positions): (u64, u64),
+    ) -> Result<(), RunError> {
         self.check_positions(model.counting())?;
         for (row, column) in self.rows(model.counting()) {
             let (sequence, token) = (row.sequence, u64::from(row.token));
@@ -400,10 +474,9 @@ impl Ids {
                 format!(
                     "{key}[{sequence}][{column}] is {token}, expected a token below {vocabulary}"
                 )
-            } else if row.position >= limits.positions {
-                let limit = limits.positions;
+            } else if row.position >= positions {
                 format!(
-                    "{key}[{sequence}][{column}] is at position {}, the model has {limit} positions",
+                    "{key}[{sequence}][{column}] is at position {}, the model has {positions} positions",
                     row.position
                 )
             } else {
@@ -492,95 +565,4 @@ fn chooses(model: &Model) -> bool {
         emits(graph).map(space)
     });
     emits.any(|emit| emit == (true, RowSpace::Sequence))
-}
-
-/// The length of the first list of a list of lists of lists.
-fn choices_of(value: &Json) -> Option<usize> {
-    let first = value.as_array()?.first()?.as_array()?;
-    first.first()?.as_array().map(|_| first.len())
-}
-
-/// Lists of `choices` lists each, as one list of all of them.
-fn joined(key: &str, value: &Json, choices: usize) -> Result<Json, RunError> {
-    let lists = value.as_array().map_or(&[][..], Vec::as_slice);
-    let lists = lists.iter().map(|list| {
-        let list = list.as_array().filter(|list| list.len() == choices);
-        list.map(Vec::as_slice)
-    });
-    let lists: Option<Vec<&[Json]>> = lists.collect();
-    match lists {
-        Some(lists) => Ok(lists.concat().into()),
-        None => Err(RunError::Input(format!(
-            "key {key:?}: expected lists of {choices} lists each, as the first of input_ids"
-        ))),
-    }
-}
-
-/// A list of equally long lists of numbers; a flat list counts as one of them.
-fn matrix(key: &str, value: &Json) -> Result<Vec<Vec<u32>>, RunError> {
-    let bad = |what: String| RunError::Input(format!("key {key:?}: {what}"));
-    let Json::Array(outer) = value else {
-        return Err(bad("expected a list of lists of numbers".into()));
-    };
-    let number = |value: &Json| {
-        let number = value.as_u64().or_else(|| value.as_bool().map(u64::from));
-        number.and_then(|number| u32::try_from(number).ok())
-    };
-    let line = |values: &[Json]| -> Result<Vec<u32>, RunError> {
-        let numbers = values.iter().map(|value| {
-            number(value).ok_or_else(|| bad(format!("found {value}, expected a number from 0 on")))
-        });
-        numbers.collect()
-    };
-    let lines = if outer.iter().any(Json::is_array) {
-        let lines = outer.iter().map(|value| match value {
-            Json::Array(values) => line(values),
-            other => Err(bad(format!("found {other} among lists"))),
-        });
-        lines.collect::<Result<Vec<_>, _>>()?
-    } else {
-        vec![line(outer)?]
-    };
-    let width = lines.first().map_or(0, Vec::len);
-    if width == 0 {
-        return Err(bad("is empty".into()));
-    }
-    match lines.iter().position(|line| line.len() != width) {
-        Some(odd) => Err(bad(format!(
-            "row {odd} has {} numbers, row 0 has {width}: pad them and give attention_mask",
-            lines[odd].len()
-        ))),
-        None => Ok(lines),
-    }
-}
-
-/// Lengths that cut `width` positions.
-fn segments(lines: &[Vec<u32>], width: usize) -> Result<Vec<usize>, RunError> {
-    let bad = |what: String| Err(RunError::Input(format!("key \"segment_lengths\": {what}")));
-    let [lengths] = lines else {
-        return bad("expected one list, the same for all sequences".to_string());
-    };
-    if lengths.contains(&0) {
-        return bad("found 0, expected numbers from 1 on".to_string());
-    }
-    let sum: u64 = lengths.iter().copied().map(u64::from).sum();
-    if sum != width as u64 {
-        return bad(format!(
-            "they add up to {sum}, the input has {width} positions"
-        ));
-    }
-    Ok(lengths.iter().map(|&length| length as usize).collect())
-}
-
-fn same_shape(key: &str, found: &[Vec<u32>], expected: &[Vec<u32>]) -> Result<(), RunError> {
-    let shape = |of: &[Vec<u32>]| (of.len(), of.first().map_or(0, Vec::len));
-    if shape(found) == shape(expected) {
-        return Ok(());
-    }
-    let what = format!(
-        "key {key:?} has shape {:?}, expected {:?}",
-        shape(found),
-        shape(expected)
-    );
-    Err(RunError::Input(what))
 }

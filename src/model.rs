@@ -105,6 +105,8 @@ pub struct Limits {
     pub source_vocabulary: u64,
     /// Positions are below this.
     pub positions: u64,
+    /// Positions of an encoder's rows are below it.
+    pub source_positions: u64,
     /// Token types are below this.
     pub token_types: u64,
 }
@@ -321,6 +323,11 @@ impl Model {
     #[doc(hidden)]
     pub fn global_rows(&self) -> Option<GlobalRows> {
         self.inner.wiring.global_rows
+    }
+
+    /// The token that ends a question, if the model tells the tokens of one by it.
+    pub(crate) fn question_separator(&self) -> Option<u32> {
+        self.inner.wiring.question_separator
     }
 
     /// What of its files could not be read and is done without, and what that means: a line each.

@@ -18,7 +18,7 @@ pub use snapshot::SnapshotError;
 use crate::arena::Arena;
 use crate::error::RunError;
 use crate::exec::{
-    Batch, Output, Profile, Row, Run, Sink, crew_for, execute, first_fault, is_sound,
+    Batch, Columns, Output, Profile, Row, Run, Sink, crew_for, execute, first_fault, is_sound,
 };
 use crate::graph::Role;
 use crate::model::Model;
@@ -160,6 +160,9 @@ impl Session {
             options,
             plans,
         };
+        if options.random_attention {
+            session.rows.random_blocks = Some(sparse::random_blocks(model)?);
+        }
         session.fill_tables()?;
         Ok(session)
     }
@@ -214,7 +217,8 @@ impl Session {
                 self.model.architecture().title
             )));
         }
-        self.check_rows(rows, self.model.limits().vocabulary)?;
+        let limits = self.model.limits();
+        self.check_rows(rows, (limits.vocabulary, limits.positions))?;
         self.counts.fill(0);
         for row in rows {
             self.counts[row.sequence as usize] += 1;
@@ -302,7 +306,7 @@ impl Session {
     pub fn encode_padded(
         &mut self,
         rows: &[Row],
-        columns: Option<&[u32]>,
+        columns: Option<Columns<'_>>,
         sink: &mut Sink<'_>,
     ) -> Result<(), RunError> {
         if self.plans.encode.is_none() {
@@ -311,7 +315,8 @@ impl Session {
                 self.model.architecture().title
             )));
         }
-        self.check_rows(rows, self.model.limits().source_vocabulary)?;
+        let limits = self.model.limits();
+        self.check_rows(rows, (limits.source_vocabulary, limits.source_positions))?;
         let whole = |index: usize| index == 0 || rows[index - 1].sequence != rows[index].sequence;
         self.counts.fill(0);
         for (index, row) in rows.iter().enumerate() {
@@ -475,7 +480,11 @@ impl Session {
         }
     }
 
-    fn check_rows(&self, rows: &[Row], vocabulary: u64) -> Result<(), RunError> {
+    fn check_rows(
+        &self,
+        rows: &[Row],
+        (vocabulary, positions): (u64, u64),
+    ) -> Result<(), RunError> {
         let limits = self.model.limits();
         let may_be_global = self.model.global_rows().is_some();
         for (index, row) in rows.iter().enumerate() {
@@ -486,7 +495,7 @@ impl Session {
             }
             let facts = [
                 ("token", u64::from(row.token), vocabulary),
-                ("position", row.position, limits.positions),
+                ("position", row.position, positions),
                 ("token type", u64::from(row.token_type), limits.token_types),
                 (
                     "sequence",

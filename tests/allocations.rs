@@ -81,13 +81,14 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// One fixture of every family.
-const FAMILIES: [&str; 21] = [
+const FAMILIES: [&str; 22] = [
     "gpt2",
     "llama",
     "mistral",
     "mixtral",
     "bert",
     "longformer",
+    "big_bird",
     "t5",
     "mamba",
     "mamba2",

@@ -4,7 +4,7 @@ use super::input::{LONGEST, file_bytes};
 use super::interrupt::{self, Unfinished};
 use super::progress::Progress;
 use super::{CliError, ModelArguments, output};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use rillm::formats::manifest::{DType, Shape};
 use rillm::formats::safetensors::write::{TensorSpec, header};
 use rillm::internals::eval::{Cut, EvalInput, EvalRow, OutputShape};
@@ -19,7 +19,8 @@ pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
     /// JSON with transformers' names: input_ids, attention_mask, token_type_ids, position_ids,
-    /// global_attention_mask, decoder_input_ids, decoder_attention_mask; and segment_lengths
+    /// global_attention_mask, decoder_input_ids, decoder_attention_mask; and segment_lengths,
+    /// random_attention
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
     /// Where the outputs go, as float32 safetensors; zeros at masked positions
@@ -31,6 +32,17 @@ pub struct Arguments {
     /// Feed this many positions at a time: segments, for models with a segment memory
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch: Option<u32>,
+    /// Which blocks BigBird's rows see beside their own: those of evaluation, or random ones as in
+    /// training
+    #[arg(long, value_name = "PLAN", value_enum, default_value_t = BlockPlan::Eval)]
+    bigbird_plan: BlockPlan,
+}
+
+/// Which blocks stand in for random ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum BlockPlan {
+    Eval,
+    Random,
 }
 
 pub fn eval(arguments: &Arguments) -> Result<(), CliError> {
@@ -38,6 +50,10 @@ pub fn eval(arguments: &Arguments) -> Result<(), CliError> {
     let json = file_bytes(&arguments.input, LONGEST)?;
     let input =
         EvalInput::parse(&json).map_err(|error| file_error(&arguments.input, error.to_string()))?;
+    let input = match arguments.bigbird_plan {
+        BlockPlan::Eval => input,
+        BlockPlan::Random => input.with_random_attention(),
+    };
     let path = &arguments.output;
     if let Some(read) = [&arguments.input, arguments.model.path()]
         .into_iter()

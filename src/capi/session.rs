@@ -147,6 +147,7 @@ pub(super) unsafe fn session_options(
         batch: given.batch,
         source: given.source,
         checkpoints: given.checkpoints,
+        ..SessionOptions::new()
     })
 }
 

@@ -1,6 +1,7 @@
 //! Softmax attention: the KV cache, an encoder's keys and those of the run go through one loop over
 //! pages of keys.
 
+mod blocks;
 mod rows;
 mod scratch;
 
@@ -333,7 +334,7 @@ impl<'a> Queries<'a> {
             let seen = |row: usize| seen(row).saturating_sub(index * PAGE).min(page.count);
             let window = match attention.mask {
                 Mask::Causal { window } => window,
-                Mask::Bidirectional | Mask::Local { .. } => None,
+                Mask::Bidirectional | Mask::Local { .. } | Mask::Blocks(_) => None,
             };
             let hide = |row: usize, shades: &mut [f32]| {
                 shades[seen(row)..].fill(f32::NEG_INFINITY);
@@ -465,7 +466,10 @@ impl About<'_> {
             Mask::Causal {
                 window: Some(window),
             } => positions.iter().any(|at| here.saturating_sub(*at) < window),
-            Mask::Causal { window: None } | Mask::Bidirectional | Mask::Local { .. } => true,
+            Mask::Causal { window: None }
+            | Mask::Bidirectional
+            | Mask::Local { .. }
+            | Mask::Blocks(_) => true,
         }
     }
 

@@ -13,6 +13,7 @@ mod linear_attention;
 mod output;
 mod product;
 mod profile;
+mod random_blocks;
 mod rope;
 mod rows;
 mod run;
@@ -27,7 +28,8 @@ pub use experts::{limit_groups, route};
 pub use linear_attention::{ADDED, DecayedRow, Held, grow};
 pub use output::adaptive_softmax;
 pub use profile::{Event, Profile};
-pub use rows::{Batch, Row, Stand};
+pub use random_blocks::RandomBlocks;
+pub use rows::{Batch, Columns, Row, Stand};
 pub use run::{Output, Run, Sink};
 
 use crate::graph::{Activation, RowSpace};

@@ -1,5 +1,6 @@
 //! The rows of one run, as the steps see them.
 
+use super::random_blocks::RandomBlocks;
 use crate::reserve::{OutOfMemory, filled, list};
 use crate::state::{State, StateError};
 
@@ -31,6 +32,8 @@ pub struct SequenceRows {
     pub first: usize,
     /// How many.
     pub len: usize,
+    /// Columns of its sequence, padding counted.
+    pub width: u32,
     /// Where those that are global begin, in [`Batch::globals`].
     pub first_global: usize,
     /// How many are.
@@ -44,6 +47,15 @@ pub struct Stand {
     pub column: u32,
     /// Whether it is global.
     pub is_global: bool,
+}
+
+/// Where the rows of a padded input stand.
+#[derive(Clone, Copy, Debug)]
+pub struct Columns<'a> {
+    /// Each row's; they go up within a sequence.
+    pub of_rows: &'a [u32],
+    /// How many there are.
+    pub width: u32,
 }
 
 /// What a step reads about a row beside [`Row`].
@@ -78,6 +90,8 @@ pub struct Batch {
     pub selected: Vec<u32>,
     /// Rows that are global.
     pub globals: Vec<u32>,
+    /// The random blocks of sparse attention, if a session wants them drawn.
+    pub random_blocks: Option<RandomBlocks>,
     /// Longest length (largest position + 1) after the feed that this run is a part of.
     pub length: u64,
     /// Index, in the feed, of the run's first row.
@@ -94,6 +108,7 @@ impl Batch {
             groups: list(rows)?,
             selected: list(rows)?,
             globals: list(rows)?,
+            random_blocks: None,
             length: 0,
             first: 0,
             counts: filled(0, sequences)?,
@@ -140,6 +155,13 @@ impl Batch {
         self.push(row, stand, (number, 0), (0, 0));
     }
 
+    /// Says how many columns the padded sequence has whose rows were pushed last.
+    pub fn pad_to(&mut self, width: u32) {
+        if let Some(group) = self.groups.last_mut() {
+            group.width = group.width.max(width);
+        }
+    }
+
     /// The number of the next row of an encoder's run, if it is one of this sequence.
     fn source_number(&self, sequence: u32) -> usize {
         match self.groups.last() {
@@ -167,10 +189,12 @@ impl Batch {
                 sequence: row.sequence,
                 first: index,
                 len: 1,
+                width: 0,
                 first_global: self.globals.len(),
                 globals: 0,
             }),
         }
+        self.pad_to(column.saturating_add(1));
         if let Some(group) = self.groups.last_mut().filter(|_| is_global) {
             self.globals.push(index as u32);
             group.globals += 1;

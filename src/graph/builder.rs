@@ -271,6 +271,8 @@ pub struct Wiring {
     pub segments: Option<Segments>,
     /// Which rows are global where nobody says, if some may be.
     pub global_rows: Option<GlobalRows>,
+    /// The token that ends a question, if the model tells the tokens of one by it.
+    pub question_separator: Option<u32>,
     /// The first layer of those that the files hold and no graph runs, if there are any.
     pub layers_left_out: Option<usize>,
     /// Hyperparameters that the class of a folder takes for granted, by canonical name.
@@ -339,6 +341,12 @@ impl<'a> Builder<'a> {
     /// Says that rows may be global, and which are where nobody says.
     pub fn global_rows(&self, usual: GlobalRows) {
         self.wiring.borrow_mut().global_rows = Some(usual);
+    }
+
+    /// Says that tokens up to the first such one are a question: of the first type, as those behind are
+    /// of the second, where nobody says, and no part of an answer.
+    pub fn ends_questions(&self, separator: u32) {
+        self.wiring.borrow_mut().question_separator = Some(separator);
     }
 
     /// Says that layers from this one on are there for another purpose and are left out.

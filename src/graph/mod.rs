@@ -39,7 +39,7 @@ pub use op::{
 pub use rope::{Divisors, Rope};
 pub use second_reading::{SecondReading, Shift};
 pub use segments::{HiddenMemory, MemorySource, SegmentMemory, SegmentRange, Segments, TableRows};
-pub use sparse::GlobalRows;
+pub use sparse::{BlockSparse, GlobalRows};
 pub use state::{
     CachedValues, ConvState, CrossCache, KvCache, MeansState, Piece, SCAN_CHANNELS, ScanState,
     SessionTable, StateId, StateKind,

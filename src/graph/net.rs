@@ -406,7 +406,7 @@ impl Net<'_, '_> {
         }
         let sparse = match attention.mask {
             Mask::Causal { .. } | Mask::Bidirectional => false,
-            Mask::Local { .. } => true,
+            Mask::Local { .. } | Mask::Blocks(_) => true,
         };
         assert!(
             !sparse || attention.keys == Keys::Rows,

@@ -1,4 +1,4 @@
-//! Sparse attention: which rows are global (Beltagy et al. 2020).
+//! Sparse attention: which rows are global (Beltagy et al. 2020), and blocks (Zaheer et al. 2020).
 
 use std::ops::Range;
 
@@ -13,6 +13,27 @@ pub enum GlobalRows {
     BeforeSeparator(u32),
     /// Those behind the second of three separators: an answer that may be chosen.
     AfterSeparators(u32),
+}
+
+/// Attention among blocks of columns (Zaheer et al. 2020, section 2): those of the first and the last
+/// block see all and are seen by all; the others see their own block, its neighbours, and some at
+/// random.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockSparse {
+    /// Columns of a block.
+    pub columns: u32,
+    /// How many blocks each sees at random.
+    pub random: u32,
+    /// The layer's number, of which they are drawn.
+    pub layer: u32,
+}
+
+impl BlockSparse {
+    /// The blocks of a sequence so many columns wide; `None` of one so short that all see all.
+    pub fn blocks(self, width: u32) -> Option<u32> {
+        let least = (2 * u64::from(self.random) + 5) * u64::from(self.columns);
+        (u64::from(width) > least).then(|| width.div_ceil(self.columns))
+    }
 }
 
 /// Separators of a pair of texts: one behind the first, one before and one behind the second.

@@ -221,6 +221,7 @@ pub(super) fn limits(wiring: &Wiring) -> Limits {
         vocabulary: u64::MAX,
         source_vocabulary: u64::MAX,
         positions: u64::MAX,
+        source_positions: u64::MAX,
         token_types: u64::MAX,
     };
     let mut clusters = 0;
@@ -230,13 +231,17 @@ pub(super) fn limits(wiring: &Wiring) -> Limits {
         if let Op::Embed(embed) = &node.op {
             let (table, index) = (embed.table, embed.index);
             let rows = table.rows as u64;
+            let positions = match role {
+                Role::Encode => &mut limits.source_positions,
+                _ => &mut limits.positions,
+            };
             let (limit, rows) = match index {
                 Index::Token if role == Role::Encode => (&mut limits.source_vocabulary, rows),
                 Index::Token => (&mut limits.vocabulary, rows),
-                Index::Position => (&mut limits.positions, rows),
+                Index::Position => (positions, rows),
                 Index::PositionPast(padding) => {
                     let before = u64::from(padding) + 1;
-                    (&mut limits.positions, rows.saturating_sub(before))
+                    (positions, rows.saturating_sub(before))
                 }
                 Index::TokenType => (&mut limits.token_types, rows),
                 // Each table has its share of the tokens.
@@ -251,6 +256,7 @@ pub(super) fn limits(wiring: &Wiring) -> Limits {
     }
     if wiring.graphs.iter().all(|graph| graph.role == Role::Encode) {
         limits.vocabulary = limits.source_vocabulary;
+        limits.positions = limits.source_positions;
     }
     limits
 }

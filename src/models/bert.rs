@@ -131,16 +131,13 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         sequence: POOLED,
         choice: POOLED,
     };
-    // Whether the second sentence follows the first.
-    let follows = || net.linear(POOLED.hidden(&net, x)?, "sentence_order", 2);
     let ranks = ["cls.weight", "cls.output.weight"];
     match config.class() {
         None if ranks.iter().any(|name| model.has(name)) => net.emit(ranked(&net, x)?, "logits"),
-        Some("BertForPreTraining") => {
-            net.emit(heads.masked_tokens(&net, x)?, "prediction_logits");
-            net.emit(follows()?, "seq_relationship_logits");
+        Some("BertForPreTraining") => heads.emit_pretraining(&net, x)?,
+        Some("BertForNextSentencePrediction") => {
+            net.emit(task_heads::follows(&net, x)?, "logits");
         }
-        Some("BertForNextSentencePrediction") => net.emit(follows()?, "logits"),
         _ => heads.emit(&net, x)?,
     }
     net.finish();
@@ -241,8 +238,19 @@ impl PostNormLayers {
         x: Value,
         layer: &str,
     ) -> Result<Value, BuildError> {
+        self.masked_layer(net, x, layer, Mask::Bidirectional)
+    }
+
+    /// The same through a mask.
+    pub(super) fn masked_layer(
+        &self,
+        net: &Net<'_, '_>,
+        x: Value,
+        layer: &str,
+        mask: Mask,
+    ) -> Result<Value, BuildError> {
         let [q, k, v] = projections(net, x, layer, self.heads)?;
-        let a = net.attention(q, Some((k, v)), self.attention(Mask::Bidirectional));
+        let a = net.attention(q, Some((k, v)), self.attention(mask));
         self.behind_attention(net, [x, a], layer)
     }
 

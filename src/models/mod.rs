@@ -7,6 +7,7 @@ mod arcee;
 mod bart;
 mod bart_tables;
 mod bert;
+mod big_bird;
 mod blenderbot;
 mod bloom;
 mod cohere;
@@ -263,6 +264,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     distilbert::ARCHITECTURE,
     electra::ARCHITECTURE,
     longformer::ARCHITECTURE,
+    big_bird::ARCHITECTURE,
     modernbert::ARCHITECTURE,
     nomic_bert::ARCHITECTURE,
     eurobert::ARCHITECTURE,

@@ -69,6 +69,13 @@ impl TaskHeads {
         Ok(())
     }
 
+    /// Emits masked tokens, and whether the second sentence follows the first.
+    pub(super) fn emit_pretraining(&self, net: &Net<'_, '_>, x: Value) -> Result<(), BuildError> {
+        net.emit(self.masked_tokens(net, x)?, "prediction_logits");
+        net.emit(follows(net, x)?, "seq_relationship_logits");
+        Ok(())
+    }
+
     /// E LN(f(W x)) + b, where E is the embedding unless there is a head of its own.
     pub(super) fn masked_tokens(&self, net: &Net<'_, '_>, x: Value) -> Result<Value, BuildError> {
         let (function, eps) = self.masked;
@@ -115,6 +122,11 @@ pub(super) fn unknown_task(config: &Config<'_>, classes: &[&str]) -> BuildError 
         "{begin}Model, or {begin}For and MaskedLM, SequenceClassification, \
          TokenClassification, QuestionAnswering or MultipleChoice"
     ))
+}
+
+/// Whether the second sentence follows the first.
+pub(super) fn follows(net: &Net<'_, '_>, x: Value) -> Result<Value, BuildError> {
+    net.linear(POOLED.hidden(net, x)?, "sentence_order", 2)
 }
 
 /// Hands over where an answer starts and where it ends.

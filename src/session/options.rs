@@ -28,6 +28,9 @@ pub struct SessionOptions {
     pub checkpoints: usize,
     /// The type in which the KV cache holds keys and values.
     pub kv_type: KvType,
+    /// Whether sparse attention sees blocks at random, as where its authors' code trains; without,
+    /// the first block stands for each of them, as where that does not.
+    pub random_attention: bool,
 }
 
 setters! {
@@ -38,6 +41,7 @@ setters! {
         source: usize,
         checkpoints: usize,
         kv_type: KvType,
+        random_attention: bool,
     }
 }
 
@@ -57,6 +61,7 @@ impl SessionOptions {
             source: 512,
             checkpoints: 1,
             kv_type: KvType::F32,
+            random_attention: false,
         }
     }
 
@@ -71,6 +76,7 @@ impl SessionOptions {
             source,
             checkpoints,
             kv_type,
+            random_attention: _,
         } = self;
         // The planner and the state keep tables of rows and sequences: what is above these
         // bounds is a mistake, and must not cost memory before it is refused.

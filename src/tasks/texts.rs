@@ -9,7 +9,12 @@ use std::ops::Range;
 /// The most tokens that a model takes, those around a text among them: what its positions, its
 /// training and its tokenizer allow.
 pub(super) fn max_length(model: &Model) -> usize {
-    let positions = usize::try_from(model.limits().positions).ok();
+    let limits = model.limits();
+    let positions = match model.encodes() {
+        true => limits.source_positions,
+        false => limits.positions,
+    };
+    let positions = usize::try_from(positions).ok();
     let metadata = &model.manifest().metadata;
     let in_gguf = metadata.u64("tokenizer.rillm.model_max_length");
     let said = model.tokenizer_files().model_max_length().map(u64::from);

@@ -36,7 +36,7 @@ fn encode(session: &mut Session, rows: &[Row]) -> Vec<Vec<f32>> {
 
 #[test]
 fn a_text_is_the_same_beside_others() {
-    for name in ["longformer", "roberta"] {
+    for name in ["longformer", "roberta", "big_bird"] {
         let texts = texts(name == "longformer");
         let all: Vec<Row> = texts.iter().flatten().copied().collect();
         let mut alone: Option<Vec<Vec<f32>>> = None;
@@ -54,6 +54,25 @@ fn a_text_is_the_same_beside_others() {
             same_bits(&format!("{name}, {threads} threads"), &together, alone);
         }
     }
+}
+
+#[test]
+fn random_attention_is_for_models_that_have_it() {
+    let random = SessionOptions::default().random_attention(true);
+    let said = Session::new(&open("longformer").model, random).unwrap_err();
+    let said = said.to_string();
+    assert!(said.contains("Longformer has none"), "{said}");
+    let opened = open("big_bird");
+    let rows: Vec<Row> = (0..60)
+        .map(|at| Row {
+            token: 3 + at % 30,
+            position: at.into(),
+            ..Row::default()
+        })
+        .collect();
+    let outputs = [SessionOptions::default(), random]
+        .map(|options| encode(&mut opened.session(options), &rows));
+    assert_ne!(outputs[0], outputs[1]);
 }
 
 #[test]

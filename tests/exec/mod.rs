@@ -3,3 +3,4 @@
 mod experts;
 mod linear_attention;
 mod output;
+mod random_blocks;

@@ -24,6 +24,7 @@ const KINDS: &[&str] = &[
     "bert_masked_lm",
     "bert_question",
     "bert_sequence",
+    "big_bird_question",
     "gla_shared",
     "gpt2",
     "linear_transformer",

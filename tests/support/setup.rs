@@ -275,7 +275,7 @@ pub fn alone(case: &Case, sequence: usize) -> Value {
     let object = case.input.as_object().expect("an object of lists");
     let one = |(key, rows): (&String, &Value)| match key.as_str() {
         // The same for all.
-        "segment_lengths" => (key.clone(), rows.clone()),
+        "segment_lengths" | "random_attention" => (key.clone(), rows.clone()),
         _ => (key.clone(), Value::from(vec![rows[sequence].clone()])),
     };
     Value::Object(object.iter().map(one).collect())

@@ -57,6 +57,9 @@ impl Gguf {
             metadata: metadata(name, table, &config.metadata),
             tensors: tensors(fixture, table),
         };
+        for name in stated["left_out"].as_array().into_iter().flatten() {
+            gguf.tensors.remove(name.as_str().expect("a name"));
+        }
         match stated["rows"].as_str() {
             None => {}
             Some("paired") => gguf.pair_neighbours(),

@@ -310,6 +310,9 @@ fn describe(model: &Model, graph: &Graph, node: &Node) -> (String, String) {
                 } => format!("window {window}"),
                 Mask::Bidirectional => "both ways".to_string(),
                 Mask::Local { radius } => format!("{radius} both ways"),
+                Mask::Blocks(sparse) => {
+                    format!("blocks of {}, {} random", sparse.columns, sparse.random)
+                }
             };
             let position = match &attention.position {
                 PositionScheme::None => "",

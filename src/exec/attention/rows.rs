@@ -14,17 +14,17 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Room for a page of keys or values.
-type PageRoom = [MaybeUninit<f32>; LONGEST_HEAD * PAGE];
+pub(super) type PageRoom = [MaybeUninit<f32>; LONGEST_HEAD * PAGE];
 
 /// The column of a key that is seen otherwise: far from all others.
 const ELSEWHERE: u32 = u32::MAX;
 
 /// One head of the run's keys and values.
 #[derive(Clone, Copy)]
-struct Head {
+pub(super) struct Head {
     k: Value,
     v: Value,
-    number: usize,
+    pub(super) number: usize,
 }
 
 impl Queries<'_> {
@@ -42,6 +42,7 @@ impl Queries<'_> {
                     self.over_globals(rows.clone(), group, head);
                     self.over_window(rows, group, head, radius);
                 }
+                Mask::Blocks(sparse) => self.over_blocks(rows, group, head, sparse),
             }
         }
     }
@@ -61,7 +62,7 @@ impl Queries<'_> {
     /// Rows see all of `keys`, which stand together in the run.
     // Kept apart, as what is below, so that the others' frames have no room for such pages.
     #[inline(never)]
-    fn over_run(&mut self, rows: Range<usize>, keys: Range<usize>, head: Head) {
+    pub(super) fn over_run(&mut self, rows: Range<usize>, keys: Range<usize>, head: Head) {
         let mut room: PageRoom = [const { MaybeUninit::uninit() }; LONGEST_HEAD * PAGE];
         let cx = self.about.cx;
         for start in keys.clone().step_by(PAGE) {
@@ -170,7 +171,12 @@ impl Queries<'_> {
 
 impl About<'_> {
     /// A page of keys that stand together in the run.
-    fn page<'r>(&self, head: Head, rows: Range<usize>, room: &'r mut PageRoom) -> Page<'r> {
+    pub(super) fn page<'r>(
+        &self,
+        head: Head,
+        rows: Range<usize>,
+        room: &'r mut PageRoom,
+    ) -> Page<'r> {
         let cx = self.cx;
         let dim = self.attention.head_dim;
         let stride = |value: Value| cx.stride(value) / size_of::<f32>();

@@ -5,7 +5,7 @@
 
 use super::{Facts, Lower, Operation, Reach, Work, operands};
 use crate::graph::state::{CrossCache, KvCache, Piece, Reads, Writes};
-use crate::graph::{Pairing, Rope, Value, Vector};
+use crate::graph::{BlockSparse, Pairing, Rope, Value, Vector};
 use std::sync::Arc;
 
 /// Which keys a query may see.
@@ -23,6 +23,8 @@ pub enum Mask {
         /// How many.
         radius: u32,
     },
+    /// Rows of some blocks of its sequence.
+    Blocks(BlockSparse),
 }
 
 impl Mask {
