@@ -342,12 +342,16 @@ pub fn is_tied(model: &Builder<'_>) -> Result<bool, BuildError> {
 /// Logits: x Wᵀ + b, where W is `output.weight` or, if tied, `token_embd.weight`, and b is
 /// `output.bias` if there is one. Normalising x is the caller's.
 pub fn head(net: &Net<'_, '_>, x: Value) -> Result<Value, BuildError> {
+    head_like(net, x, "token_embd.weight")
+}
+
+/// The same of another embedding.
+pub fn head_like(net: &Net<'_, '_>, x: Value, embedding: &str) -> Result<Value, BuildError> {
     let model = net.builder;
-    let vocabulary = model.rows("token_embd.weight")?;
-    let name = if is_tied(model)? {
-        "token_embd.weight"
-    } else {
-        "output.weight"
+    let vocabulary = model.rows(embedding)?;
+    let name = match is_tied(model)? {
+        true => embedding,
+        false => "output.weight",
     };
     let weight = model.matrix(name, vocabulary, net.width(x))?;
     let bias = model.optional_vector("output.bias", &[vocabulary])?;

@@ -3,7 +3,7 @@
 
 use super::bart_tables::{KEYS, NAMES, SETTLED_LIKE_BART, SETTLED_LIKE_MBART, converted};
 use super::encoder_decoder::{
-    Arrangement, ClassDefaults, EmbeddingNorm, NormPlace, Positions, build,
+    Arrangement, ClassDefaults, EmbeddingNorm, NormPlace, Positions, SEES_ALL, build,
 };
 use super::{Architecture, Conversion, DECODER, Family};
 use crate::graph::blocks::head;
@@ -14,6 +14,7 @@ const BART_ARRANGEMENT: Arrangement = Arrangement {
     // Of fairseq's dictionary, positions of padding and what stands before it.
     positions: Positions::Learned(2),
     embedding_norm: EmbeddingNorm::WithPositions,
+    encoder_mask: SEES_ALL,
     usual: ClassDefaults {
         activation: "gelu",
         scales_embedding: false,

@@ -1,8 +1,9 @@
-//! Blenderbot (Roller et al. 2021).
+//! Blenderbot (Roller et al. 2021), and its small sibling, whose norms come after each sum.
 
-use super::bart_tables::{KEYS, NAMES, SETTLED_LIKE_PEGASUS, converted};
+use super::bart_tables::{KEYS, NAMES, SETTLED_LIKE_BART, SETTLED_LIKE_PEGASUS, converted};
 use super::encoder_decoder::{
-    Arrangement, ClassDefaults, EmbeddingNorm, NormPlace, Positions, build, written_logits,
+    Arrangement, ClassDefaults, EmbeddingNorm, NormPlace, Positions, SEES_ALL, build,
+    written_logits,
 };
 use super::{Architecture, Conversion, DECODER, Family};
 
@@ -10,6 +11,7 @@ const ARRANGEMENT: Arrangement = Arrangement {
     norms: NormPlace::First,
     positions: Positions::Learned(0),
     embedding_norm: EmbeddingNorm::None,
+    encoder_mask: SEES_ALL,
     usual: ClassDefaults {
         activation: "gelu",
         scales_embedding: false,
@@ -18,6 +20,12 @@ const ARRANGEMENT: Arrangement = Arrangement {
         last: Some(2),
         end: 2,
     },
+};
+
+const SMALL_ARRANGEMENT: Arrangement = Arrangement {
+    norms: NormPlace::Last,
+    embedding_norm: EmbeddingNorm::WithPositionsOrBefore,
+    ..ARRANGEMENT
 };
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -39,4 +47,17 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         })
     },
     ..DECODER
+};
+
+pub(super) const SMALL: Architecture = Architecture {
+    title: "Blenderbot Small",
+    gguf: &["blenderbot-small"],
+    hugging_face: &["blenderbot-small"],
+    settled: SETTLED_LIKE_BART,
+    build: |model| {
+        build(model, &SMALL_ARRANGEMENT, |net, x| {
+            written_logits(net, x, "BlenderbotSmall")
+        })
+    },
+    ..ARCHITECTURE
 };

@@ -2,10 +2,11 @@
 //! as BART (Lewis et al. 2020) and what descends from it arrange them.
 
 use super::GgufKeys;
-use crate::graph::blocks::{Heads, activation, embedding, head, mlp};
+use super::longformer::global_projections;
+use crate::graph::blocks::{Heads, activation, head_like, mlp};
 use crate::graph::{
-    Attention, BuildError, Builder, Counting, CrossCache, Forced, Index, Keys, KvCache, Mask, Net,
-    Piece, Pointwise, PositionScheme, Role, RowOrder, SinusoidFrequencies, Value,
+    Attention, BuildError, Builder, Config, Counting, CrossCache, Forced, Index, Keys, KvCache,
+    Mask, Net, Piece, Pointwise, PositionScheme, Role, RowOrder, SinusoidFrequencies, Value,
 };
 use rillm_formats::manifest::{Container, Metadata, MetadataValue};
 
@@ -17,9 +18,15 @@ pub(super) struct Arrangement {
     pub positions: Positions,
     /// Which sum is normalised before the first layer.
     pub embedding_norm: EmbeddingNorm,
+    /// What the rows of an encoder's layer see, of so many layers.
+    pub encoder_mask: fn(&Config<'_>, usize, usize) -> Result<Mask, BuildError>,
     /// What its class takes for granted.
     pub usual: ClassDefaults,
 }
+
+/// Rows of the encoder see all.
+pub(super) const SEES_ALL: fn(&Config<'_>, usize, usize) -> Result<Mask, BuildError> =
+    |_, _, _| Ok(Mask::Bidirectional);
 
 /// Where a layer's norms stand.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,6 +55,8 @@ pub(super) enum Positions {
 pub(super) enum EmbeddingNorm {
     /// Tokens with positions.
     WithPositions,
+    /// Tokens alone, of a decoder; of an encoder, tokens with positions.
+    WithPositionsOrBefore,
     /// Neither.
     None,
 }
@@ -72,6 +81,8 @@ pub(super) struct ClassDefaults {
 /// One half's hyperparameters.
 struct Half {
     name: &'static str,
+    /// Positions of its table.
+    context: Option<usize>,
     layers: usize,
     heads: Heads,
     hidden: usize,
@@ -84,7 +95,6 @@ struct Halves<'m> {
     function: Pointwise,
     scale: f32,
     padding: u32,
-    context: Option<usize>,
 }
 
 /// No configuration says it.
@@ -109,7 +119,6 @@ pub(super) fn build(
         function: activation(config, "hidden_act", usual.activation)?,
         scale: if scaled { (width as f32).sqrt() } else { 1.0 },
         padding: config.token("padding_token_id")?.unwrap_or(usual.padding),
-        context: config.optional_count("context_length")?,
     };
     if matches!(arrangement.positions, Positions::CountedSinusoids) {
         if halves.padding == u32::MAX {
@@ -117,12 +126,9 @@ pub(super) fn build(
         }
         model.counts_positions(Counting::Unpadded(halves.padding));
     }
-    if let Some(context) = halves.context {
+    let context = config.optional_count("context_length")?;
+    if let Some(context) = context {
         model.context(context);
-    }
-    let key = "share_encoder_decoder_embeddings";
-    if !config.flag(key, true)? {
-        return Err(config.invalid(key, "true: an embedding for each half is not computed with"));
     }
     let heads = |key: &str| {
         let heads = config.count(key)?;
@@ -137,12 +143,14 @@ pub(super) fn build(
     };
     let encoder = Half {
         name: "enc",
+        context,
         layers: config.count("block_count")?,
         heads: heads("attention.head_count")?,
         hidden: config.count("feed_forward_length")?,
     };
     let decoder = Half {
         name: "dec",
+        context: config.optional_count("decoder_context_length")?.or(context),
         layers: config.count("decoder_block_count")?,
         heads: heads("decoder_attention.head_count")?,
         hidden: config.count("decoder_feed_forward_length")?,
@@ -152,9 +160,11 @@ pub(super) fn build(
     let mut x = halves.embed(&net, &encoder)?;
     for i in 0..encoder.layers {
         let layer = format!("enc.blk.{i}");
-        let attention = attention(encoder.heads, Mask::Bidirectional, Keys::Rows);
-        x = halves.part(&net, x, &format!("{layer}.attn_norm"), |h| {
-            self_attention(&net, h, &layer, attention)
+        let mask = (arrangement.encoder_mask)(config, i, encoder.layers)?;
+        let attention = attention(encoder.heads, mask, Keys::Rows);
+        x = halves.part(&net, x, &format!("{layer}.attn_norm"), |h| match mask {
+            Mask::Local { .. } => local_attention(&net, h, &layer, attention),
+            _ => self_attention(&net, h, &layer, attention),
         })?;
         x = halves.feed_forward(&net, x, &layer, &encoder)?;
     }
@@ -190,18 +200,32 @@ pub(super) fn build(
     }
     ends(&net, halves.last_norm(&net, net.selected(x), &decoder)?)?;
     net.finish();
-    begins_and_ends(model, model.rows("token_embd.weight")?, usual)
+    begins_and_ends(
+        model,
+        model.rows(token_table(config, decoder.name)?)?,
+        usual,
+    )
 }
 
 impl Halves<'_> {
     /// Tokens, as large as the model wants them, and where they stand.
     fn embed(&self, net: &Net<'_, '_>, half: &Half) -> Result<Value, BuildError> {
-        let x = net.scale(embedding(net, self.width)?, self.scale);
+        let model = net.builder;
+        let table = token_table(model.config(), half.name)?;
+        let table = model.matrix(table, model.rows(table)?, self.width)?;
+        let x = net.embed(table, Index::Token);
         let norm = |x| net.layer_norm(x, &format!("{}.token_embd_norm", half.name), EPS);
         let positions = self.positions(net, half)?;
+        let scaled = net.scale(x, self.scale);
         match self.arrangement.embedding_norm {
-            EmbeddingNorm::None => Ok(net.add(x, positions)),
-            EmbeddingNorm::WithPositions => norm(net.add(x, positions)),
+            EmbeddingNorm::None => Ok(net.add(scaled, positions)),
+            // As the reference has it, a decoder's tokens are not scaled before they are normalised.
+            EmbeddingNorm::WithPositionsOrBefore if half.name == "dec" => {
+                Ok(net.add(norm(x)?, positions))
+            }
+            EmbeddingNorm::WithPositions | EmbeddingNorm::WithPositionsOrBefore => {
+                norm(net.add(scaled, positions))
+            }
         }
     }
 
@@ -230,7 +254,7 @@ impl Halves<'_> {
                 return Ok(net.sinusoids_past(frequencies, padding + 1, Some(padding)));
             }
         };
-        let stored = match self.context {
+        let stored = match half.context {
             Some(context) => context.saturating_add(before),
             None => model.rows(&name)?,
         };
@@ -305,7 +329,10 @@ pub(super) fn written_logits(net: &Net<'_, '_>, x: Value, begin: &str) -> Result
         Some(class) => class.strip_prefix(begin),
     };
     match task {
-        Some("ForConditionalGeneration" | "MTModel") => net.emit(head(net, x)?, "logits"),
+        Some("ForConditionalGeneration" | "MTModel") => {
+            let table = token_table(config, "dec")?;
+            net.emit(head_like(net, x, table)?, "logits");
+        }
         Some("Model") => net.emit(x, "last_hidden_state"),
         _ => {
             let known = format!("{begin}ForConditionalGeneration, {begin}MTModel or {begin}Model");
@@ -313,6 +340,17 @@ pub(super) fn written_logits(net: &Net<'_, '_>, x: Value, begin: &str) -> Result
         }
     }
     Ok(())
+}
+
+/// The table of a half's tokens, which is that of both unless the configuration has one for each.
+fn token_table(config: &Config<'_>, half: &str) -> Result<&'static str, BuildError> {
+    Ok(
+        match config.flag("share_encoder_decoder_embeddings", true)? {
+            true => "token_embd.weight",
+            false if half == "dec" => "dec.token_embd.weight",
+            false => "enc.token_embd.weight",
+        },
+    )
 }
 
 /// Projects an encoder's output to the keys and values that a decoder's layer sees, and keeps them.
@@ -346,6 +384,20 @@ pub(super) fn self_attention(
     let k = net.linear(h, &format!("{layer}.attn_k"), inner)?;
     let v = net.linear(h, &format!("{layer}.attn_v"), inner)?;
     let a = net.attention(q, Some((k, v)), attention);
+    net.linear(a, &format!("{layer}.attn_o"), net.width(h))
+}
+
+/// Attention of an encoder to the rows nearby, and of and to global ones.
+fn local_attention(
+    net: &Net<'_, '_>,
+    h: Value,
+    layer: &str,
+    attention: Attention,
+) -> Result<Value, BuildError> {
+    let inner = attention.heads * attention.head_dim;
+    let part = |name: &str| net.linear(h, &format!("{layer}.{name}"), inner);
+    let local = [part("attn_q")?, part("attn_k")?, part("attn_v")?];
+    let a = net.attention_with_global(local, global_projections(net, h, layer)?, attention);
     net.linear(a, &format!("{layer}.attn_o"), net.width(h))
 }
 

@@ -62,7 +62,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let config = model.config();
     let width = config.count("embedding_length")?;
     let encoder = PostNormLayers::read(config, width, 1e-12)?;
-    let radii = radii(config, config.count("block_count")?)?;
+    let layers = config.count("block_count")?;
     let padding = config.token("padding_token_id")?;
     let position = padded_positions(model, width, padding.unwrap_or(roberta::PADDING))?;
     let separator = config.token("separator_token_id")?.unwrap_or(SEPARATOR);
@@ -79,11 +79,11 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         ("position_embd.weight", position),
     ];
     let mut x = embeddings(&net, width, &tables, encoder.eps)?;
-    for (i, radius) in radii.into_iter().enumerate() {
+    for i in 0..layers {
         let layer = format!("blk.{i}");
         let local = projections(&net, x, &layer, encoder.heads)?;
         let global = global_projections(&net, x, &layer)?;
-        let attention = encoder.attention(Mask::Local { radius });
+        let attention = encoder.attention(window(config, i, layers)?);
         let a = net.attention_with_global(local, global, attention);
         x = encoder.behind_attention(&net, [x, a], &layer)?;
     }
@@ -99,7 +99,11 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
 }
 
 /// q, k and v of global rows and of all rows to them.
-fn global_projections(net: &Net<'_, '_>, x: Value, layer: &str) -> Result<[Value; 3], BuildError> {
+pub(super) fn global_projections(
+    net: &Net<'_, '_>,
+    x: Value,
+    layer: &str,
+) -> Result<[Value; 3], BuildError> {
     let width = net.width(x);
     let part = |name: &str, wanted| net.linear_where(x, &format!("{layer}.{name}"), width, wanted);
     Ok([
@@ -109,19 +113,17 @@ fn global_projections(net: &Net<'_, '_>, x: Value, layer: &str) -> Result<[Value
     ])
 }
 
-/// How far the rows of each layer see on either side: half of its window.
-fn radii(config: &Config<'_>, layers: usize) -> Result<Vec<u32>, BuildError> {
+/// How far the rows of a layer see on either side: half of its window.
+pub(super) fn window(config: &Config<'_>, layer: usize, layers: usize) -> Result<Mask, BuildError> {
     let key = "attention.sliding_window";
-    let windows: Vec<Option<u64>> = match config.value(key) {
-        Some(MetadataValue::Array(list)) => (0..list.len()).map(|i| list.u64(i)).collect(),
-        _ => vec![Some(config.optional_count(key)?.unwrap_or(512) as u64); layers],
+    let window = match config.value(key) {
+        Some(MetadataValue::Array(list)) if list.len() == layers => list.u64(layer),
+        Some(MetadataValue::Array(_)) => None,
+        _ => Some(config.optional_count(key)?.unwrap_or(512) as u64),
     };
-    let radius = |window: Option<u64>| {
-        let window = window.filter(|window| *window > 0 && window.is_multiple_of(2))?;
-        u32::try_from(window / 2).ok()
-    };
-    let radii: Option<Vec<u32>> = windows.into_iter().map(radius).collect();
-    radii.filter(|radii| radii.len() == layers).ok_or_else(|| {
+    let window = window.filter(|window| *window > 0 && window.is_multiple_of(2));
+    let radius = window.and_then(|window| u32::try_from(window / 2).ok());
+    radius.map(|radius| Mask::Local { radius }).ok_or_else(|| {
         let expected = format!("an even number, or one for each of {layers} layers");
         config.invalid(key, &expected)
     })

@@ -8,6 +8,7 @@ mod bart;
 mod bart_tables;
 mod bert;
 mod big_bird;
+mod bigbird_pegasus;
 mod blenderbot;
 mod bloom;
 mod cohere;
@@ -38,9 +39,11 @@ mod granite_moe;
 mod jamba;
 mod known_keys;
 mod known_shape;
+mod led;
 mod linear_transformer;
 mod llama;
 mod longformer;
+mod longt5;
 mod m2m_100;
 mod mamba;
 mod mamba2;
@@ -271,12 +274,16 @@ pub const ARCHITECTURES: &[Architecture] = &[
     t5::T5,
     t5::MT5,
     t5::UMT5,
+    longt5::ARCHITECTURE,
     bart::BART,
     bart::MBART,
     marian::ARCHITECTURE,
     m2m_100::ARCHITECTURE,
     pegasus::ARCHITECTURE,
     blenderbot::ARCHITECTURE,
+    blenderbot::SMALL,
+    led::ARCHITECTURE,
+    bigbird_pegasus::ARCHITECTURE,
     mamba::ARCHITECTURE,
     mamba2::ARCHITECTURE,
     gpt_oss::ARCHITECTURE,

@@ -2,7 +2,8 @@
 
 use super::bart_tables::{KEYS, NAMES, SETTLED_LIKE_PEGASUS, converted};
 use super::encoder_decoder::{
-    Arrangement, ClassDefaults, EmbeddingNorm, NormPlace, Positions, build, written_logits,
+    Arrangement, ClassDefaults, EmbeddingNorm, NormPlace, Positions, SEES_ALL, build,
+    written_logits,
 };
 use super::{Architecture, Conversion, DECODER, Family};
 
@@ -10,6 +11,7 @@ const ARRANGEMENT: Arrangement = Arrangement {
     norms: NormPlace::First,
     positions: Positions::Sinusoids,
     embedding_norm: EmbeddingNorm::None,
+    encoder_mask: SEES_ALL,
     usual: ClassDefaults {
         activation: "gelu",
         scales_embedding: false,

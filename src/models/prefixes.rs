@@ -15,6 +15,7 @@ const WRAPPERS: &[&str] = &[
     "distilbert.",
     "electra.",
     "longformer.",
+    "led.",
     "nomic_bert.",
     "gpt_neox.",
     "rwkv.",

@@ -7,8 +7,8 @@ use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Family, GgufKeys};
 use crate::graph::blocks::{Heads, activation, gated_mlp, head, is_tied, mlp};
 use crate::graph::{
-    Attention, Buckets, BuildError, Builder, CrossCache, Forced, Index, Keys, KvCache, Mask, Net,
-    Piece, Pointwise, PositionScheme, Role, Value,
+    Attention, Buckets, BuildError, Builder, Config, CrossCache, Forced, Index, Keys, KvCache,
+    Mask, Net, Piece, Pointwise, PositionScheme, Role, Value,
 };
 use rillm_formats::manifest::{Container, MetadataValue};
 
@@ -128,12 +128,14 @@ pub(super) const UMT5: Architecture = Architecture {
 
 /// Which of them a folder holds. A GGUF file does not say.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Variant {
+pub(super) enum Variant {
     T5,
     /// Its outputs are not scaled, whatever is said of its head.
     MT5,
     /// Each layer has a table of position biases.
     UMT5,
+    /// Its encoder's rows see those nearby.
+    LongT5,
 }
 
 /// Hyperparameters that both halves share.
@@ -147,9 +149,11 @@ struct T5Sizes {
     function: Pointwise,
     gated: bool,
     variant: Variant,
+    /// What the encoder's rows see.
+    source: Mask,
 }
 
-fn build(model: &Builder<'_>, variant: Variant) -> Result<(), BuildError> {
+pub(super) fn build(model: &Builder<'_>, variant: Variant) -> Result<(), BuildError> {
     let config = model.config();
     if config.flag("is_decoder", false)? {
         return Err(config.invalid("is_decoder", "false: both halves run, or the encoder alone"));
@@ -197,6 +201,7 @@ fn build(model: &Builder<'_>, variant: Variant) -> Result<(), BuildError> {
         function,
         gated,
         variant,
+        source: source_mask(config, variant)?,
     };
     if sizes.buckets < 4 || !sizes.buckets.is_multiple_of(2) || sizes.max_distance > 1 << 20 {
         let expected = "an even number from 4 on, with a maximum distance up to 2^20";
@@ -237,6 +242,20 @@ fn build(model: &Builder<'_>, variant: Variant) -> Result<(), BuildError> {
     decoder(model, &sizes, &cross)
 }
 
+/// What the encoder's rows see.
+fn source_mask(config: &Config<'_>, variant: Variant) -> Result<Mask, BuildError> {
+    if variant != Variant::LongT5 {
+        return Ok(Mask::Bidirectional);
+    }
+    let key = "encoder_attention_type";
+    match config.text(key)?.unwrap_or("local") {
+        "local" => {}
+        _ => return Err(config.invalid(key, "local: summaries of blocks are not computed with")),
+    }
+    let radius = config.optional_count("attention.local_radius")?;
+    Ok(Mask::within(radius.unwrap_or(127) as u64))
+}
+
 /// x ← x + Attention(RMS(x)); x ← x + FFN(RMS(x)); RMS(x).
 fn encoder(
     model: &Builder<'_>,
@@ -251,7 +270,7 @@ fn encoder(
     for (i, position) in positions.iter().enumerate() {
         let layer = format!("enc.blk.{i}");
         let h = net.rms_norm(x, &format!("{layer}.attn_norm"), sizes.eps)?;
-        let attention = attention(sizes, Mask::Bidirectional, position, Keys::Rows);
+        let attention = attention(sizes, sizes.source, position, Keys::Rows);
         x = net.add(x, self_attention(net, h, &layer, attention)?);
         x = net.add(x, feed_forward(net, x, &layer, sizes)?);
     }

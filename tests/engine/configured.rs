@@ -24,8 +24,11 @@ use crate::support::rewrite::{options, run};
 const SCORE_TOLERANCE: f64 = 2e-4;
 
 fn cases() -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/generation.json");
-    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+    let read = |file: &str| -> Vec<Value> {
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+        serde_json::from_slice(&fs::read(data.join(file)).unwrap()).unwrap()
+    };
+    [read("generation.json"), read("generation_long.json")].concat()
 }
 
 fn tokens(value: &Value) -> Vec<u32> {
@@ -50,7 +53,7 @@ fn open(path: &Path) -> Result<Model, LoadError> {
 fn session(model: &Model, config: &GenerationConfig) -> Session {
     let options = SessionOptions::default()
         .context(64)
-        .source(32)
+        .source(48)
         .sequences(beam_sequences(config.num_beams));
     Session::new(model, options).unwrap()
 }

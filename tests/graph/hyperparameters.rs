@@ -58,7 +58,6 @@ fn inconsistent_hyperparameters_are_named() {
         ("bart", "is_decoder", json!(true)),
         ("bart", "architectures", json!(["BartForCausalLM"])),
         ("marian", "architectures", json!(["MarianForCausalLM"])),
-        ("marian", "share_encoder_decoder_embeddings", json!(false)),
         // Functions and forms that do not run.
         ("gpt2", "activation_function", json!("cubic")),
         ("llama", "hidden_act", json!("cubic")),

@@ -86,7 +86,12 @@ fn misshapen(floats: &Floats) -> Vec<Floats> {
 fn rows_are_free(name: &str) -> bool {
     matches!(
         name,
-        "token_embd.weight" | "position_embd.weight" | "token_types.weight" | "classifier.weight"
+        "token_embd.weight"
+            | "enc.token_embd.weight"
+            | "dec.token_embd.weight"
+            | "position_embd.weight"
+            | "token_types.weight"
+            | "classifier.weight"
     )
 }
 

@@ -2,6 +2,10 @@
 configurations: greedy and beam search. By transformers 4.57.6, as the fixtures (its README says how).
 
     python tools/generation/make.py tests/data/generation.json
+
+By transformers 5.24.0, those that read long texts:
+
+    python tools/generation/make.py tests/data/generation_long.json long
 """
 
 import importlib
@@ -17,6 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fixtures"))
 import fixture  # noqa: E402
 
 SOURCES = [[7, 66, 21, 8, 63], [20, 87, 17, 10, 82, 15, 9, 89, 93, 58, 73, 96, 24], [5, 5, 5]]
+# Longer than windows, and than what falls into blocks.
+LONG_SOURCES = [[(7 + 31 * at * at + 5 * which) % 97 for at in range(41 - which)] for which in range(3)]
 # Stands for tokens that a model likes to write, so that texts end at many lengths.
 ENDS = "liked"
 # Written by `generation_config.json`, on top of an end token, padding and a length.
@@ -65,9 +71,14 @@ WRITERS = {
     "gpt2": ["gpt2"],
     "qwen": ["qwen3"],
 }
+LONG_WRITERS = {
+    "led": ["led"],
+    "bigbird_pegasus": ["bigbird_pegasus"],
+    "longt5": ["longt5", "longt5_gated"],
+}
 
 
-def main(path):
+def main(path, which="usual"):
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     # Asking a build of torch without CUDA whether it records a graph crashes some of them.
@@ -75,20 +86,21 @@ def main(path):
 
     imports.is_cuda_stream_capturing = lambda: False
     lines = []
-    for family, names in WRITERS.items():
+    writers, sources = (WRITERS, SOURCES) if which == "usual" else (LONG_WRITERS, LONG_SOURCES)
+    for family, names in writers.items():
         for entry in importlib.import_module(family).FIXTURES:
             if entry.name in names:
-                lines += cases(entry)
+                lines += cases(entry, sources)
     Path(path).write_text("[\n" + ",\n".join(lines) + "\n]\n")
 
 
-def cases(entry):
+def cases(entry, texts):
     with tempfile.TemporaryDirectory() as opened:
         (Path(opened) / "config.json").write_text(json.dumps(entry.config_json()))
         fixture.write_weights(opened, entry.seed, entry.tensors())
         model = entry.open(opened).eval()
     vocabulary = model.config.vocab_size
-    sources = [[token % vocabulary for token in source] for source in SOURCES]
+    sources = [[token % vocabulary for token in source] for source in texts]
     ends = liked(model, sources)
     for index, config in enumerate(CONFIGS):
         source = sources[index % len(sources)]
@@ -128,6 +140,10 @@ def generate(model, source, config):
     from transformers import GenerationConfig
 
     ids = torch.tensor([source])
+    others = {}
+    if model.config.model_type == "led":
+        # As its authors advise.
+        others["global_attention_mask"] = (torch.arange(len(source)) == 0).long()[None]
     out = model.generate(
         ids,
         attention_mask=torch.ones_like(ids),
@@ -135,6 +151,7 @@ def generate(model, source, config):
         generation_config=GenerationConfig(**config, use_cache=False),
         return_dict_in_generate=True,
         output_scores=True,
+        **others,
     )
     beginning = 1 if model.config.is_encoder_decoder else len(source)
     ends = config["eos_token_id"]
@@ -149,4 +166,4 @@ def generate(model, source, config):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
