@@ -159,7 +159,7 @@ impl<'a> Chat<'a> {
             true => ", -c makes more room",
             false => "",
         };
-        let options = arguments.sample.options(tokenizer)?;
+        let options = arguments.sample.options(model, tokenizer)?;
         let sampler = Sampler::new(options, tokenizer.vocabulary_len(), context);
         let mut chat = Chat {
             arguments,

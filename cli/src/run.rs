@@ -126,7 +126,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         keep_cache: arguments.prompt_cache_ro,
         profile: Some(&arguments.profile),
     };
-    let choice = |tokenizer: &Tokenizer| arguments.sample.options(tokenizer);
+    let choice = |tokenizer: &Tokenizer| arguments.sample.options(&model, tokenizer);
     job.run(&model, choice)
         .map_err(|error| arguments.model.blame(error))
 }

@@ -2,8 +2,9 @@
 
 use super::CliError;
 use clap::Args;
+use rillm::Model;
 use rillm::formats::tokenizer::Tokenizer;
-use rillm::generate::breakers;
+use rillm::generate::{GenerationConfig, breakers};
 use rillm::sample::{DryOptions, Mirostat, SampleOptions, SampleStage};
 
 #[derive(Args, Clone, Debug)]
@@ -178,9 +179,14 @@ fn logit_bias(text: &str) -> Result<(u32, f32), String> {
 const BREAKERS: [&str; 4] = ["\n", ":", "\"", "*"];
 
 impl SampleArguments {
-    /// What the options say; `tokenizer` knows which tokens break repetitions.
-    pub fn options(&self, tokenizer: &Tokenizer) -> Result<SampleOptions, CliError> {
-        let plain = SampleOptions::default();
+    /// What the options say, and where they say nothing, what the model's files do; `tokenizer` knows
+    /// which tokens break repetitions.
+    pub fn options(&self, model: &Model, tokenizer: &Tokenizer) -> Result<SampleOptions, CliError> {
+        let said = GenerationConfig::of(model)?;
+        let plain = match said.do_sample {
+            true => said.sampling(0),
+            false => SampleOptions::default(),
+        };
         let last_n = |asked: Option<i64>, usual| match asked {
             None => usual,
             Some(count) => usize::try_from(count).unwrap_or(usize::MAX),

@@ -20,6 +20,7 @@ const KEYS: &[&str] = &[
     "max_new_tokens",
     "min_length",
     "min_new_tokens",
+    "min_p",
     "no_repeat_ngram_size",
     "num_beams",
     "num_return_sequences",
@@ -27,6 +28,10 @@ const KEYS: &[&str] = &[
     "renormalize_logits",
     "repetition_penalty",
     "suppress_tokens",
+    "temperature",
+    "top_k",
+    "top_p",
+    "typical_p",
 ];
 
 /// What the folder's keys say of it, as keys of the GGUF file. A folder with a

@@ -3,6 +3,7 @@
 
 use crate::error::{LoadError, LoadErrorKind};
 use crate::model::Model;
+use crate::sample::{SampleOptions, SampleStage};
 use crate::setters::setters;
 use rillm_formats::manifest::{Array, Metadata, MetadataValue};
 
@@ -44,6 +45,17 @@ pub struct GenerationConfig {
     pub early_stopping: EarlyStopping,
     /// Whether tokens are drawn and not the most likely ones taken.
     pub do_sample: bool,
+    /// Divides the logits of tokens that are drawn.
+    pub temperature: f32,
+    /// Of so many of the most likely tokens one is drawn; 0 for all.
+    pub top_k: usize,
+    /// Of the most likely tokens, whose probabilities reach this sum, one is drawn.
+    pub top_p: f32,
+    /// Of tokens with at least this share of the highest probability one is drawn.
+    pub min_p: f32,
+    /// Of the tokens whose surprise is nearest to the expected one, until their probabilities reach this
+    /// sum, one is drawn.
+    pub typical_p: f32,
     /// Most tokens of a text, with those that it begins from.
     pub max_length: Option<usize>,
     /// Most tokens that are written; goes before `max_length`.
@@ -88,6 +100,11 @@ impl Default for GenerationConfig {
             length_penalty: 1.0,
             early_stopping: EarlyStopping::default(),
             do_sample: false,
+            temperature: 1.0,
+            top_k: 50,
+            top_p: 1.0,
+            min_p: 0.0,
+            typical_p: 1.0,
             max_length: None,
             max_new_tokens: None,
             min_length: 0,
@@ -116,6 +133,11 @@ setters! {
         length_penalty: f32,
         early_stopping: EarlyStopping,
         do_sample: bool,
+        temperature: f32,
+        top_k: usize,
+        top_p: f32,
+        min_p: f32,
+        typical_p: f32,
         max_length: impl Into<Option<usize>>,
         max_new_tokens: impl Into<Option<usize>>,
         min_length: usize,
@@ -148,6 +170,9 @@ const OTHER_WAYS: &[(&str, f64)] = &[
     ("dola_layers", 0.0),
 ];
 
+/// The same of ways to draw tokens.
+const OTHER_DRAWS: &[(&str, f64)] = &[("epsilon_cutoff", 0.0), ("eta_cutoff", 0.0), ("top_h", 0.0)];
+
 /// The prefix of `generation_config.json`'s keys, there and in GGUF files.
 const PREFIX: &str = "generation.";
 
@@ -178,13 +203,24 @@ impl GenerationConfig {
             task: format!("task_specific_params.{task}."),
             prefix: if own { PREFIX } else { "" },
         };
-        said.no_other_way()?;
+        said.none_of(OTHER_WAYS)?;
         let mut config = GenerationConfig::default();
         said.count("num_beams", &mut config.num_beams)?;
         said.count("num_return_sequences", &mut config.num_return_sequences)?;
         said.float("length_penalty", &mut config.length_penalty)?;
         config.early_stopping = said.early_stopping()?;
         said.flag("do_sample", &mut config.do_sample)?;
+        if config.do_sample {
+            said.none_of(OTHER_DRAWS)?;
+            said.share("top_p", &mut config.top_p)?;
+            said.share("min_p", &mut config.min_p)?;
+            said.share("typical_p", &mut config.typical_p)?;
+            said.count("top_k", &mut config.top_k)?;
+            said.float("temperature", &mut config.temperature)?;
+            if config.temperature <= 0.0 {
+                return Err(said.bad("temperature", "a number above 0"));
+            }
+        }
         config.max_length = said.optional_count("max_length")?;
         config.max_new_tokens = said.optional_count("max_new_tokens")?;
         said.count("min_length", &mut config.min_length)?;
@@ -231,6 +267,32 @@ impl GenerationConfig {
             Some((key, _)) => Err(said.bad(key, "at least 1")),
             None => Ok(config),
         }
+    }
+
+    /// How tokens are chosen: the most likely one is taken, or one is drawn.
+    pub fn sampling(&self, seed: u64) -> SampleOptions {
+        if !self.do_sample {
+            return SampleOptions::greedy();
+        }
+        // In transformers' order; what it does not have does nothing unless it is asked for.
+        let stages = [
+            SampleStage::Penalties,
+            SampleStage::Dry,
+            SampleStage::Temperature,
+            SampleStage::TopK,
+            SampleStage::TopP,
+            SampleStage::MinP,
+            SampleStage::TypicalP,
+            SampleStage::TopNSigma,
+            SampleStage::Xtc,
+        ];
+        SampleOptions::unchanged(seed)
+            .stages(stages)
+            .temperature(self.temperature)
+            .top_k(self.top_k)
+            .top_p(self.top_p)
+            .min_p(self.min_p)
+            .typical_p(self.typical_p)
     }
 
     /// Most tokens to write behind a beginning of so many, if it says.
@@ -301,6 +363,14 @@ impl<'a> GenerationKeys<'a> {
             *float = finite.ok_or_else(|| self.bad(key, "a number"))?;
         }
         Ok(())
+    }
+
+    fn share(&self, key: &str, share: &mut f32) -> Result<(), LoadError> {
+        self.float(key, share)?;
+        match (0.0..=1.0).contains(share) {
+            true => Ok(()),
+            false => Err(self.bad(key, "a number from 0 to 1")),
+        }
     }
 
     fn flag(&self, key: &str, flag: &mut bool) -> Result<(), LoadError> {
@@ -390,8 +460,8 @@ impl<'a> GenerationKeys<'a> {
     }
 
     /// Refuses what would make another text and is not understood.
-    fn no_other_way(&self) -> Result<(), LoadError> {
-        for &(key, unused) in OTHER_WAYS {
+    fn none_of(&self, ways: &[(&str, f64)]) -> Result<(), LoadError> {
+        for &(key, unused) in ways {
             let full = self.full(key);
             let within = format!("{full}.");
             let mut inner = self.metadata.0.range(within.clone()..);

@@ -4,7 +4,7 @@ use super::texts::{input, max_length};
 use crate::error::{LoadError, LoadErrorKind, RunError};
 use crate::generate::{GenerateOptions, GenerationConfig, Generator, beam_search, beam_sequences};
 use crate::model::Model;
-use crate::sample::{SampleOptions, Sampler};
+use crate::sample::Sampler;
 use crate::session::{Session, SessionOptions};
 use rillm_formats::tokenizer::{DecodeOptions, EncodeOptions, Tokenizer};
 use std::ops::ControlFlow;
@@ -187,11 +187,8 @@ impl TextToText {
             best.map(|best| (best.tokens, Some(best.score)))
                 .unwrap_or_default()
         } else {
-            let sampled = match config.do_sample {
-                true => SampleOptions::unchanged(seed),
-                false => SampleOptions::greedy(),
-            };
-            let mut sampler = Sampler::new(sampled, tokenizer.vocabulary_len(), longest);
+            let mut sampler =
+                Sampler::new(config.sampling(seed), tokenizer.vocabulary_len(), longest);
             let options = GenerateOptions::default().end_tokens(ends).config(&config);
             let written = Generator::new(session, &ids, options, &mut sampler)?;
             (written.collect::<Result<Vec<u32>, RunError>>()?, None)

@@ -242,6 +242,46 @@ fn what_is_not_understood_is_refused_by_its_key() {
     assert_eq!(config, GenerationConfig::default());
 }
 
+/// transformers draws as these say, from the 50 most likely tokens where they say nothing, and only where
+/// it is to draw.
+#[test]
+fn how_tokens_are_drawn_is_read() {
+    let sampling = |config: &Value| {
+        let folder = folder("t5", config);
+        let config = GenerationConfig::of(&open(&folder).unwrap()).unwrap();
+        config.sampling(7)
+    };
+    let taken = json!({"temperature": 0.5, "top_k": 3, "epsilon_cutoff": 0.1});
+    assert_eq!(sampling(&taken), SampleOptions::greedy());
+    let usual = sampling(&json!({"do_sample": true}));
+    assert_eq!((usual.temperature, usual.top_k), (1.0, 50));
+    assert_eq!((usual.top_p, usual.min_p, usual.typical_p), (1.0, 0.0, 1.0));
+    let said = json!({"do_sample": true, "temperature": 0.5, "top_k": 3, "top_p": 0.75,
+                      "min_p": 0.25, "typical_p": 0.125});
+    let said = sampling(&said);
+    assert_eq!((said.seed, said.temperature, said.top_k), (7, 0.5, 3));
+    assert_eq!(
+        (said.top_p, said.min_p, said.typical_p),
+        (0.75, 0.25, 0.125)
+    );
+    assert!(said.check().is_ok() && said.stages.len() == 9);
+    for (key, value) in [
+        ("temperature", json!(0.0)),
+        ("temperature", json!("hot")),
+        ("top_k", json!(-1)),
+        ("top_p", json!(1.5)),
+        ("min_p", json!(-0.5)),
+        ("typical_p", json!(2)),
+        ("epsilon_cutoff", json!(0.1)),
+        ("eta_cutoff", json!(0.1)),
+    ] {
+        let folder = folder("t5", &json!({"do_sample": true, key: value}));
+        let error = GenerationConfig::of(&open(&folder).unwrap()).expect_err(key);
+        let key = format!("generation.{key}");
+        assert!(error.to_string().contains(&key), "{error}");
+    }
+}
+
 #[test]
 fn beam_search_says_what_it_lacks() {
     let folder = folder("t5", &json!({}));
