@@ -117,8 +117,10 @@ impl TaskRunner {
             };
             if encodes {
                 session.encode(&rows, &mut forward)?;
-            } else {
-                session.feed(&rows, &mut forward)?;
+            }
+            let read_again = session.decoder_rows(&rows)?;
+            if let Some(read) = read_again.as_ref().or((!encodes).then_some(&rows)) {
+                session.feed(read, &mut forward)?;
                 for sequence in 0..batch.len() {
                     session.reset(sequence as u32)?;
                 }
@@ -183,13 +185,21 @@ pub(super) fn width_of(
     let graphs = [Role::Encode, Role::Decode]
         .into_iter()
         .filter_map(|role| model.graph(role));
+    let reading = model.second_reading();
+    let reads_one = reading.is_some_and(|reading| reading.read_at.is_some());
+    let is_alone = (model.encodes() != model.decodes()) || reading.is_some();
     let mut outputs = Vec::new();
     let all = graphs.flat_map(|graph| emits(graph).map(|emit| (emit.name, graph.info(emit.x))));
     for (name, info) in all {
         let (found, width) = (info.space, info.width);
         // Of a decoder the rows asked for are those of all positions.
-        let fits = found == space || (space == RowSpace::Source && found != RowSpace::Sequence);
-        if name == output && fits && (model.encodes() != model.decodes()) {
+        let fits = match (space, reads_one) {
+            (RowSpace::Sequence, true) => found == RowSpace::Selected,
+            (RowSpace::Source, true) => false,
+            (RowSpace::Source, false) => found != RowSpace::Sequence,
+            _ => found == space,
+        };
+        if name == output && fits && is_alone {
             return Ok(width);
         }
         outputs.push(match found {

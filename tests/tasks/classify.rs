@@ -102,6 +102,23 @@ fn labels_of_one_s_own_are_the_pipeline_s() {
     );
 }
 
+/// BART's decoder reads a text once more, and says at its end what follows.
+#[test]
+fn an_encoder_decoder_judges_texts() {
+    let expected = expected("judge");
+    let (texts, candidates) = (texts(&expected, "texts"), texts(&expected, "candidates"));
+    let model = open(&folder("judge"));
+    let mut classifier = Classifier::new(&model, ClassifyOptions::default()).unwrap();
+    let found = classifier.classify(&texts).unwrap();
+    assert_labels(&found, &expected["all"], "all");
+    for (multi_label, name) in [(false, "zero-shot"), (true, "multi-label")] {
+        let options = ZeroShotOptions::default().multi_label(multi_label);
+        let mut classifier = ZeroShotClassifier::new(&model, options).unwrap();
+        let found = classifier.classify(&texts, &candidates).unwrap();
+        assert_zero_shot(&found, &expected[name], name);
+    }
+}
+
 #[test]
 fn what_cannot_be_asked_is_named() {
     let none = with_keys(

@@ -19,6 +19,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import (
+    BartConfig,
+    BartForSequenceClassification,
     BertConfig,
     BertForMaskedLM,
     BertForQuestionAnswering,
@@ -65,23 +67,25 @@ def tokenizer(length):
     return BertTokenizerFast(tokenizer_object=made, model_max_length=length), len(vocabulary)
 
 
-def save(name, kind, seed, length=48, **changes):
+def save(name, kind, seed, length=48, make=BertConfig, **changes):
     """A model with weights that outputs react to, as transformers saves it."""
     fast, vocabulary = tokenizer(length)
-    base = dict(vocab_size=vocabulary, hidden_size=32, intermediate_size=48)
-    base |= dict(num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=64)
-    config = BertConfig(**(base | changes))
+    base = dict(vocab_size=vocabulary, max_position_embeddings=64)
+    if make is BertConfig:
+        base |= dict(hidden_size=32, intermediate_size=48)
+        base |= dict(num_hidden_layers=2, num_attention_heads=4)
+    config = make(**(base | changes))
     torch.manual_seed(seed)
     model = kind(config).eval()
     with torch.no_grad():
         for key, value in model.named_parameters():
-            if key.endswith("LayerNorm.weight"):
+            if key.lower().endswith(("norm.weight", "norm_embedding.weight")):
                 value.uniform_(0.7, 1.3)
             elif key.endswith("bias"):
                 value.uniform_(-0.3, 0.3)
             else:
                 value.uniform_(-0.5, 0.5)
-            if key.startswith(("classifier", "qa_outputs")):
+            if key.startswith(("classifier", "qa_outputs", "classification_head.out_proj")):
                 value.mul_(3)
     model.tie_weights()
     folder = ROOT / name
@@ -119,8 +123,9 @@ def plain(value):
     return value.item() if isinstance(value, numpy.generic) else value
 
 
-def pipe(task, folder, **settings):
-    fast = BertTokenizerFast.from_pretrained(folder)
+def pipe(task, folder, inputs=None, **settings):
+    given = {"model_input_names": inputs} if inputs else {}
+    fast = BertTokenizerFast.from_pretrained(folder, **given)
     return pipeline(task, str(folder), tokenizer=fast, dtype=torch.float32, device="cpu", **settings)
 
 
@@ -217,6 +222,31 @@ def classification():
     return found
 
 
+def judging():
+    """What follows from what, by a decoder that reads the text once more."""
+    labels = ["contradiction", "neutral", "entailment"]
+    names = dict(id2label=dict(enumerate(labels)), label2id={l: i for i, l in enumerate(labels)})
+    # [PAD], [CLS] and [SEP] of the tokenizer.
+    tokens = dict(pad_token_id=0, bos_token_id=2, eos_token_id=3, decoder_start_token_id=3)
+    sizes = dict(d_model=32, encoder_layers=1, decoder_layers=1)
+    sizes |= dict(encoder_ffn_dim=32, decoder_ffn_dim=32)
+    sizes |= dict(encoder_attention_heads=4, decoder_attention_heads=4)
+    shape = names | tokens | sizes
+    folder = save("judge", BartForSequenceClassification, 7, make=BartConfig, **shape)
+    inputs = ["input_ids", "attention_mask"]
+    texts = [text for text in TEXTS if text and len(text) < 100]
+    classify = pipe("text-classification", folder, inputs)
+    zero = pipe("zero-shot-classification", folder, inputs)
+    candidates = ["sport", "politics", "music and film"]
+    return {
+        "texts": texts,
+        "candidates": candidates,
+        "all": plain([classify(text, top_k=None) for text in texts]),
+        "zero-shot": plain([zero(text, candidates) for text in texts]),
+        "multi-label": plain([zero(text, candidates, multi_label=True) for text in texts]),
+    }
+
+
 def tagging():
     labels = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
     names = dict(id2label=dict(enumerate(labels)), label2id={l: i for i, l in enumerate(labels)})
@@ -279,6 +309,7 @@ if __name__ == "__main__":
         "embed": embedding,
         "rerank": reranking,
         "classify": classification,
+        "judge": judging,
         "tag": tagging,
         "fill-mask": filling,
         "answer": answering,
