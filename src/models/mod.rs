@@ -82,7 +82,7 @@ pub use known_keys::{HARMLESS, Only, Settled};
 pub(crate) use known_keys::{check_flags, check_folder, check_gguf};
 pub use known_shape::{KnownShape, Outline, OutlineTensor, OutlineValues};
 pub use prefixes::{bare, canonical, layer_of};
-
+pub use tables::without_second_rotation;
 pub use text_part::unwrap_config;
 
 use crate::graph::{BuildError, Builder, Key, Name};

@@ -1,6 +1,7 @@
 //! What the configurations and checkpoints of many Hugging Face decoders have in common.
 
 use crate::graph::{Key, Name};
+use rillm_formats::hf_config::HfConfig;
 
 /// A table of tensors, a line for each: the checkpoint's name, GGUF's, and how it is stored. `*`
 /// stands for `weight` and for `bias`, `{i}` for a layer's number, `{e}` for an expert's; what
@@ -133,6 +134,17 @@ pub(super) const ROPE: &[Key] = rotation! {
     "rope_parameters.full_attention." => "rope.scaling." "",
     "rope_parameters.sliding_attention." => "rope.scaling_swa." "_swa",
 };
+
+/// Leaves one of two objects that say how positions turn: where the earlier name says anything, the
+/// later one is not read.
+pub fn without_second_rotation(config: &mut HfConfig) {
+    let says = |key: &String| key.starts_with("rope_scaling.");
+    if config.metadata.0.keys().any(says) {
+        let other = |key: &String| !key.starts_with("rope_parameters.");
+        config.metadata.0.retain(|key, _| other(key));
+        config.blanks.retain(|key, _| other(key));
+    }
+}
 
 /// How far back layers look, and which of them.
 pub(super) const WINDOWS: &[Key] = keys! {

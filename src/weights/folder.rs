@@ -4,7 +4,7 @@
 use super::open::{PICKLE, POINTER, format, io as unreadable, is_pointer};
 use super::{Files, ModuleFiles, Source, TokenizerFiles, quantized};
 use crate::error::{LoadError, LoadErrorKind};
-use crate::models::{recognise, unwrap_config};
+use crate::models::{recognise, unwrap_config, without_second_rotation};
 use rillm_formats::manifest::Metadata;
 use rillm_formats::safetensors::ShardIndex;
 use rillm_formats::{hf_config, limits, safetensors};
@@ -28,6 +28,7 @@ pub(super) fn open(path: &Path) -> Result<Files, LoadError> {
     unwrap_config(&mut config).map_err(|what| {
         LoadError::new(LoadErrorKind::Architecture, what).at(&folder.join("config.json"))
     })?;
+    without_second_rotation(&mut config);
     let mut notes = Vec::new();
     let generation_config = optional(folder, "generation_config.json", &mut notes, |bytes| {
         let mut said = Metadata::default();

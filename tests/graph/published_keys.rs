@@ -272,6 +272,32 @@ fn experts_are_counted_under_either_name() {
     }
 }
 
+/// Of two objects that say how positions turn, transformers reads the one of the earlier name.
+#[test]
+fn a_second_rotation_is_not_read() {
+    for name in [
+        "llama_linear",
+        "llama_dynamic",
+        "llama_llama3",
+        "llama_yarn",
+        "llama_yarn_mscale",
+        "arcee_yarn",
+        "phi3_longrope",
+    ] {
+        for second in [
+            json!({"rope_type": "default", "rope_theta": 77.0}),
+            json!({"rope_type": "linear", "factor": 9.0, "rope_theta": 77.0}),
+            json!({"partial_rotary_factor": 0.25}),
+            json!({"full_attention": {"rope_type": "default", "rope_theta": 77.0}}),
+        ] {
+            runs(&second.to_string(), name, |config| {
+                assert!(config["rope_scaling"].is_object(), "{name}");
+                config["rope_parameters"] = second.clone();
+            });
+        }
+    }
+}
+
 /// A fixture's outputs under another configuration.
 fn runs(label: &str, name: &str, change: impl Fn(&mut Json)) {
     let fixture = Fixture::load(name);
