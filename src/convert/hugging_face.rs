@@ -11,6 +11,7 @@ use crate::model::{hf_files, open_tokenizer, used, wired};
 use crate::models::{Architecture, Family, GgufKeys, Written, WrittenRows};
 use crate::weights::{Files, Found, Stored};
 use rillm_formats::manifest::{Array, DType, Manifest, Metadata, MetadataValue};
+use std::collections::BTreeSet;
 
 /// Keys and tensors of the file that a folder becomes, and what could not be brought along.
 pub(super) fn converted(
@@ -19,7 +20,7 @@ pub(super) fn converted(
     let manifest = &files.manifest;
     let (architecture, views, wiring) = wired(manifest)?;
     let conversion = &architecture.conversion;
-    let mut keys = translated(architecture, manifest);
+    let mut keys = translated(architecture, manifest, &wiring.reals);
     for (key, value) in &wiring.granted.0 {
         keys.put_usual(key, value.clone());
     }
@@ -81,30 +82,11 @@ pub(super) fn converted(
 }
 
 /// Hyperparameters under their canonical names.
-fn translated<'a>(architecture: &Architecture, manifest: &'a Manifest) -> GgufKeys<'a> {
-    /// Real numbers, even where a configuration writes whole ones.
-    const REAL: &[&str] = &[
-        "attention.clamp_kqv",
-        "attention.layer_norm_epsilon",
-        "attention.layer_norm_rms_epsilon",
-        "attention.max_alibi_bias",
-        "attention.scale",
-        "attn_logit_softcapping",
-        "embedding_scale",
-        "final_logit_softcapping",
-        "logit_scale",
-        "query_pre_attn_scalar",
-        "residual_scale",
-        "rope.freq_base",
-        "rope.freq_base_swa",
-        "rope.partial_factor",
-        "rope.scaling.attn_factor",
-        "rope.scaling.factor",
-        "rope.scaling.high_freq_factor",
-        "rope.scaling.low_freq_factor",
-        "rope.scaling.yarn_beta_fast",
-        "rope.scaling.yarn_beta_slow",
-    ];
+fn translated<'a>(
+    architecture: &Architecture,
+    manifest: &'a Manifest,
+    reals: &BTreeSet<String>,
+) -> GgufKeys<'a> {
     let config = &manifest.metadata;
     let mut keys = GgufKeys {
         architecture: architecture.written_as(),
@@ -121,8 +103,7 @@ fn translated<'a>(architecture: &Architecture, manifest: &'a Manifest) -> GgufKe
                 let slides = kinds.iter().map(|kind| special.contains(&kind));
                 MetadataValue::Array(Array::Bool(slides.collect()))
             }
-            // Configurations write 10000 where they mean 10000.0; readers of GGUF are strict.
-            Some(_) if REAL.contains(&canonical) && config.f64(theirs).is_some() => {
+            Some(_) if reals.contains(canonical) && config.f64(theirs).is_some() => {
                 MetadataValue::F32(config.f64(theirs).unwrap_or_default() as f32)
             }
             Some(other) => match config.u64(theirs).map(u32::try_from) {

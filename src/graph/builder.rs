@@ -8,7 +8,7 @@ use super::{
 use crate::kernels::SCAN_LANES;
 use rillm_formats::manifest::Metadata;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 /// Says which tensors the files hold, under canonical names.
@@ -277,6 +277,8 @@ pub struct Wiring {
     pub layers_left_out: Option<usize>,
     /// Hyperparameters that the class of a folder takes for granted, by canonical name.
     pub granted: Metadata,
+    /// Hyperparameters that are real numbers, however a configuration writes them.
+    pub reals: BTreeSet<String>,
 }
 
 /// Records one model.
@@ -304,6 +306,7 @@ impl<'a> Builder<'a> {
     pub fn finish(self) -> Wiring {
         Wiring {
             granted: self.config.granted(),
+            reals: self.config.reals(),
             ..self.wiring.into_inner()
         }
     }

@@ -29,6 +29,8 @@ pub struct Config<'a> {
     /// Canonical names that were asked for.
     asked: RefCell<BTreeSet<String>>,
     granted: RefCell<Metadata>,
+    /// Of those, what was read as real numbers.
+    reals: RefCell<BTreeSet<String>>,
 }
 
 /// What counts are held against before anything is reserved in proportion to them.
@@ -79,12 +81,19 @@ impl<'a> Config<'a> {
             ties: false,
             asked: RefCell::default(),
             granted: RefCell::default(),
+            reals: RefCell::default(),
         }
     }
 
     /// The canonical names that were asked for so far, whether or not the files have them.
     pub fn asked(&self) -> BTreeSet<String> {
         self.asked.borrow().clone()
+    }
+
+    /// The canonical names of real numbers that were read: configurations write 10000 where they mean
+    /// 10000.0, and readers of GGUF are strict.
+    pub fn reals(&self) -> BTreeSet<String> {
+        self.reals.borrow().clone()
     }
 
     /// What a class takes for granted where its `config.json` does not say it, as far as it was
@@ -274,13 +283,14 @@ impl<'a> Config<'a> {
     /// A finite number, or `default` if absent.
     pub fn float(&self, key: &str, default: f32) -> Result<f32, BuildError> {
         let number = self.double(key, f64::from(default))? as f32;
+        self.reals.borrow_mut().insert(key.to_string());
         match self.key(key) {
             Some(found) if !number.is_finite() => Err(self.bad(&found, "a finite number")),
             _ => Ok(number),
         }
     }
 
-    /// The same, not rounded to a float.
+    /// The same, not rounded to a float: also what is a count, or none below zero.
     pub fn double(&self, key: &str, default: f64) -> Result<f64, BuildError> {
         let Some(found) = self.key(key) else {
             self.grant(key, MetadataValue::F32(default as f32));
