@@ -297,6 +297,19 @@ impl Windows {
         Ok(window.map(|window| window as u64))
     }
 
+    /// Refuses a folder's window of no width, which other readers take for every token by itself.
+    ///
+    /// # Errors
+    /// If the width is 0.
+    pub fn check_width(config: &Config<'_>) -> Result<(), BuildError> {
+        match config.container {
+            Container::Gguf => Ok(()),
+            Container::HuggingFace => config
+                .optional_count("attention.sliding_window")
+                .map(|_| ()),
+        }
+    }
+
     /// The window of a layer, if it has one.
     pub fn of(&self, layer: usize) -> Option<u64> {
         let slides = match &self.pattern {

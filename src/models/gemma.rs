@@ -131,6 +131,7 @@ fn build(model: &Builder<'_>, generation: &Generation) -> Result<(), BuildError>
     };
     let pattern = WindowPattern::AllButEvery(generation.period);
     let windows = Windows::read(config, layers, Some(4096), pattern)?;
+    Windows::check_width(config)?;
     let (of_scores, of_logits) = generation.caps;
     let of_logits = cap(config, "final_logit_softcapping", of_logits)?;
     let attention = Attention {

@@ -99,6 +99,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let [rope, local] = Rope::read_both(model, Pairing::Halves, heads.head_dim, bases)?;
     let pattern = WindowPattern::AllButFirstOf(3);
     let windows = Windows::read(config, layers, Some(128), pattern)?;
+    Windows::check_width(config)?;
     model.context(config.count("context_length")?);
 
     let net = model.graph(Role::Encode);
