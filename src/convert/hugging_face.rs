@@ -99,7 +99,11 @@ fn translated<'a>(
             None => continue,
             Some(MetadataValue::F64(float)) => MetadataValue::F32(*float as f32),
             Some(MetadataValue::Array(Array::String(kinds))) if theirs == "layer_types" => {
-                let special: [&[u8]; 2] = [b"sliding_attention", b"linear_attention"];
+                let special: [&[u8]; 3] = [
+                    b"sliding_attention",
+                    b"linear_attention",
+                    b"chunked_attention",
+                ];
                 let slides = kinds.iter().map(|kind| special.contains(&kind));
                 MetadataValue::Array(Array::Bool(slides.collect()))
             }

@@ -8,7 +8,7 @@ mod scratch;
 use super::run::{Handles, Step, StepContext, range};
 use crate::graph::op::{SoftmaxAttention, StoreCross, StoreKv};
 use crate::graph::state::Reads;
-use crate::graph::{Attention, CachedValues, CrossCache, KvCache, Mask, PositionScheme, Value};
+use crate::graph::{Attention, CachedValues, CrossCache, KvCache, PositionScheme, Value};
 use crate::kernels::{Attend, KvHalf, Running};
 use crate::state::{Handle, KvType, PAGE};
 use scratch::{Room, Scratch};
@@ -308,7 +308,14 @@ impl<'a> Queries<'a> {
             }
         };
         let about = self.about;
-        let visible = |&index: &usize| rows.clone().any(|row| about.sees(row, positions(index)));
+        let first = match pages.is_empty() {
+            true => 0,
+            false => positions(0).first().copied().unwrap_or(0),
+        };
+        let visible = |&index: &usize| {
+            let mut rows = rows.clone();
+            rows.any(|row| about.sees(row, positions(index), first))
+        };
         let mut next = (0..pages.len()).find(visible);
         while let Some(index) = next {
             next = (index + 1..pages.len()).find(visible);
@@ -332,20 +339,18 @@ impl<'a> Queries<'a> {
                 next: next.map(halves),
             };
             let seen = |row: usize| seen(row).saturating_sub(index * PAGE).min(page.count);
-            let window = match attention.mask {
-                Mask::Causal { window } => window,
-                Mask::Bidirectional | Mask::Local { .. } | Mask::Blocks(_) => None,
-            };
             let hide = |row: usize, shades: &mut [f32]| {
                 shades[seen(row)..].fill(f32::NEG_INFINITY);
                 let here = cx.rows.facts[row].row.position;
+                let window = attention.mask.window(here, first);
                 for (shade, at) in shades.iter_mut().zip(positions) {
                     if window.is_some_and(|window| here.saturating_sub(*at) >= window) {
                         *shade = f32::NEG_INFINITY;
                     }
                 }
             };
-            let hides = window.is_some() || rows.clone().any(|row| seen(row) < page.count);
+            let windowed = attention.mask.window(first, first).is_some();
+            let hides = windowed || rows.clone().any(|row| seen(row) < page.count);
             let position = |place: usize| positions[place];
             self.fold(rows.clone(), &page, (hides, hide), position);
         }
@@ -460,16 +465,11 @@ impl<'a> Queries<'a> {
 
 impl About<'_> {
     /// Whether a row looks at any of these positions.
-    fn sees(&self, row: usize, positions: &[u64]) -> bool {
+    fn sees(&self, row: usize, positions: &[u64], first: u64) -> bool {
         let here = self.cx.rows.facts[row].row.position;
-        match self.attention.mask {
-            Mask::Causal {
-                window: Some(window),
-            } => positions.iter().any(|at| here.saturating_sub(*at) < window),
-            Mask::Causal { window: None }
-            | Mask::Bidirectional
-            | Mask::Local { .. }
-            | Mask::Blocks(_) => true,
+        match self.attention.mask.window(here, first) {
+            Some(window) => positions.iter().any(|at| here.saturating_sub(*at) < window),
+            None => true,
         }
     }
 

@@ -2,8 +2,8 @@
 
 use super::run::{RowStep, StepContext};
 use crate::graph::op::{
-    Add, AddVector, Apply, Clamp, JoinHeads, Lerp, Mul, Norm, NormKind, Scale, ScaleHeads, Share,
-    SinusoidFrequencies, SinusoidalPositions, StepSize, Weigh,
+    Add, AddVector, Apply, Clamp, JoinHeads, Lerp, Mul, Norm, NormKind, Scale, ScaleByPosition,
+    ScaleHeads, Share, SinusoidFrequencies, SinusoidalPositions, StepSize, Weigh,
 };
 use crate::graph::{Value, Vector};
 use crate::kernels::Pointwise;
@@ -82,6 +82,17 @@ impl RowStep for JoinHeads {
             to_a.copy_from_slice(a);
             to_b.copy_from_slice(b);
         }
+    }
+}
+
+impl RowStep for ScaleByPosition {
+    fn row(&self, cx: &StepContext<'_>, row: usize, out: &mut [f32]) {
+        cx.copy_row(self.x, row, out);
+        let position = cx.rows.facts[row].row.position;
+        let position = position.saturating_add(u64::from(self.first));
+        let lengths = position / u64::from(self.length.max(1));
+        let factor = 1.0 + self.slope * (lengths as f32).ln_1p();
+        out.iter_mut().for_each(|x| *x *= factor);
     }
 }
 

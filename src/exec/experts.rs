@@ -1,10 +1,10 @@
 //! Mixtures of experts: the choice, products of rows with the experts that they have chosen, and
 //! the sum.
 
-use super::run::{RowStep, Step, StepContext, range};
+use super::run::{RowStep, Step, StepContext, range, row_chunks};
 use crate::graph::op::{
-    ExpertGroups, ExpertInputs, ExpertMatMul, ExpertSum, ExpertWeight, GroupScore, LimitGroups,
-    Route, Routing, Softmax,
+    ExpertGroups, ExpertInputs, ExpertMatMul, ExpertSum, ExpertWeight, GroupScore, LimitCapacity,
+    LimitGroups, Route, Routing, Softmax,
 };
 use crate::kernels::{Kernels, MatMul, Pick};
 
@@ -155,6 +155,30 @@ impl RowStep for Route {
         let (scores, choice) = (cx.row(self.scores, row), cx.row(self.choice, row));
         let scales = self.expert_scales.map(|scales| cx.weights.vector(scales));
         route(cx.kernels, &self.routing, [scores, choice], scales, out);
+    }
+}
+
+impl Step for LimitCapacity {
+    fn chunks(&self, cx: &StepContext<'_>) -> usize {
+        row_chunks(cx.tile)
+    }
+
+    fn run(&self, cx: &StepContext<'_>, (): (), chunk: usize) {
+        let width = cx.width(cx.out());
+        let chosen = |row: usize| cx.row(self.route, row)[width / 2..].iter();
+        for row in cx.rows_of(chunk) {
+            let first = cx.rows.groups[cx.rows.facts[row].group as usize].first;
+            // SAFETY: this row is this chunk's, and the route lies elsewhere.
+            let out = unsafe { cx.row_mut(cx.out(), row, 0..width) };
+            out.copy_from_slice(cx.row(self.route, row));
+            let (weights, experts) = out.split_at_mut(width / 2);
+            for (weight, expert) in weights.iter_mut().zip(experts) {
+                let before = (first..row).flat_map(chosen);
+                if before.filter(|other| *other == expert).count() >= self.capacity {
+                    *weight = 0.0;
+                }
+            }
+        }
     }
 }
 

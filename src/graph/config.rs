@@ -44,13 +44,16 @@ pub struct Bounds {
 
 /// Counts that no tensor bears out: lengths of texts, distances, and how often something recurs.
 const LENGTHS: &[&str] = &[
+    "attention.chunk_size",
     "attention.relative_max_distance",
     "attention.sliding_window",
     "attention.sliding_window_pattern",
+    "attention.temperature_length",
     "context_length",
     "decoder_start_token_id",
     "expert_every_n_layers",
     "full_attention_interval",
+    "interleave_moe_layer_step",
     "max_window_layers",
     "memory.compressed",
     "memory.length",

@@ -91,8 +91,13 @@ impl Gating {
 impl Router {
     /// Reads the experts' counts, and what the files say of how they are chosen.
     pub fn read(config: &Config<'_>, usual: &Gating) -> Result<Router, BuildError> {
-        let experts = config.count("expert_count")?;
         let used = config.count("expert_used_count")?;
+        Router::read_of(config, used, usual)
+    }
+
+    /// The same where a class says how many experts a row chooses.
+    pub fn read_of(config: &Config<'_>, used: usize, usual: &Gating) -> Result<Router, BuildError> {
+        let experts = config.count("expert_count")?;
         if used > experts {
             let expected = format!("at most the {experts} experts there are");
             return Err(config.invalid("expert_used_count", &expected));

@@ -252,6 +252,17 @@ impl Net<'_, '_> {
         self.push(x, self.width(x), op::Scale { x, factor })
     }
 
+    /// (1 + slope · ln(1 + ⌊(position + first) / length⌋)) · x.
+    pub fn scale_by_position(&self, x: Value, slope: f32, (first, length): (u32, u32)) -> Value {
+        let op = op::ScaleByPosition {
+            x,
+            slope,
+            first,
+            length,
+        };
+        self.push(x, self.width(x), op)
+    }
+
     /// x within ±limit; x itself without one.
     pub fn clamp(&self, x: Value, limit: Option<f32>) -> Value {
         match limit {
@@ -405,7 +416,7 @@ impl Net<'_, '_> {
             );
         }
         let sparse = match attention.mask {
-            Mask::Causal { .. } | Mask::Bidirectional => false,
+            Mask::Causal { .. } | Mask::Chunked { .. } | Mask::Bidirectional => false,
             Mask::Local { .. } | Mask::Blocks(_) => true,
         };
         assert!(
@@ -671,6 +682,12 @@ impl Net<'_, '_> {
             expert_scales,
         };
         self.push(scores, 2 * routing.top_k, op)
+    }
+
+    /// A route in which an expert takes but so many rows of a sequence.
+    pub fn limit_capacity(&self, route: Value, capacity: usize) -> Value {
+        let op = op::LimitCapacity { route, capacity };
+        self.push(route, self.width(route), op)
     }
 
     /// x times the weight of each chosen expert, one after the other.

@@ -270,16 +270,36 @@ impl PostNormLayers {
         [x, a]: [Value; 2],
         layer: &str,
     ) -> Result<Value, BuildError> {
-        let a = net.linear(a, &format!("{layer}.attn_output"), net.width(x))?;
-        let x = net.layer_norm(
-            net.add(x, a),
-            &format!("{layer}.attn_output_norm"),
-            self.eps,
-        )?;
+        let x = self.attended(net, [x, a], layer)?;
         let f = match self.gated {
             true => gated_mlp(net, x, layer, self.hidden, self.function)?,
             false => mlp(net, x, layer, self.hidden, self.function)?,
         };
+        self.fed_forward(net, [x, f], layer)
+    }
+
+    /// LN(x + attn_output(a)).
+    pub(super) fn attended(
+        &self,
+        net: &Net<'_, '_>,
+        [x, a]: [Value; 2],
+        layer: &str,
+    ) -> Result<Value, BuildError> {
+        let a = net.linear(a, &format!("{layer}.attn_output"), net.width(x))?;
+        net.layer_norm(
+            net.add(x, a),
+            &format!("{layer}.attn_output_norm"),
+            self.eps,
+        )
+    }
+
+    /// LN(x + f).
+    pub(super) fn fed_forward(
+        &self,
+        net: &Net<'_, '_>,
+        [x, f]: [Value; 2],
+        layer: &str,
+    ) -> Result<Value, BuildError> {
         net.layer_norm(
             net.add(x, f),
             &format!("{layer}.layer_output_norm"),

@@ -42,6 +42,7 @@ mod known_shape;
 mod led;
 mod linear_transformer;
 mod llama;
+mod llama4;
 mod longformer;
 mod longt5;
 mod m2m_100;
@@ -71,6 +72,7 @@ mod rwkv6;
 mod rwkv7;
 mod smollm3;
 mod starcoder2;
+mod switch;
 mod t5;
 mod tables;
 mod task_heads;
@@ -241,6 +243,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     minimax_m2::ARCHITECTURE,
     phimoe::ARCHITECTURE,
     dbrx::ARCHITECTURE,
+    llama4::ARCHITECTURE,
     qwen::QWEN_2,
     qwen::QWEN_3,
     gemma1::ARCHITECTURE,
@@ -275,6 +278,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     t5::MT5,
     t5::UMT5,
     longt5::ARCHITECTURE,
+    switch::ARCHITECTURE,
     bart::BART,
     bart::MBART,
     marian::ARCHITECTURE,

@@ -3,12 +3,13 @@
 //! al. 2023), which has a table of position biases in every layer.
 
 use super::encoder_decoder::{attend_source, project_source, self_attention, single_tokens, token};
+use super::switch::SwitchExperts;
 use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Family, GgufKeys};
 use crate::graph::blocks::{Heads, activation, gated_mlp, head, is_tied, mlp};
 use crate::graph::{
-    Attention, Buckets, BuildError, Builder, Config, CrossCache, Forced, Index, Keys, KvCache,
-    Mask, Net, Piece, Pointwise, PositionScheme, Role, Value,
+    Attention, Buckets, BuildError, Builder, Config, CrossCache, Forced, Index, Key, Keys, KvCache,
+    Mask, Name, Net, Piece, Pointwise, PositionScheme, Role, Value,
 };
 use rillm_formats::manifest::{Container, MetadataValue};
 
@@ -17,73 +18,9 @@ pub(super) const T5: Architecture = Architecture {
     gguf: &["t5", "t5encoder"],
     hugging_face: &["t5"],
     family: Family::EncoderDecoder,
-    keys: &[keys! {
-        "d_model" => "embedding_length",
-        "hidden_size" => "embedding_length",
-        "num_layers" => "block_count",
-        "num_hidden_layers" => "block_count",
-        "num_decoder_layers" => "decoder_block_count",
-        "d_ff" => "feed_forward_length",
-        "feed_forward_proj" => "feed_forward_proj",
-        "dense_act_fn" => "dense_act_fn",
-        "is_gated_act" => "is_gated_act",
-        "n_positions" => "context_length",
-        "num_heads" => "attention.head_count",
-        "num_attention_heads" => "attention.head_count",
-        "d_kv" => "attention.key_length",
-        "head_dim" => "attention.key_length",
-        "relative_attention_num_buckets" => "attention.relative_buckets_count",
-        "relative_attention_max_distance" => "attention.relative_max_distance",
-        "layer_norm_epsilon" => "attention.layer_norm_rms_epsilon",
-        "generation.decoder_start_token_id" => "decoder_start_token_id",
-        "decoder_start_token_id" => "decoder_start_token_id",
-        "generation.forced_bos_token_id" => "forced_bos_token_id",
-        "forced_bos_token_id" => "forced_bos_token_id",
-        "generation.forced_eos_token_id" => "forced_eos_token_id",
-        "forced_eos_token_id" => "forced_eos_token_id",
-        "scale_decoder_outputs" => "scale_decoder_outputs",
-        "is_decoder" => "is_decoder",
-    }],
+    keys: &[KEYS],
     ties: true,
-    names: &[names! {
-        "shared.weight" => "token_embd.weight",
-        "encoder.embed_tokens.weight" => "enc.token_embd.weight",
-        "decoder.embed_tokens.weight" => "dec.token_embd.weight",
-        "lm_head.weight" => "output.weight",
-        "encoder.final_layer_norm.weight" => "enc.output_norm.weight",
-        "decoder.final_layer_norm.weight" => "dec.output_norm.weight",
-        in "encoder.block.{i}." => "enc.blk.{i}." {
-            "layer.0.layer_norm.weight" => "attn_norm.weight",
-            "layer.0.SelfAttention.q.weight" => "attn_q.weight",
-            "layer.0.SelfAttention.k.weight" => "attn_k.weight",
-            "layer.0.SelfAttention.v.weight" => "attn_v.weight",
-            "layer.0.SelfAttention.o.weight" => "attn_o.weight",
-            "layer.0.SelfAttention.relative_attention_bias.weight" => "attn_rel_b.weight",
-            "layer.1.layer_norm.weight" => "ffn_norm.weight",
-            "layer.1.DenseReluDense.wi.weight" => "ffn_up.weight",
-            "layer.1.DenseReluDense.wi_0.weight" => "ffn_gate.weight",
-            "layer.1.DenseReluDense.wi_1.weight" => "ffn_up.weight",
-            "layer.1.DenseReluDense.wo.weight" => "ffn_down.weight",
-        }
-        in "decoder.block.{i}." => "dec.blk.{i}." {
-            "layer.0.layer_norm.weight" => "attn_norm.weight",
-            "layer.0.SelfAttention.q.weight" => "attn_q.weight",
-            "layer.0.SelfAttention.k.weight" => "attn_k.weight",
-            "layer.0.SelfAttention.v.weight" => "attn_v.weight",
-            "layer.0.SelfAttention.o.weight" => "attn_o.weight",
-            "layer.0.SelfAttention.relative_attention_bias.weight" => "attn_rel_b.weight",
-            "layer.1.layer_norm.weight" => "cross_attn_norm.weight",
-            "layer.1.EncDecAttention.q.weight" => "cross_attn_q.weight",
-            "layer.1.EncDecAttention.k.weight" => "cross_attn_k.weight",
-            "layer.1.EncDecAttention.v.weight" => "cross_attn_v.weight",
-            "layer.1.EncDecAttention.o.weight" => "cross_attn_o.weight",
-            "layer.2.layer_norm.weight" => "ffn_norm.weight",
-            "layer.2.DenseReluDense.wi.weight" => "ffn_up.weight",
-            "layer.2.DenseReluDense.wi_0.weight" => "ffn_gate.weight",
-            "layer.2.DenseReluDense.wi_1.weight" => "ffn_up.weight",
-            "layer.2.DenseReluDense.wo.weight" => "ffn_down.weight",
-        }
-    }],
+    names: &[NAMES],
     unused: &["dec.blk.{i}.cross_attn_rel_b.weight"],
     // Cross-attention has no positions.
     unused_in_checkpoints: &[
@@ -99,6 +36,75 @@ pub(super) const T5: Architecture = Architecture {
     },
     build: |model| build(model, Variant::T5),
     ..DECODER
+};
+
+/// What all of them are configured by.
+pub(super) const KEYS: &[Key] = keys! {
+    "d_model" => "embedding_length",
+    "hidden_size" => "embedding_length",
+    "num_layers" => "block_count",
+    "num_hidden_layers" => "block_count",
+    "num_decoder_layers" => "decoder_block_count",
+    "d_ff" => "feed_forward_length",
+    "feed_forward_proj" => "feed_forward_proj",
+    "dense_act_fn" => "dense_act_fn",
+    "is_gated_act" => "is_gated_act",
+    "n_positions" => "context_length",
+    "num_heads" => "attention.head_count",
+    "num_attention_heads" => "attention.head_count",
+    "d_kv" => "attention.key_length",
+    "head_dim" => "attention.key_length",
+    "relative_attention_num_buckets" => "attention.relative_buckets_count",
+    "relative_attention_max_distance" => "attention.relative_max_distance",
+    "layer_norm_epsilon" => "attention.layer_norm_rms_epsilon",
+    "generation.decoder_start_token_id" => "decoder_start_token_id",
+    "decoder_start_token_id" => "decoder_start_token_id",
+    "generation.forced_bos_token_id" => "forced_bos_token_id",
+    "forced_bos_token_id" => "forced_bos_token_id",
+    "generation.forced_eos_token_id" => "forced_eos_token_id",
+    "forced_eos_token_id" => "forced_eos_token_id",
+    "scale_decoder_outputs" => "scale_decoder_outputs",
+    "is_decoder" => "is_decoder",
+};
+
+pub(super) const NAMES: &[Name] = names! {
+    "shared.weight" => "token_embd.weight",
+    "encoder.embed_tokens.weight" => "enc.token_embd.weight",
+    "decoder.embed_tokens.weight" => "dec.token_embd.weight",
+    "lm_head.weight" => "output.weight",
+    "encoder.final_layer_norm.weight" => "enc.output_norm.weight",
+    "decoder.final_layer_norm.weight" => "dec.output_norm.weight",
+    in "encoder.block.{i}." => "enc.blk.{i}." {
+        "layer.0.layer_norm.weight" => "attn_norm.weight",
+        "layer.0.SelfAttention.q.weight" => "attn_q.weight",
+        "layer.0.SelfAttention.k.weight" => "attn_k.weight",
+        "layer.0.SelfAttention.v.weight" => "attn_v.weight",
+        "layer.0.SelfAttention.o.weight" => "attn_o.weight",
+        "layer.0.SelfAttention.relative_attention_bias.weight" => "attn_rel_b.weight",
+        "layer.1.layer_norm.weight" => "ffn_norm.weight",
+        "layer.1.DenseReluDense.wi.weight" => "ffn_up.weight",
+        "layer.1.DenseReluDense.wi_0.weight" => "ffn_gate.weight",
+        "layer.1.DenseReluDense.wi_1.weight" => "ffn_up.weight",
+        "layer.1.DenseReluDense.wo.weight" => "ffn_down.weight",
+    }
+    in "decoder.block.{i}." => "dec.blk.{i}." {
+        "layer.0.layer_norm.weight" => "attn_norm.weight",
+        "layer.0.SelfAttention.q.weight" => "attn_q.weight",
+        "layer.0.SelfAttention.k.weight" => "attn_k.weight",
+        "layer.0.SelfAttention.v.weight" => "attn_v.weight",
+        "layer.0.SelfAttention.o.weight" => "attn_o.weight",
+        "layer.0.SelfAttention.relative_attention_bias.weight" => "attn_rel_b.weight",
+        "layer.1.layer_norm.weight" => "cross_attn_norm.weight",
+        "layer.1.EncDecAttention.q.weight" => "cross_attn_q.weight",
+        "layer.1.EncDecAttention.k.weight" => "cross_attn_k.weight",
+        "layer.1.EncDecAttention.v.weight" => "cross_attn_v.weight",
+        "layer.1.EncDecAttention.o.weight" => "cross_attn_o.weight",
+        "layer.2.layer_norm.weight" => "ffn_norm.weight",
+        "layer.2.DenseReluDense.wi.weight" => "ffn_up.weight",
+        "layer.2.DenseReluDense.wi_0.weight" => "ffn_gate.weight",
+        "layer.2.DenseReluDense.wi_1.weight" => "ffn_up.weight",
+        "layer.2.DenseReluDense.wo.weight" => "ffn_down.weight",
+    }
 };
 
 pub(super) const MT5: Architecture = Architecture {
@@ -136,6 +142,8 @@ pub(super) enum Variant {
     UMT5,
     /// Its encoder's rows see those nearby.
     LongT5,
+    /// Some layers are mixtures of experts.
+    Switch,
 }
 
 /// Hyperparameters that both halves share.
@@ -151,6 +159,8 @@ struct T5Sizes {
     variant: Variant,
     /// What the encoder's rows see.
     source: Mask,
+    /// Which experts layers have, if there are any.
+    experts: Option<SwitchExperts>,
 }
 
 pub(super) fn build(model: &Builder<'_>, variant: Variant) -> Result<(), BuildError> {
@@ -202,6 +212,10 @@ pub(super) fn build(model: &Builder<'_>, variant: Variant) -> Result<(), BuildEr
         gated,
         variant,
         source: source_mask(config, variant)?,
+        experts: match variant {
+            Variant::Switch => Some(SwitchExperts::read(config)?),
+            Variant::T5 | Variant::MT5 | Variant::UMT5 | Variant::LongT5 => None,
+        },
     };
     if sizes.buckets < 4 || !sizes.buckets.is_multiple_of(2) || sizes.max_distance > 1 << 20 {
         let expected = "an even number from 4 on, with a maximum distance up to 2^20";
@@ -272,7 +286,7 @@ fn encoder(
         let h = net.rms_norm(x, &format!("{layer}.attn_norm"), sizes.eps)?;
         let attention = attention(sizes, sizes.source, position, Keys::Rows);
         x = net.add(x, self_attention(net, h, &layer, attention)?);
-        x = net.add(x, feed_forward(net, x, &layer, sizes)?);
+        x = net.add(x, feed_forward(net, x, ("enc", i), sizes)?);
     }
     net.rms_norm(x, "enc.output_norm", sizes.eps)
 }
@@ -308,7 +322,7 @@ fn decoder(
         let source = attention(sizes, Mask::Bidirectional, &unbiased, Keys::Cross(cross));
         x = net.add(x, attend_source(&net, h, &layer, source)?);
 
-        x = net.add(x, feed_forward(&net, x, &layer, sizes)?);
+        x = net.add(x, feed_forward(&net, x, ("dec", i), sizes)?);
     }
     let mut x = net.rms_norm(net.selected(x), "dec.output_norm", eps)?;
     if scales_outputs(model, sizes.variant)? {
@@ -362,6 +376,7 @@ fn relative_biases(
     let second = |half: &str| model.has(&format!("{half}.blk.1.attn_rel_b.weight"));
     let each = match model.config().container {
         Container::HuggingFace => variant == Variant::UMT5,
+        Container::Gguf if variant == Variant::Switch => false,
         Container::Gguf => second("enc") || second("dec"),
     };
     let biases = (0..layers).map(|layer| {
@@ -384,10 +399,14 @@ fn attention(sizes: &T5Sizes, mask: Mask, position: &PositionScheme, keys: Keys)
 fn feed_forward(
     net: &Net<'_, '_>,
     x: Value,
-    layer: &str,
+    (half, i): (&str, usize),
     sizes: &T5Sizes,
 ) -> Result<Value, BuildError> {
+    let layer = &format!("{half}.blk.{i}");
     let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), sizes.eps)?;
+    if let Some(experts) = sizes.experts.as_ref().filter(|it| it.are_in(half, i)) {
+        return experts.wire(net, h, layer, (sizes.hidden, sizes.function));
+    }
     let gate = format!("{layer}.ffn_gate.weight");
     if !sizes.gated && net.builder.has(&gate) {
         let expected = format!("a gated function, for there is {gate}");
@@ -402,7 +421,7 @@ fn feed_forward(
 
 /// GGUF says by its tensors whether there are gates, and an encoder alone by its name. Its readers take
 /// GELU for granted with gates, and ReLU without: another function is said.
-fn in_gguf(keys: &mut GgufKeys<'_>, scales_outputs: bool) {
+pub(super) fn in_gguf(keys: &mut GgufKeys<'_>, scales_outputs: bool) {
     let text = |key: &str| keys.values.str(key).map(str::to_string);
     let kind = text("feed_forward_proj").unwrap_or_default();
     let ungated = kind.strip_prefix("gated-");

@@ -35,6 +35,10 @@ const WRAPPERS: &[Wrapper] = &[
         text: PLAIN,
     },
     Wrapper {
+        model_type: "llama4",
+        text: &[("llama4_text", "llama4_text")],
+    },
+    Wrapper {
         model_type: "llava",
         text: PLAIN,
     },

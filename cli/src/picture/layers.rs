@@ -308,6 +308,7 @@ fn describe(model: &Model, graph: &Graph, node: &Node) -> (String, String) {
                 Mask::Causal {
                     window: Some(window),
                 } => format!("window {window}"),
+                Mask::Chunked { length } => format!("chunks of {length}"),
                 Mask::Bidirectional => "both ways".to_string(),
                 Mask::Local { radius } => format!("{radius} both ways"),
                 Mask::Blocks(sparse) => {

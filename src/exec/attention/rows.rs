@@ -37,7 +37,9 @@ impl Queries<'_> {
             let group = &cx.rows.groups[facts[rows.start].group as usize];
             let all = group.first..group.first + group.len;
             match self.about.attention.mask {
-                Mask::Causal { .. } | Mask::Bidirectional => self.over_run(rows, all, head),
+                Mask::Causal { .. } | Mask::Chunked { .. } | Mask::Bidirectional => {
+                    self.over_run(rows, all, head)
+                }
                 Mask::Local { radius } => {
                     self.over_globals(rows.clone(), group, head);
                     self.over_window(rows, group, head, radius);

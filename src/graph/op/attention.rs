@@ -16,6 +16,12 @@ pub enum Mask {
         /// Sliding window in positions.
         window: Option<u64>,
     },
+    /// Rows of its sequence up to itself, of the same chunk of so many positions, counted from the
+    /// sequence's first.
+    Chunked {
+        /// How many.
+        length: u64,
+    },
     /// Every row of its sequence.
     Bidirectional,
     /// Rows of its sequence so many columns away at most, padding counted.
@@ -28,6 +34,16 @@ pub enum Mask {
 }
 
 impl Mask {
+    /// How far back a row at position `here` sees, itself included, if not to the `first` position
+    /// of its sequence.
+    pub fn window(self, here: u64, first: u64) -> Option<u64> {
+        match self {
+            Mask::Causal { window } => window,
+            Mask::Chunked { length } => Some(here.saturating_sub(first) % length.max(1) + 1),
+            Mask::Bidirectional | Mask::Local { .. } | Mask::Blocks(_) => None,
+        }
+    }
+
     /// Rows so many columns away at most.
     pub fn within(columns: u64) -> Mask {
         Mask::Local {

@@ -103,6 +103,29 @@ impl Operation for Scale {
     fn lower(&mut self, _: &mut dyn Lower) {}
 }
 
+/// (1 + slope · ln(1 + ⌊(position + first) / length⌋)) · x.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScaleByPosition {
+    pub x: Value,
+    pub slope: f32,
+    pub first: u32,
+    pub length: u32,
+}
+
+impl Operation for ScaleByPosition {
+    const NAME: &'static str = "scale_by_position";
+    type States = ();
+    operands!(x; slope, first, length);
+
+    fn states(&self) {}
+
+    fn facts(&self) -> Facts {
+        Facts::row_by_row([Some(self.x), None])
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}
+
 /// x within bounds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clamp {

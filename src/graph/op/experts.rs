@@ -2,7 +2,7 @@
 
 #![allow(missing_docs)] // operands are named as in the formula above them
 
-use super::{Facts, Lower, Operation, Work, operands};
+use super::{Facts, Lower, Operation, Reach, Work, operands};
 use crate::graph::{Matrix, Value, Vector};
 
 /// softmax(x) of each row.
@@ -113,6 +113,31 @@ impl Operation for Route {
 
     fn facts(&self) -> Facts {
         Facts::row_by_row([None; 2])
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}
+
+/// A route in which an expert takes but so many rows of a sequence in a run, the first ones: with
+/// others its weight is zero.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LimitCapacity {
+    pub route: Value,
+    pub capacity: usize,
+}
+
+impl Operation for LimitCapacity {
+    const NAME: &'static str = "limit_capacity";
+    type States = ();
+    operands!(route; capacity);
+
+    fn states(&self) {}
+
+    fn facts(&self) -> Facts {
+        Facts {
+            reach: Reach::AllRows,
+            ..Facts::row_by_row([None; 2])
+        }
     }
 
     fn lower(&mut self, _: &mut dyn Lower) {}

@@ -19,12 +19,12 @@ pub use attention::{
     StoreCross, StoreKv,
 };
 pub use elementwise::{
-    Add, AddVector, Apply, Clamp, JoinHeads, Lerp, Mul, Norm, NormKind, Scale, ScaleHeads, Share,
-    SinusoidFrequencies, SinusoidalPositions, Weigh,
+    Add, AddVector, Apply, Clamp, JoinHeads, Lerp, Mul, Norm, NormKind, Scale, ScaleByPosition,
+    ScaleHeads, Share, SinusoidFrequencies, SinusoidalPositions, Weigh,
 };
 pub use experts::{
-    ExpertGroups, ExpertInputs, ExpertMatMul, ExpertSum, ExpertWeight, GroupScore, LimitGroups,
-    Route, Routing, Softmax,
+    ExpertGroups, ExpertInputs, ExpertMatMul, ExpertSum, ExpertWeight, GroupScore, LimitCapacity,
+    LimitGroups, Route, Routing, Softmax,
 };
 pub use linear_attention::{
     DECAY_ROWS, Decay, DeltaRule, Divisor, LinearAttention, LinearRead, LinearRecurrence,
@@ -290,11 +290,11 @@ macro_rules! operations {
 operations! {
     ($)
     // What architectures write.
-    Embed DenseMatMul HeadMatMul Norm Add Mul Scale Clamp Apply Weigh AddVector ScaleHeads JoinHeads
+    Embed DenseMatMul HeadMatMul Norm Add Mul Scale ScaleByPosition Clamp Apply Weigh AddVector ScaleHeads JoinHeads
     Lerp Bonus Slice
     SinusoidalPositions SoftmaxAttention StoreCross
     Conv StepSize SelectiveScan TokenShift WkvMean LinearRecurrence LinearWrite LinearRead
-    Softmax LimitGroups Route ExpertInputs ExpertMatMul ExpertSum
+    Softmax LimitGroups Route LimitCapacity ExpertInputs ExpertMatMul ExpertSum
     StoreTable SegmentWrite SegmentWriteHidden SegmentAttention SegmentEvict
     SegmentWriteCompressed SegmentRead SegmentWriteReprojected
     Select MeanRows AdaptiveSoftmax Emit
