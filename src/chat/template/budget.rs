@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 
-/// Steps of a rendering: about a second. A fuzzer, whose build takes twelve times as long for each and
+/// Steps of a rendering: about a second. A fuzzer, whose build takes many times as long for each and
 /// which finds every endless loop, is to try others as well.
 const STEPS: u64 = if cfg!(fuzzing) { 200_000 } else { 10_000_000 };
 /// Bytes that values and texts may hold at once, beside what `CHARGE_PER_INPUT_BYTE` adds.
