@@ -4,9 +4,10 @@
 mod blocks;
 mod rows;
 mod scratch;
+mod summaries;
 
 use super::run::{Handles, Step, StepContext, range};
-use crate::graph::op::{SoftmaxAttention, StoreCross, StoreKv};
+use crate::graph::op::{SoftmaxAttention, StoreCross, StoreKv, Summaries};
 use crate::graph::state::Reads;
 use crate::graph::{Attention, CachedValues, CrossCache, KvCache, PositionScheme, Value};
 use crate::kernels::{Attend, KvHalf, Running};
@@ -150,6 +151,7 @@ impl Step for SoftmaxAttention {
             rows: &rows,
             heads: &heads,
             has_globals: self.global.is_some(),
+            summaries: self.summaries.as_ref(),
         };
         // Not touched but where it is used.
         let mut scratch = MaybeUninit::<Scratch>::uninit();
@@ -207,6 +209,8 @@ struct About<'a> {
     heads: &'a Range<usize>,
     /// Whether rows that are global are seen by all.
     has_globals: bool,
+    /// What is seen of blocks, beside rows.
+    summaries: Option<&'a Summaries>,
 }
 
 /// Some heads of some rows, of each row its heads, and what they have seen so far.
@@ -409,8 +413,25 @@ impl<'a> Queries<'a> {
         &mut self,
         rows: Range<usize>,
         page: &Page<'_>,
-        (shades, shade): (bool, impl Fn(usize, &mut [f32])),
+        shade: (bool, impl Fn(usize, &mut [f32])),
         position: impl Fn(usize) -> u64,
+    ) {
+        let About { cx, attention, .. } = self.about;
+        let here = |row: usize| cx.rows.facts[row].row.position;
+        self.fold_at(rows, page, shade, (&attention.position, here, position));
+    }
+
+    /// The same where rows and keys stand at other positions than their own.
+    fn fold_at(
+        &mut self,
+        rows: Range<usize>,
+        page: &Page<'_>,
+        (shades, shade): (bool, impl Fn(usize, &mut [f32])),
+        (scheme, here, position): (
+            &PositionScheme,
+            impl Fn(usize) -> u64,
+            impl Fn(usize) -> u64,
+        ),
     ) {
         let About {
             cx,
@@ -421,7 +442,7 @@ impl<'a> Queries<'a> {
         let first = (rows.start - self.about.rows.start) * heads.len();
         let queries = first..first + rows.len() * heads.len();
         let stride = Attend::stride(attention.head_dim);
-        let plain = match attention.position {
+        let plain = match scheme {
             PositionScheme::None | PositionScheme::Rope(_) => true,
             PositionScheme::Buckets(_) | PositionScheme::Alibi(_) => false,
         };
@@ -437,10 +458,10 @@ impl<'a> Queries<'a> {
                 for other in others.chunks_exact_mut(PAGE) {
                     other.copy_from_slice(shaded);
                 }
-                let here = cx.rows.facts[row].row.position;
+                let here = here(row);
                 for (head, biases) in heads.clone().zip(biases.chunks_exact_mut(PAGE)) {
                     let biases = &mut biases[..page.count];
-                    self.about.add_bias(biases, head, here, &position);
+                    self.about.add_bias(scheme, biases, (head, here), &position);
                 }
             }
         }
@@ -476,12 +497,12 @@ impl About<'_> {
     /// What positions do to scores; −∞ stays.
     fn add_bias(
         &self,
+        scheme: &PositionScheme,
         scores: &mut [f32],
-        head: usize,
-        here: u64,
+        (head, here): (usize, u64),
         position: impl Fn(usize) -> u64,
     ) {
-        match &self.attention.position {
+        match scheme {
             PositionScheme::Buckets(buckets) => {
                 let table = self.cx.weights.vector(buckets.table);
                 for (key, score) in scores.iter_mut().enumerate() {

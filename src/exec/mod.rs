@@ -6,6 +6,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod attention;
+mod block_sums;
 mod channels;
 mod elementwise;
 mod experts;

@@ -34,7 +34,7 @@ pub use op::{
     ABSENT_ROWS, Attention, Buckets, DECAY_ROWS, Decay, DeltaRule, Distances, Divisor,
     ExpertGroups, ExpertWeight, GroupScore, HeadSide, Index, Keys, LinearAttention, LinearState,
     LinearSums, Mask, NormKind, Op, PositionScheme, Routing, STATE_COLUMNS, Share,
-    SinusoidFrequencies, Wanted,
+    SinusoidFrequencies, Summaries, Wanted,
 };
 pub use rope::{Divisors, Rope};
 pub use second_reading::{SecondReading, Shift};

@@ -427,6 +427,7 @@ impl Net<'_, '_> {
             q,
             kv: kv.map(|(k, v)| (k, Some(v))),
             global: None,
+            summaries: None,
             attention,
         };
         self.push(q, width, op)
@@ -449,6 +450,7 @@ impl Net<'_, '_> {
             q,
             kv: Some((k, None)),
             global: None,
+            summaries: None,
             attention,
         };
         self.push(q, width, op)
@@ -477,6 +479,39 @@ impl Net<'_, '_> {
             q,
             kv: Some((k, Some(v))),
             global: Some(global),
+            summaries: None,
+            attention,
+        };
+        self.push(q, width, op)
+    }
+
+    /// Of each block of so many columns, in its first row, the sum of its rows; zeros in the others.
+    pub fn block_sums(&self, x: Value, columns: u32) -> Value {
+        assert!(columns > 0, "architecture: blocks without columns");
+        self.push(x, self.width(x), op::BlockSums { x, columns })
+    }
+
+    /// Attention of rows to those nearby and to the summaries of blocks.
+    pub fn attention_with_summaries(
+        &self,
+        [q, k, v]: [Value; 3],
+        summaries: op::Summaries,
+        attention: Attention,
+    ) -> Value {
+        self.pair(k, summaries.k);
+        self.pair(v, summaries.v);
+        assert!(
+            matches!(attention.mask, Mask::Local { .. })
+                && attention.keys == Keys::Rows
+                && attention.heads == attention.kv_heads,
+            "architecture: summaries beside other keys than those nearby, head by head"
+        );
+        let width = attention.heads * attention.head_dim;
+        let op = op::SoftmaxAttention {
+            q,
+            kv: Some((k, Some(v))),
+            global: None,
+            summaries: Some(summaries),
             attention,
         };
         self.push(q, width, op)

@@ -1,4 +1,4 @@
-//! LongT5 (Guo et al. 2022): T5 whose encoder's rows see those nearby.
+//! LongT5 (Guo et al. 2022): T5 whose encoder's rows see those nearby, and summaries of blocks.
 
 use super::t5::{T5, Variant, build};
 use super::tables::{keys, names};
@@ -24,6 +24,15 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
                 "v.weight" => "attn_v.weight",
                 "o.weight" => "attn_o.weight",
                 "relative_attention_bias.weight" => "attn_rel_b.weight",
+            }
+            in "encoder.block.{i}.layer.0.TransientGlobalSelfAttention." => "enc.blk.{i}." {
+                "q.weight" => "attn_q.weight",
+                "k.weight" => "attn_k.weight",
+                "v.weight" => "attn_v.weight",
+                "o.weight" => "attn_o.weight",
+                "relative_attention_bias.weight" => "attn_rel_b.weight",
+                "global_relative_attention_bias.weight" => "attn_global_rel_b.weight",
+                "global_input_layer_norm.weight" => "attn_global_norm.weight",
             }
         },
         T5.names[0],

@@ -9,7 +9,7 @@ use super::{Architecture, Conversion, DECODER, Family, GgufKeys};
 use crate::graph::blocks::{Heads, activation, gated_mlp, head, is_tied, mlp};
 use crate::graph::{
     Attention, Buckets, BuildError, Builder, Config, CrossCache, Forced, Index, Key, Keys, KvCache,
-    Mask, Name, Net, Piece, Pointwise, PositionScheme, Role, Value,
+    Mask, Name, Net, Piece, Pointwise, PositionScheme, Role, Summaries, Value,
 };
 use rillm_formats::manifest::{Container, MetadataValue};
 
@@ -161,6 +161,8 @@ struct T5Sizes {
     source: Mask,
     /// Which experts layers have, if there are any.
     experts: Option<SwitchExperts>,
+    /// Columns of the blocks whose summaries they see as well.
+    summarised: Option<u32>,
 }
 
 pub(super) fn build(model: &Builder<'_>, variant: Variant) -> Result<(), BuildError> {
@@ -216,6 +218,7 @@ pub(super) fn build(model: &Builder<'_>, variant: Variant) -> Result<(), BuildEr
             Variant::Switch => Some(SwitchExperts::read(config)?),
             Variant::T5 | Variant::MT5 | Variant::UMT5 | Variant::LongT5 => None,
         },
+        summarised: summarised(config, variant)?,
     };
     if sizes.buckets < 4 || !sizes.buckets.is_multiple_of(2) || sizes.max_distance > 1 << 20 {
         let expected = "an even number from 4 on, with a maximum distance up to 2^20";
@@ -261,13 +264,24 @@ fn source_mask(config: &Config<'_>, variant: Variant) -> Result<Mask, BuildError
     if variant != Variant::LongT5 {
         return Ok(Mask::Bidirectional);
     }
-    let key = "encoder_attention_type";
-    match config.text(key)?.unwrap_or("local") {
-        "local" => {}
-        _ => return Err(config.invalid(key, "local: summaries of blocks are not computed with")),
-    }
     let radius = config.optional_count("attention.local_radius")?;
     Ok(Mask::within(radius.unwrap_or(127) as u64))
+}
+
+/// Columns of the blocks whose summaries the encoder's rows see.
+fn summarised(config: &Config<'_>, variant: Variant) -> Result<Option<u32>, BuildError> {
+    if variant != Variant::LongT5 {
+        return Ok(None);
+    }
+    let key = "encoder_attention_type";
+    match config.text(key)?.unwrap_or("local") {
+        "local" => Ok(None),
+        "transient-global" => {
+            let columns = config.optional_count("attention.global_block_size")?;
+            Ok(Some(columns.unwrap_or(16) as u32))
+        }
+        _ => Err(config.invalid(key, "local or transient-global")),
+    }
 }
 
 /// x ← x + Attention(RMS(x)); x ← x + FFN(RMS(x)); RMS(x).
@@ -285,10 +299,41 @@ fn encoder(
         let layer = format!("enc.blk.{i}");
         let h = net.rms_norm(x, &format!("{layer}.attn_norm"), sizes.eps)?;
         let attention = attention(sizes, sizes.source, position, Keys::Rows);
-        x = net.add(x, self_attention(net, h, &layer, attention)?);
+        let a = match sizes.summarised {
+            None => self_attention(net, h, &layer, attention)?,
+            Some(columns) => summarised_attention(net, h, &layer, (sizes, columns), attention)?,
+        };
+        x = net.add(x, a);
         x = net.add(x, feed_forward(net, x, ("enc", i), sizes)?);
     }
     net.rms_norm(x, "enc.output_norm", sizes.eps)
+}
+
+/// Attention to the rows nearby, and to a key and a value of each block's normalised sum.
+fn summarised_attention(
+    net: &Net<'_, '_>,
+    h: Value,
+    layer: &str,
+    (sizes, columns): (&T5Sizes, u32),
+    attention: Attention,
+) -> Result<Value, BuildError> {
+    let model = net.builder;
+    let inner = attention.heads * attention.head_dim;
+    let part = |x: Value, name: &str| net.linear(x, &format!("{layer}.{name}"), inner);
+    let sums = net.block_sums(h, columns);
+    let sums = net.rms_norm(sums, &format!("{layer}.attn_global_norm"), sizes.eps)?;
+    let table = [sizes.buckets, attention.heads];
+    let table = model.vector("enc.blk.0.attn_global_rel_b.weight", &table)?;
+    let biases = Buckets::new(table, sizes.buckets, sizes.max_distance, true);
+    let summaries = Summaries {
+        k: part(sums, "attn_k")?,
+        v: part(sums, "attn_v")?,
+        columns,
+        position: PositionScheme::Buckets(biases),
+    };
+    let rows = [part(h, "attn_q")?, part(h, "attn_k")?, part(h, "attn_v")?];
+    let a = net.attention_with_summaries(rows, summaries, attention);
+    net.linear(a, &format!("{layer}.attn_o"), net.width(h))
 }
 
 /// The same with attention to the past, then to the source, in each layer.

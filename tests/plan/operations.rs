@@ -80,6 +80,7 @@ const CASES: &[(&str, &[Harm])] = &[
     ("segment_write_reprojected", &[Barrier, Rival, Hurry]),
     ("select", &[Hurry, Early, Overwrite]),
     ("mean_rows", &[Hurry, Early, Overwrite]),
+    ("block_sums", &[Hurry, Early, Overwrite]),
     ("adaptive_softmax", &[Overwrite]),
     ("emit", &[Barrier, Hurry]),
     ("quantize", &[Overwrite]),

@@ -74,7 +74,7 @@ WRITERS = {
 LONG_WRITERS = {
     "led": ["led"],
     "bigbird_pegasus": ["bigbird_pegasus"],
-    "longt5": ["longt5", "longt5_gated"],
+    "longt5": ["longt5", "longt5_gated", "longt5_global"],
 }
 
 

@@ -8,7 +8,7 @@
 
 use super::{ALL_SEEN, About, LONGEST_HEAD, PAGE, Page, Queries, alike, bytes};
 use crate::exec::rows::SequenceRows;
-use crate::graph::{Mask, Value};
+use crate::graph::{Mask, PositionScheme, Value};
 use crate::kernels::KvType;
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -22,8 +22,8 @@ const ELSEWHERE: u32 = u32::MAX;
 /// One head of the run's keys and values.
 #[derive(Clone, Copy)]
 pub(super) struct Head {
-    k: Value,
-    v: Value,
+    pub(super) k: Value,
+    pub(super) v: Value,
     pub(super) number: usize,
 }
 
@@ -42,7 +42,8 @@ impl Queries<'_> {
                 }
                 Mask::Local { radius } => {
                     self.over_globals(rows.clone(), group, head);
-                    self.over_window(rows, group, head, radius);
+                    self.over_window(rows.clone(), group, head, radius);
+                    self.over_summaries(rows, group, number);
                 }
                 Mask::Blocks(sparse) => self.over_blocks(rows, group, head, sparse),
             }
@@ -90,7 +91,15 @@ impl Queries<'_> {
             return;
         }
         for some in globals.chunks(PAGE) {
-            self.over_scattered(rows.clone(), some, head);
+            let keys = |place: usize| some.get(place).map(|&key| key as usize);
+            let cx = self.about.cx;
+            let position = |place: usize| {
+                let row = keys(place).unwrap_or_default();
+                cx.rows.facts[row].row.position
+            };
+            let here = |row: usize| cx.rows.facts[row].row.position;
+            let at = (&self.about.attention.position, here, position);
+            self.over_scattered(rows.clone(), head, (some.len(), keys), at);
         }
     }
 
@@ -132,15 +141,25 @@ impl Queries<'_> {
         }
     }
 
-    /// Rows see all of up to a page of `keys`, which stand anywhere in the run; a page of both keys
-    /// and values has room where one of the longest keys has.
+    /// Rows see all of up to a page of keys, which stand anywhere in the run, or are zeros; a page of
+    /// both keys and values has room where one of the longest keys has.
     #[inline(never)]
-    fn over_scattered(&mut self, rows: Range<usize>, keys: &[u32], head: Head) {
+    pub(super) fn over_scattered(
+        &mut self,
+        rows: Range<usize>,
+        head: Head,
+        (count, keys): (usize, impl Fn(usize) -> Option<usize>),
+        at: (
+            &PositionScheme,
+            impl Fn(usize) -> u64,
+            impl Fn(usize) -> u64,
+        ),
+    ) {
         let cx = self.about.cx;
         let dim = self.about.attention.head_dim;
         let columns = head.number * dim..(head.number + 1) * dim;
-        let row = |value: Value, place: usize| match keys.get(place) {
-            Some(&key) => &cx.row(value, key as usize)[columns.clone()],
+        let row = |value: Value, place: usize| match keys(place) {
+            Some(key) => &cx.row(value, key)[columns.clone()],
             None => &[],
         };
         let mut room: PageRoom = [const { MaybeUninit::uninit() }; LONGEST_HEAD * PAGE];
@@ -163,11 +182,10 @@ impl Queries<'_> {
             values: bytes(unsafe { written(gathered) }),
             value_stride: dim,
             value_in_key: None,
-            count: keys.len(),
+            count,
             next: None,
         };
-        let position = |place: usize| cx.rows.facts[keys[place] as usize].row.position;
-        self.fold(rows, &page, ALL_SEEN, position);
+        self.fold_at(rows, &page, ALL_SEEN, at);
     }
 }
 

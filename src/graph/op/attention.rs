@@ -3,7 +3,7 @@
 
 #![allow(missing_docs)] // operands are named as in the formula above them
 
-use super::{Facts, Lower, Operation, Reach, Work, operands};
+use super::{Facts, Lower, Operand, Operation, Reach, Work, operands};
 use crate::graph::state::{CrossCache, KvCache, Piece, Reads, Writes};
 use crate::graph::{BlockSparse, Pairing, Rope, Value, Vector};
 use std::sync::Arc;
@@ -172,6 +172,54 @@ impl Attention {
     }
 }
 
+/// Of each block of columns a key and a value, made of the sum of its rows ([`BlockSums`]), which all rows
+/// of their sequence see (Guo et al. 2022, section 3.2).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summaries {
+    pub k: Value,
+    pub v: Value,
+    /// Columns of a block.
+    pub columns: u32,
+    /// How distances between blocks enter.
+    pub position: PositionScheme,
+}
+
+impl Operand for Summaries {
+    fn visit(&self, visit: &mut dyn FnMut(Value)) {
+        [self.k, self.v].into_iter().for_each(visit);
+    }
+
+    fn map(&mut self, to: &mut dyn FnMut(Value) -> Value) {
+        (self.k, self.v) = (to(self.k), to(self.v));
+    }
+}
+
+/// Of each block of columns, in its first row, the sum of its rows; zeros in the others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BlockSums {
+    pub x: Value,
+    pub columns: u32,
+}
+
+impl Operation for BlockSums {
+    const NAME: &'static str = "block_sums";
+    type States = ();
+    operands!(x; columns);
+
+    fn states(&self) {}
+
+    fn facts(&self) -> Facts {
+        Facts {
+            result: true,
+            reach: Reach::AllRows,
+            in_place: [None; 2],
+            work: Work::Elements,
+        }
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}
+
 /// softmax(scale · q kᵀ + bias) v. An architecture gives `kv` but for cross-attention; a plan
 /// leaves it to attention among the run's rows alone, and has the KV cache written before. `v` is
 /// absent where the cache has values in its keys.
@@ -183,13 +231,14 @@ pub struct SoftmaxAttention {
     pub q: Value,
     pub kv: Option<(Value, Option<Value>)>,
     pub global: Option<[Value; 3]>,
+    pub summaries: Option<Summaries>,
     pub attention: Attention,
 }
 
 impl Operation for SoftmaxAttention {
     const NAME: &'static str = "attention";
     type States = (Option<Reads<KvCache>>, Option<Reads<CrossCache>>);
-    operands!(q, kv, global; attention);
+    operands!(q, kv, global, summaries; attention);
 
     fn states(&self) -> Self::States {
         match self.attention.keys {

@@ -15,8 +15,8 @@ mod state_space;
 mod wkv;
 
 pub use attention::{
-    Attention, Buckets, Keys, Mask, PositionScheme, RopeTable, Rotate, SoftmaxAttention,
-    StoreCross, StoreKv,
+    Attention, BlockSums, Buckets, Keys, Mask, PositionScheme, RopeTable, Rotate, SoftmaxAttention,
+    StoreCross, StoreKv, Summaries,
 };
 pub use elementwise::{
     Add, AddVector, Apply, Clamp, JoinHeads, Lerp, Mul, Norm, NormKind, Scale, ScaleByPosition,
@@ -292,7 +292,7 @@ operations! {
     // What architectures write.
     Embed DenseMatMul HeadMatMul Norm Add Mul Scale ScaleByPosition Clamp Apply Weigh AddVector ScaleHeads JoinHeads
     Lerp Bonus Slice
-    SinusoidalPositions SoftmaxAttention StoreCross
+    SinusoidalPositions BlockSums SoftmaxAttention StoreCross
     Conv StepSize SelectiveScan TokenShift WkvMean LinearRecurrence LinearWrite LinearRead
     Softmax LimitGroups Route LimitCapacity ExpertInputs ExpertMatMul ExpertSum
     StoreTable SegmentWrite SegmentWriteHidden SegmentAttention SegmentEvict
