@@ -252,6 +252,75 @@ fn blocks_of_four_bits_are_what_the_reference_makes_of_them() {
     );
 }
 
+/// gpt-oss's experts: rows of gates and of what they let through by turns, as its publisher keeps
+/// them, beside others as transformers keeps them, whose rows are columns.
+#[test]
+fn experts_of_four_bits_come_apart() {
+    let expected = &tensors::read(Path::new(FILE))["mxfp4.expected"].values;
+    let (experts, hidden, width) = (2, 3, 64);
+    let config = json!({
+        "model_type": "gpt_oss", "hidden_size": width, "intermediate_size": hidden,
+        "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1,
+        "num_local_experts": experts, "num_experts_per_tok": 1, "max_position_embeddings": 8,
+        "tie_word_embeddings": true, "quantization_config": { "quant_method": "mxfp4" },
+        "rope_scaling": {
+            "rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 4,
+        },
+    });
+    let mut checkpoint = Checkpoint::new();
+    let mut put = |name: &str, shape: &[u64]| {
+        let numbers = (0..shape.iter().product()).map(|index: u64| index as f32);
+        checkpoint.insert(format!("model.{name}"), floats(shape, numbers));
+    };
+    put("embed_tokens.weight", &[5, width]);
+    put("norm.weight", &[width]);
+    put("layers.0.input_layernorm.weight", &[width]);
+    put("layers.0.post_attention_layernorm.weight", &[width]);
+    for part in ["q", "k", "v", "o"] {
+        let name = format!("layers.0.self_attn.{part}_proj.weight");
+        put(&name, &[width, width]);
+    }
+    put("layers.0.self_attn.sinks", &[1]);
+    put("layers.0.mlp.router.weight", &[experts, width]);
+    let part = |name: &str| format!("layers.0.mlp.experts.{name}");
+    put(&part("gate_up_proj_bias"), &[experts, 2 * hidden]);
+    put(&part("down_proj"), &[experts, hidden, width]);
+    put(&part("down_proj_bias"), &[experts, width]);
+    for end in ["blocks", "scales"] {
+        let name = format!("model.{}_{end}", part("gate_up_proj"));
+        checkpoint.insert(name, stored(&format!("mxfp4_{end}")));
+    }
+    let folder = write(&checkpoint, &config);
+    for (name, turn) in [("gate", 0), ("up", 1)] {
+        let rows = expected.chunks(width as usize).skip(turn).step_by(2);
+        let rows: Vec<f32> = rows.flatten().copied().collect();
+        let weight = converted(&folder, &format!("blk.0.ffn_{name}_exps.weight"));
+        assert!(weight == rows, "{name}");
+        let numbers = (0..2 * experts * hidden).skip(turn).step_by(2);
+        let numbers: Vec<f32> = numbers.map(|number| number as f32).collect();
+        let bias = converted(&folder, &format!("blk.0.ffn_{name}_exps.bias"));
+        assert!(bias == numbers, "{name}");
+    }
+    let down = converted(&folder, "blk.0.ffn_down_exps.weight");
+    let place = |row: u64, column| (row / width * hidden + column) * width + row % width;
+    let turned = (0..experts * width).flat_map(|row| (0..hidden).map(move |c| place(row, c)));
+    let turned: Vec<f32> = turned.map(|number| number as f32).collect();
+    assert!(down == turned);
+    let mix = folder.join("mxfp4.gguf");
+    let draft = Draft::new(weights::open(&folder).expect("a folder"));
+    let draft = draft.unwrap_or_else(|error| panic!("{error}"));
+    run(&draft, &options("mxfp4"), &mix, 1).unwrap_or_else(|error| panic!("{error}"));
+    let files = weights::open(&mix).expect("a file");
+    let info = &files.manifest.tensors["blk.0.ffn_gate_exps.weight"];
+    let mut values = vec![0.0; (experts * hidden * width) as usize];
+    let bytes = &files.sources[0].bytes()[info.range.start as usize..info.range.end as usize];
+    quant::decode(info.dtype).expect("a type")(bytes, &mut values);
+    // What four bits hold they hold again.
+    let rows: Vec<f32> = expected.chunks(64).step_by(2).flatten().copied().collect();
+    assert!(values == rows, "{}", info.dtype.name());
+    open(&mix).unwrap_or_else(|error| panic!("{error}"));
+}
+
 /// How publishers keep scales.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kept {
