@@ -4,6 +4,7 @@ use core::arch::x86_64::*;
 
 use super::register::exp_below_one;
 use crate::Pointwise;
+use crate::scalar::pointwise::ERROR_SERIES;
 
 /// Floats in a register.
 const LANES: usize = 16;
@@ -50,6 +51,7 @@ fn apply(function: Pointwise, x: __m512) -> Option<__m512> {
             let more = _mm512_add_ps(x, _mm512_set1_ps(1.0));
             Some(_mm512_mask_mov_ps(below, above, more))
         }
+        Pointwise::GeluErf => Some(gelu_erf(x)),
         Pointwise::GeluTanh => {
             const TWICE_ROOT: f32 = 1.595_769_2; // 2·√(2/π)
             let square = _mm512_mul_ps(x, x);
@@ -62,6 +64,35 @@ fn apply(function: Pointwise, x: __m512) -> Option<__m512> {
         }
         _ => None,
     }
+}
+
+/// x · Φ(x) = x · erfc(−x/√2) / 2, as the scalar function has it: erfc(z) is exp(−z²) t and a
+/// series in 2t − 1, where t = 1/(1 + z/2).
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn gelu_erf(x: __m512) -> __m512 {
+    let half = _mm512_set1_ps(0.5);
+    let one = _mm512_set1_ps(1.0);
+    // Far out nothing is left of the tail. With |x| second, NaN comes through.
+    let size = _mm512_min_ps(_mm512_set1_ps(20.0), _mm512_abs_ps(x));
+    let quarter = _mm512_set1_ps(0.5 * core::f32::consts::FRAC_1_SQRT_2);
+    let t = _mm512_div_ps(one, _mm512_fmadd_ps(size, quarter, one));
+    let s = _mm512_fmsub_ps(_mm512_set1_ps(2.0), t, one);
+    let mut series = _mm512_setzero_ps();
+    for term in ERROR_SERIES.iter().rev() {
+        series = _mm512_fmadd_ps(series, s, _mm512_set1_ps(*term as f32));
+    }
+    // What rounding takes from the square would be seen in the exponential of a large one.
+    let square = _mm512_mul_ps(size, size);
+    let lost = _mm512_fmsub_ps(size, size, square);
+    let power = exp_below_one(_mm512_mul_ps(_mm512_set1_ps(-0.5), square));
+    let power = _mm512_fnmadd_ps(_mm512_mul_ps(half, lost), power, power);
+    let tail = _mm512_mul_ps(_mm512_mul_ps(half, power), _mm512_mul_ps(t, series));
+    let below = _mm512_movepi32_mask(_mm512_castps_si512(x));
+    let below = _mm512_mask_mov_ps(_mm512_sub_ps(one, tail), below, tail);
+    // −∞ times nothing is nothing.
+    let some = _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(below, _mm512_setzero_ps());
+    _mm512_maskz_mul_ps(some, x, below)
 }
 
 /// 1 / (1 + exp(−|x|)), or one minus that: the exponential never overflows.
