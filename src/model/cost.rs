@@ -5,7 +5,7 @@ use crate::graph::op::Work;
 use crate::graph::{Activation, Role, RowSpace};
 use std::collections::BTreeSet;
 
-/// What a decoding run reads and multiplies.
+/// What a run reads and multiplies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
     /// Bytes of weights that a run of one row reads.
@@ -20,8 +20,21 @@ impl Model {
     /// What a row of the decoding graph costs, its KV cache left out.
     #[doc(hidden)]
     pub fn cost(&self) -> Cost {
+        self.cost_of(Role::Decode)
+    }
+
+    /// What a row of a prompt costs: an encoder's if there is one.
+    #[doc(hidden)]
+    pub fn reading_cost(&self) -> Cost {
+        match self.encodes() {
+            true => self.cost_of(Role::Encode),
+            false => self.cost(),
+        }
+    }
+
+    fn cost_of(&self, role: Role) -> Cost {
         let mut cost = Cost::default();
-        let Some(graph) = self.graph(Role::Decode) else {
+        let Some(graph) = self.graph(role) else {
             return cost;
         };
         for node in &graph.nodes {
@@ -36,9 +49,9 @@ impl Model {
             let products = rows * matrix.columns as u64;
             let row_len = weight.dtype.row_len(matrix.columns as u64).unwrap_or(0);
             cost.bytes += rows * row_len;
-            let selected = node.out.map(|out| graph.info(out).space) == Some(RowSpace::Selected);
+            let space = node.out.map(|out| graph.info(out).space);
             match weight.kernel.activation {
-                _ if selected => {}
+                _ if matches!(space, Some(RowSpace::Selected | RowSpace::Sequence)) => {}
                 Activation::F32 => cost.float += products,
                 _ => cost.int8 += products,
             }

@@ -58,6 +58,37 @@ fn every_combination_is_measured() {
     }
 }
 
+/// What encoders read is measured in texts; what comes after a source, behind its length.
+#[test]
+fn encoders_are_measured_by_their_texts() {
+    let names = |model: &str, more: &[&str]| -> Vec<String> {
+        let shown = bench(model, &[more, &["--json", "--no-warmup"]].concat());
+        let name = |line: &str| -> String {
+            let line: Value = serde_json::from_str(line).expect("JSON");
+            assert!(line["tokens_per_second"].as_f64().unwrap() > 0.0, "{line}");
+            assert!(line["share"].as_f64().unwrap() > 0.0, "{line}");
+            line["test"].as_str().unwrap().to_string()
+        };
+        shown.lines().map(name).collect()
+    };
+    // It generates nothing, so that depths change nothing either.
+    let texts = ["-p", "8,3", "--texts", "1,4", "-d", "0,5"];
+    assert_eq!(
+        names("bert", &texts),
+        ["enc8", "enc8 x 4", "enc3", "enc3 x 4"]
+    );
+    let both = [
+        "-p", "6", "-n", "3", "--pg", "5,2", "-d", "0,4", "--texts", "2",
+    ];
+    assert_eq!(
+        names("t5_gated", &both),
+        ["enc6 x 2", "tg3 x 2 @ d6", "enc5+tg2 x 2", "tg3 x 2 @ d4"]
+    );
+    let folder = Fixture::load("bert").folder();
+    let nothing = rillm(&["bench", path(&folder), "-p", "0"]);
+    failure(&nothing, 2, &["BERT generates nothing", "-p above 0"]);
+}
+
 #[test]
 fn every_form_has_every_test() {
     let small = ["-p", "4", "-n", "2", "--no-warmup"];
