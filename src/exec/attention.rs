@@ -2,6 +2,7 @@
 //! pages of keys.
 
 mod blocks;
+mod disentangled;
 mod rows;
 mod scratch;
 mod summaries;
@@ -416,8 +417,8 @@ impl<'a> Queries<'a> {
         shade: (bool, impl Fn(usize, &mut [f32])),
         position: impl Fn(usize) -> u64,
     ) {
-        let About { cx, attention, .. } = self.about;
-        let here = |row: usize| cx.rows.facts[row].row.position;
+        let about = self.about;
+        let (attention, here) = (about.attention, |row: usize| about.place(row));
         self.fold_at(rows, page, shade, (&attention.position, here, position));
     }
 
@@ -494,6 +495,15 @@ impl About<'_> {
         }
     }
 
+    /// Where a row stands, as distances count it.
+    fn place(&self, row: usize) -> u64 {
+        let facts = &self.cx.rows.facts[row];
+        match self.attention.position.counts_columns() {
+            true => facts.column.into(),
+            false => facts.row.position,
+        }
+    }
+
     /// What positions do to scores; −∞ stays.
     fn add_bias(
         &self,
@@ -512,7 +522,7 @@ impl About<'_> {
             }
             PositionScheme::Alibi(slopes) => {
                 for (key, score) in scores.iter_mut().enumerate() {
-                    *score += slopes[head] * (position(key) as f32 - here as f32);
+                    *score -= slopes[head] * (position(key) as f32 - here as f32).abs();
                 }
             }
             PositionScheme::None | PositionScheme::Rope(_) => {}

@@ -31,8 +31,8 @@ pub use config::{Bounds, Config, Key};
 pub use names::{Name, View, fits, spelling};
 pub use net::Net;
 pub use op::{
-    ABSENT_ROWS, Attention, Buckets, DECAY_ROWS, Decay, DeltaRule, Distances, Divisor,
-    ExpertGroups, ExpertWeight, GroupScore, HeadSide, Index, Keys, LinearAttention, LinearState,
+    ABSENT_ROWS, Attention, Buckets, DECAY_ROWS, Decay, DeltaRule, DistanceBuckets, Distances,
+    Divisor, ExpertGroups, ExpertWeight, GroupScore, HeadSide, Index, Keys, LinearAttention, LinearState,
     LinearSums, Mask, NormKind, Op, PositionScheme, Routing, STATE_COLUMNS, Share,
     SinusoidFrequencies, Summaries, Wanted,
 };

@@ -15,9 +15,9 @@ pub enum View {
     OneMinus,
 }
 
-/// One line of an architecture's table. `{i}` stands for a layer's number; `{e}` for an
-/// expert's, whose tensors become the parts of one stack, in order; `*` at the end for `weight` and
-/// for `bias`.
+/// One line of an architecture's table. `{i}` stands for a layer's number; `{j}` for one within a
+/// group of layers; `{e}` for an expert's, whose tensors become the parts of one stack, in order; `*`
+/// at the end for `weight` and for `bias`.
 #[derive(Clone, Copy, Debug)]
 pub struct Name {
     /// The checkpoint's name.
@@ -82,16 +82,21 @@ pub fn fits(pattern: &str, name: &str) -> bool {
 /// What stands in a name where its pattern has a place.
 struct Places<'a> {
     layer: Option<u32>,
+    inner: Option<u32>,
     expert: Option<u32>,
     parameter: &'a str,
 }
 
 impl Places<'_> {
-    /// Another pattern with the same layer and parameter in its places.
+    /// Another pattern with the same layers and parameter in its places.
     fn fill(&self, pattern: &str) -> String {
-        let layer = self.layer.map(|layer| layer.to_string());
-        let filled = pattern.replace("{i}", layer.as_deref().unwrap_or("{i}"));
-        filled.replace('*', self.parameter)
+        let mut filled = pattern.replace('*', self.parameter);
+        for (place, number) in [("{i}", self.layer), ("{j}", self.inner)] {
+            if let Some(number) = number {
+                filled = filled.replace(place, &number.to_string());
+            }
+        }
+        filled
     }
 }
 
@@ -102,6 +107,7 @@ const PARAMETERS: [&str; 2] = ["weight", "bias"];
 fn matches<'a>(pattern: &str, name: &'a str) -> Option<Places<'a>> {
     let mut places = Places {
         layer: None,
+        inner: None,
         expert: None,
         parameter: "",
     };
@@ -123,6 +129,7 @@ fn matches<'a>(pattern: &str, name: &'a str) -> Option<Places<'a>> {
         let number = number.parse().ok()?;
         match &pattern[open..open + 3] {
             "{i}" => places.layer = Some(number),
+            "{j}" => places.inner = Some(number),
             _ => places.expert = Some(number),
         }
         rest = after;

@@ -3,6 +3,7 @@
 //! An architecture names its hyperparameters and tensors, and records its graphs on a
 //! [`Builder`]. It sees no bytes, no threads and no instruction sets.
 
+mod albert;
 mod arcee;
 mod bart;
 mod bart_tables;
@@ -53,6 +54,7 @@ mod minimax_m2;
 mod mistral;
 mod mixtral;
 mod modernbert;
+mod mpnet;
 mod mpt;
 mod nomic_bert;
 mod olmo2;
@@ -269,6 +271,8 @@ pub const ARCHITECTURES: &[Architecture] = &[
     roberta::ARCHITECTURE,
     distilbert::ARCHITECTURE,
     electra::ARCHITECTURE,
+    albert::ARCHITECTURE,
+    mpnet::ARCHITECTURE,
     longformer::ARCHITECTURE,
     big_bird::ARCHITECTURE,
     modernbert::ARCHITECTURE,

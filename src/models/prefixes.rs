@@ -17,6 +17,8 @@ const WRAPPERS: &[&str] = &[
     "longformer.",
     "led.",
     "nomic_bert.",
+    "mpnet.",
+    "albert.",
     "gpt_neox.",
     "rwkv.",
     // Around the text's part of a model for images.

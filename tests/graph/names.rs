@@ -42,6 +42,15 @@ fn a_checkpoint_s_own_spelling_is_found() {
 }
 
 #[test]
+fn layers_within_groups_have_numbers_of_their_own() {
+    let names = [Name::plain("g.{i}.l.{j}.fc.*", "blk.{i}.{j}.ffn_up.*")];
+    let (theirs, ours) = ("g.2.l.10.fc.bias", "blk.2.10.ffn_up.bias");
+    assert_eq!(names[0].apply(theirs), Some((ours.into(), None)));
+    let from = spelling(&[&names], ours, bare, |_| true);
+    assert_eq!(from.map(|(name, _)| name).as_deref(), Some(theirs));
+}
+
+#[test]
 fn numbers_are_read_and_placed() {
     let name = Name::plain(
         "model.layers.{i}.experts.{e}.w1.weight",

@@ -21,6 +21,7 @@ use crate::support::to_gguf::Gguf;
 
 /// One fixture of every kind of wiring.
 const KINDS: &[&str] = &[
+    "albert_groups",
     "bert_masked_lm",
     "bert_question",
     "bert_sequence",

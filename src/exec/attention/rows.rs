@@ -67,11 +67,11 @@ impl Queries<'_> {
     #[inline(never)]
     pub(super) fn over_run(&mut self, rows: Range<usize>, keys: Range<usize>, head: Head) {
         let mut room: PageRoom = [const { MaybeUninit::uninit() }; LONGEST_HEAD * PAGE];
-        let cx = self.about.cx;
+        let about = self.about;
         for start in keys.clone().step_by(PAGE) {
             let end = keys.end.min(start + PAGE);
-            let page = self.about.page(head, start..end, &mut room);
-            let position = |place: usize| cx.rows.facts[start + place].row.position;
+            let page = about.page(head, start..end, &mut room);
+            let position = |place: usize| about.place(start + place);
             self.fold(rows.clone(), &page, ALL_SEEN, position);
         }
     }
@@ -92,13 +92,10 @@ impl Queries<'_> {
         }
         for some in globals.chunks(PAGE) {
             let keys = |place: usize| some.get(place).map(|&key| key as usize);
-            let cx = self.about.cx;
-            let position = |place: usize| {
-                let row = keys(place).unwrap_or_default();
-                cx.rows.facts[row].row.position
-            };
-            let here = |row: usize| cx.rows.facts[row].row.position;
-            let at = (&self.about.attention.position, here, position);
+            let about = self.about;
+            let position = |place: usize| about.place(keys(place).unwrap_or_default());
+            let here = |row: usize| about.place(row);
+            let at = (&about.attention.position, here, position);
             self.over_scattered(rows.clone(), head, (some.len(), keys), at);
         }
     }
@@ -107,7 +104,8 @@ impl Queries<'_> {
     /// are global.
     #[inline(never)]
     fn over_window(&mut self, rows: Range<usize>, group: &SequenceRows, head: Head, radius: u32) {
-        let cx = self.about.cx;
+        let about = self.about;
+        let cx = about.cx;
         let mut room: PageRoom = [const { MaybeUninit::uninit() }; LONGEST_HEAD * PAGE];
         let facts = &cx.rows.facts[group.first..group.first + group.len];
         let column = |row: usize| cx.rows.facts[row].column;
@@ -135,8 +133,8 @@ impl Queries<'_> {
                 }
             };
             let start = group.first + start;
-            let page = self.about.page(head, start..start + there.len(), &mut room);
-            let position = |place: usize| there[place].row.position;
+            let page = about.page(head, start..start + there.len(), &mut room);
+            let position = |place: usize| about.place(start + place);
             self.fold(rows.clone(), &page, (!all_seen, shade), position);
         }
     }

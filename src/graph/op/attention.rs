@@ -65,16 +65,26 @@ pub enum PositionScheme {
     Alibi(Vec<f32>),
 }
 
+impl PositionScheme {
+    /// Whether distances are those of columns, padding counted, and not those of positions.
+    pub fn counts_columns(&self) -> bool {
+        match self {
+            PositionScheme::Buckets(buckets) => buckets.columns,
+            PositionScheme::None | PositionScheme::Rope(_) | PositionScheme::Alibi(_) => false,
+        }
+    }
+}
+
 /// T5's relative position bias: distances share buckets, half of them for exact small distances,
 /// half logarithmic (Raffel et al. 2020, section 2.1).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Buckets {
     /// `[buckets, heads]`.
     pub table: Vector,
-    /// Distance from which on all share the last bucket.
-    far: usize,
-    /// Entry `d + far` is the bucket of distance d = key − query.
-    lookup: Arc<[u32]>,
+    /// Which row of it is whose.
+    distances: DistanceBuckets,
+    /// Whether distances are those of columns, padding counted, and not those of positions.
+    columns: bool,
 }
 
 impl Buckets {
@@ -115,8 +125,41 @@ impl Buckets {
         };
         Buckets {
             table,
-            far: max_distance,
-            lookup: (-far..=far).map(bucket).collect(),
+            distances: DistanceBuckets::new(max_distance, bucket),
+            columns: false,
+        }
+    }
+
+    /// The same where distances count padding, although positions do not.
+    pub fn by_columns(self) -> Buckets {
+        Buckets {
+            columns: true,
+            ..self
+        }
+    }
+
+    /// The bucket of a key's distance from a query.
+    pub fn of(&self, distance: i128) -> usize {
+        self.distances.of(distance)
+    }
+}
+
+/// Buckets that distances share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DistanceBuckets {
+    /// Distance from which on all share the last bucket.
+    far: usize,
+    /// Entry `d + far` is the bucket of distance d = key − query.
+    lookup: Arc<[u32]>,
+}
+
+impl DistanceBuckets {
+    /// Those that `bucket` says, up to a distance.
+    pub fn new(far: usize, bucket: impl Fn(i64) -> u32) -> DistanceBuckets {
+        let distances = -(far as i64)..=far as i64;
+        DistanceBuckets {
+            far,
+            lookup: distances.map(bucket).collect(),
         }
     }
 

@@ -5,6 +5,7 @@
 //! of the same list as its variants: a new operation does not compile until it says everything.
 
 mod attention;
+mod disentangled;
 mod elementwise;
 mod experts;
 mod linear_attention;
@@ -15,9 +16,10 @@ mod state_space;
 mod wkv;
 
 pub use attention::{
-    Attention, BlockSums, Buckets, Keys, Mask, PositionScheme, RopeTable, Rotate, SoftmaxAttention,
-    StoreCross, StoreKv, Summaries,
+    Attention, BlockSums, Buckets, DistanceBuckets, Keys, Mask, PositionScheme, RopeTable, Rotate,
+    SoftmaxAttention, StoreCross, StoreKv, Summaries,
 };
+pub use disentangled::{ColumnWindow, DisentangledAttention};
 pub use elementwise::{
     Add, AddVector, Apply, Clamp, JoinHeads, Lerp, Mul, Norm, NormKind, Scale, ScaleByPosition,
     ScaleHeads, Share, SinusoidFrequencies, SinusoidalPositions, Weigh,
@@ -292,7 +294,7 @@ operations! {
     // What architectures write.
     Embed DenseMatMul HeadMatMul Norm Add Mul Scale ScaleByPosition Clamp Apply Weigh AddVector ScaleHeads JoinHeads
     Lerp Bonus Slice
-    SinusoidalPositions BlockSums SoftmaxAttention StoreCross
+    SinusoidalPositions BlockSums SoftmaxAttention DisentangledAttention ColumnWindow StoreCross
     Conv StepSize SelectiveScan TokenShift WkvMean LinearRecurrence LinearWrite LinearRead
     Softmax LimitGroups Route LimitCapacity ExpertInputs ExpertMatMul ExpertSum
     StoreTable SegmentWrite SegmentWriteHidden SegmentAttention SegmentEvict
