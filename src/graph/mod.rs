@@ -12,6 +12,7 @@ pub mod blocks;
 mod builder;
 mod config;
 pub mod decoder;
+mod disentangled;
 pub mod experts;
 pub mod latent_attention;
 mod names;

@@ -254,7 +254,8 @@ pub(super) fn limits(wiring: &Wiring) -> Limits {
             *limit = (*limit).min(rows);
         }
     }
-    if wiring.graphs.iter().all(|graph| graph.role == Role::Encode) {
+    // What a table's rows are is no limit of a text's.
+    if wiring.graphs.iter().all(|graph| graph.role != Role::Decode) {
         limits.vocabulary = limits.source_vocabulary;
         limits.positions = limits.source_positions;
     }

@@ -15,6 +15,7 @@ mod bloom;
 mod cohere;
 mod compressive_transformer;
 mod conversion;
+mod deberta;
 mod dbrx;
 mod deepseek;
 mod deepseek2;
@@ -273,6 +274,8 @@ pub const ARCHITECTURES: &[Architecture] = &[
     electra::ARCHITECTURE,
     albert::ARCHITECTURE,
     mpnet::ARCHITECTURE,
+    deberta::DEBERTA_2,
+    deberta::DEBERTA,
     longformer::ARCHITECTURE,
     big_bird::ARCHITECTURE,
     modernbert::ARCHITECTURE,

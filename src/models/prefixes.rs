@@ -19,6 +19,7 @@ const WRAPPERS: &[&str] = &[
     "nomic_bert.",
     "mpnet.",
     "albert.",
+    "deberta.",
     "gpt_neox.",
     "rwkv.",
     // Around the text's part of a model for images.

@@ -18,6 +18,7 @@ pub(super) struct TaskHeads {
 }
 
 /// V f(W x) of the first row x of each sequence.
+#[derive(Clone, Copy)]
 pub(super) struct Scores {
     /// W, if there is one.
     pub dense: Option<&'static str>,

@@ -179,6 +179,7 @@ pub(super) fn state_layout(
         .flat_map(|graph| &graph.nodes);
     let heads = nodes.filter_map(|node| match &node.op {
         Op::SoftmaxAttention(step) => Some(step.attention.head_dim),
+        Op::DisentangledAttention(step) => Some(step.attention.head_dim),
         _ => None,
     });
     let longest = heads.max().unwrap_or(0);

@@ -26,6 +26,8 @@ const KINDS: &[&str] = &[
     "bert_question",
     "bert_sequence",
     "big_bird_question",
+    "deberta2",
+    "deberta2_conv",
     "gla_shared",
     "gpt2",
     "linear_transformer",

@@ -53,6 +53,8 @@ const CASES: &[(&str, &[Harm])] = &[
     ("slice", &[Overwrite]),
     ("sinusoidal_positions", &[Overwrite]),
     ("attention", &[Barrier, Hurry, Early, Overwrite]),
+    ("disentangled_attention", &[Hurry, Early, Overwrite]),
+    ("column_window", &[Hurry, Early, Overwrite]),
     ("store_cross", &[Barrier, Rival, Hurry]),
     ("conv", &[Rival, Hurry, Overwrite]),
     ("step_size", &[Overwrite]),
@@ -99,6 +101,8 @@ const STATES: &[(&str, &[&[Access]])] = {
     &[
         // This run's keys alone; a KV cache, or an encoder's.
         ("attention", &[NONE, READ]),
+        // A table of keys for distances, of queries for them, or both.
+        ("disentangled_attention", &[READ, &[Access::Read; 2]]),
         ("store_cross", &[WRITE]),
         ("conv", &[WRITE]),
         ("scan", &[WRITE]),
@@ -138,13 +142,15 @@ impl Harm {
                 let said = format!("node {node} ({name}) cannot go row by row");
                 Some((hurry(plan, node)?, vec![said]))
             }
-            // Of an operand of the same space, of one of another, of state.
+            // Of an operand of the same space, of one of another, of state; or its result lies where
+            // something lies that is still to be read then.
             Early => {
                 let said = [
                     "needs all rows",
                     "(select) is in a stage over other rows",
                     "(mean_rows) is in a stage over other rows",
                     "before all rows have written to it",
+                    " over Value(",
                 ];
                 Some((early(plan, node)?, said.map(String::from).into()))
             }

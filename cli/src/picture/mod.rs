@@ -69,6 +69,7 @@ fn colour(op: &Op) -> &'static str {
         Op::SoftmaxAttention { .. } | Op::LinearRecurrence { .. } | Op::LinearRead { .. } => {
             "#fbd9b5"
         }
+        Op::DisentangledAttention { .. } => "#fbd9b5",
         Op::Conv { .. } | Op::SelectiveScan { .. } | Op::TokenShift { .. } | Op::WkvMean { .. } => {
             "#fbd9b5"
         }

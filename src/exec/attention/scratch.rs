@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 
 /// Queries (one head of one row each) that are worked on together at most: a page of keys is
 /// fetched once for all of them.
-const QUERIES: usize = 128;
+pub(super) const QUERIES: usize = 128;
 
 /// Floats of such queries, and as many of their results, in the nearer caches.
 const QUERY_FLOATS: usize = 8192;

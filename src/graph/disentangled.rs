@@ -1,0 +1,62 @@
+//! What DeBERTa records: attention whose distances have a content, and convolutions over columns.
+
+use super::{
+    Attention, BuildError, DistanceBuckets, Keys, Mask, Net, Piece, PositionScheme, SessionTable,
+    Value, op,
+};
+
+impl Net<'_, '_> {
+    /// Attention among a run's rows, where the tables hold a key and a query for each bucket of
+    /// distances.
+    pub fn disentangled_attention(
+        &self,
+        [q, k, v]: [Value; 3],
+        [keys, queries]: [Option<Piece<SessionTable>>; 2],
+        buckets: DistanceBuckets,
+        attention: Attention,
+    ) -> Value {
+        let width = attention.heads * attention.head_dim;
+        let of_table = |table: Piece<SessionTable>| table.kind().width;
+        let tables = [keys, queries].into_iter().flatten().map(of_table);
+        let widths = [q, k, v].map(|value| self.width(value));
+        assert!(
+            widths.into_iter().chain(tables).all(|found| found == width)
+                && attention.kv_heads == attention.heads,
+            "architecture: queries, keys or tables of another width"
+        );
+        assert!(
+            attention.keys == Keys::Rows
+                && attention.mask == Mask::Bidirectional
+                && attention.position == PositionScheme::None,
+            "architecture: distances by content among some of a run's rows, or with positions"
+        );
+        let op = op::DisentangledAttention {
+            q,
+            k,
+            v,
+            keys,
+            queries,
+            buckets,
+            attention,
+        };
+        self.push(q, width, op)
+    }
+
+    /// The convolution over columns of `{name}.weight`, `[out, in, taps]`, and `{name}.bias`; what
+    /// stands around a sequence, and where it has padding, is zero.
+    pub fn column_conv(
+        &self,
+        x: Value,
+        name: &str,
+        (out, taps): (usize, usize),
+    ) -> Result<Value, BuildError> {
+        let inputs = self.width(x);
+        let weight = format!("{name}.weight");
+        let weight = self.builder.window_matrix(&weight, out, (inputs, taps))?;
+        let bias = self
+            .builder
+            .optional_vector(&format!("{name}.bias"), &[out])?;
+        let windows = self.push(x, inputs * taps, op::ColumnWindow { x, taps });
+        Ok(self.matmul(windows, weight, bias))
+    }
+}
