@@ -33,8 +33,8 @@ pub use names::{Name, View, fits, spelling};
 pub use net::Net;
 pub use op::{
     ABSENT_ROWS, Attention, Buckets, DECAY_ROWS, Decay, DeltaRule, DistanceBuckets, Distances,
-    Divisor, ExpertGroups, ExpertWeight, GroupScore, HeadSide, Index, Keys, LinearAttention, LinearState,
-    LinearSums, Mask, NormKind, Op, PositionScheme, Routing, STATE_COLUMNS, Share,
+    Divisor, ExpertGroups, ExpertWeight, GroupScore, HeadSide, Index, Keys, LinearAttention,
+    LinearState, LinearSums, Mask, NormKind, Op, PositionScheme, Routing, STATE_COLUMNS, Share,
     SinusoidFrequencies, Summaries, Wanted,
 };
 pub use rope::{Divisors, Rope};

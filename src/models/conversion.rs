@@ -323,6 +323,15 @@ pub(super) fn queries_first(
 /// Gates and what they let through, which some checkpoints keep in one matrix and converters do
 /// not.
 pub(super) fn gates_apart(tensor: Written) -> Result<Vec<Written>, String> {
+    halves_apart(tensor, "ffn_gate_up", ["ffn_gate", "ffn_up"])
+}
+
+/// The halves of the matrix `fused`, each under a name of its own.
+pub(super) fn halves_apart(
+    tensor: Written,
+    fused: &str,
+    parts: [&str; 2],
+) -> Result<Vec<Written>, String> {
     let Written {
         name, mut shape, ..
     } = tensor;
@@ -339,11 +348,11 @@ pub(super) fn gates_apart(tensor: Written) -> Result<Vec<Written>, String> {
         }
     };
     let half = |kind: &str, second| Written {
-        name: name.replace("ffn_gate_up", kind),
+        name: name.replace(fused, kind),
         shape: shape.clone(),
         rows: WrittenRows::Half { rows, second },
     };
-    Ok(vec![half("ffn_gate", false), half("ffn_up", true)])
+    Ok(vec![half(parts[0], false), half(parts[1], true)])
 }
 
 /// Experts' matrices that stand in one, as stacks.

@@ -287,7 +287,8 @@ pub(super) const AUTHORS_KEYS: &[&str] =
 /// of one kind.
 pub(super) fn is_the_authors(config: &Metadata) -> bool {
     let has = |key: &str| config.value(key).is_some();
-    config.u64("d_model").is_some() && config.u64("n_layer").is_some() && has("fused_add_norm")
+    let sizes = ["d_model", "n_layer"].map(|key| config.u64(key).is_some());
+    sizes == [true; 2] && has("fused_add_norm") && !has("model_type")
 }
 
 /// Whether an author's configuration is of the second generation.

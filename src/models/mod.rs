@@ -15,8 +15,8 @@ mod bloom;
 mod cohere;
 mod compressive_transformer;
 mod conversion;
-mod deberta;
 mod dbrx;
+mod deberta;
 mod deepseek;
 mod deepseek2;
 mod distilbert;
@@ -39,6 +39,7 @@ mod granite;
 mod granite_hybrid;
 mod granite_moe;
 mod jamba;
+mod jina_bert;
 mod known_keys;
 mod known_shape;
 mod led;
@@ -70,6 +71,7 @@ mod qwen3_next;
 mod qwen_moe;
 mod retnet;
 mod roberta;
+mod roformer;
 mod rwkv4;
 mod rwkv6;
 mod rwkv7;
@@ -151,7 +153,7 @@ pub struct Architecture {
     pub gguf: &'static [&'static str],
     /// `config.json`'s `model_type` values it answers to.
     pub hugging_face: &'static [&'static str],
-    /// Whether a `config.json` without a `model_type` describes one.
+    /// Whether a `config.json` describes one that names no `model_type`, or that of another.
     pub recognises: fn(&Metadata) -> bool,
     /// What kind of model it is.
     pub family: Family,
@@ -222,7 +224,7 @@ pub fn find(container: Container, name: &str) -> Option<&'static Architecture> {
     all.find(|architecture| architecture.names_in(container).contains(&name))
 }
 
-/// The `model_type` of a configuration that does not say it.
+/// The `model_type` of a configuration that does not say it, or says that of another.
 pub fn recognise(config: &Metadata) -> Option<&'static str> {
     let found = ARCHITECTURES
         .iter()
@@ -280,6 +282,8 @@ pub const ARCHITECTURES: &[Architecture] = &[
     big_bird::ARCHITECTURE,
     modernbert::ARCHITECTURE,
     nomic_bert::ARCHITECTURE,
+    jina_bert::ARCHITECTURE,
+    roformer::ARCHITECTURE,
     eurobert::ARCHITECTURE,
     t5::T5,
     t5::MT5,

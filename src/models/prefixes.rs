@@ -20,6 +20,7 @@ const WRAPPERS: &[&str] = &[
     "mpnet.",
     "albert.",
     "deberta.",
+    "roformer.",
     "gpt_neox.",
     "rwkv.",
     // Around the text's part of a model for images.

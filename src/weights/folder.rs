@@ -22,8 +22,8 @@ pub(super) fn open(path: &Path) -> Result<Files, LoadError> {
     // What is wrong with a file of JSON names it already.
     let mut config = hf_config::parse(&config_bytes).map_err(|error| format(error).at(folder))?;
     quantized::refuse(&config.metadata, folder)?;
-    if config.model_type.is_none() {
-        config.model_type = recognise(&config.metadata).map(str::to_string);
+    if let Some(recognised) = recognise(&config.metadata) {
+        config.model_type = Some(recognised.to_string());
     }
     unwrap_config(&mut config).map_err(|what| {
         LoadError::new(LoadErrorKind::Architecture, what).at(&folder.join("config.json"))

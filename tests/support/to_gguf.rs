@@ -47,6 +47,11 @@ impl Gguf {
             let layer = config.metadata.str("ssm_cfg.layer").unwrap_or("Mamba");
             layer.to_lowercase()
         });
+        let model_type = match config.metadata.str("position_embedding_type") {
+            // JinaBERT's folders say BERT.
+            Some("alibi") => "jina_bert".to_string(),
+            _ => model_type,
+        };
         let table = ARCHITECTURES
             .iter()
             .find(|found| found.hugging_face.contains(&model_type.as_str()))
@@ -73,7 +78,8 @@ impl Gguf {
             turns_apart(&mut gguf);
         }
         gguf.scaling_as_divisors();
-        if model_type.starts_with("granitemoe") || model_type == "llama4_text" {
+        let in_one = ["jina_bert", "llama4_text"].contains(&model_type.as_str());
+        if model_type.starts_with("granitemoe") || in_one {
             gguf.gates_apart();
         }
         gguf.rotated_elements();
@@ -227,21 +233,26 @@ impl Gguf {
                 name = name.replace("_shexp.", ".");
             }
             let place = floats.shape.len().saturating_sub(2);
-            if !name.contains(".ffn_gate_up") {
+            let fused = [".ffn_gate_up", ".ffn_up_gate"];
+            let Some(fused) = fused.into_iter().find(|fused| name.contains(fused)) else {
                 self.tensors.insert(name, floats);
                 continue;
-            }
+            };
+            let order = match fused {
+                ".ffn_up_gate" => ["ffn_up", "ffn_gate"],
+                _ => ["ffn_gate", "ffn_up"],
+            };
             let mut shape = floats.shape.clone();
             shape[place] /= 2;
             let half = shape[place..].iter().product::<u64>() as usize;
-            for (kind, from) in [("ffn_gate", 0), ("ffn_up", half)] {
+            for (kind, from) in [(order[0], 0), (order[1], half)] {
                 let both = floats.values.chunks(2 * half);
                 let values = both.flat_map(|both| &both[from..from + half]).copied();
                 let floats = Floats {
                     shape: shape.clone(),
                     values: values.collect(),
                 };
-                let name = name.replace("ffn_gate_up", kind);
+                let name = name.replace(&fused[1..], kind);
                 self.tensors.insert(name, floats);
             }
         }
