@@ -28,7 +28,7 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use vocabulary::no_tokenizer;
-use wiring::{behead, limits};
+use wiring::{behead, left_out, limits};
 
 /// How a model is opened.
 ///
@@ -150,13 +150,14 @@ impl Model {
             sources,
             tokenizer,
             modules,
-            notes,
+            mut notes,
             ..
         } = files;
         if options.headless {
             behead(&mut manifest);
         }
         let (architecture, views, wiring) = wired(&manifest)?;
+        notes.extend(left_out(&manifest, architecture, &wiring));
         let weights = Weights::resolve(&wiring, &views, sources, kernels)?;
         let limits = limits(&wiring);
         let threads = options

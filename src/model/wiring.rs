@@ -155,13 +155,9 @@ fn check_unknown(
         let first = wiring.layers_left_out;
         first.is_some_and(|first| layer.is_some_and(|layer| layer >= first))
     };
-    let layer = |name: &str| {
-        let number = name.strip_prefix("blk.")?.split('.').next()?;
-        number.parse().ok()
-    };
     let known = |name: &str| {
         used.contains(name)
-            || left_out(layer(name))
+            || left_out(canonical_layer(name))
             || !(gguf || name.contains("blk."))
             || architecture
                 .unused
@@ -196,6 +192,30 @@ fn check_unknown(
             Err(LoadError::new(LoadErrorKind::Unsupported, what))
         }
     }
+}
+
+/// A word on layers that the files hold and no graph runs.
+pub(super) fn left_out(
+    manifest: &Manifest,
+    architecture: &Architecture,
+    wiring: &Wiring,
+) -> Option<String> {
+    let first = wiring.layers_left_out?;
+    let held = manifest.tensors.keys().any(|name| {
+        let layer = match manifest.container {
+            Container::Gguf => canonical_layer(name),
+            Container::HuggingFace => layer_of(architecture.names, name),
+        };
+        layer.is_some_and(|layer| layer >= first)
+    });
+    held.then(|| {
+        format!("layers from number {first} on guess tokens after the next one: they are left out")
+    })
+}
+
+/// The number of the layer that a tensor is a part of, by its canonical name.
+fn canonical_layer(name: &str) -> Option<usize> {
+    name.strip_prefix("blk.")?.split('.').next()?.parse().ok()
 }
 
 /// Whether a checkpoint's tensor is part of a layer, and neither one that the table of names

@@ -113,7 +113,14 @@ fn layers_that_guess_ahead_are_left_out() {
         more.into()
     };
     let folder = fixture.folder_with(&config, more());
-    check_all(&fixture, &open(&folder).expect("a model"));
+    let model = open(&folder).expect("a model");
+    assert!(
+        model
+            .notes()
+            .iter()
+            .any(|note| note.contains("from number 3"))
+    );
+    check_all(&fixture, &model);
     config["num_nextn_predict_layers"] = json!(0);
     let folder = fixture.folder_with(&config, more());
     let error = open(&folder).expect_err("a layer too many").to_string();

@@ -32,6 +32,8 @@ fn random_models_run_in_every_kind_of_type() {
         "tiny-rwkv4",
         "tiny-rwkv6",
         "tiny-rwkv7",
+        "tiny-deepseek2",
+        "tiny-gpt-oss",
     ] {
         for mix in ["q4_k_m", "q8_0", "f16", "f32"] {
             well(&["synth", shape, path, "-q", mix, "--force"]);
