@@ -45,7 +45,6 @@ pub(super) const DEEPSEEK_V3: Architecture = Architecture {
     gguf: &[],
     hugging_face: &["deepseek_v3", "kimi_k2"],
     keys: LATER_KEYS,
-    settled: LATER_SETTLED,
     shapes: &[],
     build: |model| build(model, &V3),
     ..DEEPSEEK_V2
@@ -93,16 +92,8 @@ const LATER_KEYS: &[&[Key]] = &[
     },
 ];
 
-/// Beside what its kin has: what follows from other keys.
+/// What follows from other keys, and what was for training. V2 reads how experts are chosen.
 const SETTLED: &[Settled] = &[
-    ("aux_loss_alpha", Only::Any),
-    ("ep_size", Only::Any),
-    ("head_dim", Only::Any),
-    ("qk_head_dim", Only::Any),
-    ("seq_aux", Only::Any),
-];
-
-const LATER_SETTLED: &[Settled] = &[
     ("aux_loss_alpha", Only::Any),
     ("ep_size", Only::Any),
     ("head_dim", Only::Any),
@@ -271,34 +262,24 @@ const CONVERSION: Conversion = Conversion {
 };
 
 fn gguf_keys(keys: &mut GgufKeys<'_>) {
+    let number = |count: u64| MetadataValue::U32(count as u32);
     let second = keys.config.str("model_type") == Some("deepseek_v2");
     if !second {
-        keys.put_usual(
-            "expert_gating_func",
-            MetadataValue::String("sigmoid".into()),
-        );
+        let sigmoid = MetadataValue::String("sigmoid".into());
+        keys.put_usual("expert_gating_func", sigmoid);
     }
     expert_keys(keys);
     let method = keys.values.str("expert_group_method");
     if second && method != Some("group_limited_greedy") {
         keys.remove(&["expert_group_count", "expert_group_used_count"]);
     }
-    if let Some((plain, _)) = keys
-        .values
-        .value("feed_forward_kinds")
-        .and_then(listed_plain)
-    {
-        keys.put(
-            "leading_dense_block_count",
-            MetadataValue::U32(plain as u32),
-        );
+    let kinds = keys.values.value("feed_forward_kinds");
+    if let Some((plain, _)) = kinds.and_then(listed_plain) {
+        keys.put("leading_dense_block_count", number(plain as u64));
     }
     let plain = keys.count("attention.key_length_plain").unwrap_or(0);
     let rotated = keys.count("rope.dimension_count").unwrap_or(0);
-    keys.put(
-        "attention.key_length_mla",
-        MetadataValue::U32((plain + rotated) as u32),
-    );
+    keys.put("attention.key_length_mla", number(plain + rotated));
     if let Some(m_all) = keys.float("rope.scaling.mscale_all_dim") {
         let tenth = MetadataValue::F32(0.1 * m_all as f32);
         keys.put("rope.scaling.yarn_log_multiplier", tenth);
@@ -315,41 +296,14 @@ fn gguf_keys(keys: &mut GgufKeys<'_>) {
 }
 
 fn gguf_tensors(keys: &mut GgufKeys<'_>, mut tensor: Written) -> Result<Vec<Written>, String> {
-    let heads = keys.heads();
-    let count = |key| keys.count(key).unwrap_or(0);
-    let rotated = count("rope.dimension_count");
-    let stored = count("attention.key_length_mla").saturating_sub(rotated);
-    let (plain, value) = (stored, count("attention.value_length_mla"));
+    let rotated = keys.count("rope.dimension_count").unwrap_or(0);
+    let key = keys.count("attention.key_length_mla").unwrap_or(0);
     // GGUF's neighbours rotate together.
     let halves = keys.config.bool("rope_interleave") == Some(false);
     let dim = match tensor.part() {
-        "attn_q" | "attn_q_b" if halves => plain + rotated,
+        "attn_kv_b" => return Ok(stacks(keys, key.saturating_sub(rotated), tensor)),
+        "attn_q" | "attn_q_b" if halves => key,
         "attn_kv_a_mqa" if halves => tensor.shape.first().copied().unwrap_or(0),
-        "attn_kv_b" => {
-            let rank = tensor.shape.last().copied().unwrap_or(0);
-            let stack = |part: &str, shape, rows| Written {
-                name: tensor.name.replace("attn_kv_b", part),
-                shape,
-                rows,
-            };
-            let (stride, keys_of) = ((plain + value) as usize, plain as usize);
-            return Ok(vec![
-                stack(
-                    "attn_k_b",
-                    vec![heads, rank, plain],
-                    WrittenRows::HeadsTurned { stride },
-                ),
-                stack(
-                    "attn_v_b",
-                    vec![heads, value, rank],
-                    WrittenRows::HeadParts {
-                        rows: value as usize,
-                        stride,
-                        offset: keys_of,
-                    },
-                ),
-            ]);
-        }
         _ => return Ok(vec![tensor]),
     };
     tensor.rows = WrittenRows::EndsPaired {
@@ -357,6 +311,32 @@ fn gguf_tensors(keys: &mut GgufKeys<'_>, mut tensor: Written) -> Result<Vec<Writ
         end: rotated as usize,
     };
     Ok(vec![tensor])
+}
+
+/// Of each head `plain` rows for its keys, and those for its values.
+fn stacks(keys: &GgufKeys<'_>, plain: u64, both: Written) -> Vec<Written> {
+    let heads = keys.heads();
+    let value = keys.count("attention.value_length_mla").unwrap_or(0);
+    let rank = both.shape.last().copied().unwrap_or(0);
+    let stride = (plain + value) as usize;
+    let stack = |part: &str, shape: [u64; 3], rows| Written {
+        name: both.name.replace("attn_kv_b", part),
+        shape: shape.to_vec(),
+        rows,
+    };
+    let values = WrittenRows::HeadParts {
+        rows: value as usize,
+        stride,
+        offset: plain as usize,
+    };
+    vec![
+        stack(
+            "attn_k_b",
+            [heads, rank, plain],
+            WrittenRows::HeadsTurned { stride },
+        ),
+        stack("attn_v_b", [heads, value, rank], values),
+    ]
 }
 
 /// Sizes of a model of known shape.
