@@ -397,6 +397,26 @@ impl Session {
         Ok(self.state.rewind(sequence, len)?)
     }
 
+    /// Shortens a sequence to the longest length of at most `most` that it can be shortened to, and
+    /// returns it: that of the last checkpoint before, where states are recurrent. A text that
+    /// shares its first tokens with what a sequence holds is read on from there.
+    ///
+    /// # Errors
+    /// No such sequence.
+    pub fn rewind_within(&mut self, sequence: u32, most: usize) -> Result<usize, RunError> {
+        Ok(self.state.rewind_within(sequence, most)?)
+    }
+
+    /// Saves a sequence's recurrent state as [`Session::checkpoint`] does, and forgets the
+    /// sequence's shortest checkpoint for it if all that are reserved are in use.
+    ///
+    /// # Errors
+    /// Other sequences have all reserved checkpoints.
+    pub fn checkpoint_newest(&mut self, sequence: u32) -> Result<(), RunError> {
+        self.state.make_room_for_checkpoint(sequence);
+        self.checkpoint(sequence)
+    }
+
     /// Saves a sequence's recurrent state, so that it can be rewound to its present length.
     ///
     /// # Errors

@@ -178,6 +178,36 @@ impl State {
         Ok(())
     }
 
+    /// Shortens a sequence to the longest length of at most `most` that it can be shortened to, and
+    /// says which that is.
+    pub fn rewind_within(&mut self, sequence: u32, most: usize) -> Result<usize, StateError> {
+        let Sequence {
+            len, interrupted, ..
+        } = *self.sequence(sequence)?;
+        let kept = match self.is_recurrent() {
+            true if interrupted || len > most => self.checkpoints_of(sequence, most).max(),
+            true | false => Some(len.min(most)),
+        };
+        let kept = kept.unwrap_or(0);
+        self.rewind(sequence, kept)?;
+        Ok(kept)
+    }
+
+    /// The lengths of at most `most` at which a sequence has been saved.
+    fn checkpoints_of(&self, sequence: u32, most: usize) -> impl Iterator<Item = usize> {
+        let of = self.checkpoints.iter().flatten();
+        of.filter(move |held| held.sequence == sequence && held.len <= most)
+            .map(|held| held.len)
+    }
+
+    /// Frees the shortest of a sequence's checkpoints, if all that are reserved are in use.
+    pub fn make_room_for_checkpoint(&mut self, sequence: u32) {
+        let shortest = self.checkpoints_of(sequence, usize::MAX).min();
+        if let (Some(len), true) = (shortest, self.checkpoints.iter().all(Option::is_some)) {
+            self.drop_checkpoints(sequence, |held| held == len);
+        }
+    }
+
     /// Saves a sequence at its present length, so that it can be rewound to it.
     pub fn checkpoint(&mut self, sequence: u32) -> Result<(), StateError> {
         let len = self.usable(sequence)?.len;

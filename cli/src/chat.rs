@@ -90,6 +90,10 @@ pub struct Arguments {
     sample: SampleArguments,
 }
 
+/// Places of a conversation from which one that goes on otherwise can be read on, where states
+/// cannot be cut: two of each turn.
+const CHECKPOINTS: usize = 4;
+
 /// Bytes that are read of a conversation.
 const LONGEST_TALK: u64 = 64 << 20;
 
@@ -146,6 +150,7 @@ impl<'a> Chat<'a> {
         let template = Template::choose(arguments, model, tokenizer)?;
         let context = context(arguments.ctx_size, model);
         let options = SessionOptions::new()
+            .checkpoints(CHECKPOINTS)
             .context(context)
             .batch(arguments.batch.rows().min(context))
             .kv_type(arguments.kv_type.kv_type()?);
@@ -326,10 +331,10 @@ impl<'a> Chat<'a> {
     /// Writes the model's next turn as it comes, and returns it.
     fn reply(&mut self) -> Result<String, CliError> {
         let reply = self.write_reply();
-        if reply.is_err() && !self.session.can_rewind() {
+        if reply.is_err() {
             // A recurrent state that was left in the middle of a text is of no use.
-            self.session.reset(0)?;
-            self.held.clear();
+            let kept = self.session.rewind_within(0, self.held.len())?;
+            self.held.truncate(kept);
         }
         reply
     }
@@ -339,7 +344,8 @@ impl<'a> Chat<'a> {
         if self.begun == 0 {
             self.begun = ids.len();
         }
-        self.advance(&ids)?;
+        let stays = self.stays(&ids);
+        self.advance(&ids, stays)?;
         let mut writing = Writing::new(self.tokenizer, Position::Continued, &self.arguments.stop);
         let mut reply = String::new();
         let mut out = Line::stdout();
@@ -435,9 +441,26 @@ impl<'a> Chat<'a> {
         }
     }
 
+    /// How many of the conversation's first tokens stay when it goes on: templates write a turn that
+    /// is over otherwise than one that is to begin.
+    fn stays(&self, ids: &[u32]) -> usize {
+        let shared = |reply: &str| {
+            let mut messages = self.messages.clone();
+            messages.push(Message::new("assistant", reply));
+            messages.push(Message::new("user", "a"));
+            let later = self.template.encode(&messages, self.tokenizer);
+            let later = later.unwrap_or_default();
+            let pairs = ids.iter().zip(&later);
+            pairs.take_while(|(now, later)| now == later).count()
+        };
+        // What a reply begins with may become one token with what is before it.
+        let least = shared("a").min(shared("\n"));
+        least.min(ids.len() - 1)
+    }
+
     /// Brings the session to the last token but one of `ids`: what it holds already is not
-    /// computed again.
-    fn advance(&mut self, ids: &[u32]) -> Result<(), CliError> {
+    /// computed again. A checkpoint is kept where the first `stays` end, and where the turn begins.
+    fn advance(&mut self, ids: &[u32], stays: usize) -> Result<(), CliError> {
         let wanted = &ids[..ids.len() - 1];
         let shared = keep_shared(&mut self.session, &self.held, wanted)?;
         self.held.truncate(shared);
@@ -454,7 +477,20 @@ impl<'a> Chat<'a> {
             "tokens",
         );
         let flag = self.session.abort_flag();
-        let fed = (self.interrupt).raising(&flag, || self.session.prefill(0, new));
+        let session = &mut self.session;
+        // What can be cut anywhere is read at once.
+        let stays = match session.can_rewind() {
+            true => 0,
+            false => stays.saturating_sub(shared).min(new.len()),
+        };
+        let (first, rest) = new.split_at(stays);
+        let fed = (self.interrupt).raising(&flag, || {
+            for part in [first, rest].into_iter().filter(|part| !part.is_empty()) {
+                session.prefill(0, part)?;
+                session.checkpoint_newest(0)?;
+            }
+            Ok::<(), RunError>(())
+        });
         let len = self.session.len(0)?;
         self.held
             .extend_from_slice(&ids[shared..len.clamp(shared, ids.len() - 1)]);

@@ -91,18 +91,13 @@ impl<'a> Writing<'a> {
     }
 }
 
-/// Cuts sequence 0, which holds `held`, to what it shares with `wanted`, and says how much that
-/// is: nothing, if its state cannot be rewound.
+/// Cuts sequence 0, which holds `held`, to what it shares with `wanted`, or to the last checkpoint
+/// before that if its state cannot be cut, and says how much is left.
 pub fn keep_shared(session: &mut Session, held: &[u32], wanted: &[u32]) -> Result<usize, RunError> {
     let pairs = held.iter().zip(wanted);
     let shared = pairs.take_while(|(held, wanted)| held == wanted).count();
-    if shared == held.len() {
-        return Ok(shared);
+    match shared == held.len() {
+        true => Ok(shared),
+        false => session.rewind_within(0, shared),
     }
-    if session.can_rewind() {
-        session.rewind(0, shared)?;
-        return Ok(shared);
-    }
-    session.reset(0)?;
-    Ok(0)
 }

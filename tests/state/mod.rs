@@ -4,6 +4,7 @@
 
 mod endless;
 mod kv_cache;
+mod reuse;
 mod segments;
 mod sequences;
 mod sharing;
