@@ -159,6 +159,8 @@ impl Model {
         let (architecture, views, wiring) = wired(&manifest)?;
         notes.extend(left_out(&manifest, architecture, &wiring));
         let weights = Weights::resolve(&wiring, &views, sources, kernels)?;
+        let notes = notes.into_iter().chain(wiring.notes.iter().cloned());
+        let notes = notes.collect();
         let limits = limits(&wiring);
         let threads = options
             .threads

@@ -40,6 +40,7 @@ pub(crate) enum TensorSource {
         parts: Vec<Stored>,
         view: View,
         rows: WrittenRows,
+        factors: Vec<(usize, f32)>,
     },
     /// In no file.
     Made(Arc<dyn ValueSource>),
@@ -132,8 +133,14 @@ impl Draft {
                 parts,
                 view: _,
                 rows: WrittenRows::HeadsTurned { stride },
+                ..
             } => self.heads_turned(parts, tensor, (first, *stride), out),
-            TensorSource::Seen { parts, view, rows } => {
+            TensorSource::Seen {
+                parts,
+                view,
+                rows,
+                factors,
+            } => {
                 let all: u64 = tensor.shape.iter().product();
                 // Vectors go with the rows of their matrices.
                 let of_experts = tensor.name.ends_with("_exps.bias");
@@ -143,7 +150,10 @@ impl Draft {
                     columns
                 };
                 let count = (all as usize / row).max(1);
-                let in_part = rows.of_stored(count) / parts.len().max(1);
+                let of_part = parts
+                    .first()
+                    .map_or(0, |part| part.shape().iter().product::<u64>());
+                let in_part = (of_part as usize / row).max(1);
                 let width = match tensor.shape[..] {
                     [.., width, _] => rows.of_stored(width as usize),
                     _ => in_part,
@@ -168,6 +178,9 @@ impl Draft {
                         }
                     }
                     seen(*view, out);
+                    rows.arrange(out);
+                    let factor = factor_of(factors, first * columns / row + index);
+                    out.iter_mut().for_each(|value| *value *= factor);
                 }
             }
         }
@@ -235,6 +248,31 @@ impl Draft {
         let source = files.sources[info.file as usize].bytes();
         &source[info.range.start as usize..info.range.end as usize]
     }
+}
+
+/// The first number of a stored tensor of floats.
+pub(super) fn first_number(files: &Files, part: &Stored) -> Option<f32> {
+    let Stored::Typed(info) = part else {
+        return None;
+    };
+    let size = info.dtype.block_len() as usize;
+    let start = info.range.start as usize;
+    let bytes = files.sources.get(info.file as usize)?.bytes();
+    let mut number = [0.0];
+    quant::decode(info.dtype)?(bytes.get(start..start + size)?, &mut number);
+    Some(number[0])
+}
+
+/// What a row is multiplied by.
+fn factor_of(factors: &[(usize, f32)], row: usize) -> f32 {
+    let mut before = 0;
+    for (rows, factor) in factors {
+        before = rows.saturating_add(before);
+        if row < before {
+            return *factor;
+        }
+    }
+    1.0
 }
 
 /// Where row `row` of column `index` stands in a stack of matrices of `rows` and `columns`, whose

@@ -2,14 +2,14 @@
 //! other words is its own affair ([`Conversion`](crate::models::Conversion)); here stands what
 //! all of them share.
 
-use super::draft::{DraftTensor, TensorSource};
+use super::draft::{DraftTensor, TensorSource, first_number};
 use super::generation::generation;
 use super::{scaling, tasks};
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::{Catalog, View};
 use crate::model::{hf_files, open_tokenizer, used, wired};
 use crate::models::{Architecture, Family, GgufKeys, Written, WrittenRows};
-use crate::weights::{Files, Found, Stored};
+use crate::weights::{Files, Found, Stored, Views};
 use rillm_formats::manifest::{Array, DType, Manifest, Metadata, MetadataValue};
 use std::collections::BTreeSet;
 
@@ -29,12 +29,21 @@ pub(super) fn converted(
         .map_err(|what| LoadError::new(LoadErrorKind::Unsupported, what))?;
     // Readers refuse what they do not use: second copies of what is shared, say.
     let used = used(&wiring);
+    for (part, key) in conversion.listed {
+        let numbers = listed(files, &views, part);
+        keys.put(key, MetadataValue::Array(Array::F32(numbers)));
+    }
+    let is_tensor = |name: &str| {
+        let part = name.split('.').nth(2).unwrap_or_default();
+        used.contains(name) && conversion.listed.iter().all(|(listed, _)| *listed != part)
+    };
     let mut tensors = Vec::new();
-    for (name, found) in views.iter().filter(|(name, _)| used.contains(name)) {
+    for (name, found) in views.iter().filter(|(name, _)| is_tensor(name)) {
         let written = Written {
             name: name.to_string(),
             shape: written_shape(name, &found.shape),
             rows: WrittenRows::AsStored,
+            factors: Vec::new(),
         };
         let written = (conversion.tensor)(&mut keys, written);
         let written = written.map_err(|what| LoadError::new(LoadErrorKind::Tensor, what))?;
@@ -55,6 +64,7 @@ pub(super) fn converted(
         }
     }
     tensors.extend(scaling::divisors(&mut keys));
+    tensors.extend(scaling::proportion(&mut keys));
     tensors.extend(scaling::long_rope(&mut keys));
     scaling::rotated(&mut keys);
     complete(&mut keys, &tensors);
@@ -79,6 +89,15 @@ pub(super) fn converted(
     metadata.0.extend(vocabulary.0);
     metadata.0.extend(task.0);
     Ok((metadata, tensors, [notes, lost].concat()))
+}
+
+/// The number that each layer has under this name, layer by layer.
+fn listed(files: &Files, views: &Views, part: &str) -> Vec<f32> {
+    let of = |layer: usize| {
+        let found = views.find(&format!("blk.{layer}.{part}")).ok()?;
+        first_number(files, found.parts.first()?)
+    };
+    (0..).map_while(of).collect()
 }
 
 /// Hyperparameters under their canonical names.
@@ -123,14 +142,20 @@ fn translated<'a>(
 /// A convolution's `[channels, 1, width]` is a matrix.
 fn written_shape(name: &str, shape: &[u64]) -> Vec<u64> {
     match *shape {
-        [channels, 1, width] if name.contains(".ssm_conv1d.") => vec![channels, width],
+        [channels, 1, width]
+            if name.contains(".ssm_conv1d.") || name.contains(".shortconv.conv.") =>
+        {
+            vec![channels, width]
+        }
         _ => shape.to_vec(),
     }
 }
 
 /// A written tensor and where its values are; nothing for one that has none.
 fn draft(written: Written, found: &Found) -> Option<DraftTensor> {
-    let as_it_is = found.view == View::Plain && written.rows == WrittenRows::AsStored;
+    let as_it_is = found.view == View::Plain
+        && written.rows == WrittenRows::AsStored
+        && written.factors.is_empty();
     let (dtype, from) = match &found.parts[..] {
         [] => return None,
         [Stored::Typed(info)] if as_it_is => (info.dtype, TensorSource::Stored(info.clone())),
@@ -144,6 +169,7 @@ fn draft(written: Written, found: &Found) -> Option<DraftTensor> {
                 parts: parts.to_vec(),
                 view: found.view,
                 rows: written.rows,
+                factors: written.factors,
             };
             (dtype, from)
         }
@@ -176,7 +202,9 @@ fn complete(keys: &mut GgufKeys<'_>, tensors: &[DraftTensor]) {
     }
     let down = find(tensors, "blk.0.ffn_down.weight");
     let hidden = down.and_then(|tensor| tensor.shape.last());
-    if let (None, Some(&hidden)) = (keys.count("feed_forward_length"), hidden) {
+    // A list of widths is there as well.
+    let said = keys.values.value("feed_forward_length").is_some();
+    if let (false, Some(&hidden)) = (said, hidden) {
         keys.put("feed_forward_length", MetadataValue::U32(hidden as u32));
     }
 }

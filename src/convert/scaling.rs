@@ -74,6 +74,17 @@ pub(super) fn divisors(keys: &mut GgufKeys<'_>) -> Option<DraftTensor> {
     Some(vector("rope_freqs.weight", values))
 }
 
+/// Of heads of which a part rotates as if all did: what stays is divided by so much that it does
+/// not turn.
+pub(super) fn proportion(keys: &mut GgufKeys<'_>) -> Option<DraftTensor> {
+    let part = keys.float("rope.proportion")?;
+    keys.remove(&["rope.proportion"]);
+    let dim = keys.head_dim()?.min(1 << 16);
+    let rotated = (dim as f64 * part / 2.0) as u64;
+    let divisors = (0..dim / 2).map(|pair| if pair < rotated { 1.0 } else { 1e30 });
+    Some(vector("rope_freqs.weight", divisors.collect()))
+}
+
 /// LongRoPE's tables go into tensors, and what the stretch makes of cos and sin into a key
 /// (Ding et al. 2024, section 4).
 pub(super) fn long_rope(keys: &mut GgufKeys<'_>) -> Vec<DraftTensor> {

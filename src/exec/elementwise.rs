@@ -2,8 +2,9 @@
 
 use super::run::{RowStep, StepContext};
 use crate::graph::op::{
-    Add, AddVector, Apply, Clamp, JoinHeads, Lerp, Mul, Norm, NormKind, Scale, ScaleByPosition,
-    ScaleHeads, Share, SinusoidFrequencies, SinusoidalPositions, StepSize, Weigh,
+    AboveDeviations, Add, AddVector, Apply, Clamp, JoinHeads, Lerp, MatchMagnitude, Mul, Norm,
+    NormKind, Scale, ScaleByPosition, ScaleHeads, Share, SinusoidFrequencies, SinusoidalPositions,
+    StepSize, Weigh, Xielu,
 };
 use crate::graph::{Value, Vector};
 use crate::kernels::Pointwise;
@@ -93,6 +94,48 @@ impl RowStep for ScaleByPosition {
         let lengths = position / u64::from(self.length.max(1));
         let factor = 1.0 + self.slope * (lengths as f32).ln_1p();
         out.iter_mut().for_each(|x| *x *= factor);
+    }
+}
+
+impl RowStep for Xielu {
+    fn row(&self, cx: &StepContext<'_>, row: usize, out: &mut [f32]) {
+        cx.copy_row(self.x, row, out);
+        let mut numbers = self.parameters.map(|vector| cx.weights.vector(vector)[0]);
+        (cx.kernels.pointwise)(Pointwise::Softplus, &mut numbers[..2]);
+        let [above, below, beta, eps] = numbers;
+        let below = beta + below;
+        for x in out {
+            let bent = match *x > 0.0 {
+                true => above * *x * *x,
+                false => (x.min(eps).exp_m1() - *x) * below,
+            };
+            *x = bent + beta * *x;
+        }
+    }
+}
+
+impl RowStep for MatchMagnitude {
+    fn row(&self, cx: &StepContext<'_>, row: usize, out: &mut [f32]) {
+        let (x, like) = (cx.row(self.x, row), cx.row(self.like, row));
+        let mean = |x: &[f32]| (cx.kernels.dot)(x, x) / x.len() as f32;
+        let factor = mean(like).sqrt() / mean(x).max(self.least).sqrt();
+        out.iter_mut().zip(x).for_each(|(out, x)| *out = x * factor);
+    }
+}
+
+impl RowStep for AboveDeviations {
+    fn row(&self, cx: &StepContext<'_>, row: usize, out: &mut [f32]) {
+        let x = cx.row(self.x, row);
+        // In 64 bits, as a sum of thousands, most of which cancel.
+        let (count, sum) = (x.len() as f64, |of: &dyn Fn(f64) -> f64| -> f64 {
+            x.iter().map(|&x| of(f64::from(x))).sum()
+        });
+        let mean = sum(&|x| x) / count;
+        let deviation = (sum(&|x| (x - mean) * (x - mean)) / count).sqrt();
+        let least = (mean + deviation * f64::from(self.deviations)) as f32;
+        out.iter_mut()
+            .zip(x)
+            .for_each(|(out, x)| *out = (x - least).max(0.0));
     }
 }
 

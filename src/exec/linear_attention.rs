@@ -93,8 +93,11 @@ impl<'a> ColumnBlock<'a> {
     /// The part of a row that is this head's, of an operand of so many elements to a head.
     fn of<'r>(&self, cx: &StepContext<'r>, row: usize, (value, dim): (Value, usize)) -> &'r [f32] {
         let heads = cx.width(value) / dim;
-        let first = self.head * heads / self.attention.heads * dim;
-        &cx.row(value, row)[first..first + dim]
+        let head = match self.attention.in_turn {
+            true => self.head % heads,
+            false => self.head * heads / self.attention.heads,
+        };
+        &cx.row(value, row)[head * dim..(head + 1) * dim]
     }
 }
 

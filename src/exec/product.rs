@@ -22,6 +22,8 @@ impl RowStep for Embed {
         let facts = &cx.rows.facts[row].row;
         let index = match self.index {
             Index::Token => facts.token as usize,
+            Index::TokenOrFirst if facts.token as usize >= self.table.rows => 0,
+            Index::TokenOrFirst => facts.token as usize,
             Index::Position => facts.position as usize,
             Index::PositionPast(padding) if facts.token == padding => padding as usize,
             Index::PositionPast(padding) => facts.position as usize + padding as usize + 1,

@@ -49,7 +49,9 @@ impl Step for Conv {
                     channels: part.len(),
                     width,
                 });
-                (cx.kernels.pointwise)(Pointwise::Silu, out);
+                if let Some(function) = self.function {
+                    (cx.kernels.pointwise)(function, out);
+                }
             });
         });
     }

@@ -275,6 +275,8 @@ pub struct Wiring {
     pub question_separator: Option<u32>,
     /// The first layer of those that the files hold and no graph runs, if there are any.
     pub layers_left_out: Option<usize>,
+    /// What of the files is done without, for people.
+    pub notes: Vec<String>,
     /// Hyperparameters that the class of a folder takes for granted, by canonical name.
     pub granted: Metadata,
     /// Hyperparameters that are real numbers, however a configuration writes them.
@@ -355,6 +357,13 @@ impl<'a> Builder<'a> {
     /// Says that layers from this one on are there for another purpose and are left out.
     pub fn leaves_out_layers(&self, first: usize) {
         self.wiring.borrow_mut().layers_left_out = Some(first);
+        self.guesses_nothing();
+    }
+
+    /// Says that the files hold layers which guess tokens after the next one.
+    pub fn guesses_nothing(&self) {
+        let what = "the layers that guess tokens after the next one are not used";
+        self.wiring.borrow_mut().notes.push(what.to_string());
     }
 
     /// Whether the files hold a tensor that is not needed otherwise.

@@ -4,7 +4,8 @@
 use super::{
     Activation, Attention, BuildError, Builder, ConvState, CrossCache, Decay, DeltaRule, Divisor,
     ExpertGroups, Graph, HeadSide, Index, Keys, LinearAttention, Mask, Matrix, MeansState,
-    NormKind, Op, Piece, Pointwise, PositionScheme, Routing, RowSpace, ScanState, Share, Value,
+    NormKind, Op, Pairing, Piece, Pointwise, PositionScheme, Rope, Routing, RowSpace, ScanState,
+    Share, Value,
     ValueInfo, Vector, Wanted, op,
 };
 use rillm_formats::manifest::Container;
@@ -111,6 +112,12 @@ impl Net<'_, '_> {
             Container::HuggingFace => self.builder.vector(&name, &[width])?,
         };
         Ok(self.push_rms_norm(x, weight, width / groups, eps))
+    }
+
+    /// The same with a weight that is called otherwise.
+    pub fn rms_norm_of(&self, x: Value, weight: Vector, eps: f32) -> Value {
+        assert_eq!(self.width(x), weight.len, "architecture: unequal operands");
+        self.push_rms_norm(x, weight, weight.len, eps)
     }
 
     /// Root-mean-square normalisation and no weight.
@@ -259,6 +266,45 @@ impl Net<'_, '_> {
             slope,
             first,
             length,
+        };
+        self.push(x, self.width(x), op)
+    }
+
+    /// rms(like) / √(max(mean(x²), least)) · x.
+    pub fn match_magnitude(&self, x: Value, like: Value, least: f32) -> Value {
+        self.pair(x, like);
+        self.push(x, self.width(x), op::MatchMagnitude { x, like, least })
+    }
+
+    /// max(0, x − mean − deviations · σ).
+    pub fn above_deviations(&self, x: Value, deviations: f32) -> Value {
+        self.push(x, self.width(x), op::AboveDeviations { x, deviations })
+    }
+
+    /// xIELU, whose a₊, a₋, β and ε are a number each.
+    pub fn xielu(&self, x: Value, parameters: [Vector; 4]) -> Value {
+        assert!(
+            parameters.iter().all(|number| number.len == 1),
+            "architecture: parameters of more than a number"
+        );
+        self.push(x, self.width(x), op::Xielu { x, parameters })
+    }
+
+    /// Cosines and sines of every row's position, for [`Net::rotate`].
+    pub fn rope_table(&self, rope: &Rope) -> Value {
+        let space = self.graph.borrow().role.rows();
+        let op = op::RopeTable { rope: rope.clone() };
+        self.push_in(space, rope.dims(), op)
+    }
+
+    /// Every head of x rotated by a table, where that is not all that becomes of queries and keys
+    /// before they meet.
+    pub fn rotate(&self, x: Value, (table, pairing): (Value, Pairing), head_dim: usize) -> Value {
+        let op = op::Rotate {
+            x,
+            table,
+            head_dim,
+            pairing,
         };
         self.push(x, self.width(x), op)
     }
@@ -531,22 +577,29 @@ impl Net<'_, '_> {
         let bias = self
             .builder
             .optional_vector(&format!("{name}.bias"), &[channels])?;
-        Ok(self.conv_of(x, weight, bias, width))
+        Ok(self.conv_of(x, weight, bias, Some(Pointwise::Silu)))
     }
 
-    /// The same with a weight of `[channels, width]`, [`Builder::turned`].
-    pub fn conv_of(&self, x: Value, weight: Vector, bias: Option<Vector>, width: usize) -> Value {
+    /// f(depthwise causal convolution) with a weight of `[channels, width]`, [`Builder::turned`].
+    pub fn conv_of(
+        &self,
+        x: Value,
+        weight: Vector,
+        bias: Option<Vector>,
+        function: Option<Pointwise>,
+    ) -> Value {
         let channels = self.width(x);
-        assert_eq!(
-            weight.len,
-            channels * width,
-            "architecture: filter of another width"
+        assert!(
+            weight.len.is_multiple_of(channels) && bias.is_none_or(|bias| bias.len == channels),
+            "architecture: filters of other channels"
         );
+        let width = weight.len / channels;
         let state = self.builder.state(ConvState { channels, width });
         let op = op::Conv {
             x,
             weight,
             bias,
+            function,
             state,
         };
         self.push(x, channels, op)

@@ -376,7 +376,8 @@ impl Rope {
         Ok(rope)
     }
 
-    fn plain(pairing: Pairing, dims: usize, base: f32) -> Rope {
+    /// One that nothing scales.
+    pub fn plain(pairing: Pairing, dims: usize, base: f32) -> Rope {
         Rope {
             pairing,
             frequencies: fixed(dims / 2, |i| plain(f64::from(base), dims, i)),

@@ -18,6 +18,8 @@ pub struct Conversion {
     pub complete: fn(&mut GgufKeys<'_>, &dyn Catalog),
     /// Tensors that no graph uses and readers of GGUF insist on, and those they are copies of.
     pub copies: &'static [(&'static str, &'static str)],
+    /// Parts of layers of one number each that become a list, and its key.
+    pub listed: &'static [(&'static str, &'static str)],
 }
 
 impl Conversion {
@@ -28,11 +30,12 @@ impl Conversion {
         tensor: |_, tensor| Ok(vec![tensor]),
         complete: |_, _| {},
         copies: &[],
+        listed: &[],
     };
 }
 
 /// A tensor on its way into a GGUF file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Written {
     /// Its canonical name.
     pub name: String,
@@ -40,12 +43,23 @@ pub struct Written {
     pub shape: Vec<u64>,
     /// Which stored row stands where.
     pub rows: WrittenRows,
+    /// What they are multiplied by: of how many rows each, from the first, by what; none by
+    /// anything else.
+    pub factors: Vec<(usize, f32)>,
 }
 
 impl Written {
     /// `attn_q` of `blk.7.attn_q.weight`.
     pub fn part(&self) -> &str {
         self.name.split('.').nth(2).unwrap_or_default()
+    }
+
+    /// The same, every value times this.
+    pub fn times(mut self, factor: f32) -> Written {
+        if factor != 1.0 {
+            self.factors = vec![(usize::MAX, factor)];
+        }
+        self
     }
 }
 
@@ -60,12 +74,16 @@ pub enum WrittenRows {
         /// Rows of a head.
         dim: usize,
     },
-    /// One half of every `2 * rows` rows.
-    Half {
-        /// Rows of a half.
-        rows: usize,
-        /// Whether it is the second one.
-        second: bool,
+    /// A part: `block` of every `stride` rows, from row `offset` on.
+    Part {
+        /// Rows that lie together.
+        block: usize,
+        /// From one block to the next.
+        stride: usize,
+        /// The first one's first row.
+        offset: usize,
+        /// Of heads of how many rows each the halves' rows stand by turns, if of any.
+        paired: Option<usize>,
     },
     /// Of groups of heads of `dim` rows (queries, then one of keys and one of values): all
     /// queries, all keys, all values.
@@ -102,26 +120,36 @@ pub enum WrittenRows {
         /// Stored rows from one head to the next.
         stride: usize,
     },
+    /// After `before` rows, groups of `shared` heads of `dim` rows: the first head of each group,
+    /// then the second ones.
+    InTurn {
+        /// Rows that stay where they are.
+        before: usize,
+        /// Rows of a head.
+        dim: usize,
+        /// Heads of a group.
+        shared: usize,
+        /// How many groups.
+        groups: usize,
+    },
+    /// The same of columns.
+    ColumnsInTurn {
+        /// Columns of a head.
+        dim: usize,
+        /// Heads of a group.
+        shared: usize,
+        /// How many groups.
+        groups: usize,
+    },
 }
 
 impl WrittenRows {
-    /// Of how many stored rows `count` rows are written.
-    pub fn of_stored(self, count: usize) -> usize {
-        match self {
-            WrittenRows::Half { .. } | WrittenRows::Turns { .. } => 2 * count,
-            WrittenRows::HeadParts { rows, stride, .. } => count / rows * stride,
-            WrittenRows::AsStored
-            | WrittenRows::Paired { .. }
-            | WrittenRows::EndsPaired { .. }
-            | WrittenRows::QueriesFirst { .. }
-            | WrittenRows::HeadsTurned { .. } => count,
-        }
-    }
-
     /// Which stored row of `count` stands at `row`; for what is turned, itself.
     pub fn stored(self, row: usize, count: usize) -> usize {
         match self {
-            WrittenRows::AsStored | WrittenRows::HeadsTurned { .. } => row,
+            WrittenRows::AsStored
+            | WrittenRows::HeadsTurned { .. }
+            | WrittenRows::ColumnsInTurn { .. } => row,
             WrittenRows::Turns { second } => 2 * row + usize::from(second),
             WrittenRows::EndsPaired { dim, end } => {
                 let (head, within) = (row - row % dim, row % dim);
@@ -136,12 +164,22 @@ impl WrittenRows {
                 stride,
                 offset,
             } => row / rows * stride + offset + row % rows,
-            WrittenRows::Paired { dim } => {
-                let within = row % dim;
-                row - within + within % 2 * (dim / 2) + within / 2
-            }
-            WrittenRows::Half { rows, second } => {
-                row / rows * 2 * rows + usize::from(second) * rows + row % rows
+            WrittenRows::InTurn { before, .. } if row < before => row,
+            WrittenRows::InTurn {
+                before,
+                dim,
+                shared,
+                groups,
+            } => before + in_turn(row - before, dim, (shared, groups)),
+            WrittenRows::Paired { dim } => paired(row, dim),
+            WrittenRows::Part {
+                block,
+                stride,
+                offset,
+                paired: heads,
+            } => {
+                let row = heads.map_or(row, |dim| paired(row, dim));
+                row / block * stride + offset + row % block
             }
             WrittenRows::QueriesFirst { dim, queries } => {
                 let group = (queries + 2) * dim;
@@ -157,6 +195,34 @@ impl WrittenRows {
             }
         }
     }
+
+    /// Puts the elements of a row in their order.
+    pub fn arrange(self, values: &mut [f32]) {
+        if let WrittenRows::ColumnsInTurn {
+            dim,
+            shared,
+            groups,
+        } = self
+        {
+            let stored = values.to_vec();
+            for (place, value) in values.iter_mut().enumerate() {
+                let from = in_turn(place, dim, (shared, groups));
+                *value = stored.get(from).copied().unwrap_or_default();
+            }
+        }
+    }
+}
+
+/// Where a row of a head's halves stood before they were put by turns.
+fn paired(row: usize, dim: usize) -> usize {
+    let within = row % dim;
+    row - within + within % 2 * (dim / 2) + within / 2
+}
+
+/// Where element `place` stood before heads of so many were taken by turns.
+fn in_turn(place: usize, dim: usize, (shared, groups): (usize, usize)) -> usize {
+    let (head, within) = (place / dim, place % dim);
+    (head % groups * shared + head / groups) * dim + within
 }
 
 /// The keys of a GGUF file under their canonical names: its architecture's prefix comes before
@@ -333,7 +399,10 @@ pub(super) fn halves_apart(
     parts: [&str; 2],
 ) -> Result<Vec<Written>, String> {
     let Written {
-        name, mut shape, ..
+        name,
+        mut shape,
+        factors,
+        ..
     } = tensor;
     let place = shape.len().saturating_sub(2);
     let rows = match shape.get_mut(place) {
@@ -350,7 +419,13 @@ pub(super) fn halves_apart(
     let half = |kind: &str, second| Written {
         name: name.replace(fused, kind),
         shape: shape.clone(),
-        rows: WrittenRows::Half { rows, second },
+        rows: WrittenRows::Part {
+            block: rows,
+            stride: 2 * rows,
+            offset: if second { rows } else { 0 },
+            paired: None,
+        },
+        factors: factors.clone(),
     };
     Ok(vec![half(parts[0], false), half(parts[1], true)])
 }

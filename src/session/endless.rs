@@ -29,6 +29,14 @@ impl Session {
                 "{title} has learned positions, its KV cache cannot be moved: it ends where the context does"
             )));
         }
+        let turned = |op: &Op| matches!(op, Op::Rotate(_));
+        let mut graphs = self.model.graph(Role::Decode).into_iter();
+        if graphs.any(|graph| graph.nodes.iter().any(|node| turned(&node.op))) {
+            return Err(RunError::Input(format!(
+                "{title} does more to its keys after it has rotated them, its KV cache cannot be moved: it ends \
+                 where the context does"
+            )));
+        }
         // A memory's rows stand, and are compressed, by their number in the sequence.
         let by_number = |kind: &StateKind| {
             matches!(

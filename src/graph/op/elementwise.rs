@@ -126,6 +126,73 @@ impl Operation for ScaleByPosition {
     fn lower(&mut self, _: &mut dyn Lower) {}
 }
 
+/// x as long as another: rms(like) / √(max(mean(x²), least)) · x.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MatchMagnitude {
+    pub x: Value,
+    pub like: Value,
+    pub least: f32,
+}
+
+impl Operation for MatchMagnitude {
+    const NAME: &'static str = "match_magnitude";
+    type States = ();
+    operands!(x, like; least);
+
+    fn states(&self) {}
+
+    fn facts(&self) -> Facts {
+        Facts::row_by_row([None; 2])
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}
+
+/// What of a row lies above its mean by so many of its standard deviations: max(0, x − mean −
+/// deviations · σ).
+#[derive(Clone, Debug, PartialEq)]
+pub struct AboveDeviations {
+    pub x: Value,
+    pub deviations: f32,
+}
+
+impl Operation for AboveDeviations {
+    const NAME: &'static str = "above_deviations";
+    type States = ();
+    operands!(x; deviations);
+
+    fn states(&self) {}
+
+    fn facts(&self) -> Facts {
+        Facts::row_by_row([None; 2])
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}
+
+/// xIELU (Huang & Schlag 2025): α₊x² + βx above zero; α₋(exp(min(x, ε)) − 1 − x) + βx below, where
+/// α₊ = softplus(a₊), α₋ = β + softplus(a₋).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Xielu {
+    pub x: Value,
+    /// a₊, a₋, β and ε, a number each.
+    pub parameters: [Vector; 4],
+}
+
+impl Operation for Xielu {
+    const NAME: &'static str = "xielu";
+    type States = ();
+    operands!(x; parameters);
+
+    fn states(&self) {}
+
+    fn facts(&self) -> Facts {
+        Facts::row_by_row([Some(self.x), None])
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}
+
 /// x within bounds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clamp {

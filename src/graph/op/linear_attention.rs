@@ -17,6 +17,8 @@ use crate::graph::{Rope, Value, Vector};
 pub struct LinearAttention {
     /// Matrices. Operands may have fewer heads: a divisor, each shared by neighbours.
     pub heads: usize,
+    /// Whether heads take such operands' by turns instead: the first again after the last.
+    pub in_turn: bool,
     /// Floats of a query and of a key.
     pub key_dim: usize,
     /// Floats of a value.
@@ -81,6 +83,7 @@ impl LinearAttention {
     pub fn plain(heads: usize, key_dim: usize, value_dim: usize) -> LinearAttention {
         LinearAttention {
             heads,
+            in_turn: false,
             key_dim,
             value_dim,
             decay: Decay::None,

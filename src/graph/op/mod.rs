@@ -21,8 +21,9 @@ pub use attention::{
 };
 pub use disentangled::{ColumnWindow, DisentangledAttention};
 pub use elementwise::{
-    Add, AddVector, Apply, Clamp, JoinHeads, Lerp, Mul, Norm, NormKind, Scale, ScaleByPosition,
-    ScaleHeads, Share, SinusoidFrequencies, SinusoidalPositions, Weigh,
+    AboveDeviations, Add, AddVector, Apply, Clamp, JoinHeads, Lerp, MatchMagnitude, Mul, Norm,
+    NormKind, Scale, ScaleByPosition, ScaleHeads, Share, SinusoidFrequencies, SinusoidalPositions,
+    Weigh, Xielu,
 };
 pub use experts::{
     ExpertGroups, ExpertInputs, ExpertMatMul, ExpertSum, ExpertWeight, GroupScore, LimitCapacity,
@@ -292,8 +293,8 @@ macro_rules! operations {
 operations! {
     ($)
     // What architectures write.
-    Embed DenseMatMul HeadMatMul Norm Add Mul Scale ScaleByPosition Clamp Apply Weigh AddVector ScaleHeads JoinHeads
-    Lerp Bonus Slice
+    Embed DenseMatMul HeadMatMul Norm Add Mul Scale ScaleByPosition MatchMagnitude AboveDeviations
+    Xielu Clamp Apply Weigh AddVector ScaleHeads JoinHeads Lerp Bonus Slice
     SinusoidalPositions BlockSums SoftmaxAttention DisentangledAttention ColumnWindow StoreCross
     Conv StepSize SelectiveScan TokenShift WkvMean LinearRecurrence LinearWrite LinearRead
     Softmax LimitGroups Route LimitCapacity ExpertInputs ExpertMatMul ExpertSum

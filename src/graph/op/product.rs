@@ -19,6 +19,8 @@ pub enum Index {
     TokenType,
     /// The token's id counted from this one; tokens outside of the table get zeros.
     TokenFrom(u32),
+    /// The token's id; tokens outside of the table get its first row.
+    TokenOrFirst,
 }
 
 /// Row `index(row)` of a table → `[rows, columns]`.

@@ -4,21 +4,22 @@
 
 use super::{Facts, Lower, Operation, Work, operands};
 use crate::graph::state::{ConvState, Piece, ScanState, Writes};
-use crate::graph::{Value, Vector};
+use crate::graph::{Pointwise, Value, Vector};
 
-/// silu(depthwise causal convolution), weight `[channels, width]`.
+/// f(depthwise causal convolution), weight `[channels, width]`; without f where there is none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conv {
     pub x: Value,
     pub weight: Vector,
     pub bias: Option<Vector>,
+    pub function: Option<Pointwise>,
     pub state: Piece<ConvState>,
 }
 
 impl Operation for Conv {
     const NAME: &'static str = "conv";
     type States = Writes<ConvState>;
-    operands!(x; weight, bias, state);
+    operands!(x; weight, bias, function, state);
 
     fn states(&self) -> Writes<ConvState> {
         Writes(self.state)
