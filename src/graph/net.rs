@@ -5,8 +5,7 @@ use super::{
     Activation, Attention, BuildError, Builder, ConvState, CrossCache, Decay, DeltaRule, Divisor,
     ExpertGroups, Graph, HeadSide, Index, Keys, LinearAttention, Mask, Matrix, MeansState,
     NormKind, Op, Pairing, Piece, Pointwise, PositionScheme, Rope, Routing, RowSpace, ScanState,
-    Share, Value,
-    ValueInfo, Vector, Wanted, op,
+    Share, Value, ValueInfo, Vector, Wanted, op,
 };
 use rillm_formats::manifest::Container;
 use std::cell::RefCell;

@@ -263,6 +263,8 @@ pub(super) fn limits(wiring: &Wiring) -> Limits {
                     let before = u64::from(padding) + 1;
                     (positions, rows.saturating_sub(before))
                 }
+                // Which has a row for every token.
+                Index::TokenOrFirst => continue,
                 Index::TokenType => (&mut limits.token_types, rows),
                 // Each table has its share of the tokens.
                 Index::TokenFrom(first) => {

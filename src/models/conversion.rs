@@ -144,6 +144,22 @@ pub enum WrittenRows {
 }
 
 impl WrittenRows {
+    /// Of how many stored rows `count` rows are written.
+    pub fn of_stored(self, count: usize) -> usize {
+        match self {
+            WrittenRows::Turns { .. } => 2 * count,
+            WrittenRows::HeadParts { rows, stride, .. } => count / rows * stride,
+            WrittenRows::Part { block, stride, .. } => count / block * stride,
+            WrittenRows::AsStored
+            | WrittenRows::Paired { .. }
+            | WrittenRows::EndsPaired { .. }
+            | WrittenRows::QueriesFirst { .. }
+            | WrittenRows::InTurn { .. }
+            | WrittenRows::ColumnsInTurn { .. }
+            | WrittenRows::HeadsTurned { .. } => count,
+        }
+    }
+
     /// Which stored row of `count` stands at `row`; for what is turned, itself.
     pub fn stored(self, row: usize, count: usize) -> usize {
         match self {

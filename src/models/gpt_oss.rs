@@ -181,6 +181,7 @@ fn by_turns_apart(_: &mut GgufKeys<'_>, tensor: Written) -> Result<Vec<Written>,
         name: tensor.name.replace("ffn_gate_up_exps", part),
         shape: shape.clone(),
         rows: WrittenRows::Turns { second },
+        factors: Vec::new(),
     };
     Ok(vec![
         turn("ffn_gate_exps", false),

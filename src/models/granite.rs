@@ -13,7 +13,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     keys: &[tables::SIZES, tables::ROPE, FACTORS],
     names: llama::NAMES,
     conversion: conversion::NEIGHBOURS_PAIRED,
-    build,
+    build: |model| dense(model, &Factors::read(model.config())?),
     ..DECODER
 };
 
@@ -25,12 +25,37 @@ pub(super) const FACTORS: &[Key] = keys! {
     "logits_scaling" => "logit_scale",
 };
 
+/// What is multiplied by what.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Factors {
+    /// Embeddings.
+    pub embedding: f32,
+    /// Scores, if not by 1/√d.
+    pub scores: Option<f32>,
+    /// What is added to the residual.
+    pub residual: f32,
+    /// What logits are divided by.
+    pub logits: f32,
+}
+
+impl Factors {
+    /// As Granite says them.
+    pub(super) fn read(config: &Config<'_>) -> Result<Factors, BuildError> {
+        Ok(Factors {
+            embedding: config.float("embedding_scale", 1.0)?,
+            scores: Some(config.float("attention.scale", 1.0)?),
+            residual: config.float("residual_scale", 1.0)?,
+            logits: divisor(config, "logit_scale")?,
+        })
+    }
+}
+
 /// x ← x + r · Attention(RMS(x)); x ← x + r · FFN(RMS(x)); logits divided by their factor.
-fn build(model: &Builder<'_>) -> Result<(), BuildError> {
+pub(super) fn dense(model: &Builder<'_>, factors: &Factors) -> Result<(), BuildError> {
     let config = model.config();
     let hidden = config.count("feed_forward_length")?;
     let function = activation(config, "hidden_act", "silu")?;
-    wire(model, &|net, h, layer| {
+    wire(model, factors, &|net, h, layer| {
         gated_mlp(net, h, layer, hidden, function)
     })
 }
@@ -41,6 +66,7 @@ type FeedForwardOf<'a, 'b, 'c> = &'a dyn Fn(&Net<'b, 'c>, Value, &str) -> Result
 /// The same with other feed-forward layers.
 pub(super) fn wire<'b, 'c>(
     model: &'b Builder<'c>,
+    factors: &Factors,
     feed_forward: FeedForwardOf<'_, 'b, 'c>,
 ) -> Result<(), BuildError> {
     let config = model.config();
@@ -49,17 +75,16 @@ pub(super) fn wire<'b, 'c>(
     let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-6)?;
     let heads = Heads::read(config, width)?;
     let rope = llama::rotation(model, heads.head_dim, (1.0, 1e4))?;
+    let causal = heads.causal(PositionScheme::Rope(rope));
     let attention = Attention {
-        scale: config.float("attention.scale", 1.0)?,
-        ..heads.causal(PositionScheme::Rope(rope))
+        scale: factors.scores.unwrap_or(causal.scale),
+        ..causal
     };
-    let residual = config.float("residual_scale", 1.0)?;
-    let of_embedding = config.float("embedding_scale", 1.0)?;
-    let of_logits = divisor(config, "logit_scale")?;
+    let residual = factors.residual;
     model.context(config.count("context_length")?);
 
     let net = model.graph(Role::Decode);
-    let mut x = net.scale(embedding(&net, width)?, of_embedding);
+    let mut x = net.scale(embedding(&net, width)?, factors.embedding);
     for i in 0..layers {
         let layer = format!("blk.{i}");
         let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
@@ -72,7 +97,7 @@ pub(super) fn wire<'b, 'c>(
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
     let logits = head(&net, x)?;
-    net.emit(net.scale(logits, 1.0 / of_logits), "logits");
+    net.emit(net.scale(logits, 1.0 / factors.logits), "logits");
     net.finish();
     Ok(())
 }

@@ -42,7 +42,11 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     },
     build: |model| {
         let feed_forward = HybridFeedForward::read(model.config())?;
-        granite::wire(model, &|net, h, layer| feed_forward.wire(net, h, layer))
+        granite::wire(
+            model,
+            &granite::Factors::read(model.config())?,
+            &|net, h, layer| feed_forward.wire(net, h, layer),
+        )
     },
     ..DECODER
 };

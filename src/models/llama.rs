@@ -7,7 +7,8 @@ use crate::graph::blocks::{
 };
 use crate::graph::experts::{Gating, Router, gated_experts};
 use crate::graph::{
-    Attention, BuildError, Builder, Key, Mask, Name, Pairing, PositionScheme, Role, Rope, Value,
+    Attention, BuildError, Builder, Key, Mask, Name, Net, Pairing, PositionScheme, Role, Rope,
+    Value,
 };
 use rillm_formats::manifest::{Container, MetadataValue};
 
@@ -63,7 +64,7 @@ pub(super) fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     wire(model, &USUAL, &|_| true)
 }
 
-/// What a class takes for granted where `config.json` does not say it.
+/// What a class takes for granted where `config.json` does not say it, and in what else it differs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Usual {
     /// The norms' epsilon.
@@ -72,12 +73,28 @@ pub(super) struct Usual {
     pub base: f32,
     /// How far back layers look.
     pub window: Option<usize>,
+    /// Elements of a head, if they do not share the width.
+    pub head_dim: Option<usize>,
+    /// What rotates together where files of both kinds have one order; not so LLaMA's.
+    pub pairing: Option<Pairing>,
+    /// What the norm before the feed-forward layer is called.
+    pub ffn_norm: &'static str,
+    /// Queries, keys and values of a row.
+    pub projections: Projections,
 }
+
+/// q, k and v of a layer.
+pub(super) type Projections =
+    fn(&Net<'_, '_>, Value, &str, Heads) -> Result<[Value; 3], BuildError>;
 
 pub(super) const USUAL: Usual = Usual {
     eps: 1e-6,
     base: 1e4,
     window: None,
+    head_dim: None,
+    pairing: None,
+    ffn_norm: "ffn_norm",
+    projections,
 };
 
 /// x ← x + Attention(RMS(x)); x ← x + FFN(RMS(x)), where FFN is gated, or a mixture of gated
@@ -88,6 +105,12 @@ pub(super) fn wire(
     rotated: &dyn Fn(usize) -> bool,
 ) -> Result<(), BuildError> {
     let config = model.config();
+    let Usual {
+        pairing,
+        ffn_norm,
+        projections,
+        ..
+    } = *usual;
     let usual = match config.container {
         Container::Gguf => &USUAL,
         Container::HuggingFace => usual,
@@ -101,8 +124,11 @@ pub(super) fn wire(
     if !config.flag("attention.causal", true)? {
         return Err(config.invalid("attention.causal", "true: this is a decoder"));
     }
-    let heads = Heads::read(config, width)?;
-    let rope = rotation(model, heads.head_dim, (1.0, usual.base))?;
+    let heads = Heads::read_wide(config, width, usual.head_dim)?;
+    let rope = match pairing {
+        Some(pairing) => Rope::read_from(model, pairing, heads.head_dim, usual.base)?,
+        None => rotation(model, heads.head_dim, (1.0, usual.base))?,
+    };
     let windows = Windows::read(config, layers, usual.window, WindowPattern::From(0))?;
     model.context(config.count("context_length")?);
 
@@ -123,7 +149,7 @@ pub(super) fn wire(
         let qkv = projections(&net, h, &layer, heads)?;
         x = net.add(x, attend(&net, qkv, &layer, width, attention)?);
 
-        let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), eps)?;
+        let h = net.rms_norm(x, &format!("{layer}.{ffn_norm}"), eps)?;
         let f: Value = match &router {
             Some(router) => gated_experts(&net, h, &layer, (hidden, function), router)?,
             None => gated_mlp(&net, h, &layer, hidden, function)?,

@@ -134,6 +134,10 @@ pub(super) struct Mamba2Mixer {
     taps: usize,
     /// What the step sizes are kept within.
     limits: (f32, f32),
+    /// What z, x, B, C and Δ are multiplied by on their way in.
+    pub factors: [f32; 5],
+    /// Whether what is gated is normalised.
+    pub normed: bool,
 }
 
 impl Mamba2Mixer {
@@ -162,7 +166,10 @@ impl Mamba2Mixer {
             let inner = match mamba::count_or_auto(config, "ssm.head_dim")? {
                 Some(head_dim) => heads.saturating_mul(head_dim),
                 // Where heads share what there is.
-                None => mamba::expanded(config, width)?,
+                None => match config.optional_count("ssm.inner_size")? {
+                    Some(inner) => inner,
+                    None => mamba::expanded(config, width)?,
+                },
             };
             (heads, inner)
         };
@@ -181,11 +188,19 @@ impl Mamba2Mixer {
             states: or("ssm.state_size", 128)?,
             taps: or("ssm.conv_kernel", 4)?,
             limits: limits(config)?,
+            factors: [1.0; 5],
+            normed: true,
         };
         match mixer.groups.checked_mul(mixer.states) {
             Some(selected) if selected < 1 << 40 && inner < 1 << 40 => Ok(mixer),
             _ => Err(config.invalid("ssm.state_size", "a smaller number")),
         }
+    }
+
+    /// Elements of z, x, B, C and Δ.
+    fn parts(&self) -> [usize; 5] {
+        let selected = self.groups * self.states;
+        [self.inner, self.inner, selected, selected, self.heads]
     }
 
     /// out(RMS(SSD(silu(conv(u))) ⊙ silu(z))) with z, u and Δ = in(h).
@@ -198,7 +213,12 @@ impl Mamba2Mixer {
     ) -> Result<Value, BuildError> {
         let (inner, selected) = (self.inner, self.groups * self.states);
         let all = 2 * inner + 2 * selected + self.heads;
-        let zu = net.linear(h, &format!("{layer}.ssm_in"), all)?;
+        let mut zu = net.linear(h, &format!("{layer}.ssm_in"), all)?;
+        if self.factors != [1.0; 5] {
+            let parts = self.factors.into_iter().zip(self.parts());
+            let factors = parts.flat_map(|(factor, len)| (0..len).map(move |_| factor));
+            zu = net.weigh(zu, net.builder.constant(factors));
+        }
         let z = net.slice(zu, 0, inner);
         let u = net.slice(zu, inner, inner + 2 * selected);
         let dt = net.slice(zu, all - self.heads, self.heads);
@@ -212,7 +232,10 @@ impl Mamba2Mixer {
         let a = model.vector(&format!("{layer}.ssm_a"), &[self.heads])?;
         let d = model.vector(&format!("{layer}.ssm_d"), &[self.heads])?;
         let y = net.head_scan([x, dt, b, c, z], a, d, self.groups);
-        let y = net.rms_norm_parts(y, &format!("{layer}.ssm_norm"), self.groups, eps)?;
+        let y = match self.normed {
+            true => net.rms_norm_parts(y, &format!("{layer}.ssm_norm"), self.groups, eps)?,
+            false => y,
+        };
         net.linear(y, &format!("{layer}.ssm_out"), self.width)
     }
 }

@@ -4,6 +4,7 @@
 //! [`Builder`]. It sees no bytes, no threads and no instruction sets.
 
 mod albert;
+mod apertus;
 mod arcee;
 mod bart;
 mod bart_tables;
@@ -12,6 +13,7 @@ mod big_bird;
 mod bigbird_pegasus;
 mod blenderbot;
 mod bloom;
+mod codegen;
 mod cohere;
 mod compressive_transformer;
 mod conversion;
@@ -22,27 +24,36 @@ mod deepseek2;
 mod distilbert;
 mod electra;
 mod encoder_decoder;
+mod ernie4_5;
 mod ernie4_5_moe;
 mod eurobert;
 mod exaone4;
 mod falcon;
+mod falcon_h1;
 mod fla;
 mod gemma;
 mod gemma1;
+mod gemma3n;
+mod gemma4;
 mod gla;
 mod glm4;
 mod glm4_moe;
 mod gpt2;
 mod gpt_neox;
 mod gpt_oss;
+mod gptj;
 mod granite;
 mod granite_hybrid;
 mod granite_moe;
+mod helium;
+mod hunyuan;
+mod internlm;
 mod jamba;
 mod jina_bert;
 mod known_keys;
 mod known_shape;
 mod led;
+mod lfm2;
 mod linear_transformer;
 mod llama;
 mod llama4;
@@ -52,21 +63,26 @@ mod m2m_100;
 mod mamba;
 mod mamba2;
 mod marian;
+mod minicpm;
 mod minimax_m2;
+mod ministral3;
 mod mistral;
 mod mixtral;
 mod modernbert;
 mod mpnet;
 mod mpt;
+mod nemotron_h;
 mod nomic_bert;
 mod olmo2;
 mod olmoe;
+mod opt;
 mod pegasus;
 mod phi2;
 mod phi3;
 mod phimoe;
 mod prefixes;
 mod qwen;
+mod qwen3_5;
 mod qwen3_next;
 mod qwen_moe;
 mod retnet;
@@ -75,7 +91,9 @@ mod roformer;
 mod rwkv4;
 mod rwkv6;
 mod rwkv7;
+mod seed_oss;
 mod smollm3;
+mod stablelm;
 mod starcoder2;
 mod switch;
 mod t5;
@@ -83,6 +101,7 @@ mod tables;
 mod task_heads;
 mod text_part;
 mod transfo_xl;
+mod xglm;
 
 pub use conversion::{Conversion, GgufKeys, Written, WrittenRows};
 pub use known_keys::{HARMLESS, Only, Settled};
@@ -238,6 +257,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     llama::ARCHITECTURE,
     mistral::MISTRAL,
     mistral::MINISTRAL,
+    ministral3::ARCHITECTURE,
     mixtral::ARCHITECTURE,
     qwen_moe::QWEN_2_MOE,
     qwen_moe::QWEN_3_MOE,
@@ -254,11 +274,21 @@ pub const ARCHITECTURES: &[Architecture] = &[
     gemma1::ARCHITECTURE,
     gemma::GEMMA_2,
     gemma::GEMMA_3,
+    gemma3n::ARCHITECTURE,
+    gemma4::ARCHITECTURE,
     granite::ARCHITECTURE,
     olmo2::OLMO_2,
     olmo2::OLMO_3,
     smollm3::ARCHITECTURE,
     arcee::ARCHITECTURE,
+    ernie4_5::ARCHITECTURE,
+    seed_oss::ARCHITECTURE,
+    hunyuan::ARCHITECTURE,
+    helium::ARCHITECTURE,
+    apertus::ARCHITECTURE,
+    internlm::INTERNLM_2,
+    internlm::INTERNLM_3,
+    minicpm::ARCHITECTURE,
     exaone4::ARCHITECTURE,
     phi3::ARCHITECTURE,
     starcoder2::ARCHITECTURE,
@@ -266,8 +296,13 @@ pub const ARCHITECTURES: &[Architecture] = &[
     cohere::COMMAND_R,
     cohere::COMMAND_R7B,
     phi2::ARCHITECTURE,
+    stablelm::ARCHITECTURE,
     falcon::ARCHITECTURE,
     gpt_neox::ARCHITECTURE,
+    gptj::ARCHITECTURE,
+    codegen::ARCHITECTURE,
+    opt::ARCHITECTURE,
+    xglm::ARCHITECTURE,
     bloom::ARCHITECTURE,
     mpt::ARCHITECTURE,
     bert::ARCHITECTURE,
@@ -307,6 +342,8 @@ pub const ARCHITECTURES: &[Architecture] = &[
     deepseek2::DEEPSEEK_V3,
     deepseek2::GLM_4_7_FLASH,
     qwen3_next::ARCHITECTURE,
+    qwen3_5::ARCHITECTURE,
+    lfm2::ARCHITECTURE,
     retnet::ARCHITECTURE,
     gla::ARCHITECTURE,
     rwkv4::ARCHITECTURE,
@@ -315,6 +352,8 @@ pub const ARCHITECTURES: &[Architecture] = &[
     jamba::ARCHITECTURE,
     granite_hybrid::GRANITE_4,
     granite_hybrid::BAMBA,
+    falcon_h1::ARCHITECTURE,
+    nemotron_h::ARCHITECTURE,
     linear_transformer::ARCHITECTURE,
     transfo_xl::ARCHITECTURE,
     compressive_transformer::ARCHITECTURE,

@@ -112,7 +112,10 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
 }
 
 /// Layers with linear attention in place of a KV cache: listed, or all but every so many.
-fn recurrent_layers(config: &Config<'_>, layers: usize) -> Result<Vec<bool>, BuildError> {
+pub(super) fn recurrent_layers(
+    config: &Config<'_>,
+    layers: usize,
+) -> Result<Vec<bool>, BuildError> {
     let key = "attention.recurrent_layers";
     let Some(found) = config.value(key) else {
         let every = config
@@ -141,7 +144,7 @@ fn recurrent_layers(config: &Config<'_>, layers: usize) -> Result<Vec<bool>, Bui
 }
 
 /// o(softmax(q kᵀ) v ⊙ σ(gate)), where each head's queries lie before its gates.
-fn attend(
+pub(super) fn attend(
     net: &Net<'_, '_>,
     h: Value,
     layer: &str,
@@ -173,18 +176,22 @@ fn attend(
     net.linear(y, &format!("{layer}.attn_output"), width)
 }
 
-/// The sizes of a layer of gated delta rule.
-struct Delta {
+/// A layer of gated delta rule: its sizes, and how its projections are stored.
+pub(super) struct Delta {
     key_heads: usize,
     heads: usize,
     key_dim: usize,
     value_dim: usize,
     taps: usize,
     eps: f32,
+    /// Whether β, and what step sizes are made of, are matrices of their own, and z always is.
+    pub apart: bool,
+    /// Whether heads of values take those of keys by turns.
+    pub in_turn: bool,
 }
 
 impl Delta {
-    fn read(config: &Config<'_>, eps: f32) -> Result<Delta, BuildError> {
+    pub(super) fn read(config: &Config<'_>, eps: f32) -> Result<Delta, BuildError> {
         let key_heads = config.count("ssm.group_count")?;
         let heads = config.count("ssm.time_step_rank")?;
         let key_dim = config.count("ssm.state_size")?;
@@ -203,12 +210,19 @@ impl Delta {
             value_dim,
             taps: config.count("ssm.conv_kernel")?,
             eps,
+            apart: false,
+            in_turn: false,
         })
     }
 
     /// S ← α S + k ⊗ β (v − k·(α S)), read by q, normalised and gated; q, k and v have been
     /// through a short convolution.
-    fn mix(&self, net: &Net<'_, '_>, h: Value, layer: &str) -> Result<Value, BuildError> {
+    pub(super) fn mix(
+        &self,
+        net: &Net<'_, '_>,
+        h: Value,
+        layer: &str,
+    ) -> Result<Value, BuildError> {
         let (model, width) = (net.builder, net.width(h));
         let keys = self.key_heads.saturating_mul(self.key_dim);
         let values = self.heads.saturating_mul(self.value_dim);
@@ -218,7 +232,8 @@ impl Delta {
             let name = format!("{layer}.ssm_conv1d.weight");
             let sizes = (channels, self.taps);
             let taps = model.turned_part(&name, sizes, (offset, weight.rows))?;
-            Ok::<Value, BuildError>(net.conv_of(net.matmul(h, weight, None), taps, None, self.taps))
+            let x = net.matmul(h, weight, None);
+            Ok::<Value, BuildError>(net.conv_of(x, taps, None, Some(Pointwise::Silu)))
         };
         let (q, k, v) = (conv(q, 0)?, conv(k, keys)?, conv(v, 2 * keys)?);
         let q = net.l2_norm(q, self.key_dim, NORM_EPSILON);
@@ -226,8 +241,39 @@ impl Delta {
         let k = net.l2_norm(k, self.key_dim, NORM_EPSILON);
 
         // For each head of values β, and what the step size is made of.
+        let [beta, step] = self.rates(model, layer, width)?;
+        let beta = net.apply(net.matmul(h, beta, None), Pointwise::Sigmoid);
+        let bias = model.vector(&format!("{layer}.ssm_dt.bias"), &[self.heads])?;
+        let step = net.apply(net.matmul(h, step, Some(bias)), Pointwise::Softplus);
+        let a = model.vector(&format!("{layer}.ssm_a"), &[self.heads])?;
+        let alpha = net.apply(net.weigh(step, a), Pointwise::Exp);
+
+        let attention = LinearAttention {
+            decay: Decay::Heads(alpha),
+            delta: DeltaRule::Delta(beta),
+            in_turn: self.in_turn,
+            ..LinearAttention::plain(self.heads, self.key_dim, self.value_dim)
+        };
+        let y = net.linear_attention([q, k, v], attention);
+        let y = net.rms_norm_by(y, &format!("{layer}.ssm_norm"), self.value_dim, self.eps)?;
+        let z = net.apply(net.matmul(h, z, None), Pointwise::Silu);
+        net.linear(net.mul(y, z), &format!("{layer}.ssm_out"), width)
+    }
+
+    /// Of β and of step sizes: fused for each head of keys, or apart.
+    fn rates(
+        &self,
+        model: &Builder<'_>,
+        layer: &str,
+        width: usize,
+    ) -> Result<[Matrix; 2], BuildError> {
+        if self.apart {
+            let rate =
+                |name: &str| model.matrix(&format!("{layer}.{name}.weight"), self.heads, width);
+            return Ok([rate("ssm_beta")?, rate("ssm_alpha")?]);
+        }
         let shared = self.heads / self.key_heads;
-        let part = |offset, bias| {
+        let part = |offset| {
             let order = RowOrder::Blocks {
                 block: shared,
                 stride: 2 * shared,
@@ -235,24 +281,9 @@ impl Delta {
             };
             let name = format!("{layer}.ssm_ba.weight");
             let stored = (self.heads.saturating_mul(2), width);
-            let weight = model.matrix_rows(&name, stored, self.heads, order)?;
-            Ok::<Value, BuildError>(net.matmul(h, weight, bias))
+            model.matrix_rows(&name, stored, self.heads, order)
         };
-        let beta = net.apply(part(0, None)?, Pointwise::Sigmoid);
-        let bias = model.vector(&format!("{layer}.ssm_dt.bias"), &[self.heads])?;
-        let step = net.apply(part(shared, Some(bias))?, Pointwise::Softplus);
-        let a = model.vector(&format!("{layer}.ssm_a"), &[self.heads])?;
-        let alpha = net.apply(net.weigh(step, a), Pointwise::Exp);
-
-        let attention = LinearAttention {
-            decay: Decay::Heads(alpha),
-            delta: DeltaRule::Delta(beta),
-            ..LinearAttention::plain(self.heads, self.key_dim, self.value_dim)
-        };
-        let y = net.linear_attention([q, k, v], attention);
-        let y = net.rms_norm_by(y, &format!("{layer}.ssm_norm"), self.value_dim, self.eps)?;
-        let z = net.apply(net.matmul(h, z, None), Pointwise::Silu);
-        net.linear(net.mul(y, z), &format!("{layer}.ssm_out"), width)
+        Ok([part(0)?, part(shared)?])
     }
 
     /// q, k, v and z: fused for each head of keys, or, as newer converters to GGUF write them,
@@ -279,9 +310,8 @@ impl Delta {
                 order,
             )
         };
-        if model.config().container == Container::Gguf
-            && model.has(&format!("{layer}.attn_qkv.weight"))
-        {
+        let gguf = model.config().container == Container::Gguf;
+        if self.apart || gguf && model.has(&format!("{layer}.attn_qkv.weight")) {
             let stored = stored - values;
             let part = |rows, offset| part("attn_qkv", stored, rows, (rows, rows, offset));
             let z = model.matrix(&format!("{layer}.attn_gate.weight"), values, width)?;

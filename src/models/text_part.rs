@@ -27,12 +27,24 @@ const WRAPPERS: &[Wrapper] = &[
         text: &[("gemma3_text", "gemma3_text")],
     },
     Wrapper {
+        model_type: "gemma3n",
+        text: &[("gemma3n_text", "gemma3n_text")],
+    },
+    Wrapper {
+        model_type: "gemma4",
+        text: &[("gemma4_text", "gemma4_text")],
+    },
+    Wrapper {
         model_type: "idefics3",
         text: &[("llama", "llama")],
     },
     Wrapper {
         model_type: "internvl",
         text: PLAIN,
+    },
+    Wrapper {
+        model_type: "lfm2_vl",
+        text: &[("lfm2", "lfm2")],
     },
     Wrapper {
         model_type: "llama4",
@@ -52,7 +64,7 @@ const WRAPPERS: &[Wrapper] = &[
     },
     Wrapper {
         model_type: "mistral3",
-        text: &[("mistral", "mistral")],
+        text: &[("mistral", "mistral"), ("ministral3", "ministral3")],
     },
     Wrapper {
         model_type: "qwen2_5_vl",
@@ -61,6 +73,10 @@ const WRAPPERS: &[Wrapper] = &[
     Wrapper {
         model_type: "qwen2_vl",
         text: &[("qwen2_vl_text", "qwen2"), ("qwen2_vl", "qwen2")],
+    },
+    Wrapper {
+        model_type: "qwen3_5",
+        text: &[("qwen3_5_text", "qwen3_5_text")],
     },
     Wrapper {
         model_type: "qwen3_vl",
@@ -113,6 +129,67 @@ const USUAL: &[(&str, &[(&str, u64)])] = &[
             ("num_attention_heads", 32),
             ("num_key_value_heads", 32),
             ("max_position_embeddings", 128_000),
+        ],
+    ),
+    (
+        "gemma3n_text",
+        &[
+            ("hidden_size", 2048),
+            ("intermediate_size", 16_384),
+            ("num_hidden_layers", 35),
+            ("num_attention_heads", 8),
+            ("num_key_value_heads", 2),
+            ("hidden_size_per_layer_input", 256),
+            ("max_position_embeddings", 32_768),
+        ],
+    ),
+    (
+        "gemma4_text",
+        &[
+            ("hidden_size", 2304),
+            ("intermediate_size", 9216),
+            ("num_hidden_layers", 30),
+            ("num_attention_heads", 8),
+            ("num_key_value_heads", 4),
+            ("max_position_embeddings", 131_072),
+        ],
+    ),
+    (
+        "lfm2",
+        &[
+            ("hidden_size", 2560),
+            ("intermediate_size", 12_288),
+            ("num_hidden_layers", 32),
+            ("num_attention_heads", 32),
+            ("num_key_value_heads", 8),
+            ("max_position_embeddings", 128_000),
+        ],
+    ),
+    (
+        "ministral3",
+        &[
+            ("hidden_size", 4096),
+            ("intermediate_size", 14_336),
+            ("num_hidden_layers", 34),
+            ("num_attention_heads", 32),
+            ("num_key_value_heads", 8),
+            ("max_position_embeddings", 262_144),
+        ],
+    ),
+    (
+        "qwen3_5_text",
+        &[
+            ("hidden_size", 4096),
+            ("intermediate_size", 12_288),
+            ("num_hidden_layers", 32),
+            ("num_attention_heads", 16),
+            ("num_key_value_heads", 4),
+            ("linear_conv_kernel_dim", 4),
+            ("linear_key_head_dim", 128),
+            ("linear_value_head_dim", 128),
+            ("linear_num_key_heads", 16),
+            ("linear_num_value_heads", 32),
+            ("max_position_embeddings", 32_768),
         ],
     ),
     (

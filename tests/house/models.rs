@@ -15,6 +15,8 @@ const OTHER_THINGS: &[(&str, &str)] = &[
     // The form of a vocabulary, and GGUF's name for another.
     ("model/vocabulary.rs", "rwkv"),
     ("weights/folder.rs", "rwkv"),
+    // A part of the name of a library that quantizes.
+    ("weights/quantized.rs", "opt"),
     ("weights/open.rs", "rwkv"),
     ("synthetic/vocabulary.rs", "llama"),
 ];

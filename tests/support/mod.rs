@@ -15,6 +15,7 @@ pub mod generator;
 pub mod latent_attention;
 pub mod normalized;
 pub mod open_folder;
+pub mod recent;
 pub mod render;
 pub mod requantize;
 pub mod restore;

@@ -14,6 +14,7 @@ use rillm_formats::manifest::{Array, DType, Metadata, MetadataValue, Shape};
 
 use super::fixture::Fixture;
 use super::latent_attention::latent_attention;
+use super::recent;
 use super::turns::turns_apart;
 
 /// A tensor in floats.
@@ -78,6 +79,7 @@ impl Gguf {
             turns_apart(&mut gguf);
         }
         gguf.scaling_as_divisors();
+        gguf.as_of_2026(&model_type, &config.metadata);
         let in_one = ["jina_bert", "llama4_text"].contains(&model_type.as_str());
         if model_type.starts_with("granitemoe") || in_one {
             gguf.gates_apart();
@@ -154,7 +156,7 @@ impl Gguf {
         format!("{}.{canonical}", architecture.expect("an architecture"))
     }
 
-    fn count(&self, canonical: &str) -> Option<u64> {
+    pub(super) fn count(&self, canonical: &str) -> Option<u64> {
         self.metadata.u64(&self.key(canonical))
     }
 
@@ -197,7 +199,7 @@ impl Gguf {
 
     /// Row h·d + 2j + s of the result is row h·d + s·d/2 + j of the original, s = 0, 1: of whole
     /// heads, whatever part of them rotates.
-    fn pair_neighbours(&mut self) {
+    pub(super) fn pair_neighbours(&mut self) {
         let heads = self.count("attention.head_count").expect("heads");
         let kv_heads = match self.metadata.value(&self.key("attention.head_count_kv")) {
             Some(MetadataValue::Array(list)) => (0..list.len()).filter_map(|i| list.u64(i)).max(),
@@ -291,7 +293,8 @@ impl Gguf {
     fn groups_in_rows(&mut self) {
         let groups = self.count("ssm.group_count");
         // What Qwen3-Next calls groups are heads of keys.
-        let Some(groups) = groups.filter(|_| self.key("") != "qwen3next.") else {
+        let heads_of_keys = ["qwen3next.", "qwen35."].contains(&self.key("").as_str());
+        let Some(groups) = groups.filter(|_| !heads_of_keys) else {
             return;
         };
         for (name, floats) in &mut self.tensors {
@@ -340,7 +343,12 @@ impl Gguf {
             float("rope.scaling.low_freq_factor"),
             float("rope.scaling.high_freq_factor"),
         );
-        let (base, dims) = (float("rope.freq_base"), float("attention.key_length"));
+        let usual = || {
+            self.count("embedding_length")?
+                .checked_div(self.count("attention.head_count")?)
+        };
+        let dims = self.count("attention.key_length").or_else(usual);
+        let (base, dims) = (float("rope.freq_base"), dims.expect("a head's size") as f64);
         let divisors = (0..dims as usize / 2).map(|pair| {
             let wave = 2.0 * PI * base.powf(2.0 * pair as f64 / dims);
             if wave < trained / high {
@@ -433,7 +441,7 @@ fn metadata(name: &str, table: &Architecture, config: &Metadata) -> Metadata {
             keys.0.insert(key.into(), hidden);
         }
         "deepseek" | "deepseek2" => deepseek(config, &mut keys),
-        _ => {}
+        _ => recent::keys(name, config, &mut keys),
     }
     keys
 }

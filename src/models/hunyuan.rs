@@ -1,0 +1,131 @@
+//! Hunyuan without experts (Tencent 2025): LLaMA whose queries and keys are normalised after they
+//! have been rotated.
+
+use super::tables::{self, keys, names};
+use super::{Architecture, Conversion, DECODER, GgufKeys, Only};
+use crate::graph::blocks::{Heads, activation, attend, embedding, gated_mlp, head, projections};
+use crate::graph::rope::RopeFrequencies;
+use crate::graph::{BuildError, Builder, Config, Pairing, PositionScheme, Role, Rope};
+use rillm_formats::manifest::{Container, MetadataValue};
+
+pub(super) const ARCHITECTURE: Architecture = Architecture {
+    title: "Hunyuan (dense)",
+    gguf: &["hunyuan-dense"],
+    hugging_face: &["hunyuan_v1_dense"],
+    keys: &[
+        tables::SIZES,
+        tables::ROPE,
+        keys! {
+            "rope_scaling.alpha" => "rope.scaling.alpha",
+            "rope_parameters.alpha" => "rope.scaling.alpha",
+        },
+    ],
+    settled: &[
+        ("add_classification_head", Only::Is(false)),
+        ("attention_head_dim", Only::Any),
+        ("cla_share_factor", Only::Any),
+        ("class_num", Only::Any),
+        ("dense_list", Only::Any),
+        ("norm_type", Only::Text(&["rms"])),
+        ("num_experts", Only::Number(1.0)),
+        ("pool_type", Only::Any),
+        ("use_cla", Only::Is(false)),
+        ("use_rotary_pos_emb", Only::Is(true)),
+    ],
+    names: &[
+        tables::ENDS,
+        tables::NORMS,
+        tables::ATTENTION,
+        tables::GATED_MLP,
+        names! {
+            in "model.layers.{i}." => "blk.{i}." {
+                "self_attn.query_layernorm.weight" => "attn_q_norm.weight",
+                "self_attn.key_layernorm.weight" => "attn_k_norm.weight",
+            }
+        },
+    ],
+    conversion: Conversion {
+        keys: stretched_base,
+        ..Conversion::PLAIN
+    },
+    build,
+    ..DECODER
+};
+
+/// x ← x + Attention(RMS(x)); x ← x + FFN(RMS(x)).
+fn build(model: &Builder<'_>) -> Result<(), BuildError> {
+    let config = model.config();
+    let width = config.count("embedding_length")?;
+    let hidden = config.count("feed_forward_length")?;
+    let layers = config.count("block_count")?;
+    let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-5)?;
+    let function = activation(config, "hidden_act", "silu")?;
+    let heads = Heads::read(config, width)?;
+    let rope = rotation(model, heads.head_dim)?;
+    let attention = heads.causal(PositionScheme::None);
+    model.context(config.count("context_length")?);
+
+    let net = model.graph(Role::Decode);
+    let mut x = embedding(&net, width)?;
+    let table = net.rope_table(&rope);
+    for i in 0..layers {
+        let layer = format!("blk.{i}");
+        let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
+        let [q, k, v] = projections(&net, h, &layer, heads)?;
+        let turned = |x, name: &str| {
+            let x = net.rotate(x, (table, rope.pairing), heads.head_dim);
+            net.rms_norm_by(x, &format!("{layer}.{name}"), heads.head_dim, eps)
+        };
+        let qkv = [turned(q, "attn_q_norm")?, turned(k, "attn_k_norm")?, v];
+        x = net.add(x, attend(&net, qkv, &layer, width, attention.clone())?);
+        let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), eps)?;
+        x = net.add(x, gated_mlp(&net, h, &layer, hidden, function)?);
+    }
+    let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
+    net.emit(head(&net, x)?, "logits");
+    net.finish();
+    Ok(())
+}
+
+/// What a folder calls dynamic scaling and has an α stretches the base once and for all:
+/// θ · α^(d / (d − 2)).
+fn rotation(model: &Builder<'_>, head_dim: usize) -> Result<Rope, BuildError> {
+    let config = model.config();
+    let rope = Rope::read(model, Pairing::Halves, head_dim)?;
+    match (alpha(config)?, &rope.frequencies) {
+        (Some(alpha), &RopeFrequencies::Dynamic { base, pairs, .. }) => {
+            let base = stretched(f64::from(base), alpha, 2 * pairs);
+            Ok(Rope::plain(Pairing::Halves, 2 * pairs, base))
+        }
+        _ => Ok(rope),
+    }
+}
+
+fn alpha(config: &Config<'_>) -> Result<Option<f64>, BuildError> {
+    let key = "rope.scaling.alpha";
+    match (config.container, config.value(key)) {
+        (Container::HuggingFace, Some(_)) => Ok(Some(f64::from(config.positive(key, 1.0)?))),
+        _ => Ok(None),
+    }
+}
+
+fn stretched(base: f64, alpha: f64, dims: usize) -> f32 {
+    let dims = dims as f64;
+    (base * alpha.powf(dims / (dims - 2.0))) as f32
+}
+
+/// GGUF has the base alone.
+fn stretched_base(keys: &mut GgufKeys<'_>) {
+    let Some(alpha) = keys.float("rope.scaling.alpha") else {
+        return;
+    };
+    let base = keys.float("rope.freq_base").unwrap_or(1e4);
+    let dims = keys.head_dim().unwrap_or(0) as usize;
+    let of_scaling = |key: &str| key.starts_with("rope.scaling.");
+    if keys.values.str("rope.scaling.type") == Some("dynamic") {
+        keys.values.0.retain(|key, _| !of_scaling(key));
+        let base = stretched(base, alpha, dims);
+        keys.put("rope.freq_base", MetadataValue::F32(base));
+    }
+    keys.remove(&["rope.scaling.alpha"]);
+}

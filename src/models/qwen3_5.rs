@@ -1,0 +1,157 @@
+//! Qwen3.5 (Qwen Team 2026), the part that reads and writes texts: Qwen3-Next's layers, with
+//! projections of their own for all that goes into the delta rule, and without experts.
+
+use super::qwen3_next::{self, Delta};
+use super::tables::{ATTENTION, ENDS, GATED_MLP, ROPE, SIZES, keys, names};
+use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Only, Written, WrittenRows};
+use crate::graph::blocks::{Heads, activation, embedding, gated_mlp, head};
+use crate::graph::decoder::nextn_layers;
+use crate::graph::{BuildError, Builder, Name, Pairing, Pointwise, PositionScheme, Role, Rope};
+use rillm_formats::manifest::{Array, Container, MetadataValue};
+
+pub(super) const ARCHITECTURE: Architecture = Architecture {
+    title: "Qwen 3.5 (text)",
+    gguf: &["qwen35"],
+    hugging_face: &["qwen3_5_text"],
+    family: Family::Recurrent,
+    keys: &[
+        SIZES,
+        ROPE,
+        keys! {
+            "layer_types" => "attention.recurrent_layers",
+            "full_attention_interval" => "full_attention_interval",
+            "linear_conv_kernel_dim" => "ssm.conv_kernel",
+            "linear_key_head_dim" => "ssm.state_size",
+            "linear_value_head_dim" => "ssm.value_head_size",
+            "linear_num_key_heads" => "ssm.group_count",
+            "linear_num_value_heads" => "ssm.time_step_rank",
+        },
+    ],
+    settled: &[
+        ("attn_output_gate", Only::Is(true)),
+        ("mamba_ssm_dtype", Only::Any),
+        // Tokens after the next one are not guessed.
+        ("mtp_num_hidden_layers", Only::Any),
+        ("mtp_use_dedicated_embeddings", Only::Any),
+        // In a text, positions of all dimensions are one.
+        ("rope_parameters.mrope_interleaved", Only::Any),
+        ("rope_parameters.mrope_section", Only::Any),
+    ],
+    harmless_in_gguf: &["rope.dimension_sections"],
+    names: &[NAMES, ENDS, ATTENTION, GATED_MLP],
+    conversion: Conversion {
+        keys: gguf_keys,
+        tensor: heads_in_turn,
+        ..Conversion::PLAIN
+    },
+    build,
+    ..DECODER
+};
+
+const NAMES: &[Name] = names! {
+    "model.norm.weight" => "output_norm.weight" as PlusOne,
+    in "model.layers.{i}." => "blk.{i}." {
+        "input_layernorm.weight" => "attn_norm.weight" as PlusOne,
+        "post_attention_layernorm.weight" => "post_attention_norm.weight" as PlusOne,
+        "self_attn.q_norm.weight" => "attn_q_norm.weight" as PlusOne,
+        "self_attn.k_norm.weight" => "attn_k_norm.weight" as PlusOne,
+        "linear_attn.in_proj_qkv.weight" => "attn_qkv.weight",
+        "linear_attn.in_proj_z.weight" => "attn_gate.weight",
+        "linear_attn.in_proj_b.weight" => "ssm_beta.weight",
+        "linear_attn.in_proj_a.weight" => "ssm_alpha.weight",
+        "linear_attn.conv1d.weight" => "ssm_conv1d.weight",
+        "linear_attn.dt_bias" => "ssm_dt.bias",
+        "linear_attn.A_log" => "ssm_a" as NegativeExp,
+        "linear_attn.norm.weight" => "ssm_norm.weight",
+        "linear_attn.out_proj.weight" => "ssm_out.weight",
+    }
+};
+
+/// x ← x + mixer(RMS(x)); x ← x + FFN(RMS(x)).
+fn build(model: &Builder<'_>) -> Result<(), BuildError> {
+    let config = model.config();
+    let width = config.count("embedding_length")?;
+    let hidden = config.count("feed_forward_length")?;
+    let layers = nextn_layers(model)?;
+    let heads = Heads::read_wide(config, width, Some(256))?;
+    let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-6)?;
+    let function = activation(config, "hidden_act", "silu")?;
+    if function != Pointwise::Silu {
+        return Err(config.invalid("hidden_act", "silu"));
+    }
+    if let Some(context) = config.optional_count("context_length")? {
+        model.context(context);
+    }
+    let rope = Rope::read_part(model, Pairing::Halves, heads.head_dim, 0.25)?;
+    let attention = heads.causal(PositionScheme::Rope(rope));
+    let mut delta = Delta::read(config, eps)?;
+    delta.apart = true;
+    delta.in_turn = config.container == Container::Gguf;
+    let recurrent = qwen3_next::recurrent_layers(config, layers)?;
+    let guessing = config.metadata.u64("mtp_num_hidden_layers");
+    if config.container == Container::HuggingFace && guessing.is_some_and(|layers| layers > 0) {
+        model.guesses_nothing();
+    }
+
+    let net = model.graph(Role::Decode);
+    let mut x = embedding(&net, width)?;
+    for (i, recurrent) in recurrent.into_iter().enumerate() {
+        let layer = format!("blk.{i}");
+        let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
+        let y = match recurrent {
+            true => delta.mix(&net, h, &layer)?,
+            false => qwen3_next::attend(&net, h, &layer, (heads, eps), attention.clone())?,
+        };
+        x = net.add(x, y);
+        let h = net.rms_norm(x, &format!("{layer}.post_attention_norm"), eps)?;
+        x = net.add(x, gated_mlp(&net, h, &layer, hidden, function)?);
+    }
+    let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
+    net.emit(head(&net, x)?, "logits");
+    net.finish();
+    Ok(())
+}
+
+fn gguf_keys(keys: &mut GgufKeys<'_>) {
+    let values = (keys.count("ssm.time_step_rank")).zip(keys.count("ssm.value_head_size"));
+    if let Some((heads, dim)) = values {
+        let inner = MetadataValue::U32(heads.saturating_mul(dim) as u32);
+        keys.put("ssm.inner_size", inner);
+    }
+    // How pairs fall to dimensions of an image's positions, which readers insist on.
+    let listed = keys.config.array("rope_parameters.mrope_section");
+    let sections = (0..4).map(|place| match listed {
+        Some(list) => list.u64(place).unwrap_or(0) as i32,
+        None => [11, 11, 10, 0][place],
+    });
+    let sections = MetadataValue::Array(Array::I32(sections.collect()));
+    keys.put("rope.dimension_sections", sections);
+}
+
+/// Heads of values that share one of keys are neighbours in a folder. In GGUF heads of keys take
+/// turns: the first heads of values of each, then the second ones.
+fn heads_in_turn(keys: &mut GgufKeys<'_>, mut tensor: Written) -> Result<Vec<Written>, String> {
+    let count = |key: &str| keys.count(key).unwrap_or(1) as usize;
+    let (key_heads, heads) = (count("ssm.group_count"), count("ssm.time_step_rank"));
+    let before = 2 * key_heads * count("ssm.state_size");
+    let (dim, shared) = (count("ssm.value_head_size"), heads / key_heads.max(1));
+    let in_turn = |before, dim| WrittenRows::InTurn {
+        before,
+        dim,
+        shared,
+        groups: key_heads,
+    };
+    tensor.rows = match tensor.part() {
+        _ if shared < 2 => return Ok(vec![tensor]),
+        "ssm_alpha" | "ssm_beta" | "ssm_dt" | "ssm_a" => in_turn(0, 1),
+        "attn_gate" => in_turn(0, dim),
+        "attn_qkv" | "ssm_conv1d" => in_turn(before, dim),
+        "ssm_out" => WrittenRows::ColumnsInTurn {
+            dim,
+            shared,
+            groups: key_heads,
+        },
+        _ => return Ok(vec![tensor]),
+    };
+    Ok(vec![tensor])
+}
