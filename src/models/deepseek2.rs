@@ -323,6 +323,7 @@ fn stacks(keys: &GgufKeys<'_>, plain: u64, both: Written) -> Vec<Written> {
         name: both.name.replace("attn_kv_b", part),
         shape: shape.to_vec(),
         rows,
+        factors: Vec::new(),
     };
     let values = WrittenRows::HeadParts {
         rows: value as usize,

@@ -66,7 +66,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         let h = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
         let [mut q, k, v] = projections(&net, h, &layer, heads)?;
         if let Some((slope, length)) = growth {
-            q = net.scale_by_position(q, slope, length);
+            q = net.scale_by_position(q, slope, (0, length));
         }
         x = net.add(
             x,

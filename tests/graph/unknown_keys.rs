@@ -70,8 +70,16 @@ fn what_changes_the_results_and_is_not_understood_is_refused() {
         ),
         ("llama", json!({"sliding_window": 4}), "sliding_window"),
         // Each token by itself, and not none but the whole text.
-        ("modernbert", json!({"local_attention": 0}), "local_attention"),
-        ("embedding_gemma", json!({"sliding_window": 0}), "sliding_window"),
+        (
+            "modernbert",
+            json!({"local_attention": 0}),
+            "local_attention",
+        ),
+        (
+            "embedding_gemma",
+            json!({"sliding_window": 0}),
+            "sliding_window",
+        ),
         ("gemma2", json!({"sliding_window": 0}), "sliding_window"),
         ("llama", json!({"clip_qkv": 8.0}), "clip_qkv"),
         ("llama", json!({"alibi": true}), "alibi"),

@@ -22,7 +22,10 @@ fn keeps_kv(opened: &Opened) -> bool {
 /// Whether its rows choose experts.
 fn routes(opened: &Opened) -> bool {
     let graph = opened.model.graph(Role::Decode).expect("a decoder");
-    graph.nodes.iter().any(|node| matches!(node.op, Op::Route(_)))
+    graph
+        .nodes
+        .iter()
+        .any(|node| matches!(node.op, Op::Route(_)))
 }
 
 fn options(kv_type: KvType) -> SessionOptions {

@@ -53,6 +53,7 @@ impl Step for DisentangledAttention {
             rows: &rows,
             heads: &(number..number + 1),
             has_globals: false,
+            summaries: None,
         };
         let tables = DistanceTables {
             keys,
