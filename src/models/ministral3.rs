@@ -30,7 +30,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         keys: |keys| {
             if let Some(multiplier) = keys.float("rope.scaling.mscale_all_dim") {
                 let multiplier = MetadataValue::F32(multiplier as f32);
-                keys.put("rope.scaling.yarn_log_multiplier", multiplier);
+                keys.put(LOG_MULTIPLIER, multiplier);
             }
             keys.remove(&["rope.scaling.mscale", "rope.scaling.mscale_all_dim"]);
         },
@@ -81,14 +81,15 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// YaRN's factor on cos and sin is in GGUF a quotient of two, the lower of which the file says.
+/// YaRN's factor on cos and sin is a quotient of two. In GGUF the file says the lower one alone, as a
+/// whole and not as a tenth, and the upper one's m is 1.
 fn rotation(model: &Builder<'_>, head_dim: usize) -> Result<Rope, BuildError> {
     let config = model.config();
     let mut rope = llama::rotation(model, head_dim, (1.0, 1e6))?;
     if config.container == Container::Gguf && config.value(LOG_MULTIPLIER).is_some() {
         let multiplier = config.float(LOG_MULTIPLIER, 0.0)?;
-        let factor = config.positive("rope.scaling.factor", 1.0)?.max(1.0);
-        rope.magnitude /= 0.1 * multiplier * factor.ln() + 1.0;
+        let stretch = config.positive("rope.scaling.factor", 1.0)?.max(1.0).ln();
+        rope.magnitude *= (0.1 * stretch + 1.0) / (0.1 * multiplier * stretch + 1.0);
     }
     Ok(rope)
 }

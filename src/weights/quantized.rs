@@ -118,7 +118,12 @@ pub(super) fn refuse_names(manifest: &Manifest) -> Result<(), LoadError> {
     if let Some((_, form)) = form {
         return Err(refused(form));
     }
-    if manifest.tensors.contains_key("tok_embeddings.weight") {
+    // Others call their embedding so, but queries and keys are in one matrix there.
+    let original = ["tok_embeddings.weight", "layers.0.attention.wq.weight"];
+    if original
+        .iter()
+        .all(|name| manifest.tensors.contains_key(*name))
+    {
         let what = "tensor tok_embeddings.weight is named as in the authors' original format: take \
                     the files for transformers (model.safetensors), or make them with its converter";
         return Err(LoadError::new(LoadErrorKind::Unsupported, what));
