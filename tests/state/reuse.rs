@@ -59,8 +59,17 @@ fn a_turn_is_read_on_from_the_last_checkpoint() {
         let kept = reused.rewind_within(0, first.len() + 3).expect("a length");
         let name = &fixture.name;
         assert_eq!(kept, first.len(), "{name}: the last checkpoint before");
+        // Where the reference's results depend on the cut, what is compared is cut alike.
+        let cut = if model.segments().is_some() {
+            9
+        } else {
+            first.len()
+        };
         let mut whole = session();
-        read(&mut whole, &first, 0);
+        for part in first.chunks(cut) {
+            let held = whole.len(0).unwrap();
+            read(&mut whole, part, held);
+        }
         let (a, b) = (
             read(&mut reused, &instead, kept),
             read(&mut whole, &instead, kept),

@@ -169,7 +169,13 @@ fn names_of_the_original_format_are_told() {
     let fixture = Fixture::load("llama_mqa");
     let mut weights = fixture.weights();
     for weight in &mut weights {
-        weight.name = weight.name.replace("model.embed_tokens", "tok_embeddings");
+        for (here, there) in [
+            ("model.embed_tokens", "tok_embeddings"),
+            ("model.layers", "layers"),
+            ("self_attn.q_proj", "attention.wq"),
+        ] {
+            weight.name = weight.name.replace(here, there);
+        }
     }
     let folder = TempFolder::new("original");
     super::folder::write_folder(&folder, &fixture, &weights);

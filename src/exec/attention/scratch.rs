@@ -12,13 +12,11 @@ pub(super) const QUERIES: usize = 128;
 /// Floats of such queries, and as many of their results, in the nearer caches.
 const QUERY_FLOATS: usize = 8192;
 
-/// Queries together where values are in keys: those are turned once for so many.
-const LATENT_QUERIES: usize = 24;
+/// Floats that there is room for: where values are in keys, those are turned once for all queries
+/// together, of which sixteen of DeepSeek's find room.
+const ROOM: usize = 16 * 576;
 
-/// Floats that there is room for.
-const ROOM: usize = LATENT_QUERIES * LONGEST_HEAD;
-
-const _: () = assert!(ROOM >= QUERY_FLOATS);
+const _: () = assert!(ROOM >= QUERY_FLOATS && ROOM >= LONGEST_HEAD);
 
 /// How many queries are worked on together.
 pub(super) fn most_queries(attention: &Attention) -> usize {
@@ -26,10 +24,8 @@ pub(super) fn most_queries(attention: &Attention) -> usize {
         Keys::Cache(cache) => cache.kind().values != CachedValues::BesideKeys,
         Keys::Rows | Keys::Cross(_) => false,
     };
-    match in_keys {
-        true => LATENT_QUERIES,
-        false => (QUERY_FLOATS / Attend::stride(attention.head_dim)).clamp(1, QUERIES),
-    }
+    let floats = if in_keys { ROOM } else { QUERY_FLOATS };
+    (floats / Attend::stride(attention.head_dim)).clamp(1, QUERIES)
 }
 
 /// What a chunk works in.
