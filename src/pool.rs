@@ -89,6 +89,8 @@ struct Shared {
     stop: AtomicBool,
     panicked: AtomicBool,
     quit: AtomicBool,
+    /// Workers that have begun.
+    begun: AtomicUsize,
     /// Counts the tasks begun; workers wait for the next.
     round: Counter,
     finished: Counter,
@@ -133,14 +135,9 @@ impl Pool {
             let shared = Arc::new(Shared::new(threads));
             let mut workers = Vec::with_capacity(threads - 1);
             for index in 1..threads {
-                let shared = Arc::clone(&shared);
-                let name = format!("rillm-{index}");
-                let spawned = std::thread::Builder::new()
-                    .name(name)
-                    .spawn(move || work(&shared, index));
-                match spawned {
-                    Ok(handle) => workers.push(handle),
-                    Err(_) => break,
+                match worker(&shared, index) {
+                    Some(handle) => workers.push(handle),
+                    None => break,
                 }
             }
             let pool = Pool {
@@ -296,6 +293,7 @@ impl Shared {
             stop: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
             quit: AtomicBool::new(false),
+            begun: AtomicUsize::new(0),
             round: Counter::default(),
             finished: Counter::default(),
             task: Mutex::new(None),
@@ -351,6 +349,28 @@ impl Shared {
             self.wake.notify_all();
         }
     }
+}
+
+/// Memory that a thread asks for when it begins, and its stack: where the system refuses a thread
+/// its signal stack the standard library ends the process, so that none may begin without.
+const THREAD_MEMORY: usize = 4 << 20;
+
+/// A worker that has begun; `None` where the system refuses one, or memory for it.
+fn worker(shared: &Arc<Shared>, index: usize) -> Option<JoinHandle<()>> {
+    Vec::<u8>::new().try_reserve_exact(THREAD_MEMORY).ok()?;
+    let of_worker = Arc::clone(shared);
+    let handle = std::thread::Builder::new()
+        .name(format!("rillm-{index}"))
+        .spawn(move || {
+            of_worker.begun.fetch_add(1, Ordering::SeqCst);
+            work(&of_worker, index);
+        });
+    let handle = handle.ok()?;
+    // What it takes is taken before the next one's is tried.
+    while shared.begun.load(Ordering::SeqCst) < index && !handle.is_finished() {
+        std::thread::yield_now();
+    }
+    Some(handle)
 }
 
 fn work(shared: &Shared, index: usize) {
