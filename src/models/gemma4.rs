@@ -98,7 +98,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         Some(own) => Some((own_embeddings(&net, x, (layers, own), eps)?, own)),
         None => None,
     };
-    for i in 0..layers {
+    for (i, &hidden) in hidden.iter().enumerate() {
         let layer = format!("blk.{i}");
         let norm = |x, name: &str| net.rms_norm(x, &format!("{layer}.{name}"), eps);
         let window = windows.of(i);
@@ -113,7 +113,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         let values = values(model, &layer, window.is_some())?;
         let a = shared.attend(&net, h, &layer, (i, kind), (attention, eps, values))?;
         x = net.add(x, norm(a, "post_attention_norm")?);
-        let f = gated_mlp(&net, norm(x, "ffn_norm")?, &layer, hidden[i], function)?;
+        let f = gated_mlp(&net, norm(x, "ffn_norm")?, &layer, hidden, function)?;
         x = net.add(x, norm(f, "post_ffw_norm")?);
         if let Some((own, len)) = embeddings {
             let own = net.slice(own, i * len, len);
