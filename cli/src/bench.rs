@@ -210,6 +210,15 @@ pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
     arguments.profile.check()?;
     let model = arguments.model.open_alone()?;
     let tests = tests(arguments, &model)?;
+    let most = model.limits().source_positions;
+    let too_long = |test: &&Test| test.encoded && (test.depth + test.prompt) as u64 > most;
+    if let Some(test) = tests.iter().find(too_long) {
+        return Err(CliError::Usage(format!(
+            "{} reads texts of at most {most} tokens, {} is longer: give -p up to {most}",
+            model.title(),
+            test.name()
+        )));
+    }
     // Warns of more than the model was trained for.
     let contexts = tests.iter().map(|test| match test.encoded {
         true => (test.depth + test.prompt).max(test.generated),

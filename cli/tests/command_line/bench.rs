@@ -87,6 +87,12 @@ fn encoders_are_measured_by_their_texts() {
     let folder = Fixture::load("bert").folder();
     let nothing = rillm(&["bench", path(&folder), "-p", "0"]);
     failure(&nothing, 2, &["BERT generates nothing", "-p above 0"]);
+    let usual = rillm(&["bench", path(&folder)]);
+    failure(
+        &usual,
+        2,
+        &["texts of at most", "enc512 is longer: give -p up to"],
+    );
 }
 
 #[test]
