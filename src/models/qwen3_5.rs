@@ -1,32 +1,25 @@
 //! Qwen3.5 (Qwen Team 2026), the part that reads and writes texts: Qwen3-Next's layers, with
-//! projections of their own for all that goes into the delta rule, and without experts.
+//! projections of their own for all that goes into the delta rule, with or without experts.
 
 use super::qwen3_next::{self, Delta};
-use super::tables::{ATTENTION, ENDS, GATED_MLP, ROPE, SIZES, keys, names};
-use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Only, Written, WrittenRows};
+use super::tables::{ATTENTION, ENDS, EXPERTS, GATED_MLP, ROPE, SIZES, keys, names};
+use super::{
+    Architecture, Conversion, DECODER, Family, GgufKeys, Only, Written, WrittenRows, qwen_moe,
+};
 use crate::graph::blocks::{Heads, activation, embedding, gated_mlp, head};
 use crate::graph::decoder::nextn_layers;
-use crate::graph::{BuildError, Builder, Name, Pairing, Pointwise, PositionScheme, Role, Rope};
+use crate::graph::experts::Gating;
+use crate::graph::{
+    BuildError, Builder, Key, Name, Pairing, Pointwise, PositionScheme, Role, Rope,
+};
 use rillm_formats::manifest::{Array, Container, MetadataValue};
 
-pub(super) const ARCHITECTURE: Architecture = Architecture {
+pub(super) const QWEN_3_5: Architecture = Architecture {
     title: "Qwen 3.5 (text)",
     gguf: &["qwen35"],
     hugging_face: &["qwen3_5_text"],
     family: Family::Recurrent,
-    keys: &[
-        SIZES,
-        ROPE,
-        keys! {
-            "layer_types" => "attention.recurrent_layers",
-            "full_attention_interval" => "full_attention_interval",
-            "linear_conv_kernel_dim" => "ssm.conv_kernel",
-            "linear_key_head_dim" => "ssm.state_size",
-            "linear_value_head_dim" => "ssm.value_head_size",
-            "linear_num_key_heads" => "ssm.group_count",
-            "linear_num_value_heads" => "ssm.time_step_rank",
-        },
-    ],
+    keys: &[SIZES, ROPE, DELTA],
     settled: &[
         ("attn_output_gate", Only::Is(true)),
         ("mamba_ssm_dtype", Only::Any),
@@ -44,8 +37,41 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         tensor: heads_in_turn,
         ..Conversion::PLAIN
     },
-    build,
+    build: |model| build(model, None),
     ..DECODER
+};
+
+pub(super) const QWEN_3_5_MOE: Architecture = Architecture {
+    title: "Qwen 3.5 MoE (text)",
+    gguf: &["qwen35moe"],
+    hugging_face: &["qwen3_5_moe_text"],
+    family: Family::MixtureOfExperts,
+    keys: &[
+        SIZES,
+        ROPE,
+        DELTA,
+        keys! {
+            "num_experts" => "expert_count",
+            "num_experts_per_tok" => "expert_used_count",
+            "moe_intermediate_size" => "expert_feed_forward_length",
+            "shared_expert_intermediate_size" => "expert_shared_feed_forward_length",
+        },
+    ],
+    names: &[NAMES, ENDS, ATTENTION, EXPERTS, qwen_moe::SHARED_EXPERT],
+    // The best of a softmax over all, whose weights add up to one among the chosen.
+    build: |model| build(model, Some(Gating::CHOSEN_SOFTMAX)),
+    ..QWEN_3_5
+};
+
+/// What the layers of the delta rule are like, and which they are.
+const DELTA: &[Key] = keys! {
+    "layer_types" => "attention.recurrent_layers",
+    "full_attention_interval" => "full_attention_interval",
+    "linear_conv_kernel_dim" => "ssm.conv_kernel",
+    "linear_key_head_dim" => "ssm.state_size",
+    "linear_value_head_dim" => "ssm.value_head_size",
+    "linear_num_key_heads" => "ssm.group_count",
+    "linear_num_value_heads" => "ssm.time_step_rank",
 };
 
 const NAMES: &[Name] = names! {
@@ -67,11 +93,10 @@ const NAMES: &[Name] = names! {
     }
 };
 
-/// x ← x + mixer(RMS(x)); x ← x + FFN(RMS(x)).
-fn build(model: &Builder<'_>) -> Result<(), BuildError> {
+/// x ← x + mixer(RMS(x)); x ← x + (FFN, or experts beside one that is shared)(RMS(x)).
+fn build(model: &Builder<'_>, gating: Option<Gating>) -> Result<(), BuildError> {
     let config = model.config();
     let width = config.count("embedding_length")?;
-    let hidden = config.count("feed_forward_length")?;
     let layers = nextn_layers(model)?;
     let heads = Heads::read_wide(config, width, Some(256))?;
     let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-6)?;
@@ -79,6 +104,13 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     if function != Pointwise::Silu {
         return Err(config.invalid("hidden_act", "silu"));
     }
+    let experts = gating
+        .map(|gating| qwen_moe::feed_forward(config, (layers, function), &gating, true))
+        .transpose()?;
+    let hidden = match experts {
+        Some(_) => 0,
+        None => config.count("feed_forward_length")?,
+    };
     if let Some(context) = config.optional_count("context_length")? {
         model.context(context);
     }
@@ -104,7 +136,11 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         };
         x = net.add(x, y);
         let h = net.rms_norm(x, &format!("{layer}.post_attention_norm"), eps)?;
-        x = net.add(x, gated_mlp(&net, h, &layer, hidden, function)?);
+        let y = match &experts {
+            Some(experts) => experts.wire(&net, h, &layer, i)?,
+            None => gated_mlp(&net, h, &layer, hidden, function)?,
+        };
+        x = net.add(x, y);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
     net.emit(head(&net, x)?, "logits");

@@ -31,7 +31,14 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "linear_num_value_heads" => "ssm.time_step_rank",
         },
     ],
-    names: &[NAMES, ENDS, ATTENTION, EXPERTS, super::tables::GATED_MLP],
+    names: &[
+        NAMES,
+        ENDS,
+        ATTENTION,
+        EXPERTS,
+        qwen_moe::SHARED_EXPERT,
+        super::tables::GATED_MLP,
+    ],
     conversion: Conversion {
         complete: |keys, _| {
             let inner = (keys.count("ssm.time_step_rank"))
@@ -61,10 +68,6 @@ const NAMES: &[Name] = names! {
         "linear_attn.A_log" => "ssm_a" as NegativeExp,
         "linear_attn.norm.weight" => "ssm_norm.weight",
         "linear_attn.out_proj.weight" => "ssm_out.weight",
-        "mlp.shared_expert_gate.weight" => "ffn_gate_inp_shexp.weight",
-        "mlp.shared_expert.gate_proj.weight" => "ffn_gate_shexp.weight",
-        "mlp.shared_expert.up_proj.weight" => "ffn_up_shexp.weight",
-        "mlp.shared_expert.down_proj.weight" => "ffn_down_shexp.weight",
     }
 };
 

@@ -79,15 +79,18 @@ const NAMES: &[&[Name]] = &[
     tables::HEAD_NORMS,
     tables::GATED_MLP,
     tables::EXPERTS,
-    names! {
-        in "model.layers.{i}." => "blk.{i}." {
-            "mlp.shared_expert_gate.weight" => "ffn_gate_inp_shexp.weight",
-            "mlp.shared_expert.gate_proj.weight" => "ffn_gate_shexp.weight",
-            "mlp.shared_expert.up_proj.weight" => "ffn_up_shexp.weight",
-            "mlp.shared_expert.down_proj.weight" => "ffn_down_shexp.weight",
-        }
-    },
+    SHARED_EXPERT,
 ];
+
+/// The expert that all rows share, and its gate.
+pub(super) const SHARED_EXPERT: &[Name] = names! {
+    in "model.layers.{i}." => "blk.{i}." {
+        "mlp.shared_expert_gate.weight" => "ffn_gate_inp_shexp.weight",
+        "mlp.shared_expert.gate_proj.weight" => "ffn_gate_shexp.weight",
+        "mlp.shared_expert.up_proj.weight" => "ffn_up_shexp.weight",
+        "mlp.shared_expert.down_proj.weight" => "ffn_down_shexp.weight",
+    }
+};
 
 /// x ← x + Attention(RMS(x)); x ← x + (experts or FFN)(RMS(x)).
 fn build(model: &Builder<'_>, head_norm: HeadNorm) -> Result<(), BuildError> {

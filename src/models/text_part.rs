@@ -79,6 +79,10 @@ const WRAPPERS: &[Wrapper] = &[
         text: &[("qwen3_5_text", "qwen3_5_text")],
     },
     Wrapper {
+        model_type: "qwen3_5_moe",
+        text: &[("qwen3_5_moe_text", "qwen3_5_moe_text")],
+    },
+    Wrapper {
         model_type: "qwen3_vl",
         text: &[("qwen3_vl_text", "qwen3")],
     },

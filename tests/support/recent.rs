@@ -10,7 +10,7 @@ impl Gguf {
     /// Tensors in the order and in the parts that converters write.
     pub(super) fn as_of_2026(&mut self, model_type: &str, config: &Metadata) {
         match model_type {
-            "qwen3_5_text" => self.value_heads_in_turn(),
+            "qwen3_5_text" | "qwen3_5_moe_text" => self.value_heads_in_turn(),
             "lfm2" => self.feed_forward_as_it_is(),
             "falcon_h1" => self.factors_in_weights(config),
             "gemma4_text" => self.proportion_as_divisors(config),

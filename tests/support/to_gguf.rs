@@ -293,7 +293,8 @@ impl Gguf {
     fn groups_in_rows(&mut self) {
         let groups = self.count("ssm.group_count");
         // What Qwen3-Next calls groups are heads of keys.
-        let heads_of_keys = ["qwen3next.", "qwen35."].contains(&self.key("").as_str());
+        let heads_of_keys =
+            ["qwen3next.", "qwen35.", "qwen35moe."].contains(&self.key("").as_str());
         let Some(groups) = groups.filter(|_| !heads_of_keys) else {
             return;
         };
