@@ -240,11 +240,13 @@ const DENIED: &[(&str, &str, &[&str])] = &[
     ("mamba_proj_bias", "bias", MIXER),
     ("qk_layernorm", "weight", HEAD_NORMS),
     ("use_qk_norm", "weight", HEAD_NORMS),
+    ("use_expert_bias", "bias", CHOICE),
 ];
 const ATTENTION: &[&str] = &["attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output"];
 const MLP: &[&str] = &["ffn_gate", "ffn_up", "ffn_down"];
 const MIXER: &[&str] = &["ssm_in", "ssm_out"];
 const CONVOLUTION: &[&str] = &["ssm_conv1d"];
+const CHOICE: &[&str] = &["exp_probs_b"];
 const HEAD_NORMS: &[&str] = &["attn_q_norm", "attn_k_norm"];
 
 /// Refuses a flag of a `config.json` that the tensors which graphs use contradict: the authors'

@@ -1,15 +1,17 @@
-//! LFM2 (Liquid AI 2025): short convolutions between two gates, and a few layers of attention.
+//! LFM2 (Liquid AI 2025): short convolutions between two gates, and a few layers of attention; with
+//! or without experts after the first layers.
 
 use super::tables::{self, keys, names};
 use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Only};
 use crate::graph::blocks::{Heads, attend, embedding, gated_mlp, head, projections};
+use crate::graph::experts::{FeedForward, Gating, Router, SharedExpert};
 use crate::graph::{
-    Attention, BuildError, Builder, Config, Net, Pairing, Pointwise, PositionScheme, Role, Rope,
-    Value,
+    Attention, BuildError, Builder, Config, ExpertWeight, Key, Name, Net, Pairing, Pointwise,
+    PositionScheme, Role, Rope, Value,
 };
 use rillm_formats::manifest::{Array, Container, MetadataValue};
 
-pub(super) const ARCHITECTURE: Architecture = Architecture {
+pub(super) const LFM_2: Architecture = Architecture {
     title: "LFM2",
     gguf: &["lfm2"],
     hugging_face: &["lfm2"],
@@ -17,11 +19,9 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     keys: &[
         tables::SIZES,
         tables::ROPE,
+        MIXERS,
         keys! {
-            "norm_eps" => "attention.layer_norm_rms_epsilon",
             "block_ff_dim" => "feed_forward_length",
-            "conv_L_cache" => "shortconv.l_cache",
-            "layer_types" => "layer_types",
             "full_attn_idxs" => "full_attention_layers",
             "block_auto_adjust_ff_dim" => "feed_forward_adjusted",
             "block_ffn_dim_multiplier" => "feed_forward_multiplier",
@@ -45,29 +45,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         // Tensors tell.
         ("conv_bias", Only::Any),
     ],
-    names: &[
-        tables::ENDS,
-        names! {
-            // The norm that comes last, though its name says otherwise.
-            "model.embedding_norm.weight" => "token_embd_norm.weight",
-            in "model.layers.{i}." => "blk.{i}." {
-                "operator_norm.weight" => "attn_norm.weight",
-                "ffn_norm.weight" => "ffn_norm.weight",
-                "self_attn.q_proj.weight" => "attn_q.weight",
-                "self_attn.k_proj.weight" => "attn_k.weight",
-                "self_attn.v_proj.weight" => "attn_v.weight",
-                "self_attn.out_proj.weight" => "attn_output.weight",
-                "self_attn.q_layernorm.weight" => "attn_q_norm.weight",
-                "self_attn.k_layernorm.weight" => "attn_k_norm.weight",
-                "conv.in_proj.*" => "shortconv.in_proj.*",
-                "conv.conv.*" => "shortconv.conv.*",
-                "conv.out_proj.*" => "shortconv.out_proj.*",
-                "feed_forward.w1.weight" => "ffn_gate.weight",
-                "feed_forward.w3.weight" => "ffn_up.weight",
-                "feed_forward.w2.weight" => "ffn_down.weight",
-            }
-        },
-    ],
+    names: &[tables::ENDS, NAMES],
     conversion: Conversion {
         keys: gguf_keys,
         complete: |keys, tensors| {
@@ -78,15 +56,111 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         },
         ..Conversion::PLAIN
     },
-    build,
+    build: |model| build(model, hidden(model.config())?, None),
     ..DECODER
 };
 
-/// x ← x + (conv or attention)(RMS(x)); x ← x + FFN(RMS(x)).
-fn build(model: &Builder<'_>) -> Result<(), BuildError> {
+pub(super) const LFM_2_MOE: Architecture = Architecture {
+    title: "LFM2 MoE",
+    gguf: &["lfm2moe"],
+    hugging_face: &["lfm2_moe"],
+    family: Family::MixtureOfExperts,
+    keys: &[
+        tables::SIZES,
+        tables::ROPE,
+        MIXERS,
+        keys! {
+            "num_experts" => "expert_count",
+            "num_experts_per_tok" => "expert_used_count",
+            "moe_intermediate_size" => "expert_feed_forward_length",
+            "num_dense_layers" => "leading_dense_block_count",
+            "norm_topk_prob" => "expert_weights_norm",
+            "routed_scaling_factor" => "expert_weights_scale",
+        },
+    ],
+    settled: &[
+        ("tie_embedding", Only::Is(true)),
+        // Tensors tell.
+        ("conv_bias", Only::Any),
+        ("use_expert_bias", Only::Any),
+    ],
+    names: &[
+        tables::ENDS,
+        NAMES,
+        names! {
+            in "model.layers.{i}.feed_forward." => "blk.{i}." {
+                "gate.weight" => "ffn_gate_inp.weight",
+                "expert_bias" => "exp_probs_b.bias",
+                "experts.{e}.w1.weight" => "ffn_gate_exps.weight",
+                "experts.{e}.w3.weight" => "ffn_up_exps.weight",
+                "experts.{e}.w2.weight" => "ffn_down_exps.weight",
+                "experts.gate_up_proj" => "ffn_gate_up_exps.weight",
+                "experts.down_proj" => "ffn_down_exps.weight",
+            }
+        },
+    ],
+    conversion: Conversion {
+        keys: |keys| {
+            gguf_keys(keys);
+            keys.put("expert_gating_func", MetadataValue::U32(2));
+        },
+        ..LFM_2.conversion
+    },
+    build: |model| {
+        let experts = experts(model.config())?;
+        build(
+            model,
+            model.config().count("feed_forward_length")?,
+            Some(experts),
+        )
+    },
+    ..LFM_2
+};
+
+const MIXERS: &[Key] = keys! {
+    "norm_eps" => "attention.layer_norm_rms_epsilon",
+    "conv_L_cache" => "shortconv.l_cache",
+    "layer_types" => "layer_types",
+};
+
+const NAMES: &[Name] = names! {
+    // The norm that comes last, though its name says otherwise.
+    "model.embedding_norm.weight" => "token_embd_norm.weight",
+    in "model.layers.{i}." => "blk.{i}." {
+        "operator_norm.weight" => "attn_norm.weight",
+        "ffn_norm.weight" => "ffn_norm.weight",
+        "self_attn.q_proj.weight" => "attn_q.weight",
+        "self_attn.k_proj.weight" => "attn_k.weight",
+        "self_attn.v_proj.weight" => "attn_v.weight",
+        "self_attn.out_proj.weight" => "attn_output.weight",
+        "self_attn.q_layernorm.weight" => "attn_q_norm.weight",
+        "self_attn.k_layernorm.weight" => "attn_k_norm.weight",
+        "conv.in_proj.*" => "shortconv.in_proj.*",
+        "conv.conv.*" => "shortconv.conv.*",
+        "conv.out_proj.*" => "shortconv.out_proj.*",
+        "feed_forward.w1.weight" => "ffn_gate.weight",
+        "feed_forward.w3.weight" => "ffn_up.weight",
+        "feed_forward.w2.weight" => "ffn_down.weight",
+    }
+};
+
+/// Shares of the sum of σ, and a little.
+const GATING: Gating = Gating {
+    normalised: ExpertWeight::Share {
+        added: 1e-6,
+        least: 0.0,
+    },
+    ..Gating::SIGMOID
+};
+
+/// x ← x + (conv or attention)(RMS(x)); x ← x + (FFN or experts)(RMS(x)).
+fn build(
+    model: &Builder<'_>,
+    hidden: usize,
+    experts: Option<FeedForward>,
+) -> Result<(), BuildError> {
     let config = model.config();
     let width = config.count("embedding_length")?;
-    let hidden = hidden(config)?;
     let layers = config.count("block_count")?;
     let taps = config.optional_count("shortconv.l_cache")?.unwrap_or(3);
     let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-5)?;
@@ -107,7 +181,11 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         };
         x = net.add(x, y);
         let h = net.rms_norm(x, &format!("{layer}.ffn_norm"), eps)?;
-        x = net.add(x, gated_mlp(&net, h, &layer, hidden, Pointwise::Silu)?);
+        let y = match &experts {
+            Some(experts) => experts.wire(&net, h, &layer, i)?,
+            None => gated_mlp(&net, h, &layer, hidden, Pointwise::Silu)?,
+        };
+        x = net.add(x, y);
     }
     let x = net.rms_norm(net.selected(x), "token_embd_norm", eps)?;
     net.emit(head(&net, x)?, "logits");
@@ -139,6 +217,25 @@ fn attend_normed(
     let [q, k, v] = projections(net, h, layer, heads)?;
     let qkv = [norm(q, "attn_q_norm")?, norm(k, "attn_k_norm")?, v];
     attend(net, qkv, layer, net.width(h), attention)
+}
+
+/// Experts after so many plain layers, chosen by σ and a bias.
+fn experts(config: &Config<'_>) -> Result<FeedForward, BuildError> {
+    let key = "leading_dense_block_count";
+    let plain = match (config.value(key), config.container) {
+        (None, Container::HuggingFace) => 2,
+        _ => config.feature(key)?.unwrap_or(0),
+    };
+    Ok(FeedForward {
+        router: Router::read(config, &GATING)?,
+        function: Pointwise::Silu,
+        hidden: config.count("expert_feed_forward_length")?,
+        shared: SharedExpert::None,
+        sparse: (0..config.count("block_count")?)
+            .map(|i| i >= plain)
+            .collect(),
+        plain_hidden: None,
+    })
 }
 
 /// A folder says from what the width of feed-forward layers follows, a file the width.

@@ -44,7 +44,7 @@ const WRAPPERS: &[Wrapper] = &[
     },
     Wrapper {
         model_type: "lfm2_vl",
-        text: &[("lfm2", "lfm2")],
+        text: &[("lfm2", "lfm2"), ("lfm2_moe", "lfm2_moe")],
     },
     Wrapper {
         model_type: "llama4",

@@ -187,7 +187,7 @@ impl Gguf {
 /// Keys as converters write them.
 pub(super) fn keys(name: &str, config: &Metadata, keys: &mut Metadata) {
     match name {
-        "lfm2" => lfm2(config, keys),
+        "lfm2" | "lfm2moe" => lfm2(name, config, keys),
         "mistral3" => mistral3(keys),
         "hunyuan-dense" => hunyuan(config, keys),
         "falcon-h1" => falcon_h1(keys),
@@ -200,7 +200,7 @@ pub(super) fn keys(name: &str, config: &Metadata, keys: &mut Metadata) {
 }
 
 /// The same; how the width of feed-forward layers was found is not said.
-fn lfm2(config: &Metadata, keys: &mut Metadata) {
+fn lfm2(name: &str, config: &Metadata, keys: &mut Metadata) {
     let kv_heads = config.u64("num_key_value_heads").expect("heads") as u32;
     let layers = 0..config.u64("num_hidden_layers").expect("layers");
     let attends = |layer: u64| match config.array("layer_types") {
@@ -214,7 +214,12 @@ fn lfm2(config: &Metadata, keys: &mut Metadata) {
         .map(|layer| if attends(layer) { kv_heads } else { 0 })
         .collect();
     let heads = MetadataValue::Array(Array::U32(heads));
-    keys.0.insert("lfm2.attention.head_count_kv".into(), heads);
+    let key = |key: &str| format!("{name}.{key}");
+    keys.0.insert(key("attention.head_count_kv"), heads);
+    if name == "lfm2moe" {
+        let sigmoid = MetadataValue::U32(2);
+        keys.0.insert(key("expert_gating_func"), sigmoid);
+    }
     for key in [
         "layer_types",
         "full_attention_layers",
@@ -222,7 +227,7 @@ fn lfm2(config: &Metadata, keys: &mut Metadata) {
         "feed_forward_multiplier",
         "feed_forward_multiple",
     ] {
-        keys.0.remove(&format!("lfm2.{key}"));
+        keys.0.remove(&format!("{name}.{key}"));
     }
 }
 
