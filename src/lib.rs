@@ -105,7 +105,7 @@ pub use error::{LoadError, RunError};
 pub use exec::{Output, Row, Sink};
 pub use graph::RowSpace;
 #[doc(inline)]
-pub use kernels::Isa;
+pub use kernels::{Isa, Tuning};
 pub use model::{Limits, Model, ModelOptions};
 pub use session::{MemoryPlan, PlanFigures, Session, SessionOptions, SnapshotError};
 #[doc(inline)]

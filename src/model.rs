@@ -17,7 +17,7 @@ use crate::graph::{
     Counting, Forced, GlobalRows, Graph, Matrix, Op, Role, SecondReading, Segments, StateKind,
     Vector, Wiring,
 };
-use crate::kernels::{Isa, Kernels, Layout};
+use crate::kernels::{Isa, Kernels, Layout, Tuning, fastest};
 use crate::models::Architecture;
 use crate::pool::Pool;
 use crate::setters::setters;
@@ -27,6 +27,7 @@ use rillm_formats::tokenizer::Tokenizer;
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use vocabulary::no_tokenizer;
 use wiring::{behead, left_out, limits};
 
@@ -46,6 +47,9 @@ pub struct ModelOptions {
     /// Workers, all of which then work at every run; `None` for one per physical core that this
     /// process may use, as far as sharing the work pays.
     pub threads: Option<usize>,
+    /// How kernels ask for the weights that come next, which changes no result; `None` for what is
+    /// known of this CPU, or is fastest in a few milliseconds where nothing is.
+    pub tuning: Option<Tuning>,
     /// Without the head that its class has: what the encoder itself gives, as `AutoModel` does.
     pub headless: bool,
 }
@@ -54,6 +58,7 @@ setters! {
     ModelOptions {
         isa: impl Into<Option<Isa>>,
         threads: impl Into<Option<usize>>,
+        tuning: impl Into<Option<Tuning>>,
         headless: bool,
     }
 }
@@ -83,6 +88,7 @@ struct Inner {
     wiring: Wiring,
     weights: Weights,
     kernels: &'static Kernels,
+    tuning: Tuning,
     pool: Pool,
     threads_asked: bool,
     tokenizer_files: TokenizerFiles,
@@ -158,7 +164,12 @@ impl Model {
         }
         let (architecture, views, wiring) = wired(&manifest)?;
         notes.extend(left_out(&manifest, architecture, &wiring));
-        let weights = Weights::resolve(&wiring, &views, sources, kernels)?;
+        let mut weights = Weights::resolve(&wiring, &views, sources, kernels)?;
+        let tuning = options.tuning.or_else(|| Tuning::known(kernels.isa));
+        let timed = || fastest(&weights.time_tunings(kernels, Duration::ZERO)?);
+        let tuning = tuning.or_else(timed);
+        let tuning = tuning.unwrap_or_else(|| Tuning::of(kernels.isa));
+        weights.tune(tuning);
         let notes = notes.into_iter().chain(wiring.notes.iter().cloned());
         let notes = notes.collect();
         let limits = limits(&wiring);
@@ -172,6 +183,7 @@ impl Model {
             wiring,
             weights,
             kernels,
+            tuning,
             pool,
             threads_asked: options.threads.is_some(),
             tokenizer_files: tokenizer,
@@ -205,6 +217,11 @@ impl Model {
     /// The instruction set whose kernels run it.
     pub fn isa(&self) -> Isa {
         self.inner.kernels.isa
+    }
+
+    /// How its kernels ask for the weights that come next.
+    pub fn tuning(&self) -> Tuning {
+        self.inner.tuning
     }
 
     /// Its workers.

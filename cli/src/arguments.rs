@@ -3,7 +3,7 @@
 #[cfg(feature = "demo")]
 use super::demo;
 use super::progress::Progress;
-use super::{CliError, habits, overrides, warn};
+use super::{CliError, habits, overrides, tune, warn};
 use clap::Args;
 use rillm::formats::tokenizer::Tokenizer;
 use rillm::internals::weights::Files;
@@ -157,6 +157,7 @@ impl ThreadArguments {
         let isa = rillm::internals::knobs::isa().map_err(CliError::Isa)?;
         Ok(ModelOptions::default()
             .isa(isa)
+            .tuning(tune::from_environment(isa)?)
             .threads(self.threads.map(usize::from)))
     }
 }

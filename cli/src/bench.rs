@@ -51,14 +51,23 @@ pub struct Arguments {
     #[arg(long, conflicts_with = "output")]
     json: bool,
     /// Time every kernel of every instruction set on one core instead, without a model: no other
-    /// option goes with it, and it writes tables alone
-    #[arg(long, exclusive = true)]
-    kernels: bool,
+    /// option goes with it, and it writes tables alone. With `check` it fails where the one that this
+    /// CPU uses is more than 10% behind another
+    #[arg(long, exclusive = true, value_name = "check", num_args = 0..=1, default_missing_value = "show")]
+    kernels: Option<KernelTables>,
     /// Do not measure what the machine could do at best
     #[arg(long)]
     no_roofline: bool,
     #[command(flatten)]
     profile: ProfileArguments,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum KernelTables {
+    /// Nothing but tables
+    Show,
+    /// An error where the chosen table is behind
+    Check,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -200,8 +209,8 @@ fn tests(arguments: &Arguments, model: &Model) -> Result<Vec<Test>, CliError> {
 }
 
 pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
-    if arguments.kernels {
-        return super::kernels::kernels();
+    if let Some(tables) = arguments.kernels {
+        return super::kernels::kernels(tables == KernelTables::Check);
     }
     if asked(arguments).is_empty() {
         let what = "nothing to measure: give -p, -n or --pg above 0";

@@ -16,6 +16,8 @@ pub enum CliError {
     /// A file of the user's, and what is wrong with it.
     File(PathBuf, String),
     Usage(String),
+    /// What was to hold and does not.
+    Check(String),
     Output(io::Error),
 }
 
@@ -26,7 +28,7 @@ impl fmt::Display for CliError {
             CliError::Run(error) => error.fmt(f),
             CliError::Isa(error) => write!(f, "{}: {error}", rillm::internals::knobs::ISA),
             CliError::File(path, what) => write!(f, "{}: {what}", path.display()),
-            CliError::Usage(what) => f.write_str(what),
+            CliError::Usage(what) | CliError::Check(what) => f.write_str(what),
             CliError::Output(error) => write!(f, "standard output: {error}"),
         }
     }

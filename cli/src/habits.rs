@@ -105,6 +105,15 @@ pub fn with_command(arguments: Vec<OsString>) -> Result<Vec<OsString>, CliError>
         rest.insert(0, arguments[0].clone());
         return Ok(rest);
     }
+    let has = |option: &str| arguments.iter().any(|word| word == option);
+    if word == "bench" && has("--kernels") && has("--check") {
+        // Two words for one option, which stands alone.
+        return Ok(vec![
+            arguments[0].clone(),
+            "bench".into(),
+            "--kernels=check".into(),
+        ]);
+    }
     let about_itself = ["help", "-h", "--help", "-V", "--version"];
     if about_itself.contains(&word) || is_command(word) {
         return Ok(arguments);

@@ -3,10 +3,12 @@
 mod state;
 
 use super::CliError;
+use super::output::warn;
 use super::roofline::written;
 use super::terminal::Out;
 use rillm::formats::manifest::DType;
 use rillm::internals::kernels::{Isa, KernelBench, Kernels, Pairing, PeakBench, Pointwise};
+use std::cell::RefCell;
 use std::hint::black_box;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -40,13 +42,71 @@ fn seconds(mut call: impl FnMut()) -> f64 {
     least.as_secs_f64().max(1e-9)
 }
 
-/// The tables that this CPU can run, of which it uses the last unless told otherwise.
-struct Tables(Vec<&'static Kernels>);
+/// The tables that this CPU can run, of which it uses the last unless told otherwise, and what they
+/// came to.
+struct Tables {
+    all: Vec<&'static Kernels>,
+    figures: RefCell<Vec<Figure>>,
+}
+
+/// Work in a unit of time by a kernel of a table.
+struct Figure {
+    kernel: String,
+    /// What work, as the column's head says.
+    what: String,
+    isa: Isa,
+    rate: f64,
+}
+
+/// What the chosen table may be behind another: less is noise.
+const BEHIND: f64 = 0.9;
 
 impl Tables {
-    fn mark(&self, isa: Isa) -> &'static str {
-        let chosen = self.0.last().is_some_and(|table| table.isa == isa);
-        if chosen { "*" } else { "" }
+    fn chosen(&self) -> Option<Isa> {
+        self.all.last().map(|table| table.isa)
+    }
+
+    /// Keeps what a kernel came to, for a head and its rates, and gives the table's name, marked if it
+    /// is the chosen one.
+    fn note(&self, kernel: &str, isa: Isa, rates: &[(&str, f64)]) -> String {
+        for &(what, rate) in rates {
+            let (kernel, what) = (kernel.to_string(), what.to_string());
+            let figure = Figure {
+                kernel,
+                what,
+                isa,
+                rate,
+            };
+            self.figures.borrow_mut().push(figure);
+        }
+        let mark = if self.chosen() == Some(isa) { "*" } else { "" };
+        format!("{isa}{mark}")
+    }
+
+    /// A line for each kernel in which the chosen table is behind another one.
+    fn behind(&self) -> Vec<String> {
+        let figures = self.figures.borrow();
+        let chosen = figures
+            .iter()
+            .filter(|figure| Some(figure.isa) == self.chosen());
+        let behind = chosen.filter_map(|chosen| {
+            let others = figures
+                .iter()
+                .filter(|other| other.kernel == chosen.kernel && other.what == chosen.what);
+            let best = others.max_by(|a, b| a.rate.total_cmp(&b.rate))?;
+            let share = chosen.rate / best.rate;
+            (share < BEHIND).then(|| {
+                format!(
+                    "{}, {}: {} is {:.0}% behind {}",
+                    chosen.kernel,
+                    chosen.what,
+                    chosen.isa,
+                    100.0 * (1.0 - share),
+                    best.isa
+                )
+            })
+        });
+        behind.collect()
     }
 }
 
@@ -59,10 +119,14 @@ fn streamed(isa: Isa) -> usize {
 }
 
 /// Writes the tables: a `*` marks what this CPU uses unless told otherwise.
-pub fn kernels() -> Result<(), CliError> {
+/// Says where another table would be faster; when asked to `check`, that is an error.
+pub fn kernels(check: bool) -> Result<(), CliError> {
     let mut out = Out::new();
     let tables = Isa::available().filter_map(|isa| Kernels::select(Some(isa)).ok());
-    let tables = Tables(tables.collect());
+    let tables = Tables {
+        all: tables.collect(),
+        figures: RefCell::default(),
+    };
     limits(&tables, &mut out)?;
     products(&tables, &mut out)?;
     state::attention(&tables, &mut out)?;
@@ -76,7 +140,18 @@ pub fn kernels() -> Result<(), CliError> {
         STREAMED >> 20,
         streamed(Isa::Scalar) >> 20
     )?;
-    Ok(out.flush()?)
+    out.flush()?;
+    let behind = tables.behind();
+    for line in &behind {
+        warn(line);
+    }
+    match behind.len() {
+        count if check && count > 0 => {
+            let what = format!("{count} kernels of the table that this CPU uses are behind others");
+            Err(CliError::Check(what))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What a core could do at best, to hold the others against.
@@ -87,7 +162,7 @@ fn limits(tables: &Tables, out: &mut impl Write) -> Result<(), CliError> {
         "| limit of a core | instruction set | read, GB/s | int8, GOP/s | f32, GFLOP/s |"
     )?;
     writeln!(out, "|:--|:--|--:|--:|--:|")?;
-    for table in &tables.0 {
+    for table in &tables.all {
         let peak = PeakBench::of(table.isa);
         let rate = |work: u64, seconds: f64| work as f64 / seconds / 1e9;
         let read = seconds(|| _ = black_box((peak.read)(&bytes)));
@@ -95,9 +170,9 @@ fn limits(tables: &Tables, out: &mut impl Write) -> Result<(), CliError> {
         let f32 = seconds(|| _ = black_box((peak.f32)(TURNS)));
         writeln!(
             out,
-            "| at best | {}{} | {:.2} | {:.1} | {:.1} |",
-            table.isa,
-            tables.mark(table.isa),
+            "| at best | {} | {:.2} | {:.1} | {:.1} |",
+            // Loops of the machine, not kernels among which somebody chooses.
+            tables.note("at best", table.isa, &[]),
             rate(bytes.len() as u64, read),
             rate(TURNS * peak.int8_operations, int8),
             rate(TURNS * peak.f32_operations, f32),
@@ -122,7 +197,7 @@ fn products(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
             ("", KernelBench::new as Make),
             (" transposed", KernelBench::transposed),
         ] {
-            for table in &tables.0 {
+            for table in &tables.all {
                 let weight_rows = streamed(table.isa) / row_len;
                 let one = make(table, dtype, (weight_rows, COLUMNS), 1);
                 let many = make(table, dtype, (PROMPT.0, COLUMNS), PROMPT.1);
@@ -131,12 +206,10 @@ fn products(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
                 };
                 let read = one.bytes() as f64 / seconds(|| one.run()) / 1e9;
                 let computed = many.operations() as f64 / seconds(|| many.run()) / 1e9;
-                let (name, isa) = (dtype.name(), table.isa);
-                writeln!(
-                    out,
-                    "| matmul {name}{stored} | {isa}{} | {read:.2} | {computed:.1} |",
-                    tables.mark(isa)
-                )?;
+                let name = format!("matmul {}{stored}", dtype.name());
+                let rates = [("one input", read), ("many inputs", computed)];
+                let isa = tables.note(&name, table.isa, &rates);
+                writeln!(out, "| {name} | {isa} | {read:.2} | {computed:.1} |")?;
             }
         }
     }
@@ -203,15 +276,11 @@ fn rows(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
         calls.push((format!("{function:?}").to_lowercase(), call));
     }
     for (name, call) in &mut calls {
-        for table in &tables.0 {
+        for table in &tables.all {
             y.copy_from_slice(&x);
             let rate = x.len() as f64 / seconds(|| call(table, &mut y, &mut bytes)) / 1e9;
-            writeln!(
-                out,
-                "| {name} | {}{} | {rate:.3} |",
-                table.isa,
-                tables.mark(table.isa)
-            )?;
+            let isa = tables.note(name, table.isa, &[("rows", rate)]);
+            writeln!(out, "| {name} | {isa} | {rate:.3} |")?;
         }
     }
     Ok(())

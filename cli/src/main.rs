@@ -45,6 +45,7 @@ mod terminal;
 mod texts;
 mod tokenize;
 mod translate;
+mod tune;
 mod usage;
 
 use arguments::{
@@ -105,6 +106,8 @@ enum Command {
     Inspect(inspect::Arguments),
     /// Measure prompt processing and generation in tokens per second
     Bench(bench::Arguments),
+    /// Find how this CPU reads weights fastest
+    Tune(tune::Arguments),
     /// Measure several models' speed and memory as their context grows
     Compare(compare::Arguments),
     /// Write a model's file anew with smaller weights
@@ -155,6 +158,7 @@ fn main() -> ExitCode {
         Some(Command::Eval(arguments)) => eval::eval(&arguments),
         Some(Command::Inspect(arguments)) => inspect::inspect(&arguments),
         Some(Command::Bench(arguments)) => bench::bench(&arguments),
+        Some(Command::Tune(arguments)) => tune::tune(&arguments),
         Some(Command::Compare(arguments)) => compare::compare(&arguments),
         Some(Command::Quantize(arguments)) => quantize::quantize(&arguments),
         Some(Command::Synth(arguments)) => synth::synth(&arguments),

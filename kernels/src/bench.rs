@@ -94,6 +94,7 @@ impl KernelBench {
             out: self.out.as_mut_ptr(),
             out_stride: self.weight_rows,
             picks: std::ptr::null(),
+            tuning: self.kernel.tuning,
         };
         let _ready = self.thread_setup.map(ThreadSetup::enter);
         // SAFETY: as many rows of weights, inputs and results were made, of just these lengths;

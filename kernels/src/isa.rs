@@ -99,6 +99,49 @@ impl Isa {
     }
 }
 
+/// Who made a CPU, as far as what was measured on it depends on that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Maker {
+    /// AMD, with its family: Zen 4 is 0x19, Zen 5 0x1a.
+    Amd {
+        /// As `lscpu` shows it.
+        family: u32,
+    },
+    /// Intel.
+    Intel,
+    /// Somebody else, or it does not say.
+    Other,
+}
+
+impl Maker {
+    /// Who made this one.
+    #[cfg(target_arch = "x86_64")]
+    pub fn of_this_cpu() -> Maker {
+        use core::arch::x86_64::__cpuid;
+        // SAFETY: every CPU of 64 bits has the instruction and both leaves.
+        #[allow(unused_unsafe)]
+        let (first, version) = unsafe { (__cpuid(0), __cpuid(1).eax) };
+        let family = match (version >> 8) & 0xf {
+            0xf => 0xf + ((version >> 20) & 0xff),
+            family => family,
+        };
+        match [first.ebx, first.edx, first.ecx]
+            .map(u32::to_le_bytes)
+            .as_flattened()
+        {
+            b"AuthenticAMD" => Maker::Amd { family },
+            b"GenuineIntel" => Maker::Intel,
+            _ => Maker::Other,
+        }
+    }
+
+    /// Who made this one.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub fn of_this_cpu() -> Maker {
+        Maker::Other
+    }
+}
+
 /// Whether this CPU permutes the bytes of a whole 512-bit register (AVX-512 VBMI). Of those that
 /// can run the AVX-512 table only the oldest cannot.
 #[cfg(target_arch = "x86_64")]

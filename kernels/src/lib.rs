@@ -23,6 +23,7 @@ pub mod quant;
 mod scalar;
 mod table;
 mod thread;
+mod tuning;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -36,7 +37,7 @@ mod avx512;
 mod neon;
 
 pub use crate::quant::Activation;
-pub use isa::{Isa, IsaError};
+pub use isa::{Isa, IsaError, Maker};
 pub use kv_cache::{KvHalf, KvType, PAGE, UnknownKvType};
 pub use matmul::{Layout, MatMul, MatMulFn, MatMulKernel, Pick};
 pub use ops::{
@@ -48,3 +49,4 @@ pub use bench::{AttentionBench, KernelBench, PeakBench, STREAMS, StateBench, Sta
 pub use generic::fetch;
 pub use table::{Kernels, LayerNorm, Quantize};
 pub use thread::{ThreadReady, ThreadSetup};
+pub use tuning::{TunedRate, Tuning, fastest, time_tunings};

@@ -1,5 +1,6 @@
 //! The matrix product's calling convention, shared by every table.
 
+use crate::Tuning;
 use crate::quant::Activation;
 
 /// How a weight matrix lies in the file.
@@ -48,6 +49,8 @@ pub struct MatMul {
     /// Null, or the place of each input and its results, in place of the strides: as when the
     /// rows that chose an expert are not neighbours.
     pub picks: *const Pick,
+    /// How the weights that come next are asked for; the results do not depend on it.
+    pub tuning: Tuning,
 }
 
 impl MatMul {
@@ -102,4 +105,6 @@ pub struct MatMulKernel {
     pub activation: Activation,
     /// The product.
     pub run: MatMulFn,
+    /// What its calls are to say of the CPU.
+    pub tuning: Tuning,
 }

@@ -4,7 +4,7 @@ use rillm_formats::manifest::DType;
 
 use super::{
     Activation, Attend, Conv1d, Isa, IsaError, Layout, LinearAttend, MatMulFn, MatMulKernel,
-    Pairing, Pointwise, Running, Scan, ThreadSetup, Wkv,
+    Pairing, Pointwise, Running, Scan, ThreadSetup, Tuning, Wkv,
 };
 use super::{portable, scalar};
 
@@ -126,7 +126,12 @@ impl Kernels {
             Layout::Rows => (Activation::of(dtype)?, (self.matmul)(dtype)?),
             Layout::Transposed => (Activation::F32, (self.matmul_transposed)(dtype)?),
         };
-        Some(MatMulKernel { activation, run })
+        let tuning = Tuning::of(self.isa);
+        Some(MatMulKernel {
+            activation,
+            run,
+            tuning,
+        })
     }
 
     /// What turns floats into an activation form; `None` for floats themselves.

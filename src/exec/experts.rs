@@ -100,6 +100,7 @@ impl Step for ExpertMatMul {
                         out: cx.row_ptr(out, first).cast::<f32>().add(skipped),
                         out_stride: 0,
                         picks: picks.as_ptr(),
+                        tuning: weight.kernel.tuning,
                     });
                 }
             }

@@ -95,6 +95,7 @@ fn product(cx: &StepContext<'_>, x: Value, weight: &Weight, rows: Range<usize>) 
         out: cx.row_ptr(out, first).cast(),
         out_stride: cx.stride(out) / size_of::<f32>(),
         picks: std::ptr::null(),
+        tuning: weight.kernel.tuning,
     };
     for (part, weights) in cx.weights.runs(weight, rows) {
         // SAFETY: `runs` yields valid rows of this weight; the inputs are as many rows of this
@@ -171,6 +172,7 @@ fn head_product(
                 out: cx.row_ptr(out, first).cast::<f32>().add(part.start),
                 out_stride: cx.stride(out) / size_of::<f32>(),
                 picks: std::ptr::null(),
+                tuning: weight.kernel.tuning,
             });
         }
     }

@@ -11,6 +11,7 @@ mod open;
 mod quantized;
 mod stamp;
 mod stored;
+mod tuning;
 
 pub use map::Source;
 pub use modules::ModuleFiles;

@@ -2,7 +2,9 @@
 
 use std::ops::Deref;
 
-use rillm::internals::kernels::{Activation, Isa, Kernels, Layout, MatMul, MatMulKernel, Pick};
+use rillm::internals::kernels::{
+    Activation, Isa, Kernels, Layout, MatMul, MatMulKernel, Pick, Tuning,
+};
 use rillm::internals::quant::types::{Float, Visitor, visit};
 use rillm::internals::quant::{
     ActivationQ8_0, ActivationQ8K, Block32, Block256, Integers256, decode,
@@ -143,6 +145,7 @@ fn product(
             out,
             out_stride,
             picks: std::ptr::null(),
+            tuning: kernel.tuning,
         },
     )
 }
@@ -375,6 +378,51 @@ fn long_rows_have_one_result_however_many_inputs() {
     }
 }
 
+/// What a CPU likes changes no bit: rows near and far, whole strips and ends, both layouts.
+#[test]
+fn results_do_not_depend_on_tuning() {
+    for table in tables() {
+        let tuned = |kernel: MatMulKernel| {
+            let tunings = Tuning::candidates(table.isa).iter();
+            tunings.map(move |&tuning| MatMulKernel { tuning, ..kernel })
+        };
+        for dtype in types() {
+            let kernel = table.matmul(dtype, Layout::Rows).expect("complete");
+            for columns in columns_of(dtype) {
+                let case = case(table, dtype, Pattern::Random, columns);
+                for count in 1..=3 {
+                    let inputs = &case.inputs[..count];
+                    let out = |kernel| bits(&product(kernel, &case.weights, inputs, columns, 1));
+                    let expected = out(kernel);
+                    for kernel in tuned(kernel) {
+                        let tuning = kernel.tuning;
+                        assert_eq!(out(kernel), expected, "{} {dtype:?} {tuning:?}", table.isa);
+                    }
+                }
+            }
+            let Some(kernel) = table.matmul(dtype, Layout::Transposed) else {
+                continue;
+            };
+            let mut random = Random(dtype.id().into());
+            let mut row = |rows| weight_row(dtype, rows, Pattern::Random, &mut random);
+            let stored: Vec<_> = (0..150).map(|_| row(200)).collect();
+            let input = input_row(Activation::F32, 150, Pattern::Random, &mut Random(1));
+            let out = |kernel| {
+                let input = std::slice::from_ref(&input);
+                bits(&transposed(kernel, dtype, &stored, input, 0..200, 1))
+            };
+            let expected = out(kernel);
+            for kernel in tuned(kernel) {
+                assert_eq!(out(kernel), expected, "{} {dtype:?}", table.isa);
+            }
+        }
+    }
+}
+
+fn bits(floats: &[f32]) -> Vec<u32> {
+    floats.iter().map(|x| x.to_bits()).collect()
+}
+
 /// Bytes multiplied in fours come to the same integers as in pairs.
 #[test]
 fn avx_vnni_has_the_results_of_avx2() {
@@ -439,6 +487,7 @@ fn picked_inputs_have_the_results_of_inputs_in_order() {
                         out: out.as_mut_ptr(),
                         out_stride: 0,
                         picks: picks.as_ptr(),
+                        tuning: kernel.tuning,
                     });
                 }
                 for (at, input) in order.into_iter().enumerate() {
@@ -477,6 +526,7 @@ fn no_rows_and_no_inputs_write_nothing() {
                     out,
                     out_stride,
                     picks: std::ptr::null(),
+                    tuning: kernel.tuning,
                 });
                 assert!(out.is_empty());
             }
@@ -577,6 +627,7 @@ fn transposed(
             out,
             out_stride,
             picks: std::ptr::null(),
+            tuning: kernel.tuning,
         },
     )
 }

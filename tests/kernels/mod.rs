@@ -11,6 +11,7 @@ mod matmul;
 mod ops;
 mod quant;
 mod scan;
+mod tuning;
 
 use rillm::internals::kernels::{Isa, IsaError, Kernels};
 use rillm_formats::manifest::DType;

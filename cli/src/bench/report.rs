@@ -33,6 +33,7 @@ fn fields(
         ("model", json!(arguments.model.path().display().to_string())),
         ("architecture", json!(model.manifest().architecture)),
         ("isa", json!(model.isa().name())),
+        ("tuning", crate::tune::written(model.isa(), model.tuning())),
         ("threads", json!(model.threads())),
         ("batch", json!(arguments.rows())),
         ("kv_type", json!(arguments.kv_type.kv_type.name())),

@@ -23,7 +23,7 @@ pub(super) fn attention(tables: &Tables, out: &mut impl Write) -> io::Result<()>
     )?;
     writeln!(out, "|:--|:--|--:|--:|")?;
     for &kv_type in KvType::ALL {
-        for table in &tables.0 {
+        for table in &tables.all {
             let page = AttentionBench::new(kv_type, HEAD, 1, 1);
             let page = page.map_or(1, |page| page.bytes().max(1) as usize);
             let pages = streamed(table.isa) / page;
@@ -34,12 +34,10 @@ pub(super) fn attention(tables: &Tables, out: &mut impl Write) -> io::Result<()>
             };
             let read = token.bytes() as f64 / seconds(|| token.run(table)) / 1e9;
             let computed = prompt.operations() as f64 / seconds(|| prompt.run(table)) / 1e9;
-            writeln!(
-                out,
-                "| attend {kv_type} | {}{} | {read:.2} | {computed:.1} |",
-                table.isa,
-                tables.mark(table.isa)
-            )?;
+            let name = format!("attend {kv_type}");
+            let rates = [("few queries", read), ("many queries", computed)];
+            let isa = tables.note(&name, table.isa, &rates);
+            writeln!(out, "| {name} | {isa} | {read:.2} | {computed:.1} |")?;
         }
     }
     Ok(())
@@ -52,19 +50,15 @@ pub(super) fn states(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
     )?;
     writeln!(out, "|:--|:--|--:|--:|")?;
     for &kernel in StateKernel::ALL {
-        for table in &tables.0 {
+        for table in &tables.all {
             let mut token = StateBench::new(kernel, streamed(table.isa), 1);
             let read = token.bytes() as f64 / seconds(|| token.run(table)) / 1e9;
             // One state, which stays in a cache from row to row.
             let mut prompt = StateBench::new(kernel, 1, SCAN_ROWS);
             let rate = prompt.elements() as f64 / seconds(|| prompt.run(table)) / 1e9;
-            writeln!(
-                out,
-                "| {} | {}{} | {read:.2} | {rate:.3} |",
-                kernel.name(),
-                table.isa,
-                tables.mark(table.isa)
-            )?;
+            let rates = [("one row", read), ("many rows", rate)];
+            let isa = tables.note(kernel.name(), table.isa, &rates);
+            writeln!(out, "| {} | {isa} | {read:.2} | {rate:.3} |", kernel.name())?;
         }
     }
     Ok(())

@@ -23,6 +23,7 @@ mod tasks;
 #[cfg(unix)]
 mod terminal;
 mod text;
+mod tune;
 
 use std::ffi::OsStr;
 use std::fs;

@@ -12,7 +12,7 @@ use core::mem::MaybeUninit;
 
 use half::{bf16, f16};
 
-use super::gemv::fetch_ahead;
+use super::gemv;
 use super::packed::{Addresses8, fetch, product, write};
 use super::register::{LANES, Lanes8, ROWS, load_floats, load_half, store, transpose, turn};
 use crate::generic::{Gemm, Gemv, Operands, Strip, Tiles};
@@ -158,7 +158,7 @@ impl<W: Avx2Floats> Gemv for Turned8<W> {
     #[inline(always)]
     unsafe fn gemv(rows: &Strip<'_>, x: &[[u8; 4]], _: &mut (), out: *mut f32) {
         // SAFETY: the caller's promise, handed on.
-        unsafe { write(out, rows.left(), eight::<W>(&rows.rows(0), x)) }
+        unsafe { write(out, rows.left(), eight::<W>(rows, x)) }
     }
 }
 
@@ -169,7 +169,8 @@ impl<W: Avx2Floats> Gemv for Turned8<W> {
 /// Each row is as long as the input.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn eight<W: Avx2Floats>(rows: &Addresses8, x: &[[u8; 4]]) -> __m256 {
+unsafe fn eight<W: Avx2Floats>(strip: &Strip<'_>, x: &[[u8; 4]]) -> __m256 {
+    let (rows, ahead): (Addresses8, _) = (strip.rows(0), strip.call.tuning.ahead);
     // Not cleared beforehand: that would take as long as a good part of the walk.
     let mut kept = [const { [const { MaybeUninit::<Lanes8<f32>>::uninit() }; ROWS] }; KEPT];
     let (columns, x) = (x.len(), x.as_ptr().cast::<u8>());
@@ -182,7 +183,7 @@ unsafe fn eight<W: Avx2Floats>(rows: &Addresses8, x: &[[u8; 4]]) -> __m256 {
                 let start = part + block * BLOCK;
                 let weights = rows[row].wrapping_add(W::bytes(start));
                 let x = x.wrapping_add(start * size_of::<f32>());
-                fetch_ahead(weights, W::bytes(BLOCK));
+                gemv::fetch(weights.wrapping_add(ahead), W::bytes(BLOCK));
                 // SAFETY: the row and the input have these columns.
                 let sums = unsafe { sums::<W>(weights, x) };
                 let mut lanes = Lanes8([0.0; ROWS]);
@@ -214,7 +215,7 @@ unsafe fn eight<W: Avx2Floats>(rows: &Addresses8, x: &[[u8; 4]]) -> __m256 {
         let rest = rows.map(|row| row.wrapping_add(W::bytes(whole)));
         let x = x.wrapping_add(whole * size_of::<f32>());
         // SAFETY: the rows and the input have these columns.
-        let sum = unsafe { last::<W>(&rest, x, columns - whole) };
+        let sum = unsafe { last::<W>(&rest, x, columns - whole, ahead) };
         total = match whole {
             0 => sum,
             _ => _mm256_add_ps(total, sum),
@@ -282,7 +283,12 @@ unsafe fn sums<W: Avx2Floats>(weights: *const u8, x: *const u8) -> __m256 {
 /// There are as many weights in each row, and inputs.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn last<W: Avx2Floats>(rows: &Addresses8, x: *const u8, columns: usize) -> __m256 {
+unsafe fn last<W: Avx2Floats>(
+    rows: &Addresses8,
+    x: *const u8,
+    columns: usize,
+    ahead: usize,
+) -> __m256 {
     let mut sums = [_mm256_setzero_ps(); ROWS];
     let whole = columns / CLASSES * CLASSES;
     for column in (0..whole).step_by(CLASSES) {
@@ -291,7 +297,7 @@ unsafe fn last<W: Avx2Floats>(rows: &Addresses8, x: *const u8, columns: usize) -
             let x = _mm256_loadu_ps(x.cast::<f32>().wrapping_add(column));
             for row in 0..ROWS {
                 if W::bytes(column) % 64 == 0 {
-                    fetch_ahead(rows[row].wrapping_add(W::bytes(column)), 64);
+                    gemv::fetch(rows[row].wrapping_add(W::bytes(column) + ahead), 64);
                 }
                 sums[row] = _mm256_fmadd_ps(W::eight(rows[row], column), x, sums[row]);
             }

@@ -21,10 +21,6 @@ const RUN: usize = 8192;
 /// Blocks whose integers are summed together, one to a lane.
 pub(super) const BLOCKS: usize = 8;
 
-/// Bytes between what is read and what is fetched meanwhile: what a core has on its way when
-/// memory is far, and little of the nearest cache.
-const AHEAD: usize = 4096;
-
 /// What [`Avx2Product::prepare`] makes of a run of an input. Not cleared beforehand: that would
 /// take as long as a good part of the walk.
 pub(super) struct PreparedRun<P> {
@@ -53,7 +49,7 @@ impl<K: Avx2Product> Gemv for EightRows<K> {
         out: *mut f32,
     ) {
         // SAFETY: the caller's promise, handed on.
-        unsafe { write(out, rows.left(), eight::<K>(&rows.rows(0), x, prepared)) }
+        unsafe { write(out, rows.left(), eight::<K>(rows, x, prepared)) }
     }
 }
 
@@ -65,11 +61,12 @@ impl<K: Avx2Product> Gemv for EightRows<K> {
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn eight<K: Avx2Product>(
-    rows: &[*const u8; ROWS],
+    strip: &Strip<'_>,
     x: &[K::Inputs],
     prepared: &mut PreparedRun<K::Prepared>,
 ) -> __m256 {
     let block_len = size_of::<K::Weights>();
+    let (rows, ahead): ([*const u8; ROWS], _) = (strip.rows(0), strip.call.tuning.ahead);
     // Not cleared beforehand either.
     let mut kept = [const { [const { MaybeUninit::<Lanes8<i32>>::uninit() }; ROWS] }; RUN / 256];
     let mut sum = _mm256_setzero_ps();
@@ -91,7 +88,7 @@ unsafe fn eight<K: Avx2Product>(
             for (eight, x) in x.chunks(BLOCKS).enumerate() {
                 let at = start + eight * BLOCKS * block_len;
                 let at = rows[row].wrapping_add(at);
-                fetch_ahead(at, BLOCKS * block_len);
+                fetch(at.wrapping_add(ahead), BLOCKS * block_len);
                 // SAFETY: so many blocks of this row are there.
                 let sums = unsafe { K::sums(at, x, &prepared[eight * BLOCKS / per_part..]) };
                 let mut lanes = Lanes8([0; ROWS]);
@@ -121,11 +118,11 @@ unsafe fn eight<K: Avx2Product>(
     sum
 }
 
-/// Brings nearer what a walk through rows will read when it is [`AHEAD`] bytes further: so many
-/// bytes, a number known beforehand, for what is left of it is no loop. What follows a row is the
-/// next one, as far as rows follow each other.
+/// Brings nearer what a walk through rows will read: so many bytes, a number known beforehand, for
+/// what is left of it is no loop. What follows a row is the next one, as far as rows follow each
+/// other.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn fetch_ahead(at: *const u8, len: usize) {
-    super::packed::fetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD), len);
+pub(super) fn fetch(at: *const u8, len: usize) {
+    super::packed::fetch::<_MM_HINT_T0>(at, len);
 }

@@ -11,15 +11,8 @@ use core::mem::MaybeUninit;
 
 use super::packed::{Addresses16, Avx512Product, SixteenRows, write};
 use super::register::ROWS;
+use crate::Tuning;
 use crate::generic::{Gemv, Strip};
-
-/// Bytes between what is read and what is fetched meanwhile: what a core has on its way when
-/// memory is far, and little of the nearest cache.
-const AHEAD: usize = 8192;
-
-/// The most that is fetched, beyond that, while floats are added up and nothing is read: memory
-/// would rest meanwhile. The walk through the next rows fetches that much less.
-const MEANWHILE: usize = 8192;
 
 /// Sixteen rows, and what lies behind them.
 pub(super) struct RowGroup {
@@ -28,8 +21,8 @@ pub(super) struct RowGroup {
     pub rows: Addresses16,
     /// Where the next group's rows stand.
     pub next: *const u8,
-    /// Whether there is but one input: then nothing is read again.
-    once: bool,
+    /// How the CPU likes to be asked for what comes next.
+    tuning: Tuning,
 }
 
 /// Part of a row, and where the walk goes on behind it.
@@ -39,18 +32,22 @@ pub(super) struct Stretch {
     len: usize,
     next: *const u8,
     ahead: usize,
-    once: bool,
+    past_caches: bool,
 }
 
 impl RowGroup {
     /// The rows that begin a strip.
     #[inline(always)]
     pub fn of(strip: &Strip<'_>) -> Self {
-        let rows: Addresses16 = strip.rows(0);
+        let (rows, call): (Addresses16, _) = (strip.rows(0), strip.call);
         RowGroup {
             rows,
-            next: rows[0].wrapping_add(ROWS * strip.call.weight_stride),
-            once: strip.call.inputs_len == 1,
+            next: rows[0].wrapping_add(ROWS * call.weight_stride),
+            tuning: Tuning {
+                // What several inputs meet is read again.
+                past_caches: call.tuning.past_caches && call.inputs_len == 1,
+                ..call.tuning
+            },
         }
     }
 
@@ -64,21 +61,23 @@ impl RowGroup {
         };
         // Whole rows follow each other; of parts it is known where the next begins, no more.
         let ahead = match to - from == len {
-            true => AHEAD + Self::meanwhile(len) / ROWS * (ROWS - row),
-            false => AHEAD.min(to - from),
+            true => self.tuning.ahead + self.meanwhile(len) / ROWS * (ROWS - row),
+            false => self.tuning.ahead.min(to - from),
         };
         Stretch {
             at: self.rows[row].wrapping_add(from),
             len: to - from,
             next,
             ahead,
-            once: self.once,
+            past_caches: self.tuning.past_caches,
         }
     }
 
-    /// Bytes of the next rows of `len` that are fetched while floats are added up.
-    fn meanwhile(len: usize) -> usize {
-        (ROWS * len / 8).min(MEANWHILE)
+    /// Bytes of the next rows of `len` that are fetched while floats are added up: memory would
+    /// rest meanwhile. The walk through them fetches that much less.
+    #[inline]
+    fn meanwhile(&self, len: usize) -> usize {
+        (ROWS * len / 8).min(self.tuning.meanwhile)
     }
 
     /// Brings nearer some of the next rows of `len`, when bytes `from..to` of these have been
@@ -87,11 +86,11 @@ impl RowGroup {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     pub fn fetch(&self, (index, steps): (usize, usize), (from, to): (usize, usize), len: usize) {
         if to - from == len {
-            let share = Self::meanwhile(len) / steps;
+            let share = self.meanwhile(len) / steps;
             fetch(
-                self.next.wrapping_add(AHEAD + index * share),
+                self.next.wrapping_add(self.tuning.ahead + index * share),
                 share,
-                self.once,
+                self.tuning.past_caches,
             );
         }
     }
@@ -99,7 +98,7 @@ impl RowGroup {
 
 impl Stretch {
     /// Brings nearer what will be read when the walk is as far behind byte `at` as it fetches
-    /// ahead: `len` bytes, past the other caches if they are read once. What the hardware
+    /// ahead: `len` bytes, past the other caches where the CPU likes that. What the hardware
     /// foresees ends with each page, and comes no nearer than the second cache.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
@@ -109,20 +108,20 @@ impl Stretch {
             true => self.at.wrapping_add(at),
             false => self.next.wrapping_add(at - self.len),
         };
-        fetch(start, len, self.once);
+        fetch(start, len, self.past_caches);
     }
 }
 
-/// Brings bytes nearer, past the other caches if they are read `once`.
+/// Brings bytes nearer, past the other caches or not.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn fetch(start: *const u8, len: usize, once: bool) {
+fn fetch(start: *const u8, len: usize, past_caches: bool) {
     for line in 0..len.div_ceil(64) {
         let line = start.wrapping_add(64 * line).cast();
         // SAFETY: a hint, which any address may be given to (older compilers want the block).
         #[allow(unused_unsafe)]
         unsafe {
-            match once {
+            match past_caches {
                 true => _mm_prefetch::<_MM_HINT_NTA>(line),
                 false => _mm_prefetch::<_MM_HINT_T0>(line),
             }

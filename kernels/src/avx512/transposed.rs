@@ -28,9 +28,6 @@ const WIDTH: usize = 4;
 /// sums leave just enough of the thirty-two for what is multiplied.
 const INPUTS: usize = 6;
 
-/// Bytes of a strip between what is read and what is fetched meanwhile.
-const AHEAD: usize = 8192;
-
 /// The product of a type of floats.
 pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
     Some(match dtype {
@@ -99,7 +96,7 @@ unsafe fn strip<W: Avx512Floats, const N: usize, const V: usize>(
     };
     let len = V * ROWS * W::LEN;
     let weights = call.weights.wrapping_add(first * W::LEN);
-    let ahead = (AHEAD / len).min(call.columns);
+    let ahead = (call.tuning.ahead / len).min(call.columns);
     let mut inputs = [call.inputs.cast::<f32>(); N];
     for n in 0..N {
         // SAFETY: the caller promises these inputs.
@@ -112,7 +109,7 @@ unsafe fn strip<W: Avx512Floats, const N: usize, const V: usize>(
                 next if next < call.columns => weights.wrapping_add(next * call.weight_stride),
                 next => weights.wrapping_add(len + (next - call.columns) * call.weight_stride),
             };
-            bring(next, len, N == 1);
+            bring(next, len, N == 1 && call.tuning.past_caches);
             let row = weights.wrapping_add(column * call.weight_stride);
             let mut x = [_mm512_setzero_ps(); N];
             for n in 0..N {
@@ -140,16 +137,16 @@ unsafe fn strip<W: Avx512Floats, const N: usize, const V: usize>(
 }
 
 /// Brings nearer a strip of a stored row, which may begin anywhere in a cache line: past the other
-/// caches if it is read `once`.
+/// caches or not.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn bring(start: *const u8, len: usize, once: bool) {
+fn bring(start: *const u8, len: usize, past_caches: bool) {
     for line in 0..len.div_ceil(64) + 1 {
         let line = start.wrapping_add((64 * line).min(len - 1)).cast();
         // SAFETY: a hint, which any address may be given to (older compilers want the block).
         #[allow(unused_unsafe)]
         unsafe {
-            match once {
+            match past_caches {
                 true => _mm_prefetch::<_MM_HINT_NTA>(line),
                 false => _mm_prefetch::<_MM_HINT_T0>(line),
             }

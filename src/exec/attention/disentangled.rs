@@ -9,7 +9,7 @@ use crate::exec::run::{Handles, Step, StepContext, row_chunks};
 use crate::graph::op::{ColumnWindow, DisentangledAttention};
 use crate::graph::state::Reads;
 use crate::graph::{DistanceBuckets, SessionTable};
-use crate::kernels::{Attend, MatMul, MatMulFn};
+use crate::kernels::{Attend, Layout, MatMul, MatMulKernel};
 use crate::state::Handle;
 use rillm_formats::manifest::DType;
 use std::mem::MaybeUninit;
@@ -180,8 +180,8 @@ impl Queries<'_> {
 }
 
 /// The product of floats.
-fn product(cx: &StepContext<'_>) -> Option<MatMulFn> {
-    (cx.kernels.matmul)(DType::F32)
+fn product(cx: &StepContext<'_>) -> Option<MatMulKernel> {
+    cx.kernels.matmul(DType::F32, Layout::Rows)
 }
 
 /// Rows of floats somewhere.
@@ -194,7 +194,7 @@ struct Inputs {
 
 /// Products of rows with some buckets' rows of one head of a table.
 fn meet(
-    product: MatMulFn,
+    product: MatMulKernel,
     (table, head): (Handle<'_, Reads<SessionTable>>, usize),
     (dim, buckets): (usize, &Range<usize>),
     inputs: Inputs,
@@ -215,11 +215,12 @@ fn meet(
         out: out.as_mut_ptr(),
         out_stride: BUCKETS,
         picks: std::ptr::null(),
+        tuning: product.tuning,
     };
     // SAFETY: so many rows of the table and of the inputs have a head's floats each, which the
     // checker found whole and unwritten, or which the caller holds; `out` has room for each input's
     // results, as was just seen.
-    unsafe { product(&product_of) }
+    unsafe { (product.run)(&product_of) }
 }
 
 impl Step for ColumnWindow {
