@@ -1,16 +1,19 @@
-//! Nemotron-H without experts (NVIDIA 2025): each layer is Mamba-2, attention that knows no
-//! positions, or a feed-forward layer.
+//! Nemotron-H (NVIDIA 2025), Nemotron 3: each layer is Mamba-2, attention that knows no positions, a
+//! feed-forward layer, or routed experts beside one that all rows share, which may work on a shorter
+//! projection of a row.
 
 use super::mamba2::{self, Mamba2Mixer};
 use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Only};
 use crate::graph::blocks::{Heads, activation, attend, embedding, head, mlp, projections};
-use crate::graph::{BuildError, Builder, PositionScheme, Role};
-use rillm_formats::manifest::{Array, MetadataValue};
+use crate::graph::decoder::nextn_layers;
+use crate::graph::experts::{Gating, Router};
+use crate::graph::{BuildError, Builder, Config, Net, Pointwise, PositionScheme, Role, Value};
+use rillm_formats::manifest::{Array, Container, MetadataValue};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
-    title: "Nemotron-H",
-    gguf: &["nemotron_h"],
+    title: "Nemotron-H, Nemotron 3",
+    gguf: &["nemotron_h", "nemotron_h_moe"],
     hugging_face: &["nemotron_h"],
     family: Family::Recurrent,
     keys: &[keys! {
@@ -33,6 +36,17 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         "n_groups" => "ssm.group_count",
         "conv_kernel" => "ssm.conv_kernel",
         "time_step_limit" => "ssm.time_step_limit",
+        "n_routed_experts" => "expert_count",
+        "num_experts_per_tok" => "expert_used_count",
+        "n_shared_experts" => "expert_shared_count",
+        "moe_intermediate_size" => "expert_feed_forward_length",
+        "moe_shared_expert_intermediate_size" => "expert_shared_feed_forward_length",
+        "moe_latent_size" => "moe_latent_size",
+        "norm_topk_prob" => "expert_weights_norm",
+        "routed_scaling_factor" => "expert_weights_scale",
+        "n_group" => "expert_group_count",
+        "topk_group" => "expert_group_used_count",
+        "num_nextn_predict_layers" => "nextn_predict_layers",
     }],
     settled: &[
         // The norms' other name, heads times their size being known, and kinds that tensors tell.
@@ -43,22 +57,11 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ("mamba_ssm_cache_dtype", Only::Any),
         ("mamba_expand", Only::Any),
         ("sliding_window", Only::Nothing),
-        // Of layers with experts, whose tensors are refused.
-        ("moe_intermediate_size", Only::Any),
-        ("moe_latent_size", Only::Any),
-        ("moe_shared_expert_intermediate_size", Only::Any),
+        // When experts are worked on, not what they are given.
         ("moe_shared_expert_overlap", Only::Any),
-        ("n_group", Only::Any),
-        ("n_routed_experts", Only::Any),
-        ("n_shared_experts", Only::Any),
-        ("norm_topk_prob", Only::Any),
-        ("num_experts_per_tok", Only::Any),
-        ("routed_scaling_factor", Only::Any),
-        ("topk_group", Only::Any),
         // Tokens after the next one are not guessed.
         ("mtp_hybrid_override_pattern", Only::Any),
         ("mtp_layers_block_type", Only::Any),
-        ("num_nextn_predict_layers", Only::Any),
     ],
     names: &[names! {
         "model.embeddings.weight" => "token_embd.weight",
@@ -79,6 +82,16 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "mixer.o_proj.*" => "attn_output.*",
             "mixer.up_proj.*" => "ffn_up.*",
             "mixer.down_proj.*" => "ffn_down.*",
+            "mixer.gate.weight" => "ffn_gate_inp.weight",
+            "mixer.gate.e_score_correction_bias" => "exp_probs_b.bias",
+            "mixer.experts.{e}.up_proj.weight" => "ffn_up_exps.weight",
+            "mixer.experts.{e}.down_proj.weight" => "ffn_down_exps.weight",
+            "mixer.experts.up_proj" => "ffn_up_exps.weight",
+            "mixer.experts.down_proj" => "ffn_down_exps.weight",
+            "mixer.shared_experts.up_proj.*" => "ffn_up_shexp.*",
+            "mixer.shared_experts.down_proj.*" => "ffn_down_shexp.*",
+            "mixer.fc1_latent_proj.*" => "ffn_latent_down.*",
+            "mixer.fc2_latent_proj.*" => "ffn_latent_up.*",
         }
     }],
     harmless_in_gguf: &["rope.freq_base"],
@@ -91,7 +104,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     ..DECODER
 };
 
-/// x ← x + (Mamba-2, Attention or FFN)(RMS(x)). Which of them a layer has its tensors say.
+/// x ← x + (Mamba-2, Attention, FFN or experts)(RMS(x)). Which of them a layer has its tensors say.
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let config = model.config();
     let width = config.count("embedding_length")?;
@@ -101,7 +114,6 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let heads = Heads::read_some(config, width)?;
     let attention = heads.causal(PositionScheme::None);
     let mixer = Mamba2Mixer::read(config, width)?;
-    let hidden = hidden(model)?;
     model.context(config.count("context_length")?);
 
     let net = model.graph(Role::Decode);
@@ -118,7 +130,9 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
             let qkv = projections(&net, h, &layer, heads)?;
             attend(&net, qkv, &layer, width, attention.clone())?
         } else if has(&["ffn_up", "ffn_down"]) {
-            mlp(&net, h, &layer, hidden, function)?
+            mlp(&net, h, &layer, hidden(config, i)?, function)?
+        } else if has(&["ffn_gate_inp", "ffn_up_exps", "ffn_down_exps"]) {
+            Experts::read(config, function)?.wire(&net, h, &layer)?
         } else {
             mixer.wire(&net, h, &layer, eps)?
         };
@@ -130,9 +144,15 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// As many as there are kinds, where no number is said.
+/// As many as there are kinds, where no number is said; those that guess come after.
 fn layers(model: &Builder<'_>) -> Result<usize, BuildError> {
     let config = model.config();
+    if config.container == Container::Gguf {
+        return nextn_layers(model);
+    }
+    if config.feature("nextn_predict_layers")?.is_some() {
+        model.guesses_nothing();
+    }
     match (
         config.optional_count("block_count")?,
         config.value("layer_types"),
@@ -144,16 +164,62 @@ fn layers(model: &Builder<'_>) -> Result<usize, BuildError> {
     }
 }
 
-/// Of feed-forward layers; GGUF lists zeros for the others.
-fn hidden(model: &Builder<'_>) -> Result<usize, BuildError> {
-    let (config, key) = (model.config(), "feed_forward_length");
+/// Of a feed-forward layer; GGUF lists a width for each layer, and zeros for those of other kinds.
+fn hidden(config: &Config<'_>, layer: usize) -> Result<usize, BuildError> {
+    let key = "feed_forward_length";
     let Some(MetadataValue::Array(list)) = config.value(key) else {
         return config.count(key);
     };
-    let most = (0..list.len()).filter_map(|layer| list.u64(layer)).max();
-    let most = most.filter(|&most| most > 0 && most <= config.bounds.elements);
-    let most = most.and_then(|most| usize::try_from(most).ok());
-    most.ok_or_else(|| config.invalid(key, "widths that the tensors have room for"))
+    let listed = list.u64(layer).filter(|&width| width > 0);
+    let listed = listed.filter(|&width| width <= config.bounds.elements);
+    let listed = listed.and_then(|width| usize::try_from(width).ok());
+    listed.ok_or_else(|| config.invalid(key, "widths that the tensors have room for"))
+}
+
+/// down(f(up z)) of the experts that x chooses, and of one that all rows share, which is given x. z is
+/// x, or a shorter projection of it, from which another leads back.
+struct Experts {
+    router: Router,
+    hidden: usize,
+    shared: usize,
+    latent: Option<usize>,
+    function: Pointwise,
+}
+
+impl Experts {
+    fn read(config: &Config<'_>, function: Pointwise) -> Result<Experts, BuildError> {
+        Ok(Experts {
+            router: Router::read(config, &Gating::SIGMOID)?,
+            hidden: config.count("expert_feed_forward_length")?,
+            shared: config.count("expert_shared_feed_forward_length")?,
+            latent: config.optional_count("moe_latent_size")?,
+            function,
+        })
+    }
+
+    fn wire(&self, net: &Net<'_, '_>, x: Value, layer: &str) -> Result<Value, BuildError> {
+        let (width, experts) = (net.width(x), self.router.experts);
+        let name = |part: &str| format!("{layer}.ffn_{part}");
+        let route = self.router.route(net, x, layer)?;
+        let z = match self.latent {
+            Some(latent) => net.linear(x, &name("latent_down"), latent)?,
+            None => x,
+        };
+        let stack = |part: &str, rows, columns| {
+            let name = format!("{}.weight", name(part));
+            net.builder.experts(&name, experts, rows, columns)
+        };
+        let up = stack("up_exps", self.hidden, net.width(z))?;
+        let down = stack("down_exps", net.width(z), self.hidden)?;
+        let inner = net.apply(net.expert_matmul(z, route, (up, None)), self.function);
+        let mut y = net.expert_sum(net.expert_matmul(inner, route, (down, None)), route);
+        if self.latent.is_some() {
+            y = net.linear(y, &name("latent_up"), width)?;
+        }
+        let inner = net.linear(x, &name("up_shexp"), self.shared)?;
+        let inner = net.apply(inner, self.function);
+        Ok(net.add(y, net.linear(inner, &name("down_shexp"), width)?))
+    }
 }
 
 /// In GGUF, the kind of a layer is said by its heads of keys and its width.
@@ -166,6 +232,7 @@ fn gguf_keys(keys: &mut GgufKeys<'_>) {
         (Some(Array::String(kinds)), _) => match kinds.get(layer as usize) {
             Some(b"full_attention" | b"attention") => b'*',
             Some(b"mlp") => b'-',
+            Some(b"moe") => b'E',
             _ => b'M',
         },
         (_, Some(letters)) => letters
@@ -188,8 +255,12 @@ fn gguf_keys(keys: &mut GgufKeys<'_>) {
     let heads = config.u64("num_attention_heads").unwrap_or(1);
     let kv_heads = config.u64("num_key_value_heads").unwrap_or(heads);
     keys.put_attending_layers(kv_heads, |layer| letter(layer) == b'*');
-    let hidden = config.u64("intermediate_size").unwrap_or(0) as u32;
-    let widths = (0..layers).map(|layer| if letter(layer) == b'-' { hidden } else { 0 });
+    let width = |key: &str| config.u64(key).unwrap_or(0) as u32;
+    let widths = (0..layers).map(|layer| match letter(layer) {
+        b'-' => width("intermediate_size"),
+        b'E' => width("moe_intermediate_size"),
+        _ => 0,
+    });
     let widths = MetadataValue::Array(Array::U32(widths.collect()));
     keys.put("feed_forward_length", widths);
     let inner = (keys.count("ssm.time_step_rank")).zip(keys.count("ssm.head_dim"));
@@ -199,5 +270,28 @@ fn gguf_keys(keys: &mut GgufKeys<'_>) {
             MetadataValue::U32(heads.saturating_mul(dim) as u32),
         );
     }
-    keys.remove(&["layer_types", "mlp_hidden_act", "ssm.head_dim"]);
+    match (0..layers).any(|layer| letter(layer) == b'E') {
+        true => keys.architecture = "nemotron_h_moe",
+        false => keys.remove(OF_EXPERTS),
+    }
+    keys.remove(&[
+        "layer_types",
+        "mlp_hidden_act",
+        "nextn_predict_layers",
+        "ssm.head_dim",
+    ]);
 }
+
+/// What configurations say of experts whether or not there are some.
+const OF_EXPERTS: &[&str] = &[
+    "expert_count",
+    "expert_used_count",
+    "expert_shared_count",
+    "expert_feed_forward_length",
+    "expert_shared_feed_forward_length",
+    "expert_weights_norm",
+    "expert_weights_scale",
+    "expert_group_count",
+    "expert_group_used_count",
+    "moe_latent_size",
+];

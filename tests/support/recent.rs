@@ -189,9 +189,9 @@ pub(super) fn keys(name: &str, config: &Metadata, keys: &mut Metadata) {
     match name {
         "lfm2" | "lfm2moe" => lfm2(name, config, keys),
         "mistral3" => mistral3(keys),
-        "hunyuan-dense" => hunyuan(config, keys),
+        "hunyuan-dense" | "hunyuan-moe" => hunyuan(name, config, keys),
         "falcon-h1" => falcon_h1(keys),
-        "nemotron_h" => nemotron_h(config, keys),
+        "nemotron_h" | "nemotron_h_moe" => nemotron_h(name, config, keys),
         "gemma3n" => gemma3n(config, keys),
         "gemma4" => gemma4(config, keys),
         "minicpm" => minicpm(config, keys),
@@ -241,8 +241,27 @@ fn mistral3(keys: &mut Metadata) {
     );
 }
 
-/// The base that an alpha stretches (NTK-aware scaling).
-fn hunyuan(config: &Metadata, keys: &mut Metadata) {
+/// The base that an alpha stretches (NTK-aware scaling); of experts, widths and counts that may be listed.
+fn hunyuan(name: &str, config: &Metadata, keys: &mut Metadata) {
+    let key = |key: &str| format!("{name}.{key}");
+    if name == "hunyuan-moe" {
+        let first = |key: &str| match config.array(key) {
+            Some(list) => list.u64(0),
+            None => config.u64(key),
+        };
+        let hidden = first("intermediate_size").expect("a width");
+        let shared = first("num_shared_expert").unwrap_or(1);
+        let of_experts = first("moe_intermediate_size").unwrap_or(hidden);
+        let chosen = first("moe_topk").expect("how many are chosen");
+        for (of, count) in [
+            ("expert_feed_forward_length", of_experts),
+            ("expert_shared_feed_forward_length", shared * hidden),
+            ("expert_shared_count", shared),
+            ("expert_used_count", chosen),
+        ] {
+            keys.0.insert(key(of), MetadataValue::U32(count as u32));
+        }
+    }
     let Some(alpha) = config.f64("rope_parameters.alpha") else {
         return;
     };
@@ -250,7 +269,7 @@ fn hunyuan(config: &Metadata, keys: &mut Metadata) {
     let base = config.f64("rope_parameters.rope_theta").expect("a base");
     keys.0.retain(|key, _| !key.contains(".rope.scaling."));
     let base = MetadataValue::F32((base * alpha.powf(dims / (dims - 2.0))) as f32);
-    keys.0.insert("hunyuan-dense.rope.freq_base".into(), base);
+    keys.0.insert(key("rope.freq_base"), base);
 }
 
 /// Factors are in the weights.
@@ -275,12 +294,13 @@ fn falcon_h1(keys: &mut Metadata) {
 }
 
 /// The kind of a layer is said by its heads of keys and its width.
-fn nemotron_h(config: &Metadata, keys: &mut Metadata) {
+fn nemotron_h(name: &str, config: &Metadata, keys: &mut Metadata) {
     let letters: Vec<u8> = match config.array("layers_block_type") {
         Some(Array::String(kinds)) => {
             let letter = |kind: &[u8]| match kind {
                 b"full_attention" => b'*',
                 b"mlp" => b'-',
+                b"moe" => b'E',
                 _ => b'M',
             };
             kinds.iter().map(letter).collect()
@@ -298,6 +318,12 @@ fn nemotron_h(config: &Metadata, keys: &mut Metadata) {
             .map(|&letter| if letter == kind { count } else { 0 });
         MetadataValue::Array(Array::U32(counts.collect()))
     };
+    let width = |&letter: &u8| match letter {
+        b'-' => count("intermediate_size"),
+        b'E' => count("moe_intermediate_size"),
+        _ => 0,
+    };
+    let widths = MetadataValue::Array(Array::U32(letters.iter().map(width).collect()));
     let inner = count("mamba_num_heads") * count("mamba_head_dim");
     for (key, value) in [
         ("block_count", MetadataValue::U32(letters.len() as u32)),
@@ -305,13 +331,17 @@ fn nemotron_h(config: &Metadata, keys: &mut Metadata) {
             "attention.head_count_kv",
             of(b'*', count("num_key_value_heads")),
         ),
-        ("feed_forward_length", of(b'-', count("intermediate_size"))),
+        ("feed_forward_length", widths),
         ("ssm.inner_size", MetadataValue::U32(inner)),
     ] {
-        keys.0.insert(format!("nemotron_h.{key}"), value);
+        keys.0.insert(format!("{name}.{key}"), value);
     }
     for key in ["layer_types", "mlp_hidden_act", "ssm.head_dim"] {
-        keys.0.remove(&format!("nemotron_h.{key}"));
+        keys.0.remove(&format!("{name}.{key}"));
+    }
+    if name == "nemotron_h" {
+        let of_experts = |key: &String| key.contains(".expert_") || key.contains(".moe_");
+        keys.0.retain(|key, _| !of_experts(key));
     }
 }
 
