@@ -55,6 +55,7 @@ macro_rules! mixes {
 }
 
 mixes! {
+    "Q1_0", Some(DType::Q1_0), 40, Trits, "models trained with two values, 1.1 bits each";
     "TQ1_0", Some(DType::TQ1_0), 36, Trits, "models trained with three values, 1.7 bits each";
     "TQ2_0", Some(DType::TQ2_0), 37, Trits, "models trained with three values, 2.1 bits each";
     "Q2_0", Some(DType::Q2_0), 41, Trits, "models trained with three values, 2.3 bits each";

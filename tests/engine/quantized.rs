@@ -32,10 +32,10 @@ const TYPE_BOUNDS: [(DType, f64); 4] = [
     (DType::Q4_K, 0.45),
 ];
 
-/// The types of [`TYPE_BOUNDS`], and one that loses too much of weights for a bound to say anything.
+/// The types of [`TYPE_BOUNDS`], and two that lose too much of weights for a bound to say anything.
 fn types() -> impl Iterator<Item = DType> {
     let bounded = TYPE_BOUNDS.into_iter().map(|(dtype, _)| dtype);
-    bounded.chain([DType::Q2_0])
+    bounded.chain([DType::Q1_0, DType::Q2_0])
 }
 
 #[test]

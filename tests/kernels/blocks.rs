@@ -130,9 +130,12 @@ pub(super) fn weight_row(
                 // Where half-precision numbers stand, and what makes whole numbers of weights.
                 let (scales, unit): (&[usize], _) = match dtype {
                     DType::Q4_1 | DType::Q5_1 | DType::Q5_K => (&[0, 2], 1.0),
-                    DType::Q2_0 | DType::Q5_0 | DType::IQ4_NL | DType::IQ4_XS | DType::IQ3_S => {
-                        (&[0], 1.0)
-                    }
+                    DType::Q1_0
+                    | DType::Q2_0
+                    | DType::Q5_0
+                    | DType::IQ4_NL
+                    | DType::IQ4_XS
+                    | DType::IQ3_S => (&[0], 1.0),
                     DType::IQ3_XXS => (&[0], 4.0),
                     DType::IQ2_XXS | DType::IQ2_XS | DType::IQ2_S | DType::IQ1_S => (&[0], 8.0),
                     DType::Q2_K => (&[80, 82], 1.0),

@@ -186,6 +186,7 @@ fn columns_of(dtype: DType) -> Vec<usize> {
         // Also a few blocks more than are summed together.
         32 => vec![32, 64, 96, 160, 288, 672],
         64 => vec![64, 128, 192, 320, 704],
+        128 => vec![128, 256, 384, 640, 1408],
         _ => vec![256, 512, 768, 1280],
     }
 }

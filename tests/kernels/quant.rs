@@ -54,7 +54,7 @@ fn encoding_loses_no_more_than_its_bits_imply() {
     // 16) deviations of a group has an error of step/√12: encoders that look for the best grid
     // stay below it. Halves and bfloat16 round to 11 and 8 bits. A grid of two bits gains from
     // clipping: Lloyd and Max's best four levels for a normal source have an error of 0.343, and
-    // a group fits its own grid; their best three have 0.436, and Q2_0 has a fourth. Trits of the largest of 256 normal numbers: nearly all zero.
+    // a group fits its own grid; their best three have 0.436, and Q2_0 has a fourth; their best two 0.603. Trits of the largest of 256 normal numbers: nearly all zero.
     // Four-bit tables have about the error of a grid; powers of two waste up to half a bit.
     let uniform = |range: f64, steps: f64| range / steps / 12f64.sqrt();
     let cases = [
@@ -62,6 +62,7 @@ fn encoding_loses_no_more_than_its_bits_imply() {
         (DType::F16, 0.000_3),
         (DType::BF16, 0.002_3),
         (DType::Q8_0, uniform(4.4, 254.0) * 1.1), // it looks for no better one
+        (DType::Q1_0, 0.603),
         (DType::Q2_0, 0.436),
         (DType::Q4_0, uniform(4.4, 15.0)),
         (DType::Q4_1, uniform(4.4, 15.0)),
@@ -93,6 +94,15 @@ fn encoding_loses_no_more_than_its_bits_imply() {
         assert!(error <= bound, "{dtype:?}: {error} > {bound}");
         println!("{dtype:?}: {error:.5} of {bound:.5}");
     }
+}
+
+#[test]
+fn weights_of_two_values_become_bits_exactly() {
+    let mut random = Random(14);
+    let values: Vec<f32> = (0..1024)
+        .map(|_| [-0.375, 0.375][random.below(2) as usize])
+        .collect();
+    assert_eq!(again(DType::Q1_0, &values), values);
 }
 
 #[test]
@@ -134,8 +144,10 @@ fn q2_0_loses_about_half_of_what_the_reference_does() {
 fn what_lies_on_a_grid_stays_there() {
     let mut random = Random(12);
     let types = DType::ALL.iter().copied();
-    for dtype in types.filter(|&dtype| encode(dtype).is_some()) {
-        // Quants between −1 and 1 lie on every type's grid.
+    // What has no zero is held by `weights_of_two_values_become_bits_exactly`.
+    let types = types.filter(|&dtype| encode(dtype).is_some() && dtype != DType::Q1_0);
+    for dtype in types {
+        // Quants between −1 and 1 lie on every other type's grid.
         let values: Vec<f32> = (0..512)
             .map(|i| match i % 16 {
                 0 => [-1.0, 1.0][random.below(2) as usize],

@@ -2,8 +2,8 @@
 
     python tools/quant/make.py tests/data/dequantize.bin
 
-Needs numpy and gguf 0.19, which does not know Q2_0: its arithmetic is llama.cpp's
-dequantize_row_q2_0, written here. Entries follow each other, little endian: type id (u32), bytes of
+Needs numpy and gguf 0.19, which does not decode Q1_0 and Q2_0: their arithmetic is that of
+llama.cpp's dequantize_row_q1_0 and dequantize_row_q2_0, written here. Entries follow each other, little endian: type id (u32), bytes of
 blocks (u32), the blocks, and one f32 per element. The same seed gives the same file.
 """
 
@@ -19,8 +19,8 @@ SMALL = ["Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ4_NL", "MXFP4", "NVFP4"]
 LARGE = ["Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS", "TQ1_0", "TQ2_0"]
 POINTS = ["IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ1_S", "IQ1_M"]
 BLOCKS = FLOATS | {Type[n]: 24 for n in SMALL} | {Type[n]: 10 for n in LARGE + POINTS}
-# GGUF's number for a type that gguf 0.19 lacks.
-Q2_0 = 42
+# GGUF's numbers for types that gguf 0.19 does not decode.
+Q1_0, Q2_0 = 41, 42
 # Where each block keeps half-precision scales.
 SCALES = {
     Type.Q8_0: [0], Type.Q4_0: [0], Type.Q4_1: [0, 2], Type.Q5_0: [0], Type.Q5_1: [0, 2],
@@ -54,14 +54,26 @@ def blocks(kind, count, random):
     return data
 
 
-def q2_0(count, random):
-    """Blocks of a half-precision scale and 64 quants of two bits, from the lowest bits up."""
+def scaled(count, random):
+    """Blocks of a half-precision scale and sixteen bytes."""
     data = random.integers(0, 256, (count, 18), dtype=np.uint8)
     # No exponent of ones, which would be infinite or no number.
     data[:, 1] &= 0xBF
     for row, half in enumerate(HALVES):
         data[row, :2] = half & 255, half >> 8
-    scales = data[:, :2].copy().view("<f2").astype(np.float32)
+    return data, data[:, :2].copy().view("<f2").astype(np.float32)
+
+
+def q1_0(count, random):
+    """128 signs, from the lowest bit up: a scale where a bit is set, else its negative."""
+    data, scales = scaled(count, random)
+    bits = np.unpackbits(data[:, 2:], axis=1, bitorder="little")
+    return data, np.where(bits == 1, scales, -scales)
+
+
+def q2_0(count, random):
+    """64 quants of two bits, from the lowest bits up."""
+    data, scales = scaled(count, random)
     quants = (data[:, 2:, None] >> np.array([0, 2, 4, 6], np.uint8)) & 3
     quants = quants.reshape(count, 64).astype(np.int32) - 1
     return data, quants.astype(np.float32) * scales
@@ -81,6 +93,7 @@ def main(path):
             with np.errstate(over="ignore"):
                 write(kind, data, dequantize(data, kind))
         write(Q2_0, *q2_0(24, random))
+        write(Q1_0, *q1_0(24, random))
 
 
 main(sys.argv[1])

@@ -65,13 +65,12 @@ unsafe fn eight<K: Avx2Product>(
     x: &[K::Inputs],
     prepared: &mut PreparedRun<K::Prepared>,
 ) -> __m256 {
-    let block_len = size_of::<K::Weights>();
     let (rows, ahead): ([*const u8; ROWS], _) = (strip.rows(0), strip.call.tuning.ahead);
     // Not cleared beforehand either.
     let mut kept = [const { [const { MaybeUninit::<Lanes8<i32>>::uninit() }; ROWS] }; RUN / 256];
     let mut sum = _mm256_setzero_ps();
     for (run, x) in x.chunks(RUN / K::ELEMENTS).enumerate() {
-        let start = run * (RUN / K::ELEMENTS) * block_len;
+        let start = run * (RUN / K::ELEMENTS);
         let (parts, per_part) = (x.len().div_ceil(256 / K::ELEMENTS), 256 / K::ELEMENTS);
         if prepared.of != x.as_ptr().cast() {
             for (part, x) in prepared.parts.iter_mut().zip(x.chunks(per_part)) {
@@ -86,9 +85,9 @@ unsafe fn eight<K: Avx2Product>(
         };
         for row in 0..ROWS {
             for (eight, x) in x.chunks(BLOCKS).enumerate() {
-                let at = start + eight * BLOCKS * block_len;
+                let at = K::bytes(start + eight * BLOCKS);
                 let at = rows[row].wrapping_add(at);
-                fetch(at.wrapping_add(ahead), BLOCKS * block_len);
+                fetch(at.wrapping_add(ahead), K::bytes(BLOCKS));
                 // SAFETY: so many blocks of this row are there.
                 let sums = unsafe { K::sums(at, x, &prepared[eight * BLOCKS / per_part..]) };
                 let mut lanes = Lanes8([0; ROWS]);
@@ -107,7 +106,7 @@ unsafe fn eight<K: Avx2Product>(
             };
             let products = [half(0), half(1)];
             for (block, x) in x.iter().enumerate() {
-                let at = start + (eight * BLOCKS + block) * block_len;
+                let at = K::bytes(start + eight * BLOCKS + block);
                 let rows = rows.map(|row| row.wrapping_add(at));
                 let products = products[block / 4][block % 4];
                 // SAFETY: the caller promises these blocks.

@@ -1,4 +1,4 @@
-//! Blocks of 32 weights with a factor each.
+//! Groups of 32 weights with a factor each, one or several to a block.
 //!
 //! Weights of few bits are bytes without sign: `vpmaddubsw` multiplies them, two products add up
 //! in sixteen bits, and as many of its results as those hold are added before they are widened.
@@ -21,6 +21,8 @@ use rillm_formats::manifest::DType;
 /// The product of a type.
 pub(super) fn of<D: DotBytes>(dtype: DType) -> Option<MatMulFn> {
     Some(match dtype {
+        DType::Q1_0 => product::<EightRows<Avx2Legacy<BlockQ1_0, D>>>,
+        DType::Q2_0 => product::<EightRows<Avx2Legacy<BlockQ2_0, D>>>,
         DType::Q4_0 => product::<EightRows<Avx2Legacy<BlockQ4_0, D>>>,
         DType::Q4_1 => product::<EightRows<Avx2Legacy<BlockQ4_1, D>>>,
         DType::Q5_0 => product::<EightRows<Avx2Legacy<BlockQ5_0, D>>>,
@@ -35,7 +37,7 @@ pub(super) fn of<D: DotBytes>(dtype: DType) -> Option<MatMulFn> {
 /// The same block of each of eight rows.
 type EightBlocks<'a, W> = [&'a W; ROWS];
 
-/// A block as a panel has it.
+/// A group of a block as a panel has it.
 ///
 /// # Safety
 ///
@@ -56,11 +58,11 @@ trait Avx2Block32: Block32 {
     /// The half-precision offset.
     const OFFSET: fn(&Self) -> [u8; 2];
 
-    /// Four columns of eight rows in each register.
-    unsafe fn quants(blocks: EightBlocks<Self>) -> [__m256i; 8];
+    /// Four columns of a group of eight rows in each register.
+    unsafe fn quants(blocks: EightBlocks<Self>, group: usize) -> [__m256i; 8];
 
-    /// The columns of two blocks of a row: the first sixteen of both, then the last.
-    unsafe fn two_quants(a: &Self, b: &Self) -> [__m256i; 2];
+    /// The columns of two groups of a row: the first sixteen of both, then the last.
+    unsafe fn two_quants(a: (&Self, usize), b: (&Self, usize)) -> [__m256i; 2];
 }
 
 /// How many results of `vpmaddubsw` sixteen bits hold.
@@ -77,7 +79,8 @@ pub(super) const fn steps(most: i32) -> usize {
 macro_rules! stored {
     ($(
         $block:ident: $most:literal, $above:literal, $factor:expr, $offset:expr,
-        |$b:ident| $quants:expr, |$one:ident, $two:ident| $two_quants:expr;
+        |$b:ident $(, $group:ident)?| $quants:expr,
+        |$one:ident $(/ $one_group:ident)?, $two:ident $(/ $two_group:ident)?| $two_quants:expr;
     )*) => {$(
         impl Avx2Block32 for $block {
             const MOST: i32 = $most;
@@ -87,13 +90,19 @@ macro_rules! stored {
             const OFFSET: fn(&Self) -> [u8; 2] = $offset;
 
             #[inline(always)]
-            unsafe fn quants($b: EightBlocks<Self>) -> [__m256i; 8] {
+            unsafe fn quants($b: EightBlocks<Self>, _group: usize) -> [__m256i; 8] {
+                $(let $group = _group;)?
                 // SAFETY: the caller's promise.
                 unsafe { $quants }
             }
 
             #[inline(always)]
-            unsafe fn two_quants($one: &Self, $two: &Self) -> [__m256i; 2] {
+            unsafe fn two_quants(
+                ($one, _one): (&Self, usize),
+                ($two, _two): (&Self, usize),
+            ) -> [__m256i; 2] {
+                $(let $one_group = _one;)?
+                $(let $two_group = _two;)?
                 // SAFETY: the caller's promise.
                 unsafe { $two_quants }
             }
@@ -102,6 +111,12 @@ macro_rules! stored {
 }
 
 stored! {
+    BlockQ1_0: 2, 1, |b| Some(b.scale), |_| [0; 2],
+        |b, group| signs(|row| word(&b[row].bits, group)),
+        |a / i, b / j| two_signs(word(&a.bits, i), word(&b.bits, j));
+    BlockQ2_0: 3, 1, |b| Some(b.scale), |_| [0; 2],
+        |b, group| crumbs(|row| eight_bytes(&b[row].quants, group)),
+        |a / i, b / j| two_crumbs(eight_bytes(&a.quants, i), eight_bytes(&b.quants, j));
     BlockQ4_0: 15, 8, |b| Some(b.scale), |_| [0; 2],
         |b| nibbles(|row| &b[row].quants), |a, b| two_nibbles(&a.quants, &b.quants);
     BlockQ4_1: 15, 0, |b| Some(b.scale), |b| b.min,
@@ -132,6 +147,90 @@ const FP4_ABOVE: [i8; 16] = {
     }
     values
 };
+
+/// A group's bits.
+#[inline]
+fn word(bits: &[u8; 16], group: usize) -> [u8; 4] {
+    bits.as_chunks().0[group]
+}
+
+/// A group's parts of two bits.
+#[inline]
+fn eight_bytes(quants: &[u8; 16], group: usize) -> [u8; 8] {
+    quants.as_chunks().0[group]
+}
+
+/// Twice each weight's bit.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn signs(bits: impl Fn(usize) -> [u8; 4]) -> [__m256i; 8] {
+    with_bit([_mm256_setzero_si256(); 8], bits, 2)
+}
+
+/// [`signs`] of two groups of a row.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn two_signs(a: [u8; 4], b: [u8; 4]) -> [__m256i; 2] {
+    two_with_bit([_mm256_setzero_si256(); 2], a, b, 2)
+}
+
+/// What parts of two bits are worth, of bytes that stand four times, once for each of their parts.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn parts(bytes: __m256i) -> __m256i {
+    // A part keeps its place within a nibble, and a table says what it is worth there.
+    let worth = load_half(&[0i8, 1, 2, 3, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0]);
+    let masks = _mm256_set1_epi32(0xc030_0c03_u32.cast_signed());
+    let parts = _mm256_and_si256(bytes, masks);
+    let nibbles = _mm256_or_si256(parts, _mm256_srli_epi16::<4>(parts));
+    let nibbles = _mm256_and_si256(nibbles, _mm256_set1_epi8(15));
+    _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(worth), nibbles)
+}
+
+/// Parts of two bits.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn crumbs(bytes: impl Fn(usize) -> [u8; 8]) -> [__m256i; 8] {
+    let mut quants = [_mm256_setzero_si256(); 8];
+    for half in 0..2 {
+        let mut words = Lanes8([0u32; ROWS]);
+        for row in 0..ROWS {
+            words.0[row] = u32::from_le_bytes(bytes(row).as_chunks().0[half]);
+        }
+        let words = load(&words);
+        for byte in 0..4 {
+            // A byte of each row's word, four times.
+            let spread = _mm256_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12);
+            let spread = _mm256_add_epi32(spread, _mm256_set1_epi32(byte));
+            let spread = _mm256_mullo_epi32(spread, _mm256_set1_epi32(0x0101_0101));
+            quants[4 * half + byte as usize] = parts(_mm256_shuffle_epi8(words, spread));
+        }
+    }
+    quants
+}
+
+/// [`crumbs`] of two groups of a row.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn two_crumbs(a: [u8; 8], b: [u8; 8]) -> [__m256i; 2] {
+    let twice = |bytes: [u8; 8]| _mm_set1_epi64x(i64::from_le_bytes(bytes));
+    let bytes = _mm256_set_m128i(twice(b), twice(a));
+    let half = |first: i8| {
+        let spread = _mm256_setr_epi32(
+            0,
+            0x0101_0101,
+            0x0202_0202,
+            0x0303_0303,
+            0,
+            0x0101_0101,
+            0x0202_0202,
+            0x0303_0303,
+        );
+        let spread = _mm256_add_epi8(spread, _mm256_set1_epi8(first));
+        parts(_mm256_shuffle_epi8(bytes, spread))
+    };
+    [half(0), half(4)]
+}
 
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -168,12 +267,18 @@ fn with_fifth<'a>(
     of: impl Fn(usize) -> &'a [u8; 16],
     high: impl Fn(usize) -> [u8; 4],
 ) -> [__m256i; 8] {
+    with_bit(nibbles(of), high, 16)
+}
+
+/// Bytes, and so much more where a bit is set: bit i of a u32 for weight i.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn with_bit(mut quants: [__m256i; 8], high: impl Fn(usize) -> [u8; 4], worth: i8) -> [__m256i; 8] {
     let mut words = Lanes8([0; ROWS]);
     for row in 0..ROWS {
         words.0[row] = u32::from_le_bytes(high(row));
     }
     let words = load(&words);
-    let mut quants = nibbles(of);
     for pair in 0..4 {
         // A byte of each row's word, four times.
         let spread = _mm256_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12);
@@ -183,9 +288,9 @@ fn with_fifth<'a>(
         for odd in 0..2 {
             let bit = _mm256_set1_epi32([0x0804_0201, 0x8040_2010_u32.cast_signed()][odd]);
             let set = _mm256_cmpeq_epi8(_mm256_and_si256(bits, bit), bit);
-            let fifth = _mm256_and_si256(set, _mm256_set1_epi8(16));
+            let more = _mm256_and_si256(set, _mm256_set1_epi8(worth));
             let at = 2 * pair + odd;
-            quants[at] = _mm256_or_si256(quants[at], fifth);
+            quants[at] = _mm256_or_si256(quants[at], more);
         }
     }
     quants
@@ -213,7 +318,14 @@ fn two_nibbles(a: &[u8; 16], b: &[u8; 16]) -> [__m256i; 2] {
 /// [`two_nibbles`] with a fifth bit, bit i of a u32 for weight i.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn two_with_fifth(mut nibbles: [__m256i; 2], a: [u8; 4], b: [u8; 4]) -> [__m256i; 2] {
+fn two_with_fifth(nibbles: [__m256i; 2], a: [u8; 4], b: [u8; 4]) -> [__m256i; 2] {
+    two_with_bit(nibbles, a, b, 16)
+}
+
+/// [`with_bit`] of two groups of a row.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn two_with_bit(mut bytes: [__m256i; 2], a: [u8; 4], b: [u8; 4], worth: i8) -> [__m256i; 2] {
     let word = |high: [u8; 4]| _mm_set1_epi32(i32::from_le_bytes(high));
     let words = _mm256_set_m128i(word(b), word(a));
     let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64.cast_signed());
@@ -223,10 +335,10 @@ fn two_with_fifth(mut nibbles: [__m256i; 2], a: [u8; 4], b: [u8; 4]) -> [__m256i
         let byte = _mm_add_epi8(byte, _mm_set1_epi8(2 * half as i8));
         let bits = _mm256_shuffle_epi8(words, _mm256_broadcastsi128_si256(byte));
         let set = _mm256_cmpeq_epi8(_mm256_and_si256(bits, bit), bit);
-        let fifth = _mm256_and_si256(set, _mm256_set1_epi8(16));
-        nibbles[half] = _mm256_or_si256(nibbles[half], fifth);
+        let more = _mm256_and_si256(set, _mm256_set1_epi8(worth));
+        bytes[half] = _mm256_or_si256(bytes[half], more);
     }
-    nibbles
+    bytes
 }
 
 /// What [`two_nibbles`] stand for.
@@ -248,6 +360,7 @@ impl<W: Avx2Block32, D: DotBytes> Avx2Product for Avx2Legacy<W, D> {
     type Weights = W;
     type Inputs = ActivationQ8_0;
     const ELEMENTS: usize = 32;
+    const WEIGHTS: usize = 32 * W::GROUPS;
     type Prepared = NibbleInputs;
 
     #[inline(always)]
@@ -300,16 +413,16 @@ const fn words<W: Avx2Block32, D: DotBytes>() -> bool {
     steps(W::MOST) == 0 && !D::FOURS
 }
 
-/// A block of each row.
+/// The block of each row in which a group stands.
 ///
 /// # Safety
 ///
-/// There is this block at each row's address, and it stays there; it has alignment 1 and no
+/// There is this group at each row's address, and it stays there; it has alignment 1 and no
 /// invalid bytes.
 #[inline]
-unsafe fn eight<'a, W>(rows: &Addresses8, index: usize) -> EightBlocks<'a, W> {
+unsafe fn eight<'a, W: Block32>(rows: &Addresses8, index: usize) -> EightBlocks<'a, W> {
     // SAFETY: the caller's promise.
-    rows.map(|row| unsafe { &*row.cast::<W>().wrapping_add(index) })
+    rows.map(|row| unsafe { &*row.cast::<W>().wrapping_add(index / W::GROUPS) })
 }
 
 /// # Safety
@@ -326,7 +439,7 @@ unsafe fn unpack<W: Avx2Block32, D: DotBytes>(
         // SAFETY: the caller's promise.
         let eight = unsafe { eight::<W>(rows, index) };
         // SAFETY: this function has the instructions.
-        let quants = unsafe { W::quants(eight) };
+        let quants = unsafe { W::quants(eight, index % W::GROUPS) };
         for group in 0..8 {
             if words::<W, D>() {
                 let [even, odd] = widened(quants[group]);
@@ -455,9 +568,12 @@ unsafe fn sums<W: Avx2Block32>(row: *const u8, len: usize, prepared: &NibbleInpu
     let mut dots = [_mm256_setzero_si256(); BLOCKS / 2];
     for n in 0..BLOCKS / 2 {
         // SAFETY: the caller's promise.
-        let block = |n: usize| unsafe { &*row.cast::<W>().wrapping_add(n.min(len - 1)) };
+        let group = |n: usize| unsafe {
+            let n = n.min(len - 1);
+            (&*row.cast::<W>().wrapping_add(n / W::GROUPS), n % W::GROUPS)
+        };
         // SAFETY: this function has the instructions.
-        let quants = unsafe { W::two_quants(block(n), block(n + BLOCKS / 2)) };
+        let quants = unsafe { W::two_quants(group(n), group(n + BLOCKS / 2)) };
         let mut pairs = [_mm256_setzero_si256(); 2];
         for half in 0..2 {
             let x = load(&prepared.x[n][half]);

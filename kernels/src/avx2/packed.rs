@@ -93,10 +93,19 @@ pub(super) trait Avx2Product {
     type Weights;
     /// A block of an input row, likewise.
     type Inputs;
-    /// Weights in the one and activations in the other.
+    /// Activations in a block, and weights of one in what is walked at a time.
     const ELEMENTS: usize;
+    /// Weights in a block.
+    const WEIGHTS: usize = Self::ELEMENTS;
 
-    /// Fills a panel from so many blocks of each row, which are there.
+    /// Bytes of so many times [`ELEMENTS`](Self::ELEMENTS) weights, whole blocks; of others, of those
+    /// before the block in which they end.
+    #[inline(always)]
+    fn bytes(count: usize) -> usize {
+        count * Self::ELEMENTS / Self::WEIGHTS * size_of::<Self::Weights>()
+    }
+
+    /// Fills a panel from so many times [`ELEMENTS`](Self::ELEMENTS) weights of each row, which are there.
     unsafe fn unpack(rows: &Addresses8, blocks: usize, panel: &mut Panel8);
 
     /// What [`Avx2Product::sums`] wants to know of 256 columns of an input beside its blocks.
@@ -128,7 +137,7 @@ pub(super) struct EightRows<K>(PhantomData<K>);
 impl<K: Avx2Product> Operands for EightRows<K> {
     type Weights = K::Weights;
     type Inputs = K::Inputs;
-    const ELEMENTS: [usize; 2] = [K::ELEMENTS; 2];
+    const ELEMENTS: [usize; 2] = [K::WEIGHTS, K::ELEMENTS];
 }
 
 impl<K: Avx2Product> Gemm for EightRows<K> {
@@ -190,15 +199,14 @@ impl<K: Avx2Product> Gemm for EightRows<K> {
         let (strip, call) = (tiles.strip, tiles.strip.call);
         let rows = strip.left().min(Self::ROWS);
         let share = rows.div_ceil(tiles.inputs.len());
-        let block_len = size_of::<K::Weights>();
         for n in 0..N {
             let from = (tiles.index + n - tiles.inputs.start) * share;
             for row in from..rows.min(from + share) {
                 let row = (strip.first + row) * call.weight_stride;
-                let at = row + strip.columns.end / K::ELEMENTS * block_len;
+                let at = row + K::bytes(strip.columns.end / K::ELEMENTS);
                 let at = call.weights.wrapping_add(at);
                 // SAFETY: the caller's promise.
-                unsafe { fetch::<_MM_HINT_T1>(at, COLUMNS / K::ELEMENTS * block_len) };
+                unsafe { fetch::<_MM_HINT_T1>(at, K::bytes(COLUMNS / K::ELEMENTS)) };
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Blocks of 32 weights with a factor each.
+//! Groups of 32 weights with a factor each, one or several to a block.
 
 use core::arch::x86_64::*;
 use core::marker::PhantomData;
@@ -23,9 +23,17 @@ pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
         DType::Q5_1 => product::<SixteenRows<Avx512Legacy<BlockQ5_1>>>,
         DType::Q8_0 => product::<SixteenRows<Avx512Legacy<BlockQ8_0>>>,
         DType::IQ4_NL => product::<SixteenRows<Avx512Legacy<BlockIQ4NL>>>,
+        DType::Q1_0 => product::<SixteenRows<Avx512Legacy<BlockQ1_0>>>,
+        DType::Q2_0 => product::<SixteenRows<Avx512Legacy<BlockQ2_0>>>,
         DType::MXFP4 => product::<SixteenRows<Avx512Legacy<BlockMXFP4>>>,
         _ => return None,
     })
+}
+
+/// Bytes of so many groups of a row, whole blocks.
+#[inline(always)]
+const fn bytes<W: Block32>(groups: usize) -> usize {
+    groups / W::GROUPS * W::LEN
 }
 
 /// A block whose weights are multiplied as bytes without sign.
@@ -40,17 +48,18 @@ trait Avx512Block32: Block32 {
     /// Whether it begins with a factor in half precision, followed by an offset if it has one.
     const HALVES: bool;
 
-    /// The first sixteen such bytes of each of four blocks, then the others.
-    unsafe fn quants(four: FourBlocks<Self>) -> [__m512i; 2];
+    /// The first sixteen such bytes of each of four groups, then the others.
+    unsafe fn quants(four: FourGroups<Self>) -> [__m512i; 2];
 }
 
-/// Legacy quants, and what else has blocks of 32, with [int8 activations](ActivationQ8_0).
+/// Legacy quants, and what else has groups of 32, with [int8 activations](ActivationQ8_0).
 struct Avx512Legacy<W>(PhantomData<W>);
 
 impl<W: Avx512Block32> Avx512Product for Avx512Legacy<W> {
     type Weights = W;
     type Inputs = ActivationQ8_0;
     const ELEMENTS: usize = 32;
+    const WEIGHTS: usize = 32 * W::GROUPS;
 
     #[inline(always)]
     unsafe fn unpack(rows: &Addresses16, blocks: usize, panel: &mut Panel16) {
@@ -82,7 +91,7 @@ macro_rules! stored {
             const HALVES: bool = $halves;
 
             #[inline(always)]
-            unsafe fn quants($four: FourBlocks<Self>) -> [__m512i; 2] {
+            unsafe fn quants($four: FourGroups<Self>) -> [__m512i; 2] {
                 // SAFETY: the caller's promise.
                 unsafe { $quants }
             }
@@ -91,6 +100,8 @@ macro_rules! stored {
 }
 
 stored! {
+    BlockQ1_0: 1, true, |four| signs(four);
+    BlockQ2_0: 1, true, |four| crumbs(four.half_words::<2, 4, 4>());
     BlockQ4_0: 8, true, |four| nibbles(four.sixteens::<2>());
     BlockQ4_1: 0, true, |four| nibbles(four.sixteens::<4>());
     BlockQ5_0: 16, true, |four| with_fifth(four.sixteens::<6>(), four.words::<2>());
@@ -100,47 +111,54 @@ stored! {
     BlockMXFP4: 128, false, |four| values(&FP4_VALUES, four.sixteens::<1>());
 }
 
-/// Up to four blocks of a row, one after the other. What is asked of those that are not there
-/// is zero.
+/// Up to four groups of a row, one after the other, whole blocks. What is asked of those that are
+/// not there is zero.
 #[derive(Clone, Copy)]
-struct FourBlocks<W> {
+struct FourGroups<W> {
     at: *const u8,
     count: usize,
     blocks: PhantomData<W>,
 }
 
-/// Where half-words of four blocks of `len` bytes stand, counted in half-words: in lane l, of
-/// block l / `each`, those from number `from` on. Fewer than 32 are filled up with the first.
-const fn places(len: usize, from: usize, each: usize) -> Lanes16<[u16; 2]> {
+/// Where half-words of four groups stand, counted in half-words: in lane l, `each` of group
+/// l / `each`, which in a block of `len` bytes and `groups` begin at number `from`, a `step` from one
+/// group to the next. Fewer than 32 are filled up with the first.
+const fn places(
+    (len, groups): (usize, usize),
+    (from, step): (usize, usize),
+    each: usize,
+) -> Lanes16<[u16; 2]> {
     let mut places = [[0; 2]; ROWS];
     let mut lane = 0;
     while lane < 4 * each {
-        places[lane / 2][lane % 2] = (len / 2 * (lane / each) + from + lane % each) as u16;
+        let (block, group) = (lane / each / groups, lane / each % groups);
+        let place = len / 2 * block + from + step * group + lane % each;
+        places[lane / 2][lane % 2] = place as u16;
         lane += 1;
     }
     Lanes16(places)
 }
 
-impl<W: Avx512Block32> FourBlocks<W> {
+impl<W: Avx512Block32> FourGroups<W> {
     /// # Safety
     ///
-    /// `count` ≤ 4 blocks can be read from `at` on, as long as this is used.
+    /// `count` ≤ 4 groups can be read from `at` on, as long as this is used.
     #[inline]
     unsafe fn new(at: *const u8, count: usize) -> Self {
         let blocks = PhantomData;
-        FourBlocks { at, count, blocks }
+        FourGroups { at, count, blocks }
     }
 
-    /// `EACH` half-words of each block, from byte `FROM` on. What several such take is loaded
-    /// once.
+    /// `EACH` half-words of each group, from byte `FROM` of its block on, and `STEP` further of its
+    /// next group. What several such take is loaded once.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    fn half_words<const FROM: usize, const EACH: usize>(self) -> __m512i {
-        let places = const { &places(W::LEN, FROM / 2, EACH) };
+    fn half_words<const FROM: usize, const STEP: usize, const EACH: usize>(self) -> __m512i {
+        let places = const { &places((W::LEN, W::GROUPS), (FROM / 2, STEP), EACH) };
         // The last one's number, and one.
-        let end = 3 * W::LEN / 2 + FROM / 2 + EACH;
+        let end = 3 / W::GROUPS * W::LEN / 2 + FROM / 2 + STEP * (W::GROUPS - 1) + EACH;
         debug_assert!(W::LEN.is_multiple_of(2) && end <= 64);
-        let there = self.count * W::LEN / 2;
+        let there = bytes::<W>(self.count) / 2;
         let mask = |len: usize| ((1u64 << len) - 1) as u32;
         // SAFETY: whoever made this promised these bytes; the masks leave out those behind them.
         let (low, high) = unsafe {
@@ -161,7 +179,7 @@ impl<W: Avx512Block32> FourBlocks<W> {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     fn sixteens<const FROM: usize>(self) -> __m512i {
         if W::LEN.is_multiple_of(2) {
-            return self.half_words::<FROM, 8>();
+            return self.half_words::<FROM, 0, 8>();
         }
         let sixteen = |block: usize| match block < self.count {
             // SAFETY: this block is there.
@@ -198,7 +216,7 @@ impl<W: Avx512Block32> FourBlocks<W> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     fn words<const FROM: usize>(self) -> __m128i {
-        _mm512_castsi512_si128(self.half_words::<FROM, 2>())
+        _mm512_castsi512_si128(self.half_words::<FROM, 0, 2>())
     }
 
     /// Two bytes of each block, from byte `FROM` on, in half a quarter.
@@ -206,7 +224,7 @@ impl<W: Avx512Block32> FourBlocks<W> {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     fn halves<const FROM: usize>(self) -> __m128i {
         if W::LEN < 32 {
-            return _mm512_castsi512_si128(self.half_words::<FROM, 1>());
+            return _mm512_castsi512_si128(self.half_words::<FROM, 0, 1>());
         }
         let half = |block: usize| match block < self.count {
             // SAFETY: this block is there.
@@ -243,12 +261,64 @@ fn nibbles(bytes: __m512i) -> [__m512i; 2] {
     [_mm512_and_si512(bytes, mask), _mm512_and_si512(high, mask)]
 }
 
+/// Parts of two bits, of which each group has eight bytes, one group after the other: the first sixteen of
+/// each of four groups, then the others.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn crumbs(bytes: __m512i) -> [__m512i; 2] {
+    let spread = |from: i64| {
+        let fours = |byte: i64| 0x0101_0101 * byte | (0x0101_0101 * (byte + 1)) << 32;
+        let of = |group: i64| {
+            let at = 8 * (group % 2) + from;
+            (fours(at), fours(at + 2))
+        };
+        let [(a, b), (c, d), (e, f), (g, h)] = [of(0), of(1), of(2), of(3)];
+        _mm512_setr_epi64(a, b, c, d, e, f, g, h)
+    };
+    // Groups 0 and 1 stand in the first quarter, 2 and 3 in the second.
+    let bytes = _mm512_shuffle_i32x4::<0b01_01_00_00>(bytes, bytes);
+    // A part keeps its place within a nibble, and a table says what it is worth there.
+    let worth = load_quarter(&[0i8, 1, 2, 3, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0]);
+    let worth = _mm512_broadcast_i32x4(worth);
+    let masks = _mm512_set1_epi32(0xc030_0c03_u32 as i32);
+    let part = |from: i64| {
+        let parts = _mm512_and_si512(_mm512_shuffle_epi8(bytes, spread(from)), masks);
+        let nibbles = _mm512_or_si512(parts, _mm512_srli_epi16::<4>(parts));
+        let nibbles = _mm512_and_si512(nibbles, _mm512_set1_epi8(15));
+        _mm512_shuffle_epi8(worth, nibbles)
+    };
+    [part(0), part(4)]
+}
+
+/// Twice the bit of each weight.
+///
+/// # Safety
+///
+/// The four groups of a block are there, or none.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn signs(four: FourGroups<BlockQ1_0>) -> [__m512i; 2] {
+    let bits = match four.count / BlockQ1_0::GROUPS {
+        0 => _mm_setzero_si128(),
+        // SAFETY: the caller's promise; its sixteen bytes stand behind the scale.
+        _ => unsafe { _mm_loadu_si128(four.at.add(2).cast()) },
+    };
+    let zero = _mm512_setzero_si512();
+    with_bit([zero, zero], bits, 2)
+}
+
 /// [`nibbles`] with a fifth bit, bit i of a block's word for weight i.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn with_fifth(bytes: __m512i, fifths: __m128i) -> [__m512i; 2] {
-    let [low, high] = nibbles(bytes);
-    let fifths = _mm512_broadcast_i32x4(fifths);
+    with_bit(nibbles(bytes), fifths, 16)
+}
+
+/// Bytes of four groups, and so much more where a bit is set: bit i of a group's word for weight i.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn with_bit([low, high]: [__m512i; 2], words: __m128i, worth: i8) -> [__m512i; 2] {
+    let words = _mm512_broadcast_i32x4(words);
     // Each weight's byte of its block's word, and its bit.
     let places = |at: i64| {
         let eight = |byte: i64| 0x0101_0101_0101_0101 * byte;
@@ -258,13 +328,13 @@ fn with_fifth(bytes: __m512i, fifths: __m128i) -> [__m512i; 2] {
     };
     let bits = _mm512_set1_epi64(0x8040_2010_0804_0201_u64 as i64);
     let there = |at: i64| {
-        let spread = _mm512_shuffle_epi8(fifths, places(at));
+        let spread = _mm512_shuffle_epi8(words, places(at));
         _mm512_test_epi8_mask(spread, bits)
     };
-    let fifth = _mm512_set1_epi8(16);
+    let more = _mm512_set1_epi8(worth);
     [
-        _mm512_mask_add_epi8(low, there(0), low, fifth),
-        _mm512_mask_add_epi8(high, there(2), high, fifth),
+        _mm512_mask_add_epi8(low, there(0), low, more),
+        _mm512_mask_add_epi8(high, there(2), high, more),
     ]
 }
 
@@ -371,7 +441,7 @@ fn unpack<W: Avx512Block32>(rows: &Addresses16, blocks: usize, panel: &mut Panel
         for row in 0..ROWS {
             // SAFETY: so many blocks are at each row's address.
             [low[row], high[row]] =
-                unsafe { W::quants(FourBlocks::new(rows[row].add(first * W::LEN), count)) };
+                unsafe { W::quants(FourGroups::new(rows[row].add(bytes::<W>(first)), count)) };
         }
         for (half, rows) in [low, high].into_iter().enumerate() {
             // Four words of each block.
@@ -384,7 +454,7 @@ fn unpack<W: Avx512Block32>(rows: &Addresses16, blocks: usize, panel: &mut Panel
     }
     for index in 0..blocks {
         // SAFETY: as above; blocks have alignment 1 and no invalid bytes.
-        let block = |row: usize| unsafe { rows[row].add(index * W::LEN) };
+        let block = |row: usize| unsafe { rows[row].add(bytes::<W>(index)) };
         // SAFETY: such a block begins with them.
         let half = |row: usize, at: usize| unsafe { *block(row).add(at).cast::<[u8; 2]>() };
         let factors = match W::HALVES {
@@ -450,7 +520,7 @@ unsafe fn sixteen<W: Avx512Block32, const FULL: bool>(
             let count = if FULL { 4 } else { (count - 4 * k).min(4) };
             // SAFETY: the caller's promise.
             let (four, [low, high]) = unsafe {
-                let four = FourBlocks::<W>::new(at.add(4 * k * W::LEN), count);
+                let four = FourGroups::<W>::new(at.add(bytes::<W>(4 * k)), count);
                 (four, inputs[k].assume_init_ref())
             };
             // SAFETY: this function has the instructions.
@@ -491,7 +561,7 @@ fn turned_halves(of: &[__m256i; ROWS]) -> [__m512i; ROWS] {
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn short<W: Avx512Block32>(group: &RowGroup, x: &[ActivationQ8_0]) -> __m512 {
-    let len = x.len() * W::LEN;
+    let len = bytes::<W>(x.len());
     if let [first, second] = x
         && W::HALVES
         && group.rows[ROWS - 1] == group.rows[0].wrapping_add((ROWS - 1) * len)
@@ -507,7 +577,7 @@ fn short<W: Avx512Block32>(group: &RowGroup, x: &[ActivationQ8_0]) -> __m512 {
             let stretch = group.stretch(4 * first + index, (0, len), len);
             stretch.fetch(0, len);
             // SAFETY: so many blocks are at each row's address.
-            let quants = unsafe { W::quants(FourBlocks::new(stretch.at, x.len())) };
+            let quants = unsafe { W::quants(FourGroups::new(stretch.at, x.len())) };
             let dot = _mm512_dpbusd_epi32(dots[index], quants[0], low);
             dots[index] = _mm512_dpbusd_epi32(dot, quants[1], high);
         }
@@ -517,7 +587,7 @@ fn short<W: Avx512Block32>(group: &RowGroup, x: &[ActivationQ8_0]) -> __m512 {
     let products = turn_quarters(fours);
     let mut sum = _mm512_setzero_ps();
     for (index, x) in x.iter().enumerate() {
-        let at = |row: usize| group.rows[row].wrapping_add(index * W::LEN);
+        let at = |row: usize| group.rows[row].wrapping_add(bytes::<W>(index));
         // SAFETY: this block is there, and begins with them if its type has halves; blocks have
         // alignment 1 and no invalid bytes.
         let half = |row: usize, from: usize| unsafe { *at(row).wrapping_add(from).cast() };
@@ -553,7 +623,7 @@ const fn of_pairs(block: usize) -> Lanes16<i32> {
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn pairs<W: Avx512Block32>(group: &RowGroup, x: [&ActivationQ8_0; 2]) -> __m512 {
-    let len = 2 * W::LEN;
+    let len = bytes::<W>(2);
     let [low, high] = input(&[*x[0], *x[1], *x[0], *x[1]]);
     let mut dots = [_mm512_setzero_si512(); ROWS / 2];
     let mut factors = [_mm_setzero_si128(); ROWS / 2];
@@ -562,7 +632,7 @@ fn pairs<W: Avx512Block32>(group: &RowGroup, x: [&ActivationQ8_0; 2]) -> __m512 
         let stretch = group.stretch(2 * two, (0, len), len);
         stretch.fetch(0, 2 * len);
         // SAFETY: this row's two blocks and the next one's, which follow.
-        let four = unsafe { FourBlocks::<W>::new(stretch.at, 4) };
+        let four = unsafe { FourGroups::<W>::new(stretch.at, 4) };
         // SAFETY: this function has the instructions.
         let quants = unsafe { W::quants(four) };
         let dot = _mm512_dpbusd_epi32(dots[two], quants[0], low);
@@ -618,14 +688,14 @@ fn gemv<W: Avx512Block32>(group: &RowGroup, x: &[ActivationQ8_0]) -> __m512 {
             input.write(self::input(x));
         }
         let len = part.len();
-        let from = run * RUN * W::LEN;
-        let bytes = (from, from + len * W::LEN);
+        let from = bytes::<W>(run * RUN);
+        let part_bytes = (from, from + bytes::<W>(len));
         for row in 0..ROWS {
-            let stretch = group.stretch(row, bytes, x.len() * W::LEN);
+            let stretch = group.stretch(row, part_bytes, bytes::<W>(x.len()));
             for first in (0..len).step_by(16) {
-                stretch.fetch(first * W::LEN, 16 * W::LEN);
+                stretch.fetch(bytes::<W>(first), bytes::<W>(16));
                 let blocks = (
-                    stretch.at.wrapping_add(first * W::LEN),
+                    stretch.at.wrapping_add(bytes::<W>(first)),
                     (len - first).min(16),
                 );
                 let inputs = &inputs.as_chunks().0[first / 16];
@@ -644,7 +714,7 @@ fn gemv<W: Avx512Block32>(group: &RowGroup, x: &[ActivationQ8_0]) -> __m512 {
             }
         }
         for (sixteen, inputs) in part.chunks(16).enumerate() {
-            group.fetch((sixteen, len.div_ceil(16)), bytes, x.len() * W::LEN);
+            group.fetch((sixteen, len.div_ceil(16)), part_bytes, bytes::<W>(x.len()));
             // SAFETY: kept above for all rows.
             let products = transpose(*unsafe { products.all(sixteen) });
             let mut factors_of = [_mm512_setzero_si512(); ROWS];
@@ -662,7 +732,7 @@ fn gemv<W: Avx512Block32>(group: &RowGroup, x: &[ActivationQ8_0]) -> __m512 {
                     true => _mm512_castsi512_ps(factors_of[index]),
                     // SAFETY: as in the walk; blocks have alignment 1 and no invalid bytes.
                     false => self::factors(|row| unsafe {
-                        let at = from + (16 * sixteen + index) * W::LEN;
+                        let at = from + bytes::<W>(16 * sixteen + index);
                         &*group.rows[row].wrapping_add(at).cast::<W>()
                     }),
                 };

@@ -65,10 +65,12 @@ pub(super) trait Avx512Product {
     type Weights;
     /// A block of an input row, likewise.
     type Inputs;
-    /// Weights in the one and activations in the other.
+    /// Activations in a block, and weights of one in what is walked at a time.
     const ELEMENTS: usize;
+    /// Weights in a block.
+    const WEIGHTS: usize = Self::ELEMENTS;
 
-    /// Fills a panel from so many blocks of each row, which are there.
+    /// Fills a panel from so many times [`ELEMENTS`](Self::ELEMENTS) weights of each row, which are there.
     unsafe fn unpack(rows: &Addresses16, blocks: usize, panel: &mut Panel16);
 
     /// Adds the products of panels with `N` inputs to their sums.
@@ -90,12 +92,12 @@ pub(super) struct SixteenRows<K>(PhantomData<K>);
 impl<K: Avx512Product> Operands for SixteenRows<K> {
     type Weights = K::Weights;
     type Inputs = K::Inputs;
-    const ELEMENTS: [usize; 2] = [K::ELEMENTS; 2];
+    const ELEMENTS: [usize; 2] = [K::WEIGHTS, K::ELEMENTS];
 }
 
 impl<K: Avx512Product> SixteenRows<K> {
     /// What a panel takes of a row.
-    const LEN: usize = COLUMNS / K::ELEMENTS * size_of::<K::Weights>();
+    const LEN: usize = COLUMNS / K::WEIGHTS * size_of::<K::Weights>();
 
     /// Where a row's columns from some on stand, if there is such a row.
     #[inline(always)]
@@ -104,7 +106,7 @@ impl<K: Avx512Product> SixteenRows<K> {
             .call
             .weights
             .wrapping_add(row * strip.call.weight_stride);
-        row.wrapping_add(column / K::ELEMENTS * size_of::<K::Weights>())
+        row.wrapping_add(column / K::WEIGHTS * size_of::<K::Weights>())
     }
 }
 

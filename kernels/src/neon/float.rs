@@ -7,7 +7,8 @@ use wide::f32x4;
 use super::intrinsics::{uint16x4_t, vcreate_u16};
 use super::register::{floats, from_halves};
 use crate::MatMulFn;
-use crate::portable::{PortableBf16, PortableF32, PortableFloats, StoredFloat, matmul};
+use crate::portable::float::{PortableBf16, PortableF32, PortableFloats, StoredFloat};
+use crate::portable::product::matmul;
 
 /// The product of a type of floats.
 pub(super) fn of(dtype: DType) -> Option<MatMulFn> {

@@ -7,24 +7,14 @@
 #![allow(clippy::needless_range_loop)] // indices say best which row and which input is meant
 
 mod f32x4;
-mod float;
-mod product;
+pub(super) mod float;
+pub(super) mod product;
 mod quantized;
 mod vector;
 
 use super::{Isa, Kernels, MatMulFn, scalar};
 use crate::quant::types::{Float, Visitor, visit};
 use crate::quant::{Block32, Block256};
-
-#[cfg(all(
-    target_arch = "aarch64",
-    target_feature = "neon",
-    target_endian = "little"
-))]
-pub(super) use self::{
-    float::{PortableBf16, PortableF32, PortableFloats, StoredFloat},
-    product::matmul,
-};
 
 /// The scalar table with what registers do better.
 pub(super) const TABLE: Kernels = Kernels {

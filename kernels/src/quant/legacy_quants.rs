@@ -1,4 +1,4 @@
-//! Legacy quants, Q2_0 and Q4_0 to Q8_0: a scale in half precision for each 32 weights (Q2_0: 64),
+//! Legacy quants, Q1_0 to Q8_0: a scale in half precision for each 32 weights (Q2_0: 64, Q1_0: 128),
 //! and an offset in some.
 
 #![allow(clippy::needless_range_loop)] // indices say best where in a block something stands
@@ -10,6 +10,13 @@ use super::blocks::*;
 use super::fit::*;
 
 blocks! {
+    /// 128 weights: `scale`, or `-scale` where the bit is not set.
+    BlockQ1_0, Q1_0 {
+        /// Half-precision scale.
+        scale: [u8; 2],
+        /// Weights 8i to 8i + 7 in byte i, from the lowest bit up.
+        bits: [u8; 16],
+    }
     /// 64 weights: `scale · (quant − 1)`.
     BlockQ2_0, Q2_0 {
         /// Half-precision scale.
@@ -80,6 +87,21 @@ fn centered(quants: [u8; 32], zero_point: u8) -> [i8; 32] {
         centered[i] = quants[i].wrapping_sub(zero_point).cast_signed();
     }
     centered
+}
+
+impl Block32 for BlockQ1_0 {
+    #[inline(always)]
+    fn integers(&self, group: usize) -> Integers32 {
+        let mut quants = [0; 32];
+        for i in 0..32 {
+            quants[i] = 2 * ((self.bits[4 * group + i / 8] >> (i % 8)) & 1);
+        }
+        Integers32 {
+            quants: centered(quants, 1),
+            scale: half(self.scale),
+            offset: 0.0,
+        }
+    }
 }
 
 impl Block32 for BlockQ2_0 {
@@ -183,6 +205,18 @@ fn affine_half_scale(values: &[f32; 32], high: i8) -> ([u8; 2], [u8; 2], [u8; 32
         min.to_le_bytes(),
         quants.map(i8::cast_unsigned),
     )
+}
+
+pub(super) fn q1_0(values: &[f32; 128]) -> BlockQ1_0 {
+    // Signs being what they are, the mean magnitude has the least error.
+    let magnitudes: f64 = values.iter().map(|&x| f64::from(x.abs())).sum();
+    let bit = |i: usize| u8::from(values[i] >= 0.0);
+    BlockQ1_0 {
+        scale: f16::from_f32((magnitudes / 128.0) as f32).to_le_bytes(),
+        bits: core::array::from_fn(|byte| {
+            (0..8).fold(0, |bits, part| bits | bit(8 * byte + part) << part)
+        }),
+    }
 }
 
 pub(super) fn q2_0(values: &[f32; 64]) -> BlockQ2_0 {

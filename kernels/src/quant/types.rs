@@ -71,7 +71,7 @@ types! {
     TQ2_0: block256::<BlockTQ2_0>(), each_block(tq2_0), else Q4_0;
     MXFP4: block32::<BlockMXFP4>(), each_block(mxfp4), else F16;
     NVFP4: nvfp4();
-    Q1_0;
+    Q1_0: block32::<BlockQ1_0>(), each_block(q1_0), else Q4_0;
     Q2_0: block32::<BlockQ2_0>(), each_block(q2_0), else Q4_0;
 }
 
