@@ -49,7 +49,7 @@ trait Avx512Block32: Block32 {
     const HALVES: bool;
 
     /// The first sixteen such bytes of each of four groups, then the others.
-    unsafe fn quants(four: FourGroups<Self>) -> [__m512i; 2];
+    unsafe fn quants(four: RowGroups<Self>) -> [__m512i; 2];
 }
 
 /// Legacy quants, and what else has groups of 32, with [int8 activations](ActivationQ8_0).
@@ -91,7 +91,7 @@ macro_rules! stored {
             const HALVES: bool = $halves;
 
             #[inline(always)]
-            unsafe fn quants($four: FourGroups<Self>) -> [__m512i; 2] {
+            unsafe fn quants($four: RowGroups<Self>) -> [__m512i; 2] {
                 // SAFETY: the caller's promise.
                 unsafe { $quants }
             }
@@ -114,7 +114,7 @@ stored! {
 /// Up to four groups of a row, one after the other, whole blocks. What is asked of those that are
 /// not there is zero.
 #[derive(Clone, Copy)]
-struct FourGroups<W> {
+struct RowGroups<W> {
     at: *const u8,
     count: usize,
     blocks: PhantomData<W>,
@@ -139,14 +139,14 @@ const fn places(
     Lanes16(places)
 }
 
-impl<W: Avx512Block32> FourGroups<W> {
+impl<W: Avx512Block32> RowGroups<W> {
     /// # Safety
     ///
     /// `count` ≤ 4 groups can be read from `at` on, as long as this is used.
     #[inline]
     unsafe fn new(at: *const u8, count: usize) -> Self {
         let blocks = PhantomData;
-        FourGroups { at, count, blocks }
+        RowGroups { at, count, blocks }
     }
 
     /// `EACH` half-words of each group, from byte `FROM` of its block on, and `STEP` further of its
@@ -297,7 +297,7 @@ fn crumbs(bytes: __m512i) -> [__m512i; 2] {
 /// The four groups of a block are there, or none.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn signs(four: FourGroups<BlockQ1_0>) -> [__m512i; 2] {
+unsafe fn signs(four: RowGroups<BlockQ1_0>) -> [__m512i; 2] {
     let bits = match four.count / BlockQ1_0::GROUPS {
         0 => _mm_setzero_si128(),
         // SAFETY: the caller's promise; its sixteen bytes stand behind the scale.
@@ -441,7 +441,7 @@ fn unpack<W: Avx512Block32>(rows: &Addresses16, blocks: usize, panel: &mut Panel
         for row in 0..ROWS {
             // SAFETY: so many blocks are at each row's address.
             [low[row], high[row]] =
-                unsafe { W::quants(FourGroups::new(rows[row].add(bytes::<W>(first)), count)) };
+                unsafe { W::quants(RowGroups::new(rows[row].add(bytes::<W>(first)), count)) };
         }
         for (half, rows) in [low, high].into_iter().enumerate() {
             // Four words of each block.
@@ -520,7 +520,7 @@ unsafe fn sixteen<W: Avx512Block32, const FULL: bool>(
             let count = if FULL { 4 } else { (count - 4 * k).min(4) };
             // SAFETY: the caller's promise.
             let (four, [low, high]) = unsafe {
-                let four = FourGroups::<W>::new(at.add(bytes::<W>(4 * k)), count);
+                let four = RowGroups::<W>::new(at.add(bytes::<W>(4 * k)), count);
                 (four, inputs[k].assume_init_ref())
             };
             // SAFETY: this function has the instructions.
@@ -577,7 +577,7 @@ fn short<W: Avx512Block32>(group: &RowGroup, x: &[ActivationQ8_0]) -> __m512 {
             let stretch = group.stretch(4 * first + index, (0, len), len);
             stretch.fetch(0, len);
             // SAFETY: so many blocks are at each row's address.
-            let quants = unsafe { W::quants(FourGroups::new(stretch.at, x.len())) };
+            let quants = unsafe { W::quants(RowGroups::new(stretch.at, x.len())) };
             let dot = _mm512_dpbusd_epi32(dots[index], quants[0], low);
             dots[index] = _mm512_dpbusd_epi32(dot, quants[1], high);
         }
@@ -632,7 +632,7 @@ fn pairs<W: Avx512Block32>(group: &RowGroup, x: [&ActivationQ8_0; 2]) -> __m512 
         let stretch = group.stretch(2 * two, (0, len), len);
         stretch.fetch(0, 2 * len);
         // SAFETY: this row's two blocks and the next one's, which follow.
-        let four = unsafe { FourGroups::<W>::new(stretch.at, 4) };
+        let four = unsafe { RowGroups::<W>::new(stretch.at, 4) };
         // SAFETY: this function has the instructions.
         let quants = unsafe { W::quants(four) };
         let dot = _mm512_dpbusd_epi32(dots[two], quants[0], low);

@@ -55,8 +55,8 @@ impl<B: NeonBlock256, D: DotSigned> NeonProduct for NeonKQuant<B, D> {
     const ELEMENTS: usize = 256;
 
     #[inline(always)]
-    fn add(sum: float32x4_t, rows: [&B; ROWS], x: &ActivationQ8K) -> float32x4_t {
-        add::<B, D>(sum, rows, x)
+    fn add(sum: float32x4_t, rows: [&B; ROWS], x: &[ActivationQ8K]) -> float32x4_t {
+        add::<B, D>(sum, rows, &x[0])
     }
 
     #[inline(always)]
@@ -322,8 +322,8 @@ impl<B: Block256, D: DotSigned> NeonProduct for NeonDecoded<B, D> {
     const ELEMENTS: usize = 256;
 
     #[inline(always)]
-    fn add(sum: float32x4_t, rows: [&B; ROWS], x: &ActivationQ8K) -> float32x4_t {
-        add::<Integers256, D>(sum, decoded(rows).each_ref(), x)
+    fn add(sum: float32x4_t, rows: [&B; ROWS], x: &[ActivationQ8K]) -> float32x4_t {
+        add::<Integers256, D>(sum, decoded(rows).each_ref(), &x[0])
     }
 
     #[inline(always)]

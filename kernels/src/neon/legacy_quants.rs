@@ -1,4 +1,4 @@
-//! Blocks of 32 weights with a factor each.
+//! Groups of 32 weights with a factor each, one or several to a block.
 
 use super::intrinsics::*;
 use core::marker::PhantomData;
@@ -15,6 +15,8 @@ use rillm_formats::manifest::DType;
 /// The product of a type.
 pub(super) fn of<D: DotSigned>(dtype: DType) -> Option<MatMulFn> {
     Some(match dtype {
+        DType::Q1_0 => product::<FourRows<NeonLegacy<BlockQ1_0, D>>>,
+        DType::Q2_0 => product::<FourRows<NeonLegacy<BlockQ2_0, D>>>,
         DType::Q4_0 => product::<FourRows<NeonLegacy<BlockQ4_0, D>>>,
         DType::Q4_1 => product::<FourRows<NeonLegacy<BlockQ4_1, D>>>,
         DType::Q5_0 => product::<FourRows<NeonLegacy<BlockQ5_0, D>>>,
@@ -34,8 +36,8 @@ trait NeonBlock32: Block32 {
     /// Whether bytes are so small that four products fit in sixteen bits.
     const SMALL: bool = true;
 
-    /// The columns in order.
-    fn quants(&self) -> [int8x16_t; 2];
+    /// The columns of a group in order.
+    fn quants(&self, group: usize) -> [int8x16_t; 2];
 
     /// The factors of four blocks.
     fn factors(blocks: [&Self; ROWS]) -> float32x4_t;
@@ -46,10 +48,35 @@ trait NeonBlock32: Block32 {
     }
 }
 
+impl NeonBlock32 for BlockQ1_0 {
+    const ZERO_POINT: i32 = 1;
+    #[inline(always)]
+    fn quants(&self, group: usize) -> [int8x16_t; 2] {
+        let bits = self.bits.as_chunks().0[group];
+        with_bit([vdupq_n_u8(0); 2], bits, 2)
+    }
+    #[inline(always)]
+    fn factors(blocks: [&Self; ROWS]) -> float32x4_t {
+        halves(mapped(blocks, |block| block.scale))
+    }
+}
+
+impl NeonBlock32 for BlockQ2_0 {
+    const ZERO_POINT: i32 = 1;
+    #[inline(always)]
+    fn quants(&self, group: usize) -> [int8x16_t; 2] {
+        crumbs(self.quants.as_chunks().0[group])
+    }
+    #[inline(always)]
+    fn factors(blocks: [&Self; ROWS]) -> float32x4_t {
+        halves(mapped(blocks, |block| block.scale))
+    }
+}
+
 impl NeonBlock32 for BlockQ4_0 {
     const ZERO_POINT: i32 = 8;
     #[inline(always)]
-    fn quants(&self) -> [int8x16_t; 2] {
+    fn quants(&self, _: usize) -> [int8x16_t; 2] {
         two_nibbles(&self.quants)
     }
     #[inline(always)]
@@ -60,7 +87,7 @@ impl NeonBlock32 for BlockQ4_0 {
 
 impl NeonBlock32 for BlockQ4_1 {
     #[inline(always)]
-    fn quants(&self) -> [int8x16_t; 2] {
+    fn quants(&self, _: usize) -> [int8x16_t; 2] {
         two_nibbles(&self.quants)
     }
     #[inline(always)]
@@ -76,7 +103,7 @@ impl NeonBlock32 for BlockQ4_1 {
 impl NeonBlock32 for BlockQ5_0 {
     const ZERO_POINT: i32 = 16;
     #[inline(always)]
-    fn quants(&self) -> [int8x16_t; 2] {
+    fn quants(&self, _: usize) -> [int8x16_t; 2] {
         with_fifth(&self.quants, self.high)
     }
     #[inline(always)]
@@ -87,7 +114,7 @@ impl NeonBlock32 for BlockQ5_0 {
 
 impl NeonBlock32 for BlockQ5_1 {
     #[inline(always)]
-    fn quants(&self) -> [int8x16_t; 2] {
+    fn quants(&self, _: usize) -> [int8x16_t; 2] {
         with_fifth(&self.quants, self.high)
     }
     #[inline(always)]
@@ -103,7 +130,7 @@ impl NeonBlock32 for BlockQ5_1 {
 impl NeonBlock32 for BlockQ8_0 {
     const SMALL: bool = false;
     #[inline(always)]
-    fn quants(&self) -> [int8x16_t; 2] {
+    fn quants(&self, _: usize) -> [int8x16_t; 2] {
         in_order(&self.quants)
     }
     #[inline(always)]
@@ -115,7 +142,7 @@ impl NeonBlock32 for BlockQ8_0 {
 impl NeonBlock32 for BlockIQ4NL {
     const SMALL: bool = false;
     #[inline(always)]
-    fn quants(&self) -> [int8x16_t; 2] {
+    fn quants(&self, _: usize) -> [int8x16_t; 2] {
         values(&IQ4_VALUES, &self.quants)
     }
     #[inline(always)]
@@ -126,7 +153,7 @@ impl NeonBlock32 for BlockIQ4NL {
 
 impl NeonBlock32 for BlockMXFP4 {
     #[inline(always)]
-    fn quants(&self) -> [int8x16_t; 2] {
+    fn quants(&self, _: usize) -> [int8x16_t; 2] {
         values(&FP4_VALUES, &self.quants)
     }
     #[inline(always)]
@@ -152,6 +179,26 @@ fn two_nibbles(bytes: &[u8; 16]) -> [int8x16_t; 2] {
 /// [`two_nibbles`] with a fifth bit, bit i of a u32 for weight i.
 #[inline(always)]
 fn with_fifth(bytes: &[u8; 16], high: [u8; 4]) -> [int8x16_t; 2] {
+    with_bit(nibbles(load_unsigned(bytes)), high, 16)
+}
+
+/// Parts of two bits, from the lowest up.
+#[inline(always)]
+fn crumbs(bytes: [u8; 8]) -> [int8x16_t; 2] {
+    /// Which of four bytes a part stands in, and how far up.
+    const BYTES: [u8; 16] = [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3];
+    const SHIFTS: [i8; 16] = [0, -2, -4, -6, 0, -2, -4, -6, 0, -2, -4, -6, 0, -2, -4, -6];
+    let words = bytes.as_chunks().0;
+    mapped([words[0], words[1]], |word: [u8; 4]| {
+        let word = vreinterpretq_u8_u32(vdupq_n_u32(u32::from_le_bytes(word)));
+        let parts = vshlq_u8(vqtbl1q_u8(word, load_unsigned(&BYTES)), load(&SHIFTS));
+        vreinterpretq_s8_u8(vandq_u8(parts, vdupq_n_u8(3)))
+    })
+}
+
+/// Bytes, and so much more where a bit is set: bit i of a u32 for weight i.
+#[inline(always)]
+fn with_bit(mut quants: [uint8x16_t; 2], high: [u8; 4], worth: u8) -> [int8x16_t; 2] {
     const BITS: [u8; 16] = {
         let mut bits = [0; 16];
         let mut at = 0;
@@ -164,11 +211,10 @@ fn with_fifth(bytes: &[u8; 16], high: [u8; 4]) -> [int8x16_t; 2] {
     let words = vreinterpretq_u8_u32(vdupq_n_u32(u32::from_le_bytes(high)));
     // Each of two bytes eight times.
     let first = vextq_u8::<8>(vdupq_n_u8(0), vdupq_n_u8(1));
-    let mut quants = nibbles(load_unsigned(bytes));
     for half in 0..2 {
         let byte = vaddq_u8(first, vdupq_n_u8(2 * half as u8));
         let set = vtstq_u8(vqtbl1q_u8(words, byte), load_unsigned(&BITS));
-        quants[half] = vorrq_u8(quants[half], vandq_u8(set, vdupq_n_u8(16)));
+        quants[half] = vorrq_u8(quants[half], vandq_u8(set, vdupq_n_u8(worth)));
     }
     mapped(quants, vreinterpretq_s8_u8)
 }
@@ -188,19 +234,23 @@ impl<W: NeonBlock32, D: DotSigned> NeonProduct for NeonLegacy<W, D> {
     type Weights = W;
     type Inputs = ActivationQ8_0;
     const ELEMENTS: usize = 32;
+    const WEIGHTS: usize = 32 * W::GROUPS;
 
     #[inline(always)]
-    fn add(sum: float32x4_t, rows: [&W; ROWS], x: &ActivationQ8_0) -> float32x4_t {
-        let products = products::<W, D>(mapped(rows, |row| row.quants()), x);
+    fn add(mut sum: float32x4_t, rows: [&W; ROWS], x: &[ActivationQ8_0]) -> float32x4_t {
         let factors = (W::factors(rows), W::offsets(rows));
-        finish::<W>(W::ZERO_POINT, sum, products, factors, x)
+        for (group, x) in x.iter().enumerate() {
+            let products = products::<W, D>(mapped(rows, |row| row.quants(group)), x);
+            sum = finish::<W>(W::ZERO_POINT, sum, products, factors, x);
+        }
+        sum
     }
 
     #[inline(always)]
     fn unpack(rows: [&[W]; ROWS], panel: &mut Panel4) {
-        for block in 0..rows[0].len().min(COLUMNS / 32) {
-            let rows = mapped(rows, |row| &row[block]);
-            let quants = mapped(rows, |row| row.quants());
+        for block in 0..(rows[0].len() * W::GROUPS).min(COLUMNS / 32) {
+            let rows = mapped(rows, |row| &row[block / W::GROUPS]);
+            let quants = mapped(rows, |row| row.quants(block % W::GROUPS));
             let above = vdupq_n_s8(W::ZERO_POINT as i8);
             for half in 0..2 {
                 let quants = mapped(quants, |quants| vsubq_s8(quants[half], above));

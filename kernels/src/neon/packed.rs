@@ -115,11 +115,13 @@ pub(super) trait NeonProduct {
     type Weights: Copy;
     /// A block of an input row, likewise.
     type Inputs;
-    /// Weights in the one and activations in the other.
+    /// Activations in a block.
     const ELEMENTS: usize;
+    /// Weights in a block: that of so many activations, or several times as many.
+    const WEIGHTS: usize = Self::ELEMENTS;
 
-    /// Adds the products of a block of each row with one of an input to their sums.
-    fn add(sum: float32x4_t, rows: [&Self::Weights; ROWS], x: &Self::Inputs) -> float32x4_t;
+    /// Adds the products of a block of each row with as many blocks of an input to their sums.
+    fn add(sum: float32x4_t, rows: [&Self::Weights; ROWS], x: &[Self::Inputs]) -> float32x4_t;
 
     /// Fills a panel from as many blocks of each row.
     fn unpack(rows: [&[Self::Weights]; ROWS], panel: &mut Panel4);
@@ -141,7 +143,7 @@ pub(super) struct FourRows<K>(PhantomData<K>);
 impl<K: NeonProduct> Operands for FourRows<K> {
     type Weights = K::Weights;
     type Inputs = K::Inputs;
-    const ELEMENTS: [usize; 2] = [K::ELEMENTS; 2];
+    const ELEMENTS: [usize; 2] = [K::WEIGHTS, K::ELEMENTS];
 }
 
 /// So many blocks of four rows, from the strip's `skip`-th on.
@@ -154,7 +156,7 @@ unsafe fn blocks<'a, K: NeonProduct>(strip: &Strip<'_>, skip: usize) -> [&'a [K:
     let at: [*const u8; ROWS] = strip.rows(skip);
     let mut rows: [&[K::Weights]; ROWS] = [&[]; ROWS];
     for row in 0..ROWS {
-        let len = strip.columns.len() / K::ELEMENTS;
+        let len = strip.columns.len() / K::WEIGHTS;
         // SAFETY: the caller's promise.
         rows[row] = unsafe { core::slice::from_raw_parts(at[row].cast(), len) };
     }
@@ -193,6 +195,7 @@ impl<K: NeonProduct> Gemv for FourRows<K> {
         // SAFETY: the caller promises these rows.
         let [a, b, c, d] = unsafe { blocks::<K>(rows, 0) };
         let mut sum = vdupq_n_f32(0.0);
+        let x = x.chunks_exact(K::WEIGHTS / K::ELEMENTS);
         for ((((a, b), c), d), x) in a.iter().zip(b).zip(c).zip(d).zip(x) {
             sum = K::add(sum, [a, b, c, d], x);
         }
