@@ -195,6 +195,16 @@ pub enum Lifetime {
     Session,
 }
 
+impl Lifetime {
+    /// Whether it grows with a sequence.
+    pub fn is_by_position(self) -> bool {
+        match self {
+            Lifetime::Positions => true,
+            Lifetime::Input | Lifetime::Sequence | Lifetime::Session => false,
+        }
+    }
+}
+
 impl StateKind {
     /// How long it is kept.
     pub fn lifetime(&self) -> Lifetime {
@@ -219,6 +229,16 @@ pub enum Access {
     Read,
     /// Writes to it, and may read it.
     Write,
+}
+
+impl Access {
+    /// Whether nobody else may touch it meanwhile.
+    pub fn is_write(self) -> bool {
+        match self {
+            Access::Write => true,
+            Access::Read => false,
+        }
+    }
 }
 
 /// Declares that an operation reads a piece of state.

@@ -6,7 +6,6 @@
 
 use super::{ALIGN, Order, PHASE_STEPS, Phase, Plan, Span, Stage};
 use crate::graph::op::Reach;
-use crate::graph::state::Access;
 use crate::graph::{Activation, Node, RowSpace, Value};
 use std::ops::Range;
 
@@ -114,7 +113,7 @@ fn reads(node: &Node) -> Vec<Value> {
 
 /// The value whose bytes a node writes.
 fn writes(node: &Node) -> Option<Value> {
-    node.out.filter(|_| node.op.reach() != Reach::View)
+    node.out.filter(|_| !node.op.reach().is_view())
 }
 
 fn name(plan: &Plan, node: usize) -> String {
@@ -186,7 +185,7 @@ fn check_reads(plan: &Plan, liveness: &Liveness) -> Result<(), String> {
                 node != index && writes_state(&plan.graph.nodes[node], &plan.graph.nodes[index])
             };
             // Another tile of this stage would write to it later, or has not yet.
-            if reach == Reach::AllRows && stage.nodes.clone().any(writes_to) {
+            if reach.wants_all_rows() && stage.nodes.clone().any(writes_to) {
                 return Err(format!(
                     "{} reads state before all rows have written to it",
                     name(plan, index)
@@ -203,7 +202,7 @@ fn check_reads(plan: &Plan, liveness: &Liveness) -> Result<(), String> {
                 if here && reach.is_across() {
                     return Err(format!("{} needs all rows of {input:?}", name(plan, index)));
                 }
-                if reach != Reach::PickedRow && plan.graph.info(input).space != stage.space {
+                if !reach.picks_rows() && plan.graph.info(input).space != stage.space {
                     return Err(format!(
                         "{} reads other rows of {input:?}",
                         name(plan, index)
@@ -325,7 +324,7 @@ fn writes_state(writer: &Node, other: &Node) -> bool {
     let touched = other.op.states();
     let mut states = writer.op.states().into_iter();
     states.any(|(state, access)| {
-        access == Access::Write && touched.iter().any(|&(other, _)| other == state)
+        access.is_write() && touched.iter().any(|&(other, _)| other == state)
     })
 }
 

@@ -258,7 +258,7 @@ fn stages(graph: &Graph, capacity: Capacity) -> Vec<Stage> {
         let space = space_of(graph, node);
         let open = stages.last_mut().filter(|stage| stage.space == space);
         match open {
-            Some(stage) if node.op.reach() != Reach::AllRows => stage.nodes.end = index + 1,
+            Some(stage) if !node.op.reach().wants_all_rows() => stage.nodes.end = index + 1,
             _ => stages.push(Stage {
                 space,
                 tile: match (space, graph.role) {
@@ -331,7 +331,7 @@ fn phases(
 ) -> Vec<Phase> {
     let mut phases: Vec<Phase> = Vec::new();
     for index in nodes {
-        let view = |index: usize| graph.nodes[index].op.reach() == Reach::View;
+        let view = |index: usize| graph.nodes[index].op.reach().is_view();
         let order = match graph.nodes[index].op.reach() {
             Reach::OwnRow => Order::RowByRow,
             Reach::View | Reach::Columns | Reach::AllRows | Reach::PickedRow => Order::Apart,
@@ -381,7 +381,7 @@ struct Touched {
 impl Touched {
     /// By a node: root values. A view computes nothing and touches nothing.
     fn by(graph: &Graph, node: &Node) -> Touched {
-        if node.op.reach() == Reach::View {
+        if node.op.reach().is_view() {
             return Touched::default();
         }
         let root = |value| graph.root(value).0;
@@ -419,7 +419,7 @@ fn meet(
 fn share_state(a: &[(StateId, Access)], b: &[(StateId, Access)]) -> bool {
     a.iter().any(|(x, x_access)| {
         b.iter()
-            .any(|(y, y_access)| x == y && [x_access, y_access].contains(&&Access::Write))
+            .any(|(y, y_access)| x == y && (x_access.is_write() || y_access.is_write()))
     })
 }
 

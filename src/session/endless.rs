@@ -15,18 +15,23 @@ impl Session {
     /// Whether the middle of a KV cache can be forgotten.
     ///
     /// # Errors
-    /// Why not: positions that were learned are inside what is kept, and cannot be changed; nor
+    /// Why not: positions that embeddings have are inside what is kept, and cannot be changed; nor
     /// can those that a state of constant size has taken in.
     pub fn can_discard(&self) -> Result<(), RunError> {
         let title = self.model.architecture().title;
-        let learned = |op: &Op| {
-            let Op::Embed(embed) = op else { return false };
-            matches!(embed.index, Index::Position | Index::PositionPast(_))
+        let embedded = |op: &Op| match op {
+            Op::Embed(embed) => match embed.index {
+                Index::Position | Index::PositionPast(_) => Some("learned positions"),
+                _ => None,
+            },
+            Op::SinusoidalPositions(_) => Some("positions in its embeddings"),
+            _ => None,
         };
-        let mut nodes = self.model.graph(Role::Decode).into_iter();
-        if nodes.any(|graph| graph.nodes.iter().any(|node| learned(&node.op))) {
+        let decoder = self.model.graph(Role::Decode);
+        let mut nodes = decoder.into_iter().flat_map(|graph| &graph.nodes);
+        if let Some(what) = nodes.find_map(|node| embedded(&node.op)) {
             return Err(RunError::Input(format!(
-                "{title} has learned positions, its KV cache cannot be moved: it ends where the context does"
+                "{title} has {what}, its KV cache cannot be moved: it ends where the context does"
             )));
         }
         let turned = |op: &Op| matches!(op, Op::Rotate(_));

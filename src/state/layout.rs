@@ -41,9 +41,7 @@ pub struct StateLayout {
 impl StateLayout {
     /// Lays out `kinds`; `None` if the sizes overflow.
     pub fn new(kinds: &[StateKind], capacity: StateCapacity) -> Option<StateLayout> {
-        let has_kv = kinds
-            .iter()
-            .any(|kind| kind.lifetime() == Lifetime::Positions);
+        let has_kv = kinds.iter().any(|kind| kind.lifetime().is_by_position());
         let per_sequence = if has_kv {
             capacity.context.div_ceil(PAGE)
         } else {
@@ -79,7 +77,7 @@ impl StateLayout {
         }
         let kv_cache = reserve(page.checked_mul(pages)?)?;
         for (id, kind) in kinds.iter().enumerate() {
-            if kind.lifetime() == Lifetime::Positions {
+            if kind.lifetime().is_by_position() {
                 offsets[id] += kv_cache;
                 strides[id] = page;
             }
@@ -108,7 +106,7 @@ impl StateLayout {
 
     /// Bytes that one sequence holds whatever its length.
     pub fn fixed_len(&self) -> usize {
-        self.sum(|kind| kind.lifetime() != Lifetime::Positions)
+        self.sum(|kind| !kind.lifetime().is_by_position())
     }
 
     /// Bytes that `positions` positions of one sequence take, in whole pages.
@@ -116,8 +114,7 @@ impl StateLayout {
         if self.pages == 0 {
             return 0;
         }
-        let page =
-            self.sum(|kind| kind.lifetime() == Lifetime::Positions) + PAGE * size_of::<u64>();
+        let page = self.sum(|kind| kind.lifetime().is_by_position()) + PAGE * size_of::<u64>();
         positions.div_ceil(PAGE) * page
     }
 

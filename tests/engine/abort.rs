@@ -30,7 +30,7 @@ fn aborted(session: &mut Session, rows: &[Row], after: usize) -> Vec<Vec<f32>> {
 }
 
 #[test]
-fn history_ends_at_a_batch_and_continues_bit_for_bit() {
+fn prefix_ends_at_a_batch_and_continues_bit_for_bit() {
     for name in WITH_KV_CACHE {
         for threads in [1, 2] {
             let opened = open_with(name, forced(), threads);

@@ -71,7 +71,7 @@ fn what_is_left_is_as_if_fed_alone() {
         // Angles of up to 170 are rounded to 2⁻¹⁷, and a key's is then made of two of them, as
         // the replay's is not: 1e-5 each.
         assert!(error <= 3e-5, "{name}: {error}");
-        // Twice what `kv_cache` allows for rounding once: here is a history that was
+        // Twice what `kv_cache` allows for rounding once: here is a prefix that was
         // rounded once, compared with another of which a part was rounded twice.
         for (kv_type, bound) in [(KvType::F16, 1e-2), (KvType::Q8_0, 1e-1)] {
             let [found, expected] = left_and_replayed(&opened, kv_type);
@@ -169,6 +169,17 @@ fn what_cannot_be_forgotten_is_said() {
     feed(&mut session, &learned.rows(&learned.tokens(0, 8), 0, 0)).expect("room");
     let error = session.discard(0, 1..3).expect_err("learned positions");
     assert!(error.to_string().contains("learned positions"), "{error}");
+
+    for name in ["xglm", "marian", "m2m_100"] {
+        let opened = open(name);
+        let session = opened.session(small(1, 24));
+        let error = session.can_discard().expect_err("sinusoids");
+        let said = error.to_string();
+        assert!(
+            said.contains("positions in its embeddings"),
+            "{name}: {said}"
+        );
+    }
 
     for name in [
         "retnet",

@@ -9,24 +9,24 @@ use crate::support::setup::{
 };
 
 /// Feeds `tokens` behind what sequence `sequence` holds, and compares with the end of a replay
-/// of `history` and `tokens`.
+/// of `prefix` and `tokens`.
 fn continues_as_replay(
     label: &str,
     opened: &Opened,
     session: &mut Session,
     sequence: u32,
-    (history, tokens): (&[u32], &[u32]),
+    (prefix, tokens): (&[u32], &[u32]),
 ) {
     let label = format!("{}: {label}", opened.name());
     assert_eq!(
         session.len(sequence).unwrap(),
-        history.len(),
+        prefix.len(),
         "{label}: length"
     );
-    let outputs = feed(session, &opened.rows(tokens, history.len(), sequence));
+    let outputs = feed(session, &opened.rows(tokens, prefix.len(), sequence));
     let outputs = outputs.unwrap_or_else(|error| panic!("{label}: {error}"));
-    let replay = opened.replay(&[history, tokens].concat());
-    same_bits(&label, &outputs, &replay[history.len()..]);
+    let replay = opened.replay(&[prefix, tokens].concat());
+    same_bits(&label, &outputs, &replay[prefix.len()..]);
 }
 
 #[test]
@@ -44,16 +44,16 @@ fn a_fork_continues_as_a_replay_and_so_does_its_origin() {
         let opened = open(name);
         // Around the boundaries of one page and two.
         for len in [1, 21, 63, 64, 65, 128, 130] {
-            let history = opened.tokens(0, len);
+            let prefix = opened.tokens(0, len);
             let (left, right) = (opened.tokens(3, 9), opened.tokens(11, 9));
             let mut session = opened.session(small(3, 140));
-            feed(&mut session, &opened.rows(&history, 0, 0)).expect("rows before");
+            feed(&mut session, &opened.rows(&prefix, 0, 0)).expect("rows before");
             session.fork(0, 2).expect("a fork");
             assert_eq!(session.len(2).unwrap(), len);
             // In turns: each writes while the other still holds the shared page.
             for (from, to) in [(0, 1), (1, 4), (4, 9)] {
                 for (sequence, tokens) in [(2, &right), (0, &left)] {
-                    let grown = [&history[..], &tokens[..from]].concat();
+                    let grown = [&prefix[..], &tokens[..from]].concat();
                     let label = format!("fork at {len}, sequence {sequence}, {from}..{to}");
                     let more = (&grown[..], &tokens[from..to]);
                     continues_as_replay(&label, &opened, &mut session, sequence, more);
@@ -67,9 +67,9 @@ fn a_fork_continues_as_a_replay_and_so_does_its_origin() {
 fn forks_of_forks_share_and_part() {
     for name in DECODERS {
         let opened = open(name);
-        let history = opened.tokens(0, 70);
+        let prefix = opened.tokens(0, 70);
         let mut session = opened.session(small(4, 140));
-        feed(&mut session, &opened.rows(&history, 0, 3)).expect("rows before");
+        feed(&mut session, &opened.rows(&prefix, 0, 3)).expect("rows before");
         for (from, to) in [(3, 0), (0, 1), (3, 2)] {
             session.fork(from, to).expect("a fork");
         }
@@ -79,7 +79,7 @@ fn forks_of_forks_share_and_part() {
         for sequence in [1, 0, 2] {
             let tokens = opened.tokens(sequence as usize, 70);
             let label = format!("branch {sequence}");
-            continues_as_replay(&label, &opened, &mut session, sequence, (&history, &tokens));
+            continues_as_replay(&label, &opened, &mut session, sequence, (&prefix, &tokens));
         }
         let tokens = opened.tokens(17, 140);
         continues_as_replay("reset origin", &opened, &mut session, 3, (&[], &tokens));
@@ -88,7 +88,7 @@ fn forks_of_forks_share_and_part() {
         session
             .fork(1, 1)
             .expect("a fork onto itself changes nothing");
-        let grown = [&history[..], &opened.tokens(1, 70)].concat();
+        let grown = [&prefix[..], &opened.tokens(1, 70)].concat();
         for sequence in [0, 1] {
             assert_eq!(session.len(sequence).unwrap(), grown.len());
         }
@@ -118,7 +118,7 @@ fn pages_are_never_lost() {
 }
 
 #[test]
-fn a_rewound_history_continues_as_a_replay() {
+fn a_rewound_prefix_continues_as_a_replay() {
     for name in WITH_KV_CACHE {
         let opened = open(name);
         let tokens = opened.tokens(0, 135);
@@ -144,20 +144,14 @@ fn a_rewound_history_continues_as_a_replay() {
 fn rewinding_one_branch_leaves_the_other() {
     for name in WITH_KV_CACHE {
         let opened = open(name);
-        let history = opened.tokens(0, 100);
+        let prefix = opened.tokens(0, 100);
         let mut session = opened.session(small(2, 150));
-        feed(&mut session, &opened.rows(&history, 0, 0)).expect("rows before");
+        feed(&mut session, &opened.rows(&prefix, 0, 0)).expect("rows before");
         session.fork(0, 1).expect("a fork");
         session.rewind(0, 40).expect("a rewind");
         let other = opened.tokens(50, 60);
-        continues_as_replay(
-            "rewound",
-            &opened,
-            &mut session,
-            0,
-            (&history[..40], &other),
-        );
-        continues_as_replay("kept", &opened, &mut session, 1, (&history, &other[..9]));
+        continues_as_replay("rewound", &opened, &mut session, 0, (&prefix[..40], &other));
+        continues_as_replay("kept", &opened, &mut session, 1, (&prefix, &other[..9]));
     }
 }
 
@@ -193,7 +187,7 @@ fn recurrent_state_rewinds_to_checkpoints_only() {
                 continues_as_replay(&label, &opened, &mut session, 0, (&tokens[..len], &other));
             }
         }
-        // The one at 33 went with the history it belonged to.
+        // The one at 33 went with the prefix it belonged to.
         session.rewind(0, 20).expect("a checkpoint");
         feed(&mut session, &opened.rows(&opened.tokens(44, 20), 20, 0)).expect("other tokens");
         let gone = Err(RunError::State(StateError::NoCheckpoint { len: 33 }));

@@ -21,21 +21,21 @@ fn forks_share_a_source_until_one_is_encoded_anew() {
         let first = opened.tokens(0, 47);
         let others = [opened.tokens(9, 13), opened.tokens(15, 60)];
         for len in [1, 20, 64, 66] {
-            let history = opened.tokens(2, len);
+            let prefix = opened.tokens(2, len);
             let tokens = [
                 opened.tokens(4, 8),
                 opened.tokens(13, 8),
                 opened.tokens(21, 8),
             ];
             let whole = |source: &[u32], tokens: &[u32]| {
-                translate(&opened, source, &[&history, tokens].concat())[len..].to_vec()
+                translate(&opened, source, &[&prefix, tokens].concat())[len..].to_vec()
             };
             // Any of the three may be the one that keeps the source, and be the last to share it.
             for kept in 0..3u32 {
                 let renewed = [(kept + 1) % 3, (kept + 2) % 3];
                 let mut session = opened.session(small(3, 140));
                 encode(&mut session, &opened.rows(&first, 0, 0)).expect("a source");
-                feed(&mut session, &opened.rows(&history, 0, 0)).expect("rows before");
+                feed(&mut session, &opened.rows(&prefix, 0, 0)).expect("rows before");
                 session.fork(0, 1).expect("a fork");
                 session.fork(1, 2).expect("a fork of a fork");
                 for (sequence, tokens) in (0..).zip(&tokens) {
@@ -54,7 +54,7 @@ fn forks_share_a_source_until_one_is_encoded_anew() {
                     if let Some(new) = new {
                         session
                             .rewind(sequence, 0)
-                            .expect("the decoder's history goes");
+                            .expect("the decoder's prefix goes");
                         let outputs = feed(&mut session, &opened.rows(tokens, 0, sequence));
                         let expected = translate(&opened, &others[new], tokens);
                         same_bits(&label, &outputs.expect("from the start"), &expected);
@@ -103,7 +103,7 @@ fn sources_of_several_sequences_stay_apart() {
     }
     session
         .rewind(1, 30)
-        .expect("a decoder's history can be cut");
+        .expect("a decoder's prefix can be cut");
     let outputs = feed(&mut session, &opened.rows(&tokens[1][30..], 30, 1)).expect("a feed");
     same_bits(
         "rewound",

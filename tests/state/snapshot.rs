@@ -33,18 +33,18 @@ fn another_session_continues_as_a_replay() {
     for name in DECODERS {
         let opened = open(name);
         for len in [1, 21, 63, 64, 65, 130] {
-            let history = opened.tokens(0, len);
-            let bytes = saved(&fed(&opened, &history), 1, &history);
+            let prefix = opened.tokens(0, len);
+            let bytes = saved(&fed(&opened, &prefix), 1, &prefix);
             // Another size, another number of sequences, and pages that others hold.
             let mut session = opened.session(small(3, 150));
             let other = opened.tokens(5, 70);
             feed(&mut session, &opened.rows(&other, 0, 0)).expect("another sequence");
             session.fork(0, 2).expect("a fork");
             let tokens = session.restore(2, &mut &bytes[..]).expect("a snapshot");
-            assert_eq!(tokens, history, "{name}");
+            assert_eq!(tokens, prefix, "{name}");
             assert_eq!(session.len(2).unwrap(), len, "{name}");
             let more = opened.tokens(11, 9);
-            for (sequence, before) in [(2, &history), (0, &other)] {
+            for (sequence, before) in [(2, &prefix), (0, &other)] {
                 let rows = opened.rows(&more, before.len(), sequence);
                 let outputs = feed(&mut session, &rows).expect("more");
                 let replay = opened.replay(&[&before[..], &more].concat());
@@ -52,8 +52,8 @@ fn another_session_continues_as_a_replay() {
                 same_bits(&label, &outputs, &replay[before.len()..]);
             }
             // What was brought back is saved as the same bytes.
-            assert_eq!(session.restore(1, &mut &bytes[..]).unwrap(), history);
-            assert_eq!(saved(&session, 1, &history), bytes, "{name}: {len}");
+            assert_eq!(session.restore(1, &mut &bytes[..]).unwrap(), prefix);
+            assert_eq!(saved(&session, 1, &prefix), bytes, "{name}: {len}");
         }
     }
 }
@@ -62,11 +62,11 @@ fn another_session_continues_as_a_replay() {
 fn a_decoder_s_source_comes_along() {
     let opened = open("t5");
     let source = opened.tokens(2, 17);
-    let history = opened.tokens(0, 5);
+    let prefix = opened.tokens(0, 5);
     let more = opened.tokens(9, 4);
     let mut session = opened.session(small(2, 20));
     encode(&mut session, &opened.rows(&source, 0, 1)).expect("a source");
-    feed(&mut session, &opened.rows(&history, 0, 1)).expect("rows before");
+    feed(&mut session, &opened.rows(&prefix, 0, 1)).expect("rows before");
     let bytes = saved(&session, 1, &[]);
     let expected = feed(&mut session, &opened.rows(&more, 5, 1)).expect("more");
     let mut options = small(1, 30);
@@ -139,8 +139,8 @@ fn what_is_no_whole_snapshot_of_this_model_is_refused() {
     ];
     for name in families {
         let opened = open(name);
-        let history = opened.tokens(0, 3);
-        let bytes = saved(&fed(&opened, &history), 1, &history);
+        let prefix = opened.tokens(0, 3);
+        let bytes = saved(&fed(&opened, &prefix), 1, &prefix);
         let mut session = opened.session(small(1, 8));
         // All of the head of a long one, and a part of its floats.
         let stride = 1 + bytes.len() / 2048;
@@ -158,7 +158,7 @@ fn what_is_no_whole_snapshot_of_this_model_is_refused() {
             assert!(!error.contains('\n'), "{error}");
             assert_eq!(session.len(0).unwrap(), 0, "{name}: {at}");
         }
-        assert_eq!(session.restore(0, &mut &bytes[..]).unwrap(), history);
+        assert_eq!(session.restore(0, &mut &bytes[..]).unwrap(), prefix);
 
         let other = open("gpt2");
         let mut session = other.session(small(1, 8));
@@ -175,8 +175,8 @@ fn what_is_no_whole_snapshot_of_this_model_is_refused() {
 fn a_snapshot_that_ends_early_leaves_no_half_of_another() {
     for name in ["llama_mqa", "mamba"] {
         let opened = open(name);
-        let history = opened.tokens(0, 3);
-        let bytes = saved(&fed(&opened, &history), 1, &history);
+        let prefix = opened.tokens(0, 3);
+        let bytes = saved(&fed(&opened, &prefix), 1, &prefix);
         let mut number = [0; 4];
         number.copy_from_slice(&bytes[36..40]);
         // Three lengths and the tokens follow.

@@ -40,7 +40,7 @@ const WIDTH: usize = 2;
 const INPUTS: usize = 6;
 
 /// Inputs from which on turning pays.
-const MANY: usize = 4;
+const PACK_FROM_INPUTS: usize = 4;
 
 /// The product of a type of floats.
 pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
@@ -332,7 +332,7 @@ unsafe fn last<W: Avx2Floats>(
 type Turned = [Lanes8<f32>; WIDTH * BLOCK];
 
 impl<W: Avx2Floats> Gemm for Turned8<W> {
-    const PACK_FROM: usize = MANY;
+    const PACK_FROM: usize = PACK_FROM_INPUTS;
     const ROWS: usize = WIDTH * ROWS;
     const COLUMNS: usize = BLOCK;
     type Panel = Turned;

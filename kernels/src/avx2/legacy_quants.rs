@@ -78,13 +78,13 @@ pub(super) const fn steps(most: i32) -> usize {
 
 macro_rules! stored {
     ($(
-        $block:ident: $most:literal, $above:literal, $factor:expr, $offset:expr,
+        $block:ident: $most:literal, $zero_point:literal, $factor:expr, $offset:expr,
         |$b:ident $(, $group:ident)?| $quants:expr,
         |$one:ident $(/ $one_group:ident)?, $two:ident $(/ $two_group:ident)?| $two_quants:expr;
     )*) => {$(
         impl Avx2Block32 for $block {
             const MOST: i32 = $most;
-            const ZERO_POINT: i32 = $above;
+            const ZERO_POINT: i32 = $zero_point;
             const NEGATIVES: bool = !matches!($block::DTYPE, DType::Q8_0);
             const FACTOR: fn(&Self) -> Option<[u8; 2]> = $factor;
             const OFFSET: fn(&Self) -> [u8; 2] = $offset;
@@ -133,12 +133,12 @@ stored! {
         |b| values(&IQ4_VALUES, |row| &b[row].quants),
         |a, b| two_values(&IQ4_VALUES, &a.quants, &b.quants);
     BlockMXFP4: 24, 12, |_| None, |_| [0; 2],
-        |b| values(&FP4_ABOVE, |row| &b[row].quants),
-        |a, b| two_values(&FP4_ABOVE, &a.quants, &b.quants);
+        |b| values(&FP4_UNSIGNED, |row| &b[row].quants),
+        |a, b| two_values(&FP4_UNSIGNED, &a.quants, &b.quants);
 }
 
 /// [`FP4_VALUES`], with a zero point of 12.
-const FP4_ABOVE: [i8; 16] = {
+const FP4_UNSIGNED: [i8; 16] = {
     let mut values = FP4_VALUES;
     let mut at = 0;
     while at < 16 {
@@ -494,14 +494,14 @@ pub(super) fn widened(bytes: __m256i) -> [__m256i; 2] {
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn finish<W: Avx2Block32>(
-    above: i32,
+    zero_point: i32,
     sum: __m256,
     mut products: __m256i,
     (factor, offset): (__m256, __m256),
     x: &ActivationQ8_0,
 ) -> __m256 {
-    if above > 0 {
-        let excess = _mm256_set1_epi32(above * x.sum());
+    if zero_point > 0 {
+        let excess = _mm256_set1_epi32(zero_point * x.sum());
         products = _mm256_sub_epi32(products, excess);
     }
     let factor = _mm256_mul_ps(factor, _mm256_set1_ps(x.scale()));
@@ -629,7 +629,7 @@ fn bytes_tile<W: Avx2Block32, D: DotBytes, const N: usize>(
     sums: &mut [[__m256; SIDES]; N],
 ) {
     // Signed bytes have their first bit turned.
-    let (steps, above) = const {
+    let (steps, zero_point) = const {
         match (D::FOURS, W::MOST) {
             (true, 255) => (8, 128),
             (true, _) => (8, W::ZERO_POINT),
@@ -675,7 +675,8 @@ fn bytes_tile<W: Avx2Block32, D: DotBytes, const N: usize>(
             let x = &x[n][block];
             for side in 0..SIDES {
                 let factors = panels[side].factors_of(block);
-                sums[n][side] = finish::<W>(above, sums[n][side], products[n][side], factors, x);
+                sums[n][side] =
+                    finish::<W>(zero_point, sums[n][side], products[n][side], factors, x);
             }
         }
     }

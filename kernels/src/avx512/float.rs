@@ -39,7 +39,7 @@ const PAIRS: usize = 16;
 const WIDTH: usize = 4;
 
 /// Inputs from which on turning pays.
-const MANY: usize = 3;
+const PACK_FROM_INPUTS: usize = 3;
 
 /// The product of a type of floats.
 pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
@@ -433,7 +433,7 @@ fn both<W: Avx512Floats>(start: *const u8, column: usize) -> [*const u8; 2] {
 type TurnedPanel = [Lanes16<f32>; WIDTH * BLOCK];
 
 impl<W: FloatRow> Gemm for Turned16<W> {
-    const PACK_FROM: usize = MANY;
+    const PACK_FROM: usize = PACK_FROM_INPUTS;
     const ROWS: usize = WIDTH * ROWS;
     const COLUMNS: usize = BLOCK;
     type Panel = TurnedPanel;

@@ -18,7 +18,7 @@ pub(super) const WIDTH: usize = 2;
 const INPUTS: usize = 6;
 
 /// Inputs from which on unpacking pays.
-const MANY: usize = 4;
+const PACK_FROM_INPUTS: usize = 4;
 
 /// Sixteen rows of up to 256 columns.
 #[repr(C, align(64))]
@@ -113,7 +113,7 @@ impl<K: Avx512Product> SixteenRows<K> {
 // The hardware foresees neither what so many rows hold next nor where results go. What there is
 // less of at an end does no harm.
 impl<K: Avx512Product> Gemm for SixteenRows<K> {
-    const PACK_FROM: usize = MANY;
+    const PACK_FROM: usize = PACK_FROM_INPUTS;
     const ROWS: usize = WIDTH * ROWS;
     const COLUMNS: usize = COLUMNS;
     type Panel = [Panel16; WIDTH];

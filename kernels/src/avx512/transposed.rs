@@ -47,9 +47,9 @@ unsafe fn product<W: Avx512Floats>(call: &MatMul) {
     unsafe {
         match call.inputs_len {
             0 => {}
-            1 => few::<W, 1>(call),
-            2 => few::<W, 2>(call),
-            3 => few::<W, 3>(call),
+            1 => gemv::<W, 1>(call),
+            2 => gemv::<W, 2>(call),
+            3 => gemv::<W, 3>(call),
             _ => gemm::<StoredByColumn<W>>(call),
         }
     }
@@ -62,7 +62,7 @@ unsafe fn product<W: Avx512Floats>(call: &MatMul) {
 /// As for `product`, with N inputs.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn few<W: Avx512Floats, const N: usize>(call: &MatMul) {
+unsafe fn gemv<W: Avx512Floats, const N: usize>(call: &MatMul) {
     const WIDE: usize = 8 * ROWS;
     const NARROW: usize = 4 * ROWS;
     let mut first = 0;
@@ -83,7 +83,7 @@ unsafe fn few<W: Avx512Floats, const N: usize>(call: &MatMul) {
 ///
 /// # Safety
 ///
-/// As for `few`, with these results.
+/// As for `gemv`, with these results.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn strip<W: Avx512Floats, const N: usize, const V: usize>(

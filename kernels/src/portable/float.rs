@@ -52,16 +52,16 @@ impl StoredFloat for PortableBf16 {
 
 /// Σ of products in two registers of partial sums; a ragged end is filled with zeros. So many rows
 /// meet four inputs at a time.
-pub(crate) struct PortableFloats<W, const MANY: usize>(PhantomData<W>);
+pub(crate) struct PortableFloats<W, const INPUT_ROWS: usize>(PhantomData<W>);
 
 /// Columns at a time.
 const WIDTH: usize = 2 * LANES;
 
-impl<W: StoredFloat, const MANY: usize> PortableProduct for PortableFloats<W, MANY> {
+impl<W: StoredFloat, const INPUT_ROWS: usize> PortableProduct for PortableFloats<W, INPUT_ROWS> {
     type Weights = W;
     type Inputs = PortableF32;
     const ELEMENTS: [usize; 2] = [1, 1];
-    const ROWS: [usize; 2] = [4, MANY];
+    const ROWS: [usize; 2] = [4, INPUT_ROWS];
 
     #[inline(always)]
     fn dot<const R: usize, const N: usize>(

@@ -142,6 +142,30 @@ impl Reach {
             Reach::AllRows | Reach::PickedRow => true,
         }
     }
+
+    /// Whether nothing is computed, and no bytes are touched.
+    pub fn is_view(self) -> bool {
+        match self {
+            Reach::View => true,
+            Reach::OwnRow | Reach::Columns | Reach::AllRows | Reach::PickedRow => false,
+        }
+    }
+
+    /// Whether every row must exist, and all that is written to the state that is read.
+    pub fn wants_all_rows(self) -> bool {
+        match self {
+            Reach::AllRows => true,
+            Reach::View | Reach::OwnRow | Reach::Columns | Reach::PickedRow => false,
+        }
+    }
+
+    /// Whether operands may have rows of another space.
+    pub fn picks_rows(self) -> bool {
+        match self {
+            Reach::PickedRow => true,
+            Reach::View | Reach::OwnRow | Reach::Columns | Reach::AllRows => false,
+        }
+    }
 }
 
 /// What a row is multiplied by.
