@@ -2,7 +2,8 @@
 //! stage, tile by tile, node by node) and proves that every read finds what was written for it.
 //! The executor's unsafe code rests on this.
 //!
-//! It shares no code with the planner: lifetimes, layouts and conflicts are worked out anew.
+//! It shares no decision with the planner: lifetimes, layouts and conflicts are worked out anew. What
+//! a span, a stage and a phase are is one definition for both.
 
 use super::{ALIGN, Order, PHASE_STEPS, Phase, Plan, Span, Stage};
 use crate::graph::op::Reach;

@@ -206,29 +206,45 @@ fn the_order_has_no_circle() {
     }
 }
 
-/// Files of a folder that a file of it names: through `super::`, or by their bare names where
-/// `mod.rs` does. What `mod.rs` itself holds counts as that file.
-fn siblings<'a>(file: &str, text: &str, files: &[&'a str]) -> BTreeSet<&'a str> {
-    let known = |name: &str| files.iter().copied().find(|file| *file == name);
+/// Modules of a folder that one of them names, by their paths in it (the folder itself is empty):
+/// through `super::`, or by their bare names where they are its children. What is no module counts
+/// as what holds it.
+fn named_modules(module: &str, text: &str, modules: &[&str]) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    if file == "mod" {
-        for (at, _) in text.match_indices("::") {
-            let start = text[..at].rfind(|c: char| !c.is_alphanumeric() && c != '_');
-            let name = &text[start.map_or(0, |start| start + 1)..at];
-            let first = !start.is_some_and(|start| text[..=start].ends_with("::"));
-            found.extend(known(name).filter(|_| first));
-        }
-        return found;
-    }
-    for (at, _) in text.match_indices("super::") {
-        let rest = &text[at + "super::".len()..];
-        let names: Vec<&str> = match rest.strip_prefix('{') {
+    let within = |base: &str, name: &str| {
+        let path = [base, name].join("/");
+        let path = path.trim_start_matches('/');
+        modules.iter().find(|known| **known == path)
+    };
+    let names = |rest: &str| -> Vec<String> {
+        let names = match rest.strip_prefix('{') {
             Some(list) => list[..list.find("};").unwrap()].split(',').collect(),
             None => vec![rest],
         };
-        for name in names {
-            found.insert(known(word(name.trim())).unwrap_or("mod"));
+        names
+            .iter()
+            .map(|name| word(name.trim()).to_owned())
+            .collect()
+    };
+    for (at, _) in text.match_indices("super::") {
+        if text[..at].ends_with("super::") {
+            continue;
         }
+        let (mut base, mut rest) = (module, &text[at..]);
+        while let Some(further) = rest.strip_prefix("super::") {
+            base = base.rsplit_once('/').map_or("", |(parent, _)| parent);
+            rest = further;
+        }
+        for name in names(rest) {
+            found.insert(within(base, &name).copied().unwrap_or(base).to_owned());
+        }
+    }
+    for (at, _) in text.match_indices("::") {
+        let start = text[..at].rfind(|c: char| !c.is_alphanumeric() && c != '_');
+        let name = &text[start.map_or(0, |start| start + 1)..at];
+        let first = !start.is_some_and(|start| text[..=start].ends_with("::"));
+        let child = within(module, name).filter(|_| first && !name.is_empty());
+        found.extend(child.map(|&child| child.to_owned()));
     }
     found
 }
@@ -237,41 +253,61 @@ fn siblings<'a>(file: &str, text: &str, files: &[&'a str]) -> BTreeSet<&'a str> 
 #[test]
 fn files_of_exec_have_no_circle() {
     let sources = sources("src/exec");
-    let files: Vec<&str> = sources.keys().map(|file| stem(file)).collect();
-    let mut left: BTreeMap<&str, BTreeSet<&str>> = sources
+    let modules: Vec<&str> = sources.keys().map(|file| module_path(file)).collect();
+    let mut left: BTreeMap<&str, BTreeSet<String>> = sources
         .iter()
-        .map(|(file, text)| (stem(file), siblings(stem(file), text, &files)))
+        .map(|(file, text)| {
+            (
+                module_path(file),
+                named_modules(module_path(file), text, &modules),
+            )
+        })
         .collect();
-    assert!(left["mod"].contains("run") && left["attention"].contains("run"));
+    assert!(left[""].contains("run") && left["attention"].contains("run"));
+    assert!(left["attention/queries"].contains("run"));
     while !left.is_empty() {
         let free: Vec<&str> = left
             .iter()
-            .filter(|(_, names)| names.iter().all(|name| !left.contains_key(name)))
-            .map(|(file, _)| *file)
+            .filter(|(_, names)| names.iter().all(|name| !left.contains_key(name.as_str())))
+            .map(|(module, _)| *module)
             .collect();
-        assert!(!free.is_empty(), "a circle among {:?}", left.keys());
-        left.retain(|file, _| !free.contains(file));
+        assert!(!free.is_empty(), "a circle among {left:#?}");
+        left.retain(|module, _| !free.contains(module));
     }
 }
 
-fn stem(file: &str) -> &str {
-    file.trim_end_matches(".rs")
+/// A file's module, by its path in a folder.
+fn module_path(file: &str) -> &str {
+    match file.trim_end_matches(".rs") {
+        "mod" => "",
+        path => path.trim_end_matches("/mod"),
+    }
 }
 
 #[test]
 fn the_search_for_circles_sees_what_it_should() {
-    let files = ["mod", "run", "step", "scan"];
-    let of = |file, text| siblings(file, text, &files).into_iter().collect::<Vec<_>>();
+    let modules = ["", "run", "step", "scan", "scan/rows", "scan/run"];
+    let of = |module, text| {
+        let found = named_modules(module, text, &modules).into_iter();
+        found.collect::<Vec<_>>()
+    };
     let found = of(
         "scan",
         "use super::run::{Step, range};\nuse super::{Tile, step::range};",
     );
-    assert_eq!(found, ["mod", "run", "step"]);
+    assert_eq!(found, ["", "run", "step"]);
     assert_eq!(
-        of("mod", "use run::Tile;\nstep::chunks(crate::scan::x)"),
+        of("", "use run::Tile;\nstep::chunks(crate::scan::x)"),
         ["run", "step"]
     );
     assert_eq!(of("run", "use crate::graph::Op;"), [""; 0]);
+    // Children name what is beside them, what holds them, and what stands beside that.
+    let found = of(
+        "scan/rows",
+        "use super::super::step::Step;\nuse super::{Tile, run::range};",
+    );
+    assert_eq!(found, ["scan", "scan/run", "step"]);
+    assert_eq!(of("scan", "use rows::Head;"), ["scan/rows"]);
 }
 
 #[test]

@@ -267,7 +267,7 @@ fn nibbles(bytes: __m512i) -> [__m512i; 2] {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn crumbs(bytes: __m512i) -> [__m512i; 2] {
     let spread = |from: i64| {
-        let fours = |byte: i64| 0x0101_0101 * byte | (0x0101_0101 * (byte + 1)) << 32;
+        let fours = |byte: i64| 0x0101_0101 * (byte + ((byte + 1) << 32));
         let of = |group: i64| {
             let at = 8 * (group % 2) + from;
             (fours(at), fours(at + 2))

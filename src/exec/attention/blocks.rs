@@ -1,10 +1,12 @@
 //! Block-sparse attention among the rows of a run: pages that hold no block which a row sees are
 //! never met, and what a row sees several times adds the logarithm of how often to its scores.
 
+use super::queries::{Queries, alike};
 use super::rows::{Head, PageRoom};
-use super::{LONGEST_HEAD, PAGE, Queries};
+use super::scratch::LONGEST_HEAD;
 use crate::exec::rows::SequenceRows;
 use crate::graph::BlockSparse;
+use crate::state::PAGE;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
@@ -57,7 +59,7 @@ impl Queries<'_> {
             return self.over_run(rows, all, head);
         };
         let block = |row: usize| cx.rows.facts[row].column / sparse.columns;
-        for rows in super::alike(rows, block) {
+        for rows in alike(rows, block) {
             let (query, last) = (block(rows.start), blocks - 1);
             if query == 0 || query == last {
                 self.over_run(rows, all.clone(), head);

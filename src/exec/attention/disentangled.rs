@@ -2,15 +2,17 @@
 //! distance, and a key such a query. Both products are made for a page of keys and the buckets that
 //! its distances fall into, so that no buffer grows with a text.
 
+use super::queries::{About, AttentionCut, Queries, alike};
 use super::rows::{Head, PageRoom};
 use super::scratch::QUERIES;
-use super::{About, AttentionCut, LONGEST_HEAD, PAGE, Queries, Scratch, alike};
+use super::scratch::{LONGEST_HEAD, Scratch};
 use crate::exec::run::{Handles, Step, StepContext, row_chunks};
 use crate::graph::op::{ColumnWindow, DisentangledAttention};
 use crate::graph::state::Reads;
 use crate::graph::{DistanceBuckets, SessionTable};
 use crate::kernels::{Attend, Layout, MatMul, MatMulKernel};
 use crate::state::Handle;
+use crate::state::PAGE;
 use rillm_formats::manifest::DType;
 use std::mem::MaybeUninit;
 use std::ops::Range;

@@ -6,10 +6,12 @@
 //! that they are folded for; a page that is hidden from a row leaves it as it is. So a row's sums
 //! are added up in the same order whatever is computed beside it.
 
-use super::{ALL_SEEN, About, LONGEST_HEAD, PAGE, Page, Queries, alike, bytes};
+use super::queries::{ALL_SEEN, About, Page, Queries, alike, bytes};
+use super::scratch::LONGEST_HEAD;
 use crate::exec::rows::SequenceRows;
 use crate::graph::{Mask, PositionScheme, Value};
 use crate::kernels::KvType;
+use crate::state::PAGE;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 

@@ -1,9 +1,12 @@
 //! What a chunk of attention works in, and how many queries that has room for.
 
-use super::{LONGEST_HEAD, PAGE};
 use crate::graph::{Attention, CachedValues, Keys};
 use crate::kernels::{Attend, Running};
+use crate::state::PAGE;
 use std::mem::MaybeUninit;
+
+/// Elements of the longest head there may be. Keys in rows are turned into pages of so many.
+pub(crate) const LONGEST_HEAD: usize = 1024;
 
 /// Queries (one head of one row each) that are worked on together at most: a page of keys is
 /// fetched once for all of them.

@@ -1,10 +1,12 @@
 //! Attention to the summaries of blocks of columns. A block that is all padding is a zero, which is
 //! seen all the same.
 
+use super::queries::Queries;
 use super::rows::Head;
-use super::{LONGEST_HEAD, PAGE, Queries};
+use super::scratch::LONGEST_HEAD;
 use crate::exec::block_sums::SummedBlocks;
 use crate::exec::rows::SequenceRows;
+use crate::state::PAGE;
 use std::ops::Range;
 
 impl Queries<'_> {
