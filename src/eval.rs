@@ -185,15 +185,14 @@ impl EvalInput {
         let graphs = [Role::Encode, Role::Decode]
             .into_iter()
             .filter_map(|role| model.graph(role));
-        let reads_one = reads_one(model);
+        let reads_one = model.read_at().is_some();
         let emits = graphs.flat_map(|graph| {
             let ids = self.ids_of(model, graph);
             emits(graph).map(move |emit| {
                 let (batch, n) = (ids.ids.len() as u64, ids.width() as u64);
                 let (info, name) = (graph.info(emit.x), emit.name);
-                let pooled = reads_one && graph.role == Role::Decode;
                 let mut shape = match info.space {
-                    RowSpace::Selected if pooled => vec![batch],
+                    RowSpace::Selected | RowSpace::Source if reads_one => vec![batch],
                     RowSpace::Sequence => match self.choices {
                         Some(choices) => vec![batch / choices as u64, choices as u64],
                         None => vec![batch],
@@ -257,7 +256,7 @@ impl EvalInput {
                 let sequence = row.0.sequence as usize;
                 let at = match output.space {
                     RowSpace::Sequence => sequence,
-                    RowSpace::Selected if places.is_some() => sequence,
+                    RowSpace::Selected | RowSpace::Source if places.is_some() => sequence,
                     _ => sequence * width + row.1,
                 };
                 Some((index, at * output.values.len()))
@@ -285,9 +284,16 @@ impl EvalInput {
             };
             session.encode_padded(&fed, Some(columns), &mut |output| {
                 let row = &rows[output.row];
+                let read = places
+                    .as_ref()
+                    .map(|places| places[row.0.sequence as usize]);
                 let Some((index, start)) = place(&output, row, width) else {
                     return;
                 };
+                // An encoder hands over all of its rows.
+                if read.is_some_and(|read| read != row.1) {
+                    return;
+                }
                 let lengths = questions.as_ref();
                 let asks = lengths
                     .is_some_and(|lengths| (1..lengths[row.0.sequence as usize]).contains(&row.1));
@@ -401,22 +407,22 @@ impl EvalInput {
 
     /// The column of each sequence's only output, where a decoder has one.
     fn places(&self, model: &Model) -> Result<Option<Vec<usize>>, RunError> {
-        let Some(reading) = model.second_reading().filter(|_| reads_one(model)) else {
+        let Some(read_at) = model.read_at() else {
             return Ok(None);
         };
         let width = self.decoder.as_ref().map_or(usize::MAX, Ids::width);
         let mut places = Vec::new();
         for (sequence, ids) in self.input.ids.iter().enumerate() {
-            let place = reading.place(ids).map_err(|token| {
+            let place = read_at.place(ids).map_err(|token| {
                 RunError::Input(format!(
                     "input_ids[{sequence}] has no token {token}, at whose place the output is"
                 ))
             })?;
-            let place = place.filter(|&place| place < width).ok_or_else(|| {
-                RunError::Input(format!(
+            if place >= width {
+                return Err(RunError::Input(format!(
                     "decoder_input_ids[{sequence}] ends before the place of the output"
-                ))
-            })?;
+                )));
+            }
             places.push(place);
         }
         Ok(Some(places))
@@ -541,12 +547,6 @@ impl Ids {
                 })
             })
     }
-}
-
-/// Whether a decoder has one output for each sequence.
-fn reads_one(model: &Model) -> bool {
-    let reading = model.second_reading();
-    reading.is_some_and(|reading| reading.read_at.is_some())
 }
 
 /// A graph's outputs.

@@ -14,8 +14,8 @@ pub(crate) use wiring::{used, wired};
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::state::Lifetime;
 use crate::graph::{
-    Counting, Forced, GlobalRows, Graph, Matrix, Op, Role, SecondReading, Segments, StateKind,
-    Vector, Wiring,
+    Counting, Forced, GlobalRows, Graph, Matrix, Op, ReadAt, Role, SecondReading, Segments,
+    StateKind, Vector, Wiring,
 };
 use crate::kernels::{Isa, Kernels, Layout, Tuning, fastest};
 use crate::models::Architecture;
@@ -320,6 +320,12 @@ impl Model {
     #[doc(hidden)]
     pub fn second_reading(&self) -> Option<SecondReading> {
         self.inner.wiring.second_reading
+    }
+
+    /// Where its only output for a text is, if there is not one for each token.
+    #[doc(hidden)]
+    pub fn read_at(&self) -> Option<ReadAt> {
+        self.inner.wiring.read_at
     }
 
     /// Tokens that the texts of an encoder–decoder model have whatever it predicts.

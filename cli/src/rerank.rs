@@ -16,6 +16,14 @@ pub struct Arguments {
     model: ModelArguments,
     #[command(flatten)]
     texts: TaskTexts,
+    /// What a model that is asked in words, as Qwen3-Reranker is, is told that queries are for
+    #[arg(
+        long,
+        visible_alias = "instruction",
+        value_name = "TEXT",
+        allow_hyphen_values = true
+    )]
+    prompt: Option<String>,
     /// Show the model's logits themselves
     #[arg(long)]
     raw_scores: bool,
@@ -31,11 +39,13 @@ pub fn rerank(arguments: &Arguments) -> Result<(), CliError> {
     let (query, texts) = query_and_texts(&arguments.model, &arguments.texts)?;
     let model = arguments.model.open()?;
     let options = RerankOptions::default()
+        .prompt(arguments.prompt.clone())
         .raw_scores(arguments.raw_scores)
         .max_length(arguments.length.most())
         .batch_tokens(arguments.length.batch_tokens as usize);
     let blame = |error: CliError| arguments.model.blame(error);
-    let mut reranker = Reranker::new(&model, options).map_err(|error| blame(error.into()))?;
+    let mut reranker =
+        Reranker::new(&model, options.clone()).map_err(|error| blame(error.into()))?;
     let progress = Progress::watch(
         reranker.progress(),
         texts.len() as u64,

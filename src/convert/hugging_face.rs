@@ -25,6 +25,12 @@ pub(super) fn converted(
         keys.put_usual(key, value.clone());
     }
     (conversion.keys)(&mut keys);
+    if let (true, Some(classes)) = (
+        wiring.class_counts,
+        manifest.metadata.value("architectures"),
+    ) {
+        keys.bare.0.insert("architectures".into(), classes.clone());
+    }
     scaling::unscaled(&mut keys)
         .map_err(|what| LoadError::new(LoadErrorKind::Unsupported, what))?;
     // Readers refuse what they do not use: second copies of what is shared, say.

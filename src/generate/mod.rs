@@ -497,19 +497,27 @@ fn feed_rows(
     let mut found = 0;
     let mut other = None;
     let mut places = logits.chunks_exact_mut(vocabulary.max(1));
-    session.feed(rows, &mut |output| match places.next() {
-        Some(place) if place.len() == output.values.len() => {
-            place.copy_from_slice(output.values);
-            found += 1;
+    session.feed(rows, &mut |output| {
+        if output.name != "logits" {
+            return;
         }
-        _ => other = Some(output.values.len()),
+        match places.next() {
+            Some(place) if place.len() == output.values.len() => {
+                place.copy_from_slice(output.values);
+                found += 1;
+            }
+            _ => other = Some(output.values.len()),
+        }
     })?;
+    let title = session.model().architecture().title;
     match (other, found) {
         (None, 1..) => Ok(found),
-        (width, _) => Err(RunError::Input(format!(
-            "{} gives {} values for a token, expected {vocabulary}, one for each of the vocabulary",
-            session.model().architecture().title,
-            width.unwrap_or(0),
+        (Some(width), _) => Err(RunError::Input(format!(
+            "{title} gives {width} values for a token, expected {vocabulary}, one for each of the \
+             vocabulary"
+        ))),
+        (None, 0) => Err(RunError::Input(format!(
+            "this {title} gives no logits of the next token: it embeds texts or judges them"
         ))),
     }
 }

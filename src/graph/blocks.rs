@@ -2,7 +2,7 @@
 
 use super::{
     Attention, BuildError, Builder, Config, Index, Keys, KvCache, Mask, Net, Pointwise,
-    PositionScheme, RowOrder, Value,
+    PositionScheme, Role, RowOrder, Value,
 };
 use rillm_formats::manifest::{Array, Container, MetadataValue};
 
@@ -216,7 +216,8 @@ pub fn alibi(heads: usize, max: f32) -> PositionScheme {
     PositionScheme::Alibi(slopes.collect())
 }
 
-/// Attention to a decoder's own past, kept in a state of its own, then `attn_output`.
+/// Attention to a decoder's own past, kept in a state of its own, then `attn_output`; or, where the
+/// decoder was made an encoder, to all of its rows.
 pub fn attend(
     net: &Net<'_, '_>,
     [q, k, v]: [Value; 3],
@@ -224,12 +225,27 @@ pub fn attend(
     width: usize,
     attention: Attention,
 ) -> Result<Value, BuildError> {
-    let keys = Keys::Cache(
-        net.builder
-            .state(KvCache::new(attention.kv_heads, attention.head_dim)),
-    );
-    let a = net.attention(q, Some((k, v)), Attention { keys, ..attention });
+    let (mask, keys) = if net.role() == Role::Encode {
+        (both_ways(attention.mask), Keys::Rows)
+    } else {
+        let cache = KvCache::new(attention.kv_heads, attention.head_dim);
+        (attention.mask, Keys::Cache(net.builder.state(cache)))
+    };
+    let attention = Attention {
+        mask,
+        keys,
+        ..attention
+    };
+    let a = net.attention(q, Some((k, v)), attention);
     net.linear(a, &format!("{layer}.attn_output"), width)
+}
+
+/// What looks back looks as far ahead.
+fn both_ways(mask: Mask) -> Mask {
+    let Mask::Causal { window } = mask else {
+        return mask;
+    };
+    window.map_or(Mask::Bidirectional, Mask::within)
 }
 
 /// Which layers look through a sliding window, and how wide it is.

@@ -2,7 +2,7 @@
 //! files), state and hyperparameters, recorded behind `&self`.
 
 use super::{
-    Config, GlobalRows, Graph, Matrix, Net, Piece, Role, SecondReading, Segments, StateId,
+    Config, GlobalRows, Graph, Matrix, Net, Piece, ReadAt, Role, SecondReading, Segments, StateId,
     StateKind, Vector, View,
 };
 use crate::kernels::SCAN_LANES;
@@ -265,6 +265,10 @@ pub struct Wiring {
     pub forced: Forced,
     /// What a decoder reads that is given no text, if it reads its encoder's.
     pub second_reading: Option<SecondReading>,
+    /// Whether what it answers is known by the name of its class alone.
+    pub class_counts: bool,
+    /// Where its only output for a text is, if there is not one for each token.
+    pub read_at: Option<ReadAt>,
     /// What positions count.
     pub counting: Counting,
     /// How sequences fall into segments, if they do.
@@ -336,6 +340,16 @@ impl<'a> Builder<'a> {
     /// Says that a decoder which is given no text reads its encoder's.
     pub fn reads_again(&self, reading: SecondReading) {
         self.wiring.borrow_mut().second_reading = Some(reading);
+    }
+
+    /// Says that nothing but the name of its class tells what it answers.
+    pub fn class_counts(&self) {
+        self.wiring.borrow_mut().class_counts = true;
+    }
+
+    /// Says that of a text's rows only the one at this place counts.
+    pub fn reads_at(&self, place: ReadAt) {
+        self.wiring.borrow_mut().read_at = Some(place);
     }
 
     /// Says what the model counts positions over.

@@ -354,6 +354,21 @@ impl<'a> Config<'a> {
         core::str::from_utf8(names.get(0)?).ok()
     }
 
+    /// The token that fills up texts of a batch, if there is one.
+    pub fn padding(&self) -> Result<Option<u32>, BuildError> {
+        const KEY: &str = "padding_token_id";
+        let found = match self.container {
+            Container::Gguf => return self.token(KEY),
+            Container::HuggingFace => self.metadata.u64("pad_token_id"),
+        };
+        let found = found.and_then(|id| u32::try_from(id).ok());
+        if let Some(id) = found {
+            let value = MetadataValue::U32(id);
+            self.granted.borrow_mut().0.insert(KEY.to_string(), value);
+        }
+        Ok(found)
+    }
+
     /// `tie_word_embeddings` of a Hugging Face folder, if it says; GGUF has no such key.
     pub fn tied(&self) -> Result<Option<bool>, BuildError> {
         let key = "tie_word_embeddings";

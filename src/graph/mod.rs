@@ -18,6 +18,7 @@ pub mod latent_attention;
 mod names;
 mod net;
 pub mod op;
+mod read_at;
 pub mod rope;
 mod second_reading;
 mod segments;
@@ -37,8 +38,9 @@ pub use op::{
     LinearState, LinearSums, Mask, NormKind, Op, PositionScheme, Routing, STATE_COLUMNS, Share,
     SinusoidFrequencies, Summaries, Wanted,
 };
+pub use read_at::ReadAt;
 pub use rope::{Divisors, Rope};
-pub use second_reading::{SecondReading, Shift};
+pub use second_reading::SecondReading;
 pub use segments::{HiddenMemory, MemorySource, SegmentMemory, SegmentRange, Segments, TableRows};
 pub use sparse::{BlockSparse, GlobalRows};
 pub use state::{

@@ -4,8 +4,8 @@
 use super::{
     Activation, Attention, BuildError, Builder, ConvState, CrossCache, Decay, DeltaRule, Divisor,
     ExpertGroups, Graph, HeadSide, Index, Keys, LinearAttention, Mask, Matrix, MeansState,
-    NormKind, Op, Pairing, Piece, Pointwise, PositionScheme, Rope, Routing, RowSpace, ScanState,
-    Share, Value, ValueInfo, Vector, Wanted, op,
+    NormKind, Op, Pairing, Piece, Pointwise, PositionScheme, Role, Rope, Routing, RowSpace,
+    ScanState, Share, Value, ValueInfo, Vector, Wanted, op,
 };
 use rillm_formats::manifest::Container;
 use std::cell::RefCell;
@@ -816,8 +816,11 @@ impl Net<'_, '_> {
         self.push(x, self.width(x) / slots, op::ExpertSum { x, route: None })
     }
 
-    /// Only the rows whose outputs are asked for.
+    /// Only the rows whose outputs are asked for: of an encoder's all.
     pub fn selected(&self, x: Value) -> Value {
+        if self.role() == Role::Encode {
+            return x;
+        }
         self.push_in(RowSpace::Selected, self.width(x), op::Select { x })
     }
 

@@ -393,7 +393,8 @@ impl Net<'_, '_> {
         self.push(head, width, op)
     }
 
-    fn role(&self) -> Role {
+    /// What the graph is for.
+    pub fn role(&self) -> Role {
         self.graph.borrow().role
     }
 

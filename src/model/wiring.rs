@@ -2,12 +2,13 @@
 
 use super::Limits;
 use crate::error::{LoadError, LoadErrorKind};
+use crate::graph::decoder::HEADLESS;
 use crate::graph::{
     Bounds, Builder, Catalog, Config, Index, Op, Role, View, Wiring, fits, spelling,
 };
 use crate::models::{
-    ARCHITECTURES, Architecture, bare, canonical, check_flags, check_folder, check_gguf, find,
-    layer_of,
+    ARCHITECTURES, Architecture, Family, bare, canonical, check_flags, check_folder, check_gguf,
+    find, layer_of,
 };
 use crate::weights::Views;
 use rillm_formats::manifest::{Array, Container, Manifest, MetadataValue, Strings};
@@ -27,17 +28,27 @@ pub(super) fn behead(manifest: &mut Manifest) {
         "qa_outputs.",
         "sentence_order.",
     ];
-    let classes = manifest.metadata.0.get_mut("architectures");
-    let Some(MetadataValue::Array(Array::String(classes))) = classes else {
-        return;
+    let classes = match manifest.metadata.0.get("architectures") {
+        Some(MetadataValue::Array(Array::String(classes))) => Some(classes),
+        _ => None,
     };
-    let class = classes.get(0).map(String::from_utf8_lossy);
-    let Some((base, _)) = class.as_deref().and_then(|class| class.split_once("For")) else {
-        return;
+    let class = classes.and_then(|classes| classes.get(0));
+    let class = class.map(String::from_utf8_lossy);
+    let family = find(manifest.container, &manifest.architecture).map(|found| found.family);
+    let base = match (
+        family,
+        class.as_deref().and_then(|class| class.split_once("For")),
+    ) {
+        (Some(Family::Encoder | Family::EncoderDecoder), Some((base, _))) => format!("{base}Model"),
+        (None | Some(Family::Encoder | Family::EncoderDecoder), _) => return,
+        (Some(Family::Decoder | Family::Recurrent | Family::MixtureOfExperts), _) => {
+            HEADLESS.to_string()
+        }
     };
-    let base = format!("{base}Model");
-    *classes = Strings::default();
+    let mut classes = Strings::default();
     classes.push(base.as_bytes());
+    let classes = MetadataValue::Array(Array::String(classes));
+    manifest.metadata.0.insert("architectures".into(), classes);
     if manifest.container == Container::Gguf {
         let of_head = |name: &str| HEADS.iter().any(|begin| name.starts_with(begin));
         manifest.tensors.retain(|name, _| !of_head(name));

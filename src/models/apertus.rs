@@ -4,6 +4,7 @@
 use super::tables::{self, names};
 use super::{Architecture, Conversion, DECODER, GgufKeys};
 use crate::graph::blocks::{Heads, attend, embedding, head, projections};
+use crate::graph::decoder::answer;
 use crate::graph::{BuildError, Builder, Name, Pairing, PositionScheme, Role, Rope, Vector};
 use rillm_formats::manifest::{Container, MetadataValue};
 
@@ -79,7 +80,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, net.linear(inner, &format!("{layer}.ffn_down"), width)?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

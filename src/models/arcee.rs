@@ -3,7 +3,8 @@
 
 use super::{Architecture, DECODER, conversion, llama};
 use crate::graph::blocks::{Heads, activation, attend, embedding, head, mlp, projections};
-use crate::graph::{BuildError, Builder, PositionScheme, Role};
+use crate::graph::decoder::{answer, decoder_role};
+use crate::graph::{BuildError, Builder, PositionScheme};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Arcee",
@@ -29,7 +30,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let attention = heads.causal(PositionScheme::Rope(rope));
     model.context(config.count("context_length")?);
 
-    let net = model.graph(Role::Decode);
+    let net = model.graph(decoder_role(config)?);
     let mut x = embedding(&net, width)?;
     for i in 0..layers {
         let layer = format!("blk.{i}");
@@ -40,7 +41,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, mlp(&net, h, &layer, hidden, function)?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

@@ -7,7 +7,7 @@ use super::encoder_decoder::{
 };
 use super::{Architecture, Conversion, DECODER, Family};
 use crate::graph::blocks::head;
-use crate::graph::{BuildError, Builder, Net, Pointwise, SecondReading, Shift, Value};
+use crate::graph::{BuildError, Builder, Net, Pointwise, ReadAt, SecondReading, Value};
 
 const BART_ARRANGEMENT: Arrangement = Arrangement {
     norms: NormPlace::Last,
@@ -50,9 +50,9 @@ pub(super) const BART: Architecture = Architecture {
     build: |model| {
         let usual = BART_ARRANGEMENT.usual;
         let start = model.config().token("decoder_start_token_id")?;
-        let shift = Shift::From(start.or(usual.start).unwrap_or(0));
+        let reading = SecondReading::From(start.or(usual.start).unwrap_or(0));
         build(model, &BART_ARRANGEMENT, |net, x| {
-            ends(net, x, shift, usual)
+            ends(net, x, reading, usual)
         })
     },
     ..DECODER
@@ -71,16 +71,21 @@ pub(super) const MBART: Architecture = Architecture {
         let usual = MBART_ARRANGEMENT.usual;
         // The token of the language, which stands last.
         let padding = model.config().token("padding_token_id")?;
-        let shift = Shift::Around(padding.unwrap_or(usual.padding));
+        let reading = SecondReading::Around(padding.unwrap_or(usual.padding));
         build(model, &MBART_ARRANGEMENT, |net, x| {
-            ends(net, x, shift, usual)
+            ends(net, x, reading, usual)
         })
     },
     ..BART
 };
 
 /// What the checkpoint's class makes of the decoder's rows.
-fn ends(net: &Net<'_, '_>, x: Value, shift: Shift, usual: ClassDefaults) -> Result<(), BuildError> {
+fn ends(
+    net: &Net<'_, '_>,
+    x: Value,
+    reading: SecondReading,
+    usual: ClassDefaults,
+) -> Result<(), BuildError> {
     let model: &Builder<'_> = net.builder;
     let config = model.config();
     let class = config.class().unwrap_or("ForConditionalGeneration");
@@ -88,7 +93,6 @@ fn ends(net: &Net<'_, '_>, x: Value, shift: Shift, usual: ClassDefaults) -> Resu
         .iter()
         .find_map(|begin| class.strip_prefix(begin))
         .unwrap_or(class);
-    let mut read_at = None;
     match task {
         "ForConditionalGeneration" => net.emit(head(net, x)?, "logits"),
         "ForSequenceClassification" => {
@@ -96,7 +100,8 @@ fn ends(net: &Net<'_, '_>, x: Value, shift: Shift, usual: ClassDefaults) -> Resu
             let h = net.apply(net.linear(x, "cls", net.width(x))?, Pointwise::Tanh);
             let labels = model.rows("cls.output.weight")?;
             net.emit(net.linear(h, "cls.output", labels)?, "logits");
-            read_at = Some(config.token("eos_token_id")?.unwrap_or(usual.end));
+            let end = config.token("eos_token_id")?.unwrap_or(usual.end);
+            model.reads_at(ReadAt::LastOf(end));
         }
         "ForQuestionAnswering" => {
             let both = net.linear(x, "qa_outputs", 2)?;
@@ -110,6 +115,6 @@ fn ends(net: &Net<'_, '_>, x: Value, shift: Shift, usual: ClassDefaults) -> Resu
             return Err(config.invalid_class(known));
         }
     }
-    model.reads_again(SecondReading { shift, read_at });
+    model.reads_again(reading);
     Ok(())
 }

@@ -3,6 +3,7 @@
 use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Only, conversion};
 use crate::graph::blocks::{Heads, alibi, attend, embedding, head, interleaved_projections, mlp};
+use crate::graph::decoder::answer;
 use crate::graph::{BuildError, Builder, Counting, Pointwise, Role};
 
 /// Hugging Face names, with and without the language model's prefix.
@@ -85,7 +86,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(if after { h } else { x }, f);
     }
     let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

@@ -6,6 +6,7 @@ use crate::graph::blocks::{
     Heads, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head, head_norms,
     projections,
 };
+use crate::graph::decoder::answer;
 use crate::graph::{Attention, BuildError, Builder, Mask, Pairing, PositionScheme, Role, Rope};
 use rillm_formats::manifest::Container;
 
@@ -111,8 +112,7 @@ fn build(model: &Builder<'_>, windows: Option<WindowPattern>) -> Result<(), Buil
         x = net.add(x, net.add(a, f));
     }
     let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
-    let logits = head(&net, x)?;
-    net.emit(net.scale(logits, logit_scale), "logits");
+    answer(&net, x, |x| Ok(net.scale(head(&net, x)?, logit_scale)))?;
     net.finish();
     Ok(())
 }

@@ -4,6 +4,7 @@
 use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Family, Only, conversion};
 use crate::graph::blocks::{Heads, activation, attend, cap, embedding, fused_projections, head};
+use crate::graph::decoder::answer;
 use crate::graph::experts::{ExpertMatrices, Gating, Router, RouterScores, routed_experts};
 use crate::graph::{BuildError, Builder, ExpertWeight, Pairing, PositionScheme, Role, Rope};
 use rillm_formats::manifest::{Container, MetadataValue};
@@ -94,7 +95,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, routed);
     }
     let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

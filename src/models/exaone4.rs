@@ -4,6 +4,7 @@ use super::{Architecture, DECODER, olmo2};
 use crate::graph::blocks::{
     Heads, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head, projections,
 };
+use crate::graph::decoder::answer;
 use crate::graph::{
     Attention, BuildError, Builder, Config, Mask, Pairing, PositionScheme, Role, Rope,
 };
@@ -67,7 +68,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, norm(f, "post_ffw_norm")?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

@@ -5,6 +5,7 @@ use super::mamba2::{self, HYBRID_MIXER, Mamba2Mixer};
 use super::tables::{self, keys, names};
 use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Only, Written};
 use crate::graph::blocks::{Heads, activation, attend, embedding, head, projections};
+use crate::graph::decoder::answer;
 use crate::graph::{
     BuildError, Builder, Net, Pairing, Pointwise, PositionScheme, Role, Rope, Value,
 };
@@ -139,8 +140,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, scaled_mlp(&net, h, &layer, hidden, (function, of_mlp))?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    let logits = head(&net, x)?;
-    net.emit(net.scale(logits, of_logits), "logits");
+    answer(&net, x, |x| Ok(net.scale(head(&net, x)?, of_logits)))?;
     net.finish();
     Ok(())
 }

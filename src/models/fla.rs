@@ -4,6 +4,7 @@
 use super::tables::{keys, names};
 use super::{Only, Settled};
 use crate::graph::blocks::{activation, embedding, gated_mlp, head};
+use crate::graph::decoder::answer;
 use crate::graph::{
     BuildError, Builder, Config, Counting, Key, LinearAttention, Name, Net, Pointwise, Role,
     RowOrder, Value,
@@ -189,7 +190,7 @@ pub(super) fn decoder(
         x = net.add(x, mlp(&net, h, &layer, hidden)?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

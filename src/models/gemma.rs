@@ -1,11 +1,12 @@
-//! Gemma 2 (Gemma Team 2024) and Gemma 3 (Gemma Team 2025).
+//! Gemma 2 (Gemma Team 2024), Gemma 3 (Gemma Team 2025), and EmbeddingGemma (Vera et al. 2025).
 
 use super::tables::{self, keys, names};
-use super::{Architecture, DECODER, Only};
+use super::{Architecture, DECODER, Family, Only};
 use crate::graph::blocks::{
     Heads, WindowPattern, Windows, activation, attend, cap, embedding, gated_mlp, head,
     projections, soft_cap,
 };
+use crate::graph::decoder::answer;
 use crate::graph::{
     Attention, BuildError, Builder, Config, Key, Mask, Name, Pairing, PositionScheme, Role, Rope,
 };
@@ -36,6 +37,29 @@ pub(super) const GEMMA_3: Architecture = Architecture {
     ..GEMMA_2
 };
 
+/// Gemma 3 of which each row sees those behind it as well. Its files for transformers say Gemma 3, and
+/// that it is one.
+pub(super) const EMBEDDING_GEMMA: Architecture = Architecture {
+    title: "EmbeddingGemma",
+    gguf: &["gemma-embedding"],
+    hugging_face: &["gemma_embedding"],
+    recognises: |config| {
+        config.str("model_type") == Some("gemma3_text")
+            && config.bool("use_bidirectional_attention") == Some(true)
+    },
+    family: Family::Encoder,
+    // How wide the layers are that its vectors go through, which these say themselves.
+    harmless_in_gguf: &[
+        "dense_2_feat_in",
+        "dense_2_feat_out",
+        "dense_3_feat_in",
+        "dense_3_feat_out",
+    ],
+    unused: &["dense_2.weight", "dense_3.weight"],
+    build: |model| build(model, &EMBEDDING),
+    ..GEMMA_3
+};
+
 /// What differs between the generations.
 struct Generation {
     /// Layers up to one that sees everything.
@@ -46,8 +70,8 @@ struct Generation {
     local_base: Option<f32>,
     /// Whether queries and keys are normalised, each head by itself.
     head_norms: bool,
-    /// Whether there are encoders of it, of which each row sees those behind it as well.
-    encodes: bool,
+    /// What its graph is for: of an encoder each row sees those behind it as well.
+    role: Role,
     /// Caps of scores and logits where the files do not say.
     caps: (Option<f32>, Option<f32>),
     /// The size whose scale GGUF leaves to be known: 27 billion, by its layers.
@@ -59,7 +83,7 @@ const SECOND: Generation = Generation {
     base: 1e4,
     local_base: None,
     head_norms: false,
-    encodes: false,
+    role: Role::Decode,
     caps: (Some(50.0), Some(30.0)),
     layers_of_27b: 46,
 };
@@ -69,9 +93,14 @@ const THIRD: Generation = Generation {
     base: 1e6,
     local_base: Some(1e4),
     head_norms: true,
-    encodes: true,
+    role: Role::Decode,
     caps: (None, None),
     layers_of_27b: 62,
+};
+
+const EMBEDDING: Generation = Generation {
+    role: Role::Encode,
+    ..THIRD
 };
 
 const KEYS: &[&[Key]] = &[
@@ -116,9 +145,10 @@ fn build(model: &Builder<'_>, generation: &Generation) -> Result<(), BuildError>
     let layers = config.count("block_count")?;
     let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-6)?;
     let function = activation(config, "hidden_activation", "gelu_pytorch_tanh")?;
-    let encodes = config.flag("use_bidirectional_attention", false)?;
-    if encodes && !generation.encodes {
-        return Err(config.invalid("use_bidirectional_attention", "false: this is a decoder"));
+    let encodes = generation.role == Role::Encode;
+    if config.flag("use_bidirectional_attention", encodes)? != encodes {
+        let expected = format!("{encodes}");
+        return Err(config.invalid("use_bidirectional_attention", &expected));
     }
     let heads = Heads::read_wide(config, width, Some(256))?;
     let (pairing, head_dim) = (Pairing::Halves, heads.head_dim);
@@ -145,7 +175,7 @@ fn build(model: &Builder<'_>, generation: &Generation) -> Result<(), BuildError>
     };
     model.context(config.count("context_length")?);
 
-    let net = model.graph(if encodes { Role::Encode } else { Role::Decode });
+    let net = model.graph(generation.role);
     let mut x = net.scale(embedding(&net, width)?, (width as f32).sqrt());
     for i in 0..layers {
         let layer = format!("blk.{i}");
@@ -159,38 +189,21 @@ fn build(model: &Builder<'_>, generation: &Generation) -> Result<(), BuildError>
         let window = windows.of(i);
         let rope = if window.is_some() { &local } else { &rope };
         let attention = Attention {
-            mask: match (encodes, window) {
-                (false, window) => Mask::Causal { window },
-                (true, None) => Mask::Bidirectional,
-                // A window is as wide as both its sides.
-                (true, Some(window)) => Mask::within(window / 2),
+            mask: Mask::Causal {
+                // An encoder's window is as wide as both its sides.
+                window: window.map(|window| if encodes { window / 2 } else { window }),
             },
             position: PositionScheme::Rope(rope.clone()),
             ..attention.clone()
         };
-        let a = match encodes {
-            true => {
-                let a = net.attention(q, Some((k, v)), attention);
-                net.linear(a, &format!("{layer}.attn_output"), width)?
-            }
-            false => attend(&net, [q, k, v], &layer, width, attention)?,
-        };
+        let a = attend(&net, [q, k, v], &layer, width, attention)?;
         x = net.add(x, norm(a, "post_attention_norm")?);
         let h = norm(x, "ffn_norm")?;
         let f = gated_mlp(&net, h, &layer, hidden, function)?;
         x = net.add(x, norm(f, "post_ffw_norm")?);
     }
-    if encodes {
-        if !matches!(config.class(), None | Some("Gemma3TextModel")) {
-            return Err(config.invalid_class("Gemma3TextModel: this is an encoder"));
-        }
-        net.emit(net.rms_norm(x, "output_norm", eps)?, "last_hidden_state");
-        net.finish();
-        return Ok(());
-    }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    let logits = head(&net, x)?;
-    net.emit(soft_cap(&net, logits, of_logits), "logits");
+    answer(&net, x, |x| Ok(soft_cap(&net, head(&net, x)?, of_logits)))?;
     net.finish();
     Ok(())
 }

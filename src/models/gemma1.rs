@@ -3,7 +3,8 @@
 use super::tables::{self, keys, names};
 use super::{Architecture, DECODER, Only};
 use crate::graph::blocks::{Heads, activation, attend, embedding, gated_mlp, head, projections};
-use crate::graph::{BuildError, Builder, Pairing, Pointwise, PositionScheme, Role, Rope};
+use crate::graph::decoder::{answer, decoder_role};
+use crate::graph::{BuildError, Builder, Pairing, Pointwise, PositionScheme, Rope};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Gemma",
@@ -12,6 +13,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     keys: &[
         tables::SIZES,
         tables::ROPE,
+        tables::CAUSAL,
         keys! {
             "use_bidirectional_attention" => "use_bidirectional_attention",
         },
@@ -59,7 +61,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let attention = heads.causal(PositionScheme::Rope(rope));
     model.context(config.count("context_length")?);
 
-    let net = model.graph(Role::Decode);
+    let net = model.graph(decoder_role(config)?);
     let mut x = net.scale(embedding(&net, width)?, (width as f32).sqrt());
     for i in 0..layers {
         let layer = format!("blk.{i}");
@@ -70,7 +72,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, gated_mlp(&net, h, &layer, hidden, function)?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

@@ -7,6 +7,7 @@ use super::{Architecture, Conversion, DECODER, GgufKeys, Only};
 use crate::graph::blocks::{
     Heads, WindowPattern, Windows, activation, cap, embedding, head, soft_cap,
 };
+use crate::graph::decoder::answer;
 use crate::graph::{
     Attention, BuildError, Builder, Config, Index, Keys, KvCache, Mask, Name, Net, Pairing, Piece,
     Pointwise, PositionScheme, Role, Rope, Value, Vector,
@@ -196,8 +197,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         }
     }
     let x = net.rms_norm(merged(&net, &x)?, "output_norm", sizes.eps)?;
-    let logits = head(&net, x)?;
-    net.emit(soft_cap(&net, logits, of_logits), "logits");
+    answer(&net, x, |x| Ok(soft_cap(&net, head(&net, x)?, of_logits)))?;
     net.finish();
     Ok(())
 }

@@ -10,6 +10,7 @@ use super::{Architecture, Conversion, DECODER, GgufKeys, Only};
 use crate::graph::blocks::{
     Heads, WindowPattern, Windows, activation, cap, embedding, gated_mlp, head, soft_cap,
 };
+use crate::graph::decoder::answer;
 use crate::graph::rope::{Division, RopeFrequencies};
 use crate::graph::{
     Attention, BuildError, Builder, Config, Divisors, Mask, Net, Pairing, PositionScheme, Role,
@@ -123,8 +124,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = scaled_output(&net, x, &layer)?;
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    let logits = head(&net, x)?;
-    net.emit(soft_cap(&net, logits, of_logits), "logits");
+    answer(&net, x, |x| Ok(soft_cap(&net, head(&net, x)?, of_logits)))?;
     net.finish();
     Ok(())
 }

@@ -5,6 +5,7 @@ use super::{Architecture, DECODER};
 use crate::graph::blocks::{
     Heads, activation, attend, embedding, fused_gated_mlp, head, projections,
 };
+use crate::graph::decoder::answer;
 use crate::graph::{BuildError, Builder, Pairing, PositionScheme, Role, Rope};
 use rillm_formats::manifest::Container;
 
@@ -60,7 +61,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, norm(f, "post_ffw_norm")?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

@@ -3,6 +3,7 @@
 use super::tables::{keys, names};
 use super::{Architecture, DECODER, Only};
 use crate::graph::blocks::{activation, head, mlp};
+use crate::graph::decoder::answer;
 use crate::graph::{
     Attention, BuildError, Builder, Index, Keys, KvCache, Mask, PositionScheme, Role,
 };
@@ -117,7 +118,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, mlp(&net, h, &layer, hidden, function)?);
     }
     let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

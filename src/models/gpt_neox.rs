@@ -5,6 +5,7 @@ use super::{Architecture, Conversion, DECODER, Only, conversion};
 use crate::graph::blocks::{
     Heads, activation, attend, embedding, head, interleaved_projections, mlp,
 };
+use crate::graph::decoder::answer;
 use crate::graph::{BuildError, Builder, Pairing, PositionScheme, Role, Rope};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -71,7 +72,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(attended, mlp(&net, h, &layer, hidden, function)?);
     }
     let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

@@ -4,6 +4,7 @@ use super::llama::Projections;
 use super::tables::{keys, names};
 use super::{Architecture, DECODER, Only};
 use crate::graph::blocks::{Heads, activation, attend, embedding, head, mlp, projections};
+use crate::graph::decoder::answer;
 use crate::graph::{BuildError, Builder, Key, Name, Pairing, PositionScheme, Role, Rope};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -81,7 +82,7 @@ pub(super) fn build(model: &Builder<'_>, projections: Projections) -> Result<(),
         x = net.add(x, net.add(a, f));
     }
     let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

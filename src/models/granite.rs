@@ -4,6 +4,7 @@
 use super::tables::{self, keys};
 use super::{Architecture, DECODER, conversion, llama};
 use crate::graph::blocks::{Heads, activation, attend, embedding, gated_mlp, head, projections};
+use crate::graph::decoder::answer;
 use crate::graph::{Attention, BuildError, Builder, Config, Key, Net, PositionScheme, Role, Value};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -96,8 +97,9 @@ pub(super) fn wire<'b, 'c>(
         x = net.add(x, net.scale(f, residual));
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    let logits = head(&net, x)?;
-    net.emit(net.scale(logits, 1.0 / factors.logits), "logits");
+    answer(&net, x, |x| {
+        Ok(net.scale(head(&net, x)?, 1.0 / factors.logits))
+    })?;
     net.finish();
     Ok(())
 }

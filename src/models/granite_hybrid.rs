@@ -9,6 +9,7 @@ use super::{
     granite_moe, llama, mamba2,
 };
 use crate::graph::blocks::{Heads, activation, attend, embedding, gated_mlp, head, projections};
+use crate::graph::decoder::answer;
 use crate::graph::experts::{Gating, Router, gated_experts};
 use crate::graph::{
     Attention, BuildError, Builder, Config, Key, Net, Pointwise, PositionScheme, Role, Value,
@@ -154,8 +155,7 @@ fn build(model: &Builder<'_>, rotated: Option<f64>, eps: f32) -> Result<(), Buil
         x = net.add(x, net.scale(f, residual));
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    let logits = head(&net, x)?;
-    net.emit(net.scale(logits, 1.0 / of_logits), "logits");
+    answer(&net, x, |x| Ok(net.scale(head(&net, x)?, 1.0 / of_logits)))?;
     net.finish();
     Ok(())
 }

@@ -4,6 +4,7 @@
 use super::tables::{self, keys, names};
 use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Only};
 use crate::graph::blocks::{Heads, activation, attend, embedding, gated_mlp, head, projections};
+use crate::graph::decoder::answer;
 use crate::graph::experts::{FeedForward, Gating, Router, SharedExpert};
 use crate::graph::rope::RopeFrequencies;
 use crate::graph::{BuildError, Builder, Config, Key, Name, Pairing, PositionScheme, Role, Rope};
@@ -155,7 +156,7 @@ fn build(model: &Builder<'_>, experts: Option<FeedForward>) -> Result<(), BuildE
         x = net.add(x, y);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

@@ -5,6 +5,7 @@ use super::mamba::{JAMBA_MIXER, Mixer, Norms};
 use super::tables::{self, keys, names};
 use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Only};
 use crate::graph::blocks::{Heads, activation, attend, embedding, gated_mlp, head, projections};
+use crate::graph::decoder::answer;
 use crate::graph::experts::{Gating, Router, gated_experts};
 use crate::graph::{BuildError, Builder, PositionScheme, Role};
 use rillm_formats::manifest::MetadataValue;
@@ -113,7 +114,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, f);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

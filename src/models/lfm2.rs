@@ -4,6 +4,7 @@
 use super::tables::{self, keys, names};
 use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Only};
 use crate::graph::blocks::{Heads, attend, embedding, gated_mlp, head, projections};
+use crate::graph::decoder::answer;
 use crate::graph::experts::{FeedForward, Gating, Router, SharedExpert};
 use crate::graph::{
     Attention, BuildError, Builder, Config, ExpertWeight, Key, Name, Net, Pairing, Pointwise,
@@ -188,7 +189,7 @@ fn build(
         x = net.add(x, y);
     }
     let x = net.rms_norm(net.selected(x), "token_embd_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

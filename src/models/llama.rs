@@ -5,10 +5,10 @@ use super::{Architecture, Conversion, DECODER, Only, Outline, Quantization, conv
 use crate::graph::blocks::{
     Heads, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head, projections,
 };
+use crate::graph::decoder::{answer, decoder_role};
 use crate::graph::experts::{Gating, Router, gated_experts};
 use crate::graph::{
-    Attention, BuildError, Builder, Key, Mask, Name, Net, Pairing, PositionScheme, Role, Rope,
-    Value,
+    Attention, BuildError, Builder, Key, Mask, Name, Net, Pairing, PositionScheme, Rope, Value,
 };
 use rillm_formats::manifest::{Container, MetadataValue};
 
@@ -51,7 +51,7 @@ pub(super) const CONVERSION: Conversion = Conversion {
     ..conversion::NEIGHBOURS_PAIRED
 };
 
-pub(super) const KEYS: &[&[Key]] = &[tables::SIZES, tables::ROPE];
+pub(super) const KEYS: &[&[Key]] = &[tables::SIZES, tables::ROPE, tables::CAUSAL];
 
 pub(super) const NAMES: &[&[Name]] = &[
     tables::ENDS,
@@ -121,9 +121,6 @@ pub(super) fn wire(
     let eps = config.epsilon("attention.layer_norm_rms_epsilon", usual.eps)?;
     let router = Router::read_some(config, &Gating::CHOSEN_SOFTMAX)?;
     let function = activation(config, "hidden_act", "silu")?;
-    if !config.flag("attention.causal", true)? {
-        return Err(config.invalid("attention.causal", "true: this is a decoder"));
-    }
     let heads = Heads::read_wide(config, width, usual.head_dim)?;
     let rope = match pairing {
         Some(pairing) => Rope::read_from(model, pairing, heads.head_dim, usual.base)?,
@@ -132,7 +129,7 @@ pub(super) fn wire(
     let windows = Windows::read(config, layers, usual.window, WindowPattern::From(0))?;
     model.context(config.count("context_length")?);
 
-    let net = model.graph(Role::Decode);
+    let net = model.graph(decoder_role(config)?);
     let mut x = embedding(&net, width)?;
     for i in 0..layers {
         let layer = format!("blk.{i}");
@@ -157,7 +154,7 @@ pub(super) fn wire(
         x = net.add(x, f);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

@@ -7,6 +7,7 @@ use super::{
     Architecture, Conversion, DECODER, Family, GgufKeys, Only, Outline, Settled, conversion,
 };
 use crate::graph::blocks::{embedding, head};
+use crate::graph::decoder::answer;
 use crate::graph::{BuildError, Builder, Config, Key, Name, Net, Role, Value};
 use rillm_formats::manifest::{Container, Metadata, MetadataValue};
 
@@ -137,7 +138,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, mixer.wire(&net, h, &layer)?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

@@ -5,6 +5,7 @@ use super::known_shape::{ENDLESS, TINY, shapes};
 use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Only, Outline, Written, mamba};
 use crate::graph::blocks::{embedding, head};
+use crate::graph::decoder::answer;
 use crate::graph::{BuildError, Builder, Config, Name, Net, Role, Value};
 use rillm_formats::manifest::{Container, MetadataValue};
 
@@ -118,7 +119,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, mixer.wire(&net, h, &layer, eps)?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

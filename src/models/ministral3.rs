@@ -4,6 +4,7 @@
 use super::tables::{self, keys};
 use super::{Architecture, Conversion, DECODER, Only, conversion, llama};
 use crate::graph::blocks::{Heads, activation, attend, embedding, gated_mlp, head, projections};
+use crate::graph::decoder::answer;
 use crate::graph::{BuildError, Builder, Config, PositionScheme, Role, Rope};
 use rillm_formats::manifest::{Container, MetadataValue};
 
@@ -76,7 +77,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, gated_mlp(&net, h, &layer, hidden, function)?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

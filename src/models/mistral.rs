@@ -11,6 +11,7 @@ pub(super) const MISTRAL: Architecture = Architecture {
     keys: &[
         tables::SIZES,
         tables::ROPE,
+        tables::CAUSAL,
         keys! {
             "sliding_window" => "attention.sliding_window",
         },
@@ -32,6 +33,6 @@ const USUAL: llama::Usual = llama::Usual {
 pub(super) const MINISTRAL: Architecture = Architecture {
     title: "Ministral",
     hugging_face: &["ministral"],
-    keys: &[tables::SIZES, tables::ROPE, tables::WINDOWS],
+    keys: &[tables::SIZES, tables::ROPE, tables::WINDOWS, tables::CAUSAL],
     ..MISTRAL
 };

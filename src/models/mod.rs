@@ -274,6 +274,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     gemma1::ARCHITECTURE,
     gemma::GEMMA_2,
     gemma::GEMMA_3,
+    gemma::EMBEDDING_GEMMA,
     gemma3n::ARCHITECTURE,
     gemma4::ARCHITECTURE,
     granite::ARCHITECTURE,

@@ -4,6 +4,7 @@
 use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Only};
 use crate::graph::blocks::{Heads, alibi, attend, cap, embedding, head, mlp};
+use crate::graph::decoder::answer;
 use crate::graph::{Attention, BuildError, Builder, Index, Pointwise, PositionScheme, Role};
 use rillm_formats::manifest::MetadataValue;
 
@@ -134,7 +135,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, mlp(&net, h, &layer, hidden, Pointwise::GeluErf)?);
     }
     let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

@@ -6,7 +6,7 @@ use super::mamba2::{self, Mamba2Mixer};
 use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Only};
 use crate::graph::blocks::{Heads, activation, attend, embedding, head, mlp, projections};
-use crate::graph::decoder::nextn_layers;
+use crate::graph::decoder::{answer, nextn_layers};
 use crate::graph::experts::{Gating, Router};
 use crate::graph::{BuildError, Builder, Config, Net, Pointwise, PositionScheme, Role, Value};
 use rillm_formats::manifest::{Array, Container, MetadataValue};
@@ -139,7 +139,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, y);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

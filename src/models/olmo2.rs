@@ -5,6 +5,7 @@ use super::{Architecture, Conversion, DECODER};
 use crate::graph::blocks::{
     Heads, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head, projections,
 };
+use crate::graph::decoder::answer;
 use crate::graph::{Attention, BuildError, Builder, Mask, Pairing, PositionScheme, Role, Rope};
 use rillm_formats::manifest::{Container, MetadataValue};
 
@@ -86,7 +87,7 @@ fn build(model: &Builder<'_>, window: Option<usize>) -> Result<(), BuildError> {
         x = net.add(x, norm(f, "post_ffw_norm")?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

@@ -3,6 +3,7 @@
 use super::tables::{keys, names};
 use super::{Architecture, DECODER, Only};
 use crate::graph::blocks::{Heads, activation, attend, embedding, head, mlp, projections};
+use crate::graph::decoder::answer;
 use crate::graph::{
     BuildError, Builder, Counting, Index, Net, PositionScheme, Role, RowOrder, Value,
 };
@@ -97,7 +98,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     if let Some(inner) = inner {
         x = net.linear(x, "project_out", inner)?;
     }
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

@@ -5,6 +5,7 @@ use super::{Architecture, DECODER};
 use crate::graph::blocks::{
     Heads, activation, attend, embedding, head, head_norms, mlp, projections,
 };
+use crate::graph::decoder::answer;
 use crate::graph::{BuildError, Builder, Pairing, PositionScheme, Role, Rope};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -67,7 +68,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, net.add(a, f));
     }
     let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

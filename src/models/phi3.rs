@@ -5,6 +5,7 @@ use super::{Architecture, DECODER, Only};
 use crate::graph::blocks::{
     Heads, activation, attend, embedding, fused_gated_mlp, fused_projections, head,
 };
+use crate::graph::decoder::answer;
 use crate::graph::{Attention, BuildError, Builder, Mask, Pairing, PositionScheme, Role, Rope};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -71,7 +72,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, fused_gated_mlp(&net, h, &layer, hidden, function)?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

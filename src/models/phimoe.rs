@@ -6,6 +6,7 @@ use super::{Architecture, Conversion, DECODER, Family, Only};
 use crate::graph::blocks::{
     Heads, WindowPattern, Windows, activation, attend, embedding, head, projections,
 };
+use crate::graph::decoder::answer;
 use crate::graph::experts::{Gating, Router, gated_experts};
 use crate::graph::{
     Attention, BuildError, Builder, ExpertWeight, Mask, Pairing, PositionScheme, Role, Rope,
@@ -110,7 +111,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         );
     }
     let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

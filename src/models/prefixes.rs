@@ -2,6 +2,7 @@
 //! of its own, whose name the base model's own checkpoint lacks; classes that read images wrap it
 //! once more. Which of them a checkpoint was saved from says nothing of what it computes.
 
+use super::tables::HEADS;
 use crate::graph::{Name, View};
 
 /// Names of modules around a base model.
@@ -57,6 +58,11 @@ pub fn canonical(names: &[&[Name]], name: &str) -> Option<(String, Option<u32>, 
             let from = bare(line.from);
             Some((Name { from, ..*line }.apply(name)?, line))
         })
+    });
+    // What none of an architecture's own lines is about.
+    let found = found.or_else(|| {
+        let mut heads = HEADS.iter();
+        heads.find_map(|line| Some((line.apply(name)?, line)))
     });
     found.map(|((to, part), line)| (to, part, line.view))
 }

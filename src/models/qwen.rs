@@ -7,7 +7,7 @@ use super::{Architecture, DECODER, Only, llama};
 use crate::graph::blocks::{
     Heads, WindowPattern, Windows, activation, attend, gated_mlp, projections,
 };
-use crate::graph::decoder::PreNormDecoder;
+use crate::graph::decoder::{PreNormDecoder, decoder_role};
 use crate::graph::{
     Attention, BuildError, Builder, Config, Key, Mask, Name, Net, Pairing, PositionScheme, Rope,
     Value,
@@ -42,7 +42,13 @@ pub(super) const QWEN_3: Architecture = Architecture {
     ..QWEN_2
 };
 
-const KEYS: &[&[Key]] = &[tables::SIZES, tables::ROPE, tables::WINDOWS, WINDOWS];
+const KEYS: &[&[Key]] = &[
+    tables::SIZES,
+    tables::ROPE,
+    tables::WINDOWS,
+    tables::CAUSAL,
+    WINDOWS,
+];
 
 /// Whether layers look through a window, and from which one on.
 pub(super) const WINDOWS: &[Key] = keys! {
@@ -70,7 +76,10 @@ pub(super) enum HeadNorm {
 /// x ← x + Attention(RMS(x)); x ← x + FFN(RMS(x)).
 fn build(model: &Builder<'_>, head_norm: HeadNorm) -> Result<(), BuildError> {
     let config = model.config();
-    let decoder = PreNormDecoder::read(config, 1e-6)?;
+    let decoder = PreNormDecoder {
+        role: decoder_role(config)?,
+        ..PreNormDecoder::read(config, 1e-6)?
+    };
     let hidden = config.count("feed_forward_length")?;
     let function = activation(config, "hidden_act", "silu")?;
     let first = match config.value("max_window_layers") {

@@ -7,7 +7,7 @@ use super::{
     Architecture, Conversion, DECODER, Family, GgufKeys, Only, Written, WrittenRows, qwen_moe,
 };
 use crate::graph::blocks::{Heads, activation, embedding, gated_mlp, head};
-use crate::graph::decoder::nextn_layers;
+use crate::graph::decoder::{answer, nextn_layers};
 use crate::graph::experts::Gating;
 use crate::graph::{
     BuildError, Builder, Key, Name, Pairing, Pointwise, PositionScheme, Role, Rope,
@@ -143,7 +143,7 @@ fn build(model: &Builder<'_>, gating: Option<Gating>) -> Result<(), BuildError> 
         x = net.add(x, y);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

@@ -4,7 +4,7 @@
 use super::tables::{ATTENTION, ENDS, EXPERTS, ROPE, SIZES, keys, names};
 use super::{Architecture, Conversion, DECODER, Family, qwen_moe};
 use crate::graph::blocks::{Heads, activation, embedding, head};
-use crate::graph::decoder::nextn_layers;
+use crate::graph::decoder::{answer, nextn_layers};
 use crate::graph::experts::Gating;
 use crate::graph::{
     Attention, BuildError, Builder, Config, Decay, DeltaRule, Keys, KvCache, LinearAttention,
@@ -109,7 +109,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, feed_forward.wire(&net, h, &layer, i)?);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

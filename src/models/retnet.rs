@@ -8,6 +8,7 @@ use super::known_shape::{ENDLESS, TINY, shapes};
 use super::tables::{keys, names};
 use super::{Architecture, DECODER, Family, Only, Outline, conversion, fla};
 use crate::graph::blocks::{activation, embedding, gated_mlp, head};
+use crate::graph::decoder::answer;
 use crate::graph::rope::{Division, RopeFrequencies};
 use crate::graph::{
     BuildError, Builder, Config, DECAY_ROWS, Decay, Divisor, LinearAttention, Pairing, Role, Rope,
@@ -166,7 +167,7 @@ fn torchscale(model: &Builder<'_>) -> Result<(), BuildError> {
         x = norm(net.add(net.scale(x, alpha), y), &second, !before)?;
     }
     let x = norm(net.selected(x), "output_norm", before)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

@@ -5,6 +5,7 @@ use super::known_shape::{ENDLESS, TINY, shapes};
 use super::tables::{keys, names};
 use super::{Architecture, DECODER, Family, Outline, conversion, rwkv6};
 use crate::graph::blocks::{embedding, head};
+use crate::graph::decoder::answer;
 use crate::graph::{BuildError, Builder, Name, Pointwise, Role};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -135,7 +136,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         }
     }
     let x = net.layer_norm(net.selected(x), "output_norm", OUTPUT_EPSILON)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

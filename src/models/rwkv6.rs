@@ -6,6 +6,7 @@ use super::known_shape::{ENDLESS, TINY, shapes};
 use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Only, Outline, conversion};
 use crate::graph::blocks::{embedding, head};
+use crate::graph::decoder::answer;
 use crate::graph::{
     BuildError, Builder, Catalog, Decay, LinearAttention, Name, Net, Pointwise, Role, Share, Value,
     Vector,
@@ -176,7 +177,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         }
     }
     let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

@@ -7,6 +7,7 @@ use super::rwkv6::{self, LowRank};
 use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Family, Only, Outline, conversion};
 use crate::graph::blocks::{embedding, head};
+use crate::graph::decoder::answer;
 use crate::graph::{
     BuildError, Builder, Counting, Decay, DeltaRule, LinearAttention, Name, Net, Pointwise, Role,
     Share, Value,
@@ -230,7 +231,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         );
     }
     let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

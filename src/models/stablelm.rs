@@ -5,6 +5,7 @@ use super::{Architecture, DECODER, Only};
 use crate::graph::blocks::{
     Heads, activation, attend, embedding, gated_mlp, head, head_norms, projections,
 };
+use crate::graph::decoder::answer;
 use crate::graph::{BuildError, Builder, Pairing, PositionScheme, Role, Rope};
 use rillm_formats::manifest::Container;
 
@@ -83,7 +84,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         }
     }
     let x = net.layer_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

@@ -153,11 +153,23 @@ pub(super) const WINDOWS: &[Key] = keys! {
     "sliding_window_pattern" => "attention.sliding_window_pattern",
 };
 
+/// Whether rows see those before them alone.
+pub(super) const CAUSAL: &[Key] = keys! {
+    "is_causal" => "attention.causal",
+};
+
 /// Embedding, last norm and head.
 pub(super) const ENDS: &[Name] = names! {
     "model.embed_tokens.weight" => "token_embd.weight",
     "model.norm.weight" => "output_norm.weight",
     "lm_head.weight" => "output.weight",
+};
+
+/// Heads of decoders' classes that judge texts.
+pub(super) const HEADS: &[Name] = names! {
+    "score.*" => "cls.output.*",
+    "classifier.*" => "cls.output.*",
+    "qa_outputs.*" => "qa_outputs.*",
 };
 
 /// Projections of attention, with biases where there are some.

@@ -3,6 +3,7 @@
 use super::tables::{keys, names};
 use super::{Architecture, DECODER, Only};
 use crate::graph::blocks::{Heads, activation, attend, embedding, head, mlp, projections};
+use crate::graph::decoder::answer;
 use crate::graph::{BuildError, Builder, Net, PositionScheme, Role, SinusoidFrequencies, Value};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -72,7 +73,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = net.add(x, mlp(&net, h, &layer, hidden, function)?);
     }
     let x = net.layer_norm(net.selected(x), "output_norm", EPS)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What the decoders of models that judge texts read.
+//! What the decoders of models that judge texts read, and which of its rows count.
 
 use super::Session;
 use crate::error::RunError;
@@ -18,12 +18,7 @@ impl Session {
         let mut fed = Vec::with_capacity(source.len());
         for rows in source.chunk_by(|a, b| a.sequence == b.sequence) {
             let ids: Vec<u32> = rows.iter().map(|row| row.token).collect();
-            let place = reading.place(&ids).map_err(|token| {
-                let (sequence, title) = (rows[0].sequence, self.model.title());
-                RunError::Input(format!(
-                    "sequence {sequence} has no token {token}, at whose place the output of {title} is"
-                ))
-            })?;
+            let place = self.place_of(&ids, rows[0].sequence)?;
             let read = reading.tokens(&ids).into_iter().zip(rows).enumerate();
             fed.extend(read.map(|(index, (token, row))| Row {
                 token,
@@ -32,5 +27,16 @@ impl Session {
             }));
         }
         Ok(Some(fed))
+    }
+
+    /// Which token's row of a text is the only one that counts, if not all do.
+    pub(crate) fn place_of(&self, ids: &[u32], sequence: u32) -> Result<Option<usize>, RunError> {
+        let place = self.model.read_at().map(|at| at.place(ids)).transpose();
+        place.map_err(|token| {
+            let title = self.model.title();
+            RunError::Input(format!(
+                "sequence {sequence} has no token {token}, at whose place the output of {title} is"
+            ))
+        })
     }
 }

@@ -7,7 +7,7 @@ use super::run::{TaskRunner, TokenInput, width_of};
 use super::similar::Similarity;
 use super::texts::{input, max_length, single};
 use crate::error::{LoadError, LoadErrorKind, RunError};
-use crate::graph::RowSpace;
+use crate::graph::{ReadAt, RowSpace};
 use crate::model::Model;
 use crate::setters::setters;
 use std::borrow::Cow;
@@ -98,10 +98,20 @@ impl Embedder {
             }
             modules.poolings = vec![pooling];
         }
+        if modules.poolings.is_empty() {
+            let what = format!(
+                "nothing says how this {}, which predicts tokens, embeds texts: choose a pooling, for \
+                 most lasttoken",
+                model.title()
+            );
+            return Err(LoadError::new(LoadErrorKind::Unsupported, what));
+        }
+        let last = modules.poolings == [Pooling::LastToken];
         let budget = options.batch_tokens.unwrap_or(BATCH_TOKENS);
         let asked = options.max_seq_length.or(modules.max_seq_length);
         let embedder = Embedder {
-            runner: TaskRunner::new(model, budget, OUTPUT, RowSpace::Source)?,
+            runner: TaskRunner::new(model, budget, OUTPUT, RowSpace::Source)?
+                .read_at(last.then_some(ReadAt::End)),
             // What its tables hold bounds what may be asked.
             max_seq_length: asked.unwrap_or(usize::MAX).min(max_length(model)),
             modules,

@@ -28,6 +28,7 @@ mod answer;
 mod classify;
 mod embed;
 mod fill_mask;
+mod judge;
 mod labels;
 mod modules;
 mod pooling;

@@ -5,7 +5,7 @@ use super::similar::Similarity;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::model::Model;
 use crate::quant;
-use crate::weights::ModuleFiles;
+use crate::weights::{DenseTensor, ModuleFiles};
 use rillm_formats::manifest::Container;
 use rillm_formats::safetensors;
 use serde_json::Value;
@@ -94,7 +94,9 @@ impl Modules {
         }
         match &files.modules {
             Some(bytes) => modules.list(bytes, files, width)?,
-            None if model.manifest().container == Container::Gguf => modules.gguf(model)?,
+            None if model.manifest().container == Container::Gguf => modules.gguf(model, width)?,
+            // A decoder that was not trained for it has no usual way.
+            None if model.decodes() => modules.poolings.clear(),
             None => {}
         }
         Ok(modules)
@@ -213,13 +215,15 @@ impl Modules {
     }
 
     /// What GGUF files say: how to pool. Their vectors have length 1, as llama.cpp gives them.
-    fn gguf(&mut self, model: &Model) -> Result<(), LoadError> {
+    fn gguf(&mut self, model: &Model, mut width: usize) -> Result<(), LoadError> {
         let manifest = model.manifest();
         let key = format!("{}.pooling_type", manifest.architecture);
-        self.poolings = vec![match manifest.metadata.u64(&key) {
-            None | Some(0 | 1) => Pooling::Mean,
-            Some(2) => Pooling::Cls,
-            Some(3) => Pooling::LastToken,
+        let decodes = model.decodes();
+        self.poolings = match manifest.metadata.u64(&key) {
+            None | Some(0) if decodes => Vec::new(),
+            None | Some(0 | 1) => vec![Pooling::Mean],
+            Some(2) => vec![Pooling::Cls],
+            Some(3) => vec![Pooling::LastToken],
             Some(4) => {
                 return Err(bad(format!(
                     "{key} is 4: this model ranks texts and does not embed them"
@@ -230,7 +234,12 @@ impl Modules {
                     "{key} is {other}, expected 1 (mean), 2 (cls) or 3 (last)"
                 )));
             }
-        }];
+        };
+        for tensor in &model.module_files().dense {
+            let dense = DenseLayer::of_gguf(tensor, width)?;
+            width = dense.weight.len() / dense.columns;
+            self.layers.push(VectorLayer::Dense(dense));
+        }
         self.layers.push(VectorLayer::Normalize);
         Ok(())
     }
@@ -300,6 +309,36 @@ impl DenseLayer {
                     "{path}/config.json: activation_function {name:?} is not known"
                 ))
             })?,
+        })
+    }
+
+    /// A matrix without bias and function.
+    fn of_gguf(tensor: &DenseTensor, width: usize) -> Result<DenseLayer, LoadError> {
+        let name = tensor.name;
+        let (rows, columns) = match tensor.shape[..] {
+            [rows, columns] if columns == width as u64 && rows > 0 => (rows as usize, width),
+            _ => {
+                return Err(bad(format!(
+                    "tensor {name} has shape {:?}, expected {width} columns",
+                    tensor.shape
+                )));
+            }
+        };
+        let decode = quant::decode(tensor.dtype);
+        let decode = decode
+            .ok_or_else(|| bad(format!("tensor {name} is of type {}", tensor.dtype.name())))?;
+        let mut weight = vec![0.0; rows * columns];
+        decode(&tensor.bytes, &mut weight);
+        if !weight.iter().all(|value| value.is_finite()) {
+            return Err(bad(format!(
+                "tensor {name} holds a value that is not finite"
+            )));
+        }
+        Ok(DenseLayer {
+            weight,
+            bias: None,
+            columns,
+            activation: |x| x,
         })
     }
 
@@ -388,7 +427,7 @@ fn parsed(bytes: &[u8], file: &str) -> Result<Value, LoadError> {
     serde_json::from_slice(bytes).map_err(|error| bad(format!("{file}: {error}")))
 }
 
-fn object(bytes: &[u8], file: &str) -> Result<Value, LoadError> {
+pub(super) fn object(bytes: &[u8], file: &str) -> Result<Value, LoadError> {
     match parsed(bytes, file)? {
         object @ Value::Object(_) => Ok(object),
         _ => Err(bad(format!("{file}: expected an object of settings"))),

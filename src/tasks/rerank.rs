@@ -1,12 +1,14 @@
-//! How well texts answer a query, by a cross-encoder that reads both at once.
+//! How well texts answer a query, by a model that reads both at once: an encoder or a decoder that scores
+//! pairs, or a decoder that is asked.
 
 use super::BATCH_TOKENS;
+use super::judge::{Judge, is_asked};
 use super::labels::pair_function;
 use super::run::{TaskRunner, TokenInput, width_of};
 use super::similar::{SearchHit, best};
-use super::texts::{Truncation, max_length, pair};
+use super::texts::{Truncation, input as input_error, max_length, pair};
 use crate::error::{LoadError, LoadErrorKind, RunError};
-use crate::graph::RowSpace;
+use crate::graph::{ReadAt, RowSpace};
 use crate::model::Model;
 use crate::setters::setters;
 use std::sync::Arc;
@@ -16,9 +18,11 @@ use std::sync::atomic::AtomicU64;
 const OUTPUT: &str = "logits";
 
 /// How pairs are scored, where it is not to be as the model's files say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RerankOptions {
+    /// What a model that is asked in words is told that queries are for, instead of what its files say.
+    pub prompt: Option<String>,
     /// Whether scores are the model's logits themselves.
     pub raw_scores: bool,
     /// The most tokens of a pair: of the longer text the rest is cut off.
@@ -29,6 +33,7 @@ pub struct RerankOptions {
 
 setters! {
     RerankOptions {
+        prompt: impl Into<Option<String>>,
         raw_scores: bool,
         max_length: impl Into<Option<usize>>,
         batch_tokens: impl Into<Option<usize>>,
@@ -56,20 +61,30 @@ setters! {
 pub struct Reranker {
     runner: TaskRunner,
     function: fn(f32) -> f32,
+    judge: Option<Judge>,
     max_length: usize,
     truncated: usize,
 }
 
 impl Reranker {
-    /// A model with one logit for each pair of texts.
+    /// A model with one logit for each pair of texts, or one that is asked in words, as
+    /// Qwen3-Reranker is.
     ///
     /// # Errors
     /// A model with other outputs, without a tokenizer, or with a function of scores that is not
     /// known.
     pub fn new(model: &Model, options: RerankOptions) -> Result<Reranker, LoadError> {
         model.tokenizer()?;
-        let labels = width_of(model, OUTPUT, RowSpace::Sequence)?;
-        if labels != 1 {
+        let space = match model.read_at() {
+            None if model.decodes() && !model.encodes() => RowSpace::Selected,
+            _ => RowSpace::Sequence,
+        };
+        let labels = width_of(model, OUTPUT, space)?;
+        let judge = match is_asked(model, labels) {
+            true => Some(Judge::of(model, labels, options.prompt.as_deref())?),
+            false => None,
+        };
+        if labels != 1 && judge.is_none() {
             let what = format!(
                 "a reranker gives one logit for each pair of texts, this model gives {labels}: \
                  does it classify?"
@@ -79,7 +94,9 @@ impl Reranker {
         let budget = options.batch_tokens.unwrap_or(BATCH_TOKENS);
         let most = options.max_length.unwrap_or(usize::MAX);
         Ok(Reranker {
-            runner: TaskRunner::new(model, budget, OUTPUT, RowSpace::Sequence)?,
+            runner: TaskRunner::new(model, budget, OUTPUT, space)?
+                .read_at(judge.as_ref().map(|_| ReadAt::End)),
+            judge,
             function: match options.raw_scores {
                 true => |x| x,
                 false => pair_function(model)?,
@@ -98,21 +115,24 @@ impl Reranker {
         let mut inputs: Vec<TokenInput> = Vec::with_capacity(pairs.len());
         for (query, text) in pairs {
             let (query, text) = (query.as_ref(), text.as_ref());
-            let (input, is_cut) = pair(
-                &model,
-                query,
-                text,
-                self.max_length,
-                Truncation::LongestFirst,
-            )?;
+            let most = self.max_length;
+            let (input, is_cut) = match &self.judge {
+                None => pair(&model, query, text, most, Truncation::LongestFirst)?,
+                Some(judge) => {
+                    let tokenizer = model.tokenizer().map_err(input_error)?;
+                    judge.tokens(tokenizer, (query, text), most)?
+                }
+            };
             self.truncated += usize::from(is_cut);
             inputs.push(input);
         }
         let mut scores = vec![0.0; pairs.len()];
-        let function = self.function;
+        let (function, judge) = (self.function, self.judge.as_ref());
         self.runner.run(&inputs, &mut |output| {
             if output.name == OUTPUT {
-                scores[output.input] = output.values.first().map_or(0.0, |x| function(*x));
+                let first = output.values.first().copied().unwrap_or(0.0);
+                let score = judge.map_or(first, |judge| judge.score(output.values));
+                scores[output.input] = function(score);
             }
         })?;
         Ok(scores)

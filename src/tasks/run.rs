@@ -3,7 +3,7 @@
 use crate::error::{LoadError, LoadErrorKind, RunError};
 use crate::eval::emits;
 use crate::exec::{Output, Row};
-use crate::graph::{Role, RowSpace};
+use crate::graph::{ReadAt, Role, RowSpace};
 use crate::model::Model;
 use crate::session::{Session, SessionOptions};
 use std::cmp::Reverse;
@@ -40,6 +40,8 @@ pub(super) struct TaskRunner {
     /// As large as what has been run so far wanted it.
     session: Option<Session>,
     batch_tokens: usize,
+    /// Where the only row that is wanted of a text is, if the model does not say it.
+    read_at: Option<ReadAt>,
     done: Arc<AtomicU64>,
 }
 
@@ -56,8 +58,14 @@ impl TaskRunner {
             model: model.clone(),
             session: None,
             batch_tokens: batch_tokens.clamp(1, SessionOptions::MOST),
+            read_at: None,
             done: Arc::default(),
         })
+    }
+
+    /// The same, of whose texts only this row is wanted.
+    pub(super) fn read_at(self, read_at: Option<ReadAt>) -> TaskRunner {
+        TaskRunner { read_at, ..self }
     }
 
     pub(super) fn model(&self) -> &Model {
@@ -105,9 +113,25 @@ impl TaskRunner {
             }
             let longest = inputs[batch[0]].ids.len();
             let encodes = self.model.encodes();
+            let wanted = self.read_at;
             let session = self.session(rows.len(), longest, batch.len())?;
+            let mut read = vec![None; batch.len()];
+            for ((sequence, place), &input) in (0..).zip(&mut read).zip(batch) {
+                let ids = &inputs[input].ids;
+                *place = match wanted.map(|at| at.place(ids)) {
+                    Some(Ok(place)) => Some(place),
+                    _ => session.place_of(ids, sequence)?,
+                };
+            }
+            for (row, (_, token)) in rows.iter_mut().zip(&places) {
+                row.emit = read[row.sequence as usize].is_none_or(|place| place == *token);
+            }
             let mut forward = |output: Output<'_>| {
                 let (input, token) = places[output.row];
+                // An encoder hands over all of its rows.
+                if output.space == RowSpace::Source && !rows[output.row].emit {
+                    return;
+                }
                 sink(TaskOutput {
                     name: output.name,
                     input,
@@ -185,16 +209,15 @@ pub(super) fn width_of(
     let graphs = [Role::Encode, Role::Decode]
         .into_iter()
         .filter_map(|role| model.graph(role));
-    let reading = model.second_reading();
-    let reads_one = reading.is_some_and(|reading| reading.read_at.is_some());
-    let is_alone = (model.encodes() != model.decodes()) || reading.is_some();
+    let reads_one = model.read_at().is_some();
+    let is_alone = (model.encodes() != model.decodes()) || model.second_reading().is_some();
     let mut outputs = Vec::new();
     let all = graphs.flat_map(|graph| emits(graph).map(|emit| (emit.name, graph.info(emit.x))));
     for (name, info) in all {
         let (found, width) = (info.space, info.width);
         // Of a decoder the rows asked for are those of all positions.
         let fits = match (space, reads_one) {
-            (RowSpace::Sequence, true) => found == RowSpace::Selected,
+            (RowSpace::Sequence, true) => found != RowSpace::Sequence,
             (RowSpace::Source, true) => false,
             (RowSpace::Source, false) => found != RowSpace::Sequence,
             _ => found == space,

@@ -14,7 +14,7 @@ mod stored;
 mod tuning;
 
 pub use map::Source;
-pub use modules::ModuleFiles;
+pub use modules::{DenseTensor, ModuleFiles};
 pub use names::{Found, Views};
 pub use open::{Files, TokenizerFiles, open, open_source};
 pub use stamp::FileStamp;

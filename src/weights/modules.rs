@@ -1,9 +1,10 @@
 //! What sentence-transformers keeps beside a model: the modules that its output goes through, and how
 //! texts are put to it.
 
+use super::Source;
 use super::folder::{file, name_of, with_extension};
 use crate::error::LoadError;
-use rillm_formats::manifest::{Metadata, MetadataValue};
+use rillm_formats::manifest::{DType, Manifest, MetadataValue};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
@@ -21,10 +22,25 @@ pub struct ModuleFiles {
     pub configs: BTreeMap<String, Vec<u8>>,
     /// By the folders of modules that have weights of their own: `model.safetensors`.
     pub weights: BTreeMap<String, Vec<u8>>,
+    /// Matrices that a GGUF file has instead, in the order in which vectors go through them.
+    pub dense: Vec<DenseTensor>,
+}
+
+/// A matrix through which vectors go.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)] // as the file says
+pub struct DenseTensor {
+    pub name: &'static str,
+    pub shape: Vec<u64>,
+    pub dtype: DType,
+    pub bytes: Vec<u8>,
 }
 
 /// Modules behind the transformer that have weights.
 const WEIGHTED: [&str; 2] = [".Dense", ".LayerNorm"];
+
+/// What llama.cpp calls them in GGUF files.
+const DENSE: [&str; 2] = ["dense_2.weight", "dense_3.weight"];
 
 /// Before their names in GGUF files, where the files are texts.
 const KEYS: &str = "sentence_transformers.";
@@ -48,10 +64,26 @@ impl ModuleFiles {
         texts.collect()
     }
 
-    /// The files that a GGUF file holds as texts.
-    pub(super) fn of_gguf(metadata: &Metadata) -> ModuleFiles {
+    /// The files that a GGUF file holds as texts, and its modules' matrices.
+    pub(super) fn of_gguf(manifest: &Manifest, sources: &[Source]) -> ModuleFiles {
         let mut files = ModuleFiles::default();
-        for (key, value) in metadata.0.range(KEYS.to_string()..) {
+        let dense = DENSE.iter().filter_map(|name| {
+            let info = manifest.tensors.get(*name)?;
+            let range =
+                usize::try_from(info.range.start).ok()?..usize::try_from(info.range.end).ok()?;
+            Some(DenseTensor {
+                name,
+                shape: info.shape.0.clone(),
+                dtype: info.dtype,
+                bytes: sources
+                    .get(info.file as usize)?
+                    .bytes()
+                    .get(range)?
+                    .to_vec(),
+            })
+        });
+        files.dense = dense.collect();
+        for (key, value) in manifest.metadata.0.range(KEYS.to_string()..) {
             let (Some(name), MetadataValue::String(text)) = (key.strip_prefix(KEYS), value) else {
                 break;
             };

@@ -117,10 +117,11 @@ pub fn open(path: &Path) -> Result<Files, LoadError> {
 pub fn open_source(source: Source) -> Result<Files, LoadError> {
     let parsed = gguf::parse(source.bytes(), 0).map_err(format)?;
     let manifest = gguf::merge(vec![parsed]).map_err(format)?;
+    let sources = vec![source];
     Ok(Files {
-        modules: ModuleFiles::of_gguf(&manifest.metadata),
+        modules: ModuleFiles::of_gguf(&manifest, &sources),
         manifest,
-        sources: vec![source],
+        sources,
         tokenizer: TokenizerFiles::default(),
         path: PathBuf::new(),
         notes: Vec::new(),
@@ -167,7 +168,7 @@ fn file(path: &Path) -> Result<Files, LoadError> {
     let manifest = gguf::merge(parsed).map_err(|error| format(error).at(path))?;
     let tokenizer = TokenizerFiles::default();
     Ok(Files {
-        modules: ModuleFiles::of_gguf(&manifest.metadata),
+        modules: ModuleFiles::of_gguf(&manifest, &sources),
         manifest,
         sources,
         tokenizer,

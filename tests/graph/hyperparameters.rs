@@ -82,7 +82,7 @@ fn inconsistent_hyperparameters_are_named() {
         (
             "embedding_gemma",
             "architectures",
-            json!(["Gemma3ForCausalLM"]),
+            json!(["Gemma3ForMultipleChoice"]),
         ),
         ("linear_transformer", "feature_map", json!("relu")),
         // Sliding-window layers: letters that do not end with the last layer, or in another order,

@@ -98,6 +98,7 @@ fn rows_are_free(name: &str) -> bool {
             | "position_embd.weight"
             | "token_types.weight"
             | "classifier.weight"
+            | "cls.output.weight"
             | "per_layer_token_embd.weight"
     ) || name.ends_with(".laurel_l.weight")
 }

@@ -83,7 +83,7 @@ fn what_changes_the_results_and_is_not_understood_is_refused() {
         ("gemma2", json!({"sliding_window": 0}), "sliding_window"),
         ("llama", json!({"clip_qkv": 8.0}), "clip_qkv"),
         ("llama", json!({"alibi": true}), "alibi"),
-        ("llama", json!({"is_causal": false}), "is_causal"),
+        ("phi3", json!({"is_causal": false}), "is_causal"),
         (
             "llama",
             json!({"per_layer_config": {"1": {"head_dim": 4}}}),

@@ -67,8 +67,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "tasks",
         &[
-            "error", "eval", "exec", "generate", "graph", "model", "quant", "sample", "session",
-            "setters", "weights",
+            "chat", "error", "eval", "exec", "generate", "graph", "model", "quant", "sample",
+            "session", "setters", "weights",
         ],
     ),
     ("eval", &["error", "exec", "graph", "model", "session"]),

@@ -19,6 +19,8 @@ const OTHER_THINGS: &[(&str, &str)] = &[
     ("weights/quantized.rs", "opt"),
     ("weights/open.rs", "rwkv"),
     ("synthetic/vocabulary.rs", "llama"),
+    // The model by whose question others of its kind are asked.
+    ("tasks/judge.rs", "qwen3"),
 ];
 
 /// What architectures are called in files, and what these names begin with before a number.

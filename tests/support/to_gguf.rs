@@ -51,6 +51,10 @@ impl Gguf {
         let model_type = match config.metadata.str("position_embedding_type") {
             // JinaBERT's folders say BERT.
             Some("alibi") => "jina_bert".to_string(),
+            // EmbeddingGemma's say Gemma 3.
+            None if config.metadata.bool("use_bidirectional_attention") == Some(true) => {
+                "gemma_embedding".to_string()
+            }
             _ => model_type,
         };
         let table = ARCHITECTURES
@@ -410,9 +414,23 @@ fn metadata(name: &str, table: &Architecture, config: &Metadata) -> Metadata {
             keys.entry(format!("{name}.{canonical}")).or_insert(narrow);
         }
     }
-    if table.family == Family::Encoder || matches!(name, "bart" | "mbart") {
+    let classes = config.value("architectures");
+    let class = config.array("architectures").and_then(Array::strings);
+    let class = class.and_then(|classes| classes.get(0)).unwrap_or_default();
+    let judges = [b"Classification" as &[u8], b"QuestionAnswering"]
+        .iter()
+        .any(|end| class.ends_with(end));
+    let is_bare = class.ends_with(b"Model") && !class.ends_with(b"LMHeadModel");
+    let judges = judges || is_bare && table.family != Family::EncoderDecoder;
+    if table.family == Family::Encoder || matches!(name, "bart" | "mbart") || judges {
         // Which head a checkpoint has is known by its class alone.
-        let classes = config.value("architectures").expect("a class");
+        let classes = classes.expect("a class");
+        let padding = config.u64("pad_token_id");
+        let pads = class.ends_with(b"SequenceClassification") && judges;
+        if let (true, Some(padding)) = (pads && table.family != Family::Encoder, padding) {
+            let padding = MetadataValue::U32(u32::try_from(padding).expect("a token"));
+            keys.insert(format!("{name}.padding_token_id"), padding);
+        }
         keys.insert("architectures".into(), classes.clone());
     }
     let mut keys = Metadata(keys);

@@ -10,7 +10,7 @@ fn embedder(model: &Model, asked: EmbedOptions) -> Embedder {
     Embedder::new(model, asked).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn assert_vectors(found: &[Vec<f32>], expected: &Value, what: &str) {
+pub(super) fn assert_vectors(found: &[Vec<f32>], expected: &Value, what: &str) {
     let expected: Vec<Vec<f64>> = expected
         .as_array()
         .expect("vectors")

@@ -3,7 +3,7 @@
 use super::{changed, expected, folder, open, options, texts, written};
 use crate::support::folder::TempFolder;
 use rillm::Model;
-use rillm::tasks::{Classifier, ClassifyOptions, EmbedOptions, Embedder};
+use rillm::tasks::{Classifier, ClassifyOptions, EmbedOptions, Embedder, RerankOptions, Reranker};
 use serde_json::{Value, json};
 
 #[test]
@@ -45,6 +45,28 @@ fn prompts_pooling_and_lengths_are_kept() {
         error.to_string().contains("2_Dense/model.safetensors"),
         "{error}"
     );
+}
+
+#[test]
+fn decoders_embed_and_rank_from_their_files_as_well() {
+    let out = TempFolder::new("tasks-gguf");
+    let file = out.join("decoder.gguf");
+    written(&folder("embed_last"), "f16", &file);
+    let vectors = |path: &std::path::Path| {
+        let model = Model::open(path, options().headless(true)).unwrap();
+        let mut embedder = Embedder::new(&model, EmbedOptions::default()).unwrap();
+        embedder.encode_query(&["the king"]).unwrap().remove(0)
+    };
+    let (of_file, of_folder) = (vectors(&file), vectors(&folder("embed_last")));
+    for (a, b) in of_file.iter().zip(&of_folder) {
+        assert!((a - b).abs() < 1e-6, "{a} {b}");
+    }
+    written(&folder("rerank_asked"), "f16", &file);
+    let scores = |path: &std::path::Path| {
+        let mut reranker = Reranker::new(&open(path), RerankOptions::default()).unwrap();
+        reranker.predict(&[("who", "the king")]).unwrap()[0]
+    };
+    assert!((scores(&file) - scores(&folder("rerank_asked"))).abs() < 1e-6);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod answer;
 mod batches;
 mod classify;
+mod decoders;
 mod embed;
 mod fill_mask;
 mod gguf;
