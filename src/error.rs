@@ -119,6 +119,8 @@ pub enum RunErrorKind {
     Memory,
     /// The caller aborted the run.
     Aborted,
+    /// Weights could not be read.
+    Weights,
     /// The model's arithmetic gave what is no number.
     NotFinite,
     /// A defect of this library.
@@ -140,6 +142,15 @@ pub enum RunError {
         /// Bytes asked for.
         bytes: usize,
     },
+    /// Weights, state and activations do not fit into the memory that they may take together.
+    OverBudget {
+        /// Bytes that they may take.
+        budget: u64,
+        /// The least number of bytes that works.
+        least: u64,
+    },
+    /// Weights could not be read while the model ran: the file, the tensor and why.
+    Weights(String),
     /// The caller aborted the run.
     Aborted,
     /// An output is NaN or infinite: which, and the first step or tensor at fault.
@@ -159,9 +170,10 @@ impl RunError {
         match self {
             RunError::Input(_) => RunErrorKind::Input,
             RunError::State(_) => RunErrorKind::State,
-            RunError::Plan(PlanError::TooLarge { .. }) | RunError::OutOfMemory { .. } => {
-                RunErrorKind::Memory
-            }
+            RunError::Plan(PlanError::TooLarge { .. })
+            | RunError::OutOfMemory { .. }
+            | RunError::OverBudget { .. } => RunErrorKind::Memory,
+            RunError::Weights(_) => RunErrorKind::Weights,
             RunError::Aborted => RunErrorKind::Aborted,
             RunError::NotFinite { .. } => RunErrorKind::NotFinite,
             RunError::Plan(_) | RunError::Panicked => RunErrorKind::Internal,
@@ -181,6 +193,12 @@ impl fmt::Display for RunError {
                     "cannot reserve {bytes} bytes, use a smaller context or batch"
                 )
             }
+            RunError::OverBudget { budget, least } => write!(
+                f,
+                "weights, state and activations do not fit into {budget} bytes, the least that works \
+                 is {least}: raise the budget, or use a smaller context or batch"
+            ),
+            RunError::Weights(what) => f.write_str(what),
             RunError::Aborted => f.write_str("aborted"),
             RunError::NotFinite { output, fault } => {
                 write!(f, "{output} are not finite numbers: {fault}")

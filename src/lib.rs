@@ -89,6 +89,7 @@ mod pool;
 pub mod quantize;
 mod replace;
 mod reserve;
+mod residency;
 pub mod sample;
 mod session;
 mod setters;
@@ -107,6 +108,7 @@ pub use graph::RowSpace;
 #[doc(inline)]
 pub use kernels::{Isa, Tuning};
 pub use model::{Limits, Model, ModelOptions};
+pub use residency::{Placement, Traffic};
 pub use session::{MemoryPlan, PlanFigures, Session, SessionOptions, SnapshotError};
 #[doc(inline)]
 pub use state::KvType;
@@ -130,6 +132,6 @@ pub mod internals {
     }
 
     open! {
-        arena checksum convert eval exec graph kernels knobs model models plan platform pool quant replace session state synthetic weights
+        arena checksum convert eval exec graph kernels knobs model models plan platform pool quant replace residency session state synthetic weights
     }
 }

@@ -3,6 +3,7 @@
 mod cost;
 mod digest;
 mod fingerprint;
+mod hold;
 mod vocabulary;
 mod wiring;
 
@@ -20,13 +21,14 @@ use crate::graph::{
 use crate::kernels::{Isa, Kernels, Layout, Tuning, fastest};
 use crate::models::Architecture;
 use crate::pool::Pool;
+use crate::residency::Residency;
 use crate::setters::setters;
 use crate::weights::{Files, ModuleFiles, Source, TokenizerFiles, Weights, open, open_source};
 use rillm_formats::manifest::Manifest;
 use rillm_formats::tokenizer::Tokenizer;
 use std::borrow::Cow;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use vocabulary::no_tokenizer;
 use wiring::{behead, left_out, limits};
@@ -87,6 +89,9 @@ struct Inner {
     manifest: Manifest,
     wiring: Wiring,
     weights: Weights,
+    /// Which weights are in memory, once that is bounded.
+    residency: OnceLock<Residency>,
+    holding: Mutex<()>,
     kernels: &'static Kernels,
     tuning: Tuning,
     pool: Pool,
@@ -182,6 +187,8 @@ impl Model {
             manifest,
             wiring,
             weights,
+            residency: OnceLock::new(),
+            holding: Mutex::new(()),
             kernels,
             tuning,
             pool,

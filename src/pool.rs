@@ -123,7 +123,8 @@ pub struct Worker<'a> {
     /// 0 is the caller.
     pub index: usize,
     shared: &'a Shared,
-    abort: &'a AtomicBool,
+    /// Raised by whoever wants the task to end.
+    pub abort: &'a AtomicBool,
 }
 
 impl Pool {
@@ -243,9 +244,9 @@ impl Worker<'_> {
     }
 
     /// Waits for all workers, then gives the claims of `steps` steps back. The last to arrive
-    /// runs `alone` before anybody goes on. `false`: leave the task, it was aborted (the same
-    /// answer for every worker).
-    pub fn barrier(&self, steps: usize, alone: impl FnOnce()) -> bool {
+    /// runs `alone` before anybody goes on, and says whether they shall. `false`: leave the task, it
+    /// was aborted (the same answer for every worker).
+    pub fn barrier(&self, steps: usize, alone: impl FnOnce() -> bool) -> bool {
         let shared = self.shared;
         // Nobody moves it before this worker has arrived.
         let epoch = shared.meeting.epoch.load(Ordering::Relaxed);
@@ -257,10 +258,7 @@ impl Worker<'_> {
             }
             let aborted = || self.abort.load(Ordering::Relaxed);
             // Whoever is handed outputs may raise the flag there.
-            let stop = aborted() || {
-                alone();
-                aborted()
-            };
+            let stop = aborted() || !alone() || aborted();
             if stop {
                 shared.stop.store(true, Ordering::Relaxed);
             }

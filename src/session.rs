@@ -1,6 +1,7 @@
 //! One conversation with a model: its sequences, their memory and its plans.
 
 mod endless;
+mod memory;
 mod options;
 mod plans;
 mod profile;
@@ -25,6 +26,7 @@ use crate::model::Model;
 use crate::plan::Plan;
 use crate::pool::{Crew, Outcome};
 use crate::reserve::{filled, list};
+use crate::residency::Recorder;
 use crate::state::State;
 use plans::{Plans, state_layout};
 use std::sync::Arc;
@@ -126,6 +128,7 @@ pub struct Session {
     abort: Arc<AtomicBool>,
     progress: Arc<AtomicU64>,
     profile: Option<profile::ProfileInProgress>,
+    recorder: Option<Recorder>,
 }
 
 impl Session {
@@ -135,6 +138,9 @@ impl Session {
     /// Options of zero, sizes that overflow, memory that the system refuses.
     pub fn new(model: &Model, options: SessionOptions) -> Result<Session, RunError> {
         let (options, capacity) = options.checked()?;
+        if let Some(budget) = options.memory {
+            memory::hold(model, options, budget)?;
+        }
         let plans = Plans::new(model, options)?;
         let rows = match (model.graph(Role::Decode), model.graph(Role::Encode)) {
             (Some(_), Some(_)) => options.batch.max(options.source),
@@ -156,6 +162,7 @@ impl Session {
             abort: Arc::default(),
             progress: Arc::default(),
             profile: None,
+            recorder: None,
             model: model.clone(),
             options,
             plans,
@@ -445,10 +452,12 @@ impl Session {
         let run = Run {
             plan,
             weights: self.model.weights(),
+            residency: self.model.residency(),
             kernels: self.model.kernels(),
             arena: &self.arena,
             state: &self.state,
             rows: &self.rows,
+            recorder: self.recorder.as_ref(),
             profile: self.profile.as_ref().map(|running| {
                 let mut named = self.plans.named();
                 let number = named.position(|(_, found)| std::ptr::eq(found, plan));
@@ -477,10 +486,13 @@ impl Session {
                     fault: self.fault(&run),
                 }),
             },
-            Outcome::Aborted => {
-                self.abort.store(false, Ordering::Relaxed);
-                Err(RunError::Aborted)
-            }
+            Outcome::Aborted => Err(match self.model.take_fault() {
+                Some(fault) => RunError::Weights(fault),
+                None => {
+                    self.abort.store(false, Ordering::Relaxed);
+                    RunError::Aborted
+                }
+            }),
             Outcome::Panicked => Err(RunError::Panicked),
         }
     }

@@ -18,6 +18,7 @@ mod plan;
 mod platform;
 mod pool;
 mod quantize;
+mod residency;
 mod sample;
 mod state;
 mod support;

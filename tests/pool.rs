@@ -20,7 +20,10 @@ fn every_chunk_is_claimed_once_and_barriers_hold() {
                 while let Some(chunk) = worker.claim(0, first.len()) {
                     first[chunk].fetch_add(1, Ordering::Relaxed);
                 }
-                assert!(worker.barrier(1, || _ = alone.fetch_add(1, Ordering::Relaxed)));
+                assert!(worker.barrier(1, || {
+                    alone.fetch_add(1, Ordering::Relaxed);
+                    true
+                }));
                 let seen = first
                     .iter()
                     .filter(|c| c.load(Ordering::Relaxed) != 1)
@@ -49,7 +52,7 @@ fn the_caller_alone_claims_and_meets_nobody() {
             lock(&seen).push((worker.index, chunk));
         }
         assert_eq!(worker.claim(0, 2), None);
-        assert!(worker.barrier(1, || {}));
+        assert!(worker.barrier(1, || true));
         let chunk = worker.claim(0, 2);
         lock(&seen).push((worker.index, chunk));
     });
@@ -69,7 +72,7 @@ fn an_abort_stops_every_worker_at_the_same_barrier() {
             if worker.index == 1 && turn == 10 {
                 abort.store(true, Ordering::Relaxed);
             }
-            if !worker.barrier(0, || {}) {
+            if !worker.barrier(0, || true) {
                 break;
             }
         }
@@ -77,6 +80,19 @@ fn an_abort_stops_every_worker_at_the_same_barrier() {
     assert_eq!(outcome, Outcome::Aborted);
     let turns: Vec<usize> = turns.iter().map(|t| t.load(Ordering::Relaxed)).collect();
     assert!(turns.iter().all(|&t| t == turns[0]), "{turns:?}");
+}
+
+#[test]
+fn who_works_alone_at_a_barrier_may_end_the_task() {
+    for threads in [1, 3] {
+        let pool = Pool::new(threads);
+        let turns = AtomicUsize::new(0);
+        let outcome = pool.run(Crew::All, &AtomicBool::new(false), None, &|worker| {
+            while worker.barrier(0, || turns.fetch_add(1, Ordering::Relaxed) < 10) {}
+        });
+        assert_eq!(outcome, Outcome::Aborted);
+        assert_eq!(turns.load(Ordering::Relaxed), 11);
+    }
 }
 
 #[test]
@@ -88,11 +104,11 @@ fn a_panic_ends_the_task_and_the_pool_lives_on() {
             if worker.index == guilty {
                 panic!("on purpose");
             }
-            while worker.barrier(0, || {}) {}
+            while worker.barrier(0, || true) {}
         });
         assert_eq!(outcome, Outcome::Panicked);
         let outcome = pool.run(Crew::All, &never, None, &|worker| {
-            worker.barrier(0, || {});
+            worker.barrier(0, || true);
         });
         assert_eq!(outcome, Outcome::Finished);
     }

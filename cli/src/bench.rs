@@ -3,6 +3,7 @@
 mod measure;
 mod report;
 
+use super::memory::MemoryArguments;
 use super::profile::{ProfileArguments, Profiles};
 use super::roofline::Roofline;
 use super::{CliError, KvCacheArguments, ModelArguments, context};
@@ -58,6 +59,8 @@ pub struct Arguments {
     /// Do not measure what the machine could do at best
     #[arg(long)]
     no_roofline: bool,
+    #[command(flatten)]
+    memory: MemoryArguments,
     #[command(flatten)]
     profile: ProfileArguments,
 }
@@ -246,6 +249,9 @@ pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
         Ok(results.add(&Measured { test, rates, limit })?)
     });
     arguments.profile.finish(&profiles)?;
+    let runs = arguments.repetitions as usize + usize::from(!arguments.no_warmup);
+    let tokens: usize = tests.iter().map(|test| test.tokens()).sum();
+    arguments.memory.finish(&model, runs * tokens);
     measured.and_then(|()| Ok(results.end()?))
 }
 

@@ -8,6 +8,7 @@ use super::generation::{Writing, keep_shared};
 use super::input::{LONGEST, file_bytes, file_text, without_last_newline};
 use super::interrupt::Interrupt;
 use super::line::Line;
+use super::memory::MemoryArguments;
 use super::progress::Progress;
 use super::run::check_tokens;
 use super::sampling::SampleArguments;
@@ -87,6 +88,8 @@ pub struct Arguments {
     )]
     stop: Vec<String>,
     #[command(flatten)]
+    memory: MemoryArguments,
+    #[command(flatten)]
     sample: SampleArguments,
 }
 
@@ -154,7 +157,7 @@ impl<'a> Chat<'a> {
             .context(context)
             .batch(arguments.batch.rows().min(context))
             .kv_type(arguments.kv_type.kv_type()?);
-        let session = Session::new(model, options)?;
+        let session = arguments.memory.session(model, options)?;
         let learned = usize::try_from(model.limits().positions).unwrap_or(usize::MAX);
         let bound = match model.has_kv_cache() {
             true => learned.min(context),

@@ -16,6 +16,7 @@ mod demo;
 mod embed;
 mod error;
 mod eval;
+mod experts;
 mod fill_mask;
 mod generation;
 mod habits;
@@ -26,6 +27,7 @@ mod interrupt;
 mod kernels;
 mod line;
 mod llama_cpp;
+mod memory;
 mod output;
 mod overrides;
 mod perplexity;
@@ -80,6 +82,8 @@ enum Command {
     Tokenize(tokenize::Arguments),
     /// Show the text of token ids
     Detokenize(tokenize::Back),
+    /// Show which experts a text uses, and how caches of them would do
+    Experts(experts::Arguments),
     /// Measure how well a model foresees a text
     Perplexity(perplexity::Arguments),
     /// Turn texts into vectors, as sentence-transformers does
@@ -145,6 +149,7 @@ fn main() -> ExitCode {
         Some(Command::Chat(arguments)) => chat::chat(&arguments),
         Some(Command::Tokenize(arguments)) => tokenize::tokenize(&arguments),
         Some(Command::Detokenize(arguments)) => tokenize::detokenize(&arguments),
+        Some(Command::Experts(arguments)) => experts::experts(&arguments),
         Some(Command::Perplexity(arguments)) => perplexity::perplexity(&arguments),
         Some(Command::Embed(arguments)) => embed::embed(&arguments),
         Some(Command::Similar(arguments)) => similar::similar(&arguments),

@@ -5,6 +5,7 @@ mod writer;
 use super::generation::Writing;
 use super::interrupt::Interrupt;
 use super::line::Line;
+use super::memory::{self, MemoryArguments};
 use super::profile::{ProfileArguments, Profiles};
 use super::progress::{Progress, shares_the_screen};
 use super::prompt_cache;
@@ -19,7 +20,7 @@ use rillm::chat::ChatTemplate;
 use rillm::formats::tokenizer::{EncodeOptions, Position, Tokenizer};
 use rillm::generate::{GenerateOptions, Generated, Stop};
 use rillm::sample::{SampleOptions, Sampler};
-use rillm::{KvType, Model, RunError, Session, SessionOptions};
+use rillm::{KvType, Model, RunError, SessionOptions};
 use serde_json::json;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -85,6 +86,8 @@ pub struct Arguments {
     #[arg(long, value_name = "N", requires = "json", value_parser = clap::value_parser!(u16).range(..=1000))]
     logprobs: Option<u16>,
     #[command(flatten)]
+    memory: MemoryArguments,
+    #[command(flatten)]
     profile: ProfileArguments,
     #[command(flatten)]
     sample: SampleArguments,
@@ -124,6 +127,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         logprobs: arguments.logprobs.map(usize::from),
         cache: arguments.prompt_cache.as_deref(),
         keep_cache: arguments.prompt_cache_ro,
+        memory: arguments.memory,
         profile: Some(&arguments.profile),
     };
     let choice = |tokenizer: &Tokenizer| arguments.sample.options(&model, tokenizer);
@@ -177,6 +181,7 @@ pub fn demo() -> Result<(), CliError> {
         logprobs: None,
         cache: None,
         keep_cache: false,
+        memory: MemoryArguments::UNBOUNDED,
         profile: None,
     };
     let choice = |_: &Tokenizer| {
@@ -219,6 +224,7 @@ struct Job<'a> {
     logprobs: Option<usize>,
     cache: Option<&'a Path>,
     keep_cache: bool,
+    memory: MemoryArguments,
     profile: Option<&'a ProfileArguments>,
 }
 
@@ -262,7 +268,7 @@ impl Job<'_> {
             .source(ids.len())
             .checkpoints(0)
             .kv_type(self.kv_type);
-        let mut session = Session::new(model, options)?;
+        let mut session = self.memory.session(model, options)?;
         let mut sampler = Sampler::new(choice(tokenizer)?, tokenizer.vocabulary_len(), context);
 
         let translates = model.encodes();
@@ -366,10 +372,12 @@ impl Job<'_> {
                 "tokens": done.tokens,
                 "seconds": done.time.as_secs_f64(),
                 "seed": sampler.options().seed,
+                "memory": memory::json(model),
             })
         })?;
         let unasked = matches!(self.limit, Limit::Usual) && limit.is_some();
         figures(model, &done, stop, unasked);
+        self.memory.finish(model, done.prompt + done.tokens);
         if let Some(reused) = reused {
             say(&format!(
                 "{reused} of {} prompt tokens from the cache",

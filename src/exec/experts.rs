@@ -70,6 +70,9 @@ impl Step for ExpertMatMul {
             }
         };
 
+        if !cx.is_open(experts, expert) {
+            return;
+        }
         let weight = cx.weights.matrix(experts);
         let info = cx.info(self.x);
         let per_slot = match info.width == weight.columns {

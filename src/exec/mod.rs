@@ -10,6 +10,7 @@ mod block_sums;
 mod channels;
 mod elementwise;
 mod experts;
+mod fetch;
 mod linear_attention;
 mod output;
 mod product;
@@ -22,10 +23,12 @@ mod segment_attention;
 mod segments;
 mod state_space;
 mod step;
+mod walk;
 mod wkv;
 
 pub(crate) use attention::LONGEST_HEAD;
 pub use experts::{limit_groups, route};
+pub(crate) use fetch::cut;
 pub use linear_attention::{ADDED, DecayedRow, Held, grow};
 pub use output::adaptive_softmax;
 pub use profile::{Event, Profile};
@@ -33,13 +36,15 @@ pub use random_blocks::RandomBlocks;
 pub use rows::{Batch, Columns, Row, Stand};
 pub use run::{Output, Run, Sink};
 
-use crate::graph::{Activation, RowSpace};
-use crate::plan::{Order, Phase, Plan, Stage};
+use crate::graph::Activation;
+use crate::plan::{Order, Phase, Plan};
 use crate::pool::{Crew, Outcome, Pool, Worker};
+use crate::residency::Residency;
 use run::{Emitter, StepContext, Tile, row_chunks};
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
+use walk::{Walk, single};
 
 /// Products between two barriers from which on sharing them pays: about ten microseconds of one
 /// core, several times what a calm barrier costs.
@@ -100,8 +105,12 @@ pub fn first_fault(run: &Run<'_>, pool: &Pool) -> Option<usize> {
 }
 
 fn fault(run: &Run<'_>) -> Option<usize> {
+    let never = AtomicBool::new(false);
     let mut walk = Walk::new(run);
     while let Some((phase, tile)) = walk.here() {
+        if !fetch::enter(run, walk, &never) {
+            return None;
+        }
         let unsound = |node: usize, rows: Range<usize>| {
             let cx = StepContext::new(run, node, &tile, &|_| {});
             let value = run.plan.graph.nodes[node].out?;
@@ -148,11 +157,23 @@ fn walk(run: &Run<'_>, worker: &Worker<'_>, emitter: &Emitter<'_>) {
         .profile
         .map(|(profile, plan)| profile.clock(plan, worker.index));
     let mut walk = Walk::new(run);
+    let moving = fetch::moving(run);
+    let again = || moving.is_some_and(Residency::again);
+    let next_wave = || moving.is_none_or(|held| held.go_on(run.weights, worker.abort));
+    if moving.is_some() && !worker.barrier(0, || fetch::enter(run, walk, worker.abort)) {
+        return;
+    }
     while let Some((phase, tile)) = walk.here() {
         let mut claimed = 0;
         if !single(run, phase, &tile) {
             share(run, worker, (phase, &tile), emitter, &mut clock);
             claimed = phase.claimed();
+            if again() {
+                match worker.barrier(claimed, next_wave) {
+                    true => continue,
+                    false => return,
+                }
+            }
             walk.step();
         }
         let mut alone = walk;
@@ -163,19 +184,31 @@ fn walk(run: &Run<'_>, worker: &Worker<'_>, emitter: &Emitter<'_>) {
             while !alone.is_at(&walk)
                 && let Some((phase, tile)) = alone.here()
             {
-                for node in phase.nodes.clone() {
-                    let since = clock.as_ref().map(|clock| clock.now());
-                    let op = &run.plan.graph.nodes[node].op;
-                    let cx = StepContext::new(run, node, &tile, emitter);
-                    for chunk in 0..step::chunks(op, &cx) {
-                        step::compute(op, &cx, chunk);
+                if !fetch::enter(run, alone, worker.abort) {
+                    return false;
+                }
+                loop {
+                    for node in phase.nodes.clone() {
+                        let since = clock.as_ref().map(|clock| clock.now());
+                        let op = &run.plan.graph.nodes[node].op;
+                        let cx = StepContext::new(run, node, &tile, emitter);
+                        for chunk in 0..step::chunks(op, &cx) {
+                            step::compute(op, &cx, chunk);
+                        }
+                        if let (Some(clock), Some(since)) = (&mut clock, since) {
+                            busy += clock.worked(node, since);
+                        }
                     }
-                    if let (Some(clock), Some(since)) = (&mut clock, since) {
-                        busy += clock.worked(node, since);
+                    if !again() {
+                        break;
+                    }
+                    if !next_wave() {
+                        return false;
                     }
                 }
                 alone.step();
             }
+            fetch::enter(run, walk, worker.abort)
         });
         if let (Some(clock), Some(since)) = (&mut clock, since) {
             clock.waited(phase.nodes.start, since, busy);
@@ -225,87 +258,5 @@ fn share(
                 }
             }
         }
-    }
-}
-
-/// Whether a phase is one chunk, so that a second worker would find nothing to do.
-fn single(run: &Run<'_>, phase: &Phase, tile: &Tile) -> bool {
-    match phase.order {
-        Order::RowByRow => row_chunks(tile) <= 1,
-        Order::Apart => {
-            let chunks = phase.nodes.clone().map(|node| {
-                let cx = StepContext::new(run, node, tile, &|_| {});
-                step::chunks(&run.plan.graph.nodes[node].op, &cx)
-            });
-            chunks.sum::<usize>() <= 1
-        }
-    }
-}
-
-/// A place in a run: a phase of a tile of a stage.
-#[derive(Clone, Copy)]
-struct Walk<'a> {
-    run: &'a Run<'a>,
-    stage: usize,
-    start: usize,
-    phase: usize,
-}
-
-impl<'a> Walk<'a> {
-    /// At the beginning of a run.
-    fn new(run: &'a Run<'a>) -> Walk<'a> {
-        Walk {
-            run,
-            stage: 0,
-            start: 0,
-            phase: 0,
-        }
-    }
-
-    /// The phase that is next and its tile; `None` at the end.
-    fn here(&mut self) -> Option<(&'a Phase, Tile)> {
-        loop {
-            let stage = self.run.plan.stages.get(self.stage)?;
-            let rows = rows_in(self.run, stage);
-            if self.start >= rows {
-                (self.stage, self.start, self.phase) = (self.stage + 1, 0, 0);
-                continue;
-            }
-            let end = rows.min(self.start + stage.tile);
-            match stage.phases.get(self.phase) {
-                Some(phase) => {
-                    let range = self.start..end;
-                    return Some((phase, Tile { range }));
-                }
-                None => (self.start, self.phase) = (end, 0),
-            }
-        }
-    }
-
-    fn step(&mut self) {
-        self.phase += 1;
-    }
-
-    /// Goes on to the next phase that workers share.
-    fn pass_singles(&mut self) {
-        while let Some((phase, tile)) = self.here()
-            && single(self.run, phase, &tile)
-        {
-            self.step();
-        }
-    }
-
-    /// Whether two ways have come equally far; `other` stands before a phase or at the end.
-    fn is_at(&mut self, other: &Walk<'_>) -> bool {
-        self.here();
-        (self.stage, self.start, self.phase) == (other.stage, other.start, other.phase)
-    }
-}
-
-fn rows_in(run: &Run<'_>, stage: &Stage) -> usize {
-    match stage.space {
-        RowSpace::Step | RowSpace::Source => run.rows.facts.len(),
-        RowSpace::Sequence => run.rows.groups.len(),
-        RowSpace::Selected => run.rows.selected.len(),
     }
 }

@@ -7,12 +7,14 @@ use super::profile::Profile;
 use super::rows::Batch;
 use crate::arena::Arena;
 use crate::graph::op::{Operation, Reach};
-use crate::graph::{RowSpace, Value, ValueInfo};
+use crate::graph::{Matrix, RowSpace, Value, ValueInfo};
 use crate::kernels::Kernels;
 use crate::plan::Plan;
+use crate::residency::{Recorder, Residency};
 use crate::state::{Open, State};
 use crate::weights::Weights;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 /// One row of a model's output, on its way to the caller.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +42,8 @@ pub struct Run<'a> {
     pub plan: &'a Plan,
     /// The model's parameters.
     pub weights: &'a Weights,
+    /// Which of them are in memory, where that is bounded.
+    pub residency: &'a OnceLock<Residency>,
     /// The arithmetic.
     pub kernels: &'static Kernels,
     /// Activations, at least `plan.arena_len` bytes.
@@ -48,6 +52,8 @@ pub struct Run<'a> {
     pub state: &'a State,
     /// What enters.
     pub rows: &'a Batch,
+    /// Where it is noted which experts rows choose.
+    pub recorder: Option<&'a Recorder>,
     /// Where times are noted, and under which plan's number.
     pub profile: Option<(&'a Profile, usize)>,
 }
@@ -128,6 +134,12 @@ impl<'a> StepContext<'a> {
     pub fn out(&self) -> Value {
         self.out
             .expect("the plan's checker has compared nodes with what their operations say")
+    }
+
+    /// Whether an expert takes part in this wave of the phase.
+    pub fn is_open(&self, experts: Matrix, expert: usize) -> bool {
+        let held = self.run.residency.get();
+        held.is_none_or(|held| held.is_open(experts, expert))
     }
 
     /// Facts of a value.

@@ -132,6 +132,8 @@ pub struct Plan {
     pub row_work: usize,
     /// What it can hold.
     pub capacity: Capacity,
+    /// Whether [`Plan::cut`] has been asked.
+    pub is_cut: bool,
 }
 
 /// Why a plan could not be made.
@@ -204,9 +206,39 @@ impl Plan {
             arena_len,
             row_work,
             capacity,
+            is_cut: false,
         };
         check(&plan).map_err(PlanError::Unsound)?;
         Ok(plan)
+    }
+
+    /// Cuts phases so that no two nodes share one that are to be `apart`.
+    pub fn cut(&mut self, apart: &dyn Fn(&Node, &Node) -> bool) {
+        self.is_cut = true;
+        let nodes = &self.graph.nodes;
+        // A slice computes nothing: it stands wherever it is met.
+        let computes = |index: &usize| nodes[*index].op.reach() != Reach::View;
+        for stage in &mut self.stages {
+            let mut phases: Vec<Phase> = Vec::new();
+            for phase in &stage.phases {
+                let mut first = phase.nodes.start;
+                for index in phase.nodes.clone().filter(computes) {
+                    let mut before = (first..index).filter(computes);
+                    if before.any(|earlier| apart(&nodes[earlier], &nodes[index])) {
+                        phases.push(Phase {
+                            nodes: first..index,
+                            order: phase.order,
+                        });
+                        first = index;
+                    }
+                }
+                phases.push(Phase {
+                    nodes: first..phase.nodes.end,
+                    order: phase.order,
+                });
+            }
+            stage.phases = phases;
+        }
     }
 
     /// Barriers in one pass over one tile.

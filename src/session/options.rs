@@ -31,6 +31,11 @@ pub struct SessionOptions {
     /// Whether sparse attention sees blocks at random, as where its authors' code trains; without,
     /// the first block stands for each of them, as where that does not.
     pub random_attention: bool,
+    /// Bytes that the model's weights, the session's state and its activations may take together;
+    /// without, weights are mapped, and the system keeps of them what it has room for. The first
+    /// session that says it decides for the model what of the weights stays in memory and what is
+    /// read when it is needed; results are the same bits for any budget.
+    pub memory: Option<u64>,
 }
 
 setters! {
@@ -42,6 +47,7 @@ setters! {
         checkpoints: usize,
         kv_type: KvType,
         random_attention: bool,
+        memory: Option<u64>,
     }
 }
 
@@ -62,6 +68,7 @@ impl SessionOptions {
             checkpoints: 1,
             kv_type: KvType::F32,
             random_attention: false,
+            memory: None,
         }
     }
 
@@ -77,6 +84,7 @@ impl SessionOptions {
             checkpoints,
             kv_type,
             random_attention: _,
+            memory: _,
         } = self;
         // The planner and the state keep tables of rows and sequences: what is above these
         // bounds is a mistake, and must not cost memory before it is refused.

@@ -2,7 +2,7 @@
 
 use super::{Session, SessionOptions, segments};
 use crate::error::RunError;
-use crate::exec::LONGEST_HEAD;
+use crate::exec::{LONGEST_HEAD, cut};
 use crate::graph::{Graph, Op, Role};
 use crate::model::Model;
 use crate::plan::{Capacity, Plan};
@@ -69,7 +69,11 @@ impl Plans {
             };
             let capacity = Capacity { rows, sequences };
             let activation = |matrix| model.weights().matrix(matrix).kernel.activation;
-            Plan::new(graph, capacity, &activation)
+            let mut plan = Plan::new(graph, capacity, &activation)?;
+            if let Some(held) = model.residency().get() {
+                cut(&mut plan, held);
+            }
+            Ok::<_, RunError>(plan)
         };
         let decode = model.graph(Role::Decode);
         let encode = model.graph(Role::Encode);

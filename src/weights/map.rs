@@ -3,7 +3,7 @@
 use super::FileStamp;
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,13 +13,25 @@ const PIECE: usize = 8 << 20;
 
 /// The bytes of one file.
 pub enum Source {
-    /// Mapped: pages are read when touched, and shared between processes; or copied from there.
-    /// With what the file was like when it was opened.
-    Map(memmap2::Mmap, Option<FileStamp>),
+    /// Mapped: pages are read when touched, and shared between processes.
+    Map(memmap2::Mmap, SourceFile),
+    /// Copied from a mapped file. With what that was like when it was opened.
+    Copy(memmap2::Mmap, Option<FileStamp>),
     /// Part of the program.
     Static(&'static [u8]),
     /// In memory already.
     Owned(Vec<u8>),
+}
+
+/// The file behind a map.
+#[derive(Debug)]
+pub struct SourceFile {
+    /// Open for reading: it stays this one, whatever its path comes to name.
+    pub file: File,
+    /// Its path, for messages.
+    pub path: PathBuf,
+    /// What it was like when it was opened, if that tells whether it is still the same.
+    stamp: Option<FileStamp>,
 }
 
 impl Source {
@@ -50,7 +62,8 @@ impl Source {
         // of addresses. A wish, which systems without them refuse.
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::HugePage);
-        Ok(Source::Map(map, stamp))
+        let path = path.to_path_buf();
+        Ok(Source::Map(map, SourceFile { file, path, stamp }))
     }
 
     /// A mapped file's bytes in memory of this process's own, which comes in large pages where the
@@ -60,7 +73,7 @@ impl Source {
     /// # Errors
     /// There is not so much memory.
     pub fn copied(&self, threads: usize, done: &AtomicU64) -> io::Result<Option<Source>> {
-        let Source::Map(map, stamp) = self else {
+        let Source::Map(map, file) = self else {
             return Ok(None);
         };
         let mut copy = memmap2::MmapMut::map_anon(map.len())?;
@@ -82,13 +95,32 @@ impl Source {
             }
             work();
         });
-        Ok(Some(Source::Map(copy.make_read_only()?, *stamp)))
+        Ok(Some(Source::Copy(copy.make_read_only()?, file.stamp)))
+    }
+
+    /// The file that is mapped.
+    pub fn file(&self) -> Option<&SourceFile> {
+        match self {
+            Source::Map(_, file) => Some(file),
+            Source::Copy(..) | Source::Static(_) | Source::Owned(_) => None,
+        }
+    }
+
+    /// Lets the system take back what it has read of a mapped file, which counts as this process's
+    /// memory until then.
+    pub fn release(&self) {
+        #[cfg(unix)]
+        if let Source::Map(map, _) = self {
+            // SAFETY: the map is of a file and read-only: what is touched again is read again.
+            let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        }
     }
 
     /// What the file was like when it was opened, if that tells whether it is still the same.
     pub fn stamp(&self) -> Option<FileStamp> {
         match self {
-            Source::Map(_, stamp) => *stamp,
+            Source::Map(_, file) => file.stamp,
+            Source::Copy(_, stamp) => *stamp,
             Source::Static(_) | Source::Owned(_) => None,
         }
     }
@@ -96,7 +128,7 @@ impl Source {
     /// All bytes.
     pub fn bytes(&self) -> &[u8] {
         match self {
-            Source::Map(map, _) => map,
+            Source::Map(map, _) | Source::Copy(map, _) => map,
             Source::Static(bytes) => bytes,
             Source::Owned(bytes) => bytes,
         }

@@ -1,4 +1,5 @@
-//! A model's parameters: views into mapped files, never copies of matrices.
+//! A model's parameters: views into mapped files, never copies of matrices, unless what a model may
+//! take of memory is bounded: then each part of a matrix is where [`Weights::place`] has put it.
 //!
 //! A [`Weight`] is a set of byte ranges with a data type and a closed transform (none,
 //! transposed, blocks of rows, parts). Only vectors and small scan parameters become floats.
@@ -13,7 +14,7 @@ mod stamp;
 mod stored;
 mod tuning;
 
-pub use map::Source;
+pub use map::{Source, SourceFile};
 pub use modules::{DenseTensor, ModuleFiles};
 pub use names::{Found, Views};
 pub use open::{Files, TokenizerFiles, open, open_source};
@@ -21,22 +22,27 @@ pub use stamp::FileStamp;
 pub use stored::{Scaled, Stored};
 
 use crate::error::{LoadError, LoadErrorKind};
-use crate::graph::{Matrix, RowOrder, Vector, View, Wiring};
+use crate::graph::op::Work;
+use crate::graph::{Matrix, MatrixSpec, RowOrder, Vector, View, Wiring};
 use crate::kernels::{Kernels, Layout, MatMulKernel};
 use crate::quant;
 use crate::reserve::{filled, list};
 use rillm_formats::manifest::{DType, TensorInfo};
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
-/// Bytes of one part of a matrix.
-#[derive(Clone, Copy, Debug)]
+/// Bytes of one part of a matrix: of an expert, or what a file holds in one piece.
+#[derive(Debug)]
 struct StoredPart {
     file: usize,
     start: usize,
+    /// Where they are: in the map, or in memory that [`Weights::place`] was told of.
+    address: AtomicPtr<u8>,
 }
 
 /// A matrix in the files.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Weight {
     /// How elements are stored.
     pub dtype: DType,
@@ -82,6 +88,7 @@ impl Weights {
             matrices: Vec::new(),
             vectors: Vec::new(),
         };
+        let stacks = expert_stacks(wiring);
         for spec in &wiring.matrices {
             let found = views.find(&spec.name)?;
             let parts = typed(&spec.name, found)?;
@@ -116,7 +123,25 @@ impl Weights {
                 );
                 LoadError::new(LoadErrorKind::Tensor, what)
             })?;
-            let stored_rows = elements / row as u64;
+            let part_rows = (elements / row as u64) as usize;
+            let stack = stacks.get(&(weights.matrices.len() as u32));
+            let cut = stack.map_or(1, |&stack| {
+                let rows = part_rows * parts.len() / stack;
+                let each = match layout {
+                    Layout::Rows => rows,
+                    Layout::Transposed => row,
+                };
+                match rows > 0 && part_rows.is_multiple_of(rows) && apart(spec, stack, each) {
+                    true => part_rows / rows,
+                    false => 1,
+                }
+            });
+            let cut_len = part_rows / cut * stride as usize;
+            let stored = parts.iter().flat_map(|info| {
+                let starts = (0..cut).map(|index| info.range.start as usize + index * cut_len);
+                starts.map(|start| weights.part(info.file as usize, start))
+            });
+            let stored = stored.collect();
             weights.matrices.push(Weight {
                 dtype,
                 layout,
@@ -126,8 +151,8 @@ impl Weights {
                 rows: spec.rows,
                 stored_columns: row,
                 order: spec.order,
-                parts: parts.iter().map(|part| weights.part(part)).collect(),
-                part_rows: stored_rows as usize,
+                parts: stored,
+                part_rows: part_rows / cut,
             });
         }
         for spec in &wiring.vectors {
@@ -274,24 +299,77 @@ impl Weights {
     }
 
     fn stored(&self, weight: &Weight, part: usize, row: usize) -> *const u8 {
-        let part = weight.parts[part];
-        self.sources[part.file].bytes()[part.start..]
-            .as_ptr()
-            .wrapping_add(row * weight.stride)
+        // Who moves a part does so while nobody computes.
+        let start = weight.parts[part].address.load(Ordering::Relaxed);
+        start.wrapping_add(row * weight.stride).cast_const()
     }
 
-    fn part(&self, info: &TensorInfo) -> StoredPart {
-        // The formats crate has checked the range against the file, which is in memory.
+    /// The part of a file that begins there.
+    fn part(&self, file: usize, start: usize) -> StoredPart {
         StoredPart {
-            file: info.file as usize,
-            start: info.range.start as usize,
+            file,
+            start,
+            address: AtomicPtr::new(self.mapped(file, start)),
         }
+    }
+
+    fn mapped(&self, file: usize, start: usize) -> *mut u8 {
+        // The formats crate has checked the range against the file, which is in memory.
+        self.sources[file].bytes()[start..].as_ptr().cast_mut()
+    }
+
+    /// The file and the bytes of each part of a matrix.
+    pub fn parts(&self, matrix: u32) -> impl Iterator<Item = (usize, Range<u64>)> {
+        let weight = &self.matrices[matrix as usize];
+        let len = (weight.part_rows * weight.stride) as u64;
+        let parts = weight.parts.iter();
+        parts.map(move |part| (part.file, part.start as u64..part.start as u64 + len))
+    }
+
+    /// From now on a part of a matrix is found at this address; `None` for where the file has it.
+    ///
+    /// # Safety
+    ///
+    /// No run is under way that reads the part. There are all its bytes, and they stay as they are
+    /// until it is placed anew.
+    pub unsafe fn place(&self, (matrix, part): (u32, u32), address: Option<*mut u8>) {
+        let part = &self.matrices[matrix as usize].parts[part as usize];
+        let address = address.unwrap_or_else(|| self.mapped(part.file, part.start));
+        part.address.store(address, Ordering::Relaxed);
     }
 
     /// Bytes of a stored tensor.
     pub(crate) fn bytes(&self, info: &TensorInfo) -> &[u8] {
         let source = self.sources[info.file as usize].bytes();
         &source[info.range.start as usize..info.range.end as usize]
+    }
+}
+
+/// How many experts each stack of them holds, by the matrix's number.
+fn expert_stacks(wiring: &Wiring) -> HashMap<u32, usize> {
+    let nodes = wiring.graphs.iter().flat_map(|graph| &graph.nodes);
+    let stacks = nodes.filter_map(|node| match node.op.facts().work {
+        Work::Experts { experts, .. } => Some((experts.id, experts.stack)),
+        Work::Elements | Work::Product(_) | Work::State(_) => None,
+    });
+    stacks.collect()
+}
+
+/// Whether the rows of a stack's matrices do not mingle, `stored` of which make up each.
+fn apart(spec: &MatrixSpec, stack: usize, stored: usize) -> bool {
+    let seen = spec.rows / stack;
+    let is_own = |matrix: usize, row: usize| {
+        let at = spec
+            .order
+            .stored(row)
+            .and_then(|row| row.checked_div(stored));
+        at == Some(matrix)
+    };
+    match spec.order {
+        RowOrder::All => true,
+        RowOrder::Blocks { .. } => (0..stack)
+            .all(|matrix| is_own(matrix, matrix * seen) && is_own(matrix, (matrix + 1) * seen - 1)),
+        RowOrder::Turned { .. } | RowOrder::Transposed => false,
     }
 }
 

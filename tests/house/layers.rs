@@ -27,6 +27,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &["error", "graph", "kernels", "models", "quant", "reserve"],
     ),
     (
+        "residency",
+        &["arena", "graph", "pool", "reserve", "weights"],
+    ),
+    (
         "convert",
         &["error", "graph", "model", "models", "quant", "weights"],
     ),
@@ -40,21 +44,49 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "exec",
         &[
-            "arena", "graph", "kernels", "plan", "pool", "reserve", "state", "weights",
+            "arena",
+            "graph",
+            "kernels",
+            "plan",
+            "pool",
+            "reserve",
+            "residency",
+            "state",
+            "weights",
         ],
     ),
     (
         "model",
         &[
-            "checksum", "error", "graph", "kernels", "models", "platform", "pool", "setters",
+            "checksum",
+            "error",
+            "graph",
+            "kernels",
+            "models",
+            "platform",
+            "pool",
+            "residency",
+            "setters",
             "weights",
         ],
     ),
     (
         "session",
         &[
-            "arena", "checksum", "error", "exec", "graph", "model", "plan", "pool", "replace",
-            "reserve", "setters", "state", "weights",
+            "arena",
+            "checksum",
+            "error",
+            "exec",
+            "graph",
+            "model",
+            "plan",
+            "pool",
+            "replace",
+            "reserve",
+            "residency",
+            "setters",
+            "state",
+            "weights",
         ],
     ),
     (
@@ -100,6 +132,7 @@ const UNSAFE: &[&str] = &[
     "state/",
     "weights/map.rs",
     "weights/mod.rs",
+    "residency/",
     "exec/",
 ];
 

@@ -1,6 +1,7 @@
 //! Damages the schedule of a plan: its checker refuses it, or it computes what the plan did. Uses
 //! nothing but the library, so that the fuzz target shares it.
 
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
 use rillm::internals::arena::Arena;
@@ -99,10 +100,12 @@ fn outputs(model: &Model, plan: &Plan, name: &str, count: usize) -> Vec<(&'stati
     let run = Run {
         plan,
         weights: model.weights(),
+        residency: &OnceLock::new(),
         kernels: model.kernels(),
         arena: &arena,
         state: &state,
         rows: &rows,
+        recorder: None,
         profile: None,
     };
     let mut found = Vec::new();

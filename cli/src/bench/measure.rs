@@ -65,7 +65,7 @@ fn measure_decoder(
         .context(context)
         .batch(batch)
         .kv_type(arguments.kv_type.kv_type()?);
-    let mut session = Session::new(model, options)?;
+    let mut session = arguments.memory.session(model, options)?;
     let prompted = test.depth + test.prompt;
     let rows: Vec<Row> = (0..context)
         .map(|place| Row {
@@ -121,7 +121,7 @@ fn measure_encoder(
         .sequences(test.texts)
         .source(sources.len())
         .kv_type(arguments.kv_type.kv_type()?);
-    let session = Session::new(model, options)?;
+    let session = arguments.memory.session(model, options)?;
     repeat(arguments, test, session, profiles, |session, timer| {
         if test.prompt > 0 {
             timer.start();

@@ -1,0 +1,170 @@
+//! `--memory` and `--stats`: weights within a bound, and what that costs.
+
+use super::terminal::say;
+use super::{CliError, bytes};
+use clap::Args;
+use rillm::internals::platform::resident;
+use rillm::{Model, Placement, RunError, Session, SessionOptions, Traffic};
+use serde_json::{Value, json};
+
+/// What a run takes beside what is counted when its session opens: texts, samplers, stacks of threads.
+const BESIDE: u64 = 4 << 20;
+
+/// Bytes of a token of the vocabulary that samplers keep.
+const CANDIDATE: u64 = 16;
+
+#[derive(Args, Clone, Copy, Debug)]
+pub struct MemoryArguments {
+    /// Bytes of memory that all may take, with K, M or G for powers of 1024: weights for which there
+    /// is no room are read when they are needed, and nothing else changes
+    #[arg(long, value_name = "BYTES", value_parser = size, conflicts_with = "no_mmap")]
+    memory: Option<u64>,
+    /// Show on stderr what was read and waited for
+    #[arg(long)]
+    stats: bool,
+}
+
+impl MemoryArguments {
+    /// No bound.
+    pub const UNBOUNDED: MemoryArguments = MemoryArguments {
+        memory: None,
+        stats: false,
+    };
+
+    /// Opens a session within the bound, and says what is held and where.
+    pub fn session(self, model: &Model, options: SessionOptions) -> Result<Session, CliError> {
+        let Some(budget) = self.memory else {
+            return Ok(Session::new(model, options)?);
+        };
+        let (program, is_first) = (program(model), model.placement().is_none());
+        let options = options.memory(Some(budget.saturating_sub(program)));
+        let session = Session::new(model, options).map_err(|error| match error {
+            RunError::OverBudget { least, .. } => RunError::OverBudget {
+                budget,
+                least: least.saturating_add(program),
+            },
+            other => other,
+        })?;
+        let plan = Session::memory_plan(model, options)?;
+        if let Some(placement) = model.placement().filter(|_| is_first) {
+            say(&format!(
+                "within {}: program {}",
+                bytes(budget),
+                bytes(program)
+            ));
+            lines(placement).iter().for_each(|line| say(line));
+            say(&format!(
+                "state {}, activations {}",
+                bytes(plan.state as u64),
+                bytes(plan.arena as u64)
+            ));
+        }
+        Ok(session)
+    }
+
+    /// Says what runs have read and waited for, if that is asked for.
+    pub fn finish(self, model: &Model, tokens: usize) {
+        if let (true, Some(traffic)) = (self.stats, model.traffic()) {
+            say(&told(&traffic, tokens));
+        }
+    }
+}
+
+/// Bytes that this process takes already, and will beside what the library counts.
+fn program(model: &Model) -> u64 {
+    let vocabulary = model.limits().vocabulary;
+    // What was read of mapped files to open the model is not needed any more.
+    for source in model.weights().sources() {
+        source.release();
+    }
+    let held = model.placement().map_or(0, Placement::held);
+    let others = resident().unwrap_or(0).saturating_sub(held);
+    others + BESIDE + CANDIDATE * vocabulary
+}
+
+fn lines(placement: &Placement) -> Vec<String> {
+    let mut lines = vec![format!(
+        "weights in memory: embeddings and head {}, {} of {} layers {}, vectors {}",
+        bytes(placement.fixed),
+        placement.pinned,
+        placement.layers,
+        bytes(placement.pinned_bytes),
+        bytes(placement.vectors)
+    )];
+    if placement.streamed_bytes > 0 {
+        lines.push(format!(
+            "read anew by each run: {} layers, {}, through buffers of {}",
+            placement.layers - placement.pinned,
+            bytes(placement.streamed_bytes),
+            bytes(placement.buffers)
+        ));
+    }
+    if placement.experts > 0 {
+        lines.push(format!(
+            "experts: {} of {} at a time, {} of {}",
+            placement.slots,
+            placement.experts,
+            bytes(placement.slot_bytes),
+            bytes(placement.expert_bytes)
+        ));
+    }
+    lines
+}
+
+fn told(traffic: &Traffic, tokens: usize) -> String {
+    let each = traffic.bytes / tokens.max(1) as u64;
+    let waited = traffic.stalled as f64 / 1e9;
+    let hits = match traffic.experts {
+        0 => String::new(),
+        experts => format!(
+            ", {:.1}% of {experts} experts found in memory",
+            100.0 * traffic.hits as f64 / experts as f64
+        ),
+    };
+    format!(
+        "weights read: {}, {} for each token{hits}, {waited:.2} s waited for",
+        bytes(traffic.bytes),
+        bytes(each)
+    )
+}
+
+/// The same for machines; null where weights are mapped.
+pub fn json(model: &Model) -> Value {
+    let (Some(placement), Some(traffic)) = (model.placement(), model.traffic()) else {
+        return Value::Null;
+    };
+    json!({
+        "resident_bytes": placement.held(),
+        "pinned_layers": placement.pinned,
+        "layers": placement.layers,
+        "expert_slots": placement.slots,
+        "experts": placement.experts,
+        "expert_requests": traffic.experts,
+        "expert_hits": traffic.hits,
+        "bytes_read": traffic.bytes,
+        "stalled_seconds": traffic.stalled as f64 / 1e9,
+    })
+}
+
+/// `4G`, `512M`, `1500000000`.
+fn size(text: &str) -> Result<u64, String> {
+    let what = || format!("{text:?} is no number of bytes, expected one such as 4G, 512M or 65536");
+    let text = text.trim_end_matches(['B', 'b', 'i']);
+    let unit = match text.chars().last().map(|unit| unit.to_ascii_uppercase()) {
+        Some('K') => 1u64 << 10,
+        Some('M') => 1 << 20,
+        Some('G') => 1 << 30,
+        Some('T') => 1 << 40,
+        _ => 1,
+    };
+    let digits = match unit {
+        1 => text,
+        _ => &text[..text.len() - 1],
+    };
+    let value: f64 = digits.trim().parse().map_err(|_| what())?;
+    let value = value * unit as f64;
+    match value.is_finite() && value >= 1.0 && value < (1u64 << 62) as f64 {
+        true => Ok(value as u64),
+        false => Err(what()),
+    }
+}

@@ -1,0 +1,42 @@
+//! What a session and its model's weights take together.
+
+use super::{Session, SessionOptions};
+use crate::error::RunError;
+use crate::model::Model;
+use crate::residency::{ExpertTrace, HoldError, Recorder};
+
+impl Session {
+    /// From now on notes which experts the rows of a decoding graph choose.
+    #[doc(hidden)]
+    pub fn begin_trace(&mut self) {
+        self.recorder = Some(Recorder::default());
+    }
+
+    /// Ends that. Nothing if it was not begun, or if the model has no experts.
+    #[doc(hidden)]
+    pub fn end_trace(&mut self) -> Option<ExpertTrace> {
+        let recorder = self.recorder.take()?;
+        let experts = self.model().parameters().experts?;
+        Some(recorder.trace(experts.count))
+    }
+}
+
+/// Holds a model's weights within what a session of these options leaves of a budget.
+pub(super) fn hold(model: &Model, options: SessionOptions, budget: u64) -> Result<(), RunError> {
+    let plan = Session::memory_plan(model, options)?;
+    let own = (plan.arena as u64).saturating_add(plan.state as u64);
+    model
+        .hold(budget.saturating_sub(own))
+        .map_err(|error| match error {
+            HoldError::Least(weights) => RunError::OverBudget {
+                budget,
+                least: own.saturating_add(weights),
+            },
+            HoldError::OutOfMemory(error) => error.into(),
+            HoldError::NoFile => RunError::Input(
+                "weights that are in memory already cannot be held within a budget".to_string(),
+            ),
+            HoldError::System(error) => RunError::Weights(error.to_string()),
+            HoldError::Read(what) => RunError::Weights(what),
+        })
+}

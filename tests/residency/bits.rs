@@ -1,0 +1,104 @@
+//! Results are the same bits whatever is in memory.
+
+use rillm::internals::eval::Cut;
+use rillm::{Model, ModelOptions, Session};
+use std::path::Path;
+
+use super::{hold, least, options};
+use crate::support::fixture::Fixture;
+use crate::support::folder::TempFolder;
+use crate::support::setup::{evaluate, forced, same_answers};
+use crate::support::to_gguf::Gguf;
+
+/// Experts stored in all ways there are, and layers of all kinds: shared ones, two graphs, stages
+/// walked tile by tile, recurrent ones.
+const MODELS: [&str; 22] = [
+    "mixtral",
+    "olmoe",
+    "qwen2_moe",
+    "qwen3_moe_sparse",
+    "deepseek_v2_lite",
+    "gpt_oss",
+    "granite_moe_shared",
+    "dbrx",
+    "llama4",
+    "nomic_bert_moe",
+    "switch",
+    "jamba",
+    "exaone4",
+    "modernbert",
+    "llama_tied",
+    "gpt2",
+    "t5",
+    "albert_groups",
+    "bart",
+    "longformer",
+    "mamba2",
+    "transfo_xl_segments",
+];
+
+fn open(path: &Path, threads: usize) -> Model {
+    let options = ModelOptions::default().isa(forced()).threads(threads);
+    Model::open(path, options).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every case of a fixture within the least budget, some in between and one that holds all.
+fn all_budgets(fixture: &Fixture, path: &Path) {
+    let name = &fixture.name;
+    let mapped = open(path, 1);
+    let from = least(&mapped);
+    let refused = Session::new(&mapped, options().memory(Some(from - 1)));
+    assert!(refused.is_err(), "{name}: one byte less than the least");
+    hold(&mapped, u64::MAX);
+    let whole = mapped.placement().expect("a placement");
+    assert!(whole.is_whole(), "{name}: {whole:?}");
+    let plan = Session::memory_plan(&mapped, options()).expect("a plan");
+    let to = whole.held() + (plan.arena + plan.state) as u64;
+    assert!(from <= to, "{name}: {from} bytes at least, {to} for all");
+
+    let mapped = open(path, 1);
+    let cuts: &[Cut] = match mapped.decodes() {
+        true => &[Cut::Whole, Cut::Batch(1)],
+        false => &[Cut::Whole],
+    };
+    let expected = |case: usize, cut: Cut| evaluate(name, &mapped, &fixture.cases[case].input, cut);
+    let span = to - from;
+    for (budget, threads) in [(from, 1), (from, 2), (from + span / 2, 2), (to, 1)] {
+        let label = format!("{name} in {budget} of {from} to {to} bytes, {threads} threads");
+        let held = open(path, threads);
+        hold(&held, budget);
+        let placement = held.placement().expect("a placement");
+        let own = (plan.arena + plan.state) as u64;
+        assert!(placement.held() + own <= budget, "{label}: {placement:?}");
+        for (index, case) in fixture.cases.iter().enumerate() {
+            for &cut in cuts {
+                let label = format!("{label}: {}, {cut:?}", case.name);
+                let found = evaluate(&label, &held, &case.input, cut);
+                same_answers(&label, &found, &expected(index, cut));
+            }
+        }
+        let traffic = held.traffic().expect("figures");
+        let moves = !placement.is_whole();
+        assert_eq!(traffic.bytes > 0, moves, "{label}: {traffic:?}");
+        assert!(traffic.hits <= traffic.experts, "{label}: {traffic:?}");
+    }
+}
+
+#[test]
+fn folders_within_any_budget_compute_the_same_bits() {
+    for name in MODELS {
+        let fixture = Fixture::load(name);
+        all_budgets(&fixture, &fixture.folder());
+    }
+}
+
+#[test]
+fn gguf_files_within_any_budget_compute_the_same_bits() {
+    for name in MODELS {
+        let fixture = Fixture::load(name);
+        let folder = TempFolder::new("budget");
+        let path = folder.join("model.gguf");
+        std::fs::write(&path, Gguf::of(&fixture).bytes()).expect("a file");
+        all_budgets(&fixture, &path);
+    }
+}
