@@ -191,6 +191,12 @@ typedef struct rillm_session_options {
   size_t checkpoints;
   // The type of the KV cache: "f32", "f16" or "q8_0"; null for "f32".
   const char *kv_type;
+  // Bytes that the model's weights, state and activations may take together; 0: weights are mapped.
+  // The first session that says so decides what of the weights stays in memory and what is read
+  // when it is needed; results are the same bits. If that cannot be, the error says
+  // RILLM_STATUS_OUT_OF_MEMORY and names the least number of bytes that works. A file that is cut
+  // short or written to later is RILLM_STATUS_IO.
+  uint64_t memory;
 } rillm_session_options;
 
 // Bytes that a session takes, by the arithmetic that reserves them.

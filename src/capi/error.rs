@@ -150,6 +150,7 @@ impl From<RunError> for Failure {
                 _ => Status::State,
             },
             RunErrorKind::Memory => Status::OutOfMemory,
+            RunErrorKind::Weights => Status::Io,
             RunErrorKind::Aborted => Status::Cancelled,
             RunErrorKind::NotFinite => Status::NotFinite,
             RunErrorKind::Internal => Status::Panicked,

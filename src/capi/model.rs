@@ -167,11 +167,8 @@ unsafe fn model_options(options: *const ModelSettings) -> Result<ModelOptions, F
                 Some(isa.map_err(|error| Failure::new(Status::InvalidArgument, error))?)
             }
         };
-        Ok(ModelOptions {
-            isa,
-            threads: Some(given.threads).filter(|&threads| threads > 0),
-            headless: false,
-        })
+        let threads = Some(given.threads).filter(|&threads| threads > 0);
+        Ok(ModelOptions::default().isa(isa).threads(threads))
     }
 }
 

@@ -12,6 +12,7 @@ use crate::graph::Role;
 use crate::session::{Session, SessionOptions};
 use crate::state::KvType;
 use std::ffi::c_char;
+use std::mem::offset_of;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -33,12 +34,18 @@ pub struct SessionSettings {
     pub checkpoints: usize,
     /// The type of the KV cache: "f32", "f16" or "q8_0"; null for "f32".
     pub kv_type: *const c_char,
+    /// Bytes that the model's weights, state and activations may take together; 0: weights are mapped.
+    /// The first session that says so decides what of the weights stays in memory and what is read
+    /// when it is needed; results are the same bits. If that cannot be, the error says
+    /// RILLM_STATUS_OUT_OF_MEMORY and names the least number of bytes that works. A file that is cut
+    /// short or written to later is RILLM_STATUS_IO.
+    pub memory: u64,
 }
 
 // SAFETY: `repr(C)`, the size first, integers and a pointer.
 unsafe impl Versioned for SessionSettings {
     const NAME: &'static str = "rillm_session_options";
-    const FIRST: usize = size_of::<SessionSettings>();
+    const FIRST: usize = offset_of!(SessionSettings, memory);
 }
 
 /// One token on its way in.
@@ -142,6 +149,7 @@ pub(super) unsafe fn session_options(
     };
     Ok(SessionOptions {
         kv_type,
+        memory: Some(given.memory).filter(|&bytes| bytes > 0),
         context: given.context,
         sequences: given.sequences,
         batch: given.batch,
@@ -168,6 +176,7 @@ fn settings() -> SessionSettings {
         source,
         checkpoints,
         kv_type: std::ptr::null(),
+        memory: 0,
     }
 }
 

@@ -106,7 +106,7 @@ fn structs_lie_as_the_header_says() {
         "rillm_vocabulary_facts" VocabularyFacts { size tokens bos eos }
         "rillm_token_facts" TokenFacts { size bytes len is_control is_end }
         "rillm_session_options" SessionSettings {
-            size context sequences batch source checkpoints kv_type
+            size context sequences batch source checkpoints kv_type memory
         }
         "rillm_row" InputRow { position token sequence token_type emit }
         "rillm_output" OutputRow { name values count row of_sequence }
