@@ -159,6 +159,11 @@ pub enum RowOrder {
     },
     /// Row r is stored column r.
     Transposed,
+    /// Each stored row so many times.
+    Repeated {
+        /// How many.
+        times: usize,
+    },
 }
 
 impl RowOrder {
@@ -166,6 +171,7 @@ impl RowOrder {
     pub fn stored(self, row: usize) -> Option<usize> {
         match self {
             RowOrder::All | RowOrder::Transposed => Some(row),
+            RowOrder::Repeated { times } => row.checked_div(times),
             RowOrder::Blocks {
                 block,
                 stride,
@@ -598,6 +604,17 @@ impl<'a> Builder<'a> {
             before,
         };
         Ok(self.add_vector(name, rows * columns, order))
+    }
+
+    /// A parameter of `len` numbers, each `times` times: of heads, for every element of theirs.
+    pub fn vector_repeated(
+        &self,
+        name: &str,
+        len: usize,
+        times: usize,
+    ) -> Result<Vector, BuildError> {
+        self.expect(name, &[len])?;
+        Ok(self.add_vector(name, len * times, RowOrder::Repeated { times }))
     }
 
     fn add_vector(&self, name: &str, len: usize, order: RowOrder) -> Vector {

@@ -10,7 +10,7 @@ use super::{
     Attention, BuildError, Builder, CachedValues, Config, HeadSide, Keys, KvCache, Mask, Matrix,
     Net, Pairing, PositionScheme, Rope, RowOrder, Value,
 };
-use rillm_formats::manifest::Container;
+use rillm_formats::manifest::{Container, MetadataValue};
 
 /// The epsilon of the latents' norms, which no file says.
 const LATENT_EPSILON: f32 = 1e-6;
@@ -30,13 +30,17 @@ pub struct LatentAttention {
     /// Elements of a head's value.
     value_dim: usize,
     scale: f32,
-    rope: Rope,
+    /// None where heads know no positions at all.
+    rope: Option<Rope>,
 }
 
 impl LatentAttention {
     /// Reads the hyperparameters, which GGUF has had in two forms: of the heads as they would be
-    /// if they were made, and of the one that is kept.
-    pub fn read(model: &Builder<'_>, pairing: Pairing) -> Result<LatentAttention, BuildError> {
+    /// if they were made, and of the one that is kept. Without a `pairing` nothing rotates.
+    pub fn read(
+        model: &Builder<'_>,
+        pairing: Option<Pairing>,
+    ) -> Result<LatentAttention, BuildError> {
         let config = model.config();
         let heads = config.count("attention.head_count")?;
         let rank = config.count("attention.kv_lora_rank")?;
@@ -48,12 +52,7 @@ impl LatentAttention {
             ),
             Container::Gguf => of_heads(config, rank, rotated_dim)?,
         };
-        let kv_heads = config
-            .optional_count("attention.head_count_kv")?
-            .unwrap_or(heads);
-        if kv_heads != heads && !(config.container == Container::Gguf && kv_heads == 1) {
-            return Err(config.invalid("attention.head_count_kv", "as many as heads of queries"));
-        }
+        check_kv_heads(config, heads)?;
         let part = "rope.partial_factor";
         if config.value(part).is_some() && config.double(part, 1.0)? != 1.0 {
             return Err(config.invalid(part, "1"));
@@ -67,7 +66,9 @@ impl LatentAttention {
             rotated_dim,
             value_dim,
             scale: yarn_score_factor(config)? / key_dim.sqrt(),
-            rope: Rope::read(model, pairing, rotated_dim)?,
+            rope: pairing
+                .map(|pairing| Rope::read(model, pairing, rotated_dim))
+                .transpose()?,
         })
     }
 
@@ -103,7 +104,10 @@ impl LatentAttention {
             scale: self.scale,
             softcap: None,
             mask: Mask::Causal { window: None },
-            position: PositionScheme::Rope(self.rope.clone()),
+            position: match &self.rope {
+                Some(rope) => PositionScheme::Rope(rope.clone()),
+                None => PositionScheme::None,
+            },
             keys,
             sinks: None,
         }
@@ -171,6 +175,27 @@ impl LatentAttention {
         let both = self.plain_dim + self.value_dim;
         let name = format!("{layer}.attn_kv_b.weight");
         model.stack_part(&name, self.heads, (both, self.rank), part)
+    }
+}
+
+/// As many heads of keys as of queries; of those that are kept in GGUF one, which may be listed for the
+/// layers that attend.
+fn check_kv_heads(config: &Config<'_>, heads: usize) -> Result<(), BuildError> {
+    let key = "attention.head_count_kv";
+    let gguf = config.container == Container::Gguf;
+    let fits = match config.value(key) {
+        Some(MetadataValue::Array(list)) if gguf => {
+            let mut listed = (0..list.len()).map(|layer| list.u64(layer));
+            listed.all(|heads| matches!(heads, Some(0 | 1)))
+        }
+        _ => {
+            let kv_heads = config.optional_count(key)?.unwrap_or(heads);
+            kv_heads == heads || gguf && kv_heads == 1
+        }
+    };
+    match fits {
+        true => Ok(()),
+        false => Err(config.invalid(key, "as many as heads of queries")),
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) const GLM_4_7_FLASH: Architecture = Architecture {
 };
 
 /// Sizes of the model, of heads and of latents.
-const KEYS: &[Key] = keys! {
+pub(super) const KEYS: &[Key] = keys! {
     "hidden_size" => "embedding_length",
     "num_hidden_layers" => "block_count",
     "intermediate_size" => "feed_forward_length",
@@ -105,23 +105,26 @@ const SETTLED: &[Settled] = &[
 const NAMES: &[&[Name]] = &[
     tables::ENDS,
     tables::NORMS,
-    names! {
-        in "model.layers.{i}." => "blk.{i}." {
-            "self_attn.q_proj.weight" => "attn_q.weight",
-            "self_attn.q_a_proj.*" => "attn_q_a.*",
-            "self_attn.q_a_layernorm.weight" => "attn_q_a_norm.weight",
-            "self_attn.q_b_proj.weight" => "attn_q_b.weight",
-            "self_attn.kv_a_proj_with_mqa.*" => "attn_kv_a_mqa.*",
-            "self_attn.kv_a_layernorm.weight" => "attn_kv_a_norm.weight",
-            "self_attn.kv_b_proj.weight" => "attn_kv_b.weight",
-            "self_attn.o_proj.*" => "attn_output.*",
-            "mlp.gate.e_score_correction_bias" => "exp_probs_b.bias",
-        }
-    },
+    LATENTS,
     tables::EXPERTS,
     tables::GATED_MLP,
     deepseek::SHARED_EXPERTS,
 ];
+
+/// Projections of latent attention, and the bias for the choice of experts.
+pub(super) const LATENTS: &[Name] = names! {
+    in "model.layers.{i}." => "blk.{i}." {
+        "self_attn.q_proj.weight" => "attn_q.weight",
+        "self_attn.q_a_proj.*" => "attn_q_a.*",
+        "self_attn.q_a_layernorm.weight" => "attn_q_a_norm.weight",
+        "self_attn.q_b_proj.weight" => "attn_q_b.weight",
+        "self_attn.kv_a_proj_with_mqa.*" => "attn_kv_a_mqa.*",
+        "self_attn.kv_a_layernorm.weight" => "attn_kv_a_norm.weight",
+        "self_attn.kv_b_proj.weight" => "attn_kv_b.weight",
+        "self_attn.o_proj.*" => "attn_output.*",
+        "mlp.gate.e_score_correction_bias" => "exp_probs_b.bias",
+    }
+};
 
 /// What a class takes for granted where `config.json` does not say it.
 struct DeepseekUsual {
@@ -156,7 +159,7 @@ fn build(model: &Builder<'_>, usual: &DeepseekUsual) -> Result<(), BuildError> {
         layers: nextn_layers(model)?,
         ..PreNormDecoder::read(config, usual.eps)?
     };
-    let attention = LatentAttention::read(model, pairing(config)?)?;
+    let attention = LatentAttention::read(model, Some(pairing(config)?))?;
     let feed_forward = feed_forward(config, decoder.layers, usual)?;
     decoder.wire(
         model,
@@ -210,7 +213,10 @@ fn feed_forward(
 }
 
 /// How many layers without experts a list of all layers begins with.
-fn plain_layers(config: &Config<'_>, layers: usize) -> Result<Option<usize>, BuildError> {
+pub(super) fn plain_layers(
+    config: &Config<'_>,
+    layers: usize,
+) -> Result<Option<usize>, BuildError> {
     let (key, count) = ("feed_forward_kinds", "leading_dense_block_count");
     let Some(listed) = config.value(key) else {
         return Ok(None);
@@ -243,7 +249,7 @@ fn listed_plain(listed: &MetadataValue) -> Option<(usize, usize)> {
 
 /// Each head's part of the matrix for keys and values goes into two stacks, that of keys turned; a
 /// position is one head of keys, whose end is its value.
-const CONVERSION: Conversion = Conversion {
+pub(super) const CONVERSION: Conversion = Conversion {
     architecture: Some("deepseek2"),
     keys: gguf_keys,
     tensor: gguf_tensors,

@@ -6,6 +6,7 @@
 mod albert;
 mod apertus;
 mod arcee;
+mod baichuan;
 mod bart;
 mod bart_tables;
 mod bert;
@@ -50,6 +51,7 @@ mod hunyuan;
 mod internlm;
 mod jamba;
 mod jina_bert;
+mod kimi_linear;
 mod known_keys;
 mod known_shape;
 mod led;
@@ -64,6 +66,7 @@ mod mamba;
 mod mamba2;
 mod marian;
 mod minicpm;
+mod minimax;
 mod minimax_m2;
 mod ministral3;
 mod mistral;
@@ -266,6 +269,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     glm4_moe::ARCHITECTURE,
     ernie4_5_moe::ARCHITECTURE,
     minimax_m2::ARCHITECTURE,
+    minimax::ARCHITECTURE,
     phimoe::ARCHITECTURE,
     dbrx::ARCHITECTURE,
     llama4::ARCHITECTURE,
@@ -288,6 +292,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     hunyuan::MIXTURE,
     helium::ARCHITECTURE,
     apertus::ARCHITECTURE,
+    baichuan::ARCHITECTURE,
     internlm::INTERNLM_2,
     internlm::INTERNLM_3,
     minicpm::ARCHITECTURE,
@@ -343,6 +348,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     deepseek2::DEEPSEEK_V2,
     deepseek2::DEEPSEEK_V3,
     deepseek2::GLM_4_7_FLASH,
+    kimi_linear::ARCHITECTURE,
     qwen3_next::ARCHITECTURE,
     qwen3_5::QWEN_3_5,
     qwen3_5::QWEN_3_5_MOE,

@@ -260,7 +260,9 @@ impl Weights {
             } else {
                 let (stored, together) = match weight.order {
                     RowOrder::All | RowOrder::Transposed => (start, end - start),
-                    RowOrder::Turned { .. } => (weight.order.stored(start).unwrap_or_default(), 1),
+                    RowOrder::Turned { .. } | RowOrder::Repeated { .. } => {
+                        (weight.order.stored(start).unwrap_or_default(), 1)
+                    }
                     RowOrder::Blocks { block, .. } => (
                         // The builder has seen that the last one lies within the files.
                         weight.order.stored(start).unwrap_or_default(),
@@ -369,7 +371,7 @@ fn apart(spec: &MatrixSpec, stack: usize, stored: usize) -> bool {
         RowOrder::All => true,
         RowOrder::Blocks { .. } => (0..stack)
             .all(|matrix| is_own(matrix, matrix * seen) && is_own(matrix, (matrix + 1) * seen - 1)),
-        RowOrder::Turned { .. } | RowOrder::Transposed => false,
+        RowOrder::Turned { .. } | RowOrder::Transposed | RowOrder::Repeated { .. } => false,
     }
 }
 

@@ -53,7 +53,15 @@ pub fn latent_attention(config: &Metadata, gguf: &mut Gguf) {
         put("attn_v_b", [heads, sizes.value, rank], values);
     }
     let kept = sizes.rank + sizes.rotated;
+    let listed = gguf.metadata.value(&gguf.key("attention.head_count_kv"));
+    let listed = listed.filter(|value| matches!(value, MetadataValue::Array(_)));
+    let listed = listed.cloned();
     keys(config, &sizes, gguf, [1, kept, sizes.rank]);
+    // Kimi Linear's, where most layers have none.
+    if let Some(listed) = listed {
+        let key = gguf.key("attention.head_count_kv");
+        gguf.metadata.0.insert(key, listed);
+    }
     let made = [
         ("attention.key_length_mla", sizes.plain + sizes.rotated),
         ("attention.value_length_mla", sizes.value),

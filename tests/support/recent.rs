@@ -17,6 +17,8 @@ impl Gguf {
             "apertus" => self.numbers_as_lists(),
             "codegen" => self.blocks_apart(),
             "internlm2" => self.groups_apart(),
+            "baichuan" => self.thirds_apart(),
+            "kimi_linear" => self.convolutions_in_columns(),
             _ => {}
         }
     }
@@ -164,6 +166,33 @@ impl Gguf {
         self.pair_neighbours();
     }
 
+    /// Queries, keys and values of one matrix.
+    fn thirds_apart(&mut self) {
+        for (name, floats) in std::mem::take(&mut self.tensors) {
+            if !name.contains("attn_qkv") {
+                self.tensors.insert(name, floats);
+                continue;
+            }
+            let thirds = floats.values.chunks(floats.values.len() / 3);
+            for (part, third) in ["attn_q", "attn_k", "attn_v"].into_iter().zip(thirds) {
+                let floats = Floats {
+                    shape: vec![floats.shape[0] / 3, floats.shape[1]],
+                    values: third.to_vec(),
+                };
+                self.tensors.insert(name.replace("attn_qkv", part), floats);
+            }
+        }
+        self.pair_neighbours();
+    }
+
+    /// Its converter leaves these as wide as they were stored.
+    fn convolutions_in_columns(&mut self) {
+        let convolutions = self.tensors.iter_mut();
+        for (_, floats) in convolutions.filter(|(name, _)| name.contains(".ssm_conv1d_")) {
+            floats.shape.insert(1, 1);
+        }
+    }
+
     /// Of four blocks of queries, values and keys: all queries, all keys, all values.
     fn blocks_apart(&mut self) {
         for (name, floats) in std::mem::take(&mut self.tensors) {
@@ -195,6 +224,13 @@ pub(super) fn keys(name: &str, config: &Metadata, keys: &mut Metadata) {
         "gemma3n" => gemma3n(config, keys),
         "gemma4" => gemma4(config, keys),
         "minicpm" => minicpm(config, keys),
+        "kimi-linear" => kimi_linear(config, keys),
+        "minimax" => minimax(config, keys),
+        "baichuan" if config.value("max_position_embeddings").is_none() => {
+            let bias = MetadataValue::F32(8.0);
+            let key = "baichuan.attention.max_alibi_bias";
+            keys.0.insert(key.into(), bias);
+        }
         _ => {}
     }
 }
@@ -450,4 +486,40 @@ fn minicpm(config: &Metadata, keys: &mut Metadata) {
     for key in ["depth_scale", "embedding_length_base"] {
         keys.0.remove(&format!("minicpm.{key}"));
     }
+}
+
+/// Layers that attend have a head of keys; experts are chosen by σ, after layers without.
+fn kimi_linear(config: &Metadata, keys: &mut Metadata) {
+    let layers = 0..config.u64("num_hidden_layers").expect("layers");
+    let attends = |layer: u64| match config.array("layer_types") {
+        Some(Array::String(kinds)) => kinds.get(layer as usize) == Some(b"full_attention"),
+        _ => {
+            let key = "linear_attn_config.full_attn_layers";
+            let numbers = config.array(key).expect("layers");
+            (0..numbers.len()).any(|i| numbers.u64(i) == Some(layer + 1))
+        }
+    };
+    let heads: Vec<u32> = layers.map(|layer| u32::from(attends(layer))).collect();
+    for (key, value) in [
+        (
+            "attention.head_count_kv",
+            MetadataValue::Array(Array::U32(heads)),
+        ),
+        ("expert_gating_func", MetadataValue::U32(2)),
+        ("leading_dense_block_count", MetadataValue::U32(1)),
+    ] {
+        keys.0.insert(format!("kimi-linear.{key}"), value);
+    }
+    for key in ["feed_forward_kinds", "kda.head_count"] {
+        keys.0.remove(&format!("kimi-linear.{key}"));
+    }
+}
+
+/// Which layers are of lightning attention, the second of each two where nobody says it.
+fn minimax(config: &Metadata, keys: &mut Metadata) {
+    let layers = config.u64("num_hidden_layers").expect("layers");
+    let usual = (0..layers).map(|layer| layer % 2 == 1).collect();
+    let key = "minimax.attention.recurrent_layers".to_string();
+    let usual = MetadataValue::Array(Array::Bool(usual));
+    keys.0.entry(key).or_insert(usual);
 }

@@ -76,7 +76,7 @@ impl Gguf {
             Some("queries first") => gguf.queries_first(),
             Some(other) => panic!("{}: rows {other:?}", fixture.name),
         }
-        if name == "deepseek2" {
+        if name == "deepseek2" || name == "kimi-linear" {
             latent_attention(&config.metadata, &mut gguf);
         }
         if name == "gpt-oss" {
