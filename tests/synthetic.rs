@@ -9,12 +9,16 @@ fn values_are_those_of_their_places() {
         seed: 7,
         mean: 0.5,
         deviation: 0.02,
+        period: 90_000,
     };
     let mut all = vec![0.0; 100_000];
     draw.fill(0, &mut all);
     let mut part = vec![0.0; 500];
     draw.fill(700, &mut part);
     assert_eq!(part, all[700..1200]);
+    assert_eq!(all[..10_000], all[90_000..]);
+    assert_ne!(all[..10_000], all[10_000..20_000]);
+    let all = &all[..90_000];
     let count = all.len() as f64;
     let mean = all.iter().map(|x| f64::from(*x)).sum::<f64>() / count;
     let squares: f64 = all.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum();

@@ -50,12 +50,18 @@ pub(crate) enum TensorSource {
 pub trait ValueSource: Debug + Send + Sync {
     /// Those from `first` on.
     fn fill(&self, first: usize, out: &mut [f32]);
+    /// After how many they begin anew, if they do.
+    fn period(&self) -> Option<usize>;
 }
 
 impl ValueSource for Vec<f32> {
     fn fill(&self, first: usize, out: &mut [f32]) {
         let from = self.iter().skip(first);
         out.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    }
+
+    fn period(&self) -> Option<usize> {
+        None
     }
 }
 
@@ -121,6 +127,16 @@ impl Draft {
             TensorSource::Stored(info) => Some(self.bytes(info)),
             _ => None,
         }
+    }
+
+    /// After how many rows a tensor begins anew, if it does.
+    pub(crate) fn period(&self, tensor: &DraftTensor) -> Option<usize> {
+        let columns = tensor.shape.last().copied().unwrap_or(1).max(1) as usize;
+        let TensorSource::Made(values) = &tensor.from else {
+            return None;
+        };
+        let period = values.period().filter(|period| *period > 0)?;
+        period.is_multiple_of(columns).then_some(period / columns)
     }
 
     /// Whole rows from `first` on, in floats.

@@ -3,7 +3,7 @@
 //! embedding for each layer, and layers that read the keys of earlier ones.
 
 use super::tables::{self, keys, names};
-use super::{Architecture, Conversion, DECODER, GgufKeys, Only};
+use super::{Architecture, Conversion, DECODER, GgufKeys, Only, gemma3n_shape};
 use crate::graph::blocks::{
     Heads, WindowPattern, Windows, activation, cap, embedding, head, soft_cap,
 };
@@ -71,6 +71,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         keys: gguf_keys,
         ..Conversion::PLAIN
     },
+    shapes: gemma3n_shape::SHAPES,
     build,
     ..DECODER
 };

@@ -76,6 +76,8 @@ pub struct Outline {
     pub keys: Vec<(&'static str, MetadataValue)>,
     /// Tensors in the order of the file.
     pub tensors: Vec<OutlineTensor>,
+    /// What the norm before the output layer is called.
+    pub last_norm: &'static str,
 }
 
 /// A tensor of an outline.

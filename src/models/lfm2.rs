@@ -1,8 +1,9 @@
 //! LFM2 (Liquid AI 2025): short convolutions between two gates, and a few layers of attention; with
 //! or without experts after the first layers.
 
+use super::known_shape::{TINY, shapes};
 use super::tables::{self, keys, names};
-use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Only};
+use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Only, Outline};
 use crate::graph::blocks::{Heads, attend, embedding, gated_mlp, head, projections};
 use crate::graph::decoder::answer;
 use crate::graph::experts::{FeedForward, Gating, Router, SharedExpert};
@@ -57,6 +58,12 @@ pub(super) const LFM_2: Architecture = Architecture {
         },
         ..Conversion::PLAIN
     },
+    shapes: shapes! {
+        "lfm2-1.2b", "LFM2 1.2B", [65_536, 2048, 16, 128_000] => tied
+            outline([32, 8], 8192, &[2, 5, 8, 10, 12, 14]);
+        "tiny-lfm2", "short convolutions to try things out with", TINY => tied
+            outline([4, 2], 512, &[1]);
+    },
     build: |model| build(model, hidden(model.config())?, None),
     ..DECODER
 };
@@ -107,6 +114,7 @@ pub(super) const LFM_2_MOE: Architecture = Architecture {
         },
         ..LFM_2.conversion
     },
+    shapes: &[],
     build: |model| {
         let experts = experts(model.config())?;
         build(
@@ -317,4 +325,42 @@ fn gguf_keys(keys: &mut GgufKeys<'_>) {
         "feed_forward_multiplier",
         "feed_forward_multiple",
     ]);
+}
+
+/// Keys and layers of a model of known shape, in which some layers attend.
+fn outline(model: &mut Outline, [heads, kv_heads]: [u64; 2], hidden: u64, attends: &[u64]) {
+    const TAPS: u64 = 3;
+    let (width, layers) = (model.shape.width, model.shape.layers);
+    let dim = width / heads;
+    model.counts(&[
+        ("feed_forward_length", hidden),
+        ("attention.head_count", heads),
+        ("shortconv.l_cache", TAPS),
+    ]);
+    let of_layer = |layer| match attends.contains(&layer) {
+        true => kv_heads as u32,
+        false => 0,
+    };
+    let listed = Array::U32((0..layers).map(of_layer).collect());
+    model.put("attention.head_count_kv", MetadataValue::Array(listed));
+    model.put("rope.freq_base", MetadataValue::F32(1e6));
+    model.last_norm = "token_embd_norm.weight";
+    for layer in 0..layers {
+        let name = |name: &str| format!("blk.{layer}.{name}.weight");
+        model.norm(&name("attn_norm"), width);
+        if attends.contains(&layer) {
+            model.matrix(&name("attn_q"), &[width, width]);
+            model.matrix(&name("attn_k"), &[kv_heads * dim, width]);
+            model.matrix(&name("attn_v"), &[kv_heads * dim, width]);
+            model.norm(&name("attn_q_norm"), dim);
+            model.norm(&name("attn_k_norm"), dim);
+            model.matrix(&name("attn_output"), &[width, width]);
+        } else {
+            model.matrix(&name("shortconv.in_proj"), &[3 * width, width]);
+            model.normal(&name("shortconv.conv"), &[width, TAPS], 0.0, 0.3);
+            model.matrix(&name("shortconv.out_proj"), &[width, width]);
+        }
+        model.norm(&name("ffn_norm"), width);
+        model.gated_mlp(layer, hidden);
+    }
 }

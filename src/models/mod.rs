@@ -35,6 +35,7 @@ mod fla;
 mod gemma;
 mod gemma1;
 mod gemma3n;
+mod gemma3n_shape;
 mod gemma4;
 mod gla;
 mod glm4;

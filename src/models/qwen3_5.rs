@@ -1,10 +1,12 @@
 //! Qwen3.5 (Qwen Team 2026), the part that reads and writes texts: Qwen3-Next's layers, with
 //! projections of their own for all that goes into the delta rule, with or without experts.
 
+use super::known_shape::{TINY, shapes};
 use super::qwen3_next::{self, Delta};
 use super::tables::{ATTENTION, ENDS, EXPERTS, GATED_MLP, ROPE, SIZES, keys, names};
 use super::{
-    Architecture, Conversion, DECODER, Family, GgufKeys, Only, Written, WrittenRows, qwen_moe,
+    Architecture, Conversion, DECODER, Family, GgufKeys, Only, Outline, Written, WrittenRows,
+    qwen_moe,
 };
 use crate::graph::blocks::{Heads, activation, embedding, gated_mlp, head};
 use crate::graph::decoder::{answer, nextn_layers};
@@ -37,6 +39,12 @@ pub(super) const QWEN_3_5: Architecture = Architecture {
         tensor: heads_in_turn,
         ..Conversion::PLAIN
     },
+    shapes: shapes! {
+        "qwen3.5-0.8b", "Qwen 3.5 0.8B", [248_320, 1024, 24, 262_144] => tied
+            outline(&HybridShape { every: 4, heads: [8, 2], head_dim: 256, delta_heads: 16, delta_dim: 128, hidden: 3584 });
+        "tiny-qwen3.5", "a gated delta rule to try things out with", TINY => tied
+            outline(&HybridShape { every: 2, heads: [4, 2], head_dim: 64, delta_heads: 4, delta_dim: 64, hidden: 512 });
+    },
     build: |model| build(model, None),
     ..DECODER
 };
@@ -58,6 +66,7 @@ pub(super) const QWEN_3_5_MOE: Architecture = Architecture {
         },
     ],
     names: &[NAMES, ENDS, ATTENTION, EXPERTS, qwen_moe::SHARED_EXPERT],
+    shapes: &[],
     // The best of a softmax over all, whose weights add up to one among the chosen.
     build: |model| build(model, Some(Gating::CHOSEN_SOFTMAX)),
     ..QWEN_3_5
@@ -190,4 +199,72 @@ fn heads_in_turn(keys: &mut GgufKeys<'_>, mut tensor: Written) -> Result<Vec<Wri
         _ => return Ok(vec![tensor]),
     };
     Ok(vec![tensor])
+}
+
+/// Sizes of a model of known shape.
+struct HybridShape {
+    /// The last of so many layers attends.
+    every: u64,
+    heads: [u64; 2],
+    head_dim: u64,
+    delta_heads: u64,
+    delta_dim: u64,
+    hidden: u64,
+}
+
+fn outline(model: &mut Outline, sizes: &HybridShape) {
+    const TAPS: u64 = 4;
+    let &HybridShape {
+        every,
+        heads: [heads, kv_heads],
+        head_dim: dim,
+        delta_heads,
+        delta_dim,
+        hidden,
+    } = sizes;
+    let (width, inner) = (model.shape.width, delta_heads * delta_dim);
+    model.counts(&[
+        ("feed_forward_length", hidden),
+        ("attention.head_count", heads),
+        ("attention.head_count_kv", kv_heads),
+        ("attention.key_length", dim),
+        ("attention.value_length", dim),
+        ("full_attention_interval", every),
+        ("rope.dimension_count", dim / 4),
+        ("ssm.conv_kernel", TAPS),
+        ("ssm.group_count", delta_heads),
+        ("ssm.inner_size", inner),
+        ("ssm.state_size", delta_dim),
+        ("ssm.time_step_rank", delta_heads),
+    ]);
+    model.put("rope.freq_base", MetadataValue::F32(1e7));
+    let sections = MetadataValue::Array(Array::I32(vec![11, 11, 10, 0]));
+    model.put("rope.dimension_sections", sections);
+    // As Mamba-2 begins, from whose scan this descends.
+    let a = (0..delta_heads).map(|head| -1.0 - 15.0 * head as f32 / delta_heads as f32);
+    let a: Vec<f32> = a.collect();
+    for layer in 0..model.shape.layers {
+        let name = |name: &str| format!("blk.{layer}.{name}");
+        model.norm(&name("attn_norm.weight"), width);
+        if (layer + 1).is_multiple_of(every) {
+            model.matrix(&name("attn_q.weight"), &[2 * heads * dim, width]);
+            model.matrix(&name("attn_k.weight"), &[kv_heads * dim, width]);
+            model.matrix(&name("attn_v.weight"), &[kv_heads * dim, width]);
+            model.norm(&name("attn_q_norm.weight"), dim);
+            model.norm(&name("attn_k_norm.weight"), dim);
+            model.matrix(&name("attn_output.weight"), &[width, heads * dim]);
+        } else {
+            model.matrix(&name("attn_qkv.weight"), &[3 * inner, width]);
+            model.matrix(&name("attn_gate.weight"), &[inner, width]);
+            model.matrix(&name("ssm_beta.weight"), &[delta_heads, width]);
+            model.matrix(&name("ssm_alpha.weight"), &[delta_heads, width]);
+            model.normal(&name("ssm_conv1d.weight"), &[3 * inner, TAPS], 0.0, 0.3);
+            model.normal(&name("ssm_dt.bias"), &[delta_heads], -4.6, 0.7);
+            model.given(&name("ssm_a"), &[delta_heads], &a);
+            model.norm(&name("ssm_norm.weight"), delta_dim);
+            model.matrix(&name("ssm_out.weight"), &[width, inner]);
+        }
+        model.norm(&name("post_attention_norm.weight"), width);
+        model.gated_mlp(layer, hidden);
+    }
 }

@@ -4,7 +4,7 @@ use super::{Draft, QuantizeError, QuantizePlan};
 use crate::convert::DraftTensor;
 use crate::quant;
 use crate::replace::Replacement;
-use crate::reserve::{OutOfMemory, filled};
+use crate::reserve::{OutOfMemory, filled, list};
 use rillm_formats::manifest::DType;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -138,7 +138,7 @@ enum Unfit {
     TooLarge(f32),
 }
 
-/// Decodes a tensor and encodes it again, batch by batch.
+/// Decodes a tensor and encodes it again, batch by batch: what repeats, once.
 fn recode(
     input: &Draft,
     tensor: &DraftTensor,
@@ -166,8 +166,12 @@ fn recode(
     let mut again = filled(0.0, batch * columns).map_err(reserved)?;
     let mut bytes = filled(0, batch * row_len).map_err(reserved)?;
     let mut quality = Quality::default();
-    for first in (0..rows).step_by(batch) {
-        let count = batch.min(rows - first);
+    let period = input.period(tensor).filter(|period| *period < rows);
+    let fresh = period.unwrap_or(rows);
+    let cycled = period.map_or(0, |period| period.saturating_mul(row_len));
+    let mut cycle = list(cycled).map_err(reserved)?;
+    for first in (0..fresh).step_by(batch) {
+        let count = batch.min(fresh - first);
         let share = count.div_ceil(threads.max(1));
         let work = |first: usize, values: &mut [f32], bytes: &mut [u8], again: &mut [f32]| {
             input.read(tensor, first, values);
@@ -232,7 +236,16 @@ fn recode(
             })?;
             quality = quality.and(share);
         }
-        write(&bytes[..count * row_len])?;
+        let bytes = &bytes[..count * row_len];
+        if period.is_some() {
+            cycle.extend_from_slice(bytes);
+        }
+        write(bytes)?;
+    }
+    for first in (fresh..rows).step_by(fresh.max(1)) {
+        let count = fresh.min(rows - first);
+        write(&cycle[..count * row_len])?;
+        done.fetch_add((count * columns) as u64, Ordering::Relaxed);
     }
     Ok(quality)
 }

@@ -71,22 +71,27 @@ impl RandomModel {
             shape,
             keys: Vec::new(),
             tensors: Vec::new(),
+            last_norm: "output_norm.weight",
         };
         let table = [shape.vocabulary, shape.width];
         outline.matrix("token_embd.weight", &table);
         (shape.outline)(&mut outline);
-        outline.norm("output_norm.weight", shape.width);
+        outline.norm(outline.last_norm, shape.width);
         if shape.untied {
             outline.matrix("output.weight", &table);
         }
         let mut metadata = self.keys(outline.keys);
         vocabulary::fill(&mut metadata, shape.vocabulary);
         let tensors = outline.tensors.into_iter().enumerate();
-        let tensors = tensors.map(|(index, tensor)| DraftTensor {
-            name: tensor.name,
-            shape: tensor.shape,
-            dtype: DType::F32,
-            from: TensorSource::Made(values(tensor.values, mixed(seed ^ mixed(index as u64)))),
+        let tensors = tensors.map(|(index, tensor)| {
+            let columns = tensor.shape.last().copied().unwrap_or(1) as usize;
+            let seed = mixed(seed ^ mixed(index as u64));
+            DraftTensor {
+                name: tensor.name,
+                shape: tensor.shape,
+                dtype: DType::F32,
+                from: TensorSource::Made(values(tensor.values, columns * ROWS, seed)),
+            }
         });
         Draft::made(metadata, tensors.collect())
     }
@@ -114,19 +119,25 @@ impl RandomModel {
     }
 }
 
+/// Rows after which a drawn tensor begins anew: to look for the scales of all of a large model's blocks
+/// takes minutes, and what runs takes as long whatever the weights are. A prime, so that no two experts
+/// are alike.
+const ROWS: usize = 4093;
+
 /// A tensor's values, drawn with this seed.
-fn values(values: OutlineValues, seed: u64) -> Arc<dyn ValueSource> {
+fn values(values: OutlineValues, period: usize, seed: u64) -> Arc<dyn ValueSource> {
     match values {
         OutlineValues::Given(values) => Arc::new(values),
         OutlineValues::Normal { mean, deviation } => Arc::new(Draw {
             seed,
             mean,
             deviation,
+            period,
         }),
     }
 }
 
-/// The values of one tensor: a normal distribution, nearly, each value from its place alone.
+/// The values of one tensor: a normal distribution, nearly, each value from its place in a period alone.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Draw {
     /// Of the tensor.
@@ -135,6 +146,8 @@ pub struct Draw {
     pub mean: f32,
     /// Standard deviation.
     pub deviation: f32,
+    /// After how many values they begin anew.
+    pub period: usize,
 }
 
 impl ValueSource for Draw {
@@ -142,12 +155,17 @@ impl ValueSource for Draw {
         // A sum of four uniform 16-bit numbers has a deviation of √(4/12) · 2¹⁶.
         let unit = self.deviation / (65536.0 * (4.0f32 / 12.0).sqrt());
         for (index, out) in out.iter_mut().enumerate() {
-            let bits = mixed(self.seed ^ mixed((first + index) as u64));
+            let place = (first + index) % self.period.max(1);
+            let bits = mixed(self.seed ^ mixed(place as u64));
             let sum: u32 = (0..4)
                 .map(|part| (bits >> (16 * part)) as u32 & 0xffff)
                 .sum();
             *out = self.mean + unit * (sum as f32 - 2.0 * 65535.0);
         }
+    }
+
+    fn period(&self) -> Option<usize> {
+        Some(self.period)
     }
 }
 

@@ -120,9 +120,10 @@ fn a_name_means_the_same_types_as_for_llama_quantize() {
 fn parameters_of_scans_stay_floats() {
     let small = |name: &str| {
         let part = name.splitn(3, '.').nth(2).unwrap_or(name);
-        ["ssm_a", "ssm_d.", "ssm_conv1d", "attn_decay_", "time_mix_lerp", "time_mix_first"]
+        ["ssm_d.", "ssm_conv1d", "attn_decay_", "time_mix_lerp", "time_mix_first"]
             .iter()
             .any(|begin| part.starts_with(begin))
+            || part == "ssm_a"
             || part.starts_with("time_mix_decay")
             // Low-rank matrices, and what goes with them: w0, w1, w2 and so on.
             || part.strip_prefix("time_mix_").is_some_and(|rest| {

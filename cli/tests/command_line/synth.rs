@@ -34,6 +34,9 @@ fn random_models_run_in_every_kind_of_type() {
         "tiny-rwkv7",
         "tiny-deepseek2",
         "tiny-gpt-oss",
+        "tiny-gemma-3n",
+        "tiny-lfm2",
+        "tiny-qwen3.5",
     ] {
         for mix in ["q4_k_m", "q8_0", "f16", "f32"] {
             well(&["synth", shape, path, "-q", mix, "--force"]);
