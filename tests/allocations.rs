@@ -128,6 +128,13 @@ fn main() {
             }
         }
     }
+    for name in ["mixtral", "qwen3_moe", "exaone4"] {
+        let label = format!("{name} in the least memory");
+        let model = open(name, 2);
+        hold_least(&model);
+        feeds(&label, &model);
+        text(&label, &model);
+    }
     memory_of_streams();
     what_is_refused_is_an_error();
     println!("nothing is allocated after the first feed: ok");
@@ -156,6 +163,16 @@ fn feeds(label: &str, model: &Model) {
     round(&mut session);
     let found = calls(|| round(&mut session));
     assert_eq!(found, 0, "{label}: calls in a prefill and 60 steps");
+}
+
+/// From now on what does not stay in the least memory is read when it is needed.
+fn hold_least(model: &Model) {
+    let within = |bytes| Session::new(model, SessionOptions::new().context(64).memory(Some(bytes)));
+    let least = match within(0) {
+        Err(rillm::RunError::OverBudget { least, .. }) => least,
+        other => panic!("{other:?}"),
+    };
+    within(least).expect("a session in the least memory");
 }
 
 fn sequences(label: &str, model: &Model) {

@@ -1,7 +1,7 @@
 //! A digest of all weights.
 
 use super::Model;
-use crate::weights::FileStamp;
+use crate::weights::{FileStamp, Source};
 use std::sync::Mutex;
 use twox_hash::XxHash3_128;
 
@@ -17,7 +17,12 @@ impl Model {
         *digest.get_or_init(|| {
             let tensors = self.manifest().tensors.values();
             let bytes = tensors.map(|info| self.weights().bytes(info));
-            digest_of(bytes, self.threads())
+            // Within a budget what was read of a map must not stay in memory.
+            let release = || self.weights().sources().iter().for_each(Source::release);
+            match self.placement() {
+                None => digest_of(bytes, self.threads()),
+                Some(_) => digest_releasing(bytes, self.threads(), &release),
+            }
         })
     }
 
@@ -37,6 +42,15 @@ impl Model {
 
 /// Digest of the digests of all pieces, in their order, whatever thread took which.
 pub fn digest_of<'a>(tensors: impl Iterator<Item = &'a [u8]>, threads: usize) -> u128 {
+    digest_releasing(tensors, threads, &|| {})
+}
+
+/// The same; `release` is called after each piece.
+fn digest_releasing<'a>(
+    tensors: impl Iterator<Item = &'a [u8]>,
+    threads: usize,
+    release: &(dyn Fn() + Sync),
+) -> u128 {
     let pieces: Vec<&[u8]> = tensors.flat_map(|bytes| bytes.chunks(PIECE)).collect();
     let mut digests = vec![[0; 16]; pieces.len()];
     let left = Mutex::new(pieces.iter().zip(&mut digests));
@@ -45,6 +59,7 @@ pub fn digest_of<'a>(tensors: impl Iterator<Item = &'a [u8]>, threads: usize) ->
         let work = || {
             while let Some((piece, digest)) = next() {
                 *digest = XxHash3_128::oneshot(piece).to_le_bytes();
+                release();
             }
         };
         for _ in 1..threads {

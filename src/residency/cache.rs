@@ -7,9 +7,6 @@ use super::{Slot, Store};
 use crate::weights::Weights;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What leaves: see `docs/memory.md` for the evidence.
-const POLICY: Policy = Policy::Lru;
-
 /// Experts in memory, and those that a phase asks for.
 #[derive(Debug, Default)]
 pub(super) struct ExpertCache {
@@ -74,7 +71,11 @@ impl ExpertCache {
             });
             ClassPlaces {
                 places: empty.collect(),
-                uses: PolicyUses::new(POLICY, class.slots),
+                uses: PolicyUses::new(
+                    Policy::fit(class.slots, class.demand),
+                    class.slots,
+                    units.len(),
+                ),
                 asked: 0,
             }
         });
@@ -213,8 +214,7 @@ impl ExpertCache {
             place.expert.is_none_or(is_free) && store.reader.is_there(place.slot.number)
         };
         let place = class.uses.victim(may)?;
-        class.uses.replace(place);
-        class.uses.touch(place);
+        class.uses.replace(place, index);
         if let Some(old) = class.places[place].expert.replace(index) {
             self.leave(store, weights, old);
         }
@@ -246,7 +246,7 @@ impl ExpertCache {
         for class in 0..self.classes.len() {
             for place in 0..self.classes[class].places.len() {
                 store.drain(self.classes[class].places[place].slot.number);
-                self.classes[class].uses.replace(place);
+                self.classes[class].uses.clear(place);
                 if let Some(index) = self.classes[class].places[place].expert.take() {
                     self.leave(store, weights, index);
                 }

@@ -51,6 +51,8 @@ pub(super) struct SizeClass {
     pub len: usize,
     pub experts: usize,
     pub slots: usize,
+    /// Experts of this size that a token asks for.
+    pub demand: usize,
 }
 
 /// How units are laid out.
@@ -141,13 +143,21 @@ fn fixed(units: &Units) -> u64 {
 /// The sizes of experts, each with the fewest slots that work.
 fn classes(units: &Units) -> Vec<SizeClass> {
     let mut classes: Vec<SizeClass> = Vec::new();
-    for unit in units.stacks.iter().flat_map(|stack| &stack.experts) {
+    let stacks = units.stacks.iter();
+    let all = stacks.flat_map(|stack| stack.experts.iter().zip(0..).map(|unit| (stack.used, unit)));
+    for (used, (unit, expert)) in all {
+        // As if a token asked for the first ones: their sizes are those of all.
+        let asked = usize::from(expert < used);
         match classes.iter_mut().find(|class| class.len == unit.len) {
-            Some(class) => class.experts += 1,
+            Some(class) => {
+                class.experts += 1;
+                class.demand += asked;
+            }
             None => classes.push(SizeClass {
                 len: unit.len,
                 experts: 1,
                 slots: 1,
+                demand: asked,
             }),
         }
     }

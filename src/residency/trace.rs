@@ -71,7 +71,7 @@ pub struct ExpertTrace {
 pub enum Replayed {
     /// A policy that a cache can follow.
     Online(Policy),
-    /// Those used most often in the whole text, which never leave.
+    /// Those used most often in the whole text never leave once they have come.
     Pinned,
     /// What is used again last leaves (Belády 1966): no policy does better.
     Belady,
@@ -153,7 +153,7 @@ impl ExpertTrace {
     }
 
     fn online(&self, policy: Policy, places: usize) -> usize {
-        let mut uses = PolicyUses::new(policy, places);
+        let mut uses = PolicyUses::new(policy, places, self.experts * self.layers);
         let mut held: Vec<Option<usize>> = vec![None; places];
         let mut place_of: HashMap<usize, usize> = HashMap::new();
         let mut hits = 0;
@@ -175,8 +175,7 @@ impl ExpertTrace {
                 if let Some(old) = held[place].replace(expert) {
                     place_of.remove(&old);
                 }
-                uses.replace(place);
-                uses.touch(place);
+                uses.replace(place, expert);
                 place_of.insert(expert, place);
             }
         }
@@ -187,7 +186,8 @@ impl ExpertTrace {
         let counts = self.counts();
         let mut counts: Vec<usize> = counts.into_iter().flatten().collect();
         counts.sort_unstable_by(|a, b| b.cmp(a));
-        counts.iter().take(places).sum()
+        let again = |count: &usize| count.saturating_sub(1);
+        counts.iter().take(places).map(again).sum()
     }
 
     fn belady(&self, places: usize) -> usize {

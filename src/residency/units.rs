@@ -130,6 +130,8 @@ pub struct Stack {
     pub experts: Vec<Unit>,
     /// The one that a layer meets first.
     pub first: u32,
+    /// How many of them a token asks for.
+    pub used: usize,
 }
 
 /// All matrices of a model, by what moves together.
@@ -148,7 +150,7 @@ pub struct Units {
 struct Sorting {
     layers: BTreeMap<(String, u64), BTreeSet<u32>>,
     /// By layer and number of experts.
-    stacks: BTreeMap<((String, u64), usize), Vec<u32>>,
+    stacks: BTreeMap<((String, u64), usize), (Vec<u32>, usize)>,
     fixed: BTreeSet<u32>,
 }
 
@@ -169,7 +171,7 @@ impl Units {
             Unit::of(parts.collect())
         };
         let layers = sorting.layers.values();
-        let stacks = sorting.stacks.iter().map(|((_, count), matrices)| {
+        let stacks = sorting.stacks.iter().map(|((_, count), (matrices, used))| {
             let expert = |expert: usize| {
                 let parts = matrices.iter().filter_map(|&matrix| {
                     let (file, bytes) = weights.parts(matrix).nth(expert)?;
@@ -185,6 +187,7 @@ impl Units {
             Stack {
                 // A stack is there for a matrix.
                 first: matrices[0],
+                used: *used,
                 matrices: matrices.clone(),
                 experts: (0..*count).map(expert).collect(),
             }
@@ -210,9 +213,9 @@ impl Sorting {
         let tables: BTreeSet<u32> = tables.collect();
         for graph in &wiring.graphs {
             for node in &graph.nodes {
-                let (matrix, routed) = match node.op.facts().work {
-                    Work::Product(matrix) => (matrix, false),
-                    Work::Experts { experts, .. } => (experts, true),
+                let (matrix, used) = match node.op.facts().work {
+                    Work::Product(matrix) => (matrix, 0),
+                    Work::Experts { experts, route } => (experts, graph.info(route).width / 2),
                     Work::Elements | Work::State(_) => continue,
                 };
                 let name = &wiring.matrices[matrix.id as usize].name;
@@ -220,19 +223,21 @@ impl Sorting {
                     continue;
                 };
                 let parts = weights.parts(matrix.id).count();
-                match routed && parts == matrix.stack {
+                match used > 0 && parts == matrix.stack {
                     true => {
                         let stack = sorting.stacks.entry((layer, parts)).or_default();
-                        if !stack.contains(&matrix.id) {
-                            stack.push(matrix.id);
+                        if !stack.0.contains(&matrix.id) {
+                            stack.0.push(matrix.id);
                         }
+                        stack.1 = stack.1.max(used);
                     }
                     false => drop(sorting.layers.entry(layer).or_default().insert(matrix.id)),
                 }
             }
         }
         let layers = sorting.layers.values().flatten();
-        let moving = layers.chain(sorting.stacks.values().flatten());
+        let stacks = sorting.stacks.values().flat_map(|(matrices, _)| matrices);
+        let moving = layers.chain(stacks);
         let moving: BTreeSet<u32> = moving.copied().collect();
         let all = 0..wiring.matrices.len() as u32;
         sorting.fixed = all.filter(|matrix| !moving.contains(matrix)).collect();

@@ -2,6 +2,7 @@
 
 mod bits;
 mod faults;
+mod replay;
 
 use rillm::{Model, RunError, Session, SessionOptions};
 
@@ -23,4 +24,21 @@ fn least(model: &Model) -> u64 {
 /// Holds a model within so many bytes.
 fn hold(model: &Model, bytes: u64) {
     Session::new(model, options().memory(Some(bytes))).expect("a session");
+}
+
+/// Its phases may need more at a time than there is room for.
+#[test]
+fn a_session_from_before_the_budget_is_refused_by_name() {
+    let opened = crate::support::setup::open("deepseek_v2_lite");
+    let mut early = Session::new(&opened.model, options()).expect("a session");
+    early.prefill(0, &[1, 2]).expect("mapped weights");
+    hold(&opened.model, least(&opened.model));
+    for _ in 0..2 {
+        match early.prefill(0, &[3]) {
+            Err(RunError::Weights(what)) => assert!(what.contains("open this one anew"), "{what}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    let mut late = Session::new(&opened.model, options()).expect("a session");
+    late.prefill(0, &[1, 2, 3]).expect("held weights");
 }

@@ -2,6 +2,8 @@
 //! wrong, exit codes 0, 1 and 2.
 
 mod bench;
+#[cfg(target_os = "linux")]
+mod budget;
 mod compare;
 mod completions;
 mod eval;
