@@ -101,6 +101,7 @@ mod stablelm;
 mod starcoder2;
 mod switch;
 mod t5;
+mod t5_heads;
 mod tables;
 mod task_heads;
 mod text_part;

@@ -4,9 +4,10 @@
 
 use super::encoder_decoder::{attend_source, project_source, self_attention, single_tokens, token};
 use super::switch::SwitchExperts;
+use super::t5_heads::{emit, emit_encoded};
 use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Family, GgufKeys};
-use crate::graph::blocks::{Heads, activation, gated_mlp, head, is_tied, mlp};
+use crate::graph::blocks::{Heads, activation, gated_mlp, is_tied, mlp};
 use crate::graph::{
     Attention, Buckets, BuildError, Builder, Config, CrossCache, Forced, Index, Key, Keys, KvCache,
     Mask, Name, Net, Piece, Pointwise, PositionScheme, Role, Summaries, Value,
@@ -65,6 +66,7 @@ pub(super) const KEYS: &[Key] = keys! {
     "forced_eos_token_id" => "forced_eos_token_id",
     "scale_decoder_outputs" => "scale_decoder_outputs",
     "is_decoder" => "is_decoder",
+    "eos_token_id" => "eos_token_id",
 };
 
 pub(super) const NAMES: &[Name] = names! {
@@ -238,7 +240,7 @@ pub(super) fn build(model: &Builder<'_>, variant: Variant) -> Result<(), BuildEr
     let decodes = ["dec.output_norm.weight", "dec.blk.0.attn_q.weight"];
     if !decodes.iter().any(|name| model.has(name)) {
         let net = model.graph(Role::Encode);
-        net.emit(encoder(model, &net, &sizes, layers)?, "last_hidden_state");
+        emit_encoded(&net, encoder(model, &net, &sizes, layers)?)?;
         net.finish();
         return Ok(());
     }
@@ -369,15 +371,17 @@ fn decoder(
 
         x = net.add(x, feed_forward(&net, x, ("dec", i), sizes)?);
     }
-    let mut x = net.rms_norm(net.selected(x), "dec.output_norm", eps)?;
-    if scales_outputs(model, sizes.variant)? {
-        x = net.scale(x, 1.0 / (width as f32).sqrt());
-    }
-    net.emit(head(&net, x)?, "logits");
-    net.finish();
     let token = |key: &str| token(model, key, vocabulary);
     // Token 0 is T5's padding and the usual start.
-    model.decoder_start(token("decoder_start_token_id")?.unwrap_or(0));
+    let start = token("decoder_start_token_id")?.unwrap_or(0);
+    let x = net.rms_norm(net.selected(x), "dec.output_norm", eps)?;
+    let scaled = match scales_outputs(model, sizes.variant)? {
+        true => 1.0 / (width as f32).sqrt(),
+        false => 1.0,
+    };
+    emit(&net, x, scaled, start)?;
+    net.finish();
+    model.decoder_start(start);
     model.forces(Forced {
         first: token("forced_bos_token_id")?,
         last: token("forced_eos_token_id")?,

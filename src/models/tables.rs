@@ -165,9 +165,11 @@ pub(super) const ENDS: &[Name] = names! {
     "lm_head.weight" => "output.weight",
 };
 
-/// Heads of decoders' classes that judge texts.
+/// Heads of classes that judge texts, of decoders and of T5's kin.
 pub(super) const HEADS: &[Name] = names! {
     "score.*" => "cls.output.*",
+    "classification_head.dense.*" => "cls.*",
+    "classification_head.out_proj.*" => "cls.output.*",
     "classifier.*" => "cls.output.*",
     "qa_outputs.*" => "qa_outputs.*",
 };

@@ -427,7 +427,8 @@ fn metadata(name: &str, table: &Architecture, config: &Metadata) -> Metadata {
         let classes = classes.expect("a class");
         let padding = config.u64("pad_token_id");
         let pads = class.ends_with(b"SequenceClassification") && judges;
-        if let (true, Some(padding)) = (pads && table.family != Family::Encoder, padding) {
+        let halves = matches!(table.family, Family::Encoder | Family::EncoderDecoder);
+        if let (true, Some(padding)) = (pads && !halves, padding) {
             let padding = MetadataValue::U32(u32::try_from(padding).expect("a token"));
             keys.insert(format!("{name}.padding_token_id"), padding);
         }
