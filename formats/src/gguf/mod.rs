@@ -53,15 +53,15 @@ pub struct Gguf {
 /// Another format, a version or byte order that is not read, and every malformation: the text
 /// names key or tensor, the offset is that of the offending item.
 pub fn parse(bytes: &[u8], file: u32) -> Result<Gguf, FormatError> {
-    parse_header(bytes, bytes.len() as u64, file)
+    parse_header(bytes, Some(bytes.len() as u64), file)
 }
 
 /// [`parse`] for callers that do not map the file: `bytes` is its beginning, `file_len` the
-/// length of the whole.
+/// length of the whole, if it is known: without it tensors may lie anywhere.
 ///
 /// # Errors
 /// As [`parse`]; `ErrorKind::Truncated` if the header does not end within `bytes`.
-pub fn parse_header(bytes: &[u8], file_len: u64, file: u32) -> Result<Gguf, FormatError> {
+pub fn parse_header(bytes: &[u8], file_len: Option<u64>, file: u32) -> Result<Gguf, FormatError> {
     let (mut cursor, version) = preamble(bytes)?;
     let counts_at = cursor.offset();
     let tensors = cursor.u64(&"the tensor count")?;

@@ -48,8 +48,8 @@ pub(super) struct Table {
     pub alignment: u64,
     /// Number of this file within the model.
     pub file: u32,
-    /// Bytes of the whole file.
-    pub file_len: u64,
+    /// Bytes of the whole file, if they are known.
+    pub file_len: Option<u64>,
 }
 
 impl Table {
@@ -174,20 +174,20 @@ impl Table {
         data_offset: u64,
         at: u64,
     ) -> Result<Range<u64>, FormatError> {
+        let file_len = self.file_len.unwrap_or(u64::MAX);
         let start = range.start.checked_add(data_offset);
         let end = range.end.checked_add(data_offset);
         match (start, end) {
-            (Some(start), Some(end)) if end <= self.file_len => Ok(start..end),
+            (Some(start), Some(end)) if end <= file_len => Ok(start..end),
             _ => Err(FormatError::new(
                 ErrorKind::Range,
                 Some(at),
                 format!(
                     "tensor {} lies at {}..{} after the data's start {data_offset}, the file has \
-                     only {} bytes: it is cut short or damaged",
+                     only {file_len} bytes: it is cut short or damaged",
                     Quoted(name),
                     range.start,
-                    range.end,
-                    self.file_len
+                    range.end
                 ),
             )),
         }

@@ -40,15 +40,19 @@ pub struct Safetensors {
 /// form, names twice, ranges that disagree with type and shape or leave holes, overlap, or do not
 /// end where the file ends.
 pub fn parse(bytes: &[u8], file: u32) -> Result<Safetensors, FormatError> {
-    parse_header(bytes, bytes.len() as u64, file)
+    parse_header(bytes, Some(bytes.len() as u64), file)
 }
 
 /// [`parse`] for callers that do not map the file: `bytes` is its beginning, `file_len` the
-/// length of the whole.
+/// length of the whole, if it is known: without it data ends where the last tensor does.
 ///
 /// # Errors
 /// As [`parse`]; `ErrorKind::Truncated` if the header does not end within `bytes`.
-pub fn parse_header(bytes: &[u8], file_len: u64, file: u32) -> Result<Safetensors, FormatError> {
+pub fn parse_header(
+    bytes: &[u8],
+    file_len: Option<u64>,
+    file: u32,
+) -> Result<Safetensors, FormatError> {
     let mut cursor = Cursor::new(bytes);
     let len = cursor.u64(&"the length of the safetensors header")?;
     if len > limits::SAFETENSORS_HEADER_LEN {
@@ -76,7 +80,12 @@ pub fn parse_header(bytes: &[u8], file_len: u64, file: u32) -> Result<Safetensor
     }
     let (entries, metadata) = header::read(text, start)?;
     let data_offset = cursor.offset();
-    expect_coverage(&entries, file_len.saturating_sub(data_offset))?;
+    let last = entries.iter().map(|entry| entry.range.end).max();
+    let data_len = match file_len {
+        Some(len) => len.saturating_sub(data_offset),
+        None => last.unwrap_or(0),
+    };
+    expect_coverage(&entries, data_len)?;
 
     let mut file_tensors = Safetensors {
         metadata,
