@@ -213,6 +213,9 @@ typedef struct rillm_memory {
   uint64_t state_fixed;
   // State for each 1,024 positions of a sequence.
   uint64_t state_per_1k;
+  // Tensors of which no file says what they are like, where they were planned without weights: with
+  // any, what stands above is an estimate.
+  uint64_t presumed;
 } rillm_memory;
 
 // Facts of a model's vocabulary.
@@ -387,6 +390,16 @@ rillm_status rillm_memory_plan(const struct rillm_model *model,
                                const struct rillm_session_options *options,
                                struct rillm_memory *memory,
                                struct rillm_error *error);
+
+// The same of a model whose weights need not be there: `path` is that of a GGUF file, of which the
+// header is enough (of a split one, its first part's), of a Hugging Face folder, of which
+// config.json is, or of that. Weights are what graphs use of them.
+// Threads: any.
+rillm_status rillm_plan(const char *path,
+                        const struct rillm_model_options *options,
+                        const struct rillm_session_options *session,
+                        struct rillm_memory *memory,
+                        struct rillm_error *error);
 
 // Facts of the vocabulary. RILLM_STATUS_UNSUPPORTED if the model has none, or one that cannot
 // be used; token ids can be fed all the same.

@@ -39,6 +39,7 @@
 //! |---|---|
 //! | open a model: GGUF or a Hugging Face folder, with a number of threads or an instruction set | [`Model::open`], [`ModelOptions`] |
 //! | know what memory a session takes before it is opened | [`Session::memory_plan`] |
+//! | know what a model takes before its weights are there | [`Blueprint`] |
 //! | go from text to tokens and back | [`Model::tokenizer`], [`formats::tokenizer`] |
 //! | write text, token by token, with an iterator or a function | [`generate::Generator`], [`generate::generate`] |
 //! | choose tokens: temperature, top-k, penalties, Mirostat, … | [`sample`] |
@@ -68,6 +69,7 @@
 //! `ARCHITECTURE.md` is the way into the code.
 
 mod arena;
+mod blueprint;
 #[cfg(feature = "capi")]
 #[doc(hidden)]
 pub mod capi;
@@ -102,14 +104,15 @@ pub use rillm_formats as formats;
 use rillm_kernels as kernels;
 use rillm_kernels::quant;
 
+pub use blueprint::{Blueprint, FittedMix, Fitting, LayerWeights, TypeWeights, WeightFigures};
 pub use error::{LoadError, RunError};
 pub use exec::{Output, Row, Sink};
 pub use graph::RowSpace;
 #[doc(inline)]
 pub use kernels::{Isa, Tuning};
-pub use model::{Limits, Model, ModelOptions};
+pub use model::{Limits, Model, ModelOptions, Presumed};
 pub use residency::{Placement, Traffic};
-pub use session::{MemoryPlan, PlanFigures, Session, SessionOptions, SnapshotError};
+pub use session::{MemoryPlan, PlanFigures, Session, SessionOptions, SnapshotError, StateFigures};
 #[doc(inline)]
 pub use state::KvType;
 
@@ -132,6 +135,6 @@ pub mod internals {
     }
 
     open! {
-        arena checksum convert eval exec graph kernels knobs model models plan platform pool quant replace residency session state synthetic weights
+        arena blueprint checksum convert eval exec graph kernels knobs model models plan platform pool quant replace residency session state synthetic weights
     }
 }

@@ -4,13 +4,16 @@ mod cost;
 mod digest;
 mod fingerprint;
 mod hold;
+mod presumed;
 mod vocabulary;
 mod wiring;
 
 pub use cost::{Cost, ExpertCounts, Parameters};
 pub use digest::digest_of;
+pub use presumed::Presumed;
+pub(crate) use presumed::completed;
 pub(crate) use vocabulary::{hf_files, open_tokenizer};
-pub(crate) use wiring::{used, wired};
+pub(crate) use wiring::{behead, find_architecture, used, wired};
 
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::state::Lifetime;
@@ -31,7 +34,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use vocabulary::no_tokenizer;
-use wiring::{behead, left_out, limits};
+use wiring::{left_out, limits};
 
 /// How a model is opened.
 ///
@@ -259,14 +262,15 @@ impl Model {
         &self.inner.module_files
     }
 
+    /// Its graphs and states.
+    pub(crate) fn wiring(&self) -> &Wiring {
+        &self.inner.wiring
+    }
+
     /// The graph for a role, if the model has one.
     #[doc(hidden)]
     pub fn graph(&self, role: Role) -> Option<&Graph> {
-        self.inner
-            .wiring
-            .graphs
-            .iter()
-            .find(|graph| graph.role == role)
+        self.inner.wiring.graph(role)
     }
 
     /// The tensor that an operation multiplies by or looks rows up in, if there is one.

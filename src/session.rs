@@ -12,7 +12,8 @@ mod snapshot_file;
 mod sparse;
 
 pub use options::SessionOptions;
-pub use plans::{MemoryPlan, PlanFigures, plans};
+pub(crate) use plans::memory_plan;
+pub use plans::{MemoryPlan, PlanFigures, StateFigures, plans};
 pub use profile::{PlanReport, Report, StepReport};
 pub use snapshot::SnapshotError;
 
@@ -141,7 +142,9 @@ impl Session {
         if let Some(budget) = options.memory {
             memory::hold(model, options, budget)?;
         }
-        let plans = Plans::new(model, options)?;
+        let wiring = model.wiring();
+        let form = |matrix| model.weights().matrix(matrix).form();
+        let plans = Plans::new((wiring, &form), model.residency().get(), options)?;
         let rows = match (model.graph(Role::Decode), model.graph(Role::Encode)) {
             (Some(_), Some(_)) => options.batch.max(options.source),
             (None, Some(_)) => options.source,
@@ -149,14 +152,14 @@ impl Session {
         };
         let rows = [
             rows,
-            segments::table_rows(model),
-            segments::compressed_rows(model),
-            segments::kept_rows(model),
+            segments::table_rows(wiring),
+            segments::compressed_rows(wiring),
+            segments::kept_rows(wiring),
         ];
         let rows = rows.into_iter().max().unwrap_or(0);
         let mut session = Session {
             arena: Arena::new(plans.arena_len())?,
-            state: State::new(state_layout(model, capacity)?)?,
+            state: State::new(state_layout(wiring, capacity)?)?,
             rows: Batch::with_capacity(rows, options.sequences)?,
             counts: filled(0, options.sequences)?,
             abort: Arc::default(),
@@ -189,6 +192,12 @@ impl Session {
     /// the next.
     pub fn abort_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.abort)
+    }
+
+    /// Bytes that are reserved for activations and for state.
+    #[doc(hidden)]
+    pub fn reserved(&self) -> (usize, usize) {
+        (self.arena.len(), self.state.reserved())
     }
 
     /// Counts the rows taken since the session was opened, for whoever shows progress.

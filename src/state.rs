@@ -92,6 +92,11 @@ impl State {
         })
     }
 
+    /// Bytes that are reserved.
+    pub fn reserved(&self) -> usize {
+        self.memory.len()
+    }
+
     /// The layout, for figures.
     pub fn layout(&self) -> &StateLayout {
         &self.layout

@@ -2,6 +2,7 @@
 //! program, since each would compile and link what it tests anew; what counts allocations or measures
 //! memory needs a process of its own and stands beside.
 
+mod blueprint;
 #[cfg(feature = "chat")]
 mod chat;
 mod checksum;

@@ -3,11 +3,13 @@
 use super::arguments::{Versioned, borrow, free, hand_over, init, put, read, slice, string, write};
 use super::error::{CallError, Failure, Status, enter};
 use super::session::{SessionSettings, session_options};
+use crate::blueprint::Blueprint;
 use crate::graph::{Index, Op, Role};
 use crate::model::{Model, ModelOptions};
-use crate::session::Session;
+use crate::session::{MemoryPlan, Session};
 use std::borrow::Cow;
 use std::ffi::{CString, c_char};
+use std::mem::offset_of;
 use std::path::Path;
 
 /// A model: immutable, and shared by the sessions, decoders and samplers made from it, which
@@ -91,12 +93,15 @@ pub struct MemoryFigures {
     pub state_fixed: u64,
     /// State for each 1,024 positions of a sequence.
     pub state_per_1k: u64,
+    /// Tensors of which no file says what they are like, where they were planned without weights: with
+    /// any, what stands above is an estimate.
+    pub presumed: u64,
 }
 
 // SAFETY: `repr(C)`, the size first, integers.
 unsafe impl Versioned for MemoryFigures {
     const NAME: &'static str = "rillm_memory";
-    const FIRST: usize = size_of::<MemoryFigures>();
+    const FIRST: usize = offset_of!(MemoryFigures, presumed);
 }
 
 impl ModelHandle {
@@ -316,15 +321,44 @@ pub unsafe extern "C" fn rillm_memory_plan(
         enter(error, || {
             let model = &borrow(model, "model")?.model;
             let plan = Session::memory_plan(model, session_options(options)?)?;
-            let figures = MemoryFigures {
-                size: size_of::<MemoryFigures>(),
-                weights: weights(model),
-                arena: plan.arena as u64,
-                state: plan.state as u64,
-                state_fixed: plan.state_fixed as u64,
-                state_per_1k: plan.state_per_1k as u64,
-            };
-            write(memory, &figures)
+            write(memory, &figures(weights(model), &plan, 0))
         })
+    }
+}
+
+/// The same of a model whose weights need not be there: `path` is that of a GGUF file, of which the
+/// header is enough (of a split one, its first part's), of a Hugging Face folder, of which
+/// config.json is, or of that. Weights are what graphs use of them.
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_plan(
+    path: *const c_char,
+    options: *const ModelSettings,
+    session: *const SessionSettings,
+    memory: *mut MemoryFigures,
+    error: *mut CallError,
+) -> Status {
+    // SAFETY: the contract of this module.
+    unsafe {
+        enter(error, || {
+            let path = string(path, "path")?;
+            let planned = Blueprint::open(path, model_options(options)?)?;
+            let plan = planned.memory_plan(session_options(session)?)?;
+            let presumed = planned.presumed();
+            let presumed = (presumed.tensors + presumed.shapes) as u64;
+            write(memory, &figures(planned.weights().mapped, &plan, presumed))
+        })
+    }
+}
+
+fn figures(weights: u64, plan: &MemoryPlan, presumed: u64) -> MemoryFigures {
+    MemoryFigures {
+        size: size_of::<MemoryFigures>(),
+        weights,
+        arena: plan.arena as u64,
+        state: plan.state as u64,
+        state_fixed: plan.state_fixed as u64,
+        state_per_1k: plan.state_per_1k as u64,
+        presumed,
     }
 }

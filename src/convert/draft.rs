@@ -5,10 +5,10 @@ use crate::error::LoadError;
 use crate::graph::View;
 use crate::models::WrittenRows;
 use crate::quant;
-use crate::weights::{Files, Source, Stored, open};
-use rillm_formats::manifest::{Container, DType, Metadata, TensorInfo};
+use crate::weights::{Files, ModuleFiles, Source, Stored, TokenizerFiles, open};
+use rillm_formats::manifest::{Container, DType, Manifest, Metadata, TensorInfo};
 use std::fmt::Debug;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Keys and tensors to write.
@@ -114,6 +114,39 @@ impl Draft {
             notes: Vec::new(),
             files: None,
         }
+    }
+
+    /// What a folder becomes whose configuration alone is there: each tensor's values, by its number and
+    /// name, are made.
+    pub(crate) fn drawn(
+        manifest: Manifest,
+        values: impl Fn(u64, &str) -> Arc<dyn ValueSource>,
+    ) -> Result<Draft, LoadError> {
+        let files = Files {
+            manifest,
+            sources: Vec::new(),
+            tokenizer: TokenizerFiles::default(),
+            modules: ModuleFiles::default(),
+            path: PathBuf::new(),
+            notes: Vec::new(),
+        };
+        let (metadata, mut tensors, _) = hugging_face::converted(&files)?;
+        for (number, tensor) in (0..).zip(&mut tensors) {
+            tensor.from = TensorSource::Made(values(number, &tensor.name));
+            tensor.dtype = DType::F32;
+        }
+        Ok(Draft::made(metadata, tensors))
+    }
+
+    /// Rows of a tensor.
+    pub(crate) fn rows_of(&self, name: &str) -> Option<u64> {
+        let tensor = self.tensors.iter().find(|tensor| tensor.name == name)?;
+        tensor.shape.first().copied()
+    }
+
+    /// The keys of the file.
+    pub(crate) fn metadata_mut(&mut self) -> &mut Metadata {
+        &mut self.metadata
     }
 
     /// What of a folder could not be brought along, and what that means.

@@ -58,12 +58,9 @@ pub fn spelling(
     bare: impl Fn(&str) -> &str,
     known: impl Fn(&str) -> bool,
 ) -> Option<(String, View)> {
-    let spellings = names.iter().copied().flatten().filter_map(|line| {
-        let spelled = matches(line.to, canonical)?.fill(line.from);
-        Some((spelled.replace("{e}", "0"), line.view))
-    });
     let mut first = None;
-    for (spelled, view) in spellings {
+    for (spelled, line) in spellings(names, canonical) {
+        let (spelled, view) = (spelled.replace("{e}", "0"), line.view);
         for spelled in [spelled.as_str(), bare(&spelled)] {
             if spelled.split('.').next().is_some_and(&known) {
                 return Some((spelled.to_string(), view));
@@ -72,6 +69,15 @@ pub fn spelling(
         first.get_or_insert((spelled, view));
     }
     first
+}
+
+/// All spellings of a canonical name, with `{e}` where an expert's number stands, and their lines.
+pub fn spellings<'a>(
+    names: &'a [&'a [Name]],
+    canonical: &'a str,
+) -> impl Iterator<Item = (String, &'a Name)> + 'a {
+    let lines = names.iter().copied().flatten();
+    lines.filter_map(|line| Some((matches(line.to, canonical)?.fill(line.from), line)))
 }
 
 /// Whether `name` is of the form `pattern`.

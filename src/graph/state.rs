@@ -206,6 +206,21 @@ impl Lifetime {
 }
 
 impl StateKind {
+    /// What it is, for people.
+    pub fn name(&self) -> &'static str {
+        match self {
+            StateKind::KvCache(_) => "KV cache",
+            StateKind::Cross(_) => "cross-attention",
+            StateKind::Conv(_) => "convolutions",
+            StateKind::Scan(_) => "selective scan",
+            StateKind::Means(_) => "weighted means",
+            StateKind::Linear(_) => "linear attention",
+            StateKind::SegmentMemory(_) => "segment memory",
+            StateKind::HiddenMemory(_) => "earlier rows",
+            StateKind::Table(_) => "table of distances",
+        }
+    }
+
     /// How long it is kept.
     pub fn lifetime(&self) -> Lifetime {
         match self {

@@ -2,7 +2,9 @@
 
 use super::Model;
 use crate::graph::op::Work;
-use crate::graph::{Activation, Role, RowSpace};
+use crate::graph::{Activation, Graph, Matrix, Role, RowSpace, Wiring};
+use crate::weights::MatrixForm;
+use rillm_formats::manifest::Manifest;
 use std::collections::BTreeSet;
 
 /// What a run reads and multiplies.
@@ -33,10 +35,17 @@ impl Model {
     }
 
     fn cost_of(&self, role: Role) -> Cost {
+        let graph = self.graph(role);
+        graph.map_or(Cost::default(), |graph| {
+            Cost::of(graph, &|matrix| self.weights().matrix(matrix).form())
+        })
+    }
+}
+
+impl Cost {
+    /// What a row of a graph costs, whose matrices are stored so.
+    pub(crate) fn of(graph: &Graph, form: &dyn Fn(Matrix) -> MatrixForm) -> Cost {
         let mut cost = Cost::default();
-        let Some(graph) = self.graph(role) else {
-            return cost;
-        };
         for node in &graph.nodes {
             let (matrix, copies) = match node.op.facts().work {
                 Work::Product(weight) => (weight, weight.stack),
@@ -44,7 +53,7 @@ impl Model {
                 Work::Experts { experts, route } => (experts, graph.info(route).width / 2),
                 Work::Elements | Work::State(_) => continue,
             };
-            let weight = self.weights().matrix(matrix);
+            let weight = form(matrix);
             let rows = (copies * matrix.rows) as u64;
             let products = rows * matrix.columns as u64;
             let row_len = weight.dtype.row_len(matrix.columns as u64).unwrap_or(0);
@@ -86,13 +95,20 @@ impl Model {
     /// How many numbers it is made of.
     #[doc(hidden)]
     pub fn parameters(&self) -> Parameters {
-        let tensors = self.manifest().tensors.values();
+        Parameters::of(self.manifest(), self.wiring())
+    }
+}
+
+impl Parameters {
+    /// How many numbers a model of these files is made of.
+    pub(crate) fn of(manifest: &Manifest, wiring: &Wiring) -> Parameters {
+        let tensors = manifest.tensors.values();
         let all = tensors.map(|info| info.shape.0.iter().product::<u64>());
         let all = all.sum::<u64>();
         let (mut idle, mut seen) = (0, BTreeSet::new());
         let (mut routes, mut experts) = (BTreeSet::new(), None);
-        let graphs = [Role::Decode, Role::Encode];
-        for graph in graphs.into_iter().filter_map(|role| self.graph(role)) {
+        let rows = |graph: &&Graph| matches!(graph.role, Role::Decode | Role::Encode);
+        for graph in wiring.graphs.iter().filter(rows) {
             for node in &graph.nodes {
                 let Work::Experts { experts: of, route } = node.op.facts().work else {
                     continue;

@@ -16,7 +16,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 
 /// Gives a model of a class with a head the class without one.
-pub(super) fn behead(manifest: &mut Manifest) {
+pub(crate) fn behead(manifest: &mut Manifest) {
     /// What the tensors of heads are called: GGUF files with tensors that nothing uses are refused.
     const HEADS: [&str; 8] = [
         "classifier.",
@@ -129,7 +129,7 @@ fn bounds(manifest: &Manifest, views: &Views) -> Bounds {
     }
 }
 
-fn find_architecture(manifest: &Manifest) -> Result<&'static Architecture, LoadError> {
+pub(crate) fn find_architecture(manifest: &Manifest) -> Result<&'static Architecture, LoadError> {
     let name = manifest.architecture.as_str();
     if let Some(found) = find(manifest.container, name) {
         return Ok(found);

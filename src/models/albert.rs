@@ -78,7 +78,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let groups = config.optional_count("block_count")?.unwrap_or(1);
     let inner = config.optional_count("block_length")?.unwrap_or(1);
     let layers = config.count("layer_count")?;
-    if layers > DEEPEST {
+    if layers.saturating_mul(inner) > DEEPEST {
         return Err(config.invalid("layer_count", &format!("{DEEPEST} at most")));
     }
     let encoder = PostNormLayers {

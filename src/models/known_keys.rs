@@ -227,7 +227,7 @@ pub(crate) fn check_folder(
 
 /// Flags that deny what tensors may nevertheless bring, and the parts of a layer that then have
 /// none.
-const DENIED: &[(&str, &str, &[&str])] = &[
+pub(super) const DENIED: &[(&str, &str, &[&str])] = &[
     ("attention_bias", "bias", ATTENTION),
     ("mlp_bias", "bias", MLP),
     ("bias", "bias", ATTENTION),

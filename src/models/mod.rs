@@ -85,6 +85,7 @@ mod phi2;
 mod phi3;
 mod phimoe;
 mod prefixes;
+mod published;
 mod qwen;
 mod qwen3_5;
 mod qwen3_next;
@@ -106,6 +107,7 @@ mod tables;
 mod task_heads;
 mod text_part;
 mod transfo_xl;
+mod usual;
 mod xglm;
 
 pub use conversion::{Conversion, GgufKeys, Written, WrittenRows};
@@ -113,6 +115,7 @@ pub use known_keys::{HARMLESS, Only, Settled};
 pub(crate) use known_keys::{check_flags, check_folder, check_gguf};
 pub use known_shape::{KnownShape, Outline, OutlineTensor, OutlineValues};
 pub use prefixes::{bare, canonical, layer_of};
+pub use published::{PUBLISHED, Published};
 pub use tables::without_second_rotation;
 pub use text_part::unwrap_config;
 
@@ -189,6 +192,8 @@ pub struct Architecture {
     pub ties: bool,
     /// Keys of its GGUF files that change nothing.
     pub harmless_in_gguf: &'static [&'static str],
+    /// Modules of its layers that have biases though no key of `config.json` says so.
+    pub biased: &'static [&'static str],
     /// Tensors of a Hugging Face checkpoint; the first line that fits counts.
     pub names: &'static [&'static [Name]],
     /// Tensors that GGUF files may carry and nobody needs. Any other unknown one is an error:
@@ -216,6 +221,7 @@ const DECODER: Architecture = Architecture {
     keys: &[],
     settled: &[],
     ties: false,
+    biased: &[],
     harmless_in_gguf: &[],
     names: &[],
     unused: &[],

@@ -17,6 +17,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "NomicBERT, NomicBERT MoE",
     gguf: &["nomic-bert", "nomic-bert-moe"],
     hugging_face: &["nomic_bert"],
+    biased: &["ffn_exps"],
     family: Family::Encoder,
     keys: &[
         keys! {

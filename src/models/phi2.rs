@@ -12,6 +12,14 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Phi-1, Phi-2",
     gguf: &["phi2"],
     hugging_face: &["phi"],
+    biased: &[
+        "attn_q",
+        "attn_k",
+        "attn_v",
+        "attn_output",
+        "ffn_up",
+        "ffn_down",
+    ],
     keys: &[
         tables::SIZES,
         tables::ROPE,

@@ -18,6 +18,7 @@ pub(super) const QWEN_2: Architecture = Architecture {
     title: "Qwen 2, 2.5",
     gguf: &["qwen2"],
     hugging_face: &["qwen2"],
+    biased: &["attn_q", "attn_k", "attn_v"],
     keys: KEYS,
     names: NAMES,
     settled: &[

@@ -16,6 +16,7 @@ pub(super) const QWEN_2_MOE: Architecture = Architecture {
     title: "Qwen 1.5 MoE, Qwen 2 MoE",
     gguf: &["qwen2moe"],
     hugging_face: &["qwen2_moe"],
+    biased: &["attn_q", "attn_k", "attn_v"],
     family: Family::MixtureOfExperts,
     keys: &[
         tables::SIZES,

@@ -10,6 +10,14 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "XGLM",
     gguf: &["xglm"],
     hugging_face: &["xglm"],
+    biased: &[
+        "attn_q",
+        "attn_k",
+        "attn_v",
+        "attn_output",
+        "ffn_up",
+        "ffn_down",
+    ],
     keys: &[keys! {
         "d_model" => "embedding_length",
         "num_layers" => "block_count",

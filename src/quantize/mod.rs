@@ -43,6 +43,7 @@ use rillm_formats::gguf::write::{FileLayout, TensorSpec, layout};
 use rillm_formats::manifest::{DType, Metadata, MetadataValue, Shape};
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// How a file is to be written.
@@ -150,6 +151,7 @@ pub struct QuantizePlan {
     /// Every tensor, in the order of the file.
     pub tensors: Vec<Planned>,
     layout: FileLayout,
+    metadata: Metadata,
 }
 
 impl QuantizePlan {
@@ -171,10 +173,15 @@ impl QuantizePlan {
                 shape: Shape(tensor.shape.clone()),
             })
             .collect();
-        let layout = layout(&described(&input.metadata, options.mix), &specs).map_err(|error| {
+        let metadata = described(&input.metadata, options.mix);
+        let layout = layout(&metadata, &specs).map_err(|error| {
             LoadError::new(crate::error::LoadErrorKind::Format, error.to_string())
         })?;
-        Ok(QuantizePlan { tensors, layout })
+        Ok(QuantizePlan {
+            tensors,
+            layout,
+            metadata,
+        })
     }
 
     /// Bytes of the file.
@@ -189,8 +196,18 @@ impl QuantizePlan {
 
     /// Bytes of the tensor at `index`.
     pub fn tensor_len(&self, index: usize) -> u64 {
-        let range = &self.layout.ranges[index];
+        let range = self.range(index);
         range.end - range.start
+    }
+
+    /// Where the tensor at `index` will lie.
+    pub(crate) fn range(&self, index: usize) -> Range<u64> {
+        self.layout.ranges[index].clone()
+    }
+
+    /// The keys of the file.
+    pub(crate) fn metadata(&self) -> &Metadata {
+        &self.metadata
     }
 }
 

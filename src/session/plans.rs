@@ -3,10 +3,12 @@
 use super::{Session, SessionOptions, segments};
 use crate::error::RunError;
 use crate::exec::{LONGEST_HEAD, cut};
-use crate::graph::{Graph, Op, Role};
+use crate::graph::{Graph, Matrix, Op, Role, Wiring};
 use crate::model::Model;
 use crate::plan::{Capacity, Plan};
+use crate::residency::Residency;
 use crate::state::{StateCapacity, StateLayout};
+use crate::weights::MatrixForm;
 
 /// Figures of a session's memory, from the same arithmetic that reserves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +22,22 @@ pub struct MemoryPlan {
     pub state_fixed: usize,
     /// Bytes of state for each 1,024 positions of a sequence.
     pub state_per_1k: usize,
+    /// Bytes reserved for each kind of state; what is left of `state` fills lines of the cache.
+    pub states: Vec<StateFigures>,
     /// Steps of each plan.
     pub plans: Vec<PlanFigures>,
+}
+
+/// What all pieces of state of a kind take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StateFigures {
+    /// The kind: `KV cache`.
+    pub name: &'static str,
+    /// How many there are: one for each layer that has any, mostly.
+    pub pieces: usize,
+    /// Bytes reserved.
+    pub bytes: usize,
 }
 
 /// Figures of one plan.
@@ -58,7 +74,11 @@ pub(super) struct Plans {
 }
 
 impl Plans {
-    pub(super) fn new(model: &Model, options: SessionOptions) -> Result<Plans, RunError> {
+    pub(super) fn new(
+        (wiring, form): (&Wiring, &dyn Fn(Matrix) -> MatrixForm),
+        held: Option<&Residency>,
+        options: SessionOptions,
+    ) -> Result<Plans, RunError> {
         let plan = |graph: &Graph, rows: usize| {
             let sequences = match graph.role {
                 // Each is whole and stands once in a run.
@@ -68,17 +88,17 @@ impl Plans {
                 Role::Table | Role::Compress | Role::Reproject => 1,
             };
             let capacity = Capacity { rows, sequences };
-            let activation = |matrix| model.weights().matrix(matrix).kernel.activation;
+            let activation = |matrix| form(matrix).kernel.activation;
             let mut plan = Plan::new(graph, capacity, &activation)?;
-            if let Some(held) = model.residency().get() {
+            if let Some(held) = held {
                 cut(&mut plan, held);
             }
             Ok::<_, RunError>(plan)
         };
-        let decode = model.graph(Role::Decode);
-        let encode = model.graph(Role::Encode);
-        let (table, compress) = (model.graph(Role::Table), model.graph(Role::Compress));
-        let reproject = model.graph(Role::Reproject);
+        let decode = wiring.graph(Role::Decode);
+        let encode = wiring.graph(Role::Encode);
+        let (table, compress) = (wiring.graph(Role::Table), wiring.graph(Role::Compress));
+        let reproject = wiring.graph(Role::Reproject);
         Ok(Plans {
             single: decode.map(|graph| plan(graph, 1)).transpose()?,
             batch: decode.map(|graph| plan(graph, options.batch)).transpose()?,
@@ -86,13 +106,13 @@ impl Plans {
                 .map(|graph| plan(graph, options.source))
                 .transpose()?,
             table: table
-                .map(|graph| plan(graph, segments::table_rows(model)))
+                .map(|graph| plan(graph, segments::table_rows(wiring)))
                 .transpose()?,
             compress: compress
-                .map(|graph| plan(graph, segments::compressed_rows(model)))
+                .map(|graph| plan(graph, segments::compressed_rows(wiring)))
                 .transpose()?,
             reproject: reproject
-                .map(|graph| plan(graph, segments::kept_rows(model)))
+                .map(|graph| plan(graph, segments::kept_rows(wiring)))
                 .transpose()?,
         })
     }
@@ -138,24 +158,60 @@ impl Session {
     /// # Errors
     /// Sizes that overflow.
     pub fn memory_plan(model: &Model, options: SessionOptions) -> Result<MemoryPlan, RunError> {
-        let (options, capacity) = options.checked()?;
-        let layout = state_layout(model, capacity)?;
-        let plans = Plans::new(model, options)?;
-        let figures = plans.named().map(|(name, plan)| PlanFigures {
-            name,
-            rows: plan.capacity.rows,
-            steps: plan.graph.nodes.len(),
-            barriers: plan.barriers(),
-            arena: plan.arena_len,
-        });
-        Ok(MemoryPlan {
-            arena: plans.arena_len(),
-            state: layout.len(),
-            state_fixed: layout.fixed_len(),
-            state_per_1k: layout.kv_cache_len(1024),
-            plans: figures.collect(),
-        })
+        memory_plan(
+            model.wiring(),
+            &|matrix| model.weights().matrix(matrix).form(),
+            model.residency().get(),
+            options,
+        )
     }
+}
+
+/// What a session of a model that is wired and stored so would reserve.
+pub(crate) fn memory_plan(
+    wiring: &Wiring,
+    form: &dyn Fn(Matrix) -> MatrixForm,
+    held: Option<&Residency>,
+    options: SessionOptions,
+) -> Result<MemoryPlan, RunError> {
+    let (options, capacity) = options.checked()?;
+    let layout = state_layout(wiring, capacity)?;
+    let plans = Plans::new((wiring, form), held, options)?;
+    let figures = plans.named().map(|(name, plan)| PlanFigures {
+        name,
+        rows: plan.capacity.rows,
+        steps: plan.graph.nodes.len(),
+        barriers: plan.barriers(),
+        arena: plan.arena_len,
+    });
+    Ok(MemoryPlan {
+        arena: plans.arena_len(),
+        state: layout.len(),
+        state_fixed: layout.fixed_len(),
+        state_per_1k: layout.kv_cache_len(1024),
+        states: state_figures(&layout),
+        plans: figures.collect(),
+    })
+}
+
+/// Bytes by kind of state, largest first.
+fn state_figures(layout: &StateLayout) -> Vec<StateFigures> {
+    let mut figures: Vec<StateFigures> = Vec::new();
+    for (name, bytes) in layout.pieces() {
+        match figures.iter_mut().find(|of_kind| of_kind.name == name) {
+            Some(of_kind) => {
+                of_kind.pieces += 1;
+                of_kind.bytes += bytes;
+            }
+            None => figures.push(StateFigures {
+                name,
+                pieces: 1,
+                bytes,
+            }),
+        }
+    }
+    figures.sort_by_key(|of_kind| std::cmp::Reverse(of_kind.bytes));
+    figures
 }
 
 /// The plans that a session of these options would walk, by name.
@@ -166,7 +222,9 @@ pub fn plans(
     model: &Model,
     options: SessionOptions,
 ) -> Result<Vec<(&'static str, Plan)>, RunError> {
-    let plans = Plans::new(model, options.checked()?.0)?;
+    let form = |matrix| model.weights().matrix(matrix).form();
+    let held = model.residency().get();
+    let plans = Plans::new((model.wiring(), &form), held, options.checked()?.0)?;
     Ok(plans
         .named()
         .map(|(name, plan)| (name, plan.clone()))
@@ -174,12 +232,12 @@ pub fn plans(
 }
 
 pub(super) fn state_layout(
-    model: &Model,
+    wiring: &Wiring,
     capacity: StateCapacity,
 ) -> Result<StateLayout, RunError> {
     let graphs = [Role::Decode, Role::Encode].into_iter();
     let nodes = graphs
-        .flat_map(|role| model.graph(role))
+        .flat_map(|role| wiring.graph(role))
         .flat_map(|graph| &graph.nodes);
     let heads = nodes.filter_map(|node| match &node.op {
         Op::SoftmaxAttention(step) => Some(step.attention.head_dim),
@@ -193,6 +251,6 @@ pub(super) fn state_layout(
         );
         return Err(RunError::Input(what));
     }
-    let layout = StateLayout::new(model.states(), capacity);
+    let layout = StateLayout::new(&wiring.states, capacity);
     layout.ok_or(RunError::OutOfMemory { bytes: usize::MAX })
 }

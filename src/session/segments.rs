@@ -4,16 +4,15 @@
 use super::Session;
 use crate::error::RunError;
 use crate::exec::Row;
-use crate::graph::Segments;
 use crate::graph::state::Lifetime;
-use crate::model::Model;
+use crate::graph::{Segments, Wiring};
 
 /// Rows of a table that are worked out at a time.
 const TABLE_ROWS: usize = 64;
 
 /// Rows that a run of a model's table graph takes.
-pub(super) fn table_rows(model: &Model) -> usize {
-    let mut states = model.states().iter();
+pub(super) fn table_rows(wiring: &Wiring) -> usize {
+    let mut states = wiring.states.iter();
     match states.any(|kind| kind.lifetime() == Lifetime::Session) {
         true => TABLE_ROWS,
         false => 0,
@@ -21,16 +20,16 @@ pub(super) fn table_rows(model: &Model) -> usize {
 }
 
 /// Most rows that a segment's end compresses a segment memory to.
-pub(super) fn compressed_rows(model: &Model) -> usize {
-    match model.segments() {
+pub(super) fn compressed_rows(wiring: &Wiring) -> usize {
+    match wiring.segments {
         Some(Segments::Rows { rows, ratio, .. }) => rows.div_ceil(ratio) + 1,
         _ => 0,
     }
 }
 
 /// Most rows that a sequence's segment memory holds.
-pub(super) fn kept_rows(model: &Model) -> usize {
-    match model.segments() {
+pub(super) fn kept_rows(wiring: &Wiring) -> usize {
+    match wiring.segments {
         Some(Segments::Rows {
             len, compressed, ..
         }) => len + compressed,

@@ -118,6 +118,23 @@ impl StateLayout {
         positions.div_ceil(PAGE) * page
     }
 
+    /// What each piece is, and the bytes reserved for all that have one.
+    pub fn pieces(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        let units = self.capacity.sequences + self.capacity.checkpoints;
+        let pieces = self.kinds.iter().map(move |kind| {
+            let count = match kind.lifetime() {
+                Lifetime::Positions => self.pages,
+                Lifetime::Input => self.capacity.sequences,
+                Lifetime::Session => 1,
+                Lifetime::Sequence => units,
+            };
+            let unit = unit_len(kind, self.capacity).unwrap_or(0);
+            (kind.name(), unit * count)
+        });
+        let positions = self.pages * PAGE * size_of::<u64>();
+        pieces.chain((positions > 0).then_some(("positions", positions)))
+    }
+
     fn sum(&self, of: impl Fn(&StateKind) -> bool) -> usize {
         let kinds = self.kinds.iter().filter(|kind| of(kind));
         kinds.filter_map(|kind| unit_len(kind, self.capacity)).sum()

@@ -5,7 +5,12 @@ mod vocabulary;
 pub use vocabulary::word;
 
 use crate::convert::{Draft, DraftTensor, TensorSource, ValueSource};
-use crate::models::{ARCHITECTURES, Architecture, KnownShape, Outline, OutlineValues};
+use crate::error::LoadError;
+use crate::model::completed;
+use crate::models::{
+    ARCHITECTURES, Architecture, KnownShape, Outline, OutlineValues, PUBLISHED, Published,
+};
+use crate::weights::headers_of_config;
 use rillm_formats::manifest::{DType, Metadata, MetadataValue};
 use std::fmt;
 use std::str::FromStr;
@@ -18,8 +23,16 @@ pub struct RandomModel {
     pub name: &'static str,
     /// What it is the shape of.
     pub about: &'static str,
-    architecture: &'static Architecture,
-    shape: KnownShape,
+    shape: ShapeSource,
+}
+
+/// How a shape is known.
+#[derive(Clone, Copy, Debug)]
+enum ShapeSource {
+    /// By its architecture's outline.
+    Outlined(&'static Architecture, KnownShape),
+    /// By what its authors have published.
+    Published(Published),
 }
 
 /// Every shape that has a name, those to try things out with last.
@@ -32,12 +45,16 @@ pub fn shapes() -> impl Iterator<Item = RandomModel> {
             shapes.map(move |&shape| RandomModel {
                 name: shape.name,
                 about: shape.about,
-                architecture,
-                shape,
+                shape: ShapeSource::Outlined(architecture, shape),
             })
         })
     };
-    all(false).chain(all(true))
+    let published = PUBLISHED.iter().map(|&published| RandomModel {
+        name: published.name,
+        about: published.about,
+        shape: ShapeSource::Published(published),
+    });
+    all(false).chain(published).chain(all(true))
 }
 
 /// No shape has that name.
@@ -65,8 +82,53 @@ impl FromStr for RandomModel {
 
 impl RandomModel {
     /// A model of this shape, the same one for the same seed.
-    pub fn draft(&self, seed: u64) -> Draft {
-        let shape = self.shape;
+    ///
+    /// # Errors
+    /// A shape of which no model can be made.
+    pub fn draft(&self, seed: u64) -> Result<Draft, LoadError> {
+        match self.shape {
+            ShapeSource::Outlined(architecture, shape) => {
+                Ok(self.outlined(architecture, shape, seed))
+            }
+            ShapeSource::Published(published) => self.published(published, seed),
+        }
+    }
+
+    fn published(&self, published: Published, seed: u64) -> Result<Draft, LoadError> {
+        let headers = headers_of_config(published.config.as_bytes())?;
+        let (manifest, _) = completed(headers)?;
+        let mut draft = Draft::drawn(manifest, |number, name| {
+            let values = match name {
+                norm if norm.ends_with("norm.weight") => OutlineValues::Normal {
+                    mean: 1.0,
+                    deviation: 0.1,
+                },
+                // Decays.
+                decay if decay.ends_with(".ssm_a") => OutlineValues::Normal {
+                    mean: -2.0,
+                    deviation: 0.3,
+                },
+                _ => OutlineValues::Normal {
+                    mean: 0.0,
+                    deviation: 0.02,
+                },
+            };
+            self::values(values, mixed(seed ^ mixed(number)))
+        })?;
+        let tokens = draft.rows_of("token_embd.weight").unwrap_or(0);
+        let metadata = draft.metadata_mut();
+        vocabulary::fill(metadata, tokens);
+        let name = MetadataValue::String(self.named());
+        metadata.0.insert("general.name".into(), name);
+        Ok(draft)
+    }
+
+    /// What a file of it is called.
+    fn named(&self) -> String {
+        format!("{} (random weights)", self.about)
+    }
+
+    fn outlined(&self, architecture: &Architecture, shape: KnownShape, seed: u64) -> Draft {
         let mut outline = Outline {
             shape,
             keys: Vec::new(),
@@ -80,7 +142,7 @@ impl RandomModel {
         if shape.untied {
             outline.matrix("output.weight", &table);
         }
-        let mut metadata = self.keys(outline.keys);
+        let mut metadata = self.keys(architecture, shape, outline.keys);
         vocabulary::fill(&mut metadata, shape.vocabulary);
         let tensors = outline.tensors.into_iter().enumerate();
         let tensors = tensors.map(|(index, tensor)| {
@@ -96,20 +158,24 @@ impl RandomModel {
         Draft::made(metadata, tensors.collect())
     }
 
-    fn keys(&self, own: Vec<(&'static str, MetadataValue)>) -> Metadata {
-        let architecture = self.architecture.written_as();
+    fn keys(
+        &self,
+        architecture: &Architecture,
+        shape: KnownShape,
+        own: Vec<(&'static str, MetadataValue)>,
+    ) -> Metadata {
+        let architecture = architecture.written_as();
         let mut metadata = Metadata::default();
         let mut put = |key: String, value: MetadataValue| metadata.0.insert(key, value);
         let text = |text: &str| MetadataValue::String(text.to_string());
         put("general.architecture".into(), text(architecture));
-        let name = format!("{} (random weights)", self.about);
-        put("general.name".into(), text(&name));
+        put("general.name".into(), text(&self.named()));
         let count = |count: u64| MetadataValue::U32(count as u32);
         let usual = [
-            ("block_count", count(self.shape.layers)),
-            ("context_length", count(self.shape.context)),
-            ("embedding_length", count(self.shape.width)),
-            ("vocab_size", count(self.shape.vocabulary)),
+            ("block_count", count(shape.layers)),
+            ("context_length", count(shape.context)),
+            ("embedding_length", count(shape.width)),
+            ("vocab_size", count(shape.vocabulary)),
             ("attention.layer_norm_rms_epsilon", MetadataValue::F32(1e-5)),
         ];
         for (key, value) in usual.into_iter().chain(own) {

@@ -5,6 +5,7 @@ use super::open::{PICKLE, POINTER, format, io as unreadable, is_pointer};
 use super::{Files, ModuleFiles, Source, TokenizerFiles, quantized};
 use crate::error::{LoadError, LoadErrorKind};
 use crate::models::{recognise, unwrap_config, without_second_rotation};
+use rillm_formats::hf_config::HfConfig;
 use rillm_formats::manifest::Metadata;
 use rillm_formats::safetensors::ShardIndex;
 use rillm_formats::{hf_config, limits, safetensors};
@@ -18,24 +19,12 @@ pub(super) fn open(path: &Path) -> Result<Files, LoadError> {
         Some(folder) => folder,
         None => return Err(no_config(path)),
     };
-    let config_bytes = read(&folder.join("config.json"))?;
-    // What is wrong with a file of JSON names it already.
-    let mut config = hf_config::parse(&config_bytes).map_err(|error| format(error).at(folder))?;
-    quantized::refuse(&config.metadata, folder)?;
-    if let Some(recognised) = recognise(&config.metadata) {
-        config.model_type = Some(recognised.to_string());
-    }
-    unwrap_config(&mut config).map_err(|what| {
-        LoadError::new(LoadErrorKind::Architecture, what).at(&folder.join("config.json"))
-    })?;
-    without_second_rotation(&mut config);
     let mut notes = Vec::new();
-    let generation_config = optional(folder, "generation_config.json", &mut notes, |bytes| {
-        let mut said = Metadata::default();
-        hf_config::parse_generation(bytes, &mut said).map_err(|error| error.to_string())?;
-        config.metadata.0.extend(said.0);
-        Ok(())
-    });
+    let Configured {
+        config,
+        config_bytes,
+        generation_config,
+    } = configured(folder, &mut notes)?;
     let (paths, index) = shards(folder)?;
     let mut parsed = Vec::new();
     let mut sources = Vec::new();
@@ -86,6 +75,44 @@ pub(super) fn open(path: &Path) -> Result<Files, LoadError> {
     })
 }
 
+/// What the configurations of a folder say.
+pub(super) struct Configured {
+    pub config: HfConfig,
+    config_bytes: Vec<u8>,
+    generation_config: Option<Vec<u8>>,
+}
+
+pub(super) fn configured(folder: &Path, notes: &mut Vec<String>) -> Result<Configured, LoadError> {
+    let config_bytes = read(&folder.join("config.json"))?;
+    let mut config = configuration(&config_bytes, folder)?;
+    let generation_config = optional(folder, "generation_config.json", notes, |bytes| {
+        let mut said = Metadata::default();
+        hf_config::parse_generation(bytes, &mut said).map_err(|error| error.to_string())?;
+        config.metadata.0.extend(said.0);
+        Ok(())
+    });
+    Ok(Configured {
+        config,
+        config_bytes,
+        generation_config,
+    })
+}
+
+/// What a `config.json` says, which lies in this folder.
+pub(super) fn configuration(bytes: &[u8], folder: &Path) -> Result<HfConfig, LoadError> {
+    // What is wrong with a file of JSON names it already.
+    let mut config = hf_config::parse(bytes).map_err(|error| format(error).at(folder))?;
+    quantized::refuse(&config.metadata, folder)?;
+    if let Some(recognised) = recognise(&config.metadata) {
+        config.model_type = Some(recognised.to_string());
+    }
+    unwrap_config(&mut config).map_err(|what| {
+        LoadError::new(LoadErrorKind::Architecture, what).at(&folder.join("config.json"))
+    })?;
+    without_second_rotation(&mut config);
+    Ok(config)
+}
+
 /// The folder with the configuration: this one, or of the hub's cache of a model the snapshot that
 /// its main branch is, or the only one.
 pub(super) fn holder(path: &Path) -> Option<PathBuf> {
@@ -108,7 +135,7 @@ pub(super) fn holder(path: &Path) -> Option<PathBuf> {
 }
 
 /// The weight files of a folder, and the index that names them if it counts.
-fn shards(folder: &Path) -> Result<(Vec<PathBuf>, Option<ShardIndex>), LoadError> {
+pub(super) fn shards(folder: &Path) -> Result<(Vec<PathBuf>, Option<ShardIndex>), LoadError> {
     let single = folder.join("model.safetensors");
     // An index beside it is left over from another time.
     if single.is_file() {
@@ -385,7 +412,7 @@ fn whole(path: &Path) -> io::Result<Vec<u8>> {
     std::fs::read(path)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     let bytes = whole(path).map_err(|error| unreadable(path, &error))?;
     match is_pointer(&bytes) {
         true => Err(LoadError::new(LoadErrorKind::Format, POINTER).at(path)),

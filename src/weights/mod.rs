@@ -5,6 +5,7 @@
 //! transposed, blocks of rows, parts). Only vectors and small scan parameters become floats.
 
 mod folder;
+mod headers;
 mod map;
 mod modules;
 mod names;
@@ -14,6 +15,7 @@ mod stamp;
 mod stored;
 mod tuning;
 
+pub use headers::{ModelHeaders, headers, headers_of_config};
 pub use map::{Source, SourceFile};
 pub use modules::{DenseTensor, ModuleFiles};
 pub use names::{Found, Views};
@@ -64,6 +66,52 @@ pub struct Weight {
     part_rows: usize,
 }
 
+/// How a matrix is stored, and what multiplies by it.
+#[derive(Clone, Copy, Debug)]
+pub struct MatrixForm {
+    /// How elements are stored.
+    pub dtype: DType,
+    /// How blocks are arranged.
+    pub layout: Layout,
+    /// The product for this type and layout.
+    pub kernel: MatMulKernel,
+}
+
+impl MatrixForm {
+    /// That of a matrix that the graphs use.
+    ///
+    /// # Errors
+    /// A data type without a kernel.
+    pub fn of(spec: &MatrixSpec, found: &Found, kernels: &Kernels) -> Result<Self, LoadError> {
+        let parts = typed(&spec.name, found)?;
+        let first = *parts.first().ok_or_else(|| missing(&spec.name))?;
+        let turned = spec.order == RowOrder::Transposed;
+        let dtype = first.dtype;
+        let layout = match (found.view == View::Transposed) != turned {
+            true => Layout::Transposed,
+            false => Layout::Rows,
+        };
+        let kernel = kernels.matmul(dtype, layout);
+        let kernel = kernel.ok_or_else(|| no_kernel(&spec.name, dtype, layout))?;
+        Ok(MatrixForm {
+            dtype,
+            layout,
+            kernel,
+        })
+    }
+}
+
+impl Weight {
+    /// How it is stored.
+    pub fn form(&self) -> MatrixForm {
+        MatrixForm {
+            dtype: self.dtype,
+            layout: self.layout,
+            kernel: self.kernel,
+        }
+    }
+}
+
 /// All parameters of a model.
 #[derive(Debug)]
 pub struct Weights {
@@ -92,15 +140,12 @@ impl Weights {
         for spec in &wiring.matrices {
             let found = views.find(&spec.name)?;
             let parts = typed(&spec.name, found)?;
-            let first = *parts.first().ok_or_else(|| missing(&spec.name))?;
             let turned = spec.order == RowOrder::Transposed;
-            let dtype = first.dtype;
-            let layout = match (found.view == View::Transposed) != turned {
-                true => Layout::Transposed,
-                false => Layout::Rows,
-            };
-            let kernel = kernels.matmul(dtype, layout);
-            let kernel = kernel.ok_or_else(|| no_kernel(&spec.name, dtype, layout))?;
+            let MatrixForm {
+                dtype,
+                layout,
+                kernel,
+            } = MatrixForm::of(spec, found, kernels)?;
             if parts.iter().any(|part| part.dtype != dtype) {
                 let what = format!("tensor {}: its parts differ in type", spec.name);
                 return Err(LoadError::new(LoadErrorKind::Unsupported, what));

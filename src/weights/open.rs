@@ -178,7 +178,7 @@ fn file(path: &Path) -> Result<Files, LoadError> {
 }
 
 /// What a file is that is no GGUF file, if it can be told, and what to do about it.
-fn other_kind(bytes: &[u8]) -> Option<String> {
+pub(super) fn other_kind(bytes: &[u8]) -> Option<String> {
     if is_pickle(bytes) {
         return Some(format!("this looks like {PICKLE}"));
     }

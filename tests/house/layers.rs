@@ -34,7 +34,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "convert",
         &["error", "graph", "model", "models", "quant", "weights"],
     ),
-    ("synthetic", &["convert", "models"]),
+    (
+        "synthetic",
+        &["convert", "error", "model", "models", "weights"],
+    ),
     (
         "quantize",
         &[
@@ -90,6 +93,21 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "blueprint",
+        &[
+            "convert",
+            "error",
+            "graph",
+            "kernels",
+            "model",
+            "models",
+            "quantize",
+            "session",
+            "synthetic",
+            "weights",
+        ],
+    ),
+    (
         "generate",
         &[
             "error", "exec", "graph", "model", "reserve", "sample", "session", "setters", "state",
@@ -107,7 +125,15 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "capi",
         &[
-            "error", "exec", "generate", "graph", "model", "sample", "session", "state",
+            "blueprint",
+            "error",
+            "exec",
+            "generate",
+            "graph",
+            "model",
+            "sample",
+            "session",
+            "state",
         ],
     ),
 ];

@@ -132,7 +132,8 @@ fn parameters_of_scans_stay_floats() {
     };
     let mut seen = 0;
     for shape in shapes().filter(|shape| shape.name.starts_with("tiny-")) {
-        let plan = QuantizePlan::new(&shape.draft(0), &options("q4_0")).expect("a plan");
+        let plan =
+            QuantizePlan::new(&shape.draft(0).expect("a model"), &options("q4_0")).expect("a plan");
         for tensor in &plan.tensors {
             let (name, to) = (&tensor.name, tensor.to);
             if small(name) {

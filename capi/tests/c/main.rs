@@ -102,7 +102,9 @@ fn structs_lie_as_the_header_says() {
         "rillm_model_facts" ModelFacts {
             size vocabulary context positions embedding parameters weights threads decodes encodes
         }
-        "rillm_memory" MemoryFigures { size weights arena state state_fixed state_per_1k }
+        "rillm_memory" MemoryFigures {
+            size weights arena state state_fixed state_per_1k presumed
+        }
         "rillm_vocabulary_facts" VocabularyFacts { size tokens bos eos }
         "rillm_token_facts" TokenFacts { size bytes len is_control is_end }
         "rillm_session_options" SessionSettings {
@@ -312,6 +314,55 @@ fn a_snapshot_replaces_nothing_but_a_file() {
         rillm_model_free(model);
     }
     std::fs::remove_dir_all(&folder).expect("a folder");
+}
+
+/// From its header alone a model is planned as if it were open; a program that knows less of the figures
+/// gets what it knows.
+#[test]
+fn a_plan_needs_no_weights() {
+    use std::ffi::CString;
+    use std::ptr::{null, null_mut};
+    let whole = root().join("assets/demo.gguf");
+    let cut = scratch("header.gguf");
+    let bytes = std::fs::read(&whole).expect("the demo");
+    std::fs::write(&cut, &bytes[..bytes.len() / 2]).expect("a file");
+    let text = |path: &Path| CString::new(path.to_str().expect("UTF-8")).expect("no NUL");
+    let blank = |size: usize| MemoryFigures {
+        size,
+        weights: 7,
+        arena: 7,
+        state: 7,
+        state_fixed: 7,
+        state_per_1k: 7,
+        presumed: 7,
+    };
+    let (mut open, mut planned) = (
+        blank(size_of::<MemoryFigures>()),
+        blank(size_of::<MemoryFigures>()),
+    );
+    let mut model = null_mut();
+    // SAFETY: valid pointers to places of their types, and a handle that was just made.
+    unsafe {
+        let name = text(&whole);
+        let status = rillm_model_open(name.as_ptr(), null(), &raw mut model, null_mut());
+        assert_eq!(status, Status::Ok);
+        let status = rillm_memory_plan(model, null(), &raw mut open, null_mut());
+        assert_eq!(status, Status::Ok);
+        let name = text(&cut);
+        let status = rillm_plan(name.as_ptr(), null(), null(), &raw mut planned, null_mut());
+        assert_eq!(status, Status::Ok);
+        rillm_model_free(model);
+        let earlier = offset_of!(MemoryFigures, presumed);
+        let mut older = blank(earlier);
+        let status = rillm_plan(name.as_ptr(), null(), null(), &raw mut older, null_mut());
+        assert_eq!((status, older.presumed), (Status::Ok, 7));
+        assert_eq!(older.weights, planned.weights);
+        let status = rillm_plan(null(), null(), null(), &raw mut older, null_mut());
+        assert_eq!(status, Status::InvalidArgument);
+    }
+    let facts = |of: &MemoryFigures| (of.arena, of.state, of.state_fixed, of.state_per_1k);
+    assert_eq!(facts(&planned), facts(&open));
+    assert_eq!((planned.weights, planned.presumed), (open.weights, 0));
 }
 
 fn called(body: impl FnOnce() -> Result<(), Failure>) -> (Status, String) {

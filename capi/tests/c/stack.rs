@@ -215,7 +215,7 @@ fn no_call_needs_more_stack_than_the_header_says() {
     // A product of each type, by each instruction set that this processor has.
     let shape: RandomModel = SHAPE.parse().expect("a shape");
     for mix in MIXES.iter().filter(|mix| mix.base.is_some()) {
-        let draft = shape.draft(1);
+        let draft = shape.draft(1).expect("a model");
         let options = QuantizeOptions::new(*mix).pure(true);
         let plan = QuantizePlan::new(&draft, &options).expect("a plan");
         let path = folder.join("mix.gguf");

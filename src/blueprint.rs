@@ -1,0 +1,250 @@
+//! A model before its weights are there: wired from what its files' headers say, or from a
+//! configuration alone, to know what memory it takes. The arithmetic is that of [`Session`](crate::Session): the same
+//! wiring, the same plans, the same layout of state.
+
+mod fit;
+mod weights;
+mod work;
+
+pub use fit::{FittedMix, Fitting};
+pub use weights::{LayerWeights, TypeWeights, WeightFigures};
+pub use work::RowWork;
+
+use crate::convert::Draft;
+use crate::error::{LoadError, LoadErrorKind, RunError};
+use crate::graph::{Matrix, Role, Wiring};
+use crate::kernels::Kernels;
+use crate::model::{Cost, ModelOptions, Parameters, Presumed, behead, completed, wired};
+use crate::models::{Architecture, Family};
+use crate::quantize::{Mix, QuantizeError, QuantizeOptions, QuantizePlan};
+use crate::session::{MemoryPlan, SessionOptions, memory_plan};
+use crate::synthetic::RandomModel;
+use crate::weights::{
+    Files, MatrixForm, ModelHeaders, ModuleFiles, TokenizerFiles, Views, headers, headers_of_config,
+};
+use rillm_formats::manifest::{Container, Manifest, Shape, TensorInfo};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A model that is planned and not loaded: what it is made of, and what memory it will take.
+///
+/// ```
+/// use rillm::{Blueprint, Model, ModelOptions, Session, SessionOptions};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let options = SessionOptions::default().context(2048);
+/// let blueprint = Blueprint::open("assets/demo.gguf", ModelOptions::default())?;
+/// let planned = blueprint.memory_plan(options)?;
+/// println!("{} of weights", blueprint.weights().mapped);
+///
+/// let model = Model::open("assets/demo.gguf", ModelOptions::default())?;
+/// assert_eq!(planned, Session::memory_plan(&model, options)?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Blueprint {
+    architecture: &'static Architecture,
+    manifest: Manifest,
+    wiring: Wiring,
+    views: Views,
+    forms: Vec<MatrixForm>,
+    kernels: &'static Kernels,
+    presumed: Presumed,
+    notes: Vec<String>,
+}
+
+impl Blueprint {
+    /// Plans the model of a GGUF file, of which the header is enough (of a split one, that of its first
+    /// part), or of a Hugging Face folder, of which `config.json` is. What they do not say is presumed,
+    /// and [`Blueprint::presumed`] tells what was.
+    ///
+    /// # Errors
+    /// As [`Model::open`](crate::Model::open), but for weights that are missing.
+    pub fn open(path: impl AsRef<Path>, options: ModelOptions) -> Result<Blueprint, LoadError> {
+        let path = path.as_ref();
+        Blueprint::from_headers(headers(path)?, options).map_err(|error| error.at(path))
+    }
+
+    /// Plans the model that a `config.json` describes.
+    ///
+    /// # Errors
+    /// As [`Blueprint::open`].
+    pub fn from_config(config: &[u8], options: ModelOptions) -> Result<Blueprint, LoadError> {
+        Blueprint::from_headers(headers_of_config(config)?, options)
+    }
+
+    /// Plans a model of a known shape.
+    ///
+    /// # Errors
+    /// An instruction set that this CPU lacks.
+    #[doc(hidden)]
+    pub fn from_shape(
+        shape: &RandomModel,
+        mix: Mix,
+        options: ModelOptions,
+    ) -> Result<Blueprint, QuantizeError> {
+        let manifest = quantized(&shape.draft(0)?, mix)?;
+        Ok(Blueprint::new(manifest, Presumed::default(), options)?)
+    }
+
+    fn from_headers(headers: ModelHeaders, options: ModelOptions) -> Result<Blueprint, LoadError> {
+        let notes = headers.notes.clone();
+        let (mut manifest, presumed) = completed(headers)?;
+        if options.headless {
+            behead(&mut manifest);
+        }
+        let blueprint = Blueprint::new(manifest, presumed, options)?;
+        Ok(Blueprint { notes, ..blueprint })
+    }
+
+    fn new(
+        manifest: Manifest,
+        presumed: Presumed,
+        options: ModelOptions,
+    ) -> Result<Blueprint, LoadError> {
+        let kernels = Kernels::select(options.isa)
+            .map_err(|error| LoadError::new(LoadErrorKind::Isa, error.to_string()))?;
+        let (architecture, views, wiring) = wired(&manifest)?;
+        let matrices = wiring.matrices.iter();
+        let forms = matrices.map(|spec| MatrixForm::of(spec, views.find(&spec.name)?, kernels));
+        let forms = forms.collect::<Result<_, LoadError>>()?;
+        Ok(Blueprint {
+            architecture,
+            manifest,
+            wiring,
+            views,
+            forms,
+            kernels,
+            presumed,
+            notes: Vec::new(),
+        })
+    }
+
+    /// The same model as `quantize` would write it.
+    ///
+    /// # Errors
+    /// What cannot become such a file.
+    pub fn quantized(&self, mix: Mix) -> Result<Blueprint, QuantizeError> {
+        let files = Files {
+            manifest: self.manifest.clone(),
+            sources: Vec::new(),
+            tokenizer: TokenizerFiles::default(),
+            modules: ModuleFiles::default(),
+            path: PathBuf::new(),
+            notes: Vec::new(),
+        };
+        let manifest = quantized(&Draft::new(files)?, mix)?;
+        let options = ModelOptions::default().isa(self.kernels.isa);
+        let blueprint = Blueprint::new(manifest, self.presumed.clone(), options)?;
+        Ok(Blueprint {
+            notes: self.notes.clone(),
+            ..blueprint
+        })
+    }
+
+    /// What a session of these options will reserve.
+    ///
+    /// # Errors
+    /// As [`Session::memory_plan`](crate::Session::memory_plan).
+    pub fn memory_plan(&self, options: SessionOptions) -> Result<MemoryPlan, RunError> {
+        memory_plan(&self.wiring, &|matrix| self.form(matrix), None, options)
+    }
+
+    /// What was presumed of it, where files do not say.
+    pub fn presumed(&self) -> &Presumed {
+        &self.presumed
+    }
+
+    /// What of the files could not be read and is done without, and what that means: a line each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The architecture's name, for people: `LLaMA 1–3`.
+    pub fn title(&self) -> &'static str {
+        self.architecture.title
+    }
+
+    /// What kind of model it is.
+    #[doc(hidden)]
+    pub fn family(&self) -> Family {
+        self.architecture.family
+    }
+
+    /// The architecture.
+    #[doc(hidden)]
+    pub fn architecture(&self) -> &'static Architecture {
+        self.architecture
+    }
+
+    /// Whether it predicts tokens.
+    pub fn decodes(&self) -> bool {
+        self.wiring.graph(Role::Decode).is_some()
+    }
+
+    /// Whether it encodes whole texts.
+    pub fn encodes(&self) -> bool {
+        self.wiring.graph(Role::Encode).is_some()
+    }
+
+    /// Positions that the model was trained for, if it says.
+    pub fn context(&self) -> Option<usize> {
+        self.wiring.context
+    }
+
+    /// What its files say, and what is presumed of them.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Its graphs and states.
+    #[doc(hidden)]
+    pub fn wiring(&self) -> &Wiring {
+        &self.wiring
+    }
+
+    fn form(&self, matrix: Matrix) -> MatrixForm {
+        self.forms[matrix.id as usize]
+    }
+
+    /// How many numbers it is made of.
+    #[doc(hidden)]
+    pub fn parameters(&self) -> Parameters {
+        Parameters::of(&self.manifest, &self.wiring)
+    }
+
+    /// What a row of a graph costs, its state left out.
+    #[doc(hidden)]
+    pub fn cost(&self, role: Role) -> Cost {
+        let graph = self.wiring.graph(role);
+        graph.map_or(Cost::default(), |graph| {
+            Cost::of(graph, &|matrix| self.form(matrix))
+        })
+    }
+}
+
+/// The manifest of the GGUF file that a draft becomes.
+fn quantized(draft: &Draft, mix: Mix) -> Result<Manifest, QuantizeError> {
+    let plan = QuantizePlan::new(draft, &QuantizeOptions::new(mix).requantize(true))?;
+    let metadata = plan.metadata().clone();
+    let tensors = plan.tensors.iter().enumerate().map(|(index, tensor)| {
+        let info = TensorInfo {
+            dtype: tensor.to,
+            shape: Shape(tensor.shape.clone()),
+            file: 0,
+            range: plan.range(index),
+        };
+        (tensor.name.clone(), info)
+    });
+    let architecture = metadata.str("general.architecture").unwrap_or_default();
+    Ok(Manifest {
+        architecture: architecture.to_string(),
+        container: Container::Gguf,
+        tensors: tensors.collect(),
+        metadata,
+        blanks: BTreeMap::new(),
+        unsupported: BTreeMap::new(),
+        lacking: BTreeMap::new(),
+    })
+}

@@ -1,0 +1,85 @@
+//! What a row costs beside its products: what it reads of a cache, how many numbers pass through it.
+
+use super::Blueprint;
+use crate::graph::{Keys, Mask, Op, Role};
+use crate::kernels::KvType;
+
+/// Arithmetic of each number of a recurrent state for a row: decayed, added to, read.
+const STATE_OPERATIONS: u64 = 6;
+
+/// What a row of a graph costs beside its products.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RowWork {
+    /// Numbers that its steps write.
+    pub elements: u64,
+    /// Bytes of keys and values that it reads.
+    pub cache: u64,
+    /// Bytes of recurrent states that it reads and writes.
+    pub states: u64,
+    /// Floating-point operations of attention and of states.
+    pub operations: u64,
+}
+
+impl Blueprint {
+    /// What a row costs that has `position` rows before it; for an encoder: of a text so long.
+    #[doc(hidden)]
+    pub fn row_work(&self, role: Role, position: u64, kv_type: KvType) -> RowWork {
+        let mut work = RowWork::default();
+        let Some(graph) = self.wiring.graph(role) else {
+            return work;
+        };
+        for node in &graph.nodes {
+            if let Some(out) = node.out {
+                work.elements += graph.info(out).width as u64;
+            }
+            let attention = match &node.op {
+                Op::SoftmaxAttention(step) => &step.attention,
+                Op::DisentangledAttention(step) => &step.attention,
+                _ => continue,
+            };
+            let seen = match attention.keys {
+                Keys::Cross(_) => position,
+                _ => seen(&attention.mask, position),
+            };
+            let heads = (attention.heads * attention.head_dim) as u64;
+            work.operations += 4 * heads * seen;
+            if let Keys::Cache(cache) = attention.keys {
+                let kind = cache.kind();
+                let row = kv_type.row_len(kind.head_dim).unwrap_or(0) * kind.kv_heads;
+                work.cache += (row * kind.halves()) as u64 * seen;
+            }
+        }
+        if role == Role::Decode {
+            let floats = self.recurrent_floats();
+            work.states = 8 * floats;
+            work.operations += STATE_OPERATIONS * floats;
+        }
+        work
+    }
+
+    /// Numbers of a sequence's recurrent states.
+    fn recurrent_floats(&self) -> u64 {
+        use crate::graph::StateKind::{Conv, Linear, Means, Scan};
+        let floats = self.wiring.states.iter().map(|state| match state {
+            Conv(conv) => conv.channels * conv.width.saturating_sub(1),
+            Scan(scan) => scan.channels * scan.states,
+            Means(means) => 3 * means.channels,
+            Linear(linear) => linear.len().unwrap_or(0),
+            _ => 0,
+        });
+        floats.sum::<usize>() as u64
+    }
+}
+
+/// Keys that a row sees of so many.
+fn seen(mask: &Mask, position: u64) -> u64 {
+    let most = match *mask {
+        Mask::Causal { window } => window.unwrap_or(u64::MAX),
+        Mask::Chunked { length } => length / 2,
+        Mask::Bidirectional => u64::MAX,
+        Mask::Local { radius } => 2 * u64::from(radius) + 1,
+        // Its own block and those beside it, the first and the last, and some at random.
+        Mask::Blocks(blocks) => u64::from(blocks.columns) * (5 + u64::from(blocks.random)),
+    };
+    position.min(most)
+}

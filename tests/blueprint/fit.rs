@@ -1,0 +1,60 @@
+//! What fits into so much memory.
+
+use rillm::quantize::Mix;
+use rillm::{Blueprint, Fitting, SessionOptions};
+
+use crate::support::evaluate::options;
+
+fn of(shape: &str) -> Blueprint {
+    let mix: Mix = "f16".parse().unwrap();
+    Blueprint::from_shape(&shape.parse().unwrap(), mix, options()).unwrap()
+}
+
+#[test]
+fn the_longest_context_fits_and_the_next_page_does_not() {
+    let planned = of("tiny-llama");
+    let asked = SessionOptions::new();
+    for context in [64, 128, 640, 1984] {
+        let memory = planned.total(asked.context(context)).unwrap();
+        for (more, positions) in [(0, context), (1, context), (-1, context - 64)] {
+            let memory = memory.saturating_add_signed(more);
+            let expected = match positions {
+                0 => Fitting::Nothing,
+                positions => Fitting::Positions(positions),
+            };
+            assert_eq!(planned.longest_context(asked, memory).unwrap(), expected);
+        }
+    }
+    let trained = planned.context().unwrap();
+    let all = planned.longest_context(asked, 1 << 40).unwrap();
+    assert_eq!(all, Fitting::Trained(trained));
+}
+
+#[test]
+fn states_of_constant_size_fit_at_any_length() {
+    let planned = of("tiny-mamba");
+    let asked = SessionOptions::new();
+    let memory = planned.total(asked).unwrap();
+    let fitting = |memory| planned.longest_context(asked, memory).unwrap();
+    assert_eq!(fitting(memory), Fitting::AnyLength);
+    assert_eq!(fitting(memory - 1), Fitting::Nothing);
+}
+
+#[test]
+fn the_best_mix_is_the_largest_that_fits() {
+    let planned = of("tiny-llama");
+    let asked = SessionOptions::new().context(256);
+    let total = |mix: &str| {
+        let quantized = planned.quantized(mix.parse().unwrap()).unwrap();
+        quantized.total(asked).unwrap()
+    };
+    for (mix, expected) in [("q8_0", "Q8_0"), ("q6_k", "Q6_K"), ("q4_k_m", "Q4_K_M")] {
+        let best = planned.best_mix(asked, total(mix)).unwrap().unwrap();
+        assert_eq!(best.total, total(mix));
+        assert_eq!(best.mix.name, expected);
+    }
+    // No more than there is.
+    let best = planned.best_mix(asked, 1 << 40).unwrap().unwrap();
+    assert_eq!(best.blueprint.weights().mapped, planned.weights().mapped);
+    assert!(planned.best_mix(asked, 1 << 10).unwrap().is_none());
+}
