@@ -238,7 +238,8 @@ pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
     });
     context(contexts.max(), &model);
     // First of all, so that what is measured can be shown at once.
-    let roofline = (!arguments.no_roofline).then(|| Roofline::measure(&model));
+    let roofline =
+        (!arguments.no_roofline).then(|| Roofline::measure(model.isa(), model.threads()));
     let roofline = roofline.transpose()?;
     let mut profiles = Profiles::default();
     let mut results = Results::new(arguments, &model, roofline, &tests);

@@ -209,7 +209,7 @@ fn draw(
     path: &Path,
     options: ModelOptions,
 ) -> Result<Model, CliError> {
-    let input = shape.draft(0);
+    let input = shape.draft(0)?;
     let plan = QuantizePlan::new(&input, &QuantizeOptions::new(arguments.mix))?;
     save(&input, &plan, path, arguments.threads.threads, "drawing")?;
     Ok(Model::open(path, options)?)

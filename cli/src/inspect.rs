@@ -274,7 +274,7 @@ fn experts(parameters: &Parameters) -> String {
 }
 
 /// A large number in three digits, as people speak of models.
-fn large(number: u64) -> String {
+pub fn large(number: u64) -> String {
     let (unit, name) = match number {
         1_000_000_000.. => (1e9, "B"),
         1_000_000.. => (1e6, "M"),

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod advise;
 mod against;
 mod answer;
 mod arguments;
@@ -32,6 +33,7 @@ mod output;
 mod overrides;
 mod perplexity;
 mod picture;
+mod plan;
 mod profile;
 mod progress;
 mod prompt_cache;
@@ -108,6 +110,10 @@ enum Command {
     Eval(eval::Arguments),
     /// Show what a model's files say and what memory it would take
     Inspect(inspect::Arguments),
+    /// Say what memory a model will take, from its files' headers or its configuration alone
+    Plan(plan::Arguments),
+    /// Say which kind of model to take, how large and in what type, for what you have
+    Advise(advise::Arguments),
     /// Measure prompt processing and generation in tokens per second
     Bench(bench::Arguments),
     /// Find how this CPU reads weights fastest
@@ -162,6 +168,8 @@ fn main() -> ExitCode {
         Some(Command::Summarize(arguments)) => translate::summarize(&arguments),
         Some(Command::Eval(arguments)) => eval::eval(&arguments),
         Some(Command::Inspect(arguments)) => inspect::inspect(&arguments),
+        Some(Command::Plan(arguments)) => plan::plan(&arguments),
+        Some(Command::Advise(arguments)) => advise::advise(&arguments),
         Some(Command::Bench(arguments)) => bench::bench(&arguments),
         Some(Command::Tune(arguments)) => tune::tune(&arguments),
         Some(Command::Compare(arguments)) => compare::compare(&arguments),

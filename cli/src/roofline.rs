@@ -1,8 +1,8 @@
 //! What this machine could do at best, measured in less than a second.
 
 use super::CliError;
+use rillm::RunError;
 use rillm::internals::kernels::{Isa, PeakBench};
-use rillm::{Model, RunError};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -29,13 +29,11 @@ pub struct Roofline {
 }
 
 impl Roofline {
-    /// Measures with the instructions and threads that `model` uses.
+    /// Measures with these instructions on so many threads.
     ///
     /// # Errors
     /// If the system refuses the memory that is read.
-    pub fn measure(model: &Model) -> Result<Roofline, CliError> {
-        let isa = model.isa();
-        let threads = model.threads();
+    pub fn measure(isa: Isa, threads: usize) -> Result<Roofline, CliError> {
         let peak = PeakBench::of(isa);
         let bytes = written(BYTES, "--no-roofline does without")?;
         let each = BYTES / threads;

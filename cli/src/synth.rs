@@ -49,7 +49,7 @@ fn known() -> String {
 
 pub fn synth(arguments: &Arguments) -> Result<(), CliError> {
     output::check_model(&arguments.output, arguments.force)?;
-    let input = arguments.shape.draft(arguments.seed);
+    let input = arguments.shape.draft(arguments.seed)?;
     let plan = QuantizePlan::new(&input, &QuantizeOptions::new(arguments.mix))?;
     save(
         &input,

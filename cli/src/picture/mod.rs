@@ -12,7 +12,7 @@ use rillm::SessionOptions;
 use rillm::internals::graph::{Graph, Op, Role, RowSpace, Value};
 use rillm::internals::session::plans;
 use rillm::{Model, RunError};
-use svg::Svg;
+pub use svg::{Anchor, Svg};
 
 /// Graphs in the order in which they are first walked.
 const ROLES: [Role; 5] = [
@@ -24,7 +24,7 @@ const ROLES: [Role; 5] = [
 ];
 
 /// Space around everything.
-const MARGIN: f64 = 24.0;
+pub const MARGIN: f64 = 24.0;
 
 /// The whole picture.
 pub fn draw(model: &Model, options: SessionOptions) -> Result<String, RunError> {

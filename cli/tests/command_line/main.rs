@@ -1,6 +1,7 @@
 //! The command line as scripts see it: results on stdout, one line on stderr when something is
 //! wrong, exit codes 0, 1 and 2.
 
+mod advise;
 mod bench;
 #[cfg(target_os = "linux")]
 mod budget;
@@ -14,6 +15,7 @@ mod llama_cpp;
 mod memory;
 #[cfg(unix)]
 mod places;
+mod plan;
 mod prompt_cache;
 mod quantize;
 mod stop;

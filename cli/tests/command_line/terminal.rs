@@ -31,7 +31,7 @@ const LATIN_1: &str = "é in Latin-1";
 const BEGIN: &[u8] = b"\x1b[?2004h";
 
 /// A program on a terminal, what it wrote there and what of that is to be seen.
-struct Seen {
+pub struct Seen {
     raw: String,
     screen: String,
     code: Option<i32>,
@@ -40,7 +40,7 @@ struct Seen {
 
 impl Seen {
     /// The lines that are not empty.
-    fn lines(&self) -> Vec<&str> {
+    pub fn lines(&self) -> Vec<&str> {
         let lines = self.screen.lines().map(str::trim_end);
         lines.filter(|line| !line.is_empty()).collect()
     }
@@ -48,7 +48,7 @@ impl Seen {
 
 /// Runs rillm in a terminal of so many columns. Whenever the screen ends with the first of a pair,
 /// the second is typed; [`INTERRUPT`] is sent.
-fn seen(columns: u16, arguments: &[&str], home: &Path, typed: &[(&str, &str)]) -> Seen {
+pub fn seen(columns: u16, arguments: &[&str], home: &Path, typed: &[(&str, &str)]) -> Seen {
     const ROWS: u16 = 100;
     let size = Winsize {
         ws_row: ROWS,

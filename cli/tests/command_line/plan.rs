@@ -1,0 +1,157 @@
+//! `rillm plan`: what it says, from what little, and that runs take what it says.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::folder::TempFolder;
+use crate::{path, rillm, text};
+
+const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/demo.gguf");
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/fixtures");
+
+fn said(arguments: &[&str]) -> String {
+    let output = rillm(&[&["plan"], arguments].concat());
+    let error = text(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {error}");
+    text(&output.stdout).to_owned()
+}
+
+fn planned(arguments: &[&str]) -> Value {
+    let all = said(&[arguments, &["--json"]].concat());
+    serde_json::from_str(&all).expect("JSON")
+}
+
+#[test]
+fn a_header_is_enough() {
+    let folder = TempFolder::new("plan");
+    let bytes = fs::read(DEMO).expect("the demo");
+    let cut = folder.join("cut.gguf");
+    fs::write(&cut, &bytes[..200_000]).expect("a file");
+    let whole = planned(&[DEMO]);
+    let mut of_header = planned(&[path(&cut)]);
+    assert_eq!(of_header["estimate"], false);
+    of_header["model"] = whole["model"].clone();
+    assert_eq!(of_header, whole);
+    let listed = whole["weights"]["layers"].as_array().expect("layers");
+    let layers: u64 = listed
+        .iter()
+        .filter_map(|layer| layer["bytes"].as_u64())
+        .sum();
+    assert_eq!(whole["weights"]["mapped_bytes"], layers);
+    let parts = ["mapped_bytes", "vectors_bytes"].map(|key| whole["weights"][key].as_u64());
+    let parts: u64 = parts.into_iter().flatten().sum();
+    let rest =
+        whole["state"]["bytes"].as_u64().unwrap() + whole["arena"]["bytes"].as_u64().unwrap();
+    assert_eq!(whole["total_bytes"], parts + rest);
+}
+
+#[test]
+fn a_configuration_alone_is_an_estimate_and_says_so() {
+    let llama = format!("{FIXTURES}/llama/config.json");
+    let alone = planned(&[&llama]);
+    assert_eq!(alone["estimate"], true);
+    assert_eq!(alone["presumed"]["type"], "F32");
+    let text = said(&[&llama, "--layers"]);
+    assert!(text.contains("an estimate: no file names"), "{text}");
+    assert!(text.contains("layer 1"), "{text}");
+    // In another type it is smaller, and what it is asked for counts.
+    let small = planned(&[&llama, "-q", "f16", "-c", "64", "--kv-type", "q8_0"]);
+    let weights = |plan: &Value| plan["weights"]["mapped_bytes"].as_u64().unwrap();
+    assert!(weights(&small) < weights(&alone) * 6 / 10);
+    assert_eq!(small["asked"]["kv_type"], "q8_0");
+}
+
+#[test]
+fn what_fits_is_found() {
+    let all = planned(&[DEMO]);
+    let total = all["total_bytes"].as_u64().unwrap();
+    let fit = &planned(&[DEMO, "--fit", &total.to_string()])["fit"];
+    assert_eq!(fit["context"], all["asked"]["context"]);
+    let nothing = said(&[DEMO, "--fit", "10K"]);
+    assert!(nothing.contains("no context fits"), "{nothing}");
+    let any = planned(&["mamba-370m", "--fit", "4G"]);
+    assert_eq!(any["fit"]["any_length"], true);
+    // A large one at its best.
+    let best = planned(&["mistral-7b", "-q", "f16", "-c", "4096"]);
+    assert_eq!(best["fit"], Value::Null);
+    let sized = said(&["mistral-7b", "-c", "4096", "--fit", "8G"]);
+    assert!(
+        sized.contains("at that context the best type is"),
+        "{sized}"
+    );
+}
+
+#[test]
+fn what_is_no_model_is_an_error() {
+    for (arguments, expected) in [
+        (&["nowhere"][..], "nowhere"),
+        (&[DEMO, "--fit", "much"], "number of bytes"),
+        (&[DEMO, "-q", "q9"], "no such type"),
+        (&[DEMO, "--sequences", "0"], "sequences"),
+    ] {
+        let output = rillm(&[&["plan"], arguments].concat());
+        assert!(!output.status.success(), "{arguments:?}");
+        let error = text(&output.stderr);
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+    }
+}
+
+/// What the program itself takes: its code as far as it is read, threads, a vocabulary, a text.
+#[cfg(target_os = "linux")]
+const PROCESS: u64 = 14 << 20;
+
+/// Peak of what a command has in memory, as the system counts it: in the end, it has been all.
+#[cfg(target_os = "linux")]
+fn peak(arguments: &[&str]) -> u64 {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rillm"));
+    command
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut child = command.spawn().expect("the program");
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    while child.try_wait().expect("a child").is_none() {
+        let said = fs::read_to_string(Path::new(&status)).unwrap_or_default();
+        let line = said.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse().ok());
+        peak = peak.max(kib.unwrap_or(0u64) << 10);
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    assert!(child.wait().expect("a child").success(), "{arguments:?}");
+    peak
+}
+
+/// Of models so large that it means something, within three hundredths.
+#[cfg(target_os = "linux")]
+#[test]
+fn runs_take_what_was_planned() {
+    let folder = TempFolder::new("plan-peak");
+    for shape in ["llama-370m", "mamba-370m"] {
+        let file = folder.join(format!("{shape}.gguf"));
+        let made = rillm(&["synth", shape, path(&file), "-q", "q8_0"]);
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        let prompt = folder.join("prompt.txt");
+        fs::write(&prompt, "a b c d e f g h ".repeat(60)).expect("a file");
+        let asked = ["-c", "512", "-b", "256", "--kv-type", "f32"];
+        let plan = planned(&[&[path(&file)], &asked[..]].concat());
+        let total = plan["total_bytes"].as_u64().unwrap() + PROCESS;
+        let run = [
+            "run",
+            path(&file),
+            "-f",
+            path(&prompt),
+            "-n",
+            "24",
+            "-t",
+            "2",
+        ];
+        let peak = peak(&[&run[..], &asked[..]].concat());
+        let off = peak.abs_diff(total) as f64 / total as f64;
+        assert!(off < 0.03, "{shape}: {peak} of {total}, off by {off}");
+        fs::remove_file(&file).expect("a file");
+    }
+}
