@@ -74,7 +74,8 @@ impl Architecture {
                 it if it.starts_with("attn_") && !it.ends_with("norm") => {
                     Some(LayerKind::Attention)
                 }
-                "ffn_gate_inp" | "ffn_gate_exps" => Some(LayerKind::Experts),
+                "ffn_gate_inp" => Some(LayerKind::Experts),
+                it if it.ends_with("_exps") => Some(LayerKind::Experts),
                 "ffn_up" | "ffn_down" if parts.parameter == "weight" => {
                     Some(LayerKind::FeedForward)
                 }

@@ -150,7 +150,6 @@ pub const WITHOUT_EFFECT: &[(Takes, &[&str])] = &[
             "-fa",
             "--flash-attn",
             "-fit",
-            "--fit",
             "-co",
             "--color",
             "--log-colors",
@@ -231,7 +230,8 @@ pub const EFFECT_IN: &[(Takes, &str, &[&str])] = &[
     (Takes::Nothing, "--interactive-first", &["run"]),
     (Takes::Nothing, "--single-turn", &["chat"]),
     (Takes::Nothing, "--no-warmup", &["bench"]),
-    (Takes::Nothing, "--special", &["run", "tokenize"]),
+    (Takes::Nothing, "--no-warmup", &["bench"]),
+    (Takes::Switch, "--fit", &["plan"]),
     // Of llama-bench a switch, elsewhere a request.
     (Takes::Switch, "-embd", &["run", "chat", "perplexity"]),
     (
