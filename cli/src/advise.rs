@@ -9,7 +9,8 @@ mod report;
 mod tree;
 
 use super::arguments::ThreadArguments;
-use super::plan::{blueprint, size};
+use super::memory::size;
+use super::plan::blueprint;
 use super::{CliError, KvCacheArguments, output};
 use clap::Args;
 use estimate::Estimate;

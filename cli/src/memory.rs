@@ -147,7 +147,7 @@ pub fn json(model: &Model) -> Value {
 }
 
 /// `4G`, `512M`, `1500000000`.
-fn size(text: &str) -> Result<u64, String> {
+pub fn size(text: &str) -> Result<u64, String> {
     let what = || format!("{text:?} is no number of bytes, expected one such as 4G, 512M or 65536");
     let text = text.trim_end_matches(['B', 'b', 'i']);
     let unit = match text.chars().last().map(|unit| unit.to_ascii_uppercase()) {

@@ -2,6 +2,7 @@
 
 use super::arguments::{BatchArguments, ThreadArguments};
 use super::inspect::large;
+use super::memory::size;
 use super::terminal::{Out, one_line};
 use super::{CliError, KvCacheArguments, bytes, warn};
 use clap::Args;
@@ -47,28 +48,6 @@ pub struct Arguments {
     /// Write JSON
     #[arg(long)]
     json: bool,
-}
-
-/// A number of bytes, with K, M, G or T for powers of 1024.
-pub fn size(text: &str) -> Result<u64, String> {
-    let upper = text.trim().to_ascii_uppercase();
-    let number = upper.trim_end_matches('B').trim_end_matches('I');
-    let (digits, unit) = match number.strip_suffix(['K', 'M', 'G', 'T']) {
-        Some(digits) => {
-            let power = "KMGT".find(&number[digits.len()..]).unwrap_or(0) as i32 + 1;
-            (digits, 1024f64.powi(power))
-        }
-        None => (number, 1.0),
-    };
-    let bytes = digits
-        .trim()
-        .parse::<f64>()
-        .ok()
-        .map(|number| number * unit);
-    match bytes {
-        Some(bytes) if bytes >= 1.0 && bytes < 2f64.powi(60) => Ok(bytes as u64),
-        _ => Err("expected a number of bytes, such as 512M or 7.5G".to_string()),
-    }
 }
 
 /// A model by its path, or of a shape by its name.
