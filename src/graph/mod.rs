@@ -30,7 +30,7 @@ pub use builder::{
     transpose,
 };
 pub use config::{Bounds, Config, Key};
-pub use names::{Name, View, fits, spelling, spellings};
+pub use names::{Name, View, fits, spelling};
 pub use net::Net;
 pub use op::{
     ABSENT_ROWS, Attention, Buckets, DECAY_ROWS, Decay, DeltaRule, DistanceBuckets, Distances,

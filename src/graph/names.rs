@@ -41,6 +41,12 @@ impl Name {
         }
     }
 
+    /// What it calls the tensor of a canonical name, if it is of this form, with `{e}` where an expert's
+    /// number stands.
+    pub fn spelled(&self, canonical: &str) -> Option<String> {
+        Some(matches(self.to, canonical)?.fill(self.from))
+    }
+
     /// If `name` is of this form: its canonical name and, where it is one of several parts, its
     /// number: the expert's, say.
     pub fn apply(&self, name: &str) -> Option<(String, Option<u32>)> {
@@ -59,7 +65,8 @@ pub fn spelling(
     known: impl Fn(&str) -> bool,
 ) -> Option<(String, View)> {
     let mut first = None;
-    for (spelled, line) in spellings(names, canonical) {
+    let lines = names.iter().copied().flatten();
+    for (spelled, line) in lines.filter_map(|line| Some((line.spelled(canonical)?, line))) {
         let (spelled, view) = (spelled.replace("{e}", "0"), line.view);
         for spelled in [spelled.as_str(), bare(&spelled)] {
             if spelled.split('.').next().is_some_and(&known) {
@@ -69,15 +76,6 @@ pub fn spelling(
         first.get_or_insert((spelled, view));
     }
     first
-}
-
-/// All spellings of a canonical name, with `{e}` where an expert's number stands, and their lines.
-pub fn spellings<'a>(
-    names: &'a [&'a [Name]],
-    canonical: &'a str,
-) -> impl Iterator<Item = (String, &'a Name)> + 'a {
-    let lines = names.iter().copied().flatten();
-    lines.filter_map(|line| Some((matches(line.to, canonical)?.fill(line.from), line)))
 }
 
 /// Whether `name` is of the form `pattern`.

@@ -5,7 +5,7 @@
 
 use super::find_architecture;
 use crate::error::{LoadError, LoadErrorKind};
-use crate::graph::{Bounds, Builder, Catalog, Config, View, spellings, transpose};
+use crate::graph::{Bounds, Builder, Catalog, Config, View, transpose};
 use crate::models::Architecture;
 
 use crate::weights::{ModelHeaders, Views};
@@ -119,7 +119,7 @@ fn stored(
     if manifest.container == Container::Gguf {
         return vec![(name.to_string(), extents)];
     }
-    let lines: Vec<_> = spellings(architecture.names, name).collect();
+    let lines = architecture.spellings(name);
     let Some((first, line)) = lines.first() else {
         return vec![(name.to_string(), extents)];
     };

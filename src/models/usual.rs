@@ -3,8 +3,9 @@
 //! left is custom, which changes a plan by little.
 
 use super::known_keys::DENIED;
+use super::tables::HEADS;
 use super::{Architecture, Family};
-use crate::graph::spellings;
+use crate::graph::Name;
 use rillm_formats::manifest::{Array, Metadata};
 
 /// What a layer of a model is, whose layers differ.
@@ -51,10 +52,20 @@ impl<'a> NameParts<'a> {
 }
 
 impl Architecture {
+    /// What checkpoints may call the tensor of a canonical name, heads' among them, with `{e}` where an
+    /// expert's number stands.
+    pub fn spellings(&self, canonical: &str) -> Vec<(String, &'static Name)> {
+        let own = self.names.iter().copied();
+        let lines = own.chain([HEADS]).flatten();
+        lines
+            .filter_map(|line| Some((line.spelled(canonical)?, line)))
+            .collect()
+    }
+
     /// Whether a checkpoint with this configuration is likely to hold a tensor that not every one of
     /// the architecture does.
     pub fn usually_holds(&self, config: &Metadata, name: &str) -> bool {
-        let spelled = |name: &str| spellings(self.names, name).next().map(|(theirs, _)| theirs);
+        let spelled = |name: &str| Some(self.spellings(name).into_iter().next()?.0);
         let Some(theirs) = spelled(name) else {
             return false;
         };

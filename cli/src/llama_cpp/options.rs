@@ -68,9 +68,7 @@ pub const WITHOUT_EFFECT: &[(Takes, &[&str])] = &[
             "--poll",
             "--poll-batch",
             "-np",
-            "--parallel",
             "-ns",
-            "--sequences",
             "-dt",
             "--defrag-thold",
             "-lm",
@@ -232,6 +230,8 @@ pub const EFFECT_IN: &[(Takes, &str, &[&str])] = &[
     (Takes::Nothing, "--no-warmup", &["bench"]),
     (Takes::Nothing, "--no-warmup", &["bench"]),
     (Takes::Switch, "--fit", &["plan"]),
+    (Takes::Value, "--parallel", &["plan", "advise"]),
+    (Takes::Value, "--sequences", &["plan"]),
     // Of llama-bench a switch, elsewhere a request.
     (Takes::Switch, "-embd", &["run", "chat", "perplexity"]),
     (
