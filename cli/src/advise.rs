@@ -3,18 +3,17 @@
 mod draw;
 mod estimate;
 mod figures;
-mod machine;
 mod questions;
 mod report;
 mod tree;
 
 use super::arguments::ThreadArguments;
+use super::machine::MachineFacts;
 use super::memory::size;
 use super::plan::blueprint;
 use super::{CliError, KvCacheArguments, output};
 use clap::Args;
 use estimate::Estimate;
-use machine::MachineFacts;
 use rillm::quantize::Mix;
 use rillm::{Blueprint, SessionOptions};
 use std::io::Write;

@@ -1,6 +1,8 @@
 //! `rillm compare`: how speed and memory of several models change with the length of what they
-//! have read.
+//! have read, how long each makes wait for its first token, and how well it foresees a text.
 
+mod markdown;
+mod measure;
 mod plot;
 mod report;
 
@@ -8,18 +10,15 @@ use super::habits;
 use super::interrupt::Unfinished;
 use super::quantize::save;
 use super::terminal::{Out, one_line};
-use super::{CliError, KvCacheArguments, ThreadArguments, output};
+use super::{CliError, KvCacheArguments, ThreadArguments, output, text};
 use clap::Args;
-use report::{as_json, table};
+use measure::measure;
+use report::{as_json, foreseen, table};
 use rillm::internals::synthetic::{RandomModel, shapes};
 use rillm::quantize::{Mix, QuantizeOptions, QuantizePlan};
-use rillm::{Model, ModelOptions, Row, RunError, Session, SessionOptions};
+use rillm::{Model, ModelOptions, RunError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-/// Rows fed at a time on the way to a depth.
-const BATCH: usize = 512;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -55,26 +54,46 @@ pub struct Arguments {
     /// Draw them into this file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    /// Measure how well each foresees this text as well
+    #[arg(short = 'f', long, value_name = "FILE")]
+    text: Option<PathBuf>,
+    /// Write all of it into this file as Markdown, with the picture in it, and with what it was measured
+    /// on and by what command
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 /// One model at one length.
 #[derive(Clone, Copy, Debug)]
 struct Point {
     context: usize,
-    /// Tokens per second while decoding.
+    /// Tokens per second: of a decoder while it decodes, of an encoder while it reads.
     rate: f64,
+    /// Seconds from a prompt so long to the first token, or to what an encoder makes of the text.
+    first: f64,
+    /// Bytes of activations.
+    arena: u64,
     /// Bytes of KV or recurrent state that hold what was read.
     state: u64,
     /// Bytes of the process that are in memory.
     resident: Option<u64>,
 }
 
+/// What a model does at the lengths that it is measured at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MeasuredAs {
+    Decodes,
+    Encodes,
+}
+
 /// One model at every length that it reached.
 #[derive(Clone, Debug)]
 struct Series {
     name: String,
+    measured: MeasuredAs,
     weights: u64,
-    arena: u64,
+    /// exp of the mean surprise of a text's tokens, and its standard error, if one was given.
+    perplexity: Option<Result<(f64, f64), String>>,
     points: Vec<Point>,
     /// What ended it before the last length.
     failure: Option<String>,
@@ -85,8 +104,9 @@ impl Series {
     fn failed(name: &str, error: &CliError) -> Series {
         Series {
             name: one_line(name).into_owned(),
+            measured: MeasuredAs::Decodes,
             weights: 0,
-            arena: 0,
+            perplexity: None,
             points: Vec::new(),
             failure: Some(one_line(&error.to_string()).into_owned()),
         }
@@ -98,7 +118,7 @@ impl Series {
 
     /// Bytes that a model must hold at a length.
     fn memory(&self, point: &Point) -> u64 {
-        self.weights + self.arena + point.state
+        self.weights + point.arena + point.state
     }
 }
 
@@ -124,10 +144,19 @@ pub fn compare(arguments: &Arguments) -> Result<(), CliError> {
     }
     let json = arguments.json.as_deref();
     let json_file = json.filter(|path| !output::is_stdout(path));
-    for path in json_file.iter().copied().chain(arguments.svg.as_deref()) {
+    let files = [
+        json_file,
+        arguments.svg.as_deref(),
+        arguments.report.as_deref(),
+    ];
+    for path in files.into_iter().flatten() {
         output::check(path)?;
     }
-    let all = measure_all(arguments, &lengths)?;
+    let text = match &arguments.text {
+        Some(_) => Some(text(None, arguments.text.as_deref(), "text", "-f FILE")?),
+        None => None,
+    };
+    let all = measure_all(arguments, &lengths, text.as_deref())?;
     // A reader of the table may go away before its end: files first.
     if let Some(path) = json_file {
         write(path, &format!("{:#}\n", as_json(&all)))?;
@@ -135,12 +164,18 @@ pub fn compare(arguments: &Arguments) -> Result<(), CliError> {
     if let Some(path) = &arguments.svg {
         write(path, &plot::svg(&all))?;
     }
+    if let Some(path) = &arguments.report {
+        write(path, &markdown::report(&all, &arguments.threads)?)?;
+    }
     if json.is_some_and(output::is_stdout) {
         // A closed stderr is no failure.
-        let _ = table(&mut io::stderr().lock(), &all);
+        let mut out = io::stderr().lock();
+        let _ = table(&mut out, &all).and_then(|()| foreseen(&mut out, &all));
         writeln!(Out::new(), "{:#}", as_json(&all))?;
     } else {
-        table(&mut Out::new(), &all)?;
+        let mut out = Out::new();
+        table(&mut out, &all)?;
+        foreseen(&mut out, &all)?;
     }
     let failed = all.iter().filter_map(|series| {
         let failure = series.failure.as_ref()?;
@@ -158,11 +193,15 @@ pub fn compare(arguments: &Arguments) -> Result<(), CliError> {
 }
 
 /// Every model at every length; one that fails stops no other.
-fn measure_all(arguments: &Arguments, lengths: &[usize]) -> Result<Vec<Series>, CliError> {
+fn measure_all(
+    arguments: &Arguments,
+    lengths: &[usize],
+    text: Option<&str>,
+) -> Result<Vec<Series>, CliError> {
     let options = arguments.threads.model_options()?;
     let mut all = Vec::new();
     let mut add = |name: &str, model: Result<Model, CliError>| {
-        let series = model.and_then(|model| measure(arguments, name, &model, lengths));
+        let series = model.and_then(|model| measure(arguments, name, &model, (lengths, text)));
         all.push(series.unwrap_or_else(|error| Series::failed(name, &error)));
     };
     match &arguments.synthetic {
@@ -266,100 +305,4 @@ impl Drop for Drawn {
         // What is left over in the system's temporary folder harms nobody.
         let _ = std::fs::remove_file(&self.path);
     }
-}
-
-fn measure(
-    arguments: &Arguments,
-    name: &str,
-    model: &Model,
-    lengths: &[usize],
-) -> Result<Series, CliError> {
-    let most = lengths.last().copied().unwrap_or(1);
-    let timed = most.min(arguments.n_gen as usize);
-    let options = SessionOptions::default()
-        .context(most + timed)
-        .batch(BATCH)
-        .checkpoints(0)
-        .kv_type(arguments.kv_type.kv_type()?);
-    let plan = Session::memory_plan(model, options)?;
-    let mut session = Session::new(model, options)?;
-    let vocabulary = model.limits().vocabulary.max(1);
-    let row = |position: usize, emit: bool| Row {
-        token: ((position as u64).wrapping_mul(2_654_435_761) % vocabulary) as u32,
-        position: position as u64,
-        emit,
-        ..Row::default()
-    };
-    let tensors = model.manifest().tensors.values();
-    let mut series = Series {
-        name: one_line(name).into_owned(),
-        weights: tensors.map(|info| info.range.end - info.range.start).sum(),
-        arena: plan.arena as u64,
-        points: Vec::new(),
-        failure: None,
-    };
-    series.failure = steps(
-        (name, arguments),
-        lengths,
-        &row,
-        &mut session,
-        |length, rate| {
-            let held = plan.state_fixed + plan.state_per_1k * length / 1024;
-            series.points.push(Point {
-                context: length,
-                rate,
-                state: held as u64,
-                resident: rillm::internals::platform::resident(),
-            });
-        },
-    )
-    .err()
-    .map(|error| error.to_string());
-    Ok(series)
-}
-
-/// Feeds a session from length to length, and hands on each with the tokens per second there.
-fn steps(
-    (name, arguments): (&str, &Arguments),
-    lengths: &[usize],
-    row: &dyn Fn(usize, bool) -> Row,
-    session: &mut Session,
-    mut reached: impl FnMut(usize, f64),
-) -> Result<(), CliError> {
-    let begin = Instant::now();
-    let budget = Duration::from_secs(arguments.budget);
-    let mut read = 0;
-    for &length in lengths {
-        // Everything before is really read: a KV cache of a depth that was never fed would be
-        // cheaper to make, and to look at.
-        while read < length {
-            if begin.elapsed() > budget {
-                let what = format!(
-                    "{read} of {length} tokens were read within {} s, --budget gives it longer",
-                    arguments.budget
-                );
-                if Some(&length) == lengths.first() {
-                    return Err(RunError::Input(what).into());
-                }
-                super::warn(&format!("{name}: {what}"));
-                return Ok(());
-            }
-            let end = length.min(read + BATCH);
-            let rows: Vec<Row> = (read..end).map(|at| row(at, false)).collect();
-            session.feed(&rows, &mut |_| {})?;
-            read = end;
-        }
-        // Not beyond the next length, which is twice this one.
-        let timed = length.min(arguments.n_gen as usize);
-        let mut times = Vec::with_capacity(timed);
-        for _ in 0..timed {
-            let start = Instant::now();
-            session.feed(&[row(read, true)], &mut |_| {})?;
-            times.push(start.elapsed());
-            read += 1;
-        }
-        times.sort_unstable();
-        reached(length, 1.0 / times[times.len() / 2].as_secs_f64().max(1e-9));
-    }
-    Ok(())
 }

@@ -25,10 +25,10 @@ pub struct MachineFacts {
 }
 
 impl MachineFacts {
-    /// This one, with figures measured earlier unless they are to be measured anew.
-    pub fn here(options: ModelOptions, remeasure: bool) -> Result<MachineFacts, CliError> {
+    /// This one, whose limits have yet to be measured.
+    pub fn unmeasured(options: ModelOptions) -> Result<MachineFacts, CliError> {
         let kernels = Kernels::select(options.isa).map_err(CliError::Isa)?;
-        let mut machine = MachineFacts {
+        Ok(MachineFacts {
             cpu: cpu(),
             isa: kernels.isa,
             threads: options.threads.unwrap_or_else(default_threads),
@@ -39,7 +39,12 @@ impl MachineFacts {
                 f32: 0.0,
             },
             from: String::new(),
-        };
+        })
+    }
+
+    /// This one, with figures measured earlier unless they are to be measured anew.
+    pub fn here(options: ModelOptions, remeasure: bool) -> Result<MachineFacts, CliError> {
+        let mut machine = MachineFacts::unmeasured(options)?;
         let kept = kept();
         let earlier = kept.as_deref().filter(|_| !remeasure);
         if let Some(limits) = earlier.and_then(|path| machine.read(path)) {

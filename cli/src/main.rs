@@ -28,6 +28,7 @@ mod interrupt;
 mod kernels;
 mod line;
 mod llama_cpp;
+mod machine;
 mod memory;
 mod output;
 mod overrides;

@@ -9,7 +9,7 @@ use super::{BatchArguments, CliError, KvCacheArguments, ModelArguments, context,
 use clap::Args;
 use rillm::formats::tokenizer::EncodeOptions;
 use rillm::sample::log_probability;
-use rillm::{Model, Row, RunError, Session, SessionOptions};
+use rillm::{KvType, Model, Row, RunError, Session, SessionOptions};
 use serde_json::json;
 use std::io::Write;
 use std::path::PathBuf;
@@ -156,6 +156,36 @@ fn measure(arguments: &Arguments, model: &Model, text: &str) -> Result<(), CliEr
         )?;
     }
     Ok(())
+}
+
+/// The perplexity of a text and its standard error, in chunks of as many tokens as usual.
+pub fn of_text(model: &Model, text: &str, kv_type: KvType) -> Result<(f64, f64), CliError> {
+    let options = EncodeOptions::default().add_special(true);
+    let tokenizer = model.tokenizer()?;
+    let mut ids = tokenizer.encode(text, options)?;
+    let size = model
+        .context()
+        .unwrap_or(USUAL)
+        .clamp(2, USUAL)
+        .min(ids.len());
+    if size < 2 {
+        let what = "text has fewer than two tokens".to_string();
+        return Err(RunError::Input(what).into());
+    }
+    let bos = tokenizer.bos().filter(|bos| ids.first() == Some(bos));
+    let options = SessionOptions::new()
+        .context(size)
+        .batch(size)
+        .kv_type(kv_type);
+    let mut session = Session::new(model, options)?;
+    let mut score = Score::default();
+    for chunk in ids.chunks_exact_mut(size) {
+        if let Some(bos) = bos {
+            chunk[0] = bos;
+        }
+        score_chunk(&mut session, chunk, &mut score)?;
+    }
+    Ok(score.perplexity())
 }
 
 /// Tokens of a chunk of a long text.

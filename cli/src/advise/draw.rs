@@ -28,11 +28,7 @@ fn question(
 ) -> f64 {
     let taken = path
         .filter(|_| reached)
-        .and_then(|path| {
-            path.steps
-                .iter()
-                .find(|(step, _)| std::ptr::eq(*step, asked))
-        })
+        .and_then(|path| path.steps.iter().find(|(step, _)| step.text == asked.text))
         .map(|(_, number)| *number);
     let mut ends = Vec::new();
     for (number, answer) in asked.answers.iter().enumerate() {

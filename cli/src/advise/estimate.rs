@@ -2,9 +2,9 @@
 //!
 //! A token that is generated reads all weights that it needs, the keys and values of its sequence or
 //! its state; each step and each product take some time besides. A prompt's rows are products, and what
-//! passes through their steps. `docs/choosing.md` holds estimates against measurements.
+//! passes through their steps. `docs/estimates.md` holds estimates against measurements.
 
-use super::machine::MachineFacts;
+use crate::machine::MachineFacts;
 use rillm::internals::blueprint::RowWork;
 use rillm::internals::graph::Role;
 use rillm::internals::model::Cost;
@@ -29,7 +29,8 @@ const ATTENTION_SHARE: f64 = 0.3;
 /// Floating-point operations that could be done while a number passes through a step.
 const ELEMENT: f64 = 120.0;
 
-/// What half of estimates of generated tokens are off by at most, and of prompts.
+/// What half of estimates of generated tokens are off by at most, and of prompts: `docs/estimates.md`
+/// holds some that were measured.
 pub const ERRORS: (f64, f64) = (0.15, 0.25);
 
 /// What a model takes and gives.

@@ -69,15 +69,16 @@ pub const QUOTED: &[QuotedFigure] = &[
         shape: "mamba-2.8b",
         memory: 8.0,
         speed: Some(380),
-        why: "quoted is a smaller Mamba that was as good as the Transformer beside it, in 16 bits and with \
-              what its runtime reserves",
+        why: "nobody says which; planned is Mamba 2.8B, whose 16 bits a weight and what a runtime reserves \
+              come near it",
     },
     QuotedFigure {
         what: "RetNet beside it",
         shape: "retnet-6.7b",
         memory: 10.0,
         speed: Some(260),
-        why: "its state is of constant size; quoted is one in less than 16 bits, or smaller",
+        why: "nobody says which; planned is RetNet 6.7B, whose weights alone are more in 16 bits, and \
+              whose state is of constant size",
     },
 ];
 

@@ -1,7 +1,7 @@
 //! The picture: speed and memory over length, side by side.
 
-use super::Series;
 use super::report::{QUOTED_AT, quoted, reaches_quoted, short};
+use super::{MeasuredAs, Series};
 use std::fmt::Write;
 
 const COLOURS: [&str; 8] = [
@@ -34,7 +34,13 @@ pub fn svg(all: &[Series]) -> String {
     let panels = [
         Chart {
             left: 70.0,
-            title: "tokens per second while decoding",
+            title: match all
+                .iter()
+                .any(|series| series.measured == MeasuredAs::Encodes)
+            {
+                true => "tokens per second: decoders write, encoders read",
+                false => "tokens per second while decoding",
+            },
             value: &|series, point| series.points[point].rate,
         },
         Chart {

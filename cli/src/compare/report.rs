@@ -1,6 +1,6 @@
 //! What a comparison comes to: a table, a list where that is too wide, JSON.
 
-use super::{Point, Series};
+use super::{MeasuredAs, Point, Series};
 use crate::output::bytes;
 use crate::terminal::is_too_narrow;
 use serde_json::{Value, json};
@@ -35,15 +35,20 @@ pub fn short(context: usize) -> String {
 
 pub fn table(out: &mut impl Write, all: &[Series]) -> io::Result<()> {
     /// Columns of a line with usual names.
-    const WIDTH: usize = 90;
-    if is_too_narrow(WIDTH) {
-        return list(out, all);
+    const WIDTH: usize = 98;
+    match is_too_narrow(WIDTH) {
+        true => list(out, all),
+        false => full_table(out, all),
     }
+}
+
+/// The table, however wide.
+pub fn full_table(out: &mut impl Write, all: &[Series]) -> io::Result<()> {
     writeln!(
         out,
-        "| model | context | t/s | weights | KV or state | arena | resident | speed | memory |"
+        "| model | context | t/s | first | weights | KV or state | arena | resident | speed | memory |"
     )?;
-    writeln!(out, "|:--|--:|--:|--:|--:|--:|--:|--:|--:|")?;
+    writeln!(out, "|:--|--:|--:|--:|--:|--:|--:|--:|--:|--:|")?;
     for series in all {
         for point in &series.points {
             let ratio = |ratio: Option<f64>| match ratio {
@@ -53,20 +58,25 @@ pub fn table(out: &mut impl Write, all: &[Series]) -> io::Result<()> {
             let beside = ratios(all, series, point);
             writeln!(
                 out,
-                "| {} | {} | {:.1} | {} | {} | {} | {} | {} | {} |",
+                "| {} | {} | {:.1} | {} | {} | {} | {} | {} | {} | {} |",
                 series.name,
                 short(point.context),
                 point.rate,
+                seconds(point.first),
                 bytes(series.weights),
                 bytes(point.state),
-                bytes(series.arena),
+                bytes(point.arena),
                 point.resident.map_or("–".to_string(), bytes),
                 ratio(beside.map(|(speed, _)| speed)),
                 ratio(beside.map(|(_, memory)| memory)),
             )?;
         }
         if let Some(failure) = &series.failure {
-            writeln!(out, "| {} | failed: {failure} | | | | | | | |", series.name)?;
+            writeln!(
+                out,
+                "| {} | failed: {failure} | | | | | | | | |",
+                series.name
+            )?;
         }
     }
     // What explains figures, where there are some.
@@ -75,8 +85,17 @@ pub fn table(out: &mut impl Write, all: &[Series]) -> io::Result<()> {
     }
     writeln!(
         out,
-        "\nSpeed and memory (weights, state and arena) beside {} at the same length.",
-        all.first().map_or("the first", |first| &first.name)
+        "\nSpeed and memory (weights, state and arena) beside {} at the same length; first: from a text so \
+         long to the first token{}.",
+        all.first().map_or("the first", |first| &first.name),
+        match all
+            .iter()
+            .any(|series| series.measured == MeasuredAs::Encodes)
+        {
+            true =>
+                ", and of encoders to the end of one text, whose tokens per second are those read",
+            false => "",
+        }
     )?;
     if !reaches_quoted(all) {
         return Ok(());
@@ -88,6 +107,33 @@ pub fn table(out: &mut impl Write, all: &[Series]) -> io::Result<()> {
         short(QUOTED_AT),
         quoted()
     )
+}
+
+/// A time in three digits.
+fn seconds(time: f64) -> String {
+    match time {
+        time if time < 1.0 => format!("{:.0} ms", time * 1e3),
+        time if time < 100.0 => format!("{time:.1} s"),
+        time => format!("{time:.0} s"),
+    }
+}
+
+/// How well models foresee a text, side by side, where one was given.
+pub fn foreseen(out: &mut impl Write, all: &[Series]) -> io::Result<()> {
+    if all.iter().all(|series| series.perplexity.is_none()) {
+        return Ok(());
+    }
+    writeln!(out, "\n| model | perplexity | ± |\n|:--|--:|--:|")?;
+    for series in all {
+        match &series.perplexity {
+            Some(Ok((perplexity, error))) => {
+                writeln!(out, "| {} | {perplexity:.3} | {error:.3} |", series.name)?;
+            }
+            Some(Err(why)) => writeln!(out, "| {} | {why} | |", series.name)?,
+            None => writeln!(out, "| {} | – | |", series.name)?,
+        }
+    }
+    Ok(())
 }
 
 /// What a table says, for a terminal that is too narrow for one.
@@ -138,6 +184,8 @@ pub fn as_json(all: &[Series]) -> Value {
                 json!({
                     "context": point.context,
                     "tokens_per_second": point.rate,
+                    "first_token_seconds": point.first,
+                    "arena_bytes": point.arena,
                     "state_bytes": point.state,
                     "memory_bytes": series.memory(point),
                     "resident_bytes": point.resident,
@@ -145,10 +193,15 @@ pub fn as_json(all: &[Series]) -> Value {
                     "memory_ratio": beside.map(|(_, memory)| memory),
                 })
             });
+            let perplexity = series.perplexity.as_ref();
+            let perplexity = perplexity.and_then(|found| found.as_ref().ok());
             json!({
                 "model": series.name,
                 "weights_bytes": series.weights,
-                "arena_bytes": series.arena,
+                "arena_bytes": series.points.iter().map(|point| point.arena).max(),
+                "encodes": series.measured == MeasuredAs::Encodes,
+                "perplexity": perplexity.map(|(perplexity, _)| perplexity),
+                "perplexity_error": perplexity.map(|(_, error)| error),
                 "points": points.collect::<Vec<_>>(),
                 "failure": series.failure,
             })

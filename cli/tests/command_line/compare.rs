@@ -161,3 +161,55 @@ fn models_that_all_fail_leave_a_table_of_failures() {
     assert_eq!(shown.lines().count(), 3, "{shown}");
     assert!(shown.contains("| model | failed: "), "{shown}");
 }
+
+/// One page with all that a reader asks: what each does, on what, by which command, and the picture.
+#[test]
+fn a_report_holds_everything() {
+    let folder = TempFolder::new("compare-report");
+    let (page, prose) = (folder.join("page.md"), folder.join("prose.txt"));
+    std::fs::write(&prose, "Once upon a time there was a bear. ".repeat(30)).expect("a file");
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/demo.gguf");
+    let encoder = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/encoder.gguf");
+    let models = ["compare", demo, encoder, "--min-context", "8", "-c", "32"];
+    let asked = [
+        "-n",
+        "2",
+        "-f",
+        path(&prose),
+        "--report",
+        path(&page),
+        "--json",
+        "-",
+    ];
+    let output = rillm(&[&models[..], &asked[..]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let [decoder, reader] = [0, 1].map(|model| &json["models"][model]);
+    assert_eq!(
+        (&decoder["encodes"], &reader["encodes"]),
+        (&false.into(), &true.into())
+    );
+    assert!(
+        decoder["perplexity"]
+            .as_f64()
+            .is_some_and(|found| found > 1.0)
+    );
+    assert_eq!(reader["perplexity"], Value::Null);
+    for point in reader["points"].as_array().expect("points") {
+        let [rate, first] =
+            ["tokens_per_second", "first_token_seconds"].map(|key| point[key].as_f64());
+        let tokens = rate.unwrap() * first.unwrap();
+        assert!((tokens - point["context"].as_f64().unwrap()).abs() < 1e-3);
+    }
+    let page = std::fs::read_to_string(&page).expect("a page");
+    for part in [
+        "# Models side by side",
+        "- CPU: ",
+        "--min-context 8",
+        "| demo | 8 |",
+        "| perplexity |",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert!(page.trim_end().ends_with("</svg>") && page.contains("<polyline"));
+}
