@@ -44,7 +44,7 @@ def estimates(rillm, file, threads):
 
 
 def measured(rillm, file, threads, writes):
-    tests = ["-p", CONTEXT, "-n", 0] if not writes else ["-p", CONTEXT, "-n", 0]
+    tests = ["-p", CONTEXT, "-n", 0]
     lines = run(rillm, "bench", file, *tests, "-r", 2, "-t", threads, "--no-roofline", "--json").splitlines()
     if writes:
         depth = ["-d", CONTEXT] if writes == "decoder" else []
