@@ -116,11 +116,11 @@ impl Draft {
         }
     }
 
-    /// What a folder becomes whose configuration alone is there: each tensor's values, by its number and
-    /// name, are made.
+    /// What a folder becomes whose configuration alone is there: each tensor's values, by its number,
+    /// its name and its columns, are made.
     pub(crate) fn drawn(
         manifest: Manifest,
-        values: impl Fn(u64, &str) -> Arc<dyn ValueSource>,
+        values: impl Fn(u64, &str, usize) -> Arc<dyn ValueSource>,
     ) -> Result<Draft, LoadError> {
         let files = Files {
             manifest,
@@ -132,7 +132,8 @@ impl Draft {
         };
         let (metadata, mut tensors, _) = hugging_face::converted(&files)?;
         for (number, tensor) in (0..).zip(&mut tensors) {
-            tensor.from = TensorSource::Made(values(number, &tensor.name));
+            let columns = tensor.shape.last().copied().unwrap_or(1) as usize;
+            tensor.from = TensorSource::Made(values(number, &tensor.name, columns));
             tensor.dtype = DType::F32;
         }
         Ok(Draft::made(metadata, tensors))

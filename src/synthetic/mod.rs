@@ -97,7 +97,7 @@ impl RandomModel {
     fn published(&self, published: Published, seed: u64) -> Result<Draft, LoadError> {
         let headers = headers_of_config(published.config.as_bytes())?;
         let (manifest, _) = completed(headers)?;
-        let mut draft = Draft::drawn(manifest, |number, name| {
+        let mut draft = Draft::drawn(manifest, |number, name, columns| {
             let values = match name {
                 norm if norm.ends_with("norm.weight") => OutlineValues::Normal {
                     mean: 1.0,
@@ -113,7 +113,7 @@ impl RandomModel {
                     deviation: 0.02,
                 },
             };
-            self::values(values, mixed(seed ^ mixed(number)))
+            self::values(values, columns * ROWS, mixed(seed ^ mixed(number)))
         })?;
         let tokens = draft.rows_of("token_embd.weight").unwrap_or(0);
         let metadata = draft.metadata_mut();
