@@ -4,6 +4,23 @@
 //! memory in proportion to the slice ([`limits::MEMORY_FACTOR`]). The containers are
 //! [`gguf`] and [`safetensors`] (with [`hf_config`] beside it); both end in a
 //! [`manifest::Manifest`].
+//!
+//! ```
+//! use rillm_formats::gguf;
+//! use rillm_formats::tokenizer::{DecodeOptions, EncodeOptions, Tokenizer};
+//!
+//! let bytes = std::fs::read("../assets/demo.gguf")?;
+//! let manifest = gguf::merge(vec![gguf::parse(&bytes, 0)?])?;
+//! assert_eq!(manifest.architecture, "llama");
+//! for tensor in manifest.tensors.values().take(3) {
+//!     println!("{:?} {:?} at {:?}", tensor.dtype, tensor.shape, tensor.range);
+//! }
+//! let tokenizer = Tokenizer::from_gguf(&manifest.metadata)?.ok_or("no vocabulary")?;
+//! let ids = tokenizer.encode("Once upon a time", EncodeOptions::default())?;
+//! let text = tokenizer.decode_text(&ids, DecodeOptions::default());
+//! assert_eq!(text.trim_start(), "Once upon a time");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![no_std]
 #![forbid(unsafe_code)]
 
