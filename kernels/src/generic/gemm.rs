@@ -311,6 +311,11 @@ pub(crate) unsafe fn gemm<G: Gemm>(call: &MatMul) {
 
 /// Compiles the drivers with a set's instructions, each with a frame of its own: what many inputs
 /// take of the stack is none of a product with few.
+// Elsewhere no set has instructions of its own.
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(unused_macros)
+)]
 macro_rules! products {
     ($($features:literal)?) => {
         /// The product of a type, by GEMV or packed GEMM.
