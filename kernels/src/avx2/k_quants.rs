@@ -7,7 +7,7 @@
 use core::arch::x86_64::*;
 
 use super::gemv::BLOCKS;
-use super::legacy_quants::steps;
+use super::legacy_groups::steps;
 use super::packed::{Addresses8, Avx2Product, DotBytes, EightRows, Panel8, SIDES, product};
 use super::register::{
     Lanes8, ROWS, add_fours, add_pairs, add_words, halves, load, load_floats, load_half, spread,

@@ -11,6 +11,7 @@ mod gemv;
 mod i_quants;
 mod k_quants;
 mod k_quants_low;
+mod legacy_groups;
 mod legacy_quants;
 mod nvfp4;
 mod packed;

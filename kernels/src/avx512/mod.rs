@@ -20,6 +20,7 @@ mod grid_lookup;
 mod i_quants;
 mod k_quants;
 mod k_quants_low;
+mod legacy_groups;
 mod legacy_quants;
 mod linear_attention;
 mod nvfp4;
