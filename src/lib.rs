@@ -121,20 +121,5 @@ pub use state::KvType;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// What the command line, tests, benches and fuzz targets reach besides: no part of the library's
-/// promise, and free to change.
 #[doc(hidden)]
-pub mod internals {
-    macro_rules! open {
-        ($($room:ident)*) => {$(
-            #[allow(missing_docs)]
-            pub mod $room {
-                pub use crate::$room::*;
-            }
-        )*};
-    }
-
-    open! {
-        arena blueprint checksum convert eval exec graph kernels knobs model models plan platform pool quant replace residency session state synthetic weights
-    }
-}
+pub mod internals;

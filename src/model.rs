@@ -155,8 +155,7 @@ impl Model {
     ///
     /// # Errors
     /// As [`Model::open`].
-    #[doc(hidden)]
-    pub fn from_files(files: Files, options: ModelOptions) -> Result<Model, LoadError> {
+    pub(crate) fn from_files(files: Files, options: ModelOptions) -> Result<Model, LoadError> {
         let kernels = Kernels::select(options.isa)
             .map_err(|error| LoadError::new(LoadErrorKind::Isa, error.to_string()))?;
         let Files {
@@ -240,8 +239,7 @@ impl Model {
     }
 
     /// The architecture.
-    #[doc(hidden)]
-    pub fn architecture(&self) -> &'static Architecture {
+    pub(crate) fn architecture(&self) -> &'static Architecture {
         self.inner.architecture
     }
 
@@ -251,14 +249,12 @@ impl Model {
     }
 
     /// The tokenizer's files of a Hugging Face folder.
-    #[doc(hidden)]
-    pub fn tokenizer_files(&self) -> &TokenizerFiles {
+    pub(crate) fn tokenizer_files(&self) -> &TokenizerFiles {
         &self.inner.tokenizer_files
     }
 
     /// What sentence-transformers keeps beside it in a Hugging Face folder.
-    #[doc(hidden)]
-    pub fn module_files(&self) -> &ModuleFiles {
+    pub(crate) fn module_files(&self) -> &ModuleFiles {
         &self.inner.module_files
     }
 
@@ -268,14 +264,12 @@ impl Model {
     }
 
     /// The graph for a role, if the model has one.
-    #[doc(hidden)]
-    pub fn graph(&self, role: Role) -> Option<&Graph> {
+    pub(crate) fn graph(&self, role: Role) -> Option<&Graph> {
         self.inner.wiring.graph(role)
     }
 
     /// The tensor that an operation multiplies by or looks rows up in, if there is one.
-    #[doc(hidden)]
-    pub fn tensor_of(&self, op: &Op) -> Option<&str> {
+    pub(crate) fn tensor_of(&self, op: &Op) -> Option<&str> {
         let wiring = &self.inner.wiring;
         let name = match parameter_of(op)? {
             Parameter::Matrix(matrix) => &wiring.matrices[matrix.id as usize].name,
@@ -305,8 +299,7 @@ impl Model {
     }
 
     /// Pieces of state.
-    #[doc(hidden)]
-    pub fn states(&self) -> &[StateKind] {
+    pub(crate) fn states(&self) -> &[StateKind] {
         &self.inner.wiring.states
     }
 
@@ -322,20 +315,17 @@ impl Model {
     }
 
     /// The token that the decoder of an encoder–decoder model starts from.
-    #[doc(hidden)]
-    pub fn decoder_start(&self) -> Option<u32> {
+    pub(crate) fn decoder_start(&self) -> Option<u32> {
         self.inner.wiring.decoder_start
     }
 
     /// What its decoder reads where it is given no text, if it reads one at all then.
-    #[doc(hidden)]
-    pub fn second_reading(&self) -> Option<SecondReading> {
+    pub(crate) fn second_reading(&self) -> Option<SecondReading> {
         self.inner.wiring.second_reading
     }
 
     /// Where its only output for a text is, if there is not one for each token.
-    #[doc(hidden)]
-    pub fn read_at(&self) -> Option<ReadAt> {
+    pub(crate) fn read_at(&self) -> Option<ReadAt> {
         self.inner.wiring.read_at
     }
 
@@ -345,20 +335,17 @@ impl Model {
     }
 
     /// What transformers counts positions over.
-    #[doc(hidden)]
-    pub fn counting(&self) -> Counting {
+    pub(crate) fn counting(&self) -> Counting {
         self.inner.wiring.counting
     }
 
     /// How its sequences fall into segments, if they do.
-    #[doc(hidden)]
-    pub fn segments(&self) -> Option<Segments> {
+    pub(crate) fn segments(&self) -> Option<Segments> {
         self.inner.wiring.segments
     }
 
     /// Which rows are global where nobody says, if rows may be global.
-    #[doc(hidden)]
-    pub fn global_rows(&self) -> Option<GlobalRows> {
+    pub(crate) fn global_rows(&self) -> Option<GlobalRows> {
         self.inner.wiring.global_rows
     }
 
@@ -394,26 +381,22 @@ impl Model {
     }
 
     /// The parameters.
-    #[doc(hidden)]
-    pub fn weights(&self) -> &Weights {
+    pub(crate) fn weights(&self) -> &Weights {
         &self.inner.weights
     }
 
     /// The kernels in use.
-    #[doc(hidden)]
-    pub fn kernels(&self) -> &'static Kernels {
+    pub(crate) fn kernels(&self) -> &'static Kernels {
         self.inner.kernels
     }
 
     /// Whether the number of workers was asked for, rather than chosen.
-    #[doc(hidden)]
-    pub fn threads_asked(&self) -> bool {
+    pub(crate) fn threads_asked(&self) -> bool {
         self.inner.threads_asked
     }
 
     /// The workers.
-    #[doc(hidden)]
-    pub fn pool(&self) -> &Pool {
+    pub(crate) fn pool(&self) -> &Pool {
         &self.inner.pool
     }
 }

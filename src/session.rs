@@ -318,8 +318,7 @@ impl Session {
     ///
     /// # Errors
     /// The same.
-    #[doc(hidden)]
-    pub fn encode_padded(
+    pub(crate) fn encode_padded(
         &mut self,
         rows: &[Row],
         columns: Option<Columns<'_>>,

@@ -6,6 +6,7 @@
 #[path = "support/mod.rs"]
 mod support;
 
+use rillm::internals::ModelParts;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! What samplers leave and choose.
 
+use rillm::internals::{Dry, SamplerParts};
 use rillm::sample::*;
 
 /// Options that differ from others in some fields.

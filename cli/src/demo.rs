@@ -1,6 +1,7 @@
 //! The models compiled in.
 
 use clap::ValueEnum;
+use rillm::internals::ModelParts;
 use rillm::internals::weights::{Files, Source, open_source};
 use rillm::{LoadError, Model, ModelOptions};
 

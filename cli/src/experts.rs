@@ -7,6 +7,8 @@ use super::terminal::{Out, say};
 use super::{BatchArguments, CliError, ModelArguments, TextArguments, context, output};
 use clap::Args;
 use rillm::formats::tokenizer::EncodeOptions;
+use rillm::internals::ModelParts;
+use rillm::internals::SessionParts;
 use rillm::internals::residency::{ExpertTrace, Replayed};
 use rillm::{Model, RunError, Session, SessionOptions};
 use serde_json::json;

@@ -4,6 +4,7 @@ use super::terminal::{Out, one_line};
 use super::{CliError, KvCacheArguments, ModelArguments, bytes, context, output, picture, threads};
 use clap::Args;
 use rillm::formats::manifest::{Array, MetadataValue, TensorInfo};
+use rillm::internals::ModelParts;
 use rillm::internals::model::Parameters;
 use rillm::{MemoryPlan, Model, Session, SessionOptions};
 use serde_json::{Map, json};

@@ -3,6 +3,7 @@
 use super::terminal::say;
 use super::{CliError, bytes};
 use clap::Args;
+use rillm::internals::ModelParts;
 use rillm::internals::platform::resident;
 use rillm::{Model, Placement, RunError, Session, SessionOptions, Traffic};
 use serde_json::{Value, json};

@@ -3,6 +3,7 @@
 use super::CliError;
 use clap::Args;
 use rillm::Session;
+use rillm::internals::SessionParts;
 use rillm::internals::session::{PlanReport, Report, StepReport};
 use serde_json::json;
 use std::collections::BTreeMap;

@@ -6,6 +6,7 @@ use super::output;
 use super::terminal::Out;
 use clap::Args;
 use rillm::Tuning;
+use rillm::internals::ModelParts;
 use rillm::internals::kernels::{Isa, Kernels, TunedRate, fastest};
 use rillm::internals::knobs;
 use serde_json::{Value, json};

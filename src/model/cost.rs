@@ -20,14 +20,12 @@ pub struct Cost {
 
 impl Model {
     /// What a row of the decoding graph costs, its KV cache left out.
-    #[doc(hidden)]
-    pub fn cost(&self) -> Cost {
+    pub(crate) fn cost(&self) -> Cost {
         self.cost_of(Role::Decode)
     }
 
     /// What a row of a prompt costs: an encoder's if there is one.
-    #[doc(hidden)]
-    pub fn reading_cost(&self) -> Cost {
+    pub(crate) fn reading_cost(&self) -> Cost {
         match self.encodes() {
             true => self.cost_of(Role::Encode),
             false => self.cost(),
@@ -93,8 +91,7 @@ pub struct ExpertCounts {
 
 impl Model {
     /// How many numbers it is made of.
-    #[doc(hidden)]
-    pub fn parameters(&self) -> Parameters {
+    pub(crate) fn parameters(&self) -> Parameters {
         Parameters::of(self.manifest(), self.wiring())
     }
 }

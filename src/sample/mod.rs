@@ -16,7 +16,7 @@
 //! ```
 
 mod candidates;
-mod dry;
+pub(crate) mod dry;
 mod options;
 mod recent;
 mod stage;
@@ -25,8 +25,7 @@ pub use options::{DryOptions, InvalidOption, Mirostat, SampleOptions};
 pub use stage::{SampleStage, UnknownSampleStage};
 
 use candidates::Candidates;
-#[doc(hidden)]
-pub use dry::Dry;
+use dry::Dry;
 use recent::Recent;
 
 /// Chooses tokens. Its memory is reserved once.
@@ -113,8 +112,7 @@ impl Sampler {
     }
 
     /// Mirostat's bound on surprise, in bits.
-    #[doc(hidden)]
-    pub fn mirostat_bound(&self) -> f32 {
+    pub(crate) fn mirostat_bound(&self) -> f32 {
         self.mu
     }
 

@@ -7,14 +7,12 @@ use crate::residency::{ExpertTrace, HoldError, Recorder};
 
 impl Session {
     /// From now on notes which experts the rows of a decoding graph choose.
-    #[doc(hidden)]
-    pub fn begin_trace(&mut self) {
+    pub(crate) fn begin_trace(&mut self) {
         self.recorder = Some(Recorder::default());
     }
 
     /// Ends that. Nothing if it was not begun, or if the model has no experts.
-    #[doc(hidden)]
-    pub fn end_trace(&mut self) -> Option<ExpertTrace> {
+    pub(crate) fn end_trace(&mut self) -> Option<ExpertTrace> {
         let recorder = self.recorder.take()?;
         let experts = self.model().parameters().experts?;
         Some(recorder.trace(experts.count))

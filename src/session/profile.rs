@@ -82,8 +82,7 @@ impl Session {
     /// Begins a profile (anew, if there is one); each worker keeps up to `events` single events
     /// for a trace. Runs are a little slower as long as it lasts, and those events are the one
     /// thing that a run may allocate for.
-    #[doc(hidden)]
-    pub fn begin_profile(&mut self, events: usize) {
+    pub(crate) fn begin_profile(&mut self, events: usize) {
         let plans = self.plans.named();
         let nodes: Vec<usize> = plans.map(|(_, plan)| plan.graph.nodes.len()).collect();
         let threads = self.model.pool().threads();
@@ -94,8 +93,7 @@ impl Session {
     }
 
     /// Ends the profile; `None` if none was begun.
-    #[doc(hidden)]
-    pub fn end_profile(&mut self) -> Option<Report> {
+    pub(crate) fn end_profile(&mut self) -> Option<Report> {
         let running = self.profile.take()?;
         let elapsed = running.profile.begin().elapsed();
         let plans = self.plans.named().enumerate();

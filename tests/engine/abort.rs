@@ -1,5 +1,6 @@
 //! A raised flag ends a call; what comes after is either the same bits or an error.
 
+use rillm::internals::ModelParts;
 use std::sync::Barrier;
 use std::sync::atomic::Ordering;
 

@@ -6,6 +6,7 @@
 //! their rows one by one. So the bits are compared.
 
 use rillm::Row;
+use rillm::internals::ModelParts;
 use rillm::internals::eval::Cut;
 
 use crate::support::setup::{

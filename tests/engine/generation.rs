@@ -1,6 +1,7 @@
 //! Generated tokens are the most likely ones of the logits that the evaluated text has, and
 //! generation ends where it is told to.
 
+use rillm::internals::ModelParts;
 use std::ops::ControlFlow;
 
 use rillm::generate::{GenerateOptions, Generated, Generator, Stop, generate};

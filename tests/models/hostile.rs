@@ -1,6 +1,7 @@
 //! Models that lie: every hyperparameter in turn takes values that nobody trained with. Each
 //! is refused in one line or runs; none panics or reserves memory out of proportion.
 
+use rillm::internals::ModelParts;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
 //! Latent attention: what is kept of a position, and GGUF files of both layouts.
 
+use rillm::internals::ModelParts;
 use rillm::internals::kernels::{KvType, PAGE};
 use rillm::internals::state::{StateCapacity, StateLayout};
 use rillm_formats::hf_config;

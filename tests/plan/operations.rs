@@ -1,6 +1,7 @@
 //! Every kind of operation, in plans that are damaged where it stands: the checker must refuse
 //! them, and for the reason that the damage is.
 
+use rillm::internals::ModelParts;
 use rillm::internals::graph::op::{
     LinearRead, LinearWrite, Reach, SegmentEvict, SegmentRead, SegmentWriteCompressed,
     SinusoidalPositions,

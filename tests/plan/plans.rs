@@ -1,5 +1,6 @@
 //! Every fixture's plans, and every kind of damage to them.
 
+use rillm::internals::ModelParts;
 use rillm::internals::graph::{Activation, Graph, Matrix, Op, Role, Value};
 use rillm::internals::plan::{Capacity, Order, Plan, Span, check};
 use rillm::{Model, Session, SessionOptions};

@@ -2,6 +2,7 @@
 
 use rillm::KvType;
 use rillm::SessionOptions;
+use rillm::internals::ModelParts;
 use rillm::internals::graph::{Op, Role, StateKind};
 
 use crate::support::setup::{

@@ -1,6 +1,7 @@
 //! A text that goes on otherwise than a sequence that holds its beginning: read on from the last
 //! checkpoint before, it comes out as if all of it had been read.
 
+use rillm::internals::ModelParts;
 use rillm::{Model, Row, Session, SessionOptions};
 
 use crate::support::evaluate::{open, runnable};

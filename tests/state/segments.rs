@@ -1,5 +1,6 @@
 //! Models with memories of earlier segments: how inputs are cut, and what is refused.
 
+use rillm::internals::ModelParts;
 use rillm::internals::eval::Cut;
 use rillm::internals::state::StateError;
 use rillm::{Model, RunError};

@@ -1,6 +1,7 @@
 //! Files that an earlier build wrote: they open, compute what they did, and sequences go on where
 //! they were. `tools/identity/record.py` makes them.
 
+use rillm::internals::ModelParts;
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,7 @@
 //! Damages the schedule of a plan: its checker refuses it, or it computes what the plan did. Uses
 //! nothing but the library, so that the fuzz target shares it.
 
+use rillm::internals::ModelParts;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 

@@ -1,5 +1,6 @@
 //! Opening fixtures, running inputs, comparing bits.
 
+use rillm::internals::ModelParts;
 use rillm::internals::eval::{Cut, EvalInput, OutputShape};
 use rillm::internals::graph::{Role, Segments, StateKind};
 use rillm::{Isa, KvType, Model, ModelOptions, Row, RunError, Session, SessionOptions};

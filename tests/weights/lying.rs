@@ -1,6 +1,7 @@
 //! Folders as they lie about: what is no folder of a model says what it is and what to do; what only
 //! is optional and cannot be read is noted and done without.
 
+use rillm::internals::ModelParts;
 use std::fs;
 use std::path::Path;
 

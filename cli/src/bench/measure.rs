@@ -5,6 +5,7 @@ use crate::CliError;
 use crate::profile::Profiles;
 use crate::progress::Progress;
 use crate::roofline::Roofline;
+use rillm::internals::ModelParts;
 use rillm::{Model, Row, RunError, Session, SessionOptions};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -4,6 +4,7 @@ use super::svg::{Anchor, Svg};
 use super::{MARGIN, colour, shape};
 use crate::bytes;
 use rillm::Model;
+use rillm::internals::ModelParts;
 use rillm::internals::graph::op::Reach;
 use rillm::internals::plan::Plan;
 

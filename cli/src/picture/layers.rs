@@ -3,6 +3,7 @@
 use super::svg::{Anchor, Svg};
 use super::{MARGIN, colour, place, shape};
 use rillm::Model;
+use rillm::internals::ModelParts;
 use rillm::internals::graph::{Graph, Keys, Mask, Node, Op, PositionScheme, Role, Value, Vector};
 use std::ops::Range;
 

@@ -9,6 +9,7 @@ mod state;
 mod svg;
 
 use rillm::SessionOptions;
+use rillm::internals::ModelParts;
 use rillm::internals::graph::{Graph, Op, Role, RowSpace, Value};
 use rillm::internals::session::plans;
 use rillm::{Model, RunError};

@@ -3,6 +3,7 @@
 use super::MARGIN;
 use super::svg::{Anchor, Svg};
 use crate::bytes;
+use rillm::internals::ModelParts;
 use rillm::internals::graph::StateKind;
 use rillm::internals::state::{StateCapacity, StateLayout};
 use rillm::{Model, RunError, Session, SessionOptions};
