@@ -66,6 +66,22 @@ fn templates_render_as_transformers_renders_them() {
     }
 }
 
+/// A tuple of tuples that are one, sixty deep: whether it may be a key is known without a walk through
+/// 2⁶⁰ of them.
+#[test]
+fn what_is_shared_many_times_is_looked_at_once() {
+    let shared = "{% set ns = namespace(x=(1,)) %}{% for i in range(60) %}{% set ns.x = (ns.x, ns.x) %}{% endfor %}";
+    for of in [
+        "{{ {ns.x: 1} | length }}",
+        "{% set d = {ns.x: 2} %}{{ d[ns.x] }}{{ ns.x in d }}{{ d.get(ns.x) }}",
+        "{{ dict([(ns.x, 1)]) | length }}",
+        "{% set d = {1: 2} %}{{ ns.x in d }}{{ d.get(ns.x) }}",
+    ] {
+        let text = rendered(&[shared, of].concat(), &talk());
+        assert!(text.is_ok(), "{of}: {text:?}");
+    }
+}
+
 #[test]
 fn what_a_template_refuses_is_its_own_word() {
     let source = "{% for m in messages %}\n{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}\n\

@@ -229,6 +229,12 @@ crlf, crlf | length
 'a,b' .split(',') | map('trim') | list, ('x' ~ 'y').upper(), ['b', 'a'] | sort | join | upper
 true and 'x', '' or 'y', 0 and 1, none or 0, [] or {}, 1 and 2 and 3
 {'a': 1} == {'a': 1.0}, [1, [2]] == [1.0, [2]], (1,) == [1], 'a' != 'b'
+(rows | groupby('v')) | map(attribute='grouper') | list
+(rows | groupby('v') | first).list | length, (rows | groupby('v') | first)[0], rows | groupby('v') | first == (1, [rows[1]])
+'ß'.title(), 'ﬁx'.capitalize(), 'ßa' | capitalize, 'ǆ'.title(), 'ŉa'.title(), 'აბ'.title(), 'ΐ'.title(), 'Ǳx'.capitalize()
+'²'.isdigit(), '²'.isdecimal(), '12'.isdigit(), '₃'.isdigit(), '1a'.isdigit()
+1234 | round(-2), 1250 | round(-2), 1350 | round(-2), -1250 | round(-2), 5 | round(-1), 7 | round(-40), 12 | round(1)
+{'a b': 1, 'c': 'é/'} | urlencode, [('a', 1), ('b', 'x y')] | urlencode, 'a b/é' | urlencode
 """.strip().split("\n")
 
 # Whole templates.

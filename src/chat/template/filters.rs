@@ -190,7 +190,7 @@ pub(super) fn apply(name: &str, value: PyValue, given: Given) -> Bounded<PyValue
             }
             let groups = groups.into_iter().map(|(key, group)| {
                 PyValue::list(
-                    ListKind::Tuple,
+                    ListKind::Group,
                     vec![key, PyValue::list(ListKind::List, group)?],
                 )
             });

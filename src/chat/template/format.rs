@@ -3,7 +3,7 @@
 use super::budget::{Bounded, TextWriter, fault};
 use super::python::defined;
 use super::strings::padded;
-use super::value::{ListKind, PyValue};
+use super::value::PyValue;
 use super::write::type_name;
 use std::rc::Rc;
 
@@ -65,7 +65,7 @@ impl FormatCursor<'_> {
 /// `format % value`
 pub(super) fn percent(format: &str, value: &PyValue) -> Bounded<PyValue> {
     let plain = match value {
-        PyValue::List(list) if list.kind == ListKind::Tuple => &list.items[..],
+        PyValue::List(list) if list.kind.is_tuple() => &list.items[..],
         _ => std::slice::from_ref(value),
     };
     let mut plain = plain.iter();

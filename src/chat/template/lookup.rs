@@ -3,7 +3,7 @@
 use super::budget::Bounded;
 use super::methods;
 use super::python::defined;
-use super::value::{Loop, PyValue};
+use super::value::{ListKind, Loop, PyValue};
 use super::write::type_name;
 use std::rc::Rc;
 
@@ -46,6 +46,11 @@ fn of_type(value: &PyValue, name: &str) -> Bounded<Option<PyValue>> {
     Ok(match value {
         PyValue::Namespace(namespace) => namespace.attribute(name),
         PyValue::Loop(state) => of_loop(state, name),
+        PyValue::List(list) if list.kind == ListKind::Group => match name {
+            "grouper" => list.items.first().cloned(),
+            "list" => list.items.get(1).cloned(),
+            _ => methods::find(value, name),
+        },
         PyValue::Macro(found) if name == "name" => Some(PyValue::text(&found.node.name)?),
         _ => methods::find(value, name),
     })

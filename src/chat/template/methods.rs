@@ -76,7 +76,7 @@ pub(super) fn find(value: &PyValue, name: &str) -> Option<PyValue> {
         PyValue::Str(_) => OF_STR,
         PyValue::Dict(_) => OF_DICT,
         PyValue::List(list) if list.kind == ListKind::List => OF_LIST,
-        PyValue::List(list) if list.kind == ListKind::Tuple => &["count", "index"],
+        PyValue::List(list) if list.kind.is_tuple() => &["count", "index"],
         PyValue::Float(_) => &["is_integer"],
         PyValue::Int(_) | PyValue::Bool(_) => &["bit_length"],
         _ => return None,

@@ -152,6 +152,16 @@ pub(super) fn round(value: &PyValue, given: Given) -> Bounded<PyValue> {
         return fault(format!("round does not take {}", type_name(value)));
     };
     let scale = 10f64.powi(precision);
+    if let (Some(whole), "common") = (value.int(), method) {
+        // Below the point, and as a whole number; half goes to the even one.
+        let Some(unit) = 10i128.checked_pow(precision.unsigned_abs()) else {
+            return Ok(PyValue::Int(0));
+        };
+        let (down, rest) = (whole.div_euclid(unit), whole.rem_euclid(unit));
+        let up = 2 * rest > unit || 2 * rest == unit && down % 2 != 0;
+        let rounded = (down + i128::from(up)).checked_mul(unit);
+        return rounded.map_or_else(|| fault("a number is too large"), |it| Ok(PyValue::Int(it)));
+    }
     Ok(PyValue::Float(match method {
         "common" if precision >= 0 => {
             let places = precision as usize;

@@ -85,7 +85,7 @@ pub(super) fn test(name: &str, value: &PyValue, given: Given) -> Bounded<bool> {
         "sequence" => match value {
             PyValue::List(list) => matches!(
                 list.kind,
-                ListKind::List | ListKind::Tuple | ListKind::Range
+                ListKind::List | ListKind::Tuple | ListKind::Group | ListKind::Range
             ),
             PyValue::Undefined(_) | PyValue::Str(_) | PyValue::Dict(_) => true,
             _ => false,

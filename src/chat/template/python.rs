@@ -129,7 +129,7 @@ impl PyValue {
             PyValue::List(list)
                 if matches!(
                     list.kind,
-                    ListKind::List | ListKind::Tuple | ListKind::Range
+                    ListKind::List | ListKind::Tuple | ListKind::Group | ListKind::Range
                 ) =>
             {
                 let index = key.int().and_then(|index| place(index, list.items.len()));
@@ -159,7 +159,7 @@ impl PyValue {
             PyValue::List(list)
                 if matches!(
                     list.kind,
-                    ListKind::List | ListKind::Tuple | ListKind::Range
+                    ListKind::List | ListKind::Tuple | ListKind::Group | ListKind::Range
                 ) =>
             {
                 list.items.len()
@@ -196,7 +196,7 @@ impl PyValue {
                     items.extend(list.items.get(at as usize).cloned());
                 }
                 let kind = match list.kind {
-                    ListKind::Tuple => ListKind::Tuple,
+                    ListKind::Tuple | ListKind::Group => ListKind::Tuple,
                     _ => ListKind::List,
                 };
                 PyValue::list(kind, items)
@@ -227,16 +227,6 @@ impl PyValue {
         }
     }
 
-    pub(super) fn is_hashable(&self) -> bool {
-        match self {
-            PyValue::List(list) => {
-                list.kind == ListKind::Tuple && list.items.iter().all(PyValue::is_hashable)
-            }
-            PyValue::Dict(_) => false,
-            _ => true,
-        }
-    }
-
     pub(super) fn equals(&self, other: &PyValue) -> Bounded<bool> {
         spend(1)?;
         if let (Some(left), Some(right)) = (PyNumber::of(self), PyNumber::of(other)) {
@@ -257,7 +247,9 @@ impl PyValue {
                 if Rc::ptr_eq(left, right) {
                     return Ok(true);
                 }
-                if left.kind != right.kind || left.items.len() != right.items.len() {
+                if left.kind != right.kind && !(left.kind.is_tuple() && right.kind.is_tuple())
+                    || left.items.len() != right.items.len()
+                {
                     return Ok(false);
                 }
                 for (left, right) in left.items.iter().zip(&right.items) {
@@ -306,8 +298,7 @@ impl PyValue {
                 Ok(Some(text.cmp(other.as_str().unwrap_or_default())))
             }
             (PyValue::List(left), PyValue::List(right))
-                if left.kind == right.kind
-                    && matches!(left.kind, ListKind::List | ListKind::Tuple) =>
+                if left.kind == right.kind && left.kind.is_sequence() =>
             {
                 for (left, right) in left.items.iter().zip(&right.items) {
                     if !left.equals(right)? {
@@ -406,8 +397,7 @@ impl PyValue {
                 if safe { sum.into_safe() } else { Ok(sum) }
             }
             ("+", PyValue::List(left), PyValue::List(right))
-                if left.kind == right.kind
-                    && matches!(left.kind, ListKind::List | ListKind::Tuple) =>
+                if left.kind == right.kind && left.kind.is_sequence() =>
             {
                 PyValue::list(left.kind, [&left.items[..], &right.items[..]].concat())
             }
@@ -428,7 +418,7 @@ impl PyValue {
     fn repeated(&self, times: &PyValue) -> Bounded<PyValue> {
         let times = usize::try_from(times.index()?.max(0)).unwrap_or(usize::MAX);
         match self {
-            PyValue::List(list) if matches!(list.kind, ListKind::List | ListKind::Tuple) => {
+            PyValue::List(list) if list.kind.is_sequence() => {
                 // Refused before it is built.
                 let len = list.items.len().saturating_mul(times);
                 drop(Charge::new(len.saturating_mul(96))?);

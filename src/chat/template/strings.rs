@@ -99,9 +99,7 @@ pub(super) fn title(text: &str, within: impl Fn(char) -> bool) -> Bounded<PyValu
     let mut begins = true;
     for char in text.chars() {
         match begins {
-            true => char
-                .to_uppercase()
-                .try_for_each(|char| writer.push_char(char))?,
+            true => push_title(char, &mut writer)?,
             false => char
                 .to_lowercase()
                 .try_for_each(|char| writer.push_char(char))?,
@@ -111,13 +109,39 @@ pub(super) fn title(text: &str, within: impl Fn(char) -> bool) -> Bounded<PyValu
     writer.finish()
 }
 
+/// A letter as words begin with it, by Unicode's title case: of several letters one is large, and of
+/// two that are one the first; Georgian has none.
+fn push_title(char: char, writer: &mut TextWriter) -> Bounded<()> {
+    let whole = match char {
+        'Ǆ' | 'ǅ' | 'ǆ' => Some('ǅ'),
+        'Ǉ' | 'ǈ' | 'ǉ' => Some('ǈ'),
+        'Ǌ' | 'ǋ' | 'ǌ' => Some('ǋ'),
+        'Ǳ' | 'ǲ' | 'ǳ' => Some('ǲ'),
+        '\u{10d0}'..='\u{10ff}' => Some(char),
+        _ => None,
+    };
+    if let Some(whole) = whole {
+        return writer.push_char(whole);
+    }
+    let mut begun = false;
+    for upper in char.to_uppercase() {
+        match begun {
+            false => writer.push_char(upper)?,
+            true => upper
+                .to_lowercase()
+                .try_for_each(|char| writer.push_char(char))?,
+        }
+        begun |= upper.is_uppercase();
+    }
+    Ok(())
+}
+
 pub(super) fn capitalize(text: &str) -> Bounded<PyValue> {
     let mut chars = text.chars();
-    let first = chars.next().into_iter().flat_map(char::to_uppercase);
     let mut writer = TextWriter::new();
-    first
-        .into_iter()
-        .try_for_each(|char| writer.push_char(char))?;
+    if let Some(first) = chars.next() {
+        push_title(first, &mut writer)?;
+    }
     look(text.len().saturating_mul(4))?;
     writer.push(&chars.as_str().to_lowercase())?;
     writer.finish()
@@ -282,7 +306,7 @@ pub(super) fn call(value: &PyValue, name: &'static str, given: Given) -> Bounded
                 })
             };
             match &first {
-                Some(PyValue::List(list)) if list.kind == ListKind::Tuple => {
+                Some(PyValue::List(list)) if list.kind.is_tuple() => {
                     for wanted in &list.items {
                         if one(&Some(wanted.clone()))? {
                             return Ok(PyValue::Bool(true));
@@ -398,7 +422,12 @@ pub(super) fn call(value: &PyValue, name: &'static str, given: Given) -> Bounded
         "isalnum" => all(char::is_alphanumeric),
         "isalpha" => all(char::is_alphabetic),
         "isascii" => Ok(PyValue::Bool(this.is_ascii())),
-        "isdecimal" | "isdigit" => all(|char| char.is_ascii_digit()),
+        "isdecimal" => all(|char| char.is_ascii_digit()),
+        // Raised and lowered ones are digits as well.
+        "isdigit" => all(|char| {
+            let raised = matches!(char, '²' | '³' | '¹' | '⁰' | '⁴'..='⁹' | '₀'..='₉');
+            raised || char.is_ascii_digit()
+        }),
         "isnumeric" => all(char::is_numeric),
         "isspace" => all(is_space),
         "isprintable" => Ok(PyValue::Bool(!this.chars().any(char::is_control))),

@@ -104,13 +104,34 @@ pub(super) fn apply(name: &str, value: PyValue, given: Given) -> Bounded<PyValue
         }
         "urlencode" => {
             let mut writer = TextWriter::new();
-            for byte in this.bytes() {
-                match byte {
-                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'.' | b'-' | b'~' | b'/' => {
-                        writer.push_char(char::from(byte))?;
-                    }
-                    _ => writer.push(&format!("%{byte:02X}"))?,
+            let pairs = match &value {
+                PyValue::Dict(_) => Some(methods::items(&value)?.items()?),
+                PyValue::List(list) => Some(list.clone()),
+                _ => None,
+            };
+            let Some(pairs) = pairs else {
+                push_url(this, true, &mut writer)?;
+                return writer.finish();
+            };
+            for (place, pair) in pairs.items.iter().enumerate() {
+                let pair = pair.items()?;
+                let [key, value] = &pair.items[..] else {
+                    return fault("urlencode takes a text, a dict or pairs");
+                };
+                if place > 0 {
+                    writer.push("&")?;
                 }
+                push_url(
+                    key.to_text()?.as_str().unwrap_or_default(),
+                    false,
+                    &mut writer,
+                )?;
+                writer.push("=")?;
+                push_url(
+                    value.to_text()?.as_str().unwrap_or_default(),
+                    false,
+                    &mut writer,
+                )?;
             }
             writer.finish()
         }
@@ -122,6 +143,21 @@ pub(super) fn apply(name: &str, value: PyValue, given: Given) -> Bounded<PyValue
         }
         _ => fault(format!("no filter is named {name:?}")),
     }
+}
+
+/// A text as a part of a URL has it: of a path with its slashes, of a query with + for a space.
+fn push_url(text: &str, path: bool, writer: &mut TextWriter) -> Bounded<()> {
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'.' | b'-' | b'~' => {
+                writer.push_char(char::from(byte))?;
+            }
+            b'/' if path => writer.push("/")?,
+            b' ' if !path => writer.push("+")?,
+            _ => writer.push(&format!("%{byte:02X}"))?,
+        }
+    }
+    Ok(())
 }
 
 /// `value | tojson(given)`

@@ -45,16 +45,31 @@ pub(super) struct PyText {
 pub(super) enum ListKind {
     List,
     Tuple,
+    /// A tuple whose parts have names as well: what `groupby` makes.
+    Group,
     Range,
     Keys,
     Values,
     Items,
 }
 
+impl ListKind {
+    pub(super) fn is_tuple(self) -> bool {
+        matches!(self, ListKind::Tuple | ListKind::Group)
+    }
+
+    /// Whether it has an order by its entries.
+    pub(super) fn is_sequence(self) -> bool {
+        self == ListKind::List || self.is_tuple()
+    }
+}
+
 pub(super) struct List {
     pub(super) kind: ListKind,
     pub(super) items: Vec<PyValue>,
     depth: u16,
+    /// Whether it may be a key: seen once, when it is made, since parts may be shared many times.
+    hashable: bool,
     _charge: Charge,
 }
 
@@ -149,6 +164,14 @@ impl PyValue {
         }
     }
 
+    pub(super) fn is_hashable(&self) -> bool {
+        match self {
+            PyValue::List(list) => list.hashable,
+            PyValue::Dict(_) => false,
+            _ => true,
+        }
+    }
+
     fn depth(&self) -> u16 {
         match self {
             PyValue::List(list) => list.depth,
@@ -196,6 +219,7 @@ impl List {
         Ok(Rc::new(List {
             kind,
             depth: deeper(items.iter().map(PyValue::depth))?,
+            hashable: kind.is_tuple() && items.iter().all(PyValue::is_hashable),
             _charge: Charge::new((items.len() + 1) * ENTRY_LEN)?,
             items,
         }))

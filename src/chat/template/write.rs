@@ -14,7 +14,7 @@ pub(super) fn type_name(value: &PyValue) -> &'static str {
         PyValue::Str(_) => "str",
         PyValue::List(list) => match list.kind {
             ListKind::List => "list",
-            ListKind::Tuple => "tuple",
+            ListKind::Tuple | ListKind::Group => "tuple",
             ListKind::Range => "range",
             ListKind::Keys => "dict_keys",
             ListKind::Values => "dict_values",
@@ -90,8 +90,8 @@ impl TextWriter {
             PyValue::List(list) => {
                 let (open, close) = match list.kind {
                     ListKind::List => ("[", "]"),
-                    ListKind::Tuple if list.items.len() == 1 => ("(", ",)"),
-                    ListKind::Tuple => ("(", ")"),
+                    ListKind::Tuple | ListKind::Group if list.items.len() == 1 => ("(", ",)"),
+                    ListKind::Tuple | ListKind::Group => ("(", ")"),
                     ListKind::Range => return self.push_range(&list.items),
                     ListKind::Keys => ("dict_keys([", "])"),
                     ListKind::Values => ("dict_values([", "])"),
@@ -214,7 +214,7 @@ impl TextWriter {
             }),
             PyValue::Float(value) => self.push(&float(*value)),
             PyValue::Str(_) => self.push_json_text(value.as_str().unwrap_or_default(), style.ascii),
-            PyValue::List(list) if matches!(list.kind, ListKind::List | ListKind::Tuple) => {
+            PyValue::List(list) if list.kind.is_sequence() => {
                 self.push("[")?;
                 for (place, item) in list.items.iter().enumerate() {
                     self.push_gap(style, level + 1, place)?;
