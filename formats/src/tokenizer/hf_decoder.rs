@@ -34,15 +34,22 @@ pub(super) fn post_processor(component: &Value) -> Result<(Vec<u32>, Vec<u32>), 
             }
             other => return Err(unsupported(WHAT, other)),
         }
-    }
-    if prefix.len().max(suffix.len()) > limits::TEMPLATE_TOKENS {
-        return Err(failure!(
-            Limit,
-            "tokenizer.json {WHAT} puts more than {} tokens around a text",
-            limits::TEMPLATE_TOKENS
-        ));
+        fits(prefix.len())?;
+        fits(suffix.len())?;
     }
     Ok((prefix, suffix))
+}
+
+/// Checks that so many tokens may stand on one side of a text.
+fn fits(count: usize) -> Result<(), TokenizerError> {
+    match count <= limits::TEMPLATE_TOKENS {
+        true => Ok(()),
+        false => Err(failure!(
+            Limit,
+            "tokenizer.json post_processor puts more than {} tokens around a text",
+            limits::TEMPLATE_TOKENS
+        )),
+    }
 }
 
 fn template(
@@ -68,11 +75,15 @@ fn template(
             .and_then(|tokens| tokens.get(name))
             .and_then(|token| token.get("ids"))
             .and_then(Value::as_array)
-            .and_then(|ids| ids.iter().map(id_of).collect::<Option<Vec<u32>>>())
             .ok_or_else(|| malformed("a template token without ids"))?;
-        match has_text {
-            false => before.extend(ids),
-            true => after.extend(ids),
+        let side = match has_text {
+            false => &mut before,
+            true => &mut after,
+        };
+        // A short template may name a long list of ids many times.
+        fits(side.len().saturating_add(ids.len()))?;
+        for id in ids {
+            side.push(id_of(id).ok_or_else(|| malformed("a template token without ids"))?);
         }
     }
     // Processors wrap what the ones before made.

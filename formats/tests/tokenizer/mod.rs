@@ -10,5 +10,6 @@ mod patterns;
 mod properties;
 mod seeds;
 mod slow;
+mod swell;
 mod trials;
 mod vocabularies;

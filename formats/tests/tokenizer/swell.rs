@@ -1,0 +1,31 @@
+//! Small files that stand for much: they cost an error, not memory.
+
+use rillm_formats::tokenizer::{HfFiles, Tokenizer, TokenizerErrorKind};
+use serde_json::json;
+
+/// Many items that each name a list of many ids are counted before they are multiplied out.
+#[test]
+fn templates_are_counted_before_they_are_expanded() {
+    let opened = |items: usize, ids: usize| {
+        let mut single = vec![json!({"SpecialToken": {"id": "a", "type_id": 0}}); items];
+        single.push(json!({"Sequence": {"id": "A", "type_id": 0}}));
+        let special = json!({"a": {"id": "a", "ids": vec![0; ids], "tokens": vec!["a"; ids]}});
+        let file = json!({
+            "pre_tokenizer": {"type": "ByteLevel"},
+            "post_processor": {"type": "TemplateProcessing", "single": single,
+                "special_tokens": special},
+            "model": {"type": "BPE", "vocab": {"a": 0}, "merges": []},
+        });
+        Tokenizer::from_hf(HfFiles {
+            tokenizer_json: Some(file.to_string().as_bytes()),
+            ..HfFiles::default()
+        })
+    };
+    let fits = opened(4, 4).expect("valid").expect("there");
+    assert_eq!(fits.prefix(), [0; 16]);
+    for (items, ids) in [(17, 1), (1, 17), (20_000, 20_000)] {
+        let error = opened(items, ids).expect_err("too many");
+        assert_eq!(error.kind(), TokenizerErrorKind::Limit);
+        assert!(error.to_string().contains("more than 16 tokens"), "{error}");
+    }
+}
