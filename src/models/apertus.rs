@@ -12,6 +12,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Apertus",
     gguf: &["apertus"],
     hugging_face: &["apertus"],
+    off: tables::BIASES,
     keys: &[tables::SIZES, tables::ROPE],
     harmless_in_gguf: &["xielu.alpha_p", "xielu.alpha_n", "xielu.beta", "xielu.eps"],
     names: &[tables::ENDS, tables::ATTENTION, tables::HEAD_NORMS, NAMES],

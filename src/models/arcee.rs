@@ -1,7 +1,7 @@
 //! Arcee's foundation models (AFM, Arcee AI 2025): LLaMA with an MLP without gate, whose
 //! activation is the squared ReLU (So et al. 2021).
 
-use super::{Architecture, DECODER, conversion, llama};
+use super::{Architecture, DECODER, conversion, llama, tables};
 use crate::graph::blocks::{Heads, activation, attend, embedding, head, mlp, projections};
 use crate::graph::decoder::{answer, decoder_role};
 use crate::graph::{BuildError, Builder, PositionScheme};
@@ -10,6 +10,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Arcee",
     gguf: &["arcee"],
     hugging_face: &["arcee"],
+    off: tables::BIASES,
     keys: llama::KEYS,
     names: llama::NAMES,
     conversion: conversion::NEIGHBOURS_PAIRED,

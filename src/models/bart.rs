@@ -1,7 +1,7 @@
 //! BART (Lewis et al. 2020), and mBART (Liu et al. 2020), whose norms come first. Their decoders read
 //! the encoder's text once more where they are given none, and so classify and mark texts.
 
-use super::bart_tables::{KEYS, NAMES, SETTLED_LIKE_BART, SETTLED_LIKE_MBART, converted};
+use super::bart_tables::{KEYS, NAMES, SCALED, SETTLED_LIKE_BART, SETTLED_LIKE_MBART, converted};
 use super::encoder_decoder::{
     Arrangement, ClassDefaults, EmbeddingNorm, NormPlace, Positions, SEES_ALL, build,
 };
@@ -39,7 +39,7 @@ pub(super) const BART: Architecture = Architecture {
     gguf: &["bart"],
     hugging_face: &["bart"],
     family: Family::EncoderDecoder,
-    keys: &[KEYS],
+    keys: &[KEYS, SCALED],
     settled: SETTLED_LIKE_BART,
     ties: true,
     names: &[NAMES],

@@ -21,7 +21,6 @@ pub(super) const KEYS: &[Key] = keys! {
     "decoder_attention_heads" => "decoder_attention.head_count",
     "max_position_embeddings" => "context_length",
     "activation_function" => "hidden_act",
-    "scale_embedding" => "scale_embedding",
     "share_encoder_decoder_embeddings" => "share_encoder_decoder_embeddings",
     "decoder_vocab_size" => "decoder_vocab_size",
     "pad_token_id" => "padding_token_id",
@@ -35,6 +34,11 @@ pub(super) const KEYS: &[Key] = keys! {
     "forced_eos_token_id" => "forced_eos_token_id",
     "force_bos_token_to_be_generated" => "force_bos_token_to_be_generated",
     "is_decoder" => "is_decoder",
+};
+
+/// Of which all but LED's read whether embeddings are multiplied by the root of their width.
+pub(super) const SCALED: &[Key] = keys! {
+    "scale_embedding" => "scale_embedding",
 };
 
 /// What folders of early versions say beside it, and transformers does not read, of an arrangement

@@ -1,6 +1,6 @@
 //! BigBird-Pegasus (Zaheer et al. 2020): Pegasus with learned positions, whose encoder sees blocks.
 
-use super::bart_tables::{KEYS, NAMES, SETTLED_LIKE_PEGASUS, converted};
+use super::bart_tables::{KEYS, NAMES, SCALED, SETTLED_LIKE_PEGASUS, converted};
 use super::big_bird::block_sparse;
 use super::encoder_decoder::{
     Arrangement, ClassDefaults, EmbeddingNorm, NormPlace, Positions, build, written_logits,
@@ -39,6 +39,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     family: Family::EncoderDecoder,
     keys: &[
         KEYS,
+        SCALED,
         keys! {
             "attention_type" => "attention.type",
             "block_size" => "attention.block_size",

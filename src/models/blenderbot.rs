@@ -1,6 +1,6 @@
 //! Blenderbot (Roller et al. 2021), and its small sibling, whose norms come after each sum.
 
-use super::bart_tables::{KEYS, NAMES, SETTLED_LIKE_BART, SETTLED_LIKE_PEGASUS, converted};
+use super::bart_tables::{KEYS, NAMES, SCALED, SETTLED_LIKE_BART, SETTLED_LIKE_PEGASUS, converted};
 use super::encoder_decoder::{
     Arrangement, ClassDefaults, EmbeddingNorm, NormPlace, Positions, SEES_ALL, build,
     written_logits,
@@ -33,7 +33,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     gguf: &["blenderbot"],
     hugging_face: &["blenderbot"],
     family: Family::EncoderDecoder,
-    keys: &[KEYS],
+    keys: &[KEYS, SCALED],
     settled: SETTLED_LIKE_PEGASUS,
     ties: true,
     names: &[NAMES],

@@ -14,6 +14,7 @@ pub(super) const COMMAND_R: Architecture = Architecture {
     title: "Command R",
     gguf: &["command-r"],
     hugging_face: &["cohere"],
+    off: &["attention_bias", "mlp_bias", "use_qk_norm"],
     keys: &[
         tables::SIZES,
         tables::ROPE,

@@ -15,6 +15,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "DeepSeek-MoE",
     gguf: &["deepseek"],
     hugging_face: &["deepseek"],
+    off: tables::BIASES,
     family: Family::MixtureOfExperts,
     keys: &[tables::SIZES, tables::ROPE, EXPERT_KEYS],
     settled: SETTLED,

@@ -19,6 +19,7 @@ pub(super) const DEEPSEEK_V2: Architecture = Architecture {
     title: "DeepSeek-V2",
     gguf: &["deepseek2"],
     hugging_face: &["deepseek_v2"],
+    off: tables::BIASES,
     family: Family::MixtureOfExperts,
     keys: &[
         KEYS,
@@ -82,6 +83,7 @@ const GROUP_KEYS: &[Key] = keys! {
 const LATER_KEYS: &[&[Key]] = &[
     KEYS,
     tables::ROPE,
+    tables::PARTIAL_ROPE,
     deepseek::EXPERT_KEYS,
     GROUP_KEYS,
     keys! {

@@ -7,6 +7,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "ERNIE 4.5",
     gguf: &["ernie4_5"],
     hugging_face: &["ernie4_5"],
+    off: &["use_bias"],
     keys: llama::KEYS,
     ties: true,
     names: llama::NAMES,

@@ -16,6 +16,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "ERNIE 4.5 MoE",
     gguf: &["ernie4_5-moe"],
     hugging_face: &["ernie4_5_moe"],
+    off: &["use_bias"],
     family: Family::MixtureOfExperts,
     ties: true,
     keys: &[
@@ -39,7 +40,6 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ("moe_capacity", Only::Any),
         ("moe_gate", Only::Text(&["topk"])),
         ("moe_use_aux_free", Only::Any),
-        ("use_bias", Only::Any),
     ],
     names: &[
         names! {

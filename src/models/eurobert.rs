@@ -13,6 +13,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "EuroBERT",
     gguf: &["eurobert"],
     hugging_face: &["eurobert"],
+    off: tables::BIASES,
     family: Family::Encoder,
     keys: &[
         tables::SIZES,

@@ -1,6 +1,6 @@
 //! EXAONE 4 (LG AI Research 2025).
 
-use super::{Architecture, DECODER, olmo2};
+use super::{Architecture, DECODER, olmo2, tables};
 use crate::graph::blocks::{
     Heads, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head, projections,
 };
@@ -15,6 +15,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "EXAONE 4",
     gguf: &["exaone4"],
     hugging_face: &["exaone4"],
+    off: tables::BIASES,
     keys: olmo2::OLMO_2.keys,
     names: olmo2::OLMO_2.names,
     build,

@@ -13,6 +13,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Falcon",
     gguf: &["falcon"],
     hugging_face: &["falcon"],
+    off: &["bias"],
     keys: &[
         tables::SIZES,
         tables::ROPE,

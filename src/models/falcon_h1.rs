@@ -15,6 +15,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Falcon-H1",
     gguf: &["falcon-h1"],
     hugging_face: &["falcon_h1"],
+    off: &["attention_bias", "mlp_bias", "mamba_proj_bias"],
     family: Family::Recurrent,
     keys: &[
         tables::SIZES,

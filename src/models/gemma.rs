@@ -16,7 +16,8 @@ pub(super) const GEMMA_2: Architecture = Architecture {
     title: "Gemma 2",
     gguf: &["gemma2"],
     hugging_face: &["gemma2"],
-    keys: KEYS,
+    off: tables::BIASES,
+    keys: &[tables::SIZES, tables::ROPE, tables::WINDOWS, KEYS],
     // The authors' code reads hidden_activation and sliding_window alone.
     settled: &[
         ("hidden_act", Only::Any),
@@ -33,6 +34,7 @@ pub(super) const GEMMA_3: Architecture = Architecture {
     title: "Gemma 3 (text)",
     gguf: &["gemma3"],
     hugging_face: &["gemma3_text"],
+    keys: &[tables::SIZES, tables::ROPE_OF_EACH, tables::WINDOWS, KEYS],
     build: |model| build(model, &THIRD),
     ..GEMMA_2
 };
@@ -103,20 +105,15 @@ const EMBEDDING: Generation = Generation {
     ..THIRD
 };
 
-const KEYS: &[&[Key]] = &[
-    tables::SIZES,
-    tables::ROPE,
-    tables::WINDOWS,
-    keys! {
-        "hidden_activation" => "hidden_activation",
-        "query_pre_attn_scalar" => "query_pre_attn_scalar",
-        "attn_logit_softcapping" => "attn_logit_softcapping",
-        "final_logit_softcapping" => "final_logit_softcapping",
-        "rope_local_base_freq" => "rope.freq_base_swa",
-        "use_bidirectional_attention" => "use_bidirectional_attention",
-        "_sliding_window_pattern" => "attention.sliding_window_pattern",
-    },
-];
+const KEYS: &[Key] = keys! {
+    "hidden_activation" => "hidden_activation",
+    "query_pre_attn_scalar" => "query_pre_attn_scalar",
+    "attn_logit_softcapping" => "attn_logit_softcapping",
+    "final_logit_softcapping" => "final_logit_softcapping",
+    "rope_local_base_freq" => "rope.freq_base_swa",
+    "use_bidirectional_attention" => "use_bidirectional_attention",
+    "_sliding_window_pattern" => "attention.sliding_window_pattern",
+};
 
 const NAMES: &[&[Name]] = &[
     names! {

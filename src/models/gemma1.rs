@@ -10,6 +10,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Gemma",
     gguf: &["gemma"],
     hugging_face: &["gemma"],
+    off: tables::BIASES,
     keys: &[
         tables::SIZES,
         tables::ROPE,

@@ -18,9 +18,10 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Gemma 3n (text)",
     gguf: &["gemma3n"],
     hugging_face: &["gemma3n_text"],
+    off: tables::BIASES,
     keys: &[
         tables::SIZES,
-        tables::ROPE,
+        tables::ROPE_OF_EACH,
         tables::WINDOWS,
         keys! {
             "hidden_activation" => "hidden_activation",

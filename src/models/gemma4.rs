@@ -22,6 +22,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Gemma 4 (text)",
     gguf: &["gemma4"],
     hugging_face: &["gemma4_text"],
+    off: tables::BIASES,
     keys: &[
         tables::SIZES,
         keys! {

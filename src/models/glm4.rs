@@ -13,7 +13,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "GLM-4 (0414)",
     gguf: &["glm4"],
     hugging_face: &["glm4"],
-    keys: &[tables::SIZES, tables::ROPE],
+    keys: &[tables::SIZES, tables::ROPE, tables::PARTIAL_ROPE],
     names: &[
         tables::ENDS,
         tables::NORMS,

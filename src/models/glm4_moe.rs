@@ -13,10 +13,12 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "GLM-4.5, GLM-4.6",
     gguf: &["glm4moe"],
     hugging_face: &["glm4_moe"],
+    off: tables::BIASES,
     family: Family::MixtureOfExperts,
     keys: &[
         tables::SIZES,
         tables::ROPE,
+        tables::PARTIAL_ROPE,
         keys! {
             "n_routed_experts" => "expert_count",
             "num_experts_per_tok" => "expert_used_count",

@@ -17,14 +17,20 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         tables::ROPE,
         keys! {
             "layer_norm_eps" => "attention.layer_norm_epsilon",
+            "rope_scaling.partial_rotary_factor" => "rope.partial_factor",
+            "rope_parameters.partial_rotary_factor" => "rope.partial_factor",
             "rotary_pct" => "rope.partial_factor",
             "is_decoder" => "is_decoder",
             "rotary_emb_base" => "rope.freq_base",
             "use_parallel_residual" => "use_parallel_residual",
         },
     ],
-    // Of training.
-    settled: &[("num_steps", Only::Any)],
+    settled: &[
+        // Of training.
+        ("num_steps", Only::Any),
+        // The authors' code reads rotary_pct.
+        ("partial_rotary_factor", Only::Any),
+    ],
     names: &[names! {
         "gpt_neox.embed_in.weight" => "token_embd.weight",
         "embed_out.weight" => "output.weight",

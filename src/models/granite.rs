@@ -11,6 +11,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Granite 3",
     gguf: &["granite"],
     hugging_face: &["granite"],
+    off: tables::BIASES,
     keys: &[tables::SIZES, tables::ROPE, FACTORS],
     names: llama::NAMES,
     conversion: conversion::NEIGHBOURS_PAIRED,

@@ -20,6 +20,7 @@ pub(super) const GRANITE_4: Architecture = Architecture {
     title: "Granite 4",
     gguf: &["granitehybrid"],
     hugging_face: &["granitemoehybrid"],
+    off: &["attention_bias", "mlp_bias", "mamba_proj_bias"],
     family: Family::Recurrent,
     keys: &[
         tables::SIZES,
@@ -62,8 +63,14 @@ pub(super) const BAMBA: Architecture = Architecture {
     title: "Bamba",
     gguf: &[],
     hugging_face: &["bamba"],
+    off: GRANITE_4.off,
     family: Family::Recurrent,
-    keys: &[tables::SIZES, tables::ROPE, MIXER_KEYS],
+    keys: &[
+        tables::SIZES,
+        tables::ROPE,
+        tables::PARTIAL_ROPE,
+        MIXER_KEYS,
+    ],
     settled: &[
         ("attn_layer_indices", Only::Any),
         ("attn_rotary_emb", Only::Any),

@@ -10,6 +10,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Granite 3 MoE",
     gguf: &["granitemoe"],
     hugging_face: &["granitemoe", "granitemoeshared"],
+    off: tables::BIASES,
     family: Family::MixtureOfExperts,
     keys: &[
         tables::SIZES,

@@ -1,13 +1,14 @@
 //! Helium (Kyutai 2025): LLaMA, but neighbours rotate together. In GGUF it is a `llama`, whose rows
 //! are in that order.
 
-use super::{Architecture, Conversion, DECODER, llama};
+use super::{Architecture, Conversion, DECODER, llama, tables};
 use crate::graph::Pairing;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Helium",
     gguf: &[],
     hugging_face: &["helium"],
+    off: tables::BIASES,
     keys: llama::KEYS,
     names: llama::NAMES,
     conversion: Conversion {

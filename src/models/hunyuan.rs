@@ -14,6 +14,7 @@ pub(super) const DENSE: Architecture = Architecture {
     title: "Hunyuan (dense)",
     gguf: &["hunyuan-dense"],
     hugging_face: &["hunyuan_v1_dense"],
+    off: tables::BIASES,
     keys: &[tables::SIZES, tables::ROPE, ALPHA],
     settled: &[
         ("add_classification_head", Only::Is(false)),
@@ -46,6 +47,7 @@ pub(super) const MIXTURE: Architecture = Architecture {
     title: "Hunyuan MoE (A13B)",
     gguf: &["hunyuan-moe"],
     hugging_face: &["hunyuan_v1_moe"],
+    off: tables::BIASES,
     family: Family::MixtureOfExperts,
     keys: &[
         tables::SIZES,

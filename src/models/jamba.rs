@@ -14,6 +14,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Jamba",
     gguf: &["jamba"],
     hugging_face: &["jamba"],
+    off: &["attention_bias", "mlp_bias", "mamba_proj_bias"],
     family: Family::Recurrent,
     keys: &[
         tables::SIZES,

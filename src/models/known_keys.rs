@@ -240,8 +240,10 @@ pub(super) const DENIED: &[(&str, &str, &[&str])] = &[
     ("mamba_proj_bias", "bias", MIXER),
     ("qk_layernorm", "weight", HEAD_NORMS),
     ("use_qk_norm", "weight", HEAD_NORMS),
+    ("use_qkv_bias", "bias", PROJECTIONS),
     ("use_expert_bias", "bias", CHOICE),
 ];
+const PROJECTIONS: &[&str] = &["attn_q", "attn_k", "attn_v", "attn_qkv"];
 const ATTENTION: &[&str] = &["attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output"];
 const MLP: &[&str] = &["ffn_gate", "ffn_up", "ffn_down"];
 const MIXER: &[&str] = &["ssm_in", "ssm_out"];
@@ -250,7 +252,8 @@ const CHOICE: &[&str] = &["exp_probs_b"];
 const HEAD_NORMS: &[&str] = &["attn_q_norm", "attn_k_norm"];
 
 /// Refuses a flag of a `config.json` that the tensors which graphs use contradict: the authors'
-/// code would leave them out.
+/// code would leave them out. What it takes for granted where the flag is not said, an
+/// architecture tells ([`Architecture::off`]).
 pub(crate) fn check_flags(
     config: &Config<'_>,
     architecture: &Architecture,
@@ -270,15 +273,20 @@ pub(crate) fn check_flags(
                 && words.next() == Some(parameter)
         });
         let norms = *parameter == "weight";
-        match (config.metadata.value(key), there) {
-            (Some(MetadataValue::Bool(false)), Some(name)) => {
+        let on = match config.metadata.value(key) {
+            Some(MetadataValue::Bool(on)) => *on,
+            Some(_) => return Err(config.bad(key, "true or false")),
+            None => !architecture.off.contains(key),
+        };
+        let said = config.metadata.value(key).is_some();
+        match there {
+            Some(name) if !on => {
                 return Err(config.bad(key, &format!("true, for there is {name}")));
             }
-            (Some(MetadataValue::Bool(true)), None) if norms => {
+            None if on && said && norms => {
                 return Err(config.bad(key, "false, for no layer has norms of queries and keys"));
             }
-            (None | Some(MetadataValue::Bool(_)), _) => {}
-            (Some(_), _) => return Err(config.bad(key, "true or false")),
+            _ => {}
         }
     }
     Ok(())

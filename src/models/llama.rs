@@ -16,6 +16,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "LLaMA 1–3",
     gguf: &["llama"],
     hugging_face: &["llama"],
+    off: tables::BIASES,
     keys: KEYS,
     // Falcon 3 says beside hidden_act what its function is as part of a layer.
     settled: &[("activation", Only::Text(&["swiglu"]))],

@@ -16,6 +16,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Llama 4",
     gguf: &["llama4"],
     hugging_face: &["llama4_text"],
+    off: tables::BIASES,
     family: Family::MixtureOfExperts,
     keys: &[
         tables::ROPE,

@@ -15,6 +15,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Mamba, Falcon Mamba",
     gguf: &["mamba"],
     hugging_face: &["mamba", "falcon_mamba"],
+    off: &["use_bias"],
     family: Family::Recurrent,
     keys: &[
         KEYS,

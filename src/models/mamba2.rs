@@ -13,6 +13,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Mamba-2",
     gguf: &["mamba2"],
     hugging_face: &["mamba2"],
+    off: &["use_bias"],
     family: Family::Recurrent,
     keys: &[
         mamba::KEYS,

@@ -1,6 +1,6 @@
 //! Marian (Junczys-Dowmunt et al. 2018), as the models of OPUS-MT have it.
 
-use super::bart_tables::{KEYS, NAMES, SETTLED_LIKE_MARIAN, converted};
+use super::bart_tables::{KEYS, NAMES, SCALED, SETTLED_LIKE_MARIAN, converted};
 use super::encoder_decoder::{
     Arrangement, ClassDefaults, EmbeddingNorm, NormPlace, Positions, SEES_ALL, build,
     written_logits,
@@ -27,7 +27,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     gguf: &["marian"],
     hugging_face: &["marian"],
     family: Family::EncoderDecoder,
-    keys: &[KEYS],
+    keys: &[KEYS, SCALED],
     settled: SETTLED_LIKE_MARIAN,
     ties: true,
     names: &[NAMES],

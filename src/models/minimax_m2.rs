@@ -13,10 +13,12 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "MiniMax-M2",
     gguf: &["minimax-m2"],
     hugging_face: &["minimax_m2"],
+    off: tables::BIASES,
     family: Family::MixtureOfExperts,
     keys: &[
         tables::SIZES,
         tables::ROPE,
+        tables::PARTIAL_ROPE,
         keys! {
             "rotary_dim" => "rope.dimension_count",
             "num_local_experts" => "expert_count",

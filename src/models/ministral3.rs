@@ -12,6 +12,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Ministral 3",
     gguf: &["mistral3"],
     hugging_face: &["ministral3"],
+    off: tables::BIASES,
     keys: &[
         tables::SIZES,
         tables::ROPE,

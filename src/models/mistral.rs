@@ -8,6 +8,7 @@ pub(super) const MISTRAL: Architecture = Architecture {
     title: "Mistral",
     gguf: &[],
     hugging_face: &["mistral"],
+    off: tables::BIASES,
     keys: &[
         tables::SIZES,
         tables::ROPE,

@@ -15,6 +15,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Mixtral",
     gguf: &[],
     hugging_face: &["mixtral"],
+    off: tables::BIASES,
     family: Family::MixtureOfExperts,
     keys: &[
         tables::SIZES,

@@ -188,6 +188,9 @@ pub struct Architecture {
     pub keys: &'static [&'static [Key]],
     /// Other keys of its folders, and their values that change nothing.
     pub settled: &'static [Settled],
+    /// Flags of parameters, and all their like, that are off where its `config.json` does not say
+    /// them.
+    pub off: &'static [&'static str],
     /// Whether its head is its embedding where `config.json` does not say.
     pub ties: bool,
     /// Keys of its GGUF files that change nothing.
@@ -220,6 +223,7 @@ const DECODER: Architecture = Architecture {
     family: Family::Decoder,
     keys: &[],
     settled: &[],
+    off: &[],
     ties: false,
     biased: &[],
     harmless_in_gguf: &[],

@@ -16,6 +16,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "ModernBERT",
     gguf: &["modern-bert"],
     hugging_face: &["modernbert"],
+    off: tables::BIASES,
     family: Family::Encoder,
     keys: &[
         keys! {
@@ -34,7 +35,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "classifier_pooling" => "classifier_pooling",
             "classifier_activation" => "classifier_activation",
         },
-        tables::ROPE,
+        tables::ROPE_OF_EACH,
     ],
     // Whether there are biases, the tensors tell; the rest the authors' code does not read, or
     // reads when it trains.

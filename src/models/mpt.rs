@@ -99,7 +99,12 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let limit = cap(config, "attention.clamp_kqv", None)?;
     let heads = Heads::read(config, width)?;
     let max = config.float("attention.max_alibi_bias", 8.0)?;
-    let position = if max > 0.0 && config.flag("attention.alibi", true)? {
+    let slopes = config.flag("attention.alibi", true)?;
+    // Where nothing else tells positions, transformers' class has slopes whatever is said.
+    if !slopes && !model.has("position_embd.weight") {
+        return Err(config.invalid("attention.alibi", "true, for no positions are learned"));
+    }
+    let position = if max > 0.0 && slopes {
         alibi(heads.heads, max)
     } else {
         PositionScheme::None

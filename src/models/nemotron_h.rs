@@ -15,6 +15,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Nemotron-H, Nemotron 3",
     gguf: &["nemotron_h", "nemotron_h_moe"],
     hugging_face: &["nemotron_h"],
+    off: &["mlp_bias", "use_bias"],
     family: Family::Recurrent,
     keys: &[keys! {
         "hidden_size" => "embedding_length",

@@ -13,6 +13,7 @@ pub(super) const OLMO_2: Architecture = Architecture {
     title: "OLMo 2",
     gguf: &["olmo2"],
     hugging_face: &["olmo2"],
+    off: tables::BIASES,
     keys: &[tables::SIZES, tables::ROPE, tables::WINDOWS],
     names: &[
         tables::ENDS,
@@ -35,6 +36,7 @@ pub(super) const OLMO_3: Architecture = Architecture {
     title: "OLMo 3",
     gguf: &[],
     hugging_face: &["olmo3"],
+    keys: &[tables::SIZES, tables::ROPE_OF_EACH, tables::WINDOWS],
     conversion: Conversion {
         architecture: Some("olmo2"),
         keys: |keys| {

@@ -14,6 +14,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "OLMoE",
     gguf: &["olmoe"],
     hugging_face: &["olmoe"],
+    off: tables::BIASES,
     family: Family::MixtureOfExperts,
     keys: &[
         tables::SIZES,

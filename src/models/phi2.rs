@@ -20,9 +20,11 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         "ffn_up",
         "ffn_down",
     ],
+    off: &["qk_layernorm"],
     keys: &[
         tables::SIZES,
         tables::ROPE,
+        tables::PARTIAL_ROPE,
         keys! {
             "layer_norm_eps" => "attention.layer_norm_epsilon",
         },

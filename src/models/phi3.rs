@@ -12,9 +12,11 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Phi-3, Phi-4",
     gguf: &["phi3"],
     hugging_face: &["phi3"],
+    off: tables::BIASES,
     keys: &[
         tables::SIZES,
         tables::ROPE,
+        tables::PARTIAL_ROPE,
         keys! {
             "sliding_window" => "attention.sliding_window",
         },

@@ -17,6 +17,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Phi-3.5-MoE",
     gguf: &["phimoe"],
     hugging_face: &["phimoe"],
+    off: tables::BIASES,
     family: Family::MixtureOfExperts,
     keys: &[
         tables::SIZES,

@@ -3,7 +3,7 @@
 use super::known_shape::shapes;
 use super::llama::Transformer;
 use super::tables::{self, keys};
-use super::{Architecture, DECODER, Only, llama};
+use super::{Architecture, DECODER, Only, Settled, llama};
 use crate::graph::blocks::{
     Heads, WindowPattern, Windows, activation, attend, gated_mlp, projections,
 };
@@ -19,14 +19,10 @@ pub(super) const QWEN_2: Architecture = Architecture {
     gguf: &["qwen2"],
     hugging_face: &["qwen2"],
     biased: &["attn_q", "attn_k", "attn_v"],
+    off: &["mlp_bias"],
     keys: KEYS,
     names: NAMES,
-    settled: &[
-        ("attention_bias", Only::Any),
-        // How other programs read texts longer than those it was trained with.
-        ("dual_chunk_attention_config", Only::Any),
-        ("use_mrope", Only::Is(false)),
-    ],
+    settled: &[("attention_bias", Only::Any), LONGER],
     build: |model| build(model, HeadNorm::None),
     ..DECODER
 };
@@ -35,6 +31,8 @@ pub(super) const QWEN_3: Architecture = Architecture {
     title: "Qwen 3",
     gguf: &["qwen3"],
     hugging_face: &["qwen3"],
+    settled: &[LONGER],
+    off: tables::BIASES,
     shapes: shapes! {
         "qwen3-0.6b", "Qwen 3 0.6B", [151_936, 1024, 28, 40_960] => tied
             llama::outline(&Transformer { heads: [16, 8], head_dim: 128, hidden: 3072, base: 1e6, head_norms: true, ..llama::PLAIN });
@@ -42,6 +40,9 @@ pub(super) const QWEN_3: Architecture = Architecture {
     build: |model| build(model, HeadNorm::Rms),
     ..QWEN_2
 };
+
+/// How other programs read texts longer than those it was trained with.
+const LONGER: Settled = ("dual_chunk_attention_config", Only::Any);
 
 const KEYS: &[&[Key]] = &[
     tables::SIZES,

@@ -3,7 +3,9 @@
 
 use super::known_shape::{TINY, shapes};
 use super::qwen3_next::{self, Delta};
-use super::tables::{ATTENTION, ENDS, EXPERTS, GATED_MLP, ROPE, SIZES, keys, names};
+use super::tables::{
+    ATTENTION, BIASES, ENDS, EXPERTS, GATED_MLP, PARTIAL_ROPE, ROPE, SIZES, keys, names,
+};
 use super::{
     Architecture, Conversion, DECODER, Family, GgufKeys, Only, Outline, Written, WrittenRows,
     qwen_moe,
@@ -20,8 +22,9 @@ pub(super) const QWEN_3_5: Architecture = Architecture {
     title: "Qwen 3.5 (text)",
     gguf: &["qwen35"],
     hugging_face: &["qwen3_5_text"],
+    off: BIASES,
     family: Family::Recurrent,
-    keys: &[SIZES, ROPE, DELTA],
+    keys: &[SIZES, ROPE, PARTIAL_ROPE, DELTA],
     settled: &[
         ("attn_output_gate", Only::Is(true)),
         ("mamba_ssm_dtype", Only::Any),
@@ -57,6 +60,7 @@ pub(super) const QWEN_3_5_MOE: Architecture = Architecture {
     keys: &[
         SIZES,
         ROPE,
+        PARTIAL_ROPE,
         DELTA,
         keys! {
             "num_experts" => "expert_count",

@@ -1,7 +1,7 @@
 //! Qwen3-Next: three layers of gated delta rule (Yang et al. 2025, "Gated Delta Networks") to
 //! one of gated attention, each followed by routed experts beside one that all rows share.
 
-use super::tables::{ATTENTION, ENDS, EXPERTS, ROPE, SIZES, keys, names};
+use super::tables::{ATTENTION, BIASES, ENDS, EXPERTS, PARTIAL_ROPE, ROPE, SIZES, keys, names};
 use super::{Architecture, Conversion, DECODER, Family, qwen_moe};
 use crate::graph::blocks::{Heads, activation, embedding, head};
 use crate::graph::decoder::{answer, nextn_layers};
@@ -16,10 +16,12 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Qwen3-Next",
     gguf: &["qwen3next"],
     hugging_face: &["qwen3_next"],
+    off: BIASES,
     family: Family::MixtureOfExperts,
     keys: &[
         SIZES,
         ROPE,
+        PARTIAL_ROPE,
         qwen_moe::EXPERTS,
         keys! {
             "layer_types" => "attention.recurrent_layers",

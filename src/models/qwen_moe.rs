@@ -35,10 +35,8 @@ pub(super) const QWEN_3_MOE: Architecture = Architecture {
     title: "Qwen 3 MoE",
     gguf: &["qwen3moe"],
     hugging_face: &["qwen3_moe"],
-    settled: &[
-        ("attention_bias", Only::Any),
-        ("max_window_layers", Only::Any),
-    ],
+    off: tables::BIASES,
+    settled: &[("max_window_layers", Only::Any)],
     keys: &[
         tables::SIZES,
         tables::ROPE,

@@ -8,6 +8,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Seed-OSS",
     gguf: &["seed_oss"],
     hugging_face: &["seed_oss"],
+    off: &["mlp_bias"],
     keys: llama::KEYS,
     // Tensors tell.
     settled: &[("attention_out_bias", Only::Any)],

@@ -8,6 +8,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "SmolLM3",
     gguf: &["smollm3"],
     hugging_face: &["smollm3"],
+    off: tables::BIASES,
     keys: &[
         tables::SIZES,
         tables::ROPE,

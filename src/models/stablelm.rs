@@ -1,7 +1,7 @@
 //! StableLM (Bellagente et al. 2024).
 
 use super::tables::{self, keys, names};
-use super::{Architecture, DECODER, Only};
+use super::{Architecture, DECODER};
 use crate::graph::blocks::{
     Heads, activation, attend, embedding, gated_mlp, head, head_norms, projections,
 };
@@ -13,16 +13,17 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "StableLM",
     gguf: &["stablelm"],
     hugging_face: &["stablelm"],
+    off: &["qk_layernorm", "use_qkv_bias"],
     keys: &[
         tables::SIZES,
         tables::ROPE,
+        tables::PARTIAL_ROPE,
         keys! {
             "layer_norm_eps" => "attention.layer_norm_epsilon",
             "use_parallel_residual" => "use_parallel_residual",
         },
     ],
     // Tensors tell.
-    settled: &[("use_qkv_bias", Only::Any)],
     names: &[
         tables::ENDS,
         tables::ATTENTION,

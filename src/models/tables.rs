@@ -74,10 +74,6 @@ macro_rules! rotation {
             ),
             $(
                 (concat!("rope.freq_base", $end), concat!($object, "rope_theta")),
-                (
-                    concat!("rope.partial_factor", $end),
-                    concat!($object, "partial_rotary_factor"),
-                ),
                 (concat!($scaling, "type"), concat!($object, "rope_type")),
                 (concat!($scaling, "type"), concat!($object, "type")),
                 (concat!($scaling, "factor"), concat!($object, "factor")),
@@ -121,7 +117,6 @@ macro_rules! rotation {
                 ),
             )*
             ("rope.freq_base", "rope_theta"),
-            ("rope.partial_factor", "partial_rotary_factor"),
         ]
     };
 }
@@ -133,6 +128,20 @@ pub(super) const ROPE: &[Key] = rotation! {
     "rope_parameters." => "rope.scaling." "",
     "rope_parameters.full_attention." => "rope.scaling." "",
     "rope_parameters.sliding_attention." => "rope.scaling_swa." "_swa",
+};
+
+/// The same of classes that have two rotations: what stands in the object itself they do not read.
+pub(super) const ROPE_OF_EACH: &[Key] = rotation! {
+    "rope_scaling." => "rope.scaling." "",
+    "rope_parameters.full_attention." => "rope.scaling." "",
+    "rope_parameters.sliding_attention." => "rope.scaling_swa." "_swa",
+};
+
+/// How much of a head rotates, of classes that do not rotate all of it whatever is said.
+pub(super) const PARTIAL_ROPE: &[Key] = keys! {
+    "rope_scaling.partial_rotary_factor" => "rope.partial_factor",
+    "rope_parameters.partial_rotary_factor" => "rope.partial_factor",
+    "partial_rotary_factor" => "rope.partial_factor",
 };
 
 /// Leaves one of two objects that say how positions turn: where the earlier name says anything, the
@@ -173,6 +182,9 @@ pub(super) const HEADS: &[Name] = names! {
     "classifier.*" => "cls.output.*",
     "qa_outputs.*" => "qa_outputs.*",
 };
+
+/// Whether projections have biases, and those of feed-forward layers.
+pub(super) const BIASES: &[&str] = &["attention_bias", "mlp_bias"];
 
 /// Projections of attention, with biases where there are some.
 pub(super) const ATTENTION: &[Name] = names! {

@@ -175,6 +175,78 @@ fn what_changes_the_results_and_is_not_understood_is_refused() {
     }
 }
 
+/// What is stored and asked for by nothing, the reference leaves out: it is off where no flag says
+/// otherwise.
+#[test]
+fn flags_that_say_nothing_are_off() {
+    for (name, key) in [
+        ("llama", "attention_bias"),
+        ("llama", "mlp_bias"),
+        ("qwen3_moe", "attention_bias"),
+        ("bamba", "mlp_bias"),
+        ("cohere_head_norms", "use_qk_norm"),
+        ("phi2_head_norms", "qk_layernorm"),
+        ("mamba_bias", "use_bias"),
+        ("apertus_bias", "attention_bias"),
+        ("ernie4_5_bias", "use_bias"),
+        ("ernie4_5_moe_bias", "use_bias"),
+    ] {
+        let folder = Folder::of(name);
+        folder.refuses(&json!({key: null}), key);
+        let outcome = folder.with(|config| {
+            config.as_object_mut().expect("an object").remove(key);
+        });
+        let error = outcome.expect_err(name).to_string();
+        assert!(error.contains(key), "{name}: {error}");
+    }
+}
+
+/// What the reference's class does not read is not applied.
+#[test]
+fn keys_of_other_classes_are_not_applied() {
+    let flat = json!({"rope_type": "linear", "factor": 2.0, "rope_theta": 1000.0});
+    let flat = json!({"rope_scaling": null, "rope_parameters": flat});
+    let part = json!({"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.5});
+    for (name, changes, key) in [
+        ("gemma3", flat.clone(), "rope_parameters"),
+        ("gemma3n", flat.clone(), "rope_parameters"),
+        ("modernbert", flat.clone(), "rope_parameters"),
+        ("olmo3", flat, "rope_parameters"),
+        (
+            "falcon",
+            json!({"rope_parameters": part}),
+            "partial_rotary_factor",
+        ),
+        ("mpt", json!({"attn_config": {"alibi": false}}), "alibi"),
+        ("led", json!({"scale_embedding": true}), "scale_embedding"),
+    ] {
+        refused(name, &changes, key);
+    }
+    for name in [
+        "llama",
+        "mistral",
+        "qwen2",
+        "qwen3",
+        "cohere",
+        "cohere2",
+        "starcoder2",
+    ] {
+        let key = "partial_rotary_factor";
+        refused(name, &json!({key: 0.5}), key);
+    }
+}
+
+/// A class whose head is not read is refused by its name.
+#[test]
+fn classes_with_other_heads_are_refused() {
+    for (name, class) in [
+        ("gpt2", "GPT2DoubleHeadsModel"),
+        ("llama", "LlamaForMultipleChoice"),
+    ] {
+        refused(name, &json!({"architectures": [class]}), class);
+    }
+}
+
 #[test]
 fn a_scaling_says_what_it_needs() {
     let scaling = |entries: Json| json!({"rope_scaling": entries});
@@ -427,6 +499,7 @@ fn what_is_harmless_does_not_matter() {
             "use_bias",
             "use_conv_bias",
             "use_qk_norm",
+            "use_qkv_bias",
         ];
         let outcome = folder.with(|config| {
             let keys = HARMLESS

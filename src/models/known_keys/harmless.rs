@@ -236,6 +236,7 @@ pub const HARMLESS: &[&str] = &[
     "use_bias",
     "use_conv_bias",
     "use_qk_norm",
+    "use_qkv_bias",
     // Weights of fewer bits are known by their types.
     "quantization",
     "quantization_config",
@@ -323,10 +324,14 @@ pub(super) const SETTLED: &[Settled] = &[
     ("cross_attention_hidden_size", Only::Nothing),
     ("is_causal", Only::Is(true)),
     ("is_decoder", Only::Any),
+    // Of classes that rotate whole heads.
+    ("partial_rotary_factor", Only::Number(1.0)),
     ("per_layer_config", Only::Nothing),
     ("position_embedding_type", Only::Text(&["absolute", "rope"])),
     ("pruned_heads", Only::Nothing),
     ("qk_layer_norms", Only::Is(false)),
+    ("rope_parameters.partial_rotary_factor", Only::Number(1.0)),
+    ("rope_scaling.partial_rotary_factor", Only::Number(1.0)),
     ("rotary", Only::Is(true)),
     ("scale_attn_weights", Only::Is(true)),
     ("use_bidirectional_attention", Only::Is(false)),
