@@ -34,7 +34,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use vocabulary::no_tokenizer;
-use wiring::{left_out, limits};
+use wiring::{left_out, limits, unread_head};
 
 /// How a model is opened.
 ///
@@ -171,6 +171,9 @@ impl Model {
         }
         let (architecture, views, wiring) = wired(&manifest)?;
         notes.extend(left_out(&manifest, architecture, &wiring));
+        if !options.headless {
+            notes.extend(unread_head(&manifest, architecture, &views, &wiring));
+        }
         let mut weights = Weights::resolve(&wiring, &views, sources, kernels)?;
         let tuning = options.tuning.or_else(|| Tuning::known(kernels.isa));
         let timed = || fastest(&weights.time_tunings(kernels, Duration::ZERO)?);

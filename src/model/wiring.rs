@@ -152,8 +152,7 @@ pub(crate) fn used(wiring: &Wiring) -> HashSet<&str> {
 
 /// A GGUF tensor that the graphs do not use belongs to a variant of the architecture that they
 /// do not describe. Of Hugging Face checkpoints, which carry buffers of many kinds, only layers
-/// count: a layer beyond those the configuration says, and a layer's tensor that the table of
-/// names does not know.
+/// count: a layer's tensor that the table of names does not know.
 fn check_unknown(
     manifest: &Manifest,
     views: &Views,
@@ -162,10 +161,9 @@ fn check_unknown(
 ) -> Result<(), LoadError> {
     let gguf = manifest.container == Container::Gguf;
     let used = used(wiring);
-    let left_out = |layer: Option<usize>| {
-        let first = wiring.layers_left_out;
-        first.is_some_and(|first| layer.is_some_and(|layer| layer >= first))
-    };
+    let first = first_left_out(manifest.container, wiring);
+    let left_out =
+        |layer: Option<usize>| first.is_some_and(|first| layer.is_some_and(|layer| layer >= first));
     let known = |name: &str| {
         used.contains(name)
             || left_out(canonical_layer(name))
@@ -211,7 +209,7 @@ pub(super) fn left_out(
     architecture: &Architecture,
     wiring: &Wiring,
 ) -> Option<String> {
-    let first = wiring.layers_left_out?;
+    let first = first_left_out(manifest.container, wiring)?;
     let held = manifest.tensors.keys().any(|name| {
         let layer = match manifest.container {
             Container::Gguf => canonical_layer(name),
@@ -219,9 +217,46 @@ pub(super) fn left_out(
         };
         layer.is_some_and(|layer| layer >= first)
     });
-    held.then(|| {
-        format!("layers from number {first} on guess tokens after the next one: they are left out")
-    })
+    let why = match wiring.layers_left_out {
+        Some(_) => "guess tokens after the next one",
+        None => "are more than the configuration counts",
+    };
+    held.then(|| format!("layers from number {first} on {why}: they are left out"))
+}
+
+/// A word on a head for a task that a checkpoint's class does not have.
+pub(super) fn unread_head(
+    manifest: &Manifest,
+    architecture: &Architecture,
+    views: &Views,
+    wiring: &Wiring,
+) -> Option<String> {
+    const HEADS: [&str; 3] = [
+        "classifier.weight",
+        "cls.output.weight",
+        "qa_outputs.weight",
+    ];
+    let used = used(wiring);
+    let unread = |name: &&&str| views.shape(name).is_some() && !used.contains(**name);
+    let name = HEADS.iter().find(unread)?;
+    let theirs = as_in_files(manifest, architecture, name);
+    let name = theirs.map_or_else(|| (*name).to_string(), |(theirs, _)| theirs);
+    Some(format!(
+        "tensor {name} is a head's that no class named here has: it is left out"
+    ))
+}
+
+/// The number of the first layer that no graph runs: of a checkpoint, those that its configuration
+/// does not count are none of its model's.
+fn first_left_out(container: Container, wiring: &Wiring) -> Option<usize> {
+    let behind = || {
+        let layers = used(wiring).into_iter().filter_map(canonical_layer);
+        layers.max().map(|last| last + 1)
+    };
+    match container {
+        Container::Gguf => wiring.layers_left_out,
+        Container::HuggingFace => wiring.layers_left_out.or_else(behind),
+    }
 }
 
 /// The number of the layer that a tensor is a part of, by its canonical name.

@@ -110,6 +110,60 @@ fn layers_that_guess_further_tokens_are_left_out() {
     assert!(error.contains("nextn_predict_layers"), "{error}");
 }
 
+/// Layers that the configuration does not count are none of the model's.
+#[test]
+fn layers_that_are_not_counted_are_left_out() {
+    let fixture = Fixture::load("llama_mqa");
+    let mut config = fixture.config();
+    let layers = config["num_hidden_layers"].as_u64().unwrap();
+    config["num_hidden_layers"] = (layers - 1).into();
+    let folder = fixture.folder();
+    fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    let more = open(&folder).expect("a model of fewer layers");
+    let [note] = more.notes() else {
+        panic!("{:?}", more.notes())
+    };
+    assert!(note.contains("left out"), "{note}");
+
+    let mut weights = fixture.weights();
+    let last = format!("model.layers.{}.", layers - 1);
+    weights.retain(|weight| !weight.name.starts_with(&last));
+    let bare = TempFolder::new("fewer");
+    write_folder(&bare, &fixture, &weights);
+    fs::write(bare.join("config.json"), config.to_string()).unwrap();
+    let fewer = open(&bare).expect("a model of fewer layers");
+    assert_eq!(fewer.notes(), [""; 0]);
+    let (more, fewer) = (all_outputs(&fixture, &more), all_outputs(&fixture, &fewer));
+    assert_eq!(more, fewer);
+}
+
+/// A folder that names no class writes texts, whatever else it was trained for.
+#[test]
+fn a_head_that_is_not_read_is_noted() {
+    let fixture = Fixture::load("llama_tied");
+    let mut weights = fixture.weights();
+    let values = weights[0].values.clone();
+    let width = fixture.config()["hidden_size"].as_u64().unwrap();
+    let values = values
+        .into_iter()
+        .cycle()
+        .take(2 * width as usize)
+        .collect();
+    weights.push(Weight {
+        name: "score.weight".to_string(),
+        shape: vec![2, width],
+        values,
+    });
+    let folder = TempFolder::new("unread");
+    write_folder(&folder, &fixture, &weights);
+    let model = open(&folder).expect("a folder");
+    let [note] = model.notes() else {
+        panic!("{:?}", model.notes())
+    };
+    assert!(note.contains("score.weight"), "{note}");
+    check_all(&fixture, &model);
+}
+
 /// Writes a fixture as a folder of `shards` safetensors files and their index.
 pub(super) fn write_shards(folder: &Path, fixture: &Fixture, shards: usize) {
     let weights = fixture.weights();
