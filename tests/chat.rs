@@ -22,6 +22,54 @@ fn rendered(source: &str, messages: &[Message]) -> Result<String, ChatError> {
     template(source)?.render(messages, true)
 }
 
+/// Of several templates the default counts, in files of their own before settings.
+#[test]
+fn templates_are_found_wherever_they_lie() {
+    let list =
+        |name: &str| json!([{"name": "rag", "template": "R"}, {"name": name, "template": "D"}]);
+    let jinja = "chat_template.jinja";
+    let inner = |name: &str| format!("additional_chat_templates/{name}.jinja");
+    let (usual, rag) = (inner("default"), inner("rag"));
+    for (settings, files, default, names) in [
+        (json!("D"), &[][..], Some("D"), &["default"][..]),
+        (
+            json!({"default": "D", "rag": "R"}),
+            &[],
+            Some("D"),
+            &["default", "rag"],
+        ),
+        (list("default"), &[], Some("D"), &["default", "rag"]),
+        (list("tool_use"), &[], None, &["rag", "tool_use"]),
+        (json!(null), &[], None, &[]),
+        (json!("S"), &[(jinja, "D")], Some("D"), &["default"]),
+        (json!(null), &[(&usual[..], "D")], Some("D"), &["default"]),
+        (
+            json!("S"),
+            &[(jinja, "D"), (&rag[..], "R")],
+            Some("D"),
+            &["default", "rag"],
+        ),
+        (json!("S"), &[(&rag[..], "R")], None, &["rag"]),
+    ] {
+        let folder = Fixture::load("llama_mqa").folder();
+        let config = json!({"chat_template": settings}).to_string();
+        std::fs::write(folder.join("tokenizer_config.json"), config).expect("written");
+        std::fs::create_dir(folder.join("additional_chat_templates")).expect("a folder");
+        for (name, source) in files {
+            std::fs::write(folder.join(name), source).expect("written");
+        }
+        let model = Model::open(&folder, ModelOptions::default()).expect("a model");
+        assert_eq!(ChatTemplate::of(&model).as_deref(), default, "{settings}");
+        assert_eq!(ChatTemplate::names_of(&model), names, "{settings}");
+        for name in names {
+            assert!(
+                ChatTemplate::of_name(&model, name).is_some(),
+                "{settings}: {name}"
+            );
+        }
+    }
+}
+
 #[test]
 fn named_templates_write_what_their_models_know() {
     let of = |name: &str| {

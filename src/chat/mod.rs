@@ -130,6 +130,21 @@ impl ChatTemplate {
         model.tokenizer_files().chat_template()
     }
 
+    /// The names of a model's templates where it has several: none of them may be the one that
+    /// counts ([`of`](Self::of)).
+    pub fn names_of(model: &Model) -> Vec<String> {
+        model
+            .tokenizer_files()
+            .chat_templates()
+            .into_keys()
+            .collect()
+    }
+
+    /// The template that a model has under this name.
+    pub fn of_name(model: &Model, name: &str) -> Option<String> {
+        model.tokenizer_files().chat_templates().remove(name)
+    }
+
     /// The text of a conversation; with `reply`, up to where the model's next turn begins.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use rillm_formats::manifest::Metadata;
 use rillm_formats::safetensors::ShardIndex;
 use rillm_formats::{hf_config, limits, safetensors};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -57,10 +58,8 @@ pub(super) fn open(path: &Path) -> Result<Files, LoadError> {
         added_tokens: file(folder, "added_tokens.json")?,
         rwkv_vocabulary: rwkv_vocabulary(folder)?,
         tokenizer_config,
-        chat_template: optional(folder, "chat_template.jinja", &mut notes, |bytes| {
-            let text = std::str::from_utf8(bytes);
-            text.map(|_| ()).map_err(|error| error.to_string())
-        }),
+        chat_template: optional(folder, "chat_template.jinja", &mut notes, is_text),
+        additional_chat_templates: additional_templates(folder, &mut notes)?,
         special_tokens_map: optional(folder, "special_tokens_map.json", &mut notes, is_object),
         generation_config,
         config: Some(config_bytes),
@@ -100,6 +99,9 @@ pub(super) fn configured(folder: &Path, notes: &mut Vec<String>) -> Result<Confi
 
 /// What a `config.json` says, which lies in this folder.
 pub(super) fn configuration(bytes: &[u8], folder: &Path) -> Result<HfConfig, LoadError> {
+    if let Some(what) = other_text(bytes) {
+        return Err(LoadError::new(LoadErrorKind::Format, what).at(&folder.join("config.json")));
+    }
     // What is wrong with a file of JSON names it already.
     let mut config = hf_config::parse(bytes).map_err(|error| format(error).at(folder))?;
     quantized::refuse(&config.metadata, folder)?;
@@ -111,6 +113,17 @@ pub(super) fn configuration(bytes: &[u8], folder: &Path) -> Result<HfConfig, Loa
     })?;
     without_second_rotation(&mut config);
     Ok(config)
+}
+
+/// How a text is written that is none in plain UTF-8, as JSON has to be.
+fn other_text(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [0xEF, 0xBB, 0xBF, ..] => {
+            Some("begins with a byte order mark: save it as UTF-8 without one")
+        }
+        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => Some("is UTF-16: save it as UTF-8"),
+        _ => None,
+    }
 }
 
 /// The folder with the configuration: this one, or of the hub's cache of a model the snapshot that
@@ -145,7 +158,10 @@ pub(super) fn shards(folder: &Path) -> Result<(Vec<PathBuf>, Option<ShardIndex>)
     if index_path.is_file() {
         let index = read(&index_path)?;
         let index = ShardIndex::parse(&index).map_err(|error| format(error).at(folder))?;
-        let paths = index.files().iter().map(|name| folder.join(name)).collect();
+        let named = index.files().iter().map(|name| folder.join(name));
+        let (there, absent): (Vec<_>, Vec<_>) = named.partition(|path| path.exists());
+        // What an absent one held may be of no use here. If it is, it is named.
+        let paths = if there.is_empty() { absent } else { there };
         return Ok((paths, Some(index)));
     }
     let mut found = with_extension(folder, "safetensors")?;
@@ -251,6 +267,10 @@ pub(super) fn no_config(folder: &Path) -> LoadError {
     } else if has("params.json") {
         "folder has no config.json, but params.json: this is the authors' original format, take the \
          files for transformers (config.json, model.safetensors), or make them with its converter"
+            .to_string()
+    } else if has("model_index.json") {
+        "folder has no config.json, but model_index.json: this is a pipeline of diffusers, which makes \
+         pictures, sounds or films, and no language model"
             .to_string()
     } else if folder.join("snapshots").is_dir() {
         let found = folders(&folder.join("snapshots"));
@@ -387,6 +407,30 @@ fn optional(
             None
         }
     }
+}
+
+/// Chat templates beside the usual one, which may be among them, and their names.
+fn additional_templates(
+    folder: &Path,
+    notes: &mut Vec<String>,
+) -> Result<BTreeMap<String, Vec<u8>>, LoadError> {
+    let folder = folder.join("additional_chat_templates");
+    if !folder.is_dir() {
+        return Ok(BTreeMap::new());
+    }
+    let mut found = BTreeMap::new();
+    for path in with_extension(&folder, "jinja")? {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        if let Some(bytes) = optional(&folder, &name_of(&path), notes, is_text) {
+            found.insert(name.into_owned(), bytes);
+        }
+    }
+    Ok(found)
+}
+
+fn is_text(bytes: &[u8]) -> Result<(), String> {
+    let text = std::str::from_utf8(bytes);
+    text.map(|_| ()).map_err(|error| error.to_string())
 }
 
 fn is_object(bytes: &[u8]) -> Result<(), String> {

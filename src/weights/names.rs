@@ -89,7 +89,7 @@ impl Views {
         }
         for (name, file) in &manifest.lacking {
             if let Some((to, ..)) = canonical(names, name) {
-                let what = format!("tensor {name} is in {file}, says the index, which lacks it");
+                let what = format!("tensor {name} is in {file}, says the index, and is not there");
                 views.withheld.insert(to, what);
             }
         }

@@ -5,6 +5,9 @@ use super::{ModuleFiles, Source};
 use crate::error::{LoadError, LoadErrorKind};
 use rillm_formats::manifest::Manifest;
 use rillm_formats::{FormatError, gguf};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 
@@ -43,6 +46,7 @@ pub struct TokenizerFiles {
     pub config: Option<Vec<u8>>,
     pub special_tokens_map: Option<Vec<u8>>,
     pub chat_template: Option<Vec<u8>>,
+    pub additional_chat_templates: BTreeMap<String, Vec<u8>>,
 }
 
 impl Files {
@@ -67,7 +71,7 @@ impl TokenizerFiles {
     /// The most tokens of a text that the tokenizer's settings say, those around it among them.
     pub fn model_max_length(&self) -> Option<u32> {
         let config = self.tokenizer_config.as_deref()?;
-        let config: serde_json::Value = serde_json::from_slice(config).ok()?;
+        let config: Value = serde_json::from_slice(config).ok()?;
         let length = config.get("model_max_length")?.as_f64()?;
         // Where nobody set it, it is a number without a meaning, of thirty digits.
         (1.0..=f64::from(u32::MAX))
@@ -75,27 +79,54 @@ impl TokenizerFiles {
             .then_some(length as u32)
     }
 
-    /// The chat template, from a file of its own or from `tokenizer_config.json`; of several,
-    /// the default one.
+    /// The chat template that counts where none is asked for by name.
     pub fn chat_template(&self) -> Option<String> {
-        if let Some(bytes) = &self.chat_template {
-            return String::from_utf8(bytes.clone()).ok();
-        }
-        let config = self.tokenizer_config.as_deref()?;
-        let config: serde_json::Value = serde_json::from_slice(config).ok()?;
-        match config.get("chat_template")? {
-            serde_json::Value::String(template) => Some(template.clone()),
-            serde_json::Value::Array(templates) => {
-                let name = |template: &&serde_json::Value| {
-                    template.get("name").is_some_and(|name| name == "default")
-                };
-                let found = templates.iter().find(name)?;
-                found.get("template")?.as_str().map(str::to_string)
-            }
-            _ => None,
+        self.chat_templates().remove(DEFAULT)
+    }
+
+    /// Chat templates by their names: from files of their own, or, if there are none, from
+    /// `tokenizer_config.json`. One that stands there alone is the default.
+    pub fn chat_templates(&self) -> BTreeMap<String, String> {
+        let usual = self.chat_template.iter().map(|bytes| (DEFAULT, bytes));
+        let more = self.additional_chat_templates.iter();
+        let files = more
+            .map(|(name, bytes)| (name.as_str(), bytes))
+            .chain(usual);
+        let text = |(name, bytes): (&str, &Vec<u8>)| {
+            let text = std::str::from_utf8(bytes).ok()?;
+            Some((name.to_string(), text.to_string()))
+        };
+        let files: BTreeMap<String, String> = files.filter_map(text).collect();
+        match files.is_empty() {
+            true => self.configured_templates().unwrap_or_default(),
+            false => files,
         }
     }
+
+    fn configured_templates(&self) -> Option<BTreeMap<String, String>> {
+        let config: Value = serde_json::from_slice(self.tokenizer_config.as_deref()?).ok()?;
+        let named = |name: &str, template: &Value| {
+            let template = template.as_str()?;
+            Some((name.to_string(), template.to_string()))
+        };
+        Some(match config.get("chat_template")? {
+            template @ Value::String(_) => named(DEFAULT, template).into_iter().collect(),
+            Value::Object(templates) => {
+                let all = templates.iter();
+                all.filter_map(|(name, template)| named(name, template))
+                    .collect()
+            }
+            Value::Array(templates) => {
+                let one = |one: &Value| named(one.get("name")?.as_str()?, one.get("template")?);
+                templates.iter().filter_map(one).collect()
+            }
+            _ => return None,
+        })
+    }
 }
+
+/// The name of the chat template that counts where several are named.
+const DEFAULT: &str = "default";
 
 /// Opens a GGUF file (or the first of a split one), or a Hugging Face folder.
 ///
@@ -133,7 +164,8 @@ fn file(path: &Path) -> Result<Files, LoadError> {
         .file_name()
         .and_then(|name| name.to_str())
         .unwrap_or_default();
-    if name.ends_with(".safetensors") || name.ends_with(".json") {
+    let other = name.ends_with(".safetensors") || name.ends_with(".json");
+    if other && !begins_as_gguf(path) {
         let parent = match path.parent() {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
@@ -175,6 +207,13 @@ fn file(path: &Path) -> Result<Files, LoadError> {
         path: path.to_path_buf(),
         notes: Vec::new(),
     })
+}
+
+/// Whether a file is GGUF whatever it is called. One that cannot be read is not.
+fn begins_as_gguf(path: &Path) -> bool {
+    let mut magic = [0; 4];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+    read.is_ok() && &magic == b"GGUF"
 }
 
 /// What a file is that is no GGUF file, if it can be told, and what to do about it.

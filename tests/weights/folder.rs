@@ -164,6 +164,35 @@ fn a_head_that_is_not_read_is_noted() {
     check_all(&fixture, &model);
 }
 
+/// Files are known by what they begin with, folders by what lies in them.
+#[test]
+fn what_is_called_otherwise_is_recognised() {
+    let fixture = Fixture::load("llama_mqa");
+    let folder = TempFolder::new("called");
+    let path = folder.join("model.safetensors");
+    fs::write(&path, Gguf::of(&fixture).bytes()).unwrap();
+    check_all(&fixture, &open(&path).expect("a GGUF file"));
+    fs::remove_file(path).unwrap();
+    fs::write(folder.join("model_index.json"), "{}").unwrap();
+    let error = open(&folder).expect_err("no model").to_string();
+    assert!(error.contains("diffusers"), "{error}");
+
+    let folder = fixture.folder();
+    let config = fixture.config().to_string();
+    let wide: Vec<u8> = config.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (begin, rest, says) in [
+        (&b"\xef\xbb\xbf"[..], config.as_bytes(), "byte order mark"),
+        (b"\xff\xfe", &wide, "UTF-16"),
+    ] {
+        fs::write(folder.join("config.json"), [begin, rest].concat()).unwrap();
+        let error = open(&folder).expect_err(says).to_string();
+        assert!(
+            error.contains(says) && error.contains("config.json"),
+            "{error}"
+        );
+    }
+}
+
 /// Writes a fixture as a folder of `shards` safetensors files and their index.
 pub(super) fn write_shards(folder: &Path, fixture: &Fixture, shards: usize) {
     let weights = fixture.weights();

@@ -224,6 +224,24 @@ fn what_an_index_promises_counts_where_it_is_needed() {
     );
 }
 
+/// What of a checkpoint was not fetched, and no graph asks for, is done without.
+#[test]
+fn a_shard_that_is_absent_counts_where_it_is_needed() {
+    let (fixture, folder) = (Fixture::load("llama_mqa"), TempFolder::new("absent"));
+    write_shards(&folder, &fixture, 2);
+    let path = folder.join("model.safetensors.index.json");
+    let mut index: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    index["weight_map"]["visual.patch_embed.weight"] = "model-00003-of-00003.safetensors".into();
+    fs::write(path, index.to_string()).unwrap();
+    check_all(&fixture, &open(&folder).expect("a folder"));
+    fs::remove_file(folder.join("model-00001-of-00002.safetensors")).unwrap();
+    let error = open(&folder).expect_err("a shard is missing").to_string();
+    assert!(
+        error.contains("model-00001-of-00002.safetensors"),
+        "{error}"
+    );
+}
+
 /// An index is left over from a checkpoint that has been merged into one file.
 #[test]
 fn one_file_counts_before_an_index() {

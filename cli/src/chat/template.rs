@@ -32,12 +32,22 @@ impl Template {
                 ours = true;
                 source.to_string()
             }
-            (Some(name), None) => {
-                path = PathBuf::from(name);
-                read(&path)?
-            }
+            (Some(name), None) => match ChatTemplate::of_name(model, name) {
+                Some(source) => source,
+                None => {
+                    path = PathBuf::from(name);
+                    read(&path)?
+                }
+            },
             (None, None) => match ChatTemplate::of(model) {
                 Some(source) => source,
+                None if !ChatTemplate::names_of(model).is_empty() => {
+                    let what = format!(
+                        "of the model's chat templates ({}) none is the default: --chat-template names one",
+                        ChatTemplate::names_of(model).join(", ")
+                    );
+                    return Err(CliError::File(path, what));
+                }
                 None => {
                     let name = match tokenizer.token("<|im_start|>") {
                         Some(_) => "chatml",
