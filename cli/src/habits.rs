@@ -215,7 +215,7 @@ fn talks(arguments: &[OsString]) -> bool {
     open(path).is_ok_and(|files| {
         let metadata = &files.manifest.metadata;
         metadata.str("tokenizer.chat_template").is_some()
-            || files.tokenizer.chat_template().is_some()
+            || !files.tokenizer.chat_templates().is_empty()
     })
 }
 
@@ -244,11 +244,15 @@ fn model_name(path: &Path) -> Option<String> {
                 Some(folder) => {
                     format!("no such file or folder, nor is there {}", folder.display())
                 }
-                None => "no such file or folder".to_string(),
+                None if looks_like_a_path(path) => "no such file or folder".to_string(),
+                None => format!("no such file or folder; {NAMELESS}"),
             }
         }
     })
 }
+
+const NAMELESS: &str = "models have no names here: give the path of a GGUF file or of a Hugging Face \
+                        folder (what Ollama has pulled lies in ~/.ollama/models/blobs, under its digest)";
 
 /// What to do about a model that is named as others name theirs.
 fn by_other_means(name: &str) -> Option<String> {
@@ -286,9 +290,7 @@ fn by_other_means(name: &str) -> Option<String> {
         name.len() > 1 && plain(name) && plain(tag) && !tag.contains('/')
     });
     if is_tagged {
-        let what = "models have no names here: give the path of a GGUF file or of a Hugging Face \
-                    folder (what Ollama has pulled lies in ~/.ollama/models/blobs, under its digest)";
-        return Some(what.to_string());
+        return Some(NAMELESS.to_string());
     }
     // As in org/name: one slash, and no folder of that name.
     let (owner, repo) = name.split_once('/')?;

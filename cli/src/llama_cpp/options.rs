@@ -305,7 +305,7 @@ pub const REFUSED: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &[],
-        &["--rope-freq-scale", "--rope-scale"],
+        &["--rope-freq-scale", "--rope-scale", "--rope-scaling"],
         "give the model's keys other values: --override-kv \
          ARCHITECTURE.rope.scaling.type=str:linear,ARCHITECTURE.rope.scaling.factor=float:X, where \
          a frequency scale of 0.5 is a factor of 2",

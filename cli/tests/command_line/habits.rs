@@ -169,6 +169,13 @@ fn other_programs_lines_run() {
     assert_eq!(well(&back), "One day");
 }
 
+/// A registry's name without a tag.
+#[test]
+fn a_model_that_has_a_name_alone_is_explained() {
+    let says = &["llama3.2", "models have no names here"];
+    failure(&rillm(&["run", "llama3.2"]), 1, says);
+}
+
 #[test]
 fn a_model_that_is_no_file_is_explained() {
     for (name, says) in [
