@@ -183,6 +183,9 @@ impl Tokenizer {
                 if self.pre_tokenizer.contains(&PreTokenizerStep::Space) {
                     file.loses("the space before a text");
                 }
+                if model.merges.go_through_control() {
+                    file.loses("merges that go through special tokens");
+                }
                 // Its decoder is another than byte-level's.
                 file.is_exact &= is_plain && !self.unmaps_words;
                 let found = GgufPreTokenizer::name_of(&self.pre_tokenizer, model.whole_words_first);

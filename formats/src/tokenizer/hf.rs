@@ -21,7 +21,7 @@ use super::{hf_decoder, hf_normalizer, hf_pre_tokenizer};
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 
 pub(super) const JSON: &str = "tokenizer.json";
 
@@ -32,6 +32,9 @@ pub(super) fn tokenizer(files: &HfFiles<'_>) -> Result<Option<Tokenizer>, Tokeni
         return from_model(pieces, files, &mut settings).map(Some);
     }
     if let Some(json) = files.tokenizer_json {
+        if settings.class.keeps_post_processor {
+            (settings.adds_bos, settings.adds_eos) = (None, None);
+        }
         return from_json(json, &settings).map(Some);
     }
     if let Some(pieces) = files.tokenizer_model {
@@ -53,7 +56,8 @@ pub(super) fn tokenizer_json<'a>(
         return Ok(None);
     }
     if let Some(json) = files.tokenizer_json {
-        return Ok(Some(Cow::Borrowed(json)));
+        let class = Settings::read(files)?.class;
+        return class.changed(json).map(Some);
     }
     if files.tokenizer_model.is_some() {
         return Ok(None);
@@ -64,6 +68,9 @@ pub(super) fn tokenizer_json<'a>(
 
 pub(super) fn from_json(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, TokenizerError> {
     let mut file: TokenizerJson = parse_json(bytes, JSON)?;
+    settings
+        .class
+        .change(&mut file.normalizer, &mut file.pre_tokenizer);
     let own_tokens = add_named(&mut file, settings);
     let normalizer = hf_normalizer::normalizer(&file.normalizer)?;
     let mut pre_tokenizer = hf_pre_tokenizer::pre_tokenizer(&file.pre_tokenizer)?;
@@ -136,40 +143,56 @@ pub(super) fn from_json(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, 
 }
 
 /// Adds the tokens that the small files name and `tokenizer.json` does not, as its readers do: with
-/// the ids they are listed with, or those of the vocabulary. Returns how many `tokenizer.json` has.
+/// the ids of the vocabulary, or else with those that follow it. Returns how many `tokenizer.json`
+/// has.
 fn add_named(file: &mut TokenizerJson, settings: &Settings) -> usize {
     if let Some(added) = settings.gguf.as_ref().and_then(|gguf| gguf.added.clone()) {
         file.added_tokens = added;
         return file.added_tokens.len();
     }
     let own = file.added_tokens.len();
-    let mut named: Vec<AddedTokenJson> = Vec::new();
-    let known = |tokens: &[AddedTokenJson], token: &AddedTokenJson| {
-        tokens.iter().any(|other| other.content == token.content)
-    };
-    for token in settings.special() {
-        if !known(&file.added_tokens, token) && !known(&named, token) {
-            named.push(token.clone());
-        }
+    let added = file.added_tokens.iter();
+    let mut known: HashSet<String> = added.map(|token| token.content.clone()).collect();
+    let mut is_new = |token: &AddedTokenJson| known.insert(token.content.clone());
+    let listed = settings.added.iter().filter(|token| is_new(token));
+    let mut listed: Vec<AddedTokenJson> = listed.cloned().collect();
+    listed.sort_by_key(|token| token.id);
+    let named = settings.special().filter(|token| is_new(token)).cloned();
+    let named: Vec<AddedTokenJson> = named.collect();
+    if listed.is_empty() && named.is_empty() {
+        return own;
     }
-    if !named.is_empty() {
-        let vocabulary = &file.model.vocab;
-        for (&id, text) in vocabulary.ids.iter().zip(vocabulary.texts.iter()) {
-            for token in named
-                .iter_mut()
-                .filter(|token| token.content.as_bytes() == text)
-            {
-                token.id = id;
-                file.added_tokens.push(token.clone());
+    let vocabulary = &file.model.vocab;
+    let known: HashMap<&[u8], u32> = vocabulary
+        .texts
+        .iter()
+        .zip(vocabulary.ids.iter().copied())
+        .collect();
+    let taken: HashSet<u32> = known.values().copied().collect();
+    let ids = file.added_tokens.iter().map(|token| token.id);
+    let after = ids.max().map_or(0, |id| id.saturating_add(1));
+    let mut next = after.max(u32::try_from(known.len()).unwrap_or(u32::MAX));
+    let mut added = Vec::with_capacity(listed.len() + named.len());
+    let is_listed = listed
+        .iter()
+        .map(|_| true)
+        .chain(named.iter().map(|_| false));
+    for (token, is_listed) in listed.iter().chain(&named).zip(is_listed) {
+        let id = match known.get(token.content.as_bytes()) {
+            Some(&id) => id,
+            // A file that gives another's id to it is damaged, which is said later.
+            None if is_listed && taken.contains(&token.id) => token.id,
+            None => {
+                next = next.saturating_add(1);
+                next - 1
             }
-        }
+        };
+        added.push(AddedTokenJson {
+            id,
+            ..token.clone()
+        });
     }
-    let listed: Vec<AddedTokenJson> = settings.added.clone();
-    for token in listed {
-        if !known(&file.added_tokens, &token) {
-            file.added_tokens.push(token);
-        }
-    }
+    file.added_tokens.append(&mut added);
     own
 }
 

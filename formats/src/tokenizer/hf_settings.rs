@@ -5,14 +5,17 @@ use super::error::{TokenizerError, failure};
 use super::gguf_keys as key;
 use super::gguf_vocabulary::{token_id, token_ids, truth};
 use super::hf::JSON;
+use super::hf_class::TokenizerClass;
 use super::json::AddedTokenJson;
 use super::vocabulary::TokenKind;
 use super::{HfFiles, Tokenizer, end_of_generation, hf_component, limits};
 use crate::json::without_python_numbers;
 use crate::manifest::{Metadata, MetadataValue};
-use alloc::string::ToString;
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
+use hashbrown::HashSet;
 use serde_json::Value;
 
 /// What `tokenizer_config.json`, `special_tokens_map.json`, `generation_config.json` and
@@ -21,6 +24,7 @@ use serde_json::Value;
 pub(super) struct Settings {
     /// Special tokens by their role, the first that names it; `added_tokens` are all others.
     special: Vec<(&'static str, AddedTokenJson)>,
+    pub(super) class: TokenizerClass,
     pub(super) adds_bos: Option<bool>,
     pub(super) adds_eos: Option<bool>,
     pub(super) added: Vec<AddedTokenJson>,
@@ -60,29 +64,36 @@ pub(super) fn is_mask_name(text: &[u8]) -> bool {
 impl Settings {
     pub(super) fn read(files: &HfFiles<'_>) -> Result<Settings, TokenizerError> {
         let mut settings = Settings::default();
-        if let Some(bytes) = files.tokenizer_config {
-            const FILE: &str = "tokenizer_config.json";
-            let config: Value = parse_json(bytes, FILE)?;
-            settings.names(&config);
-            settings.adds_bos = config.get("add_bos_token").and_then(Value::as_bool);
-            settings.adds_eos = config.get("add_eos_token").and_then(Value::as_bool);
-            if let Some(Value::Object(tokens)) = config.get("added_tokens_decoder") {
-                for (key, token) in tokens {
-                    let id = key.parse::<u32>().ok();
-                    let token = serde::Deserialize::deserialize(token).ok();
-                    let Some((id, token)) = id.zip(token) else {
-                        return Err(failure!(
-                            Malformed,
-                            "{FILE}: added_tokens_decoder has an entry that is no id and token"
-                        ));
-                    };
-                    settings.added.push(AddedTokenJson { id, ..token });
-                }
-            }
+        let config = Settings::config(files)?;
+        settings.class = TokenizerClass::read(files, &config);
+        settings.adds_bos = config.get("add_bos_token").and_then(Value::as_bool);
+        settings.adds_eos = config.get("add_eos_token").and_then(Value::as_bool);
+        let map = match files.special_tokens_map {
+            Some(bytes) => parse_json(bytes, "special_tokens_map.json")?,
+            None => Value::Null,
+        };
+        let listed = config
+            .get("added_tokens_decoder")
+            .and_then(Value::as_object);
+        // The map is from before the list: where there is one, it does not change what is said.
+        match listed {
+            Some(_) => settings.names_roles(&[&config, &map]),
+            None => settings.names_roles(&[&map, &config]),
         }
-        if let Some(bytes) = files.special_tokens_map {
-            let map: Value = parse_json(bytes, "special_tokens_map.json")?;
-            settings.names(&map);
+        settings.names_more(&[&config, &map]);
+        for (key, token) in listed.into_iter().flatten() {
+            let id = key.parse::<u32>().ok();
+            let token = serde::Deserialize::deserialize(token).ok();
+            let Some((id, token)) = id.zip(token) else {
+                return Err(failure!(
+                    Malformed,
+                    "tokenizer_config.json: added_tokens_decoder has an entry that is no id and token"
+                ));
+            };
+            settings.added.push(AddedTokenJson { id, ..token });
+        }
+        if let (None, Some(_), Some(bytes)) = (listed, files.tokenizer_json, files.added_tokens) {
+            settings.added = settings.older_list(bytes)?;
         }
         settings.ends = match files.generation_config {
             Some(bytes) => end_tokens(bytes, "generation_config.json")?,
@@ -130,39 +141,45 @@ impl Settings {
         })
     }
 
-    /// Takes the special tokens whose roles are not known yet.
-    fn names(&mut self, map: &Value) {
-        // A name, or an object that says how the token is matched.
-        let token = |value: &Value| match value {
-            Value::String(name) => Some(AddedTokenJson::special(0, name.clone())),
-            Value::Object(_) => {
-                let token: AddedTokenJson = serde::Deserialize::deserialize(value).ok()?;
-                let normalized = token.normalized.or(Some(false));
-                Some(AddedTokenJson {
-                    normalized,
-                    special: true,
-                    ..token
-                })
-            }
-            _ => None,
-        };
+    /// Takes the special tokens by their roles, each from the first that names it.
+    fn names_roles(&mut self, said: &[&Value]) {
         for role in ROLES {
-            if self.named(role).is_none()
-                && let Some(token) = map.get(*role).and_then(token)
-            {
+            let mut said = said.iter().filter_map(|said| said.get(*role));
+            if let Some(token) = said.find_map(special_token) {
                 self.special.push((role, token));
             }
         }
-        for key in ["additional_special_tokens", "extra_special_tokens"] {
-            let more: Vec<AddedTokenJson> = match map.get(key) {
-                Some(Value::Array(tokens)) => tokens.iter().filter_map(token).collect(),
-                Some(Value::Object(tokens)) => tokens.values().filter_map(token).collect(),
+    }
+
+    /// Takes the special tokens that have no role.
+    fn names_more(&mut self, said: &[&Value]) {
+        let keys = ["additional_special_tokens", "extra_special_tokens"];
+        for value in said.iter().flat_map(|said| keys.map(|key| said.get(key))) {
+            let more: Vec<AddedTokenJson> = match value {
+                Some(Value::Array(tokens)) => tokens.iter().filter_map(special_token).collect(),
+                Some(Value::Object(tokens)) => tokens.values().filter_map(special_token).collect(),
                 _ => continue,
             };
-            let role = "additional_special_tokens";
-            self.special
-                .extend(more.into_iter().map(|token| (role, token)));
+            let more = more
+                .into_iter()
+                .map(|token| ("additional_special_tokens", token));
+            self.special.extend(more);
         }
+    }
+
+    /// `added_tokens.json`: what was there before `added_tokens_decoder`.
+    fn older_list(&self, bytes: &[u8]) -> Result<Vec<AddedTokenJson>, TokenizerError> {
+        let ids: BTreeMap<String, u32> = parse_json(bytes, "added_tokens.json")?;
+        let special: HashSet<&str> = self.special().map(|token| token.content.as_str()).collect();
+        let tokens = ids.into_iter().map(|(name, id)| {
+            let is_special = special.contains(name.as_str());
+            AddedTokenJson {
+                normalized: Some(!is_special),
+                special: is_special,
+                ..AddedTokenJson::special(id, name)
+            }
+        });
+        Ok(tokens.collect())
     }
 
     /// The special token with this role.
@@ -289,6 +306,23 @@ impl Settings {
             _ => None,
         });
         Ok(tokenizer)
+    }
+}
+
+/// A special token: a name, or an object that says how it is matched.
+fn special_token(value: &Value) -> Option<AddedTokenJson> {
+    match value {
+        Value::String(name) => Some(AddedTokenJson::special(0, name.clone())),
+        Value::Object(_) => {
+            let token: AddedTokenJson = serde::Deserialize::deserialize(value).ok()?;
+            let normalized = token.normalized.or(Some(false));
+            Some(AddedTokenJson {
+                normalized,
+                special: true,
+                ..token
+            })
+        }
+        _ => None,
     }
 }
 

@@ -25,6 +25,7 @@ mod gguf_keys;
 mod gguf_pre_tokenizers;
 mod gguf_vocabulary;
 mod hf;
+mod hf_class;
 mod hf_component;
 mod hf_decoder;
 mod hf_normalizer;

@@ -88,6 +88,11 @@ impl Merges {
         }
     }
 
+    /// Whether a control token is merged from others.
+    pub(super) fn go_through_control(&self) -> bool {
+        !self.controls.is_empty()
+    }
+
     /// The tokens that pairs become.
     fn products(&self) -> impl Iterator<Item = u32> {
         self.pairs.values().map(|merged| merged.id)

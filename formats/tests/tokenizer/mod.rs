@@ -9,6 +9,7 @@ mod parts;
 mod patterns;
 mod properties;
 mod seeds;
+mod settings;
 mod slow;
 mod swell;
 mod trials;

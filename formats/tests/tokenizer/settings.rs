@@ -1,0 +1,48 @@
+//! Folders whose small files change what their `tokenizer.json` says, against what transformers
+//! makes of them (`tools/tokenizers/settings.py`).
+
+use rillm_formats::tokenizer::{EncodeOptions, HfFiles, Tokenizer};
+use serde_json::Value;
+
+const FOLDERS: &[u8] = include_bytes!("../data/tokenizer/settings.json");
+
+#[test]
+fn the_class_and_the_small_files_decide() {
+    let all: Value = serde_json::from_slice(FOLDERS).expect("json");
+    let texts = all["texts"].as_array().expect("texts");
+    let options = EncodeOptions::new().parse_special(true).add_special(true);
+    let mut wrong = Vec::new();
+    for (name, folder) in all["folders"].as_object().expect("folders") {
+        let file = |name: &str| folder["files"][name].as_str().map(str::as_bytes);
+        let key = folder["files"]["tokenizer.json"].as_str().expect("a key");
+        let json = all["tokenizers"][key].to_string();
+        let files = HfFiles {
+            tokenizer_json: Some(json.as_bytes()),
+            tokenizer_config: file("tokenizer_config.json"),
+            special_tokens_map: file("special_tokens_map.json"),
+            added_tokens: file("added_tokens.json"),
+            config: file("config.json"),
+            ..HfFiles::default()
+        };
+        let tokenizer = Tokenizer::from_hf(files).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let tokenizer = tokenizer.expect("a vocabulary");
+        let mut written = tokenizer.to_gguf();
+        if !written.is_exact {
+            written.add_tokenizer_json(&files.tokenizer_json().expect("known").expect("there"));
+        }
+        let again = Tokenizer::from_gguf(&written.metadata);
+        let again = again.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let again = again.expect("a vocabulary");
+        for (text, expected) in texts.iter().zip(folder["ids"].as_array().expect("lists")) {
+            let text = text.as_str().expect("text");
+            let expected: Vec<u32> = serde_json::from_value(expected.clone()).expect("ids");
+            for (tokenizer, place) in [(&tokenizer, "folder"), (&again, "GGUF")] {
+                let found = tokenizer.encode(text, options).expect("within bounds");
+                if found != expected {
+                    wrong.push(format!("{name}, {place}: {text:?} {found:?} {expected:?}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
