@@ -73,8 +73,8 @@ impl TextBudget {
             None => Ok(()),
             Some(Spent::Bytes) => Err(failure!(
                 Limit,
-                "the tokenizer's normalizer or pre_tokenizer makes more than {} bytes of each \
-                 byte of the text; its file is damaged or hostile",
+                "the tokenizer's normalizer, pre_tokenizer or decoder makes more than {} bytes \
+                 of each byte of the text; its file is damaged or hostile",
                 limits::GROWTH
             )),
             Some(Spent::Steps) => Err(failure!(

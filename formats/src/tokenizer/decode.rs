@@ -1,5 +1,6 @@
 //! From token ids back to text, whole or as it comes.
 
+use super::budget::TextBudget;
 use super::decoder_chain::{Chain, DecoderStep};
 use super::model::TokenizerModel;
 use super::vocabulary::TokenKind;
@@ -160,7 +161,8 @@ impl Decoder<'_> {
         if let (Decoding::Steps(steps), Some(chain)) = (&tokenizer.decoding, &mut self.chain) {
             let token = tokenizer.written(id);
             if tokenizer.vocabulary.key(id).is_some() {
-                chain.push(steps, &token, &mut self.held);
+                let budget = TextBudget::for_text(token.len());
+                chain.push(steps, &token, &budget, &mut self.held);
             }
             return;
         }

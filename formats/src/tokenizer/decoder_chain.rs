@@ -85,13 +85,20 @@ impl Chain {
         }
     }
 
-    /// Appends what a token shows.
-    pub(super) fn push(&mut self, steps: &[DecoderStep], token: &[u8], out: &mut Vec<u8>) {
-        self.pass(steps, 0, token, out);
+    /// Appends what a token shows, as far as the budget lasts.
+    pub(super) fn push(
+        &mut self,
+        steps: &[DecoderStep],
+        token: &[u8],
+        budget: &TextBudget,
+        out: &mut Vec<u8>,
+    ) {
+        self.pass(steps, 0, token, budget, out);
     }
 
     /// Ends the text, or as if more came if it `goes_on`.
     pub(super) fn finish(&mut self, steps: &[DecoderStep], goes_on: bool, out: &mut Vec<u8>) {
+        let budget = TextBudget::for_text(0);
         for index in 0..steps.len() {
             let Some(state) = self.states.get_mut(index) else {
                 return;
@@ -101,12 +108,19 @@ impl Chain {
                 continue;
             }
             if goes_on {
-                self.pass(steps, index + 1, &held, out);
+                self.pass(steps, index + 1, &held, &budget, out);
             }
         }
     }
 
-    fn pass(&mut self, steps: &[DecoderStep], index: usize, token: &[u8], out: &mut Vec<u8>) {
+    fn pass(
+        &mut self,
+        steps: &[DecoderStep],
+        index: usize,
+        token: &[u8],
+        budget: &TextBudget,
+        out: &mut Vec<u8>,
+    ) {
         let Some((step, state)) = steps.get(index).zip(self.states.get_mut(index)) else {
             out.extend_from_slice(token);
             return;
@@ -114,14 +128,19 @@ impl Chain {
         if token.is_empty() && state.is_fused {
             return;
         }
-        let text = step.apply(state, token);
+        let text = step.apply(state, token, budget);
         state.seen += 1;
-        self.pass(steps, index + 1, &text, out);
+        self.pass(steps, index + 1, &text, budget, out);
     }
 }
 
 impl DecoderStep {
-    fn apply<'t>(&self, state: &mut ChainState, token: &'t [u8]) -> Cow<'t, [u8]> {
+    fn apply<'t>(
+        &self,
+        state: &mut ChainState,
+        token: &'t [u8],
+        budget: &TextBudget,
+    ) -> Cow<'t, [u8]> {
         let is_first = state.seen == 0;
         let Ok(text) = core::str::from_utf8(token) else {
             // A byte of a character: there is nothing in it to change, but it has begun the text.
@@ -145,13 +164,15 @@ impl DecoderStep {
             DecoderStep::Replace { from, to } => {
                 let mut changed = String::new();
                 let mut is_changed = false;
-                let budget = TextBudget::for_text(text.len());
-                from.segments(text, &budget, &mut |range, is_match| {
+                from.segments(text, budget, &mut |range, is_match| {
                     is_changed |= is_match;
-                    changed.push_str(match is_match {
+                    let part = match is_match {
                         true => to,
                         false => text.get(range).unwrap_or_default(),
-                    });
+                    };
+                    if budget.makes(part.len()) {
+                        changed.push_str(part);
+                    }
                 });
                 match is_changed {
                     true => Cow::Owned(changed.into_bytes()),

@@ -107,9 +107,10 @@ pub(super) fn from_json(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, 
     // the first that is special, or else the first.
     let special = file.added_tokens.iter().filter(|token| token.special);
     let others = file.added_tokens.iter().filter(|token| !token.special);
+    let texts = file.added_tokens.iter().map(|token| token.content.len());
+    let budget = TextBudget::for_text(texts.sum());
     for token in special.chain(others).rev() {
         if token.normalized.unwrap_or(!token.special) {
-            let budget = TextBudget::for_text(token.content.len());
             let text = normalize(&normalizer, &token.content, &mut None, &budget);
             budget.result()?;
             normalized.push(added_token(settings, token, &text)?);
@@ -138,7 +139,7 @@ pub(super) fn from_json(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, 
         cuts_before: model.cuts_before(&vocabulary, "▁"),
         ..Tokenizer::bare(vocabulary, model, AddedTokens::new(raw))
     };
-    tokenizer.show_pieces();
+    tokenizer.show_pieces()?;
     settings.finish(tokenizer)
 }
 

@@ -24,6 +24,8 @@ use serde_json::Value;
 pub(super) struct Settings {
     /// Special tokens by their role, the first that names it; `added_tokens` are all others.
     special: Vec<(&'static str, AddedTokenJson)>,
+    /// The names of all those.
+    named: HashSet<String>,
     pub(super) class: TokenizerClass,
     pub(super) adds_bos: Option<bool>,
     pub(super) adds_eos: Option<bool>,
@@ -146,9 +148,14 @@ impl Settings {
         for role in ROLES {
             let mut said = said.iter().filter_map(|said| said.get(*role));
             if let Some(token) = said.find_map(special_token) {
-                self.special.push((role, token));
+                self.push(role, token);
             }
         }
+    }
+
+    fn push(&mut self, role: &'static str, token: AddedTokenJson) {
+        self.named.insert(token.content.clone());
+        self.special.push((role, token));
     }
 
     /// Takes the special tokens that have no role.
@@ -160,19 +167,17 @@ impl Settings {
                 Some(Value::Object(tokens)) => tokens.values().filter_map(special_token).collect(),
                 _ => continue,
             };
-            let more = more
-                .into_iter()
-                .map(|token| ("additional_special_tokens", token));
-            self.special.extend(more);
+            for token in more {
+                self.push("additional_special_tokens", token);
+            }
         }
     }
 
     /// `added_tokens.json`: what was there before `added_tokens_decoder`.
     fn older_list(&self, bytes: &[u8]) -> Result<Vec<AddedTokenJson>, TokenizerError> {
         let ids: BTreeMap<String, u32> = parse_json(bytes, "added_tokens.json")?;
-        let special: HashSet<&str> = self.special().map(|token| token.content.as_str()).collect();
         let tokens = ids.into_iter().map(|(name, id)| {
-            let is_special = special.contains(name.as_str());
+            let is_special = self.is_named(&name);
             AddedTokenJson {
                 normalized: Some(!is_special),
                 special: is_special,
@@ -194,7 +199,7 @@ impl Settings {
     pub(super) fn unsaid(&mut self, role: &'static str, name: &str) {
         if self.named(role).is_none() {
             let token = AddedTokenJson::special(0, name.to_string());
-            self.special.push((role, token));
+            self.push(role, token);
         }
     }
 
@@ -232,7 +237,7 @@ impl Settings {
     }
 
     fn is_named(&self, text: &str) -> bool {
-        self.special().any(|token| token.content == text)
+        self.named.contains(text)
     }
 
     /// Whether this is the token that stands for a hidden one: it has a meaning in every text.

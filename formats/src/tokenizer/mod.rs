@@ -67,6 +67,7 @@ use crate::manifest::Metadata;
 use added::AddedTokens;
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
+use budget::TextBudget;
 use core::fmt;
 use decode::Decoding;
 use decoder_chain::Chain;
@@ -205,7 +206,10 @@ impl Tokenizer {
     }
 
     /// Works out what each token stands for by the decoder's steps.
-    fn show_pieces(&mut self) {
+    fn show_pieces(&mut self) -> Result<(), TokenizerError> {
+        let ids = self.vocabulary.ids();
+        let len = ids.map(|id| self.vocabulary.key(id).map_or(0, <[u8]>::len));
+        let budget = TextBudget::for_text(len.sum());
         let mut pieces = Texts::default();
         let mut shown = Vec::new();
         for id in self.vocabulary.ids() {
@@ -216,16 +220,18 @@ impl Tokenizer {
                 (_, TokenKind::Control | TokenKind::Unknown) => shown.extend_from_slice(&text),
                 (Decoding::Steps(steps), _) => {
                     let mut chain = Chain::new(steps, false);
-                    chain.push(steps, &text, &mut shown);
+                    chain.push(steps, &text, &budget, &mut shown);
                     chain.finish(steps, true, &mut shown);
                 }
-                (Decoding::Pieces { .. }, _) => return,
+                (Decoding::Pieces { .. }, _) => return Ok(()),
             }
             if pieces.push(&shown).is_none() {
-                return;
+                return Ok(());
             }
         }
+        budget.result()?;
         self.vocabulary.stand_for(pieces);
+        Ok(())
     }
 
     /// The family this tokenizer is of.

@@ -29,3 +29,30 @@ fn templates_are_counted_before_they_are_expanded() {
         assert!(error.to_string().contains("more than 16 tokens"), "{error}");
     }
 }
+
+/// A decoder whose steps each write more than they read, and added tokens that a normalizer searches
+/// for long, each of them for little.
+#[test]
+fn what_all_tokens_cost_together_is_bounded() {
+    let ten = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aaaaaaaaaa"});
+    let search = r"(?=(?:a?){14}a{14}$)b";
+    let slow = json!({"type": "Replace", "pattern": {"Regex": search}, "content": ""});
+    let added: Vec<_> = (1..2000)
+        .map(|id| json!({"id": id, "content": format!("{}{id}", "a".repeat(14)), "normalized": true}))
+        .collect();
+    let opened = |mut file: serde_json::Value| {
+        file["model"] = json!({"type": "BPE", "vocab": {"a": 0}, "merges": []});
+        Tokenizer::from_hf(HfFiles {
+            tokenizer_json: Some(file.to_string().as_bytes()),
+            ..HfFiles::default()
+        })
+    };
+    let decoder = |steps: usize| json!({"decoder": {"type": "Sequence", "decoders": vec![ten.clone(); steps]}});
+    let normalizer =
+        |tokens: usize| json!({"normalizer": slow, "added_tokens": added[..tokens].to_vec()});
+    for (little, much) in [(decoder(2), decoder(14)), (normalizer(1), normalizer(1999))] {
+        assert!(opened(little).is_ok());
+        let error = opened(much).expect_err("without bound");
+        assert_eq!(error.kind(), TokenizerErrorKind::Limit, "{error}");
+    }
+}
