@@ -238,9 +238,14 @@ pub(super) fn unread_head(
     ];
     let used = used(wiring);
     let unread = |name: &&&str| views.shape(name).is_some() && !used.contains(**name);
-    let name = HEADS.iter().find(unread)?;
-    let theirs = as_in_files(manifest, architecture, name);
-    let name = theirs.map_or_else(|| (*name).to_string(), |(theirs, _)| theirs);
+    let canonical = HEADS.iter().find(unread)?;
+    // As the checkpoint calls it.
+    let names = manifest.tensors.keys().map(String::as_str);
+    let called = |name: &&str| {
+        let found = crate::models::canonical(architecture.names, name);
+        found.is_some_and(|(to, ..)| to == **canonical)
+    };
+    let name = names.into_iter().find(called).unwrap_or(canonical);
     Some(format!(
         "tensor {name} is a head's that no class named here has: it is left out"
     ))

@@ -61,7 +61,7 @@ pub fn canonical(names: &[&[Name]], name: &str) -> Option<(String, Option<u32>, 
     });
     // What none of an architecture's own lines is about.
     let found = found.or_else(|| {
-        let mut heads = HEADS.iter();
+        let (mut heads, name) = (HEADS.iter(), bare(name));
         heads.find_map(|line| Some((line.apply(name)?, line)))
     });
     found.map(|((to, part), line)| (to, part, line.view))

@@ -538,7 +538,8 @@ fn counts_are_held_against_the_tensors() {
             "depth",
         ] {
             // An encoder alone has no decoder whose layers could be counted.
-            let alone = name == "t5_encoder" && key == "num_decoder_layers";
+            let alone =
+                matches!(&*name, "t5_encoder" | "t5_heads_token") && key == "num_decoder_layers";
             // Where the encoder's layers are counted, this count is not read.
             let unread = key == "num_hidden_layers" && config.get("encoder_layers").is_some();
             if alone || unread || config.get(key).is_none_or(|value| !value.is_u64()) {

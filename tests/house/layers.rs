@@ -136,6 +136,35 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "state",
         ],
     ),
+    // The door: all rooms, named as a whole.
+    (
+        "internals",
+        &[
+            "arena",
+            "blueprint",
+            "checksum",
+            "convert",
+            "error",
+            "eval",
+            "exec",
+            "graph",
+            "kernels",
+            "knobs",
+            "model",
+            "models",
+            "plan",
+            "platform",
+            "pool",
+            "quant",
+            "replace",
+            "residency",
+            "sample",
+            "session",
+            "state",
+            "synthetic",
+            "weights",
+        ],
+    ),
 ];
 
 /// Names that a module may take from another and no others.

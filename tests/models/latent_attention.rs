@@ -124,6 +124,12 @@ fn layers_that_guess_ahead_are_left_out() {
     check_all(&fixture, &model);
     config["num_nextn_predict_layers"] = json!(0);
     let folder = fixture.folder_with(&config, more());
-    let error = open(&folder).expect_err("a layer too many").to_string();
-    assert!(error.contains(".3."), "{error}");
+    // More than are counted, which transformers leaves out as well.
+    let model = open(&folder).expect("a model");
+    let notes = model.notes();
+    assert!(
+        notes.iter().any(|note| note.contains("are more than")),
+        "{notes:?}"
+    );
+    check_all(&fixture, &model);
 }

@@ -48,7 +48,7 @@ const CASES: &[(&str, &[Harm])] = &[
     ("above_deviations", &[Barrier, Overwrite]),
     ("clamp", &[Barrier, Overwrite]),
     ("apply", &[Barrier, Overwrite]),
-    ("weigh", &[Overwrite]),
+    ("weigh", &[Barrier, Overwrite]),
     ("add_vector", &[Barrier, Overwrite]),
     ("scale_heads", &[Barrier, Overwrite]),
     ("join_heads", &[Barrier, Overwrite]),

@@ -54,7 +54,9 @@ pub fn check_all(fixture: &Fixture, model: &Model) {
         let outputs = evaluate(model, &case.input, Cut::Whole)
             .unwrap_or_else(|error| panic!("{}: {}: {error}", fixture.name, case.name));
         for name in &case.outputs {
-            let Tensor { shape, values } = &outputs[name];
+            let found = outputs.get(name);
+            let Tensor { shape, values } =
+                found.unwrap_or_else(|| panic!("{}: no {name}", fixture.name));
             fixture.check(case, name, shape, values);
         }
     }

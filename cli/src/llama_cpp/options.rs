@@ -228,7 +228,7 @@ pub const EFFECT_IN: &[(Takes, &str, &[&str])] = &[
     (Takes::Nothing, "--interactive-first", &["run"]),
     (Takes::Nothing, "--single-turn", &["chat"]),
     (Takes::Nothing, "--no-warmup", &["bench"]),
-    (Takes::Nothing, "--no-warmup", &["bench"]),
+    (Takes::Nothing, "--special", &["run", "tokenize"]),
     (Takes::Switch, "--fit", &["plan"]),
     (Takes::Value, "--parallel", &["plan", "advise"]),
     (Takes::Value, "--sequences", &["plan"]),

@@ -118,7 +118,7 @@ fn what_is_nearest_or_answers_best_comes_first() {
     failure(
         &rillm(&["similar", DEMO, "a", "b"]),
         1,
-        &["last_hidden_state"],
+        &["choose a pooling"],
     );
 }
 
