@@ -136,35 +136,6 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "state",
         ],
     ),
-    // The door: all rooms, named as a whole.
-    (
-        "internals",
-        &[
-            "arena",
-            "blueprint",
-            "checksum",
-            "convert",
-            "error",
-            "eval",
-            "exec",
-            "graph",
-            "kernels",
-            "knobs",
-            "model",
-            "models",
-            "plan",
-            "platform",
-            "pool",
-            "quant",
-            "replace",
-            "residency",
-            "sample",
-            "session",
-            "state",
-            "synthetic",
-            "weights",
-        ],
-    ),
 ];
 
 /// Names that a module may take from another and no others.
@@ -225,14 +196,15 @@ fn named(text: &str) -> BTreeSet<(String, String)> {
     found
 }
 
-/// The library's module that a file belongs to; `None` for its root and the command line.
+/// The library's module that a file belongs to; `None` for its root, the door to all of its modules and
+/// the command line.
 fn module(file: &str) -> Option<&str> {
     let module = file
         .split('/')
         .next()
         .unwrap_or(file)
         .trim_end_matches(".rs");
-    (module != "lib").then_some(module)
+    (module != "lib" && module != "internals").then_some(module)
 }
 
 #[test]
