@@ -77,7 +77,11 @@ impl Architecture {
             return false;
         }
         let parts = NameParts::of(name);
-        if parts.half == "dec" && is_class(config, |class| class.contains("Encoder")) {
+        let encodes = |class: &str| {
+            // T5's kin label tokens by their encoder alone.
+            class.contains("Encoder") || class.ends_with("T5ForTokenClassification")
+        };
+        if parts.half == "dec" && is_class(config, encodes) {
             return false;
         }
         if let Some(kind) = parts.layer.and_then(|layer| layer_kind(config, layer)) {
