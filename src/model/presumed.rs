@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 
 /// No width and no number of heads of a configuration is above it, where no tensor bears it out.
 const WIDEST: u64 = 1 << 20;
+/// The same of heads, of each of which something may be worked out.
+const HEADS: usize = 1 << 14;
 /// The same of layers.
 const LAYERS: u64 = 1 << 9;
 /// The same of a tensor's elements.
@@ -62,6 +64,11 @@ pub(crate) fn completed(headers: ModelHeaders) -> Result<(Manifest, Presumed), L
     let mut config = Config::new(&manifest, architecture.keys, bounds);
     config.ties = architecture.ties;
     config.check_forms()?;
+    for key in ["attention.head_count", "attention.head_count_kv"] {
+        if matches!(config.optional_count(key), Ok(Some(heads)) if heads > HEADS) {
+            return Err(config.invalid(key, &format!("{HEADS} at most")).into());
+        }
+    }
     let asked = PresumedTensors {
         manifest: &manifest,
         architecture,

@@ -77,18 +77,12 @@ impl Architecture {
             return false;
         }
         let parts = NameParts::of(name);
-        let encodes = |class: &str| {
-            // T5's kin label tokens by their encoder alone.
-            class.contains("Encoder") || class.ends_with("T5ForTokenClassification")
-        };
-        if parts.half == "dec" && is_class(config, encodes) {
+        if parts.half == "dec" && is_class(config, reads_alone) {
             return false;
         }
         if let Some(kind) = parts.layer.and_then(|layer| layer_kind(config, layer)) {
             let expected = match parts.module {
-                it if it.starts_with("attn_") && !it.ends_with("norm") => {
-                    Some(LayerKind::Attention)
-                }
+                it if it.starts_with("attn_") && it != "attn_norm" => Some(LayerKind::Attention),
                 "ffn_gate_inp" => Some(LayerKind::Experts),
                 it if it.ends_with("_exps") => Some(LayerKind::Experts),
                 "ffn_up" | "ffn_down" if parts.parameter == "weight" => {
@@ -172,6 +166,11 @@ impl Architecture {
     }
 }
 
+/// Whether a class has the encoder alone of what may be a model with two halves.
+fn reads_alone(class: &str) -> bool {
+    class.contains("Encoder") || class.ends_with("TokenClassification")
+}
+
 /// Whether the class that a folder names is one of these.
 fn is_class(config: &Metadata, test: impl Fn(&str) -> bool) -> bool {
     let Some(Array::String(classes)) = config.array("architectures") else {
@@ -232,6 +231,12 @@ fn layer_kind(config: &Metadata, layer: u64) -> Option<Vec<LayerKind>> {
     }
     if let Some(list) = config.array("attn_layer_indices") {
         let attends = (0..list.len()).any(|at| list.u64(at) == Some(layer));
+        let kind = if attends { Attention } else { Mixer };
+        return Some(vec![kind, FeedForward, Experts]);
+    }
+    // Numbered from one on.
+    if let Some(list) = config.array("linear_attn_config.full_attn_layers") {
+        let attends = (0..list.len()).any(|at| list.u64(at) == Some(layer + 1));
         let kind = if attends { Attention } else { Mixer };
         return Some(vec![kind, FeedForward, Experts]);
     }

@@ -40,13 +40,7 @@ const PRESUMED_WEIGHTS: f64 = 0.16;
 const PRESUMED_ARENA: f64 = 0.06;
 
 /// Configurations that leave to their class what changes the graph, or to their weights ranks.
-const NOT_SAID: &[&str] = &[
-    "kimi_linear",
-    "kimi_linear_published",
-    "mt5",
-    "rwkv6",
-    "rwkv6_halved",
-];
+const NOT_SAID: &[&str] = &["mt5", "rwkv6", "rwkv6_halved"];
 
 fn check(label: &str, planned: &Blueprint, model: &Model) {
     let (weights, loaded) = (planned.weights(), model.weights());
