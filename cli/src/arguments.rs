@@ -1,11 +1,11 @@
 //! Options that several subcommands share: which model, with what memory, on how many threads.
 
+#[cfg(feature = "demo")]
 use super::demo;
 use super::progress::Progress;
 use super::{CliError, habits, overrides, tune, warn};
 use clap::Args;
 use rillm::formats::tokenizer::Tokenizer;
-#[cfg(feature = "demo")]
 use rillm::internals::ModelParts;
 use rillm::internals::weights::Files;
 use rillm::{KvType, LoadError, Model, ModelOptions, RunError, SessionOptions};

@@ -26,7 +26,8 @@ pub struct MemoryArguments {
 }
 
 impl MemoryArguments {
-    /// No bound.
+    /// No bound: for the story that is told without a command.
+    #[cfg(feature = "demo")]
     pub const UNBOUNDED: MemoryArguments = MemoryArguments {
         memory: None,
         stats: false,

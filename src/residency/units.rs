@@ -145,12 +145,15 @@ pub struct Units {
     pub stacks: Vec<Stack>,
 }
 
+/// A layer: the half of the model that it is of, and its number.
+type LayerKey = (String, u64);
+
 /// Which matrices belong together.
 #[derive(Default)]
 struct Sorting {
-    layers: BTreeMap<(String, u64), BTreeSet<u32>>,
-    /// By layer and number of experts.
-    stacks: BTreeMap<((String, u64), usize), (Vec<u32>, usize)>,
+    layers: BTreeMap<LayerKey, BTreeSet<u32>>,
+    /// By layer and number of experts: the matrices of a stack, and how many a row uses.
+    stacks: BTreeMap<(LayerKey, usize), (Vec<u32>, usize)>,
     fixed: BTreeSet<u32>,
 }
 

@@ -4,7 +4,6 @@
 use super::modules::object;
 use super::run::TokenInput;
 use super::texts::input;
-use crate::chat::{ChatTemplate, Message, special_tokens};
 use crate::error::{LoadError, LoadErrorKind, RunError};
 use crate::model::Model;
 use rillm_formats::manifest::Container;
@@ -161,12 +160,6 @@ fn said(model: &Model, width: usize, prompt: Option<&str>) -> Result<Option<Judg
     };
     let yes = token("true_token_id")?;
     let yes = yes.ok_or_else(|| bad(format!("{FILE}: true_token_id is missing")))?;
-    let source = ChatTemplate::of(model).ok_or_else(|| {
-        bad(format!(
-            "{FILE} is there, but no chat template that says how pairs are put"
-        ))
-    })?;
-    let template = ChatTemplate::new(&source, &special_tokens(model));
     let instruction = match prompt {
         Some(prompt) => prompt.to_string(),
         None => default_prompt(model)?.unwrap_or_default(),
@@ -176,18 +169,37 @@ fn said(model: &Model, width: usize, prompt: Option<&str>) -> Result<Option<Judg
         ("query", "{query}"),
         ("document", DOCUMENT),
     ];
-    let turns = turns.map(|(role, place)| Message::new(role, place));
-    let turns = &turns[usize::from(instruction.is_empty())..];
-    let question = template.and_then(|template| template.render(turns, true));
+    let question = rendered(model, &turns[usize::from(instruction.is_empty())..]);
     Ok(Some(Judge {
         question: parts(
             model.tokenizer()?,
-            &question.map_err(|error| bad(error.to_string()))?,
+            &question.map_err(|what| bad(format!("{FILE} is there, but {what}")))?,
         ),
         instruction,
         yes,
         no: token("false_token_id")?,
     }))
+}
+
+/// What a model's template makes of some roles' turns.
+#[cfg(feature = "chat")]
+fn rendered(model: &Model, turns: &[(&str, &str)]) -> Result<String, String> {
+    use crate::chat::{ChatTemplate, Message, special_tokens};
+    let source = ChatTemplate::of(model);
+    let source = source.ok_or("no chat template that says how pairs are put")?;
+    let turns = turns
+        .iter()
+        .map(|(role, place)| Message::new(role, (*place).to_string()));
+    let turns: Vec<Message> = turns.collect();
+    let template = ChatTemplate::new(&source, &special_tokens(model));
+    let question = template.and_then(|template| template.render(&turns, true));
+    question.map_err(|error| error.to_string())
+}
+
+/// Templates are what the feature `chat` renders.
+#[cfg(not(feature = "chat"))]
+fn rendered(_: &Model, _: &[(&str, &str)]) -> Result<String, String> {
+    Err("this build renders no chat templates: the feature `chat` does".to_string())
 }
 
 /// The prompt that sentence-transformers' files put before all texts.
