@@ -78,8 +78,7 @@ impl Blueprint {
     ///
     /// # Errors
     /// An instruction set that this CPU lacks.
-    #[doc(hidden)]
-    pub fn from_shape(
+    pub(crate) fn from_shape(
         shape: &RandomModel,
         mix: Mix,
         options: ModelOptions,
@@ -167,14 +166,12 @@ impl Blueprint {
     }
 
     /// What kind of model it is.
-    #[doc(hidden)]
-    pub fn family(&self) -> Family {
+    pub(crate) fn family(&self) -> Family {
         self.architecture.family
     }
 
     /// The architecture.
-    #[doc(hidden)]
-    pub fn architecture(&self) -> &'static Architecture {
+    pub(crate) fn architecture(&self) -> &'static Architecture {
         self.architecture
     }
 
@@ -199,8 +196,7 @@ impl Blueprint {
     }
 
     /// Its graphs and states.
-    #[doc(hidden)]
-    pub fn wiring(&self) -> &Wiring {
+    pub(crate) fn wiring(&self) -> &Wiring {
         &self.wiring
     }
 
@@ -209,14 +205,12 @@ impl Blueprint {
     }
 
     /// How many numbers it is made of.
-    #[doc(hidden)]
-    pub fn parameters(&self) -> Parameters {
+    pub(crate) fn parameters(&self) -> Parameters {
         Parameters::of(&self.manifest, &self.wiring)
     }
 
     /// What a row of a graph costs, its state left out.
-    #[doc(hidden)]
-    pub fn cost(&self, role: Role) -> Cost {
+    pub(crate) fn cost(&self, role: Role) -> Cost {
         let graph = self.wiring.graph(role);
         graph.map_or(Cost::default(), |graph| {
             Cost::of(graph, &|matrix| self.form(matrix))

@@ -1,17 +1,21 @@
 //! The one door by which the command line, tests, benches and fuzz targets reach what the library
-//! does not promise: its rooms, and what of a model, a session and a sampler is no part of their
+//! does not promise: its rooms, and what of a model, a plan, a session and a sampler is no part of their
 //! own interface. Free to change.
 
+use crate::blueprint::{Blueprint, RowWork};
 use crate::error::{LoadError, RunError};
 use crate::exec::{Columns, Row, Sink};
-use crate::graph::{Graph, Op, Role, Segments, StateKind};
+use crate::graph::{Graph, Op, Role, Segments, StateKind, Wiring};
 use crate::kernels::Kernels as Table;
 use crate::model::{Cost, Model, ModelOptions, Parameters};
-use crate::models::Architecture;
+use crate::models::{Architecture, Family};
 use crate::pool::Pool;
+use crate::quantize::{Mix, QuantizeError};
 use crate::residency::ExpertTrace;
 use crate::sample::Sampler;
 use crate::session::{Report, Session};
+use crate::state::KvType;
+use crate::synthetic::RandomModel;
 use crate::weights::{Files, Weights};
 
 macro_rules! open {
@@ -101,6 +105,56 @@ impl ModelParts for Model {
     }
 }
 
+/// What a plan is made of.
+#[allow(missing_docs)]
+pub trait BlueprintParts: Sized {
+    fn architecture(&self) -> &'static Architecture;
+    fn cost(&self, role: Role) -> Cost;
+    fn family(&self) -> Family;
+    fn from_shape(
+        shape: &RandomModel,
+        mix: Mix,
+        options: ModelOptions,
+    ) -> Result<Self, QuantizeError>;
+    fn parameters(&self) -> Parameters;
+    fn row_work(&self, role: Role, position: u64, kv_type: KvType) -> RowWork;
+    fn wiring(&self) -> &Wiring;
+}
+
+impl BlueprintParts for Blueprint {
+    fn architecture(&self) -> &'static Architecture {
+        self.architecture()
+    }
+
+    fn cost(&self, role: Role) -> Cost {
+        self.cost(role)
+    }
+
+    fn family(&self) -> Family {
+        self.family()
+    }
+
+    fn from_shape(
+        shape: &RandomModel,
+        mix: Mix,
+        options: ModelOptions,
+    ) -> Result<Blueprint, QuantizeError> {
+        Blueprint::from_shape(shape, mix, options)
+    }
+
+    fn parameters(&self) -> Parameters {
+        self.parameters()
+    }
+
+    fn row_work(&self, role: Role, position: u64, kv_type: KvType) -> RowWork {
+        self.row_work(role, position, kv_type)
+    }
+
+    fn wiring(&self) -> &Wiring {
+        self.wiring()
+    }
+}
+
 /// What is asked of a session besides.
 #[allow(missing_docs)]
 pub trait SessionParts {
@@ -114,6 +168,7 @@ pub trait SessionParts {
     ) -> Result<(), RunError>;
     fn end_profile(&mut self) -> Option<Report>;
     fn end_trace(&mut self) -> Option<ExpertTrace>;
+    fn reserved(&self) -> (usize, usize);
 }
 
 impl SessionParts for Session {
@@ -140,6 +195,10 @@ impl SessionParts for Session {
 
     fn end_trace(&mut self) -> Option<ExpertTrace> {
         self.end_trace()
+    }
+
+    fn reserved(&self) -> (usize, usize) {
+        self.reserved()
     }
 }
 

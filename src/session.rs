@@ -195,8 +195,7 @@ impl Session {
     }
 
     /// Bytes that are reserved for activations and for state.
-    #[doc(hidden)]
-    pub fn reserved(&self) -> (usize, usize) {
+    pub(crate) fn reserved(&self) -> (usize, usize) {
         (self.arena.len(), self.state.reserved())
     }
 

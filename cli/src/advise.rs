@@ -14,6 +14,7 @@ use super::plan::blueprint;
 use super::{CliError, KvCacheArguments, output};
 use clap::Args;
 use estimate::Estimate;
+use rillm::internals::BlueprintParts;
 use rillm::quantize::Mix;
 use rillm::{Blueprint, SessionOptions};
 use std::io::Write;

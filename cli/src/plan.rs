@@ -6,6 +6,7 @@ use super::memory::size;
 use super::terminal::{Out, one_line};
 use super::{CliError, KvCacheArguments, bytes, warn};
 use clap::Args;
+use rillm::internals::BlueprintParts;
 use rillm::internals::synthetic::RandomModel;
 use rillm::quantize::{Mix, QuantizeError};
 use rillm::{

@@ -22,8 +22,7 @@ pub struct RowWork {
 
 impl Blueprint {
     /// What a row costs that has `position` rows before it; for an encoder: of a text so long.
-    #[doc(hidden)]
-    pub fn row_work(&self, role: Role, position: u64, kv_type: KvType) -> RowWork {
+    pub(crate) fn row_work(&self, role: Role, position: u64, kv_type: KvType) -> RowWork {
         let mut work = RowWork::default();
         let Some(graph) = self.wiring.graph(role) else {
             return work;

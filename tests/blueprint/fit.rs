@@ -1,5 +1,6 @@
 //! What fits into so much memory.
 
+use rillm::internals::BlueprintParts;
 use rillm::quantize::Mix;
 use rillm::{Blueprint, Fitting, SessionOptions};
 

@@ -3,7 +3,9 @@
 mod fit;
 mod hostile;
 
+use rillm::internals::BlueprintParts;
 use rillm::internals::ModelParts;
+use rillm::internals::SessionParts;
 use std::fs;
 
 use rillm::internals::synthetic::{RandomModel, shapes};

@@ -5,6 +5,7 @@
 //! passes through their steps. `docs/estimates.md` holds estimates against measurements.
 
 use crate::machine::MachineFacts;
+use rillm::internals::BlueprintParts;
 use rillm::internals::blueprint::RowWork;
 use rillm::internals::graph::Role;
 use rillm::internals::model::Cost;

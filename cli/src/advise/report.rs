@@ -8,6 +8,7 @@ use crate::inspect::large;
 use crate::plan::presumption;
 use crate::terminal::{Out, one_line};
 use crate::{CliError, bytes};
+use rillm::internals::BlueprintParts;
 use serde_json::{Value, json};
 use std::io::Write;
 
