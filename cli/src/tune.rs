@@ -62,7 +62,7 @@ pub fn tune(arguments: &Arguments) -> Result<(), CliError> {
             "{isa}: nothing to choose, {}",
             match Tuning::candidates(isa).len() {
                 1 => "as these kernels leave it to the hardware",
-                _ => "as this model is so small that caches hold it",
+                _ => "as no matrix of this model is much larger than caches are",
             }
         )?,
     }
