@@ -14,13 +14,17 @@ use crate::convert::Draft;
 use crate::error::{LoadError, LoadErrorKind, RunError};
 use crate::graph::{Matrix, Role, Wiring};
 use crate::kernels::Kernels;
-use crate::model::{Cost, ModelOptions, Parameters, Presumed, behead, completed, wired};
+use crate::model::{
+    Cost, Limits, ModelOptions, Parameters, Presumed, behead, completed, limits, wired,
+};
 use crate::models::{Architecture, Family};
 use crate::quantize::{Mix, QuantizeError, QuantizeOptions, QuantizePlan};
-use crate::session::{MemoryPlan, SessionOptions, memory_plan};
+use crate::residency::{Placement, placement};
+use crate::session::{MemoryPlan, SessionOptions, memory_plan, over_budget};
 use crate::synthetic::RandomModel;
 use crate::weights::{
-    Files, MatrixForm, ModelHeaders, ModuleFiles, TokenizerFiles, Views, headers, headers_of_config,
+    Files, MatrixForm, ModelHeaders, ModuleFiles, StoredMatrix, TokenizerFiles, Views,
+    expert_stacks, headers, headers_of_config,
 };
 use rillm_formats::manifest::{Container, Manifest, Shape, TensorInfo};
 use std::collections::BTreeMap;
@@ -48,7 +52,7 @@ pub struct Blueprint {
     manifest: Manifest,
     wiring: Wiring,
     views: Views,
-    forms: Vec<MatrixForm>,
+    matrices: Vec<StoredMatrix>,
     kernels: &'static Kernels,
     presumed: Presumed,
     notes: Vec<String>,
@@ -105,15 +109,18 @@ impl Blueprint {
         let kernels = Kernels::select(options.isa)
             .map_err(|error| LoadError::new(LoadErrorKind::Isa, error.to_string()))?;
         let (architecture, views, wiring) = wired(&manifest)?;
-        let matrices = wiring.matrices.iter();
-        let forms = matrices.map(|spec| MatrixForm::of(spec, views.find(&spec.name)?, kernels));
-        let forms = forms.collect::<Result<_, LoadError>>()?;
+        let stacks = expert_stacks(&wiring);
+        let matrices = (0..).zip(&wiring.matrices).map(|(id, spec)| {
+            let stack = stacks.get(&id).copied();
+            StoredMatrix::of(spec, views.find(&spec.name)?, stack, kernels)
+        });
+        let matrices = matrices.collect::<Result<_, LoadError>>()?;
         Ok(Blueprint {
             architecture,
             manifest,
             wiring,
             views,
-            forms,
+            matrices,
             kernels,
             presumed,
             notes: Vec::new(),
@@ -148,6 +155,34 @@ impl Blueprint {
     /// As [`Session::memory_plan`](crate::Session::memory_plan).
     pub fn memory_plan(&self, options: SessionOptions) -> Result<MemoryPlan, RunError> {
         memory_plan(&self.wiring, &|matrix| self.form(matrix), None, options)
+    }
+
+    /// Where its weights will be kept, and how much of them is read anew, within what a session of these
+    /// options leaves of its [`memory`](SessionOptions::memory); `None` if that has no bound and weights
+    /// are mapped.
+    ///
+    /// # Errors
+    /// As [`Blueprint::memory_plan`]; a bound that is too low names the least that works.
+    pub fn placement(&self, options: SessionOptions) -> Result<Option<Placement>, RunError> {
+        let Some(budget) = options.memory else {
+            return Ok(None);
+        };
+        let plan = self.memory_plan(options)?;
+        let own = (plan.arena as u64).saturating_add(plan.state as u64);
+        let parts: Vec<_> = self
+            .matrices
+            .iter()
+            .map(|one| one.parts().collect())
+            .collect();
+        let vectors = self.wiring.vectors.iter();
+        let vectors = vectors
+            .map(|spec| size_of::<f32>() as u64 * spec.len as u64)
+            .sum();
+        let left = budget.saturating_sub(own);
+        let found = placement(&self.wiring, &parts, vectors, left);
+        found
+            .map(Some)
+            .map_err(|error| over_budget(error, own, budget))
     }
 
     /// What was presumed of it, where files do not say.
@@ -185,6 +220,11 @@ impl Blueprint {
         self.wiring.graph(Role::Encode).is_some()
     }
 
+    /// What rows it accepts.
+    pub fn limits(&self) -> Limits {
+        limits(&self.wiring)
+    }
+
     /// Positions that the model was trained for, if it says.
     pub fn context(&self) -> Option<usize> {
         self.wiring.context
@@ -201,7 +241,7 @@ impl Blueprint {
     }
 
     fn form(&self, matrix: Matrix) -> MatrixForm {
-        self.forms[matrix.id as usize]
+        self.matrices[matrix.id as usize].form
     }
 
     /// How many numbers it is made of.

@@ -13,7 +13,7 @@ pub use digest::digest_of;
 pub use presumed::Presumed;
 pub(crate) use presumed::completed;
 pub(crate) use vocabulary::{hf_files, open_tokenizer};
-pub(crate) use wiring::{behead, find_architecture, used, wired};
+pub(crate) use wiring::{behead, find_architecture, limits, used, wired};
 
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::state::Lifetime;
@@ -34,7 +34,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use vocabulary::no_tokenizer;
-use wiring::{left_out, limits, unread_head};
+use wiring::{left_out, unread_head};
 
 /// How a model is opened.
 ///

@@ -11,6 +11,7 @@ mod snapshot;
 mod snapshot_file;
 mod sparse;
 
+pub(crate) use memory::over_budget;
 pub use options::SessionOptions;
 pub(crate) use plans::memory_plan;
 pub use plans::{MemoryPlan, PlanFigures, StateFigures, plans};

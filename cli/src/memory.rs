@@ -40,13 +40,8 @@ impl MemoryArguments {
         };
         let (program, is_first) = (program(model), model.placement().is_none());
         let options = options.memory(Some(budget.saturating_sub(program)));
-        let session = Session::new(model, options).map_err(|error| match error {
-            RunError::OverBudget { least, .. } => RunError::OverBudget {
-                budget,
-                least: least.saturating_add(program),
-            },
-            other => other,
-        })?;
+        let session =
+            Session::new(model, options).map_err(|error| with_program(error, budget, program))?;
         let plan = Session::memory_plan(model, options)?;
         if let Some(placement) = model.placement().filter(|_| is_first) {
             say(&format!(
@@ -81,10 +76,28 @@ fn program(model: &Model) -> u64 {
     }
     let held = model.placement().map_or(0, Placement::held);
     let others = resident().unwrap_or(0).saturating_sub(held);
-    others + BESIDE + CANDIDATE * vocabulary
+    others + BESIDE + CANDIDATE.saturating_mul(vocabulary)
 }
 
-fn lines(placement: &Placement) -> Vec<String> {
+/// The same before a model is loaded: what this process takes now, and what a run will beside what
+/// the library counts.
+pub fn foreseen_program(vocabulary: u64) -> u64 {
+    resident().unwrap_or(0) + BESIDE + CANDIDATE.saturating_mul(vocabulary)
+}
+
+/// A bound that is refused counts the program as well.
+pub fn with_program(error: RunError, budget: u64, program: u64) -> RunError {
+    match error {
+        RunError::OverBudget { least, .. } => RunError::OverBudget {
+            budget,
+            least: least.saturating_add(program),
+        },
+        other => other,
+    }
+}
+
+/// What is kept where, for people.
+pub fn lines(placement: &Placement) -> Vec<String> {
     let mut lines = vec![format!(
         "weights in memory: embeddings and head {}, {} of {} layers {}, vectors {}",
         bytes(placement.fixed),
@@ -135,16 +148,22 @@ pub fn json(model: &Model) -> Value {
     let (Some(placement), Some(traffic)) = (model.placement(), model.traffic()) else {
         return Value::Null;
     };
+    let mut all = placement_json(placement);
+    all["expert_requests"] = json!(traffic.experts);
+    all["expert_hits"] = json!(traffic.hits);
+    all["bytes_read"] = json!(traffic.bytes);
+    all["stalled_seconds"] = json!(traffic.stalled as f64 / 1e9);
+    all
+}
+
+/// What is kept where.
+pub fn placement_json(placement: &Placement) -> Value {
     json!({
         "resident_bytes": placement.held(),
         "pinned_layers": placement.pinned,
         "layers": placement.layers,
         "expert_slots": placement.slots,
         "experts": placement.experts,
-        "expert_requests": traffic.experts,
-        "expert_hits": traffic.hits,
-        "bytes_read": traffic.bytes,
-        "stalled_seconds": traffic.stalled as f64 / 1e9,
     })
 }
 

@@ -1,8 +1,9 @@
 //! `rillm plan`: what a model will take of memory, before its weights are there.
 
 use super::arguments::{BatchArguments, ThreadArguments};
+use super::habits::explained;
 use super::inspect::large;
-use super::memory::size;
+use super::memory::{foreseen_program, lines, placement_json, size, with_program};
 use super::terminal::{Out, one_line};
 use super::{CliError, KvCacheArguments, bytes, warn};
 use clap::Args;
@@ -10,7 +11,8 @@ use rillm::internals::BlueprintParts;
 use rillm::internals::synthetic::RandomModel;
 use rillm::quantize::{Mix, QuantizeError};
 use rillm::{
-    Blueprint, Fitting, LayerWeights, MemoryPlan, Presumed, SessionOptions, WeightFigures,
+    Blueprint, Fitting, LayerWeights, MemoryPlan, Placement, Presumed, SessionOptions,
+    WeightFigures,
 };
 use serde_json::{Value, json};
 use std::io::Write;
@@ -41,6 +43,9 @@ pub struct Arguments {
     /// Say what fits into so much memory: the longest context, and the best type at the context asked for
     #[arg(long, value_name = "BYTES", value_parser = size)]
     fit: Option<u64>,
+    /// Say what a run within so many bytes (run --memory) keeps of the weights, and what it reads anew
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    memory: Option<u64>,
     /// List every layer
     #[arg(long)]
     layers: bool,
@@ -64,17 +69,15 @@ pub fn blueprint(
         let mix = mix.map_or_else(usual, Ok)?;
         return Blueprint::from_shape(&shape, mix, options).map_err(|error| failed(model, error));
     }
-    // What is only quantized may be of a type that nothing is computed with.
-    let planned = match mix {
-        None => Blueprint::open(model, options)?,
+    let planned = Blueprint::open(model, options).map_err(|error| explained(error, model))?;
+    match mix {
+        None => Ok(planned),
+        // What is only quantized may be of a type that nothing is computed with.
         Some(mix) => {
-            let planned = Blueprint::open(model, options)?;
-            planned
-                .quantized(mix)
-                .map_err(|error| failed(model, error))?
+            let quantized = planned.quantized(mix);
+            quantized.map_err(|error| failed(model, error))
         }
-    };
-    Ok(planned)
+    }
 }
 
 fn unknown(model: &Path) -> CliError {
@@ -97,10 +100,35 @@ pub fn plan(arguments: &Arguments) -> Result<(), CliError> {
         Some(memory) => Some(fit(arguments, &planned, options, memory)?),
         None => None,
     };
+    let within = match arguments.memory {
+        Some(budget) => Some(within(&planned, options, budget)?),
+        None => None,
+    };
+    let answers = (fit.as_ref(), within.as_ref());
     match arguments.json {
-        true => as_json(arguments, &planned, options, &plan, fit.as_ref()),
-        false => as_text(arguments, &planned, options, &plan, fit.as_ref()),
+        true => as_json(arguments, &planned, options, &plan, answers),
+        false => as_text(arguments, &planned, options, &plan, answers),
     }
+}
+
+/// What a run within a bound keeps.
+struct Within {
+    budget: u64,
+    program: u64,
+    placement: Placement,
+}
+
+fn within(planned: &Blueprint, options: SessionOptions, budget: u64) -> Result<Within, CliError> {
+    let program = foreseen_program(planned.limits().vocabulary);
+    let options = options.memory(Some(budget.saturating_sub(program)));
+    let placement = planned.placement(options);
+    let placement = placement.map_err(|error| with_program(error, budget, program))?;
+    Ok(Within {
+        budget,
+        program,
+        // There is a bound.
+        placement: placement.unwrap_or_default(),
+    })
 }
 
 fn session(arguments: &Arguments, planned: &Blueprint) -> Result<SessionOptions, CliError> {
@@ -185,7 +213,7 @@ fn as_text(
     planned: &Blueprint,
     options: SessionOptions,
     plan: &MemoryPlan,
-    fit: Option<&Fit>,
+    (fit, within): (Option<&Fit>, Option<&Within>),
 ) -> Result<(), CliError> {
     let mut out = Out::new();
     let weights = planned.weights();
@@ -263,6 +291,13 @@ fn as_text(
             writeln!(out, "  no type is small enough at that context")?;
         }
     }
+    if let Some(within) = within {
+        writeln!(out, "\nwithin {}:", bytes(within.budget))?;
+        writeln!(out, "  program, about {}", bytes(within.program))?;
+        for line in lines(&within.placement) {
+            writeln!(out, "  {line}")?;
+        }
+    }
     Ok(())
 }
 
@@ -317,7 +352,7 @@ fn as_json(
     planned: &Blueprint,
     options: SessionOptions,
     plan: &MemoryPlan,
-    fit: Option<&Fit>,
+    (fit, within): (Option<&Fit>, Option<&Within>),
 ) -> Result<(), CliError> {
     let weights = planned.weights();
     let types = weights.types.iter().map(|of_type| {
@@ -369,6 +404,12 @@ fn as_json(
         "arena": { "bytes": plan.arena, "plans": plans.collect::<Vec<_>>() },
         "total_bytes": total(&weights, plan),
         "fit": fit.map(fit_json),
+        "within": within.map(|within| {
+            let mut all = placement_json(&within.placement);
+            all["memory_bytes"] = json!(within.budget);
+            all["program_bytes"] = json!(within.program);
+            all
+        }),
     });
     writeln!(Out::new(), "{all}")?;
     Ok(())

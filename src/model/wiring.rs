@@ -287,7 +287,7 @@ fn is_stray(architecture: &Architecture, name: &str, extents: usize) -> bool {
 }
 
 /// Tables looked up by a row's facts bound them.
-pub(super) fn limits(wiring: &Wiring) -> Limits {
+pub(crate) fn limits(wiring: &Wiring) -> Limits {
     let mut limits = Limits {
         vocabulary: u64::MAX,
         source_vocabulary: u64::MAX,

@@ -29,10 +29,38 @@ use layers::LayerStream;
 use placement::{BUFFERS, HeldLayout};
 use reader::{DirectFile, Fault, Reader};
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use units::{PAGE, Unit, Units};
+
+/// Where weights will be kept within `bytes`, `vectors` of which are for vectors, given the file and
+/// the bytes of every part of each matrix; the files need not be there.
+///
+/// # Errors
+/// Too few bytes.
+pub fn placement(
+    wiring: &Wiring,
+    parts: &[Vec<(usize, Range<u64>)>],
+    vectors: u64,
+    bytes: u64,
+) -> Result<Placement, HoldError> {
+    let (units, layout) = laid_out_within(wiring, parts, vectors, bytes)?;
+    Ok(layout.figures(&units, vectors))
+}
+
+fn laid_out_within(
+    wiring: &Wiring,
+    parts: &[Vec<(usize, Range<u64>)>],
+    vectors: u64,
+    bytes: u64,
+) -> Result<(Units, HeldLayout), HoldError> {
+    let units = Units::of(wiring, parts);
+    let layout = HeldLayout::within(&units, bytes.saturating_sub(vectors));
+    let layout = layout.map_err(|least| HoldError::Least(least + vectors))?;
+    Ok((units, layout))
+}
 
 /// Why weights cannot be held.
 #[derive(Debug)]
@@ -127,10 +155,11 @@ impl Residency {
     /// # Errors
     /// Too few bytes, weights that are no file's, a file that cannot be read.
     pub fn new(wiring: &Wiring, weights: &Weights, bytes: u64) -> Result<Residency, HoldError> {
-        let units = Units::of(wiring, weights);
         let vectors = weights.vectors_len() as u64;
-        let layout = HeldLayout::within(&units, bytes.saturating_sub(vectors));
-        let layout = layout.map_err(|least| HoldError::Least(least + vectors))?;
+        let matrices = 0..wiring.matrices.len() as u32;
+        let parts = matrices.map(|matrix| weights.parts(matrix).collect());
+        let parts: Vec<_> = parts.collect();
+        let (units, layout) = laid_out_within(wiring, &parts, vectors, bytes)?;
         let files = weights.sources().iter().map(|source| source.file());
         let files = files.map(|file| file.ok_or(HoldError::NoFile));
         let files: Vec<_> = files.collect::<Result<_, _>>()?;

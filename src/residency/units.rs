@@ -2,7 +2,6 @@
 
 use crate::graph::op::Work;
 use crate::graph::{Op, Wiring};
-use crate::weights::Weights;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -158,17 +157,17 @@ struct Sorting {
 }
 
 impl Units {
-    /// Those of a model.
-    pub fn of(wiring: &Wiring, weights: &Weights) -> Units {
-        let sorting = Sorting::of(wiring, weights);
+    /// Those of a model, given the file and the bytes of every part of each matrix.
+    pub fn of(wiring: &Wiring, parts: &[Vec<(usize, Range<u64>)>]) -> Units {
+        let sorting = Sorting::of(wiring, parts);
         let whole = |matrices: &BTreeSet<u32>| {
             let parts = matrices.iter().flat_map(|&matrix| {
-                let parts = (0..).zip(weights.parts(matrix));
+                let parts = (0..).zip(&parts[matrix as usize]);
                 parts.map(move |(part, (file, bytes))| FilePart {
                     matrix,
                     part,
-                    file,
-                    bytes,
+                    file: *file,
+                    bytes: bytes.clone(),
                 })
             });
             Unit::of(parts.collect())
@@ -177,12 +176,12 @@ impl Units {
         let stacks = sorting.stacks.iter().map(|((_, count), (matrices, used))| {
             let expert = |expert: usize| {
                 let parts = matrices.iter().filter_map(|&matrix| {
-                    let (file, bytes) = weights.parts(matrix).nth(expert)?;
+                    let (file, bytes) = parts[matrix as usize].get(expert)?;
                     Some(FilePart {
                         matrix,
                         part: expert as u32,
-                        file,
-                        bytes,
+                        file: *file,
+                        bytes: bytes.clone(),
                     })
                 });
                 Unit::of(parts.collect())
@@ -206,7 +205,7 @@ impl Units {
 }
 
 impl Sorting {
-    fn of(wiring: &Wiring, weights: &Weights) -> Sorting {
+    fn of(wiring: &Wiring, parts: &[Vec<(usize, Range<u64>)>]) -> Sorting {
         let mut sorting = Sorting::default();
         let nodes = || wiring.graphs.iter().flat_map(|graph| &graph.nodes);
         let tables = nodes().filter_map(|node| match &node.op {
@@ -225,7 +224,7 @@ impl Sorting {
                 let Some(layer) = layer_of(name).filter(|_| !tables.contains(&matrix.id)) else {
                     continue;
                 };
-                let parts = weights.parts(matrix.id).count();
+                let parts = parts[matrix.id as usize].len();
                 match used > 0 && parts == matrix.stack {
                     true => {
                         let stack = sorting.stacks.entry((layer, parts)).or_default();

@@ -23,18 +23,22 @@ impl Session {
 pub(super) fn hold(model: &Model, options: SessionOptions, budget: u64) -> Result<(), RunError> {
     let plan = Session::memory_plan(model, options)?;
     let own = (plan.arena as u64).saturating_add(plan.state as u64);
-    model
-        .hold(budget.saturating_sub(own))
-        .map_err(|error| match error {
-            HoldError::Least(weights) => RunError::OverBudget {
-                budget,
-                least: own.saturating_add(weights),
-            },
-            HoldError::OutOfMemory(error) => error.into(),
-            HoldError::NoFile => RunError::Input(
-                "weights that are in memory already cannot be held within a budget".to_string(),
-            ),
-            HoldError::System(error) => RunError::Weights(error.to_string()),
-            HoldError::Read(what) => RunError::Weights(what),
-        })
+    let held = model.hold(budget.saturating_sub(own));
+    held.map_err(|error| over_budget(error, own, budget))
+}
+
+/// Why weights cannot be held within a budget, of which a session takes its `own` bytes.
+pub(crate) fn over_budget(error: HoldError, own: u64, budget: u64) -> RunError {
+    match error {
+        HoldError::Least(weights) => RunError::OverBudget {
+            budget,
+            least: own.saturating_add(weights),
+        },
+        HoldError::OutOfMemory(error) => error.into(),
+        HoldError::NoFile => RunError::Input(
+            "weights that are in memory already cannot be held within a budget".to_string(),
+        ),
+        HoldError::System(error) => RunError::Weights(error.to_string()),
+        HoldError::Read(what) => RunError::Weights(what),
+    }
 }

@@ -7,6 +7,7 @@
 mod folder;
 mod headers;
 mod map;
+mod matrix;
 mod modules;
 mod names;
 mod open;
@@ -17,20 +18,21 @@ mod tuning;
 
 pub use headers::{ModelHeaders, headers, headers_of_config};
 pub use map::{Source, SourceFile};
+pub use matrix::{MatrixForm, StoredMatrix, expert_stacks};
 pub use modules::{DenseTensor, ModuleFiles};
 pub use names::{Found, Views};
 pub use open::{Files, TokenizerFiles, open, open_source};
 pub use stamp::FileStamp;
 pub use stored::{Scaled, Stored};
 
-use crate::error::{LoadError, LoadErrorKind};
-use crate::graph::op::Work;
-use crate::graph::{Matrix, MatrixSpec, RowOrder, Vector, View, Wiring};
+use crate::error::LoadError;
+use crate::graph::{Matrix, RowOrder, Vector, View, Wiring};
+
 use crate::kernels::{Kernels, Layout, MatMulKernel};
 use crate::quant;
 use crate::reserve::{filled, list};
+use matrix::{missing, no_kernel, typed};
 use rillm_formats::manifest::{DType, TensorInfo};
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -64,41 +66,6 @@ pub struct Weight {
     parts: Vec<StoredPart>,
     /// Stored rows of each part.
     part_rows: usize,
-}
-
-/// How a matrix is stored, and what multiplies by it.
-#[derive(Clone, Copy, Debug)]
-pub struct MatrixForm {
-    /// How elements are stored.
-    pub dtype: DType,
-    /// How blocks are arranged.
-    pub layout: Layout,
-    /// The product for this type and layout.
-    pub kernel: MatMulKernel,
-}
-
-impl MatrixForm {
-    /// That of a matrix that the graphs use.
-    ///
-    /// # Errors
-    /// A data type without a kernel.
-    pub fn of(spec: &MatrixSpec, found: &Found, kernels: &Kernels) -> Result<Self, LoadError> {
-        let parts = typed(&spec.name, found)?;
-        let first = *parts.first().ok_or_else(|| missing(&spec.name))?;
-        let turned = spec.order == RowOrder::Transposed;
-        let dtype = first.dtype;
-        let layout = match (found.view == View::Transposed) != turned {
-            true => Layout::Transposed,
-            false => Layout::Rows,
-        };
-        let kernel = kernels.matmul(dtype, layout);
-        let kernel = kernel.ok_or_else(|| no_kernel(&spec.name, dtype, layout))?;
-        Ok(MatrixForm {
-            dtype,
-            layout,
-            kernel,
-        })
-    }
 }
 
 impl Weight {
@@ -137,67 +104,22 @@ impl Weights {
             vectors: Vec::new(),
         };
         let stacks = expert_stacks(wiring);
-        for spec in &wiring.matrices {
+        for (id, spec) in (0..).zip(&wiring.matrices) {
             let found = views.find(&spec.name)?;
-            let parts = typed(&spec.name, found)?;
-            let turned = spec.order == RowOrder::Transposed;
-            let MatrixForm {
-                dtype,
-                layout,
-                kernel,
-            } = MatrixForm::of(spec, found, kernels)?;
-            if parts.iter().any(|part| part.dtype != dtype) {
-                let what = format!("tensor {}: its parts differ in type", spec.name);
-                return Err(LoadError::new(LoadErrorKind::Unsupported, what));
-            }
-            // A stored row is as long as a row of the view, or, if transposed, as a column of one of
-            // its matrices.
-            let column = found.shape.iter().rev().nth(usize::from(!turned)).copied();
-            let (row, elements) = (
-                match layout {
-                    Layout::Rows => spec.columns,
-                    Layout::Transposed => column.map_or(1, |column| column as usize).max(1),
-                },
-                found.shape.iter().product::<u64>() / parts.len() as u64,
-            );
-            let stride = dtype.row_len(row as u64).ok_or_else(|| {
-                let what = format!(
-                    "tensor {}: rows of {row} elements are not whole blocks of {}",
-                    spec.name,
-                    dtype.name()
-                );
-                LoadError::new(LoadErrorKind::Tensor, what)
-            })?;
-            let part_rows = (elements / row as u64) as usize;
-            let stack = stacks.get(&(weights.matrices.len() as u32));
-            let cut = stack.map_or(1, |&stack| {
-                let rows = part_rows * parts.len() / stack;
-                let each = match layout {
-                    Layout::Rows => rows,
-                    Layout::Transposed => row,
-                };
-                match rows > 0 && part_rows.is_multiple_of(rows) && apart(spec, stack, each) {
-                    true => part_rows / rows,
-                    false => 1,
-                }
-            });
-            let cut_len = part_rows / cut * stride as usize;
-            let stored = parts.iter().flat_map(|info| {
-                let starts = (0..cut).map(|index| info.range.start as usize + index * cut_len);
-                starts.map(|start| weights.part(info.file as usize, start))
-            });
-            let stored = stored.collect();
+            let lies = StoredMatrix::of(spec, found, stacks.get(&id).copied(), kernels)?;
+            let parts = lies.starts.iter();
+            let parts = parts.map(|&(file, start)| weights.part(file, start as usize));
             weights.matrices.push(Weight {
-                dtype,
-                layout,
-                kernel,
-                stride: stride as usize,
+                dtype: lies.form.dtype,
+                layout: lies.form.layout,
+                kernel: lies.form.kernel,
+                stride: lies.stride,
                 columns: spec.columns,
                 rows: spec.rows,
-                stored_columns: row,
+                stored_columns: lies.columns,
                 order: spec.order,
-                parts: stored,
-                part_rows: part_rows / cut,
+                parts: parts.collect(),
+                part_rows: lies.part_rows,
             });
         }
         for spec in &wiring.vectors {
@@ -390,68 +312,4 @@ impl Weights {
         let source = self.sources[info.file as usize].bytes();
         &source[info.range.start as usize..info.range.end as usize]
     }
-}
-
-/// How many experts each stack of them holds, by the matrix's number.
-fn expert_stacks(wiring: &Wiring) -> HashMap<u32, usize> {
-    let nodes = wiring.graphs.iter().flat_map(|graph| &graph.nodes);
-    let stacks = nodes.filter_map(|node| match node.op.facts().work {
-        Work::Experts { experts, .. } => Some((experts.id, experts.stack)),
-        Work::Elements | Work::Product(_) | Work::State(_) => None,
-    });
-    stacks.collect()
-}
-
-/// Whether the rows of a stack's matrices do not mingle, `stored` of which make up each.
-fn apart(spec: &MatrixSpec, stack: usize, stored: usize) -> bool {
-    let seen = spec.rows / stack;
-    let is_own = |matrix: usize, row: usize| {
-        let at = spec
-            .order
-            .stored(row)
-            .and_then(|row| row.checked_div(stored));
-        at == Some(matrix)
-    };
-    match spec.order {
-        RowOrder::All => true,
-        RowOrder::Blocks { .. } => (0..stack)
-            .all(|matrix| is_own(matrix, matrix * seen) && is_own(matrix, (matrix + 1) * seen - 1)),
-        RowOrder::Turned { .. } | RowOrder::Transposed | RowOrder::Repeated { .. } => false,
-    }
-}
-
-/// Parts of a type that is computed with.
-fn typed<'a>(name: &str, found: &'a Found) -> Result<Vec<&'a TensorInfo>, LoadError> {
-    let typed = found.parts.iter().map(|part| match part {
-        Stored::Typed(info) => Ok(info),
-        Stored::Scaled(scaled) => {
-            let scales = match scaled.has_scales() {
-                true => " with scales in another tensor",
-                false => "",
-            };
-            let what = format!(
-                "tensor {name} is {}{scales}, which is converted and not computed with: rillm \
-                 quantize FOLDER FILE.gguf q8_0 makes a file that runs",
-                scaled.name()
-            );
-            Err(LoadError::new(LoadErrorKind::Unsupported, what))
-        }
-    });
-    typed.collect()
-}
-
-fn missing(name: &str) -> LoadError {
-    LoadError::new(LoadErrorKind::Tensor, format!("tensor {name} has no data"))
-}
-
-fn no_kernel(name: &str, dtype: DType, layout: Layout) -> LoadError {
-    let stored = match layout {
-        Layout::Rows => "",
-        Layout::Transposed => " stored transposed",
-    };
-    let what = format!(
-        "tensor {name} has type {}{stored}, which cannot be computed with",
-        dtype.name()
-    );
-    LoadError::new(LoadErrorKind::Unsupported, what)
 }

@@ -1,7 +1,7 @@
 //! Results are the same bits whatever is in memory.
 
 use rillm::internals::eval::Cut;
-use rillm::{Model, ModelOptions, Session};
+use rillm::{Blueprint, Model, ModelOptions, RunError, Session};
 use std::path::Path;
 
 use super::{hold, least, options};
@@ -49,6 +49,12 @@ fn all_budgets(fixture: &Fixture, path: &Path) {
     let from = least(&mapped);
     let refused = Session::new(&mapped, options().memory(Some(from - 1)));
     assert!(refused.is_err(), "{name}: one byte less than the least");
+    let planned =
+        Blueprint::open(path, ModelOptions::default().isa(forced())).expect("a blueprint");
+    match planned.placement(options().memory(Some(from - 1))) {
+        Err(RunError::OverBudget { least, .. }) => assert_eq!(least, from, "{name}"),
+        other => panic!("{name}: {other:?}"),
+    }
     hold(&mapped, u64::MAX);
     let whole = mapped.placement().expect("a placement");
     assert!(whole.is_whole(), "{name}: {whole:?}");
@@ -70,6 +76,9 @@ fn all_budgets(fixture: &Fixture, path: &Path) {
         let placement = held.placement().expect("a placement");
         let own = (plan.arena + plan.state) as u64;
         assert!(placement.held() + own <= budget, "{label}: {placement:?}");
+        let bounded = options().memory(Some(budget));
+        let foreseen = planned.placement(bounded).expect("a placement");
+        assert_eq!(foreseen.as_ref(), Some(placement), "{label}");
         for (index, case) in fixture.cases.iter().enumerate() {
             for &cut in cuts {
                 let label = format!("{label}: {}, {cut:?}", case.name);

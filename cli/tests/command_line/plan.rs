@@ -88,9 +88,47 @@ fn what_fits_is_found() {
 }
 
 #[test]
+fn what_a_bound_keeps_is_said_before_anything_is_loaded() {
+    let whole = &planned(&["olmoe-like", "--memory", "16G"])["within"];
+    assert_eq!(whole["pinned_layers"], whole["layers"]);
+    assert_eq!(whole["expert_slots"], whole["experts"]);
+    let some = &planned(&["olmoe-like", "--memory", "1G"])["within"];
+    let held = some["resident_bytes"].as_u64().unwrap();
+    assert!(held < 1 << 30, "{some}");
+    let slots = some["expert_slots"].as_u64().unwrap();
+    assert!(
+        0 < slots && slots < some["experts"].as_u64().unwrap(),
+        "{some}"
+    );
+    let told = said(&["olmoe-like", "--memory", "1G"]);
+    assert!(told.contains(&format!("experts: {slots} of")), "{told}");
+    let output = rillm(&["plan", "olmoe-like", "--memory", "1M"]);
+    let error = text(&output.stderr);
+    assert!(!output.status.success());
+    assert!(error.contains("the least that works is"), "{error}");
+    // What a run within it then says.
+    let bound = ["--memory", "100M", "--json"];
+    let foreseen = &planned(&[DEMO, "--memory", "100M"])["within"];
+    let ran = rillm(&[&["run", DEMO, "-p", "A", "-n", "1"], &bound[..]].concat());
+    let ran = text(&ran.stdout)
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .to_owned();
+    let ran: Value = serde_json::from_str(&ran).expect("JSON");
+    for key in ["resident_bytes", "pinned_layers", "layers"] {
+        assert_eq!(ran["memory"][key], foreseen[key], "{key}: {ran}");
+    }
+}
+
+#[test]
 fn what_is_no_model_is_an_error() {
     for (arguments, expected) in [
-        (&["nowhere"][..], "nowhere"),
+        (
+            &["nowhere"][..],
+            "nowhere: no such file or folder; models have no names",
+        ),
+        (&["/nowhere/model.gguf"], "nor is there /nowhere"),
         (&[DEMO, "--fit", "much"], "number of bytes"),
         (&[DEMO, "-q", "q9"], "no such type"),
         (&[DEMO, "--sequences", "0"], "sequences"),
