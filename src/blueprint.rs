@@ -140,7 +140,7 @@ impl Blueprint {
             path: PathBuf::new(),
             notes: Vec::new(),
         };
-        let manifest = quantized(&Draft::new(files)?, mix)?;
+        let manifest = quantized(&Draft::of_files(files)?, mix)?;
         let options = ModelOptions::default().isa(self.kernels.isa);
         let blueprint = Blueprint::new(manifest, self.presumed.clone(), options)?;
         Ok(Blueprint {

@@ -3,6 +3,7 @@
 //! own interface. Free to change.
 
 use crate::blueprint::{Blueprint, RowWork};
+use crate::convert::Draft;
 use crate::error::{LoadError, RunError};
 use crate::exec::{Columns, Row, Sink};
 use crate::graph::{Graph, Op, Role, Segments, StateKind, Wiring};
@@ -32,6 +33,14 @@ open! {
 }
 
 pub use crate::sample::dry::Dry;
+
+/// What these files hold, to be written as a GGUF file.
+///
+/// # Errors
+/// As [`Draft::open`], but for files that cannot be read.
+pub fn draft(files: Files) -> Result<Draft, LoadError> {
+    Draft::of_files(files)
+}
 
 /// What a model is made of.
 #[allow(missing_docs)]

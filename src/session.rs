@@ -434,6 +434,23 @@ impl Session {
 
     /// Saves a sequence's recurrent state, so that it can be rewound to its present length.
     ///
+    /// ```
+    /// use rillm::{Model, ModelOptions, Session, SessionOptions};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let model = Model::open("assets/demo.gguf", ModelOptions::default())?;
+    /// let mut session = Session::new(&model, SessionOptions::default().checkpoints(1))?;
+    /// session.prefill(0, &[1, 403, 407])?;
+    /// session.checkpoint(0)?;
+    /// session.prefill(0, &[261, 285])?;
+    /// // Back to before what was read last, and on another way.
+    /// session.rewind(0, 3)?;
+    /// session.prefill(0, &[378])?;
+    /// assert_eq!(session.len(0)?, 4);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// All reserved checkpoints are in use.
     pub fn checkpoint(&mut self, sequence: u32) -> Result<(), RunError> {

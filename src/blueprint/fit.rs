@@ -2,12 +2,10 @@
 
 use super::Blueprint;
 use crate::error::RunError;
+use crate::kernels::PAGE;
 use crate::quantize::{MIXES, Mix, QuantizeError};
 use crate::session::SessionOptions;
 use rillm_formats::manifest::DType;
-
-/// Positions that a KV cache is reserved by.
-const PAGE: usize = 64;
 
 /// The longest context that is looked for where a model names none.
 const LONGEST: usize = 1 << 24;
@@ -130,6 +128,5 @@ impl Blueprint {
 
 /// Whether a mix is for any model's weights, rather than for those that were trained for it.
 fn is_general(mix: &Mix) -> bool {
-    let of_few = [DType::TQ1_0, DType::TQ2_0, DType::Q2_0, DType::MXFP4];
-    mix.base.is_some_and(|base| !of_few.contains(&base))
+    mix.base.is_some_and(|base| base != DType::MXFP4) && !mix.is_of_trained_values()
 }

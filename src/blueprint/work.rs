@@ -1,11 +1,15 @@
 //! What a row costs beside its products: what it reads of a cache, how many numbers pass through it.
 
 use super::Blueprint;
-use crate::graph::{Keys, Mask, Op, Role};
+use crate::graph::{Keys, Mask, Op, Role, Segments, StateKind};
 use crate::kernels::KvType;
 
 /// Arithmetic of each number of a recurrent state for a row: decayed, added to, read.
 const STATE_OPERATIONS: u64 = 6;
+
+/// The same of each number of a key and a value that segment attention sees: a score by content, one
+/// by distance, a sum.
+const SEGMENT_OPERATIONS: u64 = 6;
 
 /// What a row of a graph costs beside its products.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +38,14 @@ impl Blueprint {
             let attention = match &node.op {
                 Op::SoftmaxAttention(step) => &step.attention,
                 Op::DisentangledAttention(step) => &step.attention,
+                Op::SegmentAttention(step) => {
+                    let memory = step.state.kind();
+                    let width = (memory.heads * memory.head_dim) as u64;
+                    let seen = kept(memory.segments, position);
+                    work.operations += SEGMENT_OPERATIONS * width * seen;
+                    work.cache += (2 * size_of::<f32>()) as u64 * width * seen;
+                    continue;
+                }
                 _ => continue,
             };
             let seen = match attention.keys {
@@ -58,16 +70,28 @@ impl Blueprint {
 
     /// Numbers of a sequence's recurrent states.
     fn recurrent_floats(&self) -> u64 {
-        use crate::graph::StateKind::{Conv, Linear, Means, Scan};
         let floats = self.wiring.states.iter().map(|state| match state {
-            Conv(conv) => conv.channels * conv.width.saturating_sub(1),
-            Scan(scan) => scan.channels * scan.states,
-            Means(means) => 3 * means.channels,
-            Linear(linear) => linear.len().unwrap_or(0),
-            _ => 0,
+            StateKind::Conv(conv) => conv.channels * conv.width.saturating_sub(1),
+            StateKind::Scan(scan) => scan.channels * scan.states,
+            StateKind::Means(means) => 3 * means.channels,
+            StateKind::Linear(linear) => linear.len().unwrap_or(0),
+            // What attention sees of the past, and what a session works out once.
+            StateKind::KvCache(_)
+            | StateKind::Cross(_)
+            | StateKind::SegmentMemory(_)
+            | StateKind::HiddenMemory(_)
+            | StateKind::Table(_) => 0,
         });
         floats.sum::<usize>() as u64
     }
+}
+
+/// Rows that segment attention sees from a row with so many before it.
+fn kept(segments: Segments, position: u64) -> u64 {
+    let position = usize::try_from(position).unwrap_or(usize::MAX);
+    let own = segments.rows().map_or(0, |rows| position % rows.max(1));
+    let kept = segments.kept(position - own);
+    (own + kept.rows.len() + kept.compressed.len()) as u64
 }
 
 /// Keys that a row sees of so many.

@@ -71,7 +71,7 @@ impl Draft {
     /// # Errors
     /// Files that cannot be read, an architecture that is not known, or a folder that is none of it.
     pub fn open(path: impl AsRef<Path>) -> Result<Draft, LoadError> {
-        Draft::new(open(path.as_ref())?)
+        Draft::of_files(open(path.as_ref())?)
     }
 
     /// What these files hold: a GGUF file as it is, a Hugging Face folder as a converter would
@@ -79,8 +79,7 @@ impl Draft {
     ///
     /// # Errors
     /// An architecture that is not known, or a folder that is none of it.
-    #[doc(hidden)]
-    pub fn new(files: Files) -> Result<Draft, LoadError> {
+    pub(crate) fn of_files(files: Files) -> Result<Draft, LoadError> {
         if files.manifest.container == Container::HuggingFace {
             let (metadata, tensors, notes) = hugging_face::converted(&files)?;
             return Ok(Draft {

@@ -42,7 +42,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         ("retention.decay_of_values", false),
     ] {
         if config.flag(key, only)? != only {
-            return Err(config.invalid(key, &format!("{only}: only keys fade")));
+            return Err(config.invalid(key, &format!("{only}: only keys decay")));
         }
     }
     if config.value("retention.least_decay").is_some() {

@@ -1,4 +1,4 @@
-//! Kimi Linear (Kimi Team 2025): three layers of a gated delta rule whose memory fades channel by
+//! Kimi Linear (Kimi Team 2025): three layers of a gated delta rule whose state decays channel by
 //! channel to one of latent attention that knows no positions, then DeepSeek-V3's experts.
 
 use super::deepseek::SparseFeedForward;
@@ -190,7 +190,7 @@ impl DeltaAttention {
         let beta = net.linear(h, &name("ssm_beta"), self.heads)?;
         let beta = net.apply(beta, Pointwise::Sigmoid);
 
-        // What a key reads has faded by then: k·(Diag(α) S) = (α ⊙ k)·S.
+        // What a key reads has decayed by then: k·(Diag(α) S) = (α ⊙ k)·S.
         let delta = DeltaRule::Pair {
             read: net.mul(k, alpha),
             write: net.scale(net.scale_heads(k, beta), -1.0),

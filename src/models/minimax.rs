@@ -1,4 +1,4 @@
-//! MiniMax-01 (MiniMax 2025): lightning attention, whose memory fades by a number that each head has,
+//! MiniMax-01 (MiniMax 2025): lightning attention, whose state decays by a number that each head has,
 //! and a few layers of softmax attention, each followed by routed experts. What each adds to is the
 //! normed row, both by factors.
 

@@ -93,6 +93,14 @@ const ALIASES: &[(&str, &str)] = &[
     ("FP32", "F32"),
 ];
 
+impl Mix {
+    /// Whether it is for weights that were trained to be of two or three values: others lose in it what
+    /// they say.
+    pub(crate) fn is_of_trained_values(&self) -> bool {
+        self.rules == Rules::Trits
+    }
+}
+
 impl FromStr for Mix {
     type Err = UnknownMix;
 

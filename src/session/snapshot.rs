@@ -133,7 +133,7 @@ fn numbers(kind: &StateKind, kv_type: KvType) -> [u32; 4] {
             CachedValues::InKeys(_) => of(16, kv_heads, head_dim, kv_type.number()),
         },
         StateKind::Cross(CrossCache { kv_heads, head_dim }) => of(2, kv_heads, head_dim, 0),
-        // 3, 4, 5 and 9 are retired: snapshots with them hold their states in another order.
+        // 3, 4 and 5 are retired: snapshots with them hold their states in another order.
         StateKind::Conv(ConvState { channels, width }) => of(8, channels, width, 0),
         StateKind::Scan(ScanState {
             channels,
@@ -144,13 +144,13 @@ fn numbers(kind: &StateKind, kv_type: KvType) -> [u32; 4] {
             Some(heads) => of(14, heads, channels, states),
         },
         StateKind::Means(MeansState { channels }) => of(15, channels, 0, 0),
-        StateKind::Linear(memory) => {
-            let tag = match memory.sums {
+        StateKind::Linear(state) => {
+            let tag = match state.sums {
                 LinearSums::Counted => 10,
                 LinearSums::None => 11,
                 LinearSums::Exact => 12,
             };
-            of(tag, memory.heads, memory.key_dim, memory.value_dim)
+            of(tag, state.heads, state.key_dim, state.value_dim)
         }
         StateKind::SegmentMemory(ref memory) => {
             let mut sum = Checksum::START;

@@ -54,6 +54,11 @@ fn the_best_mix_is_the_largest_that_fits() {
         assert_eq!(best.total, total(mix));
         assert_eq!(best.mix.name, expected);
     }
+    // What is smaller than all that any model's weights can become is for none that was not trained for it.
+    let smallest = total("q2_k_s");
+    assert!(total("q1_0") < smallest && total("mxfp4") > smallest);
+    let best = planned.best_mix(asked, smallest - 1).unwrap();
+    assert!(best.is_none(), "{:?}", best.map(|best| best.mix.name));
     // No more than there is.
     let best = planned.best_mix(asked, 1 << 40).unwrap().unwrap();
     assert_eq!(best.blueprint.weights().mapped, planned.weights().mapped);

@@ -7,9 +7,9 @@ use crate::support::fixture::Fixture;
 use crate::support::folder::TempFolder;
 use crate::support::rewrite::{options, run};
 use rillm::Model;
+use rillm::internals::draft;
 use rillm::internals::eval::Cut;
 use rillm::internals::weights;
-use rillm::quantize::Draft;
 use serde_json::{Value as Json, json};
 use std::fs;
 use std::path::Path;
@@ -43,7 +43,7 @@ fn folders_and_files_take_for_granted_what_transformers_does() {
 
         let folder = fixture.folder_with(&config, Vec::new());
         let path = files.join("file.gguf");
-        let input = Draft::new(weights::open(&folder).expect("a folder")).expect("an input");
+        let input = draft(weights::open(&folder).expect("a folder")).expect("an input");
         run(&input, &options("f32"), &path, 1).unwrap_or_else(|error| panic!("{label}: {error}"));
         for (what, path) in [("folder", folder.as_ref()), ("file", path.as_path())] {
             let model = open(path).unwrap_or_else(|error| panic!("{label}: {what}: {error}"));

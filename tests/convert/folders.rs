@@ -7,6 +7,7 @@ use crate::support::rewrite::{options, run};
 use crate::support::to_gguf::Gguf;
 use rillm::formats::manifest::MetadataValue;
 use rillm::formats::tokenizer::{DecodeOptions, EncodeOptions};
+use rillm::internals::draft;
 use rillm::internals::quant;
 use rillm::internals::weights::open;
 use rillm::quantize::Draft;
@@ -23,7 +24,7 @@ fn every_folder_becomes_the_file_that_converters_write() {
     let folder = TempFolder::new("folders");
     for fixture in runnable() {
         let from = fixture.folder();
-        let input = Draft::new(open(&from).expect("a folder")).expect("an input");
+        let input = draft(open(&from).expect("a folder")).expect("an input");
         let path = folder.join(format!("{}.gguf", fixture.name));
         run(&input, &options("f32"), &path, 2).unwrap_or_else(|e| panic!("{}: {e}", fixture.name));
         let files = open(&path).expect("a GGUF file");
@@ -67,7 +68,7 @@ fn folders_of_transformers_5_become_files() {
             continue;
         };
         let from = fixture.folder_of(&config, &weights);
-        let input = Draft::new(open(&from).expect("a folder")).expect("an input");
+        let input = draft(open(&from).expect("a folder")).expect("an input");
         let path = folder.join(format!("{}.gguf", fixture.name));
         run(&input, &options("f32"), &path, 2).unwrap_or_else(|e| panic!("{}: {e}", fixture.name));
         let model = Model::open(&path, ModelOptions::default());
@@ -86,7 +87,7 @@ fn folders_of_transformers_5_become_files() {
 fn keys_are_what_other_readers_insist_on() {
     let folder = TempFolder::new("keys");
     let keys_of = |name: &str| {
-        let input = Draft::new(open(&Fixture::load(name).folder()).expect("a folder"));
+        let input = draft(open(&Fixture::load(name).folder()).expect("a folder"));
         let path = folder.join(format!("{name}.gguf"));
         run(&input.expect("an input"), &options("f32"), &path, 1).expect("a file");
         open(&path).expect("a GGUF file").manifest.metadata
@@ -125,11 +126,11 @@ fn folders_are_quantized_at_once() {
     for name in ["gpt2", "llama", "mixtral", "gpt_neox"] {
         let fixture = Fixture::load(name);
         let from = fixture.folder();
-        let input = Draft::new(open(&from).expect("a folder")).expect("an input");
+        let input = draft(open(&from).expect("a folder")).expect("an input");
         let (whole, once, twice) = ("whole.gguf", "once.gguf", "twice.gguf");
         run(&input, &options("f32"), &folder.join(whole), 1).expect("a file");
         run(&input, &options("q8_0"), &folder.join(once), 3).expect("a file");
-        let again = Draft::new(open(&folder.join(whole)).expect("a file")).expect("an input");
+        let again = draft(open(&folder.join(whole)).expect("a file")).expect("an input");
         run(&again, &options("q8_0"), &folder.join(twice), 1).expect("a file");
         let read = |name: &str| std::fs::read(folder.join(name)).expect("a file");
         assert!(read(once) == read(twice), "{name}");
@@ -153,7 +154,7 @@ fn second_copies_are_left_out() {
         })
     });
     let from = fixture.folder_with(&fixture.config(), copies.collect());
-    let input = Draft::new(open(&from).expect("a folder")).expect("an input");
+    let input = draft(open(&from).expect("a folder")).expect("an input");
     let path = folder.join("once.gguf");
     run(&input, &options("f32"), &path, 1).expect("a file");
     let model = Model::open(&path, ModelOptions::default());

@@ -11,8 +11,8 @@ use crate::support::fixture::{Fixture, Weight};
 use crate::support::folder::TempFolder;
 use crate::support::rewrite::{options, run};
 use crate::support::tensors;
+use rillm::internals::draft;
 use rillm::internals::{quant, weights};
-use rillm::quantize::Draft;
 use rillm_formats::safetensors;
 
 const FILE: &str = "tests/data/small_floats.safetensors";
@@ -111,7 +111,7 @@ fn decoder(width: u64, hidden: u64, given: Vec<(&str, Raw)>, more: &Value) -> Te
 
 /// What a tensor of the converted folder holds.
 fn converted(folder: &Path, name: &str) -> Vec<f32> {
-    let draft = Draft::new(weights::open(folder).expect("a folder"));
+    let draft = draft(weights::open(folder).expect("a folder"));
     let draft = draft.unwrap_or_else(|error| panic!("{error}"));
     let path = folder.join("converted.gguf");
     run(&draft, &options("f32"), &path, 2).unwrap_or_else(|error| panic!("{error}"));
@@ -146,7 +146,7 @@ fn doubles_become_floats() {
         error.contains("F64") && error.contains("rillm quantize"),
         "{error}"
     );
-    let draft = Draft::new(weights::open(&folder).expect("a folder"));
+    let draft = draft(weights::open(&folder).expect("a folder"));
     let draft = draft.unwrap_or_else(|error| panic!("{error}"));
     let path = folder.join("converted.gguf");
     run(&draft, &options("f32"), &path, 2).unwrap_or_else(|error| panic!("{error}"));
@@ -307,7 +307,7 @@ fn experts_of_four_bits_come_apart() {
     let turned: Vec<f32> = turned.map(|number| number as f32).collect();
     assert!(down == turned);
     let mix = folder.join("mxfp4.gguf");
-    let draft = Draft::new(weights::open(&folder).expect("a folder"));
+    let draft = draft(weights::open(&folder).expect("a folder"));
     let draft = draft.unwrap_or_else(|error| panic!("{error}"));
     run(&draft, &options("mxfp4"), &mix, 1).unwrap_or_else(|error| panic!("{error}"));
     let files = weights::open(&mix).expect("a file");
@@ -444,12 +444,12 @@ fn a_converted_checkpoint_computes_what_its_floats_do() {
             write(&twins, &fixture.config()),
         );
         let path = from.join("converted.gguf");
-        let draft = Draft::new(weights::open(&from).expect("a folder"));
-        let draft = draft.unwrap_or_else(|error| panic!("{name} {kept:?}: {error}"));
-        run(&draft, &options("f32"), &path, 2).expect("a file");
+        let small = draft(weights::open(&from).expect("a folder"));
+        let small = small.unwrap_or_else(|error| panic!("{name} {kept:?}: {error}"));
+        run(&small, &options("f32"), &path, 2).expect("a file");
         let twin_path = twin.join("converted.gguf");
-        let draft = Draft::new(weights::open(&twin).expect("a folder")).expect("a draft");
-        run(&draft, &options("f32"), &twin_path, 2).expect("a file");
+        let whole = draft(weights::open(&twin).expect("a folder")).expect("a draft");
+        run(&whole, &options("f32"), &twin_path, 2).expect("a file");
         let (model, twin) = (
             open(&path).expect("a file"),
             open(&twin_path).expect("a file"),

@@ -10,8 +10,8 @@ use rillm::generate::{
     EarlyStopping, GenerateOptions, GenerationConfig, Hypothesis, beam_search, beam_sequences,
     generate,
 };
+use rillm::internals::draft;
 use rillm::internals::weights::open as files;
-use rillm::quantize::Draft;
 use rillm::sample::{SampleOptions, Sampler};
 use rillm::{LoadError, Model, ModelOptions, RunError, Session, SessionOptions};
 use serde_json::{Value, json};
@@ -160,7 +160,7 @@ fn a_conversion_keeps_how_texts_are_written() {
     for case in cases().iter().filter(|case| case["fixture"] == "t5") {
         let folder = folder("t5", &case["config"]);
         let path = folder.join("model.gguf");
-        let draft = Draft::new(files(&folder).unwrap()).unwrap();
+        let draft = draft(files(&folder).unwrap()).unwrap();
         run(&draft, &options("f32"), &path, 1).unwrap();
         let (from, to) = (open(&folder).unwrap(), open(&path).unwrap());
         let config = GenerationConfig::of(&from).unwrap();
@@ -183,7 +183,7 @@ fn a_task_has_parameters_of_its_own() {
     });
     fs::write(&path, config.to_string()).unwrap();
     let gguf = folder.join("model.gguf");
-    let draft = Draft::new(files(&folder).unwrap()).unwrap();
+    let draft = draft(files(&folder).unwrap()).unwrap();
     run(&draft, &options("f32"), &gguf, 1).unwrap();
     for path in [&*folder, &gguf] {
         let model = open(path).unwrap();

@@ -102,6 +102,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "model",
             "models",
             "quantize",
+            "residency",
             "session",
             "synthetic",
             "weights",
@@ -267,9 +268,9 @@ fn the_order_has_no_circle() {
 }
 
 /// Modules of a folder that one of them names, by their paths in it (the folder itself is empty):
-/// through `super::`, or by their bare names where they are its children. What is no module counts
-/// as what holds it.
-fn named_modules(module: &str, text: &str, modules: &[&str]) -> BTreeSet<String> {
+/// through `super::`, by their paths from the root on, or by their bare names where they are its
+/// children. What is no module counts as what holds it.
+fn named_modules(folder: &str, module: &str, text: &str, modules: &[&str]) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let within = |base: &str, name: &str| {
         let path = [base, name].join("/");
@@ -299,6 +300,20 @@ fn named_modules(module: &str, text: &str, modules: &[&str]) -> BTreeSet<String>
             found.insert(within(base, &name).copied().unwrap_or(base).to_owned());
         }
     }
+    let from_root = format!("crate::{folder}::");
+    for (at, _) in text.match_indices(&from_root) {
+        let path = text[at + from_root.len()..]
+            .split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':');
+        let mut path = path
+            .take(1)
+            .flat_map(|path| path.split("::"))
+            .filter(|name| !name.is_empty());
+        let mut base = "";
+        while let Some(module) = path.next().and_then(|name| within(base, name)) {
+            base = module;
+        }
+        found.insert(base.to_owned());
+    }
     for (at, _) in text.match_indices("::") {
         let start = text[..at].rfind(|c: char| !c.is_alphanumeric() && c != '_');
         let name = &text[start.map_or(0, |start| start + 1)..at];
@@ -319,7 +334,7 @@ fn files_of_exec_have_no_circle() {
         .map(|(file, text)| {
             (
                 module_path(file),
-                named_modules(module_path(file), text, &modules),
+                named_modules("exec", module_path(file), text, &modules),
             )
         })
         .collect();
@@ -348,7 +363,7 @@ fn module_path(file: &str) -> &str {
 fn the_search_for_circles_sees_what_it_should() {
     let modules = ["", "run", "step", "scan", "scan/rows", "scan/run"];
     let of = |module, text| {
-        let found = named_modules(module, text, &modules).into_iter();
+        let found = named_modules("exec", module, text, &modules).into_iter();
         found.collect::<Vec<_>>()
     };
     let found = of(
@@ -361,6 +376,12 @@ fn the_search_for_circles_sees_what_it_should() {
         ["run", "step"]
     );
     assert_eq!(of("run", "use crate::graph::Op;"), [""; 0]);
+    // Whoever names a path from the root on names the deepest module of it.
+    let found = of(
+        "run",
+        "use crate::exec::scan::rows::Head;\nuse crate::exec::step::{chunks, range};\ncrate::exec::crew()",
+    );
+    assert_eq!(found, ["", "scan/rows", "step"]);
     // Children name what is beside them, what holds them, and what stands beside that.
     let found = of(
         "scan/rows",

@@ -1,5 +1,5 @@
-//! One name, one thing: a type's name stands for one type in the whole tree, and words that the
-//! field has others for do not come back.
+//! One name, one thing: a type's name stands for one type in all code that ships, and words that the
+//! field has others for do not come back, in tests and tools neither.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,15 @@ use super::{code, root, sources};
 const FOLDERS: [&str; 5] = ["src", "kernels/src", "formats/src", "cli/src", "capi/src"];
 
 /// Where words are told apart as well.
-const TESTS: [&str; 4] = ["tests", "cli/tests", "capi/tests", "benches"];
+const TESTS: [&str; 7] = [
+    "tests",
+    "cli/tests",
+    "capi/tests",
+    "formats/tests",
+    "formats/examples",
+    "benches",
+    "fuzz",
+];
 
 /// Names that an idiom gives to several types.
 const IDIOMS: &[&str] = &[

@@ -6,6 +6,7 @@ use crate::support::folder::TempFolder;
 use crate::support::rewrite::{options, run};
 use rillm::formats::gguf::write::{TensorSpec, to_bytes};
 use rillm::formats::manifest::{DType, Metadata, MetadataValue, Shape};
+use rillm::internals::draft;
 use rillm::internals::quant;
 use rillm::internals::weights::{Source, open, open_source};
 use rillm::quantize::{Draft, QuantizePlan};
@@ -48,7 +49,7 @@ fn llama() -> Metadata {
 }
 
 fn input(bytes: Vec<u8>) -> Draft {
-    Draft::new(open_source(Source::Owned(bytes)).expect("a GGUF file")).expect("an input")
+    draft(open_source(Source::Owned(bytes)).expect("a GGUF file")).expect("an input")
 }
 
 const TENSORS: &[(&str, &[u64])] = &[
@@ -177,7 +178,7 @@ fn quantized_weights_are_quantized_again_on_request_alone() {
     let folder = TempFolder::new("again");
     let path = folder.join("q8_0.gguf");
     run(&input(file(llama(), TENSORS)), &options("q8_0"), &path, 2).expect("a file");
-    let input = Draft::new(open(&path).expect("a file")).expect("an input");
+    let input = draft(open(&path).expect("a file")).expect("an input");
     let error = QuantizePlan::new(&input, &options("q4_0")).expect_err("quantized already");
     assert!(error.to_string().contains("is Q8_0 already"), "{error}");
     let mut options = options("q4_0");

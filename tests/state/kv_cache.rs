@@ -112,7 +112,7 @@ fn pieces_and_threads_change_no_bit() {
 }
 
 #[test]
-fn histories_of_smaller_types_are_shared_copied_cut_and_brought_back() {
+fn kv_caches_of_smaller_types_are_shared_copied_cut_and_brought_back() {
     let opened = open("llama");
     for kv_type in SMALLER {
         let tokens = opened.tokens(0, 100);

@@ -30,7 +30,7 @@ pub fn requantize(bytes: &[u8], folder: &Path) -> bool {
             .embedding(base)
             .tensors(vec![("attn".to_owned(), base)]);
     }
-    let draft = open_source(Source::Owned(file.to_vec())).and_then(Draft::new);
+    let draft = open_source(Source::Owned(file.to_vec())).and_then(rillm::internals::draft);
     let draft = match draft {
         Ok(draft) => draft,
         Err(error) => {

@@ -3,7 +3,7 @@ ids of their class's own, and what transformers' slow classes make of texts ther
 
     python tools/tokenizers/folders.py
 
-Needs transformers 4.57, sentencepiece 0.2 and what `trials.py` needs.
+Needs transformers 4.57, sentencepiece 0.2 and what `combinations.py` needs.
 """
 
 import io
@@ -14,12 +14,12 @@ from pathlib import Path
 
 import sentencepiece
 import transformers
-import trials
+import combinations
 
 OUT = Path(__file__).resolve().parents[2] / "formats/tests/data/tokenizer/folders.json"
 # What the reference splits off before the model sees it is left out: users cannot type it here.
 SPECIAL = ("<s>", "</s>", "<unk>", "<pad>", "[MASK]")
-TEXTS = [text for text in trials.TEXTS if not any(name in text for name in SPECIAL)] + [
+TEXTS = [text for text in combinations.TEXTS if not any(name in text for name in SPECIAL)] + [
     ">>fr<< the lamp",
     ">>fr<<the lamp",
     ">>xx<< the lamp",
@@ -33,7 +33,7 @@ TEXTS = [text for text in trials.TEXTS if not any(name in text for name in SPECI
 ]
 # `?` in place of the mask.
 MASKED = ["the ? lamp", "the?lamp", "?", "  ?  the"]
-ENGLISH = trials.CORPUS[:3] * 3
+ENGLISH = combinations.CORPUS[:3] * 3
 FOREIGN = ["über dem Meer leuchtet der Turm", "la mer éclaire le phare", "Маяк стоит над морем", "灯台 は 海 の 上"] * 3
 NORMALIZATION = "FB01\t66 69\t# fi\nFF46\t66\n3000\t20\n2026\t2E 2E 2E\n9\t20\nA\t20\nD\t20\n65 301\tE9\n"
 

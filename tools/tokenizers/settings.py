@@ -4,7 +4,7 @@
     python tools/tokenizers/settings.py             # with transformers 5
     python tools/tokenizers/settings.py --check     # with transformers 4: the same of every folder
 
-Only what both do is in it. Needs what `trials.py` needs.
+Only what both do is in it. Needs what `combinations.py` needs.
 """
 
 import copy
@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import trials
+import combinations
 from transformers import AutoTokenizer
 
 OUT = Path(__file__).resolve().parents[2] / "formats/tests/data/tokenizer/settings.json"
@@ -56,7 +56,7 @@ def byte_level(space=False, before=(), after=()):
 
 def bert(lowercase, **keys):
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    words = [*special, *trials.WORDS, *("##" + word for word in trials.WORDS), "Lamp", "É", "e", "é", "灯", "台", "灯台"]
+    words = [*special, *combinations.WORDS, *("##" + word for word in combinations.WORDS), "Lamp", "É", "e", "é", "灯", "台", "灯台"]
     vocabulary = {word: index for index, word in enumerate(dict.fromkeys(words))}
     model = {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##"}
     normalizer = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None}
@@ -70,7 +70,7 @@ def bert(lowercase, **keys):
     )
 
 
-BYTES = trials.bpe(trials.pre_tokenizers.ByteLevel(add_prefix_space=False))
+BYTES = combinations.bpe(combinations.pre_tokenizers.ByteLevel(add_prefix_space=False))
 
 
 def normalized():

@@ -3,26 +3,26 @@
 
     python tools/tokenizers/slow.py
 
-Needs transformers 4.57 or 5 and what `trials.py` needs.
+Needs transformers 4.57 or 5 and what `combinations.py` needs.
 """
 
 import json
 import tempfile
 from pathlib import Path
 
-import trials
+import combinations
 from transformers import AutoTokenizer
 
 OUT = Path(__file__).resolve().parents[2] / "formats/tests/data/tokenizer/slow.json"
 TEXTS = [
     text
-    for text in trials.TEXTS
+    for text in combinations.TEXTS
     if not any(name in text for name in ("<s>", "<unk>", "<tool>", "<0x"))
 ] + ["<|endoftext|>", "a <|im_end|> b", "light[MASK] lamp", "the <mask> lamp"]
 
 
 def byte_vocabulary(*special):
-    model = trials.bpe(trials.pre_tokenizers.ByteLevel(add_prefix_space=False))
+    model = combinations.bpe(combinations.pre_tokenizers.ByteLevel(add_prefix_space=False))
     names = [*special, *(name for name in model["vocab"] if name not in ("<s>", "</s>", "<unk>"))]
     merges = "#version: 0.2\n" + "".join(f"{left} {right}\n" for left, right in model["merges"])
     return {"vocab.json": json.dumps({name: index for index, name in enumerate(names)}), "merges.txt": merges}
@@ -31,7 +31,7 @@ def byte_vocabulary(*special):
 def folders():
     gpt2 = byte_vocabulary("<|endoftext|>")
     roberta = byte_vocabulary("<s>", "<pad>", "</s>", "<unk>", "<mask>")
-    subwords = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *trials.WORDS, *("##" + word for word in trials.WORDS)]
+    subwords = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *combinations.WORDS, *("##" + word for word in combinations.WORDS)]
     bert = {"vocab.txt": "".join(f"{word}\n" for word in dict.fromkeys(subwords))}
     config = lambda **keys: {"tokenizer_config.json": json.dumps(keys)}
     size = len(json.loads(gpt2["vocab.json"]))

@@ -94,6 +94,23 @@ pub fn layout(metadata: &Metadata, tensors: &[TensorSpec]) -> Result<FileLayout,
 
 /// A whole file in memory: keys, and tensors with their bytes.
 ///
+/// ```
+/// use rillm_formats::gguf::{self, write::{TensorSpec, to_bytes}};
+/// use rillm_formats::manifest::{DType, Metadata, MetadataValue, Shape};
+///
+/// let name = MetadataValue::String("llama".into());
+/// let metadata = Metadata([("general.architecture".to_owned(), name)].into());
+/// let spec = TensorSpec {
+///     name: "output_norm.weight".to_owned(),
+///     dtype: DType::F32,
+///     shape: Shape(vec![2]),
+/// };
+/// let values = [1.0f32, 2.0].map(f32::to_le_bytes);
+/// let file = to_bytes(&metadata, &[(spec, values.as_flattened())])?;
+/// assert_eq!(gguf::merge(vec![gguf::parse(&file, 0)?])?.tensors.len(), 1);
+/// # Ok::<(), rillm_formats::FormatError>(())
+/// ```
+///
 /// # Errors
 /// As [`layout`], and bytes of another length than type and shape say.
 pub fn to_bytes(

@@ -35,6 +35,21 @@ pub struct Safetensors {
 
 /// Reads a whole safetensors file; `file` becomes each tensor's [`TensorInfo::file`].
 ///
+/// ```
+/// use rillm_formats::safetensors;
+///
+/// let header = br#"{"bias":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+/// let mut file = (header.len() as u64).to_le_bytes().to_vec();
+/// file.extend(header);
+/// file.extend([0.5f32, -1.0].map(f32::to_le_bytes).as_flattened());
+///
+/// let parsed = safetensors::parse(&file, 0)?;
+/// let (name, tensor) = &parsed.tensors[0];
+/// assert_eq!((name.as_str(), &tensor.shape.0[..]), ("bias", &[2][..]));
+/// assert_eq!(tensor.range.end, file.len() as u64);
+/// # Ok::<(), rillm_formats::FormatError>(())
+/// ```
+///
 /// # Errors
 /// Every malformation: a header longer than the file or 100 MB, what is not JSON of the right
 /// form, names twice, ranges that disagree with type and shape or leave holes, overlap, or do not

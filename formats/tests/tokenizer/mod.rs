@@ -1,6 +1,7 @@
 //! Tokenizers against their reference implementations.
 
 mod cases;
+mod combinations;
 mod folders;
 mod gguf;
 mod hf;
@@ -12,5 +13,4 @@ mod seeds;
 mod settings;
 mod slow;
 mod swell;
-mod trials;
 mod vocabularies;

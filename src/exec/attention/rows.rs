@@ -209,21 +209,36 @@ impl About<'_> {
                 std::slice::from_raw_parts(from.add(head.number * dim), len)
             }
         };
-        let keys = floats(head.k);
-        let turned = &mut room[..dim * PAGE];
-        for (i, elements) in turned.chunks_exact_mut(PAGE).enumerate() {
-            let of = keys[i..].iter().step_by(stride(head.k));
-            let of = of.copied().chain(std::iter::repeat(0.0));
-            for (to, from) in elements.iter_mut().zip(of) {
-                to.write(from);
+        let (turned, gathered) = room.split_at_mut(dim * PAGE);
+        // Rows of a run lie a whole width apart, which the nearest cache seldom likes: each is gone
+        // through once.
+        for (place, key) in floats(head.k).chunks(stride(head.k)).enumerate() {
+            for (elements, element) in turned.chunks_exact_mut(PAGE).zip(key) {
+                elements[place].write(*element);
             }
         }
+        for elements in turned.chunks_exact_mut(PAGE) {
+            elements[rows.len()..].fill(MaybeUninit::new(0.0));
+        }
+        let (values, value_stride) = match gathered.get_mut(..dim * PAGE) {
+            Some(gathered) => {
+                let of = floats(head.v).chunks(stride(head.v));
+                for (to, from) in gathered.chunks_exact_mut(dim).zip(of) {
+                    for (to, from) in to.iter_mut().zip(from) {
+                        to.write(*from);
+                    }
+                }
+                // SAFETY: as many rows were just written.
+                (unsafe { written(&gathered[..rows.len() * dim]) }, dim)
+            }
+            None => (floats(head.v), stride(head.v)),
+        };
         Page {
             kv_type: KvType::F32,
             // SAFETY: every element was just written.
             keys: bytes(unsafe { written(turned) }),
-            values: bytes(floats(head.v)),
-            value_stride: stride(head.v),
+            values: bytes(values),
+            value_stride,
             value_in_key: None,
             count: rows.len(),
             next: None,

@@ -1,10 +1,10 @@
 """Holds random `tokenizer.json` files against the reference: what `tokenizers` makes of nasty texts.
 
-    python tools/tokenizers/trials.py COUNT [SEED] > trials.json     # any number of them
-    cargo run -p rillm-formats --example trials trials.json          # which differ, and how
-    python tools/tokenizers/trials.py --fixture                      # the committed ones
+    python tools/tokenizers/combinations.py COUNT [SEED] > combinations.json     # any number
+    cargo run -p rillm-formats --example combinations combinations.json          # which differ, and how
+    python tools/tokenizers/combinations.py --fixture                            # the committed ones
 
-A trial is a combination of normalizers, pre-tokenizers, decoders, post-processors, added tokens and
+A file is a combination of normalizers, pre-tokenizers, decoders, post-processors, added tokens and
 options of a model. Needs tokenizers 0.22 or 0.23.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-FIXTURE = Path(__file__).resolve().parents[2] / "formats/tests/data/tokenizer/trials.json"
+FIXTURE = Path(__file__).resolve().parents[2] / "formats/tests/data/tokenizer/combinations.json"
 
 CORPUS = """The old lighthouse keeper lit the lamp at dusk and wrote down the weather: wind from
 the west, light rain, 12 degrees. He'd seen 3 ships that day; they'd all gone by. It's the quiet
@@ -292,7 +292,7 @@ def post_processor(pick, tokens):
     )
 
 
-def trial(pick, models_):
+def combination(pick, models_):
     name = pick.choice(list(models_))
     model = models_[name]
     options = {}
@@ -320,18 +320,18 @@ def trial(pick, models_):
     }
 
 
-def expected(trial, models_):
+def expected(combination, models_):
     """Of each text: ids of plain text, ids where control tokens count, those with the template
     around, and the second as text. None where this project means to differ."""
-    parts = {key: trial[key] for key in ("added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder")}
-    whole = {"version": "1.0", "truncation": None, "padding": None, **parts, "model": models_[trial["model"]] | trial["options"]}
+    parts = {key: combination[key] for key in ("added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder")}
+    whole = {"version": "1.0", "truncation": None, "padding": None, **parts, "model": models_[combination["model"]] | combination["options"]}
     tokenizer = Tokenizer.from_str(json.dumps(whole))
-    start = next(token["id"] for token in trial["added_tokens"] if token["content"] == "<s>")
-    special = {token["id"] for token in trial["added_tokens"] if token["special"]}
+    start = next(token["id"] for token in combination["added_tokens"] if token["content"] == "<s>")
+    special = {token["id"] for token in combination["added_tokens"] if token["special"]}
     # Versions of the reference differ in how they write tokens that are normalized.
-    renamed = {token["id"] for token in trial["added_tokens"] if token["normalized"] and trial["normalizer"]}
+    renamed = {token["id"] for token in combination["added_tokens"] if token["normalized"] and combination["normalizer"]}
     found = []
-    for index in trial["texts"]:
+    for index in combination["texts"]:
         text = TEXTS[index]
         tokenizer.encode_special_tokens = True
         plain = tokenizer.encode(text, add_special_tokens=False).ids
@@ -349,9 +349,9 @@ def expected(trial, models_):
 
 
 def generate(count, seed, most_texts=len(TEXTS)):
-    pick, models_, trials, refused = random.Random(seed), all_models(), [], 0
-    while len(trials) < count:
-        candidate = trial(pick, models_)
+    pick, models_, combinations, refused = random.Random(seed), all_models(), [], 0
+    while len(combinations) < count:
+        candidate = combination(pick, models_)
         candidate["texts"] = sorted(pick.sample(range(len(TEXTS)), most_texts))
         try:
             candidate["expected"] = expected(candidate, models_)
@@ -360,9 +360,9 @@ def generate(count, seed, most_texts=len(TEXTS)):
                 raise
             refused += 1
             continue
-        trials.append(candidate)
+        combinations.append(candidate)
     print(f"{refused} that the reference refuses or panics at", file=sys.stderr)
-    return {"models": models_, "texts": TEXTS, "trials": trials}
+    return {"models": models_, "texts": TEXTS, "combinations": combinations}
 
 
 if __name__ == "__main__":

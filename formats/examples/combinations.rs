@@ -1,4 +1,4 @@
-//! Holds the trials that `tools/tokenizers/trials.py` writes: which of them differ, and how.
+//! Holds the combinations that `tools/tokenizers/combinations.py` writes: which of them differ, and how.
 
 use rillm_formats::tokenizer::{DecodeOptions, EncodeOptions, HfFiles, Tokenizer};
 use serde_json::{Value, json};
@@ -7,20 +7,22 @@ use std::error::Error;
 use std::io::Write;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let path = std::env::args().nth(1).ok_or("usage: trials FILE.json")?;
+    let path = std::env::args()
+        .nth(1)
+        .ok_or("usage: combinations FILE.json")?;
     let file: Value = serde_json::from_slice(&std::fs::read(path)?)?;
     let mut out = std::io::stdout().lock();
     let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
     let texts = file["texts"].as_array().ok_or("texts")?;
-    for (number, trial) in file["trials"]
+    for (number, combination) in file["combinations"]
         .as_array()
-        .ok_or("trials")?
+        .ok_or("combinations")?
         .iter()
         .enumerate()
     {
-        let mut whole = trial.clone();
-        let mut model = file["models"][trial["model"].as_str().ok_or("model")?].clone();
-        for (key, value) in trial["options"].as_object().ok_or("options")? {
+        let mut whole = combination.clone();
+        let mut model = file["models"][combination["model"].as_str().ok_or("model")?].clone();
+        for (key, value) in combination["options"].as_object().ok_or("options")? {
             model[key] = value.clone();
         }
         whole["model"] = model;
@@ -39,11 +41,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         };
         let mut what = None;
-        let chosen = trial["texts"].as_array().ok_or("indices")?;
+        let chosen = combination["texts"].as_array().ok_or("indices")?;
         let chosen = chosen
             .iter()
             .map(|index| &texts[index.as_u64().unwrap_or(0) as usize]);
-        let expected = trial["expected"].as_array().ok_or("lists")?;
+        let expected = combination["expected"].as_array().ok_or("lists")?;
         for (text, expected) in chosen.zip(expected) {
             let text = text.as_str().ok_or("text")?;
             let encode = |options| match tokenizer.encode(text, options) {
@@ -78,7 +80,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             continue;
         };
         *counts.entry(name).or_default() += 1;
-        whole["model"] = trial["model"].clone();
+        whole["model"] = combination["model"].clone();
         writeln!(out, "{number} {name} {what}\n  {whole}")?;
     }
     writeln!(out, "{counts:?}")?;

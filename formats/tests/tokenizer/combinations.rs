@@ -1,19 +1,19 @@
 //! Random combinations of the parts of `tokenizer.json` against the reference, which
-//! `tools/tokenizers/trials.py` asked.
+//! `tools/tokenizers/combinations.py` asked.
 
 use rillm_formats::tokenizer::{DecodeOptions, EncodeOptions, HfFiles, Tokenizer};
 use serde_json::{Value, json};
 
-const TRIALS: &[u8] = include_bytes!("../data/tokenizer/trials.json");
+const COMBINATIONS: &[u8] = include_bytes!("../data/tokenizer/combinations.json");
 
 /// A `tokenizer.json`, and what the reference makes of each text: ids as plain text, with control
 /// tokens, with the template around, and the second as text.
-struct Trial {
+struct Combination {
     file: Vec<u8>,
     expected: Vec<(String, [Value; 4])>,
 }
 
-impl Trial {
+impl Combination {
     fn tokenizer(&self) -> Tokenizer {
         let files = HfFiles {
             tokenizer_json: Some(&self.file),
@@ -32,34 +32,36 @@ impl Trial {
     }
 }
 
-fn trials() -> Vec<Trial> {
-    let file: Value = serde_json::from_slice(TRIALS).expect("json");
+fn combinations() -> Vec<Combination> {
+    let file: Value = serde_json::from_slice(COMBINATIONS).expect("json");
     let list = |value: &Value| value.as_array().expect("a list").clone();
-    let trials = list(&file["trials"]).into_iter().map(|mut trial| {
-        let mut parts = trial.as_object_mut().expect("an object").clone();
-        let mut take = |key: &str| parts.remove(key).expect(key);
-        let mut model = file["models"][take("model").as_str().expect("a name")].clone();
-        for (key, value) in take("options").as_object().expect("options") {
-            model[key] = value.clone();
-        }
-        let texts = list(&take("texts"));
-        let texts = texts.iter().map(|index| {
-            let text = &file["texts"][index.as_u64().expect("an index") as usize];
-            text.as_str().expect("text").to_string()
+    let combinations = list(&file["combinations"])
+        .into_iter()
+        .map(|mut combination| {
+            let mut parts = combination.as_object_mut().expect("an object").clone();
+            let mut take = |key: &str| parts.remove(key).expect(key);
+            let mut model = file["models"][take("model").as_str().expect("a name")].clone();
+            for (key, value) in take("options").as_object().expect("options") {
+                model[key] = value.clone();
+            }
+            let texts = list(&take("texts"));
+            let texts = texts.iter().map(|index| {
+                let text = &file["texts"][index.as_u64().expect("an index") as usize];
+                text.as_str().expect("text").to_string()
+            });
+            let expected = list(&take("expected"));
+            let expected = expected.iter().map(|each| {
+                let each: [Value; 4] = list(each).try_into().expect("four");
+                each
+            });
+            let expected = texts.zip(expected).collect();
+            parts.insert("model".to_string(), model);
+            Combination {
+                file: Value::Object(parts).to_string().into_bytes(),
+                expected,
+            }
         });
-        let expected = list(&take("expected"));
-        let expected = expected.iter().map(|each| {
-            let each: [Value; 4] = list(each).try_into().expect("four");
-            each
-        });
-        let expected = texts.zip(expected).collect();
-        parts.insert("model".to_string(), model);
-        Trial {
-            file: Value::Object(parts).to_string().into_bytes(),
-            expected,
-        }
-    });
-    trials.collect()
+    combinations.collect()
 }
 
 fn encoded(tokenizer: &Tokenizer, text: &str) -> [Value; 3] {
@@ -77,19 +79,19 @@ fn ids(value: &Value) -> Vec<u32> {
 
 #[test]
 fn every_combination_is_as_the_reference_has_it() {
-    let trials = trials();
-    assert!(trials.len() >= 80);
-    for trial in &trials {
-        let tokenizer = trial.tokenizer();
-        for (text, expected) in &trial.expected {
+    let combinations = combinations();
+    assert!(combinations.len() >= 80);
+    for combination in &combinations {
+        let tokenizer = combination.tokenizer();
+        for (text, expected) in &combination.expected {
             let found = encoded(&tokenizer, text);
             let pairs = found.iter().zip(expected);
             for (found, expected) in pairs.filter(|(_, expected)| !expected.is_null()) {
-                assert_eq!(found, expected, "{text:?}: {}", trial.shown());
+                assert_eq!(found, expected, "{text:?}: {}", combination.shown());
             }
             if let Some(back) = expected[3].as_str() {
                 let found = tokenizer.decode_text(&ids(&expected[1]), DecodeOptions::default());
-                assert_eq!(found, back, "{text:?} back: {}", trial.shown());
+                assert_eq!(found, back, "{text:?} back: {}", combination.shown());
             }
         }
     }
@@ -98,31 +100,35 @@ fn every_combination_is_as_the_reference_has_it() {
 /// Whatever GGUF's own keys can say: the file that is written tokenizes as what it was made of.
 #[test]
 fn through_gguf_they_stay_what_they_are() {
-    for trial in trials() {
-        let tokenizer = trial.tokenizer();
+    for combination in combinations() {
+        let tokenizer = combination.tokenizer();
         let mut written = tokenizer.to_gguf();
         if !written.is_exact {
-            written.add_tokenizer_json(&trial.file);
+            written.add_tokenizer_json(&combination.file);
         }
         let again = Tokenizer::from_gguf(&written.metadata);
-        let again = again.unwrap_or_else(|error| panic!("{error}: {}", trial.shown()));
+        let again = again.unwrap_or_else(|error| panic!("{error}: {}", combination.shown()));
         let again = again.expect("a vocabulary");
         // Where nothing names them, GGUF has those of the template.
         for (again, before) in [
             (again.bos(), tokenizer.bos()),
             (again.eos(), tokenizer.eos()),
         ] {
-            assert!(before.is_none() || again == before, "{}", trial.shown());
+            assert!(
+                before.is_none() || again == before,
+                "{}",
+                combination.shown()
+            );
         }
-        assert_eq!(again.mask(), tokenizer.mask(), "{}", trial.shown());
+        assert_eq!(again.mask(), tokenizer.mask(), "{}", combination.shown());
         assert_eq!(again.end_tokens(), tokenizer.end_tokens());
-        for (text, expected) in &trial.expected {
+        for (text, expected) in &combination.expected {
             let found = encoded(&again, text);
             assert_eq!(
                 found,
                 encoded(&tokenizer, text),
                 "{text:?}: {}",
-                trial.shown()
+                combination.shown()
             );
             let body = ids(&expected[1]);
             let shown = |tokenizer: &Tokenizer| tokenizer.decode(&body, DecodeOptions::default());
@@ -130,7 +136,7 @@ fn through_gguf_they_stay_what_they_are() {
                 shown(&again),
                 shown(&tokenizer),
                 "{text:?}: {}",
-                trial.shown()
+                combination.shown()
             );
         }
     }
@@ -139,9 +145,9 @@ fn through_gguf_they_stay_what_they_are() {
 /// Token by token it is the same text, and what is shown so far never changes.
 #[test]
 fn decoders_stream() {
-    for trial in trials() {
-        let tokenizer = trial.tokenizer();
-        for (_, expected) in &trial.expected {
+    for combination in combinations() {
+        let tokenizer = combination.tokenizer();
+        for (_, expected) in &combination.expected {
             let body = ids(&expected[1]);
             let options = DecodeOptions::default();
             let whole = tokenizer.decode_text(&body, options);
