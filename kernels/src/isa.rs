@@ -22,6 +22,9 @@ pub enum Isa {
     AvxVnni,
     /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI (Ice Lake, Zen 4 and later).
     Avx512,
+    /// The same with AMX's tiles of int8 and bf16 (Sapphire Rapids and later), where the system lets
+    /// the process use them.
+    Amx,
 }
 
 impl Isa {
@@ -34,6 +37,7 @@ impl Isa {
         Isa::Avx2,
         Isa::AvxVnni,
         Isa::Avx512,
+        Isa::Amx,
     ];
 
     /// The name users know, as in `RILLM_ISA=avx2`.
@@ -46,6 +50,7 @@ impl Isa {
             Isa::Avx2 => "avx2",
             Isa::AvxVnni => "avxvnni",
             Isa::Avx512 => "avx512",
+            Isa::Amx => "amx",
         }
     }
 
@@ -88,8 +93,10 @@ impl Isa {
                     && std::is_x86_feature_detected!("avx512vl")
                     && std::is_x86_feature_detected!("avx512vnni")
             }
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx => Isa::Avx512.is_available() && super::amx::is_available(),
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 => false,
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 | Isa::Amx => false,
         }
     }
 
@@ -147,6 +154,43 @@ impl Maker {
 #[cfg(target_arch = "x86_64")]
 pub(super) fn moves_bytes() -> bool {
     Isa::Avx512.is_available() && std::is_x86_feature_detected!("avx512vbmi")
+}
+
+/// Whether this CPU has tiles of eight times sixteen rows of 64 bytes, and products of int8 and bf16
+/// of them, and the system saves what they hold. Whether this process may use them is another
+/// question. The CPU can run the AVX-512 table.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn has_tiles() -> bool {
+    use core::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+    /// The system's side of it, which tells it that registers of 512 bits are saved as well.
+    #[target_feature(enable = "xsave")]
+    fn saved() -> u64 {
+        // SAFETY: there is a register 0 (older compilers want the block).
+        #[allow(unused_unsafe)]
+        unsafe {
+            _xgetbv(0)
+        }
+    }
+    const LEAF_FEATURES: u32 = 7;
+    const LEAF_TILES: u32 = 0x1d;
+    const BF16_TILES_INT8: u32 = 1 << 22 | 1 << 24 | 1 << 25;
+    const CONFIGURATION_AND_DATA: u64 = 1 << 17 | 1 << 18;
+    const PALETTE: u32 = 1;
+    // SAFETY: every CPU of 64 bits has the instruction, and leaves are asked for as far as there are
+    // any. One that runs AVX-512 has the second instruction, and its system allows it.
+    #[allow(unused_unsafe)]
+    unsafe {
+        if __cpuid(0).eax < LEAF_TILES
+            || __cpuid_count(LEAF_FEATURES, 0).edx & BF16_TILES_INT8 != BF16_TILES_INT8
+            || saved() & CONFIGURATION_AND_DATA != CONFIGURATION_AND_DATA
+        {
+            return false;
+        }
+        let palette = __cpuid_count(LEAF_TILES, PALETTE);
+        let (tile_len, row_len) = (palette.eax >> 16, palette.ebx & 0xffff);
+        let (tiles, rows) = (palette.ebx >> 16, palette.ecx & 0xffff);
+        __cpuid(LEAF_TILES).eax >= PALETTE && [tile_len, row_len, tiles, rows] == [1024, 64, 8, 16]
+    }
 }
 
 impl fmt::Display for Isa {

@@ -115,9 +115,23 @@ impl Kernels {
             Isa::AvxVnni => &super::avx2::VNNI_TABLE,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => &super::avx512::TABLE,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx => &super::amx::TABLE,
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 => return Err(IsaError::Unavailable { isa }),
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 | Isa::Amx => {
+                return Err(IsaError::Unavailable { isa });
+            }
         })
+    }
+
+    /// The AMX table with its tiles in plain Rust, slow and with the same results: what can be tested
+    /// of it where there are no tiles. `None` if this CPU lacks what it needs beside them.
+    pub fn software_tiles() -> Option<&'static Kernels> {
+        #[cfg(target_arch = "x86_64")]
+        if Isa::Avx512.is_available() {
+            return Some(&super::amx::SOFTWARE_TABLE);
+        }
+        None
     }
 
     /// The product for a weight type and layout, if there is one.

@@ -69,7 +69,7 @@ impl Tuning {
         ];
         const AVX2: [Tuning; 3] = [HALFWAY, NEAR, FAR];
         match isa {
-            Isa::Avx512 => &AVX512,
+            Isa::Avx512 | Isa::Amx => &AVX512,
             Isa::Avx2 | Isa::AvxVnni => &AVX2,
             Isa::Scalar | Isa::Portable | Isa::Neon | Isa::DotProd => &[NEAR],
         }
@@ -88,13 +88,16 @@ impl Tuning {
             (Isa::Avx2 | Isa::AvxVnni, Maker::Amd { .. } | Maker::Intel) => Some(HALFWAY),
             // Zen 4 and 5.
             (
-                Isa::Avx512,
+                Isa::Avx512 | Isa::Amx,
                 Maker::Amd {
                     family: 0x19 | 0x1a,
                 },
             ) => Some(PAST_CACHES),
-            (Isa::Avx512, Maker::Intel) => Some(NEAR),
-            (Isa::Avx2 | Isa::AvxVnni | Isa::Avx512, Maker::Amd { .. } | Maker::Other) => None,
+            (Isa::Avx512 | Isa::Amx, Maker::Intel) => Some(NEAR),
+            (
+                Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 | Isa::Amx,
+                Maker::Amd { .. } | Maker::Other,
+            ) => None,
         }
     }
 

@@ -119,7 +119,7 @@ fn lay_out(rows: &[Vec<u8>], offset: usize) -> (impl Deref<Target = [u8]>, usize
 }
 
 /// One product through a kernel, everything `offset` bytes off: `[inputs][rows]`.
-fn product(
+pub(super) fn product(
     kernel: MatMulKernel,
     weights: &[Vec<u8>],
     inputs: &[Vec<u8>],
@@ -420,7 +420,7 @@ fn results_do_not_depend_on_tuning() {
     }
 }
 
-fn bits(floats: &[f32]) -> Vec<u32> {
+pub(super) fn bits(floats: &[f32]) -> Vec<u32> {
     floats.iter().map(|x| x.to_bits()).collect()
 }
 

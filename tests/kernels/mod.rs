@@ -1,6 +1,7 @@
 //! Every table of kernels this CPU can run, every operation, every type: against the scalar
 //! table and against sums in double precision.
 
+mod amx;
 mod attend;
 mod bench;
 mod blocks;
@@ -16,9 +17,10 @@ mod tuning;
 use rillm::internals::kernels::{Isa, IsaError, Kernels};
 use rillm_formats::manifest::DType;
 
-/// Every table this CPU can run.
+/// Every table this CPU can run, and the one whose tiles need no CPU that has them.
 fn tables() -> impl Iterator<Item = &'static Kernels> {
-    Isa::available().map(|isa| Kernels::select(Some(isa)).expect("available"))
+    let tables = Isa::available().map(|isa| Kernels::select(Some(isa)).expect("available"));
+    tables.chain(Kernels::software_tiles())
 }
 
 fn scalar() -> &'static Kernels {
@@ -61,7 +63,7 @@ fn forced_table_is_the_one_in_use() {
         assert_eq!(table.isa, isa);
         if isa != Isa::Scalar {
             // Not merely labelled: its products are other functions, but for one that x86 alone has.
-            let x86 = matches!(isa, Isa::Avx2 | Isa::AvxVnni | Isa::Avx512);
+            let x86 = matches!(isa, Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 | Isa::Amx);
             let others = |dtype: &DType| x86 || *dtype != DType::NVFP4;
             for dtype in matmul::types().filter(others) {
                 let (own, scalar) = ((table.matmul)(dtype), (scalar().matmul)(dtype));

@@ -31,7 +31,7 @@ from pathlib import Path
 import blocks
 import folders
 
-INSTRUCTION_SETS = ["scalar", "portable", "neon", "dotprod", "avx2", "avxvnni", "avx512"]
+INSTRUCTION_SETS = ["scalar", "portable", "neon", "dotprod", "avx2", "avxvnni", "avx512", "amx"]
 
 # How an input is cut; threads and mapping, which must not matter, vary along with it.
 WAYS = {

@@ -220,7 +220,7 @@ fn no_call_needs_more_stack_than_the_header_says() {
         let plan = QuantizePlan::new(&draft, &options).expect("a plan");
         let path = folder.join("mix.gguf");
         write(&draft, &plan, &path, 1, &AtomicU64::new(0)).expect("a file");
-        for isa in ["scalar", "portable", "avx2", "avx512", "neon"] {
+        for isa in ["scalar", "portable", "avx2", "avx512", "amx", "neon"] {
             work(
                 &mut found,
                 &format!("{} by {isa}", mix.name),

@@ -4,11 +4,43 @@ use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
 
 use super::gemv::{Kept, RowGroup};
-use super::packed::{Panel16, Sums16, WIDTH};
+use super::packed::{Avx512Product, Panel16, Sums16, WIDTH};
 use super::register::{
     Lanes16, ROWS, load, load_floats, load_half, store, sum_in_quarters, sum_quarters,
 };
 use crate::quant::{ActivationQ8K, Block256};
+
+/// How the panels of a type hold its weights.
+pub(crate) trait Panel256:
+    Avx512Product<Weights = Self, Inputs = ActivationQ8K> + Sized
+{
+    /// Parts of a block that have factors of their own, which stand beside the weights; none where
+    /// weights have been multiplied by them.
+    const PARTS: usize;
+    /// By how much weights are raised.
+    const ZERO_POINT: i32;
+    /// Whether parts have minima.
+    const MINS: bool;
+}
+
+/// What tiles of a type say of its panels.
+macro_rules! panel256 {
+    ($block:ty, tile::<$parts:expr, $zero_point:expr, $mins:literal>) => {
+        impl $crate::avx512::block256::Panel256 for $block {
+            const PARTS: usize = $parts;
+            const ZERO_POINT: i32 = $zero_point;
+            const MINS: bool = $mins;
+        }
+    };
+    ($block:ty, tile_scaled::<$zero_point:literal, $mins:literal>) => {
+        impl $crate::avx512::block256::Panel256 for $block {
+            const PARTS: usize = 0;
+            const ZERO_POINT: i32 = $zero_point;
+            const MINS: bool = $mins;
+        }
+    };
+}
+pub(super) use panel256;
 
 /// The arithmetic of a type: these tiles of what `$unpack` makes of sixteen rows, or `$gemv`. Both
 /// are compiled with this table's instructions.
@@ -17,6 +49,8 @@ macro_rules! products256 {
         $block:ty, $tile:ident::<$($how:literal),*>,
         |$rows:ident, $panel:ident| $unpack:expr, |$group:ident, $x:ident| $gemv:expr $(,)?
     ) => {
+        $crate::avx512::block256::panel256!($block, $tile::<$($how),*>);
+
         impl Avx512Product for $block {
             type Weights = Self;
             type Inputs = ActivationQ8K;
@@ -71,7 +105,7 @@ fn spread(x: &ActivationQ8K, group: usize) -> __m512i {
 /// Sums of the activations of each of `PARTS` parts of a block.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn part_sums<const PARTS: usize>(x: &ActivationQ8K) -> __m512i {
+pub(crate) fn part_sums<const PARTS: usize>(x: &ActivationQ8K) -> __m512i {
     const { assert!(PARTS == 8 || PARTS == 16) }
     let sixteens = load_half(&x.sums);
     match PARTS {
@@ -83,7 +117,7 @@ fn part_sums<const PARTS: usize>(x: &ActivationQ8K) -> __m512i {
 /// sum + factor · products − min_factor · min_products, in this order wherever it is needed.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn finish<const MINS: bool>(
+pub(crate) fn finish<const MINS: bool>(
     sum: __m512,
     (products, min_products): (__m512i, __m512i),
     (factor, min_factor): (__m512, __m512),
@@ -181,7 +215,7 @@ pub(super) fn tile_scaled<const ZERO_POINT: i16, const MINS: bool, const N: usiz
     let mut products = [[_mm512_setzero_si512(); WIDTH]; N];
     if ZERO_POINT != 0 {
         for n in 0..N {
-            products[n] = [excess::<ZERO_POINT>(&x[n][0]); WIDTH];
+            products[n] = [excess(&x[n][0], ZERO_POINT); WIDTH];
         }
     }
     for group in 0..64 {
@@ -222,8 +256,8 @@ pub(super) fn tile_scaled<const ZERO_POINT: i16, const MINS: bool, const N: usiz
 /// What so much too much in every weight comes to, negative.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn excess<const ZERO_POINT: i16>(x: &ActivationQ8K) -> __m512i {
-    let eight = _mm256_madd_epi16(load_half(&x.sums), _mm256_set1_epi16(-ZERO_POINT));
+pub(crate) fn excess(x: &ActivationQ8K, zero_point: i16) -> __m512i {
+    let eight = _mm256_madd_epi16(load_half(&x.sums), _mm256_set1_epi16(-zero_point));
     let (low, high) = (
         _mm256_castsi256_si128(eight),
         _mm256_extracti128_si256::<1>(eight),
@@ -234,12 +268,12 @@ fn excess<const ZERO_POINT: i16>(x: &ActivationQ8K) -> __m512i {
 }
 
 /// A block's activations.
-pub(super) type Quarters = [__m512i; 4];
+pub(crate) type Quarters = [__m512i; 4];
 
 /// A block's activations as they are.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn quarters(x: &ActivationQ8K) -> Quarters {
+pub(crate) fn quarters(x: &ActivationQ8K) -> Quarters {
     let quants: &[[i8; 64]] = x.quants.as_chunks().0;
     let mut quarters = [_mm512_setzero_si512(); 4];
     for quarter in 0..4 {

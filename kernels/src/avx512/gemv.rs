@@ -15,7 +15,7 @@ use crate::Tuning;
 use crate::generic::{Gemv, Strip};
 
 /// Sixteen rows, and what lies behind them.
-pub(super) struct RowGroup {
+pub(crate) struct RowGroup {
     /// Where the rows stand. Fewer are filled up with the last one, whose further results are
     /// dropped.
     pub rows: Addresses16,
@@ -26,7 +26,7 @@ pub(super) struct RowGroup {
 }
 
 /// Part of a row, and where the walk goes on behind it.
-pub(super) struct Stretch {
+pub(crate) struct Stretch {
     /// Its beginning.
     pub at: *const u8,
     len: usize,

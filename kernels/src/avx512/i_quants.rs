@@ -5,7 +5,7 @@
 
 use core::arch::x86_64::*;
 
-use super::block256::{finish, tile};
+use super::block256::{finish, panel256, tile};
 use super::gemv::{Kept, RowGroup};
 use super::grid_lookup::*;
 use super::packed::{Addresses16, Avx512Product, Panel16, SixteenRows, Sums16, WIDTH};
@@ -46,6 +46,8 @@ macro_rules! products_of_points {
         $points:expr, $kind:ident $weights:expr,
         $scales:expr, |$part:ident| $place:expr;
     )*) => {$(
+        panel256!($block, tile::<$parts, { $kind::ZERO_POINT }, false>);
+
         impl Avx512Product for $block {
             type Weights = Self;
             type Inputs = ActivationQ8K;

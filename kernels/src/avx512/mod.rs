@@ -12,7 +12,7 @@
 
 #![allow(clippy::needless_range_loop)]
 
-mod block256;
+pub(super) mod block256;
 mod f32x16;
 mod float;
 mod gemv;
@@ -24,8 +24,8 @@ mod legacy_groups;
 mod legacy_quants;
 mod linear_attention;
 mod nvfp4;
-mod packed;
-mod register;
+pub(super) mod packed;
+pub(super) mod register;
 mod scan;
 mod ternary;
 mod transposed;

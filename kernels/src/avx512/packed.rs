@@ -8,10 +8,10 @@ use super::register::{Lanes16, ROWS};
 use crate::generic::{Gemm, Operands, Strip, Tiles, products};
 
 /// Columns of a panel.
-pub(super) const COLUMNS: usize = 256;
+pub(crate) const COLUMNS: usize = 256;
 
 /// Panels side by side: what is read of an input serves all of them.
-pub(super) const WIDTH: usize = 2;
+pub(crate) const WIDTH: usize = 2;
 
 /// Inputs of a tile: with so many panels, as many independent sums as hide the latency of one, and
 /// registers for them and for what they add up to.
@@ -22,7 +22,7 @@ const PACK_FROM_INPUTS: usize = 4;
 
 /// Sixteen rows of up to 256 columns.
 #[repr(C, align(64))]
-pub(super) struct Panel16 {
+pub(crate) struct Panel16 {
     /// Of four neighbouring columns, row by row: `[columns / 4][row][4]`, without sign.
     pub quants: [[u8; 64]; COLUMNS / 4],
     /// Factor of each part of a block, as the type has it.
@@ -50,17 +50,17 @@ impl Panel16 {
 
 /// Where sixteen rows' blocks stand. Fewer rows are filled up with the last one, whose further
 /// results are dropped.
-pub(super) type Addresses16 = [*const u8; ROWS];
+pub(crate) type Addresses16 = [*const u8; ROWS];
 
 /// Sums of an input with the rows of panels side by side.
-pub(super) type Sums16 = [__m512; WIDTH];
+pub(crate) type Sums16 = [__m512; WIDTH];
 
 /// The arithmetic of a type of weights.
 ///
 /// # Safety
 ///
 /// Of all functions: the CPU has this table's instructions, or those of the file.
-pub(super) trait Avx512Product {
+pub(crate) trait Avx512Product {
     /// A block of a weight row, of alignment 1 and without invalid bytes.
     type Weights;
     /// A block of an input row, likewise.
@@ -87,7 +87,7 @@ pub(super) trait Avx512Product {
 products!("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni");
 
 /// Products of a type whose rows stand sixteen to a register.
-pub(super) struct SixteenRows<K>(PhantomData<K>);
+pub(crate) struct SixteenRows<K>(PhantomData<K>);
 
 impl<K: Avx512Product> Operands for SixteenRows<K> {
     type Weights = K::Weights;
@@ -98,6 +98,38 @@ impl<K: Avx512Product> Operands for SixteenRows<K> {
 impl<K: Avx512Product> SixteenRows<K> {
     /// What a panel takes of a row.
     const LEN: usize = COLUMNS / K::WEIGHTS * size_of::<K::Weights>();
+
+    /// Brings nearer a share of what is packed after a strip, and where results go if there is
+    /// nothing left of it, before a tile of N inputs; of these a tile takes `inputs` at most.
+    ///
+    /// # Safety
+    ///
+    /// There are N inputs.
+    #[inline(always)]
+    pub(crate) unsafe fn fetch_next<G: Gemm, const N: usize>(tiles: &Tiles<'_, G>, inputs: usize) {
+        let (strip, call) = (tiles.strip, tiles.strip.call);
+        let last = strip.columns.end == call.columns;
+        let (first, column) = match last {
+            true => (strip.first + <Self as Gemm>::ROWS, 0),
+            false => (strip.first, strip.columns.end),
+        };
+        let share = <Self as Gemm>::ROWS.div_ceil(tiles.inputs.len().div_ceil(inputs));
+        let from = tiles.done * share;
+        for row in from..<Self as Gemm>::ROWS.min(from + share) {
+            let at = Self::stored(strip, first + row, column);
+            // SAFETY: the caller's promise.
+            unsafe { fetch::<_MM_HINT_T1>(at, Self::LEN) };
+        }
+        if last {
+            for n in 0..N {
+                // SAFETY: there are these inputs; the caller's promise.
+                unsafe {
+                    let at = call.results(tiles.index + n).wrapping_add(strip.first);
+                    fetch::<_MM_HINT_T0>(at.cast(), WIDTH * size_of::<Lanes16<f32>>());
+                }
+            }
+        }
+    }
 
     /// Where a row's columns from some on stand, if there is such a row.
     #[inline(always)]
@@ -169,28 +201,8 @@ impl<K: Avx512Product> Gemm for SixteenRows<K> {
 
     #[inline(always)]
     unsafe fn fetch<const N: usize>(tiles: &Tiles<'_, Self>) {
-        let (strip, call) = (tiles.strip, tiles.strip.call);
-        let last = strip.columns.end == call.columns;
-        let (first, column) = match last {
-            true => (strip.first + Self::ROWS, 0),
-            false => (strip.first, strip.columns.end),
-        };
-        let share = Self::ROWS.div_ceil(tiles.inputs.len().div_ceil(INPUTS));
-        let from = tiles.done * share;
-        for row in from..Self::ROWS.min(from + share) {
-            let at = Self::stored(strip, first + row, column);
-            // SAFETY: the caller's promise.
-            unsafe { fetch::<_MM_HINT_T1>(at, Self::LEN) };
-        }
-        if last {
-            for n in 0..N {
-                // SAFETY: there are these inputs; the caller's promise.
-                unsafe {
-                    let at = call.results(tiles.index + n).wrapping_add(strip.first);
-                    fetch::<_MM_HINT_T0>(at.cast(), WIDTH * size_of::<Lanes16<f32>>());
-                }
-            }
-        }
+        // SAFETY: the caller's promise, handed on.
+        unsafe { Self::fetch_next::<Self, N>(tiles, INPUTS) }
     }
 
     #[inline(always)]
@@ -207,7 +219,7 @@ impl<K: Avx512Product> Gemm for SixteenRows<K> {
 /// These results can be written, at any address.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) unsafe fn write<const R: usize>(sums: &[__m512; R], out: *mut f32, rows: usize) {
+pub(crate) unsafe fn write<const R: usize>(sums: &[__m512; R], out: *mut f32, rows: usize) {
     for r in 0..R {
         if r * ROWS < rows {
             let mask = match rows - r * ROWS {
@@ -224,7 +236,7 @@ pub(super) unsafe fn write<const R: usize>(sums: &[__m512; R], out: *mut f32, ro
 /// not whole cache lines may begin anywhere in one, and end in one more.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn fetch<const HINT: i32>(start: *const u8, len: usize) {
+pub(crate) fn fetch<const HINT: i32>(start: *const u8, len: usize) {
     let lines = match len % 64 {
         0 => len / 64,
         rest => (len - rest) / 64 + 1 + usize::from(rest > 1),

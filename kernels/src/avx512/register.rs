@@ -3,21 +3,21 @@
 use core::arch::x86_64::*;
 
 /// Weight rows worked on together: one per 32-bit lane.
-pub(super) const ROWS: usize = 16;
+pub(crate) const ROWS: usize = 16;
 
 /// A ternary operation: bits of the second operand where the first has any, of the third
 /// elsewhere.
-pub(super) const CHOOSE: i32 = 0xca;
+pub(crate) const CHOOSE: i32 = 0xca;
 
 /// A value for each of sixteen rows.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-pub(super) struct Lanes16<T>(pub [T; ROWS]);
+pub(crate) struct Lanes16<T>(pub [T; ROWS]);
 
 /// Any 64 bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn load<T: Copy>(from: &T) -> __m512i {
+pub(crate) fn load<T: Copy>(from: &T) -> __m512i {
     const { assert!(size_of::<T>() == 64) }
     // SAFETY: the reference is to 64 readable bytes; the load wants no alignment.
     unsafe { _mm512_loadu_si512((&raw const *from).cast()) }
@@ -26,7 +26,7 @@ pub(super) fn load<T: Copy>(from: &T) -> __m512i {
 /// Any 64 bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn store<T: Copy>(to: &mut T, value: __m512i) {
+pub(crate) fn store<T: Copy>(to: &mut T, value: __m512i) {
     const { assert!(size_of::<T>() == 64) }
     // SAFETY: the reference is to 64 writable bytes; the store wants no alignment.
     unsafe { _mm512_storeu_si512((&raw mut *to).cast(), value) }
@@ -34,7 +34,7 @@ pub(super) fn store<T: Copy>(to: &mut T, value: __m512i) {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn load_floats(from: &Lanes16<f32>) -> __m512 {
+pub(crate) fn load_floats(from: &Lanes16<f32>) -> __m512 {
     _mm512_castsi512_ps(load(from))
 }
 
@@ -50,7 +50,7 @@ pub(super) fn load_twice<T: Copy>(from: &T) -> __m512i {
 /// Any 32 bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn load_half<T: Copy>(from: &T) -> __m256i {
+pub(crate) fn load_half<T: Copy>(from: &T) -> __m256i {
     const { assert!(size_of::<T>() == 32) }
     // SAFETY: the reference is to 32 readable bytes; the load wants no alignment.
     unsafe { _mm256_loadu_si256((&raw const *from).cast()) }
@@ -138,7 +138,7 @@ pub(super) fn turn_quarters([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
 /// Word k of row r → lane r of result k.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn transpose(rows: [__m512i; ROWS]) -> [__m512i; ROWS] {
+pub(crate) fn transpose(rows: [__m512i; ROWS]) -> [__m512i; ROWS] {
     let mut pairs = rows;
     for i in 0..8 {
         let (a, b) = (rows[2 * i], rows[2 * i + 1]);

@@ -30,6 +30,8 @@ impl PeakBench {
     pub fn of(isa: Isa) -> PeakBench {
         match isa {
             #[cfg(target_arch = "x86_64")]
+            Isa::Amx if isa.is_available() => crate::amx::bench::peak(),
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512 if isa.is_available() => x86::AVX512,
             #[cfg(target_arch = "x86_64")]
             Isa::AvxVnni if isa.is_available() => x86::AVX_VNNI,

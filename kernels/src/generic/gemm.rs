@@ -206,6 +206,32 @@ impl<G: Gemm> Tiles<'_, G> {
         self.index += N;
         self.done += 1;
     }
+
+    /// The panel and all inputs that are left, fewer than N: a tile of N, filled up with the last
+    /// one, whose further sums are dropped.
+    ///
+    /// # Safety
+    ///
+    /// There is one at least, and there are fewer than N.
+    #[inline(always)]
+    pub unsafe fn fewer_than<const N: usize>(&mut self) {
+        let (call, columns) = (self.strip.call, &self.strip.columns);
+        let (from, left) = (self.index - self.inputs.start, self.left());
+        let mut x: [&[G::Inputs]; N] = [&[]; N];
+        for n in 0..N {
+            // SAFETY: there are these inputs, and they have these columns.
+            x[n] = unsafe { input::<G>(call, self.index + n.min(left - 1), columns) };
+        }
+        // SAFETY: whoever calls the driver has the instructions.
+        let mut sums = [unsafe { G::zero() }; N];
+        sums[..left].copy_from_slice(&self.sums[from..]);
+        let ahead = x.map(|x| x.as_ptr().cast());
+        // SAFETY: as above.
+        unsafe { G::tile(self.panel, x, ahead, &mut sums) };
+        self.sums[from..].copy_from_slice(&sums[..left]);
+        self.index += left;
+        self.done += 1;
+    }
 }
 
 /// Some columns of an input.
@@ -325,7 +351,7 @@ macro_rules! products {
         /// As for [`crate::MatMulFn`], rows being whole blocks of the type; the CPU has
         /// this set's instructions.
         $(#[target_feature(enable = $features)])?
-        pub(super) unsafe fn product<G>(call: &$crate::MatMul)
+        pub(crate) unsafe fn product<G>(call: &$crate::MatMul)
         where
             G: $crate::generic::Gemm + $crate::generic::Gemv,
         {
@@ -343,7 +369,7 @@ macro_rules! products {
         /// As for [`product`].
         #[inline(never)]
         $(#[target_feature(enable = $features)])?
-        pub(super) unsafe fn gemv<G>(call: &$crate::MatMul)
+        pub(crate) unsafe fn gemv<G>(call: &$crate::MatMul)
         where
             G: $crate::generic::Gemv,
         {
@@ -356,7 +382,7 @@ macro_rules! products {
         /// As for [`product`].
         #[inline(never)]
         $(#[target_feature(enable = $features)])?
-        pub(super) unsafe fn gemm<G>(call: &$crate::MatMul)
+        pub(crate) unsafe fn gemm<G>(call: &$crate::MatMul)
         where
             G: $crate::generic::Gemm,
         {
