@@ -1,6 +1,7 @@
 //! Tiles: those of software, whose packing and scaling are the instructions' own, against AVX-512; the
 //! instructions against those of software; and that nobody has them without the CPU.
 
+use half::{bf16, f16};
 use rillm::internals::kernels::{Activation, Isa, IsaError, Kernels, Layout};
 use rillm_formats::manifest::DType;
 
@@ -75,8 +76,9 @@ fn what_tiles_do_not_do_better_is_avx512s() {
     };
     for dtype in types() {
         let [a, b] = tables.map(|table| (table.matmul)(dtype).map(|run| run as usize));
-        let is_legacy = Activation::of(dtype) == Some(Activation::Q8_0);
-        assert!(!is_legacy || a == b, "{dtype:?}");
+        let is_float = matches!(dtype, DType::F32 | DType::F16 | DType::BF16);
+        let is_whole = Activation::of(dtype) == Some(Activation::Q8_K);
+        assert!(is_whole || is_float == (a != b), "{dtype:?}");
         let [a, b] = tables.map(|table| (table.matmul_transposed)(dtype).map(|run| run as usize));
         assert_eq!(a, b, "{dtype:?}");
     }
@@ -124,6 +126,91 @@ fn without_tiles_nobody_is_given_them() {
                 !Kernels::select(Some(Isa::Amx)).is_ok_and(|amx| run(amx) == run(table)),
                 "{isa} {dtype:?}"
             );
+        }
+    }
+}
+
+/// Products of rows of one weight with inputs of one activation: `[inputs][rows]`. Together or one by
+/// one, which takes other ways.
+fn single(dtype: DType, weights: &[Vec<u8>], inputs: &[f32], together: bool) -> Option<Vec<f32>> {
+    let table = Kernels::software_tiles()?;
+    let kernel = table.matmul(dtype, Layout::Rows).expect("complete");
+    let inputs: Vec<_> = inputs.iter().map(|x| x.to_le_bytes().to_vec()).collect();
+    let inputs: Vec<&[_]> = match together {
+        true => vec![&inputs],
+        false => inputs.chunks(1).collect(),
+    };
+    let products = inputs.into_iter();
+    let products = products.map(|inputs| product(kernel, weights, inputs, 1, 1));
+    Some(products.flatten().collect())
+}
+
+/// A weight is the sum of its bf16, and small numbers of half precision are normal ones of bf16.
+#[test]
+fn parts_of_weights_lose_nothing() {
+    let halves: Vec<_> = (0..=u16::MAX).map(|bits| bits.to_le_bytes()).collect();
+    for (dtype, value) in [
+        (
+            DType::F16,
+            (|bits| f16::from_le_bytes(bits).to_f32()) as fn(_) -> _,
+        ),
+        (DType::BF16, |bits| bf16::from_le_bytes(bits).to_f32()),
+    ] {
+        let values: Vec<f32> = halves.iter().map(|&bits| value(bits)).collect();
+        let weights: Vec<_> = halves.iter().map(|bits| bits.to_vec()).collect();
+        for (inputs, together) in [(&[1.0; 1][..], false), (&[1.0; 4], true)] {
+            let Some(found) = single(dtype, &weights, inputs, together) else {
+                return;
+            };
+            for (found, value) in found.iter().zip(values.iter().cycle()) {
+                let expected = match value.is_subnormal() {
+                    true => 0.0,
+                    false => *value,
+                };
+                let fault = !value.is_finite() && !found.is_finite();
+                assert!(fault || *found == expected, "{dtype:?}: {found}, {value}");
+            }
+        }
+    }
+}
+
+/// So is an activation, all of whose parts are normal if it is not extremely small.
+#[test]
+fn parts_of_activations_lose_nothing() {
+    const SMALLEST: f32 = 1.0 / (1u128 << 100) as f32;
+    let mut random = Random(7);
+    let mut inputs = vec![f32::MAX, f32::MIN, SMALLEST, 1.0 + f32::EPSILON];
+    while inputs.len() < 1000 {
+        let x = f32::from_bits((random.bits() >> 32) as u32);
+        if x.is_finite() && x.abs() >= SMALLEST {
+            inputs.push(x);
+        }
+    }
+    for (dtype, one) in [
+        (DType::F32, 1f32.to_le_bytes().to_vec()),
+        (DType::F16, f16::ONE.to_le_bytes().to_vec()),
+        (DType::BF16, bf16::ONE.to_le_bytes().to_vec()),
+    ] {
+        for together in [false, true] {
+            let Some(found) = single(dtype, std::slice::from_ref(&one), &inputs, together) else {
+                return;
+            };
+            assert_eq!(found, inputs, "{dtype:?}");
+        }
+    }
+}
+
+#[test]
+fn an_infinity_is_not_hidden_by_parts() {
+    for dtype in [DType::F32, DType::F16, DType::BF16] {
+        for fault in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
+            let weights = [weight_row(dtype, 1, PATTERNS[0], &mut Random(3))];
+            for together in [false, true] {
+                let Some(found) = single(dtype, &weights, &[fault; 5], together) else {
+                    return;
+                };
+                assert!(found.iter().all(|x| !x.is_finite()), "{dtype:?} {fault}");
+            }
         }
     }
 }

@@ -3,7 +3,8 @@
 //! A tile product multiplies sixteen rows by sixteen columns, 64 bytes deep, in the time of as many
 //! instructions as a register of the AVX-512 table takes for one. What costs more than that by the
 //! way would eat it up, so it serves where the inner loop has no scales of its own: blocks of 256
-//! weights, whose scales are whole numbers ([`planes`]). All else is AVX-512's.
+//! weights, whose scales are whole numbers ([`planes`]), and floats ([`float`]). All else is
+//! AVX-512's.
 //!
 //! The instructions are behind a trait ([`unit::TileUnit`]), which [`software`] has as well: packing,
 //! scaling and the order of instructions are tested on any CPU that has AVX-512, and where there are
@@ -12,6 +13,8 @@
 #![allow(clippy::needless_range_loop)] // closures are compiled without AVX-512's instructions
 
 pub(super) mod bench;
+mod float;
+mod float_gemv;
 mod instructions;
 mod planes;
 mod software;
@@ -28,7 +31,7 @@ pub(super) use start::is_available;
 pub(super) const TABLE: Kernels = Kernels {
     isa: Isa::Amx,
     matmul: |dtype| {
-        let better = planes::of::<Instructions>(dtype);
+        let better = planes::of::<Instructions>(dtype).or_else(|| float::of::<Instructions>(dtype));
         better.or_else(|| (avx512::TABLE.matmul)(dtype))
     },
     ..avx512::TABLE
@@ -37,7 +40,7 @@ pub(super) const TABLE: Kernels = Kernels {
 /// The same with tiles in plain Rust.
 pub(super) const SOFTWARE_TABLE: Kernels = Kernels {
     matmul: |dtype| {
-        let better = planes::of::<Software>(dtype);
+        let better = planes::of::<Software>(dtype).or_else(|| float::of::<Software>(dtype));
         better.or_else(|| (avx512::TABLE.matmul)(dtype))
     },
     ..TABLE
