@@ -137,6 +137,9 @@ typedef struct rillm_model_options {
   size_t threads;
   // Instruction set: "scalar", "avx2" ...; null for the best that this CPU has.
   const char *isa;
+  // How F16 and BF16 weights are multiplied: "reference", or "native" for the CPU's own 16-bit
+  // arithmetic, which is faster where it has some; null for "reference".
+  const char *precision;
 } rillm_model_options;
 
 // What went wrong, in one line. Functions that can fail take a pointer to one, which the caller

@@ -13,7 +13,7 @@ pub use work::RowWork;
 use crate::convert::Draft;
 use crate::error::{LoadError, LoadErrorKind, RunError};
 use crate::graph::{Matrix, Role, Wiring};
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, Precision};
 use crate::model::{
     Cost, Limits, ModelOptions, Parameters, Presumed, behead, completed, limits, wired,
 };
@@ -54,6 +54,7 @@ pub struct Blueprint {
     views: Views,
     matrices: Vec<StoredMatrix>,
     kernels: &'static Kernels,
+    precision: Precision,
     presumed: Presumed,
     notes: Vec<String>,
 }
@@ -112,7 +113,12 @@ impl Blueprint {
         let stacks = expert_stacks(&wiring);
         let matrices = (0..).zip(&wiring.matrices).map(|(id, spec)| {
             let stack = stacks.get(&id).copied();
-            StoredMatrix::of(spec, views.find(&spec.name)?, stack, kernels)
+            StoredMatrix::of(
+                spec,
+                views.find(&spec.name)?,
+                stack,
+                (kernels, options.precision),
+            )
         });
         let matrices = matrices.collect::<Result<_, LoadError>>()?;
         Ok(Blueprint {
@@ -122,6 +128,7 @@ impl Blueprint {
             views,
             matrices,
             kernels,
+            precision: options.precision,
             presumed,
             notes: Vec::new(),
         })
@@ -141,7 +148,9 @@ impl Blueprint {
             notes: Vec::new(),
         };
         let manifest = quantized(&Draft::of_files(files)?, mix)?;
-        let options = ModelOptions::default().isa(self.kernels.isa);
+        let options = ModelOptions::default()
+            .isa(self.kernels.isa)
+            .precision(self.precision);
         let blueprint = Blueprint::new(manifest, self.presumed.clone(), options)?;
         Ok(Blueprint {
             notes: self.notes.clone(),

@@ -1,6 +1,6 @@
 //! What can go wrong, as values: the library never aborts, exits or prints.
 
-pub use crate::kernels::IsaError;
+pub use crate::kernels::{IsaError, UnknownPrecision};
 pub use crate::plan::PlanError;
 pub use crate::state::{StateError, UnknownKvType};
 

@@ -8,6 +8,7 @@ mod presumed;
 mod vocabulary;
 mod wiring;
 
+pub use crate::kernels::{Isa, Precision};
 pub use cost::{Cost, ExpertCounts, Parameters};
 pub use digest::digest_of;
 pub use presumed::Presumed;
@@ -18,10 +19,10 @@ pub(crate) use wiring::{behead, find_architecture, limits, used, wired};
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::state::Lifetime;
 use crate::graph::{
-    Counting, Forced, GlobalRows, Graph, Matrix, Op, ReadAt, Role, SecondReading, Segments,
-    StateKind, Vector, Wiring,
+    Activation, Counting, Forced, GlobalRows, Graph, Matrix, Op, ReadAt, Role, SecondReading,
+    Segments, StateKind, Vector, Wiring,
 };
-use crate::kernels::{Isa, Kernels, Layout, Tuning, fastest};
+use crate::kernels::{Kernels, Layout, Tuning, fastest};
 use crate::models::Architecture;
 use crate::pool::Pool;
 use crate::residency::Residency;
@@ -55,6 +56,9 @@ pub struct ModelOptions {
     /// How kernels ask for the weights that come next, which changes no result; `None` for what is
     /// known of this CPU, or is fastest in a few milliseconds where nothing is.
     pub tuning: Option<Tuning>,
+    /// How F16 and BF16 weights are multiplied: `Native` is faster where the CPU has instructions for
+    /// it, and further from the reference; see [`Model::precision`].
+    pub precision: Precision,
     /// Without the head that its class has: what the encoder itself gives, as `AutoModel` does.
     pub headless: bool,
 }
@@ -64,6 +68,7 @@ setters! {
         isa: impl Into<Option<Isa>>,
         threads: impl Into<Option<usize>>,
         tuning: impl Into<Option<Tuning>>,
+        precision: Precision,
         headless: bool,
     }
 }
@@ -174,7 +179,7 @@ impl Model {
         if !options.headless {
             notes.extend(unread_head(&manifest, architecture, &views, &wiring));
         }
-        let mut weights = Weights::resolve(&wiring, &views, sources, kernels)?;
+        let mut weights = Weights::resolve(&wiring, &views, sources, (kernels, options.precision))?;
         let tuning = options.tuning.or_else(|| Tuning::known(kernels.isa));
         let timed = || fastest(&weights.time_tunings(kernels, Duration::ZERO)?);
         let tuning = tuning.or_else(timed);
@@ -234,6 +239,16 @@ impl Model {
     /// How its kernels ask for the weights that come next.
     pub fn tuning(&self) -> Tuning {
         self.inner.tuning
+    }
+
+    /// How its F16 and BF16 weights are multiplied: `Native` if that was asked for and makes a
+    /// difference, because this CPU has instructions for it and some matrix is of such a type.
+    pub fn precision(&self) -> Precision {
+        let mut matrices = self.weights().matrices().iter();
+        match matrices.any(|weight| weight.kernel.activation == Activation::BF16) {
+            true => Precision::Native,
+            false => Precision::Reference,
+        }
     }
 
     /// Its workers.

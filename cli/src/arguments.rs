@@ -3,12 +3,14 @@
 #[cfg(feature = "demo")]
 use super::demo;
 use super::progress::Progress;
+use super::terminal::say;
 use super::{CliError, habits, overrides, tune, warn};
 use clap::Args;
+use rillm::formats::manifest::{DType, TensorInfo};
 use rillm::formats::tokenizer::Tokenizer;
 use rillm::internals::ModelParts;
 use rillm::internals::weights::Files;
-use rillm::{KvType, LoadError, Model, ModelOptions, RunError, SessionOptions};
+use rillm::{KvType, LoadError, Model, ModelOptions, Precision, RunError, SessionOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -101,6 +103,36 @@ impl KvCacheArguments {
             ))),
             _ => Ok(self.kv_type),
         }
+    }
+}
+
+/// How floats of 16 bits are multiplied.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct PrecisionArguments {
+    /// How F16 and BF16 weights are multiplied: reference, in float32, or native, as the CPU
+    /// multiplies numbers of 16 bits, which is faster and less exact [default: reference]
+    #[arg(long, value_name = "PRECISION")]
+    precision: Option<Precision>,
+}
+
+impl PrecisionArguments {
+    /// Says which one a model has, where one was asked for.
+    fn say(self, model: &Model) {
+        let Some(asked) = self.precision else {
+            return;
+        };
+        let used = model.precision();
+        let is_half = |info: &TensorInfo| matches!(info.dtype, DType::F16 | DType::BF16);
+        let mut tensors = model.manifest().tensors.values();
+        let why = match (asked == used, tensors.any(is_half)) {
+            (true, _) => String::new(),
+            (false, true) => format!(
+                ", which {asked} is as well: with {} this CPU multiplies no numbers of 16 bits faster",
+                model.isa()
+            ),
+            (false, false) => format!(", which {asked} is as well: no weights are F16 or BF16"),
+        };
+        say(&format!("rillm: precision {used}{why}"));
     }
 }
 
@@ -232,8 +264,19 @@ impl ModelArguments {
 
     /// Opens it for a command that takes no words besides.
     pub fn open_alone(&self) -> Result<Model, CliError> {
+        self.alone()?;
+        self.open()
+    }
+
+    /// The same, to multiply at a precision.
+    pub fn open_alone_at(&self, precision: PrecisionArguments) -> Result<Model, CliError> {
+        self.alone()?;
+        self.open_at(precision)
+    }
+
+    fn alone(&self) -> Result<(), CliError> {
         match self.first_word() {
-            None => self.open(),
+            None => Ok(()),
             Some(word) => Err(CliError::Usage(format!(
                 "the model is named twice: by an option, and as {}",
                 word.display()
@@ -243,6 +286,15 @@ impl ModelArguments {
 
     pub fn open(&self) -> Result<Model, CliError> {
         self.open_with(self.options.model_options()?)
+    }
+
+    /// Opens it to multiply at a precision, and says which it is if one was asked for.
+    pub fn open_at(&self, precision: PrecisionArguments) -> Result<Model, CliError> {
+        let options = self.options.model_options()?;
+        let asked = precision.precision.unwrap_or_default();
+        let model = self.open_with(options.precision(asked))?;
+        precision.say(&model);
+        Ok(model)
     }
 
     /// The encoder of a model alone, whatever head it was trained with.

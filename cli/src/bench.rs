@@ -6,7 +6,7 @@ mod report;
 use super::memory::MemoryArguments;
 use super::profile::{ProfileArguments, Profiles};
 use super::roofline::Roofline;
-use super::{CliError, KvCacheArguments, ModelArguments, context};
+use super::{CliError, KvCacheArguments, ModelArguments, PrecisionArguments, context};
 use clap::{Args, ValueEnum};
 use measure::{limit, measure};
 use report::Results;
@@ -18,6 +18,8 @@ pub struct Arguments {
     model: ModelArguments,
     #[command(flatten)]
     kv_type: KvCacheArguments,
+    #[command(flatten)]
+    precision: PrecisionArguments,
     /// Prompt tokens; several by commas, 0 for none
     #[arg(short = 'p', long, value_name = "N", default_value = "512", value_delimiter = ',', value_parser = tokens())]
     n_prompt: Vec<u32>,
@@ -220,7 +222,7 @@ pub fn bench(arguments: &Arguments) -> Result<(), CliError> {
         return Err(CliError::Usage(what.to_string()));
     }
     arguments.profile.check()?;
-    let model = arguments.model.open_alone()?;
+    let model = arguments.model.open_alone_at(arguments.precision)?;
     let tests = tests(arguments, &model)?;
     let most = model.limits().source_positions;
     let too_long = |test: &&Test| test.encoded && (test.depth + test.prompt) as u64 > most;

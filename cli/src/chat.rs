@@ -14,8 +14,8 @@ use super::run::check_tokens;
 use super::sampling::SampleArguments;
 use super::terminal::say;
 use super::{
-    BatchArguments, CliError, EndlessArguments, KvCacheArguments, ModelArguments, TextArguments,
-    context, output, warn,
+    BatchArguments, CliError, EndlessArguments, KvCacheArguments, ModelArguments,
+    PrecisionArguments, TextArguments, context, output, warn,
 };
 use clap::Args;
 use commands::{HELP, Said, said};
@@ -39,6 +39,8 @@ pub struct Arguments {
     model: ModelArguments,
     #[command(flatten)]
     kv_type: KvCacheArguments,
+    #[command(flatten)]
+    precision: PrecisionArguments,
     #[command(flatten)]
     batch: BatchArguments,
     #[command(flatten)]
@@ -114,7 +116,7 @@ pub fn chat(arguments: &Arguments) -> Result<(), CliError> {
         (None, Some(path)) => Some(without_last_newline(file_text(path, LONGEST)?)),
         (given, _) => given,
     };
-    let model = arguments.model.open()?;
+    let model = arguments.model.open_at(arguments.precision)?;
     let talk = Chat::new(arguments, &model).and_then(|mut chat| chat.talk(first));
     talk.map_err(|error| arguments.model.blame(error))
 }

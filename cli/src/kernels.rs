@@ -198,6 +198,7 @@ fn products(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
         for (stored, make) in [
             ("", KernelBench::new as Make),
             (" transposed", KernelBench::transposed),
+            (" native", KernelBench::native),
         ] {
             for table in &tables.all {
                 let weight_rows = streamed(table.isa) / row_len;

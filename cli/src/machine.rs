@@ -37,6 +37,7 @@ impl MachineFacts {
                 read: 0.0,
                 int8: 0.0,
                 f32: 0.0,
+                bf16: None,
             },
             from: String::new(),
         })
@@ -90,6 +91,7 @@ impl MachineFacts {
                 read: number("read_gb_per_second")? * 1e9,
                 int8: number("int8_gop_per_second")? * 1e9,
                 f32: number("f32_gflop_per_second")? * 1e9,
+                bf16: number("bf16_gflop_per_second").ok().map(|rate| rate * 1e9),
             },
             from: "described".to_string(),
         })

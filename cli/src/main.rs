@@ -54,8 +54,8 @@ mod tune;
 mod usage;
 
 use arguments::{
-    BatchArguments, EndlessArguments, KvCacheArguments, ModelArguments, TextArguments,
-    ThreadArguments, context,
+    BatchArguments, EndlessArguments, KvCacheArguments, ModelArguments, PrecisionArguments,
+    TextArguments, ThreadArguments, context,
 };
 use clap::{Parser, Subcommand};
 use error::CliError;

@@ -5,7 +5,9 @@
 
 use super::line::Line;
 use super::progress::{Progress, shares_the_screen};
-use super::{BatchArguments, CliError, KvCacheArguments, ModelArguments, context, text};
+use super::{
+    BatchArguments, CliError, KvCacheArguments, ModelArguments, PrecisionArguments, context, text,
+};
 use clap::Args;
 use rillm::formats::tokenizer::EncodeOptions;
 use rillm::sample::log_probability;
@@ -20,6 +22,8 @@ pub struct Arguments {
     model: ModelArguments,
     #[command(flatten)]
     kv_type: KvCacheArguments,
+    #[command(flatten)]
+    precision: PrecisionArguments,
     #[command(flatten)]
     batch: BatchArguments,
     /// A file with the text (- for standard input)
@@ -72,7 +76,7 @@ pub fn perplexity(arguments: &Arguments) -> Result<(), CliError> {
         "text",
         "-f FILE, or pipe one in",
     )?;
-    let model = arguments.model.open_alone()?;
+    let model = arguments.model.open_alone_at(arguments.precision)?;
     measure(arguments, &model, &text).map_err(|error| arguments.model.blame(error))
 }
 

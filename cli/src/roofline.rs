@@ -26,6 +26,8 @@ pub struct Roofline {
     pub int8: f64,
     /// f32 operations per second.
     pub f32: f64,
+    /// bf16 operations per second, where the CPU has such.
+    pub bf16: Option<f64>,
 }
 
 impl Roofline {
@@ -53,6 +55,9 @@ impl Roofline {
                 (peak.int8)(turns)
             }),
             f32: rate((turns * peak.f32_operations) as f64, &|_| (peak.f32)(turns)),
+            bf16: peak
+                .bf16
+                .map(|(loop_, operations)| rate((turns * operations) as f64, &|_| loop_(turns))),
         })
     }
 
@@ -62,6 +67,7 @@ impl Roofline {
             "read_gb_per_second": self.read / 1e9,
             "int8_gop_per_second": self.int8 / 1e9,
             "f32_gflop_per_second": self.f32 / 1e9,
+            "bf16_gflop_per_second": self.bf16.map(|rate| rate / 1e9),
         })
     }
 }

@@ -12,8 +12,8 @@ use super::prompt_cache;
 use super::sampling::SampleArguments;
 use super::terminal::say;
 use super::{
-    BatchArguments, CliError, EndlessArguments, KvCacheArguments, ModelArguments, TextArguments,
-    context, threads, warn,
+    BatchArguments, CliError, EndlessArguments, KvCacheArguments, ModelArguments,
+    PrecisionArguments, TextArguments, context, threads, warn,
 };
 use clap::Args;
 use rillm::chat::ChatTemplate;
@@ -34,6 +34,8 @@ pub struct Arguments {
     model: ModelArguments,
     #[command(flatten)]
     kv_type: KvCacheArguments,
+    #[command(flatten)]
+    precision: PrecisionArguments,
     #[command(flatten)]
     text: TextArguments,
     /// Most tokens to write; -1 and -2 go on until the model ends the text or the context is full,
@@ -106,7 +108,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         }
     };
     arguments.profile.check()?;
-    let model = arguments.model.open()?;
+    let model = arguments.model.open_at(arguments.precision)?;
     let job = Job {
         prompt: &prompt,
         special: arguments.special,
@@ -372,6 +374,7 @@ impl Job<'_> {
                 "tokens": done.tokens,
                 "seconds": done.time.as_secs_f64(),
                 "seed": sampler.options().seed,
+                "precision": model.precision().name(),
                 "memory": memory::json(model),
             })
         })?;
@@ -458,10 +461,11 @@ fn figures(model: &Model, done: &Generated, stop: &str, unasked: bool) {
         _ => "",
     };
     say(&format!(
-        "prompt {}, {:.1} tokens/s; generated {generated}; {stop}{hint}; {}, {}",
+        "prompt {}, {:.1} tokens/s; generated {generated}; {stop}{hint}; {}, {}, {}",
         tokens(done.prompt),
         rate(done.prompt, done.prompt_time.as_secs_f64()),
         threads(model),
         model.isa(),
+        model.precision(),
     ));
 }

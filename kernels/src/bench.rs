@@ -41,6 +41,18 @@ impl KernelBench {
         KernelBench::of(table, kernel, weights, (weight_rows, columns), inputs_len)
     }
 
+    /// The same of the CPU's own 16-bit arithmetic.
+    pub fn native(
+        table: &Kernels,
+        dtype: DType,
+        (weight_rows, columns): (usize, usize),
+        inputs_len: usize,
+    ) -> Option<KernelBench> {
+        let kernel = table.native(dtype, Layout::Rows)?;
+        let weights = stored(dtype, (weight_rows, columns))?;
+        KernelBench::of(table, kernel, weights, (weight_rows, columns), inputs_len)
+    }
+
     /// The same of weights that are stored `[columns][weight_rows]`.
     pub fn transposed(
         table: &Kernels,

@@ -193,6 +193,12 @@ pub(super) fn has_tiles() -> bool {
     }
 }
 
+/// Whether this CPU multiplies pairs of bf16 numbers in 512-bit registers (AVX-512 BF16).
+#[cfg(target_arch = "x86_64")]
+pub(super) fn multiplies_bf16() -> bool {
+    Isa::Avx512.is_available() && std::is_x86_feature_detected!("avx512bf16")
+}
+
 impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

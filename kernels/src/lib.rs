@@ -19,6 +19,7 @@ mod kv_cache;
 mod matmul;
 mod ops;
 mod portable;
+mod precision;
 pub mod quant;
 mod scalar;
 mod table;
@@ -49,6 +50,7 @@ pub use ops::{
 
 pub use bench::{AttentionBench, KernelBench, PeakBench, STREAMS, StateBench, StateKernel};
 pub use generic::fetch;
+pub use precision::{Precision, UnknownPrecision};
 pub use table::{Kernels, LayerNorm, Quantize};
 pub use thread::{ThreadReady, ThreadSetup};
 pub use tuning::{TunedRate, Tuning, fastest, time_tunings};

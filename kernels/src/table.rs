@@ -8,7 +8,7 @@ use super::{
 };
 use super::{portable, scalar};
 
-/// Rounds a row of floats to int8 blocks.
+/// Rounds a row of floats to a form of activations.
 pub type Quantize = fn(&[f32], &mut [u8]);
 
 /// `layer_norm(x, weight, bias, epsilon, out)`.
@@ -29,6 +29,11 @@ pub struct Kernels {
     /// The product of weights stored `[columns][weight_rows]` with F32 input, summed over the
     /// columns in order.
     pub matmul_transposed: fn(DType) -> Option<MatMulFn>,
+    /// The product of a weight type with [`Activation::BF16`] input, where the CPU multiplies such
+    /// numbers faster than floats: see [`Precision::Native`](crate::Precision::Native).
+    pub matmul_native: fn(DType) -> Option<MatMulFn>,
+    /// Floats to [`Activation::BF16`]; the same bits from every table.
+    pub quantize_bf16: Quantize,
     /// Floats to [`Activation::Q8_0`]; the same bits from every table.
     pub quantize_q8_0: Quantize,
     /// Floats to [`Activation::Q8_K`]; the same bits from every table.
@@ -134,24 +139,38 @@ impl Kernels {
         None
     }
 
-    /// The product for a weight type and layout, if there is one.
+    /// The product for a weight type and layout, if there is one: that of the reference.
     pub fn matmul(&self, dtype: DType, layout: Layout) -> Option<MatMulKernel> {
         let (activation, run) = match layout {
             Layout::Rows => (Activation::of(dtype)?, (self.matmul)(dtype)?),
             Layout::Transposed => (Activation::F32, (self.matmul_transposed)(dtype)?),
         };
-        let tuning = Tuning::of(self.isa);
-        Some(MatMulKernel {
+        Some(self.kernel(activation, run))
+    }
+
+    /// The product for a weight type and layout that the CPU's own 16-bit arithmetic makes faster,
+    /// if there is one.
+    pub fn native(&self, dtype: DType, layout: Layout) -> Option<MatMulKernel> {
+        let run = match layout {
+            Layout::Rows => (self.matmul_native)(dtype)?,
+            Layout::Transposed => return None,
+        };
+        Some(self.kernel(Activation::BF16, run))
+    }
+
+    fn kernel(&self, activation: Activation, run: MatMulFn) -> MatMulKernel {
+        MatMulKernel {
             activation,
             run,
-            tuning,
-        })
+            tuning: Tuning::of(self.isa),
+        }
     }
 
     /// What turns floats into an activation form; `None` for floats themselves.
     pub fn quantize(&self, activation: Activation) -> Option<Quantize> {
         match activation {
             Activation::F32 => None,
+            Activation::BF16 => Some(self.quantize_bf16),
             Activation::Q8_0 => Some(self.quantize_q8_0),
             Activation::Q8_K => Some(self.quantize_q8_k),
         }

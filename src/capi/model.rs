@@ -5,12 +5,14 @@ use super::error::{CallError, Failure, Status, enter};
 use super::session::{SessionSettings, session_options};
 use crate::blueprint::Blueprint;
 use crate::graph::{Index, Op, Role};
-use crate::model::{Model, ModelOptions};
+use crate::model::{Isa, Model, ModelOptions, Precision};
 use crate::session::{MemoryPlan, Session};
 use std::borrow::Cow;
 use std::ffi::{CString, c_char};
+use std::fmt::Display;
 use std::mem::offset_of;
 use std::path::Path;
+use std::str::FromStr;
 
 /// A model: immutable, and shared by the sessions, decoders and samplers made from it, which
 /// keep what they need of it: it may be freed before them.
@@ -30,12 +32,15 @@ pub struct ModelSettings {
     pub threads: usize,
     /// Instruction set: "scalar", "avx2" ...; null for the best that this CPU has.
     pub isa: *const c_char,
+    /// How F16 and BF16 weights are multiplied: "reference", or "native" for the CPU's own 16-bit
+    /// arithmetic, which is faster where it has some; null for "reference".
+    pub precision: *const c_char,
 }
 
-// SAFETY: `repr(C)`, the size first, integers and a pointer.
+// SAFETY: `repr(C)`, the size first, integers and pointers.
 unsafe impl Versioned for ModelSettings {
     const NAME: &'static str = "rillm_model_options";
-    const FIRST: usize = size_of::<ModelSettings>();
+    const FIRST: usize = offset_of!(ModelSettings, precision);
 }
 
 /// The library keeps a copy of the bytes.
@@ -154,27 +159,43 @@ fn weights(model: &Model) -> u64 {
 }
 
 /// # Safety
-/// As [`read`]; a name of an instruction set that is not null ends with a NUL.
+/// As [`read`]; names that are not null end with a NUL.
 unsafe fn model_options(options: *const ModelSettings) -> Result<ModelOptions, Failure> {
     let defaults = ModelSettings {
         size: size_of::<ModelSettings>(),
         threads: 0,
         isa: std::ptr::null(),
+        precision: std::ptr::null(),
     };
     // SAFETY: the caller's.
     unsafe {
         let given = read(options, defaults)?;
-        let isa = match given.isa.is_null() {
-            true => None,
-            false => {
-                let name = string(given.isa, "isa")?;
-                let isa = name.parse();
-                Some(isa.map_err(|error| Failure::new(Status::InvalidArgument, error))?)
-            }
-        };
+        let isa: Option<Isa> = named(given.isa, "isa")?;
+        let precision: Option<Precision> = named(given.precision, "precision")?;
         let threads = Some(given.threads).filter(|&threads| threads > 0);
-        Ok(ModelOptions::default().isa(isa).threads(threads))
+        Ok(ModelOptions::default()
+            .isa(isa)
+            .threads(threads)
+            .precision(precision.unwrap_or_default()))
     }
+}
+
+/// What a name stands for; `None` for null.
+///
+/// # Safety
+/// A name that is not null ends with a NUL.
+unsafe fn named<T>(name: *const c_char, what: &str) -> Result<Option<T>, Failure>
+where
+    T: FromStr<Err: Display>,
+{
+    if name.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: the caller's.
+    let name = unsafe { string(name, what)? };
+    let found = name.parse();
+    let found = found.map_err(|error| Failure::new(Status::InvalidArgument, error))?;
+    Ok(Some(found))
 }
 
 /// Writes the defaults into options of the size given.
@@ -188,6 +209,7 @@ pub unsafe extern "C" fn rillm_model_options_init(
         size,
         threads: 0,
         isa: std::ptr::null(),
+        precision: std::ptr::null(),
     };
     // SAFETY: the contract of this module.
     unsafe { enter(std::ptr::null_mut(), || init(options, size, &defaults)) }

@@ -16,6 +16,8 @@ pub struct Cost {
     pub int8: u64,
     /// Floating-point products of each row, but for its outputs.
     pub float: u64,
+    /// Products of each row's numbers of 16 bits, but for its outputs.
+    pub bf16: u64,
 }
 
 impl Model {
@@ -60,6 +62,7 @@ impl Cost {
             match weight.kernel.activation {
                 _ if matches!(space, Some(RowSpace::Selected | RowSpace::Sequence)) => {}
                 Activation::F32 => cost.float += products,
+                Activation::BF16 => cost.bf16 += products,
                 _ => cost.int8 += products,
             }
         }

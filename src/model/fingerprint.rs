@@ -2,6 +2,7 @@
 
 use super::Model;
 use crate::checksum::Checksum;
+use crate::kernels::Precision;
 use rillm_formats::manifest::{Array, Metadata, MetadataValue};
 
 /// Bytes taken in at each end of a tensor.
@@ -32,8 +33,14 @@ impl Model {
     /// vocabulary, words about the model, how to choose tokens and when to end, and what
     /// transformers is told about its types and caches), and of its tensors' names, types, shapes
     /// and the ends of their bytes. Models that differ in the middle of tensors alone are taken for
-    /// one: [`Model::weights_digest`] tells them apart, for which it reads all weights.
+    /// one: [`Model::weights_digest`] tells them apart, for which it reads all weights. A model whose
+    /// [`precision`](Model::precision) is another makes other numbers, and has another one.
     pub fn fingerprint(&self) -> u64 {
+        self.fingerprint_at(self.precision())
+    }
+
+    /// What it is, or would be, at a precision.
+    pub(crate) fn fingerprint_at(&self, precision: Precision) -> u64 {
         let mut sum = Checksum::START;
         let manifest = self.manifest();
         sum.add(manifest.architecture.as_bytes());
@@ -52,6 +59,9 @@ impl Model {
             let bytes = self.weights().bytes(info);
             sum.add(&bytes[..bytes.len().min(END)]);
             sum.add(&bytes[bytes.len().saturating_sub(END)..]);
+        }
+        if precision != Precision::Reference {
+            sum.add(precision.name().as_bytes());
         }
         sum.0
     }

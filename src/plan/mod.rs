@@ -252,10 +252,11 @@ impl Plan {
     }
 }
 
-/// Bytes from one row of a value to the next. Where rows are whole multiples of many cache lines,
+/// Bytes from one row of a value to the next, whole floats. Where rows are whole multiples of many cache lines,
 /// one more keeps a column of them from meeting in a few sets of the nearest caches.
 fn stride(info: ValueInfo) -> Option<usize> {
     let len = info.form.row_len(info.width)?;
+    let len = len.checked_next_multiple_of(size_of::<f32>())?;
     match len.is_multiple_of(CROWDED) {
         true => len.checked_add(ALIGN),
         false => Some(len),

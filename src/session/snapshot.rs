@@ -22,6 +22,7 @@ use crate::graph::{
     CachedValues, ConvState, CrossCache, KvCache, LinearSums, MeansState, ScanState, SessionTable,
     StateKind,
 };
+use crate::model::Precision;
 use crate::state::KvType;
 use crate::state::StateError;
 use std::fmt;
@@ -244,9 +245,15 @@ impl Session {
         }
         let (theirs, ours) = (from.u64()?, self.model.fingerprint());
         if theirs != ours {
-            let what = format!(
-                "snapshot is of another model: its fingerprint is {theirs:016x}, this one's {ours:016x}"
-            );
+            let what = match self.other_precision(theirs) {
+                Some(precision) => format!(
+                    "snapshot was computed at precision {precision}, this model computes at {}",
+                    self.model.precision()
+                ),
+                None => format!(
+                    "snapshot is of another model: its fingerprint is {theirs:016x}, this one's {ours:016x}"
+                ),
+            };
             return Err(SnapshotError::Other(what));
         }
         let (theirs, ours) = (from.u128()?, self.model.weights_digest());
@@ -273,6 +280,13 @@ impl Session {
             self.state.reset(sequence)?;
         }
         read
+    }
+
+    /// At which other precision this model has that fingerprint.
+    fn other_precision(&self, fingerprint: u64) -> Option<Precision> {
+        let others = Precision::ALL.iter().copied();
+        let mut others = others.filter(|&other| other != self.model.precision());
+        others.find(|&other| self.model.fingerprint_at(other) == fingerprint)
     }
 
     /// Reads what stands behind the model's part, and returns the tokens.

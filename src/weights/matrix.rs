@@ -4,7 +4,7 @@ use super::{Found, Stored};
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::op::Work;
 use crate::graph::{MatrixSpec, RowOrder, View, Wiring};
-use crate::kernels::{Kernels, Layout, MatMulKernel};
+use crate::kernels::{Kernels, Layout, MatMulKernel, Precision};
 use rillm_formats::manifest::{DType, TensorInfo};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -25,7 +25,11 @@ impl MatrixForm {
     ///
     /// # Errors
     /// A data type without a kernel.
-    pub fn of(spec: &MatrixSpec, found: &Found, kernels: &Kernels) -> Result<Self, LoadError> {
+    pub fn of(
+        spec: &MatrixSpec,
+        found: &Found,
+        (kernels, precision): (&Kernels, Precision),
+    ) -> Result<Self, LoadError> {
         let parts = typed(&spec.name, found)?;
         let first = *parts.first().ok_or_else(|| missing(&spec.name))?;
         let turned = spec.order == RowOrder::Transposed;
@@ -34,7 +38,11 @@ impl MatrixForm {
             true => Layout::Transposed,
             false => Layout::Rows,
         };
-        let kernel = kernels.matmul(dtype, layout);
+        let native = match precision {
+            Precision::Native => kernels.native(dtype, layout),
+            _ => None,
+        };
+        let kernel = native.or_else(|| kernels.matmul(dtype, layout));
         let kernel = kernel.ok_or_else(|| no_kernel(&spec.name, dtype, layout))?;
         Ok(MatrixForm {
             dtype,
@@ -69,7 +77,7 @@ impl StoredMatrix {
         spec: &MatrixSpec,
         found: &Found,
         stack: Option<usize>,
-        kernels: &Kernels,
+        kernels: (&Kernels, Precision),
     ) -> Result<StoredMatrix, LoadError> {
         let parts = typed(&spec.name, found)?;
         let turned = spec.order == RowOrder::Transposed;

@@ -27,8 +27,7 @@ pub use stored::{Scaled, Stored};
 
 use crate::error::LoadError;
 use crate::graph::{Matrix, RowOrder, Vector, View, Wiring};
-
-use crate::kernels::{Kernels, Layout, MatMulKernel};
+use crate::kernels::{Kernels, Layout, MatMulKernel, Precision};
 use crate::quant;
 use crate::reserve::{filled, list};
 use matrix::{missing, no_kernel, typed};
@@ -96,7 +95,7 @@ impl Weights {
         wiring: &Wiring,
         views: &Views,
         sources: Vec<Source>,
-        kernels: &Kernels,
+        kernels: (&Kernels, Precision),
     ) -> Result<Weights, LoadError> {
         let mut weights = Weights {
             sources,

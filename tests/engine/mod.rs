@@ -8,6 +8,7 @@ mod configured;
 mod cuts;
 mod demo;
 mod generation;
+mod native;
 mod not_finite;
 mod quantized;
 mod sparse;

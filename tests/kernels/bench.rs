@@ -23,6 +23,12 @@ fn every_product_of_every_table_has_a_bench() {
                         .map(|kernel| kernel.activation),
                     KernelBench::transposed,
                 ),
+                (
+                    table
+                        .native(dtype, Layout::Rows)
+                        .map(|kernel| kernel.activation),
+                    KernelBench::native,
+                ),
             ];
             for (form, make) in many {
                 let bench: Option<KernelBench> = make(table, dtype, (19, 512), 5);

@@ -183,6 +183,9 @@ pub(super) fn input_row(
         Activation::F32 => (0..columns)
             .flat_map(|_| float(pattern, random).to_le_bytes())
             .collect(),
+        Activation::BF16 => (0..columns)
+            .flat_map(|_| bf16::from_f32(float(pattern, random)).to_le_bytes())
+            .collect(),
         Activation::Q8_0 => (0..columns / 32)
             .flat_map(|_| {
                 let quants: [i8; 32] = std::array::from_fn(|_| quant());

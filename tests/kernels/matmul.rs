@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 
+use half::bf16;
 use rillm::internals::kernels::{
     Activation, Isa, Kernels, Layout, MatMul, MatMulKernel, Pick, Tuning,
 };
@@ -21,11 +22,27 @@ pub(super) fn types() -> impl Iterator<Item = DType> {
     all.filter(|&dtype| Activation::of(dtype).is_some())
 }
 
+/// Every product with rows of weights that a table has: of each type that of the reference, and what
+/// the CPU does in 16 bits.
+fn products(table: &Kernels) -> impl Iterator<Item = (DType, MatMulKernel)> {
+    types().flat_map(|dtype| {
+        let reference = table.matmul(dtype, Layout::Rows).expect("complete");
+        let native = table.native(dtype, Layout::Rows);
+        let both = [Some(reference), native].into_iter().flatten();
+        both.map(move |kernel| (dtype, kernel))
+    })
+}
+
 /// A weight row as double-precision values, and for each the magnitude its rounding errors
 /// are relative to (a difference may be far smaller than its two terms).
-fn weight_values(dtype: DType, row: &[u8], columns: usize) -> Vec<(f64, f64)> {
+fn weight_values(dtype: DType, form: Activation, row: &[u8], columns: usize) -> Vec<(f64, f64)> {
     let mut values = vec![0.0; columns];
     decode(dtype).expect("known type")(row, &mut values);
+    if form == Activation::BF16 {
+        values
+            .iter_mut()
+            .for_each(|value| *value = bf16::from_f32(*value).to_f32());
+    }
     let terms = visit(dtype, Terms { row, columns }).expect("known type");
     let values = values.iter().map(|&value| f64::from(value)).zip(terms);
     let values = values.map(|(value, term)| (value, value.abs() + 2.0 * term.abs()));
@@ -83,6 +100,11 @@ fn input_values(form: Activation, row: &[u8]) -> Vec<f64> {
                 .iter()
                 .map(|&x| f64::from(f32::from_le_bytes(x)))
                 .collect()
+        }
+        Activation::BF16 => {
+            let (numbers, _) = row.as_chunks();
+            let numbers = numbers.iter().map(|&x| bf16::from_le_bytes(x));
+            numbers.map(f64::from).collect()
         }
         Activation::Q8_0 => {
             let (blocks, _) = row.as_chunks::<{ ActivationQ8_0::LEN }>();
@@ -200,12 +222,9 @@ struct Case {
     inputs: Vec<Vec<u8>>,
 }
 
-fn case(table: &Kernels, dtype: DType, pattern: Pattern, columns: usize) -> Case {
+fn case(kernel: MatMulKernel, dtype: DType, pattern: Pattern, columns: usize) -> Case {
     let mut random = Random(columns as u64 * 1000 + u64::from(dtype.id()));
-    let form = table
-        .matmul(dtype, Layout::Rows)
-        .expect("complete")
-        .activation;
+    let form = kernel.activation;
     let weights = (0..19).map(|_| weight_row(dtype, columns, pattern, &mut random));
     let weights = weights.collect();
     let inputs = (0..9).map(|_| input_row(form, columns, pattern, &mut random));
@@ -225,7 +244,7 @@ impl Case {
         for (n, input) in self.inputs.iter().enumerate() {
             let input = input_values(self.form, input);
             for (r, weights) in self.weights.iter().enumerate() {
-                let weights = weight_values(self.dtype, weights, self.columns);
+                let weights = weight_values(self.dtype, self.form, weights, self.columns);
                 let (mut sum, mut magnitude) = (0.0, 0.0);
                 for ((weight, size), x) in weights.iter().zip(&input) {
                     sum += weight * x;
@@ -255,11 +274,10 @@ impl Case {
 #[test]
 fn products_match_double_precision() {
     for table in tables() {
-        for dtype in types() {
-            let kernel = table.matmul(dtype, Layout::Rows).expect("complete");
+        for (dtype, kernel) in products(table) {
             for pattern in PATTERNS {
                 for columns in columns_of(dtype) {
-                    let case = case(table, dtype, pattern, columns);
+                    let case = case(kernel, dtype, pattern, columns);
                     for offset in [0, 1, 3] {
                         let out = product(kernel, &case.weights, &case.inputs, columns, offset);
                         case.check(table.isa.name(), &out);
@@ -273,10 +291,9 @@ fn products_match_double_precision() {
 #[test]
 fn a_pair_of_rows_has_one_result_however_work_is_cut() {
     for table in tables() {
-        for dtype in types() {
-            let kernel = table.matmul(dtype, Layout::Rows).expect("complete");
+        for (dtype, kernel) in products(table) {
             for columns in columns_of(dtype) {
-                let case = case(table, dtype, Pattern::Random, columns);
+                let case = case(kernel, dtype, Pattern::Random, columns);
                 let (weights, inputs) = (&case.weights, &case.inputs);
                 let whole = product(kernel, weights, inputs, columns, 0);
                 for rows in 1..=9 {
@@ -312,8 +329,7 @@ fn a_pair_of_rows_has_one_result_however_work_is_cut() {
 fn many_rows_and_inputs_have_the_results_of_few() {
     const ROWS: usize = 37;
     for table in tables().filter(|table| table.isa != Isa::Scalar) {
-        for dtype in types() {
-            let kernel = table.matmul(dtype, Layout::Rows).expect("complete");
+        for (dtype, kernel) in products(table) {
             for columns in columns_of(dtype) {
                 let mut random = Random(columns as u64);
                 let mut row = || weight_row(dtype, columns, Pattern::Random, &mut random);
@@ -348,13 +364,12 @@ fn many_rows_and_inputs_have_the_results_of_few() {
 #[test]
 fn long_rows_have_one_result_however_many_inputs() {
     for table in tables() {
-        for dtype in types() {
-            let kernel = table.matmul(dtype, Layout::Rows).expect("complete");
+        for (dtype, kernel) in products(table) {
             let columns = match dtype.block_elements() {
                 1 => 2 * 8192 + 265,
                 elements => 2 * 8192 + elements as usize,
             };
-            let case = case(table, dtype, Pattern::Random, columns);
+            let case = case(kernel, dtype, Pattern::Random, columns);
             let together = product(kernel, &case.weights, &case.inputs, columns, 1);
             case.check(table.isa.name(), &together);
             let rows = case.weights.len();
@@ -387,10 +402,9 @@ fn results_do_not_depend_on_tuning() {
             let tunings = Tuning::candidates(table.isa).iter();
             tunings.map(move |&tuning| MatMulKernel { tuning, ..kernel })
         };
-        for dtype in types() {
-            let kernel = table.matmul(dtype, Layout::Rows).expect("complete");
+        for (dtype, kernel) in products(table) {
             for columns in columns_of(dtype) {
-                let case = case(table, dtype, Pattern::Random, columns);
+                let case = case(kernel, dtype, Pattern::Random, columns);
                 for count in 1..=3 {
                     let inputs = &case.inputs[..count];
                     let out = |kernel| bits(&product(kernel, &case.weights, inputs, columns, 1));
@@ -434,7 +448,8 @@ fn avx_vnni_has_the_results_of_avx2() {
     for dtype in types() {
         for pattern in PATTERNS {
             for columns in columns_of(dtype) {
-                let case = case(avx2, dtype, pattern, columns);
+                let kernel = avx2.matmul(dtype, Layout::Rows).expect("complete");
+                let case = case(kernel, dtype, pattern, columns);
                 let [a, b] = [avx2, vnni].map(|table| {
                     let kernel = table.matmul(dtype, Layout::Rows).expect("complete");
                     let out = product(kernel, &case.weights, &case.inputs, columns, 1);
@@ -451,8 +466,7 @@ fn avx_vnni_has_the_results_of_avx2() {
 fn picked_inputs_have_the_results_of_inputs_in_order() {
     const ROWS: usize = 37;
     for table in tables() {
-        for dtype in types() {
-            let kernel = table.matmul(dtype, Layout::Rows).expect("complete");
+        for (dtype, kernel) in products(table) {
             let columns = columns_of(dtype)[columns_of(dtype).len() - 1];
             let mut random = Random(columns as u64);
             let mut row = || weight_row(dtype, columns, Pattern::Random, &mut random);
@@ -510,10 +524,9 @@ fn picked_inputs_have_the_results_of_inputs_in_order() {
 #[test]
 fn no_rows_and_no_inputs_write_nothing() {
     for table in tables() {
-        for dtype in types() {
-            let kernel = table.matmul(dtype, Layout::Rows).expect("complete");
+        for (dtype, kernel) in products(table) {
             let columns = dtype.block_elements() as usize;
-            let case = case(table, dtype, Pattern::Random, columns);
+            let case = case(kernel, dtype, Pattern::Random, columns);
             let (weights, inputs) = (case.weights[0].as_ptr(), case.inputs[0].as_ptr());
             for (weight_rows, inputs_len) in [(0, 3), (3, 0)] {
                 let out = run(kernel, columns, 0, 0, 3, |out, out_stride| MatMul {
@@ -551,6 +564,24 @@ fn an_infinite_or_nan_activation_is_not_hidden() {
                 let out = product(kernel, &[weights], &[row], 256, 1);
                 assert!(out[0].is_nan(), "{} {dtype:?} {fault}", table.isa);
             }
+        }
+    }
+}
+
+/// Where the CPU has instructions for it, and of no other types.
+#[test]
+fn native_products_are_of_floats_of_sixteen_bits() {
+    #[cfg(target_arch = "x86_64")]
+    let multiplies_bf16 = std::is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    let multiplies_bf16 = false;
+    for table in tables() {
+        for dtype in types() {
+            let halves = [DType::F16, DType::BF16].contains(&dtype);
+            let expected = halves && multiplies_bf16 && table.isa == Isa::Avx512;
+            let kernel = table.native(dtype, Layout::Rows);
+            assert_eq!(kernel.is_some(), expected, "{} {dtype:?}", table.isa);
+            assert!(table.native(dtype, Layout::Transposed).is_none());
         }
     }
 }
@@ -643,7 +674,7 @@ fn check_transposed(
 ) {
     let weights: Vec<_> = stored
         .iter()
-        .map(|row| weight_values(dtype, row, rows))
+        .map(|row| weight_values(dtype, Activation::F32, row, rows))
         .collect();
     for (n, input) in inputs.iter().enumerate() {
         let input = input_values(Activation::F32, input);

@@ -249,6 +249,14 @@ fn rounded_activations_are_the_same_bits_from_every_table() {
             (scalar().quantize_q8_k)(&row, &mut expected);
             (table.quantize_q8_k)(&row, &mut found);
             assert_eq!(found, expected, "{} {:?}", table.isa, &row[..8]);
+            for len in [0, 1, 15, 16, 17, 768] {
+                let row = &row[768 - len..];
+                let rounded = row.iter().map(|&x| half::bf16::from_f32(x).to_le_bytes());
+                let expected: Vec<u8> = rounded.flatten().chain([0xaa; 2]).collect();
+                let mut found = vec![0xaa; 2 * len + 2];
+                (table.quantize_bf16)(row, &mut found);
+                assert_eq!(found, expected, "{} {len}", table.isa);
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::slice;
 
+use rillm::Precision;
 use rillm::internals::graph::{Bounds, BuildError, Builder, Config, Matrix, Name, RowOrder};
 use rillm::internals::kernels::Kernels;
 use rillm::internals::weights::{Files, Source, TokenizerFiles, Views, Weights};
@@ -67,8 +68,13 @@ fn resolve(
     let matrix = wire(&builder).map_err(|error| error.to_string())?;
     let kernels = Kernels::select(None).unwrap();
     let wiring = builder.finish();
-    let weights = Weights::resolve(&wiring, &views, files.sources, kernels)
-        .map_err(|error| error.to_string())?;
+    let weights = Weights::resolve(
+        &wiring,
+        &views,
+        files.sources,
+        (kernels, Precision::Reference),
+    )
+    .map_err(|error| error.to_string())?;
     Ok((weights, matrix))
 }
 

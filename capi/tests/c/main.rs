@@ -98,7 +98,7 @@ macro_rules! layout {
 fn structs_lie_as_the_header_says() {
     let text = layout! {
         "rillm_error" CallError { status text }
-        "rillm_model_options" ModelSettings { size threads isa }
+        "rillm_model_options" ModelSettings { size threads isa precision }
         "rillm_model_facts" ModelFacts {
             size vocabulary context positions embedding parameters weights threads decodes encodes
         }

@@ -105,6 +105,7 @@ fn work(found: &mut Found, label: &str, path: &Path, isa: Option<&str>) {
                 size: size_of::<ModelSettings>(),
                 threads: 1,
                 isa: isa.as_ref().map_or(null(), |isa| isa.as_ptr()),
+                precision: null(),
             };
             status = rillm_model_open(path.as_ptr(), &options, model.place(), null_mut());
         });

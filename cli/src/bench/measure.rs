@@ -30,7 +30,9 @@ pub(super) fn limit(
     };
     let kv_cache = (plan.state_fixed + plan.state_per_1k * read / 1024) as f64;
     let token = (generating.bytes as f64 + kv_cache) / roofline.read;
-    let row = 2.0 * (reading.int8 as f64 / roofline.int8 + reading.float as f64 / roofline.f32);
+    let bf16 = reading.bf16 as f64 / roofline.bf16.unwrap_or(roofline.f32);
+    let floats = reading.float as f64 / roofline.f32 + bf16;
+    let row = 2.0 * (reading.int8 as f64 / roofline.int8 + floats);
     let batches = match test.encoded {
         true => usize::from(test.prompt > 0),
         false => test.prompt.div_ceil(arguments.rows() as usize),

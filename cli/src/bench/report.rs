@@ -34,6 +34,7 @@ fn fields(
         ("architecture", json!(model.manifest().architecture)),
         ("isa", json!(model.isa().name())),
         ("tuning", crate::tune::written(model.isa(), model.tuning())),
+        ("precision", json!(model.precision().name())),
         ("threads", json!(model.threads())),
         ("batch", json!(arguments.rows())),
         ("kv_type", json!(arguments.kv_type.kv_type.name())),
@@ -149,15 +150,20 @@ impl<'a> Results<'a> {
         let mut out = Out::new();
         match (self.form, self.roofline) {
             (ReportForm::Json, _) => writeln!(out, "{:#}", Value::Array(self.list))?,
-            (ReportForm::Md, Some(Roofline { read, int8, f32 })) => writeln!(
+            (ReportForm::Md, Some(roofline)) => writeln!(
                 out,
                 "\nThis machine with {}, {}: {:.1} GB/s read, {:.0} GOP/s in int8, {:.0} GFLOP/s in \
-                 f32; limit is what they would allow.",
+                 f32{}; limit is what they would allow. Precision: {}.",
                 crate::threads(self.model),
                 self.model.isa(),
-                read / 1e9,
-                int8 / 1e9,
-                f32 / 1e9
+                roofline.read / 1e9,
+                roofline.int8 / 1e9,
+                roofline.f32 / 1e9,
+                match roofline.bf16 {
+                    Some(bf16) => format!(", {:.0} in bf16", bf16 / 1e9),
+                    None => String::new(),
+                },
+                self.model.precision(),
             )?,
             _ => {}
         }

@@ -16,6 +16,7 @@ mod memory;
 #[cfg(unix)]
 mod places;
 mod plan;
+mod precision;
 mod prompt_cache;
 mod quantize;
 mod stop;

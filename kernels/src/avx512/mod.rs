@@ -12,6 +12,7 @@
 
 #![allow(clippy::needless_range_loop)]
 
+mod bf16;
 pub(super) mod block256;
 mod f32x16;
 mod float;
@@ -31,6 +32,7 @@ mod ternary;
 mod transposed;
 mod vector;
 
+use super::isa::multiplies_bf16;
 use super::{Attend, Conv1d, Isa, Kernels, LinearAttend, Pointwise, Running, Scan, Wkv, avx2};
 
 /// The AVX2 table with what AVX-512 does better.
@@ -48,6 +50,8 @@ pub(super) const TABLE: Kernels = Kernels {
     matmul_transposed: |dtype| {
         transposed::of(dtype).or_else(|| (avx2::TABLE.matmul_transposed)(dtype))
     },
+    matmul_native: |dtype| bf16::of(dtype).filter(|_| multiplies_bf16()),
+    quantize_bf16,
     attend,
     layer_norm,
     pointwise,
@@ -71,6 +75,7 @@ macro_rules! entries {
 
 entries! {
     fn attend(call: &Attend<'_>, scores: &mut [f32], running: &mut [Running], out: &mut [f32]) = f32x16;
+    fn quantize_bf16(values: &[f32], out: &mut [u8]) = bf16;
     fn layer_norm(x: &[f32], weight: &[f32], bias: Option<&[f32]>, epsilon: f32, out: &mut [f32]) = vector;
     fn conv1d(call: Conv1d<'_>) = scan;
     fn scan(call: Scan<'_>) = scan;

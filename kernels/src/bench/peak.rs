@@ -4,6 +4,9 @@
 use crate::Isa;
 use wide::{f32x4, i16x8, i32x4};
 
+/// So many turns of a loop, and the operations of one.
+pub type PeakLoop = (fn(u64) -> u64, u64);
+
 /// The fastest loops of one instruction set.
 #[derive(Clone, Copy, Debug)]
 pub struct PeakBench {
@@ -17,6 +20,8 @@ pub struct PeakBench {
     pub f32: fn(u64) -> u64,
     /// Operations of one of its turns.
     pub f32_operations: u64,
+    /// A loop of bf16 products summed in f32, where the CPU has instructions for them.
+    pub bf16: Option<PeakLoop>,
 }
 
 /// Independent sums: as many as hide the latency of one.
@@ -32,7 +37,10 @@ impl PeakBench {
             #[cfg(target_arch = "x86_64")]
             Isa::Amx if isa.is_available() => crate::amx::bench::peak(),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 if isa.is_available() => x86::AVX512,
+            Isa::Avx512 if isa.is_available() => PeakBench {
+                bf16: crate::isa::multiplies_bf16().then_some(x86::BF16),
+                ..x86::AVX512
+            },
             #[cfg(target_arch = "x86_64")]
             Isa::AvxVnni if isa.is_available() => x86::AVX_VNNI,
             #[cfg(target_arch = "x86_64")]
@@ -101,6 +109,7 @@ const PORTABLE: PeakBench = PeakBench {
         lanes.fold(0, |all, lane| all ^ u64::from(lane.to_bits()))
     },
     f32_operations: 2 * 4 * CHAINS as u64,
+    bf16: None,
 };
 
 /// Plain Rust, one value at a time.
@@ -134,12 +143,13 @@ const SCALAR: PeakBench = PeakBench {
             .fold(0, |all, &sum| all ^ u64::from(sum.to_bits()))
     },
     f32_operations: 2 * CHAINS as u64,
+    bf16: None,
 };
 
 #[cfg(target_arch = "x86_64")]
 #[allow(clippy::needless_range_loop)] // closures are compiled without these instructions
 mod x86 {
-    use super::{CHAINS, PeakBench, STREAMS};
+    use super::{CHAINS, PeakBench, PeakLoop, STREAMS};
     use core::arch::x86_64::*;
 
     macro_rules! safe {
@@ -157,7 +167,10 @@ mod x86 {
         int8_operations: 2 * 64 * CHAINS as u64,
         f32: safe!(f32_512),
         f32_operations: 2 * 16 * CHAINS as u64,
+        bf16: None,
     };
+
+    pub(super) const BF16: PeakLoop = (safe!(bf16_512), 2 * 32 * CHAINS as u64);
 
     pub(super) const AVX2: PeakBench = PeakBench {
         read: safe!(read_256),
@@ -165,6 +178,7 @@ mod x86 {
         int8_operations: 2 * 32 * CHAINS as u64,
         f32: safe!(f32_256),
         f32_operations: 2 * 8 * CHAINS as u64,
+        bf16: None,
     };
 
     pub(super) const AVX_VNNI: PeakBench = PeakBench {
@@ -219,6 +233,23 @@ mod x86 {
         for _ in 0..turns {
             for chain in 0..CHAINS {
                 sums[chain] = _mm512_fmadd_ps(a, b, sums[chain]);
+            }
+        }
+        let all = sums.into_iter();
+        all.fold(0, |all, sum| {
+            all ^ u64::from(_mm512_reduce_add_ps(sum).to_bits())
+        })
+    }
+
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    fn bf16_512(turns: u64) -> u64 {
+        let mut sums = [_mm512_setzero_ps(); CHAINS];
+        let (a, b) = (_mm512_set1_ps(0.5), _mm512_set1_ps(0.25));
+        let (a, b) = (_mm512_cvtne2ps_pbh(a, a), _mm512_cvtne2ps_pbh(b, b));
+        let (a, b) = std::hint::black_box((a, b));
+        for _ in 0..turns {
+            for chain in 0..CHAINS {
+                sums[chain] = _mm512_dpbf16_ps(sums[chain], a, b);
             }
         }
         let all = sums.into_iter();

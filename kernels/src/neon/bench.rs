@@ -35,6 +35,7 @@ pub(crate) const PEAK: PeakBench = PeakBench {
         })
     },
     f32_operations: 2 * 4 * CHAINS as u64,
+    bf16: None,
 };
 
 pub(crate) const DOT_PEAK: PeakBench = PeakBench {

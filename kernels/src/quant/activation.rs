@@ -1,10 +1,10 @@
-//! Activations rounded to int8, the form in which quantized weights want their input.
+//! Activations rounded to int8, the form in which quantized weights want their input, or to 16 bits.
 //!
-//! These layouts are ours: they never reach a file. Both carry the sums of their quants,
+//! These layouts are ours: they never reach a file. Blocks carry the sums of their quants,
 //! because a weight's constant offset (Q4_0's 8, Q6_K's 32, Q4_K's minima) then costs one
 //! multiplication per group instead of one per element.
 
-use half::f16;
+use half::{bf16, f16};
 use rillm_formats::manifest::DType;
 
 use super::types::{Float, Visitor, visit};
@@ -17,6 +17,8 @@ use super::{Block32, Block256};
 pub enum Activation {
     /// Floats.
     F32,
+    /// Floats rounded to bf16, little-endian: for [`Precision::Native`](crate::Precision::Native).
+    BF16,
     /// Blocks of 32 rounded to int8: [`ActivationQ8_0`].
     Q8_0,
     /// Blocks of 256 rounded to int8: [`ActivationQ8K`].
@@ -24,7 +26,8 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// The form that a weight type is multiplied with, if it can be multiplied at all.
+    /// The form that a weight type is multiplied with at
+    /// [`Precision::Reference`](crate::Precision::Reference), if it can be multiplied at all.
     pub fn of(weights: DType) -> Option<Activation> {
         visit(weights, ActivationForm)
     }
@@ -32,7 +35,7 @@ impl Activation {
     /// Activations in one block: a row's length is a multiple of it.
     pub const fn block_elements(self) -> usize {
         match self {
-            Activation::F32 => 1,
+            Activation::F32 | Activation::BF16 => 1,
             Activation::Q8_0 => ActivationQ8_0::ELEMENTS,
             Activation::Q8_K => ActivationQ8K::ELEMENTS,
         }
@@ -42,6 +45,7 @@ impl Activation {
     pub const fn block_len(self) -> usize {
         match self {
             Activation::F32 => size_of::<f32>(),
+            Activation::BF16 => size_of::<bf16>(),
             Activation::Q8_0 => ActivationQ8_0::LEN,
             Activation::Q8_K => ActivationQ8K::LEN,
         }
@@ -238,6 +242,15 @@ pub fn quantize_q8_k(values: &[f32], out: &mut [u8]) {
     debug_assert_eq!(values.len(), out.len());
     for (block, out) in values.iter().zip(out) {
         *out = ActivationQ8K::quantize(block).to_bytes();
+    }
+}
+
+/// Rounds a row to bf16, to nearest and ties to even. What is beyond the shorter of both is left
+/// alone.
+pub fn quantize_bf16(values: &[f32], out: &mut [u8]) {
+    let (out, _) = out.as_chunks_mut();
+    for (value, out) in values.iter().zip(out) {
+        *out = bf16::from_f32(*value).to_le_bytes();
     }
 }
 

@@ -24,7 +24,9 @@ pub mod types;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use activation::scale_of;
-pub use activation::{Activation, ActivationQ8_0, ActivationQ8K, quantize_q8_0, quantize_q8_k};
+pub use activation::{
+    Activation, ActivationQ8_0, ActivationQ8K, quantize_bf16, quantize_q8_0, quantize_q8_k,
+};
 pub use blocks::*;
 pub use decode::{Decode, decode};
 pub use encode::Encode;

@@ -22,6 +22,8 @@ pub(super) const TABLE: Kernels = Kernels {
     thread_setup: None,
     matmul: matmul::of,
     matmul_transposed: matmul::transposed_of,
+    matmul_native: |_| None,
+    quantize_bf16: quant::quantize_bf16,
     quantize_q8_0: quant::quantize_q8_0,
     quantize_q8_k: quant::quantize_q8_k,
     widen: vector::widen,
