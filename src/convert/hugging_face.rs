@@ -6,7 +6,7 @@ use super::draft::{DraftTensor, TensorSource, first_number};
 use super::generation::generation;
 use super::{scaling, tasks};
 use crate::error::{LoadError, LoadErrorKind};
-use crate::graph::{Catalog, View};
+use crate::graph::{Catalog, INPUT_BITS, View, three_valued};
 use crate::model::{hf_files, open_tokenizer, used, wired};
 use crate::models::{Architecture, Family, GgufKeys, Written, WrittenRows};
 use crate::weights::{Files, Found, Stored, Views};
@@ -23,6 +23,9 @@ pub(super) fn converted(
     let mut keys = translated(architecture, manifest, &wiring.reals);
     for (key, value) in &wiring.granted.0 {
         keys.put_usual(key, value.clone());
+    }
+    if three_valued(&manifest.metadata) {
+        keys.put(INPUT_BITS, MetadataValue::U32(8));
     }
     (conversion.keys)(&mut keys);
     if let (true, Some(classes)) = (

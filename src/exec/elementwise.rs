@@ -3,8 +3,8 @@
 use super::run::{RowStep, StepContext};
 use crate::graph::op::{
     AboveDeviations, Add, AddVector, Apply, Clamp, JoinHeads, Lerp, MatchMagnitude, Mul, Norm,
-    NormKind, Scale, ScaleByPosition, ScaleHeads, Share, SinusoidFrequencies, SinusoidalPositions,
-    StepSize, Weigh, Xielu,
+    NormKind, RoundToInt8, Scale, ScaleByPosition, ScaleHeads, Share, SinusoidFrequencies,
+    SinusoidalPositions, StepSize, Weigh, Xielu,
 };
 use crate::graph::{Value, Vector};
 use crate::kernels::Pointwise;
@@ -68,6 +68,17 @@ impl RowStep for Scale {
     fn row(&self, cx: &StepContext<'_>, row: usize, out: &mut [f32]) {
         cx.copy_row(self.x, row, out);
         out.iter_mut().for_each(|x| *x *= self.factor);
+    }
+}
+
+impl RowStep for RoundToInt8 {
+    fn row(&self, cx: &StepContext<'_>, row: usize, out: &mut [f32]) {
+        let x = cx.row(self.x, row);
+        let largest = x.iter().fold(0f32, |largest, x| largest.max(x.abs()));
+        let steps = 127.0 / largest.max(1e-5);
+        out.iter_mut()
+            .zip(x)
+            .for_each(|(out, x)| *out = (x * steps).round_ties_even() / steps);
     }
 }
 

@@ -3,8 +3,8 @@
 
 use super::run::{RowStep, Step, StepContext, range, row_chunks};
 use crate::graph::op::{
-    ExpertGroups, ExpertInputs, ExpertMatMul, ExpertSum, ExpertWeight, GroupScore, LimitCapacity,
-    LimitGroups, Route, Routing, Softmax,
+    ExpertCapacity, ExpertGroups, ExpertInputs, ExpertMatMul, ExpertSum, ExpertWeight, GroupScore,
+    LimitCapacity, LimitGroups, Route, Routing, Softmax,
 };
 use crate::kernels::{Kernels, MatMul, Pick};
 
@@ -169,18 +169,29 @@ impl Step for LimitCapacity {
 
     fn run(&self, cx: &StepContext<'_>, (): (), chunk: usize) {
         let width = cx.width(cx.out());
-        let chosen = |row: usize| cx.row(self.route, row)[width / 2..].iter();
+        let slots = width / 2;
         for row in cx.rows_of(chunk) {
-            let first = cx.rows.groups[cx.rows.facts[row].group as usize].first;
+            let rows = cx.rows.groups[cx.rows.facts[row].group as usize];
+            let capacity = match self.capacity {
+                ExpertCapacity::Rows(rows) => rows,
+                ExpertCapacity::Part(part) => (part * rows.len as f64).ceil() as usize,
+            };
             // SAFETY: this row is this chunk's, and the route lies elsewhere.
             let out = unsafe { cx.row_mut(cx.out(), row, 0..width) };
             out.copy_from_slice(cx.row(self.route, row));
-            let (weights, experts) = out.split_at_mut(width / 2);
-            for (weight, expert) in weights.iter_mut().zip(experts) {
-                let before = (first..row).flat_map(chosen);
-                if before.filter(|other| *other == expert).count() >= self.capacity {
+            let (weights, experts) = out.split_at_mut(slots);
+            for (slot, (weight, expert)) in weights.iter_mut().zip(experts).enumerate() {
+                let chose = |row: usize| cx.row(self.route, row)[slots..].iter();
+                // All who chose it first, then those before this row who chose it as it did.
+                let all = (rows.first..rows.first + rows.len).flat_map(|row| chose(row).take(slot));
+                let before = (rows.first..row).map(|row| &cx.row(self.route, row)[slots + slot]);
+                if all.chain(before).filter(|other| **other == *expert).count() >= capacity {
                     *weight = 0.0;
                 }
+            }
+            if self.share {
+                let sum = weights.iter().sum::<f32>().max(f32::EPSILON);
+                weights.iter_mut().for_each(|weight| *weight /= sum);
             }
         }
     }

@@ -180,13 +180,15 @@ pub enum RowOrder {
         /// How many.
         times: usize,
     },
+    /// Of a matrix the inverse of each row's length.
+    InverseLengths,
 }
 
 impl RowOrder {
     /// Where row `row` is stored; `None` if the number overflows.
     pub fn stored(self, row: usize) -> Option<usize> {
         match self {
-            RowOrder::All | RowOrder::Transposed => Some(row),
+            RowOrder::All | RowOrder::Transposed | RowOrder::InverseLengths => Some(row),
             RowOrder::Repeated { times } => row.checked_div(times),
             RowOrder::Blocks {
                 block,
@@ -407,6 +409,12 @@ impl<'a> Builder<'a> {
     pub fn guesses_nothing(&self) {
         let what = "the layers that guess tokens after the next one are not used";
         self.wiring.borrow_mut().notes.push(what.to_string());
+    }
+
+    /// Whether what a matrix is multiplied by is rounded first: of layers, if of any.
+    pub(super) fn rounds_inputs(&self, matrix: Matrix) -> bool {
+        let of_layer = |spec: &MatrixSpec| spec.name.starts_with("blk.");
+        self.config.rounds_inputs() && of_layer(&self.wiring.borrow().matrices[matrix.id as usize])
     }
 
     /// Whether the files hold a tensor that is not needed otherwise.
@@ -641,6 +649,16 @@ impl<'a> Builder<'a> {
     ) -> Result<Vector, BuildError> {
         self.expect(name, &[len])?;
         Ok(self.add_vector(name, len * times, RowOrder::Repeated { times }))
+    }
+
+    /// Of each of `rows` rows of a matrix the inverse of its length.
+    pub fn inverse_lengths(
+        &self,
+        name: &str,
+        (rows, columns): (usize, usize),
+    ) -> Result<Vector, BuildError> {
+        self.expect(name, &[rows, columns])?;
+        Ok(self.add_vector(name, rows, RowOrder::InverseLengths))
     }
 
     fn add_vector(&self, name: &str, len: usize, order: RowOrder) -> Vector {

@@ -67,6 +67,14 @@ const LENGTHS: &[&str] = &[
     "rope.unrotated_interval",
 ];
 
+/// To how many bits what layers read is rounded, if it is: where their weights have three values.
+pub const INPUT_BITS: &str = "input_bits";
+
+/// Whether the weights of a folder's layers have three values, or become such when they are read.
+pub fn three_valued(config: &Metadata) -> bool {
+    config.u64(INPUT_BITS) == Some(8)
+}
+
 impl<'a> Config<'a> {
     /// The hyperparameters that a manifest holds under these keys.
     pub fn new(
@@ -174,6 +182,18 @@ impl<'a> Config<'a> {
             && lines.any(|(canonical, theirs)| {
                 *canonical == key && self.blanks.get(*theirs) == Some(&Blank::Null)
             })
+    }
+
+    /// Whether what layers read is rounded to int8, row by row, as their weights of three values were
+    /// trained with.
+    pub fn rounds_inputs(&self) -> bool {
+        match self.container {
+            Container::HuggingFace => three_valued(self.metadata),
+            Container::Gguf => {
+                let full = format!("{}.{INPUT_BITS}", self.architecture);
+                self.metadata.u64(&full) == Some(8) && self.key(INPUT_BITS).is_some()
+            }
+        }
     }
 
     /// A positive whole number that must be there.

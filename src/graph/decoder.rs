@@ -153,6 +153,9 @@ pub struct PreNormDecoder {
 /// A part of layer `i`, whose tensors' names begin as the text says.
 type Part<'a, 'b, 'c> = &'a dyn Fn(&Net<'b, 'c>, Value, &str, usize) -> Result<Value, BuildError>;
 
+/// What is made of the last norm's result.
+type LogitsOf<'a, 'b, 'c> = &'a dyn Fn(&Net<'b, 'c>, Value) -> Result<Value, BuildError>;
+
 impl PreNormDecoder {
     /// Reads the sizes; `eps` where no file says it.
     pub fn read(config: &Config<'_>, eps: f32) -> Result<PreNormDecoder, BuildError> {
@@ -172,6 +175,17 @@ impl PreNormDecoder {
         mix: Part<'_, 'b, 'c>,
         feed_forward: Part<'_, 'b, 'c>,
     ) -> Result<(), BuildError> {
+        self.wire_to(model, mix, feed_forward, &head)
+    }
+
+    /// The same with a head of its own.
+    pub fn wire_to<'b, 'c>(
+        self,
+        model: &'b Builder<'c>,
+        mix: Part<'_, 'b, 'c>,
+        feed_forward: Part<'_, 'b, 'c>,
+        logits: LogitsOf<'_, 'b, 'c>,
+    ) -> Result<(), BuildError> {
         model.context(model.config().count("context_length")?);
         let net = model.graph(self.role);
         let mut x = embedding(&net, self.width)?;
@@ -183,7 +197,7 @@ impl PreNormDecoder {
             x = net.add(x, feed_forward(&net, h, &layer, i)?);
         }
         let x = net.rms_norm(net.selected(x), "output_norm", self.eps)?;
-        answer(&net, x, |x| head(&net, x))?;
+        answer(&net, x, |x| logits(&net, x))?;
         net.finish();
         Ok(())
     }

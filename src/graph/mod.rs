@@ -29,7 +29,7 @@ pub use builder::{
     BuildError, Builder, Catalog, Counting, Forced, MatrixSpec, RowOrder, VectorSpec, Wiring,
     transpose,
 };
-pub use config::{Bounds, Config, Key};
+pub use config::{Bounds, Config, INPUT_BITS, Key, three_valued};
 pub use names::{Name, View, fits, spelling};
 pub use net::Net;
 pub use op::{
@@ -176,6 +176,12 @@ impl Graph {
         self.values.push(info);
         self.nodes.push(Node { op, out: Some(out) });
         out
+    }
+
+    /// What the latest operation that is this one has made.
+    pub fn find(&self, op: &Op) -> Option<Value> {
+        let mut latest = self.nodes.iter().rev();
+        latest.find(|node| node.op == *op)?.out
     }
 
     /// Appends an operation without a result.

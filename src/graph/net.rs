@@ -60,6 +60,17 @@ impl Net<'_, '_> {
         Ok(self.matmul_where(x, weight, bias, wanted))
     }
 
+    /// x, or what layers see of it that were trained on int8.
+    fn layer_input(&self, x: Value, weight: Matrix) -> Value {
+        if !self.builder.rounds_inputs(weight) {
+            return x;
+        }
+        let op = op::RoundToInt8 { x };
+        // Queries, keys and values are made of one.
+        let made = self.graph.borrow().find(&op.clone().into());
+        made.unwrap_or_else(|| self.push(x, self.width(x), op))
+    }
+
     /// x Wᵀ + b.
     pub fn matmul(&self, x: Value, weight: Matrix, bias: Option<Vector>) -> Value {
         self.matmul_where(x, weight, bias, Wanted::All)
@@ -78,7 +89,7 @@ impl Net<'_, '_> {
             "architecture: matmul of unequal widths"
         );
         let op = op::DenseMatMul {
-            x,
+            x: self.layer_input(x, weight),
             weight,
             bias,
             wanted,
@@ -772,8 +783,12 @@ impl Net<'_, '_> {
     }
 
     /// A route in which an expert takes but so many rows of a sequence.
-    pub fn limit_capacity(&self, route: Value, capacity: usize) -> Value {
-        let op = op::LimitCapacity { route, capacity };
+    pub fn limit_capacity(&self, route: Value, capacity: op::ExpertCapacity, share: bool) -> Value {
+        let op = op::LimitCapacity {
+            route,
+            capacity,
+            share,
+        };
         self.push(route, self.width(route), op)
     }
 

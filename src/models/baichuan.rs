@@ -1,15 +1,15 @@
 //! Baichuan (Yang et al. 2023): LLaMA whose queries, keys and values are one matrix; the larger one
-//! knows positions by ALiBi.
+//! knows positions by ALiBi. The rows of Baichuan 2's head are normalised.
 
 use super::tables::{self, keys, names};
 use super::{Architecture, Conversion, DECODER, Only, Written, WrittenRows, llama};
-use crate::graph::blocks::{Heads, activation, alibi, attend, gated_mlp, projections};
+use crate::graph::blocks::{Heads, activation, alibi, attend, gated_mlp, head, projections};
 use crate::graph::decoder::PreNormDecoder;
 use crate::graph::{BuildError, Builder, Config, PositionScheme};
-use rillm_formats::manifest::{Container, MetadataValue};
+use rillm_formats::manifest::{Container, Metadata, MetadataValue};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
-    title: "Baichuan",
+    title: "Baichuan, Baichuan 2",
     gguf: &["baichuan"],
     hugging_face: &["baichuan"],
     keys: &[
@@ -17,8 +17,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         tables::ROPE,
         keys! { "model_max_length" => "context_length", },
     ],
-    // What was added to the loss of its successor.
-    settled: &[("z_loss_weight", Only::Any)],
+    settled: &[(OF_SECOND, Only::Any)],
     names: &[
         tables::ENDS,
         tables::NORMS,
@@ -35,6 +34,9 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         keys: |keys| {
             if keys.config.value(OF_ROPE).is_none() {
                 keys.put(ALIBI, MetadataValue::F32(MAX_BIAS));
+            }
+            if is_second(keys.config) {
+                keys.put(NORMALISED, MetadataValue::Bool(true));
             }
         },
         tensor: |keys, tensor| Ok(apart(tensor, keys.heads())),
@@ -54,34 +56,57 @@ const MAX_BIAS: f32 = 8.0;
 /// Layers of the one with ALiBi, by which readers of GGUF know it.
 const LARGE_LAYERS: usize = 40;
 
-/// Tokens of its successor, whose head is not the plain one.
-const SECOND_VOCABULARY: u64 = 125_696;
+/// What was added to the loss of Baichuan 2, and stands in its configurations.
+const OF_SECOND: &str = "z_loss_weight";
 
-/// x ← x + Attention(RMS(x)); x ← x + FFN(RMS(x)).
+/// Its tokens, by which it is known in GGUF files that others wrote, where rows are as they were
+/// trained, or normalised already.
+const SECOND_VOCABULARY: usize = 125_696;
+
+const NORMALISED: &str = "normalised_head";
+
+/// x ← x + Attention(RMS(x)); x ← x + FFN(RMS(x)); of Baichuan 2, logits are RMS(x) · w / ‖w‖ of each
+/// row w of the head.
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let config = model.config();
     let decoder = PreNormDecoder::read(config, 1e-6)?;
     let heads = Heads::read(config, decoder.width)?;
     let hidden = config.count("feed_forward_length")?;
     let function = activation(config, "hidden_act", "silu")?;
-    let folder = config.container == Container::HuggingFace;
-    if folder && config.metadata.u64("vocab_size") == Some(SECOND_VOCABULARY) {
-        let expected = "that of Baichuan 1: Baichuan 2 normalises its head's rows";
-        return Err(config.bad("vocab_size", expected));
-    }
     let position = match has_alibi(config, decoder.layers)? {
         true => alibi(heads.heads, MAX_BIAS),
         false => PositionScheme::Rope(llama::rotation(model, heads.head_dim, (1.0, 1e4))?),
     };
     let causal = heads.causal(position);
-    decoder.wire(
+    let second = match config.container {
+        Container::HuggingFace => is_second(config.metadata),
+        Container::Gguf => {
+            let published = model.rows("token_embd.weight")? == SECOND_VOCABULARY;
+            config.flag(NORMALISED, published)?
+        }
+    };
+    decoder.wire_to(
         model,
         &|net, h, layer, _| {
             let qkv = projections(net, h, layer, heads)?;
             attend(net, qkv, layer, decoder.width, causal.clone())
         },
         &|net, h, layer, _| gated_mlp(net, h, layer, hidden, function),
+        &|net, x| {
+            let logits = head(net, x)?;
+            if !second {
+                return Ok(logits);
+            }
+            let shape = (net.width(logits), decoder.width);
+            let lengths = model.inverse_lengths("output.weight", shape)?;
+            Ok(net.weigh(logits, lengths))
+        },
     )
+}
+
+/// Whether a folder is of Baichuan 2.
+fn is_second(config: &Metadata) -> bool {
+    config.value(OF_SECOND).is_some()
 }
 
 fn has_alibi(config: &Config<'_>, layers: usize) -> Result<bool, BuildError> {

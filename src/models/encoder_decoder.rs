@@ -95,7 +95,17 @@ struct Halves<'m> {
     function: Pointwise,
     scale: f32,
     padding: u32,
+    mixture: Mixture<'m>,
 }
+
+/// What stands in place of a half's feed-forward layer `i`, of so many elements inside and with this
+/// function, if anything does.
+pub(super) type Mixture<'m> = &'m dyn Fn(
+    &Net<'_, '_>,
+    Value,
+    (&str, usize),
+    (usize, Pointwise),
+) -> Result<Option<Value>, BuildError>;
 
 /// No configuration says it.
 const EPS: f32 = 1e-5;
@@ -104,6 +114,16 @@ const EPS: f32 = 1e-5;
 pub(super) fn build(
     model: &Builder<'_>,
     arrangement: &Arrangement,
+    ends: impl Fn(&Net<'_, '_>, Value) -> Result<(), BuildError>,
+) -> Result<(), BuildError> {
+    build_with(model, arrangement, &|_, _, _, _| Ok(None), ends)
+}
+
+/// The same with mixtures of experts in some layers.
+pub(super) fn build_with(
+    model: &Builder<'_>,
+    arrangement: &Arrangement,
+    mixture: Mixture<'_>,
     ends: impl Fn(&Net<'_, '_>, Value) -> Result<(), BuildError>,
 ) -> Result<(), BuildError> {
     let config = model.config();
@@ -119,6 +139,7 @@ pub(super) fn build(
         function: activation(config, "hidden_act", usual.activation)?,
         scale: if scaled { (width as f32).sqrt() } else { 1.0 },
         padding: config.token("padding_token_id")?.unwrap_or(usual.padding),
+        mixture,
     };
     if matches!(arrangement.positions, Positions::CountedSinusoids) {
         if halves.padding == u32::MAX {
@@ -166,7 +187,7 @@ pub(super) fn build(
             Mask::Local { .. } => local_attention(&net, h, &layer, attention),
             _ => self_attention(&net, h, &layer, attention),
         })?;
-        x = halves.feed_forward(&net, x, &layer, &encoder)?;
+        x = halves.feed_forward(&net, x, (&layer, i), &encoder)?;
     }
     let encoded = halves.last_norm(&net, x, &encoder)?;
     net.emit(encoded, "encoder_last_hidden_state");
@@ -196,7 +217,7 @@ pub(super) fn build(
         x = halves.part(&net, x, &format!("{layer}.cross_attn_norm"), |h| {
             attend_source(&net, h, &layer, source)
         })?;
-        x = halves.feed_forward(&net, x, &layer, &decoder)?;
+        x = halves.feed_forward(&net, x, (&layer, i), &decoder)?;
     }
     ends(&net, halves.last_norm(&net, net.selected(x), &decoder)?)?;
     net.finish();
@@ -286,11 +307,15 @@ impl Halves<'_> {
         &self,
         net: &Net<'_, '_>,
         x: Value,
-        layer: &str,
+        (layer, i): (&str, usize),
         half: &Half,
     ) -> Result<Value, BuildError> {
         self.part(net, x, &format!("{layer}.ffn_norm"), |h| {
-            mlp(net, h, layer, half.hidden, self.function)
+            let sizes = (half.hidden, self.function);
+            match (self.mixture)(net, h, (layer, i), sizes)? {
+                Some(mixture) => Ok(mixture),
+                None => mlp(net, h, layer, half.hidden, self.function),
+            }
         })
     }
 

@@ -7,7 +7,7 @@ use super::encoder_decoder::{
 };
 use super::{Architecture, Conversion, DECODER, Family};
 
-const ARRANGEMENT: Arrangement = Arrangement {
+pub(super) const ARRANGEMENT: Arrangement = Arrangement {
     norms: NormPlace::First,
     positions: Positions::CountedSinusoids,
     embedding_norm: EmbeddingNorm::None,

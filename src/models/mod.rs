@@ -12,6 +12,7 @@ mod bart_tables;
 mod bert;
 mod big_bird;
 mod bigbird_pegasus;
+mod bitnet;
 mod blenderbot;
 mod bloom;
 mod codegen;
@@ -76,6 +77,7 @@ mod modernbert;
 mod mpnet;
 mod mpt;
 mod nemotron_h;
+mod nllb_moe;
 mod nomic_bert;
 mod olmo2;
 mod olmoe;
@@ -305,6 +307,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     helium::ARCHITECTURE,
     apertus::ARCHITECTURE,
     baichuan::ARCHITECTURE,
+    bitnet::ARCHITECTURE,
     internlm::INTERNLM_2,
     internlm::INTERNLM_3,
     minicpm::ARCHITECTURE,
@@ -348,6 +351,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     bart::MBART,
     marian::ARCHITECTURE,
     m2m_100::ARCHITECTURE,
+    nllb_moe::ARCHITECTURE,
     pegasus::ARCHITECTURE,
     blenderbot::ARCHITECTURE,
     blenderbot::SMALL,

@@ -5,6 +5,7 @@ use super::t5::{self, Variant};
 use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Family, Only};
 use crate::graph::experts::{Gating, Router};
+use crate::graph::op::ExpertCapacity;
 use crate::graph::{BuildError, Config, Net, Pointwise, Value};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -108,7 +109,7 @@ impl SwitchExperts {
             net.builder.experts(&name, experts, rows, columns)
         };
         let route = self.router.route(net, x, layer)?;
-        let route = net.limit_capacity(route, self.capacity);
+        let route = net.limit_capacity(route, ExpertCapacity::Rows(self.capacity), false);
         let up = net.expert_matmul(x, route, (stack("up", hidden, width)?, None));
         let up = net.apply(up, function);
         let down = net.expert_matmul(up, route, (stack("down", width, hidden)?, None));

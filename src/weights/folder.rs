@@ -4,9 +4,10 @@
 use super::open::{PICKLE, POINTER, format, io as unreadable, is_pointer};
 use super::{Files, ModuleFiles, Source, TokenizerFiles, quantized};
 use crate::error::{LoadError, LoadErrorKind};
+use crate::graph::INPUT_BITS;
 use crate::models::{recognise, unwrap_config, without_second_rotation};
 use rillm_formats::hf_config::HfConfig;
-use rillm_formats::manifest::Metadata;
+use rillm_formats::manifest::{Metadata, MetadataValue};
 use rillm_formats::safetensors::ShardIndex;
 use rillm_formats::{hf_config, limits, safetensors};
 use serde_json::Value;
@@ -105,6 +106,10 @@ pub(super) fn configuration(bytes: &[u8], folder: &Path) -> Result<HfConfig, Loa
     // What is wrong with a file of JSON names it already.
     let mut config = hf_config::parse(bytes).map_err(|error| format(error).at(folder))?;
     quantized::refuse(&config.metadata, folder)?;
+    if quantized::has_three_values(&config.metadata) {
+        let bits = MetadataValue::U64(8);
+        config.metadata.0.insert(INPUT_BITS.to_string(), bits);
+    }
     if let Some(recognised) = recognise(&config.metadata) {
         config.model_type = Some(recognised.to_string());
     }

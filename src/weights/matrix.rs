@@ -164,7 +164,10 @@ fn apart(spec: &MatrixSpec, stack: usize, stored: usize) -> bool {
         RowOrder::All => true,
         RowOrder::Blocks { .. } => (0..stack)
             .all(|matrix| is_own(matrix, matrix * seen) && is_own(matrix, (matrix + 1) * seen - 1)),
-        RowOrder::Turned { .. } | RowOrder::Transposed | RowOrder::Repeated { .. } => false,
+        RowOrder::Turned { .. }
+        | RowOrder::Transposed
+        | RowOrder::Repeated { .. }
+        | RowOrder::InverseLengths => false,
     }
 }
 
@@ -179,8 +182,9 @@ pub(super) fn typed<'a>(name: &str, found: &'a Found) -> Result<Vec<&'a TensorIn
             };
             let what = format!(
                 "tensor {name} is {}{scales}, which is converted and not computed with: rillm \
-                 quantize FOLDER FILE.gguf q8_0 makes a file that runs",
-                scaled.name()
+                 quantize FOLDER FILE.gguf {} makes a file that runs",
+                scaled.name(),
+                scaled.becomes()
             );
             Err(LoadError::new(LoadErrorKind::Unsupported, what))
         }

@@ -12,8 +12,10 @@ mod modules;
 mod names;
 mod open;
 mod quantized;
+mod read_float;
 mod stamp;
 mod stored;
+mod three_values;
 mod tuning;
 
 pub use headers::{ModelHeaders, headers, headers_of_config};
@@ -130,6 +132,10 @@ impl Weights {
             }
             let found = views.find(&spec.name)?;
             let infos = typed(&spec.name, found)?;
+            if spec.order == RowOrder::InverseLengths {
+                weights.vectors.push(weights.inverse_lengths(spec, &infos)?);
+                continue;
+            }
             let stored = found.shape.iter().product::<u64>() as usize;
             let mut all = filled(0.0, stored)?;
             let parts = all.chunks_mut((stored / infos.len().max(1)).max(1));
@@ -160,6 +166,28 @@ impl Weights {
             weights.vectors.push(values);
         }
         Ok(weights)
+    }
+
+    /// 1 / ‖row‖ for each row of a matrix, which is read row by row.
+    fn inverse_lengths(
+        &self,
+        spec: &crate::graph::VectorSpec,
+        infos: &[&TensorInfo],
+    ) -> Result<Box<[f32]>, LoadError> {
+        let mut values = list(spec.len)?;
+        for info in infos {
+            let columns = info.shape.0.last().copied().unwrap_or(1);
+            let decode = quant::decode(info.dtype).zip(info.dtype.row_len(columns));
+            let (decode, len) =
+                decode.ok_or_else(|| no_kernel(&spec.name, info.dtype, Layout::Rows))?;
+            let mut row = filled(0.0, columns as usize)?;
+            for bytes in self.bytes(info).chunks_exact(len.max(1) as usize) {
+                decode(bytes, &mut row);
+                let squares = row.iter().map(|&value| f64::from(value).powi(2));
+                values.push((1.0 / squares.sum::<f64>().sqrt().max(SHORTEST)) as f32);
+            }
+        }
+        Ok(values.into())
     }
 
     /// The matrix of a graph.
@@ -225,7 +253,9 @@ impl Weights {
                 (len, first.wrapping_add(row * element))
             } else {
                 let (stored, together) = match weight.order {
-                    RowOrder::All | RowOrder::Transposed => (start, end - start),
+                    RowOrder::All | RowOrder::Transposed | RowOrder::InverseLengths => {
+                        (start, end - start)
+                    }
                     RowOrder::Turned { .. } | RowOrder::Repeated { .. } => {
                         (weight.order.stored(start).unwrap_or_default(), 1)
                     }
@@ -312,3 +342,6 @@ impl Weights {
         &source[info.range.start as usize..info.range.end as usize]
     }
 }
+
+/// What a row's length is taken for at least, as PyTorch's `normalize` does.
+const SHORTEST: f64 = 1e-12;

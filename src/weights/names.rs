@@ -2,6 +2,7 @@
 
 use super::missing;
 use super::stored::{Scaled, ScaledTensor, Stored};
+use super::three_values::is_matrix_of_three;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::{Catalog, Name, View, transpose};
 use crate::models::canonical;
@@ -50,18 +51,27 @@ impl Views {
         let mut views = Views::default();
         let mut parts = Parts::default();
         for (name, info) in &manifest.tensors {
-            let stored = match (manifest.container, info.dtype) {
-                (Container::HuggingFace, DType::F64) => Stored::Scaled(Scaled::doubles(info)),
-                _ => Stored::Typed(info.clone()),
-            };
-            match manifest.container {
-                Container::Gguf => parts.add(name, (name.clone(), None, View::Plain), stored)?,
-                Container::HuggingFace => {
-                    if let Some(to) = canonical(names, name) {
-                        parts.add(name, to, stored)?;
-                    }
-                }
+            let typed = Stored::Typed(info.clone());
+            if manifest.container == Container::Gguf {
+                parts.add(name, (name.clone(), None, View::Plain), typed)?;
+                continue;
             }
+            let Some(to) = canonical(names, name) else {
+                continue;
+            };
+            let three = match is_matrix_of_three(manifest, &to.0, info) {
+                true => Scaled::read_three(manifest, name, info)?,
+                false => None,
+            };
+            let stored = match three {
+                Some(three) => {
+                    views.scaled.extend(three.scales);
+                    Stored::Scaled(three.scaled)
+                }
+                None if info.dtype == DType::F64 => Stored::Scaled(Scaled::doubles(info)),
+                None => typed,
+            };
+            parts.add(name, to, stored)?;
         }
         for (name, tensor) in &manifest.unsupported {
             match Scaled::read(manifest, name, tensor)? {

@@ -1,6 +1,7 @@
 //! Checkpoints whose weights are quantized in a form that is not read: refused by its name, with the
 //! way out.
 
+use super::three_values;
 use crate::error::{LoadError, LoadErrorKind};
 use rillm_formats::manifest::{Container, Manifest, Metadata};
 use std::path::Path;
@@ -18,6 +19,11 @@ pub(super) fn refuse(config: &Metadata, folder: &Path) -> Result<(), LoadError> 
         };
     };
     form.map_err(|form| refused(&form).at(folder))
+}
+
+/// Whether the configuration says that linear layers are transformers' of three values.
+pub(super) fn has_three_values(config: &Metadata) -> bool {
+    config.str("quantization_config.quant_method") == Some("bitnet")
 }
 
 /// What an object of the configuration says, if there is one: that weights are small floats with
@@ -42,6 +48,10 @@ fn said(config: &Metadata, object: &str) -> Option<Result<(), String>> {
         None => "a method without a name".to_string(),
     };
     Some(match method.as_str() {
+        "bitnet" => match three_values::unread(config) {
+            None => Ok(()),
+            Some(what) => Err(format!("BitNet ({what})")),
+        },
         "fp8" | "fbgemm_fp8" | "mxfp8" | "mxfp4" => Ok(()),
         "compressed-tensors" | "compressed_tensors" | "sparseml" => {
             let format = text("format").unwrap_or("unknown");

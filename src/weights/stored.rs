@@ -1,10 +1,14 @@
 //! How a canonical tensor's bytes lie in the files.
 
 use super::Source;
+use super::read_float::{ReadFloat, power_of_two};
+use super::three_values::to_three;
 use crate::error::{LoadError, LoadErrorKind};
-use crate::quant::{self, FP4_VALUES};
+use crate::graph::three_valued;
+use crate::quant;
 use rillm_formats::manifest::{Array, ForeignTensor, Manifest, TensorInfo};
 use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 /// One stored tensor.
 #[derive(Clone, Debug)]
@@ -27,14 +31,18 @@ impl Stored {
 }
 
 /// Matrices of small floats with scales, as published checkpoints hold them: FP8 with scales for
-/// blocks, rows or whole matrices, and MXFP4. Doubles are read in the same way, without scales.
+/// blocks, rows or whole matrices, MXFP4, and three values. Doubles are read in the same way, without
+/// scales.
 #[derive(Clone, Debug)]
 pub struct Scaled {
     /// Extents as seen, outermost first: of a matrix, or of a stack of them.
-    shape: Vec<u64>,
-    form: ReadFloat,
-    values: StoredBytes,
-    scales: Option<Scales>,
+    pub(super) shape: Vec<u64>,
+    pub(super) form: ReadFloat,
+    pub(super) values: StoredBytes,
+    pub(super) scales: Option<Scales>,
+    /// Where values become three when they are read: what all are divided by before, once it is
+    /// worked out.
+    pub(super) becomes_three: Option<Arc<OnceLock<f32>>>,
 }
 
 /// What values and scales make up.
@@ -46,40 +54,29 @@ pub(super) struct ScaledTensor<'a> {
     pub scales: Option<String>,
 }
 
-/// What a stored value is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ReadFloat {
-    /// Sign, four bits of exponent, three of mantissa; no infinities.
-    E4M3,
-    /// The upper half of half precision.
-    E5M2,
-    /// Two four-bit floats (E2M1) in a byte, the first one in its low half.
-    E2M1,
-    /// Double precision.
-    F64,
-}
-
 /// Bytes of a file.
 #[derive(Clone, Debug)]
-struct StoredBytes {
-    file: usize,
-    range: Range<usize>,
+pub(super) struct StoredBytes {
+    pub file: usize,
+    pub range: Range<usize>,
 }
 
 /// What values are multiplied by, and which of them by which.
 #[derive(Clone, Debug)]
-struct Scales {
-    dtype: ScaleType,
-    place: StoredBytes,
+pub(super) struct Scales {
+    pub dtype: ScaleType,
+    pub place: StoredBytes,
+    /// Whether values are divided by them instead.
+    pub divide: bool,
     /// Rows and columns of a matrix that share a scale.
-    block: [usize; 2],
+    pub block: [usize; 2],
     /// Scales of a row of blocks, and of a whole matrix; none if all matrices share one.
-    row: usize,
-    matrix: usize,
+    pub row: usize,
+    pub matrix: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum ScaleType {
+pub(super) enum ScaleType {
     Typed(quant::Decode, usize),
     /// A power of two, by its exponent with a bias of 127.
     E8M0,
@@ -111,6 +108,9 @@ impl Scaled {
             "F8_E4M3" => ReadFloat::E4M3,
             "F8_E5M2" => ReadFloat::E5M2,
             "U8" if name.ends_with(FP4_NAMES.0) => return Scaled::read_fp4(manifest, name, tensor),
+            "U8" if three_valued(&manifest.metadata) => {
+                return Scaled::read_trits(manifest, name, tensor);
+            }
             _ => return Ok(None),
         };
         let names = SCALE_NAMES.map(|end| format!("{name}{end}"));
@@ -127,6 +127,7 @@ impl Scaled {
                 form,
                 values: place(tensor.file, &tensor.range),
                 scales: None,
+                becomes_three: None,
             };
             return Ok(Some(ScaledTensor {
                 whole: name,
@@ -145,6 +146,7 @@ impl Scaled {
             form,
             values: place(tensor.file, &tensor.range),
             scales: Some(scales),
+            becomes_three: None,
         };
         Ok(Some(ScaledTensor {
             whole: name,
@@ -160,6 +162,7 @@ impl Scaled {
             form: ReadFloat::F64,
             values: place(info.file, &info.range),
             scales: None,
+            becomes_three: None,
         }
     }
 
@@ -197,10 +200,12 @@ impl Scaled {
             scales: Some(Scales {
                 dtype,
                 place: place_of_scales,
+                divide: false,
                 block: [1, FP4_BLOCK],
                 row: *blocks as usize,
                 matrix: rows * *blocks as usize,
             }),
+            becomes_three: None,
             shape,
         };
         Ok(Some(ScaledTensor {
@@ -217,6 +222,16 @@ impl Scaled {
             ReadFloat::E5M2 => "FP8 (F8_E5M2)",
             ReadFloat::E2M1 => "MXFP4",
             ReadFloat::F64 => "F64 (double precision)",
+            ReadFloat::Trits | ReadFloat::Typed(..) => "of three values",
+        }
+    }
+
+    /// The type by whose name people can have a file that is computed with.
+    pub fn becomes(&self) -> &'static str {
+        let whole_blocks = self.shape.last().is_some_and(|n| n.is_multiple_of(256));
+        match self.form {
+            ReadFloat::Trits | ReadFloat::Typed(..) if whole_blocks => "tq2_0",
+            _ => "q8_0",
         }
     }
 
@@ -238,8 +253,11 @@ impl Scaled {
             let (row, column) = (at / columns, at % columns);
             let (scale, end) = self.scale(sources, row / rows, row % rows, column, columns);
             let (now, later) = rest.split_at_mut((end - column).min(rest.len()));
-            for (index, out) in (at..).zip(&mut *now) {
-                *out = self.form.value(bytes, index) * scale;
+            self.form.read(bytes, at, now);
+            now.iter_mut().for_each(|value| *value *= scale);
+            if let Some(mean) = &self.becomes_three {
+                let mean = *mean.get_or_init(|| self.mean(bytes));
+                to_three(now, mean);
             }
             at += now.len();
             rest = later;
@@ -272,6 +290,9 @@ impl Scaled {
                 );
             }
             ScaleType::E8M0 => scale = [power_of_two(bytes.get(index).copied().unwrap_or(127))],
+        }
+        if scales.divide {
+            scale = scale.map(f32::recip);
         }
         (scale[0], ((block + 1) * scales.block[1]).min(columns))
     }
@@ -319,6 +340,7 @@ impl Scales {
         Some(Scales {
             dtype,
             place,
+            divide: false,
             block,
             row: columns.div_ceil(block[1]),
             matrix,
@@ -336,52 +358,11 @@ impl ScaleType {
     }
 }
 
-impl ReadFloat {
-    fn value(self, bytes: &[u8], index: usize) -> f32 {
-        let byte = |index: usize| bytes.get(index).copied().unwrap_or(0);
-        match self {
-            ReadFloat::E4M3 => E4M3[usize::from(byte(index))],
-            ReadFloat::E5M2 => half::f16::from_le_bytes([0, byte(index)]).to_f32(),
-            ReadFloat::E2M1 => {
-                let quant = byte(index / 2) >> (index % 2 * 4) & 15;
-                f32::from(FP4_VALUES[usize::from(quant)]) * 0.5
-            }
-            ReadFloat::F64 => {
-                let bytes = bytes.get(index * 8..).and_then(|rest| rest.first_chunk());
-                f64::from_le_bytes(bytes.copied().unwrap_or_default()) as f32
-            }
-        }
-    }
-}
-
-/// What each bit pattern of E4M3 (Micikevicius et al. 2022, the variant without infinities) means.
-static E4M3: [f32; 256] = {
-    let mut values = [0.0; 256];
-    let mut bits = 0;
-    while bits < 256 {
-        let (exponent, mantissa) = (bits >> 3 & 15, (bits & 7) as f32);
-        let size = match exponent {
-            0 => mantissa / 512.0,
-            _ if bits & 127 == 127 => f32::NAN,
-            _ => (1.0 + mantissa / 8.0) * f32::from_bits((exponent as u32 + 120) << 23),
-        };
-        values[bits] = if bits >> 7 == 1 { -size } else { size };
-        bits += 1;
-    }
-    values
-};
-
-/// 2^(exponent − 127); the last one is no number.
-fn power_of_two(exponent: u8) -> f32 {
-    match exponent {
-        0 => f32::from_bits(1 << 22),
-        255 => f32::NAN,
-        _ => f32::from_bits(u32::from(exponent) << 23),
-    }
-}
-
 /// A tensor of scales: its type, extents and place.
-fn find<'a>(manifest: &'a Manifest, name: &str) -> Option<(ScaleType, &'a [u64], StoredBytes)> {
+pub(super) fn find<'a>(
+    manifest: &'a Manifest,
+    name: &str,
+) -> Option<(ScaleType, &'a [u64], StoredBytes)> {
     if let Some(info) = manifest.tensors.get(name) {
         let len = info.dtype.block_len() as usize;
         let decode = quant::decode(info.dtype).filter(|_| info.dtype.block_elements() == 1)?;
@@ -422,7 +403,7 @@ fn said_block(manifest: &Manifest) -> Option<[usize; 2]> {
 }
 
 /// The two innermost extents; a vector is one row.
-fn matrix(shape: &[u64]) -> [usize; 2] {
+pub(super) fn matrix(shape: &[u64]) -> [usize; 2] {
     match *shape {
         [.., rows, columns] => [rows as usize, columns as usize],
         [columns] => [1, columns as usize],
@@ -430,7 +411,7 @@ fn matrix(shape: &[u64]) -> [usize; 2] {
     }
 }
 
-fn place(file: u32, range: &Range<u64>) -> StoredBytes {
+pub(super) fn place(file: u32, range: &Range<u64>) -> StoredBytes {
     StoredBytes {
         file: file as usize,
         range: range.start as usize..range.end as usize,
@@ -445,7 +426,7 @@ fn bytes<'a>(sources: &'a [Source], place: &StoredBytes) -> &'a [u8] {
         .unwrap_or_default()
 }
 
-fn other_scales(scales: &str, found: &[u64], name: &str, shape: &[u64]) -> LoadError {
+pub(super) fn other_scales(scales: &str, found: &[u64], name: &str, shape: &[u64]) -> LoadError {
     let what = format!(
         "tensor {scales} has shape {found:?}, expected a scale for each block, row or matrix of \
          {name} {shape:?}"
@@ -453,7 +434,7 @@ fn other_scales(scales: &str, found: &[u64], name: &str, shape: &[u64]) -> LoadE
     LoadError::new(LoadErrorKind::Tensor, what)
 }
 
-fn no_scales(name: &str, scales: &str) -> LoadError {
+pub(super) fn no_scales(name: &str, scales: &str) -> LoadError {
     let what = format!("tensor {name} is quantized, but its scales {scales} are missing");
     LoadError::new(LoadErrorKind::Tensor, what)
 }

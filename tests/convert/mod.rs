@@ -4,3 +4,4 @@ mod defaults;
 mod folders;
 mod names;
 mod small_floats;
+mod three_values;

@@ -15,7 +15,8 @@ const OTHER_THINGS: &[(&str, &str)] = &[
     // The form of a vocabulary, and GGUF's name for another.
     ("model/vocabulary.rs", "rwkv"),
     ("weights/folder.rs", "rwkv"),
-    // A part of the name of a library that quantizes.
+    // A method by which weights are quantized, and a part of the name of a library that does it.
+    ("weights/quantized.rs", "bitnet"),
     ("weights/quantized.rs", "opt"),
     ("weights/open.rs", "rwkv"),
     ("synthetic/vocabulary.rs", "llama"),

@@ -42,6 +42,7 @@ const CASES: &[(&str, &[Harm])] = &[
     ("add", &[Barrier, Overwrite]),
     ("mul", &[Barrier, Overwrite]),
     ("scale", &[Barrier, Overwrite]),
+    ("round_to_int8", &[Barrier, Overwrite]),
     ("scale_by_position", &[Barrier, Overwrite]),
     ("xielu", &[Barrier, Overwrite]),
     ("match_magnitude", &[Barrier, Overwrite]),

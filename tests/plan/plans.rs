@@ -4,7 +4,7 @@ use rillm::internals::ModelParts;
 use rillm::internals::graph::{Activation, Graph, Matrix, Op, Role, Value};
 use rillm::internals::plan::{Capacity, Order, Plan, Span, check};
 use rillm::{Model, Session, SessionOptions};
-use rillm_formats::manifest::DType;
+use rillm_formats::manifest::{DType, MetadataValue};
 
 use crate::support::evaluate::{open_bytes, runnable};
 use crate::support::fixture::Fixture;
@@ -25,6 +25,11 @@ pub fn models() -> Vec<(String, Model)> {
         let model = open_bytes(wide_llama::gguf().bytes_as(dtype)).unwrap();
         models.push((format!("wide in {}", dtype.name()), model));
     }
+    let mut rounded = Gguf::of(&Fixture::load("llama"));
+    let key = rounded.key("input_bits");
+    rounded.metadata.0.insert(key, MetadataValue::U32(8));
+    let model = open_bytes(rounded.bytes()).unwrap();
+    models.push(("rounded to int8".to_string(), model));
     models
 }
 

@@ -226,12 +226,21 @@ pub(super) fn keys(name: &str, config: &Metadata, keys: &mut Metadata) {
         "minicpm" => minicpm(config, keys),
         "kimi-linear" => kimi_linear(config, keys),
         "minimax" => minimax(config, keys),
-        "baichuan" if config.value("max_position_embeddings").is_none() => {
-            let bias = MetadataValue::F32(8.0);
-            let key = "baichuan.attention.max_alibi_bias";
-            keys.0.insert(key.into(), bias);
-        }
+        "baichuan" => baichuan(config, keys),
         _ => {}
+    }
+}
+
+/// What others know by the numbers of layers and of tokens, which tiny models do not have.
+fn baichuan(config: &Metadata, keys: &mut Metadata) {
+    if config.value("max_position_embeddings").is_none() {
+        let bias = MetadataValue::F32(8.0);
+        let key = "baichuan.attention.max_alibi_bias";
+        keys.0.insert(key.into(), bias);
+    }
+    if config.value("z_loss_weight").is_some() {
+        let key = "baichuan.normalised_head";
+        keys.0.insert(key.into(), MetadataValue::Bool(true));
     }
 }
 

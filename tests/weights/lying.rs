@@ -393,7 +393,18 @@ fn quantized_checkpoints_are_refused_by_their_own_names() {
         (method("quanto"), "quanto"),
         (method("torchao"), "torchao"),
         (method("auto-round"), "auto-round"),
-        (method("bitnet"), "bitnet"),
+        (
+            json!({"quantization_config": {"quant_method": "bitnet", "use_rms_norm": true}}),
+            "BitNet (use_rms_norm)",
+        ),
+        (
+            json!({"quantization_config": {"quant_method": "bitnet"}, "num_local_experts": 4}),
+            "BitNet (experts)",
+        ),
+        (
+            json!({"quantization_config": {"quant_method": "bitnet", "modules_to_not_convert": ["model.layers.0"]}}),
+            "BitNet (modules_to_not_convert)",
+        ),
         (
             json!({"quantization_config": {"quant_method": "compressed-tensors", "format": "pack-quantized"}}),
             "compressed-tensors (pack-quantized)",

@@ -103,6 +103,26 @@ impl Operation for Scale {
     fn lower(&mut self, _: &mut dyn Lower) {}
 }
 
+/// x rounded to whole multiples of max |x| / 127, as layers see it that were trained on int8.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoundToInt8 {
+    pub x: Value,
+}
+
+impl Operation for RoundToInt8 {
+    const NAME: &'static str = "round_to_int8";
+    type States = ();
+    operands!(x;);
+
+    fn states(&self) {}
+
+    fn facts(&self) -> Facts {
+        Facts::row_by_row([None; 2])
+    }
+
+    fn lower(&mut self, _: &mut dyn Lower) {}
+}
+
 /// (1 + slope · ln(1 + ⌊(position + first) / length⌋)) · x.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScaleByPosition {

@@ -118,18 +118,29 @@ impl Operation for Route {
     fn lower(&mut self, _: &mut dyn Lower) {}
 }
 
-/// A route in which an expert takes but so many rows of a sequence in a run, the first ones: with
-/// others its weight is zero.
+/// How many rows of a sequence an expert takes in a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ExpertCapacity {
+    /// So many.
+    Rows(usize),
+    /// This part of them, rounded up.
+    Part(f64),
+}
+
+/// A route in which an expert takes but so many rows of a sequence in a run, those first that chose it
+/// first, in their order: with others its weight is zero. The weights of what a row is left with become
+/// shares of their sum, if that is wanted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LimitCapacity {
     pub route: Value,
-    pub capacity: usize,
+    pub capacity: ExpertCapacity,
+    pub share: bool,
 }
 
 impl Operation for LimitCapacity {
     const NAME: &'static str = "limit_capacity";
     type States = ();
-    operands!(route; capacity);
+    operands!(route; capacity, share);
 
     fn states(&self) {}
 

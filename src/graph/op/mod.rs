@@ -22,12 +22,12 @@ pub use attention::{
 pub use disentangled::{ColumnWindow, DisentangledAttention};
 pub use elementwise::{
     AboveDeviations, Add, AddVector, Apply, Clamp, JoinHeads, Lerp, MatchMagnitude, Mul, Norm,
-    NormKind, Scale, ScaleByPosition, ScaleHeads, Share, SinusoidFrequencies, SinusoidalPositions,
-    Weigh, Xielu,
+    NormKind, RoundToInt8, Scale, ScaleByPosition, ScaleHeads, Share, SinusoidFrequencies,
+    SinusoidalPositions, Weigh, Xielu,
 };
 pub use experts::{
-    ExpertGroups, ExpertInputs, ExpertMatMul, ExpertSum, ExpertWeight, GroupScore, LimitCapacity,
-    LimitGroups, Route, Routing, Softmax,
+    ExpertCapacity, ExpertGroups, ExpertInputs, ExpertMatMul, ExpertSum, ExpertWeight, GroupScore,
+    LimitCapacity, LimitGroups, Route, Routing, Softmax,
 };
 pub use linear_attention::{
     DECAY_ROWS, Decay, DeltaRule, Divisor, LinearAttention, LinearRead, LinearRecurrence,
@@ -317,7 +317,7 @@ macro_rules! operations {
 operations! {
     ($)
     // What architectures write.
-    Embed DenseMatMul HeadMatMul Norm Add Mul Scale ScaleByPosition MatchMagnitude AboveDeviations
+    Embed DenseMatMul HeadMatMul Norm Add Mul Scale RoundToInt8 ScaleByPosition MatchMagnitude AboveDeviations
     Xielu Clamp Apply Weigh AddVector ScaleHeads JoinHeads Lerp Bonus Slice
     SinusoidalPositions BlockSums SoftmaxAttention DisentangledAttention ColumnWindow StoreCross
     Conv StepSize SelectiveScan TokenShift WkvMean LinearRecurrence LinearWrite LinearRead
