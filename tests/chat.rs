@@ -1,7 +1,9 @@
 //! Templates against the reference's text, and hostile ones against their bounds.
 
 use crate::support::fixture::Fixture;
+use crate::support::rewrite::{options, run};
 use rillm::chat::{ChatError, ChatTemplate, Message, NAMED, special_tokens};
+use rillm::quantize::Draft;
 use rillm::{Model, ModelOptions};
 use serde_json::json;
 
@@ -61,9 +63,22 @@ fn templates_are_found_wherever_they_lie() {
         let model = Model::open(&folder, ModelOptions::default()).expect("a model");
         assert_eq!(ChatTemplate::of(&model).as_deref(), default, "{settings}");
         assert_eq!(ChatTemplate::names_of(&model), names, "{settings}");
+        let path = folder.join("converted.gguf");
+        let draft = Draft::open(folder.as_ref()).expect("a draft");
+        run(&draft, &options("f32"), &path, 1).expect("written");
+        let converted = Model::open(&path, ModelOptions::default()).expect("a model");
+        assert_eq!(
+            ChatTemplate::of(&converted).as_deref(),
+            default,
+            "{settings}"
+        );
+        assert_eq!(ChatTemplate::names_of(&converted), names, "{settings}");
         for name in names {
-            assert!(
-                ChatTemplate::of_name(&model, name).is_some(),
+            let source = ChatTemplate::of_name(&model, name);
+            assert!(source.is_some(), "{settings}: {name}");
+            assert_eq!(
+                ChatTemplate::of_name(&converted, name),
+                source,
                 "{settings}: {name}"
             );
         }
@@ -111,6 +126,59 @@ fn templates_render_as_transformers_renders_them() {
             (Err(_), None) => {}
             (text, expected) => panic!("{source}: {text:?}, expected {expected:?}"),
         }
+    }
+}
+
+/// Of `tools/templates/combinations.py`: variables, values, expressions with a text for each value, and
+/// templates with a text.
+type Combinations = (
+    String,
+    Vec<String>,
+    Vec<(String, Vec<serde_json::Value>)>,
+    Vec<(String, serde_json::Value)>,
+);
+
+#[test]
+fn all_combinations_render_as_transformers_renders_them() {
+    let data = include_str!("data/template_combinations.json");
+    let (variables, values, rows, mut all): Combinations =
+        serde_json::from_str(data).expect("what the script wrote");
+    for (expression, texts) in rows {
+        for (value, text) in values.iter().zip(texts) {
+            all.push((
+                format!("{{% set _ = {value} %}}{{{{ {expression} }}}}"),
+                text,
+            ));
+        }
+    }
+    assert!(all.len() > 9000);
+    let mut wrong = Vec::new();
+    for (source, expected) in all.iter().filter(|(_, text)| !text.is_boolean()) {
+        let text = template(source).and_then(|template| template.render_json(&variables));
+        if text.as_deref().ok() != expected.as_str() {
+            wrong.push(format!("{source}: {text:?}, expected {expected}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_is_left_out_of_jinja_is_said() {
+    for (source, name) in [
+        ("{{ 'x' | urlize }}", "urlize"),
+        ("{{ 'x' | striptags }}", "striptags"),
+        ("{{ [1] | random }}", "random"),
+        ("{{ lipsum() }}", "lipsum"),
+        ("{{ ['x' * 100] | pprint }}", "pprint"),
+        ("{{ ('%s' | safe) % '<' }}", "format"),
+        ("{{ ('{}' | safe).format('<') }}", "format"),
+        ("{{ '\\N{BULLET}' }}", "names"),
+    ] {
+        let error = rendered(source, &talk()).expect_err(source).to_string();
+        assert!(
+            error.contains(name) && error.contains("not supported"),
+            "{error}"
+        );
     }
 }
 
@@ -195,6 +263,19 @@ fn doubled(then: &str) -> String {
     )
 }
 
+/// An expression of `v`, as often as two loops allow.
+fn for_ever(value: &str, expression: &str) -> String {
+    format!(
+        "{{% set v = {value} %}}{{% for i in range(99999) %}}{{% for j in range(99999) %}}\
+         {{% set x = {expression} %}}{{% endfor %}}{{% endfor %}}"
+    )
+}
+
+fn named_arguments(count: usize) -> String {
+    let named: Vec<String> = (0..count).map(|place| format!("a{place}=1")).collect();
+    named.join(",")
+}
+
 /// Whatever a template does, it ends with an error, and the thread that asks for it needs next to
 /// no stack.
 #[test]
@@ -268,6 +349,32 @@ fn hostile_templates_end() {
                 .map(|key| format!("{key}:1,"))
                 .collect::<String>()
         ),
+        // Work that is no step of the template's own.
+        "{% set k = 'a' * 1000000 %}{{ range(100000) | map(attribute=k) | list | length }}{{ 1 // 0 }}"
+            .to_string(),
+        for_ever("'9' * 5000000", "v | int"),
+        for_ever("'0.' ~ '9' * 5000000", "v | float"),
+        for_ever("'9' * 5000000", "v | filesizeformat"),
+        for_ever("'𝟿' * 4000000", "v.isalnum()"),
+        for_ever("'é ' * 5000000", "v | wordcount"),
+        for_ever("'a' * 30000000", "messages[v]"),
+        for_ever("'a' * 9000000", "v | wordwrap(5)"),
+        for_ever("1.5e-300", "'%.1100e' | format(v)"),
+        for_ever("range(100000) | list", "loop.cycle(*v)"),
+        for_ever("('a' * 999999 ~ 'b',) * 100000", "('a' * 1000000).startswith(v)"),
+        for_ever(
+            "range(100000) | list",
+            &format!("v | map('string', {})", named_arguments(900)),
+        ),
+        for_ever(
+            &format!("namespace({})", named_arguments(2500)),
+            "v.a2499",
+        ),
+        for_ever(
+            &format!("dict({})", named_arguments(2500)),
+            "'{a2499}'.format_map(v)",
+        ),
+        format!("{{{{ 1|{}a }}}}", many("a.", 500_000)),
         // What is not there.
         "{% include 'a' %}".to_string(),
         "{% extends 'a' %}".to_string(),

@@ -13,6 +13,12 @@ const BYTES: usize = 64 << 20;
 const CHARGE_PER_INPUT_BYTE: usize = 8;
 /// Bytes that are copied or looked at in a step.
 const BYTES_PER_STEP: usize = 256;
+/// The same where each character is asked for its kind, or is a digit.
+const CHARACTERS_PER_STEP: usize = 16;
+/// Arguments that are copied, names that are compared in a step.
+const ENTRIES_PER_STEP: usize = 8;
+/// What an error shows of a name, which may be any text.
+const SHOWN: usize = 40;
 /// Namespaces in namespaces, when they are written.
 const NAMESPACES: usize = 20;
 
@@ -60,6 +66,25 @@ pub(super) fn spend(steps: usize) -> Bounded<()> {
 /// Takes the steps of looking at so many bytes.
 pub(super) fn look(bytes: usize) -> Bounded<()> {
     spend(1 + bytes / BYTES_PER_STEP)
+}
+
+/// Takes the steps of looking at so many characters one by one.
+pub(super) fn look_closely(characters: usize) -> Bounded<()> {
+    spend(1 + characters / CHARACTERS_PER_STEP)
+}
+
+/// Takes the steps of going through a list.
+pub(super) fn walk(entries: usize) -> Bounded<()> {
+    spend(entries / ENTRIES_PER_STEP)
+}
+
+/// The beginning of a name, to be said in an error.
+pub(super) fn shown(name: &str) -> &str {
+    let end = name
+        .char_indices()
+        .nth(SHOWN)
+        .map_or(name.len(), |(at, _)| at);
+    name.get(..end).unwrap_or_default()
 }
 
 /// Bytes taken from the budget, given back when what holds them is dropped.

@@ -1,10 +1,11 @@
 //! What a template's expressions come to, and the functions they may call.
 
 use super::arguments::{Given, text};
-use super::budget::{Bounded, Halt, TextWriter, fault, spend};
+use super::budget::{Bounded, Halt, TextWriter, fault, shown, spend};
+use super::python::defined;
 use super::render::Renderer;
 use super::syntax::{Expr, Kind};
-use super::value::{ListKind, PyValue};
+use super::value::{Iterator as PyIterator, ListKind, PyValue};
 use super::write::type_name;
 use super::{clock, filters, lookup, methods, predicates};
 use std::rc::Rc;
@@ -18,6 +19,9 @@ const FUNCTIONS: &[&str] = &[
     "namespace",
     "raise_exception",
     "strftime_now",
+    "cycler",
+    "joiner",
+    "lipsum",
 ];
 
 impl Renderer {
@@ -27,7 +31,7 @@ impl Renderer {
             Kind::Constant(value) => Ok(value.clone()),
             Kind::Name(name) => Ok(self.variable(name)?.unwrap_or_else(|| {
                 let function = FUNCTIONS.iter().find(|known| ***known == **name);
-                let undefined = || PyValue::undefined(format!("{name:?} is undefined"));
+                let undefined = || PyValue::undefined(format!("{:?} is undefined", shown(name)));
                 function.map_or_else(undefined, |name| PyValue::Function(name))
             })),
             Kind::Body => Ok(self.filtered.clone().unwrap_or(PyValue::None)),
@@ -85,7 +89,10 @@ impl Renderer {
             }
             Kind::Not(value) => Ok(PyValue::Bool(!self.evaluate(value)?.is_true())),
             Kind::Negative(value) => self.evaluate(value)?.negated(),
-            Kind::Positive(value) => PyValue::Int(0).arithmetic("+", &self.evaluate(value)?),
+            Kind::Positive(value) => match self.evaluate(value)? {
+                value @ PyValue::Float(_) => Ok(value),
+                value => PyValue::Int(0).arithmetic("+", &value),
+            },
             Kind::And(left, right) => {
                 let left = self.evaluate(left)?;
                 if left.is_true() {
@@ -168,6 +175,13 @@ impl Renderer {
             },
             PyValue::Loop(state) => self.call_loop(state, given),
             PyValue::Function(name) => self.function(name, given),
+            PyValue::Joiner(joiner) => {
+                let [] = given.of("a joiner", [])?;
+                match joiner.next() {
+                    Some(nothing) => Ok(nothing),
+                    None => Ok(joiner.last().unwrap_or(PyValue::None)),
+                }
+            }
             PyValue::Undefined(what) => fault(&**what),
             _ => fault(format!(
                 "a value of type {} cannot be called",
@@ -195,6 +209,15 @@ impl Renderer {
                     what: what.as_str().unwrap_or_default().to_string(),
                 })
             }
+            "cycler" if given.plain.is_empty() => fault("cycler takes values"),
+            "cycler" => Ok(PyValue::Cycler(PyIterator::new(given.plain)?)),
+            "joiner" => {
+                let [separator] = given.of(name, ["sep"])?;
+                let separator = separator.map_or_else(|| PyValue::text(", "), Ok)?;
+                let items = vec![PyValue::text("")?, separator];
+                Ok(PyValue::Joiner(PyIterator::new(items)?))
+            }
+            "lipsum" => fault("lipsum() is not supported: its text differs each time"),
             _ => {
                 let [format] = given.of(name, ["format"])?;
                 clock::now(text(&format, name)?)
@@ -232,6 +255,7 @@ fn entries(given: Given) -> Bounded<Vec<(PyValue, PyValue)>> {
         None => {}
         Some(PyValue::Dict(dict)) => entries.extend(dict.entries.iter().cloned()),
         Some(pairs) => {
+            defined(pairs)?;
             for pair in &pairs.items()?.items {
                 let pair = pair.items()?;
                 let [key, value] = &pair.items[..] else {

@@ -386,11 +386,16 @@ impl TemplateParser {
     }
 
     fn dotted_name(&mut self) -> Bounded<Rc<str>> {
-        let mut name = self.name()?;
-        while self.take_operator(".") {
-            name = format!("{name}.{}", self.name()?).into();
+        let first = self.name()?;
+        if !self.is_operator(".") {
+            return Ok(first);
         }
-        Ok(name)
+        let mut name = first.to_string();
+        while self.take_operator(".") {
+            name.push('.');
+            name.push_str(&self.name()?);
+        }
+        Ok(name.into())
     }
 
     fn test(&mut self, value: Expr) -> Bounded<Expr> {

@@ -1,9 +1,10 @@
 //! jinja2's filters, and transformers' `tojson`.
 
 use super::arguments::{Given, count, flag, text};
-use super::budget::{Bounded, Charge, TextWriter, fault};
+use super::budget::{Bounded, Charge, TextWriter, fault, look_closely};
 use super::python::defined;
 use super::value::{ListKind, PyValue};
+use super::write::type_name;
 use super::{lookup, methods, numbers, predicates};
 use std::cmp::Ordering;
 
@@ -20,6 +21,7 @@ pub(super) const NAMES: &[&str] = &[
     "dictsort",
     "e",
     "escape",
+    "filesizeformat",
     "first",
     "float",
     "forceescape",
@@ -36,6 +38,8 @@ pub(super) const NAMES: &[&str] = &[
     "map",
     "max",
     "min",
+    "pprint",
+    "random",
     "reject",
     "rejectattr",
     "replace",
@@ -47,6 +51,7 @@ pub(super) const NAMES: &[&str] = &[
     "slice",
     "sort",
     "string",
+    "striptags",
     "sum",
     "title",
     "tojson",
@@ -55,7 +60,10 @@ pub(super) const NAMES: &[&str] = &[
     "unique",
     "upper",
     "urlencode",
+    "urlize",
     "wordcount",
+    "wordwrap",
+    "xmlattr",
 ];
 
 /// A filter and its arguments, for `map`: more than any takes.
@@ -159,6 +167,9 @@ pub(super) fn apply(name: &str, value: PyValue, given: Given) -> Bounded<PyValue
             let (mut seen, mut kept) = (Vec::new(), Vec::new());
             for item in &value.items()?.items {
                 let key = folded(path.follow(item)?, flag(&case, false))?;
+                if !key.is_hashable() {
+                    return fault(format!("unique does not take {}", type_name(&key)));
+                }
                 if !contains(&seen, &key)? {
                     seen.push(key);
                     kept.push(item.clone());
@@ -289,6 +300,9 @@ pub(super) fn apply(name: &str, value: PyValue, given: Given) -> Bounded<PyValue
         "float" => {
             let [default] = given.of(name, ["default"])?;
             defined(&value)?;
+            let len = value.as_str().map_or(0, str::len);
+            look_closely(len)?;
+            let _charge = Charge::new(len)?;
             let parsed = value
                 .as_str()
                 .and_then(numbers::parse_float)
@@ -355,6 +369,9 @@ fn map(value: &PyValue, mut given: Given) -> Bounded<PyValue> {
     let items = value.items()?;
     if given.plain.is_empty() {
         let [attribute, default] = given.of("map", ["attribute", "default"])?;
+        if attribute.is_none() {
+            return fault("map lacks a filter or an attribute");
+        }
         let path = Path {
             default,
             ..Path::of(attribute)
@@ -363,9 +380,7 @@ fn map(value: &PyValue, mut given: Given) -> Bounded<PyValue> {
         return PyValue::iterator(mapped.collect::<Bounded<Vec<PyValue>>>()?);
     }
     // A filter may be `map` again, with the arguments behind it.
-    if given.plain.len() > MAP_ARGUMENTS {
-        return fault(format!("map takes at most {MAP_ARGUMENTS} arguments"));
-    }
+    few(&given, "map")?;
     let name = Some(given.plain.remove(0));
     let name = text(&name, "map")?;
     let mapped = items.items.iter().map(|item| {
@@ -378,10 +393,19 @@ fn map(value: &PyValue, mut given: Given) -> Bounded<PyValue> {
     PyValue::iterator(mapped.collect::<Bounded<Vec<PyValue>>>()?)
 }
 
+/// Refuses arguments that would be copied for each item, if they are many.
+fn few(given: &Given, name: &str) -> Bounded<()> {
+    match given.plain.len().max(given.named.len()) > MAP_ARGUMENTS {
+        true => fault(format!("{name} takes at most {MAP_ARGUMENTS} arguments")),
+        false => Ok(()),
+    }
+}
+
 fn select(name: &str, value: &PyValue, mut given: Given) -> Bounded<PyValue> {
     if !value.is_true() {
         return PyValue::iterator(Vec::new());
     }
+    few(&given, name)?;
     let path = match name.ends_with("attr") {
         true if given.plain.is_empty() => return fault(format!("{name} lacks an attribute")),
         true => Path::of(Some(given.plain.remove(0))),

@@ -1,32 +1,36 @@
-//! `%` and `.format` of Python's texts.
+//! `.format` of Python's texts, and how numbers are written for it and for `%`.
 
-use super::budget::{Bounded, TextWriter, fault};
+use super::budget::{Bounded, TextWriter, fault, look_closely, walk};
 use super::python::defined;
 use super::strings::padded;
 use super::value::PyValue;
 use super::write::type_name;
+use super::{lookup, percent};
 use std::rc::Rc;
 
 /// How a value is to be written.
-struct Spec {
-    fill: char,
+pub(super) struct Spec {
+    pub(super) fill: char,
     /// `<`, `>`, `^`, or `=`, which fills behind a sign.
-    align: Option<char>,
+    pub(super) align: Option<char>,
     /// `+`, ` `, or `-`, which writes that of negative numbers alone.
-    sign: char,
+    pub(super) sign: char,
     /// `#`
-    alternate: bool,
-    grouping: Option<char>,
-    width: usize,
-    precision: Option<usize>,
-    kind: Option<char>,
+    pub(super) alternate: bool,
+    /// A width that begins with 0, without an alignment.
+    pub(super) zeros: bool,
+    pub(super) grouping: Option<char>,
+    pub(super) width: usize,
+    pub(super) precision: Option<usize>,
+    pub(super) kind: Option<char>,
 }
 
-const PLAIN: Spec = Spec {
+pub(super) const PLAIN: Spec = Spec {
     fill: ' ',
     align: None,
     sign: '-',
     alternate: false,
+    zeros: false,
     grouping: None,
     width: 0,
     precision: None,
@@ -36,22 +40,25 @@ const PLAIN: Spec = Spec {
 /// Digits behind a point that are of use: a float has fewer.
 const PRECISION: usize = 1100;
 
+/// A digit behind a point takes as long as so many characters.
+const DIGIT: usize = 8;
+
 /// A text that is read from its front.
-struct FormatCursor<'a>(&'a str);
+pub(super) struct FormatCursor<'a>(pub(super) &'a str);
 
 impl FormatCursor<'_> {
-    fn next_if(&mut self, wanted: impl FnOnce(char) -> bool) -> Option<char> {
+    pub(super) fn next_if(&mut self, wanted: impl FnOnce(char) -> bool) -> Option<char> {
         let mut chars = self.0.chars();
         let char = chars.next().filter(|char| wanted(*char))?;
         self.0 = chars.as_str();
         Some(char)
     }
 
-    fn takes(&mut self, wanted: char) -> bool {
+    pub(super) fn takes(&mut self, wanted: char) -> bool {
         self.next_if(|char| char == wanted).is_some()
     }
 
-    fn number(&mut self) -> Option<usize> {
+    pub(super) fn number(&mut self) -> Option<usize> {
         let mut value = None;
         while let Some(digit) = self.next_if(|char| char.is_ascii_digit()) {
             let digit = digit.to_digit(10).unwrap_or_default() as usize;
@@ -60,94 +67,6 @@ impl FormatCursor<'_> {
         }
         value
     }
-}
-
-/// `format % value`
-pub(super) fn percent(format: &str, value: &PyValue) -> Bounded<PyValue> {
-    let plain = match value {
-        PyValue::List(list) if list.kind.is_tuple() => &list.items[..],
-        _ => std::slice::from_ref(value),
-    };
-    let mut plain = plain.iter();
-    let mut writer = TextWriter::new();
-    let mut cursor = FormatCursor(format);
-    let mut named = false;
-    while let Some((text, rest)) = cursor.0.split_once('%') {
-        writer.push(text)?;
-        cursor.0 = rest;
-        let mut found = None;
-        if cursor.takes('(') {
-            let (name, rest) = cursor.0.split_once(')').unwrap_or((cursor.0, ""));
-            cursor.0 = rest;
-            named = true;
-            found = value.item(&PyValue::text(name)?)?;
-            if found.is_none() {
-                return fault(format!("the format asks for {name:?}, which is not there"));
-            }
-        }
-        let mut spec = PLAIN;
-        spec.align = Some('>');
-        while let Some(flag) = cursor.next_if(|char| "-+ #0".contains(char)) {
-            match flag {
-                '-' => spec.align = Some('<'),
-                '+' => spec.sign = '+',
-                ' ' if spec.sign == '-' => spec.sign = ' ',
-                '0' => spec.fill = '0',
-                '#' => spec.alternate = true,
-                _ => {}
-            }
-        }
-        let mut number = |cursor: &mut FormatCursor<'_>| match cursor.takes('*') {
-            true => super::arguments::count(&plain.next().cloned(), 0),
-            false => Ok(cursor.number().unwrap_or_default()),
-        };
-        spec.width = number(&mut cursor)?;
-        if cursor.takes('.') {
-            spec.precision = Some(number(&mut cursor)?);
-        }
-        while cursor
-            .next_if(|char| matches!(char, 'l' | 'h' | 'L'))
-            .is_some()
-        {}
-        let Some(kind) = cursor.next_if(|_| true) else {
-            return fault("a format ends within \"%\"");
-        };
-        if kind == '%' {
-            writer.push("%")?;
-            continue;
-        }
-        let Some(value) = found.or_else(|| plain.next().cloned()) else {
-            return fault("the format asks for more values than there are");
-        };
-        if spec.align == Some('<') || !"diouxXeEfFgG".contains(kind) {
-            spec.fill = ' ';
-        } else if spec.fill == '0' {
-            spec.align = Some('=');
-        }
-        let (value, kind) = match (kind, value) {
-            ('s', value) => (value.to_text()?, 's'),
-            ('r' | 'a', value) => (repr(&value)?, 's'),
-            ('c', value @ PyValue::Str(_)) => (value, 's'),
-            ('d' | 'i' | 'u', PyValue::Float(value)) if value.is_finite() => {
-                (PyValue::Int(value as i128), 'd')
-            }
-            ('i' | 'u', value) => (value, 'd'),
-            (kind, value) => (value, kind),
-        };
-        spec.kind = Some(kind);
-        write(&mut writer, &value, &spec)?;
-    }
-    writer.push(cursor.0)?;
-    if !named && plain.next().is_some() && !matches!(value, PyValue::Dict(_)) {
-        return fault("not all values were used by the format");
-    }
-    writer.finish()
-}
-
-fn repr(value: &PyValue) -> Bounded<PyValue> {
-    let mut writer = TextWriter::new();
-    writer.push_repr(value)?;
-    writer.finish()
 }
 
 /// `format.format(…)`
@@ -198,7 +117,7 @@ fn fill_in(
         value = match conversion {
             "" => value,
             "s" => value.to_text()?,
-            "r" | "a" => repr(&value)?,
+            "r" | "a" => percent::repr(&value, conversion == "a")?,
             _ => return fault(format!("a format has no conversion {conversion:?}")),
         };
         let spec = match spec.contains('{') && nests {
@@ -209,7 +128,7 @@ fn fill_in(
             }
             false => parse(spec)?,
         };
-        write(writer, &value, &spec)?;
+        write_field(writer, &value, &spec)?;
     }
     writer.push(rest)
 }
@@ -228,6 +147,7 @@ fn value_of(
     } else if let Ok(place) = name.parse::<usize>() {
         plain.get(place)
     } else {
+        walk(named.len())?;
         named
             .iter()
             .find(|(known, _)| **known == *name)
@@ -246,14 +166,13 @@ fn value_of(
                 rest.split_at_checked(end).unwrap_or((rest, ""))
             }
         };
-        let place = key.parse::<i128>().ok().filter(|_| rest.starts_with('['));
+        let item = rest.starts_with('[');
+        let place = key.parse::<i128>().ok().filter(|_| item);
         let key = place.map_or_else(|| PyValue::text(key), |place| Ok(PyValue::Int(place)))?;
-        let Some(found) = value.item(&key)? else {
-            return fault(format!(
-                "a format asks for a part that is not there: {field:?}"
-            ));
+        value = match item {
+            true => lookup::item(&value, &key)?,
+            false => lookup::attribute(&value, &key)?,
         };
-        value = found;
         rest = after;
     }
     Ok(value)
@@ -272,9 +191,7 @@ fn parse(text: &str) -> Bounded<Spec> {
         spec.sign = sign;
     }
     spec.alternate = cursor.takes('#');
-    if cursor.takes('0') && spec.align.is_none() {
-        (spec.fill, spec.align) = ('0', Some('='));
-    }
+    spec.zeros = cursor.takes('0') && spec.align.is_none();
     spec.width = cursor.number().unwrap_or_default();
     spec.grouping = cursor.next_if(|char| matches!(char, ',' | '_'));
     if cursor.takes('.') {
@@ -287,18 +204,57 @@ fn parse(text: &str) -> Bounded<Spec> {
     }
 }
 
-/// Writes a value as a specification says.
-fn write(writer: &mut TextWriter, value: &PyValue, spec: &Spec) -> Bounded<()> {
-    let number = match value {
-        PyValue::Int(_) | PyValue::Float(_) => true,
-        PyValue::Bool(_) => spec.kind.is_some_and(|kind| kind != 's'),
+impl Spec {
+    /// Whether it says nothing but how a text may be written as well.
+    fn is_of_texts(&self) -> bool {
+        let plain = self.sign == '-' && !self.alternate && self.grouping.is_none();
+        plain && self.align != Some('=') && matches!(self.kind, None | Some('s'))
+    }
+
+    fn is_empty(&self) -> bool {
+        let whole = self.is_of_texts() && self.kind.is_none() && self.align.is_none();
+        whole && self.width == 0 && !self.zeros && self.precision.is_none()
+    }
+}
+
+/// Writes a value as a specification of `.format` says: one that says anything is for texts and
+/// numbers alone.
+fn write_field(writer: &mut TextWriter, value: &PyValue, spec: &Spec) -> Bounded<()> {
+    let mut spec = Spec { ..*spec };
+    let takes = match value {
+        _ if spec.is_empty() => return writer.push_value(value),
+        PyValue::Str(_) => spec.is_of_texts(),
+        PyValue::Bool(_) | PyValue::Int(_) => {
+            spec.kind = spec.kind.or(Some('d'));
+            spec.kind != Some('s')
+                && (spec.precision.is_none()
+                    || !spec.kind.is_some_and(|kind| "dxXobcn".contains(kind)))
+        }
+        PyValue::Float(_) => spec.kind != Some('s'),
         _ => false,
     };
-    let (sign, body) = match number && spec.kind != Some('s') {
+    if !takes {
+        defined(value)?;
+        return fault(format!("the format does not take {}", type_name(value)));
+    }
+    if spec.zeros {
+        spec.fill = '0';
+        spec.align = match value {
+            PyValue::Str(_) => None,
+            _ => Some('='),
+        };
+    }
+    write(writer, value, &spec)
+}
+
+/// Writes a value as a specification says.
+pub(super) fn write(writer: &mut TextWriter, value: &PyValue, spec: &Spec) -> Bounded<()> {
+    let number = value.float().is_some() && spec.kind != Some('s');
+    let (sign, body) = match number {
         true => self::number(value, spec)?,
         false => {
-            let text = match (value, spec.kind) {
-                (_, None | Some('s')) => value.to_text()?,
+            let text = match spec.kind {
+                None | Some('s') => value.to_text()?,
                 _ => {
                     defined(value)?;
                     return fault(format!("a format does not take {}", type_name(value)));
@@ -341,6 +297,7 @@ fn number(value: &PyValue, spec: &Spec) -> Bounded<(String, String)> {
     if precision.is_some_and(|precision| precision > PRECISION) {
         return fault(format!("a format asks for more than {PRECISION} digits"));
     }
+    look_closely(precision.unwrap_or_default().saturating_mul(DIGIT))?;
     let negative = match value {
         PyValue::Float(value) => value.is_sign_negative() && !value.is_nan(),
         _ => value.int().unwrap_or_default() < 0,
@@ -374,7 +331,10 @@ fn number(value: &PyValue, spec: &Spec) -> Bounded<(String, String)> {
         }
         ('c', Some(whole)) => {
             let char = u32::try_from(whole).ok().and_then(char::from_u32);
-            char.map(String::from).unwrap_or_default()
+            match char.filter(|_| !negative) {
+                Some(char) => char.to_string(),
+                None => return fault("a format asks for a character that there is not"),
+            }
         }
         ('f' | 'F', _) if float.is_finite() => format!("{float:.*}", precision.unwrap_or(6)),
         ('%', _) => format!("{:.*}%", precision.unwrap_or(6), float * 100.0),

@@ -373,6 +373,9 @@ fn unescape(text: &str) -> Bounded<String> {
         };
         let (char, len) = match after.next() {
             Some('\n') => (None, 1),
+            Some('N') if escape.starts_with("N{") => {
+                return fault("names of characters (\\N) are not supported");
+            }
             Some(char @ ('\\' | '\'' | '"')) => (Some(char), 1),
             Some('n') => (Some('\n'), 1),
             Some('t') => (Some('\t'), 1),

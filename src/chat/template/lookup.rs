@@ -1,8 +1,9 @@
 //! What stands under a name in a value: attributes first or entries first, as jinja2 has it.
 
-use super::budget::Bounded;
+use super::budget::{Bounded, shown};
 use super::methods;
 use super::python::defined;
+use super::syntax::MacroNode;
 use super::value::{ListKind, Loop, PyValue};
 use super::write::type_name;
 use std::rc::Rc;
@@ -34,6 +35,7 @@ pub(super) fn own(value: &PyValue, name: &str) -> Bounded<PyValue> {
 }
 
 fn missing(value: &PyValue, name: &str) -> PyValue {
+    let name = shown(name);
     PyValue::undefined(format!(
         "a value of type {} has no attribute {name:?}",
         type_name(value)
@@ -44,16 +46,39 @@ fn missing(value: &PyValue, name: &str) -> PyValue {
 fn of_type(value: &PyValue, name: &str) -> Bounded<Option<PyValue>> {
     defined(value)?;
     Ok(match value {
-        PyValue::Namespace(namespace) => namespace.attribute(name),
+        PyValue::Namespace(namespace) => namespace.attribute(name)?,
         PyValue::Loop(state) => of_loop(state, name),
+        PyValue::Cycler(cycler) if name == "current" => cycler.current(),
         PyValue::List(list) if list.kind == ListKind::Group => match name {
             "grouper" => list.items.first().cloned(),
             "list" => list.items.get(1).cloned(),
             _ => methods::find(value, name),
         },
-        PyValue::Macro(found) if name == "name" => Some(PyValue::text(&found.node.name)?),
+        PyValue::Macro(found) => of_macro(&found.node, name)?,
+        PyValue::Float(_) | PyValue::Int(_) | PyValue::Bool(_) => match (name, value.int()) {
+            ("real" | "numerator", Some(whole)) => Some(PyValue::Int(whole)),
+            ("real", None) => Some(value.clone()),
+            ("imag", Some(_)) => Some(PyValue::Int(0)),
+            ("imag", None) => Some(PyValue::Float(0.0)),
+            ("denominator", Some(_)) => Some(PyValue::Int(1)),
+            _ => methods::find(value, name),
+        },
         _ => methods::find(value, name),
     })
+}
+
+fn of_macro(node: &MacroNode, name: &str) -> Bounded<Option<PyValue>> {
+    Ok(Some(match name {
+        "name" => PyValue::text(&node.name)?,
+        "arguments" => {
+            let names = node.parameters.iter().map(|(name, _)| PyValue::text(name));
+            PyValue::list(ListKind::Tuple, names.collect::<Bounded<Vec<PyValue>>>()?)?
+        }
+        "caller" => PyValue::Bool(node.uses.caller),
+        "catch_kwargs" => PyValue::Bool(node.uses.kwargs),
+        "catch_varargs" => PyValue::Bool(node.uses.varargs),
+        _ => return Ok(None),
+    }))
 }
 
 fn of_loop(state: &Rc<Loop>, name: &str) -> Option<PyValue> {

@@ -76,7 +76,8 @@ pub(super) fn find(value: &PyValue, name: &str) -> Option<PyValue> {
         PyValue::Str(_) => OF_STR,
         PyValue::Dict(_) => OF_DICT,
         PyValue::List(list) if list.kind == ListKind::List => OF_LIST,
-        PyValue::List(list) if list.kind.is_tuple() => &["count", "index"],
+        PyValue::List(list) if list.kind.is_indexed() => &["count", "index"],
+        PyValue::Cycler(_) => &["next", "reset"],
         PyValue::Float(_) => &["is_integer"],
         PyValue::Int(_) | PyValue::Bool(_) => &["bit_length"],
         _ => return None,
@@ -103,10 +104,18 @@ pub(super) fn find(value: &PyValue, name: &str) -> Option<PyValue> {
 pub(super) fn call(value: &PyValue, name: &'static str, given: Given) -> Bounded<PyValue> {
     match value {
         PyValue::Str(_) => {
+            let fills = value.as_str().is_some_and(|text| text.contains('{'));
+            if value.is_safe() && fills && matches!(name, "format" | "format_map") {
+                return fault("a format that is safe is not supported");
+            }
             let made = strings::call(value, name, given)?;
-            match (&made, value.is_safe()) {
-                (PyValue::Str(_), true) => made.into_safe(),
-                _ => Ok(made),
+            match (made, value.is_safe()) {
+                (made @ PyValue::Str(_), true) => made.into_safe(),
+                (PyValue::List(parts), true) => {
+                    let parts_of = parts.items.iter().cloned().map(PyValue::into_safe);
+                    PyValue::list(parts.kind, parts_of.collect::<Bounded<Vec<PyValue>>>()?)
+                }
+                (made, _) => Ok(made),
             }
         }
         PyValue::Dict(dict) => {
@@ -135,10 +144,27 @@ pub(super) fn call(value: &PyValue, name: &'static str, given: Given) -> Bounded
         PyValue::List(list) => match name {
             "copy" => Ok(value.clone()),
             _ => {
-                let [wanted] = given.of(name, ["value"])?;
-                let wanted = wanted.unwrap_or(PyValue::None);
+                let several = name == "index" && list.kind != ListKind::Range;
+                if given.plain.len() > if several { 3 } else { 1 } {
+                    return fault(format!("{name} has too many arguments"));
+                }
+                let [wanted, from, to] = given.of(name, ["", " ", "  "])?;
+                let Some(wanted) = wanted else {
+                    return fault(format!("{name} lacks an argument"));
+                };
+                let len = list.items.len();
+                let bound = |bound: &Option<PyValue>, default: usize| -> Bounded<usize> {
+                    let at = super::arguments::int(bound, default as i128)?;
+                    let at = if at < 0 {
+                        at.saturating_add(len as i128)
+                    } else {
+                        at
+                    };
+                    Ok(at.clamp(0, len as i128) as usize)
+                };
+                let (from, to) = (bound(&from, 0)?, bound(&to, len)?);
                 let mut found = 0;
-                for (place, item) in list.items.iter().enumerate() {
+                for (place, item) in list.items.iter().enumerate().take(to).skip(from) {
                     if item.equals(&wanted)? {
                         if name == "index" {
                             return Ok(PyValue::Int(place as i128));
@@ -150,6 +176,13 @@ pub(super) fn call(value: &PyValue, name: &'static str, given: Given) -> Bounded
                     "count" => Ok(PyValue::Int(found)),
                     _ => fault("the list has no such value"),
                 }
+            }
+        },
+        PyValue::Cycler(cycler) => match name {
+            "next" => Ok(cycler.cycle().unwrap_or(PyValue::None)),
+            _ => {
+                cycler.reset();
+                Ok(PyValue::None)
             }
         },
         PyValue::Float(value) => Ok(PyValue::Bool(value.fract() == 0.0)),

@@ -18,6 +18,7 @@ mod lookup;
 mod methods;
 mod numbers;
 mod parser;
+mod percent;
 mod predicates;
 mod python;
 mod render;
@@ -25,6 +26,7 @@ mod strings;
 mod syntax;
 mod text_filters;
 mod value;
+mod wrap;
 mod write;
 
 pub(super) use budget::Halt;

@@ -1,7 +1,7 @@
 //! Python's numbers: their arithmetic, their texts, and the filters that make them.
 
 use super::arguments::{Given, int};
-use super::budget::{Bounded, fault};
+use super::budget::{Bounded, Charge, fault, look_closely};
 use super::lexer::is_space;
 use super::python::defined;
 use super::value::PyValue;
@@ -81,7 +81,12 @@ pub(super) fn floats(operator: &str, left: f64, right: f64) -> Bounded<PyValue> 
         "/" => left / right,
         "//" => ((left - modulo()) / right).round(),
         "%" => modulo(),
-        _ => left.powf(right),
+        _ => match left.powf(right) {
+            power if power.is_infinite() && left.is_finite() && right.is_finite() => {
+                return fault(format!("{left} ** {right} is too large a number"));
+            }
+            power => power,
+        },
     }))
 }
 
@@ -94,6 +99,8 @@ pub(super) fn to_int(value: &PyValue, given: Given) -> Bounded<PyValue> {
         PyValue::Float(value) => truncated(*value),
         _ => match value.as_str() {
             Some(text) => {
+                look_closely(text.len())?;
+                let _charge = Charge::new(text.len().saturating_mul(3))?;
                 let base = u32::try_from(int(&base, 10)?).unwrap_or(10);
                 parse_int(text, base).or_else(|| parse_float(text).and_then(truncated))
             }
@@ -146,7 +153,7 @@ pub(super) fn round(value: &PyValue, given: Given) -> Bounded<PyValue> {
         .and_then(PyValue::as_str)
         .unwrap_or("common");
     if let (Some(_), "common", 0..) = (value.int(), method, precision) {
-        return Ok(value.clone());
+        return Ok(PyValue::Int(value.index()?));
     }
     let Some(number) = value.float() else {
         return fault(format!("round does not take {}", type_name(value)));
@@ -168,8 +175,9 @@ pub(super) fn round(value: &PyValue, given: Given) -> Bounded<PyValue> {
             format!("{number:.places$}").parse().unwrap_or(number)
         }
         "common" => (number * scale).round_ties_even() / scale,
-        "ceil" => (number * scale).ceil() / scale,
-        "floor" => (number * scale).floor() / scale,
+        // They make an integer, which has no negative zero.
+        "ceil" => ((number * scale).ceil() + 0.0) / scale,
+        "floor" => ((number * scale).floor() + 0.0) / scale,
         _ => return fault("round goes by \"common\", \"ceil\" or \"floor\""),
     }))
 }

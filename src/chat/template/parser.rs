@@ -5,6 +5,7 @@ use super::lexer::{Lexeme, Token, lex};
 use super::syntax::{
     Expr, For, Kind, MacroNode, MacroUses, Statement, StatementKind, Statements, Target,
 };
+use std::collections::HashSet;
 use std::rc::Rc;
 
 /// Blocks in blocks, brackets in brackets.
@@ -16,6 +17,8 @@ pub(super) struct TemplateParser {
     nesting: usize,
     /// Loops that `break` could end.
     loops: usize,
+    /// Names of blocks so far.
+    blocks: HashSet<Rc<str>>,
     /// Of the macros that are being read.
     pub(super) uses: Vec<MacroUses>,
 }
@@ -27,6 +30,7 @@ pub(super) fn parse(source: &str) -> Result<Statements, (Halt, u32)> {
         at: 0,
         nesting: 0,
         loops: 0,
+        blocks: HashSet::new(),
         uses: Vec::new(),
     };
     let block = parser.block(&[]).and_then(|block| match parser.peek() {
@@ -238,6 +242,9 @@ impl TemplateParser {
             }
             "block" => {
                 let name = self.name()?;
+                if !self.blocks.insert(name.clone()) {
+                    return fault(format!("there are two blocks of the name {:?}", &*name));
+                }
                 let scoped = self.take_name("scoped");
                 self.take_name("required");
                 let body = self.body("endblock")?;
@@ -297,7 +304,10 @@ impl TemplateParser {
     }
 
     fn for_loop(&mut self, line: u32) -> Bounded<StatementKind> {
-        let target = self.target(false)?;
+        self.loops += 1;
+        let target = self.target(false);
+        self.loops -= 1;
+        let target = target?;
         if !self.take_name("in") {
             return fault(format!("expected \"in\", found {}", self.found()));
         }
@@ -383,6 +393,9 @@ impl TemplateParser {
                         "true" | "false" | "none" | "True" | "False" | "None"
                     ) {
                         return fault(format!("cannot assign to {:?}", &*name));
+                    }
+                    if self.loops > 0 && &*name == "loop" {
+                        return fault("cannot assign to \"loop\" within a loop");
                     }
                     match attributes && self.take_operator(".") {
                         true => Target::Attribute(name, self.name()?),

@@ -4,7 +4,7 @@ use super::arguments::Given;
 use super::budget::{Bounded, fault};
 use super::filters;
 use super::strings::is_cased;
-use super::value::{ListKind, PyValue};
+use super::value::PyValue;
 use std::rc::Rc;
 
 const NAMES: &[&str] = &[
@@ -83,10 +83,7 @@ pub(super) fn test(name: &str, value: &PyValue, given: Given) -> Bounded<bool> {
         "string" => matches!(value, PyValue::Str(_)),
         "mapping" => matches!(value, PyValue::Dict(_)),
         "sequence" => match value {
-            PyValue::List(list) => matches!(
-                list.kind,
-                ListKind::List | ListKind::Tuple | ListKind::Group | ListKind::Range
-            ),
+            PyValue::List(list) => list.kind.is_indexed(),
             PyValue::Undefined(_) | PyValue::Str(_) | PyValue::Dict(_) => true,
             _ => false,
         },
@@ -107,6 +104,7 @@ pub(super) fn test(name: &str, value: &PyValue, given: Given) -> Bounded<bool> {
                 | PyValue::Method(_)
                 | PyValue::Function(_)
                 | PyValue::Loop(_)
+                | PyValue::Joiner(_)
         ),
         "odd" | "even" => {
             let rest = value.arithmetic("%", &PyValue::Int(2))?;

@@ -126,12 +126,7 @@ impl PyValue {
                 }
                 Ok(None)
             }
-            PyValue::List(list)
-                if matches!(
-                    list.kind,
-                    ListKind::List | ListKind::Tuple | ListKind::Group | ListKind::Range
-                ) =>
-            {
+            PyValue::List(list) if list.kind.is_indexed() => {
                 let index = key.int().and_then(|index| place(index, list.items.len()));
                 Ok(index.and_then(|index| list.items.get(index)).cloned())
             }
@@ -156,14 +151,7 @@ impl PyValue {
         defined(self)?;
         let len = match self {
             PyValue::Str(_) => self.len()?,
-            PyValue::List(list)
-                if matches!(
-                    list.kind,
-                    ListKind::List | ListKind::Tuple | ListKind::Group | ListKind::Range
-                ) =>
-            {
-                list.items.len()
-            }
+            PyValue::List(list) if list.kind.is_indexed() => list.items.len(),
             _ => {
                 return fault(format!(
                     "a value of type {} cannot be sliced",
@@ -373,7 +361,10 @@ impl PyValue {
     pub(super) fn arithmetic(&self, operator: &str, other: &PyValue) -> Bounded<PyValue> {
         // A text may be a format, whatever follows.
         if let (Some(format), "%") = (self.as_str(), operator) {
-            return super::format::percent(format, other);
+            if self.is_safe() {
+                return fault("a format that is safe is not supported");
+            }
+            return super::percent::percent(format, other);
         }
         defined(self)?;
         defined(other)?;
@@ -401,12 +392,8 @@ impl PyValue {
             {
                 PyValue::list(left.kind, [&left.items[..], &right.items[..]].concat())
             }
-            ("*", PyValue::Str(_) | PyValue::List(_), _) if other.int().is_some() => {
-                self.repeated(other)
-            }
-            ("*", _, PyValue::Str(_) | PyValue::List(_)) if self.int().is_some() => {
-                other.repeated(self)
-            }
+            ("*", _, _) if self.is_repeated() && other.int().is_some() => self.repeated(other),
+            ("*", _, _) if other.is_repeated() && self.int().is_some() => other.repeated(self),
             _ => fault(format!(
                 "{operator:?} does not take {} and {}",
                 type_name(self),
@@ -415,10 +402,18 @@ impl PyValue {
         }
     }
 
+    fn is_repeated(&self) -> bool {
+        match self {
+            PyValue::Str(_) => true,
+            PyValue::List(list) => list.kind.is_sequence(),
+            _ => false,
+        }
+    }
+
     fn repeated(&self, times: &PyValue) -> Bounded<PyValue> {
         let times = usize::try_from(times.index()?.max(0)).unwrap_or(usize::MAX);
         match self {
-            PyValue::List(list) if list.kind.is_sequence() => {
+            PyValue::List(list) => {
                 // Refused before it is built.
                 let len = list.items.len().saturating_mul(times);
                 drop(Charge::new(len.saturating_mul(96))?);

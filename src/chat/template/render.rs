@@ -1,7 +1,7 @@
 //! Runs a template's statements.
 
 use super::arguments::Given;
-use super::budget::{Bounded, TextWriter, fault, spend};
+use super::budget::{Bounded, TextWriter, fault, shown, spend, walk};
 use super::syntax::{
     CallArguments, Expr, For, MacroNode, Statement, StatementKind, Statements, Target,
 };
@@ -142,10 +142,7 @@ impl Renderer {
                 Some(PyValue::Namespace(_)) if attribute.starts_with('_') => {
                     fault(format!("a namespace takes no attribute {attribute:?}"))
                 }
-                Some(PyValue::Namespace(namespace)) => {
-                    namespace.set(attribute, value);
-                    Ok(())
-                }
+                Some(PyValue::Namespace(namespace)) => namespace.set(attribute, value),
                 _ => fault(format!(
                     "{name:?} is no namespace, whose attributes could be set"
                 )),
@@ -363,14 +360,15 @@ impl Renderer {
             given.named.push((name.clone(), self.evaluate(argument)?));
         }
         if let Some(more) = &arguments.more {
-            given
-                .plain
-                .extend(self.evaluate(more)?.items()?.items.iter().cloned());
+            let more = self.evaluate(more)?.items()?;
+            walk(more.items.len())?;
+            given.plain.extend(more.items.iter().cloned());
         }
         if let Some(more) = &arguments.more_named {
             let PyValue::Dict(dict) = self.evaluate(more)? else {
                 return fault("what stands behind \"**\" is no dict");
             };
+            walk(dict.entries.len())?;
             for (name, value) in &dict.entries {
                 let name = Rc::from(name.as_str().unwrap_or_default());
                 given.named.push((name, value.clone()));
@@ -452,7 +450,10 @@ impl Renderer {
             let value = match (value, default) {
                 (Some(value), _) => value,
                 (None, Some(default)) => self.evaluate(default)?,
-                (None, None) => PyValue::undefined(format!("parameter {name:?} was not provided")),
+                (None, None) => {
+                    let name = shown(name);
+                    PyValue::undefined(format!("parameter {name:?} was not provided"))
+                }
             };
             self.assign(name, value)?;
         }

@@ -1,7 +1,7 @@
 //! The methods of Python's texts.
 
 use super::arguments::{Given, count, flag, int, text};
-use super::budget::{Bounded, Charge, TextWriter, fault, look};
+use super::budget::{Bounded, Charge, TextWriter, fault, look, look_closely, walk};
 use super::lexer::is_space;
 use super::python::defined;
 use super::value::{ListKind, PyValue};
@@ -246,7 +246,10 @@ fn stretch<'a>(
 /// `value.name(given)`
 pub(super) fn call(value: &PyValue, name: &'static str, given: Given) -> Bounded<PyValue> {
     let this = value.as_str().unwrap_or_default();
-    look(this.len())?;
+    match name.starts_with("is") || matches!(name, "swapcase" | "title") {
+        true => look_closely(this.len())?,
+        false => look(this.len())?,
+    }
     let all = |matches: fn(char) -> bool| {
         Ok(PyValue::Bool(!this.is_empty() && this.chars().all(matches)))
     };
@@ -258,6 +261,9 @@ pub(super) fn call(value: &PyValue, name: &'static str, given: Given) -> Bounded
             let Some(PyValue::Dict(dict)) = map else {
                 return fault("format_map takes a dict");
             };
+            walk(dict.entries.len())?;
+            let keys = dict.entries.iter().filter_map(|(key, _)| key.as_str());
+            let _charge = Charge::new(keys.map(str::len).sum())?;
             let named =
                 |(key, value): &(PyValue, PyValue)| Some((Rc::from(key.as_str()?), value.clone()));
             let named: Vec<(Rc<str>, PyValue)> = dict.entries.iter().filter_map(named).collect();
@@ -299,6 +305,7 @@ pub(super) fn call(value: &PyValue, name: &'static str, given: Given) -> Bounded
             let (_, this) = stretch(this, &second, &third)?;
             let one = |wanted: &Option<PyValue>| -> Bounded<bool> {
                 let wanted = text(wanted, name)?;
+                look(wanted.len().min(this.len()))?;
                 Ok(if name == "startswith" {
                     this.starts_with(wanted)
                 } else {

@@ -1,17 +1,21 @@
 //! Filters whose value is a text, or is made one.
 
 use super::arguments::{Given, count, flag, int};
-use super::budget::{Bounded, TextWriter, fault, look};
-use super::methods;
+use super::budget::{Bounded, TextWriter, fault, look, look_closely};
+use super::lexer::is_space;
 use super::strings::{self, lines, padded, strip};
 use super::value::{ListKind, PyValue};
-use super::write::JsonStyle;
+use super::write::{JsonStyle, type_name};
+use super::{methods, numbers};
 
 /// `value | name(given)`
 pub(super) fn apply(name: &str, value: PyValue, given: Given) -> Bounded<PyValue> {
     let whole = value.to_text()?;
     let this = whole.as_str().unwrap_or_default();
     look(this.len())?;
+    if matches!(name, "indent" | "wordwrap") && value.as_str().is_none() {
+        return fault(format!("{name} does not take {}", type_name(&value)));
+    }
     match name {
         "string" => Ok(whole),
         "safe" => whole.into_safe(),
@@ -27,9 +31,7 @@ pub(super) fn apply(name: &str, value: PyValue, given: Given) -> Bounded<PyValue
         "upper" => methods::call(&whole, "upper", Given::default()),
         "lower" => methods::call(&whole, "lower", Given::default()),
         "capitalize" => strings::capitalize(this),
-        "title" => strings::title(this, |char| {
-            !(super::lexer::is_space(char) || "-({[<".contains(char))
-        }),
+        "title" => title(this),
         "replace" => {
             let [old, new, times] = given.of(name, ["old", "new", "count"])?;
             let text = |value: Option<PyValue>| value.unwrap_or(PyValue::None).to_text();
@@ -65,15 +67,23 @@ pub(super) fn apply(name: &str, value: PyValue, given: Given) -> Bounded<PyValue
                 }
                 writer.push(line)?;
             }
-            writer.finish()
+            let made = writer.finish()?;
+            if whole.is_safe() {
+                made.into_safe()
+            } else {
+                Ok(made)
+            }
         }
         "truncate" => {
             let [length, kill, end, leeway] =
                 given.of(name, ["length", "killwords", "end", "leeway"])?;
             let (length, leeway) = (count(&length, 255)?, count(&leeway, 5)?);
             let end = end.map_or_else(|| PyValue::text("..."), Ok)?;
-            if whole.len()? <= length.saturating_add(leeway) {
-                return Ok(whole);
+            if value.len()? <= length.saturating_add(leeway) {
+                return Ok(value);
+            }
+            if value.as_str().is_none() {
+                return fault(format!("truncate does not cut {}", type_name(&value)));
             }
             let Some(kept) = length.checked_sub(end.len()?) else {
                 return fault("truncate to less than its own end");
@@ -86,14 +96,15 @@ pub(super) fn apply(name: &str, value: PyValue, given: Given) -> Bounded<PyValue
             };
             PyValue::text(cut)?.arithmetic("+", &end)
         }
+        "format" if whole.is_safe() => fault("a format that is safe is not supported"),
         "format" => match given.named.is_empty() {
-            true => super::format::percent(this, &PyValue::list(ListKind::Tuple, given.plain)?),
+            true => super::percent::percent(this, &PyValue::list(ListKind::Tuple, given.plain)?),
             false => {
                 let named = given
                     .named
                     .into_iter()
                     .map(|(name, value)| Ok((PyValue::text(&name)?, value)));
-                super::format::percent(this, &PyValue::dict(named.collect::<Bounded<Vec<_>>>()?)?)
+                super::percent::percent(this, &PyValue::dict(named.collect::<Bounded<Vec<_>>>()?)?)
             }
         },
         "escape" | "e" if whole.is_safe() => Ok(whole),
@@ -136,13 +147,143 @@ pub(super) fn apply(name: &str, value: PyValue, given: Given) -> Bounded<PyValue
             writer.finish()
         }
         "wordcount" => {
+            look_closely(this.len())?;
             let words = this.split(|char: char| !char.is_alphanumeric() && char != '_');
             Ok(PyValue::Int(
                 words.filter(|word| !word.is_empty()).count() as i128
             ))
         }
+        "filesizeformat" => file_size(&value, given),
+        "pprint" => {
+            let [] = given.of(name, [])?;
+            pretty(&value)
+        }
+        "wordwrap" => super::wrap::wrap(this, given),
+        "xmlattr" => attributes(&value, given),
+        "lipsum" | "random" | "striptags" | "urlize" => {
+            fault(format!("the filter {name:?} is not supported"))
+        }
         _ => fault(format!("no filter is named {name:?}")),
     }
+}
+
+/// Every word with a capital, or several where a letter has them.
+fn title(text: &str) -> Bounded<PyValue> {
+    let mut writer = TextWriter::new();
+    let mut begins = true;
+    for char in text.chars() {
+        match begins {
+            true => char
+                .to_uppercase()
+                .try_for_each(|char| writer.push_char(char))?,
+            false => char
+                .to_lowercase()
+                .try_for_each(|char| writer.push_char(char))?,
+        }
+        begins = is_space(char) || "-({[<".contains(char);
+    }
+    writer.finish()
+}
+
+/// `value | filesizeformat(given)`
+fn file_size(value: &PyValue, given: Given) -> Bounded<PyValue> {
+    let [binary] = given.of("filesizeformat", ["binary"])?;
+    let number = match value.as_str() {
+        Some(text) => {
+            look_closely(text.len())?;
+            numbers::parse_float(text)
+        }
+        None => value.float(),
+    };
+    let Some(bytes) = number.filter(|bytes| !bytes.is_nan()) else {
+        return fault(format!("filesizeformat does not take {}", type_name(value)));
+    };
+    let (base, letters) = match flag(&binary, false) {
+        true => (1024.0, "KMGTPEZY"),
+        false => (1000.0, "kMGTPEZY"),
+    };
+    if bytes == 1.0 {
+        return PyValue::text("1 Byte");
+    }
+    if bytes < base {
+        return PyValue::text(&format!("{} Bytes", bytes.trunc() as i128));
+    }
+    let infix = if base == 1024.0 { "i" } else { "" };
+    let mut unit: f64 = base;
+    let mut prefix = ' ';
+    for letter in letters.chars() {
+        (unit, prefix) = (unit * base, letter);
+        if bytes < unit {
+            break;
+        }
+    }
+    PyValue::text(&format!("{:.1} {prefix}{infix}B", base * bytes / unit))
+}
+
+/// What Python's `pprint` writes in one line.
+const PRETTY: usize = 80;
+
+/// `value | pprint`
+fn pretty(value: &PyValue) -> Bounded<PyValue> {
+    let mut writer = TextWriter::new();
+    writer.push_repr(&sorted(value)?)?;
+    let text = writer.finish()?;
+    match text.len()? > PRETTY {
+        true => fault(format!(
+            "pprint of more than {PRETTY} characters is not supported"
+        )),
+        false => Ok(text),
+    }
+}
+
+/// A value whose dictionaries are in the order of their keys.
+fn sorted(value: &PyValue) -> Bounded<PyValue> {
+    match value {
+        PyValue::Dict(dict) => {
+            let entries = dict.entries.iter();
+            let mut entries = entries
+                .map(|(key, value)| Ok((key.clone(), sorted(value)?)))
+                .collect::<Bounded<Vec<(PyValue, PyValue)>>>()?;
+            super::filters::sort(&mut entries, |(key, _)| key.clone())?;
+            PyValue::dict(entries)
+        }
+        PyValue::List(list) => {
+            let items = list.items.iter().map(sorted);
+            PyValue::list(list.kind, items.collect::<Bounded<Vec<PyValue>>>()?)
+        }
+        _ => Ok(value.clone()),
+    }
+}
+
+/// `value | xmlattr(given)`
+fn attributes(value: &PyValue, given: Given) -> Bounded<PyValue> {
+    let [space] = given.of("xmlattr", ["autospace"])?;
+    let mut writer = TextWriter::new();
+    for pair in &methods::items(value)?.items()?.items {
+        let pair = pair.items()?;
+        let [key, value] = &pair.items[..] else {
+            continue;
+        };
+        if matches!(value, PyValue::None | PyValue::Undefined(_)) {
+            continue;
+        }
+        let name = key.to_text()?;
+        let name = name.as_str().unwrap_or_default();
+        if name.contains(|char: char| is_space(char) || "/>=".contains(char)) {
+            return fault(format!("{name:?} is no name of an attribute"));
+        }
+        if flag(&space, true) || !writer.as_str().is_empty() {
+            writer.push(" ")?;
+        }
+        writer.push_escaped(name)?;
+        writer.push("=\"")?;
+        match value.is_safe() {
+            true => writer.push_value(value)?,
+            false => writer.push_escaped(value.to_text()?.as_str().unwrap_or_default())?,
+        }
+        writer.push("\"")?;
+    }
+    writer.finish()
 }
 
 /// A text as a part of a URL has it: of a path with its slashes, of a query with + for a space.

@@ -2,7 +2,7 @@
 //! dictionaries never change (transformers' sandbox forbids it), so they are shared, and contain
 //! nothing that contains them. Namespaces do change: the renderer empties them at its end.
 
-use super::budget::{Bounded, Charge, TextWriter, fault};
+use super::budget::{Bounded, Charge, TextWriter, fault, walk};
 use super::syntax::MacroNode;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -25,6 +25,10 @@ pub(super) enum PyValue {
     Dict(Rc<Dict>),
     /// A generator: its entries come once.
     Iterator(Rc<Iterator>),
+    /// What `cycler(…)` makes: its entries come again and again.
+    Cycler(Rc<Iterator>),
+    /// What `joiner(…)` makes: its first entry, nothing, and ever after the second.
+    Joiner(Rc<Iterator>),
     Namespace(Rc<Namespace>),
     Loop(Rc<Loop>),
     Macro(Rc<Macro>),
@@ -56,6 +60,11 @@ pub(super) enum ListKind {
 impl ListKind {
     pub(super) fn is_tuple(self) -> bool {
         matches!(self, ListKind::Tuple | ListKind::Group)
+    }
+
+    /// Whether its entries have numbers.
+    pub(super) fn is_indexed(self) -> bool {
+        self.is_sequence() || self == ListKind::Range
     }
 
     /// Whether it has an order by its entries.
@@ -131,10 +140,7 @@ impl PyValue {
     }
 
     pub(super) fn iterator(items: Vec<PyValue>) -> Bounded<PyValue> {
-        Ok(PyValue::Iterator(Rc::new(Iterator {
-            items: List::new(ListKind::List, items)?,
-            next: Cell::new(0),
-        })))
+        Ok(PyValue::Iterator(Iterator::new(items)?))
     }
 
     pub(super) fn undefined(what: impl Into<String>) -> PyValue {
@@ -176,7 +182,9 @@ impl PyValue {
         match self {
             PyValue::List(list) => list.depth,
             PyValue::Dict(dict) => dict.depth,
-            PyValue::Iterator(iterator) => iterator.items.depth.saturating_add(1),
+            PyValue::Iterator(iterator) | PyValue::Cycler(iterator) | PyValue::Joiner(iterator) => {
+                iterator.items.depth.saturating_add(1)
+            }
             PyValue::Loop(state) => state.items.depth.saturating_add(1),
             PyValue::Method(bound) => bound.0.depth().saturating_add(1),
             _ => 0,
@@ -199,18 +207,21 @@ impl Namespace {
         }))
     }
 
-    pub(super) fn attribute(&self, name: &str) -> Option<PyValue> {
+    pub(super) fn attribute(&self, name: &str) -> Bounded<Option<PyValue>> {
         let attributes = self.attributes.borrow();
+        walk(attributes.len())?;
         let found = attributes.iter().find(|(known, _)| **known == *name);
-        found.map(|(_, value)| value.clone())
+        Ok(found.map(|(_, value)| value.clone()))
     }
 
-    pub(super) fn set(&self, name: &Rc<str>, value: PyValue) {
+    pub(super) fn set(&self, name: &Rc<str>, value: PyValue) -> Bounded<()> {
         let mut attributes = self.attributes.borrow_mut();
+        walk(attributes.len())?;
         match attributes.iter_mut().find(|(known, _)| known == name) {
             Some((_, old)) => *old = value,
             None => attributes.push((name.clone(), value)),
         }
+        Ok(())
     }
 }
 
@@ -219,7 +230,9 @@ impl List {
         Ok(Rc::new(List {
             kind,
             depth: deeper(items.iter().map(PyValue::depth))?,
-            hashable: kind.is_tuple() && items.iter().all(PyValue::is_hashable),
+            hashable: kind.is_indexed()
+                && kind != ListKind::List
+                && items.iter().all(PyValue::is_hashable),
             _charge: Charge::new((items.len() + 1) * ENTRY_LEN)?,
             items,
         }))
@@ -227,6 +240,35 @@ impl List {
 }
 
 impl Iterator {
+    pub(super) fn new(items: Vec<PyValue>) -> Bounded<Rc<Iterator>> {
+        Ok(Rc::new(Iterator {
+            items: List::new(ListKind::List, items)?,
+            next: Cell::new(0),
+        }))
+    }
+
+    /// What comes next, without taking it.
+    pub(super) fn current(&self) -> Option<PyValue> {
+        self.items.items.get(self.next.get()).cloned()
+    }
+
+    pub(super) fn last(&self) -> Option<PyValue> {
+        self.items.items.last().cloned()
+    }
+
+    /// What comes next, and after the last the first.
+    pub(super) fn cycle(&self) -> Option<PyValue> {
+        let value = self.next();
+        if self.current().is_none() {
+            self.reset();
+        }
+        value
+    }
+
+    pub(super) fn reset(&self) {
+        self.next.set(0);
+    }
+
     /// What has not come yet; from now on nothing does.
     pub(super) fn take(&self) -> Vec<PyValue> {
         let next = self.next.replace(usize::MAX);
@@ -235,10 +277,9 @@ impl Iterator {
     }
 
     pub(super) fn next(&self) -> Option<PyValue> {
-        let next = self.next.get();
-        let value = self.items.items.get(next)?;
-        self.next.set(next + 1);
-        Some(value.clone())
+        let value = self.current()?;
+        self.next.set(self.next.get() + 1);
+        Some(value)
     }
 }
 

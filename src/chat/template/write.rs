@@ -22,6 +22,8 @@ pub(super) fn type_name(value: &PyValue) -> &'static str {
         },
         PyValue::Dict(_) => "dict",
         PyValue::Iterator(_) => "generator",
+        PyValue::Cycler(_) => "Cycler",
+        PyValue::Joiner(_) => "Joiner",
         PyValue::Namespace(_) => "Namespace",
         PyValue::Loop(_) => "LoopContext",
         PyValue::Macro(_) => "Macro",
