@@ -17,7 +17,7 @@ import combinations
 from transformers import AutoTokenizer
 
 OUT = Path(__file__).resolve().parents[2] / "formats/tests/data/tokenizer/settings.json"
-TEXTS = ["The Lamp É 灯台", "the lamp", " the lamp", "the<NEW>lamp", "the <NEW> lamp", "l<mask>t [MASK] a", "th"]
+TEXTS = ["The Lamp É 灯台", "the lamp", " the lamp", "the<NEW>lamp", "the <NEW> lamp", "l<mask>t [MASK] a", "th", "a <unk>  </s> b"]
 NAMES = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 ANY = "PreTrainedTokenizerFast"
 
@@ -118,6 +118,10 @@ def named():
     typed = {"__type": "AddedToken"}
     listed = lambda id, **flags: {"added_tokens_decoder": {str(id): token("<NEW>", **flags)}}
     file = lambda name, content: {name: json.dumps(content)}
+    special = {"special": True}
+    other_flags = lambda **flags: {
+        str(BYTES["vocab"][name]): token(name, **(special | flags)) for name in ("<unk>", "</s>")
+    }
     first = {"added_tokens_decoder": {"0": token("<s>", special=True)}}
     both = file("added_tokens.json", {"<NEW>": size + 1, "<mask>": size})
     folders = {
@@ -143,6 +147,11 @@ def named():
         "listed far away": (listed(size + 3, special=True), {}),
         "listed with flags": (listed(size, special=False, lstrip=True, rstrip=True), {}),
         "listed and named": (listed(size, special=True) | {"additional_special_tokens": ["<mask>"]}, {}),
+        "listed with other flags": ({"added_tokens_decoder": other_flags(lstrip=True)}, {}),
+        "listed with others to the right": ({"added_tokens_decoder": other_flags(rstrip=True)}, {}),
+        "listed as words": ({"added_tokens_decoder": other_flags(single_word=True)}, {}),
+        "listed as not special": ({"added_tokens_decoder": other_flags(special=False)}, {}),
+        "special tokens as text": ({"split_special_tokens": True, "pad_token": "<NEW>"}, {}),
         "what changes nothing": ({"clean_up_tokenization_spaces": True, "model_max_length": 1}, {}),
     }
     for name, (keys, files) in folders.items():

@@ -66,14 +66,15 @@ impl Tokenizer {
             ids.extend_from_slice(&self.prefix);
         }
         let body = ids.len();
+        let with_control = options.parse_special && !self.splits_special;
         let mut work = EncodeWork {
             merger: Merger::for_text(text.len()),
             budget: TextBudget::for_text(text.len()),
             bytes: Vec::new(),
-            with_control: options.parse_special,
+            with_control,
         };
         self.raw
-            .segments(text, options.parse_special, &mut |segment| match segment {
+            .segments(text, with_control, &mut |segment| match segment {
                 Segment::Token(id, _) => ids.push(id),
                 Segment::Text(range) => {
                     let starts = range.start == 0;
@@ -82,7 +83,7 @@ impl Tokenizer {
                 }
             });
         work.budget.result()?;
-        if options.parse_special
+        if with_control
             && ids
                 .get(body..)
                 .is_some_and(|ids| ids.starts_with(&self.prefix))

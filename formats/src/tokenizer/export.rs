@@ -128,6 +128,10 @@ impl Tokenizer {
         if let Some(map) = maps {
             file.put(key::CHARSMAP, MetadataValue::Array(Array::U8(map)));
         }
+        if self.splits_special {
+            file.put(key::SPLITS_SPECIAL, MetadataValue::Bool(true));
+            file.losses.push("that special tokens in a text are none");
+        }
         if self.raw.has_flags() || self.normalized.has_flags() {
             file.loses("how its added tokens match");
         }

@@ -38,4 +38,6 @@ pub(super) const ENDS: &str = "tokenizer.rillm.end_token_ids";
 pub(super) const PIECES: &str = "tokenizer.rillm.unlisted_pieces";
 pub(super) const PIECE_SCORES: &str = "tokenizer.rillm.unlisted_piece_scores";
 pub(super) const LANGUAGE_CODE: &str = "tokenizer.rillm.takes_language_code";
+/// Whether text never has special tokens, whoever asks for them.
+pub(super) const SPLITS_SPECIAL: &str = "tokenizer.rillm.split_special_tokens";
 pub(super) const TARGETS: &str = "tokenizer.rillm.target_tokens";

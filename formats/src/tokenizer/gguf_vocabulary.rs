@@ -5,7 +5,7 @@ use super::added::{Added, AddedTokens};
 use super::error::{Shown, TokenizerError, failure};
 use super::gguf_keys::{
     ADD_BOS, ADD_EOS, ADDED, BOS, ENDS, EOM, EOS, EOT, MASK, PIECE_SCORES, PIECES, PREFIX, SCORES,
-    SUFFIX, TOKENS, TYPES, UNKNOWN,
+    SPLITS_SPECIAL, SUFFIX, TOKENS, TYPES, UNKNOWN,
 };
 use super::hf_settings::{is_mask_name, parse_json};
 use super::json::AddedTokenJson;
@@ -150,6 +150,7 @@ impl<'a> GgufVocabulary<'a> {
         adds_bos: bool,
     ) -> Result<Tokenizer, TokenizerError> {
         let mask = token_id(metadata, MASK, vocabulary.listed_len())?;
+        let splits_special = truth(metadata, SPLITS_SPECIAL)?.unwrap_or(false);
         let mut found_mask = mask;
         let mut added = Vec::new();
         for id in vocabulary.ids() {
@@ -171,7 +172,8 @@ impl<'a> GgufVocabulary<'a> {
                 None => is_mask_name(text),
             };
             found_mask = found_mask.or(Some(id).filter(|_| is_mask));
-            added.push(Added::plain(text, id, kind.is_control() && !is_mask));
+            let is_plain = is_mask && !splits_special;
+            added.push(Added::plain(text, id, kind.is_control() && !is_plain));
         }
         for said in said_to_match(metadata)? {
             let entry = added.iter_mut().find(|entry| entry.id == said.id);
@@ -210,6 +212,7 @@ impl<'a> GgufVocabulary<'a> {
             eos: self.eos,
             mask: found_mask,
             end_tokens,
+            splits_special,
             ..build(AddedTokens::new(added), vocabulary)
         })
     }

@@ -152,6 +152,20 @@ fn add_named(file: &mut TokenizerJson, settings: &Settings) -> usize {
         return file.added_tokens.len();
     }
     let own = file.added_tokens.len();
+    if settings.says_flags {
+        let listed = settings.added.iter();
+        let listed: HashMap<&str, &AddedTokenJson> =
+            listed.map(|said| (said.content.as_str(), said)).collect();
+        for token in &mut file.added_tokens {
+            if let Some(&said) = listed.get(token.content.as_str()) {
+                *token = AddedTokenJson {
+                    id: token.id,
+                    special: token.special || said.special,
+                    ..said.clone()
+                };
+            }
+        }
+    }
     let added = file.added_tokens.iter();
     let mut known: HashSet<String> = added.map(|token| token.content.clone()).collect();
     let mut is_new = |token: &AddedTokenJson| known.insert(token.content.clone());

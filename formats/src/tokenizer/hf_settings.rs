@@ -30,6 +30,10 @@ pub(super) struct Settings {
     pub(super) adds_bos: Option<bool>,
     pub(super) adds_eos: Option<bool>,
     pub(super) added: Vec<AddedTokenJson>,
+    /// Whether `added` is `added_tokens_decoder`, which says how tokens are searched for.
+    pub(super) says_flags: bool,
+    /// `split_special_tokens`
+    splits_special: bool,
     ends: Vec<u32>,
     /// What a GGUF file says instead of all that.
     pub(super) gguf: Option<GgufSettings>,
@@ -70,6 +74,8 @@ impl Settings {
         settings.class = TokenizerClass::read(files, &config);
         settings.adds_bos = config.get("add_bos_token").and_then(Value::as_bool);
         settings.adds_eos = config.get("add_eos_token").and_then(Value::as_bool);
+        let splits = config.get("split_special_tokens").and_then(Value::as_bool);
+        settings.splits_special = splits.unwrap_or(false);
         let map = match files.special_tokens_map {
             Some(bytes) => parse_json(bytes, "special_tokens_map.json")?,
             None => Value::Null,
@@ -83,6 +89,7 @@ impl Settings {
             None => settings.names_roles(&[&map, &config]),
         }
         settings.names_more(&[&config, &map]);
+        settings.says_flags = listed.is_some();
         for (key, token) in listed.into_iter().flatten() {
             let id = key.parse::<u32>().ok();
             let token = serde::Deserialize::deserialize(token).ok();
@@ -130,6 +137,7 @@ impl Settings {
             // Files of other programs have no lists.
             adds_bos: adds(key::ADD_BOS)?.filter(|_| metadata.value(key::PREFIX).is_none()),
             adds_eos: adds(key::ADD_EOS)?.filter(|_| metadata.value(key::SUFFIX).is_none()),
+            splits_special: adds(key::SPLITS_SPECIAL)?.unwrap_or(false),
             gguf: Some(GgufSettings {
                 added,
                 prefix: ids(key::PREFIX)?,
@@ -305,6 +313,7 @@ impl Settings {
             Some(ends) => ends,
             None => end_of_generation::tokens(&tokenizer.vocabulary, listed),
         };
+        tokenizer.splits_special = self.splits_special;
         tokenizer.eos = eos;
         tokenizer.bos = bos.or(match tokenizer.prefix.as_slice() {
             [only] => Some(*only),
@@ -370,7 +379,7 @@ pub(super) fn added_token(
     Ok(Added {
         text: text.as_bytes().to_vec(),
         id: token.id,
-        is_control: settings.kind_of(token).is_control() && !is_mask,
+        is_control: settings.kind_of(token).is_control() && (!is_mask || settings.splits_special),
         strips_left: token.lstrip,
         strips_right: token.rstrip,
         is_word: token.single_word,

@@ -96,6 +96,8 @@ pub struct Tokenizer {
     cuts_before: Option<&'static str>,
     /// Whether `>>…<<` at the beginning of a text names the language to write, as a token.
     takes_language_code: bool,
+    /// Whether text never has special tokens, whoever asks for them.
+    splits_special: bool,
     decoding: Decoding,
     /// What ids stand for in the texts that the model writes, if that is another list.
     targets: Option<Vocabulary>,
@@ -316,6 +318,7 @@ impl Tokenizer {
             unmaps_words: false,
             reads_metaspace: false,
             takes_language_code: false,
+            splits_special: false,
             targets: None,
             decoding: Decoding::Pieces {
                 strips_space: false,
