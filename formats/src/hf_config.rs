@@ -288,11 +288,11 @@ impl Flattener<'_> {
                 break;
             };
             let rejected = match item {
-                Some(scalar) => elements.push(scalar),
+                Some(scalar) => elements.push(scalar).err().map(Some),
                 // An object or array, which is flattened already.
-                None => Err(Scalar::Null),
+                None => Some(None),
             };
-            if let Err(scalar) = rejected {
+            if let Some(scalar) = rejected {
                 for (earlier, scalar) in core::mem::replace(&mut elements, Elements::Apart)
                     .into_scalars()
                     .enumerate()
@@ -301,7 +301,11 @@ impl Flattener<'_> {
                         state.insert_scalar(scalar)
                     })?;
                 }
-                self.within(format_args!("{index}"), |state| state.insert_scalar(scalar))?;
+                self.within(format_args!("{index}"), |state| match scalar {
+                    Some(Scalar::Null) => state.insert_blank(Blank::Null),
+                    Some(scalar) => state.insert_scalar(scalar),
+                    None => Ok(()),
+                })?;
             }
         }
         match elements.into_array() {

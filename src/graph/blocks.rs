@@ -11,7 +11,9 @@ pub fn activation(config: &Config<'_>, key: &str, default: &str) -> Result<Point
     Ok(match config.text(key)?.unwrap_or(default) {
         "silu" | "swish" => Pointwise::Silu,
         "gelu" | "gelu_python" => Pointwise::GeluErf,
-        "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" | "gelu_accurate" => Pointwise::GeluTanh,
+        "gelu_new" | "gelu_pytorch_tanh" | "gelu_python_tanh" | "gelu_fast" | "gelu_accurate" => {
+            Pointwise::GeluTanh
+        }
         "relu" => Pointwise::Relu,
         "relu2" => Pointwise::SquaredRelu,
         "tanh" => Pointwise::Tanh,

@@ -153,6 +153,13 @@ impl<'a> Config<'a> {
                 if self.metadata.value(object).is_some() {
                     return Err(self.bad(object, "an object or null"));
                 }
+                if self.is_list(object) {
+                    return Err(BuildError::Invalid {
+                        key: object.to_string(),
+                        found: "a list".to_string(),
+                        expected: "an object or null".to_string(),
+                    });
+                }
             }
         }
         match self.metadata.value("architectures") {
@@ -166,12 +173,21 @@ impl<'a> Config<'a> {
 
     /// Whether entries stand under a key of `config.json`, or none in an object.
     fn is_object(&self, theirs: &str) -> bool {
-        let begin = format!("{theirs}.");
-        let values = self.metadata.0.range(begin.clone()..).next();
-        let blanks = self.blanks.range(begin.clone()..).next();
-        self.blanks.get(theirs) == Some(&Blank::Object)
-            || values.is_some_and(|(key, _)| key.starts_with(&begin))
-            || blanks.is_some_and(|(key, _)| key.starts_with(&begin))
+        self.blanks.get(theirs) == Some(&Blank::Object) || self.has_under(&format!("{theirs}."))
+    }
+
+    /// Whether a list of several kinds, of objects or of nulls stands under a key of `config.json`.
+    fn is_list(&self, theirs: &str) -> bool {
+        let first = format!("{theirs}.0");
+        let is_there = self.metadata.value(&first).is_some() || self.blanks.contains_key(&first);
+        is_there || self.has_under(&format!("{first}."))
+    }
+
+    fn has_under(&self, begin: &str) -> bool {
+        let values = self.metadata.0.range(begin.to_string()..).next();
+        let blanks = self.blanks.range(begin.to_string()..).next();
+        values.is_some_and(|(key, _)| key.starts_with(begin))
+            || blanks.is_some_and(|(key, _)| key.starts_with(begin))
     }
 
     /// Whether `config.json` says `null`, which may mean something else than to say nothing.

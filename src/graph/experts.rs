@@ -226,7 +226,7 @@ fn groups(
         return Err(config.invalid(key, &expected));
     }
     let key = "expert_group_used_count";
-    let chosen = config.feature(key)?.unwrap_or(count);
+    let chosen = config.optional_count(key)?.unwrap_or(count);
     if chosen > count || chosen * (experts / count) < used {
         let expected = format!("at most {count}, and enough for {used} experts");
         return Err(config.invalid(key, &expected));

@@ -14,6 +14,10 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     hugging_face: &["gpt_neox"],
     keys: &[
         tables::SIZES,
+        // Its class reads this name before the usual one.
+        keys! {
+            "rotary_emb_base" => "rope.freq_base",
+        },
         tables::ROPE,
         keys! {
             "layer_norm_eps" => "attention.layer_norm_epsilon",
@@ -21,7 +25,6 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "rope_parameters.partial_rotary_factor" => "rope.partial_factor",
             "rotary_pct" => "rope.partial_factor",
             "is_decoder" => "is_decoder",
-            "rotary_emb_base" => "rope.freq_base",
             "use_parallel_residual" => "use_parallel_residual",
         },
     ],

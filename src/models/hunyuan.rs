@@ -24,9 +24,15 @@ pub(super) const DENSE: Architecture = Architecture {
         ("dense_list", Only::Any),
         ("norm_type", Only::Text(&["rms"])),
         ("num_experts", Only::Number(1.0)),
+        ("org_vocab_size", Only::Any),
         ("pool_type", Only::Any),
         ("use_cla", Only::Is(false)),
         ("use_rotary_pos_emb", Only::Is(true)),
+        // Of images.
+        ("anyres_pooling_size", Only::Any),
+        ("mask_init_id", Only::Any),
+        ("num_media_embeds", Only::Any),
+        ("vit_norm_type", Only::Any),
     ],
     names: &[
         tables::ENDS,
@@ -78,8 +84,10 @@ pub(super) const MIXTURE: Architecture = Architecture {
         ("use_mixed_mlp_moe", Only::Is(true)),
         ("use_rotary_pos_emb", Only::Is(true)),
         // Of images.
+        ("anyres_pooling_size", Only::Any),
         ("mask_init_id", Only::Any),
         ("num_media_embeds", Only::Any),
+        ("vit_norm_type", Only::Any),
     ],
     names: &[
         tables::ENDS,

@@ -31,6 +31,7 @@ fn inconsistent_hyperparameters_are_named() {
         ("deepseek_v2", "norm_topk_prob", json!(true)),
         ("deepseek_v2", "topk_method", json!("noaux_tc")),
         ("deepseek_v2", "topk_group", json!(5)),
+        ("deepseek_v2", "topk_group", json!(0)),
         ("deepseek_v3", "n_group", json!(3)),
         ("deepseek_v3", "routed_scaling_factor", json!(null)),
         ("deepseek_kimi", "scoring_func", json!("cubic")),

@@ -9,7 +9,7 @@ use rillm::internals::models::{ARCHITECTURES, HARMLESS};
 use rillm_formats::manifest::MetadataValue;
 use serde_json::{Value as Json, json};
 
-use crate::support::evaluate::{open, open_bytes};
+use crate::support::evaluate::{check_all, open, open_bytes};
 use crate::support::fixture::Fixture;
 use crate::support::folder::TempFolder;
 use crate::support::to_gguf::Gguf;
@@ -236,6 +236,16 @@ fn keys_of_other_classes_are_not_applied() {
     }
 }
 
+/// GPT-NeoX has a name of its own for RoPE's base, and reads it first.
+#[test]
+fn of_two_names_the_class_s_own_counts() {
+    let fixture = Fixture::load("gpt_neox");
+    let mut config = fixture.config();
+    config["rope_theta"] = json!(77.0);
+    let folder = fixture.folder_of(&config, &fixture.weights());
+    check_all(&fixture, &open(&folder).expect("a model"));
+}
+
 /// A class whose head is not read is refused by its name.
 #[test]
 fn classes_with_other_heads_are_refused() {
@@ -390,7 +400,7 @@ fn no_key_takes_an_object_or_lists_of_lists() {
             if config.get(*key).is_none() {
                 continue;
             }
-            for value in [json!({}), json!([[]]), json!({"a": 1})] {
+            for value in [json!({}), json!([[]]), json!({"a": 1}), json!([null])] {
                 folder.refuses(&json!({*key: value}), key);
             }
         }
@@ -443,6 +453,8 @@ fn values_of_another_type_are_refused() {
         ("t5", "decoder_start_token_id", json!(["0", -1, 0.5, true])),
         ("falcon", "multi_query", json!([1, "yes"])),
         ("granite", "logits_scaling", json!(["8", 0.0, true])),
+        ("llama_linear", "rope_scaling", json!([[null], [[]], 5])),
+        ("gemma4", "rope_parameters", json!([[null], [[]], "x"])),
     ] {
         for value in values.as_array().unwrap() {
             refused(name, &json!({key: value}), key);

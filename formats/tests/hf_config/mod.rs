@@ -153,6 +153,7 @@ fn what_is_there_without_a_value_is_told() {
             ("b", object),
             ("c.d", null),
             ("c.e.f", object),
+            ("g.0", null),
             ("g.1", object)
         ]
     );
