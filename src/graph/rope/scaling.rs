@@ -156,15 +156,16 @@ fn mscale_all_dim(config: &Config<'_>, layers: Layers) -> Result<f32, BuildError
     }
 }
 
-/// What multiplies the scores of attention beside the rotation's own magnitude, where YaRN's
-/// `mscale_all_dim` is said (DeepSeek-V2 and later).
+/// What multiplies the scores of attention beside the rotation's own magnitude, where
+/// `mscale_all_dim` is said, be it of YaRN or of another scaling (DeepSeek-V2 and later).
 pub fn yarn_score_factor(config: &Config<'_>) -> Result<f32, BuildError> {
     let m_all = mscale_all_dim(config, Layers::All)?;
     match config.text("rope.scaling.type")? {
-        Some("yarn") if m_all != 0.0 => {
+        Some("default" | "none") | None => Ok(1.0),
+        Some(_) if m_all != 0.0 => {
             let factor = config.positive("rope.scaling.factor", 1.0)?;
             Ok(temperature(m_all, factor).powi(2))
         }
-        Some(_) | None => Ok(1.0),
+        Some(_) => Ok(1.0),
     }
 }
