@@ -118,13 +118,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         sequence: POOLED,
         choice: POOLED,
     };
-    match config.class() {
-        // So the folders of embeddings say, which hold no head.
-        Some("JinaBertForMaskedLM") if !model.has("mlm_dense.weight") => {
-            net.emit(x, "last_hidden_state");
-        }
-        _ => heads.emit(&net, x)?,
-    }
+    heads.emit(&net, x)?;
     net.finish();
     Ok(())
 }

@@ -46,7 +46,13 @@ impl TaskHeads {
     /// Emits what the checkpoint's class answers; the base model's, if none is said.
     pub(super) fn emit(&self, net: &Net<'_, '_>, x: Value) -> Result<(), BuildError> {
         let model = net.builder;
-        match task(model.config(), self.classes) {
+        let parts = ["mlm_dense.weight", "mlm_norm.weight"];
+        let task = match task(model.config(), self.classes) {
+            // Encoders of sentences keep the name of the class that they were trained from.
+            "ForMaskedLM" if !parts.iter().any(|part| model.has(part)) => "Model",
+            task => task,
+        };
+        match task {
             "ForMaskedLM" => net.emit(self.masked_tokens(net, x)?, "logits"),
             "ForSequenceClassification" => net.emit(self.sequence.of(net, x)?, "logits"),
             "ForMultipleChoice" => {

@@ -5,7 +5,7 @@ use rillm::internals::eval::Cut;
 use rillm_formats::manifest::MetadataValue;
 use serde_json::{Value, json};
 
-use crate::support::evaluate::{evaluate, open, open_bytes};
+use crate::support::evaluate::{check_all, evaluate, open, open_bytes};
 use crate::support::fixture::Fixture;
 use crate::support::to_gguf::Gguf;
 
@@ -141,5 +141,22 @@ fn lists_of_choices_are_equally_long_and_for_models_that_choose() {
             .unwrap_err()
             .to_string();
         assert!(error.contains(expected), "{error}");
+    }
+}
+
+/// Encoders of sentences say the class that they were trained from, and hold nothing of its head.
+#[test]
+fn a_class_without_its_head_is_the_base_model() {
+    for (name, class) in [
+        ("mpnet", "MPNetForMaskedLM"),
+        ("distilbert", "DistilBertForMaskedLM"),
+        ("bert", "BertForMaskedLM"),
+    ] {
+        let fixture = Fixture::load(name);
+        let mut config = fixture.config();
+        config["architectures"] = json!([class]);
+        let folder = fixture.folder_of(&config, &fixture.weights());
+        let model = open(&folder).unwrap_or_else(|error| panic!("{name}: {error}"));
+        check_all(&fixture, &model);
     }
 }
