@@ -6,7 +6,7 @@ use super::llama_cpp::CONVERSATION;
 use clap::CommandFactory;
 use rillm::LoadError;
 use rillm::error::LoadErrorKind;
-use rillm::internals::weights::open;
+use rillm::internals::weights::{chat_templates_of, open};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
@@ -213,8 +213,7 @@ fn talks(arguments: &[OsString]) -> bool {
     };
     // What is wrong with it is said when it is opened.
     open(path).is_ok_and(|files| {
-        let metadata = &files.manifest.metadata;
-        metadata.str("tokenizer.chat_template").is_some()
+        !chat_templates_of(&files.manifest.metadata).is_empty()
             || !files.tokenizer.chat_templates().is_empty()
     })
 }

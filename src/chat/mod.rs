@@ -43,7 +43,6 @@ mod template;
 
 use crate::model::Model;
 pub use named::NAMED;
-use rillm_formats::manifest::Container;
 pub use special_tokens::special_tokens;
 use std::fmt;
 use template::{Conversation, Halt};
@@ -123,26 +122,18 @@ impl ChatTemplate {
 
     /// The template that came with a model, as far as its files have one.
     pub fn of(model: &Model) -> Option<String> {
-        if model.manifest().container == Container::Gguf {
-            let found = model.manifest().metadata.str("tokenizer.chat_template");
-            return found.map(str::to_string);
-        }
-        model.tokenizer_files().chat_template()
+        model.chat_template()
     }
 
     /// The names of a model's templates where it has several: none of them may be the one that
     /// counts ([`of`](Self::of)).
     pub fn names_of(model: &Model) -> Vec<String> {
-        model
-            .tokenizer_files()
-            .chat_templates()
-            .into_keys()
-            .collect()
+        model.chat_templates().into_keys().collect()
     }
 
     /// The template that a model has under this name.
     pub fn of_name(model: &Model, name: &str) -> Option<String> {
-        model.tokenizer_files().chat_templates().remove(name)
+        model.chat_templates().remove(name)
     }
 
     /// The text of a conversation; with `reply`, up to where the model's next turn begins.

@@ -272,9 +272,8 @@ fn text(files: &Files, rows: u64) -> (Metadata, Vec<String>) {
             metadata = written.metadata;
         }
     }
-    if let Some(template) = files.tokenizer.chat_template() {
-        let key = "tokenizer.chat_template".to_string();
-        metadata.0.insert(key, MetadataValue::String(template));
+    for (key, value) in files.tokenizer.chat_templates_of_gguf() {
+        metadata.0.insert(key, value);
     }
     pad_vocabulary(&mut metadata, rows);
     (metadata, notes)

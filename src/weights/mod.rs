@@ -23,7 +23,7 @@ pub use map::{Source, SourceFile};
 pub use matrix::{MatrixForm, StoredMatrix, expert_stacks};
 pub use modules::{DenseTensor, ModuleFiles};
 pub use names::{Found, Views};
-pub use open::{Files, TokenizerFiles, open, open_source};
+pub use open::{DEFAULT_TEMPLATE, Files, TokenizerFiles, chat_templates_of, open, open_source};
 pub use stamp::FileStamp;
 pub use stored::{Scaled, Stored};
 

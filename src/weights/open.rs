@@ -3,7 +3,7 @@
 use super::folder::{self, holder};
 use super::{ModuleFiles, Source};
 use crate::error::{LoadError, LoadErrorKind};
-use rillm_formats::manifest::Manifest;
+use rillm_formats::manifest::{Array, Manifest, Metadata, MetadataValue, Strings};
 use rillm_formats::{FormatError, gguf};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -79,15 +79,13 @@ impl TokenizerFiles {
             .then_some(length as u32)
     }
 
-    /// The chat template that counts where none is asked for by name.
-    pub fn chat_template(&self) -> Option<String> {
-        self.chat_templates().remove(DEFAULT)
-    }
-
     /// Chat templates by their names: from files of their own, or, if there are none, from
     /// `tokenizer_config.json`. One that stands there alone is the default.
     pub fn chat_templates(&self) -> BTreeMap<String, String> {
-        let usual = self.chat_template.iter().map(|bytes| (DEFAULT, bytes));
+        let usual = self
+            .chat_template
+            .iter()
+            .map(|bytes| (DEFAULT_TEMPLATE, bytes));
         let more = self.additional_chat_templates.iter();
         let files = more
             .map(|(name, bytes)| (name.as_str(), bytes))
@@ -103,6 +101,32 @@ impl TokenizerFiles {
         }
     }
 
+    /// The same as keys of GGUF: the default one, the others by their names, and a list of those.
+    pub fn chat_templates_of_gguf(&self) -> Vec<(String, MetadataValue)> {
+        let mut keys = Vec::new();
+        let mut names = Strings::default();
+        for (name, template) in self.chat_templates() {
+            let key = match name.as_str() {
+                DEFAULT_TEMPLATE => CHAT_TEMPLATE.to_string(),
+                name => {
+                    let plain = |char: char| match char.is_ascii_alphanumeric() {
+                        true => char,
+                        false => '_',
+                    };
+                    let name: String = name.chars().map(plain).collect();
+                    names.push(name.as_bytes());
+                    format!("{CHAT_TEMPLATE}.{name}")
+                }
+            };
+            keys.push((key, MetadataValue::String(template)));
+        }
+        if !names.is_empty() {
+            let names = MetadataValue::Array(Array::String(names));
+            keys.push(("tokenizer.chat_templates".to_string(), names));
+        }
+        keys
+    }
+
     fn configured_templates(&self) -> Option<BTreeMap<String, String>> {
         let config: Value = serde_json::from_slice(self.tokenizer_config.as_deref()?).ok()?;
         let named = |name: &str, template: &Value| {
@@ -110,7 +134,7 @@ impl TokenizerFiles {
             Some((name.to_string(), template.to_string()))
         };
         Some(match config.get("chat_template")? {
-            template @ Value::String(_) => named(DEFAULT, template).into_iter().collect(),
+            template @ Value::String(_) => named(DEFAULT_TEMPLATE, template).into_iter().collect(),
             Value::Object(templates) => {
                 let all = templates.iter();
                 all.filter_map(|(name, template)| named(name, template))
@@ -126,7 +150,27 @@ impl TokenizerFiles {
 }
 
 /// The name of the chat template that counts where several are named.
-const DEFAULT: &str = "default";
+pub const DEFAULT_TEMPLATE: &str = "default";
+
+/// The key of that template in GGUF; others follow it, a dot between.
+const CHAT_TEMPLATE: &str = "tokenizer.chat_template";
+
+/// Chat templates of a GGUF file by their names.
+pub fn chat_templates_of(metadata: &Metadata) -> BTreeMap<String, String> {
+    let keys = metadata.0.range(CHAT_TEMPLATE.to_string()..);
+    let keys = keys.map_while(|(key, value)| Some((key.strip_prefix(CHAT_TEMPLATE)?, value)));
+    let named = keys.filter_map(|(rest, value)| {
+        let name = match rest {
+            "" => DEFAULT_TEMPLATE,
+            _ => rest.strip_prefix('.')?,
+        };
+        match value {
+            MetadataValue::String(text) => Some((name.to_string(), text.clone())),
+            _ => None,
+        }
+    });
+    named.collect()
+}
 
 /// Opens a GGUF file (or the first of a split one), or a Hugging Face folder.
 ///
