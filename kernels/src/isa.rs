@@ -16,6 +16,8 @@ pub enum Isa {
     Neon,
     /// The same with the integer dot product (Cortex-A55, Cortex-A76 and later).
     DotProd,
+    /// The same with products of matrices of bytes (Neoverse V1 and N2, Cortex-A510, Apple M2 and later).
+    I8mm,
     /// x86-64 with AVX2, FMA and F16C (Haswell, Zen and later).
     Avx2,
     /// The same with AVX-VNNI (Alder Lake, Zen 5 and later).
@@ -34,6 +36,7 @@ impl Isa {
         Isa::Portable,
         Isa::Neon,
         Isa::DotProd,
+        Isa::I8mm,
         Isa::Avx2,
         Isa::AvxVnni,
         Isa::Avx512,
@@ -47,6 +50,7 @@ impl Isa {
             Isa::Portable => "portable",
             Isa::Neon => "neon",
             Isa::DotProd => "dotprod",
+            Isa::I8mm => "i8mm",
             Isa::Avx2 => "avx2",
             Isa::AvxVnni => "avxvnni",
             Isa::Avx512 => "avx512",
@@ -70,12 +74,20 @@ impl Isa {
                 target_endian = "little"
             ))]
             Isa::DotProd => std::arch::is_aarch64_feature_detected!("dotprod"),
+            #[cfg(all(
+                target_arch = "aarch64",
+                target_feature = "neon",
+                target_endian = "little"
+            ))]
+            Isa::I8mm => {
+                Isa::DotProd.is_available() && std::arch::is_aarch64_feature_detected!("i8mm")
+            }
             #[cfg(not(all(
                 target_arch = "aarch64",
                 target_feature = "neon",
                 target_endian = "little"
             )))]
-            Isa::Neon | Isa::DotProd => false,
+            Isa::Neon | Isa::DotProd | Isa::I8mm => false,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => {
                 std::is_x86_feature_detected!("avx2")

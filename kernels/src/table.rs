@@ -108,12 +108,18 @@ impl Kernels {
                 target_endian = "little"
             ))]
             Isa::DotProd => &super::neon::DOT_TABLE,
+            #[cfg(all(
+                target_arch = "aarch64",
+                target_feature = "neon",
+                target_endian = "little"
+            ))]
+            Isa::I8mm => &super::neon::MATRIX_TABLE,
             #[cfg(not(all(
                 target_arch = "aarch64",
                 target_feature = "neon",
                 target_endian = "little"
             )))]
-            Isa::Neon | Isa::DotProd => return Err(IsaError::Unavailable { isa }),
+            Isa::Neon | Isa::DotProd | Isa::I8mm => return Err(IsaError::Unavailable { isa }),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => &super::avx2::TABLE,
             #[cfg(target_arch = "x86_64")]

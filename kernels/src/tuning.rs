@@ -71,7 +71,7 @@ impl Tuning {
         match isa {
             Isa::Avx512 | Isa::Amx => &AVX512,
             Isa::Avx2 | Isa::AvxVnni => &AVX2,
-            Isa::Scalar | Isa::Portable | Isa::Neon | Isa::DotProd => &[NEAR],
+            Isa::Scalar | Isa::Portable | Isa::Neon | Isa::DotProd | Isa::I8mm => &[NEAR],
         }
     }
 
@@ -83,7 +83,7 @@ impl Tuning {
     /// The same for CPUs of some maker.
     pub fn of_maker(isa: Isa, maker: Maker) -> Option<Tuning> {
         match (isa, maker) {
-            (Isa::Scalar | Isa::Portable | Isa::Neon | Isa::DotProd, _) => Some(NEAR),
+            (Isa::Scalar | Isa::Portable | Isa::Neon | Isa::DotProd | Isa::I8mm, _) => Some(NEAR),
             (Isa::Avx2 | Isa::AvxVnni, Maker::Amd { family: 0x1a }) => Some(FAR),
             (Isa::Avx2 | Isa::AvxVnni, Maker::Amd { .. } | Maker::Intel) => Some(HALFWAY),
             // Zen 4 and 5.

@@ -461,6 +461,33 @@ fn avx_vnni_has_the_results_of_avx2() {
     }
 }
 
+/// Products of matrices come to the same integers as the dot product, and that to those of NEON.
+#[test]
+fn the_tables_of_aarch64_have_the_same_results() {
+    let [Ok(neon), Ok(dot)] = [Isa::Neon, Isa::DotProd].map(|isa| Kernels::select(Some(isa)))
+    else {
+        return;
+    };
+    let matrix = Kernels::select(Some(Isa::I8mm)).ok();
+    for dtype in types() {
+        for pattern in PATTERNS {
+            for columns in columns_of(dtype) {
+                let results = |table: &Kernels| {
+                    let kernel = table.matmul(dtype, Layout::Rows).expect("complete");
+                    let case = case(kernel, dtype, pattern, columns);
+                    // Nine inputs: twice those of a tile, and one.
+                    bits(&product(kernel, &case.weights, &case.inputs, columns, 1))
+                };
+                let expected = results(neon);
+                for table in [Some(dot), matrix].into_iter().flatten() {
+                    let label = format!("{} {dtype:?} {pattern:?}, {columns} columns", table.isa);
+                    assert_eq!(results(table), expected, "{label}");
+                }
+            }
+        }
+    }
+}
+
 /// Inputs in another order, one of them twice, with gaps between them and their results.
 #[test]
 fn picked_inputs_have_the_results_of_inputs_in_order() {

@@ -56,6 +56,12 @@ impl PeakBench {
                 target_feature = "neon",
                 target_endian = "little"
             ))]
+            Isa::I8mm if isa.is_available() => crate::neon::bench::MATRIX_PEAK,
+            #[cfg(all(
+                target_arch = "aarch64",
+                target_feature = "neon",
+                target_endian = "little"
+            ))]
             Isa::Neon => crate::neon::bench::PEAK,
             Isa::Scalar => SCALAR,
             _ => PORTABLE,

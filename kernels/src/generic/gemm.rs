@@ -213,6 +213,7 @@ impl<G: Gemm> Tiles<'_, G> {
     /// # Safety
     ///
     /// There is one at least, and there are fewer than N.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // tiles of a fixed size
     #[inline(always)]
     pub unsafe fn fewer_than<const N: usize>(&mut self) {
         let (call, columns) = (self.strip.call, &self.strip.columns);

@@ -1,7 +1,7 @@
 //! The fastest loops: see [`PeakBench`].
 
 use super::intrinsics::*;
-use super::register::{add_fours, add_low_products, bytes, floats, load, words};
+use super::register::{add_fours, add_low_products, add_two_by_two, bytes, floats, load, words};
 use crate::bench::peak::{CHAINS, PeakBench, STREAMS};
 
 pub(crate) const PEAK: PeakBench = PeakBench {
@@ -39,22 +39,31 @@ pub(crate) const PEAK: PeakBench = PeakBench {
 };
 
 pub(crate) const DOT_PEAK: PeakBench = PeakBench {
-    int8: |turns| {
-        let mut sums = [vdupq_n_s32(0); CHAINS];
-        let (a, b) = std::hint::black_box((vdupq_n_s8(5), vdupq_n_s8(3)));
-        for _ in 0..turns {
-            for sum in &mut sums {
-                *sum = add_fours(*sum, a, b);
-            }
-        }
-        sums.into_iter().fold(0, |all, sum| {
-            let [first, ..] = words(sum);
-            all ^ u64::from(first.cast_unsigned())
-        })
-    },
+    int8: |turns| int8(turns, add_fours),
     int8_operations: 2 * 16 * CHAINS as u64,
     ..PEAK
 };
+
+pub(crate) const MATRIX_PEAK: PeakBench = PeakBench {
+    int8: |turns| int8(turns, add_two_by_two),
+    int8_operations: 2 * 32 * CHAINS as u64,
+    ..PEAK
+};
+
+#[inline(always)]
+fn int8(turns: u64, add: impl Fn(int32x4_t, int8x16_t, int8x16_t) -> int32x4_t) -> u64 {
+    let mut sums = [vdupq_n_s32(0); CHAINS];
+    let (a, b) = std::hint::black_box((vdupq_n_s8(5), vdupq_n_s8(3)));
+    for _ in 0..turns {
+        for sum in &mut sums {
+            *sum = add(*sum, a, b);
+        }
+    }
+    sums.into_iter().fold(0, |all, sum| {
+        let [first, ..] = words(sum);
+        all ^ u64::from(first.cast_unsigned())
+    })
+}
 
 fn read(bytes: &[u8]) -> u64 {
     let (lines, _) = bytes.as_chunks::<64>();

@@ -4,7 +4,7 @@
 use super::intrinsics::*;
 use core::marker::PhantomData;
 
-use super::legacy_quants::add_sixteen;
+use super::legacy_quants::{add_sixteen, by_input};
 use super::packed::{NeonProduct, Panel4, SIDES, put_parts};
 use super::register::{
     DotSigned, ROWS, load, load_floats, load_words, mapped, products_of_one, products_of_two,
@@ -71,8 +71,15 @@ impl<B: NeonBlock256, D: DotSigned> NeonProduct for NeonKQuant<B, D> {
         sums: &mut [[float32x4_t; SIDES]; N],
     ) {
         let x = mapped(x, |x| &x[0]);
+        if D::PAIRS && N == 1 {
+            // Beside itself, for want of another.
+            let mut twice = [sums[0]; 2];
+            fours_tile::<B, D, 2>(panels, [x[0]; 2], &mut twice);
+            sums[0] = twice[0];
+            return;
+        }
         match D::FOURS {
-            true => fours_tile::<B, N>(panels, x, sums),
+            true => fours_tile::<B, D, N>(panels, x, sums),
             false => pairs_tile::<B, D, N>(panels, x, sums),
         }
     }
@@ -273,7 +280,7 @@ fn pairs_tile<B: NeonBlock256, D: DotSigned, const N: usize>(
 
 /// The same with the dot product.
 #[inline(never)] // so that the registers are all for its sums
-fn fours_tile<B: NeonBlock256, const N: usize>(
+fn fours_tile<B: NeonBlock256, D: DotSigned, const N: usize>(
     panels: &[Panel4; SIDES],
     x: [&ActivationQ8K; N],
     sums: &mut [[float32x4_t; SIDES]; N],
@@ -284,15 +291,22 @@ fn fours_tile<B: NeonBlock256, const N: usize>(
         let mut four = [[vdupq_n_s32(0); SIDES]; N];
         for at in part * sixteens..(part + 1) * sixteens {
             let x = mapped(x, |x| load(&x.quants.as_chunks::<16>().0[at]));
-            add_sixteen(panels, at, x, &mut four);
+            add_sixteen::<D, N>(panels, at, x, &mut four);
         }
         for side in 0..SIDES {
             let scales = load_words(&panels[side].scales[part]);
+            // As the products stand.
+            let scales = match D::PAIRS {
+                true => [vzip1q_s32(scales, scales), vzip2q_s32(scales, scales)],
+                false => [scales; 2],
+            };
             for n in 0..N {
+                let scales = scales[n % 2];
                 products[n][side] = vmlaq_s32(products[n][side], four[n][side], scales);
             }
         }
     }
+    let products = by_input::<D, N>(products);
     for n in 0..N {
         let x = x[n];
         let parts = mapped(parts::<B>(x), words);

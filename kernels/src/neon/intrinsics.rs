@@ -80,8 +80,10 @@ intrinsics! {
     fn vreinterpretq_s32_s64(a: int64x2_t) -> int32x4_t;
     fn vreinterpretq_s32_s8(a: int8x16_t) -> int32x4_t;
     fn vreinterpretq_s64_s32(a: int32x4_t) -> int64x2_t;
+    fn vreinterpretq_s64_s8(a: int8x16_t) -> int64x2_t;
     fn vreinterpretq_s8_s16(a: int16x8_t) -> int8x16_t;
     fn vreinterpretq_s8_s32(a: int32x4_t) -> int8x16_t;
+    fn vreinterpretq_s8_s64(a: int64x2_t) -> int8x16_t;
     fn vreinterpretq_s8_u8(a: uint8x16_t) -> int8x16_t;
     fn vreinterpretq_u8_s8(a: int8x16_t) -> uint8x16_t;
     fn vreinterpretq_u8_u32(a: uint32x4_t) -> uint8x16_t;
@@ -101,4 +103,8 @@ intrinsics! {
     fn vtrn2q_s32(a: int32x4_t, b: int32x4_t) -> int32x4_t;
     fn vtrn2q_s64(a: int64x2_t, b: int64x2_t) -> int64x2_t;
     fn vtstq_u8(a: uint8x16_t, b: uint8x16_t) -> uint8x16_t;
+    fn vuzp1q_s32(a: int32x4_t, b: int32x4_t) -> int32x4_t;
+    fn vuzp2q_s32(a: int32x4_t, b: int32x4_t) -> int32x4_t;
+    fn vzip1q_s32(a: int32x4_t, b: int32x4_t) -> int32x4_t;
+    fn vzip2q_s32(a: int32x4_t, b: int32x4_t) -> int32x4_t;
 }

@@ -5,8 +5,8 @@ use core::marker::PhantomData;
 
 use super::packed::{COLUMNS, FourRows, NeonProduct, Panel4, SIDES, product};
 use super::register::{
-    DotSigned, ROWS, add_fours_of, halves, load, load_floats, load_unsigned, mapped, nibbles,
-    products_of_two, sums_of_lanes,
+    DotSigned, ROWS, add_fours_of, add_two_by_two, eights, halves, load, load_floats,
+    load_unsigned, mapped, nibbles, products_of_two, sums_of_lanes,
 };
 use crate::MatMulFn;
 use crate::quant::*;
@@ -266,11 +266,18 @@ impl<W: NeonBlock32, D: DotSigned> NeonProduct for NeonLegacy<W, D> {
         x: [&[ActivationQ8_0]; N],
         sums: &mut [[float32x4_t; SIDES]; N],
     ) {
+        if D::PAIRS && N == 1 {
+            // Beside itself, for want of another.
+            let mut twice = [sums[0]; 2];
+            Self::tile(panels, [x[0]; 2], &mut twice);
+            sums[0] = twice[0];
+            return;
+        }
         let mut local = *sums;
         for block in 0..x[0].len().min(COLUMNS / 32) {
             let x = mapped(x, |x| &x[block]);
             let products = match D::FOURS {
-                true => fours::<N>(panels, block, x),
+                true => fours::<D, N>(panels, block, x),
                 false => mapped(x, |x| {
                     mapped([0, 1], |side| {
                         let panel = &panels[side];
@@ -308,7 +315,7 @@ fn products<W: NeonBlock32, D: DotSigned>(
 
 /// The same of panels and inputs, with the dot product.
 #[inline(always)]
-fn fours<const N: usize>(
+fn fours<D: DotSigned, const N: usize>(
     panels: &[Panel4; SIDES],
     block: usize,
     x: [&ActivationQ8_0; N],
@@ -316,19 +323,35 @@ fn fours<const N: usize>(
     let mut products = [[vdupq_n_s32(0); SIDES]; N];
     for half in 0..2 {
         let x = mapped(x, |x| in_order(&x.quants)[half]);
-        add_sixteen(panels, 2 * block + half, x, &mut products);
+        add_sixteen::<D, N>(panels, 2 * block + half, x, &mut products);
     }
-    products
+    by_input::<D, N>(products)
 }
 
-/// Adds the products of the `at`-th sixteen columns.
+/// Adds the products of the `at`-th sixteen columns: of two inputs' registers, by products of
+/// matrices, the first holds those of both with two rows, the second those with the other two.
 #[inline(always)]
-pub(super) fn add_sixteen<const N: usize>(
+pub(super) fn add_sixteen<D: DotSigned, const N: usize>(
     panels: &[Panel4; SIDES],
     at: usize,
     x: [int8x16_t; N],
     products: &mut [[int32x4_t; SIDES]; N],
 ) {
+    if D::PAIRS {
+        for n in (0..N).step_by(2) {
+            let x = eights(x[n], x[n + 1]);
+            for side in 0..SIDES {
+                for k in 0..2 {
+                    for pair in 0..2 {
+                        let weights = load(&panels[side].quants[4 * at + 2 * k + pair]);
+                        let sum = products[n + pair][side];
+                        products[n + pair][side] = add_two_by_two(sum, weights, x[k]);
+                    }
+                }
+            }
+        }
+        return;
+    }
     macro_rules! column {
         ($four:literal) => {
             for side in 0..SIDES {
@@ -344,6 +367,23 @@ pub(super) fn add_sixteen<const N: usize>(
     column!(1);
     column!(2);
     column!(3);
+}
+
+/// What [`add_sixteen`] has added up, each input's in a register of its own.
+#[inline(always)]
+pub(super) fn by_input<D: DotSigned, const N: usize>(
+    mut products: [[int32x4_t; SIDES]; N],
+) -> [[int32x4_t; SIDES]; N] {
+    if D::PAIRS {
+        for n in (0..N).step_by(2) {
+            for side in 0..SIDES {
+                let (a, b) = (products[n][side], products[n + 1][side]);
+                products[n][side] = vuzp1q_s32(a, b);
+                products[n + 1][side] = vuzp2q_s32(a, b);
+            }
+        }
+    }
+    products
 }
 
 /// sum + factor · products + offset · (sum of the activations), weights being bytes with a

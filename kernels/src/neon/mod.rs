@@ -1,7 +1,8 @@
-//! AArch64: NEON, which every such CPU has; and the same with the integer dot product.
+//! AArch64: NEON, which every such CPU has; the same with the integer dot product, and with products
+//! of matrices of bytes.
 //!
 //! Functions need no feature beyond the target's, so closures and what is generic are compiled
-//! with all of these instructions. The one that is not always there stands in assembly.
+//! with all of these instructions. Those that are not always there stand in assembly.
 
 #![allow(clippy::needless_range_loop)] // indices say best which row and which input is meant
 
@@ -38,6 +39,13 @@ pub(super) const DOT_TABLE: Kernels = Kernels {
     isa: Isa::DotProd,
     matmul: matmul::<register::Sdot>,
     ..TABLE
+};
+
+/// The same with products of matrices, where there are many inputs.
+pub(super) const MATRIX_TABLE: Kernels = Kernels {
+    isa: Isa::I8mm,
+    matmul: matmul::<register::Smmla>,
+    ..DOT_TABLE
 };
 
 fn matmul<D: DotSigned>(dtype: DType) -> Option<MatMulFn> {

@@ -9,7 +9,7 @@ use super::intrinsics::*;
 use core::marker::PhantomData;
 
 use super::register::{
-    DotSigned, ROWS, bytes, floats, load, load_floats, mapped, transpose, words,
+    DotSigned, ROWS, bytes, eights, floats, load, load_floats, mapped, transpose, words,
 };
 use crate::generic::{Gemm, Gemv, Operands, Strip, Tiles, products};
 
@@ -29,7 +29,8 @@ const INPUTS: usize = 4;
 #[repr(C, align(64))]
 pub(super) struct Panel4 {
     /// Weights, as [`Panel4::put`] leaves them: with the dot product four neighbouring columns,
-    /// row by row, `[columns / 4][row][4]`; otherwise one row after the other.
+    /// row by row, `[columns / 4][row][4]`, or by products of matrices eight of two rows,
+    /// `[columns / 8][pair of rows][row][8]`; otherwise one row after the other.
     pub quants: [[i8; 16]; ROWS * COLUMNS / 16],
     /// Factors of the parts of a block, likewise: with the dot product `[part][row]`, otherwise
     /// `[row][part]`.
@@ -54,6 +55,15 @@ impl Panel4 {
     /// Puts the `at`-th sixteen weights of each row in their place.
     #[inline(always)]
     pub fn put<D: DotSigned>(&mut self, at: usize, rows: [int8x16_t; ROWS]) {
+        if D::PAIRS {
+            let [a, b, c, d] = rows;
+            let (first, second) = (eights(a, b), eights(c, d));
+            for k in 0..2 {
+                self.quants[4 * at + 2 * k] = bytes(first[k]);
+                self.quants[4 * at + 2 * k + 1] = bytes(second[k]);
+            }
+            return;
+        }
         if D::FOURS {
             let fours = transpose(mapped(rows, vreinterpretq_s32_s8));
             for k in 0..4 {

@@ -129,6 +129,8 @@ pub(super) fn sums_of_lanes([a, b, c, d]: [int32x4_t; ROWS]) -> int32x4_t {
 pub(super) trait DotSigned {
     /// Whether four products are added to a sum of 32 bits at once.
     const FOURS: bool;
+    /// Whether, of many inputs, two rows are multiplied with two of them at once.
+    const PAIRS: bool = false;
 }
 
 /// By what every AArch64 CPU has: products of sixteen bits, two of which add up.
@@ -137,12 +139,28 @@ pub(super) struct Smull;
 /// By the integer dot product. Its functions run only where the CPU has that.
 pub(super) struct Sdot;
 
+/// By products of matrices of two rows, and the dot product where there is but one input. Its
+/// functions run only where the CPU has both.
+pub(super) struct Smmla;
+
 impl DotSigned for Smull {
     const FOURS: bool = false;
 }
 
 impl DotSigned for Sdot {
     const FOURS: bool = true;
+}
+
+impl DotSigned for Smmla {
+    const FOURS: bool = true;
+    const PAIRS: bool = true;
+}
+
+/// The first eight bytes of both, and the other eight.
+#[inline(always)]
+pub(super) fn eights(a: int8x16_t, b: int8x16_t) -> [int8x16_t; 2] {
+    let (a, b) = (vreinterpretq_s64_s8(a), vreinterpretq_s64_s8(b));
+    mapped([vtrn1q_s64(a, b), vtrn2q_s64(a, b)], vreinterpretq_s8_s64)
 }
 
 /// Products of two by sixteen bytes in four sums. With `SMALL` weights four products fit in
@@ -266,6 +284,24 @@ pub(super) fn add_fours_of<const FOUR: usize>(
             weights = in(vreg) weights,
             x = in(vreg) x,
             four = const FOUR,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sum
+}
+
+/// sum + products of two rows of eight bytes with two of x: those of the first row come first. In
+/// assembly as above.
+#[inline(always)]
+pub(super) fn add_two_by_two(mut sum: int32x4_t, weights: int8x16_t, x: int8x16_t) -> int32x4_t {
+    // SAFETY: arithmetic on registers, with an instruction that is there: only `Smmla` comes here.
+    unsafe {
+        asm!(
+            ".arch_extension i8mm",
+            "smmla {sum:v}.4s, {weights:v}.16b, {x:v}.16b",
+            sum = inout(vreg) sum,
+            weights = in(vreg) weights,
+            x = in(vreg) x,
             options(pure, nomem, nostack, preserves_flags),
         );
     }
