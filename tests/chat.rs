@@ -2,7 +2,9 @@
 
 use crate::support::fixture::Fixture;
 use crate::support::rewrite::{options, run};
-use rillm::chat::{ChatError, ChatTemplate, Message, NAMED, special_tokens};
+use rillm::chat::{
+    ChatError, ChatTemplate, Message, NAMED, ReplyPart, ReplyReader, special_tokens,
+};
 use rillm::quantize::Draft;
 use rillm::{Model, ModelOptions};
 use serde_json::json;
@@ -453,4 +455,191 @@ fn a_folder_s_files_name_its_special_tokens() {
     // Newer files list the tokens in the configuration itself, and the map no longer counts.
     config["added_tokens_decoder"] = json!({});
     assert_eq!(found(&config), expected("</s>"));
+}
+
+/// What a reply is parted into, whatever pieces it comes in.
+fn parted(source: &str, prompt: &str, reply: &str) -> [String; 2] {
+    let template = template(source).expect("a template");
+    let mut expected = None;
+    for size in [1, 2, 3, 7, reply.len().max(1)] {
+        let mut parts = [String::new(), String::new()];
+        let mut show = |part: ReplyPart, text: &str| match part {
+            ReplyPart::Thinking => parts[0].push_str(text),
+            ReplyPart::Answer => parts[1].push_str(text),
+        };
+        let mut reader = ReplyReader::new(&template, prompt);
+        let letters: Vec<char> = reply.chars().collect();
+        for piece in letters.chunks(size) {
+            reader.push(&piece.iter().collect::<String>(), &mut show);
+        }
+        reader.finish(&mut show);
+        assert_eq!(
+            *expected.get_or_insert(parts.clone()),
+            parts,
+            "{reply} in {size}s"
+        );
+    }
+    expected.expect("a reply")
+}
+
+#[test]
+fn thoughts_are_parted_from_answers() {
+    const THINK: &str = "{{ '<think>' }}";
+    const CHANNELS: &str = "{{ '<|start|>assistant<|channel|>final<|message|>' }}";
+    let begun = "<|start|>assistant";
+    for (source, prompt, reply, thinking, answer) in [
+        // What says nothing of thoughts has none, and an answer stays as it is.
+        ("", "", " An answer.\n", "", " An answer.\n"),
+        ("", "", "a < b <think> c", "", "a < b <think> c"),
+        ("", "", "", "", ""),
+        // As Qwen 3, SmolLM3 and GLM-4.5 write it.
+        (
+            THINK,
+            "\n",
+            "<think>\nHm.\n\nSo.\n</think>\n\nYes.\n",
+            "Hm.\n\nSo.",
+            "Yes.\n",
+        ),
+        (THINK, "\n", "\n<think>\n\n</think>\n\nYes.", "", "Yes."),
+        // As DeepSeek R1 does: the prompt has begun them.
+        (
+            THINK,
+            "<think>\n",
+            "Hm < so\n</think>\nYes, </think> ends it.",
+            "Hm < so",
+            "Yes, </think> ends it.",
+        ),
+        (THINK, "<think>\n", "Hm <", "Hm <", ""),
+        // The prompt has ended them.
+        (THINK, "<think>\n\n</think>\n\n", "\nYes.", "", "Yes."),
+        (THINK, "<think>\n\n</think>\n\n", "<think>", "", "<think>"),
+        // Hunyuan, and Granite 3.3.
+        (
+            THINK,
+            "",
+            "<think>\nHm\n</think>\n<answer>\nYes.\n</answer>",
+            "Hm",
+            "Yes.",
+        ),
+        (
+            THINK,
+            "",
+            "<think>Hm</think><response>Yes.</response>",
+            "Hm",
+            "Yes.",
+        ),
+        (THINK, "", "<think>Hm</think> <answ", "Hm", ""),
+        // Seed-OSS, and Magistral, whose tags are control tokens.
+        (
+            "<seed:think>",
+            "",
+            "<seed:think>Hm</seed:think>Yes",
+            "Hm",
+            "Yes",
+        ),
+        ("[THINK][/THINK]", "", "[THINK]Hm[/THINK]Yes", "Hm", "Yes"),
+        // gpt-oss: messages on channels, of which the final one is the answer.
+        (
+            CHANNELS,
+            begun,
+            "<|channel|>final<|message|>Yes.<|return|>",
+            "",
+            "Yes.",
+        ),
+        (
+            CHANNELS,
+            begun,
+            "<|channel|>analysis<|message|>Hm <|x.<|end|><|start|>assistant<|channel|>final<|message|>Yes.",
+            "Hm <|x.",
+            "Yes.",
+        ),
+        (
+            CHANNELS,
+            begun,
+            "<|channel|>commentary to=functions.now <|constrain|>json<|message|>{}<|call|>",
+            "{}",
+            "",
+        ),
+        (
+            CHANNELS,
+            "<|start|>assistant<|channel|>analysis<|message|>",
+            "Hm",
+            "Hm",
+            "",
+        ),
+        (CHANNELS, begun, "<|channel|>analysis", "", ""),
+        (CHANNELS, begun, "<|message|>Yes.<|end|>", "", "Yes."),
+    ] {
+        assert_eq!(parted(source, prompt, reply), [thinking, answer], "{reply}");
+    }
+    // What never ends its head is no message, and costs no more than it has.
+    let long = "x".repeat(5000);
+    assert_eq!(
+        parted(CHANNELS, begun, &long)[1].len(),
+        5000 + "assistant".len()
+    );
+}
+
+/// The rules of the published templates: thoughts of turns that are over are not said again.
+#[test]
+fn templates_see_what_was_thought() {
+    // As Qwen 3's: they stay behind the last question alone.
+    let source = "{% set ns = namespace(last=0) %}{% for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}{% endif %}{% endfor %}\
+                  {% for m in messages %}[{{ m.role }}]{% if m.reasoning_content is defined and loop.index0 > ns.last %}<think>{{ m.reasoning_content }}</think>{% endif %}{{ m.content }}{% endfor %}";
+    let first = vec![
+        Message::new("user", "Why?"),
+        Message::new("assistant", "So.").thinking("Hm"),
+    ];
+    let text = template(source).unwrap().render(&first, false).unwrap();
+    assert_eq!(text, "[user]Why?[assistant]<think>Hm</think>So.");
+    let second = [first, vec![Message::new("user", "Oh?")]].concat();
+    let text = rendered(source, &second).unwrap();
+    assert_eq!(text, "[user]Why?[assistant]So.[user]Oh?");
+    // Both names, as transformers has them; and none where nothing was thought.
+    let names = "{% for m in messages %}{{ m.thinking }}{{ m.reasoning_content }};{% endfor %}";
+    assert_eq!(rendered(names, &second).unwrap(), ";HmHm;;");
+}
+
+#[test]
+fn templates_are_told_whether_to_think() {
+    for (source, on, off) in [
+        (
+            "{% if enable_thinking is defined and enable_thinking is false %}no{% endif %}",
+            Some(("enable_thinking", "true")),
+            Some(("enable_thinking", "false")),
+        ),
+        (
+            "{%- if thinking %}yes{% endif %}",
+            Some(("thinking", "true")),
+            Some(("thinking", "false")),
+        ),
+        // A message's own.
+        (
+            "{% if 'thinking' in m %}{{ m.thinking }}<thinking>{{ reasoning_effort }}{% endif %}",
+            Some(("reasoning_effort", "\"high\"")),
+            Some(("reasoning_effort", "\"low\"")),
+        ),
+        (
+            "{{ thinking_budget }}",
+            Some(("thinking_budget", "-1")),
+            Some(("thinking_budget", "0")),
+        ),
+        ("{{ my_thinking }}{{ thinking_of }}", None, None),
+    ] {
+        let template = template(source).unwrap();
+        assert_eq!(
+            (
+                template.thinking_variable(true),
+                template.thinking_variable(false)
+            ),
+            (on, off),
+            "{source}"
+        );
+    }
+    let mut template = template("{{ thinking }} {{ level | default('none') }}").unwrap();
+    template
+        .set_variables(r#"{"thinking": false, "level": "low"}"#)
+        .unwrap();
+    assert_eq!(template.render(&talk(), true).unwrap(), "False low");
+    assert!(template.set_variables("[1]").is_err());
 }

@@ -2,12 +2,12 @@
 
 mod commands;
 mod input;
+mod reply;
 mod template;
 
 use super::generation::{Writing, keep_shared};
 use super::input::{LONGEST, file_bytes, file_text, without_last_newline};
 use super::interrupt::Interrupt;
-use super::line::Line;
 use super::memory::MemoryArguments;
 use super::progress::Progress;
 use super::run::check_tokens;
@@ -20,6 +20,7 @@ use super::{
 use clap::Args;
 use commands::{HELP, Said, said};
 use input::{Input, Turn};
+use reply::ShownReply;
 use rillm::chat::{ChatError, Message};
 use rillm::formats::tokenizer::{Position, Tokenizer};
 use rillm::generate::{GenerateOptions, Stop};
@@ -74,6 +75,15 @@ pub struct Arguments {
     /// zephyr, vicuna, alpaca, plain [default: the model's own]
     #[arg(long, value_name = "NAME|FILE")]
     chat_template: Option<String>,
+    /// Have the model think before it answers, if its template knows how
+    #[arg(long, conflicts_with = "no_think")]
+    think: bool,
+    /// Have it answer at once
+    #[arg(long)]
+    no_think: bool,
+    /// Variables of the template's own, as a JSON object
+    #[arg(long, value_name = "JSON")]
+    chat_template_kwargs: Option<String>,
     /// Positions to reserve; 0 for all that the model has [default: the model's, at most 4096]
     #[arg(short, long, value_name = "N")]
     ctx_size: Option<usize>,
@@ -250,7 +260,7 @@ impl<'a> Chat<'a> {
             match reply {
                 Ok(reply) => {
                     answered = true;
-                    self.messages.push(Message::new("assistant", reply));
+                    self.messages.push(reply);
                 }
                 Err(error @ CliError::Output(_)) => return Err(error),
                 Err(CliError::Run(RunError::Aborted)) => {
@@ -308,9 +318,13 @@ impl<'a> Chat<'a> {
 
     fn save(&self, path: &Path) -> Result<(), CliError> {
         let messages = self.messages.iter();
-        let messages: Value = messages
-            .map(|message| json!({ "role": message.role, "content": message.content }))
-            .collect();
+        let entry = |message: &Message| match &message.thinking {
+            Some(thinking) => json!({
+                "role": message.role, "content": message.content, "reasoning_content": thinking,
+            }),
+            None => json!({ "role": message.role, "content": message.content }),
+        };
+        let messages: Value = messages.map(entry).collect();
         output::replace(path, |file| writeln!(file, "{messages:#}"))
     }
 
@@ -321,10 +335,8 @@ impl<'a> Chat<'a> {
             .map_err(|error| wrong(format!("expected a JSON list of messages: {error}")))?;
         let message = |entry: &Value| {
             let text = |key: &str| entry[key].as_str().map(str::to_string);
-            Some(Message {
-                role: text("role")?,
-                content: text("content")?,
-            })
+            let message = Message::new(&text("role")?, text("content")?);
+            Some(message.thinking(text("reasoning_content").unwrap_or_default()))
         };
         let messages: Option<Vec<Message>> = list.iter().map(message).collect();
         let expected = "expected messages with \"role\" and \"content\"";
@@ -334,7 +346,7 @@ impl<'a> Chat<'a> {
     }
 
     /// Writes the model's next turn as it comes, and returns it.
-    fn reply(&mut self) -> Result<String, CliError> {
+    fn reply(&mut self) -> Result<Message, CliError> {
         let reply = self.write_reply();
         if reply.is_err() {
             // A recurrent state that was left in the middle of a text is of no use.
@@ -344,16 +356,17 @@ impl<'a> Chat<'a> {
         reply
     }
 
-    fn write_reply(&mut self) -> Result<String, CliError> {
+    fn write_reply(&mut self) -> Result<Message, CliError> {
         let ids = self.conversation()?;
         if self.begun == 0 {
             self.begun = ids.len();
         }
         let stays = self.stays(&ids);
         self.advance(&ids, stays)?;
-        let mut writing = Writing::new(self.tokenizer, Position::Continued, &self.arguments.stop);
-        let mut reply = String::new();
-        let mut out = Line::stdout();
+        let reader = self.template.reader(&self.messages)?;
+        let mut writing = Writing::new(self.tokenizer, Position::Continued, &self.arguments.stop)
+            .showing(self.tokenizer, &reader.marks());
+        let mut reply = ShownReply::new(reader);
         let held = &mut self.held;
         let done = writing.generate(
             &mut self.session,
@@ -366,9 +379,7 @@ impl<'a> Chat<'a> {
             &self.interrupt,
             |written| {
                 held.push(written.token);
-                reply.push_str(written.text);
-                out.write_all(written.text.as_bytes())?;
-                out.flush()
+                reply.push(written.text)
             },
         );
         // The last token that was chosen was not fed.
@@ -380,10 +391,7 @@ impl<'a> Chat<'a> {
             self.session.reset(0)?;
             self.held.clear();
         }
-        let rest = writing.finish();
-        reply.push_str(&rest);
-        writeln!(out, "{rest}")?;
-        out.flush()?;
+        let reply = reply.finish(&writing.finish())?;
         if done.stop == Stop::Context {
             warn(&format!(
                 "the context is full: /reset begins a new conversation{}; begun with --endless, one forgets its oldest",

@@ -19,6 +19,8 @@ pub struct Writing<'a> {
     shown: String,
     /// Whether a stop string is complete: nothing behind it is shown.
     stopped: bool,
+    /// Control tokens that are shown all the same, by number and name.
+    marks: Vec<(u32, &'static str)>,
 }
 
 /// A token just chosen, and what may be shown since the one before.
@@ -41,7 +43,17 @@ impl<'a> Writing<'a> {
             piece: String::new(),
             shown: String::new(),
             stopped: false,
+            marks: Vec::new(),
         }
+    }
+
+    /// Shows tokens of these names even if they are control tokens.
+    pub fn showing(mut self, tokenizer: &Tokenizer, names: &[&'static str]) -> Writing<'a> {
+        let found = names
+            .iter()
+            .filter_map(|name| Some((tokenizer.token(name)?, *name)));
+        self.marks = found.collect();
+        self
     }
 
     /// Generates until the options, a stop string or Ctrl-C end it; `show` is called for each
@@ -60,7 +72,13 @@ impl<'a> Writing<'a> {
             let token = token?;
             self.piece.clear();
             self.shown.clear();
-            self.decoder.push(token, &mut self.piece);
+            match self.marks.iter().find(|(mark, _)| *mark == token) {
+                Some((_, name)) => {
+                    self.decoder.finish(&mut self.piece);
+                    self.piece.push_str(name);
+                }
+                None => self.decoder.push(token, &mut self.piece),
+            }
             self.stopped = self.stops.push(&self.piece, &mut self.shown);
             show(WrittenToken {
                 token,

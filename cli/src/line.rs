@@ -17,6 +17,11 @@ impl Line {
             open: false,
         }
     }
+
+    /// Has a terminal show what follows otherwise.
+    pub fn style(&mut self, sequence: &str) -> io::Result<()> {
+        self.out.style(sequence)
+    }
 }
 
 impl Write for Line {

@@ -92,6 +92,14 @@ impl Out {
         Out::with(controls)
     }
 
+    /// Writes a sequence of our own, which a terminal obeys.
+    pub fn style(&mut self, sequence: &str) -> io::Result<()> {
+        match self.cleaner {
+            Some(_) => self.out.write_all(sequence.as_bytes()),
+            None => Ok(()),
+        }
+    }
+
     fn with(shown: fn(char) -> bool) -> Out {
         let out = io::stdout().lock();
         Out {

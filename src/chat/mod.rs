@@ -38,11 +38,13 @@
 //! long or too much memory: then that is the error.
 
 mod named;
+mod reply;
 mod special_tokens;
 mod template;
 
 use crate::model::Model;
 pub use named::NAMED;
+pub use reply::{ReplyPart, ReplyReader};
 pub use special_tokens::special_tokens;
 use std::fmt;
 use template::{Conversation, Halt};
@@ -54,6 +56,9 @@ pub struct Message {
     pub role: String,
     /// What was said.
     pub content: String,
+    /// What the model thought before it said that, if anything: templates see it as
+    /// `reasoning_content` and `thinking`, and leave it out of turns that are over.
+    pub thinking: Option<String>,
 }
 
 impl Message {
@@ -62,7 +67,15 @@ impl Message {
         Message {
             role: role.to_string(),
             content: content.into(),
+            thinking: None,
         }
+    }
+
+    /// The same with what was thought before.
+    #[must_use]
+    pub fn thinking(mut self, thinking: impl Into<String>) -> Message {
+        self.thinking = Some(thinking.into()).filter(|text| !text.is_empty());
+        self
     }
 }
 
@@ -72,7 +85,18 @@ pub struct ChatTemplate {
     source: String,
     /// Names of variables and the tokens they stand for.
     special_tokens: Vec<(String, String)>,
+    /// Variables beside those of a conversation, as a JSON object.
+    variables: String,
 }
+
+/// Variables by which templates know whether the model is to think, and what they say then and
+/// otherwise, as JSON.
+const THINKING_VARIABLES: [(&str, [&str; 2]); 4] = [
+    ("enable_thinking", ["true", "false"]),
+    ("thinking", ["true", "false"]),
+    ("reasoning_effort", ["\"high\"", "\"low\""]),
+    ("thinking_budget", ["-1", "0"]),
+];
 
 /// Why a conversation could not be made a text.
 #[derive(Debug)]
@@ -111,7 +135,26 @@ impl ChatTemplate {
         Ok(ChatTemplate {
             source: source.to_string(),
             special_tokens: special_tokens.iter().map(owned).collect(),
+            variables: "{}".to_string(),
         })
+    }
+
+    /// Hands the template variables beside those of a conversation: a JSON object.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn set_variables(&mut self, variables: &str) -> Result<(), ChatError> {
+        template::check_variables(variables)?;
+        self.variables = variables.to_string();
+        Ok(())
+    }
+
+    /// The variable by which the template knows whether the model is to think, if it asks, and its
+    /// value for that, as JSON.
+    pub fn thinking_variable(&self, on: bool) -> Option<(&'static str, &'static str)> {
+        let asked = |(name, _): &&(&str, _)| template::has_variable(&self.source, name);
+        let (name, values) = THINKING_VARIABLES.iter().find(asked)?;
+        Some((name, values[usize::from(!on)]))
     }
 
     /// The template of this name, of [`NAMED`].
@@ -141,7 +184,7 @@ impl ChatTemplate {
     /// # Errors
     /// What the template says against it, or what is wrong with the template.
     pub fn render(&self, messages: &[Message], reply: bool) -> Result<String, ChatError> {
-        let input = Conversation::Messages(messages, reply);
+        let input = Conversation::Messages(messages, reply, &self.variables);
         Ok(template::render(
             &self.source,
             &self.special_tokens,

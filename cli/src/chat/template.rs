@@ -5,8 +5,9 @@ use crate::error::CliError;
 use crate::input::file_text;
 use crate::output::warn;
 use rillm::Model;
-use rillm::chat::{ChatTemplate, Message, NAMED, special_tokens};
+use rillm::chat::{ChatTemplate, Message, NAMED, ReplyReader, special_tokens};
 use rillm::formats::tokenizer::{EncodeOptions, Tokenizer};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// Bytes that are read of a template's file: more than any has.
@@ -62,9 +63,18 @@ impl Template {
             },
         };
         match ChatTemplate::new(&source, &special_tokens(model)) {
-            Ok(template) => Ok(Template { template, ours }),
+            Ok(mut template) => {
+                template.set_variables(&variables(arguments, &template)?)?;
+                Ok(Template { template, ours })
+            }
             Err(error) => Err(CliError::File(path, error.to_string())),
         }
+    }
+
+    /// What parts the reply to a conversation.
+    pub fn reader(&self, messages: &[Message]) -> Result<ReplyReader, CliError> {
+        let prompt = self.template.render(messages, true)?;
+        Ok(ReplyReader::new(&self.template, &prompt))
     }
 
     /// The tokens of a conversation up to the next reply. A model's own template writes all the
@@ -85,6 +95,25 @@ impl Template {
         }
         Ok(ids)
     }
+}
+
+/// Variables of the template's own, by whose names it knows whether the model is to think.
+fn variables(arguments: &Arguments, template: &ChatTemplate) -> Result<String, CliError> {
+    let given = arguments.chat_template_kwargs.as_deref().unwrap_or("{}");
+    let Ok(Value::Object(mut variables)) = serde_json::from_str(given) else {
+        let what = format!("--chat-template-kwargs: {given} is no JSON object");
+        return Err(CliError::Usage(what));
+    };
+    if arguments.think || arguments.no_think {
+        let Some((name, value)) = template.thinking_variable(arguments.think) else {
+            let what = "the chat template has no variable that says whether the model thinks: leave \
+                        --think and --no-think out";
+            return Err(CliError::Usage(what.to_string()));
+        };
+        let value = serde_json::from_str(value).unwrap_or_default();
+        variables.entry(name).or_insert(value);
+    }
+    Ok(Value::Object(variables).to_string())
 }
 
 /// A file's, if there is one of that name.

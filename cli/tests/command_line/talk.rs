@@ -308,3 +308,76 @@ fn an_interrupt_stops_a_reply_and_not_the_program() {
     stdout.read_to_end(&mut out).expect("the end");
     assert!(child.wait().expect("it ends").success());
 }
+
+/// What a model thinks is no part of its answer: it is not written to a pipe, and is kept apart; templates are
+/// told whether it is to think.
+#[test]
+fn thoughts_are_kept_apart() {
+    let folder = TempFolder::new("thoughts");
+    let (template, file) = (folder.join("thinks.jinja"), folder.join("talk.json"));
+    let source = "{{ messages[-1].content }}{% for m in messages %}{{ m.reasoning_content }}{% endfor %}\
+                  {% if enable_thinking is defined and not enable_thinking %}<think></think>{% else %}<think>{% endif %}";
+    std::fs::write(&template, source).expect("a file");
+    let (template, file) = (
+        template.to_str().expect("text"),
+        file.to_str().expect("text"),
+    );
+    let base = [
+        "chat",
+        DEMO,
+        "-n",
+        "6",
+        "--temp",
+        "0",
+        "--chat-template",
+        template,
+    ];
+    let saved = |more: &[&str]| -> (String, Value) {
+        let (said, _) = with_input(
+            &[&base[..], more].concat(),
+            &format!("Tom has a dog.\n/save {file}\n"),
+        );
+        let saved = std::fs::read(file).expect("a file");
+        (said, serde_json::from_slice(&saved).expect("JSON"))
+    };
+    // The prompt begins what is never ended here.
+    for more in [&[][..], &["--think"]] {
+        let (said, talk) = saved(more);
+        assert_eq!(said.trim(), "", "{said}");
+        assert_eq!(talk[1]["content"], "");
+        assert!(
+            !talk[1]["reasoning_content"]
+                .as_str()
+                .expect("thoughts")
+                .is_empty()
+        );
+    }
+    for more in [
+        &["--no-think"][..],
+        &["--chat-template-kwargs", "{\"enable_thinking\": false}"],
+    ] {
+        let (said, talk) = saved(more);
+        assert!(!said.trim().is_empty());
+        assert_eq!(
+            talk[1]["content"].as_str().expect("an answer").trim(),
+            said.trim()
+        );
+        assert_eq!(talk[1].get("reasoning_content"), None);
+    }
+    // And is read again.
+    let thought = r#"[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "reasoning_content": "c"}]"#;
+    std::fs::write(file, thought).expect("a file");
+    let input = format!("/load {file}\n/save {file}\n");
+    with_input(&base, &input);
+    let talk: Value = serde_json::from_slice(&std::fs::read(file).expect("a file")).expect("JSON");
+    assert_eq!(talk, serde_json::from_str::<Value>(thought).expect("JSON"));
+    let plain = ["chat", DEMO, "--chat-template", "plain"];
+    let without = [&plain[..], &["--no-think"]].concat();
+    failure(&fed(&without, "a\n"), 2, &["--no-think", "no variable"]);
+    let wrong = [&plain[..], &["--chat-template-kwargs", "[]"]].concat();
+    failure(
+        &fed(&wrong, "a\n"),
+        2,
+        &["--chat-template-kwargs", "no JSON object"],
+    );
+}

@@ -31,6 +31,7 @@ mod write;
 
 pub(super) use budget::Halt;
 use budget::{Bounded, fault};
+use lexer::Token;
 use render::Renderer;
 use std::rc::Rc;
 use value::{ListKind, PyValue};
@@ -50,8 +51,8 @@ const DEPTH_HERE: usize = 60;
 
 /// What a template is rendered with.
 pub(super) enum Conversation<'a> {
-    /// Messages, and whether the next turn is asked for.
-    Messages(&'a [super::Message], bool),
+    /// Messages, whether the next turn is asked for, and more variables, as a JSON object.
+    Messages(&'a [super::Message], bool, &'a str),
     /// All variables, as a JSON object.
     Json(&'a str),
 }
@@ -64,6 +65,30 @@ pub(super) fn check(source: &str) -> Bounded<()> {
     })
 }
 
+/// Whether a template has a variable of this name.
+pub(super) fn has_variable(source: &str, name: &str) -> bool {
+    let found = apart(|_| {
+        budget::begin(source.len());
+        let lexemes = lexer::lex(source).map_err(|(halt, _)| halt)?;
+        let mut of_something = false;
+        Ok(lexemes.iter().any(|lexeme| {
+            let named = matches!(&lexeme.token, Token::Name(other) if **other == *name);
+            let found = named && !of_something;
+            of_something = matches!(lexeme.token, Token::Operator("."));
+            found
+        }))
+    });
+    found.unwrap_or(false)
+}
+
+/// Whether variables can be read at all.
+pub(super) fn check_variables(text: &str) -> Bounded<()> {
+    apart(|_| {
+        budget::begin(text.len());
+        given(&mut Vec::new(), text)
+    })
+}
+
 /// A template's text of a conversation. `tokens` are variables by name.
 pub(super) fn render(
     source: &str,
@@ -72,10 +97,15 @@ pub(super) fn render(
 ) -> Bounded<String> {
     apart(|depth| {
         let given = match input {
-            Conversation::Messages(messages, _) => messages
-                .iter()
-                .map(|message| message.role.len() + message.content.len())
-                .sum(),
+            Conversation::Messages(messages, _, more) => {
+                let thought =
+                    |message: &super::Message| message.thinking.as_ref().map_or(0, String::len);
+                let said = |message: &super::Message| message.role.len() + message.content.len();
+                let lens = messages
+                    .iter()
+                    .map(|message| said(message) + thought(message));
+                more.len() + lens.sum::<usize>()
+            }
             Conversation::Json(text) => text.len(),
         };
         budget::begin(source.len() + given);
@@ -142,12 +172,19 @@ fn variables(
         set(&mut variables, name, PyValue::text(token)?);
     }
     match input {
-        Conversation::Messages(messages, reply) => {
+        Conversation::Messages(messages, reply, more) => {
+            given(&mut variables, more)?;
             let message = |message: &super::Message| {
-                PyValue::dict(vec![
+                let mut entries = vec![
                     (PyValue::text("role")?, PyValue::text(&message.role)?),
                     (PyValue::text("content")?, PyValue::text(&message.content)?),
-                ])
+                ];
+                if let Some(thinking) = &message.thinking {
+                    for name in ["thinking", "reasoning_content"] {
+                        entries.push((PyValue::text(name)?, PyValue::text(thinking)?));
+                    }
+                }
+                PyValue::dict(entries)
             };
             let messages = messages
                 .iter()
@@ -170,19 +207,25 @@ fn variables(
                 "add_generation_prompt",
                 PyValue::Bool(false),
             );
-            let PyValue::Dict(given) = json::parse(text)? else {
-                return fault("a conversation is a JSON object, with \"messages\"");
-            };
-            for (name, value) in &given.entries {
-                let name = name.as_str().unwrap_or_default();
-                match name {
-                    "messages" => set(&mut variables, name, messages(value)?),
-                    _ => set(&mut variables, name, value.clone()),
-                }
-            }
+            given(&mut variables, text)?;
         }
     }
     Ok(variables)
+}
+
+/// Sets what a JSON object says.
+fn given(variables: &mut Vec<(Rc<str>, PyValue)>, text: &str) -> Bounded<()> {
+    let PyValue::Dict(given) = json::parse(text)? else {
+        return fault("a conversation is a JSON object, with \"messages\"");
+    };
+    for (name, value) in &given.entries {
+        let name = name.as_str().unwrap_or_default();
+        match name {
+            "messages" => set(variables, name, messages(value)?),
+            _ => set(variables, name, value.clone()),
+        }
+    }
+    Ok(())
 }
 
 fn set(variables: &mut Vec<(Rc<str>, PyValue)>, name: &str, value: PyValue) {
