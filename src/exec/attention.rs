@@ -107,8 +107,8 @@ impl Step for SoftmaxAttention {
         let attention = &self.attention;
         let cut = AttentionCut::of(cx, attention);
         let (chunk, part) = (chunk / cut.parts, chunk % cut.parts);
-        let kv_head = chunk % attention.kv_heads;
-        let rows = cx.tile.chunk(chunk / attention.kv_heads, cut.rows);
+        let (span, kv_head) = cut.order(cx, attention, chunk);
+        let rows = cx.tile.chunk(span, cut.rows);
         let group = attention.heads / attention.kv_heads;
         let of_group = range(part, cut.heads, group);
         let heads = kv_head * group + of_group.start..kv_head * group + of_group.end;

@@ -3,7 +3,7 @@
 use super::super::run::StepContext;
 use super::scratch::{Room, Scratch, most_queries};
 use crate::graph::op::Summaries;
-use crate::graph::{Attention, PositionScheme, Value};
+use crate::graph::{Attention, Keys, PositionScheme, Value};
 use crate::kernels::{Attend, Running};
 use crate::state::{KvType, PAGE};
 use std::mem::MaybeUninit;
@@ -40,6 +40,27 @@ impl AttentionCut {
                 .min(fair(attention.kv_heads))
                 .max(1),
             parts: group.div_ceil(heads),
+        }
+    }
+}
+
+impl AttentionCut {
+    /// Which rows and which head of keys a chunk is, its parts left out. Keys that are rows of the run
+    /// lie a whole width apart, in more memory than the second cache holds: one head of them stays
+    /// there for all rows of a text.
+    pub(super) fn order(
+        &self,
+        cx: &StepContext<'_>,
+        attention: &Attention,
+        chunk: usize,
+    ) -> (usize, usize) {
+        let spans = cx.tile.len().div_ceil(self.rows);
+        let alike = cx.rows.facts.len() / cx.rows.groups.len().max(1);
+        match attention.keys {
+            Keys::Rows if alike > self.rows => (chunk % spans, chunk / spans),
+            Keys::Rows | Keys::Cache(_) | Keys::Cross(_) => {
+                (chunk / attention.kv_heads, chunk % attention.kv_heads)
+            }
         }
     }
 }
