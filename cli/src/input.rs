@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 
 /// Bytes that are read of a file or a pipe at most: what has no end must not take all memory.
-pub const LONGEST: u64 = 1 << 30;
+pub const LONGEST: u64 = 1 << 28;
 
 /// The text given on the command line, in a file, or piped in; without the newline that ends a
 /// file. `ways` say how there could be one.

@@ -259,14 +259,31 @@ impl GenerationConfig {
         if config.forced_eos_token_id.is_empty() {
             config.forced_eos_token_id = forced.last.into_iter().collect();
         }
-        let zero = [
+        for (key, count) in [
             ("num_beams", config.num_beams),
             ("num_return_sequences", config.num_return_sequences),
-        ];
-        match zero.into_iter().find(|&(_, count)| count == 0) {
-            Some((key, _)) => Err(said.bad(key, "at least 1")),
-            None => Ok(config),
+        ] {
+            if !(1..=MOST_BEAMS).contains(&count) {
+                return Err(said.bad(key, &format!("1 to {MOST_BEAMS}")));
+            }
         }
+        for (key, penalty) in [
+            ("repetition_penalty", config.repetition_penalty),
+            (
+                "encoder_repetition_penalty",
+                config.encoder_repetition_penalty,
+            ),
+        ] {
+            if penalty <= 0.0 {
+                return Err(said.bad(key, "a number above 0"));
+            }
+        }
+        // Files say lengths that nobody waits for; who asks for them may.
+        let most = model.context().unwrap_or(0).max(LONGEST);
+        for length in [&mut config.max_length, &mut config.max_new_tokens] {
+            *length = length.map(|length| length.min(most));
+        }
+        Ok(config)
     }
 
     /// How tokens are chosen: the most likely one is taken, or one is drawn.
@@ -301,6 +318,12 @@ impl GenerationConfig {
         self.max_new_tokens.or(self.max_length.map(rest))
     }
 }
+
+/// Most texts that are searched for at a time because a file says so.
+const MOST_BEAMS: usize = 256;
+
+/// Tokens that are written at most because a file says so, of a model that was trained for fewer.
+const LONGEST: usize = 4096;
 
 /// The keys as the files have them.
 struct GenerationKeys<'a> {

@@ -172,7 +172,7 @@ impl<'a> Config<'a> {
     }
 
     /// Whether entries stand under a key of `config.json`, or none in an object.
-    fn is_object(&self, theirs: &str) -> bool {
+    pub(crate) fn is_object(&self, theirs: &str) -> bool {
         self.blanks.get(theirs) == Some(&Blank::Object) || self.has_under(&format!("{theirs}."))
     }
 

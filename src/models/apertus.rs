@@ -2,7 +2,7 @@
 //! in plain feed-forward layers.
 
 use super::tables::{self, names};
-use super::{Architecture, Conversion, DECODER, GgufKeys};
+use super::{Architecture, Conversion, DECODER, GgufKeys, Only};
 use crate::graph::blocks::{Heads, attend, embedding, head, projections};
 use crate::graph::decoder::answer;
 use crate::graph::{BuildError, Builder, Name, Pairing, PositionScheme, Role, Rope, Vector};
@@ -13,6 +13,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     gguf: &["apertus"],
     hugging_face: &["apertus"],
     off: tables::BIASES,
+    // What the class does says nothing of itself: queries and keys are normed, and nothing behind.
+    settled: &[("post_norm", Only::Is(false)), ("qk_norm", Only::Is(true))],
     keys: &[tables::SIZES, tables::ROPE],
     harmless_in_gguf: &["xielu.alpha_p", "xielu.alpha_n", "xielu.beta", "xielu.eps"],
     names: &[tables::ENDS, tables::ATTENTION, tables::HEAD_NORMS, NAMES],

@@ -40,6 +40,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ("moe_capacity", Only::Any),
         ("moe_gate", Only::Text(&["topk"])),
         ("moe_use_aux_free", Only::Any),
+        ("num_nextn_predict_layers", Only::Any),
     ],
     names: &[
         names! {

@@ -222,8 +222,32 @@ pub(crate) fn check_folder(
             None => return Err(config.unknown(key)),
         }
     }
+    check_shapes(config, read)
+}
+
+/// Refuses what is no value in place of one that decides, and no number in place of a count that the
+/// tensors' shapes tell as well.
+fn check_shapes(config: &Config<'_>, read: impl Fn(&str) -> bool) -> Result<(), BuildError> {
+    for (key, only) in SETTLED {
+        let truth = matches!(only, Only::Is(_));
+        if truth && !read(key) && config.is_object(key) {
+            return Err(config.bad(key, "true or false"));
+        }
+    }
+    for key in COUNTS.iter().filter(|key| !read(key)) {
+        let whole = match config.metadata.value(key) {
+            None => !config.is_object(key),
+            Some(value) => number(value).is_some_and(|number| number.fract() == 0.0),
+        };
+        if !whole {
+            return Err(config.bad(key, "a whole number"));
+        }
+    }
     Ok(())
 }
+
+/// Counts that the tensors' shapes tell as well.
+const COUNTS: &[&str] = &["max_position_embeddings", "type_vocab_size", "vocab_size"];
 
 /// Flags that deny what tensors may nevertheless bring, and the parts of a layer that then have
 /// none.
@@ -274,6 +298,7 @@ pub(crate) fn check_flags(
         });
         let norms = *parameter == "weight";
         let on = match config.metadata.value(key) {
+            _ if config.is_object(key) => return Err(config.bad(key, "true or false")),
             Some(MetadataValue::Bool(on)) => *on,
             Some(_) => return Err(config.bad(key, "true or false")),
             None => !architecture.off.contains(key),

@@ -29,6 +29,12 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     settled: &[
         // All layers attend in the same way.
         ("attn_type_list", Only::Any),
+        // Of MiniMax-01's sums, and of an expert that all share, of which there is none.
+        ("layernorm_full_attention_beta", Only::Number(1.0)),
+        ("layernorm_linear_attention_beta", Only::Number(1.0)),
+        ("layernorm_mlp_beta", Only::Number(1.0)),
+        ("mlp_intermediate_size", Only::Any),
+        ("shared_moe_mode", Only::Any),
         ("mtp_transformer_layers", Only::Any),
         ("num_mtp_modules", Only::Any),
         ("qk_norm_type", Only::Text(&["per_layer"])),

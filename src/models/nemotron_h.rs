@@ -57,6 +57,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ("mamba_proj_bias", Only::Any),
         ("mamba_ssm_cache_dtype", Only::Any),
         ("mamba_expand", Only::Any),
+        ("num_query_groups", Only::Any),
         ("sliding_window", Only::Nothing),
         // When experts are worked on, not what they are given.
         ("moe_shared_expert_overlap", Only::Any),

@@ -6,7 +6,7 @@ use super::encoder_decoder::{attend_source, project_source, self_attention, sing
 use super::switch::SwitchExperts;
 use super::t5_heads::{emit, emit_encoded};
 use super::tables::{keys, names};
-use super::{Architecture, Conversion, DECODER, Family, GgufKeys};
+use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Only};
 use crate::graph::blocks::{Heads, activation, gated_mlp, is_tied, mlp};
 use crate::graph::{
     Attention, Buckets, BuildError, Builder, Config, CrossCache, Forced, Index, Key, Keys, KvCache,
@@ -126,6 +126,8 @@ pub(super) const UMT5: Architecture = Architecture {
     title: "UMT5",
     gguf: &[],
     hugging_face: &["umt5"],
+    // No code reads it.
+    settled: &[("scalable_attention", Only::Any)],
     conversion: Conversion {
         architecture: Some("t5"),
         ..T5.conversion

@@ -1,6 +1,7 @@
 //! Hugging Face folders, as they lie about: which of their files count, and what those are for that
 //! are none.
 
+use super::headers::is_unfetched;
 use super::open::{PICKLE, POINTER, format, io as unreadable, is_pointer};
 use super::{Files, ModuleFiles, Source, TokenizerFiles, quantized};
 use crate::error::{LoadError, LoadErrorKind};
@@ -228,6 +229,9 @@ fn instead(folder: &Path) -> Result<String, LoadError> {
         return Ok(format!(", did you mean {}?", gguf.display()));
     }
     if let Some(pickle) = pickles(folder)?.first() {
+        if is_unfetched(pickle) {
+            return Ok(format!(", and of {} {POINTER}", name_of(pickle)));
+        }
         return Ok(format!(
             ", but {}, which looks like {PICKLE}",
             name_of(pickle)

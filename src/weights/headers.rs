@@ -2,12 +2,12 @@
 //! part; a folder whose shards have their headers alone, or an index, or nothing but `config.json`.
 
 use super::folder::{self, configured, holder};
-use super::open::{format, io, other_kind};
+use super::open::{format, io, is_pointer, other_kind};
 use super::quantized;
 use crate::error::{LoadError, LoadErrorKind};
 use rillm_formats::manifest::Manifest;
 use rillm_formats::safetensors::{Safetensors, ShardIndex};
-use rillm_formats::{gguf, safetensors};
+use rillm_formats::{gguf, limits, safetensors};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -55,6 +55,9 @@ pub fn headers(path: &Path) -> Result<ModelHeaders, LoadError> {
     let facts = std::fs::metadata(path).map_err(|error| io(path, &error))?;
     if facts.is_dir() {
         return of_folder(path);
+    }
+    if name.ends_with(".json") && !name.ends_with(".index.json") && name != "config.json" {
+        return headers_of_config(&configuration(path)?).map_err(|error| error.at(path));
     }
     if name.ends_with(".json") || name.ends_with(".safetensors") {
         let parent = path.parent().filter(|parent| *parent != Path::new(""));
@@ -123,7 +126,11 @@ fn shard_headers(folder: &Path) -> Result<(Vec<Safetensors>, Option<ShardIndex>)
         Err(_) if !index.is_file() => return Ok((Vec::new(), None)),
         Err(error) => return Err(error),
     };
-    if !paths.iter().all(|path| path.exists()) {
+    // What Git has not fetched is not there either.
+    if !paths
+        .iter()
+        .all(|path| path.exists() && !is_unfetched(path))
+    {
         return Ok((Vec::new(), index));
     }
     let header = |(number, path): (u32, &PathBuf)| {
@@ -133,6 +140,23 @@ fn shard_headers(folder: &Path) -> Result<(Vec<Safetensors>, Option<ShardIndex>)
     };
     let shards = (0..).zip(&paths).map(header).collect::<Result<_, _>>()?;
     Ok((shards, index))
+}
+
+/// A configuration that is kept under another name than `config.json`.
+fn configuration(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| io(path, &error))?;
+    // One byte more than is accepted, so that a longer file is refused.
+    let read = file.take(limits::JSON_LEN + 1).read_to_end(&mut bytes);
+    read.map_err(|error| io(path, &error))?;
+    Ok(bytes)
+}
+
+/// Whether a pointer of Git LFS stands in the place of a file.
+pub(super) fn is_unfetched(path: &Path) -> bool {
+    let mut begin = [0; 64];
+    let read = File::open(path).and_then(|mut file| file.read(&mut begin));
+    read.is_ok_and(|len| is_pointer(&begin[..len]))
 }
 
 /// What `parse` makes of the beginning of a file: of more and more of it, until it holds the header.

@@ -205,6 +205,17 @@ fn what_is_not_understood_is_refused_by_its_key() {
         (json!({"num_beams": 0}), "num_beams"),
         (json!({"num_beams": -1}), "num_beams"),
         (json!({"num_beams": 1.5}), "num_beams"),
+        (json!({"num_beams": 257}), "num_beams"),
+        (
+            json!({"num_beams": 4, "num_return_sequences": 1000}),
+            "num_return_sequences",
+        ),
+        (json!({"repetition_penalty": 0}), "repetition_penalty"),
+        (json!({"repetition_penalty": -1.0}), "repetition_penalty"),
+        (
+            json!({"encoder_repetition_penalty": 0.0}),
+            "encoder_repetition_penalty",
+        ),
         (json!({"length_penalty": "long"}), "length_penalty"),
         (json!({"early_stopping": "soon"}), "early_stopping"),
         (json!({"do_sample": 1}), "do_sample"),
@@ -240,6 +251,18 @@ fn what_is_not_understood_is_refused_by_its_key() {
     let folder = folder("t5", &unused);
     let config = GenerationConfig::of(&open(&folder).unwrap()).unwrap();
     assert_eq!(config, GenerationConfig::default());
+}
+
+/// A file cannot make a text go on for as long as it likes.
+#[test]
+fn lengths_that_files_say_are_bounded() {
+    let long = json!({"max_length": 1_000_000_000_000_u64, "max_new_tokens": 10_000_000});
+    let folder = folder("t5", &long);
+    let config = GenerationConfig::of(&open(&folder).unwrap()).unwrap();
+    assert_eq!(
+        (config.max_length, config.max_new_tokens),
+        (Some(4096), Some(4096))
+    );
 }
 
 /// transformers draws as these say, from the 50 most likely tokens where they say nothing, and only where

@@ -433,7 +433,24 @@ fn values_of_another_type_are_refused() {
             "architectures",
             json!(["LlamaForCausalLM", 5, [5], true]),
         ),
-        ("llama", "attention_bias", json!(["true", 1])),
+        (
+            "llama",
+            "attention_bias",
+            json!(["true", 1, [[]], {}, [null]]),
+        ),
+        ("llama", "use_sliding_window", json!([{}, [null]])),
+        (
+            "bert",
+            "vocab_size",
+            json!(["x", 1.5, [99], {}, {"a": 1}, [null]]),
+        ),
+        ("bert", "type_vocab_size", json!(["x", {}, true])),
+        (
+            "roberta",
+            "max_position_embeddings",
+            json!(["x", {}, [null]]),
+        ),
+        ("mamba", "use_conv_bias", json!([{}, [null], 1])),
         ("bert", "layer_norm_eps", json!(["1e-5", -1e-5, null])),
         ("bert", "architectures", json!(["BertForMaskedLM"])),
         (
@@ -504,14 +521,18 @@ fn what_is_harmless_does_not_matter() {
             "bias",
             "mamba_conv_bias",
             "mamba_proj_bias",
+            // Counts, which must be numbers.
+            "max_position_embeddings",
             "mlp_bias",
             "model_type",
             "qk_layernorm",
             "tie_word_embeddings",
+            "type_vocab_size",
             "use_bias",
             "use_conv_bias",
             "use_qk_norm",
             "use_qkv_bias",
+            "vocab_size",
         ];
         let outcome = folder.with(|config| {
             let keys = HARMLESS
@@ -641,4 +662,47 @@ fn keys_of_gguf_that_change_the_results_are_refused() {
         gguf.metadata.0.insert(full, value);
         open_bytes(gguf.bytes()).unwrap_or_else(|error| panic!("{key}: {error}"));
     }
+}
+
+/// Keys of published configurations that no class of transformers reads, and fixtures made by it lack.
+#[test]
+fn published_configurations_open() {
+    for (name, changes) in [
+        ("apertus", json!({"post_norm": false, "qk_norm": true})),
+        (
+            "blenderbot",
+            json!({"do_blenderbot_90_layernorm": true, "layernorm_variant": "prelayernorm"}),
+        ),
+        ("ernie4_5_moe", json!({"num_nextn_predict_layers": 1})),
+        ("eurobert", json!({"mask_token": "<|mask|>"})),
+        (
+            "hunyuan",
+            json!({"mask_init_id": 12, "org_vocab_size": 90, "vit_norm_type": "fused"}),
+        ),
+        (
+            "hunyuan_moe",
+            json!({"anyres_pooling_size": 2, "mask_init_id": 12, "vit_norm_type": "fused"}),
+        ),
+        (
+            "minimax_m2",
+            json!({"layernorm_mlp_beta": 1.0, "mlp_intermediate_size": 8192, "shared_moe_mode": "sigmoid"}),
+        ),
+        ("nemotron_h", json!({"num_query_groups": 8})),
+        ("umt5", json!({"scalable_attention": true})),
+    ] {
+        let folder = Folder::of(name);
+        let opened = folder.with(|config| {
+            for (key, value) in changes.as_object().unwrap() {
+                config[key] = value.clone();
+            }
+        });
+        opened.unwrap_or_else(|error| panic!("{name}: {changes}: {error}"));
+    }
+    refused("apertus", &json!({"qk_norm": false}), "qk_norm");
+    refused("apertus", &json!({"post_norm": true}), "post_norm");
+    refused(
+        "minimax_m2",
+        &json!({"layernorm_mlp_beta": 2.0}),
+        "layernorm_mlp_beta",
+    );
 }

@@ -45,6 +45,7 @@ pub const HARMLESS: &[&str] = &[
     "decoder_start_token_id",
     "eod_token_id",
     "eos_token_id",
+    "mask_token",
     "mask_token_id",
     "max_length",
     "max_position_embeddings",
