@@ -3,7 +3,7 @@
 
 use super::BuildError;
 use rillm_formats::manifest::{Array, Blank, Container, Manifest, Metadata, MetadataValue};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A canonical name and `config.json`'s; several lines for several spellings.
@@ -26,6 +26,8 @@ pub struct Config<'a> {
     pub bounds: Bounds,
     /// Whether a class's head is its embedding where `config.json` does not say.
     pub ties: bool,
+    /// What the canonical names of the part that is read begin with.
+    part: Cell<&'static str>,
     /// Canonical names that were asked for.
     asked: RefCell<BTreeSet<String>>,
     granted: RefCell<Metadata>,
@@ -90,10 +92,24 @@ impl<'a> Config<'a> {
             blanks: &manifest.blanks,
             bounds,
             ties: false,
+            part: Cell::default(),
             asked: RefCell::default(),
             granted: RefCell::default(),
             reals: RefCell::default(),
         }
+    }
+
+    /// What `read` makes of the hyperparameters of a part, whose canonical names begin with `part`.
+    pub fn of_part<T>(&self, part: &'static str, read: impl FnOnce() -> T) -> T {
+        let whole = self.part.replace(part);
+        let made = read();
+        self.part.set(whole);
+        made
+    }
+
+    /// The canonical name of a key of the part that is read.
+    fn whole(&self, key: &str) -> String {
+        format!("{}{key}", self.part.get())
     }
 
     /// The canonical names that were asked for so far, whether or not the files have them.
@@ -116,10 +132,11 @@ impl<'a> Config<'a> {
     /// Notes what stands for a key of a folder that `config.json` does not have. What scaling makes
     /// of positions is worked out anew from the numbers that are there.
     pub fn grant(&self, key: &str, value: MetadataValue) {
+        let whole = self.whole(key);
         let mut lines = self.keys.iter().copied().flatten();
-        let read = lines.any(|(canonical, _)| *canonical == key);
+        let read = lines.any(|(canonical, _)| *canonical == whole);
         if read && self.container == Container::HuggingFace && !key.starts_with("rope.scaling") {
-            self.granted.borrow_mut().0.insert(key.to_string(), value);
+            self.granted.borrow_mut().0.insert(whole, value);
         }
     }
 
@@ -192,11 +209,12 @@ impl<'a> Config<'a> {
 
     /// Whether `config.json` says `null`, which may mean something else than to say nothing.
     pub fn is_null(&self, key: &str) -> bool {
+        let whole = self.whole(key);
         let mut lines = self.keys.iter().copied().flatten();
         self.container == Container::HuggingFace
             && self.key(key).is_none()
             && lines.any(|(canonical, theirs)| {
-                *canonical == key && self.blanks.get(*theirs) == Some(&Blank::Null)
+                *canonical == whole && self.blanks.get(*theirs) == Some(&Blank::Null)
             })
     }
 
@@ -322,7 +340,7 @@ impl<'a> Config<'a> {
     /// A finite number, or `default` if absent.
     pub fn float(&self, key: &str, default: f32) -> Result<f32, BuildError> {
         let number = self.double(key, f64::from(default))? as f32;
-        self.reals.borrow_mut().insert(key.to_string());
+        self.reals.borrow_mut().insert(self.whole(key));
         match self.key(key) {
             Some(found) if !number.is_finite() => Err(self.bad(&found, "a finite number")),
             _ => Ok(number),
@@ -461,10 +479,11 @@ impl<'a> Config<'a> {
 
     /// The key under which the files hold `key`, if they do.
     fn key(&self, key: &str) -> Option<String> {
+        let whole = self.whole(key);
         match self.container {
             Container::Gguf => {
-                self.asked.borrow_mut().insert(key.to_string());
-                let full = format!("{}.{key}", self.architecture);
+                let full = format!("{}.{whole}", self.architecture);
+                self.asked.borrow_mut().insert(whole);
                 self.metadata.value(&full).map(|_| full)
             }
             Container::HuggingFace => self
@@ -472,7 +491,7 @@ impl<'a> Config<'a> {
                 .iter()
                 .copied()
                 .flatten()
-                .filter(|(canonical, _)| *canonical == key)
+                .filter(|(canonical, _)| *canonical == whole)
                 .map(|(_, theirs)| *theirs)
                 .find(|theirs| self.metadata.value(theirs).is_some())
                 .map(str::to_string),
@@ -481,11 +500,12 @@ impl<'a> Config<'a> {
 
     /// How a user would have to write a missing key.
     fn spelling(&self, key: &str) -> String {
+        let whole = self.whole(key);
         let mut keys = self.keys.iter().copied().flatten();
-        let theirs = keys.find(|(canonical, _)| *canonical == key);
+        let theirs = keys.find(|(canonical, _)| *canonical == whole);
         match (self.container, theirs) {
             (Container::HuggingFace, Some((_, theirs))) => (*theirs).to_string(),
-            _ => format!("{}.{key}", self.architecture),
+            _ => format!("{}.{whole}", self.architecture),
         }
     }
 }

@@ -5,7 +5,7 @@ use super::task_heads::{self, POOLED, RANKED, TaskHeads};
 use super::{Architecture, Conversion, DECODER, Family, Only, conversion};
 use crate::graph::blocks::{Heads, activation, gated_mlp, mlp, projections};
 use crate::graph::{
-    Attention, BuildError, Builder, Config, Counting, Index, Key, Keys, Mask, Net, Pointwise,
+    Attention, BuildError, Builder, Config, Counting, Index, Key, Keys, Mask, Name, Net, Pointwise,
     PositionScheme, Role, Value,
 };
 use rillm_formats::manifest::Container;
@@ -52,6 +52,20 @@ pub(super) const KEYS: &[Key] = keys! {
     "is_decoder" => "is_decoder",
 };
 
+/// Hugging Face names of the heads.
+pub(super) const HEADS: &[Name] = names! {
+    "cls.predictions.transform.dense.*" => "mlm_dense.*",
+    "cls.predictions.transform.LayerNorm.*" => "mlm_norm.*",
+    "cls.predictions.transform.LayerNorm.gamma" => "mlm_norm.weight",
+    "cls.predictions.transform.LayerNorm.beta" => "mlm_norm.bias",
+    "cls.predictions.decoder.weight" => "output.weight",
+    "cls.predictions.bias" => "output.bias",
+    "cls.predictions.decoder.bias" => "output_copy.bias",
+    "cls.seq_relationship.*" => "sentence_order.*",
+    "classifier.*" => "classifier.*",
+    "qa_outputs.*" => "qa_outputs.*",
+};
+
 /// Files say which head they have and how long texts may be.
 pub(super) const CONVERSION: Conversion = Conversion {
     keys: task_heads::keys,
@@ -85,21 +99,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     ],
     harmless_in_gguf: &["classifier.output_labels"],
     ties: true,
-    names: &[
-        names! {
-            "cls.predictions.transform.dense.*" => "mlm_dense.*",
-            "cls.predictions.transform.LayerNorm.*" => "mlm_norm.*",
-            "cls.predictions.transform.LayerNorm.gamma" => "mlm_norm.weight",
-            "cls.predictions.transform.LayerNorm.beta" => "mlm_norm.bias",
-            "cls.predictions.decoder.weight" => "output.weight",
-            "cls.predictions.bias" => "output.bias",
-            "cls.predictions.decoder.bias" => "output_copy.bias",
-            "cls.seq_relationship.*" => "sentence_order.*",
-            "classifier.*" => "classifier.*",
-            "qa_outputs.*" => "qa_outputs.*",
-        },
-        encoder_names!("", "bert."),
-    ],
+    names: &[HEADS, encoder_names!("", "bert.")],
     conversion: CONVERSION,
     build,
     ..DECODER

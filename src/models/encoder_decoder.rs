@@ -405,9 +405,10 @@ pub(super) fn self_attention(
     attention: Attention,
 ) -> Result<Value, BuildError> {
     let inner = attention.heads * attention.head_dim;
+    let shared = attention.kv_heads * attention.head_dim;
     let q = net.linear(h, &format!("{layer}.attn_q"), inner)?;
-    let k = net.linear(h, &format!("{layer}.attn_k"), inner)?;
-    let v = net.linear(h, &format!("{layer}.attn_v"), inner)?;
+    let k = net.linear(h, &format!("{layer}.attn_k"), shared)?;
+    let v = net.linear(h, &format!("{layer}.attn_v"), shared)?;
     let a = net.attention(q, Some((k, v)), attention);
     net.linear(a, &format!("{layer}.attn_o"), net.width(h))
 }

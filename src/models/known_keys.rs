@@ -164,6 +164,9 @@ pub const WORDS: &[&str] = &[
     "yarn",
 ];
 
+/// Configurations of their own, as some have for attention, or for each half of a model.
+const OBJECTS: &[&str] = &["attn_config.", "encoder.", "decoder."];
+
 /// Whether a key's name speaks of what a model computes.
 fn speaks_of_arithmetic(key: &str) -> bool {
     let mut words = key.split(['_', '.', '-']);
@@ -182,6 +185,10 @@ pub(crate) fn check_folder(
         let mut lines = architecture.keys.iter().copied().flatten();
         lines.any(|(_, theirs)| *theirs == key)
     };
+    let reads_in = |object: &str| {
+        let mut lines = architecture.keys.iter().copied().flatten();
+        lines.any(|(_, theirs)| theirs.starts_with(object))
+    };
     // A window that is switched off may be as wide as it likes.
     let unused_window = config.metadata.bool("use_sliding_window") == Some(false);
     for (key, value) in &config.metadata.0 {
@@ -189,8 +196,11 @@ pub(crate) fn check_folder(
             key.as_str(),
             "sliding_window" | "sliding_window_pattern" | "max_window_layers"
         );
-        // A configuration of its own, as some have for attention.
-        let inner = key.strip_prefix("attn_config.").unwrap_or(key);
+        let inner = OBJECTS
+            .iter()
+            .filter(|object| reads_in(object))
+            .find_map(|object| key.strip_prefix(*object))
+            .unwrap_or(key);
         if key.starts_with('_')
             || read(key)
             || within(key, "generation")
@@ -212,13 +222,13 @@ pub(crate) fn check_folder(
         if aliases.any(|names| names.iter().find(repeats).is_some()) {
             continue;
         }
-        match settled.find(|(known, _)| within(key, known)) {
+        match settled.find(|(known, _)| within(key, known) || within(inner, known)) {
             Some((_, only)) => {
                 if let Some(expected) = only.expected(value) {
                     return Err(config.bad(key, &expected));
                 }
             }
-            None if is_off(value) || !speaks_of_arithmetic(key) => {}
+            None if is_off(value) || !speaks_of_arithmetic(inner) => {}
             None => return Err(config.unknown(key)),
         }
     }

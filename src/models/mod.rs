@@ -26,6 +26,7 @@ mod deepseek2;
 mod distilbert;
 mod electra;
 mod encoder_decoder;
+mod ernie;
 mod ernie4_5;
 mod ernie4_5_moe;
 mod eurobert;
@@ -67,6 +68,7 @@ mod m2m_100;
 mod mamba;
 mod mamba2;
 mod marian;
+mod megatron_bert;
 mod minicpm;
 mod minimax;
 mod minimax_m2;
@@ -105,6 +107,7 @@ mod starcoder2;
 mod switch;
 mod t5;
 mod t5_heads;
+mod t5gemma;
 mod tables;
 mod task_heads;
 mod text_part;
@@ -328,6 +331,8 @@ pub const ARCHITECTURES: &[Architecture] = &[
     bloom::ARCHITECTURE,
     mpt::ARCHITECTURE,
     bert::ARCHITECTURE,
+    ernie::ARCHITECTURE,
+    megatron_bert::ARCHITECTURE,
     roberta::ARCHITECTURE,
     distilbert::ARCHITECTURE,
     electra::ARCHITECTURE,
@@ -347,6 +352,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     t5::UMT5,
     longt5::ARCHITECTURE,
     switch::ARCHITECTURE,
+    t5gemma::ARCHITECTURE,
     bart::BART,
     bart::MBART,
     marian::ARCHITECTURE,

@@ -13,6 +13,8 @@ const WRAPPERS: &[&str] = &[
     "backbone.",
     "bert.",
     "roberta.",
+    "data2vec_text.",
+    "ernie.",
     "distilbert.",
     "electra.",
     "longformer.",

@@ -1,5 +1,5 @@
-//! RoBERTa (Liu et al. 2019), and CamemBERT and XLM-R, which differ from it in what they have read:
-//! BERT whose positions begin behind padding's.
+//! RoBERTa (Liu et al. 2019), and CamemBERT, XLM-R and data2vec (Baevski et al. 2022), which differ from
+//! it in what they have read and how they learned: BERT whose positions begin behind padding's.
 
 use super::bert::{self, PostNormLayers, embeddings, encoder_names};
 use super::tables::{keys, names};
@@ -8,13 +8,13 @@ use super::{Architecture, Conversion, DECODER, Family, conversion};
 use crate::graph::{BuildError, Builder, Counting, Index, Name, Pointwise, Role};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
-    title: "RoBERTa, CamemBERT, XLM-R",
+    title: "RoBERTa, CamemBERT, XLM-R, data2vec (text)",
     gguf: &["roberta"],
-    hugging_face: &["roberta", "camembert", "xlm-roberta"],
+    hugging_face: &["roberta", "camembert", "xlm-roberta", "data2vec-text"],
     family: Family::Encoder,
     keys: &[bert::KEYS, keys! { "pad_token_id" => "padding_token_id", }],
     ties: true,
-    names: &[HEADS, encoder_names!("", "roberta.")],
+    names: &[HEADS, encoder_names!("", "roberta.", "data2vec_text.")],
     conversion: CONVERSION,
     build,
     ..DECODER
@@ -66,7 +66,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let x = embeddings(&net, width, &tables, encoder.eps)?;
     let x = encoder.run(&net, x)?;
     let heads = TaskHeads {
-        classes: &["Roberta", "Camembert", "XLMRoberta"],
+        classes: &["Roberta", "Camembert", "XLMRoberta", "Data2VecText"],
         masked: (Pointwise::GeluErf, encoder.eps),
         sequence: RANKED,
         choice: POOLED,

@@ -97,6 +97,7 @@ fn rows_are_free(name: &str) -> bool {
             | "dec.token_embd.weight"
             | "position_embd.weight"
             | "token_types.weight"
+            | "task_types.weight"
             | "classifier.weight"
             | "cls.output.weight"
             | "per_layer_token_embd.weight"

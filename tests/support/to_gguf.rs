@@ -395,7 +395,7 @@ fn metadata(name: &str, table: &Architecture, config: &Metadata) -> Metadata {
         let narrow = match config.value(theirs) {
             None => continue,
             Some(MetadataValue::F64(float)) => MetadataValue::F32(*float as f32),
-            Some(MetadataValue::Array(Array::String(kinds))) if theirs == "layer_types" => {
+            Some(MetadataValue::Array(Array::String(kinds))) if theirs.ends_with("layer_types") => {
                 let special: [&[u8]; 3] = [
                     b"sliding_attention",
                     b"linear_attention",
