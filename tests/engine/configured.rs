@@ -28,7 +28,12 @@ fn cases() -> Vec<Value> {
         let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
         serde_json::from_slice(&fs::read(data.join(file)).unwrap()).unwrap()
     };
-    [read("generation.json"), read("generation_long.json")].concat()
+    let files = [
+        "generation.json",
+        "generation_long.json",
+        "generation_beams.json",
+    ];
+    files.map(read).concat()
 }
 
 fn tokens(value: &Value) -> Vec<u32> {

@@ -6,9 +6,14 @@ configurations: greedy and beam search. By transformers 4.57.6, as the fixtures 
 By transformers 5.24.0, those that read long texts:
 
     python tools/generation/make.py tests/data/generation_long.json long
+
+The same of many settings of beam search, with more families:
+
+    python tools/generation/make.py tests/data/generation_beams.json beams
 """
 
 import importlib
+import itertools
 import json
 import sys
 import tempfile
@@ -64,6 +69,17 @@ CONFIGS = [
     {"num_beams": 6, "max_new_tokens": 2, "num_return_sequences": 6, "eos_token_id": ENDS},
     {"num_beams": 4, "max_length": 2},
 ]
+def searches():
+    """Beams, penalties and ends, each with each; what is forced and may not be repeated by turns."""
+    grid = itertools.product((2, 3, 5), (-0.5, 0.6, 2.0), (True, False, "never"))
+    for index, (beams, penalty, early) in enumerate(grid):
+        config = {"num_beams": beams, "length_penalty": penalty, "early_stopping": early}
+        config |= {"eos_token_id": ENDS, "max_new_tokens": 11, "num_return_sequences": 2}
+        config |= [{}, {"no_repeat_ngram_size": 2}, {"no_repeat_ngram_size": 3}][index % 3]
+        config |= [{}, {"forced_bos_token_id": 17}, {"forced_eos_token_id": 1}, {}][index % 4]
+        yield config
+
+
 # Fixtures that write, by the script that makes them.
 WRITERS = {
     "t5": ["t5", "t5_gated"],
@@ -76,6 +92,18 @@ LONG_WRITERS = {
     "bigbird_pegasus": ["bigbird_pegasus"],
     "longt5": ["longt5", "longt5_gated", "longt5_global"],
 }
+BEAM_WRITERS = {
+    "t5": ["t5"],
+    "bart": ["bart", "marian", "m2m_100", "pegasus"],
+    "led": ["led"],
+    "t5gemma": ["t5gemma"],
+}
+# By the second argument: fixtures, sources, configurations.
+KINDS = {
+    "usual": (WRITERS, SOURCES, CONFIGS),
+    "long": (LONG_WRITERS, LONG_SOURCES, CONFIGS),
+    "beams": (BEAM_WRITERS, SOURCES, list(searches())),
+}
 
 
 def main(path, which="usual"):
@@ -86,23 +114,23 @@ def main(path, which="usual"):
 
     imports.is_cuda_stream_capturing = lambda: False
     lines = []
-    writers, sources = (WRITERS, SOURCES) if which == "usual" else (LONG_WRITERS, LONG_SOURCES)
+    writers, sources, configs = KINDS[which]
     for family, names in writers.items():
         for entry in importlib.import_module(family).FIXTURES:
             if entry.name in names:
-                lines += cases(entry, sources)
+                lines += cases(entry, sources, configs)
     Path(path).write_text("[\n" + ",\n".join(lines) + "\n]\n")
 
 
-def cases(entry, texts):
+def cases(entry, texts, configs):
     with tempfile.TemporaryDirectory() as opened:
         (Path(opened) / "config.json").write_text(json.dumps(entry.config_json()))
         fixture.write_weights(opened, entry.seed, entry.tensors())
         model = entry.open(opened).eval()
-    vocabulary = model.config.vocab_size
+    vocabulary = vocabulary_of(model)
     sources = [[token % vocabulary for token in source] for source in texts]
     ends = liked(model, sources)
-    for index, config in enumerate(CONFIGS):
+    for index, config in enumerate(configs):
         source = sources[index % len(sources)]
         decodes = not model.config.is_encoder_decoder
         config = {"eos_token_id": 1, "pad_token_id": 0, "max_new_tokens": 14} | config
@@ -132,8 +160,15 @@ def liked(model, sources):
     return sorted({text[at] for text in texts for at in (1, 3, 6, 9) if at < len(text)})
 
 
+def vocabulary_of(model):
+    """Of halves with vocabularies of their own, the smaller one."""
+    halves = [getattr(model.config, half, None) for half in ("encoder", "decoder")]
+    sizes = [half.vocab_size for half in halves if half is not None]
+    return min(sizes, default=model.config.vocab_size)
+
+
 def vocabulary_end(model):
-    return model.config.vocab_size - 1
+    return vocabulary_of(model) - 1
 
 
 def generate(model, source, config):
