@@ -332,7 +332,7 @@ fn column_place(index: usize, columns: usize, row: usize, rows: usize) -> usize 
 
 fn seen(view: View, values: &mut [f32]) {
     match view {
-        View::Plain | View::Transposed => {}
+        View::Plain | View::Transposed | View::HeadsTransposed | View::HeadsJoined => {}
         View::NegativeExp => values.iter_mut().for_each(|value| *value = -value.exp()),
         View::PlusOne => values.iter_mut().for_each(|value| *value += 1.0),
         View::OneMinus => values.iter_mut().for_each(|value| *value = 1.0 - *value),

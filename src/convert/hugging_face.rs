@@ -78,6 +78,7 @@ pub(super) fn converted(
     scaling::rotated(&mut keys);
     complete(&mut keys, &tensors);
     (conversion.complete)(&mut keys, &Drafted(&tensors));
+    tensors.extend(tasks::tensors(files));
     tensors.sort_by(|a, b| place(&a.name).cmp(&place(&b.name)));
 
     let embedding = find(&tensors, "token_embd.weight");

@@ -1,9 +1,11 @@
 //! What a folder says of its task, as keys of a GGUF file: labels, and what sentence-transformers does
 //! with the model's output.
 
-use crate::weights::{Files, ModuleFiles};
-use rillm_formats::manifest::{Array, Metadata, MetadataValue, Strings};
+use super::draft::{DraftTensor, TensorSource};
+use crate::weights::{Files, ModuleFiles, ModuleTensor};
+use rillm_formats::manifest::{Array, DType, Metadata, MetadataValue, Strings};
 use serde_json::Value;
+use std::sync::Arc;
 
 /// Keys of `config.json` that say what becomes of logits.
 const SCORES: [&str; 3] = [
@@ -44,15 +46,26 @@ pub(super) fn keys(files: &Files, architecture: &str) -> (Metadata, Vec<String>)
             MetadataValue::U32(pooling),
         );
     }
-    if !files.modules.weights.is_empty() {
-        let paths: Vec<&str> = files.modules.weights.keys().map(String::as_str).collect();
+    let (_, lost) = files.modules.tensors();
+    if !lost.is_empty() {
         notes.push(format!(
-            "the weights of {} have no place in the file: it is refused for embedding, the folder is \
-             not",
-            paths.join(", ")
+            "the weights of {} cannot be read: the file is refused for embedding",
+            lost.join(", ")
         ));
     }
     (keys, notes)
+}
+
+/// The tensors of what sentence-transformers does with the model's output.
+pub(super) fn tensors(files: &Files) -> Vec<DraftTensor> {
+    let (tensors, _) = files.modules.tensors();
+    let draft = |tensor: ModuleTensor| DraftTensor {
+        name: tensor.name,
+        shape: tensor.shape,
+        dtype: DType::F32,
+        from: TensorSource::Made(Arc::new(tensor.values)),
+    };
+    tensors.into_iter().map(draft).collect()
 }
 
 /// What other readers know of pooling: 1 for the mean, 2 for the first token, 3 for the last.

@@ -127,7 +127,7 @@ impl BuildError {
             } => {
                 if let Some((theirs, view)) = stored(name) {
                     *name = theirs;
-                    if view == View::Transposed {
+                    if matches!(view, View::Transposed | View::HeadsTransposed) {
                         transpose(found);
                         transpose(expected);
                     }

@@ -1,8 +1,9 @@
-//! What DeBERTa records: attention whose distances have a content, and convolutions over columns.
+//! What DeBERTa and XLNet record: attention whose distances have a content, and convolutions over
+//! columns.
 
 use super::{
-    Attention, BuildError, DistanceBuckets, Keys, Mask, Net, Piece, PositionScheme, SessionTable,
-    Value, op,
+    ApartQueries, Attention, BuildError, DistanceBuckets, Keys, Mask, Net, Piece, PositionScheme,
+    SessionTable, Value, op,
 };
 
 impl Net<'_, '_> {
@@ -10,17 +11,42 @@ impl Net<'_, '_> {
     /// distances.
     pub fn disentangled_attention(
         &self,
-        [q, k, v]: [Value; 3],
-        [keys, queries]: [Option<Piece<SessionTable>>; 2],
+        qkv: [Value; 3],
+        tables: [Option<Piece<SessionTable>>; 2],
         buckets: DistanceBuckets,
+        attention: Attention,
+    ) -> Value {
+        self.attention_to_distances(qkv, None, (tables, buckets), attention)
+    }
+
+    /// The same where a table holds a key for each bucket, which other queries meet than keys do, and
+    /// where segments count.
+    pub fn relative_attention(
+        &self,
+        qkv: [Value; 3],
+        apart: ApartQueries,
+        (keys, buckets): (Piece<SessionTable>, DistanceBuckets),
+        attention: Attention,
+    ) -> Value {
+        let tables = [Some(keys), None];
+        self.attention_to_distances(qkv, Some(apart), (tables, buckets), attention)
+    }
+
+    fn attention_to_distances(
+        &self,
+        [q, k, v]: [Value; 3],
+        apart: Option<ApartQueries>,
+        ([keys, queries], buckets): ([Option<Piece<SessionTable>>; 2], DistanceBuckets),
         attention: Attention,
     ) -> Value {
         let width = attention.heads * attention.head_dim;
         let of_table = |table: Piece<SessionTable>| table.kind().width;
         let tables = [keys, queries].into_iter().flatten().map(of_table);
-        let widths = [q, k, v].map(|value| self.width(value));
+        let others = apart.iter().flat_map(|it| [it.distances, it.segments]);
+        let values = [q, k, v].into_iter().chain(others);
+        let widths = values.map(|value| self.width(value));
         assert!(
-            widths.into_iter().chain(tables).all(|found| found == width)
+            widths.chain(tables).all(|found| found == width)
                 && attention.kv_heads == attention.heads,
             "architecture: queries, keys or tables of another width"
         );
@@ -34,6 +60,7 @@ impl Net<'_, '_> {
             q,
             k,
             v,
+            apart,
             keys,
             queries,
             buckets,

@@ -7,6 +7,10 @@ pub enum View {
     Plain,
     /// Stored `[in, out]` (GPT-2's Conv1D); seen as `[out, in]`. Of a stack, each matrix is.
     Transposed,
+    /// Stored `[in, heads, dim]` (XLNet); seen as `[heads·dim, in]`.
+    HeadsTransposed,
+    /// Stored `[out, heads, dim]`; seen as `[out, heads·dim]`.
+    HeadsJoined,
     /// A small parameter stored as ln(−A) (Mamba's `A_log`); seen as A = −eˣ.
     NegativeExp,
     /// A norm's weight stored as its distance from one (Gemma); seen as 1 + w.

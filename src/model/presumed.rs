@@ -130,7 +130,7 @@ fn stored(
     let Some((first, line)) = lines.first() else {
         return vec![(name.to_string(), extents)];
     };
-    if line.view == View::Transposed {
+    if matches!(line.view, View::Transposed | View::HeadsTransposed) {
         transpose(&mut extents);
     }
     let parts: BTreeMap<u32, &String> = match line.part {

@@ -10,7 +10,7 @@ use crate::models::{
     ARCHITECTURES, Architecture, Family, bare, canonical, check_flags, check_folder, check_gguf,
     find, layer_of,
 };
-use crate::weights::Views;
+use crate::weights::{MODULE_KEYS, Views};
 use rillm_formats::manifest::{Array, Container, Manifest, MetadataValue, Strings};
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -168,6 +168,7 @@ fn check_unknown(
         used.contains(name)
             || left_out(canonical_layer(name))
             || !(gguf || name.contains("blk."))
+            || gguf && name.starts_with(MODULE_KEYS)
             || architecture
                 .unused
                 .iter()
@@ -325,6 +326,14 @@ pub(crate) fn limits(wiring: &Wiring) -> Limits {
                 }
             };
             *limit = (*limit).min(rows);
+        }
+        if let Op::DisentangledAttention(attention) = &node.op
+            && let Some(apart) = attention.apart
+        {
+            // Any number is another segment.
+            limits.token_types = limits.token_types.min(u64::from(u32::MAX));
+            let positions = apart.positions.unwrap_or(u64::MAX);
+            limits.source_positions = limits.source_positions.min(positions);
         }
     }
     // What a table's rows are is no limit of a text's.

@@ -114,6 +114,8 @@ mod text_part;
 mod transfo_xl;
 mod usual;
 mod xglm;
+mod xlm_roberta_xl;
+mod xlnet;
 
 pub use conversion::{Conversion, GgufKeys, Written, WrittenRows};
 pub use known_keys::{HARMLESS, Only, Settled};
@@ -334,12 +336,14 @@ pub const ARCHITECTURES: &[Architecture] = &[
     ernie::ARCHITECTURE,
     megatron_bert::ARCHITECTURE,
     roberta::ARCHITECTURE,
+    xlm_roberta_xl::ARCHITECTURE,
     distilbert::ARCHITECTURE,
     electra::ARCHITECTURE,
     albert::ARCHITECTURE,
     mpnet::ARCHITECTURE,
     deberta::DEBERTA_2,
     deberta::DEBERTA,
+    xlnet::ARCHITECTURE,
     longformer::ARCHITECTURE,
     big_bird::ARCHITECTURE,
     modernbert::ARCHITECTURE,

@@ -192,6 +192,7 @@ fn is_quantized(name: &str, extents: &[u64], kept: &[&str]) -> bool {
         "position_embd.weight",
         "token_types.weight",
         "task_types.weight",
+        "sentence_transformers.",
     ];
     // Extents of one do not make a matrix of a vector.
     let dimensions = extents.iter().filter(|extent| **extent > 1).count();

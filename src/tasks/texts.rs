@@ -37,11 +37,7 @@ pub(super) fn single(
         .map_err(input)?;
     let room = max_length.saturating_sub(prefix.len() + suffix.len());
     let kept = &body[..body.len().min(room)];
-    let ids = [prefix, kept, suffix].concat();
-    let input = TokenInput {
-        ids,
-        types: Vec::new(),
-    };
+    let input = alone(tokenizer, [prefix, kept, suffix].concat());
     Ok((input, kept.len() < body.len()))
 }
 
@@ -112,7 +108,7 @@ pub(super) fn pair(
     }
     let begin = [prefix, &first[..kept.0], &between].concat();
     let end = [&second[..kept.1], suffix].concat();
-    Ok((joined(model, begin, end), kept != lengths))
+    Ok((joined(model, tokenizer, begin, end), kept != lengths))
 }
 
 /// A part of a text as a model takes it, and where its tokens stand in the text.
@@ -139,10 +135,7 @@ pub(super) fn windows(
         let body = &body[range];
         let ids: Vec<u32> = body.iter().map(|token| token.id).collect();
         TextWindow {
-            input: TokenInput {
-                ids: [prefix, &ids, suffix].concat(),
-                types: Vec::new(),
-            },
+            input: alone(tokenizer, [prefix, &ids, suffix].concat()),
             places: around(prefix.len(), body, suffix.len()),
         }
     });
@@ -180,7 +173,7 @@ pub(super) fn question_windows(
         end.extend_from_slice(suffix);
         let places = around(begin.len(), body, suffix.len());
         TextWindow {
-            input: joined(model, begin, end),
+            input: joined(model, tokenizer, begin, end),
             places,
         }
     });
@@ -209,23 +202,46 @@ fn cut(len: usize, room: usize, stride: usize) -> impl Iterator<Item = Range<usi
     })
 }
 
+/// A text with what is around it.
+fn alone(tokenizer: &Tokenizer, ids: Vec<u32>) -> TokenInput {
+    let mut types = Vec::new();
+    if class_is_last(tokenizer) {
+        types.resize(ids.len(), 0);
+        types.splice(ids.len().saturating_sub(1).., [CLASS_TYPE]);
+    }
+    TokenInput { ids, types }
+}
+
 /// Two texts with what is around them; the second is of another token type, where there are any.
-fn joined(model: &Model, begin: Vec<u32>, end: Vec<u32>) -> TokenInput {
-    let types = match model.limits().token_types {
+fn joined(model: &Model, tokenizer: &Tokenizer, begin: Vec<u32>, end: Vec<u32>) -> TokenInput {
+    let mut types = match model.limits().token_types {
         u64::MAX | 0 | 1 => Vec::new(),
         _ => [vec![0; begin.len()], vec![1; end.len()]].concat(),
     };
+    if let Some(last) = types.last_mut().filter(|_| class_is_last(tokenizer)) {
+        *last = CLASS_TYPE;
+    }
     let ids = [begin, end].concat();
     TokenInput { ids, types }
 }
 
-/// What stands between two texts: what ends one, and in RoBERTa's manner what ends one twice.
+/// The type of the token for a text's class where that stands last, as XLNet has it.
+const CLASS_TYPE: u32 = 2;
+
+/// Whether a text ends with a separator and then with the token for its class.
+fn class_is_last(tokenizer: &Tokenizer) -> bool {
+    matches!(tokenizer.suffix(), [_, last] if tokenizer.piece(*last) == Some(b"<cls>"))
+}
+
+/// What stands between two texts: what ends one, without the token for the class, and in RoBERTa's
+/// manner what ends one twice.
 fn separator(tokenizer: &Tokenizer) -> Vec<u32> {
     let suffix = tokenizer.suffix();
     let is_doubled = matches!(suffix, [only] if tokenizer.piece(*only) == Some(b"</s>"));
-    match is_doubled {
-        true => [suffix, suffix].concat(),
-        false => suffix.to_vec(),
+    match suffix {
+        [separator, _] if class_is_last(tokenizer) => vec![*separator],
+        _ if is_doubled => [suffix, suffix].concat(),
+        _ => suffix.to_vec(),
     }
 }
 

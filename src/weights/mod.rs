@@ -21,7 +21,8 @@ mod tuning;
 pub use headers::{ModelHeaders, headers, headers_of_config};
 pub use map::{Source, SourceFile};
 pub use matrix::{MatrixForm, StoredMatrix, expert_stacks};
-pub use modules::{DenseTensor, ModuleFiles};
+pub(crate) use modules::ModuleTensor;
+pub use modules::{DenseTensor, KEYS as MODULE_KEYS, ModuleFiles};
 pub use names::{Found, Views};
 pub use open::{DEFAULT_TEMPLATE, Files, TokenizerFiles, chat_templates_of, open, open_source};
 pub use stamp::FileStamp;
@@ -158,7 +159,7 @@ impl Weights {
                 }
             };
             match found.view {
-                View::Plain | View::Transposed => {}
+                View::Plain | View::Transposed | View::HeadsTransposed | View::HeadsJoined => {}
                 View::NegativeExp => values.iter_mut().for_each(|value| *value = -value.exp()),
                 View::PlusOne => values.iter_mut().for_each(|value| *value += 1.0),
                 View::OneMinus => values.iter_mut().for_each(|value| *value = 1.0 - *value),

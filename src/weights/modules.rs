@@ -4,7 +4,9 @@
 use super::Source;
 use super::folder::{file, name_of, with_extension};
 use crate::error::LoadError;
-use rillm_formats::manifest::{DType, Manifest, MetadataValue};
+use crate::quant;
+use rillm_formats::manifest::{DType, Manifest, MetadataValue, TensorInfo};
+use rillm_formats::safetensors::{self, write::TensorSpec, write::header};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
@@ -42,11 +44,21 @@ const WEIGHTED: [&str; 2] = [".Dense", ".LayerNorm"];
 /// What llama.cpp calls them in GGUF files.
 const DENSE: [&str; 2] = ["dense_2.weight", "dense_3.weight"];
 
-/// Before their names in GGUF files, where the files are texts.
-const KEYS: &str = "sentence_transformers.";
+/// Before their names in GGUF files, where the files are texts, and the modules' tensors are tensors.
+pub const KEYS: &str = "sentence_transformers.";
+
+/// A module's tensor on its way into a GGUF file.
+pub(crate) struct ModuleTensor {
+    /// As the file will call it.
+    pub name: String,
+    /// Extents, outermost first.
+    pub shape: Vec<u64>,
+    /// Row-major.
+    pub values: Vec<f32>,
+}
 
 impl ModuleFiles {
-    /// The files as keys and texts of a GGUF file; weights have no place there.
+    /// The files as keys and texts of a GGUF file.
     pub(crate) fn texts(&self) -> Vec<(String, String)> {
         let named = [
             ("modules", &self.modules),
@@ -64,22 +76,29 @@ impl ModuleFiles {
         texts.collect()
     }
 
+    /// The modules' tensors as those of a GGUF file, and the folders whose weights cannot be read.
+    pub(crate) fn tensors(&self) -> (Vec<ModuleTensor>, Vec<&str>) {
+        let (mut tensors, mut lost) = (Vec::new(), Vec::new());
+        for (path, bytes) in &self.weights {
+            match of_module(path, bytes) {
+                Some(read) => tensors.extend(read),
+                None => lost.push(path.as_str()),
+            }
+        }
+        (tensors, lost)
+    }
+
     /// The files that a GGUF file holds as texts, and its modules' matrices.
     pub(super) fn of_gguf(manifest: &Manifest, sources: &[Source]) -> ModuleFiles {
         let mut files = ModuleFiles::default();
         let dense = DENSE.iter().filter_map(|name| {
             let info = manifest.tensors.get(*name)?;
-            let range =
-                usize::try_from(info.range.start).ok()?..usize::try_from(info.range.end).ok()?;
+            let file = sources.get(info.file as usize)?.bytes();
             Some(DenseTensor {
                 name,
                 shape: info.shape.0.clone(),
                 dtype: info.dtype,
-                bytes: sources
-                    .get(info.file as usize)?
-                    .bytes()
-                    .get(range)?
-                    .to_vec(),
+                bytes: bytes_of(info, file)?.to_vec(),
             })
         });
         files.dense = dense.collect();
@@ -96,6 +115,11 @@ impl ModuleFiles {
                     files.configs.insert(path.to_string(), bytes);
                 }
                 _ => {}
+            }
+        }
+        for path in files.configs.keys() {
+            if let Some(weights) = stored_weights(path, manifest, sources) {
+                files.weights.insert(path.clone(), weights);
             }
         }
         files
@@ -136,6 +160,48 @@ impl ModuleFiles {
         }
         Ok(files)
     }
+}
+
+/// The tensors of the module in this folder, whose `model.safetensors` that is.
+fn of_module(path: &str, bytes: &[u8]) -> Option<Vec<ModuleTensor>> {
+    let parsed = safetensors::parse(bytes, 0).ok()?;
+    let tensors = parsed.tensors.iter().map(|(name, info)| {
+        let (decode, stored) = (quant::decode(info.dtype)?, bytes_of(info, bytes)?);
+        let elements = info.shape.0.iter().product::<u64>();
+        let mut values = vec![0.0; usize::try_from(elements).ok()?];
+        decode(stored, &mut values);
+        Some(ModuleTensor {
+            name: format!("{KEYS}{path}.{name}"),
+            shape: info.shape.0.clone(),
+            values,
+        })
+    });
+    tensors.collect()
+}
+
+/// The `model.safetensors` of the module in this folder, of the tensors that a GGUF file has of it.
+fn stored_weights(path: &str, manifest: &Manifest, sources: &[Source]) -> Option<Vec<u8>> {
+    let begin = format!("{KEYS}{path}.");
+    let (mut specs, mut data) = (Vec::new(), Vec::new());
+    for (name, info) in manifest.tensors.range(begin.clone()..) {
+        let Some(name) = name.strip_prefix(&begin) else {
+            break;
+        };
+        data.extend_from_slice(bytes_of(info, sources.get(info.file as usize)?.bytes())?);
+        specs.push(TensorSpec {
+            name: name.to_string(),
+            dtype: info.dtype,
+            shape: info.shape.clone(),
+        });
+    }
+    let whole = header(&specs).ok().filter(|_| !specs.is_empty())?;
+    Some([whole, data].concat())
+}
+
+/// A tensor's bytes among those of its file.
+fn bytes_of<'a>(info: &TensorInfo, file: &'a [u8]) -> Option<&'a [u8]> {
+    let (start, end) = (info.range.start, info.range.end);
+    file.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
 }
 
 /// Whether a path leads to a folder below: its names may come from anybody.

@@ -184,8 +184,19 @@ impl Parts {
         &mut self,
         name: &str,
         (to, part, view): (String, Option<u32>, View),
-        stored: Stored,
+        mut stored: Stored,
     ) -> Result<(), LoadError> {
+        let view = match view {
+            View::HeadsTransposed => {
+                stored.join_heads();
+                View::Transposed
+            }
+            View::HeadsJoined => {
+                stored.join_heads();
+                View::Plain
+            }
+            view => view,
+        };
         let twice = |to: String, other: &str| {
             let what = format!("tensor {to} is there twice, once as {name}{other}");
             Err(LoadError::new(LoadErrorKind::Tensor, what))

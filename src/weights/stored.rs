@@ -28,6 +28,19 @@ impl Stored {
             Stored::Scaled(scaled) => &scaled.shape,
         }
     }
+
+    /// Makes `[rows, heads, dim]` a matrix, whose columns are the heads' one after the other.
+    pub(super) fn join_heads(&mut self) {
+        let shape = match self {
+            Stored::Typed(info) => &mut info.shape.0,
+            Stored::Scaled(scaled) => &mut scaled.shape,
+        };
+        if let [rows, heads, dim] = shape[..]
+            && let Some(columns) = heads.checked_mul(dim)
+        {
+            *shape = vec![rows, columns];
+        }
+    }
 }
 
 /// Matrices of small floats with scales, as published checkpoints hold them: FP8 with scales for

@@ -605,8 +605,9 @@ fn mamba2(keys: &mut Metadata) {
 fn tensors(fixture: &Fixture, table: &Architecture) -> BTreeMap<String, Floats> {
     let mut tensors = BTreeMap::new();
     let mut experts: BTreeMap<String, BTreeMap<u32, Floats>> = BTreeMap::new();
-    // GPT-2 checkpoints carry their causal masks.
-    let kept = |name: &str| !name.ends_with(".attn.bias") && !name.ends_with(".attn.masked_bias");
+    // GPT-2 checkpoints carry their causal masks, XLNet's what stands for a token to be guessed.
+    let left_out = [".attn.bias", ".attn.masked_bias", "mask_emb"];
+    let kept = |name: &str| !left_out.iter().any(|end| name.ends_with(end));
     for weight in fixture
         .weights()
         .into_iter()
@@ -653,9 +654,12 @@ fn experts_of(fixture: &Fixture) -> u64 {
 }
 
 fn view_of(view: View, mut shape: Vec<u64>, mut values: Vec<f32>) -> Floats {
+    if let (View::HeadsTransposed | View::HeadsJoined, &[rows, heads, dim]) = (view, &shape[..]) {
+        shape = vec![rows, heads * dim];
+    }
     match view {
-        View::Plain => {}
-        View::Transposed => {
+        View::Plain | View::HeadsJoined => {}
+        View::Transposed | View::HeadsTransposed => {
             let (rows, columns) = match shape.as_mut_slice() {
                 [.., rows, columns] => {
                     std::mem::swap(rows, columns);

@@ -5,6 +5,10 @@ use rillm::tasks::{
     Classifier, ClassifyOptions, LabelScore, ScoreFunction, ZeroShotClassifier, ZeroShotOptions,
 };
 use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+
+use crate::support::fixture::Fixture;
 
 fn assert_labels(found: &[Vec<LabelScore>], expected: &Value, what: &str) {
     let expected = expected.as_array().expect("a list");
@@ -137,4 +141,30 @@ fn what_cannot_be_asked_is_named() {
         error.to_string().contains("logits for each text"),
         "{error}"
     );
+}
+
+/// XLNet ends a text with its separator and the token for its class, which has a type of its own.
+#[test]
+fn a_class_that_stands_last_has_a_type_of_its_own() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/xlnet.json");
+    let expected: Value = serde_json::from_slice(&fs::read(data).unwrap()).unwrap();
+    let fixture = Fixture::load(expected["fixture"].as_str().unwrap());
+    let folder = fixture.folder();
+    let tokenizer = expected["tokenizer"].to_string();
+    fs::write(folder.join("tokenizer.json"), tokenizer).unwrap();
+    let texts = texts(&expected, "texts");
+    let mut classifier = Classifier::new(&open(&folder), ClassifyOptions::default()).unwrap();
+    let found = classifier.classify(&texts).unwrap();
+    assert_labels(&found, &expected["labels"], "alone");
+
+    let mut config = fixture.config();
+    config["id2label"] = expected["id2label"].clone();
+    config["label2id"] = Value::Null;
+    fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    let template = expected["template"].as_str().unwrap();
+    let options = ZeroShotOptions::default().hypothesis_template(template);
+    let mut judge = ZeroShotClassifier::new(&open(&folder), options).unwrap();
+    let candidates = super::texts(&expected, "candidates");
+    let found = judge.classify(&texts, &candidates).unwrap();
+    assert_zero_shot(&found, &expected["zero_shot"], "in pairs");
 }

@@ -7,7 +7,7 @@ use super::rows::{Head, PageRoom};
 use super::scratch::QUERIES;
 use super::scratch::{LONGEST_HEAD, Scratch};
 use crate::exec::run::{Handles, Step, StepContext, row_chunks};
-use crate::graph::op::{ColumnWindow, DisentangledAttention};
+use crate::graph::op::{ApartQueries, ColumnWindow, DisentangledAttention};
 use crate::graph::state::Reads;
 use crate::graph::{DistanceBuckets, SessionTable};
 use crate::kernels::{Attend, Layout, MatMul, MatMulKernel};
@@ -28,6 +28,8 @@ struct DistanceTables<'a> {
     /// A query for each bucket.
     queries: Option<Handle<'a, Reads<SessionTable>>>,
     buckets: &'a DistanceBuckets,
+    /// What meets the keys, and segments, where that is not what meets the rows' keys.
+    apart: Option<ApartQueries>,
 }
 
 /// A page's biases, and the products that they are made of.
@@ -61,6 +63,7 @@ impl Step for DisentangledAttention {
             keys,
             queries,
             buckets: &self.buckets,
+            apart: self.apart,
         };
         let (k, v) = (self.k, self.v);
         let mut scratch = MaybeUninit::<Scratch>::uninit();
@@ -130,14 +133,30 @@ impl Queries<'_> {
             return;
         };
         biases.of_pairs[..rows.len() * PAGE].fill(0.0);
+        // Queries that meet keys have been scaled, others and keys have not.
+        let scale = match tables.apart {
+            Some(_) => attention.scale,
+            None => 1.0,
+        };
         let stride = Attend::stride(dim);
         let queries = &self.room.queries[(rows.start - self.about.rows.start) * stride..];
         for first in all.clone().step_by(BUCKETS) {
             let some = first..all.end.min(first + BUCKETS);
+            let columns = head.number * dim * size_of::<f32>();
             if let Some(table) = tables.keys {
+                let (first, stride) = match tables.apart {
+                    None => (queries.as_ptr().cast(), stride * size_of::<f32>()),
+                    Some(ApartQueries { distances, .. }) => {
+                        let first = cx.row_ptr(distances, rows.start);
+                        (
+                            first.wrapping_add(columns).cast_const(),
+                            cx.stride(distances),
+                        )
+                    }
+                };
                 let inputs = Inputs {
-                    first: queries.as_ptr().cast(),
-                    stride: stride * size_of::<f32>(),
+                    first,
+                    stride,
                     len: rows.len(),
                 };
                 meet(
@@ -149,7 +168,6 @@ impl Queries<'_> {
                 );
             }
             if let Some(table) = tables.queries {
-                let columns = head.number * dim * size_of::<f32>();
                 let inputs = Inputs {
                     first: cx.row_ptr(head.k, keys.start).wrapping_add(columns),
                     stride: cx.stride(head.k),
@@ -172,9 +190,48 @@ impl Queries<'_> {
                     let bucket = buckets.of(position(key) - here);
                     if some.contains(&bucket) {
                         let bucket = bucket - some.start;
-                        // Queries have been scaled, keys have not.
-                        *pair = of_query[bucket] + attention.scale * of_key[bucket];
+                        *pair = scale * of_query[bucket] + attention.scale * of_key[bucket];
                     }
+                }
+            }
+        }
+        if let Some(apart) = tables.apart {
+            self.weigh_segments(biases, (rows, keys), head.number, apart);
+        }
+    }
+
+    /// What is added for keys in other segments than a row's. What all keys have in common is nothing to
+    /// a softmax: that the segment is the same is what others' is measured by.
+    fn weigh_segments(
+        &self,
+        biases: &mut Biases,
+        (rows, keys): (Range<usize>, Range<usize>),
+        head: usize,
+        apart: ApartQueries,
+    ) {
+        let About { cx, attention, .. } = self.about;
+        let dim = attention.head_dim;
+        let segment = |row: usize| cx.rows.facts[row].row.token_type;
+        let all = cx.weights.vector(apart.segment_keys);
+        let (same, other) = all.split_at(attention.heads * dim);
+        let of_head = head * dim..(head + 1) * dim;
+        let (same, other) = (&same[of_head.clone()], &other[of_head.clone()]);
+        for (at, row) in rows.enumerate() {
+            let here = segment(row);
+            if keys.clone().all(|key| segment(key) == here) {
+                continue;
+            }
+            let query = &cx.row(apart.segments, row)[of_head.clone()];
+            let ends = other.iter().zip(same);
+            let products = query
+                .iter()
+                .zip(ends)
+                .map(|(q, (other, same))| q * (other - same));
+            let added = attention.scale * products.sum::<f32>();
+            let pairs = &mut biases.of_pairs[at * PAGE..][..keys.len()];
+            for (key, pair) in keys.clone().zip(pairs) {
+                if segment(key) != here {
+                    *pair += added;
                 }
             }
         }

@@ -19,7 +19,7 @@ pub use attention::{
     Attention, BlockSums, Buckets, DistanceBuckets, Keys, Mask, PositionScheme, RopeTable, Rotate,
     SoftmaxAttention, StoreCross, StoreKv, Summaries,
 };
-pub use disentangled::{ColumnWindow, DisentangledAttention};
+pub use disentangled::{ApartQueries, ColumnWindow, DisentangledAttention};
 pub use elementwise::{
     AboveDeviations, Add, AddVector, Apply, Clamp, JoinHeads, Lerp, MatchMagnitude, Mul, Norm,
     NormKind, RoundToInt8, Scale, ScaleByPosition, ScaleHeads, Share, SinusoidFrequencies,
