@@ -227,6 +227,17 @@ pub(super) fn keys(name: &str, config: &Metadata, keys: &mut Metadata) {
         "kimi-linear" => kimi_linear(config, keys),
         "minimax" => minimax(config, keys),
         "baichuan" => baichuan(config, keys),
+        "t5gemma" => {
+            // As null says.
+            for cap in [
+                "attn_logit_softcapping",
+                "decoder_attn_logit_softcapping",
+                "decoder_final_logit_softcapping",
+            ] {
+                let off = MetadataValue::F32(0.0);
+                keys.0.entry(format!("t5gemma.{cap}")).or_insert(off);
+            }
+        }
         _ => {}
     }
 }
