@@ -27,14 +27,10 @@ use crate::models::Architecture;
 use crate::pool::Pool;
 use crate::residency::Residency;
 use crate::setters::setters;
-use crate::weights::{
-    DEFAULT_TEMPLATE, Files, ModuleFiles, Source, TokenizerFiles, Weights, chat_templates_of, open,
-    open_source,
-};
-use rillm_formats::manifest::{Container, Manifest};
+use crate::weights::{Files, ModuleFiles, Source, TokenizerFiles, Weights, open, open_source};
+use rillm_formats::manifest::Manifest;
 use rillm_formats::tokenizer::Tokenizer;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -268,19 +264,6 @@ impl Model {
     /// What the files say: metadata, and the tensors' types, shapes and places.
     pub fn manifest(&self) -> &Manifest {
         &self.inner.manifest
-    }
-
-    /// Chat templates by their names.
-    pub(crate) fn chat_templates(&self) -> BTreeMap<String, String> {
-        match self.manifest().container {
-            Container::Gguf => chat_templates_of(&self.manifest().metadata),
-            Container::HuggingFace => self.tokenizer_files().chat_templates(),
-        }
-    }
-
-    /// The one that counts where none is asked for by name.
-    pub(crate) fn chat_template(&self) -> Option<String> {
-        self.chat_templates().remove(DEFAULT_TEMPLATE)
     }
 
     /// The tokenizer's files of a Hugging Face folder.

@@ -43,9 +43,12 @@ mod special_tokens;
 mod template;
 
 use crate::model::Model;
+use crate::weights::{DEFAULT_TEMPLATE, chat_templates_of};
 pub use named::NAMED;
 pub use reply::{ReplyPart, ReplyReader};
+use rillm_formats::manifest::Container;
 pub use special_tokens::special_tokens;
+use std::collections::BTreeMap;
 use std::fmt;
 use template::{Conversation, Halt};
 
@@ -119,6 +122,14 @@ impl fmt::Display for ChatError {
 
 impl std::error::Error for ChatError {}
 
+/// A model's templates by their names.
+fn templates(model: &Model) -> BTreeMap<String, String> {
+    match model.manifest().container {
+        Container::Gguf => chat_templates_of(&model.manifest().metadata),
+        Container::HuggingFace => model.tokenizer_files().chat_templates(),
+    }
+}
+
 impl ChatTemplate {
     /// Reads a template; `special_tokens` are the texts of tokens that it knows by names such as
     /// `bos_token`, as [`special_tokens`] finds them.
@@ -165,18 +176,18 @@ impl ChatTemplate {
 
     /// The template that came with a model, as far as its files have one.
     pub fn of(model: &Model) -> Option<String> {
-        model.chat_template()
+        templates(model).remove(DEFAULT_TEMPLATE)
     }
 
     /// The names of a model's templates where it has several: none of them may be the one that
     /// counts ([`of`](Self::of)).
     pub fn names_of(model: &Model) -> Vec<String> {
-        model.chat_templates().into_keys().collect()
+        templates(model).into_keys().collect()
     }
 
     /// The template that a model has under this name.
     pub fn of_name(model: &Model, name: &str) -> Option<String> {
-        model.chat_templates().remove(name)
+        templates(model).remove(name)
     }
 
     /// The text of a conversation; with `reply`, up to where the model's next turn begins.

@@ -114,7 +114,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "error", "exec", "graph", "model", "reserve", "sample", "session", "setters", "state",
         ],
     ),
-    ("chat", &["model"]),
+    ("chat", &["model", "weights"]),
     (
         "tasks",
         &[
