@@ -210,6 +210,16 @@ pub(super) fn left_out(
     architecture: &Architecture,
     wiring: &Wiring,
 ) -> Option<String> {
+    // In a module of their own.
+    let apart = || {
+        manifest
+            .tensors
+            .keys()
+            .any(|name| bare(name).starts_with("mtp"))
+    };
+    if wiring.notes.is_empty() && apart() {
+        return Some("the layers that guess tokens after the next one are left out".to_string());
+    }
     let first = first_left_out(manifest.container, wiring)?;
     let held = manifest.tensors.keys().any(|name| {
         let layer = match manifest.container {

@@ -4,7 +4,7 @@ use super::{Architecture, DECODER, olmo2, tables};
 use crate::graph::blocks::{
     Heads, WindowPattern, Windows, activation, attend, embedding, gated_mlp, head, projections,
 };
-use crate::graph::decoder::answer;
+use crate::graph::decoder::{answer, nextn_layers};
 use crate::graph::{
     Attention, BuildError, Builder, Config, Mask, Pairing, PositionScheme, Role, Rope,
 };
@@ -29,16 +29,13 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let config = model.config();
     let width = config.count("embedding_length")?;
     let hidden = config.count("feed_forward_length")?;
-    let layers = config.count("block_count")?;
+    let layers = nextn_layers(model)?;
     let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-5)?;
     let function = activation(config, "hidden_act", "silu")?;
-    if config.feature("nextn_predict_layers")?.is_some() {
-        let expected = "0: layers that predict further tokens are not supported";
-        return Err(config.invalid("nextn_predict_layers", expected));
-    }
     let heads = Heads::read(config, width)?;
     let rope = Rope::read(model, Pairing::Halves, heads.head_dim)?;
-    let windows = windows(config, layers)?;
+    // GGUF lists those that guess as well.
+    let windows = windows(config, config.count("block_count")?)?;
     model.context(config.count("context_length")?);
 
     let net = model.graph(Role::Decode);

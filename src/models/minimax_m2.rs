@@ -36,7 +36,6 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ("mlp_intermediate_size", Only::Any),
         ("shared_moe_mode", Only::Any),
         ("mtp_transformer_layers", Only::Any),
-        ("num_mtp_modules", Only::Any),
         ("qk_norm_type", Only::Text(&["per_layer"])),
         ("shared_intermediate_size", Only::Number(0.0)),
         ("use_mtp", Only::Any),

@@ -29,7 +29,6 @@ pub(super) const QWEN_3_5: Architecture = Architecture {
         ("attn_output_gate", Only::Is(true)),
         ("mamba_ssm_dtype", Only::Any),
         // Tokens after the next one are not guessed.
-        ("mtp_num_hidden_layers", Only::Any),
         ("mtp_use_dedicated_embeddings", Only::Any),
         // In a text, positions of all dimensions are one.
         ("rope_parameters.mrope_interleaved", Only::Any),

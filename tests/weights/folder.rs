@@ -71,14 +71,24 @@ pub(super) fn write_folder(folder: &Path, fixture: &Fixture, weights: &[Weight])
     fs::write(folder.join("config.json"), fixture.config().to_string()).unwrap();
 }
 
-/// Converters put Qwen3-Next's layers that guess tokens after the next one behind the others.
+/// Converters put layers that guess tokens after the next one behind the others.
 #[test]
 fn layers_that_guess_further_tokens_are_left_out() {
-    let fixture = Fixture::load("qwen3_next");
+    for name in ["qwen3_next", "exaone4", "glm4_moe"] {
+        guessing_layers(name);
+    }
+}
+
+fn guessing_layers(name: &str) {
+    let fixture = Fixture::load(name);
     let mut gguf = Gguf::of(&fixture);
     let (blocks, kinds, guessing) = (
         gguf.key("block_count"),
-        gguf.key("attention.recurrent_layers"),
+        [
+            "attention.recurrent_layers",
+            "attention.sliding_window_pattern",
+        ]
+        .map(|key| gguf.key(key)),
         gguf.key("nextn_predict_layers"),
     );
     let layers = gguf.metadata.u64(&blocks).expect("layers");
@@ -100,14 +110,66 @@ fn layers_that_guess_further_tokens_are_left_out() {
     gguf.metadata
         .0
         .insert(guessing.clone(), MetadataValue::U32(1));
-    if let Some(MetadataValue::Array(Array::Bool(kinds))) = gguf.metadata.0.get_mut(&kinds) {
-        kinds.push(false);
+    for kinds in kinds {
+        if let Some(MetadataValue::Array(Array::Bool(kinds))) = gguf.metadata.0.get_mut(&kinds) {
+            kinds.push(false);
+        }
     }
     check_all(&fixture, &open_bytes(gguf.bytes()).expect("a file"));
     let all = MetadataValue::U32(layers as u32 + 1);
     gguf.metadata.0.insert(guessing, all);
     let error = open_bytes(gguf.bytes()).unwrap_err().to_string();
     assert!(error.contains("nextn_predict_layers"), "{error}");
+}
+
+/// Checkpoints have them in a module of their own, or behind the layers that are counted.
+#[test]
+fn modules_that_guess_further_tokens_are_left_out() {
+    for (name, key, tensor) in [
+        (
+            "ernie4_5_moe",
+            "num_nextn_predict_layers",
+            "model.mtp_emb_norm.0.weight",
+        ),
+        (
+            "qwen2",
+            "num_nextn_predict_layers",
+            "model.mtp_layers.0.input_layernorm.weight",
+        ),
+        (
+            "qwen3_next",
+            "num_nextn_predict_layers",
+            "mtp.layers.0.input_layernorm.weight",
+        ),
+        ("qwen3_5", "mtp_num_hidden_layers", "mtp.norm.weight"),
+        (
+            "deepseek_v3",
+            "num_nextn_predict_layers",
+            "model.layers.7.enorm.weight",
+        ),
+        (
+            "glm4_moe",
+            "num_nextn_predict_layers",
+            "model.layers.7.enorm.weight",
+        ),
+    ] {
+        let fixture = Fixture::load(name);
+        let mut config = fixture.config();
+        config[key] = 1.into();
+        let more = Weight {
+            name: tensor.to_string(),
+            shape: vec![4],
+            values: vec![1.0; 4],
+        };
+        let folder = fixture.folder_with(&config, vec![more]);
+        let model = open(&folder).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let notes = model.notes().join("\n");
+        assert!(
+            notes.contains("guess tokens after the next one"),
+            "{name}: {notes}"
+        );
+        check_all(&fixture, &model);
+    }
 }
 
 /// Layers that the configuration does not count are none of the model's.

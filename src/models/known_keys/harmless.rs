@@ -325,6 +325,11 @@ pub(super) const SETTLED: &[Settled] = &[
     ("cross_attention_hidden_size", Only::Nothing),
     ("is_causal", Only::Is(true)),
     ("is_decoder", Only::Any),
+    // Layers that guess tokens after the next one are not counted among the others.
+    ("mtp_num_hidden_layers", Only::Any),
+    ("num_mtp_layers", Only::Any),
+    ("num_mtp_modules", Only::Any),
+    ("num_nextn_predict_layers", Only::Any),
     // Of classes that rotate whole heads.
     ("partial_rotary_factor", Only::Number(1.0)),
     ("per_layer_config", Only::Nothing),
