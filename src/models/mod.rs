@@ -40,6 +40,7 @@ mod gemma3n;
 mod gemma3n_shape;
 mod gemma4;
 mod gla;
+mod glam;
 mod glm4;
 mod glm4_moe;
 mod gpt2;
@@ -291,6 +292,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     minimax::ARCHITECTURE,
     phimoe::ARCHITECTURE,
     dbrx::ARCHITECTURE,
+    glam::ARCHITECTURE,
     llama4::ARCHITECTURE,
     qwen::QWEN_2,
     qwen::QWEN_3,
