@@ -78,7 +78,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Continue a text (or, with an encoder–decoder model, answer it)
-    Run(run::Arguments),
+    Run(Box<run::Arguments>),
     /// Talk with a model, through its own template
     Chat(chat::Arguments),
     /// Show the tokens of a text
