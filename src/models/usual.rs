@@ -151,6 +151,7 @@ impl Architecture {
             "per_layer_token_embd" => first(&["vocab_size_per_layer_input", "vocab_size"]),
             "position_embd" => first(&["max_position_embeddings", "n_positions", "max_seq_len"]),
             "token_types" => first(&["type_vocab_size"]),
+            "task_types" => first(&["task_type_vocab_size"]),
             "mlm_dense" => first(&["embedding_size", "hidden_size", "dim", "d_model"]),
             "laurel_l" => first(&["laurel_rank"]),
             // What an earlier version has in one is in two, unless the second is missing.
