@@ -421,8 +421,9 @@ fn metadata(name: &str, table: &Architecture, config: &Metadata) -> Metadata {
         .iter()
         .any(|end| class.ends_with(end));
     let is_bare = class.ends_with(b"Model") && !class.ends_with(b"LMHeadModel");
+    let t5s = [b"T5Model" as &[u8], b"T5GemmaModel"];
     let judges =
-        judges || is_bare && (table.family != Family::EncoderDecoder || class == b"T5Model");
+        judges || is_bare && (table.family != Family::EncoderDecoder || t5s.contains(&class));
     if table.family == Family::Encoder || matches!(name, "bart" | "mbart") || judges {
         // Which head a checkpoint has is known by its class alone.
         let classes = classes.expect("a class");
