@@ -51,6 +51,30 @@ impl<'a> NameParts<'a> {
     }
 }
 
+impl NameParts<'_> {
+    /// Where the half of a model that it is of has its hyperparameters by itself, if it has.
+    fn object(&self) -> &'static str {
+        match self.half {
+            "dec" => "decoder",
+            _ => "encoder",
+        }
+    }
+
+    /// Whether halves have hyperparameters of their own.
+    fn is_apart(&self, config: &Metadata) -> bool {
+        let width = format!("{}.hidden_size", self.object());
+        !self.half.is_empty() && config.value(&width).is_some()
+    }
+
+    /// A hyperparameter's key: the half's own, if it has some.
+    fn key(&self, config: &Metadata, key: &str) -> String {
+        match self.is_apart(config) {
+            true => format!("{}.{key}", self.object()),
+            false => key.to_string(),
+        }
+    }
+}
+
 impl Architecture {
     /// What checkpoints may call the tensor of a canonical name, heads' among them, with `{e}` where an
     /// expert's number stands.
@@ -77,7 +101,11 @@ impl Architecture {
             return false;
         }
         let parts = NameParts::of(name);
-        if parts.half == "dec" && is_class(config, reads_alone) {
+        let alone = match parts.is_apart(config) {
+            true => config.bool("is_encoder_decoder") == Some(false),
+            false => is_class(config, reads_alone),
+        };
+        if parts.half == "dec" && alone {
             return false;
         }
         if let Some(kind) = parts.layer.and_then(|layer| layer_kind(config, layer)) {
@@ -105,16 +133,17 @@ impl Architecture {
             ("attn_norm_2", "weight") => flag("new_decoder_architecture").unwrap_or(false),
             ("ffn_gate", "weight") if self.family == Family::EncoderDecoder => {
                 let said = config.str("feed_forward_proj").unwrap_or_default();
-                said.starts_with("gated")
+                parts.is_apart(config) || said.starts_with("gated")
             }
-            (module, "bias") => self.usually_has_bias(config, &theirs, module),
+            (_, "bias") => self.usually_has_bias(config, &theirs, &parts),
             _ => true,
         }
     }
 
     /// Whether a module, which a checkpoint calls so, is likely to have a bias.
-    fn usually_has_bias(&self, config: &Metadata, theirs: &str, module: &str) -> bool {
-        let flag = |key: &str| config.bool(key);
+    fn usually_has_bias(&self, config: &Metadata, theirs: &str, parts: &NameParts<'_>) -> bool {
+        let module = parts.module.strip_prefix("cross_").unwrap_or(parts.module);
+        let flag = |key: &str| config.bool(&parts.key(config, key));
         let mut denied = DENIED.iter();
         let said = denied.find_map(|(key, _, parts)| flag(key).filter(|_| parts.contains(&module)));
         let said = said.or(flag("no_bias").map(|without| !without));
@@ -130,7 +159,9 @@ impl Architecture {
             _ => None,
         });
         // Decoders of today say what has a bias, and have none where they do not.
-        let of_today = theirs.starts_with("model.layers.") || theirs == "lm_head.bias";
+        let of_today = theirs.starts_with("model.layers.")
+            || parts.is_apart(config)
+            || theirs == "lm_head.bias";
         let usual = !of_today && !module.ends_with("_exps");
         said.unwrap_or(usual || self.biased.contains(&module))
     }
@@ -143,8 +174,11 @@ impl Architecture {
         name: &str,
         has: impl Fn(&str) -> bool,
     ) -> Option<u64> {
-        let first = |keys: &[&str]| keys.iter().find_map(|key| config.u64(key));
         let parts = NameParts::of(name);
+        let first = |keys: &[&str]| {
+            let mut keys = keys.iter();
+            keys.find_map(|key| config.u64(&parts.key(config, key)))
+        };
         match parts.module {
             "token_embd" if parts.half == "dec" => first(&["decoder_vocab_size", "vocab_size"]),
             "token_embd" => first(&["vocab_size"]),
