@@ -40,7 +40,8 @@ pub(super) fn converted(
     let used = used(&wiring);
     for (part, key) in conversion.listed {
         let numbers = listed(files, &views, part);
-        keys.put(key, MetadataValue::Array(Array::F32(numbers)));
+        let numbers = MetadataValue::Array(Array::F32(numbers));
+        keys.bare.0.insert(key.to_string(), numbers);
     }
     let is_tensor = |name: &str| {
         let part = name.split('.').nth(2).unwrap_or_default();

@@ -88,7 +88,8 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// Tensors in a folder, and in GGUF entries of lists.
+/// Tensors in a folder, and in GGUF entries of lists, which converters write without the architecture's
+/// name before it.
 fn parameters(model: &Builder<'_>, layer: usize, layers: usize) -> Result<[Vector; 4], BuildError> {
     let config = model.config();
     let mut found = Vec::new();
@@ -97,9 +98,15 @@ fn parameters(model: &Builder<'_>, layer: usize, layers: usize) -> Result<[Vecto
             Container::HuggingFace => model.vector(&format!("blk.{layer}.xielu_{name}"), &[1])?,
             Container::Gguf => {
                 let key = format!("xielu.{name}");
-                let list = config.floats(&key, layers)?;
-                let list = list.ok_or_else(|| config.missing(&key))?;
-                model.constant([list[layer]])
+                let number = match config.metadata.array(&key) {
+                    None => config.floats(&key, layers)?.map(|list| list[layer]),
+                    Some(list) if list.len() == layers => {
+                        let number = list.f64(layer).map(|number| number as f32);
+                        number.filter(|number| number.is_finite())
+                    }
+                    Some(_) => return Err(config.bad(&key, "a number for each layer")),
+                };
+                model.constant([number.ok_or_else(|| config.missing(&key))?])
             }
         });
     }

@@ -133,8 +133,7 @@ impl Gguf {
                 .map(of)
                 .map(|floats| floats.expect(name).values[0]);
             let numbers = MetadataValue::Array(Array::F32(numbers.collect()));
-            let key = self.key(&format!("xielu.{name}"));
-            self.metadata.0.insert(key, numbers);
+            self.metadata.0.insert(format!("xielu.{name}"), numbers);
         }
     }
 
