@@ -80,7 +80,7 @@ enum Command {
     /// Continue a text (or, with an encoder–decoder model, answer it)
     Run(Box<run::Arguments>),
     /// Talk with a model, through its own template
-    Chat(chat::Arguments),
+    Chat(Box<chat::Arguments>),
     /// Show the tokens of a text
     Tokenize(tokenize::Arguments),
     /// Show the text of token ids
