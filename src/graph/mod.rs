@@ -24,11 +24,9 @@ mod second_reading;
 mod segments;
 mod sparse;
 pub mod state;
+mod wiring;
 
-pub use builder::{
-    BuildError, Builder, Catalog, Counting, Forced, MatrixSpec, RowOrder, VectorSpec, Wiring,
-    transpose,
-};
+pub use builder::{BuildError, Builder, Catalog, transpose};
 pub use config::{Bounds, Config, INPUT_BITS, Key, three_valued};
 pub use names::{Name, View, fits, spelling};
 pub use net::Net;
@@ -49,6 +47,7 @@ pub use state::{
 };
 
 pub use crate::kernels::{Activation, Pairing, Pointwise};
+pub use wiring::{Counting, Forced, MatrixSpec, RowOrder, VectorSpec, Wiring};
 
 /// Which rows a value has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
