@@ -285,7 +285,7 @@ impl FeedForward {
         layer: &str,
         i: usize,
     ) -> Result<Value, BuildError> {
-        if !self.sparse[i] {
+        if !has_experts(net.builder, layer, self.sparse[i]) {
             let hidden = match self.plain_hidden {
                 Some(hidden) => hidden,
                 None => net.builder.config().count("feed_forward_length")?,
@@ -395,6 +395,17 @@ pub fn shared_expert(
     let up = net.linear(x, &format!("{layer}.ffn_up_shexp"), hidden)?;
     let inner = net.mul(net.apply(gate, function), up);
     net.linear(inner, &format!("{layer}.ffn_down_shexp"), net.width(x))
+}
+
+/// Whether a layer has experts. Converters write few of the keys that say so: in GGUF its tensors tell,
+/// and only where they do not, `said` does.
+pub fn has_experts(model: &Builder<'_>, layer: &str, said: bool) -> bool {
+    let has = |part: &str| model.has(&format!("{layer}.{part}.weight"));
+    match (model.config().container, has("ffn_gate_inp"), has("ffn_up")) {
+        (Container::Gguf, true, false) => true,
+        (Container::Gguf, false, true) => false,
+        _ => said,
+    }
 }
 
 /// Which layers have experts, where every so many do but for those that are listed.

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::graph::blocks::{Heads, activation, attend, gated_mlp, projections};
 use crate::graph::decoder::PreNormDecoder;
-use crate::graph::experts::{Gating, Router, gated_experts, shared_expert};
+use crate::graph::experts::{Gating, Router, gated_experts, has_experts, shared_expert};
 use crate::graph::{BuildError, Builder, Config, Key, Name, Net, Pointwise, PositionScheme, Value};
 use rillm_formats::manifest::MetadataValue;
 
@@ -135,8 +135,8 @@ impl SparseFeedForward {
         layer: &str,
         index: usize,
     ) -> Result<Value, BuildError> {
-        let router = self.router.as_ref().filter(|_| self.sparse[index]);
-        let Some(router) = router else {
+        let sparse = has_experts(net.builder, layer, self.sparse[index]);
+        let Some(router) = self.router.as_ref().filter(|_| sparse) else {
             return gated_mlp(net, x, layer, self.hidden, self.function);
         };
         let routed = gated_experts(net, x, layer, (self.expert_hidden, self.function), router)?;
