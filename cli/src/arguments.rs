@@ -312,10 +312,19 @@ impl ModelArguments {
         Ok(model)
     }
 
-    /// The tokenizer alone: of a file that holds a vocabulary and no weights, or those of a model
-    /// that cannot be run, as well.
+    /// What of its files bears on text.
+    fn texts(&self) -> Result<Files, LoadError> {
+        #[cfg(feature = "demo")]
+        if let Some(demo) = self.demo {
+            return demo.files();
+        }
+        rillm::internals::weights::open_texts(self.path())
+    }
+
+    /// The tokenizer alone: of what holds a vocabulary and no weights, or those of a model that
+    /// cannot be run, as well.
     pub fn tokenizer(&self) -> Result<Tokenizer, CliError> {
-        let tokenizer = self.files().and_then(|mut files| {
+        let tokenizer = self.texts().and_then(|mut files| {
             self.overrides.apply(&mut files.manifest);
             files.notes.iter().for_each(|note| warn(note));
             files.tokenizer()

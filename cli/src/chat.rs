@@ -234,8 +234,7 @@ impl<'a> Chat<'a> {
                 }
                 Turn::End => break,
             };
-            let line = line.trim_end();
-            match said(line) {
+            match said(&line) {
                 Said::Command(name, rest) if typed => match self.command(name, rest) {
                     Ok(true) => continue,
                     Ok(false) => break,
@@ -250,7 +249,8 @@ impl<'a> Chat<'a> {
                     ));
                     continue;
                 }
-                _ if line.trim().is_empty() => continue,
+                // Nobody types white space to say it.
+                _ if line.is_empty() || typed && line.trim().is_empty() => continue,
                 _ => {}
             }
             self.messages.push(Message::new("user", line));

@@ -43,13 +43,57 @@ pub(super) fn open(path: &Path) -> Result<Files, LoadError> {
     let manifest = safetensors::merge(config, parsed, index.as_ref());
     let manifest = manifest.map_err(|error| format(error).at(folder))?;
     quantized::refuse_names(&manifest).map_err(|error| error.at(folder))?;
+    let tokenizer = TokenizerFiles {
+        generation_config,
+        config: Some(config_bytes),
+        ..tokenizer_files(folder, &mut notes)?
+    };
+    Ok(Files {
+        manifest,
+        sources,
+        tokenizer,
+        modules: ModuleFiles::read(folder)?,
+        path: path.to_path_buf(),
+        notes,
+    })
+}
+
+/// What of a folder bears on text. Its configuration may be of a model that is not known, or missing:
+/// vocabularies are published alone as well.
+pub(super) fn open_texts(path: &Path) -> Result<Files, LoadError> {
+    let names = ["config.json", "tokenizer.json", "tokenizer_config.json"];
+    let found = names.iter().find_map(|name| holder_of(path, name));
+    let folder = &found.ok_or_else(|| no_config(path))?;
+    let mut notes = Vec::new();
+    let tokenizer = TokenizerFiles {
+        generation_config: optional(folder, "generation_config.json", &mut notes, is_object),
+        config: optional(folder, "config.json", &mut notes, is_object),
+        ..tokenizer_files(folder, &mut notes)?
+    };
+    let unnamed = HfConfig {
+        model_type: Some(String::new()),
+        ..HfConfig::default()
+    };
+    let manifest = safetensors::merge(unnamed, Vec::new(), None);
+    Ok(Files {
+        manifest: manifest.map_err(format)?,
+        sources: Vec::new(),
+        tokenizer,
+        modules: ModuleFiles::default(),
+        path: path.to_path_buf(),
+        notes,
+    })
+}
+
+/// The files of its vocabulary; configurations are left to the caller.
+fn tokenizer_files(folder: &Path, notes: &mut Vec<String>) -> Result<TokenizerFiles, LoadError> {
     let tokenizer_json = file(folder, "tokenizer.json")?;
     let tokenizer_config = match tokenizer_json {
-        Some(_) => optional(folder, "tokenizer_config.json", &mut notes, is_object),
+        Some(_) => optional(folder, "tokenizer_config.json", notes, is_object),
         // Other vocabularies leave added tokens to it.
         None => file(folder, "tokenizer_config.json")?,
     };
-    let tokenizer = TokenizerFiles {
+    Ok(TokenizerFiles {
         tokenizer_json,
         tokenizer_model: sentencepiece(folder)?,
         source_spm: file(folder, "source.spm")?,
@@ -60,19 +104,11 @@ pub(super) fn open(path: &Path) -> Result<Files, LoadError> {
         added_tokens: file(folder, "added_tokens.json")?,
         rwkv_vocabulary: rwkv_vocabulary(folder)?,
         tokenizer_config,
-        chat_template: optional(folder, "chat_template.jinja", &mut notes, is_text),
-        additional_chat_templates: additional_templates(folder, &mut notes)?,
-        special_tokens_map: optional(folder, "special_tokens_map.json", &mut notes, is_object),
-        generation_config,
-        config: Some(config_bytes),
-    };
-    Ok(Files {
-        manifest,
-        sources,
-        tokenizer,
-        modules: ModuleFiles::read(folder)?,
-        path: path.to_path_buf(),
-        notes,
+        chat_template: optional(folder, "chat_template.jinja", notes, is_text),
+        additional_chat_templates: additional_templates(folder, notes)?,
+        special_tokens_map: optional(folder, "special_tokens_map.json", notes, is_object),
+        generation_config: None,
+        config: None,
     })
 }
 
@@ -135,9 +171,14 @@ fn other_text(bytes: &[u8]) -> Option<&'static str> {
 /// The folder with the configuration: this one, or of the hub's cache of a model the snapshot that
 /// its main branch is, or the only one.
 pub(super) fn holder(path: &Path) -> Option<PathBuf> {
-    let has_config = |folder: &PathBuf| folder.join("config.json").is_file();
+    holder_of(path, "config.json")
+}
+
+/// The same for another file than the configuration.
+fn holder_of(path: &Path, name: &str) -> Option<PathBuf> {
+    let holds = |folder: &PathBuf| folder.join(name).is_file();
     let path = path.to_path_buf();
-    if has_config(&path) {
+    if holds(&path) {
         return Some(path);
     }
     let snapshots = path.join("snapshots");
@@ -145,10 +186,10 @@ pub(super) fn holder(path: &Path) -> Option<PathBuf> {
     let main = String::from_utf8(main).unwrap_or_default();
     let name = main.trim();
     let is_plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric());
-    let main = is_plain.then(|| snapshots.join(name)).filter(has_config);
+    let main = is_plain.then(|| snapshots.join(name)).filter(holds);
     main.or_else(|| {
         let mut all = folders(&snapshots);
-        all.retain(has_config);
+        all.retain(holds);
         (all.len() == 1).then(|| all.remove(0))
     })
 }

@@ -2,8 +2,8 @@
 //! part; a folder whose shards have their headers alone, or an index, or nothing but `config.json`.
 
 use super::folder::{self, configured, holder};
-use super::open::{format, io, is_pointer, other_kind};
-use super::quantized;
+use super::open::{begins_as_gguf, beside, format, io, is_pointer, other_kind};
+use super::{Files, ModuleFiles, TokenizerFiles, quantized};
 use crate::error::{LoadError, LoadErrorKind};
 use rillm_formats::manifest::Manifest;
 use rillm_formats::safetensors::{Safetensors, ShardIndex};
@@ -60,10 +60,36 @@ pub fn headers(path: &Path) -> Result<ModelHeaders, LoadError> {
         return headers_of_config(&configuration(path)?).map_err(|error| error.at(path));
     }
     if name.ends_with(".json") || name.ends_with(".safetensors") {
-        let parent = path.parent().filter(|parent| *parent != Path::new(""));
-        return of_folder(parent.unwrap_or(Path::new(".")));
+        return of_folder(beside(path));
     }
     of_gguf(path, name)
+}
+
+/// Opens what bears on text, of a GGUF file its header: no weights are looked at, nor missed, and what is
+/// opened has none.
+///
+/// # Errors
+/// As [`headers`].
+pub fn open_texts(path: &Path) -> Result<Files, LoadError> {
+    let facts = std::fs::metadata(path).map_err(|error| io(path, &error))?;
+    if facts.is_dir() {
+        return folder::open_texts(path);
+    }
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.unwrap_or_default();
+    if (name.ends_with(".json") || name.ends_with(".safetensors")) && !begins_as_gguf(path) {
+        return folder::open_texts(beside(path));
+    }
+    let mut manifest = of_gguf(path, name)?.manifest;
+    manifest.tensors.clear();
+    Ok(Files {
+        manifest,
+        sources: Vec::new(),
+        tokenizer: TokenizerFiles::default(),
+        modules: ModuleFiles::default(),
+        path: path.to_path_buf(),
+        notes: Vec::new(),
+    })
 }
 
 fn of_gguf(path: &Path, name: &str) -> Result<ModelHeaders, LoadError> {

@@ -18,7 +18,7 @@ mod stored;
 mod three_values;
 mod tuning;
 
-pub use headers::{ModelHeaders, headers, headers_of_config};
+pub use headers::{ModelHeaders, headers, headers_of_config, open_texts};
 pub use map::{Source, SourceFile};
 pub use matrix::{MatrixForm, StoredMatrix, expert_stacks};
 pub(crate) use modules::ModuleTensor;

@@ -210,16 +210,13 @@ fn file(path: &Path) -> Result<Files, LoadError> {
         .unwrap_or_default();
     let other = name.ends_with(".safetensors") || name.ends_with(".json");
     if other && !begins_as_gguf(path) {
-        let parent = match path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
+        let parent = beside(path);
         if holder(parent).is_some() {
             return folder::open(parent);
         }
         // Weights of another kind, which what lies beside them tells.
-        let beside = ["adapter_config.json", "params.json"];
-        if beside.iter().any(|name| parent.join(name).is_file()) {
+        let others = ["adapter_config.json", "params.json"];
+        if others.iter().any(|name| parent.join(name).is_file()) {
             return Err(folder::no_config(parent));
         }
         if name.ends_with(".safetensors") {
@@ -253,8 +250,14 @@ fn file(path: &Path) -> Result<Files, LoadError> {
     })
 }
 
+/// The folder that a file lies in.
+pub(super) fn beside(file: &Path) -> &Path {
+    let parent = file.parent().filter(|parent| *parent != Path::new(""));
+    parent.unwrap_or(Path::new("."))
+}
+
 /// Whether a file is GGUF whatever it is called. One that cannot be read is not.
-fn begins_as_gguf(path: &Path) -> bool {
+pub(super) fn begins_as_gguf(path: &Path) -> bool {
     let mut magic = [0; 4];
     let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic));
     read.is_ok() && &magic == b"GGUF"

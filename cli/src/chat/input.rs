@@ -163,7 +163,11 @@ fn goes_on(text: &str) -> bool {
 fn unwrapped(text: &str) -> String {
     let quoted = text.strip_prefix(QUOTES);
     match quoted.and_then(|rest| rest.strip_suffix(QUOTES)) {
-        Some(inner) => inner.trim_matches('\n').to_string(),
+        // The lines that the quotes stand on end where they do.
+        Some(inner) => {
+            let inner = inner.strip_prefix('\n').unwrap_or(inner);
+            inner.strip_suffix('\n').unwrap_or(inner).to_string()
+        }
         None => text.replace("\\\n", "\n"),
     }
 }
@@ -216,6 +220,7 @@ mod tests {
             ("\"\"\"", true, "\"\"\""),
             ("\"\"\"\none", true, "\"\"\"\none"),
             ("\"\"\"\none\n\ntwo\n\"\"\"", false, "one\n\ntwo"),
+            ("\"\"\"\n\n one \n\n\"\"\"", false, "\n one \n"),
             ("\"\"\"one\"\"\"", false, "one"),
             ("\"quoted\" word", false, "\"quoted\" word"),
         ] {

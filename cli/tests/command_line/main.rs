@@ -29,6 +29,7 @@ mod tasks;
 mod terminal;
 mod text;
 mod tune;
+mod vocabulary;
 
 use std::ffi::OsStr;
 use std::fs;

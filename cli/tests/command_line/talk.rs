@@ -82,6 +82,55 @@ fn a_turn_may_have_several_lines_and_has_an_end() {
     failure(&output, 1, &[template, "longer than 4.00 MiB"]);
 }
 
+/// White space around it is part of a message, as it is for transformers' apply_chat_template; the end
+/// of a line, and of a file, is not.
+#[test]
+fn a_message_keeps_its_white_space() {
+    let folder = TempFolder::new("white-space");
+    let file = |name: &str, text: &str| {
+        let file = folder.join(name);
+        std::fs::write(&file, text).expect("a file");
+        file.to_str().expect("text").to_string()
+    };
+    let template = file(
+        "t.jinja",
+        "{{ raise_exception(messages | map(attribute='content') | list | tojson) }}",
+    );
+    let long = file("said", "\n  Two lines:\n\tthe other. \n\n");
+    let base = ["chat", DEMO, "--chat-template", &template, "-st"];
+    for (more, typed, says) in [
+        (
+            &["-p", "  Name three rivers.\n"][..],
+            "",
+            r#"["  Name three rivers.\n"]"#,
+        ),
+        (&["-p", " \t"], "", r#"[" \t"]"#),
+        (&["  Name", "three. "], "", r#"["  Name three. "]"#),
+        (&["-f", &long], "", r#"["\n  Two lines:\n\tthe other. \n"]"#),
+        (&[], "  Name three. \r\n", r#"["  Name three. "]"#),
+        (&[], "  Name three.\t", r#"["  Name three.\t"]"#),
+        (&[], "\"\"\"\n\n one \n\n\"\"\"\n", r#"["\n one \n"]"#),
+        (&[], " \n\nHi.\n", r#"["Hi."]"#),
+        (
+            &["--system", " Be\nbrief. \n", "-p", "Hi."],
+            "",
+            r#"[" Be\nbrief. \n", "Hi."]"#,
+        ),
+        (
+            &["--system-file", &long, "-p", "Hi."],
+            "",
+            r#"["\n  Two lines:\n\tthe other. \n", "Hi."]"#,
+        ),
+    ] {
+        let output = fed(&[&base[..], more].concat(), typed);
+        let error = text(&output.stderr);
+        assert!(
+            error.contains(&format!("refuses: {says}\n")),
+            "{error} for {more:?} {typed:?}"
+        );
+    }
+}
+
 /// A turn that cannot be answered is no end of the conversation, and none answered is a failure.
 #[test]
 fn a_conversation_without_any_reply_fails() {
