@@ -7,6 +7,7 @@ use crate::error::RunError;
 use crate::exec::{Columns, Output, Row};
 use crate::graph::op::Emit;
 use crate::graph::{Counting, Graph, Op, Role, RowSpace, Segments};
+use crate::json;
 use crate::model::Model;
 use crate::session::{Session, SessionOptions};
 use lists::{choices_of, joined, matrix, same_shape, segments};
@@ -88,7 +89,7 @@ impl EvalInput {
     /// # Errors
     /// Says which key is missing, unknown or of the wrong form.
     pub fn parse(json: &[u8]) -> Result<EvalInput, RunError> {
-        let json: Json = serde_json::from_slice(json)
+        let json: Json = json::parse(json)
             .map_err(|error| RunError::Input(format!("input is not JSON: {error}")))?;
         let Json::Object(object) = &json else {
             return Err(RunError::Input("input is not a JSON object".to_string()));
@@ -233,7 +234,18 @@ impl EvalInput {
         let decoder = self.decoder.as_ref().or(read_again.as_ref());
         let decoder = decoder.unwrap_or(&self.input);
         let batch = self.input.ids.len();
-        let source = self.input.longest().max(1);
+        let most = SessionOptions::MOST;
+        let source = match model.encodes() {
+            true => self.input.longest().max(1),
+            false => 1,
+        };
+        for (what, count) in [("sequences", batch), ("tokens in one", source)] {
+            if count > most {
+                let what =
+                    format!("key \"input_ids\" has {count} {what}, at most {most} are taken");
+                return Err(RunError::Input(what));
+            }
+        }
         let longest = decoder.width().max(1);
         let step = match cut {
             Cut::Whole => longest,

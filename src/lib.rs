@@ -82,6 +82,7 @@ mod eval;
 mod exec;
 pub mod generate;
 mod graph;
+mod json;
 mod knobs;
 mod model;
 mod models;

@@ -52,7 +52,7 @@ pub fn inspect(arguments: &Arguments) -> Result<(), CliError> {
     let context = context(arguments.ctx_size, &model);
     let options = SessionOptions::new()
         .context(context)
-        .source(context.min(trained))
+        .source(context.min(trained).min(SessionOptions::MOST))
         .kv_type(arguments.kv_type.kv_type()?);
     let plan = Session::memory_plan(&model, options)?;
     if let Some(path) = &arguments.graph {

@@ -264,10 +264,18 @@ impl Job<'_> {
             );
             return Err(RunError::Input(what).into());
         }
+        let most = SessionOptions::MOST;
+        if ids.len() > most && model.encodes() {
+            let what = format!(
+                "prompt has {} tokens, at most {most} are encoded",
+                ids.len()
+            );
+            return Err(RunError::Input(what).into());
+        }
         let options = SessionOptions::new()
             .context(context)
             .batch(self.batch.min(ids.len()))
-            .source(ids.len())
+            .source(ids.len().min(most))
             .checkpoints(0)
             .kv_type(self.kv_type);
         let mut session = self.memory.session(model, options)?;

@@ -84,10 +84,11 @@ impl Classifier {
         let most = options.max_length.unwrap_or(usize::MAX);
         Ok(Classifier {
             runner: TaskRunner::new(model, budget, OUTPUT, RowSpace::Sequence)?,
-            labels: labels(model, count),
-            function: options
-                .function_to_apply
-                .unwrap_or_else(|| ScoreFunction::of(model, count)),
+            labels: labels(model, count)?,
+            function: match options.function_to_apply {
+                Some(function) => function,
+                None => ScoreFunction::of(model, count)?,
+            },
             max_length: most.min(max_length(model)),
             truncated: 0,
         })

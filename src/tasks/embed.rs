@@ -120,6 +120,13 @@ impl Embedder {
             truncated: 0,
         };
         embedder.prompt(None)?;
+        let dimensions = embedder.layered(embedder.zeros()).len();
+        if let Some(kept) = embedder.options.truncate_dim
+            && !(1..=dimensions).contains(&kept)
+        {
+            let what = format!("truncate_dim is {kept}, expected 1 to {dimensions}");
+            return Err(LoadError::new(LoadErrorKind::Unsupported, what));
+        }
         Ok(embedder)
     }
 
@@ -156,8 +163,7 @@ impl Embedder {
 
     /// Dimensions of a vector.
     pub fn dimensions(&self) -> usize {
-        let zeros = vec![0.0; self.width * self.modules.poolings.len()];
-        self.finished(zeros).len()
+        self.finished(self.zeros()).len()
     }
 
     /// How the files say that its vectors are compared.
@@ -259,11 +265,22 @@ impl Embedder {
         Ok(alone.ids.len() - usize::from(ends))
     }
 
-    /// A pooled vector after what comes behind.
-    fn finished(&self, mut vector: Vec<f32>) -> Vec<f32> {
+    /// A pooled vector that says nothing.
+    fn zeros(&self) -> Vec<f32> {
+        vec![0.0; self.width * self.modules.poolings.len()]
+    }
+
+    /// A pooled vector after the layers behind.
+    fn layered(&self, mut vector: Vec<f32>) -> Vec<f32> {
         for layer in &self.modules.layers {
             layer.apply(&mut vector);
         }
+        vector
+    }
+
+    /// A pooled vector as it is handed out.
+    fn finished(&self, pooled: Vec<f32>) -> Vec<f32> {
+        let mut vector = self.layered(pooled);
         vector.truncate(self.options.truncate_dim.unwrap_or(usize::MAX));
         if self.options.normalize_embeddings {
             normalize(&mut vector);

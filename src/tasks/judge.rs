@@ -1,14 +1,13 @@
 //! Decoders that are asked in words whether a text answers a query, and answer with a token: what
 //! they are asked, and which tokens mean yes and no.
 
-use super::modules::object;
 use super::run::TokenInput;
+use super::settings::ModuleSettings;
 use super::texts::input;
 use crate::error::{LoadError, LoadErrorKind, RunError};
 use crate::model::Model;
 use rillm_formats::manifest::Container;
 use rillm_formats::tokenizer::{EncodeOptions, Tokenizer};
-use serde_json::Value;
 
 /// A question about a pair of texts.
 #[derive(Clone, Debug)]
@@ -143,23 +142,15 @@ fn said(model: &Model, width: usize, prompt: Option<&str>) -> Result<Option<Judg
     let Some((_, bytes)) = configs.find(|(path, _)| path.ends_with("LogitScore")) else {
         return Ok(None);
     };
-    let bad = |what: String| LoadError::new(LoadErrorKind::Format, what);
-    let config = object(bytes, FILE)?;
-    let token = |key: &str| match config.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(id) => {
-            let index = id.as_u64().and_then(|id| usize::try_from(id).ok());
-            let index = index.filter(|index| *index < width);
-            let what = || {
-                bad(format!(
-                    "{FILE}: {key} is {id}, expected a token below {width}"
-                ))
-            };
-            index.map(Some).ok_or_else(what)
-        }
+    let config = ModuleSettings::read(bytes, FILE)?;
+    let token = |key: &str| match config.count(key, 0)? {
+        Some(id) if id >= width => Err(config.bad(format_args!(
+            "{key} is {id}, expected a token below {width}"
+        ))),
+        found => Ok(found),
     };
     let yes = token("true_token_id")?;
-    let yes = yes.ok_or_else(|| bad(format!("{FILE}: true_token_id is missing")))?;
+    let yes = yes.ok_or_else(|| config.bad("true_token_id is missing"))?;
     let instruction = match prompt {
         Some(prompt) => prompt.to_string(),
         None => default_prompt(model)?.unwrap_or_default(),
@@ -173,7 +164,7 @@ fn said(model: &Model, width: usize, prompt: Option<&str>) -> Result<Option<Judg
     Ok(Some(Judge {
         question: parts(
             model.tokenizer()?,
-            &question.map_err(|what| bad(format!("{FILE} is there, but {what}")))?,
+            &question.map_err(|what| config.bad(format_args!("it is there, but {what}")))?,
         ),
         instruction,
         yes,
@@ -207,10 +198,19 @@ fn default_prompt(model: &Model) -> Result<Option<String>, LoadError> {
     let Some(bytes) = &model.module_files().settings else {
         return Ok(None);
     };
-    let settings = object(bytes, "config_sentence_transformers.json")?;
-    let name = settings.get("default_prompt_name").and_then(Value::as_str);
-    let prompt = name.and_then(|name| settings.get("prompts")?.get(name)?.as_str());
-    Ok(prompt.map(str::to_string))
+    let settings = ModuleSettings::read(bytes, "config_sentence_transformers.json")?;
+    let Some(name) = settings.text("default_prompt_name")? else {
+        return Ok(None);
+    };
+    let prompt = settings
+        .object("prompts")?
+        .and_then(|prompts| prompts.get(name));
+    let prompt = prompt.map(|prompt| {
+        let text = prompt.as_str().map(str::to_string);
+        let what = format!("prompt {name:?} is {prompt}, expected a text");
+        text.ok_or_else(|| settings.bad(what))
+    });
+    prompt.transpose()
 }
 
 /// A question's control tokens, and what is between them.

@@ -3,7 +3,7 @@
 use super::modules::{activation, sigmoid};
 use crate::error::{LoadError, LoadErrorKind};
 use crate::model::Model;
-use rillm_formats::manifest::Array;
+use rillm_formats::manifest::{Array, MetadataValue};
 use std::fmt;
 use std::str::FromStr;
 
@@ -21,12 +21,14 @@ pub enum ScoreFunction {
 
 impl ScoreFunction {
     /// What transformers' pipeline applies to so many labels of a model.
-    pub(super) fn of(model: &Model, labels: usize) -> ScoreFunction {
-        match model.manifest().metadata.str("problem_type") {
-            Some("regression") => ScoreFunction::None,
-            Some("multi_label_classification") => ScoreFunction::Sigmoid,
-            _ if labels == 1 => ScoreFunction::Sigmoid,
-            _ => ScoreFunction::Softmax,
+    pub(super) fn of(model: &Model, labels: usize) -> Result<ScoreFunction, LoadError> {
+        const KEY: &str = "problem_type";
+        match text(model, KEY)? {
+            Some("regression") => Ok(ScoreFunction::None),
+            Some("multi_label_classification") => Ok(ScoreFunction::Sigmoid),
+            None | Some("single_label_classification") if labels == 1 => Ok(ScoreFunction::Sigmoid),
+            None | Some("single_label_classification") => Ok(ScoreFunction::Softmax),
+            Some(other) => Err(unsupported(format!("{KEY} {other:?} is not known"))),
         }
     }
 
@@ -79,15 +81,17 @@ pub(super) fn softmax(values: &mut [f32]) {
 }
 
 /// `id2label` of so many classes, as far as the files say.
-pub(super) fn labels(model: &Model, count: usize) -> Vec<String> {
+pub(super) fn labels(model: &Model, count: usize) -> Result<Vec<String>, LoadError> {
     let metadata = &model.manifest().metadata;
     let key = format!("{}.classifier.output_labels", model.manifest().architecture);
     let in_gguf = metadata.array(&key).and_then(Array::strings);
     let label = |id: usize| {
-        let said = metadata.str(&format!("id2label.{id}")).map(str::to_string);
-        let bytes = || in_gguf.and_then(|labels| labels.get(id));
-        said.or_else(|| bytes().map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
-            .unwrap_or_else(|| format!("LABEL_{id}"))
+        if let Some(said) = text(model, &format!("id2label.{id}"))? {
+            return Ok(said.to_string());
+        }
+        let bytes = in_gguf.and_then(|labels| labels.get(id));
+        let label = bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        Ok(label.unwrap_or_else(|| format!("LABEL_{id}")))
     };
     (0..count).map(label).collect()
 }
@@ -98,13 +102,27 @@ pub(super) fn pair_function(model: &Model) -> Result<fn(f32) -> f32, LoadError> 
         "sentence_transformers.activation_fn",
         "sbert_ce_default_activation_function",
     ];
-    let metadata = &model.manifest().metadata;
-    let said = keys.iter().find_map(|key| Some((key, metadata.str(key)?)));
-    match said {
-        None => Ok(sigmoid),
-        Some((key, class)) => activation(class).ok_or_else(|| {
-            let what = format!("config.json: {key} {class:?} is not known");
-            LoadError::new(LoadErrorKind::Unsupported, what)
-        }),
+    for key in keys {
+        if let Some(class) = text(model, key)? {
+            return activation(class)
+                .ok_or_else(|| unsupported(format!("{key} {class:?} is not known")));
+        }
     }
+    Ok(sigmoid)
+}
+
+/// A key of the model's configuration that is a text, if it is there.
+fn text<'a>(model: &'a Model, key: &str) -> Result<Option<&'a str>, LoadError> {
+    match model.manifest().metadata.value(key) {
+        None => Ok(None),
+        Some(MetadataValue::String(text)) => Ok(Some(text)),
+        Some(other) => Err(unsupported(format!(
+            "{key} is {}, expected a text",
+            other.type_name()
+        ))),
+    }
+}
+
+fn unsupported(what: String) -> LoadError {
+    LoadError::new(LoadErrorKind::Unsupported, format!("config.json: {what}"))
 }

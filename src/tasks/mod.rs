@@ -34,6 +34,7 @@ mod modules;
 mod pooling;
 mod rerank;
 mod run;
+mod settings;
 mod similar;
 mod tag;
 mod text_to_text;

@@ -1,8 +1,9 @@
 //! What sentence-transformers does with a model's output, as the files beside the model say.
 
 use super::pooling::Pooling;
+use super::settings::{ModuleSettings, bad, parsed};
 use super::similar::Similarity;
-use crate::error::{LoadError, LoadErrorKind};
+use crate::error::LoadError;
 use crate::model::Model;
 use crate::quant;
 use crate::weights::{DenseTensor, ModuleFiles};
@@ -72,25 +73,15 @@ impl Modules {
         let files = model.module_files();
         let mut modules = Modules::default();
         if let Some(bytes) = &files.settings {
-            modules.settings(&object(bytes, "config_sentence_transformers.json")?)?;
+            modules.settings(&ModuleSettings::read(
+                bytes,
+                "config_sentence_transformers.json",
+            )?)?;
         }
-        if let Some(bytes) = &files.transformer {
-            let config = object(bytes, "sentence_…_config.json")?;
-            modules.max_seq_length = match config.get("max_seq_length") {
-                None | Some(Value::Null) => None,
-                Some(length) => Some(
-                    length
-                        .as_u64()
-                        .and_then(|length| usize::try_from(length).ok())
-                        .filter(|length| *length > 0)
-                        .ok_or_else(|| {
-                            bad(format!(
-                                "sentence_…_config.json: max_seq_length is {length}, expected a number from 1 on"
-                            ))
-                        })?,
-                ),
-            };
-            modules.lowercases = flag(&config, "do_lower_case", false);
+        if let Some((name, bytes)) = &files.transformer {
+            let config = ModuleSettings::read(bytes, name)?;
+            modules.max_seq_length = config.count("max_seq_length", 1)?;
+            modules.lowercases = config.flag("do_lower_case", false)?;
         }
         match &files.modules {
             Some(bytes) => modules.list(bytes, files, width)?,
@@ -102,34 +93,25 @@ impl Modules {
         Ok(modules)
     }
 
-    fn settings(&mut self, settings: &Value) -> Result<(), LoadError> {
-        const FILE: &str = "config_sentence_transformers.json";
-        for (name, prompt) in settings
-            .get("prompts")
-            .and_then(Value::as_object)
-            .into_iter()
-            .flatten()
-        {
+    fn settings(&mut self, settings: &ModuleSettings) -> Result<(), LoadError> {
+        for (name, prompt) in settings.object("prompts")?.into_iter().flatten() {
             let text = prompt.as_str().ok_or_else(|| {
-                bad(format!(
-                    "{FILE}: prompt {name:?} is {prompt}, expected a text"
-                ))
+                settings.bad(format_args!("prompt {name:?} is {prompt}, expected a text"))
             })?;
             self.prompts.insert(name.clone(), text.to_string());
         }
-        let text = |key: &str| settings.get(key).and_then(Value::as_str);
-        self.default_prompt_name = text("default_prompt_name").map(str::to_string);
-        if let Some(name) = text("similarity_fn_name") {
-            self.similarity = name
-                .parse()
-                .map_err(|error| bad(format!("{FILE}: similarity_fn_name: {error}")))?;
+        if let Some(name) = settings.text("similarity_fn_name")? {
+            let similarity = name.parse();
+            self.similarity = similarity
+                .map_err(|error| settings.bad(format_args!("similarity_fn_name: {error}")))?;
         }
-        if let Some(name) = &self.default_prompt_name
-            && !self.prompts.contains_key(name)
-        {
-            return Err(bad(format!(
-                "{FILE}: default_prompt_name is {name:?}, which is none of its prompts"
-            )));
+        if let Some(name) = settings.text("default_prompt_name")? {
+            if !self.prompts.contains_key(name) {
+                return Err(settings.bad(format_args!(
+                    "default_prompt_name is {name:?}, which is none of its prompts"
+                )));
+            }
+            self.default_prompt_name = Some(name.to_string());
         }
         Ok(())
     }
@@ -137,28 +119,31 @@ impl Modules {
     /// The modules of `modules.json`: a transformer, a pooling, and what changes the vector.
     fn list(&mut self, bytes: &[u8], files: &ModuleFiles, width: usize) -> Result<(), LoadError> {
         const FILE: &str = "modules.json";
-        let list: Value = parsed(bytes, FILE)?;
-        let list = list
-            .as_array()
-            .ok_or_else(|| bad(format!("{FILE}: expected a list of modules")))?;
+        let Value::Array(list) = parsed(bytes, FILE)? else {
+            return Err(bad(format!("{FILE}: expected a list of modules")));
+        };
         self.poolings.clear();
         let mut width = width;
-        for (index, module) in list.iter().enumerate() {
-            let text = |key: &str| module.get(key).and_then(Value::as_str).unwrap_or_default();
-            let (path, class) = (text("path"), text("type"));
+        for (index, module) in list.into_iter().enumerate() {
+            let Value::Object(module) = module else {
+                let what = format!("{FILE}: module {index} is {module}, expected an object");
+                return Err(bad(what));
+            };
+            let module = ModuleSettings::of(module, FILE);
+            let path = module.text("path")?.unwrap_or_default();
+            let class = module.text("type")?.unwrap_or_default();
             let kind = class.rsplit('.').next().unwrap_or_default();
             let file = format!("{path}/config.json");
             let config = || match files.configs.get(path) {
-                Some(bytes) => object(bytes, &file),
+                Some(bytes) => ModuleSettings::read(bytes, &file),
                 None => Err(bad(format!(
                     "{FILE} has a module {kind}, but there is no {file}"
                 ))),
             };
             match (index, kind) {
                 (0, "Transformer") if path.is_empty() => {}
-                (_, "Pooling") if self.poolings.is_empty() => {
-                    let config = config()?;
-                    self.pooling(&config, &file)?;
+                (1.., "Pooling") if self.poolings.is_empty() => {
+                    self.pooling(&config()?, width)?;
                     width *= self.poolings.len();
                 }
                 (_, "Normalize") if !self.poolings.is_empty() => {
@@ -174,7 +159,7 @@ impl Modules {
                     let (weight, bias) = (tensor("norm.weight")?, tensor("norm.bias")?);
                     self.layers.push(VectorLayer::LayerNorm { weight, bias });
                 }
-                (_, "Dropout") => {}
+                (1.., "Dropout") => {}
                 _ => {
                     return Err(bad(format!(
                         "{FILE}: module {index} is {class:?} in {path:?}, expected a Transformer in \
@@ -189,28 +174,37 @@ impl Modules {
         }
     }
 
-    fn pooling(&mut self, config: &Value, file: &str) -> Result<(), LoadError> {
-        for key in config.as_object().into_iter().flatten().map(|(key, _)| key) {
-            let known = Pooling::ALL.iter().any(|pooling| pooling.key() == key);
-            if key.starts_with("pooling_mode_") && !known {
-                return Err(bad(format!("{file}: key {key:?} is not known")));
+    /// What a pooling's configuration says about values of this width.
+    fn pooling(&mut self, config: &ModuleSettings, width: usize) -> Result<(), LoadError> {
+        const WIDTHS: [&str; 2] = ["word_embedding_dimension", "embedding_dimension"];
+        const MODE: &str = "pooling_mode";
+        const PROMPT: &str = "include_prompt";
+        config.expect_known(|key| {
+            let modes = Pooling::ALL.map(Pooling::key);
+            [MODE, PROMPT].contains(&key) || WIDTHS.contains(&key) || modes.contains(&key)
+        })?;
+        for key in WIDTHS {
+            if let Some(found) = config.count(key, 1)?.filter(|found| *found != width) {
+                return Err(config.bad(format_args!(
+                    "{key} is {found}, but the model gives {width} values for a token"
+                )));
             }
         }
-        let asked = |pooling: &Pooling| {
+        let mut asked = Vec::new();
+        for pooling in Pooling::ALL {
             // Files from before the others were there say nothing of them.
-            flag(config, pooling.key(), *pooling == Pooling::Mean)
-        };
-        self.poolings = match config.get("pooling_mode").and_then(Value::as_str) {
-            Some(name) => vec![
-                name.parse()
-                    .map_err(|error| bad(format!("{file}: {error}")))?,
-            ],
-            None => Pooling::ALL.into_iter().filter(asked).collect(),
+            if config.flag(pooling.key(), pooling == Pooling::Mean)? {
+                asked.push(pooling);
+            }
+        }
+        self.poolings = match config.text(MODE)? {
+            Some(name) => vec![name.parse().map_err(|error| config.bad(error))?],
+            None => asked,
         };
         if self.poolings.is_empty() {
-            return Err(bad(format!("{file} asks for no way of pooling")));
+            return Err(config.bad("it asks for no way of pooling"));
         }
-        self.includes_prompt = flag(config, "include_prompt", true);
+        self.includes_prompt = config.flag(PROMPT, true)?;
         Ok(())
     }
 
@@ -219,7 +213,13 @@ impl Modules {
         let manifest = model.manifest();
         let key = format!("{}.pooling_type", manifest.architecture);
         let decodes = model.decodes();
-        self.poolings = match manifest.metadata.u64(&key) {
+        let said = manifest.metadata.value(&key);
+        let number = manifest.metadata.u64(&key);
+        if let (Some(value), None) = (said, number) {
+            let kind = value.type_name();
+            return Err(bad(format!("{key} is {kind}, expected a number from 0 on")));
+        }
+        self.poolings = match number {
             None | Some(0) if decodes => Vec::new(),
             None | Some(0 | 1) => vec![Pooling::Mean],
             Some(2) => vec![Pooling::Cls],
@@ -276,27 +276,23 @@ pub(super) fn normalize(vector: &mut [f32]) {
 
 impl DenseLayer {
     fn read(
-        config: &Value,
+        config: &ModuleSettings,
         files: &ModuleFiles,
         path: &str,
         width: usize,
     ) -> Result<DenseLayer, LoadError> {
-        let count = |key: &str| {
-            let found = config.get(key).and_then(Value::as_u64);
-            let found = found.and_then(|count| usize::try_from(count).ok());
-            found
-                .filter(|count| *count > 0)
-                .ok_or_else(|| bad(format!("{path}/config.json: {key} is no number from 1 on")))
-        };
-        let (columns, rows) = (count("in_features")?, count("out_features")?);
+        let (columns, rows) = (
+            config.needed("in_features", 1)?,
+            config.needed("out_features", 1)?,
+        );
         if columns != width {
-            return Err(bad(format!(
-                "{path}/config.json: in_features is {columns}, but what comes before has {width} dimensions"
+            return Err(config.bad(format_args!(
+                "in_features is {columns}, but what comes before has {width} dimensions"
             )));
         }
-        let name = config.get("activation_function").and_then(Value::as_str);
+        let name = config.text("activation_function")?;
         let name = name.unwrap_or("torch.nn.modules.activation.Tanh");
-        let bias = match flag(config, "bias", true) {
+        let bias = match config.flag("bias", true)? {
             true => Some(tensor(files, path, "linear.bias", &[rows])?),
             false => None,
         };
@@ -305,9 +301,7 @@ impl DenseLayer {
             bias,
             columns,
             activation: activation(name).ok_or_else(|| {
-                bad(format!(
-                    "{path}/config.json: activation_function {name:?} is not known"
-                ))
+                config.bad(format_args!("activation_function {name:?} is not known"))
             })?,
         })
     }
@@ -417,23 +411,4 @@ fn tensor(
             "{file}: tensor {name} holds a value that is not finite"
         ))),
     }
-}
-
-fn flag(config: &Value, key: &str, unsaid: bool) -> bool {
-    config.get(key).and_then(Value::as_bool).unwrap_or(unsaid)
-}
-
-fn parsed(bytes: &[u8], file: &str) -> Result<Value, LoadError> {
-    serde_json::from_slice(bytes).map_err(|error| bad(format!("{file}: {error}")))
-}
-
-pub(super) fn object(bytes: &[u8], file: &str) -> Result<Value, LoadError> {
-    match parsed(bytes, file)? {
-        object @ Value::Object(_) => Ok(object),
-        _ => Err(bad(format!("{file}: expected an object of settings"))),
-    }
-}
-
-fn bad(what: String) -> LoadError {
-    LoadError::new(LoadErrorKind::Format, what)
 }

@@ -224,7 +224,7 @@ impl Tagger {
         let budget = options.batch_tokens.unwrap_or(BATCH_TOKENS);
         Ok(Tagger {
             runner: TaskRunner::new(model, budget, OUTPUT, RowSpace::Source)?,
-            labels: labels(model, count),
+            labels: labels(model, count)?,
             options,
             max_length: most,
             truncated: 0,

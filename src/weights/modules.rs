@@ -18,8 +18,9 @@ pub struct ModuleFiles {
     pub modules: Option<Vec<u8>>,
     /// `config_sentence_transformers.json`: prompts, and how vectors are compared.
     pub settings: Option<Vec<u8>>,
-    /// `sentence_…_config.json`: how long a text may be.
-    pub transformer: Option<Vec<u8>>,
+    /// How long a text may be, and the name of the file that says it, which is called after the kind of
+    /// transformer.
+    pub transformer: Option<(String, Vec<u8>)>,
     /// By the folders that `modules.json` names: `config.json`.
     pub configs: BTreeMap<String, Vec<u8>>,
     /// By the folders of modules that have weights of their own: `model.safetensors`.
@@ -60,13 +61,14 @@ pub(crate) struct ModuleTensor {
 impl ModuleFiles {
     /// The files as keys and texts of a GGUF file.
     pub(crate) fn texts(&self) -> Vec<(String, String)> {
+        let transformer = self.transformer.as_ref().map(|(_, bytes)| bytes);
         let named = [
-            ("modules", &self.modules),
-            ("settings", &self.settings),
-            ("transformer", &self.transformer),
+            ("modules", self.modules.as_ref()),
+            ("settings", self.settings.as_ref()),
+            ("transformer", transformer),
         ];
         let named = named.into_iter();
-        let named = named.filter_map(|(name, bytes)| Some((name.to_string(), bytes.as_ref()?)));
+        let named = named.filter_map(|(name, bytes)| Some((name.to_string(), bytes?)));
         let configs = self.configs.iter();
         let configs = configs.map(|(path, bytes)| (format!("config.{path}"), bytes));
         let texts = named.chain(configs).map(|(name, bytes)| {
@@ -110,7 +112,7 @@ impl ModuleFiles {
             match (name, name.strip_prefix("config.")) {
                 ("modules", _) => files.modules = Some(bytes),
                 ("settings", _) => files.settings = Some(bytes),
-                ("transformer", _) => files.transformer = Some(bytes),
+                ("transformer", _) => files.transformer = Some((key.clone(), bytes)),
                 (_, Some(path)) => {
                     files.configs.insert(path.to_string(), bytes);
                 }
@@ -132,13 +134,12 @@ impl ModuleFiles {
             settings: file(folder, "config_sentence_transformers.json")?,
             ..ModuleFiles::default()
         };
-        // Called after the kind of transformer.
         let settings = with_extension(folder, "json")?.into_iter().find(|path| {
             let name = name_of(path);
             name.starts_with("sentence_") && name.ends_with("_config.json")
         });
-        if let Some(path) = settings {
-            files.transformer = file(folder, &name_of(&path))?;
+        if let Some(name) = settings.as_deref().map(name_of) {
+            files.transformer = file(folder, &name)?.map(|bytes| (name, bytes));
         }
         let modules = files.modules.as_deref().unwrap_or_default();
         let modules: Value = serde_json::from_slice(modules).unwrap_or_default();

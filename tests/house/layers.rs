@@ -13,6 +13,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("replace", &[]),
     ("sample", &["setters"]),
     ("setters", &[]),
+    ("json", &[]),
     ("knobs", &["kernels"]),
     ("graph", &["kernels"]),
     ("models", &["graph"]),
@@ -118,11 +119,14 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "tasks",
         &[
-            "chat", "error", "eval", "exec", "generate", "graph", "model", "quant", "sample",
-            "session", "setters", "weights",
+            "chat", "error", "eval", "exec", "generate", "graph", "json", "model", "quant",
+            "sample", "session", "setters", "weights",
         ],
     ),
-    ("eval", &["error", "exec", "graph", "model", "session"]),
+    (
+        "eval",
+        &["error", "exec", "graph", "json", "model", "session"],
+    ),
     (
         "capi",
         &[

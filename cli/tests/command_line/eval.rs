@@ -104,6 +104,10 @@ fn eval_says_what_is_wrong_with_an_input() {
             vec![input, "attention_mask"],
         ),
         (
+            r#"{"input_ids": [[1]], "input_ids": [[2]]}"#,
+            vec![input, "\"input_ids\" appears twice"],
+        ),
+        (
             r#"{"input_ids": [[1]], "inputs\nids": [[1]]}"#,
             vec![input, "not known"],
         ),
@@ -132,6 +136,8 @@ fn eval_says_what_is_wrong_with_an_input() {
         failure(&output, 1, &says);
         assert!(!eval.output.exists(), "{json}: half an output");
     }
+    let many = format!("{{\"input_ids\": [[1]{}]}}", ",[1]".repeat(1 << 20));
+    failure(&eval.input(&many).run(&[]), 1, &["input_ids", "1048577"]);
     let deep = format!("{{\"input_ids\": {}", "[".repeat(100_000));
     failure(&eval.input(&deep).run(&[]), 1, &[input]);
     fs::remove_file(&eval.input).unwrap();

@@ -88,6 +88,14 @@ fn inspect_shows_what_is_there() {
     let shown = rillm(&["inspect", path(&Fixture::load("t5").folder())]);
     assert!(text(&shown.stdout).contains("sources of"));
 
+    // A decoder has no source that could be too long.
+    let output = rillm(&["inspect", DEMO, "-c", "4294967295"]);
+    let told = text(&output.stderr);
+    assert!(
+        output.status.success() && !told.contains("source"),
+        "{told}"
+    );
+
     let output = rillm(&["inspect", "-m", path(&folder), "--json", "-c", "20"]);
     let shown: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(shown["architecture"], "llama");
