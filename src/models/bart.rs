@@ -2,6 +2,7 @@
 //! the encoder's text once more where they are given none, and so classify and mark texts.
 
 use super::bart_tables::{KEYS, NAMES, SCALED, SETTLED_LIKE_BART, SETTLED_LIKE_MBART, converted};
+use super::beginnings::BEGINNINGS;
 use super::encoder_decoder::{
     Arrangement, ClassDefaults, EmbeddingNorm, NormPlace, Positions, SEES_ALL, build,
 };
@@ -20,7 +21,6 @@ const BART_ARRANGEMENT: Arrangement = Arrangement {
         scales_embedding: false,
         padding: 1,
         start: Some(2),
-        last: Some(2),
         end: 2,
     },
 };
@@ -39,7 +39,7 @@ pub(super) const BART: Architecture = Architecture {
     gguf: &["bart"],
     hugging_face: &["bart"],
     family: Family::EncoderDecoder,
-    keys: &[KEYS, SCALED],
+    keys: &[KEYS, BEGINNINGS, SCALED],
     settled: SETTLED_LIKE_BART,
     ties: true,
     names: &[NAMES],

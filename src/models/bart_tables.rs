@@ -1,11 +1,10 @@
 //! What the folders of BART and of what descends from it have in common: keys, tensors, and what
 //! becomes of them in GGUF.
 
-use super::encoder_decoder::single_tokens;
+use super::beginnings::single_tokens;
 use super::tables::{keys, names};
 use super::{GgufKeys, Only, Settled, task_heads};
 use crate::graph::{Key, Name};
-use rillm_formats::manifest::MetadataValue;
 
 /// Hyperparameters of its folders.
 pub(super) const KEYS: &[Key] = keys! {
@@ -25,14 +24,6 @@ pub(super) const KEYS: &[Key] = keys! {
     "decoder_vocab_size" => "decoder_vocab_size",
     "pad_token_id" => "padding_token_id",
     "eos_token_id" => "eos_token_id",
-    "bos_token_id" => "bos_token_id",
-    "generation.decoder_start_token_id" => "decoder_start_token_id",
-    "decoder_start_token_id" => "decoder_start_token_id",
-    "generation.forced_bos_token_id" => "forced_bos_token_id",
-    "forced_bos_token_id" => "forced_bos_token_id",
-    "generation.forced_eos_token_id" => "forced_eos_token_id",
-    "forced_eos_token_id" => "forced_eos_token_id",
-    "force_bos_token_to_be_generated" => "force_bos_token_to_be_generated",
     "is_decoder" => "is_decoder",
 };
 
@@ -120,9 +111,5 @@ pub(super) const NAMES: &[Name] = names! {
 pub(super) fn converted(keys: &mut GgufKeys<'_>) {
     task_heads::keys(keys);
     single_tokens(keys);
-    if keys.values.bool("force_bos_token_to_be_generated") == Some(true) {
-        let begin = keys.count("bos_token_id").unwrap_or(0) as u32;
-        keys.put_usual("forced_bos_token_id", MetadataValue::U32(begin));
-    }
-    keys.remove(&["force_bos_token_to_be_generated", "is_decoder"]);
+    keys.remove(&["is_decoder"]);
 }

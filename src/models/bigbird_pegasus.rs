@@ -1,6 +1,7 @@
 //! BigBird-Pegasus (Zaheer et al. 2020): Pegasus with learned positions, whose encoder sees blocks.
 
 use super::bart_tables::{KEYS, NAMES, SCALED, SETTLED_LIKE_PEGASUS, converted};
+use super::beginnings::BEGINNINGS;
 use super::big_bird::block_sparse;
 use super::encoder_decoder::{
     Arrangement, ClassDefaults, EmbeddingNorm, NormPlace, Positions, build, written_logits,
@@ -27,7 +28,6 @@ const ARRANGEMENT: Arrangement = Arrangement {
         scales_embedding: true,
         padding: 0,
         start: Some(2),
-        last: None,
         end: 1,
     },
 };
@@ -39,6 +39,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     family: Family::EncoderDecoder,
     keys: &[
         KEYS,
+        BEGINNINGS,
         SCALED,
         keys! {
             "attention_type" => "attention.type",

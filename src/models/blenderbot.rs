@@ -1,6 +1,7 @@
 //! Blenderbot (Roller et al. 2021), and its small sibling, whose norms come after each sum.
 
 use super::bart_tables::{KEYS, NAMES, SCALED, SETTLED_LIKE_BART, SETTLED_LIKE_PEGASUS, converted};
+use super::beginnings::BEGINNINGS;
 use super::encoder_decoder::{
     Arrangement, ClassDefaults, EmbeddingNorm, NormPlace, Positions, SEES_ALL, build,
     written_logits,
@@ -17,7 +18,6 @@ const ARRANGEMENT: Arrangement = Arrangement {
         scales_embedding: false,
         padding: 0,
         start: Some(1),
-        last: Some(2),
         end: 2,
     },
 };
@@ -33,7 +33,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     gguf: &["blenderbot"],
     hugging_face: &["blenderbot"],
     family: Family::EncoderDecoder,
-    keys: &[KEYS, SCALED],
+    keys: &[KEYS, BEGINNINGS, SCALED],
     settled: SETTLED_LIKE_PEGASUS,
     ties: true,
     names: &[NAMES],

@@ -1,14 +1,13 @@
 //! The two halves of the Transformer that encodes one text and writes another (Vaswani et al. 2017),
 //! as BART (Lewis et al. 2020) and what descends from it arrange them.
 
-use super::GgufKeys;
+use super::beginnings::begins_and_ends;
 use super::longformer::global_projections;
 use crate::graph::blocks::{Heads, activation, head_like, mlp};
 use crate::graph::{
-    Attention, BuildError, Builder, Config, Counting, CrossCache, Forced, Index, Keys, KvCache,
-    Mask, Net, Piece, Pointwise, PositionScheme, Role, RowOrder, SinusoidFrequencies, Value,
+    Attention, BuildError, Builder, Config, Counting, CrossCache, Index, Keys, KvCache, Mask, Net,
+    Piece, Pointwise, PositionScheme, Role, RowOrder, SinusoidFrequencies, Value,
 };
-use rillm_formats::manifest::{Container, Metadata, MetadataValue};
 
 /// How one model of the family differs from another.
 pub(super) struct Arrangement {
@@ -70,10 +69,8 @@ pub(super) struct ClassDefaults {
     pub scales_embedding: bool,
     /// The token that fills short texts of a batch.
     pub padding: u32,
-    /// The token that decoding starts from; the beginning of a text, if none is said.
+    /// The token that decoding starts from where nothing is said of a text's beginning.
     pub start: Option<u32>,
-    /// The last token of a text that is as long as it may become.
-    pub last: Option<u32>,
     /// The token that ends a text.
     pub end: u32,
 }
@@ -221,11 +218,8 @@ pub(super) fn build_with(
     }
     ends(&net, halves.last_norm(&net, net.selected(x), &decoder)?)?;
     net.finish();
-    begins_and_ends(
-        model,
-        model.rows(token_table(config, decoder.name)?)?,
-        usual,
-    )
+    let vocabulary = model.rows(token_table(config, decoder.name)?)?;
+    begins_and_ends(model, vocabulary, usual.start.unwrap_or(0)).map(|_| ())
 }
 
 impl Halves<'_> {
@@ -438,82 +432,4 @@ pub(super) fn attend_source(
     let q = net.linear(h, &format!("{layer}.cross_attn_q"), inner)?;
     let a = net.attention(q, None, attention);
     net.linear(a, &format!("{layer}.cross_attn_o"), net.width(h))
-}
-
-/// Tokens that begin and end what the decoder writes.
-fn begins_and_ends(
-    model: &Builder<'_>,
-    vocabulary: usize,
-    usual: ClassDefaults,
-) -> Result<(), BuildError> {
-    let config = model.config();
-    let begin = token(model, "bos_token_id", vocabulary)?.unwrap_or(0);
-    let start = token(model, "decoder_start_token_id", vocabulary)?.or(usual.start);
-    let start = start.unwrap_or(begin);
-    if start as usize >= vocabulary {
-        return Err(config.missing("decoder_start_token_id"));
-    }
-    let first = token(model, "forced_bos_token_id", vocabulary)?;
-    let always = config.flag("force_bos_token_to_be_generated", false)?;
-    let last = match token(model, "forced_eos_token_id", vocabulary)? {
-        None if takes_for_granted(model) => {
-            let last = usual.last.filter(|&id| (id as usize) < vocabulary);
-            if let Some(id) = last {
-                config.grant("forced_eos_token_id", MetadataValue::U32(id));
-            }
-            last
-        }
-        last => last,
-    };
-    model.decoder_start(start);
-    model.forces(Forced {
-        first: first.or(always.then_some(begin)),
-        last,
-    });
-    Ok(())
-}
-
-/// Whether a class's own last token counts: not where `generation_config.json` says what is wanted, nor
-/// in GGUF files, which say everything.
-fn takes_for_granted(model: &Builder<'_>) -> bool {
-    let config = model.config();
-    config.container == Container::HuggingFace
-        && !config.is_null("forced_eos_token_id")
-        && !has_generation_config(config.metadata)
-}
-
-/// Whether there is a `generation_config.json`.
-fn has_generation_config(config: &Metadata) -> bool {
-    config.0.keys().any(|key| key.starts_with("generation."))
-}
-
-/// Readers of GGUF want one number where configurations may list several, of which the least is
-/// taken.
-pub(super) fn single_tokens(keys: &mut GgufKeys<'_>) {
-    for key in [
-        "decoder_start_token_id",
-        "forced_bos_token_id",
-        "forced_eos_token_id",
-    ] {
-        if let Some(MetadataValue::Array(list)) = keys.values.value(key) {
-            let least = (0..list.len()).filter_map(|index| list.u64(index)).min();
-            let least = least.and_then(|id| u32::try_from(id).ok());
-            keys.put(key, MetadataValue::U32(least.unwrap_or(0)));
-        }
-    }
-}
-
-/// A token of the decoder's vocabulary; absent is fine.
-pub(super) fn token(
-    model: &Builder<'_>,
-    key: &str,
-    vocabulary: usize,
-) -> Result<Option<u32>, BuildError> {
-    let config = model.config();
-    match config.token(key)? {
-        Some(id) if id as usize >= vocabulary => {
-            Err(config.invalid(key, "a token of the vocabulary"))
-        }
-        id => Ok(id),
-    }
 }

@@ -1,6 +1,7 @@
 //! LED (Beltagy et al. 2020): BART whose encoder is Longformer's.
 
 use super::bart_tables::{KEYS, NAMES, SETTLED_LIKE_BART, converted};
+use super::beginnings::BEGINNINGS;
 use super::encoder_decoder::{
     Arrangement, ClassDefaults, EmbeddingNorm, NormPlace, Positions, build, written_logits,
 };
@@ -19,7 +20,6 @@ const ARRANGEMENT: Arrangement = Arrangement {
         scales_embedding: false,
         padding: 1,
         start: Some(2),
-        last: None,
         end: 2,
     },
 };
@@ -31,6 +31,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     family: Family::EncoderDecoder,
     keys: &[
         KEYS,
+        BEGINNINGS,
         keys! {
             "max_encoder_position_embeddings" => "context_length",
             "max_decoder_position_embeddings" => "decoder_context_length",

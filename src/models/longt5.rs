@@ -1,6 +1,7 @@
 //! LongT5 (Guo et al. 2022): T5 whose encoder's rows see those nearby, and summaries of blocks.
 
-use super::t5::{T5, Variant, build};
+use super::beginnings::BEGINNINGS;
+use super::t5::{KEYS, T5, Variant, build};
 use super::tables::{keys, names};
 use super::{Architecture, Conversion};
 
@@ -14,7 +15,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "global_block_size" => "attention.global_block_size",
             "encoder_attention_type" => "encoder_attention_type",
         },
-        T5.keys[0],
+        KEYS,
+        BEGINNINGS,
     ],
     names: &[
         names! {

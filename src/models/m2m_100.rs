@@ -1,6 +1,7 @@
 //! M2M-100 (Fan et al. 2021) and NLLB (Costa-jussà et al. 2022).
 
 use super::bart_tables::{KEYS, NAMES, SCALED, SETTLED_LIKE_PEGASUS, converted};
+use super::beginnings::BEGINNINGS;
 use super::encoder_decoder::{
     Arrangement, ClassDefaults, EmbeddingNorm, NormPlace, Positions, SEES_ALL, build,
     written_logits,
@@ -17,7 +18,6 @@ pub(super) const ARRANGEMENT: Arrangement = Arrangement {
         scales_embedding: true,
         padding: 1,
         start: Some(2),
-        last: None,
         end: 2,
     },
 };
@@ -27,7 +27,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     gguf: &["m2m_100"],
     hugging_face: &["m2m_100"],
     family: Family::EncoderDecoder,
-    keys: &[KEYS, SCALED],
+    keys: &[KEYS, BEGINNINGS, SCALED],
     settled: SETTLED_LIKE_PEGASUS,
     ties: true,
     names: &[NAMES],

@@ -1,6 +1,7 @@
 //! Marian (Junczys-Dowmunt et al. 2018), as the models of OPUS-MT have it.
 
 use super::bart_tables::{KEYS, NAMES, SCALED, SETTLED_LIKE_MARIAN, converted};
+use super::beginnings::BEGINNINGS;
 use super::encoder_decoder::{
     Arrangement, ClassDefaults, EmbeddingNorm, NormPlace, Positions, SEES_ALL, build,
     written_logits,
@@ -17,7 +18,6 @@ const ARRANGEMENT: Arrangement = Arrangement {
         scales_embedding: false,
         padding: 58100,
         start: Some(58100),
-        last: Some(0),
         end: 0,
     },
 };
@@ -27,7 +27,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     gguf: &["marian"],
     hugging_face: &["marian"],
     family: Family::EncoderDecoder,
-    keys: &[KEYS, SCALED],
+    keys: &[KEYS, BEGINNINGS, SCALED],
     settled: SETTLED_LIKE_MARIAN,
     ties: true,
     names: &[NAMES],

@@ -9,6 +9,7 @@ mod arcee;
 mod baichuan;
 mod bart;
 mod bart_tables;
+mod beginnings;
 mod bert;
 mod big_bird;
 mod bigbird_pegasus;
@@ -118,6 +119,7 @@ mod xglm;
 mod xlm_roberta_xl;
 mod xlnet;
 
+pub use beginnings::forced_once;
 pub use conversion::{Conversion, GgufKeys, Written, WrittenRows};
 pub use known_keys::{HARMLESS, Only, Settled};
 pub(crate) use known_keys::{check_flags, check_folder, check_gguf};

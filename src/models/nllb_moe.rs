@@ -2,6 +2,7 @@
 //! experts of which a row meets two, as far as those have not taken as many rows as they can.
 
 use super::bart_tables::{KEYS, NAMES, SCALED, converted};
+use super::beginnings::BEGINNINGS;
 use super::encoder_decoder::{build_with, written_logits};
 use super::m2m_100::ARRANGEMENT;
 use super::tables::{keys, names};
@@ -18,6 +19,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     family: Family::EncoderDecoder,
     keys: &[
         KEYS,
+        BEGINNINGS,
         SCALED,
         keys! {
             "num_experts" => "expert_count",

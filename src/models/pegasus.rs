@@ -1,6 +1,7 @@
 //! Pegasus (Zhang et al. 2020).
 
 use super::bart_tables::{KEYS, NAMES, SCALED, SETTLED_LIKE_PEGASUS, converted};
+use super::beginnings::BEGINNINGS;
 use super::encoder_decoder::{
     Arrangement, ClassDefaults, EmbeddingNorm, NormPlace, Positions, SEES_ALL, build,
     written_logits,
@@ -17,7 +18,6 @@ const ARRANGEMENT: Arrangement = Arrangement {
         scales_embedding: false,
         padding: 0,
         start: Some(0),
-        last: Some(1),
         end: 1,
     },
 };
@@ -27,7 +27,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     gguf: &["pegasus"],
     hugging_face: &["pegasus"],
     family: Family::EncoderDecoder,
-    keys: &[KEYS, SCALED],
+    keys: &[KEYS, BEGINNINGS, SCALED],
     settled: SETTLED_LIKE_PEGASUS,
     ties: true,
     names: &[NAMES],

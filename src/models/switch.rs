@@ -1,6 +1,7 @@
 //! Switch Transformers (Fedus et al. 2022): T5 in which some layers are mixtures of experts of which
 //! a row meets one, as long as that has not taken as many rows of the row's sequence as it can.
 
+use super::beginnings::BEGINNINGS;
 use super::t5::{self, Variant};
 use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Family, Only};
@@ -15,6 +16,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     family: Family::EncoderDecoder,
     keys: &[
         t5::KEYS,
+        BEGINNINGS,
         keys! {
             "num_experts" => "expert_count",
             "expert_capacity" => "expert_capacity",

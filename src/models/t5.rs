@@ -2,15 +2,16 @@
 //! al. 2023): an encoder, and a decoder that attends to it. mT5 (Xue et al. 2021) and UMT5 (Chung et
 //! al. 2023), which has a table of position biases in every layer.
 
-use super::encoder_decoder::{attend_source, project_source, self_attention, single_tokens, token};
+use super::beginnings::{BEGINNINGS, begins_and_ends, single_tokens};
+use super::encoder_decoder::{attend_source, project_source, self_attention};
 use super::switch::SwitchExperts;
 use super::t5_heads::{emit, emit_encoded};
 use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Only};
 use crate::graph::blocks::{Heads, activation, gated_mlp, is_tied, mlp};
 use crate::graph::{
-    Attention, Buckets, BuildError, Builder, Config, CrossCache, Forced, Index, Key, Keys, KvCache,
-    Mask, Name, Net, Piece, Pointwise, PositionScheme, Role, Summaries, Value,
+    Attention, Buckets, BuildError, Builder, Config, CrossCache, Index, Key, Keys, KvCache, Mask,
+    Name, Net, Piece, Pointwise, PositionScheme, Role, Summaries, Value,
 };
 use rillm_formats::manifest::{Container, MetadataValue};
 
@@ -19,7 +20,7 @@ pub(super) const T5: Architecture = Architecture {
     gguf: &["t5", "t5encoder"],
     hugging_face: &["t5"],
     family: Family::EncoderDecoder,
-    keys: &[KEYS],
+    keys: &[KEYS, BEGINNINGS],
     ties: true,
     names: &[NAMES],
     unused: &["dec.blk.{i}.cross_attn_rel_b.weight"],
@@ -58,12 +59,6 @@ pub(super) const KEYS: &[Key] = keys! {
     "relative_attention_num_buckets" => "attention.relative_buckets_count",
     "relative_attention_max_distance" => "attention.relative_max_distance",
     "layer_norm_epsilon" => "attention.layer_norm_rms_epsilon",
-    "generation.decoder_start_token_id" => "decoder_start_token_id",
-    "decoder_start_token_id" => "decoder_start_token_id",
-    "generation.forced_bos_token_id" => "forced_bos_token_id",
-    "forced_bos_token_id" => "forced_bos_token_id",
-    "generation.forced_eos_token_id" => "forced_eos_token_id",
-    "forced_eos_token_id" => "forced_eos_token_id",
     "scale_decoder_outputs" => "scale_decoder_outputs",
     "is_decoder" => "is_decoder",
     "eos_token_id" => "eos_token_id",
@@ -373,9 +368,8 @@ fn decoder(
 
         x = net.add(x, feed_forward(&net, x, ("dec", i), sizes)?);
     }
-    let token = |key: &str| token(model, key, vocabulary);
     // Token 0 is T5's padding and the usual start.
-    let start = token("decoder_start_token_id")?.unwrap_or(0);
+    let start = begins_and_ends(model, vocabulary, 0)?;
     let x = net.rms_norm(net.selected(x), "dec.output_norm", eps)?;
     let scaled = match scales_outputs(model, sizes.variant)? {
         true => 1.0 / (width as f32).sqrt(),
@@ -383,11 +377,6 @@ fn decoder(
     };
     emit(&net, x, scaled, start)?;
     net.finish();
-    model.decoder_start(start);
-    model.forces(Forced {
-        first: token("forced_bos_token_id")?,
-        last: token("forced_eos_token_id")?,
-    });
     Ok(())
 }
 

@@ -1,13 +1,14 @@
 //! T5Gemma (Zhang et al. 2025): an encoder and a decoder of Gemma 2's layers, each of a size of its own.
 
-use super::encoder_decoder::{attend_source, project_source, self_attention, single_tokens, token};
+use super::beginnings::{BEGINNINGS, begins_and_ends, single_tokens};
+use super::encoder_decoder::{attend_source, project_source, self_attention};
 use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Family, Only};
 use crate::graph::blocks::{
     Heads, WindowPattern, Windows, activation, cap, gated_mlp, head_like, soft_cap,
 };
 use crate::graph::{
-    Attention, BuildError, Builder, Forced, Index, Keys, KvCache, Mask, Net, Pairing, Pointwise,
+    Attention, BuildError, Builder, Index, Keys, KvCache, Mask, Net, Pairing, Pointwise,
     PositionScheme, ReadAt, Role, Rope, SecondReading, Value,
 };
 use rillm_formats::manifest::{Container, MetadataValue};
@@ -75,18 +76,11 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     keys: &[
         half_keys!("encoder." => ""),
         half_keys!("decoder." => "decoder_"),
+        BEGINNINGS,
         keys! {
-            "generation.decoder_start_token_id" => "decoder_start_token_id",
-            "decoder_start_token_id" => "decoder_start_token_id",
-            "generation.bos_token_id" => "bos_token_id",
-            "bos_token_id" => "bos_token_id",
             "decoder.bos_token_id" => "bos_token_id",
             "pad_token_id" => "padding_token_id",
             "decoder.pad_token_id" => "padding_token_id",
-            "generation.forced_bos_token_id" => "forced_bos_token_id",
-            "forced_bos_token_id" => "forced_bos_token_id",
-            "generation.forced_eos_token_id" => "forced_eos_token_id",
-            "forced_eos_token_id" => "forced_eos_token_id",
         },
     ],
     settled: &[
@@ -196,19 +190,10 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     }
     let x = decoder.last_norm(&net, net.selected(x))?;
     let vocabulary = model.rows("dec.token_embd.weight")?;
-    let token = |key: &str| token(model, key, vocabulary);
-    let start = match token("decoder_start_token_id")? {
-        Some(start) => start,
-        None => token("bos_token_id")?.unwrap_or(2),
-    };
+    let start = begins_and_ends(model, vocabulary, 2)?;
     config.grant("decoder_start_token_id", MetadataValue::U32(start));
     emit(&net, x, decoder.of_logits, start)?;
     net.finish();
-    model.decoder_start(start);
-    model.forces(Forced {
-        first: token("forced_bos_token_id")?,
-        last: token("forced_eos_token_id")?,
-    });
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use super::open::{PICKLE, POINTER, format, io as unreadable, is_pointer};
 use super::{Files, ModuleFiles, Source, TokenizerFiles, quantized};
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::INPUT_BITS;
-use crate::models::{recognise, unwrap_config, without_second_rotation};
+use crate::models::{forced_once, recognise, unwrap_config, without_second_rotation};
 use rillm_formats::hf_config::HfConfig;
 use rillm_formats::manifest::{Metadata, MetadataValue};
 use rillm_formats::safetensors::ShardIndex;
@@ -122,12 +122,15 @@ pub(super) struct Configured {
 pub(super) fn configured(folder: &Path, notes: &mut Vec<String>) -> Result<Configured, LoadError> {
     let config_bytes = read(&folder.join("config.json"))?;
     let mut config = configuration(&config_bytes, folder)?;
+    let mut generation = Metadata::default();
     let generation_config = optional(folder, "generation_config.json", notes, |bytes| {
         let mut said = Metadata::default();
         hf_config::parse_generation(bytes, &mut said).map_err(|error| error.to_string())?;
-        config.metadata.0.extend(said.0);
+        generation = said;
         Ok(())
     });
+    forced_once(&mut config, &generation);
+    config.metadata.0.extend(generation.0);
     Ok(Configured {
         config,
         config_bytes,

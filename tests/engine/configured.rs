@@ -23,11 +23,12 @@ use crate::support::rewrite::{options, run};
 /// Of a score's size, about 4: the reference's sums are of single precision.
 const SCORE_TOLERANCE: f64 = 2e-4;
 
+fn read(file: &str) -> Vec<Value> {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    serde_json::from_slice(&fs::read(data.join(file)).unwrap()).unwrap()
+}
+
 fn cases() -> Vec<Value> {
-    let read = |file: &str| -> Vec<Value> {
-        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-        serde_json::from_slice(&fs::read(data.join(file)).unwrap()).unwrap()
-    };
     let files = [
         "generation.json",
         "generation_long.json",
@@ -156,6 +157,53 @@ fn an_old_configuration_says_it_itself() {
         fs::write(&path, config.to_string()).unwrap();
         check(&open(&folder).unwrap(), case);
     }
+}
+
+/// Which of the two files counts, and that no class does (`tools/generation/folders.py`); GGUF files made of
+/// them say the same.
+#[test]
+fn folders_are_read_as_the_reference_reads_them() {
+    let cases = read("generation_folders.json");
+    let said: HashSet<&String> = cases
+        .iter()
+        .flat_map(|case| case["said"].as_object().unwrap().keys())
+        .collect();
+    for case in &cases {
+        let fixture = Fixture::load(case["fixture"].as_str().unwrap());
+        let mut config = fixture.config();
+        let object = config.as_object_mut().unwrap();
+        object.retain(|key, _| !said.contains(key));
+        object.extend(case["said"].as_object().unwrap().clone());
+        let folder = fixture.folder_with(&config, Vec::new());
+        if !case["generation"].is_null() {
+            let path = folder.join("generation_config.json");
+            fs::write(path, case["generation"].to_string()).unwrap();
+        }
+        let gguf = folder.join("model.gguf");
+        let draft = draft(files(&folder).unwrap()).unwrap();
+        run(&draft, &options("f32"), &gguf, 1).unwrap();
+        for path in [&*folder, &gguf] {
+            let model = open(path).unwrap();
+            let config = GenerationConfig::of(&model).unwrap();
+            let (source, ends) = (tokens(&case["source"]), tokens(&case["end"]));
+            let written = match config.num_beams {
+                1 => greedy(&model, &source, &config, &ends),
+                _ => {
+                    let mut session = session(&model, &config);
+                    let found = beam_search(&mut session, &source, &config, &ends, &mut on);
+                    found.unwrap().remove(0).tokens
+                }
+            };
+            let label = format!("{} {}", case["said"], case["generation"]);
+            assert_eq!(
+                written,
+                tokens(&case["written"]),
+                "{} {path:?} {label}",
+                case["fixture"]
+            );
+        }
+    }
+    assert_eq!(cases.len(), 14 * 15);
 }
 
 /// GGUF files say it under the same keys.
