@@ -211,22 +211,23 @@ fn of_heads(
     rank: usize,
     rotated_dim: usize,
 ) -> Result<(usize, usize), BuildError> {
-    let kept = [
-        ("attention.key_length", rank + rotated_dim),
-        ("attention.value_length", rank),
-    ];
     let made = ["attention.key_length_mla", "attention.value_length_mla"];
-    let mut lengths = [0; 2];
-    for ((length, (key, kept)), made) in lengths.iter_mut().zip(kept).zip(made) {
-        let said = config.count(key)?;
-        *length = match config.optional_count(made)? {
-            Some(_) if said != kept => return Err(config.invalid(key, &kept.to_string())),
-            Some(length) => length,
-            None => said,
-        };
-    }
-    match lengths[0].checked_sub(rotated_dim) {
-        Some(plain_dim) if plain_dim > 0 => Ok((plain_dim, lengths[1])),
+    let key = config.count("attention.key_length")?;
+    let key_dim = match config.optional_count(made[0])? {
+        Some(_) if key != rank + rotated_dim => {
+            let expected = (rank + rotated_dim).to_string();
+            return Err(config.invalid("attention.key_length", &expected));
+        }
+        Some(length) => length,
+        None => key,
+    };
+    // What is kept for a value is the latent, whatever else converters write of its length.
+    let value_dim = match config.optional_count(made[1])? {
+        Some(length) => length,
+        None => config.count("attention.value_length")?,
+    };
+    match key_dim.checked_sub(rotated_dim) {
+        Some(plain_dim) if plain_dim > 0 => Ok((plain_dim, value_dim)),
         _ => {
             let expected = format!("more than the {rotated_dim} elements that rotate");
             Err(config.invalid(made[0], &expected))

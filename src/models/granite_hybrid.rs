@@ -208,10 +208,16 @@ pub(super) struct HybridFeedForward {
 
 impl HybridFeedForward {
     pub fn read(config: &Config<'_>) -> Result<HybridFeedForward, BuildError> {
+        let router = Router::read_some(config, &Gating::CHOSEN_SOFTMAX)?;
+        let shared = config.feature("expert_shared_feed_forward_length")?;
         Ok(HybridFeedForward {
-            hidden: config.count("feed_forward_length")?,
-            router: Router::read_some(config, &Gating::CHOSEN_SOFTMAX)?,
-            shared: config.feature("expert_shared_feed_forward_length")?,
+            hidden: match (&router, shared) {
+                // What all rows share is the whole layer.
+                (None, Some(shared)) => shared,
+                _ => config.count("feed_forward_length")?,
+            },
+            router,
+            shared,
             function: activation(config, "hidden_act", "silu")?,
         })
     }

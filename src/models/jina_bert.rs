@@ -109,7 +109,8 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         if is_later {
             h = norm(net.add(x, h), "attn_norm_2")?;
         }
-        let f = feed_forward(&net, h, &layer, (hidden, gate))?;
+        let up_first = is_later;
+        let f = feed_forward(&net, h, &layer, (hidden, gate), up_first)?;
         x = norm(net.add(h, f), "layer_output_norm")?;
     }
     let heads = TaskHeads {
@@ -132,19 +133,33 @@ fn gate(config: &Config<'_>) -> Result<Pointwise, BuildError> {
     }
 }
 
-/// down(f(gate x) ⊙ up x), whose first two may be halves of one matrix, in either order.
+/// down(f(gate x) ⊙ up x), whose first two may be halves of one matrix, in either order. Converters
+/// call that `ffn_up`, whatever the order.
 fn feed_forward(
     net: &Net<'_, '_>,
     x: Value,
     layer: &str,
     (hidden, function): (usize, Pointwise),
+    up_first: bool,
 ) -> Result<Value, BuildError> {
-    let fused = [("ffn_gate_up", [0, hidden]), ("ffn_up_gate", [hidden, 0])];
-    let has = |name: &str| net.builder.has(&format!("{layer}.{name}.weight"));
-    let Some((name, [gate, up])) = fused.into_iter().find(|(name, _)| has(name)) else {
+    let model = net.builder;
+    let has = |name: &str| model.has(&format!("{layer}.{name}.weight"));
+    let both = hidden.saturating_mul(2);
+    let up_is_both = || {
+        let rows = has("ffn_up") && !has("ffn_gate");
+        Ok::<bool, BuildError>(rows && model.rows(&format!("{layer}.ffn_up.weight"))? == both)
+    };
+    let (name, up_first) = if has("ffn_gate_up") {
+        ("ffn_gate_up", false)
+    } else if has("ffn_up_gate") {
+        ("ffn_up_gate", true)
+    } else if up_is_both()? {
+        ("ffn_up", up_first)
+    } else {
         return gated_mlp(net, x, layer, hidden, function);
     };
-    let both = net.linear(x, &format!("{layer}.{name}"), 2 * hidden)?;
+    let both = net.linear(x, &format!("{layer}.{name}"), both)?;
+    let [gate, up] = if up_first { [hidden, 0] } else { [0, hidden] };
     let gate = net.apply(net.slice(both, gate, hidden), function);
     let inner = net.mul(gate, net.slice(both, up, hidden));
     net.linear(inner, &format!("{layer}.ffn_down"), net.width(x))

@@ -16,6 +16,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "ModernBERT",
     gguf: &["modern-bert"],
     hugging_face: &["modernbert"],
+    // Said of bare encoders as well.
+    harmless_in_gguf: &["classifier.pooling_type"],
     off: tables::BIASES,
     family: Family::Encoder,
     keys: &[

@@ -111,7 +111,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let config = model.config();
     let width = config.count("embedding_length")?;
     let layers = layers(model)?;
-    let eps = config.epsilon("attention.layer_norm_rms_epsilon", 1e-5)?;
+    let eps = epsilon(config)?;
     let function = activation(config, "mlp_hidden_act", "relu2")?;
     let heads = Heads::read_some(config, width)?;
     let attention = heads.causal(PositionScheme::None);
@@ -144,6 +144,12 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
+}
+
+/// Of the norms, which GGUF calls by either name.
+fn epsilon(config: &Config<'_>) -> Result<f32, BuildError> {
+    let other = config.epsilon("attention.layer_norm_epsilon", 1e-5)?;
+    config.epsilon("attention.layer_norm_rms_epsilon", other)
 }
 
 /// As many as there are kinds, where no number is said; those that guess come after.
@@ -271,6 +277,14 @@ fn gguf_keys(keys: &mut GgufKeys<'_>) {
             "ssm.inner_size",
             MetadataValue::U32(heads.saturating_mul(dim) as u32),
         );
+    }
+    // Readers ask for the norms' epsilon by either name.
+    if let Some(eps) = keys
+        .values
+        .value("attention.layer_norm_rms_epsilon")
+        .cloned()
+    {
+        keys.put("attention.layer_norm_epsilon", eps);
     }
     match (0..layers).any(|layer| letter(layer) == b'E') {
         true => keys.architecture = "nemotron_h_moe",

@@ -2,7 +2,12 @@
 outputs: `python converted.py LLAMA_CPP RILLM [name ...]`, in the environment of tools/fixtures/transformers5.py.
 
 LLAMA_CPP is a checkout with convert_hf_to_gguf.py, RILLM the program. The converter's step for the vocabulary is left
-out, as fixtures have none. Prints a line for each fixture: its error over the RMS, or what was said against it.
+out, as fixtures have none, and what it asks of a configuration that a class takes for granted is said in its place
+(`completed`). Prints a line for each fixture: its error over the RMS, or what was said against it.
+
+Where files differ from the authors' outputs, the converter leaves out what the fixture has otherwise than published
+checkpoints: windows of Mistral, Qwen 2, Qwen 3 and StarCoder 2, bases of rotation of Gemma, Phi-2 and StableLM, norms'
+epsilons of OLMoE, FalconMamba and ModernBERT, limits of gpt-oss, OLMoE and DBRX, and the like.
 """
 
 import json
@@ -47,7 +52,9 @@ def convert(folder, made):
     import fixture
 
     entry = json.loads((folder / "weights.json").read_text())
-    (made / "config.json").write_text((folder / "config.json").read_text())
+    config = completed(json.loads((folder / "config.json").read_text()))
+    (made / "config.json").write_text(json.dumps(config))
+    (made / "tokenizer.json").write_text(json.dumps(tokenizer(config)))
     fixture.write_weights(made, entry["seed"], entry["tensors"])
     try:
         with torch.inference_mode():
@@ -61,9 +68,40 @@ def convert(folder, made):
     return None
 
 
+def completed(config):
+    """What the converter looks for, and published configurations say."""
+    kind = config.get("model_type")
+    said = {
+        "cohere2": {"rotary_pct": 1.0},
+        "deepseek_v2": {"scoring_func": "softmax"},
+        "deepseek_v3": {"scoring_func": "sigmoid"},
+        "gpt2": {"n_ctx": config.get("n_positions")},
+        "gpt_neox": {"rotary_pct": config.get("rope_parameters", {}).get("partial_rotary_factor", 0.25)},
+        "glm4_moe_lite": {"scoring_func": "sigmoid"},
+        # The multiple by which the converter checks the inner size.
+        "nemotron_h": {"d_head": config.get("mamba_head_dim")},
+    }.get(kind, {})
+    # One head of keys, whatever their number says.
+    if kind == "falcon" and config["multi_query"] and not config["new_decoder_architecture"]:
+        config["num_kv_heads"] = 1
+    # Layers that guess further tokens are counted, were they there or not.
+    if kind and kind.startswith(("qwen3_5", "qwen3_next")):
+        said["mtp_num_hidden_layers"] = 1
+    return said | config
+
+
+def tokenizer(config):
+    """As many tokens as there are, which the converter counts, and asks of what kind they are."""
+    return {"added_tokens": [], "model": {"type": "WordPiece", "vocab": {str(i): i for i in range(vocabulary(config))}}}
+
+
+def vocabulary(config):
+    return config.get("vocab_size") or config.get("padded_vocab_size") or 0
+
+
 def without_vocabulary(model):
     model.gguf_writer.add_tokenizer_model("none")
-    model.gguf_writer.add_vocab_size(model.hparams["vocab_size"])
+    model.gguf_writer.add_vocab_size(vocabulary(model.hparams))
 
 
 def compare(folder, file, program):
