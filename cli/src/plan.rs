@@ -191,6 +191,28 @@ pub fn total(weights: &WeightFigures, plan: &MemoryPlan) -> u64 {
     weights.mapped + weights.vectors + (plan.arena + plan.state) as u64
 }
 
+/// Bytes that will be in memory once a text has filled the context, about.
+struct Resident {
+    /// If all of what is only looked up comes into memory: systems that map large pages bring whole
+    /// tables in.
+    most: u64,
+    /// If none of it does.
+    least: u64,
+    /// Of both, the program's own.
+    program: u64,
+}
+
+fn resident(planned: &Blueprint, plan: &MemoryPlan) -> Resident {
+    let weights = planned.weights();
+    let program = foreseen_program(planned.limits().vocabulary);
+    let most = total(&weights, plan).saturating_add(program);
+    Resident {
+        most,
+        least: most.saturating_sub(weights.looked_up),
+        program,
+    }
+}
+
 /// What of a plan was not read, but presumed.
 pub fn presumption(presumed: &Presumed) -> Option<String> {
     if presumed.is_nothing() {
@@ -271,6 +293,17 @@ fn as_text(
     }
     line("arena", plan.arena as u64, "")?;
     line("total", total(&weights, plan), "")?;
+    let resident = resident(planned, plan);
+    let program = format!("with {} of the program", bytes(resident.program));
+    let least = match resident.least < resident.most {
+        true => format!(", {} if nothing is looked up", bytes(resident.least)),
+        false => String::new(),
+    };
+    line(
+        "resident, about",
+        resident.most,
+        &format!("{program}{least}"),
+    )?;
     if let Some(what) = presumption(planned.presumed()) {
         writeln!(out, "\n{what}")?;
     }
@@ -368,6 +401,7 @@ fn as_json(
         json!({ "name": figures.name, "rows": figures.rows, "arena_bytes": figures.arena })
     });
     let presumed = planned.presumed();
+    let resident = resident(planned, plan);
     let all = json!({
         "model": arguments.model.to_string_lossy(),
         "title": planned.title(),
@@ -403,6 +437,11 @@ fn as_json(
         },
         "arena": { "bytes": plan.arena, "plans": plans.collect::<Vec<_>>() },
         "total_bytes": total(&weights, plan),
+        "resident": {
+            "bytes": resident.most,
+            "least_bytes": resident.least,
+            "program_bytes": resident.program,
+        },
         "fit": fit.map(fit_json),
         "within": within.map(|within| {
             let mut all = placement_json(&within.placement);

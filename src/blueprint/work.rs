@@ -20,8 +20,12 @@ pub struct RowWork {
     pub cache: u64,
     /// Bytes of recurrent states that it reads and writes.
     pub states: u64,
-    /// Floating-point operations of attention and of states.
-    pub operations: u64,
+    /// Floating-point operations of attention.
+    pub attention: u64,
+    /// The same of states that decay number by number: an exponential each.
+    pub scans: u64,
+    /// The same of sums of outer products, which chunks of rows reach as products of matrices.
+    pub outer_products: u64,
 }
 
 impl Blueprint {
@@ -42,7 +46,7 @@ impl Blueprint {
                     let memory = step.state.kind();
                     let width = (memory.heads * memory.head_dim) as u64;
                     let seen = kept(memory.segments, position);
-                    work.operations += SEGMENT_OPERATIONS * width * seen;
+                    work.attention += SEGMENT_OPERATIONS * width * seen;
                     work.cache += (2 * size_of::<f32>()) as u64 * width * seen;
                     continue;
                 }
@@ -53,7 +57,7 @@ impl Blueprint {
                 _ => seen(&attention.mask, position),
             };
             let heads = (attention.heads * attention.head_dim) as u64;
-            work.operations += 4 * heads * seen;
+            work.attention += 4 * heads * seen;
             if let Keys::Cache(cache) = attention.keys {
                 let kind = cache.kind();
                 let row = kv_type.row_len(kind.head_dim).unwrap_or(0) * kind.kv_heads;
@@ -61,28 +65,32 @@ impl Blueprint {
             }
         }
         if role == Role::Decode {
-            let floats = self.recurrent_floats();
-            work.states = 8 * floats;
-            work.operations += STATE_OPERATIONS * floats;
+            self.add_states(&mut work);
         }
         work
     }
 
-    /// Numbers of a sequence's recurrent states.
-    fn recurrent_floats(&self) -> u64 {
-        let floats = self.wiring.states.iter().map(|state| match state {
-            StateKind::Conv(conv) => conv.channels * conv.width.saturating_sub(1),
-            StateKind::Scan(scan) => scan.channels * scan.states,
-            StateKind::Means(means) => 3 * means.channels,
-            StateKind::Linear(linear) => linear.len().unwrap_or(0),
-            // What attention sees of the past, and what a session works out once.
-            StateKind::KvCache(_)
-            | StateKind::Cross(_)
-            | StateKind::SegmentMemory(_)
-            | StateKind::HiddenMemory(_)
-            | StateKind::Table(_) => 0,
-        });
-        floats.sum::<usize>() as u64
+    /// What a row does to a sequence's recurrent states.
+    fn add_states(&self, work: &mut RowWork) {
+        let (mut scans, mut outer_products) = (0, 0);
+        for state in &self.wiring.states {
+            match state {
+                StateKind::Conv(conv) => scans += conv.channels * conv.width.saturating_sub(1),
+                StateKind::Scan(scan) => scans += scan.channels * scan.states,
+                StateKind::Means(means) => scans += 3 * means.channels,
+                StateKind::Linear(linear) => outer_products += linear.len().unwrap_or(0),
+                // What attention sees of the past, and what a session works out once.
+                StateKind::KvCache(_)
+                | StateKind::Cross(_)
+                | StateKind::SegmentMemory(_)
+                | StateKind::HiddenMemory(_)
+                | StateKind::Table(_) => {}
+            }
+        }
+        work.scans = STATE_OPERATIONS * scans as u64;
+        work.outer_products = STATE_OPERATIONS * outer_products as u64;
+        // Read and written in 4 bytes each.
+        work.states = 8 * (scans + outer_products) as u64;
     }
 }
 
