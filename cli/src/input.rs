@@ -35,19 +35,20 @@ pub fn whole_text(
         (None, None) if io::stdin().is_terminal() => {
             Err(CliError::Usage(format!("no {what}: give {ways}")))
         }
-        (None, None) => stdin_text(Path::new("standard input"), LONGEST),
+        (None, None) => stdin_text(LONGEST),
     }
 }
 
 /// The text of a file; of `-`, of standard input. One that is longer than `most` bytes is refused.
 pub fn file_text(path: &Path, most: u64) -> Result<String, CliError> {
     match path.as_os_str() == "-" {
-        true => stdin_text(path, most),
+        true => stdin_text(most),
         false => utf8(path, file_bytes(path, most)?),
     }
 }
 
-fn stdin_text(name: &Path, most: u64) -> Result<String, CliError> {
+fn stdin_text(most: u64) -> Result<String, CliError> {
+    let name = Path::new("standard input");
     let bytes = up_to(most, io::stdin().lock());
     utf8(name, bytes.map_err(|error| wrong(name, &error))?)
 }

@@ -230,6 +230,10 @@ struct Job<'a> {
     profile: Option<&'a ProfileArguments>,
 }
 
+/// Bytes of a prompt that are cut into tokens, of however few: what a vocabulary lacks may become one,
+/// and a normalizer may leave out the most.
+const ALWAYS_CUT: usize = 1 << 20;
+
 impl Job<'_> {
     fn run(
         &self,
@@ -248,6 +252,18 @@ impl Job<'_> {
         let options = EncodeOptions::default()
             .add_special(true)
             .parse_special(self.special);
+        let context = context(self.context, model);
+        let is_bounded = model.has_kv_cache();
+        // Cutting a text into tokens takes many times its length of memory.
+        let holds = context.saturating_mul(tokenizer.longest_token());
+        if is_bounded && self.prompt.len() > holds.max(ALWAYS_CUT) {
+            let what = format!(
+                "prompt has {} bytes, which {context} tokens, the context, cannot stand for: raise it \
+                 with -c",
+                self.prompt.len()
+            );
+            return Err(RunError::Input(what).into());
+        }
         let ids = tokenizer.encode(self.prompt, options)?;
         warn_of_others_tokens(model, tokenizer);
         check_tokens(model, tokenizer, &ids)?;
@@ -256,8 +272,7 @@ impl Job<'_> {
                 "prompt is empty, give some text".to_string(),
             ));
         }
-        let context = context(self.context, model);
-        if ids.len() > context && model.has_kv_cache() {
+        if is_bounded && ids.len() > context {
             let what = format!(
                 "prompt has {} tokens, the context {context}: raise it with -c",
                 ids.len()

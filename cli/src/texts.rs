@@ -1,8 +1,9 @@
 //! Texts that a task is done for: words of the command line, lines of files, or whole files.
 
+use super::input::{LONGEST, file_text};
 use super::{CliError, ModelArguments};
 use clap::Args;
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 /// Which texts.
@@ -72,7 +73,7 @@ impl TaskTexts {
             files.push(&stdin);
         }
         for file in files {
-            let text = read(file)?;
+            let text = file_text(file, LONGEST)?;
             match whole {
                 true => texts.push(text),
                 false => texts.extend(text.lines().map(str::to_string)),
@@ -80,19 +81,4 @@ impl TaskTexts {
         }
         Ok(texts)
     }
-}
-
-fn read(path: &Path) -> Result<String, CliError> {
-    let text = match path.as_os_str() == "-" {
-        true => {
-            let mut text = String::new();
-            io::stdin().read_to_string(&mut text).map(|_| text)
-        }
-        false => std::fs::read_to_string(path),
-    };
-    let name = match path.as_os_str() == "-" {
-        true => Path::new("standard input"),
-        false => path,
-    };
-    text.map_err(|error| CliError::File(name.to_path_buf(), error.to_string()))
 }

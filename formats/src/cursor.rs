@@ -69,6 +69,16 @@ impl<'a> Cursor<'a> {
         Ok(taken)
     }
 
+    /// The bytes that `read` passes.
+    pub(crate) fn passed(
+        &mut self,
+        read: impl FnOnce(&mut Cursor<'a>) -> Result<(), FormatError>,
+    ) -> Result<&'a [u8], FormatError> {
+        let start = self.position;
+        read(self)?;
+        Ok(self.bytes.get(start..self.position).unwrap_or_default())
+    }
+
     pub(crate) fn u8(&mut self, what: &dyn Display) -> Result<u8, FormatError> {
         let bytes = self.take(1, what)?;
         Ok(bytes.first().copied().unwrap_or_default())

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 pub use crate::dtype::DType;
-pub use crate::metadata::{Array, Blank, Metadata, MetadataValue, Strings};
+pub use crate::metadata::{Array, Blank, Metadata, MetadataValue, NestedArrays, Strings};
 
 /// A tensor's extents, outermost first (a matrix is `[rows, columns]`, a row is contiguous).
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -66,6 +66,21 @@ pub struct TensorSpec {
     pub dtype: DType,
     /// Extents, outermost first; GGUF has none of zero.
     pub shape: Shape,
+}
+
+/// What has names, as a map whose nodes are full; of a name that comes twice, both.
+pub(crate) fn by_name<T>(
+    mut list: Vec<(String, T)>,
+) -> Result<BTreeMap<String, T>, (String, [T; 2])> {
+    list.sort_unstable_by(|left, right| left.0.cmp(&right.0));
+    let mut pairs = list.iter().zip(list.iter().skip(1));
+    if let Some(at) = pairs.position(|(left, right)| left.0 == right.0) {
+        let mut both = list.drain(at..).take(2);
+        if let (Some((name, first)), Some((_, second))) = (both.next(), both.next()) {
+            return Err((name, [first, second]));
+        }
+    }
+    Ok(list.into_iter().collect())
 }
 
 /// Which kind of container the model came in: decides the names its tensors and

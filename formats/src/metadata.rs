@@ -78,7 +78,7 @@ pub enum Array {
     Bool(Vec<bool>),
     String(Strings),
     /// Arrays of arrays.
-    Array(Vec<Array>),
+    Array(NestedArrays),
 }
 
 impl Array {
@@ -140,6 +140,31 @@ impl Array {
             Array::String(v) => Some(v),
             _ => None,
         }
+    }
+}
+
+/// Arrays in an array, which no key that is read has: checked, counted, and kept as the file has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NestedArrays {
+    pub(crate) count: usize,
+    /// Of each array the type of its elements, their number and themselves, as in GGUF.
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl NestedArrays {
+    /// How many arrays there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The arrays as GGUF writes them, one behind the other.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

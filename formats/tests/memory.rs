@@ -5,6 +5,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use rillm_formats::limits::{MEMORY_BASE, MEMORY_FACTOR};
+use rillm_formats::manifest::Array;
 use rillm_formats::{gguf, hf_config, safetensors};
 
 use crate::support::{Raw, kind};
@@ -144,6 +145,22 @@ fn gguf_of_arrays() {
         .array("a", kind::U8, 1 << 20)
         .data(1 << 20);
     assert!(gguf_bounded("bytes", raw));
+}
+
+#[test]
+fn arrays_in_arrays_take_no_more_than_the_file() {
+    let arrays = 100_000;
+    let inner = |raw: Raw, len: u8| raw.u32(kind::U8).u64(len.into()).data(len.into());
+    for len in [0, 1, 8] {
+        let raw = Raw::gguf(3, 0, 1).array("a", kind::ARRAY, arrays);
+        let raw = (0..arrays).fold(raw, |raw, _| inner(raw, len));
+        let (held, file) = peak(|| gguf::parse(&raw.0, 0));
+        assert_eq!(
+            file.unwrap().metadata.array("a").map(Array::len),
+            Some(100_000)
+        );
+        assert!(held <= raw.0.len() + MEMORY_BASE, "{len}: {held}");
+    }
 }
 
 #[test]

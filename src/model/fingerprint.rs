@@ -81,7 +81,7 @@ fn add_list(sum: &mut Checksum, list: &Array) {
     match list {
         Array::String(texts) => texts.iter().for_each(|text| add_text(sum, text)),
         Array::Bool(flags) => flags.iter().for_each(|flag| sum.add(&[u8::from(*flag)])),
-        Array::Array(lists) => lists.iter().for_each(|list| add_list(sum, list)),
+        Array::Array(lists) => sum.add(lists.bytes()),
         _ => (0..list.len()).for_each(|index| add_number(sum, list.f64(index))),
     }
 }

@@ -262,8 +262,25 @@ fn nasty_values() -> Vec<MetadataValue> {
         MetadataValue::Array(Array::U32(vec![])),
         MetadataValue::Array(Array::U32(vec![4, 4])),
         MetadataValue::Array(Array::String(strings)),
-        MetadataValue::Array(Array::Array(vec![Array::Bool(vec![true])])),
+        nested(),
     ]
+}
+
+/// An array of an array, which is had of a file alone.
+fn nested() -> MetadataValue {
+    let numbers = |numbers: &[u32]| -> Vec<u8> {
+        numbers
+            .iter()
+            .flat_map(|number| number.to_le_bytes())
+            .collect()
+    };
+    // GGUF's numbers of the types.
+    let (array, byte) = (9, 0);
+    let header = [&b"GGUF"[..], &numbers(&[3, 0, 0, 1, 0, 1, 0]), b"a"].concat();
+    let value = numbers(&[array, array, 1, 0, byte, 1, 0]);
+    let file = gguf::parse(&[&header[..], &value, &[1]].concat(), 0);
+    let metadata = file.expect("an array of an array").metadata;
+    metadata.0["a"].clone()
 }
 
 /// Canonical keys of an architecture, present in the file or not.

@@ -3,7 +3,6 @@
 
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
-use alloc::collections::btree_map::Entry;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -11,7 +10,7 @@ use alloc::vec::Vec;
 use super::{ARCHITECTURE_KEY, Gguf, unexpected_type};
 use crate::error::{ErrorKind, FormatError, Quoted};
 use crate::limits;
-use crate::manifest::{Container, Manifest, Metadata};
+use crate::manifest::{Container, Manifest, Metadata, by_name};
 
 const NUMBER_KEY: &str = "split.no";
 const COUNT_KEY: &str = "split.count";
@@ -96,32 +95,29 @@ pub fn merge(files: Vec<Gguf>) -> Result<Manifest, FormatError> {
     expect_sequence(&files)?;
     let announced = files.first().and_then(|first| first.split?.tensors);
     let mut metadata = Metadata::default();
-    let mut tensors = BTreeMap::new();
+    let mut tensors = Vec::new();
     for (number, file) in (0u32..).zip(files) {
         if number == 0 {
             metadata = file.metadata;
         }
-        for (name, mut info) in file.tensors {
+        tensors.extend(file.tensors.into_iter().map(|(name, mut info)| {
             info.file = number;
-            match tensors.entry(name) {
-                Entry::Vacant(entry) => {
-                    entry.insert(info);
-                }
-                Entry::Occupied(entry) => {
-                    return Err(FormatError::new(
-                        ErrorKind::Duplicate,
-                        None,
-                        format!(
-                            "tensor {} is in split {} and again in split {}",
-                            Quoted(entry.key()),
-                            u64::from(entry.get().file) + 1,
-                            u64::from(number) + 1
-                        ),
-                    ));
-                }
-            }
-        }
+            (name, info)
+        }));
     }
+    let tensors = by_name(tensors).map_err(|(name, infos)| {
+        let [first, second] = infos.map(|info| u64::from(info.file) + 1);
+        FormatError::new(
+            ErrorKind::Duplicate,
+            None,
+            format!(
+                "tensor {} is in split {} and again in split {}",
+                Quoted(&name),
+                first.min(second),
+                first.max(second)
+            ),
+        )
+    })?;
     if let Some(announced) = announced.filter(|announced| *announced != tensors.len() as u64) {
         return Err(FormatError::new(
             ErrorKind::Missing,

@@ -11,7 +11,7 @@ use byteorder::{ByteOrder, LittleEndian};
 use crate::cursor::Cursor;
 use crate::error::{ErrorKind, FormatError, Quoted};
 use crate::limits;
-use crate::manifest::{Array, MetadataValue, Strings};
+use crate::manifest::{Array, MetadataValue, NestedArrays, Strings};
 use crate::reserve;
 
 /// Bytes of the shortest pair: key length, a letter, value type, one byte.
@@ -59,7 +59,7 @@ pub(super) fn read(cursor: &mut Cursor<'_>, key: &str) -> Result<MetadataValue, 
             MetadataValue::Bool(truth(byte).ok_or_else(|| not_a_bool(at, key, byte))?)
         }
         id::STRING => MetadataValue::String(cursor.text(limits::STRING_LEN, &what)?.to_owned()),
-        id::ARRAY => MetadataValue::Array(read_array(cursor, key, 1)?),
+        id::ARRAY => MetadataValue::Array(read_array(cursor, key)?),
         id::U64 => MetadataValue::U64(cursor.u64(&what)?),
         id::I64 => MetadataValue::I64(cursor.u64(&what)?.cast_signed()),
         id::F64 => MetadataValue::F64(f64::from_bits(cursor.u64(&what)?)),
@@ -67,19 +67,9 @@ pub(super) fn read(cursor: &mut Cursor<'_>, key: &str) -> Result<MetadataValue, 
     })
 }
 
-fn read_array(cursor: &mut Cursor<'_>, key: &str, depth: u32) -> Result<Array, FormatError> {
+/// The type of an array's elements, and how many there are.
+fn read_array_header(cursor: &mut Cursor<'_>, key: &str) -> Result<(u32, u64), FormatError> {
     let at = cursor.offset();
-    if depth > limits::ARRAY_DEPTH {
-        return Err(FormatError::new(
-            ErrorKind::Limit,
-            Some(at),
-            format!(
-                "key {} nests arrays deeper than {}",
-                Quoted(key),
-                limits::ARRAY_DEPTH
-            ),
-        ));
-    }
     let what = format_args!("the array of key {}", Quoted(key));
     let kind = cursor.u32(&what)?;
     let count = cursor.u64(&what)?;
@@ -94,6 +84,13 @@ fn read_array(cursor: &mut Cursor<'_>, key: &str, depth: u32) -> Result<Array, F
             ),
         ));
     }
+    Ok((kind, count))
+}
+
+fn read_array(cursor: &mut Cursor<'_>, key: &str) -> Result<Array, FormatError> {
+    let at = cursor.offset();
+    let (kind, count) = read_array_header(cursor, key)?;
+    let what = format_args!("the array of key {}", Quoted(key));
     let mut fixed = |width: u64| {
         cursor.expect_room(count, width, &what)?;
         cursor.take(count.saturating_mul(width), &what)
@@ -126,16 +123,47 @@ fn read_array(cursor: &mut Cursor<'_>, key: &str, depth: u32) -> Result<Array, F
         id::F64 => Array::F64(elements(fixed(8)?, LittleEndian::read_f64, &what)?),
         id::STRING => Array::String(read_strings(cursor, key, count)?),
         id::ARRAY => {
-            cursor.expect_room(count, MIN_ARRAY_LEN, &what)?;
-            // Not reserved: every level could claim the same bytes for its elements.
-            let mut arrays = Vec::with_capacity(usize::from(count > 0));
-            for _ in 0..count {
-                arrays.push(read_array(cursor, key, depth + 1)?);
-            }
-            Array::Array(arrays)
+            let bytes = cursor.passed(|cursor| skip_arrays(cursor, key, count, 2))?;
+            Array::Array(NestedArrays {
+                // They have been passed, so there are not more than bytes.
+                count: usize::try_from(count).unwrap_or(0),
+                bytes: reserve::collected(bytes.iter().copied(), &what)?,
+            })
         }
         _ => return Err(unknown_type(at, key, kind)),
     })
+}
+
+/// Checks arrays in arrays, which are `depth` deep, and passes them over.
+fn skip_arrays(
+    cursor: &mut Cursor<'_>,
+    key: &str,
+    count: u64,
+    depth: u32,
+) -> Result<(), FormatError> {
+    let what = format_args!("the array of key {}", Quoted(key));
+    cursor.expect_room(count, MIN_ARRAY_LEN, &what)?;
+    if depth > limits::ARRAY_DEPTH {
+        let (key, most) = (Quoted(key), limits::ARRAY_DEPTH);
+        let what = format!("key {key} nests arrays deeper than {most}");
+        return Err(FormatError::new(
+            ErrorKind::Limit,
+            Some(cursor.offset()),
+            what,
+        ));
+    }
+    for _ in 0..count {
+        let mut ahead = cursor.clone();
+        match read_array_header(&mut ahead, key)? {
+            (id::ARRAY, count) => {
+                *cursor = ahead;
+                skip_arrays(cursor, key, count, depth + 1)?;
+            }
+            // One at a time these are as large as the file at most.
+            _ => drop(read_array(cursor, key)?),
+        }
+    }
+    Ok(())
 }
 
 fn elements<T>(

@@ -221,27 +221,17 @@ fn push_value(header: &mut Vec<u8>, key: &str, value: &MetadataValue) -> Result<
         }
         MetadataValue::Array(array) => {
             scalar(id::ARRAY, &[]);
-            push_array(header, key, array, 1)?;
+            push_array(header, key, array)?;
         }
     }
     Ok(())
 }
 
-fn push_array(
-    header: &mut Vec<u8>,
-    key: &str,
-    array: &Array,
-    depth: u32,
-) -> Result<(), FormatError> {
-    let too_much = |what| {
-        let what = format!("key {} {what}", Quoted(key));
-        Err(FormatError::new(ErrorKind::Limit, None, what))
-    };
-    if depth > limits::ARRAY_DEPTH {
-        return too_much(format!("nests arrays deeper than {}", limits::ARRAY_DEPTH));
-    }
+fn push_array(header: &mut Vec<u8>, key: &str, array: &Array) -> Result<(), FormatError> {
     if array.len() as u64 > limits::ARRAY_ELEMENTS {
-        return too_much(format!("has an array of {} elements", array.len()));
+        let (key, len) = (Quoted(key), array.len());
+        let what = format!("key {key} has an array of {len} elements");
+        return Err(FormatError::new(ErrorKind::Limit, None, what));
     }
     let mut start = |kind: u32| {
         header.extend_from_slice(&kind.to_le_bytes());
@@ -276,11 +266,9 @@ fn push_array(
                 push_string(header, text);
             }
         }
-        Array::Array(values) => {
+        Array::Array(arrays) => {
             start(id::ARRAY);
-            for value in values {
-                push_array(header, key, value, depth + 1)?;
-            }
+            header.extend_from_slice(arrays.bytes());
         }
     }
     Ok(())

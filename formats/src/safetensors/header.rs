@@ -19,7 +19,8 @@ use crate::manifest::DType;
 #[derive(Debug)]
 pub(super) struct Entry {
     pub name: String,
-    pub dtype: String,
+    /// The type, or the name of one that is not read.
+    pub dtype: Result<DType, String>,
     pub shape: Vec<u64>,
     /// `data_offsets`, which may be reversed.
     pub range: Range<u64>,
@@ -29,15 +30,19 @@ impl Entry {
     /// Holds the range against type and shape, if the type's width is known.
     pub(super) fn expect_len(&self) -> Result<(), FormatError> {
         let name = Quoted(&self.name);
-        let refuse = |kind, what| {
-            let what = format!(
-                "tensor {name} of type {} {:?} {what}",
-                self.dtype, self.shape
-            );
-            Err(FormatError::new(kind, None, what))
+        let (dtype, width) = match &self.dtype {
+            Ok(dtype) => (
+                dtype.safetensors_name().unwrap_or_default(),
+                dtype.block_len(),
+            ),
+            Err(dtype) => match width(dtype) {
+                Some(width) => (dtype.as_str(), width),
+                None => return Ok(()),
+            },
         };
-        let Some(width) = width(&self.dtype) else {
-            return Ok(());
+        let refuse = |kind, what| {
+            let what = format!("tensor {name} of type {dtype} {:?} {what}", self.shape);
+            Err(FormatError::new(kind, None, what))
         };
         let len = elements(&self.shape).and_then(|elements| elements.checked_mul(width));
         let Some(len) = len else {
@@ -64,14 +69,14 @@ pub(super) fn elements(shape: &[u64]) -> Option<u64> {
     }
 }
 
-/// Bytes of one element, `None` for types that share bytes or are not known.
+/// Bytes of one element of a type that is not read, `None` for types that share bytes or are not known.
 fn width(dtype: &str) -> Option<u64> {
     match dtype {
         "BOOL" | "U8" | "F8_E4M3" | "F8_E5M2" | "F8_E8M0" => Some(1),
         "U16" => Some(2),
         "U32" => Some(4),
         "U64" | "C64" => Some(8),
-        _ => DType::from_safetensors(dtype).map(DType::block_len),
+        _ => None,
     }
 }
 
@@ -259,15 +264,16 @@ impl<'de> Visitor<'de> for EntryVisitor<'_> {
             let what = format!("tensor {quoted} has no {field}");
             context.refuse::<A::Error>(ErrorKind::Missing, what)
         };
-        let dtype = dtype.ok_or_else(|| missing("dtype"))?;
-        let shape = shape.ok_or_else(|| missing("shape"))?;
+        let dtype: String = dtype.ok_or_else(|| missing("dtype"))?;
+        let mut shape = shape.ok_or_else(|| missing("shape"))?;
+        shape.shrink_to_fit();
         let range = match offsets.ok_or_else(|| missing("data_offsets"))?.as_slice() {
             [start, end] => *start..*end,
             _ => return Err(missing("pair of data_offsets")),
         };
         Ok(Entry {
             name,
-            dtype,
+            dtype: DType::from_safetensors(&dtype).ok_or(dtype),
             shape,
             range,
         })

@@ -15,7 +15,7 @@ use crate::error::{ErrorKind, FormatError, Quoted};
 use crate::hf_config::HfConfig;
 use crate::json::{self, Context, Text};
 use crate::limits;
-use crate::manifest::{Container, Manifest};
+use crate::manifest::{Container, Manifest, by_name};
 
 /// Which shard holds which tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,35 +82,26 @@ pub fn merge(
             "key \"model_type\" is missing in config.json: add the architecture's name".to_owned(),
         ));
     };
+    let (mut tensors, mut unsupported) = (Vec::new(), Vec::new());
+    for (number, shard) in (0u32..).zip(shards) {
+        tensors.extend(shard.tensors.into_iter().map(|(name, mut tensor)| {
+            tensor.file = number;
+            (name, tensor)
+        }));
+        unsupported.extend(shard.unsupported.into_iter().map(|(name, mut tensor)| {
+            tensor.file = number;
+            (name, tensor)
+        }));
+    }
     let mut manifest = Manifest {
         architecture,
         container: Container::HuggingFace,
         metadata: config.metadata,
         blanks: config.blanks,
-        tensors: BTreeMap::new(),
-        unsupported: BTreeMap::new(),
+        tensors: by_name(tensors).map_err(|(name, _)| in_two_shards(&name))?,
+        unsupported: by_name(unsupported).map_err(|(name, _)| in_two_shards(&name))?,
         lacking: BTreeMap::new(),
     };
-    for (number, shard) in (0u32..).zip(shards) {
-        for (name, mut tensor) in shard.unsupported {
-            tensor.file = number;
-            match manifest.unsupported.entry(name) {
-                Entry::Vacant(entry) => {
-                    entry.insert(tensor);
-                }
-                Entry::Occupied(entry) => return Err(in_two_shards(entry.key())),
-            }
-        }
-        for (name, mut info) in shard.tensors {
-            info.file = number;
-            match manifest.tensors.entry(name) {
-                Entry::Vacant(entry) => {
-                    entry.insert(info);
-                }
-                Entry::Occupied(entry) => return Err(in_two_shards(entry.key())),
-            }
-        }
-    }
     let both = manifest
         .unsupported
         .keys()
@@ -225,8 +216,8 @@ impl<'de> Visitor<'de> for WeightMap<'_> {
                 let what = format!("more than {} files", limits::FILES);
                 return Err(context.refuse(ErrorKind::Limit, what));
             }
-            if weight_map.len() as u64 >= limits::TENSORS {
-                let what = format!("more than {} tensors", limits::TENSORS);
+            if weight_map.len() as u64 >= limits::INDEXED_TENSORS {
+                let what = format!("more than {} tensors", limits::INDEXED_TENSORS);
                 return Err(context.refuse(ErrorKind::Limit, what));
             }
             match weight_map.entry(name) {

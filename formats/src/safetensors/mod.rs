@@ -102,39 +102,44 @@ pub fn parse_header(
     };
     expect_coverage(&entries, data_len)?;
 
-    let mut file_tensors = Safetensors {
-        metadata,
-        tensors: Vec::with_capacity(entries.len()),
-        unsupported: Vec::new(),
-        data_offset,
-    };
-    for entry in entries {
-        entry.expect_len()?;
+    let mut unsupported = Vec::new();
+    // In place: of many entries two lists would be felt.
+    let tensors = entries.into_iter().filter_map(|entry| {
+        if let Err(error) = entry.expect_len() {
+            return Some(Err(error));
+        }
         // In the file, for coverage has been proved.
         let place = |offset: u64| data_offset.saturating_add(offset);
         let range = place(entry.range.start)..place(entry.range.end);
-        match DType::from_safetensors(&entry.dtype) {
-            Some(dtype) => {
+        let shape = Shape(entry.shape);
+        match entry.dtype {
+            Ok(dtype) => {
                 let info = TensorInfo {
                     dtype,
-                    shape: Shape(entry.shape),
+                    shape,
                     file,
                     range,
                 };
-                file_tensors.tensors.push((entry.name, info));
+                Some(Ok((entry.name, info)))
             }
-            None => {
+            Err(dtype) => {
                 let foreign = ForeignTensor {
-                    dtype: entry.dtype,
-                    shape: Shape(entry.shape),
+                    dtype,
+                    shape,
                     file,
                     range,
                 };
-                file_tensors.unsupported.push((entry.name, foreign));
+                unsupported.push((entry.name, foreign));
+                None
             }
         }
-    }
-    Ok(file_tensors)
+    });
+    Ok(Safetensors {
+        metadata,
+        tensors: tensors.collect::<Result<_, FormatError>>()?,
+        unsupported,
+        data_offset,
+    })
 }
 
 /// Names twice, holes, overlaps, bytes left over or missing.

@@ -49,6 +49,7 @@ impl Charsmap {
         let offset = |unit: u32| (unit >> 10) << ((unit & (1 << 9)) >> 6);
         let mut place = unit(0).map(offset);
         text.iter()
+            .take(limits::SEARCHED_LEN)
             .enumerate()
             .map_while(move |(index, &byte)| {
                 let here = place? ^ u32::from(byte);

@@ -111,7 +111,7 @@ fn word_piece(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
     let (prefix, suffix) = (adds(ADD_BOS, first)?, adds(ADD_EOS, last)?);
     let lowercases = truth(metadata, LOWERCASE)?.unwrap_or(true);
     let strips_accents = truth(metadata, STRIP_ACCENTS)?.unwrap_or(lowercases);
-    let model = TokenizerModel::WordPiece(WordPiece::spaced(&vocabulary, unknown));
+    let model = TokenizerModel::WordPiece(WordPiece::spaced(&vocabulary, unknown)?);
     let tokenizer = file.finish(
         metadata,
         vocabulary,
@@ -144,7 +144,7 @@ fn longest(metadata: &Metadata) -> Result<Tokenizer, TokenizerError> {
         .ids()
         .filter(|id| vocabulary.kind(*id) == TokenKind::Normal);
     let tokens = tokens.filter_map(|id| Some((vocabulary.piece(id)?, id)));
-    let model = TokenizerModel::Longest(Trie::new(tokens.collect()));
+    let model = TokenizerModel::Longest(Trie::new(tokens.collect())?);
     file.finish(
         metadata,
         vocabulary,
@@ -363,7 +363,7 @@ fn sentencepiece(metadata: &Metadata, kind: TokenizerKind) -> Result<Tokenizer, 
     let model = if is_unigram {
         let scores = scores.iter().map(|&score| f64::from(score)).collect();
         let pieces = vocabulary.normal();
-        TokenizerModel::Unigram(Unigram::new(&vocabulary, pieces, scores, fallback))
+        TokenizerModel::Unigram(Unigram::new(&vocabulary, pieces, scores, fallback)?)
     } else {
         let order = scores.iter().filter_map(|&score| order_of(score)).collect();
         TokenizerModel::Scored(Scored { order, fallback })

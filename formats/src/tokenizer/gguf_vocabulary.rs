@@ -159,12 +159,12 @@ impl<'a> GgufVocabulary<'a> {
                 continue;
             }
             let text = vocabulary.piece(id).unwrap_or_default();
-            if text.len() > limits::ADDED_TOKEN_LEN {
+            if text.len() > limits::SEARCHED_LEN {
                 return Err(failure!(
                     Limit,
                     "{TOKENS}[{id}] is a special token of {} bytes, expected at most {}",
                     text.len(),
-                    limits::ADDED_TOKEN_LEN
+                    limits::SEARCHED_LEN
                 ));
             }
             let is_mask = match mask {

@@ -17,7 +17,7 @@ use super::vocabulary::{TokenKind, Vocabulary, byte_of};
 use super::vocabulary_builder::VocabularyBuilder;
 use super::word_piece::{BERT_CHARACTERS, WordPiece};
 use super::{HfFiles, Tokenizer, TokenizerKind, byte_level, hf_slow, rwkv};
-use super::{hf_decoder, hf_normalizer, hf_pre_tokenizer};
+use super::{hf_decoder, hf_normalizer, hf_pre_tokenizer, limits};
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -290,7 +290,7 @@ fn word_piece(
     let unknown = unknown_word(file, "[UNK]", vocabulary)?;
     Ok(TokenizerModel::WordPiece(WordPiece::prefixed(
         vocabulary, continues, unknown, most,
-    )))
+    )?))
 }
 
 /// The token for words that are in no vocabulary.
@@ -341,7 +341,7 @@ fn unigram(
         vocabulary.made(),
         scores,
         fallback,
-    )))
+    )?))
 }
 
 /// The first of the added tokens, so many, are those of the file itself.
@@ -408,6 +408,16 @@ fn ranked(
         continues: model.continuing_subword_prefix.clone().unwrap_or_default(),
         ends: model.end_of_word_suffix.clone().unwrap_or_default(),
     };
+    for affix in [&affixes.continues, &affixes.ends] {
+        if affix.len() > limits::INSERTED_LEN {
+            return Err(failure!(
+                Limit,
+                "{JSON}: what the model writes around characters has {} bytes, at most {} are",
+                affix.len(),
+                limits::INSERTED_LEN
+            ));
+        }
+    }
     let mut texts = sides.iter();
     for index in 0.. {
         let (Some(left), Some(right)) = (texts.next(), texts.next()) else {

@@ -56,14 +56,14 @@ pub(super) fn from_model(
         }
     }
     for ((id, text), &kind) in (0..).zip(file.texts.iter()).zip(&file.kinds) {
-        if text.len() > limits::ADDED_TOKEN_LEN
+        if text.len() > limits::SEARCHED_LEN
             && (kind.is_control() || kind == TokenKind::UserDefined)
         {
             return Err(failure!(
                 Limit,
                 "{MODEL} piece {id} is a special token of {} bytes, expected at most {}",
                 text.len(),
-                limits::ADDED_TOKEN_LEN
+                limits::SEARCHED_LEN
             ));
         }
         match kind {
@@ -97,7 +97,7 @@ pub(super) fn from_model(
     let model = if file.is_unigram {
         let scores = file.scores.iter().map(|&score| f64::from(score)).collect();
         let pieces = vocabulary.normal();
-        TokenizerModel::Unigram(Unigram::new(&vocabulary, pieces, scores, fallback))
+        TokenizerModel::Unigram(Unigram::new(&vocabulary, pieces, scores, fallback)?)
     } else {
         let order = file.scores.iter().filter_map(|&score| order_of(score));
         let mut order: Vec<u32> = order.collect();

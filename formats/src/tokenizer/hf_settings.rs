@@ -367,13 +367,13 @@ pub(super) fn added_token(
     text: &str,
 ) -> Result<Added, TokenizerError> {
     let is_mask = settings.is_mask(&token.content);
-    if text.len() > limits::ADDED_TOKEN_LEN {
+    if text.len() > limits::SEARCHED_LEN {
         return Err(failure!(
             Limit,
             "{JSON} added token {} has {} bytes, expected at most {}",
             token.id,
             text.len(),
-            limits::ADDED_TOKEN_LEN
+            limits::SEARCHED_LEN
         ));
     }
     Ok(Added {

@@ -7,9 +7,9 @@ pub(super) const TOKENS: usize = 1 << 24;
 /// Ids that no token may leave unused, beyond as many as there are tokens.
 pub(super) const ID_GAP: usize = 1 << 16;
 
-/// Bytes of a token that is searched for in raw text: the search costs at most this much
-/// for each byte of text.
-pub(super) const ADDED_TOKEN_LEN: usize = 1024;
+/// Bytes of a token, or another text, that is searched for at every place of a text: the search costs
+/// at most this much for each byte of it. Published pieces have up to a hundred.
+pub(super) const SEARCHED_LEN: usize = 1024;
 
 /// Tokens put before or after a text.
 pub(super) const TEMPLATE_TOKENS: usize = 16;

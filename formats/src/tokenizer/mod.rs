@@ -246,6 +246,12 @@ impl Tokenizer {
         self.vocabulary.listed_len()
     }
 
+    /// Bytes of the longest token that texts are cut into, but for those that are added: a text of more
+    /// bytes than so many tokens can stand for need not be cut to know that it is too long.
+    pub fn longest_token(&self) -> usize {
+        self.vocabulary.longest()
+    }
+
     /// The exact bytes a token stands for (a space is a space); control tokens stand for
     /// their names. `None` if no token has this id.
     pub fn piece(&self, id: u32) -> Option<&[u8]> {

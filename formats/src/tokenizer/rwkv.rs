@@ -55,7 +55,7 @@ pub(super) fn tokenizer(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, 
     }
     let vocabulary = builder.vocabulary(|_, text, _| Cow::Borrowed(text))?;
     let texts = lines.iter().map(|(id, text)| (text.as_slice(), *id));
-    let model = TokenizerModel::Longest(Trie::new(texts.collect()));
+    let model = TokenizerModel::Longest(Trie::new(texts.collect())?);
     settings.finish(Tokenizer {
         kind: TokenizerKind::Longest,
         eos: (!is_line(END)).then_some(END),

@@ -1,5 +1,7 @@
 //! A trie of tokens: which of them a text begins with.
 
+use super::error::{Shown, TokenizerError, failure};
+use super::limits;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -20,7 +22,22 @@ struct TrieNode {
 
 impl Trie {
     /// Of tokens with the same text, the last counts; empty texts are left out.
-    pub(super) fn new(mut texts: Vec<(&[u8], u32)>) -> Trie {
+    ///
+    /// # Errors
+    /// A token is longer than a search may go.
+    pub(super) fn new(mut texts: Vec<(&[u8], u32)>) -> Result<Trie, TokenizerError> {
+        if let Some((text, id)) = texts
+            .iter()
+            .find(|text| text.0.len() > limits::SEARCHED_LEN)
+        {
+            return Err(failure!(
+                Limit,
+                "token {id}, {}, has {} bytes, at most {} are searched for",
+                Shown(text),
+                text.len(),
+                limits::SEARCHED_LEN
+            ));
+        }
         texts.sort_by(|a, b| a.0.cmp(b.0));
         let root = TrieNode {
             token: None,
@@ -60,7 +77,7 @@ impl Trie {
                 node.count = count;
             }
         }
-        Trie { nodes }
+        Ok(Trie { nodes })
     }
 
     /// Hands over the length and the token of every text that `text` begins with, the shortest
@@ -120,7 +137,7 @@ mod tests {
             (b"the", 6),
             (b"tz", 7),
         ];
-        let trie = Trie::new(texts.to_vec());
+        let trie = Trie::new(texts.to_vec()).expect("short");
         let of = |text: &[u8]| {
             let mut found = Vec::new();
             trie.prefixes(text, |len, token| found.push((len, token)));

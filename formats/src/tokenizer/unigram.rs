@@ -1,5 +1,6 @@
 //! Unigram language models: the most likely way to cut a text (Kudo 2018).
 
+use super::error::TokenizerError;
 use super::merge::{Merger, NONE};
 use super::model::Fallback;
 use super::trie::Trie;
@@ -33,17 +34,17 @@ impl Unigram {
         pieces: impl Iterator<Item = u32>,
         scores: Vec<f64>,
         fallback: Fallback,
-    ) -> Unigram {
+    ) -> Result<Unigram, TokenizerError> {
         let pieces = pieces.filter_map(|id| Some((vocabulary.key(id)?, id)));
         let pieces: Vec<(&[u8], u32)> = pieces.collect();
         let of = |&(_, id): &(&[u8], u32)| scores.get(id as usize).copied();
         let least = pieces.iter().filter_map(of).reduce(f64::min);
-        Unigram {
-            pieces: Trie::new(pieces),
+        Ok(Unigram {
+            pieces: Trie::new(pieces)?,
             scores,
             unknown_score: least.unwrap_or(0.0) - UNKNOWN_PENALTY,
             fallback,
-        }
+        })
     }
 
     pub(super) fn unknown_token(&self) -> Option<u32> {

@@ -100,6 +100,11 @@ impl Vocabulary {
         Ok(())
     }
 
+    /// Bytes of the longest token that the model makes.
+    pub(super) fn longest(&self) -> usize {
+        self.longest
+    }
+
     /// Sets what tokens stand for, by id.
     pub(super) fn stand_for(&mut self, pieces: Texts) {
         self.pieces = Some(pieces);

@@ -1,5 +1,6 @@
 //! WordPiece (Devlin et al. 2019): greedy longest match, from a word's beginning.
 
+use super::error::TokenizerError;
 use super::trie::Trie;
 use super::vocabulary::{TokenKind, Vocabulary};
 use alloc::string::{String, ToString};
@@ -22,7 +23,10 @@ pub(super) struct WordPiece {
 
 impl WordPiece {
     /// Tokens that begin a word are written with a space, others without.
-    pub(super) fn spaced(vocabulary: &Vocabulary, unknown: u32) -> WordPiece {
+    pub(super) fn spaced(
+        vocabulary: &Vocabulary,
+        unknown: u32,
+    ) -> Result<WordPiece, TokenizerError> {
         let (mut begins, mut goes_on) = (Vec::new(), Vec::new());
         let normal = |id: &u32| vocabulary.kind(*id) == TokenKind::Normal;
         for id in vocabulary.ids().filter(normal) {
@@ -32,13 +36,13 @@ impl WordPiece {
                 None => goes_on.push((text, id)),
             }
         }
-        WordPiece {
-            begins: Trie::new(begins),
-            goes_on: Trie::new(goes_on),
+        Ok(WordPiece {
+            begins: Trie::new(begins)?,
+            goes_on: Trie::new(goes_on)?,
             continues: String::new(),
             unknown,
             most_characters: BERT_CHARACTERS,
-        }
+        })
     }
 
     /// Tokens that go on with a word begin with `continues`; of a word that begins so itself, they
@@ -48,7 +52,7 @@ impl WordPiece {
         continues: &str,
         unknown: u32,
         most_characters: usize,
-    ) -> WordPiece {
+    ) -> Result<WordPiece, TokenizerError> {
         let (mut begins, mut goes_on) = (Vec::new(), Vec::new());
         for id in vocabulary.made() {
             let text = vocabulary.key(id).unwrap_or_default();
@@ -57,13 +61,13 @@ impl WordPiece {
                 goes_on.push((text, id));
             }
         }
-        WordPiece {
-            begins: Trie::new(begins),
-            goes_on: Trie::new(goes_on),
+        Ok(WordPiece {
+            begins: Trie::new(begins)?,
+            goes_on: Trie::new(goes_on)?,
             continues: continues.to_string(),
             unknown,
             most_characters,
-        }
+        })
     }
 
     pub(super) fn unknown(&self) -> u32 {

@@ -139,8 +139,8 @@ fn array(values: &Array) {
     if let Some(strings) = values.strings() {
         assert_eq!(strings.iter().count(), values.len());
     }
-    if let Array::Array(inner) = values {
-        inner.iter().for_each(array);
+    if let Array::Array(nested) = values {
+        assert!(nested.len() <= nested.bytes().len());
     }
     if let Some(last) = values.len().checked_sub(1) {
         let _ = (values.u64(last), values.f64(last));

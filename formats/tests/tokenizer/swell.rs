@@ -56,3 +56,46 @@ fn what_all_tokens_cost_together_is_bounded() {
         assert_eq!(error.kind(), TokenizerErrorKind::Limit, "{error}");
     }
 }
+
+/// What is looked for at each place of a text, or put around each of its characters, is short: else a
+/// text would cost its length times that of a token.
+#[test]
+fn what_is_searched_for_everywhere_is_short() {
+    let json = |model: serde_json::Value| {
+        let file = json!({ "model": model }).to_string();
+        Tokenizer::from_hf(HfFiles {
+            tokenizer_json: Some(file.as_bytes()),
+            ..HfFiles::default()
+        })
+    };
+    let rwkv = |text: &str| {
+        let file = format!("1 'a' 1\n2 '{text}' {}\n", text.len());
+        Tokenizer::from_hf(HfFiles {
+            rwkv_vocabulary: Some(file.as_bytes()),
+            ..HfFiles::default()
+        })
+    };
+    for (len, fits) in [(1024, true), (1025, false)] {
+        let text = "a".repeat(len);
+        let bpe = |key: &str| json!({"type": "BPE", "vocab": {"a": 0}, "merges": [], key: text});
+        for (name, opened) in [
+            (
+                "unigram",
+                json(json!({"type": "Unigram", "vocab": [["a", -1.0], [text, -1.0]], "unk_id": 0})),
+            ),
+            (
+                "WordPiece",
+                json(json!({"type": "WordPiece", "vocab": {"[UNK]": 0, text.as_str(): 1}})),
+            ),
+            ("prefix", json(bpe("continuing_subword_prefix"))),
+            ("suffix", json(bpe("end_of_word_suffix"))),
+            ("RWKV", rwkv(&text)),
+        ] {
+            assert_eq!(opened.is_ok(), fits, "{name}: {opened:?}");
+            if let Err(error) = opened {
+                assert_eq!(error.kind(), TokenizerErrorKind::Limit, "{error}");
+                assert!(error.to_string().contains("1024"), "{error}");
+            }
+        }
+    }
+}
