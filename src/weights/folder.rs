@@ -3,6 +3,7 @@
 
 use super::headers::is_unfetched;
 use super::open::{PICKLE, POINTER, format, io as unreadable, is_pointer};
+use super::regular::{self, is_there};
 use super::{Files, ModuleFiles, Source, TokenizerFiles, quantized};
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::INPUT_BITS;
@@ -10,10 +11,9 @@ use crate::models::{forced_once, recognise, unwrap_config, without_second_rotati
 use rillm_formats::hf_config::HfConfig;
 use rillm_formats::manifest::{Metadata, MetadataValue};
 use rillm_formats::safetensors::ShardIndex;
-use rillm_formats::{hf_config, limits, safetensors};
+use rillm_formats::{hf_config, safetensors};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 
 /// Opens a folder, or that of a hub's cache that keeps it.
@@ -42,6 +42,9 @@ pub(super) fn open(path: &Path) -> Result<Files, LoadError> {
     }
     let manifest = safetensors::merge(config, parsed, index.as_ref());
     let manifest = manifest.map_err(|error| format(error).at(folder))?;
+    if manifest.tensors.is_empty() && manifest.unsupported.is_empty() {
+        return Err(LoadError::new(LoadErrorKind::Tensor, "has no tensors").at(folder));
+    }
     quantized::refuse_names(&manifest).map_err(|error| error.at(folder))?;
     let tokenizer = TokenizerFiles {
         generation_config,
@@ -179,13 +182,13 @@ pub(super) fn holder(path: &Path) -> Option<PathBuf> {
 
 /// The same for another file than the configuration.
 fn holder_of(path: &Path, name: &str) -> Option<PathBuf> {
-    let holds = |folder: &PathBuf| folder.join(name).is_file();
+    let holds = |folder: &PathBuf| is_there(&folder.join(name));
     let path = path.to_path_buf();
     if holds(&path) {
         return Some(path);
     }
     let snapshots = path.join("snapshots");
-    let main = whole(&path.join("refs").join("main")).unwrap_or_default();
+    let main = regular::read(&path.join("refs").join("main")).unwrap_or_default();
     let main = String::from_utf8(main).unwrap_or_default();
     let name = main.trim();
     let is_plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric());
@@ -201,15 +204,15 @@ fn holder_of(path: &Path, name: &str) -> Option<PathBuf> {
 pub(super) fn shards(folder: &Path) -> Result<(Vec<PathBuf>, Option<ShardIndex>), LoadError> {
     let single = folder.join("model.safetensors");
     // An index beside it is left over from another time.
-    if single.is_file() {
+    if is_there(&single) {
         return Ok((vec![single], None));
     }
     let index_path = folder.join("model.safetensors.index.json");
-    if index_path.is_file() {
+    if is_there(&index_path) {
         let index = read(&index_path)?;
         let index = ShardIndex::parse(&index).map_err(|error| format(error).at(folder))?;
         let named = index.files().iter().map(|name| folder.join(name));
-        let (there, absent): (Vec<_>, Vec<_>) = named.partition(|path| path.exists());
+        let (there, absent): (Vec<_>, Vec<_>) = named.partition(|path| is_there(path));
         // What an absent one held may be of no use here. If it is, it is named.
         let paths = if there.is_empty() { absent } else { there };
         return Ok((paths, Some(index)));
@@ -300,7 +303,7 @@ fn instead(folder: &Path) -> Result<String, LoadError> {
 
 /// What a folder with `adapter_config.json` is, and what to do about it.
 fn adapter(folder: &Path) -> String {
-    let config = whole(&folder.join("adapter_config.json")).unwrap_or_default();
+    let config = regular::read(&folder.join("adapter_config.json")).unwrap_or_default();
     let config: Value = serde_json::from_slice(&config).unwrap_or_default();
     let of = config
         .get("base_model_name_or_path")
@@ -389,7 +392,7 @@ fn sentencepiece(folder: &Path) -> Result<Option<Vec<u8>>, LoadError> {
         "sentencepiece.bpe.model",
         "spm.model",
     ];
-    let there = NAMES.iter().find(|name| folder.join(name).is_file());
+    let there = NAMES.iter().find(|name| is_there(&folder.join(name)));
     there.map_or(Ok(None), |name| file(folder, name))
 }
 
@@ -427,7 +430,7 @@ pub(super) fn name_of(path: &Path) -> String {
 /// A file that is done without if it is not there.
 pub(super) fn file(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, LoadError> {
     let path = folder.join(name);
-    if path.is_file() {
+    if is_there(&path) {
         read(&path).map(Some)
     } else {
         Ok(None)
@@ -443,10 +446,10 @@ fn optional(
     check: impl FnOnce(&[u8]) -> Result<(), String>,
 ) -> Option<Vec<u8>> {
     let path = folder.join(name);
-    if !path.exists() {
+    if !is_there(&path) {
         return None;
     }
-    let bytes = whole(&path).map_err(|error| error.to_string());
+    let bytes = regular::read(&path).map_err(|error| error.to_string());
     let bytes = bytes.and_then(|bytes| match check(&bytes) {
         Ok(()) => Ok(bytes),
         Err(_) if is_pointer(&bytes) => Err(POINTER.to_string()),
@@ -469,6 +472,12 @@ fn additional_templates(
 ) -> Result<BTreeMap<String, Vec<u8>>, LoadError> {
     let folder = folder.join("additional_chat_templates");
     if !folder.is_dir() {
+        if is_there(&folder) {
+            notes.push(format!(
+                "{} is done without: is no folder",
+                folder.display()
+            ));
+        }
         return Ok(BTreeMap::new());
     }
     let mut found = BTreeMap::new();
@@ -494,23 +503,8 @@ fn is_object(bytes: &[u8]) -> Result<(), String> {
     }
 }
 
-/// The bytes of one of the files that are read and not mapped. A pipe never ends, and a file of holes
-/// costs nobody what it would cost here.
-fn whole(path: &Path) -> io::Result<Vec<u8>> {
-    let facts = std::fs::metadata(path)?;
-    if !facts.is_file() {
-        return Err(io::Error::other("is no file"));
-    }
-    if facts.len() > limits::STRING_LEN {
-        let (len, most) = (facts.len(), limits::STRING_LEN);
-        let what = format!("has {len} bytes, at most {most} are read of such a file");
-        return Err(io::Error::other(what));
-    }
-    std::fs::read(path)
-}
-
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
-    let bytes = whole(path).map_err(|error| unreadable(path, &error))?;
+    let bytes = regular::read(path).map_err(|error| unreadable(path, &error))?;
     match is_pointer(&bytes) {
         true => Err(LoadError::new(LoadErrorKind::Format, POINTER).at(path)),
         false => Ok(bytes),

@@ -3,12 +3,11 @@
 
 use super::folder::{self, configured, holder};
 use super::open::{begins_as_gguf, beside, format, io, is_pointer, other_kind};
-use super::{Files, ModuleFiles, TokenizerFiles, quantized};
+use super::{Files, ModuleFiles, TokenizerFiles, quantized, regular};
 use crate::error::{LoadError, LoadErrorKind};
 use rillm_formats::manifest::Manifest;
 use rillm_formats::safetensors::{Safetensors, ShardIndex};
-use rillm_formats::{gguf, limits, safetensors};
-use std::fs::File;
+use rillm_formats::{gguf, safetensors};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -57,7 +56,7 @@ pub fn headers(path: &Path) -> Result<ModelHeaders, LoadError> {
         return of_folder(path);
     }
     if name.ends_with(".json") && !name.ends_with(".index.json") && name != "config.json" {
-        return headers_of_config(&configuration(path)?).map_err(|error| error.at(path));
+        return headers_of_config(&folder::read(path)?).map_err(|error| error.at(path));
     }
     if name.ends_with(".json") || name.ends_with(".safetensors") {
         return of_folder(beside(path));
@@ -149,7 +148,7 @@ fn shard_headers(folder: &Path) -> Result<(Vec<Safetensors>, Option<ShardIndex>)
     let index = folder.join("model.safetensors.index.json");
     let (paths, index) = match folder::shards(folder) {
         Ok(found) => found,
-        Err(_) if !index.is_file() => return Ok((Vec::new(), None)),
+        Err(_) if !regular::is_there(&index) => return Ok((Vec::new(), None)),
         Err(error) => return Err(error),
     };
     // What Git has not fetched is not there either.
@@ -168,31 +167,17 @@ fn shard_headers(folder: &Path) -> Result<(Vec<Safetensors>, Option<ShardIndex>)
     Ok((shards, index))
 }
 
-/// A configuration that is kept under another name than `config.json`.
-fn configuration(path: &Path) -> Result<Vec<u8>, LoadError> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| io(path, &error))?;
-    // One byte more than is accepted, so that a longer file is refused.
-    let read = file.take(limits::JSON_LEN + 1).read_to_end(&mut bytes);
-    read.map_err(|error| io(path, &error))?;
-    Ok(bytes)
-}
-
 /// Whether a pointer of Git LFS stands in the place of a file.
 pub(super) fn is_unfetched(path: &Path) -> bool {
     let mut begin = [0; 64];
-    let read = File::open(path).and_then(|mut file| file.read(&mut begin));
+    let read = regular::open(path).and_then(|mut file| file.read(&mut begin));
     read.is_ok_and(|len| is_pointer(&begin[..len]))
 }
 
 /// What `parse` makes of the beginning of a file: of more and more of it, until it holds the header.
 fn begun<T>(path: &Path, parse: impl Fn(&[u8]) -> Result<T, LoadError>) -> Result<T, LoadError> {
     let unreadable = |error: std::io::Error| io(path, &error);
-    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
-        let what = "is no regular file, and only those are read";
-        return Err(LoadError::new(LoadErrorKind::Io, what).at(path));
-    }
-    let mut file = File::open(path).map_err(unreadable)?;
+    let mut file = regular::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     let mut more = FIRST;
     loop {

@@ -1,6 +1,6 @@
 //! Where a file's bytes come from.
 
-use super::FileStamp;
+use super::{FileStamp, regular};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,13 +38,9 @@ impl Source {
     /// Maps a file.
     ///
     /// # Errors
-    /// It cannot be read, or is a pipe or a device: opening those may wait for ever.
+    /// It cannot be read, or is no regular file.
     pub fn map(path: &Path) -> io::Result<Source> {
-        if !std::fs::metadata(path)?.is_file() {
-            let what = "is no regular file, and only those can be mapped";
-            return Err(io::Error::other(what));
-        }
-        let file = File::open(path)?;
+        let file = regular::open(path)?;
         let facts = file.metadata()?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.ok().and_then(|now| u64::try_from(now.as_nanos()).ok());

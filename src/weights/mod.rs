@@ -13,6 +13,7 @@ mod names;
 mod open;
 mod quantized;
 mod read_float;
+mod regular;
 mod stamp;
 mod stored;
 mod three_values;

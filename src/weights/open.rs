@@ -1,7 +1,7 @@
 //! From a path to mapped files and a manifest.
 
 use super::folder::{self, holder};
-use super::{ModuleFiles, Source};
+use super::{ModuleFiles, Source, regular};
 use crate::error::{LoadError, LoadErrorKind};
 use rillm_formats::manifest::{Array, Manifest, Metadata, MetadataValue, Strings};
 use rillm_formats::{FormatError, gguf};
@@ -259,7 +259,7 @@ pub(super) fn beside(file: &Path) -> &Path {
 /// Whether a file is GGUF whatever it is called. One that cannot be read is not.
 pub(super) fn begins_as_gguf(path: &Path) -> bool {
     let mut magic = [0; 4];
-    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+    let read = regular::open(path).and_then(|mut file| file.read_exact(&mut magic));
     read.is_ok() && &magic == b"GGUF"
 }
 

@@ -11,7 +11,7 @@ use rillm::internals::models::ARCHITECTURES;
 use rillm::internals::weights::{Files, Source, TokenizerFiles};
 use rillm::{LoadError, Model, Session, SessionOptions};
 use rillm_formats::manifest::{Array, Metadata, MetadataValue, Strings};
-use rillm_formats::{FormatError, hf_config, safetensors};
+use rillm_formats::{FormatError, gguf, hf_config, safetensors};
 use serde_json::{Value as Json, json};
 
 use crate::support::evaluate::{open_bytes, options, runnable};

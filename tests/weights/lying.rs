@@ -488,3 +488,81 @@ fn quantized_checkpoints_are_refused_by_their_own_names() {
         assert!(error.contains(says), "{error}");
     }
 }
+
+/// What has a file's name and cannot be read is not taken for absent: what is needed is refused by its
+/// name, what is optional is noted.
+#[cfg(unix)]
+#[test]
+fn what_cannot_be_read_is_said_to_be_there() {
+    use std::os::unix::{fs::symlink, net::UnixListener};
+    let fixture = Fixture::load("bert");
+    const KINDS: [&str; 4] = [
+        "is a link to nothing",
+        "symbolic links",
+        "is a folder",
+        "is no regular file",
+    ];
+    for says in KINDS {
+        let make = |path: &Path| match says {
+            "is a link to nothing" => symlink("gone", path).unwrap(),
+            "symbolic links" => symlink(path, path).unwrap(),
+            "is a folder" => fs::create_dir(path).unwrap(),
+            _ => drop(UnixListener::bind(path).unwrap()),
+        };
+        for name in [
+            "config.json",
+            "model.safetensors",
+            "tokenizer.json",
+            "tokenizer.model",
+            "tokenizer_config.json",
+            "vocab.json",
+            "merges.txt",
+            "vocab.txt",
+            "added_tokens.json",
+            "source.spm",
+            "rwkv_vocab.txt",
+            "modules.json",
+            "config_sentence_transformers.json",
+            "sentence_bert_config.json",
+        ] {
+            let folder = fixture.folder();
+            let path = folder.join(name);
+            let _ = fs::remove_file(&path);
+            make(&path);
+            let error = refused(&folder);
+            assert!(error.contains(name) && error.contains(says), "{error}");
+        }
+        let folder = fixture.folder();
+        fs::remove_file(folder.join("model.safetensors")).unwrap();
+        make(&folder.join("model.safetensors.index.json"));
+        assert!(refused(&folder).contains(says));
+        for name in [
+            "generation_config.json",
+            "special_tokens_map.json",
+            "chat_template.jinja",
+        ] {
+            let folder = fixture.folder();
+            make(&folder.join(name));
+            let model = open(&folder).unwrap_or_else(|error| panic!("{error}"));
+            let [note] = model.notes() else {
+                panic!("{name}: {:?}", model.notes());
+            };
+            assert!(note.contains(name) && note.contains(says), "{note}");
+        }
+    }
+}
+
+#[test]
+fn weights_without_tensors_are_said_to_be_that() {
+    let config = Fixture::load("bert").config().to_string();
+    let empty = [&2u64.to_le_bytes()[..], b"{}"].concat();
+    for (name, bytes) in [
+        ("model.safetensors", empty.as_slice()),
+        ("model.safetensors.index.json", br#"{"weight_map": {}}"#),
+    ] {
+        let folder = TempFolder::new("empty");
+        put(&folder, "config.json", &config);
+        put(&folder, name, bytes);
+        assert!(refused(&folder).ends_with("has no tensors"), "{name}");
+    }
+}
