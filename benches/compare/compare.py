@@ -27,6 +27,12 @@ SHAPES = {
     "1b": "llama-3.2-1b",
     "135m": "smollm-135m",
     "olmoe": "olmoe-like",
+    "qwen3-moe": "qwen3-moe-like",
+    "deepseek-v2": "deepseek-v2-lite-like",
+    "gpt-oss": "gpt-oss-like",
+    "qwen3.5": "qwen3.5-0.8b",
+    "lfm2": "lfm2-1.2b",
+    "gemma-3n": "gemma-3n-e2b",
     "mamba": "mamba-370m",
     "mamba2": "mamba2-370m",
     "rwkv7": "rwkv7-0.4b",
@@ -36,7 +42,13 @@ CASES = [
     for shape, mixes in {
         "1b": ["q4_k_m", "q4_0", "q8_0", "q6_k", "q3_k_m", "iq4_xs", "f16", "bf16"],
         "135m": ["q4_k_m", "q4_0", "q8_0"],
-        "olmoe": ["q4_k_m"],
+        "olmoe": ["q4_k_m", "q4_0", "q8_0"],
+        "qwen3-moe": ["q4_k_m", "q4_0", "q8_0"],
+        "deepseek-v2": ["q4_k_m"],
+        "gpt-oss": ["mxfp4_moe"],
+        "qwen3.5": ["q4_k_m", "q8_0"],
+        "lfm2": ["q4_k_m", "q8_0"],
+        "gemma-3n": ["q4_k_m", "q8_0"],
         "mamba": ["q4_k_m", "q8_0"],
         "mamba2": ["f16", "q4_k_m"],
         "rwkv7": ["f16"],
@@ -56,7 +68,7 @@ TESTS = {
 Q8_0_KV = [["--kv-type", "q8_0"]] + [["-ctk", "q8_0", "-ctv", "q8_0"]] * 2
 TESTS["tg32 @ d4096, q8_0 KV"] = [test + kv for test, kv in zip(TESTS["tg32 @ d4096"], Q8_0_KV)]
 # Tests at a depth take long: for these cases and as many threads alone.
-DEEP = [("1b-q4_k_m", 2)]
+DEEP = [("1b-q4_k_m", 2), ("deepseek-v2-q4_k_m", 2)]
 QUICK = {"pp128": [["-p", "128", "-n", "0"]] * 3, "tg16": [["-p", "0", "-n", "16"]] * 3}
 RILLM = [[], ["--no-mmap"]]
 LLAMA_CPP = [["--repack", repack] for repack in "10"]
@@ -145,7 +157,7 @@ def measure_families(arguments, threads, results):
 
 
 def measure(arguments, case, threads, results):
-    shape, mix = case.split("-", 1)
+    shape, mix = case.rsplit("-", 1)
     model = drawn(arguments, case, SHAPES[shape], mix)
     for name, test in (QUICK if arguments.quick else TESTS).items():
         if "@" in name and (case, threads) not in DEEP:

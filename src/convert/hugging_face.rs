@@ -76,6 +76,7 @@ pub(super) fn converted(
     tensors.extend(scaling::divisors(&mut keys));
     tensors.extend(scaling::proportion(&mut keys));
     tensors.extend(scaling::long_rope(&mut keys));
+    scaling::dynamic(&mut keys);
     scaling::rotated(&mut keys);
     complete(&mut keys, &tensors);
     (conversion.complete)(&mut keys, &Drafted(&tensors));
@@ -210,6 +211,12 @@ impl Catalog for Drafted<'_> {
 fn complete(keys: &mut GgufKeys<'_>, tensors: &[DraftTensor]) {
     if let Some(dim) = keys.count("attention.key_length") {
         keys.put("attention.value_length", MetadataValue::U32(dim as u32));
+    }
+    let types = find(tensors, "token_types.weight");
+    if let Some(&types) = types.and_then(|tensor| tensor.shape.first()) {
+        let types = MetadataValue::U32(types as u32);
+        let key = "tokenizer.ggml.token_type_count".to_string();
+        keys.bare.0.insert(key, types);
     }
     let down = find(tensors, "blk.0.ffn_down.weight");
     let hidden = down.and_then(|tensor| tensor.shape.last());

@@ -2,6 +2,7 @@
 //! elements.
 
 use super::draft::{DraftTensor, TensorSource};
+use crate::graph::DYNAMIC;
 use crate::models::GgufKeys;
 use rillm_formats::manifest::{DType, MetadataValue};
 use std::f64::consts::PI;
@@ -33,6 +34,19 @@ pub(super) fn unscaled(keys: &mut GgufKeys<'_>) -> Result<(), String> {
     keys.values.0.retain(|key, _| !swa(key));
     keys.remove(&["rope.partial_factor_swa"]);
     Ok(())
+}
+
+/// Other readers of GGUF know no base that grows with the length of a text, and stop at the name of such
+/// a scaling: for them there is none, and its factor has a key of its own.
+pub(super) fn dynamic(keys: &mut GgufKeys<'_>) {
+    if keys.values.str("rope.scaling.type") != Some("dynamic") {
+        return;
+    }
+    if let Some(factor) = keys.values.0.remove("rope.scaling.factor") {
+        keys.put(DYNAMIC, factor);
+        let none = MetadataValue::String("none".into());
+        keys.put("rope.scaling.type", none);
+    }
 }
 
 /// A part of a head becomes a number of elements.

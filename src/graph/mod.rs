@@ -37,7 +37,7 @@ pub use op::{
     STATE_COLUMNS, Share, SinusoidFrequencies, Summaries, Wanted,
 };
 pub use read_at::ReadAt;
-pub use rope::{Divisors, Rope};
+pub use rope::{DYNAMIC, Divisors, Rope};
 pub use second_reading::SecondReading;
 pub use segments::{HiddenMemory, MemorySource, SegmentMemory, SegmentRange, Segments, TableRows};
 pub use sparse::{BlockSparse, GlobalRows};

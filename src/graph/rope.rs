@@ -125,6 +125,9 @@ fn says_sliding(config: &Config<'_>) -> bool {
 /// has confirmed the head's size.
 const MAX_DIMS: usize = 1 << 16;
 
+/// In GGUF, by how much texts may be longer before the base grows with them.
+pub const DYNAMIC: &str = "rope.scaling.dynamic_factor";
+
 impl Rope {
     /// Number of elements of a head that are rotated.
     pub fn dims(&self) -> usize {
@@ -299,7 +302,9 @@ impl Rope {
                 None => None,
             },
         };
+        let dynamic = config.value(&key(DYNAMIC)).is_some();
         let kind = match said {
+            _ if dynamic => "dynamic",
             // Files before the name was settled call it su or yarn, and GGUF files not at all.
             _ if long.is_some() => "longrope",
             Some(kind) => kind,
@@ -313,6 +318,7 @@ impl Rope {
             None => "none",
         };
         let factor = || match factor {
+            _ if dynamic => config.positive(&key(DYNAMIC), 1.0),
             Some(factor) => Ok(factor),
             // Readers of GGUF take none for one.
             None if config.container == Container::Gguf => Ok(1.0),

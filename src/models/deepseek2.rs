@@ -288,6 +288,8 @@ fn gguf_keys(keys: &mut GgufKeys<'_>) {
     let plain = keys.count("attention.key_length_plain").unwrap_or(0);
     let rotated = keys.count("rope.dimension_count").unwrap_or(0);
     keys.put("attention.key_length_mla", number(plain + rotated));
+    // None, which readers ask for.
+    keys.put_usual("attention.q_lora_rank", number(0));
     if let Some(m_all) = keys.float("rope.scaling.mscale_all_dim") {
         let tenth = MetadataValue::F32(0.1 * m_all as f32);
         keys.put("rope.scaling.yarn_log_multiplier", tenth);
@@ -380,6 +382,7 @@ fn outline(model: &mut Outline, sizes: &LatentShape) {
         ("attention.key_length_mla", plain + rotated),
         ("attention.value_length_mla", value),
         ("attention.kv_lora_rank", rank),
+        ("attention.q_lora_rank", 0),
         ("rope.dimension_count", rotated),
         ("leading_dense_block_count", 1),
         ("expert_count", experts),

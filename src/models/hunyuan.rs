@@ -107,6 +107,14 @@ pub(super) const MIXTURE: Architecture = Architecture {
     conversion: Conversion {
         keys: |keys| {
             stretched_base(keys);
+            // Lists say the same of every layer.
+            for key in OF_LAYERS {
+                if let Some(MetadataValue::Array(list)) = keys.values.value(key)
+                    && let Some(count) = list.u64(0)
+                {
+                    keys.put(key, MetadataValue::U32(count as u32));
+                }
+            }
             let hidden = keys.count("feed_forward_length").unwrap_or(0);
             let shared = keys.count("expert_shared_count").unwrap_or(1);
             let number = |count: u64| MetadataValue::U32(count as u32);
@@ -119,6 +127,13 @@ pub(super) const MIXTURE: Architecture = Architecture {
     build: |model| build(model, Some(experts(model.config())?)),
     ..DECODER
 };
+
+/// Counts that configurations say layer by layer.
+const OF_LAYERS: [&str; 3] = [
+    "expert_used_count",
+    "expert_shared_count",
+    "expert_feed_forward_length",
+];
 
 const ALPHA: &[Key] = keys! {
     "rope_scaling.alpha" => "rope.scaling.alpha",

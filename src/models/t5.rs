@@ -4,6 +4,7 @@
 
 use super::beginnings::{BEGINNINGS, begins_and_ends, single_tokens};
 use super::encoder_decoder::{attend_source, project_source, self_attention};
+use super::known_shape::ENDLESS;
 use super::switch::SwitchExperts;
 use super::t5_heads::{emit, emit_encoded};
 use super::tables::{keys, names};
@@ -488,6 +489,8 @@ pub(super) fn in_gguf(keys: &mut GgufKeys<'_>, scales_outputs: bool) {
     }
     let scales = MetadataValue::Bool(scales_outputs);
     keys.put_usual("scale_decoder_outputs", scales);
+    let endless = MetadataValue::U32(ENDLESS as u32);
+    keys.put_usual("context_length", endless);
     single_tokens(keys);
     if keys.class().ends_with(b"T5EncoderModel") {
         keys.architecture = "t5encoder";

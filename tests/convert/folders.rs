@@ -115,7 +115,23 @@ fn keys_are_what_other_readers_insist_on() {
     // Which would mean weights that have been divided.
     assert_eq!(rwkv6.value("rwkv6.rescale_every_n_layers"), None);
     assert_eq!(keys_of("bloom").u64("bloom.context_length"), Some(2048));
-    assert_eq!(keys_of("bert").u64("bert.context_length"), Some(40));
+    let bert = keys_of("bert");
+    assert_eq!(bert.u64("bert.context_length"), Some(40));
+    assert_eq!(bert.u64("tokenizer.ggml.token_type_count"), Some(3));
+    let nemotron = keys_of("nemotron_h");
+    for norm in ["layer_norm_epsilon", "layer_norm_rms_epsilon"] {
+        let key = format!("nemotron_h.attention.{norm}");
+        assert_eq!(nemotron.f64(&key).map(|eps| eps as f32), Some(0.003));
+    }
+    let deepseek = keys_of("deepseek_v2_lite");
+    assert_eq!(deepseek.u64("deepseek2.attention.q_lora_rank"), Some(0));
+    let hunyuan = keys_of("hunyuan_moe_alpha");
+    assert_eq!(hunyuan.u64("hunyuan-moe.expert_used_count"), Some(2));
+    assert_eq!(keys_of("t5").u64("t5.context_length"), Some(1 << 20));
+    let dynamic = keys_of("llama_dynamic");
+    assert_eq!(dynamic.str("llama.rope.scaling.type"), Some("none"));
+    assert_eq!(dynamic.value("llama.rope.scaling.factor"), None);
+    assert_eq!(dynamic.f64("llama.rope.scaling.dynamic_factor"), Some(2.0));
     assert_eq!(keys_of("mamba").u64("mamba.context_length"), Some(1 << 20));
 }
 

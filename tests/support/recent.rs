@@ -391,12 +391,6 @@ fn nemotron_h(name: &str, config: &Metadata, keys: &mut Metadata) {
     ] {
         keys.0.insert(format!("{name}.{key}"), value);
     }
-    // One has the converter, the other what reads files of the first.
-    let eps = keys.value(&format!("{name}.attention.layer_norm_rms_epsilon"));
-    if let Some(eps) = eps.cloned() {
-        let other = format!("{name}.attention.layer_norm_epsilon");
-        keys.0.insert(other, eps);
-    }
     for key in ["layer_types", "mlp_hidden_act", "ssm.head_dim"] {
         keys.0.remove(&format!("{name}.{key}"));
     }
