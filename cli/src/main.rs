@@ -52,6 +52,7 @@ mod tokenize;
 mod translate;
 mod tune;
 mod usage;
+mod writing;
 
 use arguments::{
     BatchArguments, EndlessArguments, KvCacheArguments, ModelArguments, PrecisionArguments,

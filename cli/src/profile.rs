@@ -29,7 +29,8 @@ pub struct ProfileArguments {
 pub struct Profiles(Vec<(String, Report)>);
 
 impl ProfileArguments {
-    fn wanted(&self) -> bool {
+    /// Whether anything of it is.
+    pub fn wanted(&self) -> bool {
         self.profile || self.trace.is_some()
     }
 

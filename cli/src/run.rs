@@ -1,5 +1,6 @@
 //! `rillm run`, and `rillm` alone.
 
+mod beams;
 mod writer;
 
 use super::generation::Writing;
@@ -11,6 +12,7 @@ use super::progress::{Progress, shares_the_screen};
 use super::prompt_cache;
 use super::sampling::SampleArguments;
 use super::terminal::say;
+use super::writing::RuleArguments;
 use super::{
     BatchArguments, CliError, EndlessArguments, KvCacheArguments, ModelArguments,
     PrecisionArguments, TextArguments, context, threads, warn,
@@ -18,7 +20,7 @@ use super::{
 use clap::Args;
 use rillm::chat::ChatTemplate;
 use rillm::formats::tokenizer::{EncodeOptions, Position, Tokenizer};
-use rillm::generate::{GenerateOptions, Generated, Stop};
+use rillm::generate::{GenerateOptions, Generated, Stop, beam_sequences};
 use rillm::sample::{SampleOptions, Sampler};
 use rillm::{KvType, Model, RunError, SessionOptions};
 use serde_json::json;
@@ -93,6 +95,8 @@ pub struct Arguments {
     profile: ProfileArguments,
     #[command(flatten)]
     sample: SampleArguments,
+    #[command(flatten)]
+    rules: RuleArguments,
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), CliError> {
@@ -131,6 +135,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         keep_cache: arguments.prompt_cache_ro,
         memory: arguments.memory,
         profile: Some(&arguments.profile),
+        rules: Some(&arguments.rules),
     };
     let choice = |tokenizer: &Tokenizer| arguments.sample.options(&model, tokenizer);
     job.run(&model, choice)
@@ -185,6 +190,7 @@ pub fn demo() -> Result<(), CliError> {
         keep_cache: false,
         memory: MemoryArguments::UNBOUNDED,
         profile: None,
+        rules: None,
     };
     let choice = |_: &Tokenizer| {
         Ok(SampleOptions::default()
@@ -228,6 +234,7 @@ struct Job<'a> {
     keep_cache: bool,
     memory: MemoryArguments,
     profile: Option<&'a ProfileArguments>,
+    rules: Option<&'a RuleArguments>,
 }
 
 /// Bytes of a prompt that are cut into tokens, of however few: what a vocabulary lacks may become one,
@@ -287,13 +294,20 @@ impl Job<'_> {
             );
             return Err(RunError::Input(what).into());
         }
+        let config = self.config(model)?;
+        let beams = config.as_ref().map_or(1, |config| config.num_beams);
         let options = SessionOptions::new()
             .context(context)
+            .sequences(if beams > 1 { beam_sequences(beams) } else { 1 })
             .batch(self.batch.min(ids.len()))
             .source(ids.len().min(most))
             .checkpoints(0)
             .kv_type(self.kv_type);
         let mut session = self.memory.session(model, options)?;
+        if let Some(config) = config.as_ref().filter(|_| beams > 1) {
+            self.check_beams()?;
+            return self.search(&mut session, tokenizer, &ids, config.clone());
+        }
         let mut sampler = Sampler::new(choice(tokenizer)?, tokenizer.vocabulary_len(), context);
 
         let translates = model.encodes();
@@ -359,6 +373,7 @@ impl Job<'_> {
             GenerateOptions::default()
                 .end_tokens(tokenizer.end_tokens())
                 .max_tokens(limit)
+                .config(config.as_ref())
                 .endless(self.endless.keep(ids.len())),
             &mut sampler,
             &interrupt,

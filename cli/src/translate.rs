@@ -4,10 +4,10 @@ use super::progress::Progress;
 use super::similar::float;
 use super::terminal::Out;
 use super::texts::TaskTexts;
+use super::writing::{DrawArguments, RuleArguments};
 use super::{CliError, ModelArguments, warn};
 use clap::Args;
-use rillm::generate::EarlyStopping;
-use rillm::tasks::TextToText;
+use rillm::tasks::{OutputText, TextToText};
 use serde_json::json;
 use std::io::Write;
 use std::sync::Arc;
@@ -42,31 +42,19 @@ pub struct Summarize {
 /// How texts are written; what is not given is as `generation_config.json` says.
 #[derive(Args, Debug)]
 struct WritingArguments {
-    /// Beams of beam search; 1 takes the most likely token each time [default: the model's]
-    #[arg(long, alias = "num-beams", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    beams: Option<u16>,
     /// Most tokens of a text [default: the model's]
-    #[arg(short = 'n', long, alias = "max-new-tokens", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short = 'n', long, visible_alias = "max-new-tokens", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     predict: Option<u32>,
-    /// Fewest tokens of a text [default: the model's]
-    #[arg(long, alias = "min-new-tokens", value_name = "N")]
-    min_predict: Option<u32>,
-    /// Divide a text's score by its length to this power: more makes longer texts [default: the
-    /// model's]
-    #[arg(long, value_name = "P", allow_negative_numbers = true)]
-    length_penalty: Option<f32>,
-    /// Let no run of N tokens come twice; 0 for any [default: the model's]
-    #[arg(long, value_name = "N")]
-    no_repeat_ngram_size: Option<u32>,
-    /// Stop when as many texts as beams are finished
-    #[arg(long)]
-    early_stopping: bool,
     /// Put this before each text, as some models want it [default: the model's]
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     prefix: Option<String>,
     /// A line of JSON for each text
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    rules: RuleArguments,
+    #[command(flatten)]
+    draws: DrawArguments,
 }
 
 pub fn translate(arguments: &Translate) -> Result<(), CliError> {
@@ -92,22 +80,13 @@ pub fn summarize(arguments: &Summarize) -> Result<(), CliError> {
 
 impl WritingArguments {
     fn write(&self, mut writer: TextToText, texts: &[String], name: &str) -> Result<(), CliError> {
-        let mut config = writer.config().clone();
-        if let Some(beams) = self.beams {
-            config.num_beams = usize::from(beams);
-            config.num_return_sequences = 1;
-        }
-        let count = |given: Option<u32>, or: usize| given.map_or(or, |given| given as usize);
+        let config = self.rules.over(writer.config().clone());
+        let mut config = self.draws.over(config)?;
         if let Some(most) = self.predict {
             config.max_new_tokens = Some(most as usize);
         }
-        config.min_new_tokens = count(self.min_predict, config.min_new_tokens);
-        config.length_penalty = self.length_penalty.unwrap_or(config.length_penalty);
-        config.no_repeat_ngram_size = count(self.no_repeat_ngram_size, config.no_repeat_ngram_size);
-        if self.early_stopping {
-            config.early_stopping = EarlyStopping::Always;
-        }
         writer.set_config(config);
+        writer.set_seed(self.draws.seed);
         if let Some(prefix) = &self.prefix {
             writer.set_prefix(prefix);
         }
@@ -120,22 +99,19 @@ impl WritingArguments {
         for text in texts {
             // A line without a text stays one.
             let written = match text.trim().is_empty() {
-                true => None,
-                false => Some(writer.write(text)?),
+                true => Vec::new(),
+                false => writer.write_several(text)?,
             };
             done.fetch_add(1, Ordering::Relaxed);
-            truncated += usize::from(written.as_ref().is_some_and(|written| written.truncated));
-            let text = written.as_ref().map_or("", |written| &written.text);
-            if self.json {
-                let mut line = json!({ name: text });
-                if let Some(written) = &written {
-                    line["tokens"] = json!(written.tokens);
-                    line["source_tokens"] = json!(written.source_tokens);
-                    line["score"] = written.score.map_or(json!(null), float);
+            truncated += usize::from(written.iter().any(|written| written.truncated));
+            for written in &written {
+                self.show(&mut out, name, written)?;
+            }
+            if written.is_empty() {
+                match self.json {
+                    true => writeln!(out, "{}", json!({ name: "" }))?,
+                    false => writeln!(out)?,
                 }
-                writeln!(out, "{line}")?;
-            } else {
-                writeln!(out, "{}", text.trim())?;
             }
             out.flush()?;
         }
@@ -146,6 +122,21 @@ impl WritingArguments {
                 texts.len()
             ));
         }
+        Ok(())
+    }
+
+    fn show(&self, out: &mut Out, name: &str, written: &OutputText) -> Result<(), CliError> {
+        if !self.json {
+            writeln!(out, "{}", written.text.trim())?;
+            return Ok(());
+        }
+        let line = json!({
+            name: written.text,
+            "tokens": written.tokens,
+            "source_tokens": written.source_tokens,
+            "score": written.score.map_or(json!(null), float),
+        });
+        writeln!(out, "{line}")?;
         Ok(())
     }
 }

@@ -171,36 +171,50 @@ impl TextToText {
     /// # Errors
     /// A source without tokens, options that contradict each other, memory that the system refuses.
     pub fn write(&mut self, source: &str) -> Result<OutputText, RunError> {
+        let texts = self.write_several(source)?;
+        texts.into_iter().next().ok_or(RunError::Panicked)
+    }
+
+    /// As many texts for a source as the configuration says
+    /// ([`num_return_sequences`](GenerationConfig::num_return_sequences)): the best that beam search
+    /// finds, the best first, or several that are drawn.
+    ///
+    /// # Errors
+    /// As [`TextToText::write`].
+    pub fn write_several(&mut self, source: &str) -> Result<Vec<OutputText>, RunError> {
         let model = self.model.clone();
         let tokenizer = model.tokenizer().map_err(input)?;
         let (ids, truncated) = self.source(tokenizer, source)?;
-        let beams = self.config.num_beams;
         let ends = tokenizer.end_tokens();
         let longest = self.config.longest(1).unwrap_or(USUAL_LENGTH);
         let seed = self.seed;
         let config = self.config.clone();
         let session = self.session(ids.len(), longest)?;
-        let (tokens, score) = if beams > 1 {
+        let written: Vec<(Vec<u32>, Option<f32>)> = if config.num_beams > 1 {
             let on = &mut || ControlFlow::Continue(());
             let best = beam_search(session, &ids, &config, ends, on)?;
-            let best = best.into_iter().next();
-            best.map(|best| (best.tokens, Some(best.score)))
-                .unwrap_or_default()
+            let scored = best.into_iter().map(|best| (best.tokens, Some(best.score)));
+            scored.collect()
         } else {
+            check_draws(&config)?;
             let mut sampler =
                 Sampler::new(config.sampling(seed), tokenizer.vocabulary_len(), longest);
             let options = GenerateOptions::default().end_tokens(ends).config(&config);
-            let written = Generator::new(session, &ids, options, &mut sampler)?;
-            (written.collect::<Result<Vec<u32>, RunError>>()?, None)
+            let draws = (0..config.num_return_sequences).map(|_| {
+                let written = Generator::new(session, &ids, options, &mut sampler)?;
+                Ok((written.collect::<Result<_, RunError>>()?, None))
+            });
+            draws.collect::<Result<_, RunError>>()?
         };
         let options = DecodeOptions::default().skip_special(true);
-        Ok(OutputText {
+        let text = |(tokens, score): (Vec<u32>, Option<f32>)| OutputText {
             text: tokenizer.decode_text(&tokens, options),
             source_tokens: ids.len(),
             truncated,
             tokens: tokens.len(),
             score,
-        })
+        };
+        Ok(written.into_iter().map(text).collect())
     }
 
     /// A source as the model takes it, and whether it was longer.
@@ -249,6 +263,18 @@ impl TextToText {
             // It was just made.
             None => Err(RunError::Panicked),
         }
+    }
+}
+
+/// Refuses several texts that would all be the same, and none.
+fn check_draws(config: &GenerationConfig) -> Result<(), RunError> {
+    match config.num_return_sequences {
+        1 => Ok(()),
+        count if count > 1 && config.do_sample => Ok(()),
+        count => Err(RunError::Input(format!(
+            "num_return_sequences is {count}: beams find several texts, and draws do; the most likely \
+             tokens are one"
+        ))),
     }
 }
 

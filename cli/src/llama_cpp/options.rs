@@ -373,7 +373,7 @@ pub const REFUSED: &[(&[&str], &[&str], &str)] = &[
          Rust or by include/rillm.h",
     ),
     (
-        &["run", "chat"],
+        &["chat"],
         &["--num-beams", "--beam-width", "--num-return-sequences"],
         "one text is written at a time, token by token: there is no search by beams",
     ),

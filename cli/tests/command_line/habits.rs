@@ -83,7 +83,7 @@ fn other_programs_options_get_an_answer() {
         ("chat M --mmproj a", "no images"),
         ("run M --image a.png -p x", "no images"),
         ("run M -p x --port 8080", "no server"),
-        ("run M -p x --num-beams 4", "no search by beams"),
+        ("chat M --num-beams 4", "no search by beams"),
         ("run M -p x --load_in_4bit", "rillm quantize"),
         ("chat M --in-prefix x", "--chat-template"),
         ("run M -p x -temp 0", "two dashes: --temp"),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::folder::TempFolder;
 use crate::support::translation::{TEXTS, cases, folder};
@@ -297,6 +297,125 @@ fn texts_are_translated_line_by_line() {
     failure(&unsaid, 1, &["say into which: eng_Latn"]);
     let decoder = rillm(&["translate", DEMO, "a text"]);
     failure(&decoder, 1, &["encoder–decoder models do"]);
+}
+
+/// A translator's folder that says nothing of how texts are written, and the options that do, by
+/// transformers' names.
+fn said_by_options(case: &Value) -> (TempFolder, Vec<String>) {
+    let folder = folder(case);
+    let file = folder.join("config.json");
+    let mut config: Value =
+        serde_json::from_slice(&fs::read(&file).expect("a file")).expect("JSON");
+    let mut options = Vec::new();
+    for key in [
+        "num_beams",
+        "max_length",
+        "no_repeat_ngram_size",
+        "forced_eos_token_id",
+        "bad_words_ids",
+    ] {
+        let said = case["config"].get(key).filter(|said| !said.is_null());
+        if let Some(said) = said {
+            let text = said.to_string().replace(['[', ']'], "");
+            options.extend([format!("--{}", key.replace('_', "-")), text]);
+        }
+        config.as_object_mut().expect("keys").remove(key);
+    }
+    fs::write(&file, config.to_string()).expect("a file");
+    (folder, options)
+}
+
+#[test]
+fn options_of_generate_have_their_names() {
+    for at in [0, 1, 2] {
+        let case = &cases()[at];
+        let (folder, options) = said_by_options(case);
+        let mut arguments = vec!["translate", path(&folder), TEXTS[0]];
+        for (name, key) in [("--from", "from"), ("--to", "to")] {
+            arguments.extend(case[key].as_str().iter().flat_map(|said| [name, said]));
+        }
+        arguments.extend(options.iter().map(String::as_str));
+        assert_eq!(
+            well(&arguments).trim_end(),
+            case["written"][0],
+            "{arguments:?}"
+        );
+        // Several texts, the best first.
+        let more = [
+            "--num-return-sequences",
+            "2",
+            "--early-stopping=never",
+            "--json",
+        ];
+        let found = lines(&well(&[&arguments[..], &more].concat()));
+        let score = |line: &Value| line["score"].as_f64().expect("a score");
+        assert_eq!(found.len(), 2);
+        assert!(score(&found[0]) >= score(&found[1]));
+        assert_ne!(found[0]["translation_text"], found[1]["translation_text"]);
+    }
+    let folder = folder(&cases()[2]);
+    let model = path(&folder);
+    for (option, why) in [
+        ("--early-stopping=soon", "true, false or never"),
+        ("--suppress-tokens=a", "as in 5,17"),
+        ("--exponential-decay-length-penalty=5", "as in 20,1.2"),
+        ("--top-k=5", "add --do-sample"),
+        ("--num-return-sequences=300", "1 to 256"),
+    ] {
+        let refused = rillm(&["translate", model, TEXTS[0], "--to", "fra", option]);
+        failure(&refused, 2, &[why]);
+    }
+}
+
+#[test]
+fn run_writes_as_generate_does_where_it_is_asked_to() {
+    // Of a model that is told its task before the text, and of one that is told the language.
+    let task = [
+        "--max-length",
+        "16",
+        "--no-repeat-ngram-size",
+        "1",
+        "--temp",
+        "0",
+    ];
+    let language = [
+        "--max-length",
+        "16",
+        "--num-beams",
+        "4",
+        "--bad-words-ids",
+        "4",
+    ];
+    for (at, before, options) in [(4, "w60 w61 : ", task), (2, ">>fra<< ", language)] {
+        let case = &cases()[at];
+        let (folder, _) = said_by_options(case);
+        let prompt = format!("{before}{}", TEXTS[0]);
+        let asked = ["run", path(&folder), "-p", &prompt, "--special"];
+        let written = well(&[&asked[..], &options].concat());
+        assert_eq!(written.trim_end(), case["written"][0], "{options:?}");
+    }
+    let stops = ["run", DEMO, "-p", "Once", "--num-beams", "2", "--stop", "x"];
+    failure(
+        &rillm(&stops),
+        2,
+        &["--reverse-prompt", "when they are found"],
+    );
+    let beams = [
+        "--num-beams",
+        "3",
+        "--num-return-sequences",
+        "2",
+        "-n",
+        "4",
+        "--json",
+    ];
+    let found = lines(&well(&[&["run", DEMO, "-p", "Once"], &beams[..]].concat()));
+    assert_eq!(found.len(), 2);
+    assert!(found[0]["score"].as_f64() >= found[1]["score"].as_f64());
+    assert_eq!(
+        (&found[0]["tokens"], &found[0]["prompt_tokens"]),
+        (&json!(4), &json!(2))
+    );
 }
 
 #[test]

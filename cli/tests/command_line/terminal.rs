@@ -306,8 +306,10 @@ fn a_narrow_terminal_is_enough() {
         if arguments[0] == "inspect" {
             continue;
         }
-        // How a command is called stands in one line, however long that is.
-        let lines = shown.raw.lines().filter(|line| !line.starts_with("Usage:"));
+        // How a command is called stands in one line, however long that is, and so does an option.
+        let is_name =
+            |line: &str| line.starts_with("Usage:") || line.trim_start().starts_with("--");
+        let lines = shown.raw.lines().filter(|line| !is_name(line));
         let longest = lines.map(|line| line.trim_end().chars().count()).max();
         assert!(
             longest <= Some(40),

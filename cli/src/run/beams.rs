@@ -1,0 +1,126 @@
+//! How `generate` would choose tokens, and the texts that beam search finds, which are shown when they are
+//! found.
+
+use super::{Job, Limit};
+use crate::CliError;
+use crate::interrupt::Interrupt;
+use crate::terminal::{Out, say};
+use rillm::formats::tokenizer::{DecodeOptions, Position, Tokenizer};
+use rillm::generate::{GenerationConfig, beam_search};
+use rillm::{Model, Session};
+use serde_json::json;
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+/// Tokens of a text where neither the model nor the user says how long it may become, as
+/// transformers has it.
+const USUAL_TOKENS: usize = 20;
+
+impl Job<'_> {
+    /// What changes tokens' scores: of models that write texts for texts what their files say, of all
+    /// what the options do. Beams are those that are asked for.
+    pub(super) fn config(&self, model: &Model) -> Result<Option<GenerationConfig>, CliError> {
+        let Some(rules) = self.rules else {
+            return Ok(None);
+        };
+        if rules.are_silent() && !model.encodes() {
+            return Ok(None);
+        }
+        let mut said = GenerationConfig::of(model)?;
+        said.num_beams = 1;
+        said.num_return_sequences = 1;
+        said.do_sample = false;
+        Ok(Some(rules.over(said)))
+    }
+
+    /// Refuses what speaks of texts that come token by token.
+    pub(super) fn check_beams(&self) -> Result<(), CliError> {
+        let asked = [
+            ("--prompt-cache", self.cache.is_some()),
+            ("--endless", self.endless.endless),
+            ("--reverse-prompt", !self.stop.is_empty()),
+            ("--logprobs", self.logprobs.is_some()),
+            (
+                "--profile",
+                self.profile.is_some_and(super::ProfileArguments::wanted),
+            ),
+        ];
+        match asked.into_iter().find(|&(_, asked)| asked) {
+            None => Ok(()),
+            Some((name, _)) => Err(CliError::Usage(format!(
+                "{name} is for texts that come token by token: with --num-beams they are there when \
+                 they are found"
+            ))),
+        }
+    }
+
+    /// Writes the texts that go on from `ids`.
+    pub(super) fn search(
+        &self,
+        session: &mut Session,
+        tokenizer: &Tokenizer,
+        ids: &[u32],
+        mut config: GenerationConfig,
+    ) -> Result<(), CliError> {
+        let model: &Model = &session.model().clone();
+        let translates = model.encodes();
+        let begun = if translates { 1 } else { ids.len() };
+        match self.limit {
+            Limit::Asked(Some(most)) => config.max_new_tokens = Some(most),
+            Limit::Asked(None) | Limit::Usual if config.longest(begun).is_none() => {
+                config.max_new_tokens = Some(USUAL_TOKENS);
+            }
+            Limit::Asked(None) | Limit::Usual => {}
+        }
+        let interrupt = Interrupt::default();
+        interrupt.watch();
+        interrupt.begin();
+        let started = Instant::now();
+        let found =
+            beam_search(
+                session,
+                ids,
+                &config,
+                tokenizer.end_tokens(),
+                &mut || match interrupt.pressed() {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                },
+            )?;
+        let seconds = started.elapsed().as_secs_f64();
+        let position = match translates {
+            true => Position::Start,
+            false => Position::Continued,
+        };
+        let options = DecodeOptions::default()
+            .skip_special(true)
+            .position(position);
+        let mut out = Out::new();
+        for text in &found {
+            let written = tokenizer.decode_text(&text.tokens, options);
+            if self.json {
+                let line = json!({
+                    "text": written,
+                    "score": text.score,
+                    "prompt_tokens": ids.len(),
+                    "tokens": text.tokens.len(),
+                });
+                writeln!(out, "{line}")?;
+            } else if self.echo && !translates {
+                writeln!(out, "{}{written}", self.prompt)?;
+            } else {
+                writeln!(out, "{written}")?;
+            }
+        }
+        out.flush()?;
+        say(&format!(
+            "prompt {} tokens; {} texts of {} beams in {seconds:.2} s",
+            ids.len(),
+            found.len(),
+            config.num_beams
+        ));
+        interrupt.obey();
+        Ok(())
+    }
+}
