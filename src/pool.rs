@@ -349,9 +349,11 @@ impl Shared {
     }
 }
 
-/// Memory that a thread asks for when it begins, and its stack: where the system refuses a thread
-/// its signal stack the standard library ends the process, so that none may begin without.
-const THREAD_MEMORY: usize = 4 << 20;
+/// More than a thread asks for when it begins, its stack included: where the system refuses a thread
+/// its signal stack the standard library ends the process, or waits for itself for ever, so that none may
+/// begin without. Threads ask the system; of 32 MiB and less glibc may hand out again what it was given
+/// back, and the system have none left.
+const THREAD_MEMORY: usize = 33 << 20;
 
 /// A worker that has begun; `None` where the system refuses one, or memory for it.
 fn worker(shared: &Arc<Shared>, index: usize) -> Option<JoinHandle<()>> {
