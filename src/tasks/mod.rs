@@ -30,6 +30,7 @@ mod embed;
 mod fill_mask;
 mod judge;
 mod labels;
+mod languages;
 mod modules;
 mod pooling;
 mod rerank;

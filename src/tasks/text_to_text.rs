@@ -1,5 +1,6 @@
 //! A text for a text: translations and summaries, by models that encode one and write another.
 
+use super::languages::{LanguageForm, Languages, check_pair};
 use super::texts::{input, max_length};
 use crate::error::{LoadError, LoadErrorKind, RunError};
 use crate::generate::{GenerateOptions, GenerationConfig, Generator, beam_search, beam_sequences};
@@ -76,9 +77,7 @@ impl TextToText {
         let mut writer = TextToText::new(model, &task)?;
         let languages = Languages::of(model.tokenizer()?);
         if languages.is_empty() {
-            if !task.is_empty() {
-                check_task(model, &task)?;
-            }
+            check_pair(model, from, to)?;
             return Ok(writer);
         }
         let tokenizer = model.tokenizer()?;
@@ -276,164 +275,4 @@ fn check_draws(config: &GenerationConfig) -> Result<(), RunError> {
              tokens are one"
         ))),
     }
-}
-
-/// Refuses a pair of languages that a model has no task for, if it has tasks for others.
-fn check_task(model: &Model, task: &str) -> Result<(), LoadError> {
-    const ALL: &str = "task_specific_params.";
-    let keys = model.manifest().metadata.0.range(ALL.to_owned()..);
-    let keys = keys.map_while(|(key, _)| key.strip_prefix(ALL));
-    let mut tasks: Vec<&str> = keys.filter_map(|key| key.split('.').next()).collect();
-    tasks.retain(|task| task.starts_with("translation"));
-    tasks.dedup();
-    if tasks.is_empty() || tasks.contains(&task) {
-        return Ok(());
-    }
-    let what = format!("the model has no task {task}, it has {}", tasks.join(", "));
-    Err(LoadError::new(LoadErrorKind::Unsupported, what))
-}
-
-/// Where a model wants the target language.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LanguageForm {
-    /// As a token around the texts: mBART, M2M-100, NLLB.
-    Around,
-    /// As a token before the source: Marian's models of many languages, MADLAD.
-    Before,
-}
-
-/// The tokens that stand for languages.
-#[derive(Debug)]
-struct Languages {
-    tokens: Vec<u32>,
-    form: LanguageForm,
-}
-
-impl Languages {
-    fn of(tokenizer: &Tokenizer) -> Languages {
-        let mut around = Vec::new();
-        let mut before = Vec::new();
-        for id in 0..u32::try_from(tokenizer.vocabulary_len()).unwrap_or(u32::MAX) {
-            let piece = tokenizer.piece(id).unwrap_or_default();
-            match form(piece) {
-                Some(LanguageForm::Around) => around.push(id),
-                Some(LanguageForm::Before) => before.push(id),
-                None => {}
-            }
-        }
-        match around.len() > before.len() {
-            true => Languages {
-                tokens: around,
-                form: LanguageForm::Around,
-            },
-            false => Languages {
-                tokens: before,
-                form: LanguageForm::Before,
-            },
-        }
-    }
-
-    /// Whether there are none: a lone token that looks like one is a word.
-    fn is_empty(&self) -> bool {
-        self.tokens.len() < 2
-    }
-
-    fn has(&self, id: u32) -> bool {
-        self.tokens.binary_search(&id).is_ok()
-    }
-
-    fn is_marked_in(&self, id: Option<u32>) -> bool {
-        id.is_some_and(|id| self.has(id))
-    }
-
-    /// The token for a language's code.
-    fn token(&self, tokenizer: &Tokenizer, code: &str) -> Result<u32, LoadError> {
-        let whole = [
-            code.to_owned(),
-            format!("__{code}__"),
-            format!(">>{code}<<"),
-            format!("<2{code}>"),
-        ];
-        let known = |text: &String| tokenizer.token(text).filter(|id| self.has(*id));
-        if let Some(id) = whole.iter().find_map(known) {
-            return Ok(id);
-        }
-        // A language without its country or script.
-        let begin = format!("{code}_");
-        let begins = |id: &&u32| {
-            let piece = tokenizer.piece(**id).unwrap_or_default();
-            piece.starts_with(begin.as_bytes())
-        };
-        let mut found = self.tokens.iter().filter(begins);
-        match (found.next(), found.next()) {
-            (Some(only), None) => Ok(*only),
-            (first, _) => {
-                let which = if first.is_some() { "several" } else { "none" };
-                let what = format!(
-                    "the model has {which} of language {code:?}, it knows {}",
-                    self.listed(tokenizer)
-                );
-                Err(LoadError::new(LoadErrorKind::Unsupported, what))
-            }
-        }
-    }
-
-    fn unsaid(&self, tokenizer: &Tokenizer) -> LoadError {
-        let what = format!(
-            "the model translates into many languages, say into which: {}",
-            self.listed(tokenizer)
-        );
-        LoadError::new(LoadErrorKind::Unsupported, what)
-    }
-
-    /// The first of them, for people.
-    fn listed(&self, tokenizer: &Tokenizer) -> String {
-        const MOST: usize = 24;
-        let piece = |id: &u32| {
-            let piece = tokenizer.piece(*id).unwrap_or_default();
-            let text = String::from_utf8_lossy(piece).into_owned();
-            let bare = text.trim_start_matches("__").trim_end_matches("__");
-            let bare = bare.trim_start_matches(">>").trim_end_matches("<<");
-            bare.trim_start_matches("<2")
-                .trim_end_matches('>')
-                .to_owned()
-        };
-        let names: Vec<String> = self.tokens.iter().take(MOST).map(piece).collect();
-        let more = if self.tokens.len() > MOST { " …" } else { "" };
-        format!("{}{more}", names.join(", "))
-    }
-}
-
-/// Whether a token stands for a language: `de_DE`, `deu_Latn`, `__de__`, `>>deu<<`, `<2de>`.
-fn form(piece: &[u8]) -> Option<LanguageForm> {
-    let lower = |part: &[u8], lengths: &[usize]| {
-        lengths.contains(&part.len()) && part.iter().all(u8::is_ascii_lowercase)
-    };
-    if let Some(inner) = piece
-        .strip_prefix(b"__")
-        .and_then(|p| p.strip_suffix(b"__"))
-    {
-        return lower(inner, &[2, 3]).then_some(LanguageForm::Around);
-    }
-    if let Some(inner) = piece
-        .strip_prefix(b">>")
-        .and_then(|p| p.strip_suffix(b"<<"))
-    {
-        let begins = inner.len() >= 2 && inner[..2].iter().all(u8::is_ascii_lowercase);
-        return begins.then_some(LanguageForm::Before);
-    }
-    if let Some(inner) = piece.strip_prefix(b"<2").and_then(|p| p.strip_suffix(b">")) {
-        let begins = inner.len() >= 2 && inner[..2].iter().all(u8::is_ascii_lowercase);
-        return begins.then_some(LanguageForm::Before);
-    }
-    let (language, place) = match piece {
-        [a, b, b'_', place @ ..] => (vec![*a, *b], place),
-        [a, b, c, b'_', place @ ..] => (vec![*a, *b, *c], place),
-        _ => return None,
-    };
-    let country = place.len() == 2 && place.iter().all(u8::is_ascii_uppercase);
-    let script = place.len() == 4
-        && place[0].is_ascii_uppercase()
-        && place[1..].iter().all(u8::is_ascii_lowercase);
-    (lower(&language, &[2, 3]) && (country || script)).then_some(LanguageForm::Around)
 }

@@ -79,6 +79,14 @@ impl TokenizerFiles {
             .then_some(length as u32)
     }
 
+    /// From which language to which a translator of these two translates.
+    pub fn language_pair(&self) -> Option<[String; 2]> {
+        let config = self.tokenizer_config.as_deref()?;
+        let config: Value = serde_json::from_slice(config).ok()?;
+        let said = |key| config.get(key)?.as_str().map(str::to_owned);
+        Some([said("source_lang")?, said("target_lang")?])
+    }
+
     /// Chat templates by their names: from files of their own, or, if there are none, from
     /// `tokenizer_config.json`. One that stands there alone is the default.
     pub fn chat_templates(&self) -> BTreeMap<String, String> {

@@ -5,6 +5,7 @@ use crate::support::translation::{TEXTS, cases, folder};
 use rillm::tasks::TextToText;
 use rillm::{LoadError, Model};
 use serde_json::Value;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 fn open(path: &Path) -> Model {
@@ -76,12 +77,55 @@ fn a_language_that_is_not_known_is_named() {
         "{unsaid}"
     );
     let t5 = said(4, Some("en"), Some("ro"));
+    let known = "but from en to fr";
+    assert!(t5.contains("from en to ro") && t5.contains(known), "{t5}");
+    let half = said(4, None, Some("fr"));
     assert!(
-        t5.contains("no task translation_en_to_ro, it has translation_en_to_fr"),
-        "{t5}"
+        half.contains("does not translate to fr, but from en to fr"),
+        "{half}"
     );
     let marian = said(2, None, Some("eng"));
     assert!(marian.contains("deu, fra"), "{marian}");
+}
+
+/// Marian's models of two languages, which have no tokens for them.
+#[test]
+fn a_pair_of_languages_is_the_files() {
+    let folder = folder(&cases()[4]);
+    let config = folder.join("config.json");
+    let mut said: Value =
+        serde_json::from_slice(&fs::read(&config).expect("a file")).expect("JSON");
+    said.as_object_mut()
+        .expect("keys")
+        .remove("task_specific_params");
+    fs::write(&config, said.to_string()).expect("a file");
+    let made = |from, to| {
+        let made = TextToText::translator(&open(&folder), from, to);
+        made.map(|_| ()).map_err(|error| error.to_string())
+    };
+    let unknown = made(None, Some("de")).expect_err("nothing is known");
+    assert!(
+        unknown.contains("do not say that it translates to de: leave that out"),
+        "{unknown}"
+    );
+    assert_eq!(made(None, None), Ok(()));
+    let pair = r#"{"source_lang": "en", "target_lang": "de"}"#;
+    fs::write(folder.join("tokenizer_config.json"), pair).expect("a file");
+    for (from, to) in [
+        (Some("en"), Some("de")),
+        (None, Some("de")),
+        (Some("en"), None),
+    ] {
+        assert_eq!(made(from, to), Ok(()));
+    }
+    for (from, to) in [
+        (Some("de"), Some("en")),
+        (None, Some("fr")),
+        (Some("klingon"), None),
+    ] {
+        let other = made(from, to).expect_err("another pair");
+        assert!(other.contains("but from en to de"), "{other}");
+    }
 }
 
 #[test]
