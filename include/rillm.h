@@ -5,6 +5,9 @@
 // programs and libraries of different versions understand each other: rillm_*_options_init
 // sets it; of facts the caller does.
 //
+// Where the size of files is limited (RLIMIT_FSIZE), a program that wants an error for a snapshot that
+// is too large, and not the signal's end, ignores SIGXFSZ.
+//
 // A thread that calls needs 512 KB of stack, which is more than some systems give to threads that
 // ask for none (musl 128 KB).
 

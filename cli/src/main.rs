@@ -35,6 +35,7 @@ mod overrides;
 mod perplexity;
 mod picture;
 mod plan;
+mod process;
 mod profile;
 mod progress;
 mod prompt_cache;
@@ -130,8 +131,12 @@ enum Command {
     Completions(completions::Arguments),
 }
 
-/// Runs the command and says how it went.
 fn main() -> ExitCode {
+    process::run(command)
+}
+
+/// Runs the command and says how it went.
+fn command() -> ExitCode {
     let line = habits::with_command(std::env::args_os().collect());
     let translated = line.and_then(|line| llama_cpp::translated(line.into_iter()));
     let (line, without_effect) = match translated {

@@ -210,16 +210,20 @@ impl GenerationConfig {
         said.float("length_penalty", &mut config.length_penalty)?;
         config.early_stopping = said.early_stopping()?;
         said.flag("do_sample", &mut config.do_sample)?;
+        let mut drawn = config.clone();
+        said.share("top_p", &mut drawn.top_p)?;
+        said.share("min_p", &mut drawn.min_p)?;
+        said.share("typical_p", &mut drawn.typical_p)?;
+        said.count("top_k", &mut drawn.top_k)?;
+        said.float("temperature", &mut drawn.temperature)?;
+        if drawn.temperature < 0.0 || config.do_sample && drawn.temperature == 0.0 {
+            return Err(said.bad("temperature", "a number above 0"));
+        }
         if config.do_sample {
             said.none_of(OTHER_DRAWS)?;
-            said.share("top_p", &mut config.top_p)?;
-            said.share("min_p", &mut config.min_p)?;
-            said.share("typical_p", &mut config.typical_p)?;
-            said.count("top_k", &mut config.top_k)?;
-            said.float("temperature", &mut config.temperature)?;
-            if config.temperature <= 0.0 {
-                return Err(said.bad("temperature", "a number above 0"));
-            }
+            config = drawn;
+        } else if config.num_return_sequences > config.num_beams.max(1) {
+            return Err(said.bad("num_return_sequences", "at most num_beams"));
         }
         config.max_length = said.optional_count("max_length")?;
         config.max_new_tokens = said.optional_count("max_new_tokens")?;

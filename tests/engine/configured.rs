@@ -284,6 +284,12 @@ fn what_is_not_understood_is_refused_by_its_key() {
             json!({"decoder_start_token_id": 5000}),
             "decoder_start_token_id",
         ),
+        // Also where nothing is drawn.
+        (json!({"temperature": -1}), "temperature"),
+        (json!({"temperature": "x"}), "temperature"),
+        (json!({"top_k": -5}), "top_k"),
+        (json!({"top_p": 1.5}), "top_p"),
+        (json!({"num_return_sequences": 3}), "num_return_sequences"),
         (json!({"num_beam_groups": 2}), "num_beam_groups"),
         (json!({"penalty_alpha": 0.6}), "penalty_alpha"),
         (json!({"guidance_scale": 1.5}), "guidance_scale"),

@@ -11,6 +11,10 @@ const STEPS: u64 = if cfg!(fuzzing) { 200_000 } else { 10_000_000 };
 const BYTES: usize = 64 << 20;
 /// A conversation is copied, cut and joined on its way.
 const CHARGE_PER_INPUT_BYTE: usize = 8;
+/// Bytes of memory for each byte of the budget: lists and texts double as they grow.
+const MEMORY: usize = 4;
+/// The budget is a quarter where the system has no memory for it, and so on down to this one.
+const LEAST_BYTES: usize = 1 << 20;
 /// Bytes that are copied or looked at in a step.
 const BYTES_PER_STEP: usize = 256;
 /// The same where each character is asked for its kind, or is a digit.
@@ -25,6 +29,8 @@ const NAMESPACES: usize = 20;
 thread_local! {
     static STEPS_LEFT: Cell<u64> = const { Cell::new(0) };
     static BYTES_LEFT: Cell<usize> = const { Cell::new(0) };
+    /// What was left at first.
+    static BYTES_GIVEN: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Why a template ended before its end.
@@ -45,11 +51,26 @@ pub(super) fn fault<T>(what: impl Into<String>) -> Bounded<T> {
     })
 }
 
-/// Fills this thread's budgets, for inputs of so many bytes.
-pub(super) fn begin(input: usize) {
+/// Fills this thread's budgets, for inputs of so many bytes: what the budget may come to of memory is
+/// there, for a value of a template's that has none would end the process.
+pub(super) fn begin(input: usize) -> Bounded<()> {
     let input = input.saturating_mul(CHARGE_PER_INPUT_BYTE);
     STEPS_LEFT.set(STEPS.saturating_add(input as u64));
-    BYTES_LEFT.set(BYTES.saturating_add(input));
+    let mut bytes = BYTES.saturating_add(input);
+    while !has_memory(bytes.saturating_mul(MEMORY)) {
+        bytes /= 4;
+        if bytes < LEAST_BYTES {
+            return fault("the system has no memory for it");
+        }
+    }
+    BYTES_GIVEN.set(bytes);
+    BYTES_LEFT.set(bytes);
+    Ok(())
+}
+
+/// Whether the system has so much memory for who asks for it next.
+pub(super) fn has_memory(bytes: usize) -> bool {
+    Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
 }
 
 /// Takes steps.
@@ -107,7 +128,10 @@ impl Charge {
                 self.0 += bytes;
                 Ok(())
             }
-            None => fault(format!("it needs more than {} MiB of memory", BYTES >> 20)),
+            None => {
+                let given = BYTES_GIVEN.get() >> 20;
+                fault(format!("it needs more than {given} MiB of memory"))
+            }
         }
     }
 }

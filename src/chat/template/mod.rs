@@ -44,6 +44,8 @@ const OUTPUT: usize = 4 << 20;
 const OUTPUT_PER_INPUT_BYTE: usize = 8;
 /// What a rendering may use of stack: pages are taken as it grows.
 const STACK: usize = 32 << 20;
+/// Addresses that an allocator sets aside for a thread (glibc's arena, aligned to its length).
+const ARENA: usize = 128 << 20;
 /// Statements, expressions and calls within each other, on that stack.
 const DEPTH: usize = 1500;
 /// The same on a stack that is not our own.
@@ -60,7 +62,7 @@ pub(super) enum Conversation<'a> {
 /// Whether a template can be read at all.
 pub(super) fn check(source: &str) -> Bounded<()> {
     apart(|_| {
-        budget::begin(source.len());
+        budget::begin(source.len())?;
         read(source).map(drop)
     })
 }
@@ -68,7 +70,7 @@ pub(super) fn check(source: &str) -> Bounded<()> {
 /// Whether a template has a variable of this name.
 pub(super) fn has_variable(source: &str, name: &str) -> bool {
     let found = apart(|_| {
-        budget::begin(source.len());
+        budget::begin(source.len())?;
         let lexemes = lexer::lex(source).map_err(|(halt, _)| halt)?;
         let mut of_something = false;
         Ok(lexemes.iter().any(|lexeme| {
@@ -84,7 +86,7 @@ pub(super) fn has_variable(source: &str, name: &str) -> bool {
 /// Whether variables can be read at all.
 pub(super) fn check_variables(text: &str) -> Bounded<()> {
     apart(|_| {
-        budget::begin(text.len());
+        budget::begin(text.len())?;
         given(&mut Vec::new(), text)
     })
 }
@@ -108,7 +110,7 @@ pub(super) fn render(
             }
             Conversation::Json(text) => text.len(),
         };
-        budget::begin(source.len() + given);
+        budget::begin(source.len() + given)?;
         let block = read(source)?;
         let mut renderer = Renderer::new(variables(tokens, input)?, depth);
         let text = renderer.template(&block);
@@ -146,6 +148,10 @@ fn at_line(halt: Halt, line: u32) -> Halt {
 
 /// Does what is to be done on a thread of its own; it is told how deep it may nest.
 fn apart<T: Send>(work: impl Fn(usize) -> Bounded<T> + Sync) -> Bounded<T> {
+    // An allocator that has no room for a thread gives it a page for each value.
+    if !budget::has_memory(STACK + ARENA) {
+        return work(DEPTH_HERE);
+    }
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
             .name("chat template".to_string())
