@@ -74,9 +74,7 @@ impl Step for op::DenseMatMul {
             for row in cx.tile.range.clone() {
                 // SAFETY: these columns are this chunk's.
                 let out = unsafe { cx.row_mut(cx.out(), row, rows.clone()) };
-                for (out, bias) in out.iter_mut().zip(bias) {
-                    *out += bias;
-                }
+                (cx.kernels.axpy)(1.0, bias, out);
             }
         }
     }

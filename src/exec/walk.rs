@@ -48,7 +48,9 @@ impl<'a> Walk<'a> {
                 (self.stage, self.start, self.phase) = (self.stage + 1, 0, 0);
                 continue;
             }
-            let end = rows.min(self.start + stage.tile);
+            // Tiles of like size: a short last one would pack weights for few rows.
+            let left = rows - self.start;
+            let end = self.start + left.div_ceil(left.div_ceil(stage.tile.max(1)));
             match stage.phases.get(self.phase) {
                 Some(phase) => {
                     let range = self.start..end;

@@ -20,9 +20,10 @@ use crate::graph::{Activation, Graph, Matrix, Node, Role, RowSpace, Value, Value
 use std::fmt;
 use std::ops::Range;
 
-/// Rows in a tile of an encoding plan: enough to reuse each weight row from cache, few enough
-/// that a feed-forward layer's inner values stay small.
-const ENCODE_TILE: usize = 64;
+/// Rows in a tile of an encoding plan: enough that packing a panel of weights costs little beside its
+/// products (with 64 it was a third of float products' time), few enough that a feed-forward layer's
+/// inner values stay small.
+const ENCODE_TILE: usize = 256;
 
 /// Selected rows computed at a time: logits are wide, and often only one row's are asked for.
 const SELECTED_TILE: usize = 16;

@@ -290,7 +290,7 @@ fn every_damage_is_found() {
         ] {
             let model = open_bytes(Gguf::of(&Fixture::load(name)).bytes()).unwrap();
             for graph in graphs(&model) {
-                let sound = plan(&model, graph, 70);
+                let sound = plan(&model, graph, 300);
                 for index in 0..sound.graph.nodes.len() {
                     if let Some(damaged) = apply(&sound, index) {
                         assert!(check(&damaged).is_err(), "{name}: {damage} {index} passes");

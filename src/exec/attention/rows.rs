@@ -18,6 +18,9 @@ use std::ops::Range;
 /// Room for a page of keys or values.
 pub(super) type PageRoom = [MaybeUninit<f32>; LONGEST_HEAD * PAGE];
 
+/// Keys that are turned side by side.
+const FOUR: usize = 4;
+
 /// The column of a key that is seen otherwise: far from all others.
 const ELSEWHERE: u32 = u32::MAX;
 
@@ -211,9 +214,20 @@ impl About<'_> {
         };
         let (turned, gathered) = room.split_at_mut(dim * PAGE);
         // Rows of a run lie a whole width apart, which the nearest cache seldom likes: each is gone
-        // through once.
-        for (place, key) in floats(head.k).chunks(stride(head.k)).enumerate() {
-            for (elements, element) in turned.chunks_exact_mut(PAGE).zip(key) {
+        // through once, beside three others, whose elements stand together in the page.
+        let stored = floats(head.k);
+        let key = |place: usize| &stored[place * stride(head.k)..][..dim];
+        let (whole, last) = (rows.len() / FOUR * FOUR, rows.len());
+        for place in (0..whole).step_by(FOUR) {
+            let [a, b, c, d] = [0, 1, 2, 3].map(|beside| key(place + beside).iter());
+            let four = a.zip(b).zip(c.zip(d));
+            for (elements, ((a, b), (c, d))) in turned.chunks_exact_mut(PAGE).zip(four) {
+                let four = [*a, *b, *c, *d].map(MaybeUninit::new);
+                elements[place..place + FOUR].copy_from_slice(&four);
+            }
+        }
+        for place in whole..last {
+            for (elements, element) in turned.chunks_exact_mut(PAGE).zip(key(place)) {
                 elements[place].write(*element);
             }
         }
