@@ -93,6 +93,10 @@ pub(super) fn converted(
         keys.bare.0.insert("tokenizer.ggml.model".into(), none);
         keys.put("vocab_size", MetadataValue::U32(rows as u32));
     }
+    if architecture.family == Family::Encoder {
+        // Other readers take texts to be read from left to right where nothing is said.
+        keys.put_usual("attention.causal", MetadataValue::Bool(false));
+    }
     let (task, lost) = tasks::keys(files, keys.architecture);
     let mut metadata = named(keys, files);
     if architecture.family == Family::EncoderDecoder {

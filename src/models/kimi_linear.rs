@@ -17,6 +17,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "Kimi Linear",
     gguf: &["kimi-linear"],
     hugging_face: &["kimi_linear"],
+    // Nothing rotates.
+    harmless_in_gguf: &["rope.freq_base"],
     family: Family::Recurrent,
     keys: &[
         deepseek2::KEYS,

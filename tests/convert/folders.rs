@@ -118,6 +118,7 @@ fn keys_are_what_other_readers_insist_on() {
     let bert = keys_of("bert");
     assert_eq!(bert.u64("bert.context_length"), Some(40));
     assert_eq!(bert.u64("tokenizer.ggml.token_type_count"), Some(3));
+    assert_eq!(bert.bool("bert.attention.causal"), Some(false));
     let nemotron = keys_of("nemotron_h");
     for norm in ["layer_norm_epsilon", "layer_norm_rms_epsilon"] {
         let key = format!("nemotron_h.attention.{norm}");

@@ -117,6 +117,17 @@ fn values_of_latent_attention_may_be_said_to_have_another_length() {
     }
 }
 
+/// A base of rotation though nothing rotates.
+#[test]
+fn kimi_linear_may_say_a_base() {
+    for name in ["kimi_linear", "kimi_linear_published"] {
+        still_runs(name, |gguf| {
+            let base = key(gguf, "rope.freq_base");
+            gguf.metadata.0.insert(base, MetadataValue::F32(1e4));
+        });
+    }
+}
+
 /// Without experts, what all rows share is the feed-forward layer, and its width that of the shared one.
 #[test]
 fn granite_hybrids_without_experts_say_both_widths() {
