@@ -94,7 +94,7 @@ pub(super) fn converted(
         keys.put("vocab_size", MetadataValue::U32(rows as u32));
     }
     if architecture.family == Family::Encoder {
-        // Other readers take texts to be read from left to right where nothing is said.
+        // Where nothing is said, other readers take a text's last token for what stands for all of it.
         keys.put_usual("attention.causal", MetadataValue::Bool(false));
     }
     let (task, lost) = tasks::keys(files, keys.architecture);
