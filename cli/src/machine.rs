@@ -1,6 +1,7 @@
 //! What a machine offers: measured once and kept in the user's cache directory, or described in a file.
 
 use crate::CliError;
+use crate::input::file_bytes;
 use crate::output;
 use crate::roofline::Roofline;
 use rillm::internals::kernels::Kernels;
@@ -9,6 +10,9 @@ use rillm::{Isa, ModelOptions};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+/// Bytes of a description, which has some lines.
+const DESCRIPTION: u64 = 1 << 16;
 
 /// A machine, as far as speed and memory go.
 #[derive(Clone, Debug)]
@@ -69,7 +73,7 @@ impl MachineFacts {
     /// One that a file describes, in the form that `--json` writes.
     pub fn described(path: &Path) -> Result<MachineFacts, CliError> {
         let refuse = |what: &str| CliError::File(path.to_path_buf(), what.to_string());
-        let text = std::fs::read(path).map_err(|error| refuse(&error.to_string()))?;
+        let text = file_bytes(path, DESCRIPTION)?;
         let value: Value =
             serde_json::from_slice(&text).map_err(|error| refuse(&error.to_string()))?;
         let number = |key: &str| {

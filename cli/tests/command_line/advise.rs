@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::support::folder::TempFolder;
-use crate::{command, path, rillm, text};
+use crate::{command, failure, path, rillm, text};
 
 /// A machine of so many gigabytes, in a file.
 fn machine(folder: &TempFolder, gigabytes: u64) -> PathBuf {
@@ -254,6 +254,12 @@ fn what_is_not_said_and_cannot_be_asked_is_an_error() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         let error = text(&output.stderr);
         assert!(error.contains(says), "{arguments:?}: {error}");
+    }
+    // What has no end is not read to it.
+    #[cfg(unix)]
+    {
+        let output = rillm(&["advise", "tiny-llama", "--machine", "/dev/zero"]);
+        failure(&output, 1, &["/dev/zero: is longer than"]);
     }
     let broken = folder.join("broken.json");
     for facts in ["", "[]", "{}", r#"{"memory_bytes": -1}"#] {

@@ -140,6 +140,12 @@ fn eval_says_what_is_wrong_with_an_input() {
     failure(&eval.input(&many).run(&[]), 1, &["input_ids", "1048577"]);
     let deep = format!("{{\"input_ids\": {}", "[".repeat(100_000));
     failure(&eval.input(&deep).run(&[]), 1, &[input]);
+    #[cfg(unix)]
+    {
+        let (model, output) = (path(&eval.model), path(&eval.output));
+        let endless = ["eval", model, "--input", "/dev/zero", "--output", output];
+        failure(&rillm(&endless), 1, &["/dev/zero: is longer than"]);
+    }
     fs::remove_file(&eval.input).unwrap();
     failure(&eval.run(&[]), 1, &[input]);
 }
