@@ -116,6 +116,24 @@ pub enum Pointwise {
     Exp,
     /// max(x, 0)²
     SquaredRelu,
+    /// x · sigmoid(1.702 x)
+    QuickGelu,
+    /// x · Φ(x), at most 10
+    ClippedGelu,
+    /// min(max(x, 0), 6)
+    Relu6,
+    /// x below 0 a hundredth of itself
+    LeakyRelu,
+    /// x · min(max(x + 3, 0), 6) / 6
+    HardSwish,
+    /// x · tanh(softplus(x))
+    Mish,
+    /// Φ of a normal distribution with mean √½ and variance 1/(4π) (Ma et al. 2023)
+    Laplace,
+    /// √softplus(x)
+    RootSoftplus,
+    /// x
+    Identity,
 }
 
 impl Pointwise {
@@ -131,6 +149,15 @@ impl Pointwise {
         Pointwise::EluPlusOne,
         Pointwise::Exp,
         Pointwise::SquaredRelu,
+        Pointwise::QuickGelu,
+        Pointwise::ClippedGelu,
+        Pointwise::Relu6,
+        Pointwise::LeakyRelu,
+        Pointwise::HardSwish,
+        Pointwise::Mish,
+        Pointwise::Laplace,
+        Pointwise::RootSoftplus,
+        Pointwise::Identity,
     ];
 }
 

@@ -8,20 +8,34 @@ use rillm_formats::manifest::{Array, Container, MetadataValue};
 
 /// The function that `key` names in transformers' terms, or `default`.
 pub fn activation(config: &Config<'_>, key: &str, default: &str) -> Result<Pointwise, BuildError> {
-    Ok(match config.text(key)?.unwrap_or(default) {
+    let found = function_named(config.text(key)?.unwrap_or(default));
+    // What is left of transformers' list has parameters of its own.
+    found
+        .ok_or_else(|| config.invalid(key, "a function without parameters of transformers' ACT2FN"))
+}
+
+/// Functions by their names in transformers' `ACT2FN`.
+pub fn function_named(name: &str) -> Option<Pointwise> {
+    Some(match name {
         "silu" | "swish" => Pointwise::Silu,
         "gelu" | "gelu_python" => Pointwise::GeluErf,
         "gelu_new" | "gelu_pytorch_tanh" | "gelu_python_tanh" | "gelu_fast" | "gelu_accurate" => {
             Pointwise::GeluTanh
         }
+        "gelu_10" => Pointwise::ClippedGelu,
+        "quick_gelu" => Pointwise::QuickGelu,
         "relu" => Pointwise::Relu,
         "relu2" => Pointwise::SquaredRelu,
+        "relu6" => Pointwise::Relu6,
+        "leaky_relu" => Pointwise::LeakyRelu,
+        "hardswish" => Pointwise::HardSwish,
+        "mish" => Pointwise::Mish,
+        "laplace" => Pointwise::Laplace,
+        "sqrtsoftplus" => Pointwise::RootSoftplus,
+        "linear" => Pointwise::Identity,
         "tanh" => Pointwise::Tanh,
         "sigmoid" => Pointwise::Sigmoid,
-        _ => {
-            let known = "silu, gelu, gelu_new, gelu_pytorch_tanh, relu, relu2, tanh or sigmoid";
-            return Err(config.invalid(key, known));
-        }
+        _ => return None,
     })
 }
 

@@ -9,7 +9,7 @@ use super::switch::SwitchExperts;
 use super::t5_heads::{emit, emit_encoded};
 use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Family, GgufKeys, Only};
-use crate::graph::blocks::{Heads, activation, gated_mlp, is_tied, mlp};
+use crate::graph::blocks::{Heads, activation, function_named, gated_mlp, is_tied, mlp};
 use crate::graph::{
     Attention, Buckets, BuildError, Builder, Config, CrossCache, Index, Key, Keys, KvCache, Mask,
     Name, Net, Piece, Pointwise, PositionScheme, Role, Summaries, Value,
@@ -177,15 +177,16 @@ pub(super) fn build(model: &Builder<'_>, variant: Variant) -> Result<(), BuildEr
     let (gated, function) = match config.text("feed_forward_proj")? {
         // GGUF does not say: version 1.1 has gates and GELU, version 1.0 neither.
         None if has_gates => (true, Pointwise::GeluTanh),
-        None | Some("relu") => (false, Pointwise::Relu),
+        None => (false, Pointwise::Relu),
+        // Behind a gate GELU is another.
         Some("gated-gelu") => (true, Pointwise::GeluTanh),
-        Some("gated-silu") => (true, Pointwise::Silu),
-        Some("gated-relu") => (true, Pointwise::Relu),
-        Some("gelu") => (false, Pointwise::GeluErf),
-        Some("silu") => (false, Pointwise::Silu),
-        Some(_) => {
-            let expected = "relu, gelu or silu, or one of them after gated-";
-            return Err(config.invalid("feed_forward_proj", expected));
+        Some(said) => {
+            let behind_gate = said.strip_prefix("gated-");
+            let function = function_named(behind_gate.unwrap_or(said));
+            let expected =
+                "a function that transformers' ACT2FN names, or one of them after gated-";
+            let function = function.ok_or_else(|| config.invalid("feed_forward_proj", expected))?;
+            (behind_gate.is_some(), function)
         }
     };
     // What follows from that key may be said once more, and comes before it then.

@@ -62,6 +62,10 @@ fn inconsistent_hyperparameters_are_named() {
         // Functions and forms that do not run.
         ("gpt2", "activation_function", json!("cubic")),
         ("llama", "hidden_act", json!("cubic")),
+        ("llama", "hidden_act", json!("prelu")),
+        ("bert", "hidden_act", json!("xielu")),
+        ("t5", "feed_forward_proj", json!("gated-prelu")),
+        ("t5", "feed_forward_proj", json!("silu-gated")),
         ("mamba", "hidden_act", json!("relu")),
         ("bert", "position_embedding_type", json!("relative_key")),
         ("bert", "is_decoder", json!(true)),

@@ -209,6 +209,15 @@ fn exact(function: Pointwise, x: f64) -> f64 {
         Pointwise::EluPlusOne if x > 0.0 => x + 1.0,
         Pointwise::EluPlusOne | Pointwise::Exp => x.exp(),
         Pointwise::SquaredRelu => x.max(0.0).powi(2),
+        Pointwise::QuickGelu => x * sigmoid(1.702 * x),
+        Pointwise::ClippedGelu => exact(Pointwise::GeluErf, x).clamp(-10.0, 10.0),
+        Pointwise::Relu6 => x.clamp(0.0, 6.0),
+        Pointwise::LeakyRelu => x.max(0.01 * x),
+        Pointwise::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+        Pointwise::Mish => x * x.exp().ln_1p().tanh(),
+        Pointwise::Laplace => 0.5 * (1.0 + erf((x - 0.707_107) / (0.282_095 * 2.0f64.sqrt()))),
+        Pointwise::RootSoftplus => x.exp().ln_1p().sqrt(),
+        Pointwise::Identity => x,
         _ => panic!("a function without a reference"),
     }
 }
@@ -249,6 +258,15 @@ fn functions_have_their_limits() {
         (Pointwise::EluPlusOne, 0.0, 1e30),
         (Pointwise::Exp, 0.0, f32::INFINITY),
         (Pointwise::SquaredRelu, 0.0, f32::INFINITY),
+        (Pointwise::QuickGelu, 0.0, 1e30),
+        (Pointwise::ClippedGelu, 0.0, 10.0),
+        (Pointwise::Relu6, 0.0, 6.0),
+        (Pointwise::LeakyRelu, -1e28, 1e30),
+        (Pointwise::HardSwish, 0.0, 1e30),
+        (Pointwise::Mish, 0.0, 1e30),
+        (Pointwise::Laplace, 0.0, 1.0),
+        (Pointwise::RootSoftplus, 0.0, 1e15),
+        (Pointwise::Identity, -1e30, 1e30),
     ];
     for table in tables() {
         for (function, below, above) in limits {

@@ -14,6 +14,15 @@ pub(super) fn pointwise(function: Pointwise, x: &mut [f32]) {
         Pointwise::EluPlusOne => each(x, elu_plus_one),
         Pointwise::Exp => each(x, f32::exp),
         Pointwise::SquaredRelu => each(x, |x| relu(x) * relu(x)),
+        Pointwise::QuickGelu => each(x, |x| x * sigmoid(1.702 * x)),
+        Pointwise::ClippedGelu => each(x, |x| at_most(10.0, gelu_erf(x))),
+        Pointwise::Relu6 => each(x, |x| at_most(6.0, relu(x))),
+        Pointwise::LeakyRelu => each(x, |x| if x < 0.0 { 0.01 * x } else { x }),
+        Pointwise::HardSwish => each(x, |x| x * (at_most(6.0, relu(x + 3.0)) / 6.0)),
+        Pointwise::Mish => each(x, |x| x * softplus(x).tanh()),
+        Pointwise::Laplace => each(x, laplace),
+        Pointwise::RootSoftplus => each(x, |x| softplus(x).sqrt()),
+        Pointwise::Identity => {}
     }
 }
 
@@ -26,6 +35,11 @@ fn each(x: &mut [f32], function: impl Fn(f32) -> f32) {
 fn relu(x: f32) -> f32 {
     // Written so that NaN stays NaN.
     if x < 0.0 { 0.0 } else { x }
+}
+
+/// As relu does.
+fn at_most(most: f32, x: f32) -> f32 {
+    if x > most { most } else { x }
 }
 
 fn sigmoid(x: f32) -> f32 {
@@ -50,16 +64,26 @@ fn gelu_tanh(x: f32) -> f32 {
     x * sigmoid(2.0 * ROOT * (x + 0.044_715 * x * x * x))
 }
 
-/// x · Φ(x) = x · erfc(−x/√2) / 2: no cancellation for large negative x.
 fn gelu_erf(x: f32) -> f32 {
     let x = f64::from(x);
-    let tail = 0.5 * complementary_error(x.abs() * core::f64::consts::FRAC_1_SQRT_2);
-    let below = if x < 0.0 { tail } else { 1.0 - tail };
+    let below = normal(x);
     if below == 0.0 {
         0.0
     } else {
         (x * below) as f32
     }
+}
+
+fn laplace(x: f32) -> f32 {
+    const MEAN: f64 = 0.707_107;
+    const DEVIATION: f64 = 0.282_095;
+    normal((f64::from(x) - MEAN) / DEVIATION) as f32
+}
+
+/// Φ(x) = erfc(−x/√2) / 2: no cancellation for large negative x.
+fn normal(x: f64) -> f64 {
+    let tail = 0.5 * complementary_error(x.abs() * core::f64::consts::FRAC_1_SQRT_2);
+    if x < 0.0 { tail } else { 1.0 - tail }
 }
 
 /// erfc(z) for z ≥ 0, to 5·10⁻¹⁰ of its value (for z up to 2000, where it is long zero).
