@@ -1,7 +1,7 @@
 //! Blocks that several architectures share.
 
 use super::{
-    Attention, BuildError, Builder, Config, Index, Keys, KvCache, Mask, Net, Pointwise,
+    Alibi, Attention, BuildError, Builder, Config, Index, Keys, KvCache, Mask, Net, Pointwise,
     PositionScheme, Role, RowOrder, Value,
 };
 use rillm_formats::manifest::{Array, Container, MetadataValue};
@@ -219,7 +219,7 @@ pub fn head_norms(model: &Builder<'_>, layer: &str) -> bool {
 /// What each head's scores lose per position of distance (Press et al. 2022, section 3): powers
 /// of 2^(−max/n) for the first n heads, n being a power of two, and of its square root, every
 /// other one, for those beyond.
-pub fn alibi(heads: usize, max: f32) -> PositionScheme {
+pub fn alibi(heads: usize, max: f32) -> Alibi {
     let first = 1 << heads.max(1).ilog2();
     let slopes = (0..heads).map(|head| {
         let power = if head < first {
@@ -229,7 +229,10 @@ pub fn alibi(heads: usize, max: f32) -> PositionScheme {
         };
         (-f64::from(max) / first as f64 * power).exp2() as f32
     });
-    PositionScheme::Alibi(slopes.collect())
+    Alibi {
+        slopes: slopes.collect(),
+        rounded: None,
+    }
 }
 
 /// Attention to a decoder's own past, kept in a state of its own, then `attn_output`; or, where the

@@ -31,9 +31,9 @@ pub use config::{Bounds, Config, INPUT_BITS, Key, three_valued};
 pub use names::{Name, View, fits, spelling};
 pub use net::Net;
 pub use op::{
-    ABSENT_ROWS, ApartQueries, Attention, Buckets, DECAY_ROWS, Decay, DeltaRule, DistanceBuckets,
-    Distances, Divisor, ExpertGroups, ExpertWeight, GroupScore, HeadSide, Index, Keys,
-    LinearAttention, LinearState, LinearSums, Mask, NormKind, Op, PositionScheme, Routing,
+    ABSENT_ROWS, Alibi, ApartQueries, Attention, Buckets, DECAY_ROWS, Decay, DeltaRule,
+    DistanceBuckets, Distances, Divisor, ExpertGroups, ExpertWeight, GroupScore, HeadSide, Index,
+    Keys, LinearAttention, LinearState, LinearSums, Mask, NormKind, Op, PositionScheme, Routing,
     STATE_COLUMNS, Share, SinusoidFrequencies, Summaries, Wanted,
 };
 pub use read_at::ReadAt;

@@ -74,7 +74,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let hidden = config.count("feed_forward_length")?;
     let function = activation(config, "hidden_act", "silu")?;
     let position = match has_alibi(config, decoder.layers)? {
-        true => alibi(heads.heads, MAX_BIAS),
+        true => PositionScheme::Alibi(alibi(heads.heads, MAX_BIAS)),
         false => PositionScheme::Rope(llama::rotation(model, heads.head_dim, (1.0, 1e4))?),
     };
     let causal = heads.causal(position);

@@ -4,7 +4,7 @@ use super::tables::{keys, names};
 use super::{Architecture, Conversion, DECODER, Only, conversion};
 use crate::graph::blocks::{Heads, alibi, attend, embedding, head, interleaved_projections, mlp};
 use crate::graph::decoder::answer;
-use crate::graph::{BuildError, Builder, Counting, Pointwise, Role};
+use crate::graph::{BuildError, Builder, Counting, Pointwise, PositionScheme, Role};
 
 /// Hugging Face names, with and without the language model's prefix.
 macro_rules! table {
@@ -67,7 +67,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let eps = config.epsilon("attention.layer_norm_epsilon", 1e-5)?;
     let after = config.flag("apply_residual_connection_post_layernorm", false)?;
     let heads = Heads::read(config, width)?;
-    let attention = heads.causal(alibi(heads.heads, 8.0));
+    let attention = heads.causal(PositionScheme::Alibi(alibi(heads.heads, 8.0)));
     if let Some(context) = config.optional_count("context_length")? {
         model.context(context);
     }

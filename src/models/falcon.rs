@@ -3,10 +3,12 @@
 use super::tables::{self, keys, names};
 use super::{Architecture, Conversion, DECODER, Only, Quantization, conversion};
 use crate::graph::blocks::{
-    Heads, activation, attend, embedding, head, interleaved_projections, mlp,
+    Heads, activation, alibi, attend, embedding, head, interleaved_projections, mlp,
 };
 use crate::graph::decoder::answer;
-use crate::graph::{BuildError, Builder, Config, Pairing, PositionScheme, Role, Rope};
+use crate::graph::{
+    Alibi, BuildError, Builder, Config, Counting, Pairing, PositionScheme, Role, Rope,
+};
 use rillm_formats::manifest::Container;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -77,14 +79,12 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let layers = config.count("block_count")?;
     let eps = config.epsilon("attention.layer_norm_epsilon", 1e-5)?;
     let function = activation(config, "activation", "gelu")?;
-    if config.flag("alibi", false)? {
-        // The reference rounds these biases to bfloat16, by the position of the key.
-        return Err(config.invalid("alibi", "false: only rotary positions are known of Falcon"));
-    }
     let parallel = config.flag("parallel_attn", true)?;
     let heads = heads(config, width)?;
-    let rope = Rope::read(model, Pairing::Halves, heads.head_dim)?;
-    let attention = heads.causal(PositionScheme::Rope(rope));
+    let attention = heads.causal(match config.flag("alibi", false)? {
+        true => rounded_alibi(model, heads),
+        false => PositionScheme::Rope(Rope::read(model, Pairing::Halves, heads.head_dim)?),
+    });
     model.context(config.optional_count("context_length")?.unwrap_or(2048));
 
     let net = model.graph(Role::Decode);
@@ -107,6 +107,16 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
+}
+
+/// softmax((q · k + a(p)) / √d) for a key at position p, of which a(p) is its head's slope times p in
+/// bfloat16, whatever the model computes in. Positions skip what is masked.
+fn rounded_alibi(model: &Builder<'_>, heads: Heads) -> PositionScheme {
+    model.counts_positions(Counting::Unmasked);
+    PositionScheme::Alibi(Alibi {
+        rounded: Some((heads.head_dim as f32).sqrt().recip()),
+        ..alibi(heads.heads, 8.0)
+    })
 }
 
 /// The count of key heads in `config.json` holds for the newer models alone: of the older ones,

@@ -9,7 +9,8 @@ use super::task_heads::{self, POOLED, TaskHeads};
 use super::{Architecture, Conversion, DECODER, Family, Only};
 use crate::graph::blocks::{Heads, activation, alibi, gated_mlp, projections};
 use crate::graph::{
-    Attention, BuildError, Builder, Config, Index, Mask, Net, Pointwise, Role, Value,
+    Attention, BuildError, Builder, Config, Index, Mask, Net, Pointwise, PositionScheme, Role,
+    Value,
 };
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -85,7 +86,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let heads = Heads::read(config, width)?;
     let attention = Attention {
         mask: Mask::Bidirectional,
-        ..heads.causal(alibi(heads.heads, 8.0))
+        ..heads.causal(PositionScheme::Alibi(alibi(heads.heads, 8.0)))
     };
     model.context(config.count("context_length")?);
 

@@ -105,7 +105,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         return Err(config.invalid("attention.alibi", "true, for no positions are learned"));
     }
     let position = if max > 0.0 && slopes {
-        alibi(heads.heads, max)
+        PositionScheme::Alibi(alibi(heads.heads, max))
     } else {
         PositionScheme::None
     };

@@ -273,9 +273,9 @@ impl About<'_> {
                     *score += table[buckets.of(distance) * self.attention.heads + head];
                 }
             }
-            PositionScheme::Alibi(slopes) => {
+            PositionScheme::Alibi(alibi) => {
                 for (key, score) in scores.iter_mut().enumerate() {
-                    *score -= slopes[head] * (position(key) as f32 - here as f32).abs();
+                    *score += alibi.bias(head, here, position(key));
                 }
             }
             PositionScheme::None | PositionScheme::Rope(_) => {}

@@ -61,8 +61,8 @@ pub enum PositionScheme {
     Rope(Rope),
     /// A learned bias per head and bucket of distance (Raffel et al. 2020).
     Buckets(Buckets),
-    /// Each head's slope times the distance is taken off its scores (Press et al. 2022).
-    Alibi(Vec<f32>),
+    /// Each head's slope times the distance is taken off its scores.
+    Alibi(Alibi),
 }
 
 impl PositionScheme {
@@ -71,6 +71,33 @@ impl PositionScheme {
         match self {
             PositionScheme::Buckets(buckets) => buckets.columns,
             PositionScheme::None | PositionScheme::Rope(_) | PositionScheme::Alibi(_) => false,
+        }
+    }
+}
+
+/// Attention with linear biases (Press et al. 2022).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alibi {
+    /// Of each head.
+    pub slopes: Vec<f32>,
+    /// Where slopes are multiplied by positions of keys in bfloat16, and scaled with the scores: that
+    /// scale.
+    pub rounded: Option<f32>,
+}
+
+impl Alibi {
+    /// What a head's score of the key at a position gets, seen from `here`.
+    #[inline]
+    pub fn bias(&self, head: usize, here: u64, key: u64) -> f32 {
+        let slope = self.slopes[head];
+        match self.rounded {
+            None => -slope * (key as f32 - here as f32).abs(),
+            // What all keys of a query have in common is no matter to its softmax, but to precision.
+            Some(scale) => {
+                let bf16 = |x: f32| half::bf16::from_f32(x).to_f32();
+                let at = |position: u64| bf16(bf16(slope) * bf16(position as f32));
+                scale * (at(key) - at(here))
+            }
         }
     }
 }

@@ -16,8 +16,8 @@ mod state_space;
 mod wkv;
 
 pub use attention::{
-    Attention, BlockSums, Buckets, DistanceBuckets, Keys, Mask, PositionScheme, RopeTable, Rotate,
-    SoftmaxAttention, StoreCross, StoreKv, Summaries,
+    Alibi, Attention, BlockSums, Buckets, DistanceBuckets, Keys, Mask, PositionScheme, RopeTable,
+    Rotate, SoftmaxAttention, StoreCross, StoreKv, Summaries,
 };
 pub use disentangled::{ApartQueries, ColumnWindow, DisentangledAttention};
 pub use elementwise::{
