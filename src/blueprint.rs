@@ -24,7 +24,7 @@ use crate::session::{MemoryPlan, SessionOptions, memory_plan, over_budget};
 use crate::synthetic::RandomModel;
 use crate::weights::{
     Files, MatrixForm, ModelHeaders, ModuleFiles, StoredMatrix, TokenizerFiles, Views,
-    expert_stacks, headers, headers_of_config,
+    expert_stacks, headers, headers_of_config, published_as,
 };
 use rillm_formats::manifest::{Container, Manifest, Shape, TensorInfo};
 use std::collections::BTreeMap;
@@ -156,6 +156,14 @@ impl Blueprint {
             notes: self.notes.clone(),
             ..blueprint
         })
+    }
+
+    /// Where a configuration alone says that weights are published in a form that nothing computes with:
+    /// what it calls that, and the mix that conversion makes of them.
+    pub fn published_as(&self) -> Option<(&str, Mix)> {
+        let (method, mix) = published_as(&self.manifest.metadata)?;
+        let mix = mix.parse().ok()?;
+        (!self.presumed.is_nothing()).then_some((method, mix))
     }
 
     /// What a session of these options will reserve.

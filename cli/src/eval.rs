@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use rillm::formats::manifest::{DType, Shape};
 use rillm::formats::safetensors::write::{TensorSpec, header};
 use rillm::internals::eval::{Cut, EvalInput, EvalRow, OutputShape};
+use rillm::internals::weights::weight_files;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -60,7 +61,7 @@ pub fn eval(arguments: &Arguments) -> Result<(), CliError> {
     let path = &arguments.output;
     if let Some(read) = [&arguments.input, arguments.model.path()]
         .into_iter()
-        .find(|read| same_file(read, path))
+        .find(|read| is_read(read, path))
     {
         let what = format!("is read as {}, choose another --output", read.display());
         return Err(file_error(path, what));
@@ -100,12 +101,22 @@ pub fn eval(arguments: &Arguments) -> Result<(), CliError> {
     written.map_err(|error| file_error(path, error.to_string()))
 }
 
-/// Whether both paths lead to one file, or to a file of one folder.
-fn same_file(read: &Path, written: &Path) -> bool {
-    match (read.canonicalize(), written.canonicalize()) {
-        (Ok(read), Ok(written)) => written.is_file() && written.starts_with(read),
-        _ => false,
+/// Whether both paths lead to one file, or the second to one of a folder that is read: to any but tensors
+/// that are none of its weights, as an earlier run leaves them.
+fn is_read(read: &Path, written: &Path) -> bool {
+    let (Ok(read), Ok(written)) = (read.canonicalize(), written.canonicalize()) else {
+        return false;
+    };
+    let weights = weight_files(&read);
+    let mut weights = weights.iter().filter_map(|path| path.canonicalize().ok());
+    if weights.any(|path| path == written) {
+        return true;
     }
+    let is_left_over = written.parent() == Some(&read)
+        && written
+            .extension()
+            .is_some_and(|kind| kind == "safetensors");
+    written.is_file() && written.starts_with(read) && !is_left_over
 }
 
 /// A safetensors file of zeros that is filled row by row: no output is ever held in memory.

@@ -70,7 +70,16 @@ pub fn blueprint(
         return Blueprint::from_shape(&shape, mix, options).map_err(|error| failed(model, error));
     }
     let planned = Blueprint::open(model, options).map_err(|error| explained(error, model))?;
-    match mix {
+    let published = planned.published_as().filter(|_| mix.is_none());
+    if let Some((method, mix)) = published {
+        warn(&format!(
+            "{}: weights are said to be {method}, which is converted before it runs: planned is what \
+             rillm quantize makes of them in {}",
+            model.display(),
+            mix.name
+        ));
+    }
+    match mix.or(published.map(|(_, mix)| mix)) {
         None => Ok(planned),
         // What is only quantized may be of a type that nothing is computed with.
         Some(mix) => {

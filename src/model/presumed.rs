@@ -8,7 +8,7 @@ use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::{Bounds, Builder, Catalog, Config, View, transpose};
 use crate::models::Architecture;
 
-use crate::weights::{ModelHeaders, Views};
+use crate::weights::{ModelHeaders, Views, published_as};
 use rillm_formats::manifest::{Container, DType, Manifest, Shape, TensorInfo};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -165,6 +165,8 @@ fn usual_type(manifest: &Manifest, views: &Views, name: &str, extents: &[u64]) -
         return match said {
             Some("bfloat16") => DType::BF16,
             Some("float16") => DType::F16,
+            // Nobody writes single precision in fewer bits and leaves out to say so.
+            None if published_as(&manifest.metadata).is_some() => DType::BF16,
             _ => DType::F32,
         };
     }

@@ -200,6 +200,11 @@ fn holder_of(path: &Path, name: &str) -> Option<PathBuf> {
     })
 }
 
+/// The weight files of a folder, as far as it can be told which count.
+pub fn weight_files(folder: &Path) -> Vec<PathBuf> {
+    shards(folder).map_or(Vec::new(), |(paths, _)| paths)
+}
+
 /// The weight files of a folder, and the index that names them if it counts.
 pub(super) fn shards(folder: &Path) -> Result<(Vec<PathBuf>, Option<ShardIndex>), LoadError> {
     let single = folder.join("model.safetensors");

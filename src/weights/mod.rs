@@ -19,6 +19,7 @@ mod stored;
 mod three_values;
 mod tuning;
 
+pub use folder::weight_files;
 pub use headers::{ModelHeaders, headers, headers_of_config, open_texts};
 pub use map::{Source, SourceFile};
 pub use matrix::{MatrixForm, StoredMatrix, expert_stacks};
@@ -26,6 +27,7 @@ pub(crate) use modules::ModuleTensor;
 pub use modules::{DenseTensor, KEYS as MODULE_KEYS, ModuleFiles};
 pub use names::{Found, Views};
 pub use open::{DEFAULT_TEMPLATE, Files, TokenizerFiles, chat_templates_of, open, open_source};
+pub use quantized::published_as;
 pub use stamp::FileStamp;
 pub use stored::{Scaled, Stored};
 

@@ -91,6 +91,18 @@ fn said(config: &Metadata, object: &str) -> Option<Result<(), String>> {
     })
 }
 
+/// The mix that conversion makes of what is read and not computed with, where the configuration says that
+/// weights are that, and what it calls it.
+pub fn published_as(config: &Metadata) -> Option<(&str, &'static str)> {
+    let method = config.str("quantization_config.quant_method")?;
+    said(config, OBJECTS[0])?.ok()?;
+    Some(match method {
+        "mxfp4" => (method, "MXFP4_MOE"),
+        "bitnet" => (method, "TQ2_0"),
+        _ => (method, "Q8_0"),
+    })
+}
+
 /// What files beside a configuration that says nothing, or an object of MLX's, say.
 fn beside(config: &Metadata, folder: &Path) -> Option<String> {
     let has = |name: &str| folder.join(name).is_file();

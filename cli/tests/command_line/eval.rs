@@ -230,7 +230,18 @@ fn eval_never_replaces_what_it_reads() {
         failure(&eval.run(&[]), 1, &[path(&eval.output), "--output"]);
         assert!(fs::read(&eval.output).unwrap() == before);
     }
-    // A new file in the model's folder is nobody's business but the user's.
+    eval.output = eval.model.join("config.json");
+    failure(&eval.run(&[]), 1, &[path(&eval.output), "--output"]);
+    // A new file in the model's folder is nobody's business but the user's, and so it is when it is made
+    // anew.
     eval.output = eval.model.join("out.safetensors");
-    assert!(eval.run(&[]).status.success());
+    for _ in 0..2 {
+        assert!(eval.run(&[]).status.success());
+    }
+    // Of weights without an index, each counts that is there.
+    let lone = eval.model.join("lone.safetensors");
+    fs::rename(eval.model.join("model.safetensors"), &lone).unwrap();
+    fs::remove_file(&eval.output).unwrap();
+    eval.output = lone;
+    failure(&eval.run(&[]), 1, &[path(&eval.output), "--output"]);
 }

@@ -70,6 +70,36 @@ fn a_configuration_alone_is_an_estimate_and_says_so() {
     assert_eq!(small["asked"]["kv_type"], "q8_0");
 }
 
+/// Weights that are published in few bits are converted before they run: what they become is planned.
+#[test]
+fn a_configuration_says_how_its_weights_are_quantized() {
+    let folder = TempFolder::new("plan-quantized");
+    for (fixture, method, types) in [
+        ("gpt_oss", "mxfp4", &["MXFP4", "Q8_0"][..]),
+        ("deepseek_v3", "fp8", &["Q8_0"]),
+    ] {
+        let file = fs::read(format!("{FIXTURES}/{fixture}/config.json")).expect("a file");
+        let mut config: Value = serde_json::from_slice(&file).expect("JSON");
+        let plain = folder.join("plain.json");
+        fs::write(&plain, config.to_string()).expect("a file");
+        config["quantization_config"] = serde_json::json!({ "quant_method": method });
+        let quantized = folder.join("quantized.json");
+        fs::write(&quantized, config.to_string()).expect("a file");
+        let weights = |plan: &Value| plan["weights"]["mapped_bytes"].as_u64().unwrap();
+        let (plain, plan) = (planned(&[path(&plain)]), planned(&[path(&quantized)]));
+        assert!(weights(&plan) * 2 < weights(&plain));
+        assert_eq!(plan["estimate"], true);
+        let found = plan["weights"]["types"].as_array().expect("a list").iter();
+        let found: Vec<&str> = found.filter_map(|one| one["type"].as_str()).collect();
+        assert!(types.iter().all(|name| found.contains(name)), "{found:?}");
+        let output = rillm(&["plan", path(&quantized)]);
+        assert!(text(&output.stderr).contains(method), "{output:?}");
+        // Whoever asks for a type gets that.
+        let asked = planned(&[path(&quantized), "-q", "f16"]);
+        assert!(weights(&asked) > weights(&plan));
+    }
+}
+
 #[test]
 fn what_fits_is_found() {
     let all = planned(&[DEMO]);
