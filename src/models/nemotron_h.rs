@@ -36,6 +36,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         "ssm_state_size" => "ssm.state_size",
         "n_groups" => "ssm.group_count",
         "conv_kernel" => "ssm.conv_kernel",
+        // Steps stay within these in the authors' code. transformers' class reads time_step_min in their
+        // place, by which the authors draw initial biases alone.
         "time_step_limit" => "ssm.time_step_limit",
         "n_routed_experts" => "expert_count",
         "num_experts_per_tok" => "expert_used_count",

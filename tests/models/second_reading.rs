@@ -4,7 +4,7 @@ use rillm::{Row, RunError, Session, SessionOptions};
 use serde_json::json;
 
 use crate::support::compare::{REFERENCE_TOLERANCE, compare};
-use crate::support::evaluate::open;
+use crate::support::evaluate::{check_all, open};
 use crate::support::fixture::Fixture;
 
 fn rows(ids: &[u32]) -> Vec<Row> {
@@ -71,4 +71,15 @@ fn other_decoders_read_nothing_again() {
         let session = Session::new(&model, SessionOptions::default()).unwrap();
         assert_eq!(session.decoder_rows(&rows(&[1, 2])), Ok(None), "{name}");
     }
+}
+
+/// What T5Gemma's class puts before such a text is its decoder's, whatever stands around that.
+#[test]
+fn a_text_is_shifted_behind_the_decoders_own_token() {
+    let fixture = Fixture::load("t5gemma_tokens");
+    let mut config = fixture.config();
+    assert_ne!(config["bos_token_id"], 5);
+    config["bos_token_id"] = json!(5);
+    let model = open(&fixture.folder_with(&config, Vec::new())).unwrap();
+    check_all(&fixture, &model);
 }
