@@ -4,6 +4,7 @@
 use super::HfFiles;
 use super::error::{Shown, TokenizerError, failure};
 use super::hf_settings::{Settings, parse_json};
+use super::sentencepiece_classes::{DEBERTA, FAIRSEQ, Roles};
 use crate::json::without_python_numbers;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -13,11 +14,22 @@ use serde_json::{Value, json};
 /// What cuts Qwen's text.
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
+/// BERT's special tokens, where the files do not say.
+const BERT: Roles = &[
+    ("unk_token", "[UNK]"),
+    ("sep_token", "[SEP]"),
+    ("pad_token", "[PAD]"),
+    ("cls_token", "[CLS]"),
+    ("mask_token", "[MASK]"),
+];
+
 /// The families of `vocab.json` and `merges.txt`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SlowClass {
     Gpt2,
+    GptNeoX,
     Roberta,
+    Deberta,
     Qwen2,
 }
 
@@ -84,7 +96,9 @@ fn byte_level(
     let model = model_config(files);
     let names = names(config, &model);
     let family = match names {
-        (Some("GPT2Tokenizer" | "CodeGenTokenizer" | "GPTNeoXTokenizer"), _) => SlowClass::Gpt2,
+        (Some("GPT2Tokenizer" | "CodeGenTokenizer"), _) => SlowClass::Gpt2,
+        (Some("GPTNeoXTokenizer"), _) => SlowClass::GptNeoX,
+        (Some("DebertaTokenizer"), _) => SlowClass::Deberta,
         (
             Some(
                 "RobertaTokenizer"
@@ -100,11 +114,23 @@ fn byte_level(
             None,
             Some(
                 "gpt2" | "gpt_neo" | "gptj" | "gpt_bigcode" | "codegen" | "opt" | "starcoder2"
-                | "phi",
+                | "phi" | "dbrx",
             ),
         ) => SlowClass::Gpt2,
-        (None, Some("roberta" | "bart" | "longformer" | "led" | "mvp")) => SlowClass::Roberta,
-        (None, Some("qwen2" | "qwen2_moe" | "qwen3" | "qwen3_moe")) => SlowClass::Qwen2,
+        (
+            None,
+            Some(
+                "gpt_neox" | "falcon_mamba" | "mamba" | "mamba2" | "mpt" | "olmo" | "olmoe"
+                | "rwkv",
+            ),
+        ) => SlowClass::GptNeoX,
+        (None, Some("roberta" | "bart" | "longformer" | "led" | "mvp" | "data2vec-text")) => {
+            SlowClass::Roberta
+        }
+        (None, Some("deberta")) => SlowClass::Deberta,
+        (None, Some("qwen2" | "qwen2_moe" | "qwen3" | "qwen3_moe" | "qwen3_next")) => {
+            SlowClass::Qwen2
+        }
         _ => return Err(unknown_class("vocab.json", names)),
     };
     let flag = |key: &str| config.get(key).and_then(Value::as_bool).unwrap_or(false);
@@ -129,20 +155,22 @@ fn byte_level(
             }
             (Value::Null, bytes(true))
         }
-        SlowClass::Roberta => {
-            for (role, name) in [
-                ("bos_token", "<s>"),
-                ("eos_token", "</s>"),
-                ("cls_token", "<s>"),
-                ("sep_token", "</s>"),
-                ("unk_token", "<unk>"),
-                ("pad_token", "<pad>"),
-                ("mask_token", "<mask>"),
-            ] {
-                settings.unsaid(role, name);
+        SlowClass::GptNeoX => {
+            for role in ["bos_token", "eos_token", "unk_token"] {
+                settings.unsaid(role, ends);
             }
-            // Masks take the space before them, unless the files say how they match.
+            settings.unsaid("pad_token", "<|padding|>");
+            (json!({"type": "NFC"}), bytes(true))
+        }
+        SlowClass::Roberta => {
+            settings.all_unsaid(FAIRSEQ);
+            // Masks take the space before them, unless the files say how they match: so do the authors'
+            // own, the published files and transformers 4, while version 5 forgets it.
             settings.strips_left("mask_token");
+            (Value::Null, bytes(true))
+        }
+        SlowClass::Deberta => {
+            settings.all_unsaid(DEBERTA);
             (Value::Null, bytes(true))
         }
     };
@@ -156,7 +184,10 @@ fn byte_level(
             json!({"type": "RobertaProcessing", "sep": [sep.0, sep.1], "cls": [cls.0, cls.1],
                    "trim_offsets": true, "add_prefix_space": prefix_space})
         }
-        (SlowClass::Gpt2, _, _, Some((name, id))) if flag("add_bos_token") => {
+        (SlowClass::Deberta, Some((cls, cls_id)), Some((sep, sep_id)), _) => {
+            template(&[(&cls, cls_id)], &[(&sep, sep_id)])
+        }
+        (SlowClass::Gpt2 | SlowClass::GptNeoX, _, _, Some((name, id))) if flag("add_bos_token") => {
             template(&[(&name, id)], &[])
         }
         _ => Value::Null,
@@ -195,6 +226,7 @@ fn word_piece(
         "DPRQuestionEncoderTokenizer",
         "DPRContextEncoderTokenizer",
         "RoFormerTokenizer",
+        "MPNetTokenizer",
     ];
     const MODELS: &[&str] = &[
         "bert",
@@ -205,6 +237,9 @@ fn word_piece(
         "squeezebert",
         "layoutlm",
         "nomic_bert",
+        "ernie",
+        "megatron-bert",
+        "mpnet",
     ];
     let model = model_config(files);
     let names = names(config, &model);
@@ -218,14 +253,13 @@ fn word_piece(
     if !is_known {
         return Err(unknown_class("vocab.txt", names));
     }
-    for (role, name) in [
-        ("unk_token", "[UNK]"),
-        ("sep_token", "[SEP]"),
-        ("pad_token", "[PAD]"),
-        ("cls_token", "[CLS]"),
-        ("mask_token", "[MASK]"),
-    ] {
-        settings.unsaid(role, name);
+    match names {
+        (Some("MPNetTokenizer"), _) | (None, Some("mpnet")) => {
+            settings.unsaid("unk_token", "[UNK]");
+            settings.all_unsaid(FAIRSEQ);
+            settings.strips_left("mask_token");
+        }
+        _ => settings.all_unsaid(BERT),
     }
     let text = core::str::from_utf8(lines)
         .map_err(|error| failure!(Malformed, "vocab.txt is not UTF-8: {error}"))?;

@@ -13,9 +13,9 @@ use alloc::string::ToString;
 use serde_json::Value;
 
 /// The names of special tokens by their roles, where the files do not say.
-type Roles = &'static [(&'static str, &'static str)];
+pub(super) type Roles = &'static [(&'static str, &'static str)];
 
-const FAIRSEQ: Roles = &[
+pub(super) const FAIRSEQ: Roles = &[
     ("bos_token", "<s>"),
     ("eos_token", "</s>"),
     ("sep_token", "</s>"),
@@ -35,7 +35,7 @@ const M2M: Roles = &[
     ("unk_token", "<unk>"),
     ("pad_token", "<pad>"),
 ];
-const DEBERTA: Roles = &[
+pub(super) const DEBERTA: Roles = &[
     ("bos_token", "[CLS]"),
     ("eos_token", "[SEP]"),
     ("sep_token", "[SEP]"),
