@@ -18,6 +18,8 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("complete", "run"),
     ("completion", "run"),
     ("cli", "run"),
+    ("main", "run"),
+    ("repl", "chat"),
     ("talk", "chat"),
     ("tokenise", "tokenize"),
     ("quantise", "quantize"),
@@ -49,7 +51,7 @@ const SYNONYMS: &[(&str, &str)] = &[
 /// Other programs' commands that nothing here does, and what to do instead.
 const COMMANDS: &[(&[&str], &str)] = &[
     (
-        &["serve", "server", "start", "api"],
+        &["serve", "server", "start", "api", "ui", "webui", "gui"],
         "there is no server here: rillm chat talks in a terminal, and programs call the library, from \
          Rust or by include/rillm.h",
     ),
@@ -59,7 +61,9 @@ const COMMANDS: &[(&[&str], &str)] = &[
          and tokenizer.json, by other means, then rillm chat FILE",
     ),
     (
-        &["list", "ls", "rm", "remove", "delete", "cp", "copy", "push"],
+        &[
+            "list", "ls", "models", "rm", "remove", "delete", "cp", "copy", "push",
+        ],
         "models are files, wherever you keep them: there is no list of them here, and your system's own \
          commands copy and remove them",
     ),
@@ -92,6 +96,12 @@ pub fn with_command(arguments: Vec<OsString>) -> Result<Vec<OsString>, CliError>
         return Ok(arguments);
     };
     let word = first.to_str().unwrap_or_default();
+    // llama.cpp's programs are named so, and its -v alone says the version.
+    let word = word.strip_prefix("llama-").unwrap_or(word);
+    let word = match word == "-v" && arguments.len() == 2 {
+        true => "version",
+        false => word,
+    };
     if word == "help"
         && arguments
             .get(2)
@@ -115,14 +125,14 @@ pub fn with_command(arguments: Vec<OsString>) -> Result<Vec<OsString>, CliError>
         ]);
     }
     let about_itself = ["help", "-h", "--help", "-V", "--version"];
-    if about_itself.contains(&word) || is_command(word) {
-        return Ok(arguments);
-    }
     let replaced = |with: &str| {
         let mut arguments = arguments.clone();
         arguments[1] = with.into();
         Ok(arguments)
     };
+    if about_itself.contains(&word) || is_command(word) {
+        return replaced(word);
+    }
     let is_model = word.starts_with('-') || is_model(first);
     if !is_model {
         if let Some((_, ours)) = SYNONYMS.iter().find(|(theirs, _)| *theirs == word) {
@@ -262,6 +272,9 @@ fn by_other_means(name: &str) -> Option<String> {
              huggingface_hub), then give FOLDER or the GGUF file in it"
         )
     };
+    if let Some(path) = name.strip_prefix("file://") {
+        return Some(format!("the path alone names it: {path}"));
+    }
     let hosts = ["https://", "http://"];
     let address = hosts.iter().find_map(|begin| name.strip_prefix(begin));
     let rest = address.unwrap_or(name);
@@ -338,6 +351,7 @@ mod tests {
             ("hf://owner/model", "hf download owner/model --local"),
             ("owner/model", "hf download owner/model --local"),
             ("ollama://x", "curl"),
+            ("file:///tmp/x.gguf", "names it: /tmp/x.gguf"),
         ] {
             let advice = by_other_means(name).unwrap_or_default();
             assert!(advice.contains(says), "{name}: {advice}");

@@ -37,6 +37,9 @@ pub struct Arguments {
     /// Threads [default: the physical cores this process may use]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
+    /// The same as the last word, where llama-quantize has it
+    #[arg(value_name = "THREADS", hide = true, conflicts_with = "threads", value_parser = clap::value_parser!(u16).range(1..=256))]
+    last_word: Option<u16>,
     /// Replace OUT if it exists
     #[arg(short, long)]
     force: bool,
@@ -67,6 +70,15 @@ pub struct Arguments {
 }
 
 pub(super) fn mix(name: &str) -> Result<Mix, String> {
+    // llama-quantize knows them by the numbers that they have in files, too.
+    let number = name.parse::<u32>().ok();
+    let mut numbered = MIXES
+        .iter()
+        .rev()
+        .filter(|mix| number == Some(mix.file_type));
+    if let Some(mix) = numbered.next() {
+        return Ok(*mix);
+    }
     name.parse()
         .map_err(|error: rillm::quantize::UnknownMix| error.to_string())
 }
@@ -167,7 +179,8 @@ pub fn quantize(arguments: &Arguments) -> Result<(), CliError> {
     }
     let qualities = match to {
         Some(to) => {
-            let qualities = save(&input, &plan, to, arguments.threads, "quantizing");
+            let threads = arguments.threads.or(arguments.last_word);
+            let qualities = save(&input, &plan, to, threads, "quantizing");
             Some(qualities.map_err(|error| match error {
                 QuantizeError::Tensor(..) => {
                     CliError::File(arguments.input.clone(), error.to_string())

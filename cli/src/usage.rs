@@ -68,6 +68,11 @@ pub fn explained(error: &Error, line: &[OsString]) -> Option<CliError> {
                 None => format!("there is no option {argument}: {help}"),
             }
         }
+        ErrorKind::InvalidUtf8 => {
+            let word = line.iter().find(|word| word.to_str().is_none());
+            let word = word.map_or(String::new(), |word| word.to_string_lossy().into_owned());
+            format!("{word:?} is not UTF-8: {help}")
+        }
         ErrorKind::UnknownArgument => format!("{argument:?} is one word too many: {help}"),
         _ => {
             let mut what = in_words(&first_paragraph(&error.to_string()));

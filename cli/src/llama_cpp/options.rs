@@ -13,6 +13,7 @@ pub enum Takes {
 /// Other names of options.
 pub const RENAMED: &[(&str, &str)] = &[
     ("-ctk", "--cache-type-k"),
+    ("--show-count", "--count"),
     ("-ctv", "--cache-type-v"),
     ("-sys", "--system-prompt"),
     ("-sysf", "--system-prompt-file"),
@@ -293,10 +294,25 @@ pub const REFUSED: &[(&[&str], &[&str], &str)] = &[
             "--json-schema",
             "-jf",
             "--json-schema-file",
-            "--format",
         ],
         "grammars are not supported",
     ),
+    (
+        &[],
+        &["--format"],
+        "--json prints what was written as JSON, and no grammar makes a model write it",
+    ),
+    (
+        &["run", "chat"],
+        &["--ppl", "--perplexity"],
+        "rillm perplexity MODEL -f FILE measures it",
+    ),
+    (
+        &["run"],
+        &["--think", "--no-think", "--reasoning"],
+        "rillm chat has --think and --no-think, run continues a text as it stands",
+    ),
+    (&["run", "chat"], &["--version"], "rillm --version says it"),
     (
         &[],
         &["--rope-freq-base"],
@@ -379,7 +395,12 @@ pub const REFUSED: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &[],
-        &["--load-in-8bit", "--load-in-4bit", "--quantization"],
+        &[
+            "--load-in-8bit",
+            "--load-in-4bit",
+            "--quantization",
+            "--quantize",
+        ],
         "rillm quantize MODEL OUT.gguf q8_0 (or q4_k_m) writes smaller weights, which all commands take",
     ),
     (

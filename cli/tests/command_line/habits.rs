@@ -35,6 +35,10 @@ fn other_programs_commands_get_an_answer() {
         ("download a/b", "nothing is downloaded"),
         ("list", "models are files"),
         ("ls", "models are files"),
+        ("models", "models are files"),
+        ("ui", "no server here"),
+        ("llama-server -m x.gguf", "no server here"),
+        ("file:///tmp/x.gguf", "names it: /tmp/x.gguf"),
         ("rm smollm2", "models are files"),
         ("cp a b", "models are files"),
         ("push a", "models are files"),
@@ -59,10 +63,16 @@ fn other_programs_commands_get_an_answer() {
         ("rank", "rerank"),
         ("ner", "tag"),
         ("question-answering", "answer"),
+        ("main", "run"),
+        ("llama-cli", "run"),
+        ("llama-quantize", "quantize"),
+        ("repl", "chat"),
     ] {
         assert_eq!(well(&["help", theirs]), well(&["help", ours]), "{theirs}");
     }
-    assert!(well(&["version"]).starts_with("rillm "));
+    for asked in ["version", "-v"] {
+        assert!(well(&[asked]).starts_with("rillm "));
+    }
     assert_eq!(well(&["help", "show"]), well(&["help", "inspect"]));
     for asked in [["help", "--help"], ["help", "-h"]] {
         assert_eq!(well(&asked), well(&["--help"]));
@@ -73,6 +83,11 @@ fn other_programs_commands_get_an_answer() {
 fn other_programs_options_get_an_answer() {
     for (line, says) in [
         ("run M -p x --lora a", "merge_and_unload"),
+        ("run M --ppl -f t", "rillm perplexity"),
+        ("run M -p x --think", "rillm chat has --think"),
+        ("run M -p x --quantize 4", "rillm quantize MODEL"),
+        ("run M -p x --format json", "--json"),
+        ("run M --version", "rillm --version"),
         ("run M -p x --chat-template chatml", "rillm chat talks"),
         ("run M -p x -sys brief", "rillm chat talks"),
         ("run M -p x --system brief", "rillm chat talks"),

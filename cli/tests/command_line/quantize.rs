@@ -54,6 +54,26 @@ fn the_embedded_model_tells_a_story_in_every_type() {
     }
 }
 
+/// llama-quantize's lines: types by the numbers that they have in files, and threads behind them.
+#[test]
+fn a_type_has_a_number_and_threads_may_be_the_last_word() {
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/demo.gguf");
+    let folder = TempFolder::new("numbers");
+    let mut written = Vec::new();
+    for (number, words) in [("15", &["2"][..]), ("q4_k_m", &["-t", "1"])] {
+        let path = folder.join(format!("{number}.gguf"));
+        let file = path.to_str().expect("text");
+        let line = ["quantize", demo, file, number];
+        let line = [&line[..], words, &["--allow-requantize"]].concat();
+        let done = rillm(&line);
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        written.push(std::fs::read(path).expect("a file"));
+    }
+    assert!(written[0] == written[1]);
+    let both = rillm(&["quantize", demo, "x.gguf", "q8_0", "2", "-t", "2"]);
+    assert_eq!(both.status.code(), Some(2), "{}", text(&both.stderr));
+}
+
 #[test]
 fn nothing_is_lost_by_accident() {
     let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/demo.gguf");
