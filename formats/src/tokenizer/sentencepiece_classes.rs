@@ -3,7 +3,7 @@
 use super::HfFiles;
 use super::error::{Shown, TokenizerError, failure};
 use super::hf_settings::Settings;
-use super::hf_slow::{model_config, names};
+use super::hf_slow::{model_config, names, unknown_class};
 use super::language_codes::{M2M_100, MBART, MBART_50, NLLB, WMT_21};
 use super::sentencepiece::SentencePiece;
 use super::sentencepiece_ids::{NumberedPieces, Numbering, around, language_id, listed_ids};
@@ -72,7 +72,8 @@ pub(super) fn numbered(
     }
     let model = model_config(files);
     let mbart50 = [MBART, MBART_50].join(" ");
-    match names(&config, &model) {
+    let names = names(&config, &model);
+    match names {
         (Some("M2M100Tokenizer"), _) => m2m_100(&pieces, files, &config, settings),
         (None, Some("m2m_100")) if files.vocab_json.is_some() => {
             m2m_100(&pieces, files, &config, settings)
@@ -129,17 +130,14 @@ pub(super) fn numbered(
         }
         (
             Some(
-                class @ ("AlbertTokenizer" | "XLNetTokenizer" | "FNetTokenizer"
-                | "RemBertTokenizer" | "CpmTokenizer" | "XGLMTokenizer"
-                | "BarthezTokenizer"),
+                "AlbertTokenizer" | "XLNetTokenizer" | "FNetTokenizer" | "RemBertTokenizer"
+                | "CpmTokenizer" | "XGLMTokenizer" | "BarthezTokenizer",
             ),
             _,
-        ) => Err(failure!(
-            Unsupported,
-            "there is a SentencePiece model and no tokenizer.json, and how a tokenizer with the \
-             tokenizer_class {class} uses it is not known here; save it with \
-             AutoTokenizer.from_pretrained(…).save_pretrained(…)"
-        )),
+        )
+        | (None, Some("albert" | "xlnet" | "fnet" | "rembert" | "xglm")) => {
+            Err(unknown_class("SentencePiece model", names))
+        }
         _ => Ok(NumberedPieces::new(pieces, None)),
     }
 }

@@ -88,3 +88,31 @@ fn other_classes_are_refused_by_name() {
         assert!(error.contains(word) && !error.contains('\n'), "{error}");
     }
 }
+
+/// Whether they are named by their tokenizer's class or by the model's type.
+#[test]
+fn classes_with_a_use_of_their_own_for_pieces_are_refused() {
+    let model = include_bytes!("../data/tokenizer/spm.model");
+    for kind in ["albert", "xlnet", "xglm"] {
+        let config = format!(r#"{{"model_type":"{kind}"}}"#);
+        let class = match kind {
+            "albert" => "AlbertTokenizer",
+            "xlnet" => "XLNetTokenizer",
+            _ => "XGLMTokenizer",
+        };
+        let settings = format!(r#"{{"tokenizer_class":"{class}"}}"#);
+        let unsaid = HfFiles {
+            tokenizer_model: Some(model),
+            config: Some(config.as_bytes()),
+            ..HfFiles::default()
+        };
+        let said = HfFiles {
+            tokenizer_config: Some(settings.as_bytes()),
+            ..unsaid
+        };
+        for (files, word) in [(unsaid, kind), (said, class)] {
+            let error = Tokenizer::from_hf(files).expect_err(word).to_string();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+}
