@@ -73,7 +73,10 @@ pub(super) fn model_config(files: &HfFiles<'_>) -> Value {
 }
 
 /// What to say of a file that a class of which nothing is known has a use of its own for.
-pub(super) fn unknown_class(file: &str, (class, model): (Option<&str>, Option<&str>)) -> TokenizerError {
+pub(super) fn unknown_class(
+    file: &str,
+    (class, model): (Option<&str>, Option<&str>),
+) -> TokenizerError {
     let (what, name) = match (class, model) {
         (Some(class), _) => ("tokenizer_class", class),
         (None, Some(model)) => ("model_type", model),
