@@ -190,10 +190,13 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     }
     let x = decoder.last_norm(&net, net.selected(x))?;
     let vocabulary = model.rows("dec.token_embd.weight")?;
-let start = begins_and_ends(model, vocabulary, 2)?;
+    let start = begins_and_ends(model, vocabulary, 2)?;
     // A text that is read again is shifted behind the decoder's own, while generation begins by the whole's.
     let again = matches!(config.class(), Some("T5GemmaForTokenClassification"));
-    let own = config.metadata.u64("decoder.bos_token_id").filter(|_| again);
+    let own = config
+        .metadata
+        .u64("decoder.bos_token_id")
+        .filter(|_| again);
     let own = own.filter(|&id| id < vocabulary as u64);
     let start = own.map_or(start, |id| id as u32);
     config.grant("decoder_start_token_id", MetadataValue::U32(start));
