@@ -5,8 +5,8 @@ use super::task_heads::{self, POOLED, RANKED, TaskHeads};
 use super::{Architecture, Conversion, DECODER, Family, Only, conversion};
 use crate::graph::blocks::{Heads, activation, gated_mlp, mlp, projections};
 use crate::graph::{
-    Attention, BuildError, Builder, Config, Counting, Index, Key, Keys, Mask, Name, Net, Pointwise,
-    PositionScheme, Role, Value,
+    Attention, BuildError, Builder, Config, Counting, Index, Key, Keys, KvCache, Mask, Name, Net,
+    Pointwise, PositionScheme, Role, Value,
 };
 use rillm_formats::manifest::Container;
 
@@ -39,6 +39,9 @@ macro_rules! encoder_names {
     };
 }
 pub(super) use encoder_names;
+
+/// The norm's epsilon, where nothing is said.
+const EPS: f32 = 1e-12;
 
 /// Sizes, heads and the norm's epsilon.
 pub(super) const KEYS: &[Key] = keys! {
@@ -105,15 +108,24 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     ..DECODER
 };
 
+/// The class of those that predict the next token.
+const DECODER_CLASS: &str = "BertLMHeadModel";
+
+/// Tables whose rows are added to tokens'.
+const TABLES: [(&str, Index); 2] = [
+    ("token_types.weight", Index::TokenType),
+    ("position_embd.weight", Index::Position),
+];
+
 fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let config = model.config();
     let width = config.count("embedding_length")?;
-    let encoder = PostNormLayers::read(config, width, 1e-12)?;
     model.context(model.rows("position_embd.weight")?);
-    let mut tables = vec![
-        ("token_types.weight", Index::TokenType),
-        ("position_embd.weight", Index::Position),
-    ];
+    if config.class() == Some(DECODER_CLASS) && config.flag("is_decoder", false)? {
+        return decoder(model, width);
+    }
+    let encoder = PostNormLayers::read(config, width, EPS)?;
+    let mut tables = TABLES.to_vec();
     if config.container == Container::Gguf && config.class().is_none() {
         // Other converters write encoders after BERT as such, of which some have no token types.
         if !model.has("token_types.weight") {
@@ -125,12 +137,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let net = model.graph(Role::Encode);
     let x = embeddings(&net, width, &tables, encoder.eps)?;
     let x = encoder.run(&net, x)?;
-    let heads = TaskHeads {
-        classes: &["Bert"],
-        masked: (encoder.function, encoder.eps),
-        sequence: POOLED,
-        choice: POOLED,
-    };
+    let heads = heads(&encoder);
     let ranks = ["cls.weight", "cls.output.weight"];
     match config.class() {
         None if ranks.iter().any(|name| model.has(name)) => net.emit(ranked(&net, x)?, "logits"),
@@ -142,6 +149,38 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     }
     net.finish();
     Ok(())
+}
+
+/// The same layers, whose rows see those before them, and what fills masks as what predicts the next token.
+fn decoder(model: &Builder<'_>, width: usize) -> Result<(), BuildError> {
+    let config = model.config();
+    let layers = PostNormLayers::read_any(config, width, EPS)?;
+    let net = model.graph(Role::Decode);
+    let mut x = embeddings(&net, width, &TABLES, layers.eps)?;
+    for i in 0..config.count("block_count")? {
+        let layer = format!("blk.{i}");
+        let [q, k, v] = projections(&net, x, &layer, layers.heads)?;
+        let past = model.state(KvCache::new(layers.heads.kv_heads, layers.heads.head_dim));
+        let attention = Attention {
+            keys: Keys::Cache(past),
+            ..layers.attention(Mask::Causal { window: None })
+        };
+        let a = net.attention(q, Some((k, v)), attention);
+        x = layers.behind_attention(&net, [x, a], &layer)?;
+    }
+    let logits = heads(&layers).masked_tokens(&net, net.selected(x))?;
+    net.emit(logits, "logits");
+    net.finish();
+    Ok(())
+}
+
+fn heads(layers: &PostNormLayers) -> TaskHeads {
+    TaskHeads {
+        classes: &["Bert"],
+        masked: (layers.function, layers.eps),
+        sequence: POOLED,
+        choice: POOLED,
+    }
 }
 
 /// The positions of the encoders that converters write as BERT and that count those of tokens
@@ -206,12 +245,17 @@ impl PostNormLayers {
         width: usize,
         eps: f32,
     ) -> Result<PostNormLayers, BuildError> {
+        if config.flag("is_decoder", false)? {
+            return Err(config.invalid("is_decoder", "false: it is run as an encoder"));
+        }
+        PostNormLayers::read_any(config, width, eps)
+    }
+
+    /// The same of layers whose rows see all or those before them.
+    fn read_any(config: &Config<'_>, width: usize, eps: f32) -> Result<PostNormLayers, BuildError> {
         let scheme = config.text("position_embedding_type")?;
         if scheme.unwrap_or("absolute") != "absolute" {
             return Err(config.invalid("position_embedding_type", "absolute"));
-        }
-        if config.flag("is_decoder", false)? {
-            return Err(config.invalid("is_decoder", "false: it is run as an encoder"));
         }
         Ok(PostNormLayers {
             heads: Heads::read(config, width)?,
