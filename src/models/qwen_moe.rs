@@ -5,7 +5,7 @@ use super::known_shape::shapes;
 use super::llama::Transformer;
 use super::qwen::{self, HeadNorm, QwenAttention};
 use super::tables::{self, keys, names};
-use super::{Architecture, Conversion, DECODER, Family, Only, llama};
+use super::{Architecture, Conversion, DECODER, Family, Only, Outline, llama};
 use crate::graph::blocks::{WindowPattern, activation};
 use crate::graph::decoder::PreNormDecoder;
 use crate::graph::experts::{FeedForward, Gating, Router, SharedExpert, expert_layers};
@@ -53,11 +53,16 @@ pub(super) const QWEN_3_MOE: Architecture = Architecture {
     },
     shapes: shapes! {
         "qwen3-moe-like", "six of Qwen 3 30B-A3B's layers", [151_936, 2048, 6, 40_960] => untied
-            llama::outline(&Transformer { heads: [32, 4], head_dim: 128, hidden: 768, base: 1e6, head_norms: true, experts: Some([128, 8]) });
+            outline(&Transformer { heads: [32, 4], head_dim: 128, hidden: 768, base: 1e6, head_norms: true, experts: Some([128, 8]) });
     },
     build: |model| build(model, HeadNorm::Rms),
     ..QWEN_2_MOE
 };
+
+fn outline(model: &mut Outline, sizes: &Transformer) {
+    llama::outline(model, sizes);
+    model.counts(&[("expert_feed_forward_length", sizes.hidden)]);
+}
 
 /// Experts, and which layers have them.
 pub(super) const EXPERTS: &[Key] = keys! {
