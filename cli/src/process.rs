@@ -1,9 +1,15 @@
 //! What the system gives the program: the stack of its first thread, and signals that end it.
 
+use std::hint::black_box;
+use std::mem::MaybeUninit;
 use std::process::ExitCode;
 
 /// Stack that commands are written for. What a model computes takes up to half a megabyte of it.
 const STACK: usize = 8 << 20;
+
+/// Stack that is taken before anything else where memory has a limit: a stack that cannot grow any more
+/// ends the program by a signal.
+const CLAIMED: usize = 768 << 10;
 
 /// Less than this is no stack to run on.
 #[cfg(unix)]
@@ -16,6 +22,9 @@ const PANICKED: u8 = 101;
 pub fn run(program: fn() -> ExitCode) -> ExitCode {
     keep_file_errors();
     if !has_little_stack() {
+        if has_little_memory() {
+            claim_stack();
+        }
         return program();
     }
     let thread = std::thread::Builder::new().stack_size(STACK).spawn(program);
@@ -24,6 +33,12 @@ pub fn run(program: fn() -> ExitCode) -> ExitCode {
         // It may do.
         Err(_) => program(),
     }
+}
+
+/// Has the system give so much of the first thread's stack now: whoever enters touches every page.
+#[inline(never)]
+fn claim_stack() {
+    black_box([const { MaybeUninit::<u8>::uninit() }; CLAIMED]);
 }
 
 /// Has a write that a limit forbids be an error, and not the program's end.
@@ -44,7 +59,19 @@ fn has_little_stack() -> bool {
     getrlimit(Resource::RLIMIT_STACK).is_ok_and(|(soft, _)| soft < LEAST)
 }
 
+/// Whether addresses are limited.
+#[cfg(unix)]
+fn has_little_memory() -> bool {
+    use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+    getrlimit(Resource::RLIMIT_AS).is_ok_and(|(soft, _)| soft != RLIM_INFINITY)
+}
+
 #[cfg(not(unix))]
 fn has_little_stack() -> bool {
+    false
+}
+
+#[cfg(not(unix))]
+fn has_little_memory() -> bool {
     false
 }

@@ -63,11 +63,13 @@ impl Roofline {
 
     /// For `--json`.
     pub fn json(&self) -> Value {
+        // What was read back is written as it was.
+        let billions = |rate: f64| (rate / 1e6).round() / 1e3;
         json!({
-            "read_gb_per_second": self.read / 1e9,
-            "int8_gop_per_second": self.int8 / 1e9,
-            "f32_gflop_per_second": self.f32 / 1e9,
-            "bf16_gflop_per_second": self.bf16.map(|rate| rate / 1e9),
+            "read_gb_per_second": billions(self.read),
+            "int8_gop_per_second": billions(self.int8),
+            "f32_gflop_per_second": billions(self.f32),
+            "bf16_gflop_per_second": self.bf16.map(billions),
         })
     }
 }
