@@ -202,10 +202,10 @@ pub fn total(weights: &WeightFigures, plan: &MemoryPlan) -> u64 {
 
 /// Bytes that will be in memory once a text has filled the context, about.
 struct Resident {
-    /// If all of what is only looked up comes into memory: systems that map large pages bring whole
-    /// tables in.
+    /// If all experts are met, and all of what is only looked up comes into memory: systems that map
+    /// large pages bring whole tables in.
     most: u64,
-    /// If none of it does.
+    /// Without any of them.
     least: u64,
     /// Of both, the program's own.
     program: u64,
@@ -217,7 +217,7 @@ fn resident(planned: &Blueprint, plan: &MemoryPlan) -> Resident {
     let most = total(&weights, plan).saturating_add(program);
     Resident {
         most,
-        least: most.saturating_sub(weights.looked_up),
+        least: most.saturating_sub(weights.looked_up + weights.experts),
         program,
     }
 }
@@ -305,7 +305,7 @@ fn as_text(
     let resident = resident(planned, plan);
     let program = format!("with {} of the program", bytes(resident.program));
     let least = match resident.least < resident.most {
-        true => format!(", {} if nothing is looked up", bytes(resident.least)),
+        true => format!(", {} of all this always", bytes(resident.least)),
         false => String::new(),
     };
     line(

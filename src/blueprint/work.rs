@@ -1,7 +1,7 @@
 //! What a row costs beside its products: what it reads of a cache, how many numbers pass through it.
 
 use super::Blueprint;
-use crate::graph::{Keys, Mask, Op, Role, Segments, StateKind};
+use crate::graph::{Keys, Mask, Op, PositionScheme, Role, Segments, StateKind};
 use crate::kernels::KvType;
 
 /// Arithmetic of each number of a recurrent state for a row: decayed, added to, read.
@@ -10,6 +10,9 @@ const STATE_OPERATIONS: u64 = 6;
 /// The same of each number of a key and a value that segment attention sees: a score by content, one
 /// by distance, a sum.
 const SEGMENT_OPERATIONS: u64 = 6;
+
+/// What looking up a score's bias takes, as arithmetic of attention.
+const BIAS_OPERATIONS: u64 = 200;
 
 /// What a row of a graph costs beside its products.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +27,7 @@ pub struct RowWork {
     pub attention: u64,
     /// The same of states that decay number by number: an exponential each.
     pub scans: u64,
-    /// The same of sums of outer products, which chunks of rows reach as products of matrices.
+    /// The same of sums of outer products (Mamba-2's states, whose heads decay alike, are such), which chunks of rows reach as products of matrices.
     pub outer_products: u64,
 }
 
@@ -58,6 +61,12 @@ impl Blueprint {
             };
             let heads = (attention.heads * attention.head_dim) as u64;
             work.attention += 4 * heads * seen;
+            match attention.position {
+                PositionScheme::None | PositionScheme::Rope(_) => {}
+                PositionScheme::Buckets(_) | PositionScheme::Alibi(_) => {
+                    work.attention += BIAS_OPERATIONS * attention.heads as u64 * seen;
+                }
+            }
             if let Keys::Cache(cache) = attention.keys {
                 let kind = cache.kind();
                 let row = kv_type.row_len(kind.head_dim).unwrap_or(0) * kind.kv_heads;
@@ -76,7 +85,10 @@ impl Blueprint {
         for state in &self.wiring.states {
             match state {
                 StateKind::Conv(conv) => scans += conv.channels * conv.width.saturating_sub(1),
-                StateKind::Scan(scan) => scans += scan.channels * scan.states,
+                StateKind::Scan(scan) => match scan.heads {
+                    None => scans += scan.channels * scan.states,
+                    Some(_) => outer_products += scan.channels * scan.states,
+                },
                 StateKind::Means(means) => scans += 3 * means.channels,
                 StateKind::Linear(linear) => outer_products += linear.len().unwrap_or(0),
                 // What attention sees of the past, and what a session works out once.

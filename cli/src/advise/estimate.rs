@@ -27,6 +27,9 @@ const F32_SHARE: f64 = 0.88;
 /// Share of the floats' peak that attention reaches.
 const ATTENTION_SHARE: f64 = 0.3;
 
+/// The same of an encoder, whose rows hide nothing from each other.
+const ENCODER_ATTENTION_SHARE: f64 = 0.55;
+
 /// The same of scans, whose exponentials take most of it.
 const SCAN_SHARE: f64 = 0.13;
 
@@ -102,13 +105,17 @@ fn row_of_many(
         _ => options.batch,
     };
     let read = cost.bytes as f64 / limits.read / rows as f64;
-    (int8 + float).max(read) + beside(work, machine)
+    let share = match role {
+        Role::Encode => ENCODER_ATTENTION_SHARE,
+        _ => ATTENTION_SHARE,
+    };
+    (int8 + float).max(read) + beside(work, machine, share)
 }
 
 /// Seconds of what is no product.
-fn beside(work: RowWork, machine: &MachineFacts) -> f64 {
+fn beside(work: RowWork, machine: &MachineFacts, attention_share: f64) -> f64 {
     let elements = work.elements as f64 * ELEMENT;
-    let attention = work.attention as f64 / ATTENTION_SHARE;
+    let attention = work.attention as f64 / attention_share;
     let scans = work.scans as f64 / SCAN_SHARE;
     let outer_products = work.outer_products as f64 / OUTER_PRODUCT_SHARE;
     (elements + attention + scans + outer_products) / machine.limits.f32
@@ -134,7 +141,7 @@ fn generated(
     let products = 2.0 * cost.int8 as f64 / limits.int8 + 2.0 * cost.float as f64 / limits.f32;
     let shared = products * UNPACKING;
     // From some sequences on, products bound them and not the bus.
-    let many = sequences * (products / INT8_SHARE + beside(work, machine));
+    let many = sequences * (products / INT8_SHARE + beside(work, machine, ATTENTION_SHARE));
     let seconds = (read + shared).max(many) + steps as f64 * STEP;
     sequences / seconds
 }
