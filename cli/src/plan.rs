@@ -305,7 +305,7 @@ fn as_text(
     let resident = resident(planned, plan);
     let program = format!("with {} of the program", bytes(resident.program));
     let least = match resident.least < resident.most {
-        true => format!(", {} of all this always", bytes(resident.least)),
+        true => format!(", {} before tables and experts", bytes(resident.least)),
         false => String::new(),
     };
     line(

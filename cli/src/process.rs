@@ -22,7 +22,7 @@ const PANICKED: u8 = 101;
 pub fn run(program: fn() -> ExitCode) -> ExitCode {
     keep_file_errors();
     if !has_little_stack() {
-        if has_little_memory() {
+        if has_limited_memory() {
             claim_stack();
         }
         return program();
@@ -38,7 +38,8 @@ pub fn run(program: fn() -> ExitCode) -> ExitCode {
 /// Has the system give so much of the first thread's stack now: whoever enters touches every page.
 #[inline(never)]
 fn claim_stack() {
-    black_box([const { MaybeUninit::<u8>::uninit() }; CLAIMED]);
+    // By reference: a copy would be as long again.
+    black_box(&[const { MaybeUninit::<u8>::uninit() }; CLAIMED]);
 }
 
 /// Has a write that a limit forbids be an error, and not the program's end.
@@ -61,7 +62,7 @@ fn has_little_stack() -> bool {
 
 /// Whether addresses are limited.
 #[cfg(unix)]
-fn has_little_memory() -> bool {
+fn has_limited_memory() -> bool {
     use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
     getrlimit(Resource::RLIMIT_AS).is_ok_and(|(soft, _)| soft != RLIM_INFINITY)
 }
@@ -72,6 +73,6 @@ fn has_little_stack() -> bool {
 }
 
 #[cfg(not(unix))]
-fn has_little_memory() -> bool {
+fn has_limited_memory() -> bool {
     false
 }

@@ -27,7 +27,8 @@ pub struct RowWork {
     pub attention: u64,
     /// The same of states that decay number by number: an exponential each.
     pub scans: u64,
-    /// The same of sums of outer products (Mamba-2's states, whose heads decay alike, are such), which chunks of rows reach as products of matrices.
+    /// The same of sums of outer products, which chunks of rows reach as products of matrices: also
+    /// Mamba-2's states, whose heads decay alike.
     pub outer_products: u64,
 }
 

@@ -27,13 +27,13 @@ const F32_SHARE: f64 = 0.88;
 /// Share of the floats' peak that attention reaches.
 const ATTENTION_SHARE: f64 = 0.3;
 
-/// The same of an encoder, whose rows hide nothing from each other.
+/// The same of an encoder: its pages of keys are seen whole by every row.
 const ENCODER_ATTENTION_SHARE: f64 = 0.55;
 
-/// The same of scans, whose exponentials take most of it.
+/// The same that scans reach, whose exponentials take most of the time.
 const SCAN_SHARE: f64 = 0.13;
 
-/// The same of sums of outer products.
+/// The same that sums of outer products reach.
 const OUTER_PRODUCT_SHARE: f64 = 0.75;
 
 /// Floating-point operations that could be done while a number passes through a step.
