@@ -74,8 +74,8 @@ impl MachineFacts {
     pub fn described(path: &Path) -> Result<MachineFacts, CliError> {
         let refuse = |what: &str| CliError::File(path.to_path_buf(), what.to_string());
         let text = file_bytes(path, DESCRIPTION)?;
-        let value: Value =
-            serde_json::from_slice(&text).map_err(|error| refuse(&error.to_string()))?;
+        let value: Value = serde_json::from_slice(&text)
+            .map_err(|error| refuse(&format!("is not JSON: {error}")))?;
         let number = |key: &str| {
             let found = value.get(key).and_then(Value::as_f64);
             let found = found.filter(|number| number.is_finite() && *number > 0.0);

@@ -115,7 +115,7 @@ impl Job<'_> {
         }
         out.flush()?;
         say(&format!(
-            "prompt {} tokens; {} texts of {} beams in {seconds:.2} s",
+            "prompt tokens {}, texts {}, beams {}: {seconds:.2} s",
             ids.len(),
             found.len(),
             config.num_beams
