@@ -80,7 +80,7 @@ pub const fn beam_sequences(beams: usize) -> usize {
 /// ```
 ///
 /// # Errors
-/// An empty prompt, options that contradict each other, no length, fewer sequences than needed,
+/// An empty prompt, options that contradict each other or name tokens that there are not, no length, fewer sequences than needed,
 /// [`RunError::Aborted`] where `step` says so, whatever [`Session::feed`] refuses.
 pub fn beam_search(
     session: &mut Session,
@@ -132,7 +132,7 @@ fn check(session: &Session, config: &GenerationConfig) -> Result<(), RunError> {
     } else if sequences < needed {
         format!("the session has {sequences} sequences, {beams} beams need {needed}")
     } else {
-        return Ok(());
+        return config.check(session.model().limits().vocabulary);
     };
     Err(RunError::Input(what))
 }

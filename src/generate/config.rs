@@ -1,7 +1,7 @@
 //! What a checkpoint says of how its texts are to be written: `generation_config.json`, or what an
 //! older `config.json` says of it. Names and meanings are those of transformers' `GenerationConfig`.
 
-use crate::error::{LoadError, LoadErrorKind};
+use crate::error::{LoadError, LoadErrorKind, RunError};
 use crate::model::Model;
 use crate::sample::{SampleOptions, SampleStage};
 use crate::setters::setters;
@@ -245,17 +245,17 @@ impl GenerationConfig {
         said.flag("remove_invalid_values", &mut config.remove_invalid_values)?;
         said.flag("renormalize_logits", &mut config.renormalize_logits)?;
         let vocabulary = model.limits().vocabulary;
-        for (key, tokens) in [
-            (
-                "decoder_start_token_id",
-                config.decoder_start_token_id.as_slice(),
-            ),
-            ("forced_bos_token_id", config.forced_bos_token_id.as_slice()),
-            ("forced_eos_token_id", &config.forced_eos_token_id),
+        // transformers passes over those of these two that there are not, and over no others.
+        for tokens in [
+            &mut config.suppress_tokens,
+            &mut config.begin_suppress_tokens,
         ] {
-            if tokens.iter().any(|&id| u64::from(id) >= vocabulary) {
-                return Err(said.bad(key, &format!("a token below {vocabulary}")));
-            }
+            tokens.retain(|&id| u64::from(id) < vocabulary);
+        }
+        if let Some((key, token)) = config.beyond(vocabulary) {
+            let key = said.full(key);
+            let what = format!("key {key} names token {token}, expected one below {vocabulary}");
+            return Err(LoadError::new(LoadErrorKind::Hyperparameter, what));
         }
         // GGUF files say these two under the architecture's name.
         let forced = model.forced();
@@ -288,6 +288,36 @@ impl GenerationConfig {
             *length = length.map(|length| length.min(most));
         }
         Ok(config)
+    }
+
+    /// Whether a model with so many tokens has those that are named here.
+    pub(super) fn check(&self, vocabulary: u64) -> Result<(), RunError> {
+        match self.beyond(vocabulary) {
+            None => Ok(()),
+            Some((key, token)) => Err(RunError::Input(format!(
+                "{key} names token {token}, expected one below {vocabulary}"
+            ))),
+        }
+    }
+
+    /// A token that a vocabulary of this size does not have, and what names it.
+    fn beyond(&self, vocabulary: u64) -> Option<(&'static str, u32)> {
+        let lists = [
+            (
+                "decoder_start_token_id",
+                self.decoder_start_token_id.as_slice(),
+            ),
+            ("forced_bos_token_id", self.forced_bos_token_id.as_slice()),
+            ("forced_eos_token_id", &self.forced_eos_token_id),
+            ("suppress_tokens", &self.suppress_tokens),
+            ("begin_suppress_tokens", &self.begin_suppress_tokens),
+        ];
+        let words = self.bad_words_ids.iter();
+        let words = words.map(|words| ("bad_words_ids", words.as_slice()));
+        lists.into_iter().chain(words).find_map(|(key, tokens)| {
+            let beyond = tokens.iter().find(|&&id| u64::from(id) >= vocabulary);
+            beyond.map(|&token| (key, token))
+        })
     }
 
     /// How tokens are chosen: the most likely one is taken, or one is drawn.

@@ -252,7 +252,8 @@ impl<'a> Generator<'a> {
     /// sequence holds.
     ///
     /// # Errors
-    /// An empty prompt, a model that does not generate, whatever [`Session::feed`] refuses.
+    /// An empty prompt, a configuration that names tokens which there are not, a model that does not
+    /// generate, whatever [`Session::feed`] refuses.
     pub fn new(
         session: &'a mut Session,
         prompt: &[u32],
@@ -264,6 +265,9 @@ impl<'a> Generator<'a> {
             session.can_discard()?;
         }
         let begin = Instant::now();
+        if let Some(config) = options.config {
+            config.check(model.limits().vocabulary)?;
+        }
         let start = options
             .config
             .and_then(|config| config.decoder_start_token_id);

@@ -312,6 +312,74 @@ fn what_is_not_understood_is_refused_by_its_key() {
     assert_eq!(config, GenerationConfig::default());
 }
 
+/// Tokens that there are not: transformers passes over them where it suppresses, and fails elsewhere.
+#[test]
+fn tokens_that_there_are_not_are_named() {
+    let vocabulary = 103;
+    let named: [(&str, Value); 8] = [
+        ("decoder_start_token_id", json!(vocabulary)),
+        ("forced_bos_token_id", json!(999_999)),
+        ("forced_eos_token_id", json!(vocabulary)),
+        ("forced_eos_token_id", json!([1, 999_999])),
+        ("bad_words_ids", json!([[1], [2, vocabulary]])),
+        ("bad_words_ids", json!([[u32::MAX]])),
+        ("suppress_tokens", json!([1, vocabulary])),
+        ("begin_suppress_tokens", json!([999_999, 2])),
+    ];
+    for (key, tokens) in named {
+        let folder = folder("t5", &json!({ key: tokens }));
+        let read = open(&folder).and_then(|model| GenerationConfig::of(&model));
+        if key.ends_with("suppress_tokens") {
+            let config = read.expect(key);
+            let kept = [config.suppress_tokens, config.begin_suppress_tokens].concat();
+            assert_eq!(kept.len(), 1, "{key}: {kept:?}");
+        } else {
+            let error = read.expect_err(key).to_string();
+            assert!(error.contains(&format!("generation.{key}")), "{error}");
+        }
+    }
+    let folder = folder("t5", &json!({}));
+    let model = open(&folder).unwrap();
+    assert_eq!(model.limits().vocabulary, vocabulary);
+    let beyond = vocabulary as u32;
+    let usual = GenerationConfig::default().max_new_tokens(2);
+    for (key, config) in [
+        (
+            "decoder_start_token_id",
+            usual.clone().decoder_start_token_id(beyond),
+        ),
+        (
+            "forced_bos_token_id",
+            usual.clone().forced_bos_token_id(beyond),
+        ),
+        (
+            "forced_eos_token_id",
+            usual.clone().forced_eos_token_id(vec![1, beyond]),
+        ),
+        (
+            "suppress_tokens",
+            usual.clone().suppress_tokens(vec![beyond]),
+        ),
+        (
+            "begin_suppress_tokens",
+            usual.clone().begin_suppress_tokens(vec![1, beyond]),
+        ),
+        (
+            "bad_words_ids",
+            usual.clone().bad_words_ids(vec![vec![1], vec![2, beyond]]),
+        ),
+    ] {
+        let said = format!("{key} names token 103, expected one below 103");
+        let mut session = session(&model, &config);
+        let mut sampler = Sampler::new(SampleOptions::greedy(), vocabulary as usize, 0);
+        let options = GenerateOptions::default().config(&config);
+        let one = generate(&mut session, &[5], options, &mut sampler, &mut |_| on());
+        assert_eq!(one.expect_err(key).to_string(), said);
+        let beams = beam_search(&mut session, &[5], &config, &[1], &mut on);
+        assert_eq!(beams.expect_err(key).to_string(), said);
+    }
+}
+
 /// A file cannot make a text go on for as long as it likes.
 #[test]
 fn lengths_that_files_say_are_bounded() {
