@@ -15,7 +15,7 @@ use crate::error::{LoadError, LoadErrorKind, RunError};
 use crate::graph::{Matrix, Role, Wiring};
 use crate::kernels::{Kernels, Precision};
 use crate::model::{
-    Cost, Limits, ModelOptions, Parameters, Presumed, behead, completed, limits, wired,
+    Cost, Limits, ModelOptions, Parameters, Presumed, behead, completed, limits, used, wired,
 };
 use crate::models::{Architecture, Family};
 use crate::quantize::{Mix, QuantizeError, QuantizeOptions, QuantizePlan};
@@ -56,13 +56,46 @@ pub struct Blueprint {
     kernels: &'static Kernels,
     precision: Precision,
     presumed: Presumed,
+    /// What it is made of, if nothing computes with that as it is published.
+    published: Option<Box<PublishedWeights>>,
     notes: Vec<String>,
+}
+
+/// Weights in a form that is converted before it runs.
+#[derive(Clone, Debug)]
+struct PublishedWeights {
+    manifest: Manifest,
+    /// What that form is called.
+    form: String,
+    /// What conversion makes of it.
+    mix: Mix,
+}
+
+impl PublishedWeights {
+    /// Those of a model one of whose tensors is read and not computed with, or whose configuration
+    /// says so where no file shows its tensors.
+    fn of(
+        manifest: &Manifest,
+        (views, wiring): (&Views, &Wiring),
+        presumed: &Presumed,
+    ) -> Option<PublishedWeights> {
+        let (form, mix) = match presumed.is_nothing() {
+            true => views.converted(&used(wiring))?,
+            false => published_as(&manifest.metadata)?,
+        };
+        Some(PublishedWeights {
+            manifest: manifest.clone(),
+            form: form.to_string(),
+            mix: mix.parse().ok()?,
+        })
+    }
 }
 
 impl Blueprint {
     /// Plans the model of a GGUF file, of which the header is enough (of a split one, that of its first
     /// part), or of a Hugging Face folder, of which `config.json` is. What they do not say is presumed,
-    /// and [`Blueprint::presumed`] tells what was.
+    /// and [`Blueprint::presumed`] tells what was. Of weights that are converted before they run, in FP8 or
+    /// MXFP4, what they become is planned, and [`Blueprint::published_as`] tells.
     ///
     /// # Errors
     /// As [`Model::open`](crate::Model::open), but for weights that are missing.
@@ -110,6 +143,17 @@ impl Blueprint {
         let kernels = Kernels::select(options.isa)
             .map_err(|error| LoadError::new(LoadErrorKind::Isa, error.to_string()))?;
         let (architecture, views, wiring) = wired(&manifest)?;
+        if let Some(published) = PublishedWeights::of(&manifest, (&views, &wiring), &presumed) {
+            let converted = converted(manifest, published.mix).map_err(|error| match error {
+                QuantizeError::Load(error) => error,
+                other => LoadError::new(LoadErrorKind::Unsupported, other.to_string()),
+            })?;
+            let blueprint = Blueprint::new(converted, presumed, options)?;
+            return Ok(Blueprint {
+                published: Some(Box::new(published)),
+                ..blueprint
+            });
+        }
         let stacks = expert_stacks(&wiring);
         let matrices = (0..).zip(&wiring.matrices).map(|(id, spec)| {
             let stack = stacks.get(&id).copied();
@@ -130,6 +174,7 @@ impl Blueprint {
             kernels,
             precision: options.precision,
             presumed,
+            published: None,
             notes: Vec::new(),
         })
     }
@@ -139,15 +184,9 @@ impl Blueprint {
     /// # Errors
     /// What cannot become such a file.
     pub fn quantized(&self, mix: Mix) -> Result<Blueprint, QuantizeError> {
-        let files = Files {
-            manifest: self.manifest.clone(),
-            sources: Vec::new(),
-            tokenizer: TokenizerFiles::default(),
-            modules: ModuleFiles::default(),
-            path: PathBuf::new(),
-            notes: Vec::new(),
-        };
-        let manifest = quantized(&Draft::of_files(files)?, mix)?;
+        let published = self.published.as_deref();
+        let manifest = published.map_or(&self.manifest, |published| &published.manifest);
+        let manifest = converted(manifest.clone(), mix)?;
         let options = ModelOptions::default()
             .isa(self.kernels.isa)
             .precision(self.precision);
@@ -158,12 +197,11 @@ impl Blueprint {
         })
     }
 
-    /// Where a configuration alone says that weights are published in a form that nothing computes with:
-    /// what it calls that, and the mix that conversion makes of them.
+    /// Where weights are published in a form that is converted before it runs: what that is called, and
+    /// the mix that conversion makes of it, which is what is planned.
     pub fn published_as(&self) -> Option<(&str, Mix)> {
-        let (method, mix) = published_as(&self.manifest.metadata)?;
-        let mix = mix.parse().ok()?;
-        (!self.presumed.is_nothing()).then_some((method, mix))
+        let published = self.published.as_deref()?;
+        Some((&published.form, published.mix))
     }
 
     /// What a session of these options will reserve.
@@ -273,6 +311,19 @@ impl Blueprint {
             Cost::of(graph, &|matrix| self.form(matrix))
         })
     }
+}
+
+/// The manifest of the GGUF file that tensors of this manifest become.
+fn converted(manifest: Manifest, mix: Mix) -> Result<Manifest, QuantizeError> {
+    let files = Files {
+        manifest,
+        sources: Vec::new(),
+        tokenizer: TokenizerFiles::default(),
+        modules: ModuleFiles::default(),
+        path: PathBuf::new(),
+        notes: Vec::new(),
+    };
+    quantized(&Draft::of_files(files)?, mix)
 }
 
 /// The manifest of the GGUF file that a draft becomes.

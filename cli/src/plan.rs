@@ -70,23 +70,20 @@ pub fn blueprint(
         return Blueprint::from_shape(&shape, mix, options).map_err(|error| failed(model, error));
     }
     let planned = Blueprint::open(model, options).map_err(|error| explained(error, model))?;
-    let published = planned.published_as().filter(|_| mix.is_none());
-    if let Some((method, mix)) = published {
+    if let Some(mix) = mix {
+        // What is only quantized may be of a type that nothing is computed with.
+        let quantized = planned.quantized(mix);
+        return quantized.map_err(|error| failed(model, error));
+    }
+    if let Some((form, mix)) = planned.published_as() {
         warn(&format!(
-            "{}: weights are said to be {method}, which is converted before it runs: planned is what \
-             rillm quantize makes of them in {}",
+            "{}: weights are {form}, which is converted before it runs: planned is what rillm quantize \
+             makes of them in {}",
             model.display(),
             mix.name
         ));
     }
-    match mix.or(published.map(|(_, mix)| mix)) {
-        None => Ok(planned),
-        // What is only quantized may be of a type that nothing is computed with.
-        Some(mix) => {
-            let quantized = planned.quantized(mix);
-            quantized.map_err(|error| failed(model, error))
-        }
-    }
+    Ok(planned)
 }
 
 fn unknown(model: &Path) -> CliError {
@@ -423,6 +420,7 @@ fn as_json(
             "shapes": presumed.shapes,
             "type": presumed.dtype.map(|dtype| dtype.name()),
         },
+        "published": planned.published_as().map(|(form, mix)| json!({ "form": form, "type": mix.name })),
         "asked": {
             "context": options.context,
             "sequences": options.sequences,

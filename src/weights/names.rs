@@ -1,13 +1,13 @@
 //! From a checkpoint's names to canonical ones.
 
 use super::missing;
-use super::stored::{Scaled, ScaledTensor, Stored};
+use super::stored::{FP4_NAMES, Scaled, ScaledTensor, Stored};
 use super::three_values::is_matrix_of_three;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::{Catalog, Name, View, transpose};
 use crate::models::canonical;
 use rillm_formats::manifest::{Container, DType, Manifest};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// A canonical tensor: what it looks like and which stored tensors make it up.
 #[derive(Clone, Debug)]
@@ -98,7 +98,9 @@ impl Views {
             }
         }
         for (name, file) in &manifest.lacking {
-            if let Some((to, ..)) = canonical(names, name) {
+            // Values in four bits stand for what they make up.
+            let whole = name.strip_suffix(FP4_NAMES.0).unwrap_or(name);
+            if let Some((to, ..)) = canonical(names, whole) {
                 let what = format!("tensor {name} is in {file}, says the index, and is not there");
                 views.withheld.insert(to, what);
             }
@@ -144,6 +146,20 @@ impl Views {
     /// Why the files do not give a tensor that they name.
     pub fn withheld(&self, name: &str) -> Option<&str> {
         self.withheld.get(name).map(String::as_str)
+    }
+
+    /// What a used tensor that is converted before it runs is called, if there is one, and the mix that
+    /// conversion makes of it.
+    pub fn converted(&self, used: &HashSet<&str>) -> Option<(&'static str, &'static str)> {
+        let found = self.iter().filter(|(name, _)| used.contains(name));
+        let parts = found.flat_map(|(_, found)| &found.parts);
+        let mut scaled = parts.filter_map(|part| match part {
+            Stored::Scaled(scaled) => Some(scaled),
+            Stored::Typed(_) => None,
+        });
+        scaled
+            .next()
+            .map(|scaled| (scaled.name(), scaled.becomes()))
     }
 
     /// Whether the files' tensor of this name is a part of small floats with scales: values, or

@@ -99,7 +99,7 @@ pub(super) enum ScaleType {
 const SCALE_NAMES: [&str; 2] = ["_scale_inv", "_scale"];
 
 /// Values and scales of MXFP4, behind the name of what they make up.
-const FP4_NAMES: (&str, &str) = ("_blocks", "_scales");
+pub(super) const FP4_NAMES: (&str, &str) = ("_blocks", "_scales");
 
 /// Values that share a scale in MXFP4.
 const FP4_BLOCK: usize = 32;
@@ -239,11 +239,12 @@ impl Scaled {
         }
     }
 
-    /// The type by whose name people can have a file that is computed with.
+    /// The mix by whose name people can have a file that is computed with.
     pub fn becomes(&self) -> &'static str {
         let whole_blocks = self.shape.last().is_some_and(|n| n.is_multiple_of(256));
         match self.form {
             ReadFloat::Trits | ReadFloat::Typed(..) if whole_blocks => "tq2_0",
+            ReadFloat::E2M1 => "mxfp4_moe",
             _ => "q8_0",
         }
     }

@@ -2,6 +2,7 @@
 
 mod fit;
 mod hostile;
+mod published;
 
 use rillm::internals::BlueprintParts;
 use rillm::internals::ModelParts;

@@ -95,6 +95,7 @@ fn a_configuration_says_how_its_weights_are_quantized() {
         let (plain, plan) = (planned(&[path(&plain)]), planned(&[path(&quantized)]));
         assert!(weights(&plan) * 2 < weights(&plain));
         assert_eq!(plan["estimate"], true);
+        assert_eq!(plan["published"]["form"], method);
         let found = plan["weights"]["types"].as_array().expect("a list").iter();
         let found: Vec<&str> = found.filter_map(|one| one["type"].as_str()).collect();
         assert!(types.iter().all(|name| found.contains(name)), "{found:?}");
