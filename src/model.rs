@@ -89,6 +89,8 @@ setters! {
 #[derive(Clone, Debug)]
 pub struct Model {
     inner: Arc<Inner>,
+    /// Bytes that its sessions keep within where their options do not say.
+    memory: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -212,6 +214,7 @@ impl Model {
         };
         Ok(Model {
             inner: Arc::new(inner),
+            memory: None,
         })
     }
 

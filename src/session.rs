@@ -140,7 +140,7 @@ impl Session {
     /// Options of zero, sizes that overflow, memory that the system refuses.
     pub fn new(model: &Model, options: SessionOptions) -> Result<Session, RunError> {
         let (options, capacity) = options.checked()?;
-        if let Some(budget) = options.memory {
+        if let Some(budget) = options.memory.or(model.memory()) {
             memory::hold(model, options, budget)?;
         }
         let wiring = model.wiring();

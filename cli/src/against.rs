@@ -19,7 +19,7 @@ const PAIRED: usize = 1000;
 pub struct AgainstArguments {
     /// Print instead how far another model agrees: what quantizing costs, if one is the other's
     /// quantized form
-    #[arg(long, value_name = "MODEL")]
+    #[arg(long, value_name = "MODEL", conflicts_with = "memory")]
     pub against: Option<PathBuf>,
 }
 

@@ -1,11 +1,13 @@
 //! `rillm answer`: where in texts the answer to a question stands.
 
+use super::memory::MemoryArguments;
 use super::progress::Progress;
 use super::similar::{float, one_line};
 use super::terminal::Out;
 use super::texts::TaskTexts;
 use super::{CliError, ModelArguments};
 use clap::Args;
+use rillm::Model;
 use rillm::tasks::{Answer, AnswerOptions, QuestionAnswerer};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -44,6 +46,8 @@ pub struct Arguments {
     /// A line of JSON for each context
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    memory: MemoryArguments,
 }
 
 pub fn answer(arguments: &Arguments) -> Result<(), CliError> {
@@ -56,6 +60,16 @@ pub fn answer(arguments: &Arguments) -> Result<(), CliError> {
     // An answer stands in a text as a whole, not in one of its lines.
     let contexts = arguments.texts.with_whole_files(words, "context")?;
     let model = arguments.model.open()?;
+    let work = |model: &Model| answer_all(arguments, model, question, &contexts);
+    arguments.memory.task(model, contexts.len(), work)
+}
+
+fn answer_all(
+    arguments: &Arguments,
+    model: &Model,
+    question: &str,
+    contexts: &[String],
+) -> Result<(), CliError> {
     let number = |value: Option<u32>| value.map(|value| value as usize);
     let options = AnswerOptions::default()
         .top_k(arguments.top_k as usize)
@@ -67,12 +81,12 @@ pub fn answer(arguments: &Arguments) -> Result<(), CliError> {
         .batch_tokens(arguments.batch_tokens as usize);
     let blame = |error: CliError| arguments.model.blame(error);
     let mut answerer =
-        QuestionAnswerer::new(&model, options).map_err(|error| blame(error.into()))?;
+        QuestionAnswerer::new(model, options).map_err(|error| blame(error.into()))?;
     let done = Arc::new(AtomicU64::new(0));
     let all = contexts.len() as u64;
     let progress = Progress::watch(Arc::clone(&done), all, "answering", "contexts");
     let mut out = Out::new();
-    for context in &contexts {
+    for context in contexts {
         let answers = answerer.answer(question, context);
         let answers = answers.map_err(|error| blame(error.into()))?;
         done.fetch_add(1, Ordering::Relaxed);

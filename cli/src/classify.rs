@@ -2,6 +2,7 @@
 
 use super::against::{self, AgainstArguments};
 use super::embed::{LengthArguments, warn_truncated};
+use super::memory::MemoryArguments;
 use super::progress::Progress;
 use super::similar::{float, one_line};
 use super::terminal::Out;
@@ -56,6 +57,8 @@ pub struct Arguments {
     length: LengthArguments,
     #[command(flatten)]
     against: AgainstArguments,
+    #[command(flatten)]
+    memory: MemoryArguments,
 }
 
 pub fn classify(arguments: &Arguments) -> Result<(), CliError> {
@@ -75,11 +78,14 @@ pub fn classify(arguments: &Arguments) -> Result<(), CliError> {
         let b = all(&there.open()?, &there)?;
         return against::labels(&a, &b).write(arguments.json);
     }
-    let result = match labels.is_empty() {
-        true => by_the_model(arguments, &model, &texts),
-        false => by_labels(arguments, &model, &texts, &labels),
+    let work = |model: &Model| {
+        let result = match labels.is_empty() {
+            true => by_the_model(arguments, model, &texts),
+            false => by_labels(arguments, model, &texts, &labels),
+        };
+        result.map_err(|error| arguments.model.blame(error))
     };
-    result.map_err(|error| arguments.model.blame(error))
+    arguments.memory.task(model, texts.len(), work)
 }
 
 /// All labels of all texts.

@@ -1,6 +1,7 @@
 //! `rillm embed`: a vector for each text.
 
 use super::against::{self, AgainstArguments};
+use super::memory::MemoryArguments;
 use super::output::{self, is_stdout, warn};
 use super::progress::Progress;
 use super::terminal::Out;
@@ -10,7 +11,7 @@ use clap::Args;
 use rillm::Model;
 use rillm::tasks::{EmbedOptions, Embedder, Pooling};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Texts whose vectors are held at a time.
 const TEXTS: usize = 8192;
@@ -25,6 +26,8 @@ pub struct Arguments {
     embedding: EmbedArguments,
     #[command(flatten)]
     against: AgainstArguments,
+    #[command(flatten)]
+    memory: MemoryArguments,
     /// A line of JSON for each text
     #[arg(long)]
     json: bool,
@@ -132,7 +135,20 @@ pub fn embed(arguments: &Arguments) -> Result<(), CliError> {
     if let Some(path) = target {
         output::check(path)?;
     }
-    let mut embedder = arguments.embedding.open(&arguments.model)?;
+    let model = arguments.model.open_headless()?;
+    arguments.memory.task(model, texts.len(), |model| {
+        let embedder = arguments.embedding.over(model);
+        let embedder = embedder.map_err(|error| arguments.model.blame(error))?;
+        write(arguments, embedder, &texts, (target, &written))
+    })
+}
+
+fn write(
+    arguments: &Arguments,
+    mut embedder: Embedder,
+    texts: &[String],
+    (target, written): (Option<&Path>, &VectorForm),
+) -> Result<(), CliError> {
     let progress = Progress::watch(
         embedder.progress(),
         texts.len() as u64,
@@ -143,7 +159,7 @@ pub fn embed(arguments: &Arguments) -> Result<(), CliError> {
     match target {
         None => {
             let mut out = Out::new();
-            vectors(&mut embedder, &texts, &written, &mut out).map_err(|error| match error {
+            vectors(&mut embedder, texts, written, &mut out).map_err(|error| match error {
                 Failed::Run(error) => blame(error.into()),
                 Failed::Write(error) => CliError::Output(error),
             })?;
@@ -152,7 +168,7 @@ pub fn embed(arguments: &Arguments) -> Result<(), CliError> {
         Some(path) => {
             let mut failed = None;
             let result = output::replace(path, |out| {
-                vectors(&mut embedder, &texts, &written, out).map_err(|error| match error {
+                vectors(&mut embedder, texts, written, out).map_err(|error| match error {
                     Failed::Write(error) => error,
                     Failed::Run(error) => {
                         failed = Some(error);

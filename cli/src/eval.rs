@@ -2,9 +2,11 @@
 
 use super::input::file_bytes;
 use super::interrupt::{self, Unfinished};
+use super::memory::MemoryArguments;
 use super::progress::Progress;
 use super::{CliError, ModelArguments, output};
 use clap::{Args, ValueEnum};
+use rillm::Model;
 use rillm::formats::manifest::{DType, Shape};
 use rillm::formats::safetensors::write::{TensorSpec, header};
 use rillm::internals::eval::{Cut, EvalInput, EvalRow, OutputShape};
@@ -37,6 +39,8 @@ pub struct Arguments {
     /// training
     #[arg(long, value_name = "PLAN", value_enum, default_value_t = BlockPlan::Eval)]
     bigbird_plan: BlockPlan,
+    #[command(flatten)]
+    memory: MemoryArguments,
 }
 
 /// Bytes of an input, of which every number takes many times its own while they are read.
@@ -50,7 +54,6 @@ enum BlockPlan {
 }
 
 pub fn eval(arguments: &Arguments) -> Result<(), CliError> {
-    let file_error = |path: &PathBuf, what: String| CliError::File(path.clone(), what);
     let json = file_bytes(&arguments.input, INPUT)?;
     let input =
         EvalInput::parse(&json).map_err(|error| file_error(&arguments.input, error.to_string()))?;
@@ -68,12 +71,18 @@ pub fn eval(arguments: &Arguments) -> Result<(), CliError> {
     }
     interrupt::tidy();
     let model = arguments.model.open_alone()?;
+    let work = |model: &Model| evaluate(arguments, model, &input);
+    arguments.memory.task(model, 1, work)
+}
+
+fn evaluate(arguments: &Arguments, model: &Model, input: &EvalInput) -> Result<(), CliError> {
+    let path = &arguments.output;
     let cut = match (arguments.step, arguments.batch) {
         (true, _) => Cut::Batch(1),
         (false, Some(batch)) => Cut::Batch(batch as usize),
         (false, None) => Cut::Whole,
     };
-    let outputs = input.outputs(&model);
+    let outputs = input.outputs(model);
     // Beside the output until it is whole: the output may be a file that the model is mapped
     // from, and half a file must not pass for one.
     let mut new = output::begin(path)?;
@@ -94,11 +103,15 @@ pub fn eval(arguments: &Arguments) -> Result<(), CliError> {
             failure = file.write(&row).err();
         }
     };
-    let run = input.run(&model, cut, &mut write);
+    let run = input.run(model, cut, &mut write);
     drop(progress);
     run?;
     let written = failure.map_or(Ok(()), Err).and_then(|()| new.finish());
     written.map_err(|error| file_error(path, error.to_string()))
+}
+
+fn file_error(path: &Path, what: String) -> CliError {
+    CliError::File(path.to_path_buf(), what)
 }
 
 /// Whether both paths lead to one file, or the second to one of a folder that is read: to any but tensors

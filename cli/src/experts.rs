@@ -2,6 +2,7 @@
 
 mod picture;
 
+use super::memory::MemoryArguments;
 use super::progress::Progress;
 use super::terminal::{Out, say};
 use super::{BatchArguments, CliError, ModelArguments, TextArguments, context, output};
@@ -10,7 +11,7 @@ use rillm::formats::tokenizer::EncodeOptions;
 use rillm::internals::ModelParts;
 use rillm::internals::SessionParts;
 use rillm::internals::residency::{ExpertTrace, Replayed};
-use rillm::{Model, RunError, Session, SessionOptions};
+use rillm::{Model, RunError, SessionOptions};
 use serde_json::json;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -27,6 +28,8 @@ pub struct Arguments {
     ctx_size: Option<usize>,
     #[command(flatten)]
     batch: BatchArguments,
+    #[command(flatten)]
+    memory: MemoryArguments,
     /// Write an object of JSON, with how often each expert was chosen
     #[arg(long)]
     json: bool,
@@ -86,11 +89,12 @@ fn trace(arguments: &Arguments, model: &Model, text: &str) -> Result<ExpertTrace
         .context(ids.len())
         .source(ids.len())
         .batch(arguments.batch.rows().min(ids.len()));
-    let mut session = Session::new(model, options)?;
+    let mut session = arguments.memory.session(model, options)?;
     session.begin_trace();
     let shown = Progress::watch(session.progress(), ids.len() as u64, "reading", "tokens");
     session.prefill(0, ids)?;
     drop(shown);
+    arguments.memory.finish(model, ids.len());
     let none = || RunError::Input(format!("{} has no experts", model.title()));
     Ok(session.end_trace().ok_or_else(none)?)
 }

@@ -1,12 +1,14 @@
 //! `rillm fill-mask`: what may stand where texts have a mask.
 
 use super::embed::{LengthArguments, warn_truncated};
+use super::memory::MemoryArguments;
 use super::progress::Progress;
 use super::similar::{float, one_line};
 use super::terminal::Out;
 use super::texts::TaskTexts;
 use super::{CliError, ModelArguments};
 use clap::Args;
+use rillm::Model;
 use rillm::tasks::{FillMaskOptions, FilledMask, MaskFiller};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -32,18 +34,25 @@ pub struct Arguments {
     json: bool,
     #[command(flatten)]
     length: LengthArguments,
+    #[command(flatten)]
+    memory: MemoryArguments,
 }
 
 pub fn fill_mask(arguments: &Arguments) -> Result<(), CliError> {
     let texts = arguments.texts.read(&arguments.model)?;
     let model = arguments.model.open()?;
+    let work = |model: &Model| fill(arguments, model, &texts);
+    arguments.memory.task(model, texts.len(), work)
+}
+
+fn fill(arguments: &Arguments, model: &Model, texts: &[String]) -> Result<(), CliError> {
     let options = FillMaskOptions::default()
         .top_k(arguments.top_k as usize)
         .targets(arguments.targets.clone())
         .max_length(arguments.length.most())
         .batch_tokens(arguments.length.batch_tokens as usize);
     let blame = |error: CliError| arguments.model.blame(error);
-    let mut filler = MaskFiller::new(&model, options).map_err(|error| blame(error.into()))?;
+    let mut filler = MaskFiller::new(model, options).map_err(|error| blame(error.into()))?;
     let progress = Progress::watch(filler.progress(), texts.len() as u64, "filling", "texts");
     let mut out = Out::new();
     for texts in texts.chunks(TEXTS) {

@@ -59,10 +59,40 @@ impl MemoryArguments {
         Ok(session)
     }
 
+    /// Does a task on so many texts with a model whose sessions keep within the bound, and says what
+    /// was held where.
+    pub fn task(
+        self,
+        model: Model,
+        texts: usize,
+        work: impl FnOnce(&Model) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        let Some(budget) = self.memory else {
+            return work(&model);
+        };
+        // It is part of the program; a task that wants one says that there is none.
+        let _ = model.tokenizer();
+        let program = program(&model);
+        let model = model.within(budget.saturating_sub(program));
+        let done = work(&model).map_err(|error| match error {
+            CliError::Run(error) => CliError::Run(with_program(error, budget, program)),
+            other => other,
+        });
+        if let Some(placement) = model.placement() {
+            let (all, own) = (bytes(budget), bytes(program));
+            say(&format!("within {all}: program {own}"));
+            lines(placement).iter().for_each(|line| say(line));
+        }
+        if let (true, Some(traffic)) = (self.stats, model.traffic()) {
+            say(&told(&traffic, (texts, "text")));
+        }
+        done
+    }
+
     /// Says what runs have read and waited for, if that is asked for.
     pub fn finish(self, model: &Model, tokens: usize) {
         if let (true, Some(traffic)) = (self.stats, model.traffic()) {
-            say(&told(&traffic, tokens));
+            say(&told(&traffic, (tokens, "token")));
         }
     }
 }
@@ -126,8 +156,8 @@ pub fn lines(placement: &Placement) -> Vec<String> {
     lines
 }
 
-fn told(traffic: &Traffic, tokens: usize) -> String {
-    let each = traffic.bytes / tokens.max(1) as u64;
+fn told(traffic: &Traffic, (count, of): (usize, &str)) -> String {
+    let each = traffic.bytes / count.max(1) as u64;
     let waited = traffic.stalled as f64 / 1e9;
     let hits = match traffic.experts {
         0 => String::new(),
@@ -137,7 +167,7 @@ fn told(traffic: &Traffic, tokens: usize) -> String {
         ),
     };
     format!(
-        "weights read: {}, {} for each token{hits}, {waited:.2} s waited for",
+        "weights read: {}, {} for each {of}{hits}, {waited:.2} s waited for",
         bytes(traffic.bytes),
         bytes(each)
     )

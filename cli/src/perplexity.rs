@@ -4,6 +4,7 @@
 //! given all of the chunk before it.
 
 use super::line::Line;
+use super::memory::MemoryArguments;
 use super::progress::{Progress, shares_the_screen};
 use super::{
     BatchArguments, CliError, KvCacheArguments, ModelArguments, PrecisionArguments, context, text,
@@ -39,6 +40,8 @@ pub struct Arguments {
     /// A line of JSON for each chunk, and one for the whole
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    memory: MemoryArguments,
 }
 
 /// Tokens of a chunk where the model knows so many, as in llama.cpp.
@@ -102,13 +105,11 @@ fn measure(arguments: &Arguments, model: &Model, text: &str) -> Result<(), CliEr
         Ok(most @ 1..) => most.min(all),
         _ => all,
     };
-    let mut session = Session::new(
-        model,
-        SessionOptions::new()
-            .context(size)
-            .batch(arguments.batch.rows().min(size))
-            .kv_type(arguments.kv_type.kv_type()?),
-    )?;
+    let options = SessionOptions::new()
+        .context(size)
+        .batch(arguments.batch.rows().min(size))
+        .kv_type(arguments.kv_type.kv_type()?);
+    let mut session = arguments.memory.session(model, options)?;
     let total = (chunks * size) as u64;
     let mut progress = Some(Progress::watch(
         session.progress(),
@@ -159,6 +160,7 @@ fn measure(arguments: &Arguments, model: &Model, text: &str) -> Result<(), CliEr
             score.count
         )?;
     }
+    arguments.memory.finish(model, chunks * size);
     Ok(())
 }
 

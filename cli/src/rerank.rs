@@ -2,11 +2,13 @@
 
 use super::against::{self, AgainstArguments};
 use super::embed::{LengthArguments, warn_truncated};
+use super::memory::MemoryArguments;
 use super::progress::Progress;
 use super::similar::{HitArguments, query_and_texts};
 use super::texts::TaskTexts;
 use super::{CliError, ModelArguments};
 use clap::Args;
+use rillm::Model;
 use rillm::tasks::{RerankOptions, Reranker};
 
 #[derive(Args, Debug)]
@@ -33,11 +35,23 @@ pub struct Arguments {
     hits: HitArguments,
     #[command(flatten)]
     against: AgainstArguments,
+    #[command(flatten)]
+    memory: MemoryArguments,
 }
 
 pub fn rerank(arguments: &Arguments) -> Result<(), CliError> {
     let (query, texts) = query_and_texts(&arguments.model, &arguments.texts)?;
     let model = arguments.model.open()?;
+    let work = |model: &Model| rank(arguments, model, &query, &texts);
+    arguments.memory.task(model, texts.len(), work)
+}
+
+fn rank(
+    arguments: &Arguments,
+    model: &Model,
+    query: &str,
+    texts: &[String],
+) -> Result<(), CliError> {
     let options = RerankOptions::default()
         .prompt(arguments.prompt.clone())
         .raw_scores(arguments.raw_scores)
@@ -45,7 +59,7 @@ pub fn rerank(arguments: &Arguments) -> Result<(), CliError> {
         .batch_tokens(arguments.length.batch_tokens as usize);
     let blame = |error: CliError| arguments.model.blame(error);
     let mut reranker =
-        Reranker::new(&model, options.clone()).map_err(|error| blame(error.into()))?;
+        Reranker::new(model, options.clone()).map_err(|error| blame(error.into()))?;
     let progress = Progress::watch(
         reranker.progress(),
         texts.len() as u64,
@@ -53,7 +67,7 @@ pub fn rerank(arguments: &Arguments) -> Result<(), CliError> {
         "texts",
     );
     let ranked = reranker
-        .rank(&query, &texts)
+        .rank(query, texts)
         .map_err(|error| blame(error.into()))?;
     drop(progress);
     warn_truncated(reranker.truncated(), texts.len(), reranker.max_length());
@@ -63,9 +77,9 @@ pub fn rerank(arguments: &Arguments) -> Result<(), CliError> {
         let model = there.open()?;
         let mut other = Reranker::new(&model, options).map_err(|error| blame(error.into()))?;
         let others = other
-            .rank(&query, &texts)
+            .rank(query, texts)
             .map_err(|error| blame(error.into()))?;
         return against::ranks(&ranked, &others).write(arguments.hits.json);
     }
-    arguments.hits.write(&ranked, &texts)
+    arguments.hits.write(&ranked, texts)
 }

@@ -1,12 +1,13 @@
 //! `rillm similar`: which texts are nearest to a query, by their vectors.
 
 use super::embed::{EmbedArguments, warn_truncated};
+use super::memory::MemoryArguments;
 use super::progress::Progress;
 use super::terminal::Out;
 use super::texts::TaskTexts;
 use super::{CliError, ModelArguments};
 use clap::Args;
-use rillm::tasks::{SearchHit, Similarity, semantic_search};
+use rillm::tasks::{Embedder, SearchHit, Similarity, semantic_search};
 use serde_json::json;
 use std::io::Write;
 
@@ -25,6 +26,8 @@ pub struct Arguments {
     similarity: Option<Similarity>,
     #[command(flatten)]
     hits: HitArguments,
+    #[command(flatten)]
+    memory: MemoryArguments,
 }
 
 /// How much is shown of what was found.
@@ -87,12 +90,25 @@ pub fn query_and_texts(
 
 pub fn similar(arguments: &Arguments) -> Result<(), CliError> {
     let (query, texts) = query_and_texts(&arguments.model, &arguments.texts)?;
-    let mut embedder = arguments.embedding.open(&arguments.model)?;
+    let model = arguments.model.open_headless()?;
+    arguments.memory.task(model, texts.len() + 1, |model| {
+        let embedder = arguments.embedding.over(model);
+        let embedder = embedder.map_err(|error| arguments.model.blame(error))?;
+        search(arguments, embedder, query, &texts)
+    })
+}
+
+fn search(
+    arguments: &Arguments,
+    mut embedder: Embedder,
+    query: String,
+    texts: &[String],
+) -> Result<(), CliError> {
     let all = texts.len() as u64 + 1;
     let progress = Progress::watch(embedder.progress(), all, "embedding", "texts");
     let blame = |error: rillm::RunError| arguments.model.blame(error.into());
     let query = embedder.encode_query(&[query]).map_err(blame)?;
-    let corpus = embedder.encode_document(&texts).map_err(blame)?;
+    let corpus = embedder.encode_document(texts).map_err(blame)?;
     drop(progress);
     warn_truncated(
         embedder.truncated(),
@@ -101,5 +117,5 @@ pub fn similar(arguments: &Arguments) -> Result<(), CliError> {
     );
     let similarity = arguments.similarity.unwrap_or(embedder.similarity());
     let hits = semantic_search(&query[0], &corpus, arguments.hits.top_k(), similarity);
-    arguments.hits.write(&hits, &texts)
+    arguments.hits.write(&hits, texts)
 }

@@ -1,12 +1,14 @@
 //! `rillm tag`: names, places and whatever else a model knows, in texts.
 
 use super::embed::{LengthArguments, warn_truncated};
+use super::memory::MemoryArguments;
 use super::progress::Progress;
 use super::similar::{float, one_line};
 use super::terminal::Out;
 use super::texts::TaskTexts;
 use super::{CliError, ModelArguments};
 use clap::Args;
+use rillm::Model;
 use rillm::tasks::{AggregationStrategy, Entity, TagOptions, Tagger};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -39,11 +41,18 @@ pub struct Arguments {
     json: bool,
     #[command(flatten)]
     length: LengthArguments,
+    #[command(flatten)]
+    memory: MemoryArguments,
 }
 
 pub fn tag(arguments: &Arguments) -> Result<(), CliError> {
     let texts = arguments.texts.read(&arguments.model)?;
     let model = arguments.model.open()?;
+    let work = |model: &Model| tag_all(arguments, model, &texts);
+    arguments.memory.task(model, texts.len(), work)
+}
+
+fn tag_all(arguments: &Arguments, model: &Model, texts: &[String]) -> Result<(), CliError> {
     let options = TagOptions::default()
         .aggregation_strategy(arguments.aggregation_strategy)
         .ignore_labels(arguments.ignore_labels.clone())
@@ -51,7 +60,7 @@ pub fn tag(arguments: &Arguments) -> Result<(), CliError> {
         .max_length(arguments.length.most())
         .batch_tokens(arguments.length.batch_tokens as usize);
     let blame = |error: CliError| arguments.model.blame(error);
-    let mut tagger = Tagger::new(&model, options).map_err(|error| blame(error.into()))?;
+    let mut tagger = Tagger::new(model, options).map_err(|error| blame(error.into()))?;
     let progress = Progress::watch(tagger.progress(), texts.len() as u64, "tagging", "texts");
     let mut out = Out::new();
     for (part, some) in texts.chunks(TEXTS).enumerate() {

@@ -1,5 +1,6 @@
 //! `rillm translate` and `rillm summarize`: a text for each text.
 
+use super::memory::MemoryArguments;
 use super::progress::Progress;
 use super::similar::float;
 use super::terminal::Out;
@@ -55,16 +56,21 @@ struct WritingArguments {
     rules: RuleArguments,
     #[command(flatten)]
     draws: DrawArguments,
+    #[command(flatten)]
+    memory: MemoryArguments,
 }
 
 pub fn translate(arguments: &Translate) -> Result<(), CliError> {
     let texts = arguments.texts.read(&arguments.model)?;
     let model = arguments.model.open()?;
     let (from, to) = (arguments.from.as_deref(), arguments.to.as_deref());
-    TextToText::translator(&model, from, to)
-        .map_err(CliError::from)
-        .and_then(|writer| arguments.writing.write(writer, &texts, "translation_text"))
-        .map_err(|error| arguments.model.blame(error))
+    let writing = &arguments.writing;
+    writing.memory.task(model, texts.len(), |model| {
+        TextToText::translator(model, from, to)
+            .map_err(CliError::from)
+            .and_then(|writer| writing.write(writer, &texts, "translation_text"))
+            .map_err(|error| arguments.model.blame(error))
+    })
 }
 
 pub fn summarize(arguments: &Summarize) -> Result<(), CliError> {
@@ -72,10 +78,13 @@ pub fn summarize(arguments: &Summarize) -> Result<(), CliError> {
     let words = words.into_iter().map(str::to_string).collect();
     let texts = arguments.texts.with_whole_files(words, "texts")?;
     let model = arguments.model.open()?;
-    TextToText::summarizer(&model)
-        .map_err(CliError::from)
-        .and_then(|writer| arguments.writing.write(writer, &texts, "summary_text"))
-        .map_err(|error| arguments.model.blame(error))
+    let writing = &arguments.writing;
+    writing.memory.task(model, texts.len(), |model| {
+        TextToText::summarizer(model)
+            .map_err(CliError::from)
+            .and_then(|writer| writing.write(writer, &texts, "summary_text"))
+            .map_err(|error| arguments.model.blame(error))
+    })
 }
 
 impl WritingArguments {

@@ -4,9 +4,38 @@ use super::Model;
 use crate::pool::{Crew, lock};
 use crate::residency::{HoldError, Placement, Residency, Traffic};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 impl Model {
+    /// The same model, whose sessions have this [`memory`](crate::SessionOptions::memory) where their
+    /// options do not say: those of [tasks](crate::tasks) as well.
+    ///
+    /// ```
+    /// use rillm::tasks::{EmbedOptions, Embedder};
+    /// use rillm::{Model, ModelOptions};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let options = ModelOptions::default().headless(true);
+    /// let model = Model::open("tests/data/tasks/embed", options)?.within(8 << 20);
+    /// let mut embedder = Embedder::new(&model, EmbedOptions::default().batch_tokens(256))?;
+    /// embedder.encode(&["a small river"])?;
+    /// assert!(model.placement().is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn within(&self, memory: u64) -> Model {
+        Model {
+            inner: Arc::clone(&self.inner),
+            memory: Some(memory),
+        }
+    }
+
+    /// Bytes that its sessions keep within where their options do not say.
+    pub(crate) fn memory(&self) -> Option<u64> {
+        self.memory
+    }
+
     /// What of its weights is held in memory, if a session was opened with a budget.
     pub fn placement(&self) -> Option<&Placement> {
         self.inner.residency.get().map(Residency::placement)

@@ -32,7 +32,7 @@ pub struct SessionOptions {
     /// the first block stands for each of them, as where that does not.
     pub random_attention: bool,
     /// Bytes that the model's weights, the session's state and its activations may take together;
-    /// without, weights are mapped, and the system keeps of them what it has room for. The first
+    /// without, and with a model that [has no bound](crate::Model::within), weights are mapped, and the system keeps of them what it has room for. The first
     /// session that says it decides for the model what of the weights stays in memory and what is
     /// read when it is needed; results are the same bits for any budget.
     pub memory: Option<u64>,

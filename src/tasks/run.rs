@@ -92,8 +92,10 @@ impl TaskRunner {
         let mut rows = Vec::new();
         let mut places: Vec<(usize, usize)> = Vec::new();
         let mut rest = &order[..];
+        let longest = order.first().map_or(0, |&first| inputs[first].ids.len());
+        let (context, most) = self.room(longest);
         while !rest.is_empty() {
-            let (batch, after) = rest.split_at(batch_len(inputs, rest, self.batch_tokens));
+            let (batch, after) = rest.split_at(batch_len(inputs, rest, (self.batch_tokens, most)));
             rest = after;
             rows.clear();
             places.clear();
@@ -111,10 +113,9 @@ impl TaskRunner {
                     places.push((input, token));
                 }
             }
-            let longest = inputs[batch[0]].ids.len();
             let encodes = self.model.encodes();
             let wanted = self.read_at;
-            let session = self.session(rows.len(), longest, batch.len())?;
+            let session = self.session(rows.len(), (context, most), batch.len())?;
             let mut read = vec![None; batch.len()];
             for ((sequence, place), &input) in (0..).zip(&mut read).zip(batch) {
                 let ids = &inputs[input].ids;
@@ -154,24 +155,50 @@ impl TaskRunner {
         Ok(())
     }
 
-    /// A session that holds so many rows of so many sequences, of which none is longer.
+    /// Positions of each sequence of a session, and the most sequences of a run.
+    fn room(&self, longest: usize) -> (usize, usize) {
+        let context = longest.next_power_of_two().min(SessionOptions::MOST);
+        if !self.reserves_all() || !self.model.decodes() {
+            return (context, SEQUENCES);
+        }
+        // The longer they are, the fewer: all sessions' KV caches are of one size.
+        let held = self.session.as_ref();
+        let held = held.map_or(0, |session| session.options().context);
+        let context = context.max(held);
+        (context, (self.batch_tokens / context).max(1))
+    }
+
+    /// Whether a session takes at once what others would later: what of the weights stays in a bounded
+    /// memory is decided by the first one.
+    fn reserves_all(&self) -> bool {
+        self.model.memory().is_some()
+    }
+
+    /// A session that holds so many rows of so many sequences, of this many positions each.
     fn session(
         &mut self,
         rows: usize,
-        longest: usize,
+        (context, most): (usize, usize),
         sequences: usize,
     ) -> Result<&mut Session, RunError> {
         let fits = |session: &&mut Session| {
             let options = session.options();
-            options.source >= rows && options.context >= longest && options.sequences >= sequences
+            options.source >= rows && options.context >= context && options.sequences >= sequences
         };
         if self.session.as_mut().filter(fits).is_none() {
+            let all = self.batch_tokens.max(rows);
             // What grows grows by much, so that texts that come one by one do not reserve each time.
-            let most = self.batch_tokens.max(longest);
+            let (source, sequences) = match self.reserves_all() {
+                true => (all, most),
+                false => (
+                    rows.next_power_of_two().min(all),
+                    sequences.next_power_of_two(),
+                ),
+            };
             let options = SessionOptions {
-                context: longest.next_power_of_two().min(SessionOptions::MOST),
-                sequences: sequences.next_power_of_two(),
-                source: rows.next_power_of_two().min(most).max(rows),
+                context,
+                sequences,
+                source,
                 checkpoints: 0,
                 ..SessionOptions::default()
             };
@@ -188,13 +215,13 @@ impl TaskRunner {
 }
 
 /// How many of the inputs, of which the first is the longest, are run together.
-fn batch_len(inputs: &[TokenInput], order: &[usize], budget: usize) -> usize {
+fn batch_len(inputs: &[TokenInput], order: &[usize], (budget, sequences): (usize, usize)) -> usize {
     let mut tokens = 0;
     let fits = |index: &&usize| {
         tokens += inputs[**index].ids.len();
         tokens <= budget
     };
-    order.iter().take(SEQUENCES).take_while(fits).count().max(1)
+    order.iter().take(sequences).take_while(fits).count().max(1)
 }
 
 /// The width of an output that a task wants.

@@ -58,6 +58,9 @@ pub struct TextToText {
 /// Tokens of a text where neither the model nor the user says how long it may become.
 const USUAL_LENGTH: usize = 512;
 
+/// Tokens of a source for which memory is set aside where that is bounded.
+const USUAL_SOURCE: usize = 1024;
+
 impl TextToText {
     /// Translates from one language to another, each as the model calls it or by its code (`de`,
     /// `de_DE`, `deu_Latn`); `None` for what the model takes by itself.
@@ -249,10 +252,16 @@ impl TextToText {
             options.source >= source && options.sequences >= sequences && options.context >= context
         };
         if self.session.as_mut().filter(fits).is_none() {
+            // What of the weights stays in a bounded memory is decided by the first session: it takes
+            // what the longest of the usual sources needs.
+            let usual = match self.model.memory() {
+                Some(_) => max_length(&self.model).min(USUAL_SOURCE),
+                None => 1,
+            };
             let options = SessionOptions::default()
                 .context(context)
                 .sequences(sequences)
-                .source(source.next_power_of_two())
+                .source(source.max(usual).next_power_of_two())
                 .checkpoints(0);
             self.session = None;
             self.session = Some(Session::new(&self.model, options)?);

@@ -6,7 +6,8 @@ use std::process::{Child, Output, Stdio};
 use std::time::Duration;
 
 use crate::support::folder::TempFolder;
-use crate::{command, failure, path, rillm, text};
+use crate::support::translation;
+use crate::{command, failure, path, rillm, tasks, text};
 
 /// Thirty layers of about two MB, and embeddings of about 16 MB.
 fn model(folder: &TempFolder) -> String {
@@ -58,16 +59,7 @@ fn a_process_takes_no_more_than_it_is_given_and_writes_the_same() {
     let folder = TempFolder::new("cli-budget");
     let model = model(&folder);
     let refused = rillm(&arguments(&model, "1M"));
-    let what = failure(&refused, 1, &["the least that works is"]);
-    let least = what
-        .split("the least that works is ")
-        .nth(1)
-        .expect("a number");
-    let least: u64 = least
-        .split(':')
-        .next()
-        .and_then(|least| least.parse().ok())
-        .expect("bytes");
+    let least = least(&refused);
     let (_, whole) = watched(start(&arguments(&model, "1G")));
     let expected = words(&whole);
     assert!(!expected.is_empty(), "{}", text(&whole.stderr));
@@ -165,5 +157,94 @@ fn experts_shows_what_a_text_uses() {
         &rillm(&["experts", path(&dense), "words"]),
         1,
         &["has no experts"],
+    );
+}
+
+/// Bytes that a refusal says are the least.
+fn least(output: &Output) -> u64 {
+    let what = failure(output, 1, &["the least that works is"]);
+    let after = what.split("the least that works is ").nth(1);
+    let least = after.and_then(|rest| rest.split(':').next());
+    least.and_then(|least| least.parse().ok()).expect("bytes")
+}
+
+#[test]
+fn every_command_that_runs_a_model_keeps_the_budget_or_says_the_least() {
+    let folder = TempFolder::new("cli-tasks-budget");
+    let (file, moe) = (folder.join("text"), folder.join("moe.gguf"));
+    fs::write(
+        &file,
+        "the king went to London and the queen did not\n".repeat(8),
+    )
+    .expect("a text");
+    let made = rillm(&["synth", "tiny-olmoe", path(&moe), "-q", "q8_0"]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let (file, moe) = (path(&file), path(&moe));
+    let tasks = |name: &str| path(&tasks::model(name)).to_owned();
+    let [embed, classify, rerank] = ["embed", "classify", "rerank"].map(tasks);
+    let [tag, fill, answer] = ["tag", "fill-mask", "answer"].map(tasks);
+    let translate = translation::folder(&translation::cases()[0]);
+    let commands: [&[&str]; 11] = [
+        &["embed", &embed, "-f", file],
+        &["embed", &tasks("embed_last"), "-f", file],
+        &["similar", &embed, "a king", "-f", file],
+        &["classify", &classify, "-f", file],
+        &["rerank", &rerank, "who is king?", "-f", file],
+        &["tag", &tag, "-f", file],
+        &["fill-mask", &fill, "the [MASK] went to London"],
+        &["answer", &answer, "who went?", "the king went to London"],
+        &["translate", path(&translate), "-f", file, "--to", "fr_XX"],
+        &["perplexity", moe, "-f", file, "-c", "16"],
+        &["experts", moe, "-f", file],
+    ];
+    let with = |command: &[&str], memory: u64| {
+        let memory = memory.to_string();
+        rillm(&[command, &["--memory", &memory]].concat())
+    };
+    for command in commands {
+        let expected = rillm(command);
+        assert!(
+            expected.status.success(),
+            "{command:?}: {}",
+            text(&expected.stderr)
+        );
+        let least = least(&with(command, 1));
+        let found = with(command, least + MIB);
+        let said = text(&found.stderr);
+        assert!(found.status.success(), "{command:?}: {said}");
+        assert_eq!(text(&found.stdout), text(&expected.stdout), "{command:?}");
+        assert!(said.contains("weights in memory: "), "{command:?}: {said}");
+    }
+}
+
+#[test]
+fn eval_within_a_budget_writes_the_same_bytes() {
+    let folder = TempFolder::new("cli-eval-budget");
+    let [input, whole, held] = ["input", "whole", "held"].map(|name| folder.join(name));
+    fs::write(
+        &input,
+        r#"{"input_ids": [[1, 2, 3, 4, 5], [5, 4, 3, 2, 1]]}"#,
+    )
+    .expect("an input");
+    let model = tasks::model("embed");
+    let eval = |output: &Path, more: &[&str]| {
+        let all = [
+            "eval",
+            path(&model),
+            "--input",
+            path(&input),
+            "--output",
+            path(output),
+        ];
+        rillm(&[&all[..], more].concat())
+    };
+    assert!(eval(&whole, &[]).status.success());
+    let least = least(&eval(&held, &["--memory", "1"]));
+    assert!(!held.exists(), "half a file");
+    let found = eval(&held, &["--memory", &(least + MIB).to_string()]);
+    assert!(found.status.success(), "{}", text(&found.stderr));
+    assert_eq!(
+        fs::read(&whole).expect("outputs"),
+        fs::read(&held).expect("outputs")
     );
 }

@@ -10,7 +10,7 @@ use crate::support::translation::{TEXTS, cases, folder};
 use crate::text::{DEMO, fed, well};
 use crate::{failure, path, rillm, text};
 
-fn model(name: &str) -> PathBuf {
+pub fn model(name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/tasks");
     root.join(name)
 }
