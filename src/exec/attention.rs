@@ -119,6 +119,7 @@ impl Step for SoftmaxAttention {
             heads: &heads,
             has_globals: self.global.is_some(),
             summaries: self.summaries.as_ref(),
+            biases: self.biases.as_ref(),
         };
         // Not touched but where it is used.
         let mut scratch = MaybeUninit::<Scratch>::uninit();

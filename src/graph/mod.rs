@@ -34,7 +34,7 @@ pub use op::{
     ABSENT_ROWS, Alibi, ApartQueries, Attention, Buckets, DECAY_ROWS, Decay, DeltaRule,
     DistanceBuckets, Distances, Divisor, ExpertGroups, ExpertWeight, GroupScore, HeadSide, Index,
     Keys, LinearAttention, LinearState, LinearSums, Mask, NormKind, Op, PositionScheme, Routing,
-    STATE_COLUMNS, Share, SinusoidFrequencies, Summaries, Wanted,
+    RowBiases, STATE_COLUMNS, Share, SinusoidFrequencies, Summaries, Wanted,
 };
 pub use read_at::ReadAt;
 pub use rope::{DYNAMIC, Divisors, Rope};

@@ -41,6 +41,8 @@ pub(super) enum NormPlace {
 pub(super) enum Positions {
     /// Rows of a table, of which so many stand before the first position's.
     Learned(usize),
+    /// The same where the configuration counts those before it among all.
+    LearnedOf(usize),
     /// Sines, then cosines of them times 10000^(−2i / width) (Vaswani et al. 2017, section 3.5),
     /// unless the files hold a table.
     Sinusoids,
@@ -76,19 +78,21 @@ pub(super) struct ClassDefaults {
 }
 
 /// One half's hyperparameters.
-struct Half {
+pub(super) struct Half {
     name: &'static str,
     /// Positions of its table.
     context: Option<usize>,
-    layers: usize,
-    heads: Heads,
+    pub layers: usize,
+    pub heads: Heads,
     hidden: usize,
 }
 
-/// What both halves share.
-struct Halves<'m> {
+/// Both halves, and what they share.
+pub(super) struct Halves<'m> {
     arrangement: &'m Arrangement,
-    width: usize,
+    pub encoder: Half,
+    pub decoder: Half,
+    pub width: usize,
     function: Pointwise,
     scale: f32,
     padding: u32,
@@ -105,7 +109,7 @@ pub(super) type Mixture<'m> = &'m dyn Fn(
 ) -> Result<Option<Value>, BuildError>;
 
 /// No configuration says it.
-const EPS: f32 = 1e-5;
+pub(super) const EPS: f32 = 1e-5;
 
 /// Records both halves; `ends` emits what is made of the decoder's rows.
 pub(super) fn build(
@@ -123,108 +127,140 @@ pub(super) fn build_with(
     mixture: Mixture<'_>,
     ends: impl Fn(&Net<'_, '_>, Value) -> Result<(), BuildError>,
 ) -> Result<(), BuildError> {
-    let config = model.config();
-    if config.flag("is_decoder", false)? {
-        return Err(config.invalid("is_decoder", "false: both halves run"));
-    }
-    let usual = arrangement.usual;
-    let width = config.count("embedding_length")?;
-    let scaled = config.flag("scale_embedding", usual.scales_embedding)?;
-    let halves = Halves {
-        arrangement,
-        width,
-        function: activation(config, "hidden_act", usual.activation)?,
-        scale: if scaled { (width as f32).sqrt() } else { 1.0 },
-        padding: config.token("padding_token_id")?.unwrap_or(usual.padding),
-        mixture,
-    };
-    if matches!(arrangement.positions, Positions::CountedSinusoids) {
-        if halves.padding == u32::MAX {
-            return Err(config.invalid("padding_token_id", "a token of the vocabulary"));
-        }
-        model.counts_positions(Counting::Unpadded(halves.padding));
-    }
-    let context = config.optional_count("context_length")?;
-    if let Some(context) = context {
-        model.context(context);
-    }
-    let heads = |key: &str| {
-        let heads = config.count(key)?;
-        match width.is_multiple_of(heads) {
-            true => Ok(Heads {
-                heads,
-                kv_heads: heads,
-                head_dim: width / heads,
-            }),
-            false => Err(config.invalid(key, "a divisor of the width")),
-        }
-    };
-    let encoder = Half {
-        name: "enc",
-        context,
-        layers: config.count("block_count")?,
-        heads: heads("attention.head_count")?,
-        hidden: config.count("feed_forward_length")?,
-    };
-    let decoder = Half {
-        name: "dec",
-        context: config.optional_count("decoder_context_length")?.or(context),
-        layers: config.count("decoder_block_count")?,
-        heads: heads("decoder_attention.head_count")?,
-        hidden: config.count("decoder_feed_forward_length")?,
-    };
-
-    let net = model.graph(Role::Encode);
-    let mut x = halves.embed(&net, &encoder)?;
-    for i in 0..encoder.layers {
-        let layer = format!("enc.blk.{i}");
-        let mask = (arrangement.encoder_mask)(config, i, encoder.layers)?;
-        let attention = attention(encoder.heads, mask, Keys::Rows);
-        x = halves.part(&net, x, &format!("{layer}.attn_norm"), |h| match mask {
-            Mask::Local { .. } => local_attention(&net, h, &layer, attention),
-            _ => self_attention(&net, h, &layer, attention),
-        })?;
-        x = halves.feed_forward(&net, x, (&layer, i), &encoder)?;
-    }
-    let encoded = halves.last_norm(&net, x, &encoder)?;
-    net.emit(encoded, "encoder_last_hidden_state");
-    // Every decoder layer's keys and values of the source are projected once, here.
-    let mut cross = Vec::new();
-    for i in 0..decoder.layers {
-        cross.push(project_source(
-            &net,
-            encoded,
-            &format!("dec.blk.{i}"),
-            decoder.heads,
-        )?);
-    }
-    net.finish();
-
+    let halves = Halves::read(model, arrangement, mixture)?;
+    let cross = halves.encode(model)?;
     let net = model.graph(Role::Decode);
-    let mut x = halves.embed(&net, &decoder)?;
+    let decoder = &halves.decoder;
+    let mut x = halves.embed(&net, decoder)?;
     for (i, &cross) in cross.iter().enumerate() {
         let layer = format!("dec.blk.{i}");
-        let keys =
-            Keys::Cache(model.state(KvCache::new(decoder.heads.kv_heads, decoder.heads.head_dim)));
-        let past = attention(decoder.heads, Mask::Causal { window: None }, keys);
+        let past = past(model, decoder.heads);
         x = halves.part(&net, x, &format!("{layer}.attn_norm"), |h| {
             self_attention(&net, h, &layer, past)
         })?;
-        let source = attention(decoder.heads, Mask::Bidirectional, Keys::Cross(cross));
-        x = halves.part(&net, x, &format!("{layer}.cross_attn_norm"), |h| {
-            attend_source(&net, h, &layer, source)
-        })?;
-        x = halves.feed_forward(&net, x, (&layer, i), &decoder)?;
+        x = halves.behind_past(&net, x, (&layer, i), cross)?;
     }
-    ends(&net, halves.last_norm(&net, net.selected(x), &decoder)?)?;
+    ends(&net, halves.last_norm(&net, net.selected(x), decoder)?)?;
     net.finish();
-    let vocabulary = model.rows(token_table(config, decoder.name)?)?;
-    begins_and_ends(model, vocabulary, usual.start.unwrap_or(0)).map(|_| ())
+    halves.begin_and_end(model)
 }
 
-impl Halves<'_> {
+impl<'m> Halves<'m> {
+    pub(super) fn read(
+        model: &Builder<'_>,
+        arrangement: &'m Arrangement,
+        mixture: Mixture<'m>,
+    ) -> Result<Halves<'m>, BuildError> {
+        let config = model.config();
+        if config.flag("is_decoder", false)? {
+            return Err(config.invalid("is_decoder", "false: both halves run"));
+        }
+        let width = config.count("embedding_length")?;
+        let context = config.optional_count("context_length")?;
+        if let Some(context) = context {
+            model.context(context);
+        }
+        let heads = |key: &str| {
+            let heads = config.count(key)?;
+            match width.is_multiple_of(heads) {
+                true => Ok(Heads {
+                    heads,
+                    kv_heads: heads,
+                    head_dim: width / heads,
+                }),
+                false => Err(config.invalid(key, "a divisor of the width")),
+            }
+        };
+        let encoder = Half {
+            name: "enc",
+            context,
+            layers: config.count("block_count")?,
+            heads: heads("attention.head_count")?,
+            hidden: config.count("feed_forward_length")?,
+        };
+        let decoder = Half {
+            name: "dec",
+            context: config.optional_count("decoder_context_length")?.or(context),
+            layers: config.count("decoder_block_count")?,
+            heads: heads("decoder_attention.head_count")?,
+            hidden: config.count("decoder_feed_forward_length")?,
+        };
+        let usual = arrangement.usual;
+        let scaled = config.flag("scale_embedding", usual.scales_embedding)?;
+        let halves = Halves {
+            arrangement,
+            encoder,
+            decoder,
+            width,
+            function: activation(config, "hidden_act", usual.activation)?,
+            scale: if scaled { (width as f32).sqrt() } else { 1.0 },
+            padding: config.token("padding_token_id")?.unwrap_or(usual.padding),
+            mixture,
+        };
+        if matches!(arrangement.positions, Positions::CountedSinusoids) {
+            if halves.padding == u32::MAX {
+                return Err(config.invalid("padding_token_id", "a token of the vocabulary"));
+            }
+            model.counts_positions(Counting::Unpadded(halves.padding));
+        }
+        Ok(halves)
+    }
+
+    /// Records the encoder; for each layer of the decoder, where its keys and values of the source are.
+    pub(super) fn encode(&self, model: &Builder<'_>) -> Result<Vec<Piece<CrossCache>>, BuildError> {
+        let config = model.config();
+        let net = model.graph(Role::Encode);
+        let mut x = self.embed(&net, &self.encoder)?;
+        for i in 0..self.encoder.layers {
+            let layer = format!("enc.blk.{i}");
+            let mask = (self.arrangement.encoder_mask)(config, i, self.encoder.layers)?;
+            let attention = attention(self.encoder.heads, mask, Keys::Rows);
+            x = self.part(&net, x, &format!("{layer}.attn_norm"), |h| match mask {
+                Mask::Local { .. } => local_attention(&net, h, &layer, attention),
+                _ => self_attention(&net, h, &layer, attention),
+            })?;
+            x = self.feed_forward(&net, x, (&layer, i), &self.encoder)?;
+        }
+        let encoded = self.last_norm(&net, x, &self.encoder)?;
+        net.emit(encoded, "encoder_last_hidden_state");
+        // Every decoder layer's keys and values of the source are projected once, here.
+        let mut cross = Vec::new();
+        for i in 0..self.decoder.layers {
+            cross.push(project_source(
+                &net,
+                encoded,
+                &format!("dec.blk.{i}"),
+                self.decoder.heads,
+            )?);
+        }
+        net.finish();
+        Ok(cross)
+    }
+
+    /// What of a decoder's layer follows its attention to its own past.
+    pub(super) fn behind_past(
+        &self,
+        net: &Net<'_, '_>,
+        x: Value,
+        (layer, i): (&str, usize),
+        cross: Piece<CrossCache>,
+    ) -> Result<Value, BuildError> {
+        let source = attention(self.decoder.heads, Mask::Bidirectional, Keys::Cross(cross));
+        let x = self.part(net, x, &format!("{layer}.cross_attn_norm"), |h| {
+            attend_source(net, h, layer, source)
+        })?;
+        self.feed_forward(net, x, (layer, i), &self.decoder)
+    }
+
+    /// Says what tokens the decoder's texts begin and end with.
+    pub(super) fn begin_and_end(&self, model: &Builder<'_>) -> Result<(), BuildError> {
+        let vocabulary = model.rows(token_table(model.config(), self.decoder.name)?)?;
+        let start = self.arrangement.usual.start.unwrap_or(0);
+        begins_and_ends(model, vocabulary, start).map(|_| ())
+    }
+
     /// Tokens, as large as the model wants them, and where they stand.
-    fn embed(&self, net: &Net<'_, '_>, half: &Half) -> Result<Value, BuildError> {
+    pub(super) fn embed(&self, net: &Net<'_, '_>, half: &Half) -> Result<Value, BuildError> {
         let model = net.builder;
         let table = token_table(model.config(), half.name)?;
         let table = model.matrix(table, model.rows(table)?, self.width)?;
@@ -247,7 +283,7 @@ impl Halves<'_> {
     fn positions(&self, net: &Net<'_, '_>, half: &Half) -> Result<Value, BuildError> {
         let (model, name) = (net.builder, format!("{}.position_embd.weight", half.name));
         let before = match self.arrangement.positions {
-            Positions::Learned(before) => before,
+            Positions::Learned(before) | Positions::LearnedOf(before) => before,
             Positions::Sinusoids if model.has(&name) => 0,
             Positions::Sinusoids => {
                 let pairs = pairs(model, self.width)?;
@@ -269,9 +305,21 @@ impl Halves<'_> {
                 return Ok(net.sinusoids_past(frequencies, padding + 1, Some(padding)));
             }
         };
-        let stored = match half.context {
-            Some(context) => context.saturating_add(before),
-            None => model.rows(&name)?,
+        self.position_rows(net, half, before)
+    }
+
+    /// Rows of a half's table from this one on.
+    pub(super) fn position_rows(
+        &self,
+        net: &Net<'_, '_>,
+        half: &Half,
+        before: usize,
+    ) -> Result<Value, BuildError> {
+        let (model, name) = (net.builder, format!("{}.position_embd.weight", half.name));
+        let stored = match (half.context, self.arrangement.positions) {
+            (Some(context), Positions::LearnedOf(_)) => context,
+            (Some(context), _) => context.saturating_add(before),
+            (None, _) => model.rows(&name)?,
         };
         let rows = stored.saturating_sub(before);
         let order = RowOrder::Blocks {
@@ -284,7 +332,7 @@ impl Halves<'_> {
     }
 
     /// One part of a layer around its norm.
-    fn part(
+    pub(super) fn part(
         &self,
         net: &Net<'_, '_>,
         x: Value,
@@ -297,7 +345,7 @@ impl Halves<'_> {
         }
     }
 
-    fn feed_forward(
+    pub(super) fn feed_forward(
         &self,
         net: &Net<'_, '_>,
         x: Value,
@@ -330,6 +378,13 @@ fn pairs(model: &Builder<'_>, width: usize) -> Result<usize, BuildError> {
             Err(model.config().invalid("embedding_length", expected))
         }
     }
+}
+
+/// Attention of a decoder to its own past.
+pub(super) fn past(model: &Builder<'_>, heads: Heads) -> Attention {
+    let cache = KvCache::new(heads.kv_heads, heads.head_dim);
+    let keys = Keys::Cache(model.state(cache));
+    attention(heads, Mask::Causal { window: None }, keys)
 }
 
 fn attention(heads: Heads, mask: Mask, keys: Keys) -> Attention {

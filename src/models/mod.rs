@@ -91,6 +91,7 @@ mod phi2;
 mod phi3;
 mod phimoe;
 mod prefixes;
+mod prophetnet;
 mod published;
 mod qwen;
 mod qwen3_5;
@@ -367,6 +368,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     m2m_100::ARCHITECTURE,
     nllb_moe::ARCHITECTURE,
     pegasus::ARCHITECTURE,
+    prophetnet::ARCHITECTURE,
     blenderbot::ARCHITECTURE,
     blenderbot::SMALL,
     led::ARCHITECTURE,

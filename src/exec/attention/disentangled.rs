@@ -58,6 +58,7 @@ impl Step for DisentangledAttention {
             heads: &(number..number + 1),
             has_globals: false,
             summaries: None,
+            biases: None,
         };
         let tables = DistanceTables {
             keys,

@@ -2,7 +2,7 @@
 
 use super::super::run::StepContext;
 use super::scratch::{Room, Scratch, most_queries};
-use crate::graph::op::Summaries;
+use crate::graph::op::{RowBiases, Summaries};
 use crate::graph::{Attention, Keys, PositionScheme, Value};
 use crate::kernels::{Attend, Running};
 use crate::state::{KvType, PAGE};
@@ -93,6 +93,8 @@ pub(super) struct About<'a> {
     pub has_globals: bool,
     /// What is seen of blocks, beside rows.
     pub summaries: Option<&'a Summaries>,
+    /// What rows themselves add to their scores.
+    pub biases: Option<&'a RowBiases>,
 }
 
 /// Some heads of some rows, of each row its heads, and what they have seen so far.
@@ -145,13 +147,18 @@ impl<'a> Queries<'a> {
         let sinks = attention.sinks.map(|sinks| cx.weights.vector(sinks));
         let stride = Attend::stride(attention.head_dim);
         let results = self.room.results.chunks_exact(stride);
-        let mut results = results.zip(self.room.running.iter());
+        let queries = self.room.queries.chunks_exact(stride);
+        let mut results = results.zip(queries).zip(self.room.running.iter());
         for row in self.about.rows.clone() {
             // SAFETY: this row's columns of these heads are this chunk's alone; a query is
             // never overwritten by its result (the plan inherits element-wise results only).
             let out = unsafe { cx.row_mut(cx.out(), row, columns.clone()) };
             let of_heads = out.chunks_exact_mut(dim).zip(heads.clone());
-            for ((out, head), (result, running)) in of_heads.zip(&mut results) {
+            for ((out, head), ((result, query), running)) in of_heads.zip(&mut results) {
+                if let Some(own) = self.about.own(row, head, query) {
+                    add_own(out, (*running, result), own);
+                    continue;
+                }
                 let factor = share(*running, sinks.map(|sinks| sinks[head]));
                 for (out, result) in out.iter_mut().zip(result) {
                     *out = result * factor;
@@ -200,7 +207,7 @@ impl<'a> Queries<'a> {
             PositionScheme::None | PositionScheme::Rope(_) => true,
             PositionScheme::Buckets(_) | PositionScheme::Alibi(_) => false,
         };
-        let biased = !plain || shades;
+        let biased = !plain || shades || self.about.biases.is_some();
         let biases = &mut self.room.biases[queries.start * PAGE..queries.end * PAGE];
         if biased {
             let each = biases.chunks_exact_mut(heads.len() * PAGE);
@@ -215,7 +222,8 @@ impl<'a> Queries<'a> {
                 let here = here(row);
                 for (head, biases) in heads.clone().zip(biases.chunks_exact_mut(PAGE)) {
                     let biases = &mut biases[..page.count];
-                    self.about.add_bias(scheme, biases, (head, here), &position);
+                    self.about
+                        .add_bias(scheme, biases, (row, head, here), &position);
                 }
             }
         }
@@ -262,7 +270,7 @@ impl About<'_> {
         &self,
         scheme: &PositionScheme,
         scores: &mut [f32],
-        (head, here): (usize, u64),
+        (row, head, here): (usize, usize, u64),
         position: impl Fn(usize) -> u64,
     ) {
         match scheme {
@@ -280,6 +288,28 @@ impl About<'_> {
             }
             PositionScheme::None | PositionScheme::Rope(_) => {}
         }
+        if let Some(RowBiases {
+            table, distances, ..
+        }) = self.biases
+        {
+            let table = self.cx.row(*table, row);
+            for (key, score) in scores.iter_mut().enumerate() {
+                let distance = i128::from(position(key)) - i128::from(here);
+                *score += table[distances.of(distance) * self.attention.heads + head];
+            }
+        }
+    }
+
+    /// What a query's score of its row's own key is, and the value behind it.
+    fn own(&self, row: usize, head: usize, query: &[f32]) -> Option<(f32, &[f32])> {
+        let biases = self.biases?;
+        let (k, v) = biases.own?;
+        let dim = self.attention.head_dim;
+        let of_head = |value: Value| &self.cx.row(value, row)[head * dim..(head + 1) * dim];
+        let products = query.iter().zip(of_head(k)).map(|(q, k)| q * k);
+        let bucket = biases.distances.of(1);
+        let bias = self.cx.row(biases.table, row)[bucket * self.attention.heads + head];
+        Some((products.sum::<f32>() + bias, of_head(v)))
     }
 }
 
@@ -292,6 +322,16 @@ fn share(running: Running, sink: Option<f32>) -> f32 {
     // Relative to the largest score: that of a sink may be larger by far, its weight infinite.
     let sink = sink.map_or(0.0, |sink| (sink - running.max).exp());
     1.0 / (running.sum + sink)
+}
+
+/// A query's mean of values, of which one more has this score.
+fn add_own(out: &mut [f32], (running, result): (Running, &[f32]), (score, value): (f32, &[f32])) {
+    let most = running.max.max(score);
+    let (others, own) = ((running.max - most).exp(), (score - most).exp());
+    let factor = 1.0 / (running.sum * others + own);
+    for ((out, result), value) in out.iter_mut().zip(result).zip(value) {
+        *out = (result * others + value * own) * factor;
+    }
 }
 
 /// Floats as the bytes that they are kept as.

@@ -89,6 +89,7 @@ impl Net<'_, '_> {
             kv: kv.map(|(k, v)| (k, Some(v))),
             global: None,
             summaries: None,
+            biases: None,
             attention,
         };
         self.push(q, width, op)
@@ -112,6 +113,7 @@ impl Net<'_, '_> {
             kv: Some((k, None)),
             global: None,
             summaries: None,
+            biases: None,
             attention,
         };
         self.push(q, width, op)
@@ -141,6 +143,7 @@ impl Net<'_, '_> {
             kv: Some((k, Some(v))),
             global: Some(global),
             summaries: None,
+            biases: None,
             attention,
         };
         self.push(q, width, op)
@@ -173,6 +176,41 @@ impl Net<'_, '_> {
             kv: Some((k, Some(v))),
             global: None,
             summaries: Some(summaries),
+            biases: None,
+            attention,
+        };
+        self.push(q, width, op)
+    }
+
+    /// Attention to a KV cache with biases of each row's own, into which `kv` go before, if there are any.
+    pub fn attention_with_biases(
+        &self,
+        q: Value,
+        kv: Option<(Value, Value)>,
+        biases: op::RowBiases,
+        attention: Attention,
+    ) -> Value {
+        let width = attention.heads * attention.head_dim;
+        let alike = kv.into_iter().chain(biases.own);
+        let mut alike = alike.flat_map(|(k, v)| [k, v]).chain([q]);
+        assert!(
+            alike.all(|value| self.width(value) == width)
+                && attention.kv_heads == attention.heads
+                && self.width(biases.table).is_multiple_of(attention.heads),
+            "architecture: queries, keys or biases of another width"
+        );
+        assert!(
+            matches!(attention.keys, Keys::Cache(_))
+                && attention.position == PositionScheme::None
+                && attention.sinks.is_none(),
+            "architecture: biases of rows beside other positions, or beside sinks"
+        );
+        let op = op::SoftmaxAttention {
+            q,
+            kv: kv.map(|(k, v)| (k, Some(v))),
+            global: None,
+            summaries: None,
+            biases: Some(biases),
             attention,
         };
         self.push(q, width, op)

@@ -264,6 +264,29 @@ impl Operand for Summaries {
     }
 }
 
+/// What distances add to a row's scores, of the row's own making, and what it alone sees (Qi et al.
+/// 2020, section 2.2).
+#[derive(Clone, Debug, PartialEq)]
+pub struct RowBiases {
+    /// `[rows, buckets · heads]`.
+    pub table: Value,
+    pub distances: DistanceBuckets,
+    /// A key and a value of the row, which stand where the next one does.
+    pub own: Option<(Value, Value)>,
+}
+
+impl Operand for RowBiases {
+    fn visit(&self, visit: &mut dyn FnMut(Value)) {
+        self.table.visit(visit);
+        self.own.visit(visit);
+    }
+
+    fn map(&mut self, to: &mut dyn FnMut(Value) -> Value) {
+        self.table.map(to);
+        Operand::map(&mut self.own, to);
+    }
+}
+
 /// Of each block of columns, in its first row, the sum of its rows; zeros in the others.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlockSums {
@@ -302,13 +325,14 @@ pub struct SoftmaxAttention {
     pub kv: Option<(Value, Option<Value>)>,
     pub global: Option<[Value; 3]>,
     pub summaries: Option<Summaries>,
+    pub biases: Option<RowBiases>,
     pub attention: Attention,
 }
 
 impl Operation for SoftmaxAttention {
     const NAME: &'static str = "attention";
     type States = (Option<Reads<KvCache>>, Option<Reads<CrossCache>>);
-    operands!(q, kv, global, summaries; attention);
+    operands!(q, kv, global, summaries, biases; attention);
 
     fn states(&self) -> Self::States {
         match self.attention.keys {

@@ -17,7 +17,7 @@ mod wkv;
 
 pub use attention::{
     Alibi, Attention, BlockSums, Buckets, DistanceBuckets, Keys, Mask, PositionScheme, RopeTable,
-    Rotate, SoftmaxAttention, StoreCross, StoreKv, Summaries,
+    Rotate, RowBiases, SoftmaxAttention, StoreCross, StoreKv, Summaries,
 };
 pub use disentangled::{ApartQueries, ColumnWindow, DisentangledAttention};
 pub use elementwise::{
