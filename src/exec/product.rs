@@ -10,9 +10,12 @@ use std::ops::Range;
 /// Weight rows that a worker claims at a time.
 const MATRIX_CHUNK: usize = 64;
 
-/// The same of a large matrix where there is a single input: each call begins with memory that
-/// nothing has fetched ahead, so there are fewer of them.
+/// The same of a large matrix where there are few inputs, which wait for its rows: each call begins
+/// with memory that nothing has fetched ahead, so there are fewer of them.
 const LONG_CHUNK: usize = 128;
+
+/// Inputs that are few.
+const FEW: usize = 32;
 
 /// Rows of a matrix that is large: chunks enough for all workers.
 const LARGE: usize = 2048;
@@ -40,7 +43,7 @@ impl RowStep for Embed {
 /// Weight rows of a chunk of a product. No result depends on how they are cut.
 fn matrix_chunk(rows: usize, inputs: usize) -> usize {
     match (inputs, rows) {
-        (1, LARGE..) => LONG_CHUNK,
+        (..=FEW, LARGE..) => LONG_CHUNK,
         _ => MATRIX_CHUNK,
     }
 }

@@ -216,6 +216,7 @@ where
     const PACK_FROM: usize = PACK_FROM_INPUTS;
     const ROWS: usize = WIDTH * ROWS;
     const COLUMNS: usize = BLOCK;
+    const INPUTS: usize = INPUTS;
     type Panel = SplitPanel<PARTS>;
     const EMPTY: SplitPanel<PARTS> = [[[Lanes16([0; ROWS]); TILE_ROWS * WIDTH]; PARTS]; STEPS];
     type Sums = [__m512; WIDTH];

@@ -88,6 +88,8 @@ impl<K: Panel256, T: TileUnit> Gemm for ByPlanes<K, T> {
     const PACK_FROM: usize = TILES_FROM_INPUTS;
     const ROWS: usize = SixteenRows::<K>::ROWS;
     const COLUMNS: usize = COLUMNS;
+    const INPUTS: usize = INPUTS;
+    const PACK_STEPS: usize = WIDTH;
     type Panel = PlanesPanel;
     const EMPTY: PlanesPanel = PlanesPanel {
         panels: SixteenRows::<K>::EMPTY,
@@ -105,7 +107,7 @@ impl<K: Panel256, T: TileUnit> Gemm for ByPlanes<K, T> {
     unsafe fn pack(strip: &Strip<'_>, panel: &mut PlanesPanel) {
         // SAFETY: the caller's promise.
         unsafe {
-            SixteenRows::<K>::pack(strip, &mut panel.panels);
+            SixteenRows::<K>::pack_for::<Self>(strip, &mut panel.panels);
             for side in 0..WIDTH {
                 if K::PARTS > 0 && side * ROWS < strip.left() {
                     part::<K>(&mut panel.panels[side], &mut panel.high[side]);
@@ -134,12 +136,6 @@ impl<K: Panel256, T: TileUnit> Gemm for ByPlanes<K, T> {
     ) {
         // SAFETY: the caller's promise, handed on.
         unsafe { tile::<K, T, N>(panel, x, sums) }
-    }
-
-    #[inline(always)]
-    unsafe fn fetch<const N: usize>(tiles: &Tiles<'_, Self>) {
-        // SAFETY: the caller's promise, handed on.
-        unsafe { SixteenRows::<K>::fetch_next::<Self, N>(tiles, INPUTS) }
     }
 
     #[inline(always)]

@@ -335,6 +335,8 @@ impl<W: Avx2Floats> Gemm for Turned8<W> {
     const PACK_FROM: usize = PACK_FROM_INPUTS;
     const ROWS: usize = WIDTH * ROWS;
     const COLUMNS: usize = BLOCK;
+    const INPUTS: usize = INPUTS;
+    const PACK_STEPS: usize = WIDTH * BLOCK / CLASSES;
     type Panel = Turned;
     const EMPTY: Turned = [Lanes8([0.0; ROWS]); WIDTH * BLOCK];
     type Sums = [__m256; WIDTH];
@@ -410,13 +412,9 @@ unsafe fn pack<W: Avx2Floats>(strip: &Strip<'_>, panel: &mut Turned) {
         }
         let rows: Addresses8 = strip.rows(r * ROWS);
         for column in (0..columns).step_by(CLASSES) {
+            strip.fetch::<Turned8<W>>((r * BLOCK + column) / CLASSES);
             let mut found = [_mm256_setzero_ps(); ROWS];
             for row in 0..ROWS {
-                // What comes next, of so many rows, is not foreseen by the hardware.
-                if W::bytes(column) % 64 == 0 && strip.columns.end < strip.call.columns {
-                    let next = W::bytes(column) + W::bytes(BLOCK);
-                    fetch::<_MM_HINT_T1>(rows[row].wrapping_add(next), 64);
-                }
                 // SAFETY: the caller promises these columns.
                 found[row] = unsafe {
                     match columns - column {

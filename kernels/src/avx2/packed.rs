@@ -144,6 +144,8 @@ impl<K: Avx2Product> Gemm for EightRows<K> {
     const PACK_FROM: usize = INPUTS;
     const ROWS: usize = SIDES * ROWS;
     const COLUMNS: usize = COLUMNS;
+    const INPUTS: usize = INPUTS;
+    const PACK_STEPS: usize = SIDES;
     type Panel = [Panel8; SIDES];
     const EMPTY: Self::Panel = [Panel8::EMPTY; SIDES];
     type Sums = [__m256; SIDES];
@@ -158,6 +160,7 @@ impl<K: Avx2Product> Gemm for EightRows<K> {
     unsafe fn pack(strip: &Strip<'_>, panel: &mut Self::Panel) {
         let blocks = strip.columns.len() / K::ELEMENTS;
         for (side, panel) in panel.iter_mut().enumerate() {
+            strip.fetch::<Self>(side);
             // Without rows it stays as it is, and what comes of it is not written.
             if side * ROWS < strip.left() {
                 // SAFETY: the caller's promise.
@@ -190,24 +193,6 @@ impl<K: Avx2Product> Gemm for EightRows<K> {
                 fetch::<_MM_HINT_T0>(ahead, COLUMNS / K::ELEMENTS * size_of::<K::Inputs>());
             }
             K::tile(panel, x, sums);
-        }
-    }
-
-    /// In time all rows' next blocks. What there is less of at an end does no harm.
-    #[inline(always)]
-    unsafe fn fetch<const N: usize>(tiles: &Tiles<'_, Self>) {
-        let (strip, call) = (tiles.strip, tiles.strip.call);
-        let rows = strip.left().min(Self::ROWS);
-        let share = rows.div_ceil(tiles.inputs.len());
-        for n in 0..N {
-            let from = (tiles.index + n - tiles.inputs.start) * share;
-            for row in from..rows.min(from + share) {
-                let row = (strip.first + row) * call.weight_stride;
-                let at = row + K::bytes(strip.columns.end / K::ELEMENTS);
-                let at = call.weights.wrapping_add(at);
-                // SAFETY: the caller's promise.
-                unsafe { fetch::<_MM_HINT_T1>(at, K::bytes(COLUMNS / K::ELEMENTS)) };
-            }
         }
     }
 

@@ -243,6 +243,8 @@ impl<W: Bf16Weights> Gemm for TurnedPairs<W> {
     const PACK_FROM: usize = PACK_FROM_INPUTS;
     const ROWS: usize = WIDTH * ROWS;
     const COLUMNS: usize = BLOCK;
+    const INPUTS: usize = INPUTS;
+    const PACK_STEPS: usize = WIDTH * BLOCK / STEP;
     type Panel = PairPanel;
     const EMPTY: PairPanel = [Lanes16([0; ROWS]); WIDTH * BLOCK / 2];
     type Sums = [__m512; WIDTH];
@@ -308,13 +310,9 @@ unsafe fn pack<W: Bf16Weights>(strip: &Strip<'_>, panel: &mut PairPanel) {
         let rows: Addresses16 = strip.rows(r * ROWS);
         for column in (0..columns).step_by(STEP) {
             let there = u32::MAX >> (STEP - (columns - column).min(STEP));
+            strip.fetch::<TurnedPairs<W>>((r * BLOCK + column) / STEP);
             let mut found = [_mm512_setzero_si512(); ROWS];
             for row in 0..ROWS {
-                // What comes next, of so many rows, is not foreseen by the hardware.
-                if strip.columns.end < strip.call.columns {
-                    let next = LEN * (column + BLOCK);
-                    fetch::<_MM_HINT_T1>(rows[row].wrapping_add(next), LEN * STEP);
-                }
                 let weights = rows[row].wrapping_add(LEN * column);
                 // SAFETY: the caller promises these columns.
                 found[row] = unsafe { W::register(weights, there) };

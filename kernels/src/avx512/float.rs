@@ -38,6 +38,9 @@ const PAIRS: usize = 16;
 /// Registers of rows in a panel.
 const WIDTH: usize = 4;
 
+/// Inputs of a tile: with so many registers of rows, as many sums as hide the latency of one.
+const INPUTS: usize = 3;
+
 /// Inputs from which on turning pays.
 const PACK_FROM_INPUTS: usize = 3;
 
@@ -436,6 +439,8 @@ impl<W: FloatRow> Gemm for Turned16<W> {
     const PACK_FROM: usize = PACK_FROM_INPUTS;
     const ROWS: usize = WIDTH * ROWS;
     const COLUMNS: usize = BLOCK;
+    const INPUTS: usize = INPUTS;
+    const PACK_STEPS: usize = WIDTH * BLOCK / ROWS;
     type Panel = TurnedPanel;
     const EMPTY: TurnedPanel = [Lanes16([0.0; ROWS]); WIDTH * BLOCK];
     type Sums = [__m512; WIDTH];
@@ -460,7 +465,7 @@ impl<W: FloatRow> Gemm for Turned16<W> {
             match tiles.left() {
                 1 => tiles.tile::<1>(),
                 2 | 4 => tiles.tile::<2>(),
-                _ => tiles.tile::<3>(),
+                _ => tiles.tile::<INPUTS>(),
             }
         }
     }
@@ -502,13 +507,9 @@ unsafe fn pack<W: FloatRow>(strip: &Strip<'_>, panel: &mut TurnedPanel) {
                 ROWS.. => !0,
                 rest => !(!0 << rest),
             };
+            strip.fetch::<Turned16<W>>((r * BLOCK + column) / ROWS);
             let mut found = [_mm512_setzero_si512(); ROWS];
             for row in 0..ROWS {
-                // What comes next, of so many rows, is not foreseen by the hardware.
-                if W::bytes(column) % 64 == 0 && strip.columns.end < strip.call.columns {
-                    let next = W::bytes(column) + W::bytes(BLOCK);
-                    fetch::<_MM_HINT_T1>(rows[row].wrapping_add(next), 64);
-                }
                 // SAFETY: the caller promises these columns.
                 found[row] =
                     _mm512_castps_si512(unsafe { W::sixteen_at(rows[row], column, there) });

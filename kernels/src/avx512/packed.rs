@@ -18,7 +18,7 @@ pub(crate) const WIDTH: usize = 2;
 const INPUTS: usize = 6;
 
 /// Inputs from which on unpacking pays.
-const PACK_FROM_INPUTS: usize = 4;
+const PACK_FROM_INPUTS: usize = 3;
 
 /// Sixteen rows of up to 256 columns.
 #[repr(C, align(64))]
@@ -96,58 +96,32 @@ impl<K: Avx512Product> Operands for SixteenRows<K> {
 }
 
 impl<K: Avx512Product> SixteenRows<K> {
-    /// What a panel takes of a row.
-    const LEN: usize = COLUMNS / K::WEIGHTS * size_of::<K::Weights>();
-
-    /// Brings nearer a share of what is packed after a strip, and where results go if there is
-    /// nothing left of it, before a tile of N inputs; of these a tile takes `inputs` at most.
+    /// Packs the rows of panels side by side, for products by panels of this kind or what is made of
+    /// them.
     ///
     /// # Safety
     ///
-    /// There are N inputs.
+    /// The strip's columns are there; the CPU has this table's instructions.
     #[inline(always)]
-    pub(crate) unsafe fn fetch_next<G: Gemm, const N: usize>(tiles: &Tiles<'_, G>, inputs: usize) {
-        let (strip, call) = (tiles.strip, tiles.strip.call);
-        let last = strip.columns.end == call.columns;
-        let (first, column) = match last {
-            true => (strip.first + <Self as Gemm>::ROWS, 0),
-            false => (strip.first, strip.columns.end),
-        };
-        let share = <Self as Gemm>::ROWS.div_ceil(tiles.inputs.len().div_ceil(inputs));
-        let from = tiles.done * share;
-        for row in from..<Self as Gemm>::ROWS.min(from + share) {
-            let at = Self::stored(strip, first + row, column);
-            // SAFETY: the caller's promise.
-            unsafe { fetch::<_MM_HINT_T1>(at, Self::LEN) };
-        }
-        if last {
-            for n in 0..N {
-                // SAFETY: there are these inputs; the caller's promise.
-                unsafe {
-                    let at = call.results(tiles.index + n).wrapping_add(strip.first);
-                    fetch::<_MM_HINT_T0>(at.cast(), WIDTH * size_of::<Lanes16<f32>>());
-                }
+    pub(crate) unsafe fn pack_for<G: Gemm>(strip: &Strip<'_>, panels: &mut [Panel16; WIDTH]) {
+        let blocks = strip.columns.len() / K::ELEMENTS;
+        for (side, panel) in panels.iter_mut().enumerate() {
+            strip.fetch::<G>(side);
+            // Without rows it stays as it is, and what comes of it is not written.
+            if side * ROWS < strip.left() {
+                // SAFETY: the caller's promise.
+                unsafe { K::unpack(&strip.rows(side * ROWS), blocks, panel) };
             }
         }
     }
-
-    /// Where a row's columns from some on stand, if there is such a row.
-    #[inline(always)]
-    fn stored(strip: &Strip<'_>, row: usize, column: usize) -> *const u8 {
-        let row = strip
-            .call
-            .weights
-            .wrapping_add(row * strip.call.weight_stride);
-        row.wrapping_add(column / K::WEIGHTS * size_of::<K::Weights>())
-    }
 }
 
-// The hardware foresees neither what so many rows hold next nor where results go. What there is
-// less of at an end does no harm.
 impl<K: Avx512Product> Gemm for SixteenRows<K> {
     const PACK_FROM: usize = PACK_FROM_INPUTS;
     const ROWS: usize = WIDTH * ROWS;
     const COLUMNS: usize = COLUMNS;
+    const INPUTS: usize = INPUTS;
+    const PACK_STEPS: usize = WIDTH;
     type Panel = [Panel16; WIDTH];
     const EMPTY: Self::Panel = [Panel16::EMPTY; WIDTH];
     type Sums = Sums16;
@@ -160,19 +134,8 @@ impl<K: Avx512Product> Gemm for SixteenRows<K> {
 
     #[inline(always)]
     unsafe fn pack(strip: &Strip<'_>, panel: &mut Self::Panel) {
-        for row in 0..WIDTH * ROWS {
-            let at = Self::stored(strip, strip.first + row, strip.columns.start);
-            // SAFETY: the caller's promise.
-            unsafe { fetch::<_MM_HINT_T0>(at, Self::LEN) };
-        }
-        let blocks = strip.columns.len() / K::ELEMENTS;
-        for (side, panel) in panel.iter_mut().enumerate() {
-            // Without rows it stays as it is, and what comes of it is not written.
-            if side * ROWS < strip.left() {
-                // SAFETY: the caller's promise.
-                unsafe { K::unpack(&strip.rows(side * ROWS), blocks, panel) };
-            }
-        }
+        // SAFETY: the caller's promise, handed on.
+        unsafe { Self::pack_for::<Self>(strip, panel) }
     }
 
     #[inline(always)]
@@ -180,6 +143,7 @@ impl<K: Avx512Product> Gemm for SixteenRows<K> {
         // SAFETY: so many inputs are left.
         unsafe {
             match tiles.left() {
+                3 => tiles.fewer_than::<4>(),
                 // Two fours, rather than six and two by themselves.
                 4 | 5 | 8 | 9 => tiles.tile::<4>(),
                 INPUTS.. => tiles.tile::<INPUTS>(),
@@ -197,12 +161,6 @@ impl<K: Avx512Product> Gemm for SixteenRows<K> {
     ) {
         // SAFETY: the caller's promise, handed on.
         unsafe { K::tile(panel, x, sums) }
-    }
-
-    #[inline(always)]
-    unsafe fn fetch<const N: usize>(tiles: &Tiles<'_, Self>) {
-        // SAFETY: the caller's promise, handed on.
-        unsafe { Self::fetch_next::<Self, N>(tiles, INPUTS) }
     }
 
     #[inline(always)]

@@ -203,6 +203,7 @@ impl<W: Avx512Floats> Gemm for StoredByColumn<W> {
     const PACK_FROM: usize = 4;
     const ROWS: usize = WIDTH * ROWS;
     const COLUMNS: usize = BLOCK;
+    const INPUTS: usize = INPUTS;
     type Panel = TransposedPanel;
     const EMPTY: TransposedPanel = [Lanes16([0.0; ROWS]); WIDTH * BLOCK];
     type Sums = [__m512; WIDTH];

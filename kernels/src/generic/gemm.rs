@@ -18,6 +18,7 @@
 use core::mem::MaybeUninit;
 use core::ops::Range;
 
+use super::{LINE, fetch_lines};
 use crate::MatMul;
 
 /// Inputs for which a panel is packed once: beyond that, their sums would leave the second cache.
@@ -72,6 +73,13 @@ pub(crate) trait Gemm: Operands {
     /// Columns of a panel: whole blocks of weights and of inputs.
     const COLUMNS: usize;
 
+    /// Inputs of the largest tile.
+    const INPUTS: usize;
+
+    /// Times that [`Gemm::pack`] asks for a share of the next strip ([`Strip::fetch`]); none for
+    /// those whose rows are not one after the other, or who see to it by themselves.
+    const PACK_STEPS: usize = 0;
+
     /// Some columns of M rows, as the micro-tile wants them.
     type Panel;
 
@@ -102,15 +110,6 @@ pub(crate) trait Gemm: Operands {
         sums: &mut [Self::Sums; N],
     );
 
-    /// Brings nearer what is packed next, and where results go, before a tile of N inputs: a hint,
-    /// where the hardware does not foresee it.
-    #[inline(always)]
-    unsafe fn fetch<const N: usize>(_: &Tiles<'_, Self>)
-    where
-        Self: Sized,
-    {
-    }
-
     /// Writes the sums of the first `rows` rows, or of all M if there are more.
     unsafe fn write(sums: &Self::Sums, out: *mut f32, rows: usize);
 }
@@ -122,6 +121,10 @@ pub(crate) struct Strip<'a> {
     pub columns: Range<usize>,
     /// Bytes from where a row begins to the columns.
     offset: usize,
+    /// Cache lines of the next strip that each step asks for, and that those of the columns before
+    /// have asked for.
+    share: usize,
+    asked: usize,
 }
 
 impl<'a> Strip<'a> {
@@ -133,6 +136,31 @@ impl<'a> Strip<'a> {
             first,
             columns,
             offset,
+            share: 0,
+            asked: 0,
+        }
+    }
+
+    /// Brings nearer a share of the next strip, all columns of its rows in the order of memory: of
+    /// rows side by side the hardware foresees nothing. Each step of packing this strip's columns asks
+    /// for a share, and each tile of them, so that memory neither rests nor is asked for more at once
+    /// than can be on its way.
+    #[inline(always)]
+    pub fn fetch<G: Gemm>(&self, step: usize) {
+        let call = self.call;
+        let all = lines_of::<G>(call);
+        let from = all.min(self.asked + step * self.share);
+        let next = (self.first + G::ROWS) * call.weight_stride + LINE * from;
+        fetch_lines(call.weights.wrapping_add(next), self.share.min(all - from));
+    }
+
+    /// The same of this strip's own columns, which nobody has asked for while another was worked on.
+    #[inline(always)]
+    fn fetch_own<G: Gemm>(&self) {
+        let len = self.columns.len() / G::ELEMENTS[0] * size_of::<G::Weights>();
+        for row in self.first..self.call.weight_rows.min(self.first + G::ROWS) {
+            let row = row * self.call.weight_stride + self.offset;
+            fetch_lines(self.call.weights.wrapping_add(row), len.div_ceil(LINE));
         }
     }
 
@@ -200,11 +228,33 @@ impl<G: Gemm> Tiles<'_, G> {
         let sums: *mut [G::Sums; N] = &mut sums[0];
         // SAFETY: whoever calls the driver has the instructions; nobody else uses these sums.
         unsafe {
-            G::fetch::<N>(self);
+            if G::PACK_STEPS > 0 {
+                self.fetch(N);
+            }
             G::tile(self.panel, x, ahead, &mut *sums);
         }
         self.index += N;
         self.done += 1;
+    }
+
+    /// Brings nearer what is packed next and, when there is nothing left of this strip, where so many
+    /// inputs' results go.
+    ///
+    /// # Safety
+    ///
+    /// There are these inputs.
+    #[inline(never)]
+    unsafe fn fetch(&self, inputs: usize) {
+        let (strip, call) = (self.strip, self.strip.call);
+        strip.fetch::<G>(G::PACK_STEPS + self.done);
+        if strip.columns.end == call.columns {
+            for n in 0..inputs {
+                // SAFETY: the caller's promise.
+                let results = unsafe { call.results(self.index + n) }.wrapping_add(strip.first);
+                // They may begin anywhere in a line.
+                fetch_lines(results.cast(), G::ROWS * size_of::<f32>() / LINE + 1);
+            }
+        }
     }
 
     /// The panel and all inputs that are left, fewer than N: a tile of N, filled up with the last
@@ -228,7 +278,12 @@ impl<G: Gemm> Tiles<'_, G> {
         sums[..left].copy_from_slice(&self.sums[from..]);
         let ahead = x.map(|x| x.as_ptr().cast());
         // SAFETY: as above.
-        unsafe { G::tile(self.panel, x, ahead, &mut sums) };
+        unsafe {
+            if G::PACK_STEPS > 0 {
+                self.fetch(left);
+            }
+            G::tile(self.panel, x, ahead, &mut sums);
+        }
         self.sums[from..].copy_from_slice(&sums[..left]);
         self.index += left;
         self.done += 1;
@@ -252,6 +307,12 @@ unsafe fn input<'a, G: Operands>(
         let len = columns.len() / G::ELEMENTS[1];
         core::slice::from_raw_parts(start.add(columns.start / G::ELEMENTS[1]), len)
     }
+}
+
+/// Cache lines of a whole strip.
+#[inline(always)]
+fn lines_of<G: Gemm>(call: &MatMul) -> usize {
+    G::ROWS * call.weight_stride / LINE
 }
 
 /// The product with few inputs.
@@ -289,6 +350,9 @@ pub(crate) unsafe fn gemv<G: Gemv>(call: &MatMul) {
 pub(crate) unsafe fn gemm<G: Gemm>(call: &MatMul) {
     const { assert!(align_of::<G::Weights>() == 1 && align_of::<G::Inputs>() == 1) }
     let mut panel = G::EMPTY;
+    let steps = G::PACK_STEPS + call.inputs_len.min(GROUP).div_ceil(G::INPUTS);
+    let all_steps = call.columns.div_ceil(G::COLUMNS) * steps;
+    let share = lines_of::<G>(call).div_ceil(all_steps.max(1));
     // Not cleared beforehand: most calls have far fewer inputs.
     let mut room = [const { MaybeUninit::<G::Sums>::uninit() }; GROUP];
     let mut first = 0;
@@ -306,7 +370,14 @@ pub(crate) unsafe fn gemm<G: Gemm>(call: &MatMul) {
             let mut start = 0;
             while start < call.columns {
                 let end = call.columns.min(start.saturating_add(G::COLUMNS));
-                let strip = Strip::new::<G>(call, first, start..end);
+                let strip = Strip {
+                    share,
+                    asked: start / G::COLUMNS * steps * share,
+                    ..Strip::new::<G>(call, first, start..end)
+                };
+                if G::PACK_STEPS > 0 && first == 0 {
+                    strip.fetch_own::<G>();
+                }
                 // SAFETY: the caller promises these columns.
                 unsafe { G::pack(&strip, &mut panel) };
                 let mut tiles = Tiles::<G> {

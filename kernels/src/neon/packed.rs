@@ -224,6 +224,7 @@ impl<K: NeonProduct> Gemm for FourRows<K> {
     const PACK_FROM: usize = INPUTS;
     const ROWS: usize = PAIRS * SIDES * ROWS;
     const COLUMNS: usize = COLUMNS;
+    const INPUTS: usize = INPUTS;
     type Panel = PanelPairs;
     const EMPTY: PanelPairs = PanelPairs {
         panels: [const { [Panel4::EMPTY; SIDES] }; PAIRS],

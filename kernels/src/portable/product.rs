@@ -111,6 +111,7 @@ impl<P: PortableProduct> Gemm for InPlace<P> {
     const PACK_FROM: usize = 0;
     const ROWS: usize = NEAR;
     const COLUMNS: usize = usize::MAX;
+    const INPUTS: usize = INPUTS;
     type Panel = RowsInPlace;
     const EMPTY: RowsInPlace = RowsInPlace {
         at: [core::ptr::null(); NEAR],
