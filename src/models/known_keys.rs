@@ -165,7 +165,7 @@ pub const WORDS: &[&str] = &[
 ];
 
 /// Configurations of their own, as some have for attention, or for each half of a model.
-const OBJECTS: &[&str] = &["attn_config.", "encoder.", "decoder."];
+const OBJECTS: &[&str] = &["attn_config.", "ffn_config.", "encoder.", "decoder."];
 
 /// Whether a key's name speaks of what a model computes.
 fn speaks_of_arithmetic(key: &str) -> bool {

@@ -80,8 +80,9 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
 const SETTLED: &[Settled] = &[
     ("encoder_layerdrop", Only::Any),
     ("decoder_layerdrop", Only::Any),
-    // Of how products are computed, and of training.
-    ("router_dtype", Only::Any),
+    // Routers of fewer bits would choose others.
+    ("router_dtype", Only::Text(&["float32"])),
+    // Of training.
     ("router_z_loss_coef", Only::Any),
     ("router_aux_loss_coef", Only::Any),
     ("output_router_logits", Only::Any),

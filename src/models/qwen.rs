@@ -89,7 +89,10 @@ fn build(model: &Builder<'_>, head_norm: HeadNorm) -> Result<(), BuildError> {
         None => 28,
     };
     let usual = Some(WindowPattern::From(first));
-    let attention = QwenAttention::read(model, (decoder.width, decoder.layers), head_norm, usual)?;
+    let usual_dim = (head_norm == HeadNorm::Rms).then_some(128);
+    let heads = Heads::read_wide(config, decoder.width, usual_dim)?;
+    let sizes = (decoder.width, decoder.layers);
+    let attention = QwenAttention::read(model, heads, sizes, head_norm, usual)?;
     decoder.wire(
         model,
         &|net, h, layer, i| attention.wire(net, h, layer, i),
@@ -108,17 +111,16 @@ pub(super) struct QwenAttention {
 }
 
 impl QwenAttention {
-    /// Reads the sizes for `layers` layers; `usual` is whose turn at the window it is where no
-    /// layers are listed.
+    /// Reads what `layers` layers of these heads have; `usual` is whose turn at the window it is where
+    /// no layers are listed.
     pub fn read(
         model: &Builder<'_>,
+        heads: Heads,
         (width, layers): (usize, usize),
         head_norm: HeadNorm,
         usual: Option<WindowPattern>,
     ) -> Result<QwenAttention, BuildError> {
         let config = model.config();
-        let usual_dim = (head_norm == HeadNorm::Rms).then_some(128);
-        let heads = Heads::read_wide(config, width, usual_dim)?;
         let rope = Rope::read(model, Pairing::Halves, heads.head_dim)?;
         Ok(QwenAttention {
             width,

@@ -6,7 +6,7 @@ use super::llama::Transformer;
 use super::qwen::{self, HeadNorm, QwenAttention};
 use super::tables::{self, keys, names};
 use super::{Architecture, Conversion, DECODER, Family, Only, Outline, llama};
-use crate::graph::blocks::{WindowPattern, activation};
+use crate::graph::blocks::{Heads, WindowPattern, activation};
 use crate::graph::decoder::PreNormDecoder;
 use crate::graph::experts::{FeedForward, Gating, Router, SharedExpert, expert_layers};
 use crate::graph::{BuildError, Builder, Config, Key, Name, Pointwise};
@@ -113,7 +113,10 @@ fn build(model: &Builder<'_>, head_norm: HeadNorm) -> Result<(), BuildError> {
         HeadNorm::None => None,
         HeadNorm::Rms => Some(WindowPattern::From(0)),
     };
-    let attention = QwenAttention::read(model, (decoder.width, decoder.layers), head_norm, usual)?;
+    // Unlike Qwen 3's own class, those with experts take no width of a head for granted.
+    let heads = Heads::read(config, decoder.width)?;
+    let sizes = (decoder.width, decoder.layers);
+    let attention = QwenAttention::read(model, heads, sizes, head_norm, usual)?;
     decoder.wire(
         model,
         &|net, h, layer, i| attention.wire(net, h, layer, i),

@@ -28,8 +28,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         // What the steps are made of.
         ("num_sparse_decoder_layers", Only::Any),
         ("num_sparse_encoder_layers", Only::Any),
-        // Of training, and of how products are computed.
-        ("router_dtype", Only::Any),
+        // Routers of fewer bits would choose others.
+        ("router_dtype", Only::Text(&["float32"])),
         // Tensors tell.
         ("router_bias", Only::Any),
         ("router_ignore_padding_tokens", Only::Any),

@@ -5,9 +5,9 @@ use rillm::error::LoadErrorKind;
 use rillm_formats::gguf::write::{TensorSpec, to_bytes};
 use rillm_formats::manifest::{DType, Shape};
 
-use crate::support::evaluate::{open, open_bytes, runnable};
+use crate::support::evaluate::{check_all, open, open_bytes, runnable};
 use crate::support::exercise::exercise;
-use crate::support::fixture::Fixture;
+use crate::support::fixture::{Fixture, Weight};
 use crate::support::survives::survives;
 use crate::support::to_gguf::{Floats, Gguf};
 
@@ -245,4 +245,21 @@ fn gates_nobody_asked_for_are_refused() {
         error.contains("feed_forward_proj") && error.contains("enc.blk.0.ffn_gate"),
         "{error}"
     );
+}
+
+/// transformers saves a shared expert without one row where a configuration has none.
+#[test]
+fn a_tensor_without_elements_is_no_matter() {
+    let fixture = Fixture::load("qwen3_moe");
+    let opened = |rows: u64| {
+        let more = Weight {
+            name: "model.layers.0.mlp.shared_expert.up_proj.weight".to_string(),
+            shape: vec![rows, 24],
+            values: vec![0.5; rows as usize * 24],
+        };
+        open(&fixture.folder_with(&fixture.config(), vec![more]))
+    };
+    check_all(&fixture, &opened(0).expect("a model"));
+    let error = opened(1).expect_err("a shared expert").to_string();
+    assert!(error.contains("blk.0.ffn_up_shexp.weight"), "{error}");
 }

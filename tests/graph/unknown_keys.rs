@@ -83,6 +83,16 @@ fn what_changes_the_results_and_is_not_understood_is_refused() {
         ("gemma2", json!({"sliding_window": 0}), "sliding_window"),
         ("llama", json!({"clip_qkv": 8.0}), "clip_qkv"),
         ("llama", json!({"alibi": true}), "alibi"),
+        (
+            "switch",
+            json!({"router_dtype": "bfloat16"}),
+            "router_dtype",
+        ),
+        (
+            "nllb_moe",
+            json!({"router_dtype": "float16"}),
+            "router_dtype",
+        ),
         ("phi3", json!({"is_causal": false}), "is_causal"),
         (
             "llama",
@@ -173,6 +183,25 @@ fn what_changes_the_results_and_is_not_understood_is_refused() {
     ] {
         refused(name, &changes, key);
     }
+}
+
+/// A part's configuration is saved with what all configurations have.
+#[test]
+fn what_any_configuration_has_is_no_matter_in_a_part_of_one() {
+    let folder = Folder::of("dbrx");
+    let opened = folder.with(|config| {
+        for part in ["attn_config", "ffn_config"] {
+            for (key, value) in [
+                ("id2label", json!({"0": "LABEL_0", "1": "LABEL_1"})),
+                ("label2id", json!({"LABEL_0": 0, "LABEL_1": 1})),
+                ("output_attentions", json!(false)),
+                ("chunk_size_feed_forward", json!(0)),
+            ] {
+                config[part][key] = value;
+            }
+        }
+    });
+    opened.expect("a model");
 }
 
 /// What is stored and asked for by nothing, the reference leaves out: it is off where no flag says
