@@ -51,7 +51,8 @@ struct RowsInPlace {
 }
 
 impl RowsInPlace {
-    /// Their results with N inputs, R rows at a time while there are as many.
+    /// Their results with N inputs, R rows at a time. Where fewer are left, the last one stands in
+    /// for those that are not there: a form for a row alone would double the code of each type.
     ///
     /// # Safety
     ///
@@ -62,40 +63,19 @@ impl RowsInPlace {
         inputs: [&[P::Inputs]; N],
         results: &mut [[f32; NEAR]; N],
     ) {
-        let mut row = 0;
-        // SAFETY: the caller's promise.
-        unsafe {
-            while row + R <= self.count {
-                self.some::<P, R, N>(row, inputs, results);
-                row += R;
+        for first in (0..self.count).step_by(R) {
+            let row = |r: usize| (first + r).min(self.count - 1);
+            let mut weights: [&[P::Weights]; R] = [&[]; R];
+            for r in 0..R {
+                // SAFETY: the caller's promise; blocks have alignment 1.
+                weights[r] =
+                    unsafe { core::slice::from_raw_parts(self.at[row(r)].cast(), self.len) };
             }
-            for row in row..self.count {
-                self.some::<P, 1, N>(row, inputs, results);
-            }
-        }
-    }
-
-    /// The same of R rows from `row` on.
-    ///
-    /// # Safety
-    ///
-    /// The rows are there.
-    #[inline(always)]
-    unsafe fn some<P: PortableProduct, const R: usize, const N: usize>(
-        &self,
-        row: usize,
-        inputs: [&[P::Inputs]; N],
-        results: &mut [[f32; NEAR]; N],
-    ) {
-        let mut weights: [&[P::Weights]; R] = [&[]; R];
-        for r in 0..R {
-            // SAFETY: the caller's promise; blocks have alignment 1.
-            weights[r] = unsafe { core::slice::from_raw_parts(self.at[row + r].cast(), self.len) };
-        }
-        let sums = P::dot(weights, inputs);
-        for r in 0..R {
-            for n in 0..N {
-                results[n][row + r] = sums[r][n];
+            let sums = P::dot(weights, inputs);
+            for r in 0..R {
+                for n in 0..N {
+                    results[n][row(r)] = sums[r][n];
+                }
             }
         }
     }
