@@ -143,11 +143,12 @@ impl<K: Avx512Product> Gemm for SixteenRows<K> {
         // SAFETY: so many inputs are left.
         unsafe {
             match tiles.left() {
-                3 => tiles.fewer_than::<4>(),
-                // Two fours, rather than six and two by themselves.
-                4 | 5 | 8 | 9 => tiles.tile::<4>(),
-                INPUTS.. => tiles.tile::<INPUTS>(),
-                _ => tiles.tile::<1>(),
+                1 => tiles.tile::<1>(),
+                2 | 3 => tiles.fewer_than::<4>(),
+                // Two fours, rather than six and what is left of eight.
+                4 | 8 => tiles.tile::<4>(),
+                5 => tiles.fewer_than::<INPUTS>(),
+                _ => tiles.tile::<INPUTS>(),
             }
         }
     }
