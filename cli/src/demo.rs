@@ -5,7 +5,7 @@ use rillm::internals::ModelParts;
 use rillm::internals::weights::{Files, Source, open_source};
 use rillm::{LoadError, Model, ModelOptions};
 
-/// One of the embedded models: of one size, trained by one script on one corpus.
+/// One of the embedded models: of one size at work, trained by one script on one corpus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Demo {
     /// A transformer with grouped heads
@@ -14,11 +14,13 @@ pub enum Demo {
     Mamba,
     /// Retention: a linear recurrence with a decay for each head
     Retnet,
+    /// A mixture of experts: the transformer, with twice the weights and as many of them at work
+    Moe,
 }
 
 impl Demo {
     /// Every one.
-    pub const ALL: [Demo; 3] = [Demo::Llama, Demo::Mamba, Demo::Retnet];
+    pub const ALL: [Demo; 4] = [Demo::Llama, Demo::Mamba, Demo::Retnet, Demo::Moe];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -26,6 +28,7 @@ impl Demo {
             Demo::Llama => "llama",
             Demo::Mamba => "mamba",
             Demo::Retnet => "retnet",
+            Demo::Moe => "moe",
         }
     }
 
@@ -40,6 +43,7 @@ impl Demo {
             Demo::Llama => asset!("demo.gguf"),
             Demo::Mamba => asset!("demo-mamba.gguf"),
             Demo::Retnet => asset!("demo-retnet.gguf"),
+            Demo::Moe => asset!("demo-moe.gguf"),
         }
     }
 

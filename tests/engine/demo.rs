@@ -60,7 +60,7 @@ const CLEAR_LEAD: f64 = 0.2;
 /// text so far (`tools/demo/siblings.py` writes the goldens).
 #[test]
 fn the_siblings_choose_the_references_words() {
-    let files: [(&[u8], &[u8]); 2] = [
+    let files: [(&[u8], &[u8]); 3] = [
         (
             include_bytes!("../../assets/demo-mamba.gguf"),
             include_bytes!("../../assets/demo-mamba-greedy.json"),
@@ -68,6 +68,10 @@ fn the_siblings_choose_the_references_words() {
         (
             include_bytes!("../../assets/demo-retnet.gguf"),
             include_bytes!("../../assets/demo-retnet-greedy.json"),
+        ),
+        (
+            include_bytes!("../../assets/demo-moe.gguf"),
+            include_bytes!("../../assets/demo-moe-greedy.json"),
         ),
     ];
     for (file, golden) in files {

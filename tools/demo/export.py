@@ -161,7 +161,7 @@ def main():
 
     model = load(read_back(weights, config, path), config)
     encoder = Tokenizer.from_file(inside("tokenizer.json"))
-    ids = [config["bos_token_id"]] + encoder.encode(arguments.prompt).ids
+    ids = [config["bos_token_id"]] + encoder.encode(arguments.prompt, add_special_tokens=False).ids
     new_ids, margins = greedy(model, ids, GOLDEN_TOKENS)
     golden = {"prompt": arguments.prompt, "ids": ids, "greedy_ids": new_ids,
               "greedy_text": encoder.decode(new_ids, skip_special_tokens=False),

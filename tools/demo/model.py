@@ -59,17 +59,22 @@ class Block(nn.Module):
         v = v.repeat_interleave(group, dim=1)
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.out(y.transpose(1, 2).reshape(batch, n, dim))
-        gate, up = self.gate_up(self.ffn_norm(x)).chunk(2, dim=-1)
-        return x + self.down(F.silu(gate) * up)
+        return x + self.feed_forward(self.ffn_norm(x))
+
+    def feed_forward(self, x):
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        return self.down(F.silu(gate) * up)
 
 
 class Llama(nn.Module):
+    block = Block
+
     def __init__(self, c=CONFIG):
         super().__init__()
         self.config = c
         dim, layers = c["hidden_size"], c["num_hidden_layers"]
         self.embedding = nn.Embedding(c["vocab_size"], dim)
-        self.blocks = nn.ModuleList(Block(c) for _ in range(layers))
+        self.blocks = nn.ModuleList(self.block(c) for _ in range(layers))
         self.norm = Norm(dim, c["rms_norm_eps"])
         for name, weight in self.named_parameters():
             if weight.dim() == 2:
@@ -100,8 +105,11 @@ class Llama(nn.Module):
                 block.qkv.weight.copy_(torch.cat([part(f"self_attn.{x}_proj") for x in "qkv"]))
                 block.out.weight.copy_(part("self_attn.o_proj"))
                 block.ffn_norm.weight.copy_(part("post_attention_layernorm"))
-                block.gate_up.weight.copy_(torch.cat([part("mlp.gate_proj"), part("mlp.up_proj")]))
-                block.down.weight.copy_(part("mlp.down_proj"))
+                self.load_feed_forward(block, part)
+
+    def load_feed_forward(self, block, part):
+        block.gate_up.weight.copy_(torch.cat([part("mlp.gate_proj"), part("mlp.up_proj")]))
+        block.down.weight.copy_(part("mlp.down_proj"))
 
     def weights(self):
         """The parameters under the names and shapes transformers gives them."""
@@ -111,7 +119,6 @@ class Llama(nn.Module):
             at = f"model.layers.{index}."
             kv_dim = block.kv_heads * block.head_dim
             q, k, v = block.qkv.weight.split((block.heads * block.head_dim, kv_dim, kv_dim))
-            gate, up = block.gate_up.weight.chunk(2)
             weights |= {
                 at + "input_layernorm.weight": block.attention_norm.weight,
                 at + "self_attn.q_proj.weight": q,
@@ -119,11 +126,15 @@ class Llama(nn.Module):
                 at + "self_attn.v_proj.weight": v,
                 at + "self_attn.o_proj.weight": block.out.weight,
                 at + "post_attention_layernorm.weight": block.ffn_norm.weight,
-                at + "mlp.gate_proj.weight": gate,
-                at + "mlp.up_proj.weight": up,
-                at + "mlp.down_proj.weight": block.down.weight,
+                **dict(self.feed_forward_weights(block, at)),
             }
         return {name: weight.detach().clone().contiguous() for name, weight in weights.items()}
+
+    def feed_forward_weights(self, block, at):
+        gate, up = block.gate_up.weight.chunk(2)
+        yield at + "mlp.gate_proj.weight", gate
+        yield at + "mlp.up_proj.weight", up
+        yield at + "mlp.down_proj.weight", block.down.weight
 
     def configuration(self, end):
         return {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",

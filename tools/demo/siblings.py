@@ -3,7 +3,7 @@
     python siblings.py --input build-mamba --rillm ../../target/release/rillm --output ../../assets
 
 The file is `rillm quantize`'s, the golden that of the authors' code on the weights read back
-from it: transformers' Mamba, torchscale's RetNet in its parallel form, both in float32.
+from it: transformers' Mamba and Mixtral, torchscale's RetNet in its parallel form, all in float32.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import torch
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-from export import GOLDEN_TOKENS
+from export import GOLDEN_TOKENS, LAYER_NAMES, heads_of, separate
 
 NAMES = {
     "mamba": {"backbone.embeddings": "token_embd", "backbone.norm_f": "output_norm", "norm": "attn_norm",
@@ -28,7 +28,13 @@ NAMES = {
                "retention.q_proj": "attn_q", "retention.k_proj": "attn_k", "retention.v_proj": "attn_v",
                "retention.g_proj": "attn_gate", "retention.out_proj": "attn_output",
                "final_layer_norm": "ffn_norm", "ffn.fc1": "ffn_gate", "ffn.gate": "ffn_up", "ffn.fc2": "ffn_down"},
+    "mixtral": {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "block_sparse_moe.gate": "ffn_gate_inp",
+                **{name: file for name, file in LAYER_NAMES.items() if not name.startswith("mlp.")}},
 }
+EXPERT_NAMES = {"w1": "ffn_gate_exps", "w2": "ffn_down_exps", "w3": "ffn_up_exps"}
+# The name on the command line, the type of the weights, and what rounding to it may lose of a matrix: with
+# twice the weights of its siblings, the mixture is stored in half the bits.
+FILES = {"mamba": ("mamba", "q8_0", 0.01), "retnet": ("retnet", "q8_0", 0.01), "mixtral": ("moe", "q4_0", 0.1)}
 
 
 def gguf_name(family, name):
@@ -40,21 +46,32 @@ def gguf_name(family, name):
     return (f"blk.{layer}." if found else "") + known + ending
 
 
-def read_back(weights, family, path):
+def stored(tensors, family, name, shape, config):
+    """One of the authors' parameters as the file has it."""
+    _, found, part = name.partition("block_sparse_moe.experts.")
+    expert, matrix = part.split(".")[:2] if found else (None, None)
+    layer = name.split(".")[2] if found else None
+    tensor = tensors[f"blk.{layer}.{EXPERT_NAMES[matrix]}.weight" if found else gguf_name(family, name)]
+    weight = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+    weight = weight.reshape(-1, *shape)[int(expert)] if found else weight.reshape(shape)
+    heads = heads_of(name, config) if family == "mixtral" else None
+    return separate(weight, heads) if heads else weight
+
+
+def read_back(weights, config, path):
     """The file's parameters under the authors' names, checked against what they were made of."""
+    family = config["model_type"]
+    _, _, lost = FILES[family]
     tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
     result = {}
     for name, original in weights.items():
         if name.startswith("retnet_rel_pos."):
             result[name] = torch.from_numpy(original)
             continue
-        tensor = tensors[gguf_name(family, name)]
-        weight = gguf.quants.dequantize(tensor.data, tensor.tensor_type).reshape(original.shape)
+        weight = stored(tensors, family, name, original.shape, config)
         if name.endswith("A_log"):
             weight = numpy.log(-weight)
-        # Rounding to the nearest step errs by half of it; a step is 1/127 of the block's largest.
-        largest = numpy.abs(original).max(axis=-1, keepdims=True)
-        assert (numpy.abs(weight - original) <= largest * (0.51 / 127 + 2**-10) + 1e-6).all(), name
+        assert numpy.linalg.norm(weight - original) <= lost * numpy.linalg.norm(original), name
         result[name] = torch.from_numpy(numpy.array(weight, dtype=numpy.float32))
     return result
 
@@ -64,6 +81,17 @@ def mamba(weights, config):
 
     known = {key: value for key, value in config.items() if key not in ("architectures", "model_type")}
     model = MambaForCausalLM(MambaConfig(**known)).eval().float()
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    assert not unexpected and set(missing) <= {"lm_head.weight"}, (missing, unexpected)
+    model.tie_weights()
+    return lambda ids: model(input_ids=ids, use_cache=False).logits
+
+
+def mixtral(weights, config):
+    from transformers import MixtralConfig, MixtralForCausalLM
+
+    known = {key: value for key, value in config.items() if key not in ("architectures", "model_type")}
+    model = MixtralForCausalLM(MixtralConfig(**known, attn_implementation="eager")).eval().float()
     missing, unexpected = model.load_state_dict(weights, strict=False)
     assert not unexpected and set(missing) <= {"lm_head.weight"}, (missing, unexpected)
     model.tie_weights()
@@ -96,12 +124,14 @@ def main():
         config = json.load(file)
     family = config["model_type"]
     os.makedirs(arguments.output, exist_ok=True)
-    path = os.path.join(arguments.output, f"demo-{family}.gguf")
-    subprocess.run([arguments.rillm, "quantize", arguments.input, path, "-q", "q8_0", "--pure"], check=True)
+    name, mix, _ = FILES[family]
+    path = os.path.join(arguments.output, f"demo-{name}.gguf")
+    subprocess.run([arguments.rillm, "quantize", arguments.input, path, "-q", mix, "--pure"], check=True)
 
-    logits = {"mamba": mamba, "retnet": retnet}[family](read_back(weights, family, path), config)
+    models = {"mamba": mamba, "mixtral": mixtral, "retnet": retnet}
+    logits = models[family](read_back(weights, config, path), config)
     encoder = Tokenizer.from_file(inside("tokenizer.json"))
-    ids = [config["bos_token_id"]] + encoder.encode(arguments.prompt).ids
+    ids = [config["bos_token_id"]] + encoder.encode(arguments.prompt, add_special_tokens=False).ids
     text, margins = list(ids), []
     with torch.no_grad():
         for _ in range(GOLDEN_TOKENS):
@@ -112,7 +142,7 @@ def main():
     golden = {"prompt": arguments.prompt, "ids": ids, "greedy_ids": new_ids,
               "greedy_text": encoder.decode(new_ids, skip_special_tokens=False),
               "top_margin": [round(margin, 4) for margin in margins]}
-    golden_path = os.path.join(arguments.output, f"demo-{family}-greedy.json")
+    golden_path = os.path.join(arguments.output, f"demo-{name}-greedy.json")
     with open(golden_path, "w", encoding="utf-8", newline="\n") as file:
         json.dump(golden, file, indent=1, ensure_ascii=False)
         file.write("\n")

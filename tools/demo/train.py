@@ -19,15 +19,16 @@ import numpy
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 import corpus
 import words
 from mamba import Mamba
 from model import CONFIG, Llama
+from moe import Moe
 from retnet import RetNet
 
-FAMILIES = {"llama": Llama, "mamba": Mamba, "retnet": RetNet}
+FAMILIES = {"llama": Llama, "mamba": Mamba, "moe": Moe, "retnet": RetNet}
 
 END = corpus.SEPARATOR
 PROMPTS = ["Once upon a time", "One day,", "Lily and Tom", "There was once"]
@@ -84,6 +85,8 @@ def main():
     parser.add_argument("--stop", type=int, help="stop at this step, as if interrupted")
     parser.add_argument("--resume", help="begin from the weights of this folder")
     parser.add_argument("--embedding", help="begin from the embedding of this GGUF file of the same vocabulary")
+    parser.add_argument("--upcycle", help="with --family moe: begin as the LLaMA of this GGUF file")
+    parser.add_argument("--balance", type=float, default=0.01, help="weight in the loss of experts' uneven load")
     parser.add_argument("--spread-names", action="store_true",
                         help="with --resume: pull the embeddings of the names apart first")
     parser.add_argument("--name-weight", type=float, default=6.0,
@@ -121,6 +124,8 @@ def main():
     is_name, is_pronoun = referring_tokens(tokenizer)
     if arguments.resume:
         model.load_weights(load_file(os.path.join(arguments.resume, "model.safetensors")))
+    if arguments.upcycle:
+        model.upcycle(arguments.upcycle)
     if arguments.embedding:
         table = {tensor.name: tensor for tensor in gguf.GGUFReader(arguments.embedding).tensors}["token_embd.weight"]
         with torch.no_grad():
@@ -156,12 +161,17 @@ def main():
         if not weighted:
             return losses.mean(), losses[again.flatten()].mean()
         weights = 1 + (arguments.name_weight - 1) * again + (arguments.pronoun_weight - 1) * is_pronoun[target]
-        return (losses * weights.flatten()).sum() / weights.sum()
+        loss = (losses * weights.flatten()).sum() / weights.sum()
+        return loss + arguments.balance * model.balance() if arguments.family == "moe" else loss
 
     def save(step, held_loss, minutes):
         save_file(model.weights(), inside("model.safetensors"), metadata={"format": "pt"})
         with open(inside("config.json"), "w", encoding="utf-8") as file:
             json.dump(model.configuration(end), file, indent=1)
+        # Nobody puts an end before a text because of `add_bos_token` alone.
+        tokenizer.post_processor = processors.TemplateProcessing(single=END + " $A", special_tokens=[(END, end)])
+        tokenizer.save(inside("tokenizer.json"))
+        tokenizer.post_processor = processors.TemplateProcessing(single="$A", special_tokens=[])
         with open(inside("tokenizer_config.json"), "w", encoding="utf-8") as file:
             json.dump({"tokenizer_class": "GPT2Tokenizer", "add_bos_token": True, "bos_token": END,
                        "eos_token": END}, file)
