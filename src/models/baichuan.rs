@@ -29,7 +29,6 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             }
         },
     ],
-    unused_in_checkpoints: &["self_attn.rotary_emb.inv_freq"],
     conversion: Conversion {
         keys: |keys| {
             if keys.config.value(OF_ROPE).is_none() {

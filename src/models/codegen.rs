@@ -27,7 +27,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             }
         },
     ],
-    unused_in_checkpoints: &["attn.causal_mask", "attn.bias", "attn.masked_bias"],
+    unused_in_checkpoints: &["transformer.h.{i}.attn.causal_mask"],
     conversion: Conversion {
         architecture: Some("gptj"),
         tensor: |_, tensor| apart(tensor),

@@ -26,7 +26,6 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             }
         },
     ],
-    unused_in_checkpoints: &["attn.bias", "attn.masked_bias"],
     build: |model| build(model, projections),
     ..DECODER
 };

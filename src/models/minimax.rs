@@ -57,10 +57,10 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     ],
     // What follows from the numbers of heads and layers.
     unused_in_checkpoints: &[
-        "self_attn.slope_rate",
-        "self_attn.query_decay",
-        "self_attn.key_decay",
-        "self_attn.diagonal_decay",
+        "model.layers.{i}.self_attn.slope_rate",
+        "model.layers.{i}.self_attn.query_decay",
+        "model.layers.{i}.self_attn.key_decay",
+        "model.layers.{i}.self_attn.diagonal_decay",
     ],
     conversion: Conversion {
         keys: |keys| {

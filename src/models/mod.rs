@@ -213,7 +213,7 @@ pub struct Architecture {
     /// Tensors that GGUF files may carry and nobody needs. Any other unknown one is an error:
     /// the file is of a variant whose results would be wrong.
     pub unused: &'static [&'static str],
-    /// The same of a checkpoint's layers.
+    /// The same of a checkpoint, by its names.
     pub unused_in_checkpoints: &'static [&'static str],
     /// What its folders become as GGUF files.
     pub conversion: Conversion,

@@ -342,6 +342,19 @@ fn an_unknown_tensor_of_a_layer_is_refused_by_name() {
         ("llama", "mtp.layers.0.norm.weight", &[4]),
         ("gpt2", "h.0.attn.bias", &[1, 1, 8, 8]),
         ("gpt2", "h.0.attn.masked_bias", &[]),
+        ("gptj", "transformer.h.0.attn.bias", &[1, 1, 8, 8]),
+        ("codegen", "transformer.h.0.attn.causal_mask", &[1, 1, 8, 8]),
+        (
+            "baichuan",
+            "model.layers.0.self_attn.rotary_emb.inv_freq",
+            &[4],
+        ),
+        ("minimax", "model.layers.0.self_attn.slope_rate", &[4, 1, 1]),
+        (
+            "minimax",
+            "model.layers.0.self_attn.diagonal_decay",
+            &[1, 4, 8, 8],
+        ),
         (
             "gpt_neox",
             "gpt_neox.layers.0.attention.bias",
