@@ -95,7 +95,8 @@ pub(super) fn converted(
     }
     if architecture.family == Family::Encoder {
         // Where nothing is said, other readers take a text's last token for what stands for all of it.
-        keys.put_usual("attention.causal", MetadataValue::Bool(false));
+        let decodes = keys.config.bool("is_decoder") == Some(true);
+        keys.put_usual("attention.causal", MetadataValue::Bool(decodes));
     }
     let (task, lost) = tasks::keys(files, keys.architecture);
     let mut metadata = named(keys, files);

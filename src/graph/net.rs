@@ -29,6 +29,11 @@ impl Net<'_, '_> {
             .push(self.graph.into_inner());
     }
 
+    /// Whether the graph is that of a decoder's rows.
+    pub fn decodes(&self) -> bool {
+        self.graph.borrow().role == Role::Decode
+    }
+
     /// Elements per row of `x`.
     pub fn width(&self, x: Value) -> usize {
         self.graph.borrow().info(x).width

@@ -108,9 +108,6 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     ..DECODER
 };
 
-/// The class of those that predict the next token.
-const DECODER_CLASS: &str = "BertLMHeadModel";
-
 /// Tables whose rows are added to tokens'.
 const TABLES: [(&str, Index); 2] = [
     ("token_types.weight", Index::TokenType),
@@ -121,9 +118,6 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let config = model.config();
     let width = config.count("embedding_length")?;
     model.context(model.rows("position_embd.weight")?);
-    if config.class() == Some(DECODER_CLASS) && config.flag("is_decoder", false)? {
-        return decoder(model, width);
-    }
     let encoder = PostNormLayers::read(config, width, EPS)?;
     let mut tables = TABLES.to_vec();
     if config.container == Container::Gguf && config.class().is_none() {
@@ -134,10 +128,15 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         count_positions(model);
     }
 
-    let net = model.graph(Role::Encode);
+    let net = model.graph(encoder.role());
     let x = embeddings(&net, width, &tables, encoder.eps)?;
     let x = encoder.run(&net, x)?;
-    let heads = heads(&encoder);
+    let heads = TaskHeads {
+        classes: &["Bert"],
+        masked: (encoder.function, encoder.eps),
+        sequence: POOLED,
+        choice: POOLED,
+    };
     let ranks = ["cls.weight", "cls.output.weight"];
     match config.class() {
         None if ranks.iter().any(|name| model.has(name)) => net.emit(ranked(&net, x)?, "logits"),
@@ -149,38 +148,6 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     }
     net.finish();
     Ok(())
-}
-
-/// The same layers, whose rows see those before them, and what fills masks as what predicts the next token.
-fn decoder(model: &Builder<'_>, width: usize) -> Result<(), BuildError> {
-    let config = model.config();
-    let layers = PostNormLayers::read_any(config, width, EPS)?;
-    let net = model.graph(Role::Decode);
-    let mut x = embeddings(&net, width, &TABLES, layers.eps)?;
-    for i in 0..config.count("block_count")? {
-        let layer = format!("blk.{i}");
-        let [q, k, v] = projections(&net, x, &layer, layers.heads)?;
-        let past = model.state(KvCache::new(layers.heads.kv_heads, layers.heads.head_dim));
-        let attention = Attention {
-            keys: Keys::Cache(past),
-            ..layers.attention(Mask::Causal { window: None })
-        };
-        let a = net.attention(q, Some((k, v)), attention);
-        x = layers.behind_attention(&net, [x, a], &layer)?;
-    }
-    let logits = heads(&layers).masked_tokens(&net, net.selected(x))?;
-    net.emit(logits, "logits");
-    net.finish();
-    Ok(())
-}
-
-fn heads(layers: &PostNormLayers) -> TaskHeads {
-    TaskHeads {
-        classes: &["Bert"],
-        masked: (layers.function, layers.eps),
-        sequence: POOLED,
-        choice: POOLED,
-    }
 }
 
 /// The positions of the encoders that converters write as BERT and that count those of tokens
@@ -236,23 +203,22 @@ pub(super) struct PostNormLayers {
     pub eps: f32,
     /// How positions enter attention.
     pub position: PositionScheme,
+    /// Whether rows see those before them alone, as in what predicts the next token.
+    pub decodes: bool,
 }
 
 impl PostNormLayers {
-    /// What configurations say of them, of encoders whose positions enter with the embedding.
+    /// What configurations say of them, where positions enter with the embedding.
     pub(super) fn read(
         config: &Config<'_>,
         width: usize,
         eps: f32,
     ) -> Result<PostNormLayers, BuildError> {
-        if config.flag("is_decoder", false)? {
-            return Err(config.invalid("is_decoder", "false: it is run as an encoder"));
+        let decodes = config.flag("is_decoder", false)?;
+        if decodes && !task_heads::predicts_next(config) {
+            let expected = "false but for classes that predict the next token";
+            return Err(config.invalid("is_decoder", expected));
         }
-        PostNormLayers::read_any(config, width, eps)
-    }
-
-    /// The same of layers whose rows see all or those before them.
-    fn read_any(config: &Config<'_>, width: usize, eps: f32) -> Result<PostNormLayers, BuildError> {
         let scheme = config.text("position_embedding_type")?;
         if scheme.unwrap_or("absolute") != "absolute" {
             return Err(config.invalid("position_embedding_type", "absolute"));
@@ -264,7 +230,16 @@ impl PostNormLayers {
             gated: false,
             eps: config.epsilon("attention.layer_norm_epsilon", eps)?,
             position: PositionScheme::None,
+            decodes,
         })
+    }
+
+    /// The graph that they are of.
+    pub(super) fn role(&self) -> Role {
+        match self.decodes {
+            true => Role::Decode,
+            false => Role::Encode,
+        }
     }
 
     /// x after all of them, each with weights of its own.
@@ -282,7 +257,17 @@ impl PostNormLayers {
         x: Value,
         layer: &str,
     ) -> Result<Value, BuildError> {
-        self.masked_layer(net, x, layer, Mask::Bidirectional)
+        if !self.decodes {
+            return self.masked_layer(net, x, layer, Mask::Bidirectional);
+        }
+        let [q, k, v] = projections(net, x, layer, self.heads)?;
+        let past = KvCache::new(self.heads.kv_heads, self.heads.head_dim);
+        let attention = Attention {
+            keys: Keys::Cache(net.builder.state(past)),
+            ..self.attention(Mask::Causal { window: None })
+        };
+        let a = net.attention(q, Some((k, v)), attention);
+        self.behind_attention(net, [x, a], layer)
     }
 
     /// The same through a mask.

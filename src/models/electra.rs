@@ -6,7 +6,7 @@ use super::tables::{keys, names};
 use super::task_heads::{RANKED, Scores, TaskHeads};
 use super::{Architecture, DECODER, Family};
 use crate::graph::blocks::activation;
-use crate::graph::{BuildError, Builder, Config, Index, Pointwise, Role};
+use crate::graph::{BuildError, Builder, Config, Index, Pointwise};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "ELECTRA",
@@ -55,7 +55,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let encoder = PostNormLayers::read(config, width, 1e-12)?;
     model.context(model.rows("position_embd.weight")?);
 
-    let net = model.graph(Role::Encode);
+    let net = model.graph(encoder.role());
     let tables = [
         ("token_types.weight", Index::TokenType),
         ("position_embd.weight", Index::Position),

@@ -4,7 +4,7 @@ use super::bert::{self, PostNormLayers, encoder_names};
 use super::tables::{keys, names};
 use super::task_heads::{self, POOLED, TaskHeads};
 use super::{Architecture, Family, Only};
-use crate::graph::{BuildError, Builder, Index, Role};
+use crate::graph::{BuildError, Builder, Index};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "ERNIE",
@@ -41,7 +41,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let encoder = PostNormLayers::read(config, width, 1e-12)?;
     model.context(model.rows("position_embd.weight")?);
 
-    let net = model.graph(Role::Encode);
+    let net = model.graph(encoder.role());
     let table = |name: &str| model.matrix(name, model.rows(name)?, width);
     let mut x = net.embed(table("token_embd.weight")?, Index::Token);
     x = net.add(x, net.embed(table("token_types.weight")?, Index::TokenType));

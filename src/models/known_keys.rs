@@ -348,9 +348,9 @@ pub(crate) fn check_gguf(
             || architecture.harmless_in_gguf.contains(&key);
         // Who looks at whom, which only decoders that may be encoders are asked.
         let causal = key == "attention.causal" && !asked.contains(key);
-        let encoder = architecture.family == Family::Encoder;
-        if causal && *value != MetadataValue::Bool(!encoder) {
-            return Err(config.bad(full, &(!encoder).to_string()));
+        let decodes = architecture.family != Family::Encoder || config.flag("is_decoder", false)?;
+        if causal && *value != MetadataValue::Bool(decodes) {
+            return Err(config.bad(full, &decodes.to_string()));
         }
         if !known && !causal && !is_neutral(value) {
             return Err(config.unknown(full));

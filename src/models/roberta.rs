@@ -5,7 +5,7 @@ use super::bert::{self, PostNormLayers, embeddings, encoder_names};
 use super::tables::{keys, names};
 use super::task_heads::{self, POOLED, RANKED, TaskHeads};
 use super::{Architecture, Conversion, DECODER, Family, conversion};
-use crate::graph::{BuildError, Builder, Counting, Index, Name, Pointwise, Role};
+use crate::graph::{BuildError, Builder, Counting, Index, Name, Pointwise};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "RoBERTa, CamemBERT, XLM-R, data2vec (text)",
@@ -58,7 +58,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let padding = config.token("padding_token_id")?.unwrap_or(PADDING);
     let position = padded_positions(model, width, padding)?;
 
-    let net = model.graph(Role::Encode);
+    let net = model.graph(encoder.role());
     let tables = [
         ("token_types.weight", Index::TokenType),
         ("position_embd.weight", position),

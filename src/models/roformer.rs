@@ -5,7 +5,7 @@ use super::bert::{self, PostNormLayers, embeddings, encoder_names};
 use super::tables::{keys, names};
 use super::task_heads::{RANKED, Scores, TaskHeads};
 use super::{Architecture, DECODER, Family, Only};
-use crate::graph::{BuildError, Builder, Index, Pairing, PositionScheme, Role, Rope};
+use crate::graph::{BuildError, Builder, Index, Pairing, PositionScheme, Rope};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "RoFormer",
@@ -51,7 +51,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     encoder.position = PositionScheme::Rope(rope);
     model.context(config.count("context_length")?);
 
-    let net = model.graph(Role::Encode);
+    let net = model.graph(encoder.role());
     let types = [("token_types.weight", Index::TokenType)];
     let mut x = embeddings(&net, token_width, &types, encoder.eps)?;
     if token_width != width {

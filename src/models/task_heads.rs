@@ -54,6 +54,9 @@ impl TaskHeads {
         };
         match task {
             "ForMaskedLM" => net.emit(self.masked_tokens(net, x)?, "logits"),
+            "ForCausalLM" | "LMHeadModel" if net.decodes() => {
+                net.emit(self.masked_tokens(net, net.selected(x))?, "logits");
+            }
             "ForSequenceClassification" => net.emit(self.sequence.of(net, x)?, "logits"),
             "ForMultipleChoice" => {
                 emit_choice(net, self.choice.of(net, x)?, self.choice.scores)?;
@@ -120,6 +123,12 @@ pub(super) fn task<'a>(config: &Config<'a>, classes: &[&str]) -> &'a str {
     let mut classes = classes.iter();
     let task = classes.find_map(|begin| class.strip_prefix(begin));
     task.unwrap_or_default()
+}
+
+/// Whether a checkpoint's class predicts the next token, where its configuration says that it decodes.
+pub(super) fn predicts_next(config: &Config<'_>) -> bool {
+    let class = config.class().unwrap_or_default();
+    class.ends_with("ForCausalLM") || class.ends_with("LMHeadModel")
 }
 
 /// An error about a class with another head than those of [`TaskHeads`].

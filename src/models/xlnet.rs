@@ -100,6 +100,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         gated: false,
         eps: config.epsilon("attention.layer_norm_epsilon", 1e-12)?,
         position: PositionScheme::None,
+        decodes: false,
     };
     if config.text("attention.type")?.unwrap_or("bi") != "bi" {
         return Err(config.invalid("attention.type", "bi: each row sees all"));

@@ -119,6 +119,8 @@ fn keys_are_what_other_readers_insist_on() {
     assert_eq!(bert.u64("bert.context_length"), Some(40));
     assert_eq!(bert.u64("tokenizer.ggml.token_type_count"), Some(3));
     assert_eq!(bert.bool("bert.attention.causal"), Some(false));
+    let decoder = keys_of("bert_decoder");
+    assert_eq!(decoder.bool("bert.attention.causal"), Some(true));
     let nemotron = keys_of("nemotron_h");
     for norm in ["layer_norm_epsilon", "layer_norm_rms_epsilon"] {
         let key = format!("nemotron_h.attention.{norm}");
