@@ -116,6 +116,28 @@ typedef int32_t rillm_stop;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// When beam search has seen enough.
+enum rillm_early_stopping
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // When no running beam, as long as it is now, beats the worst finished text: transformers'
+  // False.
+  RILLM_EARLY_STOPPING_LIKELY = 0,
+  // As soon as there are as many finished texts as beams: transformers' True.
+  RILLM_EARLY_STOPPING_ALWAYS = 1,
+  // When no running beam can beat the worst finished text at any length: transformers' "never".
+  RILLM_EARLY_STOPPING_NEVER = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum rillm_early_stopping rillm_early_stopping;
+#else
+typedef int32_t rillm_early_stopping;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 // Bytes that the library made.
 typedef struct rillm_bytes rillm_bytes;
 
@@ -131,6 +153,10 @@ typedef struct rillm_sampler rillm_sampler;
 
 // A model's working memory: sequences, numbered from 0, and the outputs of the last feed.
 typedef struct rillm_session rillm_session;
+
+// Translates or summarizes: a model that reads one text and writes another, with a session of its
+// own.
+typedef struct rillm_writer rillm_writer;
 
 // How a model is opened. Zeros and nulls are the defaults.
 typedef struct rillm_model_options {
@@ -331,6 +357,65 @@ typedef struct rillm_generation {
   // 0.
   uint32_t reserved;
 } rillm_generation;
+
+// How texts are written. Names and meanings are those of transformers' GenerationConfig; 0 is no
+// limit of a length, and RILLM_NO_TOKEN no token.
+typedef struct rillm_generation_options {
+  // sizeof(rillm_generation_options).
+  size_t size;
+  // Of tokens that are drawn.
+  uint64_t seed;
+  size_t num_beams;
+  size_t num_return_sequences;
+  size_t max_length;
+  size_t max_new_tokens;
+  size_t min_length;
+  size_t min_new_tokens;
+  size_t no_repeat_ngram_size;
+  size_t encoder_no_repeat_ngram_size;
+  size_t top_k;
+  const uint32_t *suppress_tokens;
+  size_t suppress_tokens_len;
+  const uint32_t *begin_suppress_tokens;
+  size_t begin_suppress_tokens_len;
+  const uint32_t *forced_eos_token_ids;
+  size_t forced_eos_token_ids_len;
+  // Sequences that are not written, each with RILLM_NO_TOKEN behind it.
+  const uint32_t *bad_words_ids;
+  // Tokens there, those behind each sequence included.
+  size_t bad_words_ids_len;
+  float length_penalty;
+  float temperature;
+  float top_p;
+  float min_p;
+  float typical_p;
+  float repetition_penalty;
+  float encoder_repetition_penalty;
+  uint32_t decoder_start_token_id;
+  uint32_t forced_bos_token_id;
+  // 1 if tokens are drawn, 0 if the most likely ones are taken.
+  uint32_t do_sample;
+  // When beam search ends: a rillm_early_stopping.
+  int32_t early_stopping;
+} rillm_generation_options;
+
+// A text that was written for another.
+typedef struct rillm_written {
+  // sizeof(rillm_written).
+  size_t size;
+  // UTF-8 with a NUL after `len` bytes, there until the writer writes again or is freed.
+  const char *text;
+  // Bytes.
+  size_t len;
+  // Tokens of the text.
+  uint64_t tokens;
+  // Tokens of the source, as the model took it.
+  uint64_t source_tokens;
+  // Its score, if beams found it; else 0.
+  float score;
+  // 1 if the source was longer than the model takes, and its beginning was read.
+  uint32_t truncated;
+} rillm_written;
 
 #ifdef __cplusplus
 extern "C" {
@@ -698,6 +783,63 @@ rillm_status rillm_generate(const struct rillm_session *session,
                             void *user,
                             struct rillm_generation *generation,
                             struct rillm_error *error);
+
+// A writer that translates, from one language to another, each as the model calls it or by its
+// code ("de", "de_DE", "deu_Latn"); null for what the model takes by itself. It writes as the model's
+// generation_config.json says. After an error `*writer` is null.
+// Threads: any.
+rillm_status rillm_translator_new(const struct rillm_model *model,
+                                  const char *from,
+                                  const char *to,
+                                  struct rillm_writer **writer,
+                                  struct rillm_error *error);
+
+// A writer that summarizes. After an error `*writer` is null.
+// Threads: any.
+rillm_status rillm_summarizer_new(const struct rillm_model *model,
+                                  struct rillm_writer **writer,
+                                  struct rillm_error *error);
+
+// Frees a writer; null is allowed, and one that a call is using stays.
+// Threads: any, once.
+void rillm_writer_free(struct rillm_writer *writer);
+
+// How a writer writes: `options->size` is the caller's sizeof. Lists are there until other options are
+// set or the writer is freed.
+// Threads: one at a time, others get RILLM_STATUS_BUSY.
+rillm_status rillm_writer_options(const struct rillm_writer *writer,
+                                  struct rillm_generation_options *options,
+                                  struct rillm_error *error);
+
+// Writes another way: what rillm_writer_options wrote, changed. Options that contradict each other are
+// refused by rillm_writer_write.
+// Threads: one at a time, others get RILLM_STATUS_BUSY.
+rillm_status rillm_writer_set_options(const struct rillm_writer *writer,
+                                      const struct rillm_generation_options *options,
+                                      struct rillm_error *error);
+
+// Puts something else before each source than the model's files say, such as the task's name.
+// Threads: one at a time, others get RILLM_STATUS_BUSY.
+rillm_status rillm_writer_set_prefix(const struct rillm_writer *writer,
+                                     const char *prefix,
+                                     size_t len,
+                                     struct rillm_error *error);
+
+// Writes the texts for a source, num_return_sequences of them, the best first; `*count` is how many
+// rillm_writer_text has then. `count` may be null.
+// Threads: one at a time, others get RILLM_STATUS_BUSY.
+rillm_status rillm_writer_write(const struct rillm_writer *writer,
+                                const char *source,
+                                size_t len,
+                                size_t *count,
+                                struct rillm_error *error);
+
+// A text of the last rillm_writer_write.
+// Threads: one at a time, others get RILLM_STATUS_BUSY.
+rillm_status rillm_writer_text(const struct rillm_writer *writer,
+                               size_t index,
+                               struct rillm_written *written,
+                               struct rillm_error *error);
 
 #ifdef __cplusplus
 }  // extern "C"

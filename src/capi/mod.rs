@@ -27,6 +27,7 @@ mod sequences;
 mod session;
 mod snapshot;
 mod text;
+mod writer;
 
 pub use error::*;
 pub use generate::*;
@@ -35,6 +36,7 @@ pub use sequences::*;
 pub use session::*;
 pub use snapshot::*;
 pub use text::*;
+pub use writer::*;
 
 use std::ffi::c_char;
 

@@ -276,6 +276,10 @@ impl TextToText {
 
 /// Refuses several texts that would all be the same, and none.
 fn check_draws(config: &GenerationConfig) -> Result<(), RunError> {
+    if config.num_beams == 0 {
+        let what = "num_beams is 0, expected at least 1";
+        return Err(RunError::Input(what.to_owned()));
+    }
     match config.num_return_sequences {
         1 => Ok(()),
         count if count > 1 && config.do_sample => Ok(()),

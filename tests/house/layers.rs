@@ -139,6 +139,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "sample",
             "session",
             "state",
+            "tasks",
         ],
     ),
 ];

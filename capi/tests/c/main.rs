@@ -4,9 +4,10 @@
 #[path = "../../../tests/support/c_calls.rs"]
 mod c_calls;
 mod calls;
-#[path = "../../../tests/support/folder.rs"]
-mod folder;
 mod stack;
+#[path = "../../../tests/support/mod.rs"]
+mod support;
+mod writer;
 
 use std::ffi::CStr;
 use std::mem::{MaybeUninit, offset_of, size_of};
@@ -15,6 +16,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use rillm::capi::*;
+use support::folder;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -121,6 +123,16 @@ fn structs_lie_as_the_header_says() {
         "rillm_generation" GenerationFacts {
             size prompt tokens prompt_seconds seconds stop reserved
         }
+        "rillm_generation_options" GenerationSettings {
+            size seed num_beams num_return_sequences max_length max_new_tokens min_length
+            min_new_tokens no_repeat_ngram_size encoder_no_repeat_ngram_size top_k suppress_tokens
+            suppress_tokens_len begin_suppress_tokens begin_suppress_tokens_len
+            forced_eos_token_ids forced_eos_token_ids_len bad_words_ids bad_words_ids_len
+            length_penalty temperature top_p min_p typical_p repetition_penalty
+            encoder_repetition_penalty decoder_start_token_id forced_bos_token_id do_sample
+            early_stopping
+        }
+        "rillm_written" WrittenText { size text len tokens source_tokens score truncated }
     };
     compiles("layout.c", &["-std=c11"], &text);
 }
@@ -206,19 +218,10 @@ fn the_example_tells_the_story_from_both_libraries() {
         .expect("ids")
         .len()
         .to_string();
-    let folder = libraries();
-    for (name, library) in [("static", "librillm.a"), ("shared", "librillm.so")] {
-        let program = scratch(&format!("generate-{name}"));
-        let mut cc = Command::new("cc");
-        cc.args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-I"]);
-        cc.arg(root().join("include"))
-            .arg(root().join("examples/c/generate.c"));
-        cc.arg(folder.join(library))
-            .args(["-lpthread", "-ldl", "-lm", "-o"]);
-        succeeded(name, &cc.arg(&program).output().expect("cc"));
+    for (name, program) in built("generate") {
         let run = |model: PathBuf| {
             let mut command = Command::new(&program);
-            command.env("LD_LIBRARY_PATH", folder);
+            command.env("LD_LIBRARY_PATH", libraries());
             command
                 .arg(model)
                 .args([prompt, &count])
@@ -233,6 +236,21 @@ fn the_example_tells_the_story_from_both_libraries() {
         assert!(!output.status.success());
         assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1);
     }
+}
+
+/// An example's programs, by what they are linked with.
+fn built(example: &str) -> [(&'static str, PathBuf); 2] {
+    [("static", "librillm.a"), ("shared", "librillm.so")].map(|(name, library)| {
+        let program = scratch(&format!("{example}-{name}"));
+        let mut cc = Command::new("cc");
+        cc.args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-I"]);
+        cc.arg(root().join("include"))
+            .arg(root().join("examples/c").join(format!("{example}.c")));
+        cc.arg(libraries().join(library))
+            .args(["-lpthread", "-ldl", "-lm", "-o"]);
+        succeeded(name, &cc.arg(&program).output().expect("cc"));
+        (name, program)
+    })
 }
 
 /// Devices, links and folders stay what they are, whatever is asked for.

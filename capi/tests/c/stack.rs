@@ -191,6 +191,22 @@ fn work(found: &mut Found, label: &str, path: &Path, isa: Option<&str>) {
             );
             rillm_sampler_free(sampler);
         });
+        found.note(format!("{label}: summarize by beams"), || {
+            let mut writer = null_mut();
+            let mut options = MaybeUninit::<GenerationSettings>::zeroed();
+            let options = options.as_mut_ptr();
+            (*options).size = size_of::<GenerationSettings>();
+            rillm_summarizer_new(model.get(), &mut writer, null_mut());
+            if rillm_writer_options(writer, options, null_mut()) == Status::Ok {
+                (*options).num_beams = 4;
+                (*options).max_new_tokens = 4;
+                (*options).no_repeat_ngram_size = 2;
+                rillm_writer_set_options(writer, options, null_mut());
+                let (source, count) = (text.as_ptr().cast(), null_mut());
+                rillm_writer_write(writer, source, text.len(), count, null_mut());
+            }
+            rillm_writer_free(writer);
+        });
         found.note(format!("{label}: free"), || {
             rillm_session_free(session.get());
             rillm_model_free(model.get());
