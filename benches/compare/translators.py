@@ -3,7 +3,7 @@
 
     cargo build --release
     python -m venv v
-    v/bin/pip install torch transformers ctranslate2
+    v/bin/pip install torch 'transformers<5' ctranslate2    # whose converter reads what transformers 4 saves
     v/bin/python benches/compare/translators.py --work FOLDER
 
 Models have published shapes and random weights; both engines get the same ones. A text of 128 tokens
@@ -21,7 +21,7 @@ from pathlib import Path
 
 TOKENS, WRITTEN, TEXTS = 128, 64, 4
 TYPES = ["q8_0", "q4_0"]
-SHAPES = ["t5-base", "marian"]
+SHAPES = ["t5-base", "bart-base", "marian"]
 
 
 def model(name):
@@ -31,6 +31,13 @@ def model(name):
         shape = {"d_ff": 2048, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
         base = {"d_model": 768, "num_layers": 12, "num_heads": 12, "decoder_start_token_id": 0}
         return transformers.T5ForConditionalGeneration(transformers.T5Config(**shape, **base))
+    if name == "bart-base":
+        # The converter wants what published configurations say.
+        norms = {"normalize_before": False, "normalize_embedding": True}
+        ends = {"forced_bos_token_id": None, "forced_eos_token_id": None}
+        sides = {f"{side}_{key}": value for side in ("encoder", "decoder") for key, value in
+                 (("layers", 6), ("attention_heads", 12), ("ffn_dim", 3072))}
+        return transformers.BartForConditionalGeneration(transformers.BartConfig(d_model=768, **norms, **sides, **ends))
     ends = {"pad_token_id": 58100, "decoder_start_token_id": 58100, "eos_token_id": 0, "forced_eos_token_id": None}
     sides = {f"{side}_{key}": value for side in ("encoder", "decoder") for key, value in
              (("layers", 6), ("attention_heads", 8), ("ffn_dim", 2048))}
@@ -50,12 +57,15 @@ def make(work, rillm, name):
         torch.manual_seed(0)
         made = model(name).eval()
         made.save_pretrained(folder)
-        names = {made.config.eos_token_id: "</s>", made.config.pad_token_id: "<pad>"}
-        vocabulary = {names.get(index, f"t{index}"): index for index in range(made.config.vocab_size)}
+        config = made.config
+        names = {config.bos_token_id: "<s>", config.eos_token_id: "</s>", config.pad_token_id: "<pad>"}
+        vocabulary = {names.get(index, f"t{index}"): index for index in range(config.vocab_size)}
         words = {"type": "WordLevel", "vocab": vocabulary, "unk_token": "t5"}
         tokenizer = {"version": "1.0", "added_tokens": [], "pre_tokenizer": {"type": "WhitespaceSplit"}, "model": words}
         (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
         classes = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "t5"}
+        if "<s>" in vocabulary:
+            classes["bos_token"] = "<s>"
         (folder / "tokenizer_config.json").write_text(json.dumps(classes))
     for kind in TYPES:
         subprocess.run([rillm, "quantize", folder, work / f"{name}-{kind}.gguf", "-q", kind, "-f"], check=True, capture_output=True)
