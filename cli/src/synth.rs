@@ -21,6 +21,9 @@ pub struct Arguments {
     /// Type of the weights, as for quantize
     #[arg(short = 'q', long = "type", value_name = "TYPE", default_value = "q4_k_m", value_parser = super::quantize::mix)]
     mix: Mix,
+    /// Positions that it reaches at least, where its shape has fewer
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 22))]
+    positions: Option<u32>,
     /// Another seed, other weights
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -49,7 +52,10 @@ fn known() -> String {
 
 pub fn synth(arguments: &Arguments) -> Result<(), CliError> {
     output::check_model(&arguments.output, arguments.force)?;
-    let input = arguments.shape.draft(arguments.seed)?;
+    let shape = arguments
+        .shape
+        .reaching(arguments.positions.unwrap_or(0).into());
+    let input = shape.draft(arguments.seed)?;
     let plan = QuantizePlan::new(&input, &QuantizeOptions::new(arguments.mix))?;
     save(
         &input,

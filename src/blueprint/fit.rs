@@ -7,6 +7,9 @@ use crate::quantize::{MIXES, Mix, QuantizeError};
 use crate::session::SessionOptions;
 use rillm_formats::manifest::DType;
 
+/// Of what matrices take, what vectors take at most.
+const VECTORS: u64 = 64;
+
 /// The longest context that is looked for where a model names none.
 const LONGEST: usize = 1 << 24;
 
@@ -106,15 +109,21 @@ impl Blueprint {
         options: SessionOptions,
         memory: u64,
     ) -> Result<Option<FittedMix>, QuantizeError> {
-        let stored = self.weights().mapped;
+        let weights = self.weights();
+        // Norms and biases are written as floats, whatever they were.
+        let most = weights.mapped + weights.mapped / VECTORS;
+        let main = weights.types.first().map(|main| main.dtype);
         let mut best: Option<FittedMix> = None;
         for &mix in MIXES.iter().filter(|mix| is_general(mix)) {
             let blueprint = self.quantized(mix)?;
             let total = blueprint
                 .total(options)
                 .map_err(|error| QuantizeError::Tensor("of all".to_string(), error.to_string()))?;
-            let better = best.as_ref().is_none_or(|best| best.total < total);
-            if total <= memory && better && blueprint.weights().mapped <= stored {
+            // Of two that are as large, what weights are stored in loses nothing.
+            let better = best
+                .as_ref()
+                .is_none_or(|best| best.total < total || best.total == total && mix.base == main);
+            if total <= memory && better && blueprint.weights().mapped <= most {
                 best = Some(FittedMix {
                     mix,
                     blueprint,

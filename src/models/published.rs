@@ -104,6 +104,14 @@ pub const PUBLISHED: &[Published] = &[
         "rope_theta": 1000000.0, "tie_word_embeddings": false, "hidden_act": "silu",
         "attention_bias": false, "torch_dtype": "bfloat16"}
     "#),
+    shape("gemma3-270m", "Gemma 3 270M", r#"
+        {"model_type": "gemma3_text", "hidden_size": 640, "intermediate_size": 2048,
+        "num_hidden_layers": 18, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim":
+        256, "vocab_size": 262144, "max_position_embeddings": 32768, "rms_norm_eps": 1e-06,
+        "rope_theta": 1000000.0, "rope_local_base_freq": 10000.0, "sliding_window": 512,
+        "sliding_window_pattern": 6, "query_pre_attn_scalar": 256, "hidden_activation":
+        "gelu_pytorch_tanh", "tie_word_embeddings": true, "torch_dtype": "bfloat16"}
+    "#),
     shape("gemma3-1b", "Gemma 3 1B", r#"
         {"model_type": "gemma3_text", "hidden_size": 1152, "intermediate_size": 6912,
         "num_hidden_layers": 26, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim":
@@ -184,6 +192,32 @@ pub const PUBLISHED: &[Published] = &[
         "swish", "use_output_gate": true, "use_short_conv": false, "attn_mode": "chunk", "attn":
         null, "elementwise_affine": true, "feature_map": null, "tie_word_embeddings": false,
         "torch_dtype": "bfloat16"}
+    "#),
+    shape("rwkv4-169m", "RWKV-4 169M", r#"
+        {"model_type": "rwkv", "hidden_size": 768, "attention_hidden_size": 768,
+        "intermediate_size": 3072, "num_hidden_layers": 12, "vocab_size": 50277, "context_length":
+        1024, "layer_norm_epsilon": 1e-05, "rescale_every": 6, "tie_word_embeddings": false,
+        "torch_dtype": "bfloat16"}
+    "#),
+    shape("rwkv4-1.5b", "RWKV-4 1.5B", r#"
+        {"model_type": "rwkv", "hidden_size": 2048, "attention_hidden_size": 2048,
+        "intermediate_size": 8192, "num_hidden_layers": 24, "vocab_size": 50277, "context_length":
+        1024, "layer_norm_epsilon": 1e-05, "rescale_every": 6, "tie_word_embeddings": false,
+        "torch_dtype": "bfloat16"}
+    "#),
+    shape("lfm2-350m", "LFM2 350M", r#"
+        {"model_type": "lfm2", "hidden_size": 1024, "block_auto_adjust_ff_dim": true,
+        "intermediate_size": 6656, "block_ffn_dim_multiplier": 1.0, "block_multiple_of": 256,
+        "norm_eps": 1e-05, "conv_L_cache": 3, "conv_bias": false, "full_attn_idxs": [2, 5, 8, 10,
+        12, 14], "num_hidden_layers": 16, "num_attention_heads": 16, "num_key_value_heads": 8,
+        "vocab_size": 65536, "max_position_embeddings": 128000, "rope_theta": 1000000.0,
+        "tie_word_embeddings": true, "torch_dtype": "bfloat16"}
+    "#),
+    shape("bert-tiny", "BERT tiny", r#"
+        {"model_type": "bert", "hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "intermediate_size": 512, "vocab_size": 30522, "max_position_embeddings": 512,
+        "type_vocab_size": 2, "layer_norm_eps": 1e-12, "hidden_act": "gelu", "pad_token_id": 0,
+        "torch_dtype": "float32"}
     "#),
     shape("bert-base", "BERT base", r#"
         {"model_type": "bert", "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads":
@@ -323,6 +357,22 @@ pub const PUBLISHED: &[Published] = &[
         "layer_norm_epsilon": 1e-06, "feed_forward_proj": "gated-gelu", "is_encoder_decoder": true,
         "pad_token_id": 0, "decoder_start_token_id": 0, "tie_word_embeddings": false, "torch_dtype":
         "bfloat16"}
+    "#),
+    shape("longt5-base", "LongT5 base with transient global attention", r#"
+        {"model_type": "longt5", "d_model": 768, "d_ff": 2048, "d_kv": 64, "num_heads": 12,
+        "num_layers": 12, "num_decoder_layers": 12, "vocab_size": 32128, "encoder_attention_type":
+        "transient-global", "global_block_size": 16, "local_radius": 127,
+        "relative_attention_num_buckets": 32, "relative_attention_max_distance": 128,
+        "layer_norm_epsilon": 1e-06, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": false,
+        "torch_dtype": "float32"}
+    "#),
+    shape("longt5-large", "LongT5 large with transient global attention", r#"
+        {"model_type": "longt5", "d_model": 1024, "d_ff": 2816, "d_kv": 64, "num_heads": 16,
+        "num_layers": 24, "num_decoder_layers": 24, "vocab_size": 32128, "encoder_attention_type":
+        "transient-global", "global_block_size": 16, "local_radius": 127,
+        "relative_attention_num_buckets": 32, "relative_attention_max_distance": 128,
+        "layer_norm_epsilon": 1e-06, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": false,
+        "torch_dtype": "float32"}
     "#),
     shape("led-base", "LED base", r#"
         {"model_type": "led", "d_model": 768, "encoder_layers": 6, "decoder_layers": 6,

@@ -5,13 +5,14 @@ mod vocabulary;
 pub use vocabulary::word;
 
 use crate::convert::{Draft, DraftTensor, TensorSource, ValueSource};
-use crate::error::LoadError;
+use crate::error::{LoadError, LoadErrorKind};
 use crate::model::completed;
 use crate::models::{
     ARCHITECTURES, Architecture, KnownShape, Outline, OutlineValues, PUBLISHED, Published,
 };
 use crate::weights::headers_of_config;
 use rillm_formats::manifest::{DType, Metadata, MetadataValue};
+use serde_json::Value;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub struct RandomModel {
     /// What it is the shape of.
     pub about: &'static str,
     shape: ShapeSource,
+    /// Positions that it reaches at least.
+    least: u64,
 }
 
 /// How a shape is known.
@@ -46,6 +49,7 @@ pub fn shapes() -> impl Iterator<Item = RandomModel> {
                 name: shape.name,
                 about: shape.about,
                 shape: ShapeSource::Outlined(architecture, shape),
+                least: 0,
             })
         })
     };
@@ -53,6 +57,7 @@ pub fn shapes() -> impl Iterator<Item = RandomModel> {
         name: published.name,
         about: published.about,
         shape: ShapeSource::Published(published),
+        least: 0,
     });
     all(false).chain(published).chain(all(true))
 }
@@ -81,13 +86,22 @@ impl FromStr for RandomModel {
 }
 
 impl RandomModel {
+    /// The same with positions for texts so long, if it has fewer.
+    pub fn reaching(self, positions: u64) -> RandomModel {
+        RandomModel {
+            least: positions,
+            ..self
+        }
+    }
+
     /// A model of this shape, the same one for the same seed.
     ///
     /// # Errors
     /// A shape of which no model can be made.
     pub fn draft(&self, seed: u64) -> Result<Draft, LoadError> {
         match self.shape {
-            ShapeSource::Outlined(architecture, shape) => {
+            ShapeSource::Outlined(architecture, mut shape) => {
+                shape.context = shape.context.max(self.least);
                 Ok(self.outlined(architecture, shape, seed))
             }
             ShapeSource::Published(published) => self.published(published, seed),
@@ -95,7 +109,8 @@ impl RandomModel {
     }
 
     fn published(&self, published: Published, seed: u64) -> Result<Draft, LoadError> {
-        let headers = headers_of_config(published.config.as_bytes())?;
+        let config = stretched(published.config, self.least)?;
+        let headers = headers_of_config(config.as_bytes())?;
         let (manifest, _) = completed(headers)?;
         let mut draft = Draft::drawn(manifest, |number, name, columns| {
             let values = match name {
@@ -183,6 +198,22 @@ impl RandomModel {
         }
         metadata
     }
+}
+
+/// A configuration with so many positions at least.
+fn stretched(config: &str, least: u64) -> Result<String, LoadError> {
+    let unread =
+        |error: serde_json::Error| LoadError::new(LoadErrorKind::Format, error.to_string());
+    let mut config: Value = serde_json::from_str(config).map_err(unread)?;
+    for key in ["max_position_embeddings", "max_encoder_position_embeddings"] {
+        let Some(table) = config.get(key).and_then(Value::as_u64) else {
+            continue;
+        };
+        // RoBERTa and its kin have rows that are no text's: all tables are whole sixteens but for those.
+        let beside = table % 16;
+        config[key] = table.max(least + beside).into();
+    }
+    Ok(config.to_string())
 }
 
 /// Rows after which a drawn tensor begins anew: to look for the scales of all of a large model's blocks

@@ -3,6 +3,7 @@
 use rillm::internals::BlueprintParts;
 use rillm::quantize::Mix;
 use rillm::{Blueprint, Fitting, SessionOptions};
+use serde_json::json;
 
 use crate::support::evaluate::options;
 
@@ -63,4 +64,23 @@ fn the_best_mix_is_the_largest_that_fits() {
     let best = planned.best_mix(asked, 1 << 40).unwrap().unwrap();
     assert_eq!(best.blueprint.weights().mapped, planned.weights().mapped);
     assert!(planned.best_mix(asked, 1 << 10).unwrap().is_none());
+}
+
+/// What is stored in 16 bits stays as it is where there is room, though its vectors become floats.
+#[test]
+fn weights_of_sixteen_bits_stay_what_they_are() {
+    for dtype in ["bfloat16", "float16"] {
+        let config = json!({
+            "model_type": "llama", "hidden_size": 512, "intermediate_size": 1024,
+            "num_hidden_layers": 2, "num_attention_heads": 8, "vocab_size": 1024,
+            "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "dtype": dtype,
+        });
+        let planned = Blueprint::from_config(config.to_string().as_bytes(), options()).unwrap();
+        let best = planned
+            .best_mix(SessionOptions::new(), 1 << 40)
+            .unwrap()
+            .unwrap();
+        let expected = if dtype == "float16" { "F16" } else { "BF16" };
+        assert_eq!(best.mix.name, expected);
+    }
 }

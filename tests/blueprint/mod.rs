@@ -274,6 +274,7 @@ fn published_shapes_are_planned() {
         ("qwen3-14b", 14.77),
         ("qwen3-32b", 32.76),
         ("qwen3-30b-a3b", 30.5),
+        ("gemma3-270m", 0.268),
         ("gemma3-1b", 1.0),
         ("gemma3-4b", 3.88),
         ("gemma3-12b", 11.77),
@@ -285,6 +286,10 @@ fn published_shapes_are_planned() {
         ("retnet-1.3b", 1.34),
         ("retnet-2.7b", 2.7),
         ("retnet-6.7b", 6.7),
+        ("rwkv4-169m", 0.169),
+        ("rwkv4-1.5b", 1.515),
+        ("lfm2-350m", 0.354),
+        ("bert-tiny", 0.0044),
         ("bert-base", 0.1095),
         ("bert-large", 0.335),
         ("roberta-base", 0.1247),
@@ -304,6 +309,8 @@ fn published_shapes_are_planned() {
         ("flan-t5-large", 0.783),
         ("flan-t5-xl", 2.85),
         ("flan-t5-xxl", 11.14),
+        ("longt5-base", 0.248),
+        ("longt5-large", 0.783),
         ("led-base", 0.162),
         ("led-large", 0.460),
     ] {
@@ -317,6 +324,58 @@ fn published_shapes_are_planned() {
             "{name}: {parameters:.4} billion, {billions} are published"
         );
         planned.memory_plan(ASKED[0]).unwrap();
+    }
+}
+
+/// What sinusoids and tied vectors of a head make, which transformers counts otherwise.
+const COUNTED: f64 = 0.006;
+
+/// Configurations alone, of every family: as many parameters as the authors' classes have.
+#[test]
+fn configurations_alone_tell_how_many_parameters_there_are() {
+    let file = fs::read("tests/data/parameters.json").unwrap();
+    let all: serde_json::Value = serde_json::from_slice(&file).unwrap();
+    let all = all.as_object().unwrap();
+    assert!(all.len() > 90);
+    for (name, one) in all {
+        let config = one["config"].to_string();
+        let planned = Blueprint::from_config(config.as_bytes(), options());
+        let planned = planned.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let (found, expected) = (
+            planned.parameters().all,
+            one["parameters"].as_u64().unwrap(),
+        );
+        let off = found.abs_diff(expected) as f64 / expected as f64;
+        assert!(off < COUNTED, "{name}: {found}, {expected} by its class");
+        planned
+            .memory_plan(ASKED[0])
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+}
+
+/// Models that read but so much are drawn for longer texts, to be compared over length.
+#[test]
+fn shapes_reach_as_far_as_asked() {
+    for (name, own, asked) in [
+        ("bert-base", 512, 65_536),
+        ("roberta-base", 512, 65_536),
+        ("longformer-base", 4096, 65_536),
+        ("big-bird-base", 4096, 65_536),
+        ("modernbert-base", 8192, 65_536),
+        ("modernbert-base", 8192, 512),
+    ] {
+        let mix: Mix = "q8_0".parse().unwrap();
+        let shape: RandomModel = name.parse().unwrap();
+        let reach = |shape: RandomModel| {
+            let planned = Blueprint::from_shape(&shape, mix, options()).unwrap();
+            planned.context().unwrap()
+        };
+        assert_eq!(reach(shape), own, "{name}");
+        assert_eq!(
+            reach(shape.reaching(asked)),
+            own.max(asked as usize),
+            "{name}"
+        );
     }
 }
 
