@@ -248,6 +248,8 @@ typedef struct rillm_memory {
   // Tensors of which no file says what they are like, where they were planned without weights: with
   // any, what stands above is an estimate.
   uint64_t presumed;
+  // Vectors of weights, which are kept as floats beside the file.
+  uint64_t vectors;
 } rillm_memory;
 
 // Facts of a model's vocabulary.
@@ -484,13 +486,26 @@ rillm_status rillm_memory_plan(const struct rillm_model *model,
 
 // The same of a model whose weights need not be there: `path` is that of a GGUF file, of which the
 // header is enough (of a split one, its first part's), of a Hugging Face folder, of which
-// config.json is, or of that. Weights are what graphs use of them.
+// config.json is, or of that. Weights are what graphs use of them; of those in FP8 or MXFP4, which are
+// converted before they run, what they become.
 // Threads: any.
 rillm_status rillm_plan(const char *path,
                         const struct rillm_model_options *options,
                         const struct rillm_session_options *session,
                         struct rillm_memory *memory,
                         struct rillm_error *error);
+
+// The longest context that fits into `bytes` of memory together with all else that a session with these
+// options takes, the context they name left out of account: `*positions` of each sequence, at most those
+// that the model was trained for; of a model that only reads, of a text. 0: none fits. UINT64_MAX: any
+// does, as what is kept does not grow. What `path` may be stands at rillm_plan.
+// Threads: any.
+rillm_status rillm_plan_longest(const char *path,
+                                const struct rillm_model_options *options,
+                                const struct rillm_session_options *session,
+                                uint64_t bytes,
+                                uint64_t *positions,
+                                struct rillm_error *error);
 
 // Facts of the vocabulary. RILLM_STATUS_UNSUPPORTED if the model has none, or one that cannot
 // be used; token ids can be fed all the same.

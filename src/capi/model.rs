@@ -3,7 +3,7 @@
 use super::arguments::{Versioned, borrow, free, hand_over, init, put, read, slice, string, write};
 use super::error::{CallError, Failure, Status, enter};
 use super::session::{SessionSettings, session_options};
-use crate::blueprint::Blueprint;
+use crate::blueprint::{Blueprint, Fitting};
 use crate::graph::{Index, Op, Role};
 use crate::model::{Isa, Model, ModelOptions, Precision};
 use crate::session::{MemoryPlan, Session};
@@ -101,6 +101,8 @@ pub struct MemoryFigures {
     /// Tensors of which no file says what they are like, where they were planned without weights: with
     /// any, what stands above is an estimate.
     pub presumed: u64,
+    /// Vectors of weights, which are kept as floats beside the file.
+    pub vectors: u64,
 }
 
 // SAFETY: `repr(C)`, the size first, integers.
@@ -343,14 +345,16 @@ pub unsafe extern "C" fn rillm_memory_plan(
         enter(error, || {
             let model = &borrow(model, "model")?.model;
             let plan = Session::memory_plan(model, session_options(options)?)?;
-            write(memory, &figures(weights(model), &plan, 0))
+            let vectors = model.weights().vectors_len() as u64;
+            write(memory, &figures((weights(model), vectors), &plan, 0))
         })
     }
 }
 
 /// The same of a model whose weights need not be there: `path` is that of a GGUF file, of which the
 /// header is enough (of a split one, its first part's), of a Hugging Face folder, of which
-/// config.json is, or of that. Weights are what graphs use of them.
+/// config.json is, or of that. Weights are what graphs use of them; of those in FP8 or MXFP4, which are
+/// converted before they run, what they become.
 /// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rillm_plan(
@@ -368,12 +372,44 @@ pub unsafe extern "C" fn rillm_plan(
             let plan = planned.memory_plan(session_options(session)?)?;
             let presumed = planned.presumed();
             let presumed = (presumed.tensors + presumed.shapes) as u64;
-            write(memory, &figures(planned.weights().mapped, &plan, presumed))
+            let weights = planned.weights();
+            let weights = (weights.mapped, weights.vectors);
+            write(memory, &figures(weights, &plan, presumed))
         })
     }
 }
 
-fn figures(weights: u64, plan: &MemoryPlan, presumed: u64) -> MemoryFigures {
+/// The longest context that fits into `bytes` of memory together with all else that a session with these
+/// options takes, the context they name left out of account: `*positions` of each sequence, at most those
+/// that the model was trained for; of a model that only reads, of a text. 0: none fits. UINT64_MAX: any
+/// does, as what is kept does not grow. What `path` may be stands at rillm_plan.
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_plan_longest(
+    path: *const c_char,
+    options: *const ModelSettings,
+    session: *const SessionSettings,
+    bytes: u64,
+    positions: *mut u64,
+    error: *mut CallError,
+) -> Status {
+    // SAFETY: the contract of this module.
+    unsafe {
+        enter(error, || {
+            let path = string(path, "path")?;
+            let planned = Blueprint::open(path, model_options(options)?)?;
+            let longest = planned.longest_context(session_options(session)?, bytes)?;
+            let found = match longest {
+                Fitting::Positions(fit) | Fitting::Trained(fit) => fit as u64,
+                Fitting::AnyLength => u64::MAX,
+                Fitting::Nothing => 0,
+            };
+            put(positions, found, "positions")
+        })
+    }
+}
+
+fn figures((weights, vectors): (u64, u64), plan: &MemoryPlan, presumed: u64) -> MemoryFigures {
     MemoryFigures {
         size: size_of::<MemoryFigures>(),
         weights,
@@ -382,5 +418,6 @@ fn figures(weights: u64, plan: &MemoryPlan, presumed: u64) -> MemoryFigures {
         state_fixed: plan.state_fixed as u64,
         state_per_1k: plan.state_per_1k as u64,
         presumed,
+        vectors,
     }
 }

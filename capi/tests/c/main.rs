@@ -353,6 +353,7 @@ fn a_plan_needs_no_weights() {
         state_fixed: 7,
         state_per_1k: 7,
         presumed: 7,
+        vectors: 7,
     };
     let (mut open, mut planned) = (
         blank(size_of::<MemoryFigures>()),
@@ -375,12 +376,28 @@ fn a_plan_needs_no_weights() {
         let status = rillm_plan(name.as_ptr(), null(), null(), &raw mut older, null_mut());
         assert_eq!((status, older.presumed), (Status::Ok, 7));
         assert_eq!(older.weights, planned.weights);
+        let all = planned.weights + planned.vectors + planned.arena + planned.state;
+        let library = rillm::Blueprint::open(&cut, Default::default()).expect("a plan");
+        for bytes in [1, all / 2, all - 1, all, u64::MAX] {
+            let mut positions = 7;
+            let found = &raw mut positions;
+            let status =
+                rillm_plan_longest(name.as_ptr(), null(), null(), bytes, found, null_mut());
+            assert_eq!(status, Status::Ok);
+            let expected = match library.longest_context(Default::default(), bytes) {
+                Ok(rillm::Fitting::Positions(fit) | rillm::Fitting::Trained(fit)) => fit as u64,
+                Ok(rillm::Fitting::Nothing) => 0,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!((positions, expected == 0), (expected, bytes == 1));
+        }
         let status = rillm_plan(null(), null(), null(), &raw mut older, null_mut());
         assert_eq!(status, Status::InvalidArgument);
     }
     let facts = |of: &MemoryFigures| (of.arena, of.state, of.state_fixed, of.state_per_1k);
     assert_eq!(facts(&planned), facts(&open));
     assert_eq!((planned.weights, planned.presumed), (open.weights, 0));
+    assert_eq!(planned.vectors, open.vectors);
 }
 
 fn called(body: impl FnOnce() -> Result<(), Failure>) -> (Status, String) {
