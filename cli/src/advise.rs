@@ -16,13 +16,10 @@ use clap::Args;
 use estimate::Estimate;
 use rillm::internals::BlueprintParts;
 use rillm::quantize::Mix;
-use rillm::{Blueprint, SessionOptions};
+use rillm::{Blueprint, RunError, SessionOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use tree::{CacheRoom, Count, Length, Needs, Purpose};
-
-/// Positions from which on texts are long.
-const LONG: usize = 8192;
 
 /// Tokens per second that people read along with.
 const PATIENCE: f64 = 5.0;
@@ -41,7 +38,7 @@ pub struct Arguments {
     /// What the model is to do; what is not said is asked where people type
     #[arg(long, value_name = "TASK")]
     task: Option<Purpose>,
-    /// Tokens of the longest texts [default: 4096; more than 8192 are long]
+    /// Tokens of the longest texts [default: what is usual for the kind of model, 512 to 32768]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
     ctx_size: Option<u32>,
     /// Memory to plan for [default: nine tenths of the machine's]
@@ -60,12 +57,13 @@ pub struct Arguments {
     #[arg(long, visible_alias = "parallel", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
     streams: u32,
     /// Tokens per second that each stream must reach [default: 5]
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = rate)]
     speed: Option<f64>,
     /// Order by speed rather than by size
     #[arg(long)]
     fastest: bool,
-    /// Experts' weights may come from a disk: they need not fit
+    /// Weights may come from a disk: those for which there is no room are read when they are needed,
+    /// as run --memory does
     #[arg(long)]
     disk: bool,
     #[command(flatten)]
@@ -96,11 +94,9 @@ struct RankedModel {
     /// The type it would be quantized to, if it is to be.
     mix: Option<Mix>,
     estimate: Estimate,
-    /// What it holds at a time, of memory.
-    resident: u64,
     standing: Standing,
-    /// Whether texts of the asked length are longer than it was trained for.
-    too_long: bool,
+    /// Tokens that it was trained for, if texts are longer.
+    reach: Option<usize>,
 }
 
 /// How a candidate stands, the best first.
@@ -125,7 +121,10 @@ struct Advice {
 pub fn advise(arguments: &Arguments) -> Result<(), CliError> {
     let machine = match &arguments.machine {
         Some(path) => MachineFacts::described(path)?,
-        None => MachineFacts::here(arguments.threads.model_options()?, arguments.remeasure)?,
+        None => {
+            let options = arguments.threads.model_options()?;
+            MachineFacts::here(options, arguments.remeasure, arguments.disk)?
+        }
     };
     let memory = match (arguments.memory, machine.memory) {
         (Some(memory), _) => memory,
@@ -136,21 +135,19 @@ pub fn advise(arguments: &Arguments) -> Result<(), CliError> {
         }
     };
     let context = arguments.ctx_size.map_or(4096, |tokens| tokens as usize);
-    let options = SessionOptions::default()
-        .context(context)
-        .source(context.min(SessionOptions::MOST))
-        .sequences(arguments.streams as usize)
-        .kv_type(arguments.kv_type.kv_type()?);
     let mut advice = Advice {
         machine,
         memory,
-        options,
+        options: options(arguments, context)?,
         path: None,
         candidates: Vec::new(),
     };
     if arguments.models.is_empty() {
         let mut needs = needs(arguments, &advice)?;
         let path = tree::follow(&mut needs, questions::asker())?;
+        if arguments.ctx_size.is_none() {
+            advice.options = options(arguments, path.leaf.tokens)?;
+        }
         for shape in path.leaf.shapes {
             let found = recommended(arguments, &advice, shape)?;
             advice.candidates.push(found);
@@ -166,7 +163,8 @@ pub fn advise(arguments: &Arguments) -> Result<(), CliError> {
     }
     let fastest = arguments.fastest;
     advice.candidates.sort_by(|a, b| {
-        let order = match fastest {
+        // Of what is too slow, the fastest is the nearest to what is asked.
+        let order = match fastest || a.standing == Standing::Slow {
             true => b.speed().total_cmp(&a.speed()),
             false => (b.planned.parameters().all).cmp(&a.planned.parameters().all),
         };
@@ -182,10 +180,26 @@ pub fn advise(arguments: &Arguments) -> Result<(), CliError> {
     }
 }
 
+fn options(arguments: &Arguments, context: usize) -> Result<SessionOptions, CliError> {
+    Ok(SessionOptions::default()
+        .context(context)
+        .source(context.min(SessionOptions::MOST))
+        .sequences(arguments.streams as usize)
+        .kv_type(arguments.kv_type.kv_type()?))
+}
+
+/// Tokens per second.
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text
+        .parse()
+        .ok()
+        .filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| format!("{text:?} is no number of tokens, expected one such as 5 or 0.5"))
+}
+
 /// What options and the machine say of a user's needs.
 fn needs(arguments: &Arguments, advice: &Advice) -> Result<Needs, CliError> {
-    let long = arguments.ctx_size.map(|tokens| tokens as usize > LONG);
-    let length = long.map(|long| if long { Length::Long } else { Length::Short });
+    let tokens = arguments.ctx_size.map(|tokens| tokens as usize);
     let fits = || -> Result<CacheRoom, CliError> {
         let planned = shape("gemma3-4b", "q4_k_m", &arguments.threads)?;
         let total = planned.total(advice.options)?;
@@ -194,14 +208,17 @@ fn needs(arguments: &Arguments, advice: &Advice) -> Result<Needs, CliError> {
             false => CacheRoom::Little,
         })
     };
-    let room = match (arguments.room, length) {
+    let room = match (arguments.room, tokens) {
         (Some(room), _) => Some(room),
-        (None, Some(Length::Long)) => Some(fits()?),
+        (None, Some(tokens)) if tokens > tree::LONG => Some(fits()?),
         (None, _) => None,
     };
+    // Whoever says the task and no length has none in mind.
+    let is_short = arguments.task.is_some() && tokens.is_none();
     Ok(Needs {
         task: arguments.task,
-        length: length.or(Some(Length::Short).filter(|_| arguments.task.is_some())),
+        tokens,
+        length: is_short.then_some(Length::Short),
         room: room.or(Some(CacheRoom::Much).filter(|_| arguments.task.is_some())),
         languages: arguments.languages,
         tasks: arguments.tasks,
@@ -246,21 +263,26 @@ fn candidate(
         (true, Some(trained)) => advice.options.source(advice.options.source.min(trained)),
         _ => advice.options,
     };
-    let estimate = Estimate::of(&planned, options, &advice.machine)?;
-    let held = match arguments.disk {
-        true => estimate.total() - estimate.experts,
-        false => estimate.total(),
-    };
+    let mut estimate = Estimate::of(&planned, options, &advice.machine)?;
+    if arguments.disk && estimate.total() > advice.memory {
+        let within = (estimate.clone()).within(&planned, options, &advice.machine, advice.memory);
+        estimate = match within {
+            Err(RunError::OverBudget { .. }) => estimate,
+            within => within?,
+        };
+    }
     let wanted = arguments.speed.unwrap_or(PATIENCE);
     let each = estimate
         .generation
         .map(|all| all / options.sequences as f64);
-    let too_long = trained.is_some_and(|trained| trained < advice.options.context);
+    // Whoever does not say how long texts are has none in mind.
+    let asked = arguments.ctx_size.map(|tokens| tokens as usize);
+    let reach = trained.filter(|trained| asked.is_some_and(|asked| *trained < asked));
     let standing = match () {
-        () if held > advice.memory => Standing::DoesNotFit,
-        () if too_long && !planned.decodes() => Standing::TooLong,
+        () if estimate.held() > advice.memory => Standing::DoesNotFit,
+        () if reach.is_some() => Standing::TooLong,
         () if each.is_some_and(|each| each < wanted) => Standing::Slow,
-        () if estimate.total() > advice.memory => Standing::FromDisk,
+        () if estimate.disk.is_some() => Standing::FromDisk,
         () => Standing::Fits,
     };
     Ok(RankedModel {
@@ -268,9 +290,8 @@ fn candidate(
         planned,
         mix,
         estimate,
-        resident: held,
         standing,
-        too_long,
+        reach,
     })
 }
 

@@ -2,14 +2,25 @@
 
 use crate::CliError;
 use crate::input::file_bytes;
+use crate::interrupt::Unfinished;
 use crate::output;
 use crate::roofline::Roofline;
 use rillm::internals::kernels::Kernels;
 use rillm::internals::platform::default_threads;
+use rillm::internals::residency::disk_rate;
 use rillm::{Isa, ModelOptions};
 use serde_json::{Value, json};
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Bytes that are written and read to measure a disk, in so many parts.
+const PROBED: usize = 128 << 20;
+const PARTS: usize = 16;
+
+/// For how long they are read at most.
+const PROBING: Duration = Duration::from_millis(700);
 
 /// Bytes of a description, which has some lines.
 const DESCRIPTION: u64 = 1 << 16;
@@ -24,6 +35,8 @@ pub struct MachineFacts {
     /// Bytes of memory in all, if they are known.
     pub memory: Option<u64>,
     pub limits: Roofline,
+    /// Bytes per second that its disk gives, if that was measured.
+    pub disk: Option<f64>,
     /// Where its figures come from, for people.
     pub from: String,
 }
@@ -43,29 +56,43 @@ impl MachineFacts {
                 f32: 0.0,
                 bf16: None,
             },
+            disk: None,
             from: String::new(),
         })
     }
 
-    /// This one, with figures measured earlier unless they are to be measured anew.
-    pub fn here(options: ModelOptions, remeasure: bool) -> Result<MachineFacts, CliError> {
+    /// This one, with figures measured earlier unless they are to be measured anew, and with its disk's
+    /// if that is asked for.
+    pub fn here(
+        options: ModelOptions,
+        remeasure: bool,
+        disk: bool,
+    ) -> Result<MachineFacts, CliError> {
         let mut machine = MachineFacts::unmeasured(options)?;
         let kept = kept();
         let earlier = kept.as_deref().filter(|_| !remeasure);
-        if let Some(limits) = earlier.and_then(|path| machine.read(path)) {
-            machine.limits = limits;
-            machine.from = "measured earlier (--remeasure does so anew)".to_string();
-            return Ok(machine);
-        }
-        machine.limits = Roofline::measure(machine.isa, machine.threads)?;
-        machine.from = "measured now".to_string();
-        if let Some(path) = kept {
-            // Without it, the next call measures again.
-            let folder = path.parent().map(std::fs::create_dir_all);
-            if matches!(folder, Some(Ok(()))) {
-                let text = machine.json().to_string();
-                let _ = output::replace(&path, |file| writeln!(file, "{text}"));
+        let earlier = earlier.and_then(|path| machine.same(path));
+        let mut is_new = earlier.is_none();
+        match earlier {
+            Some(earlier) => {
+                (machine.limits, machine.disk) = (earlier.limits, earlier.disk);
+                machine.from = "measured earlier (--remeasure does so anew)".to_string();
             }
+            None => {
+                machine.limits = Roofline::measure(machine.isa, machine.threads)?;
+                machine.from = "measured now".to_string();
+            }
+        }
+        let folder = kept.as_deref().and_then(Path::parent);
+        // Without it, the next call measures again.
+        let folder = folder.filter(|folder| std::fs::create_dir_all(folder).is_ok());
+        if disk && machine.disk.is_none() {
+            machine.disk = folder.and_then(|folder| disk_rate_of(folder).ok());
+            is_new |= machine.disk.is_some();
+        }
+        if let Some(path) = kept.as_deref().filter(|_| is_new && folder.is_some()) {
+            let text = machine.json().to_string();
+            let _ = output::replace(path, |file| writeln!(file, "{text}"));
         }
         Ok(machine)
     }
@@ -97,16 +124,17 @@ impl MachineFacts {
                 f32: number("f32_gflop_per_second")? * 1e9,
                 bf16: number("bf16_gflop_per_second").ok().map(|rate| rate * 1e9),
             },
+            disk: number("disk_gb_per_second").ok().map(|rate| rate * 1e9),
             from: "described".to_string(),
         })
     }
 
     /// What was measured with the same instructions on as many threads of the same processor.
-    fn read(&self, path: &Path) -> Option<Roofline> {
+    fn same(&self, path: &Path) -> Option<MachineFacts> {
         let earlier = MachineFacts::described(path).ok()?;
         let same =
             earlier.cpu == self.cpu && earlier.isa == self.isa && earlier.threads == self.threads;
-        same.then_some(earlier.limits)
+        same.then_some(earlier)
     }
 
     pub fn json(&self) -> Value {
@@ -115,6 +143,9 @@ impl MachineFacts {
         value["isa"] = json!(self.isa.name());
         value["threads"] = json!(self.threads);
         value["memory_bytes"] = json!(self.memory);
+        // What was read back is written as it was.
+        let disk = self.disk.map(|rate| (rate / 1e6).round() / 1e3);
+        value["disk_gb_per_second"] = json!(disk);
         value
     }
 }
@@ -132,6 +163,44 @@ fn kept() -> Option<PathBuf> {
             Some(home.join(".cache"))
         })?;
     Some(folder.join("rillm").join("machine.json"))
+}
+
+/// Bytes per second that the disk gives which a folder is on: a file is written there, and read as weights
+/// are for which there is no room.
+fn disk_rate_of(folder: &Path) -> std::io::Result<f64> {
+    let probe = Probe::new(folder.join(format!("disk-{}", std::process::id())));
+    let mut file = File::create_new(&probe.path)?;
+    // What some disks and file systems do not store as fewer bytes.
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut part = vec![0; PROBED / PARTS];
+    for _ in 0..PARTS {
+        random.fill(&mut part);
+        file.write_all(&part)?;
+    }
+    file.sync_all()?;
+    disk_rate(&File::open(&probe.path)?, PROBING)
+}
+
+/// A file that goes with whoever made it.
+struct Probe {
+    path: PathBuf,
+    _unfinished: Unfinished,
+}
+
+impl Probe {
+    fn new(path: PathBuf) -> Probe {
+        Probe {
+            _unfinished: Unfinished::new(path.clone()),
+            path,
+        }
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        // There may be none.
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 /// The processor's name.

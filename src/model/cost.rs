@@ -12,6 +12,8 @@ use std::collections::BTreeSet;
 pub struct Cost {
     /// Bytes of weights that a run of one row reads.
     pub bytes: u64,
+    /// Of those, the experts' that it is sent to.
+    pub experts: u64,
     /// int8 products of each row, but for its outputs.
     pub int8: u64,
     /// Floating-point products of each row, but for its outputs.
@@ -58,6 +60,9 @@ impl Cost {
             let products = rows * matrix.columns as u64;
             let row_len = weight.dtype.row_len(matrix.columns as u64).unwrap_or(0);
             cost.bytes += rows * row_len;
+            if matches!(node.op.facts().work, Work::Experts { .. }) {
+                cost.experts += rows * row_len;
+            }
             let space = node.out.map(|out| graph.info(out).space);
             match weight.kernel.activation {
                 _ if matches!(space, Some(RowSpace::Selected | RowSpace::Sequence)) => {}

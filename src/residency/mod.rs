@@ -12,11 +12,13 @@ mod layers;
 mod placement;
 mod policy;
 mod reader;
+mod speed;
 mod trace;
 mod units;
 
 pub use placement::Placement;
 pub use policy::{Policy, PolicyUses};
+pub use speed::disk_rate;
 pub use trace::{ExpertTrace, Recorder, Replayed};
 
 use crate::arena::Arena;
@@ -163,7 +165,7 @@ impl Residency {
         let files = weights.sources().iter().map(|source| source.file());
         let files = files.map(|file| file.ok_or(HoldError::NoFile));
         let files: Vec<_> = files.collect::<Result<_, _>>()?;
-        let files = files.into_iter().map(DirectFile::open);
+        let files = files.into_iter().map(|source| DirectFile::of(&source.file));
         let files = files.collect::<Result<_, _>>().map_err(HoldError::System)?;
         let placement = layout.figures(&units, vectors);
         Residency::laid_out(wiring, units, (layout, placement), files, weights)

@@ -3,7 +3,6 @@
 use super::units::{PAGE, Unit, asks};
 use crate::arena::Arena;
 use crate::pool::lock;
-use crate::weights::SourceFile;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
@@ -13,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 /// Bytes of one read: what a disk serves at its full speed if some are under way.
-const CHUNK: usize = 1 << 20;
+pub const CHUNK: usize = 1 << 20;
 
 /// Reads that are under way at a time.
 pub const DEPTH: usize = 8;
@@ -292,22 +291,22 @@ pub struct DirectFile {
 }
 
 impl DirectFile {
-    /// The file behind a map.
+    /// Another handle of a file.
     ///
     /// # Errors
-    /// The system refuses another handle of it.
-    pub fn open(source: &SourceFile) -> io::Result<DirectFile> {
-        let direct = direct(&source.file);
+    /// The system refuses it.
+    pub fn of(file: &File) -> io::Result<DirectFile> {
+        let direct = direct(file);
         Ok(DirectFile {
             is_direct: AtomicBool::new(direct.is_some()),
             direct,
-            plain: source.file.try_clone()?,
-            was: facts(&source.file)?,
+            plain: file.try_clone()?,
+            was: facts(file)?,
         })
     }
 
     /// Reads whole pages, of which `needed` bytes must be there.
-    fn read(&self, buffer: &mut [u8], offset: u64, needed: usize) -> io::Result<()> {
+    pub fn read(&self, buffer: &mut [u8], offset: u64, needed: usize) -> io::Result<()> {
         // Numbers of another file are not this model's.
         if facts(&self.plain)? != self.was {
             return Err(io::Error::other("was changed after it was opened"));

@@ -5,15 +5,22 @@ use super::figures::{CONTEXT, QUOTED, planned};
 use super::{Advice, RankedModel, Standing};
 use crate::arguments::ThreadArguments;
 use crate::inspect::large;
+use crate::memory::placement_json;
 use crate::plan::presumption;
 use crate::terminal::{Out, one_line};
 use crate::{CliError, bytes};
+use rillm::KvType;
 use rillm::internals::BlueprintParts;
 use serde_json::{Value, json};
 use std::io::Write;
 
 /// Columns of text.
 const WIDTH: usize = 96;
+
+/// What is to be known of speeds that a disk bounds.
+const FROM_DISK: &str = "Where weights come from a disk, memory holds what it can. Speeds are those of a text that asks for \
+     all experts evenly, the least there is, and beside them those of one that keeps to the experts in \
+     memory: where between them a text lies depends on it, so that no error can be said.";
 
 pub fn as_text(advice: &Advice, figures: bool) -> Result<(), CliError> {
     let mut out = Out::new();
@@ -27,7 +34,10 @@ pub fn as_text(advice: &Advice, figures: bool) -> Result<(), CliError> {
         machine.limits.read / 1e9,
         machine.limits.int8 / 1e9,
         machine.limits.f32 / 1e9,
-        machine.from
+        machine.disk.map_or(String::new(), |rate| format!(
+            "disk {:.1} GB/s, ",
+            rate / 1e9
+        )) + &machine.from
     )?;
     let options = advice.options;
     let sequences = match options.sequences {
@@ -73,6 +83,13 @@ pub fn as_text(advice: &Advice, figures: bool) -> Result<(), CliError> {
             100.0 * prompt
         ),
     )?;
+    if advice
+        .candidates
+        .iter()
+        .any(|one| one.estimate.disk.is_some())
+    {
+        wrapped(&mut out, FROM_DISK)?;
+    }
     for candidate in &advice.candidates {
         if let Some(what) = presumption(candidate.planned.presumed()) {
             writeln!(out, "{}: {what}", one_line(&candidate.name))?;
@@ -106,20 +123,37 @@ fn line(out: &mut Out, candidate: &RankedModel) -> Result<(), CliError> {
 
 /// What speaks against a candidate.
 fn remark(candidate: &RankedModel) -> String {
-    let what = match candidate.standing {
-        Standing::Fits if candidate.too_long => "  longer than it was trained for",
-        Standing::Fits => "",
-        Standing::FromDisk => "  experts from a disk: slower by what is read of them",
-        Standing::Slow => "  slower than asked",
-        Standing::TooLong => "  reads no texts of that length",
-        Standing::DoesNotFit => "  does not fit",
-    };
-    what.to_string()
+    let mut what = Vec::new();
+    match candidate.standing {
+        Standing::Fits | Standing::FromDisk => {}
+        Standing::Slow => what.push("slower than asked".to_string()),
+        Standing::TooLong => {
+            let reach = candidate.reach.unwrap_or_default();
+            what.push(format!("knows texts of {reach} tokens at most"));
+        }
+        Standing::DoesNotFit => what.push("does not fit".to_string()),
+    }
+    if let Some(disk) = &candidate.estimate.disk {
+        let read = bytes(disk.per_token as u64);
+        what.push(match (disk.is_timed, disk.at_most) {
+            (true, None) => format!("reads {read} for each token"),
+            (true, Some(most)) => {
+                let most = rounded(most);
+                format!("reads up to {read} for each token, {most}/s where it keeps to experts in memory")
+            }
+            (false, _) => format!("reads up to {read} for each token, slower by what that takes"),
+        });
+    }
+    match what.is_empty() {
+        true => String::new(),
+        false => format!("  {}", what.join("; ")),
+    }
 }
 
 fn rounded(rate: f64) -> String {
     match rate {
         rate if rate >= 100.0 => format!("{rate:.0}"),
+        rate if rate < 1.0 => format!("{rate:.2}"),
         rate => format!("{rate:.1}"),
     }
 }
@@ -128,11 +162,7 @@ fn rounded(rate: f64) -> String {
 fn recommendation(advice: &Advice) -> String {
     let best = advice.candidates.first();
     let Some(best) = best.filter(|best| best.standing < Standing::TooLong) else {
-        return format!(
-            "Nothing of this kind fits into {}: a shorter text, a smaller KV cache (--kv-type q8_0) or \
-             more memory would help.",
-            bytes(advice.memory)
-        );
+        return way_out(advice);
     };
     let mix = best
         .mix
@@ -152,7 +182,51 @@ fn recommendation(advice: &Advice) -> String {
     format!(
         "Take {}{mix}: it takes {} of {}{speed}{slow}.",
         best.name,
-        bytes(best.resident),
+        bytes(best.estimate.held()),
+        bytes(advice.memory)
+    )
+}
+
+/// What would help where nothing can be recommended.
+fn way_out(advice: &Advice) -> String {
+    let candidates = || advice.candidates.iter();
+    let reaches = candidates().filter(|one| one.standing == Standing::TooLong);
+    if let Some(furthest) = reaches.max_by_key(|one| one.reach) {
+        return format!(
+            "Nothing of this kind that fits knows texts of {} tokens: cut them into parts, of {} for {}, or \
+             take another kind of model.",
+            advice.options.context,
+            furthest.reach.unwrap_or_default(),
+            furthest.name
+        );
+    }
+    let options = advice.options;
+    let mut help = Vec::new();
+    if options.context > 512 {
+        help.push("shorter texts");
+    }
+    if options.sequences > 1 {
+        help.push("fewer streams");
+    }
+    let caches = candidates().any(|one| one.planned.decodes() && one.estimate.state > 0);
+    if caches && options.kv_type != KvType::Q8_0 {
+        help.push("a smaller KV cache (--kv-type q8_0)");
+    }
+    help.push("more memory");
+    let help = match help.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => help.concat(),
+    };
+    let least = candidates().min_by_key(|one| one.estimate.total());
+    let least = least.map_or(String::new(), |least| {
+        let mix = least
+            .mix
+            .map_or(String::new(), |mix| format!(" in {}", mix.name));
+        let total = bytes(least.estimate.total());
+        format!(" The least takes {total}: {}{mix}.", least.name)
+    });
+    format!(
+        "Nothing of this kind fits into {}: {help} would help.{least}",
         bytes(advice.memory)
     )
 }
@@ -236,7 +310,7 @@ fn candidate(candidate: &RankedModel) -> Value {
     let estimate = &candidate.estimate;
     let standing = match candidate.standing {
         Standing::Fits => "fits",
-        Standing::FromDisk => "experts from disk",
+        Standing::FromDisk => "from disk",
         Standing::Slow => "slow",
         Standing::TooLong => "too long",
         Standing::DoesNotFit => "does not fit",
@@ -254,6 +328,15 @@ fn candidate(candidate: &RankedModel) -> Value {
         "prompt_tokens_per_second": estimate.prompt,
         "generated_tokens_per_second": estimate.generation,
         "standing": standing,
+        "held_bytes": estimate.held(),
+        "disk": estimate.disk.as_ref().map(|disk| {
+            let mut all = placement_json(&disk.placement);
+            all["bytes_per_token"] = json!(disk.per_token.round());
+            all["is_timed"] = json!(disk.is_timed);
+            all["generated_tokens_per_second_at_most"] = json!(disk.at_most);
+            all["error"] = Value::Null;
+            all
+        }),
     })
 }
 

@@ -38,10 +38,26 @@ pub enum Length {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Needs {
     pub task: Option<Purpose>,
+    /// Tokens of the longest texts.
+    pub tokens: Option<usize>,
+    /// Whether those are long, where that is all that is known.
     pub length: Option<Length>,
     pub room: Option<CacheRoom>,
     pub languages: Option<Count>,
     pub tasks: Option<Count>,
+}
+
+impl Needs {
+    /// Whether texts are longer than so many tokens.
+    fn longer_than(&self, tokens: usize) -> Option<usize> {
+        let long = self.length.map(|length| length == Length::Long);
+        long.or(self.tokens.map(|longest| longest > tokens))
+            .map(usize::from)
+    }
+
+    fn note_length(&mut self, answer: usize) {
+        self.length = Some([Length::Short, Length::Long][answer]);
+    }
 }
 
 /// A question of the tree.
@@ -77,6 +93,8 @@ pub struct Leaf {
     pub name: &'static str,
     /// Why.
     pub reason: &'static str,
+    /// Tokens that are planned for, where nobody says how long texts are.
+    pub tokens: usize,
     /// Shapes of it, the smallest first.
     pub shapes: &'static [&'static str],
 }
@@ -86,6 +104,7 @@ const DECODERS: Leaf = Leaf {
     reason: "A decoder is what most of today's models are. Its KV cache grows with the text, which costs \
              little as long as texts are short. Of experts a token reads some, so that speed is that of \
              a small model and memory that of a large one.",
+    tokens: 4096,
     shapes: &[
         "smollm-135m",
         "qwen3-0.6b",
@@ -108,15 +127,15 @@ const SPARSE: Leaf = Leaf {
     name: "sparse attention",
     reason: "Where layers look through a window, most of a long text costs them nothing, and those that \
              see all of it keep what is far away. Longformer and BigBird attend so as well, but they \
-             read and do not write: of their kin LED does, which makes one text of another. There must be \
-             memory for the cache.",
+             read and do not write; LED, of their kin, makes one text of another, and is found there. There \
+             must be memory for the cache.",
+    tokens: 32768,
     shapes: &[
+        "gemma3-270m",
         "gemma3-1b",
         "gemma3-4b",
         "gemma3-12b",
         "gemma3-27b",
-        "led-base",
-        "led-large",
     ],
 };
 
@@ -125,6 +144,7 @@ const CONSTANT: Leaf = Leaf {
     reason: "A state of constant size holds whatever was read: memory and the time of a token do not grow \
              with the text, however long it is. What is far back is kept in essence and not to the \
              letter.",
+    tokens: 32768,
     shapes: &[
         "mamba-130m",
         "mamba-370m",
@@ -143,6 +163,7 @@ const MULTILINGUAL: Leaf = Leaf {
     name: "XLM-R",
     reason: "XLM-R has read a hundred languages with one vocabulary of 250,000 pieces, whose table is \
              more than half of the smaller one's parameters, and of which a text reads some rows.",
+    tokens: 512,
     shapes: &["xlm-r-base", "xlm-r-large"],
 };
 
@@ -150,6 +171,7 @@ const BERT: Leaf = Leaf {
     name: "BERT",
     reason: "An encoder sees a whole text at once, from both sides, and reads it in one run: many times \
              as fast as a decoder of its size that writes its judgement.",
+    tokens: 512,
     shapes: &[
         "bert-base",
         "roberta-base",
@@ -163,6 +185,7 @@ const LONG_ENCODERS: Leaf = Leaf {
     name: "sparse encoder",
     reason: "BERT reads 512 tokens. Encoders whose layers look through windows read thousands, in a time \
              that grows with the text and not with its square.",
+    tokens: 4096,
     shapes: &[
         "modernbert-base",
         "longformer-base",
@@ -175,7 +198,8 @@ const LONG_ENCODERS: Leaf = Leaf {
 const FLAN_T5: Leaf = Leaf {
     name: "Flan-T5",
     reason: "Flan-T5 is T5 that was taught to follow instructions: one model for many tasks, each said \
-             in words.",
+             in words. It was trained on texts of 512 tokens: what is longer is cut into parts.",
+    tokens: 512,
     shapes: &[
         "flan-t5-small",
         "flan-t5-base",
@@ -189,7 +213,17 @@ const T5: Leaf = Leaf {
     name: "T5",
     reason: "For one task an encoder-decoder that was tuned for it is small and fast: the text is read \
              once, and what is written attends to it.",
+    tokens: 512,
     shapes: &["t5-small", "t5-base", "t5-large", "t5-3b"],
+};
+
+const LONG_T5: Leaf = Leaf {
+    name: "long encoder-decoder",
+    reason: "T5 was trained on texts of 512 tokens. LED and LongT5 attend through windows in their \
+             encoders, which read thousands in a time that grows with the text and not with its square; \
+             their decoders see all that was read.",
+    tokens: 8192,
+    shapes: &["led-base", "longt5-base", "led-large", "longt5-large"],
 };
 
 const ROOM: Question = Question {
@@ -209,8 +243,11 @@ const ROOM: Question = Question {
     answer: |needs, number| needs.room = Some([CacheRoom::Much, CacheRoom::Little][number]),
 };
 
-const LONG: Question = Question {
-    text: "Are texts long?",
+/// Texts that a KV cache of a decoder of any size holds.
+pub const LONG: usize = 8192;
+
+const LONG_WRITING: Question = Question {
+    text: "Texts of more than 8192 tokens?",
     option: "--ctx-size",
     answers: &[
         Branch {
@@ -222,12 +259,12 @@ const LONG: Question = Question {
             next: Next::Question(&ROOM),
         },
     ],
-    answered: |needs| Some(usize::from(needs.length? == Length::Long)),
-    answer: |needs, number| needs.length = Some([Length::Short, Length::Long][number]),
+    answered: |needs| needs.longer_than(LONG),
+    answer: Needs::note_length,
 };
 
 const LONG_READING: Question = Question {
-    text: "Are texts long?",
+    text: "Texts of more than 512 tokens?",
     option: "--ctx-size",
     answers: &[
         Branch {
@@ -239,8 +276,25 @@ const LONG_READING: Question = Question {
             next: Next::Leaf(&LONG_ENCODERS),
         },
     ],
-    answered: LONG.answered,
-    answer: LONG.answer,
+    answered: |needs| needs.longer_than(512),
+    answer: Needs::note_length,
+};
+
+const LONG_TRANSFORMING: Question = Question {
+    text: "Texts of more than 2048 tokens?",
+    option: "--ctx-size",
+    answers: &[
+        Branch {
+            label: "no",
+            next: Next::Leaf(&T5),
+        },
+        Branch {
+            label: "yes",
+            next: Next::Leaf(&LONG_T5),
+        },
+    ],
+    answered: |needs| needs.longer_than(2048),
+    answer: Needs::note_length,
 };
 
 const LANGUAGES: Question = Question {
@@ -266,7 +320,7 @@ const TASKS: Question = Question {
     answers: &[
         Branch {
             label: "one",
-            next: Next::Leaf(&T5),
+            next: Next::Question(&LONG_TRANSFORMING),
         },
         Branch {
             label: "several",
@@ -284,7 +338,7 @@ pub const TREE: Question = Question {
     answers: &[
         Branch {
             label: "generate",
-            next: Next::Question(&LONG),
+            next: Next::Question(&LONG_WRITING),
         },
         Branch {
             label: "understand",

@@ -50,16 +50,21 @@ fn every_leaf_is_reached() {
         (&["--task", "understand", "--languages", "several"], "XLM-R"),
         (&["--task", "understand", "--languages", "one"], "BERT"),
         (
-            &["--task", "understand", "--languages", "one", "-c", "16384"],
+            &["--task", "understand", "--languages", "one", "-c", "4096"],
             "sparse encoder",
         ),
         (&["--task", "transform", "--tasks", "one"], "T5"),
+        (
+            &["--task", "transform", "--tasks", "one", "-c", "16384"],
+            "long encoder-decoder",
+        ),
         (&["--task", "transform", "--tasks", "several"], "Flan-T5"),
     ] {
         let found = advice(&folder, 16, arguments);
         assert_eq!(found["path"]["leaf"], leaf, "{arguments:?}");
         let all = found["candidates"].as_array().expect("candidates");
         assert!(all.len() > 1, "{arguments:?}");
+        assert_eq!(all[0]["standing"], "fits", "{arguments:?}");
         for candidate in all {
             let bytes = |key: &str| candidate[key].as_u64().unwrap();
             let parts = ["weights_bytes", "state_bytes", "arena_bytes"].map(bytes);
@@ -145,7 +150,190 @@ fn speed_and_streams_count() {
         found["standing"].as_str().unwrap().to_owned()
     };
     assert_eq!(standing(&whole), "does not fit");
-    assert_eq!(standing(&disk), "experts from disk");
+    assert_eq!(standing(&disk), "from disk");
+}
+
+/// One of these, by a number that is drawn.
+fn one_of<'a>(random: &mut fastrand::Rng, all: &[&'a str]) -> &'a str {
+    random.choice(all).expect("some")
+}
+
+/// What a user may ask for, drawn.
+fn wishes(random: &mut fastrand::Rng) -> Vec<&'static str> {
+    let task = one_of(random, &["generate", "understand", "transform"]);
+    let count = one_of(random, &["one", "several"]);
+    let mut asked = match task {
+        "understand" => vec!["--task", task, "--languages", count],
+        "transform" => vec!["--task", task, "--tasks", count],
+        _ => vec!["--task", task],
+    };
+    for (option, values) in [
+        (
+            "-c",
+            &["1", "512", "4096", "16384", "100000", "16777216"][..],
+        ),
+        ("--memory", &["1M", "100M", "3G", "100G"]),
+        ("--room", &["much", "little"]),
+        ("--streams", &["1", "8", "4096"]),
+        ("--speed", &["0.1", "50", "5000"]),
+        ("--kv-type", &["f32", "q8_0"]),
+    ] {
+        if random.u8(0..3) == 0 {
+            asked.extend([option, one_of(random, values)]);
+        }
+    }
+    for flag in ["--fastest", "--disk"] {
+        if random.u8(0..3) == 0 {
+            asked.push(flag);
+        }
+    }
+    asked
+}
+
+/// Whatever is asked for: what is recommended fits, writes if it is to write, is no faster than the bus,
+/// and a reason is given.
+#[test]
+fn no_wish_leads_to_nonsense() {
+    let folder = TempFolder::new("advise-wishes");
+    let mut random = fastrand::Rng::with_seed(23);
+    for _ in 0..12 {
+        let asked = wishes(&mut random);
+        let gigabytes = [2, 8, 64][random.usize(0..3)];
+        let found = advice(&folder, gigabytes, &asked);
+        let label = format!("{gigabytes} GB, {asked:?}");
+        let memory = found["asked"]["memory_bytes"].as_u64().unwrap();
+        let streams = found["asked"]["streams"].as_f64().unwrap();
+        for one in found["candidates"].as_array().unwrap() {
+            let number = |key: &str| {
+                one[key]
+                    .as_f64()
+                    .unwrap_or_else(|| panic!("{label}: {key}"))
+            };
+            let fits = match one["standing"].as_str().unwrap() {
+                "does not fit" => one["held_bytes"].as_u64() > Some(memory),
+                _ => one["held_bytes"].as_u64() <= Some(memory),
+            };
+            assert!(fits, "{label}: {one}");
+            let writes = one["generated_tokens_per_second"].as_f64();
+            assert_eq!(writes.is_some(), asked[1] != "understand", "{label}: {one}");
+            // Half of what it meets: a table of tokens is not read whole.
+            let share = number("active_parameters") / number("parameters");
+            let each = 0.5 * share * number("weights_bytes");
+            let bus = streams * 40e9 / each;
+            assert!(
+                writes.is_none_or(|rate| 0.0 < rate && rate < bus),
+                "{label}: {one}"
+            );
+        }
+        let said = found["recommendation"].as_str().unwrap();
+        let named = format!("Take {}", best(&found)["model"].as_str().unwrap());
+        let takes =
+            ["fits", "from disk", "slow"].contains(&best(&found)["standing"].as_str().unwrap());
+        assert_eq!(said.starts_with(&named), takes, "{label}: {said}");
+        assert!(
+            takes || said.starts_with("Nothing of this kind"),
+            "{label}: {said}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_had_is_said_with_the_way_out() {
+    let folder = TempFolder::new("advise-way-out");
+    let said = |arguments: &[&str]| {
+        let found = advice(&folder, 8, arguments);
+        found["recommendation"].as_str().unwrap().to_owned()
+    };
+    let several = ["--task", "understand", "--languages", "several"];
+    let long = said(&[&several[..], &["-c", "4096"]].concat());
+    assert!(long.contains("cut them into parts, of 512"), "{long}");
+    // Whoever says no length has none in mind.
+    assert!(
+        said(&several).starts_with("Take xlm-r"),
+        "{}",
+        said(&several)
+    );
+    let streams = said(&[
+        "--task",
+        "generate",
+        "--streams",
+        "4096",
+        "--kv-type",
+        "q8_0",
+    ]);
+    assert!(
+        streams.contains("fewer streams") && !streams.contains("--kv-type"),
+        "{streams}"
+    );
+    assert!(streams.contains("The least takes"), "{streams}");
+    // Of what is too slow, what comes nearest.
+    let slow = advice(&folder, 8, &["--task", "generate", "--speed", "100000"]);
+    let rates = slow["candidates"].as_array().unwrap().iter();
+    let slow_ones = rates.filter(|one| one["standing"] == "slow");
+    let rate = |one: &Value| one["generated_tokens_per_second"].as_f64().unwrap();
+    let rates: Vec<f64> = slow_ones.map(rate).collect();
+    assert!(
+        rates.len() > 2 && rates.is_sorted_by(|a, b| a >= b),
+        "{rates:?}"
+    );
+}
+
+/// Layers that do not stay and experts that are not there come as fast as the disk gives them.
+#[test]
+fn a_disk_bounds_what_memory_does_not_hold() {
+    let folder = TempFolder::new("advise-disk");
+    let of = |model: &str, memory: &str, disk: Option<f64>| {
+        let file = machine(&folder, 8);
+        let mut facts: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        facts["disk_gb_per_second"] = json!(disk);
+        fs::write(&file, facts.to_string()).expect("a file");
+        let asked = [
+            "advise",
+            model,
+            "--json",
+            "--machine",
+            path(&file),
+            "--memory",
+            memory,
+        ];
+        let output = rillm(&[&asked[..], &["--disk", "--speed", "0.001", "-c", "512"]].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        found["candidates"][0].clone()
+    };
+    let rate = |one: &Value| one["generated_tokens_per_second"].as_f64().unwrap();
+    for (model, memory) in [("olmoe-like", "1G"), ("llama-3.2-1b", "500M")] {
+        let [slow, fast] = [0.5, 1.0].map(|disk| of(model, memory, Some(disk)));
+        let unknown = of(model, memory, None);
+        assert_eq!(slow["standing"], "from disk", "{model}: {slow}");
+        let missing = slow["disk"]["bytes_per_token"].as_f64().unwrap();
+        assert!(missing > 0.0 && missing < slow["weights_bytes"].as_f64().unwrap());
+        // No more than the disk gives, and not much less of so slow a one.
+        let bound = 0.5e9 / missing;
+        assert!(
+            rate(&slow) < 1.001 * bound && rate(&slow) > 0.7 * bound,
+            "{model}: {slow}"
+        );
+        assert!(rate(&fast) > 1.5 * rate(&slow), "{model}");
+        // A text that keeps to experts in memory waits for none.
+        let most = slow["disk"]["generated_tokens_per_second_at_most"].as_f64();
+        assert_eq!(
+            most.is_some_and(|most| most > 2.0 * rate(&slow)),
+            model == "olmoe-like"
+        );
+        // How fast an unknown one is nobody says.
+        assert_eq!(
+            (&slow["disk"]["is_timed"], &unknown["disk"]["is_timed"]),
+            (&true.into(), &false.into())
+        );
+        assert!(rate(&unknown) > rate(&fast), "{model}");
+        // Of all in memory nothing is read.
+        let whole = of(model, "6G", Some(0.5));
+        assert_eq!(
+            (&whole["standing"], &whole["disk"]),
+            (&"fits".into(), &Value::Null)
+        );
+    }
 }
 
 #[test]
@@ -197,9 +385,10 @@ fn the_tree_is_drawn_with_its_path() {
         ] {
             assert!(drawing.contains(&format!(">{leaf}<")), "{leaf}");
         }
-        // A path of two questions, and of two.
-        assert_eq!(drawing.matches("stroke-width=\"2.5\"").count(), 2);
     }
+    // Questions that were answered.
+    let answered = |drawing: &str| drawing.matches("stroke-width=\"2.5\"").count();
+    assert_eq!((answered(&one), answered(&other)), (3, 2));
 }
 
 /// What was measured is kept, and counts as long as the machine is the same.
@@ -237,7 +426,20 @@ fn a_measurement_is_kept() {
     assert_ne!(call(&[])["read_gb_per_second"], 123_456.0);
     fs::write(&kept, "nothing of the kind").unwrap();
     call(&[]);
-    call(&["--remeasure"]);
+    let measured = call(&["--remeasure"]);
+    assert_eq!(measured["disk_gb_per_second"], Value::Null);
+    // A disk is measured where it is asked for, and kept with the rest.
+    let with_disk = call(&["--disk"]);
+    assert!(
+        with_disk["disk_gb_per_second"]
+            .as_f64()
+            .is_some_and(|rate| rate > 0.0)
+    );
+    assert_eq!(call(&[]), with_disk);
+    let left = fs::read_dir(folder.join("rillm"))
+        .expect("a folder")
+        .count();
+    assert_eq!(left, 1, "what was written to measure is gone");
 }
 
 #[test]
