@@ -22,14 +22,15 @@ use std::path::{Path, PathBuf};
 
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// Models, GGUF files or Hugging Face folders [default: the embedded ones]
+    /// Models: GGUF files, Hugging Face folders, or shapes that `rillm synth` knows, which are drawn with
+    /// positions for the last length [default: the embedded ones]
     #[arg(value_name = "MODEL")]
     models: Vec<PathBuf>,
     /// Draw random models of this size, one of each family that `rillm synth` knows in it
     #[arg(long, value_name = "SIZE", conflicts_with = "models")]
     synthetic: Option<String>,
     /// Type of the weights of models that are drawn
-    #[arg(short = 'q', long = "type", value_name = "TYPE", default_value = "q8_0", requires = "synthetic", value_parser = super::quantize::mix)]
+    #[arg(short = 'q', long = "type", value_name = "TYPE", default_value = "q8_0", value_parser = super::quantize::mix)]
     mix: Mix,
     /// The first length; each further one is twice as long [default: 1024, or the last length if
     /// that is less]
@@ -71,12 +72,23 @@ struct Point {
     rate: f64,
     /// Seconds from a prompt so long to the first token, or to what an encoder makes of the text.
     first: f64,
+    /// What a model that reads whole texts does besides.
+    reader: Option<ReaderRates>,
     /// Bytes of activations.
     arena: u64,
     /// Bytes of KV or recurrent state that hold what was read.
     state: u64,
     /// Bytes of the process that are in memory.
     resident: Option<u64>,
+}
+
+/// What a model that reads whole texts does with those of one length.
+#[derive(Clone, Copy, Debug)]
+struct ReaderRates {
+    /// Texts per second.
+    texts: f64,
+    /// Tokens per second that it writes after one, if it writes.
+    written: Option<f64>,
 }
 
 /// What a model does at the lengths that it is measured at.
@@ -216,7 +228,7 @@ fn measure_all(
             }
             for shape in &known {
                 let drawn = Drawn::new(shape.name);
-                add(shape.name, draw(arguments, shape, &drawn.path, options));
+                add(shape.name, draw(arguments, *shape, &drawn.path, options));
             }
         }
         None if arguments.models.is_empty() => {
@@ -231,6 +243,15 @@ fn measure_all(
         }
         None => {
             for path in &arguments.models {
+                let shape = path.to_str().filter(|_| !path.exists());
+                if let Some(shape) = shape.and_then(|name| name.parse::<RandomModel>().ok()) {
+                    let drawn = Drawn::new(shape.name);
+                    // For tokens that are timed at the last length as well.
+                    let last = arguments.max_context + arguments.n_gen;
+                    let shape = shape.reaching(last.into());
+                    add(shape.name, draw(arguments, shape, &drawn.path, options));
+                    continue;
+                }
                 let name = path.file_stem().unwrap_or(path.as_os_str());
                 let model = Model::open(path, options);
                 let model = model.map_err(|error| habits::explained(error, path).into());
@@ -244,7 +265,7 @@ fn measure_all(
 /// A random model of this shape, written to a file and opened.
 fn draw(
     arguments: &Arguments,
-    shape: &RandomModel,
+    shape: RandomModel,
     path: &Path,
     options: ModelOptions,
 ) -> Result<Model, CliError> {

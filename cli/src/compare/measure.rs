@@ -1,6 +1,6 @@
 //! Measuring a model at every length.
 
-use super::{Arguments, MeasuredAs, Point, Series};
+use super::{Arguments, MeasuredAs, Point, ReaderRates, Series};
 use crate::terminal::one_line;
 use crate::{CliError, perplexity};
 use rillm::internals::platform::resident;
@@ -35,7 +35,7 @@ pub fn measure(
     let points = &mut series.points;
     let reached = match measured {
         MeasuredAs::Decodes => decoder(arguments, name, model, lengths, points),
-        MeasuredAs::Encodes => encoder(arguments, model, lengths, points),
+        MeasuredAs::Encodes => encoder(arguments, name, model, lengths, points),
     };
     series.failure = reached.err().map(|error| error.to_string());
     if let Some(text) = text.filter(|_| measured == MeasuredAs::Decodes) {
@@ -86,6 +86,7 @@ fn decoder(
                 context: length,
                 rate,
                 first,
+                reader: None,
                 arena: plan.arena as u64,
                 state: held as u64,
                 resident: resident(),
@@ -152,9 +153,13 @@ fn steps(
     Ok(())
 }
 
-/// Texts of each length, as long as the model reads any.
+/// Above so many seconds one turn is enough: what comes with the first is a part of little.
+const LONG: f64 = 5.0;
+
+/// Texts of each length, as long as the model reads any, and what is written after them.
 fn encoder(
     arguments: &Arguments,
+    name: &str,
     model: &Model,
     lengths: &[usize],
     points: &mut Vec<Point>,
@@ -162,35 +167,18 @@ fn encoder(
     let positions = usize::try_from(model.limits().source_positions).unwrap_or(LONGEST_TEXT);
     let most = positions.min(LONGEST_TEXT);
     let begin = Instant::now();
-    let budget = Duration::from_secs(arguments.budget);
+    let mut last = Duration::ZERO;
     for &length in lengths.iter().filter(|length| **length <= most) {
-        if begin.elapsed() > budget {
+        // Twice the length takes twice the time at least.
+        if begin.elapsed() + 2 * last > Duration::from_secs(arguments.budget) && !points.is_empty()
+        {
+            let what = format!("texts of {length} tokens are left out, --budget gives it longer");
+            crate::warn(&format!("{name}: {what}"));
             break;
         }
-        let options = SessionOptions::default()
-            .context(64)
-            .source(length)
-            .checkpoints(0)
-            .kv_type(arguments.kv_type.kv_type()?);
-        let plan = Session::memory_plan(model, options)?;
-        let mut session = Session::new(model, options)?;
-        let rows: Vec<Row> = (0..length).map(|at| row(model, true, at)).collect();
-        // The first touches pages and wakes threads.
-        let mut times = Vec::new();
-        for _ in 0..3 {
-            let start = Instant::now();
-            session.encode(&rows, &mut |_| {})?;
-            times.push(start.elapsed().as_secs_f64().max(1e-9));
-        }
-        let best = times[1].min(times[2]);
-        points.push(Point {
-            context: length,
-            rate: length as f64 / best,
-            first: best,
-            arena: plan.arena as u64,
-            state: plan.state as u64,
-            resident: resident(),
-        });
+        let started = Instant::now();
+        points.push(text(arguments, model, length)?);
+        last = started.elapsed();
     }
     match points.is_empty() {
         false => Ok(()),
@@ -199,4 +187,61 @@ fn encoder(
             Err(RunError::Input(what).into())
         }
     }
+}
+
+/// A text of one length.
+fn text(arguments: &Arguments, model: &Model, length: usize) -> Result<Point, CliError> {
+    let tokens = arguments.n_gen as usize;
+    let options = SessionOptions::default()
+        .context(tokens.max(64))
+        .source(length)
+        .checkpoints(0)
+        .kv_type(arguments.kv_type.kv_type()?);
+    let plan = Session::memory_plan(model, options)?;
+    let mut session = Session::new(model, options)?;
+    let rows: Vec<Row> = (0..length).map(|at| row(model, true, at)).collect();
+    let (mut read, mut written) = (f64::INFINITY, None);
+    // The first touches pages and wakes threads.
+    for turn in 0..3 {
+        let start = Instant::now();
+        session.encode(&rows, &mut |_| {})?;
+        let time = start.elapsed().as_secs_f64().max(1e-9);
+        if turn > 0 || time > LONG {
+            read = read.min(time);
+        }
+        if model.decodes() {
+            written = Some(token(model, &mut session, tokens)?);
+        }
+        if time > LONG {
+            break;
+        }
+    }
+    Ok(Point {
+        context: length,
+        rate: length as f64 / read,
+        first: read + written.unwrap_or(0.0),
+        reader: Some(ReaderRates {
+            texts: 1.0 / read,
+            written: written.map(|token| 1.0 / token),
+        }),
+        arena: plan.arena as u64,
+        state: plan.state as u64,
+        resident: resident(),
+    })
+}
+
+/// Seconds of a token that is written after a text: the median of some.
+fn token(model: &Model, session: &mut Session, tokens: usize) -> Result<f64, CliError> {
+    let mut times = Vec::with_capacity(tokens);
+    for at in 0..tokens {
+        let emitted = Row {
+            emit: true,
+            ..row(model, false, at)
+        };
+        let start = Instant::now();
+        session.feed(&[emitted], &mut |_| {})?;
+        times.push(start.elapsed().as_secs_f64().max(1e-9));
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times.get(tokens / 2).copied().unwrap_or(f64::INFINITY))
 }

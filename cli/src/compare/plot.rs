@@ -1,6 +1,6 @@
 //! The picture: speed and memory over length, side by side.
 
-use super::report::{QUOTED_AT, quoted, reaches_quoted, short};
+use super::report::{QUOTED_AT, quoted, reaches_quoted, reads, short};
 use super::{MeasuredAs, Series};
 use std::fmt::Write;
 
@@ -17,7 +17,15 @@ const TOP: f64 = 56.0;
 struct Chart<'a> {
     left: f64,
     title: &'a str,
+    scale: AxisScale,
     value: &'a dyn Fn(&Series, usize) -> f64,
+}
+
+/// How heights go with values.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AxisScale {
+    Even,
+    Powers,
 }
 
 /// An SVG document.
@@ -31,26 +39,37 @@ pub fn svg(all: &[Series]) -> String {
          font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
-    let panels = [
-        Chart {
+    let texts = all
+        .iter()
+        .all(|series| series.measured == MeasuredAs::Encodes || series.points.is_empty());
+    let speed = match texts && reads(all) {
+        // Of texts that double, half as many are read at best.
+        true => Chart {
             left: 70.0,
-            title: match all
-                .iter()
-                .any(|series| series.measured == MeasuredAs::Encodes)
-            {
+            title: "texts per second",
+            scale: AxisScale::Powers,
+            value: &|series, point| {
+                let reader = series.points[point].reader;
+                reader.map_or(0.0, |reader| reader.texts)
+            },
+        },
+        false => Chart {
+            left: 70.0,
+            title: match reads(all) {
                 true => "tokens per second: decoders write, encoders read",
                 false => "tokens per second while decoding",
             },
+            scale: AxisScale::Even,
             value: &|series, point| series.points[point].rate,
         },
-        Chart {
-            left: 530.0,
-            title: "memory in MiB: weights, state, arena",
-            value: &|series, point| {
-                series.memory(&series.points[point]) as f64 / f64::from(1 << 20)
-            },
-        },
-    ];
+    };
+    let memory = Chart {
+        left: 530.0,
+        title: "memory in MiB: weights, state, arena",
+        scale: AxisScale::Even,
+        value: &|series, point| series.memory(&series.points[point]) as f64 / f64::from(1 << 20),
+    };
+    let panels = [speed, memory];
     for panel in &panels {
         draw(&mut out, panel, all);
     }
@@ -80,7 +99,12 @@ pub fn svg(all: &[Series]) -> String {
 }
 
 fn draw(out: &mut String, panel: &Chart<'_>, all: &[Series]) {
-    let Chart { left, title, value } = panel;
+    let Chart {
+        left,
+        title,
+        scale,
+        value,
+    } = panel;
     let contexts = all.iter().flat_map(|series| &series.points);
     let mut contexts: Vec<usize> = contexts.map(|point| point.context).collect();
     contexts.sort_unstable();
@@ -92,10 +116,11 @@ fn draw(out: &mut String, panel: &Chart<'_>, all: &[Series]) {
         let points = 0..series.points.len();
         points.map(move |point| value(series, point))
     });
-    let most = ceiling(values.fold(0.0, f64::max));
+    let values: Vec<f64> = values.collect();
+    let axis = Axis::of(*scale, &values);
     let span = (last as f64 / first as f64).log2().max(1.0);
     let x = |context: usize| left + WIDTH * (context as f64 / first as f64).log2() / span;
-    let y = |value: f64| TOP + HEIGHT * (1.0 - value / most);
+    let y = |value: f64| TOP + HEIGHT * (1.0 - axis.height(value));
     let bottom = TOP + HEIGHT;
     // Writing into a String cannot fail.
     let mut put = |text: String| _ = writeln!(out, "{text}");
@@ -103,8 +128,7 @@ fn draw(out: &mut String, panel: &Chart<'_>, all: &[Series]) {
         "<text x=\"{left}\" y=\"{}\" font-size=\"14\" font-weight=\"bold\">{title}</text>",
         TOP - 20.0
     ));
-    for step in 0..=4 {
-        let level = most * f64::from(step) / 4.0;
+    for level in axis.levels() {
         let (at, right) = (y(level), left + WIDTH);
         put(format!(
             "<line x1=\"{left}\" y1=\"{at:.1}\" x2=\"{right}\" y2=\"{at:.1}\" stroke=\"#ddd\"/>\
@@ -145,6 +169,55 @@ fn draw(out: &mut String, panel: &Chart<'_>, all: &[Series]) {
             put(format!(
                 "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\" fill=\"{colour}\"/>"
             ));
+        }
+    }
+}
+
+/// What values lie between.
+struct Axis {
+    scale: AxisScale,
+    least: f64,
+    most: f64,
+}
+
+impl Axis {
+    fn of(scale: AxisScale, values: &[f64]) -> Axis {
+        let most = values.iter().copied().fold(0.0, f64::max);
+        let least = values.iter().copied().fold(most, f64::min);
+        let power = |value: f64| value.max(1e-9).log10();
+        match scale {
+            AxisScale::Even => Axis {
+                scale,
+                least: 0.0,
+                most: ceiling(most),
+            },
+            AxisScale::Powers => Axis {
+                scale,
+                least: power(least).floor(),
+                most: power(most).ceil().max(power(least).floor() + 1.0),
+            },
+        }
+    }
+
+    /// From zero at the bottom to one at the top.
+    fn height(&self, value: f64) -> f64 {
+        let value = match self.scale {
+            AxisScale::Even => value,
+            AxisScale::Powers => value.max(1e-9).log10(),
+        };
+        (value - self.least) / (self.most - self.least)
+    }
+
+    /// Values at which there is a line.
+    fn levels(&self) -> Vec<f64> {
+        match self.scale {
+            AxisScale::Even => (0..=4)
+                .map(|step| self.most * f64::from(step) / 4.0)
+                .collect(),
+            AxisScale::Powers => {
+                let powers = self.least as i32..=self.most as i32;
+                powers.map(|power| 10f64.powi(power)).collect()
+            }
         }
     }
 }

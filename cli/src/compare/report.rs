@@ -44,11 +44,19 @@ pub fn table(out: &mut impl Write, all: &[Series]) -> io::Result<()> {
 
 /// The table, however wide.
 pub fn full_table(out: &mut impl Write, all: &[Series]) -> io::Result<()> {
+    // What those that read whole texts do besides has columns where there are such.
+    let reading = reads(all);
+    let more = |columns: &'static str| if reading { columns } else { "" };
     writeln!(
         out,
-        "| model | context | t/s | first | weights | KV or state | arena | resident | speed | memory |"
+        "| model | context | t/s | {}first | weights | KV or state | arena | resident | speed | memory |",
+        more("texts/s | writes t/s | ")
     )?;
-    writeln!(out, "|:--|--:|--:|--:|--:|--:|--:|--:|--:|--:|")?;
+    writeln!(
+        out,
+        "|:--|--:|--:|{}--:|--:|--:|--:|--:|--:|--:|",
+        more("--:|--:|")
+    )?;
     for series in all {
         for point in &series.points {
             let ratio = |ratio: Option<f64>| match ratio {
@@ -56,9 +64,20 @@ pub fn full_table(out: &mut impl Write, all: &[Series]) -> io::Result<()> {
                 None => "–".to_string(),
             };
             let beside = ratios(all, series, point);
+            let reader = point.reader;
+            let reader = match reading {
+                true => format!(
+                    "{} | {} | ",
+                    reader.map_or("–".to_string(), |it| digits(it.texts)),
+                    reader
+                        .and_then(|it| it.written)
+                        .map_or("–".to_string(), digits)
+                ),
+                false => String::new(),
+            };
             writeln!(
                 out,
-                "| {} | {} | {:.1} | {} | {} | {} | {} | {} | {} | {} |",
+                "| {} | {} | {:.1} | {reader}{} | {} | {} | {} | {} | {} | {} |",
                 series.name,
                 short(point.context),
                 point.rate,
@@ -74,8 +93,9 @@ pub fn full_table(out: &mut impl Write, all: &[Series]) -> io::Result<()> {
         if let Some(failure) = &series.failure {
             writeln!(
                 out,
-                "| {} | failed: {failure} | | | | | | | | |",
-                series.name
+                "| {} | failed: {failure} |{}",
+                series.name,
+                " |".repeat(if reading { 10 } else { 8 })
             )?;
         }
     }
@@ -88,12 +108,10 @@ pub fn full_table(out: &mut impl Write, all: &[Series]) -> io::Result<()> {
         "\nSpeed and memory (weights, state and arena) beside {} at the same length; first: from a text so \
          long to the first token{}.",
         all.first().map_or("the first", |first| &first.name),
-        match all
-            .iter()
-            .any(|series| series.measured == MeasuredAs::Encodes)
-        {
+        match reading {
             true =>
-                ", and of encoders to the end of one text, whose tokens per second are those read",
+                ", and of encoders to the end of one text; tokens per second of those that read whole texts \
+                 are those read",
             false => "",
         }
     )?;
@@ -107,6 +125,22 @@ pub fn full_table(out: &mut impl Write, all: &[Series]) -> io::Result<()> {
         short(QUOTED_AT),
         quoted()
     )
+}
+
+/// Whether there are models that read whole texts.
+pub fn reads(all: &[Series]) -> bool {
+    let mut all = all.iter();
+    all.any(|series| series.measured == MeasuredAs::Encodes && !series.points.is_empty())
+}
+
+/// A rate in three digits.
+fn digits(rate: f64) -> String {
+    match rate {
+        rate if rate >= 100.0 => format!("{rate:.0}"),
+        rate if rate >= 10.0 => format!("{rate:.1}"),
+        rate if rate >= 1.0 => format!("{rate:.2}"),
+        rate => format!("{rate:.3}"),
+    }
 }
 
 /// A time in three digits.
@@ -185,6 +219,8 @@ pub fn as_json(all: &[Series]) -> Value {
                     "context": point.context,
                     "tokens_per_second": point.rate,
                     "first_token_seconds": point.first,
+                    "texts_per_second": point.reader.map(|reader| reader.texts),
+                    "written_tokens_per_second": point.reader.and_then(|reader| reader.written),
                     "arena_bytes": point.arena,
                     "state_bytes": point.state,
                     "memory_bytes": series.memory(point),

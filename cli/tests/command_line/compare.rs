@@ -53,6 +53,45 @@ fn every_model_is_measured_at_every_length() {
     assert!(!svg.contains("Quoted"), "{svg}");
 }
 
+/// Encoders read texts, encoder–decoders write after them as well; shapes are drawn for lengths that those
+/// of their name do not reach.
+#[test]
+fn readers_are_compared_over_length() {
+    let folder = TempFolder::new("compare-readers");
+    let page = folder.join("page.md");
+    let models = ["t5", "bert"].map(|name| Fixture::load(name).folder());
+    let asked = ["--min-context", "4", "-c", "16", "-n", "2", "--json", "-"];
+    let output = rillm(&[&["compare", path(&models[0]), path(&models[1])], &asked[..]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    for (model, writes) in [(0, true), (1, false)] {
+        for point in json["models"][model]["points"].as_array().expect("points") {
+            let number = |key: &str| point[key].as_f64();
+            let texts = number("texts_per_second").unwrap();
+            let read = number("tokens_per_second").unwrap();
+            assert!((texts * number("context").unwrap() / read - 1.0).abs() < 1e-6);
+            assert_eq!(number("written_tokens_per_second").is_some(), writes);
+        }
+    }
+    let asked = [
+        "--min-context",
+        "1024",
+        "-c",
+        "2048",
+        "-n",
+        "1",
+        "-q",
+        "q8_0",
+    ];
+    let shape = ["compare", "bert-tiny", "--report", path(&page)];
+    let output = rillm(&[&shape[..], &asked[..]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let shown = text(&output.stdout);
+    assert!(shown.contains("| texts/s | writes t/s |"), "{shown}");
+    let page = std::fs::read_to_string(&page).expect("a page");
+    assert!(page.contains(">texts per second<") && page.contains("| bert-tiny | 2K |"));
+}
+
 #[test]
 fn a_size_that_no_shape_has_is_a_wrong_command_line() {
     for size in ["3T", "", "70m", "m"] {
