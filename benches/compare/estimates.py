@@ -21,12 +21,12 @@ from pathlib import Path
 MODELS = {
     "decoder": ["smollm-135m", "llama-370m", "qwen3-0.6b", "llama-3.2-1b"],
     "experts": ["deepseek-v2-lite-like", "olmoe-like", "gpt-oss-like", "qwen3-moe-like"],
-    "windows": ["gemma3-1b", "gemma-3n-e2b"],
+    "windows": ["gemma3-270m", "gemma3-1b", "gemma3-4b"],
     "state space": ["mamba-130m", "mamba-370m", "mamba2-370m", "mamba-1.4b"],
-    "linear attention": ["gla-370m", "retnet-370m", "linear-370m", "retnet-1.3b"],
-    "RWKV": ["rwkv4-430m", "rwkv6-0.4b", "rwkv7-0.4b"],
-    "hybrids": ["qwen3.5-0.8b", "lfm2-1.2b"],
-    "encoder": ["bert-base", "bert-large", "xlm-r-base", "modernbert-base"],
+    "linear attention": ["gla-370m", "retnet-370m", "linear-370m", "retnet-1.3b", "retnet-2.7b"],
+    "RWKV": ["rwkv4-169m", "rwkv4-430m", "rwkv4-1.5b", "rwkv6-0.4b", "rwkv7-0.4b"],
+    "hybrids": ["lfm2-350m", "qwen3.5-0.8b", "lfm2-1.2b"],
+    "encoder": ["bert-base", "bert-large", "xlm-r-base", "xlm-r-large", "modernbert-base"],
     "sparse encoder": ["longformer-base", "big-bird-base", "longformer-large"],
     "encoder-decoder": ["t5-small", "t5-base", "flan-t5-large"],
 }
