@@ -50,7 +50,7 @@ pub struct Arguments {
     #[command(flatten)]
     threads: ThreadArguments,
     /// Write all figures to this file (- for standard output: then the table goes to stderr)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
     /// Draw them into this file
     #[arg(long, value_name = "FILE")]

@@ -19,6 +19,9 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("completion", "run"),
     ("cli", "run"),
     ("main", "run"),
+    ("simple", "run"),
+    ("text-generation", "run"),
+    ("text2text-generation", "run"),
     ("repl", "chat"),
     ("talk", "chat"),
     ("tokenise", "tokenize"),
@@ -72,6 +75,42 @@ const COMMANDS: &[(&[&str], &str)] = &[
         "no model stays loaded here: each command opens its own, which takes no time, and Ctrl-C ends it",
     ),
     (
+        &["gguf-split", "split"],
+        "a model in several files is opened by its first, and rillm quantize writes it as one",
+    ),
+    (
+        &["imatrix", "cvector-generator"],
+        "neither importance matrices nor control vectors are made or used here",
+    ),
+    (
+        &[
+            "mtmd-cli",
+            "llava-cli",
+            "gemma3-cli",
+            "qwen2vl-cli",
+            "minicpmv-cli",
+            "tts",
+            "whisper",
+            "image-to-text",
+            "automatic-speech-recognition",
+            "text-to-image",
+        ],
+        "models read and write text alone here, no images and no sound",
+    ),
+    (
+        &[
+            "transformers",
+            "hf",
+            "huggingface-cli",
+            "ollama",
+            "llm",
+            "mlx_lm",
+            "optimum-cli",
+        ],
+        "rillm has commands of its own: rillm chat MODEL talks, rillm run MODEL TEXT goes on, rillm --help \
+         lists the others",
+    ),
+    (
         &["create", "modelfile"],
         "there are no Modelfiles here: give rillm chat what one would say, by --system, --chat-template, \
          --temp and so on",
@@ -81,7 +120,14 @@ const COMMANDS: &[(&[&str], &str)] = &[
         "rillm quantize FOLDER OUT.gguf f16 makes a GGUF file of a Hugging Face folder",
     ),
     (
-        &["train", "finetune", "fine-tune", "lora", "merge"],
+        &[
+            "train",
+            "finetune",
+            "fine-tune",
+            "lora",
+            "export-lora",
+            "merge",
+        ],
         "models are run here, not trained: merge adapters by peft (merge_and_unload, save_pretrained) and \
          give the folder",
     ),

@@ -47,19 +47,27 @@ pub fn tokenize(arguments: &Arguments) -> Result<(), CliError> {
     if arguments.count {
         writeln!(out, "{}", ids.len())?;
     } else if arguments.ids {
-        let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
-        writeln!(out, "{}", ids.join(" "))?;
+        for (place, id) in ids.iter().enumerate() {
+            write!(out, "{}{id}", between(place, "", " "))?;
+        }
+        writeln!(out)?;
     } else if arguments.json {
-        let tokens = ids
-            .iter()
-            .map(|&id| json!({ "id": id, "text": shown(&tokenizer, id) }));
-        writeln!(out, "{}", tokens.collect::<serde_json::Value>())?;
+        for (place, &id) in ids.iter().enumerate() {
+            let token = json!({ "id": id, "text": shown(&tokenizer, id) });
+            write!(out, "{}{token}", between(place, "[", ","))?;
+        }
+        writeln!(out, "{}]", if ids.is_empty() { "[" } else { "" })?;
     } else {
         for id in ids {
             writeln!(out, "{id:>7}  {:?}", shown(&tokenizer, id))?;
         }
     }
     Ok(out.flush()?)
+}
+
+/// What stands before one of many.
+fn between<'a>(place: usize, first: &'a str, next: &'a str) -> &'a str {
+    if place == 0 { first } else { next }
 }
 
 /// A token's text; of bytes that are no character by themselves, replacement characters.
@@ -80,6 +88,9 @@ pub struct Back {
     /// The tokens go on with a text: keep a space before the first word
     #[arg(long)]
     continued: bool,
+    /// Write the text as JSON, with replacement characters for bytes that are none
+    #[arg(long)]
+    json: bool,
 }
 
 /// The tokens' bytes, exactly, and nothing else.
@@ -106,6 +117,12 @@ pub fn detokenize(arguments: &Back) -> Result<(), CliError> {
     let options = DecodeOptions::new()
         .skip_special(arguments.skip_special)
         .position(position);
+    if arguments.json {
+        let mut out = Out::new();
+        let text = tokenizer.decode_text(&ids, options);
+        writeln!(out, "{}", json!({ "text": text }))?;
+        return Ok(out.flush()?);
+    }
     let mut out = Out::text();
     out.write_all(&tokenizer.decode(&ids, options))?;
     Ok(out.flush()?)

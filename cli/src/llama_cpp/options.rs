@@ -409,6 +409,82 @@ pub const REFUSED: &[(&[&str], &[&str], &str)] = &[
         "importance matrices are not used here: leave it out",
     ),
     (&[], &["--rpc"], "a model is run by one machine"),
+    (
+        &["chat"],
+        &["--json"],
+        "rillm run MODEL -p TEXT --json writes tokens as JSON, and in a conversation /save FILE keeps it \
+         as JSON",
+    ),
+    (
+        &["perplexity"],
+        &[
+            "--kl-divergence",
+            "--kl-divergence-base",
+            "--save-all-logits",
+        ],
+        "rillm compare MODEL OTHER -f FILE says how well each foresees a text",
+    ),
+    (
+        &["perplexity"],
+        &[
+            "--hellaswag",
+            "--hellaswag-tasks",
+            "--winogrande",
+            "--winogrande-tasks",
+            "--multiple-choice",
+            "--multiple-choice-tasks",
+        ],
+        "there are no multiple choices here: -f FILE measures how well a text is foreseen",
+    ),
+    (
+        &["perplexity"],
+        &["--ppl-stride", "--ppl-output-type"],
+        "chunks stand one behind the other, as long as -c says: leave it out",
+    ),
+    (
+        &["quantize"],
+        &["--keep-split", "--split-max-size"],
+        "one file is written, whatever was read: leave it out",
+    ),
+    (
+        &["embed"],
+        &[
+            "--embd-normalize",
+            "--embd-output-format",
+            "--embd-separator",
+            "--attention",
+        ],
+        "rillm embed --help says how vectors are normalized (--normalize) and written (--json), one for \
+         each -p, or each line of -f",
+    ),
+    (
+        &["tokenize"],
+        &["--stdin"],
+        "without a text, it is read from standard input anyway: leave it out",
+    ),
+    (
+        &["inspect"],
+        &[
+            "--modelfile",
+            "--template",
+            "--system",
+            "--parameters",
+            "--license",
+            "--keys",
+            "--metadata",
+        ],
+        "rillm inspect MODEL --json has all that is known of it, in MODEL's metadata the template as well",
+    ),
+    (
+        &[],
+        &["--list-devices", "--device-list"],
+        "models run on the CPU: rillm bench --kernels shows what of it is used",
+    ),
+    (
+        &[],
+        &["--completion-bash"],
+        "rillm completions bash writes them",
+    ),
 ];
 
 /// Whether a model's file is mapped, which it is unless told otherwise.

@@ -192,7 +192,16 @@ fn a_template_that_takes_no_system_message_says_so() {
                   supported') }}{% endif %}{{ messages[0].content }}";
     std::fs::write(&file, source).expect("a file");
     let file = file.to_str().expect("text");
-    let base = ["chat", DEMO, "-n", "4", "--chat-template", file];
+    let base = [
+        "chat",
+        DEMO,
+        "-n",
+        "4",
+        "--temp",
+        "0",
+        "--chat-template",
+        file,
+    ];
     let told = [&base[..], &["--system", "Be brief.", "-p", "hi", "-st"]].concat();
     let says = ["System role not supported", "without --system"];
     let error = failure(&rillm(&told), 2, &says);

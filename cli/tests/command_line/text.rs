@@ -49,7 +49,7 @@ pub fn interrupt(child: &Child) -> bool {
     sent.is_ok_and(|status| status.success())
 }
 
-fn lines(json: &str) -> Vec<Value> {
+pub fn lines(json: &str) -> Vec<Value> {
     let lines = json
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"));
@@ -75,6 +75,10 @@ fn tokens_and_back() {
     assert_eq!(listed.join(" "), ids.trim());
     let (back, _) = with_input(&["detokenize", DEMO, "--skip-special"], &ids);
     assert_eq!(back, "One day, Lily");
+    let mut arguments = vec!["detokenize", DEMO, "--skip-special", "--json"];
+    arguments.extend(ids.split_whitespace());
+    let json: Value = serde_json::from_str(&well(&arguments)).expect("JSON");
+    assert_eq!(json, serde_json::json!({ "text": "One day, Lily" }));
     let own = well(&[
         "tokenize",
         DEMO,
