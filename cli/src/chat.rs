@@ -23,7 +23,7 @@ use input::{Input, Turn};
 use reply::ShownReply;
 use rillm::chat::{ChatError, Message};
 use rillm::formats::tokenizer::{Position, Tokenizer};
-use rillm::generate::{GenerateOptions, Stop};
+use rillm::generate::{GenerateOptions, GenerationConfig, Stop};
 use rillm::sample::Sampler;
 use rillm::{Model, RunError, Session, SessionOptions};
 use serde_json::{Value, json};
@@ -137,6 +137,8 @@ struct Chat<'a> {
     template: Template,
     session: Session,
     sampler: Sampler,
+    /// What the model's files say of tokens' scores.
+    rules: Option<GenerationConfig>,
     /// Tokens that a conversation may have: what has no KV cache is bounded by no context, but
     /// positions that were learned bound all.
     bound: usize,
@@ -187,6 +189,7 @@ impl<'a> Chat<'a> {
             template,
             session,
             sampler,
+            rules: GenerationConfig::of(model)?.rules(),
             bound,
             more,
             begun: 0,
@@ -374,6 +377,8 @@ impl<'a> Chat<'a> {
             GenerateOptions::default()
                 .end_tokens(self.tokenizer.end_tokens())
                 .max_tokens(usize::try_from(self.arguments.predict).ok())
+                .config(self.rules.as_ref())
+                .held(&ids[..ids.len() - 1])
                 .endless(self.arguments.endless.keep(self.begun)),
             &mut self.sampler,
             &self.interrupt,

@@ -374,6 +374,7 @@ impl Job<'_> {
                 .end_tokens(tokenizer.end_tokens())
                 .max_tokens(limit)
                 .config(config.as_ref())
+                .held(&ids[..ids.len() - left.len()])
                 .endless(self.endless.keep(ids.len())),
             &mut sampler,
             &interrupt,

@@ -109,6 +109,15 @@ impl RuleArguments {
         self.over(unchanged.clone()) == unchanged
     }
 
+    /// The option that says what a text begins from, if one does.
+    pub fn beginning(&self) -> Option<&'static str> {
+        match (self.decoder_start_token_id, self.forced_bos_token_id) {
+            (Some(_), _) => Some("--decoder-start-token-id"),
+            (None, Some(_)) => Some("--forced-bos-token-id"),
+            (None, None) => None,
+        }
+    }
+
     /// What the model's files say, where the options say nothing.
     pub fn over(&self, mut config: GenerationConfig) -> GenerationConfig {
         fn set<T: Clone>(given: &Option<T>, value: &mut T) {

@@ -132,7 +132,7 @@ fn check(session: &Session, config: &GenerationConfig) -> Result<(), RunError> {
     } else if sequences < needed {
         format!("the session has {sequences} sequences, {beams} beams need {needed}")
     } else {
-        return config.check(session.model().limits().vocabulary);
+        return config.check(session.model());
     };
     Err(RunError::Input(what))
 }

@@ -65,6 +65,7 @@
 
 mod beam;
 mod config;
+mod keys;
 mod processors;
 mod stop;
 
@@ -137,6 +138,8 @@ pub struct GenerateOptions<'a> {
     pub end_tokens: &'a [u32],
     /// Most tokens to write; where it is not set, as many as `config` says.
     pub max_tokens: Option<usize>,
+    /// What of the text the sequence holds before the prompt: `config` looks back at it as well.
+    pub held: &'a [u32],
     /// What changes the scores of tokens before the sampler sees them, and how long a text may
     /// become; usually [`GenerationConfig::of`] the model. Its beams are [`beam_search`]'s.
     pub config: Option<&'a GenerationConfig>,
@@ -150,6 +153,7 @@ setters! {
         sequence: u32,
         end_tokens: &'a [u32],
         max_tokens: impl Into<Option<usize>>,
+        held: &'a [u32],
         config: impl Into<Option<&'a GenerationConfig>>,
         endless: impl Into<Option<usize>>,
     }
@@ -194,16 +198,16 @@ impl<'a> TokenRules<'a> {
     fn of_config(
         config: &'a GenerationConfig,
         options: GenerateOptions<'a>,
-        prompt: &[u32],
-        beginning: Vec<u32>,
+        source: &[u32],
+        beginning: &[u32],
         vocabulary: usize,
     ) -> Result<TokenRules<'a>, RunError> {
         let most = options.max_tokens.unwrap_or(usize::MAX);
         let bounds = (beginning.len(), beginning.len().saturating_add(most));
         let mut written = list(beginning.len() + most.min(RESERVED))?;
-        written.extend_from_slice(&beginning);
+        written.extend_from_slice(beginning);
         Ok(TokenRules::Config {
-            processors: LogitsProcessors::new(config, options.end_tokens, prompt, bounds)?,
+            processors: LogitsProcessors::new(config, options.end_tokens, source, bounds)?,
             written,
             scores: filled(0.0, vocabulary)?,
         })
@@ -266,12 +270,15 @@ impl<'a> Generator<'a> {
         }
         let begin = Instant::now();
         if let Some(config) = options.config {
-            config.check(model.limits().vocabulary)?;
+            config.check(&model)?;
         }
         let start = options
             .config
             .and_then(|config| config.decoder_start_token_id);
-        let (rows, beginning) = begin_rows(session, prompt, options.sequence, start)?;
+        let (rows, begun) = begin_rows(session, prompt, options.sequence, start)?;
+        let mut beginning = list(options.held.len() + begun.len())?;
+        beginning.extend_from_slice(options.held);
+        beginning.extend_from_slice(&begun);
         let of_config = options
             .config
             .and_then(|config| config.longest(beginning.len()));
@@ -279,15 +286,22 @@ impl<'a> Generator<'a> {
             max_tokens: options.max_tokens.or(of_config),
             ..options
         };
+        let translates = model.decoder_start().is_some() && model.graph(Role::Encode).is_some();
         let vocabulary = model.limits().vocabulary.min(1 << 32) as usize;
         let mut logits = filled(0.0, vocabulary)?;
         let mut rules = match options.config {
-            Some(config) => TokenRules::of_config(config, options, prompt, beginning, vocabulary)?,
+            Some(config) => {
+                let source = match translates {
+                    true => prompt,
+                    false => &beginning,
+                };
+                TokenRules::of_config(config, options, source, &beginning, vocabulary)?
+            }
             None => TokenRules::Forced(model.forced()),
         };
         feed_rows(session, &rows, &mut logits, vocabulary)?;
         // Of an encoder–decoder model, the text begins here.
-        if model.decoder_start().is_none() || model.graph(Role::Encode).is_none() {
+        if !translates {
             for &id in prompt {
                 sampler.accept(id);
             }

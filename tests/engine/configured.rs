@@ -380,6 +380,65 @@ fn tokens_that_there_are_not_are_named() {
     }
 }
 
+/// A prompt that is read in two calls is one text to the rules, whose prompt is its source as well.
+#[test]
+fn rules_look_back_at_what_is_held() {
+    let folder = folder("llama", &json!({}));
+    let model = open(&folder).unwrap();
+    // Many of the tokens there are, or no rule would find any of them.
+    let prompt: Vec<u32> = (0..40).map(|place| (3 + 37 * place) % 101).collect();
+    let ways = [
+        GenerationConfig::default().repetition_penalty(3.0),
+        GenerationConfig::default().encoder_repetition_penalty(3.0),
+        GenerationConfig::default().no_repeat_ngram_size(1usize),
+        GenerationConfig::default().encoder_no_repeat_ngram_size(1usize),
+        GenerationConfig::default().max_length(44),
+    ];
+    for config in ways {
+        let write = |held: usize, told: &[u32]| {
+            let vocabulary = model.limits().vocabulary as usize;
+            let mut sampler = Sampler::new(SampleOptions::greedy(), vocabulary, 0);
+            let mut session = session(&model, &config);
+            if held > 0 {
+                let none = GenerateOptions::default().max_tokens(0);
+                let before = &prompt[..held];
+                generate(&mut session, before, none, &mut sampler, &mut |_| on()).unwrap();
+            }
+            let most = config.max_length.is_none().then_some(16);
+            let options = GenerateOptions::default()
+                .config(&config)
+                .held(told)
+                .max_tokens(most);
+            let mut written = Vec::new();
+            let token = &mut |chosen: rillm::generate::Chosen<'_>| {
+                written.push(chosen.token);
+                on()
+            };
+            generate(&mut session, &prompt[held..], options, &mut sampler, token).unwrap();
+            written
+        };
+        let whole = write(0, &[]);
+        assert_eq!(write(39, &prompt[..39]), whole, "{config:?}");
+        assert_ne!(write(39, &[]), whole, "{config:?}");
+        assert!(whole.len() <= 16 && whole.len() >= 4);
+    }
+}
+
+/// What changes scores is kept of a configuration, and the rest is not.
+#[test]
+fn rules_are_what_changes_scores() {
+    let other = GenerationConfig::default()
+        .num_beams(4usize)
+        .do_sample(true)
+        .temperature(0.5)
+        .max_length(7)
+        .decoder_start_token_id(1);
+    assert_eq!(other.clone().rules(), None);
+    let rules = other.suppress_tokens(vec![3]).rules();
+    let expected = GenerationConfig::default().suppress_tokens(vec![3]);
+    assert_eq!(rules, Some(expected));
+}
+
 /// A file cannot make a text go on for as long as it likes.
 #[test]
 fn lengths_that_files_say_are_bounded() {

@@ -18,20 +18,30 @@ use std::time::Instant;
 const USUAL_TOKENS: usize = 20;
 
 impl Job<'_> {
-    /// What changes tokens' scores: of models that write texts for texts what their files say, of all
-    /// what the options do. Beams are those that are asked for.
+    /// What changes tokens' scores by what the model's files and the options say. Beams and lengths are
+    /// those that are asked for, but of models that write texts for texts.
     pub(super) fn config(&self, model: &Model) -> Result<Option<GenerationConfig>, CliError> {
         let Some(rules) = self.rules else {
             return Ok(None);
         };
-        if rules.are_silent() && !model.encodes() {
-            return Ok(None);
-        }
         let mut said = GenerationConfig::of(model)?;
+        if !model.encodes() {
+            if let Some(name) = rules.beginning() {
+                let what = format!(
+                    "{name} is for models that write a text for a text: this one goes on from its prompt"
+                );
+                return Err(CliError::Usage(what));
+            }
+            if rules.are_silent() {
+                return Ok(said.rules());
+            }
+        }
         said.num_beams = 1;
         said.num_return_sequences = 1;
         said.do_sample = false;
-        Ok(Some(rules.over(said)))
+        let config = rules.over(said);
+        config.check(model)?;
+        Ok(Some(config))
     }
 
     /// Refuses what speaks of texts that come token by token.

@@ -19,6 +19,7 @@ mod plan;
 mod precision;
 mod prompt_cache;
 mod quantize;
+mod rules;
 mod stop;
 #[path = "../../../tests/support/mod.rs"]
 mod support;
