@@ -6,6 +6,7 @@ use std::cell::Cell;
 
 use rillm_formats::limits::{MEMORY_BASE, MEMORY_FACTOR};
 use rillm_formats::manifest::Array;
+use rillm_formats::tokenizer::{EncodeOptions, HfFiles, Tokenizer};
 use rillm_formats::{gguf, hf_config, safetensors};
 
 use crate::support::{Raw, kind};
@@ -317,4 +318,56 @@ fn configurations_that_multiply() {
     for (name, text) in texts {
         bounded(name, text.len(), || hf_config::parse(text.as_bytes())).ok();
     }
+}
+
+/// A word without an end is merged a stretch at a time: what is held grows with its symbols and tokens, by
+/// a list of each, and not with the pairs that wait. (Lists double as they grow, and old and new are there
+/// at once.)
+#[test]
+fn a_long_word_holds_little_beside_its_text() {
+    const LEN: usize = 1 << 21;
+    const TEXT: usize = 3;
+    const SYMBOLS: usize = 12 * 3;
+    let mut vocabulary = serde_json::Map::new();
+    let pairs = ["a a", "aa aa", "aaaa aaaa", "b a", "ba b"];
+    let merged = pairs.iter().map(|pair| pair.replace(' ', ""));
+    for token in ["a", "b"].map(String::from).into_iter().chain(merged) {
+        vocabulary.insert(token, vocabulary.len().into());
+    }
+    let file = serde_json::json!({
+        "added_tokens": [], "normalizer": null, "pre_tokenizer": null, "post_processor": null,
+        "decoder": null, "model": {"type": "BPE", "vocab": vocabulary, "merges": pairs},
+    })
+    .to_string();
+    let files = HfFiles {
+        tokenizer_json: Some(file.as_bytes()),
+        ..HfFiles::default()
+    };
+    let tokenizer = Tokenizer::from_hf(files)
+        .expect("a tokenizer")
+        .expect("there");
+    let mut state = 1_u64;
+    let mixed = (0..LEN).map(|_| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        if state >> 63 == 0 { 'a' } else { 'b' }
+    });
+    for text in ["a".repeat(LEN), mixed.collect()] {
+        let (held, ids) = peak(|| tokenizer.encode(&text, EncodeOptions::default()));
+        let ids = ids.expect("ids");
+        let most = (TEXT + SYMBOLS) * LEN + (16 + 12 + 4) * 3 * ids.len() + (8 << 20);
+        assert!(held <= most, "{held} bytes, {most} expected at most");
+        // Stretches stand where the word as a whole would have cut.
+        let pieces = ids.iter().filter_map(|&id| tokenizer.piece(id));
+        // Without a decoder, tokens have spaces between them.
+        let shown: usize = pieces.map(|piece| piece.trim_ascii().len()).sum();
+        assert_eq!(shown, LEN);
+    }
+    let ids = tokenizer
+        .encode(&"a".repeat(LEN + 3), EncodeOptions::default())
+        .expect("ids");
+    let eight = tokenizer.token("aaaaaaaa").expect("a token");
+    assert!(ids[..LEN / 8].iter().all(|&id| id == eight));
+    assert_eq!(ids.len(), LEN / 8 + 2);
 }

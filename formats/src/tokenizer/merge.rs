@@ -3,21 +3,36 @@
 //! Symbols are a linked list in one vector and pairs wait in a heap, so that a word costs
 //! O(n log n) in its length. (The obvious rescan after each merge takes hours on a megabyte
 //! of one letter, but it is the faster way for words as texts have them.)
+//!
+//! A long word is merged a stretch at a time, or it would take many times its length of memory. Which
+//! pair merges when depends on nothing but the symbols there, so that a boundary which no merge crosses
+//! parts two texts that have nothing to do with each other. Whether one crosses it is for its two
+//! neighbours alone to say: if these, merged together, become themselves again, and those at every other
+//! boundary do, the word as a whole becomes them.
 
 use super::word_cache::WordCache;
 use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
+use core::ops::Range;
 
 /// No symbol, or no token.
 pub(super) const NONE: u32 = u32::MAX;
 
 /// A stretch of the word that is one token, or is not a token yet (`id` is [`NONE`]).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Symbol {
     pub(super) start: u32,
     pub(super) len: u32,
     pub(super) id: u32,
+}
+
+/// A symbol, as many of the word's first ones as it is made of, and its neighbours. One that was merged
+/// into the one before it is made of none.
+#[derive(Clone, Copy, Debug)]
+struct Linked {
+    symbol: Symbol,
+    count: u32,
     previous: u32,
     next: u32,
 }
@@ -33,13 +48,21 @@ pub(super) struct Merged {
 /// Words of at most so many symbols are merged by scanning all pairs after each merge.
 const FEW_SYMBOLS: usize = 24;
 
+/// Of longer ones, so many symbols are merged at a time.
+const STRETCH: usize = 1 << 16;
+
 /// A pair that waits: order, then place, then what it looked like when it was seen.
 type Waiting = Reverse<(u32, u32, u32, u32)>;
 
 /// The working memory of merging, kept between words.
 #[derive(Default)]
 pub(super) struct Merger {
+    /// Of the word: those that it begins as, and in the end those that it becomes.
     symbols: Vec<Symbol>,
+    /// Those that the word becomes up to some place, each with as many of the first as it is made of.
+    merged: Vec<(Symbol, u32)>,
+    /// Those of a stretch.
+    linked: Vec<Linked>,
     waiting: BinaryHeap<Waiting>,
     /// For short words: what each symbol and the next would become.
     pairs: Vec<Merged>,
@@ -61,23 +84,11 @@ impl Merger {
     /// Starts a new word.
     pub(super) fn clear(&mut self) {
         self.symbols.clear();
-        self.waiting.clear();
     }
 
     /// Appends a symbol of `len` bytes at `start`.
     pub(super) fn push(&mut self, start: u32, len: u32, id: u32) {
-        // Words are cut at `limits::WORD_LEN`, so places fit.
-        let place = self.symbols.len() as u32;
-        if let Some(last) = self.symbols.last_mut() {
-            last.next = place;
-        }
-        self.symbols.push(Symbol {
-            start,
-            len,
-            id,
-            previous: place.wrapping_sub(1),
-            next: NONE,
-        });
+        self.symbols.push(Symbol { start, len, id });
     }
 
     /// Merges until `pair` gives nothing for any pair; returns the symbols that remain, in order.
@@ -87,9 +98,9 @@ impl Merger {
     ) -> impl Iterator<Item = Symbol> {
         match self.symbols.len() {
             0..=FEW_SYMBOLS => self.merge_few(&pair),
-            _ => self.merge_many(&pair),
+            _ => self.merge_many(STRETCH, &pair),
         }
-        self.symbols.iter().filter(|symbol| symbol.len > 0).copied()
+        self.symbols.iter().copied()
     }
 
     fn merge_few(&mut self, pair: &impl Fn(&Symbol, &Symbol) -> Option<Merged>) {
@@ -127,35 +138,111 @@ impl Merger {
         }
     }
 
-    fn merge_many(&mut self, pair: &impl Fn(&Symbol, &Symbol) -> Option<Merged>) {
-        for place in 1..self.symbols.len() as u32 {
+    fn merge_many(
+        &mut self,
+        mut stretch: usize,
+        pair: &impl Fn(&Symbol, &Symbol) -> Option<Merged>,
+    ) {
+        self.merged.clear();
+        let mut at = 0;
+        while at < self.symbols.len() {
+            let end = self.symbols.len().min(at.saturating_add(stretch));
+            let known = self.merged.len();
+            self.merge_stretch(at..end, pair);
+            if !self.stays(known, at, pair) {
+                // From further back on there is another boundary, and at the latest there is none.
+                self.merged.truncate(known);
+                stretch = stretch.saturating_mul(2);
+                let wanted = at.saturating_sub(stretch);
+                while at > wanted
+                    && let Some((_, count)) = self.merged.pop()
+                {
+                    at -= count as usize;
+                }
+                continue;
+            }
+            if end < self.symbols.len() {
+                // What its end becomes depends most on what follows.
+                let found = self.merged.len() - known;
+                self.merged.truncate(known + found.div_ceil(2));
+            }
+            let kept = self.merged.get(known..).unwrap_or_default();
+            at += kept.iter().map(|(_, count)| *count as usize).sum::<usize>();
+        }
+        self.symbols.clear();
+        let merged = self.merged.iter().map(|(symbol, _)| *symbol);
+        self.symbols.extend(merged);
+    }
+
+    /// Whether no merge crosses the boundary at a place, before which `known` symbols are merged.
+    fn stays(
+        &mut self,
+        known: usize,
+        at: usize,
+        pair: &impl Fn(&Symbol, &Symbol) -> Option<Merged>,
+    ) -> bool {
+        let Some(&[left, right]) = known
+            .checked_sub(1)
+            .and_then(|last| self.merged.get(last..)?.first_chunk())
+        else {
+            return true;
+        };
+        let end = self.merged.len();
+        self.merge_stretch(at - left.1 as usize..at + right.1 as usize, pair);
+        let stays = self.merged.get(end..) == Some(&[left, right]);
+        self.merged.truncate(end);
+        stays
+    }
+
+    /// Appends what a stretch of the word becomes.
+    fn merge_stretch(
+        &mut self,
+        stretch: Range<usize>,
+        pair: &impl Fn(&Symbol, &Symbol) -> Option<Merged>,
+    ) {
+        self.linked.clear();
+        self.waiting.clear();
+        let symbols = self.symbols.get(stretch).unwrap_or_default();
+        // Words are cut at `limits::WORD_LEN`, so places fit.
+        let linked = symbols.iter().zip(0_u32..).map(|(&symbol, place)| Linked {
+            symbol,
+            count: 1,
+            previous: place.wrapping_sub(1),
+            next: place + 1,
+        });
+        self.linked.extend(linked);
+        for place in 1..self.linked.len() as u32 {
             self.consider(place - 1, place, pair);
         }
         while let Some(Reverse((_, place, len, id))) = self.waiting.pop() {
-            let Some(left) = self.symbol(place) else {
+            let Some(left) = self.linked(place) else {
                 continue;
             };
-            let Some(right) = self.symbol(left.next) else {
+            let Some(right) = self.linked(left.next) else {
                 continue;
             };
             // Symbols only grow, so an equal length means that the pair is unchanged.
-            if left.len == 0 || left.len + right.len != len {
+            if left.count == 0 || left.symbol.len + right.symbol.len != len {
                 continue;
             }
-            if let Some(symbol) = self.symbol_mut(left.next) {
-                symbol.len = 0;
+            if let Some(merged) = self.linked.get_mut(left.next as usize) {
+                merged.count = 0;
             }
-            if let Some(symbol) = self.symbol_mut(right.next) {
-                symbol.previous = place;
+            if let Some(after) = self.linked.get_mut(right.next as usize) {
+                after.previous = place;
             }
-            if let Some(symbol) = self.symbol_mut(place) {
-                symbol.len = len;
-                symbol.id = id;
-                symbol.next = right.next;
+            if let Some(merged) = self.linked.get_mut(place as usize) {
+                merged.symbol.len = len;
+                merged.symbol.id = id;
+                merged.count += right.count;
+                merged.next = right.next;
             }
             self.consider(left.previous, place, pair);
             self.consider(place, right.next, pair);
         }
+        let left = self.linked.iter().filter(|linked| linked.count > 0);
+        let left = left.map(|linked| (linked.symbol, linked.count));
+        self.merged.extend(left);
     }
 
     fn consider(
@@ -164,21 +251,67 @@ impl Merger {
         right: u32,
         pair: &impl Fn(&Symbol, &Symbol) -> Option<Merged>,
     ) {
-        let (Some(first), Some(second)) = (self.symbol(left), self.symbol(right)) else {
+        let (Some(first), Some(second)) = (self.linked(left), self.linked(right)) else {
             return;
         };
-        if let Some(merged) = pair(&first, &second) {
-            let len = first.len + second.len;
+        if let Some(merged) = pair(&first.symbol, &second.symbol) {
+            let len = first.symbol.len + second.symbol.len;
             self.waiting
                 .push(Reverse((merged.order, left, len, merged.id)));
         }
     }
 
-    fn symbol(&self, place: u32) -> Option<Symbol> {
-        self.symbols.get(place as usize).copied()
+    fn linked(&self, place: u32) -> Option<Linked> {
+        self.linked.get(place as usize).copied()
     }
+}
 
-    fn symbol_mut(&mut self, place: u32) -> Option<&mut Symbol> {
-        self.symbols.get_mut(place as usize)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use hashbrown::HashMap;
+
+    /// Words of few letters under random merges, some of which undo what others prepare: however long the
+    /// stretches, they become the same.
+    #[test]
+    fn stretches_become_what_words_do() {
+        let mut state = 1_u64;
+        let mut random = |below: u32| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) as u32 % below
+        };
+        let mut moved = 0;
+        for _ in 0..300 {
+            let letters = 1 + random(4);
+            let mut merges = HashMap::new();
+            for new in 0..1 + random(12) {
+                let known = letters + new;
+                let order = random(20) * 16 + new;
+                let pair = (random(known), random(known));
+                merges.entry(pair).or_insert(Merged { order, id: known });
+            }
+            let pair = |left: &Symbol, right: &Symbol| merges.get(&(left.id, right.id)).copied();
+            let word: Vec<u32> = (0..25 + random(200)).map(|_| random(letters)).collect();
+            let becomes = |stretch: usize| {
+                let mut merger = Merger::default();
+                for (place, &id) in (0..).zip(&word) {
+                    merger.push(place, 1, id);
+                }
+                merger.merge_many(stretch, &pair);
+                merger.symbols
+            };
+            let whole = becomes(usize::MAX);
+            for stretch in [1, 2, 3, 7, 20] {
+                assert_eq!(becomes(stretch), whole, "{word:?} {merges:?}");
+            }
+            moved += usize::from(whole.len() < word.len());
+        }
+        assert!(moved > 200, "{moved}");
+        let mut one = Merger::default();
+        one.merge_many(1, &|_, _| None);
+        assert_eq!(one.symbols, vec![]);
     }
 }

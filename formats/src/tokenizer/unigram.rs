@@ -23,7 +23,7 @@ pub(super) struct Unigram {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BestPath {
     score: f64,
-    start: usize,
+    start: u32,
     token: u32,
 }
 
@@ -86,7 +86,8 @@ impl Unigram {
                 {
                     *path = BestPath {
                         score: here + score,
-                        start,
+                        // Words are cut at `limits::WORD_LEN`, so places fit.
+                        start: start as u32,
                         token,
                     };
                 }
@@ -128,7 +129,7 @@ impl Unigram {
                 self.unknown(text, end, &mut unknown_end, ids);
                 unknown_end = Some(end);
             }
-            end = path.start;
+            end = path.start as usize;
         }
         self.unknown(text, end, &mut unknown_end, ids);
         ids.get_mut(before..).unwrap_or_default().reverse();
