@@ -348,8 +348,8 @@ def expected(combination, models_):
     return found
 
 
-def generate(count, seed, most_texts=len(TEXTS)):
-    pick, models_, combinations, refused = random.Random(seed), all_models(), [], 0
+def generate(count, seed, models_, most_texts=len(TEXTS)):
+    pick, combinations, refused = random.Random(seed), [], 0
     while len(combinations) < count:
         candidate = combination(pick, models_)
         candidate["texts"] = sorted(pick.sample(range(len(TEXTS)), most_texts))
@@ -365,9 +365,39 @@ def generate(count, seed, most_texts=len(TEXTS)):
     return {"models": models_, "texts": TEXTS, "combinations": combinations}
 
 
+def beginnings(models_):
+    """Steps that take the first character apart, and what is put before each part that begins where it did."""
+    mapped = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    first = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False}
+    prepend = {"type": "Prepend", "prepend": " "}
+    token = {"id": 0, "content": "<s>", "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    for steps, before in [
+        ([mapped, mapped, first], None),
+        ([mapped, first], None),
+        ([mapped, {"type": "FixedLength", "length": 1}, mapped, first], None),
+        ([mapped, {"type": "BertPreTokenizer"}, first, mapped], prepend),
+        ([{"type": "Whitespace"}, mapped, first], {"type": "ByteLevel"}),
+    ]:
+        chosen = {
+            "model": "unigram",
+            "options": {},
+            "added_tokens": [token | {"id": models_["unigram"]["vocab"].index(["<s>", 0.0])}],
+            "normalizer": before,
+            "pre_tokenizer": sequence("Sequence", "pretokenizers", steps),
+            "post_processor": None,
+            "decoder": None,
+            "texts": [2, 5, 8, 9, 19],
+        }
+        yield chosen | {"expected": expected(chosen, models_)}
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "--fixture":
-        FIXTURE.write_text(json.dumps(generate(90, 7, 9), ensure_ascii=False, separators=(",", ":")) + "\n")
+        # No two trainings are alike: those that were trained stay.
+        known = json.loads(FIXTURE.read_text())["models"] if FIXTURE.exists() else all_models()
+        file = generate(90, 7, known, 9)
+        file["combinations"].extend(beginnings(known))
+        FIXTURE.write_text(json.dumps(file, ensure_ascii=False, separators=(",", ":")) + "\n")
     else:
         count, seed = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1
-        json.dump(generate(count, seed), sys.stdout)
+        json.dump(generate(count, seed, all_models()), sys.stdout)

@@ -114,8 +114,9 @@ impl Tokenizer {
         let mut segment = |segment: Segment| match segment {
             Segment::Token(id, _) => ids.push(id),
             Segment::Text(range) => {
-                let origin = origin.and_then(|at| at.checked_sub(range.start));
+                let start = range.start;
                 let stretch = text.get(range).unwrap_or_default();
+                let origin = pre_tokenizer::origin_in(origin, stretch, start);
                 pre_tokenizer::words(&self.pre_tokenizer, stretch, origin, budget, &mut |word| {
                     if self.unmaps_words {
                         byte_level::unmap(word, bytes);

@@ -9,7 +9,7 @@ use super::budget::TextBudget;
 use super::error::TokenizerError;
 use super::merge::Merger;
 use super::normalize::NormalizerStep;
-use super::pre_tokenizer::{PreTokenizerStep, lengths, metaspace, scripts, spaced};
+use super::pre_tokenizer::{PreTokenizerStep, lengths, metaspace, origin_in, scripts, spaced};
 use super::vocabulary::{TokenKind, byte_of};
 use super::{Tokenizer, byte_level};
 use alloc::string::{String, ToString};
@@ -114,9 +114,10 @@ impl Tokenizer {
                 traced = changed;
             }
             self.added(&self.normalized, &traced, tokens, &mut |range, tokens| {
-                let origin = origin.and_then(|at: usize| at.checked_sub(range.start));
+                let start = range.start;
                 let mut stretch = Traced::default();
                 stretch.keep(&traced, range);
+                let origin = origin_in(origin, &stretch.text, start);
                 words(
                     &self.pre_tokenizer,
                     &stretch,
@@ -362,9 +363,10 @@ fn words(
         return;
     }
     let mut pieces = |range: Range<usize>| {
-        let origin = origin.and_then(|at| at.checked_sub(range.start));
+        let start = range.start;
         let mut piece = Traced::default();
         piece.keep(text, range);
+        let origin = origin_in(origin, &piece.text, start);
         words(rest, &piece, origin, budget, word);
     };
     let mut changed = Traced::default();

@@ -56,8 +56,13 @@ pub(super) fn words(
     }
     let mut pieces = |range: Range<usize>| {
         let piece = text.get(range.clone()).unwrap_or_default();
-        let origin = origin.and_then(|at| at.checked_sub(range.start));
-        words(rest, piece, origin, budget, word);
+        words(
+            rest,
+            piece,
+            origin_in(origin, piece, range.start),
+            budget,
+            word,
+        );
     };
     match step {
         PreTokenizerStep::Split(split) => split.apply(text, budget, &mut pieces),
@@ -92,6 +97,13 @@ pub(super) fn words(
             words(rest, &changed, origin, budget, word);
         }
     }
+}
+
+/// Where the origin of a text stands in a piece of it, of which all may begin there.
+pub(super) fn origin_in(origin: Option<usize>, piece: &str, start: usize) -> Option<usize> {
+    let at = origin?.checked_sub(start)?;
+    let last = piece.char_indices().next_back().map_or(0, |(at, _)| at);
+    Some(at.min(last))
 }
 
 pub(super) fn spaced(text: &str) -> Cow<'_, str> {
