@@ -1,6 +1,7 @@
 //! Texts that are given on the command line, in files, or through a pipe.
 
 use super::{CliError, bytes};
+use rillm::formats::json::other_text;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
@@ -56,7 +57,10 @@ fn stdin_text(most: u64) -> Result<String, CliError> {
 fn utf8(name: &Path, bytes: Vec<u8>) -> Result<String, CliError> {
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        let what = format!("is not UTF-8 from byte {at} on");
+        let what = match other_text(error.as_bytes()) {
+            Some(what) => what.to_string(),
+            None => format!("is not UTF-8 from byte {at} on"),
+        };
         CliError::File(name.to_path_buf(), what)
     })
 }

@@ -14,6 +14,21 @@ use serde_json::error::Category;
 
 use crate::error::{ErrorKind, FormatError};
 
+/// How a text is written that is none in plain UTF-8, as JSON has to be, if it is not.
+pub fn other_text(bytes: &[u8]) -> Option<&'static str> {
+    const WIDE: &str = "is UTF-16: save it as UTF-8";
+    match bytes {
+        [0xEF, 0xBB, 0xBF, ..] => {
+            Some("begins with a byte order mark: save it as UTF-8 without one")
+        }
+        [0xFF, 0xFE, 0, 0, ..] | [0, 0, 0xFE, 0xFF, ..] => Some("is UTF-32: save it as UTF-8"),
+        // No JSON begins with a zero, nor with a sign before one.
+        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => Some(WIDE),
+        [first, second, ..] if (*first == 0) != (*second == 0) => Some(WIDE),
+        _ => None,
+    }
+}
+
 /// Carries the class of a visitor's refusal past serde, which knows only text.
 #[derive(Default)]
 pub(crate) struct Context {

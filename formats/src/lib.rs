@@ -31,7 +31,7 @@ mod dtype;
 pub mod error;
 pub mod gguf;
 pub mod hf_config;
-mod json;
+pub mod json;
 pub mod limits;
 pub mod manifest;
 mod metadata;

@@ -1,14 +1,15 @@
 //! Hugging Face folders, as they lie about: which of their files count, and what those are for that
 //! are none.
 
-use super::headers::is_unfetched;
-use super::open::{PICKLE, POINTER, format, io as unreadable, is_pointer};
+use super::elsewhere::{ADAPTER, adapter, instead, no_config};
+use super::open::{POINTER, format, io as unreadable, is_pointer};
 use super::regular::{self, is_there};
 use super::{Files, ModuleFiles, Source, TokenizerFiles, quantized};
 use crate::error::{LoadError, LoadErrorKind};
 use crate::graph::INPUT_BITS;
 use crate::models::{forced_once, recognise, unwrap_config, without_second_rotation};
 use rillm_formats::hf_config::HfConfig;
+use rillm_formats::json::other_text;
 use rillm_formats::manifest::{Metadata, MetadataValue};
 use rillm_formats::safetensors::ShardIndex;
 use rillm_formats::{hf_config, safetensors};
@@ -29,6 +30,15 @@ pub(super) fn open(path: &Path) -> Result<Files, LoadError> {
         generation_config,
     } = configured(folder, &mut notes)?;
     let (paths, index) = shards(folder)?;
+    if is_there(&folder.join(ADAPTER)) {
+        let path = folder.join(ADAPTER);
+        let what = format!(
+            "{} is not applied: it is {}",
+            path.display(),
+            adapter(folder)
+        );
+        notes.push(what);
+    }
     let mut parsed = Vec::new();
     let mut sources = Vec::new();
     for (number, path) in paths.iter().enumerate() {
@@ -163,17 +173,6 @@ pub(super) fn configuration(bytes: &[u8], folder: &Path) -> Result<HfConfig, Loa
     Ok(config)
 }
 
-/// How a text is written that is none in plain UTF-8, as JSON has to be.
-fn other_text(bytes: &[u8]) -> Option<&'static str> {
-    match bytes {
-        [0xEF, 0xBB, 0xBF, ..] => {
-            Some("begins with a byte order mark: save it as UTF-8 without one")
-        }
-        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => Some("is UTF-16: save it as UTF-8"),
-        _ => None,
-    }
-}
-
 /// The folder with the configuration: this one, or of the hub's cache of a model the snapshot that
 /// its main branch is, or the only one.
 pub(super) fn holder(path: &Path) -> Option<PathBuf> {
@@ -272,123 +271,6 @@ fn numbered(name: &str) -> Option<((&str, usize), usize)> {
     Some(((stem, number.parse().ok()?), count.parse().ok()?))
 }
 
-/// What there is in a folder that has no weights to read.
-fn instead(folder: &Path) -> Result<String, LoadError> {
-    if folder.join("adapter_config.json").is_file() {
-        return Ok(format!(", but {}", adapter(folder)));
-    }
-    if let Some(gguf) = with_extension(folder, "gguf")?.first() {
-        return Ok(format!(", did you mean {}?", gguf.display()));
-    }
-    if let Some(pickle) = pickles(folder)?.first() {
-        if is_unfetched(pickle) {
-            return Ok(format!(", and of {} {POINTER}", name_of(pickle)));
-        }
-        return Ok(format!(
-            ", but {}, which looks like {PICKLE}",
-            name_of(pickle)
-        ));
-    }
-    for (extension, kind) in [
-        ("h5", "TensorFlow"),
-        ("msgpack", "Flax"),
-        ("onnx", "ONNX"),
-        ("npz", "NumPy"),
-    ] {
-        if let Some(other) = with_extension(folder, extension)?.first() {
-            return Ok(format!(
-                ", but {}, which is {kind}'s and not read here: open it with transformers and \
-                 save_pretrained",
-                name_of(other)
-            ));
-        }
-    }
-    Ok(String::new())
-}
-
-/// What a folder with `adapter_config.json` is, and what to do about it.
-fn adapter(folder: &Path) -> String {
-    let config = regular::read(&folder.join("adapter_config.json")).unwrap_or_default();
-    let config: Value = serde_json::from_slice(&config).unwrap_or_default();
-    let of = config
-        .get("base_model_name_or_path")
-        .and_then(Value::as_str);
-    format!(
-        "an adapter (LoRA) of {}, which is not a model by itself: merge it (peft's \
-         merge_and_unload, then save_pretrained)",
-        of.filter(|of| !of.is_empty()).unwrap_or("another model")
-    )
-}
-
-/// Why a folder is not one of a model: there is no configuration.
-pub(super) fn no_config(folder: &Path) -> LoadError {
-    let has = |name: &str| folder.join(name).is_file();
-    let hint = if has("adapter_config.json") {
-        format!("folder has no config.json, it is {}", adapter(folder))
-    } else if has("params.json") {
-        "folder has no config.json, but params.json: this is the authors' original format, take the \
-         files for transformers (config.json, model.safetensors), or make them with its converter"
-            .to_string()
-    } else if has("model_index.json") {
-        "folder has no config.json, but model_index.json: this is a pipeline of diffusers, which makes \
-         pictures, sounds or films, and no language model"
-            .to_string()
-    } else if folder.join("snapshots").is_dir() {
-        let found = folders(&folder.join("snapshots"));
-        let names: Vec<String> = found.iter().map(|path| name_of(path)).collect();
-        format!(
-            "folder has no config.json, and of its snapshots ({}) not exactly one has",
-            names.join(", ")
-        )
-    } else {
-        let gguf = with_extension(folder, "gguf").unwrap_or_default();
-        let mut inner = folders(folder).into_iter();
-        let inner = inner.find(|inner| holder(inner).is_some());
-        match (
-            gguf.first(),
-            pickles(folder).unwrap_or_default().first(),
-            inner,
-        ) {
-            (Some(found), ..) => {
-                format!(
-                    "folder has no config.json, did you mean {}?",
-                    found.display()
-                )
-            }
-            (_, _, Some(inner)) => {
-                format!(
-                    "folder has no config.json, did you mean {}?",
-                    inner.display()
-                )
-            }
-            (_, Some(pickle), _) => {
-                let name = name_of(pickle);
-                format!("folder has no config.json, and {name} looks like {PICKLE}")
-            }
-            _ => "folder has no config.json".to_string(),
-        }
-    };
-    LoadError::new(LoadErrorKind::Format, hint).at(folder)
-}
-
-/// Files that are named as PyTorch's pickles are, weights first.
-fn pickles(folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
-    let mut found = Vec::new();
-    for extension in ["bin", "pth", "pt", "ckpt"] {
-        found.extend(with_extension(folder, extension)?);
-    }
-    // What a training leaves beside them is called so as well.
-    let beside = [
-        "training_args",
-        "optimizer",
-        "scheduler",
-        "rng_state",
-        "scaler",
-    ];
-    found.sort_by_key(|path| beside.iter().any(|begin| name_of(path).starts_with(begin)));
-    Ok(found)
-}
-
 /// SentencePiece's file, under the names it has in one model's folder or another's.
 fn sentencepiece(folder: &Path) -> Result<Option<Vec<u8>>, LoadError> {
     const NAMES: [&str; 4] = [
@@ -419,7 +301,7 @@ pub(super) fn with_extension(folder: &Path, extension: &str) -> Result<Vec<PathB
 }
 
 /// Folders in a folder, by name.
-fn folders(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn folders(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten();
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
     let mut found: Vec<PathBuf> = paths.filter(|path| path.is_dir()).collect();
@@ -458,7 +340,7 @@ fn optional(
     let bytes = bytes.and_then(|bytes| match check(&bytes) {
         Ok(()) => Ok(bytes),
         Err(_) if is_pointer(&bytes) => Err(POINTER.to_string()),
-        Err(what) => Err(what),
+        Err(what) => Err(other_text(&bytes).map_or(what, str::to_string)),
     });
     match bytes {
         Ok(bytes) => Some(bytes),

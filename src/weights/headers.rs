@@ -1,6 +1,7 @@
 //! What a model's files say before its weights are there: a GGUF header, or that of a split file's first
 //! part; a folder whose shards have their headers alone, or an index, or nothing but `config.json`.
 
+use super::elsewhere;
 use super::folder::{self, configured, holder};
 use super::open::{begins_as_gguf, beside, format, io, is_pointer, other_kind};
 use super::{Files, ModuleFiles, TokenizerFiles, quantized, regular};
@@ -128,7 +129,7 @@ fn of_gguf(path: &Path, name: &str) -> Result<ModelHeaders, LoadError> {
 }
 
 fn of_folder(path: &Path) -> Result<ModelHeaders, LoadError> {
-    let folder = &holder(path).ok_or_else(|| folder::no_config(path))?;
+    let folder = &holder(path).ok_or_else(|| elsewhere::no_config(path))?;
     let mut notes = Vec::new();
     let config = configured(folder, &mut notes)?.config;
     let (shards, index) = shard_headers(folder)?;

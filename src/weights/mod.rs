@@ -4,6 +4,7 @@
 //! A [`Weight`] is a set of byte ranges with a data type and a closed transform (none,
 //! transposed, blocks of rows, parts). Only vectors and small scan parameters become floats.
 
+mod elsewhere;
 mod folder;
 mod headers;
 mod map;

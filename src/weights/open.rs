@@ -1,5 +1,6 @@
 //! From a path to mapped files and a manifest.
 
+use super::elsewhere;
 use super::folder::{self, holder};
 use super::{ModuleFiles, Source, regular};
 use crate::error::{LoadError, LoadErrorKind};
@@ -225,7 +226,7 @@ fn file(path: &Path) -> Result<Files, LoadError> {
         // Weights of another kind, which what lies beside them tells.
         let others = ["adapter_config.json", "params.json"];
         if others.iter().any(|name| parent.join(name).is_file()) {
-            return Err(folder::no_config(parent));
+            return Err(elsewhere::no_config(parent));
         }
         if name.ends_with(".safetensors") {
             return Err(LoadError::new(LoadErrorKind::Format, ALONE).at(path));

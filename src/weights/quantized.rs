@@ -69,14 +69,15 @@ fn said(config: &Metadata, object: &str) -> Option<Result<(), String>> {
             match format {
                 "dense" => Ok(()),
                 "float-quantized" | "naive-quantized" if floats && bytes => Ok(()),
+                "unknown" => Err("compressed-tensors".to_string()),
                 _ => Err(format!("compressed-tensors ({format})")),
             }
         }
         "modelopt" if text("quant_algo") == Some("FP8") => Ok(()),
-        "modelopt" => {
-            let what = text("quant_algo").unwrap_or("unknown");
-            Err(format!("NVIDIA's ModelOpt ({what})"))
-        }
+        "modelopt" => Err(match text("quant_algo") {
+            Some(what) => format!("NVIDIA's ModelOpt ({what})"),
+            None => "NVIDIA's ModelOpt".to_string(),
+        }),
         "bitsandbytes" => Err(match flag("load_in_4bit") {
             true => "bitsandbytes (4 bits)".to_string(),
             false => "bitsandbytes (8 bits)".to_string(),

@@ -255,6 +255,60 @@ fn what_is_called_otherwise_is_recognised() {
     }
 }
 
+/// JSON that Windows' editors write: refused by what it is, or done without with that word.
+#[test]
+fn other_texts_than_utf8_are_named() {
+    let folder = Fixture::load("llama_mqa").folder();
+    let json = r#"{"bos_token_id": 1}"#;
+    let wide = |to: fn(u16) -> [u8; 2]| json.encode_utf16().flat_map(to).collect::<Vec<u8>>();
+    let texts = [
+        (
+            [&b"\xef\xbb\xbf"[..], json.as_bytes()].concat(),
+            "byte order mark",
+        ),
+        (
+            [&b"\xff\xfe"[..], &wide(u16::to_le_bytes)].concat(),
+            "UTF-16",
+        ),
+        (wide(u16::to_le_bytes), "UTF-16"),
+        (wide(u16::to_be_bytes), "UTF-16"),
+        (b"\xff\xfe\0\0{\0\0\0".to_vec(), "UTF-32"),
+    ];
+    for (text, says) in &texts {
+        for file in ["generation_config.json", "special_tokens_map.json"] {
+            let path = folder.join(file);
+            fs::write(&path, text).unwrap();
+            let model = open(&folder).expect("done without");
+            let notes = model.notes().join("; ");
+            assert!(notes.contains(file) && notes.contains(says), "{notes}");
+            fs::remove_file(path).unwrap();
+        }
+        let path = folder.join("tokenizer.json");
+        fs::write(&path, text).unwrap();
+        let model = open(&folder).expect("a model without a tokenizer");
+        let error = model.tokenizer().expect_err(says).to_string();
+        assert!(
+            error.contains("tokenizer.json") && error.contains(says),
+            "{error}"
+        );
+        fs::remove_file(path).unwrap();
+    }
+}
+
+/// transformers applies an adapter that lies beside a model. Here it is not, which is said.
+#[test]
+fn an_adapter_beside_a_model_is_noted() {
+    let folder = Fixture::load("llama_mqa").folder();
+    assert_eq!(open(&folder).unwrap().notes().len(), 0);
+    let config = r#"{"peft_type": "LORA", "base_model_name_or_path": "meta/tiny"}"#;
+    fs::write(folder.join("adapter_config.json"), config).unwrap();
+    fs::write(folder.join("adapter_model.safetensors"), "").unwrap();
+    let notes = open(&folder).unwrap().notes().join("; ");
+    for part in ["adapter_config.json is not applied", "LoRA", "meta/tiny"] {
+        assert!(notes.contains(part), "{notes}");
+    }
+}
+
 /// Writes a fixture as a folder of `shards` safetensors files and their index.
 pub(super) fn write_shards(folder: &Path, fixture: &Fixture, shards: usize) {
     let weights = fixture.weights();

@@ -98,6 +98,32 @@ fn a_folder_without_a_model_says_what_it_is() {
             &["model.onnx", "ONNX"],
         ),
         (
+            &[("config.json", config), ("onnx/model.onnx", "")],
+            &["no model.safetensors", "in onnx", "model.onnx", "ONNX"],
+        ),
+        (
+            &[
+                ("config.json", config),
+                ("original/consolidated.00.pth", ""),
+            ],
+            &["no model.safetensors", "in original", "consolidated.00.pth"],
+        ),
+        (
+            &[
+                ("config.json", config),
+                ("openvino_model.xml", ""),
+                ("openvino_model.bin", ""),
+            ],
+            &["openvino_model.xml", "OpenVINO"],
+        ),
+        (
+            &[
+                ("config.json", config),
+                ("model.safetensors.incomplete", ""),
+            ],
+            &["model.safetensors.incomplete", "did not end"],
+        ),
+        (
             &[
                 ("config.json", config),
                 ("a.safetensors", ""),

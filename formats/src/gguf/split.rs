@@ -169,7 +169,8 @@ fn expect_sequence(files: &[Gguf]) -> Result<(), FormatError> {
     }
     if files.len() as u64 != u64::from(count) {
         return missing(format!(
-            "the model is split into {count} files (key \"{COUNT_KEY}\"), {} were given",
+            "the model is split into {count} files (key \"{COUNT_KEY}\"), {} were given: those that \
+             belong together are found by names that end in -00001-of-{count:05}.gguf",
             files.len()
         ));
     }

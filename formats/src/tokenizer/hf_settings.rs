@@ -9,6 +9,7 @@ use super::hf_class::TokenizerClass;
 use super::json::AddedTokenJson;
 use super::vocabulary::TokenKind;
 use super::{HfFiles, Tokenizer, end_of_generation, hf_component, limits};
+use crate::json::other_text;
 use crate::json::without_python_numbers;
 use crate::manifest::{Metadata, MetadataValue};
 use alloc::collections::BTreeMap;
@@ -390,5 +391,10 @@ pub(super) fn parse_json<'a, T: serde::Deserialize<'a>>(
     bytes: &'a [u8],
     file: &str,
 ) -> Result<T, TokenizerError> {
-    serde_json::from_slice(bytes).map_err(|error| failure!(Malformed, "{file}: {error}"))
+    match other_text(bytes) {
+        Some(what) => Err(failure!(Malformed, "{file}: {what}")),
+        None => {
+            serde_json::from_slice(bytes).map_err(|error| failure!(Malformed, "{file}: {error}"))
+        }
+    }
 }
