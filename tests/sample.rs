@@ -68,6 +68,21 @@ fn zero_temperature_is_greedy_and_ties_go_to_the_first() {
     assert_eq!(sampler.sample(&logits), 2);
 }
 
+/// A temperature by which logits cannot be divided leaves the most likely tokens alone.
+#[test]
+fn temperatures_near_zero_are_greedy() {
+    for logits in [
+        [1.0, 30.0, 29.0, -1.0],
+        [-9.0, -1.0, -2.0, -3.0],
+        [-1.0, 0.0, f32::NEG_INFINITY, -0.5],
+    ] {
+        for temperature in [1e-9, 1e-38, 1e-45] {
+            let options = with!(only(SampleStage::Temperature); temperature: temperature);
+            assert_eq!(counts(options, &logits, 20), [0, 20, 0, 0], "{temperature}");
+        }
+    }
+}
+
 /// The most likely token of those that other stages leave, which need not be the first of all.
 #[test]
 fn zero_temperature_comes_after_the_stages_before_it() {

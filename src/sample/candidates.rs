@@ -191,8 +191,15 @@ impl Candidates {
     }
 
     pub fn temperature(&mut self, temperature: f32) {
+        let best = self.left.iter().map(|candidate| candidate.logit);
+        let best = best.reduce(f32::max).unwrap_or(0.0);
+        // So little warmth leaves the best ones alone, but not where all of them are infinite.
+        let shift = match best.is_finite() && !(best / temperature).is_finite() {
+            true => best,
+            false => 0.0,
+        };
         for candidate in &mut self.left {
-            candidate.logit /= temperature;
+            candidate.logit = (candidate.logit - shift) / temperature;
         }
     }
 
