@@ -413,9 +413,18 @@ impl<'a> Config<'a> {
         const KEY: &str = "padding_token_id";
         let found = match self.container {
             Container::Gguf => return self.token(KEY),
-            Container::HuggingFace => self.metadata.u64("pad_token_id"),
+            Container::HuggingFace => self.metadata.value("pad_token_id"),
         };
-        let found = found.and_then(|id| u32::try_from(id).ok());
+        let found = match found {
+            None => None,
+            Some(_) => match self.metadata.f64("pad_token_id") {
+                Some(id) if id.fract() == 0.0 => Some(id),
+                _ => return Err(self.bad("pad_token_id", "a token's id")),
+            },
+        };
+        // A negative one is no token's.
+        let found = found.filter(|id| (0.0..=f64::from(u32::MAX)).contains(id));
+        let found = found.map(|id| id as u32);
         if let Some(id) = found {
             let value = MetadataValue::U32(id);
             self.granted.borrow_mut().0.insert(KEY.to_string(), value);

@@ -71,6 +71,9 @@ fn inconsistent_hyperparameters_are_named() {
         ("bert", "is_decoder", json!(true)),
         ("bert", "architectures", json!(["BertLMHeadModel"])),
         ("roberta", "pad_token_id", json!(39)),
+        ("decoder_sequence", "pad_token_id", json!("2")),
+        ("decoder_sequence", "pad_token_id", json!([2])),
+        ("decoder_sequence", "pad_token_id", json!(1.5)),
         (
             "modernbert",
             "rope_scaling",
