@@ -200,6 +200,16 @@ fn what_is_shared_many_times_is_looked_at_once() {
     }
 }
 
+/// jinja2 would write HTML from there on.
+#[test]
+fn texts_that_escape_themselves_are_refused() {
+    for on in ["true", "1 == 1", "messages"] {
+        let source = format!("{{% autoescape {on} %}}{{{{ '<' }}}}{{% endautoescape %}}");
+        let error = rendered(&source, &talk()).expect_err(on).to_string();
+        assert!(error.contains("autoescape is not supported"), "{error}");
+    }
+}
+
 #[test]
 fn what_a_template_refuses_is_its_own_word() {
     let source = "{% for m in messages %}\n{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}\n\

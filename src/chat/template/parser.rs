@@ -5,6 +5,7 @@ use super::lexer::{Lexeme, Token, lex};
 use super::syntax::{
     Expr, For, Kind, MacroNode, MacroUses, Statement, StatementKind, Statements, Target,
 };
+use super::value::PyValue;
 use std::collections::HashSet;
 use std::rc::Rc;
 
@@ -236,10 +237,12 @@ impl TemplateParser {
             "generation" => self
                 .body("endgeneration")
                 .map(|block| StatementKind::Scope(block, false)),
-            "autoescape" => {
-                self.expression()?;
-                Ok(StatementKind::Scope(self.body("endautoescape")?, false))
-            }
+            "autoescape" => match self.expression()?.kind {
+                Kind::Constant(PyValue::Bool(false)) => self
+                    .body("endautoescape")
+                    .map(|block| StatementKind::Scope(block, false)),
+                _ => fault("autoescape is not supported: a conversation is no HTML"),
+            },
             "block" => {
                 let name = self.name()?;
                 if !self.blocks.insert(name.clone()) {
