@@ -97,6 +97,7 @@ mod qwen;
 mod qwen3_5;
 mod qwen3_next;
 mod qwen_moe;
+mod rembert;
 mod retnet;
 mod roberta;
 mod roformer;
@@ -344,6 +345,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     xlm_roberta_xl::ARCHITECTURE,
     distilbert::ARCHITECTURE,
     electra::ARCHITECTURE,
+    rembert::ARCHITECTURE,
     albert::ARCHITECTURE,
     mpnet::ARCHITECTURE,
     deberta::DEBERTA_2,
