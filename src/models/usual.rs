@@ -186,7 +186,14 @@ impl Architecture {
             "position_embd" => first(&["max_position_embeddings", "n_positions", "max_seq_len"]),
             "token_types" => first(&["type_vocab_size"]),
             "task_types" => first(&["task_type_vocab_size"]),
-            "mlm_dense" => first(&["embedding_size", "hidden_size", "dim", "d_model"]),
+            "mlm_dense" => first(&[
+                "output_embedding_size",
+                "embedding_size",
+                "hidden_size",
+                "dim",
+                "d_model",
+            ]),
+            "output" => first(&["vocab_size"]),
             "laurel_l" => first(&["laurel_rank"]),
             // What an earlier version has in one is in two, unless the second is missing.
             "ffn_gate" if has(&name.replace("ffn_gate", "ffn_up")) => Some(1),
