@@ -163,6 +163,10 @@ impl<'a> Chat<'a> {
             };
             return Err(RunError::Input(format!("{} {what}", model.title())).into());
         }
+        // First of all: the thread that waits takes addresses when it begins, which a template that is
+        // rendered meanwhile may have counted upon.
+        let interrupt = Interrupt::default();
+        interrupt.watch();
         let tokenizer = model.tokenizer()?;
         let template = Template::choose(arguments, model, tokenizer)?;
         let context = context(arguments.ctx_size, model);
@@ -196,7 +200,7 @@ impl<'a> Chat<'a> {
             messages: Vec::new(),
             held: Vec::new(),
             terminal: io::stdin().is_terminal() && io::stdout().is_terminal(),
-            interrupt: Interrupt::default(),
+            interrupt,
         };
         chat.restart(system(arguments)?);
         Ok(chat)
@@ -213,7 +217,6 @@ impl<'a> Chat<'a> {
 
     /// Turn after turn, until the input ends; the first of them may be given.
     fn talk(&mut self, mut first: Option<String>) -> Result<(), CliError> {
-        self.interrupt.watch();
         // Whoever gives a text and sends the reply elsewhere is not about to type.
         let alone = first.is_some() && io::stdin().is_terminal() && !self.terminal;
         let once = self.arguments.single_turn || alone;
