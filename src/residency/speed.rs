@@ -45,13 +45,15 @@ fn read_whole(direct: &DirectFile, chunks: u64) -> io::Result<()> {
         }
     };
     std::thread::scope(|scope| {
-        let readers: Vec<_> = (0..DEPTH)
+        let readers: Vec<_> = (1..DEPTH)
             .map_while(|_| std::thread::Builder::new().spawn_scoped(scope, reader).ok())
             .collect();
+        // There may be no more threads: this one reads in any case.
+        let own = reader();
         let ends = readers.into_iter().map(|reader| {
             let ended = reader.join();
             ended.unwrap_or_else(|_| Err(io::Error::other("its reader failed")))
         });
-        ends.collect()
+        own.and(ends.collect())
     })
 }
