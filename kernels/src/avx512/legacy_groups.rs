@@ -1,8 +1,9 @@
-//! Groups of 32 weights as bytes, four at a time: how each type's blocks are read.
+//! Groups of 32 weights as bytes, four of a row at a time: how each type's blocks are read.
 
 use core::arch::x86_64::*;
 use core::marker::PhantomData;
 
+use super::legacy_columns::SixteenGroups;
 use super::register::{Lanes16, ROWS, load, load_quarter};
 use crate::quant::*;
 
@@ -16,7 +17,7 @@ pub(super) const fn bytes<W: Block32>(groups: usize) -> usize {
 ///
 /// # Safety
 ///
-/// Of the function: the CPU has this table's instructions.
+/// Of the functions: the CPU has this table's instructions.
 pub(super) trait Avx512Block32: Block32 {
     /// What such a byte is above its weight.
     const ZERO_POINT: i32;
@@ -26,10 +27,15 @@ pub(super) trait Avx512Block32: Block32 {
 
     /// The first sixteen such bytes of each of four groups, then the others.
     unsafe fn quants(four: RowGroups<Self>) -> [__m512i; 2];
+
+    /// Such bytes of a group of each of sixteen rows, four neighbouring columns to a register: of the
+    /// first sixteen, then of the others.
+    unsafe fn columns(rows: SixteenGroups<'_, Self>) -> [[__m512i; 4]; 2];
 }
 
 macro_rules! stored {
-    ($($block:ident: $above:literal, $halves:literal, |$four:ident| $quants:expr;)*) => {$(
+    ($($block:ident: $above:literal, $halves:literal,
+        |$four:ident| $quants:expr, |$rows:ident| $columns:expr;)*) => {$(
         impl Avx512Block32 for $block {
             const ZERO_POINT: i32 = $above;
             const HALVES: bool = $halves;
@@ -39,20 +45,34 @@ macro_rules! stored {
                 // SAFETY: the caller's promise.
                 unsafe { $quants }
             }
+
+            #[inline(always)]
+            unsafe fn columns($rows: SixteenGroups<'_, Self>) -> [[__m512i; 4]; 2] {
+                // SAFETY: the caller's promise.
+                unsafe { $columns }
+            }
         }
     )*};
 }
 
 stored! {
-    BlockQ1_0: 1, true, |four| signs(four);
-    BlockQ2_0: 1, true, |four| crumbs(four.half_words::<2, 4, 4>());
-    BlockQ4_0: 8, true, |four| nibbles(four.sixteens::<2>());
-    BlockQ4_1: 0, true, |four| nibbles(four.sixteens::<4>());
-    BlockQ5_0: 16, true, |four| with_fifth(four.sixteens::<6>(), four.words::<2>());
-    BlockQ5_1: 0, true, |four| with_fifth(four.sixteens::<8>(), four.words::<4>());
-    BlockQ8_0: 128, true, |four| above_128(four.thirty_twos::<2>());
-    BlockIQ4NL: 128, true, |four| values(&IQ4_VALUES, four.sixteens::<2>());
-    BlockMXFP4: 128, false, |four| values(&FP4_VALUES, four.sixteens::<1>());
+    BlockQ1_0: 1, true, |four| signs(four), |rows| rows.signs();
+    BlockQ2_0: 1, true, |four| crumbs(four.half_words::<2, 4, 4>()), |rows| rows.crumbs();
+    BlockQ4_0: 8, true, |four| nibbles(four.sixteens::<2>()), |rows| rows.nibbles::<2>();
+    BlockQ4_1: 0, true, |four| nibbles(four.sixteens::<4>()), |rows| rows.nibbles::<4>();
+    BlockQ5_0: 16, true,
+        |four| with_fifth(four.sixteens::<6>(), four.words::<2>()),
+        |rows| rows.with_fifth::<6, 2>();
+    BlockQ5_1: 0, true,
+        |four| with_fifth(four.sixteens::<8>(), four.words::<4>()),
+        |rows| rows.with_fifth::<8, 4>();
+    BlockQ8_0: 128, true, |four| above_128(four.thirty_twos::<2>()), |rows| rows.above_128();
+    BlockIQ4NL: 128, true,
+        |four| values(&IQ4_VALUES, four.sixteens::<2>()),
+        |rows| rows.values::<2>(&IQ4_VALUES);
+    BlockMXFP4: 128, false,
+        |four| values(&FP4_VALUES, four.sixteens::<1>()),
+        |rows| rows.values::<1>(&FP4_VALUES);
 }
 
 /// Up to four groups of a row, one after the other, whole blocks. What is asked of those that are
@@ -199,7 +219,7 @@ fn above_128([first, second]: [__m512i; 2]) -> [__m512i; 2] {
 /// Low halves of sixteen bytes of each of four blocks, then their high halves.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn nibbles(bytes: __m512i) -> [__m512i; 2] {
+pub(super) fn nibbles(bytes: __m512i) -> [__m512i; 2] {
     let mask = _mm512_set1_epi8(15);
     let high = _mm512_srli_epi16::<4>(bytes);
     [_mm512_and_si512(bytes, mask), _mm512_and_si512(high, mask)]
@@ -221,17 +241,20 @@ fn crumbs(bytes: __m512i) -> [__m512i; 2] {
     };
     // Groups 0 and 1 stand in the first quarter, 2 and 3 in the second.
     let bytes = _mm512_shuffle_i32x4::<0b01_01_00_00>(bytes, bytes);
+    let part = |from: i64| parts(_mm512_shuffle_epi8(bytes, spread(from)));
+    [part(0), part(4)]
+}
+
+/// Of four bytes each, the first's lowest two bits, the next one's next and so on.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(super) fn parts(bytes: __m512i) -> __m512i {
     // A part keeps its place within a nibble, and a table says what it is worth there.
     let worth = load_quarter(&[0i8, 1, 2, 3, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0]);
-    let worth = _mm512_broadcast_i32x4(worth);
-    let masks = _mm512_set1_epi32(0xc030_0c03_u32 as i32);
-    let part = |from: i64| {
-        let parts = _mm512_and_si512(_mm512_shuffle_epi8(bytes, spread(from)), masks);
-        let nibbles = _mm512_or_si512(parts, _mm512_srli_epi16::<4>(parts));
-        let nibbles = _mm512_and_si512(nibbles, _mm512_set1_epi8(15));
-        _mm512_shuffle_epi8(worth, nibbles)
-    };
-    [part(0), part(4)]
+    let parts = _mm512_and_si512(bytes, _mm512_set1_epi32(0xc030_0c03_u32 as i32));
+    let nibbles = _mm512_or_si512(parts, _mm512_srli_epi16::<4>(parts));
+    let nibbles = _mm512_and_si512(nibbles, _mm512_set1_epi8(15));
+    _mm512_shuffle_epi8(_mm512_broadcast_i32x4(worth), nibbles)
 }
 
 /// Twice the bit of each weight.
@@ -285,7 +308,7 @@ fn with_bit([low, high]: [__m512i; 2], words: __m128i, worth: i8) -> [__m512i; 2
 /// What [`nibbles`] stand for, with a zero point of 128.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn values(values: &[i8; 16], bytes: __m512i) -> [__m512i; 2] {
+pub(super) fn values(values: &[i8; 16], bytes: __m512i) -> [__m512i; 2] {
     let values = _mm512_broadcast_i32x4(load_quarter(values));
     let [low, high] = nibbles(bytes);
     above_128([

@@ -5,6 +5,7 @@ use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
 use super::gemv::{Kept, RowGroup};
+use super::legacy_columns::SixteenGroups;
 use super::legacy_groups::{Avx512Block32, RowGroups, bytes};
 use super::packed::{Addresses16, Avx512Product, Panel16, SixteenRows, Sums16, WIDTH, product};
 use super::register::{
@@ -147,21 +148,15 @@ fn tile<W: Avx512Block32, const N: usize>(
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn unpack<W: Avx512Block32>(rows: &Addresses16, blocks: usize, panel: &mut Panel16) {
-    for first in (0..blocks).step_by(4) {
-        let count = 4.min(blocks - first);
-        let mut low = [_mm512_setzero_si512(); ROWS];
-        let mut high = [_mm512_setzero_si512(); ROWS];
-        for row in 0..ROWS {
-            // SAFETY: so many blocks are at each row's address.
-            [low[row], high[row]] =
-                unsafe { W::quants(RowGroups::new(rows[row].add(bytes::<W>(first)), count)) };
-        }
-        for (half, rows) in [low, high].into_iter().enumerate() {
-            // Four words of each block.
-            let words = transpose(rows);
-            for word in 0..4 * count {
-                let group = 8 * (first + word / 4) + 4 * half + word % 4;
-                store(&mut panel.quants[group], words[word]);
+    for index in 0..blocks {
+        // SAFETY: so many groups are at each row's address.
+        let columns = unsafe { W::columns(SixteenGroups::new(rows, index)) };
+        for half in 0..2 {
+            for four in 0..4 {
+                store(
+                    &mut panel.quants[8 * index + 4 * half + four],
+                    columns[half][four],
+                );
             }
         }
     }

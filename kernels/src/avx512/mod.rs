@@ -21,6 +21,7 @@ mod grid_lookup;
 mod i_quants;
 mod k_quants;
 mod k_quants_low;
+mod legacy_columns;
 mod legacy_groups;
 mod legacy_quants;
 mod linear_attention;
