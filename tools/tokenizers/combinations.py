@@ -371,12 +371,23 @@ def beginnings(models_):
     first = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False}
     prepend = {"type": "Prepend", "prepend": " "}
     token = {"id": 0, "content": "<s>", "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    several = lambda *steps: {"type": "Sequence", "normalizers": [step if isinstance(step, dict) else {"type": step} for step in steps]}
+    without = lambda text, content="": {"type": "Replace", "pattern": {"Regex": text}, "content": content}
+    strip = {"type": "Strip", "strip_left": True, "strip_right": False}
     for steps, before in [
         ([mapped, mapped, first], None),
         ([mapped, first], None),
         ([mapped, {"type": "FixedLength", "length": 1}, mapped, first], None),
         ([mapped, {"type": "BertPreTokenizer"}, first, mapped], prepend),
         ([{"type": "Whitespace"}, mapped, first], {"type": "ByteLevel"}),
+        # What is left out at the beginning, put together again, or found across its end.
+        ([first], without("^(th|ü|x|.)")),
+        ([first], without("th", "aa")),
+        ([first], several("NFD", "NFC")),
+        ([first], several("NFD", "NFKC", "Lowercase")),
+        ([first], several("NFKD", "StripAccents", strip)),
+        ([first, {"type": "FixedLength", "length": 1}, first], several("NFD", prepend)),
+        ([{"type": "FixedLength", "length": 1}, first], several("NFKC", without(". ", "the"))),
     ]:
         chosen = {
             "model": "unigram",
@@ -386,7 +397,7 @@ def beginnings(models_):
             "pre_tokenizer": sequence("Sequence", "pretokenizers", steps),
             "post_processor": None,
             "decoder": None,
-            "texts": [2, 5, 8, 9, 19],
+            "texts": [2, 4, 5, 8, 9, 12, 19, 20],
         }
         yield chosen | {"expected": expected(chosen, models_)}
 

@@ -99,25 +99,34 @@ impl Charsmap {
         self.matches(text.as_bytes()).next().map(|(_, to)| to)
     }
 
-    /// The text after replacing, as Hugging Face's tokenizers do it: grapheme by grapheme, a
-    /// short one as a whole if it begins with something that is replaced, otherwise each of its
-    /// characters.
+    /// The text after replacing, as Hugging Face's tokenizers do it.
     pub(super) fn apply_by_grapheme(&self, text: &str) -> String {
-        use unicode_segmentation::UnicodeSegmentation;
         let mut changed = String::with_capacity(text.len());
-        for grapheme in text.graphemes(true) {
-            if grapheme.len() < 6
-                && let Some(to) = self.shortest(grapheme)
-            {
-                changed.push_str(to);
-                continue;
-            }
-            for (at, character) in grapheme.char_indices() {
-                let character = grapheme.get(at..at + character.len_utf8());
-                let character = character.unwrap_or_default();
-                changed.push_str(self.shortest(character).unwrap_or(character));
-            }
-        }
+        changed.extend(self.parts_by_grapheme(text).map(|(_, to)| to));
         changed
+    }
+
+    /// The parts of a text and what each becomes, as Hugging Face's tokenizers go through it: grapheme by
+    /// grapheme, a short one as a whole if it begins with something that is replaced, otherwise each of
+    /// its characters.
+    pub(super) fn parts_by_grapheme<'t>(
+        &'t self,
+        text: &'t str,
+    ) -> impl Iterator<Item = (&'t str, &'t str)> {
+        use unicode_segmentation::UnicodeSegmentation;
+        text.graphemes(true).flat_map(move |grapheme| {
+            let short = Some(grapheme).filter(|grapheme| grapheme.len() < 6);
+            let whole = short.and_then(|grapheme| self.shortest(grapheme));
+            let parts = grapheme.char_indices();
+            let parts = parts.filter(move |(at, _)| *at == 0 || whole.is_none());
+            parts.map(move |(at, character)| {
+                if let Some(to) = whole {
+                    return (grapheme, to);
+                }
+                let part = grapheme.get(at..at + character.len_utf8());
+                let part = part.unwrap_or_default();
+                (part, self.shortest(part).unwrap_or(part))
+            })
+        })
     }
 }

@@ -5,7 +5,7 @@ use super::budget::TextBudget;
 use super::error::TokenizerError;
 use super::merge::Merger;
 use super::normalize::normalize;
-use super::{Tokenizer, byte_level, pre_tokenizer};
+use super::{Tokenizer, beginning, byte_level, pre_tokenizer};
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
@@ -98,12 +98,12 @@ impl Tokenizer {
 
     /// Encodes the text between two added tokens.
     fn encode_stretch(&self, text: &str, starts: bool, work: &mut EncodeWork, ids: &mut Vec<u32>) {
-        let mut origin = starts.then_some(0);
+        let mut beginning = if starts { beginning::of(text) } else { 0 };
         let text = match self.takes_language_code {
             true => self.language_code(text, ids),
             false => text,
         };
-        let text = normalize(&self.normalizer, text, &mut origin, &work.budget);
+        let text = normalize(&self.normalizer, text, &mut beginning, &work.budget);
         let with_control = work.with_control;
         let EncodeWork {
             merger,
@@ -116,19 +116,31 @@ impl Tokenizer {
             Segment::Text(range) => {
                 let start = range.start;
                 let stretch = text.get(range).unwrap_or_default();
-                let origin = pre_tokenizer::origin_in(origin, stretch, start);
-                pre_tokenizer::words(&self.pre_tokenizer, stretch, origin, budget, &mut |word| {
-                    if self.unmaps_words {
-                        byte_level::unmap(word, bytes);
-                        let model = &self.model;
-                        return model.encode(bytes, &self.vocabulary, with_control, merger, ids);
-                    }
-                    let word = match self.reads_metaspace && word.contains('▁') {
-                        true => Cow::Owned(word.replace('▁', " ")),
-                        false => Cow::Borrowed(word),
-                    };
-                    self.encode_word(word.as_bytes(), with_control, merger, ids);
-                });
+                let beginning = beginning::within(beginning, stretch, start);
+                pre_tokenizer::words(
+                    &self.pre_tokenizer,
+                    stretch,
+                    beginning,
+                    budget,
+                    &mut |word| {
+                        if self.unmaps_words {
+                            byte_level::unmap(word, bytes);
+                            let model = &self.model;
+                            return model.encode(
+                                bytes,
+                                &self.vocabulary,
+                                with_control,
+                                merger,
+                                ids,
+                            );
+                        }
+                        let word = match self.reads_metaspace && word.contains('▁') {
+                            true => Cow::Owned(word.replace('▁', " ")),
+                            false => Cow::Borrowed(word),
+                        };
+                        self.encode_word(word.as_bytes(), with_control, merger, ids);
+                    },
+                );
             }
         };
         self.normalized.segments(&text, with_control, &mut segment);

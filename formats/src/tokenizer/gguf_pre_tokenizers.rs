@@ -224,7 +224,7 @@ mod tests {
                 let text = text.as_str().expect("text");
                 let mut found = Vec::new();
                 let budget = TextBudget::for_text(text.len());
-                words(&steps, text, Some(0), &budget, &mut |word| {
+                words(&steps, text, 0, &budget, &mut |word| {
                     found.push(Value::from(word.len()))
                 });
                 assert_eq!(&Value::from(found), lengths, "{name}: {text:?}");

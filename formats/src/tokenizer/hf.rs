@@ -111,7 +111,7 @@ pub(super) fn from_json(bytes: &[u8], settings: &Settings) -> Result<Tokenizer, 
     let budget = TextBudget::for_text(texts.sum());
     for token in special.chain(others).rev() {
         if token.normalized.unwrap_or(!token.special) {
-            let text = normalize(&normalizer, &token.content, &mut None, &budget);
+            let text = normalize(&normalizer, &token.content, &mut 0, &budget);
             budget.result()?;
             normalized.push(added_token(settings, token, &text)?);
         } else {

@@ -7,6 +7,7 @@
 //! where the caller asks for it.
 
 mod added;
+mod beginning;
 mod budget;
 mod byte_level;
 mod charsmap;

@@ -6,7 +6,7 @@ use super::charsmap::Charsmap;
 use super::class;
 use super::split::Matcher;
 use alloc::borrow::Cow;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use unicode_normalization::UnicodeNormalization;
 
 /// One step of a normalizer.
@@ -50,21 +50,20 @@ pub(super) enum NormalizerStep {
     CollapseSpaces,
 }
 
-/// `text` after all `steps`. What is over the budget is left as it was. `origin` is up to where what
-/// begins there stands at the beginning of the input, if anything does.
+/// `text` after all `steps`. What is over the budget is left as it was. `beginning` is how many bytes of
+/// it stand where the input's first character does.
 pub(super) fn normalize<'a>(
     steps: &[NormalizerStep],
     text: &'a str,
-    origin: &mut Option<usize>,
+    beginning: &mut usize,
     budget: &TextBudget,
 ) -> Cow<'a, str> {
     let mut text = Cow::Borrowed(text);
     for step in steps {
-        if let Some(changed) = step.apply(&text, budget) {
+        if let Some(changed) = step.apply(&text, beginning, budget) {
             if !budget.makes(changed.len()) {
                 break;
             }
-            *origin = origin.and_then(|at| step.origin(&text, at, budget));
             text = Cow::Owned(changed);
         }
     }
@@ -72,21 +71,24 @@ pub(super) fn normalize<'a>(
 }
 
 impl NormalizerStep {
-    /// Where the origin moves to; nowhere if the first character is dropped.
-    pub(super) fn origin(&self, text: &str, at: usize, budget: &TextBudget) -> Option<usize> {
-        let (before, after) = text.split_at_checked(at)?;
-        if let NormalizerStep::Prepend(prefix) = self {
-            return Some(at + prefix.len());
+    /// The changed text, or `None` if nothing changes or it would be over the budget. Moves the
+    /// beginning to where it reaches then.
+    pub(super) fn apply(
+        &self,
+        text: &str,
+        beginning: &mut usize,
+        budget: &TextBudget,
+    ) -> Option<String> {
+        if let NormalizerStep::Replace { from, to } = self {
+            return replaced(text, from, to, beginning, budget);
         }
-        let first = after.get(..after.chars().next()?.len_utf8())?;
-        // All that becomes of the first character stands there, as does what was put before it.
-        let changed = |text: &str| self.apply(text, budget).unwrap_or_else(|| text.to_string());
-        let start = [changed(before), changed(first)].concat();
-        Some(start.len() - start.chars().next_back()?.len_utf8())
+        let changed = self.changed(text)?;
+        *beginning = self.moved_beginning(text, *beginning);
+        Some(changed)
     }
 
-    /// The changed text, or `None` if nothing changes or it would be over the budget.
-    pub(super) fn apply(&self, text: &str, budget: &TextBudget) -> Option<String> {
+    /// The changed text, unless what changes it searches for something.
+    pub(super) fn changed(&self, text: &str) -> Option<String> {
         match self {
             NormalizerStep::Prepend(prefix) => (!text.is_empty()).then(|| {
                 let mut changed = String::with_capacity(prefix.len() + text.len());
@@ -94,22 +96,7 @@ impl NormalizerStep {
                 changed.push_str(text);
                 changed
             }),
-            NormalizerStep::Replace { from, to } => {
-                let mut changed = String::new();
-                let mut is_changed = false;
-                from.segments(text, budget, &mut |range, is_match| {
-                    let part = match is_match {
-                        true => to,
-                        false => text.get(range).unwrap_or_default(),
-                    };
-                    is_changed |= is_match;
-                    // What all of them make together is what the whole may be long.
-                    if budget.makes(part.len()) {
-                        changed.push_str(part);
-                    }
-                });
-                is_changed.then_some(changed)
-            }
+            NormalizerStep::Replace { .. } => None,
             NormalizerStep::Nfc if text.is_ascii() => None,
             NormalizerStep::Nfd if text.is_ascii() => None,
             NormalizerStep::Nfkc if text.is_ascii() => None,
@@ -177,6 +164,42 @@ impl NormalizerStep {
             }
         }
     }
+}
+
+/// A text with another one in the place of all that is found.
+fn replaced(
+    text: &str,
+    from: &Matcher,
+    to: &str,
+    beginning: &mut usize,
+    budget: &TextBudget,
+) -> Option<String> {
+    let mut changed = String::new();
+    let mut is_changed = false;
+    // What is written stands where the end of what was found did.
+    let mut reached = 0;
+    from.segments(text, budget, &mut |range, is_match| {
+        is_changed |= is_match;
+        let part = match is_match {
+            true => to,
+            false => text.get(range.clone()).unwrap_or_default(),
+        };
+        let counts = match is_match {
+            true if range.end <= *beginning => part.len(),
+            true => 0,
+            false => beginning.saturating_sub(range.start).min(part.len()),
+        };
+        reached += counts;
+        // What all of them make together is what the whole may be long.
+        if budget.makes(part.len()) {
+            changed.push_str(part);
+        }
+    });
+    if !is_changed {
+        return None;
+    }
+    *beginning = reached;
+    Some(changed)
 }
 
 /// What [`NormalizerStep::CleanForTranslation`] writes as a space.

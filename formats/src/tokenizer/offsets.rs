@@ -9,9 +9,9 @@ use super::budget::TextBudget;
 use super::error::TokenizerError;
 use super::merge::Merger;
 use super::normalize::NormalizerStep;
-use super::pre_tokenizer::{PreTokenizerStep, lengths, metaspace, origin_in, scripts, spaced};
+use super::pre_tokenizer::{PreTokenizerStep, lengths, metaspace, reaches, scripts, spaced};
 use super::vocabulary::{TokenKind, byte_of};
-use super::{Tokenizer, byte_level};
+use super::{Tokenizer, beginning, byte_level};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -99,29 +99,30 @@ impl Tokenizer {
         let mut tokens = Tokens::default();
         let whole = Traced::given(text, 0);
         self.added(&self.raw, &whole, &mut tokens, &mut |range, tokens| {
-            let mut origin = (range.start == 0).then_some(0);
             let stretch = text.get(range.clone()).unwrap_or_default();
+            let mut beginning = match range.start {
+                0 => beginning::of(stretch),
+                _ => 0,
+            };
             let mut traced = Traced::given(stretch, range.start);
             for step in &self.normalizer {
-                let before = traced.text.clone();
-                let Some(changed) = step.traced(&traced, &budget) else {
+                let Some(changed) = step.traced(&traced, &mut beginning, &budget) else {
                     continue;
                 };
                 if !budget.makes(changed.text.len()) {
                     break;
                 }
-                origin = origin.and_then(|at| step.origin(&before, at, &budget));
                 traced = changed;
             }
             self.added(&self.normalized, &traced, tokens, &mut |range, tokens| {
                 let start = range.start;
                 let mut stretch = Traced::default();
                 stretch.keep(&traced, range);
-                let origin = origin_in(origin, &stretch.text, start);
+                let beginning = beginning::within(beginning, &stretch.text, start);
                 words(
                     &self.pre_tokenizer,
                     &stretch,
-                    origin,
+                    beginning,
                     &budget,
                     &mut |word| {
                         self.word(word, (&mut merger, &mut bytes), tokens);
@@ -267,8 +268,13 @@ fn trim(text: &str, token: &mut TokenOffset) {
 
 impl NormalizerStep {
     /// What the step makes of a text, or `None` if nothing changes.
-    fn traced(&self, before: &Traced, budget: &TextBudget) -> Option<Traced> {
-        let changed = self.apply(&before.text, budget)?;
+    fn traced(
+        &self,
+        before: &Traced,
+        beginning: &mut usize,
+        budget: &TextBudget,
+    ) -> Option<Traced> {
+        let changed = self.apply(&before.text, beginning, budget)?;
         let mut after = Traced::default();
         match self {
             NormalizerStep::Prepend(prefix) => {
@@ -300,12 +306,12 @@ impl NormalizerStep {
             | NormalizerStep::CleanForTranslation
             | NormalizerStep::Bytes
             | NormalizerStep::Clean
-            | NormalizerStep::SpaceChinese => self.each(before, budget, &mut after, false),
+            | NormalizerStep::SpaceChinese => self.each(before, &mut after, false),
             NormalizerStep::Nfc
             | NormalizerStep::Nfd
             | NormalizerStep::Nfkc
             | NormalizerStep::Nfkd
-            | NormalizerStep::Charsmap { .. } => self.each(before, budget, &mut after, true),
+            | NormalizerStep::Charsmap { .. } => self.each(before, &mut after, true),
         }
         if after.text != changed {
             // What depends on more than its neighbours comes from all of it.
@@ -316,8 +322,8 @@ impl NormalizerStep {
     }
 
     /// Character by character, or if `joins` by those that become something else together.
-    fn each(&self, before: &Traced, budget: &TextBudget, after: &mut Traced, joins: bool) {
-        let changed = |text: &str| self.apply(text, budget).unwrap_or_else(|| text.to_string());
+    fn each(&self, before: &Traced, after: &mut Traced, joins: bool) {
+        let changed = |text: &str| self.changed(text).unwrap_or_else(|| text.to_string());
         let text = before.text.as_str();
         let mut start = 0;
         let mut held = String::new();
@@ -349,7 +355,7 @@ impl NormalizerStep {
 fn words(
     steps: &[PreTokenizerStep],
     text: &Traced,
-    origin: Option<usize>,
+    beginning: usize,
     budget: &TextBudget,
     word: &mut dyn FnMut(&Traced),
 ) {
@@ -366,11 +372,11 @@ fn words(
         let start = range.start;
         let mut piece = Traced::default();
         piece.keep(text, range);
-        let origin = origin_in(origin, &piece.text, start);
-        words(rest, &piece, origin, budget, word);
+        let beginning = beginning::within(beginning, &piece.text, start);
+        words(rest, &piece, beginning, budget, word);
     };
     let mut changed = Traced::default();
-    let origin = match step {
+    let beginning = match step {
         PreTokenizerStep::Split(split) => return split.apply(&text.text, budget, &mut pieces),
         PreTokenizerStep::Scripts => return scripts(&text.text, &mut pieces),
         PreTokenizerStep::Length(length) => return lengths(&text.text, *length, &mut pieces),
@@ -380,37 +386,37 @@ fn words(
                 changed.push(" ", text.beginning());
             }
             changed.keep(text, 0..text.text.len());
-            origin.map(|at| at + added)
+            reaches(beginning, added)
         }
         PreTokenizerStep::Bytes => {
-            let mut moved = None;
+            let mut moved = 0;
             for (at, character) in text.text.char_indices() {
                 let mapped = byte_level::mapped(character.encode_utf8(&mut [0; 4]));
                 let from = text.from.get(at).copied().unwrap_or_default();
-                if Some(at) == origin {
-                    moved = Some(changed.text.len() + 2 * (character.len_utf8() - 1));
-                }
                 changed.push(&mapped, from);
+                if at < beginning {
+                    moved = changed.text.len();
+                }
             }
             moved
         }
         PreTokenizerStep::Metaspace { sign, prepends } => {
-            let whole = metaspace(&text.text, *sign, *prepends, origin.is_some());
+            let whole = metaspace(&text.text, *sign, *prepends, beginning > 0);
             let written = |character: char| if character == ' ' { *sign } else { character };
             let len: usize = text.text.chars().map(|c| written(c).len_utf8()).sum();
             if whole.len() > len {
                 changed.push(sign.encode_utf8(&mut [0; 4]), text.beginning());
             }
-            let mut moved = None;
+            let mut moved = 0;
             for (at, character) in text.text.char_indices() {
-                if Some(at) == origin {
-                    moved = Some(changed.text.len());
-                }
                 let from = text.from.get(at).copied().unwrap_or_default();
                 changed.push(written(character).encode_utf8(&mut [0; 4]), from);
+                if at < beginning {
+                    moved = changed.text.len();
+                }
             }
             moved
         }
     };
-    words(rest, &changed, origin, budget, word);
+    words(rest, &changed, beginning, budget, word);
 }

@@ -1,5 +1,6 @@
 //! Pre-tokenization: from a text to words; no token crosses from one word to the next.
 
+use super::beginning;
 use super::budget::TextBudget;
 use super::byte_level;
 use super::split::SplitStep;
@@ -36,12 +37,12 @@ pub(super) enum Prepends {
     All,
 }
 
-/// Hands the words that the steps make of `text` to `word`, in order. What begins up to `origin`
-/// stands at the beginning of the input: signs that are put there do not move it.
+/// Hands the words that the steps make of `text` to `word`, in order. So many bytes of `text` stand
+/// where the input's first character does: signs that are put before it are among them.
 pub(super) fn words(
     steps: &[PreTokenizerStep],
     text: &str,
-    origin: Option<usize>,
+    beginning: usize,
     budget: &TextBudget,
     word: &mut dyn FnMut(&str),
 ) {
@@ -59,7 +60,7 @@ pub(super) fn words(
         words(
             rest,
             piece,
-            origin_in(origin, piece, range.start),
+            beginning::within(beginning, piece, range.start),
             budget,
             word,
         );
@@ -70,40 +71,33 @@ pub(super) fn words(
         PreTokenizerStep::Length(length) => lengths(text, *length, &mut pieces),
         PreTokenizerStep::Space => {
             let spaced = spaced(text);
-            let origin = origin.map(|at| at + spaced.len() - text.len());
-            words(rest, &spaced, origin, budget, word);
+            let beginning = reaches(beginning, spaced.len() - text.len());
+            words(rest, &spaced, beginning, budget, word);
         }
         PreTokenizerStep::Bytes => {
-            let len = |at: usize| {
-                let (before, after) = text.split_at_checked(at)?;
-                // All bytes of the first character stand there.
-                let bytes = after.chars().next()?.len_utf8() - 1;
-                Some(byte_level::mapped(before).len() + 2 * bytes)
-            };
-            let origin = origin.and_then(len);
-            words(rest, &byte_level::mapped(text), origin, budget, word);
+            let beginning = text.get(..beginning).unwrap_or_default();
+            let beginning = byte_level::mapped(beginning).len();
+            words(rest, &byte_level::mapped(text), beginning, budget, word);
         }
         PreTokenizerStep::Metaspace { sign, prepends } => {
-            let changed = metaspace(text, *sign, *prepends, origin.is_some());
-            let len = |at: usize| {
-                let changed = changed.len()
-                    - text
-                        .get(at..)?
-                        .replace(' ', sign.encode_utf8(&mut [0; 4]))
-                        .len();
-                Some(changed)
+            let changed = metaspace(text, *sign, *prepends, beginning > 0);
+            let rest_of = text.get(beginning..).unwrap_or_default();
+            let rest_len = metaspace(rest_of, *sign, Prepends::None, false).len();
+            let beginning = match beginning {
+                0 => 0,
+                _ => changed.len() - rest_len,
             };
-            let origin = origin.and_then(len);
-            words(rest, &changed, origin, budget, word);
+            words(rest, &changed, beginning, budget, word);
         }
     }
 }
 
-/// Where the origin of a text stands in a piece of it, of which all may begin there.
-pub(super) fn origin_in(origin: Option<usize>, piece: &str, start: usize) -> Option<usize> {
-    let at = origin?.checked_sub(start)?;
-    let last = piece.char_indices().next_back().map_or(0, |(at, _)| at);
-    Some(at.min(last))
+/// A beginning with so many bytes put before it; what there is none of stays so.
+pub(super) fn reaches(beginning: usize, before: usize) -> usize {
+    match beginning {
+        0 => 0,
+        _ => beginning + before,
+    }
 }
 
 pub(super) fn spaced(text: &str) -> Cow<'_, str> {
