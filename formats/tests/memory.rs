@@ -320,32 +320,47 @@ fn configurations_that_multiply() {
     }
 }
 
-/// A word without an end is merged a stretch at a time: what is held grows with its symbols and tokens, by
-/// a list of each, and not with the pairs that wait. (Lists double as they grow, and old and new are there
-/// at once.)
+/// A word without an end is cut a stretch at a time: what is held is the text, its tokens and of unigram
+/// models a number for each byte where no piece ends. (Lists double as they grow, and old and new are
+/// there at once.)
 #[test]
 fn a_long_word_holds_little_beside_its_text() {
-    const LEN: usize = 1 << 21;
-    const TEXT: usize = 3;
-    const SYMBOLS: usize = 12 * 3;
-    let mut vocabulary = serde_json::Map::new();
+    const LEN: usize = 1 << 20;
+    const TEXT: usize = 1;
+    const LISTS: usize = 4 * 3;
     let pairs = ["a a", "aa aa", "aaaa aaaa", "b a", "ba b"];
-    let merged = pairs.iter().map(|pair| pair.replace(' ', ""));
-    for token in ["a", "b"].map(String::from).into_iter().chain(merged) {
-        vocabulary.insert(token, vocabulary.len().into());
-    }
-    let file = serde_json::json!({
-        "added_tokens": [], "normalizer": null, "pre_tokenizer": null, "post_processor": null,
-        "decoder": null, "model": {"type": "BPE", "vocab": vocabulary, "merges": pairs},
-    })
-    .to_string();
-    let files = HfFiles {
-        tokenizer_json: Some(file.as_bytes()),
-        ..HfFiles::default()
+    let mut tokens = vec!["a".to_string(), "b".to_string()];
+    tokens.extend(pairs.iter().map(|pair| pair.replace(' ', "")));
+    let bytes = (0..256).map(|byte| format!("<0x{byte:02X}>"));
+    let with_bytes = ["<unk>".into()]
+        .into_iter()
+        .chain(tokens.clone())
+        .chain(bytes);
+    let with_bytes: Vec<String> = with_bytes.collect();
+    let vocabulary = |tokens: &[String]| -> serde_json::Value {
+        let ids = tokens.iter().zip(0..);
+        let ids = ids.map(|(token, id): (_, u32)| (token.clone(), id.into()));
+        ids.collect::<serde_json::Map<_, _>>().into()
     };
-    let tokenizer = Tokenizer::from_hf(files)
-        .expect("a tokenizer")
-        .expect("there");
+    let scores: Vec<_> = with_bytes.iter().map(|token| (token, -1.5)).collect();
+    let no_doubles: Vec<_> = scores
+        .iter()
+        .filter(|(token, _)| token.len() != 2)
+        .collect();
+    let words = ["[UNK]", "a", "##a", "##ab", "##b", "b", "##ba"].map(String::from);
+    let json = |mut model: serde_json::Value, key: &str, value: serde_json::Value| {
+        model[key] = value;
+        model
+    };
+    let bpe = serde_json::json!({"type": "BPE", "vocab": vocabulary(&tokens), "merges": pairs});
+    let fallback = serde_json::json!({"type": "BPE", "vocab": vocabulary(&with_bytes),
+        "merges": pairs, "byte_fallback": true, "fuse_unk": true, "unk_token": "<unk>"});
+    let unigram = serde_json::json!({"type": "Unigram", "vocab": scores, "unk_id": 0,
+        "byte_fallback": true});
+    let word_piece = serde_json::json!({"type": "WordPiece", "vocab": vocabulary(&words),
+        "max_input_chars_per_word": LEN * 2});
+    let byte_level = serde_json::json!({"type": "ByteLevel", "use_regex": false,
+        "add_prefix_space": false});
     let mut state = 1_u64;
     let mixed = (0..LEN).map(|_| {
         state = state
@@ -353,12 +368,52 @@ fn a_long_word_holds_little_beside_its_text() {
             .wrapping_add(1);
         if state >> 63 == 0 { 'a' } else { 'b' }
     });
-    for text in ["a".repeat(LEN), mixed.collect()] {
-        let (held, ids) = peak(|| tokenizer.encode(&text, EncodeOptions::default()));
-        let ids = ids.expect("ids");
-        let most = (TEXT + SYMBOLS) * LEN + (16 + 12 + 4) * 3 * ids.len() + (8 << 20);
-        assert!(held <= most, "{held} bytes, {most} expected at most");
+    let texts = ["a".repeat(LEN), mixed.collect(), "aç".repeat(LEN / 3)];
+    for (name, model, pre_tokenizer, per_byte) in [
+        ("BPE", bpe.clone(), serde_json::Value::Null, 0),
+        ("bytes", bpe, byte_level, 0),
+        ("byte fallback", fallback, serde_json::Value::Null, 0),
+        ("Unigram", unigram.clone(), serde_json::Value::Null, LISTS),
+        (
+            "few pieces",
+            json(unigram, "vocab", serde_json::json!(no_doubles)),
+            serde_json::Value::Null,
+            LISTS,
+        ),
+        ("WordPiece", word_piece, serde_json::Value::Null, 0),
+    ] {
+        let file = serde_json::json!({
+            "added_tokens": [], "normalizer": null, "pre_tokenizer": pre_tokenizer,
+            "post_processor": null, "decoder": null, "model": model,
+        })
+        .to_string();
+        let files = HfFiles {
+            tokenizer_json: Some(file.as_bytes()),
+            ..HfFiles::default()
+        };
+        let tokenizer = Tokenizer::from_hf(files)
+            .expect("a tokenizer")
+            .expect("there");
+        for text in &texts {
+            let (held, ids) = peak(|| tokenizer.encode(text, EncodeOptions::default()));
+            let ids = ids.expect("ids");
+            let most = (TEXT + per_byte) * LEN + LISTS * ids.len() + (4 << 20);
+            assert!(
+                held <= most,
+                "{name}: {held} bytes, {most} expected at most"
+            );
+        }
+    }
+    let file = serde_json::json!({"model": {"type": "BPE", "vocab": vocabulary(&tokens), "merges": pairs}});
+    let tokenizer = Tokenizer::from_hf(HfFiles {
+        tokenizer_json: Some(file.to_string().as_bytes()),
+        ..HfFiles::default()
+    });
+    let tokenizer = tokenizer.expect("a tokenizer").expect("there");
+    for text in &texts[..2] {
+        let ids = tokenizer.encode(text, EncodeOptions::default());
         // Stretches stand where the word as a whole would have cut.
+        let ids = ids.expect("ids");
         let pieces = ids.iter().filter_map(|&id| tokenizer.piece(id));
         // Without a decoder, tokens have spaces between them.
         let shown: usize = pieces.map(|piece| piece.trim_ascii().len()).sum();

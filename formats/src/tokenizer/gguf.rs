@@ -1,5 +1,6 @@
 //! Tokenizers from the `tokenizer.ggml.*` metadata of a GGUF file.
 
+use super::characters::{Affixes, Fallback};
 use super::charsmap::Charsmap;
 use super::decode::Decoding;
 use super::error::{Shown, TokenizerError, TokenizerErrorKind, failure};
@@ -12,7 +13,7 @@ use super::gguf_vocabulary::{GgufVocabulary, scores, token_id, truth};
 use super::hf_normalizer::bert_normalizer;
 use super::hf_pre_tokenizer::{bert_splits, white_space_splits};
 use super::hf_settings::Settings;
-use super::model::{Affixes, Alphabet, Fallback, Merges, Ranked, Scored, TokenizerModel};
+use super::model::{Alphabet, Merges, Ranked, Scored, TokenizerModel};
 use super::normalize::NormalizerStep;
 use super::pre_tokenizer::PreTokenizerStep;
 use super::score_order::order_of;

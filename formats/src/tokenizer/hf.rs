@@ -2,13 +2,14 @@
 
 use super::added::AddedTokens;
 use super::budget::TextBudget;
+use super::characters::{Affixes, Fallback};
 use super::decode::Decoding;
 use super::decoder_chain::DecoderStep;
 use super::error::{Shown, TokenizerError, failure};
 use super::hf_sentencepiece::from_model;
 use super::hf_settings::{Settings, added_token, parse_json};
 use super::json::{AddedTokenJson, ModelJson, TokenizerJson};
-use super::model::{Affixes, Alphabet, Fallback, Merges, Ranked, TokenizerModel};
+use super::model::{Alphabet, Merges, Ranked, TokenizerModel};
 use super::normalize::{NormalizerStep, normalize};
 use super::pre_tokenizer::PreTokenizerStep;
 use super::split::Matcher;

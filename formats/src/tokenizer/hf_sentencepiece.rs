@@ -1,10 +1,11 @@
 //! Tokenizers from a SentencePiece model and the small files beside it.
 
 use super::added::{Added, AddedTokens};
+use super::characters::Fallback;
 use super::decode::Decoding;
 use super::error::{TokenizerError, failure};
 use super::hf_settings::{Settings, added_token};
-use super::model::{Fallback, Scored, TokenizerModel};
+use super::model::{Scored, TokenizerModel};
 use super::normalize::NormalizerStep;
 use super::score_order::order_of;
 use super::sentencepiece::SentencePiece;

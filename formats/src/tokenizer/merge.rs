@@ -57,9 +57,9 @@ type Waiting = Reverse<(u32, u32, u32, u32)>;
 /// The working memory of merging, kept between words.
 #[derive(Default)]
 pub(super) struct Merger {
-    /// Of the word: those that it begins as, and in the end those that it becomes.
+    /// Of the word, or of a stretch and of what was before it: those that it begins as.
     symbols: Vec<Symbol>,
-    /// Those that the word becomes up to some place, each with as many of the first as it is made of.
+    /// Those that it becomes, each with as many of the first as it is made of.
     merged: Vec<(Symbol, u32)>,
     /// Those of a stretch.
     linked: Vec<Linked>,
@@ -68,8 +68,8 @@ pub(super) struct Merger {
     pairs: Vec<Merged>,
     /// The words of this text encoded so far.
     pub(super) known: WordCache,
-    /// Of unigram models: the best segmentation up to each byte.
-    pub(super) paths: Vec<super::unigram::BestPath>,
+    /// Of unigram models.
+    pub(super) paths: super::unigram::BestPaths,
 }
 
 impl Merger {
@@ -81,26 +81,29 @@ impl Merger {
         }
     }
 
-    /// Starts a new word.
-    pub(super) fn clear(&mut self) {
-        self.symbols.clear();
-    }
-
-    /// Appends a symbol of `len` bytes at `start`.
-    pub(super) fn push(&mut self, start: u32, len: u32, id: u32) {
-        self.symbols.push(Symbol { start, len, id });
-    }
-
-    /// Merges until `pair` gives nothing for any pair; returns the symbols that remain, in order.
-    pub(super) fn merge(
+    /// Merges the symbols of a word until `pair` gives nothing for any two; `append` writes those that
+    /// remain, in order. It begins anew with the word's first symbol where no boundary is found at which
+    /// the word can be parted.
+    pub(super) fn merge<I: Iterator<Item = Symbol>>(
         &mut self,
+        symbols: impl Fn() -> I,
         pair: impl Fn(&Symbol, &Symbol) -> Option<Merged>,
-    ) -> impl Iterator<Item = Symbol> {
-        match self.symbols.len() {
-            0..=FEW_SYMBOLS => self.merge_few(&pair),
-            _ => self.merge_many(STRETCH, &pair),
+        ids: &mut Vec<u32>,
+        mut append: impl FnMut(Symbol, &mut Vec<u32>),
+    ) {
+        self.symbols.clear();
+        self.symbols.extend(symbols().take(FEW_SYMBOLS + 1));
+        if self.symbols.len() <= FEW_SYMBOLS {
+            self.merge_few(&pair);
+            self.symbols.iter().for_each(|symbol| append(*symbol, ids));
+            return;
         }
-        self.symbols.iter().copied()
+        let before = ids.len();
+        let mut stretch = STRETCH;
+        while !self.merge_many(symbols(), stretch, &pair, &mut |symbol| append(symbol, ids)) {
+            ids.truncate(before);
+            stretch = stretch.saturating_mul(4);
+        }
     }
 
     fn merge_few(&mut self, pair: &impl Fn(&Symbol, &Symbol) -> Option<Merged>) {
@@ -138,40 +141,47 @@ impl Merger {
         }
     }
 
+    /// Merges a stretch at a time; false if a merge crosses where one was parted from the next.
     fn merge_many(
         &mut self,
-        mut stretch: usize,
+        mut word: impl Iterator<Item = Symbol>,
+        stretch: usize,
         pair: &impl Fn(&Symbol, &Symbol) -> Option<Merged>,
-    ) {
+        append: &mut dyn FnMut(Symbol),
+    ) -> bool {
+        self.symbols.clear();
         self.merged.clear();
+        // The first symbols are those of the last one before the boundary, if there is one.
         let mut at = 0;
-        while at < self.symbols.len() {
-            let end = self.symbols.len().min(at.saturating_add(stretch));
+        loop {
             let known = self.merged.len();
-            self.merge_stretch(at..end, pair);
+            let wanted = stretch.saturating_add(at);
+            let missing = wanted.saturating_sub(self.symbols.len());
+            self.symbols.extend(word.by_ref().take(missing));
+            let ends = self.symbols.len() < wanted;
+            self.merge_stretch(at..self.symbols.len(), pair);
             if !self.stays(known, at, pair) {
-                // From further back on there is another boundary, and at the latest there is none.
-                self.merged.truncate(known);
-                stretch = stretch.saturating_mul(2);
-                let wanted = at.saturating_sub(stretch);
-                while at > wanted
-                    && let Some((_, count)) = self.merged.pop()
-                {
-                    at -= count as usize;
-                }
-                continue;
+                return false;
             }
-            if end < self.symbols.len() {
+            if !ends {
                 // What its end becomes depends most on what follows.
                 let found = self.merged.len() - known;
                 self.merged.truncate(known + found.div_ceil(2));
             }
-            let kept = self.merged.get(known..).unwrap_or_default();
-            at += kept.iter().map(|(_, count)| *count as usize).sum::<usize>();
+            let last = self.merged.pop_if(|_| !ends);
+            let merged = self.merged.drain(..);
+            let done = merged.map(|(symbol, count)| {
+                append(symbol);
+                count as usize
+            });
+            let done: usize = done.sum();
+            let Some(last) = last else {
+                return true;
+            };
+            self.symbols.drain(..done);
+            at = last.1 as usize;
+            self.merged.push(last);
         }
-        self.symbols.clear();
-        let merged = self.merged.iter().map(|(symbol, _)| *symbol);
-        self.symbols.extend(merged);
     }
 
     /// Whether no merge crosses the boundary at a place, before which `known` symbols are merged.
@@ -295,13 +305,20 @@ mod tests {
             }
             let pair = |left: &Symbol, right: &Symbol| merges.get(&(left.id, right.id)).copied();
             let word: Vec<u32> = (0..25 + random(200)).map(|_| random(letters)).collect();
-            let becomes = |stretch: usize| {
+            let symbols = || {
+                let places = (0..).zip(&word);
+                places.map(|(start, &id)| Symbol { start, len: 1, id })
+            };
+            let becomes = |mut stretch: usize| {
                 let mut merger = Merger::default();
-                for (place, &id) in (0..).zip(&word) {
-                    merger.push(place, 1, id);
+                loop {
+                    let mut found = vec![];
+                    let mut append = |symbol| found.push(symbol);
+                    if merger.merge_many(symbols(), stretch, &pair, &mut append) {
+                        return found;
+                    }
+                    stretch *= 2;
                 }
-                merger.merge_many(stretch, &pair);
-                merger.symbols
             };
             let whole = becomes(usize::MAX);
             for stretch in [1, 2, 3, 7, 20] {
@@ -310,8 +327,7 @@ mod tests {
             moved += usize::from(whole.len() < word.len());
         }
         assert!(moved > 200, "{moved}");
-        let mut one = Merger::default();
-        one.merge_many(1, &|_, _| None);
-        assert_eq!(one.symbols, vec![]);
+        let mut none = |_| panic!("nothing becomes something");
+        assert!(Merger::default().merge_many([].into_iter(), 1, &|_, _| None, &mut none));
     }
 }

@@ -10,6 +10,7 @@ mod added;
 mod beginning;
 mod budget;
 mod byte_level;
+mod characters;
 mod charsmap;
 mod class;
 mod decode;

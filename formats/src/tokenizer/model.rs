@@ -1,5 +1,6 @@
 //! From a word to token ids.
 
+use super::characters::{Affixes, Characters, Fallback, symbol};
 use super::encode::sign_after_text;
 use super::error::{Shown, TokenizerError, failure};
 use super::limits;
@@ -8,8 +9,6 @@ use super::trie::Trie;
 use super::unigram::Unigram;
 use super::vocabulary::{TokenKind, Vocabulary};
 use super::word_piece::WordPiece;
-use alloc::borrow::Cow;
-use alloc::string::String;
 use alloc::vec::Vec;
 use hashbrown::HashMap;
 
@@ -37,23 +36,6 @@ pub(super) enum Alphabet {
     Bytes([Option<u32>; 256]),
     /// Characters.
     Characters(Fallback),
-}
-
-/// How characters are encoded that are no token: as bytes (byte fallback) or as unknown.
-#[derive(Clone)]
-pub(super) struct Fallback {
-    pub(super) bytes: [Option<u32>; 256],
-    pub(super) unknown: Option<u32>,
-    /// Whether neighbouring unknown characters become one unknown token.
-    pub(super) fuses_unknown: bool,
-}
-
-/// What the vocabulary writes around characters of a word: before those that do not begin it, after
-/// the one that ends it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Affixes {
-    pub(super) continues: String,
-    pub(super) ends: String,
 }
 
 #[derive(Clone)]
@@ -315,93 +297,29 @@ impl Ranked {
             ids.push(id);
             return;
         }
-        merger.clear();
+        let pair =
+            |left: &Symbol, right: &Symbol| self.merges.pairs.get(&(left.id, right.id)).copied();
+        let append = |symbol: Symbol, ids: &mut Vec<u32>| match allows(symbol.id) {
+            true => ids.push(symbol.id),
+            false => self.merges.unmerged(symbol.id, ids),
+        };
         match &self.alphabet {
             Alphabet::Bytes(tokens) => {
-                for (place, &byte) in (0..).zip(word) {
+                let symbols = || {
                     // As in the reference, a byte that the vocabulary lacks is left out.
-                    if let Some(Some(id)) = tokens.get(usize::from(byte)) {
-                        merger.push(place, 1, *id);
-                    }
-                }
+                    (0..).zip(word).filter_map(|(start, &byte)| {
+                        let id = tokens.get(usize::from(byte)).copied().flatten()?;
+                        Some(Symbol { start, len: 1, id })
+                    })
+                };
+                merger.merge(symbols, pair, ids, append);
             }
             Alphabet::Characters(fallback) => {
                 let word = core::str::from_utf8(word).unwrap_or_default();
-                fallback.characters(word, &self.affixes, vocabulary, &mut |place, len, id| {
-                    merger.push(place, len, id);
-                });
+                let symbols = || Characters::of(word, fallback, &self.affixes, vocabulary);
+                merger.merge(symbols, pair, ids, append);
             }
         }
-        let pair =
-            |left: &Symbol, right: &Symbol| self.merges.pairs.get(&(left.id, right.id)).copied();
-        for symbol in merger.merge(pair) {
-            match allows(symbol.id) {
-                true => ids.push(symbol.id),
-                false => self.merges.unmerged(symbol.id, ids),
-            }
-        }
-    }
-}
-
-impl Affixes {
-    /// A character of a word as the vocabulary writes it.
-    fn around<'t>(&self, character: &'t str, begins: bool, ends: bool) -> Cow<'t, str> {
-        let before = if begins { "" } else { &self.continues };
-        let after = if ends { &self.ends } else { "" };
-        match before.is_empty() && after.is_empty() {
-            true => Cow::Borrowed(character),
-            false => Cow::Owned([before, character, after].concat()),
-        }
-    }
-}
-
-impl Fallback {
-    /// Cuts a word into characters, bytes and unknowns: place, length and token of each.
-    fn characters(
-        &self,
-        word: &str,
-        affixes: &Affixes,
-        vocabulary: &Vocabulary,
-        symbol: &mut dyn FnMut(u32, u32, u32),
-    ) {
-        // Words are cut at `limits::WORD_LEN`, so places and lengths fit.
-        let mut unknown: Option<(usize, usize)> = None;
-        let flush = |unknown: &mut Option<(usize, usize)>,
-                     symbol: &mut dyn FnMut(u32, u32, u32)| {
-            if let (Some((start, len)), Some(id)) = (unknown.take(), self.unknown) {
-                symbol(start as u32, len as u32, id);
-            }
-        };
-        for (at, character) in word.char_indices() {
-            let end = at + character.len_utf8();
-            let text = word.get(at..end).unwrap_or_default();
-            let key = affixes.around(text, at == 0, end == word.len());
-            if let Some(id) = vocabulary.find(key.as_bytes()) {
-                flush(&mut unknown, symbol);
-                symbol(at as u32, text.len() as u32, id);
-            } else if let Some(tokens) = self.byte_tokens(key.as_bytes()) {
-                // As in the reference, unknown characters before come after these.
-                tokens.for_each(|id| symbol(at as u32, 1, id));
-            } else {
-                match &mut unknown {
-                    Some((_, len)) if self.fuses_unknown => *len += text.len(),
-                    _ => {
-                        flush(&mut unknown, symbol);
-                        unknown = Some((at, text.len()));
-                    }
-                }
-            }
-        }
-        flush(&mut unknown, symbol);
-    }
-
-    /// The tokens of all these bytes, if each has one.
-    pub(super) fn byte_tokens(&self, bytes: &[u8]) -> Option<impl Iterator<Item = u32>> {
-        let token = |byte: &u8| self.bytes.get(usize::from(*byte)).copied().flatten();
-        bytes
-            .iter()
-            .all(|byte| token(byte).is_some())
-            .then(|| bytes.iter().filter_map(token))
     }
 }
 
@@ -410,11 +328,10 @@ impl Scored {
         let bytes = word.as_bytes();
         let stretch =
             |start: u32, len: u32| bytes.get(start as usize..start as usize + len as usize);
-        merger.clear();
-        // Words are cut at `limits::WORD_LEN`, so places and lengths fit.
-        for (at, character) in word.char_indices() {
-            merger.push(at as u32, character.len_utf8() as u32, NONE);
-        }
+        let symbols = || {
+            let places = word.char_indices();
+            places.map(|(at, character)| symbol(at, character.len_utf8(), NONE))
+        };
         // For each unused token that was merged: the length of its left part.
         let unused = core::cell::RefCell::new(HashMap::<u32, u32>::new());
         let pair = |left: &Symbol, right: &Symbol| {
@@ -426,14 +343,15 @@ impl Scored {
             Some(Merged { order, id })
         };
         let mut was_unknown = false;
-        for symbol in merger.merge(pair) {
+        merger.merge(symbols, pair, ids, |symbol, ids| {
             let whole = stretch(symbol.start, symbol.len);
+            was_unknown &= symbol.start > 0;
             if let Some(id) = whole.and_then(|text| vocabulary.find(text))
                 && vocabulary.kind(id) != TokenKind::Unused
             {
                 ids.push(id);
                 was_unknown = false;
-                continue;
+                return;
             }
             // Parts still to be encoded, the next on top.
             let mut parts = alloc::vec![(symbol.start, symbol.len)];
@@ -471,6 +389,6 @@ impl Scored {
                     was_unknown = true;
                 }
             }
-        }
+        });
     }
 }

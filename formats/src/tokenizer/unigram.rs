@@ -1,11 +1,13 @@
 //! Unigram language models: the most likely way to cut a text (Kudo 2018).
 
+use super::characters::Fallback;
 use super::error::TokenizerError;
+use super::limits;
 use super::merge::{Merger, NONE};
-use super::model::Fallback;
 use super::trie::Trie;
 use super::vocabulary::Vocabulary;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// The score of an unknown character is the least score of a piece minus this.
 const UNKNOWN_PENALTY: f64 = 10.0;
@@ -19,12 +21,21 @@ pub(super) struct Unigram {
     fallback: Fallback,
 }
 
-/// The best segmentation up to a place in the text: its score and its last piece.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct BestPath {
-    score: f64,
-    start: u32,
-    token: u32,
+/// Bytes of a text after which its best segmentation is written, at the next place that all of them go
+/// through.
+const STRETCH: usize = 1 << 16;
+
+/// Places that pieces reach from any other, and more.
+const AHEAD: usize = (limits::SEARCHED_LEN + 1).next_power_of_two();
+
+/// The best segmentations up to places in the text.
+#[derive(Default)]
+pub(super) struct BestPaths {
+    /// Up to each byte of the stretch behind its first one: the last piece, or none for an unknown
+    /// character.
+    tokens: Vec<u32>,
+    /// Their scores, as far as pieces reach, in a ring.
+    scores: Vec<f64>,
 }
 
 impl Unigram {
@@ -65,31 +76,37 @@ impl Unigram {
         merger: &mut Merger,
         ids: &mut Vec<u32>,
     ) {
-        let paths = &mut merger.paths;
-        paths.clear();
-        let nowhere = BestPath {
-            score: f64::NEG_INFINITY,
-            start: 0,
-            token: NONE,
-        };
-        paths.resize(word.len() + 1, nowhere);
-        if let Some(first) = paths.first_mut() {
-            first.score = 0.0;
-        }
+        let BestPaths { tokens, scores } = &mut merger.paths;
+        tokens.clear();
+        scores.clear();
+        scores.resize(
+            (word.len() + 1).next_power_of_two().min(AHEAD),
+            f64::NEG_INFINITY,
+        );
+        let last = scores.len() - 1;
+        let (mut from, mut furthest, mut score_here) = (0, 0, 0.0);
         for (start, character) in word.char_indices() {
-            let Some(here) = paths.get(start).map(|path| path.score) else {
-                break;
-            };
+            if let Some(score) = scores.get_mut(start & last).filter(|_| start > 0) {
+                score_here = core::mem::replace(score, f64::NEG_INFINITY);
+            }
+            let is_known = tokens.last().is_some_and(|token| !self.is_unknown(*token));
+            if start - from >= STRETCH && furthest == start && is_known {
+                self.collect((word, vocabulary), from..start, tokens, ids);
+                tokens.clear();
+                from = start;
+            }
             let mut reach = |len: usize, token: u32, score: f64| {
-                if let Some(path) = paths.get_mut(start + len)
-                    && here + score > path.score
+                let end = start + len;
+                let score = score_here + score;
+                if let Some(best) = scores.get_mut(end & last)
+                    && score > *best
                 {
-                    *path = BestPath {
-                        score: here + score,
-                        // Words are cut at `limits::WORD_LEN`, so places fit.
-                        start: start as u32,
-                        token,
-                    };
+                    *best = score;
+                    tokens.resize(tokens.len().max(end - from), NONE);
+                    if let Some(best) = tokens.get_mut(end - from - 1) {
+                        *best = token;
+                    }
+                    furthest = furthest.max(end);
                 }
             };
             let mut is_piece = false;
@@ -109,27 +126,44 @@ impl Unigram {
                 reach(character.len_utf8(), NONE, self.unknown_score);
             }
         }
-        self.collect(word, vocabulary, paths, ids);
+        self.collect((word, vocabulary), from..word.len(), tokens, ids);
+    }
+
+    fn is_unknown(&self, token: u32) -> bool {
+        token == NONE || Some(token) == self.fallback.unknown
     }
 
     /// Collects the pieces of the best segmentation, from its end back to its beginning. Unknown
     /// characters that follow each other are one, as is the unknown piece where a text has it.
-    fn collect(&self, word: &str, vocabulary: &Vocabulary, paths: &[BestPath], ids: &mut Vec<u32>) {
+    fn collect(
+        &self,
+        (word, vocabulary): (&str, &Vocabulary),
+        stretch: Range<usize>,
+        tokens: &[u32],
+        ids: &mut Vec<u32>,
+    ) {
         let text = (word, vocabulary);
         let before = ids.len();
-        let mut end = word.len();
+        let mut end = stretch.end;
         // The end of the unknown stretch that begins at `end`.
         let mut unknown_end = None;
-        while let Some(path) = paths.get(end).filter(|_| end > 0) {
-            let is_unknown = path.token == NONE || Some(path.token) == self.fallback.unknown;
-            if !is_unknown {
+        while end > stretch.start {
+            let token = tokens.get(end - stretch.start - 1).copied().unwrap_or(NONE);
+            if !self.is_unknown(token) {
                 self.unknown(text, end, &mut unknown_end, ids);
-                ids.push(path.token);
+                ids.push(token);
             } else if unknown_end.is_none() || !self.fallback.fuses_unknown {
                 self.unknown(text, end, &mut unknown_end, ids);
                 unknown_end = Some(end);
             }
-            end = path.start as usize;
+            let len = vocabulary
+                .key(token)
+                .map(<[u8]>::len)
+                .filter(|len| *len > 0);
+            end = match len {
+                Some(len) => end.saturating_sub(len),
+                None => before_last(word, end),
+            };
         }
         self.unknown(text, end, &mut unknown_end, ids);
         ids.get_mut(before..).unwrap_or_default().reverse();
@@ -158,4 +192,10 @@ impl Unigram {
             ids.extend(self.fallback.unknown);
         }
     }
+}
+
+/// Where the character begins that ends at a place.
+fn before_last(text: &str, end: usize) -> usize {
+    let last = text.get(..end).and_then(|text| text.chars().next_back());
+    end.saturating_sub(last.map_or(1, char::len_utf8))
 }

@@ -206,3 +206,32 @@ fn a_megabyte_of_one_letter_ends() {
         }
     }
 }
+
+/// A long word is cut a stretch at a time, which nobody sees: it becomes what its parts become, where
+/// no piece crosses from one into the next.
+#[test]
+fn a_long_word_becomes_what_its_parts_do() {
+    let unigram = serde_json::json!({"model": {"type": "Unigram", "unk_id": 0, "vocab": [
+        ["<unk>", 0.0], ["a", -1.5], ["b", -2.25], ["c", -1.0], ["ab", -2.0], ["ba", -2.5],
+        ["aab", -3.0], ["bbbb", -4.5],
+    ]}});
+    let pairs = ["a b", "b a", "a ab", "b b", "bb bb"];
+    let bpe = serde_json::json!({"model": {"type": "BPE", "unk_token": "<unk>", "fuse_unk": true,
+        "merges": pairs, "vocab": {"<unk>": 0, "a": 1, "b": 2, "c": 3, "ab": 4, "ba": 5, "aab": 6,
+            "bb": 7, "bbbb": 8}}});
+    let mut random = Random(7);
+    for (name, file) in [("Unigram", unigram), ("BPE", bpe)] {
+        let tokenizer = json(file.to_string().as_bytes());
+        let encoded = |text: &str| {
+            let ids = tokenizer.encode(text, EncodeOptions::default());
+            ids.expect("within bounds")
+        };
+        let part: String = (0..20_011)
+            .map(|_| ["a", "b", "bb", "ab", "é", "éé"][random.below(6) as usize])
+            .chain(["c"])
+            .collect();
+        let expected = encoded(&part).repeat(30);
+        assert!(expected.len() > 1 << 17);
+        assert!(encoded(&part.repeat(30)) == expected, "{name}");
+    }
+}
