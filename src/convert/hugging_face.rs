@@ -117,6 +117,14 @@ fn listed(files: &Files, views: &Views, part: &str) -> Vec<f32> {
     (0..).map_while(of).collect()
 }
 
+/// Counts that configurations may list for each layer, the same for all, and GGUF says once.
+const OF_ALL_LAYERS: [&str; 4] = [
+    "expert_count",
+    "expert_used_count",
+    "expert_shared_count",
+    "expert_feed_forward_length",
+];
+
 /// Hyperparameters under their canonical names.
 fn translated<'a>(
     architecture: &Architecture,
@@ -133,6 +141,12 @@ fn translated<'a>(
     for &(canonical, theirs) in architecture.keys.iter().copied().flatten() {
         let value = match config.value(theirs) {
             None => continue,
+            Some(MetadataValue::Array(list)) if OF_ALL_LAYERS.contains(&canonical) => {
+                match list.u64(0).and_then(|count| u32::try_from(count).ok()) {
+                    Some(count) => MetadataValue::U32(count),
+                    None => continue,
+                }
+            }
             Some(MetadataValue::F64(float)) => MetadataValue::F32(*float as f32),
             Some(MetadataValue::Array(Array::String(kinds))) if theirs.ends_with("layer_types") => {
                 let special: [&[u8]; 3] = [

@@ -241,8 +241,8 @@ fn groups(
 /// The feed-forward layers of a decoder of which some are mixtures of experts.
 #[derive(Clone, Debug)]
 pub struct FeedForward {
-    /// How experts are chosen.
-    pub router: Router,
+    /// How experts are chosen, if there are any.
+    pub router: Option<Router>,
     /// The function of all gates.
     pub function: Pointwise,
     /// Elements inside an expert.
@@ -285,14 +285,15 @@ impl FeedForward {
         layer: &str,
         i: usize,
     ) -> Result<Value, BuildError> {
-        if !has_experts(net.builder, layer, self.sparse[i]) {
+        let sparse = has_experts(net.builder, layer, self.sparse[i]);
+        let Some(router) = self.router.as_ref().filter(|_| sparse) else {
             let hidden = match self.plain_hidden {
                 Some(hidden) => hidden,
                 None => net.builder.config().count("feed_forward_length")?,
             };
             return gated_mlp(net, h, layer, hidden, self.function);
-        }
-        let routed = gated_experts(net, h, layer, (self.hidden, self.function), &self.router)?;
+        };
+        let routed = gated_experts(net, h, layer, (self.hidden, self.function), router)?;
         let shared = match self.shared {
             SharedExpert::None => return Ok(routed),
             SharedExpert::Plain(hidden) => shared_expert(net, h, layer, (hidden, self.function))?,

@@ -6,7 +6,9 @@ use super::{Architecture, Conversion, DECODER, Family, Only, conversion};
 use crate::graph::blocks::{Heads, activation, attend, cap, embedding, fused_projections, head};
 use crate::graph::decoder::answer;
 use crate::graph::experts::{ExpertMatrices, Gating, Router, RouterScores, routed_experts};
-use crate::graph::{BuildError, Builder, ExpertWeight, Pairing, PositionScheme, Role, Rope};
+use crate::graph::{
+    BuildError, Builder, Config, ExpertWeight, Pairing, PositionScheme, Role, Rope,
+};
 use rillm_formats::manifest::{Container, MetadataValue};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
@@ -22,6 +24,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         "attn_config.kv_n_heads" => "attention.head_count_kv",
         "num_key_value_heads" => "attention.head_count_kv",
         "attn_config.rope_theta" => "rope.freq_base",
+        "rope_parameters.rope_theta" => "rope.freq_base",
         "attn_config.clip_qkv" => "attention.clamp_kqv",
         "ffn_config.ffn_hidden_size" => "feed_forward_length",
         "ffn_config.moe_num_experts" => "expert_count",
@@ -37,6 +40,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ("ffn_config.moe_jitter_eps", Only::Any),
         ("ffn_config.moe_loss_weight", Only::Any),
         ("ffn_config.uniform_expert_assignment", Only::Is(false)),
+        ("rope_parameters.rope_type", Only::Text(&["default"])),
     ],
     names: &[names! {
         "transformer.wte.weight" => "token_embd.weight",
@@ -76,6 +80,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let function = activation(config, "hidden_act", "silu")?;
     let limit = cap(config, "attention.clamp_kqv", None)?;
     let heads = Heads::read(config, width)?;
+    one_base(config)?;
     let rope = Rope::read(model, Pairing::Halves, heads.head_dim)?;
     let causal = heads.causal(PositionScheme::Rope(rope));
     let router = router(model)?;
@@ -98,6 +103,18 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
+}
+
+/// Refuses two bases that differ: transformers 5 reads and writes `rope_parameters` alone, and takes
+/// 10000 for what `attn_config` says.
+fn one_base(config: &Config<'_>) -> Result<(), BuildError> {
+    let [inner, outer] = ["attn_config.rope_theta", "rope_parameters.rope_theta"];
+    match [inner, outer].map(|key| config.metadata.f64(key)) {
+        [Some(is), Some(other)] if is != other => {
+            Err(config.bad(outer, &format!("{is}, as {inner} has it")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Softmax over all; the weights of the chosen divided by their norm of some power, if at all.

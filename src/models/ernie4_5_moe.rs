@@ -114,10 +114,10 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let least = config.epsilon("expert_weights_least", 1e-12)?;
     let router = Router::read(config, &GATING)?;
     let feed_forward = FeedForward {
-        router: Router {
+        router: Some(Router {
             weight: ExpertWeight::Share { added: 0.0, least },
             ..router
-        },
+        }),
         function: activation(config, "hidden_act", "silu")?,
         hidden,
         shared: SharedExpert::of(shared, hidden),

@@ -84,7 +84,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let shared = config.feature("expert_shared_count")?;
     let plain = config.feature("leading_dense_block_count")?.unwrap_or(0);
     let feed_forward = FeedForward {
-        router: Router::read(config, &Gating::SIGMOID)?,
+        router: Some(Router::read(config, &Gating::SIGMOID)?),
         function: activation(config, "hidden_act", "silu")?,
         hidden,
         shared: SharedExpert::of(shared, hidden),

@@ -107,14 +107,6 @@ pub(super) const MIXTURE: Architecture = Architecture {
     conversion: Conversion {
         keys: |keys| {
             stretched_base(keys);
-            // Lists say the same of every layer.
-            for key in OF_LAYERS {
-                if let Some(MetadataValue::Array(list)) = keys.values.value(key)
-                    && let Some(count) = list.u64(0)
-                {
-                    keys.put(key, MetadataValue::U32(count as u32));
-                }
-            }
             let hidden = keys.count("feed_forward_length").unwrap_or(0);
             let shared = keys.count("expert_shared_count").unwrap_or(1);
             let number = |count: u64| MetadataValue::U32(count as u32);
@@ -127,13 +119,6 @@ pub(super) const MIXTURE: Architecture = Architecture {
     build: |model| build(model, Some(experts(model.config())?)),
     ..DECODER
 };
-
-/// Counts that configurations say layer by layer.
-const OF_LAYERS: [&str; 3] = [
-    "expert_used_count",
-    "expert_shared_count",
-    "expert_feed_forward_length",
-];
 
 const ALPHA: &[Key] = keys! {
     "rope_scaling.alpha" => "rope.scaling.alpha",
@@ -192,7 +177,7 @@ fn experts(config: &Config<'_>) -> Result<FeedForward, BuildError> {
     let of_experts = config.optional_count("expert_feed_forward_length")?;
     let shared = config.optional_count("expert_shared_count")?.unwrap_or(1);
     Ok(FeedForward {
-        router: Router::read(config, &Gating::CHOSEN_SOFTMAX)?,
+        router: Some(Router::read(config, &Gating::CHOSEN_SOFTMAX)?),
         function: activation(config, "hidden_act", "silu")?,
         hidden: of_experts.unwrap_or(hidden),
         shared: SharedExpert::of(Some(shared), hidden),

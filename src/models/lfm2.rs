@@ -236,7 +236,7 @@ fn experts(config: &Config<'_>) -> Result<FeedForward, BuildError> {
         _ => config.feature(key)?.unwrap_or(0),
     };
     Ok(FeedForward {
-        router: Router::read(config, &GATING)?,
+        router: Some(Router::read(config, &GATING)?),
         function: Pointwise::Silu,
         hidden: config.count("expert_feed_forward_length")?,
         shared: SharedExpert::None,

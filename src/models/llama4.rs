@@ -215,12 +215,12 @@ fn feed_forward(config: &Config<'_>, layers: usize) -> Result<FeedForward, Build
     let hidden = config.count("expert_feed_forward_length")?;
     let router = Router::read(config, &Gating::SIGMOID)?;
     Ok(FeedForward {
-        router: Router {
+        router: Some(Router {
             scores: RouterScores::Sigmoid,
             weight: ExpertWeight::Score,
             weighed: Weighed::Inputs,
             ..router
-        },
+        }),
         function: activation(config, "hidden_act", "silu")?,
         hidden,
         shared: SharedExpert::Plain(hidden),

@@ -138,9 +138,14 @@ pub(super) fn feed_forward(
         Container::Gguf if config.value(key).is_none() => config.count("feed_forward_length")?,
         _ => config.count(key)?,
     };
+    // To say that there are none is not to say nothing.
+    let router = match config.value("expert_count") {
+        Some(_) => Router::read_some(config, gating)?,
+        None => Some(Router::read(config, gating)?),
+    };
     let of_shared = config.optional_count("expert_shared_feed_forward_length")?;
     Ok(FeedForward {
-        router: Router::read(config, gating)?,
+        router,
         function,
         hidden,
         shared: match shared {

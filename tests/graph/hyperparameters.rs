@@ -22,6 +22,8 @@ fn inconsistent_hyperparameters_are_named() {
         ("mixtral", "num_key_value_heads", json!(5)),
         // Rotation wants pairs.
         ("llama", "head_dim", json!(9)),
+        // Two bases, of which transformers 4 reads one and transformers 5 the other.
+        ("dbrx", "rope_parameters", json!({"rope_theta": 10000.0})),
         // More experts chosen than there are.
         ("mixtral", "num_experts_per_tok", json!(6)),
         // Latent attention has no groups of heads; the authors' code and transformers' differ, or

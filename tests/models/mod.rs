@@ -9,6 +9,7 @@ mod fixtures;
 mod heads;
 mod hostile;
 mod latent_attention;
+mod mixtures;
 mod prefixes;
 mod reference;
 mod second_reading;
