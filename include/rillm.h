@@ -782,10 +782,14 @@ rillm_status rillm_sampler_accept(const struct rillm_sampler *sampler,
 rillm_status rillm_sampler_reset(const struct rillm_sampler *sampler, struct rillm_error *error);
 
 // Feeds the prompt to sequence 0 and hands each new token to the callback, until an
-// end-of-generation token, `limit` tokens (0: no limit), a full context or its word. An
-// encoder-decoder model encodes the prompt and decodes from its start token; others continue what
-// the sequence holds. Afterwards the last token handed out is not in the sequence yet, unless an
-// end-of-generation token followed it.
+// end-of-generation token, `limit` tokens (0: no limit, but of an encoder-decoder model as many as its
+// files say), a full context or its word. An encoder-decoder model encodes the prompt and decodes from
+// its start token; others continue what the sequence holds. What the model's files say of scores
+// (generation_config.json: suppress_tokens, no_repeat_ngram_size, repetition_penalty and the like)
+// holds before the sampler sees them, as in `rillm run`, and looks back at the prompt and what was
+// written. What they say of the choice (do_sample, temperature, top_k) does not: that is the sampler's;
+// nor do beams, which are a writer's. Afterwards the last token handed out is not in the sequence yet,
+// unless an end-of-generation token followed it.
 // `callback` and `generation` may be null. A model without a usable vocabulary gives no text and
 // knows no end-of-generation tokens.
 // Threads: one at a time for session and sampler, others get RILLM_STATUS_BUSY.

@@ -26,7 +26,7 @@ pub struct Arguments {
     #[command(flatten)]
     texts: TaskTexts,
     /// How many labels of each text are shown [default: 1, or all with --labels]
-    #[arg(short = 'k', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short = 'k', long, value_name = "N", conflicts_with = "against", value_parser = clap::value_parser!(u32).range(1..))]
     top_k: Option<u32>,
     /// What becomes of the model's logits: sigmoid, softmax or none [default: as problem_type says]
     #[arg(long, value_name = "NAME", conflicts_with = "labels")]

@@ -32,7 +32,7 @@ pub struct Arguments {
     #[arg(long)]
     json: bool,
     /// Where the vectors go: a NumPy array if the name ends in .npy, else as to standard output
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "against")]
     output: Option<PathBuf>,
 }
 

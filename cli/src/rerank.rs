@@ -13,6 +13,7 @@ use rillm::tasks::{RerankOptions, Reranker};
 
 #[derive(Args, Debug)]
 #[command(override_usage = "rillm rerank [OPTIONS] <MODEL> <QUERY> [TEXT]...")]
+#[command(mut_arg("top_k", |top_k| top_k.conflicts_with("against")))]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
@@ -27,7 +28,7 @@ pub struct Arguments {
     )]
     prompt: Option<String>,
     /// Show the model's logits themselves
-    #[arg(long)]
+    #[arg(long, conflicts_with = "against")]
     raw_scores: bool,
     #[command(flatten)]
     length: LengthArguments,

@@ -136,6 +136,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
         memory: arguments.memory,
         profile: Some(&arguments.profile),
         rules: Some(&arguments.rules),
+        sample: Some(&arguments.sample),
     };
     let choice = |tokenizer: &Tokenizer| arguments.sample.options(&model, tokenizer);
     job.run(&model, choice)
@@ -191,6 +192,7 @@ pub fn demo() -> Result<(), CliError> {
         memory: MemoryArguments::UNBOUNDED,
         profile: None,
         rules: None,
+        sample: None,
     };
     let choice = |_: &Tokenizer| {
         Ok(SampleOptions::default()
@@ -235,6 +237,7 @@ struct Job<'a> {
     memory: MemoryArguments,
     profile: Option<&'a ProfileArguments>,
     rules: Option<&'a RuleArguments>,
+    sample: Option<&'a SampleArguments>,
 }
 
 /// Bytes of a prompt that are cut into tokens, of however few: what a vocabulary lacks may become one,

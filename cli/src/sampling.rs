@@ -1,5 +1,7 @@
 //! Options that say how tokens are chosen, named as in llama.cpp.
 
+mod effect;
+
 use super::CliError;
 use clap::Args;
 use rillm::Model;
@@ -130,22 +132,32 @@ fn stages(text: &str) -> Result<Stages, String> {
     Ok(Stages(stages.collect::<Result<_, _>>()?))
 }
 
+const LETTERS: [(char, SampleStage); 9] = [
+    ('e', SampleStage::Penalties),
+    ('d', SampleStage::Dry),
+    ('s', SampleStage::TopNSigma),
+    ('k', SampleStage::TopK),
+    ('y', SampleStage::TypicalP),
+    ('p', SampleStage::TopP),
+    ('m', SampleStage::MinP),
+    ('x', SampleStage::Xtc),
+    ('t', SampleStage::Temperature),
+];
+
 fn letters(text: &str) -> Result<Stages, String> {
-    let stage = |letter| match letter {
-        'e' => Ok(SampleStage::Penalties),
-        'd' => Ok(SampleStage::Dry),
-        's' => Ok(SampleStage::TopNSigma),
-        'k' => Ok(SampleStage::TopK),
-        'y' => Ok(SampleStage::TypicalP),
-        'p' => Ok(SampleStage::TopP),
-        'm' => Ok(SampleStage::MinP),
-        'x' => Ok(SampleStage::Xtc),
-        't' => Ok(SampleStage::Temperature),
-        _ => Err(format!(
-            "{letter:?} is not one of e, d, s, k, y, p, m, x, t"
-        )),
+    let stage = |letter| {
+        let found = LETTERS.iter().find(|(known, _)| *known == letter);
+        let known = LETTERS.map(|(letter, _)| letter.to_string()).join(", ");
+        let unknown = || format!("{letter:?} is not one of {known}");
+        found.map(|(_, stage)| *stage).ok_or_else(unknown)
     };
     Ok(Stages(text.chars().map(stage).collect::<Result<_, _>>()?))
+}
+
+/// The letter of a stage.
+fn letter_of(stage: SampleStage) -> char {
+    let found = LETTERS.iter().find(|(_, known)| *known == stage);
+    found.map_or('?', |(letter, _)| *letter)
 }
 
 /// Reads a number from `low` to `high`.
@@ -182,6 +194,7 @@ impl SampleArguments {
     /// What the options say, and where they say nothing, what the model's files do; `tokenizer` knows
     /// which tokens break repetitions.
     pub fn options(&self, model: &Model, tokenizer: &Tokenizer) -> Result<SampleOptions, CliError> {
+        self.check_effect()?;
         let said = GenerationConfig::of(model)?;
         let plain = match said.do_sample {
             true => said.sampling(0),

@@ -34,8 +34,8 @@ pub struct Arguments {
 #[derive(Args, Clone, Copy, Debug)]
 pub struct HitArguments {
     /// Show so many, the best [default: all]
-    #[arg(short = 'k', long, value_name = "N")]
-    top_k: Option<usize>,
+    #[arg(short = 'k', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    top_k: Option<u32>,
     /// A line of JSON for each
     #[arg(long)]
     pub json: bool,
@@ -43,7 +43,7 @@ pub struct HitArguments {
 
 impl HitArguments {
     pub fn top_k(self) -> usize {
-        self.top_k.unwrap_or(usize::MAX)
+        self.top_k.map_or(usize::MAX, |top_k| top_k as usize)
     }
 
     /// A line for each: how well it fits, and the text.

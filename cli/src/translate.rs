@@ -94,6 +94,7 @@ impl WritingArguments {
         if let Some(most) = self.predict {
             config.max_new_tokens = Some(most as usize);
         }
+        self.rules.check_effect(&config)?;
         writer.set_config(config);
         writer.set_seed(self.draws.seed);
         if let Some(prefix) = &self.prefix {

@@ -118,6 +118,42 @@ impl RuleArguments {
         }
     }
 
+    /// Refuses what does nothing in texts that are written like this.
+    pub fn check_effect(&self, config: &GenerationConfig) -> Result<(), CliError> {
+        let of_beams = [
+            ("--length-penalty", self.length_penalty.is_some()),
+            ("--early-stopping", self.early_stopping.is_some()),
+        ];
+        let given = of_beams.into_iter().find(|(_, is_given)| *is_given);
+        if let Some((name, _)) = given.filter(|_| config.num_beams == 1) {
+            let what = format!("{name} is for beams: add --num-beams, with more than 1");
+            return Err(CliError::Usage(what));
+        }
+        let lengths = [
+            (
+                "--min-length",
+                self.min_length,
+                "--max-length",
+                self.max_length,
+            ),
+            (
+                "--min-new-tokens",
+                self.min_new_tokens,
+                "the most that may be written",
+                config.max_new_tokens,
+            ),
+        ];
+        for (least, at_least, most, at_most) in lengths {
+            if let (Some(at_least), Some(at_most)) = (at_least, at_most)
+                && at_least > at_most
+            {
+                let what = format!("{least} is {at_least}, above {most}, {at_most}");
+                return Err(CliError::Usage(what));
+            }
+        }
+        Ok(())
+    }
+
     /// What the model's files say, where the options say nothing.
     pub fn over(&self, mut config: GenerationConfig) -> GenerationConfig {
         fn set<T: Clone>(given: &Option<T>, value: &mut T) {

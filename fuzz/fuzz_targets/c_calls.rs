@@ -10,13 +10,14 @@ use std::cell::OnceCell;
 
 use folder::TempFolder;
 
-const FILES: [&[u8]; 6] = [
+const FILES: [&[u8]; 7] = [
     include_bytes!("../seeds/model/ok-llama"),
     include_bytes!("../seeds/model/ok-llama-words"),
     include_bytes!("../seeds/model/ok-mamba"),
     include_bytes!("../seeds/model/ok-bert"),
     include_bytes!("../seeds/model/ok-t5"),
     include_bytes!("../seeds/model/ok-transformer-xl"),
+    include_bytes!("../seeds/model/ok-t5-words"),
 ];
 
 /// Longer ones find nothing that shorter ones do not.

@@ -7,7 +7,7 @@ use super::arguments::{
 use super::error::{CallError, Failure, Status, enter};
 use super::model::ModelHandle;
 use super::session::{SessionHandle, with_session};
-use crate::generate::{GenerateOptions, Stop, generate};
+use crate::generate::{GenerateOptions, GenerationConfig, Stop, generate};
 use crate::graph::Role;
 use crate::sample::{Mirostat, SampleOptions, Sampler};
 use crate::session::SessionOptions;
@@ -265,10 +265,14 @@ pub unsafe extern "C" fn rillm_sampler_reset(
 }
 
 /// Feeds the prompt to sequence 0 and hands each new token to the callback, until an
-/// end-of-generation token, `limit` tokens (0: no limit), a full context or its word. An
-/// encoder-decoder model encodes the prompt and decodes from its start token; others continue what
-/// the sequence holds. Afterwards the last token handed out is not in the sequence yet, unless an
-/// end-of-generation token followed it.
+/// end-of-generation token, `limit` tokens (0: no limit, but of an encoder-decoder model as many as its
+/// files say), a full context or its word. An encoder-decoder model encodes the prompt and decodes from
+/// its start token; others continue what the sequence holds. What the model's files say of scores
+/// (generation_config.json: suppress_tokens, no_repeat_ngram_size, repetition_penalty and the like)
+/// holds before the sampler sees them, as in `rillm run`, and looks back at the prompt and what was
+/// written. What they say of the choice (do_sample, temperature, top_k) does not: that is the sampler's;
+/// nor do beams, which are a writer's. Afterwards the last token handed out is not in the sequence yet,
+/// unless an end-of-generation token followed it.
 /// `callback` and `generation` may be null. A model without a usable vocabulary gives no text and
 /// knows no end-of-generation tokens.
 /// Threads: one at a time for session and sampler, others get RILLM_STATUS_BUSY.
@@ -296,6 +300,7 @@ pub unsafe extern "C" fn rillm_generate(
                 return Err(Failure::new(Status::Input, what));
             }
             let tokenizer = model.tokenizer().ok();
+            let config = GenerationConfig::of(&model)?.token_by_token(&model);
             let position = match model.graph(Role::Encode) {
                 Some(_) => Position::Start,
                 None => Position::Continued,
@@ -319,7 +324,8 @@ pub unsafe extern "C" fn rillm_generate(
                 prompt,
                 GenerateOptions::default()
                     .end_tokens(tokenizer.map_or(&[][..], |tokenizer| tokenizer.end_tokens()))
-                    .max_tokens(Some(limit).filter(|&limit| limit > 0)),
+                    .max_tokens(Some(limit).filter(|&limit| limit > 0))
+                    .config(config.as_ref()),
                 &mut sampler,
                 &mut |chosen| {
                     text.clear();

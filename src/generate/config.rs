@@ -334,6 +334,20 @@ impl GenerationConfig {
         (rules != usual).then_some(rules)
     }
 
+    /// What of it holds where tokens are handed out one by one, and chosen by somebody's sampler: its
+    /// rules, and of a model that writes texts for texts how long those become.
+    pub fn token_by_token(self, model: &Model) -> Option<GenerationConfig> {
+        match model.encodes() {
+            false => self.rules(),
+            true => Some(GenerationConfig {
+                num_beams: 1,
+                num_return_sequences: 1,
+                do_sample: false,
+                ..self
+            }),
+        }
+    }
+
     /// How tokens are chosen: the most likely one is taken, or one is drawn.
     pub fn sampling(&self, seed: u64) -> SampleOptions {
         if !self.do_sample {

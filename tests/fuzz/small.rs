@@ -1,4 +1,4 @@
-//! The fuzzers of folders, of inputs to models, of what is written, of plans, of normalizers and of
+//! The fuzzers of folders, of tasks, of inputs to models, of what is written, of plans, of normalizers and of
 //! templates. That of the C interface is replayed where its functions are, in `capi/tests`.
 
 use rillm::Model;
@@ -12,6 +12,7 @@ use crate::support::normalized::normalized;
 use crate::support::open_folder::open_folder;
 use crate::support::render::{conversation, render};
 use crate::support::requantize::requantize;
+use crate::support::run_tasks::run_tasks;
 
 /// Those that inputs are evaluated by; the fuzzer has the same list.
 const EVALUATED: [&str; 4] = ["ok-llama", "ok-bert", "ok-t5", "ok-transformer-xl"];
@@ -66,6 +67,20 @@ fn folders() {
             lying[at] ^= 1 << (at % 8);
             open(&lying);
             open(&bytes[..at]);
+        }
+    }
+}
+
+#[test]
+fn tasks() {
+    let run = |bytes: &[u8]| run_tasks(bytes, &TempFolder::new("fuzz-tasks"));
+    replay("tasks", |bytes| run(bytes) > 0);
+    // What files say of a task stands before and behind the weights.
+    for (_, bytes) in seeds::tasks::all() {
+        for at in (0..bytes.len()).step_by(11) {
+            let mut lying = bytes.clone();
+            lying[at] ^= 1 << (at % 8);
+            run(&lying);
         }
     }
 }

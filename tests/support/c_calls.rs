@@ -7,6 +7,8 @@
 mod choices;
 #[path = "c_calls/sessions.rs"]
 mod sessions;
+#[path = "c_calls/writers.rs"]
+mod writers;
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::mem::{MaybeUninit, size_of};
@@ -31,6 +33,7 @@ struct World<'a> {
     samplers: [*mut SamplerHandle; 2],
     decoders: [*mut DecoderHandle; 2],
     snapshots: [*mut Bytes; 2],
+    writers: [*mut WriterHandle; 2],
 }
 
 /// Makes the calls. `files` are GGUF files, `folder` is empty and for snapshots. Panics if a call
@@ -45,6 +48,7 @@ pub fn c_calls(bytes: &[u8], files: &[&'static [u8]], folder: &Path) {
         samplers: [null_mut(); 2],
         decoders: [null_mut(); 2],
         snapshots: [null_mut(); 2],
+        writers: [null_mut(); 2],
     };
     while !world.bytes.is_empty() {
         // SAFETY: handles are null or live, and pointers lead to as much as is said beside them.
@@ -72,6 +76,10 @@ pub fn c_calls(bytes: &[u8], files: &[&'static [u8]], folder: &Path) {
             .snapshots
             .into_iter()
             .for_each(|handle| rillm_bytes_free(handle));
+        world
+            .writers
+            .into_iter()
+            .for_each(|handle| rillm_writer_free(handle));
     }
 }
 
@@ -139,7 +147,7 @@ impl World<'_> {
         let session = self.sessions[which];
         // SAFETY: the caller's; of each pointer there is as much as is said beside it.
         unsafe {
-            match call % 32 {
+            match call % 40 {
                 0 => self.open(which),
                 1 => {
                     rillm_model_free(std::mem::replace(&mut self.models[which], null_mut()));
@@ -193,6 +201,13 @@ impl World<'_> {
                 25 => self.restore(which, session),
                 26 => self.snapshot_file(session),
                 27 => self.sample(which),
+                32 => self.new_writer(which, model),
+                33 => {
+                    rillm_writer_free(std::mem::replace(&mut self.writers[which], null_mut()));
+                }
+                34 => self.change_writer(which),
+                35..=37 => self.write(which),
+                38 => self.plan(),
                 _ => self.generate(which, session),
             }
         }

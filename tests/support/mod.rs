@@ -20,6 +20,7 @@ pub mod render;
 pub mod requantize;
 pub mod restore;
 pub mod rewrite;
+pub mod run_tasks;
 pub mod setup;
 pub mod survives;
 pub mod tensors;

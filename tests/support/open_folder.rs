@@ -12,7 +12,7 @@ use super::exercise::{exercise, one_line};
 use super::render::render;
 
 /// What may lie in a folder.
-pub const FILES: [&str; 13] = [
+pub const FILES: [&str; 17] = [
     "config.json",
     "model.safetensors",
     "model.safetensors.index.json",
@@ -26,6 +26,10 @@ pub const FILES: [&str; 13] = [
     "merges.txt",
     "vocab.txt",
     "tokenizer.model",
+    "modules.json",
+    "1_Pooling/config.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
 ];
 
 /// Stands, with a file's name and a line's end after it, before that file's bytes.
@@ -59,12 +63,19 @@ fn unpacked(bytes: &[u8]) -> Vec<(&'static str, &[u8])> {
         .collect()
 }
 
-/// Writes the files into `folder`, which is empty, and opens it. Panics if there is a defect;
+/// Writes the files that these bytes hold into `folder`.
+pub fn unpack(bytes: &[u8], folder: &Path) {
+    for (name, bytes) in unpacked(bytes) {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder to write to");
+        fs::write(path, bytes).expect("a folder to write to");
+    }
+}
+
+/// Unpacks the files into `folder`, which is empty, and opens it. Panics if there is a defect;
 /// returns whether it opened.
 pub fn open_folder(bytes: &[u8], folder: &Path) -> bool {
-    for (name, bytes) in unpacked(bytes) {
-        fs::write(folder.join(name), bytes).expect("a folder to write to");
-    }
+    unpack(bytes, folder);
     let model = match Model::open(folder, ModelOptions::default().threads(1)) {
         Ok(model) => model,
         Err(error) => {

@@ -10,13 +10,14 @@ use crate::c_calls::c_calls;
 use crate::folder::TempFolder;
 
 /// The models of the fuzzer, in its order.
-const FILES: [&[u8]; 6] = [
+const FILES: [&[u8]; 7] = [
     include_bytes!("../../../fuzz/seeds/model/ok-llama"),
     include_bytes!("../../../fuzz/seeds/model/ok-llama-words"),
     include_bytes!("../../../fuzz/seeds/model/ok-mamba"),
     include_bytes!("../../../fuzz/seeds/model/ok-bert"),
     include_bytes!("../../../fuzz/seeds/model/ok-t5"),
     include_bytes!("../../../fuzz/seeds/model/ok-transformer-xl"),
+    include_bytes!("../../../fuzz/seeds/model/ok-t5-words"),
 ];
 
 fn files(kind: &str) -> Vec<PathBuf> {

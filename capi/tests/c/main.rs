@@ -4,6 +4,7 @@
 #[path = "../../../tests/support/c_calls.rs"]
 mod c_calls;
 mod calls;
+mod generate;
 mod stack;
 #[path = "../../../tests/support/mod.rs"]
 mod support;

@@ -4,6 +4,7 @@
 use super::{Job, Limit};
 use crate::CliError;
 use crate::interrupt::Interrupt;
+use crate::sampling::SampleArguments;
 use crate::terminal::{Out, say};
 use rillm::formats::tokenizer::{DecodeOptions, Position, Tokenizer};
 use rillm::generate::{GenerationConfig, beam_search};
@@ -25,22 +26,28 @@ impl Job<'_> {
             return Ok(None);
         };
         let mut said = GenerationConfig::of(model)?;
-        if !model.encodes() {
-            if let Some(name) = rules.beginning() {
-                let what = format!(
-                    "{name} is for models that write a text for a text: this one goes on from its prompt"
-                );
-                return Err(CliError::Usage(what));
-            }
-            if rules.are_silent() {
-                return Ok(said.rules());
-            }
+        if let Some(name) = rules.beginning().filter(|_| !model.encodes()) {
+            let what = format!(
+                "{name} is for models that write a text for a text: this one goes on from its prompt"
+            );
+            return Err(CliError::Usage(what));
+        }
+        if rules.are_silent() {
+            return Ok(said.token_by_token(model));
         }
         said.num_beams = 1;
         said.num_return_sequences = 1;
         said.do_sample = false;
-        let config = rules.over(said);
+        let mut config = rules.over(said);
+        if let Limit::Asked(Some(most)) = self.limit {
+            config.max_new_tokens = Some(most);
+        }
         config.check(model)?;
+        rules.check_effect(&config)?;
+        if config.num_beams == 1 && config.num_return_sequences > 1 {
+            let what = "--num-return-sequences is for texts that --num-beams finds: run draws one";
+            return Err(CliError::Usage(what.to_string()));
+        }
         Ok(Some(config))
     }
 
@@ -57,7 +64,11 @@ impl Job<'_> {
             ),
         ];
         match asked.into_iter().find(|&(_, asked)| asked) {
-            None => Ok(()),
+            None if matches!(self.limit, Limit::Asked(Some(0))) => {
+                let what = "--num-beams finds texts of at least one token: -n 0 asks for none";
+                Err(CliError::Usage(what.to_string()))
+            }
+            None => self.sample.map_or(Ok(()), SampleArguments::check_beams),
             Some((name, _)) => Err(CliError::Usage(format!(
                 "{name} is for texts that come token by token: with --num-beams they are there when \
                  they are found"

@@ -91,3 +91,115 @@ fn a_models_rules_are_heard() {
     let bias = [&["run", &plain, "a", "-l", "999999+1"], &base[..]].concat();
     failure(&rillm(&bias), 2, &["there is no token 999999"]);
 }
+
+/// An option that another one leaves nothing to do is refused in one line, and one that is there as ever
+/// is not.
+#[test]
+fn options_without_effect_are_refused() {
+    let run = [
+        "run", "--demo", "llama", "-p", "a cat", "-n", "2", "-t", "1",
+    ];
+    let refused: [(&[&str], &[&str]); 22] = [
+        (&["--xtc-threshold", "0.1"], &["--xtc-probability"]),
+        (&["--repeat-last-n", "4"], &["--repeat-penalty"]),
+        (&["--dry-base", "2"], &["--dry-multiplier"]),
+        (&["--dry-sequence-breaker", "a"], &["--dry-multiplier"]),
+        (&["--dynatemp-exp", "2"], &["--dynatemp-range"]),
+        (&["--mirostat-ent", "2"], &["--mirostat"]),
+        (&["--temp", "0", "--dynatemp-range", "1"], &["--temp 0"]),
+        (&["--temp", "0", "--mirostat", "2"], &["--temp 0"]),
+        (
+            &["--mirostat", "2", "--top-k", "4"],
+            &["--top-k", "--mirostat 2"],
+        ),
+        (
+            &["--mirostat", "2", "--sampler-seq", "t"],
+            &["--sampler-seq", "--mirostat 2"],
+        ),
+        (
+            &["--samplers", "top_k", "--top-p", "0.5"],
+            &["--top-p", "top_p (p)"],
+        ),
+        (
+            &["--sampler-seq", "k", "--temp", "0"],
+            &["--temp", "temperature (t)"],
+        ),
+        (
+            &["--num-beams", "2", "--temp", "0"],
+            &["--temp", "--num-beams"],
+        ),
+        (
+            &["--num-beams", "2", "--seed", "1"],
+            &["--seed", "--num-beams"],
+        ),
+        (&["--num-beams", "2", "--ignore-eos"], &["--ignore-eos"]),
+        (&["--num-beams", "2", "--min-keep", "2"], &["--min-keep"]),
+        (&["--num-beams", "2", "-n", "0"], &["-n 0"]),
+        (&["--num-return-sequences", "2"], &["--num-beams"]),
+        (&["--length-penalty", "2"], &["--num-beams"]),
+        (&["--early-stopping"], &["--num-beams"]),
+        (&["--min-new-tokens", "3"], &["--min-new-tokens is 3", "2"]),
+        (
+            &["--num-beams", "2", "--num-return-sequences", "3"],
+            &["num_return_sequences"],
+        ),
+    ];
+    for (options, says) in refused {
+        let given = [&run[..], options].concat();
+        let output = rillm(&given);
+        let code = if options.contains(&"3") && says[0] == "num_return_sequences" {
+            1
+        } else {
+            2
+        };
+        failure(&output, code, says);
+    }
+    let taken: [&[&str]; 8] = [
+        &["--xtc-threshold", "0.1", "--xtc-probability", "0"],
+        &["--mirostat", "0", "--mirostat-ent", "5", "--top-k", "4"],
+        &["--temp", "0", "--top-k", "1", "--seed", "3"],
+        &["--repeat-last-n", "64", "--repeat-penalty", "1"],
+        &[
+            "--samplers",
+            "top_k;temperature",
+            "--top-k",
+            "4",
+            "--temp",
+            "0.5",
+        ],
+        &["--mirostat", "2", "--mirostat-lr", "0.2", "--temp", "1"],
+        &["--num-beams", "1", "--temp", "1"],
+        &[
+            "--num-beams",
+            "2",
+            "--length-penalty",
+            "2",
+            "--early-stopping",
+        ],
+    ];
+    for options in taken {
+        well(&[&run[..], options].concat());
+    }
+    let tasks = [
+        (
+            &["embed", "m", "-p", "a", "-o", "x", "--against", "m"][..],
+            "--output",
+        ),
+        (
+            &["rerank", "m", "a", "b", "-k", "1", "--against", "m"],
+            "--top-k",
+        ),
+        (
+            &["rerank", "m", "a", "b", "--raw-scores", "--against", "m"],
+            "--raw-scores",
+        ),
+        (
+            &["classify", "m", "a", "-k", "1", "--against", "m"],
+            "--top-k",
+        ),
+        (&["similar", "m", "a", "b", "-k", "0"], "--top-k"),
+    ];
+    for (given, says) in tasks {
+        failure(&rillm(given), 2, &[says]);
+    }
+}

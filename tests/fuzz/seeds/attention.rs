@@ -38,27 +38,26 @@ pub fn llama(name: &'static str, width: u64) -> Seed {
         )
 }
 
-/// One that knows words for its tokens.
-pub fn words() -> Seed {
+/// One that knows words for its five tokens.
+pub fn worded(seed: Seed) -> Seed {
     let mut tokens = Strings::default();
     for token in ["<unk>", "<s>", "</s>", "▁a", "b"] {
         tokens.push(token.as_bytes());
     }
     let array = MetadataValue::Array;
-    llama("ok-llama-words", 4)
-        .key(
-            "tokenizer.ggml.model",
-            MetadataValue::String("llama".into()),
-        )
-        .key("tokenizer.ggml.tokens", array(Array::String(tokens)))
-        .key(
-            "tokenizer.ggml.scores",
-            array(Array::F32(vec![0.0, 0.0, 0.0, -1.0, -2.0])),
-        )
-        .key(
-            "tokenizer.ggml.token_type",
-            array(Array::I32(vec![2, 3, 3, 1, 1])),
-        )
+    seed.key(
+        "tokenizer.ggml.model",
+        MetadataValue::String("llama".into()),
+    )
+    .key("tokenizer.ggml.tokens", array(Array::String(tokens)))
+    .key(
+        "tokenizer.ggml.scores",
+        array(Array::F32(vec![0.0, 0.0, 0.0, -1.0, -2.0])),
+    )
+    .key(
+        "tokenizer.ggml.token_type",
+        array(Array::I32(vec![2, 3, 3, 1, 1])),
+    )
 }
 
 pub fn scaled(name: &'static str, kind: &str) -> Seed {

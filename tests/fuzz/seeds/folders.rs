@@ -44,7 +44,7 @@ const INDEX: &[u8] = br#"{"metadata": {"total_size": 1}, "weight_map": {"wte.wei
 type Named<'a> = &'a [(&'a str, &'a [u8])];
 
 /// Tensors of a name and its extents, behind a prefix.
-type Shapes = (&'static str, &'static [(&'static str, &'static [u64])]);
+pub type Shapes = (&'static str, &'static [(&'static str, &'static [u64])]);
 
 const LLAMA_TENSORS: &[Shapes] = &[
     (
@@ -97,7 +97,7 @@ const GPT2_TENSORS: &[Shapes] = &[
     ),
 ];
 
-const BERT_TENSORS: &[Shapes] = &[
+pub const BERT_TENSORS: &[Shapes] = &[
     (
         "embeddings.",
         &[
@@ -140,7 +140,7 @@ const BERT_TENSORS: &[Shapes] = &[
     ),
 ];
 
-fn weights(shapes: &[Shapes]) -> Vec<u8> {
+pub fn weights(shapes: &[Shapes]) -> Vec<u8> {
     let mut tensors = Vec::new();
     for (prefix, shapes) in shapes {
         for (name, shape) in *shapes {

@@ -5,6 +5,7 @@ mod attention;
 pub mod folders;
 mod recurrent;
 pub mod small;
+pub mod tasks;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +18,7 @@ use crate::support::generator;
 use crate::support::to_gguf::{Floats, Gguf};
 
 use attention::{
-    bert, compressive_transformer, gpt2, llama, mixtral, scaled, t5, transformer_xl, words,
+    bert, compressive_transformer, gpt2, llama, mixtral, scaled, t5, transformer_xl, worded,
 };
 use recurrent::{hybrid, linear_transformer, mamba, mamba2, retnet, rwkv4, rwkv7};
 
@@ -73,7 +74,7 @@ impl Seed {
 pub fn all() -> BTreeMap<String, Vec<u8>> {
     let seeds = [
         llama("ok-llama", 4),
-        words(),
+        worded(llama("ok-llama-words", 4)),
         llama("ok-llama-q8", 32).stored(DType::Q8_0),
         llama("ok-llama-q4", 32).stored(DType::Q4_0),
         llama("ok-llama-half", 4).stored(DType::BF16),
@@ -87,6 +88,7 @@ pub fn all() -> BTreeMap<String, Vec<u8>> {
         bert("ok-bert-question", "BertForQuestionAnswering"),
         bert("ok-bert-sequence", "BertForSequenceClassification"),
         t5("ok-t5", "t5"),
+        worded(t5("ok-t5-words", "t5")),
         t5("ok-t5-encoder", "t5encoder"),
         mamba(),
         linear_transformer(),
@@ -146,9 +148,10 @@ fn write_small_seeds() {
 }
 
 /// By target, every seed by file name.
-pub fn small_seeds() -> [(&'static str, BTreeMap<String, Vec<u8>>); 7] {
+pub fn small_seeds() -> [(&'static str, BTreeMap<String, Vec<u8>>); 8] {
     [
         ("folder", folders::all()),
+        ("tasks", tasks::all()),
         ("eval_input", small::evaluations()),
         ("quantize", small::mixes(&all())),
         ("plan", small::damages()),

@@ -113,7 +113,7 @@ pub fn mixes(models: &Files) -> Files {
 /// there, the number of one.
 pub fn calls() -> Files {
     let told = |model: u8| {
-        let steps: [&[u8]; 19] = [
+        let steps: [&[u8]; 25] = [
             // Opens, and asks what it is.
             &[0, 0, 0, 2, 0, 3, 0, 0, model, 0, 1, 0, 0, 0],
             &[2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0],
@@ -139,10 +139,31 @@ pub fn calls() -> Files {
             &[28, 0, 0, 2, 1, 2, 4, 0, 2, 0, 0],
             &[8, 0, 2, 1, 2, 0, 0, 0, 0, 0],
             &[26, 0, 0, 1, 1, 5, 0, 0, 0],
+            // Writers: as the model writes, with two beams, drawing.
+            &[32, 0, 0, 7, 7, 1, 0],
+            &[35, 0, 2, b'a', b'b', 0, 0, 0, 0, 0, 0, 0],
+            &[
+                34, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 2, 0, 4, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+                1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0,
+            ],
+            &[35, 0, 2, b'a', b'b', 0, 0, 0, 0, 0, 0, 0],
+            &[32, 1, 0, 0, 1, 0, 0],
+            // What its file takes, and how much fits.
+            &[
+                38, 0, model, 0, 0, 0, 15, 3, 3, 1, 1, 4, 0, 0, 0, 0, 0, 0, 0, 0,
+            ],
         ];
         steps.concat()
     };
-    let models = ["llama", "words", "mamba", "bert", "t5", "transformer-xl"];
+    let models = [
+        "llama",
+        "words",
+        "mamba",
+        "bert",
+        "t5",
+        "transformer-xl",
+        "t5-words",
+    ];
     let files = models.into_iter().zip(0..);
     files
         .map(|(name, model)| (format!("ok-{name}"), told(model)))

@@ -1,0 +1,192 @@
+//! Options of which another says that they do nothing: they are refused, so that nobody waits for what
+//! does not come.
+
+use super::{SampleArguments, letter_of};
+use crate::CliError;
+use rillm::sample::SampleStage;
+
+/// Options that say how another one works, and those of which one must be there.
+const NEEDED: &[(&str, &[&str])] = &[
+    ("--xtc-threshold", &["--xtc-probability"]),
+    (
+        "--repeat-last-n",
+        &[
+            "--repeat-penalty",
+            "--presence-penalty",
+            "--frequency-penalty",
+        ],
+    ),
+    ("--dry-base", &["--dry-multiplier"]),
+    ("--dry-allowed-length", &["--dry-multiplier"]),
+    ("--dry-penalty-last-n", &["--dry-multiplier"]),
+    ("--dry-sequence-breaker", &["--dry-multiplier"]),
+    ("--dynatemp-exp", &["--dynatemp-range"]),
+    ("--mirostat-ent", &["--mirostat"]),
+    ("--mirostat-lr", &["--mirostat"]),
+];
+
+impl SampleArguments {
+    /// The options that are given, and of those of a stage its name.
+    fn given(&self) -> Vec<(&'static str, Option<SampleStage>)> {
+        use SampleStage::*;
+        let all = [
+            ("--temp", Some(Temperature), self.temperature.is_some()),
+            ("--seed", None, self.seed.is_some()),
+            ("--top-k", Some(TopK), self.top_k.is_some()),
+            ("--top-p", Some(TopP), self.top_p.is_some()),
+            ("--min-p", Some(MinP), self.min_p.is_some()),
+            ("--typical", Some(TypicalP), self.typical_p.is_some()),
+            ("--top-nsigma", Some(TopNSigma), self.top_n_sigma.is_some()),
+            (
+                "--xtc-probability",
+                Some(Xtc),
+                self.xtc_probability.is_some(),
+            ),
+            ("--xtc-threshold", Some(Xtc), self.xtc_threshold.is_some()),
+            (
+                "--repeat-last-n",
+                Some(Penalties),
+                self.repeat_last_n.is_some(),
+            ),
+            (
+                "--repeat-penalty",
+                Some(Penalties),
+                self.repeat_penalty.is_some(),
+            ),
+            (
+                "--presence-penalty",
+                Some(Penalties),
+                self.presence_penalty.is_some(),
+            ),
+            (
+                "--frequency-penalty",
+                Some(Penalties),
+                self.frequency_penalty.is_some(),
+            ),
+            ("--dry-multiplier", Some(Dry), self.dry_multiplier.is_some()),
+            ("--dry-base", Some(Dry), self.dry_base.is_some()),
+            (
+                "--dry-allowed-length",
+                Some(Dry),
+                self.dry_allowed_length.is_some(),
+            ),
+            (
+                "--dry-penalty-last-n",
+                Some(Dry),
+                self.dry_penalty_last_n.is_some(),
+            ),
+            (
+                "--dry-sequence-breaker",
+                Some(Dry),
+                !self.dry_sequence_breaker.is_empty(),
+            ),
+            (
+                "--dynatemp-range",
+                Some(Temperature),
+                self.dynatemp_range.is_some(),
+            ),
+            (
+                "--dynatemp-exp",
+                Some(Temperature),
+                self.dynatemp_exp.is_some(),
+            ),
+            ("--mirostat", None, self.mirostat.is_some()),
+            ("--mirostat-ent", None, self.mirostat_tau.is_some()),
+            ("--mirostat-lr", None, self.mirostat_eta.is_some()),
+            ("--logit-bias", None, !self.logit_bias.is_empty()),
+            ("--samplers", None, self.samplers.is_some()),
+            ("--sampler-seq", None, self.sampler_seq.is_some()),
+            ("--min-keep", None, self.min_keep.is_some()),
+            ("--ignore-eos", None, self.ignore_eos),
+        ];
+        let given = all.into_iter().filter(|(.., is_given)| *is_given);
+        given.map(|(name, stage, _)| (name, stage)).collect()
+    }
+
+    /// Refuses all of them, where nothing is drawn.
+    pub fn check_beams(&self) -> Result<(), CliError> {
+        match self.given().first() {
+            None => Ok(()),
+            Some((name, _)) => Err(CliError::Usage(format!(
+                "{name} is for tokens that are chosen one by one, which --num-beams does not: leave out \
+                 one of them"
+            ))),
+        }
+    }
+
+    /// Refuses what does nothing beside the others.
+    pub(super) fn check_effect(&self) -> Result<(), CliError> {
+        let given = self.given();
+        let is_there = |name: &str| given.iter().any(|(other, _)| *other == name);
+        for (name, needed) in NEEDED {
+            if is_there(name) && !needed.iter().any(|needed| is_there(needed)) {
+                let what = format!("{name} does nothing without {}", needed.join(" or "));
+                return Err(CliError::Usage(what));
+            }
+        }
+        let is_greedy = self
+            .temperature
+            .is_some_and(|temperature| temperature <= 0.0);
+        let spreads = self.dynatemp_range.is_some_and(|range| range > 0.0);
+        if is_greedy && spreads {
+            return usage(
+                "--dynatemp-range does nothing with --temp 0, which takes the most likely token",
+            );
+        }
+        if self.mirostat == Some(true) {
+            return self.check_mirostat(is_greedy, &given);
+        }
+        let Some(stages) = self.samplers.as_ref().or(self.sampler_seq.as_ref()) else {
+            return Ok(());
+        };
+        let order = match self.samplers {
+            Some(_) => "--samplers",
+            None => "--sampler-seq",
+        };
+        let absent = |(name, stage): &(&'static str, Option<SampleStage>)| {
+            let stage = stage.filter(|stage| !stages.0.contains(stage))?;
+            Some((*name, stage))
+        };
+        match given.iter().find_map(absent) {
+            None => Ok(()),
+            Some((name, stage)) => Err(CliError::Usage(format!(
+                "{name} does nothing, since {order} lacks {} ({})",
+                stage.name(),
+                letter_of(stage)
+            ))),
+        }
+    }
+
+    fn check_mirostat(
+        &self,
+        is_greedy: bool,
+        given: &[(&'static str, Option<SampleStage>)],
+    ) -> Result<(), CliError> {
+        if is_greedy {
+            return usage(
+                "--mirostat 2 does nothing with --temp 0, which takes the most likely token",
+            );
+        }
+        const OTHERS: [&str; 5] = [
+            "--samplers",
+            "--sampler-seq",
+            "--min-keep",
+            "--dynatemp-range",
+            "--dynatemp-exp",
+        ];
+        let replaced = |(name, stage): &&(&'static str, Option<SampleStage>)| {
+            OTHERS.contains(name) || stage.is_some_and(|stage| stage != SampleStage::Temperature)
+        };
+        match given.iter().find(replaced) {
+            None => Ok(()),
+            Some((name, _)) => Err(CliError::Usage(format!(
+                "{name} does nothing with --mirostat 2, which stands for all of them but --temp: leave \
+                 out one of the two"
+            ))),
+        }
+    }
+}
+
+fn usage(what: &str) -> Result<(), CliError> {
+    Err(CliError::Usage(what.to_string()))
+}
