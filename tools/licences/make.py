@@ -16,25 +16,18 @@ metadata = json.loads(
     )
 )
 packages = {package["id"]: package for package in metadata["packages"]}
-nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
-
-
-def reached(root):
-    """Packages that a package is made of: no build scripts, no macros, no tests."""
-    found, open_ = set(), [root]
-    while open_:
-        at = open_.pop()
-        if at in found or "proc-macro" in packages[at]["targets"][0]["kind"]:
-            continue
-        found.add(at)
-        for dependency in nodes[at]["deps"]:
-            if any(kind["kind"] is None for kind in dependency["dep_kinds"]):
-                open_.append(dependency["pkg"])
-    return found
-
-
+# What products are made of: no build scripts, no macros, nor what tests alone ask a package for.
+tree = ["cargo", "tree", "--workspace", "--locked", "--all-features", "--target", "all"]
+tree += ["--edges", "normal,no-proc-macro", "--prefix", "none", "--format", "{p}"]
+made_of = {
+    tuple(line.split()[:2]) for line in subprocess.check_output(tree, text=True).splitlines() if line
+}
 members = set(metadata["workspace_members"])
-inside = set().union(*(reached(member) for member in members)) - members
+inside = {
+    at
+    for at, package in packages.items()
+    if (package["name"], f"v{package['version']}") in made_of and at not in members
+}
 order = lambda found: sorted(found, key=lambda at: (packages[at]["name"], packages[at]["version"]))
 
 
