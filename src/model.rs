@@ -193,7 +193,7 @@ impl Model {
         let threads = options
             .threads
             .unwrap_or_else(crate::platform::default_threads);
-        let pool = Pool::new(threads);
+        let pool = Pool::new(threads, Duration::from_micros(tuning.spin as u64));
         let inner = Inner {
             architecture,
             manifest,

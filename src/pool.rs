@@ -10,14 +10,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crate::kernels::ThreadSetup;
 use crate::plan::PHASE_STEPS;
 
-/// Turns of the spin loop before a waiting worker parks: some ten microseconds, longer than a calm
-/// barrier takes. Who waits longer waits for a worker whose processor a stranger has, and that
-/// one may run where the waiting one makes room.
-const SPINS: usize = 1024;
+/// Turns of the spin loop that are timed: how long one takes is between one and fifty nanoseconds.
+const TIMED_SPINS: u32 = 64;
+
+/// Most turns.
+const MAX_SPINS: usize = 1 << 20;
 
 /// Into how many parts a step's chunks fall at most: beyond that workers share one, for whoever
 /// is done looks through all of them.
@@ -128,12 +130,13 @@ pub struct Worker<'a> {
 }
 
 impl Pool {
-    /// A pool of `threads` workers, the caller included. Fewer if the system refuses threads.
-    pub fn new(threads: usize) -> Pool {
-        let wanted = threads.clamp(1, MAX_THREADS);
-        let mut threads = wanted;
+    /// A pool of `threads` workers, the caller included, who wait so long before they park. Fewer if
+    /// the system refuses threads.
+    pub fn new(threads: usize, patience: Duration) -> Pool {
+        let mut threads = threads.clamp(1, MAX_THREADS);
+        let spins = spins(patience);
         loop {
-            let shared = Arc::new(Shared::new(threads));
+            let shared = Arc::new(Shared::new(threads, spins));
             let mut workers = Vec::with_capacity(threads - 1);
             for index in 1..threads {
                 match worker(&shared, index) {
@@ -143,7 +146,7 @@ impl Pool {
             }
             let pool = Pool {
                 shared,
-                alone: Shared::new(1),
+                alone: Shared::new(1, spins),
                 workers,
                 turn: Mutex::new(()),
             };
@@ -278,12 +281,12 @@ impl Worker<'_> {
 }
 
 impl Shared {
-    fn new(threads: usize) -> Shared {
+    fn new(threads: usize, spins: usize) -> Shared {
         Shared {
             threads,
             spins: match std::thread::available_parallelism() {
                 Ok(processors) if threads > processors.get() => 0,
-                _ => SPINS,
+                _ => spins,
             },
             claims: std::array::from_fn(|_| Claims(Default::default())),
             meeting: Meeting::default(),
@@ -347,6 +350,20 @@ impl Shared {
             self.wake.notify_all();
         }
     }
+}
+
+/// Turns of the spin loop that take so long: the least of some measurements, for a stranger may have
+/// the processor meanwhile.
+fn spins(patience: Duration) -> usize {
+    let timed = || {
+        let start = Instant::now();
+        (0..TIMED_SPINS).for_each(|_| std::hint::spin_loop());
+        start.elapsed()
+    };
+    let least = (0..4).map(|_| timed()).min().unwrap_or(patience);
+    let turn = least.as_nanos().max(1);
+    let turns = patience.as_nanos() * u128::from(TIMED_SPINS) / turn;
+    usize::try_from(turns).map_or(MAX_SPINS, |turns| turns.min(MAX_SPINS))
 }
 
 /// More than a thread asks for when it begins, its stack included: where the system refuses a thread

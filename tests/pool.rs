@@ -2,15 +2,19 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use rillm::internals::kernels::ThreadSetup;
 use rillm::internals::pool::{Crew, Outcome, Pool, lock};
+
+/// How long a worker spins before it parks.
+const PATIENCE: Duration = Duration::from_micros(20);
 
 /// Every worker adds each claimed chunk once, in two phases, many times over.
 #[test]
 fn every_chunk_is_claimed_once_and_barriers_hold() {
     for threads in [1, 2, 3, 8, 11] {
-        let pool = Pool::new(threads);
+        let pool = Pool::new(threads, PATIENCE);
         let never = AtomicBool::new(false);
         for _ in 0..200 {
             let first: Vec<AtomicUsize> = (0..57).map(|_| AtomicUsize::new(0)).collect();
@@ -44,7 +48,7 @@ fn every_chunk_is_claimed_once_and_barriers_hold() {
 
 #[test]
 fn the_caller_alone_claims_and_meets_nobody() {
-    let pool = Pool::new(3);
+    let pool = Pool::new(3, PATIENCE);
     let seen = Mutex::new(Vec::new());
     let outcome = pool.run(Crew::Caller, &AtomicBool::new(false), None, &|worker| {
         for _ in 0..2 {
@@ -63,7 +67,7 @@ fn the_caller_alone_claims_and_meets_nobody() {
 
 #[test]
 fn an_abort_stops_every_worker_at_the_same_barrier() {
-    let pool = Pool::new(3);
+    let pool = Pool::new(3, PATIENCE);
     let abort = AtomicBool::new(false);
     let turns: Vec<AtomicUsize> = (0..3).map(|_| AtomicUsize::new(0)).collect();
     let outcome = pool.run(Crew::All, &abort, None, &|worker| {
@@ -85,7 +89,7 @@ fn an_abort_stops_every_worker_at_the_same_barrier() {
 #[test]
 fn who_works_alone_at_a_barrier_may_end_the_task() {
     for threads in [1, 3] {
-        let pool = Pool::new(threads);
+        let pool = Pool::new(threads, PATIENCE);
         let turns = AtomicUsize::new(0);
         let outcome = pool.run(Crew::All, &AtomicBool::new(false), None, &|worker| {
             while worker.barrier(0, || turns.fetch_add(1, Ordering::Relaxed) < 10) {}
@@ -98,7 +102,7 @@ fn who_works_alone_at_a_barrier_may_end_the_task() {
 #[test]
 fn a_panic_ends_the_task_and_the_pool_lives_on() {
     for guilty in [0, 1] {
-        let pool = Pool::new(2);
+        let pool = Pool::new(2, PATIENCE);
         let never = AtomicBool::new(false);
         let outcome = pool.run(Crew::All, &never, None, &|worker| {
             if worker.index == guilty {
@@ -137,7 +141,7 @@ fn every_thread_is_set_up_for_a_task_and_torn_down_after_it() {
     let never = AtomicBool::new(false);
     let mut entered = 0;
     for threads in [1, 2, 5] {
-        let pool = Pool::new(threads);
+        let pool = Pool::new(threads, PATIENCE);
         for (crew, each) in [(Crew::All, threads), (Crew::Caller, 1)] {
             for guilty in [None, Some(0), Some(each - 1)] {
                 let unready = AtomicUsize::new(0);

@@ -7,7 +7,7 @@ use super::terminal::Out;
 use clap::Args;
 use rillm::Tuning;
 use rillm::internals::ModelParts;
-use rillm::internals::kernels::{Isa, Kernels, TunedRate, fastest};
+use rillm::internals::kernels::{Isa, Kernels, PackFrom, TunedRate, fastest};
 use rillm::internals::knobs;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -39,6 +39,7 @@ pub fn tune(arguments: &Arguments) -> Result<(), CliError> {
     let kernels = Kernels::select(Some(isa)).map_err(CliError::Isa)?;
     let rates = model.weights().time_tunings(kernels, PATIENCE);
     let chosen = rates.as_deref().and_then(fastest);
+    let chosen = chosen.map(|tuning| model.weights().time_packing(kernels, tuning));
     let mut out = Out::new();
     match (&rates, arguments.json) {
         (_, true) => {
@@ -91,10 +92,8 @@ fn table(
     )?;
     writeln!(out, "|:--|--:|--:|--:|:--|")?;
     for TunedRate { tuning, rate } in rates {
-        let notes = [
-            (chosen == Some(*tuning), "fastest"),
-            (used == *tuning, "used"),
-        ];
+        let same = |other: Tuning| other.fetching() == tuning.fetching();
+        let notes = [(chosen.is_some_and(same), "fastest"), (same(used), "used")];
         let notes: Vec<_> = notes
             .iter()
             .filter(|note| note.0)
@@ -113,6 +112,21 @@ fn table(
             notes.join(", ")
         )?;
     }
+    writeln!(
+        out,
+        "\n| rows are packed from so many inputs on | two bytes a weight and more | a byte | less |"
+    )?;
+    writeln!(out, "|:--|--:|--:|--:|")?;
+    for (name, tuning) in [("fastest", chosen), ("used", Some(used))] {
+        if let Some(PackFrom {
+            floats,
+            bytes,
+            parts,
+        }) = tuning.map(|tuning| tuning.pack_from)
+        {
+            writeln!(out, "| {name} | {floats} | {bytes} | {parts} |")?;
+        }
+    }
     Ok(())
 }
 
@@ -123,6 +137,11 @@ pub fn written(isa: Isa, tuning: Tuning) -> Value {
         "past_caches": tuning.past_caches,
         "ahead": tuning.ahead,
         "meanwhile": tuning.meanwhile,
+        "pack_from_floats": tuning.pack_from.floats,
+        "pack_from_bytes": tuning.pack_from.bytes,
+        "pack_from_parts": tuning.pack_from.parts,
+        "chunk": tuning.chunk,
+        "spin": tuning.spin,
     })
 }
 
@@ -177,5 +196,12 @@ fn read(path: &Path, isa: Option<Isa>) -> Result<Tuning, String> {
         })?,
         ahead: number("ahead")?,
         meanwhile: number("meanwhile")?,
+        pack_from: PackFrom {
+            floats: number("pack_from_floats")?,
+            bytes: number("pack_from_bytes")?,
+            parts: number("pack_from_parts")?,
+        },
+        chunk: number("chunk")?,
+        spin: number("spin")?,
     })
 }

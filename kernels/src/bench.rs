@@ -8,7 +8,7 @@ pub use attention::AttentionBench;
 pub use peak::{PeakBench, STREAMS};
 pub use state::{StateBench, StateKernel};
 
-use super::{Activation, Kernels, Layout, MatMul, MatMulKernel, ThreadSetup};
+use super::{Activation, Kernels, Layout, MatMul, MatMulKernel, ThreadSetup, Tuning};
 use crate::quant::encode;
 use rillm_formats::manifest::DType;
 
@@ -91,6 +91,13 @@ impl KernelBench {
             inputs_len,
             out: vec![0.0; weight_rows * inputs_len],
         })
+    }
+
+    /// The same with another tuning.
+    #[must_use]
+    pub fn tuned(mut self, tuning: Tuning) -> KernelBench {
+        self.kernel.tuning = tuning;
+        self
     }
 
     /// Computes it once.

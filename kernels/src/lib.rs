@@ -53,4 +53,4 @@ pub use generic::fetch;
 pub use precision::{Precision, UnknownPrecision};
 pub use table::{Kernels, LayerNorm, Quantize};
 pub use thread::{ThreadReady, ThreadSetup};
-pub use tuning::{TunedRate, Tuning, fastest, time_tunings};
+pub use tuning::{PackFrom, TunedRate, Tuning, fastest, time_packing, time_tunings};

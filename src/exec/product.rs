@@ -10,11 +10,8 @@ use std::ops::Range;
 /// Weight rows that a worker claims at a time.
 const MATRIX_CHUNK: usize = 64;
 
-/// The same of a large matrix where there are few inputs, which wait for its rows: each call begins
-/// with memory that nothing has fetched ahead, so there are fewer of them.
-const LONG_CHUNK: usize = 128;
-
-/// Inputs that are few.
+/// Inputs that are few: these wait for a large matrix's rows, of which a chunk has as many as the CPU
+/// likes ([`Tuning::chunk`](crate::Tuning)).
 const FEW: usize = 32;
 
 /// Rows of a matrix that is large: chunks enough for all workers.
@@ -41,9 +38,9 @@ impl RowStep for Embed {
 }
 
 /// Weight rows of a chunk of a product. No result depends on how they are cut.
-fn matrix_chunk(rows: usize, inputs: usize) -> usize {
-    match (inputs, rows) {
-        (..=FEW, LARGE..) => LONG_CHUNK,
+fn matrix_chunk(cx: &StepContext<'_>, matrix: Matrix) -> usize {
+    match (cx.tile.len(), matrix.rows) {
+        (..=FEW, LARGE..) => cx.weights.matrix(matrix).kernel.tuning.chunk.max(1),
         _ => MATRIX_CHUNK,
     }
 }
@@ -64,12 +61,11 @@ impl Step for op::DenseMatMul {
         if !any_wanted(cx, self.wanted) {
             return 0;
         }
-        let rows = self.weight.rows;
-        rows.div_ceil(matrix_chunk(rows, cx.tile.len()))
+        self.weight.rows.div_ceil(matrix_chunk(cx, self.weight))
     }
 
     fn run(&self, cx: &StepContext<'_>, (): (), chunk: usize) {
-        let size = matrix_chunk(self.weight.rows, cx.tile.len());
+        let size = matrix_chunk(cx, self.weight);
         let rows = range(chunk, size, self.weight.rows);
         product(cx, self.x, cx.weights.matrix(self.weight), rows.clone());
         if let Some(bias) = self.bias {

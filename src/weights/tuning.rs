@@ -2,7 +2,8 @@
 
 use super::{Weight, Weights};
 use crate::graph::RowOrder;
-use crate::kernels::{Kernels, Layout, TunedRate, Tuning, time_tunings};
+use crate::kernels::{Kernels, Layout, TunedRate, Tuning, time_packing, time_tunings};
+use rillm_formats::manifest::DType;
 use std::time::Duration;
 
 impl Weights {
@@ -22,6 +23,31 @@ impl Weights {
         });
         let (weight, rows) = stored.max_by_key(|(_, rows)| rows.len())?;
         time_tunings(kernels, weight.dtype, (rows, weight.columns), patience)
+    }
+
+    /// What is fastest with numbers of inputs at which packing begins to pay, timed on the largest
+    /// matrix of each kind; `tuning`'s own where there is none that a cache would not hold.
+    pub fn time_packing(&self, kernels: &Kernels, mut tuning: Tuning) -> Tuning {
+        let mut largest: Vec<(&Weight, &[u8])> = Vec::new();
+        for weight in &self.matrices {
+            let Some(rows) = self.stored_rows(weight) else {
+                continue;
+            };
+            let kind = |dtype: DType| dtype.block_len() / dtype.block_elements();
+            let same = |other: &&mut (&Weight, _)| kind(other.0.dtype) == kind(weight.dtype);
+            match largest.iter_mut().find(same) {
+                Some(other) if other.1.len() < rows.len() => *other = (weight, rows),
+                Some(_) => {}
+                None => largest.push((weight, rows)),
+            }
+        }
+        for (weight, rows) in largest {
+            let rows = (rows, weight.columns);
+            if let Some(inputs) = time_packing(kernels, weight.dtype, rows, tuning) {
+                *tuning.pack_from.of(weight.dtype) = inputs;
+            }
+        }
+        tuning
     }
 
     /// Rows that follow each other in one file, as they lie.

@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use half::bf16;
 use rillm::internals::kernels::{
-    Activation, Isa, Kernels, Layout, MatMul, MatMulKernel, Pick, Tuning,
+    Activation, Isa, Kernels, Layout, MatMul, MatMulKernel, PackFrom, Pick, Tuning,
 };
 use rillm::internals::quant::types::{Float, Visitor, visit};
 use rillm::internals::quant::{
@@ -389,13 +389,24 @@ fn long_rows_have_one_result_however_many_inputs() {
     }
 }
 
-/// What a CPU likes changes no bit: rows near and far, whole strips and ends, both layouts.
+/// What a CPU likes changes no bit: rows near and far, packed or as they lie, whole strips and ends,
+/// both layouts.
 #[test]
 fn results_do_not_depend_on_tuning() {
     for table in tables() {
         let tuned = |kernel: MatMulKernel| {
             let tunings = Tuning::candidates(table.isa).iter();
-            tunings.map(move |&tuning| MatMulKernel { tuning, ..kernel })
+            let forms = tunings.flat_map(|&tuning| {
+                [None, Some(0), Some(usize::MAX)].map(|from| Tuning {
+                    pack_from: from.map_or(tuning.pack_from, |inputs| PackFrom {
+                        floats: inputs,
+                        bytes: inputs,
+                        parts: inputs,
+                    }),
+                    ..tuning
+                })
+            });
+            forms.map(move |tuning| MatMulKernel { tuning, ..kernel })
         };
         for (dtype, kernel) in products(table) {
             for columns in columns_of(dtype) {

@@ -2,7 +2,9 @@
 //! the results (which `matmul` checks).
 
 use super::tables;
-use rillm::internals::kernels::{Isa, Kernels, Maker, TunedRate, Tuning, fastest, time_tunings};
+use rillm::internals::kernels::{
+    Isa, Kernels, Maker, PackFrom, TunedRate, Tuning, fastest, time_packing, time_tunings,
+};
 use rillm_formats::manifest::DType;
 use std::time::Duration;
 
@@ -46,6 +48,40 @@ fn every_candidate_has_its_turns() {
         assert_eq!(tunings, candidates, "{}", table.isa);
         assert!(rates.iter().all(|rate| rate.rate > 0.0));
         assert!(candidates.contains(&fastest(&rates).expect("some")));
+    }
+}
+
+#[test]
+fn packing_is_timed_on_rows_that_no_cache_holds() {
+    let row_len = DType::Q8_0.row_len(1024).expect("whole blocks") as usize;
+    let weights = vec![0u8; 20_000 * row_len];
+    for table in tables() {
+        let time = |weights| {
+            let rows = (weights, 1024);
+            time_packing(table, DType::Q8_0, rows, Tuning::of(table.isa))
+        };
+        let inputs = time(&weights[..]).expect("enough rows");
+        assert!((2..=9).contains(&inputs), "{}: {inputs}", table.isa);
+        assert_eq!(time(&weights[..1000 * row_len]), None, "{}", table.isa);
+    }
+}
+
+/// A type's number is that of what its weights take.
+#[test]
+fn types_of_a_size_pack_alike() {
+    let mut from = PackFrom {
+        floats: 5,
+        bytes: 6,
+        parts: 7,
+    };
+    for (inputs, types) in [
+        (5, &[DType::F32, DType::F16, DType::BF16][..]),
+        (6, &[DType::Q8_0]),
+        (7, &[DType::Q4_0, DType::Q6_K, DType::NVFP4, DType::IQ1_S]),
+    ] {
+        for &dtype in types {
+            assert_eq!(*from.of(dtype), inputs, "{dtype:?}");
+        }
     }
 }
 

@@ -45,7 +45,10 @@ fn a_tuning_file_is_used_or_refused() {
             .env("RILLM_ISA", "portable");
         command.output().expect("rillm runs")
     };
-    let good = json!({"isa": "portable", "past_caches": true, "ahead": 512, "meanwhile": 64});
+    let good = json!({
+        "isa": "portable", "past_caches": true, "ahead": 512, "meanwhile": 64,
+        "pack_from_floats": 2, "pack_from_bytes": 0, "pack_from_parts": 9, "chunk": 96, "spin": 1,
+    });
     std::fs::write(&file, good.to_string()).unwrap();
     let output = bench();
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -63,6 +66,8 @@ fn a_tuning_file_is_used_or_refused() {
         ("ahead", json!(-1)),
         ("ahead", json!(1u64 << 40)),
         ("meanwhile", json!("far")),
+        ("pack_from_parts", json!(null)),
+        ("spin", json!(1.5)),
     ] {
         let mut wrong = good.clone();
         wrong[key] = value;

@@ -21,7 +21,7 @@ use super::float_gemv::OF_ONE_INPUT;
 use super::unit::{TILE_ROW_LEN, TILE_ROWS, TileShapes, TileUnit};
 use crate::avx512::packed::{fetch, gemm, gemv, write};
 use crate::avx512::register::{Lanes16, ROWS, load, load_floats, store, transpose};
-use crate::generic::{Gemm, Operands, Strip, Tiles};
+use crate::generic::{Gemm, Operands, Strip, Tiles, packing_pays};
 use crate::{MatMul, MatMulFn};
 
 /// Columns of a tile of bf16.
@@ -40,9 +40,6 @@ pub(super) const WIDTH: usize = 4;
 
 /// Inputs of a tile.
 const INPUTS: usize = TILE_ROWS;
-
-/// Inputs from which on packing pays.
-const PACK_FROM_INPUTS: usize = 4;
 
 /// Parts of a float.
 pub(super) const FLOAT_PARTS: usize = 3;
@@ -68,12 +65,12 @@ where
 {
     // SAFETY: the caller's promise, handed on, with tiles as the products want them.
     unsafe {
-        if call.inputs_len < PACK_FROM_INPUTS {
-            let _configured = T::configure(&OF_ONE_INPUT);
-            gemv::<ByParts<W, T, PARTS>>(call);
-        } else {
+        if packing_pays::<ByParts<W, T, PARTS>>(call) {
             let _configured = T::configure(&TileShapes::WHOLE);
             gemm::<ByParts<W, T, PARTS>>(call);
+        } else {
+            let _configured = T::configure(&OF_ONE_INPUT);
+            gemv::<ByParts<W, T, PARTS>>(call);
         }
     }
 }
@@ -213,7 +210,6 @@ where
     W: SplitFloats<PARTS>,
     T: TileUnit,
 {
-    const PACK_FROM: usize = PACK_FROM_INPUTS;
     const ROWS: usize = WIDTH * ROWS;
     const COLUMNS: usize = BLOCK;
     const INPUTS: usize = INPUTS;

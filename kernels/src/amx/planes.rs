@@ -85,7 +85,6 @@ impl<K: Panel256, T> Operands for ByPlanes<K, T> {
 }
 
 impl<K: Panel256, T: TileUnit> Gemm for ByPlanes<K, T> {
-    const PACK_FROM: usize = TILES_FROM_INPUTS;
     const ROWS: usize = SixteenRows::<K>::ROWS;
     const COLUMNS: usize = COLUMNS;
     const INPUTS: usize = INPUTS;

@@ -39,9 +39,6 @@ const WIDTH: usize = 2;
 /// leave just enough of the sixteen for what is multiplied.
 const INPUTS: usize = 6;
 
-/// Inputs from which on turning pays.
-const PACK_FROM_INPUTS: usize = 4;
-
 /// The product of a type of floats.
 pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
     Some(match dtype {
@@ -332,7 +329,6 @@ unsafe fn last<W: Avx2Floats>(
 type Turned = [Lanes8<f32>; WIDTH * BLOCK];
 
 impl<W: Avx2Floats> Gemm for Turned8<W> {
-    const PACK_FROM: usize = PACK_FROM_INPUTS;
     const ROWS: usize = WIDTH * ROWS;
     const COLUMNS: usize = BLOCK;
     const INPUTS: usize = INPUTS;

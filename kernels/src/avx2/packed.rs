@@ -141,7 +141,6 @@ impl<K: Avx2Product> Operands for EightRows<K> {
 }
 
 impl<K: Avx2Product> Gemm for EightRows<K> {
-    const PACK_FROM: usize = INPUTS;
     const ROWS: usize = SIDES * ROWS;
     const COLUMNS: usize = COLUMNS;
     const INPUTS: usize = INPUTS;

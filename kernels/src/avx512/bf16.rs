@@ -44,9 +44,6 @@ const WIDTH: usize = 4;
 /// one.
 const INPUTS: usize = 4;
 
-/// Inputs from which on turning pays.
-const PACK_FROM_INPUTS: usize = 3;
-
 /// Bytes of a weight, and of an activation.
 const LEN: usize = 2;
 
@@ -240,7 +237,6 @@ unsafe fn last<W: Bf16Weights>(weights: *const u8, x: *const u8, columns: usize)
 type PairPanel = [Lanes16<u32>; WIDTH * BLOCK / 2];
 
 impl<W: Bf16Weights> Gemm for TurnedPairs<W> {
-    const PACK_FROM: usize = PACK_FROM_INPUTS;
     const ROWS: usize = WIDTH * ROWS;
     const COLUMNS: usize = BLOCK;
     const INPUTS: usize = INPUTS;

@@ -41,9 +41,6 @@ const WIDTH: usize = 4;
 /// Inputs of a tile: with so many registers of rows, as many sums as hide the latency of one.
 const INPUTS: usize = 3;
 
-/// Inputs from which on turning pays.
-const PACK_FROM_INPUTS: usize = 3;
-
 /// The product of a type of floats.
 pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
     Some(match dtype {
@@ -436,7 +433,6 @@ fn both<W: Avx512Floats>(start: *const u8, column: usize) -> [*const u8; 2] {
 type TurnedPanel = [Lanes16<f32>; WIDTH * BLOCK];
 
 impl<W: FloatRow> Gemm for Turned16<W> {
-    const PACK_FROM: usize = PACK_FROM_INPUTS;
     const ROWS: usize = WIDTH * ROWS;
     const COLUMNS: usize = BLOCK;
     const INPUTS: usize = INPUTS;

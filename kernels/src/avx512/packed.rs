@@ -17,9 +17,6 @@ pub(crate) const WIDTH: usize = 2;
 /// registers for them and for what they add up to.
 const INPUTS: usize = 6;
 
-/// Inputs from which on unpacking pays.
-const PACK_FROM_INPUTS: usize = 3;
-
 /// Sixteen rows of up to 256 columns.
 #[repr(C, align(64))]
 pub(crate) struct Panel16 {
@@ -117,7 +114,6 @@ impl<K: Avx512Product> SixteenRows<K> {
 }
 
 impl<K: Avx512Product> Gemm for SixteenRows<K> {
-    const PACK_FROM: usize = PACK_FROM_INPUTS;
     const ROWS: usize = WIDTH * ROWS;
     const COLUMNS: usize = COLUMNS;
     const INPUTS: usize = INPUTS;

@@ -200,7 +200,6 @@ impl<W: Avx512Floats> Operands for StoredByColumn<W> {
 }
 
 impl<W: Avx512Floats> Gemm for StoredByColumn<W> {
-    const PACK_FROM: usize = 4;
     const ROWS: usize = WIDTH * ROWS;
     const COLUMNS: usize = BLOCK;
     const INPUTS: usize = INPUTS;

@@ -64,9 +64,6 @@ pub(crate) trait Gemv: Operands {
 ///
 /// Of the functions: the CPU has the set's instructions, and what is pointed to is there.
 pub(crate) trait Gemm: Operands {
-    /// Inputs from which on packing pays.
-    const PACK_FROM: usize;
-
     /// Rows of a panel: M.
     const ROWS: usize;
 
@@ -407,6 +404,18 @@ pub(crate) unsafe fn gemm<G: Gemm>(call: &MatMul) {
     }
 }
 
+/// Whether there are so many inputs that packing pays.
+#[inline(always)]
+pub(crate) fn packing_pays<G: Operands>(call: &MatMul) -> bool {
+    let from = &call.tuning.pack_from;
+    let from = match const { size_of::<G::Weights>() / G::ELEMENTS[0] } {
+        0 => from.parts,
+        1 => from.bytes,
+        _ => from.floats,
+    };
+    call.inputs_len >= from
+}
+
 /// Compiles the drivers with a set's instructions, each with a frame of its own: what many inputs
 /// take of the stack is none of a product with few.
 // Elsewhere no set has instructions of its own.
@@ -429,9 +438,9 @@ macro_rules! products {
         {
             // SAFETY: the caller's promise, handed on.
             unsafe {
-                match call.inputs_len < G::PACK_FROM {
-                    true => gemv::<G>(call),
-                    false => gemm::<G>(call),
+                match $crate::generic::packing_pays::<G>(call) {
+                    true => gemm::<G>(call),
+                    false => gemv::<G>(call),
                 }
             }
         }

@@ -22,7 +22,7 @@ mod tanh;
 mod tile;
 
 pub(super) use attend::attend;
-pub(super) use gemm::{Gemm, Gemv, Operands, Strip, Tiles, gemm, gemv, products};
+pub(super) use gemm::{Gemm, Gemv, Operands, Strip, Tiles, gemm, gemv, packing_pays, products};
 #[cfg(target_arch = "x86_64")]
 pub(super) use linear_attention::linear_attend_row;
 pub(super) use means::wkv;

@@ -221,7 +221,6 @@ pub(super) struct PanelPairs {
 }
 
 impl<K: NeonProduct> Gemm for FourRows<K> {
-    const PACK_FROM: usize = INPUTS;
     const ROWS: usize = PAIRS * SIDES * ROWS;
     const COLUMNS: usize = COLUMNS;
     const INPUTS: usize = INPUTS;

@@ -88,7 +88,6 @@ impl<P: PortableProduct> Operands for InPlace<P> {
 }
 
 impl<P: PortableProduct> Gemm for InPlace<P> {
-    const PACK_FROM: usize = 0;
     const ROWS: usize = NEAR;
     const COLUMNS: usize = usize::MAX;
     const INPUTS: usize = INPUTS;
