@@ -205,6 +205,16 @@ pub(super) fn has_tiles() -> bool {
     }
 }
 
+/// Whether this CPU multiplies matrices of bf16 numbers.
+#[cfg(all(
+    target_arch = "aarch64",
+    target_feature = "neon",
+    target_endian = "little"
+))]
+pub(super) fn multiplies_bf16() -> bool {
+    std::arch::is_aarch64_feature_detected!("bf16")
+}
+
 /// Whether this CPU multiplies pairs of bf16 numbers in 512-bit registers (AVX-512 BF16).
 #[cfg(target_arch = "x86_64")]
 pub(super) fn multiplies_bf16() -> bool {

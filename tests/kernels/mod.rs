@@ -15,7 +15,6 @@ mod scan;
 mod tuning;
 
 use rillm::internals::kernels::{Isa, IsaError, Kernels};
-use rillm_formats::manifest::DType;
 
 /// Every table this CPU can run, and the one whose tiles need no CPU that has them.
 fn tables() -> impl Iterator<Item = &'static Kernels> {
@@ -62,10 +61,8 @@ fn forced_table_is_the_one_in_use() {
         let table = Kernels::select(Some(isa)).expect("available");
         assert_eq!(table.isa, isa);
         if isa != Isa::Scalar {
-            // Not merely labelled: its products are other functions, but for one that x86 alone has.
-            let x86 = matches!(isa, Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 | Isa::Amx);
-            let others = |dtype: &DType| x86 || *dtype != DType::NVFP4;
-            for dtype in matmul::types().filter(others) {
+            // Not merely labelled: its products are other functions.
+            for dtype in matmul::types() {
                 let (own, scalar) = ((table.matmul)(dtype), (scalar().matmul)(dtype));
                 let (own, scalar) = (own.expect("complete"), scalar.expect("complete"));
                 assert_ne!(own as usize, scalar as usize, "{isa} {dtype:?}");

@@ -1,14 +1,17 @@
 //! Products of float weights with float activations: as the portable table has them, with more
-//! sums at a time, for there are more registers, and with the instruction for half precision.
+//! sums at a time, for there are more registers, and with the instructions for half precision and for
+//! small tables.
 
 use rillm_formats::manifest::DType;
 use wide::f32x4;
 
-use super::intrinsics::{uint16x4_t, vcreate_u16};
-use super::register::{floats, from_halves};
+use super::intrinsics::*;
+use super::register::{floats, from_halves, load};
 use crate::MatMulFn;
 use crate::portable::float::{PortableBf16, PortableF32, PortableFloats, StoredFloat};
+use crate::portable::nvfp4::{LookedUp, PortableNvfp4};
 use crate::portable::product::matmul;
+use crate::quant::FP4_VALUES;
 
 /// The product of a type of floats.
 pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
@@ -16,6 +19,7 @@ pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
         DType::F32 => matmul::<PortableFloats<PortableF32, 2>>,
         DType::F16 => matmul::<PortableFloats<NeonF16, 2>>,
         DType::BF16 => matmul::<PortableFloats<PortableBf16, 2>>,
+        DType::NVFP4 => matmul::<PortableNvfp4<InRegister>>,
         _ => return None,
     })
 }
@@ -30,6 +34,26 @@ impl StoredFloat for NeonF16 {
     #[inline(always)]
     fn four([a, b, c, d]: &[Self; 4]) -> f32x4 {
         f32x4::new(floats(from_halves(four([a.0, b.0, c.0, d.0]))))
+    }
+}
+
+/// Sixteen at once.
+struct InRegister;
+
+impl LookedUp for InRegister {
+    #[inline(always)]
+    fn values(quants: [u8; 8]) -> [f32x4; 4] {
+        let bytes = vcreate_u8(u64::from_le_bytes(quants));
+        let quants = vcombine_u8(vand_u8(bytes, vdup_n_u8(15)), vshr_n_u8::<4>(bytes));
+        let values = vqtbl1q_s8(load(&FP4_VALUES), quants);
+        let (low, high) = (vmovl_s8(vget_low_s8(values)), vmovl_high_s8(values));
+        let four = |words| f32x4::new(floats(vcvtq_f32_s32(words)));
+        [
+            four(vmovl_s16(vget_low_s16(low))),
+            four(vmovl_high_s16(low)),
+            four(vmovl_s16(vget_low_s16(high))),
+            four(vmovl_high_s16(high)),
+        ]
     }
 }
 

@@ -7,6 +7,7 @@
 #![allow(clippy::needless_range_loop)] // indices say best which row and which input is meant
 
 pub(super) mod bench;
+mod bf16;
 mod block256;
 mod f32x4;
 mod float;
@@ -16,6 +17,7 @@ mod legacy_quants;
 mod packed;
 mod register;
 
+use super::isa::multiplies_bf16;
 use super::{Isa, Kernels, MatMulFn, Pointwise, portable};
 use register::DotSigned;
 use rillm_formats::manifest::DType;
@@ -45,6 +47,7 @@ pub(super) const DOT_TABLE: Kernels = Kernels {
 pub(super) const MATRIX_TABLE: Kernels = Kernels {
     isa: Isa::I8mm,
     matmul: matmul::<register::Smmla>,
+    matmul_native: |dtype| bf16::of(dtype).filter(|_| multiplies_bf16()),
     ..DOT_TABLE
 };
 

@@ -8,6 +8,7 @@
 
 mod f32x4;
 pub(super) mod float;
+pub(super) mod nvfp4;
 pub(super) mod product;
 mod quantized;
 mod vector;
@@ -54,6 +55,6 @@ impl Visitor for PortableProducts {
     }
 
     fn nvfp4(self) -> MatMulFn {
-        scalar::nvfp4
+        product::matmul::<nvfp4::PortableNvfp4<nvfp4::InTable>>
     }
 }

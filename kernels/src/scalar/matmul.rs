@@ -97,7 +97,7 @@ unsafe fn block256<B: Block256>(call: &MatMul) {
     unsafe { each_pair(call, [B::ELEMENTS; 2], dot_block256::<B>) }
 }
 
-pub(crate) unsafe fn nvfp4(call: &MatMul) {
+unsafe fn nvfp4(call: &MatMul) {
     // SAFETY: the caller's promise, handed on; an input's block is 64 floats.
     unsafe { each_pair(call, [BlockNVFP4::ELEMENTS; 2], dot_nvfp4) }
 }

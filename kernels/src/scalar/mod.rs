@@ -12,7 +12,6 @@ use super::{Isa, Kernels};
 use crate::quant;
 
 pub(super) use linear_attention::wkv_block;
-pub(super) use matmul::nvfp4;
 #[cfg(target_arch = "x86_64")]
 pub(super) use scan::{conv_block, head_block, scan_block};
 
