@@ -27,10 +27,35 @@ pub(super) fn of(dtype: DType) -> Option<MatMulFn> {
     })
 }
 
+/// A block of a row with one of an input.
+///
+/// # Safety
+///
+/// Of the function: the CPU has this table's instructions.
+trait GridProducts: IQuantBlock {
+    /// The sums of their products, one to a lane.
+    unsafe fn products(&self, x: &ActivationQ8K) -> __m256i;
+}
+
+macro_rules! products {
+    ($products:ident: $($block:ty),*) => {$(
+        impl GridProducts for $block {
+            #[inline(always)]
+            unsafe fn products(&self, x: &ActivationQ8K) -> __m256i {
+                // SAFETY: the caller's promise, handed on.
+                unsafe { $products(self, x) }
+            }
+        }
+    )*};
+}
+
+products!(of_points: BlockIQ2XXS, BlockIQ2XS, BlockIQ2S, BlockIQ3XXS, BlockIQ3S);
+products!(of_weights: BlockIQ1S, BlockIQ1M);
+
 /// In a panel a weight stands in sixteen bits, multiplied with the factor of its part.
 struct Avx2Grid<B>(core::marker::PhantomData<B>);
 
-impl<B: IQuantBlock> Avx2Product for Avx2Grid<B> {
+impl<B: GridProducts> Avx2Product for Avx2Grid<B> {
     type Weights = B;
     type Inputs = ActivationQ8K;
     const ELEMENTS: usize = 256;
@@ -108,25 +133,68 @@ unsafe fn unpack<B: IQuantBlock>(rows: &Addresses8, panel: &mut Panel8) {
 /// So many blocks are at the row's address; they have alignment 1 and no invalid bytes.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn sums<B: IQuantBlock>(row: *const u8, x: &[ActivationQ8K]) -> __m256i {
-    let mut integers = Integers256::ZERO;
+unsafe fn sums<B: GridProducts>(row: *const u8, x: &[ActivationQ8K]) -> __m256i {
     let mut products = [_mm256_setzero_si256(); BLOCKS];
     for (n, x) in x.iter().enumerate().take(BLOCKS) {
         // SAFETY: the caller's promise.
-        unsafe { &*row.cast::<B>().wrapping_add(n) }.integers(&mut integers);
-        let (quants, _) = integers.quants.as_chunks::<32>();
-        let (inputs, _) = x.quants.as_chunks::<32>();
-        for two in 0..8 {
-            let scales = _mm256_set_m128i(
-                _mm_set1_epi16(integers.scales[2 * two + 1]),
-                _mm_set1_epi16(integers.scales[2 * two]),
-            );
-            // Magnitudes, and activations with the weights' signs: within 2 · 62 · 127.
-            let quants = load(&quants[two]);
-            let signed = _mm256_sign_epi8(load(&inputs[two]), quants);
-            let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(quants), signed);
-            products[n] = _mm256_add_epi32(products[n], _mm256_madd_epi16(pairs, scales));
-        }
+        products[n] = unsafe { (*row.cast::<B>().wrapping_add(n)).products(x) };
     }
     sums_of_lanes(products)
+}
+
+/// By magnitudes, and activations with the weights' signs.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn of_points(block: &impl SignedGrid, x: &ActivationQ8K) -> __m256i {
+    /// Which byte of signs, and which bit of it, belongs to each weight of 32.
+    const BYTES: [[u8; 8]; 4] = [[0; 8], [1; 8], [2; 8], [3; 8]];
+    const BITS: [[u8; 8]; 4] = [[1, 2, 4, 8, 16, 32, 64, 128]; 4];
+    let (mut points, mut signs) = (Integers256::ZERO, [0; 32]);
+    block.points(&mut points, &mut signs);
+    let (magnitudes, _) = points.quants.as_chunks::<32>();
+    let (inputs, _) = x.quants.as_chunks::<32>();
+    let (signs, _) = signs.as_chunks::<4>();
+    let bits = load(&BITS);
+    let mut products = _mm256_setzero_si256();
+    for two in 0..8 {
+        let four = _mm256_set1_epi32(i32::from_le_bytes(signs[two]));
+        let own = _mm256_and_si256(_mm256_shuffle_epi8(four, load(&BYTES)), bits);
+        let below = _mm256_cmpeq_epi8(own, bits);
+        let x = _mm256_xor_si256(load(&inputs[two]), below);
+        let signed = _mm256_sub_epi8(x, below);
+        // Within 2 · 62 · 127.
+        let pairs = _mm256_maddubs_epi16(load(&magnitudes[two]), signed);
+        let scaled = _mm256_madd_epi16(pairs, two_scales(&points, two));
+        products = _mm256_add_epi32(products, scaled);
+    }
+    products
+}
+
+/// By weights of which some are below zero.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn of_weights(block: &impl IQuantBlock, x: &ActivationQ8K) -> __m256i {
+    let mut integers = Integers256::ZERO;
+    block.integers(&mut integers);
+    let (quants, _) = integers.quants.as_chunks::<32>();
+    let (inputs, _) = x.quants.as_chunks::<32>();
+    let mut products = _mm256_setzero_si256();
+    for two in 0..8 {
+        let quants = load(&quants[two]);
+        let signed = _mm256_sign_epi8(load(&inputs[two]), quants);
+        let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(quants), signed);
+        let scaled = _mm256_madd_epi16(pairs, two_scales(&integers, two));
+        products = _mm256_add_epi32(products, scaled);
+    }
+    products
+}
+
+/// The factors of two parts, each for a half.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn two_scales(integers: &Integers256, two: usize) -> __m256i {
+    _mm256_set_m128i(
+        _mm_set1_epi16(integers.scales[2 * two + 1]),
+        _mm_set1_epi16(integers.scales[2 * two]),
+    )
 }

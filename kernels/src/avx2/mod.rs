@@ -22,18 +22,16 @@ mod vector;
 
 use super::{
     Attend, Conv1d, Isa, Kernels, LinearAttend, MatMulFn, Pointwise, Running, Scan, Wkv, portable,
-    scalar,
 };
 use packed::DotBytes;
 use rillm_formats::manifest::DType;
 
-/// The scalar table with what AVX2 does better; products of types it has none for are the portable
-/// ones.
+/// The portable table with what AVX2 does better.
 pub(super) const TABLE: Kernels = Kernels {
     isa: Isa::Avx2,
     matmul: matmul::<packed::Maddubs>,
     matmul_transposed: |dtype| {
-        float::transposed_of(dtype).or_else(|| (scalar::TABLE.matmul_transposed)(dtype))
+        float::transposed_of(dtype).or_else(|| (portable::TABLE.matmul_transposed)(dtype))
     },
     quantize_q8_0,
     quantize_q8_k,
@@ -48,7 +46,7 @@ pub(super) const TABLE: Kernels = Kernels {
     head_scan,
     linear_attend,
     wkv,
-    ..scalar::TABLE
+    ..portable::TABLE
 };
 
 /// The same with AVX-VNNI for the products of many inputs.
@@ -99,6 +97,6 @@ fn pointwise(function: Pointwise, x: &mut [f32]) {
     }
     // SAFETY: as for the entries above.
     if !unsafe { vector::pointwise(function, x) } {
-        (scalar::TABLE.pointwise)(function, x);
+        (portable::TABLE.pointwise)(function, x);
     }
 }

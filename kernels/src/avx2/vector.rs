@@ -114,6 +114,14 @@ fn apply(function: Pointwise, x: __m256) -> Option<__m256> {
             );
             Some(_mm256_mul_ps(x, sigmoid(_mm256_mul_ps(x, factor))))
         }
+        Pointwise::ClippedGelu => {
+            // With the result second, NaN comes through.
+            Some(_mm256_min_ps(_mm256_set1_ps(10.0), gelu_erf(x)))
+        }
+        Pointwise::QuickGelu => {
+            let scaled = _mm256_mul_ps(_mm256_set1_ps(1.702), x);
+            Some(_mm256_mul_ps(x, sigmoid(scaled)))
+        }
         Pointwise::Softplus => Some(softplus(x)),
         _ => None,
     }

@@ -52,6 +52,14 @@ fn apply(function: Pointwise, x: __m512) -> Option<__m512> {
             Some(_mm512_mask_mov_ps(below, above, more))
         }
         Pointwise::GeluErf => Some(gelu_erf(x)),
+        Pointwise::ClippedGelu => {
+            // With the result second, NaN comes through.
+            Some(_mm512_min_ps(_mm512_set1_ps(10.0), gelu_erf(x)))
+        }
+        Pointwise::QuickGelu => {
+            let scaled = _mm512_mul_ps(_mm512_set1_ps(1.702), x);
+            Some(_mm512_mul_ps(x, sigmoid(scaled)))
+        }
         Pointwise::GeluTanh => {
             const TWICE_ROOT: f32 = 1.595_769_2; // 2·√(2/π)
             let square = _mm512_mul_ps(x, x);

@@ -97,11 +97,31 @@ pub trait IQuantBlock: Block256 {
     }
 }
 
-/// Eight signs from seven: their number is even.
+/// One whose weights' signs stand apart.
+pub trait SignedGrid: IQuantBlock {
+    /// Magnitudes in place of weights, and a bit for each that is below zero.
+    fn points(&self, out: &mut Integers256, signs: &mut [u8; 32]);
+}
+
+/// Its weights.
+#[inline(always)]
+fn turned(block: &impl SignedGrid, out: &mut Integers256) {
+    let mut signs = [0; 32];
+    block.points(out, &mut signs);
+    for (eight, signs) in out.quants.as_chunks_mut::<8>().0.iter_mut().zip(signs) {
+        *eight = with_signs(*eight, signs);
+    }
+}
+
+/// Eight signs from seven: their number is even. Not counted, for which many CPUs have an instruction
+/// that not all have.
 #[inline(always)]
 fn even_signs(seven: u8) -> u8 {
+    /// Bit n: whether the number of n's bits is odd.
+    const ODD: u16 = 0x6996;
     let seven = seven & 0x7f;
-    seven | ((seven.count_ones() as u8 & 1) << 7)
+    let folded = (seven ^ (seven >> 4)) & 15;
+    seven | (((ODD >> folded) as u8 & 1) << 7)
 }
 
 /// Turns what has its bit set; no magnitude is zero.
@@ -130,17 +150,16 @@ fn odd(scale: u8) -> i16 {
     2 * i16::from(scale) + 1
 }
 
-impl Block256 for BlockIQ2XXS {
+impl SignedGrid for BlockIQ2XXS {
     #[inline(always)]
-    fn integers(&self, out: &mut Integers256) {
+    fn points(&self, out: &mut Integers256, all_signs: &mut [u8; 32]) {
         let (eights, _) = out.quants.as_chunks_mut::<8>();
         for g in 0..8 {
             let [a, b, c, d, s0, s1, s2, s3] = self.quants.as_chunks().0[g];
             let signs = u32::from_le_bytes([s0, s1, s2, s3]);
             for (n, index) in [a, b, c, d].into_iter().enumerate() {
-                let weights = *grids::IQ2_XXS.weights(index.into());
-                let signs = even_signs((signs >> (7 * n)) as u8);
-                eights[4 * g + n] = with_signs(weights, signs);
+                eights[4 * g + n] = *grids::IQ2_XXS.weights(index.into());
+                all_signs[4 * g + n] = even_signs((signs >> (7 * n)) as u8);
             }
             out.scales[2 * g] = odd((signs >> 28) as u8);
             out.scales[2 * g + 1] = out.scales[2 * g];
@@ -158,16 +177,15 @@ impl IQuantBlock for BlockIQ2XXS {
     }
 }
 
-impl Block256 for BlockIQ2XS {
+impl SignedGrid for BlockIQ2XS {
     #[inline(always)]
-    fn integers(&self, out: &mut Integers256) {
+    fn points(&self, out: &mut Integers256, signs: &mut [u8; 32]) {
         let (eights, _) = out.quants.as_chunks_mut::<8>();
         let (words, _) = self.quants.as_chunks::<2>();
         for (n, word) in words.iter().enumerate() {
             let word = u16::from_le_bytes(*word);
-            let weights = *grids::IQ2_XS.weights(usize::from(word & 511));
-            let signs = even_signs((word >> 9) as u8);
-            eights[n] = with_signs(weights, signs);
+            eights[n] = *grids::IQ2_XS.weights(usize::from(word & 511));
+            signs[n] = even_signs((word >> 9) as u8);
         }
         for g in 0..16 {
             out.scales[g] = odd((self.scales[g / 2] >> (g % 2 * 4)) & 15);
@@ -185,15 +203,16 @@ impl IQuantBlock for BlockIQ2XS {
     }
 }
 
-impl Block256 for BlockIQ2S {
+impl SignedGrid for BlockIQ2S {
     #[inline(always)]
-    fn integers(&self, out: &mut Integers256) {
+    fn points(&self, out: &mut Integers256, signs: &mut [u8; 32]) {
         let (eights, _) = out.quants.as_chunks_mut::<8>();
         for n in 0..32 {
             let high = (self.high[n / 4] >> (n % 4 * 2)) & 3;
             let index = usize::from(self.quants[n]) | usize::from(high) << 8;
-            eights[n] = with_signs(*grids::IQ2_S.weights(index), self.signs[n]);
+            eights[n] = *grids::IQ2_S.weights(index);
         }
+        *signs = self.signs;
         for g in 0..16 {
             out.scales[g] = odd((self.scales[g / 2] >> (g % 2 * 4)) & 15);
         }
@@ -210,17 +229,17 @@ impl IQuantBlock for BlockIQ2S {
     }
 }
 
-impl Block256 for BlockIQ3XXS {
+impl SignedGrid for BlockIQ3XXS {
     #[inline(always)]
-    fn integers(&self, out: &mut Integers256) {
+    fn points(&self, out: &mut Integers256, all_signs: &mut [u8; 32]) {
         let (eights, _) = out.quants.as_chunks_mut::<8>();
         for g in 0..8 {
             let signs = u32::from_le_bytes(self.signs_and_scales.as_chunks().0[g]);
             for n in 0..4 {
                 let four = |at: usize| *grids::IQ3_XXS.weights(self.quants[at].into());
                 let at = 4 * g + n;
-                let signs = even_signs((signs >> (7 * n)) as u8);
-                eights[at] = with_signs(both(four(2 * at), four(2 * at + 1)), signs);
+                eights[at] = both(four(2 * at), four(2 * at + 1));
+                all_signs[at] = even_signs((signs >> (7 * n)) as u8);
             }
             out.scales[2 * g] = odd((signs >> 28) as u8);
             out.scales[2 * g + 1] = out.scales[2 * g];
@@ -238,17 +257,18 @@ impl IQuantBlock for BlockIQ3XXS {
     }
 }
 
-impl Block256 for BlockIQ3S {
+impl SignedGrid for BlockIQ3S {
     #[inline(always)]
-    fn integers(&self, out: &mut Integers256) {
+    fn points(&self, out: &mut Integers256, signs: &mut [u8; 32]) {
         let (eights, _) = out.quants.as_chunks_mut::<8>();
         for n in 0..32 {
             let four = |at: usize| {
                 let high = (self.high[at / 8] >> (at % 8)) & 1;
                 *grids::IQ3_S.weights(usize::from(self.quants[at]) | usize::from(high) << 8)
             };
-            eights[n] = with_signs(both(four(2 * n), four(2 * n + 1)), self.signs[n]);
+            eights[n] = both(four(2 * n), four(2 * n + 1));
         }
+        *signs = self.signs;
         for g in 0..16 {
             out.scales[g] = odd((self.scales[g / 4] >> (g / 2 % 2 * 4)) & 15);
         }
@@ -264,6 +284,20 @@ impl IQuantBlock for BlockIQ3S {
         self.scale
     }
 }
+
+/// The weights of types whose signs stand apart.
+macro_rules! turned {
+    ($($block:ty),*) => {$(
+        impl Block256 for $block {
+            #[inline(always)]
+            fn integers(&self, out: &mut Integers256) {
+                turned(self, out);
+            }
+        }
+    )*};
+}
+
+turned!(BlockIQ2XXS, BlockIQ2XS, BlockIQ2S, BlockIQ3XXS, BlockIQ3S);
 
 /// Eight times a grid's values, an eighth of the distance between two of them up or down.
 #[inline(always)]
