@@ -1,37 +1,26 @@
-//! What this machine offers: cores, and how much memory there is and is in use.
+//! What this machine offers: cores, nodes of memory, and how much is in use.
 
-/// Workers to use by default: as many as this process may use processors, but no more than the
-/// machine has physical cores. Two threads of one core share its arithmetic units, so a second
-/// worker there only adds waiting.
-///
-/// The process's affinity and its cgroup's quota count, as far as the standard library sees
-/// them.
-pub fn default_threads() -> usize {
-    let allowed = std::thread::available_parallelism().map_or(1, usize::from);
-    match physical_cores() {
-        Some(cores) => allowed.min(cores),
-        None => allowed,
-    }
-}
+mod cores;
+mod numa;
 
-/// Physical cores, where the system tells: Linux lists for each processor the ones it shares
-/// its core with.
-#[cfg(target_os = "linux")]
-fn physical_cores() -> Option<usize> {
-    let mut cores = std::collections::BTreeSet::new();
-    for entry in std::fs::read_dir("/sys/devices/system/cpu").ok()? {
-        let list = entry.ok()?.path().join("topology/thread_siblings_list");
-        // Other entries of that folder are no processors; offline ones have no topology.
-        if let Ok(siblings) = std::fs::read_to_string(list) {
-            cores.insert(siblings);
+pub use cores::{default_threads, fast_cores};
+pub use numa::{MemoryNode, Numa, nodes, place};
+
+use std::collections::BTreeSet;
+
+/// Beyond any machine's number of processors.
+const MOST_PROCESSORS: usize = 1 << 12;
+
+/// A list of numbers as Linux writes them: `0-3,8`. What is none is left out.
+fn processors(list: &str) -> BTreeSet<usize> {
+    let mut all = BTreeSet::new();
+    for part in list.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        if let (Ok(first), Ok(last)) = (first.trim().parse(), last.trim().parse::<usize>()) {
+            all.extend(first..=last.min(MOST_PROCESSORS - 1));
         }
     }
-    (!cores.is_empty()).then_some(cores.len())
-}
-
-#[cfg(not(target_os = "linux"))]
-fn physical_cores() -> Option<usize> {
-    None
+    all
 }
 
 /// Bytes of this process that are in memory, where the system tells.

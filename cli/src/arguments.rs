@@ -9,6 +9,7 @@ use clap::Args;
 use rillm::formats::manifest::{DType, TensorInfo};
 use rillm::formats::tokenizer::Tokenizer;
 use rillm::internals::ModelParts;
+use rillm::internals::platform::{Numa, place};
 use rillm::internals::weights::Files;
 use rillm::{KvType, LoadError, Model, ModelOptions, Precision, RunError, SessionOptions};
 use std::path::{Path, PathBuf};
@@ -178,20 +179,51 @@ impl BatchArguments {
     }
 }
 
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct ThreadArguments {
-    /// Threads [default: the physical cores this process may use, where sharing pays]
+    /// Threads [default: the fast physical cores this process may use, where sharing pays]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
+    /// On a machine of several memory nodes: stay on one of them, or take memory from all in turn
+    #[arg(long, value_name = "WHERE", value_enum)]
+    numa: Option<NumaChoice>,
+}
+
+/// Where threads and memory are to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum NumaChoice {
+    /// On the node on which the process begins
+    #[value(alias = "isolate")]
+    Local,
+    /// Pages on all nodes in turn, files' as far as nobody has read them yet
+    #[value(alias = "distribute")]
+    Interleave,
+    /// As the process was begun
+    #[value(hide = true)]
+    Numactl,
 }
 
 impl ThreadArguments {
     pub fn model_options(&self) -> Result<ModelOptions, CliError> {
         let isa = rillm::internals::knobs::isa().map_err(CliError::Isa)?;
+        self.place()?;
         Ok(ModelOptions::default()
             .isa(isa)
             .tuning(tune::from_environment(isa)?)
             .threads(self.threads.map(usize::from)))
+    }
+}
+
+impl ThreadArguments {
+    /// Places this thread, which begins all others, and their memory.
+    fn place(&self) -> Result<(), CliError> {
+        let numa = match self.numa {
+            Some(NumaChoice::Local) => Numa::Local,
+            Some(NumaChoice::Interleave) => Numa::Interleave,
+            Some(NumaChoice::Numactl) | None => return Ok(()),
+        };
+        let refused = |error| CliError::Usage(format!("--numa: the system refuses: {error}"));
+        place(numa).map_err(refused)
     }
 }
 

@@ -169,7 +169,7 @@ fn unescaped(text: &str) -> String {
 /// `rillm` alone: the embedded model tells a story.
 #[cfg(feature = "demo")]
 pub fn demo() -> Result<(), CliError> {
-    let options = super::ThreadArguments { threads: None }.model_options()?;
+    let options = super::ThreadArguments::default().model_options()?;
     let model = super::demo::Demo::Llama.open(options)?;
     let job = Job {
         prompt: "One day, Lily found a tiny bean seed",

@@ -159,6 +159,7 @@ const ONLY: &[(&str, &str, &[&str])] = &[
 const UNSAFE: &[&str] = &[
     "arena.rs",
     "capi/",
+    "platform/numa.rs",
     "pool.rs",
     "state.rs",
     "state/",

@@ -254,7 +254,7 @@ fn quoted(out: &mut Out) -> Result<(), CliError> {
         "\nFigures that people quote, all for graphics cards, and plans for {CONTEXT} tokens:\n\n{:<22} {:>8} {:>10} {:>10}",
         "of", "quoted", "in f16", "in q4_k_m"
     )?;
-    let threads = ThreadArguments { threads: None };
+    let threads = ThreadArguments::default();
     for figure in QUOTED {
         let [half, quarter] = planned(figure, &threads)?;
         let speed = figure
@@ -341,7 +341,7 @@ fn candidate(candidate: &RankedModel) -> Value {
 }
 
 fn figures_json() -> Result<Value, CliError> {
-    let threads = ThreadArguments { threads: None };
+    let threads = ThreadArguments::default();
     let mut all = Vec::new();
     for figure in QUOTED {
         let [half, quarter] = planned(figure, &threads)?;

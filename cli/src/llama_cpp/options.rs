@@ -63,7 +63,6 @@ pub const WITHOUT_EFFECT: &[(Takes, &[&str])] = &[
             "--n-cpu-ffn",
             "-ot",
             "--override-tensor",
-            "--numa",
             "--prio",
             "--prio-batch",
             "--poll",

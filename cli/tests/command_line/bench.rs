@@ -228,3 +228,19 @@ fn a_profile_says_how_fast_experts_are() {
 fn kernels_need_no_model_and_stand_alone() {
     failure(&rillm(&["bench", "x.gguf", "--kernels"]), 2, &["--kernels"]);
 }
+
+/// A machine has a node at least. Where the system lets nobody choose, as in a container, that is said.
+#[test]
+fn threads_and_memory_are_placed_or_it_is_said_why_not() {
+    let folder = Fixture::load("llama_mqa").folder();
+    // The last as llama.cpp has them.
+    for place in ["local", "interleave", "isolate", "distribute", "numactl"] {
+        let numa = ["bench", path(&folder), "-p", "4", "-n", "0", "-r", "1"];
+        let output = rillm(&[&numa[..], &["--numa", place]].concat());
+        let errors = text(&output.stderr);
+        let refused = !cfg!(target_os = "linux") || errors.contains("--numa: the system refuses");
+        assert!(output.status.success() || refused, "{place}: {errors}");
+    }
+    let output = rillm(&["bench", path(&folder), "--numa", "everywhere"]);
+    assert_eq!(output.status.code(), Some(2));
+}
