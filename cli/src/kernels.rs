@@ -147,6 +147,11 @@ pub fn kernels(check: bool) -> Result<(), CliError> {
     for line in &behind {
         warn(line);
     }
+    verdict(&behind, check)
+}
+
+/// Where a choice is slower than it could be, that is an error to who asked.
+fn verdict(behind: &[String], check: bool) -> Result<(), CliError> {
     match behind.len() {
         count if check && count > 0 => {
             let what = format!("{count} kernels of the table that this CPU uses are behind others");
@@ -292,4 +297,39 @@ fn rows(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tables of which the chosen one is slower at one kernel by more than noise, at another by less.
+    #[test]
+    fn a_slower_choice_is_told() {
+        let plain = Kernels::select(Some(Isa::Scalar)).expect("any CPU");
+        let chosen = Kernels::select(Some(Isa::Portable)).expect("any CPU");
+        let tables = Tables {
+            all: vec![plain, chosen],
+            figures: RefCell::default(),
+        };
+        assert_eq!(
+            tables.note("rms_norm", Isa::Scalar, &[("rows", 10.0)]),
+            "scalar"
+        );
+        assert_eq!(
+            tables.note("rms_norm", Isa::Portable, &[("rows", 8.9)]),
+            "portable*"
+        );
+        tables.note("softmax", Isa::Scalar, &[("rows", 10.0)]);
+        tables.note("softmax", Isa::Portable, &[("rows", 9.1)]);
+        tables.note("matmul Q8_0", Isa::Portable, &[("one input", 1.0)]);
+        // Of the plain table less is read, which a cache holds: that is another figure.
+        assert_eq!(tables.behind(), [""; 0]);
+        tables.note("rms_norm", Isa::Avx2, &[("rows", 20.0)]);
+        let told = tables.behind();
+        assert_eq!(told, ["rms_norm, rows: portable is 55% behind avx2"]);
+        assert!(verdict(&told, false).is_ok());
+        assert!(matches!(verdict(&told, true), Err(CliError::Check(_))));
+        assert!(verdict(&[], true).is_ok());
+    }
 }
