@@ -9,10 +9,10 @@ use super::terminal::Out;
 use super::texts::TaskTexts;
 use super::{CliError, ModelArguments};
 use clap::Args;
-use rillm::Model;
 use rillm::tasks::{
     Classifier, ClassifyOptions, LabelScore, ScoreFunction, ZeroShotClassifier, ZeroShotOptions,
 };
+use rillm::{Model, RunError};
 use serde_json::{Value, json};
 use std::io::Write;
 
@@ -25,6 +25,15 @@ pub struct Arguments {
     model: ModelArguments,
     #[command(flatten)]
     texts: TaskTexts,
+    /// A second text, for a model that says what it is to the first: once for all texts, or as often as
+    /// there are texts
+    #[arg(
+        long,
+        value_name = "TEXT",
+        conflicts_with = "labels",
+        allow_hyphen_values = true
+    )]
+    text_pair: Vec<String>,
     /// How many labels of each text are shown [default: 1, or all with --labels]
     #[arg(short = 'k', long, value_name = "N", conflicts_with = "against", value_parser = clap::value_parser!(u32).range(1..))]
     top_k: Option<u32>,
@@ -63,6 +72,11 @@ pub struct Arguments {
 
 pub fn classify(arguments: &Arguments) -> Result<(), CliError> {
     let texts = arguments.texts.read(&arguments.model)?;
+    let (others, all) = (arguments.text_pair.len(), texts.len());
+    if others > 1 && others != all {
+        let what = format!("{others} texts by --text-pair, expected one, or one for each of {all}");
+        return Err(CliError::Usage(what));
+    }
     let model = arguments.model.open()?;
     let labels: Vec<&str> = arguments.labels.iter().map(|label| label.trim()).collect();
     let labels: Vec<&str> = labels
@@ -96,7 +110,10 @@ fn all_scores(
     labels: &[&str],
 ) -> Result<Vec<Vec<LabelScore>>, CliError> {
     Ok(match labels.is_empty() {
-        true => Classifier::new(model, arguments.of_the_model())?.classify(texts)?,
+        true => {
+            let mut classifier = Classifier::new(model, arguments.of_the_model())?;
+            arguments.classified(&mut classifier, texts, 0)?
+        }
         false => ZeroShotClassifier::new(model, arguments.of_labels())?.classify(texts, labels)?,
     })
 }
@@ -107,6 +124,22 @@ impl Arguments {
             .function_to_apply(self.function_to_apply)
             .max_length(self.length.most())
             .batch_tokens(self.length.batch_tokens as usize)
+    }
+
+    /// The labels of some of the texts, which begin with this one, or of their pairs.
+    fn classified(
+        &self,
+        classifier: &mut Classifier,
+        texts: &[String],
+        first: usize,
+    ) -> Result<Vec<Vec<LabelScore>>, RunError> {
+        let others = match &self.text_pair[..] {
+            [] => return classifier.classify(texts),
+            [only] => vec![only; texts.len()],
+            all => all.iter().skip(first).collect(),
+        };
+        let pairs: Vec<(&String, &String)> = texts.iter().zip(others).collect();
+        classifier.classify_pairs(&pairs)
     }
 
     fn of_labels(&self) -> ZeroShotOptions {
@@ -123,8 +156,9 @@ fn by_the_model(arguments: &Arguments, model: &Model, texts: &[String]) -> Resul
     let all = texts.len() as u64;
     let progress = Progress::watch(classifier.progress(), all, "classifying", "texts");
     let mut out = Out::new();
-    for texts in texts.chunks(TEXTS) {
-        for (text, found) in texts.iter().zip(classifier.classify(texts)?) {
+    for (chunk, texts) in texts.chunks(TEXTS).enumerate() {
+        let found = arguments.classified(&mut classifier, texts, chunk * TEXTS)?;
+        for (text, found) in texts.iter().zip(found) {
             let found = &found[..found.len().min(arguments.top_k.unwrap_or(1) as usize)];
             let labels = found.iter();
             let labels = labels.map(|one| json!({"label": one.label, "score": float(one.score)}));

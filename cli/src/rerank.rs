@@ -19,7 +19,8 @@ pub struct Arguments {
     model: ModelArguments,
     #[command(flatten)]
     texts: TaskTexts,
-    /// What a model that is asked in words, as Qwen3-Reranker is, is told that queries are for
+    /// What is put before the query, or what a model that is asked in words, as Qwen3-Reranker is, is
+    /// told that queries are for [default: as the model's files say]
     #[arg(
         long,
         visible_alias = "instruction",

@@ -109,7 +109,37 @@ impl Classifier {
             self.truncated += usize::from(is_cut);
             inputs.push(input);
         }
-        let scored = self.logits(&inputs)?.into_iter().map(|mut logits| {
+        self.scored(&inputs)
+    }
+
+    /// All labels of each pair of texts, the best first: of models that say what a second text is to
+    /// a first (the pipeline's `text_pair`).
+    ///
+    /// # Errors
+    /// As [`Classifier::classify`].
+    pub fn classify_pairs<T: AsRef<str>>(
+        &mut self,
+        pairs: &[(T, T)],
+    ) -> Result<Vec<Vec<LabelScore>>, RunError> {
+        let model = self.runner.model().clone();
+        let mut inputs: Vec<TokenInput> = Vec::with_capacity(pairs.len());
+        for (text, other) in pairs {
+            let (text, other) = (text.as_ref(), other.as_ref());
+            let most = self.max_length;
+            let (input, is_cut) = match other.is_empty() {
+                // As the pipeline takes it.
+                true => single(&model, text, most)?,
+                false => pair(&model, text, other, most, Truncation::LongestFirst)?,
+            };
+            self.truncated += usize::from(is_cut);
+            inputs.push(input);
+        }
+        self.scored(&inputs)
+    }
+
+    /// All labels of each input, the best first.
+    fn scored(&mut self, inputs: &[TokenInput]) -> Result<Vec<Vec<LabelScore>>, RunError> {
+        let scored = self.logits(inputs)?.into_iter().map(|mut logits| {
             self.function.apply(&mut logits);
             let labels = self.labels.iter().cloned().zip(logits);
             sorted(labels.map(|(label, score)| LabelScore { label, score }))
@@ -146,6 +176,26 @@ impl Classifier {
         })?;
         Ok(logits)
     }
+}
+
+/// What stands before and behind the one place that Python's `format` fills.
+fn hypothesis(template: &str) -> Option<(String, String)> {
+    let mut parts = vec![String::new()];
+    let mut rest = template;
+    while let Some(at) = rest.find(['{', '}']) {
+        let part = parts.last_mut()?;
+        part.push_str(&rest[..at]);
+        let two = rest.get(at..at + 2)?;
+        match two {
+            "{{" | "}}" => part.push_str(&two[1..]),
+            "{}" => parts.push(String::new()),
+            _ => return None,
+        }
+        rest = &rest[at + 2..];
+    }
+    parts.last_mut()?.push_str(rest);
+    let [before, after] = <[String; 2]>::try_from(parts).ok()?;
+    Some((before, after))
 }
 
 fn sorted(labels: impl Iterator<Item = LabelScore>) -> Vec<LabelScore> {
@@ -206,7 +256,9 @@ setters! {
 #[derive(Debug)]
 pub struct ZeroShotClassifier {
     classifier: Classifier,
-    options: ZeroShotOptions,
+    /// What stands before a label and behind it.
+    template: (String, String),
+    multi_label: bool,
     entailment: usize,
 }
 
@@ -229,15 +281,17 @@ impl ZeroShotClassifier {
                 classifier.labels.join(", ")
             ))
         })?;
-        if !options.hypothesis_template.contains("{}") {
-            return Err(unfit(format!(
-                "hypothesis_template is {:?}, expected {{}} in it where the label stands",
+        let template = hypothesis(&options.hypothesis_template).ok_or_else(|| {
+            unfit(format!(
+                "hypothesis_template is {:?}, expected one {{}} in it where the label stands, and other \
+                 braces twice",
                 options.hypothesis_template
-            )));
-        }
+            ))
+        })?;
         Ok(ZeroShotClassifier {
             classifier,
-            options,
+            template,
+            multi_label: options.multi_label,
             entailment,
         })
     }
@@ -259,8 +313,8 @@ impl ZeroShotClassifier {
         let mut inputs = Vec::with_capacity(texts.len() * candidate_labels.len());
         for text in texts {
             for label in candidate_labels {
-                let template = &self.options.hypothesis_template;
-                let said = template.replace("{}", label.as_ref());
+                let (before, after) = &self.template;
+                let said = [before, label.as_ref(), after].concat();
                 let (input, is_cut) =
                     pair(&model, text.as_ref(), &said, most, Truncation::OnlyFirst)?;
                 self.classifier.truncated += usize::from(is_cut);
@@ -296,7 +350,7 @@ impl ZeroShotClassifier {
 
     fn scores(&self, logits: &[Vec<f32>]) -> Vec<f32> {
         let entailed = logits.iter().map(|logits| logits[self.entailment]);
-        if !self.options.multi_label && logits.len() > 1 {
+        if !self.multi_label && logits.len() > 1 {
             let mut scores: Vec<f32> = entailed.collect();
             softmax(&mut scores);
             return scores;

@@ -281,7 +281,8 @@ impl Embedder {
     /// A pooled vector as it is handed out.
     fn finished(&self, pooled: Vec<f32>) -> Vec<f32> {
         let mut vector = self.layered(pooled);
-        vector.truncate(self.options.truncate_dim.unwrap_or(usize::MAX));
+        let kept = self.options.truncate_dim.or(self.modules.truncate_dim);
+        vector.truncate(kept.unwrap_or(usize::MAX));
         if self.options.normalize_embeddings {
             normalize(&mut vector);
         }

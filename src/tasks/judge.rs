@@ -2,7 +2,7 @@
 //! they are asked, and which tokens mean yes and no.
 
 use super::run::TokenInput;
-use super::settings::ModuleSettings;
+use super::settings::{ModuleSettings, default_prompt};
 use super::texts::input;
 use crate::error::{LoadError, LoadErrorKind, RunError};
 use crate::model::Model;
@@ -191,26 +191,6 @@ fn rendered(model: &Model, turns: &[(&str, &str)]) -> Result<String, String> {
 #[cfg(not(feature = "chat"))]
 fn rendered(_: &Model, _: &[(&str, &str)]) -> Result<String, String> {
     Err("this build renders no chat templates: the feature `chat` does".to_string())
-}
-
-/// The prompt that sentence-transformers' files put before all texts.
-fn default_prompt(model: &Model) -> Result<Option<String>, LoadError> {
-    let Some(bytes) = &model.module_files().settings else {
-        return Ok(None);
-    };
-    let settings = ModuleSettings::read(bytes, "config_sentence_transformers.json")?;
-    let Some(name) = settings.text("default_prompt_name")? else {
-        return Ok(None);
-    };
-    let prompt = settings
-        .object("prompts")?
-        .and_then(|prompts| prompts.get(name));
-    let prompt = prompt.map(|prompt| {
-        let text = prompt.as_str().map(str::to_string);
-        let what = format!("prompt {name:?} is {prompt}, expected a text");
-        text.ok_or_else(|| settings.bad(what))
-    });
-    prompt.transpose()
 }
 
 /// A question's control tokens, and what is between them.

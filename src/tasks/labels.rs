@@ -1,7 +1,9 @@
 //! Classes: their names, and what their logits become.
 
-use super::modules::{activation, sigmoid};
+use super::dense::activation;
+use super::settings::ModuleSettings;
 use crate::error::{LoadError, LoadErrorKind};
+use crate::kernels::Pointwise;
 use crate::model::Model;
 use rillm_formats::manifest::{Array, MetadataValue};
 use std::fmt;
@@ -70,6 +72,11 @@ impl FromStr for ScoreFunction {
     }
 }
 
+/// 1 / (1 + exp(−x))
+fn sigmoid(x: f32) -> f32 {
+    (1.0 / (1.0 + (-f64::from(x)).exp())) as f32
+}
+
 /// exp(xᵢ − max) / Σ exp(x − max)
 pub(super) fn softmax(values: &mut [f32]) {
     let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -96,19 +103,30 @@ pub(super) fn labels(model: &Model, count: usize) -> Result<Vec<String>, LoadErr
     (0..count).map(label).collect()
 }
 
-/// What sentence-transformers applies to the logit of a pair.
-pub(super) fn pair_function(model: &Model) -> Result<fn(f32) -> f32, LoadError> {
+/// What sentence-transformers applies to the logit of a pair: as its own files say, or as
+/// `config.json` does, where its versions before 6 wrote it.
+pub(super) fn pair_function(model: &Model) -> Result<Pointwise, LoadError> {
+    let known = |key: &str, class: &str| {
+        activation(class).ok_or_else(|| format!("{key} {class:?} is not known"))
+    };
+    let files = model.module_files();
+    if let (Some(_), Some(bytes)) = (&files.modules, &files.settings) {
+        const KEY: &str = "activation_fn";
+        let settings = ModuleSettings::read(bytes, "config_sentence_transformers.json")?;
+        if let Some(class) = settings.text(KEY)? {
+            return known(KEY, class).map_err(|what| settings.bad(what));
+        }
+    }
     let keys = [
         "sentence_transformers.activation_fn",
         "sbert_ce_default_activation_function",
     ];
     for key in keys {
         if let Some(class) = text(model, key)? {
-            return activation(class)
-                .ok_or_else(|| unsupported(format!("{key} {class:?} is not known")));
+            return known(key, class).map_err(unsupported);
         }
     }
-    Ok(sigmoid)
+    Ok(Pointwise::Sigmoid)
 }
 
 /// A key of the model's configuration that is a text, if it is there.

@@ -26,6 +26,7 @@
 mod agreement;
 mod answer;
 mod classify;
+mod dense;
 mod embed;
 mod fill_mask;
 mod judge;

@@ -1,12 +1,13 @@
 //! What sentence-transformers does with a model's output, as the files beside the model say.
 
+use super::dense::DenseLayer;
 use super::pooling::Pooling;
-use super::settings::{ModuleSettings, bad, parsed};
+use super::settings::{ModuleSettings, bad, parsed, transformer_settings};
 use super::similar::Similarity;
 use crate::error::LoadError;
 use crate::model::Model;
 use crate::quant;
-use crate::weights::{DenseTensor, ModuleFiles};
+use crate::weights::ModuleFiles;
 use rillm_formats::manifest::Container;
 use rillm_formats::safetensors;
 use serde_json::Value;
@@ -25,6 +26,8 @@ pub(super) struct Modules {
     pub(super) default_prompt_name: Option<String>,
     pub(super) similarity: Similarity,
     pub(super) max_seq_length: Option<usize>,
+    /// How many dimensions are kept.
+    pub(super) truncate_dim: Option<usize>,
     pub(super) lowercases: bool,
 }
 
@@ -40,16 +43,6 @@ pub(super) enum VectorLayer {
     },
 }
 
-/// y = f(W x + b)
-#[derive(Clone, Debug)]
-pub(super) struct DenseLayer {
-    /// Row by row.
-    weight: Vec<f32>,
-    bias: Option<Vec<f32>>,
-    columns: usize,
-    activation: fn(f32) -> f32,
-}
-
 impl Default for Modules {
     /// What sentence-transformers makes of a model that it knows nothing of.
     fn default() -> Modules {
@@ -62,6 +55,7 @@ impl Default for Modules {
             default_prompt_name: None,
             similarity: Similarity::Cosine,
             max_seq_length: None,
+            truncate_dim: None,
             lowercases: false,
         }
     }
@@ -78,13 +72,11 @@ impl Modules {
                 "config_sentence_transformers.json",
             )?)?;
         }
-        if let Some((name, bytes)) = &files.transformer {
-            let config = ModuleSettings::read(bytes, name)?;
-            modules.max_seq_length = config.count("max_seq_length", 1)?;
-            modules.lowercases = config.flag("do_lower_case", false)?;
+        if let Some(config) = transformer_settings(model)? {
+            modules.transformer(&config)?;
         }
         match &files.modules {
-            Some(bytes) => modules.list(bytes, files, width)?,
+            Some(bytes) => modules.list(bytes, model, width)?,
             None if model.manifest().container == Container::Gguf => modules.gguf(model, width)?,
             // A decoder that was not trained for it has no usual way.
             None if model.decodes() => modules.poolings.clear(),
@@ -113,12 +105,27 @@ impl Modules {
             }
             self.default_prompt_name = Some(name.to_string());
         }
+        self.truncate_dim = settings.count("truncate_dim", 1)?;
         Ok(())
     }
 
+    /// What is said of the transformer: how texts are put to it, and what is taken of it.
+    fn transformer(&mut self, config: &ModuleSettings) -> Result<(), LoadError> {
+        self.max_seq_length = config.count("max_seq_length", 1)?;
+        self.lowercases = config.flag("do_lower_case", false)?;
+        config.expect("transformer_task", "feature-extraction")?;
+        config.expect("module_output_name", "token_embeddings")?;
+        // What those of several vectors a text, and of pictures, have.
+        for key in ["query_length", "document_length", "query_expansion"] {
+            config.expect_none(key)?;
+        }
+        config.expect_none("processing_kwargs")
+    }
+
     /// The modules of `modules.json`: a transformer, a pooling, and what changes the vector.
-    fn list(&mut self, bytes: &[u8], files: &ModuleFiles, width: usize) -> Result<(), LoadError> {
+    fn list(&mut self, bytes: &[u8], model: &Model, width: usize) -> Result<(), LoadError> {
         const FILE: &str = "modules.json";
+        let files = model.module_files();
         let Value::Array(list) = parsed(bytes, FILE)? else {
             return Err(bad(format!("{FILE}: expected a list of modules")));
         };
@@ -147,11 +154,14 @@ impl Modules {
                     width *= self.poolings.len();
                 }
                 (_, "Normalize") if !self.poolings.is_empty() => {
+                    if files.configs.contains_key(path) {
+                        expect_vector(&config()?)?;
+                    }
                     self.layers.push(VectorLayer::Normalize);
                 }
                 (_, "Dense") if !self.poolings.is_empty() => {
-                    let dense = DenseLayer::read(&config()?, files, path, width)?;
-                    width = dense.weight.len() / dense.columns;
+                    let dense = DenseLayer::read(&config()?, model, path, width)?;
+                    width = dense.rows();
                     self.layers.push(VectorLayer::Dense(dense));
                 }
                 (_, "LayerNorm") if !self.poolings.is_empty() => {
@@ -190,16 +200,22 @@ impl Modules {
                 )));
             }
         }
-        let mut asked = Vec::new();
-        for pooling in Pooling::ALL {
-            // Files from before the others were there say nothing of them.
-            if config.flag(pooling.key(), pooling == Pooling::Mean)? {
-                asked.push(pooling);
+        self.poolings = match config.texts(MODE)? {
+            Some(names) => {
+                let named = names.into_iter().map(str::parse);
+                let named: Result<Vec<Pooling>, _> = named.collect();
+                named.map_err(|error| config.bad(error))?
             }
-        }
-        self.poolings = match config.text(MODE)? {
-            Some(name) => vec![name.parse().map_err(|error| config.bad(error))?],
-            None => asked,
+            None => {
+                let mut asked = Vec::new();
+                for pooling in Pooling::ALL {
+                    // Files from before the others were there say nothing of them.
+                    if config.flag(pooling.key(), pooling == Pooling::Mean)? {
+                        asked.push(pooling);
+                    }
+                }
+                asked
+            }
         };
         if self.poolings.is_empty() {
             return Err(config.bad("it asks for no way of pooling"));
@@ -236,8 +252,8 @@ impl Modules {
             }
         };
         for tensor in &model.module_files().dense {
-            let dense = DenseLayer::of_gguf(tensor, width)?;
-            width = dense.weight.len() / dense.columns;
+            let dense = DenseLayer::of_gguf(tensor, model, width)?;
+            width = dense.rows();
             self.layers.push(VectorLayer::Dense(dense));
         }
         self.layers.push(VectorLayer::Normalize);
@@ -265,6 +281,14 @@ impl VectorLayer {
     }
 }
 
+/// That a module takes a text's vector and gives another.
+pub(super) fn expect_vector(config: &ModuleSettings) -> Result<(), LoadError> {
+    for key in ["module_input_name", "module_output_name"] {
+        config.expect(key, "sentence_embedding")?;
+    }
+    Ok(())
+}
+
 /// To length 1; a vector of zeros stays as it is.
 pub(super) fn normalize(vector: &mut [f32]) {
     let square: f64 = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
@@ -274,105 +298,8 @@ pub(super) fn normalize(vector: &mut [f32]) {
     }
 }
 
-impl DenseLayer {
-    fn read(
-        config: &ModuleSettings,
-        files: &ModuleFiles,
-        path: &str,
-        width: usize,
-    ) -> Result<DenseLayer, LoadError> {
-        let (columns, rows) = (
-            config.needed("in_features", 1)?,
-            config.needed("out_features", 1)?,
-        );
-        if columns != width {
-            return Err(config.bad(format_args!(
-                "in_features is {columns}, but what comes before has {width} dimensions"
-            )));
-        }
-        let name = config.text("activation_function")?;
-        let name = name.unwrap_or("torch.nn.modules.activation.Tanh");
-        let bias = match config.flag("bias", true)? {
-            true => Some(tensor(files, path, "linear.bias", &[rows])?),
-            false => None,
-        };
-        Ok(DenseLayer {
-            weight: tensor(files, path, "linear.weight", &[rows, columns])?,
-            bias,
-            columns,
-            activation: activation(name).ok_or_else(|| {
-                config.bad(format_args!("activation_function {name:?} is not known"))
-            })?,
-        })
-    }
-
-    /// A matrix without bias and function.
-    fn of_gguf(tensor: &DenseTensor, width: usize) -> Result<DenseLayer, LoadError> {
-        let name = tensor.name;
-        let (rows, columns) = match tensor.shape[..] {
-            [rows, columns] if columns == width as u64 && rows > 0 => (rows as usize, width),
-            _ => {
-                return Err(bad(format!(
-                    "tensor {name} has shape {:?}, expected {width} columns",
-                    tensor.shape
-                )));
-            }
-        };
-        let decode = quant::decode(tensor.dtype);
-        let decode = decode
-            .ok_or_else(|| bad(format!("tensor {name} is of type {}", tensor.dtype.name())))?;
-        let mut weight = vec![0.0; rows * columns];
-        decode(&tensor.bytes, &mut weight);
-        if !weight.iter().all(|value| value.is_finite()) {
-            return Err(bad(format!(
-                "tensor {name} holds a value that is not finite"
-            )));
-        }
-        Ok(DenseLayer {
-            weight,
-            bias: None,
-            columns,
-            activation: |x| x,
-        })
-    }
-
-    fn apply(&self, x: &[f32]) -> Vec<f32> {
-        let rows = self.weight.chunks_exact(self.columns);
-        let products = rows.map(|row| {
-            let terms = row
-                .iter()
-                .zip(x)
-                .map(|(w, x)| f64::from(*w) * f64::from(*x));
-            terms.sum::<f64>()
-        });
-        let mut y: Vec<f32> = products.map(|sum| sum as f32).collect();
-        if let Some(bias) = &self.bias {
-            y.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
-        }
-        y.iter_mut().for_each(|y| *y = (self.activation)(*y));
-        y
-    }
-}
-
-/// A function by the name of its class in torch.
-pub(super) fn activation(class: &str) -> Option<fn(f32) -> f32> {
-    Some(match class.rsplit('.').next()? {
-        "Identity" => |x| x,
-        "Tanh" => f32::tanh,
-        "Sigmoid" => sigmoid,
-        "ReLU" => |x| x.max(0.0),
-        "SiLU" => |x| x * sigmoid(x),
-        _ => return None,
-    })
-}
-
-/// 1 / (1 + exp(−x))
-pub(super) fn sigmoid(x: f32) -> f32 {
-    (1.0 / (1.0 + (-f64::from(x)).exp())) as f32
-}
-
 /// A module's tensor of this shape, as floats.
-fn tensor(
+pub(super) fn tensor(
     files: &ModuleFiles,
     path: &str,
     name: &str,

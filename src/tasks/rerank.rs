@@ -5,10 +5,12 @@ use super::BATCH_TOKENS;
 use super::judge::{Judge, is_asked};
 use super::labels::pair_function;
 use super::run::{TaskRunner, TokenInput, width_of};
+use super::settings::{default_prompt, transformer_settings};
 use super::similar::{SearchHit, best};
 use super::texts::{Truncation, input as input_error, max_length, pair};
 use crate::error::{LoadError, LoadErrorKind, RunError};
 use crate::graph::{ReadAt, RowSpace};
+use crate::kernels::Pointwise;
 use crate::model::Model;
 use crate::setters::setters;
 use std::sync::Arc;
@@ -21,7 +23,8 @@ const OUTPUT: &str = "logits";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RerankOptions {
-    /// What a model that is asked in words is told that queries are for, instead of what its files say.
+    /// What is put before each query, or what a model that is asked in words is told that queries are
+    /// for, instead of what the files say.
     pub prompt: Option<String>,
     /// Whether scores are the model's logits themselves.
     pub raw_scores: bool,
@@ -60,7 +63,9 @@ setters! {
 #[derive(Debug)]
 pub struct Reranker {
     runner: TaskRunner,
-    function: fn(f32) -> f32,
+    function: Pointwise,
+    /// Before each query.
+    prompt: String,
     judge: Option<Judge>,
     max_length: usize,
     truncated: usize,
@@ -92,15 +97,24 @@ impl Reranker {
             return Err(LoadError::new(LoadErrorKind::Unsupported, what));
         }
         let budget = options.batch_tokens.unwrap_or(BATCH_TOKENS);
-        let most = options.max_length.unwrap_or(usize::MAX);
+        let said = transformer_settings(model)?;
+        let said = said.map_or(Ok(None), |said| said.count("max_seq_length", 1))?;
+        let most = options.max_length.or(said).unwrap_or(usize::MAX);
+        // What a model is asked in words has a place for it.
+        let prompt = match (&judge, options.prompt) {
+            (Some(_), _) => String::new(),
+            (None, Some(prompt)) => prompt,
+            (None, None) => default_prompt(model)?.unwrap_or_default(),
+        };
         Ok(Reranker {
             runner: TaskRunner::new(model, budget, OUTPUT, space)?
                 .read_at(judge.as_ref().map(|_| ReadAt::End)),
             judge,
             function: match options.raw_scores {
-                true => |x| x,
+                true => Pointwise::Identity,
                 false => pair_function(model)?,
             },
+            prompt,
             max_length: most.min(max_length(model)),
             truncated: 0,
         })
@@ -117,7 +131,10 @@ impl Reranker {
             let (query, text) = (query.as_ref(), text.as_ref());
             let most = self.max_length;
             let (input, is_cut) = match &self.judge {
-                None => pair(&model, query, text, most, Truncation::LongestFirst)?,
+                None => {
+                    let query = [self.prompt.as_str(), query].concat();
+                    pair(&model, &query, text, most, Truncation::LongestFirst)?
+                }
                 Some(judge) => {
                     let tokenizer = model.tokenizer().map_err(input_error)?;
                     judge.tokens(tokenizer, (query, text), most)?
@@ -127,14 +144,14 @@ impl Reranker {
             inputs.push(input);
         }
         let mut scores = vec![0.0; pairs.len()];
-        let (function, judge) = (self.function, self.judge.as_ref());
+        let judge = self.judge.as_ref();
         self.runner.run(&inputs, &mut |output| {
             if output.name == OUTPUT {
                 let first = output.values.first().copied().unwrap_or(0.0);
-                let score = judge.map_or(first, |judge| judge.score(output.values));
-                scores[output.input] = function(score);
+                scores[output.input] = judge.map_or(first, |judge| judge.score(output.values));
             }
         })?;
+        (model.kernels().pointwise)(self.function, &mut scores);
         Ok(scores)
     }
 

@@ -2,6 +2,7 @@
 
 use crate::error::{LoadError, LoadErrorKind};
 use crate::json;
+use crate::model::Model;
 use serde_json::{Map, Value};
 use std::fmt::Display;
 
@@ -51,6 +52,33 @@ impl ModuleSettings {
         self.found(key, "a text", Value::as_str)
     }
 
+    /// A text or a list of them, if it is there.
+    pub(super) fn texts(&self, key: &str) -> Result<Option<Vec<&str>>, LoadError> {
+        self.found(key, "a text or a list of texts", |value| match value {
+            Value::Array(list) => list.iter().map(Value::as_str).collect(),
+            one => Some(vec![one.as_str()?]),
+        })
+    }
+
+    /// That a key, if it is there, is this one text that is understood.
+    pub(super) fn expect(&self, key: &str, known: &str) -> Result<(), LoadError> {
+        match self.text(key)? {
+            Some(found) if found != known => {
+                Err(self.bad(format_args!("{key} is {found:?}, expected {known:?}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// That a key that is not understood is not there, or asks for nothing.
+    pub(super) fn expect_none(&self, key: &str) -> Result<(), LoadError> {
+        match self.keys.get(key) {
+            None | Some(Value::Null) => Ok(()),
+            Some(Value::Object(inner)) if inner.is_empty() => Ok(()),
+            Some(found) => Err(self.bad(format_args!("{key} is {found}, which is not known"))),
+        }
+    }
+
     /// A number from `least` on, if it is there.
     pub(super) fn count(&self, key: &str, least: usize) -> Result<Option<usize>, LoadError> {
         self.found(key, format_args!("a number from {least} on"), |value| {
@@ -84,6 +112,33 @@ impl ModuleSettings {
             },
         }
     }
+}
+
+/// The prompt that sentence-transformers' files put before all texts.
+pub(super) fn default_prompt(model: &Model) -> Result<Option<String>, LoadError> {
+    let Some(bytes) = &model.module_files().settings else {
+        return Ok(None);
+    };
+    let settings = ModuleSettings::read(bytes, "config_sentence_transformers.json")?;
+    let Some(name) = settings.text("default_prompt_name")? else {
+        return Ok(None);
+    };
+    let prompt = settings
+        .object("prompts")?
+        .and_then(|prompts| prompts.get(name));
+    let prompt = prompt.map(|prompt| {
+        let text = prompt.as_str().map(str::to_string);
+        let what = format!("prompt {name:?} is {prompt}, expected a text");
+        text.ok_or_else(|| settings.bad(what))
+    });
+    prompt.transpose()
+}
+
+/// What sentence-transformers' files say of the transformer.
+pub(super) fn transformer_settings(model: &Model) -> Result<Option<ModuleSettings>, LoadError> {
+    let file = model.module_files().transformer.as_ref();
+    file.map(|(name, bytes)| ModuleSettings::read(bytes, name))
+        .transpose()
 }
 
 /// What a file of this name holds.

@@ -176,7 +176,7 @@ pub struct Tagger {
 /// A token with its scores, or a word with those of its tokens.
 #[derive(Clone, Debug)]
 struct ScoredToken {
-    ids: Vec<u32>,
+    places: Vec<TokenOffset>,
     scores: Vec<f32>,
     label: usize,
     score: f32,
@@ -260,7 +260,7 @@ impl Tagger {
             softmax(&mut scores);
             let (label, score) = likeliest(&scores);
             scored[output.input].push(ScoredToken {
-                ids: vec![place.id],
+                places: vec![place],
                 scores,
                 label,
                 score,
@@ -318,7 +318,7 @@ impl Tagger {
                     entity: self.labels[token.label].clone(),
                     score: token.score,
                     index: Some(token.index),
-                    word: word_of(tokenizer, text, &token),
+                    word: word_of(tokenizer, text, token.places[0]),
                     start: token.start,
                     end: token.end,
                 };
@@ -415,7 +415,10 @@ fn word(tokens: Vec<ScoredToken>, strategy: AggregationStrategy) -> ScoredToken 
     };
     let (label, score) = likeliest(&scores);
     ScoredToken {
-        ids: tokens.iter().flat_map(|token| token.ids.clone()).collect(),
+        places: tokens
+            .iter()
+            .flat_map(|token| token.places.clone())
+            .collect(),
         scores,
         label,
         score,
@@ -444,47 +447,31 @@ fn is_subword(tokenizer: &Tokenizer, text: &str, place: TokenOffset) -> bool {
 }
 
 /// A token as the vocabulary writes it; one that is unknown as the text does.
-fn word_of(tokenizer: &Tokenizer, text: &str, token: &ScoredToken) -> String {
-    if tokenizer.unknown() == token.ids.first().copied() {
-        return text
-            .get(token.start..token.end)
+fn word_of(tokenizer: &Tokenizer, text: &str, place: TokenOffset) -> String {
+    match tokenizer.unknown() == Some(place.id) {
+        true => text
+            .get(place.start..place.end)
             .unwrap_or_default()
-            .to_string();
+            .to_string(),
+        false => tokenizer.token_text(place.id),
     }
-    tokenizer.token_text(token.ids[0])
 }
 
 /// The text of several parts' tokens.
 fn words_of(tokenizer: &Tokenizer, text: &str, parts: &[ScoredToken]) -> String {
-    let ids: Vec<u32> = parts
-        .iter()
-        .flat_map(|part| part.ids.iter().copied())
-        .collect();
-    let written = |ids: &[u32]| tokenizer.decode_text(ids, DecodeOptions::new());
-    if parts
-        .iter()
-        .all(|part| part.ids.iter().all(|id| tokenizer.unknown() != Some(*id)))
-    {
-        return written(&ids);
+    let places = || parts.iter().flat_map(|part| part.places.iter().copied());
+    if places().all(|place| tokenizer.unknown() != Some(place.id)) {
+        let ids: Vec<u32> = places().map(|place| place.id).collect();
+        return tokenizer.decode_text(&ids, DecodeOptions::new());
     }
-    // Unknown ones are written as the text has them.
     let mut out = String::new();
-    for id in parts
-        .iter()
-        .flat_map(|part| part.ids.iter().map(move |id| (part, *id)))
-    {
-        let piece = match id {
-            (part, id) if tokenizer.unknown() == Some(id) => text
-                .get(part.start..part.end)
-                .unwrap_or_default()
-                .to_string(),
-            (_, id) => tokenizer.token_text(id),
-        };
+    for piece in places().map(|place| word_of(tokenizer, text, place)) {
         let spaced = tokenizer.kind() == TokenizerKind::WordPiece && !out.is_empty();
         out.push_str(&match piece.strip_prefix("##").filter(|_| spaced) {
             Some(rest) => rest.to_string(),
             None if spaced => cleaned(&format!(" {piece}")),
-            None => piece,
+            // SentencePiece's sign for a space.
+            None => piece.replace('▁', " "),
         });
     }
     out.trim().to_string()

@@ -119,8 +119,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "tasks",
         &[
-            "chat", "error", "eval", "exec", "generate", "graph", "json", "model", "quant",
-            "sample", "session", "setters", "weights",
+            "chat", "error", "eval", "exec", "generate", "graph", "json", "kernels", "model",
+            "quant", "sample", "session", "setters", "weights",
         ],
     ),
     (
@@ -152,6 +152,7 @@ const ONLY: &[(&str, &str, &[&str])] = &[
         &["Activation", "Pairing", "Pointwise", "SCAN_LANES"],
     ),
     ("pool", "kernels", &["ThreadSetup"]),
+    ("tasks", "kernels", &["Kernels", "Pointwise"]),
     ("pool", "plan", &["PHASE_STEPS"]),
 ];
 

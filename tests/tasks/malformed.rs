@@ -95,6 +95,51 @@ fn files_that_make_no_sense_are_named() {
             "\"include_prompt\" appears twice",
         ),
         (
+            "1_Pooling/config.json",
+            r#"{"pooling_mode": ["mean", 5]}"#,
+            "pooling_mode is [\"mean\",5], expected a text or a list",
+        ),
+        (
+            "1_Pooling/config.json",
+            r#"{"pooling_mode": []}"#,
+            "no way of pooling",
+        ),
+        (
+            "2_Dense/config.json",
+            r#"{"in_features": 32, "out_features": 20, "module_input_name": "token_embeddings"}"#,
+            "module_input_name is \"token_embeddings\"",
+        ),
+        (
+            "2_Dense/config.json",
+            r#"{"in_features": 32, "out_features": 20, "use_residual": true}"#,
+            "tensor residual.weight is missing",
+        ),
+        (
+            "3_Normalize/config.json",
+            r#"{"module_output_name": "x"}"#,
+            "3_Normalize/config.json: module_output_name is \"x\"",
+        ),
+        (
+            "sentence_bert_config.json",
+            r#"{"transformer_task": "fill-mask"}"#,
+            "transformer_task is \"fill-mask\"",
+        ),
+        (
+            "sentence_bert_config.json",
+            r#"{"processing_kwargs": {"text": {"max_length": 8}}}"#,
+            "processing_kwargs",
+        ),
+        (
+            "sentence_bert_config.json",
+            r#"{"query_length": 8}"#,
+            "query_length is 8",
+        ),
+        (
+            "config_sentence_transformers.json",
+            r#"{"truncate_dim": 0}"#,
+            "truncate_dim is 0",
+        ),
+        (
             "2_Dense/config.json",
             r#"{"in_features": 31, "out_features": 20}"#,
             "in_features is 31",

@@ -8,6 +8,7 @@ mod embed;
 mod fill_mask;
 mod gguf;
 mod malformed;
+mod newer;
 mod rerank;
 mod similar;
 mod tag;
@@ -51,7 +52,9 @@ fn open(path: &Path) -> Model {
 fn changed(name: &str, file: &str, content: &str) -> TempFolder {
     let copy = TempFolder::new("tasks");
     copy_into(&folder(name), &copy);
-    fs::write(copy.join(file), content).expect("a file");
+    let path = copy.join(file);
+    fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    fs::write(path, content).expect("a file");
     copy
 }
 

@@ -6,7 +6,7 @@ use rillm::tasks::{AggregationStrategy, Entity, TagOptions, Tagger};
 use serde_json::Value;
 
 /// Bytes before so many characters: the pipeline counts those.
-fn byte(text: &str, characters: &Value) -> usize {
+pub(super) fn byte(text: &str, characters: &Value) -> usize {
     let characters = characters.as_u64().expect("a place") as usize;
     text.chars().take(characters).map(char::len_utf8).sum()
 }
@@ -34,7 +34,7 @@ fn assert_entities(text: &str, found: &[Entity], expected: &Value, what: &str) {
     }
 }
 
-fn tagged(model: &Model, texts: &[String], options: TagOptions) -> Vec<Vec<Entity>> {
+pub(super) fn tagged(model: &Model, texts: &[String], options: TagOptions) -> Vec<Vec<Entity>> {
     let mut tagger = Tagger::new(model, options).unwrap_or_else(|error| panic!("{error}"));
     tagger.tag(texts).unwrap_or_else(|error| panic!("{error}"))
 }

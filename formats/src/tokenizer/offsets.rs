@@ -254,13 +254,14 @@ impl Tokens {
     }
 }
 
-/// Leaves out white space at both ends, unless there is nothing else.
+/// Leaves out white space at both ends; what is nothing else stays, unless it is spaces: of those there
+/// is nothing, at their end.
 fn trim(text: &str, token: &mut TokenOffset) {
     let Some(own) = text.get(token.start..token.end) else {
         return;
     };
     let trimmed = own.trim_start();
-    if !trimmed.is_empty() {
+    if !trimmed.is_empty() || own.trim_start_matches(' ').is_empty() {
         token.start += own.len() - trimmed.len();
         token.end = token.start + trimmed.trim_end().len();
     }
