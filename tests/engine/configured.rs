@@ -33,6 +33,8 @@ fn cases() -> Vec<Value> {
         "generation.json",
         "generation_long.json",
         "generation_beams.json",
+        "generation_more.json",
+        "generation_routed.json",
     ];
     files.map(read).concat()
 }
