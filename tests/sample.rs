@@ -1,7 +1,11 @@
 //! What samplers leave and choose.
 
+use rillm::generate::GenerationConfig;
 use rillm::internals::{Dry, SamplerParts};
 use rillm::sample::*;
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
 
 /// Options that differ from others in some fields.
 macro_rules! with {
@@ -53,6 +57,35 @@ fn counts(options: SampleOptions, logits: &[f32], draws: usize) -> Vec<usize> {
         counts[sampler.sample(logits) as usize] += 1;
     }
     counts
+}
+
+/// `tools/generation/warpers.py`
+#[test]
+fn a_configuration_leaves_what_the_reference_leaves() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/warpers.json");
+    let cases: Vec<Value> = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let floats = |value: &Value| -> Vec<f32> {
+        let list = value.as_array().expect("a list").iter();
+        list.map(|x| x.as_f64().expect("a number") as f32).collect()
+    };
+    for case in cases {
+        let set = &case["settings"];
+        let float = |key: &str, usual: f32| set[key].as_f64().map_or(usual, |x| x as f32);
+        let usual = GenerationConfig::default();
+        let config = GenerationConfig::default()
+            .do_sample(true)
+            .temperature(float("temperature", usual.temperature))
+            .top_k(set["top_k"].as_u64().map_or(usual.top_k, |k| k as usize))
+            .top_p(float("top_p", usual.top_p))
+            .min_p(float("min_p", usual.min_p))
+            .typical_p(float("typical_p", usual.typical_p));
+        let scores = floats(&case["scores"]);
+        let mut sampler = Sampler::new(config.sampling(1), scores.len(), 1);
+        let found = left(&mut sampler, &scores);
+        let tokens = floats(&case["tokens"]).into_iter().map(|id| id as u32);
+        let expected: Vec<(u32, f32)> = tokens.zip(floats(&case["shares"])).collect();
+        near(&found, &expected);
+    }
 }
 
 #[test]

@@ -27,6 +27,7 @@ const KEYS: &[&str] = &[
     "remove_invalid_values",
     "renormalize_logits",
     "repetition_penalty",
+    "sequence_bias",
     "suppress_tokens",
     "temperature",
     "top_k",

@@ -72,6 +72,8 @@ pub struct GenerationConfig {
     pub repetition_penalty: f32,
     /// Scores of tokens of the source are multiplied by this if positive, else divided.
     pub encoder_repetition_penalty: f32,
+    /// What is added to the score of a sequence's last token where the others stand before it.
+    pub sequence_bias: Vec<(Vec<u32>, f32)>,
     /// Sequences of tokens that are not written.
     pub bad_words_ids: Vec<Vec<u32>>,
     /// Tokens that are not written.
@@ -113,6 +115,7 @@ impl Default for GenerationConfig {
             encoder_no_repeat_ngram_size: 0,
             repetition_penalty: 1.0,
             encoder_repetition_penalty: 1.0,
+            sequence_bias: Vec::new(),
             bad_words_ids: Vec::new(),
             suppress_tokens: Vec::new(),
             begin_suppress_tokens: Vec::new(),
@@ -146,6 +149,7 @@ setters! {
         encoder_no_repeat_ngram_size: usize,
         repetition_penalty: f32,
         encoder_repetition_penalty: f32,
+        sequence_bias: Vec<(Vec<u32>, f32)>,
         bad_words_ids: Vec<Vec<u32>>,
         suppress_tokens: Vec<u32>,
         begin_suppress_tokens: Vec<u32>,
@@ -164,7 +168,8 @@ const OTHER_WAYS: &[(&str, f64)] = &[
     ("diversity_penalty", 0.0),
     ("penalty_alpha", 0.0),
     ("guidance_scale", 1.0),
-    ("sequence_bias", 0.0),
+    ("token_healing", 0.0),
+    ("watermarking_config", 0.0),
     ("constraints", 0.0),
     ("force_words_ids", 0.0),
     ("dola_layers", 0.0),
@@ -222,6 +227,7 @@ impl GenerationConfig {
         said.float("repetition_penalty", &mut config.repetition_penalty)?;
         let of_source = &mut config.encoder_repetition_penalty;
         said.float("encoder_repetition_penalty", of_source)?;
+        config.sequence_bias = said.biases()?;
         config.bad_words_ids = said.sequences("bad_words_ids")?;
         config.suppress_tokens = said.tokens("suppress_tokens")?;
         config.begin_suppress_tokens = said.tokens("begin_suppress_tokens")?;
@@ -305,10 +311,16 @@ impl GenerationConfig {
         ];
         let words = self.bad_words_ids.iter();
         let words = words.map(|words| ("bad_words_ids", words.as_slice()));
-        lists.into_iter().chain(words).find_map(|(key, tokens)| {
-            let beyond = tokens.iter().find(|&&id| u64::from(id) >= vocabulary);
-            beyond.map(|&token| (key, token))
-        })
+        let biased = self.sequence_bias.iter();
+        let biased = biased.map(|(sequence, _)| ("sequence_bias", sequence.as_slice()));
+        lists
+            .into_iter()
+            .chain(words)
+            .chain(biased)
+            .find_map(|(key, tokens)| {
+                let beyond = tokens.iter().find(|&&id| u64::from(id) >= vocabulary);
+                beyond.map(|&token| (key, token))
+            })
     }
 
     /// What of it changes the scores of tokens, if anything does: neither how long a text becomes, nor

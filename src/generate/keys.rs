@@ -149,6 +149,36 @@ impl<'a> GenerationKeys<'a> {
         }
     }
 
+    /// Pairs of a list of tokens and a number; each of either stands under a key of its own.
+    pub(super) fn biases(&self) -> Result<Vec<(Vec<u32>, f32)>, LoadError> {
+        const KEY: &str = "sequence_bias";
+        let wrong = || self.bad(KEY, "a list of pairs: tokens and a number");
+        let mut found = Vec::new();
+        for index in 0.. {
+            let inner = format!("{KEY}.{index}.0");
+            if self.value(&inner).is_none() {
+                break;
+            }
+            if index == MOST_BAD_WORDS {
+                let expected = format!("at most {MOST_BAD_WORDS} pairs");
+                return Err(self.bad(KEY, &expected));
+            }
+            let mut bias = f32::NAN;
+            self.float(&format!("{KEY}.{index}.1"), &mut bias)?;
+            let tokens = self.tokens(&inner)?;
+            if bias.is_nan() || tokens.is_empty() {
+                return Err(wrong());
+            }
+            found.push((tokens, bias));
+        }
+        let rest = self.value(&format!("{KEY}.{}", found.len()));
+        match self.value(KEY).or(rest) {
+            Some(MetadataValue::Array(list)) if list.is_empty() => Ok(found),
+            Some(_) => Err(wrong()),
+            None => Ok(found),
+        }
+    }
+
     /// A pair of a length and a factor.
     pub(super) fn decay(&self) -> Result<Option<(usize, f32)>, LoadError> {
         const KEY: &str = "exponential_decay_length_penalty";

@@ -58,6 +58,14 @@ impl<'a> LogitsProcessors<'a> {
     /// text began from.
     pub fn apply(&mut self, written: &[u32], scores: &mut [f32]) {
         let config = self.config;
+        for (sequence, bias) in &config.sequence_bias {
+            if let Some((&last, before)) = sequence.split_last()
+                && written.ends_with(before)
+                && let Some(score) = scores.get_mut(last as usize)
+            {
+                *score += bias;
+            }
+        }
         if config.encoder_repetition_penalty != 1.0 {
             penalize(
                 scores,

@@ -295,7 +295,16 @@ fn what_is_not_understood_is_refused_by_its_key() {
         (json!({"num_beam_groups": 2}), "num_beam_groups"),
         (json!({"penalty_alpha": 0.6}), "penalty_alpha"),
         (json!({"guidance_scale": 1.5}), "guidance_scale"),
-        (json!({"sequence_bias": [[[1], 2.0]]}), "sequence_bias"),
+        (json!({"sequence_bias": [[1, 2]]}), "sequence_bias"),
+        (json!({"sequence_bias": [[[1], "x"]]}), "sequence_bias"),
+        (json!({"sequence_bias": [[[1]]]}), "sequence_bias"),
+        (json!({"sequence_bias": 2.0}), "sequence_bias"),
+        (json!({"sequence_bias": [[[103], 2.0]]}), "sequence_bias"),
+        (
+            json!({"watermarking_config": {"bias": 2.0}}),
+            "watermarking_config",
+        ),
+        (json!({"token_healing": true}), "token_healing"),
         (json!({"force_words_ids": [[1]]}), "force_words_ids"),
     ];
     for (config, key) in refusals {

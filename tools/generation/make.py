@@ -75,6 +75,12 @@ CONFIGS = [
     {"num_beams": 6, "max_new_tokens": 2, "num_return_sequences": 6, "eos_token_id": ENDS},
     {"num_beams": 4, "max_length": 2},
 ]
+BIASES = [[[12], -2.5], [[16], 3.0], [[17, 25], 4.5], [[24, 12], -6.0], [[16, 16, 16], -20.0]]
+BIASED = [
+    {"num_beams": beams, "sequence_bias": BIASES} | more
+    for beams in (1, 4)
+    for more in ({}, {"repetition_penalty": 1.3, "no_repeat_ngram_size": 3})
+]
 def searches():
     """Beams, penalties and ends, each with each; what is forced and may not be repeated by turns."""
     grid = itertools.product((2, 3, 5), (-0.5, 0.6, 2.0), (True, False, "never"))
@@ -116,7 +122,7 @@ KINDS = {
     "usual": (WRITERS, SOURCES, CONFIGS),
     "long": (LONG_WRITERS, LONG_SOURCES, CONFIGS),
     "beams": (BEAM_WRITERS, SOURCES, list(searches())),
-    "more": (MORE_WRITERS, SOURCES, CONFIGS[3:] + list(searches())[::2]),
+    "more": (MORE_WRITERS, SOURCES, CONFIGS[3:] + list(searches())[::2] + BIASED),
     "routed": (ROUTED_WRITERS, SOURCES, CONFIGS[3:] + list(searches())[::2]),
 }
 
