@@ -106,6 +106,7 @@ fn flatten(
     let mut state = Flattener {
         context: &context,
         budget: Budget::new(bytes.len()),
+        elements: 0,
         path,
         metadata,
         blanks,
@@ -117,6 +118,8 @@ fn flatten(
 struct Flattener<'a> {
     context: &'a Context,
     budget: Budget,
+    /// Elements of arrays so far.
+    elements: usize,
     /// Key of the value being read.
     path: String,
     metadata: &'a mut Metadata,
@@ -179,6 +182,11 @@ impl Flattener<'_> {
         if self.path.len() as u64 > limits::KEY_LEN {
             let key = Quoted(&self.path);
             let what = format!("key {key} is longer than {} bytes", limits::KEY_LEN);
+            return Err(self.context.refuse(ErrorKind::Limit, what));
+        }
+        let entries = self.metadata.0.len().saturating_add(self.blanks.len());
+        if entries as u64 >= limits::KEYS {
+            let what = format!("more than {} keys", limits::KEYS);
             return Err(self.context.refuse(ErrorKind::Limit, what));
         }
         let len = ENTRY_LEN
@@ -287,6 +295,15 @@ impl Flattener<'_> {
             let Some(item) = seq.next_element_seed(item)? else {
                 break;
             };
+            self.elements = self.elements.saturating_add(1);
+            if self.elements > limits::CONFIG_ELEMENTS {
+                let what = format!(
+                    "key {} and those before it have more than {} elements",
+                    Quoted(&self.path),
+                    limits::CONFIG_ELEMENTS
+                );
+                return Err(self.context.refuse(ErrorKind::Limit, what));
+            }
             let rejected = match item {
                 Some(scalar) => elements.push(scalar).err().map(Some),
                 // An object or array, which is flattened already.

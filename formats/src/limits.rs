@@ -42,6 +42,8 @@ pub const FILES: u32 = 4096;
 pub const SAFETENSORS_HEADER_LEN: u64 = 100_000_000;
 /// Bytes of a JSON file: `config.json` has a few thousand, an index of shards some millions.
 pub const JSON_LEN: u64 = 100_000_000;
+/// Elements of all arrays of a configuration together: lists of layers, and of tokens that are not written.
+pub const CONFIG_ELEMENTS: usize = 1 << 20;
 /// How deep a configuration's objects and arrays may nest.
 pub const CONFIG_DEPTH: u32 = 16;
 /// Bytes in a shard's file name.

@@ -320,6 +320,92 @@ fn configurations_that_multiply() {
     }
 }
 
+/// However long a file is: what no configuration has so many of takes no more of them.
+#[test]
+fn configurations_end_somewhere() {
+    const MOST: usize = 64 << 20;
+    let many = |one: &str| format!("{{\"a\":[{one}{}]}}", format!(",{one}").repeat(2_000_000));
+    let keys: Vec<String> = (0..1_000_000)
+        .map(|key| format!("\"{}\":1", name(key)))
+        .collect();
+    for (text, what) in [
+        (many("{\"a\":1}"), "more than 65536 keys"),
+        (many("[1]"), "more than 65536 keys"),
+        (many("null"), "more than 65536 keys"),
+        (format!("{{{}}}", keys.join(",")), "more than 65536 keys"),
+        (many("1"), "more than 1048576 elements"),
+        (many("\"\""), "more than 1048576 elements"),
+    ] {
+        let (held, config) = peak(|| hf_config::parse(text.as_bytes()));
+        let error = config.expect_err("too many").to_string();
+        assert!(error.contains(what), "{error}");
+        assert!(held <= MOST, "{what}: {held} bytes");
+    }
+    let header = format!(
+        r#"{{"__metadata__":{{{}}}}}"#,
+        keys.join(",").replace(":1", ":\"\"")
+    );
+    let file = crate::support::safetensors(&header, 0);
+    let (held, parsed) = peak(|| safetensors::parse(&file, 0));
+    assert!(parsed.is_err() && held <= MOST, "{held} bytes");
+}
+
+/// Lists of steps that are too long are not read to their end, and a vocabulary is held but a few times.
+#[test]
+fn tokenizers_hold_little_beside_their_files() {
+    let held = |files: HfFiles<'_>, what: &str| {
+        let (held, tokenizer) = peak(|| Tokenizer::from_hf(files).map(drop));
+        match tokenizer {
+            Ok(()) => assert_eq!(what, ""),
+            Err(error) => assert!(error.to_string().contains(what), "{error}"),
+        }
+        held
+    };
+    let model = r#""model":{"type":"BPE","vocab":{"a":0},"merges":[]}"#;
+    let list = |one: &str| vec![one; 600_000].join(",");
+    for (key, parts, one) in [
+        ("normalizer", "normalizers", r#"{"type":"NFC"}"#),
+        ("pre_tokenizer", "pretokenizers", r#"{"type":"Digits"}"#),
+        ("post_processor", "single", "{}"),
+        ("decoder", "decoders", "[]"),
+    ] {
+        let steps = list(one);
+        let file = format!(r#"{{{model},"{key}":{{"type":"Sequence","{parts}":[{steps}]}}}}"#);
+        let files = HfFiles {
+            tokenizer_json: Some(file.as_bytes()),
+            ..HfFiles::default()
+        };
+        let held = held(files, "more than 65536 values");
+        assert!(held <= 64 << 20, "{key}: {held} bytes");
+    }
+    let file = format!("{{{model}}}");
+    let settings = format!(r#"{{"a":[{}]}}"#, list("{}"));
+    let files = HfFiles {
+        tokenizer_json: Some(file.as_bytes()),
+        tokenizer_config: Some(settings.as_bytes()),
+        ..HfFiles::default()
+    };
+    let of_settings = held(files, "tokenizer_config.json: more than 524288 values");
+    assert!(of_settings <= 64 << 20, "{of_settings} bytes");
+    let words = (0..300_000).map(|word| format!("w{word}\n"));
+    let lines: String = ["[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n".to_string()]
+        .into_iter()
+        .chain(words)
+        .collect();
+    let files = HfFiles {
+        vocab_txt: Some(lines.as_bytes()),
+        config: Some(br#"{"model_type": "bert"}"#),
+        ..HfFiles::default()
+    };
+    let of_words = held(files, "");
+    println!("{of_words} bytes for {}", lines.len());
+    assert!(
+        of_words <= 30 * lines.len(),
+        "{of_words} bytes for {}",
+        lines.len()
+    );
+}
+
 /// A word without an end is cut a stretch at a time: what is held is the text, its tokens and of unigram
 /// models a number for each byte where no piece ends. (Lists double as they grow, and old and new are
 /// there at once.)

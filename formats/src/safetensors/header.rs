@@ -169,6 +169,10 @@ impl<'de> Visitor<'de> for TextsVisitor<'_> {
             what: &"a key of \"__metadata__\"",
         };
         while let Some(key) = map.next_key_seed(key_seed())? {
+            if texts.len() as u64 >= limits::KEYS {
+                let what = format!("\"__metadata__\" has more than {} keys", limits::KEYS);
+                return Err(context.refuse(ErrorKind::Limit, what));
+            }
             let text = map.next_value_seed(Text {
                 context,
                 limit: limits::STRING_LEN,

@@ -7,6 +7,7 @@ use super::gguf_vocabulary::{token_id, token_ids, truth};
 use super::hf::JSON;
 use super::hf_class::TokenizerClass;
 use super::json::AddedTokenJson;
+use super::json_tree::JsonTree;
 use super::vocabulary::TokenKind;
 use super::{HfFiles, Tokenizer, end_of_generation, hf_component, limits};
 use crate::json::other_text;
@@ -78,7 +79,7 @@ impl Settings {
         let splits = config.get("split_special_tokens").and_then(Value::as_bool);
         settings.splits_special = splits.unwrap_or(false);
         let map = match files.special_tokens_map {
-            Some(bytes) => parse_json(bytes, "special_tokens_map.json")?,
+            Some(bytes) => parse_tree(bytes, "special_tokens_map.json")?,
             None => Value::Null,
         };
         let listed = config
@@ -120,7 +121,7 @@ impl Settings {
     /// `tokenizer_config.json`, if it is there.
     pub(super) fn config(files: &HfFiles<'_>) -> Result<Value, TokenizerError> {
         match files.tokenizer_config {
-            Some(bytes) => parse_json(bytes, "tokenizer_config.json"),
+            Some(bytes) => parse_tree(bytes, "tokenizer_config.json"),
             None => Ok(Value::Null),
         }
     }
@@ -345,7 +346,7 @@ fn special_token(value: &Value) -> Option<AddedTokenJson> {
 /// where it describes several. Negative ids stand for none.
 fn end_tokens(bytes: &[u8], file: &str) -> Result<Option<Vec<u32>>, TokenizerError> {
     const KEY: &str = "eos_token_id";
-    let config: Value = parse_json(&without_python_numbers(bytes), file)?;
+    let config = parse_tree(&without_python_numbers(bytes), file)?;
     let said = |config: &Value| config.get(KEY).filter(|value| !value.is_null()).cloned();
     let nested = || config.get("text_config").and_then(said);
     let ids = match said(&config).or_else(nested) {
@@ -385,6 +386,11 @@ pub(super) fn added_token(
         strips_right: token.rstrip,
         is_word: token.single_word,
     })
+}
+
+/// As [`parse_json`], of a text that may be of any kind.
+pub(super) fn parse_tree(bytes: &[u8], file: &str) -> Result<Value, TokenizerError> {
+    parse_json::<JsonTree>(bytes, file).map(|tree| tree.0)
 }
 
 pub(super) fn parse_json<'a, T: serde::Deserialize<'a>>(

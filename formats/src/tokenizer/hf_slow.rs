@@ -3,9 +3,10 @@
 
 use super::HfFiles;
 use super::error::{Shown, TokenizerError, failure};
-use super::hf_settings::{Settings, parse_json};
+use super::hf_settings::{Settings, parse_json, parse_tree};
 use super::sentencepiece_classes::{DEBERTA, FAIRSEQ, Roles};
 use crate::json::without_python_numbers;
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -68,7 +69,7 @@ pub(super) fn names<'a>(config: &'a Value, model: &'a Value) -> (Option<&'a str>
 /// What `config.json` says.
 pub(super) fn model_config(files: &HfFiles<'_>) -> Value {
     let config = files.config.map(without_python_numbers);
-    let config = config.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let config = config.and_then(|bytes| parse_tree(&bytes, "config.json").ok());
     config.unwrap_or(Value::Null)
 }
 
@@ -206,7 +207,7 @@ fn byte_level(
     ];
     let parts = json!({"normalizer": normalizer, "pre_tokenizer": pre_tokenizer,
         "post_processor": post_processor, "decoder": bytes(true),
-        "added_tokens": added_tokens(files, &ids)?});
+        "added_tokens": added_tokens(files, |name| ids.get(name)?.as_u64())?});
     Ok(assembled(&parts, &model.concat()))
 }
 
@@ -267,16 +268,14 @@ fn word_piece(
     }
     let text = core::str::from_utf8(lines)
         .map_err(|error| failure!(Malformed, "vocab.txt is not UTF-8: {error}"))?;
-    let mut ids = serde_json::Map::new();
-    for (id, line) in text.lines().enumerate() {
-        ids.insert(line.trim_end().to_string(), Value::from(id));
-    }
-    let ids = Value::Object(ids);
+    // Of a line that comes twice, the last counts.
+    let lines = (0u64..).zip(text.lines());
+    let ids: BTreeMap<&str, u64> = lines.map(|(id, line)| (line.trim_end(), id)).collect();
     let flag = |key: &str, unsaid| config.get(key).and_then(Value::as_bool).unwrap_or(unsaid);
     let name = |role: &str| settings.named(role).map(|token| token.content.clone());
     let id = |role: &str| {
         let name = name(role)?;
-        let id = ids.get(&name)?.as_u64()?;
+        let id = *ids.get(name.as_str())?;
         Some((name, id))
     };
     let post_processor = match (id("cls_token"), id("sep_token")) {
@@ -293,11 +292,20 @@ fn word_piece(
         "pre_tokenizer": {"type": "BertPreTokenizer"},
         "post_processor": post_processor,
         "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
-        "added_tokens": added_tokens(files, &ids)?,
+        "added_tokens": added_tokens(files, |name| ids.get(name).copied())?,
     });
-    let model = json!({"type": "WordPiece", "unk_token": name("unk_token"),
-        "continuing_subword_prefix": "##", "max_input_chars_per_word": 100, "vocab": ids});
-    Ok(assembled(&parts, model.to_string().as_bytes()))
+    let unknown = json!(name("unk_token")).to_string();
+    let vocabulary = serde_json::to_vec(&ids)
+        .map_err(|error| failure!(Malformed, "vocab.txt cannot be read: {error}"))?;
+    let model = [
+        &br###"{"type":"WordPiece","continuing_subword_prefix":"##","###[..],
+        br#""max_input_chars_per_word":100,"unk_token":"#,
+        unknown.as_bytes(),
+        br#","vocab":"#,
+        &vocabulary,
+        b"}",
+    ];
+    Ok(assembled(&parts, &model.concat()))
 }
 
 /// The parts and the model as one file.
@@ -354,12 +362,15 @@ fn merge_list(lines: &[u8]) -> Result<String, TokenizerError> {
 }
 
 /// `added_tokens.json`: tokens beyond the vocabulary, and ids.
-fn added_tokens(files: &HfFiles<'_>, ids: &Value) -> Result<Value, TokenizerError> {
+fn added_tokens(
+    files: &HfFiles<'_>,
+    known: impl Fn(&str) -> Option<u64>,
+) -> Result<Value, TokenizerError> {
     const FILE: &str = "added_tokens.json";
     let Some(bytes) = files.added_tokens else {
         return Ok(json!([]));
     };
-    let Value::Object(tokens) = parse_json::<Value>(bytes, FILE)? else {
+    let Value::Object(tokens) = parse_tree(bytes, FILE)? else {
         return Err(failure!(Malformed, "{FILE} is no map from tokens to ids"));
     };
     let added = tokens.iter().map(|(name, id)| {
@@ -370,7 +381,7 @@ fn added_tokens(files: &HfFiles<'_>, ids: &Value) -> Result<Value, TokenizerErro
                 Shown(name.as_bytes())
             )
         })?;
-        let id = ids.get(name).and_then(Value::as_u64).unwrap_or(id);
+        let id = known(name).unwrap_or(id);
         Ok(json!({"id": id, "content": name, "special": false, "normalized": true}))
     });
     added

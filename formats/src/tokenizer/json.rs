@@ -2,6 +2,7 @@
 //! buffers.
 
 use super::gguf::split_merge;
+use super::json_tree::component;
 use crate::manifest::Strings;
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -15,13 +16,13 @@ use serde_json::Value;
 pub(super) struct TokenizerJson {
     #[serde(default)]
     pub(super) added_tokens: Vec<AddedTokenJson>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "component")]
     pub(super) normalizer: Value,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "component")]
     pub(super) pre_tokenizer: Value,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "component")]
     pub(super) post_processor: Value,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "component")]
     pub(super) decoder: Value,
     pub(super) model: ModelJson,
 }

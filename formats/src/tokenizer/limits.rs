@@ -11,6 +11,13 @@ pub(super) const ID_GAP: usize = 1 << 16;
 /// at most this much for each byte of it. Published pieces have up to a hundred.
 pub(super) const SEARCHED_LEN: usize = 1024;
 
+/// Values of settings that become a tree. Models that speak list some sixty thousand added tokens, with
+/// seven values each.
+pub(super) const SETTINGS_VALUES: usize = 1 << 19;
+
+/// Values of a component of `tokenizer.json`.
+pub(super) const COMPONENT_VALUES: usize = 1 << 16;
+
 /// Tokens put before or after a text.
 pub(super) const TEMPLATE_TOKENS: usize = 16;
 

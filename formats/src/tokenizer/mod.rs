@@ -36,6 +36,7 @@ mod hf_sentencepiece;
 mod hf_settings;
 mod hf_slow;
 mod json;
+mod json_tree;
 mod language_codes;
 mod limits;
 mod merge;
