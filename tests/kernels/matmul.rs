@@ -606,12 +606,15 @@ fn an_infinite_or_nan_activation_is_not_hidden() {
 fn native_products_are_of_floats_of_sixteen_bits() {
     #[cfg(target_arch = "x86_64")]
     let multiplies_bf16 = std::is_x86_feature_detected!("avx512bf16");
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    let multiplies_bf16 = std::arch::is_aarch64_feature_detected!("bf16");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let multiplies_bf16 = false;
     for table in tables() {
         for dtype in types() {
             let halves = [DType::F16, DType::BF16].contains(&dtype);
-            let expected = halves && multiplies_bf16 && table.isa == Isa::Avx512;
+            let has_them = [Isa::Avx512, Isa::I8mm].contains(&table.isa);
+            let expected = halves && multiplies_bf16 && has_them;
             let kernel = table.native(dtype, Layout::Rows);
             assert_eq!(kernel.is_some(), expected, "{} {dtype:?}", table.isa);
             assert!(table.native(dtype, Layout::Transposed).is_none());
