@@ -11,7 +11,7 @@ use unicode_normalization::char::{
 
 /// A character that a normalizer writes: beside what was there (1), in the place of a character (0), or
 /// of one and as many behind it as the number is below 0.
-type Written = (char, isize);
+type WrittenChar = (char, isize);
 
 /// How many characters that are no marks may follow one and become a part of it: Hangul has two.
 const JOINING: usize = 4;
@@ -64,7 +64,7 @@ impl NormalizerStep {
 }
 
 /// How many bytes of what is written stand in the first `len` of `text`.
-fn reached(written: impl IntoIterator<Item = Written>, text: &str, len: usize) -> usize {
+fn reached(written: impl IntoIterator<Item = WrittenChar>, text: &str, len: usize) -> usize {
     let mut characters = text.chars();
     let (mut place, mut reached) = (0_usize, 0);
     for (character, change) in written {
@@ -83,13 +83,13 @@ fn reached(written: impl IntoIterator<Item = Written>, text: &str, len: usize) -
 }
 
 /// The beginning taken apart, with as much behind it as can become a part of it.
-fn decomposed(before: &str, after: &str, compatible: bool) -> Vec<Written> {
+fn decomposed(before: &str, after: &str, compatible: bool) -> Vec<WrittenChar> {
     let mut joining = JOINING;
     let behind = after.chars().take_while(|character| {
         joining -= usize::from(canonical_combining_class(*character) == 0);
         joining > 0
     });
-    let mut written = Vec::<Written>::new();
+    let mut written = Vec::<WrittenChar>::new();
     let mut marks = 0;
     for character in before.chars().chain(behind) {
         let mut change = 0;
@@ -111,14 +111,14 @@ fn decomposed(before: &str, after: &str, compatible: bool) -> Vec<Written> {
 }
 
 /// Puts marks behind a character into their order.
-fn in_order(written: &mut [Written], start: usize) {
+fn in_order(written: &mut [WrittenChar], start: usize) {
     let marks = written.get_mut(start..).unwrap_or_default();
     marks.sort_by_key(|(mark, _)| canonical_combining_class(*mark));
 }
 
 /// Characters and the marks behind them put together.
-fn composed(apart: Vec<Written>) -> Vec<Written> {
-    let mut written = Vec::<Written>::with_capacity(apart.len());
+fn composed(apart: Vec<WrittenChar>) -> Vec<WrittenChar> {
+    let mut written = Vec::<WrittenChar>::with_capacity(apart.len());
     let (mut base, mut last_class) = (None::<usize>, None);
     for (character, change) in apart {
         let class = canonical_combining_class(character);
@@ -143,8 +143,8 @@ fn composed(apart: Vec<Written>) -> Vec<Written> {
 }
 
 /// What a map makes of the beginning.
-fn mapped(map: &Charsmap, text: &str, len: usize) -> Vec<Written> {
-    let mut written = Vec::<Written>::new();
+fn mapped(map: &Charsmap, text: &str, len: usize) -> Vec<WrittenChar> {
+    let mut written = Vec::<WrittenChar>::new();
     let (mut read, mut replacing) = (0, 0);
     for (part, to) in map.parts_by_grapheme(text) {
         // Each character that replaces another stands in one further on, so these are enough.
