@@ -3,6 +3,7 @@
 
 use core::fmt;
 use core::str::FromStr;
+use std::sync::OnceLock;
 
 /// An instruction set with a table of kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -133,9 +134,15 @@ pub enum Maker {
 }
 
 impl Maker {
-    /// Who made this one.
-    #[cfg(target_arch = "x86_64")]
+    /// Who made this one: asked once, for under a hypervisor the instruction takes as long as a
+    /// small product.
     pub fn of_this_cpu() -> Maker {
+        static MAKER: OnceLock<Maker> = OnceLock::new();
+        *MAKER.get_or_init(Maker::ask)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn ask() -> Maker {
         use core::arch::x86_64::__cpuid;
         // SAFETY: every CPU of 64 bits has the instruction and both leaves.
         #[allow(unused_unsafe)]
@@ -154,9 +161,8 @@ impl Maker {
         }
     }
 
-    /// Who made this one.
     #[cfg(not(target_arch = "x86_64"))]
-    pub fn of_this_cpu() -> Maker {
+    fn ask() -> Maker {
         Maker::Other
     }
 }

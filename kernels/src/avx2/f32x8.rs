@@ -161,6 +161,8 @@ impl MaskedF32xN for F32x8 {
     }
 }
 
+generic::attend_parts!(F32x8, "avx2,fma,f16c");
+
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn attend(
     call: &Attend<'_>,

@@ -176,6 +176,8 @@ impl MaskedF32xN for F32x16 {
     }
 }
 
+generic::attend_parts!(F32x16, "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni");
+
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn attend(
     call: &Attend<'_>,

@@ -2,9 +2,10 @@
 //!
 //! Keys and values are widened in registers, once for six queries; nothing is written but
 //! scores. What is computed for a query is the same whatever others there are.
+//!
+//! Loops over a page are functions of their own: [`AttendParts`].
 
-use super::latents::sums_in_keys;
-use super::{Element, F16, F32, F32xN, I8, fetch, tile, tile_of};
+use super::{AttendParts, Element, F16, F32, F32xN, I8, fetch, tile, tile_of};
 use crate::kv_cache::BLOCK;
 use crate::{Attend, KvType, PAGE, Running};
 
@@ -38,7 +39,7 @@ static HIDDEN: [f32; 2 * PAGE] = {
 ///
 /// As for [`F32xN`], whose pointers come from slices.
 #[inline(always)]
-pub(crate) unsafe fn attend<V: F32xN, const W: usize>(
+pub(crate) unsafe fn attend<V: AttendParts, const W: usize>(
     call: &Attend<'_>,
     scores: &mut [f32],
     running: &mut [Running],
@@ -77,7 +78,7 @@ pub(crate) unsafe fn attend<V: F32xN, const W: usize>(
 ///
 /// As for [`attend`], the lengths having been checked.
 #[inline(always)]
-unsafe fn part_of<V: F32xN, E: Element, const W: usize>(
+unsafe fn part_of<V: AttendParts, E: Element, const W: usize>(
     call: &Attend<'_>,
     scores: &mut [f32],
     running: &mut [Running],
@@ -90,10 +91,10 @@ unsafe fn part_of<V: F32xN, E: Element, const W: usize>(
         let mut n = 0;
         while n < running.len() {
             n += match running.len() - n {
-                4 | 5 | 8 => products::<V, E, 4, W>(call, n, scores),
-                ROWS.. => products::<V, E, ROWS, W>(call, n, scores),
-                2 | 3 => products::<V, E, 2, 4>(call, n, scores),
-                _ => products::<V, E, 1, 4>(call, n, scores),
+                4 | 5 | 8 => V::products::<E, 4, W>(call, n, scores),
+                ROWS.. => V::products::<E, ROWS, W>(call, n, scores),
+                2 | 3 => V::products::<E, 2, 4>(call, n, scores),
+                _ => V::products::<E, 1, 4>(call, n, scores),
             };
         }
         // Scales, which the tiles do not come by.
@@ -120,7 +121,7 @@ unsafe fn part_of<V: F32xN, E: Element, const W: usize>(
         if let Some(value_dim) = call.value_in_key {
             let sizes = (running.len(), value_dim, hides);
             let all = (&*scores, &corrections[..]);
-            sums_in_keys::<V, E, W>(call, sizes, all, out);
+            V::sums_in_keys::<E, W>(call, sizes, all, out);
             return;
         }
         if hides && !finite::<V, E>(call) {
@@ -133,10 +134,10 @@ unsafe fn part_of<V: F32xN, E: Element, const W: usize>(
         let mut n = 0;
         while n < running.len() {
             n += match running.len() - n {
-                4 | 5 | 8 => sums::<V, E, 4, W>(call, n, 0..call.count, all, out),
-                ROWS.. => sums::<V, E, ROWS, W>(call, n, 0..call.count, all, out),
-                2 | 3 => sums::<V, E, 2, 4>(call, n, 0..call.count, all, out),
-                _ => sums::<V, E, 1, 4>(call, n, 0..call.count, all, out),
+                4 | 5 | 8 => V::sums::<E, 4, W>(call, n, 0..call.count, all, out),
+                ROWS.. => V::sums::<E, ROWS, W>(call, n, 0..call.count, all, out),
+                2 | 3 => V::sums::<E, 2, 4>(call, n, 0..call.count, all, out),
+                _ => V::sums::<E, 1, 4>(call, n, 0..call.count, all, out),
             };
         }
     }
@@ -144,7 +145,7 @@ unsafe fn part_of<V: F32xN, E: Element, const W: usize>(
 
 /// `query · key` for M queries from the `n`th on and all keys of the page. Returns M.
 #[inline(always)]
-unsafe fn products<V: F32xN, E: Element, const M: usize, const R: usize>(
+pub(crate) unsafe fn products<V: F32xN, E: Element, const M: usize, const R: usize>(
     call: &Attend<'_>,
     n: usize,
     scores: &mut [f32],
@@ -281,7 +282,7 @@ unsafe fn capped<V: F32xN>(x: V, cap: f32) -> V {
 
 /// `out ← correction · out + Σ weight · value` for M queries from the `n`th on. Returns M.
 #[inline(always)]
-unsafe fn sums<V: F32xN, E: Element, const M: usize, const R: usize>(
+pub(crate) unsafe fn sums<V: F32xN, E: Element, const M: usize, const R: usize>(
     call: &Attend<'_>,
     n: usize,
     places: core::ops::Range<usize>,
@@ -411,7 +412,7 @@ unsafe fn block<V: F32xN, E: Element, const M: usize, const R: usize, const G: u
 
 /// The sums of one query over the values that it sees, where others hold faults.
 #[inline(always)]
-unsafe fn seen_alone<V: F32xN, E: Element>(
+unsafe fn seen_alone<V: AttendParts, E: Element>(
     call: &Attend<'_>,
     n: usize,
     (scores, corrections): (&[f32], &mut [f32]),
@@ -420,12 +421,12 @@ unsafe fn seen_alone<V: F32xN, E: Element>(
     // SAFETY: the caller's promise, handed on.
     unsafe {
         let none = 0..0;
-        sums::<V, E, 1, 1>(call, n, none, (scores, corrections), out);
+        V::sums::<E, 1, 1>(call, n, none, (scores, corrections), out);
         corrections[n] = 1.0;
         for place in 0..call.count {
             if scores[n * PAGE + place] != 0.0 {
                 let one = place..place + 1;
-                sums::<V, E, 1, 1>(call, n, one, (scores, corrections), out);
+                V::sums::<E, 1, 1>(call, n, one, (scores, corrections), out);
             }
         }
     }

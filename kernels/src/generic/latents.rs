@@ -24,7 +24,7 @@ type TurnedColumns = [[f32; COLUMNS]; PAGE];
 ///
 /// As for [`super::attend`], the lengths having been checked.
 #[inline(always)]
-pub(super) unsafe fn sums_in_keys<V: F32xN, E: Element, const W: usize>(
+pub(crate) unsafe fn sums_in_keys<V: F32xN, E: Element, const W: usize>(
     call: &Attend<'_>,
     (queries, value_dim, hides): (usize, usize, bool),
     (weights, corrections): (&[f32], &[f32]),

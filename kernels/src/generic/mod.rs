@@ -13,6 +13,7 @@
 )]
 
 mod attend;
+mod attend_parts;
 mod gemm;
 mod latents;
 #[cfg(target_arch = "x86_64")]
@@ -21,8 +22,10 @@ mod means;
 mod tanh;
 mod tile;
 
-pub(super) use attend::attend;
+pub(super) use attend::{attend, products as attend_products, sums as attend_sums};
+pub(super) use attend_parts::{AttendParts, attend_parts};
 pub(super) use gemm::{Gemm, Gemv, Operands, Strip, Tiles, gemm, gemv, packing_pays, products};
+pub(super) use latents::sums_in_keys;
 #[cfg(target_arch = "x86_64")]
 pub(super) use linear_attention::linear_attend_row;
 pub(super) use means::wkv;

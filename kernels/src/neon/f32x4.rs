@@ -130,6 +130,8 @@ impl F32xN for NeonF32x4 {
     }
 }
 
+generic::attend_parts!(NeonF32x4);
+
 /// Four registers of keys or values side by side: the sums of six queries take 24 of the 32 that
 /// there are.
 pub(super) fn attend(

@@ -179,6 +179,8 @@ impl F32xN for PortableF32x4 {
     }
 }
 
+any_width::attend_parts!(PortableF32x4);
+
 pub(super) fn attend(
     call: &Attend<'_>,
     scores: &mut [f32],
