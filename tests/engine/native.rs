@@ -120,15 +120,14 @@ fn native_is_as_near_as_rounded_weights() {
             (all_outputs(&fixture, &model), model)
         };
         let (exact, _) = outputs(DType::F32, Precision::Reference);
-        let (rounded, _) = outputs(DType::BF16, Precision::Reference);
-        let (weights, _) = errors(&rounded, &exact);
-        for dtype in HALVES {
+        let rounded = HALVES.map(|dtype| outputs(dtype, Precision::Reference).0);
+        let (weights, _) = errors(&rounded[1], &exact);
+        for (dtype, reference) in HALVES.into_iter().zip(&rounded) {
             let (found, native) = outputs(dtype, Precision::Native);
             if native.precision() != Precision::Native {
                 continue;
             }
-            let (reference, _) = outputs(dtype, Precision::Reference);
-            let (error, largest) = errors(&found, &reference);
+            let (error, largest) = errors(&found, reference);
             let label = format!("{} as {}", fixture.name, dtype.name());
             println!("{label}: {error:.5}, at most {largest:.5}; weights {weights:.5}");
             // Where rows choose experts, a choice that was near becomes another.

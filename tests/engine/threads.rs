@@ -3,13 +3,14 @@
 use rillm::internals::eval::Cut;
 
 use crate::support::setup::{
-    DECODERS, evaluate, feed, instruction_sets, open_with, runnable, same_answers, same_bits, small,
+    DECODERS, evaluate, feed, instruction_sets_for, open_with, runnable, same_answers, same_bits,
+    small,
 };
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
     for name in runnable() {
-        for isa in instruction_sets() {
+        for isa in instruction_sets_for(&name) {
             let opened = [1, 2, 3].map(|threads| open_with(&name, Some(isa), threads));
             for case in &opened[0].fixture.cases {
                 let cuts: &[Cut] = match opened[0].decodes() {

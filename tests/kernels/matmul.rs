@@ -290,7 +290,8 @@ fn products_match_double_precision() {
 
 #[test]
 fn a_pair_of_rows_has_one_result_however_work_is_cut() {
-    for table in tables() {
+    // The oracle takes each pair by itself.
+    for table in tables().filter(|table| table.isa != Isa::Scalar) {
         for (dtype, kernel) in products(table) {
             for columns in columns_of(dtype) {
                 let case = case(kernel, dtype, Pattern::Random, columns);
@@ -330,19 +331,26 @@ fn many_rows_and_inputs_have_the_results_of_few() {
     const ROWS: usize = 37;
     for table in tables().filter(|table| table.isa != Isa::Scalar) {
         for (dtype, kernel) in products(table) {
-            for columns in columns_of(dtype) {
+            let lengths = columns_of(dtype);
+            for &columns in &lengths {
+                // Of the longest rows, more inputs than any table works on at a time.
+                let most = if Some(&columns) == lengths.last() {
+                    527
+                } else {
+                    22
+                };
                 let mut random = Random(columns as u64);
                 let mut row = || weight_row(dtype, columns, Pattern::Random, &mut random);
                 let weights: Vec<_> = (0..ROWS).map(|_| row()).collect();
                 let mut random = Random(dtype.id().into());
                 let form = kernel.activation;
                 let mut input = || input_row(form, columns, Pattern::Random, &mut random);
-                let inputs: Vec<_> = (0..527).map(|_| input()).collect();
+                let inputs: Vec<_> = (0..most).map(|_| input()).collect();
                 let alone: Vec<_> = inputs
                     .iter()
                     .map(|x| product(kernel, &weights, std::slice::from_ref(x), columns, 0))
                     .collect();
-                for count in (2..=22).chain([527]) {
+                for count in (2..=22).chain([most]) {
                     let together = product(kernel, &weights, &inputs[..count], columns, 1);
                     for (n, (together, alone)) in together.chunks(ROWS).zip(&alone).enumerate() {
                         for (r, (together, alone)) in together.iter().zip(alone).enumerate() {
@@ -374,7 +382,7 @@ fn long_rows_have_one_result_however_many_inputs() {
             let one = |x| product(kernel, &case.weights, std::slice::from_ref(x), columns, 0);
             let alone: Vec<f32> = inputs.iter().flat_map(one).collect();
             case.check(table.isa.name(), &alone);
-            for count in 2..=inputs.len() {
+            for count in [2, 5, inputs.len()] {
                 let together = product(kernel, &case.weights, &inputs[..count], columns, 1);
                 for (alone, together) in alone.iter().zip(&together) {
                     assert_eq!(

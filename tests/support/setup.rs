@@ -81,6 +81,17 @@ pub fn instruction_sets() -> Vec<Isa> {
     }
 }
 
+/// The instruction sets to cut and split a fixture on: all for one of every family that decodes, for
+/// the others one by turns. What each computes on each is held against the reference.
+pub fn instruction_sets_for(name: &str) -> Vec<Isa> {
+    let mut sets = instruction_sets();
+    if !DECODERS.contains(&name) {
+        let turn = name.bytes().map(usize::from).sum::<usize>() % sets.len();
+        sets = vec![sets[turn]];
+    }
+    sets
+}
+
 /// Every fixture.
 pub fn runnable() -> Vec<String> {
     Fixture::all()
