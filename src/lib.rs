@@ -110,7 +110,7 @@ pub use error::{LoadError, RunError};
 pub use exec::{Output, Row, Sink};
 pub use graph::RowSpace;
 #[doc(inline)]
-pub use kernels::{Isa, Precision, Tuning};
+pub use kernels::{Isa, PackFrom, Precision, Tuning};
 pub use model::{Limits, Model, ModelOptions, Presumed};
 pub use residency::{Placement, Traffic};
 pub use session::{MemoryPlan, PlanFigures, Session, SessionOptions, SnapshotError, StateFigures};
