@@ -1,6 +1,7 @@
 //! `rillm embed`: a vector for each text.
 
 use super::against::{self, AgainstArguments};
+use super::interrupt::{self, Unfinished};
 use super::memory::MemoryArguments;
 use super::output::{self, is_stdout, warn};
 use super::progress::Progress;
@@ -10,7 +11,7 @@ use super::{CliError, ModelArguments};
 use clap::Args;
 use rillm::Model;
 use rillm::tasks::{EmbedOptions, Embedder, Pooling};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 /// Texts whose vectors are held at a time.
@@ -134,6 +135,7 @@ pub fn embed(arguments: &Arguments) -> Result<(), CliError> {
     };
     if let Some(path) = target {
         output::check(path)?;
+        interrupt::tidy();
     }
     let model = arguments.model.open_headless()?;
     arguments.memory.task(model, texts.len(), |model| {
@@ -166,20 +168,18 @@ fn write(
             out.flush()?;
         }
         Some(path) => {
-            let mut failed = None;
-            let result = output::replace(path, |out| {
-                vectors(&mut embedder, texts, written, out).map_err(|error| match error {
-                    Failed::Write(error) => error,
-                    Failed::Run(error) => {
-                        failed = Some(error);
-                        io::Error::other("nothing is written")
-                    }
-                })
-            });
-            match failed {
-                Some(error) => return Err(blame(error.into())),
-                None => result?,
-            }
+            let mut new = output::begin(path)?;
+            let partial = new.partial().map(Path::to_path_buf);
+            let _unfinished = partial.map(Unfinished::new);
+            let mut out = BufWriter::new(new.file());
+            let done = vectors(&mut embedder, texts, written, &mut out);
+            let done = done.and_then(|()| Ok(out.flush()?));
+            drop(out);
+            let done = done.and_then(|()| Ok(new.finish()?));
+            done.map_err(|error| match error {
+                Failed::Run(error) => blame(error.into()),
+                Failed::Write(error) => CliError::File(path.to_path_buf(), error.to_string()),
+            })?;
         }
     }
     drop(progress);

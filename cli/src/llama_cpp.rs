@@ -70,8 +70,8 @@ pub fn translated(
         }
         let theirs = option;
         let option = match RENAMED.iter().find(|(name, _)| *name == theirs) {
-            Some((_, ours)) => ours,
-            None => option,
+            Some((_, ours)) if !is_own(command, theirs) => ours,
+            _ => option,
         };
         let elsewhere = EFFECT_IN.iter().find(|(_, name, commands)| {
             *name == option && command.is_some_and(|command| !commands.contains(&command))
@@ -111,6 +111,16 @@ pub fn translated(
     Ok((kept, dropped))
 }
 
+/// Whether a command has an option of this name itself.
+fn is_own(command: Option<&str>, option: &str) -> bool {
+    let all = super::Cli::command();
+    let command = command.and_then(|command| all.find_subcommand(command));
+    let options = command.into_iter().flat_map(Command::get_arguments);
+    let mut names = options.flat_map(|option| option.get_long_and_visible_aliases());
+    let name = option.strip_prefix("--");
+    name.is_some_and(|name| names.any(|names| names.contains(&name)))
+}
+
 /// Refuses the name of a long option behind one dash: its letters would be options of their own.
 fn check_dashes(option: &str) -> Result<(), CliError> {
     let Some(name) = option.strip_prefix('-').filter(|name| name.len() > 1) else {
@@ -139,12 +149,33 @@ fn with_dashes(argument: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::translated;
+    use clap::CommandFactory;
 
     fn of(line: &str) -> (String, String) {
         let words = line.split(' ').map(Into::into);
         let (kept, dropped) = translated(words).expect("nothing that is refused");
         let kept: Vec<&str> = kept.iter().filter_map(|word| word.to_str()).collect();
         (kept.join(" "), dropped.join(" "))
+    }
+
+    /// None of a command's own options is taken for another program's.
+    #[test]
+    fn own_options_are_kept() {
+        let command = super::super::Cli::command();
+        for (command, option) in command.get_subcommands().flat_map(|command| {
+            let options = command
+                .get_arguments()
+                .filter(|option| !option.is_positional());
+            options.map(move |option| (command.get_name(), option))
+        }) {
+            let longs = option.get_long_and_visible_aliases().into_iter().flatten();
+            let longs = longs.map(|name| format!("--{name}"));
+            let shorts = option.get_short_and_visible_aliases().into_iter().flatten();
+            for name in longs.chain(shorts.map(|letter| format!("-{letter}"))) {
+                let line = format!("rillm {command} {name} 7");
+                assert_eq!(of(&line), (line.clone(), String::new()));
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::tree::Question;
 use crate::CliError;
+use crate::interrupt;
 use crate::terminal::say;
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
@@ -58,7 +59,8 @@ fn asked(editor: &mut Editor<(), MemHistory>, question: &Question) -> Result<usi
 
 fn failed(error: &ReadlineError) -> CliError {
     let what = match error {
-        ReadlineError::Eof | ReadlineError::Interrupted => "no answer was given".to_string(),
+        ReadlineError::Interrupted => interrupt::exit(),
+        ReadlineError::Eof => "no answer was given".to_string(),
         other => other.to_string(),
     };
     CliError::File(PathBuf::from("standard input"), what)

@@ -108,7 +108,9 @@ impl Job<'_> {
                     true => ControlFlow::Break(()),
                     false => ControlFlow::Continue(()),
                 },
-            )?;
+            );
+        interrupt.obey();
+        let found = found?;
         let seconds = started.elapsed().as_secs_f64();
         let position = match translates {
             true => Position::Start,

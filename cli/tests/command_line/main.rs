@@ -134,6 +134,40 @@ fn what_is_half_written_does_not_outlive_the_program() {
     }
 }
 
+/// The same of vectors, whose file has a name of its own until it is whole.
+#[test]
+fn unfinished_vectors_do_not_outlive_the_program() {
+    let folder = TempFolder::new("cli-vectors");
+    let (texts, out) = (folder.join("texts"), folder.join("a.npy"));
+    fs::write(&texts, "a dog and a cat\n".repeat(200_000)).expect("a file");
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/tasks/embed");
+    let arguments = [
+        "embed",
+        path(&model),
+        "-f",
+        path(&texts),
+        "-o",
+        path(&out),
+        "-t",
+        "1",
+    ];
+    let mut child = command(&arguments);
+    let mut child = child.stderr(Stdio::null()).spawn().expect("rillm runs");
+    let files = || fs::read_dir(&*folder).expect("a folder").count();
+    // Whether the file can be made is tried once before.
+    let mut seen = 0;
+    while seen < 20 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended too early");
+        seen = if files() > 1 { seen + 1 } else { 0 };
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-s", "INT", &id]).status();
+    assert!(sent.expect("kill").success());
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    assert_eq!(files(), 1);
+}
+
 /// Model files of every kind of damage, and what must be said of each.
 #[test]
 fn damaged_models_are_named() {
