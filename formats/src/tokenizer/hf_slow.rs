@@ -32,6 +32,8 @@ enum SlowClass {
     Roberta,
     Deberta,
     Qwen2,
+    Blenderbot,
+    Herbert,
 }
 
 /// The `tokenizer.json` that these files amount to; what they leave unsaid of special tokens goes
@@ -104,6 +106,8 @@ fn byte_level(
         (Some("GPT2Tokenizer" | "CodeGenTokenizer"), _) => SlowClass::Gpt2,
         (Some("GPTNeoXTokenizer"), _) => SlowClass::GptNeoX,
         (Some("DebertaTokenizer"), _) => SlowClass::Deberta,
+        (Some("BlenderbotTokenizer"), _) => SlowClass::Blenderbot,
+        (Some("HerbertTokenizer"), _) => SlowClass::Herbert,
         (
             Some(
                 "RobertaTokenizer"
@@ -133,13 +137,20 @@ fn byte_level(
             SlowClass::Roberta
         }
         (None, Some("deberta")) => SlowClass::Deberta,
+        (None, Some("blenderbot")) => SlowClass::Blenderbot,
         (None, Some("qwen2" | "qwen2_moe" | "qwen3" | "qwen3_moe" | "qwen3_next")) => {
             SlowClass::Qwen2
         }
         _ => return Err(unknown_class("vocab.json", names)),
     };
     let flag = |key: &str| config.get(key).and_then(Value::as_bool).unwrap_or(false);
-    let prefix_space = flag("add_prefix_space");
+    let prefix_space = match family {
+        // Its authors' texts begin so, and so they do in transformers 5.
+        SlowClass::Blenderbot => {
+            config.get("add_prefix_space").and_then(Value::as_bool) != Some(false)
+        }
+        _ => flag("add_prefix_space"),
+    };
     let bytes = |regex: bool| {
         json!({"type": "ByteLevel", "add_prefix_space": prefix_space, "trim_offsets": true,
                "use_regex": regex})
@@ -167,7 +178,13 @@ fn byte_level(
             settings.unsaid("pad_token", "<|padding|>");
             (json!({"type": "NFC"}), bytes(true))
         }
-        SlowClass::Roberta => {
+        SlowClass::Herbert => {
+            settings.all_unsaid(FAIRSEQ);
+            let words = json!({"type": "BertNormalizer", "clean_text": true,
+                "handle_chinese_chars": true, "strip_accents": false, "lowercase": false});
+            (words, json!({"type": "BertPreTokenizer"}))
+        }
+        SlowClass::Roberta | SlowClass::Blenderbot => {
             settings.all_unsaid(FAIRSEQ);
             // Masks take the space before them, unless the files say how they match: so do the authors'
             // own, the published files and transformers 4, while version 5 forgets it.
@@ -180,6 +197,7 @@ fn byte_level(
         }
     };
     let ids: Value = parse_json(vocabulary, "vocab.json")?;
+    are_ids(&ids)?;
     let id = |role: &str| {
         let name = &settings.named(role)?.content;
         Some((name.clone(), ids.get(name)?.as_u64()?))
@@ -189,24 +207,33 @@ fn byte_level(
             json!({"type": "RobertaProcessing", "sep": [sep.0, sep.1], "cls": [cls.0, cls.1],
                    "trim_offsets": true, "add_prefix_space": prefix_space})
         }
-        (SlowClass::Deberta, Some((cls, cls_id)), Some((sep, sep_id)), _) => {
+        (SlowClass::Deberta | SlowClass::Herbert, Some((cls, cls_id)), Some((sep, sep_id)), _) => {
             template(&[(&cls, cls_id)], &[(&sep, sep_id)])
         }
+        // As its published files and transformers 4 have it, while version 5 forgets it.
+        (SlowClass::Blenderbot, _, Some((sep, id)), _) => template(&[], &[(&sep, id)]),
         (SlowClass::Gpt2 | SlowClass::GptNeoX, _, _, Some((name, id))) if flag("add_bos_token") => {
             template(&[(&name, id)], &[])
         }
         _ => Value::Null,
     };
-    let merges = merge_list(merges)?;
+    let merges = merge_list(merges, &ids)?;
+    let (begins, decoder) = match family {
+        SlowClass::Herbert => (
+            r#"{"type":"BPE","unk_token":"<unk>","end_of_word_suffix":"</w>","merges":"#,
+            json!({"type": "BPEDecoder", "suffix": "</w>"}),
+        ),
+        _ => (r#"{"type":"BPE","unk_token":null,"merges":"#, bytes(true)),
+    };
     let model = [
-        &br#"{"type":"BPE","unk_token":null,"merges":"#[..],
+        begins.as_bytes(),
         merges.as_bytes(),
         br#","vocab":"#,
         vocabulary,
         b"}",
     ];
     let parts = json!({"normalizer": normalizer, "pre_tokenizer": pre_tokenizer,
-        "post_processor": post_processor, "decoder": bytes(true),
+        "post_processor": post_processor, "decoder": decoder,
         "added_tokens": added_tokens(files, |name| ids.get(name)?.as_u64())?});
     Ok(assembled(&parts, &model.concat()))
 }
@@ -278,6 +305,14 @@ fn word_piece(
         let id = *ids.get(name.as_str())?;
         Some((name, id))
     };
+    let unknown = name("unk_token").unwrap_or_default();
+    if !ids.contains_key(unknown.as_str()) {
+        return Err(failure!(
+            Malformed,
+            "vocab.txt has no line {}, which stands for words that are not there",
+            Shown(unknown.as_bytes())
+        ));
+    }
     let post_processor = match (id("cls_token"), id("sep_token")) {
         (Some((cls, cls_id)), Some((sep, sep_id))) => {
             template(&[(&cls, cls_id)], &[(&sep, sep_id)])
@@ -294,7 +329,7 @@ fn word_piece(
         "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
         "added_tokens": added_tokens(files, |name| ids.get(name).copied())?,
     });
-    let unknown = json!(name("unk_token")).to_string();
+    let unknown = json!(unknown).to_string();
     let vocabulary = serde_json::to_vec(&ids)
         .map_err(|error| failure!(Malformed, "vocab.txt cannot be read: {error}"))?;
     let model = [
@@ -332,11 +367,33 @@ fn template(before: &[(&str, u64)], after: &[(&str, u64)]) -> Value {
     json!({"type": "TemplateProcessing", "single": single, "special_tokens": special})
 }
 
-/// The lines of `merges.txt` as a list.
-fn merge_list(lines: &[u8]) -> Result<String, TokenizerError> {
+/// Refuses a `vocab.json` that gives a token something else than an id.
+fn are_ids(ids: &Value) -> Result<(), TokenizerError> {
+    let Some(ids) = ids.as_object() else {
+        return Err(failure!(
+            Malformed,
+            "vocab.json is no map from tokens to ids"
+        ));
+    };
+    let is_id = |id: &Value| id.as_u64().is_some_and(|id| u32::try_from(id).is_ok());
+    match ids.iter().find(|(_, id)| !is_id(id)) {
+        Some((name, id)) => Err(failure!(
+            Malformed,
+            "vocab.json: the id of {} is {}, expected a number",
+            Shown(name.as_bytes()),
+            Shown(id.to_string().as_bytes())
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The lines of `merges.txt` as a list; their tokens are those of the vocabulary.
+fn merge_list(lines: &[u8], ids: &Value) -> Result<String, TokenizerError> {
     let text = core::str::from_utf8(lines)
         .map_err(|error| failure!(Malformed, "merges.txt is not UTF-8: {error}"))?;
     let mut list = String::from("[");
+    // Some editors put a mark before the first line, which is a comment.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (number, line) in (1usize..).zip(text.split('\n')) {
         let line = line.strip_suffix('\r').unwrap_or(line);
         if line.is_empty() || line.starts_with("#version") {
@@ -352,6 +409,16 @@ fn merge_list(lines: &[u8]) -> Result<String, TokenizerError> {
                 Shown(line.as_bytes())
             ));
         };
+        if let Some(side) = [left, right]
+            .into_iter()
+            .find(|side| ids.get(*side).is_none())
+        {
+            return Err(failure!(
+                Malformed,
+                "merges.txt line {number} has {}, which is not in vocab.json",
+                Shown(side.as_bytes())
+            ));
+        }
         if list.len() > 1 {
             list.push(',');
         }

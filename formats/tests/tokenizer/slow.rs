@@ -83,6 +83,7 @@ fn other_classes_are_refused_by_name() {
         (broken(Some(b"a\n")), "merges.txt line 1"),
         (broken(Some(b"a b c\n")), "merges.txt line 1"),
         (broken(Some(b"\xff \xff\n")), "merges.txt is not UTF-8"),
+        (broken(Some(b"a \xc2\x85\n")), "merges.txt line 1 has"),
     ] {
         let error = Tokenizer::from_hf(files).expect_err(word).to_string();
         assert!(error.contains(word) && !error.contains('\n'), "{error}");
