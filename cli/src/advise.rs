@@ -236,18 +236,34 @@ fn recommended(
     advice: &Advice,
     name: &str,
 ) -> Result<RankedModel, CliError> {
-    let mut last = None;
-    for mix in TYPES {
+    let of = |mix: &str| -> Result<RankedModel, CliError> {
         let planned = shape(name, mix, &arguments.threads)?;
-        let mix = mix.parse().ok();
-        let found = candidate(arguments, advice, name.to_string(), planned, mix)?;
-        let done = matches!(found.standing, Standing::Fits | Standing::TooLong);
-        last = Some(found);
-        if done {
-            break;
+        candidate(
+            arguments,
+            advice,
+            name.to_string(),
+            planned,
+            mix.parse().ok(),
+        )
+    };
+    let is_enough =
+        |found: &RankedModel| matches!(found.standing, Standing::Fits | Standing::TooLong);
+    let [most_precise, between @ .., smallest] = TYPES;
+    let found = of(most_precise)?;
+    if is_enough(&found) {
+        return Ok(found);
+    }
+    let least = of(smallest)?;
+    // What does not fit in the smallest type fits in none.
+    if least.standing != Standing::DoesNotFit {
+        for mix in between {
+            let found = of(mix)?;
+            if is_enough(&found) {
+                return Ok(found);
+            }
         }
     }
-    last.ok_or_else(|| CliError::Usage("no types are known".to_string()))
+    Ok(least)
 }
 
 fn candidate(

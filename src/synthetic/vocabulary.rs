@@ -9,19 +9,30 @@ pub(super) fn fill(metadata: &mut Metadata, count: u64) {
     const UNKNOWN: i32 = 2;
     const CONTROL: i32 = 3;
     const BYTE: i32 = 6;
-    let mut pieces: Vec<(String, i32)> = vec![
-        ("<unk>".into(), UNKNOWN),
-        ("<s>".into(), CONTROL),
-        ("</s>".into(), CONTROL),
-    ];
-    pieces.extend((0..=255).map(|byte| (format!("<0x{byte:02X}>"), BYTE)));
-    pieces.push(("\u{2581}".into(), NORMAL));
-    pieces.extend(('!'..='~').map(|letter| (letter.to_string(), NORMAL)));
-    let words = (0u64..).map(|number| (word(number), NORMAL));
-    let more = (count as usize).saturating_sub(pieces.len());
-    pieces.extend(words.take(more));
-    pieces.truncate(count as usize);
-
+    let mut tokens = Strings::default();
+    let mut kinds = Vec::with_capacity(count as usize);
+    let mut add = |piece: &str, kind: i32| {
+        if (kinds.len() as u64) < count {
+            tokens.push(piece.as_bytes());
+            kinds.push(kind);
+        }
+    };
+    for (piece, kind) in [("<unk>", UNKNOWN), ("<s>", CONTROL), ("</s>", CONTROL)] {
+        add(piece, kind);
+    }
+    for byte in 0..=255 {
+        add(&format!("<0x{byte:02X}>"), BYTE);
+    }
+    add("\u{2581}", NORMAL);
+    for letter in '!'..='~' {
+        add(letter.encode_utf8(&mut [0; 4]), NORMAL);
+    }
+    let mut word = String::new();
+    // As many as are left of the count.
+    for number in 0..count {
+        spell(number, &mut word);
+        add(&word, NORMAL);
+    }
     let mut list = |name: &str, array: Array| {
         let key = format!("tokenizer.ggml.{name}");
         metadata.0.insert(key, MetadataValue::Array(array));
@@ -30,14 +41,7 @@ pub(super) fn fill(metadata: &mut Metadata, count: u64) {
         "scores",
         Array::F32((0..count).map(|id| -(id as f32)).collect()),
     );
-    list(
-        "token_type",
-        Array::I32(pieces.iter().map(|(_, kind)| *kind).collect()),
-    );
-    let mut tokens = Strings::default();
-    for (piece, _) in &pieces {
-        tokens.push(piece.as_bytes());
-    }
+    list("token_type", Array::I32(kinds));
     list("tokens", Array::String(tokens));
     let mut put = |name: &str, value: MetadataValue| {
         metadata.0.insert(format!("tokenizer.ggml.{name}"), value);
@@ -51,10 +55,18 @@ pub(super) fn fill(metadata: &mut Metadata, count: u64) {
 }
 
 /// Word `number`: its digits to the base of 80, each a syllable.
-pub fn word(mut number: u64) -> String {
+pub fn word(number: u64) -> String {
+    let mut word = String::new();
+    spell(number, &mut word);
+    word
+}
+
+/// Writes that word in place of what there was.
+fn spell(mut number: u64, word: &mut String) {
     const CONSONANTS: &[u8; 16] = b"bdfghjklmnprstvz";
     const VOWELS: &[u8; 5] = b"aeiou";
-    let mut word = String::from("\u{2581}");
+    word.clear();
+    word.push('\u{2581}');
     // Words of two syllables come first; the first syllable tells how many there are.
     number += 80;
     while number > 0 {
@@ -63,5 +75,4 @@ pub fn word(mut number: u64) -> String {
         word.push(char::from(VOWELS[syllable % 5]));
         number /= 80;
     }
-    word
 }
