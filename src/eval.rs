@@ -9,7 +9,7 @@ use crate::graph::op::Emit;
 use crate::graph::{Counting, Graph, Op, Role, RowSpace, Segments};
 use crate::json;
 use crate::model::Model;
-use crate::session::{Session, SessionOptions};
+use crate::session::{Session, SessionOptions, counts_together};
 use lists::{choices_of, joined, matrix, same_shape, segments};
 use serde_json::Value as Json;
 
@@ -251,10 +251,14 @@ impl EvalInput {
             Cut::Whole => longest,
             Cut::Batch(step) => step.max(1),
         };
+        let most = match counts_together(model) {
+            true => most,
+            false => SessionOptions::default().batch,
+        };
         let options = SessionOptions {
             context: longest,
             sequences: batch,
-            batch: (batch.saturating_mul(step)).min(SessionOptions::default().batch),
+            batch: batch.saturating_mul(step).min(most),
             source,
             checkpoints: 0,
             random_attention: self.random_attention,

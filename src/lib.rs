@@ -111,7 +111,7 @@ pub use exec::{Output, Row, Sink};
 pub use graph::RowSpace;
 #[doc(inline)]
 pub use kernels::{Isa, PackFrom, Precision, Tuning};
-pub use model::{Limits, Model, ModelOptions, Presumed};
+pub use model::{Limits, Model, ModelOptions, Presumed, SessionBytes};
 pub use residency::{Placement, Traffic};
 pub use session::{MemoryPlan, PlanFigures, Session, SessionOptions, SnapshotError, StateFigures};
 #[doc(inline)]

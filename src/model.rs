@@ -11,6 +11,7 @@ mod wiring;
 pub use crate::kernels::{Isa, Precision};
 pub use cost::{Cost, ExpertCounts, Parameters};
 pub use digest::digest_of;
+pub use hold::SessionBytes;
 pub use presumed::Presumed;
 pub(crate) use presumed::completed;
 pub(crate) use vocabulary::{hf_files, open_tokenizer};
@@ -91,6 +92,8 @@ pub struct Model {
     inner: Arc<Inner>,
     /// Bytes that its sessions keep within where their options do not say.
     memory: Option<u64>,
+    /// Who is told what is held, once it is.
+    on_placement: Option<hold::PlacementListener>,
 }
 
 #[derive(Debug)]
@@ -215,6 +218,7 @@ impl Model {
         Ok(Model {
             inner: Arc::new(inner),
             memory: None,
+            on_placement: None,
         })
     }
 

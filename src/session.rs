@@ -16,6 +16,7 @@ pub use options::SessionOptions;
 pub(crate) use plans::memory_plan;
 pub use plans::{MemoryPlan, PlanFigures, StateFigures, plans};
 pub use profile::{PlanReport, Report, StepReport};
+pub(crate) use segments::counts_together;
 pub use snapshot::SnapshotError;
 
 use crate::arena::Arena;
@@ -235,6 +236,7 @@ impl Session {
         }
         let limits = self.model.limits();
         self.check_rows(rows, (limits.vocabulary, limits.positions))?;
+        self.check_together(rows.len())?;
         self.counts.fill(0);
         for row in rows {
             self.counts[row.sequence as usize] += 1;

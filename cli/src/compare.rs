@@ -8,6 +8,7 @@ mod report;
 
 use super::habits;
 use super::interrupt::Unfinished;
+use super::memory::size;
 use super::quantize::save;
 use super::terminal::{Out, one_line};
 use super::{CliError, KvCacheArguments, ThreadArguments, output, text};
@@ -49,6 +50,10 @@ pub struct Arguments {
     kv_type: KvCacheArguments,
     #[command(flatten)]
     threads: ThreadArguments,
+    /// Bytes of memory that all may take while a model is measured: weights for which there is no
+    /// room are read when they are needed
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    memory: Option<u64>,
     /// Write all figures to this file (- for standard output: then the table goes to stderr)
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,

@@ -130,13 +130,13 @@ fn table(out: &mut impl Write, trace: &ExpertTrace, replays: &[Replay]) -> io::R
         trace.demand(),
         100.0 * trace.repeated()
     )?;
-    writeln!(out, "layer  used  most used              effective")?;
+    writeln!(out, "layer  used  {:<31}  effective", "most used")?;
     for (layer, counts) in trace.counts().iter().enumerate() {
         let all: usize = counts.iter().sum();
         let used = counts.iter().filter(|count| **count > 0).count();
         let mut order: Vec<usize> = (0..counts.len()).collect();
         order.sort_by_key(|&expert| std::cmp::Reverse(counts[expert]));
-        let top = order.iter().take(3).map(|&expert| {
+        let top = order.iter().take(used.min(3)).map(|&expert| {
             format!(
                 "{expert} {:.1}%",
                 100.0 * counts[expert] as f64 / all.max(1) as f64
@@ -145,7 +145,7 @@ fn table(out: &mut impl Write, trace: &ExpertTrace, replays: &[Replay]) -> io::R
         let top: Vec<String> = top.collect();
         writeln!(
             out,
-            "{layer:>5}  {used:>4}  {:<22}  {:>9.1}",
+            "{layer:>5}  {used:>4}  {:<31}  {:>9.1}",
             top.join(", "),
             effective(counts)
         )?;

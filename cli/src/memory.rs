@@ -33,56 +33,55 @@ impl MemoryArguments {
         stats: false,
     };
 
-    /// Opens a session within the bound, and says what is held and where.
-    pub fn session(self, model: &Model, options: SessionOptions) -> Result<Session, CliError> {
-        let Some(budget) = self.memory else {
-            return Ok(Session::new(model, options)?);
-        };
-        let (program, is_first) = (program(model), model.placement().is_none());
-        let options = options.memory(Some(budget.saturating_sub(program)));
-        let session =
-            Session::new(model, options).map_err(|error| with_program(error, budget, program))?;
-        let plan = Session::memory_plan(model, options)?;
-        if let Some(placement) = model.placement().filter(|_| is_first) {
-            say(&format!(
-                "within {}: program {}",
-                bytes(budget),
-                bytes(program)
-            ));
-            lines(placement).iter().for_each(|line| say(line));
-            say(&format!(
-                "state {}, activations {}",
-                bytes(plan.state as u64),
-                bytes(plan.arena as u64)
-            ));
+    /// So many bytes, if any, and no figures.
+    pub fn of(memory: Option<u64>) -> MemoryArguments {
+        MemoryArguments {
+            memory,
+            stats: false,
         }
-        Ok(session)
     }
 
-    /// Does a task on so many texts with a model whose sessions keep within the bound, and says what
-    /// was held where.
+    /// A model whose sessions keep within the bound; the first of them says what is held and where,
+    /// before anything runs.
+    pub fn within(self, model: &Model) -> BoundedModel {
+        let Some(budget) = self.memory else {
+            let (model, bound) = (model.clone(), None);
+            return BoundedModel { model, bound };
+        };
+        let program = program(model);
+        let model = model.within(budget.saturating_sub(program));
+        let model = model.on_placement(move |placement, session| {
+            let (all, own) = (bytes(budget), bytes(program));
+            say(&format!("within {all}: program {own}"));
+            lines(placement).iter().for_each(|line| say(line));
+            let (state, activations) = (bytes(session.state), bytes(session.activations));
+            say(&format!("state {state}, activations {activations}"));
+        });
+        BoundedModel {
+            model,
+            bound: Some((budget, program)),
+        }
+    }
+
+    /// Opens a session within the bound.
+    pub fn session(self, model: &Model, options: SessionOptions) -> Result<Session, CliError> {
+        let bounded = self.within(model);
+        Session::new(&bounded.model, options).map_err(|error| bounded.explain(error.into()))
+    }
+
+    /// Does a task on so many texts with a model whose sessions keep within the bound.
     pub fn task(
         self,
         model: Model,
         texts: usize,
         work: impl FnOnce(&Model) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
-        let Some(budget) = self.memory else {
-            return work(&model);
-        };
-        // It is part of the program; a task that wants one says that there is none.
-        let _ = model.tokenizer();
-        let program = program(&model);
-        let model = model.within(budget.saturating_sub(program));
-        let done = work(&model).map_err(|error| match error {
-            CliError::Run(error) => CliError::Run(with_program(error, budget, program)),
-            other => other,
-        });
-        if let Some(placement) = model.placement() {
-            let (all, own) = (bytes(budget), bytes(program));
-            say(&format!("within {all}: program {own}"));
-            lines(placement).iter().for_each(|line| say(line));
+        if self.memory.is_some() {
+            // It is part of the program; a task that wants one says that there is none.
+            let _ = model.tokenizer();
         }
+        let bounded = self.within(&model);
+        let done = work(&bounded.model).map_err(|error| bounded.explain(error));
         if let (true, Some(traffic)) = (self.stats, model.traffic()) {
             say(&told(&traffic, (texts, "text")));
         }
@@ -93,6 +92,25 @@ impl MemoryArguments {
     pub fn finish(self, model: &Model, tokens: usize) {
         if let (true, Some(traffic)) = (self.stats, model.traffic()) {
             say(&told(&traffic, (tokens, "token")));
+        }
+    }
+}
+
+/// A model whose sessions keep within a bound, if there is one.
+pub struct BoundedModel {
+    pub model: Model,
+    /// Bytes of all, and those of them that the program takes.
+    bound: Option<(u64, u64)>,
+}
+
+impl BoundedModel {
+    /// An error of a session: a bound that is refused counts the program as well.
+    pub fn explain(&self, error: CliError) -> CliError {
+        match (error, self.bound) {
+            (CliError::Run(error), Some((budget, program))) => {
+                CliError::Run(with_program(error, budget, program))
+            }
+            (error, _) => error,
         }
     }
 }

@@ -368,14 +368,18 @@ impl Rope {
                 let low = bound("rope.scaling.low_freq_factor", 1.0)?;
                 let high = bound("rope.scaling.high_freq_factor", 4.0)?;
                 let wide = f64::from(factor()?);
-                if low <= 0.0 || high <= low {
-                    let expected = "a number above low_freq_factor, which is above zero";
+                if low <= 0.0 || high < low {
+                    let expected = "no number below low_freq_factor, which is above zero";
                     return Err(config.invalid(&key("rope.scaling.high_freq_factor"), expected));
                 }
                 rope.frequencies = fixed(pairs, |i| {
                     let frequency = f64::from(plain(base, dims, i));
                     let wave = 2.0 * PI / frequency;
-                    let smooth = ((trained / wave - low) / (high - low)).clamp(0.0, 1.0);
+                    let smooth = match high > low {
+                        true => ((trained / wave - low) / (high - low)).clamp(0.0, 1.0),
+                        // Nothing lies between, as in Llama 4 Scout.
+                        false => f64::from(trained / wave >= low),
+                    };
                     ((1.0 - smooth) * frequency / wide + smooth * frequency) as f32
                 });
             }

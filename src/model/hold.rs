@@ -3,6 +3,7 @@
 use super::Model;
 use crate::pool::{Crew, lock};
 use crate::residency::{HoldError, Placement, Residency, Traffic};
+use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -26,8 +27,30 @@ impl Model {
     #[must_use]
     pub fn within(&self, memory: u64) -> Model {
         Model {
-            inner: Arc::clone(&self.inner),
             memory: Some(memory),
+            ..self.clone()
+        }
+    }
+
+    /// The same model, by which `tell` is called when a session of this handle has its weights held
+    /// within a budget, before anything runs: with what is held, and what that session takes.
+    #[must_use]
+    pub fn on_placement(
+        &self,
+        tell: impl Fn(&Placement, SessionBytes) + Send + Sync + 'static,
+    ) -> Model {
+        Model {
+            on_placement: Some(PlacementListener(Arc::new(tell))),
+            ..self.clone()
+        }
+    }
+
+    /// Calls who wants to know of it.
+    pub(crate) fn tell_placement(&self, session: SessionBytes) {
+        if let (Some(PlacementListener(tell)), Some(placement)) =
+            (&self.on_placement, self.placement())
+        {
+            tell(placement, session);
         }
     }
 
@@ -57,14 +80,14 @@ impl Model {
     }
 
     /// Holds the weights within so many bytes from now on, whoever runs the model. Done once: a
-    /// second call only sees whether what is held is within its bytes.
-    pub(crate) fn hold(&self, bytes: u64) -> Result<(), HoldError> {
+    /// second call only sees whether what is held is within its bytes. Whether it was this one.
+    pub(crate) fn hold(&self, bytes: u64) -> Result<bool, HoldError> {
         let inner = &self.inner;
         let _one = lock(&inner.holding);
         if let Some(held) = inner.residency.get() {
             let taken = held.placement().held();
             return match taken <= bytes {
-                true => Ok(()),
+                true => Ok(false),
                 false => Err(HoldError::Least(taken)),
             };
         }
@@ -78,6 +101,26 @@ impl Model {
                 let _ = inner.residency.set(held);
             }
         });
-        Ok(())
+        Ok(true)
+    }
+}
+
+/// What a session takes beside weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionBytes {
+    /// Bytes of state.
+    pub state: u64,
+    /// Bytes of activations.
+    pub activations: u64,
+}
+
+/// Who is told what is held.
+#[derive(Clone)]
+pub(super) struct PlacementListener(Arc<dyn Fn(&Placement, SessionBytes) + Send + Sync>);
+
+impl fmt::Debug for PlacementListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PlacementListener")
     }
 }

@@ -35,6 +35,8 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     ],
     // Of training.
     settled: &[
+        ("expert_dropout", Only::Any),
+        ("ffn_dropout", Only::Any),
         ("input_jitter_noise", Only::Any),
         ("lm_head_bias", Only::Any),
     ],

@@ -2,7 +2,7 @@
 
 use super::{Session, SessionOptions};
 use crate::error::RunError;
-use crate::model::Model;
+use crate::model::{Model, SessionBytes};
 use crate::residency::{ExpertTrace, HoldError, Recorder};
 
 impl Session {
@@ -24,7 +24,13 @@ pub(super) fn hold(model: &Model, options: SessionOptions, budget: u64) -> Resul
     let plan = Session::memory_plan(model, options)?;
     let own = (plan.arena as u64).saturating_add(plan.state as u64);
     let held = model.hold(budget.saturating_sub(own));
-    held.map_err(|error| over_budget(error, own, budget))
+    if held.map_err(|error| over_budget(error, own, budget))? {
+        model.tell_placement(SessionBytes {
+            state: plan.state as u64,
+            activations: plan.arena as u64,
+        });
+    }
+    Ok(())
 }
 
 /// Why weights cannot be held within a budget, of which a session takes its `own` bytes.

@@ -5,7 +5,8 @@ use super::Session;
 use crate::error::RunError;
 use crate::exec::Row;
 use crate::graph::state::Lifetime;
-use crate::graph::{Segments, Wiring};
+use crate::graph::{Op, Role, Segments, Wiring};
+use crate::model::Model;
 
 /// Rows of a table that are worked out at a time.
 const TABLE_ROWS: usize = 64;
@@ -55,6 +56,19 @@ impl Session {
             self.walk(plan, &mut |_| {})?;
         }
         Ok(())
+    }
+
+    /// Refuses a feed of more rows than a batch, where batches would change what experts take.
+    pub(super) fn check_together(&self, rows: usize) -> Result<(), RunError> {
+        let batch = self.options.batch;
+        if rows <= batch || !counts_together(&self.model) {
+            return Ok(());
+        }
+        Err(RunError::Input(format!(
+            "{} has experts that take but so many of the tokens that are fed together: {rows} are more than a \
+             batch of {batch}, and cannot be cut",
+            self.model.architecture().title
+        )))
     }
 
     /// Where the batch that begins at row `start` ends: no sequence goes past the end of its
@@ -154,4 +168,14 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Whether experts of a model's decoder take but so many of the rows that are fed together, as the
+/// reference counts those of a call.
+pub(crate) fn counts_together(model: &Model) -> bool {
+    let mut nodes = model
+        .graph(Role::Decode)
+        .into_iter()
+        .flat_map(|graph| &graph.nodes);
+    nodes.any(|node| matches!(node.op, Op::LimitCapacity(_)))
 }

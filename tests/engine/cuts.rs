@@ -75,6 +75,31 @@ fn batches_of_a_feed_share_its_dynamic_frequencies() {
     }
 }
 
+/// The reference counts the rows of a call: those of a text that comes whole fill experts, one after
+/// the other none does, and batches of a session must not tell.
+#[test]
+fn experts_that_are_full_are_so_for_rows_that_come_together() {
+    let opened = open("switch_full");
+    let input = &opened.fixture.cases[0].input;
+    let whole = evaluate("whole", &opened.model, input, Cut::Whole);
+    let steps = evaluate("steps", &opened.model, input, Cut::Batch(1));
+    assert_ne!(whole, steps);
+    let rows = opened.rows(&opened.tokens(0, 31), 0, 0);
+    let fed_in = |batch: usize| {
+        let mut options = small(1, 31);
+        options.batch = batch;
+        let mut session = opened.session(options);
+        session.encode(&rows[..20], &mut |_| {}).expect("a source");
+        feed(&mut session, &rows)
+    };
+    fed_in(31).expect("a feed");
+    let refused = fed_in(30).expect_err("a feed in batches").to_string();
+    assert!(
+        refused.contains("31 are more than a batch of 30"),
+        "{refused}"
+    );
+}
+
 /// An expert takes so many inputs at a time: here more choose it, and row by row two experts.
 #[test]
 fn experts_that_hundreds_choose_answer_as_for_one() {

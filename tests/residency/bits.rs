@@ -2,10 +2,11 @@
 
 use rillm::internals::eval::Cut;
 use rillm::{Blueprint, Model, ModelOptions, RunError, Session};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{hold, least, options};
-use crate::support::fixture::Fixture;
+use crate::support::fixture::{Fixture, Weight};
 use crate::support::folder::TempFolder;
 use crate::support::setup::{evaluate, forced, same_answers};
 use crate::support::to_gguf::Gguf;
@@ -43,7 +44,7 @@ fn open(path: &Path, threads: usize) -> Model {
 }
 
 /// Every case of a fixture within the least budget, some in between and one that holds all.
-fn all_budgets(fixture: &Fixture, path: &Path) {
+pub(super) fn all_budgets(fixture: &Fixture, path: &Path) {
     let name = &fixture.name;
     let mapped = open(path, 1);
     let from = least(&mapped);
@@ -93,11 +94,25 @@ fn all_budgets(fixture: &Fixture, path: &Path) {
     }
 }
 
+/// Those above, all that have experts, and one of every other class.
+fn of_every_class() -> Vec<Fixture> {
+    let mut classes = BTreeSet::new();
+    let fixtures = Fixture::all().into_iter().map(|name| Fixture::load(&name));
+    let wanted = fixtures.filter(|fixture| {
+        let new = classes.insert(fixture.config()["model_type"].to_string());
+        let parts = ["expert", "moe"];
+        let of_experts = |weight: &Weight| parts.iter().any(|part| weight.name.contains(part));
+        new || MODELS.contains(&fixture.name.as_str()) || fixture.weights().iter().any(of_experts)
+    });
+    wanted.collect()
+}
+
 #[test]
 fn folders_within_any_budget_compute_the_same_bits() {
-    for name in MODELS {
-        let fixture = Fixture::load(name);
-        all_budgets(&fixture, &fixture.folder());
+    let fixtures = of_every_class();
+    assert!(fixtures.len() > 100, "{} models", fixtures.len());
+    for fixture in &fixtures {
+        all_budgets(fixture, &fixture.folder());
     }
 }
 

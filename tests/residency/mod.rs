@@ -3,6 +3,7 @@
 mod bits;
 mod faults;
 mod replay;
+mod stored;
 mod tasks;
 
 use rillm::{Model, RunError, Session, SessionOptions};

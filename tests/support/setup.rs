@@ -298,7 +298,8 @@ pub fn sequences(case: &Case) -> usize {
     case.batch()
 }
 
-/// Why a case cannot be cut: memories of earlier segments; frequencies of the dynamic kind, and which of LongRoPE's tables is used, come from the length after the
+/// Why a case cannot be cut: memories of earlier segments; experts that take but so many of the rows that
+/// come together; frequencies of the dynamic kind, and which of LongRoPE's tables is used, come from the length after the
 /// feed (in the reference, too), so that past the trained length every cut is another model.
 pub fn depends_on_cut(opened: &Opened, case: &Case) -> bool {
     match opened.model.segments() {
@@ -306,6 +307,10 @@ pub fn depends_on_cut(opened: &Opened, case: &Case) -> bool {
         Some(_) => return true,
     }
     let config = opened.fixture.config();
+    if let Some(most) = config["expert_capacity"].as_u64() {
+        let written = case.rows("decoder_input_ids");
+        return written.is_some_and(|rows| rows[0].len() as u64 > most);
+    }
     let scaling = &config["rope_scaling"];
     let kind = scaling.get("rope_type").or(scaling.get("type"));
     let trained = match kind.and_then(Value::as_str) {

@@ -310,7 +310,7 @@ fn an_adapter_beside_a_model_is_noted() {
 }
 
 /// Writes a fixture as a folder of `shards` safetensors files and their index.
-pub(super) fn write_shards(folder: &Path, fixture: &Fixture, shards: usize) {
+pub(crate) fn write_shards(folder: &Path, fixture: &Fixture, shards: usize) {
     let weights = fixture.weights();
     let mut map = BTreeMap::new();
     for shard in 0..shards {

@@ -83,7 +83,7 @@ fn split_keys(keys: &mut Metadata, number: u16, files: u16, tensors: usize) {
     keys.0.insert("split.tensors.count".into(), tensors);
 }
 
-fn write_split(folder: &Path, gguf: &Gguf, files: u16) {
+pub(crate) fn write_split(folder: &Path, gguf: &Gguf, files: u16) {
     let names: Vec<&String> = gguf.tensors.keys().collect();
     for number in 0..files {
         // Only the first file says what the model is.

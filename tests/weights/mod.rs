@@ -3,8 +3,8 @@
 
 mod addresses;
 mod digest;
-mod folder;
-mod gguf;
+pub(crate) mod folder;
+pub(crate) mod gguf;
 mod lying;
 mod row_order;
 mod spellings;

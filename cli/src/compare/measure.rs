@@ -1,6 +1,7 @@
 //! Measuring a model at every length.
 
 use super::{Arguments, MeasuredAs, Point, ReaderRates, Series};
+use crate::memory::MemoryArguments;
 use crate::terminal::one_line;
 use crate::{CliError, perplexity};
 use rillm::internals::platform::resident;
@@ -19,6 +20,8 @@ pub fn measure(
     model: &Model,
     (lengths, text): (&[usize], Option<&str>),
 ) -> Result<Series, CliError> {
+    let bounded = MemoryArguments::of(arguments.memory).within(model);
+    let model = &bounded.model;
     let measured = match model.encodes() {
         true => MeasuredAs::Encodes,
         false => MeasuredAs::Decodes,
@@ -37,7 +40,11 @@ pub fn measure(
         MeasuredAs::Decodes => decoder(arguments, name, model, lengths, points),
         MeasuredAs::Encodes => encoder(arguments, name, model, lengths, points),
     };
-    series.failure = reached.err().map(|error| error.to_string());
+    let failure = reached.err().map(|error| bounded.explain(error));
+    series.failure = failure.map(|error| error.to_string());
+    if let Some(placement) = model.placement() {
+        series.weights = placement.held();
+    }
     if let Some(text) = text.filter(|_| measured == MeasuredAs::Decodes) {
         let found = perplexity::of_text(model, text, arguments.kv_type.kv_type()?);
         series.perplexity = Some(found.map_err(|error| one_line(&error.to_string()).into_owned()));
@@ -166,6 +173,11 @@ fn encoder(
 ) -> Result<(), CliError> {
     let positions = usize::try_from(model.limits().source_positions).unwrap_or(LONGEST_TEXT);
     let most = positions.min(LONGEST_TEXT);
+    let longest = lengths.iter().filter(|length| **length <= most).max();
+    if let (Some(_), Some(&longest)) = (arguments.memory, longest) {
+        // What of the weights stays is decided once, and must leave room for the longest.
+        Session::new(model, of_text(arguments, longest)?)?;
+    }
     let begin = Instant::now();
     let mut last = Duration::ZERO;
     for &length in lengths.iter().filter(|length| **length <= most) {
@@ -189,14 +201,19 @@ fn encoder(
     }
 }
 
+/// What a text of one length, and what is written after it, ask for.
+fn of_text(arguments: &Arguments, length: usize) -> Result<SessionOptions, CliError> {
+    Ok(SessionOptions::default()
+        .context((arguments.n_gen as usize).max(64))
+        .source(length)
+        .checkpoints(0)
+        .kv_type(arguments.kv_type.kv_type()?))
+}
+
 /// A text of one length.
 fn text(arguments: &Arguments, model: &Model, length: usize) -> Result<Point, CliError> {
     let tokens = arguments.n_gen as usize;
-    let options = SessionOptions::default()
-        .context(tokens.max(64))
-        .source(length)
-        .checkpoints(0)
-        .kv_type(arguments.kv_type.kv_type()?);
+    let options = of_text(arguments, length)?;
     let plan = Session::memory_plan(model, options)?;
     let mut session = Session::new(model, options)?;
     let rows: Vec<Row> = (0..length).map(|at| row(model, true, at)).collect();

@@ -6,6 +6,9 @@ use std::fmt::Write;
 /// Width and height of a cell.
 const CELL: [usize; 2] = [12, 14];
 
+/// Room for the line below, however few experts there are.
+const LEAST_WIDTH: usize = 460;
+
 /// An SVG document: the darker, the more often an expert was chosen.
 pub fn svg(trace: &ExpertTrace, title: &str) -> String {
     let counts = trace.counts();
@@ -17,7 +20,7 @@ pub fn svg(trace: &ExpertTrace, title: &str) -> String {
          font-family=\"sans-serif\" font-size=\"11\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
          <text x=\"50\" y=\"20\" font-size=\"13\">{title}</text>\n",
-        width.max(360)
+        width.max(LEAST_WIDTH)
     );
     for (layer, counts) in counts.iter().enumerate() {
         let y = 34 + layer * CELL[1];

@@ -214,7 +214,69 @@ fn every_command_that_runs_a_model_keeps_the_budget_or_says_the_least() {
         assert!(found.status.success(), "{command:?}: {said}");
         assert_eq!(text(&found.stdout), text(&expected.stdout), "{command:?}");
         assert!(said.contains("weights in memory: "), "{command:?}: {said}");
+        assert!(said.contains("activations "), "{command:?}: {said}");
+        let both = together(
+            &folder,
+            &[command, &["--memory", &(least + MIB).to_string()]].concat(),
+        );
+        let answer = text(&expected.stdout).trim();
+        let [told, answered] = ["weights in memory: ", answer].map(|what| both.find(what));
+        let in_order = answer.is_empty() || told < answered;
+        assert!(told.is_some() && in_order, "{command:?}: {both}");
     }
+}
+
+/// What a command writes to either stream, in the order in which it does.
+fn together(folder: &TempFolder, arguments: &[&str]) -> String {
+    let path = folder.join("both");
+    let file = fs::File::create(&path).expect("a file");
+    let mut command = command(arguments);
+    command.stdout(file.try_clone().expect("the same file"));
+    command.stderr(file);
+    assert!(command.status().expect("rillm runs").success());
+    fs::read_to_string(&path).expect("what was written")
+}
+
+#[test]
+fn models_are_compared_within_a_budget() {
+    let folder = TempFolder::new("cli-compare-budget");
+    let model = model(&folder);
+    let json = folder.join("figures.json");
+    let compared = |more: &[&str]| {
+        let all = [
+            "compare",
+            &model,
+            "-c",
+            "32",
+            "-n",
+            "2",
+            "--json",
+            path(&json),
+        ];
+        rillm(&[&all[..], more].concat())
+    };
+    let weights = || {
+        let figures: serde_json::Value =
+            serde_json::from_slice(&fs::read(&json).expect("figures")).expect("JSON");
+        figures["models"][0]["weights_bytes"]
+            .as_u64()
+            .expect("bytes")
+    };
+    let whole = compared(&[]);
+    assert!(whole.status.success(), "{}", text(&whole.stderr));
+    let all = weights();
+    let refused = compared(&["--memory", "1"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let least = text(&refused.stderr)
+        .split("the least that works is ")
+        .nth(1);
+    let least = least.and_then(|rest| rest.split(':').next()?.parse::<u64>().ok());
+    let least = least.expect("bytes");
+    let held = compared(&["--memory", &(least + MIB).to_string()]);
+    let said = text(&held.stderr);
+    assert!(held.status.success(), "{said}");
+    assert!(said.contains("read anew by each run: "), "{said}");
+    assert!(weights() < all, "{} of {all}", weights());
 }
 
 #[test]
