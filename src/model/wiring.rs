@@ -135,12 +135,37 @@ pub(crate) fn find_architecture(manifest: &Manifest) -> Result<&'static Architec
         return Ok(found);
     }
     let names = |known: &'static Architecture| known.names_in(manifest.container);
-    let known: Vec<&str> = ARCHITECTURES.iter().flat_map(names).copied().collect();
-    let what = format!(
-        "architecture {name:?} is not known, this version runs {}",
-        known.join(", ")
-    );
+    let known = ARCHITECTURES.iter().flat_map(names).copied();
+    let near = nearest(name, known);
+    let what = match near.as_slice() {
+        [] => format!("architecture {name:?} is not known, README.md lists those that are"),
+        near => format!(
+            "architecture {name:?} is not known, the nearest that are: {} (README.md lists all)",
+            near.join(", ")
+        ),
+    };
     Err(LoadError::new(LoadErrorKind::Architecture, what))
+}
+
+/// At most three of the known names: those that begin as the name does, the longest beginning first.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    const MOST: usize = 3;
+    const LEAST_COMMON: usize = 3;
+    let letters = |name: &str| -> Vec<char> {
+        let letters = name.chars().filter(|letter| letter.is_alphanumeric());
+        letters.flat_map(char::to_lowercase).collect()
+    };
+    let wanted = letters(name);
+    let known = known.map(|name| {
+        let letters = letters(name);
+        let common = wanted.iter().zip(&letters);
+        let common = common.take_while(|(one, other)| one == other).count();
+        (core::cmp::Reverse(common), letters.len(), name)
+    });
+    let mut near: Vec<_> = known.filter(|near| near.0.0 >= LEAST_COMMON).collect();
+    near.sort_unstable();
+    near.dedup();
+    near.into_iter().take(MOST).map(|near| near.2).collect()
 }
 
 /// Names of the tensors that graphs use.

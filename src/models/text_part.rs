@@ -1,4 +1,4 @@
-//! Models that read images as well, of which only the part that reads and writes texts is run: its
+//! Models that read images or hear as well, of which only the part that reads and writes texts is run: its
 //! configuration stands in `text_config`, its tensors behind a prefix that is no matter, and it is an
 //! architecture that is known. A text without images takes no other way through such a model.
 
@@ -23,6 +23,18 @@ const PLAIN: &[(&str, &str)] = &[
 
 const WRAPPERS: &[Wrapper] = &[
     Wrapper {
+        model_type: "audioflamingo3",
+        text: &[("qwen2", "qwen2")],
+    },
+    Wrapper {
+        model_type: "deepseek_vl",
+        text: &[("llama", "llama")],
+    },
+    Wrapper {
+        model_type: "exaone4_5",
+        text: &[("exaone4", "exaone4")],
+    },
+    Wrapper {
         model_type: "gemma3",
         text: &[("gemma3_text", "gemma3_text")],
     },
@@ -35,6 +47,14 @@ const WRAPPERS: &[Wrapper] = &[
         text: &[("gemma4_text", "gemma4_text")],
     },
     Wrapper {
+        model_type: "got_ocr2",
+        text: &[("qwen2", "qwen2")],
+    },
+    Wrapper {
+        model_type: "idefics2",
+        text: &[("mistral", "mistral")],
+    },
+    Wrapper {
         model_type: "idefics3",
         text: &[("llama", "llama")],
     },
@@ -43,8 +63,16 @@ const WRAPPERS: &[Wrapper] = &[
         text: PLAIN,
     },
     Wrapper {
+        model_type: "janus",
+        text: &[("llama", "llama")],
+    },
+    Wrapper {
         model_type: "lfm2_vl",
         text: &[("lfm2", "lfm2"), ("lfm2_moe", "lfm2_moe")],
+    },
+    Wrapper {
+        model_type: "lighton_ocr",
+        text: &[("qwen3", "qwen3")],
     },
     Wrapper {
         model_type: "llama4",
@@ -59,6 +87,10 @@ const WRAPPERS: &[Wrapper] = &[
         text: PLAIN,
     },
     Wrapper {
+        model_type: "llava_next_video",
+        text: PLAIN,
+    },
+    Wrapper {
         model_type: "llava_onevision",
         text: PLAIN,
     },
@@ -69,6 +101,10 @@ const WRAPPERS: &[Wrapper] = &[
     Wrapper {
         model_type: "qwen2_5_vl",
         text: &[("qwen2_5_vl_text", "qwen2"), ("qwen2_5_vl", "qwen2")],
+    },
+    Wrapper {
+        model_type: "qwen2_audio",
+        text: &[("qwen2", "qwen2")],
     },
     Wrapper {
         model_type: "qwen2_vl",
@@ -91,7 +127,19 @@ const WRAPPERS: &[Wrapper] = &[
         text: &[("llama", "llama")],
     },
     Wrapper {
+        model_type: "video_llama_3",
+        text: &[("qwen2", "qwen2")],
+    },
+    Wrapper {
+        model_type: "video_llava",
+        text: PLAIN,
+    },
+    Wrapper {
         model_type: "vipllava",
+        text: PLAIN,
+    },
+    Wrapper {
+        model_type: "voxtral",
         text: PLAIN,
     },
 ];

@@ -438,3 +438,34 @@ fn a_pickle_is_told_from_other_files() {
     fs::write(&old, b"\x80\x02}q\x00").unwrap();
     assert!(refused(&old).contains("a pickle of PyTorch"));
 }
+
+/// Whoever brings a model that is not known hears its nearest relatives in a line, and not all of them.
+#[test]
+fn a_model_that_is_not_known_is_refused_in_a_line() {
+    let fixture = Fixture::load("qwen2");
+    let refused = |name: &str| {
+        let folder = TempFolder::new("unknown");
+        write_folder(&folder, &fixture, &fixture.weights());
+        let path = folder.join("config.json");
+        let mut config: serde_json::Value =
+            serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        config["model_type"] = name.into();
+        config["architectures"] = serde_json::Value::Null;
+        fs::write(&path, config.to_string()).unwrap();
+        let error = open(&folder).err().expect("not known");
+        assert_eq!(error.kind(), LoadErrorKind::Architecture);
+        error.to_string()
+    };
+    for (name, near) in [
+        ("qwen9_moe", "qwen2"),
+        ("gpt_oss_2", "gpt_oss"),
+        ("Deep-Seek_v9", "deepseek"),
+    ] {
+        let error = refused(name);
+        assert!(error.contains(name) && error.contains(near), "{error}");
+        assert!(error.len() < 250, "{error}");
+    }
+    let error = refused("zamba2");
+    assert!(error.contains("README.md"), "{error}");
+    assert!(!error.contains("llama"), "{error}");
+}
