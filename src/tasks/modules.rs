@@ -148,7 +148,7 @@ impl Modules {
                 ))),
             };
             match (index, kind) {
-                (0, "Transformer") if path.is_empty() => {}
+                (0, "Transformer") if path == files.home => {}
                 (1.., "Pooling") if self.poolings.is_empty() => {
                     self.pooling(&config()?, width)?;
                     width *= self.poolings.len();

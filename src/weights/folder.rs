@@ -2,6 +2,7 @@
 //! are none.
 
 use super::elsewhere::{ADAPTER, adapter, instead, no_config};
+use super::modules::transformer_path;
 use super::open::{POINTER, format, io as unreadable, is_pointer};
 use super::regular::{self, is_there};
 use super::{Files, ModuleFiles, Source, TokenizerFiles, quantized};
@@ -19,9 +20,12 @@ use std::path::{Path, PathBuf};
 
 /// Opens a folder, or that of a hub's cache that keeps it.
 pub(super) fn open(path: &Path) -> Result<Files, LoadError> {
-    let folder = &match holder(path) {
-        Some(folder) => folder,
-        None => return Err(no_config(path)),
+    let (folder, around) = &match modules_around(path) {
+        Some(found) => found,
+        None => match holder(path) {
+            Some(folder) => (folder.clone(), folder),
+            None => return Err(no_config(path)),
+        },
     };
     let mut notes = Vec::new();
     let Configured {
@@ -65,7 +69,7 @@ pub(super) fn open(path: &Path) -> Result<Files, LoadError> {
         manifest,
         sources,
         tokenizer,
-        modules: ModuleFiles::read(folder)?,
+        modules: ModuleFiles::read(around, folder)?,
         path: path.to_path_buf(),
         notes,
     })
@@ -197,6 +201,15 @@ fn holder_of(path: &Path, name: &str) -> Option<PathBuf> {
         all.retain(holds);
         (all.len() == 1).then(|| all.remove(0))
     })
+}
+
+/// A model's folder within that of sentence-transformers, which once kept it apart from the files that
+/// say what becomes of its output.
+fn modules_around(path: &Path) -> Option<(PathBuf, PathBuf)> {
+    let around = holder_of(path, "modules.json")?;
+    let modules = regular::read(&around.join("modules.json")).ok()?;
+    let inner = around.join(transformer_path(&modules)?);
+    is_there(&inner.join("config.json")).then_some((inner, around))
 }
 
 /// The weight files of a folder, as far as it can be told which count.

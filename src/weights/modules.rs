@@ -18,6 +18,8 @@ pub struct ModuleFiles {
     pub modules: Option<Vec<u8>>,
     /// `config_sentence_transformers.json`: prompts, and how vectors are compared.
     pub settings: Option<Vec<u8>>,
+    /// The folder of the model itself, if it is one within.
+    pub home: String,
     /// How long a text may be, and the name of the file that says it, which is called after the kind of
     /// transformer.
     pub transformer: Option<(String, Vec<u8>)>,
@@ -119,6 +121,8 @@ impl ModuleFiles {
                 _ => {}
             }
         }
+        let modules = files.modules.as_deref().unwrap_or_default();
+        files.home = transformer_path(modules).unwrap_or_default();
         for path in files.configs.keys() {
             if let Some(weights) = stored_weights(path, manifest, sources) {
                 files.weights.insert(path.clone(), weights);
@@ -127,26 +131,31 @@ impl ModuleFiles {
         files
     }
 
-    /// Reads what is there. Whether it makes sense is for those to say who use it.
-    pub(super) fn read(folder: &Path) -> Result<ModuleFiles, LoadError> {
+    /// Reads what is there around a model, whose own folder may be one within. Whether it makes sense is
+    /// for those to say who use it.
+    pub(super) fn read(folder: &Path, model: &Path) -> Result<ModuleFiles, LoadError> {
         let mut files = ModuleFiles {
             modules: file(folder, "modules.json")?,
             settings: file(folder, "config_sentence_transformers.json")?,
             ..ModuleFiles::default()
         };
-        let settings = with_extension(folder, "json")?.into_iter().find(|path| {
+        if model != folder {
+            let modules = files.modules.as_deref().unwrap_or_default();
+            files.home = transformer_path(modules).unwrap_or_default();
+        }
+        let settings = with_extension(model, "json")?.into_iter().find(|path| {
             let name = name_of(path);
             name.starts_with("sentence_") && name.ends_with("_config.json")
         });
         if let Some(name) = settings.as_deref().map(name_of) {
-            files.transformer = file(folder, &name)?.map(|bytes| (name, bytes));
+            files.transformer = file(model, &name)?.map(|bytes| (name, bytes));
         }
         let modules = files.modules.as_deref().unwrap_or_default();
         let modules: Value = serde_json::from_slice(modules).unwrap_or_default();
         for module in modules.as_array().into_iter().flatten() {
             let text = |key: &str| module.get(key).and_then(Value::as_str).unwrap_or_default();
             let (path, class) = (text("path"), text("type"));
-            if !is_below(path) {
+            if !is_below(path) || path == files.home {
                 continue;
             }
             let inner = folder.join(path);
@@ -203,6 +212,15 @@ fn stored_weights(path: &str, manifest: &Manifest, sources: &[Source]) -> Option
 fn bytes_of<'a>(info: &TensorInfo, file: &'a [u8]) -> Option<&'a [u8]> {
     let (start, end) = (info.range.start, info.range.end);
     file.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
+}
+
+/// The folder within, in which a list of modules says that the model is.
+pub(super) fn transformer_path(modules: &[u8]) -> Option<String> {
+    let modules: Value = serde_json::from_slice(modules).ok()?;
+    let first = modules.as_array()?.first()?;
+    let path = first.get("path")?.as_str().filter(|path| is_below(path))?;
+    let class = first.get("type")?.as_str()?;
+    class.ends_with(".Transformer").then(|| path.to_string())
 }
 
 /// Whether a path leads to a folder below: its names may come from anybody.

@@ -55,6 +55,40 @@ fn vectors_go_through_what_the_files_say() {
     }
 }
 
+/// As sentence-transformers saved models before its version 1.
+#[test]
+fn a_model_in_a_folder_of_its_own_is_found() {
+    let expected = super::expected("embed");
+    let texts = texts(&expected, "texts");
+    let around = TempFolder::new("apart");
+    copy_into(&folder("embed"), &around);
+    let model = around.join("0_Transformer");
+    fs::create_dir(&model).unwrap();
+    for name in [
+        "config.json",
+        "model.safetensors",
+        "sentence_bert_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ] {
+        fs::rename(around.join(name), model.join(name)).unwrap();
+    }
+    let modules = fs::read_to_string(around.join("modules.json")).unwrap();
+    let modules = modules.replacen("\"path\": \"\"", "\"path\": \"0_Transformer\"", 1);
+    fs::write(around.join("modules.json"), modules).unwrap();
+    let apart = TempFolder::new("apart");
+    let file = apart.join("model.gguf");
+    super::written(&around, "f32", &file);
+    for path in [&*around, &file] {
+        let options = super::options().headless(true);
+        let model = rillm::Model::open(path, options).unwrap_or_else(|error| panic!("{error}"));
+        let mut embedder = Embedder::new(&model, EmbedOptions::default()).unwrap();
+        assert_eq!((embedder.dimensions(), embedder.max_seq_length()), (20, 24));
+        let found = embedder.encode(&texts).unwrap();
+        assert_vectors(&found, &expected["plain"], &path.display().to_string());
+    }
+}
+
 #[test]
 fn pairs_are_scored_as_the_files_say() {
     let expected = expected();

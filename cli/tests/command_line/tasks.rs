@@ -157,6 +157,28 @@ fn texts_get_labels() {
 }
 
 #[test]
+fn pairs_of_texts_get_labels() {
+    let model = model("classify");
+    let texts = ["classify", path(&model), "the king", "a film", "--json"];
+    let with = |others: &[&str]| {
+        let others = others.iter().flat_map(|other| ["--text-pair", other]);
+        rillm(&[&texts[..], &others.collect::<Vec<_>>()].concat())
+    };
+    let alone = lines(&well(&texts));
+    let one = lines(&well(&[&texts[..], &["--text-pair", "the queen"]].concat()));
+    assert_eq!((alone.len(), one.len()), (2, 2));
+    assert_ne!(alone, one);
+    let apart = [
+        &texts[..],
+        &["--text-pair", "the river", "--text-pair", "the queen"],
+    ];
+    let apart = lines(&well(&apart.concat()));
+    assert_eq!(apart[1], one[1]);
+    assert_ne!(apart[0], one[0]);
+    failure(&with(&["a", "b", "c"]), 2, &["3 texts by --text-pair"]);
+}
+
+#[test]
 fn parts_of_texts_are_found() {
     let tag = model("tag");
     let given = "Mary went to Zürich";
