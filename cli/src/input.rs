@@ -54,7 +54,11 @@ fn stdin_text(most: u64) -> Result<String, CliError> {
     utf8(name, bytes.map_err(|error| wrong(name, &error))?)
 }
 
-fn utf8(name: &Path, bytes: Vec<u8>) -> Result<String, CliError> {
+fn utf8(name: &Path, mut bytes: Vec<u8>) -> Result<String, CliError> {
+    // Editors put a mark before a text that its author did not type.
+    if bytes.starts_with("\u{feff}".as_bytes()) {
+        bytes.drain(.."\u{feff}".len());
+    }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let what = match other_text(error.as_bytes()) {

@@ -538,3 +538,27 @@ fn ctrl_c_ends_a_text_with_its_figures() {
         }
     }
 }
+
+/// The mark that editors put before a text is none of it, wherever the text comes from.
+#[test]
+fn a_byte_order_mark_is_no_text() {
+    let plain = with_input(&["tokenize", DEMO, "--ids"], "A dog.\n").0;
+    let marked = "\u{feff}A dog.\n";
+    assert_eq!(with_input(&["tokenize", DEMO, "--ids"], marked).0, plain);
+    let file = std::env::temp_dir().join(format!("rillm-marked-{}.txt", std::process::id()));
+    std::fs::write(&file, marked).expect("a file");
+    let from_file = well(&[
+        "tokenize",
+        DEMO,
+        "--ids",
+        "-f",
+        file.to_str().expect("a path"),
+    ]);
+    std::fs::remove_file(&file).expect("it is there");
+    assert_eq!(from_file, plain);
+    // Inside a text it is a character like any other.
+    assert_ne!(
+        with_input(&["tokenize", DEMO, "--ids"], "A \u{feff}dog.\n").0,
+        plain
+    );
+}
