@@ -3,6 +3,7 @@
 mod effect;
 
 use super::CliError;
+use super::output::warn;
 use clap::Args;
 use rillm::Model;
 use rillm::formats::tokenizer::Tokenizer;
@@ -194,7 +195,9 @@ impl SampleArguments {
     /// What the options say, and where they say nothing, what the model's files do; `tokenizer` knows
     /// which tokens break repetitions.
     pub fn options(&self, model: &Model, tokenizer: &Tokenizer) -> Result<SampleOptions, CliError> {
-        self.check_effect()?;
+        if let Some(what) = self.without_effect() {
+            warn(&what);
+        }
         let said = GenerationConfig::of(model)?;
         let plain = match said.do_sample {
             true => said.sampling(0),

@@ -1,5 +1,6 @@
-//! Options of which another says that they do nothing: they are refused, so that nobody waits for what
-//! does not come.
+//! Options of which another says that they do nothing: that is said, so that nobody waits for what does
+//! not come. Lines written for llama.cpp, which passes over them, go on; with beams, which it does not
+//! have, they are refused.
 
 use super::{SampleArguments, letter_of};
 use crate::CliError;
@@ -114,79 +115,65 @@ impl SampleArguments {
         }
     }
 
-    /// Refuses what does nothing beside the others.
-    pub(super) fn check_effect(&self) -> Result<(), CliError> {
+    /// What does nothing beside the others, in a sentence.
+    pub(super) fn without_effect(&self) -> Option<String> {
         let given = self.given();
         let is_there = |name: &str| given.iter().any(|(other, _)| *other == name);
         for (name, needed) in NEEDED {
             if is_there(name) && !needed.iter().any(|needed| is_there(needed)) {
-                let what = format!("{name} does nothing without {}", needed.join(" or "));
-                return Err(CliError::Usage(what));
+                return Some(format!(
+                    "{name} does nothing without {}",
+                    needed.join(" or ")
+                ));
             }
         }
         let is_greedy = self
             .temperature
             .is_some_and(|temperature| temperature <= 0.0);
         let spreads = self.dynatemp_range.is_some_and(|range| range > 0.0);
-        if is_greedy && spreads {
-            return usage(
-                "--dynatemp-range does nothing with --temp 0, which takes the most likely token",
-            );
+        let mixes = self.mirostat == Some(true);
+        if is_greedy && (spreads || mixes) {
+            let name = if mixes {
+                "--mirostat 2"
+            } else {
+                "--dynatemp-range"
+            };
+            return Some(format!(
+                "{name} does nothing with --temp 0, which takes the most likely token"
+            ));
         }
-        if self.mirostat == Some(true) {
-            return self.check_mirostat(is_greedy, &given);
+        if mixes {
+            return replaced(&given);
         }
-        let Some(stages) = self.samplers.as_ref().or(self.sampler_seq.as_ref()) else {
-            return Ok(());
+        let (order, stages) = match (&self.samplers, &self.sampler_seq) {
+            (Some(stages), _) => ("--samplers", stages),
+            (None, Some(stages)) => ("--sampler-seq", stages),
+            (None, None) => return None,
         };
-        let order = match self.samplers {
-            Some(_) => "--samplers",
-            None => "--sampler-seq",
-        };
-        let absent = |(name, stage): &(&'static str, Option<SampleStage>)| {
+        let absent = given.iter().find_map(|(name, stage)| {
             let stage = stage.filter(|stage| !stages.0.contains(stage))?;
-            Some((*name, stage))
-        };
-        match given.iter().find_map(absent) {
-            None => Ok(()),
-            Some((name, stage)) => Err(CliError::Usage(format!(
-                "{name} does nothing, since {order} lacks {} ({})",
-                stage.name(),
-                letter_of(stage)
-            ))),
-        }
-    }
-
-    fn check_mirostat(
-        &self,
-        is_greedy: bool,
-        given: &[(&'static str, Option<SampleStage>)],
-    ) -> Result<(), CliError> {
-        if is_greedy {
-            return usage(
-                "--mirostat 2 does nothing with --temp 0, which takes the most likely token",
-            );
-        }
-        const OTHERS: [&str; 5] = [
-            "--samplers",
-            "--sampler-seq",
-            "--min-keep",
-            "--dynatemp-range",
-            "--dynatemp-exp",
-        ];
-        let replaced = |(name, stage): &&(&'static str, Option<SampleStage>)| {
-            OTHERS.contains(name) || stage.is_some_and(|stage| stage != SampleStage::Temperature)
-        };
-        match given.iter().find(replaced) {
-            None => Ok(()),
-            Some((name, _)) => Err(CliError::Usage(format!(
-                "{name} does nothing with --mirostat 2, which stands for all of them but --temp: leave \
-                 out one of the two"
-            ))),
-        }
+            Some((name, stage))
+        });
+        absent.map(|(name, stage)| {
+            let (stage, letter) = (stage.name(), letter_of(stage));
+            format!("{name} does nothing, since {order} lacks {stage} ({letter})")
+        })
     }
 }
 
-fn usage(what: &str) -> Result<(), CliError> {
-    Err(CliError::Usage(what.to_string()))
+/// What Mirostat stands for among the options.
+fn replaced(given: &[(&'static str, Option<SampleStage>)]) -> Option<String> {
+    const OTHERS: [&str; 5] = [
+        "--samplers",
+        "--sampler-seq",
+        "--min-keep",
+        "--dynatemp-range",
+        "--dynatemp-exp",
+    ];
+    let replaced = given.iter().find(|(name, stage)| {
+        OTHERS.contains(name) || stage.is_some_and(|stage| stage != SampleStage::Temperature)
+    });
+    replaced.map(|(name, _)| {
+        format!("{name} does nothing with --mirostat 2, which stands for all of them but --temp")
+    })
 }

@@ -92,14 +92,14 @@ fn a_models_rules_are_heard() {
     failure(&rillm(&bias), 2, &["there is no token 999999"]);
 }
 
-/// An option that another one leaves nothing to do is refused in one line, and one that is there as ever
-/// is not.
+/// Where another option leaves one nothing to do, that is said: of llama.cpp's in a warning, of others in
+/// an error. Of one that is there as ever nothing is said.
 #[test]
-fn options_without_effect_are_refused() {
+fn options_without_effect_are_named() {
     let run = [
         "run", "--demo", "llama", "-p", "a cat", "-n", "2", "-t", "1",
     ];
-    let refused: [(&[&str], &[&str]); 22] = [
+    let passed_over: [(&[&str], &[&str]); 12] = [
         (&["--xtc-threshold", "0.1"], &["--xtc-probability"]),
         (&["--repeat-last-n", "4"], &["--repeat-penalty"]),
         (&["--dry-base", "2"], &["--dry-multiplier"]),
@@ -124,6 +124,18 @@ fn options_without_effect_are_refused() {
             &["--sampler-seq", "k", "--temp", "0"],
             &["--temp", "temperature (t)"],
         ),
+    ];
+    for (options, says) in passed_over {
+        let output = rillm(&[&run[..], options].concat());
+        assert!(output.status.success(), "{options:?}");
+        let errors = text(&output.stderr);
+        assert!(errors.contains("warning: "), "{options:?}: {errors}");
+        assert!(
+            says.iter().all(|said| errors.contains(said)),
+            "{options:?}: {errors}"
+        );
+    }
+    let refused: [(&[&str], &[&str]); 10] = [
         (
             &["--num-beams", "2", "--temp", "0"],
             &["--temp", "--num-beams"],
@@ -178,7 +190,8 @@ fn options_without_effect_are_refused() {
         ],
     ];
     for options in taken {
-        well(&[&run[..], options].concat());
+        let output = well(&[&run[..], options].concat());
+        assert!(!text(&output.stderr).contains("warning: "), "{options:?}");
     }
     let tasks = [
         (
