@@ -22,12 +22,12 @@ fn run(more: &[&str]) -> String {
 #[test]
 fn what_means_nothing_here_is_left_out_with_a_word() {
     let plain = run(&[]);
-    let more = "-ngl 99 -fa on -ub 128 -b 2048 -ctk f16 -ctv f16 --no-mmap -no-cnv --numa isolate";
+    let more = "-ngl 99 -fa on -ub 128 -b 2048 -ctk f16 -ctv f16 --no-mmap -no-cnv";
     let more: Vec<&str> = more.split(' ').collect();
     let output = rillm(&[&BASE[..], &more].concat());
     assert!(output.status.success());
     assert_eq!(text(&output.stdout), plain);
-    let said = "rillm: warning: without effect here: -ngl, -fa, -no-cnv, --numa\n";
+    let said = "rillm: warning: without effect here: -ngl, -fa, -no-cnv\n";
     assert!(text(&output.stderr).contains(said));
     let wrong = rillm(&[&BASE[..], &["-ctk", "f16", "-ctv", "q8_0"]].concat());
     failure(&wrong, 2, &["one type, not in f16 and q8_0"]);

@@ -227,7 +227,7 @@ fn damaged_models_are_named() {
         (write("head.gguf", &bytes[..100]), vec!["head.gguf"]),
         (
             write("stranger.gguf", &stranger.bytes()),
-            vec!["stranger.gguf", "zebra", "llama"],
+            vec!["stranger.gguf", "zebra", "README.md"],
         ),
         (
             write("headless.gguf", &headless.bytes()),
@@ -242,7 +242,7 @@ fn damaged_models_are_named() {
             vec!["alone.safetensors", "config.json"],
         ),
         ("empty".to_owned(), vec!["empty", "config.json"]),
-        ("strange".to_owned(), vec!["strange", "zebra", "llama"]),
+        ("strange".to_owned(), vec!["strange", "zebra", "README.md"]),
         ("weightless".to_owned(), vec!["weightless", "safetensors"]),
         ("broken".to_owned(), vec!["broken", "config.json"]),
         (
