@@ -115,9 +115,12 @@ pub struct SessionBytes {
     pub activations: u64,
 }
 
+/// What is done with what is held.
+type Tell = dyn Fn(&Placement, SessionBytes) + Send + Sync;
+
 /// Who is told what is held.
 #[derive(Clone)]
-pub(super) struct PlacementListener(Arc<dyn Fn(&Placement, SessionBytes) + Send + Sync>);
+pub(super) struct PlacementListener(Arc<Tell>);
 
 impl fmt::Debug for PlacementListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -452,7 +452,7 @@ fn a_model_that_is_not_known_is_refused_in_a_line() {
         config["model_type"] = name.into();
         config["architectures"] = serde_json::Value::Null;
         fs::write(&path, config.to_string()).unwrap();
-        let error = open(&folder).err().expect("not known");
+        let error = open(&folder).expect_err("not known");
         assert_eq!(error.kind(), LoadErrorKind::Architecture);
         error.to_string()
     };
