@@ -206,7 +206,7 @@ enum NumaChoice {
 impl ThreadArguments {
     pub fn model_options(&self) -> Result<ModelOptions, CliError> {
         let isa = rillm::internals::knobs::isa().map_err(CliError::Isa)?;
-        self.place()?;
+        self.place();
         Ok(ModelOptions::default()
             .isa(isa)
             .tuning(tune::from_environment(isa)?)
@@ -216,14 +216,18 @@ impl ThreadArguments {
 
 impl ThreadArguments {
     /// Places this thread, which begins all others, and their memory.
-    fn place(&self) -> Result<(), CliError> {
+    /// Where the system lets nobody choose, as in most containers, results come all the same.
+    fn place(&self) {
         let numa = match self.numa {
             Some(NumaChoice::Local) => Numa::Local,
             Some(NumaChoice::Interleave) => Numa::Interleave,
-            Some(NumaChoice::Numactl) | None => return Ok(()),
+            Some(NumaChoice::Numactl) | None => return,
         };
-        let refused = |error| CliError::Usage(format!("--numa: the system refuses: {error}"));
-        place(numa).map_err(refused)
+        if let Err(error) = place(numa) {
+            warn(&format!(
+                "--numa is without effect, the system refuses: {error}"
+            ));
+        }
     }
 }
 

@@ -133,12 +133,14 @@ pub fn foreseen_program(vocabulary: u64) -> u64 {
     resident().unwrap_or(0) + BESIDE + CANDIDATE.saturating_mul(vocabulary)
 }
 
-/// A bound that is refused counts the program as well.
+/// A bound that is refused counts the program as well, and by how much more of it may be in memory at
+/// another time: what is named as the least is to work.
 pub fn with_program(error: RunError, budget: u64, program: u64) -> RunError {
+    const BETWEEN_RUNS: u64 = 2 << 20;
     match error {
         RunError::OverBudget { least, .. } => RunError::OverBudget {
             budget,
-            least: least.saturating_add(program),
+            least: least.saturating_add(program).saturating_add(BETWEEN_RUNS),
         },
         other => other,
     }

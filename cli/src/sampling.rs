@@ -195,7 +195,7 @@ impl SampleArguments {
     /// What the options say, and where they say nothing, what the model's files do; `tokenizer` knows
     /// which tokens break repetitions.
     pub fn options(&self, model: &Model, tokenizer: &Tokenizer) -> Result<SampleOptions, CliError> {
-        if let Some(what) = self.without_effect() {
+        for what in self.without_effect() {
             warn(&what);
         }
         let said = GenerationConfig::of(model)?;

@@ -171,7 +171,12 @@ fn read(path: &Path, isa: Option<Isa>) -> Result<Tuning, String> {
     }
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
     let file: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-    let number = |key: &str| {
+    // What an older file does not say is as without it.
+    let usual = Tuning::of(isa.unwrap_or(Isa::Scalar));
+    let number = |key: &str, usual: usize| {
+        if file.get(key).is_none() {
+            return Ok(usual);
+        }
         let number = file[key].as_u64().and_then(|n| usize::try_from(n).ok());
         let number = number.filter(|&number| number <= Tuning::MAX_AHEAD);
         number.ok_or_else(|| {
@@ -194,14 +199,14 @@ fn read(path: &Path, isa: Option<Isa>) -> Result<Tuning, String> {
                 file["past_caches"]
             )
         })?,
-        ahead: number("ahead")?,
-        meanwhile: number("meanwhile")?,
+        ahead: number("ahead", usual.ahead)?,
+        meanwhile: number("meanwhile", usual.meanwhile)?,
         pack_from: PackFrom {
-            floats: number("pack_from_floats")?,
-            bytes: number("pack_from_bytes")?,
-            parts: number("pack_from_parts")?,
+            floats: number("pack_from_floats", usual.pack_from.floats)?,
+            bytes: number("pack_from_bytes", usual.pack_from.bytes)?,
+            parts: number("pack_from_parts", usual.pack_from.parts)?,
         },
-        chunk: number("chunk")?,
-        spin: number("spin")?,
+        chunk: number("chunk", usual.chunk)?,
+        spin: number("spin", usual.spin)?,
     })
 }

@@ -172,6 +172,11 @@ impl<'a> GenerationKeys<'a> {
             found.push((tokens, bias));
         }
         let rest = self.value(&format!("{KEY}.{}", found.len()));
+        // What is keyed by tokens is none in the reference either.
+        let inner = self.full(&format!("{KEY}."));
+        if found.is_empty() && self.metadata.0.keys().any(|key| key.starts_with(&inner)) {
+            return Err(wrong());
+        }
         match self.value(KEY).or(rest) {
             Some(MetadataValue::Array(list)) if list.is_empty() => Ok(found),
             Some(_) => Err(wrong()),

@@ -299,6 +299,7 @@ fn what_is_not_understood_is_refused_by_its_key() {
         (json!({"sequence_bias": [[[1], "x"]]}), "sequence_bias"),
         (json!({"sequence_bias": [[[1]]]}), "sequence_bias"),
         (json!({"sequence_bias": 2.0}), "sequence_bias"),
+        (json!({"sequence_bias": {"7": 2.0}}), "sequence_bias"),
         (json!({"sequence_bias": [[[103], 2.0]]}), "sequence_bias"),
         (
             json!({"watermarking_config": {"bias": 2.0}}),

@@ -211,21 +211,21 @@ fn every_pair_of_related_counts_may_disagree() {
 fn a_checkpoint_may_claim_to_be_of_any_kind() {
     let types = ARCHITECTURES.iter().flat_map(|found| found.hugging_face);
     let types: Vec<&str> = types.copied().collect();
-    for fixture in runnable() {
+    let classes = [
+        "BertForQuestionAnswering",
+        "BertForPreTraining",
+        "T5EncoderModel",
+    ];
+    for (turn, fixture) in runnable().into_iter().enumerate() {
         let checkpoint = Checkpoint::of(&fixture);
-        for &model_type in &types {
-            for class in [
-                "BertForQuestionAnswering",
-                "BertForPreTraining",
-                "T5EncoderModel",
-            ] {
-                let mut config = fixture.config();
-                config["model_type"] = json!(model_type);
-                config["architectures"] = json!([class]);
-                survives(&format!("{} as {model_type}", fixture.name), || {
-                    checkpoint.open(&config)
-                });
-            }
+        // Each type meets each class with some fixtures.
+        for (&model_type, class) in types.iter().zip(classes.iter().cycle().skip(turn % 3)) {
+            let mut config = fixture.config();
+            config["model_type"] = json!(model_type);
+            config["architectures"] = json!([class]);
+            survives(&format!("{} as {model_type}", fixture.name), || {
+                checkpoint.open(&config)
+            });
         }
     }
 }

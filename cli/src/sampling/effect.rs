@@ -115,54 +115,54 @@ impl SampleArguments {
         }
     }
 
-    /// What does nothing beside the others, in a sentence.
-    pub(super) fn without_effect(&self) -> Option<String> {
+    /// What does nothing beside the others, a sentence for each.
+    pub(super) fn without_effect(&self) -> Vec<String> {
         let given = self.given();
         let is_there = |name: &str| given.iter().any(|(other, _)| *other == name);
-        for (name, needed) in NEEDED {
-            if is_there(name) && !needed.iter().any(|needed| is_there(needed)) {
-                return Some(format!(
-                    "{name} does nothing without {}",
-                    needed.join(" or ")
-                ));
-            }
-        }
+        let lacking = NEEDED.iter().filter(|(name, needed)| {
+            is_there(name) && !needed.iter().any(|needed| is_there(needed))
+        });
+        let sentence = |(name, needed): &(&str, &[&str])| {
+            format!("{name} does nothing without {}", needed.join(" or "))
+        };
+        let mut found: Vec<String> = lacking.map(sentence).collect();
         let is_greedy = self
             .temperature
             .is_some_and(|temperature| temperature <= 0.0);
         let spreads = self.dynatemp_range.is_some_and(|range| range > 0.0);
         let mixes = self.mirostat == Some(true);
-        if is_greedy && (spreads || mixes) {
-            let name = if mixes {
-                "--mirostat 2"
-            } else {
-                "--dynatemp-range"
-            };
-            return Some(format!(
-                "{name} does nothing with --temp 0, which takes the most likely token"
-            ));
+        for (name, is_given) in [("--mirostat 2", mixes), ("--dynatemp-range", spreads)] {
+            if is_greedy && is_given {
+                found.push(format!(
+                    "{name} does nothing with --temp 0, which takes the most likely token"
+                ));
+            }
         }
         if mixes {
-            return replaced(&given);
+            found.extend(replaced(&given));
+            return found;
         }
         let (order, stages) = match (&self.samplers, &self.sampler_seq) {
             (Some(stages), _) => ("--samplers", stages),
             (None, Some(stages)) => ("--sampler-seq", stages),
-            (None, None) => return None,
+            (None, None) => return found,
         };
-        let absent = given.iter().find_map(|(name, stage)| {
-            let stage = stage.filter(|stage| !stages.0.contains(stage))?;
-            Some((name, stage))
-        });
-        absent.map(|(name, stage)| {
-            let (stage, letter) = (stage.name(), letter_of(stage));
-            format!("{name} does nothing, since {order} lacks {stage} ({letter})")
-        })
+        for (name, stage) in &given {
+            if let Some(stage) = stage.filter(|stage| !stages.0.contains(stage)) {
+                let (stage, letter) = (stage.name(), letter_of(stage));
+                found.push(format!(
+                    "{name} does nothing, since {order} lacks {stage} ({letter})"
+                ));
+            }
+        }
+        found
     }
 }
 
 /// What Mirostat stands for among the options.
-fn replaced(given: &[(&'static str, Option<SampleStage>)]) -> Option<String> {
+fn replaced<'a>(
+    given: &'a [(&'static str, Option<SampleStage>)],
+) -> impl Iterator<Item = String> + 'a {
     const OTHERS: [&str; 5] = [
         "--samplers",
         "--sampler-seq",
@@ -170,7 +170,7 @@ fn replaced(given: &[(&'static str, Option<SampleStage>)]) -> Option<String> {
         "--dynatemp-range",
         "--dynatemp-exp",
     ];
-    let replaced = given.iter().find(|(name, stage)| {
+    let replaced = given.iter().filter(|(name, stage)| {
         OTHERS.contains(name) || stage.is_some_and(|stage| stage != SampleStage::Temperature)
     });
     replaced.map(|(name, _)| {

@@ -97,6 +97,10 @@ impl Unigram {
             }
             let mut reach = |len: usize, token: u32, score: f64| {
                 let end = start + len;
+                // A piece of bytes may end within a character, where no other begins.
+                if !word.is_char_boundary(end) {
+                    return;
+                }
                 let score = score_here + score;
                 if let Some(best) = scores.get_mut(end & last)
                     && score > *best

@@ -452,6 +452,36 @@ fn unigram_takes_the_likeliest_cut() {
     assert_eq!(encoded(&metadata, "ab"), [2, 4]);
 }
 
+/// A piece of the first two bytes of a character's three, likelier than any other.
+#[test]
+fn unigram_cuts_no_character() {
+    let mut metadata = of_kind("t5", &["<unk>", "▁", "中"]);
+    let mut tokens = Strings::default();
+    for token in [
+        "<unk>".as_bytes(),
+        "▁".as_bytes(),
+        "中".as_bytes(),
+        &"中".as_bytes()[..2],
+    ] {
+        tokens.push(token);
+    }
+    put(
+        &mut metadata,
+        "tokens",
+        MetadataValue::Array(Array::String(tokens)),
+    );
+    let types = MetadataValue::Array(Array::I32(vec![1; 4]));
+    put(&mut metadata, "token_type", types);
+    let scores = vec![0.0, -3.0, -2.0, -1.0];
+    let scores = MetadataValue::Array(Array::F32(scores));
+    put(&mut metadata, "scores", scores);
+    put(&mut metadata, "unknown_token_id", MetadataValue::U32(0));
+    // Longer than what is looked ahead.
+    let found = encoded(&metadata, &"中".repeat(3000));
+    assert_eq!(found.len(), 3001);
+    assert!(found[0] == 1 && found[1..].iter().all(|&id| id == 2));
+}
+
 /// Gemma 4's form: merges in a list, spaces as ▁, newlines and spaces in runs.
 #[test]
 fn merges_of_text_with_marked_spaces() {
