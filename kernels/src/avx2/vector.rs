@@ -98,11 +98,6 @@ fn apply(function: Pointwise, x: __m256) -> Option<__m256> {
         Pointwise::Silu => Some(_mm256_mul_ps(x, sigmoid(x))),
         Pointwise::Sigmoid => Some(sigmoid(x)),
         Pointwise::Exp => Some(exp(x)),
-        Pointwise::SquaredRelu => {
-            // With x second, NaN comes through.
-            let above = _mm256_max_ps(_mm256_setzero_ps(), x);
-            Some(_mm256_mul_ps(above, above))
-        }
         Pointwise::GeluErf => Some(gelu_erf(x)),
         Pointwise::GeluTanh => {
             const TWICE_ROOT: f32 = 1.595_769_2; // 2·√(2/π)

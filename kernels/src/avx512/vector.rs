@@ -40,11 +40,6 @@ fn apply(function: Pointwise, x: __m512) -> Option<__m512> {
         Pointwise::Silu => Some(_mm512_mul_ps(x, sigmoid(x))),
         Pointwise::Sigmoid => Some(sigmoid(x)),
         Pointwise::Softplus => Some(softplus(x)),
-        Pointwise::SquaredRelu => {
-            // With x second, NaN comes through.
-            let above = _mm512_max_ps(zero, x);
-            Some(_mm512_mul_ps(above, above))
-        }
         Pointwise::EluPlusOne => {
             let above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, zero);
             let below = exp_below_one(_mm512_min_ps(zero, x));
