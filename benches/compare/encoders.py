@@ -10,6 +10,9 @@ Models have the shapes of BERT-base and of MiniLM (6 layers of 384) and random w
 get the same ones. ONNX Runtime runs them as exported and with its optimizer's fused attention, in
 float32 and dynamically quantized to int8, and the better of the two counts, test by test. Runs are
 interleaved: one of each, then again; medians count.
+
+With `--llama-bench PROGRAM` llama.cpp is the peer instead, on the very same GGUF files; its best of four
+ways (repacked or not, flash attention or not) counts. Its program takes one text at a time.
 """
 
 import argparse
@@ -30,8 +33,8 @@ TYPES = ["f32", "q8_0", "q4_0", "q4_k_m"]
 TESTS = [(1, 128), (1, 512), (32, 128)]
 
 
-def make(work, rillm):
-    """Writes each model in every form that is missing."""
+def make(work, rillm, onnx):
+    """Writes each model in every form that is missing, for ONNX Runtime if wanted."""
     for name, shape in SHAPES.items():
         folder = work / name
         if not folder.exists():
@@ -41,7 +44,8 @@ def make(work, rillm):
             if not out.exists():
                 command = [rillm, "quantize", folder, out, "-q", kind]
                 subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        fuse(folder, shape)
+        if onnx:
+            fuse(folder, shape)
 
 
 def export(folder, shape):
@@ -118,6 +122,30 @@ def ours(rillm, path, texts, tokens, threads):
     return json.loads(done.stdout)["median"]
 
 
+def llama_cpp(program, path, tokens, repack, flash, threads):
+    """Tokens per second of llama.cpp's embedding of one text."""
+    command = [program, "-m", path, "-embd", 1, "-p", tokens, "-n", 0, "-b", tokens, "-ub", tokens, "-t", threads]
+    command += ["-r", max(3, 2048 // tokens), "--repack", repack, "-fa", flash, "-o", "json"]
+    done = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
+    return statistics.median(json.loads(done.stdout)[0]["samples_ts"])
+
+
+def beside_llama_cpp(arguments):
+    """Prints the table of one text at a time beside llama.cpp."""
+    print("| shape | test | type | rillm | llama.cpp | ratio |\n|:--|:--|:--|--:|--:|--:|")
+    for name in arguments.only:
+        for tokens in sorted({tokens for _, tokens in TESTS}):
+            for kind in TYPES:
+                path, rates, theirs = arguments.work / f"{name}-{kind}.gguf", [], {}
+                for _ in range(arguments.rounds):
+                    rates.append(ours(arguments.rillm, path, 1, tokens, arguments.threads))
+                    for way in [(repack, flash) for repack in (0, 1) for flash in (0, 1)]:
+                        rate = llama_cpp(arguments.llama_bench, path, tokens, *way, arguments.threads)
+                        theirs.setdefault(way, []).append(rate)
+                rate, best = statistics.median(rates), max(map(statistics.median, theirs.values()))
+                print(f"| {name} | 1 x {tokens} | {kind} | {rate:.0f} | {best:.0f} | **{rate / best:.2f}** |", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rillm", default="target/release/rillm", type=Path)
@@ -125,6 +153,7 @@ def main():
     parser.add_argument("--threads", default=2, type=int)
     parser.add_argument("--rounds", default=5, type=int)
     parser.add_argument("--only", nargs="*", default=list(SHAPES), choices=list(SHAPES))
+    parser.add_argument("--llama-bench", type=Path, help="llama.cpp's program, the peer in place of ONNX Runtime")
     parser.add_argument("--peer", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     threads = arguments.threads
@@ -133,8 +162,10 @@ def main():
         print(onnx_runtime(path, int(texts), int(tokens), threads))
         return
     arguments.work.mkdir(parents=True, exist_ok=True)
-    make(arguments.work, arguments.rillm.resolve())
+    make(arguments.work, arguments.rillm.resolve(), onnx=not arguments.llama_bench)
     print(f"{platform.processor() or platform.machine()}, {threads} threads, {arguments.rounds} rounds\n")
+    if arguments.llama_bench:
+        return beside_llama_cpp(arguments)
     print("| shape | test | " + " | ".join(TYPES) + " | ONNX Runtime f32 | int8 | f32 to f32 | q8_0 to int8 |")
     print("|:--|:--|" + "--:|" * (len(TYPES) + 4))
     for name in arguments.only:
