@@ -7,7 +7,7 @@ use super::{Architecture, Conversion, DECODER, Family, Only, qwen3_next};
 use crate::graph::blocks::{Heads, activation, attend, embedding, head, projections};
 use crate::graph::experts::{Gating, Router, gated_experts};
 use crate::graph::{
-    BuildError, Builder, DECAY_ROWS, Decay, LinearAttention, Net, Pairing, Pointwise,
+    BuildError, Builder, Config, DECAY_ROWS, Decay, LinearAttention, Net, Pairing, Pointwise,
     PositionScheme, Role, Rope, RowOrder, Value,
 };
 use rillm_formats::manifest::{Array, MetadataValue};
@@ -15,13 +15,18 @@ use rillm_formats::manifest::{Array, MetadataValue};
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "MiniMax-01",
     gguf: &["minimax"],
-    hugging_face: &["minimax"],
+    hugging_face: &["minimax", "minimax_text_01"],
+    // Trained further it is called MiniMax-M1.
+    recognises: |config| config.str("model_type") == Some("minimax_m1"),
     family: Family::MixtureOfExperts,
     keys: &[
         tables::SIZES,
         tables::ROPE,
+        tables::PARTIAL_ROPE,
         keys! {
+            "rotary_dim" => "rope.dimension_count",
             "layer_types" => "attention.recurrent_layers",
+            "attn_type_list" => "attention.softmax_layers",
             "num_local_experts" => "expert_count",
             "num_experts" => "expert_count",
             "num_experts_per_tok" => "expert_used_count",
@@ -31,12 +36,23 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             "linear_attn_beta_factor" => "attention.linear_beta",
             "mlp_alpha_factor" => "feed_forward_alpha",
             "mlp_beta_factor" => "feed_forward_beta",
+            "layernorm_full_attention_alpha" => "attention.full_alpha",
+            "layernorm_full_attention_beta" => "attention.full_beta",
+            "layernorm_linear_attention_alpha" => "attention.linear_alpha",
+            "layernorm_linear_attention_beta" => "attention.linear_beta",
+            "layernorm_mlp_alpha" => "feed_forward_alpha",
+            "layernorm_mlp_beta" => "feed_forward_beta",
         },
     ],
     settled: &[
         // How many rows are taken at once.
         ("block_size", Only::Any),
         ("sliding_window", Only::Nothing),
+        // What each adds to is the normed row.
+        ("postnorm", Only::Is(true)),
+        // An expert that all share, of which there is none.
+        ("shared_intermediate_size", Only::Number(0.0)),
+        ("shared_moe_mode", Only::Any),
     ],
     names: &[
         tables::ENDS,
@@ -66,9 +82,14 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         keys: |keys| {
             keys.put_usual("rope.freq_base", MetadataValue::F32(BASE));
             let layers = keys.count("block_count").unwrap_or(0).min(1 << 16);
-            let recurrent = (0..layers).map(|layer| usual_kind(layer as usize));
+            let softmax = keys.values.array(SOFTMAX_LAYERS);
+            let recurrent = (0..layers as usize).map(|layer| match softmax {
+                Some(list) => list.u64(layer) == Some(0),
+                None => usual_kind(layer),
+            });
             let recurrent = MetadataValue::Array(Array::Bool(recurrent.collect()));
             keys.put_usual("attention.recurrent_layers", recurrent);
+            keys.remove(&[SOFTMAX_LAYERS]);
         },
         ..Conversion::PLAIN
     },
@@ -80,6 +101,30 @@ const BASE: f32 = 1e6;
 
 /// The epsilon of lightning attention's norm, which no file says.
 const LIGHTNING_EPSILON: f32 = 1e-6;
+
+/// A number for each layer, as the authors list them: one of softmax attention, or none.
+const SOFTMAX_LAYERS: &str = "attention.softmax_layers";
+
+/// Which layers are of lightning attention.
+fn lightning_layers(config: &Config<'_>, layers: usize) -> Result<Vec<bool>, BuildError> {
+    let Some(listed) = config.value(SOFTMAX_LAYERS) else {
+        return match config.value("attention.recurrent_layers") {
+            Some(_) => qwen3_next::recurrent_layers(config, layers),
+            None => Ok((0..layers).map(usual_kind).collect()),
+        };
+    };
+    let kind = |layer| match listed {
+        MetadataValue::Array(list) if list.len() == layers => match list.u64(layer)? {
+            0 => Some(true),
+            1 => Some(false),
+            _ => None,
+        },
+        _ => None,
+    };
+    let kinds: Option<Vec<bool>> = (0..layers).map(kind).collect();
+    let expected = format!("0 or 1 for each of {layers} layers");
+    kinds.ok_or_else(|| config.invalid(SOFTMAX_LAYERS, &expected))
+}
 
 /// Whether a layer is one of lightning attention where nobody says it.
 fn usual_kind(layer: usize) -> bool {
@@ -98,10 +143,6 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let rope = Rope::read_from(model, Pairing::Halves, heads.head_dim, BASE)?;
     let causal = heads.causal(PositionScheme::Rope(rope));
     let router = Router::read(config, &Gating::CHOSEN_SOFTMAX)?;
-    let recurrent = match config.value("attention.recurrent_layers") {
-        Some(_) => qwen3_next::recurrent_layers(config, layers)?,
-        None => (0..layers).map(usual_kind).collect(),
-    };
     let [linear, full, fed] = ["attention.linear", "attention.full", "feed_forward"].map(|part| {
         let factor = |name: &str| config.float(&format!("{part}_{name}"), 1.0);
         Ok::<[f32; 2], BuildError>([factor("alpha")?, factor("beta")?])
@@ -112,10 +153,10 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let net = model.graph(Role::Decode);
     let mut x = embedding(&net, width)?;
     let add = |x, y, [alpha, beta]: [f32; 2]| net.add(net.scale(x, alpha), net.scale(y, beta));
-    for (i, recurrent) in recurrent.into_iter().enumerate() {
+    for (i, lightning) in lightning_layers(config, layers)?.into_iter().enumerate() {
         let layer = format!("blk.{i}");
         x = net.rms_norm(x, &format!("{layer}.attn_norm"), eps)?;
-        x = match recurrent {
+        x = match lightning {
             true => {
                 let lightning = Lightning {
                     heads: heads.heads,

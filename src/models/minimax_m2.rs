@@ -13,6 +13,10 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "MiniMax-M2",
     gguf: &["minimax-m2"],
     hugging_face: &["minimax_m2"],
+    // Its folders say MiniMax-01 as well, whose queries and keys have no norms.
+    recognises: |config| {
+        config.str("model_type") == Some("minimax") && config.bool("use_qk_norm") == Some(true)
+    },
     off: tables::BIASES,
     family: Family::MixtureOfExperts,
     keys: &[

@@ -720,6 +720,9 @@ fn published_configurations_open() {
             "minimax_m2",
             json!({"layernorm_mlp_beta": 1.0, "mlp_intermediate_size": 8192, "shared_moe_mode": "sigmoid"}),
         ),
+        // Its first folders say MiniMax-01.
+        ("minimax_m2", json!({"model_type": "minimax"})),
+        ("minimax_published", json!({"model_type": "minimax_m1"})),
         ("nemotron_h", json!({"num_query_groups": 8})),
         ("umt5", json!({"scalable_attention": true})),
     ] {
@@ -738,4 +741,12 @@ fn published_configurations_open() {
         &json!({"layernorm_mlp_beta": 2.0}),
         "layernorm_mlp_beta",
     );
+    for (key, value) in [
+        ("attn_type_list", json!([0, 1])),
+        ("attn_type_list", json!([0, 2, 0])),
+        ("postnorm", json!(false)),
+        ("shared_intermediate_size", json!(8)),
+    ] {
+        refused("minimax_published", &json!({key: value}), key);
+    }
 }

@@ -537,8 +537,13 @@ fn kimi_linear(config: &Metadata, keys: &mut Metadata) {
 /// Which layers are of lightning attention, the second of each two where nobody says it.
 fn minimax(config: &Metadata, keys: &mut Metadata) {
     let layers = config.u64("num_hidden_layers").expect("layers");
-    let usual = (0..layers).map(|layer| layer % 2 == 1).collect();
+    let softmax = config.array("attn_type_list");
+    let recurrent = (0..layers).map(|layer| match softmax {
+        Some(list) => list.u64(layer as usize) == Some(0),
+        None => layer % 2 == 1,
+    });
     let key = "minimax.attention.recurrent_layers".to_string();
-    let usual = MetadataValue::Array(Array::Bool(usual));
-    keys.0.entry(key).or_insert(usual);
+    let recurrent = MetadataValue::Array(Array::Bool(recurrent.collect()));
+    keys.0.entry(key).or_insert(recurrent);
+    keys.0.remove("minimax.attention.softmax_layers");
 }
