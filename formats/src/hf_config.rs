@@ -185,8 +185,8 @@ impl Flattener<'_> {
             return Err(self.context.refuse(ErrorKind::Limit, what));
         }
         let entries = self.metadata.0.len().saturating_add(self.blanks.len());
-        if entries as u64 >= limits::KEYS {
-            let what = format!("more than {} keys", limits::KEYS);
+        if entries as u64 >= limits::CONFIG_KEYS {
+            let what = format!("more than {} keys", limits::CONFIG_KEYS);
             return Err(self.context.refuse(ErrorKind::Limit, what));
         }
         let len = ENTRY_LEN

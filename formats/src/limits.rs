@@ -42,6 +42,8 @@ pub const FILES: u32 = 4096;
 pub const SAFETENSORS_HEADER_LEN: u64 = 100_000_000;
 /// Bytes of a JSON file: `config.json` has a few thousand, an index of shards some millions.
 pub const JSON_LEN: u64 = 100_000_000;
+/// Keys of a configuration: two for each label, and some models have as many labels as others have tokens.
+pub const CONFIG_KEYS: u64 = 1 << 18;
 /// Elements of all arrays of a configuration together: lists of layers, and of tokens that are not written.
 pub const CONFIG_ELEMENTS: usize = 1 << 20;
 /// How deep a configuration's objects and arrays may nest.

@@ -329,10 +329,10 @@ fn configurations_end_somewhere() {
         .map(|key| format!("\"{}\":1", name(key)))
         .collect();
     for (text, what) in [
-        (many("{\"a\":1}"), "more than 65536 keys"),
-        (many("[1]"), "more than 65536 keys"),
-        (many("null"), "more than 65536 keys"),
-        (format!("{{{}}}", keys.join(",")), "more than 65536 keys"),
+        (many("{\"a\":1}"), "more than 262144 keys"),
+        (many("[1]"), "more than 262144 keys"),
+        (many("null"), "more than 262144 keys"),
+        (format!("{{{}}}", keys.join(",")), "more than 262144 keys"),
         (many("1"), "more than 1048576 elements"),
         (many("\"\""), "more than 1048576 elements"),
     ] {
