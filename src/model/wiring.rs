@@ -12,6 +12,7 @@ use crate::models::{
 };
 use crate::weights::{MODULE_KEYS, Views};
 use rillm_formats::manifest::{Array, Container, Manifest, MetadataValue, Strings};
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashSet;
 
@@ -28,12 +29,7 @@ pub(crate) fn behead(manifest: &mut Manifest) {
         "qa_outputs.",
         "sentence_order.",
     ];
-    let classes = match manifest.metadata.0.get("architectures") {
-        Some(MetadataValue::Array(Array::String(classes))) => Some(classes),
-        _ => None,
-    };
-    let class = classes.and_then(|classes| classes.get(0));
-    let class = class.map(String::from_utf8_lossy);
+    let class = class_of(manifest);
     let family = find(manifest.container, &manifest.architecture).map(|found| found.family);
     let base = match (
         family,
@@ -137,14 +133,25 @@ pub(crate) fn find_architecture(manifest: &Manifest) -> Result<&'static Architec
     let names = |known: &'static Architecture| known.names_in(manifest.container);
     let known = ARCHITECTURES.iter().flat_map(names).copied();
     let near = nearest(name, known);
-    let what = match near.as_slice() {
-        [] => format!("architecture {name:?} is not known, README.md lists those that are"),
-        near => format!(
-            "architecture {name:?} is not known, the nearest that are: {} (README.md lists all)",
-            near.join(", ")
-        ),
+    let near = match near.as_slice() {
+        [] => "and none that is begins alike".to_string(),
+        near => format!("the nearest that are: {}", near.join(", ")),
     };
+    let class = class_of(manifest).map_or(String::new(), |class| format!(" (class {class})"));
+    let other = match manifest.container {
+        Container::HuggingFace => "a GGUF file of the model or a folder of another class",
+        Container::Gguf => "a folder of the model",
+    };
+    let what = format!(
+        "architecture {name:?}{class} is not known, {near}; {other} may be (README.md lists all that are)"
+    );
     Err(LoadError::new(LoadErrorKind::Architecture, what))
+}
+
+/// The class that a configuration names first.
+fn class_of(manifest: &Manifest) -> Option<Cow<'_, str>> {
+    let classes = manifest.metadata.array("architectures")?.strings()?;
+    classes.get(0).map(String::from_utf8_lossy)
 }
 
 /// At most three of the known names: those that begin as the name does, the longest beginning first.

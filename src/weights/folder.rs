@@ -138,7 +138,7 @@ pub(super) struct Configured {
 
 pub(super) fn configured(folder: &Path, notes: &mut Vec<String>) -> Result<Configured, LoadError> {
     let config_bytes = read(&folder.join("config.json"))?;
-    let mut config = configuration(&config_bytes, folder)?;
+    let mut config = configuration(&config_bytes, &folder.join("config.json"), Some(folder))?;
     let mut generation = Metadata::default();
     let generation_config = optional(folder, "generation_config.json", notes, |bytes| {
         let mut said = Metadata::default();
@@ -155,13 +155,21 @@ pub(super) fn configured(folder: &Path, notes: &mut Vec<String>) -> Result<Confi
     })
 }
 
-/// What a `config.json` says, which lies in this folder.
-pub(super) fn configuration(bytes: &[u8], folder: &Path) -> Result<HfConfig, LoadError> {
+/// What the file at `path`, a `config.json`, says, and what lies beside it in its folder, if it has one.
+pub(super) fn configuration(
+    bytes: &[u8],
+    path: &Path,
+    folder: Option<&Path>,
+) -> Result<HfConfig, LoadError> {
+    let refused = |kind, what: &str| {
+        let what = what.strip_prefix("config.json: ").unwrap_or(what);
+        LoadError::new(kind, what).at(path)
+    };
     if let Some(what) = other_text(bytes) {
-        return Err(LoadError::new(LoadErrorKind::Format, what).at(&folder.join("config.json")));
+        return Err(refused(LoadErrorKind::Format, what));
     }
-    // What is wrong with a file of JSON names it already.
-    let mut config = hf_config::parse(bytes).map_err(|error| format(error).at(folder))?;
+    let mut config = hf_config::parse(bytes)
+        .map_err(|error| refused(LoadErrorKind::Format, &error.to_string()))?;
     quantized::refuse(&config.metadata, folder)?;
     if quantized::has_three_values(&config.metadata) {
         let bits = MetadataValue::U64(8);
@@ -170,9 +178,7 @@ pub(super) fn configuration(bytes: &[u8], folder: &Path) -> Result<HfConfig, Loa
     if let Some(recognised) = recognise(&config.metadata) {
         config.model_type = Some(recognised.to_string());
     }
-    unwrap_config(&mut config).map_err(|what| {
-        LoadError::new(LoadErrorKind::Architecture, what).at(&folder.join("config.json"))
-    })?;
+    unwrap_config(&mut config).map_err(|what| refused(LoadErrorKind::Architecture, &what))?;
     without_second_rotation(&mut config);
     Ok(config)
 }

@@ -34,9 +34,13 @@ pub struct ModelHeaders {
 /// # Errors
 /// As [`headers`].
 pub fn headers_of_config(config: &[u8]) -> Result<ModelHeaders, LoadError> {
-    // Nothing lies beside it.
-    let config = folder::configuration(config, Path::new("config.json"))?;
-    let manifest = safetensors::merge(config, Vec::new(), None).map_err(format)?;
+    of_config(config, Path::new("config.json"))
+}
+
+fn of_config(config: &[u8], path: &Path) -> Result<ModelHeaders, LoadError> {
+    let config = folder::configuration(config, path, None)?;
+    let manifest = safetensors::merge(config, Vec::new(), None);
+    let manifest = manifest.map_err(|error| format(error).at(path))?;
     Ok(ModelHeaders {
         manifest,
         partial: true,
@@ -57,7 +61,7 @@ pub fn headers(path: &Path) -> Result<ModelHeaders, LoadError> {
         return of_folder(path);
     }
     if name.ends_with(".json") && !name.ends_with(".index.json") && name != "config.json" {
-        return headers_of_config(&folder::read(path)?).map_err(|error| error.at(path));
+        return of_config(&folder::read(path)?, path);
     }
     if name.ends_with(".json") || name.ends_with(".safetensors") {
         return of_folder(beside(path));

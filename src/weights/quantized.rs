@@ -9,16 +9,20 @@ use std::path::Path;
 /// Where configurations say how weights are quantized.
 const OBJECTS: [&str; 2] = ["quantization_config", "compression_config"];
 
-/// Refuses what the configuration says, or a file beside it, unless its weights are read: small
-/// floats with scales.
-pub(super) fn refuse(config: &Metadata, folder: &Path) -> Result<(), LoadError> {
-    let Some(form) = OBJECTS.iter().find_map(|object| said(config, object)) else {
-        return match beside(config, folder) {
-            Some(form) => Err(refused(&form).at(folder)),
-            None => Ok(()),
-        };
+/// Refuses what the configuration says, or a file beside it in its folder, unless its weights are read:
+/// small floats with scales.
+pub(super) fn refuse(config: &Metadata, folder: Option<&Path>) -> Result<(), LoadError> {
+    let form = match OBJECTS.iter().find_map(|object| said(config, object)) {
+        Some(form) => form.err(),
+        None => beside(config, folder),
     };
-    form.map_err(|form| refused(&form).at(folder))
+    let Some(error) = form.map(|form| refused(&form)) else {
+        return Ok(());
+    };
+    Err(match folder {
+        Some(folder) => error.at(folder),
+        None => error,
+    })
 }
 
 /// Whether the configuration says that linear layers are transformers' of three values.
@@ -105,8 +109,8 @@ pub fn published_as(config: &Metadata) -> Option<(&str, &'static str)> {
 }
 
 /// What files beside a configuration that says nothing, or an object of MLX's, say.
-fn beside(config: &Metadata, folder: &Path) -> Option<String> {
-    let has = |name: &str| folder.join(name).is_file();
+fn beside(config: &Metadata, folder: Option<&Path>) -> Option<String> {
+    let has = |name: &str| folder.is_some_and(|folder| folder.join(name).is_file());
     if has("quantize_config.json") {
         return Some("GPTQ (quantize_config.json)".to_string());
     }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use rillm::Blueprint;
 use rillm::error::LoadErrorKind;
 use rillm_formats::gguf::write::TensorSpec;
 use rillm_formats::manifest::{Array, DType, MetadataValue, Shape};
 use rillm_formats::safetensors::write::header;
 
-use crate::support::evaluate::{all_outputs, check_all, open, open_bytes, runnable};
+use crate::support::evaluate::{all_outputs, check_all, open, open_bytes, options, runnable};
 use crate::support::fixture::{Fixture, Weight};
 use crate::support::folder::TempFolder;
 use crate::support::to_gguf::{Floats, Gguf};
@@ -252,6 +253,14 @@ fn what_is_called_otherwise_is_recognised() {
             error.contains(says) && error.contains("config.json"),
             "{error}"
         );
+        let path = folder.join("other.json");
+        fs::write(&path, [begin, rest].concat()).unwrap();
+        let error = Blueprint::open(&path, options())
+            .expect_err(says)
+            .to_string();
+        let begin = format!("{}: ", path.display());
+        assert!(error.starts_with(&begin) && error.contains(says), "{error}");
+        assert!(!error.contains("config.json"), "{error}");
     }
 }
 
@@ -450,7 +459,7 @@ fn a_model_that_is_not_known_is_refused_in_a_line() {
         let mut config: serde_json::Value =
             serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         config["model_type"] = name.into();
-        config["architectures"] = serde_json::Value::Null;
+        config["architectures"] = serde_json::json!(["NewForCausalLM"]);
         fs::write(&path, config.to_string()).unwrap();
         let error = open(&folder).expect_err("not known");
         assert_eq!(error.kind(), LoadErrorKind::Architecture);
@@ -463,9 +472,11 @@ fn a_model_that_is_not_known_is_refused_in_a_line() {
     ] {
         let error = refused(name);
         assert!(error.contains(name) && error.contains(near), "{error}");
-        assert!(error.len() < 250, "{error}");
+        assert!(error.contains("class NewForCausalLM"), "{error}");
+        assert!(error.len() < 300, "{error}");
     }
     let error = refused("zamba2");
+    assert!(error.contains("a GGUF file of the model"), "{error}");
     assert!(error.contains("README.md"), "{error}");
     assert!(!error.contains("llama"), "{error}");
 }
