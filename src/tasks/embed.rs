@@ -121,10 +121,14 @@ impl Embedder {
         };
         embedder.prompt(None)?;
         let dimensions = embedder.layered(embedder.zeros()).len();
-        if let Some(kept) = embedder.options.truncate_dim
+        if let Some(kept) = embedder.kept()
             && !(1..=dimensions).contains(&kept)
         {
-            let what = format!("truncate_dim is {kept}, expected 1 to {dimensions}");
+            let file = match embedder.options.truncate_dim {
+                Some(_) => "",
+                None => "config_sentence_transformers.json: ",
+            };
+            let what = format!("{file}truncate_dim is {kept}, expected 1 to {dimensions}");
             return Err(LoadError::new(LoadErrorKind::Unsupported, what));
         }
         Ok(embedder)
@@ -278,11 +282,15 @@ impl Embedder {
         vector
     }
 
+    /// How many dimensions the options or the files say to keep.
+    fn kept(&self) -> Option<usize> {
+        self.options.truncate_dim.or(self.modules.truncate_dim)
+    }
+
     /// A pooled vector as it is handed out.
     fn finished(&self, pooled: Vec<f32>) -> Vec<f32> {
         let mut vector = self.layered(pooled);
-        let kept = self.options.truncate_dim.or(self.modules.truncate_dim);
-        vector.truncate(kept.unwrap_or(usize::MAX));
+        vector.truncate(self.kept().unwrap_or(usize::MAX));
         if self.options.normalize_embeddings {
             normalize(&mut vector);
         }

@@ -140,6 +140,11 @@ fn files_that_make_no_sense_are_named() {
             "truncate_dim is 0",
         ),
         (
+            "config_sentence_transformers.json",
+            r#"{"truncate_dim": 21}"#,
+            "config_sentence_transformers.json: truncate_dim is 21, expected 1 to 20",
+        ),
+        (
             "2_Dense/config.json",
             r#"{"in_features": 31, "out_features": 20}"#,
             "in_features is 31",
