@@ -208,6 +208,19 @@ impl Rope {
         Rope::read_whole(builder, pairing, head_dim, (1.0, base))
     }
 
+    /// Refuses a folder that does not say how its rotation is scaled, be it `default`, for a class that
+    /// would scale it then: no published folder leaves it to that.
+    ///
+    /// # Errors
+    /// Names the key.
+    pub fn expect_scaling(config: &Config<'_>) -> Result<(), BuildError> {
+        const KEY: &str = "rope.scaling.type";
+        match config.container == Container::HuggingFace && config.value(KEY).is_none() {
+            true => Err(config.missing(KEY)),
+            false => Ok(()),
+        }
+    }
+
     /// The one rotation of a model that has no other: a part of each head, from a base.
     pub fn read_whole(
         builder: &Builder<'_>,

@@ -59,6 +59,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         return Err(config.invalid("hidden_act", "xielu"));
     }
     let heads = Heads::read(config, width)?;
+    Rope::expect_scaling(config)?;
     let rope = Rope::read_from(model, Pairing::Halves, heads.head_dim, 12e6)?;
     let attention = heads.causal(PositionScheme::Rope(rope));
     model.context(config.count("context_length")?);

@@ -8,7 +8,7 @@ use crate::graph::decoder::PreNormDecoder;
 use crate::graph::{
     Attention, BuildError, Builder, Keys, KvCache, Net, Pairing, PositionScheme, Rope, Value,
 };
-use rillm_formats::manifest::{Container, Metadata};
+use rillm_formats::manifest::{Container, Metadata, MetadataValue};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "BitNet b1.58",
@@ -58,7 +58,9 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let heads = Heads::read(config, decoder.width)?;
     let rope = Rope::read_from(model, Pairing::Halves, heads.head_dim, 5e5)?;
     let hidden = config.count("feed_forward_length")?;
-    let function = activation(config, "hidden_act", usual_activation(model)?)?;
+    let usual = usual_activation(model)?;
+    config.grant("hidden_act", MetadataValue::String(usual.to_string()));
+    let function = activation(config, "hidden_act", usual)?;
     let causal = heads.causal(PositionScheme::Rope(rope));
     decoder.wire(
         model,

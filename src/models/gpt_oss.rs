@@ -75,6 +75,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         ..PreNormDecoder::read(config, 1e-5)?
     };
     let heads = Heads::read_wide(config, decoder.width, Some(64))?;
+    Rope::expect_scaling(config)?;
     let rope = Rope::read_continuous(model, Pairing::Halves, heads.head_dim, 150_000.0)?;
     let windows = WindowPattern::AllButEvery(2);
     let windows = Windows::read(config, decoder.layers, Some(128), windows)?;

@@ -5,6 +5,7 @@
 use super::tables::{self, keys, names};
 use super::{Architecture, Conversion, DECODER, Family, Only, qwen3_next};
 use crate::graph::blocks::{Heads, activation, attend, embedding, head, projections};
+use crate::graph::decoder::answer;
 use crate::graph::experts::{Gating, Router, gated_experts};
 use crate::graph::{
     BuildError, Builder, Config, DECAY_ROWS, Decay, LinearAttention, Net, Pairing, Pointwise,
@@ -176,7 +177,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
         x = add(x, y, fed);
     }
     let x = net.rms_norm(net.selected(x), "output_norm", eps)?;
-    net.emit(head(&net, x)?, "logits");
+    answer(&net, x, |x| head(&net, x))?;
     net.finish();
     Ok(())
 }

@@ -87,6 +87,7 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
 /// whole and not as a tenth, and the upper one's m is 1.
 fn rotation(model: &Builder<'_>, head_dim: usize) -> Result<Rope, BuildError> {
     let config = model.config();
+    Rope::expect_scaling(config)?;
     let mut rope = llama::rotation(model, head_dim, (1.0, 1e6))?;
     if config.container == Container::Gguf && config.value(LOG_MULTIPLIER).is_some() {
         let multiplier = config.float(LOG_MULTIPLIER, 0.0)?;

@@ -24,6 +24,8 @@ fn inconsistent_hyperparameters_are_named() {
         ("llama", "head_dim", json!(9)),
         // Two bases, of which transformers 4 reads one and transformers 5 the other.
         ("dbrx", "rope_parameters", json!({"rope_theta": 10000.0})),
+        // The class would scale.
+        ("gpt_oss", "rope_scaling", json!(null)),
         // More experts chosen than there are.
         ("mixtral", "num_experts_per_tok", json!(6)),
         // Latent attention has no groups of heads; the authors' code and transformers' differ, or

@@ -3,9 +3,12 @@
 
 use super::embed::assert_vectors;
 use super::{assert_near, changed, copy_into, expected, folder, open, options, texts};
+use crate::support::evaluate::{evaluate, runnable};
 use crate::support::folder::TempFolder;
 use rillm::Model;
+use rillm::internals::eval::Cut;
 use rillm::tasks::{EmbedOptions, Embedder, Pooling, RerankOptions, Reranker};
+use serde_json::json;
 use std::fs;
 use std::path::Path;
 
@@ -38,6 +41,24 @@ fn last_tokens_of_a_decoder_are_vectors() {
 #[test]
 fn means_of_rows_that_see_all_go_through_two_layers() {
     assert_embeds("embed_gemma", &headless(&folder("embed_gemma")));
+}
+
+/// What embeds is asked of every decoder, and of all alike.
+#[test]
+fn every_decoder_gives_its_hidden_states() {
+    for fixture in runnable() {
+        let config = fixture.config();
+        let class = config["architectures"][0].as_str().unwrap_or_default();
+        // Encoders of which some are decoders embed as encoders do.
+        if !class.ends_with("ForCausalLM") || config["is_decoder"] == true {
+            continue;
+        }
+        let model = headless(&fixture.folder());
+        let outputs = evaluate(&model, &json!({"input_ids": [[1, 2]]}), Cut::Whole);
+        let outputs = outputs.unwrap_or_else(|error| panic!("{}: {error}", fixture.name));
+        let names: Vec<_> = outputs.keys().collect();
+        assert_eq!(names, ["last_hidden_state"], "{}", fixture.name);
+    }
 }
 
 /// A folder's files without those of sentence-transformers.
