@@ -41,6 +41,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
         ("moe_gate", Only::Text(&["topk"])),
         ("moe_use_aux_free", Only::Any),
         ("num_nextn_predict_layers", Only::Any),
+        ("use_rmsnorm", Only::Is(true)),
     ],
     names: &[
         names! {

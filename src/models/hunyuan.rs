@@ -79,7 +79,8 @@ pub(super) const MIXTURE: Architecture = Architecture {
         ("norm_type", Only::Text(&["rms"])),
         ("org_vocab_size", Only::Any),
         ("pool_type", Only::Any),
-        ("routed_scaling_factor", Only::Number(1.0)),
+        // Of choices limited to groups, which there are not.
+        ("routed_scaling_factor", Only::Any),
         ("use_cla", Only::Is(false)),
         ("use_mixed_mlp_moe", Only::Is(true)),
         ("use_rotary_pos_emb", Only::Is(true)),

@@ -82,6 +82,7 @@ const SETTLED: &[Settled] = &[
     ("decoder_layerdrop", Only::Any),
     // Routers of fewer bits would choose others.
     ("router_dtype", Only::Text(&["float32"])),
+    ("router_type", Only::Text(&["tokens_masked"])),
     // Of training.
     ("router_z_loss_coef", Only::Any),
     ("router_aux_loss_coef", Only::Any),

@@ -143,13 +143,16 @@ pub(super) fn feed_forward(
         Some(_) => Router::read_some(config, gating)?,
         None => Some(Router::read(config, gating)?),
     };
-    let of_shared = config.optional_count("expert_shared_feed_forward_length")?;
     Ok(FeedForward {
         router,
         function,
         hidden,
         shared: match shared {
-            true => SharedExpert::Gated(of_shared.unwrap_or(hidden)),
+            true => {
+                let width = config.optional_count("expert_shared_feed_forward_length")?;
+                SharedExpert::Gated(width.unwrap_or(hidden))
+            }
+            // Qwen 3's folders may say that it has a width of nothing.
             false => SharedExpert::None,
         },
         sparse: expert_layers(config, layers)?,

@@ -706,7 +706,10 @@ fn published_configurations_open() {
             "blenderbot",
             json!({"do_blenderbot_90_layernorm": true, "layernorm_variant": "prelayernorm"}),
         ),
-        ("ernie4_5_moe", json!({"num_nextn_predict_layers": 1})),
+        (
+            "ernie4_5_moe",
+            json!({"num_nextn_predict_layers": 1, "use_rmsnorm": true}),
+        ),
         ("eurobert", json!({"mask_token": "<|mask|>"})),
         (
             "hunyuan",
@@ -714,7 +717,10 @@ fn published_configurations_open() {
         ),
         (
             "hunyuan_moe",
-            json!({"anyres_pooling_size": 2, "mask_init_id": 12, "vit_norm_type": "fused"}),
+            json!({
+                "anyres_pooling_size": 2, "mask_init_id": 12, "n_group": false,
+                "routed_scaling_factor": false, "topk_group": false, "vit_norm_type": "fused",
+            }),
         ),
         (
             "minimax_m2",
@@ -724,6 +730,11 @@ fn published_configurations_open() {
         ("minimax_m2", json!({"model_type": "minimax"})),
         ("minimax_published", json!({"model_type": "minimax_m1"})),
         ("nemotron_h", json!({"num_query_groups": 8})),
+        ("nllb_moe", json!({"router_type": "tokens_masked"})),
+        (
+            "qwen3_moe",
+            json!({"qkv_bias": false, "shared_expert_intermediate_size": 0, "use_qk_norm": true}),
+        ),
         ("umt5", json!({"scalable_attention": true})),
     ] {
         let folder = Folder::of(name);
