@@ -307,10 +307,15 @@ impl DirectFile {
 
     /// Reads whole pages, of which `needed` bytes must be there.
     pub fn read(&self, buffer: &mut [u8], offset: u64, needed: usize) -> io::Result<()> {
-        // Numbers of another file are not this model's.
-        if facts(&self.plain)? != self.was {
-            return Err(io::Error::other("was changed after it was opened"));
+        let done = self.fill(buffer, offset, needed);
+        // Numbers of another file are not this model's, nor are those written while they were read.
+        match facts(&self.plain)? == self.was {
+            true => done,
+            false => Err(io::Error::other("was changed after it was opened")),
         }
+    }
+
+    fn fill(&self, buffer: &mut [u8], offset: u64, needed: usize) -> io::Result<()> {
         if let Some(direct) = &self.direct
             && self.is_direct.load(Ordering::Relaxed)
         {
