@@ -5,7 +5,7 @@ use super::demo;
 use super::progress::Progress;
 use super::terminal::say;
 use super::{CliError, habits, overrides, tune, warn};
-use clap::Args;
+use clap::{ArgAction, Args};
 use rillm::formats::manifest::{DType, TensorInfo};
 use rillm::formats::tokenizer::Tokenizer;
 use rillm::internals::ModelParts;
@@ -50,20 +50,21 @@ pub struct ModelArguments {
 #[derive(Args, Clone, Debug)]
 pub struct TextArguments {
     /// The text
-    #[arg(value_name = "TEXT", conflicts_with_all = ["prompt", "file"])]
+    #[arg(value_name = "TEXT", conflicts_with_all = ["prompt", "files"])]
     words: Vec<String>,
     /// The same, as an option
     #[arg(
         short,
         long,
         value_name = "TEXT",
-        conflicts_with = "file",
+        conflicts_with = "files",
         allow_hyphen_values = true
     )]
     prompt: Option<String>,
     /// A file with the text (- for standard input)
-    #[arg(short, long, value_name = "FILE")]
-    pub file: Option<PathBuf>,
+    // The last of two would silently stand for both.
+    #[arg(short, long = "file", value_name = "FILE", action = ArgAction::Append)]
+    files: Vec<PathBuf>,
 }
 
 impl TextArguments {
@@ -73,7 +74,11 @@ impl TextArguments {
     /// What stands on the command line itself.
     pub fn given(&self, model: &ModelArguments) -> Result<Option<String>, CliError> {
         let words = model.text(&self.words)?;
-        match (words, self.prompt.is_some() || self.file.is_some()) {
+        if self.files.len() > 1 {
+            let what = "-f is given twice, and one text is read at a time";
+            return Err(CliError::Usage(what.to_string()));
+        }
+        match (words, self.prompt.is_some() || !self.files.is_empty()) {
             // With the model as an option, its first word looks like one.
             (Some(words), true) => Err(CliError::Usage(format!(
                 "the text is given twice: by an option, and as {words:?}"
@@ -81,6 +86,11 @@ impl TextArguments {
             (Some(words), false) => Ok(Some(words)),
             (None, _) => Ok(self.prompt.clone()),
         }
+    }
+
+    /// The file that holds it.
+    pub fn file(&self) -> Option<&Path> {
+        self.files.first().map(PathBuf::as_path)
     }
 }
 

@@ -121,7 +121,7 @@ impl From<ChatError> for CliError {
 pub fn chat(arguments: &Arguments) -> Result<(), CliError> {
     let first = match (
         arguments.text.given(&arguments.model)?,
-        &arguments.text.file,
+        arguments.text.file(),
     ) {
         (None, Some(path)) => Some(without_last_newline(file_text(path, LONGEST)?)),
         (given, _) => given,

@@ -45,7 +45,7 @@ pub fn experts(arguments: &Arguments) -> Result<(), CliError> {
     let text = match arguments.text.given(&arguments.model)? {
         Some(text) => text,
         None => {
-            let file = arguments.text.file.as_deref();
+            let file = arguments.text.file();
             super::text(None, file, "text", TextArguments::WAYS)?
         }
     };
@@ -106,7 +106,7 @@ struct Replay {
 }
 
 fn replays(trace: &ExpertTrace) -> Vec<Replay> {
-    let all = trace.experts * trace.layers;
+    let all = trace.experts * trace.layers.len();
     let sizes = SIZES
         .iter()
         .map(|size| (size * all as f64).round().max(1.0) as usize);
@@ -125,13 +125,13 @@ fn table(out: &mut impl Write, trace: &ExpertTrace, replays: &[Replay]) -> io::R
         "{} tokens, {} layers of {} experts; a token asks for {}, of which the one before asked for \
          {:.1}%\n",
         trace.tokens,
-        trace.layers,
+        trace.layers.len(),
         trace.experts,
         trace.demand(),
         100.0 * trace.repeated()
     )?;
     writeln!(out, "layer  used  {:<31}  effective", "most used")?;
-    for (layer, counts) in trace.counts().iter().enumerate() {
+    for (layer, counts) in trace.layers.iter().zip(&trace.counts()) {
         let all: usize = counts.iter().sum();
         let used = counts.iter().filter(|count| **count > 0).count();
         let mut order: Vec<usize> = (0..counts.len()).collect();
@@ -152,7 +152,8 @@ fn table(out: &mut impl Write, trace: &ExpertTrace, replays: &[Replay]) -> io::R
     }
     write!(
         out,
-        "\nhits of a cache of whole experts\n  places  of a token's demand"
+        "\neffective: so many experts, all used alike, would be as hard to foresee\n\n\
+         hits of a cache of whole experts\n  places  of a token's demand"
     )?;
     for (name, _) in replays.first().map_or(&[][..], |replay| &replay.rates) {
         write!(out, "  {name:>9}")?;
@@ -186,7 +187,8 @@ fn object(trace: &ExpertTrace, replays: &[Replay]) -> serde_json::Value {
     });
     json!({
         "tokens": trace.tokens,
-        "layers": trace.layers,
+        "layers": trace.layers.len(),
+        "layer_numbers": trace.layers,
         "experts": trace.experts,
         "demand": trace.demand(),
         "repeated": trace.repeated(),

@@ -41,6 +41,11 @@ impl MemoryArguments {
         }
     }
 
+    /// Whether there is a bound.
+    pub fn is_bounded(self) -> bool {
+        self.memory.is_some()
+    }
+
     /// A model whose sessions keep within the bound; the first of them says what is held and where,
     /// before anything runs.
     pub fn within(self, model: &Model) -> BoundedModel {

@@ -107,7 +107,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CliError> {
     let prompt = match arguments.text.given(&arguments.model)? {
         Some(prompt) => escaped(&prompt),
         None => {
-            let file = arguments.text.file.as_deref();
+            let file = arguments.text.file();
             super::text(None, file, "prompt", TextArguments::WAYS)?
         }
     };
@@ -297,6 +297,13 @@ impl Job<'_> {
             );
             return Err(RunError::Input(what).into());
         }
+        // Of a bounded memory, positions that nothing reaches would take what weights could have.
+        let context = match (self.limit, self.context) {
+            (Limit::Asked(Some(most)), None) if self.memory.is_bounded() => {
+                context.min(ids.len().saturating_add(most))
+            }
+            _ => context,
+        };
         let config = self.config(model)?;
         let beams = config.as_ref().map_or(1, |config| config.num_beams);
         let options = SessionOptions::new()

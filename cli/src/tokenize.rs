@@ -8,7 +8,7 @@ use serde_json::json;
 use std::io::Write;
 
 #[derive(Args, Debug)]
-#[command(mut_arg("file", |file| file.help(
+#[command(mut_arg("files", |file| file.help(
     "A file with the text, every byte of which counts (- for standard input)"
 )))]
 pub struct Arguments {
@@ -36,7 +36,7 @@ pub struct Arguments {
 /// A line for each token: its id and its text.
 pub fn tokenize(arguments: &Arguments) -> Result<(), CliError> {
     let given = arguments.text.given(&arguments.model)?;
-    let file = arguments.text.file.as_deref();
+    let file = arguments.text.file();
     let text = whole_text(given.as_deref(), file, "text", TextArguments::WAYS)?;
     let tokenizer = arguments.model.tokenizer()?;
     let options = EncodeOptions::default()

@@ -71,14 +71,15 @@ pub(super) fn enter(run: &Run<'_>, mut walk: Walk<'_>, abort: &AtomicBool) -> bo
 /// Notes what the rows of a phase have chosen.
 fn record(run: &Run<'_>, recorder: &Recorder, phase: &Phase, tile: &Tile) {
     for node in phase.nodes.clone() {
-        let Some((_, route)) = experts(&run.plan.graph.nodes[node]) else {
+        let Some((matrix, route)) = experts(&run.plan.graph.nodes[node]) else {
             continue;
         };
+        let layer = recorder.layer(matrix.id);
         let cx = StepContext::new(run, node, tile, &|_| {});
         for row in tile.range.clone() {
             let chosen = cx.row(route, row);
             let position = run.rows.facts[row].row.position;
-            recorder.note(position, route.index() as u64, &chosen[chosen.len() / 2..]);
+            recorder.note(position, layer, &chosen[chosen.len() / 2..]);
         }
     }
 }

@@ -20,6 +20,7 @@ pub use placement::Placement;
 pub use policy::{Policy, PolicyUses};
 pub use speed::disk_rate;
 pub use trace::{ExpertTrace, Recorder, Replayed};
+pub(crate) use units::layer_of;
 
 use crate::arena::Arena;
 use crate::graph::{Matrix, Wiring};

@@ -7,7 +7,11 @@ use std::sync::Mutex;
 
 /// Notes what routes choose while a model runs.
 #[derive(Debug, Default)]
-pub struct Recorder(Mutex<Vec<RowChoice>>);
+pub struct Recorder {
+    /// By matrix: the number of the layer that it is of.
+    layers: Vec<u64>,
+    choices: Mutex<Vec<RowChoice>>,
+}
 
 /// What a row chose in a layer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,11 +22,25 @@ struct RowChoice {
 }
 
 impl Recorder {
-    /// A row's experts in a layer, which is known by any number that grows with it.
+    /// One that knows of what layers a model's matrices are.
+    pub fn of(layers: Vec<u64>) -> Recorder {
+        let choices = Mutex::default();
+        Recorder { layers, choices }
+    }
+
+    /// The number of a matrix's layer.
+    pub fn layer(&self, matrix: u32) -> u64 {
+        self.layers
+            .get(matrix as usize)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// A row's experts in a layer.
     pub fn note(&self, position: u64, layer: u64, experts: &[f32]) {
         let experts = experts.iter().map(|&expert| expert as u32);
         let experts = experts.collect();
-        lock(&self.0).push(RowChoice {
+        lock(&self.choices).push(RowChoice {
             position,
             layer,
             experts,
@@ -31,20 +49,20 @@ impl Recorder {
 
     /// What was noted, in the order in which rows alone would have chosen.
     pub fn trace(&self, experts: usize) -> ExpertTrace {
-        let mut choices = std::mem::take(&mut *lock(&self.0));
+        let mut choices = std::mem::take(&mut *lock(&self.choices));
         choices.sort();
         // All matrices of the same experts ask.
         choices.dedup();
         let layers: BTreeSet<u64> = choices.iter().map(|choice| choice.layer).collect();
-        let layers: BTreeMap<u64, usize> = layers.into_iter().zip(0..).collect();
+        let places: BTreeMap<u64, usize> = layers.iter().copied().zip(0..).collect();
         let positions: BTreeSet<u64> = choices.iter().map(|choice| choice.position).collect();
         let choices = choices.into_iter();
         ExpertTrace {
             experts,
-            layers: layers.len(),
+            layers: layers.into_iter().collect(),
             tokens: positions.len(),
             choices: choices
-                .map(|choice| (layers[&choice.layer], choice.experts))
+                .map(|choice| (places[&choice.layer], choice.experts))
                 .collect(),
         }
     }
@@ -56,12 +74,11 @@ impl Recorder {
 pub struct ExpertTrace {
     /// Experts of a layer.
     pub experts: usize,
-    /// Layers that have some.
-    pub layers: usize,
+    /// Numbers of the layers that have some.
+    pub layers: Vec<u64>,
     /// Tokens.
     pub tokens: usize,
-    /// Token by token, layer by layer: the layer, counted from those without experts left out, and what
-    /// the token chose there.
+    /// Token by token, layer by layer: which of those layers, and what the token chose there.
     pub choices: Vec<(usize, Vec<u32>)>,
 }
 
@@ -107,7 +124,7 @@ impl ExpertTrace {
 
     /// How often each expert of each layer was chosen.
     pub fn counts(&self) -> Vec<Vec<usize>> {
-        let mut counts = vec![vec![0; self.experts]; self.layers];
+        let mut counts = vec![vec![0; self.experts]; self.layers.len()];
         for (layer, experts) in &self.choices {
             for &expert in experts {
                 if let Some(count) = counts[*layer].get_mut(expert as usize) {
@@ -153,7 +170,7 @@ impl ExpertTrace {
     }
 
     fn online(&self, policy: Policy, places: usize) -> usize {
-        let mut uses = PolicyUses::new(policy, places, self.experts * self.layers);
+        let mut uses = PolicyUses::new(policy, places, self.experts * self.layers.len());
         let mut held: Vec<Option<usize>> = vec![None; places];
         let mut place_of: HashMap<usize, usize> = HashMap::new();
         let mut hits = 0;

@@ -248,7 +248,7 @@ impl Sorting {
 }
 
 /// What a name has up to its first number, and that: `("blk.", 3)` of `blk.3.attn_q.weight`.
-fn layer_of(name: &str) -> Option<(String, u64)> {
+pub(crate) fn layer_of(name: &str) -> Option<(String, u64)> {
     let mut before = 0;
     for part in name.split('.') {
         if let Ok(number) = part.parse() {

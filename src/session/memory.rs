@@ -3,12 +3,15 @@
 use super::{Session, SessionOptions};
 use crate::error::RunError;
 use crate::model::{Model, SessionBytes};
-use crate::residency::{ExpertTrace, HoldError, Recorder};
+use crate::residency::{ExpertTrace, HoldError, Recorder, layer_of};
 
 impl Session {
     /// From now on notes which experts the rows of a decoding graph choose.
     pub(crate) fn begin_trace(&mut self) {
-        self.recorder = Some(Recorder::default());
+        let matrices = self.model().wiring().matrices.iter();
+        let layer = |name: &str| layer_of(name).map_or(0, |(_, layer)| layer);
+        let layers = matrices.map(|matrix| layer(&matrix.name)).collect();
+        self.recorder = Some(Recorder::of(layers));
     }
 
     /// Ends that. Nothing if it was not begun, or if the model has no experts.

@@ -76,6 +76,12 @@ fn a_process_takes_no_more_than_it_is_given_and_writes_the_same() {
             "{most} of {budget} bytes: {said}"
         );
     }
+    // Unless a context is asked for, there is one for what the text can reach.
+    let memory = (least + MIB).to_string();
+    let short = rillm(&[
+        "run", &model, "-p", "a text", "-n", "6", "--memory", &memory,
+    ]);
+    assert!(short.status.success(), "{}", text(&short.stderr));
 }
 
 /// A control group of the first version, which root may make; of the second, where it is delegated.
@@ -149,8 +155,18 @@ fn experts_shows_what_a_text_uses() {
     assert_eq!(counts.map(count).sum::<u64>(), tokens * demand);
     let map = fs::read_to_string(picture).expect("a picture");
     assert_eq!(map.matches("<title>").count(), 32);
+    let texts = [file, file].map(|file| ["-f", file]).concat();
+    let twice = rillm(&[&["experts", file], &texts[..]].concat());
+    failure(&twice, 2, &["-f is given twice"]);
     let table = rillm(&["experts", file, "some words of a text"]);
     assert!(text(&table.stdout).contains("hits of a cache of whole experts"));
+    // Layers are called what the model's tensors are, of which the first has no experts.
+    let latent = folder.join("latent.gguf");
+    rillm(&["synth", "tiny-deepseek2", path(&latent), "-q", "q8_0"]);
+    let found = rillm(&["experts", path(&latent), "words", "--json"]);
+    let found: serde_json::Value = serde_json::from_str(text(&found.stdout)).expect("JSON");
+    assert_eq!(found["layers"], 1);
+    assert_eq!(found["layer_numbers"], serde_json::json!([1]));
     let dense = folder.join("dense.gguf");
     rillm(&["synth", "tiny-llama", path(&dense), "-q", "q8_0"]);
     failure(
