@@ -1,6 +1,7 @@
 //! How far another model agrees with this one on the user's own texts: what quantizing costs.
 
 use super::embed::EmbedArguments;
+use super::output::warn;
 use super::progress::Progress;
 use super::similar::float;
 use super::terminal::Out;
@@ -63,6 +64,13 @@ impl Comparison {
 
     fn texts(count: usize) -> Comparison {
         Comparison(vec![("texts", count.to_string(), json!(count))])
+    }
+}
+
+/// Names options that say how scores are shown, where how far they agree is shown instead.
+pub fn name_ineffective(options: &[(&str, bool)]) {
+    for (name, _) in options.iter().filter(|(_, is_given)| *is_given) {
+        warn(&format!("{name} does nothing with --against"));
     }
 }
 

@@ -6,7 +6,7 @@ mod reply;
 mod template;
 
 use super::generation::{Writing, keep_shared};
-use super::input::{LONGEST, file_bytes, file_text, without_last_newline};
+use super::input::{LONGEST, file_bytes, file_text, without_last_newline, without_mark};
 use super::interrupt::Interrupt;
 use super::memory::MemoryArguments;
 use super::progress::Progress;
@@ -336,7 +336,7 @@ impl<'a> Chat<'a> {
 
     fn load(&mut self, path: &Path) -> Result<(), CliError> {
         let wrong = |what: String| CliError::File(path.to_path_buf(), what);
-        let bytes = file_bytes(path, LONGEST_TALK)?;
+        let bytes = without_mark(file_bytes(path, LONGEST_TALK)?);
         let list: Vec<Value> = serde_json::from_slice(&bytes)
             .map_err(|error| wrong(format!("expected a JSON list of messages: {error}")))?;
         let message = |entry: &Value| {

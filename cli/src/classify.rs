@@ -35,7 +35,7 @@ pub struct Arguments {
     )]
     text_pair: Vec<String>,
     /// How many labels of each text are shown [default: 1, or all with --labels]
-    #[arg(short = 'k', long, value_name = "N", conflicts_with = "against", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short = 'k', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     top_k: Option<u32>,
     /// What becomes of the model's logits: sigmoid, softmax or none [default: as problem_type says]
     #[arg(long, value_name = "NAME", conflicts_with = "labels")]
@@ -84,6 +84,7 @@ pub fn classify(arguments: &Arguments) -> Result<(), CliError> {
         .filter(|label| !label.is_empty())
         .collect();
     if let Some(other) = &arguments.against.against {
+        against::name_ineffective(&[("--top-k", arguments.top_k.is_some())]);
         let there = arguments.model.with_path(other);
         let all = |model: &Model, blamed: &ModelArguments| {
             all_scores(arguments, model, &texts, &labels).map_err(|error| blamed.blame(error))

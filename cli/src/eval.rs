@@ -1,6 +1,6 @@
 //! `rillm eval`.
 
-use super::input::file_bytes;
+use super::input::{file_bytes, without_mark};
 use super::interrupt::{self, Unfinished};
 use super::memory::MemoryArguments;
 use super::progress::Progress;
@@ -54,7 +54,7 @@ enum BlockPlan {
 }
 
 pub fn eval(arguments: &Arguments) -> Result<(), CliError> {
-    let json = file_bytes(&arguments.input, INPUT)?;
+    let json = without_mark(file_bytes(&arguments.input, INPUT)?);
     let input =
         EvalInput::parse(&json).map_err(|error| file_error(&arguments.input, error.to_string()))?;
     let input = match arguments.bigbird_plan {

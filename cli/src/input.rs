@@ -54,12 +54,8 @@ fn stdin_text(most: u64) -> Result<String, CliError> {
     utf8(name, bytes.map_err(|error| wrong(name, &error))?)
 }
 
-fn utf8(name: &Path, mut bytes: Vec<u8>) -> Result<String, CliError> {
-    // Editors put a mark before a text that its author did not type.
-    if bytes.starts_with("\u{feff}".as_bytes()) {
-        bytes.drain(.."\u{feff}".len());
-    }
-    String::from_utf8(bytes).map_err(|error| {
+fn utf8(name: &Path, bytes: Vec<u8>) -> Result<String, CliError> {
+    String::from_utf8(without_mark(bytes)).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let what = match other_text(error.as_bytes()) {
             Some(what) => what.to_string(),
@@ -67,6 +63,15 @@ fn utf8(name: &Path, mut bytes: Vec<u8>) -> Result<String, CliError> {
         };
         CliError::File(name.to_path_buf(), what)
     })
+}
+
+/// A text without the byte order mark that editors put before it, which its author did not type.
+pub fn without_mark(mut text: Vec<u8>) -> Vec<u8> {
+    const MARK: &[u8] = "\u{feff}".as_bytes();
+    if text.starts_with(MARK) {
+        text.drain(..MARK.len());
+    }
+    text
 }
 
 /// What a file holds; one that is longer than `most` bytes is refused as well.

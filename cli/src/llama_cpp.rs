@@ -123,17 +123,20 @@ fn is_own(command: Option<&str>, option: &str) -> bool {
 
 /// Refuses the name of a long option behind one dash: its letters would be options of their own.
 fn check_dashes(option: &str) -> Result<(), CliError> {
-    let Some(name) = option.strip_prefix('-').filter(|name| name.len() > 1) else {
+    let name = option.strip_prefix('-');
+    let Some(name) = name.filter(|name| name.len() > 1 && !name.starts_with('-')) else {
         return Ok(());
     };
     let command = super::Cli::command();
     let commands = command.get_subcommands().flat_map(Command::get_arguments);
     let mut names = commands.flat_map(|option| option.get_long_and_visible_aliases());
-    match names.any(|names| names.contains(&name)) {
-        true => Err(CliError::Usage(format!(
-            "{option}: options of several letters have two dashes: -{option}"
+    // As in -topk.
+    let same = |one: &str| one.replace('-', "") == name.replace(['-', '_'], "");
+    match names.find_map(|names| names.into_iter().find(|one| same(one))) {
+        Some(found) => Err(CliError::Usage(format!(
+            "{option}: options of several letters have two dashes: --{found}"
         ))),
-        false => Ok(()),
+        None => Ok(()),
     }
 }
 

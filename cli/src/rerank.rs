@@ -13,7 +13,6 @@ use rillm::tasks::{RerankOptions, Reranker};
 
 #[derive(Args, Debug)]
 #[command(override_usage = "rillm rerank [OPTIONS] <MODEL> <QUERY> [TEXT]...")]
-#[command(mut_arg("top_k", |top_k| top_k.conflicts_with("against")))]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
@@ -29,7 +28,7 @@ pub struct Arguments {
     )]
     prompt: Option<String>,
     /// Show the model's logits themselves
-    #[arg(long, conflicts_with = "against")]
+    #[arg(long)]
     raw_scores: bool,
     #[command(flatten)]
     length: LengthArguments,
@@ -74,6 +73,10 @@ fn rank(
     drop(progress);
     warn_truncated(reranker.truncated(), texts.len(), reranker.max_length());
     if let Some(other) = &arguments.against.against {
+        against::name_ineffective(&[
+            ("--top-k", arguments.hits.is_cut()),
+            ("--raw-scores", arguments.raw_scores),
+        ]);
         let there = arguments.model.with_path(other);
         let blame = |error: CliError| there.blame(error);
         let model = there.open()?;

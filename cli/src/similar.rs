@@ -42,6 +42,11 @@ pub struct HitArguments {
 }
 
 impl HitArguments {
+    /// Whether not all are asked for.
+    pub fn is_cut(self) -> bool {
+        self.top_k.is_some()
+    }
+
     pub fn top_k(self) -> usize {
         self.top_k.map_or(usize::MAX, |top_k| top_k as usize)
     }

@@ -90,11 +90,11 @@ pub fn summarize(arguments: &Summarize) -> Result<(), CliError> {
 impl WritingArguments {
     fn write(&self, mut writer: TextToText, texts: &[String], name: &str) -> Result<(), CliError> {
         let config = self.rules.over(writer.config().clone());
-        let mut config = self.draws.over(config)?;
+        let mut config = self.draws.over(config);
         if let Some(most) = self.predict {
             config.max_new_tokens = Some(most as usize);
         }
-        self.rules.check_effect(&config)?;
+        self.rules.name_ineffective(&config);
         writer.set_config(config);
         writer.set_seed(self.draws.seed);
         if let Some(prefix) = &self.prefix {

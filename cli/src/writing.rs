@@ -1,6 +1,6 @@
 //! Options that say how texts are written, named as in transformers' `generate`.
 
-use super::CliError;
+use super::output::warn;
 use clap::Args;
 use rillm::generate::{EarlyStopping, GenerationConfig};
 
@@ -118,16 +118,18 @@ impl RuleArguments {
         }
     }
 
-    /// Refuses what does nothing in texts that are written like this.
-    pub fn check_effect(&self, config: &GenerationConfig) -> Result<(), CliError> {
+    /// Names what does nothing in texts that are written like this, as the reference's warnings do.
+    pub fn name_ineffective(&self, config: &GenerationConfig) {
         let of_beams = [
             ("--length-penalty", self.length_penalty.is_some()),
             ("--early-stopping", self.early_stopping.is_some()),
         ];
-        let given = of_beams.into_iter().find(|(_, is_given)| *is_given);
-        if let Some((name, _)) = given.filter(|_| config.num_beams == 1) {
-            let what = format!("{name} is for beams: add --num-beams, with more than 1");
-            return Err(CliError::Usage(what));
+        for (name, is_given) in of_beams {
+            if is_given && config.num_beams == 1 {
+                warn(&format!(
+                    "{name} does nothing without --num-beams, with more than 1"
+                ));
+            }
         }
         let lengths = [
             (
@@ -147,11 +149,11 @@ impl RuleArguments {
             if let (Some(at_least), Some(at_most)) = (at_least, at_most)
                 && at_least > at_most
             {
-                let what = format!("{least} is {at_least}, above {most}, {at_most}");
-                return Err(CliError::Usage(what));
+                warn(&format!(
+                    "{least} is {at_least}, above {most}, {at_most}: that many are written"
+                ));
             }
         }
-        Ok(())
     }
 
     /// What the model's files say, where the options say nothing.
@@ -214,11 +216,9 @@ impl RuleArguments {
 }
 
 impl DrawArguments {
-    /// What the model's files say, where the options say nothing.
-    ///
-    /// # Errors
-    /// A way to draw where the most likely token is taken.
-    pub fn over(&self, mut config: GenerationConfig) -> Result<GenerationConfig, CliError> {
+    /// What the model's files say, where the options say nothing. A way to draw where the most likely
+    /// token is taken is named.
+    pub fn over(&self, mut config: GenerationConfig) -> GenerationConfig {
         config.do_sample |= self.do_sample;
         let shares = [
             ("--top-p", self.top_p, &mut config.top_p),
@@ -234,12 +234,10 @@ impl DrawArguments {
                 *value = share;
             }
         }
-        match given {
-            Some(name) if !config.do_sample => Err(CliError::Usage(format!(
-                "{name} is for tokens that are drawn: add --do-sample"
-            ))),
-            _ => Ok(config),
+        if let Some(name) = given.filter(|_| !config.do_sample) {
+            warn(&format!("{name} does nothing without --do-sample"));
         }
+        config
     }
 }
 

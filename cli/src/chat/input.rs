@@ -3,7 +3,7 @@
 use super::CliError;
 use super::commands::COMMANDS;
 use crate::history::History;
-use crate::input::without_last_newline;
+use crate::input::{without_last_newline, without_mark};
 use crate::interrupt;
 use crate::output::bytes;
 use crate::terminal::say;
@@ -41,6 +41,8 @@ pub struct Input {
     history: Option<History>,
     /// Whether Ctrl-C was pressed at the last prompt.
     pressed: bool,
+    /// Whether a line has been read without an editor.
+    begun: bool,
 }
 
 impl Input {
@@ -71,13 +73,14 @@ impl Input {
             editor,
             history,
             pressed: false,
+            begun: false,
         }
     }
 
     /// A turn of the user's.
     pub fn turn(&mut self) -> Result<Turn, CliError> {
         let Some(editor) = &mut self.editor else {
-            return plain_turn();
+            return plain_turn(!std::mem::replace(&mut self.begun, true));
         };
         let read = editor.readline("> ").map_err(|error| match error {
             // By another program, where the key is a character.
@@ -120,8 +123,8 @@ fn failed(what: &str) -> CliError {
     CliError::File(PathBuf::from("standard input"), what.to_string())
 }
 
-/// A turn without an editor.
-fn plain_turn() -> Result<Turn, CliError> {
+/// A turn without an editor, which may be the first.
+fn plain_turn(mut is_first: bool) -> Result<Turn, CliError> {
     let mut stdin = io::stdin().lock().take(LONGEST_TURN + 1);
     let mut text = String::new();
     loop {
@@ -138,6 +141,9 @@ fn plain_turn() -> Result<Turn, CliError> {
                 0 => Turn::End,
                 _ => Turn::Text(unwrapped(&text)),
             });
+        }
+        if std::mem::take(&mut is_first) {
+            line = without_mark(line);
         }
         match String::from_utf8(line) {
             Ok(line) => text.push_str(&line),

@@ -31,9 +31,18 @@ pub const RENAMED: &[(&str, &str)] = &[
     ("--max-tokens", "--predict"),
     ("--num-predict", "--predict"),
     ("--repetition-penalty", "--repeat-penalty"),
+    ("--beam-size", "--num-beams"),
+    ("--num-hypotheses", "--num-return-sequences"),
+    ("--max-decoding-length", "--predict"),
+    ("--min-decoding-length", "--min-new-tokens"),
+    ("--topk", "--top-k"),
+    ("--topp", "--top-p"),
+    ("--minp", "--min-p"),
     ("--stop-sequence", "--stop"),
     ("--model-path", "--model"),
     ("--model-name-or-path", "--model"),
+    ("--model-name", "--model"),
+    ("--model-id", "--model"),
     ("--chat-template-file", "--chat-template"),
 ];
 
@@ -190,6 +199,7 @@ pub const WITHOUT_EFFECT: &[(Takes, &[&str])] = &[
             "-no-kvu",
             "--no-kv-unified",
             "--progress",
+            "--show-progress-bar",
             "--check-tensors",
             "--log-disable",
             "--log-prefix",
@@ -232,6 +242,12 @@ pub const EFFECT_IN: &[(Takes, &str, &[&str])] = &[
     (Takes::Switch, "--fit", &["plan"]),
     (Takes::Value, "--parallel", &["plan", "advise"]),
     (Takes::Value, "--sequences", &["plan"]),
+    // What tasks run at a time is counted in tokens.
+    (
+        Takes::Value,
+        "--batch-size",
+        &["run", "chat", "perplexity", "experts", "bench", "plan"],
+    ),
     // Of llama-bench a switch, elsewhere a request.
     (Takes::Switch, "-embd", &["run", "chat", "perplexity"]),
     (
@@ -389,7 +405,12 @@ pub const REFUSED: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["chat"],
-        &["--num-beams", "--beam-width", "--num-return-sequences"],
+        &[
+            "--num-beams",
+            "--beam-width",
+            "--beam-size",
+            "--num-return-sequences",
+        ],
         "one text is written at a time, token by token: there is no search by beams",
     ),
     (
@@ -399,6 +420,7 @@ pub const REFUSED: &[(&[&str], &[&str], &str)] = &[
             "--load-in-4bit",
             "--quantization",
             "--quantize",
+            "--compute-type",
         ],
         "rillm quantize MODEL OUT.gguf q8_0 (or q4_k_m) writes smaller weights, which all commands take",
     ),
@@ -406,6 +428,12 @@ pub const REFUSED: &[(&[&str], &[&str], &str)] = &[
         &["quantize"],
         &["--imatrix", "--include-weights", "--exclude-weights"],
         "importance matrices are not used here: leave it out",
+    ),
+    (
+        &["quantize", "synth"],
+        &["--numa"],
+        "commands that run a model have it (run, chat, embed, bench and others), a file is written without: \
+         leave it out",
     ),
     (&[], &["--rpc"], "a model is run by one machine"),
     (

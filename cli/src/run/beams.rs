@@ -43,7 +43,7 @@ impl Job<'_> {
             config.max_new_tokens = Some(most);
         }
         config.check(model)?;
-        rules.check_effect(&config)?;
+        rules.name_ineffective(&config);
         if config.num_beams == 1 && config.num_return_sequences > 1 {
             let what = "--num-return-sequences is for texts that --num-beams finds: run draws one";
             return Err(CliError::Usage(what.to_string()));

@@ -1,9 +1,9 @@
 //! Options of which another says that they do nothing: that is said, so that nobody waits for what does
-//! not come. Lines written for llama.cpp, which passes over them, go on; with beams, which it does not
-//! have, they are refused.
+//! not come, and the line goes on. What would change the scores of beams, and cannot, is refused.
 
 use super::{SampleArguments, letter_of};
 use crate::CliError;
+use crate::output::warn;
 use rillm::sample::SampleStage;
 
 /// Options that say how another one works, and those of which one must be there.
@@ -104,15 +104,26 @@ impl SampleArguments {
         given.map(|(name, stage, _)| (name, stage)).collect()
     }
 
-    /// Refuses all of them, where nothing is drawn.
+    /// Names what says how tokens are drawn, which beams do not do.
+    ///
+    /// # Errors
+    /// An option changes tokens' scores, which beams do not hear of.
     pub fn check_beams(&self) -> Result<(), CliError> {
-        match self.given().first() {
-            None => Ok(()),
-            Some((name, _)) => Err(CliError::Usage(format!(
-                "{name} is for tokens that are chosen one by one, which --num-beams does not: leave out \
-                 one of them"
-            ))),
+        use SampleStage::{Dry, Penalties};
+        for (name, stage) in self.given() {
+            let scores = matches!(stage, Some(Penalties | Dry))
+                || ["--logit-bias", "--ignore-eos"].contains(&name);
+            if scores {
+                return Err(CliError::Usage(format!(
+                    "{name} is for tokens that are chosen one by one, which --num-beams does not: leave \
+                     out one of them (--repetition-penalty and --suppress-tokens are for both)"
+                )));
+            }
+            warn(&format!(
+                "{name} does nothing with --num-beams, which draws no tokens"
+            ));
         }
+        Ok(())
     }
 
     /// What does nothing beside the others, a sentence for each.

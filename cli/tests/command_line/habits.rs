@@ -45,6 +45,8 @@ fn other_programs_commands_get_an_answer() {
         ("stop a", "no model stays loaded"),
         ("create a -f Modelfile", "--system"),
         ("convert folder", "rillm quantize FOLDER OUT.gguf f16"),
+        ("convert_hf_to_gguf.py folder", "FOLDER OUT.gguf f16"),
+        ("vllm serve a/b", "commands of its own"),
         ("finetune x", "merge_and_unload"),
         ("help serve", "no server here"),
         ("gguf-split --split a b", "opened by its first"),
@@ -67,6 +69,7 @@ fn other_programs_commands_get_an_answer() {
     for (theirs, ours) in [
         ("embeddings", "embed"),
         ("rank", "rerank"),
+        ("semantic-search", "similar"),
         ("ner", "tag"),
         ("question-answering", "answer"),
         ("main", "run"),
@@ -117,6 +120,11 @@ fn other_programs_options_get_an_answer() {
         ("run M -p x --load_in_4bit", "rillm quantize"),
         ("chat M --in-prefix x", "--chat-template"),
         ("run M -p x -temp 0", "two dashes: --temp"),
+        ("run M -p x -topk 4", "two dashes: --top-k"),
+        ("chat M --beam_size 4", "no search by beams"),
+        ("translate M x --compute_type int8", "rillm quantize"),
+        ("quantize M o q4_0 --numa distribute", "leave it out"),
+        ("synth --numa", "leave it out"),
         ("run M -p x --tmep 0", "did you mean --temp?"),
         (
             "run M -p x --foo",

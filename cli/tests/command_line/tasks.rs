@@ -381,12 +381,14 @@ fn options_of_generate_have_their_names() {
         ("--early-stopping=soon", "true, false or never"),
         ("--suppress-tokens=a", "as in 5,17"),
         ("--exponential-decay-length-penalty=5", "as in 20,1.2"),
-        ("--top-k=5", "add --do-sample"),
         ("--num-return-sequences=300", "1 to 256"),
     ] {
         let refused = rillm(&["translate", model, TEXTS[0], "--to", "fra", option]);
         failure(&refused, 2, &[why]);
     }
+    let warned = rillm(&["translate", model, TEXTS[0], "--to", "fra", "--top-k=5"]);
+    assert!(warned.status.success(), "{}", text(&warned.stderr));
+    assert!(text(&warned.stderr).contains("--top-k does nothing without --do-sample"));
 }
 
 #[test]

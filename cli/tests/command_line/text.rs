@@ -556,6 +556,13 @@ fn a_byte_order_mark_is_no_text() {
     ]);
     std::fs::remove_file(&file).expect("it is there");
     assert_eq!(from_file, plain);
+    // Before what is said first, and of commands as well.
+    let talk = |input: &str| {
+        let chat = ["chat", DEMO, "-n", "4", "--temp", "0", "--chat-template"];
+        with_input(&[&chat[..], &["plain"]].concat(), input).0
+    };
+    assert_eq!(talk(marked), talk("A dog.\n"));
+    assert_eq!(talk("\u{feff}/undo\r\nA dog.\r\n"), talk("A dog.\n"));
     // Inside a text it is a character like any other.
     assert_ne!(
         with_input(&["tokenize", DEMO, "--ids"], "A \u{feff}dog.\n").0,
