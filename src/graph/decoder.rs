@@ -40,7 +40,16 @@ pub fn decoder_role(config: &Config<'_>) -> Result<Role, BuildError> {
 pub fn answer(
     net: &Net<'_, '_>,
     x: Value,
-    logits: impl FnOnce(Value) -> Result<Value, BuildError>,
+    logits: impl Fn(Value) -> Result<Value, BuildError>,
+) -> Result<(), BuildError> {
+    answer_with(net, x, &logits)
+}
+
+/// The same, compiled once for all architectures.
+fn answer_with(
+    net: &Net<'_, '_>,
+    x: Value,
+    logits: &dyn Fn(Value) -> Result<Value, BuildError>,
 ) -> Result<(), BuildError> {
     let model = net.builder;
     let labels = || net.linear(x, "cls.output", model.rows("cls.output.weight")?);

@@ -237,10 +237,14 @@ impl Net<'_, '_> {
 
     pub(super) fn push(&self, like: Value, width: usize, op: impl Into<Op>) -> Value {
         let space = self.graph.borrow().info(like).space;
-        self.push_in(space, width, op)
+        self.push_op(space, width, op.into())
     }
 
     pub(super) fn push_in(&self, space: RowSpace, width: usize, op: impl Into<Op>) -> Value {
+        self.push_op(space, width, op.into())
+    }
+
+    fn push_op(&self, space: RowSpace, width: usize, op: Op) -> Value {
         let info = ValueInfo {
             space,
             width,

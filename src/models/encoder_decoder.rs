@@ -117,7 +117,7 @@ pub(super) fn build(
     arrangement: &Arrangement,
     ends: impl Fn(&Net<'_, '_>, Value) -> Result<(), BuildError>,
 ) -> Result<(), BuildError> {
-    build_with(model, arrangement, &|_, _, _, _| Ok(None), ends)
+    build_with(model, arrangement, &|_, _, _, _| Ok(None), &ends)
 }
 
 /// The same with mixtures of experts in some layers.
@@ -125,7 +125,7 @@ pub(super) fn build_with(
     model: &Builder<'_>,
     arrangement: &Arrangement,
     mixture: Mixture<'_>,
-    ends: impl Fn(&Net<'_, '_>, Value) -> Result<(), BuildError>,
+    ends: &dyn Fn(&Net<'_, '_>, Value) -> Result<(), BuildError>,
 ) -> Result<(), BuildError> {
     let halves = Halves::read(model, arrangement, mixture)?;
     let cross = halves.encode(model)?;

@@ -71,7 +71,7 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
             model,
             &ARRANGEMENT,
             &|net, h, layer, sizes| experts.wire(net, h, layer, sizes),
-            |net, x| written_logits(net, x, "NllbMoe"),
+            &|net, x| written_logits(net, x, "NllbMoe"),
         )
     },
     ..DECODER
