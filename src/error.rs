@@ -7,7 +7,7 @@ pub use crate::state::{StateError, UnknownKvType};
 use crate::graph::BuildError;
 use crate::reserve::OutOfMemory;
 use rillm_formats::tokenizer::TokenizerError;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Which part of loading failed.
@@ -75,11 +75,19 @@ impl fmt::Display for LoadError {
         if let Some(path) = &self.path {
             write!(f, "{}: ", path.display())?;
         }
-        // One line, whatever a file's names contain.
-        for character in self.what.chars() {
-            match character {
-                character if character.is_control() => write!(f, "{}", character.escape_default())?,
-                character => write!(f, "{character}")?,
+        OneLine(&self.what).fmt(f)
+    }
+}
+
+/// What is said, in one line whatever a file's names contain.
+pub(crate) struct OneLine<'a>(pub &'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            match character.is_control() {
+                true => write!(f, "{}", character.escape_default())?,
+                false => f.write_char(character)?,
             }
         }
         Ok(())
@@ -184,7 +192,7 @@ impl RunError {
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RunError::Input(what) => f.write_str(what),
+            RunError::Input(what) | RunError::Weights(what) => OneLine(what).fmt(f),
             RunError::State(error) => error.fmt(f),
             RunError::Plan(error) => error.fmt(f),
             RunError::OutOfMemory { bytes } => {
@@ -198,10 +206,9 @@ impl fmt::Display for RunError {
                 "weights, state and activations do not fit into {budget} bytes, the least that works \
                  is {least}: raise the budget, or use a smaller context or batch"
             ),
-            RunError::Weights(what) => f.write_str(what),
             RunError::Aborted => f.write_str("aborted"),
             RunError::NotFinite { output, fault } => {
-                write!(f, "{output} are not finite numbers: {fault}")
+                write!(f, "{output} are not finite numbers: {}", OneLine(fault))
             }
             RunError::Panicked => f.write_str("internal error: a worker panicked"),
         }

@@ -35,7 +35,7 @@ pub use mix::{MIXES, Mix, UnknownMix};
 pub use write::{Quality, write};
 
 use crate::convert::DraftTensor;
-use crate::error::LoadError;
+use crate::error::{LoadError, OneLine};
 use crate::quant;
 use crate::setters::setters;
 use mix::Choice;
@@ -108,7 +108,9 @@ impl fmt::Display for QuantizeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             QuantizeError::Load(error) => error.fmt(f),
-            QuantizeError::Tensor(name, what) => write!(f, "tensor {name}: {what}"),
+            QuantizeError::Tensor(name, what) => {
+                write!(f, "tensor {}: {}", OneLine(name), OneLine(what))
+            }
             QuantizeError::Io(path, error) => write!(f, "{}: {error}", path.display()),
         }
     }
