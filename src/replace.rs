@@ -56,7 +56,7 @@ impl Replacement {
             )),
             Destination::File(to, permissions) => {
                 let partial = partial_name(path);
-                // What an earlier run has left over; of a link, the link alone.
+                // What an earlier process of this number has left over; of a link, the link alone.
                 if fs::symlink_metadata(&partial).is_ok_and(|of| of.is_file() || of.is_symlink()) {
                     fs::remove_file(&partial)?;
                 }
@@ -119,11 +119,11 @@ impl Drop for Replacement {
 }
 
 /// What the file of a model is called until it is complete: beside the file itself, if the path is
-/// a link.
+/// a link, and by the process, of which several may write one file.
 pub fn partial_name(path: &Path) -> PathBuf {
     let to = behind_links(path).unwrap_or_else(|_| path.to_path_buf());
     let mut name = to.into_os_string();
-    name.push(".partial");
+    name.push(format!(".{}.partial", std::process::id()));
     PathBuf::from(name)
 }
 

@@ -49,15 +49,21 @@ impl MemoryArguments {
     /// A model whose sessions keep within the bound; the first of them says what is held and where,
     /// before anything runs.
     pub fn within(self, model: &Model) -> BoundedModel {
+        self.within_called(model, None)
+    }
+
+    /// The same of one among several models, by its name.
+    pub fn within_called(self, model: &Model, name: Option<&str>) -> BoundedModel {
         let Some(budget) = self.memory else {
             let (model, bound) = (model.clone(), None);
             return BoundedModel { model, bound };
         };
         let program = program(model);
         let model = model.within(budget.saturating_sub(program));
+        let named = name.map_or(String::new(), |name| format!("{name} "));
         let model = model.on_placement(move |placement, session| {
             let (all, own) = (bytes(budget), bytes(program));
-            say(&format!("within {all}: program {own}"));
+            say(&format!("{named}within {all}: program {own}"));
             lines(placement).iter().for_each(|line| say(line));
             let (state, activations) = (bytes(session.state), bytes(session.activations));
             say(&format!("state {state}, activations {activations}"));

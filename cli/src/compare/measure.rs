@@ -20,7 +20,7 @@ pub fn measure(
     model: &Model,
     (lengths, text): (&[usize], Option<&str>),
 ) -> Result<Series, CliError> {
-    let bounded = MemoryArguments::of(arguments.memory).within(model);
+    let bounded = MemoryArguments::of(arguments.memory).within_called(model, Some(name));
     let model = &bounded.model;
     let measured = match model.encodes() {
         true => MeasuredAs::Encodes,

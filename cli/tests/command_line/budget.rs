@@ -291,6 +291,9 @@ fn models_are_compared_within_a_budget() {
     let held = compared(&["--memory", &(least + MIB).to_string()]);
     let said = text(&held.stderr);
     assert!(held.status.success(), "{said}");
+    // Of several models each by its name.
+    let begins = |line: &str| line.contains(" within ") && !line.starts_with("within");
+    assert!(said.lines().any(begins), "{said}");
     assert!(said.contains("read anew by each run: "), "{said}");
     assert!(weights() < all, "{} of {all}", weights());
 }

@@ -109,7 +109,7 @@ fn a_model_is_written_where_a_file_can_stand() {
         use std::os::unix::fs::FileTypeExt;
         assert!(fs::metadata(&fifo).unwrap().file_type().is_fifo());
     }
-    assert!(!folder.join("place.partial").exists() && !folder.join("fifo.partial").exists());
+    assert!(partial_in(&folder).is_none());
 }
 
 /// Of whatever ends it, a program tells its caller, and what it had begun is gone.
@@ -118,11 +118,11 @@ fn a_model_is_written_where_a_file_can_stand() {
 fn what_is_half_written_does_not_outlive_the_program() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let folder = TempFolder::new("cli-signal");
-        let (out, partial) = (folder.join("a.gguf"), folder.join("a.gguf.partial"));
+        let out = folder.join("a.gguf");
         let arguments = ["synth", "llama-3.2-1b", path(&out), "-t", "1"];
         let mut child = command(&arguments);
         let mut child = child.stderr(Stdio::null()).spawn().expect("rillm runs");
-        while !partial.exists() {
+        while partial_in(&folder).is_none() {
             assert!(child.try_wait().unwrap().is_none(), "it ended too early");
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
@@ -130,8 +130,35 @@ fn what_is_half_written_does_not_outlive_the_program() {
         let sent = Command::new("kill").args(["-s", signal, &id]).status();
         assert!(sent.expect("kill").success());
         assert_eq!(child.wait().expect("it ends").code(), Some(code));
-        assert!(!partial.exists() && !out.exists());
+        assert!(partial_in(&folder).is_none() && !out.exists());
     }
+}
+
+/// A file of a folder that is not whole.
+fn partial_in(folder: &Path) -> Option<PathBuf> {
+    let files = fs::read_dir(folder).expect("a folder").flatten();
+    let mut paths = files.map(|file| file.path());
+    paths.find(|path| path.extension().is_some_and(|of| of == "partial"))
+}
+
+/// Each has a file of its own until it is whole, and the last one stays.
+#[test]
+fn two_write_one_model_at_a_time() {
+    let folder = TempFolder::new("two-writers");
+    let (alone, out) = (folder.join("alone.gguf"), folder.join("a.gguf"));
+    let quantize = |out: &Path| {
+        let mut command = command(&["quantize", text::DEMO, path(out), "q4_0", "-f"]);
+        command.arg("--allow-requantize");
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        command.spawn().expect("rillm runs")
+    };
+    assert!(quantize(&alone).wait().expect("it ends").success());
+    let mut writers = [quantize(&out), quantize(&out), quantize(&out)];
+    for writer in &mut writers {
+        assert!(writer.wait().expect("it ends").success());
+    }
+    assert!(partial_in(&folder).is_none());
+    assert!(fs::read(&out).unwrap() == fs::read(&alone).unwrap());
 }
 
 /// The same of vectors, whose file has a name of its own until it is whole.
