@@ -1,5 +1,6 @@
 //! A tokenizer as the `tokenizer.ggml.*` metadata of a GGUF file.
 
+use super::added::Segment;
 use super::decode::Decoding;
 use super::gguf_keys as key;
 use super::gguf_pre_tokenizers::GgufPreTokenizer;
@@ -132,8 +133,11 @@ impl Tokenizer {
             file.put(key::SPLITS_SPECIAL, MetadataValue::Bool(true));
             file.losses.push("that special tokens in a text are none");
         }
-        if self.raw.has_flags() || self.normalized.has_flags() {
+        if self.raw.has_flags() || self.normalized.has_flags() || self.matches_in_an_order() {
             file.loses("how its added tokens match");
+        }
+        if self.adds_what_merges_make() {
+            file.loses("that an added token is one of its model's as well");
         }
         if !file.is_exact {
             file.put(key::ADDED, MetadataValue::String(self.added_tokens()));
@@ -142,6 +146,28 @@ impl Tokenizer {
             file.put_ids(key::ENDS, &self.end_tokens);
         }
         file
+    }
+
+    /// Whether added tokens are cut out of others' texts, which are looked for after them.
+    fn matches_in_an_order(&self) -> bool {
+        self.normalized.entries().iter().any(|entry| {
+            let text = core::str::from_utf8(&entry.text).unwrap_or_default();
+            let mut cut = false;
+            self.raw.segments(text, true, &mut |segment| {
+                cut |= matches!(segment, Segment::Token(..));
+            });
+            cut
+        })
+    }
+
+    /// Whether a token is added under the characters that its bytes are written in: what is added
+    /// stands in GGUF as its text, and merges find it by that no more.
+    fn adds_what_merges_make(&self) -> bool {
+        self.kind == TokenizerKind::ByteLevelBpe
+            && self.vocabulary.listed_ids().any(|id| {
+                self.vocabulary.kind(id) == TokenKind::UserDefined
+                    && self.vocabulary.key(id) != Some(&self.written(id))
+            })
     }
 
     /// What only this program's keys can say: pieces without an id, codes of languages, and the texts
