@@ -31,15 +31,28 @@ const PATIENCE: Duration = Duration::from_millis(25);
 /// Seconds of a call: the least of as many as fit into [`PATIENCE`], after one that does not
 /// count.
 fn seconds(mut call: impl FnMut()) -> f64 {
-    call();
-    let begin = Instant::now();
-    let mut least = Duration::MAX;
-    while least == Duration::MAX || begin.elapsed() < PATIENCE {
-        let start = Instant::now();
-        call();
-        least = least.min(start.elapsed());
+    in_turn(&mut [()], |()| call())[0]
+}
+
+/// The same of calls that are to be compared: one after the other in turn, so that what comes
+/// and goes on a machine meets all of them.
+fn in_turn<T>(each: &mut [T], mut call: impl FnMut(&mut T)) -> Vec<f64> {
+    each.iter_mut().for_each(&mut call);
+    let mut timed = vec![(Duration::MAX, Duration::ZERO); each.len()];
+    while timed.iter().any(|(_, spent)| *spent < PATIENCE) {
+        for (one, (least, spent)) in each.iter_mut().zip(&mut timed) {
+            if *spent < PATIENCE {
+                let start = Instant::now();
+                call(one);
+                let took = start.elapsed();
+                *least = took.min(*least);
+                // A call that takes no time the clock can tell is not timed for ever.
+                *spent += took.max(Duration::from_nanos(100));
+            }
+        }
     }
-    least.as_secs_f64().max(1e-9)
+    let least = timed.iter().map(|(least, _)| least.as_secs_f64().max(1e-9));
+    least.collect()
 }
 
 /// The tables that this CPU can run, of which it uses the last unless told otherwise, and what they
@@ -191,6 +204,13 @@ fn limits(tables: &Tables, out: &mut impl Write) -> Result<(), CliError> {
 /// What makes a product to time.
 type Make = fn(&Kernels, DType, (usize, usize), usize) -> Option<KernelBench>;
 
+/// A product of a table, with one input and with many.
+struct TimedProduct {
+    isa: Isa,
+    one: KernelBench,
+    many: KernelBench,
+}
+
 fn products(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,
@@ -205,18 +225,32 @@ fn products(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
             (" transposed", KernelBench::transposed),
             (" native", KernelBench::native),
         ] {
+            let mut timed: Vec<TimedProduct> = Vec::new();
             for table in &tables.all {
                 let weight_rows = streamed(table.isa) / row_len;
-                let one = make(table, dtype, (weight_rows, COLUMNS), 1);
-                let many = make(table, dtype, (PROMPT.0, COLUMNS), PROMPT.1);
-                let (Some(mut one), Some(mut many)) = (one, many) else {
+                // Tables that are compared read the very same weights.
+                let like = |other: &&TimedProduct| streamed(other.isa) == streamed(table.isa);
+                let (one, many) = match timed.iter().find(like) {
+                    Some(like) => (like.one.by(table), like.many.by(table)),
+                    None => (
+                        make(table, dtype, (weight_rows, COLUMNS), 1),
+                        make(table, dtype, (PROMPT.0, COLUMNS), PROMPT.1),
+                    ),
+                };
+                let (Some(one), Some(many)) = (one, many) else {
                     continue;
                 };
-                let read = one.bytes() as f64 / seconds(|| one.run()) / 1e9;
-                let computed = many.operations() as f64 / seconds(|| many.run()) / 1e9;
-                let name = format!("matmul {}{stored}", dtype.name());
+                let isa = table.isa;
+                timed.push(TimedProduct { isa, one, many });
+            }
+            let read = in_turn(&mut timed, |product| product.one.run());
+            let computed = in_turn(&mut timed, |product| product.many.run());
+            let name = format!("matmul {}{stored}", dtype.name());
+            for ((product, read), computed) in timed.iter().zip(read).zip(computed) {
+                let read = product.one.bytes() as f64 / read / 1e9;
+                let computed = product.many.operations() as f64 / computed / 1e9;
                 let rates = [("one input", read), ("many inputs", computed)];
-                let isa = tables.note(&name, table.isa, &rates);
+                let isa = tables.note(&name, product.isa, &rates);
                 writeln!(out, "| {name} | {isa} | {read:.2} | {computed:.1} |")?;
             }
         }
@@ -284,13 +318,13 @@ fn rows(tables: &Tables, out: &mut impl Write) -> io::Result<()> {
         calls.push((format!("{function:?}").to_lowercase(), call));
     }
     for (name, call) in &mut calls {
-        for table in &tables.all {
-            // Anew for each call: what works in place would meet its own results, which soon are zeros
-            // or numbers too small for the fast way.
-            let timed = seconds(|| {
-                y.copy_from_slice(&x);
-                call(table, &mut y, &mut bytes);
-            });
+        // Anew for each call: what works in place would meet its own results, which soon are zeros
+        // or numbers too small for the fast way.
+        let timed = in_turn(&mut tables.all.clone(), |table| {
+            y.copy_from_slice(&x);
+            call(table, &mut y, &mut bytes);
+        });
+        for (table, timed) in tables.all.iter().zip(timed) {
             let rate = x.len() as f64 / timed / 1e9;
             let isa = tables.note(name, table.isa, &[("rows", rate)]);
             writeln!(out, "| {name} | {isa} | {rate:.3} |")?;

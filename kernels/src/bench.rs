@@ -11,20 +11,27 @@ pub use state::{StateBench, StateKernel};
 use super::{Activation, Kernels, Layout, MatMul, MatMulKernel, ThreadSetup, Tuning};
 use crate::quant::encode;
 use rillm_formats::manifest::DType;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+/// Which product of a table is meant.
+type Choose = fn(&Kernels, DType) -> Option<MatMulKernel>;
 
 /// A matrix product with all that it reads and writes.
 #[derive(Debug)]
 pub struct KernelBench {
+    choose: Choose,
+    dtype: DType,
     kernel: MatMulKernel,
     thread_setup: Option<ThreadSetup>,
-    weights: Vec<u8>,
+    weights: Arc<CacheLines<u8>>,
     weight_stride: usize,
     weight_rows: usize,
     columns: usize,
-    inputs: Vec<u8>,
+    inputs: CacheLines<u8>,
     input_stride: usize,
     inputs_len: usize,
-    out: Vec<f32>,
+    out: CacheLines<f32>,
 }
 
 impl KernelBench {
@@ -36,9 +43,11 @@ impl KernelBench {
         (weight_rows, columns): (usize, usize),
         inputs_len: usize,
     ) -> Option<KernelBench> {
-        let kernel = table.matmul(dtype, Layout::Rows)?;
+        let choose: Choose = |table, dtype| table.matmul(dtype, Layout::Rows);
+        choose(table, dtype)?;
         let weights = stored(dtype, (weight_rows, columns))?;
-        KernelBench::of(table, kernel, weights, (weight_rows, columns), inputs_len)
+        let shape = (weight_rows, columns);
+        KernelBench::of(table, (choose, dtype), weights, shape, inputs_len)
     }
 
     /// The same of the CPU's own 16-bit arithmetic.
@@ -48,9 +57,11 @@ impl KernelBench {
         (weight_rows, columns): (usize, usize),
         inputs_len: usize,
     ) -> Option<KernelBench> {
-        let kernel = table.native(dtype, Layout::Rows)?;
+        let choose: Choose = |table, dtype| table.native(dtype, Layout::Rows);
+        choose(table, dtype)?;
         let weights = stored(dtype, (weight_rows, columns))?;
-        KernelBench::of(table, kernel, weights, (weight_rows, columns), inputs_len)
+        let shape = (weight_rows, columns);
+        KernelBench::of(table, (choose, dtype), weights, shape, inputs_len)
     }
 
     /// The same of weights that are stored `[columns][weight_rows]`.
@@ -60,18 +71,30 @@ impl KernelBench {
         (weight_rows, columns): (usize, usize),
         inputs_len: usize,
     ) -> Option<KernelBench> {
-        let kernel = table.matmul(dtype, Layout::Transposed)?;
+        let choose: Choose = |table, dtype| table.matmul(dtype, Layout::Transposed);
+        choose(table, dtype)?;
         let weights = stored(dtype, (columns, weight_rows))?;
-        KernelBench::of(table, kernel, weights, (weight_rows, columns), inputs_len)
+        let shape = (weight_rows, columns);
+        KernelBench::of(table, (choose, dtype), weights, shape, inputs_len)
+    }
+
+    /// The same product of another table, which reads the very same weights. `None` if there is
+    /// none.
+    pub fn by(&self, table: &Kernels) -> Option<KernelBench> {
+        let weights = (Arc::clone(&self.weights), self.weight_stride);
+        let shape = (self.weight_rows, self.columns);
+        let product = (self.choose, self.dtype);
+        KernelBench::of(table, product, weights, shape, self.inputs_len)
     }
 
     fn of(
         table: &Kernels,
-        kernel: MatMulKernel,
-        (weights, weight_stride): (Vec<u8>, usize),
+        (choose, dtype): (Choose, DType),
+        (weights, weight_stride): (Arc<CacheLines<u8>>, usize),
         (weight_rows, columns): (usize, usize),
         inputs_len: usize,
     ) -> Option<KernelBench> {
+        let kernel = choose(table, dtype)?;
         let input_stride = kernel.activation.row_len(columns)?;
         let wave = wave(columns);
         let mut input = vec![0; input_stride];
@@ -80,16 +103,18 @@ impl KernelBench {
             None => input = wave.iter().flat_map(|x| x.to_ne_bytes()).collect(),
         }
         Some(KernelBench {
+            choose,
+            dtype,
             kernel,
             thread_setup: table.thread_setup,
             weights,
             weight_stride,
             weight_rows,
             columns,
-            inputs: input.repeat(inputs_len),
+            inputs: CacheLines::repeat(&input, inputs_len),
             input_stride,
             inputs_len,
-            out: vec![0.0; weight_rows * inputs_len],
+            out: CacheLines::repeat(&[0.0], weight_rows * inputs_len),
         })
     }
 
@@ -143,7 +168,7 @@ fn wave(len: usize) -> Vec<f32> {
 
 /// So many rows of so many weights, all alike, and the length of one. `None` if they are not whole
 /// blocks.
-fn stored(dtype: DType, (rows, elements): (usize, usize)) -> Option<(Vec<u8>, usize)> {
+fn stored(dtype: DType, (rows, elements): (usize, usize)) -> Option<(Arc<CacheLines<u8>>, usize)> {
     let len = usize::try_from(dtype.row_len(elements as u64)?).ok()?;
     let mut row = vec![0; len];
     match encode(dtype) {
@@ -156,5 +181,42 @@ fn stored(dtype: DType, (rows, elements): (usize, usize)) -> Option<(Vec<u8>, us
             }
         }
     }
-    Some((row.repeat(rows), len))
+    Some((Arc::new(CacheLines::repeat(&row, rows)), len))
+}
+
+/// Values that begin with a cache line, as the engine's own do: where an allocation begins by
+/// chance, one table's loads would split lines and another's would not.
+#[derive(Debug)]
+struct CacheLines<T> {
+    /// Of which the first ones are nobody's.
+    all: Vec<T>,
+    skip: usize,
+}
+
+impl<T: Copy + Default> CacheLines<T> {
+    /// So many times the same ones.
+    fn repeat(values: &[T], times: usize) -> CacheLines<T> {
+        const LINE: usize = 64;
+        let mut all: Vec<T> = Vec::with_capacity(values.len() * times + LINE / size_of::<T>());
+        let skip = all.as_ptr().align_offset(LINE).min(LINE / size_of::<T>());
+        all.resize(skip, T::default());
+        for _ in 0..times {
+            all.extend_from_slice(values);
+        }
+        CacheLines { all, skip }
+    }
+}
+
+impl<T> Deref for CacheLines<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.all[self.skip..]
+    }
+}
+
+impl<T> DerefMut for CacheLines<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.all[self.skip..]
+    }
 }

@@ -41,6 +41,9 @@ fn every_product_of_every_table_has_a_bench() {
                 assert_eq!(bench.operations(), 2 * 19 * 512 * 5);
                 let elements = bench.bytes() / dtype.block_len() * dtype.block_elements();
                 assert_eq!(elements, 19 * 512, "{dtype:?}");
+                let mut same = bench.by(table).expect("the table has it");
+                same.run();
+                assert_eq!(same.bytes(), bench.bytes());
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Queries of one head against the KV cache.
 
+use super::CacheLines;
 use crate::{Attend, Kernels, KvHalf, KvType, PAGE, Running};
 
 /// Attention over pages that lie one behind the other, with all that it reads and writes.
@@ -8,7 +9,7 @@ pub struct AttentionBench {
     kv_type: KvType,
     dim: usize,
     /// Of each page its keys and its values.
-    pages: Vec<u8>,
+    pages: CacheLines<u8>,
     /// Bytes of a page's keys, and of its values.
     half: usize,
     queries: Vec<f32>,
@@ -39,7 +40,7 @@ impl AttentionBench {
         Some(AttentionBench {
             kv_type,
             dim,
-            pages: page.repeat(pages),
+            pages: CacheLines::repeat(&page, pages),
             half,
             queries: (0..floats).map(|at| (at as f32 * 0.11).sin()).collect(),
             scores: vec![0.0; queries.checked_mul(PAGE)?],

@@ -1,5 +1,6 @@
 //! Rows through the states of recurrent layers.
 
+use super::CacheLines;
 use crate::{
     Conv1d, Kernels, LinearAttend, LinearAttendRow, RowDecay, RowDelta, SCAN_ROWS, Scan, Strided,
     Wkv,
@@ -77,7 +78,7 @@ const TAPS: usize = 4;
 #[derive(Debug)]
 pub struct StateBench {
     kernel: StateKernel,
-    states: Vec<f32>,
+    states: CacheLines<f32>,
     deferred: [f32; 1],
     rows: usize,
     /// Between −1/8 and 1/8.
@@ -97,7 +98,7 @@ impl StateBench {
         let wave: Vec<f32> = (0..len).map(|at| (at as f32 * 0.37).sin() / 8.0).collect();
         StateBench {
             kernel,
-            states: vec![0.0; states * channels * depth],
+            states: CacheLines::repeat(&[0.0], states * channels * depth),
             deferred: [0.0],
             rows,
             decays: wave.iter().map(|x| 0.9 + x / 2.0).collect(),
