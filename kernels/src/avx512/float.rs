@@ -12,11 +12,12 @@ use core::marker::PhantomData;
 
 use rillm_formats::manifest::DType;
 
-use super::gemv::{Kept, RowGroup};
+use super::float_gemv::{PairOfInputs, PreparedPairs, last, pair, short, sixteen_rows};
+use super::gemv::RowGroup;
 use super::packed::{Addresses16, fetch, product, write};
-use super::register::{Lanes16, ROWS, load_floats, store, transpose};
+use super::register::{Lanes16, ROWS, load, load_floats, store, transpose};
 use crate::MatMulFn;
-use crate::generic::{Gemm, Gemv, Operands, Strip, Tiles};
+use crate::generic::{Gemm, Operands, Strip, Tiles};
 
 /// Columns whose products are summed by themselves: a panel of so many fits the nearest cache,
 /// and errors grow more slowly.
@@ -24,16 +25,13 @@ pub(super) const BLOCK: usize = 128;
 
 /// Sums of a block, to which its columns go in turn: more would cost many inputs time, which
 /// change registers for each; fewer would have rows turned for few inputs.
-const CLASSES: usize = 8;
+pub(super) const CLASSES: usize = 8;
 
 /// Columns of a whole block in each of them.
-const DEPTH: usize = BLOCK / CLASSES;
+pub(super) const DEPTH: usize = BLOCK / CLASSES;
 
 /// Two blocks, whose sums share a register.
 pub(super) const PAIR: usize = 2 * BLOCK;
-
-/// Pairs of blocks of which sixteen rows' sums are kept.
-const PAIRS: usize = 16;
 
 /// Registers of rows in a panel.
 const WIDTH: usize = 4;
@@ -66,6 +64,9 @@ pub(super) trait Avx512Floats {
     unsafe fn sixteen(from: *const u8, there: __mmask16) -> __m512;
     /// Eight at each of two places, as floats.
     unsafe fn eights(from: [*const u8; 2], there: [__mmask8; 2]) -> __m512;
+    /// Sixteen at each of two places, all of which are there: the first eight of both, and the
+    /// others.
+    unsafe fn sixteens(from: [*const u8; 2]) -> [__m512; 2];
 }
 
 pub(super) struct Avx512F32;
@@ -88,6 +89,14 @@ impl Avx512Floats for Avx512F32 {
             _mm512_insertf32x8::<1>(_mm512_castps256_ps512(first), second)
         }
     }
+    #[inline(always)]
+    unsafe fn sixteens(from: [*const u8; 2]) -> [__m512; 2] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let others = from.map(|from| from.wrapping_add(CLASSES * Self::LEN));
+            [Self::eights(from, [!0; 2]), Self::eights(others, [!0; 2])]
+        }
+    }
 }
 
 impl Avx512Floats for Avx512F16 {
@@ -101,6 +110,11 @@ impl Avx512Floats for Avx512F16 {
     unsafe fn eights(from: [*const u8; 2], there: [__mmask8; 2]) -> __m512 {
         // SAFETY: the caller's promise.
         unsafe { _mm512_cvtph_ps(words(from, there)) }
+    }
+    #[inline(always)]
+    unsafe fn sixteens(from: [*const u8; 2]) -> [__m512; 2] {
+        // SAFETY: the caller's promise.
+        unsafe { halves_by_eights(sixteen_words(from)) }
     }
 }
 
@@ -116,6 +130,11 @@ impl Avx512Floats for Avx512Bf16 {
     unsafe fn eights(from: [*const u8; 2], there: [__mmask8; 2]) -> __m512 {
         // SAFETY: the caller's promise.
         unsafe { upper_halves(words(from, there)) }
+    }
+    #[inline(always)]
+    unsafe fn sixteens(from: [*const u8; 2]) -> [__m512; 2] {
+        // SAFETY: the caller's promise.
+        unsafe { upper_halves_by_eights(sixteen_words(from)) }
     }
 }
 
@@ -138,14 +157,14 @@ pub(super) trait FloatRow: Sized {
     /// zero in place of those that are not there.
     unsafe fn sixteen_at(row: *const u8, column: usize, there: __mmask16) -> __m512;
     /// A row's sums of two blocks: all classes of the one, then of the other.
-    unsafe fn pair(weights: *const u8, x: *const u8) -> __m512;
+    unsafe fn pair(weights: *const u8, x: &PairOfInputs) -> __m512;
     /// The same of so many columns, which are fewer.
-    unsafe fn last(weights: *const u8, x: *const u8, columns: usize) -> __m512;
+    unsafe fn last(weights: *const u8, x: &PairOfInputs, columns: usize) -> __m512;
     /// The results of sixteen rows with an input that is as long.
     #[inline(always)]
-    unsafe fn gemv(group: &RowGroup, x: &[[u8; 4]]) -> __m512 {
+    unsafe fn gemv(group: &RowGroup, x: &[[u8; 4]], prepared: &mut PreparedPairs) -> __m512 {
         // SAFETY: the caller's promise.
-        unsafe { sixteen_rows::<Self>(group, x) }
+        unsafe { sixteen_rows::<Self>(group, x, prepared) }
     }
 }
 
@@ -158,22 +177,22 @@ impl<W: Avx512Floats> FloatRow for W {
         unsafe { W::sixteen(row.wrapping_add(column * W::LEN), there) }
     }
     #[inline(always)]
-    unsafe fn pair(weights: *const u8, x: *const u8) -> __m512 {
+    unsafe fn pair(weights: *const u8, x: &PairOfInputs) -> __m512 {
         // SAFETY: the caller's promise.
         unsafe { pair::<W>(weights, x) }
     }
     #[inline(always)]
-    unsafe fn last(weights: *const u8, x: *const u8, columns: usize) -> __m512 {
+    unsafe fn last(weights: *const u8, x: &PairOfInputs, columns: usize) -> __m512 {
         // SAFETY: the caller's promise.
         unsafe { last::<W>(weights, x, columns) }
     }
     #[inline(always)]
-    unsafe fn gemv(group: &RowGroup, x: &[[u8; 4]]) -> __m512 {
+    unsafe fn gemv(group: &RowGroup, x: &[[u8; 4]], prepared: &mut PreparedPairs) -> __m512 {
         // SAFETY: the caller's promise.
         unsafe {
             match x.len() <= BLOCK {
                 true => short::<W>(group, x),
-                false => sixteen_rows::<W>(group, x),
+                false => sixteen_rows::<W>(group, x, prepared),
             }
         }
     }
@@ -194,6 +213,56 @@ unsafe fn words(from: [*const u8; 2], there: [__mmask8; 2]) -> __m256i {
     }
 }
 
+/// Sixteen words at each of two places.
+///
+/// # Safety
+///
+/// As for [`Avx512Floats`].
+#[inline(always)]
+unsafe fn sixteen_words(from: [*const u8; 2]) -> __m512i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let first = _mm512_castsi256_si512(_mm256_loadu_si256(from[0].cast()));
+        _mm512_inserti64x4::<1>(first, _mm256_loadu_si256(from[1].cast()))
+    }
+}
+
+/// Half-precision numbers as floats: the first eight of both halves of a register, and the others.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn halves_by_eights(words: __m512i) -> [__m512; 2] {
+    let words = _mm512_shuffle_i64x2::<0b11_01_10_00>(words, words);
+    [
+        _mm512_cvtph_ps(_mm512_castsi512_si256(words)),
+        _mm512_cvtph_ps(_mm512_extracti64x4_epi64::<1>(words)),
+    ]
+}
+
+/// Each word the upper half of a float: the first eight of both halves of a register, and the
+/// others.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn upper_halves_by_eights(words: __m512i) -> [__m512; 2] {
+    /// Where each float's upper half stands; the lower one is cleared.
+    const PLACES: [Lanes16<[u16; 2]>; 2] = {
+        let mut places = [Lanes16([[0; 2]; ROWS]); 2];
+        let mut lane = 0;
+        while lane < ROWS {
+            let place = (lane / CLASSES * ROWS + lane % CLASSES) as u16;
+            places[0].0[lane][1] = place;
+            places[1].0[lane][1] = place + CLASSES as u16;
+            lane += 1;
+        }
+        places
+    };
+    const UPPER: __mmask32 = 0xaaaa_aaaa;
+    let halves = |places| _mm512_maskz_permutexvar_epi16(UPPER, load(places), words);
+    [
+        _mm512_castsi512_ps(halves(&PLACES[0])),
+        _mm512_castsi512_ps(halves(&PLACES[1])),
+    ]
+}
+
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn upper_halves(words: __m256i) -> __m512 {
@@ -207,226 +276,6 @@ impl<W: FloatRow> Operands for Turned16<W> {
     type Weights = W::Weights;
     type Inputs = [u8; 4];
     const ELEMENTS: [usize; 2] = [W::ELEMENTS, 1];
-}
-
-impl<W: FloatRow> Gemv for Turned16<W> {
-    const ROWS: usize = ROWS;
-    type Prepared = ();
-
-    #[inline(always)]
-    fn prepared() {}
-
-    #[inline(always)]
-    unsafe fn gemv(rows: &Strip<'_>, x: &[[u8; 4]], _: &mut (), out: *mut f32) {
-        // SAFETY: the caller's promise, handed on.
-        unsafe { write(&[W::gemv(&RowGroup::of(rows), x)], out, rows.left()) }
-    }
-}
-
-/// Sixteen rows against an input.
-///
-/// # Safety
-///
-/// The rows are as long as the input.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn sixteen_rows<W: FloatRow>(group: &RowGroup, x: &[[u8; 4]]) -> __m512 {
-    let mut kept = Kept::<__m512i, PAIRS>::new();
-    let mut total = _mm512_setzero_ps();
-    for part in (0..x.len()).step_by(PAIRS * PAIR) {
-        let columns = (x.len() - part).min(PAIRS * PAIR);
-        for row in 0..ROWS {
-            let bytes = (W::bytes(part), W::bytes(part + columns));
-            let stretch = group.stretch(row, bytes, W::bytes(x.len()));
-            for start in (0..columns).step_by(PAIR) {
-                let weights = stretch.at.wrapping_add(W::bytes(start));
-                let x = x[part + start..].as_ptr().cast();
-                // SAFETY: the row and the input have these columns.
-                let sums = unsafe {
-                    match columns - start {
-                        PAIR.. => {
-                            stretch.fetch(W::bytes(start), W::bytes(PAIR));
-                            W::pair(weights, x)
-                        }
-                        there => {
-                            stretch.fetch(W::bytes(start), W::bytes(there));
-                            W::last(weights, x, there)
-                        }
-                    }
-                };
-                kept.keep(start / PAIR, row, _mm512_castps_si512(sums));
-            }
-        }
-        let bytes = (W::bytes(part), W::bytes(part + columns));
-        for start in (0..columns).step_by(PAIR) {
-            let step = (start / PAIR, columns.div_ceil(PAIR));
-            group.fetch(step, bytes, W::bytes(x.len()));
-            // SAFETY: all rows' sums of this pair have been kept.
-            let sums = transpose(*unsafe { kept.all(start / PAIR) });
-            for block in 0..2 {
-                let there = (columns - start).saturating_sub(block * BLOCK);
-                if there == 0 {
-                    break;
-                }
-                let mut sum = _mm512_castsi512_ps(sums[block * CLASSES]);
-                for class in 1..CLASSES {
-                    if class < there {
-                        let next = _mm512_castsi512_ps(sums[block * CLASSES + class]);
-                        sum = _mm512_add_ps(sum, next);
-                    }
-                }
-                total = match part + start + block {
-                    0 => sum,
-                    _ => _mm512_add_ps(total, sum),
-                };
-            }
-        }
-    }
-    total
-}
-
-/// The same of rows of one block, which are near each other: side by side, two in a register.
-///
-/// # Safety
-///
-/// The rows are as long as the input.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn short<W: Avx512Floats>(group: &RowGroup, x: &[[u8; 4]]) -> __m512 {
-    let columns = x.len();
-    for row in 0..ROWS {
-        let len = columns * W::LEN;
-        group.stretch(row, (0, len), len).fetch(0, len);
-    }
-    // Rows in the order in which `turn` has them.
-    let pair = |at: usize| [at + at / 4 * 4, at + at / 4 * 4 + 4].map(|row| group.rows[row]);
-    let mut sums = [_mm512_setzero_ps(); CLASSES];
-    for column in (0..columns).step_by(CLASSES) {
-        let there = match columns - column {
-            CLASSES.. => !0,
-            rest => !(!0 << rest),
-        };
-        for at in 0..CLASSES {
-            let weights = pair(at).map(|row| row.wrapping_add(column * W::LEN));
-            // SAFETY: the caller's promise.
-            unsafe {
-                let x =
-                    _mm256_mask_loadu_ps(_mm256_set1_ps(-0.0), there, x[column..].as_ptr().cast());
-                let x = _mm512_broadcast_f32x8(x);
-                sums[at] = _mm512_fmadd_ps(W::eights(weights, [there; 2]), x, sums[at]);
-            }
-        }
-    }
-    let turned = turn(sums);
-    let mut sum = turned[0];
-    for class in 1..CLASSES {
-        if class < columns {
-            sum = _mm512_add_ps(sum, turned[class]);
-        }
-    }
-    sum
-}
-
-/// Lane k of half h of register r → lane r of register k: the first halves' of registers 0 to 3,
-/// then the second halves', then the same of the others.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn turn(of: [__m512; CLASSES]) -> [__m512; CLASSES] {
-    let pairs = |a: __m512, b: __m512| {
-        let (low, high) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-        (_mm512_castps_pd(low), _mm512_castps_pd(high))
-    };
-    let fours = |at: usize| {
-        let ((a, c), (b, d)) = (pairs(of[at], of[at + 1]), pairs(of[at + 2], of[at + 3]));
-        [
-            _mm512_castpd_ps(_mm512_unpacklo_pd(a, b)),
-            _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)),
-            _mm512_castpd_ps(_mm512_unpacklo_pd(c, d)),
-            _mm512_castpd_ps(_mm512_unpackhi_pd(c, d)),
-        ]
-    };
-    let (low, high) = (fours(0), fours(4));
-    let mut turned = [_mm512_setzero_ps(); CLASSES];
-    for k in 0..4 {
-        turned[k] = _mm512_shuffle_f32x4::<0b10_00_10_00>(low[k], high[k]);
-        turned[4 + k] = _mm512_shuffle_f32x4::<0b11_01_11_01>(low[k], high[k]);
-    }
-    turned
-}
-
-/// A row's sums of two blocks: all classes of the one, then of the other.
-///
-/// # Safety
-///
-/// There are as many weights and inputs.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn pair<W: Avx512Floats>(weights: *const u8, x: *const u8) -> __m512 {
-    let mut sums = _mm512_setzero_ps();
-    for column in (0..BLOCK).step_by(CLASSES) {
-        // SAFETY: the caller's promise.
-        sums = unsafe { step::<W>(weights, x, column, [!0; 2], sums) };
-    }
-    sums
-}
-
-/// The same of so many columns, which are fewer.
-///
-/// # Safety
-///
-/// There are as many weights and inputs.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn last<W: Avx512Floats>(weights: *const u8, x: *const u8, columns: usize) -> __m512 {
-    let count = |column| columns.saturating_sub(column).min(CLASSES);
-    let mut sums = _mm512_setzero_ps();
-    for column in (0..BLOCK.min(columns)).step_by(CLASSES) {
-        // SAFETY: the caller's promise.
-        sums = unsafe {
-            match (count(column), count(BLOCK + column)) {
-                (CLASSES, CLASSES) => step::<W>(weights, x, column, [!0; 2], sums),
-                (CLASSES, 0) => step::<W>(weights, x, column, [!0, 0], sums),
-                (first, second) => {
-                    let there = [!(!0 << first), !(!0 << second)].map(|mask: u16| mask as u8);
-                    step::<W>(weights, x, column, there, sums)
-                }
-            }
-        };
-    }
-    sums
-}
-
-/// Adds the products of a column of each class, as far as they are there. In place of other
-/// inputs stands what changes no sum, not even a zero's sign.
-///
-/// # Safety
-///
-/// As for [`Avx512Floats`].
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn step<W: Avx512Floats>(
-    weights: *const u8,
-    x: *const u8,
-    column: usize,
-    there: [__mmask8; 2],
-    sums: __m512,
-) -> __m512 {
-    let none = _mm256_set1_ps(-0.0);
-    let x = both::<Avx512F32>(x, column);
-    // SAFETY: the caller's promise.
-    unsafe {
-        let weights = W::eights(both::<W>(weights, column), there);
-        let first = _mm256_mask_loadu_ps(none, there[0], x[0].cast());
-        let second = _mm256_mask_loadu_ps(none, there[1], x[1].cast());
-        let x = _mm512_insertf32x8::<1>(_mm512_castps256_ps512(first), second);
-        _mm512_fmadd_ps(weights, x, sums)
-    }
-}
-
-/// Where this column stands in each of two blocks.
-#[inline]
-fn both<W: Avx512Floats>(start: *const u8, column: usize) -> [*const u8; 2] {
-    [column, BLOCK + column].map(|column| start.wrapping_add(column * W::LEN))
 }
 
 /// A panel: `[class][column of it][row]`.

@@ -16,6 +16,7 @@ mod bf16;
 pub(super) mod block256;
 mod f32x16;
 mod float;
+mod float_gemv;
 mod gemv;
 mod grid_lookup;
 mod i_quants;

@@ -6,6 +6,7 @@ use core::arch::x86_64::*;
 use rillm_formats::manifest::DType;
 
 use super::float::{BLOCK, FloatRow, PAIR, Turned16};
+use super::float_gemv::PairOfInputs;
 use super::packed::product;
 use super::register::{Lanes16, ROWS, load, load_floats};
 use crate::MatMulFn;
@@ -50,12 +51,12 @@ impl FloatRow for Avx512Nvfp4 {
         unsafe { sixteen(&*block(row, column), column / GROUP % GROUPS) }
     }
     #[inline(always)]
-    unsafe fn pair(weights: *const u8, x: *const u8) -> __m512 {
+    unsafe fn pair(weights: *const u8, x: &PairOfInputs) -> __m512 {
         // SAFETY: the caller's promise.
         unsafe { sums(weights, x, PAIR) }
     }
     #[inline(always)]
-    unsafe fn last(weights: *const u8, x: *const u8, columns: usize) -> __m512 {
+    unsafe fn last(weights: *const u8, x: &PairOfInputs, columns: usize) -> __m512 {
         // SAFETY: the caller's promise.
         unsafe { sums(weights, x, columns) }
     }
@@ -120,11 +121,10 @@ unsafe fn scales(weights: *const u8, columns: usize) -> __m512 {
 ///
 /// # Safety
 ///
-/// There are so many weights and inputs.
+/// There are so many weights.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn sums(weights: *const u8, x: *const u8, columns: usize) -> __m512 {
-    let x = x.cast::<f32>();
+unsafe fn sums(weights: *const u8, x: &PairOfInputs, columns: usize) -> __m512 {
     let mut sums = _mm512_setzero_ps();
     // SAFETY: the caller's promise.
     unsafe {
@@ -148,14 +148,7 @@ unsafe fn sums(weights: *const u8, x: *const u8, columns: usize) -> __m512 {
                     _ => values(_mm512_srli_epi32::<4>(quants)),
                 };
                 let weights = _mm512_mul_ps(values, scale);
-                // In place of other inputs stands what changes no sum.
-                let x = x.wrapping_add(half * GROUP / 2);
-                let mut other = _mm256_set1_ps(-0.0);
-                if second < columns {
-                    other = _mm256_loadu_ps(x.wrapping_add(second));
-                }
-                let x = _mm512_castps256_ps512(_mm256_loadu_ps(x.wrapping_add(first)));
-                let x = _mm512_insertf32x8::<1>(x, other);
+                let x = load_floats(&x[2 * (first / GROUP) + half]);
                 sums = _mm512_fmadd_ps(weights, x, sums);
             }
         }
