@@ -22,7 +22,8 @@ pub(super) trait Avx512Block32: Block32 {
     /// What such a byte is above its weight.
     const ZERO_POINT: i32;
 
-    /// Whether it begins with a factor in half precision, followed by an offset if it has one.
+    /// Whether it begins with a factor in half precision, followed by an offset if it has one; if not,
+    /// with the exponent of an [MXFP4](BlockMXFP4) block.
     const HALVES: bool;
 
     /// The first sixteen such bytes of each of four groups, then the others.
@@ -202,6 +203,21 @@ impl<W: Avx512Block32> RowGroups<W> {
         let halves = _mm_insert_epi16::<1>(halves, half(1));
         let halves = _mm_insert_epi16::<2>(halves, half(2));
         _mm_insert_epi16::<3>(halves, half(3))
+    }
+
+    /// The byte that each block begins with, as half-words in half a quarter.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    pub fn first_bytes(self) -> __m128i {
+        let byte = |block: usize| match block < self.count {
+            // SAFETY: this block is there.
+            true => i32::from(unsafe { *self.at.add(block * W::LEN) }),
+            false => 0,
+        };
+        let bytes = _mm_cvtsi32_si128(byte(0));
+        let bytes = _mm_insert_epi8::<2>(bytes, byte(1));
+        let bytes = _mm_insert_epi8::<4>(bytes, byte(2));
+        _mm_insert_epi8::<6>(bytes, byte(3))
     }
 }
 

@@ -235,9 +235,10 @@ unsafe fn sixteen<W: Avx512Block32, const FULL: bool>(
             let quants = unsafe { W::quants(four) };
             let dot = _mm512_dpbusd_epi32(dots[k], quants[0], *low);
             dots[k] = _mm512_dpbusd_epi32(dot, quants[1], *high);
-            if W::HALVES {
-                factors[k] = four.halves::<0>();
-            }
+            factors[k] = match W::HALVES {
+                true => four.halves::<0>(),
+                false => four.first_bytes(),
+            };
             if W::OFFSETS {
                 offsets[k] = four.halves::<2>();
             }
@@ -260,6 +261,24 @@ fn turned_halves(of: &[__m256i; ROWS]) -> [__m512i; ROWS] {
     let mut rows = [_mm512_setzero_si512(); ROWS];
     for row in 0..ROWS {
         rows[row] = _mm512_castps_si512(_mm512_cvtph_ps(of[row]));
+    }
+    transpose(rows)
+}
+
+/// The scales of [MXFP4](BlockMXFP4) blocks, of which there are exponents: half of 2^(exponent − 127),
+/// whose bits all stand in the upper half of a float.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn turned_exponents(of: &[__m256i; ROWS]) -> [__m512i; ROWS] {
+    let one = _mm256_set1_epi16(1);
+    let mut rows = [_mm512_setzero_si512(); ROWS];
+    for row in 0..ROWS {
+        let exponents = of[row];
+        let normal = _mm256_slli_epi16::<7>(_mm256_sub_epi16(exponents, one));
+        let subnormal = _mm256_slli_epi16::<5>(_mm256_add_epi16(exponents, one));
+        let is_subnormal = _mm256_cmple_epu16_mask(exponents, one);
+        let upper = _mm256_mask_blend_epi16(is_subnormal, normal, subnormal);
+        rows[row] = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(upper));
     }
     transpose(rows)
 }
@@ -425,25 +444,19 @@ fn gemv<W: Avx512Block32>(group: &RowGroup, x: &[ActivationQ8_0]) -> __m512 {
             group.fetch((sixteen, len.div_ceil(16)), part_bytes, bytes::<W>(x.len()));
             // SAFETY: kept above for all rows.
             let products = transpose(*unsafe { products.all(sixteen) });
-            let mut factors_of = [_mm512_setzero_si512(); ROWS];
-            if W::HALVES {
-                // SAFETY: the same.
-                factors_of = turned_halves(unsafe { factors.all(sixteen) });
-            }
+            // SAFETY: the same.
+            let factors = unsafe { factors.all(sixteen) };
+            let factors_of = match W::HALVES {
+                true => turned_halves(factors),
+                false => turned_exponents(factors),
+            };
             let mut offsets_of = [_mm512_setzero_si512(); ROWS];
             if W::OFFSETS {
                 // SAFETY: the same.
                 offsets_of = turned_halves(unsafe { offsets.all(sixteen) });
             }
             for (index, x) in inputs.iter().enumerate() {
-                let factor = match W::HALVES {
-                    true => _mm512_castsi512_ps(factors_of[index]),
-                    // SAFETY: as in the walk; blocks have alignment 1 and no invalid bytes.
-                    false => self::factors(|row| unsafe {
-                        let at = from + bytes::<W>(16 * sixteen + index);
-                        &*group.rows[row].wrapping_add(at).cast::<W>()
-                    }),
-                };
+                let factor = _mm512_castsi512_ps(factors_of[index]);
                 let offset = _mm512_castsi512_ps(offsets_of[index]);
                 // A block's sum stands where its place among four and its four have met.
                 let products = products[index % 4 * 4 + index / 4];
