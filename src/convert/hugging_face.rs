@@ -304,7 +304,23 @@ fn text(files: &Files, rows: u64) -> (Metadata, Vec<String>) {
         metadata.0.insert(key, value);
     }
     pad_vocabulary(&mut metadata, rows);
+    without_unknown_ends(&mut metadata);
     (metadata, notes)
+}
+
+/// What configurations say of ends that are no tokens ends no text, and readers refuse.
+fn without_unknown_ends(metadata: &mut Metadata) {
+    let tokens = metadata
+        .array("tokenizer.ggml.tokens")
+        .map_or(0, Array::len) as u64;
+    let other = "tokenizer.ggml.eot_token_id";
+    if metadata.u64(other).is_some_and(|id| id >= tokens) {
+        metadata.0.remove(other);
+    }
+    let ends = metadata.0.get_mut("tokenizer.rillm.end_token_ids");
+    if let Some(MetadataValue::Array(Array::U32(ends))) = ends {
+        ends.retain(|id| u64::from(*id) < tokens);
+    }
 }
 
 /// Embeddings may have more rows than there are tokens; in the file, each has a name.
