@@ -72,7 +72,7 @@ enum rillm_status
   RILLM_STATUS_CONTEXT_FULL = 7,
   // The system refused memory.
   RILLM_STATUS_OUT_OF_MEMORY = 8,
-  // rillm_session_cancel ended the call.
+  // rillm_session_cancel or rillm_writer_cancel ended the call.
   RILLM_STATUS_CANCELLED = 9,
   // The buffer is too small; its count says what is needed.
   RILLM_STATUS_BUFFER_TOO_SMALL = 10,
@@ -852,6 +852,10 @@ rillm_status rillm_writer_write(const struct rillm_writer *writer,
                                 size_t len,
                                 size_t *count,
                                 struct rillm_error *error);
+
+// Ends rillm_writer_write, soon, with RILLM_STATUS_CANCELLED. If it is not running, the next one ends so.
+// Threads: any, also while another thread is in a call.
+rillm_status rillm_writer_cancel(const struct rillm_writer *writer, struct rillm_error *error);
 
 // A text of the last rillm_writer_write.
 // Threads: one at a time, others get RILLM_STATUS_BUSY.

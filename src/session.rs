@@ -196,6 +196,11 @@ impl Session {
         Arc::clone(&self.abort)
     }
 
+    /// Has this flag end its calls instead, which outlives the session.
+    pub(crate) fn set_abort_flag(&mut self, flag: Arc<AtomicBool>) {
+        self.abort = flag;
+    }
+
     /// Bytes that are reserved for activations and for state.
     pub(crate) fn reserved(&self) -> (usize, usize) {
         (self.arena.len(), self.state.reserved())

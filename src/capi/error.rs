@@ -31,7 +31,7 @@ pub enum Status {
     ContextFull = 7,
     /// The system refused memory.
     OutOfMemory = 8,
-    /// rillm_session_cancel ended the call.
+    /// rillm_session_cancel or rillm_writer_cancel ended the call.
     Cancelled = 9,
     /// The buffer is too small; its count says what is needed.
     BufferTooSmall = 10,

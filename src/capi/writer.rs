@@ -10,7 +10,8 @@ use super::model::ModelHandle;
 use crate::generate::{EarlyStopping, GenerationConfig};
 use crate::tasks::{OutputText, TextToText};
 use std::ffi::c_char;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// How texts are written. Names and meanings are those of transformers' GenerationConfig; 0 is no
 /// limit of a length, and RILLM_NO_TOKEN no token.
@@ -105,6 +106,8 @@ unsafe impl Versioned for WrittenText {
 /// own.
 pub struct WriterHandle {
     inner: Mutex<WriterState>,
+    /// Ends the running call.
+    abort: Arc<AtomicBool>,
 }
 
 struct WriterState {
@@ -117,6 +120,7 @@ struct WriterState {
 
 impl WriterHandle {
     fn new(of: TextToText) -> WriterHandle {
+        let abort = of.abort_flag();
         let mut writer = WriterState {
             of,
             seed: 0,
@@ -125,7 +129,7 @@ impl WriterHandle {
         };
         writer.list_bad_words();
         let inner = Mutex::new(writer);
-        WriterHandle { inner }
+        WriterHandle { inner, abort }
     }
 }
 
@@ -395,6 +399,23 @@ pub unsafe extern "C" fn rillm_writer_write(
             }
             writer.texts = texts;
             put_if(count, writer.texts.len(), "count")
+        })
+    }
+}
+
+/// Ends rillm_writer_write, soon, with RILLM_STATUS_CANCELLED. If it is not running, the next one ends so.
+/// Threads: any, also while another thread is in a call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rillm_writer_cancel(
+    writer: *const WriterHandle,
+    error: *mut CallError,
+) -> Status {
+    // SAFETY: the contract of this module.
+    unsafe {
+        enter(error, || {
+            let writer = borrow(writer, "writer")?;
+            writer.abort.store(true, Ordering::Relaxed);
+            Ok(())
         })
     }
 }

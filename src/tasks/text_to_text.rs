@@ -9,6 +9,8 @@ use crate::sample::Sampler;
 use crate::session::{Session, SessionOptions};
 use rillm_formats::tokenizer::{DecodeOptions, EncodeOptions, Tokenizer};
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// A text that a model wrote for another.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +55,8 @@ pub struct TextToText {
     source_language: Option<u32>,
     seed: u64,
     session: Option<Session>,
+    /// Of whichever session there is.
+    abort: Arc<AtomicBool>,
 }
 
 /// Tokens of a text where neither the model nor the user says how long it may become.
@@ -140,7 +144,14 @@ impl TextToText {
             source_language: None,
             seed: 0,
             session: None,
+            abort: Arc::default(),
         })
+    }
+
+    /// A flag that ends the running call with [`RunError::Aborted`] soon after it is raised, as
+    /// [`Session::abort_flag`] does.
+    pub fn abort_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.abort)
     }
 
     /// How its texts are written.
@@ -264,7 +275,9 @@ impl TextToText {
                 .source(source.max(usual).next_power_of_two())
                 .checkpoints(0);
             self.session = None;
-            self.session = Some(Session::new(&self.model, options)?);
+            let mut session = Session::new(&self.model, options)?;
+            session.set_abort_flag(Arc::clone(&self.abort));
+            self.session = Some(session);
         }
         match &mut self.session {
             Some(session) => Ok(session),

@@ -5,6 +5,7 @@ use std::mem::{MaybeUninit, size_of};
 use std::path::Path;
 use std::process::Command;
 use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rillm::capi::*;
 use serde_json::Value;
@@ -276,6 +277,47 @@ fn options_are_heard() {
         assert!(said.contains(what), "{said}");
         assert_eq!(translator.text(0), Err(Status::InvalidArgument));
     }
+}
+
+/// Ended before it begins or while it writes, and written as ever afterwards.
+#[test]
+fn a_writer_can_be_cancelled() {
+    let case = &cases()[0];
+    let folder = folder(case);
+    let translator = Translator::new(case, &folder);
+    let whole = translator.write(TEXTS[0]).expect("texts");
+    // SAFETY: a handle that was made; null is refused.
+    let cancel = |writer| unsafe { rillm_writer_cancel(writer, null_mut()) };
+    assert_eq!(cancel(null()), Status::InvalidArgument);
+    assert_eq!(cancel(translator.1), Status::Ok);
+    assert_eq!(translator.write(TEXTS[0]), Err("aborted".to_owned()));
+    assert_eq!(translator.text(0), Err(Status::InvalidArgument));
+    assert_eq!(translator.write(TEXTS[0]), Ok(whole.clone()));
+
+    let (usual, _lists) = translator.options();
+    let endless = GenerationSettings {
+        min_new_tokens: 1 << 20,
+        max_new_tokens: 1 << 20,
+        forced_eos_token_ids_len: 0,
+        ..usual
+    };
+    assert_eq!(translator.set(&endless), Status::Ok);
+    let (address, ended) = (translator.1 as usize, AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                assert_eq!(cancel(address as *const WriterHandle), Status::Ok);
+                std::thread::yield_now();
+            }
+        });
+        assert_eq!(translator.write(TEXTS[0]), Err("aborted".to_owned()));
+        ended.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(translator.set(&usual), Status::Ok);
+    // A cancellation that came too late for one call ended the next.
+    let next = translator.write(TEXTS[0]);
+    let next = next.or_else(|_| translator.write(TEXTS[0]));
+    assert_eq!(next, Ok(whole));
 }
 
 #[test]

@@ -64,6 +64,9 @@ impl World<'_> {
             let data = self.list(&prefix).cast::<c_char>();
             let len = prefix.len().min(usize::from(len));
             self.judge(|_, error| rillm_writer_set_prefix(writer, data, len, error));
+            if self.byte().is_multiple_of(16) {
+                self.judge(|_, error| rillm_writer_cancel(writer, error));
+            }
         }
     }
 
