@@ -131,6 +131,9 @@ const NOT_FINITE: &str = "has weights that are not finite numbers";
 /// Blocks that are decoded at a time to be looked at.
 const BLOCKS: usize = 1 << 8;
 
+/// Scales are numbers of this type.
+const F16_LARGEST: f32 = 65504.0;
+
 /// Why a share of a tensor could not be encoded.
 enum Unfit {
     NotFinite,
@@ -187,6 +190,15 @@ fn recode(
                 let largest = spoiled.map(|(value, _)| *value);
                 let largest = largest.max_by(|a, b| a.abs().total_cmp(&b.abs()));
                 return Err(Unfit::TooLarge(largest.unwrap_or_default()));
+            }
+            // Or an encoder that finds no scale for it leaves a block of zeros.
+            let pairs = values.iter().zip(&*again);
+            let largest = pairs.max_by(|a, b| a.0.abs().total_cmp(&b.0.abs()));
+            if let Some((&value, &kept)) = largest
+                && value.abs() > F16_LARGEST
+                && kept == 0.0
+            {
+                return Err(Unfit::TooLarge(value));
             }
             let pairs = values.iter().zip(&*again);
             let quality = pairs.fold(Quality::default(), |quality, (&value, &again)| {

@@ -238,6 +238,11 @@ fn a_weight_beyond_the_type_is_an_error() {
         ("q6_k", 1e9, false),
         ("iq4_nl", 1e9, false),
         ("iq4_xs", 1e9, false),
+        // So large that the inverse of no scale is a number.
+        ("iq4_nl", -1e30, false),
+        ("iq4_xs", 1e30, false),
+        ("iq4_nl", f32::MAX, false),
+        ("q4_k_m", f32::MAX, false),
         ("q4_k_m", 1e3, true),
     ] {
         let draft = input(file(weight));
