@@ -38,8 +38,13 @@ pub fn tune(arguments: &Arguments) -> Result<(), CliError> {
     let isa = model.isa();
     let kernels = Kernels::select(Some(isa)).map_err(CliError::Isa)?;
     let rates = model.weights().time_tunings(kernels, PATIENCE);
-    let chosen = rates.as_deref().and_then(fastest);
-    let chosen = chosen.map(|tuning| model.weights().time_packing(kernels, tuning));
+    let packing_timed = |tuning| model.weights().time_packing(kernels, tuning);
+    let chosen = match (rates.as_deref().and_then(fastest), Tuning::candidates(isa)) {
+        (Some(tuning), _) => Some(packing_timed(tuning).unwrap_or(tuning)),
+        // Kernels that leave fetching to the hardware still pack rows, sooner or later.
+        (None, [_]) => packing_timed(Tuning::of(isa)),
+        (None, _) => None,
+    };
     let mut out = Out::new();
     match (&rates, arguments.json) {
         (_, true) => {
@@ -57,14 +62,17 @@ pub fn tune(arguments: &Arguments) -> Result<(), CliError> {
             });
             writeln!(out, "{all:#}")?;
         }
-        (Some(rates), false) => table(&mut out, rates, model.tuning(), chosen)?,
+        (Some(rates), false) => {
+            fetching(&mut out, rates, model.tuning(), chosen)?;
+            packing(&mut out, model.tuning(), chosen)?;
+        }
+        (None, false) if chosen.is_some() => {
+            writeln!(out, "{isa} leaves fetching to the hardware")?;
+            packing(&mut out, model.tuning(), chosen)?;
+        }
         (None, false) => writeln!(
             out,
-            "{isa}: nothing to choose, {}",
-            match Tuning::candidates(isa).len() {
-                1 => "as these kernels leave it to the hardware",
-                _ => "as no matrix of this model is much larger than caches are",
-            }
+            "{isa}: nothing to choose, as no matrix of this model is much larger than caches are"
         )?,
     }
     out.flush()?;
@@ -80,7 +88,8 @@ pub fn tune(arguments: &Arguments) -> Result<(), CliError> {
     }
 }
 
-fn table(
+/// How fast rows are read with each candidate.
+fn fetching(
     out: &mut impl Write,
     rates: &[TunedRate],
     used: Tuning,
@@ -112,6 +121,11 @@ fn table(
             notes.join(", ")
         )?;
     }
+    Ok(())
+}
+
+/// From how many inputs on rows are packed.
+fn packing(out: &mut impl Write, used: Tuning, chosen: Option<Tuning>) -> Result<(), CliError> {
     writeln!(
         out,
         "\n| rows are packed from so many inputs on | two bytes a weight and more | a byte | less |"

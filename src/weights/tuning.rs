@@ -26,14 +26,16 @@ impl Weights {
     }
 
     /// What is fastest with numbers of inputs at which packing begins to pay, timed on the largest
-    /// matrix of each kind; `tuning`'s own where there is none that a cache would not hold.
-    pub fn time_packing(&self, kernels: &Kernels, mut tuning: Tuning) -> Tuning {
+    /// matrix of each kind; `tuning`'s own where there is none that a cache would not hold, `None` if
+    /// there is none of any kind.
+    pub fn time_packing(&self, kernels: &Kernels, mut tuning: Tuning) -> Option<Tuning> {
         let mut largest: Vec<(&Weight, &[u8])> = Vec::new();
         for weight in &self.matrices {
             let Some(rows) = self.stored_rows(weight) else {
                 continue;
             };
-            let kind = |dtype: DType| dtype.block_len() / dtype.block_elements();
+            // Floats of two and of four bytes are of one kind, as `PackFrom` has it.
+            let kind = |dtype: DType| (dtype.block_len() / dtype.block_elements()).min(2);
             let same = |other: &&mut (&Weight, _)| kind(other.0.dtype) == kind(weight.dtype);
             match largest.iter_mut().find(same) {
                 Some(other) if other.1.len() < rows.len() => *other = (weight, rows),
@@ -41,13 +43,15 @@ impl Weights {
                 None => largest.push((weight, rows)),
             }
         }
+        let mut timed = None;
         for (weight, rows) in largest {
             let rows = (rows, weight.columns);
             if let Some(inputs) = time_packing(kernels, weight.dtype, rows, tuning) {
                 *tuning.pack_from.of(weight.dtype) = inputs;
+                timed = Some(tuning);
             }
         }
-        tuning
+        timed
     }
 
     /// Rows that follow each other in one file, as they lie.
