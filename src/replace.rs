@@ -1,7 +1,7 @@
 //! Files that stand under their names once they are whole, and the care that nothing but a
 //! regular file is ever replaced by one.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,10 +45,11 @@ impl Replacement {
         }
     }
 
-    /// Begins a file that is called `partial` until it is whole, as [`partial_name`] says.
+    /// Begins a file that is called as [`partial_name`] says until it is whole. What an earlier process
+    /// has left there is written over.
     ///
     /// # Errors
-    /// As [`Replacement::new`], and devices and pipes.
+    /// As [`Replacement::new`], and devices and pipes; somebody else is writing it.
     pub fn of_file(path: &Path) -> io::Result<Replacement> {
         match Destination::of(path)? {
             Destination::AsItIs => Err(io::Error::other(
@@ -56,11 +57,8 @@ impl Replacement {
             )),
             Destination::File(to, permissions) => {
                 let partial = partial_name(path);
-                // What an earlier process of this number has left over; of a link, the link alone.
-                if fs::symlink_metadata(&partial).is_ok_and(|of| of.is_file() || of.is_symlink()) {
-                    fs::remove_file(&partial)?;
-                }
-                Replacement::beside(partial, to, permissions)
+                let file = locked(&partial)?;
+                Replacement::begun(file, partial, to, permissions)
             }
         }
     }
@@ -75,6 +73,15 @@ impl Replacement {
             .write(true)
             .create_new(true)
             .open(&partial)?;
+        Replacement::begun(file, partial, to, permissions)
+    }
+
+    fn begun(
+        file: File,
+        partial: PathBuf,
+        to: PathBuf,
+        permissions: Option<Permissions>,
+    ) -> io::Result<Replacement> {
         let begun = Replacement {
             file,
             partial: Some(partial),
@@ -119,12 +126,58 @@ impl Drop for Replacement {
 }
 
 /// What the file of a model is called until it is complete: beside the file itself, if the path is
-/// a link, and by the process, of which several may write one file.
+/// a link.
 pub fn partial_name(path: &Path) -> PathBuf {
     let to = behind_links(path).unwrap_or_else(|_| path.to_path_buf());
     let mut name = to.into_os_string();
-    name.push(format!(".{}.partial", std::process::id()));
+    name.push(".partial");
     PathBuf::from(name)
+}
+
+/// An empty file at this place that nobody else holds.
+fn locked(partial: &Path) -> io::Result<File> {
+    loop {
+        match fs::symlink_metadata(partial) {
+            // Of a link, the link alone.
+            Ok(facts) if facts.is_symlink() => fs::remove_file(partial)?,
+            Ok(facts) if !facts.is_file() => {
+                let what = format!("{} is in the way", partial.display());
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
+            }
+            _ => {}
+        }
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(false);
+        let file = file.open(partial)?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                let what = "is being written by another process or thread";
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, what));
+            }
+            // There are file systems without locks.
+            Ok(()) | Err(TryLockError::Error(_)) => {}
+        }
+        // Who held it may have put it under its name meanwhile, or removed it.
+        if stands_at(&file, partial)? {
+            file.set_len(0)?;
+            return Ok(file);
+        }
+    }
+}
+
+/// Whether an open file is the one at this place.
+#[cfg(unix)]
+fn stands_at(file: &File, place: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let own = file.metadata()?;
+    Ok(fs::symlink_metadata(place)
+        .is_ok_and(|there| (there.dev(), there.ino()) == (own.dev(), own.ino())))
+}
+
+/// An open file keeps its name.
+#[cfg(not(unix))]
+fn stands_at(_: &File, _: &Path) -> io::Result<bool> {
+    Ok(true)
 }
 
 /// What a path leads to.

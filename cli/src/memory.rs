@@ -63,7 +63,8 @@ impl MemoryArguments {
         let named = name.map_or(String::new(), |name| format!("{name} "));
         let model = model.on_placement(move |placement, session| {
             let (all, own) = (bytes(budget), bytes(program));
-            say(&format!("{named}within {all}: program {own}"));
+            let say = |line: &str| say(&format!("{named}{line}"));
+            say(&format!("within {all}: program {own}"));
             lines(placement).iter().for_each(|line| say(line));
             let (state, activations) = (bytes(session.state), bytes(session.activations));
             say(&format!("state {state}, activations {activations}"));

@@ -59,6 +59,12 @@ fn rank(
         .max_length(arguments.length.most())
         .batch_tokens(arguments.length.batch_tokens as usize);
     let blame = |error: CliError| arguments.model.blame(error);
+    if arguments.against.against.is_some() {
+        against::name_ineffective(&[
+            ("--top-k", arguments.hits.is_cut()),
+            ("--raw-scores", arguments.raw_scores),
+        ]);
+    }
     let mut reranker =
         Reranker::new(model, options.clone()).map_err(|error| blame(error.into()))?;
     let progress = Progress::watch(
@@ -73,10 +79,6 @@ fn rank(
     drop(progress);
     warn_truncated(reranker.truncated(), texts.len(), reranker.max_length());
     if let Some(other) = &arguments.against.against {
-        against::name_ineffective(&[
-            ("--top-k", arguments.hits.is_cut()),
-            ("--raw-scores", arguments.raw_scores),
-        ]);
         let there = arguments.model.with_path(other);
         let blame = |error: CliError| there.blame(error);
         let model = there.open()?;

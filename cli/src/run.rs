@@ -297,9 +297,10 @@ impl Job<'_> {
             );
             return Err(RunError::Input(what).into());
         }
-        // Of a bounded memory, positions that nothing reaches would take what weights could have.
-        let context = match (self.limit, self.context) {
-            (Limit::Asked(Some(most)), None) if self.memory.is_bounded() => {
+        // Of a bounded memory, positions that nothing reaches would take what weights could have. A prompt
+        // that is kept may be longer.
+        let context = match (self.limit, self.context, &self.cache) {
+            (Limit::Asked(Some(most)), None, None) if self.memory.is_bounded() => {
                 context.min(ids.len().saturating_add(most))
             }
             _ => context,

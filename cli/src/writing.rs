@@ -150,7 +150,7 @@ impl RuleArguments {
                 && at_least > at_most
             {
                 warn(&format!(
-                    "{least} is {at_least}, above {most}, {at_most}: that many are written"
+                    "{least} is {at_least}, above {most}, {at_most}: more than {at_most} are not written"
                 ));
             }
         }

@@ -12,7 +12,6 @@ use crate::models::{
 };
 use crate::weights::{MODULE_KEYS, Views};
 use rillm_formats::manifest::{Array, Container, Manifest, MetadataValue, Strings};
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashSet;
 
@@ -142,6 +141,7 @@ pub(crate) fn find_architecture(manifest: &Manifest) -> Result<&'static Architec
         Container::HuggingFace => "a GGUF file of the model or a folder of another class",
         Container::Gguf => "a folder of the model",
     };
+    let name = shortened(name);
     let what = format!(
         "architecture {name:?}{class} is not known, {near}; {other} may be (README.md lists all that are)"
     );
@@ -149,9 +149,17 @@ pub(crate) fn find_architecture(manifest: &Manifest) -> Result<&'static Architec
 }
 
 /// The class that a configuration names first.
-fn class_of(manifest: &Manifest) -> Option<Cow<'_, str>> {
+fn class_of(manifest: &Manifest) -> Option<String> {
     let classes = manifest.metadata.array("architectures")?.strings()?;
-    classes.get(0).map(String::from_utf8_lossy)
+    classes
+        .get(0)
+        .map(|class| shortened(&String::from_utf8_lossy(class)))
+}
+
+/// A name from a file, cut to what fits a line.
+fn shortened(name: &str) -> String {
+    const MOST: usize = 80;
+    name.chars().take(MOST).collect()
 }
 
 /// At most three of the known names: those that begin as the name does, the longest beginning first.

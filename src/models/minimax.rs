@@ -11,7 +11,7 @@ use crate::graph::{
     BuildError, Builder, Config, DECAY_ROWS, Decay, LinearAttention, Net, Pairing, Pointwise,
     PositionScheme, Role, Rope, RowOrder, Value,
 };
-use rillm_formats::manifest::{Array, MetadataValue};
+use rillm_formats::manifest::{Array, Container, MetadataValue};
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {
     title: "MiniMax-01",
@@ -124,7 +124,17 @@ fn lightning_layers(config: &Config<'_>, layers: usize) -> Result<Vec<bool>, Bui
     };
     let kinds: Option<Vec<bool>> = (0..layers).map(kind).collect();
     let expected = format!("0 or 1 for each of {layers} layers");
-    kinds.ok_or_else(|| config.invalid(SOFTMAX_LAYERS, &expected))
+    let kinds = kinds.ok_or_else(|| config.invalid(SOFTMAX_LAYERS, &expected))?;
+    // transformers' class reads the one, the authors' code the other.
+    if config.value("attention.recurrent_layers").is_some()
+        && qwen3_next::recurrent_layers(config, layers)? != kinds
+    {
+        return Err(config.invalid(
+            SOFTMAX_LAYERS,
+            "the same layers as layer_types has, or none",
+        ));
+    }
+    Ok(kinds)
 }
 
 /// Whether a layer is one of lightning attention where nobody says it.
@@ -142,6 +152,15 @@ fn build(model: &Builder<'_>) -> Result<(), BuildError> {
     let function = activation(config, "hidden_act", "silu")?;
     let heads = Heads::read(config, width)?;
     let rope = Rope::read_from(model, Pairing::Halves, heads.head_dim, BASE)?;
+    // transformers' class turns whole heads, whatever a file says; the authors' code a part of them.
+    let authors = config.container == Container::Gguf || config.value(SOFTMAX_LAYERS).is_some();
+    let turned = config.optional_count("rope.dimension_count")?;
+    if !authors && turned.is_some_and(|turned| turned != heads.head_dim) {
+        return Err(config.invalid("rope.dimension_count", "a head's width, or attn_type_list"));
+    }
+    if !authors && config.float("rope.partial_factor", 1.0)? != 1.0 {
+        return Err(config.invalid("rope.partial_factor", "1, or attn_type_list"));
+    }
     let causal = heads.causal(PositionScheme::Rope(rope));
     let router = Router::read(config, &Gating::CHOSEN_SOFTMAX)?;
     let [linear, full, fed] = ["attention.linear", "attention.full", "feed_forward"].map(|part| {

@@ -168,6 +168,7 @@ fn recode(
     let mut values = filled(0.0, batch * columns).map_err(reserved)?;
     let mut again = filled(0.0, batch * columns).map_err(reserved)?;
     let mut bytes = filled(0, batch * row_len).map_err(reserved)?;
+    let block = to.block_elements() as usize;
     let mut quality = Quality::default();
     let period = input.period(tensor).filter(|period| *period < rows);
     let fresh = period.unwrap_or(rows);
@@ -192,11 +193,11 @@ fn recode(
                 return Err(Unfit::TooLarge(largest.unwrap_or_default()));
             }
             // Or an encoder that finds no scale for it leaves a block of zeros.
-            let pairs = values.iter().zip(&*again);
-            let largest = pairs.max_by(|a, b| a.0.abs().total_cmp(&b.0.abs()));
-            if let Some((&value, &kept)) = largest
+            let blocks = values.chunks(block).zip(again.chunks(block));
+            let zeros = blocks.filter(|(_, again)| again.iter().all(|again| *again == 0.0));
+            let lost = zeros.flat_map(|(values, _)| &*values);
+            if let Some(&value) = lost.max_by(|a, b| a.abs().total_cmp(&b.abs()))
                 && value.abs() > F16_LARGEST
-                && kept == 0.0
             {
                 return Err(Unfit::TooLarge(value));
             }

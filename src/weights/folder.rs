@@ -170,7 +170,7 @@ pub(super) fn configuration(
     }
     let mut config = hf_config::parse(bytes)
         .map_err(|error| refused(LoadErrorKind::Format, &error.to_string()))?;
-    quantized::refuse(&config.metadata, folder)?;
+    quantized::refuse(&config.metadata, folder).map_err(|error| error.at(path))?;
     if quantized::has_three_values(&config.metadata) {
         let bits = MetadataValue::U64(8);
         config.metadata.0.insert(INPUT_BITS.to_string(), bits);

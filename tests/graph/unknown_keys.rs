@@ -760,4 +760,11 @@ fn published_configurations_open() {
     ] {
         refused("minimax_published", &json!({key: value}), key);
     }
+    let kinds = ["full_attention", "linear_attention", "full_attention"];
+    let other = json!({"layer_types": kinds});
+    refused("minimax_published", &other, "attn_type_list");
+    // transformers' class turns whole heads.
+    refused("minimax", &json!({"rotary_dim": 6}), "rotary_dim");
+    let half = json!({"partial_rotary_factor": 0.5});
+    refused("minimax", &half, "partial_rotary_factor");
 }

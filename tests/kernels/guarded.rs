@@ -72,7 +72,7 @@ mod pages {
     pub fn guarded(bytes: &[u8]) -> Guarded {
         let (len, whole) = (bytes.len(), bytes.len().next_multiple_of(PAGE));
         let kept = FREE.with_borrow_mut(|free| {
-            let fits = free.iter().position(|pages| pages.whole >= whole)?;
+            let fits = free.iter().position(|pages| pages.whole == whole)?;
             Some(free.swap_remove(fits))
         });
         let pages = Some(kept.unwrap_or_else(|| Pages::map(whole)));
@@ -92,7 +92,7 @@ mod pages {
         type Target = [u8];
 
         fn deref(&self) -> &[u8] {
-            // SAFETY: the last bytes of the mapping's accessible pages, which began as zeros.
+            // SAFETY: the last bytes of the mapping's accessible pages, which are zeros or were written.
             unsafe { std::slice::from_raw_parts(self.start(), self.len) }
         }
     }

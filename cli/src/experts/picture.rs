@@ -27,7 +27,8 @@ pub fn svg(trace: &ExpertTrace, title: &str) -> String {
     let width = (LEFT + trace.experts * cell + 20).max(LEAST_WIDTH);
     let below = TOP + trace.layers.len() * HEIGHT;
     let height = below + 50;
-    let title: String = title.chars().take((width - LEFT) / LETTER).collect();
+    let title = title.chars().filter(|character| !character.is_control());
+    let title: String = title.take((width - LEFT) / LETTER).collect();
     let title = title.replace('&', "&amp;").replace('<', "&lt;");
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
