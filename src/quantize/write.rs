@@ -192,13 +192,15 @@ fn recode(
                 let largest = largest.max_by(|a, b| a.abs().total_cmp(&b.abs()));
                 return Err(Unfit::TooLarge(largest.unwrap_or_default()));
             }
-            // Or an encoder that finds no scale for it leaves a block of zeros.
+            // Or an encoder that finds no scale for it leaves zeros: the largest of a block is none.
             let blocks = values.chunks(block).zip(again.chunks(block));
-            let zeros = blocks.filter(|(_, again)| again.iter().all(|again| *again == 0.0));
-            let lost = zeros.flat_map(|(values, _)| &*values);
-            if let Some(&value) = lost.max_by(|a, b| a.abs().total_cmp(&b.abs()))
-                && value.abs() > F16_LARGEST
-            {
+            let largest = blocks.filter_map(|(values, again)| {
+                let pairs = values.iter().zip(again);
+                pairs.max_by(|a, b| a.0.abs().total_cmp(&b.0.abs()))
+            });
+            let mut lost =
+                largest.filter(|(value, again)| **again == 0.0 && value.abs() > F16_LARGEST);
+            if let Some((&value, _)) = lost.next() {
                 return Err(Unfit::TooLarge(value));
             }
             let pairs = values.iter().zip(&*again);

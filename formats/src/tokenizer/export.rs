@@ -150,7 +150,15 @@ impl Tokenizer {
 
     /// Whether added tokens are cut out of others' texts, which are looked for after them.
     fn matches_in_an_order(&self) -> bool {
+        /// Bytes that are looked through, at each of which a long token may begin. Of more nobody waits
+        /// for the answer.
+        const MOST: usize = 1 << 18;
+        let mut walked = 0;
         self.normalized.entries().iter().any(|entry| {
+            walked += entry.text.len();
+            if walked > MOST {
+                return true;
+            }
             let text = core::str::from_utf8(&entry.text).unwrap_or_default();
             let mut cut = false;
             self.raw.segments(text, true, &mut |segment| {
