@@ -229,8 +229,8 @@ impl GenerationConfig {
         said.float("encoder_repetition_penalty", of_source)?;
         config.sequence_bias = said.biases()?;
         config.bad_words_ids = said.sequences("bad_words_ids")?;
-        config.suppress_tokens = said.tokens("suppress_tokens")?;
-        config.begin_suppress_tokens = said.tokens("begin_suppress_tokens")?;
+        config.suppress_tokens = said.suppressed("suppress_tokens")?;
+        config.begin_suppress_tokens = said.suppressed("begin_suppress_tokens")?;
         config.decoder_start_token_id = said.tokens("decoder_start_token_id")?.first().copied();
         config.forced_bos_token_id = said.tokens("forced_bos_token_id")?.first().copied();
         config.forced_eos_token_id = said.tokens("forced_eos_token_id")?;

@@ -112,6 +112,19 @@ impl<'a> GenerationKeys<'a> {
 
     /// A token or a list of them.
     pub(super) fn tokens(&self, key: &str) -> Result<Vec<u32>, LoadError> {
+        self.tokens_if(key, |_| true)
+    }
+
+    /// The same without negative ones, which are no tokens and suppress none.
+    pub(super) fn suppressed(&self, key: &str) -> Result<Vec<u32>, LoadError> {
+        self.tokens_if(key, |id| id.is_none_or(|id| id >= 0.0))
+    }
+
+    fn tokens_if(
+        &self,
+        key: &str,
+        is_meant: impl Fn(Option<f64>) -> bool,
+    ) -> Result<Vec<u32>, LoadError> {
         let token = |id: Option<u64>| {
             let id = id.and_then(|id| u32::try_from(id).ok());
             id.ok_or_else(|| self.bad(key, "a token or a list of tokens"))
@@ -119,6 +132,7 @@ impl<'a> GenerationKeys<'a> {
         match self.value(key) {
             None => Ok(Vec::new()),
             Some(MetadataValue::Array(list)) => (0..list.len())
+                .filter(|&index| is_meant(list.f64(index)))
                 .map(|index| token(list.u64(index)))
                 .collect(),
             Some(_) => {

@@ -275,7 +275,6 @@ fn what_is_not_understood_is_refused_by_its_key() {
         (json!({"early_stopping": "soon"}), "early_stopping"),
         (json!({"do_sample": 1}), "do_sample"),
         (json!({"suppress_tokens": ["a"]}), "suppress_tokens"),
-        (json!({"suppress_tokens": [-1]}), "suppress_tokens"),
         (json!({"bad_words_ids": [1, 2]}), "bad_words_ids"),
         (
             json!({"exponential_decay_length_penalty": [1]}),
@@ -328,7 +327,7 @@ fn what_is_not_understood_is_refused_by_its_key() {
 #[test]
 fn tokens_that_there_are_not_are_named() {
     let vocabulary = 103;
-    let named: [(&str, Value); 8] = [
+    let named: [(&str, Value); 9] = [
         ("decoder_start_token_id", json!(vocabulary)),
         ("forced_bos_token_id", json!(999_999)),
         ("forced_eos_token_id", json!(vocabulary)),
@@ -337,6 +336,7 @@ fn tokens_that_there_are_not_are_named() {
         ("bad_words_ids", json!([[u32::MAX]])),
         ("suppress_tokens", json!([1, vocabulary])),
         ("begin_suppress_tokens", json!([999_999, 2])),
+        ("suppress_tokens", json!([-1, 5])),
     ];
     for (key, tokens) in named {
         let folder = folder("t5", &json!({ key: tokens }));
