@@ -136,7 +136,12 @@ pub fn partial_name(path: &Path) -> PathBuf {
 
 /// An empty file at this place that nobody else holds.
 fn locked(partial: &Path) -> io::Result<File> {
+    /// Times in a row that it may go as it is opened. Beyond that the file system numbers files anew
+    /// each time it is asked.
+    const TIMES: usize = 16;
+    let mut times = 0;
     loop {
+        times += 1;
         match fs::symlink_metadata(partial) {
             // Of a link, the link alone.
             Ok(facts) if facts.is_symlink() => fs::remove_file(partial)?,
@@ -158,7 +163,7 @@ fn locked(partial: &Path) -> io::Result<File> {
             Ok(()) | Err(TryLockError::Error(_)) => {}
         }
         // Who held it may have put it under its name meanwhile, or removed it.
-        if stands_at(&file, partial)? {
+        if stands_at(&file, partial)? || times == TIMES {
             file.set_len(0)?;
             return Ok(file);
         }
